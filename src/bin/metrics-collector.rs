@@ -1,0 +1,3 @@
+//! metrics-collector
+
+fn main() {}

@@ -1,0 +1,22 @@
+//! metrics-agent: reports a host's metrics to a collector over CurveZMQ, is
+//! supervised by systemd, and is observed and adjusted over D-Bus.
+//!
+//! The rooms of this library, from the pure to the practical:
+//!
+//! - [`protocol`]: the messages and the agent's session as a pure state machine;
+//! - [`curve`]: keys, certificates and the CURVE sockets on libzmq;
+//! - [`collectors`]: from the kernel's files to samples;
+//! - [`config`]: the settings, their layers and their validation;
+//! - [`agent`]: the daemon that owns sessions, timers and samplers;
+//! - [`dbus`]: the bus interface, served and called;
+//! - [`systemd`]: readiness, watchdog, the journal, credentials;
+//! - [`server`]: the other end, `metrics-collector`.
+
+pub mod agent;
+pub mod collectors;
+pub mod config;
+pub mod curve;
+pub mod dbus;
+pub mod protocol;
+pub mod server;
+pub mod systemd;

@@ -1,0 +1,66 @@
+//! The MESSAGE_IDs under which administrators find our events in the journal.
+//!
+//! Each has an entry in the message catalog (`systemd/metrics-agent.catalog`,
+//! `systemd/metrics-collector.catalog`; a test compares them). An id never changes
+//! its meaning and is never used again; see journald.conf(5) and
+//! <https://systemd.io/CATALOG/>.
+
+macro_rules! message_ids {
+    ($($(#[$doc:meta])* $name:ident = $id:literal;)*) => {
+        $($(#[$doc])* pub const $name: &str = $id;)*
+
+        /// Every id with the name of its constant, for the comparison with the catalog.
+        pub const ALL: &[(&str, &str)] = &[$((stringify!($name), $name)),*];
+    };
+}
+
+message_ids! {
+    /// The agent has valid settings, its bus name and its sockets.
+    AGENT_READY = "9b419bd853da4f99961f42b7dac503b9";
+    /// The agent was told to stop.
+    AGENT_STOPPING = "84f2ba6bb10941af8f273455b84d66da";
+    /// No collector is configured: the agent runs and waits for a reload.
+    AGENT_UNCONFIGURED = "03896063bbc247ad86d0985f3a86a33b";
+    /// A collector answered, and metrics are on their way to it.
+    CONNECTION_REPORTING = "a2255de3c37847d381f0e69d37e7a9d2";
+    /// A collector that was answering is silent or its link is down.
+    CONNECTION_LOST = "3b23f21562a340ae8e473f2296683bc3";
+    /// A collector could not be reached since the agent started.
+    CONNECTION_WAITING = "602b144447604f5087e874ebd83f78cf";
+    /// A collector accepts the TCP connection and drops it: most likely its key is another one.
+    CONNECTION_KEY_REFUSED = "c1ed3bef7bed41e989f8d607cfa038d4";
+    /// A collector sent something that the protocol does not know.
+    MESSAGE_NOT_UNDERSTOOD = "777bda6c4bea451a93ea52aaac9fca93";
+    /// New settings are in force.
+    CONFIGURATION_RELOADED = "7cc3263f5bff45ec85dc8092135ff89b";
+    /// New settings were refused; the old ones stay in force.
+    CONFIGURATION_INVALID = "530cfbb5ac7248b587b0ac70f89b1f42";
+    /// A setting was changed over D-Bus.
+    SETTING_CHANGED = "4e8919da4e9c4929b86b0dd52d47ce93";
+    /// A setting is in force but could not be written to the state directory.
+    SETTING_NOT_KEPT = "bf40a643e226459fb08cee7be9b79303";
+    /// A key pair was made, because there was none.
+    KEY_GENERATED = "43ba0019019c48a58d6f288bc3a95db0";
+    /// The host reports under another name from now on.
+    HOST_NAME_CHANGED = "b2aafe308d1741c9afd11a51d1157cfd";
+    /// A metric collector could not read or parse its source.
+    COLLECTOR_FAILED = "e14da8516ca24716a980d3c18dfcfa27";
+    /// A metric collector that failed works again.
+    COLLECTOR_RECOVERED = "de55bd87f50c4403b9c956e843d4b424";
+    /// The bus is not there or was lost; the agent goes on without it and tries again.
+    BUS_UNAVAILABLE = "6dd10d2b5b574717bb5f5e17114159d1";
+    /// The bus name is owned again.
+    BUS_AVAILABLE = "861e8de2fd2f4137b60254a5b7a9aba1";
+    /// metrics-collector listens for agents.
+    SERVER_READY = "af713ec252494162ace831bacbc045ac";
+    /// metrics-collector was told to stop.
+    SERVER_STOPPING = "52d6ba80f11f431eb2a4c74d97632431";
+    /// A host reports to metrics-collector that did not before.
+    SERVER_HOST_APPEARED = "5f165962763e416f98f70667ff35da09";
+    /// A host was silent for too long and left the table of hosts.
+    SERVER_HOST_GONE = "074355a9641f4518a1a897c040ad19e3";
+    /// A known host name arrived on a new connection, which replaces the old one.
+    SERVER_HOST_REPLACED = "e615a9240ae44b9fae5a440ea6f11cd6";
+    /// An agent sent something that the protocol does not know, or past a bound.
+    SERVER_MESSAGE_REFUSED = "cb49bd1efe25445ba987497190e7bc1f";
+}

@@ -1,0 +1,3 @@
+//! systemd's protocols: readiness, watchdog, the journal, credentials.
+
+pub mod message_id;
