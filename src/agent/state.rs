@@ -1,0 +1,116 @@
+//! The agent's state as it is published: what it is doing, and why.
+//!
+//! Plain values, made by the agent's task and read by everybody else. Nothing here
+//! changes anything.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use super::totals::Totals;
+use crate::curve::PublicKey;
+
+/// What a connection, or the agent as a whole, is doing.
+///
+/// Ordered from worst to best, as the agent's state is the best among its
+/// connections'.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum State {
+    /// No collector is configured. Only the agent as a whole can be in this state.
+    Unconfigured,
+    /// The end is near: SIGTERM, or the connection left the settings.
+    Stopping,
+    /// Silent for longer than the stale interval, or the link is down.
+    Stale,
+    /// No answer to hello yet.
+    Connecting,
+    /// A collector answered; metrics are on their way.
+    Reporting,
+}
+
+impl State {
+    /// The name that D-Bus, the journal and the command line use.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unconfigured => "unconfigured",
+            Self::Stopping => "stopping",
+            Self::Stale => "stale",
+            Self::Connecting => "connecting",
+            Self::Reporting => "reporting",
+        }
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The intervals in force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Intervals {
+    /// Between two metrics messages.
+    pub metrics: Duration,
+    /// Silence after which a connection is stale.
+    pub stale: Duration,
+}
+
+/// Everything about the agent that is announced when it changes.
+#[derive(Debug, Clone)]
+pub struct AgentState {
+    /// The name that the host reports under.
+    pub host_name: String,
+    /// The agent's own public key.
+    pub public_key: PublicKey,
+    /// The best state among the connections.
+    pub state: State,
+    /// One sentence for a person: why it is in this state.
+    pub reason: String,
+    /// The intervals in force.
+    pub intervals: Intervals,
+    /// One for each configured collector, in the order of their names.
+    pub connections: Vec<ConnectionState>,
+    /// The metric collectors and whether each is enabled, in the order of the settings.
+    pub collectors: Vec<(&'static str, bool)>,
+    /// The files that the settings in force came from, in order.
+    pub configuration_files: Vec<PathBuf>,
+    /// The totals of all connections since the process started, those that have
+    /// left the settings included.
+    pub totals: Arc<Totals>,
+}
+
+/// One connection's part of [`AgentState`].
+#[derive(Debug, Clone)]
+pub struct ConnectionState {
+    /// Its name in the settings, `[collector.NAME]`.
+    pub name: String,
+    /// `host:port` as configured.
+    pub endpoint: String,
+    /// The public key that the collector must have.
+    pub server_key: PublicKey,
+    /// What it is doing.
+    pub state: State,
+    /// One sentence for a person: why it is in this state.
+    pub reason: String,
+    /// The DEALER's routing id; empty while no socket is open.
+    pub routing_id: String,
+    /// When the link last came up; None while it is down.
+    pub connected_since: Option<SystemTime>,
+    /// Its totals since it was configured.
+    pub totals: Arc<Totals>,
+}
+
+/// One connection went from one state to another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StateChange {
+    /// The connection's name.
+    pub connection: String,
+    /// The state it left.
+    pub old: State,
+    /// The state it is in now.
+    pub new: State,
+    /// Why, in one sentence.
+    pub reason: String,
+}

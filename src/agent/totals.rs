@@ -1,0 +1,187 @@
+//! What is counted: messages, bytes, losses, and when things last happened.
+//!
+//! Totals only report; nothing is decided by them. They start at 0 with the
+//! process and never go down. One writer (the connection's task) and any number of
+//! readers, so every access is relaxed.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::SystemTime;
+
+/// The totals of one connection, or of the whole agent.
+#[derive(Debug, Default)]
+pub struct Totals {
+    messages_sent: AtomicU64,
+    messages_received: AtomicU64,
+    bytes_sent: AtomicU64,
+    messages_dropped: AtomicU64,
+    reconnects: AtomicU64,
+    handshake_failures: AtomicU64,
+    malformed_messages: AtomicU64,
+    last_received: AtomicU64,
+    last_sent: AtomicU64,
+    last_model: AtomicU64,
+}
+
+impl Totals {
+    /// Messages handed to the transport, control and grid alike.
+    pub fn messages_sent(&self) -> u64 {
+        self.messages_sent.load(Relaxed)
+    }
+
+    /// Messages that arrived, understood or not.
+    pub fn messages_received(&self) -> u64 {
+        self.messages_received.load(Relaxed)
+    }
+
+    /// Bytes of all frames of the messages sent, before encryption and framing.
+    pub fn bytes_sent(&self) -> u64 {
+        self.bytes_sent.load(Relaxed)
+    }
+
+    /// Messages that were due and could not be handed to the transport.
+    pub fn messages_dropped(&self) -> u64 {
+        self.messages_dropped.load(Relaxed)
+    }
+
+    /// Connections opened after the first one.
+    pub fn reconnects(&self) -> u64 {
+        self.reconnects.load(Relaxed)
+    }
+
+    /// Connections that the peer dropped before the CURVE handshake was through.
+    pub fn handshake_failures(&self) -> u64 {
+        self.handshake_failures.load(Relaxed)
+    }
+
+    /// Messages that arrived and that the protocol does not know.
+    pub fn malformed_messages(&self) -> u64 {
+        self.malformed_messages.load(Relaxed)
+    }
+
+    /// When a message last arrived: µs since 1970, `CLOCK_REALTIME`; 0: never.
+    pub fn last_received(&self) -> u64 {
+        self.last_received.load(Relaxed)
+    }
+
+    /// When a message was last sent: µs since 1970, `CLOCK_REALTIME`; 0: never.
+    pub fn last_sent(&self) -> u64 {
+        self.last_sent.load(Relaxed)
+    }
+
+    /// When a model message was last sent: µs since 1970, `CLOCK_REALTIME`; 0: never.
+    pub fn last_model(&self) -> u64 {
+        self.last_model.load(Relaxed)
+    }
+}
+
+/// Counts into a connection's totals and into the agent's, which outlive it.
+#[derive(Debug, Clone)]
+pub struct Counters {
+    connection: Arc<Totals>,
+    agent: Arc<Totals>,
+}
+
+impl Counters {
+    /// New totals for a connection, counted into `agent` as well.
+    pub fn new(agent: Arc<Totals>) -> Self {
+        Self {
+            connection: Arc::default(),
+            agent,
+        }
+    }
+
+    /// The connection's own totals.
+    pub fn connection(&self) -> Arc<Totals> {
+        Arc::clone(&self.connection)
+    }
+
+    fn both(&self, field: impl Fn(&Totals) -> &AtomicU64, by: u64) {
+        field(&self.connection).fetch_add(by, Relaxed);
+        field(&self.agent).fetch_add(by, Relaxed);
+    }
+
+    fn stamp(&self, field: impl Fn(&Totals) -> &AtomicU64) {
+        let now = realtime_usec(SystemTime::now());
+        field(&self.connection).store(now, Relaxed);
+        field(&self.agent).store(now, Relaxed);
+    }
+
+    /// A message of so many bytes was handed to the transport.
+    pub fn sent(&self, bytes: usize) {
+        self.both(|t| &t.messages_sent, 1);
+        self.both(|t| &t.bytes_sent, bytes as u64);
+        self.stamp(|t| &t.last_sent);
+    }
+
+    /// The message just sent was a model.
+    pub fn sent_model(&self) {
+        self.stamp(|t| &t.last_model);
+    }
+
+    /// A message arrived.
+    pub fn received(&self) {
+        self.both(|t| &t.messages_received, 1);
+        self.stamp(|t| &t.last_received);
+    }
+
+    /// The message that arrived was not understood.
+    pub fn malformed(&self) {
+        self.both(|t| &t.malformed_messages, 1);
+    }
+
+    /// A message was due and could not be sent.
+    pub fn dropped(&self) {
+        self.both(|t| &t.messages_dropped, 1);
+    }
+
+    /// A connection was opened anew.
+    pub fn reconnected(&self) {
+        self.both(|t| &t.reconnects, 1);
+    }
+
+    /// The peer dropped the connection before the handshake was through.
+    pub fn handshake_failed(&self) {
+        self.both(|t| &t.handshake_failures, 1);
+    }
+}
+
+/// A point in time as D-Bus and the journal carry it: µs since 1970, 0 before.
+pub fn realtime_usec(time: SystemTime) -> u64 {
+    time.duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |since| {
+            u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_connection_counts_into_itself_and_the_agent() {
+        let agent = Arc::new(Totals::default());
+        let first = Counters::new(Arc::clone(&agent));
+        let second = Counters::new(Arc::clone(&agent));
+        first.sent(10);
+        second.sent(5);
+        second.dropped();
+        assert_eq!(first.connection().messages_sent(), 1);
+        assert_eq!(first.connection().bytes_sent(), 10);
+        assert_eq!(first.connection().messages_dropped(), 0);
+        assert_eq!(agent.messages_sent(), 2);
+        assert_eq!(agent.bytes_sent(), 15);
+        assert_eq!(agent.messages_dropped(), 1);
+        assert_ne!(agent.last_sent(), 0);
+        assert_eq!(agent.last_received(), 0);
+    }
+
+    #[test]
+    fn a_time_before_1970_is_never() {
+        let before = SystemTime::UNIX_EPOCH - Duration::from_secs(1);
+        assert_eq!(realtime_usec(before), 0);
+        let after = SystemTime::UNIX_EPOCH + Duration::from_micros(7);
+        assert_eq!(realtime_usec(after), 7);
+    }
+}
