@@ -2,8 +2,242 @@
 //!
 //! To journald's native protocol when systemd connected standard error to the
 //! journal (`JOURNAL_STREAM`, systemd.exec(5)), else to standard error. The level
-//! and the target are systemd's own terms, as org.freedesktop.LogControl1(5) has
-//! them.
+//! and the target are in systemd's own terms, as org.freedesktop.LogControl1(5) has
+//! them. Anything but these two places (syslog, kmsg, files) is refused: the journal
+//! forwards.
 
-use std::fmt;
-use std::str::FromStr;
+use std::io::{self, IsTerminal as _};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::{Layered, SubscriberExt as _};
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{Layer, Registry, fmt, reload};
+
+// The level is a layer of its own below: a layer that carries its own filter cannot be
+// exchanged at run time (tracing-subscriber registers filters once).
+type Leveled = Layered<reload::Layer<LevelFilter, Registry>, Registry>;
+type Output = Box<dyn Layer<Leveled> + Send + Sync>;
+
+/// Where the log goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// journald's native protocol, with structured fields.
+    Journal,
+    /// Standard error, for a terminal or a supervisor's pipe.
+    Console,
+}
+
+impl Target {
+    /// systemd's name for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Journal => "journal",
+            Self::Console => "console",
+        }
+    }
+
+    /// Where a program that was started like this one should log.
+    pub fn detect() -> Self {
+        if libsystemd::logging::connected_to_journal() {
+            Self::Journal
+        } else {
+            Self::Console
+        }
+    }
+}
+
+/// Why the log stays as it is.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// Not a level of syslog(3).
+    #[error(
+        "{0:?} is not a log level; expected emerg, alert, crit, err, warning, notice, info or debug"
+    )]
+    UnknownLevel(String),
+    /// Not a target that this program has.
+    #[error("{0:?} is not a log target; expected journal, console or auto")]
+    UnknownTarget(String),
+    /// The journal's socket is not there.
+    #[error("cannot log to the journal: {0}; is systemd-journald running?")]
+    Journal(#[source] io::Error),
+    /// A logger is there already.
+    #[error("logging was set up twice")]
+    SetUpTwice,
+}
+
+/// The level of syslog(3) that `name` stands for, as the filter that serves it.
+///
+/// tracing knows five levels and syslog eight: those above `err` are all errors,
+/// `notice` and `info` are one.
+pub fn parse_level(name: &str) -> Result<LevelFilter, LogError> {
+    match name {
+        "emerg" | "alert" | "crit" | "err" | "error" => Ok(LevelFilter::ERROR),
+        "warning" | "warn" => Ok(LevelFilter::WARN),
+        "notice" | "info" => Ok(LevelFilter::INFO),
+        "debug" => Ok(LevelFilter::DEBUG),
+        "trace" => Ok(LevelFilter::TRACE),
+        _ => Err(LogError::UnknownLevel(name.to_owned())),
+    }
+}
+
+/// systemd's name of a level, as LogControl1 shows it.
+pub fn level_name(level: LevelFilter) -> &'static str {
+    match level {
+        LevelFilter::OFF => "emerg",
+        LevelFilter::ERROR => "err",
+        LevelFilter::WARN => "warning",
+        LevelFilter::INFO => "info",
+        // syslog ends at debug; trace is ours.
+        _ => "debug",
+    }
+}
+
+/// The switches of the running program's log.
+#[derive(Clone)]
+pub struct LogControl {
+    level: reload::Handle<LevelFilter, Registry>,
+    output: reload::Handle<Output, Leveled>,
+    now: Arc<Mutex<(LevelFilter, Target)>>,
+    identifier: &'static str,
+}
+
+impl std::fmt::Debug for LogControl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LogControl")
+            .field("identifier", &self.identifier)
+            .finish_non_exhaustive()
+    }
+}
+
+impl LogControl {
+    /// Sets up logging for the whole process, once, under this syslog identifier.
+    ///
+    /// A journal that cannot be reached is no reason not to start: the log then goes to
+    /// standard error and says so.
+    pub fn install(
+        identifier: &'static str,
+        level: LevelFilter,
+        target: Target,
+    ) -> Result<Self, LogError> {
+        let (target, first, unreachable) = match open(identifier, target) {
+            Ok(output) => (target, output, None),
+            Err(error) => (
+                Target::Console,
+                open(identifier, Target::Console)?,
+                Some(error),
+            ),
+        };
+        let (level_layer, level_handle) = reload::Layer::new(level);
+        let (output_layer, output_handle) = reload::Layer::new(first);
+        tracing_subscriber::registry()
+            .with(level_layer)
+            .with(output_layer)
+            .try_init()
+            .map_err(|_| LogError::SetUpTwice)?;
+        if let Some(error) = unreachable {
+            tracing::warn!("logging to standard error instead: {error}");
+        }
+        Ok(Self {
+            level: level_handle,
+            output: output_handle,
+            now: Arc::new(Mutex::new((level, target))),
+            identifier,
+        })
+    }
+
+    /// The level in force, in systemd's terms.
+    pub fn level(&self) -> &'static str {
+        level_name(self.lock().0)
+    }
+
+    /// Sets the level at once, by its name in syslog(3).
+    pub fn set_level(&self, name: &str) -> Result<(), LogError> {
+        let level = parse_level(name)?;
+        let mut now = self.lock();
+        // The subscriber lives as long as the process, so the handle can't be orphaned.
+        if self.level.reload(level).is_ok() {
+            now.0 = level;
+        }
+        Ok(())
+    }
+
+    /// Where the log goes, in systemd's terms.
+    pub fn target(&self) -> &'static str {
+        self.lock().1.as_str()
+    }
+
+    /// Sends the log elsewhere at once: `journal`, `console`, or `auto`.
+    pub fn set_target(&self, name: &str) -> Result<(), LogError> {
+        let target = match name {
+            "journal" => Target::Journal,
+            "console" => Target::Console,
+            "auto" => Target::detect(),
+            _ => return Err(LogError::UnknownTarget(name.to_owned())),
+        };
+        let output = open(self.identifier, target)?;
+        let mut now = self.lock();
+        if self.output.reload(output).is_ok() {
+            now.1 = target;
+        }
+        Ok(())
+    }
+
+    /// The name under which the journal files our lines.
+    pub fn identifier(&self) -> &'static str {
+        self.identifier
+    }
+
+    fn lock(&self) -> MutexGuard<'_, (LevelFilter, Target)> {
+        self.now.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn open(identifier: &'static str, target: Target) -> Result<Output, LogError> {
+    Ok(match target {
+        Target::Journal => tracing_journald::layer()
+            .map_err(LogError::Journal)?
+            .with_syslog_identifier(identifier.to_owned())
+            // Our fields are the documented ones (CONNECTION=, ENDPOINT=, …), unprefixed.
+            .with_field_prefix(None)
+            .boxed(),
+        Target::Console => {
+            let terminal = io::stderr().is_terminal();
+            let layer = fmt::layer()
+                .with_writer(io::stderr)
+                .with_ansi(terminal)
+                .with_target(false);
+            // A supervisor that reads our pipe stamps the lines itself.
+            if terminal {
+                layer.boxed()
+            } else {
+                layer.without_time().boxed()
+            }
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_are_those_of_syslog() {
+        for (name, shown) in [
+            ("emerg", "err"),
+            ("err", "err"),
+            ("warning", "warning"),
+            ("notice", "info"),
+            ("info", "info"),
+            ("debug", "debug"),
+        ] {
+            assert_eq!(
+                parse_level(name).map(level_name).ok(),
+                Some(shown),
+                "{name}"
+            );
+        }
+        assert!(parse_level("loud").is_err());
+        assert!(parse_level("").is_err());
+    }
+}

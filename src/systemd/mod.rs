@@ -1,3 +1,4 @@
 //! systemd's protocols: readiness, watchdog, the journal, credentials.
 
+pub mod log;
 pub mod message_id;
