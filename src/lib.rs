@@ -10,12 +10,14 @@
 //! - [`agent`]: the daemon that owns sessions, timers and samplers;
 //! - [`dbus`]: the bus interface, served and called;
 //! - [`systemd`]: readiness, watchdog, the journal, credentials;
-//! - [`server`]: the other end, `metrics-collector`.
+//! - [`server`]: the other end, `metrics-collector`;
+//! - [`daemon`]: the agent put together.
 
 pub mod agent;
 pub mod collectors;
 pub mod config;
 pub mod curve;
+pub mod daemon;
 pub mod dbus;
 pub mod protocol;
 pub mod server;

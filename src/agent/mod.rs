@@ -1,9 +1,34 @@
 //! The daemon: owns the sessions, timers and samplers, applies settings, publishes
 //! its state.
 //!
-//! One task owns everything that changes; others reach it through a
-//! [`Handle`](handle::Handle).
+//! - [`run`]: the one loop that owns everything which changes, with [`orders`] and
+//!   [`slow`] for what others ask of it;
+//! - [`connections`] and [`connection`]: a task per collector, each driving a session;
+//! - [`sampler`] and [`ticker`]: one sample per tick for all of them;
+//! - [`handle`], [`state`] and [`totals`]: how the rest of the program sees it;
+//! - [`events`]: what is logged, in one place;
+//! - the pure helpers: [`announce`], [`sentence`], [`summary`], [`status_line`],
+//!   [`progress`].
+//!
+//! Refuses to know D-Bus: that is a client of the [`Handle`](handle::Handle).
 
+mod announce;
+mod connection;
+mod connections;
+pub(crate) mod events;
 pub mod handle;
+mod host_name;
+mod name_keeper;
+mod orders;
+mod progress;
+mod resolve;
+pub mod run;
+mod sampler;
+mod sentence;
+pub mod signals;
+mod slow;
 pub mod state;
+mod status_line;
+mod summary;
+mod ticker;
 pub mod totals;

@@ -2,3 +2,4 @@
 
 pub mod log;
 pub mod message_id;
+pub mod notify;

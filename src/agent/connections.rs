@@ -1,0 +1,264 @@
+//! The set of connections: starts and ends their tasks, passes orders on, keeps what
+//! they last said of themselves.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::JoinHandle;
+
+use super::connection::{self, Blueprint, Order, Orders, Report, Serial};
+use super::progress::Progress;
+use super::sampler::Grid;
+use super::state::{ConnectionState, State};
+use super::totals::{Counters, Totals};
+use crate::config::{CollectorSettings, Settings};
+use crate::curve::{Context, KeyPair};
+use crate::protocol::session::SessionSettings;
+
+/// Reports that wait for the agent's task at most; a connection past that waits its turn.
+const REPORTS: usize = 64;
+
+struct Running {
+    serial: Serial,
+    settings: CollectorSettings,
+    keys: Arc<KeyPair>,
+    orders: mpsc::Sender<Order>,
+    reconnect: Arc<Notify>,
+    counters: Counters,
+    progress: Arc<Progress>,
+    state: ConnectionState,
+    task: JoinHandle<()>,
+}
+
+/// Every configured connection, by name.
+pub(crate) struct Connections {
+    context: Context,
+    running: BTreeMap<String, Running>,
+    /// Told to stop, not ended yet.
+    ending: Vec<JoinHandle<()>>,
+    started: bool,
+    serials: Serial,
+    origin: Instant,
+    session: watch::Sender<SessionSettings>,
+    totals: Arc<Totals>,
+    report_to: mpsc::Sender<(Serial, Report)>,
+    reports: mpsc::Receiver<(Serial, Report)>,
+}
+
+impl Connections {
+    pub(crate) fn new(context: Context, session: SessionSettings, now: Instant) -> Self {
+        let (report_to, reports) = mpsc::channel(REPORTS);
+        Self {
+            context,
+            running: BTreeMap::new(),
+            ending: Vec::new(),
+            started: false,
+            serials: 0,
+            origin: now,
+            session: watch::Sender::new(session),
+            totals: Arc::default(),
+            report_to,
+            reports,
+        }
+    }
+
+    /// The totals of all connections that there ever were.
+    pub(crate) fn totals(&self) -> Arc<Totals> {
+        Arc::clone(&self.totals)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.running.len()
+    }
+
+    /// What each last said of itself, in the order of their names.
+    pub(crate) fn states(&self) -> Vec<ConnectionState> {
+        self.running
+            .values()
+            .map(|running| running.state.clone())
+            .collect()
+    }
+
+    /// Brings the connections in line with the settings. Those whose settings did not
+    /// change go on undisturbed.
+    pub(crate) fn apply(&mut self, settings: &Settings) {
+        let keys = &settings.key_pair;
+        let gone: Vec<String> = self
+            .running
+            .iter()
+            .filter(|(name, running)| {
+                settings.collectors.get(name.as_str()) != Some(&running.settings)
+                    || running.keys != *keys
+            })
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in gone {
+            if let Some(running) = self.running.remove(&name) {
+                self.ending.push(end(running));
+            }
+        }
+        self.ending.retain(|task| !task.is_finished());
+        for (name, collector) in &settings.collectors {
+            if !self.running.contains_key(name.as_str()) {
+                let running = self.spawn(name.as_str(), collector, keys);
+                self.running.insert(name.to_string(), running);
+            }
+        }
+    }
+
+    fn spawn(
+        &mut self,
+        name: &str,
+        collector: &CollectorSettings,
+        keys: &Arc<KeyPair>,
+    ) -> Running {
+        self.serials += 1;
+        let counters = Counters::new(Arc::clone(&self.totals));
+        let progress = Arc::new(Progress::new(self.origin));
+        let plan = Blueprint {
+            serial: self.serials,
+            name: name.to_owned(),
+            endpoint: collector.endpoint.clone(),
+            server_key: collector.public_key,
+            keys: Arc::clone(keys),
+            context: self.context.clone(),
+            counters: counters.clone(),
+            progress: Arc::clone(&progress),
+            reports: self.report_to.clone(),
+        };
+        let state = plan.initial_state();
+        let (orders, queue) = mpsc::channel(connection::ORDERS);
+        let reconnect = Arc::new(Notify::new());
+        let obeyed = Orders {
+            queue,
+            settings: self.session.subscribe(),
+            reconnect: Arc::clone(&reconnect),
+        };
+        if self.started {
+            // The channel is new: there is room.
+            let _ = orders.try_send(Order::Start);
+        }
+        Running {
+            serial: self.serials,
+            settings: collector.clone(),
+            keys: Arc::clone(keys),
+            orders,
+            reconnect,
+            counters,
+            progress,
+            state,
+            task: tokio::spawn(connection::run(plan, obeyed)),
+        }
+    }
+
+    /// Lets the connections begin. Until then nothing leaves the host.
+    pub(crate) fn start(&mut self) {
+        if !std::mem::replace(&mut self.started, true) {
+            for running in self.running.values() {
+                let _ = running.orders.try_send(Order::Start);
+            }
+        }
+    }
+
+    /// The next report, from whichever connection. Cancel safe.
+    pub(crate) async fn report(&mut self) -> (Serial, Report) {
+        match self.reports.recv().await {
+            Some(report) => report,
+            // Never: we hold a sender ourselves.
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Keeps a new state; returns the one before. None where the connection has left the
+    /// settings meanwhile.
+    pub(crate) fn note(&mut self, serial: Serial, state: ConnectionState) -> Option<ConnectionState> {
+        let running = self.by_serial(serial)?;
+        Some(std::mem::replace(&mut running.state, state))
+    }
+
+    /// True where some connection wants samples.
+    pub(crate) fn any_reporting(&self) -> bool {
+        self.running
+            .values()
+            .any(|running| running.state.state == State::Reporting)
+    }
+
+    /// Hands a sample to every connection that wants one.
+    pub(crate) fn send_metrics(&self, grid: &Arc<Grid>) {
+        for running in self.running.values() {
+            if running.state.state == State::Reporting
+                && running
+                    .orders
+                    .try_send(Order::Metrics(Arc::clone(grid)))
+                    .is_err()
+            {
+                running.counters.dropped();
+            }
+        }
+    }
+
+    /// Hands a model to the connection that asked for it on this link.
+    pub(crate) fn send_model(&mut self, serial: Serial, grid: Arc<Grid>, link: u64) {
+        if let Some(running) = self.by_serial(serial)
+            && running.orders.try_send(Order::Model { grid, link }).is_err()
+        {
+            running.counters.dropped();
+        }
+    }
+
+    /// Tells every connection the intervals in force.
+    pub(crate) fn configure(&self, session: SessionSettings) {
+        self.session.send_if_modified(|current| {
+            let changed = *current != session;
+            *current = session;
+            changed
+        });
+    }
+
+    /// Connects anew: the one named, or all. False where there is none of that name.
+    pub(crate) fn reconnect(&self, name: Option<&str>) -> bool {
+        let mut found = name.is_none();
+        for (running_name, running) in &self.running {
+            if name.is_none_or(|name| name == running_name) {
+                found = true;
+                running.reconnect.notify_one();
+            }
+        }
+        found
+    }
+
+    /// False where a connection's task should have run long ago.
+    pub(crate) fn all_move(&self, now: Instant) -> bool {
+        !self
+            .running
+            .values()
+            .any(|running| running.progress.stuck(now))
+    }
+
+    /// Ends every connection and returns once all have.
+    pub(crate) async fn stop(&mut self) {
+        for running in std::mem::take(&mut self.running).into_values() {
+            self.ending.push(end(running));
+        }
+        // Nobody reads reports any more: a connection must not wait for that.
+        self.reports.close();
+        for task in self.ending.drain(..) {
+            let _ = task.await;
+        }
+    }
+
+    fn by_serial(&mut self, serial: Serial) -> Option<&mut Running> {
+        self.running
+            .values_mut()
+            .find(|running| running.serial == serial)
+    }
+}
+
+/// Tells a connection to end. Its orders' channel closes with that, which says the same
+/// where there is no room for the order.
+fn end(running: Running) -> JoinHandle<()> {
+    let _ = running.orders.try_send(Order::Stop);
+    running.task
+}

@@ -1,0 +1,208 @@
+//! Every event of the agent that an administrator may want to find, in one place: its
+//! MESSAGE_ID, its fields and its text.
+//!
+//! The text says all that matters by itself, for those who read a terminal; the fields
+//! are for `journalctl CONNECTION=main` and for programs.
+
+use std::fmt::Display;
+use std::path::Path;
+
+use tracing::{debug, error, info, warn};
+
+use crate::systemd::message_id;
+
+pub(crate) fn ready(version: &str, host_name: &str, connections: usize) {
+    info!(
+        message_id = message_id::AGENT_READY,
+        host_name,
+        "metrics-agent {version} is ready, reporting as {host_name} to {connections} collector(s)"
+    );
+}
+
+pub(crate) fn unconfigured(reason: &str) {
+    warn!(message_id = message_id::AGENT_UNCONFIGURED, "{reason}");
+}
+
+pub(crate) fn stopping(signal: &str) {
+    info!(
+        message_id = message_id::AGENT_STOPPING,
+        "Stopping on {signal}"
+    );
+}
+
+pub(crate) fn reporting(connection: &str, endpoint: &str) {
+    info!(
+        message_id = message_id::CONNECTION_REPORTING,
+        connection,
+        endpoint,
+        state = "reporting",
+        "Reporting to {connection} ({endpoint})"
+    );
+}
+
+pub(crate) fn lost(connection: &str, endpoint: &str, state: &str, reason: &str) {
+    warn!(
+        message_id = message_id::CONNECTION_LOST,
+        connection,
+        endpoint,
+        state,
+        reason,
+        "Lost {connection} ({endpoint}), trying again until it is back: {reason}"
+    );
+}
+
+pub(crate) fn waiting(connection: &str, endpoint: &str, state: &str, reason: &str) {
+    warn!(
+        message_id = message_id::CONNECTION_WAITING,
+        connection,
+        endpoint,
+        state,
+        reason,
+        "No answer from {connection} ({endpoint}) yet, trying until there is: {reason}"
+    );
+}
+
+pub(crate) fn key_refused(connection: &str, endpoint: &str, public_key: &str, reason: &str) {
+    error!(
+        message_id = message_id::CONNECTION_KEY_REFUSED,
+        connection,
+        endpoint,
+        public_key,
+        reason,
+        "No secure connection to {connection} ({endpoint}): {reason}"
+    );
+}
+
+pub(crate) fn not_understood(connection: &str, endpoint: &str, error: &dyn Display, untold: u64) {
+    let error = error.to_string();
+    let more = if untold == 0 {
+        String::new()
+    } else {
+        format!(" ({untold} more since the last such line)")
+    };
+    warn!(
+        message_id = message_id::MESSAGE_NOT_UNDERSTOOD,
+        connection,
+        endpoint,
+        error,
+        "Ignored a message from {connection} ({endpoint}): {error}{more}"
+    );
+}
+
+pub(crate) fn reloaded(connections: usize) {
+    info!(
+        message_id = message_id::CONFIGURATION_RELOADED,
+        "Configuration reloaded: {connections} collector(s)"
+    );
+}
+
+pub(crate) fn reload_refused(error: &dyn Display) {
+    let error = error.to_string();
+    error!(
+        message_id = message_id::CONFIGURATION_INVALID,
+        error, "The new configuration is invalid and changed nothing: {error}"
+    );
+}
+
+pub(crate) fn configuration_ignored(warning: &dyn Display) {
+    let error = warning.to_string();
+    warn!(
+        message_id = message_id::CONFIGURATION_INVALID,
+        error, "{error}"
+    );
+}
+
+pub(crate) fn setting_changed(setting: &str, value: &str, persistent: bool) {
+    let until = if persistent {
+        "also after a restart"
+    } else {
+        "until the agent ends"
+    };
+    info!(
+        message_id = message_id::SETTING_CHANGED,
+        setting, value, "{setting} is {value} now, {until}"
+    );
+}
+
+pub(crate) fn settings_reverted() {
+    info!(
+        message_id = message_id::SETTING_CHANGED,
+        "Settings made over D-Bus were dropped: the configuration files are in force"
+    );
+}
+
+pub(crate) fn setting_not_kept(error: &dyn Display) {
+    let error = error.to_string();
+    error!(
+        message_id = message_id::SETTING_NOT_KEPT,
+        error, "The setting is in force but will not survive a restart: {error}"
+    );
+}
+
+pub(crate) fn key_generated(path: &Path, public_key: &str) {
+    let path = path.display().to_string();
+    info!(
+        message_id = message_id::KEY_GENERATED,
+        path, public_key, "Made the agent's key pair in {path}; its public key is {public_key}"
+    );
+}
+
+pub(crate) fn host_name_changed(previous: &str, host_name: &str) {
+    info!(
+        message_id = message_id::HOST_NAME_CHANGED,
+        host_name, previous, "Reporting as {host_name} from now on, not as {previous} any more"
+    );
+}
+
+pub(crate) fn collector_failed(collector: &str, error: &dyn Display) {
+    let error = error.to_string();
+    warn!(
+        message_id = message_id::COLLECTOR_FAILED,
+        collector, error, "The metrics of {collector} are left out: {error}"
+    );
+}
+
+pub(crate) fn collector_recovered(collector: &str) {
+    info!(
+        message_id = message_id::COLLECTOR_RECOVERED,
+        collector, "The metrics of {collector} are back"
+    );
+}
+
+pub(crate) fn grid_not_encoded(error: &dyn Display) {
+    error!("a sample could not be encoded, an empty one goes out in its place: {error}");
+}
+
+pub(crate) fn bus_unavailable(error: &dyn Display) {
+    let error = error.to_string();
+    warn!(
+        message_id = message_id::BUS_UNAVAILABLE,
+        error, "Not on the bus, trying again: {error}"
+    );
+}
+
+pub(crate) fn bus_available(name: &str) {
+    info!(
+        message_id = message_id::BUS_AVAILABLE,
+        "On the bus again as {name}"
+    );
+}
+
+pub(crate) fn sending_failed(connection: &str, error: &dyn Display) {
+    debug!(connection, "a message was not sent: {error}");
+}
+
+pub(crate) fn collector_enabled(collector: &str, enabled: bool) {
+    let value = if enabled { "enabled" } else { "disabled" };
+    info!(
+        message_id = message_id::SETTING_CHANGED,
+        setting = "metrics.collect",
+        collector,
+        value,
+        "The metric collector {collector} is {value} now"
+    );
+}
+
+pub(crate) fn farewell_cut_short() {
+    warn!("a connection did not close in time; ending all the same");
+}

@@ -1,0 +1,136 @@
+//! The name that the host reports under.
+//!
+//! The configured one, else the host's fully qualified name, else its host name. The
+//! fully qualified name takes a resolver, which may hang: it is asked on a thread of
+//! its own, and nobody waits for it longer than [`PATIENCE`].
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::time::Duration;
+
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+/// How long the first hello waits for the fully qualified name. A resolver on the host or
+/// in its network answers in milliseconds; past this the short name has to do.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Where the kernel tells the host name and its changes (proc(5); poll(2) reports an
+/// exceptional condition at each change).
+const KERNEL_HOST_NAME: &str = "/proc/sys/kernel/hostname";
+
+/// The host name of this UTS name space, uname(2).
+pub(crate) fn short() -> String {
+    let uname = rustix::system::uname();
+    let name = uname.nodename().to_string_lossy().into_owned();
+    if name.is_empty() || name == "(none)" {
+        // What systemd falls back to as well, os-release(5) DEFAULT_HOSTNAME.
+        "localhost".to_owned()
+    } else {
+        name
+    }
+}
+
+/// The fully qualified name of the host named `short`. Blocks on the resolver: never call
+/// it on the loop. None where the resolver knows no longer name.
+pub(crate) fn fully_qualified(short: &str) -> Option<String> {
+    if short.contains('.') {
+        return Some(short.to_owned());
+    }
+    let hints = dns_lookup::AddrInfoHints {
+        flags: AI_CANONNAME,
+        socktype: dns_lookup::SockType::Stream.into(),
+        ..dns_lookup::AddrInfoHints::default()
+    };
+    let canonical = dns_lookup::getaddrinfo(Some(short), None, Some(hints))
+        .ok()?
+        .filter_map(Result::ok)
+        .find_map(|info| info.canonname)?;
+    qualifies(&canonical).then_some(canonical)
+}
+
+/// `AI_CANONNAME` of netdb.h, the same on every Linux; see getaddrinfo(3).
+const AI_CANONNAME: i32 = 2;
+
+/// A host is not its loopback interface, whatever /etc/hosts lists first.
+fn qualifies(canonical: &str) -> bool {
+    canonical.contains('.')
+        && !canonical.starts_with("localhost")
+        && canonical.parse::<std::net::IpAddr>().is_err()
+}
+
+/// Wakes when the host's name changes.
+#[derive(Debug)]
+pub(crate) struct Watch(Option<AsyncFd<File>>);
+
+impl Watch {
+    /// Watches the kernel's host name. Where that can't be watched, changes show with the
+    /// next reload.
+    pub(crate) fn start() -> Self {
+        let watched = File::open(KERNEL_HOST_NAME)
+            .and_then(|file| {
+                // The kernel arms the poll by a read.
+                consume(&file)?;
+                AsyncFd::with_interest(file, Interest::PRIORITY)
+            })
+            .inspect_err(|error| {
+                tracing::warn!("changes of the host name are not seen until a reload: {error}");
+            });
+        Self(watched.ok())
+    }
+
+    /// Returns at the next change; never where it can't be watched. Cancel safe.
+    pub(crate) async fn changed(&mut self) {
+        let Some(file) = &self.0 else {
+            return std::future::pending().await;
+        };
+        match file.ready(Interest::PRIORITY).await {
+            Ok(mut guard) => {
+                guard.clear_ready();
+                if consume(file.get_ref()).is_err() {
+                    self.0 = None;
+                }
+            }
+            Err(_) => self.0 = None,
+        }
+    }
+}
+
+fn consume(mut file: &File) -> io::Result<()> {
+    use std::io::Seek as _;
+    file.seek(io::SeekFrom::Start(0))?;
+    // A host name has 64 bytes at most, uname(2).
+    file.read(&mut [0; 128]).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_short_name_is_the_kernel_s() {
+        let kernel = std::fs::read_to_string(KERNEL_HOST_NAME).unwrap();
+        assert_eq!(short(), kernel.trim_end());
+    }
+
+    #[test]
+    fn a_qualified_name_is_taken_as_it_is() {
+        assert_eq!(
+            fully_qualified("web1.example.org").as_deref(),
+            Some("web1.example.org")
+        );
+    }
+
+    #[test]
+    fn loopback_and_addresses_are_no_names_of_a_host() {
+        assert!(qualifies("web1.example.org"));
+        for name in ["web1", "localhost", "localhost.localdomain", "127.0.0.1"] {
+            assert!(!qualifies(name), "{name}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_kernel_s_host_name_can_be_watched() {
+        assert!(Watch::start().0.is_some());
+    }
+}

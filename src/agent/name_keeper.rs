@@ -1,0 +1,147 @@
+//! Which name the host reports under now, and when that changes.
+
+use std::sync::Arc;
+
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until};
+
+use super::host_name::{PATIENCE, Watch, fully_qualified, short};
+
+/// The configured name, else the fully qualified one, else the short one.
+pub(crate) struct NameKeeper {
+    configured: Option<String>,
+    current: Arc<str>,
+    /// The resolver knew a fully qualified name, or none is needed.
+    qualified: bool,
+    question: Option<Question>,
+    watch: Watch,
+}
+
+/// The resolver was asked for the full form of a name.
+struct Question {
+    short: String,
+    answer: JoinHandle<Option<String>>,
+    /// Nobody waits any longer: the short name has to do until the answer comes.
+    impatient: bool,
+    patience: Instant,
+}
+
+impl NameKeeper {
+    pub(crate) fn new(configured: Option<String>) -> Self {
+        let mut keeper = Self {
+            current: Arc::from(configured.clone().unwrap_or_else(short)),
+            configured,
+            qualified: false,
+            question: None,
+            watch: Watch::start(),
+        };
+        keeper.look_up();
+        keeper
+    }
+
+    /// The name to report under.
+    pub(crate) fn current(&self) -> Arc<str> {
+        Arc::clone(&self.current)
+    }
+
+    /// False while the first answer of the resolver is worth waiting for.
+    pub(crate) fn settled(&self) -> bool {
+        self.question.as_ref().is_none_or(|question| question.impatient)
+    }
+
+    /// Takes the name from new settings.
+    pub(crate) fn configure(&mut self, configured: Option<String>) {
+        self.configured = configured;
+        self.qualified = false;
+        self.look_up();
+    }
+
+    /// Asks the resolver again where it knew no full name before: by now the network may
+    /// be there.
+    pub(crate) fn look_again(&mut self) {
+        if !self.qualified && self.question.is_none() {
+            self.look_up();
+            if let Some(question) = &mut self.question {
+                question.impatient = true;
+            }
+        }
+    }
+
+    fn look_up(&mut self) {
+        if let Some(configured) = &self.configured {
+            self.current = Arc::from(configured.as_str());
+            self.qualified = true;
+            self.question = None;
+            return;
+        }
+        let short = short();
+        // A question that hangs already is about the same resolver: don't lose one more
+        // thread to it unless the name is another one.
+        if self.question.as_ref().is_some_and(|asked| asked.short == short) {
+            return;
+        }
+        let asked = short.clone();
+        self.question = Some(Question {
+            answer: tokio::task::spawn_blocking(move || fully_qualified(&asked)),
+            short,
+            impatient: false,
+            patience: Instant::now() + PATIENCE,
+        });
+    }
+
+    /// Returns when [`current`](Self::current) or [`settled`](Self::settled) may have
+    /// changed. Cancel safe.
+    pub(crate) async fn changed(&mut self) {
+        let Some(question) = &mut self.question else {
+            self.watch.changed().await;
+            self.renamed();
+            return;
+        };
+        tokio::select! {
+            answer = &mut question.answer => {
+                let full = answer.unwrap_or_default();
+                self.qualified = full.is_some();
+                let short = std::mem::take(&mut question.short);
+                self.question = None;
+                self.current = Arc::from(full.unwrap_or(short));
+            }
+            () = sleep_until(question.patience), if !question.impatient => {
+                question.impatient = true;
+                self.current = Arc::from(question.short.as_str());
+            }
+            () = self.watch.changed() => self.renamed(),
+        }
+    }
+
+    fn renamed(&mut self) {
+        if self.configured.is_none() {
+            self.qualified = false;
+            self.look_up();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_configured_name_needs_no_resolver() {
+        let mut keeper = NameKeeper::new(Some("web1.example.org".to_owned()));
+        assert!(keeper.settled());
+        assert_eq!(&*keeper.current(), "web1.example.org");
+        keeper.configure(Some("web2.example.org".to_owned()));
+        assert!(keeper.settled());
+        assert_eq!(&*keeper.current(), "web2.example.org");
+    }
+
+    #[tokio::test]
+    async fn the_host_s_own_name_settles() {
+        let mut keeper = NameKeeper::new(None);
+        assert!(keeper.current().starts_with(&short()));
+        while !keeper.settled() {
+            keeper.changed().await;
+        }
+        assert!(keeper.current().starts_with(&short()));
+    }
+}

@@ -1,0 +1,154 @@
+//! Carrying out what others order: settings, reloads, reconnects, samples.
+
+use std::time::Instant;
+
+use super::events;
+use super::handle::{Answer, IntervalChange, Order, OrderError};
+use super::run::{Agent, session_settings};
+use super::slow::{Job, Outcome};
+use super::state::Intervals;
+use crate::config::persistent::Persistent;
+use crate::config::{self, Loaded};
+
+impl Agent {
+    pub(super) fn obey(&mut self, order: Order) {
+        // A caller that has gone before its answer is no concern of ours.
+        match order {
+            Order::SetIntervals {
+                change,
+                persistent,
+                answer,
+            } => self.set_intervals(change, persistent, answer),
+            Order::Revert(answer) => self.slow.submit(Job::Forget(answer)),
+            Order::Reload(answer) => self.slow_reload(Some(answer)),
+            Order::Reconnect(name, answer) => {
+                let found = self.connections.reconnect(name.as_deref());
+                let _ = answer.send(match (found, name) {
+                    (false, Some(name)) => Err(OrderError::NoSuchConnection(name)),
+                    _ => Ok(()),
+                });
+            }
+            Order::Sample(kind, answer) => {
+                let _ = answer.send(self.sampler.query(kind));
+            }
+            Order::SampleCollector(name, answer) => {
+                let _ = answer.send(self.sampler.query_one(&name));
+            }
+            Order::SetEnabled {
+                collector,
+                enabled,
+                answer,
+            } => {
+                let result = self.sampler.set_enabled(&collector, enabled);
+                if result.is_ok() {
+                    events::collector_enabled(&collector, enabled);
+                    self.publish();
+                }
+                let _ = answer.send(result);
+            }
+            Order::CollectorStatus(name, answer) => {
+                let _ = answer.send(self.sampler.status(&name));
+            }
+        }
+    }
+
+    fn set_intervals(&mut self, change: IntervalChange, persistent: bool, answer: Answer<()>) {
+        if let Err(error) = check(change) {
+            let _ = answer.send(Err(error));
+            return;
+        }
+        self.at_run_time.metrics = change.metrics.or(self.at_run_time.metrics);
+        self.at_run_time.stale = change.stale.or(self.at_run_time.stale);
+        self.apply_intervals();
+        self.publish();
+        for (setting, value) in [
+            ("intervals.metrics", change.metrics),
+            ("intervals.stale", change.stale),
+        ] {
+            if let Some(value) = value {
+                let value = humantime::format_duration(value).to_string();
+                events::setting_changed(setting, &value, persistent);
+            }
+        }
+        if persistent {
+            let kept = &mut self.kept;
+            kept.metrics = change.metrics.or(kept.metrics);
+            kept.stale = change.stale.or(kept.stale);
+            self.slow.submit(Job::Keep(kept.clone(), answer));
+        } else {
+            let _ = answer.send(Ok(()));
+        }
+    }
+
+    /// Puts the intervals of the settings, or those set since, in force.
+    fn apply_intervals(&mut self) {
+        self.intervals = Intervals {
+            metrics: self
+                .at_run_time
+                .metrics
+                .unwrap_or(self.settings.intervals.metrics),
+            stale: self
+                .at_run_time
+                .stale
+                .unwrap_or(self.settings.intervals.stale),
+        };
+        self.ticker.set_interval(self.intervals.metrics);
+        self.connections.configure(session_settings(self.intervals));
+    }
+
+    pub(super) fn slow_reload(&mut self, answer: Option<Answer<()>>) {
+        self.notifier.reloading();
+        self.slow.submit(Job::Reload(answer));
+    }
+
+    pub(super) fn job_ended(&mut self, job: Job, outcome: Outcome) {
+        let result = match outcome {
+            Outcome::Kept(result) => result.map_err(|error| {
+                events::setting_not_kept(&error);
+                OrderError::NotKept(error)
+            }),
+            Outcome::Loaded(loaded) => match *loaded {
+                Ok(loaded) => {
+                    if matches!(job, Job::Forget(_)) {
+                        self.at_run_time = IntervalChange::default();
+                        self.kept = Persistent::default();
+                        events::settings_reverted();
+                    }
+                    self.adopt(loaded);
+                    Ok(())
+                }
+                Err(error) => {
+                    events::reload_refused(&error);
+                    Err(OrderError::InvalidConfiguration(error))
+                }
+            },
+        };
+        if matches!(job, Job::Reload(_)) {
+            // The settings in force are valid, be they new or old.
+            let line = super::status_line::line_now(&self.state.borrow());
+            self.notifier.ready(&line);
+        }
+        job.answer(result);
+    }
+
+    /// Swaps the settings, whole.
+    fn adopt(&mut self, loaded: Loaded) {
+        for warning in &loaded.warnings {
+            events::configuration_ignored(warning);
+        }
+        if let Some(path) = &loaded.generated_key {
+            events::key_generated(path, &loaded.settings.key_pair.public.to_string());
+        }
+        if loaded.settings.log_level != self.settings.log_level {
+            // A level set at run time goes with the change of the file.
+            let _ = self.log.set_level(loaded.settings.log_level.syslog_name());
+        }
+        let renamed = loaded.settings.host_name != self.settings.host_name;
+        self.settings = loaded.settings;
+        self.files = loaded.files;
+        if renamed {
+            let configured = self.settings.host_name.as_ref().map(ToString::to_string);
+            self.name.configure(configured);
+        }
+    }
+}

@@ -1,0 +1,304 @@
+//! The agent's task: one loop that owns everything which changes.
+//!
+//! It waits for whatever comes first (a signal, an order, a connection's report, the end
+//! of a slow job, a deadline), deals with it at once, and goes back to waiting. Nothing
+//! in it blocks, and the watchdog is fed from here and nowhere else.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{broadcast, mpsc, watch};
+use tokio::time::{sleep_until, timeout};
+
+use super::connection::{Report, Serial};
+use super::connections::Connections;
+use super::events;
+use super::handle::{
+    GridKind, Handle, IntervalChange, ORDERS, Order, OrderError, STATE_CHANGES,
+};
+use super::name::NameKeeper;
+use super::sampler::Sampler;
+use super::signals::{Request, Signals};
+use super::slow::{Job, Outcome, SlowJobs};
+use super::state::{AgentState, Intervals, State, StateChange};
+use super::status_line::line_now;
+use super::summary::summarize;
+use super::ticker::Ticker;
+use crate::config::{Loaded, Settings, Sources};
+use crate::curve::Context;
+use crate::protocol::session::{MODEL_MIN_INTERVAL, SessionSettings};
+use crate::systemd::log::LogControl;
+use crate::systemd::notify::Notifier;
+
+/// How long the connections may take to end. Each lingers a tenth of a second at most.
+const FAREWELL: Duration = Duration::from_millis(500);
+
+/// What the agent starts with.
+pub struct Start {
+    /// Where settings come from, for reloads.
+    pub sources: Arc<Sources>,
+    /// The settings to begin with.
+    pub loaded: Loaded,
+    /// Where the metric collectors find /proc and /sys: `/`, but in tests.
+    pub root: Root,
+    /// libzmq.
+    pub context: Context,
+    /// The service manager.
+    pub notifier: Notifier,
+    /// The log's switches.
+    pub log: LogControl,
+    /// The signals to obey.
+    pub signals: Signals,
+}
+
+/// The daemon's task.
+pub struct Agent {
+    settings: Settings,
+    files: Vec<PathBuf>,
+    /// Set over D-Bus since the start; goes over what the settings say.
+    at_run_time: IntervalChange,
+    intervals: Intervals,
+    name: NameKeeper,
+    sampler: Sampler,
+    ticker: Ticker,
+    connections: Connections,
+    slow: SlowJobs,
+    notifier: Notifier,
+    log: LogControl,
+    signals: Signals,
+    orders: mpsc::Receiver<Order>,
+    state: watch::Sender<Arc<AgentState>>,
+    changes: broadcast::Sender<StateChange>,
+}
+
+impl Agent {
+    /// An agent that has not begun yet, and the handle by which others reach it. Must be
+    /// called within the runtime that will run it.
+    pub fn new(start: Start) -> Result<(Self, Handle), UnknownCollector> {
+        let now = Instant::now();
+        let Loaded {
+            settings, files, ..
+        } = start.loaded;
+        let intervals = Intervals {
+            metrics: settings.intervals.metrics,
+            stale: settings.intervals.stale,
+        };
+        let set = CollectorSet::open(start.root, &settings.collect)?;
+        let name = NameKeeper::new(settings.host_name.as_ref().map(ToString::to_string));
+        let mut connections = Connections::new(start.context, session_settings(intervals), now);
+        connections.apply(&settings);
+        let (order, orders) = mpsc::channel(ORDERS);
+        let (changes, _) = broadcast::channel(STATE_CHANGES);
+        let sampler = Sampler::new(set);
+        let first = snapshot(&settings, &files, intervals, &name, &sampler, &connections);
+        let (state, watched) = watch::channel(Arc::new(first));
+        let handle = Handle {
+            orders: order,
+            state: watched,
+            changes: changes.clone(),
+        };
+        let agent = Self {
+            settings,
+            files,
+            at_run_time: IntervalChange::default(),
+            intervals,
+            name,
+            sampler,
+            ticker: Ticker::new(intervals.metrics),
+            connections,
+            slow: SlowJobs::new(start.sources),
+            notifier: start.notifier,
+            log: start.log,
+            signals: start.signals,
+            orders,
+            state,
+            changes,
+        };
+        Ok((agent, handle))
+    }
+
+    /// Says that the service is ready, and works until a signal says stop.
+    pub async fn run(mut self) {
+        let state = Arc::clone(&self.state.borrow());
+        events::ready(
+            env!("CARGO_PKG_VERSION"),
+            &state.host_name,
+            self.connections.len(),
+        );
+        if state.state == State::Unconfigured {
+            events::unconfigured(&state.reason);
+        }
+        self.notifier.ready(&line_now(&state));
+        drop(state);
+        if self.name.settled() {
+            self.connections.start();
+        }
+        let signal = loop {
+            let happened = self.wait().await;
+            if let Happened::Signal(Request::Stop(signal)) = happened {
+                break signal;
+            }
+            self.take(happened);
+        };
+        self.stop(signal).await;
+    }
+
+    async fn wait(&mut self) -> Happened {
+        let deadline = [self.ticker.deadline(), self.notifier.deadline()]
+            .into_iter()
+            .flatten()
+            .min();
+        tokio::select! {
+            biased;
+            request = self.signals.next() => Happened::Signal(request),
+            () = until(deadline) => Happened::Deadline,
+            (serial, report) = self.connections.report() => Happened::Report(serial, report),
+            Some(order) = self.orders.recv() => Happened::Order(order),
+            (job, outcome) = self.slow.ended() => Happened::JobEnded(job, outcome),
+            () = self.name.changed() => Happened::NameChanged,
+        }
+    }
+
+    fn take(&mut self, happened: Happened) {
+        match happened {
+            // Stop is the loop's own affair.
+            Happened::Signal(Request::Stop(_)) | Happened::Deadline => {}
+            Happened::Signal(Request::Reload) => self.slow_reload(None),
+            Happened::Report(serial, report) => self.hear(serial, report),
+            Happened::Order(order) => self.obey(order),
+            Happened::JobEnded(job, outcome) => self.job_ended(job, outcome),
+            Happened::NameChanged => self.name_changed(),
+        }
+        let now = Instant::now();
+        if self.ticker.take(now) {
+            let grid = self.sampler.grid(GridKind::Metrics, &self.name.current());
+            self.connections.send_metrics(&grid);
+        }
+        if self.notifier.due(now) && self.connections.all_move(now) {
+            self.notifier.alive(&line_now(&self.state.borrow()), now);
+        }
+    }
+
+    fn hear(&mut self, serial: Serial, report: Report) {
+        match report {
+            Report::NeedsModel { link } => {
+                let grid = self.sampler.grid(GridKind::Model, &self.name.current());
+                self.connections.send_model(serial, grid, link);
+            }
+            Report::Changed(new) => {
+                let change = (new.name.clone(), new.state, new.reason.clone());
+                let Some(old) = self.connections.note(serial, new) else {
+                    return;
+                };
+                self.publish();
+                let (connection, new, reason) = change;
+                if old.state != new {
+                    if new == State::Reporting {
+                        self.name.look_again();
+                    }
+                    // Nobody listening is the usual case.
+                    let _ = self.changes.send(StateChange {
+                        connection,
+                        old: old.state,
+                        new,
+                        reason,
+                    });
+                }
+                if self.connections.any_reporting() {
+                    self.ticker.start(Instant::now());
+                } else {
+                    self.ticker.stop();
+                }
+            }
+        }
+    }
+
+    fn name_changed(&mut self) {
+        let previous = self.state.borrow().host_name.clone();
+        let current = self.name.current();
+        if *current != *previous {
+            // Before the first hello nobody knows the previous name.
+            if self.connections.started() {
+                events::host_name_changed(&previous, &current);
+            }
+            self.publish();
+        }
+        if self.name.settled() {
+            self.connections.start();
+        }
+    }
+
+    /// Publishes the state as it is now.
+    fn publish(&mut self) {
+        let next = snapshot(
+            &self.settings,
+            &self.files,
+            self.intervals,
+            &self.name,
+            &self.sampler,
+            &self.connections,
+        );
+        let line = line_now(&next);
+        self.state.send_replace(Arc::new(next));
+        self.notifier.status(&line);
+    }
+
+    async fn stop(mut self, signal: &'static str) {
+        self.notifier.stopping(&format!("Stopping on {signal}"));
+        events::stopping(signal);
+        let mut last = AgentState::clone(&self.state.borrow());
+        last.state = State::Stopping;
+        last.reason = format!("Stopping on {signal}");
+        self.state.send_replace(Arc::new(last));
+        if timeout(FAREWELL, self.connections.stop()).await.is_err() {
+            events::farewell_cut_short();
+        }
+    }
+}
+
+enum Happened {
+    Signal(Request),
+    Deadline,
+    Report(Serial, Report),
+    Order(Order),
+    JobEnded(Job, Outcome),
+    NameChanged,
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+pub(super) fn session_settings(intervals: Intervals) -> SessionSettings {
+    SessionSettings {
+        stale_interval: intervals.stale,
+        model_min_interval: MODEL_MIN_INTERVAL,
+        ..SessionSettings::default()
+    }
+}
+
+fn snapshot(
+    settings: &Settings,
+    files: &[PathBuf],
+    intervals: Intervals,
+    name: &NameKeeper,
+    sampler: &Sampler,
+    connections: &Connections,
+) -> AgentState {
+    let connections_now = connections.states();
+    let (state, reason) = summarize(&connections_now);
+    AgentState {
+        host_name: name.current().to_string(),
+        public_key: settings.key_pair.public,
+        state,
+        reason,
+        intervals,
+        connections: connections_now,
+        collectors: sampler.enabled(),
+        configuration_files: files.to_vec(),
+        totals: connections.totals(),
+    }
+}

@@ -1,0 +1,135 @@
+//! One sample for all: runs the metric collectors and makes the grid that every
+//! connection sends.
+
+use std::sync::Arc;
+
+use super::events;
+use super::handle::{GridKind, OrderError};
+use crate::collectors::{
+    CollectorSet, CollectorStatus, Grid as Wanted, Purpose, SampleOneError, Samples, Transition,
+    UnknownCollector,
+};
+use crate::protocol::message::encode_grid;
+
+/// A grid as it goes on the wire, with the name it goes under.
+#[derive(Debug)]
+pub(crate) struct Grid {
+    pub(crate) host: Arc<str>,
+    pub(crate) json: Vec<u8>,
+}
+
+impl Default for Grid {
+    fn default() -> Self {
+        Self {
+            host: Arc::from(""),
+            json: Vec::new(),
+        }
+    }
+}
+
+/// The metric collectors with the buffers that every sample uses again.
+pub(crate) struct Sampler {
+    set: CollectorSet,
+    samples: Samples,
+    grid: Arc<Grid>,
+}
+
+impl Sampler {
+    pub(crate) fn new(set: CollectorSet) -> Self {
+        Self {
+            set,
+            samples: Samples::new(),
+            grid: Arc::default(),
+        }
+    }
+
+    /// Takes a sample and encodes it. Reuses the last grid's memory once every connection
+    /// has let go of it.
+    pub(crate) fn grid(&mut self, kind: GridKind, host: &Arc<str>) -> Arc<Grid> {
+        let (purpose, wanted) = match kind {
+            GridKind::Metrics => (Purpose::Metrics, Wanted::Metrics),
+            GridKind::Model => (Purpose::Model, Wanted::Model),
+        };
+        self.samples.clear();
+        let transitions = self.set.sample(purpose, wanted, &mut self.samples);
+        announce(transitions);
+        if Arc::get_mut(&mut self.grid).is_none() {
+            self.grid = Arc::default();
+        }
+        if let Some(grid) = Arc::get_mut(&mut self.grid) {
+            grid.host = Arc::clone(host);
+            if let Err(error) = encode_grid(&self.samples, &mut grid.json) {
+                // Names and values are ours, so this is a bug; an empty grid keeps the
+                // session alive and the log says what is wrong.
+                events::grid_not_encoded(&error);
+                grid.json.clear();
+                grid.json.extend_from_slice(b"{}");
+            }
+        }
+        Arc::clone(&self.grid)
+    }
+
+    /// A fresh sample for somebody who asks. Disturbs no metrics message.
+    pub(crate) fn query(&mut self, kind: GridKind) -> Result<Samples, OrderError> {
+        let wanted = match kind {
+            GridKind::Metrics => Wanted::Metrics,
+            GridKind::Model => Wanted::Model,
+        };
+        let mut samples = Samples::new();
+        announce(self.set.sample(Purpose::Query, wanted, &mut samples));
+        if samples.is_empty() {
+            return Err(OrderError::NotSampled(
+                "no enabled metric collector gave a value; the log says why".to_owned(),
+            ));
+        }
+        Ok(samples)
+    }
+
+    /// A fresh sample of one metric collector, enabled or not.
+    pub(crate) fn query_one(&mut self, name: &str) -> Result<Samples, OrderError> {
+        let mut samples = Samples::new();
+        let result = self.set.sample_one(name, &mut samples);
+        announce(self.set.transitions());
+        match result {
+            Ok(()) => Ok(samples),
+            Err(SampleOneError::Unknown(_)) => Err(OrderError::NoSuchCollector(name.to_owned())),
+            Err(error) => Err(OrderError::NotSampled(error.to_string())),
+        }
+    }
+
+    /// Enables exactly these. The names come from validated settings.
+    pub(crate) fn enable_only(&mut self, names: &[String]) -> Result<(), UnknownCollector> {
+        self.set.enable_only(names)
+    }
+
+    pub(crate) fn set_enabled(&mut self, name: &str, enabled: bool) -> Result<(), OrderError> {
+        self.set
+            .set_enabled(name, enabled)
+            .map(drop)
+            .map_err(|_| OrderError::NoSuchCollector(name.to_owned()))
+    }
+
+    pub(crate) fn status(&self, name: &str) -> Result<CollectorStatus, OrderError> {
+        self.set
+            .status(name)
+            .map_err(|_| OrderError::NoSuchCollector(name.to_owned()))
+    }
+
+    /// Every metric collector with whether it is enabled.
+    pub(crate) fn enabled(&self) -> Vec<(&'static str, bool)> {
+        self.set
+            .statuses()
+            .map(|status| (status.name, status.enabled))
+            .collect()
+    }
+}
+
+/// A failure is told once, and again when it changes or ends.
+fn announce(transitions: Vec<Transition>) {
+    for transition in transitions {
+        match transition {
+            Transition::Failed { name, error } => events::collector_failed(name, &error),
+            Transition::Recovered { name } => events::collector_recovered(name),
+        }
+    }
+}

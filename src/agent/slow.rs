@@ -1,0 +1,125 @@
+//! What may take long, off the loop: reading the configuration, keeping a setting.
+//!
+//! Jobs touch files, and a file may be on a disk that hangs. They run one after the
+//! other on a blocking thread, in the order in which they were asked for.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use tokio::task::JoinHandle;
+
+use super::handle::{Answer, ORDERS, OrderError};
+use super::state::Intervals;
+use crate::config::persistent::{self, Persistent};
+use crate::config::{self, KeyPolicy, Loaded, Sources};
+
+/// Jobs that wait at most. Each belongs to a caller that waits for its answer.
+const MAX_WAITING: usize = ORDERS;
+
+/// A job, with whoever waits for its end.
+#[derive(Debug)]
+pub(crate) enum Job {
+    /// Read the configuration again.
+    Reload(Option<Answer<()>>),
+    /// Keep these settings for the next start.
+    Keep(Persistent, Answer<()>),
+    /// Drop the settings kept, then read the configuration again.
+    Forget(Answer<()>),
+}
+
+/// How a job ended.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    Loaded(Box<Result<Loaded, String>>),
+    Kept(Result<(), String>),
+}
+
+/// The jobs that wait and the one that runs.
+#[derive(Debug)]
+pub(crate) struct SlowJobs {
+    sources: Arc<Sources>,
+    waiting: VecDeque<Job>,
+    running: Option<(Job, JoinHandle<Outcome>)>,
+}
+
+impl SlowJobs {
+    pub(crate) fn new(sources: Arc<Sources>) -> Self {
+        Self {
+            sources,
+            waiting: VecDeque::new(),
+            running: None,
+        }
+    }
+
+    /// Queues a job; runs it at once where none is running.
+    pub(crate) fn submit(&mut self, job: Job) {
+        if self.waiting.len() >= MAX_WAITING {
+            // Callers wait for their answers, so only a disk that hangs gets here.
+            job.answer(Err(OrderError::NotKept(
+                "too many jobs wait for the disk already".to_owned(),
+            )));
+            return;
+        }
+        self.waiting.push_back(job);
+        self.run_next();
+    }
+
+    /// The next job that has ended; never where there is none. Cancel safe.
+    pub(crate) async fn ended(&mut self) -> (Job, Outcome) {
+        let outcome = match &mut self.running {
+            Some((job, running)) => running.await.unwrap_or_else(|panic| job.failed(&panic)),
+            None => std::future::pending().await,
+        };
+        match self.running.take() {
+            Some((job, _)) => {
+                self.run_next();
+                (job, outcome)
+            }
+            None => std::future::pending().await,
+        }
+    }
+
+    fn run_next(&mut self) {
+        if self.running.is_some() {
+            return;
+        }
+        if let Some(job) = self.waiting.pop_front() {
+            let work = job.work(Arc::clone(&self.sources));
+            self.running = Some((job, tokio::task::spawn_blocking(work)));
+        }
+    }
+}
+
+impl Job {
+    fn work(&self, sources: Arc<Sources>) -> Box<dyn FnOnce() -> Outcome + Send> {
+        match self {
+            Self::Reload(_) => Box::new(move || read(&sources)),
+            Self::Keep(settings, _) => {
+                let settings = settings.clone();
+                Box::new(move || Outcome::Kept(keep(&sources, &settings)))
+            }
+            Self::Forget(_) => Box::new(move || match forget(&sources) {
+                Ok(()) => read(&sources),
+                Err(error) => Outcome::Kept(Err(error)),
+            }),
+        }
+    }
+
+    fn failed(&self, error: &dyn std::fmt::Display) -> Outcome {
+        let error = error.to_string();
+        match self {
+            Self::Reload(_) | Self::Forget(_) => Outcome::Loaded(Box::new(Err(error))),
+            Self::Keep(..) => Outcome::Kept(Err(error)),
+        }
+    }
+
+    /// Tells whoever waits. A caller that has gone meanwhile is no concern of ours.
+    pub(crate) fn answer(self, result: Result<(), OrderError>) {
+        match self {
+            Self::Reload(Some(answer)) | Self::Keep(_, answer) | Self::Forget(answer) => {
+                let _ = answer.send(result);
+            }
+            Self::Reload(None) => {}
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! The one line that `systemctl status` shows (STATUS= of sd_notify(3)).
+
+use std::time::Duration;
+
+use super::state::{AgentState, State};
+use super::totals::realtime_usec;
+
+/// What the agent is doing, worth reading: `Reporting to collector.example.org:5556
+/// every 5s: 1,234 sent, last heard 2s ago`. `now` is µs since 1970.
+pub(crate) fn line(agent: &AgentState, now: u64) -> String {
+    match (agent.state, agent.connections.as_slice()) {
+        (State::Reporting, [only]) => format!(
+            "Reporting to {} every {}: {} sent, {}",
+            only.endpoint,
+            humantime::format_duration(agent.intervals.metrics),
+            grouped(only.totals.messages_sent()),
+            heard(only.totals.last_received(), now)
+        ),
+        (State::Reporting, several) => {
+            let reporting = several
+                .iter()
+                .filter(|connection| connection.state == State::Reporting)
+                .count();
+            let mut line = format!(
+                "Reporting to {reporting} of {} collectors every {}: {} sent, {}",
+                several.len(),
+                humantime::format_duration(agent.intervals.metrics),
+                grouped(agent.totals.messages_sent()),
+                heard(agent.totals.last_received(), now)
+            );
+            for away in several.iter().filter(|c| c.state != State::Reporting) {
+                line.push_str("; ");
+                line.push_str(&away.name);
+                line.push_str(": ");
+                line.push_str(&away.reason);
+            }
+            line
+        }
+        _ => agent.reason.clone(),
+    }
+}
+
+/// The time since the last sign of life, coarse, as people read it.
+fn heard(at: u64, now: u64) -> String {
+    if at == 0 {
+        return "nothing heard yet".to_owned();
+    }
+    let ago = Duration::from_secs(Duration::from_micros(now.saturating_sub(at)).as_secs());
+    format!("last heard {} ago", humantime::format_duration(ago))
+}
+
+/// 1234567 as `1,234,567`.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at) % 3 == 0 {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+/// [`line`] at the present wall-clock time.
+pub(crate) fn line_now(agent: &AgentState) -> String {
+    line(agent, realtime_usec(std::time::SystemTime::now()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_numbers_are_grouped() {
+        for (number, text) in [
+            (0, "0"),
+            (999, "999"),
+            (1_000, "1,000"),
+            (1_234_567, "1,234,567"),
+            (u64::MAX, "18,446,744,073,709,551,615"),
+        ] {
+            assert_eq!(grouped(number), text);
+        }
+    }
+
+    #[test]
+    fn the_last_sign_of_life_is_in_whole_seconds() {
+        assert_eq!(heard(0, 5), "nothing heard yet");
+        assert_eq!(heard(1_000_000, 3_900_000), "last heard 2s ago");
+        // The wall clock was set back meanwhile.
+        assert_eq!(heard(5_000_000, 1_000_000), "last heard 0s ago");
+    }
+}

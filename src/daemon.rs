@@ -1,0 +1,141 @@
+//! The daemon put together: settings, log, sockets, bus and the agent's task.
+//!
+//! The composition root of `metrics-agent`: it knows every room and decides nothing but
+//! the order in which they are opened, and the exit status when one can't be.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::agent::events;
+use crate::agent::handle::Handle;
+use crate::agent::run::{Agent, Start};
+use crate::agent::signals::Signals;
+use crate::collectors::Root;
+use crate::config::{self, BusAddress, KeyPolicy, Sources};
+use crate::curve::Context;
+use crate::dbus::service::{Bus, Service, StartError};
+use crate::systemd::log::LogControl;
+use crate::systemd::notify::Notifier;
+
+/// Exit status for invalid settings or keys: `EX_CONFIG` of sysexits(3). The unit does not
+/// restart on it, as only an administrator can mend that.
+pub const EXIT_CONFIG: u8 = 78;
+
+/// Exit status where the bus name is taken: `EX_UNAVAILABLE` of sysexits(3).
+pub const EXIT_UNAVAILABLE: u8 = 69;
+
+/// Exit status for a bug: `EX_SOFTWARE` of sysexits(3).
+pub const EXIT_SOFTWARE: u8 = 70;
+
+/// Threads for what may block: name look-ups (one for each connection at most) and files.
+/// A resolver that hangs must not keep a reload from its thread.
+const BLOCKING_THREADS: usize = 20;
+
+/// An idle blocking thread ends after this: the agent is at rest with one thread of its own.
+const BLOCKING_KEEP_ALIVE: Duration = Duration::from_secs(1);
+
+/// How long to wait before the bus is tried again; doubled up to [`BUS_RETRY_MAX`].
+const BUS_RETRY_MIN: Duration = Duration::from_millis(250);
+const BUS_RETRY_MAX: Duration = Duration::from_secs(30);
+
+/// Why the daemon did not start or did not go on. Each has been logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Failure(pub u8);
+
+impl From<Failure> for ExitCode {
+    fn from(failure: Failure) -> Self {
+        Self::from(failure.0)
+    }
+}
+
+/// Runs the daemon until a signal ends it.
+pub fn run(sources: Sources, log: LogControl) -> Result<(), Failure> {
+    let sources = Arc::new(sources);
+    let loaded = config::load(&sources, KeyPolicy::Create).map_err(|error| {
+        tracing::error!("{error}");
+        Failure(EXIT_CONFIG)
+    })?;
+    // The level is a valid one: it has been parsed.
+    let _ = log.set_level(loaded.settings.log_level.syslog_name());
+    let bug = |what: &'static str| {
+        move |error: &dyn std::fmt::Display| {
+            tracing::error!("cannot {what}: {error}");
+            Failure(EXIT_SOFTWARE)
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS)
+        .thread_keep_alive(BLOCKING_KEEP_ALIVE)
+        .build()
+        .map_err(|error| bug("start the event loop")(&error))?;
+    let result = runtime.block_on(async {
+        let bus = loaded.settings.bus.clone();
+        let signals = Signals::catch().map_err(|error| bug("catch signals")(&error))?;
+        let context = Context::new().map_err(|error| bug("use libzmq")(&error))?;
+        let start = Start {
+            sources,
+            loaded,
+            root: Root::default(),
+            context,
+            notifier: Notifier::from_environment(Instant::now()),
+            log: log.clone(),
+            signals,
+        };
+        let (agent, handle) =
+            Agent::new(start).map_err(|error| bug("start the metric collectors")(&error))?;
+        if let Some(bus) = serve_on(&bus) {
+            let first = Service::start(bus.clone(), handle.clone(), log.clone()).await;
+            let service = match first {
+                Ok(service) => Some(service),
+                Err(error @ (StartError::NameTaken | StartError::NotAllowed(_))) => {
+                    tracing::error!("{error}");
+                    return Err(Failure(EXIT_UNAVAILABLE));
+                }
+                Err(error) => {
+                    events::bus_unavailable(&error);
+                    None
+                }
+            };
+            tokio::spawn(stay_on(bus, service, handle, log));
+        }
+        agent.run().await;
+        Ok(())
+    });
+    // A look-up that hangs must not keep the process.
+    runtime.shutdown_background();
+    result
+}
+
+fn serve_on(address: &BusAddress) -> Option<Bus> {
+    match address {
+        BusAddress::None => None,
+        BusAddress::System => Some(Bus::System),
+        BusAddress::Session => Some(Bus::Session),
+        BusAddress::Address(address) => Some(Bus::Address(address.clone())),
+    }
+}
+
+/// Serves for as long as the process lives, on one bus connection after the other.
+async fn stay_on(bus: Bus, mut service: Option<Service>, handle: Handle, log: LogControl) {
+    let mut wait = BUS_RETRY_MIN;
+    loop {
+        if let Some(service) = service.take() {
+            let lost = service.run().await;
+            events::bus_unavailable(&lost);
+            wait = BUS_RETRY_MIN;
+        }
+        tokio::time::sleep(wait).await;
+        match Service::start(bus.clone(), handle.clone(), log.clone()).await {
+            Ok(back) => {
+                events::bus_available(crate::dbus::NAME);
+                service = Some(back);
+            }
+            Err(error) => {
+                tracing::debug!("still not on the bus: {error}");
+                wait = (wait * 2).min(BUS_RETRY_MAX);
+            }
+        }
+    }
+}

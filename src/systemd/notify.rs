@@ -1,0 +1,130 @@
+//! Readiness, status and watchdog: the service's side of `sd_notify(3)`.
+//!
+//! Without a service manager (`NOTIFY_SOCKET` unset) every call does nothing. A
+//! notification that cannot be delivered is lost without harm: the manager's own
+//! time-outs are what notices.
+
+use std::time::{Duration, Instant};
+
+use sd_notify::NotifyState;
+
+/// systemd's recommendation: feed the watchdog every half of its interval. A third leaves
+/// room for one feeding that is late.
+const WATCHDOG_DIVISOR: u32 = 3;
+
+/// How often the status text is refreshed where there is no watchdog to ride on.
+const STATUS_REFRESH: Duration = Duration::from_secs(15);
+
+/// The service manager, as one process talks to it.
+#[derive(Debug)]
+pub struct Notifier {
+    watchdog: Option<Duration>,
+    fed: Instant,
+    status: String,
+}
+
+impl Notifier {
+    /// The manager that started this process, if any; `now` counts as the first sign of
+    /// life.
+    pub fn from_environment(now: Instant) -> Self {
+        Self::new(sd_notify::watchdog_enabled(), now)
+    }
+
+    fn new(watchdog: Option<Duration>, now: Instant) -> Self {
+        Self {
+            watchdog,
+            fed: now,
+            status: String::new(),
+        }
+    }
+
+    /// The service is up: its settings are valid, its name is owned, its sockets exist.
+    pub fn ready(&mut self, status: &str) {
+        status.clone_into(&mut self.status);
+        send(&[NotifyState::Ready, NotifyState::Status(status)]);
+    }
+
+    /// The configuration is being read again; [`ready`](Self::ready) must follow.
+    pub fn reloading(&self) {
+        match NotifyState::monotonic_usec_now() {
+            Ok(now) => send(&[NotifyState::Reloading, now]),
+            // Type=notify-reload insists on the time stamp, Type=notify does without.
+            Err(_) => send(&[NotifyState::Reloading]),
+        }
+    }
+
+    /// The service is about to end.
+    pub fn stopping(&mut self, status: &str) {
+        status.clone_into(&mut self.status);
+        send(&[NotifyState::Stopping, NotifyState::Status(status)]);
+    }
+
+    /// Says at once what the service is doing, where that has changed.
+    pub fn status(&mut self, status: &str) {
+        if self.status != status {
+            status.clone_into(&mut self.status);
+            send(&[NotifyState::Status(status)]);
+        }
+    }
+
+    /// When [`alive`](Self::alive) must be called again at the latest; None where no
+    /// watchdog waits for it.
+    pub fn deadline(&self) -> Option<Instant> {
+        Some(self.fed + self.watchdog? / WATCHDOG_DIVISOR)
+    }
+
+    /// True where a call of [`alive`](Self::alive) at `now` would say something. Lets a
+    /// loop that is awake anyway feed the watchdog early and spare itself a wake-up.
+    pub fn due(&self, now: Instant) -> bool {
+        let interval = self
+            .watchdog
+            .map_or(STATUS_REFRESH, |watchdog| watchdog / (2 * WATCHDOG_DIVISOR));
+        now.saturating_duration_since(self.fed) >= interval
+    }
+
+    /// The loop that does the work has made progress: feeds the watchdog and refreshes the
+    /// status text, in one message.
+    pub fn alive(&mut self, status: &str, now: Instant) {
+        self.fed = now;
+        let changed = self.status != status;
+        if changed {
+            status.clone_into(&mut self.status);
+        }
+        match (self.watchdog.is_some(), changed) {
+            (true, true) => send(&[NotifyState::Watchdog, NotifyState::Status(status)]),
+            (true, false) => send(&[NotifyState::Watchdog]),
+            (false, true) => send(&[NotifyState::Status(status)]),
+            (false, false) => {}
+        }
+    }
+}
+
+fn send(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::debug!("the service manager was not reached: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_watchdog_is_fed_three_times_an_interval() {
+        let start = Instant::now();
+        let mut notifier = Notifier::new(Some(Duration::from_secs(30)), start);
+        assert_eq!(notifier.deadline(), Some(start + Duration::from_secs(10)));
+        assert!(!notifier.due(start + Duration::from_secs(4)));
+        assert!(notifier.due(start + Duration::from_secs(5)));
+        notifier.alive("fine", start + Duration::from_secs(5));
+        assert_eq!(notifier.deadline(), Some(start + Duration::from_secs(15)));
+    }
+
+    #[test]
+    fn without_a_watchdog_nothing_has_to_wake() {
+        let start = Instant::now();
+        let notifier = Notifier::new(None, start);
+        assert_eq!(notifier.deadline(), None);
+        assert!(notifier.due(start + STATUS_REFRESH));
+    }
+}
