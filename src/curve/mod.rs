@@ -6,5 +6,11 @@
 //! (its sockets never do so by themselves), and to interpret a message.
 
 pub mod certificate;
+pub mod context;
+pub mod dealer;
+pub mod frames;
 pub mod keys;
+pub mod link;
+pub mod router;
+mod socket;
 mod z85;

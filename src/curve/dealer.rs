@@ -1,0 +1,291 @@
+//! The agent's end of a link: a DEALER that connects once.
+//!
+//! It owns one connection from its first SYN to its end, and tells what becomes
+//! of it. It never connects again: when to try anew is the caller's to decide,
+//! with a new `Dealer`. While the link is not up it queues nothing.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::task::{Context as TaskContext, Poll};
+use std::time::{Duration, Instant};
+
+use super::context::{Bounds, Context, TransportError, milliseconds};
+use super::frames::{self, Received};
+use super::keys::{KeyPair, PublicKey};
+use super::link::{CONNECT_TIMEOUT, ConnectFailure, Link, LinkDownCause, LinkEvent, MonitorEvent};
+use super::socket::AsyncSocket;
+
+pub use super::socket::SendError;
+
+/// The largest frame received from a collector, in bytes: control words have
+/// five. A larger one ends the connection.
+pub const MAX_FRAME_BYTES: i64 = 64 * 1024;
+
+const BOUNDS: Bounds = Bounds {
+    // A sample is worth sending while it is fresh: this bridges a hiccup, not
+    // an outage.
+    send_queue: 16,
+    // Far above what a collector has to say; beyond it TCP holds it back.
+    receive_queue: 256,
+    frame_bytes: MAX_FRAME_BYTES,
+};
+
+/// What routing ids are made of: 36 to the power of 16 of them.
+const ROUTING_ID_CHARS: &[u8; 36] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+
+/// What a ROUTER knows a connection by: 16 characters out of `A-Z0-9`.
+///
+/// It tells connections apart and guards nothing (that is CURVE's task), so it
+/// need not be hard to guess.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RoutingId([u8; 16]);
+
+impl RoutingId {
+    /// A new one for a new connection.
+    #[must_use]
+    pub fn random() -> Self {
+        let random = |()| fastrand::choice(ROUTING_ID_CHARS).copied().unwrap_or(b'A');
+        Self([(); 16].map(random))
+    }
+
+    /// As text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        // Made of ASCII alone.
+        str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+impl fmt::Display for RoutingId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl fmt::Debug for RoutingId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RoutingId({self})")
+    }
+}
+
+/// What a [`Dealer`] needs to connect.
+#[derive(Clone, Copy, Debug)]
+pub struct DealerOptions<'a> {
+    /// The collector's address; names are the caller's to look up.
+    pub address: SocketAddr,
+    /// The key that the collector must prove to have.
+    pub server_key: PublicKey,
+    /// This end's keys.
+    pub keys: &'a KeyPair,
+    /// The connection's name; new for each.
+    pub routing_id: RoutingId,
+}
+
+/// What a [`Dealer`] has to tell.
+#[derive(Debug)]
+pub enum DealerEvent {
+    /// The handshake succeeded: what is sent from now on will be queued.
+    LinkUp,
+    /// TCP had connected, and the link is down for good.
+    LinkDown(LinkDownCause),
+    /// TCP did not connect; the link is down for good.
+    ConnectFailed(ConnectFailure),
+    /// The peer sent this.
+    Received(Received),
+}
+
+/// A CURVE DEALER that is connected to one address, or on the way there.
+///
+/// Dropping it closes it at once; see [`Dealer::close`] for what is under way.
+pub struct Dealer {
+    socket: AsyncSocket,
+    monitor: AsyncSocket,
+    monitor_address: String,
+    link: Link,
+    /// A message that arrived before the word that the link is up.
+    early: Option<Received>,
+}
+
+impl Dealer {
+    /// Begins to connect; [`Dealer::event`] tells what becomes of it. To be
+    /// called within a tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// Port 0, or no room for another socket (descriptors, or libzmq's limit of
+    /// 1,023 sockets; each `Dealer` takes three).
+    pub fn connect(context: &Context, options: DealerOptions<'_>) -> Result<Self, TransportError> {
+        let DealerOptions { address, .. } = options;
+        if address.port() == 0 || address.ip().is_unspecified() {
+            return Err(TransportError::Address { address });
+        }
+        let socket = context.curve_socket(zmq::DEALER, options.keys, &BOUNDS)?;
+        let monitor_address = context.inproc_address();
+        let monitor = context.pair()?;
+        let set_up = || {
+            // One that is on would also accept IPv4, but resolve differently.
+            socket.set_ipv6(address.is_ipv6())?;
+            socket.set_identity(options.routing_id.as_str().as_bytes())?;
+            socket.set_curve_serverkey(options.server_key.as_bytes())?;
+            // No queue before there is a connection.
+            socket.set_immediate(true)?;
+            // Never by itself.
+            socket.set_reconnect_ivl(-1)?;
+            socket.set_connect_timeout(milliseconds(CONNECT_TIMEOUT))?;
+            // The reader is there before the first event: libzmq's thread
+            // would wait for it.
+            socket.monitor(&monitor_address, MonitorEvent::MASK)?;
+            monitor.connect(&monitor_address)
+        };
+        set_up().map_err(TransportError::setup("set up a socket"))?;
+        let dealer = Self {
+            socket: AsyncSocket::new(socket)?,
+            monitor: AsyncSocket::new(monitor)?,
+            monitor_address,
+            link: Link::new(Instant::now()),
+            early: None,
+        };
+        dealer
+            .socket
+            .raw()
+            .connect(&format!("tcp://{address}"))
+            .map_err(TransportError::setup("connect"))?;
+        Ok(dealer)
+    }
+
+    /// Waits for what happens next. News of the link go before messages.
+    ///
+    /// Cancel safe: what is not returned comes with the next call. Gives other
+    /// tasks their turn, also where messages come without end.
+    pub async fn event(&mut self) -> DealerEvent {
+        tokio::task::consume_budget().await;
+        loop {
+            if let Some(event) = self.next_event() {
+                return event;
+            }
+            poll_fn(|cx| self.poll_signals(cx)).await;
+        }
+    }
+
+    /// Sends a message without waiting, whole or not at all.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::WouldBlock`] while the link is not up (as far as
+    /// [`Dealer::event`] has told) and when 16 messages are queued:
+    /// nothing was queued, the message is dropped. [`SendError::Empty`] for no
+    /// frame at all.
+    pub fn try_send(&mut self, frames: &[&[u8]]) -> Result<(), SendError> {
+        let (first, rest) = frames.split_first().ok_or(SendError::Empty)?;
+        if self.link != Link::Up {
+            return Err(SendError::WouldBlock);
+        }
+        self.socket.try_send(first, rest)
+    }
+
+    /// Closes the connection, and gives what is queued at most `linger` to
+    /// leave. Returns at once: libzmq's thread waits, and so does the drop of
+    /// the last [`Context`].
+    pub fn close(self, linger: Duration) {
+        // It can only fail for a socket that is closed already.
+        let _ = self.socket.raw().set_linger(milliseconds(linger));
+    }
+
+    fn next_event(&mut self) -> Option<DealerEvent> {
+        if let Some(event) = self.next_link_event() {
+            return Some(event);
+        }
+        if let Some(early) = self.early.take() {
+            return Some(DealerEvent::Received(early));
+        }
+        let received = match self.socket.try_read(frames::receive) {
+            Ok(received) => received?,
+            Err(error) => return Some(self.fail(error)),
+        };
+        if self.link != Link::Up {
+            // The word was given before the message was.
+            self.monitor.distrust();
+            if let Some(event) = self.next_link_event() {
+                self.early = Some(received);
+                return Some(event);
+            }
+        }
+        Some(DealerEvent::Received(received))
+    }
+
+    fn next_link_event(&mut self) -> Option<DealerEvent> {
+        loop {
+            let event = match self.monitor.try_read(monitor_event) {
+                Ok(event) => event?,
+                Err(error) => return Some(self.fail(error)),
+            };
+            let meaning = event.and_then(|event| self.link.observe(event, Instant::now()));
+            if let Some(meaning) = meaning {
+                return Some(match meaning {
+                    LinkEvent::Up => DealerEvent::LinkUp,
+                    LinkEvent::Down(cause) => DealerEvent::LinkDown(cause),
+                    LinkEvent::ConnectFailed(failure) => DealerEvent::ConnectFailed(failure),
+                });
+            }
+        }
+    }
+
+    fn fail(&mut self, error: zmq::Error) -> DealerEvent {
+        self.link = Link::Down;
+        DealerEvent::LinkDown(LinkDownCause::Socket(error.message()))
+    }
+
+    fn poll_signals(&mut self, cx: &mut TaskContext<'_>) -> Poll<()> {
+        let monitor = self.monitor.poll_signal(cx).is_ready();
+        let socket = self.socket.poll_signal(cx).is_ready();
+        if monitor || socket {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    }
+}
+
+impl Drop for Dealer {
+    fn drop(&mut self) {
+        // libzmq's thread waits for room when it has an event to report, for
+        // ever if nobody reads any more. To set a monitor ends the old one, and
+        // one of no events says nothing, or fails as the name is in use: either
+        // is well.
+        let _ = self.socket.raw().monitor(&self.monitor_address, 0);
+    }
+}
+
+impl fmt::Debug for Dealer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dealer")
+            .field("link", &self.link)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Reads one event off the monitor: a frame with it, and one with an address.
+fn monitor_event(monitor: &zmq::Socket) -> zmq::Result<Option<MonitorEvent>> {
+    Ok(match frames::receive(monitor)? {
+        Received::Message(frames) => frames.get(0).and_then(MonitorEvent::parse),
+        Received::TooManyFrames { .. } => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_routing_id_is_what_the_protocol_says() {
+        let ids: Vec<_> = (0..200).map(|_| RoutingId::random()).collect();
+        let allowed = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit();
+        for id in &ids {
+            assert_eq!(id.as_str().len(), 16);
+            assert!(id.as_str().chars().all(allowed), "{id}");
+        }
+        let distinct: std::collections::HashSet<_> = ids.iter().collect();
+        assert_eq!(distinct.len(), ids.len());
+    }
+}

@@ -1,0 +1,228 @@
+//! The collector's end: a ROUTER that listens.
+//!
+//! It owns the listening socket and every connection on it, bounded per peer.
+//! It accepts any client key that completes the handshake; whose key it
+//! is, and whether to listen to it, is not asked here.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::future::poll_fn;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::ops::Deref;
+
+use super::context::{Bounds, Context, TransportError};
+use super::frames::{self, Received};
+use super::keys::KeyPair;
+use super::socket::AsyncSocket;
+
+pub use super::socket::SendError;
+
+/// The largest frame received from an agent, in bytes. A larger one ends the
+/// connection.
+pub const MAX_FRAME_BYTES: i64 = 1024 * 1024;
+
+const BOUNDS: Bounds = Bounds {
+    // Control words, a few at a time.
+    send_queue: 16,
+    // Of each peer: beyond it TCP holds the peer back, and nothing is lost.
+    receive_queue: 64,
+    frame_bytes: MAX_FRAME_BYTES,
+};
+
+/// Connections that the kernel holds until they are accepted: a fleet that
+/// returns at once. The kernel's own limit (`net.core.somaxconn`) is 4,096.
+const BACKLOG: i32 = 4096;
+
+/// Where to listen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listen {
+    /// One address; of IPv6's unspecified one (`[::]`), both families. Port 0
+    /// is any free port.
+    Address(SocketAddr),
+    /// Every address of the host, of both families where the kernel has IPv6.
+    Any {
+        /// The port; 0 is any free one.
+        port: u16,
+    },
+}
+
+impl From<SocketAddr> for Listen {
+    fn from(address: SocketAddr) -> Self {
+        Self::Address(address)
+    }
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => address.fmt(f),
+            Self::Any { port } => write!(f, "*:{port}"),
+        }
+    }
+}
+
+/// What a [`Router`] needs to listen.
+#[derive(Clone, Copy, Debug)]
+pub struct RouterOptions<'a> {
+    /// Where to listen.
+    pub listen: Listen,
+    /// The server's keys.
+    pub keys: &'a KeyPair,
+}
+
+/// What a peer is addressed by: the routing id that it chose, or five bytes
+/// that libzmq chose for it. 1 to 255 bytes.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RoutingIdBytes(Box<[u8]>);
+
+impl From<&[u8]> for RoutingIdBytes {
+    fn from(bytes: &[u8]) -> Self {
+        Self(bytes.into())
+    }
+}
+
+impl Deref for RoutingIdBytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// A table by routing id can be asked with bytes.
+impl Borrow<[u8]> for RoutingIdBytes {
+    fn borrow(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Display for RoutingIdBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.escape_ascii().fmt(f)
+    }
+}
+
+impl fmt::Debug for RoutingIdBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RoutingIdBytes({self})")
+    }
+}
+
+/// A CURVE ROUTER that listens on one address. Dropping it closes it and every
+/// connection at once.
+pub struct Router {
+    socket: AsyncSocket,
+    address: SocketAddr,
+}
+
+impl Router {
+    /// Listens. To be called within a tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// [`TransportError::Bind`] where the address cannot be had.
+    pub fn bind(context: &Context, options: RouterOptions<'_>) -> Result<Self, TransportError> {
+        let listen = options.listen;
+        let socket = context.curve_socket(zmq::ROUTER, options.keys, &BOUNDS)?;
+        let set_up = || {
+            socket.set_curve_server(true)?;
+            socket.set_ipv6(match listen {
+                Listen::Address(address) => address.is_ipv6(),
+                Listen::Any { .. } => true,
+            })?;
+            // A second connection of the same routing id is its peer's new one.
+            socket.set_router_handover(true)?;
+            // An unknown peer is an error, not a message lost in silence.
+            socket.set_router_mandatory(true)?;
+            socket.set_backlog(BACKLOG)
+        };
+        set_up().map_err(TransportError::setup("set up a socket"))?;
+
+        let failed = |source| TransportError::Bind {
+            address: listen.to_string(),
+            source,
+        };
+        if let Listen::Address(address) = listen {
+            // The system's own word on what is wrong; `zmq` panics for an
+            // error that it has no name for, as for a missing address family.
+            TcpListener::bind(address).map_err(failed)?;
+        }
+        socket
+            .bind(&format!("tcp://{listen}"))
+            .map_err(|error| failed(io::Error::other(error.message())))?;
+        let endpoint = socket
+            .get_last_endpoint()
+            .map_err(TransportError::setup("ask for the socket's address"))?;
+        let address = endpoint
+            .ok()
+            .and_then(|text| text.strip_prefix("tcp://")?.parse().ok())
+            .ok_or_else(|| failed(io::Error::other("libzmq names no address")))?;
+        Ok(Self {
+            socket: AsyncSocket::new(socket)?,
+            address,
+        })
+    }
+
+    /// Where it listens, with the port that was chosen for port 0.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Waits for the next message of any peer, fairly among them.
+    ///
+    /// Cancel safe, and gives other tasks their turn.
+    ///
+    /// # Errors
+    ///
+    /// [`TransportError::Setup`] where libzmq fails as it never should.
+    pub async fn receive(&mut self) -> Result<(RoutingIdBytes, Received), TransportError> {
+        tokio::task::consume_budget().await;
+        loop {
+            if let Some(message) = self.try_receive()? {
+                return Ok(message);
+            }
+            poll_fn(|cx| self.socket.poll_signal(cx)).await;
+        }
+    }
+
+    /// Takes the next message if one is there: after [`Router::receive`], for a
+    /// batch. The caller bounds the batch, so that its other tasks have a turn.
+    ///
+    /// # Errors
+    ///
+    /// As [`Router::receive`].
+    pub fn try_receive(&mut self) -> Result<Option<(RoutingIdBytes, Received)>, TransportError> {
+        self.socket
+            .try_read(|socket| {
+                let id = socket.recv_msg(zmq::DONTWAIT)?;
+                // A ROUTER puts the id in front of at least one frame.
+                let received = frames::receive(socket)?;
+                Ok((RoutingIdBytes::from(&*id), received))
+            })
+            .map_err(TransportError::setup("receive"))
+    }
+
+    /// Sends a message to one peer without waiting, whole or not at all.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::UnknownPeer`] for a peer that is not connected (any more),
+    /// [`SendError::WouldBlock`] for one that does not take what is sent to it,
+    /// [`SendError::Empty`] for no frame at all.
+    pub fn try_send(&mut self, to: &[u8], frames: &[&[u8]]) -> Result<(), SendError> {
+        if frames.is_empty() {
+            return Err(SendError::Empty);
+        }
+        self.socket.try_send(to, frames)
+    }
+}
+
+impl fmt::Debug for Router {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Router")
+            .field("address", &self.address)
+            .finish_non_exhaustive()
+    }
+}
