@@ -1,0 +1,193 @@
+//! What can go wrong between a file of the kernel and a sample.
+//!
+//! Each error names the file; a malformed one also the line and what proc(5) promises
+//! there. [`CollectError::same_cause`] decides whether a failure is news: what was found
+//! may differ with every reading, the cause stays.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use super::definition;
+
+/// A source could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// The file is not there or may not be opened.
+    #[error("cannot open {}: {source}", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// Reading failed, also after opening it again.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The file does not end where a file of this kind must have ended.
+    #[error("{} is larger than {limit} bytes", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// The bound, in bytes.
+        limit: usize,
+    },
+}
+
+impl SourceError {
+    fn path(&self) -> &Path {
+        match self {
+            Self::Open { path, .. } | Self::Read { path, .. } | Self::TooLarge { path, .. } => path,
+        }
+    }
+
+    fn io_kind(&self) -> Option<io::ErrorKind> {
+        match self {
+            Self::Open { source, .. } | Self::Read { source, .. } => Some(source.kind()),
+            Self::TooLarge { .. } => None,
+        }
+    }
+}
+
+/// A source's text is not what proc(5) promises.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}: expected {expected}, found {found}")]
+pub struct Malformed {
+    /// Counted from 1.
+    pub line: usize,
+    /// What belongs there.
+    pub expected: &'static str,
+    /// The beginning of what is there, quoted and escaped.
+    pub found: String,
+}
+
+/// Enough of a line to recognise it by; a log message is no place for more.
+const EXCERPT_BYTES: usize = 80;
+
+impl Malformed {
+    /// At `line`, counted from 1, where `expected` belongs, stands `found`.
+    #[must_use]
+    pub fn new(line: usize, expected: &'static str, found: &[u8]) -> Self {
+        let found = match found.get(..EXCERPT_BYTES) {
+            Some(beginning) => format!("\"{}\"...", beginning.escape_ascii()),
+            None if found.is_empty() => "nothing".to_owned(),
+            None => format!("\"{}\"", found.escape_ascii()),
+        };
+        Self {
+            line,
+            expected,
+            found,
+        }
+    }
+}
+
+/// A collector has no values this time.
+#[derive(Debug, thiserror::Error)]
+pub enum CollectError {
+    /// The source could not be read.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The source could be read and not be understood.
+    #[error("{}, {problem}", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: Malformed,
+    },
+}
+
+impl CollectError {
+    /// Whether both failures ask for the same reaction of the same person, whatever
+    /// line or bytes it was about this time.
+    #[must_use]
+    pub fn same_cause(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Source(one), Self::Source(two)) => {
+                std::mem::discriminant(one) == std::mem::discriminant(two)
+                    && one.path() == two.path()
+                    && one.io_kind() == two.io_kind()
+            }
+            (
+                Self::Malformed {
+                    path: one_path,
+                    problem: one,
+                },
+                Self::Malformed {
+                    path: two_path,
+                    problem: two,
+                },
+            ) => one_path == two_path && one.expected == two.expected,
+            _ => false,
+        }
+    }
+}
+
+/// There is no metric collector of this name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("no metric collector is named \"{}\"; there are {}", name.escape_debug(), known())]
+pub struct UnknownCollector {
+    /// The name asked for.
+    pub name: String,
+}
+
+fn known() -> String {
+    definition::names().collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open_error(path: &str, kind: io::ErrorKind) -> CollectError {
+        CollectError::Source(SourceError::Open {
+            path: path.into(),
+            source: kind.into(),
+        })
+    }
+
+    fn malformed(expected: &'static str, line: usize, found: &[u8]) -> CollectError {
+        CollectError::Malformed {
+            path: "/proc/meminfo".into(),
+            problem: Malformed::new(line, expected, found),
+        }
+    }
+
+    #[test]
+    fn the_cause_stays_the_same_whatever_was_found() {
+        assert!(malformed("a number", 1, b"x").same_cause(&malformed("a number", 7, b"y")));
+        assert!(!malformed("a number", 1, b"x").same_cause(&malformed("a unit", 1, b"x")));
+        let missing = || open_error("/proc/stat", io::ErrorKind::NotFound);
+        assert!(missing().same_cause(&missing()));
+        assert!(!missing().same_cause(&open_error("/proc/stat", io::ErrorKind::PermissionDenied)));
+        assert!(!missing().same_cause(&open_error("/proc/uptime", io::ErrorKind::NotFound)));
+        assert!(!missing().same_cause(&malformed("a number", 1, b"x")));
+    }
+
+    #[test]
+    fn messages_name_the_file_the_line_and_what_belongs_there() {
+        assert_eq!(
+            malformed("a number", 3, b"MemFree: \xff").to_string(),
+            r#"/proc/meminfo, line 3: expected a number, found "MemFree: \xff""#
+        );
+        assert_eq!(
+            malformed("a number", 1, b"").to_string(),
+            "/proc/meminfo, line 1: expected a number, found nothing"
+        );
+        let long = Malformed::new(1, "a number", &[b'7'; 5000]);
+        assert_eq!(long.found, format!("\"{}\"...", "7".repeat(80)));
+        assert_eq!(
+            UnknownCollector {
+                name: "cpus".into()
+            }
+            .to_string(),
+            "no metric collector is named \"cpus\"; there are uptime, meminfo, cpu"
+        );
+    }
+}

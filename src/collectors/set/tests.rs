@@ -1,0 +1,487 @@
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use procfs_core::{ExplicitSystemInfo, FromBufRead, FromBufReadSI, FromRead, KernelStats};
+
+use super::*;
+use crate::collectors::{
+    CollectError, Malformed, Value, cpu,
+    definition::{METRICS, default_names, names},
+    meminfo, uptime,
+};
+
+fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/proc")
+}
+
+/// The directories of captured and synthetic files, or those of broken ones.
+fn kernels(broken: bool) -> Vec<PathBuf> {
+    let mut found: Vec<_> = fs::read_dir(fixtures())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_dir())
+        .filter(|path| {
+            let name = path.file_name().unwrap().to_str().unwrap();
+            name.starts_with("broken-") == broken
+        })
+        .collect();
+    found.sort();
+    assert!(found.len() >= 4, "{found:?}");
+    found
+}
+
+/// A root with files that a test may change.
+struct Host(tempfile::TempDir);
+
+impl Host {
+    fn like(kernel: &str) -> Self {
+        let host = Self(tempfile::tempdir().unwrap());
+        fs::create_dir(host.0.path().join("proc")).unwrap();
+        for file in ["uptime", "meminfo", "stat"] {
+            let text = fs::read(fixtures().join(kernel).join("proc").join(file)).unwrap();
+            host.write(file, text);
+        }
+        host
+    }
+
+    fn root(&self) -> Root {
+        Root(self.0.path().to_owned())
+    }
+
+    fn path(&self, file: &str) -> PathBuf {
+        self.0.path().join("proc").join(file)
+    }
+
+    fn write(&self, file: &str, text: impl AsRef<[u8]>) {
+        fs::write(self.path(file), text).unwrap();
+    }
+
+    fn write_cpu(&self, busy: u64, idle: u64) {
+        self.write("stat", format!("cpu  {busy} 0 0 {idle} 0 0 0 0 0 0\n"));
+    }
+
+    fn set(&self) -> CollectorSet {
+        CollectorSet::open(self.root(), &default_names()).unwrap()
+    }
+}
+
+/// A set that reads files that stay as they are.
+fn captured(kernel: &str) -> CollectorSet {
+    CollectorSet::open(Root(fixtures().join(kernel)), &default_names()).unwrap()
+}
+
+const CAPTURED: &str = "6.18-firecracker";
+
+fn json(set: &mut CollectorSet, purpose: Purpose, grid: Grid) -> String {
+    let mut samples = Samples::new();
+    assert_eq!(set.sample(purpose, grid, &mut samples), []);
+    serde_json::to_string(&samples).unwrap()
+}
+
+fn present(samples: &Samples) -> Vec<&str> {
+    samples.iter().map(|(name, _)| name).collect()
+}
+
+fn float(samples: &Samples, name: &str) -> f64 {
+    match samples.get(name) {
+        Some(Value::Float(value)) => *value,
+        other => panic!("{name}: {other:?}"),
+    }
+}
+
+/// What the wire carries for a captured machine, to the byte.
+#[test]
+fn the_grids_of_a_captured_machine() {
+    let host = Host::like(CAPTURED);
+    host.write("uptime", "683.66 1138.95\n");
+    host.write(
+        "meminfo",
+        "MemTotal:       24684084 kB\nMemFree:        24393956 kB\nMemAvailable:   24335824 kB\n\
+         Buffers:            2592 kB\nCached:            48060 kB\nSwapCached:            0 kB\n\
+         SwapTotal:             0 kB\nSwapFree:              0 kB\nDirty:               160 kB\n\
+         Writeback:             0 kB\n",
+    );
+    host.write_cpu(0, 0);
+    let mut set = host.set();
+    host.write_cpu(25, 75);
+    assert_eq!(
+        json(&mut set, Purpose::Metrics, Grid::Metrics),
+        r#"{"sys.uptime":683.66,"mem.free":24393956,"mem.avail":24335824,"mem.buffers":2592,"mem.cached":48060,"mem.swap.free":0,"mem.dirty":160,"mem.writeback":0,"cpu.percent":25.0}"#
+    );
+    assert_eq!(
+        json(&mut set, Purpose::Model, Grid::Model),
+        r#"{"sys.uptime":683.66,"mem.total":24684084,"mem.swap.total":0,"cpu.percent":25.0}"#
+    );
+}
+
+#[test]
+fn every_metric_of_the_table_and_no_other_comes_out_in_its_order() {
+    let mut set = captured(CAPTURED);
+    let mut samples = Samples::new();
+    for (grid, admits) in [
+        (Grid::All, (|_| true) as fn(&&&_) -> bool),
+        (Grid::Metrics, |m: &&&super::super::Definition| m.in_metrics),
+        (Grid::Model, |m| m.in_model),
+    ] {
+        assert_eq!(set.sample(Purpose::Query, grid, &mut samples), []);
+        let expected: Vec<_> = METRICS.iter().filter(admits).map(|m| m.name).collect();
+        assert_eq!(present(&samples), expected);
+    }
+}
+
+#[test]
+fn what_a_kernel_lacks_is_left_out_and_not_zero() {
+    let mut samples = Samples::new();
+    let mut old = captured("synthetic-2.6.32-no-memavailable");
+    assert_eq!(old.sample(Purpose::Query, Grid::All, &mut samples), []);
+    assert_eq!(samples.get("mem.avail"), None);
+    assert_eq!(samples.len(), METRICS.len() - 1);
+
+    let mut few = captured("synthetic-few-fields");
+    assert_eq!(few.sample(Purpose::Query, Grid::All, &mut samples), []);
+    assert_eq!(
+        present(&samples),
+        [
+            "sys.uptime",
+            "mem.total",
+            "mem.free",
+            "mem.avail",
+            "mem.buffers",
+            "mem.cached",
+            "cpu.percent"
+        ]
+    );
+}
+
+#[test]
+fn swap_space_of_a_captured_machine() {
+    let mut samples = Samples::new();
+    let mut set = captured("6.12-qemu-32-cpus");
+    assert_eq!(set.sample(Purpose::Query, Grid::All, &mut samples), []);
+    for name in ["mem.swap.total", "mem.swap.free"] {
+        assert_eq!(samples.get(name), Some(&Value::Unsigned(131_068)));
+    }
+    assert_eq!(samples.len(), METRICS.len());
+}
+
+/// Our parsers and the crate's say the same of every whole file.
+#[test]
+fn parsers_agree_with_procfs_on_every_kernel() {
+    let system = ExplicitSystemInfo {
+        boot_time_secs: 0,
+        ticks_per_second: 100,
+        page_size: 4096,
+        is_little_endian: true,
+    };
+    for kernel in kernels(false) {
+        let read = |file: &str| fs::read(kernel.join("proc").join(file)).unwrap();
+
+        let theirs = procfs_core::Uptime::from_read(&read("uptime")[..]).unwrap();
+        assert_eq!(uptime::parse(&read("uptime")), Ok(theirs.uptime));
+
+        let theirs = KernelStats::from_buf_read(&read("stat")[..], &system).unwrap();
+        assert_eq!(cpu::parse(&read("stat")), Ok((&theirs.total).into()));
+
+        let ours = meminfo::parse(&read("meminfo")).unwrap();
+        match procfs_core::Meminfo::from_buf_read(&read("meminfo")[..]) {
+            Ok(theirs) => {
+                let theirs = meminfo::Meminfo {
+                    total: theirs.mem_total / 1024,
+                    free: Some(theirs.mem_free / 1024),
+                    available: theirs.mem_available.map(|bytes| bytes / 1024),
+                    buffers: Some(theirs.buffers / 1024),
+                    cached: Some(theirs.cached / 1024),
+                    swap_total: Some(theirs.swap_total / 1024),
+                    swap_free: Some(theirs.swap_free / 1024),
+                    dirty: Some(theirs.dirty / 1024),
+                    writeback: Some(theirs.writeback / 1024),
+                };
+                assert_eq!(ours, theirs, "{kernel:?}");
+            }
+            // The crate wants SwapTotal and more; what is there is worth reporting.
+            Err(_) => assert_eq!(kernel, fixtures().join("synthetic-few-fields")),
+        }
+    }
+}
+
+#[test]
+fn every_broken_file_is_malformed_and_says_where() {
+    for kernel in kernels(true) {
+        let mut set = CollectorSet::open(Root(kernel.clone()), &default_names()).unwrap();
+        let mut samples = Samples::new();
+        let news = set.sample(Purpose::Metrics, Grid::All, &mut samples);
+        assert!(samples.is_empty(), "{kernel:?}: {samples:?}");
+        let failed: Vec<_> = news
+            .iter()
+            .map(|transition| match transition {
+                Transition::Failed { name, error } => {
+                    assert!(error.contains(", line "), "{kernel:?}: {error}");
+                    assert!(error.contains("expected "), "{kernel:?}: {error}");
+                    *name
+                }
+                Transition::Recovered { name } => panic!("{kernel:?}: {name}"),
+            })
+            .collect();
+        assert_eq!(failed, default_names(), "{kernel:?}");
+    }
+}
+
+#[test]
+fn one_collectors_failure_costs_its_own_values_alone() {
+    for (file, collector, line) in [
+        ("uptime", "uptime", "x y\n"),
+        ("meminfo", "meminfo", "MemTotal: x kB\n"),
+        ("stat", "cpu", "cpu x\n"),
+    ] {
+        let host = Host::like(CAPTURED);
+        let mut set = host.set();
+        host.write(file, line);
+        let mut samples = Samples::new();
+        let news = set.sample(Purpose::Metrics, Grid::All, &mut samples);
+        assert!(matches!(&news[..], [Transition::Failed { name, .. }] if *name == collector));
+        let expected: Vec<_> = METRICS
+            .iter()
+            .filter(|metric| metric.collector != collector)
+            .map(|metric| metric.name)
+            .collect();
+        assert_eq!(present(&samples), expected);
+        for status in set.statuses() {
+            let failed = status.name == collector;
+            assert_eq!(
+                (status.samples, status.errors),
+                (u64::from(!failed), u64::from(failed))
+            );
+        }
+    }
+}
+
+#[test]
+fn a_failure_is_told_once_until_its_cause_changes() {
+    let host = Host::like(CAPTURED);
+    let mut set = host.set();
+    let mut samples = Samples::new();
+    let mut sample = |set: &mut CollectorSet| set.sample(Purpose::Metrics, Grid::All, &mut samples);
+    assert_eq!(sample(&mut set), []);
+
+    host.write("uptime", "one two\n");
+    let malformed = CollectError::Malformed {
+        path: host.path("uptime"),
+        problem: Malformed::new(
+            1,
+            "two numbers of seconds and the end of the line",
+            b"one two\n",
+        ),
+    };
+    assert_eq!(
+        sample(&mut set),
+        [Transition::Failed {
+            name: "uptime",
+            error: malformed.to_string()
+        }]
+    );
+    host.write("uptime", "three four\n");
+    assert_eq!(sample(&mut set), [], "other bytes, the same cause");
+
+    fs::remove_file(host.path("uptime")).unwrap();
+    set.set_enabled("uptime", false).unwrap();
+    set.set_enabled("uptime", true).unwrap();
+    assert!(
+        matches!(&sample(&mut set)[..], [Transition::Failed { name: "uptime", error }]
+            if error.starts_with("cannot open ")),
+        "another cause"
+    );
+    assert_eq!(sample(&mut set), []);
+
+    host.write("uptime", "5.00 6.00\n");
+    assert_eq!(sample(&mut set), [Transition::Recovered { name: "uptime" }]);
+    assert_eq!(sample(&mut set), []);
+
+    let status = set.status("uptime").unwrap();
+    assert_eq!((status.samples, status.errors), (3, 4));
+    assert!(status.last_error.unwrap().starts_with("cannot open "));
+}
+
+#[test]
+fn what_came_and_went_untold_is_no_news() {
+    let host = Host::like(CAPTURED);
+    let mut set = host.set();
+    let mut samples = Samples::new();
+    let good = fs::read(host.path("stat")).unwrap();
+    host.write("stat", "");
+    assert!(matches!(
+        set.sample_one("cpu", &mut samples),
+        Err(SampleOneError::Failed { name: "cpu", .. })
+    ));
+    host.write("stat", good);
+    set.sample_one("cpu", &mut samples).unwrap();
+    assert_eq!(set.transitions(), []);
+}
+
+#[test]
+fn a_single_collector_gives_all_that_it_has() {
+    let host = Host::like(CAPTURED);
+    let mut set = CollectorSet::open(host.root(), &["meminfo"]).unwrap();
+    let mut samples = Samples::new();
+    samples.push_unsigned("left.over", 1);
+    set.sample_one("meminfo", &mut samples).unwrap();
+    assert_eq!(samples.len(), 9);
+    assert_eq!(samples.get("left.over"), None);
+    assert_eq!(
+        set.sample_one("cpu", &mut samples),
+        Err(SampleOneError::Disabled { name: "cpu" })
+    );
+    assert_eq!(
+        set.sample_one("disk", &mut samples),
+        Err(SampleOneError::Unknown(UnknownCollector {
+            name: "disk".into()
+        }))
+    );
+}
+
+#[test]
+fn a_file_that_is_missing_at_first_is_tried_at_each_sample() {
+    let host = Host::like(CAPTURED);
+    let stat = fs::read(host.path("stat")).unwrap();
+    fs::remove_file(host.path("stat")).unwrap();
+    let mut set = host.set();
+    let mut samples = Samples::new();
+    let news = set.sample(Purpose::Metrics, Grid::Metrics, &mut samples);
+    assert!(matches!(
+        &news[..],
+        [Transition::Failed { name: "cpu", .. }]
+    ));
+    assert_eq!(samples.len(), 8);
+
+    host.write("stat", stat);
+    let news = set.sample(Purpose::Metrics, Grid::Metrics, &mut samples);
+    assert_eq!(news, [Transition::Recovered { name: "cpu" }]);
+    assert_eq!(
+        samples.get("cpu.percent"),
+        None,
+        "one reading is no interval, and missing is not zero"
+    );
+    assert_eq!(
+        set.sample(Purpose::Metrics, Grid::Metrics, &mut samples),
+        []
+    );
+    assert_eq!(samples.get("cpu.percent"), Some(&Value::Float(0.0)));
+}
+
+#[test]
+fn each_purpose_has_an_interval_of_its_own() {
+    let host = Host::like(CAPTURED);
+    host.write_cpu(100, 100);
+    let mut set = host.set();
+    let mut samples = Samples::new();
+    let mut percent = |purpose| {
+        assert_eq!(set.sample(purpose, Grid::All, &mut samples), []);
+        float(&samples, "cpu.percent")
+    };
+    let close = |share: f64, expected: f64| assert!((share - expected).abs() < 1e-9, "{share}");
+
+    host.write_cpu(150, 150);
+    close(percent(Purpose::Metrics), 50.0);
+    host.write_cpu(150, 250);
+    close(percent(Purpose::Query), 25.0);
+    close(percent(Purpose::Query), 0.0);
+    close(percent(Purpose::Metrics), 0.0);
+    host.write_cpu(250, 250);
+    close(percent(Purpose::Metrics), 100.0);
+    close(percent(Purpose::Model), 50.0);
+}
+
+#[test]
+fn collectors_are_enabled_and_disabled_by_name() {
+    let host = Host::like(CAPTURED);
+    let mut set = CollectorSet::open(host.root(), &["cpu"]).unwrap();
+    let enabled = |set: &CollectorSet| -> Vec<_> {
+        set.statuses()
+            .filter(|status| status.enabled)
+            .map(|status| status.name)
+            .collect()
+    };
+    assert_eq!(enabled(&set), ["cpu"]);
+    assert_eq!(set.statuses().len(), names().len());
+    assert_eq!(set.set_enabled("uptime", true), Ok(true));
+    assert_eq!(set.set_enabled("uptime", true), Ok(false));
+    assert_eq!(set.set_enabled("cpu", false), Ok(true));
+    assert_eq!(enabled(&set), ["uptime"]);
+    set.enable_only(&["cpu", "meminfo", "cpu"]).unwrap();
+    assert_eq!(enabled(&set), ["meminfo", "cpu"]);
+
+    let unknown = UnknownCollector {
+        name: "disk".into(),
+    };
+    assert_eq!(set.set_enabled("disk", true), Err(unknown.clone()));
+    assert_eq!(set.enable_only(&["uptime", "disk"]), Err(unknown.clone()));
+    assert_eq!(enabled(&set), ["meminfo", "cpu"], "all or nothing");
+    assert_eq!(
+        CollectorSet::open(host.root(), &["disk"]).err(),
+        Some(unknown)
+    );
+}
+
+#[test]
+fn enabling_again_begins_a_new_interval() {
+    let host = Host::like(CAPTURED);
+    host.write_cpu(0, 0);
+    let mut set = host.set();
+    set.set_enabled("cpu", false).unwrap();
+    host.write_cpu(1000, 0);
+    set.set_enabled("cpu", true).unwrap();
+    host.write_cpu(1000, 100);
+    let mut samples = Samples::new();
+    assert_eq!(set.sample(Purpose::Metrics, Grid::All, &mut samples), []);
+    assert_eq!(samples.get("cpu.percent"), Some(&Value::Float(0.0)));
+}
+
+/// How many open handles of this process point below a directory.
+fn handles_below(directory: &Path) -> usize {
+    fs::read_dir("/proc/self/fd")
+        .unwrap()
+        .filter_map(|entry| fs::read_link(entry.ok()?.path()).ok())
+        .filter(|target| target.starts_with(directory))
+        .count()
+}
+
+#[test]
+fn files_are_opened_once_and_closed_when_disabled() {
+    let host = Host::like(CAPTURED);
+    let directory = host.0.path().canonicalize().unwrap();
+    let mut set = host.set();
+    let mut samples = Samples::new();
+    for round in 0..1000 {
+        assert_eq!(set.sample(Purpose::Metrics, Grid::All, &mut samples), []);
+        if round % 100 == 0 {
+            assert_eq!(handles_below(&directory), 3);
+        }
+    }
+    set.enable_only(&["cpu"]).unwrap();
+    assert_eq!(handles_below(&directory), 1);
+    drop(set);
+    assert_eq!(handles_below(&directory), 0);
+}
+
+#[test]
+fn the_machine_that_this_runs_on() {
+    let mut set = CollectorSet::open(Root::default(), &default_names()).unwrap();
+    let mut samples = Samples::new();
+    assert_eq!(set.sample(Purpose::Metrics, Grid::All, &mut samples), []);
+    assert!((0.0..=100.0).contains(&float(&samples, "cpu.percent")));
+    let seconds = float(&samples, "sys.uptime");
+    let Some(Value::Unsigned(total)) = samples.get("mem.total") else {
+        panic!("{samples:?}");
+    };
+    assert!(
+        *total > 16 * 1024,
+        "{total} kB is no machine of this century"
+    );
+    set.sample_one("uptime", &mut samples).unwrap();
+    assert!(float(&samples, "sys.uptime") >= seconds);
+    assert!(
+        set.statuses()
+            .all(|status| status.last_duration > Duration::ZERO)
+    );
+}
