@@ -1,1 +1,10 @@
-//! Keys and CURVE sockets.
+//! Keys, certificates, and CURVE sockets on libzmq.
+//!
+//! This room owns everything that touches libzmq: what is above it sees
+//! frames, link events and typed errors, never a `zmq` type. It refuses to
+//! look up names (an address is an argument), to decide when to connect anew
+//! (its sockets never do so by themselves), and to interpret a message.
+
+pub mod certificate;
+pub mod keys;
+mod z85;
