@@ -13,8 +13,9 @@ use crate::agent::run::{Agent, Start};
 use crate::agent::signals::Signals;
 use crate::collectors::Root;
 use crate::config::{self, BusAddress, KeyPolicy, Sources};
-use crate::curve::Context;
-use crate::dbus::service::{Bus, Service, StartError};
+use crate::curve::context::Context;
+use crate::dbus::service::{Ended, Service, StartError};
+use crate::dbus::{Bus, NAME};
 use crate::systemd::log::LogControl;
 use crate::systemd::notify::Notifier;
 
@@ -89,7 +90,7 @@ pub fn run(sources: Sources, log: LogControl) -> Result<(), Failure> {
             let first = Service::start(bus.clone(), handle.clone(), log.clone()).await;
             let service = match first {
                 Ok(service) => Some(service),
-                Err(error @ (StartError::NameTaken | StartError::NotAllowed(_))) => {
+                Err(error @ (StartError::NameTaken { .. } | StartError::NotAllowed { .. })) => {
                     tracing::error!("{error}");
                     return Err(Failure(EXIT_UNAVAILABLE));
                 }
@@ -122,14 +123,17 @@ async fn stay_on(bus: Bus, mut service: Option<Service>, handle: Handle, log: Lo
     let mut wait = BUS_RETRY_MIN;
     loop {
         if let Some(service) = service.take() {
-            let lost = service.run().await;
-            events::bus_unavailable(&lost);
+            match service.run().await {
+                Ended::BusGone => events::bus_unavailable(&"the bus closed the connection"),
+                Ended::NameLost => events::bus_unavailable(&"somebody else took the name"),
+                Ended::AgentGone => return,
+            }
             wait = BUS_RETRY_MIN;
         }
         tokio::time::sleep(wait).await;
         match Service::start(bus.clone(), handle.clone(), log.clone()).await {
             Ok(back) => {
-                events::bus_available(crate::dbus::NAME);
+                events::bus_available(NAME);
                 service = Some(back);
             }
             Err(error) => {

@@ -22,7 +22,11 @@ use super::sentence::sentence;
 use super::state::{ConnectionState, State};
 use super::totals::Counters;
 use crate::config::Endpoint;
-use crate::curve::{Context, Dealer, DealerEvent, DealerOptions, KeyPair, PublicKey, RoutingId};
+use crate::curve::context::Context;
+use crate::curve::dealer::{Dealer, DealerEvent, DealerOptions, RoutingId};
+use crate::curve::frames::Received;
+use crate::curve::keys::{KeyPair, PublicKey};
+use crate::curve::link::LinkDownCause;
 use crate::protocol::message::{Control, GridKind, Message, decode_from_collector};
 use crate::protocol::session::{
     Action, Event, LinkDown, OpenFailure, Reason, Session, SessionSettings, State as SessionState,
@@ -244,24 +248,30 @@ impl Connection {
             }
             DealerEvent::LinkDown(cause) => {
                 self.detail = cause.to_string();
-                let down = if cause.in_handshake() {
-                    LinkDown::HandshakeFailed
-                } else {
-                    LinkDown::Disconnected
+                let event = match cause {
+                    LinkDownCause::HandshakeFailed(_) => {
+                        Event::LinkDown(LinkDown::HandshakeFailed)
+                    }
+                    LinkDownCause::Disconnected => Event::LinkDown(LinkDown::Disconnected),
+                    LinkDownCause::Socket(_) => Event::OpenFailed(OpenFailure::Socket),
                 };
-                self.tell(Event::LinkDown(down), None).await;
+                self.tell(event, None).await;
             }
             DealerEvent::ConnectFailed(error) => {
                 self.detail = error.to_string();
                 self.connect_next().await;
             }
-            DealerEvent::Received(frames) => {
+            DealerEvent::Received(received) => {
                 self.plan.counters.received();
-                let message = decode_from_collector(&frames);
-                if let Err(error) = &message {
-                    self.not_understood(error);
-                }
-                self.tell(Event::Received(message.map_err(drop)), None).await;
+                let message = match received {
+                    Received::Message(frames) => decode_from_collector(&frames.as_slices())
+                        .map_err(|error| self.not_understood(&error)),
+                    Received::TooManyFrames { found } => {
+                        self.not_understood(&format_args!("it has {found} frames"));
+                        Err(())
+                    }
+                };
+                self.tell(Event::Received(message), None).await;
             }
         }
     }
@@ -284,7 +294,7 @@ impl Connection {
                 address,
                 server_key: self.plan.server_key,
                 keys: &self.plan.keys,
-                routing_id: &routing_id,
+                routing_id,
             };
             match Dealer::connect(&self.plan.context, options) {
                 Ok(dealer) => {

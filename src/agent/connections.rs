@@ -14,7 +14,8 @@ use super::sampler::Grid;
 use super::state::{ConnectionState, State};
 use super::totals::{Counters, Totals};
 use crate::config::{CollectorSettings, Settings};
-use crate::curve::{Context, KeyPair};
+use crate::curve::context::Context;
+use crate::curve::keys::KeyPair;
 use crate::protocol::session::SessionSettings;
 
 /// Reports that wait for the agent's task at most; a connection past that waits its turn.
@@ -84,13 +85,13 @@ impl Connections {
     /// Brings the connections in line with the settings. Those whose settings did not
     /// change go on undisturbed.
     pub(crate) fn apply(&mut self, settings: &Settings) {
-        let keys = &settings.key_pair;
+        let keys = Arc::new(settings.key_pair.clone());
         let gone: Vec<String> = self
             .running
             .iter()
             .filter(|(name, running)| {
-                settings.collectors.get(name.as_str()) != Some(&running.settings)
-                    || running.keys != *keys
+                configured(settings, name) != Some(&running.settings)
+                    || running.keys.public != keys.public
             })
             .map(|(name, _)| name.clone())
             .collect();
@@ -102,7 +103,7 @@ impl Connections {
         self.ending.retain(|task| !task.is_finished());
         for (name, collector) in &settings.collectors {
             if !self.running.contains_key(name.as_str()) {
-                let running = self.spawn(name.as_str(), collector, keys);
+                let running = self.spawn(name.as_str(), collector, &keys);
                 self.running.insert(name.to_string(), running);
             }
         }
@@ -160,6 +161,11 @@ impl Connections {
                 let _ = running.orders.try_send(Order::Start);
             }
         }
+    }
+
+    /// True once the connections were let begin.
+    pub(crate) fn started(&self) -> bool {
+        self.started
     }
 
     /// The next report, from whichever connection. Cancel safe.
@@ -254,6 +260,12 @@ impl Connections {
             .values_mut()
             .find(|running| running.serial == serial)
     }
+}
+
+fn configured<'a>(settings: &'a Settings, name: &str) -> Option<&'a CollectorSettings> {
+    let mut collectors = settings.collectors.iter();
+    let (_, found) = collectors.find(|(configured, _)| configured.as_str() == name)?;
+    Some(found)
 }
 
 /// Tells a connection to end. Its orders' channel closes with that, which says the same

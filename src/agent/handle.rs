@@ -10,7 +10,8 @@ use std::time::Duration;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use super::state::{AgentState, StateChange};
-use crate::collectors::{CollectorStatus, Definition, Samples, definitions};
+use crate::collectors::definition::METRICS;
+use crate::collectors::{CollectorStatus, Definition, Samples};
 
 /// Which grid to sample: what changes, or what rarely does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,8 +113,8 @@ impl Handle {
     }
 
     /// Every metric that the agent knows.
-    pub fn metrics(&self) -> &'static [Definition] {
-        definitions()
+    pub fn metrics(&self) -> &'static [&'static Definition] {
+        METRICS
     }
 
     /// Sets intervals at once; `persistent` keeps them for the next start too.

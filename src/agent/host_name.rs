@@ -71,7 +71,7 @@ impl Watch {
             .and_then(|file| {
                 // The kernel arms the poll by a read.
                 consume(&file)?;
-                AsyncFd::with_interest(file, Interest::PRIORITY)
+                Ok(AsyncFd::register_with_interest(file, Interest::PRIORITY)?)
             })
             .inspect_err(|error| {
                 tracing::warn!("changes of the host name are not seen until a reload: {error}");

@@ -1,7 +1,5 @@
 //! Carrying out what others order: settings, reloads, reconnects, samples.
 
-use std::time::Instant;
-
 use super::events;
 use super::handle::{Answer, IntervalChange, Order, OrderError};
 use super::run::{Agent, session_settings};
@@ -41,6 +39,7 @@ impl Agent {
             } => {
                 let result = self.sampler.set_enabled(&collector, enabled);
                 if result.is_ok() {
+                    self.collectors_touched = true;
                     events::collector_enabled(&collector, enabled);
                     self.publish();
                 }
@@ -71,10 +70,11 @@ impl Agent {
             }
         }
         if persistent {
-            let kept = &mut self.kept;
-            kept.metrics = change.metrics.or(kept.metrics);
-            kept.stale = change.stale.or(kept.stale);
-            self.slow.submit(Job::Keep(kept.clone(), answer));
+            let keep = Persistent {
+                metrics: change.metrics,
+                stale: change.stale,
+            };
+            self.slow.submit(Job::Keep(keep, answer));
         } else {
             let _ = answer.send(Ok(()));
         }
@@ -111,11 +111,10 @@ impl Agent {
                 Ok(loaded) => {
                     if matches!(job, Job::Forget(_)) {
                         self.at_run_time = IntervalChange::default();
-                        self.kept = Persistent::default();
+                        self.collectors_touched = false;
                         events::settings_reverted();
                     }
-                    self.adopt(loaded);
-                    Ok(())
+                    self.adopt(loaded)
                 }
                 Err(error) => {
                     events::reload_refused(&error);
@@ -131,24 +130,56 @@ impl Agent {
         job.answer(result);
     }
 
-    /// Swaps the settings, whole.
-    fn adopt(&mut self, loaded: Loaded) {
+    /// Swaps the settings, whole. What was set at run time stays on top of them.
+    fn adopt(&mut self, loaded: Loaded) -> Result<(), OrderError> {
         for warning in &loaded.warnings {
             events::configuration_ignored(warning);
         }
         if let Some(path) = &loaded.generated_key {
             events::key_generated(path, &loaded.settings.key_pair.public.to_string());
         }
-        if loaded.settings.log_level != self.settings.log_level {
-            // A level set at run time goes with the change of the file.
-            let _ = self.log.set_level(loaded.settings.log_level.syslog_name());
-        }
-        let renamed = loaded.settings.host_name != self.settings.host_name;
-        self.settings = loaded.settings;
+        let old = std::mem::replace(&mut self.settings, loaded.settings);
         self.files = loaded.files;
-        if renamed {
+        if self.settings.log_level != old.log_level {
+            let level = self.settings.log_level.syslog_name();
+            if let Err(error) = self.log.set_level(level) {
+                events::configuration_ignored(&error);
+            }
+        }
+        if self.settings.host_name != old.host_name {
             let configured = self.settings.host_name.as_ref().map(ToString::to_string);
             self.name.configure(configured);
         }
+        if !self.collectors_touched || self.settings.collect != old.collect {
+            self.collectors_touched = false;
+            // The names were checked when the settings were read.
+            self.sampler
+                .enable_only(&self.settings.collect)
+                .map_err(|error| OrderError::InvalidConfiguration(error.to_string()))?;
+        }
+        self.connections.apply(&self.settings);
+        self.apply_intervals();
+        self.rest_or_tick();
+        self.name_changed();
+        self.publish();
+        events::reloaded(self.connections.len());
+        if self.connections.len() == 0 {
+            events::unconfigured(&self.state.borrow().reason);
+        }
+        Ok(())
     }
+}
+
+/// The ranges are those of the settings: one home for both.
+fn check(change: IntervalChange) -> Result<(), OrderError> {
+    let out_of_range = |name: &str, error: config::OutOfRange| {
+        OrderError::OutOfRange(format!("{name} interval: {error}"))
+    };
+    if let Some(metrics) = change.metrics {
+        config::metrics_interval(metrics).map_err(|error| out_of_range("metrics", error))?;
+    }
+    if let Some(stale) = change.stale {
+        config::stale_interval(stale).map_err(|error| out_of_range("stale", error))?;
+    }
+    Ok(())
 }

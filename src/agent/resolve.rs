@@ -10,7 +10,7 @@ use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use crate::config::{Endpoint, Host};
 
@@ -28,8 +28,8 @@ pub(crate) enum ResolveError {
     Failed(String, #[source] io::Error),
     #[error("the name {0} resolves to no address")]
     Empty(String),
-    #[error("the resolver did not answer for {0} within {} s", PATIENCE.as_secs())]
-    TimedOut(String),
+    #[error("the resolver did not answer for {name} within {} s", PATIENCE.as_secs())]
+    TimedOut { name: String },
 }
 
 type Answer = io::Result<Vec<SocketAddr>>;
@@ -37,9 +37,17 @@ type Answer = io::Result<Vec<SocketAddr>>;
 /// Asks the resolver for one connection.
 #[derive(Debug, Default)]
 pub(crate) struct Resolver {
-    // A question that outlived the patience: the next look-up waits for its answer
-    // instead of losing one more thread to a resolver that hangs.
-    pending: Option<(Endpoint, JoinHandle<Answer>)>,
+    /// Kept while unanswered, also beyond the patience: the next look-up waits for its
+    /// answer instead of losing one more thread to a resolver that hangs.
+    pending: Option<Question>,
+    /// By when the present look-up ends, answered or not.
+    deadline: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Question {
+    target: (String, u16),
+    answer: JoinHandle<Answer>,
 }
 
 impl Resolver {
@@ -49,27 +57,27 @@ impl Resolver {
         &mut self,
         endpoint: &Endpoint,
     ) -> Result<VecDeque<SocketAddr>, ResolveError> {
-        let name = match &endpoint.host {
-            Host::Address(address) => {
-                return Ok(VecDeque::from([SocketAddr::new(*address, endpoint.port)]));
+        let name = match endpoint.host() {
+            Host::Ip(address) => {
+                return Ok(VecDeque::from([SocketAddr::new(*address, endpoint.port())]));
             }
             Host::Name(name) => name.clone(),
         };
+        let target = (name, endpoint.port());
+        let deadline = *self
+            .deadline
+            .get_or_insert_with(|| Instant::now() + PATIENCE);
         let question = match self.pending.take() {
-            Some((asked, question)) if asked == *endpoint => question,
-            _ => {
-                let target = (name.clone(), endpoint.port);
-                tokio::task::spawn_blocking(move || {
-                    target
-                        .to_socket_addrs()
-                        .map(|found| found.take(MAX_ADDRESSES).collect())
-                })
-            }
+            Some(question) if question.target == target => question,
+            _ => Question::ask(target),
         };
-        let (_, question) = self.pending.insert((endpoint.clone(), question));
-        let answer = timeout(PATIENCE, question)
-            .await
-            .map_err(|_| ResolveError::TimedOut(name.clone()))?;
+        let question = self.pending.insert(question);
+        let answer = timeout_at(deadline, &mut question.answer).await;
+        let name = question.target.0.clone();
+        self.deadline = None;
+        let Ok(answer) = answer else {
+            return Err(ResolveError::TimedOut { name });
+        };
         self.pending = None;
         let found = answer
             .unwrap_or_else(|ended| Err(io::Error::other(ended)))
@@ -84,5 +92,53 @@ impl Resolver {
             }
         }
         Ok(addresses)
+    }
+}
+
+impl Question {
+    fn ask(target: (String, u16)) -> Self {
+        let asked = target.clone();
+        let answer = tokio::task::spawn_blocking(move || {
+            asked
+                .to_socket_addrs()
+                .map(|found| found.take(MAX_ADDRESSES).collect())
+        });
+        Self { target, answer }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn endpoint(text: &str) -> Endpoint {
+        text.parse().unwrap()
+    }
+
+    #[tokio::test]
+    async fn an_address_needs_no_resolver() {
+        let mut resolver = Resolver::default();
+        let found = resolver.look_up(&endpoint("[::1]:7000")).await.unwrap();
+        assert_eq!(found, ["[::1]:7000".parse().unwrap()]);
+        assert!(resolver.pending.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_name_gives_each_address_once() {
+        let mut resolver = Resolver::default();
+        let found = resolver.look_up(&endpoint("localhost:7000")).await.unwrap();
+        assert!(found.contains(&"127.0.0.1:7000".parse().unwrap()));
+        for address in &found {
+            assert_eq!(found.iter().filter(|other| *other == address).count(), 1);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_name_that_does_not_exist_is_named() {
+        let mut resolver = Resolver::default();
+        let error = resolver.look_up(&endpoint("no.such.invalid")).await;
+        let text = error.unwrap_err().to_string();
+        assert!(text.contains("no.such.invalid"), "{text}");
+        assert!(resolver.deadline.is_none());
     }
 }

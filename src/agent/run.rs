@@ -4,6 +4,7 @@
 //! of a slow job, a deadline), deals with it at once, and goes back to waiting. Nothing
 //! in it blocks, and the watchdog is fed from here and nowhere else.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,10 +14,8 @@ use tokio::time::{sleep_until, timeout};
 use super::connection::{Report, Serial};
 use super::connections::Connections;
 use super::events;
-use super::handle::{
-    GridKind, Handle, IntervalChange, ORDERS, Order, OrderError, STATE_CHANGES,
-};
-use super::name::NameKeeper;
+use super::handle::{GridKind, Handle, IntervalChange, ORDERS, Order, STATE_CHANGES};
+use super::name_keeper::NameKeeper;
 use super::sampler::Sampler;
 use super::signals::{Request, Signals};
 use super::slow::{Job, Outcome, SlowJobs};
@@ -24,8 +23,9 @@ use super::state::{AgentState, Intervals, State, StateChange};
 use super::status_line::line_now;
 use super::summary::summarize;
 use super::ticker::Ticker;
+use crate::collectors::{CollectorSet, Root, UnknownCollector};
 use crate::config::{Loaded, Settings, Sources};
-use crate::curve::Context;
+use crate::curve::context::Context;
 use crate::protocol::session::{MODEL_MIN_INTERVAL, SessionSettings};
 use crate::systemd::log::LogControl;
 use crate::systemd::notify::Notifier;
@@ -53,21 +53,23 @@ pub struct Start {
 
 /// The daemon's task.
 pub struct Agent {
-    settings: Settings,
-    files: Vec<PathBuf>,
+    pub(super) settings: Settings,
+    pub(super) files: Vec<PathBuf>,
     /// Set over D-Bus since the start; goes over what the settings say.
-    at_run_time: IntervalChange,
-    intervals: Intervals,
-    name: NameKeeper,
-    sampler: Sampler,
-    ticker: Ticker,
-    connections: Connections,
-    slow: SlowJobs,
-    notifier: Notifier,
-    log: LogControl,
+    pub(super) at_run_time: IntervalChange,
+    /// A metric collector was enabled or disabled over D-Bus since.
+    pub(super) collectors_touched: bool,
+    pub(super) intervals: Intervals,
+    pub(super) name: NameKeeper,
+    pub(super) sampler: Sampler,
+    pub(super) ticker: Ticker,
+    pub(super) connections: Connections,
+    pub(super) slow: SlowJobs,
+    pub(super) notifier: Notifier,
+    pub(super) log: LogControl,
     signals: Signals,
     orders: mpsc::Receiver<Order>,
-    state: watch::Sender<Arc<AgentState>>,
+    pub(super) state: watch::Sender<Arc<AgentState>>,
     changes: broadcast::Sender<StateChange>,
 }
 
@@ -101,6 +103,7 @@ impl Agent {
             settings,
             files,
             at_run_time: IntervalChange::default(),
+            collectors_touched: false,
             intervals,
             name,
             sampler,
@@ -204,16 +207,21 @@ impl Agent {
                         reason,
                     });
                 }
-                if self.connections.any_reporting() {
-                    self.ticker.start(Instant::now());
-                } else {
-                    self.ticker.stop();
-                }
+                self.rest_or_tick();
             }
         }
     }
 
-    fn name_changed(&mut self) {
+    /// Samples are taken only while some connection wants them.
+    pub(super) fn rest_or_tick(&mut self) {
+        if self.connections.any_reporting() {
+            self.ticker.start(Instant::now());
+        } else {
+            self.ticker.stop();
+        }
+    }
+
+    pub(super) fn name_changed(&mut self) {
         let previous = self.state.borrow().host_name.clone();
         let current = self.name.current();
         if *current != *previous {
@@ -229,7 +237,7 @@ impl Agent {
     }
 
     /// Publishes the state as it is now.
-    fn publish(&mut self) {
+    pub(super) fn publish(&mut self) {
         let next = snapshot(
             &self.settings,
             &self.files,

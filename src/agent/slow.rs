@@ -9,7 +9,6 @@ use std::sync::Arc;
 use tokio::task::JoinHandle;
 
 use super::handle::{Answer, ORDERS, OrderError};
-use super::state::Intervals;
 use crate::config::persistent::{self, Persistent};
 use crate::config::{self, KeyPolicy, Loaded, Sources};
 
@@ -21,7 +20,7 @@ const MAX_WAITING: usize = ORDERS;
 pub(crate) enum Job {
     /// Read the configuration again.
     Reload(Option<Answer<()>>),
-    /// Keep these settings for the next start.
+    /// Keep these settings, and those kept already, for the next start.
     Keep(Persistent, Answer<()>),
     /// Drop the settings kept, then read the configuration again.
     Forget(Answer<()>),
@@ -95,8 +94,8 @@ impl Job {
         match self {
             Self::Reload(_) => Box::new(move || read(&sources)),
             Self::Keep(settings, _) => {
-                let settings = settings.clone();
-                Box::new(move || Outcome::Kept(keep(&sources, &settings)))
+                let settings = *settings;
+                Box::new(move || Outcome::Kept(keep(&sources, settings)))
             }
             Self::Forget(_) => Box::new(move || match forget(&sources) {
                 Ok(()) => read(&sources),
@@ -121,5 +120,29 @@ impl Job {
             }
             Self::Reload(None) => {}
         }
+    }
+}
+
+fn read(sources: &Sources) -> Outcome {
+    let loaded = config::load(sources, KeyPolicy::Create).map_err(|error| error.to_string());
+    Outcome::Loaded(Box::new(loaded))
+}
+
+fn keep(sources: &Sources, settings: Persistent) -> Result<(), String> {
+    let directory = sources.state_directory.as_deref().ok_or(
+        "there is no state directory; set STATE_DIRECTORY, as the unit's StateDirectory= does",
+    )?;
+    persistent::update(directory, |kept| {
+        kept.metrics = settings.metrics.or(kept.metrics);
+        kept.stale = settings.stale.or(kept.stale);
+    })
+    .map(drop)
+    .map_err(|error| error.to_string())
+}
+
+fn forget(sources: &Sources) -> Result<(), String> {
+    match &sources.state_directory {
+        Some(directory) => persistent::clear(directory).map_err(|error| error.to_string()),
+        None => Ok(()),
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::totals::Totals;
-use crate::curve::PublicKey;
+use crate::curve::keys::PublicKey;
 
 /// What a connection, or the agent as a whole, is doing.
 ///

@@ -36,7 +36,7 @@ pub(crate) fn summarize(connections: &[ConnectionState]) -> (State, String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::curve::PublicKey;
+    use crate::curve::keys::PublicKey;
 
     fn connection(endpoint: &str, state: State, reason: &str) -> ConnectionState {
         ConnectionState {
