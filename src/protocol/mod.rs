@@ -1,1 +1,10 @@
-//! The wire protocol.
+//! The wire protocol, pure: what the frames of a message mean, and what an agent does
+//! next in its session with a collector.
+//!
+//! Nothing here does I/O, reads a clock, or knows which transport carries the frames:
+//! time is an argument, randomness is an argument, bytes come in and go out. So every
+//! rule of the protocol can be tested at any speed, and the shells around it only drive.
+//!
+//! - [`backoff`]: how long to wait before connecting anew;
+
+pub mod backoff;
