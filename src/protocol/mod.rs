@@ -5,6 +5,10 @@
 //! time is an argument, randomness is an argument, bytes come in and go out. So every
 //! rule of the protocol can be tested at any speed, and the shells around it only drive.
 //!
+//! - [`message`]: messages to frames and back, bounded;
+//! - [`grid`]: the metrics inside a message, as a collector reads them;
 //! - [`backoff`]: how long to wait before connecting anew;
 
 pub mod backoff;
+pub mod grid;
+pub mod message;
