@@ -8,7 +8,9 @@
 //! - [`message`]: messages to frames and back, bounded;
 //! - [`grid`]: the metrics inside a message, as a collector reads them;
 //! - [`backoff`]: how long to wait before connecting anew;
+//! - [`session`]: the agent's side of a connection as a state machine.
 
 pub mod backoff;
 pub mod grid;
 pub mod message;
+pub mod session;
