@@ -1,1 +1,13 @@
-//! The collector.
+//! `metrics-collector`: the other end of the agents' connections.
+//!
+//! It owns the ROUTER that agents connect to and the table of the hosts that report,
+//! and says what it hears on standard output where that is asked for.
+//!
+//! - [`hosts`]: the table of hosts, pure: who reports, who is due a ping, who is gone;
+//! - [`complaints`]: which refused messages are worth a line in the log, pure.
+//!
+//! Refuses to authorise: any agent key that completes the handshake is accepted. Keeps
+//! no history: of each host the last grid of either kind, bounded in number and bytes.
+
+pub mod complaints;
+pub mod hosts;
