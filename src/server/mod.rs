@@ -4,10 +4,13 @@
 //! and says what it hears on standard output where that is asked for.
 //!
 //! - [`hosts`]: the table of hosts, pure: who reports, who is due a ping, who is gone;
-//! - [`complaints`]: which refused messages are worth a line in the log, pure.
+//! - [`complaints`]: which refused messages are worth a line in the log, pure;
+//! - [`line`] and [`printer`]: `--print`, one JSON object a line.
 //!
 //! Refuses to authorise: any agent key that completes the handshake is accepted. Keeps
 //! no history: of each host the last grid of either kind, bounded in number and bytes.
 
 pub mod complaints;
 pub mod hosts;
+pub mod line;
+pub mod printer;
