@@ -249,9 +249,7 @@ impl Connection {
             DealerEvent::LinkDown(cause) => {
                 self.detail = cause.to_string();
                 let event = match cause {
-                    LinkDownCause::HandshakeFailed(_) => {
-                        Event::LinkDown(LinkDown::HandshakeFailed)
-                    }
+                    LinkDownCause::HandshakeFailed(_) => Event::LinkDown(LinkDown::HandshakeFailed),
                     LinkDownCause::Disconnected => Event::LinkDown(LinkDown::Disconnected),
                     LinkDownCause::Socket(_) => Event::OpenFailed(OpenFailure::Socket),
                 };

@@ -71,7 +71,7 @@ impl Watch {
             .and_then(|file| {
                 // The kernel arms the poll by a read.
                 consume(&file)?;
-                Ok(AsyncFd::register_with_interest(file, Interest::PRIORITY)?)
+                register(file)
             })
             .inspect_err(|error| {
                 tracing::warn!("changes of the host name are not seen until a reload: {error}");
@@ -94,6 +94,15 @@ impl Watch {
             Err(_) => self.0 = None,
         }
     }
+}
+
+#[expect(
+    deprecated,
+    reason = "its successor is unsafe, and asks for what a File gives: one descriptor that is \
+              open for as long as the AsyncFd owns it"
+)]
+fn register(file: File) -> io::Result<AsyncFd<File>> {
+    AsyncFd::with_interest(file, Interest::PRIORITY)
 }
 
 fn consume(mut file: &File) -> io::Result<()> {

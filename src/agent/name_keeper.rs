@@ -46,7 +46,9 @@ impl NameKeeper {
 
     /// False while the first answer of the resolver is worth waiting for.
     pub(crate) fn settled(&self) -> bool {
-        self.question.as_ref().is_none_or(|question| question.impatient)
+        self.question
+            .as_ref()
+            .is_none_or(|question| question.impatient)
     }
 
     /// Takes the name from new settings.
@@ -77,7 +79,11 @@ impl NameKeeper {
         let short = short();
         // A question that hangs already is about the same resolver: don't lose one more
         // thread to it unless the name is another one.
-        if self.question.as_ref().is_some_and(|asked| asked.short == short) {
+        if self
+            .question
+            .as_ref()
+            .is_some_and(|asked| asked.short == short)
+        {
             return;
         }
         let asked = short.clone();

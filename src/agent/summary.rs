@@ -20,10 +20,16 @@ pub(crate) fn summarize(connections: &[ConnectionState]) -> (State, String) {
         reason.push_str(&match connection.state {
             State::Reporting => format!("Reporting to {}", connection.endpoint),
             State::Connecting => {
-                format!("Connecting to {}: {}", connection.endpoint, connection.reason)
+                format!(
+                    "Connecting to {}: {}",
+                    connection.endpoint, connection.reason
+                )
             }
             State::Stale => {
-                format!("No answer from {}: {}", connection.endpoint, connection.reason)
+                format!(
+                    "No answer from {}: {}",
+                    connection.endpoint, connection.reason
+                )
             }
             State::Stopping | State::Unconfigured => {
                 format!("{}: {}", connection.endpoint, connection.reason)

@@ -35,8 +35,8 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let mut sources =
-        Sources::from_environment(&collectors::names(), &collectors::default_names());
+    let known: Vec<_> = collectors::definition::names().collect();
+    let mut sources = Sources::from_environment(&known, &collectors::default_names());
     sources.config_file = arguments.config;
     sources.command_line.collector = arguments.collector;
     if arguments.check_config || arguments.print_config {
@@ -63,7 +63,7 @@ fn examine(sources: &Sources, print: bool) -> ExitCode {
                 complain(warning);
             }
             let text = if print {
-                config::print::print(&loaded)
+                config::print::effective(&loaded)
             } else {
                 String::from("The configuration is valid.\n")
             };

@@ -10,6 +10,7 @@ use std::io::{self, IsTerminal as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::fmt::format;
 use tracing_subscriber::layer::{Layered, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer, Registry, fmt, reload};
@@ -206,7 +207,15 @@ fn open(identifier: &'static str, target: Target) -> Result<Output, LogError> {
             let layer = fmt::layer()
                 .with_writer(io::stderr)
                 .with_ansi(terminal)
-                .with_target(false);
+                .with_target(false)
+                // The text says it all; the fields are for the journal.
+                .fmt_fields(format::debug_fn(|writer, field, value| {
+                    if field.name() == "message" {
+                        write!(writer, "{value:?}")
+                    } else {
+                        Ok(())
+                    }
+                }));
             // A supervisor that reads our pipe stamps the lines itself.
             if terminal {
                 layer.boxed()
