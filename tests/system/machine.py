@@ -86,14 +86,14 @@ class Machine(Container):
     # Checks -------------------------------------------------------------------------------------
 
     def saw(self, what):
-        """Prints what a scenario saw."""
-        print(f"    {what}", flush=True)
+        """Prints what a scenario saw, on one line."""
+        print("    " + " | ".join(what.strip().splitlines()), flush=True)
 
     def expect(self, what, actual, wanted):
         """Fails unless what is there is what was wanted."""
         if actual != wanted:
             raise Failure(f"{what}: wanted {wanted!r}, is {actual!r}")
-        self.saw(f"{what}: {str(actual).strip()!r}" if "\n" in str(actual) else f"{what}: {actual}")
+        self.saw(f"{what}: {actual}")
 
     def expect_match(self, what, text, pattern):
         """Fails unless the pattern is found in the text; prints what was found."""
@@ -109,7 +109,7 @@ class Machine(Container):
             raise Failure(f"not so: {what}")
         self.saw(what)
 
-    def eventually(self, what, look, wanted, within=PATIENCE_SECONDS):
+    def eventually(self, what, look, wanted, within=PATIENCE_SECONDS, show=str):
         """Waits until look() returns what is wanted, or, where that is a function, satisfies it."""
         holds = wanted if callable(wanted) else lambda value: value == wanted
         deadline = time.monotonic() + within
@@ -119,7 +119,7 @@ class Machine(Container):
             except CommandFailed as failed:  # not there yet, say a service between two runs
                 value = failed
             if not isinstance(value, CommandFailed) and holds(value):
-                self.saw(f"{what}: {value}")
+                self.saw(f"{what}: {show(value)}")
                 return value
             if time.monotonic() > deadline:
                 wish = "something else" if callable(wanted) else repr(wanted)
@@ -152,6 +152,10 @@ class Machine(Container):
         """What the service says of itself, STATUS= of sd_notify(3)."""
         return self.unit("StatusText", unit)
 
+    def signal(self, name, unit=AGENT):
+        """Sends a signal to the service's main process."""
+        self.run("systemctl", "kill", "--kill-whom=main", f"--signal={name}", unit)
+
     def drop_in(self, text, unit=AGENT):
         """Adds to a unit, until the container ends."""
         self.write(f"/run/systemd/system/{unit}.d/50-test.conf", text)
@@ -172,10 +176,11 @@ class Machine(Container):
     def event(self, name, unit=AGENT):
         """The one entry with this message id: waits for it, and fails where there are more."""
         entries = self.eventually(
-            f"messages {name}", lambda: len(self.events(name, unit)), lambda count: count > 0
+            f"messages {name}", lambda: self.events(name, unit), len, show=len
         )
-        self.expect(f"messages {name}", entries, 1)
-        return self.events(name, unit)[0]
+        if len(entries) > 1:
+            raise Failure(f"messages {name}: wanted 1, are {len(entries)}")
+        return entries[0]
 
     def expect_clean_journal(self):
         """What has to hold of the programs' messages after every scenario."""

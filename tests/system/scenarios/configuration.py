@@ -63,7 +63,7 @@ def hangup_reloads_too(m):
     m.run("systemctl", "start", AGENT)
     pid = m.main_pid()
     m.write(CONFIGURATION, '[intervals]\nmetrics = "2s"\n')
-    m.run("kill", "-HUP", str(pid))
+    m.signal("HUP")
     m.eventually("interval", lambda: m.agent("MetricsIntervalUSec"), 2_000_000)
     m.event("CONFIGURATION_RELOADED")
     m.eventually("active state", lambda: m.unit("ActiveState"), "active")
