@@ -1,0 +1,250 @@
+//! Messages: to frames and back, byte for byte as deployed peers speak them.
+//!
+//! Decoding is bounded and total: frames from a peer become a [`Message`] that borrows
+//! from them, or a [`Malformed`] whose text is short and safe to log. It refuses what
+//! does not hold exactly: a frame too many, a word in the wrong direction. What is
+//! inside a grid is looked at by [`Grid::parse`](super::grid::Grid::parse) only.
+//!
+//! A ROUTER's routing id frame is the transport's and is taken off before.
+
+use std::ops::Deref;
+use std::str;
+
+mod encode;
+mod malformed;
+
+pub use encode::{EncodeError, encode_grid};
+pub use malformed::{Excerpt, Field, Malformed};
+
+/// First frame of a control message.
+pub const TAG_CONTROL: &str = "CTRL";
+
+/// First frame of a message that carries a grid.
+pub const TAG_GRID: &str = "METR";
+
+/// Most bytes of a grid. It is the bound that collectors set on a received frame, far
+/// above what a host has to say and small enough to hold one for each of many agents.
+pub const MAX_GRID_BYTES: usize = 1024 * 1024;
+
+/// Most bytes of a host name: a domain name has at most 253 characters (RFC 1035, 2.3.4),
+/// and Linux allows 64 for a host name.
+pub const MAX_HOST_BYTES: usize = 255;
+
+/// Most frames of any message.
+const MAX_FRAMES: usize = 4;
+
+/// The word of a control message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Control {
+    /// Agent (or viewing client) to collector: here I am.
+    Hello,
+    /// Collector to agent: send your model, then metrics.
+    Model,
+    /// Collector to agent: I am alive.
+    Ping,
+}
+
+impl Control {
+    /// The word on the wire.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Hello => "hello",
+            Self::Model => "model",
+            Self::Ping => "ping",
+        }
+    }
+}
+
+/// What a grid holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum GridKind {
+    /// What changes.
+    Metrics,
+    /// What rarely changes.
+    Model,
+}
+
+impl GridKind {
+    /// The kind on the wire, and everywhere a person meets it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Metrics => "metrics",
+            Self::Model => "model",
+        }
+    }
+}
+
+/// One message, in either direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Message<'a> {
+    /// A control word.
+    Control(Control),
+    /// A host's grid.
+    Grid {
+        /// The name that the host reports under; see [`check_host`].
+        host: &'a str,
+        /// A JSON object as [`encode_grid`] writes it; not looked into by decoding.
+        grid: &'a [u8],
+        /// What the grid holds.
+        kind: GridKind,
+    },
+}
+
+impl<'a> Message<'a> {
+    /// The message's frames, borrowed: nothing is copied or allocated.
+    #[must_use]
+    pub const fn frames(&self) -> Frames<'a> {
+        match *self {
+            Self::Control(control) => Frames {
+                frames: [TAG_CONTROL.as_bytes(), control.word().as_bytes(), b"", b""],
+                count: 2,
+            },
+            Self::Grid { host, grid, kind } => Frames {
+                frames: [
+                    TAG_GRID.as_bytes(),
+                    host.as_bytes(),
+                    grid,
+                    kind.as_str().as_bytes(),
+                ],
+                count: 4,
+            },
+        }
+    }
+}
+
+/// The frames of one message, in the order of the wire. Derefs to `[&[u8]]`.
+#[derive(Clone, Copy, Debug)]
+pub struct Frames<'a> {
+    frames: [&'a [u8]; MAX_FRAMES],
+    count: usize,
+}
+
+impl<'a> Deref for Frames<'a> {
+    type Target = [&'a [u8]];
+
+    fn deref(&self) -> &Self::Target {
+        self.frames.get(..self.count).unwrap_or(&self.frames)
+    }
+}
+
+/// Reads a message of either direction.
+///
+/// # Errors
+///
+/// [`Malformed`] where the frames are not exactly one of the protocol's messages.
+pub fn decode<F: AsRef<[u8]>>(frames: &[F]) -> Result<Message<'_>, Malformed> {
+    let tag = frames.first().ok_or(Malformed::NoFrames)?.as_ref();
+    if tag == TAG_CONTROL.as_bytes() {
+        let [_, word] = frames else {
+            return Err(Malformed::FrameCount {
+                tag: TAG_CONTROL,
+                expected: 2,
+                found: frames.len(),
+            });
+        };
+        decode_control(word.as_ref()).map(Message::Control)
+    } else if tag == TAG_GRID.as_bytes() {
+        let [_, host, grid, kind] = frames else {
+            return Err(Malformed::FrameCount {
+                tag: TAG_GRID,
+                expected: 4,
+                found: frames.len(),
+            });
+        };
+        let host = utf8(Field::Host, host.as_ref())?;
+        check_host(host)?;
+        let kind = decode_kind(kind.as_ref())?;
+        let grid = grid.as_ref();
+        if grid.len() > MAX_GRID_BYTES {
+            return Err(Malformed::GridTooLarge { bytes: grid.len() });
+        }
+        Ok(Message::Grid { host, grid, kind })
+    } else {
+        Err(Malformed::Tag(Excerpt::new(tag)))
+    }
+}
+
+/// Reads what a collector says to an agent: [`Control::Model`] or [`Control::Ping`].
+///
+/// # Errors
+///
+/// [`Malformed`], also for a message that only an agent sends.
+pub fn decode_from_collector<F: AsRef<[u8]>>(frames: &[F]) -> Result<Control, Malformed> {
+    match decode(frames)? {
+        Message::Control(control @ (Control::Model | Control::Ping)) => Ok(control),
+        Message::Control(control) => Err(Malformed::Direction(control.word())),
+        Message::Grid { .. } => Err(Malformed::Direction(TAG_GRID)),
+    }
+}
+
+/// Reads what an agent says to a collector: [`Control::Hello`] or a grid.
+///
+/// # Errors
+///
+/// [`Malformed`], also for a word that only a collector sends.
+pub fn decode_from_agent<F: AsRef<[u8]>>(frames: &[F]) -> Result<Message<'_>, Malformed> {
+    match decode(frames)? {
+        Message::Control(control @ (Control::Model | Control::Ping)) => {
+            Err(Malformed::Direction(control.word()))
+        }
+        message => Ok(message),
+    }
+}
+
+/// Whether a host can report under this name: 1 to [`MAX_HOST_BYTES`] bytes, without
+/// control characters. More is not asked: collectors key their hosts by whatever it is.
+///
+/// # Errors
+///
+/// The [`Malformed`] that a collector would answer it with.
+pub fn check_host(host: &str) -> Result<(), Malformed> {
+    if host.is_empty() {
+        Err(Malformed::HostEmpty)
+    } else if host.len() > MAX_HOST_BYTES {
+        Err(Malformed::HostTooLong { bytes: host.len() })
+    } else if host.chars().any(char::is_control) {
+        Err(Malformed::HostControlCharacter(Excerpt::new(
+            host.as_bytes(),
+        )))
+    } else {
+        Ok(())
+    }
+}
+
+fn utf8(field: Field, bytes: &[u8]) -> Result<&str, Malformed> {
+    str::from_utf8(bytes).map_err(|_| Malformed::NotUtf8 {
+        field,
+        excerpt: Excerpt::new(bytes),
+    })
+}
+
+fn decode_control(word: &[u8]) -> Result<Control, Malformed> {
+    [Control::Hello, Control::Model, Control::Ping]
+        .into_iter()
+        .find(|control| control.word().as_bytes() == word)
+        .map_or_else(
+            || {
+                utf8(Field::Word, word)?;
+                Err(Malformed::Word(Excerpt::new(word)))
+            },
+            Ok,
+        )
+}
+
+fn decode_kind(kind: &[u8]) -> Result<GridKind, Malformed> {
+    [GridKind::Metrics, GridKind::Model]
+        .into_iter()
+        .find(|known| known.as_str().as_bytes() == kind)
+        .map_or_else(
+            || {
+                utf8(Field::Kind, kind)?;
+                Err(Malformed::Kind(Excerpt::new(kind)))
+            },
+            Ok,
+        )
+}
+
+#[cfg(test)]
+mod tests;

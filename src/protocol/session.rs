@@ -1,0 +1,280 @@
+//! The agent's side of one connection, as a state machine without any I/O.
+//!
+//! Events go in with the time at which they happened; actions come out, to be done in
+//! their order. The machine decides everything the protocol leaves to the agent: when to
+//! connect anew and after which wait, when to say hello, whether to answer a request for
+//! the model, whether a sample is sent. The shell around it owns the socket and the
+//! timer and decides nothing.
+//!
+//! What the shell promises:
+//!
+//! - After [`Action::Open`] it looks the name up, makes a socket with a fresh routing id
+//!   and says [`Event::Opened`], or [`Event::OpenFailed`]. The transport's own
+//!   reconnecting is off.
+//! - After [`Action::Close`] nothing of that socket, or of the attempt to make it, is told
+//!   to the session any more.
+//! - When [`Session::deadline`] has come it says [`Event::Tick`].
+//!
+//! A shell that breaks a promise makes the session wait longer, never panic.
+//!
+//! How the rules combine where the protocol is silent:
+//!
+//! - The window of one model answer in [`SessionSettings::model_min_interval`] spans
+//!   connections: it protects a collector to which everybody returns at once. A collector
+//!   that still lacks the model gets metrics and asks again.
+//! - A connection stays [`State::Stale`] through every attempt to restore it, until the
+//!   collector says something or an administrator orders a reconnect. So its state
+//!   changes once when a collector goes and once when it is back.
+//! - A message from the collector ends staleness and resets the back-off; only its
+//!   request for the model starts the metrics.
+
+use std::time::{Duration, Instant};
+
+use super::backoff::Backoff;
+
+mod turn;
+mod vocabulary;
+
+use turn::Turn;
+pub use vocabulary::{Action, Actions, Event, LinkDown, OpenFailure, Reason, State};
+
+/// At most one model answer in this time, from the protocol's third session rule.
+pub const MODEL_MIN_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Silence after which a connection is stale, unless set otherwise.
+pub const STALE_INTERVAL: Duration = Duration::from_secs(30);
+
+/// The longest that looking up a name and making a socket may take, and again the longest
+/// until that socket's link is up. A resolver gives up after about 20 s, a TCP connect to
+/// a host that drops packets after two minutes: the stale interval, which can be an hour,
+/// is no bound for these.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Deadlines lie no further ahead, so that no interval can overflow the clock.
+const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// The intervals that a session follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionSettings {
+    /// Silence after which the connection is closed and opened anew.
+    pub stale_interval: Duration,
+    /// At most one model answer in this time.
+    pub model_min_interval: Duration,
+    /// See [`CONNECT_TIMEOUT`]. An attempt is ended by the shorter of this and
+    /// `stale_interval`.
+    pub connect_timeout: Duration,
+}
+
+impl Default for SessionSettings {
+    fn default() -> Self {
+        Self {
+            stale_interval: STALE_INTERVAL,
+            model_min_interval: MODEL_MIN_INTERVAL,
+            connect_timeout: CONNECT_TIMEOUT,
+        }
+    }
+}
+
+impl SessionSettings {
+    fn attempt_limit(&self) -> Duration {
+        self.connect_timeout.min(self.stale_interval)
+    }
+}
+
+/// One connection of the agent to one collector.
+#[derive(Clone, Debug)]
+pub struct Session {
+    settings: SessionSettings,
+    phase: Phase,
+    backoff: Backoff,
+    /// Why the connection is stale; None where it is not.
+    failure: Option<Reason>,
+    last_received: Option<Instant>,
+    last_model: Option<Instant>,
+}
+
+/// Where the connection stands, with what is true only there.
+#[derive(Clone, Copy, Debug)]
+enum Phase {
+    /// Not started.
+    New { since: Instant },
+    /// Open was ordered; there is no socket yet.
+    Opening { since: Instant, ordered: bool },
+    /// There is a socket; its link is not up.
+    Connecting { since: Instant },
+    /// The link is up and hello was said.
+    Linked {
+        up_since: Instant,
+        /// The last sign of life on this socket; before the first, when it was made.
+        silent_since: Instant,
+        dialogue: Dialogue,
+    },
+    /// No socket, until then.
+    BackingOff { until: Instant },
+    /// For good.
+    Stopped,
+}
+
+/// What the collector has said since the hello on this link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Dialogue {
+    Unanswered,
+    /// Something, but it did not ask for the model.
+    Alive,
+    /// It asked for the model: metrics are sent.
+    Asked,
+}
+
+impl Session {
+    /// A session that opens its connection at its first [`Event::Start`] or
+    /// [`Event::Tick`].
+    #[must_use]
+    pub fn new(settings: SessionSettings, now: Instant) -> Self {
+        Self {
+            settings,
+            phase: Phase::New { since: now },
+            backoff: Backoff::new(),
+            failure: None,
+            last_received: None,
+            last_model: None,
+        }
+    }
+
+    /// Takes an event that happened at `now` and decides what is to be done, in the
+    /// order of the actions. `random` gives numbers evenly distributed in 0..1 and is
+    /// asked only when backing off begins. Never allocates.
+    ///
+    /// A `now` earlier than a previous one counts as no time having passed.
+    pub fn handle(
+        &mut self,
+        event: Event,
+        now: Instant,
+        random: &mut impl FnMut() -> f64,
+    ) -> Actions {
+        let mut actions = Actions::new();
+        let old = self.state();
+        let mut turn = Turn {
+            session: self,
+            now,
+            actions: &mut actions,
+        };
+        turn.take(event, random);
+        let new = self.state();
+        if new != old {
+            actions.push(Action::StateChanged {
+                old,
+                new,
+                reason: self.reason(),
+            });
+        }
+        actions
+    }
+
+    /// When [`Event::Tick`] is due next, whatever happens. None only once stopped.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::New { since } => Some(since),
+            Phase::Opening { since, .. } | Phase::Connecting { since } => {
+                Some(later(since, self.settings.attempt_limit()))
+            }
+            Phase::Linked { silent_since, .. } => {
+                Some(later(silent_since, self.settings.stale_interval))
+            }
+            Phase::BackingOff { until } => Some(until),
+            Phase::Stopped => None,
+        }
+    }
+
+    /// The state that an administrator sees.
+    #[must_use]
+    pub fn state(&self) -> State {
+        match self.phase {
+            Phase::Stopped => State::Stopping,
+            Phase::Linked {
+                dialogue: Dialogue::Asked,
+                ..
+            } => State::Reporting,
+            _ if self.failure.is_some() => State::Stale,
+            _ => State::Connecting,
+        }
+    }
+
+    /// Why it is in this state. While stale, this is the latest failure: it changes
+    /// without the state when an attempt to restore the connection fails otherwise.
+    #[must_use]
+    pub fn reason(&self) -> Reason {
+        match (self.phase, self.failure) {
+            (Phase::Stopped, _) => Reason::Stopped,
+            (
+                Phase::Linked {
+                    dialogue: Dialogue::Asked,
+                    ..
+                },
+                _,
+            ) => Reason::MetricsRequested,
+            (_, Some(failure)) => failure,
+            (Phase::New { .. }, None) => Reason::NotStarted,
+            (Phase::Opening { ordered: true, .. }, None) => Reason::Ordered,
+            (Phase::Opening { .. } | Phase::BackingOff { .. }, None) => Reason::Opening,
+            (Phase::Connecting { .. }, None) => Reason::NotYetConnected,
+            (
+                Phase::Linked {
+                    dialogue: Dialogue::Unanswered,
+                    ..
+                },
+                None,
+            ) => Reason::NotYetAnswered,
+            (Phase::Linked { .. }, None) => Reason::AwaitingModelRequest,
+        }
+    }
+
+    /// Whether a sample would be sent now: whether it is worth taking one.
+    #[must_use]
+    pub fn wants_metrics(&self) -> bool {
+        self.state() == State::Reporting
+    }
+
+    /// Since when the link is up; None while it is down.
+    #[must_use]
+    pub fn connected_since(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::Linked { up_since, .. } => Some(up_since),
+            _ => None,
+        }
+    }
+
+    /// The collector's last message, on this connection or an earlier one.
+    #[must_use]
+    pub fn last_received(&self) -> Option<Instant> {
+        self.last_received
+    }
+
+    /// The last model answer, on this connection or an earlier one.
+    #[must_use]
+    pub fn last_model(&self) -> Option<Instant> {
+        self.last_model
+    }
+
+    /// The settings in force.
+    #[must_use]
+    pub fn settings(&self) -> &SessionSettings {
+        &self.settings
+    }
+
+    fn holds_socket(&self) -> bool {
+        matches!(
+            self.phase,
+            Phase::Opening { .. } | Phase::Connecting { .. } | Phase::Linked { .. }
+        )
+    }
+}
+
+fn later(from: Instant, interval: Duration) -> Instant {
+    from.checked_add(interval.min(FAR)).unwrap_or(from)
+}
+
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod tests;

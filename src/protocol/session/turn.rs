@@ -1,0 +1,193 @@
+//! What one event changes in a session, and what is to be done for it.
+
+use std::time::Instant;
+
+use super::{
+    Action, Actions, Dialogue, Event, LinkDown, OpenFailure, Phase, Reason, Session, later,
+};
+use crate::protocol::message::Control;
+
+/// One event's turn: the session, the time, and the actions found so far.
+pub(super) struct Turn<'a> {
+    pub(super) session: &'a mut Session,
+    pub(super) now: Instant,
+    pub(super) actions: &'a mut Actions,
+}
+
+impl Turn<'_> {
+    pub(super) fn take(&mut self, event: Event, random: &mut impl FnMut() -> f64) {
+        if matches!(self.session.phase, Phase::Stopped) {
+            return;
+        }
+        match event {
+            Event::Start | Event::Tick => self.look_at_the_clock(random),
+            Event::Opened => self.opened(),
+            Event::OpenFailed(cause) => self.open_failed(cause, random),
+            Event::ConnectFailed => self.fail(Reason::Unreachable, random),
+            Event::LinkUp => self.link_up(),
+            Event::LinkDown(down) => self.link_down(down, random),
+            Event::Received(message) => self.received(message),
+            Event::SampleReady => {
+                self.look_at_the_clock(random);
+                if self.session.wants_metrics() {
+                    self.actions.push(Action::SendMetrics);
+                }
+            }
+            Event::Reconnect => {
+                self.close();
+                self.session.failure = None;
+                self.open(true);
+            }
+            Event::Configure(settings) => {
+                self.session.settings = settings;
+                self.look_at_the_clock(random);
+            }
+            Event::Stop => {
+                self.close();
+                self.session.phase = Phase::Stopped;
+            }
+        }
+    }
+
+    /// Does what is due where the deadline has come.
+    fn look_at_the_clock(&mut self, random: &mut impl FnMut() -> f64) {
+        if self.session.deadline().is_none_or(|due| self.now < due) {
+            return;
+        }
+        match self.session.phase {
+            Phase::New { .. } | Phase::BackingOff { .. } => self.open(false),
+            Phase::Opening { since, .. } | Phase::Connecting { since } => {
+                let after = self.now.saturating_duration_since(since);
+                self.fail(Reason::ConnectTimedOut { after }, random);
+            }
+            Phase::Linked { silent_since, .. } => {
+                let lasting = self.now.saturating_duration_since(silent_since);
+                self.fail(Reason::Silent { lasting }, random);
+            }
+            Phase::Stopped => {}
+        }
+    }
+
+    fn open(&mut self, ordered: bool) {
+        self.actions.push(Action::Open);
+        self.session.phase = Phase::Opening {
+            since: self.now,
+            ordered,
+        };
+    }
+
+    fn opened(&mut self) {
+        if let Phase::Opening { .. } = self.session.phase {
+            self.session.phase = Phase::Connecting { since: self.now };
+        }
+    }
+
+    fn open_failed(&mut self, cause: OpenFailure, random: &mut impl FnMut() -> f64) {
+        match self.session.phase {
+            // There is no socket to close.
+            Phase::Opening { .. } => self.back_off(Reason::OpenFailed(cause), random),
+            _ => self.fail(Reason::OpenFailed(cause), random),
+        }
+    }
+
+    fn link_up(&mut self) {
+        let silent_since = match self.session.phase {
+            // A link implies a socket, whether we were told of it or not.
+            Phase::Opening { .. } => self.now,
+            Phase::Connecting { since } => since,
+            // The transport reconnected by itself: a new link, on which nothing was said
+            // yet. It is no sign of life: one that flaps must not put off staleness.
+            Phase::Linked { silent_since, .. } => silent_since,
+            Phase::New { .. } | Phase::BackingOff { .. } | Phase::Stopped => return,
+        };
+        self.stop_metrics();
+        self.actions.push(Action::SendHello);
+        self.session.phase = Phase::Linked {
+            up_since: self.now,
+            silent_since,
+            dialogue: Dialogue::Unanswered,
+        };
+    }
+
+    fn link_down(&mut self, down: LinkDown, random: &mut impl FnMut() -> f64) {
+        let reason = match (down, self.session.phase) {
+            (LinkDown::Disconnected, Phase::Linked { .. }) => Reason::LinkLost,
+            // A collector drops a connection whose handshake names another key: from here
+            // that is a link that went before it was up.
+            (LinkDown::HandshakeFailed | LinkDown::Disconnected, _) => Reason::HandshakeFailed,
+        };
+        self.fail(reason, random);
+    }
+
+    fn received(&mut self, message: Result<Control, ()>) {
+        match &mut self.session.phase {
+            Phase::Linked {
+                silent_since,
+                dialogue,
+                ..
+            } => {
+                *silent_since = self.now;
+                if *dialogue == Dialogue::Unanswered {
+                    *dialogue = Dialogue::Alive;
+                }
+            }
+            // Heard before the monitor told of the link. Alive, but hello was not said:
+            // nothing is answered, and the hello will bring the request again.
+            Phase::Connecting { since } => *since = self.now,
+            _ => return,
+        }
+        self.session.last_received = Some(self.now);
+        self.session.backoff.reset();
+        self.session.failure = None;
+        if message == Ok(Control::Model) {
+            self.model_requested();
+        }
+    }
+
+    fn model_requested(&mut self) {
+        let Phase::Linked { dialogue, .. } = &mut self.session.phase else {
+            return;
+        };
+        let starts = *dialogue != Dialogue::Asked;
+        *dialogue = Dialogue::Asked;
+        let window = self.session.settings.model_min_interval;
+        let answered = self.session.last_model;
+        if answered.is_none_or(|at| self.now.saturating_duration_since(at) >= window) {
+            self.session.last_model = Some(self.now);
+            self.actions.push(Action::SendModel);
+        }
+        if starts {
+            self.actions.push(Action::StartMetrics);
+        }
+    }
+
+    /// The connection failed: what is open is closed, and the next one waits.
+    fn fail(&mut self, reason: Reason, random: &mut impl FnMut() -> f64) {
+        if self.session.holds_socket() {
+            self.close();
+            self.back_off(reason, random);
+        }
+    }
+
+    fn back_off(&mut self, reason: Reason, random: &mut impl FnMut() -> f64) {
+        let delay = self.session.backoff.delay(random);
+        self.actions.push(Action::BackOff { reason, delay });
+        self.session.failure = Some(reason);
+        self.session.phase = Phase::BackingOff {
+            until: later(self.now, delay),
+        };
+    }
+
+    fn close(&mut self) {
+        self.stop_metrics();
+        if self.session.holds_socket() {
+            self.actions.push(Action::Close);
+        }
+    }
+
+    fn stop_metrics(&mut self) {
+        if self.session.wants_metrics() {
+            self.actions.push(Action::StopMetrics);
+        }
+    }
+}
