@@ -1,5 +1,5 @@
 //! Every event of the agent that an administrator may want to find, in one place: its
-//! MESSAGE_ID, its fields and its text.
+//! `MESSAGE_ID`, its fields and its text.
 //!
 //! The text says all that matters by itself, for those who read a terminal; the fields
 //! are for `journalctl CONNECTION=main` and for programs.

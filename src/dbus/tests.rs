@@ -22,7 +22,7 @@ use super::{Bus, agent1, collector1, connection1, path};
 use crate::agent::handle::{Handle, Order, OrderError};
 use crate::agent::state::{AgentState, ConnectionState, Intervals, State, StateChange};
 use crate::collectors::{CollectorStatus, Samples};
-use crate::curve::PublicKey;
+use crate::curve::keys::PublicKey;
 use crate::systemd::log::{LogControl, Target};
 
 /// No answer of a local bus takes that long, on however busy a machine.
