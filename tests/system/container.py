@@ -166,6 +166,8 @@ class Container:
         work.mkdir()
         layers = f"lowerdir={self.lower},upperdir={upper},workdir={work}"
         mount("overlay", self.root, "overlay", layers)
+        # The root has the name of the machine that it was made on.
+        (self.root / "etc/hostname").write_text(f"{HOST_NAME}\n")
 
     def _boot(self):
         # A cgroup of its own, so that containers side by side do not share one.
