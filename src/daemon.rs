@@ -84,8 +84,7 @@ pub fn run(sources: Sources, log: LogControl) -> Result<(), Failure> {
             log: log.clone(),
             signals,
         };
-        let (agent, handle) =
-            Agent::new(start).map_err(|error| bug("start the metric collectors")(&error))?;
+        let (agent, handle) = Agent::new(start).map_err(|error| bug("start the agent")(&error))?;
         if let Some(bus) = serve_on(&bus) {
             let first = Service::start(bus.clone(), handle.clone(), log.clone()).await;
             let service = match first {
