@@ -1,4 +1,4 @@
-//! One deadline on a timer of the kernel's own, timerfd_create(2).
+//! One deadline on a timer of the kernel's own, `timerfd_create(2)`.
 //!
 //! tokio's timers are a hierarchy of slots: one that is due in 5 s wakes the process two
 //! or three times until it is due, which is most of what a sample costs on a host that
@@ -40,12 +40,12 @@ impl Alarm {
     /// Returns at the deadline; never where there is none. Cancel safe: the next call goes on
     /// with the same deadline at no cost, or moves it.
     pub(crate) async fn until(&mut self, deadline: Option<Instant>) {
-        if self.armed != deadline {
-            if let Err(error) = self.arm(deadline) {
-                // Not for lack of anything: the descriptor is ours and the time is valid.
-                tracing::error!("cannot set a timer: {error}");
-                return std::future::pending().await;
-            }
+        if self.armed != deadline
+            && let Err(error) = self.arm(deadline)
+        {
+            // A bug: the descriptor is ours and the time is valid. The watchdog notices.
+            tracing::error!("cannot set a timer: {error}");
+            return std::future::pending().await;
         }
         loop {
             let Ok(mut guard) = self.timer.ready(Interest::READABLE).await else {
