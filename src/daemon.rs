@@ -30,7 +30,7 @@ pub const EXIT_UNAVAILABLE: u8 = 69;
 pub const EXIT_SOFTWARE: u8 = 70;
 
 /// Threads for what may block: name look-ups (one for each connection at most) and files. With
-/// these the agent stays well below the TasksMax= of its unit.
+/// these the agent stays well below the `TasksMax`= of its unit.
 const BLOCKING_THREADS: usize = 8;
 
 /// An idle blocking thread ends after this: the agent is at rest with one thread of its own.
@@ -90,7 +90,7 @@ pub fn run(sources: Sources, log: LogControl) -> Result<(), Failure> {
             let first = Service::start(bus.clone(), handle.clone(), log.clone()).await;
             let service = match first {
                 Ok(service) => Some(service),
-                Err(error @ (StartError::NameTaken { .. } | StartError::NotAllowed { .. })) => {
+                Err(error @ (StartError::NameTaken | StartError::NotAllowed { .. })) => {
                     tracing::error!("{error}");
                     return Err(Failure(EXIT_UNAVAILABLE));
                 }

@@ -126,6 +126,7 @@ impl Agent {
         events::ready(
             env!("CARGO_PKG_VERSION"),
             &state.host_name,
+            &state.public_key.to_string(),
             self.connections.len(),
         );
         if state.state == State::Unconfigured {

@@ -1,4 +1,4 @@
-//! The one line that `systemctl status` shows (STATUS= of sd_notify(3)).
+//! The one line that `systemctl status` shows (`STATUS=` of `sd_notify(3)`).
 
 use std::time::Duration;
 
@@ -54,7 +54,7 @@ fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
     for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at) % 3 == 0 {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
             grouped.push(',');
         }
         grouped.push(digit);

@@ -13,7 +13,7 @@ pub const USR_DIR: &str = "/usr/lib/metrics-agent";
 pub const ETC_DIR: &str = "/etc/metrics-agent";
 /// The state directory that systemd gives the service. A run by hand as root
 /// shares it: where root makes it first, systemd hands it over to the service's
-/// user at its start (systemd.exec(5), StateDirectory=).
+/// user at its start (systemd.exec(5), `StateDirectory`=).
 pub const STATE_DIR: &str = "/var/lib/metrics-agent";
 
 /// Places, variables and arguments that settings come from.

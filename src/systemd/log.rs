@@ -31,6 +31,7 @@ pub enum Target {
 
 impl Target {
     /// systemd's name for it.
+    #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Journal => "journal",
@@ -39,6 +40,7 @@ impl Target {
     }
 
     /// Where a program that was started like this one should log.
+    #[must_use]
     pub fn detect() -> Self {
         if libsystemd::logging::connected_to_journal() {
             Self::Journal
@@ -82,7 +84,8 @@ pub fn parse_level(name: &str) -> Result<LevelFilter, LogError> {
     }
 }
 
-/// systemd's name of a level, as LogControl1 shows it.
+/// systemd's name of a level, as `LogControl1` shows it.
+#[must_use]
 pub fn level_name(level: LevelFilter) -> &'static str {
     match level {
         LevelFilter::OFF => "emerg",
@@ -148,6 +151,7 @@ impl LogControl {
     }
 
     /// The level in force, in systemd's terms.
+    #[must_use]
     pub fn level(&self) -> &'static str {
         level_name(self.lock().0)
     }
@@ -164,6 +168,7 @@ impl LogControl {
     }
 
     /// Where the log goes, in systemd's terms.
+    #[must_use]
     pub fn target(&self) -> &'static str {
         self.lock().1.as_str()
     }
@@ -185,6 +190,7 @@ impl LogControl {
     }
 
     /// The name under which the journal files our lines.
+    #[must_use]
     pub fn identifier(&self) -> &'static str {
         self.identifier
     }

@@ -26,6 +26,7 @@ pub struct Notifier {
 impl Notifier {
     /// The manager that started this process, if any; `now` counts as the first sign of
     /// life.
+    #[must_use]
     pub fn from_environment(now: Instant) -> Self {
         Self::new(sd_notify::watchdog_enabled(), now)
     }
@@ -69,12 +70,14 @@ impl Notifier {
 
     /// When [`alive`](Self::alive) must be called again at the latest; None where no
     /// watchdog waits for it.
+    #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         Some(self.fed + self.watchdog? / WATCHDOG_DIVISOR)
     }
 
     /// True where a call of [`alive`](Self::alive) at `now` would say something. Lets a
     /// loop that is awake anyway feed the watchdog early and spare itself a wake-up.
+    #[must_use]
     pub fn due(&self, now: Instant) -> bool {
         let interval = self
             .watchdog

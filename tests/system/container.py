@@ -5,13 +5,14 @@ Owns what the container needs of the machine: an overlay over a root that is nev
 network with nothing but a loopback, a cgroup, a process; and gives all of it back. Knows nothing of
 what is tested in it.
 
-The caller lives in mount and PID namespaces of its own (tests/system/run sees to it), so that mounts
-and processes end with it even where it is killed.
+The caller lives in mount and PID namespaces of its own (tests/system/run sees to it), so that
+mounts and processes end with it even where it is killed.
 """
 
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import time
@@ -24,7 +25,13 @@ POWER_OFF_SECONDS = 30
 # A command that stays inside would block the power-off for good.
 COMMAND_SECONDS = 60
 
+# Where mount points and consoles are, and how the cgroups' names begin. Both end in
+# RUNNER.NUMBER, where RUNNER is the process id of tests/system/run.
+WORKSPACES = pathlib.Path("/run/metrics-agent-test")
 CGROUP_PREFIX = "metrics-agent-test"
+
+# The container's host name.
+HOST_NAME = "web1"
 
 # What a person's shell would have, and nothing of the caller's.
 ENVIRONMENT = {
@@ -60,22 +67,26 @@ def remove_cgroup(path):
             pass  # still in use, or gone already
 
 
-def remove_stale_cgroups():
-    """Removes what a killed run has left; a cgroup with processes in it can't be removed."""
-    for path in cgroup_tree().glob(f"{CGROUP_PREFIX}.*"):
-        remove_cgroup(path)
+def remove_stale():
+    """Removes what killed runs have left. For the machine's own PID namespace."""
+    for cgroup in cgroup_tree().glob(f"{CGROUP_PREFIX}.*"):
+        if not os.path.exists(f"/proc/{cgroup.name.split('.')[1]}"):
+            remove_cgroup(cgroup)
+    for workspace in WORKSPACES.glob("*"):
+        if not os.path.exists(f"/proc/{workspace.name.split('.')[0]}"):
+            shutil.rmtree(workspace)
 
 
 class Container:
     """One booted container; a context manager, so that it always ends.
 
-    root: the directory to boot from. workspace: an empty directory of the caller's for this
-    container alone. binds: paths of the machine by paths in the container, read-only.
+    root: the directory to boot from. name: RUNNER.NUMBER. binds: paths of the machine by paths in
+    the container, read-only.
     """
 
-    def __init__(self, root, workspace, name, binds):
+    def __init__(self, root, name, binds):
         self.lower = pathlib.Path(root)
-        self.workspace = pathlib.Path(workspace)
+        self.workspace = WORKSPACES / name
         self.name = name
         self.binds = binds
         self.root = self.workspace / "root"
@@ -101,8 +112,8 @@ class Container:
 
     def execute(self, *command, timeout=COMMAND_SECONDS):
         """Runs a command in the container and returns it completed, whatever its status."""
-        enter = ["nsenter", f"--target={self.leader}", "--mount", "--uts", "--ipc", "--net", "--pid"]
-        enter += ["--cgroup", "--root", "--wd", "--"]
+        enter = ["nsenter", f"--target={self.leader}", "--mount", "--uts", "--ipc", "--net"]
+        enter += ["--pid", "--cgroup", "--root", "--wd", "--"]
         try:
             return subprocess.run(
                 ["timeout", f"{timeout}s", *enter, *command],
@@ -119,9 +130,8 @@ class Container:
         """Runs a command that has to succeed, and returns what it printed."""
         done = self.execute(*command, timeout=timeout)
         if done.returncode != 0:
-            raise CommandFailed(
-                f"{' '.join(command)}: status {done.returncode}\n{done.stdout}{done.stderr}".rstrip()
-            )
+            output = (done.stdout + done.stderr).rstrip()
+            raise CommandFailed(f"{' '.join(command)}: status {done.returncode}\n{output}")
         return done.stdout
 
     def path(self, path):
@@ -148,19 +158,23 @@ class Container:
     # Life ---------------------------------------------------------------------------------------
 
     def _mount(self):
-        self.root.mkdir()
+        self.root.mkdir(parents=True)
         self.layers.mkdir()
         mount("tmpfs", self.layers, "tmpfs", "size=2g,mode=0755")
         upper, work = self.layers / "upper", self.layers / "work"
         upper.mkdir()
         work.mkdir()
-        mount("overlay", self.root, "overlay", f"lowerdir={self.lower},upperdir={upper},workdir={work}")
+        layers = f"lowerdir={self.lower},upperdir={upper},workdir={work}"
+        mount("overlay", self.root, "overlay", layers)
+        # The root has the name of the machine that it was made on.
+        (self.root / "etc/hostname").write_text(f"{HOST_NAME}\n")
 
     def _boot(self):
         # A cgroup of its own, so that containers side by side do not share one.
         self.cgroup = cgroup_tree() / f"{CGROUP_PREFIX}.{self.name}"
         self.cgroup.mkdir()
-        command = ["systemd-nspawn", "--quiet", f"--directory={self.root}", f"--machine={self.name}"]
+        command = ["systemd-nspawn", "--quiet", f"--directory={self.root}"]
+        command += [f"--machine={HOST_NAME}"]
         # No machined needed, and none told.
         command += ["--register=no", "--keep-unit", "--link-journal=no"]
         command += ["--private-network", "--resolv-conf=off", "--timezone=off"]
@@ -179,7 +193,8 @@ class Container:
         deadline = time.monotonic() + BOOT_SECONDS
         while not self._find_leader():
             if self.nspawn.poll() is not None:
-                raise BootError(f"systemd-nspawn ended with {self.nspawn.returncode}\n{self._log()}")
+                status = self.nspawn.returncode
+                raise BootError(f"systemd-nspawn ended with {status}\n{self._log()}")
             if time.monotonic() > deadline:
                 raise BootError(f"no systemd after {BOOT_SECONDS} s\n{self._log()}")
             time.sleep(0.01)
@@ -220,6 +235,7 @@ class Container:
                 subprocess.run(["umount", "--lazy", mounted], check=True)
         if self.cgroup is not None:
             remove_cgroup(self.cgroup)
+        shutil.rmtree(self.workspace, ignore_errors=True)
 
 
 def mount(source, target, kind, options):

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A container with the agent installed: what a scenario does there, and how it says what it saw.
 
-Every check prints a line. A failed one raises, with what was expected and what was there instead.
+Every check notes what it saw. A failed one raises, with what was wanted and what was there instead.
 """
 
 import json
@@ -72,10 +72,10 @@ class Failure(AssertionError):
 class Machine(Container):
     """A container in which packaging/install has run."""
 
-    def __init__(self, root, workspace, name, binaries):
-        super().__init__(
-            root, workspace, name, {SOURCE_INSIDE: SOURCE, BINARIES_INSIDE: pathlib.Path(binaries)}
-        )
+    def __init__(self, root, name, binaries):
+        super().__init__(root, name, {SOURCE_INSIDE: SOURCE, BINARIES_INSIDE: binaries})
+        # What the scenario saw, and why it failed: shown in one piece, as others run beside it.
+        self.report = []
 
     def install(self, *options):
         """Runs packaging/install in the container."""
@@ -86,8 +86,8 @@ class Machine(Container):
     # Checks -------------------------------------------------------------------------------------
 
     def saw(self, what):
-        """Prints what a scenario saw, on one line."""
-        print("    " + " | ".join(what.strip().splitlines()), flush=True)
+        """Notes what a scenario saw, on one line."""
+        self.report.append("    " + " | ".join(what.strip().splitlines()))
 
     def expect(self, what, actual, wanted):
         """Fails unless what is there is what was wanted."""
@@ -96,7 +96,7 @@ class Machine(Container):
         self.saw(f"{what}: {actual}")
 
     def expect_match(self, what, text, pattern):
-        """Fails unless the pattern is found in the text; prints what was found."""
+        """Fails unless the pattern is found in the text; notes what was found."""
         found = re.search(pattern, text)
         if found is None:
             raise Failure(f"{what}: wanted a match for {pattern!r}, is {text!r}")
@@ -216,7 +216,7 @@ class Machine(Container):
     # The product --------------------------------------------------------------------------------
 
     def start_collector(self):
-        """Starts metrics-collector here, and returns its public key as an administrator finds it."""
+        """Starts metrics-collector here; returns its public key, from where people look for it."""
         self.run("systemctl", "start", COLLECTOR)
         certificate = self.read(COLLECTOR_KEY)
         key = self.expect_match(

@@ -4,8 +4,8 @@
 
     peer.py DIRECTORY
 
-Writes its public key to DIRECTORY/key, asks the first agent that says hello for its model, waits for
-some metrics, writes all that came to DIRECTORY/messages as JSON, and ends.
+Writes its public key to DIRECTORY/key, asks the first agent that says hello for its model, waits
+for some metrics, writes all that came to DIRECTORY/messages as JSON, and ends.
 """
 
 import json

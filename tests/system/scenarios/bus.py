@@ -61,7 +61,8 @@ def calls_answer(m):
     m.run("systemctl", "start", AGENT)
     # The answer's single value is a grid: name to value with its type.
     (grid,) = json.loads(m.run(*call("Sample", "s", "metrics")))["data"]
-    total = int(m.expect_match("MemTotal", m.read("/proc/meminfo"), r"MemTotal: +(\d+) kB").group(1))
+    meminfo = m.read("/proc/meminfo")
+    total = int(m.expect_match("this machine", meminfo, r"MemTotal: +(\d+) kB").group(1))
     free = grid["mem.free"]["data"]
     m.expect_true(f"mem.free is between 0 and {total} kB: {free}", 0 < free < total)
     m.expect_true("cpu.percent is a percentage", 0 <= grid["cpu.percent"]["data"] <= 100)
@@ -72,9 +73,8 @@ def calls_answer(m):
     units = {name: unit for name, unit, _, _ in metrics}
     m.expect("unit of mem.total", units["mem.total"], "kB")
     m.expect("unit of sys.uptime", units["sys.uptime"], "s")
-    objects = m.run(
-        "busctl", "call", BUS_NAME, OBJECT, "org.freedesktop.DBus.ObjectManager", "GetManagedObjects"
-    )
+    manager = "org.freedesktop.DBus.ObjectManager"
+    objects = m.run("busctl", "call", BUS_NAME, OBJECT, manager, "GetManagedObjects")
     m.expect_match("managed objects", objects, f"{OBJECT}/collector/[a-z]+")
 
 

@@ -94,7 +94,25 @@ def key_is_made_once(m):
     made = m.event("KEY_GENERATED")
     m.expect("its PUBLIC_KEY=", made["PUBLIC_KEY"], key)
     m.expect_match("its PATH=", made["PATH"], "/var/lib/metrics-agent/.*")
-    m.expect("mode and owner", m.run("stat", "-c", "%a %U", made["PATH"]).strip(), "600 metrics-agent")
+    owner = m.run("stat", "-c", "%a %U", made["PATH"]).strip()
+    m.expect("mode and owner", owner, "600 metrics-agent")
     m.run("systemctl", "restart", AGENT)
     m.expect("public key", m.agent("PublicKey"), key)
     m.expect("keys that were made", len(m.events("KEY_GENERATED")), 1)
+
+
+def host_name_change_is_noticed(m):
+    """The host is renamed while the agent runs: it reports under the new name, and says so."""
+    m.start_reporting()
+    pid, old = m.main_pid(), m.agent("HostName")
+    m.run("hostname", "web2")
+    m.eventually("host name", lambda: m.agent("HostName"), "web2")
+    changed = m.event("HOST_NAME_CHANGED")
+    m.expect("its HOST_NAME=", changed["HOST_NAME"], "web2")
+    m.expect("its PREVIOUS=", changed["PREVIOUS"], old)
+    m.eventually(
+        "hosts at the collector",
+        lambda: [entry["HOST"] for entry in m.events("SERVER_HOST_APPEARED", COLLECTOR)],
+        [old, "web2"],
+    )
+    m.expect_steady(pid)

@@ -22,10 +22,10 @@ def collector_goes_and_comes(m):
     m.event("CONNECTION_LOST")
     time.sleep(AWAY_SECONDS)
     m.expect("state", m.agent("State"), "stale")
-    dropped = m.agent("MessagesSent")
+    sent = m.agent("MessagesSent")
     m.run("systemctl", "start", COLLECTOR)
     m.eventually("state", lambda: m.agent("State"), "reporting", within=BACK_SECONDS)
-    m.eventually("messages", lambda: m.agent("MessagesSent"), lambda sent: sent > dropped)
+    m.eventually("messages", lambda: m.agent("MessagesSent"), lambda now: now > sent)
     m.expect("messages CONNECTION_LOST", len(m.events("CONNECTION_LOST")), 1)
     m.expect("messages CONNECTION_REPORTING", len(m.events("CONNECTION_REPORTING")), 2)
     m.expect("messages CONNECTION_WAITING", len(m.events("CONNECTION_WAITING")), 0)
@@ -65,18 +65,22 @@ def reconnect_is_another_connection(m):
     m.start_reporting()
     routing_id = m.connection("RoutingId")
     m.run(f"{BINARIES_INSIDE}/metrics-agentctl", "reconnect")
-    m.eventually("routing id", lambda: m.connection("RoutingId"), lambda new: new not in ("", routing_id))
+    m.eventually(
+        "routing id", lambda: m.connection("RoutingId"), lambda new: new not in ("", routing_id)
+    )
     m.eventually("state", lambda: m.agent("State"), "reporting")
     m.event("SERVER_HOST_REPLACED", COLLECTOR)
 
 
 def independent_collector_understands(m):
     """A collector of another make, on libzmq's Python binding, gets model and metrics."""
-    m.run("systemd-run", "--quiet", "--unit=peer", "python3", f"{SOURCE_INSIDE}/tests/system/peer.py", "/run/peer")
-    key = m.eventually("its key", lambda: m.run("cat", "/run/peer/key"), lambda text: len(text) == 40)
+    peer = f"{SOURCE_INSIDE}/tests/system/peer.py"
+    m.run("systemd-run", "--quiet", "--unit=peer", "python3", peer, "/run/peer")
+    key = m.eventually("its key", lambda: m.run("cat", "/run/peer/key"), lambda key: len(key) == 40)
     m.configure(key, '[host]\nname = "web1.example.org"\n[intervals]\nmetrics = "200ms"\n')
     m.run("systemctl", "start", AGENT)
-    m.eventually("peer", lambda: m.unit("SubState", "peer.service"), lambda s: s in ("dead", "failed"))
+    ended = ("dead", "failed")
+    m.eventually("peer", lambda: m.unit("SubState", "peer.service"), lambda state: state in ended)
     m.expect("result of the peer", m.unit("Result", "peer.service"), "success")
     hello, model, *metrics = json.loads(m.read("/run/peer/messages"))
     m.expect("first message", hello, ["CTRL", "hello"])
