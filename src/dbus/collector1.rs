@@ -28,6 +28,9 @@ impl Collector1 {
     }
 
     async fn status(&self) -> Result<CollectorStatus, Error> {
+        if !self.shared.is_serving() {
+            return Err(Error::new(Error::FAILED, "the agent is starting"));
+        }
         Ok(self.shared.handle.collector_status(self.name).await?)
     }
 }

@@ -11,6 +11,9 @@ use super::polkit::Action;
 use super::service::Shared;
 use crate::systemd::log::{LogControl, LogError};
 
+/// The interface's name.
+pub(crate) const INTERFACE: &str = "org.freedesktop.LogControl1";
+
 /// Serves the log's controls.
 pub(crate) struct LogControl1 {
     shared: Arc<Shared>,

@@ -48,6 +48,35 @@ pub fn escape(name: &str) -> String {
     escaped
 }
 
+/// The name that the object at a path stands for.
+#[must_use]
+pub fn name_of(path: &str) -> String {
+    let element = path.rsplit('/').next().unwrap_or_default();
+    unescape(element)
+}
+
+/// The reverse of [`escape`]; what is no escape stays as it is.
+fn unescape(element: &str) -> String {
+    if element == "_" {
+        return String::new();
+    }
+    let mut name = Vec::with_capacity(element.len());
+    let mut rest = element.as_bytes();
+    while let Some((&first, others)) = rest.split_first() {
+        let byte = match (first, others.split_at_checked(2)) {
+            (b'_', Some((digits, after))) => std::str::from_utf8(digits)
+                .ok()
+                .and_then(|digits| u8::from_str_radix(digits, 16).ok())
+                .map(|byte| (byte, after)),
+            _ => None,
+        };
+        let (byte, after) = byte.unwrap_or((first, others));
+        name.push(byte);
+        rest = after;
+    }
+    String::from_utf8_lossy(&name).into_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -64,7 +93,15 @@ mod tests {
             ("ä", "_c3_a4"),
         ] {
             assert_eq!(escape(name), escaped, "{name:?}");
+            assert_eq!(name_of(&format!("/a/{escaped}")), name, "{escaped:?}");
         }
+    }
+
+    #[test]
+    fn what_is_no_escape_stays() {
+        assert_eq!(name_of("/a/b_"), "b_");
+        assert_eq!(name_of("/a/_zz_2"), "_zz_2");
+        assert_eq!(name_of(""), "");
     }
 
     #[test]

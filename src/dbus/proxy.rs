@@ -5,14 +5,17 @@
 
 use std::collections::HashMap;
 
-use futures_util::Stream;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use zbus::names::{OwnedUniqueName, UniqueName};
 use zbus::proxy::{self, CacheProperties, MethodFlags};
-use zbus::{Connection, DynamicType, OwnedObjectPath, OwnedVariant, Type, Variant, fdo};
+use zbus::{Connection, DynamicType, OwnedVariant, Type, Variant, fdo};
 
-use super::{Bus, NAME, path};
+use super::{Bus, NAME, agent1, collector1, connection1, log_control1, path};
+
+const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
+const OBJECT_MANAGER: &str = "org.freedesktop.DBus.ObjectManager";
+const LOG_LEVEL: &str = "LogLevel";
 
 /// A grid or a list of properties: values by name.
 pub type Values = HashMap<String, OwnedVariant>;
@@ -46,6 +49,15 @@ pub trait Agent1 {
         new: &str,
         reason: &str,
     ) -> zbus::Result<()>;
+}
+
+/// The objects below the agent's own, each by its properties, in the order of their paths.
+#[derive(Debug, Default)]
+pub struct Objects {
+    /// One for each configured collector.
+    pub connections: Vec<Values>,
+    /// One for each metric collector.
+    pub collectors: Vec<Values>,
 }
 
 /// Why there is no agent to talk to.
@@ -114,41 +126,78 @@ impl Agent {
             .await
     }
 
-    /// Ends when the agent has left the bus.
-    pub async fn gone(&self) -> zbus::Result<impl Stream<Item = fdo::NameOwnerChanged>> {
+    /// Every change of who owns the agent's name.
+    pub async fn owners(&self) -> zbus::Result<fdo::NameOwnerChangedStream> {
         let driver = fdo::DBusProxy::new(&self.connection).await?;
         driver
             .receive_name_owner_changed_with_args(&[(0, NAME)])
             .await
     }
 
-    /// Every property of one interface.
-    pub async fn properties(&self, path: &str, interface: &str) -> zbus::Result<Values> {
-        self.call(
-            path,
-            "org.freedesktop.DBus.Properties",
-            "GetAll",
-            &(interface,),
-        )
-        .await
+    /// Every property of the agent's own object.
+    pub async fn properties(&self) -> zbus::Result<Values> {
+        let arguments = (agent1::INTERFACE,);
+        self.call(path::AGENT, PROPERTIES, "GetAll", &arguments)
+            .await
     }
 
-    /// Every object below the agent's own, with all properties, in the order of their paths.
-    pub async fn objects(&self, interface: &str) -> zbus::Result<Vec<(OwnedObjectPath, Values)>> {
+    /// Everything below the agent's own object.
+    pub async fn objects(&self) -> zbus::Result<Objects> {
         let objects: fdo::ManagedObjects = self
-            .call(
-                path::AGENT,
-                "org.freedesktop.DBus.ObjectManager",
-                "GetManagedObjects",
-                &(),
-            )
+            .call(path::AGENT, OBJECT_MANAGER, "GetManagedObjects", &())
             .await?;
-        let mut found: Vec<_> = objects
-            .into_iter()
-            .filter_map(|(path, mut interfaces)| Some((path, interfaces.remove(interface)?)))
-            .collect();
-        found.sort_by(|(one, _), (other, _)| one.as_str().cmp(other.as_str()));
+        let mut objects: Vec<_> = objects.into_iter().collect();
+        objects.sort_by(|(one, _), (other, _)| one.as_str().cmp(other.as_str()));
+        let mut found = Objects::default();
+        for (_, mut interfaces) in objects {
+            found
+                .connections
+                .extend(interfaces.remove(connection1::INTERFACE));
+            found
+                .collectors
+                .extend(interfaces.remove(collector1::INTERFACE));
+        }
         Ok(found)
+    }
+
+    /// Calls a method of the agent's own interface that answers nothing.
+    pub async fn order<B>(&self, method: &'static str, arguments: &B) -> zbus::Result<()>
+    where
+        B: Serialize + DynamicType + Sync,
+    {
+        self.call(path::AGENT, agent1::INTERFACE, method, arguments)
+            .await
+    }
+
+    /// Closes the connection of that name and opens it anew.
+    pub async fn reconnect(&self, connection: &str) -> zbus::Result<()> {
+        let path = path::connection(connection);
+        self.call(path.as_str(), connection1::INTERFACE, "Reconnect", &())
+            .await
+    }
+
+    /// Enables or disables the metric collector of that name.
+    pub async fn set_enabled(&self, collector: &str, enabled: bool) -> zbus::Result<()> {
+        let path = path::collector(collector);
+        let value = Variant::Bool(enabled);
+        self.set(path.as_str(), collector1::INTERFACE, "Enabled", value)
+            .await
+    }
+
+    /// How much the agent logs, in the terms of syslog(3).
+    pub async fn log_level(&self) -> zbus::Result<String> {
+        let arguments = (log_control1::INTERFACE, LOG_LEVEL);
+        let level: OwnedVariant = self
+            .call(path::LOG_CONTROL, PROPERTIES, "Get", &arguments)
+            .await?;
+        String::try_from(level)
+    }
+
+    /// Sets how much the agent logs.
+    pub async fn set_log_level(&self, level: &str) -> zbus::Result<()> {
+        let value = Variant::from(level);
+        self.set(path::LOG_CONTROL, log_control1::INTERFACE, LOG_LEVEL, value)
+            .await
     }
 
     /// Writes a property.
@@ -160,17 +209,7 @@ impl Agent {
         value: Variant<'_>,
     ) -> zbus::Result<()> {
         let arguments = (interface, property, value);
-        self.call(path, "org.freedesktop.DBus.Properties", "Set", &arguments)
-            .await
-    }
-
-    /// Calls a method of the agent's own interface.
-    pub async fn order<B>(&self, method: &'static str, arguments: &B) -> zbus::Result<()>
-    where
-        B: Serialize + DynamicType + Sync,
-    {
-        self.call(path::AGENT, super::agent1::INTERFACE, method, arguments)
-            .await
+        self.call(path, PROPERTIES, "Set", &arguments).await
     }
 
     async fn call<B, R>(

@@ -5,6 +5,7 @@
 //! bus that went away ends [`Service::run`]; when to try again is the caller's choice.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -76,9 +77,17 @@ pub(crate) struct Shared {
     pub(crate) authority: Authority,
     // The state that listeners on the bus know of.
     announced: Mutex<Arc<AgentState>>,
+    // Whether the agent's task may be asked. zbus reads every property while the objects
+    // are added, and the agent may well start its task only once it is on the bus.
+    serving: AtomicBool,
 }
 
 impl Shared {
+    /// Whether callers can have found us: if not, zbus is asking by itself.
+    pub(crate) fn is_serving(&self) -> bool {
+        self.serving.load(Ordering::Relaxed)
+    }
+
     /// Carries out a property's write and notes its effect as announced: zbus announces a
     /// property that was written, so [`Service::run`] must not do it a second time.
     pub(crate) async fn write(
@@ -107,6 +116,8 @@ pub struct Service {
 
 impl Service {
     /// Connects, serves every object, and then takes the name; within ten seconds.
+    ///
+    /// Asks nothing of the agent's task, which may start later.
     pub async fn start(bus: Bus, handle: Handle, log: LogControl) -> Result<Self, StartError> {
         let started =
             tokio::time::timeout(CONNECT_TIMEOUT, Self::start_unbounded(&bus, handle, log));
@@ -154,6 +165,7 @@ impl Service {
             handle,
             authority: Authority::new(),
             announced: Mutex::new(Arc::clone(&state)),
+            serving: AtomicBool::new(false),
         });
         let service = Self {
             connection,
@@ -164,6 +176,7 @@ impl Service {
             name_lost,
         };
         service.add_objects(&state, log).await?;
+        service.shared.serving.store(true, Ordering::Relaxed);
         Ok(service)
     }
 

@@ -76,11 +76,11 @@ struct StandIn {
     state: watch::Sender<Arc<AgentState>>,
     changes: broadcast::Sender<StateChange>,
     handle: Handle,
-    task: JoinHandle<()>,
+    task: Option<JoinHandle<()>>,
 }
 
 impl StandIn {
-    fn start() -> Self {
+    fn prepare() -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (orders, received) = mpsc::channel(16);
         let (published, watched) = watch::channel(Arc::new(state()));
         let changes = broadcast::Sender::new(64);
@@ -89,13 +89,26 @@ impl StandIn {
             state: watched,
             changes: changes.clone(),
         };
-        let task = tokio::spawn(carry_out(received, published.clone()));
-        Self {
+        let task = carry_out(received, published.clone());
+        let stand_in = Self {
             state: published,
             changes,
             handle,
-            task,
+            task: None,
+        };
+        (stand_in, task)
+    }
+
+    fn run(self, task: impl Future<Output = ()> + Send + 'static) -> Self {
+        Self {
+            task: Some(tokio::spawn(task)),
+            ..self
         }
+    }
+
+    fn start() -> Self {
+        let (stand_in, task) = Self::prepare();
+        stand_in.run(task)
     }
 
     fn publish(&self, change: impl FnOnce(&mut AgentState)) {
@@ -104,8 +117,10 @@ impl StandIn {
 
     /// As the agent ends: nobody publishes any more.
     async fn stop(self) {
-        self.task.abort();
-        let _ = self.task.await;
+        if let Some(task) = self.task {
+            task.abort();
+            let _ = task.await;
+        }
     }
 }
 
@@ -182,8 +197,10 @@ struct Served {
 impl Served {
     async fn start() -> Self {
         let bus = PrivateBus::start();
-        let agent = StandIn::start();
+        let (agent, task) = StandIn::prepare();
         let service = start(&bus, &agent).await.unwrap();
+        // As in the daemon, the task starts when the name is owned.
+        let agent = agent.run(task);
         let service = tokio::spawn(service.run());
         Self {
             bus,
@@ -269,10 +286,7 @@ async fn watch(connection: &zbus::Connection, path: &str) -> fdo::PropertiesChan
 async fn properties_have_the_values_and_types_of_the_state() {
     let served = Served::start().await;
     let client = served.client().await;
-    let values = client
-        .properties(path::AGENT, agent1::INTERFACE)
-        .await
-        .unwrap();
+    let values = client.properties().await.unwrap();
     let value = |name: &str| (**values.get(name).unwrap()).clone();
     assert_eq!(value("HostName"), Variant::from("web1.example.org"));
     assert_eq!(value("State"), Variant::from("connecting"));
@@ -289,10 +303,10 @@ async fn properties_have_the_values_and_types_of_the_state() {
     );
     assert_eq!(values.len(), 18);
 
-    let connections = client.objects(connection1::INTERFACE).await.unwrap();
-    assert_eq!(connections.len(), 1);
-    let (at, values) = &connections[0];
-    assert_eq!(at.as_str(), "/org/metricsagent/Agent1/connection/main");
+    let objects = client.objects().await.unwrap();
+    assert_eq!(objects.connections.len(), 1);
+    let values = &objects.connections[0];
+    assert_eq!(*values["Name"], Variant::from("main"));
     assert_eq!(
         *values["Endpoint"],
         Variant::from("collector.example.org:5556")
@@ -300,10 +314,9 @@ async fn properties_have_the_values_and_types_of_the_state() {
     assert_eq!(*values["ConnectedSinceUSec"], Variant::U64(0));
     assert_eq!(values.len(), 16);
 
-    let collectors = client.objects(collector1::INTERFACE).await.unwrap();
-    assert_eq!(collectors.len(), 2);
-    let (at, values) = &collectors[1];
-    assert_eq!(at.as_str(), "/org/metricsagent/Agent1/collector/uptime");
+    assert_eq!(objects.collectors.len(), 2);
+    let values = &objects.collectors[1];
+    assert_eq!(*values["Name"], Variant::from("uptime"));
     assert_eq!(*values["Enabled"], Variant::Bool(true));
     assert_eq!(*values["Samples"], Variant::U64(3));
     assert_eq!(*values["LastError"], Variant::from(""));
@@ -485,8 +498,7 @@ async fn connections_come_and_go_with_the_settings() {
     let got = signal.args().unwrap();
     let properties = &got.interfaces_and_properties[connection1::INTERFACE];
     assert_eq!(properties["Endpoint"], Variant::from("[::1]:5556"));
-    let left = served.client().await;
-    let left = left.objects(connection1::INTERFACE).await.unwrap();
+    let left = served.client().await.objects().await.unwrap().connections;
     assert_eq!(left.len(), 1);
 }
 
@@ -691,20 +703,24 @@ async fn polkit_is_asked_about_the_sender() {
 async fn the_log_level_is_systemds() {
     let served = Served::start().await;
     let client = served.client().await;
-    let (at, interface) = (path::LOG_CONTROL, "org.freedesktop.LogControl1");
-    let level = || async {
-        let values = client.properties(at, interface).await.unwrap();
-        assert_eq!(*values["SyslogIdentifier"], Variant::from("metrics-agent"));
-        assert_eq!(*values["LogTarget"], Variant::from("console"));
-        values["LogLevel"].to_string()
+    let get = async |property: &str| {
+        let log = fdo::PropertiesProxy::builder(&served.raw().await)
+            .destination(super::NAME)
+            .path(path::LOG_CONTROL)
+            .build()
+            .await
+            .unwrap();
+        let interface = "org.freedesktop.LogControl1".try_into().unwrap();
+        log.get(interface, property).await.unwrap().to_string()
     };
-    assert_eq!(level().await, r#""info""#);
-    let set = |value: &'static str| client.set(at, interface, "LogLevel", Variant::from(value));
-    set("warning").await.unwrap();
-    assert_eq!(level().await, r#""warning""#);
-    let error = set("loud").await.unwrap_err();
+    assert_eq!(get("SyslogIdentifier").await, r#""metrics-agent""#);
+    assert_eq!(get("LogTarget").await, r#""console""#);
+    assert_eq!(get("LogLevel").await, r#""info""#);
+    client.set_log_level("warning").await.unwrap();
+    assert_eq!(client.log_level().await.unwrap(), "warning");
+    let error = client.set_log_level("loud").await.unwrap_err();
     assert!(error.to_string().contains("InvalidArgs"), "{error}");
-    set("info").await.unwrap();
+    client.set_log_level("info").await.unwrap();
 }
 
 #[tokio::test]

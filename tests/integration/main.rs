@@ -10,4 +10,8 @@
 mod curve_dealer;
 mod curve_dealer_failures;
 mod curve_router;
+mod dbus_control;
+mod dbus_introspection;
+mod dbus_service;
+mod private_bus;
 mod support;
