@@ -37,7 +37,10 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let known: Vec<_> = collectors::definition::names().collect();
     let mut sources = Sources::from_environment(&known, &collectors::default_names());
-    sources.config_file = arguments.config;
+    // A reload and whoever reads ConfigurationFiles must not depend on where we were started.
+    sources.config_file = arguments
+        .config
+        .map(|file| std::path::absolute(&file).unwrap_or(file));
     sources.command_line.collector = arguments.collector;
     if arguments.check_config || arguments.print_config {
         return examine(&sources, arguments.print_config);
