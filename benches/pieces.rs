@@ -1,3 +1,81 @@
-//! Benchmarks of the pieces.
+//! What the pieces of a sample cost, warm and in a row.
+//!
+//! For comparing one way of doing a thing with another. What a sample costs a host, whose
+//! core was asleep in between, is measured on the whole process: `benches/cost/`.
 
-fn main() {}
+#![expect(
+    clippy::panic,
+    reason = "a benchmark without its input has nothing to go on with"
+)]
+
+use std::{hint::black_box, path::Path};
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use metrics_agent::collectors::{
+    CollectorSet, Grid, Purpose, Root, Samples, cpu, definition::default_names, meminfo, uptime,
+};
+use procfs_core::FromBufRead;
+
+/// The kernel whose files the parsers are given.
+const KERNEL: &str = "tests/fixtures/proc/6.18-firecracker/proc";
+
+fn captured(file: &str) -> Vec<u8> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join(KERNEL)
+        .join(file);
+    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn parse(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("parse");
+    let text = captured("uptime");
+    group.bench_function("uptime", |b| b.iter(|| uptime::parse(black_box(&text))));
+    let text = captured("meminfo");
+    group.bench_function("meminfo", |b| b.iter(|| meminfo::parse(black_box(&text))));
+    group.bench_function("meminfo by procfs", |b| {
+        b.iter(|| procfs_core::Meminfo::from_buf_read(black_box(&text[..])));
+    });
+    let text = captured("stat");
+    group.bench_function("cpu", |b| b.iter(|| cpu::parse(black_box(&text))));
+    group.finish();
+}
+
+fn open(names: &[&str]) -> CollectorSet {
+    CollectorSet::open(Root::default(), names).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn read_and_parse(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("read and parse");
+    let mut samples = Samples::new();
+    for name in default_names() {
+        let mut set = open(&[name]);
+        group.bench_function(name, |b| {
+            b.iter(|| set.sample(Purpose::Metrics, Grid::All, &mut samples));
+        });
+    }
+    group.finish();
+}
+
+fn whole_sample(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("whole sample");
+    let mut samples = Samples::new();
+    let mut grid = Vec::new();
+    let mut set = open(&default_names());
+    group.bench_function("read, parse and encode", |b| {
+        b.iter(|| {
+            let news = set.sample(Purpose::Metrics, Grid::Metrics, &mut samples);
+            grid.clear();
+            serde_json::to_writer(&mut grid, &samples).is_ok() && news.is_empty()
+        });
+    });
+    group.bench_function("encode", |b| {
+        b.iter(|| {
+            grid.clear();
+            serde_json::to_writer(&mut grid, black_box(&samples)).is_ok()
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(pieces, parse, read_and_parse, whole_sample);
+criterion_main!(pieces);

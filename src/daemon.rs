@@ -29,9 +29,9 @@ pub const EXIT_UNAVAILABLE: u8 = 69;
 /// Exit status for a bug: `EX_SOFTWARE` of sysexits(3).
 pub const EXIT_SOFTWARE: u8 = 70;
 
-/// Threads for what may block: name look-ups (one for each connection at most) and files.
-/// A resolver that hangs must not keep a reload from its thread.
-const BLOCKING_THREADS: usize = 20;
+/// Threads for what may block: name look-ups (one for each connection at most) and files. With
+/// these the agent stays well below the `TasksMax`= of its unit.
+const BLOCKING_THREADS: usize = 8;
 
 /// An idle blocking thread ends after this: the agent is at rest with one thread of its own.
 const BLOCKING_KEEP_ALIVE: Duration = Duration::from_secs(1);
@@ -84,13 +84,12 @@ pub fn run(sources: Sources, log: LogControl) -> Result<(), Failure> {
             log: log.clone(),
             signals,
         };
-        let (agent, handle) =
-            Agent::new(start).map_err(|error| bug("start the metric collectors")(&error))?;
+        let (agent, handle) = Agent::new(start).map_err(|error| bug("start the agent")(&error))?;
         if let Some(bus) = serve_on(&bus) {
             let first = Service::start(bus.clone(), handle.clone(), log.clone()).await;
             let service = match first {
                 Ok(service) => Some(service),
-                Err(error @ (StartError::NameTaken { .. } | StartError::NotAllowed { .. })) => {
+                Err(error @ (StartError::NameTaken | StartError::NotAllowed { .. })) => {
                     tracing::error!("{error}");
                     return Err(Failure(EXIT_UNAVAILABLE));
                 }

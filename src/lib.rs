@@ -16,6 +16,7 @@
 pub mod agent;
 pub mod collectors;
 pub mod config;
+pub mod ctl;
 pub mod curve;
 pub mod daemon;
 pub mod dbus;

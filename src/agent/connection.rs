@@ -137,10 +137,7 @@ pub(crate) async fn run(plan: Blueprint, mut orders: Orders) {
     let settings = *orders.settings.borrow_and_update();
     let mut connection = Connection::new(plan, settings);
     connection.tell(Event::Start, None).await;
-    loop {
-        let Some(deadline) = connection.session.deadline() else {
-            break;
-        };
+    while let Some(deadline) = connection.session.deadline() {
         connection.plan.progress.expect_by(deadline);
         let happened = tokio::select! {
             order = orders.queue.recv() => Happened::Order(order.unwrap_or(Order::Stop)),
@@ -249,9 +246,7 @@ impl Connection {
             DealerEvent::LinkDown(cause) => {
                 self.detail = cause.to_string();
                 let event = match cause {
-                    LinkDownCause::HandshakeFailed(_) => {
-                        Event::LinkDown(LinkDown::HandshakeFailed)
-                    }
+                    LinkDownCause::HandshakeFailed(_) => Event::LinkDown(LinkDown::HandshakeFailed),
                     LinkDownCause::Disconnected => Event::LinkDown(LinkDown::Disconnected),
                     LinkDownCause::Socket(_) => Event::OpenFailed(OpenFailure::Socket),
                 };

@@ -109,12 +109,7 @@ impl Connections {
         }
     }
 
-    fn spawn(
-        &mut self,
-        name: &str,
-        collector: &CollectorSettings,
-        keys: &Arc<KeyPair>,
-    ) -> Running {
+    fn spawn(&mut self, name: &str, collector: &CollectorSettings, keys: &Arc<KeyPair>) -> Running {
         self.serials += 1;
         let counters = Counters::new(Arc::clone(&self.totals));
         let progress = Arc::new(Progress::new(self.origin));
@@ -179,7 +174,11 @@ impl Connections {
 
     /// Keeps a new state; returns the one before. None where the connection has left the
     /// settings meanwhile.
-    pub(crate) fn note(&mut self, serial: Serial, state: ConnectionState) -> Option<ConnectionState> {
+    pub(crate) fn note(
+        &mut self,
+        serial: Serial,
+        state: ConnectionState,
+    ) -> Option<ConnectionState> {
         let running = self.by_serial(serial)?;
         Some(std::mem::replace(&mut running.state, state))
     }
@@ -208,7 +207,10 @@ impl Connections {
     /// Hands a model to the connection that asked for it on this link.
     pub(crate) fn send_model(&mut self, serial: Serial, grid: Arc<Grid>, link: u64) {
         if let Some(running) = self.by_serial(serial)
-            && running.orders.try_send(Order::Model { grid, link }).is_err()
+            && running
+                .orders
+                .try_send(Order::Model { grid, link })
+                .is_err()
         {
             running.counters.dropped();
         }

@@ -1,5 +1,5 @@
 //! Every event of the agent that an administrator may want to find, in one place: its
-//! MESSAGE_ID, its fields and its text.
+//! `MESSAGE_ID`, its fields and its text.
 //!
 //! The text says all that matters by itself, for those who read a terminal; the fields
 //! are for `journalctl CONNECTION=main` and for programs.
@@ -11,10 +11,11 @@ use tracing::{debug, error, info, warn};
 
 use crate::systemd::message_id;
 
-pub(crate) fn ready(version: &str, host_name: &str, connections: usize) {
+pub(crate) fn ready(version: &str, host_name: &str, public_key: &str, connections: usize) {
     info!(
         message_id = message_id::AGENT_READY,
         host_name,
+        public_key,
         "metrics-agent {version} is ready, reporting as {host_name} to {connections} collector(s)"
     );
 }
@@ -127,15 +128,17 @@ pub(crate) fn setting_changed(setting: &str, value: &str, persistent: bool) {
 pub(crate) fn settings_reverted() {
     info!(
         message_id = message_id::SETTING_CHANGED,
+        setting = "all",
+        value = "reverted",
         "Settings made over D-Bus were dropped: the configuration files are in force"
     );
 }
 
-pub(crate) fn setting_not_kept(error: &dyn Display) {
-    let error = error.to_string();
+pub(crate) fn setting_not_kept(setting: &str, path: &Path, error: &dyn Display) {
+    let (path, error) = (path.display().to_string(), error.to_string());
     error!(
         message_id = message_id::SETTING_NOT_KEPT,
-        error, "The setting is in force but will not survive a restart: {error}"
+        setting, path, error, "{setting} is in force but will not survive a restart: {error}"
     );
 }
 

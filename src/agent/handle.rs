@@ -98,21 +98,25 @@ pub struct Handle {
 
 impl Handle {
     /// The state as it is now.
+    #[must_use]
     pub fn state(&self) -> Arc<AgentState> {
         Arc::clone(&self.state.borrow())
     }
 
     /// A receiver that wakes whenever the published state has changed.
+    #[must_use]
     pub fn watch(&self) -> watch::Receiver<Arc<AgentState>> {
         self.state.clone()
     }
 
     /// Every change of a connection's state from now on.
+    #[must_use]
     pub fn state_changes(&self) -> broadcast::Receiver<StateChange> {
         self.changes.subscribe()
     }
 
     /// Every metric that the agent knows.
+    #[must_use]
     pub fn metrics(&self) -> &'static [&'static Definition] {
         METRICS
     }

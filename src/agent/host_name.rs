@@ -5,7 +5,7 @@
 //! its own, and nobody waits for it longer than [`PATIENCE`].
 
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::time::Duration;
 
 use tokio::io::Interest;
@@ -60,6 +60,9 @@ fn qualifies(canonical: &str) -> bool {
 }
 
 /// Wakes when the host's name changes.
+///
+/// The kernel wakes every watcher whenever a name is set in any UTS name space, so a host
+/// that runs containers wakes it for nothing: compare before acting.
 #[derive(Debug)]
 pub(crate) struct Watch(Option<AsyncFd<File>>);
 
@@ -68,39 +71,32 @@ impl Watch {
     /// next reload.
     pub(crate) fn start() -> Self {
         let watched = File::open(KERNEL_HOST_NAME)
-            .and_then(|file| {
-                // The kernel arms the poll by a read.
-                consume(&file)?;
-                Ok(AsyncFd::register_with_interest(file, Interest::PRIORITY)?)
-            })
+            .and_then(register)
             .inspect_err(|error| {
                 tracing::warn!("changes of the host name are not seen until a reload: {error}");
             });
         Self(watched.ok())
     }
 
-    /// Returns at the next change; never where it can't be watched. Cancel safe.
+    /// Returns when a name was set; never where that can't be watched. Cancel safe.
     pub(crate) async fn changed(&mut self) {
         let Some(file) = &self.0 else {
             return std::future::pending().await;
         };
         match file.ready(Interest::PRIORITY).await {
-            Ok(mut guard) => {
-                guard.clear_ready();
-                if consume(file.get_ref()).is_err() {
-                    self.0 = None;
-                }
-            }
+            Ok(mut guard) => guard.clear_ready(),
             Err(_) => self.0 = None,
         }
     }
 }
 
-fn consume(mut file: &File) -> io::Result<()> {
-    use std::io::Seek as _;
-    file.seek(io::SeekFrom::Start(0))?;
-    // A host name has 64 bytes at most, uname(2).
-    file.read(&mut [0; 128]).map(drop)
+#[expect(
+    deprecated,
+    reason = "its successor is unsafe, and asks for what a File gives: one descriptor that is \
+              open for as long as the AsyncFd owns it"
+)]
+fn register(file: File) -> io::Result<AsyncFd<File>> {
+    AsyncFd::with_interest(file, Interest::PRIORITY)
 }
 
 #[cfg(test)]

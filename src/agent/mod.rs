@@ -7,11 +7,13 @@
 //! - [`sampler`] and [`ticker`]: one sample per tick for all of them;
 //! - [`handle`], [`state`] and [`totals`]: how the rest of the program sees it;
 //! - [`events`]: what is logged, in one place;
+//! - [`alarm`]: the timer that the loop sleeps on;
 //! - the pure helpers: [`announce`], [`sentence`], [`summary`], [`status_line`],
 //!   [`progress`].
 //!
 //! Refuses to know D-Bus: that is a client of the [`Handle`](handle::Handle).
 
+mod alarm;
 mod announce;
 mod connection;
 mod connections;

@@ -10,6 +10,8 @@ use super::host_name::{PATIENCE, Watch, fully_qualified, short};
 /// The configured name, else the fully qualified one, else the short one.
 pub(crate) struct NameKeeper {
     configured: Option<String>,
+    /// The kernel's name when the resolver was last asked.
+    short: String,
     current: Arc<str>,
     /// The resolver knew a fully qualified name, or none is needed.
     qualified: bool,
@@ -29,6 +31,7 @@ struct Question {
 impl NameKeeper {
     pub(crate) fn new(configured: Option<String>) -> Self {
         let mut keeper = Self {
+            short: String::new(),
             current: Arc::from(configured.clone().unwrap_or_else(short)),
             configured,
             qualified: false,
@@ -46,7 +49,9 @@ impl NameKeeper {
 
     /// False while the first answer of the resolver is worth waiting for.
     pub(crate) fn settled(&self) -> bool {
-        self.question.as_ref().is_none_or(|question| question.impatient)
+        self.question
+            .as_ref()
+            .is_none_or(|question| question.impatient)
     }
 
     /// Takes the name from new settings.
@@ -75,9 +80,14 @@ impl NameKeeper {
             return;
         }
         let short = short();
+        self.short.clone_from(&short);
         // A question that hangs already is about the same resolver: don't lose one more
         // thread to it unless the name is another one.
-        if self.question.as_ref().is_some_and(|asked| asked.short == short) {
+        if self
+            .question
+            .as_ref()
+            .is_some_and(|asked| asked.short == short)
+        {
             return;
         }
         let asked = short.clone();
@@ -114,7 +124,7 @@ impl NameKeeper {
     }
 
     fn renamed(&mut self) {
-        if self.configured.is_none() {
+        if self.configured.is_none() && self.short != short() {
             self.qualified = false;
             self.look_up();
         }

@@ -104,7 +104,7 @@ impl Agent {
     pub(super) fn job_ended(&mut self, job: Job, outcome: Outcome) {
         let result = match outcome {
             Outcome::Kept(result) => result.map_err(|error| {
-                events::setting_not_kept(&error);
+                events::setting_not_kept(job.setting(), &self.slow.kept_in(), &error);
                 OrderError::NotKept(error)
             }),
             Outcome::Loaded(loaded) => match *loaded {

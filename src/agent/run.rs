@@ -9,8 +9,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{broadcast, mpsc, watch};
-use tokio::time::{sleep_until, timeout};
+use tokio::time::timeout;
 
+use super::alarm::Alarm;
 use super::connection::{Report, Serial};
 use super::connections::Connections;
 use super::events;
@@ -51,6 +52,17 @@ pub struct Start {
     pub signals: Signals,
 }
 
+/// Why the agent cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The settings name a metric collector that there is none of.
+    #[error(transparent)]
+    Collector(#[from] UnknownCollector),
+    /// The kernel has no timer left.
+    #[error("no timer: {0}")]
+    Timer(#[source] std::io::Error),
+}
+
 /// The daemon's task.
 pub struct Agent {
     pub(super) settings: Settings,
@@ -63,6 +75,7 @@ pub struct Agent {
     pub(super) name: NameKeeper,
     pub(super) sampler: Sampler,
     pub(super) ticker: Ticker,
+    alarm: Alarm,
     pub(super) connections: Connections,
     pub(super) slow: SlowJobs,
     pub(super) notifier: Notifier,
@@ -76,7 +89,7 @@ pub struct Agent {
 impl Agent {
     /// An agent that has not begun yet, and the handle by which others reach it. Must be
     /// called within the runtime that will run it.
-    pub fn new(start: Start) -> Result<(Self, Handle), UnknownCollector> {
+    pub fn new(start: Start) -> Result<(Self, Handle), StartError> {
         let now = Instant::now();
         let Loaded {
             settings, files, ..
@@ -108,6 +121,7 @@ impl Agent {
             name,
             sampler,
             ticker: Ticker::new(intervals.metrics),
+            alarm: Alarm::new().map_err(StartError::Timer)?,
             connections,
             slow: SlowJobs::new(start.sources),
             notifier: start.notifier,
@@ -126,6 +140,7 @@ impl Agent {
         events::ready(
             env!("CARGO_PKG_VERSION"),
             &state.host_name,
+            &state.public_key.to_string(),
             self.connections.len(),
         );
         if state.state == State::Unconfigured {
@@ -154,7 +169,7 @@ impl Agent {
         tokio::select! {
             biased;
             request = self.signals.next() => Happened::Signal(request),
-            () = until(deadline) => Happened::Deadline,
+            () = self.alarm.until(deadline) => Happened::Deadline,
             (serial, report) = self.connections.report() => Happened::Report(serial, report),
             Some(order) = self.orders.recv() => Happened::Order(order),
             (job, outcome) = self.slow.ended() => Happened::JobEnded(job, outcome),
@@ -271,13 +286,6 @@ enum Happened {
     Order(Order),
     JobEnded(Job, Outcome),
     NameChanged,
-}
-
-async fn until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => sleep_until(deadline.into()).await,
-        None => std::future::pending().await,
-    }
 }
 
 pub(super) fn session_settings(intervals: Intervals) -> SessionSettings {

@@ -66,10 +66,7 @@ mod tests {
             sentence(Reason::Unreachable, "Connection refused"),
             "the collector cannot be reached: Connection refused"
         );
-        assert_eq!(
-            sentence(Reason::LinkLost, ""),
-            "the connection was lost"
-        );
+        assert_eq!(sentence(Reason::LinkLost, ""), "the connection was lost");
     }
 
     #[test]

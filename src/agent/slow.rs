@@ -4,6 +4,7 @@
 //! other on a blocking thread, in the order in which they were asked for.
 
 use std::collections::VecDeque;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::task::JoinHandle;
@@ -78,6 +79,15 @@ impl SlowJobs {
         }
     }
 
+    /// The file that settings are kept in; empty where there is no place for one.
+    pub(crate) fn kept_in(&self) -> PathBuf {
+        self.sources
+            .state_directory
+            .as_deref()
+            .map(persistent::path)
+            .unwrap_or_default()
+    }
+
     fn run_next(&mut self) {
         if self.running.is_some() {
             return;
@@ -109,6 +119,18 @@ impl Job {
         match self {
             Self::Reload(_) | Self::Forget(_) => Outcome::Loaded(Box::new(Err(error))),
             Self::Keep(..) => Outcome::Kept(Err(error)),
+        }
+    }
+
+    /// What it is about, as the settings name it.
+    pub(crate) fn setting(&self) -> &'static str {
+        match self {
+            Self::Keep(settings, _) => match (settings.metrics, settings.stale) {
+                (Some(_), None) => "intervals.metrics",
+                (None, Some(_)) => "intervals.stale",
+                _ => "intervals",
+            },
+            Self::Reload(_) | Self::Forget(_) => "intervals",
         }
     }
 

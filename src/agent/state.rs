@@ -31,6 +31,7 @@ pub enum State {
 
 impl State {
     /// The name that D-Bus, the journal and the command line use.
+    #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Unconfigured => "unconfigured",

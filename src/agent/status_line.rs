@@ -1,4 +1,4 @@
-//! The one line that `systemctl status` shows (STATUS= of sd_notify(3)).
+//! The one line that `systemctl status` shows (`STATUS=` of `sd_notify(3)`).
 
 use std::time::Duration;
 

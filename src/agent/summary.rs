@@ -1,5 +1,7 @@
 //! The agent's state as a whole, out of its connections'. Pure.
 
+use std::fmt::Write as _;
+
 use super::state::{ConnectionState, State};
 
 /// Why there is nothing to do, and the way out.
@@ -17,18 +19,18 @@ pub(crate) fn summarize(connections: &[ConnectionState]) -> (State, String) {
         if !reason.is_empty() {
             reason.push_str("; ");
         }
-        reason.push_str(&match connection.state {
-            State::Reporting => format!("Reporting to {}", connection.endpoint),
-            State::Connecting => {
-                format!("Connecting to {}: {}", connection.endpoint, connection.reason)
-            }
-            State::Stale => {
-                format!("No answer from {}: {}", connection.endpoint, connection.reason)
-            }
-            State::Stopping | State::Unconfigured => {
-                format!("{}: {}", connection.endpoint, connection.reason)
-            }
-        });
+        let ConnectionState {
+            endpoint,
+            reason: why,
+            ..
+        } = connection;
+        // Writing to a string can't fail.
+        let _ = match connection.state {
+            State::Reporting => write!(reason, "Reporting to {endpoint}"),
+            State::Connecting => write!(reason, "Connecting to {endpoint}: {why}"),
+            State::Stale => write!(reason, "No answer from {endpoint}: {why}"),
+            State::Stopping | State::Unconfigured => write!(reason, "{endpoint}: {why}"),
+        };
     }
     (best, reason)
 }

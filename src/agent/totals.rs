@@ -92,6 +92,7 @@ impl Counters {
     }
 
     /// The connection's own totals.
+    #[must_use]
     pub fn connection(&self) -> Arc<Totals> {
         Arc::clone(&self.connection)
     }
@@ -147,6 +148,7 @@ impl Counters {
 }
 
 /// A point in time as D-Bus and the journal carry it: µs since 1970, 0 before.
+#[must_use]
 pub fn realtime_usec(time: SystemTime) -> u64 {
     time.duration_since(SystemTime::UNIX_EPOCH)
         .map_or(0, |since| {

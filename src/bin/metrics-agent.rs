@@ -35,9 +35,12 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let mut sources =
-        Sources::from_environment(&collectors::names(), &collectors::default_names());
-    sources.config_file = arguments.config;
+    let known: Vec<_> = collectors::definition::names().collect();
+    let mut sources = Sources::from_environment(&known, &collectors::default_names());
+    // A reload and whoever reads ConfigurationFiles must not depend on where we were started.
+    sources.config_file = arguments
+        .config
+        .map(|file| std::path::absolute(&file).unwrap_or(file));
     sources.command_line.collector = arguments.collector;
     if arguments.check_config || arguments.print_config {
         return examine(&sources, arguments.print_config);
@@ -63,7 +66,7 @@ fn examine(sources: &Sources, print: bool) -> ExitCode {
                 complain(warning);
             }
             let text = if print {
-                config::print::print(&loaded)
+                config::print::effective(&loaded)
             } else {
                 String::from("The configuration is valid.\n")
             };

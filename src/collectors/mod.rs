@@ -93,8 +93,8 @@ impl<'a> Sink<'a> {
 
 /// What reads one group of metrics.
 ///
-/// A collector that fails has put nothing into the sink: its values are one reading or
-/// none. `scratch` is the set's read buffer, of no content worth keeping.
+/// A collector reads and parses first, and fills the sink when nothing can fail any more:
+/// its values are one reading or none. `scratch` is the set's read buffer, of no content worth keeping.
 pub trait Collector: Send {
     /// Reads the source once and puts every value that it has into `sink`.
     fn collect(

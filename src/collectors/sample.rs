@@ -99,11 +99,6 @@ impl Samples {
         self.iter()
             .find_map(|(candidate, value)| (candidate == name).then_some(value))
     }
-
-    /// Forgets what was appended after the first `length` values.
-    pub(super) fn truncate(&mut self, length: usize) {
-        self.entries.truncate(length);
-    }
 }
 
 impl Serialize for Samples {

@@ -236,7 +236,6 @@ impl Slot {
         let Some(collector) = &mut self.collector else {
             return;
         };
-        let length = out.len();
         let started = Instant::now();
         let result = collector.collect(purpose, scratch, &mut Sink::new(grid, out));
         self.last_duration = started.elapsed();
@@ -247,7 +246,6 @@ impl Slot {
                 self.changed |= self.fault.take().is_some();
             }
             Err(error) => {
-                out.truncate(length);
                 self.errors += 1;
                 self.last_error = Some(error.to_string());
                 let known = self.fault.as_ref();

@@ -25,7 +25,7 @@ pub const MAX_FRAME_BYTES: i64 = 64 * 1024;
 const BOUNDS: Bounds = Bounds {
     // A sample is worth sending while it is fresh: this bridges a hiccup, not
     // an outage.
-    send_queue: 16,
+    send_queue: 32,
     // Far above what a collector has to say; beyond it TCP holds it back.
     receive_queue: 256,
     frame_bytes: MAX_FRAME_BYTES,
@@ -173,7 +173,7 @@ impl Dealer {
     /// # Errors
     ///
     /// [`SendError::WouldBlock`] while the link is not up (as far as
-    /// [`Dealer::event`] has told) and when 16 messages are queued:
+    /// [`Dealer::event`] has told) and when 32 messages are queued:
     /// nothing was queued, the message is dropped. [`SendError::Empty`] for no
     /// frame at all.
     pub fn try_send(&mut self, frames: &[&[u8]]) -> Result<(), SendError> {

@@ -1,1 +1,102 @@
-//! The bus interface.
+//! The bus interface: the objects that the agent serves and the proxies that call
+//! them.
+//!
+//! `dbus/*.xml` is its documentation. This room translates between the bus and the
+//! agent's public [`Handle`](crate::agent::handle::Handle), and asks polkit whether a
+//! caller may; it decides nothing about metrics, and it never trusts a caller for
+//! being able to reach us.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+mod agent1;
+mod announce;
+mod collector1;
+mod connection1;
+mod error;
+mod log_control1;
+pub mod path;
+mod polkit;
+
+pub mod proxy;
+pub mod service;
+#[cfg(test)]
+mod tests;
+
+pub use polkit::Action;
+
+/// The well-known name of the agent.
+pub const NAME: &str = "org.metricsagent.Agent1";
+
+/// How long connecting to a bus may take: a bus answers in milliseconds, and one that
+/// is being started by its socket unit in seconds.
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Which bus to be on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Bus {
+    /// The system bus; `DBUS_SYSTEM_BUS_ADDRESS` moves it.
+    System,
+    /// The bus of the user's session.
+    Session,
+    /// Any other, by its D-Bus address: `unix:path=/run/…`.
+    Address(String),
+}
+
+/// A word that names no bus.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{given:?} is no bus: expected system, session or an address such as unix:path=/run/dbus/system_bus_socket ({source})"
+)]
+pub struct BusError {
+    given: String,
+    source: zbus::Error,
+}
+
+impl FromStr for Bus {
+    type Err = BusError;
+
+    fn from_str(given: &str) -> Result<Self, BusError> {
+        match given {
+            "system" => Ok(Self::System),
+            "session" => Ok(Self::Session),
+            address => match zbus::Address::from_str(address) {
+                Ok(_) => Ok(Self::Address(address.to_owned())),
+                Err(source) => Err(BusError {
+                    given: address.to_owned(),
+                    source,
+                }),
+            },
+        }
+    }
+}
+
+impl fmt::Display for Bus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::System => f.write_str("the system bus"),
+            Self::Session => f.write_str("the session bus"),
+            Self::Address(address) => write!(f, "the bus at {address}"),
+        }
+    }
+}
+
+impl Bus {
+    /// Connects, within [`CONNECT_TIMEOUT`].
+    pub(crate) async fn connect(&self) -> zbus::Result<zbus::Connection> {
+        let builder = match self {
+            Self::System => zbus::connection::Builder::system(),
+            Self::Session => zbus::connection::Builder::session(),
+            Self::Address(address) => zbus::connection::Builder::address(address.as_str()),
+        };
+        tokio::time::timeout(CONNECT_TIMEOUT, builder.build())
+            .await
+            .unwrap_or_else(|_| Err(timed_out("it does not answer")))
+    }
+}
+
+/// What zbus returns where a time limit of ours is over.
+pub(crate) fn timed_out(what: &str) -> zbus::Error {
+    std::io::Error::new(std::io::ErrorKind::TimedOut, what).into()
+}

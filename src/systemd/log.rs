@@ -10,6 +10,7 @@ use std::io::{self, IsTerminal as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::fmt::format;
 use tracing_subscriber::layer::{Layered, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer, Registry, fmt, reload};
@@ -30,6 +31,7 @@ pub enum Target {
 
 impl Target {
     /// systemd's name for it.
+    #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Journal => "journal",
@@ -38,6 +40,7 @@ impl Target {
     }
 
     /// Where a program that was started like this one should log.
+    #[must_use]
     pub fn detect() -> Self {
         if libsystemd::logging::connected_to_journal() {
             Self::Journal
@@ -81,7 +84,8 @@ pub fn parse_level(name: &str) -> Result<LevelFilter, LogError> {
     }
 }
 
-/// systemd's name of a level, as LogControl1 shows it.
+/// systemd's name of a level, as `LogControl1` shows it.
+#[must_use]
 pub fn level_name(level: LevelFilter) -> &'static str {
     match level {
         LevelFilter::OFF => "emerg",
@@ -147,6 +151,7 @@ impl LogControl {
     }
 
     /// The level in force, in systemd's terms.
+    #[must_use]
     pub fn level(&self) -> &'static str {
         level_name(self.lock().0)
     }
@@ -163,6 +168,7 @@ impl LogControl {
     }
 
     /// Where the log goes, in systemd's terms.
+    #[must_use]
     pub fn target(&self) -> &'static str {
         self.lock().1.as_str()
     }
@@ -184,6 +190,7 @@ impl LogControl {
     }
 
     /// The name under which the journal files our lines.
+    #[must_use]
     pub fn identifier(&self) -> &'static str {
         self.identifier
     }
@@ -206,7 +213,15 @@ fn open(identifier: &'static str, target: Target) -> Result<Output, LogError> {
             let layer = fmt::layer()
                 .with_writer(io::stderr)
                 .with_ansi(terminal)
-                .with_target(false);
+                .with_target(false)
+                // The text says it all; the fields are for the journal.
+                .fmt_fields(format::debug_fn(|writer, field, value| {
+                    if field.name() == "message" {
+                        write!(writer, "{value:?}")
+                    } else {
+                        Ok(())
+                    }
+                }));
             // A supervisor that reads our pipe stamps the lines itself.
             if terminal {
                 layer.boxed()

@@ -1,4 +1,4 @@
-//! The MESSAGE_IDs under which administrators find our events in the journal.
+//! The `MESSAGE_ID`s under which administrators find our events in the journal.
 //!
 //! Each has an entry in the message catalog (`systemd/metrics-agent.catalog`,
 //! `systemd/metrics-collector.catalog`; a test compares them). An id never changes

@@ -26,6 +26,7 @@ pub struct Notifier {
 impl Notifier {
     /// The manager that started this process, if any; `now` counts as the first sign of
     /// life.
+    #[must_use]
     pub fn from_environment(now: Instant) -> Self {
         Self::new(sd_notify::watchdog_enabled(), now)
     }
@@ -69,12 +70,14 @@ impl Notifier {
 
     /// When [`alive`](Self::alive) must be called again at the latest; None where no
     /// watchdog waits for it.
+    #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         Some(self.fed + self.watchdog? / WATCHDOG_DIVISOR)
     }
 
     /// True where a call of [`alive`](Self::alive) at `now` would say something. Lets a
     /// loop that is awake anyway feed the watchdog early and spare itself a wake-up.
+    #[must_use]
     pub fn due(&self, now: Instant) -> bool {
         let interval = self
             .watchdog
@@ -104,7 +107,7 @@ pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
     for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at) % 3 == 0 {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
             grouped.push(',');
         }
         grouped.push(digit);

@@ -1,1 +1,17 @@
-//! Integration tests.
+//! Integration tests: the library and the programs against real peers.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests fail as tests do"
+)]
+
+mod curve_dealer;
+mod curve_dealer_failures;
+mod curve_router;
+mod dbus_control;
+mod dbus_introspection;
+mod dbus_service;
+mod private_bus;
+mod support;

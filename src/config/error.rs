@@ -1,0 +1,361 @@
+//! What can be wrong with the settings, said so that whoever reads it can put
+//! it right: the place, the key, what is there and what belongs there. Each
+//! message is one line, whatever the file contains.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use super::files::MAX_FILE_BYTES;
+use super::load::MAX_COLLECTORS;
+use super::persistent::PersistentError;
+use super::values::{ConnectionName, ConnectionNameError};
+use crate::curve::certificate::CertificateError;
+
+/// How many problems are kept: nobody reads more, and a file of nothing but
+/// mistakes must not become a message of its own size.
+const MAX_PROBLEMS: usize = 50;
+
+/// How much of a value is shown, in characters.
+const MAX_SHOWN: usize = 80;
+
+/// Where a value, or a mistake, stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Built in.
+    Default,
+    /// In a file of the administrator or the distribution.
+    File {
+        /// The file (or directory).
+        path: PathBuf,
+        /// The line, from 1, where it is one.
+        line: Option<usize>,
+    },
+    /// In an environment variable of this name.
+    Variable(String),
+    /// On the command line.
+    CommandLine,
+    /// Set over D-Bus and kept in this file.
+    Persistent {
+        /// `settings.toml` in the state directory.
+        path: PathBuf,
+        /// The line, from 1, where it is one.
+        line: Option<usize>,
+    },
+}
+
+impl Place {
+    pub(super) fn file(path: &Path) -> Self {
+        Self::File {
+            path: path.to_owned(),
+            line: None,
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::File { path, line } | Self::Persistent { path, line } => {
+                f.write_str(&shown_path(path))?;
+                line.map_or(Ok(()), |line| write!(f, ":{line}"))
+            }
+            Self::Variable(name) => write!(f, "variable {}", one_line(name)),
+            Self::CommandLine => f.write_str("command line"),
+        }
+    }
+}
+
+/// Why settings were refused: one problem or more, in the order of the layers
+/// and of the lines. Displays the first, in one line, and how many follow.
+#[derive(Debug)]
+pub struct ConfigError {
+    first: Box<Problem>,
+    rest: Vec<Problem>,
+}
+
+impl ConfigError {
+    /// Every problem found (the first 50), in order; never empty.
+    pub fn problems(&self) -> impl Iterator<Item = &Problem> {
+        std::iter::once(&*self.first).chain(&self.rest)
+    }
+}
+
+impl From<Problem> for ConfigError {
+    fn from(problem: Problem) -> Self {
+        Self {
+            first: Box::new(problem),
+            rest: Vec::new(),
+        }
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.rest.len() {
+            0 => write!(f, "{}", self.first),
+            1 => write!(f, "{} (and one more problem)", self.first),
+            more => write!(f, "{} (and {more} more problems)", self.first),
+        }
+    }
+}
+
+impl std::error::Error for ConfigError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.first.source()
+    }
+}
+
+/// Problems as they are found.
+#[derive(Debug, Default)]
+pub(super) struct Problems(Vec<Problem>);
+
+impl Problems {
+    pub(super) fn push(&mut self, problem: Problem) {
+        if self.0.len() < MAX_PROBLEMS {
+            self.0.push(problem);
+        }
+    }
+
+    pub(super) fn extend(&mut self, problems: impl IntoIterator<Item = Problem>) {
+        problems.into_iter().for_each(|problem| self.push(problem));
+    }
+
+    /// The value, where there was no problem.
+    pub(super) fn none_or<T>(self, value: T) -> Result<T, ConfigError> {
+        let mut problems = self.0.into_iter();
+        match problems.next() {
+            None => Ok(value),
+            Some(first) => Err(ConfigError {
+                first: Box::new(first),
+                rest: problems.collect(),
+            }),
+        }
+    }
+}
+
+/// One thing that is wrong. Displays as `PLACE: KEY: REASON`.
+#[derive(Debug)]
+pub struct Problem {
+    /// Where it stands.
+    pub place: Place,
+    /// The key, such as `intervals.metrics`, where it is about one.
+    pub key: Option<String>,
+    /// What is wrong with it.
+    pub reason: Reason,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.place)?;
+        if let Some(key) = &self.key {
+            write!(f, "{key}: ")?;
+        }
+        f.write_str(&one_line(&self.reason.to_string()))
+    }
+}
+
+impl std::error::Error for Problem {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.reason.source()
+    }
+}
+
+/// What is wrong.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum Reason {
+    /// The file or directory cannot be read.
+    #[error("cannot be read: {0}")]
+    Unreadable(#[source] io::Error),
+    /// A directory stands where a file was expected.
+    #[error("is a directory, a file was expected")]
+    Directory,
+    /// A socket, a pipe or a device.
+    #[error("is not a regular file")]
+    NotRegular,
+    /// More than [`MAX_FILE_BYTES`].
+    #[error("is larger than {} KiB, which no settings are", MAX_FILE_BYTES / 1024)]
+    TooLarge,
+    /// Not text in UTF-8.
+    #[error("is not UTF-8 text")]
+    NotUtf8,
+    /// Not TOML.
+    #[error("{0}")]
+    Syntax(String),
+    /// More drop-ins than anyone keeps by intent.
+    #[error("holds {0} drop-ins, {max} are allowed", max = super::files::MAX_DROP_INS)]
+    TooManyDropIns(usize),
+    /// No setting has this name.
+    #[error("unknown key{0}")]
+    UnknownKey(Suggestion),
+    /// No setting belongs to this variable.
+    #[error("unknown variable{0}")]
+    UnknownVariable(Suggestion),
+    /// A value of the wrong type, out of range or malformed.
+    #[error("{found} is not {expected}{}", detail.as_ref().map(|d| format!(": {d}")).unwrap_or_default())]
+    Value {
+        /// The value, as it stands there.
+        found: String,
+        /// What belongs there.
+        expected: String,
+        /// Why it doesn't fit, where more is known.
+        detail: Option<String>,
+    },
+    /// `NAME` in `[collector.NAME]` does not fit.
+    #[error("not a name for a collector: {0}")]
+    ConnectionName(#[source] ConnectionNameError),
+    /// `public_key` and `public_key_file` in one place.
+    #[error("public_key and public_key_file exclude each other: leave one out")]
+    BothKeys,
+    /// No metric collector has this name.
+    #[error("no metric collector is called {name:?}{suggestion}")]
+    UnknownCollector {
+        /// The name.
+        name: String,
+        /// What it may have meant.
+        suggestion: Suggestion,
+    },
+    /// A metric collector is named twice.
+    #[error("{0:?} is named twice")]
+    Repeated(String),
+    /// More than [`MAX_COLLECTORS`].
+    #[error("there are {0} collectors, {MAX_COLLECTORS} are allowed")]
+    TooManyCollectors(usize),
+    /// A collector without an address.
+    #[error(
+        "missing: set where the collector listens, such as \"tcp://collector.example.org:5556\""
+    )]
+    NoEndpoint,
+    /// Two collectors at one address: each would replace the other there.
+    #[error("collector {0} has the same endpoint: a collector keeps one connection for each host")]
+    SameEndpoint(ConnectionName),
+    /// A key file that is nowhere.
+    #[error("found no {name}: looked in {}; {advice}", list(looked))]
+    NoKeyFile {
+        /// The file's name.
+        name: String,
+        /// Where it was looked for, with what kept it from being read.
+        looked: Vec<String>,
+        /// The way out.
+        advice: &'static str,
+    },
+    /// A key file that is no good, or the agent's own that cannot be kept. The
+    /// text of the source names the file.
+    #[error(transparent)]
+    KeyFile(#[from] CertificateError),
+    /// A file of a secret key holds a public one.
+    #[error("{}: holds no secret key", shown_path(.0))]
+    NoSecretKey(PathBuf),
+    /// The table of settings and the types disagree: our own mistake.
+    #[error("the settings do not fit their types, which is a bug: {0}")]
+    Types(#[source] Box<figment::Error>),
+}
+
+/// What an unknown name may have meant; displays as the rest of the sentence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Suggestion {
+    /// One that is spelt much like it, or the same elsewhere.
+    Nearest(String),
+    /// All that could stand here.
+    Known(Vec<String>),
+}
+
+impl fmt::Display for Suggestion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nearest(name) => write!(f, "; did you mean {name:?}?"),
+            Self::Known(names) => write!(f, "; known here: {}", names.join(", ")),
+        }
+    }
+}
+
+/// What the agent goes on in spite of, and an administrator should know.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum Warning {
+    /// The file of persistent settings is no good. It is the agent's own file,
+    /// so its loss must not stop the agent: what was set over D-Bus is lost,
+    /// and the next persistent setting overwrites the file.
+    #[error("ignoring what was set over D-Bus persistently: {0}")]
+    PersistentIgnored(#[source] PersistentError),
+}
+
+/// The text without control characters, so that it stays on its line.
+pub(super) fn one_line(text: &str) -> String {
+    text.chars()
+        .flat_map(|c| {
+            let escaped = c.is_control().then(|| c.escape_default());
+            let plain = escaped.is_none().then_some(c);
+            escaped.into_iter().flatten().chain(plain)
+        })
+        .collect()
+}
+
+/// As [`one_line`], and no longer than a person reads.
+pub(super) fn shortened(text: &str) -> String {
+    match text.char_indices().nth(MAX_SHOWN) {
+        None => one_line(text),
+        Some((end, _)) => format!("{}…", one_line(text.get(..end).unwrap_or(text))),
+    }
+}
+
+/// The path for a message.
+pub(super) fn shown_path(path: &Path) -> String {
+    one_line(&path.to_string_lossy())
+}
+
+fn list(items: &[String]) -> String {
+    if items.is_empty() {
+        "no place at all".to_owned()
+    } else {
+        items.join(", ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_one_line_whatever_it_quotes() {
+        let problem = Problem {
+            place: Place::File {
+                path: "/a\nb".into(),
+                line: Some(3),
+            },
+            key: Some("host.name".to_owned()),
+            reason: Reason::Value {
+                found: "\"x\ny\"".to_owned(),
+                expected: "a name".to_owned(),
+                detail: None,
+            },
+        };
+        assert_eq!(
+            problem.to_string(),
+            "/a\\nb:3: host.name: \"x\\ny\" is not a name"
+        );
+        assert_eq!(shortened(&"ä".repeat(100)), format!("{}…", "ä".repeat(80)));
+    }
+
+    #[test]
+    fn all_problems_are_counted_and_bounded() {
+        let problem = || Problem {
+            place: Place::Default,
+            key: None,
+            reason: Reason::NotUtf8,
+        };
+        let mut problems = Problems::default();
+        problems.extend((0..1000).map(|_| problem()));
+        let error = problems.none_or(()).unwrap_err();
+        assert_eq!(error.problems().count(), MAX_PROBLEMS);
+        assert_eq!(
+            error.to_string(),
+            "default: is not UTF-8 text (and 49 more problems)"
+        );
+        assert!(Problems::default().none_or(7).is_ok_and(|value| value == 7));
+    }
+}

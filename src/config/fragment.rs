@@ -1,0 +1,238 @@
+//! The agent's settings: their table, and the type that all layers together
+//! make up before the parts of it are put in relation to each other.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use super::endpoint::Endpoint;
+use super::interval::{MetricsInterval, StaleInterval};
+use super::table::{Schema, Setting, Shape, check};
+use super::values::{BusAddress, ConnectionName, HostName, LogLevel};
+use crate::curve::keys::{KeyError, PublicKey};
+
+/// Beginnings, after `METRICS_AGENT_`, of variables that are none of ours:
+/// Kubernetes sets `METRICS_AGENT_SERVICE_HOST`, `METRICS_AGENT_PORT_5556_TCP`
+/// and their like in every pod beside a service called `metrics-agent`.
+pub const RESERVED_VARIABLES: &[&str] = &["SERVICE_", "PORT", "PORT_"];
+
+/// The agent's settings.
+pub static AGENT: Schema = Schema {
+    program: "metrics-agent",
+    prefix: "METRICS_AGENT_",
+    reserved: RESERVED_VARIABLES,
+    settings: &[
+        Setting {
+            key: "host.name",
+            shape: Shape::Text,
+            expected: "a host name of 1 to 253 bytes without control characters",
+            default: None,
+            otherwise: "the fully qualified name, else the host name",
+            description: "The name that this host reports under.",
+            quotable: true,
+            check: check::<HostName>,
+        },
+        Setting {
+            key: "collector.NAME.endpoint",
+            shape: Shape::Text,
+            expected: "an address such as \"tcp://collector.example.org:5556\", \"host\", \"host:port\" or \"[::1]:5556\"",
+            default: None,
+            otherwise: "required",
+            description: "Where the collector listens. The port is 5556 where none is given.",
+            quotable: true,
+            check: check::<Endpoint>,
+        },
+        Setting {
+            key: "collector.NAME.public_key",
+            shape: Shape::Text,
+            expected: "a public key of 40 Z85 characters",
+            default: None,
+            otherwise: "that of public_key_file",
+            description: "The collector's public key: the agent reports to nobody else.",
+            quotable: true,
+            check: check::<InlineKey>,
+        },
+        Setting {
+            key: "collector.NAME.public_key_file",
+            shape: Shape::Text,
+            expected: "the name of a certificate file",
+            default: None,
+            otherwise: "collector.key",
+            description: "The certificate with the collector's public key, instead of public_key. \
+                          A relative name is looked for in the credentials directory, in \
+                          /etc/metrics-agent/curve and, for a run by hand, in ~/.curve.",
+            quotable: false,
+            check: check::<KeyFile>,
+        },
+        Setting {
+            key: "curve.secret_key_file",
+            shape: Shape::Text,
+            expected: "the name of a certificate file",
+            default: None,
+            otherwise: "agent.key_secret; where it is nowhere, one is made in the state directory",
+            description: "The certificate with the agent's own secret key. A relative name is \
+                          looked for as that of public_key_file.",
+            quotable: false,
+            check: check::<KeyFile>,
+        },
+        METRICS,
+        STALE,
+        Setting {
+            key: "metrics.collect",
+            shape: Shape::List,
+            expected: "a list of metric collectors, such as [\"uptime\", \"meminfo\", \"cpu\"]",
+            default: None,
+            otherwise: "those that are on by default",
+            description: "The metric collectors to run.",
+            quotable: true,
+            check: check::<Vec<String>>,
+        },
+        Setting {
+            key: "log.level",
+            shape: Shape::Text,
+            expected: "one of \"error\", \"warning\", \"info\", \"debug\", \"trace\"",
+            default: Some("\"info\""),
+            otherwise: "",
+            description: "How much is logged.",
+            quotable: true,
+            check: check::<LogLevel>,
+        },
+        Setting {
+            key: "dbus.bus",
+            shape: Shape::Text,
+            expected: "\"system\", \"session\", \"none\" or an address such as \"unix:path=/run/bus\"",
+            default: Some("\"system\""),
+            otherwise: "",
+            description: "The message bus that the agent is observed and adjusted on.",
+            quotable: true,
+            check: check::<BusAddress>,
+        },
+    ],
+};
+
+/// What may be set over D-Bus persistently.
+pub(super) static PERSISTENT: Schema = Schema {
+    program: "metrics-agent",
+    prefix: "",
+    reserved: &[],
+    settings: &[METRICS, STALE],
+};
+
+const METRICS: Setting = Setting {
+    key: "intervals.metrics",
+    shape: Shape::Text,
+    expected: "a time from 100ms to 1h, such as \"5s\"",
+    default: Some("\"5s\""),
+    otherwise: "",
+    description: "The time between two metrics messages; a bare number is seconds.",
+    quotable: true,
+    check: check::<MetricsInterval>,
+};
+
+const STALE: Setting = Setting {
+    key: "intervals.stale",
+    shape: Shape::Text,
+    expected: "a time from 1s to 1h, such as \"30s\"",
+    default: Some("\"30s\""),
+    otherwise: "",
+    description: "A collector that is silent for this time is connected to anew; a bare number \
+                  is seconds.",
+    quotable: true,
+    check: check::<StaleInterval>,
+};
+
+/// What all layers say together. What has a default in the table is there.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Fragment {
+    #[serde(default)]
+    pub(super) host: HostFragment,
+    #[serde(default)]
+    pub(super) collector: BTreeMap<ConnectionName, CollectorFragment>,
+    #[serde(default)]
+    pub(super) curve: CurveFragment,
+    pub(super) intervals: IntervalsFragment,
+    #[serde(default)]
+    pub(super) metrics: MetricsFragment,
+    pub(super) log: LogFragment,
+    pub(super) dbus: DbusFragment,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct HostFragment {
+    pub(super) name: Option<HostName>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CollectorFragment {
+    pub(super) endpoint: Option<Endpoint>,
+    pub(super) public_key: Option<InlineKey>,
+    pub(super) public_key_file: Option<KeyFile>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CurveFragment {
+    pub(super) secret_key_file: Option<KeyFile>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct IntervalsFragment {
+    pub(super) metrics: MetricsInterval,
+    pub(super) stale: StaleInterval,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct MetricsFragment {
+    pub(super) collect: Option<Vec<String>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LogFragment {
+    pub(super) level: LogLevel,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DbusFragment {
+    pub(super) bus: BusAddress,
+}
+
+/// A public key that stands in the settings themselves.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct InlineKey(pub(super) PublicKey);
+
+impl TryFrom<String> for InlineKey {
+    type Error = KeyError;
+
+    fn try_from(text: String) -> Result<Self, KeyError> {
+        text.parse().map(Self)
+    }
+}
+
+/// The name of a key file.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct KeyFile(pub(super) PathBuf);
+
+impl TryFrom<String> for KeyFile {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, &'static str> {
+        if text.is_empty() || text.ends_with('/') || text.contains('\0') {
+            return Err("it names no file");
+        }
+        // It may be the secret one, which then must not be quoted either.
+        if !text.starts_with('/') && text.parse::<PublicKey>().is_ok() {
+            return Err("it is a key; write it into a file, and the file's name here");
+        }
+        Ok(Self(text.into()))
+    }
+}

@@ -1,0 +1,156 @@
+//! Times in the settings: how they are written, and the ranges of the two
+//! intervals. Written as `"5s"`, `"100ms"`, `"1min 30s"`; a bare number is
+//! seconds, as in systemd.time(7).
+
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use serde::de::{Deserializer, Error as _, Visitor};
+use serde::{Deserialize, de};
+use thiserror::Error;
+
+/// The range of the metrics interval. Faster than ten times a second measures
+/// mostly itself; rarer than hourly is no monitoring.
+pub const METRICS_INTERVAL: RangeInclusive<Duration> =
+    Duration::from_millis(100)..=Duration::from_secs(3600);
+
+/// The range of the stale interval. Collectors are heard from every few
+/// seconds: below one second every connection would flap.
+pub const STALE_INTERVAL: RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(3600);
+
+/// A time outside of what a setting allows.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{} is not from {} to {}", format(*.time), format(*.range.start()), format(*.range.end()))]
+pub struct OutOfRange {
+    /// The time asked for.
+    pub time: Duration,
+    /// What is allowed.
+    pub range: RangeInclusive<Duration>,
+}
+
+/// The time as a metrics interval, where it is in [`METRICS_INTERVAL`].
+pub fn metrics_interval(time: Duration) -> Result<Duration, OutOfRange> {
+    within(time, METRICS_INTERVAL)
+}
+
+/// The time as a stale interval, where it is in [`STALE_INTERVAL`].
+pub fn stale_interval(time: Duration) -> Result<Duration, OutOfRange> {
+    within(time, STALE_INTERVAL)
+}
+
+fn within(time: Duration, range: RangeInclusive<Duration>) -> Result<Duration, OutOfRange> {
+    if range.contains(&time) {
+        Ok(time)
+    } else {
+        Err(OutOfRange { time, range })
+    }
+}
+
+/// The time as it is written in the settings: `5s`, `1m 30s`.
+pub(super) fn format(time: Duration) -> String {
+    humantime::format_duration(time).to_string()
+}
+
+/// Reads a time; a bare number is seconds.
+fn parse(text: &str) -> Result<Duration, String> {
+    if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
+        return match text.parse() {
+            Ok(seconds) => Ok(Duration::from_secs(seconds)),
+            Err(_) => Err("the number is too large".to_owned()),
+        };
+    }
+    humantime::parse_duration(text).map_err(|error| error.to_string())
+}
+
+/// [`metrics_interval`] as it stands in a file.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct MetricsInterval(pub(super) Duration);
+
+/// [`stale_interval`] as it stands in a file.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct StaleInterval(pub(super) Duration);
+
+impl<'de> Deserialize<'de> for MetricsInterval {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let time = from.deserialize_any(TimeVisitor)?;
+        metrics_interval(time).map(Self).map_err(D::Error::custom)
+    }
+}
+
+impl<'de> Deserialize<'de> for StaleInterval {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let time = from.deserialize_any(TimeVisitor)?;
+        stale_interval(time).map(Self).map_err(D::Error::custom)
+    }
+}
+
+struct TimeVisitor;
+
+impl Visitor<'_> for TimeVisitor {
+    type Value = Duration;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a time")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Duration, E> {
+        parse(text).map_err(E::custom)
+    }
+
+    fn visit_u64<E: de::Error>(self, seconds: u64) -> Result<Duration, E> {
+        Ok(Duration::from_secs(seconds))
+    }
+
+    fn visit_i64<E: de::Error>(self, seconds: i64) -> Result<Duration, E> {
+        let seconds = u64::try_from(seconds).map_err(|_| E::custom("a time is not negative"))?;
+        Ok(Duration::from_secs(seconds))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_times_as_systemd_writes_them() {
+        let cases = [
+            ("5s", 5_000),
+            ("5", 5_000),
+            ("100ms", 100),
+            ("1min 30s", 90_000),
+            ("0.5s", 500),
+            ("2 h", 7_200_000),
+            ("0", 0),
+        ];
+        for (text, millis) in cases {
+            assert_eq!(parse(text), Ok(Duration::from_millis(millis)), "{text}");
+        }
+        for bad in [
+            "5 parsecs",
+            "-5s",
+            "s",
+            "5s 5",
+            "infinity",
+            "99999999999999999999",
+            "1e3s",
+        ] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn ranges_include_their_ends() {
+        let ms = Duration::from_millis;
+        assert_eq!(metrics_interval(ms(100)), Ok(ms(100)));
+        assert_eq!(metrics_interval(ms(3_600_000)), Ok(ms(3_600_000)));
+        assert_eq!(stale_interval(ms(1000)), Ok(ms(1000)));
+        let low = metrics_interval(ms(99)).unwrap_err();
+        assert_eq!(low.to_string(), "99ms is not from 100ms to 1h");
+        assert!(metrics_interval(ms(3_600_001)).is_err());
+        let low = stale_interval(ms(999)).unwrap_err();
+        assert_eq!(low.to_string(), "999ms is not from 1s to 1h");
+        assert!(stale_interval(Duration::MAX).is_err());
+    }
+}

@@ -1,0 +1,198 @@
+//! Which key files the settings mean. Finds them, and makes the agent's own
+//! pair where it has none; what a file holds is `curve`'s to judge.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Access, access};
+use rustix::io::Errno;
+
+use super::error::{Reason, shown_path};
+use super::sources::Sources;
+use crate::curve::certificate::{Certificate, CertificateError, Trust};
+use crate::curve::keys::{KeyPair, PublicKey};
+
+/// The agent's own certificate, where no other name is set.
+const AGENT_FILE: &str = "agent.key_secret";
+/// The same without its ending, as the pair is made.
+const AGENT_PAIR: &str = "agent";
+/// A collector's certificate, where no other name is set.
+const COLLECTOR_FILE: &str = "collector.key";
+
+/// Whether loading may make the agent's key pair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyPolicy {
+    /// Where the agent has no key pair anywhere, one is made and kept.
+    Create,
+    /// Nothing is written: for `--check-config` and `--print-config`. Where
+    /// the agent has no key pair, the settings hold one that is kept nowhere.
+    ReadOnly,
+}
+
+/// The agent's own keys.
+#[derive(Debug)]
+pub(super) struct OwnKeys {
+    pub(super) pair: KeyPair,
+    /// The secret file: read, or made, or where it would be made.
+    pub(super) path: PathBuf,
+    /// Whether it was read, rather than made.
+    pub(super) found: bool,
+}
+
+/// The directories that relative names are looked for in.
+#[derive(Debug)]
+pub(super) struct KeySearch<'a> {
+    credentials: Option<&'a Path>,
+    directories: Vec<PathBuf>,
+    /// Keys of the service, which this user must not read, are none of this run.
+    by_hand: bool,
+    state_directory: Option<&'a Path>,
+}
+
+impl<'a> KeySearch<'a> {
+    pub(super) fn new(sources: &'a Sources) -> Self {
+        let credentials = sources.credentials_directory.as_deref();
+        let mut directories: Vec<_> = credentials.map(Path::to_owned).into_iter().collect();
+        directories.push(sources.etc_dir.join("curve"));
+        directories.extend(sources.home.as_ref().map(|home| home.join(".curve")));
+        Self {
+            credentials,
+            directories,
+            by_hand: sources.home.is_some(),
+            state_directory: sources.state_directory.as_deref(),
+        }
+    }
+
+    /// A collector's public key and the file that holds it.
+    pub(super) fn collector(&self, name: Option<&Path>) -> Result<(PublicKey, PathBuf), Reason> {
+        const ADVICE: &str = "put the collector's public key there, or set public_key";
+        let name = name.unwrap_or(Path::new(COLLECTOR_FILE));
+        let path = self
+            .find(name)
+            .map_err(|looked| no_file(name, looked, ADVICE))?;
+        Ok((Certificate::read_public(&path)?, path))
+    }
+
+    /// The agent's own keys: those of the file that is set, else those that
+    /// are found, else new ones, kept in the state directory.
+    pub(super) fn agent(&self, name: Option<&Path>, policy: KeyPolicy) -> Result<OwnKeys, Reason> {
+        const MISSING: &str =
+            "put the certificate there, or leave secret_key_file out, and a key pair is made";
+        const HOMELESS: &str =
+            "set secret_key_file, or STATE_DIRECTORY to where a key pair can be kept";
+        if let Some(name) = name {
+            let path = self
+                .find(name)
+                .map_err(|looked| no_file(name, looked, MISSING))?;
+            return self.read(path);
+        }
+        let name = Path::new(AGENT_FILE);
+        let looked = match self.find(name) {
+            Ok(path) => return self.read(path),
+            Err(looked) => looked,
+        };
+        let Some(directory) = self.state_directory else {
+            return Err(no_file(name, looked, HOMELESS));
+        };
+        let path = directory.join(AGENT_FILE);
+        // Anything but its absence is an error: the agent must not change its
+        // identity because its key can't be read for a while.
+        match fs::symlink_metadata(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            _ => return self.read(path),
+        }
+        let pair = match policy {
+            KeyPolicy::ReadOnly => KeyPair::generate().map_err(CertificateError::from)?,
+            KeyPolicy::Create => {
+                let pair = Certificate::write_pair(directory, AGENT_PAIR)?;
+                for file in [AGENT_FILE, "agent.key"] {
+                    hand_over(directory, &directory.join(file)).map_err(|source| {
+                        CertificateError::Io {
+                            path: directory.join(file),
+                            action: "hand it over",
+                            source,
+                        }
+                    })?;
+                }
+                pair
+            }
+        };
+        Ok(OwnKeys {
+            pair,
+            path,
+            found: false,
+        })
+    }
+
+    fn read(&self, path: PathBuf) -> Result<OwnKeys, Reason> {
+        let credential = self
+            .credentials
+            .is_some_and(|directory| path.starts_with(directory));
+        let trust = if credential {
+            Trust::Credential
+        } else {
+            Trust::OwnFile
+        };
+        let Certificate { public, secret, .. } = Certificate::read(&path, trust)?;
+        match secret {
+            Some(secret) => Ok(OwnKeys {
+                pair: KeyPair { public, secret },
+                path,
+                found: true,
+            }),
+            None => Err(Reason::NoSecretKey(path)),
+        }
+    }
+
+    /// The first file of this name, or every place where it is not.
+    fn find(&self, name: &Path) -> Result<PathBuf, Vec<String>> {
+        let mut looked = Vec::new();
+        if name.is_absolute() {
+            return if is_there(name, false, &mut looked) {
+                Ok(name.to_owned())
+            } else {
+                Err(vec![shown_path(name.parent().unwrap_or(name))])
+            };
+        }
+        let mut paths = self
+            .directories
+            .iter()
+            .map(|directory| directory.join(name));
+        paths
+            .find(|path| is_there(path, self.by_hand, &mut looked))
+            .ok_or(looked)
+    }
+}
+
+/// Whether there is such a file. By hand, one that must not be read is not
+/// there; for the service that is a mistake, which reading it will name.
+fn is_there(path: &Path, by_hand: bool, looked: &mut Vec<String>) -> bool {
+    let directory = shown_path(path.parent().unwrap_or(path));
+    match access(path, Access::READ_OK) {
+        Err(Errno::NOENT | Errno::NOTDIR) => looked.push(directory),
+        Err(Errno::ACCESS) if by_hand => looked.push(format!("{directory} (permission denied)")),
+        _ => return true,
+    }
+    false
+}
+
+fn no_file(name: &Path, looked: Vec<String>, advice: &'static str) -> Reason {
+    let name = name.file_name().map_or(name, Path::new);
+    Reason::NoKeyFile {
+        name: shown_path(name),
+        looked,
+        advice,
+    }
+}
+
+/// Gives a file that root made in another user's directory to that user: the
+/// service must be able to read what a run by hand left behind.
+pub(super) fn hand_over(directory: &Path, file: &Path) -> io::Result<()> {
+    let owner = fs::metadata(directory)?;
+    if rustix::process::geteuid().is_root() && owner.uid() != 0 {
+        std::os::unix::fs::lchown(file, Some(owner.uid()), Some(owner.gid()))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,242 @@
+//! From the sources to the settings in force. Either everything fits, or
+//! nothing is returned but what doesn't; nothing is written before all of the
+//! rest is known to be right.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use figment::value::Value;
+
+use super::endpoint::Endpoint;
+use super::error::{ConfigError, Place, Problem, Problems, Reason, Warning};
+use super::fragment::{AGENT, CollectorFragment, Fragment, InlineKey, KeyFile};
+use super::keys::{KeyPolicy, KeySearch};
+use super::layers::{Files, Layer, Layers};
+use super::persistent;
+use super::settings::{CollectorSettings, Intervals, Settings};
+use super::sources::Sources;
+use super::table::similar;
+use super::values::ConnectionName;
+use crate::curve::keys::PublicKey;
+
+/// The most collectors. Each costs a socket, a handshake and every sample once
+/// more; nobody reports to more than a few.
+pub const MAX_COLLECTORS: usize = 16;
+
+/// The connection that COLLECTOR on the command line makes.
+const MAIN: &str = "main";
+
+/// What was loaded, and from where.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The settings in force.
+    pub settings: Settings,
+    /// The files they came from, in order: the first counts least.
+    pub files: Vec<PathBuf>,
+    /// What the agent goes on in spite of.
+    pub warnings: Vec<Warning>,
+    /// The agent's secret key file; with [`KeyPolicy::ReadOnly`] perhaps one
+    /// that does not exist yet.
+    pub key_file: PathBuf,
+    /// The agent's secret key file, where this load made it.
+    pub generated_key: Option<PathBuf>,
+    /// Where every value stands.
+    pub(super) layers: Layers,
+    /// The files of the collectors' keys that are not in the settings.
+    pub(super) collector_keys: BTreeMap<ConnectionName, PathBuf>,
+    /// Whether the key file was there.
+    pub(super) key_found: bool,
+}
+
+/// Reads every layer and the key files, and checks all of it.
+///
+/// # Errors
+///
+/// [`ConfigError`] with every mistake in the layers; where there are none, with
+/// every mistake in how they fit together and in the key files.
+pub fn load(sources: &Sources, policy: KeyPolicy) -> Result<Loaded, ConfigError> {
+    let (layers, warnings) = read(sources)?;
+    let Fragment {
+        host,
+        collector,
+        curve,
+        intervals,
+        metrics,
+        log,
+        dbus,
+    } = layers.merged()?;
+
+    let search = KeySearch::new(sources);
+    let mut problems = Problems::default();
+    let mut collectors = BTreeMap::new();
+    let mut collector_keys = BTreeMap::new();
+    if collector.len() > MAX_COLLECTORS {
+        problems.push(layers.problem(&["collector"], Reason::TooManyCollectors(collector.len())));
+    }
+    for (name, fragment) in collector.into_iter().take(MAX_COLLECTORS) {
+        match resolve(&layers, &search, &name, &fragment) {
+            Ok((endpoint, public_key, file)) => {
+                collector_keys.extend(file.map(|file| (name.clone(), file)));
+                let same = |(_, other): &(_, &CollectorSettings)| other.endpoint == endpoint;
+                if let Some((other, _)) = collectors.iter().find(same) {
+                    let reason = Reason::SameEndpoint(ConnectionName::clone(other));
+                    problems.push(layers.problem(&key(&name, "endpoint"), reason));
+                }
+                collectors.insert(
+                    name,
+                    CollectorSettings {
+                        endpoint,
+                        public_key,
+                    },
+                );
+            }
+            Err(problem) => problems.push(*problem),
+        }
+    }
+    problems.none_or(())?;
+
+    let explicit = curve.secret_key_file.map(|KeyFile(path)| path);
+    let own = search
+        .agent(explicit.as_deref(), policy)
+        .map_err(|reason| layers.problem(&["curve", "secret_key_file"], reason))?;
+    let defaults = || {
+        sources
+            .default_collectors
+            .iter()
+            .map(|&name| name.to_owned())
+            .collect()
+    };
+    Ok(Loaded {
+        settings: Settings {
+            host_name: host.name,
+            collectors,
+            key_pair: own.pair,
+            intervals: Intervals {
+                metrics: intervals.metrics.0,
+                stale: intervals.stale.0,
+            },
+            collect: metrics.collect.unwrap_or_else(defaults),
+            log_level: log.level,
+            bus: dbus.bus,
+        },
+        files: layers.files().to_vec(),
+        warnings,
+        generated_key: (!own.found && policy == KeyPolicy::Create).then(|| own.path.clone()),
+        key_file: own.path,
+        layers,
+        collector_keys,
+        key_found: own.found,
+    })
+}
+
+/// All layers, each of them right in itself.
+fn read(sources: &Sources) -> Result<(Layers, Vec<Warning>), ConfigError> {
+    let mut layers = Layers::of_defaults(&AGENT);
+    let files = match &sources.config_file {
+        Some(file) => Files::only(file),
+        None => Files::standard(AGENT.program, &[&sources.usr_dir, &sources.etc_dir]),
+    };
+    layers.read_files(&files);
+    layers.read_environment(&sources.environment);
+    layers.examine(|layer| relations(layer, &sources.known_collectors));
+    if let Some(collector) = &sources.command_line.collector {
+        layers.hide("collector");
+        layers.set_from_command_line(&["collector", MAIN, "endpoint"], collector);
+    }
+    let mut warnings = Vec::new();
+    if let Some(directory) = &sources.state_directory {
+        match persistent::layer(directory) {
+            Ok(None) => {}
+            Ok(Some(layer)) => layers.push_persistent(layer, persistent::path(directory)),
+            Err(error) => warnings.push(Warning::PersistentIgnored(error.into())),
+        }
+    }
+    layers.checked()?;
+    Ok((layers, warnings))
+}
+
+/// What is wrong between the values of one layer.
+fn relations(layer: &Layer, known: &[&'static str]) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let collect = ["metrics", "collect"];
+    let names = layer
+        .value(&collect)
+        .and_then(Value::as_array)
+        .unwrap_or_default();
+    let mut seen = Vec::new();
+    // Of more names than there are collectors, one is unknown or repeated: no need to see more.
+    for name in names.iter().take(known.len() + 1).filter_map(Value::as_str) {
+        if !known.contains(&name) {
+            let all = known.iter().map(|&known| known.to_owned()).collect();
+            let reason = Reason::UnknownCollector {
+                name: name.to_owned(),
+                suggestion: similar(name, all),
+            };
+            problems.push(layer.problem(&collect, reason));
+        } else if seen.contains(&name) {
+            problems.push(layer.problem(&collect, Reason::Repeated(name.to_owned())));
+        }
+        seen.push(name);
+    }
+    let collectors = layer.value(&["collector"]).and_then(Value::as_dict);
+    for (name, fields) in collectors.into_iter().flatten() {
+        let has = |field: &str| {
+            fields
+                .as_dict()
+                .is_some_and(|fields| fields.contains_key(field))
+        };
+        if has("public_key") && has("public_key_file") {
+            problems.push(layer.problem(&["collector", name, "public_key_file"], Reason::BothKeys));
+        }
+    }
+    problems
+}
+
+/// A collector's endpoint, its key, and the file of the key if there is one.
+fn resolve(
+    layers: &Layers,
+    search: &KeySearch<'_>,
+    name: &ConnectionName,
+    fragment: &CollectorFragment,
+) -> Result<(Endpoint, PublicKey, Option<PathBuf>), Box<Problem>> {
+    let Some(endpoint) = fragment.endpoint.clone() else {
+        let place = layers
+            .place(&["collector", name.as_str()])
+            .unwrap_or(Place::Default);
+        let key = Some(super::table::key_text(&key(name, "endpoint")));
+        let reason = Reason::NoEndpoint;
+        return Err(Box::new(Problem { place, key, reason }));
+    };
+    // No layer has both: of two layers the later one counts.
+    let inline = layers.rank(&key(name, "public_key"));
+    let file = layers.rank(&key(name, "public_key_file"));
+    if let Some(InlineKey(public_key)) = fragment.public_key
+        && inline > file
+    {
+        return Ok((endpoint, public_key, None));
+    }
+    let path = fragment
+        .public_key_file
+        .as_ref()
+        .map(|KeyFile(path)| path.as_path());
+    match search.collector(path) {
+        Ok((public_key, path)) => Ok((endpoint, public_key, Some(path))),
+        Err(reason) if path.is_some() => {
+            let key = key(name, "public_key_file");
+            Err(Box::new(layers.problem(&key, reason)))
+        }
+        Err(reason) => {
+            // Nothing is set: what is missing belongs beside the endpoint.
+            let problem = layers.problem(&key(name, "endpoint"), reason);
+            let key = Some(super::table::key_text(&key(name, "public_key")));
+            Err(Box::new(Problem { key, ..problem }))
+        }
+    }
+}
+
+pub(super) fn key<'a>(name: &'a ConnectionName, field: &'a str) -> [&'a str; 3] {
+    ["collector", name.as_str(), field]
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,361 @@
+//! What was set over D-Bus to outlast a restart: `settings.toml` in the state
+//! directory, the last layer. Written whole or not at all: a crash or a power
+//! cut leaves the old file or the new one.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+use thiserror::Error;
+
+use super::error::{ConfigError, Place, Problem, Problems, Reason};
+use super::files;
+use super::fragment::PERSISTENT;
+use super::interval::{
+    MetricsInterval, OutOfRange, StaleInterval, format, metrics_interval, stale_interval,
+};
+use super::keys::hand_over;
+use super::layers::Layer;
+
+/// The file's name in the state directory.
+pub const FILE_NAME: &str = "settings.toml";
+/// What the next content is written to, before it takes the file's place.
+const DRAFT_NAME: &str = "settings.toml.new";
+
+/// The persistent settings; what is `None` is left to the other layers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Persistent {
+    /// The metrics interval, in [`METRICS_INTERVAL`](super::METRICS_INTERVAL).
+    pub metrics: Option<Duration>,
+    /// The stale interval, in [`STALE_INTERVAL`](super::STALE_INTERVAL).
+    pub stale: Option<Duration>,
+}
+
+/// Why persistent settings were not read or kept.
+#[derive(Debug, Error)]
+pub enum PersistentError {
+    /// The file cannot be read, or holds what it must not.
+    #[error(transparent)]
+    Invalid(#[from] ConfigError),
+    /// An interval to be kept is out of range.
+    #[error("{key}: {source}")]
+    OutOfRange {
+        /// Which one.
+        key: &'static str,
+        /// The time and the range.
+        source: OutOfRange,
+    },
+    /// The file cannot be written or removed.
+    #[error("{}: cannot {action}: {source}", path.display())]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// What was tried, as in "cannot write it".
+        action: &'static str,
+        /// The system's answer.
+        source: io::Error,
+    },
+}
+
+/// The file of a state directory.
+#[must_use]
+pub fn path(state_directory: &Path) -> PathBuf {
+    state_directory.join(FILE_NAME)
+}
+
+/// What is kept; nothing, where there is no file.
+pub fn read(state_directory: &Path) -> Result<Persistent, PersistentError> {
+    let Some(layer) = layer(state_directory)? else {
+        return Ok(Persistent::default());
+    };
+    let FileFragment {
+        intervals: Fragment { metrics, stale },
+    } = layer.extract()?;
+    Ok(Persistent {
+        metrics: metrics.map(|MetricsInterval(time)| time),
+        stale: stale.map(|StaleInterval(time)| time),
+    })
+}
+
+/// Keeps these settings instead of what is kept so far; where nothing is set,
+/// as [`clear`]. When this returns they are on the disk.
+pub fn write(state_directory: &Path, settings: &Persistent) -> Result<(), PersistentError> {
+    let line = |name: &str, time: Option<Duration>| match time {
+        Some(time) => format!("{name} = \"{}\"\n", format(time)),
+        None => String::new(),
+    };
+    if *settings == Persistent::default() {
+        return clear(state_directory);
+    }
+    let (metrics, stale) = (settings.metrics, settings.stale);
+    metrics
+        .map_or(Ok(Duration::ZERO), metrics_interval)
+        .map_err(out_of_range(METRICS))?;
+    stale
+        .map_or(Ok(Duration::ZERO), stale_interval)
+        .map_err(out_of_range(STALE))?;
+    let text = format!(
+        "# Set over D-Bus to outlast restarts; `metrics-agentctl revert` drops it.\n\
+         [intervals]\n{}{}",
+        line("metrics", metrics),
+        line("stale", stale),
+    );
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(state_directory)
+        .map_err(failed(state_directory, "create the directory"))?;
+    let draft = state_directory.join(DRAFT_NAME);
+    let target = path(state_directory);
+    let written = write_whole(&draft, &text)
+        .and_then(|()| hand_over(state_directory, &draft))
+        .map_err(failed(&draft, "write it"))
+        .and_then(|()| fs::rename(&draft, &target).map_err(failed(&target, "replace it")));
+    if written.is_err() {
+        // The first error counts; a draft that stays is overwritten next time.
+        let _ = fs::remove_file(&draft);
+    }
+    written?;
+    sync(state_directory)
+}
+
+/// Changes what is kept and returns it. A file that is no good counts as
+/// empty: it is overwritten.
+pub fn update(
+    state_directory: &Path,
+    change: impl FnOnce(&mut Persistent),
+) -> Result<Persistent, PersistentError> {
+    let mut settings = match read(state_directory) {
+        Err(PersistentError::Invalid(_)) => Persistent::default(),
+        settings => settings?,
+    };
+    change(&mut settings);
+    write(state_directory, &settings)?;
+    Ok(settings)
+}
+
+/// Drops everything that is kept.
+pub fn clear(state_directory: &Path) -> Result<(), PersistentError> {
+    let path = path(state_directory);
+    match fs::remove_file(&path) {
+        Ok(()) => sync(state_directory),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(failed(&path, "remove it")(error)),
+    }
+}
+
+/// The last layer, where there is one.
+pub(super) fn layer(state_directory: &Path) -> Result<Option<Layer>, ConfigError> {
+    let path = path(state_directory);
+    let place = Place::Persistent {
+        path: path.clone(),
+        line: None,
+    };
+    let text = match files::read(&path) {
+        Err(Reason::Unreadable(error)) if error.kind() == io::ErrorKind::NotFound => {
+            return Ok(None);
+        }
+        Err(reason) => {
+            return Err(Problem {
+                place,
+                key: None,
+                reason,
+            }
+            .into());
+        }
+        Ok(text) => text,
+    };
+    let mut problems = Problems::default();
+    let (layer, found) = Layer::parse(&PERSISTENT, place, &text);
+    problems.extend(found);
+    problems.none_or(Some(layer))
+}
+
+const METRICS: &str = "intervals.metrics";
+const STALE: &str = "intervals.stale";
+
+#[derive(Debug, Deserialize)]
+struct FileFragment {
+    #[serde(default)]
+    intervals: Fragment,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Fragment {
+    metrics: Option<MetricsInterval>,
+    stale: Option<StaleInterval>,
+}
+
+fn write_whole(path: &Path, text: &str) -> io::Result<()> {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
+}
+
+/// Puts a directory's entries on the disk: a rename alone is only in memory.
+fn sync(directory: &Path) -> Result<(), PersistentError> {
+    File::open(directory)
+        .and_then(|directory| directory.sync_all())
+        .map_err(failed(directory, "write it to the disk"))
+}
+
+fn out_of_range(key: &'static str) -> impl FnOnce(OutOfRange) -> PersistentError {
+    move |source| PersistentError::OutOfRange { key, source }
+}
+
+fn failed(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> PersistentError {
+    let path = path.to_owned();
+    move |source| PersistentError::Io {
+        path,
+        action,
+        source,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    const fn secs(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = dir.path().join("state");
+        assert_eq!(read(&state).unwrap(), Persistent::default());
+        let settings = Persistent {
+            metrics: Some(Duration::from_millis(1500)),
+            stale: None,
+        };
+        write(&state, &settings).unwrap();
+        assert_eq!(read(&state).unwrap(), settings);
+        let names: Vec<_> = fs::read_dir(&state)
+            .unwrap()
+            .map(|e| e.unwrap().file_name())
+            .collect();
+        assert_eq!(names, [FILE_NAME], "no draft stays");
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&state), mode(&path(&state))), (0o700, 0o600));
+
+        let both = update(&state, |settings| settings.stale = Some(secs(60))).unwrap();
+        assert_eq!(
+            both,
+            Persistent {
+                metrics: settings.metrics,
+                stale: Some(secs(60))
+            }
+        );
+        assert_eq!(read(&state).unwrap(), both);
+        clear(&state).unwrap();
+        assert_eq!(read(&state).unwrap(), Persistent::default());
+        clear(&state).unwrap();
+        assert!(!path(&state).exists());
+        write(&state, &both).unwrap();
+        write(&state, &Persistent::default()).unwrap();
+        assert!(!path(&state).exists());
+    }
+
+    #[test]
+    fn what_is_out_of_range_is_not_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = write(
+            dir.path(),
+            &Persistent {
+                metrics: Some(secs(3601)),
+                stale: None,
+            },
+        )
+        .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "intervals.metrics: 1h 1s is not from 100ms to 1h"
+        );
+        let error = write(
+            dir.path(),
+            &Persistent {
+                metrics: Some(secs(1)),
+                stale: Some(secs(0)),
+            },
+        )
+        .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "intervals.stale: 0s is not from 1s to 1h"
+        );
+        assert!(!path(dir.path()).exists());
+    }
+
+    #[test]
+    fn a_file_that_is_no_good_is_an_error_and_is_overwritten() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = path(dir.path());
+        let cases = [
+            (
+                "intervals.metrics = '1d'",
+                ":1: intervals.metrics: '1d' is not a time from 100ms to 1h, such as \"5s\"",
+            ),
+            (
+                "\nlog.level = 'debug'",
+                ":2: log: unknown key; known here: intervals",
+            ),
+            (
+                "intervals = 3",
+                ":1: intervals: 3 is not a table [intervals]",
+            ),
+            ("\0", ":1: "),
+        ];
+        for (text, message) in cases {
+            fs::write(&file, text).unwrap();
+            let error = read(dir.path()).unwrap_err().to_string();
+            assert!(
+                error.starts_with(&format!("{}{message}", file.display())),
+                "{error}"
+            );
+        }
+        let kept = update(dir.path(), |settings| settings.stale = Some(secs(9))).unwrap();
+        assert_eq!(
+            kept,
+            Persistent {
+                metrics: None,
+                stale: Some(secs(9))
+            }
+        );
+        assert_eq!(read(dir.path()).unwrap(), kept);
+    }
+
+    #[test]
+    fn a_place_that_cannot_be_written_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        fs::write(&file, "").unwrap();
+        let settings = Persistent {
+            metrics: Some(secs(1)),
+            stale: None,
+        };
+        let error = write(&file, &settings).unwrap_err().to_string();
+        assert!(
+            error.starts_with(&format!("{}: cannot create the directory", file.display())),
+            "{error}"
+        );
+
+        fs::create_dir(path(dir.path())).unwrap();
+        let error = write(dir.path(), &settings).unwrap_err().to_string();
+        assert!(
+            error.contains("settings.toml: cannot replace it"),
+            "{error}"
+        );
+        assert!(!dir.path().join(DRAFT_NAME).exists());
+        assert!(clear(dir.path()).is_err());
+    }
+}

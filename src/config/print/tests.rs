@@ -1,0 +1,136 @@
+use super::*;
+use crate::config::testbed::{Host, KEY};
+use crate::config::{KeyPolicy, load};
+
+fn filled() -> Host {
+    let mut host = Host::new();
+    host.pair("etc/curve", "collector");
+    host.pair("etc/curve", "agent");
+    host.write("usr/metrics-agent.toml", "[host]\nname = 'web1'\n");
+    host.etc(&format!(
+        "[collector.\"eu.1\"]\nendpoint = '[::1]'\npublic_key = '{KEY}'\n\n\
+         [collector.main]\nendpoint = 'C.example.org'\n[collector.us]\nendpoint = 'us:1'\npublic_key_file = 'collector.key'\n"
+    ));
+    host.variable("METRICS__COLLECT", "cpu,disk");
+    host.write(
+        "state/settings.toml",
+        "# kept\nintervals.stale = '1min 30s'\n",
+    );
+    host
+}
+
+#[test]
+fn every_value_has_its_origin() {
+    let host = filled();
+    let loaded = host.load().unwrap();
+    let file_key = loaded.settings.collectors["main"].public_key;
+    let expected = format!(
+        "\
+# ~/usr/metrics-agent.toml
+# ~/etc/metrics-agent.toml
+# ~/state/settings.toml
+
+[host]
+name = \"web1\"  # ~/usr/metrics-agent.toml:2
+
+[collector.\"eu.1\"]
+endpoint = \"tcp://[::1]:5556\"  # ~/etc/metrics-agent.toml:2
+public_key = \"{KEY}\"  # ~/etc/metrics-agent.toml:3
+
+[collector.main]
+endpoint = \"tcp://c.example.org:5556\"  # ~/etc/metrics-agent.toml:6
+public_key = {file_key}  # ~/etc/curve/collector.key
+
+[collector.us]
+endpoint = \"tcp://us:1\"  # ~/etc/metrics-agent.toml:8
+public_key = {file_key}  # ~/etc/curve/collector.key (public_key_file: ~/etc/metrics-agent.toml:9)
+
+[curve]
+secret_key_file = \"~/etc/curve/agent.key_secret\"  # default
+
+[intervals]
+metrics = \"5s\"  # default
+stale = \"1m 30s\"  # ~/state/settings.toml:2, set over D-Bus
+
+[metrics]
+collect = [\"cpu\", \"disk\"]  # variable METRICS_AGENT_METRICS__COLLECT
+
+[log]
+level = \"info\"  # default
+
+[dbus]
+bus = \"system\"  # default
+",
+        file_key = quoted(file_key)
+    );
+    assert_eq!(host.shown(&effective(&loaded)), expected);
+}
+
+#[test]
+fn what_is_printed_can_be_read_again() {
+    let mut host = filled();
+    let printed = effective(&host.load().unwrap());
+    let first = host.load().unwrap().settings;
+    host.sources.config_file = Some(host.write("printed.toml", &printed));
+    host.sources.environment.clear();
+    host.sources.state_directory = None;
+    let second = host.load().unwrap().settings;
+    assert_eq!(second.host_name, first.host_name);
+    assert_eq!(second.collectors, first.collectors);
+    assert_eq!(second.key_pair.public, first.key_pair.public);
+    assert_eq!(second.intervals, first.intervals);
+    assert_eq!(second.collect, first.collect);
+    assert_eq!((second.log_level, second.bus), (first.log_level, first.bus));
+}
+
+#[test]
+fn no_secret_key_is_shown() {
+    let host = filled();
+    let printed = effective(&host.load().unwrap());
+    let file = std::fs::read_to_string(host.at("etc/curve/agent.key_secret")).unwrap();
+    let secret = file
+        .split("secret-key = \"")
+        .nth(1)
+        .unwrap()
+        .split('"')
+        .next()
+        .unwrap();
+    assert_eq!(secret.len(), 40);
+    assert!(!printed.contains(secret));
+}
+
+#[test]
+fn what_is_not_set_says_what_holds() {
+    let host = Host::new();
+    let loaded = load(&host.sources, KeyPolicy::ReadOnly).unwrap();
+    let printed = host.shown(&effective(&loaded));
+    for line in [
+        "\n# name is not set: the fully qualified name, else the host name\n",
+        "\n# secret_key_file is not set: a key pair will be made and kept in ~/state/agent.key_secret\n",
+        "\ncollect = [\"uptime\", \"meminfo\", \"cpu\"]  # default\n",
+    ] {
+        assert!(printed.contains(line), "{line}\n{printed}");
+    }
+    assert!(!printed.contains("[collector"), "{printed}");
+}
+
+#[test]
+fn every_setting_is_shown() {
+    let host = filled();
+    let loaded = host.load().unwrap();
+    let name = "us".parse().unwrap();
+    for setting in AGENT.settings {
+        let shown = if setting.key.contains(NAME) {
+            collector_value(&loaded, setting, &name)
+        } else {
+            value(&loaded, setting)
+        };
+        let expected = !setting.key.ends_with(".public_key_file");
+        assert_eq!(
+            matches!(shown, Shown::Value { .. }),
+            expected,
+            "{}",
+            setting.key
+        );
+    }
+}

@@ -1,0 +1,396 @@
+//! The values that settings are made of: each is parsed once, and what exists
+//! is valid. Refuses, with the reason, what does not fit.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::Deserialize;
+use thiserror::Error;
+use tracing::level_filters::LevelFilter;
+
+/// The longest host name, in bytes: what a DNS name can have as text
+/// (RFC 1035, section 2.3.4: 255 octets on the wire).
+pub const MAX_HOST_NAME_BYTES: usize = 253;
+
+/// The longest name of a connection, in bytes. It ends up in a D-Bus object
+/// path, in journal fields and on terminals.
+pub const MAX_CONNECTION_NAME_BYTES: usize = 64;
+
+/// The name that a host reports under: not empty, at most
+/// [`MAX_HOST_NAME_BYTES`], without control characters and without white space
+/// around it. Need not be a DNS name: an administrator may name hosts freely.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(try_from = "String")]
+pub struct HostName(String);
+
+/// Why a text is no [`HostName`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum HostNameError {
+    /// Nothing at all.
+    #[error("it is empty")]
+    Empty,
+    /// Longer than [`MAX_HOST_NAME_BYTES`].
+    #[error("it has {0} bytes, {MAX_HOST_NAME_BYTES} are allowed")]
+    TooLong(usize),
+    /// A control character, such as a line break.
+    #[error("it contains the control character U+{:04X}", u32::from(*.0))]
+    Control(char),
+    /// White space at the beginning or the end.
+    #[error("it begins or ends with white space")]
+    Space,
+}
+
+impl HostName {
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for HostName {
+    type Error = HostNameError;
+
+    fn try_from(text: String) -> Result<Self, HostNameError> {
+        if text.is_empty() {
+            return Err(HostNameError::Empty);
+        }
+        if text.len() > MAX_HOST_NAME_BYTES {
+            return Err(HostNameError::TooLong(text.len()));
+        }
+        if let Some(found) = text.chars().find(|found| found.is_control()) {
+            return Err(HostNameError::Control(found));
+        }
+        if text.trim().len() != text.len() {
+            return Err(HostNameError::Space);
+        }
+        Ok(Self(text))
+    }
+}
+
+impl FromStr for HostName {
+    type Err = HostNameError;
+
+    fn from_str(text: &str) -> Result<Self, HostNameError> {
+        Self::try_from(text.to_owned())
+    }
+}
+
+impl fmt::Display for HostName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// The name of a connection, `NAME` in `[collector.NAME]`: 1 to
+/// [`MAX_CONNECTION_NAME_BYTES`] of `A-Z a-z 0-9 _ . -`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(try_from = "String")]
+pub struct ConnectionName(String);
+
+/// Why a text is no [`ConnectionName`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum ConnectionNameError {
+    /// Nothing at all.
+    #[error("it is empty")]
+    Empty,
+    /// Longer than [`MAX_CONNECTION_NAME_BYTES`].
+    #[error("it has {0} bytes, {MAX_CONNECTION_NAME_BYTES} are allowed")]
+    TooLong(usize),
+    /// A character outside the set.
+    #[error("it contains {0:?}; letters, digits, \"_\", \".\" and \"-\" are allowed")]
+    Character(char),
+}
+
+impl ConnectionName {
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for ConnectionName {
+    type Error = ConnectionNameError;
+
+    fn try_from(text: String) -> Result<Self, ConnectionNameError> {
+        if text.is_empty() {
+            return Err(ConnectionNameError::Empty);
+        }
+        if text.len() > MAX_CONNECTION_NAME_BYTES {
+            return Err(ConnectionNameError::TooLong(text.len()));
+        }
+        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
+        match text.chars().find(|&found| !allowed(found)) {
+            Some(found) => Err(ConnectionNameError::Character(found)),
+            None => Ok(Self(text)),
+        }
+    }
+}
+
+impl FromStr for ConnectionName {
+    type Err = ConnectionNameError;
+
+    fn from_str(text: &str) -> Result<Self, ConnectionNameError> {
+        Self::try_from(text.to_owned())
+    }
+}
+
+impl Borrow<str> for ConnectionName {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ConnectionName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// How much is logged: this and what is graver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(try_from = "String")]
+pub enum LogLevel {
+    /// What failed.
+    Error,
+    /// And what may need attention.
+    Warning,
+    /// And what an administrator follows: the default.
+    Info,
+    /// And what helps to find a fault.
+    Debug,
+    /// And each step. More than syslog(3) knows.
+    Trace,
+}
+
+/// A text that names no [`LogLevel`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("no such log level: there are error, warning, info, debug and trace")]
+pub struct UnknownLogLevel;
+
+impl LogLevel {
+    /// The default level.
+    pub const DEFAULT: Self = Self::Info;
+
+    /// The level's name in the settings.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+
+    /// The level's name in syslog(3) and `org.freedesktop.LogControl1`, which
+    /// has nothing beyond `debug`.
+    #[must_use]
+    pub const fn syslog_name(self) -> &'static str {
+        match self {
+            Self::Error => "err",
+            Self::Warning => "warning",
+            Self::Info => "info",
+            Self::Debug | Self::Trace => "debug",
+        }
+    }
+}
+
+impl FromStr for LogLevel {
+    type Err = UnknownLogLevel;
+
+    /// Takes the names of the settings and those of syslog(3), as
+    /// `systemctl service-log-level` sends them. What has no equal here becomes
+    /// the next level that hides nothing of it: `emerg`, `alert`, `crit` become
+    /// `error`; `notice` becomes `info`.
+    fn from_str(text: &str) -> Result<Self, UnknownLogLevel> {
+        match text {
+            "emerg" | "alert" | "crit" | "err" | "error" => Ok(Self::Error),
+            "warning" | "warn" => Ok(Self::Warning),
+            "notice" | "info" => Ok(Self::Info),
+            "debug" => Ok(Self::Debug),
+            "trace" => Ok(Self::Trace),
+            _ => Err(UnknownLogLevel),
+        }
+    }
+}
+
+impl TryFrom<String> for LogLevel {
+    type Error = UnknownLogLevel;
+
+    fn try_from(text: String) -> Result<Self, UnknownLogLevel> {
+        text.parse()
+    }
+}
+
+impl fmt::Display for LogLevel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl From<LogLevel> for LevelFilter {
+    fn from(level: LogLevel) -> Self {
+        match level {
+            LogLevel::Error => Self::ERROR,
+            LogLevel::Warning => Self::WARN,
+            LogLevel::Info => Self::INFO,
+            LogLevel::Debug => Self::DEBUG,
+            LogLevel::Trace => Self::TRACE,
+        }
+    }
+}
+
+/// The message bus that the agent is reached on.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[serde(try_from = "String")]
+pub enum BusAddress {
+    /// The system bus: the default.
+    System,
+    /// The session bus of the user who runs the agent.
+    Session,
+    /// No bus: the agent reports, and is neither observed nor adjusted.
+    None,
+    /// The bus at an address as the D-Bus specification writes them, such as
+    /// `unix:path=/run/bus`. Its grammar has been checked.
+    Address(String),
+}
+
+impl TryFrom<String> for BusAddress {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match text.as_str() {
+            "system" => Ok(Self::System),
+            "session" => Ok(Self::Session),
+            "none" => Ok(Self::None),
+            address if !address.contains(':') => {
+                Err("an address has a transport and a colon in front".to_owned())
+            }
+            address => match zbus::Address::from_str(address) {
+                Ok(_) => Ok(Self::Address(text)),
+                Err(zbus::Error::Address(reason)) => Err(reason),
+                Err(error) => Err(error.to_string()),
+            },
+        }
+    }
+}
+
+impl FromStr for BusAddress {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::try_from(text.to_owned())
+    }
+}
+
+impl fmt::Display for BusAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::System => "system",
+            Self::Session => "session",
+            Self::None => "none",
+            Self::Address(address) => address,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_name_is_bounded_and_printable() {
+        for good in ["web1", "web1.example.org", "Büro 3", &"a".repeat(253)] {
+            assert_eq!(good.parse::<HostName>().unwrap().as_str(), good);
+        }
+        let cases = [
+            ("", HostNameError::Empty),
+            ("a\nb", HostNameError::Control('\n')),
+            ("a\u{9b}b", HostNameError::Control('\u{9b}')),
+            ("\0", HostNameError::Control('\0')),
+            (" a", HostNameError::Space),
+            ("a\u{a0}", HostNameError::Space),
+        ];
+        for (bad, reason) in cases {
+            assert_eq!(bad.parse::<HostName>(), Err(reason), "{bad:?}");
+        }
+        assert_eq!(
+            "ü".repeat(127).parse::<HostName>(),
+            Err(HostNameError::TooLong(254))
+        );
+    }
+
+    #[test]
+    fn a_connection_name_fits_everywhere() {
+        for good in ["main", "EU-west_1.a", ".", &"x".repeat(64)] {
+            assert_eq!(good.parse::<ConnectionName>().unwrap().as_str(), good);
+        }
+        assert_eq!(
+            "".parse::<ConnectionName>(),
+            Err(ConnectionNameError::Empty)
+        );
+        assert_eq!(
+            "x".repeat(65).parse::<ConnectionName>(),
+            Err(ConnectionNameError::TooLong(65))
+        );
+        for bad in ['/', ' ', 'ä', '\n', '"'] {
+            let name = format!("a{bad}");
+            assert_eq!(
+                name.parse::<ConnectionName>(),
+                Err(ConnectionNameError::Character(bad))
+            );
+        }
+    }
+
+    #[test]
+    fn log_levels_take_syslogs_names() {
+        let cases = [
+            ("emerg", LogLevel::Error),
+            ("alert", LogLevel::Error),
+            ("crit", LogLevel::Error),
+            ("err", LogLevel::Error),
+            ("error", LogLevel::Error),
+            ("warning", LogLevel::Warning),
+            ("warn", LogLevel::Warning),
+            ("notice", LogLevel::Info),
+            ("info", LogLevel::Info),
+            ("debug", LogLevel::Debug),
+            ("trace", LogLevel::Trace),
+        ];
+        for (text, level) in cases {
+            assert_eq!(text.parse(), Ok(level), "{text}");
+            assert_eq!(level.to_string().parse(), Ok(level));
+        }
+        for bad in ["", "INFO", "7", "verbose"] {
+            assert_eq!(bad.parse::<LogLevel>(), Err(UnknownLogLevel), "{bad}");
+        }
+        assert_eq!(LevelFilter::from(LogLevel::Warning), LevelFilter::WARN);
+        assert_eq!(LogLevel::Error.syslog_name(), "err");
+        assert_eq!(LogLevel::Trace.syslog_name(), "debug");
+    }
+
+    #[test]
+    fn bus_addresses_follow_the_specification() {
+        assert_eq!("system".parse(), Ok(BusAddress::System));
+        assert_eq!("session".parse(), Ok(BusAddress::Session));
+        assert_eq!("none".parse(), Ok(BusAddress::None));
+        let address = "unix:path=/run/test/bus";
+        assert_eq!(address.parse(), Ok(BusAddress::Address(address.to_owned())));
+        assert_eq!(address.parse::<BusAddress>().unwrap().to_string(), address);
+        for bad in [
+            "",
+            "System",
+            "sytem",
+            "unix:",
+            "unix:path",
+            "smoke:signal=1",
+            "tcp:host=a,port=x",
+        ] {
+            assert!(bad.parse::<BusAddress>().is_err(), "{bad}");
+        }
+    }
+}

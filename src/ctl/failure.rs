@@ -1,0 +1,132 @@
+//! What goes wrong, told to the person who typed the command.
+
+use std::io;
+use std::process::ExitCode;
+
+use zbus::fdo;
+
+use crate::curve::certificate::CertificateError;
+use crate::dbus::proxy::FindError;
+use crate::dbus::{Bus, BusError};
+
+/// The command failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The bus named is none.
+    #[error("{0}")]
+    Bus(#[source] BusError),
+    /// No bus.
+    #[error("cannot reach {bus}: {source}")]
+    NoBus {
+        /// Which one.
+        bus: Bus,
+        /// What was wrong.
+        source: zbus::Error,
+    },
+    /// No agent, and one is needed.
+    #[error("metrics-agent is not running on {0}; start it with: systemctl start metrics-agent")]
+    NotRunning(Bus),
+    /// No agent, which is the answer to "status".
+    #[error("start it with: systemctl start metrics-agent")]
+    Inactive(Bus),
+    /// The agent went while it was being watched.
+    #[error("metrics-agent has left {0}")]
+    Left(Bus),
+    /// polkit says no.
+    #[error("access denied: {0}\nTry it with sudo, or allow it in a polkit rule")]
+    Denied(String),
+    /// polkit would ask, but cannot.
+    #[error(
+        "authorization required: {0}\n\
+         Try it with sudo, or start a polkit agent for this shell first: \
+         pkttyagent --process $$ &"
+    )]
+    Unauthorized(String),
+    /// The agent knows no such thing.
+    #[error("no {what} is named {name:?}; there is: {known}")]
+    Unknown {
+        /// The kind of thing.
+        what: &'static str,
+        /// Its name as given.
+        name: String,
+        /// The names that exist.
+        known: String,
+    },
+    /// The agent refused or failed; its own words.
+    #[error("{0}")]
+    Refused(String),
+    /// Talking to the agent went wrong.
+    #[error("cannot talk to metrics-agent: {0}")]
+    Call(#[source] zbus::Error),
+    /// A key file.
+    #[error("{0}")]
+    Key(#[from] CertificateError),
+    /// No home directory.
+    #[error("HOME is not set; name the directory for the keys")]
+    NoHome,
+    /// Printing, mostly.
+    #[error("{0}")]
+    Io(#[source] io::Error),
+}
+
+/// What `systemctl status` exits with where the unit is not active (LSB: "program is not
+/// running").
+const NOT_RUNNING: u8 = 3;
+
+impl Failure {
+    /// The exit status that systemctl would have.
+    #[must_use]
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Inactive(_) => NOT_RUNNING.into(),
+            _ => ExitCode::FAILURE,
+        }
+    }
+}
+
+impl From<FindError> for Failure {
+    fn from(error: FindError) -> Self {
+        match error {
+            FindError::NoBus { bus, source } => Self::NoBus { bus, source },
+            FindError::NotRunning { bus } => Self::NotRunning(bus),
+        }
+    }
+}
+
+impl From<zbus::Error> for Failure {
+    fn from(error: zbus::Error) -> Self {
+        match error {
+            zbus::Error::FDO(error) => match *error {
+                fdo::Error::AccessDenied(text) => Self::Denied(text),
+                fdo::Error::InteractiveAuthorizationRequired(text) => Self::Unauthorized(text),
+                fdo::Error::InvalidArgs(text)
+                | fdo::Error::Failed(text)
+                | fdo::Error::IOError(text)
+                | fdo::Error::LimitsExceeded(text)
+                | fdo::Error::UnknownObject(text) => Self::Refused(text),
+                other => Self::Call(other.into()),
+            },
+            // The agent's own errors: the name is for programs, the text for people.
+            zbus::Error::MethodError(_, Some(text), _) => Self::Refused(text),
+            other => Self::Call(other),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_agents_words_are_what_a_person_reads() {
+        let error = fdo::Error::InvalidArgs("expected 100ms to 1h".to_owned());
+        let failure = Failure::from(zbus::Error::from(error));
+        assert_eq!(failure.to_string(), "expected 100ms to 1h");
+        let text = "org.metricsagent.reload is not allowed: polkit refuses it to uid 1000";
+        let error = fdo::Error::AccessDenied(text.to_owned());
+        let failure = Failure::from(zbus::Error::from(error));
+        assert!(matches!(failure, Failure::Denied(_)), "{failure:?}");
+        assert!(failure.to_string().contains("sudo"), "{failure}");
+        assert!(failure.to_string().contains(text), "{failure}");
+    }
+}

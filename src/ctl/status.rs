@@ -1,0 +1,376 @@
+//! What the agent is doing, on one screen.
+
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+use zbus::Variant;
+
+use super::text::{Style, ago, bytes, count, since, span};
+use super::{Failure, json, number, string};
+use crate::dbus::proxy::{Agent, Values};
+
+/// Everything that the agent tells, as of one moment.
+pub(super) struct View {
+    agent: Values,
+    connections: Vec<Values>,
+    collectors: Vec<Values>,
+}
+
+impl View {
+    /// Asks the agent.
+    pub(super) async fn of(agent: &Agent) -> Result<Self, Failure> {
+        let objects = agent.objects().await?;
+        Ok(Self {
+            agent: agent.properties().await?,
+            connections: objects.connections,
+            collectors: objects.collectors,
+        })
+    }
+
+    /// The connection of that name, or the names there are.
+    pub(super) fn connection(&self, name: &str) -> Result<&Values, Failure> {
+        named(&self.connections, "connection", name)
+    }
+
+    /// The metric collector of that name, or the names there are.
+    pub(super) fn collector(&self, name: &str) -> Result<&Values, Failure> {
+        named(&self.collectors, "metric collector", name)
+    }
+
+    pub(super) fn to_json(&self) -> Value {
+        let list = |all: &[Values]| all.iter().map(json::object).collect::<Value>();
+        json!({
+            "Agent": json::object(&self.agent),
+            "Connections": list(&self.connections),
+            "Collectors": list(&self.collectors),
+        })
+    }
+
+    pub(super) fn connections_to_json(&self) -> Value {
+        self.connections.iter().map(json::object).collect()
+    }
+
+    /// As systemctl shows a unit; `now` in µs since 1970.
+    pub(super) fn to_text(&self, style: Style, now: u64) -> String {
+        let agent = &self.agent;
+        let state = string(agent, "State");
+        let mut page = Page::default();
+        page.title(&format!(
+            "{} metrics-agent {} on {}",
+            style.dot(state),
+            string(agent, "Version"),
+            string(agent, "HostName")
+        ));
+        page.line("State", &worded(style, agent));
+        page.line("Interval", &self.intervals());
+        page.line("Public key", string(agent, "PublicKey"));
+        page.line("Collectors", &self.collector_names());
+        for (at, file) in strings(agent, "ConfigurationFiles").iter().enumerate() {
+            page.line(if at == 0 { "Settings" } else { "" }, file);
+        }
+        page.line("Sent", &sent(agent));
+        page.line("Received", &received(agent));
+        page.line("Trouble", &trouble(agent));
+        for connection in &self.connections {
+            page.blank();
+            connection_to_page(&mut page, connection, style, now);
+        }
+        page.text
+    }
+
+    pub(super) fn connections_to_text(&self, style: Style, now: u64) -> String {
+        if self.connections.is_empty() {
+            return format!("{}\n", string(&self.agent, "StateReason"));
+        }
+        let mut page = Page::default();
+        for (at, connection) in self.connections.iter().enumerate() {
+            if at > 0 {
+                page.blank();
+            }
+            connection_to_page(&mut page, connection, style, now);
+        }
+        page.text
+    }
+
+    fn intervals(&self) -> String {
+        format!(
+            "metrics every {}, stale after {}",
+            span(number(&self.agent, "MetricsIntervalUSec")),
+            span(number(&self.agent, "StaleIntervalUSec"))
+        )
+    }
+
+    fn collector_names(&self) -> String {
+        let names = |enabled: bool| {
+            let those = self.collectors.iter().filter(|one| {
+                matches!(one.get("Enabled").map(|value| &**value), Some(Variant::Bool(is)) if *is == enabled)
+            });
+            those
+                .map(|one| string(one, "Name"))
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
+        match (names(true), names(false)) {
+            (enabled, disabled) if disabled.is_empty() => enabled,
+            (enabled, disabled) => format!("{enabled} (disabled: {disabled})")
+                .trim_start()
+                .to_owned(),
+        }
+    }
+}
+
+fn connection_to_page(page: &mut Page, connection: &Values, style: Style, now: u64) {
+    page.title(&format!(
+        "{} {} - {}",
+        style.dot(string(connection, "State")),
+        string(connection, "Name"),
+        string(connection, "Endpoint")
+    ));
+    page.line("State", &worded(style, connection));
+    match number(connection, "ConnectedSinceUSec") {
+        0 => page.line("Link", "down"),
+        then => page.line("Link", &format!("up {}", since(then, now))),
+    }
+    let last = |name: &str| ago(number(connection, name), now);
+    page.line(
+        "Sent",
+        &format!("{}, last {}", sent(connection), last("LastSentUSec")),
+    );
+    page.line(
+        "Received",
+        &format!(
+            "{}, last heard {}",
+            received(connection),
+            last("LastReceivedUSec")
+        ),
+    );
+    page.line("Model", &format!("last sent {}", last("LastModelUSec")));
+    page.line("Trouble", &trouble(connection));
+    page.line("Server key", string(connection, "ServerKey"));
+}
+
+fn worded(style: Style, values: &Values) -> String {
+    let state = string(values, "State");
+    match string(values, "StateReason") {
+        "" => style.paint(state, state),
+        reason => format!("{} ({reason})", style.paint(state, state)),
+    }
+}
+
+fn sent(values: &Values) -> String {
+    let messages = plural(number(values, "MessagesSent"), "message");
+    format!("{messages}, {}", bytes(number(values, "BytesSent")))
+}
+
+fn received(values: &Values) -> String {
+    plural(number(values, "MessagesReceived"), "message")
+}
+
+/// What was counted and should better be 0; empty where it is.
+fn trouble(values: &Values) -> String {
+    let counted = [
+        ("MessagesDropped", "message dropped", "messages dropped"),
+        ("Reconnects", "reconnect", "reconnects"),
+        ("HandshakeFailures", "failed handshake", "failed handshakes"),
+        (
+            "MalformedMessages",
+            "message not understood",
+            "messages not understood",
+        ),
+    ];
+    let told = counted
+        .iter()
+        .filter_map(|(name, one, many)| match number(values, name) {
+            0 => None,
+            1 => Some(format!("1 {one}")),
+            number => Some(format!("{} {many}", count(number))),
+        });
+    told.collect::<Vec<_>>().join(", ")
+}
+
+fn plural(number: u64, what: &str) -> String {
+    let s = if number == 1 { "" } else { "s" };
+    format!("{} {what}{s}", count(number))
+}
+
+fn strings(values: &Values, name: &str) -> Vec<String> {
+    match values.get(name).map(|value| &**value) {
+        Some(Variant::Array(array)) => array
+            .iter()
+            .filter_map(|item| match item {
+                Variant::Str(text) => Some(text.to_string()),
+                _ => None,
+            })
+            .collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn named<'a>(all: &'a [Values], what: &'static str, name: &str) -> Result<&'a Values, Failure> {
+    let mut those = all.iter();
+    those
+        .find(|one| string(one, "Name") == name)
+        .ok_or_else(|| {
+            let known: Vec<_> = all.iter().map(|one| string(one, "Name")).collect();
+            Failure::Unknown {
+                what,
+                name: name.to_owned(),
+                known: match known.join(", ") {
+                    none if none.is_empty() => "none".to_owned(),
+                    known => known,
+                },
+            }
+        })
+}
+
+/// Lines with a label, as systemctl lays them out.
+#[derive(Default)]
+struct Page {
+    text: String,
+}
+
+impl Page {
+    // Writing to a String can't fail.
+
+    fn title(&mut self, title: &str) {
+        let _ = writeln!(self.text, "{title}");
+    }
+
+    /// Left out where there is nothing to say.
+    fn line(&mut self, label: &str, text: &str) {
+        if text.is_empty() {
+            return;
+        }
+        let colon = if label.is_empty() { ' ' } else { ':' };
+        let _ = writeln!(self.text, "{label:>12}{colon} {text}");
+    }
+
+    fn blank(&mut self) {
+        self.text.push('\n');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use zbus::OwnedVariant;
+
+    fn values(all: Vec<(&str, Variant<'static>)>) -> Values {
+        let own = |(name, value): (&str, Variant<'static>)| {
+            (name.to_owned(), OwnedVariant::try_from(value).unwrap())
+        };
+        all.into_iter().map(own).collect()
+    }
+
+    const NOW: u64 = 1_700_000_000_000_000;
+
+    fn view() -> View {
+        let t = |seconds: u64| Variant::U64(NOW - seconds * 1_000_000);
+        let collector = |name: &'static str, enabled: bool| {
+            values(vec![
+                ("Name", Variant::from(name)),
+                ("Enabled", Variant::Bool(enabled)),
+            ])
+        };
+        View {
+            agent: values(vec![
+                ("Version", Variant::from("1.2.3")),
+                ("HostName", Variant::from("web1.example.org")),
+                ("State", Variant::from("reporting")),
+                (
+                    "StateReason",
+                    Variant::from("Reporting to collector.example.org:5556"),
+                ),
+                ("MetricsIntervalUSec", Variant::U64(5_000_000)),
+                ("StaleIntervalUSec", Variant::U64(30_000_000)),
+                (
+                    "PublicKey",
+                    Variant::from("rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7"),
+                ),
+                (
+                    "ConfigurationFiles",
+                    Variant::from(vec!["/etc/a.toml", "/etc/b.toml"]),
+                ),
+                ("MessagesSent", Variant::U64(1_234)),
+                ("BytesSent", Variant::U64(262_144)),
+                ("MessagesReceived", Variant::U64(1)),
+                ("MessagesDropped", Variant::U64(0)),
+                ("Reconnects", Variant::U64(1)),
+                ("HandshakeFailures", Variant::U64(2)),
+            ]),
+            connections: vec![values(vec![
+                ("Name", Variant::from("main")),
+                ("Endpoint", Variant::from("collector.example.org:5556")),
+                (
+                    "ServerKey",
+                    Variant::from("Yne@$w-vo<fVvi]a<NY6T1ed:M$fCG*[IaLV{hID"),
+                ),
+                ("State", Variant::from("reporting")),
+                ("StateReason", Variant::from("The collector answers")),
+                ("ConnectedSinceUSec", t(3_725)),
+                ("LastSentUSec", t(2)),
+                ("LastReceivedUSec", t(4)),
+                ("LastModelUSec", Variant::U64(0)),
+                ("MessagesSent", Variant::U64(1_234)),
+                ("BytesSent", Variant::U64(262_144)),
+                ("MessagesReceived", Variant::U64(45)),
+            ])],
+            collectors: vec![collector("cpu", true), collector("disk", false)],
+        }
+    }
+
+    #[test]
+    fn one_screen_tells_it_all() {
+        assert_eq!(
+            view().to_text(Style::new(false), NOW),
+            "\
+● metrics-agent 1.2.3 on web1.example.org
+       State: reporting (Reporting to collector.example.org:5556)
+    Interval: metrics every 5s, stale after 30s
+  Public key: rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7
+  Collectors: cpu (disabled: disk)
+    Settings: /etc/a.toml
+              /etc/b.toml
+        Sent: 1,234 messages, 256.0K
+    Received: 1 message
+     Trouble: 1 reconnect, 2 failed handshakes
+
+● main - collector.example.org:5556
+       State: reporting (The collector answers)
+        Link: up since 2023-11-14T21:11:15Z; 1h 2min ago
+        Sent: 1,234 messages, 256.0K, last 2s ago
+    Received: 45 messages, last heard 4s ago
+       Model: last sent never
+  Server key: Yne@$w-vo<fVvi]a<NY6T1ed:M$fCG*[IaLV{hID
+"
+        );
+    }
+
+    #[test]
+    fn json_has_the_names_of_the_interface() {
+        let json = view().to_json();
+        assert_eq!(json["Agent"]["MetricsIntervalUSec"], 5_000_000);
+        assert_eq!(json["Connections"][0]["Name"], "main");
+        assert_eq!(json["Collectors"][1]["Enabled"], false);
+    }
+
+    #[test]
+    fn an_unknown_name_is_told_the_known_ones() {
+        assert!(view().collector("cpu").is_ok());
+        let error = view().collector("gpu").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            r#"no metric collector is named "gpu"; there is: cpu, disk"#
+        );
+    }
+
+    #[test]
+    fn without_connections_the_reason_is_the_answer() {
+        let mut view = view();
+        view.connections.clear();
+        assert_eq!(
+            view.connections_to_text(Style::new(false), NOW),
+            "Reporting to collector.example.org:5556\n"
+        );
+    }
+}

@@ -1,0 +1,150 @@
+//! From two states to the signals that tell the difference.
+//!
+//! Only properties whose change the interface promises to announce are looked at, and
+//! only what differs is announced: one `PropertiesChanged` for each object.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::time::Duration;
+
+use zbus::names::InterfaceName;
+use zbus::object_server::SignalEmitter;
+use zbus::{Array, Connection, OwnedObjectPath, Variant, fdo};
+
+use super::agent1::{self, Agent1Signals as _};
+use super::{collector1, connection1, path};
+use crate::agent::state::{AgentState, ConnectionState, StateChange};
+
+/// What changed on one interface of one object.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Change {
+    path: OwnedObjectPath,
+    interface: &'static str,
+    properties: HashMap<&'static str, Variant<'static>>,
+}
+
+impl Change {
+    fn new(path: OwnedObjectPath, interface: &'static str) -> Self {
+        Self {
+            path,
+            interface,
+            properties: HashMap::new(),
+        }
+    }
+
+    fn compare<T: PartialEq>(
+        &mut self,
+        name: &'static str,
+        (old, new): (T, T),
+        value: impl FnOnce(T) -> Variant<'static>,
+    ) {
+        if old != new {
+            self.properties.insert(name, value(new));
+        }
+    }
+
+    pub(crate) async fn emit(self, connection: &Connection) -> zbus::Result<()> {
+        let emitter = SignalEmitter::new(connection, &self.path)?;
+        fdo::Properties::properties_changed(
+            &emitter,
+            InterfaceName::from_static_str_unchecked(self.interface),
+            self.properties,
+            Cow::Borrowed(&[]),
+        )
+        .await
+    }
+}
+
+/// Everything to announce for the step from `old` to `new`.
+pub(crate) fn changes(old: &AgentState, new: &AgentState) -> Vec<Change> {
+    let mut changes = vec![agent(old, new)];
+    for connection in &new.connections {
+        let mut before = old.connections.iter();
+        // An object that is new was announced as such, with all its properties.
+        if let Some(before) = before.find(|one| is_same_object(one, connection)) {
+            changes.push(of_connection(before, connection));
+        }
+    }
+    for (name, enabled) in &new.collectors {
+        let mut before = old.collectors.iter();
+        if let Some((_, before)) = before.find(|(other, _)| other == name) {
+            let mut change = Change::new(path::collector(name), collector1::INTERFACE);
+            change.compare("Enabled", (*before, *enabled), Variant::from);
+            changes.push(change);
+        }
+    }
+    changes.retain(|change| !change.properties.is_empty());
+    changes
+}
+
+/// Whether two states are of one D-Bus object: its name, endpoint and key are constant.
+pub(crate) fn is_same_object(one: &ConnectionState, other: &ConnectionState) -> bool {
+    one.name == other.name && one.endpoint == other.endpoint && one.server_key == other.server_key
+}
+
+fn agent(old: &AgentState, new: &AgentState) -> Change {
+    let path = zbus::ObjectPath::from_static_str_unchecked(path::AGENT).into();
+    let mut change = Change::new(path, agent1::INTERFACE);
+    let of = |property: fn(&AgentState) -> &str| (property(old), property(new));
+    change.compare("HostName", of(|state| &state.host_name), text);
+    change.compare("State", of(|state| state.state.as_str()), text);
+    change.compare("StateReason", of(|state| &state.reason), text);
+    if old.public_key != new.public_key {
+        let key = new.public_key.to_string();
+        change.properties.insert("PublicKey", Variant::from(key));
+    }
+    let of = |property: fn(&AgentState) -> Duration| {
+        (agent1::usec(property(old)), agent1::usec(property(new)))
+    };
+    let metrics = of(|state| state.intervals.metrics);
+    change.compare("MetricsIntervalUSec", metrics, Variant::from);
+    let stale = of(|state| state.intervals.stale);
+    change.compare("StaleIntervalUSec", stale, Variant::from);
+    let of = |property: fn(&AgentState) -> Vec<OwnedObjectPath>| (property(old), property(new));
+    change.compare("Connections", of(agent1::connections), list);
+    change.compare("Collectors", of(agent1::collectors), list);
+    let files = (
+        agent1::configuration_files(old),
+        agent1::configuration_files(new),
+    );
+    change.compare("ConfigurationFiles", files, list);
+    change
+}
+
+fn of_connection(old: &ConnectionState, new: &ConnectionState) -> Change {
+    let mut change = Change::new(path::connection(&new.name), connection1::INTERFACE);
+    let of = |property: fn(&ConnectionState) -> &str| (property(old), property(new));
+    change.compare("State", of(|state| state.state.as_str()), text);
+    change.compare("StateReason", of(|state| &state.reason), text);
+    change.compare("RoutingId", of(|state| &state.routing_id), text);
+    let since = (
+        connection1::connected_since(old),
+        connection1::connected_since(new),
+    );
+    change.compare("ConnectedSinceUSec", since, Variant::from);
+    change
+}
+
+fn text(text: &str) -> Variant<'static> {
+    Variant::from(text.to_owned())
+}
+
+fn list<T>(items: Vec<T>) -> Variant<'static>
+where
+    Array<'static>: From<Vec<T>>,
+{
+    Variant::Array(items.into())
+}
+
+/// Emits `StateChanged` for one connection.
+pub(crate) async fn state_change(
+    connection: &Connection,
+    change: &StateChange,
+) -> zbus::Result<()> {
+    let emitter = SignalEmitter::new(connection, path::AGENT)?;
+    let path = path::connection(&change.connection);
+    let (old, new) = (change.old.as_str(), change.new.as_str());
+    emitter
+        .connection_changed_state(path.into(), old, new, &change.reason)
+        .await
+}

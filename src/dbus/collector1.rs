@@ -1,0 +1,113 @@
+//! org.metricsagent.Collector1: one metric collector.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use zbus::message::Header;
+use zbus::{Connection, Variant};
+
+use super::agent1::{grid, usec};
+use super::error::Error;
+use super::polkit::Action;
+use super::service::Shared;
+use crate::agent::handle::OrderError;
+use crate::collectors::CollectorStatus;
+
+/// The interface's name.
+pub(crate) const INTERFACE: &str = "org.metricsagent.Collector1";
+
+/// Serves one metric collector.
+pub(crate) struct Collector1 {
+    shared: Arc<Shared>,
+    name: &'static str,
+}
+
+impl Collector1 {
+    pub(crate) fn new(shared: Arc<Shared>, name: &'static str) -> Self {
+        Self { shared, name }
+    }
+
+    async fn status(&self) -> Result<CollectorStatus, Error> {
+        if !self.shared.is_serving() {
+            return Err(Error::new(Error::FAILED, "the agent is starting"));
+        }
+        Ok(self.shared.handle.collector_status(self.name).await?)
+    }
+}
+
+#[zbus::interface(name = "org.metricsagent.Collector1", introspection_docs = false)]
+impl Collector1 {
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    #[zbus(property(emits_changed_signal = "const"))]
+    async fn description(&self) -> Result<&'static str, Error> {
+        Ok(self.status().await?.description)
+    }
+
+    #[zbus(property)]
+    fn enabled(&self) -> Result<bool, Error> {
+        // From the published state, which is also what a change is announced by.
+        let state = self.shared.handle.state();
+        let mut collectors = state.collectors.iter();
+        match collectors.find(|(name, _)| *name == self.name) {
+            Some((_, enabled)) => Ok(*enabled),
+            None => Err(OrderError::NoSuchCollector(self.name.to_owned()).into()),
+        }
+    }
+
+    #[zbus(property)]
+    async fn set_enabled(
+        &self,
+        enabled: bool,
+        #[zbus(header)] call: Option<Header<'_>>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<(), Error> {
+        let authority = &self.shared.authority;
+        authority
+            .check_write(connection, call.as_ref(), Action::ManageCollectors)
+            .await?;
+        let order = self.shared.handle.set_enabled(self.name, enabled);
+        self.shared
+            .write(order, |state| {
+                for (name, is_enabled) in &mut state.collectors {
+                    if *name == self.name {
+                        *is_enabled = enabled;
+                    }
+                }
+            })
+            .await
+    }
+
+    #[zbus(property(emits_changed_signal = "false"))]
+    async fn samples(&self) -> Result<u64, Error> {
+        Ok(self.status().await?.samples)
+    }
+
+    #[zbus(property(emits_changed_signal = "false"))]
+    async fn errors(&self) -> Result<u64, Error> {
+        Ok(self.status().await?.errors)
+    }
+
+    #[zbus(property(emits_changed_signal = "false"))]
+    async fn last_error(&self) -> Result<String, Error> {
+        Ok(self.status().await?.last_error.unwrap_or_default())
+    }
+
+    #[zbus(property(emits_changed_signal = "false"), name = "LastDurationUSec")]
+    async fn last_duration_usec(&self) -> Result<u64, Error> {
+        Ok(usec(self.status().await?.last_duration))
+    }
+
+    #[zbus(property(emits_changed_signal = "false"), name = "MaxDurationUSec")]
+    async fn max_duration_usec(&self) -> Result<u64, Error> {
+        Ok(usec(self.status().await?.max_duration))
+    }
+
+    #[zbus(name = "Sample", out_args("grid"))]
+    async fn sample(&self) -> Result<HashMap<String, Variant<'static>>, Error> {
+        Ok(grid(&self.shared.handle.sample_collector(self.name).await?))
+    }
+}

@@ -1,0 +1,152 @@
+//! org.metricsagent.Connection1: one connection to a collector.
+
+use std::sync::Arc;
+
+use zbus::Connection;
+use zbus::message::Header;
+
+use super::error::Error;
+use super::polkit::Action;
+use super::service::Shared;
+use crate::agent::state::ConnectionState;
+use crate::agent::totals::realtime_usec;
+
+/// The interface's name.
+pub(crate) const INTERFACE: &str = "org.metricsagent.Connection1";
+
+/// Serves one connection.
+///
+/// Its endpoint and key are constant for the life of the object: a connection that is
+/// configured otherwise is another object under the same path.
+pub(crate) struct Connection1 {
+    shared: Arc<Shared>,
+    name: String,
+    endpoint: String,
+    server_key: String,
+}
+
+impl Connection1 {
+    pub(crate) fn new(shared: Arc<Shared>, state: &ConnectionState) -> Self {
+        Self {
+            shared,
+            name: state.name.clone(),
+            endpoint: state.endpoint.clone(),
+            server_key: state.server_key.to_string(),
+        }
+    }
+
+    /// A value of the connection's state now. The object outlives the connection by the
+    /// moment that it takes to remove it.
+    fn now<T>(&self, value: impl FnOnce(&ConnectionState) -> T) -> Result<T, Error> {
+        let state = self.shared.handle.state();
+        let mut connections = state.connections.iter();
+        match connections.find(|one| one.name == self.name) {
+            Some(connection) => Ok(value(connection)),
+            None => Err(Error::new(
+                Error::UNKNOWN_OBJECT,
+                format!("connection {:?} is not configured any more", self.name),
+            )),
+        }
+    }
+}
+
+#[zbus::interface(name = "org.metricsagent.Connection1", introspection_docs = false)]
+impl Connection1 {
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn server_key(&self) -> &str {
+        &self.server_key
+    }
+
+    #[zbus(property)]
+    fn state(&self) -> Result<&'static str, Error> {
+        self.now(|now| now.state.as_str())
+    }
+
+    #[zbus(property)]
+    fn state_reason(&self) -> Result<String, Error> {
+        self.now(|now| now.reason.clone())
+    }
+
+    #[zbus(property)]
+    fn routing_id(&self) -> Result<String, Error> {
+        self.now(|now| now.routing_id.clone())
+    }
+
+    #[zbus(property, name = "ConnectedSinceUSec")]
+    fn connected_since_usec(&self) -> Result<u64, Error> {
+        self.now(connected_since)
+    }
+
+    #[zbus(property(emits_changed_signal = "false"), name = "LastReceivedUSec")]
+    fn last_received_usec(&self) -> Result<u64, Error> {
+        self.now(|now| now.totals.last_received())
+    }
+
+    #[zbus(property(emits_changed_signal = "false"), name = "LastSentUSec")]
+    fn last_sent_usec(&self) -> Result<u64, Error> {
+        self.now(|now| now.totals.last_sent())
+    }
+
+    #[zbus(property(emits_changed_signal = "false"), name = "LastModelUSec")]
+    fn last_model_usec(&self) -> Result<u64, Error> {
+        self.now(|now| now.totals.last_model())
+    }
+
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn messages_sent(&self) -> Result<u64, Error> {
+        self.now(|now| now.totals.messages_sent())
+    }
+
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn messages_received(&self) -> Result<u64, Error> {
+        self.now(|now| now.totals.messages_received())
+    }
+
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn bytes_sent(&self) -> Result<u64, Error> {
+        self.now(|now| now.totals.bytes_sent())
+    }
+
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn messages_dropped(&self) -> Result<u64, Error> {
+        self.now(|now| now.totals.messages_dropped())
+    }
+
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn reconnects(&self) -> Result<u64, Error> {
+        self.now(|now| now.totals.reconnects())
+    }
+
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn handshake_failures(&self) -> Result<u64, Error> {
+        self.now(|now| now.totals.handshake_failures())
+    }
+
+    async fn reconnect(
+        &self,
+        #[zbus(header)] call: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<(), Error> {
+        let authority = &self.shared.authority;
+        authority
+            .check(connection, &call, Action::Reconnect)
+            .await?;
+        let name = Some(self.name.clone());
+        Ok(self.shared.handle.reconnect(name).await?)
+    }
+}
+
+/// The property `ConnectedSinceUSec` of a state.
+pub(crate) fn connected_since(state: &ConnectionState) -> u64 {
+    state.connected_since.map_or(0, realtime_usec)
+}

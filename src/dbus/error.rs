@@ -1,0 +1,86 @@
+//! What a caller gets instead of an answer: errors by their D-Bus names.
+
+use zbus::message::{Header, Message};
+use zbus::names::ErrorName;
+
+use crate::agent::handle::OrderError;
+
+/// An error reply: a name for programs, a text for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Error {
+    name: &'static str,
+    text: String,
+}
+
+impl Error {
+    pub(crate) const INVALID_ARGS: &'static str = "org.freedesktop.DBus.Error.InvalidArgs";
+    pub(crate) const ACCESS_DENIED: &'static str = "org.freedesktop.DBus.Error.AccessDenied";
+    pub(crate) const INTERACTION_REQUIRED: &'static str =
+        "org.freedesktop.DBus.Error.InteractiveAuthorizationRequired";
+    pub(crate) const LIMITS_EXCEEDED: &'static str = "org.freedesktop.DBus.Error.LimitsExceeded";
+    pub(crate) const UNKNOWN_OBJECT: &'static str = "org.freedesktop.DBus.Error.UnknownObject";
+    pub(crate) const IO_ERROR: &'static str = "org.freedesktop.DBus.Error.IOError";
+    pub(crate) const FAILED: &'static str = "org.freedesktop.DBus.Error.Failed";
+    pub(crate) const INVALID_CONFIGURATION: &'static str =
+        "org.metricsagent.Error.InvalidConfiguration";
+    pub(crate) const NOT_SAMPLED: &'static str = "org.metricsagent.Error.NotSampled";
+
+    pub(crate) fn new(name: &'static str, text: impl Into<String>) -> Self {
+        Self {
+            name,
+            text: text.into(),
+        }
+    }
+}
+
+impl From<OrderError> for Error {
+    fn from(error: OrderError) -> Self {
+        let name = match &error {
+            OrderError::OutOfRange(_) => Self::INVALID_ARGS,
+            OrderError::NoSuchConnection(_) | OrderError::NoSuchCollector(_) => {
+                Self::UNKNOWN_OBJECT
+            }
+            OrderError::InvalidConfiguration(_) => Self::INVALID_CONFIGURATION,
+            OrderError::NotKept(_) => Self::IO_ERROR,
+            OrderError::NotSampled(_) => Self::NOT_SAMPLED,
+            OrderError::Stopping => Self::FAILED,
+        };
+        Self::new(name, error.to_string())
+    }
+}
+
+impl zbus::DBusError for Error {
+    fn create_reply(&self, call: &Header<'_>) -> zbus::Result<Message> {
+        Message::error(call, self.name()).build(&(self.text.as_str(),))
+    }
+
+    fn name(&self) -> ErrorName<'_> {
+        ErrorName::from_static_str_unchecked(self.name)
+    }
+
+    fn description(&self) -> Option<&str> {
+        Some(&self.text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_is_an_error_name() {
+        for name in [
+            Error::INVALID_ARGS,
+            Error::ACCESS_DENIED,
+            Error::INTERACTION_REQUIRED,
+            Error::LIMITS_EXCEEDED,
+            Error::UNKNOWN_OBJECT,
+            Error::IO_ERROR,
+            Error::FAILED,
+            Error::INVALID_CONFIGURATION,
+            Error::NOT_SAMPLED,
+        ] {
+            assert!(ErrorName::try_from(name).is_ok(), "{name}");
+        }
+    }
+}

@@ -1,0 +1,350 @@
+//! The agent on the bus: owns the name, serves the objects, announces changes.
+//!
+//! Everything is driven by messages: from the bus, or from the agent's published state.
+//! Nothing here polls or keeps a timer, so an agent that nobody asks costs nothing. A
+//! bus that went away ends [`Service::run`]; when to try again is the caller's choice.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use tokio::sync::{Mutex, broadcast, watch};
+use zbus::fdo::{self, ObjectManager, RequestNameFlags};
+use zbus::{Connection, MatchRule, MessageStream};
+
+pub use super::Bus;
+use super::agent1::Agent1;
+use super::announce::{self, Change};
+use super::collector1::{self, Collector1};
+use super::connection1::{self, Connection1};
+use super::error::Error;
+use super::log_control1::LogControl1;
+use super::polkit::Authority;
+use super::{CONNECT_TIMEOUT, NAME, path, timed_out};
+use crate::agent::handle::{Handle, OrderError};
+use crate::agent::state::{AgentState, ConnectionState, StateChange};
+use crate::systemd::log::LogControl;
+
+/// How long answers under way may hold up the end. A caller that polkit asks for a
+/// password is not worth waiting for.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
+
+/// Why the agent is not on the bus.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Somebody else owns the name.
+    #[error(
+        "the bus name {NAME} is taken: another metrics-agent is running on this bus; \
+         stop it, or choose another bus for this one (dbus.bus in the configuration)"
+    )]
+    NameTaken,
+    /// No bus there, or none that answers in time.
+    #[error("cannot reach {bus}: {source}")]
+    Unavailable {
+        /// Which one.
+        bus: Bus,
+        /// What was wrong.
+        source: zbus::Error,
+    },
+    /// The bus policy keeps the name for other users.
+    #[error(
+        "the bus refuses us the name {NAME}: its policy, \
+         /usr/share/dbus-1/system.d/{NAME}.conf, lets root and the user metrics-agent own it; \
+         install it and run `systemctl reload dbus`, run as that user, or choose another bus \
+         (dbus.bus in the configuration): {0}"
+    )]
+    NotAllowed(#[source] zbus::Error),
+}
+
+/// Why [`Service::run`] ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Ended {
+    /// The bus closed the connection, most likely as it was restarted.
+    #[error("the bus closed the connection")]
+    BusGone,
+    /// The bus gave the name to somebody else.
+    #[error("the bus took the name {NAME} away")]
+    NameLost,
+    /// The agent ended, so there is nothing to serve any more.
+    #[error("the agent ended")]
+    AgentGone,
+}
+
+/// What the objects have in common.
+pub(crate) struct Shared {
+    pub(crate) handle: Handle,
+    pub(crate) authority: Authority,
+    // The state that listeners on the bus know of.
+    announced: Mutex<Arc<AgentState>>,
+    // Whether the agent's task may be asked. zbus reads every property while the objects
+    // are added, and the agent may well start its task only once it is on the bus.
+    serving: AtomicBool,
+}
+
+impl Shared {
+    /// Whether callers can have found us: if not, zbus is asking by itself.
+    pub(crate) fn is_serving(&self) -> bool {
+        self.serving.load(Ordering::Relaxed)
+    }
+
+    /// Carries out a property's write and notes its effect as announced: zbus announces a
+    /// property that was written, so [`Service::run`] must not do it a second time.
+    pub(crate) async fn write(
+        &self,
+        order: impl Future<Output = Result<(), OrderError>>,
+        note: impl FnOnce(&mut AgentState),
+    ) -> Result<(), Error> {
+        // Held until the agent answered: the new state may be published before it is noted.
+        let mut announced = self.announced.lock().await;
+        order.await?;
+        note(Arc::make_mut(&mut announced));
+        Ok(())
+    }
+}
+
+/// The agent on a bus, under its name.
+pub struct Service {
+    connection: Connection,
+    shared: Arc<Shared>,
+    // The state that the tree of objects was made from.
+    served: Arc<AgentState>,
+    states: watch::Receiver<Arc<AgentState>>,
+    changes: broadcast::Receiver<StateChange>,
+    name_lost: MessageStream,
+}
+
+impl Service {
+    /// Connects, serves every object, and then takes the name; within ten seconds.
+    ///
+    /// Asks nothing of the agent's task, which may start later.
+    pub async fn start(bus: Bus, handle: Handle, log: LogControl) -> Result<Self, StartError> {
+        let started =
+            tokio::time::timeout(CONNECT_TIMEOUT, Self::start_unbounded(&bus, handle, log));
+        match started.await {
+            Ok(result) => result,
+            Err(_) => Err(StartError::Unavailable {
+                bus,
+                source: timed_out("it does not answer"),
+            }),
+        }
+    }
+
+    async fn start_unbounded(
+        bus: &Bus,
+        handle: Handle,
+        log: LogControl,
+    ) -> Result<Self, StartError> {
+        let unavailable = |source| StartError::Unavailable {
+            bus: bus.clone(),
+            source,
+        };
+        let connection = bus.connect().await.map_err(unavailable)?;
+        let service = Self::serve(connection, handle, log)
+            .await
+            .map_err(unavailable)?;
+        service.take_the_name(bus).await?;
+        Ok(service)
+    }
+
+    async fn serve(connection: Connection, handle: Handle, log: LogControl) -> zbus::Result<Self> {
+        // Before the state is read, so that no change is missed in between.
+        let changes = handle.state_changes();
+        let mut states = handle.watch();
+        let state = Arc::clone(&states.borrow_and_update());
+
+        let name_lost = MatchRule::builder()
+            .msg_type(zbus::message::Type::Signal)
+            .sender("org.freedesktop.DBus")
+            .interface("org.freedesktop.DBus")
+            .member("NameLost")
+            .arg(0, NAME)
+            .build()?;
+        let name_lost = MessageStream::for_match_rule(name_lost, &connection, None).await?;
+        let shared = Arc::new(Shared {
+            handle,
+            authority: Authority::new(),
+            announced: Mutex::new(Arc::clone(&state)),
+            serving: AtomicBool::new(false),
+        });
+        let service = Self {
+            connection,
+            shared,
+            served: Arc::clone(&state),
+            states,
+            changes,
+            name_lost,
+        };
+        service.add_objects(&state, log).await?;
+        service.shared.serving.store(true, Ordering::Relaxed);
+        Ok(service)
+    }
+
+    async fn add_objects(&self, state: &AgentState, log: LogControl) -> zbus::Result<()> {
+        let objects = self.connection.object_server();
+        let shared = || Arc::clone(&self.shared);
+        objects
+            .at(path::LOG_CONTROL, LogControl1::new(shared(), log))
+            .await?;
+        objects.at(path::AGENT, Agent1(shared())).await?;
+        for connection in &state.connections {
+            self.add_connection(connection).await?;
+        }
+        for (name, _) in &state.collectors {
+            self.add_collector(name).await?;
+        }
+        objects.at(path::AGENT, ObjectManager).await?;
+        Ok(())
+    }
+
+    async fn take_the_name(&self, bus: &Bus) -> Result<(), StartError> {
+        let flags = RequestNameFlags::DO_NOT_QUEUE;
+        match self.connection.request_name_with_flags(NAME, flags).await {
+            Ok(_) => Ok(()),
+            Err(zbus::Error::NameTaken) => Err(StartError::NameTaken),
+            Err(zbus::Error::FDO(error)) if matches!(*error, fdo::Error::AccessDenied(_)) => {
+                Err(StartError::NotAllowed(zbus::Error::FDO(error)))
+            }
+            Err(source) => Err(StartError::Unavailable {
+                bus: bus.clone(),
+                source,
+            }),
+        }
+    }
+
+    /// Announces what changes, until the bus, the name or the agent is gone.
+    ///
+    /// When the agent ends, its last state is announced before this returns, so whoever
+    /// stops the agent should await it, and bound that: a bus that does not read blocks it.
+    pub async fn run(mut self) -> Ended {
+        let ended = self.follow().await;
+        let Self {
+            connection,
+            name_lost,
+            ..
+        } = self;
+        // It keeps the connection open.
+        drop(name_lost);
+        // Answers under way still go out. Whether they did changes nothing any more.
+        let _ = tokio::time::timeout(LAST_ANSWERS, connection.graceful_shutdown()).await;
+        ended
+    }
+
+    async fn follow(&mut self) -> Ended {
+        loop {
+            let done = tokio::select! {
+                // Changes of connections first: listeners hear why before they hear what.
+                biased;
+                change = self.changes.recv() => self.relay(change).await,
+                state = self.states.changed() => match state {
+                    Ok(()) => self.announce().await,
+                    Err(_) => return Ended::AgentGone,
+                },
+                lost = self.name_lost.next() => match lost {
+                    Some(Ok(_)) => return Ended::NameLost,
+                    Some(Err(_)) | None => return Ended::BusGone,
+                },
+                () = self.connection.closed() => return Ended::BusGone,
+            };
+            // What fails on the way to the bus is the connection: it ends by itself.
+            if done.is_err() {
+                return Ended::BusGone;
+            }
+        }
+    }
+
+    async fn relay(
+        &self,
+        change: Result<StateChange, broadcast::error::RecvError>,
+    ) -> zbus::Result<()> {
+        match change {
+            Ok(change) => announce::state_change(&self.connection, &change).await,
+            Err(broadcast::error::RecvError::Lagged(lost)) => {
+                tracing::warn!(
+                    lost,
+                    "the bus is slow: {lost} StateChanged signals were not sent"
+                );
+                Ok(())
+            }
+            // We hold a sender ourselves, in the handle.
+            Err(broadcast::error::RecvError::Closed) => Ok(()),
+        }
+    }
+
+    async fn announce(&mut self) -> zbus::Result<()> {
+        let state = Arc::clone(&self.states.borrow_and_update());
+        self.rebuild(&state).await?;
+        let changes: Vec<Change> = {
+            let mut announced = self.shared.announced.lock().await;
+            let changes = announce::changes(&announced, &state);
+            *announced = state;
+            changes
+        };
+        for change in changes {
+            change.emit(&self.connection).await?;
+        }
+        Ok(())
+    }
+
+    /// Adds the objects that `state` has and removes those that it has no more.
+    async fn rebuild(&mut self, state: &Arc<AgentState>) -> zbus::Result<()> {
+        let served = std::mem::replace(&mut self.served, Arc::clone(state));
+        let is_in = |connection: &ConnectionState, state: &AgentState| {
+            let mut others = state.connections.iter();
+            others.any(|other| announce::is_same_object(connection, other))
+        };
+        let gone = served.connections.iter().filter(|one| !is_in(one, state));
+        for connection in gone {
+            let path = path::connection(&connection.name);
+            self.remove(&path, connection1::INTERFACE).await?;
+        }
+        let new = state.connections.iter().filter(|one| !is_in(one, &served));
+        for connection in new {
+            self.shared.authority.clear_the_tree();
+            self.add_connection(connection).await?;
+        }
+        let has = |state: &AgentState, wanted: &str| {
+            let mut names = state.collectors.iter();
+            names.any(|(name, _)| *name == wanted)
+        };
+        for (name, _) in &served.collectors {
+            if !has(state, name) {
+                self.remove(&path::collector(name), collector1::INTERFACE)
+                    .await?;
+            }
+        }
+        for (name, _) in &state.collectors {
+            if !has(&served, name) {
+                self.shared.authority.clear_the_tree();
+                self.add_collector(name).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn add_connection(&self, state: &ConnectionState) -> zbus::Result<()> {
+        let object = Connection1::new(Arc::clone(&self.shared), state);
+        let objects = self.connection.object_server();
+        objects.at(path::connection(&state.name), object).await?;
+        Ok(())
+    }
+
+    async fn add_collector(&self, name: &'static str) -> zbus::Result<()> {
+        let object = Collector1::new(Arc::clone(&self.shared), name);
+        let objects = self.connection.object_server();
+        objects.at(path::collector(name), object).await?;
+        Ok(())
+    }
+
+    async fn remove(
+        &self,
+        path: &zbus::OwnedObjectPath,
+        interface: &'static str,
+    ) -> zbus::Result<()> {
+        self.shared.authority.clear_the_tree();
+        let interface = zbus::names::InterfaceName::from_static_str_unchecked(interface);
+        let objects = self.connection.object_server();
+        objects.remove_named(path, interface).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,784 @@
+//! The service on a real bus, in front of a stand-in for the agent's task: the handle is
+//! a message interface, and what is behind it is another room's to test.
+
+#[path = "../../tests/integration/private_bus.rs"]
+mod private_bus;
+
+use std::collections::HashMap;
+use std::process::Command;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, SystemTime};
+
+use futures_util::StreamExt as _;
+use tokio::sync::{broadcast, mpsc, watch};
+use tokio::task::JoinHandle;
+use tracing_subscriber::filter::LevelFilter;
+use zbus::{OwnedVariant, Variant, fdo};
+
+use self::private_bus::PrivateBus;
+use super::proxy::{Agent, FindError};
+use super::service::{Ended, Service, StartError};
+use super::{Bus, agent1, collector1, connection1, path};
+use crate::agent::handle::{Handle, Order, OrderError};
+use crate::agent::state::{AgentState, ConnectionState, Intervals, State, StateChange};
+use crate::collectors::{CollectorStatus, Samples};
+use crate::curve::keys::PublicKey;
+use crate::systemd::log::{LogControl, Target};
+
+/// No answer of a local bus takes that long, on however busy a machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn log() -> LogControl {
+    // A process sets its log up once.
+    static LOG: OnceLock<LogControl> = OnceLock::new();
+    LOG.get_or_init(|| {
+        LogControl::install("metrics-agent", LevelFilter::INFO, Target::Console).unwrap()
+    })
+    .clone()
+}
+
+fn key(byte: u8) -> PublicKey {
+    PublicKey::from_bytes([byte; 32])
+}
+
+fn connection(name: &str) -> ConnectionState {
+    ConnectionState {
+        name: name.to_owned(),
+        endpoint: "collector.example.org:5556".to_owned(),
+        server_key: key(7),
+        state: State::Connecting,
+        reason: "No answer to hello yet".to_owned(),
+        routing_id: "ABCDEFGHIJKLMNOP".to_owned(),
+        connected_since: None,
+        totals: Arc::default(),
+    }
+}
+
+fn state() -> AgentState {
+    AgentState {
+        host_name: "web1.example.org".to_owned(),
+        public_key: key(1),
+        state: State::Connecting,
+        reason: "No answer to hello yet".to_owned(),
+        intervals: Intervals {
+            metrics: Duration::from_secs(5),
+            stale: Duration::from_secs(30),
+        },
+        connections: vec![connection("main")],
+        collectors: vec![("uptime", true), ("meminfo", true)],
+        configuration_files: vec!["/etc/metrics-agent/metrics-agent.toml".into()],
+        totals: Arc::default(),
+    }
+}
+
+/// Carries out orders as the agent's task does, as far as the bus can see.
+struct StandIn {
+    state: watch::Sender<Arc<AgentState>>,
+    changes: broadcast::Sender<StateChange>,
+    handle: Handle,
+    task: Option<JoinHandle<()>>,
+}
+
+impl StandIn {
+    fn prepare() -> (Self, impl Future<Output = ()> + Send + 'static) {
+        let (orders, received) = mpsc::channel(16);
+        let (published, watched) = watch::channel(Arc::new(state()));
+        let changes = broadcast::Sender::new(64);
+        let handle = Handle {
+            orders,
+            state: watched,
+            changes: changes.clone(),
+        };
+        let task = carry_out(received, published.clone());
+        let stand_in = Self {
+            state: published,
+            changes,
+            handle,
+            task: None,
+        };
+        (stand_in, task)
+    }
+
+    fn run(self, task: impl Future<Output = ()> + Send + 'static) -> Self {
+        Self {
+            task: Some(tokio::spawn(task)),
+            ..self
+        }
+    }
+
+    fn start() -> Self {
+        let (stand_in, task) = Self::prepare();
+        stand_in.run(task)
+    }
+
+    fn publish(&self, change: impl FnOnce(&mut AgentState)) {
+        self.state.send_modify(|state| change(Arc::make_mut(state)));
+    }
+
+    /// As the agent ends: nobody publishes any more.
+    async fn stop(self) {
+        if let Some(task) = self.task {
+            task.abort();
+            let _ = task.await;
+        }
+    }
+}
+
+async fn carry_out(mut orders: mpsc::Receiver<Order>, state: watch::Sender<Arc<AgentState>>) {
+    let publish = |change: &mut dyn FnMut(&mut AgentState)| {
+        state.send_modify(|state| change(Arc::make_mut(state)));
+    };
+    while let Some(order) = orders.recv().await {
+        match order {
+            Order::SetIntervals { change, answer, .. } => {
+                let metrics = change.metrics.unwrap_or(Duration::from_secs(5));
+                if metrics < Duration::from_millis(100) {
+                    let text = "expected 100ms to 1h".to_owned();
+                    let _ = answer.send(Err(OrderError::OutOfRange(text)));
+                    continue;
+                }
+                publish(&mut |state| state.intervals.metrics = metrics);
+                let _ = answer.send(Ok(()));
+            }
+            Order::SetEnabled {
+                collector,
+                enabled,
+                answer,
+            } => {
+                publish(&mut |state| {
+                    let mut all = state.collectors.iter_mut();
+                    let one = all.find(|(name, _)| *name == collector).unwrap();
+                    one.1 = enabled;
+                });
+                let _ = answer.send(Ok(()));
+            }
+            Order::Sample(_, answer) | Order::SampleCollector(_, answer) => {
+                let mut samples = Samples::new();
+                samples.push_unsigned("mem.free", 7);
+                samples.push_signed("temperature", -3);
+                samples.push_float("cpu.percent", 1.5);
+                samples.push_text("os.name", "Debian");
+                let _ = answer.send(Ok(samples));
+            }
+            Order::CollectorStatus(name, answer) => {
+                let name = if name == "uptime" {
+                    "uptime"
+                } else {
+                    "meminfo"
+                };
+                let _ = answer.send(Ok(CollectorStatus {
+                    name,
+                    description: "Something read from somewhere",
+                    enabled: true,
+                    samples: 3,
+                    errors: 1,
+                    last_error: None,
+                    last_duration: Duration::from_micros(40),
+                    max_duration: Duration::from_micros(90),
+                }));
+            }
+            Order::Reload(answer) => {
+                let text = "metrics-agent.toml: intervals.metrics: expected a time".to_owned();
+                let _ = answer.send(Err(OrderError::InvalidConfiguration(text)));
+            }
+            Order::Revert(answer) | Order::Reconnect(_, answer) => {
+                let _ = answer.send(Ok(()));
+            }
+        }
+    }
+}
+
+struct Served {
+    bus: PrivateBus,
+    agent: StandIn,
+    service: JoinHandle<Ended>,
+}
+
+impl Served {
+    async fn start() -> Self {
+        let bus = PrivateBus::start();
+        let (agent, task) = StandIn::prepare();
+        let service = start(&bus, &agent).await.unwrap();
+        // As in the daemon, the task starts when the name is owned.
+        let agent = agent.run(task);
+        let service = tokio::spawn(service.run());
+        Self {
+            bus,
+            agent,
+            service,
+        }
+    }
+
+    fn at(&self) -> Bus {
+        Bus::Address(self.bus.address())
+    }
+
+    async fn client(&self) -> Agent {
+        Agent::find(&self.at(), false).await.unwrap()
+    }
+
+    async fn raw(&self) -> zbus::Connection {
+        self.at().connect().await.unwrap()
+    }
+
+    /// Calls as a user that is neither root nor our own; returns what dbus-send prints.
+    async fn as_nobody(&self, call: &str) -> Result<String, String> {
+        let mut client = Command::new("setpriv");
+        client
+            .args(["--reuid=nobody", "--clear-groups", "dbus-send"])
+            .arg(format!("--bus={}", self.bus.address()))
+            .args(["--print-reply", "--dest=org.metricsagent.Agent1"])
+            .args(call.split(' '));
+        // Off this thread, where the service is waiting for its turn.
+        let run = tokio::task::spawn_blocking(move || client.output());
+        let output = run.await.unwrap().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        if output.status.success() {
+            Ok(text(output.stdout))
+        } else {
+            Err(text(output.stderr))
+        }
+    }
+
+    async fn refuses(&self, call: &str, action: &str) {
+        let error = self.as_nobody(call).await.unwrap_err();
+        let expected = format!(
+            "Error org.freedesktop.DBus.Error.AccessDenied: {action} is not allowed: \
+             there is no polkit on this bus"
+        );
+        assert!(error.starts_with(&expected), "{call}: {error}");
+    }
+}
+
+async fn start(bus: &PrivateBus, agent: &StandIn) -> Result<Service, StartError> {
+    let at = Bus::Address(bus.address());
+    Service::start(at, agent.handle.clone(), log()).await
+}
+
+async fn soon<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, future).await.unwrap()
+}
+
+/// The next `PropertiesChanged` of an object: its changed properties.
+async fn changed(stream: &mut fdo::PropertiesChangedStream) -> Vec<(String, String)> {
+    let signal = soon(stream.next()).await.unwrap();
+    let arguments = signal.args().unwrap();
+    let mut changed: Vec<_> = arguments
+        .changed_properties
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), format!("{value:?}")))
+        .collect();
+    changed.sort();
+    changed
+}
+
+async fn watch(connection: &zbus::Connection, path: &str) -> fdo::PropertiesChangedStream {
+    let properties = fdo::PropertiesProxy::builder(connection)
+        .destination(super::NAME)
+        .path(path.to_owned())
+        .build()
+        .await
+        .unwrap();
+    properties.receive_properties_changed().await.unwrap()
+}
+
+#[tokio::test]
+async fn properties_have_the_values_and_types_of_the_state() {
+    let served = Served::start().await;
+    let client = served.client().await;
+    let values = client.properties().await.unwrap();
+    let value = |name: &str| (**values.get(name).unwrap()).clone();
+    assert_eq!(value("HostName"), Variant::from("web1.example.org"));
+    assert_eq!(value("State"), Variant::from("connecting"));
+    assert_eq!(value("PublicKey"), Variant::from(key(1).to_string()));
+    assert_eq!(value("MetricsIntervalUSec"), Variant::U64(5_000_000));
+    assert_eq!(value("StaleIntervalUSec"), Variant::U64(30_000_000));
+    assert_eq!(value("ModelMinIntervalUSec"), Variant::U64(5_000_000));
+    assert_eq!(value("MessagesSent"), Variant::U64(0));
+    assert_eq!(value("Version"), Variant::from(env!("CARGO_PKG_VERSION")));
+    assert_eq!(value("Connections").value_signature().to_string(), "ao");
+    assert_eq!(
+        value("ConfigurationFiles").value_signature().to_string(),
+        "as"
+    );
+    assert_eq!(values.len(), 18);
+
+    let objects = client.objects().await.unwrap();
+    assert_eq!(objects.connections.len(), 1);
+    let values = &objects.connections[0];
+    assert_eq!(*values["Name"], Variant::from("main"));
+    assert_eq!(
+        *values["Endpoint"],
+        Variant::from("collector.example.org:5556")
+    );
+    assert_eq!(*values["ConnectedSinceUSec"], Variant::U64(0));
+    assert_eq!(values.len(), 16);
+
+    assert_eq!(objects.collectors.len(), 2);
+    let values = &objects.collectors[1];
+    assert_eq!(*values["Name"], Variant::from("uptime"));
+    assert_eq!(*values["Enabled"], Variant::Bool(true));
+    assert_eq!(*values["Samples"], Variant::U64(3));
+    assert_eq!(*values["LastError"], Variant::from(""));
+    assert_eq!(*values["MaxDurationUSec"], Variant::U64(90));
+    assert_eq!(values.len(), 8);
+}
+
+#[tokio::test]
+async fn samples_keep_their_types() {
+    let served = Served::start().await;
+    let agent = served.client().await.agent1().await.unwrap();
+    let grid = agent.sample("metrics").await.unwrap();
+    assert_eq!(*grid["mem.free"], Variant::U64(7));
+    assert_eq!(*grid["temperature"], Variant::I64(-3));
+    assert_eq!(*grid["cpu.percent"], Variant::F64(1.5));
+    assert_eq!(*grid["os.name"], Variant::from("Debian"));
+    let error = agent.sample("everything").await.unwrap_err();
+    assert!(error.to_string().contains("InvalidArgs"), "{error}");
+    let metrics = agent.list_metrics().await.unwrap();
+    let cpu = metrics.iter().find(|row| row.0 == "cpu.percent").unwrap();
+    assert_eq!((cpu.1.as_str(), cpu.2.as_str()), ("%", "gauge"));
+}
+
+#[tokio::test]
+async fn orders_errors_have_their_names() {
+    let served = Served::start().await;
+    let client = served.client().await;
+    let error = client
+        .order("SetMetricsInterval", &(1_u64, false))
+        .await
+        .unwrap_err();
+    let text = error.to_string();
+    assert!(
+        text.contains("org.freedesktop.DBus.Error.InvalidArgs"),
+        "{text}"
+    );
+    assert!(text.contains("100ms to 1h"), "{text}");
+    let interval = Variant::U64(1);
+    let error = client
+        .set(
+            path::AGENT,
+            agent1::INTERFACE,
+            "MetricsIntervalUSec",
+            interval,
+        )
+        .await
+        .unwrap_err();
+    assert!(error.to_string().contains("InvalidArgs"), "{error}");
+    let error = client.order("Reload", &()).await.unwrap_err();
+    let text = error.to_string();
+    assert!(
+        text.contains("org.metricsagent.Error.InvalidConfiguration"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn a_change_is_announced_once_and_only_where_something_changed() {
+    let served = Served::start().await;
+    let raw = served.raw().await;
+    let mut agent = watch(&raw, path::AGENT).await;
+    let mut main = watch(&raw, "/org/metricsagent/Agent1/connection/main").await;
+
+    // Published, but nothing that is announced is different.
+    served.agent.publish(|_| ());
+    served.agent.publish(|state| {
+        state.state = State::Reporting;
+        state.connections[0].state = State::Reporting;
+        state.connections[0].connected_since =
+            Some(SystemTime::UNIX_EPOCH + Duration::from_micros(9));
+    });
+    let got = changed(&mut agent).await;
+    assert_eq!(got.len(), 1, "{got:?}");
+    assert_eq!(got[0].0, "State");
+    assert!(got[0].1.contains("reporting"), "{got:?}");
+    let got = changed(&mut main).await;
+    let names: Vec<_> = got.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["ConnectedSinceUSec", "State"]);
+
+    // A write is announced by zbus, and by nobody a second time: what follows is next.
+    let client = served.client().await;
+    let interval = Variant::U64(2_000_000);
+    client
+        .set(
+            path::AGENT,
+            agent1::INTERFACE,
+            "MetricsIntervalUSec",
+            interval,
+        )
+        .await
+        .unwrap();
+    client
+        .order("SetMetricsInterval", &(3_000_000_u64, false))
+        .await
+        .unwrap();
+    assert!(changed(&mut agent).await[0].1.contains("2000000"));
+    assert!(changed(&mut agent).await[0].1.contains("3000000"));
+    let mut uptime = watch(&raw, "/org/metricsagent/Agent1/collector/uptime").await;
+    for enabled in [false, true] {
+        let value = Variant::Bool(enabled);
+        let at = "/org/metricsagent/Agent1/collector/uptime";
+        client
+            .set(at, collector1::INTERFACE, "Enabled", value)
+            .await
+            .unwrap();
+        let got = changed(&mut uptime).await;
+        assert_eq!(got[0].0, "Enabled");
+        assert!(got[0].1.contains(&enabled.to_string()), "{got:?}");
+    }
+}
+
+#[tokio::test]
+async fn state_changes_are_signals() {
+    let served = Served::start().await;
+    let agent = served.client().await.agent1().await.unwrap();
+    let mut signals = agent.receive_state_changed().await.unwrap();
+    served
+        .agent
+        .changes
+        .send(StateChange {
+            connection: "main".to_owned(),
+            old: State::Connecting,
+            new: State::Stale,
+            reason: "Silent for 30s".to_owned(),
+        })
+        .unwrap();
+    let signal = soon(signals.next()).await.unwrap();
+    let got = signal.args().unwrap();
+    assert_eq!(
+        (got.connection.as_str(), got.old, got.new, got.reason),
+        (
+            "/org/metricsagent/Agent1/connection/main",
+            "connecting",
+            "stale",
+            "Silent for 30s"
+        )
+    );
+}
+
+#[tokio::test]
+async fn connections_come_and_go_with_the_settings() {
+    let served = Served::start().await;
+    let raw = served.raw().await;
+    let manager = fdo::ObjectManagerProxy::builder(&raw)
+        .destination(super::NAME)
+        .path(path::AGENT)
+        .build()
+        .await
+        .unwrap();
+    let mut added = manager.receive_interfaces_added().await.unwrap();
+    let mut removed = manager.receive_interfaces_removed().await.unwrap();
+
+    served.agent.publish(|state| {
+        state.connections = vec![connection("main"), connection("second-one")];
+    });
+    let signal = soon(added.next()).await.unwrap();
+    let got = signal.args().unwrap();
+    assert_eq!(
+        got.object_path.as_str(),
+        "/org/metricsagent/Agent1/connection/second_2done"
+    );
+    let properties = &got.interfaces_and_properties[connection1::INTERFACE];
+    assert_eq!(properties["Name"], Variant::from("second-one"));
+
+    // Its endpoint is constant, so another endpoint is another object.
+    served.agent.publish(|state| {
+        state.connections = vec![connection("second-one")];
+        state.connections[0].endpoint = "[::1]:5556".to_owned();
+    });
+    for expected in ["main", "second_2done"] {
+        let signal = soon(removed.next()).await.unwrap();
+        let path = signal.args().unwrap().object_path.to_string();
+        assert_eq!(
+            path,
+            format!("/org/metricsagent/Agent1/connection/{expected}")
+        );
+    }
+    let signal = soon(added.next()).await.unwrap();
+    let got = signal.args().unwrap();
+    let properties = &got.interfaces_and_properties[connection1::INTERFACE];
+    assert_eq!(properties["Endpoint"], Variant::from("[::1]:5556"));
+    let left = served.client().await.objects().await.unwrap().connections;
+    assert_eq!(left.len(), 1);
+}
+
+#[tokio::test]
+async fn whoever_is_neither_root_nor_us_is_refused_without_polkit() {
+    let served = Served::start().await;
+    let agent = "/org/metricsagent/Agent1";
+    let main = "/org/metricsagent/Agent1/connection/main";
+    let uptime = "/org/metricsagent/Agent1/collector/uptime";
+    let log = "/org/freedesktop/LogControl1";
+    for (call, action) in [
+        (
+            "SetMetricsInterval uint64:2000000 boolean:false",
+            "set-intervals",
+        ),
+        (
+            "SetMetricsInterval uint64:2000000 boolean:true",
+            "set-intervals",
+        ),
+        (
+            "SetStaleInterval uint64:2000000 boolean:false",
+            "set-intervals",
+        ),
+        ("Revert", "set-intervals"),
+        ("Reconnect", "reconnect"),
+        ("Reload", "reload"),
+    ] {
+        let call = format!("{agent} org.metricsagent.Agent1.{call}");
+        served
+            .refuses(&call, &format!("org.metricsagent.{action}"))
+            .await;
+    }
+    let call = format!("{main} org.metricsagent.Connection1.Reconnect");
+    served.refuses(&call, "org.metricsagent.reconnect").await;
+    for (at, property, action) in [
+        (
+            agent,
+            "org.metricsagent.Agent1 MetricsIntervalUSec uint64:2000000",
+            "set-intervals",
+        ),
+        (
+            agent,
+            "org.metricsagent.Agent1 StaleIntervalUSec uint64:2000000",
+            "set-intervals",
+        ),
+        (
+            uptime,
+            "org.metricsagent.Collector1 Enabled boolean:false",
+            "manage-collectors",
+        ),
+        (
+            log,
+            "org.freedesktop.LogControl1 LogLevel string:debug",
+            "set-log",
+        ),
+        (
+            log,
+            "org.freedesktop.LogControl1 LogTarget string:console",
+            "set-log",
+        ),
+    ] {
+        let mut words = property.split(' ').map(str::to_owned);
+        let mut word = || words.next().unwrap();
+        let call = format!(
+            "{at} org.freedesktop.DBus.Properties.Set string:{} string:{} variant:{}",
+            word(),
+            word(),
+            word()
+        );
+        served
+            .refuses(&call, &format!("org.metricsagent.{action}"))
+            .await;
+    }
+
+    // Nothing of all that happened.
+    let state = served.agent.handle.state();
+    assert_eq!(state.intervals.metrics, Duration::from_secs(5));
+    assert_eq!(state.intervals.stale, Duration::from_secs(30));
+    assert!(state.collectors[0].1);
+
+    // And all of it can be read.
+    for (call, answer) in [
+        (
+            "/org/metricsagent/Agent1 org.freedesktop.DBus.Properties.Get \
+             string:org.metricsagent.Agent1 string:State",
+            "connecting",
+        ),
+        (
+            "/org/metricsagent/Agent1 org.metricsagent.Agent1.Sample string:metrics",
+            "mem.free",
+        ),
+        (
+            "/org/metricsagent/Agent1/collector/uptime org.metricsagent.Collector1.Sample",
+            "mem.free",
+        ),
+        (
+            "/org/metricsagent/Agent1 org.metricsagent.Agent1.ListMetrics",
+            "cpu.percent",
+        ),
+    ] {
+        let got = served.as_nobody(call).await.unwrap();
+        assert!(got.contains(answer), "{call}: {got}");
+    }
+}
+
+/// What a polkit on the private bus was asked: subject, action, flags.
+type Question = (String, String, u32);
+
+/// Stands in for polkitd, which would need its rules and a system bus: says yes to
+/// reconnect, no to reload, and wants a password for the rest.
+struct Polkit(mpsc::UnboundedSender<Question>);
+
+#[zbus::interface(name = "org.freedesktop.PolicyKit1.Authority")]
+impl Polkit {
+    fn check_authorization(
+        &self,
+        subject: (String, HashMap<String, OwnedVariant>),
+        action: &str,
+        details: HashMap<String, String>,
+        flags: u32,
+        cancellation_id: &str,
+    ) -> (bool, bool, HashMap<String, String>) {
+        let (kind, subject) = subject;
+        assert_eq!(kind, "system-bus-name");
+        // Details would be refused to whoever is not root, and an id is needed to cancel.
+        assert!(details.is_empty() && !cancellation_id.is_empty());
+        let name = subject["name"].to_string();
+        let question = (name, action.to_owned(), flags);
+        self.0.send(question).unwrap();
+        let yes = action == "org.metricsagent.reconnect";
+        let no = action == "org.metricsagent.reload";
+        (yes, !yes && !no, details)
+    }
+}
+
+#[tokio::test]
+async fn polkit_is_asked_about_the_sender() {
+    let served = Served::start().await;
+    let (asked, mut questions) = mpsc::unbounded_channel();
+    let polkit = served.raw().await;
+    let objects = polkit.object_server();
+    objects
+        .at("/org/freedesktop/PolicyKit1/Authority", Polkit(asked))
+        .await
+        .unwrap();
+    polkit
+        .request_name("org.freedesktop.PolicyKit1")
+        .await
+        .unwrap();
+
+    let at = "/org/metricsagent/Agent1 org.metricsagent.Agent1";
+    let answer = served.as_nobody(&format!("{at}.Reconnect")).await.unwrap();
+    let (subject, action, flags) = questions.recv().await.unwrap();
+    assert!(answer.starts_with("method return"), "{answer}");
+    assert_eq!((action.as_str(), flags), ("org.metricsagent.reconnect", 0));
+    assert!(
+        answer.contains(&format!("destination={} ", subject.trim_matches('"'))),
+        "{answer}"
+    );
+
+    let error = served.as_nobody(&format!("{at}.Reload")).await.unwrap_err();
+    let (_, action, _) = questions.recv().await.unwrap();
+    assert_eq!(action, "org.metricsagent.reload");
+    assert!(
+        error.starts_with("Error org.freedesktop.DBus.Error.AccessDenied: "),
+        "{error}"
+    );
+
+    let error = served.as_nobody(&format!("{at}.Revert")).await.unwrap_err();
+    assert_eq!(
+        questions.recv().await.unwrap().1,
+        "org.metricsagent.set-intervals"
+    );
+    assert!(
+        error.starts_with("Error org.freedesktop.DBus.Error.InteractiveAuthorizationRequired: "),
+        "{error}"
+    );
+
+    // Interactive where, and only where, the message's flag says so.
+    let interactive = Agent::find(&served.at(), true).await.unwrap();
+    interactive.order("Reconnect", &()).await.unwrap();
+    assert!(questions.try_recv().is_err(), "root was asked about");
+    let mut busctl = Command::new("setpriv");
+    busctl
+        .args(["--reuid=nobody", "--clear-groups", "busctl"])
+        .arg(format!("--address={}", served.bus.address()))
+        .arg("--allow-interactive-authorization=yes")
+        .args([
+            "call",
+            super::NAME,
+            path::AGENT,
+            agent1::INTERFACE,
+            "Reconnect",
+        ]);
+    let status = tokio::task::spawn_blocking(move || busctl.status());
+    assert!(status.await.unwrap().unwrap().success());
+    let (_, _, flags) = questions.recv().await.unwrap();
+    assert_eq!(flags, 1);
+}
+
+#[tokio::test]
+async fn the_log_level_is_systemds() {
+    let served = Served::start().await;
+    let client = served.client().await;
+    let get = async |property: &str| {
+        let log = fdo::PropertiesProxy::builder(&served.raw().await)
+            .destination(super::NAME)
+            .path(path::LOG_CONTROL)
+            .build()
+            .await
+            .unwrap();
+        let interface = "org.freedesktop.LogControl1".try_into().unwrap();
+        log.get(interface, property).await.unwrap().to_string()
+    };
+    assert_eq!(get("SyslogIdentifier").await, r#""metrics-agent""#);
+    assert_eq!(get("LogTarget").await, r#""console""#);
+    assert_eq!(get("LogLevel").await, r#""info""#);
+    client.set_log_level("warning").await.unwrap();
+    assert_eq!(client.log_level().await.unwrap(), "warning");
+    let error = client.set_log_level("loud").await.unwrap_err();
+    assert!(error.to_string().contains("InvalidArgs"), "{error}");
+    client.set_log_level("info").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_name_has_one_owner() {
+    let served = Served::start().await;
+    let second = StandIn::start();
+    let error = start(&served.bus, &second).await.err().unwrap();
+    assert!(matches!(error, StartError::NameTaken), "{error}");
+    let first = served.client().await;
+    assert!(first.agent1().await.unwrap().public_key().await.is_ok());
+}
+
+#[tokio::test]
+async fn a_policy_that_refuses_the_name_is_named() {
+    let bus = PrivateBus::with_policy("<deny own='*'/>");
+    let agent = StandIn::start();
+    let error = start(&bus, &agent).await.err().unwrap();
+    assert!(matches!(error, StartError::NotAllowed(_)), "{error}");
+    let text = error.to_string();
+    assert!(text.contains("org.metricsagent.Agent1.conf"), "{text}");
+}
+
+#[tokio::test]
+async fn no_bus_is_unavailable() {
+    let mut bus = PrivateBus::start();
+    bus.stop();
+    let agent = StandIn::start();
+    let error = start(&bus, &agent).await.err().unwrap();
+    assert!(matches!(error, StartError::Unavailable { .. }), "{error}");
+    assert!(error.to_string().contains(&bus.address()), "{error}");
+}
+
+#[tokio::test]
+async fn a_restarted_bus_ends_the_service_which_can_start_again() {
+    let mut served = Served::start().await;
+    served.bus.stop();
+    assert_eq!(soon(&mut served.service).await.unwrap(), Ended::BusGone);
+    served.bus.start_again();
+    let again = start(&served.bus, &served.agent).await.unwrap();
+    let _running = tokio::spawn(again.run());
+    let client = served.client().await;
+    assert!(client.agent1().await.unwrap().public_key().await.is_ok());
+}
+
+#[tokio::test]
+async fn the_last_state_is_announced_before_the_end() {
+    let served = Served::start().await;
+    let raw = served.raw().await;
+    let mut agent = watch(&raw, path::AGENT).await;
+    served.agent.publish(|state| state.state = State::Stopping);
+    let Served {
+        bus,
+        agent: stand_in,
+        service,
+    } = served;
+    stand_in.stop().await;
+    assert_eq!(soon(service).await.unwrap(), Ended::AgentGone);
+    assert!(changed(&mut agent).await[0].1.contains("stopping"));
+    let error = Agent::find(&Bus::Address(bus.address()), false).await;
+    assert!(matches!(error, Err(FindError::NotRunning { .. })));
+}

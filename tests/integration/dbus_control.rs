@@ -1,0 +1,172 @@
+//! metrics-agentctl against a running agent, and against none.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
+use serde_json::Value;
+
+use crate::support::agent::{Place, SOME_KEY, eventually};
+use crate::support::peer::Peer;
+
+/// Standard output of a command that succeeds.
+async fn succeeds(place: &Place, words: &[&str]) -> String {
+    let (status, output, error) = place.control(words).await;
+    assert_eq!((status, error.as_str()), (0, ""), "{words:?}");
+    output
+}
+
+/// Standard error of a command that fails with this status.
+async fn fails(place: &Place, words: &[&str], expected: i32) -> String {
+    let (status, _, error) = place.control(words).await;
+    assert_eq!(status, expected, "{words:?}: {error}");
+    error
+}
+
+async fn json(place: &Place, command: &str) -> Value {
+    let output = succeeds(place, &[command, "--json=short"]).await;
+    assert_eq!(output.lines().count(), 1, "{output}");
+    serde_json::from_str(&output).unwrap()
+}
+
+#[tokio::test]
+async fn without_an_agent_status_is_3_and_the_rest_is_1() {
+    let place = Place::new();
+    let (status, output, error) = place.control(&[]).await;
+    assert_eq!(status, 3);
+    assert_eq!(output, "○ metrics-agent is not running\n");
+    assert_eq!(error, "start it with: systemctl start metrics-agent\n");
+    let error = fails(&place, &["reload"], 1).await;
+    assert!(error.contains("metrics-agent is not running"), "{error}");
+    let error = fails(&place, &["set-interval", "soon"], 1).await;
+    assert!(error.contains("soon"), "{error}");
+    let error = fails(&place, &["--bus=nonsense"], 1).await;
+    assert!(
+        error.contains("expected system, session or an address"),
+        "{error}"
+    );
+    let error = fails(&place, &["--bus=unix:path=/nonexistent"], 1).await;
+    assert!(
+        error.contains("cannot reach the bus at unix:path=/nonexistent"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn status_shows_a_reporting_agent() {
+    let (_router, port, key) = Peer::bound_router().await;
+    let place = Place::new();
+    place.configure(&format!(
+        "[host]\nname = \"web1.example.org\"\n\
+         [collector.main]\nendpoint = \"127.0.0.1:{port}\"\npublic_key = \"{key}\"\n"
+    ));
+    let _running = place.start().await;
+    // The peer answers nothing, so connecting is as far as it gets; hello is one message.
+    let status = eventually("hello is sent", async || {
+        let status = json(&place, "status").await;
+        (status["Agent"]["MessagesSent"] == 1).then_some(status)
+    })
+    .await;
+    assert_eq!(status["Agent"]["HostName"], "web1.example.org");
+    assert_eq!(status["Connections"][0]["Name"], "main");
+    assert_eq!(status["Connections"][0]["ServerKey"], key);
+    assert_eq!(status["Collectors"][0]["Enabled"], true);
+
+    let text = succeeds(&place, &["status"]).await;
+    let version = env!("CARGO_PKG_VERSION");
+    let title = format!("● metrics-agent {version} on web1.example.org\n");
+    assert!(text.starts_with(&title), "{text}");
+    assert!(
+        text.contains("    Interval: metrics every 5s, stale after 30s\n"),
+        "{text}"
+    );
+    assert!(
+        text.contains("\n        Sent: 1 message, 9B, last "),
+        "{text}"
+    );
+    assert!(
+        !text.contains('\x1b'),
+        "no colours but on a terminal: {text:?}"
+    );
+    let text = succeeds(&place, &["connections"]).await;
+    assert!(
+        text.starts_with(&format!("● main - 127.0.0.1:{port}\n")),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn adjustments_take_effect() {
+    let place = Place::new();
+    let _running = place.start().await;
+    let agent = async |property: &str| json(&place, "status").await["Agent"][property].clone();
+    succeeds(&place, &["set-interval", "250ms"]).await;
+    assert_eq!(agent("MetricsIntervalUSec").await, 250_000);
+    succeeds(&place, &["set-stale", "2min", "--persistent"]).await;
+    assert_eq!(agent("StaleIntervalUSec").await, 120_000_000);
+    succeeds(&place, &["revert"]).await;
+    assert_eq!(agent("StaleIntervalUSec").await, 30_000_000);
+    assert_eq!(agent("MetricsIntervalUSec").await, 5_000_000);
+    let error = fails(&place, &["set-interval", "1ms"], 1).await;
+    assert!(
+        error.contains("1h") && !error.contains("org.freedesktop"),
+        "{error}"
+    );
+
+    succeeds(&place, &["disable", "cpu", "meminfo"]).await;
+    let metrics = json(&place, "metrics").await;
+    assert!(metrics["sys.uptime"].as_f64().unwrap() > 0.0);
+    assert_eq!(metrics["cpu.percent"], Value::Null);
+    succeeds(&place, &["enable", "cpu"]).await;
+    let error = fails(&place, &["enable", "gpu"], 1).await;
+    assert_eq!(
+        error,
+        "no metric collector is named \"gpu\"; there is: cpu, meminfo, uptime\n"
+    );
+
+    assert_eq!(succeeds(&place, &["log-level"]).await, "info\n");
+    succeeds(&place, &["log-level", "debug"]).await;
+    assert_eq!(succeeds(&place, &["log-level"]).await, "debug\n");
+    let error = fails(&place, &["log-level", "loud"], 1).await;
+    assert!(error.contains("expected emerg, alert"), "{error}");
+
+    let table = succeeds(&place, &["metrics"]).await;
+    assert!(table.starts_with("METRIC "), "{table}");
+    let uptime = table.lines().find(|line| line.starts_with("sys.uptime "));
+    assert!(uptime.unwrap().ends_with(" s"), "{table}");
+
+    place.configure(&format!(
+        "[collector.main]\nendpoint = \"127.0.0.1:1\"\npublic_key = \"{SOME_KEY}\"\n"
+    ));
+    succeeds(&place, &["reload"]).await;
+    succeeds(&place, &["reconnect"]).await;
+    succeeds(&place, &["reconnect", "main"]).await;
+    let error = fails(&place, &["reconnect", "other"], 1).await;
+    assert_eq!(error, "no connection is named \"other\"; there is: main\n");
+    let key = succeeds(&place, &["public-key"]).await;
+    assert_eq!(key.trim_end(), agent("PublicKey").await.as_str().unwrap());
+}
+
+#[tokio::test]
+async fn keys_are_made_once_and_for_the_owner_alone() {
+    let place = Place::new();
+    let dir = tempfile::tempdir().unwrap();
+    let keys = dir.path().join("keys");
+    let words = ["keygen", "--name", "web1", keys.to_str().unwrap()];
+    let output = succeeds(&place, &words).await;
+    let mode = |name: &str| {
+        let metadata = fs::metadata(keys.join(name)).unwrap();
+        metadata.permissions().mode() & 0o7777
+    };
+    assert_eq!(mode(""), 0o700);
+    assert_eq!((mode("web1.key"), mode("web1.key_secret")), (0o600, 0o600));
+    let secret = keys.join("web1.key_secret");
+    let file = format!("--file={}", secret.display());
+    let key = succeeds(&place, &["public-key", &file]).await;
+    let expected = format!("Public key: {key}");
+    assert!(output.starts_with(&expected), "{output}");
+
+    let before = fs::read(&secret).unwrap();
+    let error = fails(&place, &words, 1).await;
+    assert!(error.contains("exists already"), "{error}");
+    assert_eq!(fs::read(&secret).unwrap(), before);
+}

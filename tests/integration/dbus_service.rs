@@ -1,0 +1,227 @@
+//! The daemon on a bus: its name, its callers, its settings at run time.
+
+use futures_util::StreamExt as _;
+use metrics_agent::dbus::NAME;
+use zbus::{Variant, fdo};
+
+use crate::private_bus::PrivateBus;
+use crate::support::agent::{Place, SOME_KEY, eventually};
+use crate::support::peer::PATIENCE;
+
+const AGENT: &str = "/org/metricsagent/Agent1";
+
+/// `EX_UNAVAILABLE` of sysexits(3).
+const NAME_TAKEN: i32 = 69;
+
+fn collector(name: &str) -> String {
+    format!("[collector.{name}]\nendpoint = \"127.0.0.1:1\"\npublic_key = \"{SOME_KEY}\"\n")
+}
+
+#[tokio::test]
+async fn a_second_agent_ends_with_69_and_the_first_goes_on() {
+    let place = Place::new();
+    let _first = place.start().await;
+    assert_eq!(place.spawn().exit_code().await, Some(NAME_TAKEN));
+    let agent = place.agent().await.agent1().await.unwrap();
+    assert_eq!(agent.public_key().await.unwrap().len(), 40);
+}
+
+#[tokio::test]
+async fn a_bus_that_refuses_the_name_ends_it_with_69() {
+    let place = Place::on(PrivateBus::with_policy("<deny own='*'/>"));
+    assert_eq!(place.spawn().exit_code().await, Some(NAME_TAKEN));
+}
+
+#[tokio::test]
+async fn the_name_is_back_after_the_bus_was_restarted() {
+    let mut place = Place::new();
+    let running = place.start().await;
+    let before = place.agent().await.agent1().await.unwrap();
+    let key = before.public_key().await.unwrap();
+    place.bus.stop();
+    assert!(before.public_key().await.is_err());
+    place.bus.start_again();
+    let after = place.agent().await.agent1().await.unwrap();
+    assert_eq!(after.public_key().await.unwrap(), key);
+    assert_eq!(running.terminate().await, Some(0));
+}
+
+#[tokio::test]
+async fn an_agent_without_a_bus_comes_when_the_bus_does() {
+    let mut place = Place::new();
+    place.bus.stop();
+    let _running = place.spawn();
+    place.bus.start_again();
+    let agent = place.agent().await.agent1().await.unwrap();
+    assert_eq!(agent.public_key().await.unwrap().len(), 40);
+}
+
+#[tokio::test]
+async fn who_is_not_root_may_read_and_nothing_else() {
+    let place = Place::new();
+    let _running = place.start().await;
+    let agent = "/org/metricsagent/Agent1 org.metricsagent.Agent1";
+    for (call, action) in [
+        (
+            "SetMetricsInterval uint64:2000000 boolean:false",
+            "set-intervals",
+        ),
+        ("Reload", "reload"),
+        ("Reconnect", "reconnect"),
+    ] {
+        let (status, _, error) = place.as_nobody(&format!("{agent}.{call}")).await;
+        let expected = format!(
+            "Error org.freedesktop.DBus.Error.AccessDenied: org.metricsagent.{action} is not allowed"
+        );
+        assert!(
+            status != 0 && error.starts_with(&expected),
+            "{call}: {error}"
+        );
+    }
+    let (status, sample, _) = place
+        .as_nobody(&format!("{agent}.Sample string:metrics"))
+        .await;
+    assert_eq!(status, 0);
+    assert!(sample.contains("sys.uptime"), "{sample}");
+    let interval = place.agent().await.agent1().await.unwrap();
+    assert_eq!(interval.metrics_interval_usec().await.unwrap(), 5_000_000);
+}
+
+#[tokio::test]
+async fn a_range_is_told_and_nothing_changed() {
+    let place = Place::new();
+    let _running = place.start().await;
+    let agent = place.agent().await;
+    for (method, usec) in [
+        ("SetMetricsInterval", 99_999_u64),
+        ("SetMetricsInterval", 3_600_000_001),
+        ("SetMetricsInterval", u64::MAX),
+        ("SetStaleInterval", 999_999),
+        ("SetStaleInterval", 0),
+    ] {
+        let error = agent.order(method, &(usec, false)).await.unwrap_err();
+        let zbus::Error::FDO(error) = error else {
+            panic!("{method}({usec}): {error}");
+        };
+        let fdo::Error::InvalidArgs(text) = *error else {
+            panic!("{method}({usec}): {error}");
+        };
+        assert!(text.contains("1h"), "{method}({usec}): {text}");
+    }
+    let value = Variant::U64(1);
+    let write = agent.set(AGENT, "org.metricsagent.Agent1", "StaleIntervalUSec", value);
+    assert!(write.await.unwrap_err().to_string().contains("InvalidArgs"));
+    let agent = agent.agent1().await.unwrap();
+    assert_eq!(agent.metrics_interval_usec().await.unwrap(), 5_000_000);
+}
+
+#[tokio::test]
+async fn a_persistent_interval_outlives_the_agent_until_revert() {
+    let place = Place::new();
+    let running = place.start().await;
+    let agent = place.agent().await;
+    agent
+        .order("SetMetricsInterval", &(2_000_000_u64, true))
+        .await
+        .unwrap();
+    let value = Variant::U64(7_000_000);
+    agent
+        .set(AGENT, "org.metricsagent.Agent1", "StaleIntervalUSec", value)
+        .await
+        .unwrap();
+    assert_eq!(running.terminate().await, Some(0));
+
+    let _running = place.start().await;
+    let agent = place.agent().await;
+    let intervals = async || {
+        let all = agent.properties().await.unwrap();
+        let of = |name: &str| match *all[name] {
+            Variant::U64(usec) => usec,
+            ref other => panic!("{other}"),
+        };
+        (of("MetricsIntervalUSec"), of("StaleIntervalUSec"))
+    };
+    assert_eq!(intervals().await, (2_000_000, 30_000_000));
+    agent.order("Revert", &()).await.unwrap();
+    assert_eq!(intervals().await, (5_000_000, 30_000_000));
+}
+
+#[tokio::test]
+async fn a_reload_brings_connections_and_a_bad_one_brings_an_error() {
+    let place = Place::new();
+    let _running = place.start().await;
+    let agent = place.agent().await;
+    assert!(agent.objects().await.unwrap().connections.is_empty());
+    let manager = fdo::ObjectManagerProxy::builder(&place.connect().await)
+        .destination(NAME)
+        .path(AGENT)
+        .build()
+        .await
+        .unwrap();
+    let mut added = manager.receive_interfaces_added().await.unwrap();
+
+    place.configure(&collector("main"));
+    agent.order("Reload", &()).await.unwrap();
+    let signal = tokio::time::timeout(PATIENCE, added.next()).await;
+    let signal = signal.unwrap().unwrap();
+    assert_eq!(
+        signal.args().unwrap().object_path.as_str(),
+        "/org/metricsagent/Agent1/connection/main"
+    );
+    let connections = agent.objects().await.unwrap().connections;
+    assert_eq!(*connections[0]["Endpoint"], Variant::from("127.0.0.1:1"));
+    assert_eq!(*connections[0]["ServerKey"], Variant::from(SOME_KEY));
+
+    place.configure("[intervals]\nmetrics = \"soon\"\n");
+    let error = agent.order("Reload", &()).await.unwrap_err();
+    let zbus::Error::MethodError(name, Some(text), _) = error else {
+        panic!("{error}");
+    };
+    assert_eq!(name.as_str(), "org.metricsagent.Error.InvalidConfiguration");
+    assert!(text.contains("intervals.metrics"), "{text}");
+    let connections = agent.objects().await.unwrap().connections;
+    assert_eq!(connections.len(), 1, "a bad reload changes nothing");
+}
+
+#[tokio::test]
+async fn a_collector_is_disabled_and_says_so() {
+    let place = Place::new();
+    let _running = place.start().await;
+    let agent = place.agent().await;
+    let properties = place
+        .properties("/org/metricsagent/Agent1/collector/cpu")
+        .await;
+    let mut changes = properties.receive_properties_changed().await.unwrap();
+    agent.set_enabled("cpu", false).await.unwrap();
+    let change = tokio::time::timeout(PATIENCE, changes.next()).await;
+    let change = change.unwrap().unwrap();
+    let change = change.args().unwrap();
+    assert_eq!(
+        change.interface_name.as_str(),
+        "org.metricsagent.Collector1"
+    );
+    assert_eq!(change.changed_properties["Enabled"], Variant::Bool(false));
+    let grid = agent
+        .agent1()
+        .await
+        .unwrap()
+        .sample("metrics")
+        .await
+        .unwrap();
+    assert!(!grid.contains_key("cpu.percent"));
+    assert!(matches!(*grid["sys.uptime"], Variant::F64(up) if up > 0.0));
+}
+
+#[tokio::test]
+async fn serving_the_bus_costs_no_thread() {
+    let place = Place::new();
+    let running = place.start().await;
+    let agent = place.agent().await;
+    agent.objects().await.unwrap();
+    // Helpers for what may block end by themselves when there is nothing to do.
+    eventually(
+        "the agent is down to one thread and libzmq's two",
+        async || (running.threads() <= 3).then_some(()),
+    )
+    .await;
+}

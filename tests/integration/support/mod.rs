@@ -1,0 +1,4 @@
+//! What tests of several parts use.
+
+pub(crate) mod agent;
+pub(crate) mod peer;

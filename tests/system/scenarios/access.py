@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who may do what: the bus policy and polkit."""
+
+from machine import AGENT, AS_NOBODY, BUS_NAME, OBJECT, call, get_property, set_property
+
+# What busctl says of AccessDenied and InteractiveAuthorizationRequired.
+DENIED = "(?i)denied|not authorized|authentication required|authorization"
+REPLY_IS_OWNER = "u 1"
+
+
+def anyone_may_look(m):
+    """Somebody without rights reads, samples and lists."""
+    m.run("systemctl", "start", AGENT)
+    m.expect_match("state", m.run(*AS_NOBODY, *get_property("State")), "unconfigured")
+    m.expect_match("sample", m.run(*AS_NOBODY, *call("Sample", "s", "metrics")), "mem.free")
+    m.expect_match("list", m.run(*AS_NOBODY, *call("ListMetrics")), "mem.free")
+    m.run(*AS_NOBODY, "busctl", "introspect", BUS_NAME, OBJECT)
+
+
+def nobody_may_change(m):
+    """Somebody without rights is refused whatever changes the agent, and nothing is changed."""
+    m.run("systemctl", "start", AGENT)
+    collector = m.agent("Collectors")[0]
+    log = ("/org/freedesktop/LogControl1", "org.freedesktop.LogControl1")
+    for command in (
+        set_property("MetricsIntervalUSec", "t", "1000000"),
+        set_property("StaleIntervalUSec", "t", "10000000"),
+        call("SetMetricsInterval", "tb", "1000000", "true"),
+        call("SetStaleInterval", "tb", "10000000", "true"),
+        call("Revert"),
+        call("Reconnect"),
+        call("Reload"),
+        _set(collector, "org.metricsagent.Collector1", "Enabled", "b", "false"),
+        _set(*log, "LogLevel", "s", "debug"),
+        _set(*log, "LogTarget", "s", "null"),
+    ):
+        m.expect_refused(" ".join(command[5:]), *AS_NOBODY, *command, saying=DENIED)
+    m.expect("metrics interval", m.agent("MetricsIntervalUSec"), 5_000_000)
+    m.expect("stale interval", m.agent("StaleIntervalUSec"), 30_000_000)
+    m.expect("enabled", m.property(collector, "org.metricsagent.Collector1", "Enabled"), True)
+    level = m.run("systemctl", "service-log-level", AGENT).strip()
+    m.expect("log level", level, "info")
+
+
+def _set(path, interface, prop, signature, value):
+    return ["busctl", "set-property", BUS_NAME, path, interface, prop, signature, value]
+
+
+def nobody_else_may_own_the_name(m):
+    """The bus keeps the name for the service's user and root."""
+    request = ["busctl", "call", "org.freedesktop.DBus", "/org/freedesktop/DBus"]
+    request += ["org.freedesktop.DBus", "RequestName", "su", BUS_NAME, "4"]
+    m.expect_refused("nobody", *AS_NOBODY, *request, saying=DENIED + "|not allowed")
+    m.expect("root", m.run(*request).strip(), REPLY_IS_OWNER)
+
+
+def polkit_rule_lets_somebody(m):
+    """An administrator's rule opens one action, to one user, and no other."""
+    m.write(
+        "/etc/polkit-1/rules.d/50-test.rules",
+        "polkit.addRule(function(action, subject) {\n"
+        '  if (action.id == "org.metricsagent.set-intervals" && subject.user == "nobody")\n'
+        "    return polkit.Result.YES;\n"
+        "});\n",
+    )
+    m.run("systemctl", "restart", "polkit.service")
+    m.run("systemctl", "start", AGENT)
+    m.run(*AS_NOBODY, *set_property("MetricsIntervalUSec", "t", "1000000"))
+    m.expect("metrics interval", m.agent("MetricsIntervalUSec"), 1_000_000)
+    m.expect_refused("another action", *AS_NOBODY, *call("Reload"), saying=DENIED)
+
+
+def without_polkit_only_root(m):
+    """No polkit: root may, nobody else."""
+    m.run("systemctl", "mask", "--now", "polkit.service")
+    m.run("systemctl", "start", AGENT)
+    m.run(*set_property("MetricsIntervalUSec", "t", "1000000"))
+    m.expect("metrics interval", m.agent("MetricsIntervalUSec"), 1_000_000)
+    m.expect_refused(
+        "nobody", *AS_NOBODY, *set_property("MetricsIntervalUSec", "t", "2000000"), saying=DENIED
+    )
+    m.expect("metrics interval after", m.agent("MetricsIntervalUSec"), 1_000_000)
+    m.run("systemctl", "reload", AGENT)
+    m.saw("systemctl reload works")

@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The agent on D-Bus, by systemd's own tools."""
+
+import json
+import xml.etree.ElementTree as xml
+
+from machine import AGENT, BUS_NAME, OBJECT, SOURCE, Failure, call, get_property, set_property
+
+CHANGED = "org.freedesktop.DBus.Property.EmitsChangedSignal"
+
+
+def introspection_is_as_documented(m):
+    """What the daemon answers to Introspect is what dbus/*.xml says."""
+    m.configure(public_key="rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7")
+    m.run("systemctl", "start", AGENT)
+    collector = m.agent("Collectors")[0]
+    for path, interface in (
+        (OBJECT, "org.metricsagent.Agent1"),
+        (f"{OBJECT}/connection/main", "org.metricsagent.Connection1"),
+        (collector, "org.metricsagent.Collector1"),
+    ):
+        documented = (SOURCE / "dbus" / f"{interface}.xml").read_text()
+        answered = m.run("busctl", "introspect", "--xml-interface", BUS_NAME, path)
+        wanted, served = _members(documented, interface), _members(answered, interface)
+        for name in sorted(wanted.keys() | served.keys()):
+            if wanted.get(name) != served.get(name):
+                raise Failure(
+                    f"{interface}.{name}: documented {wanted.get(name)}, served {served.get(name)}"
+                )
+        m.saw(f"{interface}: {len(served)} members at {path}")
+    root = m.run("busctl", "introspect", "--xml-interface", BUS_NAME, OBJECT)
+    for interface in ("ObjectManager", "Properties", "Introspectable", "Peer"):
+        m.expect_match("standard interface", root, f"org.freedesktop.DBus.{interface}")
+
+
+def _members(text, interface):
+    """An interface's members by name, each as comparable values."""
+    node = xml.fromstring(text).find(f"interface[@name='{interface}']")
+    if node is None:
+        return {}
+    members = {}
+    for member in node:
+        if member.tag == "property":
+            changed = member.find(f"annotation[@name='{CHANGED}']")
+            value = "true" if changed is None else changed.get("value")
+            shape = (member.get("type"), member.get("access"), value)
+        elif member.tag in ("method", "signal"):
+            out = "in" if member.tag == "method" else "out"
+            shape = [
+                (arg.get("name"), arg.get("type"), arg.get("direction", out))
+                for arg in member.findall("arg")
+            ]
+        else:
+            continue
+        members[member.get("name")] = (member.tag, shape)
+    return members
+
+
+def calls_answer(m):
+    """Sampling, listing, the object manager: what a script would ask."""
+    m.run("systemctl", "start", AGENT)
+    # The answer's single value is a grid: name to value with its type.
+    (grid,) = json.loads(m.run(*call("Sample", "s", "metrics")))["data"]
+    meminfo = m.read("/proc/meminfo")
+    total = int(m.expect_match("this machine", meminfo, r"MemTotal: +(\d+) kB").group(1))
+    free = grid["mem.free"]["data"]
+    m.expect_true(f"mem.free is between 0 and {total} kB: {free}", 0 < free < total)
+    m.expect_true("cpu.percent is a percentage", 0 <= grid["cpu.percent"]["data"] <= 100)
+    (model,) = json.loads(m.run(*call("Sample", "s", "model")))["data"]
+    m.expect("mem.total", model["mem.total"]["data"], total)
+    m.expect_refused("another kind", *call("Sample", "s", "weather"), saying="weather|metrics")
+    (metrics,) = json.loads(m.run(*call("ListMetrics")))["data"]
+    units = {name: unit for name, unit, _, _ in metrics}
+    m.expect("unit of mem.total", units["mem.total"], "kB")
+    m.expect("unit of sys.uptime", units["sys.uptime"], "s")
+    manager = "org.freedesktop.DBus.ObjectManager"
+    objects = m.run("busctl", "call", BUS_NAME, OBJECT, manager, "GetManagedObjects")
+    m.expect_match("managed objects", objects, f"{OBJECT}/collector/[a-z]+")
+
+
+def interval_changes_at_once(m):
+    """From an hour to 200 ms: messages follow, without waiting for the hour to end."""
+    m.start_reporting('[intervals]\nmetrics = "1h"\n')
+    m.eventually("first messages", lambda: m.agent("MessagesSent"), lambda sent: sent >= 2)
+    sent = m.agent("MessagesSent")
+    m.run(*set_property("MetricsIntervalUSec", "t", "200000"))
+    m.expect("interval", m.agent("MetricsIntervalUSec"), 200_000)
+    m.eventually("messages", lambda: m.agent("MessagesSent"), lambda now: now >= sent + 5)
+    m.eventually(
+        "status line",
+        m.status_line,
+        lambda line: line.startswith("Reporting to 127.0.0.1:5556 every 200ms"),
+    )
+    changed = m.event("SETTING_CHANGED")
+    m.saw(f"logged: {changed['MESSAGE']} ({changed['SETTING']}={changed['VALUE']})")
+
+
+def interval_has_a_range(m):
+    """A value out of range is refused, with the range, and changes nothing."""
+    m.run("systemctl", "start", AGENT)
+    m.expect_refused(
+        "99 ms", *set_property("MetricsIntervalUSec", "t", "99999"), saying=".*100 ?ms.*1 ?h.*"
+    )
+    m.expect_refused(
+        "no interval", *call("SetMetricsInterval", "tb", "0", "false"), saying=".*100 ?ms.*1 ?h.*"
+    )
+    m.expect_refused(
+        "half a second", *call("SetStaleInterval", "tb", "500000", "true"), saying=".*1 ?s.*1 ?h.*"
+    )
+    m.expect("metrics interval", m.agent("MetricsIntervalUSec"), 5_000_000)
+    m.expect("stale interval", m.agent("StaleIntervalUSec"), 30_000_000)
+
+
+def persistent_means_over_a_restart(m):
+    """What was set persistently holds until Revert(); what was only written, until the end."""
+    m.run("systemctl", "start", AGENT)
+    m.run(*call("SetMetricsInterval", "tb", "1500000", "true"))
+    m.run(*set_property("StaleIntervalUSec", "t", "9000000"))
+    m.expect("metrics interval", m.agent("MetricsIntervalUSec"), 1_500_000)
+    m.expect("stale interval", m.agent("StaleIntervalUSec"), 9_000_000)
+    m.run("systemctl", "restart", AGENT)
+    m.expect("metrics interval after a restart", m.agent("MetricsIntervalUSec"), 1_500_000)
+    m.expect("stale interval after a restart", m.agent("StaleIntervalUSec"), 30_000_000)
+    m.run("systemctl", "reload", AGENT)
+    m.expect("metrics interval after a reload", m.agent("MetricsIntervalUSec"), 1_500_000)
+    m.run(*call("Revert"))
+    m.expect("metrics interval after Revert()", m.agent("MetricsIntervalUSec"), 5_000_000)
+    m.run("systemctl", "restart", AGENT)
+    m.expect("metrics interval after both", m.agent("MetricsIntervalUSec"), 5_000_000)
+
+
+def log_level_is_systemctls(m):
+    """systemctl service-log-level and service-log-target, by LogControl1."""
+    m.run("systemctl", "start", AGENT)
+    m.expect("level", _log(m, "level"), "info")
+    m.run("systemctl", "service-log-level", AGENT, "debug")
+    m.expect("level", _log(m, "level"), "debug")
+    m.expect("target", _log(m, "target"), "journal")
+    m.expect_refused("no such level", "systemctl", "service-log-level", AGENT, "loud")
+    m.expect("level", _log(m, "level"), "debug")
+    identifier = m.property(
+        "/org/freedesktop/LogControl1", "org.freedesktop.LogControl1", "SyslogIdentifier"
+    )
+    m.expect("identifier", identifier, "metrics-agent")
+
+
+def _log(m, what):
+    return m.run("systemctl", f"service-log-{what}", AGENT).strip()
+
+
+def name_starts_only_an_enabled_agent(m):
+    """Who looks at the name starts an agent that was stopped, never one that was disabled."""
+    m.expect_refused("disabled", *get_property("Version"))
+    m.expect("active state", m.unit("ActiveState"), "inactive")
+    m.run("systemctl", "enable", AGENT)
+    m.expect_match("version", m.run(*get_property("Version")), r"\d+\.\d+\.\d+")
+    m.expect("active state", m.unit("ActiveState"), "active")
+    m.run("systemctl", "disable", "--now", AGENT)
+    m.expect_refused("disabled again", *get_property("Version"))
+    m.expect("active state", m.unit("ActiveState"), "inactive")

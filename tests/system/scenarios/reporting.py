@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The agent and what it reports to, over time, as the journal tells it."""
+
+import json
+import time
+
+from machine import AGENT, BINARIES_INSIDE, COLLECTOR, SOURCE_INSIDE
+
+# The agent's back-off doubles from 1 s: in this time a message for each attempt would show.
+AWAY_SECONDS = 5
+# After that long away the next attempt may be some seconds off.
+BACK_SECONDS = 40
+
+
+def collector_goes_and_comes(m):
+    """Its collector is stopped and started: one message each, not one a second."""
+    m.start_reporting('[intervals]\nmetrics = "500ms"\n')
+    pid = m.main_pid()
+    m.event("CONNECTION_REPORTING")
+    m.run("systemctl", "stop", COLLECTOR)
+    m.eventually("state", lambda: m.agent("State"), "stale")
+    m.event("CONNECTION_LOST")
+    time.sleep(AWAY_SECONDS)
+    m.expect("state", m.agent("State"), "stale")
+    sent = m.agent("MessagesSent")
+    m.run("systemctl", "start", COLLECTOR)
+    m.eventually("state", lambda: m.agent("State"), "reporting", within=BACK_SECONDS)
+    m.eventually("messages", lambda: m.agent("MessagesSent"), lambda now: now > sent)
+    m.expect("messages CONNECTION_LOST", len(m.events("CONNECTION_LOST")), 1)
+    m.expect("messages CONNECTION_REPORTING", len(m.events("CONNECTION_REPORTING")), 2)
+    m.expect("messages CONNECTION_WAITING", len(m.events("CONNECTION_WAITING")), 0)
+    m.expect_steady(pid)
+
+
+def collector_is_away_from_the_start(m):
+    """Ready all the same; one message that it waits, and one when the collector answers."""
+    key = m.start_collector()
+    m.run("systemctl", "stop", COLLECTOR)
+    m.configure(key)
+    m.run("systemctl", "start", AGENT)
+    m.event("CONNECTION_WAITING")
+    time.sleep(AWAY_SECONDS)
+    m.expect("messages CONNECTION_WAITING", len(m.events("CONNECTION_WAITING")), 1)
+    m.run("systemctl", "start", COLLECTOR)
+    m.eventually("state", lambda: m.agent("State"), "reporting", within=BACK_SECONDS)
+    m.event("CONNECTION_REPORTING")
+    m.expect_steady(m.main_pid())
+
+
+def wrong_key_is_named(m):
+    """A collector with another key than configured: the status line and the journal say so."""
+    m.start_collector()
+    m.configure(public_key="rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7")
+    m.run("systemctl", "start", AGENT)
+    m.eventually("handshake failures", lambda: m.agent("HandshakeFailures"), lambda n: n > 0)
+    refused = m.event("CONNECTION_KEY_REFUSED")
+    m.expect("its CONNECTION=", refused["CONNECTION"], "main")
+    m.eventually("status line", m.status_line, lambda line: "key" in line)
+    m.expect_match("reason", m.connection("StateReason"), "key")
+    m.expect("hosts the collector has seen", m.events("SERVER_HOST_APPEARED", COLLECTOR), [])
+
+
+def reconnect_is_another_connection(m):
+    """Reconnect(): a new routing id, the same host at the collector."""
+    m.start_reporting()
+    routing_id = m.connection("RoutingId")
+    m.run(f"{BINARIES_INSIDE}/metrics-agentctl", "reconnect")
+    m.eventually(
+        "routing id", lambda: m.connection("RoutingId"), lambda new: new not in ("", routing_id)
+    )
+    m.eventually("state", lambda: m.agent("State"), "reporting")
+    m.event("SERVER_HOST_REPLACED", COLLECTOR)
+
+
+def independent_collector_understands(m):
+    """A collector of another make, on libzmq's Python binding, gets model and metrics."""
+    peer = f"{SOURCE_INSIDE}/tests/system/peer.py"
+    m.run("systemd-run", "--quiet", "--unit=peer", "python3", peer, "/run/peer")
+    key = m.eventually("its key", lambda: m.run("cat", "/run/peer/key"), lambda key: len(key) == 40)
+    m.configure(key, '[host]\nname = "web1.example.org"\n[intervals]\nmetrics = "200ms"\n')
+    m.run("systemctl", "start", AGENT)
+    ended = ("dead", "failed")
+    m.eventually("peer", lambda: m.unit("SubState", "peer.service"), lambda state: state in ended)
+    m.expect("result of the peer", m.unit("Result", "peer.service"), "success")
+    hello, model, *metrics = json.loads(m.read("/run/peer/messages"))
+    m.expect("first message", hello, ["CTRL", "hello"])
+    m.expect("model", [model[0], model[1], model[3]], ["METR", "web1.example.org", "model"])
+    m.expect_true("mem.total is in the model", json.loads(model[2])["mem.total"] > 0)
+    for tag, host, grid, kind in metrics:
+        m.expect("metrics", [tag, host, kind], ["METR", "web1.example.org", "metrics"])
+        m.expect_true("mem.free is in the metrics", json.loads(grid)["mem.free"] > 0)
+
+
+def journal_explains(m):
+    """Structured fields, and journalctl -x with an explanation that names them."""
+    m.start_reporting()
+    m.event("CONNECTION_REPORTING")
+    ready = m.event("AGENT_READY")
+    m.expect("HOST_NAME=", ready["HOST_NAME"], m.agent("HostName"))
+    m.expect("PUBLIC_KEY=", ready["PUBLIC_KEY"], m.agent("PublicKey"))
+    m.expect("SYSLOG_IDENTIFIER=", ready["SYSLOG_IDENTIFIER"], "metrics-agent")
+    m.expect("transport", ready["_TRANSPORT"], "journal")
+    explained = m.run("journalctl", "--no-pager", "-x", "--unit", AGENT)
+    m.expect_match("explanation", explained, "Subject: The metrics agent is ready")
+    m.expect_match("explanation", explained, "Subject: Metrics are reported to collector main")
+    m.expect_match("explanation", explained, "collector main at .*127.0.0.1:5556.* has answered")
