@@ -103,6 +103,7 @@ impl Notifier {
 }
 
 /// A count as people read it in a status text: 1234567 as `1,234,567`.
+#[must_use]
 pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
