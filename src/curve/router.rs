@@ -131,6 +131,10 @@ impl Router {
                 Listen::Address(address) => address.is_ipv6(),
                 Listen::Any { .. } => true,
             })?;
+            // libzmq walks the timers of all connections to cancel one: heartbeats
+            // to each of 10,000 agents would cost half a core. Nothing is lost:
+            // agents ask for theirs, and say (HEARTBEAT_TTL) when to drop them.
+            socket.set_heartbeat_ivl(0)?;
             // A second connection of the same routing id is its peer's new one.
             socket.set_router_handover(true)?;
             // An unknown peer is an error, not a message lost in silence.
