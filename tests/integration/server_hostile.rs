@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use crate::support::collector::Collector;
-use crate::support::peer::PATIENCE;
+use crate::support::peer::{PATIENCE, hex};
 
 /// Messages without sense, each on its own refused.
 fn nonsense() -> Vec<Vec<Vec<u8>>> {
@@ -214,12 +214,18 @@ async fn a_signal_is_heard_in_a_flood() {
     // Nobody reads what it prints, either.
     let _stdout = collector.stdout();
     let mut evil = collector.peer("EVIL").await;
-    let padding = format!("{{\"a\": %d{}}}", " ".repeat(10_000));
-    let frames = ["METR", "evil", &padding, "metrics"]
-        .map(|frame| super::support::peer::hex(frame.as_bytes()));
-    evil.tell(&json!({"do": "send", "frames": frames, "count": 1_000_000, "numbered": true}));
+    // Read more slowly than sent, so that there is always another.
+    let metrics: Vec<_> = (0..9_000)
+        .map(|number| format!("\"m{number}\":1"))
+        .collect();
+    let grid = format!("{{{}}}", metrics.join(","));
+    let frames = ["METR", "evil", &grid, "model"].map(|frame| hex(frame.as_bytes()));
+    evil.tell(&json!({"do": "send", "frames": frames, "count": 1_000_000}));
     collector.logged("evil reports").await;
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    let mut good = collector.peer("GOOD").await;
+    for _ in 0..5 {
+        good.hello().await;
+    }
     let start = std::time::Instant::now();
     collector.signal(Signal::TERM);
     assert_eq!(collector.ended().await.code(), Some(0));

@@ -28,35 +28,24 @@ fn failure(output: &Output) -> (Option<i32>, String) {
 #[tokio::test]
 async fn its_key_is_made_once() {
     let home = tempfile::tempdir().unwrap();
-    let mut command = program(home.path());
-    command.args(["--listen", "127.0.0.1:0"]);
-    let mut child = command.spawn().unwrap();
-    let mut log = String::new();
+    let mut first = Collector::start(home.path(), &[]).await;
     let secret = home.path().join(".curve/collector.key_secret");
-    while !secret.exists() && child.try_wait().unwrap().is_none() {}
-    let pid = rustix::process::Pid::from_child(&child);
-    // Whether it listens yet or not, it is to end.
-    while child.try_wait().unwrap().is_none() {
-        let _ = rustix::process::kill_process(pid, Signal::INT);
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
-    child
-        .stderr
-        .take()
-        .unwrap()
-        .read_to_string(&mut log)
-        .unwrap();
-    assert!(log.contains("Made the collector's key pair in"), "{log}");
-
     let certificate = Certificate::read(&secret, Trust::OwnFile).unwrap();
     let public = certificate.public.to_string();
-    assert!(
-        log.contains(&format!("agents need its public key: {public}")),
-        "{log}"
+    let [line] = &first.before[..] else {
+        panic!("{:?}", first.before);
+    };
+    let expected = format!(
+        "Made the collector's key pair in {}; agents need its public key: {public}",
+        secret.display()
     );
+    assert!(line.ends_with(&expected), "{line}");
+    assert_eq!(first.public_key, public);
+    first.stop().await;
     for _ in 0..2 {
         let mut collector = Collector::start(home.path(), &[]).await;
         assert_eq!(collector.public_key, public);
+        assert_eq!(collector.before, [""; 0]);
         let mut agent = collector.peer("A").await;
         agent.hello().await;
         collector.stop().await;

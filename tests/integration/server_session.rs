@@ -2,8 +2,10 @@
 
 use std::fs;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use metrics_agent::curve::certificate::Certificate;
+use rustix::process::Signal;
 use serde_json::json;
 
 use crate::support::collector::{Collector, program};
@@ -107,6 +109,27 @@ async fn a_silent_host_is_gone_and_may_come_back() {
     agent.report("web1", "{}", "metrics").await;
     while agent.word().await != "model" {}
     collector.logged("web1 reports").await;
+}
+
+/// Stopped for longer than the time-out, as a suspended or starved machine is.
+#[tokio::test]
+async fn its_own_silence_is_held_against_nobody() {
+    let home = tempfile::tempdir().unwrap();
+    let options = ["--ping-interval", "100ms", "--host-timeout", "3s"];
+    let mut collector = Collector::start(home.path(), &options).await;
+    let mut agent = collector.peer("A").await;
+    agent.report("web1", "{}", "model").await;
+    collector.logged("web1 reports").await;
+    collector.signal(Signal::STOP);
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    collector.signal(Signal::CONT);
+    let line = collector.logged("").await;
+    assert!(line.contains("The collector did not run for"), "{line}");
+    agent.report("web1", "{}", "metrics").await;
+    agent.hello().await;
+    collector.signal(Signal::TERM);
+    let line = collector.logged("").await;
+    assert!(line.contains("1 host, 3 messages, 0 refused"), "{line}");
 }
 
 #[tokio::test]

@@ -31,6 +31,8 @@ pub(crate) fn program(home: &Path) -> Command {
 pub(crate) struct Collector {
     child: Child,
     log: mpsc::UnboundedReceiver<String>,
+    /// What it logged before it listened.
+    pub(crate) before: Vec<String>,
     /// Where it listens.
     pub(crate) address: SocketAddr,
     /// What agents know it by.
@@ -52,10 +54,17 @@ impl Collector {
         let mut collector = Self {
             child,
             log,
+            before: Vec::new(),
             address: SocketAddr::from(([0; 4], 0)),
             public_key: String::new(),
         };
-        let line = collector.logged("Listening for agents at ").await;
+        let line = loop {
+            let line = collector.logged("").await;
+            if line.contains("Listening for agents at ") {
+                break line;
+            }
+            collector.before.push(line);
+        };
         let (_, rest) = line.split_once("Listening for agents at ").unwrap();
         let (address, rest) = rest.split_once("; ").unwrap();
         // Of all addresses any will do.
