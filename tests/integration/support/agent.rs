@@ -106,8 +106,8 @@ impl Place {
             .unwrap()
     }
 
-    /// Runs metrics-agentctl; its status, standard output and standard error.
-    pub(crate) async fn control(&self, words: &[&str]) -> (i32, String, String) {
+    /// metrics-agentctl with these arguments, for the agent here.
+    pub(crate) fn control_command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_metrics-agentctl"));
         command
             .args(words)
@@ -115,7 +115,12 @@ impl Place {
             .env("HOME", self.dir.path())
             .env("METRICS_AGENT_DBUS__BUS", self.bus.address())
             .stdin(Stdio::null());
-        outcome(command).await
+        command
+    }
+
+    /// Runs metrics-agentctl: its status, standard output and standard error.
+    pub(crate) async fn control(&self, words: &[&str]) -> (i32, String, String) {
+        outcome(self.control_command(words)).await
     }
 
     /// Calls the agent as the user nobody: `PATH INTERFACE.METHOD ARGUMENTS`.
