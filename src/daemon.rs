@@ -7,6 +7,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::time::timeout;
+
 use crate::agent::events;
 use crate::agent::handle::Handle;
 use crate::agent::run::{Agent, Start};
@@ -40,6 +42,9 @@ const BLOCKING_KEEP_ALIVE: Duration = Duration::from_secs(1);
 const BUS_RETRY_MIN: Duration = Duration::from_millis(250);
 const BUS_RETRY_MAX: Duration = Duration::from_secs(30);
 
+/// How long telling the bus of the end may take.
+const LAST_WORDS: Duration = Duration::from_millis(300);
+
 /// Why the daemon did not start or did not go on. Each has been logged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Failure(pub u8);
@@ -59,6 +64,7 @@ pub fn run(sources: Sources, log: LogControl) -> Result<(), Failure> {
     })?;
     // The level is a valid one: it has been parsed.
     let _ = log.set_level(loaded.settings.log_level.syslog_name());
+    events::loaded(&loaded);
     let bug = |what: &'static str| {
         move |error: &dyn std::fmt::Display| {
             tracing::error!("cannot {what}: {error}");
@@ -98,9 +104,13 @@ pub fn run(sources: Sources, log: LogControl) -> Result<(), Failure> {
                     None
                 }
             };
-            tokio::spawn(stay_on(bus, service, handle, log));
+            let serving = tokio::spawn(stay_on(bus, service, handle, log));
+            agent.run().await;
+            // The bus hears of the end, if it listens.
+            let _ = timeout(LAST_WORDS, serving).await;
+        } else {
+            agent.run().await;
         }
-        agent.run().await;
         Ok(())
     });
     // A look-up that hangs must not keep the process.
@@ -130,6 +140,9 @@ async fn stay_on(bus: Bus, mut service: Option<Service>, handle: Handle, log: Lo
             wait = BUS_RETRY_MIN;
         }
         tokio::time::sleep(wait).await;
+        if handle.is_gone() {
+            return;
+        }
         match Service::start(bus.clone(), handle.clone(), log.clone()).await {
             Ok(back) => {
                 events::bus_available(NAME);

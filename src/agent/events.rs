@@ -9,6 +9,7 @@ use std::path::Path;
 
 use tracing::{debug, error, info, warn};
 
+use crate::config::Loaded;
 use crate::systemd::message_id;
 
 pub(crate) fn ready(version: &str, host_name: &str, public_key: &str, connections: usize) {
@@ -142,7 +143,17 @@ pub(crate) fn setting_not_kept(setting: &str, path: &Path, error: &dyn Display) 
     );
 }
 
-pub(crate) fn key_generated(path: &Path, public_key: &str) {
+/// What is worth saying of settings just read.
+pub(crate) fn loaded(loaded: &Loaded) {
+    for warning in &loaded.warnings {
+        configuration_ignored(warning);
+    }
+    if let Some(path) = &loaded.generated_key {
+        key_generated(path, &loaded.settings.key_pair.public.to_string());
+    }
+}
+
+fn key_generated(path: &Path, public_key: &str) {
     let path = path.display().to_string();
     info!(
         message_id = message_id::KEY_GENERATED,
