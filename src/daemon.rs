@@ -12,7 +12,6 @@ use tokio::time::timeout;
 use crate::agent::events;
 use crate::agent::handle::Handle;
 use crate::agent::run::{Agent, Start};
-use crate::agent::signals::Signals;
 use crate::collectors::Root;
 use crate::config::{self, BusAddress, KeyPolicy, Sources};
 use crate::curve::context::Context;
@@ -20,6 +19,7 @@ use crate::dbus::service::{Ended, Service, StartError};
 use crate::dbus::{Bus, NAME};
 use crate::systemd::log::LogControl;
 use crate::systemd::notify::Notifier;
+use crate::systemd::signals::Signals;
 
 /// Exit status for invalid settings or keys: `EX_CONFIG` of sysexits(3). The unit does not
 /// restart on it, as only an administrator can mend that.

@@ -27,7 +27,6 @@ mod resolve;
 pub mod run;
 mod sampler;
 mod sentence;
-pub mod signals;
 mod slow;
 pub mod state;
 mod status_line;

@@ -18,7 +18,6 @@ use super::events;
 use super::handle::{GridKind, Handle, IntervalChange, ORDERS, Order, STATE_CHANGES};
 use super::name_keeper::NameKeeper;
 use super::sampler::Sampler;
-use super::signals::{Request, Signals};
 use super::slow::{Job, Outcome, SlowJobs};
 use super::state::{AgentState, Intervals, State, StateChange};
 use super::status_line::line_now;
@@ -30,6 +29,7 @@ use crate::curve::context::Context;
 use crate::protocol::session::{MODEL_MIN_INTERVAL, SessionSettings};
 use crate::systemd::log::LogControl;
 use crate::systemd::notify::Notifier;
+use crate::systemd::signals::{Request, Signals};
 
 /// How long the connections may take to end. Each lingers a tenth of a second at most.
 const FAREWELL: Duration = Duration::from_millis(500);

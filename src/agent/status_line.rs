@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::state::{AgentState, State};
 use super::totals::realtime_usec;
+use crate::systemd::notify::grouped;
 
 /// What the agent is doing, worth reading: `Reporting to collector.example.org:5556
 /// every 5s: 1,234 sent, last heard 2s ago`. `now` is µs since 1970.
@@ -49,19 +50,6 @@ fn heard(at: u64, now: u64) -> String {
     format!("last heard {} ago", humantime::format_duration(ago))
 }
 
-/// 1234567 as `1,234,567`.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped
-}
-
 /// [`line`] at the present wall-clock time.
 pub(crate) fn line_now(agent: &AgentState) -> String {
     line(agent, realtime_usec(std::time::SystemTime::now()))
@@ -70,19 +58,6 @@ pub(crate) fn line_now(agent: &AgentState) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn large_numbers_are_grouped() {
-        for (number, text) in [
-            (0, "0"),
-            (999, "999"),
-            (1_000, "1,000"),
-            (1_234_567, "1,234,567"),
-            (u64::MAX, "18,446,744,073,709,551,615"),
-        ] {
-            assert_eq!(grouped(number), text);
-        }
-    }
 
     #[test]
     fn the_last_sign_of_life_is_in_whole_seconds() {

@@ -1,1 +1,26 @@
-//! The collector.
+//! `metrics-collector`: the other end of the agents' connections.
+//!
+//! It owns the ROUTER that agents connect to and the table of the hosts that report,
+//! and says what it hears on standard output where that is asked for.
+//!
+//! - [`start`]: settings, keys, sockets and the loop put together;
+//! - [`run`]: the one loop that owns everything which changes;
+//! - [`hosts`]: the table of hosts, pure: who reports, who is due a ping, who is gone;
+//! - [`complaints`]: which refused messages are worth a line in the log, pure;
+//! - [`settings`] and [`keys`]: what it runs with;
+//! - [`line`] and [`printer`]: `--print`, one JSON object a line;
+//! - [`events`]: what is logged, in one place.
+//!
+//! Refuses to authorise: any agent key that completes the handshake is accepted. Keeps
+//! no history: of each host the last grid of either kind, bounded in number and bytes.
+
+pub mod complaints;
+pub(crate) mod events;
+pub mod hosts;
+pub mod keys;
+pub mod line;
+pub mod printer;
+pub mod run;
+pub mod settings;
+pub mod start;
+mod status_line;

@@ -3,3 +3,4 @@
 pub mod log;
 pub mod message_id;
 pub mod notify;
+pub mod signals;

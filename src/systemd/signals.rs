@@ -1,4 +1,4 @@
-//! The signals that the daemon lives by, signal(7).
+//! The signals that a daemon lives by, signal(7).
 
 use std::io;
 

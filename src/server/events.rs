@@ -1,0 +1,155 @@
+//! Every event of the collector that an administrator may want to find, in one place: its
+//! `MESSAGE_ID`, its fields and its text.
+//!
+//! The text says all that matters by itself, for those who read a terminal; the fields
+//! are for `journalctl HOST=web1` and for programs.
+
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tracing::{debug, error, info, warn};
+
+use crate::curve::router::RoutingIdBytes;
+use crate::systemd::message_id;
+
+pub(crate) fn key_generated(path: &Path, public_key: &str) {
+    let path = path.display().to_string();
+    info!(
+        message_id = message_id::KEY_GENERATED,
+        path,
+        public_key,
+        "Made the collector's key pair in {path}; agents need its public key: {public_key}"
+    );
+}
+
+pub(crate) fn keys_unseen(directories: &[PathBuf]) {
+    for directory in directories {
+        let path = directory.display().to_string();
+        warn!(
+            path,
+            "A key in {path} would not be used: this user may not look there"
+        );
+    }
+}
+
+pub(crate) fn ready(endpoint: &str, public_key: &str) {
+    info!(
+        message_id = message_id::SERVER_READY,
+        endpoint,
+        public_key,
+        "Listening for agents at {endpoint}; the public key they need is {public_key}"
+    );
+}
+
+pub(crate) fn stopping(why: &str, totals: &str) {
+    info!(
+        message_id = message_id::SERVER_STOPPING,
+        "Stopping on {why}: {totals}"
+    );
+}
+
+pub(crate) fn host_appeared(host: &str, routing_id: &RoutingIdBytes) {
+    let routing_id = routing_id.to_string();
+    info!(
+        message_id = message_id::SERVER_HOST_APPEARED,
+        host, routing_id, "{host} reports"
+    );
+}
+
+pub(crate) fn host_replaced(host: &str, routing_id: &RoutingIdBytes, untold: u64) {
+    let routing_id = routing_id.to_string();
+    let more = more(untold);
+    info!(
+        message_id = message_id::SERVER_HOST_REPLACED,
+        host, routing_id, "{host} reports on another connection now{more}"
+    );
+}
+
+pub(crate) fn host_gone(host: &str, routing_id: &RoutingIdBytes, silence: Duration) {
+    let routing_id = routing_id.to_string();
+    let silence = silence.as_secs();
+    warn!(
+        message_id = message_id::SERVER_HOST_GONE,
+        host, routing_id, "{host} is gone: nothing heard for {silence} s"
+    );
+}
+
+pub(crate) fn host_lines_left_out(untold: u64) {
+    let lines = untold + 1;
+    warn!("So many hosts come and go that {lines} line(s) on them were left out");
+}
+
+pub(crate) fn refused(
+    routing_id: &RoutingIdBytes,
+    address: Option<&str>,
+    error: &dyn Display,
+    untold: u64,
+) {
+    let routing_id = routing_id.to_string();
+    let error = error.to_string();
+    let address = address.unwrap_or("an unknown address");
+    let more = more(untold);
+    warn!(
+        message_id = message_id::SERVER_MESSAGE_REFUSED,
+        routing_id,
+        address,
+        error,
+        "Refused a message from {address} ({routing_id}): {error}{more}"
+    );
+}
+
+pub(crate) fn refused_of_crowd(
+    routing_id: &RoutingIdBytes,
+    address: Option<&str>,
+    error: &dyn Display,
+    untold: u64,
+) {
+    let routing_id = routing_id.to_string();
+    let error = error.to_string();
+    let address = address.unwrap_or("an unknown address");
+    let messages = untold + 1;
+    warn!(
+        message_id = message_id::SERVER_MESSAGE_REFUSED,
+        routing_id,
+        address,
+        error,
+        "Refused {messages} message(s) from ever new peers, the last from {address} \
+         ({routing_id}): {error}"
+    );
+}
+
+fn more(untold: u64) -> String {
+    if untold == 0 {
+        String::new()
+    } else {
+        format!(" ({untold} more since the last such line)")
+    }
+}
+
+pub(crate) fn sending_failed(routing_id: &RoutingIdBytes, word: &str, error: &dyn Display) {
+    debug!(routing_id = %routing_id, "a {word} was not sent: {error}");
+}
+
+pub(crate) fn was_deaf(time: Duration) {
+    let time = humantime::format_duration(Duration::from_secs(time.as_secs()));
+    warn!("The collector did not run for {time}; no host is held silent for that");
+}
+
+pub(crate) fn lines_dropped(untold: u64) {
+    let lines = untold + 1;
+    warn!("The reader of standard output does not keep up: {lines} line(s) were dropped");
+}
+
+pub(crate) fn printing_failed(error: &dyn Display, untold: u64) {
+    let error = error.to_string();
+    let more = more(untold);
+    error!(
+        error,
+        "Lines were lost, as standard output failed: {error}{more}"
+    );
+}
+
+pub(crate) fn nothing_to_reload() {
+    info!("SIGHUP: there is nothing to read again; restart for other settings");
+}

@@ -1,0 +1,448 @@
+use super::*;
+use crate::protocol::message::GridKind;
+
+use proptest::prelude::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+const TIMING: Timing = Timing {
+    ping_interval: Duration::from_secs(5),
+    host_timeout: Duration::from_secs(30),
+};
+
+fn id(text: &str) -> RoutingIdBytes {
+    RoutingIdBytes::from(text.as_bytes())
+}
+
+fn grid(text: &str, kind: GridKind) -> Grid {
+    Grid::parse(text.as_bytes(), kind).unwrap()
+}
+
+/// What became of a report: its change, and whether the model is to be asked for.
+fn hear(
+    hosts: &mut Hosts,
+    now: Instant,
+    from: &str,
+    host: &str,
+    kind: GridKind,
+) -> (Option<Change>, bool) {
+    let report = Report {
+        host,
+        kind,
+        grid: grid(r#"{"sys.uptime": 1.5}"#, kind),
+        wire_bytes: 19,
+    };
+    let heard = hosts.hear(now, &id(from), report).unwrap();
+    (heard.change, heard.ask_model)
+}
+
+fn metrics(hosts: &mut Hosts, now: Instant, from: &str, host: &str) -> (Option<Change>, bool) {
+    hear(hosts, now, from, host, GridKind::Metrics)
+}
+
+fn model(hosts: &mut Hosts, now: Instant, from: &str, host: &str) -> (Option<Change>, bool) {
+    hear(hosts, now, from, host, GridKind::Model)
+}
+
+/// Everything due at `now`: connections pinged, and hosts gone.
+fn due(hosts: &mut Hosts, now: Instant) -> (Vec<String>, Vec<String>) {
+    let (mut pinged, mut gone) = (Vec::new(), Vec::new());
+    while let Some(due) = hosts.take_due(now) {
+        match due {
+            Due::Ping { to, .. } => pinged.push(to.to_string()),
+            Due::Gone { name, .. } => gone.push(name.to_string()),
+        }
+    }
+    (pinged, gone)
+}
+
+#[test]
+fn the_model_of_an_unknown_host_is_asked_for_once_in_5_s() {
+    let start = Instant::now();
+    let mut hosts = Hosts::new(TIMING);
+    let appeared = Some(Change::Appeared);
+    assert_eq!(metrics(&mut hosts, start, "A", "web1"), (appeared, true));
+    let within = start + (MODEL_MIN_INTERVAL - Duration::from_millis(1));
+    assert_eq!(metrics(&mut hosts, within, "A", "web1"), (None, false));
+    let after = start + MODEL_MIN_INTERVAL;
+    assert_eq!(metrics(&mut hosts, after, "A", "web1"), (None, true));
+    assert_eq!(model(&mut hosts, after, "A", "web1"), (None, false));
+    let later = start + 60 * SECOND;
+    assert_eq!(metrics(&mut hosts, later, "A", "web1"), (None, false));
+    assert_eq!(hosts.get("web1").unwrap().messages(), 5);
+    assert_eq!(hosts.get("web1").unwrap().since(), start);
+    assert_eq!(hosts.get("web1").unwrap().last_seen(), later);
+}
+
+#[test]
+fn what_a_host_said_last_is_kept() {
+    let now = Instant::now();
+    let mut hosts = Hosts::new(TIMING);
+    for (text, kind) in [
+        (r#"{"a": 1}"#, GridKind::Metrics),
+        (r#"{"a": 2}"#, GridKind::Metrics),
+        (r#"{"os": "x"}"#, GridKind::Model),
+    ] {
+        let report = Report {
+            host: "web1",
+            kind,
+            grid: grid(text, kind),
+            wire_bytes: text.len(),
+        };
+        let heard = hosts.hear(now, &id("A"), report).unwrap();
+        assert_eq!(*heard.grid, grid(text, kind));
+    }
+    let host = hosts.get("web1").unwrap();
+    assert_eq!(
+        *host.metrics().unwrap(),
+        grid(r#"{"a": 2}"#, GridKind::Metrics)
+    );
+    assert_eq!(
+        *host.model().unwrap(),
+        grid(r#"{"os": "x"}"#, GridKind::Model)
+    );
+    assert_eq!(hosts.kept_bytes, 8 + 48 + 11 + 48);
+}
+
+#[test]
+fn a_name_on_another_connection_moves_there() {
+    let start = Instant::now();
+    let mut hosts = Hosts::new(TIMING);
+    model(&mut hosts, start, "A", "web1");
+    // Nobody was asked over the new connection, and the old model may be another's.
+    assert_eq!(
+        metrics(&mut hosts, start, "B", "web1"),
+        (Some(Change::Replaced { tell: Some(0) }), true)
+    );
+    let host = hosts.get("web1").unwrap();
+    assert_eq!(*host.routing_id(), id("B"));
+    assert!(host.model().is_none());
+    assert_eq!(hosts.len(), 1);
+    let (pinged, gone) = due(&mut hosts, start + 5 * SECOND);
+    assert_eq!((pinged, gone), (vec!["B".to_owned()], vec![]));
+    assert_eq!(hosts.connections.len(), 1);
+}
+
+#[test]
+fn two_hosts_of_one_name_are_told_of_once_a_minute() {
+    let start = Instant::now();
+    let mut hosts = Hosts::new(TIMING);
+    model(&mut hosts, start, "A", "web1");
+    let mut asked = 0;
+    let mut told = Vec::new();
+    for second in 0..61 {
+        let from = if second % 2 == 0 { "B" } else { "A" };
+        let now = start + second * SECOND;
+        let (change, ask) = metrics(&mut hosts, now, from, "web1");
+        let Some(Change::Replaced { tell }) = change else {
+            panic!("{change:?}");
+        };
+        asked += u32::from(ask);
+        told.extend(tell.map(|untold| (second, untold)));
+    }
+    assert_eq!(told, [(0, 0), (60, 59)]);
+    assert_eq!(asked, 13);
+}
+
+#[test]
+fn a_silent_host_goes_after_the_time_out() {
+    let start = Instant::now();
+    let mut hosts = Hosts::new(TIMING);
+    model(&mut hosts, start, "A", "web1");
+    model(&mut hosts, start + 10 * SECOND, "B", "web2");
+    let (_, gone) = due(&mut hosts, start + (30 * SECOND - Duration::from_nanos(1)));
+    assert_eq!(gone, [""; 0]);
+    let (_, gone) = due(&mut hosts, start + 30 * SECOND);
+    assert_eq!(gone, ["web1"]);
+    metrics(&mut hosts, start + 39 * SECOND, "B", "web2");
+    let (_, gone) = due(&mut hosts, start + 68 * SECOND);
+    assert_eq!(gone, [""; 0]);
+    let end = start + 69 * SECOND;
+    match hosts.take_due(end) {
+        Some(Due::Gone {
+            name,
+            routing_id,
+            silence,
+        }) => {
+            assert_eq!(
+                (&*name, routing_id, silence),
+                ("web2", id("B"), 30 * SECOND)
+            );
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(hosts.is_empty());
+    assert_eq!(hosts.next_due(), None);
+    assert_eq!((hosts.kept_bytes, hosts.connections.len()), (0, 0));
+    // Coming back, it is a new one.
+    assert_eq!(
+        metrics(&mut hosts, end, "B", "web2"),
+        (Some(Change::Appeared), true)
+    );
+}
+
+#[test]
+fn a_deaf_collector_drops_nobody() {
+    let start = Instant::now();
+    let mut hosts = Hosts::new(TIMING);
+    model(&mut hosts, start, "A", "web1");
+    let awake = start + 300 * SECOND;
+    hosts.was_deaf(awake);
+    let (pinged, gone) = due(&mut hosts, awake);
+    assert_eq!((pinged.len(), gone.len()), (1, 0));
+    let (_, gone) = due(&mut hosts, awake + 29 * SECOND);
+    assert_eq!(gone.len(), 0);
+    let (_, gone) = due(&mut hosts, awake + 30 * SECOND);
+    assert_eq!(gone, ["web1"]);
+}
+
+/// A fleet that comes at once is pinged evenly, each host once an interval, and stays so
+/// after a time in which nothing ran.
+#[test]
+fn pings_are_spread_and_keep_their_beat() {
+    const HOSTS: usize = 1000;
+    let start = Instant::now();
+    let mut hosts = Hosts::new(TIMING);
+    for number in 0..HOSTS {
+        model(
+            &mut hosts,
+            start,
+            &number.to_string(),
+            &format!("web{number}"),
+        );
+    }
+    let step = Duration::from_millis(50);
+    let count = |hosts: &mut Hosts, now: Instant| {
+        for number in 0..HOSTS {
+            metrics(hosts, now, &number.to_string(), &format!("web{number}"));
+        }
+        let mut pinged = HashMap::<_, u32>::new();
+        for beat in 1..=100_u32 {
+            let (now_pinged, gone) = due(hosts, now + beat * step);
+            assert_eq!(gone, [""; 0]);
+            assert!(
+                (8..=12).contains(&now_pinged.len()),
+                "{} of {HOSTS} in 50 ms of 5 s",
+                now_pinged.len()
+            );
+            for to in now_pinged {
+                *pinged.entry(to).or_default() += 1;
+            }
+        }
+        assert_eq!(pinged.len(), HOSTS);
+        assert!(pinged.values().all(|pings| *pings == 1));
+    };
+    count(&mut hosts, start);
+    count(&mut hosts, start + 5 * SECOND);
+    let awake = start + 1003 * SECOND;
+    hosts.was_deaf(awake);
+    let (pinged, gone) = due(&mut hosts, awake);
+    assert_eq!((pinged.len(), gone.len()), (HOSTS, 0));
+    count(&mut hosts, awake);
+}
+
+#[test]
+fn one_connection_cannot_fill_the_table() {
+    let now = Instant::now();
+    let mut hosts = Hosts::new(TIMING);
+    for number in 0..MAX_HOSTS_PER_CONNECTION {
+        metrics(&mut hosts, now, "A", &number.to_string());
+    }
+    model(&mut hosts, now, "B", "web1");
+    let full = |hosts: &mut Hosts, host| {
+        let report = Report {
+            host,
+            kind: GridKind::Metrics,
+            grid: Grid::default(),
+            wire_bytes: 2,
+        };
+        hosts.hear(now, &id("A"), report).map(|_| ()).unwrap_err()
+    };
+    assert_eq!(full(&mut hosts, "one more"), Full::Connection);
+    // Nor take another's name.
+    assert_eq!(full(&mut hosts, "web1"), Full::Connection);
+    assert_eq!(*hosts.get("web1").unwrap().routing_id(), id("B"));
+    assert!(hosts.get("web1").unwrap().model().is_some());
+    assert_eq!(hosts.len(), MAX_HOSTS_PER_CONNECTION + 1);
+    assert_eq!(metrics(&mut hosts, now, "A", "7"), (None, false));
+    assert_eq!(hosts.kept_bytes, (MAX_HOSTS_PER_CONNECTION + 1) * (19 + 48));
+}
+
+#[test]
+fn grids_are_bounded_together() {
+    let start = Instant::now();
+    let mut hosts = Hosts::new(TIMING);
+    let wire_bytes = MAX_KEPT_BYTES / 4;
+    let say = |hosts: &mut Hosts, now, host: &'static str, kind| {
+        let report = Report {
+            host,
+            kind,
+            grid: Grid::default(),
+            wire_bytes,
+        };
+        hosts.hear(now, &id(host), report).map(|heard| heard.change)
+    };
+    for host in ["a", "b"] {
+        for kind in [GridKind::Model, GridKind::Metrics] {
+            say(&mut hosts, start, host, kind).unwrap();
+        }
+    }
+    assert_eq!(
+        say(&mut hosts, start, "c", GridKind::Model),
+        Err(Full::Memory)
+    );
+    assert_eq!(hosts.len(), 2);
+    // What replaces its like has room.
+    assert_eq!(say(&mut hosts, start, "a", GridKind::Model), Ok(None));
+    // A host that is refused for its size is alive.
+    let report = Report {
+        host: "a",
+        kind: GridKind::Model,
+        grid: Grid::default(),
+        wire_bytes: wire_bytes + 1,
+    };
+    let later = start + 20 * SECOND;
+    assert_eq!(
+        hosts.hear(later, &id("a"), report).unwrap_err(),
+        Full::Memory
+    );
+    let (_, gone) = due(&mut hosts, start + 30 * SECOND);
+    assert_eq!(gone, ["b"]);
+    assert_eq!(
+        say(&mut hosts, start, "c", GridKind::Model),
+        Ok(Some(Change::Appeared))
+    );
+}
+
+#[test]
+fn the_table_is_bounded() {
+    let now = Instant::now();
+    let mut hosts = Hosts::new(TIMING);
+    for number in 0..MAX_HOSTS {
+        let from = (number / MAX_HOSTS_PER_CONNECTION).to_string();
+        metrics(&mut hosts, now, &from, &number.to_string());
+    }
+    let report = Report {
+        host: "one more",
+        kind: GridKind::Metrics,
+        grid: Grid::default(),
+        wire_bytes: 2,
+    };
+    let refused = hosts.hear(now, &id("Z"), report).map(|_| ()).unwrap_err();
+    assert_eq!(refused, Full::Hosts);
+    assert_eq!(metrics(&mut hosts, now, "0", "7"), (None, false));
+}
+
+/// What is done to the table.
+#[derive(Clone, Debug)]
+enum Step {
+    Report { from: u8, host: u8, kind: GridKind },
+    Wait { millis: u64 },
+    Deaf,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let kind = prop_oneof![Just(GridKind::Metrics), Just(GridKind::Model)];
+    prop_oneof![
+        6 => (0..4_u8, 0..6_u8, kind).prop_map(|(from, host, kind)| Step::Report { from, host, kind }),
+        4 => (0..12_000_u64).prop_map(|millis| Step::Wait { millis }),
+        1 => Just(Step::Deaf),
+    ]
+}
+
+/// The same table, told in the plainest way.
+#[derive(Debug)]
+struct Plain {
+    from: u8,
+    model: bool,
+    heard: Instant,
+    asked: Option<Instant>,
+    came: Instant,
+    pinged: Option<Instant>,
+}
+
+proptest! {
+    /// Against a plain model of it: who is there, on which connection, who is asked, who
+    /// goes and when, and that every host is pinged once an interval.
+    #[test]
+    fn it_keeps_what_the_protocol_says(steps in prop::collection::vec(step(), 1..200)) {
+        let mut now = Instant::now();
+        let mut hosts = Hosts::new(TIMING);
+        let mut plain = HashMap::<u8, Plain>::new();
+        for step in steps {
+            match step {
+                Step::Report { from, host, kind } => {
+                    let known = plain.get(&host).map(|host| host.from);
+                    let (change, ask) =
+                        hear(&mut hosts, now, &from.to_string(), &host.to_string(), kind);
+                    match known {
+                        None => prop_assert_eq!(change, Some(Change::Appeared)),
+                        Some(known) if known == from => prop_assert_eq!(change, None),
+                        Some(_) => {
+                            let replaced = matches!(change, Some(Change::Replaced { .. }));
+                            prop_assert!(replaced, "{:?}", change);
+                        }
+                    }
+                    let entry = plain.entry(host).or_insert(Plain {
+                        from, model: false, heard: now, asked: None, came: now, pinged: None,
+                    });
+                    entry.model = (entry.model && entry.from == from) || kind == GridKind::Model;
+                    (entry.from, entry.heard) = (from, now);
+                    let due = entry.asked.is_none_or(|asked| now - asked >= MODEL_MIN_INTERVAL);
+                    prop_assert_eq!(ask, !entry.model && due);
+                    if ask {
+                        entry.asked = Some(now);
+                    }
+                }
+                Step::Wait { millis } => {
+                    let until = now + Duration::from_millis(millis);
+                    while let Some(next) = hosts.next_due().filter(|next| *next <= until) {
+                        // An entry whose host was heard from may be old news.
+                        now = now.max(next);
+                        while let Some(due) = hosts.take_due(now) {
+                            match due {
+                                Due::Ping { name, to } => {
+                                    let host = plain.get_mut(&name.parse().unwrap()).unwrap();
+                                    prop_assert_eq!(to.to_string(), host.from.to_string());
+                                    match host.pinged.replace(now) {
+                                        Some(last) => {
+                                            prop_assert_eq!(now - last, TIMING.ping_interval);
+                                        }
+                                        None => prop_assert!(now - host.came < TIMING.ping_interval),
+                                    }
+                                }
+                                Due::Gone { name, silence, .. } => {
+                                    let gone = plain.remove(&name.parse().unwrap()).unwrap();
+                                    prop_assert!(now - gone.heard >= TIMING.host_timeout);
+                                    prop_assert!(silence >= TIMING.host_timeout);
+                                }
+                            }
+                        }
+                    }
+                    now = until;
+                    for host in plain.values() {
+                        prop_assert!(now - host.heard < TIMING.host_timeout);
+                        let pinged = host.pinged.unwrap_or(host.came);
+                        prop_assert!(now - pinged < TIMING.ping_interval);
+                    }
+                }
+                Step::Deaf => {
+                    hosts.was_deaf(now);
+                    for host in plain.values_mut() {
+                        host.heard = now;
+                    }
+                }
+            }
+            prop_assert_eq!(hosts.len(), plain.len());
+            prop_assert_eq!(hosts.agenda.len(), plain.len());
+            prop_assert_eq!(hosts.connections.values().sum::<usize>(), plain.len());
+            let kept: usize = hosts.iter().map(|(_, host)| host.kept_bytes()).sum();
+            prop_assert_eq!(hosts.kept_bytes, kept);
+            for (name, host) in hosts.iter() {
+                let plain = &plain[&name.parse().unwrap()];
+                prop_assert_eq!(host.routing_id().to_string(), plain.from.to_string());
+                prop_assert_eq!(host.model().is_some(), plain.model);
+                prop_assert!(hosts.connections.contains_key(&**host.routing_id()));
+            }
+        }
+    }
+}

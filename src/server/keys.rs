@@ -1,0 +1,323 @@
+//! The collector's own key pair: found, or made on the first start and kept.
+//!
+//! Looked for as `collector.key_secret`, in this order: the unit's credentials,
+//! `/etc/metrics-agent/curve`, and where the collector keeps its state:
+//! `$STATE_DIRECTORY`, or by hand `~/.curve` (as root `/var/lib/metrics-collector`, where
+//! the service has made that). There it is made where it is nowhere. A key file that is
+//! there but cannot be used is an error, never a reason to make another: agents know the
+//! collector by its key.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::os::unix::fs::{MetadataExt, lchown};
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use crate::curve::certificate::{Certificate, CertificateError, Trust};
+use crate::curve::keys::KeyPair;
+
+/// The collector's files without their ending.
+const PAIR: &str = "collector";
+const SECRET_FILE: &str = "collector.key_secret";
+const PUBLIC_FILE: &str = "collector.key";
+
+/// Where an administrator puts keys, of agents and collectors.
+const ETC_DIR: &str = "/etc/metrics-agent/curve";
+/// The service's state directory.
+const STATE_DIR: &str = "/var/lib/metrics-collector";
+
+/// Where keys are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Places {
+    /// The unit's credentials.
+    pub credentials: Option<PathBuf>,
+    /// The administrator's keys.
+    pub etc: PathBuf,
+    /// Where a key pair is made and kept.
+    pub state: Option<PathBuf>,
+}
+
+impl Places {
+    /// Those of this process, by its environment and user.
+    #[must_use]
+    pub fn of_process() -> Self {
+        let root = rustix::process::geteuid().is_root();
+        Self::of(|name| std::env::var_os(name), root, Path::new(STATE_DIR))
+    }
+
+    fn of(variable: impl Fn(&str) -> Option<OsString>, root: bool, service_state: &Path) -> Self {
+        let directory =
+            |text: OsString| Some(PathBuf::from(text)).filter(|path| path.is_absolute());
+        // Several, joined by colons, where the unit names several (systemd.exec(5)).
+        let service = variable("STATE_DIRECTORY")
+            .and_then(|value| std::env::split_paths(&value).find(|path| path.is_absolute()));
+        let by_hand = || {
+            if root && service_state.is_dir() {
+                return Some(service_state.to_owned());
+            }
+            let home = variable("HOME").and_then(directory)?;
+            Some(home.join(".curve"))
+        };
+        Self {
+            credentials: variable("CREDENTIALS_DIRECTORY").and_then(directory),
+            etc: ETC_DIR.into(),
+            state: service.or_else(by_hand),
+        }
+    }
+}
+
+/// The key pair, and where it is.
+#[derive(Debug)]
+pub struct Keys {
+    /// The keys.
+    pub pair: KeyPair,
+    /// The secret file.
+    pub path: PathBuf,
+    /// Set where the pair was made just now.
+    pub made: Option<Made>,
+}
+
+/// About a key pair that was made.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Made {
+    /// Directories that this user may not look into: a key there is not used.
+    pub unseen: Vec<PathBuf>,
+}
+
+/// Why there is no key pair.
+#[derive(Debug, Error)]
+pub enum KeysError {
+    /// A key file is there, or was to be made, and something is wrong with it.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    /// A public certificate in the place of a secret one.
+    #[error("{}: expected `secret-key = \"<40 Z85 characters>\"` in the section `curve`", .0.display())]
+    NoSecretKey(PathBuf),
+    /// No key anywhere, and no place for one.
+    #[error(
+        "no {SECRET_FILE} in {ETC_DIR}, and no place to make one, as neither STATE_DIRECTORY nor \
+         HOME is set; set one of them, or name a key file with --key-file"
+    )]
+    NoPlace,
+}
+
+/// Finds the key pair, or makes it. Reads `file` alone, where that is given.
+///
+/// # Errors
+///
+/// [`KeysError`]; nothing is made then.
+pub fn find_or_make(file: Option<&Path>, places: &Places) -> Result<Keys, KeysError> {
+    if let Some(file) = file {
+        let in_credentials = places
+            .credentials
+            .as_ref()
+            .is_some_and(|directory| file.starts_with(directory));
+        return read(file.to_owned(), in_credentials);
+    }
+    let mut unseen = Vec::new();
+    let directories = [
+        (places.credentials.as_ref(), true),
+        (Some(&places.etc), false),
+        (places.state.as_ref(), false),
+    ];
+    for (directory, credentials) in directories {
+        let Some(directory) = directory else { continue };
+        match read(directory.join(SECRET_FILE), credentials) {
+            Err(KeysError::Certificate(CertificateError::Io { path, source, .. }))
+                if absent(&path, &source) =>
+            {
+                if source.kind() == io::ErrorKind::PermissionDenied {
+                    unseen.push(directory.clone());
+                }
+            }
+            found => return found,
+        }
+    }
+    let state = places.state.as_ref().ok_or(KeysError::NoPlace)?;
+    let path = state.join(SECRET_FILE);
+    match Certificate::write_pair(state, PAIR) {
+        Ok(pair) => {
+            hand_over(state)?;
+            let made = Some(Made { unseen });
+            Ok(Keys { pair, path, made })
+        }
+        // Another start was faster.
+        Err(CertificateError::Exists { path: taken }) if taken == path => read(path, false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn read(path: PathBuf, credentials: bool) -> Result<Keys, KeysError> {
+    let trust = if credentials {
+        Trust::Credential
+    } else {
+        Trust::OwnFile
+    };
+    let Certificate { public, secret, .. } = Certificate::read(&path, trust)?;
+    let Some(secret) = secret else {
+        return Err(KeysError::NoSecretKey(path));
+    };
+    let pair = KeyPair { public, secret };
+    Ok(Keys {
+        pair,
+        path,
+        made: None,
+    })
+}
+
+/// Whether there is no file, as far as this user can see: in a directory that it may not
+/// enter, as that of the agent's keys, there is nothing for it.
+fn absent(path: &Path, error: &io::Error) -> bool {
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => true,
+        io::ErrorKind::PermissionDenied => fs::symlink_metadata(path).is_err(),
+        _ => false,
+    }
+}
+
+/// Gives files that root made in the service's directory to the service.
+fn hand_over(directory: &Path) -> Result<(), CertificateError> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    let give = |path: &Path| {
+        let owner = fs::metadata(directory)?;
+        if owner.uid() != 0 {
+            lchown(path, Some(owner.uid()), Some(owner.gid()))?;
+        }
+        Ok(())
+    };
+    for name in [SECRET_FILE, PUBLIC_FILE] {
+        let path = directory.join(name);
+        give(&path).map_err(|source| CertificateError::Io {
+            path,
+            action: "give it to the directory's owner",
+            source,
+        })?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn places(root: &Path) -> Places {
+        Places {
+            credentials: Some(root.join("credentials")),
+            etc: root.join("etc"),
+            state: Some(root.join("state")),
+        }
+    }
+
+    #[test]
+    fn a_pair_is_made_once_and_found_again() {
+        let root = tempfile::tempdir().unwrap();
+        let places = places(root.path());
+        let made = find_or_make(None, &places).unwrap();
+        assert_eq!(made.made, Some(Made { unseen: vec![] }));
+        assert_eq!(made.path, root.path().join("state/collector.key_secret"));
+        let permissions = fs::metadata(&made.path).unwrap().permissions();
+        assert_eq!(permissions.mode() & 0o7777, 0o600);
+        let found = find_or_make(None, &places).unwrap();
+        assert_eq!(found.made, None);
+        assert_eq!(found.path, made.path);
+        assert_eq!(found.pair.public, made.pair.public);
+        let public = root.path().join("state/collector.key");
+        assert_eq!(Certificate::read_public(&public).unwrap(), made.pair.public);
+    }
+
+    #[test]
+    fn what_the_administrator_hands_out_comes_first() {
+        let root = tempfile::tempdir().unwrap();
+        let places = places(root.path());
+        let state = find_or_make(None, &places).unwrap();
+        let etc = Certificate::write_pair(&places.etc, PAIR).unwrap();
+        let found = find_or_make(None, &places).unwrap();
+        assert_eq!(found.pair.public, etc.public);
+        let credentials = places.credentials.clone().unwrap();
+        let credential = Certificate::write_pair(&credentials, PAIR).unwrap();
+        // As systemd 257 hands it to the service's user.
+        let path = credentials.join(SECRET_FILE);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o440)).unwrap();
+        let found = find_or_make(None, &places).unwrap();
+        assert_eq!(found.pair.public, credential.public);
+        let named = find_or_make(Some(&state.path), &places).unwrap();
+        assert_eq!(named.pair.public, state.pair.public);
+    }
+
+    #[test]
+    fn a_key_that_cannot_be_used_is_not_replaced() {
+        let root = tempfile::tempdir().unwrap();
+        let places = places(root.path());
+        let state = find_or_make(None, &places).unwrap();
+        let error = |places| find_or_make(None, places).unwrap_err().to_string();
+
+        fs::set_permissions(&state.path, fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(error(&places).contains("mode 0644 lets others at the secret key"));
+        fs::set_permissions(&state.path, fs::Permissions::from_mode(0o600)).unwrap();
+
+        fs::create_dir(&places.etc).unwrap();
+        let path = places.etc.join(SECRET_FILE);
+        fs::write(&path, "").unwrap();
+        assert!(error(&places).starts_with(&format!("{}: ", path.display())));
+        fs::copy(root.path().join("state/collector.key"), &path).unwrap();
+        assert_eq!(
+            error(&places),
+            format!(
+                "{}: expected `secret-key = \"<40 Z85 characters>\"` in the section `curve`",
+                path.display()
+            )
+        );
+        fs::remove_file(&path).unwrap();
+        assert_eq!(
+            find_or_make(None, &places).unwrap().pair.public,
+            state.pair.public
+        );
+        let missing = root.path().join("missing");
+        let error = find_or_make(Some(&missing), &places).unwrap_err();
+        assert!(error.to_string().contains("missing: cannot open it"));
+    }
+
+    #[test]
+    fn state_is_where_systemd_or_the_user_has_it() {
+        let service = tempfile::tempdir().unwrap();
+        let of = |variables: &[(&str, &str)], root, service: &Path| {
+            let variable = |name: &str| {
+                let found = variables.iter().find(|(known, _)| *known == name);
+                found.map(|(_, value)| OsString::from(value))
+            };
+            Places::of(variable, root, service)
+        };
+        let home = ("HOME", "/home/ada");
+        let unit = ("STATE_DIRECTORY", "/var/lib/a:/var/lib/b");
+        let none = Path::new("/nonexistent");
+        assert_eq!(
+            of(&[home, unit], false, none).state,
+            Some("/var/lib/a".into())
+        );
+        assert_eq!(
+            of(&[home], false, service.path()).state,
+            Some("/home/ada/.curve".into())
+        );
+        assert_eq!(
+            of(&[home], true, service.path()).state,
+            Some(service.path().into())
+        );
+        assert_eq!(
+            of(&[home], true, none).state,
+            Some("/home/ada/.curve".into())
+        );
+        assert_eq!(of(&[], false, none).state, None);
+        let places = Places {
+            etc: service.path().into(),
+            ..of(&[], false, none)
+        };
+        let error = find_or_make(None, &places).unwrap_err();
+        assert!(matches!(error, KeysError::NoPlace));
+    }
+}
