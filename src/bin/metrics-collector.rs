@@ -7,6 +7,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Parser;
+use metrics_agent::daemon::{EXIT_CONFIG, EXIT_SOFTWARE, EXIT_UNAVAILABLE};
 use metrics_agent::server::settings::{Given, Settings};
 use metrics_agent::server::start::{self, Failure};
 use metrics_agent::systemd::log::{LogControl, Target};
@@ -75,7 +76,7 @@ fn main() -> ExitCode {
     }
     match start::run(&settings) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.into(),
+        Err(failure) => status(failure),
     }
 }
 
@@ -92,5 +93,15 @@ fn print_public_key(settings: &Settings) -> ExitCode {
 
 fn fail(problem: &dyn Display, failure: Failure) -> ExitCode {
     let _ = writeln!(std::io::stderr(), "metrics-collector: {problem}");
-    failure.into()
+    status(failure)
+}
+
+/// The agent's exit statuses.
+fn status(failure: Failure) -> ExitCode {
+    match failure {
+        Failure::Configuration => EXIT_CONFIG,
+        Failure::Unavailable => EXIT_UNAVAILABLE,
+        Failure::Bug => EXIT_SOFTWARE,
+    }
+    .into()
 }

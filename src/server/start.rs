@@ -7,7 +7,6 @@ use std::fmt::Display;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
-use std::process::ExitCode;
 use std::time::Instant;
 
 use rustix::process::{Resource, getrlimit, setrlimit};
@@ -32,18 +31,6 @@ pub enum Failure {
     Unavailable,
     /// What should never fail has failed.
     Bug,
-}
-
-impl From<Failure> for ExitCode {
-    /// The statuses of sysexits(3): `EX_CONFIG`, on which the unit does not restart,
-    /// `EX_UNAVAILABLE` and `EX_SOFTWARE`.
-    fn from(failure: Failure) -> Self {
-        Self::from(match failure {
-            Failure::Configuration => 78,
-            Failure::Unavailable => 69,
-            Failure::Bug => 70,
-        })
-    }
 }
 
 /// Runs the collector until a signal ends it.

@@ -14,4 +14,7 @@ mod dbus_control;
 mod dbus_introspection;
 mod dbus_service;
 mod private_bus;
+mod server_hostile;
+mod server_program;
+mod server_session;
 mod support;

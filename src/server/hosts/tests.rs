@@ -61,7 +61,7 @@ fn the_model_of_an_unknown_host_is_asked_for_once_in_5_s() {
     let mut hosts = Hosts::new(TIMING);
     let appeared = Some(Change::Appeared);
     assert_eq!(metrics(&mut hosts, start, "A", "web1"), (appeared, true));
-    let within = start + (MODEL_MIN_INTERVAL - Duration::from_millis(1));
+    let within = start + Duration::from_millis(4_999);
     assert_eq!(metrics(&mut hosts, within, "A", "web1"), (None, false));
     let after = start + MODEL_MIN_INTERVAL;
     assert_eq!(metrics(&mut hosts, after, "A", "web1"), (None, true));
@@ -149,7 +149,7 @@ fn a_silent_host_goes_after_the_time_out() {
     let mut hosts = Hosts::new(TIMING);
     model(&mut hosts, start, "A", "web1");
     model(&mut hosts, start + 10 * SECOND, "B", "web2");
-    let (_, gone) = due(&mut hosts, start + (30 * SECOND - Duration::from_nanos(1)));
+    let (_, gone) = due(&mut hosts, start + Duration::from_millis(29_999));
     assert_eq!(gone, [""; 0]);
     let (_, gone) = due(&mut hosts, start + 30 * SECOND);
     assert_eq!(gone, ["web1"]);

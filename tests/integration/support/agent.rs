@@ -13,7 +13,7 @@ use super::peer::PATIENCE;
 use crate::private_bus::PrivateBus;
 
 /// Between two looks at something that has no event to wait for.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
+pub(crate) const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// A public key that is nobody's.
 pub(crate) const SOME_KEY: &str = "Yne@$w-vo<fVvi]a<NY6T1ed:M$fCG*[IaLV{hID";

@@ -1,4 +1,5 @@
 //! What tests of several parts use.
 
 pub(crate) mod agent;
+pub(crate) mod collector;
 pub(crate) mod peer;

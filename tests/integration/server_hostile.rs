@@ -1,0 +1,231 @@
+//! metrics-collector and peers that mean no good, or are broken: whatever they send ends
+//! nothing and disturbs nobody else.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde_json::json;
+
+use crate::support::collector::Collector;
+use crate::support::peer::PATIENCE;
+
+/// Messages without sense, each on its own refused.
+fn nonsense() -> Vec<Vec<Vec<u8>>> {
+    let message = |frames: &[&[u8]]| frames.iter().map(|frame| frame.to_vec()).collect();
+    let grid = |grid: &str| message(&[b"METR", b"evil", grid.as_bytes(), b"metrics"]);
+    let metrics: Vec<_> = (0..20_000)
+        .map(|number| format!("\"m{number}\":1"))
+        .collect();
+    let mut random = fastrand::Rng::with_seed(5556);
+    let mut noise = |length| -> Vec<u8> { (0..length).map(|_| random.u8(..)).collect() };
+    let mut messages: Vec<Vec<Vec<u8>>> = vec![
+        message(&[b""]),
+        message(&[b"", b"", b"", b""]),
+        message(&[b"CTRL"]),
+        message(&[b"CTRL", b""]),
+        message(&[b"CTRL", b"hello", b""]),
+        message(&[b"CTRL", b"shutdown"]),
+        message(&[b"CTRL", b"ping"]),
+        message(&[b"CTRL", b"model"]),
+        message(&[b"CTRL", b"\xff\xfe"]),
+        message(&[b"ctrl", b"hello"]),
+        message(&[b"METR", b"evil", b"{}"]),
+        message(&[b"METR", b"evil", b"{}", b"metrics", b""]),
+        message(&[b"METR", b"evil", b"{}", b"history"]),
+        message(&[b"METR", b"", b"{}", b"metrics"]),
+        message(&[b"METR", b"\xc3\x28", b"{}", b"metrics"]),
+        message(&[b"METR", b"evil\x1b[2J\n", b"{}", b"metrics"]),
+        message(&[b"METR", &[b'x'; 256], b"{}", b"metrics"]),
+        message(&[&b"x"[..]; 100]),
+        grid(""),
+        grid("{"),
+        grid("[]"),
+        grid("{}{}"),
+        grid(r#"{"a": 1, "a": 2}"#),
+        grid(r#"{"a": 1e999}"#),
+        grid(r#"{"a": NaN}"#),
+        grid(r#"{"a": null}"#),
+        grid(r#"{"a": true}"#),
+        grid(r#"{"a": "text"}"#),
+        grid(r#"{"a": {"b": 1}}"#),
+        grid(r#"{"": 1}"#),
+        grid(r#"{"a\u001b[2J\n": 1}"#),
+        grid(&"[".repeat(500_000)),
+        grid(&r#"{"a":"#.repeat(100_000)),
+        grid(&format!("{{{}}}", metrics.join(","))),
+        message(&[b"METR", b"evil", b"\xff\xfe{}", b"metrics"]),
+    ];
+    for length in [1, 4, 100, 65_536] {
+        messages.push(vec![noise(length)]);
+        messages.push(vec![
+            b"METR".to_vec(),
+            b"evil".to_vec(),
+            noise(length),
+            b"model".to_vec(),
+        ]);
+    }
+    messages
+}
+
+#[tokio::test]
+async fn nonsense_is_refused_and_disturbs_nobody() {
+    let home = tempfile::tempdir().unwrap();
+    let mut collector = Collector::start(home.path(), &["--print"]).await;
+    let mut printed = collector.printed();
+    let mut good = collector.peer("GOOD").await;
+    good.report("web1", r#"{"a": 1}"#, "model").await;
+    assert_eq!(printed.next().await["host"], "web1");
+
+    let mut evil = collector.peer("EVIL").await;
+    let nonsense = nonsense();
+    for (number, frames) in nonsense.iter().enumerate() {
+        let frames: Vec<_> = frames.iter().map(Vec::as_slice).collect();
+        evil.send(None, &frames).await;
+        if number % 10 == 0 {
+            good.report("web1", &json!({"a": number}).to_string(), "metrics")
+                .await;
+            assert_eq!(printed.next().await["metrics"]["a"], number);
+        }
+    }
+    // Once a minute, with the first fault and where it came from.
+    let line = collector
+        .logged("Refused a message from 127.0.0.1 (EVIL): ")
+        .await;
+    assert!(line.contains(r#"an unknown tag """#), "{line}");
+    // What it says with sense is heard.
+    evil.hello().await;
+    evil.report("web2", "{}", "model").await;
+    assert_eq!(printed.next().await["host"], "web2");
+    let good_messages = 1 + nonsense.len().div_ceil(10);
+    let expected = format!(
+        "2 hosts, {} messages, {} refused",
+        good_messages + 2,
+        nonsense.len()
+    );
+    assert_eq!(collector.stop().await, expected);
+}
+
+#[tokio::test]
+async fn a_frame_beyond_the_bound_ends_that_connection_alone() {
+    let home = tempfile::tempdir().unwrap();
+    let mut collector = Collector::start(home.path(), &["--print"]).await;
+    let mut printed = collector.printed();
+    let mut good = collector.peer("GOOD").await;
+    let mut evil = collector.peer("EVIL").await;
+    let large = vec![b' '; 2 * 1024 * 1024];
+    evil.send(None, &[b"METR", b"evil", &large, b"metrics"])
+        .await;
+    evil.link("DISCONNECTED").await;
+    good.report("web1", "{}", "model").await;
+    assert_eq!(printed.next().await["host"], "web1");
+    assert_eq!(collector.stop().await, "1 host, 1 message, 0 refused");
+}
+
+#[tokio::test]
+async fn what_is_no_zeromq_is_let_go() {
+    let home = tempfile::tempdir().unwrap();
+    let mut collector = Collector::start(home.path(), &[]).await;
+    let mut random = fastrand::Rng::with_seed(5556);
+    let noise: Vec<_> = (0..10_000).map(|_| random.u8(..)).collect();
+    for bytes in [
+        &b"GET / HTTP/1.1\r\n\r\n"[..],
+        &noise,
+        &[0xff; 100],
+        b"\xff\0\0\0\0\0\0\0\x01\x7f\x03",
+    ] {
+        let mut stranger = TcpStream::connect(collector.address).unwrap();
+        stranger.set_read_timeout(Some(PATIENCE)).unwrap();
+        // It may be cut off before all is written.
+        let _ = stranger.write_all(bytes);
+        stranger
+            .shutdown(std::net::Shutdown::Write)
+            .unwrap_or_default();
+        let _ = stranger.read_to_end(&mut Vec::new());
+    }
+    let mut good = collector.peer("GOOD").await;
+    good.hello().await;
+    assert_eq!(collector.stop().await, "0 hosts, 1 message, 0 refused");
+}
+
+#[tokio::test]
+async fn a_flood_keeps_nobody_waiting() {
+    const FLOOD: u32 = 20_000;
+    let home = tempfile::tempdir().unwrap();
+    let options = ["--ping-interval", "100ms"];
+    let mut collector = Collector::start(home.path(), &options).await;
+    let mut good = collector.peer("GOOD").await;
+    good.report("web1", "{}", "model").await;
+    let mut evil = collector.peer("EVIL").await;
+    let frames = [&b"METR"[..], b"evil", b"{\"a\": %d}", b"model"];
+    let flood = evil.send_many(None, &frames, FLOOD);
+    let live = async {
+        let mut pings = 0;
+        for _ in 0..20 {
+            good.send(None, &[b"CTRL", b"hello"]).await;
+            loop {
+                match good.word().await.as_str() {
+                    "model" => break,
+                    word => assert_eq!(word, "ping"),
+                }
+                pings += 1;
+            }
+        }
+        while pings < 3 {
+            assert_eq!(good.word().await, "ping");
+            pings += 1;
+        }
+    };
+    tokio::join!(flood, live);
+    // All of it was heard, in order behind the rest.
+    evil.hello().await;
+    assert_eq!(
+        collector.stop().await,
+        "2 hosts, 20,022 messages, 0 refused"
+    );
+}
+
+/// Hosts that nobody has: as many as one connection may report, and no more.
+#[tokio::test]
+async fn made_up_hosts_do_not_fill_the_table() {
+    let home = tempfile::tempdir().unwrap();
+    let mut collector = Collector::start(home.path(), &[]).await;
+    let mut evil = collector.peer("EVIL").await;
+    let frames = [&b"METR"[..], b"host-%d", b"{}", b"model"];
+    evil.send_many(None, &frames, 500).await;
+    collector
+        .logged("a new host beyond the 100 that one connection may report")
+        .await;
+    evil.hello().await;
+    let mut good = collector.peer("GOOD").await;
+    good.report("web1", "{}", "model").await;
+    good.hello().await;
+    assert_eq!(
+        collector.stop().await,
+        "101 hosts, 103 messages, 400 refused"
+    );
+}
+
+#[tokio::test]
+async fn a_signal_is_heard_in_a_flood() {
+    let home = tempfile::tempdir().unwrap();
+    let mut collector = Collector::start(home.path(), &["--print"]).await;
+    // Nobody reads what it prints, either.
+    let _stdout = collector.stdout();
+    let mut evil = collector.peer("EVIL").await;
+    let padding = format!("{{\"a\": %d{}}}", " ".repeat(10_000));
+    let frames = ["METR", "evil", &padding, "metrics"]
+        .map(|frame| super::support::peer::hex(frame.as_bytes()));
+    evil.tell(&json!({"do": "send", "frames": frames, "count": 1_000_000, "numbered": true}));
+    collector.logged("evil reports").await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let start = std::time::Instant::now();
+    collector.signal(Signal::TERM);
+    assert_eq!(collector.ended().await.code(), Some(0));
+    assert!(
+        start.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        start.elapsed()
+    );
+}
