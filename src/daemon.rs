@@ -17,19 +17,10 @@ use crate::config::{self, BusAddress, KeyPolicy, Sources};
 use crate::curve::context::Context;
 use crate::dbus::service::{Ended, Service, StartError};
 use crate::dbus::{Bus, NAME};
+use crate::exit::{EXIT_CONFIG, EXIT_SOFTWARE, EXIT_UNAVAILABLE};
 use crate::systemd::log::LogControl;
 use crate::systemd::notify::Notifier;
 use crate::systemd::signals::Signals;
-
-/// Exit status for invalid settings or keys: `EX_CONFIG` of sysexits(3). The unit does not
-/// restart on it, as only an administrator can mend that.
-pub const EXIT_CONFIG: u8 = 78;
-
-/// Exit status where the bus name is taken: `EX_UNAVAILABLE` of sysexits(3).
-pub const EXIT_UNAVAILABLE: u8 = 69;
-
-/// Exit status for a bug: `EX_SOFTWARE` of sysexits(3).
-pub const EXIT_SOFTWARE: u8 = 70;
 
 /// Threads for what may block: name look-ups (one for each connection at most) and files. With
 /// these the agent stays well below the `TasksMax`= of its unit.

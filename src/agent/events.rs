@@ -217,6 +217,18 @@ pub(crate) fn collector_enabled(collector: &str, enabled: bool) {
     );
 }
 
+pub(crate) fn stuck(connection: &str) {
+    error!(
+        connection,
+        "the connection {connection} does not move any more: the watchdog is left unfed, so that \
+         systemd restarts the agent"
+    );
+}
+
+pub(crate) fn next_start_only(setting: &str) {
+    warn!("{setting} has changed; that takes effect with the next start");
+}
+
 pub(crate) fn farewell_cut_short() {
     warn!("a connection did not close in time; ending all the same");
 }

@@ -141,6 +141,9 @@ impl Agent {
                 events::configuration_ignored(&error);
             }
         }
+        if self.settings.bus != old.bus {
+            events::next_start_only("dbus.bus");
+        }
         if self.settings.host_name != old.host_name {
             let configured = self.settings.host_name.as_ref().map(ToString::to_string);
             self.name.configure(configured);

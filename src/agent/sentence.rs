@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::curve::link::HandshakeFailure;
 use crate::protocol::session::{OpenFailure, Reason};
 
 /// The sentence for `reason`. `detail` is what the system said of the latest failure; it is
@@ -23,11 +24,7 @@ pub(crate) fn sentence(reason: Reason, detail: &str) -> String {
             format!("the collector has been silent for {}", seconds(lasting))
         }
         Reason::LinkLost => with("the connection was lost", detail),
-        Reason::HandshakeFailed => {
-            "the collector dropped the connection before it was secure; most likely its key is \
-             not the configured public_key"
-                .to_owned()
-        }
+        Reason::HandshakeFailed => with("no secure connection", detail),
         Reason::Unreachable => with("the collector cannot be reached", detail),
         Reason::ConnectTimedOut { after } => {
             format!("no secure connection came about within {}", seconds(after))
@@ -36,6 +33,20 @@ pub(crate) fn sentence(reason: Reason, detail: &str) -> String {
         Reason::OpenFailed(OpenFailure::Socket) => with("no socket", detail),
         Reason::Stopped => "told to stop".to_owned(),
     }
+}
+
+/// What a failed handshake most likely means, and the way out.
+pub(crate) fn handshake_detail(failure: HandshakeFailure) -> String {
+    let likely = match failure {
+        HandshakeFailure::Dropped | HandshakeFailure::Protocol(_) => {
+            "most likely the collector's key is not the configured public_key"
+        }
+        HandshakeFailure::Refused(_) => {
+            "the collector has to be told this agent's key (metrics-agentctl public-key)"
+        }
+        HandshakeFailure::TimedOut => "most likely it is no collector that listens there",
+    };
+    format!("{failure}; {likely}")
 }
 
 fn with(what: &str, detail: &str) -> String {

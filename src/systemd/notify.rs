@@ -8,9 +8,12 @@ use std::time::{Duration, Instant};
 
 use sd_notify::NotifyState;
 
-/// systemd's recommendation: feed the watchdog every half of its interval. A third leaves
-/// room for one feeding that is late.
-const WATCHDOG_DIVISOR: u32 = 3;
+/// The watchdog is fed once this part of its interval has passed, as systemd recommends
+/// (`sd_watchdog_enabled(3)`).
+const WATCHDOG_LATEST: u32 = 2;
+
+/// A loop that is awake anyway feeds it from this part on, and spares itself a wake-up.
+const WATCHDOG_EARLIEST: u32 = 3;
 
 /// How often the status text is refreshed where there is no watchdog to ride on.
 const STATUS_REFRESH: Duration = Duration::from_secs(15);
@@ -72,7 +75,7 @@ impl Notifier {
     /// watchdog waits for it.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        Some(self.fed + self.watchdog? / WATCHDOG_DIVISOR)
+        Some(self.fed + self.watchdog? / WATCHDOG_LATEST)
     }
 
     /// True where a call of [`alive`](Self::alive) at `now` would say something. Lets a
@@ -81,8 +84,14 @@ impl Notifier {
     pub fn due(&self, now: Instant) -> bool {
         let interval = self
             .watchdog
-            .map_or(STATUS_REFRESH, |watchdog| watchdog / (2 * WATCHDOG_DIVISOR));
+            .map_or(STATUS_REFRESH, |watchdog| watchdog / WATCHDOG_EARLIEST);
         now.saturating_duration_since(self.fed) >= interval
+    }
+
+    /// The work does not go on: the watchdog is left unfed, and looked at again when it
+    /// would have been fed next.
+    pub fn withhold(&mut self, now: Instant) {
+        self.fed = now;
     }
 
     /// The loop that does the work has made progress: feeds the watchdog and refreshes the
@@ -140,14 +149,14 @@ mod tests {
     }
 
     #[test]
-    fn the_watchdog_is_fed_three_times_an_interval() {
+    fn the_watchdog_is_fed_twice_an_interval_or_earlier_in_passing() {
         let start = Instant::now();
         let mut notifier = Notifier::new(Some(Duration::from_secs(30)), start);
-        assert_eq!(notifier.deadline(), Some(start + Duration::from_secs(10)));
-        assert!(!notifier.due(start + Duration::from_secs(4)));
-        assert!(notifier.due(start + Duration::from_secs(5)));
-        notifier.alive("fine", start + Duration::from_secs(5));
         assert_eq!(notifier.deadline(), Some(start + Duration::from_secs(15)));
+        assert!(!notifier.due(start + Duration::from_secs(9)));
+        assert!(notifier.due(start + Duration::from_secs(10)));
+        notifier.alive("fine", start + Duration::from_secs(10));
+        assert_eq!(notifier.deadline(), Some(start + Duration::from_secs(25)));
     }
 
     #[test]
