@@ -138,10 +138,7 @@ pub(crate) fn setting_not_kept(setting: &str, path: &Path, error: &dyn Display) 
     let (path, error) = (path.display().to_string(), error.to_string());
     error!(
         message_id = message_id::SETTING_NOT_KEPT,
-        setting,
-        path,
-        error,
-        "{setting} is in force but will not survive a restart: {error}"
+        setting, path, error, "{setting} is in force but will not survive a restart: {error}"
     );
 }
 

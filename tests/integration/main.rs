@@ -7,6 +7,11 @@
     reason = "helpers of tests fail as tests do"
 )]
 
+mod agent_hostile;
+mod agent_losses;
+mod agent_service;
+mod agent_session;
+mod agent_signals;
 mod curve_dealer;
 mod curve_dealer_failures;
 mod curve_router;
