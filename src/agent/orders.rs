@@ -132,12 +132,7 @@ impl Agent {
 
     /// Swaps the settings, whole. What was set at run time stays on top of them.
     fn adopt(&mut self, loaded: Loaded) -> Result<(), OrderError> {
-        for warning in &loaded.warnings {
-            events::configuration_ignored(warning);
-        }
-        if let Some(path) = &loaded.generated_key {
-            events::key_generated(path, &loaded.settings.key_pair.public.to_string());
-        }
+        tell_of(&loaded);
         let old = std::mem::replace(&mut self.settings, loaded.settings);
         self.files = loaded.files;
         if self.settings.log_level != old.log_level {
@@ -167,6 +162,16 @@ impl Agent {
             events::unconfigured(&self.state.borrow().reason);
         }
         Ok(())
+    }
+}
+
+/// What an administrator should know about settings that are valid.
+pub(super) fn tell_of(loaded: &Loaded) {
+    for warning in &loaded.warnings {
+        events::configuration_ignored(warning);
+    }
+    if let Some(path) = &loaded.generated_key {
+        events::key_generated(path, &loaded.settings.key_pair.public.to_string());
     }
 }
 

@@ -16,6 +16,7 @@ use super::connections::Connections;
 use super::events;
 use super::handle::{GridKind, Handle, IntervalChange, ORDERS, Order, STATE_CHANGES};
 use super::name_keeper::NameKeeper;
+use super::orders::tell_of;
 use super::sampler::Sampler;
 use super::signals::{Request, Signals};
 use super::slow::{Job, Outcome, SlowJobs};
@@ -78,6 +79,7 @@ impl Agent {
     /// called within the runtime that will run it.
     pub fn new(start: Start) -> Result<(Self, Handle), UnknownCollector> {
         let now = Instant::now();
+        tell_of(&start.loaded);
         let Loaded {
             settings, files, ..
         } = start.loaded;
