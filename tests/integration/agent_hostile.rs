@@ -163,7 +163,7 @@ async fn a_flood_stops_neither_the_metrics_nor_the_end() {
             Said::Grid(grid) if grid.kind == "model" => {}
             Said::Grid(grid) if grid.uptime() > end => break grid,
             Said::Grid(grid) => samples += u32::from(grid.uptime() > start),
-            other => panic!("{other:?}"),
+            Said::Hello(id) => panic!("a new connection: {id:?}"),
         }
     };
     assert_eq!(last.from, id);

@@ -127,7 +127,7 @@ async fn the_watchdog_is_fed_whatever_the_connection_does() {
     agent.terminate().await;
 }
 
-/// A process that the manager does not watch must not pose as one (sd_watchdog_enabled(3)).
+/// A process that the manager does not watch must not pose as one (`sd_watchdog_enabled(3)`).
 #[tokio::test]
 async fn another_process_s_watchdog_is_left_alone() {
     let mut manager = Manager::new();

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
 use crate::support::agent::{Agent, Site};
-use crate::support::collector::{Collector, Grid, Said};
+use crate::support::collector::{Collector, Grid};
 use crate::support::manager::Manager;
 
 /// The window of the protocol's third session rule.
@@ -229,8 +229,5 @@ async fn several_collectors_get_the_same_samples_and_do_not_disturb_each_other()
     there.restart().await;
     assert_ne!(there.welcome_again().await, other);
     assert!(agent.said("Lost here").is_empty());
-    match here.next().await {
-        Said::Grid(grid) => assert_eq!(grid.from, id),
-        other => panic!("{other:?}"),
-    }
+    assert_eq!(here.grid_of("metrics").await.from, id);
 }

@@ -8,8 +8,9 @@ use rustix::process::Signal;
 use tokio::net::TcpListener;
 use tokio::time::sleep;
 
-use crate::support::agent::Site;
+use crate::support::agent::{Agent, Site};
 use crate::support::collector::{Collector, section};
+use crate::support::manager::Manager;
 
 const HEAD: &str = "\
     host.name = 'web1.example.org'\n\
@@ -31,8 +32,8 @@ async fn either_signal_ends_it_cleanly() {
     }
 }
 
-/// A network that answers nothing at all: RFC 5737 reserves the address, and a full queue
-/// of connections behaves the same where there is no route there.
+/// RFC 5737 reserves 192.0.2.1 for nobody: connecting hangs, or fails at once where there is
+/// no route, and then the end comes within the back-off.
 #[tokio::test]
 async fn it_ends_while_connecting_and_while_shaking_hands() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -229,4 +230,24 @@ async fn it_ends_at_any_moment_after_it_is_ready() {
         sleep(Duration::from_millis(delay)).await;
         agent.terminate().await;
     }
+}
+
+#[tokio::test]
+async fn the_log_level_is_obeyed_and_can_be_changed() {
+    let mut manager = Manager::new();
+    let site = Site::new("log.level = 'warning'\n");
+    let mut command = site.command();
+    manager.adopt(&mut command);
+    let mut agent = Agent::start(command);
+    manager.until(|told| told.is("READY")).await;
+    agent.says("No collector is configured").await;
+    assert!(agent.said("INFO").is_empty());
+    for level in ["info", "error"] {
+        site.configure(&format!("log.level = '{level}'\n"));
+        agent.signal(Signal::HUP);
+        manager.until(|told| told.is("READY")).await;
+    }
+    agent.terminate().await;
+    assert_eq!(agent.said("Configuration reloaded").len(), 1);
+    assert!(agent.said("Stopping").is_empty());
 }

@@ -7,8 +7,10 @@
     reason = "helpers of tests fail as tests do"
 )]
 
+mod agent_command_line;
 mod agent_hostile;
 mod agent_losses;
+mod agent_names;
 mod agent_service;
 mod agent_session;
 mod agent_signals;

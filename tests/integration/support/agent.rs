@@ -61,6 +61,20 @@ impl Site {
         command
     }
 
+    /// The program in a mount and a UTS name space of its own, where this shell script made
+    /// the host another one before. Its process id is the command's.
+    pub(crate) fn on_another_host(&self, script: &str) -> Command {
+        let mut command = self.bare(Path::new("unshare"));
+        command
+            .args(["--mount", "--uts", "sh", "-c"])
+            .arg(format!("set -e; {script}; exec \"$@\""))
+            .arg("sh")
+            .arg(env!("CARGO_BIN_EXE_metrics-agent"))
+            .arg("--config")
+            .arg(self.at("agent.toml"));
+        command
+    }
+
     /// A program, with the state directory of this place, no message bus, and nothing else.
     pub(crate) fn bare(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
@@ -126,15 +140,15 @@ impl Agent {
     pub(crate) async fn says_times(&mut self, text: &str, times: usize) -> String {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let found = self.lines.iter().filter(|line| line.contains(text));
-            if let Some(line) = found.skip(times - 1).next() {
+            let mut found = self.lines.iter().filter(|line| line.contains(text));
+            if let Some(line) = found.nth(times - 1) {
                 return line.clone();
             }
             let left = deadline.saturating_duration_since(Instant::now());
             match timeout(left, self.log.recv()).await {
                 Ok(Some(line)) => self.lines.push(line),
-                Ok(None) => panic!("ended without {text:?}: {:#?}", self.lines),
-                Err(_) => panic!("{text:?} is not said: {:#?}", self.lines),
+                // The end of the log, or of the patience.
+                end => panic!("{text:?} is not said ({end:?}): {:#?}", self.lines),
             }
         }
     }

@@ -125,7 +125,7 @@ impl Collector {
     pub(crate) async fn hello(&mut self) -> Id {
         match self.next().await {
             Said::Hello(id) => id,
-            other => panic!("expected hello: {other:?}"),
+            other @ Said::Grid(_) => panic!("expected hello: {other:?}"),
         }
     }
 
@@ -142,7 +142,7 @@ impl Collector {
     pub(crate) async fn grid(&mut self) -> Grid {
         match self.next().await {
             Said::Grid(grid) => grid,
-            other => panic!("expected a grid: {other:?}"),
+            other @ Said::Hello(_) => panic!("expected a grid: {other:?}"),
         }
     }
 
