@@ -54,7 +54,7 @@ pub fn run(sources: Sources, log: LogControl) -> Result<(), Failure> {
         Failure(EXIT_CONFIG)
     })?;
     // The level is a valid one: it has been parsed.
-    let _ = log.set_level(loaded.settings.log_level.syslog_name());
+    let _ = log.set_level(loaded.settings.log_level.as_str());
     events::loaded(&loaded);
     let bug = |what: &'static str| {
         move |error: &dyn std::fmt::Display| {

@@ -136,7 +136,7 @@ impl Agent {
         let old = std::mem::replace(&mut self.settings, loaded.settings);
         self.files = loaded.files;
         if self.settings.log_level != old.log_level {
-            let level = self.settings.log_level.syslog_name();
+            let level = self.settings.log_level.as_str();
             if let Err(error) = self.log.set_level(level) {
                 events::configuration_ignored(&error);
             }

@@ -8,8 +8,8 @@ use std::process::Stdio;
 use serde_json::Value;
 use tokio::sync::mpsc;
 
-use crate::support::agent::{Place, SOME_KEY, eventually};
 use crate::support::peer::Peer;
+use crate::support::place::{Place, SOME_KEY, eventually};
 
 /// Standard output of a command that succeeds.
 async fn succeeds(place: &Place, words: &[&str]) -> String {

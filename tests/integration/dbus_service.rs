@@ -5,8 +5,8 @@ use metrics_agent::dbus::NAME;
 use zbus::{Variant, fdo};
 
 use crate::private_bus::PrivateBus;
-use crate::support::agent::{Place, SOME_KEY, eventually};
 use crate::support::peer::PATIENCE;
+use crate::support::place::{Place, SOME_KEY, eventually};
 
 const AGENT: &str = "/org/metricsagent/Agent1";
 

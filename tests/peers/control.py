@@ -46,16 +46,18 @@ class Peer:
             self.secret = command["secret"].encode()
         else:
             self.public, self.secret = zmq.curve_keypair()
-        return {"public": self.public.decode()}
+        return {"public": self.public.decode(), "secret": self.secret.decode()}
 
     def do_send(self, command):
         """Sends `frames`, `count` times (1), to the routing id `to` if given.
 
         In every frame `%d` stands for the message's number, from 0, where
-        `numbered` is set. Waits as long as the queue is full.
+        `numbered` is set. `padding` appends so many zero bytes to the last frame.
+        Waits as long as the queue is full.
         """
         prefix = [bytes.fromhex(command["to"])] if "to" in command else []
         frames = [bytes.fromhex(frame) for frame in command["frames"]]
+        frames[-1] += bytes(command.get("padding", 0))
         for number in range(command.get("count", 1)):
             if command.get("numbered"):
                 count = str(number).encode()
