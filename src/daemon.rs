@@ -48,9 +48,10 @@ impl From<Failure> for ExitCode {
 
 /// Runs the daemon until a signal ends it.
 pub fn run(sources: Sources, log: LogControl) -> Result<(), Failure> {
+    let by_hand = sources.command_line.collector.is_some();
     let sources = Arc::new(sources);
     let loaded = config::load(&sources, KeyPolicy::Create).map_err(|error| {
-        tracing::error!("{error}");
+        events::start_refused(&error);
         Failure(EXIT_CONFIG)
     })?;
     // The level is a valid one: it has been parsed.
@@ -86,6 +87,13 @@ pub fn run(sources: Sources, log: LogControl) -> Result<(), Failure> {
             let first = Service::start(bus.clone(), handle.clone(), log.clone()).await;
             let service = match first {
                 Ok(service) => Some(service),
+                // Whoever names the collector on the command line runs us by hand, and need not
+                // be a user who may own the name.
+                Err(error @ StartError::NotAllowed { .. }) if by_hand => {
+                    events::off_the_bus(&error);
+                    agent.run().await;
+                    return Ok(());
+                }
                 Err(error @ (StartError::NameTaken | StartError::NotAllowed { .. })) => {
                     tracing::error!("{error}");
                     return Err(Failure(EXIT_UNAVAILABLE));

@@ -106,6 +106,18 @@ pub(crate) fn reload_refused(error: &dyn Display) {
     );
 }
 
+pub(crate) fn start_refused(error: &dyn Display) {
+    let error = error.to_string();
+    error!(
+        message_id = message_id::CONFIGURATION_INVALID,
+        error, "{error}"
+    );
+}
+
+pub(crate) fn off_the_bus(error: &dyn Display) {
+    warn!("going on without the bus, as this is a run by hand: {error}");
+}
+
 pub(crate) fn configuration_ignored(warning: &dyn Display) {
     let error = warning.to_string();
     warn!(
@@ -129,8 +141,8 @@ pub(crate) fn setting_changed(setting: &str, value: &str, persistent: bool) {
 pub(crate) fn settings_reverted() {
     info!(
         message_id = message_id::SETTING_CHANGED,
-        setting = "all",
-        value = "reverted",
+        setting = "intervals",
+        value = "as configured",
         "Settings made over D-Bus were dropped: the configuration files are in force"
     );
 }

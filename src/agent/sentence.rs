@@ -24,7 +24,7 @@ pub(crate) fn sentence(reason: Reason, detail: &str) -> String {
             format!("the collector has been silent for {}", seconds(lasting))
         }
         Reason::LinkLost => with("the connection was lost", detail),
-        Reason::HandshakeFailed => with("no secure connection", detail),
+        Reason::HandshakeFailed => with("the handshake failed", detail),
         Reason::Unreachable => with("the collector cannot be reached", detail),
         Reason::ConnectTimedOut { after } => {
             format!("no secure connection came about within {}", seconds(after))
@@ -39,7 +39,7 @@ pub(crate) fn sentence(reason: Reason, detail: &str) -> String {
 pub(crate) fn handshake_detail(failure: HandshakeFailure) -> String {
     let likely = match failure {
         HandshakeFailure::Dropped | HandshakeFailure::Protocol(_) => {
-            "most likely the collector's key is not the configured public_key"
+            "most likely its key is not the configured public_key"
         }
         HandshakeFailure::Refused(_) => {
             "the collector has to be told this agent's key (metrics-agentctl public-key)"

@@ -77,7 +77,9 @@ fn examine(sources: &Sources, print: bool) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            complain(&error);
+            for problem in error.problems() {
+                complain(problem);
+            }
             EXIT_CONFIG.into()
         }
     }
