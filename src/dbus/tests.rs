@@ -503,7 +503,6 @@ async fn connections_come_and_go_with_the_settings() {
 }
 
 /// Only root may take on another user's id; else says what is left out.
-#[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
 fn may_call_as_another_user() -> bool {
     let root = rustix::process::geteuid().is_root();
     if !root {

@@ -2,7 +2,7 @@
 //! systemd, and whoever reads what it prints.
 
 use std::fs;
-use std::io::Read;
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
@@ -33,19 +33,17 @@ async fn its_key_is_made_once() {
     let mut child = command.spawn().unwrap();
     let mut log = String::new();
     let secret = home.path().join(".curve/collector.key_secret");
-    while !secret.exists() && child.try_wait().unwrap().is_none() {}
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    while !log.contains("agents need its public key") {
+        assert_ne!(stderr.read_line(&mut log).unwrap(), 0, "{log}");
+    }
     let pid = rustix::process::Pid::from_child(&child);
     // Whether it listens yet or not, it is to end.
     while child.try_wait().unwrap().is_none() {
         let _ = rustix::process::kill_process(pid, Signal::INT);
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
-    child
-        .stderr
-        .take()
-        .unwrap()
-        .read_to_string(&mut log)
-        .unwrap();
+    stderr.read_to_string(&mut log).unwrap();
     assert!(log.contains("Made the collector's key pair in"), "{log}");
 
     let certificate = Certificate::read(&secret, Trust::OwnFile).unwrap();
