@@ -18,7 +18,7 @@ use super::events;
 use super::progress::Progress;
 use super::resolve::Resolver;
 use super::sampler::Grid;
-use super::sentence::sentence;
+use super::sentence::{handshake, sentence};
 use super::state::{ConnectionState, State};
 use super::totals::Counters;
 use crate::config::Endpoint;
@@ -244,7 +244,10 @@ impl Connection {
                 self.tell(Event::LinkUp, None).await;
             }
             DealerEvent::LinkDown(cause) => {
-                self.detail = cause.to_string();
+                self.detail = match cause {
+                    LinkDownCause::HandshakeFailed(failure) => handshake(failure),
+                    cause => cause.to_string(),
+                };
                 let event = match cause {
                     LinkDownCause::HandshakeFailed(_) => Event::LinkDown(LinkDown::HandshakeFailed),
                     LinkDownCause::Disconnected => Event::LinkDown(LinkDown::Disconnected),
