@@ -122,7 +122,11 @@ class Peer:
                 for line in lines:
                     self.obey(json.loads(line))
         self.drop(0)
+        self.ending()
         self.context.term()
+
+    def ending(self):
+        """What a subclass has to end before the context can."""
 
     def obey(self, command):
         name = command["do"]
