@@ -96,6 +96,7 @@ class Peer:
     def drop(self, linger):
         if self.socket is not None:
             self.socket.disable_monitor()
+            self.monitor.close(0)
             self.socket.close(linger)
             self.socket = self.monitor = None
 
