@@ -24,7 +24,8 @@ pub(crate) fn sentence(reason: Reason, detail: &str) -> String {
             format!("the collector has been silent for {}", seconds(lasting))
         }
         Reason::LinkLost => with("the connection was lost", detail),
-        Reason::HandshakeFailed => with("the handshake failed", detail),
+        Reason::HandshakeFailed if detail.is_empty() => handshake(HandshakeFailure::Dropped),
+        Reason::HandshakeFailed => detail.to_owned(),
         Reason::Unreachable => with("the collector cannot be reached", detail),
         Reason::ConnectTimedOut { after } => {
             format!("no secure connection came about within {}", seconds(after))
@@ -35,18 +36,24 @@ pub(crate) fn sentence(reason: Reason, detail: &str) -> String {
     }
 }
 
-/// What a failed handshake most likely means, and the way out.
-pub(crate) fn handshake_detail(failure: HandshakeFailure) -> String {
-    let likely = match failure {
-        HandshakeFailure::Dropped | HandshakeFailure::Protocol(_) => {
-            "most likely its key is not the configured public_key"
+/// What most likely is wrong where the handshake failed like this: whose key it is about.
+pub(crate) fn handshake(failure: HandshakeFailure) -> String {
+    match failure {
+        HandshakeFailure::Dropped => {
+            "the collector dropped the connection before it was secure; most likely its key is \
+             not the configured public_key"
+                .to_owned()
         }
+        HandshakeFailure::Protocol(_) => format!(
+            "{failure}; most likely something else than a collector listens there, or its key \
+             is not the configured public_key"
+        ),
+        // It answers, so its own key is the right one.
         HandshakeFailure::Refused(_) => {
-            "the collector has to be told this agent's key (metrics-agentctl public-key)"
+            format!("{failure}; most likely the agent's public key is not on the collector's list")
         }
-        HandshakeFailure::TimedOut => "most likely it is no collector that listens there",
-    };
-    format!("{failure}; {likely}")
+        HandshakeFailure::TimedOut => failure.to_string(),
+    }
 }
 
 fn with(what: &str, detail: &str) -> String {
@@ -78,6 +85,25 @@ mod tests {
             "the collector cannot be reached: Connection refused"
         );
         assert_eq!(sentence(Reason::LinkLost, ""), "the connection was lost");
+    }
+
+    #[test]
+    fn a_failed_handshake_names_the_key_that_it_is_about() {
+        let told = |failure| sentence(Reason::HandshakeFailed, &handshake(failure));
+        for failure in [HandshakeFailure::Dropped, HandshakeFailure::Protocol(7)] {
+            let text = told(failure);
+            assert!(
+                text.ends_with("its key is not the configured public_key"),
+                "{text}"
+            );
+        }
+        assert_eq!(
+            told(HandshakeFailure::Refused(400)),
+            "the peer refused our key (status 400); most likely the agent's public key is not \
+             on the collector's list"
+        );
+        assert!(!told(HandshakeFailure::TimedOut).contains("key"));
+        assert!(sentence(Reason::HandshakeFailed, "").contains("configured public_key"));
     }
 
     #[test]

@@ -142,6 +142,23 @@ async fn a_collector_that_gets_its_key_back_is_reported_to() {
     assert_eq!(complaints(&mut agent).len(), 1);
 }
 
+/// The collector has the right key, and does not want this agent's.
+#[tokio::test]
+async fn a_refused_agent_is_told_that_it_is_about_its_own_key() {
+    let mut collector = Collector::start().await;
+    let site = Site::new(&format!("{PATIENT}{}", collector.section("main")));
+    collector.peer.ask(json!({"do": "guard"})).await;
+    let mut agent = site.start();
+    let line = agent.says("No secure connection to main").await;
+    assert!(line.contains("refused our key (status 400)"), "{line}");
+    assert!(line.contains("the agent's public key is not on"), "{line}");
+    for _ in 0..2 {
+        collector.peer.link("ACCEPTED").await;
+    }
+    assert_eq!(complaints(&mut agent), [line]);
+    agent.terminate().await;
+}
+
 /// Reporting in the clear is refused, whoever asks for it.
 #[tokio::test]
 async fn a_collector_without_encryption_learns_nothing() {

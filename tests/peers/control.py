@@ -96,6 +96,7 @@ class Peer:
     def drop(self, linger):
         if self.socket is not None:
             self.socket.disable_monitor()
+            self.monitor.close(0)
             self.socket.close(linger)
             self.socket = self.monitor = None
 
@@ -122,7 +123,11 @@ class Peer:
                 for line in lines:
                     self.obey(json.loads(line))
         self.drop(0)
+        self.ending()
         self.context.term()
+
+    def ending(self):
+        """What a subclass has to end before the context can."""
 
     def obey(self, command):
         name = command["do"]

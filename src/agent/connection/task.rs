@@ -16,7 +16,7 @@ use crate::agent::announce::{Announcer, Line};
 use crate::agent::events;
 use crate::agent::resolve::Resolver;
 use crate::agent::sampler::Grid;
-use crate::agent::sentence::{handshake_detail, sentence};
+use crate::agent::sentence::{handshake, sentence};
 use crate::agent::state::{ConnectionState, State};
 use crate::curve::dealer::{Dealer, DealerEvent, DealerOptions, RoutingId};
 use crate::curve::frames::Received;
@@ -175,7 +175,7 @@ impl Connection {
                     LinkDownCause::Socket(_) => Event::OpenFailed(OpenFailure::Socket),
                 };
                 self.detail = match cause {
-                    LinkDownCause::HandshakeFailed(failure) => handshake_detail(failure),
+                    LinkDownCause::HandshakeFailed(failure) => handshake(failure),
                     other => other.to_string(),
                 };
                 self.tell(event, None).await;
