@@ -7,6 +7,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::time::timeout;
+
 use crate::agent::events;
 use crate::agent::handle::Handle;
 use crate::agent::run::{Agent, Start};
@@ -15,19 +17,10 @@ use crate::config::{self, BusAddress, KeyPolicy, Sources};
 use crate::curve::context::Context;
 use crate::dbus::service::{Ended, Service, StartError};
 use crate::dbus::{Bus, NAME};
+use crate::exit::{EXIT_CONFIG, EXIT_SOFTWARE, EXIT_UNAVAILABLE};
 use crate::systemd::log::LogControl;
 use crate::systemd::notify::Notifier;
 use crate::systemd::signals::Signals;
-
-/// Exit status for invalid settings or keys: `EX_CONFIG` of sysexits(3). The unit does not
-/// restart on it, as only an administrator can mend that.
-pub const EXIT_CONFIG: u8 = 78;
-
-/// Exit status where the bus name is taken: `EX_UNAVAILABLE` of sysexits(3).
-pub const EXIT_UNAVAILABLE: u8 = 69;
-
-/// Exit status for a bug: `EX_SOFTWARE` of sysexits(3).
-pub const EXIT_SOFTWARE: u8 = 70;
 
 /// Threads for what may block: name look-ups (one for each connection at most) and files. With
 /// these the agent stays well below the `TasksMax`= of its unit.
@@ -39,6 +32,9 @@ const BLOCKING_KEEP_ALIVE: Duration = Duration::from_secs(1);
 /// How long to wait before the bus is tried again; doubled up to [`BUS_RETRY_MAX`].
 const BUS_RETRY_MIN: Duration = Duration::from_millis(250);
 const BUS_RETRY_MAX: Duration = Duration::from_secs(30);
+
+/// How long telling the bus of the end may take.
+const LAST_WORDS: Duration = Duration::from_millis(300);
 
 /// Why the daemon did not start or did not go on. Each has been logged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,13 +48,15 @@ impl From<Failure> for ExitCode {
 
 /// Runs the daemon until a signal ends it.
 pub fn run(sources: Sources, log: LogControl) -> Result<(), Failure> {
+    let by_hand = sources.command_line.collector.is_some();
     let sources = Arc::new(sources);
     let loaded = config::load(&sources, KeyPolicy::Create).map_err(|error| {
-        tracing::error!("{error}");
+        events::start_refused(&error);
         Failure(EXIT_CONFIG)
     })?;
     // The level is a valid one: it has been parsed.
-    let _ = log.set_level(loaded.settings.log_level.syslog_name());
+    let _ = log.set_level(loaded.settings.log_level.as_str());
+    events::loaded(&loaded);
     let bug = |what: &'static str| {
         move |error: &dyn std::fmt::Display| {
             tracing::error!("cannot {what}: {error}");
@@ -89,6 +87,13 @@ pub fn run(sources: Sources, log: LogControl) -> Result<(), Failure> {
             let first = Service::start(bus.clone(), handle.clone(), log.clone()).await;
             let service = match first {
                 Ok(service) => Some(service),
+                // Whoever names the collector on the command line runs us by hand, and need not
+                // be a user who may own the name.
+                Err(error @ StartError::NotAllowed { .. }) if by_hand => {
+                    events::off_the_bus(&error);
+                    agent.run().await;
+                    return Ok(());
+                }
                 Err(error @ (StartError::NameTaken | StartError::NotAllowed { .. })) => {
                     tracing::error!("{error}");
                     return Err(Failure(EXIT_UNAVAILABLE));
@@ -98,9 +103,13 @@ pub fn run(sources: Sources, log: LogControl) -> Result<(), Failure> {
                     None
                 }
             };
-            tokio::spawn(stay_on(bus, service, handle, log));
+            let serving = tokio::spawn(stay_on(bus, service, handle, log));
+            agent.run().await;
+            // The bus hears of the end, if it listens.
+            let _ = timeout(LAST_WORDS, serving).await;
+        } else {
+            agent.run().await;
         }
-        agent.run().await;
         Ok(())
     });
     // A look-up that hangs must not keep the process.
@@ -130,6 +139,9 @@ async fn stay_on(bus: Bus, mut service: Option<Service>, handle: Handle, log: Lo
             wait = BUS_RETRY_MIN;
         }
         tokio::time::sleep(wait).await;
+        if handle.is_gone() {
+            return;
+        }
         match Service::start(bus.clone(), handle.clone(), log.clone()).await {
             Ok(back) => {
                 events::bus_available(NAME);

@@ -11,7 +11,8 @@
 //! - [`dbus`]: the bus interface, served and called;
 //! - [`systemd`]: readiness, watchdog, the journal, credentials;
 //! - [`server`]: the other end, `metrics-collector`;
-//! - [`daemon`]: the agent put together.
+//! - [`daemon`]: the agent put together;
+//! - [`exit`]: how the daemons end.
 
 pub mod agent;
 pub mod collectors;
@@ -20,6 +21,7 @@ pub mod ctl;
 pub mod curve;
 pub mod daemon;
 pub mod dbus;
+pub mod exit;
 pub mod protocol;
 pub mod server;
 pub mod systemd;

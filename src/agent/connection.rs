@@ -1,43 +1,27 @@
-//! One connection: the task that owns a session, its socket and its deadline.
-//!
-//! The session decides (see [`crate::protocol::session`]); this task carries out. It
-//! looks the collector's name up, opens and closes the socket, sends, receives, counts,
-//! and tells the agent's task what has changed. It waits for nothing without a bound.
+//! One connection to a collector, as the agent's task sees it: what it is made of, what it
+//! is told and what it tells. The task itself is in [`task`].
 
-use std::collections::VecDeque;
-use std::future::pending;
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::{Notify, mpsc, watch};
-use tokio::time::sleep_until;
 
-use super::announce::{Announcer, Line};
-use super::events;
 use super::progress::Progress;
-use super::resolve::Resolver;
 use super::sampler::Grid;
 use super::sentence::sentence;
 use super::state::{ConnectionState, State};
 use super::totals::Counters;
 use crate::config::Endpoint;
 use crate::curve::context::Context;
-use crate::curve::dealer::{Dealer, DealerEvent, DealerOptions, RoutingId};
-use crate::curve::frames::Received;
 use crate::curve::keys::{KeyPair, PublicKey};
-use crate::curve::link::LinkDownCause;
-use crate::protocol::message::{Control, GridKind, Message, decode_from_collector};
-use crate::protocol::session::{
-    Action, Event, LinkDown, OpenFailure, Reason, Session, SessionSettings, State as SessionState,
-};
+use crate::protocol::session::{Reason, SessionSettings};
+
+mod task;
+
+pub(crate) use task::run;
 
 /// Orders that wait for a connection at most. A sample that finds no room is dropped and
 /// counted: the connection is stuck, and a fresher sample follows.
 pub(crate) const ORDERS: usize = 8;
-
-/// How long the last messages of a connection may take to leave at a clean stop.
-const LINGER: Duration = Duration::from_millis(100);
 
 /// What the agent's task tells a connection.
 #[derive(Debug)]
@@ -88,26 +72,6 @@ pub(crate) struct Blueprint {
     pub(crate) reports: mpsc::Sender<(Serial, Report)>,
 }
 
-/// The task's own state.
-struct Connection {
-    plan: Blueprint,
-    session: Session,
-    resolver: Resolver,
-    /// A look-up is under way for the session's Open.
-    looking_up: bool,
-    /// The addresses not tried yet in this connecting.
-    addresses: VecDeque<SocketAddr>,
-    dealer: Option<Dealer>,
-    routing_id: String,
-    /// Counts the links, so that a late model is not sent on the next one.
-    link: u64,
-    connected_since: Option<SystemTime>,
-    opened_before: bool,
-    detail: String,
-    announcer: Announcer,
-    published: ConnectionState,
-}
-
 impl Blueprint {
     /// The state before the task has run.
     pub(crate) fn initial_state(&self) -> ConnectionState {
@@ -121,326 +85,5 @@ impl Blueprint {
             connected_since: None,
             totals: self.counters.connection(),
         }
-    }
-}
-
-/// Runs a connection until it is told to stop, or the agent's task is gone.
-pub(crate) async fn run(plan: Blueprint, mut orders: Orders) {
-    // Nothing leaves the host before its name is known.
-    loop {
-        match orders.queue.recv().await {
-            Some(Order::Start) => break,
-            Some(Order::Stop) | None => return,
-            Some(_) => {}
-        }
-    }
-    let settings = *orders.settings.borrow_and_update();
-    let mut connection = Connection::new(plan, settings);
-    connection.tell(Event::Start, None).await;
-    while let Some(deadline) = connection.session.deadline() {
-        connection.plan.progress.expect_by(deadline);
-        let happened = tokio::select! {
-            order = orders.queue.recv() => Happened::Order(order.unwrap_or(Order::Stop)),
-            Ok(()) = orders.settings.changed() => Happened::Configured(
-                *orders.settings.borrow_and_update()
-            ),
-            () = orders.reconnect.notified() => Happened::Reconnect,
-            event = next_event(&mut connection.dealer) => Happened::Socket(event),
-            found = connection.resolver.look_up(&connection.plan.endpoint),
-                if connection.looking_up => Happened::LookedUp(
-                    found.map_err(|error| error.to_string())
-                ),
-            () = sleep_until(deadline.into()) => Happened::Deadline,
-        };
-        connection.take(happened).await;
-    }
-    connection.plan.progress.done();
-}
-
-enum Happened {
-    Order(Order),
-    Configured(SessionSettings),
-    Reconnect,
-    Socket(DealerEvent),
-    LookedUp(Result<VecDeque<SocketAddr>, String>),
-    Deadline,
-}
-
-async fn next_event(dealer: &mut Option<Dealer>) -> DealerEvent {
-    match dealer {
-        Some(dealer) => dealer.event().await,
-        None => pending().await,
-    }
-}
-
-impl Connection {
-    fn new(plan: Blueprint, settings: SessionSettings) -> Self {
-        Self {
-            session: Session::new(settings, Instant::now()),
-            published: plan.initial_state(),
-            plan,
-            resolver: Resolver::default(),
-            looking_up: false,
-            addresses: VecDeque::new(),
-            dealer: None,
-            routing_id: String::new(),
-            link: 0,
-            connected_since: None,
-            opened_before: false,
-            detail: String::new(),
-            announcer: Announcer::default(),
-        }
-    }
-
-    async fn take(&mut self, happened: Happened) {
-        match happened {
-            Happened::Deadline => self.tell(Event::Tick, None).await,
-            Happened::Order(order) => self.obey(order).await,
-            Happened::Configured(settings) => self.tell(Event::Configure(settings), None).await,
-            Happened::Reconnect => self.tell(Event::Reconnect, None).await,
-            Happened::Socket(event) => self.hear(event).await,
-            Happened::LookedUp(found) => {
-                self.looking_up = false;
-                match found {
-                    Ok(addresses) => {
-                        self.addresses = addresses;
-                        self.connect_next().await;
-                    }
-                    Err(error) => {
-                        self.detail = error;
-                        self.tell(Event::OpenFailed(OpenFailure::NameLookUp), None)
-                            .await;
-                    }
-                }
-            }
-        }
-    }
-
-    async fn obey(&mut self, order: Order) {
-        match order {
-            Order::Start => {}
-            Order::Metrics(grid) => self.tell(Event::SampleReady, Some(&grid)).await,
-            Order::Model { grid, link } => {
-                if link == self.link && self.connected_since.is_some() {
-                    self.send_grid(&grid, GridKind::Model);
-                }
-            }
-            Order::Stop => {
-                // Before the session closes it: what is under way may still leave.
-                if let Some(dealer) = self.dealer.take() {
-                    dealer.close(LINGER);
-                }
-                self.tell(Event::Stop, None).await;
-            }
-        }
-    }
-
-    async fn hear(&mut self, event: DealerEvent) {
-        match event {
-            DealerEvent::LinkUp => {
-                self.link += 1;
-                self.connected_since = Some(SystemTime::now());
-                self.detail.clear();
-                self.tell(Event::LinkUp, None).await;
-            }
-            DealerEvent::LinkDown(cause) => {
-                self.detail = cause.to_string();
-                let event = match cause {
-                    LinkDownCause::HandshakeFailed(_) => Event::LinkDown(LinkDown::HandshakeFailed),
-                    LinkDownCause::Disconnected => Event::LinkDown(LinkDown::Disconnected),
-                    LinkDownCause::Socket(_) => Event::OpenFailed(OpenFailure::Socket),
-                };
-                self.tell(event, None).await;
-            }
-            DealerEvent::ConnectFailed(error) => {
-                self.detail = error.to_string();
-                self.connect_next().await;
-            }
-            DealerEvent::Received(received) => {
-                self.plan.counters.received();
-                let message = match received {
-                    Received::Message(frames) => decode_from_collector(&frames.as_slices())
-                        .map_err(|error| self.not_understood(&error)),
-                    Received::TooManyFrames { found } => {
-                        self.not_understood(&format_args!("it has {found} frames"));
-                        Err(())
-                    }
-                };
-                self.tell(Event::Received(message), None).await;
-            }
-        }
-    }
-
-    fn not_understood(&mut self, error: &dyn std::fmt::Display) {
-        self.plan.counters.malformed();
-        if let Some(untold) = self.announcer.malformed(Instant::now()) {
-            events::not_understood(&self.plan.name, &self.published.endpoint, error, untold);
-        }
-    }
-
-    /// Connects to the next address; tells the session once there is none left.
-    async fn connect_next(&mut self) {
-        // The socket of the address before, if any.
-        let first = self.dealer.take().is_none();
-        let mut failure = Event::ConnectFailed;
-        while let Some(address) = self.addresses.pop_front() {
-            let routing_id = RoutingId::random();
-            let options = DealerOptions {
-                address,
-                server_key: self.plan.server_key,
-                keys: &self.plan.keys,
-                routing_id,
-            };
-            match Dealer::connect(&self.plan.context, options) {
-                Ok(dealer) => {
-                    self.dealer = Some(dealer);
-                    self.routing_id = routing_id.to_string();
-                    if first {
-                        self.tell(Event::Opened, None).await;
-                    } else {
-                        self.publish().await;
-                    }
-                    return;
-                }
-                Err(error) => {
-                    self.detail = error.to_string();
-                    failure = Event::OpenFailed(OpenFailure::Socket);
-                }
-            }
-        }
-        self.tell(failure, None).await;
-    }
-
-    /// Tells the session what happened and does what it decides. `sample` is what
-    /// [`Event::SampleReady`] is about.
-    async fn tell(&mut self, event: Event, sample: Option<&Grid>) {
-        let actions = self
-            .session
-            .handle(event, Instant::now(), &mut fastrand::f64);
-        for action in actions {
-            match action {
-                Action::Open => self.open(),
-                Action::Close => self.close(),
-                Action::SendHello => {
-                    self.send(Message::Control(Control::Hello));
-                }
-                Action::SendModel => self.report(Report::NeedsModel { link: self.link }).await,
-                Action::SendMetrics => {
-                    if let Some(grid) = sample {
-                        self.send_grid(grid, GridKind::Metrics);
-                    }
-                }
-                // The agent's task follows the published state.
-                Action::StartMetrics | Action::StopMetrics => {}
-                Action::BackOff { reason, .. } => self.announce_failure(reason),
-                Action::StateChanged { new, .. } => {
-                    if new == SessionState::Reporting {
-                        self.announcer.reporting();
-                        events::reporting(&self.plan.name, &self.published.endpoint);
-                    }
-                }
-            }
-        }
-        if sample.is_none() {
-            self.publish().await;
-        }
-    }
-
-    fn open(&mut self) {
-        self.looking_up = true;
-        if std::mem::replace(&mut self.opened_before, true) {
-            self.plan.counters.reconnected();
-        }
-    }
-
-    fn close(&mut self) {
-        self.looking_up = false;
-        self.addresses.clear();
-        self.dealer = None;
-        self.routing_id.clear();
-        self.connected_since = None;
-    }
-
-    fn announce_failure(&mut self, reason: Reason) {
-        let in_handshake = reason == Reason::HandshakeFailed;
-        if in_handshake {
-            self.plan.counters.handshake_failed();
-        }
-        let Some(line) = self.announcer.failed(in_handshake) else {
-            return;
-        };
-        let (name, endpoint) = (&self.plan.name, &self.published.endpoint);
-        let state = public(self.session.state()).as_str();
-        let why = sentence(reason, &self.detail);
-        match line {
-            Line::Lost => events::lost(name, endpoint, state, &why),
-            Line::Waiting => events::waiting(name, endpoint, state, &why),
-            Line::KeyRefused => {
-                events::key_refused(name, endpoint, &self.plan.server_key.to_string(), &why);
-            }
-            Line::Reporting => {}
-        }
-    }
-
-    fn send_grid(&mut self, grid: &Grid, kind: GridKind) {
-        let sent = self.send(Message::Grid {
-            host: &grid.host,
-            grid: &grid.json,
-            kind,
-        });
-        if sent && kind == GridKind::Model {
-            self.plan.counters.sent_model();
-        }
-    }
-
-    /// Hands a message to the transport, now or never. True where that worked.
-    fn send(&mut self, message: Message<'_>) -> bool {
-        let frames = message.frames();
-        match self.dealer.as_mut().map(|dealer| dealer.try_send(&frames)) {
-            Some(Ok(())) => {
-                let bytes = frames.iter().map(|frame| frame.len()).sum();
-                self.plan.counters.sent(bytes);
-                return true;
-            }
-            Some(Err(error)) => events::sending_failed(&self.plan.name, &error),
-            None => {}
-        }
-        self.plan.counters.dropped();
-        false
-    }
-
-    /// Publishes the state where it is another one than before.
-    async fn publish(&mut self) {
-        let state = public(self.session.state());
-        let reason = sentence(self.session.reason(), &self.detail);
-        let was = &mut self.published;
-        if was.state == state
-            && was.reason == reason
-            && was.routing_id == self.routing_id
-            && was.connected_since == self.connected_since
-        {
-            return;
-        }
-        was.state = state;
-        was.reason = reason;
-        was.routing_id.clone_from(&self.routing_id);
-        was.connected_since = self.connected_since;
-        let report = Report::Changed(was.clone());
-        self.report(report).await;
-    }
-
-    async fn report(&mut self, report: Report) {
-        // The agent's task never waits for a connection, so there is room soon. It is gone
-        // only at the very end.
-        let _ = self.plan.reports.send((self.plan.serial, report)).await;
-    }
-}
-
-fn public(state: SessionState) -> State {
-    match state {
-        SessionState::Connecting => State::Connecting,
-        SessionState::Reporting => State::Reporting,
-        SessionState::Stale => State::Stale,
-        SessionState::Stopping => State::Stopping,
     }
 }

@@ -237,12 +237,11 @@ impl Connections {
         found
     }
 
-    /// False where a connection's task should have run long ago.
-    pub(crate) fn all_move(&self, now: Instant) -> bool {
-        !self
-            .running
-            .values()
-            .any(|running| running.progress.stuck(now))
+    /// A connection whose task should have run long ago.
+    pub(crate) fn stuck(&self, now: Instant) -> Option<&str> {
+        let mut running = self.running.iter();
+        let (name, _) = running.find(|(_, running)| running.progress.stuck(now))?;
+        Some(name)
     }
 
     /// Ends every connection and returns once all have.

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use tracing::{debug, error, info, warn};
 
+use crate::config::Loaded;
 use crate::systemd::message_id;
 
 pub(crate) fn ready(version: &str, host_name: &str, public_key: &str, connections: usize) {
@@ -105,6 +106,18 @@ pub(crate) fn reload_refused(error: &dyn Display) {
     );
 }
 
+pub(crate) fn start_refused(error: &dyn Display) {
+    let error = error.to_string();
+    error!(
+        message_id = message_id::CONFIGURATION_INVALID,
+        error, "{error}"
+    );
+}
+
+pub(crate) fn off_the_bus(error: &dyn Display) {
+    warn!("going on without the bus, as this is a run by hand: {error}");
+}
+
 pub(crate) fn configuration_ignored(warning: &dyn Display) {
     let error = warning.to_string();
     warn!(
@@ -128,8 +141,8 @@ pub(crate) fn setting_changed(setting: &str, value: &str, persistent: bool) {
 pub(crate) fn settings_reverted() {
     info!(
         message_id = message_id::SETTING_CHANGED,
-        setting = "all",
-        value = "reverted",
+        setting = "intervals",
+        value = "as configured",
         "Settings made over D-Bus were dropped: the configuration files are in force"
     );
 }
@@ -142,7 +155,17 @@ pub(crate) fn setting_not_kept(setting: &str, path: &Path, error: &dyn Display) 
     );
 }
 
-pub(crate) fn key_generated(path: &Path, public_key: &str) {
+/// What is worth saying of settings just read.
+pub(crate) fn loaded(loaded: &Loaded) {
+    for warning in &loaded.warnings {
+        configuration_ignored(warning);
+    }
+    if let Some(path) = &loaded.generated_key {
+        key_generated(path, &loaded.settings.key_pair.public.to_string());
+    }
+}
+
+fn key_generated(path: &Path, public_key: &str) {
     let path = path.display().to_string();
     info!(
         message_id = message_id::KEY_GENERATED,
@@ -204,6 +227,18 @@ pub(crate) fn collector_enabled(collector: &str, enabled: bool) {
         value,
         "The metric collector {collector} is {value} now"
     );
+}
+
+pub(crate) fn stuck(connection: &str) {
+    error!(
+        connection,
+        "the connection {connection} does not move any more: the watchdog is left unfed, so that \
+         systemd restarts the agent"
+    );
+}
+
+pub(crate) fn next_start_only(setting: &str) {
+    warn!("{setting} has changed; that takes effect with the next start");
 }
 
 pub(crate) fn farewell_cut_short() {

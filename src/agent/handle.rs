@@ -115,6 +115,12 @@ impl Handle {
         self.changes.subscribe()
     }
 
+    /// True once the agent's task has ended.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        self.orders.is_closed()
+    }
+
     /// Every metric that the agent knows.
     #[must_use]
     pub fn metrics(&self) -> &'static [&'static Definition] {
@@ -162,7 +168,7 @@ impl Handle {
             .await
     }
 
-    /// Enables or disables a metric collector until the next start or reload.
+    /// Enables or disables a metric collector until the next start or [`revert`](Self::revert).
     pub async fn set_enabled(&self, name: &str, enabled: bool) -> Result<(), OrderError> {
         self.order(|answer| Order::SetEnabled {
             collector: name.to_owned(),

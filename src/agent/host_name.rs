@@ -11,6 +11,8 @@ use std::time::Duration;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+use crate::protocol::message::check_host;
+
 /// How long the first hello waits for the fully qualified name. A resolver on the host or
 /// in its network answers in milliseconds; past this the short name has to do.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
@@ -22,13 +24,19 @@ const KERNEL_HOST_NAME: &str = "/proc/sys/kernel/hostname";
 /// The host name of this UTS name space, uname(2).
 pub(crate) fn short() -> String {
     let uname = rustix::system::uname();
-    let name = uname.nodename().to_string_lossy().into_owned();
+    // The kernel takes any bytes for a name; no collector takes all of them.
+    let name = printable(&uname.nodename().to_string_lossy());
     if name.is_empty() || name == "(none)" {
         // What systemd falls back to as well, os-release(5) DEFAULT_HOSTNAME.
         "localhost".to_owned()
     } else {
         name
     }
+}
+
+fn printable(name: &str) -> String {
+    let shown = |c: char| if c.is_control() { '-' } else { c };
+    name.trim().chars().map(shown).collect()
 }
 
 /// The fully qualified name of the host named `short`. Blocks on the resolver: never call
@@ -57,6 +65,7 @@ fn qualifies(canonical: &str) -> bool {
     canonical.contains('.')
         && !canonical.starts_with("localhost")
         && canonical.parse::<std::net::IpAddr>().is_err()
+        && check_host(canonical).is_ok()
 }
 
 /// Wakes when the host's name changes.
@@ -120,7 +129,13 @@ mod tests {
     #[test]
     fn loopback_and_addresses_are_no_names_of_a_host() {
         assert!(qualifies("web1.example.org"));
-        for name in ["web1", "localhost", "localhost.localdomain", "127.0.0.1"] {
+        for name in [
+            "web1",
+            "a.\u{7}",
+            "localhost",
+            "localhost.localdomain",
+            "127.0.0.1",
+        ] {
             assert!(!qualifies(name), "{name}");
         }
     }

@@ -132,19 +132,17 @@ impl Agent {
 
     /// Swaps the settings, whole. What was set at run time stays on top of them.
     fn adopt(&mut self, loaded: Loaded) -> Result<(), OrderError> {
-        for warning in &loaded.warnings {
-            events::configuration_ignored(warning);
-        }
-        if let Some(path) = &loaded.generated_key {
-            events::key_generated(path, &loaded.settings.key_pair.public.to_string());
-        }
+        events::loaded(&loaded);
         let old = std::mem::replace(&mut self.settings, loaded.settings);
         self.files = loaded.files;
         if self.settings.log_level != old.log_level {
-            let level = self.settings.log_level.syslog_name();
+            let level = self.settings.log_level.as_str();
             if let Err(error) = self.log.set_level(level) {
                 events::configuration_ignored(&error);
             }
+        }
+        if self.settings.bus != old.bus {
+            events::next_start_only("dbus.bus");
         }
         if self.settings.host_name != old.host_name {
             let configured = self.settings.host_name.as_ref().map(ToString::to_string);

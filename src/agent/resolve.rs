@@ -51,6 +51,11 @@ struct Question {
 }
 
 impl Resolver {
+    /// Another connecting, with all the patience there is.
+    pub(crate) fn begin(&mut self) {
+        self.deadline = None;
+    }
+
     /// The addresses of `endpoint` in the order of preference that the system has for them
     /// (RFC 6724, gai.conf(5)), both families. Cancel safe.
     pub(crate) async fn look_up(

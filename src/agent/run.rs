@@ -192,8 +192,14 @@ impl Agent {
             let grid = self.sampler.grid(GridKind::Metrics, &self.name.current());
             self.connections.send_metrics(&grid);
         }
-        if self.notifier.due(now) && self.connections.all_move(now) {
-            self.notifier.alive(&line_now(&self.state.borrow()), now);
+        if self.notifier.due(now) {
+            match self.connections.stuck(now) {
+                None => self.notifier.alive(&line_now(&self.state.borrow()), now),
+                Some(name) => {
+                    events::stuck(name);
+                    self.notifier.withhold(now);
+                }
+            }
         }
     }
 
@@ -266,13 +272,28 @@ impl Agent {
         self.notifier.status(&line);
     }
 
+    /// Who listens on the bus hears of the end of every connection.
+    fn publish_end(&mut self, reason: &str) {
+        let mut last = AgentState::clone(&self.state.borrow());
+        last.state = State::Stopping;
+        reason.clone_into(&mut last.reason);
+        for connection in &mut last.connections {
+            let old = std::mem::replace(&mut connection.state, State::Stopping);
+            reason.clone_into(&mut connection.reason);
+            let _ = self.changes.send(StateChange {
+                connection: connection.name.clone(),
+                old,
+                new: State::Stopping,
+                reason: reason.to_owned(),
+            });
+        }
+        self.state.send_replace(Arc::new(last));
+    }
+
     async fn stop(mut self, signal: &'static str) {
         self.notifier.stopping(&format!("Stopping on {signal}"));
         events::stopping(signal);
-        let mut last = AgentState::clone(&self.state.borrow());
-        last.state = State::Stopping;
-        last.reason = format!("Stopping on {signal}");
-        self.state.send_replace(Arc::new(last));
+        self.publish_end(&format!("Stopping on {signal}"));
         if timeout(FAREWELL, self.connections.stop()).await.is_err() {
             events::farewell_cut_short();
         }

@@ -85,7 +85,7 @@ impl Sampler {
         Ok(samples)
     }
 
-    /// A fresh sample of one metric collector, enabled or not.
+    /// A fresh sample of one metric collector. One that is disabled has none.
     pub(crate) fn query_one(&mut self, name: &str) -> Result<Samples, OrderError> {
         let mut samples = Samples::new();
         let result = self.set.sample_one(name, &mut samples);

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::curve::link::HandshakeFailure;
 use crate::protocol::session::{OpenFailure, Reason};
 
 /// The sentence for `reason`. `detail` is what the system said of the latest failure; it is
@@ -23,11 +24,8 @@ pub(crate) fn sentence(reason: Reason, detail: &str) -> String {
             format!("the collector has been silent for {}", seconds(lasting))
         }
         Reason::LinkLost => with("the connection was lost", detail),
-        Reason::HandshakeFailed => {
-            "the collector dropped the connection before it was secure; most likely its key is \
-             not the configured public_key"
-                .to_owned()
-        }
+        Reason::HandshakeFailed if detail.is_empty() => handshake(HandshakeFailure::Dropped),
+        Reason::HandshakeFailed => detail.to_owned(),
         Reason::Unreachable => with("the collector cannot be reached", detail),
         Reason::ConnectTimedOut { after } => {
             format!("no secure connection came about within {}", seconds(after))
@@ -35,6 +33,26 @@ pub(crate) fn sentence(reason: Reason, detail: &str) -> String {
         Reason::OpenFailed(OpenFailure::NameLookUp) => with("no address", detail),
         Reason::OpenFailed(OpenFailure::Socket) => with("no socket", detail),
         Reason::Stopped => "told to stop".to_owned(),
+    }
+}
+
+/// What most likely is wrong where the handshake failed like this: whose key it is about.
+pub(crate) fn handshake(failure: HandshakeFailure) -> String {
+    match failure {
+        HandshakeFailure::Dropped => {
+            "the collector dropped the connection before it was secure; most likely its key is \
+             not the configured public_key"
+                .to_owned()
+        }
+        HandshakeFailure::Protocol(_) => format!(
+            "{failure}; most likely something else than a collector listens there, or its key \
+             is not the configured public_key"
+        ),
+        // It answers, so its own key is the right one.
+        HandshakeFailure::Refused(_) => {
+            format!("{failure}; most likely the agent's public key is not on the collector's list")
+        }
+        HandshakeFailure::TimedOut => failure.to_string(),
     }
 }
 
@@ -67,6 +85,25 @@ mod tests {
             "the collector cannot be reached: Connection refused"
         );
         assert_eq!(sentence(Reason::LinkLost, ""), "the connection was lost");
+    }
+
+    #[test]
+    fn a_failed_handshake_names_the_key_that_it_is_about() {
+        let told = |failure| sentence(Reason::HandshakeFailed, &handshake(failure));
+        for failure in [HandshakeFailure::Dropped, HandshakeFailure::Protocol(7)] {
+            let text = told(failure);
+            assert!(
+                text.ends_with("its key is not the configured public_key"),
+                "{text}"
+            );
+        }
+        assert_eq!(
+            told(HandshakeFailure::Refused(400)),
+            "the peer refused our key (status 400); most likely the agent's public key is not \
+             on the collector's list"
+        );
+        assert!(!told(HandshakeFailure::TimedOut).contains("key"));
+        assert!(sentence(Reason::HandshakeFailed, "").contains("configured public_key"));
     }
 
     #[test]

@@ -107,9 +107,13 @@ impl Job {
                 let settings = *settings;
                 Box::new(move || Outcome::Kept(keep(&sources, settings)))
             }
-            Self::Forget(_) => Box::new(move || match forget(&sources) {
-                Ok(()) => read(&sources),
-                Err(error) => Outcome::Kept(Err(error)),
+            // What can't be read can't be gone back to: then nothing is dropped.
+            Self::Forget(_) => Box::new(move || match read(&sources) {
+                Outcome::Loaded(loaded) if loaded.is_ok() => match forget(&sources) {
+                    Ok(()) => read(&sources),
+                    Err(error) => Outcome::Kept(Err(error)),
+                },
+                refused => refused,
             }),
         }
     }

@@ -50,7 +50,7 @@ fn heard(at: u64, now: u64) -> String {
     format!("last heard {} ago", humantime::format_duration(ago))
 }
 
-/// [`line`] at the present wall-clock time.
+/// [`line()`] at the present wall-clock time.
 pub(crate) fn line_now(agent: &AgentState) -> String {
     line(agent, realtime_usec(std::time::SystemTime::now()))
 }

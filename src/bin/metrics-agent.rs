@@ -8,7 +8,8 @@ use std::process::ExitCode;
 use clap::Parser;
 use metrics_agent::collectors;
 use metrics_agent::config::{self, KeyPolicy, Sources};
-use metrics_agent::daemon::{self, EXIT_CONFIG, EXIT_SOFTWARE};
+use metrics_agent::daemon;
+use metrics_agent::exit::{self, EXIT_CONFIG, EXIT_SOFTWARE};
 use metrics_agent::systemd::log::{LogControl, Target};
 use tracing_subscriber::filter::LevelFilter;
 
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
             return EXIT_SOFTWARE.into();
         }
     };
+    exit::end_at_a_bug();
     match daemon::run(sources, log) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.into(),
@@ -75,7 +77,9 @@ fn examine(sources: &Sources, print: bool) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            complain(&error);
+            for problem in error.problems() {
+                complain(problem);
+            }
             EXIT_CONFIG.into()
         }
     }

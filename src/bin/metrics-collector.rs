@@ -7,7 +7,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Parser;
-use metrics_agent::daemon::{EXIT_CONFIG, EXIT_SOFTWARE, EXIT_UNAVAILABLE};
+use metrics_agent::exit::{self, EXIT_CONFIG, EXIT_SOFTWARE, EXIT_UNAVAILABLE};
 use metrics_agent::server::settings::{Given, Settings};
 use metrics_agent::server::start::{self, Failure};
 use metrics_agent::systemd::log::{LogControl, Target};
@@ -74,6 +74,7 @@ fn main() -> ExitCode {
     if let Err(error) = LogControl::install("metrics-collector", settings.log_level, target) {
         return fail(&error, Failure::Bug);
     }
+    exit::end_at_a_bug();
     match start::run(&settings) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => status(failure),

@@ -236,3 +236,56 @@ impl TryFrom<String> for KeyFile {
         Ok(Self(text.into()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::path::Path;
+
+    use super::*;
+
+    /// The settings of the shipped file: key to what stands behind the `=`, commented out.
+    fn shipped() -> BTreeMap<String, String> {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/metrics-agent.toml");
+        let text = std::fs::read_to_string(path).unwrap();
+        let mut section = String::new();
+        let mut found = BTreeMap::new();
+        for line in text.lines().map(|line| line.trim_start_matches('#')) {
+            if let Some(name) = line
+                .strip_prefix('[')
+                .and_then(|rest| rest.strip_suffix(']'))
+            {
+                section = name.replace("collector.main", "collector.NAME");
+            } else if let Some((key, value)) = line.split_once(" = ")
+                && !key.contains(' ')
+            {
+                found.insert(format!("{section}.{key}"), value.to_owned());
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn the_shipped_file_shows_every_setting_with_its_default_and_no_other() {
+        let shipped = shipped();
+        let keys: Vec<&str> = shipped.keys().map(String::as_str).collect();
+        let mut known: Vec<&str> = AGENT.settings.iter().map(|setting| setting.key).collect();
+        known.sort_unstable();
+        assert_eq!(keys, known);
+        for setting in AGENT.settings {
+            if let Some(default) = setting.default {
+                assert_eq!(shipped[setting.key], default, "{}", setting.key);
+            }
+        }
+    }
+
+    #[test]
+    fn the_shipped_file_sets_nothing() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/metrics-agent.toml");
+        let text = std::fs::read_to_string(path).unwrap();
+        for line in text.lines() {
+            let blank = line.is_empty() || line.starts_with('#') || line.starts_with('[');
+            assert!(blank, "{line}");
+        }
+    }
+}

@@ -1,6 +1,6 @@
 //! The settings: their layers, their validation, and where each value came from.
 //!
-//! What leaves this module is valid: [`load`] reads every layer, checks each
+//! What leaves this module is valid: [`load()`] reads every layer, checks each
 //! value where it stands, merges, and returns [`Settings`] whose types hold no
 //! bad state. A mistake is a [`ConfigError`] that names the file and line (or
 //! the variable), the key, the value and what was expected. Nothing here logs,

@@ -105,14 +105,14 @@ pub(super) enum Command {
     /// Read the configuration again
     Reload,
 
-    /// Enable metric collectors until the next start or reload
+    /// Enable metric collectors until the next start or revert
     Enable {
         /// Their names, as "status" shows them
         #[arg(required = true, value_name = "COLLECTOR")]
         collectors: Vec<String>,
     },
 
-    /// Disable metric collectors until the next start or reload
+    /// Disable metric collectors until the next start or revert
     Disable {
         /// Their names, as "status" shows them
         #[arg(required = true, value_name = "COLLECTOR")]

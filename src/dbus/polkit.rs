@@ -222,7 +222,7 @@ fn decide(
         Ok(answer) if answer.is_challenge => Err(Error::new(
             Error::INTERACTION_REQUIRED,
             format!(
-                "polkit wants to ask for a password before it allows {}",
+                "Interactive authentication required: polkit asks for a password before it allows {}",
                 action.id()
             ),
         )),

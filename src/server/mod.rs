@@ -8,7 +8,7 @@
 //! - [`hosts`]: the table of hosts, pure: who reports, who is due a ping, who is gone;
 //! - [`complaints`]: which refused messages are worth a line in the log, pure;
 //! - [`settings`] and [`keys`]: what it runs with;
-//! - [`line`] and [`printer`]: `--print`, one JSON object a line;
+//! - [`mod@line`] and [`printer`]: `--print`, one JSON object a line;
 //! - [`events`]: what is logged, in one place.
 //!
 //! Refuses to authorise: any agent key that completes the handshake is accepted. Keeps

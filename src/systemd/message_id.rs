@@ -64,3 +64,45 @@ message_ids! {
     /// An agent sent something that the protocol does not know, or past a bound.
     SERVER_MESSAGE_REFUSED = "cb49bd1efe25445ba987497190e7bc1f";
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::fs;
+    use std::path::Path;
+
+    use super::ALL;
+
+    /// The ids that an entry of the catalogs begins with, as in `-- 7d4958…`.
+    fn in_the_catalogs() -> Vec<String> {
+        let systemd = Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd");
+        ["metrics-agent.catalog", "metrics-collector.catalog"]
+            .iter()
+            .flat_map(|catalog| {
+                let text = fs::read_to_string(systemd.join(catalog)).unwrap();
+                text.lines()
+                    .filter_map(|line| line.strip_prefix("-- "))
+                    .map(|id| id.trim().to_owned())
+                    .collect::<Vec<_>>()
+            })
+            .collect()
+    }
+
+    #[test]
+    fn every_id_has_one_entry_in_the_catalogs_and_no_entry_is_left_over() {
+        let entries = in_the_catalogs();
+        let distinct: BTreeSet<&str> = entries.iter().map(String::as_str).collect();
+        assert_eq!(distinct.len(), entries.len(), "an id has two entries");
+        let ids: BTreeSet<&str> = ALL.iter().map(|(_, id)| *id).collect();
+        assert_eq!(ids.len(), ALL.len(), "two events share an id");
+        assert_eq!(distinct, ids);
+    }
+
+    #[test]
+    fn ids_are_what_journald_takes() {
+        for (name, id) in ALL {
+            let valid = id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit());
+            assert!(valid, "{name}: {id}");
+        }
+    }
+}

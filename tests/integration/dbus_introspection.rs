@@ -8,7 +8,7 @@ use std::path::Path;
 use metrics_agent::dbus::NAME;
 use zbus::fdo;
 
-use crate::support::agent::{Place, SOME_KEY, eventually};
+use crate::support::place::{Place, SOME_KEY, eventually};
 
 /// Members of an interface, each as one comparable line.
 type Interfaces = BTreeMap<String, BTreeSet<String>>;

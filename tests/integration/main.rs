@@ -7,6 +7,13 @@
     reason = "helpers of tests fail as tests do"
 )]
 
+mod agent_command_line;
+mod agent_hostile;
+mod agent_losses;
+mod agent_names;
+mod agent_service;
+mod agent_session;
+mod agent_signals;
 mod curve_dealer;
 mod curve_dealer_failures;
 mod curve_router;

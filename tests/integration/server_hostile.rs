@@ -8,8 +8,8 @@ use std::time::Duration;
 use rustix::process::Signal;
 use serde_json::json;
 
-use crate::support::collector::Collector;
 use crate::support::peer::{PATIENCE, hex};
+use crate::support::server::Collector;
 
 /// Messages without sense, each on its own refused.
 fn nonsense() -> Vec<Vec<Vec<u8>>> {

@@ -46,16 +46,18 @@ class Peer:
             self.secret = command["secret"].encode()
         else:
             self.public, self.secret = zmq.curve_keypair()
-        return {"public": self.public.decode()}
+        return {"public": self.public.decode(), "secret": self.secret.decode()}
 
     def do_send(self, command):
         """Sends `frames`, `count` times (1), to the routing id `to` if given.
 
         In every frame `%d` stands for the message's number, from 0, where
-        `numbered` is set. Waits as long as the queue is full.
+        `numbered` is set. `padding` appends so many zero bytes to the last frame.
+        Waits as long as the queue is full.
         """
         prefix = [bytes.fromhex(command["to"])] if "to" in command else []
         frames = [bytes.fromhex(frame) for frame in command["frames"]]
+        frames[-1] += bytes(command.get("padding", 0))
         for number in range(command.get("count", 1)):
             if command.get("numbered"):
                 count = str(number).encode()
@@ -94,6 +96,7 @@ class Peer:
     def drop(self, linger):
         if self.socket is not None:
             self.socket.disable_monitor()
+            self.monitor.close(0)
             self.socket.close(linger)
             self.socket = self.monitor = None
 
@@ -120,7 +123,11 @@ class Peer:
                 for line in lines:
                     self.obey(json.loads(line))
         self.drop(0)
+        self.ending()
         self.context.term()
+
+    def ending(self):
+        """What a subclass has to end before the context can."""
 
     def obey(self, command):
         name = command["do"]

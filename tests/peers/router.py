@@ -6,17 +6,27 @@ Commands of its own:
                              the same address as before; answers with address,
                              port and public
   plain {address?}           likewise, without CURVE
+  guard                      from now on lets nobody's key in (RFC 27, ZAP)
 
 Events of its own:
   message {from, frames}     one message; from is the routing id
 """
 
 import zmq
+from zmq.auth.thread import ThreadAuthenticator
 
 from control import Peer, tell
 
 
+class Nobody:
+    """Whom the guard lets in."""
+
+    def callback(self, domain, key):
+        return False
+
+
 class Router(Peer):
+    guard = None
     address = "tcp://127.0.0.1:*"
 
     def do_bind(self, command):
@@ -29,6 +39,15 @@ class Router(Peer):
 
     def do_plain(self, command):
         return self.bind(command, {})
+
+    def do_guard(self, command):
+        self.guard = ThreadAuthenticator(self.context)
+        self.guard.start()
+        self.guard.configure_curve_callback("*", Nobody())
+
+    def ending(self):
+        if self.guard is not None:
+            self.guard.stop()
 
     def bind(self, command, options):
         address = command.get("address", self.address)

@@ -1,186 +1,220 @@
-//! The daemon itself, on a bus of its own.
+//! The agent as an administrator runs it: the real program, its settings in a
+//! directory of the test's own, its log read line by line.
 
 use std::fs;
-use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
-use std::time::Duration;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use metrics_agent::dbus::proxy::Agent;
-use metrics_agent::dbus::{Bus, NAME};
-use zbus::fdo;
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
 
 use super::peer::PATIENCE;
-use crate::private_bus::PrivateBus;
 
-/// Between two looks at something that has no event to wait for.
-pub(crate) const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// What ending may take on a machine that is busy; the agent's own bounds are below one second.
+const PROMPT: Duration = Duration::from_secs(5);
 
-/// A public key that is nobody's.
-pub(crate) const SOME_KEY: &str = "Yne@$w-vo<fVvi]a<NY6T1ed:M$fCG*[IaLV{hID";
+/// How often a condition that nothing announces is looked at.
+pub(crate) const GLANCE: Duration = Duration::from_millis(10);
 
-/// A bus, directories and a configuration; and the agents that are started with them.
-pub(crate) struct Place {
-    pub(crate) bus: PrivateBus,
+/// A directory with the settings and the state of one agent.
+pub(crate) struct Site {
     dir: tempfile::TempDir,
 }
 
-/// A running agent; ends with the value.
-pub(crate) struct Running(Child);
-
-impl Place {
-    pub(crate) fn new() -> Self {
-        Self::on(PrivateBus::start())
-    }
-
-    pub(crate) fn on(bus: PrivateBus) -> Self {
-        let place = Self {
-            bus,
+impl Site {
+    /// A place with these settings.
+    pub(crate) fn new(settings: &str) -> Self {
+        let site = Self {
             dir: tempfile::tempdir().unwrap(),
         };
-        fs::create_dir(place.dir.path().join("state")).unwrap();
-        place.configure("");
-        place
+        site.configure(settings);
+        site
     }
 
-    /// Writes the configuration: the bus, and this.
-    pub(crate) fn configure(&self, more: &str) {
-        let bus = self.bus.address();
-        let text = format!("[dbus]\nbus = \"{bus}\"\n{more}");
-        fs::write(self.config(), text).unwrap();
+    /// Replaces the settings.
+    pub(crate) fn configure(&self, settings: &str) {
+        self.write("agent.toml", settings);
     }
 
-    fn config(&self) -> PathBuf {
-        self.dir.path().join("agent.toml")
+    pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.at(name);
+        fs::write(&path, content).unwrap();
+        path
     }
 
-    pub(crate) fn address(&self) -> Bus {
-        Bus::Address(self.bus.address())
+    pub(crate) fn at(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
     }
 
-    /// Starts an agent, whether or not it will run.
-    pub(crate) fn spawn(&self) -> Running {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_metrics-agent"));
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The program with the settings of this place and nothing of the test's environment.
+    pub(crate) fn command(&self) -> Command {
+        let mut command = self.bare(Path::new(env!("CARGO_BIN_EXE_metrics-agent")));
+        command.arg("--config").arg(self.at("agent.toml"));
         command
+    }
+
+    /// The program in a mount and a UTS name space of its own, where this shell script made
+    /// the host another one before. Its process id is the command's.
+    pub(crate) fn on_another_host(&self, script: &str) -> Command {
+        let mut command = self.bare(Path::new("unshare"));
+        command
+            .args(["--mount", "--uts", "sh", "-c"])
+            .arg(format!("set -e; {script}; exec \"$@\""))
+            .arg("sh")
+            .arg(env!("CARGO_BIN_EXE_metrics-agent"))
             .arg("--config")
-            .arg(self.config())
+            .arg(self.at("agent.toml"));
+        command
+    }
+
+    /// A program, with the state directory of this place, no message bus, and nothing else.
+    pub(crate) fn bare(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        command
             .env_clear()
-            .env("HOME", self.dir.path())
-            .env("STATE_DIRECTORY", self.dir.path().join("state"))
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .env("STATE_DIRECTORY", self.at("state"))
+            .env("METRICS_AGENT_DBUS__BUS", "none");
+        command
+    }
+
+    /// Starts the agent.
+    pub(crate) fn start(&self) -> Agent {
+        Agent::start(self.command())
+    }
+
+    /// Runs the program with further arguments to its end.
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
+        self.command().args(arguments).output().unwrap()
+    }
+}
+
+/// A running agent; killed when dropped.
+pub(crate) struct Agent {
+    child: Child,
+    log: mpsc::UnboundedReceiver<String>,
+    lines: Vec<String>,
+}
+
+impl Agent {
+    pub(crate) fn start(mut command: Command) -> Self {
+        let mut child = command
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        Running(command.spawn().unwrap())
-    }
-
-    /// Starts an agent and waits until it is on the bus.
-    pub(crate) async fn start(&self) -> Running {
-        let running = self.spawn();
-        self.agent().await;
-        running
-    }
-
-    /// The agent, as soon as it owns the name.
-    pub(crate) async fn agent(&self) -> Agent {
-        eventually("the agent owns its name", async || {
-            Agent::find(&self.address(), false).await.ok()
-        })
-        .await
-    }
-
-    /// A client's own connection.
-    pub(crate) async fn connect(&self) -> zbus::Connection {
-        zbus::connection::Builder::address(self.bus.address().as_str())
-            .build()
-            .await
-            .unwrap()
-    }
-
-    /// The standard interface for properties of one of the agent's objects.
-    pub(crate) async fn properties(&self, path: &'static str) -> fdo::PropertiesProxy<'static> {
-        fdo::PropertiesProxy::builder(&self.connect().await)
-            .destination(NAME)
-            .path(path)
-            .cache_properties(zbus::proxy::CacheProperties::No)
-            .build()
-            .await
-            .unwrap()
-    }
-
-    /// Runs metrics-agentctl; its status, standard output and standard error.
-    pub(crate) async fn control(&self, words: &[&str]) -> (i32, String, String) {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_metrics-agentctl"));
-        command
-            .args(words)
-            .env_clear()
-            .env("HOME", self.dir.path())
-            .env("METRICS_AGENT_DBUS__BUS", self.bus.address())
-            .stdin(Stdio::null());
-        outcome(command).await
-    }
-
-    /// Calls the agent as the user nobody: `PATH INTERFACE.METHOD ARGUMENTS`.
-    pub(crate) async fn as_nobody(&self, call: &str) -> (i32, String, String) {
-        let mut command = Command::new("setpriv");
-        command
-            .args(["--reuid=nobody", "--clear-groups", "dbus-send"])
-            .arg(format!("--bus={}", self.bus.address()))
-            .args(["--print-reply", "--dest=org.metricsagent.Agent1"])
-            .args(call.split(' '));
-        outcome(command).await
-    }
-}
-
-impl Running {
-    /// Waits for the end: the exit status.
-    pub(crate) async fn exit_code(mut self) -> Option<i32> {
-        let child = &mut self.0;
-        let ended = eventually("the agent ends", async || child.try_wait().unwrap());
-        ended.await.code()
-    }
-
-    /// Ends it as systemd would.
-    pub(crate) async fn terminate(self) -> Option<i32> {
-        let pid = rustix::process::Pid::from_child(&self.0);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-        self.exit_code().await
-    }
-
-    /// How many threads it has.
-    pub(crate) fn threads(&self) -> usize {
-        let tasks = fs::read_dir(format!("/proc/{}/task", self.0.id()));
-        tasks.unwrap().count()
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// Runs a command off this thread: exit status, standard output, standard error.
-async fn outcome(mut command: Command) -> (i32, String, String) {
-    let run = tokio::task::spawn_blocking(move || command.output());
-    let output: Output = run.await.unwrap().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    (
-        output.status.code().unwrap(),
-        text(output.stdout),
-        text(output.stderr),
-    )
-}
-
-/// Looks until there is something to see.
-pub(crate) async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
-    let seen = tokio::time::timeout(PATIENCE, async {
-        loop {
-            if let Some(seen) = look().await {
-                return seen;
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stderr = child.stderr.take().unwrap();
+        let (sender, log) = mpsc::unbounded_channel();
+        thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    break;
+                }
             }
-            tokio::time::sleep(LOOK_AGAIN).await;
+        });
+        Self {
+            child,
+            log,
+            lines: Vec::new(),
         }
-    });
-    seen.await
-        .unwrap_or_else(|_| panic!("not within {PATIENCE:?}: {what}"))
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits for a line, said already or to come, that contains this; the line.
+    pub(crate) async fn says(&mut self, text: &str) -> String {
+        self.says_times(text, 1).await
+    }
+
+    /// Waits until as many lines contain this; the last of them.
+    pub(crate) async fn says_times(&mut self, text: &str, times: usize) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let mut found = self.lines.iter().filter(|line| line.contains(text));
+            if let Some(line) = found.nth(times - 1) {
+                return line.clone();
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            match timeout(left, self.log.recv()).await {
+                Ok(Some(line)) => self.lines.push(line),
+                // The end of the log, or of the patience.
+                end => panic!("{text:?} is not said ({end:?}): {:#?}", self.lines),
+            }
+        }
+    }
+
+    /// The lines so far that contain this.
+    pub(crate) fn said(&mut self, text: &str) -> Vec<String> {
+        while let Ok(line) = self.log.try_recv() {
+            self.lines.push(line);
+        }
+        let found = self.lines.iter().filter(|line| line.contains(text));
+        found.cloned().collect()
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, signal).unwrap();
+    }
+
+    /// Waits for the end, which has been ordered; the log is complete then.
+    pub(crate) async fn ended(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + PROMPT;
+        let status = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "still running: {:#?}",
+                self.lines
+            );
+            sleep(GLANCE).await;
+        };
+        while let Some(line) = self.log.recv().await {
+            self.lines.push(line);
+        }
+        status
+    }
+
+    /// Sends SIGTERM and expects a clean and prompt end.
+    pub(crate) async fn terminate(&mut self) {
+        self.signal(Signal::TERM);
+        let status = self.ended().await;
+        assert_eq!(status.code(), Some(0), "{:#?}", self.lines);
+    }
+
+    /// Panics unless it runs.
+    pub(crate) fn runs(&mut self) {
+        let status = self.child.try_wait().unwrap();
+        assert!(status.is_none(), "{status:?}: {:#?}", self.said(""));
+    }
+
+    /// A value of /proc/PID/status in kB, such as `VmRSS`.
+    pub(crate) fn memory_kb(&self, name: &str) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+            .unwrap();
+        line.trim().strip_suffix(" kB").unwrap().parse().unwrap()
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        // It may be gone already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }

@@ -2,4 +2,17 @@
 
 pub(crate) mod agent;
 pub(crate) mod collector;
+pub(crate) mod manager;
 pub(crate) mod peer;
+pub(crate) mod place;
+pub(crate) mod server;
+
+/// True for root, who alone may do this; else says what is left out.
+#[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
+pub(crate) fn root_for(what: &str) -> bool {
+    let root = rustix::process::geteuid().is_root();
+    if !root {
+        eprintln!("skipped: {what} takes root");
+    }
+    root
+}
