@@ -189,7 +189,7 @@ fn no_file(name: &Path, looked: Vec<String>, advice: &'static str) -> Reason {
 
 /// Gives a file that root made in another user's directory to that user: the
 /// service must be able to read what a run by hand left behind.
-pub(super) fn hand_over(directory: &Path, file: &Path) -> io::Result<()> {
+pub(crate) fn hand_over(directory: &Path, file: &Path) -> io::Result<()> {
     let owner = fs::metadata(directory)?;
     if rustix::process::geteuid().is_root() && owner.uid() != 0 {
         std::os::unix::fs::lchown(file, Some(owner.uid()), Some(owner.gid()))?;

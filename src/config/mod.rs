@@ -38,6 +38,7 @@ pub use interval::{
     METRICS_INTERVAL, OutOfRange, STALE_INTERVAL, metrics_interval, stale_interval,
 };
 pub use keys::KeyPolicy;
+pub(crate) use keys::hand_over;
 pub use load::{Loaded, MAX_COLLECTORS, load};
 pub use settings::{CollectorSettings, Intervals, Settings};
 pub use sources::{ETC_DIR, Overrides, STATE_DIR, Sources, USR_DIR};

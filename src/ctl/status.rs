@@ -5,9 +5,10 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 use zbus::Variant;
 
-use super::text::{Style, ago, bytes, count, since, span};
+use super::text::{Style, ago, bytes, since, span};
 use super::{Failure, json, number, string};
 use crate::dbus::proxy::{Agent, Values};
+use crate::systemd::notify::grouped;
 
 /// Everything that the agent tells, as of one moment.
 pub(super) struct View {
@@ -183,14 +184,14 @@ fn trouble(values: &Values) -> String {
         .filter_map(|(name, one, many)| match number(values, name) {
             0 => None,
             1 => Some(format!("1 {one}")),
-            number => Some(format!("{} {many}", count(number))),
+            number => Some(format!("{} {many}", grouped(number))),
         });
     told.collect::<Vec<_>>().join(", ")
 }
 
 fn plural(number: u64, what: &str) -> String {
     let s = if number == 1 { "" } else { "s" };
-    format!("{} {what}{s}", count(number))
+    format!("{} {what}{s}", grouped(number))
 }
 
 fn strings(values: &Values, name: &str) -> Vec<String> {

@@ -99,19 +99,6 @@ pub(super) fn since(then: u64, now: u64) -> String {
     format!("since {date}; {}", ago(then, now))
 }
 
-/// A count with its thousands apart: `1,234`.
-pub(super) fn count(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 /// Bytes in the binary units that systemctl prints: `256B`, `1.5K`.
 pub(super) fn bytes(number: u64) -> String {
     const UNITS: [&str; 6] = ["K", "M", "G", "T", "P", "E"];
@@ -168,18 +155,6 @@ mod tests {
             since(now - 2_000_000, now),
             "since 2023-11-14T22:13:18Z; 2s ago"
         );
-    }
-
-    #[test]
-    fn numbers_are_grouped() {
-        for (number, text) in [
-            (0, "0"),
-            (999, "999"),
-            (1_234, "1,234"),
-            (1_234_567, "1,234,567"),
-        ] {
-            assert_eq!(count(number), text);
-        }
     }
 
     #[test]

@@ -10,11 +10,11 @@
 use std::ffi::OsString;
 use std::fs;
 use std::io;
-use std::os::unix::fs::{MetadataExt, lchown};
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+use crate::config::hand_over;
 use crate::curve::certificate::{Certificate, CertificateError, Trust};
 use crate::curve::keys::KeyPair;
 
@@ -139,7 +139,7 @@ pub fn find_or_make(file: Option<&Path>, places: &Places) -> Result<Keys, KeysEr
     let path = state.join(SECRET_FILE);
     match Certificate::write_pair(state, PAIR) {
         Ok(pair) => {
-            hand_over(state)?;
+            hand_over_pair(state)?;
             let made = Some(Made { unseen });
             Ok(Keys { pair, path, made })
         }
@@ -178,20 +178,10 @@ fn absent(path: &Path, error: &io::Error) -> bool {
 }
 
 /// Gives files that root made in the service's directory to the service.
-fn hand_over(directory: &Path) -> Result<(), CertificateError> {
-    if !rustix::process::geteuid().is_root() {
-        return Ok(());
-    }
-    let give = |path: &Path| {
-        let owner = fs::metadata(directory)?;
-        if owner.uid() != 0 {
-            lchown(path, Some(owner.uid()), Some(owner.gid()))?;
-        }
-        Ok(())
-    };
+fn hand_over_pair(directory: &Path) -> Result<(), CertificateError> {
     for name in [SECRET_FILE, PUBLIC_FILE] {
         let path = directory.join(name);
-        give(&path).map_err(|source| CertificateError::Io {
+        hand_over(directory, &path).map_err(|source| CertificateError::Io {
             path,
             action: "give it to the directory's owner",
             source,
