@@ -2,7 +2,8 @@
 //!
 //! A collector that is away costs one line when it goes and one when it is back,
 //! however often it is tried in between. One more is due where it turns out meanwhile
-//! that its key is the trouble, as no patience mends that.
+//! that its key is the trouble, as no patience mends that. One that comes and goes all
+//! the time is told so, and then left alone for a while.
 
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,12 @@ const TELLING_HANDSHAKES: u32 = 2;
 
 /// How often messages that were not understood are worth a line.
 const MALFORMED_EVERY: Duration = Duration::from_secs(60);
+
+/// Lines about comings and goings in [`UNSTEADY_WINDOW`] before there are no more.
+const UNSTEADY_LINES: u32 = 10;
+
+/// How long a connection that comes and goes is left alone.
+pub(crate) const UNSTEADY_WINDOW: Duration = Duration::from_secs(600);
 
 /// A line to write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +31,8 @@ pub(crate) enum Line {
     Waiting,
     /// It drops the connection during the handshake.
     KeyRefused,
+    /// It comes and goes: nothing more of that for [`UNSTEADY_WINDOW`].
+    Unsteady,
 }
 
 /// What was told about a connection so far.
@@ -33,33 +42,56 @@ pub(crate) struct Announcer {
     outage_told: bool,
     key_told: bool,
     handshakes: u32,
+    /// Since when lines are counted, and how many there were.
+    window: Option<(Instant, u32)>,
     malformed_told: Option<Instant>,
     malformed_untold: u64,
 }
 
 impl Announcer {
     /// The connection is reporting.
-    pub(crate) fn reporting(&mut self) -> Line {
+    pub(crate) fn reporting(&mut self, now: Instant) -> Option<Line> {
         self.has_reported = true;
         self.outage_told = false;
         self.key_told = false;
         self.handshakes = 0;
-        Line::Reporting
+        self.bounded(Line::Reporting, now)
     }
 
     /// An attempt or a connection failed, in the handshake or otherwise.
-    pub(crate) fn failed(&mut self, in_handshake: bool) -> Option<Line> {
+    pub(crate) fn failed(&mut self, in_handshake: bool, now: Instant) -> Option<Line> {
         self.handshakes = if in_handshake { self.handshakes + 1 } else { 0 };
-        let first = !std::mem::replace(&mut self.outage_told, true);
-        if in_handshake && (first || self.handshakes >= TELLING_HANDSHAKES) {
-            let told = std::mem::replace(&mut self.key_told, true);
-            return (!told).then_some(Line::KeyRefused);
-        }
-        first.then_some(if self.has_reported {
+        let key = in_handshake && (!self.outage_told || self.handshakes >= TELLING_HANDSHAKES);
+        let line = if key && !self.key_told {
+            Line::KeyRefused
+        } else if self.outage_told {
+            return None;
+        } else if self.has_reported {
             Line::Lost
         } else {
             Line::Waiting
-        })
+        };
+        let told = self.bounded(line, now)?;
+        // An outage that was not told, as there were too many, is told once it lasts.
+        if told == line {
+            self.outage_told = true;
+            self.key_told |= line == Line::KeyRefused;
+        }
+        Some(told)
+    }
+
+    /// The line, or what stands for it where there were too many.
+    fn bounded(&mut self, line: Line, now: Instant) -> Option<Line> {
+        let (since, lines) = self
+            .window
+            .filter(|(since, _)| now.saturating_duration_since(*since) < UNSTEADY_WINDOW)
+            .unwrap_or((now, 0));
+        self.window = Some((since, lines.saturating_add(1)));
+        match lines {
+            0..UNSTEADY_LINES => Some(line),
+            UNSTEADY_LINES => Some(Line::Unsteady),
+            _ => None,
+        }
     }
 
     /// A message was not understood. Returns how many were kept quiet about since the last
@@ -84,42 +116,46 @@ mod tests {
 
     #[test]
     fn an_outage_is_one_line_down_and_one_up() {
+        let now = Instant::now();
         let mut told = Announcer::default();
-        assert_eq!(told.reporting(), Line::Reporting);
-        assert_eq!(told.failed(false), Some(Line::Lost));
+        assert_eq!(told.reporting(now), Some(Line::Reporting));
+        assert_eq!(told.failed(false, now), Some(Line::Lost));
         for _ in 0..100 {
-            assert_eq!(told.failed(false), None);
+            assert_eq!(told.failed(false, now), None);
         }
-        assert_eq!(told.reporting(), Line::Reporting);
-        assert_eq!(told.failed(false), Some(Line::Lost));
+        assert_eq!(told.reporting(now), Some(Line::Reporting));
+        assert_eq!(told.failed(false, now), Some(Line::Lost));
     }
 
     #[test]
     fn a_collector_that_never_answered_was_not_lost() {
+        let now = Instant::now();
         let mut told = Announcer::default();
-        assert_eq!(told.failed(false), Some(Line::Waiting));
-        assert_eq!(told.failed(false), None);
+        assert_eq!(told.failed(false, now), Some(Line::Waiting));
+        assert_eq!(told.failed(false, now), None);
     }
 
     #[test]
     fn a_wrong_key_is_told_once() {
+        let now = Instant::now();
         let mut told = Announcer::default();
-        assert_eq!(told.failed(true), Some(Line::KeyRefused));
-        assert_eq!(told.failed(true), None);
-        assert_eq!(told.failed(false), None);
-        assert_eq!(told.failed(true), None);
+        assert_eq!(told.failed(true, now), Some(Line::KeyRefused));
+        assert_eq!(told.failed(true, now), None);
+        assert_eq!(told.failed(false, now), None);
+        assert_eq!(told.failed(true, now), None);
     }
 
     #[test]
     fn a_key_changed_during_an_outage_is_told_after_a_second_failure() {
+        let now = Instant::now();
         let mut told = Announcer::default();
-        told.reporting();
-        assert_eq!(told.failed(false), Some(Line::Lost));
-        assert_eq!(told.failed(true), None);
-        assert_eq!(told.failed(false), None);
-        assert_eq!(told.failed(true), None);
-        assert_eq!(told.failed(true), Some(Line::KeyRefused));
-        assert_eq!(told.failed(true), None);
+        told.reporting(now);
+        assert_eq!(told.failed(false, now), Some(Line::Lost));
+        assert_eq!(told.failed(true, now), None);
+        assert_eq!(told.failed(false, now), None);
+        assert_eq!(told.failed(true, now), None);
+        assert_eq!(told.failed(true, now), Some(Line::KeyRefused));
+        assert_eq!(told.failed(true, now), None);
     }
 
     #[test]
@@ -131,5 +167,24 @@ mod tests {
             assert_eq!(told.malformed(start + Duration::from_secs(59)), None);
         }
         assert_eq!(told.malformed(start + Duration::from_secs(60)), Some(1000));
+    }
+
+    #[test]
+    fn a_connection_that_comes_and_goes_is_left_alone_for_a_while() {
+        let now = Instant::now();
+        let mut told = Announcer::default();
+        let mut lines = Vec::new();
+        for _ in 0..100 {
+            lines.extend(told.reporting(now));
+            lines.extend(told.failed(false, now));
+        }
+        assert_eq!(lines.len(), 11, "{lines:?}");
+        assert_eq!(lines.last(), Some(&Line::Unsteady));
+        // It has been away ever since: that is told once the time is over.
+        assert_eq!(told.failed(false, now + UNSTEADY_WINDOW / 2), None);
+        let later = now + UNSTEADY_WINDOW;
+        assert_eq!(told.failed(false, later), Some(Line::Lost));
+        assert_eq!(told.failed(false, later), None);
+        assert_eq!(told.reporting(later), Some(Line::Reporting));
     }
 }

@@ -6,6 +6,7 @@
 
 use std::fmt::Display;
 use std::path::Path;
+use std::time::Duration;
 
 use tracing::{debug, error, info, warn};
 
@@ -50,6 +51,19 @@ pub(crate) fn lost(connection: &str, endpoint: &str, state: &str, reason: &str) 
         state,
         reason,
         "Lost {connection} ({endpoint}), trying again until it is back: {reason}"
+    );
+}
+
+pub(crate) fn unsteady(connection: &str, endpoint: &str, state: &str, quiet: Duration) {
+    let quiet = humantime::format_duration(quiet);
+    let reason = "it comes and goes";
+    warn!(
+        message_id = message_id::CONNECTION_LOST,
+        connection,
+        endpoint,
+        state,
+        reason,
+        "{connection} ({endpoint}) comes and goes; that is not told any more for {quiet}"
     );
 }
 

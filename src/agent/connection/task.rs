@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::time::sleep_until;
 
 use super::{Blueprint, Order, Orders, Report};
-use crate::agent::announce::{Announcer, Line};
+use crate::agent::announce::{Announcer, Line, UNSTEADY_WINDOW};
 use crate::agent::events;
 use crate::agent::resolve::Resolver;
 use crate::agent::sampler::Grid;
@@ -265,8 +265,9 @@ impl Connection {
                 Action::BackOff { reason, .. } => self.announce_failure(reason),
                 Action::StateChanged { new, .. } => {
                     if new == SessionState::Reporting {
-                        self.announcer.reporting();
-                        events::reporting(&self.plan.name, &self.published.endpoint);
+                        if let Some(line) = self.announcer.reporting(Instant::now()) {
+                            self.write(line, "");
+                        }
                     }
                 }
             }
@@ -297,19 +298,23 @@ impl Connection {
         if in_handshake {
             self.plan.counters.handshake_failed();
         }
-        let Some(line) = self.announcer.failed(in_handshake) else {
-            return;
-        };
+        if let Some(line) = self.announcer.failed(in_handshake, Instant::now()) {
+            self.write(line, &sentence(reason, &self.detail));
+        }
+    }
+
+    /// Writes a line to the log. `why` is for those that are about a failure.
+    fn write(&self, line: Line, why: &str) {
         let (name, endpoint) = (&self.plan.name, &self.published.endpoint);
         let state = public(self.session.state()).as_str();
-        let why = sentence(reason, &self.detail);
         match line {
-            Line::Lost => events::lost(name, endpoint, state, &why),
-            Line::Waiting => events::waiting(name, endpoint, state, &why),
+            Line::Reporting => events::reporting(name, endpoint),
+            Line::Lost => events::lost(name, endpoint, state, why),
+            Line::Waiting => events::waiting(name, endpoint, state, why),
             Line::KeyRefused => {
-                events::key_refused(name, endpoint, &self.plan.server_key.to_string(), &why);
+                events::key_refused(name, endpoint, &self.plan.server_key.to_string(), why);
             }
-            Line::Reporting => {}
+            Line::Unsteady => events::unsteady(name, endpoint, state, UNSTEADY_WINDOW),
         }
     }
 
