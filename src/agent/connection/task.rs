@@ -264,10 +264,10 @@ impl Connection {
                 Action::StartMetrics | Action::StopMetrics => {}
                 Action::BackOff { reason, .. } => self.announce_failure(reason),
                 Action::StateChanged { new, .. } => {
-                    if new == SessionState::Reporting {
-                        if let Some(line) = self.announcer.reporting(Instant::now()) {
-                            self.write(line, "");
-                        }
+                    if new == SessionState::Reporting
+                        && let Some(line) = self.announcer.reporting(Instant::now())
+                    {
+                        self.write(line, "");
                     }
                 }
             }
