@@ -7,6 +7,7 @@
 //! - [`sampler`] and [`ticker`]: one sample per tick for all of them;
 //! - [`handle`], [`state`] and [`totals`]: how the rest of the program sees it;
 //! - [`events`]: what is logged, in one place;
+//! - [`arguments`]: its command line;
 //! - [`alarm`]: the timer that the loop sleeps on;
 //! - the pure helpers: [`announce`], [`sentence`], [`summary`], [`status_line`],
 //!   [`progress`].
@@ -15,6 +16,7 @@
 
 mod alarm;
 mod announce;
+pub mod arguments;
 mod connection;
 mod connections;
 pub(crate) mod events;

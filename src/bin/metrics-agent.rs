@@ -2,37 +2,16 @@
 //! status.
 
 use std::io::Write as _;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::Parser as _;
+use metrics_agent::agent::arguments::Arguments;
 use metrics_agent::collectors;
 use metrics_agent::config::{self, KeyPolicy, Sources};
 use metrics_agent::daemon;
 use metrics_agent::exit::{self, EXIT_CONFIG, EXIT_SOFTWARE};
 use metrics_agent::systemd::log::{LogControl, Target};
 use tracing_subscriber::filter::LevelFilter;
-
-/// Report this host's metrics to a collector over CurveZMQ.
-#[derive(Debug, Parser)]
-#[command(version, about, max_term_width = 100)]
-struct Arguments {
-    /// Read this file (and FILE.d/*.toml beside it) instead of those under /etc and /usr/lib.
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-
-    /// Check the settings and keys, say what is wrong, and end: 0 where they are valid, else 78.
-    #[arg(long, conflicts_with = "print_config")]
-    check_config: bool,
-
-    /// Print every setting in force with where it came from, and end.
-    #[arg(long)]
-    print_config: bool,
-
-    /// Report to this collector (host name or address, with or without port) instead of those
-    /// configured; its public key is looked for as collector.key, by hand in ~/.curve.
-    collector: Option<String>,
-}
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();

@@ -7,6 +7,7 @@
 //! - [`run`]: the one loop that owns everything which changes;
 //! - [`hosts`]: the table of hosts, pure: who reports, who is due a ping, who is gone;
 //! - [`complaints`]: which refused messages are worth a line in the log, pure;
+//! - [`arguments`]: its command line;
 //! - [`settings`] and [`keys`]: what it runs with;
 //! - [`mod@line`] and [`printer`]: `--print`, one JSON object a line;
 //! - [`events`]: what is logged, in one place.
@@ -14,6 +15,7 @@
 //! Refuses to authorise: any agent key that completes the handshake is accepted. Keeps
 //! no history: of each host the last grid of either kind, bounded in number and bytes.
 
+pub mod arguments;
 pub mod complaints;
 pub(crate) mod events;
 pub mod hosts;

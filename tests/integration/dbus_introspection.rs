@@ -15,15 +15,15 @@ type Interfaces = BTreeMap<String, BTreeSet<String>>;
 
 /// A tag of an XML document: its name and attributes; `/name` for an end.
 #[derive(Debug)]
-struct Tag {
-    name: String,
-    attributes: BTreeMap<String, String>,
+pub(crate) struct Tag {
+    pub(crate) name: String,
+    pub(crate) attributes: BTreeMap<String, String>,
     closed: bool,
 }
 
 /// The tags of an introspection document, in order. Enough of XML for what has no text,
 /// no CDATA and no `>` in an attribute.
-fn tags(mut xml: &str) -> Vec<Tag> {
+pub(crate) fn tags(mut xml: &str) -> Vec<Tag> {
     let mut tags = Vec::new();
     while let Some(start) = xml.find('<') {
         xml = &xml[start..];

@@ -20,6 +20,7 @@ mod curve_router;
 mod dbus_control;
 mod dbus_introspection;
 mod dbus_service;
+mod manual;
 mod private_bus;
 mod server_hostile;
 mod server_program;

@@ -1,0 +1,74 @@
+//! Synopsis, options and commands, from clap's definitions.
+
+use std::error::Error;
+use std::io;
+
+use clap::{ArgAction, Command};
+use clap_mangen::Man;
+
+use super::roff;
+
+/// One line.
+pub(super) fn synopsis(command: &Command) -> Result<String, Box<dyn Error>> {
+    let man = Man::new(command.clone().subcommand_value_name("COMMAND"));
+    rendered(|output| man.render_synopsis_section(output))
+}
+
+/// Options and arguments, a paragraph each.
+pub(super) fn options(command: &Command) -> Result<String, Box<dyn Error>> {
+    let man = Man::new(command.clone());
+    rendered(|output| man.render_options_section(output))
+}
+
+/// Commands, with their own options and arguments below each.
+pub(super) fn commands(command: &Command) -> Result<String, Box<dyn Error>> {
+    let mut text = String::new();
+    for command in command.get_subcommands().filter(|one| !one.is_hide_set()) {
+        // Those of every command stand in the page's options.
+        let arguments = command.get_arguments().filter(|argument| {
+            let help = matches!(
+                argument.get_action(),
+                ArgAction::Help | ArgAction::HelpShort | ArgAction::HelpLong
+            );
+            !argument.is_global_set() && !argument.is_hide_set() && !help
+        });
+        let own = Command::new("")
+            .bin_name(command.get_name())
+            .disable_help_flag(true)
+            .args(arguments.cloned());
+        let about = command
+            .get_long_about()
+            .or_else(|| command.get_about())
+            .ok_or_else(|| format!("{} says nothing about itself", command.get_name()))?;
+        text.push_str(".TP\n");
+        text.push_str(&with_dots(synopsis(&own)?, command));
+        text.push_str(&roff::text(&about.to_string()));
+        text.push_str(".\n");
+        if own.get_arguments().next().is_some() {
+            text.push_str(".RS\n");
+            text.push_str(&with_dots(options(&own)?, command));
+            text.push_str(".RE\n");
+        }
+    }
+    Ok(text)
+}
+
+/// With the dots that `clap_mangen` leaves out behind an argument of which there may be several.
+fn with_dots(mut text: String, command: &Command) -> String {
+    for argument in command.get_positionals() {
+        if let (ArgAction::Append, Some([name])) =
+            (argument.get_action(), argument.get_value_names())
+        {
+            text = text.replace(&format!("\\fI{name}\\fR"), &format!("\\fI{name}...\\fR"));
+        }
+    }
+    text
+}
+
+fn rendered(
+    render: impl FnOnce(&mut dyn io::Write) -> io::Result<()>,
+) -> Result<String, Box<dyn Error>> {
+    let mut written = Vec::new();
+    render(&mut written)?;
+    Ok(roff::of_clap(&String::from_utf8(written)?))
+}

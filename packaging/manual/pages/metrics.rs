@@ -1,0 +1,44 @@
+//! The metrics and the metric collectors, from their tables.
+
+use metrics_agent::collectors::definition::{COLLECTORS, METRICS};
+
+use super::roff::text;
+
+/// A paragraph for each metric collector.
+pub(super) fn collectors() -> String {
+    let paragraph = |collector: &metrics_agent::collectors::CollectorDefinition| {
+        let default = if collector.default {
+            "On by default."
+        } else {
+            "Off by default."
+        };
+        format!(
+            ".TP\n\\fB{}\\fR\n{}.\n{default}\n",
+            text(collector.name),
+            text(collector.description.trim_end_matches('.'))
+        )
+    };
+    COLLECTORS.iter().map(paragraph).collect()
+}
+
+/// A paragraph for each metric.
+pub(super) fn metrics() -> String {
+    let paragraph = |metric: &&metrics_agent::collectors::Definition| {
+        let messages = match (metric.in_metrics, metric.in_model) {
+            (true, true) => "metrics and model",
+            (true, false) => "metrics",
+            (false, _) => "model",
+        };
+        let unit = match metric.unit {
+            "" => String::new(),
+            unit => format!(" ({})", text(unit)),
+        };
+        format!(
+            ".TP\n\\fB{}\\fR{unit}\n{}.\nBy {}, in {messages} messages.\n",
+            text(metric.name),
+            text(metric.description),
+            text(metric.collector),
+        )
+    };
+    METRICS.iter().map(paragraph).collect()
+}

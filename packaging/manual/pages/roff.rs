@@ -1,0 +1,64 @@
+//! Text in roff. Which characters mean something there: `groff_char(7)`.
+
+/// At the beginning of each page: an apostrophe that stays straight on every device, as
+/// `clap_mangen` writes it.
+pub(super) const PREAMBLE: &str = concat!(
+    ".\\\" SPDX-License-Identifier: Apache-2.0\n",
+    ".ie \\n(.g .ds Aq \\(aq\n",
+    ".el .ds Aq '\n",
+);
+
+/// After each page's title, as systemd's pages have it: no name is torn apart at the end of a line,
+/// where nobody could search for it or copy it, and no line is stretched.
+pub(super) const SETUP: &str = ".nh\n.ad l\n";
+
+/// Text as it is to be read, on any device. What stands between backticks is bold.
+pub(super) fn text(plain: &str) -> String {
+    let mut roff = String::new();
+    let mut bold = false;
+    for found in plain.chars() {
+        match found {
+            '\\' => roff.push_str("\\e"),
+            '-' => roff.push_str("\\-"),
+            '\'' => roff.push_str("\\*(Aq"),
+            '`' => {
+                bold = !bold;
+                roff.push_str(if bold { "\\fB" } else { "\\fR" });
+            }
+            '~' => roff.push_str("\\(ti"),
+            '^' => roff.push_str("\\(ha"),
+            '…' => roff.push_str("..."),
+            // A line that begins with a full stop would be a request.
+            '.' if roff.is_empty() => roff.push_str("\\&."),
+            _ => roff.push(found),
+        }
+    }
+    roff
+}
+
+/// What `clap_mangen` wrote, without its own preamble and headings, and with the characters that
+/// it leaves to chance as [`text`] writes them.
+pub(super) fn of_clap(written: &str) -> String {
+    let mut roff = String::new();
+    let kept = |line: &&str| !PREAMBLE.contains(line) && !line.starts_with(".SH ");
+    for line in written.lines().filter(kept) {
+        if line == ".br" && roff.ends_with("\n.br\n") {
+            continue;
+        }
+        let mut bold = false;
+        for found in line.trim_end().chars() {
+            match found {
+                '`' => {
+                    bold = !bold;
+                    roff.push_str(if bold { "\\fB" } else { "\\fR" });
+                }
+                '~' => roff.push_str("\\(ti"),
+                '^' => roff.push_str("\\(ha"),
+                '…' => roff.push_str("..."),
+                _ => roff.push(found),
+            }
+        }
+        roff.push('\n');
+    }
+    roff
+}

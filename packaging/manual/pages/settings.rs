@@ -1,0 +1,50 @@
+//! The settings, from the table that every layer is checked against.
+
+use metrics_agent::config::AGENT;
+use metrics_agent::config::table::{NAME, Setting};
+
+use super::roff::text;
+
+/// A heading for each section of the file, below it a paragraph for each setting.
+pub(super) fn settings() -> String {
+    let mut page = String::new();
+    let section = |setting: &Setting| setting.key.rsplit_once('.').map(|(section, _)| section);
+    for settings in AGENT.settings.chunk_by(|a, b| section(a) == section(b)) {
+        if let Some(section) = settings.first().and_then(section) {
+            page.extend([".SS [", &text(section), "]\n"]);
+        }
+        for setting in settings {
+            page.push_str(&paragraph(setting));
+        }
+    }
+    page
+}
+
+fn paragraph(setting: &Setting) -> String {
+    let name = setting.parts().last().unwrap_or_default();
+    let default = match (setting.default, setting.otherwise) {
+        (Some(value), _) => format!("Default: {value}."),
+        (None, "required") => "Required.".to_owned(),
+        (None, otherwise) => format!("Default: {otherwise}."),
+    };
+    format!(
+        ".TP\n\\fB{}\\fR\n{}\nTakes {}.\n{}\nVariable: \\fB{}\\fR.\n",
+        text(name),
+        text(setting.description),
+        text(setting.expected),
+        text(&default),
+        text(&variable(setting)),
+    )
+}
+
+/// The setting's variable, with NAME where the administrator's name goes.
+fn variable(setting: &Setting) -> String {
+    let parts: Vec<_> = setting
+        .parts()
+        .map(|part| match part {
+            NAME => NAME.to_owned(),
+            part => part.to_ascii_uppercase(),
+        })
+        .collect();
+    format!("{}{}", AGENT.prefix, parts.join("__"))
+}

@@ -1,0 +1,50 @@
+//! The daemon's command line; its manual page and completions are made from the same
+//! definitions.
+
+use std::path::PathBuf;
+
+use clap::{Parser, ValueHint};
+
+/// Report this host's metrics to a collector over CurveZMQ.
+#[derive(Debug, Parser)]
+#[command(name = "metrics-agent", version, max_term_width = 100)]
+pub struct Arguments {
+    /// Read this file (and FILE.d/*.toml beside it) instead of those under /etc and /usr/lib.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub config: Option<PathBuf>,
+
+    /// Check the settings and keys, say what is wrong, and end: 0 where they are valid, else 78.
+    #[arg(long, conflicts_with = "print_config")]
+    pub check_config: bool,
+
+    /// Print every setting in force with where it came from, and end.
+    #[arg(long)]
+    pub print_config: bool,
+
+    /// Report to this collector (host name or address, with or without port) instead of those
+    /// configured; its public key is looked for as collector.key, by hand in ~/.curve.
+    #[arg(value_hint = ValueHint::Hostname)]
+    pub collector: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_definitions_are_sound() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn checking_and_printing_exclude_each_other() {
+        let words = ["metrics-agent", "--check-config", "--print-config"];
+        let error = Arguments::try_parse_from(words).unwrap_err();
+        assert_eq!(error.kind(), clap::error::ErrorKind::ArgumentConflict);
+        let words = ["metrics-agent", "--check-config", "host:1"];
+        let arguments = Arguments::try_parse_from(words).unwrap();
+        assert_eq!(arguments.collector.as_deref(), Some("host:1"));
+    }
+}
