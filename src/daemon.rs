@@ -20,6 +20,7 @@ use crate::dbus::{Bus, NAME};
 use crate::exit::{EXIT_CONFIG, EXIT_SOFTWARE, EXIT_UNAVAILABLE};
 use crate::systemd::log::LogControl;
 use crate::systemd::notify::Notifier;
+use crate::systemd::pressure::PressureWatch;
 use crate::systemd::signals::Signals;
 
 /// Threads for what may block: name look-ups (one for each connection at most) and files. With
@@ -81,6 +82,7 @@ pub fn run(sources: Sources, log: LogControl) -> Result<(), Failure> {
             notifier: Notifier::from_environment(Instant::now()),
             log: log.clone(),
             signals,
+            pressure: PressureWatch::from_environment().await,
         };
         let (agent, handle) = Agent::new(start).map_err(|error| bug("start the agent")(&error))?;
         if let Some(bus) = serve_on(&bus) {

@@ -258,3 +258,8 @@ pub(crate) fn next_start_only(setting: &str) {
 pub(crate) fn farewell_cut_short() {
     warn!("a connection did not close in time; ending all the same");
 }
+
+pub(crate) fn memory_given_back(any: bool) {
+    let what = if any { "free memory" } else { "nothing" };
+    debug!("Memory is short on this host: {what} was given back");
+}

@@ -29,6 +29,7 @@ use crate::curve::context::Context;
 use crate::protocol::session::{MODEL_MIN_INTERVAL, SessionSettings};
 use crate::systemd::log::LogControl;
 use crate::systemd::notify::Notifier;
+use crate::systemd::pressure::{PressureWatch, give_back};
 use crate::systemd::signals::{Request, Signals};
 
 /// How long the connections may take to end. Each lingers a tenth of a second at most.
@@ -50,6 +51,8 @@ pub struct Start {
     pub log: LogControl,
     /// The signals to obey.
     pub signals: Signals,
+    /// Tells when memory is short.
+    pub pressure: PressureWatch,
 }
 
 /// Why the agent cannot start.
@@ -81,6 +84,7 @@ pub struct Agent {
     pub(super) notifier: Notifier,
     pub(super) log: LogControl,
     signals: Signals,
+    pressure: PressureWatch,
     orders: mpsc::Receiver<Order>,
     pub(super) state: watch::Sender<Arc<AgentState>>,
     changes: broadcast::Sender<StateChange>,
@@ -127,6 +131,7 @@ impl Agent {
             notifier: start.notifier,
             log: start.log,
             signals: start.signals,
+            pressure: start.pressure,
             orders,
             state,
             changes,
@@ -174,6 +179,7 @@ impl Agent {
             Some(order) = self.orders.recv() => Happened::Order(order),
             (job, outcome) = self.slow.ended() => Happened::JobEnded(job, outcome),
             () = self.name.changed() => Happened::NameChanged,
+            () = self.pressure.felt() => Happened::MemoryShort,
         }
     }
 
@@ -186,6 +192,7 @@ impl Agent {
             Happened::Order(order) => self.obey(order),
             Happened::JobEnded(job, outcome) => self.job_ended(job, outcome),
             Happened::NameChanged => self.name_changed(),
+            Happened::MemoryShort => self.spare_memory(),
         }
         let now = Instant::now();
         if self.ticker.take(now) {
@@ -257,6 +264,14 @@ impl Agent {
         }
     }
 
+    /// Between two samples nothing of their buffers is needed.
+    fn spare_memory(&mut self) {
+        if self.pressure.due(Instant::now()) {
+            self.sampler.let_go();
+            events::memory_given_back(give_back());
+        }
+    }
+
     /// Publishes the state as it is now.
     pub(super) fn publish(&mut self) {
         let next = snapshot(
@@ -307,6 +322,7 @@ enum Happened {
     Order(Order),
     JobEnded(Job, Outcome),
     NameChanged,
+    MemoryShort,
 }
 
 pub(super) fn session_settings(intervals: Intervals) -> SessionSettings {

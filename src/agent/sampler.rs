@@ -69,6 +69,12 @@ impl Sampler {
         Arc::clone(&self.grid)
     }
 
+    /// Lets go of the buffers; the next sample makes them anew.
+    pub(crate) fn let_go(&mut self) {
+        self.samples = Samples::new();
+        self.grid = Arc::default();
+    }
+
     /// A fresh sample for somebody who asks. Disturbs no metrics message.
     pub(crate) fn query(&mut self, kind: GridKind) -> Result<Samples, OrderError> {
         let wanted = match kind {

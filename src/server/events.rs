@@ -153,3 +153,8 @@ pub(crate) fn printing_failed(error: &dyn Display, untold: u64) {
 pub(crate) fn nothing_to_reload() {
     info!("SIGHUP: there is nothing to read again; restart for other settings");
 }
+
+pub(crate) fn memory_given_back(any: bool) {
+    let what = if any { "free memory" } else { "nothing" };
+    debug!("Memory is short on this host: {what} was given back");
+}

@@ -17,6 +17,9 @@ use super::line::Line;
 /// Most bytes that wait for the reader: some seconds of a fleet of 10,000 hosts.
 pub const MAX_WAITING_BYTES: usize = 8 * 1024 * 1024;
 
+/// Room that is kept after a batch was written: what is usual, not the largest there was.
+const KEPT_BYTES: usize = 256 * 1024;
+
 /// How long to wait before writing again to a descriptor that somebody has made
 /// non-blocking, and that is full.
 const FULL_PAUSE: Duration = Duration::from_millis(20);
@@ -101,6 +104,12 @@ impl Printer {
         Ok(())
     }
 
+    /// Lets go of room that no line takes now.
+    pub fn let_go(&mut self) {
+        self.line = Vec::new();
+        self.shared.lock().waiting.shrink_to_fit();
+    }
+
     /// Waits until nobody reads any more. Cancel safe.
     pub async fn reader_gone(&self) {
         // The permit stays for whoever waits next, should this wait be given up.
@@ -138,6 +147,7 @@ impl Shared {
         let mut torn = false;
         let end = loop {
             batch.clear();
+            batch.shrink_to(KEPT_BYTES);
             {
                 let waiting = self.lock();
                 let mut state = self

@@ -22,6 +22,7 @@ use crate::curve::router::{Router, RoutingIdBytes};
 use crate::protocol::grid::Grid;
 use crate::protocol::message::{Control, Malformed, Message, decode_from_agent};
 use crate::systemd::notify::Notifier;
+use crate::systemd::pressure::{PressureWatch, give_back};
 use crate::systemd::signals::{Request, Signals};
 
 /// Most messages in one turn: some milliseconds of them.
@@ -59,6 +60,8 @@ pub struct Start {
     pub notifier: Notifier,
     /// The signals to obey.
     pub signals: Signals,
+    /// Tells when memory is short.
+    pub pressure: PressureWatch,
 }
 
 /// The collector's task.
@@ -76,6 +79,7 @@ pub struct Server {
     deafness: Throttle,
     notifier: Notifier,
     signals: Signals,
+    pressure: PressureWatch,
     /// When what is due was last looked at.
     attended: Instant,
 }
@@ -96,6 +100,7 @@ enum Happened {
     ReaderGone,
     Message((RoutingIdBytes, Received)),
     Deadline,
+    MemoryShort,
 }
 
 impl Server {
@@ -116,6 +121,7 @@ impl Server {
             deafness: Throttle::default(),
             notifier: start.notifier,
             signals: start.signals,
+            pressure: start.pressure,
             attended: now,
         }
     }
@@ -137,6 +143,7 @@ impl Server {
                 Happened::Signal(Request::Reload) => events::nothing_to_reload(),
                 Happened::Message(first) => self.turn(Some(first)).await?,
                 Happened::Deadline => self.turn(None).await?,
+                Happened::MemoryShort => self.spare_memory(),
             }
         };
         self.notifier.stopping(&format!("Stopping on {why}"));
@@ -156,8 +163,19 @@ impl Server {
             request = self.signals.next() => Happened::Signal(request),
             () = reader_gone(self.printer.as_ref()) => Happened::ReaderGone,
             () = until(deadline) => Happened::Deadline,
+            () = self.pressure.felt() => Happened::MemoryShort,
             message = self.router.receive() => Happened::Message(message?),
         })
+    }
+
+    /// What the hosts said stays; what was only room goes.
+    fn spare_memory(&mut self) {
+        if self.pressure.due(Instant::now()) {
+            if let Some(printer) = &mut self.printer {
+                printer.let_go();
+            }
+            events::memory_given_back(give_back());
+        }
     }
 
     async fn turn(

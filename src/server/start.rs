@@ -20,6 +20,7 @@ use crate::curve::context::{Context, TransportError};
 use crate::curve::keys::KeyPair;
 use crate::curve::router::{Listen, Router, RouterOptions};
 use crate::systemd::notify::Notifier;
+use crate::systemd::pressure::PressureWatch;
 use crate::systemd::signals::Signals;
 
 /// Why the collector did not start or did not go on. Each has been logged.
@@ -76,6 +77,7 @@ pub fn run(settings: &Settings) -> Result<(), Failure> {
             printer,
             notifier: Notifier::from_environment(now),
             signals,
+            pressure: PressureWatch::from_environment().await,
         };
         let ended = Server::new(start, now).run().await;
         ended.map_err(|error| bug("go on", &error))

@@ -1,6 +1,7 @@
-//! systemd's protocols: readiness, watchdog, the journal, credentials.
+//! systemd's protocols: readiness, watchdog, memory pressure, the journal.
 
 pub mod log;
 pub mod message_id;
 pub mod notify;
+pub mod pressure;
 pub mod signals;

@@ -70,23 +70,6 @@ def hangup_reloads_too(m):
     m.expect_steady(pid)
 
 
-def credential_is_the_key(m):
-    """A secret key handed out by systemd, from /etc/credstore, is the one that is used."""
-    keys = m.run(
-        "python3", "-c", "import zmq; print(*(k.decode() for k in zmq.curve_keypair()), sep='\\n')"
-    ).split()
-    m.write(
-        "/etc/credstore/metrics-agent.key_secret",
-        "metadata\ncurve\n"
-        f'    public-key = "{keys[0]}"\n'
-        f'    secret-key = "{keys[1]}"\n',
-        mode=0o600,
-    )
-    m.run("systemctl", "start", AGENT)
-    m.expect("public key", m.agent("PublicKey"), keys[0])
-    m.expect("keys that were made", m.events("KEY_GENERATED"), [])
-
-
 def key_is_made_once(m):
     """No key anywhere: one is made, kept private, and is the same after a restart."""
     m.run("systemctl", "start", AGENT)
