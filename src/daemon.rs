@@ -23,9 +23,10 @@ use crate::systemd::notify::Notifier;
 use crate::systemd::pressure::PressureWatch;
 use crate::systemd::signals::Signals;
 
-/// Threads for what may block: name look-ups (one for each connection at most) and files. With
-/// these the agent stays well below the `TasksMax`= of its unit.
-const BLOCKING_THREADS: usize = 8;
+/// Threads for what may block: a name look-up for each connection, one for the host's own name,
+/// and the job with files, which must not wait for a resolver that hangs: a reload that waited
+/// would fail. With these the agent stays well below the `TasksMax=` of its unit.
+const BLOCKING_THREADS: usize = config::MAX_COLLECTORS + 2;
 
 /// An idle blocking thread ends after this: the agent is at rest with one thread of its own.
 const BLOCKING_KEEP_ALIVE: Duration = Duration::from_secs(1);

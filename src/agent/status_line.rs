@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use super::state::{AgentState, State};
-use super::totals::realtime_usec;
+use super::totals::boottime_usec;
 use crate::systemd::notify::grouped;
 
 /// What the agent is doing, worth reading: `Reporting to collector.example.org:5556
-/// every 5s: 1,234 sent, last heard 2s ago`. `now` is µs since 1970.
+/// every 5s: 1,234 sent, last heard 2s ago`. `now` is as [`boottime_usec`] has it: the wall clock
+/// may be set.
 pub(crate) fn line(agent: &AgentState, now: u64) -> String {
     match (agent.state, agent.connections.as_slice()) {
         (State::Reporting, [only]) => format!(
@@ -15,7 +16,7 @@ pub(crate) fn line(agent: &AgentState, now: u64) -> String {
             only.endpoint,
             humantime::format_duration(agent.intervals.metrics),
             grouped(only.totals.messages_sent()),
-            heard(only.totals.last_received(), now)
+            heard(only.totals.last_heard(), now)
         ),
         (State::Reporting, several) => {
             let reporting = several
@@ -27,7 +28,7 @@ pub(crate) fn line(agent: &AgentState, now: u64) -> String {
                 several.len(),
                 humantime::format_duration(agent.intervals.metrics),
                 grouped(agent.totals.messages_sent()),
-                heard(agent.totals.last_received(), now)
+                heard(agent.totals.last_heard(), now)
             );
             for away in several.iter().filter(|c| c.state != State::Reporting) {
                 line.push_str("; ");
@@ -50,9 +51,9 @@ fn heard(at: u64, now: u64) -> String {
     format!("last heard {} ago", humantime::format_duration(ago))
 }
 
-/// [`line()`] at the present wall-clock time.
+/// [`line()`] at the present time.
 pub(crate) fn line_now(agent: &AgentState) -> String {
-    line(agent, realtime_usec(std::time::SystemTime::now()))
+    line(agent, boottime_usec())
 }
 
 #[cfg(test)]
@@ -63,7 +64,7 @@ mod tests {
     fn the_last_sign_of_life_is_in_whole_seconds() {
         assert_eq!(heard(0, 5), "nothing heard yet");
         assert_eq!(heard(1_000_000, 3_900_000), "last heard 2s ago");
-        // The wall clock was set back meanwhile.
+        // Heard while this was being asked.
         assert_eq!(heard(5_000_000, 1_000_000), "last heard 0s ago");
     }
 }

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::SystemTime;
 
+use rustix::time::{ClockId, clock_gettime};
+
 /// The totals of one connection, or of the whole agent.
 #[derive(Debug, Default)]
 pub struct Totals {
@@ -19,6 +21,7 @@ pub struct Totals {
     handshake_failures: AtomicU64,
     malformed_messages: AtomicU64,
     last_received: AtomicU64,
+    last_heard: AtomicU64,
     last_sent: AtomicU64,
     last_model: AtomicU64,
 }
@@ -62,6 +65,12 @@ impl Totals {
     /// When a message last arrived: µs since 1970, `CLOCK_REALTIME`; 0: never.
     pub fn last_received(&self) -> u64 {
         self.last_received.load(Relaxed)
+    }
+
+    /// The same by a clock that nobody sets, for how long ago that was: µs as
+    /// [`boottime_usec`] has them; 0: never.
+    pub fn last_heard(&self) -> u64 {
+        self.last_heard.load(Relaxed)
     }
 
     /// When a message was last sent: µs since 1970, `CLOCK_REALTIME`; 0: never.
@@ -124,6 +133,9 @@ impl Counters {
     pub fn received(&self) {
         self.both(|t| &t.messages_received, 1);
         self.stamp(|t| &t.last_received);
+        let now = boottime_usec();
+        self.connection.last_heard.store(now, Relaxed);
+        self.agent.last_heard.store(now, Relaxed);
     }
 
     /// The message that arrived was not understood.
@@ -156,6 +168,16 @@ pub fn realtime_usec(time: SystemTime) -> u64 {
         })
 }
 
+/// The present on a clock that nobody sets and that goes on while the machine is suspended:
+/// µs since the boot, never 0.
+#[must_use]
+pub fn boottime_usec() -> u64 {
+    let now = clock_gettime(ClockId::Boottime);
+    let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
+    let micros = u64::try_from(now.tv_nsec).unwrap_or(0) / 1000;
+    (seconds * 1_000_000 + micros).max(1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -177,6 +199,18 @@ mod tests {
         assert_eq!(agent.messages_dropped(), 1);
         assert_ne!(agent.last_sent(), 0);
         assert_eq!(agent.last_received(), 0);
+    }
+
+    #[test]
+    fn what_was_heard_has_the_time_of_both_clocks() {
+        let counters = Counters::new(Arc::default());
+        assert_eq!(counters.connection().last_heard(), 0);
+        let (wall, boot) = (realtime_usec(SystemTime::now()), boottime_usec());
+        counters.received();
+        let heard = counters.connection();
+        assert!(heard.last_received() >= wall);
+        assert!((boot..=boottime_usec()).contains(&heard.last_heard()));
+        assert_eq!(counters.agent.last_heard(), heard.last_heard());
     }
 
     #[test]

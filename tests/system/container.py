@@ -9,7 +9,6 @@ The caller lives in mount and PID namespaces of its own (tests/system/run sees t
 mounts and processes end with it even where it is killed.
 """
 
-import json
 import os
 import pathlib
 import shutil
@@ -17,13 +16,13 @@ import signal
 import subprocess
 import time
 
+from host import COMMAND_SECONDS, ENVIRONMENT, BootError, CommandFailed, Host
+
 # systemd's signal for "power off": systemd(1), SIGRTMIN+4.
 POWER_OFF = signal.SIGRTMIN + 4
 # Half a second is usual for either; a loaded machine may take its time.
 BOOT_SECONDS = 60
 POWER_OFF_SECONDS = 30
-# A command that stays inside would block the power-off for good.
-COMMAND_SECONDS = 60
 
 # Where mount points and consoles are, and how the cgroups' names begin. Both end in
 # RUNNER.NUMBER, where RUNNER is the process id of tests/system/run.
@@ -32,24 +31,6 @@ CGROUP_PREFIX = "metrics-agent-test"
 
 # The container's host name.
 HOST_NAME = "web1"
-
-# What a person's shell would have, and nothing of the caller's.
-ENVIRONMENT = {
-    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-    "HOME": "/root",
-    "LANG": "C.UTF-8",
-    "TERM": "dumb",
-    "SYSTEMD_PAGER": "",
-    "SYSTEMD_COLORS": "0",
-}
-
-
-class BootError(Exception):
-    """The container did not come up; the text has its console."""
-
-
-class CommandFailed(AssertionError):
-    """A command in the container ended otherwise than expected; the text has its output."""
 
 
 def cgroup_tree():
@@ -77,7 +58,7 @@ def remove_stale():
             shutil.rmtree(workspace)
 
 
-class Container:
+class Container(Host):
     """One booted container; a context manager, so that it always ends.
 
     root: the directory to boot from. name: RUNNER.NUMBER. binds: paths of the machine by paths in
@@ -126,14 +107,6 @@ class Container:
         except subprocess.TimeoutExpired as expired:
             raise CommandFailed(f"{' '.join(command)}: no end after {timeout} s") from expired
 
-    def run(self, *command, timeout=COMMAND_SECONDS):
-        """Runs a command that has to succeed, and returns what it printed."""
-        done = self.execute(*command, timeout=timeout)
-        if done.returncode != 0:
-            output = (done.stdout + done.stderr).rstrip()
-            raise CommandFailed(f"{' '.join(command)}: status {done.returncode}\n{output}")
-        return done.stdout
-
     def path(self, path):
         """A path in the container as one of the machine."""
         return pathlib.Path(f"/proc/{self.leader}/root{path}")
@@ -148,12 +121,6 @@ class Container:
     def read(self, path):
         """A file's text."""
         return self.path(path).read_text()
-
-    def journal(self, *options):
-        """The journal's entries as dictionaries, oldest first."""
-        self.run("journalctl", "--sync")
-        lines = self.run("journalctl", "--no-pager", "--all", "--output=json", *options)
-        return [json.loads(line) for line in lines.splitlines()]
 
     # Life ---------------------------------------------------------------------------------------
 

@@ -9,10 +9,12 @@ import pathlib
 import re
 import time
 
-from container import CommandFailed, Container
+from container import Container
+from host import CommandFailed, Host
 
 AGENT = "metrics-agent.service"
 COLLECTOR = "metrics-collector.service"
+PROGRAMS = ["metrics-agent", "metrics-agentctl", "metrics-collector"]
 CONFIGURATION = "/etc/metrics-agent/metrics-agent.toml"
 COLLECTOR_KEY = "/var/lib/metrics-collector/collector.key"
 
@@ -69,16 +71,16 @@ class Failure(AssertionError):
     """A check that did not hold."""
 
 
-class Machine(Container):
-    """A container in which packaging/install has run."""
+class Installed(Host):
+    """A machine on which packaging/install has run, and what a test does and says there."""
 
-    def __init__(self, root, name, binaries):
-        super().__init__(root, name, {SOURCE_INSIDE: SOURCE, BINARIES_INSIDE: binaries})
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
         # What the scenario saw, and why it failed: shown in one piece, as others run beside it.
         self.report = []
 
     def install(self, *options):
-        """Runs packaging/install in the container."""
+        """Runs packaging/install on the machine."""
         return self.run(
             f"{SOURCE_INSIDE}/packaging/install", "--binaries", BINARIES_INSIDE, *options
         )
@@ -238,3 +240,10 @@ class Machine(Container):
         self.configure(self.start_collector(), more)
         self.run("systemctl", "start", AGENT)
         self.eventually("state", lambda: self.agent("State"), "reporting")
+
+
+class Machine(Installed, Container):
+    """A container of that kind."""
+
+    def __init__(self, root, name, binaries):
+        super().__init__(root, name, {SOURCE_INSIDE: SOURCE, BINARIES_INSIDE: binaries})

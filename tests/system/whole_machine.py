@@ -1,0 +1,243 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What only a machine of its own shows: its limits, its clock, its power.
+
+One machine for all: each scenario begins with what the one before has left, or with a machine that
+was just installed.
+"""
+
+import json
+import time
+import tomllib
+
+from machine import AGENT, BUS_NAME, COLLECTOR, OBJECT, call
+
+COLLECTOR_PRINTS = "/run/metrics-collector.lines"
+STATE_DIRECTORY = "/var/lib/metrics-agent"
+
+# As many connections as the settings may have, one of them to a collector that is there.
+CONNECTIONS = 16
+# Long enough for every look-up to be begun, and some to be given up.
+WORK_SECONDS = 20
+# Of what the unit allows, at most this part may ever be used: the rest is room.
+ROOM = 0.5
+
+DAY_SECONDS = 24 * 60 * 60
+# How long each clock is watched, in seconds of a clock that nobody sets.
+WATCH_SECONDS = 10
+# A machine that is emulated wakes late: a message more or less is no burst.
+TOLERANCE = 3
+
+# Persistent settings that are written before the power is cut.
+WRITTEN = 30
+
+
+def has_what_a_container_lacks(m):
+    """Its kernel has the controllers, and the units' limits are theirs."""
+    m.saw("kernel " + m.run("uname", "-r"))
+    m.saw(m.run("systemctl", "--version").splitlines()[0])
+    controllers = m.read("/sys/fs/cgroup/cgroup.controllers").split()
+    for wanted in ("cpu", "io", "memory", "pids"):
+        m.expect_true(f"controller {wanted}", wanted in controllers)
+    _start(m)
+    for unit in (AGENT, COLLECTOR):
+        for prop, file in (("MemoryMax", "memory.max"), ("TasksMax", "pids.max")):
+            m.expect(f"{unit}: {file}", _cgroup(m, file, unit), m.unit(prop, unit))
+        m.expect_steady(m.main_pid(unit), unit)
+
+
+def has_room_within_its_limits(m):
+    """All connections at work, the resolver hangs: far below MemoryMax= and TasksMax=."""
+    _start(m)
+    # Takes questions, and never answers.
+    deaf = "import socket, time; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); "
+    deaf += "s.bind(('127.0.0.1', 53)); time.sleep(3600)"
+    m.run("systemd-run", "--quiet", "--unit=deaf", "python3", "-c", deaf)
+    m.write("/etc/resolv.conf", "nameserver 127.0.0.1\noptions timeout:30 attempts:5\n")
+    pid, key = m.main_pid(), m.connection("ServerKey")
+    more = "".join(
+        f'[collector.c{number}]\nendpoint = "c{number}.example.org"\n'
+        f"public_key = {json.dumps(key)}\n"
+        for number in range(1, CONNECTIONS)
+    )
+    m.configure(key, more + '[intervals]\nmetrics = "100ms"\n')
+    m.run("systemctl", "reload", AGENT)
+    m.expect("connections", len(m.agent("Connections")), CONNECTIONS)
+    until = time.monotonic() + WORK_SECONDS
+    while time.monotonic() < until:
+        # Who looks at it costs memory, too.
+        m.run(*call("Sample", "s", "metrics"))
+        m.run("busctl", "introspect", BUS_NAME, OBJECT)
+        m.run("systemctl", "reload", AGENT)
+    m.expect("state", m.agent("State"), "reporting")
+    # No look-up has come to an answer.
+    state = m.connection("State", "c1")
+    m.expect_true(f"c1 is {state}", state in ("connecting", "stale"))
+    for unit in (AGENT, COLLECTOR):
+        _expect_room(m, unit)
+    m.expect_steady(pid)
+    m.run("systemctl", "stop", "deaf")
+    m.run("truncate", "--size=0", "/etc/resolv.conf")
+
+
+def gives_memory_back_under_pressure(m):
+    """The kernel's own pressure: the agent is told, gives back, and goes on."""
+    _start(m, '[intervals]\nmetrics = "100ms"\n[log]\nlevel = "debug"\n')
+    pid = m.main_pid()
+    # Less than it has: the kernel takes pages away, and the agent waits for each to come back.
+    m.run("systemctl", "set-property", "--runtime", AGENT, "MemoryHigh=512K")
+    m.eventually("given back", lambda: _given_back(m), len, within=120, show=len)
+    m.run("systemctl", "set-property", "--runtime", AGENT, "MemoryHigh=infinity")
+    m.saw("pressure: " + _cgroup(m, "memory.pressure"))
+    sent = m.agent("MessagesSent")
+    m.eventually("messages", lambda: m.agent("MessagesSent"), lambda now: now > sent + 5)
+    m.expect("state", m.agent("State"), "reporting")
+    m.expect_steady(pid)
+
+
+def comes_back_when_it_is_out_of_memory(m):
+    """MemoryMax= is held: the kernel ends the agent there, and systemd starts it again."""
+    _start(m)
+    pid = m.main_pid()
+    m.run("systemctl", "set-property", "--runtime", AGENT, "MemoryMax=256K")
+    m.eventually("restarts", lambda: int(m.unit("NRestarts")), lambda n: n >= 1, within=120)
+    m.run("systemctl", "set-property", "--runtime", AGENT, "MemoryMax=64M")
+    m.eventually("state", lambda: m.agent("State"), "reporting", within=120)
+    results = {e["UNIT_RESULT"] for e in m.journal(f"UNIT={AGENT}") if "UNIT_RESULT" in e}
+    m.expect("results of the runs before", results, {"oom-kill"})
+    m.expect_true("it is another process", m.main_pid() not in (0, pid))
+
+
+def clock_is_set(m):
+    """A day forward, a day back: neither a wrong state nor a burst, at either end."""
+    m.drop_in(
+        "[Service]\nEnvironment=METRICS_COLLECTOR_PRINT=yes\n"
+        f"StandardOutput=append:{COLLECTOR_PRINTS}\n",
+        COLLECTOR,
+    )
+    _start(m, '[intervals]\nmetrics = "500ms"\nstale = "20s"\n')
+    pids = {unit: m.main_pid(unit) for unit in (AGENT, COLLECTOR)}
+    lost = len(m.events("CONNECTION_LOST"))
+    gone = len(m.events("SERVER_HOST_GONE", COLLECTOR))
+    _expect_even_pace(m, "as it is")
+    for what, seconds in (("a day later", DAY_SECONDS), ("back", -DAY_SECONDS)):
+        now = int(m.run("date", "+%s"))
+        m.run("date", f"--set=@{now + seconds}")
+        _expect_even_pace(m, what)
+        heard = m.connection("LastReceivedUSec") / 1e6
+        age = int(m.run("date", "+%s")) - heard
+        m.expect_true(f"last heard {age:.0f} s ago, by the clock as it is now", -2 < age < 60)
+        m.expect_match("status line", m.status_line(), r"last heard \d+s ago")
+        m.expect("state", m.agent("State"), "reporting")
+    m.expect("connections lost", len(m.events("CONNECTION_LOST")) - lost, 0)
+    m.expect("hosts gone", len(m.events("SERVER_HOST_GONE", COLLECTOR)) - gone, 0)
+    for unit, pid in pids.items():
+        m.expect("main process", m.main_pid(unit), pid)
+
+
+def reports_again_after_a_reboot(m):
+    """Enabled, and rebooted: it reports by itself, under the same key and settings."""
+    _start(m)
+    key = m.agent("PublicKey")
+    m.run(*call("SetMetricsInterval", "tb", "700000", "true"))
+    m.reboot()
+    m.eventually("state", lambda: m.agent("State"), "reporting", within=120)
+    m.expect("public key", m.agent("PublicKey"), key)
+    m.expect("interval", m.agent("MetricsIntervalUSec"), 700_000)
+    for unit in (AGENT, COLLECTOR):
+        m.expect(f"restarts of {unit}", m.unit("NRestarts", unit), "0")
+    m.saw(m.status_line())
+
+
+def survives_a_power_cut(m):
+    """The power goes while settings are written: the old or the new one is there, whole."""
+    if m.unit("ActiveState") != "active":
+        _start(m)
+    key = m.agent("PublicKey")
+    m.run(*call("SetMetricsInterval", "tb", "500000", "true"))
+    loop = "i=0; while i=$(((i + 1) % 400)); do echo $i > /run/written; "
+    loop += "metrics-agentctl set-interval $((i + 500))ms --persistent; done"
+    m.run("systemd-run", "--quiet", "--unit=writer", "sh", "-c", loop)
+    m.eventually(
+        "settings written",
+        lambda: int(m.run("cat", "/run/written") or 0),
+        lambda written: written > WRITTEN,
+        within=240,
+    )
+    m.cut_power()
+    m.power_on()
+    m.eventually("state", lambda: m.agent("State"), "reporting", within=120)
+    text = m.read(f"{STATE_DIRECTORY}/settings.toml")
+    m.saw("settings.toml: " + text)
+    m.expect_match("interval in the file", tomllib.loads(text)["intervals"]["metrics"], r"^\d+ms$")
+    interval = m.agent("MetricsIntervalUSec")
+    m.expect_true(f"interval {interval} is one of those", 500_000 <= interval < 900_000)
+    m.expect("public key", m.agent("PublicKey"), key)
+    checked = m.execute("metrics-agent", "--check-config")
+    m.expect("complaints", (checked.returncode, checked.stderr), (0, ""))
+    m.expect("restarts", m.unit("NRestarts"), "0")
+
+
+SCENARIOS = [
+    has_what_a_container_lacks,
+    has_room_within_its_limits,
+    gives_memory_back_under_pressure,
+    comes_back_when_it_is_out_of_memory,
+    clock_is_set,
+    reports_again_after_a_reboot,
+    survives_a_power_cut,
+]
+
+
+def _start(m, more=""):
+    """Agent and collector enabled and reporting, with these settings and no others."""
+    m.run("systemctl", "stop", AGENT, COLLECTOR)
+    m.run("systemctl", "reset-failed")
+    m.run("systemctl", "enable", "--quiet", AGENT, COLLECTOR)
+    m.run("rm", "-f", f"{STATE_DIRECTORY}/settings.toml")
+    m.start_reporting(more)
+
+
+def _cgroup(m, file, unit=AGENT):
+    return m.read(f"/sys/fs/cgroup/system.slice/{unit}/{file}").strip()
+
+
+def _events(m, file, unit):
+    return dict(line.split() for line in _cgroup(m, file, unit).splitlines())
+
+
+def _expect_room(m, unit):
+    """What a service has used at most is well below what it may."""
+    for what, limit in (("memory", "MemoryMax"), ("pids", "TasksMax")):
+        peak, bound = int(_cgroup(m, f"{what}.peak", unit)), int(m.unit(limit, unit))
+        m.expect_true(f"{unit}: {what} {peak} of {bound} at the most", peak <= ROOM * bound)
+        m.expect(f"{unit}: limit hit", _events(m, f"{what}.events", unit)["max"], "0")
+
+
+def _given_back(m):
+    messages = [str(entry["MESSAGE"]) for entry in m.journal("--unit", AGENT)]
+    return [text for text in messages if text.startswith("Memory is short on this host")]
+
+
+def _expect_even_pace(m, what):
+    """As many messages as there is time for, where they are sent and where they arrive."""
+    began, sent, printed = _uptime(m), m.agent("MessagesSent"), _printed(m)
+    time.sleep(WATCH_SECONDS)
+    interval = m.agent("MetricsIntervalUSec") / 1e6
+    due = (_uptime(m) - began) / interval
+    for where, number in (
+        ("sent", m.agent("MessagesSent") - sent),
+        ("arrived", _printed(m) - printed),
+    ):
+        m.expect_true(
+            f"{what}: {number} {where} where {due:.0f} were due",
+            due / 2 <= number <= due + TOLERANCE,
+        )
+
+
+def _uptime(m):
+    """Of a clock that nobody sets."""
+    return float(m.read("/proc/uptime").split()[0])
+
+
+def _printed(m):
+    return int(m.run("wc", "-l", COLLECTOR_PRINTS).split()[0])
