@@ -22,8 +22,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     for page in pages::pages(&date)? {
         write(&directory.join("man").join(page.name), page.text.as_bytes())?;
     }
-    for completion in completions::completions() {
-        write(&directory.join(completion.path), &completion.script)?;
+    for completion in completions::completions()? {
+        write(
+            &directory.join(completion.path),
+            completion.script.as_bytes(),
+        )?;
     }
     Ok(())
 }

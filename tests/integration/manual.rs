@@ -11,7 +11,7 @@ use metrics_agent::exit::{EXIT_CONFIG, EXIT_SOFTWARE, EXIT_UNAVAILABLE};
 
 use crate::dbus_introspection::tags;
 
-#[path = "../../packaging/manual/completions.rs"]
+#[path = "../../packaging/manual/completions/mod.rs"]
 mod completions;
 #[path = "../../packaging/manual/pages/mod.rs"]
 mod pages;
@@ -48,21 +48,21 @@ fn section(page: &str, heading: &str) -> Vec<String> {
     section
 }
 
-/// What the paragraphs of a section are about: the first word in bold of each heading.
+/// What the paragraphs of a section are about: what is in bold in each heading.
 fn subjects(section: &[String]) -> BTreeSet<String> {
     let headings = section
         .windows(2)
         .filter(|pair| pair[0] == ".TP" || pair[0] == ".TQ")
         .map(|pair| pair[1].as_str());
-    let subject = |heading: &str| {
-        let bold = heading
-            .strip_prefix("\\fB")
-            .and_then(|rest| rest.split_once("\\fR"))
-            .map(|(bold, _)| bold);
-        let bold = bold.or_else(|| heading.strip_prefix(".B "));
-        bold.map(str::to_owned)
+    let subjects = |heading: &str| -> Vec<String> {
+        if let Some(bold) = heading.strip_prefix(".B ") {
+            return vec![bold.to_owned()];
+        }
+        let bold = heading.split("\\fB").skip(1);
+        let bold = bold.filter_map(|rest| rest.split("\\fR").next());
+        bold.map(str::to_owned).collect()
     };
-    headings.filter_map(subject).collect()
+    headings.flat_map(subjects).collect()
 }
 
 fn set<'a>(names: impl IntoIterator<Item = &'a str>) -> BTreeSet<String> {
@@ -173,7 +173,7 @@ fn every_setting_is_documented_and_no_other() {
 
 #[test]
 fn every_option_and_command_is_documented() {
-    for mut program in completions::programs() {
+    for (_, mut program) in completions::programs() {
         let number = if program.has_subcommands() { 1 } else { 8 };
         let page = page(&format!("{}.{number}", program.get_name()));
         program.build();
@@ -182,16 +182,9 @@ fn every_option_and_command_is_documented() {
             options.map(|long| format!("--{long}")).collect()
         };
         let known: BTreeSet<_> = options(&program).into_iter().collect();
-        let documented = subjects(&section(&page, ".SH OPTIONS"));
-        // "-h, --help" begins with the short one.
-        let short = set(["-h", "-V"]);
-        let help = set(["--help", "--version"]);
-        assert_eq!(
-            &documented - &short,
-            &known - &help,
-            "{}",
-            program.get_name()
-        );
+        let mut documented = subjects(&section(&page, ".SH OPTIONS"));
+        documented.retain(|option| option.starts_with("--"));
+        assert_eq!(documented, known, "{}", program.get_name());
         let commands = program
             .get_subcommands()
             .filter(|one| one.get_name() != "help");
@@ -221,7 +214,7 @@ fn the_collectors_variables_are_those_of_its_options() {
         .filter_map(|word| word.strip_prefix("METRICS_COLLECTOR_"))
         .map(str::to_owned)
         .collect();
-    let [_, _, program] = completions::programs();
+    let [_, _, (_, program)] = completions::programs();
     let options = program
         .get_arguments()
         .filter_map(|argument| argument.get_long())
@@ -299,7 +292,7 @@ fn what_is_generated_is_what_the_list_installs() {
         .iter()
         .map(|page| format!("man/{}", page.name))
         .collect();
-    let completions = completions::completions();
+    let completions = completions::completions().unwrap();
     made.extend(completions.iter().map(|one| one.path.display().to_string()));
     let mut listed = BTreeSet::new();
     for line in source("packaging/files").lines() {
@@ -422,7 +415,7 @@ fn mandoc_finds_nothing_wrong_with_the_pages() {
 #[test]
 fn shells_take_the_completions() {
     let directory = tempfile::tempdir().unwrap();
-    for completion in completions::completions() {
+    for completion in completions::completions().unwrap() {
         let path = directory.path().join(&completion.path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, &completion.script).unwrap();
@@ -433,26 +426,67 @@ fn shells_take_the_completions() {
     }
 }
 
-#[test]
-fn bash_completes_commands_and_options() {
-    let completions = completions::completions();
+/// What bash offers for the last of the words. metrics-agentctl itself is a function there that
+/// answers with names, and with what would be a command if it were carried out.
+fn offered(words: &str) -> String {
+    let completions = completions::completions().unwrap();
     let path = Path::new("bash/metrics-agentctl");
     let script = completions.iter().find(|one| one.path == path).unwrap();
-    let script = String::from_utf8(script.script.clone()).unwrap();
+    let asked = format!(
+        "{}
+        metrics-agentctl() {{ printf '%s\\n' \"$2.main\" standby '$(echo carried out)'; }}
+        COMP_WORDS=({words} '')
+        COMP_CWORD=$((${{#COMP_WORDS[@]}} - 2))
+        function=$(complete -p metrics-agentctl | sed 's/.* -F \\([^ ]*\\) .*/\\1/')
+        $function metrics-agentctl \"${{COMP_WORDS[COMP_CWORD]}}\" \"${{COMP_WORDS[COMP_CWORD - 1]}}\"
+        echo \"${{COMPREPLY[@]}}\"",
+        script.script
+    );
+    let output = Command::new("bash").args(["-c", &asked]).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{words}");
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+#[test]
+fn bash_completes_commands_and_options() {
     for (words, expected) in [
         ("metrics-agentctl set-i", "set-interval"),
         ("metrics-agentctl set-interval --pers", "--persistent"),
         ("metrics-agentctl --json pre", "pretty"),
+        ("metrics-agentctl complete", ""),
     ] {
-        let last = words.split(' ').count() - 1;
-        let asked = format!(
-            "{script}\nCOMP_WORDS=({words})\nCOMP_CWORD={last}\n\
-             $(complete -p metrics-agentctl | sed 's/.* -F \\([^ ]*\\) .*/\\1/') metrics-agentctl \"${{COMP_WORDS[COMP_CWORD]}}\" \
-             \"${{COMP_WORDS[COMP_CWORD - 1]}}\"\necho \"${{COMPREPLY[@]}}\"\n"
-        );
-        let output = Command::new("bash").args(["-c", &asked]).output().unwrap();
-        let answer = String::from_utf8_lossy(&output.stdout).into_owned();
-        let also = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(answer.trim(), expected, "{words}: {also}");
+        assert_eq!(offered(words), expected, "{words}");
+    }
+}
+
+#[test]
+fn bash_completes_names_that_the_agent_knows() {
+    for (words, expected) in [
+        ("metrics-agentctl reconnect c", "connections.main"),
+        ("metrics-agentctl enable disabled.main d", "disabled.main"),
+        ("metrics-agentctl --no-pager disable e", "enabled.main"),
+        ("metrics-agentctl disable s", "standby"),
+        ("metrics-agentctl disable \\$", "$(echo carried out)"),
+        ("metrics-agentctl reconnect --js", "--json"),
+    ] {
+        assert_eq!(offered(words), expected, "{words}");
+    }
+}
+
+#[test]
+fn every_shell_asks_for_the_names_of_each_command() {
+    let completions = completions::completions().unwrap();
+    let scripts = completions
+        .iter()
+        .filter(|one| one.path.to_string_lossy().contains("metrics-agentctl"));
+    for completion in scripts.filter(|one| !one.path.starts_with("bash")) {
+        for names in ["connections", "disabled", "enabled"] {
+            let asked = format!("$(metrics-agentctl complete-names {names} 2>/dev/null)");
+            let count = completion
+                .script
+                .matches(asked.trim_start_matches('$'))
+                .count();
+            assert_eq!(count, 1, "{}: {names}", completion.path.display());
+        }
     }
 }

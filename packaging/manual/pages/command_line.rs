@@ -42,8 +42,13 @@ pub(super) fn commands(command: &Command) -> Result<String, Box<dyn Error>> {
             .ok_or_else(|| format!("{} says nothing about itself", command.get_name()))?;
         text.push_str(".TP\n");
         text.push_str(&with_dots(synopsis(&own)?, command));
-        text.push_str(&roff::text(&about.to_string()));
-        text.push_str(".\n");
+        // clap takes the full stop off a text of one paragraph.
+        let paragraphs = about.to_string();
+        let paragraphs: Vec<_> = paragraphs
+            .split("\n\n")
+            .map(|paragraph| format!("{}.\n", roff::text(paragraph.trim_end_matches('.'))))
+            .collect();
+        text.push_str(&paragraphs.join(roff::SPACE));
         if own.get_arguments().next().is_some() {
             text.push_str(".RS\n");
             text.push_str(&with_dots(options(&own)?, command));

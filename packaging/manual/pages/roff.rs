@@ -12,6 +12,9 @@ pub(super) const PREAMBLE: &str = concat!(
 /// where nobody could search for it or copy it, and no line is stretched.
 pub(super) const SETUP: &str = ".nh\n.ad l\n";
 
+/// Between two paragraphs that belong together.
+pub(super) const SPACE: &str = ".sp\n";
+
 /// Text as it is to be read, on any device. What stands between backticks is bold.
 pub(super) fn text(plain: &str) -> String {
     let mut roff = String::new();
@@ -40,11 +43,24 @@ pub(super) fn text(plain: &str) -> String {
 /// it leaves to chance as [`text`] writes them.
 pub(super) fn of_clap(written: &str) -> String {
     let mut roff = String::new();
-    let kept = |line: &&str| !PREAMBLE.contains(line) && !line.starts_with(".SH ");
-    for line in written.lines().filter(kept) {
-        if line == ".br" && roff.ends_with("\n.br\n") {
+    let kept = |line: &&str| {
+        !line.starts_with(".SH ") && PREAMBLE.lines().all(|preamble| preamble != *line)
+    };
+    let mut lines = written.lines().filter(kept).peekable();
+    let mut before = "";
+    while let Some(line) = lines.next() {
+        let after = lines.peek().copied().unwrap_or(".");
+        if line.is_empty() {
+            // A paragraph's end, unless a request ends it anyway.
+            if !before.starts_with('.') && !after.starts_with('.') {
+                roff.push_str(SPACE);
+            }
             continue;
         }
+        if line == ".br" && before == line {
+            continue;
+        }
+        before = line;
         let mut bold = false;
         for found in line.trim_end().chars() {
             match found {

@@ -1,0 +1,83 @@
+//! Shell completions of the three programs, from their command lines. What only a running agent
+//! knows, [`names`] asks it for.
+
+mod names;
+
+use std::error::Error;
+use std::path::PathBuf;
+
+use clap::{Command, CommandFactory as _};
+use clap_complete::{Shell, generate};
+use metrics_agent::{agent, ctl, server};
+
+/// The program that takes names.
+const CONTROL: &str = "metrics-agentctl";
+
+/// What a shell loads.
+#[derive(Debug)]
+pub(crate) struct Completion {
+    /// Where it goes below the directory of what is generated.
+    pub(crate) path: PathBuf,
+    /// In the shell's language.
+    pub(crate) script: String,
+}
+
+/// The command lines of the three programs.
+pub(crate) fn programs() -> [(&'static str, Command); 3] {
+    [
+        ("metrics-agent", agent::arguments::Arguments::command()),
+        (CONTROL, ctl::arguments::Arguments::command()),
+        ("metrics-collector", server::arguments::Arguments::command()),
+    ]
+}
+
+/// Each program's for each shell, under the file name by which the shell finds it.
+///
+/// # Errors
+///
+/// A script that is not as [`names`] knows it, or no text.
+pub(crate) fn completions() -> Result<Vec<Completion>, Box<dyn Error>> {
+    let mut completions = Vec::new();
+    for (program, command) in programs() {
+        let mut command = shown(program, &command);
+        for (shell, path) in [
+            (Shell::Bash, format!("bash/{program}")),
+            (Shell::Zsh, format!("zsh/_{program}")),
+            (Shell::Fish, format!("fish/{program}.fish")),
+        ] {
+            let mut script = Vec::new();
+            generate(shell, &mut command, program, &mut script);
+            let mut script = String::from_utf8(script)?;
+            if shell == Shell::Bash {
+                script = with_one_name(program, &script);
+            }
+            if program == CONTROL {
+                script = names::added(shell, script)?;
+            }
+            completions.push(Completion {
+                path: path.into(),
+                script,
+            });
+        }
+    }
+    Ok(completions)
+}
+
+/// Without the commands that are for the completions themselves: `clap_complete` offers hidden ones.
+fn shown(program: &'static str, command: &Command) -> Command {
+    let commands = command.get_subcommands().filter(|one| !one.is_hide_set());
+    Command::new(program)
+        .version(env!("CARGO_PKG_VERSION"))
+        .args(command.get_arguments().cloned())
+        .subcommands(commands.cloned())
+}
+
+/// `clap_complete` 4.6.11 calls a program that has a dash in its name by two names in its script for
+/// bash, `a__b` where it finds the command and `a__subcmd__b` where it looks for its options, so that
+/// there are none. Without that mistake this changes nothing.
+fn with_one_name(program: &str, script: &str) -> String {
+    script.replace(
+        &program.replace('-', "__subcmd__"),
+        &program.replace('-', "__"),
+    )
+}
