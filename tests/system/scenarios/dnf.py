@@ -12,8 +12,17 @@ import tempfile
 import threading
 
 import package
-from machine import AGENT, BUS_NAME, COLLECTOR, CONFIGURATION, SOURCE, get_property
+from machine import (
+    AGENT,
+    BINARIES_INSIDE,
+    BUS_NAME,
+    COLLECTOR,
+    CONFIGURATION,
+    SOURCE,
+    get_property,
+)
 
+BUILD = SOURCE / "packaging/build-rpm"
 OURS = ["metrics-agent", "metrics-collector"]
 REPOSITORY = "/srv/packages"
 # The first is Cargo.toml's.
@@ -62,9 +71,13 @@ def installs_what_reports(m):
             owner, _, mode, _, destination = line.split()
             if destination.startswith("/usr/share/man/"):
                 destination += ".gz"
+            destination = destination.replace("/zsh/vendor-completions/", "/zsh/site-functions/")
             m.expect(destination, _owner(m, destination), owner)
             shown = m.run("stat", "-c", "%a %U:%G", destination).strip()
             m.expect(destination, shown, f"{int(mode)} root:root")
+    for name in OURS:
+        licence = m.run("rpm", "--query", "--licensefiles", name).split()
+        m.expect("licence", licence, [f"/usr/share/licenses/{name}/LICENSE"])
     for directory in ("/etc/metrics-agent", "/etc/metrics-agent/metrics-agent.d"):
         m.expect(directory, _owner(m, directory), "metrics-agent")
 
@@ -151,11 +164,28 @@ def removes_what_it_installed(m):
     )
 
 
+@_with_dnf
+def is_the_same_every_time(m):
+    """Built again, under another umask and in another time zone: byte for byte the same packages."""
+    directory = pathlib.Path(_build(_binaries(m)).name)
+    with tempfile.TemporaryDirectory(prefix="metrics-agent-rpm-") as again:
+        command = [BUILD, "--binaries", _binaries(m), "--output", again]
+        subprocess.run(
+            ["sh", "-c", 'umask 077; TZ=Asia/Tokyo exec "$@"', "sh", *command],
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
+        names = sorted(file.name for file in directory.iterdir())
+        m.expect("packages", sorted(file.name for file in pathlib.Path(again).iterdir()), names)
+        for name in names:
+            same = (directory / name).read_bytes() == pathlib.Path(again, name).read_bytes()
+            m.expect_true(f"{name} is the same", same)
+
+
 def _add_repository(m, *versions):
     """Makes a repository of our packages known to dnf: Cargo.toml's version, which it returns, and
     others. They are built from the release build that is tested."""
-    binaries = next(outside for inside, outside in m.binds.items() if inside == "/srv/binaries")
-    built = [_build(binaries), *(_build(binaries, version) for version in versions)]
+    built = [_build(_binaries(m), version) for version in (None, *versions)]
     m.path(REPOSITORY).mkdir()
     for directory in built:
         for file in pathlib.Path(directory.name).glob("*.rpm"):
@@ -168,6 +198,11 @@ def _add_repository(m, *versions):
     return next(pathlib.Path(built[0].name).glob("metrics-collector-*.rpm")).name.split("-")[2]
 
 
+def _binaries(m):
+    """The release build that is tested, as a path of the machine."""
+    return m.binds[BINARIES_INSIDE]
+
+
 def _build(binaries, version=None):
     # Once for all scenarios, whichever comes first.
     with building:
@@ -178,7 +213,7 @@ def _build(binaries, version=None):
 def _built(binaries, version):
     """A directory with our packages, which lasts as long as this process."""
     directory = tempfile.TemporaryDirectory(prefix="metrics-agent-rpm-")
-    command = [SOURCE / "packaging/build-rpm", "--binaries", binaries, "--output", directory.name]
+    command = [BUILD, "--binaries", binaries, "--output", directory.name]
     if version is not None:
         command += ["--version", version]
     done = subprocess.run(command, capture_output=True, text=True)
