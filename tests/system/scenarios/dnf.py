@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The RPM packages, with a real dnf: dependencies, scriptlets and file triggers.
+
+The container is no RPM distribution, but has what counts: rpm's database with the library and the
+systemd that our packages ask for (tests/system/rpm), dnf, and a running systemd.
+"""
+
+import functools
+import pathlib
+import subprocess
+import tempfile
+import threading
+
+import package
+from machine import (
+    AGENT,
+    BINARIES_INSIDE,
+    BUS_NAME,
+    COLLECTOR,
+    CONFIGURATION,
+    SOURCE,
+    get_property,
+)
+
+BUILD = SOURCE / "packaging/build-rpm"
+OURS = ["metrics-agent", "metrics-collector"]
+REPOSITORY = "/srv/packages"
+# The first is Cargo.toml's.
+HIGHER_VERSION = "99.0.0"
+
+building = threading.Lock()
+
+
+def _with_dnf(scenario):
+    """For scenarios that need an RPM system, with nothing of ours in it yet."""
+    scenario.suites = ["trixie-rpm"]
+    scenario.installs_itself = True
+    return scenario
+
+
+@_with_dnf
+def refuses_what_would_not_run(m):
+    """No libzmq, or a C library that is too old: dnf installs nothing, and names what is missing."""
+    _add_repository(m)
+    m.expect_refused(
+        "without libzmq",
+        "dnf", "install", "--assumeyes", "--exclude=zeromq", "metrics-agent",
+        saying=r"requires libzmq\.so\.5\(\)\(64bit\), but none of the providers can be installed",
+    )  # fmt: skip
+    m.expect_refused(
+        "with an older C library",
+        "dnf", "install", "--assumeyes", "too-new",
+        saying=r"nothing provides libc\.so\.6\(GLIBC_2\.38\)\(64bit\) needed by too-new",
+    )  # fmt: skip
+    m.expect("installed", _installed(m, *OURS, "zeromq", "too-new"), {})
+
+
+@_with_dnf
+def installs_what_reports(m):
+    """dnf install brings libzmq along, enables and starts nothing; enabled, the agent reports."""
+    version = _add_repository(m)
+    m.run("dnf", "install", "--assumeyes", *OURS)
+    m.expect(
+        "installed",
+        _installed(m, *OURS, "zeromq"),
+        {"metrics-agent": version, "metrics-collector": version, "zeromq": "1"},
+    )
+    m.expect("what rpm finds changed", m.run("rpm", "--verify", *OURS), "")
+    for line in (SOURCE / "packaging/files").read_text().splitlines():
+        if line and not line.startswith("#"):
+            owner, _, mode, _, destination = line.split()
+            if destination.startswith("/usr/share/man/"):
+                destination += ".gz"
+            destination = destination.replace("/zsh/vendor-completions/", "/zsh/site-functions/")
+            m.expect(destination, _owner(m, destination), owner)
+            shown = m.run("stat", "-c", "%a %U:%G", destination).strip()
+            m.expect(destination, shown, f"{int(mode)} root:root")
+    for name in OURS:
+        licence = m.run("rpm", "--query", "--licensefiles", name).split()
+        m.expect("licence", licence, [f"/usr/share/licenses/{name}/LICENSE"])
+    for directory in ("/etc/metrics-agent", "/etc/metrics-agent/metrics-agent.d"):
+        m.expect(directory, _owner(m, directory), "metrics-agent")
+
+    for unit in (AGENT, COLLECTOR):
+        m.expect(f"load state of {unit}", m.unit("LoadState", unit), "loaded")
+        m.expect(f"enabled {unit}", m.unit("UnitFileState", unit), "disabled")
+        m.expect(f"active state of {unit}", m.unit("ActiveState", unit), "inactive")
+    # The users are there before the bus is told of its policy.
+    package.bus_takes_the_policy(m)
+    for user in OURS:
+        m.expect_match("user", m.run("getent", "passwd", user), ".*nologin")
+    listed = m.run("journalctl", "--list-catalog")
+    m.expect_match("catalog", listed, "(?m)^[0-9a-f]{32} metrics-agent: .*is ready$")
+
+    m.configure(m.start_collector())
+    m.run("systemctl", "enable", "--now", AGENT)
+    m.expect_steady(m.main_pid())
+    m.eventually("state", lambda: m.agent("State"), "reporting")
+    owner = m.run("stat", "-c", "%U", f"/proc/{m.main_pid()}").strip()
+    m.expect("user of the process", owner, "metrics-agent")
+
+
+@_with_dnf
+def upgrades_what_runs(m):
+    """Settings are kept, what runs is restarted, what does not is not started; and back again."""
+    version = _add_repository(m, HIGHER_VERSION)
+    m.run("dnf", "install", "--assumeyes", *(f"{name}-{version}" for name in OURS))
+    m.configure(m.start_collector())
+    m.run("systemctl", "stop", COLLECTOR)
+    m.run("systemctl", "enable", "--now", AGENT)
+    settings, pid = m.read(CONFIGURATION), m.main_pid()
+
+    # The same packages without what they tell systemd: this is how an agent that was not restarted
+    # looks, so that the rest can't pass by accident.
+    m.run("dnf", "reinstall", "--assumeyes", "--setopt=tsflags=noscripts,notriggers", *OURS)
+    m.expect_steady(pid)
+
+    for command, target in (("upgrade", HIGHER_VERSION), ("downgrade", version)):
+        m.run("dnf", command, "--assumeyes", *OURS)
+        m.expect(
+            "installed", _installed(m, *OURS), {"metrics-agent": target, "metrics-collector": target}
+        )
+        old, pid = pid, m.main_pid()
+        m.expect_true(f"after the {command} the agent is another process", pid not in (0, old))
+        # Not by way of a failure that Restart= has hidden.
+        m.expect_steady(pid)
+        m.expect("enabled", m.unit("UnitFileState"), "enabled")
+        m.expect("active state of the collector", m.unit("ActiveState", COLLECTOR), "inactive")
+        m.expect("settings", m.read(CONFIGURATION), settings)
+    m.run("systemctl", "start", COLLECTOR)
+    m.run("busctl", "call", BUS_NAME, "/org/metricsagent/Agent1", BUS_NAME, "Reconnect")
+    m.eventually("state", lambda: m.agent("State"), "reporting")
+
+
+@_with_dnf
+def removes_what_it_installed(m):
+    """dnf remove: stopped, disabled, gone from the bus; keys and what the administrator wrote stay."""
+    _add_repository(m)
+    m.run("dnf", "install", "--assumeyes", *OURS)
+    m.configure(m.start_collector())
+    m.run("systemctl", "enable", "--now", AGENT, COLLECTOR)
+    m.eventually("state", lambda: m.agent("State"), "reporting")
+    m.run("dnf", "remove", "--assumeyes", *OURS)
+    m.expect("installed", _installed(m, *OURS, "zeromq"), {})
+    for unit in (AGENT, COLLECTOR):
+        m.expect(f"load state of {unit}", m.unit("LoadState", unit), "not-found")
+        m.expect(f"active state of {unit}", m.unit("ActiveState", unit), "inactive")
+    m.expect_refused("the name", *get_property("Version"))
+    m.expect_true(
+        "nothing in the catalog", "metrics-agent" not in m.run("journalctl", "--list-catalog")
+    )
+    left = m.run(
+        "find", "/etc", "/usr", "/var/lib", "-xdev", "-regex", ".*/[^/]*metrics-?[ac][^/]*"
+    )
+    m.expect(
+        "left",
+        sorted(left.split()),
+        [
+            "/etc/metrics-agent",
+            "/etc/metrics-agent/metrics-agent.toml.rpmsave",
+            "/var/lib/metrics-agent",
+            "/var/lib/metrics-collector",
+        ],
+    )
+
+
+@_with_dnf
+def is_the_same_every_time(m):
+    """Built again, under another umask and in another time zone: byte for byte the same packages."""
+    directory = pathlib.Path(_build(_binaries(m)).name)
+    with tempfile.TemporaryDirectory(prefix="metrics-agent-rpm-") as again:
+        command = [BUILD, "--binaries", _binaries(m), "--output", again]
+        subprocess.run(
+            ["sh", "-c", 'umask 077; TZ=Asia/Tokyo exec "$@"', "sh", *command],
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
+        names = sorted(file.name for file in directory.iterdir())
+        m.expect("packages", sorted(file.name for file in pathlib.Path(again).iterdir()), names)
+        for name in names:
+            same = (directory / name).read_bytes() == pathlib.Path(again, name).read_bytes()
+            m.expect_true(f"{name} is the same", same)
+
+
+def _add_repository(m, *versions):
+    """Makes a repository of our packages known to dnf: Cargo.toml's version, which it returns, and
+    others. They are built from the release build that is tested."""
+    built = [_build(_binaries(m), version) for version in (None, *versions)]
+    m.path(REPOSITORY).mkdir()
+    for directory in built:
+        for file in pathlib.Path(directory.name).glob("*.rpm"):
+            (m.path(REPOSITORY) / file.name).write_bytes(file.read_bytes())
+    m.run("createrepo_c", "--quiet", REPOSITORY)
+    m.write(
+        "/etc/yum.repos.d/packages.repo",
+        f"[packages]\nname=Ours\nbaseurl=file://{REPOSITORY}\ngpgcheck=0\n",
+    )
+    return next(pathlib.Path(built[0].name).glob("metrics-collector-*.rpm")).name.split("-")[2]
+
+
+def _binaries(m):
+    """The release build that is tested, as a path of the machine."""
+    return m.binds[BINARIES_INSIDE]
+
+
+def _build(binaries, version=None):
+    # Once for all scenarios, whichever comes first.
+    with building:
+        return _built(binaries, version)
+
+
+@functools.cache
+def _built(binaries, version):
+    """A directory with our packages, which lasts as long as this process."""
+    directory = tempfile.TemporaryDirectory(prefix="metrics-agent-rpm-")
+    command = [BUILD, "--binaries", binaries, "--output", directory.name]
+    if version is not None:
+        command += ["--version", version]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise AssertionError(f"packaging/build-rpm: status {done.returncode}\n{done.stderr}")
+    return directory
+
+
+def _installed(m, *packages):
+    """The versions of those of these packages that are installed."""
+    listed = m.run("rpm", "--query", "--all", "--queryformat", "%{NAME} %{VERSION}\n", *packages)
+    return dict(line.split() for line in listed.splitlines())
+
+
+def _owner(m, path):
+    """The package that a file belongs to."""
+    return m.run("rpm", "--query", "--queryformat", "%{NAME}", "--file", path)
