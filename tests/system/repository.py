@@ -56,8 +56,10 @@ def built(m):
 
 
 def _build(tree, binaries, output, *options):
-    command = [tree / "packaging/build-deb", "--binaries", binaries, "--output", output, *options]
-    _run(*command)
+    # Debug symbols take most of the time, and are looked at by tests/package-deb.
+    build = ["env", "DEB_BUILD_OPTIONS=noautodbgsym", tree / "packaging/build-deb"]
+    build += ["--binaries", binaries, "--manual", SOURCE / "target/manual"]
+    _run(*build, "--output", output, *options)
 
 
 def _build_newer(binaries, workspace):
@@ -90,7 +92,8 @@ def _run(*command):
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=BUILD_SECONDS
     )
     if done.returncode != 0:
-        raise CommandFailed(f"{command[0]}: status {done.returncode}\n{done.stdout}")
+        line = " ".join(map(str, command))
+        raise CommandFailed(f"{line}: status {done.returncode}\n{done.stdout}")
     return done.stdout
 
 
