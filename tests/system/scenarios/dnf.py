@@ -28,13 +28,15 @@ REPOSITORY = "/srv/packages"
 # The first is Cargo.toml's.
 HIGHER_VERSION = "99.0.0"
 
+# The scenarios install packages, instead of packaging/install the files.
+INSTALLED = False
+
 building = threading.Lock()
 
 
 def _with_dnf(scenario):
     """For scenarios that need an RPM system, with nothing of ours in it yet."""
     scenario.suites = ["trixie-rpm"]
-    scenario.installs_itself = True
     return scenario
 
 

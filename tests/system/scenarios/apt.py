@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The Debian packages, installed by apt from a repository."""
+
+import json
+import re
+
+from machine import AGENT, BUS_NAME, COLLECTOR, CONFIGURATION, Failure, get_property
+from repository import (
+    CARELESS,
+    LIBRARY,
+    NEWER,
+    NEWER_LINE,
+    PACKAGES,
+    apt,
+    command,
+    prepare,
+    publish,
+    version,
+)
+
+# They come as packages.
+INSTALLED = False
+
+UNITS = [AGENT, COLLECTOR]
+AGENT_KEY = "/var/lib/metrics-agent/agent.key_secret"
+
+# Whatever has a name of ours, except for what the test itself has in /srv.
+OURS = ["find", "/", "-xdev", "(", "-path", "/proc", "-o", "-path", "/sys", "-o", "-path", "/srv"]
+OURS += ["-o", "-path", "/run", ")", "-prune", "-o", "-regextype", "egrep"]
+OURS += ["-regex", ".*/[^/]*(metrics-?agent|metrics-collector)[^/]*", "-print"]
+
+
+def _install(m):
+    prepare(m)
+    publish(m)
+    apt(m, "install", *PACKAGES)
+
+
+def _enabled(m, unit):
+    return m.execute("systemctl", "is-enabled", unit).stdout.strip()
+
+
+def _activatable(m):
+    return BUS_NAME in m.run("busctl", "list", "--no-pager", "--activatable", "--acquired")
+
+
+def install_makes_ready(m):
+    """apt finds what is needed; all is in place and known, and nothing runs unasked."""
+    prepare(m)
+    m.expect(f"{LIBRARY} beforehand", version(m, LIBRARY), "")
+    publish(m, needs=False)
+    done = m.execute(*command("install", "metrics-agent"))
+    m.expect("status without the library", done.returncode, 100)
+    m.expect_match("because", done.stdout + done.stderr, rf"metrics-agent : Depends: {LIBRARY} .*")
+    publish(m)
+    apt(m, "install", *PACKAGES)
+    m.expect_true(f"{LIBRARY} came with them", version(m, LIBRARY) != "")
+    automatic = m.run("apt-mark", "showauto", LIBRARY).strip()
+    m.expect("installed by apt's own decision", automatic, LIBRARY)
+    # The container has no documentation of any package.
+    other = [
+        line
+        for line in m.run("dpkg", "--verify", *PACKAGES).splitlines()
+        if not re.match(r"missing +/usr/share/(doc|man)/", line)
+    ]
+    m.expect("files that are not as packaged", other, [])
+
+    for unit, package in zip(UNITS, PACKAGES):
+        state = (m.unit("ActiveState", unit), _enabled(m, unit))
+        m.expect(f"{unit} is", state, ("inactive", "disabled"))
+        m.expect_match("user", m.run("getent", "passwd", package), ".*nologin")
+    listed = m.run("journalctl", "--list-catalog")
+    m.expect_match("catalog", listed, "(?m)^[0-9a-f]{32} metrics-agent: .*is ready$")
+    m.expect_match("catalog", listed, "(?m)^[0-9a-f]{32} metrics-collector: .*$")
+    m.expect_refused("a look at the name", *get_property("Version"))
+
+    # On the bus, which has read its policy anew now that the user exists.
+    m.run("systemctl", "enable", "--now", AGENT)
+    m.expect_steady(m.main_pid())
+    m.expect("enabled", _enabled(m, AGENT), "enabled")
+    m.expect("state", m.agent("State"), "unconfigured")
+    m.expect_match("status", m.status_line(), "(?i)collector")
+
+
+def first_steps_lead_to_reports(m):
+    """What the manual says to do after installing makes the agent report to the collector."""
+    _install(m)
+    m.run("systemctl", "enable", "--now", COLLECTOR)
+    m.expect_steady(m.main_pid(COLLECTOR), COLLECTOR)
+    key = m.run("metrics-collector", "--public-key").strip()
+    m.run("systemctl", "enable", "--now", AGENT)
+    pid = m.main_pid()
+    m.configure(key)
+    m.expect_match("check", m.run("metrics-agent", "--check-config"), ".*")
+    m.run("systemctl", "reload", AGENT)
+    m.eventually("state", lambda: m.agent("State"), "reporting")
+    m.eventually("sent", lambda: m.agent("MessagesSent"), lambda sent: sent >= 2)
+    m.expect_steady(pid)
+
+
+def upgrade_restarts_what_runs(m):
+    """A higher version: settings kept, the running agent restarted, a stopped collector not."""
+    _install(m)
+    m.run("systemctl", "enable", COLLECTOR)
+    m.start_reporting()
+    m.run("metrics-agentctl", "set-interval", "3s", "--persistent")
+    m.run("systemctl", "enable", AGENT)
+    m.run("systemctl", "stop", COLLECTOR)
+    settings, agent_key, before = m.read(CONFIGURATION), m.read(AGENT_KEY), m.main_pid()
+
+    publish(m, NEWER)
+    apt(m, "upgrade")
+    for package in PACKAGES:
+        m.expect(f"version of {package}", version(m, package), NEWER)
+    m.expect("settings", m.read(CONFIGURATION), settings)
+    shipped = m.read(f"{CONFIGURATION}.dpkg-dist").splitlines()
+    m.expect("the shipped ones beside them end with", shipped[-1], NEWER_LINE)
+    after = m.main_pid()
+    m.expect_true(f"another process: {before}, then {after}", after not in (before, 0))
+    m.expect_steady(after)
+    m.expect("interval", m.agent("MetricsIntervalUSec"), 3_000_000)
+    m.expect_true("the same key", m.read(AGENT_KEY) == agent_key)
+    m.expect("the collector is", m.unit("ActiveState", COLLECTOR), "inactive")
+    m.expect("enabled", [_enabled(m, unit) for unit in UNITS], ["enabled", "enabled"])
+    m.run("systemctl", "start", COLLECTOR)
+    m.eventually("state", lambda: m.agent("State"), "reporting", within=90)
+
+    # The control: that the check above can fail.
+    publish(m, CARELESS)
+    apt(m, "upgrade")
+    m.expect("version of the careless one", version(m, "metrics-agent"), CARELESS)
+    m.expect("the old process, without the scriptlet", m.main_pid(), after)
+
+
+def upgrade_misses_one_interval_at_most(m):
+    """No more than one message is missing between the old agent's and the new one's."""
+    interval = 5  # seconds, the default
+    _install(m)
+    m.drop_in("[Service]\nEnvironment=METRICS_COLLECTOR_PRINT=yes\n", COLLECTOR)
+    m.start_reporting()
+
+    def metrics():
+        """When each message with metrics came, in seconds since the boot."""
+        return [
+            int(entry["__MONOTONIC_TIMESTAMP"]) / 1e6
+            for entry in m.journal("--unit", COLLECTOR, "_TRANSPORT=stdout")
+            if entry["MESSAGE"].startswith("{")
+            and json.loads(entry["MESSAGE"])["kind"] == "metrics"
+        ]
+
+    before = m.eventually("messages of the old one", lambda: len(metrics()), lambda n: n >= 2)
+    pid = m.main_pid()
+    publish(m, NEWER)
+    apt(m, "install", "--only-upgrade", "metrics-agent")
+    m.expect_true("another process", m.main_pid() not in (pid, 0))
+    there = len(metrics())
+    m.eventually("messages of both", lambda: len(metrics()), lambda n: n >= there + 2)
+    times = metrics()[before - 1 :]
+    longest = max(later - earlier for earlier, later in zip(times, times[1:]))
+    # One that is missing is an interval more; two would be three in all.
+    m.expect_true(f"{longest:.1f} s at most between two messages", longest < 3 * interval)
+
+
+def removal_and_purge(m):
+    """Removal stops and disables, and keeps settings and keys; a purge leaves nothing."""
+    m.expect("ours beforehand", m.run(*OURS), "")
+    _install(m)
+    m.run("systemctl", "enable", *UNITS)
+    m.start_reporting()
+    m.write("/etc/metrics-agent/metrics-agent.d/log.toml", '[log]\nlevel = "debug"\n')
+    m.write("/etc/metrics-agent/curve/other.key", "of the administrator's\n")
+    settings, agent_key = m.read(CONFIGURATION), m.read(AGENT_KEY)
+
+    apt(m, "remove", *PACKAGES)
+    _expect_gone(m)
+    m.expect("links that enabled them", m.run("find", "/etc/systemd", "-name", "*metrics*"), "")
+    kept = (m.read(CONFIGURATION), m.read(AGENT_KEY))
+    m.expect_true("settings and key are kept", kept == (settings, agent_key))
+
+    apt(m, "install", *PACKAGES)
+    m.expect("installed again", [_enabled(m, unit) for unit in UNITS], ["disabled", "disabled"])
+    m.run("systemctl", "start", *UNITS)
+    m.eventually("state", lambda: m.agent("State"), "reporting")
+    m.expect_true("with the same key", m.read(AGENT_KEY) == agent_key)
+
+    # One of the two: the other runs on, with the keys that may be its own.
+    collector = m.main_pid(COLLECTOR)
+    apt(m, "purge", "metrics-agent")
+    left = m.execute("find", "/etc/metrics-agent", "/var/lib/metrics-agent").stdout.split()
+    curve = "/etc/metrics-agent/curve"
+    m.expect("left of the agent", left, ["/etc/metrics-agent", curve, f"{curve}/other.key"])
+    m.expect_steady(collector, COLLECTOR)
+    apt(m, "purge", *PACKAGES)
+    _expect_gone(m)
+    m.expect("ours", m.run(*OURS), "")
+    for user in PACKAGES:
+        for database in ("passwd", "group"):
+            m.expect(f"{user} in {database}", m.execute("getent", database, user).stdout, "")
+    m.expect_true("nothing in the catalog", "metrics-" not in m.run("journalctl", "--list-catalog"))
+
+
+def _expect_gone(m):
+    """No process, unit or name of ours."""
+    for unit in UNITS:
+        state = (m.unit("LoadState", unit), m.unit("ActiveState", unit))
+        m.expect(f"{unit} is", state, ("not-found", "inactive"))
+    listed = m.execute("systemctl", "list-unit-files", "--no-legend", "metrics-*")
+    m.expect("unit files", listed.stdout, "")
+    m.expect_true(f"no {BUS_NAME} on the bus", not _activatable(m))
+    m.expect_refused("the name", *get_property("Version"))
+    for directory in m.path("/proc").glob("[0-9]*"):
+        try:
+            name = (directory / "comm").read_text().strip()
+        except OSError:
+            continue  # it has ended
+        if re.match("metrics-", name):
+            raise Failure(f"still running: {name}")
+    m.saw("no process of ours")
