@@ -3,6 +3,8 @@
 //! An agent that leaves is waited for, as busctl monitor and journalctl -f go on, too: a
 //! restart or an upgrade is what a person at the other end wants to see through.
 
+use std::collections::HashMap;
+
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
@@ -85,11 +87,14 @@ impl Control {
         if let Some(unread) = self.tell(&present)? {
             return Ok(unread);
         }
+        let mut told = HashMap::new();
         for connection in view.connections() {
+            let (name, new) = (string(connection, "Name"), string(connection, "State"));
+            told.insert(name.clone(), new.clone());
             let state = Note::State {
-                connection: string(connection, "Name"),
+                connection: name,
                 old: None,
-                new: string(connection, "State"),
+                new,
                 reason: string(connection, "StateReason"),
             };
             if let Some(unread) = self.tell(&state)? {
@@ -99,6 +104,10 @@ impl Control {
         while let Some(change) = changes.next().await {
             let change = change.args()?;
             let name = path::name_of(change.connection.as_str());
+            // A change on its way while the states were asked for is told already.
+            if told.remove(&name).is_some_and(|told| told == change.new) {
+                continue;
+            }
             let state = Note::State {
                 connection: name,
                 old: Some(printable(change.old)),

@@ -69,9 +69,11 @@ impl Screen {
         let mut frame = String::from(HOME);
         for (at, line) in visible(&lines, rows).iter().enumerate() {
             // No line end after the last row: it would scroll.
-            frame.push_str(if at > 0 { "\r\n" } else { "" });
-            frame.push_str(&fit(line, Some(columns)));
+            frame.push_str(if at > 0 { "\n" } else { "" });
+            // Before the text: after a line as wide as the screen it would take the last
+            // character.
             frame.push_str(CLEAR_LINE);
+            frame.push_str(&fit(line, Some(columns)));
         }
         frame.push_str(CLEAR_BELOW);
         write(&frame)
