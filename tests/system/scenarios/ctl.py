@@ -20,21 +20,23 @@ PASSWORD_HASH = (
 # Types a password where one is asked for, on a terminal of its own; prints what the terminal
 # showed and exits as the command did. As somebody with an unprivileged shell would run it.
 TYPIST = r"""
-import os, pty, sys
+import os, pty, select, sys, termios
 password, command = sys.argv[1], sys.argv[2:]
 child, terminal = pty.fork()
 if child == 0:
     os.execvp(command[0], command)
 shown, typed = b"", False
 while True:
-    try:
-        part = os.read(terminal, 4096)
-    except OSError:  # the terminal is gone with its last process
-        break
-    if not part:
-        break
-    shown += part
-    if b"assword: " in shown and not typed:
+    ready = select.select([terminal], [], [], 0.05)[0]
+    if ready:
+        try:
+            part = os.read(terminal, 4096)
+        except OSError:  # the terminal is gone with its last process
+            break
+        shown += part
+    # Turning the echo off comes after the prompt, and drops what was typed before.
+    echo = termios.tcgetattr(terminal)[3] & termios.ECHO
+    if b"assword: " in shown and not echo and not typed:
         os.write(terminal, password.encode() + b"\n")
         typed = True
 sys.stdout.write(shown.decode(errors="replace"))
