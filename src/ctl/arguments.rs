@@ -3,7 +3,16 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum, ValueHint};
+
+/// The levels of syslog(3), which `log-level` takes.
+const LOG_LEVELS: [&str; 8] = [
+    "emerg", "alert", "crit", "err", "warning", "notice", "info", "debug",
+];
+
+/// How often `metrics --watch` may ask: as often and as rarely as an agent may report.
+const WATCH_INTERVAL: std::ops::RangeInclusive<Duration> =
+    Duration::from_millis(100)..=Duration::from_secs(3600);
 
 /// Look at and adjust the metrics agent.
 #[derive(Debug, Clone, Parser)]
@@ -11,7 +20,11 @@ use clap::{Parser, Subcommand, ValueEnum};
     name = "metrics-agentctl",
     version,
     max_term_width = 100,
-    after_help = "Exit status: 0 on success, 1 on failure, 3 if \"status\" finds no agent running."
+    after_help = "\
+Exit status: 0 on success, 1 on failure, 3 if \"status\" finds no agent running.
+
+Environment: SYSTEMD_PAGER, PAGER, SYSTEMD_LESS, SYSTEMD_PAGERSECURE, SYSTEMD_COLORS, NO_COLOR and \
+COLUMNS are understood as systemctl does; METRICS_AGENT_DBUS__BUS names the bus; TZ the time zone."
 )]
 pub struct Arguments {
     /// The bus that the agent is on.
@@ -26,11 +39,29 @@ pub struct Arguments {
 
     /// Print JSON, on one line or indented; names and units are those of the D-Bus interface
     #[arg(long, global = true, value_name = "FORM")]
-    pub(super) json: Option<Json>,
+    json: Option<Json>,
 
     /// Do not pipe output into a pager
     #[arg(long, global = true)]
     pub(super) no_pager: bool,
+
+    /// Do not shorten lines to the width of the terminal
+    #[arg(short = 'l', long, global = true)]
+    pub(super) full: bool,
+
+    /// Lines of the log that "status" shows; 0 for none
+    #[arg(
+        short = 'n',
+        long,
+        global = true,
+        value_name = "NUMBER",
+        default_value_t = 10
+    )]
+    pub(super) lines: u32,
+
+    /// Do not ask for a password where polkit wants one
+    #[arg(long, global = true)]
+    pub(super) no_ask_password: bool,
 
     #[command(subcommand)]
     command: Option<Command>,
@@ -41,6 +72,11 @@ impl Arguments {
     pub(super) fn chosen(&self) -> Command {
         self.command.clone().unwrap_or(Command::Status)
     }
+
+    /// The form of JSON, where it is JSON that is wanted.
+    pub(super) fn json(&self) -> Option<Json> {
+        self.json.filter(|form| *form != Json::Off)
+    }
 }
 
 /// A form of JSON.
@@ -50,11 +86,16 @@ pub(super) enum Json {
     Short,
     /// Indented
     Pretty,
+    /// Text for people
+    Off,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub(super) enum Command {
-    /// Show what the agent is doing (the default)
+    /// Show what the agent is doing, and its last log lines (the default)
+    ///
+    /// The log is that of the unit that the agent runs in, and shown to those who may read the
+    /// journal: root and the groups adm and systemd-journal.
     Status,
 
     /// Show the connections to collectors
@@ -66,9 +107,17 @@ pub(super) enum Command {
         #[arg(long)]
         model: bool,
 
-        /// Again and again, once in a metrics interval
+        /// Again and again, until Ctrl-C or q
+        ///
+        /// On a terminal the values are refreshed in place. Elsewhere each refresh is a block
+        /// that begins with a line for its time, or a line of JSON. An agent that leaves is
+        /// waited for.
         #[arg(long)]
         watch: bool,
+
+        /// Time between two refreshes, 100ms to 1h [default: the agent's metrics interval]
+        #[arg(long, value_name = "TIME", requires = "watch", value_parser = watch_interval)]
+        interval: Option<Duration>,
     },
 
     /// Set the time between two metrics messages, 100ms to 1h
@@ -99,6 +148,7 @@ pub(super) enum Command {
     /// Close every connection, or one, and open it anew
     Reconnect {
         /// Its name in the configuration
+        #[arg(value_hint = ValueHint::Other)]
         connection: Option<String>,
     },
 
@@ -108,30 +158,34 @@ pub(super) enum Command {
     /// Enable metric collectors until the next start or revert
     Enable {
         /// Their names, as "status" shows them
-        #[arg(required = true, value_name = "COLLECTOR")]
+        #[arg(required = true, value_name = "COLLECTOR", value_hint = ValueHint::Other)]
         collectors: Vec<String>,
     },
 
     /// Disable metric collectors until the next start or revert
     Disable {
         /// Their names, as "status" shows them
-        #[arg(required = true, value_name = "COLLECTOR")]
+        #[arg(required = true, value_name = "COLLECTOR", value_hint = ValueHint::Other)]
         collectors: Vec<String>,
     },
 
     /// Show or set how much the agent logs
     LogLevel {
-        /// emerg, alert, crit, err, warning, notice, info or debug
+        /// The least important messages to log, in the words of syslog(3)
+        #[arg(value_parser = LOG_LEVELS)]
         level: Option<String>,
     },
 
-    /// Show changes of the connections' states as they come
+    /// Show changes of the connections' states as they come, until Ctrl-C
+    ///
+    /// Begins with the states as they are. An agent that leaves is waited for: that it left and
+    /// that it is back are lines of their own.
     Monitor,
 
     /// Show the agent's public key, for a collector's list of agents
     PublicKey {
         /// Of this key file, public or secret, instead of the running agent's
-        #[arg(long)]
+        #[arg(long, value_hint = ValueHint::FilePath)]
         file: Option<PathBuf>,
     },
 
@@ -146,9 +200,36 @@ pub(super) enum Command {
         name: String,
 
         /// Where they go [default: ~/.curve]
-        #[arg(value_name = "DIR")]
+        #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
         directory: Option<PathBuf>,
     },
+
+    /// Print names for the shell to complete, one a line; nothing where no agent answers
+    #[command(hide = true)]
+    CompleteNames {
+        /// Of what
+        kind: Names,
+    },
+}
+
+/// What the running agent has names for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Names {
+    /// What "reconnect" takes
+    Connections,
+    /// What "enable" takes: those that are disabled
+    Disabled,
+    /// What "disable" takes: those that are enabled
+    Enabled,
+}
+
+fn watch_interval(text: &str) -> Result<Duration, String> {
+    let time = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if WATCH_INTERVAL.contains(&time) {
+        Ok(time)
+    } else {
+        Err("expected 100ms to 1h".to_owned())
+    }
 }
 
 #[cfg(test)]
@@ -197,7 +278,43 @@ mod tests {
             let words = words.split_whitespace();
             let all = std::iter::once("metrics-agentctl").chain(words);
             let arguments = Arguments::try_parse_from(all).unwrap();
-            assert_eq!(arguments.json, Some(Json::Pretty));
+            assert_eq!(arguments.json(), Some(Json::Pretty));
+        }
+        let arguments = Arguments::try_parse_from(["metrics-agentctl", "--json=off"]).unwrap();
+        assert_eq!(arguments.json(), None);
+    }
+
+    #[test]
+    fn the_log_has_ten_lines_as_systemctls() {
+        let lines = |words: &[&str]| {
+            let all = std::iter::once(&"metrics-agentctl").chain(words);
+            Arguments::try_parse_from(all).unwrap().lines
+        };
+        assert_eq!(lines(&[]), 10);
+        assert_eq!(lines(&["-n0"]), 0);
+        assert_eq!(lines(&["status", "--lines", "25"]), 25);
+    }
+
+    #[test]
+    fn only_a_watch_has_an_interval_and_a_sane_one() {
+        assert_eq!(
+            command("metrics --watch --interval 500ms"),
+            Command::Metrics {
+                model: false,
+                watch: true,
+                interval: Some(Duration::from_millis(500))
+            }
+        );
+        for (words, expected) in [
+            ("metrics --interval 1s", "--watch"),
+            ("metrics --watch --interval 1ms", "expected 100ms to 1h"),
+            ("metrics --watch --interval 2h", "expected 100ms to 1h"),
+            ("log-level loud", "emerg"),
+        ] {
+            let words = words.split_whitespace();
+            let all = std::iter::once("metrics-agentctl").chain(words);
+            let error = Arguments::try_parse_from(all).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
         }
     }
 }

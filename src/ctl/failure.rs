@@ -29,17 +29,20 @@ pub enum Failure {
     /// No agent, which is the answer to "status".
     #[error("start it with: systemctl start metrics-agent")]
     Inactive(Bus),
-    /// The agent went while it was being watched.
-    #[error("metrics-agent has left {0}")]
-    Left(Bus),
+    /// The agent went while it was asked.
+    #[error("metrics-agent left the bus before it answered")]
+    Gone,
+    /// The bus went while something was awaited from it.
+    #[error("the connection to {0} was lost")]
+    LostBus(Bus),
     /// polkit says no.
-    #[error("access denied: {0}\nTry it with sudo, or allow it in a polkit rule")]
+    #[error("access denied: {0}\nTry it with sudo, or allow the action in a polkit rule")]
     Denied(String),
     /// polkit would ask, but cannot.
     #[error(
         "authorization required: {0}\n\
-         Try it with sudo, or start a polkit agent for this shell first: \
-         pkttyagent --process $$ &"
+         Try it with sudo, allow the action in a polkit rule, or try it on a terminal where \
+         pkttyagent can ask for the password"
     )]
     Unauthorized(String),
     /// The agent knows no such thing.
@@ -99,6 +102,9 @@ impl From<zbus::Error> for Failure {
             zbus::Error::FDO(error) => match *error {
                 fdo::Error::AccessDenied(text) => Self::Denied(text),
                 fdo::Error::InteractiveAuthorizationRequired(text) => Self::Unauthorized(text),
+                fdo::Error::ServiceUnknown(_)
+                | fdo::Error::NameHasNoOwner(_)
+                | fdo::Error::NoReply(_) => Self::Gone,
                 fdo::Error::InvalidArgs(text)
                 | fdo::Error::Failed(text)
                 | fdo::Error::IOError(text)
@@ -107,15 +113,36 @@ impl From<zbus::Error> for Failure {
                 other => Self::Call(other.into()),
             },
             // The agent's own errors: the name is for programs, the text for people.
-            zbus::Error::MethodError(_, Some(text), _) => Self::Refused(text),
+            zbus::Error::MethodError(name, text, _) => match (says_gone(&name), text) {
+                (true, _) => Self::Gone,
+                (false, Some(text)) => Self::Refused(text),
+                (false, None) => Self::Refused(name.to_string()),
+            },
             other => Self::Call(other),
         }
     }
 }
 
+/// What the bus says of a call to who is not there, or went before the answer.
+fn says_gone(error: &str) -> bool {
+    let error = error.strip_prefix("org.freedesktop.DBus.Error.");
+    matches!(error, Some("ServiceUnknown" | "NameHasNoOwner" | "NoReply"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_agent_that_left_is_told_from_one_that_refuses() {
+        let error = fdo::Error::NoReply("Remote peer disconnected".to_owned());
+        assert!(matches!(
+            Failure::from(zbus::Error::from(error)),
+            Failure::Gone
+        ));
+        assert!(says_gone("org.freedesktop.DBus.Error.ServiceUnknown"));
+        assert!(!says_gone("org.metricsagent.Error.NotSampled"));
+    }
 
     #[test]
     fn the_agents_words_are_what_a_person_reads() {

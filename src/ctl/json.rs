@@ -15,7 +15,8 @@ impl Printer {
     /// The value and a line end.
     pub(super) fn line(&self, value: &Value) -> String {
         match self.0 {
-            Json::Short => format!("{value}\n"),
+            // Off is not asked for here: see Arguments::json.
+            Json::Short | Json::Off => format!("{value}\n"),
             Json::Pretty => format!("{value:#}\n"),
         }
     }

@@ -1,64 +1,169 @@
-//! A grid as a table: name, value, unit.
+//! A grid as a table: name, value with its unit, rate where it is a count, description.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use zbus::Variant;
 
+use super::printable;
+use super::text::{Style, quantity};
 use crate::dbus::proxy::Values;
+use crate::systemd::notify::grouped;
 
-/// Knows the units.
+/// Counts since boot, as opposed to what goes up and down; `ListMetrics` calls them so.
+const COUNTER: &str = "counter";
+
+/// Between two columns.
+const GAP: &str = "  ";
+
+/// What `ListMetrics` says of one metric.
+struct Known {
+    unit: String,
+    counter: bool,
+    description: String,
+}
+
+/// Knows units, kinds and descriptions.
 pub(super) struct Table {
-    units: HashMap<String, String>,
+    known: HashMap<String, Known>,
+}
+
+/// An earlier sample, and how long before the one to show.
+pub(super) struct Earlier<'a> {
+    pub(super) grid: &'a Values,
+    pub(super) before: Duration,
 }
 
 impl Table {
     /// From the answer of `ListMetrics`.
     pub(super) fn new(metrics: Vec<(String, String, String, String)>) -> Self {
-        let units = metrics.into_iter().map(|(name, unit, ..)| (name, unit));
+        let known = metrics.into_iter().map(|(name, unit, kind, description)| {
+            let counter = kind == COUNTER;
+            let known = Known {
+                unit,
+                counter,
+                description,
+            };
+            (name, known)
+        });
         Self {
-            units: units.collect(),
+            known: known.collect(),
         }
     }
 
-    /// The grid, in the order of names.
-    pub(super) fn to_text(&self, grid: &Values) -> String {
-        let mut rows: Vec<(&str, String, &str)> = grid
-            .iter()
-            .map(|(name, value)| (name.as_str(), plain(value), self.unit(name)))
-            .collect();
-        rows.sort_unstable();
-        let heading = ("METRIC", "VALUE".to_owned(), "UNIT");
-        let all = || std::iter::once(&heading).chain(&rows);
-        let names = all().map(|row| row.0.chars().count()).max().unwrap_or(0);
-        let values = all().map(|row| row.1.chars().count()).max().unwrap_or(0);
+    /// The grid, in the order of names. Counts have their rates since an earlier sample.
+    pub(super) fn to_text(
+        &self,
+        grid: &Values,
+        earlier: Option<&Earlier<'_>>,
+        style: Style,
+    ) -> String {
+        let mut names: Vec<&String> = grid.keys().collect();
+        names.sort_unstable();
+        let row = |name: &String| {
+            let known = self.known(name);
+            let unit = known.map_or("", |known| &known.unit);
+            let value = &grid[name];
+            let rate = earlier.filter(|_| known.is_some_and(|known| known.counter));
+            let rate = rate.and_then(|earlier| rate_of(value, name, earlier));
+            [
+                printable(name),
+                worded(value, unit),
+                rate.map_or_else(String::new, |rate| per_second(rate, unit)),
+                known.map_or_else(String::new, |known| printable(&known.description)),
+            ]
+        };
+        let mut rows = vec![["METRIC", "VALUE", "RATE", "DESCRIPTION"].map(str::to_owned)];
+        rows.extend(names.into_iter().map(row));
+        // Most hosts have no count to show.
+        let has_rates = rows.iter().skip(1).any(|[_, _, rate, _]| !rate.is_empty());
+        let widest = |column: fn(&[String; 4]) -> &String| {
+            let widths = rows.iter().map(|row| column(row).chars().count());
+            widths.max().unwrap_or(0)
+        };
+        let names = widest(|[name, ..]| name);
+        let values = widest(|[_, value, ..]| value);
+        let rates = widest(|[_, _, rate, _]| rate);
         let mut text = String::new();
-        for (name, value, unit) in all() {
-            // Writing to a String can't fail.
-            let _ = writeln!(
-                text,
-                "{}",
-                format!("{name:names$} {value:>values$} {unit}").trim_end()
-            );
+        // Writing to a String can't fail.
+        for (at, [name, value, rate, description]) in rows.iter().enumerate() {
+            let mut line = format!("{name:names$}{GAP}{value:>values$}{GAP}");
+            if has_rates {
+                let _ = write!(line, "{rate:>rates$}{GAP}");
+            }
+            line += description;
+            let line = line.trim_end();
+            text += &if at == 0 {
+                style.heading(line)
+            } else {
+                line.to_owned()
+            };
+            text.push('\n');
         }
         text
     }
 
-    /// An instance in brackets has the unit of its metric.
-    fn unit(&self, name: &str) -> &str {
+    /// An instance in brackets is its metric's.
+    fn known(&self, name: &str) -> Option<&Known> {
         let metric = name.split_once('[').map_or(name, |(metric, _)| metric);
-        self.units.get(metric).map_or("", String::as_str)
+        self.known.get(metric)
     }
 }
 
-fn plain(value: &Variant<'_>) -> String {
+/// A value with its unit, for people.
+fn worded(value: &Variant<'_>, unit: &str) -> String {
     match value {
-        Variant::U64(value) => value.to_string(),
-        Variant::I64(value) => value.to_string(),
-        Variant::F64(value) => format!("{value:.2}"),
-        Variant::Str(value) => value.to_string(),
+        Variant::U64(value) => quantity(*value, unit),
+        Variant::I64(value) if *value < 0 => format!("-{}", quantity(value.unsigned_abs(), unit)),
+        Variant::I64(value) => quantity(value.unsigned_abs(), unit),
+        // Whole seconds and bytes are all that people look at; nothing else has parts.
+        Variant::F64(value) if *value >= 0.0 && matches!(unit, "s" | "B" | "kB") => {
+            quantity(whole(*value), unit)
+        }
+        Variant::F64(value) => format!("{value:.2} {unit}").trim_end().to_owned(),
+        Variant::Str(value) => format!("{} {unit}", printable(value)).trim_end().to_owned(),
         // Not of this interface; better shown in D-Bus's own form than not at all.
-        other => other.to_string(),
+        other => printable(&other.to_string()),
+    }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "as saturates, and the number is not negative"
+)]
+fn whole(number: f64) -> u64 {
+    number as u64
+}
+
+/// Growth in a second; None where there was no such count, or it was reset meanwhile.
+fn rate_of(value: &Variant<'_>, name: &str, earlier: &Earlier<'_>) -> Option<f64> {
+    let before = as_number(earlier.grid.get(name)?)?;
+    let seconds = earlier.before.as_secs_f64();
+    let growth = as_number(value)? - before;
+    (growth >= 0.0 && seconds > 0.0).then_some(growth / seconds)
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a rate has fewer digits than a count"
+)]
+fn as_number(value: &Variant<'_>) -> Option<f64> {
+    match value {
+        Variant::U64(value) => Some(*value as f64),
+        Variant::I64(value) => Some(*value as f64),
+        Variant::F64(value) => Some(*value),
+        _ => None,
+    }
+}
+
+fn per_second(rate: f64, unit: &str) -> String {
+    match unit {
+        "B" | "kB" => format!("{}/s", quantity(whole(rate), unit)),
+        "" if rate >= 100.0 => format!("{}/s", grouped(whole(rate))),
+        "" => format!("{rate:.1}/s"),
+        unit => format!("{rate:.2} {unit}/s"),
     }
 }
 
@@ -67,32 +172,73 @@ mod tests {
     use super::*;
     use zbus::OwnedVariant;
 
-    #[test]
-    fn a_table_is_aligned_and_sorted() {
-        let known = [("mem.free", "kB"), ("disk.read", "B"), ("os.name", "")];
-        let row = |(name, unit): (&str, &str)| {
-            let empty = String::new;
-            (name.to_owned(), unit.to_owned(), empty(), empty())
+    fn table() -> Table {
+        let known = [
+            ("mem.free", "kB", "gauge", "Memory that nothing uses"),
+            ("disk.read.bytes.total", "B", "counter", "Read"),
+            ("disk.reads.total", "", "counter", ""),
+            ("os.name", "", "info", "The operating system"),
+            ("sys.uptime", "s", "gauge", "Time since boot"),
+            ("cpu.percent", "%", "gauge", "Busy"),
+        ];
+        let own = |(name, unit, kind, text): (&str, &str, &str, &str)| {
+            let own = str::to_owned;
+            (own(name), own(unit), own(kind), own(text))
         };
-        let table = Table::new(known.into_iter().map(row).collect());
-        let grid: Values = [
-            ("os.name", Variant::from("Debian")),
+        Table::new(known.into_iter().map(own).collect())
+    }
+
+    fn grid(read: u64) -> Values {
+        [
+            ("os.name", Variant::from("Debian\x1b[31m")),
             ("mem.free", Variant::U64(123_456)),
-            ("disk.read[sda]", Variant::I64(-7)),
+            ("disk.read.bytes.total[sda]", Variant::U64(read)),
+            ("disk.reads.total[sda]", Variant::I64(1_000)),
             ("new", Variant::F64(0.126)),
+            ("sys.uptime", Variant::F64(93_784.25)),
+            ("cpu.percent", Variant::F64(3.0)),
         ]
         .into_iter()
         .map(|(name, value)| (name.to_owned(), OwnedVariant::try_from(value).unwrap()))
-        .collect();
+        .collect()
+    }
+
+    #[test]
+    fn a_table_is_aligned_and_sorted() {
         assert_eq!(
-            table.to_text(&grid),
+            table().to_text(&grid(4_096), None, Style::new(false)),
             "\
-METRIC          VALUE UNIT
-disk.read[sda]     -7 B
-mem.free       123456 kB
-new              0.13
-os.name        Debian
+METRIC                            VALUE  DESCRIPTION
+cpu.percent                      3.00 %  Busy
+disk.read.bytes.total[sda]      4.0 KiB  Read
+disk.reads.total[sda]             1,000
+mem.free                      120.5 MiB  Memory that nothing uses
+new                                0.13
+os.name                     Debian�[31m  The operating system
+sys.uptime                        1d 2h  Time since boot
 "
         );
+    }
+
+    #[test]
+    fn counts_have_rates() {
+        let (before, now) = (grid(4_096), grid(4_096 + 3 * 1_048_576));
+        let earlier = Earlier {
+            grid: &before,
+            before: Duration::from_secs(2),
+        };
+        let text = table().to_text(&now, Some(&earlier), Style::new(false));
+        let line = |name: &str| text.lines().find(|line| line.starts_with(name)).unwrap();
+        assert!(line("METRIC").contains("  RATE"), "{text}");
+        assert!(line("disk.read.").contains("3.0 MiB  1.5 MiB/s"), "{text}");
+        assert!(line("disk.reads").ends_with("1,000      0.0/s"), "{text}");
+
+        // A count that was reset has no rate.
+        let earlier = Earlier {
+            grid: &now,
+            before: Duration::from_secs(2),
+        };
+        let text = table().to_text(&before, Some(&earlier), Style::new(false));
+        assert!(!text.contains("MiB/s"), "{text}");
     }
 }

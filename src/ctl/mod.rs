@@ -4,31 +4,42 @@
 //! everybody else and knows nothing that an agent on the bus does not tell; it never
 //! starts one.
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
-use zbus::Variant;
+use zbus::{Connection, Variant};
 
-use crate::dbus::proxy::Agent;
-use crate::dbus::{Bus, path};
+use crate::dbus::Bus;
+use crate::dbus::proxy::{Agent, Values};
 
 pub mod arguments;
 mod failure;
 mod json;
 mod keys;
 mod metrics;
+mod monitor;
 mod pager;
+mod polkit_agent;
+mod screen;
 mod status;
+mod terminal;
 mod text;
+mod unit;
+mod watch;
 
-use arguments::{Arguments, Command, Json};
+use arguments::{Arguments, Command, Json, Names};
 pub use failure::Failure;
 use json::Printer;
-use text::Style;
+use polkit_agent::PolkitAgent;
+use text::{Clock, Style, fit_lines};
+use unit::Unit;
 
 /// Where the bus is named if not on the command line; the daemon reads it too.
 const BUS_VARIABLE: &str = "METRICS_AGENT_DBUS__BUS";
+
+/// How long a shell may wait for names to complete.
+const COMPLETION_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Carries out one command line.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
@@ -47,14 +58,25 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 
 /// Text to standard output. Whoever stopped reading has seen enough.
 fn print(text: &str) -> Result<(), Failure> {
+    emit(text).map(drop)
+}
+
+/// Text to standard output; false where nobody reads it any more.
+fn emit(text: &str) -> Result<bool, Failure> {
     let mut output = io::stdout().lock();
     match output
         .write_all(text.as_bytes())
         .and_then(|()| output.flush())
     {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::Io(error)),
-        _ => Ok(()),
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Failure::Io(error)),
     }
+}
+
+/// A line to standard error.
+fn complain(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
 }
 
 /// What the options say, for every command.
@@ -62,7 +84,15 @@ struct Control {
     bus: Bus,
     json: Option<Json>,
     style: Style,
+    /// Whether standard output is one.
+    terminal: bool,
     paged: bool,
+    /// Columns to shorten lines to; None for whole lines.
+    width: Option<usize>,
+    /// Lines of the log.
+    lines: u32,
+    /// Whether polkit may ask for a password.
+    interactive: bool,
 }
 
 impl Control {
@@ -72,26 +102,56 @@ impl Control {
             Some(bus) => bus.parse().map_err(Failure::Bus)?,
             None => Bus::System,
         };
-        let terminal = io::stdout().is_terminal();
+        let terminal = terminal::on_terminal();
+        let environment = terminal::environment;
+        let paged = terminal && !arguments.no_pager && !terminal::dumb(environment);
         Ok(Self {
             bus,
-            json: arguments.json,
-            style: Style::new(terminal && !set("NO_COLOR")),
-            paged: terminal && !arguments.no_pager,
+            json: arguments.json(),
+            style: Style::new(terminal::colours(terminal, environment)),
+            terminal,
+            paged,
+            // A pager scrolls sideways, a file has room.
+            width: (terminal && !paged && !arguments.full).then(terminal::width),
+            lines: arguments.lines,
+            interactive: !arguments.no_ask_password,
+        })
+    }
+
+    async fn connect(&self) -> Result<Connection, Failure> {
+        self.bus.connect().await.map_err(|source| Failure::NoBus {
+            bus: self.bus.clone(),
+            source,
         })
     }
 
     async fn agent(&self) -> Result<Agent, Failure> {
-        // polkit may ask a question where there is somebody to answer it.
-        let interactive = io::stdin().is_terminal();
-        Ok(Agent::find(&self.bus, interactive).await?)
+        Ok(Agent::find(&self.bus, self.interactive).await?)
+    }
+
+    /// The agent, to change something; and who asks for the password meanwhile.
+    async fn agent_to_change(&self) -> Result<(Agent, Option<PolkitAgent>), Failure> {
+        let agent = self.agent().await?;
+        let asks = self.interactive.then(|| PolkitAgent::start(&self.bus));
+        Ok((agent, asks.flatten()))
     }
 
     async fn carry_out(self, command: Command) -> Result<(), Failure> {
         match command {
             Command::Status => self.status().await,
             Command::Connections => self.connections().await,
-            Command::Metrics { model, watch } => self.metrics(model, watch).await,
+            Command::Metrics {
+                model,
+                watch,
+                interval,
+            } => {
+                let kind = if model { "model" } else { "metrics" };
+                if watch {
+                    self.watch(kind, interval).await
+                } else {
+                    self.metrics(kind).await
+                }
+            }
             Command::SetInterval { time, persistent } => {
                 self.order("SetMetricsInterval", &(usec(time), persistent))
                     .await
@@ -108,6 +168,7 @@ impl Control {
             Command::LogLevel { level } => self.log_level(level).await,
             Command::Monitor => self.monitor().await,
             Command::PublicKey { .. } => self.public_key().await,
+            Command::CompleteNames { kind } => self.complete(kind).await,
             // Needs no agent, so it never gets here.
             Command::Keygen { name, directory } => keys::generate(&name, directory),
         }
@@ -117,92 +178,110 @@ impl Control {
     where
         B: serde::Serialize + zbus::DynamicType + Sync,
     {
-        Ok(self.agent().await?.order(method, arguments).await?)
+        let (agent, _asks) = self.agent_to_change().await?;
+        Ok(agent.order(method, arguments).await?)
     }
 
     fn page(&self, text: &str) -> Result<(), Failure> {
         if self.paged {
             pager::show(text)
         } else {
-            print(text)
+            print(&fit_lines(text, self.width))
         }
     }
 
     async fn status(&self) -> Result<(), Failure> {
-        let agent = match self.agent().await {
-            Err(Failure::NotRunning(bus)) => {
-                print(&self.not_running())?;
-                return Err(Failure::Inactive(bus));
+        let connection = self.connect().await?;
+        let agent = match Agent::on(&connection, &self.bus, false).await {
+            Ok(agent) => agent,
+            Err(error) => {
+                let failure = error.into();
+                return Err(match failure {
+                    Failure::NotRunning(bus) => {
+                        self.not_running(&connection).await?;
+                        Failure::Inactive(bus)
+                    }
+                    other => other,
+                });
             }
-            other => other?,
         };
         let view = status::View::of(&agent).await?;
-        match self.json {
-            Some(form) => print(&Printer(form).line(&view.to_json())),
-            None => self.page(&view.to_text(self.style, text::now())),
+        if let Some(form) = self.json {
+            return print(&Printer(form).line(&view.to_json()));
         }
+        let process = status::Process::of(&agent).await;
+        let mut text = view.to_text(process.as_ref(), self.style, &Clock::local());
+        text += &self.log(process.and_then(|process| process.unit).as_ref());
+        self.page(&text)
     }
 
-    /// The answer to "status" where there is no agent, in the form that was asked for.
-    fn not_running(&self) -> String {
-        match self.json {
-            Some(form) => Printer(form).line(&serde_json::json!({ "Agent": null })),
-            None => format!(
-                "{} metrics-agent is not running\n",
-                self.style.dot("inactive")
-            ),
+    /// The last lines of a unit's log after an empty one, where there are some.
+    fn log(&self, unit: Option<&Unit>) -> String {
+        let log = unit.and_then(|unit| unit::log(&unit.name(), self.lines, self.style, self.width));
+        log.map_or_else(String::new, |log| format!("\n{log}"))
+    }
+
+    /// The answer to "status" where there is no agent, in the form that was asked for; with
+    /// what became of its unit.
+    async fn not_running(&self, connection: &Connection) -> Result<(), Failure> {
+        if let Some(form) = self.json {
+            return print(&Printer(form).line(&serde_json::json!({ "Agent": null })));
         }
+        let unit = match self.bus {
+            Bus::System => Unit::installed(connection).await,
+            Bus::Session | Bus::Address(_) => None,
+        };
+        let state = unit.as_ref().map_or_else(String::new, Unit::state);
+        let mut text = format!("{} metrics-agent is not running\n", self.style.dot(&state));
+        if let Some(unit) = &unit {
+            let activity = unit.activity(self.style, &Clock::local());
+            // Writing to a String can't fail.
+            let _ = writeln!(
+                text,
+                "        Unit: {}\n      Active: {activity}",
+                unit.name()
+            );
+        }
+        text += &self.log(unit.as_ref());
+        self.page(&text)
+    }
+
+    /// Names for a shell. No answer is an answer there, an error would be in the way.
+    async fn complete(&self, kind: Names) -> Result<(), Failure> {
+        let names = tokio::time::timeout(COMPLETION_PATIENCE, async {
+            let view = status::View::of(&self.agent().await?).await?;
+            Ok::<_, Failure>(view.names(kind))
+        });
+        let Ok(Ok(names)) = names.await else {
+            return Ok(());
+        };
+        print(
+            &names
+                .iter()
+                .flat_map(|name| [name, "\n"])
+                .collect::<String>(),
+        )
     }
 
     async fn connections(&self) -> Result<(), Failure> {
         let view = status::View::of(&self.agent().await?).await?;
         match self.json {
             Some(form) => print(&Printer(form).line(&view.connections_to_json())),
-            None => self.page(&view.connections_to_text(self.style, text::now())),
-        }
-    }
-
-    async fn metrics(&self, model: bool, watch: bool) -> Result<(), Failure> {
-        let agent = self.agent().await?.agent1().await?;
-        let kind = if model { "model" } else { "metrics" };
-        let table = metrics::Table::new(agent.list_metrics().await?);
-        loop {
-            let grid = agent.sample(kind).await?;
-            let text = match self.json {
-                Some(form) => Printer(form).line(&json::object(&grid)),
-                None => table.to_text(&grid),
-            };
-            if !watch {
-                return if self.json.is_some() {
-                    print(&text)
-                } else {
-                    self.page(&text)
-                };
-            }
-            let terminal = io::stdout().is_terminal() && self.json.is_none();
-            print(&format!(
-                "{}{text}",
-                if terminal { text::CLEAR } else { "" }
-            ))?;
-            let interval = agent.metrics_interval_usec().await?;
-            tokio::time::sleep(Duration::from_micros(interval)).await;
+            None => self.page(&view.connections_to_text(self.style, &Clock::local())),
         }
     }
 
     async fn reconnect(&self, connection: Option<String>) -> Result<(), Failure> {
-        let agent = self.agent().await?;
-        match connection {
-            None => Ok(agent.order("Reconnect", &()).await?),
-            Some(name) => {
-                let view = status::View::of(&agent).await?;
-                view.connection(&name)?;
-                Ok(agent.reconnect(&name).await?)
-            }
-        }
+        let Some(name) = connection else {
+            return self.order("Reconnect", &()).await;
+        };
+        let (agent, _asks) = self.agent_to_change().await?;
+        status::View::of(&agent).await?.connection(&name)?;
+        Ok(agent.reconnect(&name).await?)
     }
 
     async fn enable(&self, collectors: &[String], enabled: bool) -> Result<(), Failure> {
-        let agent = self.agent().await?;
+        let (agent, _asks) = self.agent_to_change().await?;
         let view = status::View::of(&agent).await?;
         // All or none, as far as spelling goes.
         for name in collectors {
@@ -215,10 +294,11 @@ impl Control {
     }
 
     async fn log_level(&self, level: Option<String>) -> Result<(), Failure> {
-        let agent = self.agent().await?;
         if let Some(level) = level {
+            let (agent, _asks) = self.agent_to_change().await?;
             return Ok(agent.set_log_level(&level).await?);
         }
+        let agent = self.agent().await?;
         let level = agent.log_level().await?;
         match self.json {
             Some(form) => print(&Printer(form).line(&level.into())),
@@ -233,40 +313,6 @@ impl Control {
             None => print(&format!("{key}\n")),
         }
     }
-
-    async fn monitor(&self) -> Result<(), Failure> {
-        let agent = self.agent().await?;
-        let mut owners = agent.owners().await?;
-        let proxy = agent.agent1().await?;
-        let mut changes = proxy.receive_state_changed().await?;
-        loop {
-            let change = tokio::select! {
-                biased;
-                change = changes.next() => change,
-                _ = owners.next() => None,
-            };
-            let Some(change) = change else {
-                return Err(Failure::Left(self.bus.clone()));
-            };
-            let change = change.args()?;
-            let name = path::name_of(change.connection.as_str());
-            print(&match self.json {
-                Some(form) => Printer(form).line(&serde_json::json!({
-                    "Connection": name,
-                    "Old": change.old,
-                    "New": change.new,
-                    "Reason": change.reason,
-                })),
-                None => format!(
-                    "{} {name}: {} -> {}: {}\n",
-                    self.style.dot(change.new),
-                    change.old,
-                    change.new,
-                    change.reason
-                ),
-            })?;
-        }
-    }
 }
 
 /// A time as the bus carries it. More than it can carry is out of every range anyway, and
@@ -275,22 +321,28 @@ fn usec(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// Whether an environment variable says yes by being there, as `NO_COLOR` does
-/// (<https://no-color.org>).
-fn set(variable: &str) -> bool {
-    std::env::var_os(variable).is_some_and(|value| !value.is_empty())
+/// Text that does nothing to a terminal: control characters are replaced.
+fn printable(text: &str) -> String {
+    let shown = |next: char| {
+        if next.is_control() {
+            char::REPLACEMENT_CHARACTER
+        } else {
+            next
+        }
+    };
+    text.chars().map(shown).collect()
 }
 
 /// The text of a property, of an agent that has it.
-fn string<'a>(values: &'a crate::dbus::proxy::Values, name: &str) -> &'a str {
+fn string(values: &Values, name: &str) -> String {
     match values.get(name).map(|value| &**value) {
-        Some(Variant::Str(text)) => text.as_str(),
-        _ => "",
+        Some(Variant::Str(text)) => printable(text),
+        _ => String::new(),
     }
 }
 
 /// The number of a property; 0, which says "never" or "none", of an agent without it.
-fn number(values: &crate::dbus::proxy::Values, name: &str) -> u64 {
+fn number(values: &Values, name: &str) -> u64 {
     match values.get(name).map(|value| &**value) {
         Some(Variant::U64(number)) => *number,
         _ => 0,

@@ -1,29 +1,38 @@
-//! A pager for what may be longer than a screen, as systemctl has one.
+//! A pager for what may be longer than a screen, as systemctl has one (systemd(1),
+//! "Environment").
 
 use std::io::Write as _;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::terminal::{boolean, environment};
 use super::{Failure, print};
 
-/// Pagers to try where the environment names none, as systemd does.
-const PAGERS: [&str; 2] = ["less", "more"];
+/// Pagers to try where the environment names none that can be started, as systemd does.
+const PAGERS: [&str; 3] = ["pager", "less", "more"];
 
-/// Shows text in the pager that `SYSTEMD_PAGER` or `PAGER` names (empty: none), or in a
-/// common one; prints it where none can be started.
+/// less's options: quit if it fits on a screen, pass colours on, chop long lines, show on
+/// scrolling what changed, leave the text there, end at Ctrl-C. systemd's own choice.
+const LESS: &str = "FRSXMK";
+
+/// Shows text in the pager that `SYSTEMD_PAGER` or `PAGER` names (empty or `cat`: none), or in
+/// a common one; prints it where none can be started.
 pub(super) fn show(text: &str) -> Result<(), Failure> {
     let named = ["SYSTEMD_PAGER", "PAGER"]
         .iter()
         .find_map(|variable| std::env::var(variable).ok());
-    let started = match named.as_deref() {
+    let started = match named.as_deref().map(str::trim) {
         Some("" | "cat") => None,
-        Some(command) => start(Command::new("sh").args(["-c", command])),
-        None => PAGERS
-            .iter()
-            .find_map(|pager| start(&mut Command::new(pager))),
+        Some(words) => start(words).or_else(start_common),
+        None => start_common(),
     };
     let Some(mut pager) = started else {
         return print(text);
     };
+    // Ctrl-C is for the pager, which puts the terminal in order; it ends when it has. The
+    // handler stays for as long as the process does.
+    let _ours = signal(SignalKind::interrupt());
     if let Some(mut input) = pager.stdin.take() {
         // Whoever quits a pager has seen enough.
         let _ = input.write_all(text.as_bytes());
@@ -31,13 +40,26 @@ pub(super) fn show(text: &str) -> Result<(), Failure> {
     pager.wait().map(drop).map_err(Failure::Io)
 }
 
-fn start(pager: &mut Command) -> Option<std::process::Child> {
-    pager
-        // Quit if it fits on a screen, chop long lines, pass colours on: systemd's own choice.
-        .env("LESS", "FRSXMK")
-        // What is shown may be shown to root: no shell and no files from in there.
-        .env("LESSSECURE", "1")
-        .stdin(Stdio::piped())
-        .spawn()
-        .ok()
+fn start_common() -> Option<Child> {
+    PAGERS.iter().find_map(|pager| start(pager))
+}
+
+/// Starts a pager with its options, no shell between.
+fn start(words: &str) -> Option<Child> {
+    let mut words = words.split_whitespace();
+    let mut pager = Command::new(words.next()?);
+    let less = environment("SYSTEMD_LESS").unwrap_or_else(|| LESS.into());
+    pager.args(words).env("LESS", less).stdin(Stdio::piped());
+    if let Some(charset) = environment("SYSTEMD_LESSCHARSET") {
+        pager.env("LESSCHARSET", charset);
+    }
+    // No shell and no files from in there: what is shown may be shown to somebody who has
+    // no more than sudo for this one command.
+    let secure = std::env::var("SYSTEMD_PAGERSECURE");
+    if secure.ok().and_then(|wish| boolean(&wish)) == Some(false) {
+        pager.env_remove("LESSSECURE");
+    } else {
+        pager.env("LESSSECURE", "1");
+    }
+    pager.spawn().ok()
 }

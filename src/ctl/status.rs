@@ -5,8 +5,10 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 use zbus::Variant;
 
-use super::text::{Style, ago, bytes, since, span};
-use super::{Failure, json, number, string};
+use super::arguments::Names;
+use super::text::{Clock, Style, bytes, span};
+use super::unit::Unit;
+use super::{Failure, json, number, printable, string};
 use crate::dbus::proxy::{Agent, Values};
 use crate::systemd::notify::grouped;
 
@@ -15,6 +17,22 @@ pub(super) struct View {
     agent: Values,
     connections: Vec<Values>,
     collectors: Vec<Values>,
+}
+
+/// The process that the agent is.
+pub(super) struct Process {
+    pub(super) id: u32,
+    /// Where systemd manages it as a service.
+    pub(super) unit: Option<Unit>,
+}
+
+impl Process {
+    /// Asks the bus and systemd; None where the bus does not know.
+    pub(super) async fn of(agent: &Agent) -> Option<Self> {
+        let id = agent.process().await.ok()?;
+        let unit = Unit::of_process(agent.connection(), id).await;
+        Some(Self { id, unit })
+    }
 }
 
 impl View {
@@ -51,10 +69,34 @@ impl View {
         self.connections.iter().map(json::object).collect()
     }
 
-    /// As systemctl shows a unit; `now` in µs since 1970.
-    pub(super) fn to_text(&self, style: Style, now: u64) -> String {
+    /// Of the agent.
+    pub(super) fn version(&self) -> String {
+        string(&self.agent, "Version")
+    }
+
+    /// The properties of each connection.
+    pub(super) fn connections(&self) -> &[Values] {
+        &self.connections
+    }
+
+    /// The names of the connections, and of the metric collectors that are enabled or not.
+    pub(super) fn names(&self, kind: Names) -> Vec<String> {
+        let those = |enabled| self.those_collectors(enabled);
+        match kind {
+            Names::Connections => self
+                .connections
+                .iter()
+                .map(|one| string(one, "Name"))
+                .collect(),
+            Names::Enabled => those(true),
+            Names::Disabled => those(false),
+        }
+    }
+
+    /// As systemctl shows a unit.
+    pub(super) fn to_text(&self, process: Option<&Process>, style: Style, clock: &Clock) -> String {
         let agent = &self.agent;
-        let state = string(agent, "State");
+        let state = &string(agent, "State");
         let mut page = Page::default();
         page.title(&format!(
             "{} metrics-agent {} on {}",
@@ -63,8 +105,19 @@ impl View {
             string(agent, "HostName")
         ));
         page.line("State", &worded(style, agent));
+        if let Some(process) = process {
+            if let Some(unit) = &process.unit {
+                page.line("Active", &unit.activity(style, clock));
+            }
+            let unit = process
+                .unit
+                .as_ref()
+                .map(|unit| format!(" ({})", unit.name()));
+            let id = process.id;
+            page.line("Process", &format!("{id}{}", unit.unwrap_or_default()));
+        }
         page.line("Interval", &self.intervals());
-        page.line("Public key", string(agent, "PublicKey"));
+        page.line("Public key", &string(agent, "PublicKey"));
         page.line("Collectors", &self.collector_names());
         for (at, file) in strings(agent, "ConfigurationFiles").iter().enumerate() {
             page.line(if at == 0 { "Settings" } else { "" }, file);
@@ -74,12 +127,12 @@ impl View {
         page.line("Trouble", &trouble(agent));
         for connection in &self.connections {
             page.blank();
-            connection_to_page(&mut page, connection, style, now);
+            connection_to_page(&mut page, connection, style, clock);
         }
         page.text
     }
 
-    pub(super) fn connections_to_text(&self, style: Style, now: u64) -> String {
+    pub(super) fn connections_to_text(&self, style: Style, clock: &Clock) -> String {
         if self.connections.is_empty() {
             return format!("{}\n", string(&self.agent, "StateReason"));
         }
@@ -88,7 +141,7 @@ impl View {
             if at > 0 {
                 page.blank();
             }
-            connection_to_page(&mut page, connection, style, now);
+            connection_to_page(&mut page, connection, style, clock);
         }
         page.text
     }
@@ -101,16 +154,16 @@ impl View {
         )
     }
 
+    fn those_collectors(&self, enabled: bool) -> Vec<String> {
+        let those = self.collectors.iter().filter(|one| {
+            let is = one.get("Enabled").map(|value| &**value);
+            matches!(is, Some(Variant::Bool(is)) if *is == enabled)
+        });
+        those.map(|one| string(one, "Name")).collect()
+    }
+
     fn collector_names(&self) -> String {
-        let names = |enabled: bool| {
-            let those = self.collectors.iter().filter(|one| {
-                matches!(one.get("Enabled").map(|value| &**value), Some(Variant::Bool(is)) if *is == enabled)
-            });
-            those
-                .map(|one| string(one, "Name"))
-                .collect::<Vec<_>>()
-                .join(" ")
-        };
+        let names = |enabled| self.those_collectors(enabled).join(" ");
         match (names(true), names(false)) {
             (enabled, disabled) if disabled.is_empty() => enabled,
             (enabled, disabled) => format!("{enabled} (disabled: {disabled})")
@@ -120,19 +173,19 @@ impl View {
     }
 }
 
-fn connection_to_page(page: &mut Page, connection: &Values, style: Style, now: u64) {
+fn connection_to_page(page: &mut Page, connection: &Values, style: Style, clock: &Clock) {
     page.title(&format!(
         "{} {} - {}",
-        style.dot(string(connection, "State")),
+        style.dot(&string(connection, "State")),
         string(connection, "Name"),
         string(connection, "Endpoint")
     ));
     page.line("State", &worded(style, connection));
     match number(connection, "ConnectedSinceUSec") {
         0 => page.line("Link", "down"),
-        then => page.line("Link", &format!("up {}", since(then, now))),
+        then => page.line("Link", &format!("up {}", clock.since(then))),
     }
-    let last = |name: &str| ago(number(connection, name), now);
+    let last = |name: &str| clock.ago(number(connection, name));
     page.line(
         "Sent",
         &format!("{}, last {}", sent(connection), last("LastSentUSec")),
@@ -147,13 +200,13 @@ fn connection_to_page(page: &mut Page, connection: &Values, style: Style, now: u
     );
     page.line("Model", &format!("last sent {}", last("LastModelUSec")));
     page.line("Trouble", &trouble(connection));
-    page.line("Server key", string(connection, "ServerKey"));
+    page.line("Server key", &string(connection, "ServerKey"));
 }
 
 fn worded(style: Style, values: &Values) -> String {
-    let state = string(values, "State");
+    let state = &string(values, "State");
     match string(values, "StateReason") {
-        "" => style.paint(state, state),
+        none if none.is_empty() => style.paint(state, state),
         reason => format!("{} ({reason})", style.paint(state, state)),
     }
 }
@@ -199,7 +252,7 @@ fn strings(values: &Values, name: &str) -> Vec<String> {
         Some(Variant::Array(array)) => array
             .iter()
             .filter_map(|item| match item {
-                Variant::Str(text) => Some(text.to_string()),
+                Variant::Str(text) => Some(printable(text)),
                 _ => None,
             })
             .collect(),
@@ -265,6 +318,10 @@ mod tests {
 
     const NOW: u64 = 1_700_000_000_000_000;
 
+    fn clock() -> Clock {
+        Clock::new(NOW, jiff::tz::TimeZone::UTC)
+    }
+
     fn view() -> View {
         let t = |seconds: u64| Variant::U64(NOW - seconds * 1_000_000);
         let collector = |name: &'static str, enabled: bool| {
@@ -323,7 +380,7 @@ mod tests {
     #[test]
     fn one_screen_tells_it_all() {
         assert_eq!(
-            view().to_text(Style::new(false), NOW),
+            view().to_text(None, Style::new(false), &clock()),
             "\
 ● metrics-agent 1.2.3 on web1.example.org
        State: reporting (Reporting to collector.example.org:5556)
@@ -338,13 +395,28 @@ mod tests {
 
 ● main - collector.example.org:5556
        State: reporting (The collector answers)
-        Link: up since 2023-11-14T21:11:15Z; 1h 2min ago
+        Link: up since Tue 2023-11-14 21:11:15 UTC; 1h 2min ago
         Sent: 1,234 messages, 256.0K, last 2s ago
     Received: 45 messages, last heard 4s ago
        Model: last sent never
   Server key: Yne@$w-vo<fVvi]a<NY6T1ed:M$fCG*[IaLV{hID
 "
         );
+    }
+
+    #[test]
+    fn the_process_is_named_where_it_is_known() {
+        let process = Process { id: 42, unit: None };
+        let text = view().to_text(Some(&process), Style::new(false), &clock());
+        assert!(text.contains("\n     Process: 42\n"), "{text}");
+    }
+
+    #[test]
+    fn names_are_those_that_a_command_takes() {
+        let view = view();
+        assert_eq!(view.names(Names::Connections), ["main"]);
+        assert_eq!(view.names(Names::Enabled), ["cpu"]);
+        assert_eq!(view.names(Names::Disabled), ["disk"]);
     }
 
     #[test]
@@ -370,7 +442,7 @@ mod tests {
         let mut view = view();
         view.connections.clear();
         assert_eq!(
-            view.connections_to_text(Style::new(false), NOW),
+            view.connections_to_text(Style::new(false), &clock()),
             "Reporting to collector.example.org:5556\n"
         );
     }

@@ -1,21 +1,112 @@
-//! Times, sizes and colours as people read them. Pure, but for [`now`].
+//! Times, sizes and colours as people read them. Pure, but for [`Clock::local`].
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 
 use crate::agent::totals::realtime_usec;
+use crate::systemd::notify::grouped;
 
-/// Moves to the upper left corner and clears the screen.
-pub(super) const CLEAR: &str = "\x1b[H\x1b[2J";
+const MILLISECOND: u64 = 1_000;
+const SECOND: u64 = 1_000 * MILLISECOND;
+const MINUTE: u64 = 60 * SECOND;
+const HOUR: u64 = 60 * MINUTE;
+const DAY: u64 = 24 * HOUR;
+const WEEK: u64 = 7 * DAY;
+/// systemd's mean month and year (time-util.h).
+const MONTH: u64 = 2_629_800 * SECOND;
+const YEAR: u64 = 31_557_600 * SECOND;
 
-/// µs since 1970 by the wall clock, as the bus carries points in time.
-pub(super) fn now() -> u64 {
-    realtime_usec(SystemTime::now())
+/// When now is, and where.
+#[derive(Debug, Clone)]
+pub(super) struct Clock {
+    /// µs since 1970 by the wall clock, as the bus carries points in time.
+    pub(super) now: u64,
+    zone: TimeZone,
+}
+
+impl Clock {
+    /// The time here and now.
+    pub(super) fn local() -> Self {
+        Self::new(
+            realtime_usec(SystemTime::now()),
+            // A host without a time zone has UTC, see localtime(5).
+            TimeZone::try_system().unwrap_or(TimeZone::UTC),
+        )
+    }
+
+    pub(super) const fn new(now: u64, zone: TimeZone) -> Self {
+        Self { now, zone }
+    }
+
+    /// A point in time as systemctl shows it: `Sun 2026-11-22 17:36:05 UTC`.
+    pub(super) fn date(&self, usec: u64) -> String {
+        self.format("%a %Y-%m-%d %H:%M:%S %Z", usec)
+    }
+
+    /// Now, as journalctl begins a line: `Nov 22 17:36:05`.
+    pub(super) fn stamp(&self) -> String {
+        self.format("%b %d %H:%M:%S", self.now)
+    }
+
+    fn format(&self, format: &str, usec: u64) -> String {
+        let at = i64::try_from(usec).map(Timestamp::from_microsecond);
+        let Ok(Ok(at)) = at else {
+            return "n/a".to_owned();
+        };
+        let at = at.to_zoned(self.zone.clone());
+        at.strftime(format).to_string()
+    }
+
+    /// A point in time with how long ago it was.
+    pub(super) fn since(&self, then: u64) -> String {
+        format!("since {}; {}", self.date(then), self.ago(then))
+    }
+
+    /// How long ago a point in time was, as systemctl rounds it: `never`, `now`, `2s ago`,
+    /// `3h 12min ago`, `2 weeks 1 day ago`.
+    pub(super) fn ago(&self, then: u64) -> String {
+        if then == 0 {
+            return "never".to_owned();
+        }
+        // The clock may have been set back since.
+        let usec = self.now.saturating_sub(then);
+        let rough = |unit: u64, name: &str, part: u64, small: &str| {
+            let parts = [
+                counted(usec / unit, name),
+                counted(usec % unit / part, small),
+            ];
+            let told: Vec<_> = parts.into_iter().flatten().collect();
+            told.join(" ")
+        };
+        let text = match usec {
+            ..SECOND => return "now".to_owned(),
+            SECOND..MINUTE => parts(usec, 1),
+            MINUTE..DAY => parts(usec, 2),
+            DAY..WEEK => rough(DAY, "day", HOUR, "h"),
+            WEEK..MONTH => rough(WEEK, "week", DAY, "day"),
+            MONTH..YEAR => rough(MONTH, "month", DAY, "day"),
+            YEAR.. => rough(YEAR, "year", MONTH, "month"),
+        };
+        format!("{text} ago")
+    }
+}
+
+/// `1 day`, `2 days`, `3h`; None for none.
+fn counted(number: u64, what: &str) -> Option<String> {
+    match number {
+        0 => None,
+        _ if what == "h" => Some(format!("{number}h")),
+        1 => Some(format!("1 {what}")),
+        _ => Some(format!("{number} {what}s")),
+    }
 }
 
 /// Colours, or none.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Style {
-    colours: bool,
+    pub(super) colours: bool,
 }
 
 impl Style {
@@ -32,8 +123,21 @@ impl Style {
     /// Text in the colour of a state.
     pub(super) fn paint(self, state: &str, text: &str) -> String {
         match look(state) {
-            (_, Some(colour)) if self.colours => format!("\x1b[{colour}m{text}\x1b[0m"),
+            (_, Some(colour)) => self.sgr(colour, text),
             _ => text.to_owned(),
+        }
+    }
+
+    /// A table's heading, underlined as systemctl's.
+    pub(super) fn heading(self, text: &str) -> String {
+        self.sgr("4", text)
+    }
+
+    fn sgr(self, code: &str, text: &str) -> String {
+        if self.colours {
+            format!("\x1b[{code}m{text}\x1b[0m")
+        } else {
+            text.to_owned()
         }
     }
 }
@@ -43,36 +147,24 @@ fn look(state: &str) -> (&'static str, Option<&'static str>) {
     match state {
         "reporting" => ("●", Some("1;32")),
         "stale" => ("●", Some("1;31")),
+        "failed" => ("×", Some("1;31")),
         "connecting" | "stopping" => ("●", Some("1;33")),
         _ => ("○", None),
     }
 }
 
 const UNITS: [(&str, u64); 6] = [
-    ("d", 86_400_000_000),
-    ("h", 3_600_000_000),
-    ("min", 60_000_000),
-    ("s", 1_000_000),
-    ("ms", 1_000),
+    ("d", DAY),
+    ("h", HOUR),
+    ("min", MINUTE),
+    ("s", SECOND),
+    ("ms", MILLISECOND),
     ("us", 1),
 ];
 
 /// A span of time, exactly, in systemd's units: `1min 30s`.
 pub(super) fn span(usec: u64) -> String {
     parts(usec, UNITS.len())
-}
-
-/// How long ago a point in time was: `never`, `now`, `2s ago`, `3h 12min ago`.
-pub(super) fn ago(then: u64, now: u64) -> String {
-    const SECOND: u64 = 1_000_000;
-    if then == 0 {
-        return "never".to_owned();
-    }
-    // The clock may have been set back since.
-    match now.saturating_sub(then) {
-        usec if usec < SECOND => "now".to_owned(),
-        usec => format!("{} ago", parts(usec - usec % SECOND, 2)),
-    }
 }
 
 /// The largest parts of a span.
@@ -91,31 +183,113 @@ fn parts(usec: u64, most: usize) -> String {
     parts.join(" ")
 }
 
-/// A point in time with how long ago it was; UTC, as the zone is nobody's but the
-/// reader's.
-pub(super) fn since(then: u64, now: u64) -> String {
-    let time = SystemTime::UNIX_EPOCH + Duration::from_micros(then);
-    let date = humantime::format_rfc3339_seconds(time);
-    format!("since {date}; {}", ago(then, now))
-}
-
 /// Bytes in the binary units that systemctl prints: `256B`, `1.5K`.
 pub(super) fn bytes(number: u64) -> String {
-    const UNITS: [&str; 6] = ["K", "M", "G", "T", "P", "E"];
-    if number < 1024 {
-        return format!("{number}B");
+    match scaled(number) {
+        (whole, None, "") => format!("{whole}B"),
+        (whole, tenth, unit) => format!("{whole}.{}{unit}", tenth.unwrap_or(0)),
     }
-    // Tenths of a unit; u128, as the largest number times ten is more than a u64 holds.
-    let mut tenths = u128::from(number) * 10;
+}
+
+/// A number in the largest binary unit that it has one of, with tenths of that.
+fn scaled(number: u64) -> (u64, Option<u64>, &'static str) {
+    const UNITS: [&str; 6] = ["K", "M", "G", "T", "P", "E"];
     let mut unit = "";
+    let (mut whole, mut rest) = (number, 0);
     for next in UNITS {
-        if tenths < 10_240 {
+        if whole < 1024 {
             break;
         }
-        tenths /= 1024;
+        rest = whole % 1024;
+        whole /= 1024;
         unit = next;
     }
-    format!("{}.{}{unit}", tenths / 10, tenths % 10)
+    let tenth = (!unit.is_empty()).then_some(rest * 10 / 1024);
+    (whole, tenth, unit)
+}
+
+/// A metric's whole number with its unit, scaled for people: 2048 kB as `2.0 MiB`, 90 s as
+/// `1min 30s`.
+pub(super) fn quantity(number: u64, unit: &str) -> String {
+    let factor = match unit {
+        "B" => 1,
+        // As in /proc/meminfo: 1024 bytes.
+        "kB" => 1024,
+        "s" => return parts(number.saturating_mul(SECOND), 2),
+        "" => return grouped(number),
+        other => return format!("{} {other}", grouped(number)),
+    };
+    match scaled(number.saturating_mul(factor)) {
+        (whole, None, "") => format!("{whole} B"),
+        (whole, tenth, unit) => format!("{whole}.{} {unit}iB", tenth.unwrap_or(0)),
+    }
+}
+
+/// A line of at most this many columns; what does not fit ends in an ellipsis. Colours do not
+/// count, and never leak past the end.
+pub(super) fn fit(line: &str, width: Option<usize>) -> String {
+    let Some(width) = width else {
+        return line.to_owned();
+    };
+    let columns = visible(line);
+    if columns <= width {
+        return line.to_owned();
+    }
+    let mut text = String::with_capacity(line.len());
+    let (mut seen, mut coloured) = (0, false);
+    let mut rest = line.chars();
+    while let Some(next) = rest.next() {
+        if next == '\x1b' {
+            coloured = true;
+            text.push(next);
+            for part in rest.by_ref() {
+                text.push(part);
+                if part.is_ascii_alphabetic() {
+                    break;
+                }
+            }
+            continue;
+        }
+        seen += 1;
+        if seen >= width {
+            break;
+        }
+        text.push(next);
+    }
+    if width > 0 {
+        text.push('…');
+    }
+    if coloured {
+        text.push_str("\x1b[0m");
+    }
+    text
+}
+
+/// How many columns a line takes, escape sequences left out.
+fn visible(line: &str) -> usize {
+    let mut inside = false;
+    let seen = line.chars().filter(|next| {
+        if inside {
+            inside = !next.is_ascii_alphabetic();
+            return false;
+        }
+        inside = *next == '\x1b';
+        !inside
+    });
+    seen.count()
+}
+
+/// Every line of a text cut to the width.
+pub(super) fn fit_lines(text: &str, width: Option<usize>) -> String {
+    if width.is_none() {
+        return text.to_owned();
+    }
+    text.split_inclusive('\n')
+        .map(|line| match line.strip_suffix('\n') {
+            Some(line) => fit(line, width) + "\n",
+            None => fit(line, width),
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -138,23 +312,40 @@ mod tests {
 
     #[test]
     fn what_was_is_told_roughly() {
-        let now = 1_700_000_000_000_000;
+        let clock = Clock::new(1_700_000_000_000_000, TimeZone::UTC);
         for (seconds, text) in [
             (0, "now"),
             (2, "2s ago"),
             (62, "1min 2s ago"),
             (3_725, "1h 2min ago"),
-            (90_000, "1d 1h ago"),
+            (90_000, "1 day 1h ago"),
+            (2 * 86_400, "2 days ago"),
+            (15 * 86_400, "2 weeks 1 day ago"),
+            (40 * 86_400, "1 month 9 days ago"),
+            (400 * 86_400, "1 year 1 month ago"),
         ] {
-            assert_eq!(ago(now - seconds * 1_000_000, now), text);
+            assert_eq!(clock.ago(clock.now - seconds * SECOND), text);
         }
-        assert_eq!(ago(now - 1_999_999, now), "1s ago");
-        assert_eq!(ago(0, now), "never");
-        assert_eq!(ago(now + 5_000_000, now), "now");
+        assert_eq!(clock.ago(clock.now - 1_999_999), "1s ago");
+        assert_eq!(clock.ago(0), "never");
+        assert_eq!(clock.ago(clock.now + 5_000_000), "now");
+    }
+
+    #[test]
+    fn times_are_local() {
+        let now = 1_700_000_000_000_000;
         assert_eq!(
-            since(now - 2_000_000, now),
-            "since 2023-11-14T22:13:18Z; 2s ago"
+            Clock::new(now, TimeZone::UTC).since(now - 2 * SECOND),
+            "since Tue 2023-11-14 22:13:18 UTC; 2s ago"
         );
+        // tzset(3)'s own form, so that the test needs no zoneinfo.
+        let zone = TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap();
+        let clock = Clock::new(now, zone);
+        assert_eq!(clock.date(now), "Tue 2023-11-14 23:13:20 CET");
+        let summer = 1_690_000_000 * SECOND;
+        assert_eq!(clock.date(summer), "Sat 2023-07-22 06:26:40 CEST");
+        assert_eq!(clock.stamp(), "Nov 14 23:13:20");
+        assert_eq!(clock.date(u64::MAX), "n/a");
     }
 
     #[test]
@@ -162,7 +353,9 @@ mod tests {
         for (number, text) in [
             (0, "0B"),
             (1023, "1023B"),
+            (1024, "1.0K"),
             (1536, "1.5K"),
+            (1024 * 1024 - 1, "1023.9K"),
             (1024 * 1024, "1.0M"),
             (u64::MAX, "15.9E"),
         ] {
@@ -171,9 +364,42 @@ mod tests {
     }
 
     #[test]
+    fn quantities_are_scaled_for_people() {
+        for (number, unit, text) in [
+            (0, "kB", "0 B"),
+            (1, "kB", "1.0 KiB"),
+            (8_000_000, "kB", "7.6 GiB"),
+            (512, "B", "512 B"),
+            (93_784, "s", "1d 2h"),
+            (59, "s", "59s"),
+            (1_234_567, "", "1,234,567"),
+            (1_234, "pages", "1,234 pages"),
+            (u64::MAX, "kB", "15.9 EiB"),
+            (u64::MAX, "s", "213503982d 8h"),
+        ] {
+            assert_eq!(quantity(number, unit), text, "{number} {unit}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_shortened() {
+        assert_eq!(fit("abcdef", None), "abcdef");
+        assert_eq!(fit("abcdef", Some(6)), "abcdef");
+        assert_eq!(fit("abcdef", Some(5)), "abcd…");
+        assert_eq!(fit("ä●üö", Some(3)), "ä●…");
+        assert_eq!(fit("abc", Some(1)), "…");
+        assert_eq!(fit("abc", Some(0)), "");
+        let coloured = "\x1b[1;32mabc\x1b[0mdef";
+        assert_eq!(fit(coloured, Some(6)), coloured);
+        assert_eq!(fit(coloured, Some(3)), "\x1b[1;32mab…\x1b[0m");
+        assert_eq!(fit_lines("abcd\n\nab\n", Some(3)), "ab…\n\nab\n");
+    }
+
+    #[test]
     fn colours_are_left_out_where_nobody_sees_them() {
         assert_eq!(Style::new(false).dot("reporting"), "●");
         assert_eq!(Style::new(true).dot("reporting"), "\x1b[1;32m●\x1b[0m");
         assert_eq!(Style::new(true).dot("unconfigured"), "○");
+        assert_eq!(Style::new(true).heading("A"), "\x1b[4mA\x1b[0m");
     }
 }

@@ -92,12 +92,24 @@ impl Agent {
     ///
     /// `interactive` says that there is a person who can wait for polkit's question.
     pub async fn find(bus: &Bus, interactive: bool) -> Result<Self, FindError> {
+        let connection = bus.connect().await.map_err(|source| FindError::NoBus {
+            bus: bus.clone(),
+            source,
+        })?;
+        Self::on(&connection, bus, interactive).await
+    }
+
+    /// Finds it on a connection that is there already.
+    pub async fn on(
+        connection: &Connection,
+        bus: &Bus,
+        interactive: bool,
+    ) -> Result<Self, FindError> {
         let no_bus = |source| FindError::NoBus {
             bus: bus.clone(),
             source,
         };
-        let connection = bus.connect().await.map_err(no_bus)?;
-        let driver = fdo::DBusProxy::new(&connection).await.map_err(no_bus)?;
+        let driver = fdo::DBusProxy::new(connection).await.map_err(no_bus)?;
         let name = zbus::names::WellKnownName::from_static_str_unchecked(NAME);
         let owner = match driver.get_name_owner(name.into()).await {
             Ok(owner) => owner,
@@ -111,7 +123,7 @@ impl Agent {
             flags |= MethodFlags::ALLOW_INTERACTIVE_AUTH;
         }
         Ok(Self {
-            connection,
+            connection: connection.clone(),
             owner,
             flags,
         })
@@ -126,9 +138,27 @@ impl Agent {
             .await
     }
 
-    /// Every change of who owns the agent's name.
-    pub async fn owners(&self) -> zbus::Result<fdo::NameOwnerChangedStream> {
+    /// The connection that it was found on.
+    pub const fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// Its own name on the bus.
+    #[must_use]
+    pub const fn owner(&self) -> &OwnedUniqueName {
+        &self.owner
+    }
+
+    /// Its process, as the bus knows it.
+    pub async fn process(&self) -> zbus::Result<u32> {
         let driver = fdo::DBusProxy::new(&self.connection).await?;
+        let process = driver.get_connection_unix_process_id(self.destination().into());
+        Ok(process.await?)
+    }
+
+    /// Every change of who owns the agent's name, on a connection.
+    pub async fn owners(connection: &Connection) -> zbus::Result<fdo::NameOwnerChangedStream> {
+        let driver = fdo::DBusProxy::new(connection).await?;
         driver
             .receive_name_owner_changed_with_args(&[(0, NAME)])
             .await

@@ -1,12 +1,9 @@
 //! metrics-agentctl against a running agent, and against none.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
-use std::process::Stdio;
 
 use serde_json::Value;
-use tokio::sync::mpsc;
 
 use crate::support::peer::Peer;
 use crate::support::place::{Place, SOME_KEY, eventually};
@@ -130,12 +127,12 @@ async fn adjustments_take_effect() {
     succeeds(&place, &["log-level", "debug"]).await;
     assert_eq!(succeeds(&place, &["log-level"]).await, "debug\n");
     let error = fails(&place, &["log-level", "loud"], 1).await;
-    assert!(error.contains("expected emerg, alert"), "{error}");
+    assert!(error.contains("possible values: emerg, alert"), "{error}");
 
     let table = succeeds(&place, &["metrics"]).await;
     assert!(table.starts_with("METRIC "), "{table}");
     let uptime = table.lines().find(|line| line.starts_with("sys.uptime "));
-    assert!(uptime.unwrap().ends_with(" s"), "{table}");
+    assert!(uptime.unwrap().contains("  Time since boot"), "{table}");
 
     place.configure(&format!(
         "[collector.main]\nendpoint = \"127.0.0.1:1\"\npublic_key = \"{SOME_KEY}\"\n"
@@ -147,48 +144,6 @@ async fn adjustments_take_effect() {
     assert_eq!(error, "no connection is named \"other\"; there is: main\n");
     let key = succeeds(&place, &["public-key"]).await;
     assert_eq!(key.trim_end(), agent("PublicKey").await.as_str().unwrap());
-}
-
-#[tokio::test]
-async fn monitor_shows_changes_until_the_agent_leaves() {
-    let place = Place::new();
-    // Nobody listens there, so every attempt ends.
-    place.configure(&format!(
-        "[collector.far-away]\nendpoint = \"127.0.0.1:1\"\npublic_key = \"{SOME_KEY}\"\n"
-    ));
-    let running = place.start().await;
-    let mut monitor = place.control_command(&["monitor", "--json=short"]);
-    monitor.stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut monitor = monitor.spawn().unwrap();
-    let output = BufReader::new(monitor.stdout.take().unwrap());
-    let (sender, mut lines) = mpsc::unbounded_channel();
-    std::thread::spawn(move || {
-        for line in output.lines().map_while(Result::ok) {
-            let _ = sender.send(line);
-        }
-    });
-
-    // What happens before the monitor listens is lost on it, so: until it shows.
-    let agent = place.agent().await;
-    let line = eventually("a change is shown", async || {
-        agent.order("Reconnect", &()).await.unwrap();
-        lines.try_recv().ok()
-    })
-    .await;
-    let change: Value = serde_json::from_str(&line).unwrap();
-    assert_eq!(change["Connection"], "far-away", "{line}");
-    assert_ne!(change["Old"], change["New"], "{line}");
-    assert!(!change["Reason"].as_str().unwrap().is_empty(), "{line}");
-
-    assert_eq!(running.terminate().await, Some(0));
-    let ended = tokio::task::spawn_blocking(move || monitor.wait_with_output());
-    let ended = ended.await.unwrap().unwrap();
-    assert_eq!(ended.status.code(), Some(1));
-    let error = String::from_utf8(ended.stderr).unwrap();
-    assert!(
-        error.starts_with("metrics-agent has left the bus at "),
-        "{error}"
-    );
 }
 
 #[tokio::test]

@@ -15,6 +15,8 @@ mod agent_service;
 mod agent_session;
 mod agent_signals;
 mod ctl_commands;
+mod ctl_terminal;
+mod ctl_views;
 mod curve_dealer;
 mod curve_dealer_failures;
 mod curve_router;

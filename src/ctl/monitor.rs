@@ -1,0 +1,244 @@
+//! "monitor": changes of state as they come, for as long as somebody looks.
+//!
+//! An agent that leaves is waited for, as busctl monitor and journalctl -f go on, too: a
+//! restart or an upgrade is what a person at the other end wants to see through.
+
+use std::collections::HashMap;
+
+use futures_util::StreamExt as _;
+use serde_json::{Value, json};
+use tokio::signal::unix::{SignalKind, signal};
+use zbus::fdo::NameOwnerChangedStream;
+use zbus::names::UniqueName;
+
+use super::json::Printer;
+use super::status::View;
+use super::text::{Clock, Style};
+use super::{Control, Failure, emit, printable, string};
+use crate::dbus::path;
+use crate::dbus::proxy::{Agent, FindError};
+
+/// What is to be told.
+enum Note {
+    Absent,
+    Present {
+        version: String,
+    },
+    State {
+        connection: String,
+        old: Option<String>,
+        new: String,
+        reason: String,
+    },
+}
+
+/// Why the telling ends: nobody reads it any more.
+struct Unread;
+
+impl Control {
+    /// Until a signal ends it, or the bus does.
+    pub(super) async fn monitor(&self) -> Result<(), Failure> {
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::Io)?;
+        let mut terminate = signal(SignalKind::terminate()).map_err(Failure::Io)?;
+        tokio::select! {
+            ended = self.tell_all() => ended,
+            _ = interrupt.recv() => Ok(()),
+            _ = terminate.recv() => Ok(()),
+        }
+    }
+
+    async fn tell_all(&self) -> Result<(), Failure> {
+        let connection = self.connect().await?;
+        // Before the first look, so that who comes or goes after it is not missed.
+        let mut owners = Agent::owners(&connection).await?;
+        loop {
+            match Agent::on(&connection, &self.bus, false).await {
+                Ok(agent) => {
+                    tokio::select! {
+                        // First what it still said, then that it went.
+                        biased;
+                        followed = self.follow(&agent) => match followed {
+                            Ok(Unread) => return Ok(()),
+                            Err(Failure::Gone) => self.left(&mut owners, &agent).await?,
+                            Err(failure) => return Err(failure),
+                        },
+                        left = self.left(&mut owners, &agent) => left?,
+                    }
+                }
+                Err(FindError::NotRunning { .. }) => {
+                    if let Some(Unread) = self.tell(&Note::Absent)? {
+                        return Ok(());
+                    }
+                    self.came(&mut owners).await?;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// The states of one agent as they are, then their changes.
+    async fn follow(&self, agent: &Agent) -> Result<Unread, Failure> {
+        let proxy = agent.agent1().await?;
+        let mut changes = proxy.receive_state_changed().await?;
+        let view = View::of(agent).await?;
+        let present = Note::Present {
+            version: view.version(),
+        };
+        if let Some(unread) = self.tell(&present)? {
+            return Ok(unread);
+        }
+        let mut told = HashMap::new();
+        for connection in view.connections() {
+            let (name, new) = (string(connection, "Name"), string(connection, "State"));
+            told.insert(name.clone(), new.clone());
+            let state = Note::State {
+                connection: name,
+                old: None,
+                new,
+                reason: string(connection, "StateReason"),
+            };
+            if let Some(unread) = self.tell(&state)? {
+                return Ok(unread);
+            }
+        }
+        while let Some(change) = changes.next().await {
+            let change = change.args()?;
+            let name = path::name_of(change.connection.as_str());
+            // A change on its way while the states were asked for is told already.
+            if told.remove(&name).is_some_and(|told| told == change.new) {
+                continue;
+            }
+            let state = Note::State {
+                connection: name,
+                old: Some(printable(change.old)),
+                new: printable(change.new),
+                reason: printable(change.reason),
+            };
+            if let Some(unread) = self.tell(&state)? {
+                return Ok(unread);
+            }
+        }
+        Err(Failure::LostBus(self.bus.clone()))
+    }
+
+    /// Waits until this agent does not own the name any more.
+    async fn left(
+        &self,
+        owners: &mut NameOwnerChangedStream,
+        agent: &Agent,
+    ) -> Result<(), Failure> {
+        while let Some(change) = owners.next().await {
+            let change = change.args()?;
+            let new = change.new_owner().as_ref();
+            // Its own arrival may still be in the stream.
+            if new.map(UniqueName::as_str) != Some(agent.owner().as_str()) {
+                return Ok(());
+            }
+        }
+        Err(Failure::LostBus(self.bus.clone()))
+    }
+
+    /// Waits until some agent owns the name.
+    async fn came(&self, owners: &mut NameOwnerChangedStream) -> Result<(), Failure> {
+        while let Some(change) = owners.next().await {
+            if change.args()?.new_owner().is_some() {
+                return Ok(());
+            }
+        }
+        Err(Failure::LostBus(self.bus.clone()))
+    }
+
+    fn tell(&self, note: &Note) -> Result<Option<Unread>, Failure> {
+        let clock = Clock::local();
+        let text = match self.json {
+            Some(form) => Printer(form).line(&note.to_json(clock.now)),
+            None => note.to_text(self.style, &clock),
+        };
+        Ok((!emit(&text)?).then_some(Unread))
+    }
+}
+
+impl Note {
+    fn to_text(&self, style: Style, clock: &Clock) -> String {
+        let (dot, text) = match self {
+            Self::Absent => (
+                style.dot("inactive"),
+                "metrics-agent is not running; waiting for it".to_owned(),
+            ),
+            Self::Present { version } => (
+                style.dot("reporting"),
+                format!("metrics-agent {version} is running"),
+            ),
+            Self::State {
+                connection,
+                old,
+                new,
+                reason,
+            } => {
+                let old = old.as_ref().map(|old| format!("{old} -> "));
+                let old = old.unwrap_or_default();
+                (
+                    style.dot(new),
+                    format!("{connection}: {old}{new}: {reason}"),
+                )
+            }
+        };
+        format!("{} {dot} {text}\n", clock.stamp())
+    }
+
+    fn to_json(&self, now: u64) -> Value {
+        match self {
+            Self::Absent => json!({ "TimeUSec": now, "Agent": null }),
+            Self::Present { version } => {
+                json!({ "TimeUSec": now, "Agent": { "Version": version } })
+            }
+            Self::State {
+                connection,
+                old,
+                new,
+                reason,
+            } => json!({
+                "TimeUSec": now,
+                "Connection": connection,
+                "Old": old,
+                "New": new,
+                "Reason": reason,
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_for_each_thing_to_tell() {
+        let clock = Clock::new(1_700_000_000_000_000, jiff::tz::TimeZone::UTC);
+        let style = Style::new(false);
+        let state = |old: Option<&str>| Note::State {
+            connection: "main".to_owned(),
+            old: old.map(str::to_owned),
+            new: "reporting".to_owned(),
+            reason: "it answers".to_owned(),
+        };
+        let now = "Nov 14 22:13:20";
+        assert_eq!(
+            state(Some("stale")).to_text(style, &clock),
+            format!("{now} ● main: stale -> reporting: it answers\n")
+        );
+        assert_eq!(
+            state(None).to_text(style, &clock),
+            format!("{now} ● main: reporting: it answers\n")
+        );
+        assert_eq!(
+            Note::Absent.to_text(style, &clock),
+            format!("{now} ○ metrics-agent is not running; waiting for it\n")
+        );
+        assert_eq!(state(None).to_json(7)["Old"], Value::Null);
+        assert_eq!(
+            Note::Absent.to_json(7),
+            json!({ "TimeUSec": 7, "Agent": null })
+        );
+    }
+}

@@ -1,0 +1,124 @@
+//! What the terminal and the environment say about output, read once; the rules are systemd's
+//! (systemd(1), "Environment": `SYSTEMD_COLORS`, and <https://no-color.org>).
+
+use std::ffi::OsString;
+use std::io::{self, IsTerminal as _};
+
+use rustix::termios;
+
+/// The columns of a terminal that does not say how many it has.
+const COLUMNS: u16 = 80;
+/// The rows of one.
+const ROWS: u16 = 24;
+
+/// Reads an environment variable.
+pub(super) type Environment = fn(&str) -> Option<OsString>;
+
+/// The process's own environment.
+pub(super) fn environment(variable: &str) -> Option<OsString> {
+    std::env::var_os(variable)
+}
+
+/// Whether standard output is a terminal.
+pub(super) fn on_terminal() -> bool {
+    io::stdout().is_terminal()
+}
+
+/// Whether to print colours.
+pub(super) fn colours(terminal: bool, environment: Environment) -> bool {
+    let text = |variable| environment(variable).map(|value| value.to_string_lossy().into_owned());
+    if let Some(wish) = text("SYSTEMD_COLORS") {
+        match wish.as_str() {
+            "16" | "256" | "24bit" => return true,
+            // Colours, how many the terminal shall say; whether it is one decides.
+            wish if wish.starts_with("auto-") => return terminal,
+            other => {
+                if let Some(wish) = boolean(other) {
+                    return wish;
+                }
+            }
+        }
+    }
+    if text("NO_COLOR").is_some_and(|value| !value.is_empty()) {
+        return false;
+    }
+    terminal && !dumb(environment)
+}
+
+/// Whether the terminal can only print: no colours, no pager, nothing in place.
+pub(super) fn dumb(environment: Environment) -> bool {
+    environment("TERM").is_none_or(|term| term.is_empty() || term == "dumb")
+}
+
+/// A boolean as systemd reads one.
+pub(super) fn boolean(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "1" | "yes" | "y" | "true" | "t" | "on" => Some(true),
+        "0" | "no" | "n" | "false" | "f" | "off" => Some(false),
+        _ => None,
+    }
+}
+
+/// The size of the terminal at standard output: columns and rows.
+pub(super) fn size() -> (usize, usize) {
+    let (columns, rows) = match termios::tcgetwinsize(io::stdout()) {
+        Ok(size) => (size.ws_col, size.ws_row),
+        Err(_) => (0, 0),
+    };
+    let or = |number, variable, default: u16| match number {
+        0 => named(variable).unwrap_or(default),
+        number => number,
+    };
+    (
+        or(columns, "COLUMNS", COLUMNS).into(),
+        or(rows, "LINES", ROWS).into(),
+    )
+}
+
+/// The width for output that is no full-screen view: `$COLUMNS` counts first.
+pub(super) fn width() -> usize {
+    named("COLUMNS").map_or_else(|| size().0, usize::from)
+}
+
+fn named(variable: &str) -> Option<u16> {
+    let number = std::env::var(variable).ok()?.parse().ok()?;
+    (number > 0).then_some(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn colourful(terminal: bool, set: Environment) -> bool {
+        colours(terminal, set)
+    }
+
+    #[test]
+    fn colours_are_systemds() {
+        let plain: Environment = |name| (name == "TERM").then(|| "xterm".into());
+        assert!(colourful(true, plain));
+        assert!(!colourful(false, plain));
+        // No TERM at all is a dumb one.
+        assert!(!colourful(true, |_| None));
+        assert!(!colourful(true, |name| (name == "TERM").then(|| "dumb".into())));
+        let forced: Environment = |name| match name {
+            "SYSTEMD_COLORS" => Some("256".into()),
+            "NO_COLOR" => Some("1".into()),
+            _ => None,
+        };
+        assert!(colourful(false, forced));
+        let refused: Environment = |name| match name {
+            "SYSTEMD_COLORS" => Some("no".into()),
+            "TERM" => Some("xterm".into()),
+            _ => None,
+        };
+        assert!(!colourful(true, refused));
+        let no_color: Environment = |name| match name {
+            "NO_COLOR" => Some("1".into()),
+            "SYSTEMD_COLORS" => Some("what".into()),
+            "TERM" => Some("xterm".into()),
+            _ => None,
+        };
+        assert!(!colourful(true, no_color));
+    }
+}
