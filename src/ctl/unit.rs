@@ -84,6 +84,17 @@ impl Unit {
         string(&self.properties, "Id")
     }
 
+    /// journalctl's option for its log: a unit of a user's manager is another one.
+    fn journal(&self) -> String {
+        let group = string(&self.service, "ControlGroup");
+        let user = if group.starts_with("/user.slice/") {
+            "user-"
+        } else {
+            ""
+        };
+        format!("--{user}unit={}", self.name())
+    }
+
     /// `active`, `failed`, …
     pub(super) fn state(&self) -> String {
         string(&self.properties, "ActiveState")
@@ -113,13 +124,13 @@ impl Unit {
 
 /// The last lines of a unit's log as `systemctl status` shows them; `width` None for whole
 /// ones.
-pub(super) fn log(unit: &str, lines: u32, style: Style, width: Option<usize>) -> Option<String> {
+pub(super) fn log(unit: &Unit, lines: u32, style: Style, width: Option<usize>) -> Option<String> {
     if lines == 0 {
         return None;
     }
     let mut journal = Command::new("journalctl");
     journal
-        .arg(format!("--unit={unit}"))
+        .arg(unit.journal())
         .arg(format!("--lines={lines}"))
         .args(["--boot", "--output=short", "--no-pager"])
         .env("SYSTEMD_COLORS", if style.colours { "1" } else { "0" });
@@ -191,6 +202,18 @@ mod tests {
             unit("inactive", "dead", "Other").activity(style, &clock),
             "inactive (dead)"
         );
+    }
+
+    #[test]
+    fn the_log_is_that_of_the_manager_that_runs_it() {
+        let unit = |group: &'static str| Unit {
+            properties: values(&[("Id", Variant::from("metrics-agent.service"))]),
+            service: values(&[("ControlGroup", Variant::from(group))]),
+        };
+        let system = unit("/system.slice/metrics-agent.service");
+        assert_eq!(system.journal(), "--unit=metrics-agent.service");
+        let group = "/user.slice/user-1000.slice/user@1000.service/app.slice/metrics-agent.service";
+        assert_eq!(unit(group).journal(), "--user-unit=metrics-agent.service");
     }
 
     #[test]

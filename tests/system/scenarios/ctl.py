@@ -124,6 +124,11 @@ def a_password_is_asked_for_on_a_terminal(m):
     shown = m.run(*typist, PASSWORD, CTL, "set-interval", "2s")
     m.expect_match("asked", shown, "org.metricsagent.set-intervals")
     m.expect("interval", m.agent("MetricsIntervalUSec"), 2_000_000)
+    # Ctrl-C at the prompt: the shell goes on, and what is typed is seen again.
+    shell = f"trap : INT; {CTL} set-interval 3s; echo status=$?; stty -a"
+    shown = m.run(*typist, "\x03", "sh", "-c", shell)
+    m.expect_match("Ctrl-C", shown, "status=130")
+    m.expect_match("terminal after it", shown, r" icanon .* echo ")
     done = m.execute(*typist, "wrong", CTL, "set-interval", "3s")
     m.expect("wrong password", done.returncode, 1)
     m.expect_match("wrong password", done.stdout, "access denied: org.metricsagent.set-intervals")
