@@ -18,6 +18,9 @@ from repository import (
     version,
 )
 
+# They come as packages.
+INSTALLED = False
+
 UNITS = [AGENT, COLLECTOR]
 AGENT_KEY = "/var/lib/metrics-agent/agent.key_secret"
 
@@ -25,12 +28,6 @@ AGENT_KEY = "/var/lib/metrics-agent/agent.key_secret"
 OURS = ["find", "/", "-xdev", "(", "-path", "/proc", "-o", "-path", "/sys", "-o", "-path", "/srv"]
 OURS += ["-o", "-path", "/run", ")", "-prune", "-o", "-regextype", "egrep"]
 OURS += ["-regex", ".*/[^/]*(metrics-?agent|metrics-collector)[^/]*", "-print"]
-
-
-def _with_apt(scenario):
-    """For scenarios that need a system with nothing of ours in it yet."""
-    scenario.installs_itself = True
-    return scenario
 
 
 def _install(m):
@@ -47,7 +44,6 @@ def _activatable(m):
     return BUS_NAME in m.run("busctl", "list", "--no-pager", "--activatable", "--acquired")
 
 
-@_with_apt
 def install_makes_ready(m):
     """apt finds what is needed; all is in place and known, and nothing runs unasked."""
     prepare(m)
@@ -86,7 +82,6 @@ def install_makes_ready(m):
     m.expect_match("status", m.status_line(), "(?i)collector")
 
 
-@_with_apt
 def first_steps_lead_to_reports(m):
     """What the manual says to do after installing makes the agent report to the collector."""
     _install(m)
@@ -103,7 +98,6 @@ def first_steps_lead_to_reports(m):
     m.expect_steady(pid)
 
 
-@_with_apt
 def upgrade_restarts_what_runs(m):
     """A higher version: settings kept, the running agent restarted, a stopped collector not."""
     _install(m)
@@ -138,7 +132,6 @@ def upgrade_restarts_what_runs(m):
     m.expect("the old process, without the scriptlet", m.main_pid(), after)
 
 
-@_with_apt
 def upgrade_misses_one_interval_at_most(m):
     """No more than one message is missing between the old agent's and the new one's."""
     interval = 5  # seconds, the default
@@ -168,7 +161,6 @@ def upgrade_misses_one_interval_at_most(m):
     m.expect_true(f"{longest:.1f} s at most between two messages", longest < 3 * interval)
 
 
-@_with_apt
 def removal_and_purge(m):
     """Removal stops and disables, and keeps settings and keys; a purge leaves nothing."""
     m.expect("ours beforehand", m.run(*OURS), "")
