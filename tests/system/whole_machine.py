@@ -28,7 +28,7 @@ WATCH_SECONDS = 10
 TOLERANCE = 3
 
 # Persistent settings that are written before the power is cut.
-WRITTEN = 30
+WRITTEN = 15
 
 
 def has_what_a_container_lacks(m):

@@ -81,7 +81,7 @@ def collectors_keys_all_handed_out(m):
 def collectors_public_key_inline(m):
     """SetCredential=: a public key is no secret, so a drop-in may hold it."""
     key = m.start_collector()
-    text = _certificate(key).replace("\\", "\\\\").replace("%", "%%").replace("\n", "\\n")
+    text = _certificate(key).replace("\\", "\\\\").replace("\n", "\\n")
     m.drop_in(f"[Service]\nLoadCredential=\nSetCredential=collector.key:{text}\n")
     m.write(CONFIGURATION, '[collector.main]\nendpoint = "tcp://127.0.0.1:5556"\n')
     m.run("systemctl", "start", AGENT)
