@@ -9,7 +9,8 @@ use clap::{Parser, ValueHint};
 #[derive(Debug, Parser)]
 #[command(name = "metrics-agent", version, max_term_width = 100)]
 pub struct Arguments {
-    /// Read this file (and FILE.d/*.toml beside it) instead of those under /etc and /usr/lib.
+    /// Read this file (NAME.toml, and NAME.d/*.toml beside it) instead of those under /etc and
+    /// /usr/lib.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub config: Option<PathBuf>,
 
