@@ -8,11 +8,12 @@
     reason = "a benchmark without its input has nothing to go on with"
 )]
 
-use std::{hint::black_box, path::Path};
+use std::{hint::black_box, path::Path, time::Duration};
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use metrics_agent::collectors::{
-    CollectorSet, Grid, Purpose, Root, Samples, cpu, definition::default_names, meminfo, uptime,
+    CollectorSet, Context, Grid, Purpose, Root, Samples, cpu, definition::default_names, meminfo,
+    uptime,
 };
 use procfs_core::FromBufRead;
 
@@ -40,8 +41,12 @@ fn parse(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// Each collector is part of every sample.
+const INTERVAL: Duration = Duration::from_secs(3600);
+
 fn open(names: &[&str]) -> CollectorSet {
-    CollectorSet::open(Root::default(), names).unwrap_or_else(|error| panic!("{error}"))
+    CollectorSet::open(Context::new(Root::default()), INTERVAL, names)
+        .unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn read_and_parse(criterion: &mut Criterion) {

@@ -202,6 +202,16 @@ pub(crate) fn collector_failed(collector: &str, error: &dyn Display) {
     );
 }
 
+pub(crate) fn collector_cut(collector: &str, values: u64) {
+    warn!(
+        message_id = message_id::COLLECTOR_CUT,
+        collector,
+        values,
+        "{values} values of {collector} are left out, as there are too many; \
+         narrow [metrics.{collector}] to those that matter"
+    );
+}
+
 pub(crate) fn collector_recovered(collector: &str) {
     info!(
         message_id = message_id::COLLECTOR_RECOVERED,

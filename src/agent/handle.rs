@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use super::state::{AgentState, StateChange};
-use crate::collectors::definition::METRICS;
+use crate::collectors::table::METRICS;
 use crate::collectors::{CollectorStatus, Definition, Samples};
 
 /// Which grid to sample: what changes, or what rarely does.

@@ -26,6 +26,7 @@ mod name_keeper;
 mod orders;
 mod progress;
 mod resolve;
+mod round;
 pub mod run;
 mod sampler;
 mod sentence;

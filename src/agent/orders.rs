@@ -2,6 +2,7 @@
 
 use super::events;
 use super::handle::{Answer, IntervalChange, Order, OrderError};
+use super::round::Want;
 use super::run::{Agent, session_settings};
 use super::slow::{Job, Outcome};
 use super::state::Intervals;
@@ -26,12 +27,8 @@ impl Agent {
                     _ => Ok(()),
                 });
             }
-            Order::Sample(kind, answer) => {
-                let _ = answer.send(self.sampler.query(kind));
-            }
-            Order::SampleCollector(name, answer) => {
-                let _ = answer.send(self.sampler.query_one(&name));
-            }
+            Order::Sample(kind, answer) => self.sample(Want::Query(kind, answer)),
+            Order::SampleCollector(name, answer) => self.sample(Want::QueryOne(name, answer)),
             Order::SetEnabled {
                 collector,
                 enabled,
@@ -93,6 +90,7 @@ impl Agent {
                 .unwrap_or(self.settings.intervals.stale),
         };
         self.ticker.set_interval(self.intervals.metrics);
+        self.sampler.set_interval(self.intervals.metrics);
         self.connections.configure(session_settings(self.intervals));
     }
 
@@ -147,6 +145,9 @@ impl Agent {
         if self.settings.host_name != old.host_name {
             let configured = self.settings.host_name.as_ref().map(ToString::to_string);
             self.name.configure(configured);
+        }
+        if self.settings.options != old.options {
+            self.sampler.set_options(&self.settings.options);
         }
         if !self.collectors_touched || self.settings.collect != old.collect {
             self.collectors_touched = false;

@@ -17,13 +17,15 @@ use super::connections::Connections;
 use super::events;
 use super::handle::{GridKind, Handle, IntervalChange, ORDERS, Order, STATE_CHANGES};
 use super::name_keeper::NameKeeper;
+use super::round::{Round, Want};
 use super::sampler::Sampler;
 use super::slow::{Job, Outcome, SlowJobs};
 use super::state::{AgentState, Intervals, State, StateChange};
 use super::status_line::line_now;
 use super::summary::summarize;
 use super::ticker::Ticker;
-use crate::collectors::{CollectorSet, Root, UnknownCollector};
+use crate::collectors::context::Counts;
+use crate::collectors::{CollectorSet, Context as CollectorContext, Root, UnknownCollector};
 use crate::config::{Loaded, Settings, Sources};
 use crate::curve::context::Context;
 use crate::protocol::session::{MODEL_MIN_INTERVAL, SessionSettings};
@@ -77,6 +79,7 @@ pub struct Agent {
     pub(super) intervals: Intervals,
     pub(super) name: NameKeeper,
     pub(super) sampler: Sampler,
+    round: Round,
     pub(super) ticker: Ticker,
     alarm: Alarm,
     pub(super) connections: Connections,
@@ -102,13 +105,24 @@ impl Agent {
             metrics: settings.intervals.metrics,
             stale: settings.intervals.stale,
         };
-        let set = CollectorSet::open(start.root, &settings.collect)?;
         let name = NameKeeper::new(settings.host_name.as_ref().map(ToString::to_string));
         let mut connections = Connections::new(start.context, session_settings(intervals), now);
         connections.apply(&settings);
         let (order, orders) = mpsc::channel(ORDERS);
         let (changes, _) = broadcast::channel(STATE_CHANGES);
-        let sampler = Sampler::new(set);
+        let mut context = CollectorContext::new(start.root);
+        context.options = Arc::new(settings.options.clone());
+        let totals = connections.totals();
+        context.counts = Arc::new(move || Counts {
+            messages_sent: totals.messages_sent(),
+            messages_received: totals.messages_received(),
+            bytes_sent: totals.bytes_sent(),
+            messages_dropped: totals.messages_dropped(),
+            reconnects: totals.reconnects(),
+        });
+        let bell = context.bell.clone();
+        let set = CollectorSet::open(context, intervals.metrics, &settings.collect)?;
+        let sampler = Sampler::new(set, bell);
         let first = snapshot(&settings, &files, intervals, &name, &sampler, &connections);
         let (state, watched) = watch::channel(Arc::new(first));
         let handle = Handle {
@@ -124,6 +138,7 @@ impl Agent {
             intervals,
             name,
             sampler,
+            round: Round::default(),
             ticker: Ticker::new(intervals.metrics),
             alarm: Alarm::new().map_err(StartError::Timer)?,
             connections,
@@ -167,14 +182,19 @@ impl Agent {
     }
 
     async fn wait(&mut self) -> Happened {
-        let deadline = [self.ticker.deadline(), self.notifier.deadline()]
-            .into_iter()
-            .flatten()
-            .min();
+        let deadline = [
+            self.ticker.deadline(),
+            self.round.deadline(),
+            self.notifier.deadline(),
+        ]
+        .into_iter()
+        .flatten()
+        .min();
         tokio::select! {
             biased;
             request = self.signals.next() => Happened::Signal(request),
             () = self.alarm.until(deadline) => Happened::Deadline,
+            () = self.sampler.changed(), if self.round.is_waiting() => Happened::SampleMoved,
             (serial, report) = self.connections.report() => Happened::Report(serial, report),
             Some(order) = self.orders.recv() => Happened::Order(order),
             (job, outcome) = self.slow.ended() => Happened::JobEnded(job, outcome),
@@ -186,7 +206,7 @@ impl Agent {
     fn take(&mut self, happened: Happened) {
         match happened {
             // Stop is the loop's own affair.
-            Happened::Signal(Request::Stop(_)) | Happened::Deadline => {}
+            Happened::Signal(Request::Stop(_)) | Happened::Deadline | Happened::SampleMoved => {}
             Happened::Signal(Request::Reload) => self.slow_reload(None),
             Happened::Report(serial, report) => self.hear(serial, report),
             Happened::Order(order) => self.obey(order),
@@ -196,8 +216,12 @@ impl Agent {
         }
         let now = Instant::now();
         if self.ticker.take(now) {
-            let grid = self.sampler.grid(GridKind::Metrics, &self.name.current());
-            self.connections.send_metrics(&grid);
+            self.sample(Want::Metrics);
+        }
+        if self.round.is_waiting() {
+            for want in self.round.take(self.sampler.ready(), now) {
+                self.serve(want);
+            }
         }
         if self.notifier.due(now) {
             match self.connections.stuck(now) {
@@ -212,10 +236,7 @@ impl Agent {
 
     fn hear(&mut self, serial: Serial, report: Report) {
         match report {
-            Report::NeedsModel { link } => {
-                let grid = self.sampler.grid(GridKind::Model, &self.name.current());
-                self.connections.send_model(serial, grid, link);
-            }
+            Report::NeedsModel { link } => self.sample(Want::Model { serial, link }),
             Report::Changed(new) => {
                 let change = (new.name.clone(), new.state, new.reason.clone());
                 let Some(old) = self.connections.note(serial, new) else {
@@ -226,6 +247,7 @@ impl Agent {
                 if old.state != new {
                     if new == State::Reporting {
                         self.name.look_again();
+                        self.sampler.begin_anew();
                     }
                     // Nobody listening is the usual case.
                     let _ = self.changes.send(StateChange {
@@ -236,6 +258,36 @@ impl Agent {
                     });
                 }
                 self.rest_or_tick();
+            }
+        }
+    }
+
+    /// Takes a sample, at once where nothing of it has to be waited for.
+    pub(super) fn sample(&mut self, want: Want) {
+        let now = Instant::now();
+        if self.sampler.prepare(&want, now) {
+            self.serve(want);
+        } else {
+            self.round.join(want, self.intervals.metrics, now);
+        }
+    }
+
+    fn serve(&mut self, want: Want) {
+        // A caller that has gone before its answer is no concern of ours.
+        match want {
+            Want::Metrics => {
+                let grid = self.sampler.grid(GridKind::Metrics, &self.name.current());
+                self.connections.send_metrics(&grid);
+            }
+            Want::Model { serial, link } => {
+                let grid = self.sampler.grid(GridKind::Model, &self.name.current());
+                self.connections.send_model(serial, grid, link);
+            }
+            Want::Query(kind, answer) => {
+                let _ = answer.send(self.sampler.query(kind));
+            }
+            Want::QueryOne(name, answer) => {
+                let _ = answer.send(self.sampler.query_one(&name));
             }
         }
     }
@@ -318,6 +370,7 @@ impl Agent {
 enum Happened {
     Signal(Request),
     Deadline,
+    SampleMoved,
     Report(Serial, Report),
     Order(Order),
     JobEnded(Job, Outcome),

@@ -2,12 +2,15 @@
 //! connection sends.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::events;
 use super::handle::{GridKind, OrderError};
+use super::round::Want;
+use crate::collectors::background::Bell;
 use crate::collectors::{
-    CollectorSet, CollectorStatus, Grid as Wanted, Purpose, SampleOneError, Samples, Transition,
-    UnknownCollector,
+    CollectorSet, CollectorStatus, Grid as Wanted, Options, Purpose, SampleOneError, Samples,
+    Transition, UnknownCollector,
 };
 use crate::protocol::message::encode_grid;
 
@@ -30,28 +33,52 @@ impl Default for Grid {
 /// The metric collectors with the buffers that every sample uses again.
 pub(crate) struct Sampler {
     set: CollectorSet,
+    bell: Bell,
     samples: Samples,
     grid: Arc<Grid>,
 }
 
 impl Sampler {
-    pub(crate) fn new(set: CollectorSet) -> Self {
+    /// `bell` is that of the set's context.
+    pub(crate) fn new(set: CollectorSet, bell: Bell) -> Self {
         Self {
             set,
+            bell,
             samples: Samples::new(),
             grid: Arc::default(),
         }
     }
 
+    /// Begins what the sample that somebody wants needs and may block; whether all of it is
+    /// there already.
+    pub(crate) fn prepare(&mut self, want: &Want, now: Instant) -> bool {
+        match want {
+            Want::Metrics => self.set.prepare(Purpose::Metrics, Wanted::Metrics, now),
+            Want::Model { .. } => self.set.prepare(Purpose::Model, Wanted::Model, now),
+            Want::Query(kind, _) => self.set.prepare(Purpose::Query, wanted(*kind), now),
+            Want::QueryOne(name, _) => self.set.prepare_one(name, now),
+        }
+        self.set.ready()
+    }
+
+    /// Whether what was begun is there.
+    pub(crate) fn ready(&self) -> bool {
+        self.set.ready()
+    }
+
+    /// Until [`ready`](Self::ready) may have changed. Cancel safe.
+    pub(crate) async fn changed(&self) {
+        self.bell.rung().await;
+    }
+
     /// Takes a sample and encodes it. Reuses the last grid's memory once every connection
     /// has let go of it.
     pub(crate) fn grid(&mut self, kind: GridKind, host: &Arc<str>) -> Arc<Grid> {
-        let (purpose, wanted) = match kind {
-            GridKind::Metrics => (Purpose::Metrics, Wanted::Metrics),
-            GridKind::Model => (Purpose::Model, Wanted::Model),
+        let purpose = match kind {
+            GridKind::Metrics => Purpose::Metrics,
+            GridKind::Model => Purpose::Model,
         };
-        self.samples.clear();
-        let transitions = self.set.sample(purpose, wanted, &mut self.samples);
+        let transitions = self.set.sample(purpose, wanted(kind), &mut self.samples);
         announce(transitions);
         if Arc::get_mut(&mut self.grid).is_none() {
             self.grid = Arc::default();
@@ -77,12 +104,8 @@ impl Sampler {
 
     /// A fresh sample for somebody who asks. Disturbs no metrics message.
     pub(crate) fn query(&mut self, kind: GridKind) -> Result<Samples, OrderError> {
-        let wanted = match kind {
-            GridKind::Metrics => Wanted::Metrics,
-            GridKind::Model => Wanted::Model,
-        };
         let mut samples = Samples::new();
-        announce(self.set.sample(Purpose::Query, wanted, &mut samples));
+        announce(self.set.sample(Purpose::Query, wanted(kind), &mut samples));
         if samples.is_empty() {
             return Err(OrderError::NotSampled(
                 "no enabled metric collector gave a value; the log says why".to_owned(),
@@ -101,6 +124,21 @@ impl Sampler {
             Err(SampleOneError::Unknown(_)) => Err(OrderError::NoSuchCollector(name.to_owned())),
             Err(error) => Err(OrderError::NotSampled(error.to_string())),
         }
+    }
+
+    /// What comes with the settings.
+    pub(crate) fn set_options(&mut self, options: &Options) {
+        self.set.set_options(options.clone());
+    }
+
+    /// The time between two metrics messages.
+    pub(crate) fn set_interval(&mut self, metrics: Duration) {
+        self.set.set_interval(metrics);
+    }
+
+    /// The next metrics message has all there is.
+    pub(crate) fn begin_anew(&mut self) {
+        self.set.begin_anew();
     }
 
     /// Enables exactly these. The names come from validated settings.
@@ -130,12 +168,20 @@ impl Sampler {
     }
 }
 
+fn wanted(kind: GridKind) -> Wanted {
+    match kind {
+        GridKind::Metrics => Wanted::Metrics,
+        GridKind::Model => Wanted::Model,
+    }
+}
+
 /// A failure is told once, and again when it changes or ends.
 fn announce(transitions: Vec<Transition>) {
     for transition in transitions {
         match transition {
             Transition::Failed { name, error } => events::collector_failed(name, &error),
             Transition::Recovered { name } => events::collector_recovered(name),
+            Transition::Cut { name, values } => events::collector_cut(name, values),
         }
     }
 }

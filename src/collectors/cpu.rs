@@ -11,9 +11,9 @@ use procfs_core::{CpuTime, ExplicitSystemInfo, FromBufReadSI, KernelStats};
 
 use super::{
     Collector, Purpose, Sink,
-    definition::CPU_PERCENT,
     error::{CollectError, Malformed},
     source::{ProcFile, Root},
+    table::CPU_PERCENT,
 };
 
 /// Where the kernel says it.
@@ -139,10 +139,8 @@ impl CpuCollector {
 }
 
 fn read(file: &mut ProcFile, scratch: &mut Vec<u8>) -> Result<Ticks, CollectError> {
-    parse(file.read_first_line(scratch)?).map_err(|problem| CollectError::Malformed {
-        path: file.path().to_owned(),
-        problem,
-    })
+    parse(file.read_first_line(scratch)?)
+        .map_err(|problem| CollectError::malformed(file.path(), problem))
 }
 
 impl Collector for CpuCollector {

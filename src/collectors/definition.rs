@@ -1,10 +1,13 @@
-//! The one table of metrics, and the one of metric collectors.
-//!
-//! What `ListMetrics` answers, what the documentation lists and what the collectors may
-//! emit all come from here. Deployed collectors and clients rely on the names, units and
-//! kinds: rows are added, never changed.
+//! What a metric and a metric collector are, and the one list of metric collectors. The
+//! metrics themselves are in [`table`](super::table).
 
-use super::{Collector, cpu, meminfo, source::Root, uptime};
+use super::{
+    Collector, agent,
+    context::Context,
+    cpu, meminfo,
+    table::{AGENT, CPU, MEMINFO, METRICS, UPTIME},
+    uptime,
+};
 
 /// How a metric's value behaves over time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -33,8 +36,10 @@ impl Kind {
 /// What a metric means.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Definition {
-    /// The name on the wire.
+    /// The name on the wire, without an instance.
     pub name: &'static str,
+    /// What an instance in brackets is, such as `device`; None where there is but one value.
+    pub instance: Option<&'static str>,
     /// The unit; empty for a number without one and for text.
     pub unit: &'static str,
     /// How it behaves over time.
@@ -49,64 +54,6 @@ pub struct Definition {
     pub collector: &'static str,
 }
 
-/// A row names its constant too, so that no metric can be emitted that is not in the table.
-macro_rules! metrics {
-    ($($constant:ident = $name:literal, $unit:literal, $kind:ident, [$($grid:ident)+], $collector:expr,
-       $description:literal;)*) => {
-        $(
-            #[doc = $description]
-            pub static $constant: Definition = Definition {
-                name: $name,
-                unit: $unit,
-                kind: Kind::$kind,
-                description: $description,
-                in_metrics: metrics!(@has metrics $($grid)+),
-                in_model: metrics!(@has model $($grid)+),
-                collector: $collector,
-            };
-        )*
-
-        /// Every metric known, in the order in which it is emitted.
-        pub static METRICS: &[&Definition] = &[$(&$constant),*];
-    };
-    (@has metrics metrics $($rest:ident)*) => { true };
-    (@has model model $($rest:ident)*) => { true };
-    (@has $wanted:ident $other:ident $($rest:ident)*) => { metrics!(@has $wanted $($rest)*) };
-    (@has $wanted:ident) => { false };
-}
-
-metrics! {
-    SYS_UPTIME = "sys.uptime", "s", Gauge, [metrics model], UPTIME,
-        "Time since boot, including time spent suspended";
-    MEM_TOTAL = "mem.total", "kB", Gauge, [model], MEMINFO,
-        "Usable memory";
-    MEM_FREE = "mem.free", "kB", Gauge, [metrics], MEMINFO,
-        "Memory that nothing uses";
-    MEM_AVAIL = "mem.avail", "kB", Gauge, [metrics], MEMINFO,
-        "Memory that could be had without swapping, as the kernel estimates it";
-    MEM_BUFFERS = "mem.buffers", "kB", Gauge, [metrics], MEMINFO,
-        "Memory in buffers of block devices";
-    MEM_CACHED = "mem.cached", "kB", Gauge, [metrics], MEMINFO,
-        "Memory in the page cache, tmpfs included";
-    MEM_SWAP_TOTAL = "mem.swap.total", "kB", Gauge, [model], MEMINFO,
-        "Swap space; 0 where there is none";
-    MEM_SWAP_FREE = "mem.swap.free", "kB", Gauge, [metrics], MEMINFO,
-        "Swap space that nothing uses";
-    MEM_DIRTY = "mem.dirty", "kB", Gauge, [metrics], MEMINFO,
-        "Memory that waits to be written to disk";
-    MEM_WRITEBACK = "mem.writeback", "kB", Gauge, [metrics], MEMINFO,
-        "Memory that is being written to disk";
-    CPU_PERCENT = "cpu.percent", "%", Gauge, [metrics model], CPU,
-        "Share of time that the CPUs were busy since the previous reading, over all of them";
-}
-
-/// The name of the collector that reads /proc/uptime.
-pub const UPTIME: &str = "uptime";
-/// The name of the collector that reads /proc/meminfo.
-pub const MEMINFO: &str = "meminfo";
-/// The name of the collector that reads /proc/stat.
-pub const CPU: &str = "cpu";
-
 /// What a metric collector is.
 #[derive(Debug, Clone, Copy)]
 pub struct CollectorDefinition {
@@ -116,8 +63,8 @@ pub struct CollectorDefinition {
     pub description: &'static str,
     /// Whether it runs where the settings name no collectors.
     pub default: bool,
-    /// Makes one that reads below a root.
-    pub(super) open: fn(&Root) -> Box<dyn Collector>,
+    /// Makes one.
+    pub(super) open: fn(&Context) -> Box<dyn Collector>,
 }
 
 /// Every metric collector known, in the order in which they run.
@@ -126,19 +73,25 @@ pub static COLLECTORS: &[CollectorDefinition] = &[
         name: UPTIME,
         description: "Time since boot, from /proc/uptime",
         default: true,
-        open: |root| Box::new(uptime::UptimeCollector::open(root)),
+        open: |context| Box::new(uptime::UptimeCollector::open(&context.root)),
     },
     CollectorDefinition {
         name: MEMINFO,
         description: "Memory and swap, from /proc/meminfo",
         default: true,
-        open: |root| Box::new(meminfo::MeminfoCollector::open(root)),
+        open: |context| Box::new(meminfo::MeminfoCollector::open(&context.root)),
     },
     CollectorDefinition {
         name: CPU,
         description: "Share of time that the CPUs are busy, from /proc/stat",
         default: true,
-        open: |root| Box::new(cpu::CpuCollector::open(root)),
+        open: |context| Box::new(cpu::CpuCollector::open(&context.root)),
+    },
+    CollectorDefinition {
+        name: AGENT,
+        description: "The agent itself: what it costs, sends and loses",
+        default: true,
+        open: |context| Box::new(agent::AgentCollector::open(context)),
     },
 ];
 
@@ -176,26 +129,30 @@ mod tests {
     /// The contract with deployed collectors and clients: name, unit, grids.
     #[test]
     fn the_table_holds_the_names_that_deployed_clients_rely_on() {
-        let rows: Vec<_> = METRICS
-            .iter()
-            .map(|m| (m.name, m.unit, m.in_metrics, m.in_model))
-            .collect();
-        assert_eq!(
-            rows,
-            [
-                ("sys.uptime", "s", true, true),
-                ("mem.total", "kB", false, true),
-                ("mem.free", "kB", true, false),
-                ("mem.avail", "kB", true, false),
-                ("mem.buffers", "kB", true, false),
-                ("mem.cached", "kB", true, false),
-                ("mem.swap.total", "kB", false, true),
-                ("mem.swap.free", "kB", true, false),
-                ("mem.dirty", "kB", true, false),
-                ("mem.writeback", "kB", true, false),
-                ("cpu.percent", "%", true, true),
-            ]
-        );
+        for row in [
+            ("sys.uptime", "s", true, true),
+            ("mem.total", "kB", false, true),
+            ("mem.free", "kB", true, false),
+            ("mem.avail", "kB", true, false),
+            ("mem.buffers", "kB", true, false),
+            ("mem.cached", "kB", true, false),
+            ("mem.swap.total", "kB", false, true),
+            ("mem.swap.free", "kB", true, false),
+            ("mem.dirty", "kB", true, false),
+            ("mem.writeback", "kB", true, false),
+            ("cpu.percent", "%", true, true),
+        ] {
+            let m = metric(row.0).unwrap();
+            assert_eq!(row, (m.name, m.unit, m.in_metrics, m.in_model));
+            assert_eq!((m.instance, m.kind), (None, Kind::Gauge), "{}", m.name);
+        }
+    }
+
+    #[test]
+    fn text_is_only_in_the_model() {
+        for metric in METRICS.iter().filter(|m| m.kind == Kind::Info) {
+            assert!(metric.in_model && !metric.in_metrics, "{}", metric.name);
+        }
     }
 
     #[test]
@@ -220,11 +177,6 @@ mod tests {
                 metric.name
             );
         }
-    }
-
-    #[test]
-    fn the_default_collectors_are_the_three_of_the_original() {
-        assert_eq!(default_names(), ["uptime", "meminfo", "cpu"]);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::definition;
+use super::{background::ProbeError, definition};
 
 /// A source could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -101,9 +101,24 @@ pub enum CollectError {
         /// What is wrong with it.
         problem: Malformed,
     },
+    /// What may block could not be begun.
+    #[error(transparent)]
+    Probe(#[from] ProbeError),
+    /// Somebody who was asked did not answer, or refused.
+    #[error("{0}")]
+    Refused(String),
 }
 
 impl CollectError {
+    /// A file whose text is not what the kernel promises.
+    #[must_use]
+    pub fn malformed(path: &Path, problem: Malformed) -> Self {
+        Self::Malformed {
+            path: path.to_owned(),
+            problem,
+        }
+    }
+
     /// Whether both failures ask for the same reaction of the same person, whatever
     /// line or bytes it was about this time.
     #[must_use]
@@ -124,6 +139,10 @@ impl CollectError {
                     problem: two,
                 },
             ) => one_path == two_path && one.expected == two.expected,
+            (Self::Probe(one), Self::Probe(two)) => {
+                std::mem::discriminant(one) == std::mem::discriminant(two)
+            }
+            (Self::Refused(one), Self::Refused(two)) => one == two,
             _ => false,
         }
     }
@@ -187,7 +206,7 @@ mod tests {
                 name: "cpus".into()
             }
             .to_string(),
-            "no metric collector is named \"cpus\"; there are uptime, meminfo, cpu"
+            "no metric collector is named \"cpus\"; there are uptime, meminfo, cpu, agent"
         );
     }
 }

@@ -11,12 +11,12 @@
 
 use super::{
     Collector, Purpose, Sink,
-    definition::{
+    error::{CollectError, Malformed},
+    source::{ProcFile, Root},
+    table::{
         MEM_AVAIL, MEM_BUFFERS, MEM_CACHED, MEM_DIRTY, MEM_FREE, MEM_SWAP_FREE, MEM_SWAP_TOTAL,
         MEM_TOTAL, MEM_WRITEBACK,
     },
-    error::{CollectError, Malformed},
-    source::{ProcFile, Root},
 };
 
 /// Where the kernel says it.
@@ -127,11 +127,8 @@ impl Collector for MeminfoCollector {
         scratch: &mut Vec<u8>,
         sink: &mut Sink<'_>,
     ) -> Result<(), CollectError> {
-        let fields =
-            parse(self.file.read_whole(scratch)?).map_err(|problem| CollectError::Malformed {
-                path: self.file.path().to_owned(),
-                problem,
-            })?;
+        let fields = parse(self.file.read_whole(scratch)?)
+            .map_err(|problem| CollectError::malformed(self.file.path(), problem))?;
         for (definition, value) in [
             (&MEM_TOTAL, Some(fields.total)),
             (&MEM_FREE, fields.free),

@@ -1,8 +1,8 @@
 //! From the kernel's files to samples.
 //!
-//! Owns what is measured: the table of metrics and of metric collectors
-//! ([`definition`]), one file per collector ([`uptime`], [`meminfo`], [`cpu`]), and the
-//! [`set::CollectorSet`] that runs them and counts how they fare. Refuses to know where
+//! Owns what is measured: the table of metrics ([`table`]) and of metric collectors
+//! ([`definition`]), one file per collector, and the [`set::CollectorSet`] that runs them
+//! and counts how they fare. Refuses to know where
 //! samples go, when they are due, and what an administrator is told of a failure: it
 //! returns values, errors and [`set::Transition`]s.
 //!
@@ -10,18 +10,27 @@
 //! it. Files stay open and are read again from their beginning; the root that they are
 //! found under is an argument ([`source::Root`]), so tests use captured files.
 
+pub mod agent;
+pub mod background;
+pub mod context;
 pub mod cpu;
 pub mod definition;
 pub mod error;
 pub mod meminfo;
+pub mod options;
 pub mod sample;
 pub mod set;
 pub mod source;
+pub mod table;
 pub mod uptime;
 
+use std::time::Instant;
+
+pub use context::Context;
 pub use definition::{CollectorDefinition, Definition, default_names};
 pub use error::{CollectError, Malformed, SourceError, UnknownCollector};
-pub use sample::{Samples, Value};
+pub use options::Options;
+pub use sample::{Name, Samples, Value};
 pub use set::{CollectorSet, CollectorStatus, SampleOneError, Transition};
 pub use source::Root;
 
@@ -76,18 +85,59 @@ impl<'a> Sink<'a> {
         Self { grid, samples }
     }
 
+    /// Which values are wanted. What makes only others need not be read at all.
+    #[must_use]
+    pub fn grid(&self) -> Grid {
+        self.grid
+    }
+
     /// Takes an integer, in the definition's unit.
     pub fn unsigned(&mut self, definition: &'static Definition, value: u64) {
         if self.grid.admits(definition) {
-            self.samples.push_unsigned(definition.name, value);
+            self.samples.push_unsigned(definition, None, value);
         }
     }
 
     /// Takes a float, in the definition's unit; one that is not finite is left out.
     pub fn float(&mut self, definition: &'static Definition, value: f64) {
         if self.grid.admits(definition) {
-            self.samples.push_float(definition.name, value);
+            self.samples.push_float(definition, None, value);
         }
+    }
+
+    /// Takes a fact of the inventory.
+    pub fn text(&mut self, definition: &'static Definition, value: &str) {
+        if self.grid.admits(definition) {
+            self.samples.push_text(definition, None, value);
+        }
+    }
+
+    /// Takes an integer of one instance. An instance must come once for each metric: a
+    /// grid with a name that occurs twice is refused whole.
+    pub fn unsigned_of(&mut self, definition: &'static Definition, instance: &str, value: u64) {
+        if self.grid.admits(definition) {
+            self.samples
+                .push_unsigned(definition, Some(instance), value);
+        }
+    }
+
+    /// Takes a float of one instance, as [`unsigned_of`](Self::unsigned_of) an integer.
+    pub fn float_of(&mut self, definition: &'static Definition, instance: &str, value: f64) {
+        if self.grid.admits(definition) {
+            self.samples.push_float(definition, Some(instance), value);
+        }
+    }
+
+    /// Takes a fact about one instance, as [`unsigned_of`](Self::unsigned_of) an integer.
+    pub fn text_of(&mut self, definition: &'static Definition, instance: &str, value: &str) {
+        if self.grid.admits(definition) {
+            self.samples.push_text(definition, Some(instance), value);
+        }
+    }
+
+    /// Counts instances that the collector left out, as there were too many of them.
+    pub fn cut(&mut self, instances: usize) {
+        self.samples.add_cut(instances as u64);
     }
 }
 
@@ -95,7 +145,20 @@ impl<'a> Sink<'a> {
 ///
 /// A collector reads and parses first, and fills the sink when nothing can fail any more:
 /// its values are one reading or none. `scratch` is the set's read buffer, of no content worth keeping.
+///
+/// What may block is never done in [`collect`](Self::collect). It is begun in
+/// [`prepare`](Self::prepare), by a job for [`Context::prober`](context::Context) or a task,
+/// rings the bell when it is done, and `collect` reports what came of it.
 pub trait Collector: Send {
+    /// Begins what has to run beside the loop before these values can be collected.
+    fn prepare(&mut self, _grid: Grid, _now: Instant) {}
+
+    /// Whether everything that was begun has ended. Nobody waits for long: values may be
+    /// collected before, and are those that are there.
+    fn ready(&self) -> bool {
+        true
+    }
+
     /// Reads the source once and puts every value that it has into `sink`.
     fn collect(
         &mut self,

@@ -1,17 +1,20 @@
 //! The metric collectors of a running agent.
 //!
-//! Owns which of them are enabled, runs them, and counts how each fares. One that fails
-//! costs its own values and nobody else's, and is tried again with the next sample.
-//! Refuses to log: it says once that a collector failed, and once that it recovered.
+//! Owns which of them are enabled and when each is due, runs them, and counts how each
+//! fares. One that fails costs its own values and nobody else's, and is tried again with
+//! the next sample. Refuses to log: it says once that a collector failed, and once that it
+//! recovered.
 
 use std::time::{Duration, Instant};
 
 use super::{
     Collector, Grid, Purpose, Sink,
+    context::Context,
     definition::{COLLECTORS, CollectorDefinition},
     error::{CollectError, UnknownCollector},
+    options::Options,
     sample::Samples,
-    source::Root,
+    table::{AGENT, AGENT_COLLECTOR_CUT, AGENT_COLLECTOR_ERRORS, AGENT_COLLECTOR_TIME},
 };
 
 /// What became of a collector, as far as its reader does not know it yet.
@@ -29,6 +32,13 @@ pub enum Transition {
         /// Its name.
         name: &'static str,
     },
+    /// It has more values than there is room for.
+    Cut {
+        /// Its name.
+        name: &'static str,
+        /// How many were left out of one sample.
+        values: u64,
+    },
 }
 
 /// How a collector fares.
@@ -40,6 +50,10 @@ pub struct CollectorStatus {
     pub description: &'static str,
     /// Whether it is part of samples.
     pub enabled: bool,
+    /// The time between two readings for metrics messages.
+    pub interval: Duration,
+    /// How many values were left out, as there were too many.
+    pub cut: u64,
     /// How many readings it has made.
     pub samples: u64,
     /// How many readings failed; they are not among `samples`.
@@ -76,23 +90,88 @@ pub enum SampleOneError {
 
 /// Every metric collector known, enabled or not.
 pub struct CollectorSet {
-    root: Root,
+    context: Context,
+    metrics_interval: Duration,
     slots: Vec<Slot>,
     scratch: Vec<u8>,
 }
 
 impl CollectorSet {
-    /// Enables the named collectors, to read below `root`.
+    /// Enables the named collectors, to be read at every `metrics_interval` or less often.
     ///
     /// A file that is not there yet is no error: its collector tries at each sample.
-    pub fn open(root: Root, names: &[impl AsRef<str>]) -> Result<Self, UnknownCollector> {
+    pub fn open(
+        context: Context,
+        metrics_interval: Duration,
+        names: &[impl AsRef<str>],
+    ) -> Result<Self, UnknownCollector> {
         let mut set = Self {
-            root,
+            context,
+            metrics_interval,
             slots: COLLECTORS.iter().map(Slot::new).collect(),
             scratch: Vec::new(),
         };
         set.enable_only(names)?;
+        set.set_interval(metrics_interval);
         Ok(set)
+    }
+
+    /// What comes with the settings. A collector whose options changed begins anew.
+    pub fn set_options(&mut self, options: Options) {
+        let old = std::mem::replace(&mut self.context.options, options.into());
+        for slot in &mut self.slots {
+            let name = slot.definition.name;
+            if slot.collector.is_some() && !self.context.options.same_for(&old, name) {
+                slot.collector = Some((slot.definition.open)(&self.context));
+            }
+        }
+        self.set_interval(self.metrics_interval);
+    }
+
+    /// The time between two metrics messages; each collector's own interval is rounded up
+    /// to a multiple of it.
+    pub fn set_interval(&mut self, metrics: Duration) {
+        self.metrics_interval = metrics;
+        for slot in &mut self.slots {
+            let wanted = self.context.options.intervals.get(slot.definition.name);
+            slot.every = wanted.map_or(1, |wanted| multiple(*wanted, metrics));
+            slot.wait = slot.wait.min(slot.every - 1);
+        }
+    }
+
+    /// The next metrics sample has all there is: somebody new begins to listen.
+    pub fn begin_anew(&mut self) {
+        for slot in &mut self.slots {
+            slot.wait = 0;
+        }
+    }
+
+    /// Begins, for the collectors that the next such sample will run, what has to run
+    /// beside the loop.
+    pub fn prepare(&mut self, purpose: Purpose, grid: Grid, now: Instant) {
+        for slot in &mut self.slots {
+            if slot.is_due(purpose)
+                && let Some(collector) = &mut slot.collector
+            {
+                collector.prepare(grid, now);
+            }
+        }
+    }
+
+    /// The same for one collector that somebody asks for.
+    pub fn prepare_one(&mut self, name: &str, now: Instant) {
+        if let Ok(slot) = slot_mut(&mut self.slots, name)
+            && let Some(collector) = &mut slot.collector
+        {
+            collector.prepare(Grid::All, now);
+        }
+    }
+
+    /// Whether everything that was begun has ended.
+    #[must_use]
+    pub fn ready(&self) -> bool {
+        let mut collectors = self.slots.iter().filter_map(|slot| slot.collector.as_ref());
+        collectors.all(|collector| collector.ready())
     }
 
     /// Enables the named collectors and disables the others; all or, where a name is not
@@ -105,7 +184,7 @@ impl CollectorSet {
             let wanted = names
                 .iter()
                 .any(|name| name.as_ref() == slot.definition.name);
-            slot.set_enabled(wanted, &self.root);
+            slot.set_enabled(wanted, &self.context);
         }
         Ok(())
     }
@@ -115,18 +194,26 @@ impl CollectorSet {
     /// A disabled collector holds no file open; an enabled one begins anew, so that no
     /// difference reaches back beyond the moment of enabling.
     pub fn set_enabled(&mut self, name: &str, enabled: bool) -> Result<bool, UnknownCollector> {
-        Ok(slot_mut(&mut self.slots, name)?.set_enabled(enabled, &self.root))
+        Ok(slot_mut(&mut self.slots, name)?.set_enabled(enabled, &self.context))
     }
 
-    /// Replaces the content of `out` by a fresh reading of every enabled collector.
+    /// Replaces the content of `out` by a fresh reading of every enabled collector that is
+    /// due.
     ///
     /// Returns what is news about them; nothing is allocated where there is none.
     #[must_use = "a failure is told once"]
     pub fn sample(&mut self, purpose: Purpose, grid: Grid, out: &mut Samples) -> Vec<Transition> {
         out.clear();
         for slot in &mut self.slots {
-            slot.run(purpose, grid, &mut self.scratch, out);
+            let due = slot.is_due(purpose);
+            if purpose == Purpose::Metrics {
+                slot.wait = slot.wait.checked_sub(1).unwrap_or(slot.every - 1);
+            }
+            if due {
+                slot.run(purpose, grid, &mut self.scratch, out);
+            }
         }
+        self.tell_of_collectors(grid, out);
         self.transitions()
     }
 
@@ -141,29 +228,50 @@ impl CollectorSet {
             return Err(SampleOneError::Disabled { name });
         }
         slot.run(Purpose::Query, Grid::All, &mut self.scratch, out);
-        match &slot.fault {
-            None => Ok(()),
-            Some(fault) => Err(SampleOneError::Failed {
-                name,
-                error: fault.to_string(),
-            }),
+        if let Some(fault) = &slot.fault {
+            let error = fault.to_string();
+            return Err(SampleOneError::Failed { name, error });
+        }
+        if name == AGENT {
+            self.tell_of_collectors(Grid::All, out);
+        }
+        Ok(())
+    }
+
+    /// How the collectors fare is part of what the agent tells of itself.
+    fn tell_of_collectors(&self, grid: Grid, out: &mut Samples) {
+        let Ok(Slot {
+            collector: Some(_), ..
+        }) = self.slot(AGENT)
+        else {
+            return;
+        };
+        let mut sink = Sink::new(grid, out);
+        for slot in self.slots.iter().filter(|slot| slot.collector.is_some()) {
+            let name = slot.definition.name;
+            let time = u64::try_from(slot.total_duration.as_micros()).unwrap_or(u64::MAX);
+            sink.unsigned_of(&AGENT_COLLECTOR_TIME, name, time);
+            sink.unsigned_of(&AGENT_COLLECTOR_ERRORS, name, slot.errors);
+            sink.unsigned_of(&AGENT_COLLECTOR_CUT, name, slot.cut);
         }
     }
 
     /// What is news about the collectors since this was last asked.
     #[must_use = "a failure is told once"]
     pub fn transitions(&mut self) -> Vec<Transition> {
-        self.slots.iter_mut().filter_map(Slot::news).collect()
+        self.slots.iter_mut().flat_map(Slot::news).collect()
     }
 
     /// How every collector fares, in the order in which they run.
     pub fn statuses(&self) -> impl ExactSizeIterator<Item = CollectorStatus> {
-        self.slots.iter().map(Slot::status)
+        let metrics = self.metrics_interval;
+        self.slots.iter().map(move |slot| slot.status(metrics))
     }
 
     /// How one collector fares.
     pub fn status(&self, name: &str) -> Result<CollectorStatus, UnknownCollector> {
-        self.slot(name).map(Slot::status)
+        self.slot(name)
+            .map(|slot| slot.status(self.metrics_interval))
     }
 
     fn slot(&self, name: &str) -> Result<&Slot, UnknownCollector> {
@@ -186,16 +294,33 @@ fn slot_mut<'s>(slots: &'s mut [Slot], name: &str) -> Result<&'s mut Slot, Unkno
         })
 }
 
+/// How many metrics intervals a collector's own takes.
+fn multiple(wanted: Duration, metrics: Duration) -> u32 {
+    let times = wanted.as_nanos().div_ceil(metrics.as_nanos().max(1));
+    u32::try_from(times).unwrap_or(u32::MAX).max(1)
+}
+
 /// A collector and how it fares.
 struct Slot {
     definition: &'static CollectorDefinition,
     /// There while it is enabled.
     collector: Option<Box<dyn Collector>>,
+    /// It is part of one metrics sample in so many.
+    every: u32,
+    /// So many metrics samples come before the next with it.
+    wait: u32,
     samples: u64,
     errors: u64,
     last_error: Option<String>,
     last_duration: Duration,
     max_duration: Duration,
+    total_duration: Duration,
+    /// How many values there was no room for.
+    cut: u64,
+    /// How many of those were in the last metrics sample.
+    cut_now: u64,
+    /// Whether that was told.
+    told_cut: bool,
     /// Why the last reading failed, if it did.
     fault: Option<CollectError>,
     /// Whether `fault` changed since it was last told.
@@ -209,22 +334,34 @@ impl Slot {
         Self {
             definition,
             collector: None,
+            every: 1,
+            wait: 0,
             samples: 0,
             errors: 0,
             last_error: None,
             last_duration: Duration::ZERO,
             max_duration: Duration::ZERO,
+            total_duration: Duration::ZERO,
+            cut: 0,
+            cut_now: 0,
+            told_cut: false,
             fault: None,
             changed: false,
             told_failed: false,
         }
     }
 
-    fn set_enabled(&mut self, enabled: bool, root: &Root) -> bool {
+    fn is_due(&self, purpose: Purpose) -> bool {
+        purpose != Purpose::Metrics || self.wait == 0
+    }
+
+    fn set_enabled(&mut self, enabled: bool, context: &Context) -> bool {
         if enabled == self.collector.is_some() {
             return false;
         }
-        self.collector = enabled.then(|| (self.definition.open)(root));
+        self.collector = enabled.then(|| (self.definition.open)(context));
+        self.wait = 0;
+        self.told_cut = false;
         // Whoever disables a collector that fails wants to hear no more of it.
         self.fault = None;
         self.changed = false;
@@ -236,10 +373,17 @@ impl Slot {
         let Some(collector) = &mut self.collector else {
             return;
         };
+        let cut = out.cut();
         let started = Instant::now();
         let result = collector.collect(purpose, scratch, &mut Sink::new(grid, out));
         self.last_duration = started.elapsed();
         self.max_duration = self.max_duration.max(self.last_duration);
+        self.total_duration += self.last_duration;
+        let cut = out.cut() - cut;
+        self.cut += cut;
+        if purpose == Purpose::Metrics {
+            self.cut_now = cut;
+        }
         match result {
             Ok(()) => {
                 self.samples += 1;
@@ -255,7 +399,11 @@ impl Slot {
         }
     }
 
-    fn news(&mut self) -> Option<Transition> {
+    fn news(&mut self) -> impl Iterator<Item = Transition> + use<> {
+        [self.fault_news(), self.cut_news()].into_iter().flatten()
+    }
+
+    fn fault_news(&mut self) -> Option<Transition> {
         let name = self.definition.name;
         if !std::mem::take(&mut self.changed) {
             return None;
@@ -270,11 +418,22 @@ impl Slot {
         }
     }
 
-    fn status(&self) -> CollectorStatus {
+    /// Told once for as long as it goes on, however the number changes.
+    fn cut_news(&mut self) -> Option<Transition> {
+        let told = std::mem::replace(&mut self.told_cut, self.cut_now > 0);
+        (self.told_cut && !told).then_some(Transition::Cut {
+            name: self.definition.name,
+            values: self.cut_now,
+        })
+    }
+
+    fn status(&self, metrics: Duration) -> CollectorStatus {
         CollectorStatus {
             name: self.definition.name,
             description: self.definition.description,
             enabled: self.collector.is_some(),
+            interval: metrics.saturating_mul(self.every),
+            cut: self.cut,
             samples: self.samples,
             errors: self.errors,
             last_error: self.last_error.clone(),

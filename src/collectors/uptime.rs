@@ -4,9 +4,9 @@ use procfs_core::{FromRead, Uptime};
 
 use super::{
     Collector, Purpose, Sink,
-    definition::SYS_UPTIME,
     error::{CollectError, Malformed},
     source::{ProcFile, Root},
+    table::SYS_UPTIME,
 };
 
 /// Where the kernel says it.
@@ -52,12 +52,8 @@ impl Collector for UptimeCollector {
         scratch: &mut Vec<u8>,
         sink: &mut Sink<'_>,
     ) -> Result<(), CollectError> {
-        let seconds = parse(self.file.read_first_line(scratch)?).map_err(|problem| {
-            CollectError::Malformed {
-                path: self.file.path().to_owned(),
-                problem,
-            }
-        })?;
+        let seconds = parse(self.file.read_first_line(scratch)?)
+            .map_err(|problem| CollectError::malformed(self.file.path(), problem))?;
         sink.float(&SYS_UPTIME, seconds);
         Ok(())
     }

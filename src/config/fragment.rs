@@ -8,6 +8,9 @@ use serde::Deserialize;
 
 use super::endpoint::Endpoint;
 use super::interval::{MetricsInterval, StaleInterval};
+use super::metrics::{
+    EXCLUDE_TYPES, MetricsFragment, PER_CPU, PROCESSES_TOP, UNITS_MAX, exclude, include, interval,
+};
 use super::table::{Schema, Setting, Shape, check};
 use super::values::{BusAddress, ConnectionName, HostName, LogLevel};
 use crate::curve::keys::{KeyError, PublicKey};
@@ -88,6 +91,46 @@ pub static AGENT: Schema = Schema {
             quotable: true,
             check: check::<Vec<String>>,
         },
+        interval("metrics.uptime.interval", None),
+        interval("metrics.meminfo.interval", None),
+        interval("metrics.vmstat.interval", None),
+        interval("metrics.cpu.interval", None),
+        PER_CPU,
+        interval("metrics.load.interval", None),
+        interval("metrics.pressure.interval", None),
+        interval("metrics.disk.interval", None),
+        include("metrics.disk.include"),
+        exclude(
+            "metrics.disk.exclude",
+            "[\"loop*\", \"ram*\", \"zram*\", \"fd[0-9]*\", \"sr[0-9]*\", \"[hsv]d[a-z]*[0-9]\", \
+             \"xvd[a-z]*[0-9]\", \"nvme*p[0-9]*\", \"mmcblk*p[0-9]*\"]",
+        ),
+        interval("metrics.filesystem.interval", Some("\"15s\"")),
+        include("metrics.filesystem.include"),
+        exclude(
+            "metrics.filesystem.exclude",
+            "[\"/dev\", \"/dev/*\", \"/proc\", \"/proc/*\", \"/sys\", \"/sys/*\", \
+             \"/run/credentials/*\", \"/var/lib/docker/*\", \"/var/lib/containers/storage/*\"]",
+        ),
+        EXCLUDE_TYPES,
+        interval("metrics.network.interval", None),
+        include("metrics.network.include"),
+        exclude("metrics.network.exclude", "[]"),
+        interval("metrics.sockets.interval", None),
+        interval("metrics.conntrack.interval", None),
+        interval("metrics.systemd.interval", None),
+        interval("metrics.units.interval", None),
+        include("metrics.units.include"),
+        exclude("metrics.units.exclude", "[]"),
+        UNITS_MAX,
+        interval("metrics.time.interval", Some("\"15s\"")),
+        interval("metrics.sensors.interval", Some("\"15s\"")),
+        include("metrics.sensors.include"),
+        exclude("metrics.sensors.exclude", "[]"),
+        interval("metrics.processes.interval", Some("\"30s\"")),
+        PROCESSES_TOP,
+        interval("metrics.logins.interval", None),
+        interval("metrics.agent.interval", None),
         Setting {
             key: "log.level",
             shape: Shape::Text,
@@ -186,12 +229,6 @@ pub(super) struct IntervalsFragment {
     pub(super) stale: StaleInterval,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct MetricsFragment {
-    pub(super) collect: Option<Vec<String>>,
-}
-
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct LogFragment {
@@ -276,6 +313,28 @@ mod tests {
             if let Some(default) = setting.default {
                 assert_eq!(shipped[setting.key], default, "{}", setting.key);
             }
+        }
+    }
+
+    /// The defaults are written here for people, and there as values.
+    #[test]
+    fn the_defaults_are_those_of_the_metric_collectors() {
+        let layers = super::super::layers::Layers::of_defaults(&AGENT);
+        let fragment: Fragment = layers.merged().unwrap();
+        assert_eq!(
+            fragment.metrics.options(),
+            crate::collectors::Options::default()
+        );
+    }
+
+    /// Each metric collector that is read periodically has an interval of its own.
+    #[test]
+    fn every_metric_collector_has_its_settings() {
+        use crate::collectors::{definition, table};
+        for name in definition::names() {
+            let key = format!("metrics.{name}.interval");
+            let known = AGENT.settings.iter().any(|setting| setting.key == key);
+            assert_eq!(known, name != table::INVENTORY, "{key}");
         }
     }
 

@@ -20,6 +20,11 @@ pub const METRICS_INTERVAL: RangeInclusive<Duration> =
 pub const STALE_INTERVAL: RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(3600);
 
+/// The range of a metric collector's own interval: what is read less often than daily is
+/// not measured.
+pub(super) const COLLECTOR_INTERVAL: RangeInclusive<Duration> =
+    Duration::from_millis(100)..=Duration::from_secs(24 * 3600);
+
 /// A time outside of what a setting allows.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{} is not from {} to {}", format(*.time), format(*.range.start()), format(*.range.end()))]
@@ -71,6 +76,19 @@ pub(super) struct MetricsInterval(pub(super) Duration);
 /// [`stale_interval`] as it stands in a file.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct StaleInterval(pub(super) Duration);
+
+/// A metric collector's own interval as it stands in a file.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct CollectorInterval(pub(super) Duration);
+
+impl<'de> Deserialize<'de> for CollectorInterval {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let time = from.deserialize_any(TimeVisitor)?;
+        within(time, COLLECTOR_INTERVAL)
+            .map(Self)
+            .map_err(D::Error::custom)
+    }
+}
 
 impl<'de> Deserialize<'de> for MetricsInterval {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {

@@ -115,6 +115,7 @@ pub fn load(sources: &Sources, policy: KeyPolicy) -> Result<Loaded, ConfigError>
                 metrics: intervals.metrics.0,
                 stale: intervals.stale.0,
             },
+            options: metrics.options(),
             collect: metrics.collect.unwrap_or_else(defaults),
             log_level: log.level,
             bus: dbus.bus,

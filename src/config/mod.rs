@@ -21,6 +21,7 @@ mod interval;
 mod keys;
 pub mod layers;
 mod load;
+mod metrics;
 pub mod persistent;
 pub mod print;
 mod settings;

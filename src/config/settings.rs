@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::endpoint::Endpoint;
 use super::values::{BusAddress, ConnectionName, HostName, LogLevel};
+use crate::collectors::Options;
 use crate::curve::keys::{KeyPair, PublicKey};
 
 /// Everything an administrator can set, checked.
@@ -22,6 +23,8 @@ pub struct Settings {
     pub intervals: Intervals,
     /// The metric collectors to run, each once, all of them known.
     pub collect: Vec<String>,
+    /// What was chosen about them.
+    pub options: Options,
     /// How much to log.
     pub log_level: LogLevel,
     /// The message bus to be on.

@@ -320,14 +320,13 @@ pub(crate) fn configuration_files(state: &AgentState) -> Vec<String> {
 
 /// A grid as the interface carries it.
 pub(crate) fn grid(samples: &Samples) -> HashMap<String, Variant<'static>> {
-    let value = |value: &Value| match value {
-        Value::Unsigned(value) => Variant::U64(*value),
-        Value::Signed(value) => Variant::I64(*value),
-        Value::Float(value) => Variant::F64(*value),
-        Value::Text(value) => Variant::from(value.clone()),
+    let value = |value: Value<'_>| match value {
+        Value::Unsigned(value) => Variant::U64(value),
+        Value::Float(value) => Variant::F64(value),
+        Value::Text(value) => Variant::from(value.to_owned()),
     };
     samples
         .iter()
-        .map(|(name, one)| (name.to_owned(), value(one)))
+        .map(|(name, one)| (name.to_string(), value(one)))
         .collect()
 }

@@ -106,6 +106,16 @@ impl Collector1 {
         Ok(usec(self.status().await?.max_duration))
     }
 
+    #[zbus(property(emits_changed_signal = "false"), name = "IntervalUSec")]
+    async fn interval_usec(&self) -> Result<u64, Error> {
+        Ok(usec(self.status().await?.interval))
+    }
+
+    #[zbus(property(emits_changed_signal = "false"))]
+    async fn values_cut(&self) -> Result<u64, Error> {
+        Ok(self.status().await?.cut)
+    }
+
     #[zbus(name = "Sample", out_args("grid"))]
     async fn sample(&self) -> Result<HashMap<String, Variant<'static>>, Error> {
         Ok(grid(&self.shared.handle.sample_collector(self.name).await?))

@@ -21,7 +21,7 @@ use super::service::{Ended, Service, StartError};
 use super::{Bus, agent1, collector1, connection1, path};
 use crate::agent::handle::{Handle, Order, OrderError};
 use crate::agent::state::{AgentState, ConnectionState, Intervals, State, StateChange};
-use crate::collectors::{CollectorStatus, Samples};
+use crate::collectors::{CollectorStatus, Samples, table};
 use crate::curve::keys::PublicKey;
 use crate::systemd::log::{LogControl, Target};
 
@@ -154,10 +154,9 @@ async fn carry_out(mut orders: mpsc::Receiver<Order>, state: watch::Sender<Arc<A
             }
             Order::Sample(_, answer) | Order::SampleCollector(_, answer) => {
                 let mut samples = Samples::new();
-                samples.push_unsigned("mem.free", 7);
-                samples.push_signed("temperature", -3);
-                samples.push_float("cpu.percent", 1.5);
-                samples.push_text("os.name", "Debian");
+                samples.push_unsigned(&table::MEM_FREE, None, 7);
+                samples.push_float(&table::CPU_PERCENT, None, 1.5);
+                samples.push_text(&table::HOST_OS, None, "Debian");
                 let _ = answer.send(Ok(samples));
             }
             Order::CollectorStatus(name, answer) => {
@@ -170,6 +169,8 @@ async fn carry_out(mut orders: mpsc::Receiver<Order>, state: watch::Sender<Arc<A
                     name,
                     description: "Something read from somewhere",
                     enabled: true,
+                    interval: Duration::from_secs(15),
+                    cut: 2,
                     samples: 3,
                     errors: 1,
                     last_error: None,
@@ -321,6 +322,8 @@ async fn properties_have_the_values_and_types_of_the_state() {
     assert_eq!(*values["Samples"], Variant::U64(3));
     assert_eq!(*values["LastError"], Variant::from(""));
     assert_eq!(*values["MaxDurationUSec"], Variant::U64(90));
+    assert_eq!(*values["IntervalUSec"], Variant::U64(15_000_000));
+    assert_eq!(*values["ValuesCut"], Variant::U64(2));
     assert_eq!(values.len(), 8);
 }
 
@@ -330,9 +333,8 @@ async fn samples_keep_their_types() {
     let agent = served.client().await.agent1().await.unwrap();
     let grid = agent.sample("metrics").await.unwrap();
     assert_eq!(*grid["mem.free"], Variant::U64(7));
-    assert_eq!(*grid["temperature"], Variant::I64(-3));
     assert_eq!(*grid["cpu.percent"], Variant::F64(1.5));
-    assert_eq!(*grid["os.name"], Variant::from("Debian"));
+    assert_eq!(*grid["host.os"], Variant::from("Debian"));
     let error = agent.sample("everything").await.unwrap_err();
     assert!(error.to_string().contains("InvalidArgs"), "{error}");
     let metrics = agent.list_metrics().await.unwrap();

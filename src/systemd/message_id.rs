@@ -47,6 +47,8 @@ message_ids! {
     COLLECTOR_FAILED = "e14da8516ca24716a980d3c18dfcfa27";
     /// A metric collector that failed works again.
     COLLECTOR_RECOVERED = "de55bd87f50c4403b9c956e843d4b424";
+    /// A metric collector has more values than a message has room for.
+    COLLECTOR_CUT = "f1d433c7abb54e82875e9a188ae56f9f";
     /// The bus is not there or was lost; the agent goes on without it and tries again.
     BUS_UNAVAILABLE = "6dd10d2b5b574717bb5f5e17114159d1";
     /// The bus name is owned again.

@@ -1,6 +1,7 @@
 //! The metrics and the metric collectors, from their tables.
 
-use metrics_agent::collectors::definition::{COLLECTORS, METRICS};
+use metrics_agent::collectors::definition::COLLECTORS;
+use metrics_agent::collectors::table::METRICS;
 
 use super::roff::text;
 

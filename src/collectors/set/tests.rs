@@ -7,10 +7,21 @@ use procfs_core::{ExplicitSystemInfo, FromBufRead, FromBufReadSI, FromRead, Kern
 
 use super::*;
 use crate::collectors::{
-    CollectError, Malformed, Value, cpu,
-    definition::{METRICS, default_names, names},
-    meminfo, uptime,
+    CollectError, Context, Malformed, Root, Value, cpu,
+    definition::names,
+    meminfo,
+    table::{AGENT_VERSION, METRICS},
+    uptime,
 };
+
+/// Those of the first protocol, whose files every captured machine has.
+const FIRST: [&str; 3] = ["uptime", "meminfo", "cpu"];
+
+const INTERVAL: Duration = Duration::from_secs(5);
+
+fn open(root: Root, names: &[&str]) -> CollectorSet {
+    CollectorSet::open(Context::new(root), INTERVAL, names).unwrap()
+}
 
 fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/proc")
@@ -63,13 +74,13 @@ impl Host {
     }
 
     fn set(&self) -> CollectorSet {
-        CollectorSet::open(self.root(), &default_names()).unwrap()
+        open(self.root(), &FIRST)
     }
 }
 
 /// A set that reads files that stay as they are.
 fn captured(kernel: &str) -> CollectorSet {
-    CollectorSet::open(Root(fixtures().join(kernel)), &default_names()).unwrap()
+    open(Root(fixtures().join(kernel)), &FIRST)
 }
 
 const CAPTURED: &str = "6.18-firecracker";
@@ -80,13 +91,24 @@ fn json(set: &mut CollectorSet, purpose: Purpose, grid: Grid) -> String {
     serde_json::to_string(&samples).unwrap()
 }
 
-fn present(samples: &Samples) -> Vec<&str> {
-    samples.iter().map(|(name, _)| name).collect()
+fn present(samples: &Samples) -> Vec<&'static str> {
+    samples
+        .iter()
+        .map(|(name, _)| name.definition.name)
+        .collect()
+}
+
+/// Every metric of the collectors of [`FIRST`] that is not optional.
+fn first_metrics() -> impl Iterator<Item = &'static super::super::Definition> {
+    METRICS
+        .iter()
+        .copied()
+        .filter(|m| FIRST.contains(&m.collector) && m.instance.is_none())
 }
 
 fn float(samples: &Samples, name: &str) -> f64 {
     match samples.get(name) {
-        Some(Value::Float(value)) => *value,
+        Some(Value::Float(value)) => value,
         other => panic!("{name}: {other:?}"),
     }
 }
@@ -121,12 +143,14 @@ fn every_metric_of_the_table_and_no_other_comes_out_in_its_order() {
     let mut set = captured(CAPTURED);
     let mut samples = Samples::new();
     for (grid, admits) in [
-        (Grid::All, (|_| true) as fn(&&&_) -> bool),
-        (Grid::Metrics, |m: &&&super::super::Definition| m.in_metrics),
+        (Grid::All, (|_| true) as fn(&&'static _) -> bool),
+        (Grid::Metrics, |m: &&'static super::super::Definition| {
+            m.in_metrics
+        }),
         (Grid::Model, |m| m.in_model),
     ] {
         assert_eq!(set.sample(Purpose::Query, grid, &mut samples), []);
-        let expected: Vec<_> = METRICS.iter().filter(admits).map(|m| m.name).collect();
+        let expected: Vec<_> = first_metrics().filter(admits).map(|m| m.name).collect();
         assert_eq!(present(&samples), expected);
     }
 }
@@ -137,7 +161,7 @@ fn what_a_kernel_lacks_is_left_out_and_not_zero() {
     let mut old = captured("synthetic-2.6.32-no-memavailable");
     assert_eq!(old.sample(Purpose::Query, Grid::All, &mut samples), []);
     assert_eq!(samples.get("mem.avail"), None);
-    assert_eq!(samples.len(), METRICS.len() - 1);
+    assert_eq!(samples.len(), first_metrics().count() - 1);
 
     let mut few = captured("synthetic-few-fields");
     assert_eq!(few.sample(Purpose::Query, Grid::All, &mut samples), []);
@@ -161,9 +185,9 @@ fn swap_space_of_a_captured_machine() {
     let mut set = captured("6.12-qemu-32-cpus");
     assert_eq!(set.sample(Purpose::Query, Grid::All, &mut samples), []);
     for name in ["mem.swap.total", "mem.swap.free"] {
-        assert_eq!(samples.get(name), Some(&Value::Unsigned(131_068)));
+        assert_eq!(samples.get(name), Some(Value::Unsigned(131_068)));
     }
-    assert_eq!(samples.len(), METRICS.len());
+    assert_eq!(samples.len(), first_metrics().count());
 }
 
 /// Our parsers and the crate's say the same of every whole file.
@@ -209,7 +233,7 @@ fn parsers_agree_with_procfs_on_every_kernel() {
 #[test]
 fn every_broken_file_is_malformed_and_says_where() {
     for kernel in kernels(true) {
-        let mut set = CollectorSet::open(Root(kernel.clone()), &default_names()).unwrap();
+        let mut set = open(Root(kernel.clone()), &FIRST);
         let mut samples = Samples::new();
         let news = set.sample(Purpose::Metrics, Grid::All, &mut samples);
         assert!(samples.is_empty(), "{kernel:?}: {samples:?}");
@@ -221,10 +245,10 @@ fn every_broken_file_is_malformed_and_says_where() {
                     assert!(error.contains("expected "), "{kernel:?}: {error}");
                     *name
                 }
-                Transition::Recovered { name } => panic!("{kernel:?}: {name}"),
+                other => panic!("{kernel:?}: {other:?}"),
             })
             .collect();
-        assert_eq!(failed, default_names(), "{kernel:?}");
+        assert_eq!(failed, FIRST, "{kernel:?}");
     }
 }
 
@@ -241,13 +265,12 @@ fn one_collectors_failure_costs_its_own_values_alone() {
         let mut samples = Samples::new();
         let news = set.sample(Purpose::Metrics, Grid::All, &mut samples);
         assert!(matches!(&news[..], [Transition::Failed { name, .. }] if *name == collector));
-        let expected: Vec<_> = METRICS
-            .iter()
+        let expected: Vec<_> = first_metrics()
             .filter(|metric| metric.collector != collector)
             .map(|metric| metric.name)
             .collect();
         assert_eq!(present(&samples), expected);
-        for status in set.statuses() {
+        for status in set.statuses().filter(|status| status.enabled) {
             let failed = status.name == collector;
             assert_eq!(
                 (status.samples, status.errors),
@@ -322,20 +345,20 @@ fn what_came_and_went_untold_is_no_news() {
 #[test]
 fn a_single_collector_gives_all_that_it_has() {
     let host = Host::like(CAPTURED);
-    let mut set = CollectorSet::open(host.root(), &["meminfo"]).unwrap();
+    let mut set = open(host.root(), &["meminfo"]);
     let mut samples = Samples::new();
-    samples.push_unsigned("left.over", 1);
+    samples.push_text(&AGENT_VERSION, None, "left over");
     set.sample_one("meminfo", &mut samples).unwrap();
     assert_eq!(samples.len(), 9);
-    assert_eq!(samples.get("left.over"), None);
+    assert_eq!(samples.get("agent.version"), None);
     assert_eq!(
         set.sample_one("cpu", &mut samples),
         Err(SampleOneError::Disabled { name: "cpu" })
     );
     assert_eq!(
-        set.sample_one("disk", &mut samples),
+        set.sample_one("disc", &mut samples),
         Err(SampleOneError::Unknown(UnknownCollector {
-            name: "disk".into()
+            name: "disc".into()
         }))
     );
 }
@@ -366,7 +389,7 @@ fn a_file_that_is_missing_at_first_is_tried_at_each_sample() {
         set.sample(Purpose::Metrics, Grid::Metrics, &mut samples),
         []
     );
-    assert_eq!(samples.get("cpu.percent"), Some(&Value::Float(0.0)));
+    assert_eq!(samples.get("cpu.percent"), Some(Value::Float(0.0)));
 }
 
 #[test]
@@ -395,7 +418,7 @@ fn each_purpose_has_an_interval_of_its_own() {
 #[test]
 fn collectors_are_enabled_and_disabled_by_name() {
     let host = Host::like(CAPTURED);
-    let mut set = CollectorSet::open(host.root(), &["cpu"]).unwrap();
+    let mut set = open(host.root(), &["cpu"]);
     let enabled = |set: &CollectorSet| -> Vec<_> {
         set.statuses()
             .filter(|status| status.enabled)
@@ -412,13 +435,13 @@ fn collectors_are_enabled_and_disabled_by_name() {
     assert_eq!(enabled(&set), ["meminfo", "cpu"]);
 
     let unknown = UnknownCollector {
-        name: "disk".into(),
+        name: "disc".into(),
     };
-    assert_eq!(set.set_enabled("disk", true), Err(unknown.clone()));
-    assert_eq!(set.enable_only(&["uptime", "disk"]), Err(unknown.clone()));
+    assert_eq!(set.set_enabled("disc", true), Err(unknown.clone()));
+    assert_eq!(set.enable_only(&["uptime", "disc"]), Err(unknown.clone()));
     assert_eq!(enabled(&set), ["meminfo", "cpu"], "all or nothing");
     assert_eq!(
-        CollectorSet::open(host.root(), &["disk"]).err(),
+        CollectorSet::open(Context::new(host.root()), INTERVAL, &["disc"]).err(),
         Some(unknown)
     );
 }
@@ -434,7 +457,7 @@ fn enabling_again_begins_a_new_interval() {
     host.write_cpu(1000, 100);
     let mut samples = Samples::new();
     assert_eq!(set.sample(Purpose::Metrics, Grid::All, &mut samples), []);
-    assert_eq!(samples.get("cpu.percent"), Some(&Value::Float(0.0)));
+    assert_eq!(samples.get("cpu.percent"), Some(Value::Float(0.0)));
 }
 
 /// How many open handles of this process point below a directory.
@@ -466,7 +489,7 @@ fn files_are_opened_once_and_closed_when_disabled() {
 
 #[test]
 fn the_machine_that_this_runs_on() {
-    let mut set = CollectorSet::open(Root::default(), &default_names()).unwrap();
+    let mut set = open(Root::default(), &FIRST);
     let mut samples = Samples::new();
     assert_eq!(set.sample(Purpose::Metrics, Grid::All, &mut samples), []);
     assert!((0.0..=100.0).contains(&float(&samples, "cpu.percent")));
@@ -475,13 +498,110 @@ fn the_machine_that_this_runs_on() {
         panic!("{samples:?}");
     };
     assert!(
-        *total > 16 * 1024,
+        total > 16 * 1024,
         "{total} kB is no machine of this century"
     );
     set.sample_one("uptime", &mut samples).unwrap();
     assert!(float(&samples, "sys.uptime") >= seconds);
     assert!(
         set.statuses()
+            .filter(|status| status.enabled)
             .all(|status| status.last_duration > Duration::ZERO)
+    );
+}
+
+/// Which of the three are part of the next samples.
+fn parts(set: &mut CollectorSet, samples: usize) -> Vec<Vec<&'static str>> {
+    let mut out = Samples::new();
+    (0..samples)
+        .map(|_| {
+            assert_eq!(set.sample(Purpose::Metrics, Grid::Metrics, &mut out), []);
+            let has = |name: &str| out.get(name).is_some();
+            FIRST
+                .into_iter()
+                .zip(["sys.uptime", "mem.free", "cpu.percent"])
+                .filter_map(|(collector, metric)| has(metric).then_some(collector))
+                .collect()
+        })
+        .collect()
+}
+
+#[test]
+fn a_collector_of_its_own_interval_is_part_of_every_so_manieth_sample() {
+    let mut set = captured(CAPTURED);
+    let mut options = Options::default();
+    let mut every = |name: &str, seconds| {
+        options
+            .intervals
+            .insert(name.to_owned(), Duration::from_secs(seconds));
+    };
+    every("meminfo", 11);
+    every("cpu", 1);
+    set.set_options(options);
+    let (all, without) = (FIRST.to_vec(), vec!["uptime", "cpu"]);
+    assert_eq!(
+        parts(&mut set, 5),
+        [&all, &without, &without, &all, &without].map(Clone::clone)
+    );
+    assert_eq!(
+        set.status("meminfo").unwrap().interval,
+        Duration::from_secs(15)
+    );
+    assert_eq!(set.status("cpu").unwrap().interval, INTERVAL);
+
+    set.begin_anew();
+    assert_eq!(parts(&mut set, 2), [&all, &without].map(Clone::clone));
+    // 11 s are two intervals of 10 s: it was due at the latest after one more sample.
+    set.set_interval(Duration::from_secs(10));
+    assert_eq!(
+        parts(&mut set, 3),
+        [&without, &all, &without].map(Clone::clone)
+    );
+    // Who asks gets everything, and disturbs nothing.
+    let mut samples = Samples::new();
+    assert_eq!(set.sample(Purpose::Query, Grid::All, &mut samples), []);
+    assert!(samples.get("mem.free").is_some());
+    assert_eq!(parts(&mut set, 1), [all]);
+}
+
+#[test]
+fn the_agent_tells_how_its_collectors_fare() {
+    let host = Host::like(CAPTURED);
+    let mut context = Context::new(host.root());
+    context.counts = std::sync::Arc::new(|| crate::collectors::context::Counts {
+        messages_sent: 1,
+        messages_received: 2,
+        bytes_sent: 3,
+        messages_dropped: 4,
+        reconnects: 5,
+    });
+    let mut set = CollectorSet::open(context, INTERVAL, &["uptime", "cpu", "agent"]).unwrap();
+    host.write("stat", "cpu x\n");
+    let mut samples = Samples::new();
+    let _ = set.sample(Purpose::Metrics, Grid::Metrics, &mut samples);
+    for (name, value) in [
+        ("agent.messages.sent.total", 1),
+        ("agent.messages.received.total", 2),
+        ("agent.bytes.sent.total", 3),
+        ("agent.messages.dropped.total", 4),
+        ("agent.reconnects.total", 5),
+        ("agent.collector.errors.total[cpu]", 1),
+        ("agent.collector.errors.total[uptime]", 0),
+        ("agent.collector.cut.total[agent]", 0),
+    ] {
+        assert_eq!(samples.get(name), Some(Value::Unsigned(value)), "{name}");
+    }
+    assert_eq!(samples.get("agent.collector.errors.total[meminfo]"), None);
+    let Some(Value::Unsigned(memory)) = samples.get("agent.memory") else {
+        panic!("{samples:?}");
+    };
+    assert!(memory > 500, "{memory} kB");
+    assert_eq!(
+        set.sample(Purpose::Model, Grid::Model, &mut samples).len(),
+        0
+    );
+    assert_eq!(
+        samples.get("agent.version"),
+        Some(Value::Text(env!("CARGO_PKG_VERSION")))
     );
 }

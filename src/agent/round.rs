@@ -1,0 +1,144 @@
+//! Samples that wait for what runs beside the loop.
+//!
+//! Some of what is sampled may block and is read by others than the loop: file systems,
+//! sensors. A sample that wants it is taken once it is there, or after [`PATIENCE`] without
+//! what is missing.
+
+use std::time::{Duration, Instant};
+
+use super::connection::Serial;
+use super::handle::{Answer, GridKind, ORDERS, OrderError};
+use crate::collectors::Samples;
+use crate::collectors::background::PATIENCE;
+
+/// Most that wait: the orders of the bus and a model for each connection, twice.
+const MAX_WAITING: usize = 2 * ORDERS + 2 * crate::config::MAX_COLLECTORS;
+
+/// Who wants a sample.
+#[derive(Debug)]
+pub(crate) enum Want {
+    /// A tick of the metrics interval.
+    Metrics,
+    /// A connection whose collector asked for the model.
+    Model { serial: Serial, link: u64 },
+    /// Somebody on the bus.
+    Query(GridKind, Answer<Samples>),
+    /// Somebody on the bus, of one metric collector.
+    QueryOne(String, Answer<Samples>),
+}
+
+/// Those who wait for a sample.
+#[derive(Debug, Default)]
+pub(crate) struct Round {
+    wants: Vec<Want>,
+    deadline: Option<Instant>,
+}
+
+impl Round {
+    /// Adds somebody, with no sample later than this. What cannot wait is told so.
+    pub(crate) fn join(&mut self, want: Want, metrics_interval: Duration, now: Instant) {
+        if matches!(want, Want::Metrics) && self.wants.iter().any(|w| matches!(w, Want::Metrics)) {
+            return;
+        }
+        if self.wants.len() >= MAX_WAITING {
+            want.refuse();
+            return;
+        }
+        // A sample of one tick does not wait for long into the next.
+        let patience = match want {
+            Want::Metrics => PATIENCE.min(metrics_interval / 2),
+            _ => PATIENCE,
+        };
+        let deadline = now + patience;
+        self.deadline = Some(self.deadline.map_or(deadline, |other| other.min(deadline)));
+        self.wants.push(want);
+    }
+
+    /// When those who wait wait no longer; None where there are none.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// Whether anybody waits.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.deadline.is_some()
+    }
+
+    /// Those who waited, where their time has come.
+    pub(crate) fn take(&mut self, ready: bool, now: Instant) -> Vec<Want> {
+        match self.deadline {
+            Some(deadline) if ready || now >= deadline => {
+                self.deadline = None;
+                std::mem::take(&mut self.wants)
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
+impl Want {
+    fn refuse(self) {
+        let busy = || {
+            let text = "too many samples are waited for already; try again";
+            Err(OrderError::NotSampled(text.to_owned()))
+        };
+        match self {
+            // The next tick, and the collector's next request, bring another.
+            Self::Metrics | Self::Model { .. } => {}
+            Self::Query(_, answer) | Self::QueryOne(_, answer) => {
+                let _ = answer.send(busy());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::sync::oneshot;
+
+    const INTERVAL: Duration = Duration::from_secs(5);
+
+    #[test]
+    fn a_round_ends_when_all_is_there_or_patience_is_over() {
+        let now = Instant::now();
+        let mut round = Round::default();
+        assert!(!round.is_waiting());
+        assert!(round.take(true, now).is_empty());
+        round.join(Want::Metrics, INTERVAL, now);
+        round.join(Want::Metrics, INTERVAL, now);
+        assert_eq!(round.deadline(), Some(now + PATIENCE));
+        assert!(round.take(false, now).is_empty());
+        assert_eq!(round.take(true, now).len(), 1, "a tick waits once");
+        round.join(Want::Metrics, INTERVAL, now);
+        assert_eq!(round.take(false, now + PATIENCE).len(), 1);
+        assert!(!round.is_waiting());
+    }
+
+    #[test]
+    fn a_fast_beat_waits_less() {
+        let now = Instant::now();
+        let mut round = Round::default();
+        let interval = Duration::from_millis(100);
+        let (answer, _answered) = oneshot::channel();
+        round.join(Want::Query(GridKind::Metrics, answer), interval, now);
+        round.join(Want::Metrics, interval, now);
+        assert_eq!(round.deadline(), Some(now + interval / 2));
+    }
+
+    #[test]
+    fn those_who_wait_are_bounded_and_told() {
+        let now = Instant::now();
+        let mut round = Round::default();
+        let mut answers = Vec::new();
+        for _ in 0..=MAX_WAITING {
+            let (answer, answered) = oneshot::channel();
+            round.join(Want::Query(GridKind::Model, answer), INTERVAL, now);
+            answers.push(answered);
+        }
+        let refused = answers.pop().unwrap().try_recv().unwrap();
+        assert!(matches!(refused, Err(OrderError::NotSampled(_))));
+        assert!(answers.pop().unwrap().try_recv().is_err(), "still waits");
+        assert_eq!(round.take(true, now).len(), MAX_WAITING);
+    }
+}

@@ -1,0 +1,101 @@
+//! `agent.*`: what the agent itself costs, sends and loses.
+//!
+//! The counts come from the agent's task ([`Context::counts`]), its CPU time from the
+//! process's CPU clock, its memory from /proc/self/statm (`proc_pid_statm(5)`). How the
+//! other collectors fare is added by the set that runs them.
+
+use rustix::time::{ClockId, clock_gettime};
+
+use super::{
+    Collector, Purpose, Sink,
+    context::{Context, CountsSource},
+    error::{CollectError, Malformed},
+    source::{ProcFile, Root},
+    table::{
+        AGENT_BYTES_SENT, AGENT_CPU, AGENT_MEMORY, AGENT_MESSAGES_DROPPED, AGENT_MESSAGES_RECEIVED,
+        AGENT_MESSAGES_SENT, AGENT_RECONNECTS, AGENT_VERSION,
+    },
+};
+
+/// Where the kernel says it.
+const FILE: &str = "/proc/self/statm";
+
+const EXPECTED: &str = "numbers of pages, of which the second is the resident ones";
+
+/// The resident pages out of the text of /proc/PID/statm.
+pub fn parse_resident(text: &[u8]) -> Result<u64, Malformed> {
+    let malformed = || Malformed::new(1, EXPECTED, text.trim_ascii_end());
+    let line = text.strip_suffix(b"\n").ok_or_else(malformed)?;
+    let mut fields = line.split(|&byte| byte == b' ');
+    let field = fields.nth(1).ok_or_else(malformed)?;
+    std::str::from_utf8(field)
+        .ok()
+        .and_then(|field| field.parse().ok())
+        .ok_or_else(malformed)
+}
+
+/// Reads what the process has used.
+pub struct AgentCollector {
+    statm: ProcFile,
+    counts: CountsSource,
+    page_kilobytes: u64,
+}
+
+impl AgentCollector {
+    /// One for this process: it looks below no root, as it is no other that is meant.
+    #[must_use]
+    pub fn open(context: &Context) -> Self {
+        Self {
+            statm: ProcFile::new(&Root::default(), FILE),
+            counts: context.counts.clone(),
+            page_kilobytes: rustix::param::page_size() as u64 / 1024,
+        }
+    }
+}
+
+impl Collector for AgentCollector {
+    fn collect(
+        &mut self,
+        _purpose: Purpose,
+        scratch: &mut Vec<u8>,
+        sink: &mut Sink<'_>,
+    ) -> Result<(), CollectError> {
+        let resident = parse_resident(self.statm.read_first_line(scratch)?)
+            .map_err(|problem| CollectError::malformed(self.statm.path(), problem))?;
+        let counts = (self.counts)();
+        let cpu = clock_gettime(ClockId::ProcessCPUTime);
+        // Neither part of a CPU time is negative.
+        let cpu = u64::try_from(cpu.tv_sec).unwrap_or(0) * 1_000_000
+            + u64::try_from(cpu.tv_nsec).unwrap_or(0) / 1000;
+        sink.text(&AGENT_VERSION, env!("CARGO_PKG_VERSION"));
+        sink.unsigned(&AGENT_CPU, cpu);
+        sink.unsigned(&AGENT_MEMORY, resident.saturating_mul(self.page_kilobytes));
+        sink.unsigned(&AGENT_MESSAGES_SENT, counts.messages_sent);
+        sink.unsigned(&AGENT_MESSAGES_RECEIVED, counts.messages_received);
+        sink.unsigned(&AGENT_BYTES_SENT, counts.bytes_sent);
+        sink.unsigned(&AGENT_MESSAGES_DROPPED, counts.messages_dropped);
+        sink.unsigned(&AGENT_RECONNECTS, counts.reconnects);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_second_field_is_the_resident_size() {
+        assert_eq!(parse_resident(b"4711 815 7 1 0 3 0\n"), Ok(815));
+        for text in [
+            &b""[..],
+            b"\n",
+            b"1\n",
+            b"1 x 2\n",
+            b"1 2 3",
+            b"1 -2\n",
+            b"1 \xff\n",
+        ] {
+            assert_eq!(parse_resident(text).unwrap_err().expected, EXPECTED);
+        }
+    }
+}

@@ -1,0 +1,408 @@
+//! What runs beside the loop: reading what may hang.
+//!
+//! A [`Prober`] is one thread that does, one after the other, what may block: statfs on a
+//! mount whose server is gone, a sensor whose bus hangs. A job that does not end is left
+//! alone with its thread, and the others go on with a new one; so the loop never waits for
+//! any of them, and a thread is lost only to what hangs, [`MAX_LOST`] at most. The thread
+//! begins with the first job.
+//!
+//! A [`Bell`] wakes the loop when something that it waits for is there.
+
+use std::{
+    collections::VecDeque,
+    fmt, io,
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU8, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::Notify;
+
+/// How long a job may keep those behind it waiting before it is left alone.
+pub const PATIENCE: Duration = Duration::from_millis(500);
+
+/// Most threads that hang at a time. Each costs a stack and a task of the unit's
+/// `TasksMax=`; a host with more dead mounts than this has said what is wrong with it.
+pub const MAX_LOST: usize = 8;
+
+/// Most jobs that wait: each collector submits one at a time.
+const MAX_WAITING: usize = 32;
+
+/// Room for a system call and a path, many times over.
+const STACK_BYTES: usize = 256 * 1024;
+
+/// Wakes whoever waits for news of what runs beside the loop.
+#[derive(Debug, Clone, Default)]
+pub struct Bell(Arc<Notify>);
+
+impl Bell {
+    /// Wakes the one who waits, or the next who does.
+    pub fn ring(&self) {
+        self.0.notify_one();
+    }
+
+    /// Until it is rung. Cancel safe.
+    pub async fn rung(&self) {
+        self.0.notified().await;
+    }
+}
+
+/// A job could not be taken.
+#[derive(Debug, thiserror::Error)]
+pub enum ProbeError {
+    /// Too many threads hang.
+    #[error("{MAX_LOST} threads wait for devices or file systems that do not answer")]
+    AllStuck,
+    /// Too many jobs wait.
+    #[error("{MAX_WAITING} jobs wait for a thread already")]
+    Full,
+    /// There is no thread to be had.
+    #[error("cannot start a thread: {0}")]
+    Thread(#[source] io::Error),
+}
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// Runs jobs that may block, one after the other, on one thread that is replaced where a
+/// job hangs. Clones share the thread; it ends when the last of them is dropped.
+#[derive(Clone)]
+pub struct Prober {
+    shared: Arc<Shared>,
+    _end: Arc<End>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    work: Condvar,
+    bell: Bell,
+}
+
+/// Its drop is the end of the last clone.
+struct End(Arc<Shared>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.0.lock().closed = true;
+        self.0.work.notify_all();
+    }
+}
+
+#[derive(Default)]
+struct State {
+    waiting: VecDeque<(Job, Ticket)>,
+    /// What the thread in service does now, and since when.
+    running: Option<(Ticket, Instant)>,
+    /// Whether there is a thread in service. Any other ends with its job.
+    staffed: bool,
+    /// Threads that hang in a job that was left alone.
+    lost: usize,
+    /// Nobody is left to submit anything.
+    closed: bool,
+}
+
+/// A job that was taken.
+#[derive(Debug, Clone)]
+pub struct Ticket(Arc<AtomicU8>);
+
+const WAITING: u8 = 0;
+const FINISHED: u8 = 1;
+const ABANDONED: u8 = 2;
+
+impl Ticket {
+    fn new() -> Self {
+        Self(Arc::new(AtomicU8::new(WAITING)))
+    }
+
+    /// Whether the job has ended, be it after it was left alone.
+    #[must_use]
+    pub fn finished(&self) -> bool {
+        self.0.load(Ordering::Acquire) == FINISHED
+    }
+
+    /// Whether the job was left alone with its thread, and has not ended yet.
+    #[must_use]
+    pub fn abandoned(&self) -> bool {
+        self.0.load(Ordering::Acquire) == ABANDONED
+    }
+}
+
+impl Prober {
+    /// One whose jobs ring `bell` as they end.
+    #[must_use]
+    pub fn new(bell: Bell) -> Self {
+        let shared = Arc::new(Shared {
+            state: Mutex::default(),
+            work: Condvar::new(),
+            bell,
+        });
+        Self {
+            _end: Arc::new(End(Arc::clone(&shared))),
+            shared,
+        }
+    }
+
+    /// Takes a job. What has been running for longer than [`PATIENCE`] is left alone, and
+    /// no longer in the way of this one.
+    pub fn submit(
+        &self,
+        job: impl FnOnce() + Send + 'static,
+        now: Instant,
+    ) -> Result<Ticket, ProbeError> {
+        self.pass_by(now);
+        let mut state = self.shared.lock();
+        if state.lost >= MAX_LOST {
+            return Err(ProbeError::AllStuck);
+        }
+        if state.waiting.len() >= MAX_WAITING {
+            return Err(ProbeError::Full);
+        }
+        let ticket = Ticket::new();
+        state.waiting.push_back((Box::new(job), ticket.clone()));
+        if let Err(error) = self.staff(&mut state) {
+            state.waiting.pop_back();
+            return Err(ProbeError::Thread(error));
+        }
+        Ok(ticket)
+    }
+
+    /// Leaves a job alone that has been running for longer than [`PATIENCE`]; those that
+    /// wait behind it go on with a new thread.
+    pub fn pass_by(&self, now: Instant) {
+        let mut state = self.shared.lock();
+        let Some((ticket, _)) = state
+            .running
+            .take_if(|(_, since)| now.saturating_duration_since(*since) >= PATIENCE)
+        else {
+            return;
+        };
+        // Whoever finished in this very moment is not lost, but the thread will see that it
+        // is no longer in service, and end.
+        ticket.0.store(ABANDONED, Ordering::Release);
+        state.lost += 1;
+        state.staffed = false;
+        if !state.waiting.is_empty() && state.lost < MAX_LOST {
+            // Where there is no thread to be had, the next submission says so.
+            let _ = self.staff(&mut state);
+        }
+    }
+
+    /// Makes sure that somebody is there to do what waits.
+    fn staff(&self, state: &mut State) -> io::Result<()> {
+        if !state.staffed {
+            let shared = Arc::clone(&self.shared);
+            thread::Builder::new()
+                .name("prober".to_owned())
+                .stack_size(STACK_BYTES)
+                .spawn(move || work(&shared))?;
+            state.staffed = true;
+        }
+        self.shared.work.notify_one();
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Prober {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Prober").finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    /// Nothing panics with the lock held; were it so, the state is valid all the same.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next job; None once there will be none.
+    fn next(&self) -> Option<(Job, Ticket)> {
+        let mut state = self.lock();
+        loop {
+            if state.closed {
+                return None;
+            }
+            if let Some((job, ticket)) = state.waiting.pop_front() {
+                state.running = Some((ticket.clone(), Instant::now()));
+                return Some((job, ticket));
+            }
+            let woken = self.work.wait(state);
+            state = woken.unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+/// A thread's life: job after job, until somebody else is in service or nobody can submit
+/// more.
+fn work(shared: &Shared) {
+    while let Some((job, ticket)) = shared.next() {
+        job();
+        let mut state = shared.lock();
+        let left_alone = ticket.0.swap(FINISHED, Ordering::AcqRel) == ABANDONED;
+        let relieved = left_alone && state.staffed;
+        if left_alone {
+            state.lost -= 1;
+            state.staffed = true;
+        } else {
+            state.running = None;
+        }
+        drop(state);
+        shared.bell.ring();
+        if relieved {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::{Receiver, Sender, channel};
+
+    /// Far longer than anything takes here.
+    const LONG: Duration = Duration::from_secs(30);
+
+    fn prober() -> Prober {
+        Prober::new(Bell::default())
+    }
+
+    /// A job that hangs until the sender is used or dropped, and tells that it has begun.
+    fn hang(prober: &Prober, now: Instant) -> (Ticket, Sender<()>, Receiver<()>) {
+        let (release, released) = channel::<()>();
+        let (begin, begun) = channel();
+        let job = move || {
+            begin.send(()).unwrap();
+            let _ = released.recv();
+        };
+        (prober.submit(job, now).unwrap(), release, begun)
+    }
+
+    fn run(prober: &Prober, now: Instant) -> (Ticket, Receiver<thread::ThreadId>) {
+        let (done, seen) = channel();
+        let job = move || done.send(thread::current().id()).unwrap();
+        (prober.submit(job, now).unwrap(), seen)
+    }
+
+    fn wait(until: impl Fn() -> bool) {
+        let deadline = Instant::now() + LONG;
+        while !until() {
+            assert!(Instant::now() < deadline);
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    #[test]
+    fn jobs_run_in_their_order_on_one_thread() {
+        let prober = prober();
+        let now = Instant::now();
+        let (first, one) = run(&prober, now);
+        let (second, two) = run(&prober, now);
+        let thread = one.recv_timeout(LONG).unwrap();
+        assert_eq!(two.recv_timeout(LONG).unwrap(), thread);
+        assert_ne!(thread, thread::current().id());
+        wait(|| first.finished() && second.finished());
+    }
+
+    #[test]
+    fn what_hangs_is_left_alone_and_the_others_go_on() {
+        let prober = prober();
+        let now = Instant::now();
+        let (stuck, release, begun) = hang(&prober, now);
+        let (behind, seen) = run(&prober, now);
+        begun.recv_timeout(LONG).unwrap();
+        prober.pass_by(Instant::now());
+        assert!(!stuck.abandoned(), "it has had no time yet");
+        prober.pass_by(Instant::now() + PATIENCE);
+        assert!(stuck.abandoned() && !stuck.finished());
+        seen.recv_timeout(LONG).unwrap();
+        wait(|| behind.finished());
+
+        drop(release);
+        wait(|| stuck.finished());
+        assert!(!stuck.abandoned());
+        assert_eq!(prober.shared.lock().lost, 0);
+        let (after, _seen) = run(&prober, Instant::now());
+        wait(|| after.finished());
+    }
+
+    #[test]
+    fn threads_are_lost_up_to_a_bound_and_come_back() {
+        let prober = prober();
+        let mut stuck = Vec::new();
+        for _ in 0..MAX_LOST {
+            let (ticket, release, begun) = hang(&prober, Instant::now());
+            begun.recv_timeout(LONG).unwrap();
+            prober.pass_by(Instant::now() + PATIENCE);
+            assert!(ticket.abandoned());
+            stuck.push((ticket, release));
+        }
+        assert!(matches!(
+            prober.submit(|| (), Instant::now()),
+            Err(ProbeError::AllStuck)
+        ));
+        let (ticket, release) = stuck.pop().unwrap();
+        drop(release);
+        wait(|| ticket.finished());
+        let (after, seen) = run(&prober, Instant::now());
+        seen.recv_timeout(LONG).unwrap();
+        wait(|| after.finished());
+    }
+
+    /// Those that waited behind the last thread to be lost are done by the first to return.
+    #[test]
+    fn a_thread_that_returns_does_what_waits() {
+        let prober = prober();
+        let mut stuck = Vec::new();
+        for _ in 1..MAX_LOST {
+            let (_, release, begun) = hang(&prober, Instant::now());
+            begun.recv_timeout(LONG).unwrap();
+            prober.pass_by(Instant::now() + PATIENCE);
+            stuck.push(release);
+        }
+        let (_, last, begun) = hang(&prober, Instant::now());
+        begun.recv_timeout(LONG).unwrap();
+        let (behind, seen) = run(&prober, Instant::now());
+        prober.pass_by(Instant::now() + PATIENCE);
+        assert!(!behind.finished());
+        drop(last);
+        seen.recv_timeout(LONG).unwrap();
+        wait(|| behind.finished());
+    }
+
+    #[test]
+    fn jobs_that_wait_are_bounded() {
+        let prober = prober();
+        let (_, _release, begun) = hang(&prober, Instant::now());
+        begun.recv_timeout(LONG).unwrap();
+        for _ in 0..MAX_WAITING {
+            prober.submit(|| (), Instant::now()).unwrap();
+        }
+        assert!(matches!(
+            prober.submit(|| (), Instant::now()),
+            Err(ProbeError::Full)
+        ));
+    }
+
+    #[test]
+    fn the_thread_ends_with_the_last_clone() {
+        let prober = prober();
+        let (ticket, _seen) = run(&prober, Instant::now());
+        wait(|| ticket.finished());
+        let shared = Arc::downgrade(&prober.shared);
+        let clone = prober.clone();
+        drop(prober);
+        assert!(!clone.shared.lock().closed);
+        drop(clone);
+        wait(|| shared.strong_count() == 0);
+    }
+
+    #[tokio::test]
+    async fn the_end_of_a_job_rings_the_bell() {
+        let bell = Bell::default();
+        let prober = Prober::new(bell.clone());
+        let (ticket, _seen) = run(&prober, Instant::now());
+        tokio::time::timeout(LONG, bell.rung()).await.unwrap();
+        assert!(ticket.finished());
+    }
+}

@@ -1,0 +1,57 @@
+//! What a metric collector is made with.
+
+use std::sync::Arc;
+
+use super::{
+    background::{Bell, Prober},
+    options::Options,
+    source::Root,
+};
+
+/// What the agent counts, for the collector of the agent itself.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Messages sent.
+    pub messages_sent: u64,
+    /// Messages received.
+    pub messages_received: u64,
+    /// Bytes of the messages sent.
+    pub bytes_sent: u64,
+    /// Messages that could not be sent.
+    pub messages_dropped: u64,
+    /// Connections opened anew.
+    pub reconnects: u64,
+}
+
+/// Where to ask for the counts.
+pub type CountsSource = Arc<dyn Fn() -> Counts + Send + Sync>;
+
+/// What a collector is made with.
+#[derive(Clone)]
+pub struct Context {
+    /// Where /proc, /sys and the rest are found.
+    pub root: Root,
+    /// What the administrator chose.
+    pub options: Arc<Options>,
+    /// Does what may block.
+    pub prober: Prober,
+    /// To be rung when [`Collector::ready`](super::Collector::ready) may have become true.
+    pub bell: Bell,
+    /// What the agent counts.
+    pub counts: CountsSource,
+}
+
+impl Context {
+    /// One for the files below a root, with defaults for all the rest.
+    #[must_use]
+    pub fn new(root: Root) -> Self {
+        let bell = Bell::default();
+        Self {
+            root,
+            options: Arc::default(),
+            prober: Prober::new(bell.clone()),
+            bell,
+            counts: Arc::new(Counts::default),
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! The settings of the metric collectors, `[metrics.NAME]`: their part of the table, and
+//! the way from there to [`Options`].
+
+use std::collections::BTreeMap;
+
+use glob::Pattern;
+use serde::de::{Deserializer, Error as _, Unexpected, Visitor};
+use serde::{Deserialize, de};
+
+use super::interval::CollectorInterval;
+use super::table::{Setting, Shape, check};
+use crate::collectors::Options;
+use crate::collectors::options::{
+    CpuOptions, FilesystemOptions, Filter, ProcessOptions, UnitOptions,
+};
+use crate::collectors::table::{CPU, DISK, FILESYSTEM, NETWORK, PROCESSES, SENSORS, UNITS};
+
+/// The most units that can be followed: what a message has room for, with few values each.
+const UNITS_LIMIT: usize = 5000;
+
+/// The most processes that can be reported one by one.
+const TOP_LIMIT: usize = 100;
+
+/// The time between two readings of one collector.
+pub(super) const fn interval(key: &'static str, default: Option<&'static str>) -> Setting {
+    Setting {
+        key,
+        shape: Shape::Text,
+        expected: "a time from 100ms to 1day, such as \"1min\"",
+        default,
+        otherwise: "every metrics message",
+        description: "The time between two readings, rounded up to whole metrics intervals.",
+        quotable: true,
+        check: check::<CollectorInterval>,
+    }
+}
+
+/// Which devices, mounts, units a collector reports.
+pub(super) const fn include(key: &'static str) -> Setting {
+    Setting {
+        description: "Shell patterns; only what one of them fits is reported. All where there \
+                      are none.",
+        ..exclude(key, "[]")
+    }
+}
+
+/// Which ones it leaves out.
+pub(super) const fn exclude(key: &'static str, default: &'static str) -> Setting {
+    Setting {
+        key,
+        shape: Shape::List,
+        expected: "a list of shell patterns, such as [\"a*\", \"b[0-9]\"]",
+        default: Some(default),
+        otherwise: "",
+        description: "Shell patterns; what one of them fits is left out.",
+        quotable: true,
+        check: check::<Patterns>,
+    }
+}
+
+pub(super) const EXCLUDE_TYPES: Setting = Setting {
+    description: "Shell patterns; file systems of a type that one of them fits are left out.",
+    ..exclude(
+        "metrics.filesystem.exclude_types",
+        "[\"autofs\", \"binfmt_misc\", \"bpf\", \"cgroup\", \"cgroup2\", \"configfs\", \"debugfs\", \
+         \"devpts\", \"devtmpfs\", \"efivarfs\", \"erofs\", \"fusectl\", \"fuse.portal\", \
+         \"hugetlbfs\", \"iso9660\", \"mqueue\", \"nsfs\", \"overlay\", \"proc\", \"pstore\", \
+         \"ramfs\", \"rpc_pipefs\", \"securityfs\", \"selinuxfs\", \"squashfs\", \"sysfs\", \
+         \"tracefs\"]",
+    )
+};
+
+pub(super) const PER_CPU: Setting = Setting {
+    key: "metrics.cpu.per_cpu",
+    shape: Shape::Text,
+    expected: "true or false",
+    default: Some("false"),
+    otherwise: "",
+    description: "Whether each CPU is reported, too.",
+    quotable: true,
+    check: check::<Flag>,
+};
+
+pub(super) const UNITS_MAX: Setting = Setting {
+    key: "metrics.units.max",
+    shape: Shape::Text,
+    expected: "a number from 0 to 5000",
+    default: Some("400"),
+    otherwise: "",
+    description: "The most units that are reported; of more, those with the most memory.",
+    quotable: true,
+    check: check::<Count<UNITS_LIMIT>>,
+};
+
+pub(super) const PROCESSES_TOP: Setting = Setting {
+    key: "metrics.processes.top",
+    shape: Shape::Text,
+    expected: "a number from 0 to 100",
+    default: Some("0"),
+    otherwise: "",
+    description: "How many of the processes with the most CPU time, and of those with the most \
+                  memory, are reported one by one.",
+    quotable: true,
+    check: check::<Count<TOP_LIMIT>>,
+};
+
+/// `[metrics]`: which collectors, and a table for each.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct MetricsFragment {
+    pub(super) collect: Option<Vec<String>>,
+    /// The table of settings has seen to it that there is nothing else.
+    #[serde(flatten)]
+    collectors: BTreeMap<String, CollectorOptions>,
+}
+
+/// Everything that can stand in a `[metrics.NAME]`. Each key is refused where the table of
+/// settings does not have it.
+#[derive(Debug, Default, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CollectorOptions {
+    interval: Option<CollectorInterval>,
+    per_cpu: Option<Flag>,
+    include: Option<Patterns>,
+    exclude: Option<Patterns>,
+    exclude_types: Option<Patterns>,
+    max: Option<Count<UNITS_LIMIT>>,
+    top: Option<Count<TOP_LIMIT>>,
+}
+
+impl MetricsFragment {
+    /// What was chosen. Whatever has a default in the table is there, so that no default
+    /// is used here.
+    pub(super) fn options(&self) -> Options {
+        let of = |name: &str| self.collectors.get(name).cloned().unwrap_or_default();
+        let patterns = |list: Option<Patterns>| list.unwrap_or_default().0;
+        let filter = |name: &str| Filter {
+            include: patterns(of(name).include),
+            exclude: patterns(of(name).exclude),
+        };
+        Options {
+            intervals: self
+                .collectors
+                .iter()
+                .filter_map(|(name, options)| Some((name.clone(), options.interval?.0)))
+                .collect(),
+            cpu: CpuOptions {
+                per_cpu: of(CPU).per_cpu.unwrap_or_default().0,
+            },
+            disk: filter(DISK),
+            filesystem: FilesystemOptions {
+                mounts: filter(FILESYSTEM),
+                exclude_types: patterns(of(FILESYSTEM).exclude_types),
+            },
+            network: filter(NETWORK),
+            sensors: filter(SENSORS),
+            units: UnitOptions {
+                names: filter(UNITS),
+                max: of(UNITS).max.unwrap_or_default().0,
+            },
+            processes: ProcessOptions {
+                top: of(PROCESSES).top.unwrap_or_default().0,
+            },
+        }
+    }
+}
+
+/// Yes or no; in a variable of the environment it is text.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Flag(bool);
+
+/// A number from 0 to `MAX`; in a variable of the environment it is text.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Count<const MAX: usize>(usize);
+
+/// Shell patterns.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Patterns(Vec<Pattern>);
+
+impl<'de> Deserialize<'de> for Flag {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Either;
+        impl Visitor<'_> for Either {
+            type Value = bool;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("true or false")
+            }
+
+            fn visit_bool<E: de::Error>(self, value: bool) -> Result<bool, E> {
+                Ok(value)
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<bool, E> {
+                text.parse()
+                    .map_err(|_| E::invalid_value(Unexpected::Str(text), &self))
+            }
+        }
+        from.deserialize_any(Either).map(Self)
+    }
+}
+
+impl<'de, const MAX: usize> Deserialize<'de> for Count<MAX> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Either<const MAX: usize>;
+        impl<const MAX: usize> Visitor<'_> for Either<MAX> {
+            type Value = usize;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                write!(f, "a number from 0 to {MAX}")
+            }
+
+            fn visit_u64<E: de::Error>(self, value: u64) -> Result<usize, E> {
+                usize::try_from(value)
+                    .ok()
+                    .filter(|value| *value <= MAX)
+                    .ok_or_else(|| E::invalid_value(Unexpected::Unsigned(value), &self))
+            }
+
+            fn visit_i64<E: de::Error>(self, value: i64) -> Result<usize, E> {
+                match u64::try_from(value) {
+                    Ok(value) => self.visit_u64(value),
+                    Err(_) => Err(E::invalid_value(Unexpected::Signed(value), &self)),
+                }
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<usize, E> {
+                match text.parse() {
+                    Ok(value) => self.visit_u64(value),
+                    Err(_) => Err(E::invalid_value(Unexpected::Str(text), &self)),
+                }
+            }
+        }
+        from.deserialize_any(Either::<MAX>).map(Self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Patterns {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let pattern = |text: String| {
+            Pattern::new(&text)
+                .map_err(|error| D::Error::custom(format_args!("\"{text}\": {}", error.msg)))
+        };
+        let texts = Vec::<String>::deserialize(from)?;
+        texts
+            .into_iter()
+            .map(pattern)
+            .collect::<Result<_, _>>()
+            .map(Self)
+    }
+}
