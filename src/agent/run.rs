@@ -6,7 +6,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::timeout;
@@ -94,7 +94,7 @@ impl Agent {
     /// An agent that has not begun yet, and the handle by which others reach it. Must be
     /// called within the runtime that will run it.
     pub fn new(start: Start) -> Result<(Self, Handle), StartError> {
-        let now = Instant::now();
+        let (now, made) = (Instant::now(), SystemTime::now());
         let Loaded {
             settings, files, ..
         } = start.loaded;
@@ -105,11 +105,19 @@ impl Agent {
         let set = CollectorSet::open(start.root, &settings.collect)?;
         let name = NameKeeper::new(settings.host_name.as_ref().map(ToString::to_string));
         let mut connections = Connections::new(start.context, session_settings(intervals), now);
-        connections.apply(&settings);
+        connections.apply(&settings, made);
         let (order, orders) = mpsc::channel(ORDERS);
         let (changes, _) = broadcast::channel(STATE_CHANGES);
         let sampler = Sampler::new(set);
-        let first = snapshot(&settings, &files, intervals, &name, &sampler, &connections);
+        let first = snapshot(
+            &settings,
+            &files,
+            intervals,
+            &name,
+            &sampler,
+            &connections,
+            made,
+        );
         let (state, watched) = watch::channel(Arc::new(first));
         let handle = Handle {
             orders: order,
@@ -274,14 +282,18 @@ impl Agent {
 
     /// Publishes the state as it is now.
     pub(super) fn publish(&mut self) {
-        let next = snapshot(
+        let now = SystemTime::now();
+        let mut next = snapshot(
             &self.settings,
             &self.files,
             self.intervals,
             &self.name,
             &self.sampler,
             &self.connections,
+            now,
         );
+        let before = Arc::clone(&self.state.borrow());
+        next.state_since = next.state.since((before.state, before.state_since), now);
         let line = line_now(&next);
         self.state.send_replace(Arc::new(next));
         self.notifier.status(&line);
@@ -289,11 +301,14 @@ impl Agent {
 
     /// Who listens on the bus hears of the end of every connection.
     fn publish_end(&mut self, reason: &str) {
+        let now = SystemTime::now();
         let mut last = AgentState::clone(&self.state.borrow());
         last.state = State::Stopping;
+        last.state_since = now;
         reason.clone_into(&mut last.reason);
         for connection in &mut last.connections {
             let old = std::mem::replace(&mut connection.state, State::Stopping);
+            connection.state_since = now;
             reason.clone_into(&mut connection.reason);
             let _ = self.changes.send(StateChange {
                 connection: connection.name.clone(),
@@ -333,6 +348,7 @@ pub(super) fn session_settings(intervals: Intervals) -> SessionSettings {
     }
 }
 
+/// The state, entered `now`.
 fn snapshot(
     settings: &Settings,
     files: &[PathBuf],
@@ -340,6 +356,7 @@ fn snapshot(
     name: &NameKeeper,
     sampler: &Sampler,
     connections: &Connections,
+    now: SystemTime,
 ) -> AgentState {
     let connections_now = connections.states();
     let (state, reason) = summarize(&connections_now);
@@ -347,6 +364,7 @@ fn snapshot(
         host_name: name.current().to_string(),
         public_key: settings.key_pair.public,
         state,
+        state_since: now,
         reason,
         intervals,
         connections: connections_now,
