@@ -2,6 +2,7 @@
 //! is told and what it tells. The task itself is in [`task`].
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use tokio::sync::{Notify, mpsc, watch};
 
@@ -62,6 +63,8 @@ pub(crate) type Serial = u64;
 /// What a connection is made of.
 pub(crate) struct Blueprint {
     pub(crate) serial: Serial,
+    /// When it came to be.
+    pub(crate) made: SystemTime,
     pub(crate) name: String,
     pub(crate) endpoint: Endpoint,
     pub(crate) server_key: PublicKey,
@@ -80,6 +83,7 @@ impl Blueprint {
             endpoint: self.endpoint.to_string(),
             server_key: self.server_key,
             state: State::Connecting,
+            state_since: self.made,
             reason: sentence(Reason::NotStarted, ""),
             routing_id: String::new(),
             connected_since: None,

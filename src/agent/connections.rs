@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
@@ -83,8 +83,8 @@ impl Connections {
     }
 
     /// Brings the connections in line with the settings. Those whose settings did not
-    /// change go on undisturbed.
-    pub(crate) fn apply(&mut self, settings: &Settings) {
+    /// change go on undisturbed; others begin anew, `now`.
+    pub(crate) fn apply(&mut self, settings: &Settings, now: SystemTime) {
         let keys = Arc::new(settings.key_pair.clone());
         let gone: Vec<String> = self
             .running
@@ -103,18 +103,25 @@ impl Connections {
         self.ending.retain(|task| !task.is_finished());
         for (name, collector) in &settings.collectors {
             if !self.running.contains_key(name.as_str()) {
-                let running = self.spawn(name.as_str(), collector, &keys);
+                let running = self.spawn(name.as_str(), collector, &keys, now);
                 self.running.insert(name.to_string(), running);
             }
         }
     }
 
-    fn spawn(&mut self, name: &str, collector: &CollectorSettings, keys: &Arc<KeyPair>) -> Running {
+    fn spawn(
+        &mut self,
+        name: &str,
+        collector: &CollectorSettings,
+        keys: &Arc<KeyPair>,
+        now: SystemTime,
+    ) -> Running {
         self.serials += 1;
         let counters = Counters::new(Arc::clone(&self.totals));
         let progress = Arc::new(Progress::new(self.origin));
         let plan = Blueprint {
             serial: self.serials,
+            made: now,
             name: name.to_owned(),
             endpoint: collector.endpoint.clone(),
             server_key: collector.public_key,

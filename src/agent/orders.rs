@@ -1,5 +1,7 @@
 //! Carrying out what others order: settings, reloads, reconnects, samples.
 
+use std::time::SystemTime;
+
 use super::events;
 use super::handle::{Answer, IntervalChange, Order, OrderError};
 use super::round::Want;
@@ -156,7 +158,7 @@ impl Agent {
                 .enable_only(&self.settings.collect)
                 .map_err(|error| OrderError::InvalidConfiguration(error.to_string()))?;
         }
-        self.connections.apply(&self.settings);
+        self.connections.apply(&self.settings, SystemTime::now());
         self.apply_intervals();
         self.rest_or_tick();
         self.name_changed();

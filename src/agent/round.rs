@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::connection::Serial;
 use super::handle::{Answer, GridKind, ORDERS, OrderError};
+use super::run::Agent;
 use crate::collectors::Samples;
 use crate::collectors::background::PATIENCE;
 
@@ -87,6 +88,38 @@ impl Want {
             Self::Metrics | Self::Model { .. } => {}
             Self::Query(_, answer) | Self::QueryOne(_, answer) => {
                 let _ = answer.send(busy());
+            }
+        }
+    }
+}
+
+impl Agent {
+    /// Takes a sample, at once where nothing of it has to be waited for.
+    pub(super) fn sample(&mut self, want: Want) {
+        let now = Instant::now();
+        if self.sampler.prepare(&want, now) {
+            self.serve(want);
+        } else {
+            self.round.join(want, self.intervals.metrics, now);
+        }
+    }
+
+    pub(super) fn serve(&mut self, want: Want) {
+        // A caller that has gone before its answer is no concern of ours.
+        match want {
+            Want::Metrics => {
+                let grid = self.sampler.grid(GridKind::Metrics, &self.name.current());
+                self.connections.send_metrics(&grid);
+            }
+            Want::Model { serial, link } => {
+                let grid = self.sampler.grid(GridKind::Model, &self.name.current());
+                self.connections.send_model(serial, grid, link);
+            }
+            Want::Query(kind, answer) => {
+                let _ = answer.send(self.sampler.query(kind));
+            }
+            Want::QueryOne(name, answer) => {
+                let _ = answer.send(self.sampler.query_one(&name));
             }
         }
     }

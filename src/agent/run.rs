@@ -6,7 +6,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::timeout;
@@ -15,7 +15,7 @@ use super::alarm::Alarm;
 use super::connection::{Report, Serial};
 use super::connections::Connections;
 use super::events;
-use super::handle::{GridKind, Handle, IntervalChange, ORDERS, Order, STATE_CHANGES};
+use super::handle::{Handle, IntervalChange, ORDERS, Order, STATE_CHANGES};
 use super::name_keeper::NameKeeper;
 use super::round::{Round, Want};
 use super::sampler::Sampler;
@@ -24,8 +24,7 @@ use super::state::{AgentState, Intervals, State, StateChange};
 use super::status_line::line_now;
 use super::summary::summarize;
 use super::ticker::Ticker;
-use crate::collectors::context::Counts;
-use crate::collectors::{CollectorSet, Context as CollectorContext, Root, UnknownCollector};
+use crate::collectors::{Root, UnknownCollector};
 use crate::config::{Loaded, Settings, Sources};
 use crate::curve::context::Context;
 use crate::protocol::session::{MODEL_MIN_INTERVAL, SessionSettings};
@@ -79,7 +78,7 @@ pub struct Agent {
     pub(super) intervals: Intervals,
     pub(super) name: NameKeeper,
     pub(super) sampler: Sampler,
-    round: Round,
+    pub(super) round: Round,
     pub(super) ticker: Ticker,
     alarm: Alarm,
     pub(super) connections: Connections,
@@ -97,7 +96,7 @@ impl Agent {
     /// An agent that has not begun yet, and the handle by which others reach it. Must be
     /// called within the runtime that will run it.
     pub fn new(start: Start) -> Result<(Self, Handle), StartError> {
-        let now = Instant::now();
+        let (now, made) = (Instant::now(), SystemTime::now());
         let Loaded {
             settings, files, ..
         } = start.loaded;
@@ -107,23 +106,19 @@ impl Agent {
         };
         let name = NameKeeper::new(settings.host_name.as_ref().map(ToString::to_string));
         let mut connections = Connections::new(start.context, session_settings(intervals), now);
-        connections.apply(&settings);
+        connections.apply(&settings, made);
         let (order, orders) = mpsc::channel(ORDERS);
         let (changes, _) = broadcast::channel(STATE_CHANGES);
-        let mut context = CollectorContext::new(start.root);
-        context.options = Arc::new(settings.options.clone());
-        let totals = connections.totals();
-        context.counts = Arc::new(move || Counts {
-            messages_sent: totals.messages_sent(),
-            messages_received: totals.messages_received(),
-            bytes_sent: totals.bytes_sent(),
-            messages_dropped: totals.messages_dropped(),
-            reconnects: totals.reconnects(),
-        });
-        let bell = context.bell.clone();
-        let set = CollectorSet::open(context, intervals.metrics, &settings.collect)?;
-        let sampler = Sampler::new(set, bell);
-        let first = snapshot(&settings, &files, intervals, &name, &sampler, &connections);
+        let sampler = Sampler::open(start.root, &settings, connections.totals())?;
+        let first = snapshot(
+            &settings,
+            &files,
+            intervals,
+            &name,
+            &sampler,
+            &connections,
+            made,
+        );
         let (state, watched) = watch::channel(Arc::new(first));
         let handle = Handle {
             orders: order,
@@ -262,36 +257,6 @@ impl Agent {
         }
     }
 
-    /// Takes a sample, at once where nothing of it has to be waited for.
-    pub(super) fn sample(&mut self, want: Want) {
-        let now = Instant::now();
-        if self.sampler.prepare(&want, now) {
-            self.serve(want);
-        } else {
-            self.round.join(want, self.intervals.metrics, now);
-        }
-    }
-
-    fn serve(&mut self, want: Want) {
-        // A caller that has gone before its answer is no concern of ours.
-        match want {
-            Want::Metrics => {
-                let grid = self.sampler.grid(GridKind::Metrics, &self.name.current());
-                self.connections.send_metrics(&grid);
-            }
-            Want::Model { serial, link } => {
-                let grid = self.sampler.grid(GridKind::Model, &self.name.current());
-                self.connections.send_model(serial, grid, link);
-            }
-            Want::Query(kind, answer) => {
-                let _ = answer.send(self.sampler.query(kind));
-            }
-            Want::QueryOne(name, answer) => {
-                let _ = answer.send(self.sampler.query_one(&name));
-            }
-        }
-    }
-
     /// Samples are taken only while some connection wants them.
     pub(super) fn rest_or_tick(&mut self) {
         if self.connections.any_reporting() {
@@ -326,14 +291,18 @@ impl Agent {
 
     /// Publishes the state as it is now.
     pub(super) fn publish(&mut self) {
-        let next = snapshot(
+        let now = SystemTime::now();
+        let mut next = snapshot(
             &self.settings,
             &self.files,
             self.intervals,
             &self.name,
             &self.sampler,
             &self.connections,
+            now,
         );
+        let before = Arc::clone(&self.state.borrow());
+        next.state_since = next.state.since((before.state, before.state_since), now);
         let line = line_now(&next);
         self.state.send_replace(Arc::new(next));
         self.notifier.status(&line);
@@ -341,11 +310,14 @@ impl Agent {
 
     /// Who listens on the bus hears of the end of every connection.
     fn publish_end(&mut self, reason: &str) {
+        let now = SystemTime::now();
         let mut last = AgentState::clone(&self.state.borrow());
         last.state = State::Stopping;
+        last.state_since = now;
         reason.clone_into(&mut last.reason);
         for connection in &mut last.connections {
             let old = std::mem::replace(&mut connection.state, State::Stopping);
+            connection.state_since = now;
             reason.clone_into(&mut connection.reason);
             let _ = self.changes.send(StateChange {
                 connection: connection.name.clone(),
@@ -386,6 +358,7 @@ pub(super) fn session_settings(intervals: Intervals) -> SessionSettings {
     }
 }
 
+/// The state, entered `now`.
 fn snapshot(
     settings: &Settings,
     files: &[PathBuf],
@@ -393,6 +366,7 @@ fn snapshot(
     name: &NameKeeper,
     sampler: &Sampler,
     connections: &Connections,
+    now: SystemTime,
 ) -> AgentState {
     let connections_now = connections.states();
     let (state, reason) = summarize(&connections_now);
@@ -400,6 +374,7 @@ fn snapshot(
         host_name: name.current().to_string(),
         public_key: settings.key_pair.public,
         state,
+        state_since: now,
         reason,
         intervals,
         connections: connections_now,

@@ -7,11 +7,14 @@ use std::time::{Duration, Instant};
 use super::events;
 use super::handle::{GridKind, OrderError};
 use super::round::Want;
+use super::totals::Totals;
 use crate::collectors::background::Bell;
+use crate::collectors::context::Counts;
 use crate::collectors::{
-    CollectorSet, CollectorStatus, Grid as Wanted, Options, Purpose, SampleOneError, Samples,
-    Transition, UnknownCollector,
+    CollectorSet, CollectorStatus, Context, Grid as Wanted, Options, Purpose, Root, SampleOneError,
+    Samples, Transition, UnknownCollector,
 };
+use crate::config::Settings;
 use crate::protocol::message::encode_grid;
 
 /// A grid as it goes on the wire, with the name it goes under.
@@ -39,14 +42,27 @@ pub(crate) struct Sampler {
 }
 
 impl Sampler {
-    /// `bell` is that of the set's context.
-    pub(crate) fn new(set: CollectorSet, bell: Bell) -> Self {
-        Self {
-            set,
-            bell,
+    /// One for the metric collectors of the settings. `totals` are those of the agent.
+    pub(crate) fn open(
+        root: Root,
+        settings: &Settings,
+        totals: Arc<Totals>,
+    ) -> Result<Self, UnknownCollector> {
+        let mut context = Context::new(root);
+        context.options = Arc::new(settings.options.clone());
+        context.counts = Arc::new(move || Counts {
+            messages_sent: totals.messages_sent(),
+            messages_received: totals.messages_received(),
+            bytes_sent: totals.bytes_sent(),
+            messages_dropped: totals.messages_dropped(),
+            reconnects: totals.reconnects(),
+        });
+        Ok(Self {
+            bell: context.bell.clone(),
+            set: CollectorSet::open(context, settings.intervals.metrics, &settings.collect)?,
             samples: Samples::new(),
             grid: Arc::default(),
-        }
+        })
     }
 
     /// Begins what the sample that somebody wants needs and may block; whether all of it is

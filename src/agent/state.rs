@@ -41,6 +41,13 @@ impl State {
             Self::Reporting => "reporting",
         }
     }
+
+    /// Since when this state holds, entered or found again `now`, after the state `before`
+    /// that held since `then`: one that is the same goes on.
+    #[must_use]
+    pub(crate) fn since(self, (before, then): (Self, SystemTime), now: SystemTime) -> SystemTime {
+        if self == before { then } else { now }
+    }
 }
 
 impl fmt::Display for State {
@@ -67,6 +74,8 @@ pub struct AgentState {
     pub public_key: PublicKey,
     /// The best state among the connections.
     pub state: State,
+    /// When `state` last became another one; at first, when the agent was made.
+    pub state_since: SystemTime,
     /// One sentence for a person: why it is in this state.
     pub reason: String,
     /// The intervals in force.
@@ -93,6 +102,8 @@ pub struct ConnectionState {
     pub server_key: PublicKey,
     /// What it is doing.
     pub state: State,
+    /// When `state` last became another one; at first, when the connection was made.
+    pub state_since: SystemTime,
     /// One sentence for a person: why it is in this state.
     pub reason: String,
     /// The DEALER's routing id; empty while no socket is open.
@@ -114,4 +125,20 @@ pub struct StateChange {
     pub new: State,
     /// Why, in one sentence.
     pub reason: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_that_is_the_same_goes_on() {
+        let at = |second| SystemTime::UNIX_EPOCH + Duration::from_secs(second);
+        let stale = (State::Stale, at(3));
+        assert_eq!(State::Stale.since(stale, at(9)), at(3));
+        assert_eq!(State::Reporting.since(stale, at(9)), at(9));
+        // The clock was set back: then is what it says now, all the same.
+        assert_eq!(State::Reporting.since(stale, at(1)), at(1));
+        assert_eq!(State::Stale.since(stale, at(1)), at(3));
+    }
 }

@@ -48,6 +48,7 @@ mod tests {
                 .parse::<PublicKey>()
                 .unwrap(),
             state,
+            state_since: std::time::SystemTime::UNIX_EPOCH,
             reason: reason.to_owned(),
             routing_id: String::new(),
             connected_since: None,

@@ -270,9 +270,9 @@ mod tests {
     /// A job that hangs until the sender is used or dropped, and tells that it has begun.
     fn hang(prober: &Prober, now: Instant) -> (Ticket, Sender<()>, Receiver<()>) {
         let (release, released) = channel::<()>();
-        let (begin, begun) = channel();
+        let (beginning, begun) = channel();
         let job = move || {
-            begin.send(()).unwrap();
+            beginning.send(()).unwrap();
             let _ = released.recv();
         };
         (prober.submit(job, now).unwrap(), release, begun)

@@ -218,6 +218,7 @@ impl Samples {
     }
 
     /// The values in the order in which they were appended.
+    #[must_use]
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (Name<'_>, Value<'_>)> {
         self.entries.iter().map(|entry| {
             let name = Name {

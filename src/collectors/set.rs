@@ -263,6 +263,7 @@ impl CollectorSet {
     }
 
     /// How every collector fares, in the order in which they run.
+    #[must_use]
     pub fn statuses(&self) -> impl ExactSizeIterator<Item = CollectorStatus> {
         let metrics = self.metrics_interval;
         self.slots.iter().map(move |slot| slot.status(metrics))

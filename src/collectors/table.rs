@@ -123,7 +123,7 @@ CPU {
     CPU_IDLE = "cpu.idle.total", "ms", Counter, [metrics],
         "Time of all CPUs with nothing to do; the kernel may take some back";
     CPU_IOWAIT = "cpu.iowait.total", "ms", Counter, [metrics],
-        "Time of all CPUs idle while a task of theirs waited for I/O; not reliable, see proc_stat(5)";
+        "Time of all CPUs idle while a task of theirs waited for I/O; not reliable";
     CPU_IRQ = "cpu.irq.total", "ms", Counter, [metrics],
         "Time of all CPUs in interrupts";
     CPU_SOFTIRQ = "cpu.softirq.total", "ms", Counter, [metrics],
@@ -345,7 +345,7 @@ UNITS {
     UNIT_CPU_SYSTEM = "unit.cpu.system.total" ["unit"], "us", Counter, [metrics],
         "CPU time of the unit in the kernel";
     UNIT_CPU_THROTTLED = "unit.cpu.throttled.total" ["unit"], "us", Counter, [metrics],
-        "Time that the unit was held back by its CPUQuota=";
+        "Time that the unit was held back by its CPU quota";
     UNIT_MEMORY = "unit.memory" ["unit"], "B", Gauge, [metrics],
         "Memory of the unit, its page cache included";
     UNIT_MEMORY_PEAK = "unit.memory.peak" ["unit"], "B", Gauge, [metrics],

@@ -14,7 +14,7 @@ use zbus::names::UniqueName;
 use super::json::Printer;
 use super::status::View;
 use super::text::{Clock, Style};
-use super::{Control, Failure, emit, printable, string};
+use super::{Control, Failure, emit, number, printable, string};
 use crate::dbus::path;
 use crate::dbus::proxy::{Agent, FindError};
 
@@ -26,10 +26,18 @@ enum Note {
     },
     State {
         connection: String,
-        old: Option<String>,
+        before: Before,
         new: String,
         reason: String,
     },
+}
+
+/// What came before a state.
+enum Before {
+    /// It was there already, since then: µs since 1970, 0 where the agent does not tell.
+    Since(u64),
+    /// It was this one until now.
+    State(String),
 }
 
 /// Why the telling ends: nobody reads it any more.
@@ -93,7 +101,7 @@ impl Control {
             told.insert(name.clone(), new.clone());
             let state = Note::State {
                 connection: name,
-                old: None,
+                before: Before::Since(number(connection, "StateSinceUSec")),
                 new,
                 reason: string(connection, "StateReason"),
             };
@@ -110,7 +118,7 @@ impl Control {
             }
             let state = Note::State {
                 connection: name,
-                old: Some(printable(change.old)),
+                before: Before::State(printable(change.old)),
                 new: printable(change.new),
                 reason: printable(change.reason),
             };
@@ -171,16 +179,16 @@ impl Note {
             ),
             Self::State {
                 connection,
-                old,
+                before,
                 new,
                 reason,
             } => {
-                let old = old.as_ref().map(|old| format!("{old} -> "));
-                let old = old.unwrap_or_default();
-                (
-                    style.dot(new),
-                    format!("{connection}: {old}{new}: {reason}"),
-                )
+                let state = match before {
+                    Before::Since(0) => new.clone(),
+                    Before::Since(then) => format!("{new} since {}", clock.date(*then)),
+                    Before::State(old) => format!("{old} -> {new}"),
+                };
+                (style.dot(new), format!("{connection}: {state}: {reason}"))
             }
         };
         format!("{} {dot} {text}\n", clock.stamp())
@@ -194,16 +202,24 @@ impl Note {
             }
             Self::State {
                 connection,
-                old,
+                before,
                 new,
                 reason,
-            } => json!({
-                "TimeUSec": now,
-                "Connection": connection,
-                "Old": old,
-                "New": new,
-                "Reason": reason,
-            }),
+            } => {
+                let (old, since) = match before {
+                    // It came now, as TimeUSec says.
+                    Before::State(old) => (Some(old), None),
+                    Before::Since(then) => (None, (*then != 0).then_some(then)),
+                };
+                json!({
+                    "TimeUSec": now,
+                    "Connection": connection,
+                    "Old": old,
+                    "New": new,
+                    "StateSinceUSec": since,
+                    "Reason": reason,
+                })
+            }
         }
     }
 }
@@ -216,26 +232,35 @@ mod tests {
     fn a_line_for_each_thing_to_tell() {
         let clock = Clock::new(1_700_000_000_000_000, jiff::tz::TimeZone::UTC);
         let style = Style::new(false);
-        let state = |old: Option<&str>| Note::State {
+        let state = |before: Before| Note::State {
             connection: "main".to_owned(),
-            old: old.map(str::to_owned),
+            before,
             new: "reporting".to_owned(),
             reason: "it answers".to_owned(),
         };
+        let changed = || state(Before::State("stale".to_owned()));
         let now = "Nov 14 22:13:20";
         assert_eq!(
-            state(Some("stale")).to_text(style, &clock),
+            changed().to_text(style, &clock),
             format!("{now} ● main: stale -> reporting: it answers\n")
         );
         assert_eq!(
-            state(None).to_text(style, &clock),
+            state(Before::Since(clock.now - 60_000_000)).to_text(style, &clock),
+            format!("{now} ● main: reporting since Tue 2023-11-14 22:12:20 UTC: it answers\n")
+        );
+        assert_eq!(
+            state(Before::Since(0)).to_text(style, &clock),
             format!("{now} ● main: reporting: it answers\n")
         );
         assert_eq!(
             Note::Absent.to_text(style, &clock),
             format!("{now} ○ metrics-agent is not running; waiting for it\n")
         );
-        assert_eq!(state(None).to_json(7)["Old"], Value::Null);
+        let json = state(Before::Since(5)).to_json(7);
+        assert_eq!(json["Old"], Value::Null);
+        assert_eq!(json["StateSinceUSec"], 5);
+        assert_eq!(changed().to_json(7)["Old"], "stale");
+        assert_eq!(changed().to_json(7)["StateSinceUSec"], Value::Null);
         assert_eq!(
             Note::Absent.to_json(7),
             json!({ "TimeUSec": 7, "Agent": null })

@@ -104,7 +104,7 @@ impl View {
             string(agent, "Version"),
             string(agent, "HostName")
         ));
-        page.line("State", &worded(style, agent));
+        state_to_page(&mut page, agent, style, clock);
         if let Some(process) = process {
             if let Some(unit) = &process.unit {
                 page.line("Active", &unit.activity(style, clock));
@@ -180,7 +180,7 @@ fn connection_to_page(page: &mut Page, connection: &Values, style: Style, clock:
         string(connection, "Name"),
         string(connection, "Endpoint")
     ));
-    page.line("State", &worded(style, connection));
+    state_to_page(page, connection, style, clock);
     match number(connection, "ConnectedSinceUSec") {
         0 => page.line("Link", "down"),
         then => page.line("Link", &format!("up {}", clock.since(then))),
@@ -203,12 +203,16 @@ fn connection_to_page(page: &mut Page, connection: &Values, style: Style, clock:
     page.line("Server key", &string(connection, "ServerKey"));
 }
 
-fn worded(style: Style, values: &Values) -> String {
+/// The state since when it holds, and on a line of its own why.
+fn state_to_page(page: &mut Page, values: &Values, style: Style, clock: &Clock) {
     let state = &string(values, "State");
-    match string(values, "StateReason") {
-        none if none.is_empty() => style.paint(state, state),
-        reason => format!("{} ({reason})", style.paint(state, state)),
+    let painted = style.paint(state, state);
+    match number(values, "StateSinceUSec") {
+        // An agent of an earlier version.
+        0 => page.line("State", &painted),
+        then => page.line("State", &format!("{painted} {}", clock.since(then))),
     }
+    page.line("Reason", &string(values, "StateReason"));
 }
 
 fn sent(values: &Values) -> String {
@@ -335,6 +339,7 @@ mod tests {
                 ("Version", Variant::from("1.2.3")),
                 ("HostName", Variant::from("web1.example.org")),
                 ("State", Variant::from("reporting")),
+                ("StateSinceUSec", t(300)),
                 (
                     "StateReason",
                     Variant::from("Reporting to collector.example.org:5556"),
@@ -364,6 +369,7 @@ mod tests {
                     Variant::from("Yne@$w-vo<fVvi]a<NY6T1ed:M$fCG*[IaLV{hID"),
                 ),
                 ("State", Variant::from("reporting")),
+                ("StateSinceUSec", t(61)),
                 ("StateReason", Variant::from("The collector answers")),
                 ("ConnectedSinceUSec", t(3_725)),
                 ("LastSentUSec", t(2)),
@@ -383,7 +389,8 @@ mod tests {
             view().to_text(None, Style::new(false), &clock()),
             "\
 ● metrics-agent 1.2.3 on web1.example.org
-       State: reporting (Reporting to collector.example.org:5556)
+       State: reporting since Tue 2023-11-14 22:08:20 UTC; 5min ago
+      Reason: Reporting to collector.example.org:5556
     Interval: metrics every 5s, stale after 30s
   Public key: rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7
   Collectors: cpu (disabled: disk)
@@ -394,7 +401,8 @@ mod tests {
      Trouble: 1 reconnect, 2 failed handshakes
 
 ● main - collector.example.org:5556
-       State: reporting (The collector answers)
+       State: reporting since Tue 2023-11-14 22:12:19 UTC; 1min 1s ago
+      Reason: The collector answers
         Link: up since Tue 2023-11-14 21:11:15 UTC; 1h 2min ago
         Sent: 1,234 messages, 256.0K, last 2s ago
     Received: 45 messages, last heard 4s ago
@@ -409,6 +417,17 @@ mod tests {
         let process = Process { id: 42, unit: None };
         let text = view().to_text(Some(&process), Style::new(false), &clock());
         assert!(text.contains("\n     Process: 42\n"), "{text}");
+    }
+
+    #[test]
+    fn an_agent_that_does_not_tell_since_when_has_its_state_all_the_same() {
+        let mut view = view();
+        view.agent.remove("StateSinceUSec");
+        let text = view.to_text(None, Style::new(false), &clock());
+        assert!(
+            text.contains("\n       State: reporting\n      Reason: "),
+            "{text}"
+        );
     }
 
     #[test]

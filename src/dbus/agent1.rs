@@ -14,6 +14,7 @@ use super::polkit::Action;
 use super::service::Shared;
 use crate::agent::handle::{GridKind, IntervalChange};
 use crate::agent::state::AgentState;
+use crate::agent::totals::realtime_usec;
 use crate::collectors::{Samples, Value};
 use crate::protocol::session::MODEL_MIN_INTERVAL;
 
@@ -44,6 +45,11 @@ impl Agent1 {
     #[zbus(property, name = "State")]
     fn state_name(&self) -> &'static str {
         self.state().state.as_str()
+    }
+
+    #[zbus(property, name = "StateSinceUSec")]
+    fn state_since_usec(&self) -> u64 {
+        realtime_usec(self.state().state_since)
     }
 
     #[zbus(property)]

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use zbus::names::InterfaceName;
 use zbus::object_server::SignalEmitter;
@@ -14,6 +14,7 @@ use zbus::{Array, Connection, OwnedObjectPath, Variant, fdo};
 use super::agent1::{self, Agent1Signals as _};
 use super::{collector1, connection1, path};
 use crate::agent::state::{AgentState, ConnectionState, StateChange};
+use crate::agent::totals::realtime_usec;
 
 /// What changed on one interface of one object.
 #[derive(Debug, PartialEq)]
@@ -88,6 +89,8 @@ fn agent(old: &AgentState, new: &AgentState) -> Change {
     let of = |property: fn(&AgentState) -> &str| (property(old), property(new));
     change.compare("HostName", of(|state| &state.host_name), text);
     change.compare("State", of(|state| state.state.as_str()), text);
+    let since = (old.state_since, new.state_since);
+    change.compare("StateSinceUSec", since, time);
     change.compare("StateReason", of(|state| &state.reason), text);
     if old.public_key != new.public_key {
         let key = new.public_key.to_string();
@@ -115,6 +118,8 @@ fn of_connection(old: &ConnectionState, new: &ConnectionState) -> Change {
     let mut change = Change::new(path::connection(&new.name), connection1::INTERFACE);
     let of = |property: fn(&ConnectionState) -> &str| (property(old), property(new));
     change.compare("State", of(|state| state.state.as_str()), text);
+    let since = (old.state_since, new.state_since);
+    change.compare("StateSinceUSec", since, time);
     change.compare("StateReason", of(|state| &state.reason), text);
     change.compare("RoutingId", of(|state| &state.routing_id), text);
     let since = (
@@ -127,6 +132,10 @@ fn of_connection(old: &ConnectionState, new: &ConnectionState) -> Change {
 
 fn text(text: &str) -> Variant<'static> {
     Variant::from(text.to_owned())
+}
+
+fn time(at: SystemTime) -> Variant<'static> {
+    Variant::from(realtime_usec(at))
 }
 
 fn list<T>(items: Vec<T>) -> Variant<'static>

@@ -72,6 +72,11 @@ impl Connection1 {
         self.now(|now| now.state.as_str())
     }
 
+    #[zbus(property, name = "StateSinceUSec")]
+    fn state_since_usec(&self) -> Result<u64, Error> {
+        self.now(|now| realtime_usec(now.state_since))
+    }
+
     #[zbus(property)]
     fn state_reason(&self) -> Result<String, Error> {
         self.now(|now| now.reason.clone())

@@ -41,12 +41,18 @@ fn key(byte: u8) -> PublicKey {
     PublicKey::from_bytes([byte; 32])
 }
 
+/// So many microseconds after 1970 began.
+fn at(usec: u64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_micros(usec)
+}
+
 fn connection(name: &str) -> ConnectionState {
     ConnectionState {
         name: name.to_owned(),
         endpoint: "collector.example.org:5556".to_owned(),
         server_key: key(7),
         state: State::Connecting,
+        state_since: at(5),
         reason: "No answer to hello yet".to_owned(),
         routing_id: "ABCDEFGHIJKLMNOP".to_owned(),
         connected_since: None,
@@ -59,6 +65,7 @@ fn state() -> AgentState {
         host_name: "web1.example.org".to_owned(),
         public_key: key(1),
         state: State::Connecting,
+        state_since: at(4),
         reason: "No answer to hello yet".to_owned(),
         intervals: Intervals {
             metrics: Duration::from_secs(5),
@@ -291,6 +298,7 @@ async fn properties_have_the_values_and_types_of_the_state() {
     let value = |name: &str| (**values.get(name).unwrap()).clone();
     assert_eq!(value("HostName"), Variant::from("web1.example.org"));
     assert_eq!(value("State"), Variant::from("connecting"));
+    assert_eq!(value("StateSinceUSec"), Variant::U64(4));
     assert_eq!(value("PublicKey"), Variant::from(key(1).to_string()));
     assert_eq!(value("MetricsIntervalUSec"), Variant::U64(5_000_000));
     assert_eq!(value("StaleIntervalUSec"), Variant::U64(30_000_000));
@@ -302,7 +310,7 @@ async fn properties_have_the_values_and_types_of_the_state() {
         value("ConfigurationFiles").value_signature().to_string(),
         "as"
     );
-    assert_eq!(values.len(), 18);
+    assert_eq!(values.len(), 19);
 
     let objects = client.objects().await.unwrap();
     assert_eq!(objects.connections.len(), 1);
@@ -312,8 +320,9 @@ async fn properties_have_the_values_and_types_of_the_state() {
         *values["Endpoint"],
         Variant::from("collector.example.org:5556")
     );
+    assert_eq!(*values["StateSinceUSec"], Variant::U64(5));
     assert_eq!(*values["ConnectedSinceUSec"], Variant::U64(0));
-    assert_eq!(values.len(), 16);
+    assert_eq!(values.len(), 17);
 
     assert_eq!(objects.collectors.len(), 2);
     let values = &objects.collectors[1];
@@ -386,17 +395,32 @@ async fn a_change_is_announced_once_and_only_where_something_changed() {
     served.agent.publish(|_| ());
     served.agent.publish(|state| {
         state.state = State::Reporting;
-        state.connections[0].state = State::Reporting;
-        state.connections[0].connected_since =
-            Some(SystemTime::UNIX_EPOCH + Duration::from_micros(9));
+        state.state_since = at(11);
+        let main = &mut state.connections[0];
+        main.state = State::Reporting;
+        main.state_since = at(10);
+        main.connected_since = Some(at(9));
     });
+    let names = |got: &[(String, String)]| -> Vec<String> {
+        got.iter().map(|(name, _)| name.clone()).collect()
+    };
     let got = changed(&mut agent).await;
-    assert_eq!(got.len(), 1, "{got:?}");
-    assert_eq!(got[0].0, "State");
+    assert_eq!(names(&got), ["State", "StateSinceUSec"]);
     assert!(got[0].1.contains("reporting"), "{got:?}");
+    assert!(got[1].1.contains("(11)"), "{got:?}");
     let got = changed(&mut main).await;
-    let names: Vec<_> = got.iter().map(|(name, _)| name.as_str()).collect();
-    assert_eq!(names, ["ConnectedSinceUSec", "State"]);
+    assert_eq!(
+        names(&got),
+        ["ConnectedSinceUSec", "State", "StateSinceUSec"]
+    );
+    assert!(got[2].1.contains("(10)"), "{got:?}");
+    // Another reason is no other state.
+    served.agent.publish(|state| {
+        "Another reason".clone_into(&mut state.reason);
+        "Another reason".clone_into(&mut state.connections[0].reason);
+    });
+    assert_eq!(names(&changed(&mut agent).await), ["StateReason"]);
+    assert_eq!(names(&changed(&mut main).await), ["StateReason"]);
 
     // A write is announced by zbus, and by nobody a second time: what follows is next.
     let client = served.client().await;

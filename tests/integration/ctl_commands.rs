@@ -69,6 +69,10 @@ async fn status_shows_a_reporting_agent() {
     assert_eq!(status["Agent"]["HostName"], "web1.example.org");
     assert_eq!(status["Connections"][0]["Name"], "main");
     assert_eq!(status["Connections"][0]["ServerKey"], key);
+    // Made together, and still in the state that both began with.
+    let since = status["Agent"]["StateSinceUSec"].as_u64().unwrap();
+    assert!(since > 1_700_000_000_000_000, "{since}");
+    assert_eq!(status["Connections"][0]["StateSinceUSec"], since);
     assert_eq!(status["Collectors"][0]["Enabled"], true);
 
     let text = succeeds(&place, &["status"]).await;
@@ -79,6 +83,8 @@ async fn status_shows_a_reporting_agent() {
         text.contains("    Interval: metrics every 5s, stale after 30s\n"),
         "{text}"
     );
+    let state = text.matches("\n       State: connecting since ").count();
+    assert_eq!(state, 2, "of the agent and of its connection: {text}");
     assert!(
         text.contains("\n        Sent: 1 message, 9B, last "),
         "{text}"

@@ -93,12 +93,14 @@ async fn monitor_goes_on_without_the_agent_and_sees_it_return() {
     let first = monitor.json().await;
     assert_eq!(first["Connection"], "far-away");
     assert_eq!(first["Old"], Value::Null);
+    assert!(first["StateSinceUSec"].as_u64().unwrap() >= absent["TimeUSec"].as_u64().unwrap());
     // Since it shows the state, it listens: nothing is lost from here.
     let agent = place.agent().await;
     agent.order("Reconnect", &()).await.unwrap();
     let change = monitor.json().await;
     assert_eq!(change["Connection"], "far-away", "{change}");
     assert_ne!(change["Old"], change["New"], "{change}");
+    assert_eq!(change["StateSinceUSec"], Value::Null, "{change}");
     assert!(!change["Reason"].as_str().unwrap().is_empty(), "{change}");
 
     assert_eq!(running.terminate().await, Some(0));

@@ -22,6 +22,7 @@ mod curve_dealer_failures;
 mod curve_router;
 mod dbus_introspection;
 mod dbus_service;
+mod dbus_since;
 mod manual;
 mod private_bus;
 mod server_hostile;

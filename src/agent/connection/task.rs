@@ -357,6 +357,7 @@ impl Connection {
         {
             return;
         }
+        was.state_since = state.since((was.state, was.state_since), SystemTime::now());
         was.state = state;
         was.reason = reason;
         was.routing_id.clone_from(&self.routing_id);

@@ -2,9 +2,13 @@
 """The agent on D-Bus, by systemd's own tools."""
 
 import json
+import time
 import xml.etree.ElementTree as xml
 
-from machine import AGENT, BUS_NAME, OBJECT, SOURCE, Failure, call, get_property, set_property
+from machine import AGENT, BUS_NAME, COLLECTOR, OBJECT, SOURCE, Failure, call, get_property, set_property
+
+# The agent's back-off doubles from 1 s.
+BACK_SECONDS = 40
 
 CHANGED = "org.freedesktop.DBus.Property.EmitsChangedSignal"
 
@@ -93,6 +97,46 @@ def interval_changes_at_once(m):
     )
     changed = m.event("SETTING_CHANGED")
     m.saw(f"logged: {changed['MESSAGE']} ({changed['SETTING']}={changed['VALUE']})")
+
+
+def since_is_when_the_state_changed(m):
+    """StateSinceUSec follows State and nothing else: no other reason, no reload."""
+    before = _now()
+    m.start_reporting()
+    reporting = _since(m)
+    m.expect_true("agent and connection report since their start", before <= min(reporting))
+    m.run("systemctl", "reload", AGENT)
+    m.expect("since, after a reload", _since(m), reporting)
+    stopped = _now()
+    m.run("systemctl", "stop", COLLECTOR)
+    m.eventually("state", lambda: m.agent("State"), "stale")
+    stale = _since(m)
+    m.expect_true("stale since the collector was stopped", stopped <= min(stale) <= _now())
+    refused = "connection refused"
+    m.eventually("reason", lambda: m.agent("StateReason"), lambda reason: refused in reason)
+    m.expect("since, after another reason", _since(m), stale)
+    # A stranger in its place: another reason again, and still no answer.
+    m.run("mv", "/var/lib/metrics-collector", "/var/lib/metrics-collector.away")
+    m.run("systemctl", "start", COLLECTOR)
+    m.run("systemctl", "reload", AGENT)
+    key = "its key is not the configured public_key"
+    m.eventually(
+        "reason",
+        lambda: m.agent("StateReason"),
+        lambda reason: key in reason,
+        within=BACK_SECONDS,
+    )
+    m.expect("state", m.agent("State"), "stale")
+    m.expect("since, after a third reason", _since(m), stale)
+
+
+def _since(m):
+    """Since when the states of the agent and of its connection hold, in µs since 1970."""
+    return m.agent("StateSinceUSec"), m.connection("StateSinceUSec")
+
+
+def _now():
+    return time.time_ns() // 1000
 
 
 def interval_has_a_range(m):

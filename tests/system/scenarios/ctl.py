@@ -49,7 +49,10 @@ def status_for_root(m):
     m.start_reporting()
     status = m.run(CTL, "status")
     m.expect_match("title", status, r"(?m)^● metrics-agent \S+ on \S+$")
-    m.expect_match("state", status, r"State: reporting \(Reporting to 127\.0\.0\.1:5556\)")
+    # The agent's, and that of its connection.
+    state = m.expect_match("state", status, "State: reporting " + SINCE)
+    m.expect_match("state of main", status[state.end() :], "State: reporting " + SINCE)
+    m.expect_match("reason", status, r"Reason: Reporting to 127\.0\.0\.1:5556")
     m.expect_match("active", status, r"Active: active \(running\) " + SINCE)
     m.expect_match("process", status, rf"Process: {m.main_pid()} \(metrics-agent\.service\)")
     m.expect_match("link", status, "Link: up " + SINCE)
@@ -61,6 +64,9 @@ def status_for_root(m):
     m.expect("lines with --lines=1", len(log), 1)
     document = json.loads(m.run(CTL, "--json=short"))
     m.expect("json", document["Connections"][0]["State"], "reporting")
+    m.expect("json", document["Agent"]["StateSinceUSec"], m.agent("StateSinceUSec"))
+    main = m.connection("StateSinceUSec")
+    m.expect("json", document["Connections"][0]["StateSinceUSec"], main)
 
 
 def status_for_others(m):

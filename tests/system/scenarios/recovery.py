@@ -12,12 +12,14 @@ def bus_is_restarted(m):
     """The bus goes and comes: the agent reports all the while, and takes its name again."""
     m.start_reporting('[intervals]\nmetrics = "200ms"\n')
     pid, routing_id = m.main_pid(), m.connection("RoutingId")
+    since = m.agent("StateSinceUSec")
     sent = m.agent("MessagesSent")
     m.run("systemctl", "restart", "dbus.service")
     m.eventually("state", lambda: m.agent("State"), "reporting", within=BUS_SECONDS)
     m.expect("messages lost the bus", len(m.events("BUS_UNAVAILABLE")), 1)
     m.expect("messages on the bus again", len(m.events("BUS_AVAILABLE")), 1)
     m.expect("routing id", m.connection("RoutingId"), routing_id)
+    m.expect("reporting since", m.agent("StateSinceUSec"), since)
     m.expect_true("metrics went on", m.agent("MessagesSent") > sent)
     # What writes works too, polkit included, which had to take its own name again.
     m.run(*set_property("MetricsIntervalUSec", "t", "300000"))
