@@ -310,6 +310,13 @@ impl Layers {
             .map(|layer| layer.place_of(path))
     }
 
+    /// The value in force of a key, as it was written.
+    pub(super) fn value<S: AsRef<str>>(&self, path: &[S]) -> Option<&Value> {
+        self.rank(path)
+            .and_then(|rank| self.stack.get(rank))
+            .and_then(|layer| layer.value(path))
+    }
+
     /// The layer whose value of a key is in force: a later one has a higher rank.
     pub(super) fn rank<S: AsRef<str>>(&self, path: &[S]) -> Option<usize> {
         self.stack

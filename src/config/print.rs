@@ -3,6 +3,8 @@
 
 use std::fmt::Display;
 
+use figment::value::Value;
+
 use super::error::{Place, one_line, shown_path};
 use super::fragment::AGENT;
 use super::interval::format;
@@ -89,7 +91,8 @@ fn value(loaded: &Loaded, setting: &Setting) -> Shown {
         }
         "log.level" => Some(quoted(settings.log_level)),
         "dbus.bus" => Some(quoted(&settings.bus)),
-        _ => None,
+        // Of each metric collector: as it was written.
+        _ => loaded.layers.value(&path).and_then(as_toml),
     };
     match value {
         Some(value) => Shown::Value {
@@ -131,6 +134,24 @@ fn origin(loaded: &Loaded, path: &[&str]) -> String {
     match loaded.layers.place(path).unwrap_or(Place::Default) {
         place @ Place::Persistent { .. } => format!("{place}, set over D-Bus"),
         place => place.to_string(),
+    }
+}
+
+/// A value of a layer as TOML; None for a table.
+fn as_toml(value: &Value) -> Option<String> {
+    let list = |values: &Vec<Value>| {
+        let texts: Option<Vec<_>> = values.iter().map(as_toml).collect();
+        texts.map(|texts| format!("[{}]", texts.join(", ")))
+    };
+    match value {
+        Value::String(_, text) => Some(quoted(text)),
+        Value::Bool(_, truth) => Some(truth.to_string()),
+        Value::Num(_, number) => number
+            .to_i128()
+            .map(|number| number.to_string())
+            .or_else(|| number.to_f64().map(|number| number.to_string())),
+        Value::Array(_, values) => list(values),
+        _ => None,
     }
 }
 

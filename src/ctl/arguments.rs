@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum, ValueHint};
 
+use super::choice::Choice;
+
 /// The levels of syslog(3), which `log-level` takes.
 const LOG_LEVELS: [&str; 8] = [
     "emerg", "alert", "crit", "err", "warning", "notice", "info", "debug",
@@ -103,6 +105,11 @@ pub(super) enum Command {
 
     /// Sample the host once and show the values, without sending them
     Metrics {
+        /// Only these, such as mem.free, 'disk.*' or 'unit.memory[nginx*]': shell patterns for
+        /// the name and, in brackets, for the instance
+        #[arg(value_name = "PATTERN")]
+        choices: Vec<Choice>,
+
         /// What rarely changes (a model message) instead of what does
         #[arg(long)]
         model: bool,
@@ -300,6 +307,7 @@ mod tests {
         assert_eq!(
             command("metrics --watch --interval 500ms"),
             Command::Metrics {
+                choices: Vec::new(),
                 model: false,
                 watch: true,
                 interval: Some(Duration::from_millis(500))

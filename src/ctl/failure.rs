@@ -55,6 +55,12 @@ pub enum Failure {
         /// The names that exist.
         known: String,
     },
+    /// A pattern that fits nothing.
+    #[error(
+        "no metric of this host fits; metrics-agentctl metrics shows what changes, \
+         metrics-agentctl metrics --model what rarely does"
+    )]
+    NoMetric,
     /// The agent refused or failed; its own words.
     #[error("{0}")]
     Refused(String),

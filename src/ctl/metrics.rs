@@ -163,6 +163,9 @@ fn per_second(rate: f64, unit: &str) -> String {
         "B" | "kB" => format!("{}/s", quantity(whole(rate), unit)),
         "" if rate >= 100.0 => format!("{}/s", grouped(whole(rate))),
         "" => format!("{rate:.1}/s"),
+        // Time in a second is a share: of one CPU, of the wall clock.
+        "us" => format!("{:.1} %", rate / 1e4),
+        "ms" => format!("{:.1} %", rate / 10.0),
         unit => format!("{rate:.2} {unit}/s"),
     }
 }
@@ -180,6 +183,7 @@ mod tests {
             ("os.name", "", "info", "The operating system"),
             ("sys.uptime", "s", "gauge", "Time since boot"),
             ("cpu.percent", "%", "gauge", "Busy"),
+            ("unit.cpu.total", "us", "counter", "CPU time"),
         ];
         let own = |(name, unit, kind, text): (&str, &str, &str, &str)| {
             let own = str::to_owned;
@@ -195,6 +199,7 @@ mod tests {
             ("disk.read.bytes.total[sda]", Variant::U64(read)),
             ("disk.reads.total[sda]", Variant::I64(1_000)),
             ("new", Variant::F64(0.126)),
+            ("unit.cpu.total[a.service]", Variant::U64(read * 10)),
             ("sys.uptime", Variant::F64(93_784.25)),
             ("cpu.percent", Variant::F64(3.0)),
         ]
@@ -216,6 +221,7 @@ mem.free                      120.5 MiB  Memory that nothing uses
 new                                0.13
 os.name                     Debian�[31m  The operating system
 sys.uptime                        1d 2h  Time since boot
+unit.cpu.total[a.service]    40ms 960us  CPU time
 "
         );
     }
@@ -231,6 +237,8 @@ sys.uptime                        1d 2h  Time since boot
         let line = |name: &str| text.lines().find(|line| line.starts_with(name)).unwrap();
         assert!(line("METRIC").contains("  RATE"), "{text}");
         assert!(line("disk.read.").contains("3.0 MiB  1.5 MiB/s"), "{text}");
+        // Nearly 31.5 s of CPU time in 2 s: some 16 CPUs.
+        assert!(line("unit.cpu").contains("31s 498ms   1572.9 %"), "{text}");
         assert!(line("disk.reads").ends_with("1,000      0.0/s"), "{text}");
 
         // A count that was reset has no rate.

@@ -14,6 +14,7 @@ use crate::dbus::Bus;
 use crate::dbus::proxy::{Agent, Values};
 
 pub mod arguments;
+pub mod choice;
 mod failure;
 mod json;
 mod keys;
@@ -141,15 +142,16 @@ impl Control {
             Command::Status => self.status().await,
             Command::Connections => self.connections().await,
             Command::Metrics {
+                choices,
                 model,
                 watch,
                 interval,
             } => {
                 let kind = if model { "model" } else { "metrics" };
                 if watch {
-                    self.watch(kind, interval).await
+                    self.watch(kind, &choices, interval).await
                 } else {
-                    self.metrics(kind).await
+                    self.metrics(kind, &choices).await
                 }
             }
             Command::SetInterval { time, persistent } => {

@@ -216,6 +216,8 @@ pub(super) fn quantity(number: u64, unit: &str) -> String {
         // As in /proc/meminfo: 1024 bytes.
         "kB" => 1024,
         "s" => return parts(number.saturating_mul(SECOND), 2),
+        "ms" => return parts(number.saturating_mul(MILLISECOND), 2),
+        "us" => return parts(number, 2),
         "" => return grouped(number),
         other => return format!("{} {other}", grouped(number)),
     };

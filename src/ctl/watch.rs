@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::choice::{Choice, keep};
 use super::json::{self, Printer};
 use super::metrics::{Earlier, Table};
 use super::screen::Screen;
@@ -37,9 +38,17 @@ struct Sight {
 struct Place(Option<Screen>);
 
 impl Control {
-    pub(super) async fn metrics(&self, kind: &'static str) -> Result<(), Failure> {
+    pub(super) async fn metrics(
+        &self,
+        kind: &'static str,
+        choices: &[Choice],
+    ) -> Result<(), Failure> {
         let source = Source::of(self.agent().await?).await?;
-        let grid = source.proxy.sample(kind).await?;
+        let mut grid = source.proxy.sample(kind).await?;
+        keep(choices, &mut grid);
+        if grid.is_empty() {
+            return Err(Failure::NoMetric);
+        }
         match self.json {
             Some(form) => print(&Printer(form).line(&json::object(&grid))),
             None => self.page(&source.table.to_text(&grid, None, self.style)),
@@ -50,6 +59,7 @@ impl Control {
     pub(super) async fn watch(
         &self,
         kind: &'static str,
+        choices: &[Choice],
         interval: Option<Duration>,
     ) -> Result<(), Failure> {
         let in_place =
@@ -60,7 +70,7 @@ impl Control {
         let mut missed = false;
         loop {
             let began = Instant::now();
-            let Some(sight) = place.during(self.look(&mut source, kind)).await? else {
+            let Some(sight) = place.during(self.look(&mut source, kind, choices)).await? else {
                 return Ok(());
             };
             let sight = sight?;
@@ -85,13 +95,14 @@ impl Control {
         &self,
         source: &mut Option<Source>,
         kind: &'static str,
+        choices: &[Choice],
     ) -> Result<Option<Sight>, Failure> {
         let seen = async {
             let source = match source {
                 Some(source) => source,
                 None => source.insert(Source::of(self.agent().await?).await?),
             };
-            self.sight(source, kind).await
+            self.sight(source, kind, choices).await
         };
         match seen.await {
             Ok(sight) => Ok(Some(sight)),
@@ -103,8 +114,14 @@ impl Control {
         }
     }
 
-    async fn sight(&self, source: &mut Source, kind: &'static str) -> Result<Sight, Failure> {
-        let grid = source.proxy.sample(kind).await?;
+    async fn sight(
+        &self,
+        source: &mut Source,
+        kind: &'static str,
+        choices: &[Choice],
+    ) -> Result<Sight, Failure> {
+        let mut grid = source.proxy.sample(kind).await?;
+        keep(choices, &mut grid);
         let now = Instant::now();
         let agent = source.agent.properties().await?;
         let interval = number(&agent, "MetricsIntervalUSec");

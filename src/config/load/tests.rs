@@ -402,7 +402,41 @@ const MISTAKES: &[(&str, &str)] = &[
     ),
     (
         "metrics.intervals = 5",
-        "1: metrics.intervals: unknown key; known here: collect",
+        "1: metrics.intervals: unknown key; known here: agent, collect, conntrack, cpu, ",
+    ),
+    (
+        "metrics.disk.exclud = []",
+        "1: metrics.disk.exclud: unknown key; did you mean \"exclude\"?",
+    ),
+    (
+        "metrics.disk.per_cpu = true",
+        "1: metrics.disk.per_cpu: unknown key; did you mean \"metrics.cpu.per_cpu\"?",
+    ),
+    (
+        "metrics.cpu.per_cpu = 'maybe'",
+        "1: metrics.cpu.per_cpu: 'maybe' is not true or false",
+    ),
+    (
+        "metrics.load.interval = '10ms'",
+        "1: metrics.load.interval: '10ms' is not a time from 100ms to 1day, such as \"1min\": \
+         10ms is not from 100ms to 1day",
+    ),
+    (
+        "metrics.units.max = 5001",
+        "1: metrics.units.max: 5001 is not a number from 0 to 5000",
+    ),
+    (
+        "metrics.units.max = -1",
+        "1: metrics.units.max: -1 is not a number from 0 to 5000",
+    ),
+    (
+        "metrics.units.include = ['a', 'b[']",
+        "1: metrics.units.include: ['a', 'b['] is not a list of shell patterns, such as \
+         [\"a*\", \"b[0-9]\"]: \"b[\": invalid range pattern",
+    ),
+    (
+        "metrics.units.exclude = 'a*'",
+        "1: metrics.units.exclude: 'a*' is not a list of shell patterns",
     ),
     (
         "[log]\nlevel = 'loud'",

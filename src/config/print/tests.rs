@@ -9,9 +9,11 @@ fn filled() -> Host {
     host.write("usr/metrics-agent.toml", "[host]\nname = 'web1'\n");
     host.etc(&format!(
         "[collector.\"eu.1\"]\nendpoint = '[::1]'\npublic_key = '{KEY}'\n\n\
-         [collector.main]\nendpoint = 'C.example.org'\n[collector.us]\nendpoint = 'us:1'\npublic_key_file = 'collector.key'\n"
+         [collector.main]\nendpoint = 'C.example.org'\n[collector.us]\nendpoint = 'us:1'\npublic_key_file = 'collector.key'\n\
+         [metrics.cpu]\nper_cpu = true\n[metrics.processes]\ninterval = '1min'\ntop = 5\n"
     ));
     host.variable("METRICS__COLLECT", "cpu,disk");
+    host.variable("METRICS__DISK__INCLUDE", "sd*,nvme*");
     host.write(
         "state/settings.toml",
         "# kept\nintervals.stale = '1min 30s'\n",
@@ -55,6 +57,7 @@ stale = \"1m 30s\"  # ~/state/settings.toml:2, set over D-Bus
 [metrics]
 collect = [\"cpu\", \"disk\"]  # variable METRICS_AGENT_METRICS__COLLECT
 
+@metrics@
 [log]
 level = \"info\"  # default
 
@@ -63,7 +66,20 @@ bus = \"system\"  # default
 ",
         file_key = quoted(file_key)
     );
-    assert_eq!(host.shown(&effective(&loaded)), expected);
+    let shown = host.shown(&effective(&loaded));
+    let (before, after) = expected.split_once("@metrics@").unwrap();
+    assert!(shown.starts_with(before), "{shown}");
+    assert!(shown.ends_with(after), "{shown}");
+    for lines in [
+        "\n[metrics.load]\n# interval is not set: every metrics message\n",
+        "\n[metrics.cpu]\n# interval is not set: every metrics message\nper_cpu = true  # ~/etc/metrics-agent.toml:",
+        "\ninclude = [\"sd*\", \"nvme*\"]  # variable METRICS_AGENT_METRICS__DISK__INCLUDE\n",
+        "\n[metrics.processes]\ninterval = \"1min\"  # ~/etc/metrics-agent.toml:",
+        "\ntop = 5  # ~/etc/metrics-agent.toml:",
+        "\nmax = 400  # default\n",
+    ] {
+        assert!(shown.contains(lines), "{lines}\n{shown}");
+    }
 }
 
 #[test]
@@ -80,6 +96,7 @@ fn what_is_printed_can_be_read_again() {
     assert_eq!(second.key_pair.public, first.key_pair.public);
     assert_eq!(second.intervals, first.intervals);
     assert_eq!(second.collect, first.collect);
+    assert_eq!(second.options, first.options);
     assert_eq!((second.log_level, second.bus), (first.log_level, first.bus));
 }
 
@@ -125,7 +142,8 @@ fn every_setting_is_shown() {
         } else {
             value(&loaded, setting)
         };
-        let expected = !setting.key.ends_with(".public_key_file");
+        let without_default = setting.key.ends_with(".interval") && setting.default.is_none();
+        let expected = !setting.key.ends_with(".public_key_file") && !without_default;
         assert_eq!(
             matches!(shown, Shown::Value { .. }),
             expected,

@@ -1,0 +1,89 @@
+//! Which metrics a person asks for: shell patterns on their names.
+
+use std::str::FromStr;
+
+use glob::{Pattern, PatternError};
+
+use crate::dbus::proxy::Values;
+
+/// `disk.*`, `unit.memory[nginx*]`: a pattern for the metric, and in brackets one for the
+/// instance. Without brackets every instance fits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Choice {
+    metric: Pattern,
+    instance: Option<Pattern>,
+}
+
+impl FromStr for Choice {
+    type Err = PatternError;
+
+    fn from_str(text: &str) -> Result<Self, PatternError> {
+        let (metric, instance) = match text.strip_suffix(']').and_then(|t| t.split_once('[')) {
+            Some((metric, instance)) => (metric, Some(Pattern::new(instance)?)),
+            None => (text, None),
+        };
+        Ok(Self {
+            metric: Pattern::new(metric)?,
+            instance,
+        })
+    }
+}
+
+impl Choice {
+    fn fits(&self, name: &str) -> bool {
+        let (metric, instance) = match name.strip_suffix(']').and_then(|n| n.split_once('[')) {
+            Some((metric, instance)) => (metric, Some(instance)),
+            None => (name, None),
+        };
+        self.metric.matches(metric)
+            && self
+                .instance
+                .as_ref()
+                .is_none_or(|wanted| instance.is_some_and(|instance| wanted.matches(instance)))
+    }
+}
+
+/// Leaves what one of the choices fits; everything where there is none.
+pub(super) fn keep(choices: &[Choice], grid: &mut Values) {
+    if !choices.is_empty() {
+        grid.retain(|name, _| choices.iter().any(|choice| choice.fits(name)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_are_for_the_metric_and_for_the_instance() {
+        for (pattern, fits, others) in [
+            (
+                "mem.free",
+                &["mem.free"][..],
+                &["mem.freed", "mem.free[x]x"][..],
+            ),
+            ("mem.*", &["mem.free", "mem.swap.free"], &["memory"]),
+            ("disk.*", &["disk.reads.total[sda]"], &["disks"]),
+            (
+                "fs.avail[/]",
+                &["fs.avail[/]"],
+                &["fs.avail[/home]", "fs.avail"],
+            ),
+            (
+                "fs.*[/h*]",
+                &["fs.avail[/home]", "fs.free[/home/a]b]"],
+                &["fs.avail[/]"],
+            ),
+            ("*", &["mem.free", "fs.avail[/]"], &[]),
+        ] {
+            let choice: Choice = pattern.parse().unwrap();
+            for name in fits {
+                assert!(choice.fits(name), "{pattern} {name}");
+            }
+            for name in others {
+                assert!(!choice.fits(name), "{pattern} {name}");
+            }
+        }
+        assert!("mem.[".parse::<Choice>().is_err());
+    }
+}
