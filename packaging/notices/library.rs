@@ -30,14 +30,20 @@ pub(crate) fn notices(texts: &mut Texts) -> Result<String, Box<dyn Error>> {
             path.display()
         )
     })?;
+    let plain = plain(&page, texts).map_err(|error| format!("{}: {error}", path.display()))?;
+    Ok(format!("{BEGINNING}\n{plain}\n"))
+}
+
+/// The lines of a page, with the number of the text in place of what is preformatted.
+fn plain(page: &str, texts: &mut Texts) -> Result<String, Box<dyn Error>> {
     // What comes before is its table of contents.
-    let body = page.split_once("</ul>").map_or(&*page, |(_, body)| body);
+    let body = page.split_once("</ul>").map_or(page, |(_, body)| body);
     let mut plain = String::new();
     let mut rest = body;
     while let Some((before, after)) = rest.split_once("<pre>") {
         let (text, after) = after
             .split_once("</pre>")
-            .ok_or_else(|| format!("{}: a <pre> without its end", path.display()))?;
+            .ok_or("a <pre> without its end")?;
         plain.push_str(before);
         writeln!(plain, "[{}]", texts.number(&without_entities(text)))?;
         rest = after;
@@ -47,10 +53,7 @@ pub(crate) fn notices(texts: &mut Texts) -> Result<String, Box<dyn Error>> {
     let lines = plain.lines().map(str::trim);
     let lines = lines.filter(|line| !line.is_empty()).collect::<Vec<_>>();
     // Each crate of it begins with a parcel.
-    Ok(format!(
-        "{BEGINNING}\n{}\n",
-        lines.join("\n").replace("\u{1f4e6} ", "\n")
-    ))
+    Ok(lines.join("\n").replace("\u{1f4e6} ", "\n"))
 }
 
 fn without_tags(html: &str) -> String {
@@ -70,4 +73,22 @@ fn without_entities(html: &str) -> String {
         .replace("&#60;", "<")
         .replace("&#62;", ">")
         .replace("&#38;", "&")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_becomes_lines_and_its_texts_numbers() {
+        let mut texts = Texts::default();
+        let page = "<body><ul><li>contents</li></ul>\n\n<h3>\u{1f4e6} a-1</h3>\n <b>By:</b> \
+                    A &#60;a@b&#62; &#38;#60;<pre>\nThe &#34;text&#34; of &#60;a&#62;\n</pre>";
+        assert_eq!(
+            plain(page, &mut texts).unwrap(),
+            "\na-1\nBy: A <a@b> &#60;[1]"
+        );
+        assert_eq!(texts.number("The \"text\" of <a>"), 1);
+        assert!(plain("<pre>", &mut texts).is_err());
+    }
 }

@@ -27,10 +27,7 @@ impl Licence {
                 .split(" OR ")
                 .map(|one| one.trim().to_owned())
                 .collect::<BTreeSet<_>>();
-            if alternatives
-                .iter()
-                .any(|one| one.is_empty() || one.contains(['(', ')']))
-            {
+            if !alternatives.iter().all(|one| is_licence(one)) {
                 return Err(unread());
             }
             parts.insert(alternatives);
@@ -49,6 +46,15 @@ impl Licence {
     }
 }
 
+/// Whether it is a licence by name, maybe with an exception.
+fn is_licence(one: &str) -> bool {
+    let name = |word: &str| !word.is_empty() && !word.contains([' ', '(', ')']);
+    one.split_once(" WITH ")
+        .map_or(name(one), |(licence, exception)| {
+            name(licence) && name(exception)
+        })
+}
+
 impl std::fmt::Display for Licence {
     /// The same for all that say the same: in order, each once.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -64,5 +70,61 @@ impl std::fmt::Display for Licence {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spelled(expression: &str) -> String {
+        Licence::parse(expression).unwrap().to_string()
+    }
+
+    #[test]
+    fn what_says_the_same_is_spelled_the_same() {
+        assert_eq!(spelled("MIT/Apache-2.0"), "Apache-2.0 OR MIT");
+        assert_eq!(spelled("Apache-2.0 OR MIT"), "Apache-2.0 OR MIT");
+        assert_eq!(
+            spelled("Unicode-3.0 AND (MIT OR Apache-2.0) AND Unicode-3.0"),
+            "(Apache-2.0 OR MIT) AND Unicode-3.0"
+        );
+        assert_eq!(
+            spelled("Apache-2.0 WITH LLVM-exception OR MIT"),
+            "Apache-2.0 WITH LLVM-exception OR MIT"
+        );
+    }
+
+    #[test]
+    fn the_whole_has_every_part_once() {
+        let mut whole = Licence::parse("MIT").unwrap();
+        for expression in ["Apache-2.0/MIT", "MIT", "MIT OR Apache-2.0", "Zlib"] {
+            whole.add(&Licence::parse(expression).unwrap());
+        }
+        assert_eq!(whole.to_string(), "(Apache-2.0 OR MIT) AND MIT AND Zlib");
+    }
+
+    #[test]
+    fn what_is_nested_deeper_is_refused() {
+        for expression in [
+            "(MIT AND Zlib) OR ISC",
+            "MIT AND (A OR (B AND C))",
+            "",
+            "MIT OR ",
+        ] {
+            assert!(Licence::parse(expression).is_err(), "{expression}");
+        }
+    }
+
+    #[test]
+    fn apache_is_enough_only_where_each_part_allows_it() {
+        assert!(Licence::parse("MIT OR Apache-2.0").unwrap().allows_apache());
+        for expression in [
+            "MIT",
+            "(MIT OR Apache-2.0) AND Zlib",
+            "Apache-2.0 WITH LLVM-exception",
+        ] {
+            assert!(!Licence::parse(expression).unwrap().allows_apache());
+        }
     }
 }

@@ -88,3 +88,47 @@ fn entry(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of_one(licence: &str, notices: &[(&str, &str)]) -> Result<String, Box<dyn Error>> {
+        let each = Crate {
+            name: "a".to_owned(),
+            version: "1.0.0".to_owned(),
+            licence: Licence::parse(licence)?,
+            authors: vec!["B".to_owned(), "C".to_owned()],
+            repository: None,
+            notices: notices
+                .iter()
+                .map(|(name, text)| ((*name).to_owned(), (*text).to_owned()))
+                .collect(),
+        };
+        let mut written = String::new();
+        entry(&mut written, &each, "Apache's", &mut Texts::default())?;
+        Ok(written)
+    }
+
+    #[test]
+    fn a_crate_has_its_licence_and_its_notices() {
+        assert_eq!(
+            of_one("MIT", &[("LICENSE", "text"), ("NOTICE", "more")]).unwrap(),
+            "a 1.0.0\n  Licence: MIT\n  Authors: B, C\n  LICENSE: [1]\n  NOTICE: [2]\n"
+        );
+    }
+
+    #[test]
+    fn without_a_notice_only_apache_will_do() {
+        let written = of_one("MIT OR Apache-2.0", &[]).unwrap();
+        assert!(
+            written.ends_with("  Used under Apache-2.0: [1]\n"),
+            "{written}"
+        );
+        let error = of_one("MIT", &[]).unwrap_err().to_string();
+        assert!(
+            error.contains("a 1.0.0") && error.contains("MIT"),
+            "{error}"
+        );
+    }
+}

@@ -28,3 +28,20 @@ impl fmt::Display for Texts {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_stands_once_under_its_number() {
+        let mut texts = Texts::default();
+        assert_eq!(texts.number("one\n  two\n"), 1);
+        assert_eq!(texts.number("another"), 2);
+        assert_eq!(texts.number("\none \r\n  two\n\n"), 1);
+        assert_eq!(texts.number("one\ntwo"), 3);
+        let shown = texts.to_string();
+        assert_eq!(shown.matches("one\n  two\n").count(), 1, "{shown}");
+        assert!(shown.contains("[2] ---"), "{shown}");
+    }
+}
