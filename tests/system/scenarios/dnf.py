@@ -79,7 +79,8 @@ def installs_what_reports(m):
             m.expect(destination, shown, f"{int(mode)} root:root")
     for name in OURS:
         licence = m.run("rpm", "--query", "--licensefiles", name).split()
-        m.expect("licence", licence, [f"/usr/share/licenses/{name}/LICENSE"])
+        wanted = [f"/usr/share/licenses/{name}/{file}" for file in ("LICENSE", "third-party-notices")]
+        m.expect("licence", licence, wanted)
     for directory in ("/etc/metrics-agent", "/etc/metrics-agent/metrics-agent.d"):
         m.expect(directory, _owner(m, directory), "metrics-agent")
 
