@@ -30,12 +30,15 @@ pub(super) fn metrics() -> String {
             (true, false) => "metrics",
             (false, _) => "model",
         };
+        let instance = metric
+            .instance
+            .map_or_else(String::new, |instance| format!("[\\fI{}\\fR]", text(instance)));
         let unit = match metric.unit {
             "" => String::new(),
             unit => format!(" ({})", text(unit)),
         };
         format!(
-            ".TP\n\\fB{}\\fR{unit}\n{}.\nBy {}, in {messages} messages.\n",
+            ".TP\n\\fB{}\\fR{instance}{unit}\n{}.\nBy {}, in {messages} messages.\n",
             text(metric.name),
             text(metric.description),
             text(metric.collector),
