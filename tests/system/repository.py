@@ -7,14 +7,16 @@ is called. Knows nothing of what they do.
 
 import atexit
 import concurrent.futures
+import contextlib
 import pathlib
+import re
 import shutil
 import subprocess
 import tempfile
 import threading
 
 from container import WORKSPACES, CommandFailed
-from machine import BINARIES_INSIDE, SOURCE, Failure
+from machine import SOURCE, Failure, make_root
 
 PACKAGES = ["metrics-agent", "metrics-collector"]
 # What the packages need and the container has no longer; tests/system/root has put it there.
@@ -22,9 +24,15 @@ LIBRARY = "libzmq5"
 ARCHIVE = "/srv/archive"
 REPOSITORY = "/srv/repository"
 
-# Higher than any that the tree may have. The second does not restart what runs.
+# Higher than any that the tree may have. The second does not restart what runs; the third is one as
+# from a build on a later release.
 NEWER = "9998"
 CARELESS = "9999"
+TOO_NEW = "10000"
+# A release that the packages are not built on, with a later C library than that of the one that
+# they are built on; and a program of it that uses what is new there.
+LATER_SUITE = "trixie"
+LATER_PROGRAM = "usr/bin/sort"
 # What the newer one's configuration file has at its end, so that it is another.
 NEWER_LINE = "# As of the newer version."
 
@@ -43,15 +51,17 @@ def built(m):
             workspace.mkdir(parents=True)
             atexit.register(shutil.rmtree, workspace, ignore_errors=True)
             with concurrent.futures.ThreadPoolExecutor() as pool:
-                binaries = m.binds[BINARIES_INSIDE]
+                binaries = m.binaries
                 own = pool.submit(_build, SOURCE, binaries, workspace / "own")
                 newer = pool.submit(_build_newer, binaries, workspace)
             own.result()
             newer.result()
             _without_restart(workspace)
+            _of_a_later_release(workspace)
             _built[None] = workspace / "own"
             _built[NEWER] = workspace / "newer"
             _built[CARELESS] = workspace / "careless"
+            _built[TOO_NEW] = workspace / "too-new"
         return _built
 
 
@@ -73,23 +83,56 @@ def _build_newer(binaries, workspace):
 
 def _without_restart(workspace):
     """The newer agent once more, made to forget the restart: the control of the test of it."""
-    (workspace / "careless").mkdir()
-    tree = workspace / "careless.tree"
+    with _newer_taken_apart(workspace, CARELESS, "careless") as tree:
+        postinst = tree / "DEBIAN/postinst"
+        text = postinst.read_text()
+        restart = "deb-systemd-invoke try-restart"
+        if restart not in text:
+            raise Failure(f"the agent's postinst has no {restart}")
+        postinst.write_text(text.replace(restart, "true"))
+
+
+def _of_a_later_release(workspace):
+    """The newer agent once more, with a program of a later release and what that release's
+    dpkg-shlibdeps says of it: as if built there."""
+    root = pathlib.Path(make_root(LATER_SUITE))
+    with _newer_taken_apart(workspace, TOO_NEW, "too-new") as tree:
+        program = tree / "usr/libexec/metrics-agent/program"
+        program.parent.mkdir(parents=True)
+        shutil.copy(root / LATER_PROGRAM, program)
+        # It looks for the source's control file where it is called.
+        source = workspace / "too-new.source"
+        (source / "debian").mkdir(parents=True)
+        (source / "debian/control").write_text("Source: any\n\nPackage: any\nArchitecture: any\n")
+        shlibdeps = ["dpkg-shlibdeps", f"--admindir={root}/var/lib/dpkg", "--warnings=0", "-O"]
+        programs = [program, tree / "usr/bin/metrics-agent", tree / "usr/bin/metrics-agentctl"]
+        found = _run(*shlibdeps, *programs, cwd=source).partition("shlibs:Depends=")[2].strip()
+        control = tree / "DEBIAN/control"
+        text = re.sub("(?m)^Depends: .*", f"Depends: {found}", control.read_text())
+        control.write_text(text)
+
+
+@contextlib.contextmanager
+def _newer_taken_apart(workspace, version, name):
+    """The newer agent's package as a tree, packed again in a directory of that name."""
+    tree = workspace / f"{name}.tree"
     (package,) = (workspace / "newer").glob(f"metrics-agent_{NEWER}_*.deb")
     _run("dpkg-deb", "--raw-extract", package, tree)
-    control, postinst = tree / "DEBIAN/control", tree / "DEBIAN/postinst"
-    control.write_text(control.read_text().replace(f"Version: {NEWER}", f"Version: {CARELESS}"))
-    text = postinst.read_text()
-    restart = "deb-systemd-invoke try-restart"
-    if restart not in text:
-        raise Failure(f"the agent's postinst has no {restart}")
-    postinst.write_text(text.replace(restart, "true"))
-    _run("dpkg-deb", "--root-owner-group", "-Zgzip", "--build", tree, workspace / "careless")
+    control = tree / "DEBIAN/control"
+    control.write_text(control.read_text().replace(f"Version: {NEWER}", f"Version: {version}"))
+    yield tree
+    (workspace / name).mkdir()
+    _run("dpkg-deb", "--root-owner-group", "-Zgzip", "--build", tree, workspace / name)
 
 
-def _run(*command):
+def _run(*command, cwd=None):
     done = subprocess.run(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=BUILD_SECONDS
+        command,
+        cwd=cwd,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=BUILD_SECONDS,
     )
     if done.returncode != 0:
         line = " ".join(map(str, command))

@@ -11,6 +11,7 @@ from repository import (
     NEWER,
     NEWER_LINE,
     PACKAGES,
+    TOO_NEW,
     apt,
     command,
     prepare,
@@ -80,6 +81,42 @@ def install_makes_ready(m):
     m.expect("enabled", _enabled(m, AGENT), "enabled")
     m.expect("state", m.agent("State"), "unconfigured")
     m.expect_match("status", m.status_line(), "(?i)collector")
+
+
+def refuses_a_build_of_a_later_release(m):
+    """Too old a C library: apt names it and installs nothing, and an upgrade leaves what runs."""
+    prepare(m)
+    publish(m, TOO_NEW)
+    here = m.run("dpkg-query", "--show", "--showformat=${Version}", "libc6")
+    why = rf"metrics-agent : Depends: libc6 \(>= (2\.\d+)\) but {re.escape(here)} is to be .*"
+    _expect_too_new(m, why, "install", "metrics-agent")
+    packages = ["metrics-agent", LIBRARY]
+    m.expect("installed", [version(m, package) for package in packages], ["", ""])
+    m.expect("ours", m.run(*OURS), "")
+
+    publish(m)
+    apt(m, "install", *PACKAGES)
+    m.start_reporting()
+    pid, own = m.main_pid(), version(m, "metrics-agent")
+    publish(m, TOO_NEW)
+    _expect_too_new(m, why, "install", "--only-upgrade", "metrics-agent")
+    # Whoever upgrades all there is gets the rest, and is told.
+    said = apt(m, "upgrade")
+    m.expect_match("apt upgrade", said, r"(?i)(kept|not upgrading)[^:]*:\s+metrics-agent")
+    m.expect("version", version(m, "metrics-agent"), own)
+    m.expect("dpkg finds amiss", m.run("dpkg", "--audit"), "")
+    m.expect("state", m.agent("State"), "reporting")
+    m.expect_steady(pid)
+
+
+# trixie has that C library.
+refuses_a_build_of_a_later_release.suites = ["bookworm"]
+
+
+def _expect_too_new(m, why, *arguments):
+    done = m.execute(*command(*arguments))
+    m.expect(f"status of apt-get {' '.join(arguments)}", done.returncode, 100)
+    m.expect_match("because", done.stdout + done.stderr, why)
 
 
 def first_steps_lead_to_reports(m):
