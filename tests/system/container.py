@@ -2,8 +2,8 @@
 """A throw-away container with a real systemd as its first process.
 
 Owns what the container needs of the machine: an overlay over a root that is never written to, a
-network with nothing but a loopback (wire() connects two), a cgroup, a process; and gives all of it back. Knows nothing of
-what is tested in it.
+network with nothing but a loopback (wire() connects two), a cgroup, a process; and gives all of it
+back. Knows nothing of what is tested in it.
 
 The caller lives in mount and PID namespaces of its own (tests/system/run sees to it), so that
 mounts and processes end with it even where it is killed.
@@ -175,7 +175,10 @@ class Container(Host):
         self.cgroup = cgroup_tree() / f"{CGROUP_PREFIX}.{self.name}"
         self.cgroup.mkdir()
         command = ["systemd-nspawn", "--quiet", f"--directory={self.root}"]
-        command += [f"--machine={self.host_name}"]
+        # nspawn keeps a directory for each of its names in /run, and removes it at the end: two
+        # containers at once must not have the same one.
+        machine = f"{CGROUP_PREFIX}.{self.name}".replace(".", "-")
+        command += [f"--machine={machine}", f"--hostname={self.host_name}"]
         # No machined needed, and none told.
         command += ["--register=no", "--keep-unit", "--link-journal=no"]
         command += ["--private-network", "--resolv-conf=off", "--timezone=off"]
