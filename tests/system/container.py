@@ -72,7 +72,8 @@ class Container(Host):
     """
 
     def __init__(self, root, name, binds, host_name=HOST_NAME):
-        self.lower = pathlib.Path(root)
+        # What the container's files lie over, the topmost first; none of it is written to.
+        self.lower = [pathlib.Path(root)]
         self.workspace = WORKSPACES / name
         self.name = name
         self.binds = binds
@@ -165,8 +166,7 @@ class Container(Host):
         upper, work = self.layers / "upper", self.layers / "work"
         upper.mkdir()
         work.mkdir()
-        layers = f"lowerdir={self.lower},upperdir={upper},workdir={work}"
-        mount("overlay", self.root, "overlay", layers)
+        mount_overlay(self.root, self.lower, upper, work)
         # The root has the name of the machine that it was made on.
         (self.root / "etc/hostname").write_text(f"{self.host_name}\n")
 
@@ -240,6 +240,12 @@ class Container(Host):
         if self.cgroup is not None:
             remove_cgroup(self.cgroup)
         shutil.rmtree(self.workspace, ignore_errors=True)
+
+
+def mount_overlay(target, lower, upper, work):
+    """Mounts directories one over the other; what is written goes to the upper one."""
+    below = ":".join(map(str, lower))
+    mount("overlay", target, "overlay", f"lowerdir={below},upperdir={upper},workdir={work}")
 
 
 def mount(source, target, kind, options):

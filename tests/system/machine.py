@@ -22,6 +22,9 @@ COLLECTOR_KEY = "/var/lib/metrics-collector/collector.key"
 BUS_NAME = "org.metricsagent.Agent1"
 OBJECT = "/org/metricsagent/Agent1"
 
+# The release with rpm's database and dnf.
+RPM_SUITE = "trixie-rpm"
+
 # What goes before a command to run it as somebody with no rights at all.
 AS_NOBODY = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
 

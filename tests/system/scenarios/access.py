@@ -3,7 +3,20 @@
 
 import re
 
-from machine import AGENT, AS_NOBODY, BUS_NAME, OBJECT, SOURCE, call, get_property, set_property
+from machine import (
+    AGENT,
+    AS_NOBODY,
+    BUS_NAME,
+    OBJECT,
+    RPM_SUITE,
+    SOURCE,
+    call,
+    get_property,
+    set_property,
+)
+
+# On an RPM system, too.
+SUITES = ["bookworm", "trixie", RPM_SUITE]
 
 # What busctl says of AccessDenied and InteractiveAuthorizationRequired.
 DENIED = "(?i)denied|not authorized|authentication required|authorization"

@@ -19,8 +19,8 @@ from repository import (
     version,
 )
 
-# They come as packages.
-INSTALLED = False
+# Each scenario brings the packages in itself.
+INSTALL = "nothing"
 
 UNITS = [AGENT, COLLECTOR]
 AGENT_KEY = "/var/lib/metrics-agent/agent.key_secret"

@@ -4,7 +4,20 @@
 import json
 import xml.etree.ElementTree as xml
 
-from machine import AGENT, BUS_NAME, OBJECT, SOURCE, Failure, call, get_property, set_property
+from machine import (
+    AGENT,
+    BUS_NAME,
+    OBJECT,
+    RPM_SUITE,
+    SOURCE,
+    Failure,
+    call,
+    get_property,
+    set_property,
+)
+
+# On an RPM system, too.
+SUITES = ["bookworm", "trixie", RPM_SUITE]
 
 CHANGED = "org.freedesktop.DBus.Property.EmitsChangedSignal"
 

@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """New settings for an agent that runs."""
 
-from machine import AGENT, COLLECTOR, CONFIGURATION
+from machine import AGENT, COLLECTOR, CONFIGURATION, RPM_SUITE
+
+# On an RPM system, too.
+SUITES = ["bookworm", "trixie", RPM_SUITE]
 
 
 def reload_begins_the_reporting(m):

@@ -10,20 +10,20 @@ import subprocess
 import tempfile
 
 import package
-from machine import AGENT, BUS_NAME, COLLECTOR, CONFIGURATION, SOURCE, get_property
+from machine import AGENT, BUS_NAME, COLLECTOR, CONFIGURATION, RPM_SUITE, SOURCE, get_property
 from rpm_repository import BUILD, add_repository, build
 
 OURS = ["metrics-agent", "metrics-collector"]
 # The first is Cargo.toml's.
 HIGHER_VERSION = "99.0.0"
 
-# The scenarios install packages, instead of packaging/install the files.
-INSTALLED = False
+# Each scenario brings the packages in itself.
+INSTALL = "nothing"
 
 
 def _with_dnf(scenario):
     """For scenarios that need an RPM system, with nothing of ours in it yet."""
-    scenario.suites = ["trixie-rpm"]
+    scenario.suites = [RPM_SUITE]
     return scenario
 
 

@@ -6,14 +6,14 @@ import re
 import shlex
 
 import rpm_repository
-from machine import AGENT, COLLECTOR, COLLECTOR_KEY, CONFIGURATION, SOURCE, Failure, idle
+from machine import AGENT, COLLECTOR, COLLECTOR_KEY, CONFIGURATION, RPM_SUITE, SOURCE, Failure, idle
 from repository import apt, prepare, publish
 
-# They come as packages.
-INSTALLED = False
+# Each scenario brings the packages in itself.
+INSTALL = "nothing"
 
 # The collector's host by the agent's. Every release and kind of package is either once.
-COLLECTORS_SUITE = {"bookworm": "trixie", "trixie": "trixie-rpm", "trixie-rpm": "bookworm"}
+COLLECTORS_SUITE = {"bookworm": "trixie", "trixie": RPM_SUITE, RPM_SUITE: "bookworm"}
 COLLECTORS_HOST = "collector"
 
 
@@ -98,7 +98,7 @@ def _goes_away_and_comes_back(m, collector):
 
 def _install(m, package):
     """From a repository, with what it needs; and starts nothing."""
-    if m.suite == "trixie-rpm":
+    if m.suite == RPM_SUITE:
         rpm_repository.add_repository(m)
         m.run("dnf", "install", "--assumeyes", package)
         m.saw("dnf: " + m.run("rpm", "--query", package))

@@ -4,7 +4,10 @@
 import json
 import time
 
-from machine import AGENT, BINARIES_INSIDE, COLLECTOR, SOURCE_INSIDE, idle
+from machine import AGENT, COLLECTOR, RPM_SUITE, SOURCE_INSIDE, idle
+
+# On an RPM system, too.
+SUITES = ["bookworm", "trixie", RPM_SUITE]
 
 # The agent's back-off doubles from 1 s: in this time a message for each attempt would show, were
 # there any.
@@ -85,7 +88,7 @@ def reconnect_is_another_connection(m):
     """Reconnect(): a new routing id, the same host at the collector."""
     m.start_reporting()
     routing_id = m.connection("RoutingId")
-    m.run(f"{BINARIES_INSIDE}/metrics-agentctl", "reconnect")
+    m.run("metrics-agentctl", "reconnect")
     m.eventually(
         "routing id", lambda: m.connection("RoutingId"), lambda new: new not in ("", routing_id)
     )
@@ -110,6 +113,10 @@ def independent_collector_understands(m):
     for tag, host, grid, kind in metrics:
         m.expect("metrics", [tag, host, kind], ["METR", "web1.example.org", "metrics"])
         m.expect_true("mem.free is in the metrics", json.loads(grid)["mem.free"] > 0)
+
+
+# They have its Python.
+independent_collector_understands.suites = ["bookworm", "trixie"]
 
 
 def journal_explains(m):
