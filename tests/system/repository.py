@@ -46,7 +46,7 @@ _lock = threading.RLock()
 
 
 def built(m, version=None):
-    """The directory of packages of this version; None is the tree's own. Built at the first call."""
+    """A directory of this version's packages; None is the tree's own. Built at the first call."""
     with _lock:
         if version not in _built:
             directory = _workspace(m) / (version or "own")

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The Debian packages, installed by apt from a repository."""
 
-import json
 import re
 
-from machine import AGENT, BUS_NAME, COLLECTOR, CONFIGURATION, Failure, get_property
+from arrivals import expect_one_missing_at_most
+from machine import AGENT, BUS_NAME, COLLECTOR, CONFIGURATION, Failure, get_property, idle
 from repository import (
     CARELESS,
     LIBRARY,
@@ -169,33 +169,16 @@ def upgrade_restarts_what_runs(m):
     m.expect("the old process, without the scriptlet", m.main_pid(), after)
 
 
+@idle
 def upgrade_misses_one_interval_at_most(m):
     """No more than one message is missing between the old agent's and the new one's."""
-    interval = 5  # seconds, the default
     _install(m)
-    m.drop_in("[Service]\nEnvironment=METRICS_COLLECTOR_PRINT=yes\n", COLLECTOR)
-    m.start_reporting()
 
-    def metrics():
-        """When each message with metrics came, in seconds since the boot."""
-        return [
-            int(entry["__MONOTONIC_TIMESTAMP"]) / 1e6
-            for entry in m.journal("--unit", COLLECTOR, "_TRANSPORT=stdout")
-            if entry["MESSAGE"].startswith("{")
-            and json.loads(entry["MESSAGE"])["kind"] == "metrics"
-        ]
+    def upgrade():
+        publish(m, NEWER)
+        apt(m, "install", "--only-upgrade", "metrics-agent")
 
-    before = m.eventually("messages of the old one", lambda: len(metrics()), lambda n: n >= 2)
-    pid = m.main_pid()
-    publish(m, NEWER)
-    apt(m, "install", "--only-upgrade", "metrics-agent")
-    m.expect_true("another process", m.main_pid() not in (pid, 0))
-    there = len(metrics())
-    m.eventually("messages of both", lambda: len(metrics()), lambda n: n >= there + 2)
-    times = metrics()[before - 1 :]
-    longest = max(later - earlier for earlier, later in zip(times, times[1:]))
-    # One that is missing is an interval more; two would be three in all.
-    m.expect_true(f"{longest:.1f} s at most between two messages", longest < 3 * interval)
+    expect_one_missing_at_most(m, upgrade)
 
 
 def removal_and_purge(m):

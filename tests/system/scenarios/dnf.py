@@ -10,7 +10,8 @@ import subprocess
 import tempfile
 
 import package
-from machine import AGENT, BUS_NAME, COLLECTOR, CONFIGURATION, RPM_SUITE, SOURCE, get_property
+from arrivals import expect_one_missing_at_most
+from machine import AGENT, BUS_NAME, COLLECTOR, CONFIGURATION, RPM_SUITE, SOURCE, get_property, idle
 from rpm_repository import BUILD, add_repository, build
 
 OURS = ["metrics-agent", "metrics-collector"]
@@ -117,6 +118,20 @@ def upgrades_what_runs(m):
     m.run("systemctl", "start", COLLECTOR)
     m.run("busctl", "call", BUS_NAME, "/org/metricsagent/Agent1", BUS_NAME, "Reconnect")
     m.eventually("state", lambda: m.agent("State"), "reporting")
+
+
+@_with_dnf
+@idle
+def upgrade_misses_one_interval_at_most(m):
+    """No more than one message is missing between the old agent's and the new one's."""
+    version = add_repository(m, HIGHER_VERSION)
+    m.run("dnf", "install", "--assumeyes", *(f"{name}-{version}" for name in OURS))
+
+    def upgrade():
+        m.run("dnf", "upgrade", "--assumeyes", "metrics-agent")
+        m.expect("installed", _installed(m, "metrics-agent"), {"metrics-agent": HIGHER_VERSION})
+
+    expect_one_missing_at_most(m, upgrade)
 
 
 @_with_dnf
