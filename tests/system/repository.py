@@ -6,6 +6,7 @@ is called. Knows nothing of what they do.
 """
 
 import atexit
+import concurrent.futures
 import contextlib
 import pathlib
 import re
@@ -67,27 +68,35 @@ def installed(m):
     a directory to lay over it. Installed at the first call, as those do who make images."""
     with _lock:
         if m.suite not in _installed:
-            place = _workspace(m) / m.suite
-            place.mkdir()
-            mount("tmpfs", place, "tmpfs", "size=1g,mode=0755")
-            root, upper, work, packages = (
-                place / part for part in ("root", "upper", "work", "root/packages")
-            )
-            for directory in (root, upper, work):
-                directory.mkdir()
-            mount_overlay(root, m.lower, upper, work)
-            if m.suite == RPM_SUITE:
-                shutil.copytree(rpm_repository.build(m.binaries).name, packages)
-                install = "dnf install --assumeyes /packages/*.x86_64.rpm"
-            else:
-                shutil.copytree(built(m), packages)
-                install = "dpkg --install /packages/*.deb"
-            script = f"mount -t proc proc /proc && {install}; status=$?; umount /proc; exit $status"
-            _run("chroot", root, "sh", "-c", script, env=ENVIRONMENT)
-            shutil.rmtree(packages)
-            _run("umount", root)
-            _installed[m.suite] = upper
-        return _installed[m.suite]
+            # A failure is kept as well: it would be the same one for every scenario.
+            _installed[m.suite] = concurrent.futures.Future()
+            try:
+                _installed[m.suite].set_result(_install(m))
+            except CommandFailed as failure:
+                _installed[m.suite].set_exception(failure)
+    return _installed[m.suite].result()
+
+
+def _install(m):
+    place = _workspace(m) / m.suite
+    place.mkdir()
+    mount("tmpfs", place, "tmpfs", "size=1g,mode=0755")
+    root, upper, work = (place / part for part in ("root", "upper", "work"))
+    for directory in (root, upper, work):
+        directory.mkdir()
+    mount_overlay(root, m.lower, upper, work)
+    packages = root / "packages"
+    if m.suite == RPM_SUITE:
+        shutil.copytree(rpm_repository.build(m.binaries).name, packages)
+        install = "dnf install --assumeyes /packages/metrics-{agent,collector}-[0-9]*.rpm"
+    else:
+        shutil.copytree(built(m), packages)
+        install = "dpkg --install /packages/*.deb"
+    script = f"mount -t proc proc /proc && {install}; status=$?; umount /proc; exit $status"
+    _run("chroot", root, "bash", "-c", script, env=ENVIRONMENT)
+    shutil.rmtree(packages)
+    _run("umount", root)
+    return upper
 
 
 def _workspace(m):
