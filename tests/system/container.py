@@ -2,8 +2,8 @@
 """A throw-away container with a real systemd as its first process.
 
 Owns what the container needs of the machine: an overlay over a root that is never written to, a
-network with nothing but a loopback, a cgroup, a process; and gives all of it back. Knows nothing of
-what is tested in it.
+network with nothing but a loopback (wire() connects two), a cgroup, a process; and gives all of it
+back. Knows nothing of what is tested in it.
 
 The caller lives in mount and PID namespaces of its own (tests/system/run sees to it), so that
 mounts and processes end with it even where it is killed.
@@ -29,8 +29,14 @@ POWER_OFF_SECONDS = 30
 WORKSPACES = pathlib.Path("/run/metrics-agent-test")
 CGROUP_PREFIX = "metrics-agent-test"
 
-# The container's host name.
+# The container's host name, where it has none of its own.
 HOST_NAME = "web1"
+
+# Between two containers: addresses that RFC 5737 keeps for examples, and a domain of RFC 2606. They
+# exist in the network namespaces of the two alone.
+ADDRESSES = ["192.0.2.1", "192.0.2.2"]
+DOMAIN = "example.org"
+CABLE = "cable0"
 
 
 def cgroup_tree():
@@ -61,15 +67,17 @@ def remove_stale():
 class Container(Host):
     """One booted container; a context manager, so that it always ends.
 
-    root: the directory to boot from. name: RUNNER.NUMBER. binds: paths of the machine by paths in
-    the container, read-only.
+    root: the directory to boot from. name: RUNNER.NUMBER, or more after another dot. binds: paths
+    of the machine by paths in the container, read-only.
     """
 
-    def __init__(self, root, name, binds):
-        self.lower = pathlib.Path(root)
+    def __init__(self, root, name, binds, host_name=HOST_NAME):
+        # What the container's files lie over, the topmost first; none of it is written to.
+        self.lower = [pathlib.Path(root)]
         self.workspace = WORKSPACES / name
         self.name = name
         self.binds = binds
+        self.host_name = host_name
         self.root = self.workspace / "root"
         self.layers = self.workspace / "layers"
         self.console = self.workspace / "console.log"
@@ -122,6 +130,33 @@ class Container(Host):
         """A file's text."""
         return self.path(path).read_text()
 
+    # Network ------------------------------------------------------------------------------------
+
+    def wire(self, other):
+        """Lays a cable to another container; each then reaches the other by name and address."""
+        ends = dict(zip((self, other), ADDRESSES))
+        names = "".join(
+            f"{address} {end.host_name}.{DOMAIN} {end.host_name}\n"
+            for end, address in ends.items()
+        )
+        self._ip("link", "add", CABLE, "type", "veth", "peer", "name", CABLE,
+                 "netns", str(other.leader))  # fmt: skip
+        for end, address in ends.items():
+            end._ip("address", "add", f"{address}/24", "dev", CABLE)
+            end._ip("link", "set", CABLE, "up")
+            end.write("/etc/hosts", f"127.0.0.1 localhost\n{names}")
+
+    def cut(self, off):
+        """Cuts the cable of wire(), or mends it: whoever sends is told nothing of it."""
+        self._ip("link", "set", CABLE, "down" if off else "up")
+
+    def _ip(self, *arguments):
+        """Runs the machine's ip(8) in the container's network: the container need not have one."""
+        command = ["nsenter", f"--target={self.leader}", "--net", "ip", *arguments]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode != 0:
+            raise BootError(f"ip {' '.join(arguments)}: {done.stderr.strip()}")
+
     # Life ---------------------------------------------------------------------------------------
 
     def _mount(self):
@@ -131,17 +166,19 @@ class Container(Host):
         upper, work = self.layers / "upper", self.layers / "work"
         upper.mkdir()
         work.mkdir()
-        layers = f"lowerdir={self.lower},upperdir={upper},workdir={work}"
-        mount("overlay", self.root, "overlay", layers)
+        mount_overlay(self.root, self.lower, upper, work)
         # The root has the name of the machine that it was made on.
-        (self.root / "etc/hostname").write_text(f"{HOST_NAME}\n")
+        (self.root / "etc/hostname").write_text(f"{self.host_name}\n")
 
     def _boot(self):
         # A cgroup of its own, so that containers side by side do not share one.
         self.cgroup = cgroup_tree() / f"{CGROUP_PREFIX}.{self.name}"
         self.cgroup.mkdir()
         command = ["systemd-nspawn", "--quiet", f"--directory={self.root}"]
-        command += [f"--machine={HOST_NAME}"]
+        # nspawn keeps a directory for each of its names in /run, and removes it at the end: two
+        # containers at once must not have the same one.
+        machine = f"{CGROUP_PREFIX}.{self.name}".replace(".", "-")
+        command += [f"--machine={machine}", f"--hostname={self.host_name}"]
         # No machined needed, and none told.
         command += ["--register=no", "--keep-unit", "--link-journal=no"]
         command += ["--private-network", "--resolv-conf=off", "--timezone=off"]
@@ -203,6 +240,12 @@ class Container(Host):
         if self.cgroup is not None:
             remove_cgroup(self.cgroup)
         shutil.rmtree(self.workspace, ignore_errors=True)
+
+
+def mount_overlay(target, lower, upper, work):
+    """Mounts directories one over the other; what is written goes to the upper one."""
+    below = ":".join(map(str, lower))
+    mount("overlay", target, "overlay", f"lowerdir={below},upperdir={upper},workdir={work}")
 
 
 def mount(source, target, kind, options):

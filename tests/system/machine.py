@@ -7,10 +7,11 @@ Every check notes what it saw. A failed one raises, with what was wanted and wha
 import json
 import pathlib
 import re
+import subprocess
 import time
 
-from container import Container
-from host import CommandFailed, Host
+from container import HOST_NAME, Container
+from host import BootError, CommandFailed, Host
 
 AGENT = "metrics-agent.service"
 COLLECTOR = "metrics-collector.service"
@@ -20,6 +21,9 @@ COLLECTOR_KEY = "/var/lib/metrics-collector/collector.key"
 
 BUS_NAME = "org.metricsagent.Agent1"
 OBJECT = "/org/metricsagent/Agent1"
+
+# The release with rpm's database and dnf.
+RPM_SUITE = "trixie-rpm"
 
 # What goes before a command to run it as somebody with no rights at all.
 AS_NOBODY = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
@@ -67,6 +71,12 @@ def call(method, *arguments):
     return ["busctl", "--json=short", "call", BUS_NAME, OBJECT, BUS_NAME, method, *arguments]
 
 
+def idle(scenario):
+    """For a scenario that mostly waits: it is played beside the others, and takes no turn."""
+    scenario.idle = True
+    return scenario
+
+
 class Failure(AssertionError):
     """A check that did not hold."""
 
@@ -78,6 +88,8 @@ class Installed(Host):
         super().__init__(*arguments)
         # What the scenario saw, and why it failed: shown in one piece, as others run beside it.
         self.report = []
+        # Goes before it, where there is more than one machine.
+        self.said_by = ""
 
     def install(self, *options):
         """Runs packaging/install on the machine."""
@@ -89,7 +101,7 @@ class Installed(Host):
 
     def saw(self, what):
         """Notes what a scenario saw, on one line."""
-        self.report.append("    " + " | ".join(what.strip().splitlines()))
+        self.report.append("    " + self.said_by + " | ".join(what.strip().splitlines()))
 
     def expect(self, what, actual, wanted):
         """Fails unless what is there is what was wanted."""
@@ -242,8 +254,37 @@ class Installed(Host):
         self.eventually("state", lambda: self.agent("State"), "reporting")
 
 
-class Machine(Installed, Container):
-    """A container of that kind."""
+def make_root(suite):
+    """The root file system to boot from."""
+    command = [SOURCE / "tests/system/root", suite]
+    made = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    if made.returncode != 0:
+        raise BootError(f"no root of {suite}")
+    return made.stdout.strip()
 
-    def __init__(self, root, name, binaries):
-        super().__init__(root, name, {SOURCE_INSIDE: SOURCE, BINARIES_INSIDE: binaries})
+
+class Machine(Installed, Container):
+    """A container of that kind, and those beside it."""
+
+    def __init__(self, suite, name, binaries, host_name=HOST_NAME):
+        binds = {SOURCE_INSIDE: SOURCE, BINARIES_INSIDE: binaries}
+        super().__init__(make_root(suite), name, binds, host_name)
+        self.suite = suite
+        self.binaries = binaries
+        self.neighbours = []
+
+    def neighbour(self, suite, host_name):
+        """Boots another host, with a cable to it, which ends with this one; says what it sees."""
+        other = Machine(suite, f"{self.name}.{host_name}", self.binaries, host_name)
+        other.report = self.report
+        for each in (self, other):
+            each.said_by = f"{each.host_name}: "
+        self.neighbours.append(other.__enter__())
+        self.wire(other)
+        return other
+
+    def close(self):
+        """Powers off, the neighbours first."""
+        for other in self.neighbours:
+            other.close()
+        super().close()

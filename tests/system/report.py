@@ -18,7 +18,7 @@ def summary(passed, failed, skipped):
     return 1 if failed else 0
 
 
-def explain(machine, failure):
+def explain(failure, *machines):
     """The lines that a person needs to find out why."""
     frames = traceback.extract_tb(failure.__traceback__)
     scenario = [frame for frame in frames if "/scenarios/" in frame.filename] or frames
@@ -27,14 +27,15 @@ def explain(machine, failure):
     yield f"  at {pathlib.Path(where.filename).name}:{where.lineno}: {where.line}"
     if not isinstance(failure, AssertionError):
         yield from "".join(traceback.format_exception(failure)).splitlines()
-    for command in (
-        ["systemctl", "--no-pager", "--full", "--lines=0", "status", AGENT, COLLECTOR],
-        ["journalctl", "--no-pager", "--lines=40", "--output=short-monotonic", *SHOWN],
-    ):
-        try:
-            done = machine.execute(*command)
-            shown = done.stdout + done.stderr
-        except AssertionError as also:
-            shown = str(also)
-        yield f"  --- {' '.join(command)}"
-        yield from (f"  | {line}" for line in shown.splitlines())
+    for machine in machines:
+        for command in (
+            ["systemctl", "--no-pager", "--full", "--lines=0", "status", AGENT, COLLECTOR],
+            ["journalctl", "--no-pager", "--lines=40", "--output=short-monotonic", *SHOWN],
+        ):
+            try:
+                done = machine.execute(*command)
+                shown = done.stdout + done.stderr
+            except AssertionError as also:
+                shown = str(also)
+            yield f"  --- {machine.said_by}{' '.join(command)}"
+            yield from (f"  | {line}" for line in shown.splitlines())

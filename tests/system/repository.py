@@ -7,14 +7,18 @@ is called. Knows nothing of what they do.
 
 import atexit
 import concurrent.futures
+import contextlib
 import pathlib
+import re
 import shutil
 import subprocess
 import tempfile
 import threading
 
-from container import WORKSPACES, CommandFailed
-from machine import BINARIES_INSIDE, SOURCE, Failure
+import rpm_repository
+from container import WORKSPACES, mount, mount_overlay
+from host import ENVIRONMENT, CommandFailed
+from machine import RPM_SUITE, SOURCE, Failure, make_root
 
 PACKAGES = ["metrics-agent", "metrics-collector"]
 # What the packages need and the container has no longer; tests/system/root has put it there.
@@ -22,9 +26,15 @@ LIBRARY = "libzmq5"
 ARCHIVE = "/srv/archive"
 REPOSITORY = "/srv/repository"
 
-# Higher than any that the tree may have. The second does not restart what runs.
+# Higher than any that the tree may have. The second does not restart what runs; the third is one as
+# from a build on a later release.
 NEWER = "9998"
 CARELESS = "9999"
+TOO_NEW = "10000"
+# A release that the packages are not built on, with a later C library than that of the one that
+# they are built on; and a program of it that uses what is new there.
+LATER_SUITE = "trixie"
+LATER_PROGRAM = "usr/bin/sort"
 # What the newer one's configuration file has at its end, so that it is another.
 NEWER_LINE = "# As of the newer version."
 
@@ -32,27 +42,70 @@ APT_SECONDS = 120
 BUILD_SECONDS = 600
 
 _built = {}
-_lock = threading.Lock()
+_installed = {}
+_lock = threading.RLock()
 
 
-def built(m):
-    """The directories of packages, by version; None is the tree's own. Built at the first call."""
+def built(m, version=None):
+    """A directory of this version's packages; None is the tree's own. Built at the first call."""
     with _lock:
-        if not _built:
-            workspace = WORKSPACES / f"{m.name.partition('.')[0]}.packages"
-            workspace.mkdir(parents=True)
-            atexit.register(shutil.rmtree, workspace, ignore_errors=True)
-            with concurrent.futures.ThreadPoolExecutor() as pool:
-                binaries = m.binds[BINARIES_INSIDE]
-                own = pool.submit(_build, SOURCE, binaries, workspace / "own")
-                newer = pool.submit(_build_newer, binaries, workspace)
-            own.result()
-            newer.result()
-            _without_restart(workspace)
-            _built[None] = workspace / "own"
-            _built[NEWER] = workspace / "newer"
-            _built[CARELESS] = workspace / "careless"
-        return _built
+        if version not in _built:
+            directory = _workspace(m) / (version or "own")
+            if version is None:
+                _build(SOURCE, m.binaries, directory)
+            elif version == NEWER:
+                _build_newer(m.binaries, _workspace(m), directory)
+            elif version == CARELESS:
+                _without_restart(built(m, NEWER), _workspace(m), directory)
+            else:
+                _of_a_later_release(built(m, NEWER), _workspace(m), directory)
+            _built[version] = directory
+        return _built[version]
+
+
+def installed(m):
+    """What installing the tree's own packages adds to the root that the container is to boot from:
+    a directory to lay over it. Installed at the first call, as those do who make images."""
+    with _lock:
+        if m.suite not in _installed:
+            # A failure is kept as well: it would be the same one for every scenario.
+            _installed[m.suite] = concurrent.futures.Future()
+            try:
+                _installed[m.suite].set_result(_install(m))
+            except CommandFailed as failure:
+                _installed[m.suite].set_exception(failure)
+    return _installed[m.suite].result()
+
+
+def _install(m):
+    place = _workspace(m) / m.suite
+    place.mkdir()
+    mount("tmpfs", place, "tmpfs", "size=1g,mode=0755")
+    root, upper, work = (place / part for part in ("root", "upper", "work"))
+    for directory in (root, upper, work):
+        directory.mkdir()
+    mount_overlay(root, m.lower, upper, work)
+    packages = root / "packages"
+    if m.suite == RPM_SUITE:
+        shutil.copytree(rpm_repository.build(m.binaries).name, packages)
+        install = "dnf install --assumeyes /packages/metrics-{agent,collector}-[0-9]*.rpm"
+    else:
+        shutil.copytree(built(m), packages)
+        install = "dpkg --install /packages/*.deb"
+    script = f"mount -t proc proc /proc && {install}; status=$?; umount /proc; exit $status"
+    _run("chroot", root, "bash", "-c", script, env=ENVIRONMENT)
+    shutil.rmtree(packages)
+    _run("umount", root)
+    return upper
+
+
+def _workspace(m):
+    """What is made in this run, until it ends."""
+    workspace = WORKSPACES / f"{m.name.partition('.')[0]}.packages"
+    if not workspace.exists():
+        workspace.mkdir(parents=True)
+        atexit.register(shutil.rmtree, workspace, ignore_errors=True)
+    return workspace
 
 
 def _build(tree, binaries, output, *options):
@@ -62,34 +115,68 @@ def _build(tree, binaries, output, *options):
     _run(*build, "--output", output, *options)
 
 
-def _build_newer(binaries, workspace):
+def _build_newer(binaries, workspace, output):
     """Another version, of a tree in which the configuration file has changed."""
     tree = workspace / "tree"
     shutil.copytree(SOURCE, tree, ignore=shutil.ignore_patterns("target", ".git"), symlinks=True)
     with open(tree / "packaging/metrics-agent.toml", "a") as shipped:
         shipped.write(f"{NEWER_LINE}\n")
-    _build(tree, binaries, workspace / "newer", "--version", NEWER)
+    _build(tree, binaries, output, "--version", NEWER)
 
 
-def _without_restart(workspace):
+def _without_restart(newer, workspace, output):
     """The newer agent once more, made to forget the restart: the control of the test of it."""
-    (workspace / "careless").mkdir()
-    tree = workspace / "careless.tree"
-    (package,) = (workspace / "newer").glob(f"metrics-agent_{NEWER}_*.deb")
+    with _taken_apart(newer, workspace, CARELESS, output) as tree:
+        postinst = tree / "DEBIAN/postinst"
+        text = postinst.read_text()
+        restart = "deb-systemd-invoke try-restart"
+        if restart not in text:
+            raise Failure(f"the agent's postinst has no {restart}")
+        postinst.write_text(text.replace(restart, "true"))
+
+
+def _of_a_later_release(newer, workspace, output):
+    """The newer agent once more, with a program of a later release and what that release's
+    dpkg-shlibdeps says of it: as if built there."""
+    root = pathlib.Path(make_root(LATER_SUITE))
+    with _taken_apart(newer, workspace, TOO_NEW, output) as tree:
+        program = tree / "usr/libexec/metrics-agent/program"
+        program.parent.mkdir(parents=True)
+        shutil.copy(root / LATER_PROGRAM, program)
+        # It looks for the source's control file where it is called.
+        source = workspace / "too-new.source"
+        (source / "debian").mkdir(parents=True)
+        (source / "debian/control").write_text("Source: any\n\nPackage: any\nArchitecture: any\n")
+        shlibdeps = ["dpkg-shlibdeps", f"--admindir={root}/var/lib/dpkg", "--warnings=0", "-O"]
+        programs = [program, tree / "usr/bin/metrics-agent", tree / "usr/bin/metrics-agentctl"]
+        found = _run(*shlibdeps, *programs, cwd=source).partition("shlibs:Depends=")[2].strip()
+        control = tree / "DEBIAN/control"
+        text = re.sub("(?m)^Depends: .*", f"Depends: {found}", control.read_text())
+        control.write_text(text)
+
+
+@contextlib.contextmanager
+def _taken_apart(newer, workspace, version, output):
+    """The newer agent's package as a tree, which becomes a package of this version."""
+    tree = workspace / f"{version}.tree"
+    (package,) = newer.glob(f"metrics-agent_{NEWER}_*.deb")
     _run("dpkg-deb", "--raw-extract", package, tree)
-    control, postinst = tree / "DEBIAN/control", tree / "DEBIAN/postinst"
-    control.write_text(control.read_text().replace(f"Version: {NEWER}", f"Version: {CARELESS}"))
-    text = postinst.read_text()
-    restart = "deb-systemd-invoke try-restart"
-    if restart not in text:
-        raise Failure(f"the agent's postinst has no {restart}")
-    postinst.write_text(text.replace(restart, "true"))
-    _run("dpkg-deb", "--root-owner-group", "-Zgzip", "--build", tree, workspace / "careless")
+    control = tree / "DEBIAN/control"
+    control.write_text(control.read_text().replace(f"Version: {NEWER}", f"Version: {version}"))
+    yield tree
+    output.mkdir()
+    _run("dpkg-deb", "--root-owner-group", "-Zgzip", "--build", tree, output)
 
 
-def _run(*command):
+def _run(*command, cwd=None, env=None):
     done = subprocess.run(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=BUILD_SECONDS
+        command,
+        cwd=cwd,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=BUILD_SECONDS,
     )
     if done.returncode != 0:
         line = " ".join(map(str, command))
@@ -105,7 +192,7 @@ def prepare(m):
 
 def publish(m, version=None, needs=True):
     """Makes the repository one of this version, and, where wanted, of what the packages need."""
-    packages = [path for path in built(m)[version].glob("*.deb") if "-dbgsym_" not in path.name]
+    packages = [*built(m, version).glob("*.deb")]
     if needs:
         packages += m.path(ARCHIVE).glob("*.deb")
     repository = m.path(REPOSITORY)

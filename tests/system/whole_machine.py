@@ -31,6 +31,29 @@ TOLERANCE = 3
 WRITTEN = 15
 
 
+# Joins the cgroup and forks there until that fails, or so often, and writes down why it failed.
+# What was forked sleeps.
+FORKS = """
+import os, sys, time
+procs, most, answer = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+with open(procs, "w") as file:
+    file.write(str(os.getpid()))
+why = "nothing failed"
+for _ in range(most):
+    try:
+        if os.fork() == 0:
+            for descriptor in range(3):
+                os.close(descriptor)
+            time.sleep(3600)
+            os._exit(0)
+    except OSError as error:
+        why = error.strerror
+        break
+with open(answer, "w") as file:
+    file.write(why)
+"""
+
+
 def has_what_a_container_lacks(m):
     """Its kernel has the controllers, and the units' limits are theirs."""
     m.saw("kernel " + m.run("uname", "-r"))
@@ -104,6 +127,27 @@ def comes_back_when_it_is_out_of_memory(m):
     m.eventually("state", lambda: m.agent("State"), "reporting", within=120)
     results = {e["UNIT_RESULT"] for e in m.journal(f"UNIT={AGENT}") if "UNIT_RESULT" in e}
     m.expect("results of the runs before", results, {"oom-kill"})
+    m.expect_true("it is another process", m.main_pid() not in (0, pid))
+
+
+def has_no_more_tasks_than_it_may(m):
+    """TasksMax= is held: forks in the agent's cgroup end there, and it reports all the while."""
+    _start(m, '[intervals]\nmetrics = "1s"\n')
+    pid, limit = m.main_pid(), int(m.unit("TasksMax"))
+    cgroup = f"/sys/fs/cgroup/system.slice/{AGENT}"
+    m.run("python3", "-c", FORKS, f"{cgroup}/cgroup.procs", str(2 * limit), "/run/forks")
+    m.expect("why no more", m.read("/run/forks").strip(), "Resource temporarily unavailable")
+    m.expect("tasks at the most", int(_cgroup(m, "pids.peak")), limit)
+    refused = int(_events(m, "pids.events", AGENT)["max"])
+    m.expect_true(f"tasks that the kernel refused: {refused}", refused >= 1)
+    sent = m.agent("MessagesSent")
+    m.eventually("messages", lambda: m.agent("MessagesSent"), lambda now: now > sent + 2, within=60)
+    m.expect("state", m.agent("State"), "reporting")
+    # And none of them outlives the service.
+    m.run("systemctl", "stop", AGENT)
+    m.expect("left in its cgroup", m.execute("cat", f"{cgroup}/cgroup.procs").stdout, "")
+    m.run("systemctl", "start", AGENT)
+    m.eventually("state", lambda: m.agent("State"), "reporting", within=60)
     m.expect_true("it is another process", m.main_pid() not in (0, pid))
 
 
@@ -182,6 +226,7 @@ SCENARIOS = [
     has_room_within_its_limits,
     gives_memory_back_under_pressure,
     comes_back_when_it_is_out_of_memory,
+    has_no_more_tasks_than_it_may,
     clock_is_set,
     reports_again_after_a_reboot,
     survives_a_power_cut,

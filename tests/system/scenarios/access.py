@@ -1,11 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who may do what: the bus policy and polkit."""
 
-from machine import AGENT, AS_NOBODY, BUS_NAME, OBJECT, call, get_property, set_property
+import re
+
+from machine import (
+    AGENT,
+    AS_NOBODY,
+    BUS_NAME,
+    OBJECT,
+    RPM_SUITE,
+    SOURCE,
+    call,
+    get_property,
+    set_property,
+)
+
+# On an RPM system, too.
+SUITES = ["bookworm", "trixie", RPM_SUITE]
 
 # What busctl says of AccessDenied and InteractiveAuthorizationRequired.
 DENIED = "(?i)denied|not authorized|authentication required|authorization"
 REPLY_IS_OWNER = "u 1"
+
+# As README.md calls it.
+GROUP = "metrics-admins"
 
 
 def anyone_may_look(m):
@@ -54,20 +72,61 @@ def nobody_else_may_own_the_name(m):
     m.expect("root", m.run(*request).strip(), REPLY_IS_OWNER)
 
 
-def polkit_rule_lets_somebody(m):
-    """An administrator's rule opens one action, to one user, and no other."""
-    m.write(
-        "/etc/polkit-1/rules.d/50-test.rules",
+def polkit_rule_lets_a_group(m):
+    """An administrator's rule opens one action, to one group: no other action, nobody else."""
+    member, other = _users(m)
+    _add_rule(
+        m,
         "polkit.addRule(function(action, subject) {\n"
-        '  if (action.id == "org.metricsagent.set-intervals" && subject.user == "nobody")\n'
+        f'  if (action.id == "org.metricsagent.set-intervals" && subject.isInGroup("{GROUP}"))\n'
         "    return polkit.Result.YES;\n"
         "});\n",
     )
-    m.run("systemctl", "restart", "polkit.service")
     m.run("systemctl", "start", AGENT)
-    m.run(*AS_NOBODY, *set_property("MetricsIntervalUSec", "t", "1000000"))
-    m.expect("metrics interval", m.agent("MetricsIntervalUSec"), 1_000_000)
-    m.expect_refused("another action", *AS_NOBODY, *call("Reload"), saying=DENIED)
+    change = set_property("MetricsIntervalUSec", "t", "1000000")
+    m.expect_refused("who is not in the group", *other, *change, saying=DENIED)
+    m.expect("metrics interval", m.agent("MetricsIntervalUSec"), 5_000_000)
+    m.run(*member, *change)
+    m.expect("metrics interval by a member", m.agent("MetricsIntervalUSec"), 1_000_000)
+    m.expect_refused("another action", *member, *call("Reload"), saying=DENIED)
+
+
+def the_manuals_polkit_rule_lets_a_group(m):
+    """The rule of README.md, as it is there: every action, to that group alone."""
+    member, other = _users(m)
+    readme = (SOURCE / "README.md").read_text()
+    (rule,) = re.findall(r"^```js\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL)
+    _add_rule(m, rule)
+    m.start_reporting()
+    for command in (
+        call("SetMetricsInterval", "tb", "1000000", "true"),
+        call("Revert"),
+        call("Reconnect"),
+        call("Reload"),
+        _set(m.agent("Collectors")[0], "org.metricsagent.Collector1", "Enabled", "b", "false"),
+        _set("/org/freedesktop/LogControl1", "org.freedesktop.LogControl1", "LogLevel", "s", "err"),
+    ):
+        what = " ".join(command[5:])
+        m.expect_refused(f"{what} by another", *other, *command, saying=DENIED)
+        m.run(*member, *command)
+        m.saw(f"{what} by a member is done")
+
+
+def _users(m):
+    """Two users, the first in the group: what goes before a command to run it as one of them."""
+    m.run("groupadd", GROUP)
+    m.run("useradd", "--groups", GROUP, "alice")
+    m.run("useradd", "bob")
+    m.saw(m.run("id", "alice") + m.run("id", "bob"))
+    return [
+        ["setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups"]
+        for user in ("alice", "bob")
+    ]
+
+
+def _add_rule(m, rule):
+    m.write("/etc/polkit-1/rules.d/50-metrics-agent.rules", rule)
+    m.run("systemctl", "restart", "polkit.service")
 
 
 def without_polkit_only_root(m):

@@ -5,8 +5,21 @@ import json
 import time
 import xml.etree.ElementTree as xml
 
-from machine import AGENT, BUS_NAME, COLLECTOR, OBJECT, SOURCE, Failure, call, get_property, set_property
+from machine import (
+    AGENT,
+    BUS_NAME,
+    COLLECTOR,
+    OBJECT,
+    RPM_SUITE,
+    SOURCE,
+    Failure,
+    call,
+    get_property,
+    set_property,
+)
 
+# On an RPM system, too.
+SUITES = ["bookworm", "trixie", RPM_SUITE]
 # The agent's back-off doubles from 1 s.
 BACK_SECONDS = 40
 

@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """New settings for an agent that runs."""
 
-from machine import AGENT, COLLECTOR, CONFIGURATION
+from machine import AGENT, COLLECTOR, CONFIGURATION, RPM_SUITE
+
+# On an RPM system, too.
+SUITES = ["bookworm", "trixie", RPM_SUITE]
 
 
 def reload_begins_the_reporting(m):
@@ -37,6 +40,9 @@ def bad_reload_changes_nothing(m):
     pid, routing_id = m.main_pid(), m.connection("RoutingId")
     m.write(CONFIGURATION, '[intervals]\nmetrics = "5 parsecs"\n')
     m.expect_refused("reload", "systemctl", "reload", AGENT)
+    # What systemctl points to: the reason, in the words of the reload itself.
+    shown = m.execute("systemctl", "status", "--full", "--no-pager", AGENT).stdout
+    m.expect_match("shown", shown, rf"busctl\[\d+\]: .*{CONFIGURATION}:2.*metrics.*5 parsecs.*")
     m.expect_steady(pid)
     m.expect("interval", m.agent("MetricsIntervalUSec"), 1_000_000)
     m.expect("state", m.agent("State"), "reporting")

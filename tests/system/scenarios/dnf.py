@@ -5,45 +5,33 @@ The container is no RPM distribution, but has what counts: rpm's database with t
 systemd that our packages ask for (tests/system/rpm), dnf, and a running systemd.
 """
 
-import functools
 import pathlib
 import subprocess
 import tempfile
-import threading
 
 import package
-from machine import (
-    AGENT,
-    BINARIES_INSIDE,
-    BUS_NAME,
-    COLLECTOR,
-    CONFIGURATION,
-    SOURCE,
-    get_property,
-)
+from arrivals import expect_one_missing_at_most
+from machine import AGENT, BUS_NAME, COLLECTOR, CONFIGURATION, RPM_SUITE, SOURCE, get_property, idle
+from rpm_repository import BUILD, add_repository, build
 
-BUILD = SOURCE / "packaging/build-rpm"
 OURS = ["metrics-agent", "metrics-collector"]
-REPOSITORY = "/srv/packages"
 # The first is Cargo.toml's.
 HIGHER_VERSION = "99.0.0"
 
-# The scenarios install packages, instead of packaging/install the files.
-INSTALLED = False
-
-building = threading.Lock()
+# Each scenario brings the packages in itself.
+INSTALL = "nothing"
 
 
 def _with_dnf(scenario):
     """For scenarios that need an RPM system, with nothing of ours in it yet."""
-    scenario.suites = ["trixie-rpm"]
+    scenario.suites = [RPM_SUITE]
     return scenario
 
 
 @_with_dnf
 def refuses_what_would_not_run(m):
     """No libzmq, or too old a C library: dnf installs nothing, and names what is missing."""
-    _add_repository(m)
+    add_repository(m)
     m.expect_refused(
         "without libzmq",
         "dnf", "install", "--assumeyes", "--exclude=zeromq", "metrics-agent",
@@ -60,7 +48,7 @@ def refuses_what_would_not_run(m):
 @_with_dnf
 def installs_what_reports(m):
     """dnf install brings libzmq along, enables and starts nothing; enabled, the agent reports."""
-    version = _add_repository(m)
+    version = add_repository(m)
     m.run("dnf", "install", "--assumeyes", *OURS)
     m.expect(
         "installed",
@@ -106,7 +94,7 @@ def installs_what_reports(m):
 @_with_dnf
 def upgrades_what_runs(m):
     """Settings are kept, what runs is restarted, what does not is not started; and back again."""
-    version = _add_repository(m, HIGHER_VERSION)
+    version = add_repository(m, HIGHER_VERSION)
     m.run("dnf", "install", "--assumeyes", *(f"{name}-{version}" for name in OURS))
     m.configure(m.start_collector())
     m.run("systemctl", "stop", COLLECTOR)
@@ -134,9 +122,23 @@ def upgrades_what_runs(m):
 
 
 @_with_dnf
+@idle
+def upgrade_misses_one_interval_at_most(m):
+    """No more than one message is missing between the old agent's and the new one's."""
+    version = add_repository(m, HIGHER_VERSION)
+    m.run("dnf", "install", "--assumeyes", *(f"{name}-{version}" for name in OURS))
+
+    def upgrade():
+        m.run("dnf", "upgrade", "--assumeyes", "metrics-agent")
+        m.expect("installed", _installed(m, "metrics-agent"), {"metrics-agent": HIGHER_VERSION})
+
+    expect_one_missing_at_most(m, upgrade)
+
+
+@_with_dnf
 def removes_what_it_installed(m):
     """dnf remove: stopped, disabled, off the bus; keys and what the administrator wrote stay."""
-    _add_repository(m)
+    add_repository(m)
     m.run("dnf", "install", "--assumeyes", *OURS)
     m.configure(m.start_collector())
     m.run("systemctl", "enable", "--now", AGENT, COLLECTOR)
@@ -168,9 +170,9 @@ def removes_what_it_installed(m):
 @_with_dnf
 def is_the_same_every_time(m):
     """Built again, with another umask and time zone: the same packages, byte for byte."""
-    directory = pathlib.Path(_build(_binaries(m)).name)
+    directory = pathlib.Path(build(m.binaries).name)
     with tempfile.TemporaryDirectory(prefix="metrics-agent-rpm-") as again:
-        command = [BUILD, "--binaries", _binaries(m), "--output", again]
+        command = [BUILD, "--binaries", m.binaries, "--output", again]
         subprocess.run(
             ["sh", "-c", 'umask 077; TZ=Asia/Tokyo exec "$@"', "sh", *command],
             check=True,
@@ -181,46 +183,6 @@ def is_the_same_every_time(m):
         for name in names:
             same = (directory / name).read_bytes() == pathlib.Path(again, name).read_bytes()
             m.expect_true(f"{name} is the same", same)
-
-
-def _add_repository(m, *versions):
-    """Makes a repository of our packages known to dnf: Cargo.toml's version, which it returns, and
-    others. They are built from the release build that is tested."""
-    built = [_build(_binaries(m), version) for version in (None, *versions)]
-    m.path(REPOSITORY).mkdir()
-    for directory in built:
-        for file in pathlib.Path(directory.name).glob("*.rpm"):
-            (m.path(REPOSITORY) / file.name).write_bytes(file.read_bytes())
-    m.run("createrepo_c", "--quiet", REPOSITORY)
-    m.write(
-        "/etc/yum.repos.d/packages.repo",
-        f"[packages]\nname=Ours\nbaseurl=file://{REPOSITORY}\ngpgcheck=0\n",
-    )
-    return next(pathlib.Path(built[0].name).glob("metrics-collector-*.rpm")).name.split("-")[2]
-
-
-def _binaries(m):
-    """The release build that is tested, as a path of the machine."""
-    return m.binds[BINARIES_INSIDE]
-
-
-def _build(binaries, version=None):
-    # Once for all scenarios, whichever comes first.
-    with building:
-        return _built(binaries, version)
-
-
-@functools.cache
-def _built(binaries, version):
-    """A directory with our packages, which lasts as long as this process."""
-    directory = tempfile.TemporaryDirectory(prefix="metrics-agent-rpm-")
-    command = [BUILD, "--binaries", binaries, "--output", directory.name]
-    if version is not None:
-        command += ["--version", version]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode != 0:
-        raise AssertionError(f"packaging/build-rpm: status {done.returncode}\n{done.stderr}")
-    return directory
 
 
 def _installed(m, *packages):

@@ -3,7 +3,10 @@
 
 import time
 
-from machine import AGENT, CONFIGURATION
+from machine import AGENT, CONFIGURATION, RPM_SUITE
+
+# On an RPM system, too.
+SUITES = ["bookworm", "trixie", RPM_SUITE]
 
 # Long enough to see a program that ends by itself, or is restarted, soon after its start.
 SETTLE_SECONDS = 3

@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the agent lives on breaks, and comes back: bus, journal, disk, name."""
 
-from machine import AGENT, COLLECTOR, call, set_property
+from machine import AGENT, COLLECTOR, RPM_SUITE, call, set_property
+
+# On an RPM system, too.
+SUITES = ["bookworm", "trixie", RPM_SUITE]
 
 # The agent tries the bus again at up to 30 s distance, from a quarter of a second on.
 BUS_SECONDS = 60
