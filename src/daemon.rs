@@ -23,12 +23,11 @@ use crate::systemd::notify::Notifier;
 use crate::systemd::pressure::PressureWatch;
 use crate::systemd::signals::Signals;
 
-/// Threads for what may block: a name look-up for each connection, one for the host's own name,
-/// and the job with files, which must not wait for a resolver that hangs: a reload that waited
-/// would fail. With these the agent stays well below the `TasksMax=` of its unit.
-const BLOCKING_THREADS: usize = config::MAX_COLLECTORS + 2;
+/// tokio's own blocking threads. What blocks has threads elsewhere; whatever a crate may
+/// want them for is bounded, and leaves the agent at rest with one thread of its own.
+const BLOCKING_THREADS: usize = 2;
 
-/// An idle blocking thread ends after this: the agent is at rest with one thread of its own.
+/// An idle one ends after this.
 const BLOCKING_KEEP_ALIVE: Duration = Duration::from_secs(1);
 
 /// How long to wait before the bus is tried again; doubled up to [`BUS_RETRY_MAX`].

@@ -17,6 +17,7 @@
 mod alarm;
 mod announce;
 pub mod arguments;
+mod aside;
 mod connection;
 mod connections;
 pub(crate) mod events;

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
+use super::aside::{Aside, aside};
 use super::host_name::{PATIENCE, Watch, fully_qualified, short};
 
 /// The configured name, else the fully qualified one, else the short one.
@@ -22,7 +22,7 @@ pub(crate) struct NameKeeper {
 /// The resolver was asked for the full form of a name.
 struct Question {
     short: String,
-    answer: JoinHandle<Option<String>>,
+    answer: Aside<Option<String>>,
     /// Nobody waits any longer: the short name has to do until the answer comes.
     impatient: bool,
     patience: Instant,
@@ -92,7 +92,7 @@ impl NameKeeper {
         }
         let asked = short.clone();
         self.question = Some(Question {
-            answer: tokio::task::spawn_blocking(move || fully_qualified(&asked)),
+            answer: aside("own name", move || fully_qualified(&asked)),
             short,
             impatient: false,
             patience: Instant::now() + PATIENCE,

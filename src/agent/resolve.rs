@@ -1,17 +1,17 @@
 //! From a collector's name to the addresses to try.
 //!
-//! The system's resolver may block for 20 s and more, so it is asked on tokio's
-//! blocking threads, at most one question per connection at a time, and nobody waits
-//! longer than [`PATIENCE`].
+//! The system's resolver may block for 20 s and more, so it is asked on a thread of its
+//! own, at most one question per connection at a time, and nobody waits longer than
+//! [`PATIENCE`].
 
 use std::collections::VecDeque;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::time::Duration;
 
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
+use super::aside::{Aside, aside};
 use crate::config::{Endpoint, Host};
 
 /// How long one connecting waits for the resolver: glibc's default is 2 rounds of 5 s
@@ -47,7 +47,7 @@ pub(crate) struct Resolver {
 #[derive(Debug)]
 struct Question {
     target: (String, u16),
-    answer: JoinHandle<Answer>,
+    answer: Aside<Answer>,
 }
 
 impl Resolver {
@@ -85,7 +85,7 @@ impl Resolver {
         };
         self.pending = None;
         let found = answer
-            .unwrap_or_else(|ended| Err(io::Error::other(ended)))
+            .flatten()
             .map_err(|error| ResolveError::Failed(name.clone(), error))?;
         if found.is_empty() {
             return Err(ResolveError::Empty(name));
@@ -103,7 +103,7 @@ impl Resolver {
 impl Question {
     fn ask(target: (String, u16)) -> Self {
         let asked = target.clone();
-        let answer = tokio::task::spawn_blocking(move || {
+        let answer = aside("resolver", move || {
             asked
                 .to_socket_addrs()
                 .map(|found| found.take(MAX_ADDRESSES).collect())

@@ -151,20 +151,10 @@ impl Agent {
 
     /// Says that the service is ready, and works until a signal says stop.
     pub async fn run(mut self) {
-        let state = Arc::clone(&self.state.borrow());
-        events::ready(
-            env!("CARGO_PKG_VERSION"),
-            &state.host_name,
-            &state.public_key.to_string(),
-            self.connections.len(),
-        );
-        if state.state == State::Unconfigured {
-            events::unconfigured(&state.reason);
-        }
-        self.notifier.ready(&line_now(&state));
-        drop(state);
+        let line = line_now(&self.state.borrow());
+        self.notifier.ready(&line);
         if self.name.settled() {
-            self.connections.start();
+            self.begin();
         }
         let signal = loop {
             let happened = self.wait().await;
@@ -276,9 +266,25 @@ impl Agent {
             }
             self.publish();
         }
-        if self.name.settled() {
-            self.connections.start();
+        if self.name.settled() && !self.connections.started() {
+            self.begin();
         }
+    }
+
+    /// What has to wait until the host's name is known: the first hello, and saying under
+    /// which name this host reports.
+    fn begin(&mut self) {
+        let state = Arc::clone(&self.state.borrow());
+        events::ready(
+            env!("CARGO_PKG_VERSION"),
+            &state.host_name,
+            &state.public_key.to_string(),
+            self.connections.len(),
+        );
+        if state.state == State::Unconfigured {
+            events::unconfigured(&state.reason);
+        }
+        self.connections.start();
     }
 
     /// Between two samples nothing of their buffers is needed.

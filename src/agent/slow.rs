@@ -1,14 +1,13 @@
 //! What may take long, off the loop: reading the configuration, keeping a setting.
 //!
 //! Jobs touch files, and a file may be on a disk that hangs. They run one after the
-//! other on a blocking thread, in the order in which they were asked for.
+//! other on a thread of their own, in the order in which they were asked for.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use tokio::task::JoinHandle;
-
+use super::aside::{Aside, aside};
 use super::handle::{Answer, ORDERS, OrderError};
 use crate::config::persistent::{self, Persistent};
 use crate::config::{self, KeyPolicy, Loaded, Sources};
@@ -39,7 +38,7 @@ pub(crate) enum Outcome {
 pub(crate) struct SlowJobs {
     sources: Arc<Sources>,
     waiting: VecDeque<Job>,
-    running: Option<(Job, JoinHandle<Outcome>)>,
+    running: Option<(Job, Aside<Outcome>)>,
 }
 
 impl SlowJobs {
@@ -67,7 +66,7 @@ impl SlowJobs {
     /// The next job that has ended; never where there is none. Cancel safe.
     pub(crate) async fn ended(&mut self) -> (Job, Outcome) {
         let outcome = match &mut self.running {
-            Some((job, running)) => running.await.unwrap_or_else(|panic| job.failed(&panic)),
+            Some((job, running)) => running.await.unwrap_or_else(|error| job.failed(&error)),
             None => std::future::pending().await,
         };
         match self.running.take() {
@@ -94,7 +93,7 @@ impl SlowJobs {
         }
         if let Some(job) = self.waiting.pop_front() {
             let work = job.work(Arc::clone(&self.sources));
-            self.running = Some((job, tokio::task::spawn_blocking(work)));
+            self.running = Some((job, aside("files", work)));
         }
     }
 }

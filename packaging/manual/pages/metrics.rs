@@ -30,9 +30,9 @@ pub(super) fn metrics() -> String {
             (true, false) => "metrics",
             (false, _) => "model",
         };
-        let instance = metric
-            .instance
-            .map_or_else(String::new, |instance| format!("[\\fI{}\\fR]", text(instance)));
+        let instance = metric.instance.map_or_else(String::new, |instance| {
+            format!("[\\fI{}\\fR]", text(instance))
+        });
         let unit = match metric.unit {
             "" => String::new(),
             unit => format!(" ({})", text(unit)),
