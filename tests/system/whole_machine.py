@@ -61,7 +61,7 @@ def has_what_a_container_lacks(m):
     controllers = m.read("/sys/fs/cgroup/cgroup.controllers").split()
     for wanted in ("cpu", "io", "memory", "pids"):
         m.expect_true(f"controller {wanted}", wanted in controllers)
-    _start(m)
+    start(m)
     for unit in (AGENT, COLLECTOR):
         for prop, file in (("MemoryMax", "memory.max"), ("TasksMax", "pids.max")):
             m.expect(f"{unit}: {file}", _cgroup(m, file, unit), m.unit(prop, unit))
@@ -70,7 +70,7 @@ def has_what_a_container_lacks(m):
 
 def has_room_within_its_limits(m):
     """All connections at work, the resolver hangs: far below MemoryMax= and TasksMax=."""
-    _start(m)
+    start(m)
     # Takes questions, and never answers.
     deaf = "import socket, time; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); "
     deaf += "s.bind(('127.0.0.1', 53)); time.sleep(3600)"
@@ -104,7 +104,7 @@ def has_room_within_its_limits(m):
 
 def gives_memory_back_under_pressure(m):
     """The kernel's own pressure: the agent is told, gives back, and goes on."""
-    _start(m, '[intervals]\nmetrics = "100ms"\n[log]\nlevel = "debug"\n')
+    start(m, '[intervals]\nmetrics = "100ms"\n[log]\nlevel = "debug"\n')
     pid = m.main_pid()
     # Less than it has: the kernel takes pages away, and the agent waits for each to come back.
     m.run("systemctl", "set-property", "--runtime", AGENT, "MemoryHigh=512K")
@@ -119,7 +119,7 @@ def gives_memory_back_under_pressure(m):
 
 def comes_back_when_it_is_out_of_memory(m):
     """MemoryMax= is held: the kernel ends the agent there, and systemd starts it again."""
-    _start(m)
+    start(m)
     pid = m.main_pid()
     m.run("systemctl", "set-property", "--runtime", AGENT, "MemoryMax=256K")
     m.eventually("restarts", lambda: int(m.unit("NRestarts")), lambda n: n >= 1, within=120)
@@ -132,7 +132,7 @@ def comes_back_when_it_is_out_of_memory(m):
 
 def has_no_more_tasks_than_it_may(m):
     """TasksMax= is held: forks in the agent's cgroup end there, and it reports all the while."""
-    _start(m, '[intervals]\nmetrics = "1s"\n')
+    start(m, '[intervals]\nmetrics = "1s"\n')
     pid, limit = m.main_pid(), int(m.unit("TasksMax"))
     cgroup = f"/sys/fs/cgroup/system.slice/{AGENT}"
     m.run("python3", "-c", FORKS, f"{cgroup}/cgroup.procs", str(2 * limit), "/run/forks")
@@ -158,7 +158,7 @@ def clock_is_set(m):
         f"StandardOutput=append:{COLLECTOR_PRINTS}\n",
         COLLECTOR,
     )
-    _start(m, '[intervals]\nmetrics = "500ms"\nstale = "20s"\n')
+    start(m, '[intervals]\nmetrics = "500ms"\nstale = "20s"\n')
     pids = {unit: m.main_pid(unit) for unit in (AGENT, COLLECTOR)}
     lost = len(m.events("CONNECTION_LOST"))
     gone = len(m.events("SERVER_HOST_GONE", COLLECTOR))
@@ -180,7 +180,7 @@ def clock_is_set(m):
 
 def reports_again_after_a_reboot(m):
     """Enabled, and rebooted: it reports by itself, under the same key and settings."""
-    _start(m)
+    start(m)
     key = m.agent("PublicKey")
     m.run(*call("SetMetricsInterval", "tb", "700000", "true"))
     m.reboot()
@@ -195,7 +195,7 @@ def reports_again_after_a_reboot(m):
 def survives_a_power_cut(m):
     """The power goes while settings are written: the old or the new one is there, whole."""
     if m.unit("ActiveState") != "active":
-        _start(m)
+        start(m)
     key = m.agent("PublicKey")
     m.run(*call("SetMetricsInterval", "tb", "500000", "true"))
     loop = "i=0; while i=$(((i + 1) % 400)); do echo $i > /run/written; "
@@ -233,7 +233,7 @@ SCENARIOS = [
 ]
 
 
-def _start(m, more=""):
+def start(m, more=""):
     """Agent and collector enabled and reporting, with these settings and no others."""
     m.run("systemctl", "stop", AGENT, COLLECTOR)
     m.run("systemctl", "reset-failed")
