@@ -4,8 +4,9 @@
 #
 #   compare.sh [--window S] [--warmup S] [--rounds N] [--strace S] [--agent FILE] [--out DIR] [PROGRAM...]
 #
-# PROGRAM: loop, agent, collectd, collectd-1 (one reader and one writer thread); all of them where none
-# is named, without collectd where it is not installed. FILE is the release build by default.
+# PROGRAM: loop, agent, collectd, collectd-1 (one reader and one writer thread); with all that a host
+# has to tell, agent-all (as it comes) and collectd-all (plugins for the same). All of them where none is
+# named, without collectd where it is not installed. FILE is the release build by default.
 #
 # Figures compare only within one run on one machine, as ratios; below 15 % they differ by nothing.
 # Needs a C compiler, python3 with pyzmq (PYTHON=... where it is not the default one), strace for the
@@ -29,14 +30,14 @@ while (($#)); do
 		shift
 		;;
 	-h | --help) sed -n '2,/^set/{/^set/d; s/^# \{0,1\}//; p}' "$0"; exit ;;
-	loop | agent | collectd | collectd-1) programs+=("$1") ;;
+	loop | agent | agent-all | collectd | collectd-1 | collectd-all) programs+=("$1") ;;
 	*) die "no such program or option: $1; see --help" ;;
 	esac
 	shift
 done
 if ((!${#programs[@]})); then
-	programs=(loop agent)
-	if command -v collectd >/dev/null; then programs+=(collectd collectd-1); fi
+	programs=(loop agent agent-all)
+	if command -v collectd >/dev/null; then programs+=(collectd collectd-1 collectd-all); fi
 fi
 
 # Nothing but one program and its peer talks on this loopback interface.
@@ -91,11 +92,16 @@ run() {
 prepare_loop() { "${CC:-cc}" -O2 -Wall -Wextra -o "$work/loop" "$here/loop.c"; }
 run_loop() { run loop "$1" "$here/sink.py" tcp $tcp_port -- "$work/loop" 127.0.0.1 $tcp_port; }
 
-prepare_agent() {
+# agent_configuration NAME LINE...
+agent_configuration() {
+	local name=$1
+	shift
 	[[ -x $agent ]] || die "$agent is not there: cargo build --release, or --agent FILE"
-	"$python" "$here/peer.py" keys "$work/keys" || die "the agent's peer needs python3-zmq"
-	mkdir "$work/state"
-	cat >"$work/metrics-agent.toml" <<-END
+	if [[ ! -d $work/keys ]]; then
+		"$python" "$here/peer.py" keys "$work/keys" || die "the agent's peer needs python3-zmq"
+	fi
+	mkdir "$work/$name.state"
+	cat >"$work/$name.toml" <<-END
 		[host]
 		name = "bench"
 		[collector.bench]
@@ -105,16 +111,20 @@ prepare_agent() {
 		secret_key_file = "$work/keys/agent.key_secret"
 		[intervals]
 		metrics = "1s"
-		[metrics]
-		collect = ["uptime", "meminfo", "cpu"]
 		[dbus]
 		bus = "none"
 	END
+	printf '%s\n' "$@" >>"$work/$name.toml"
 }
-run_agent() {
-	run agent "$1" "$here/peer.py" serve "$work/keys" $agent_port -- \
-		env STATE_DIRECTORY="$work/state" "$agent" --config "$work/metrics-agent.toml"
+# run_agent_as NAME ROUND
+run_agent_as() {
+	run "$1" "$2" "$here/peer.py" serve "$work/keys" $agent_port -- \
+		env STATE_DIRECTORY="$work/$1.state" "$agent" --config "$work/$1.toml"
 }
+prepare_agent() { agent_configuration agent '[metrics]' 'collect = ["uptime", "meminfo", "cpu"]'; }
+run_agent() { run_agent_as agent "$1"; }
+prepare_agent-all() { agent_configuration agent-all; }
+run_agent-all() { run_agent_as agent-all "$1"; }
 
 # The same families as the agent's: uptime, memory, swap, CPU over all cores.
 collectd_configuration() {
@@ -157,6 +167,18 @@ prepare_collectd-1() {
 }
 run_collectd-1() {
 	run collectd-1 "$1" "$here/sink.py" udp $udp_port -- collectd -f -C "$work/collectd-1.conf"
+}
+
+# What collectd 5.12 has of the agent's full set: no pressure, no sockets by state, of the service
+# manager only the CPU time of its cgroups.
+prepare_collectd-all() {
+	command -v collectd >/dev/null || die "collectd is not installed"
+	local plugins=(load vmem contextswitch irq disk df interface protocols conntrack processes users
+		cgroups thermal)
+	collectd_configuration "${plugins[@]/#/LoadPlugin }" >"$work/collectd-all.conf"
+}
+run_collectd-all() {
+	run collectd-all "$1" "$here/sink.py" udp $udp_port -- collectd -f -C "$work/collectd-all.conf"
 }
 
 for program in "${programs[@]}"; do "prepare_$program"; done
