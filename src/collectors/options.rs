@@ -5,7 +5,9 @@ use std::{collections::BTreeMap, time::Duration};
 
 use glob::Pattern;
 
-use super::table::{CPU, DISK, FILESYSTEM, INVENTORY, NETWORK, PROCESSES, SENSORS, TIME, UNITS};
+use super::table::{
+    AGENT, CPU, DISK, FILESYSTEM, INVENTORY, NETWORK, PROCESSES, SENSORS, TIME, UNITS,
+};
 
 /// Block devices that are left out by default: what is in memory or only looks like a
 /// disk, and partitions, whose requests are their disk's.
@@ -71,12 +73,15 @@ pub const FILESYSTEM_EXCLUDE_TYPES: &[&str] = &[
 /// good part of what a message may have.
 pub const UNITS_MAX: usize = 400;
 
-/// What is not read for every message by default, as it changes slowly or costs more.
+/// What is not read for every message by default, as it changes slowly, costs more, or makes
+/// up most of a message: a host has a hundred units.
 pub const INTERVALS: &[(&str, Duration)] = &[
     (FILESYSTEM, Duration::from_secs(15)),
+    (UNITS, Duration::from_secs(15)),
     (SENSORS, Duration::from_secs(15)),
     (TIME, Duration::from_secs(15)),
     (PROCESSES, Duration::from_secs(30)),
+    (AGENT, Duration::from_secs(60)),
 ];
 
 /// The options of all collectors.

@@ -119,7 +119,7 @@ pub static AGENT: Schema = Schema {
         interval("metrics.sockets.interval", None),
         interval("metrics.conntrack.interval", None),
         interval("metrics.systemd.interval", None),
-        interval("metrics.units.interval", None),
+        interval("metrics.units.interval", Some("\"15s\"")),
         include("metrics.units.include"),
         exclude("metrics.units.exclude", "[]"),
         UNITS_MAX,
@@ -130,7 +130,7 @@ pub static AGENT: Schema = Schema {
         interval("metrics.processes.interval", Some("\"30s\"")),
         PROCESSES_TOP,
         interval("metrics.logins.interval", None),
-        interval("metrics.agent.interval", None),
+        interval("metrics.agent.interval", Some("\"1min\"")),
         Setting {
             key: "log.level",
             shape: Shape::Text,
