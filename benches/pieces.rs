@@ -37,7 +37,12 @@ fn parse(criterion: &mut Criterion) {
         b.iter(|| procfs_core::Meminfo::from_buf_read(black_box(&text[..])));
     });
     let text = captured("stat");
-    group.bench_function("cpu", |b| b.iter(|| cpu::parse(black_box(&text))));
+    group.bench_function("cpu", |b| {
+        b.iter(|| cpu::stat::parse(black_box(&text), None));
+    });
+    group.bench_function("cpu, first line", |b| {
+        b.iter(|| cpu::stat::parse_first_line(black_box(&text)));
+    });
     group.finish();
 }
 

@@ -71,7 +71,7 @@ pub struct CollectorDefinition {
 pub static COLLECTORS: &[CollectorDefinition] = &[
     CollectorDefinition {
         name: UPTIME,
-        description: "Time since boot, from /proc/uptime",
+        description: "Time since boot, from /proc/uptime, and the id of this boot",
         default: true,
         open: |context| Box::new(uptime::UptimeCollector::open(&context.root)),
     },
@@ -83,9 +83,9 @@ pub static COLLECTORS: &[CollectorDefinition] = &[
     },
     CollectorDefinition {
         name: CPU,
-        description: "Share of time that the CPUs are busy, from /proc/stat",
+        description: "CPU time, context switches and interrupts, from /proc/stat",
         default: true,
-        open: |context| Box::new(cpu::CpuCollector::open(&context.root)),
+        open: |context| Box::new(cpu::CpuCollector::open(context)),
     },
     CollectorDefinition {
         name: AGENT,
