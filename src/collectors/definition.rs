@@ -4,9 +4,9 @@
 use super::{
     Collector, agent,
     context::Context,
-    cpu, meminfo,
-    table::{AGENT, CPU, MEMINFO, METRICS, UPTIME},
-    uptime,
+    cpu, load, meminfo,
+    table::{AGENT, CPU, LOAD, MEMINFO, METRICS, UPTIME, VMSTAT},
+    uptime, vmstat,
 };
 
 /// How a metric's value behaves over time.
@@ -82,10 +82,22 @@ pub static COLLECTORS: &[CollectorDefinition] = &[
         open: |context| Box::new(meminfo::MeminfoCollector::open(&context.root)),
     },
     CollectorDefinition {
+        name: VMSTAT,
+        description: "Page faults, swapping and the OOM killer, from /proc/vmstat",
+        default: true,
+        open: |context| Box::new(vmstat::VmstatCollector::open(&context.root)),
+    },
+    CollectorDefinition {
         name: CPU,
         description: "CPU time, context switches and interrupts, from /proc/stat",
         default: true,
         open: |context| Box::new(cpu::CpuCollector::open(context)),
+    },
+    CollectorDefinition {
+        name: LOAD,
+        description: "Load averages and threads, from /proc/loadavg",
+        default: true,
+        open: |context| Box::new(load::LoadCollector::open(&context.root)),
     },
     CollectorDefinition {
         name: AGENT,

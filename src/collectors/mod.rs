@@ -16,6 +16,7 @@ pub mod context;
 pub mod cpu;
 pub mod definition;
 pub mod error;
+pub mod load;
 pub mod meminfo;
 pub mod options;
 pub mod sample;
@@ -24,6 +25,7 @@ pub mod source;
 pub mod table;
 pub mod text;
 pub mod uptime;
+pub mod vmstat;
 
 use std::time::Instant;
 
