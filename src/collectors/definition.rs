@@ -4,8 +4,8 @@
 use super::{
     Collector, agent,
     context::Context,
-    cpu, load, meminfo,
-    table::{AGENT, CPU, LOAD, MEMINFO, METRICS, UPTIME, VMSTAT},
+    cpu, load, meminfo, pressure,
+    table::{AGENT, CPU, LOAD, MEMINFO, METRICS, PRESSURE, UPTIME, VMSTAT},
     uptime, vmstat,
 };
 
@@ -98,6 +98,12 @@ pub static COLLECTORS: &[CollectorDefinition] = &[
         description: "Load averages and threads, from /proc/loadavg",
         default: true,
         open: |context| Box::new(load::LoadCollector::open(&context.root)),
+    },
+    CollectorDefinition {
+        name: PRESSURE,
+        description: "How long tasks wait for CPU, memory and I/O, from /proc/pressure",
+        default: true,
+        open: |context| Box::new(pressure::PressureCollector::open(&context.root)),
     },
     CollectorDefinition {
         name: AGENT,

@@ -19,6 +19,7 @@ pub mod error;
 pub mod load;
 pub mod meminfo;
 pub mod options;
+pub mod pressure;
 pub mod sample;
 pub mod set;
 pub mod source;
