@@ -13,7 +13,7 @@ use std::{hint::black_box, path::Path, time::Duration};
 use criterion::{Criterion, criterion_group, criterion_main};
 use metrics_agent::collectors::{
     CollectorSet, Context, Grid, Purpose, Root, Samples, cpu, definition::default_names, meminfo,
-    uptime,
+    uptime, vmstat,
 };
 use procfs_core::FromBufRead;
 
@@ -36,8 +36,15 @@ fn parse(criterion: &mut Criterion) {
     group.bench_function("meminfo by procfs", |b| {
         b.iter(|| procfs_core::Meminfo::from_buf_read(black_box(&text[..])));
     });
+    let text = captured("vmstat");
+    group.bench_function("vmstat", |b| b.iter(|| vmstat::parse(black_box(&text))));
     let text = captured("stat");
-    group.bench_function("cpu", |b| b.iter(|| cpu::parse(black_box(&text))));
+    group.bench_function("cpu", |b| {
+        b.iter(|| cpu::stat::parse(black_box(&text), None));
+    });
+    group.bench_function("cpu, first line", |b| {
+        b.iter(|| cpu::stat::parse_first_line(black_box(&text)));
+    });
     group.finish();
 }
 

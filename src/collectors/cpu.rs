@@ -1,38 +1,66 @@
-//! `cpu.percent` from the first line of /proc/stat (`proc_stat(5)`).
+//! `cpu.*`, and what else /proc/stat says of all CPUs together (`proc_stat(5)`): context
+//! switches, interrupts, forks, threads that run and that wait.
 //!
-//! The share of time that all CPUs together were busy since the previous reading for the
-//! same purpose. Making the collector takes a first reading for every purpose, so that
-//! the first sample is about an interval, too; where that failed, the first reading that
-//! succeeds gives no value.
+//! Times go out in ms, counts as the kernel has them. `cpu.percent` is the share of time
+//! that all CPUs together were busy since the previous reading for the same purpose. Making
+//! the collector takes a first reading for every purpose, so that the first sample is about
+//! an interval, too; where that failed, the first reading that succeeds gives no value. It
+//! is all that a model has of this, and needs the file's first line alone.
 
-use std::io::Read;
+pub mod stat;
 
-use procfs_core::{CpuTime, ExplicitSystemInfo, FromBufReadSI, KernelStats};
+use std::fmt::Write;
+
+use stat::{Cores, MODES, Times};
 
 use super::{
-    Collector, Purpose, Sink,
+    Collector, Grid, Purpose, Sink,
+    context::Context,
+    definition::Definition,
     error::{CollectError, Malformed},
-    source::{ProcFile, Root},
-    table::CPU_PERCENT,
+    source::ProcFile,
+    table::{
+        CPU_CORE_IDLE, CPU_CORE_IOWAIT, CPU_CORE_IRQ, CPU_CORE_NICE, CPU_CORE_SOFTIRQ,
+        CPU_CORE_STEAL, CPU_CORE_SYSTEM, CPU_CORE_USER, CPU_GUEST, CPU_GUEST_NICE, CPU_IDLE,
+        CPU_INTERRUPTS, CPU_IOWAIT, CPU_IRQ, CPU_NICE, CPU_PERCENT, CPU_SOFTIRQ, CPU_STEAL,
+        CPU_SWITCHES, CPU_SYSTEM, CPU_USER, PROC_BLOCKED, PROC_FORKS, PROC_RUNNING,
+    },
 };
 
 /// Where the kernel says it.
 const FILE: &str = "/proc/stat";
 
-/// The file's first line, as `proc_stat(5)` has it; kernels before 2.6.33 have fewer numbers.
-const EXPECTED: &str = "\"cpu\", four to ten numbers and the end of the line";
+/// Most that is read of it: a line of some 100 bytes for each CPU, of which Linux takes up
+/// to 8192, and at least two bytes for each interrupt that the machine could have, a few
+/// thousand by default and half a million where all of those CPUs are configured.
+const FILE_LIMIT: usize = 4 * 1024 * 1024;
 
-/// The crate parses whole files and wants these lines in them. All that is read of
-/// /proc/stat, which can have hundreds of kilobytes of interrupt counters, is the first.
-const REST: &[u8] = b"ctxt 0\nbtime 0\nprocesses 0\n";
+/// What all CPUs' modes are reported as, in the order of the file.
+static OF_ALL: [&Definition; MODES] = [
+    &CPU_USER,
+    &CPU_NICE,
+    &CPU_SYSTEM,
+    &CPU_IDLE,
+    &CPU_IOWAIT,
+    &CPU_IRQ,
+    &CPU_SOFTIRQ,
+    &CPU_STEAL,
+    &CPU_GUEST,
+    &CPU_GUEST_NICE,
+];
 
-/// Needed for conversions into seconds, of which there is none here.
-const SYSTEM: ExplicitSystemInfo = ExplicitSystemInfo {
-    boot_time_secs: 0,
-    ticks_per_second: 100,
-    page_size: 4096,
-    is_little_endian: true,
-};
+/// What one CPU's modes are reported as. The time of guests is part of user and nice time,
+/// and not told apart here.
+static OF_CORE: [&Definition; 8] = [
+    &CPU_CORE_USER,
+    &CPU_CORE_NICE,
+    &CPU_CORE_SYSTEM,
+    &CPU_CORE_IDLE,
+    &CPU_CORE_IOWAIT,
+    &CPU_CORE_IRQ,
+    &CPU_CORE_SOFTIRQ,
+    &CPU_CORE_STEAL,
+];
 
 /// Cumulative time of all CPUs together, in ticks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,35 +71,15 @@ pub struct Ticks {
     pub idle: u64,
 }
 
-impl From<&CpuTime> for Ticks {
-    fn from(time: &CpuTime) -> Self {
-        // States that a kernel does not know yet are part of those that it knows.
-        let of = |state: Option<u64>| state.unwrap_or(0);
-        let idle = time.idle.saturating_add(of(time.iowait));
-        let total = [
-            time.user,
-            time.nice,
-            time.system,
-            of(time.irq),
-            of(time.softirq),
-            of(time.steal),
-        ]
-        .into_iter()
-        .fold(idle, u64::saturating_add);
+impl From<&Times> for Ticks {
+    fn from(times: &Times) -> Self {
+        let [user, nice, system, idle, iowait, irq, softirq, steal, ..] = *times.ticks();
+        let idle = idle.saturating_add(iowait);
+        let total = [user, nice, system, irq, softirq, steal]
+            .into_iter()
+            .fold(idle, u64::saturating_add);
         Self { total, idle }
     }
-}
-
-/// The time of all CPUs together out of a text that begins as /proc/stat does.
-pub fn parse(text: &[u8]) -> Result<Ticks, Malformed> {
-    let end = text.iter().position(|&byte| byte == b'\n');
-    let line = end.and_then(|end| text.get(..=end));
-    // Without its newline the line is cut off, perhaps in the middle of a number.
-    let line = line.ok_or_else(|| Malformed::new(1, EXPECTED, text))?;
-    // The crate's own error says no more, and asks to be reported as a bug.
-    let stats = KernelStats::from_buf_read(line.chain(REST), &SYSTEM)
-        .map_err(|_| Malformed::new(1, EXPECTED, line.trim_ascii_end()))?;
-    Ok(Ticks::from(&stats.total))
 }
 
 /// The share of busy time between two readings, 0 to 100.
@@ -113,20 +121,35 @@ impl Previous {
     }
 }
 
+/// Ticks of the kernel's clock for user space in ms.
+fn milliseconds(ticks: u64, per_second: u64) -> u64 {
+    // With 100 ticks a second, as on nearly all machines, nothing is rounded.
+    let per_second = per_second.max(1);
+    let (seconds, rest) = (ticks / per_second, ticks % per_second);
+    let part = rest.saturating_mul(1000) / per_second;
+    seconds.saturating_mul(1000).saturating_add(part)
+}
+
 /// Reads /proc/stat.
 #[derive(Debug)]
 pub struct CpuCollector {
     file: ProcFile,
     previous: Previous,
+    ticks_per_second: u64,
+    /// There where each CPU is wanted; kept for its room.
+    cores: Option<Cores>,
+    /// A CPU's number as text; kept for its room.
+    label: String,
 }
 
 impl CpuCollector {
-    /// One that reads below `root`, and the first reading for it to compare with.
+    /// One that reads below the root, and the first reading for it to compare with.
     #[must_use]
-    pub fn open(root: &Root) -> Self {
-        let mut file = ProcFile::new(root, FILE);
+    pub fn open(context: &Context) -> Self {
+        let mut file = ProcFile::new(&context.root, FILE);
         // A failure is not lost: the first sample will meet and return it.
-        let first = read(&mut file, &mut Vec::new()).ok();
+        let first = read_first(&mut file, &mut Vec::new()).ok();
+        let first = first.as_ref().map(Ticks::from);
         Self {
             file,
             previous: Previous {
@@ -134,13 +157,43 @@ impl CpuCollector {
                 model: first,
                 query: first,
             },
+            ticks_per_second: rustix::param::clock_ticks_per_second(),
+            cores: context.options.cpu.per_cpu.then(Cores::default),
+            label: String::new(),
         }
+    }
+
+    fn report_share(&mut self, purpose: Purpose, times: &Times, sink: &mut Sink<'_>) {
+        let now = Ticks::from(times);
+        if let Some(previous) = self.previous.replace(purpose, now) {
+            sink.float(&CPU_PERCENT, percent(previous, now));
+        }
+    }
+
+    fn report_cores(&mut self, sink: &mut Sink<'_>) {
+        let Some(cores) = &self.cores else {
+            return;
+        };
+        for core in &cores.list {
+            self.label.clear();
+            // Writing to a String does not fail.
+            let _ = write!(self.label, "{}", core.number);
+            for (definition, ticks) in OF_CORE.iter().zip(core.times.known()) {
+                let time = milliseconds(*ticks, self.ticks_per_second);
+                sink.unsigned_of(definition, &self.label, time);
+            }
+        }
+        sink.cut(cores.cut);
     }
 }
 
-fn read(file: &mut ProcFile, scratch: &mut Vec<u8>) -> Result<Ticks, CollectError> {
-    parse(file.read_first_line(scratch)?)
-        .map_err(|problem| CollectError::malformed(file.path(), problem))
+fn read_first(file: &mut ProcFile, scratch: &mut Vec<u8>) -> Result<Times, CollectError> {
+    let parsed = stat::parse_first_line(file.read_first_line(scratch)?);
+    parsed.map_err(|problem| malformed(file, problem))
+}
+
+fn malformed(file: &ProcFile, problem: Malformed) -> CollectError {
+    CollectError::malformed(file.path(), problem)
 }
 
 impl Collector for CpuCollector {
@@ -150,9 +203,31 @@ impl Collector for CpuCollector {
         scratch: &mut Vec<u8>,
         sink: &mut Sink<'_>,
     ) -> Result<(), CollectError> {
-        let now = read(&mut self.file, scratch)?;
-        if let Some(previous) = self.previous.replace(purpose, now) {
-            sink.float(&CPU_PERCENT, percent(previous, now));
+        if sink.grid() == Grid::Model {
+            let times = read_first(&mut self.file, scratch)?;
+            self.report_share(purpose, &times, sink);
+            return Ok(());
+        }
+        let parsed = stat::parse(
+            self.file.read_up_to(FILE_LIMIT, scratch)?,
+            self.cores.as_mut(),
+        );
+        let stat = parsed.map_err(|problem| malformed(&self.file, problem))?;
+        self.report_share(purpose, &stat.all, sink);
+        for (definition, ticks) in OF_ALL.iter().zip(stat.all.known()) {
+            sink.unsigned(definition, milliseconds(*ticks, self.ticks_per_second));
+        }
+        self.report_cores(sink);
+        for (definition, value) in [
+            (&CPU_SWITCHES, stat.switches),
+            (&CPU_INTERRUPTS, stat.interrupts),
+            (&PROC_FORKS, stat.forks),
+            (&PROC_RUNNING, stat.running),
+            (&PROC_BLOCKED, stat.blocked),
+        ] {
+            if let Some(value) = value {
+                sink.unsigned(definition, value);
+            }
         }
         Ok(())
     }
@@ -161,61 +236,51 @@ impl Collector for CpuCollector {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::collectors::{CollectorSet, Options, Root, Samples, Value, table::CPU};
     use proptest::prelude::*;
+    use std::{path::Path, time::Duration};
 
     fn ticks(total: u64, idle: u64) -> Ticks {
         Ticks { total, idle }
     }
 
-    #[test]
-    fn guest_time_is_not_counted_twice() {
-        // user nice system idle iowait irq softirq steal guest guest_nice
-        assert_eq!(
-            parse(b"cpu  1 20 300 4000 50000 600000 7000000 80000000 900000000 900\ncpu0 junk\n"),
-            Ok(ticks(87_654_321, 54_000))
-        );
+    fn parse(text: &str) -> Ticks {
+        Ticks::from(&stat::parse_first_line(text.as_bytes()).unwrap())
     }
 
     #[test]
-    fn kernels_with_fewer_states_are_understood() {
-        assert_eq!(parse(b"cpu  1 20 300 4000\n"), Ok(ticks(4321, 4000)));
-        assert_eq!(
-            parse(b"cpu  1 20 300 4000 50000\n"),
-            Ok(ticks(54_321, 54_000))
-        );
-        assert_eq!(
-            parse(b"cpu  1 2 3 4 5 6 7 8 9 10 11 12\n"),
-            Ok(ticks(36, 9)),
-            "and those with more"
-        );
+    fn guest_time_is_not_counted_twice() {
+        // user nice system idle iowait irq softirq steal guest guest_nice
+        let text = "cpu  1 20 300 4000 50000 600000 7000000 80000000 900000000 900\ncpu0 junk\n";
+        assert_eq!(parse(text), ticks(87_654_321, 54_000));
+    }
+
+    #[test]
+    fn modes_that_a_kernel_lacks_are_part_of_those_that_it_has() {
+        assert_eq!(parse("cpu  1 20 300 4000\n"), ticks(4321, 4000));
+        assert_eq!(parse("cpu  1 20 300 4000 50000\n"), ticks(54_321, 54_000));
+        assert_eq!(parse("cpu  1 2 3 4 5 6 7 8 9 10 11 12\n"), ticks(36, 9));
     }
 
     #[test]
     fn sums_past_64_bits_saturate() {
         let max = u64::MAX;
-        assert_eq!(
-            parse(format!("cpu  {max} {max} {max} {max} {max}\n").as_bytes()),
-            Ok(ticks(max, max))
-        );
+        let text = format!("cpu  {max} {max} {max} {max} {max}\n");
+        assert_eq!(parse(&text), ticks(max, max));
     }
 
     #[test]
-    fn what_is_not_the_first_line_of_the_file_is_malformed() {
-        for text in [
-            &b""[..],
-            b"\n",
-            b"cpu\n",
-            b"cpu  1 2 3\n",
-            b"cpu  1 2 3 4",
-            b"cpu  1 2 3 -4\n",
-            b"cpu  1 2 3 x\n",
-            b"cpu  1 2 3 99999999999999999999\n",
-            b"cpu  1 2 3 4 \xff\n",
-            b"cpu0 1 2 3 4\n",
-            b"intr 1 2 3 4\n",
+    fn ticks_are_told_in_milliseconds() {
+        for (ticks, per_second, expected) in [
+            (0, 100, 0),
+            (26668, 100, 266_680),
+            (2049, 1024, 2000),
+            (5, 3, 1666),
+            (7, 1000, 7),
+            (7, 0, 7000),
+            (u64::MAX, 1, u64::MAX),
         ] {
-            let error = parse(text).unwrap_err();
-            assert_eq!((error.line, error.expected), (1, EXPECTED));
+            assert_eq!(milliseconds(ticks, per_second), expected);
         }
     }
 
@@ -248,12 +313,154 @@ mod tests {
         }
     }
 
-    proptest! {
-        #[test]
-        fn random_bytes_never_panic(text in proptest::collection::vec(any::<u8>(), 0..128)) {
-            let _ = parse(&text);
-        }
+    /// What one sample has below a directory.
+    fn sample(root: &Path, per_cpu: bool) -> Samples {
+        let mut options = Options::default();
+        options.cpu.per_cpu = per_cpu;
+        let mut context = Context::new(Root(root.to_owned()));
+        context.options = options.into();
+        let mut set = CollectorSet::open(context, Duration::from_secs(1), &[CPU]).unwrap();
+        let mut samples = Samples::new();
+        assert_eq!(set.sample(Purpose::Metrics, Grid::All, &mut samples), []);
+        samples
+    }
 
+    fn captured(kernel: &str) -> std::path::PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/fixtures/proc")
+            .join(kernel)
+    }
+
+    #[test]
+    fn everything_of_captured_machines() {
+        for (kernel, expected) in [
+            (
+                "6.1-qemu",
+                [90, 0, 3480, 6720, 0, 0, 90, 0, 0, 0, 1847, 2414, 130, 2, 0],
+            ),
+            (
+                "6.12-qemu",
+                [
+                    220, 0, 8360, 8660, 0, 0, 450, 0, 0, 0, 3229, 4624, 220, 2, 0,
+                ],
+            ),
+            (
+                "6.18-firecracker",
+                [
+                    266_680, 0, 130_020, 2_104_790, 44_160, 0, 2300, 7990, 0, 0, 1_021_024,
+                    558_182, 32_014, 2, 0,
+                ],
+            ),
+        ] {
+            let samples = sample(&captured(kernel), false);
+            let values: Vec<_> = samples.iter().map(|(_, value)| value).collect();
+            let expected = expected.map(Value::Unsigned);
+            assert_eq!(values[0], Value::Float(0.0), "{kernel}: nothing moves");
+            assert_eq!(values[1..], expected, "{kernel}");
+        }
+    }
+
+    #[test]
+    fn each_cpu_where_that_is_wanted() {
+        let samples = sample(&captured("6.18-firecracker"), true);
+        for (name, value) in [
+            ("cpu.core.user.total[0]", 116_030),
+            ("cpu.core.steal.total[0]", 3760),
+            ("cpu.core.nice.total[1]", 0),
+            ("cpu.core.system.total[1]", 81_040),
+            ("cpu.core.idle.total[1]", 998_790),
+            ("cpu.core.iowait.total[1]", 40_500),
+            ("cpu.core.irq.total[1]", 0),
+            ("cpu.core.softirq.total[1]", 2110),
+        ] {
+            assert_eq!(samples.get(name), Some(Value::Unsigned(value)), "{name}");
+        }
+        assert_eq!(samples.len(), 16 + 2 * OF_CORE.len());
+
+        let samples = sample(&captured("synthetic-many-cpus"), true);
+        assert_eq!(samples.len(), 16 + 256 * OF_CORE.len());
+        assert_eq!(
+            samples.get("cpu.core.nice.total[255]"),
+            Some(Value::Unsigned(12_550))
+        );
+    }
+
+    #[test]
+    fn modes_that_a_kernel_lacks_are_left_out() {
+        let samples = sample(&captured("synthetic-2.6.32-no-memavailable"), true);
+        assert_eq!(
+            samples.get("cpu.guest.total"),
+            Some(Value::Unsigned(0)),
+            "since 2.6.24"
+        );
+        assert_eq!(samples.get("cpu.guest.nice.total"), None, "since 2.6.33");
+    }
+
+    /// The file of a machine with many interrupts: its last lines are found behind them,
+    /// and one that never ends is refused.
+    #[test]
+    fn a_large_file_is_read_whole_and_an_endless_one_not() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::create_dir(directory.path().join("proc")).unwrap();
+        let write = |interrupts: usize| {
+            let text = format!(
+                "cpu 1 2 3 4\nintr 77{}\nctxt 5\nprocesses 6\n",
+                " 0".repeat(interrupts)
+            );
+            std::fs::write(directory.path().join("proc/stat"), text).unwrap();
+        };
+        write(500_000);
+        let samples = sample(directory.path(), false);
+        for (name, value) in [
+            ("cpu.interrupts.total", 77),
+            ("cpu.switches.total", 5),
+            ("proc.forks.total", 6),
+        ] {
+            assert_eq!(samples.get(name), Some(Value::Unsigned(value)), "{name}");
+        }
+        assert_eq!(samples.get("proc.running"), None);
+
+        write(FILE_LIMIT);
+        let mut collector = CpuCollector::open(&Context::new(Root(directory.path().to_owned())));
+        let mut samples = Samples::new();
+        let mut sink = Sink::new(Grid::All, &mut samples);
+        let error = collector.collect(Purpose::Query, &mut Vec::new(), &mut sink);
+        assert!(error.unwrap_err().to_string().contains("is larger than"));
+        let mut sink = Sink::new(Grid::Model, &mut samples);
+        collector
+            .collect(Purpose::Model, &mut Vec::new(), &mut sink)
+            .unwrap();
+        assert_eq!(samples.get("cpu.percent"), Some(Value::Float(0.0)));
+    }
+
+    /// Two readings of this machine: no counter but that of idle time goes back, and time
+    /// passes.
+    #[test]
+    fn the_machine_that_this_runs_on() {
+        let before = sample(Path::new("/"), true);
+        let after = sample(Path::new("/"), true);
+        assert!(before.get("cpu.core.user.total[0]").is_some());
+        let running = before.get("proc.running");
+        assert!(
+            matches!(running, Some(Value::Unsigned(1..))),
+            "{running:?}: we do"
+        );
+        for name in [
+            "cpu.user.total",
+            "cpu.system.total",
+            "cpu.switches.total",
+            "cpu.interrupts.total",
+            "proc.forks.total",
+        ] {
+            let number = |samples: &Samples| match samples.get(name) {
+                Some(Value::Unsigned(number)) => number,
+                other => panic!("{name}: {other:?}"),
+            };
+            assert!(0 < number(&before) && number(&before) <= number(&after));
+        }
+    }
+
+    proptest! {
         #[test]
         fn the_share_is_always_one(a in any::<[u64; 2]>(), b in any::<[u64; 2]>()) {
             let share = percent(ticks(a[0], a[1]), ticks(b[0], b[1]));

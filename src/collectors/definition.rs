@@ -4,9 +4,9 @@
 use super::{
     Collector, agent,
     context::Context,
-    cpu, meminfo,
-    table::{AGENT, CPU, MEMINFO, METRICS, UPTIME},
-    uptime,
+    cpu, load, meminfo, pressure,
+    table::{AGENT, CPU, LOAD, MEMINFO, METRICS, PRESSURE, UPTIME, VMSTAT},
+    uptime, vmstat,
 };
 
 /// How a metric's value behaves over time.
@@ -71,7 +71,7 @@ pub struct CollectorDefinition {
 pub static COLLECTORS: &[CollectorDefinition] = &[
     CollectorDefinition {
         name: UPTIME,
-        description: "Time since boot, from /proc/uptime",
+        description: "Time since boot, from /proc/uptime, and the id of this boot",
         default: true,
         open: |context| Box::new(uptime::UptimeCollector::open(&context.root)),
     },
@@ -82,10 +82,28 @@ pub static COLLECTORS: &[CollectorDefinition] = &[
         open: |context| Box::new(meminfo::MeminfoCollector::open(&context.root)),
     },
     CollectorDefinition {
-        name: CPU,
-        description: "Share of time that the CPUs are busy, from /proc/stat",
+        name: VMSTAT,
+        description: "Page faults, swapping and the OOM killer, from /proc/vmstat",
         default: true,
-        open: |context| Box::new(cpu::CpuCollector::open(&context.root)),
+        open: |context| Box::new(vmstat::VmstatCollector::open(&context.root)),
+    },
+    CollectorDefinition {
+        name: CPU,
+        description: "CPU time, context switches and interrupts, from /proc/stat",
+        default: true,
+        open: |context| Box::new(cpu::CpuCollector::open(context)),
+    },
+    CollectorDefinition {
+        name: LOAD,
+        description: "Load averages and threads, from /proc/loadavg",
+        default: true,
+        open: |context| Box::new(load::LoadCollector::open(&context.root)),
+    },
+    CollectorDefinition {
+        name: PRESSURE,
+        description: "How long tasks wait for CPU, memory and I/O, from /proc/pressure",
+        default: true,
+        open: |context| Box::new(pressure::PressureCollector::open(&context.root)),
     },
     CollectorDefinition {
         name: AGENT,

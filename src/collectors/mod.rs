@@ -16,13 +16,17 @@ pub mod context;
 pub mod cpu;
 pub mod definition;
 pub mod error;
+pub mod load;
 pub mod meminfo;
 pub mod options;
+pub mod pressure;
 pub mod sample;
 pub mod set;
 pub mod source;
 pub mod table;
+pub mod text;
 pub mod uptime;
+pub mod vmstat;
 
 use std::time::Instant;
 

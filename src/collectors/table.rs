@@ -77,7 +77,7 @@ UPTIME {
     SYS_UPTIME = "sys.uptime", "s", Gauge, [metrics model],
         "Time since boot, including time spent suspended";
     SYS_BOOT_ID = "sys.boot.id", "", Info, [model],
-        "Random id of this boot";
+        "Random id of this boot, as the journal has it";
 }
 MEMINFO {
     MEM_TOTAL = "mem.total", "kB", Gauge, [model],

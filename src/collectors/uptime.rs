@@ -1,16 +1,21 @@
-//! `sys.uptime` from /proc/uptime (`proc_uptime(5)`).
+//! `sys.uptime` from /proc/uptime (`proc_uptime(5)`), and `sys.boot.id` from
+//! `/proc/sys/kernel/random/boot_id` (`random(4)`).
+//!
+//! The id goes out as the journal has it in `_BOOT_ID=`: 32 hex digits. It is only read
+//! where a model is wanted, so that what is wrong with it costs no metrics.
 
 use procfs_core::{FromRead, Uptime};
 
 use super::{
-    Collector, Purpose, Sink,
+    Collector, Grid, Purpose, Sink,
     error::{CollectError, Malformed},
     source::{ProcFile, Root},
-    table::SYS_UPTIME,
+    table::{SYS_BOOT_ID, SYS_UPTIME},
 };
 
 /// Where the kernel says it.
 const FILE: &str = "/proc/uptime";
+const BOOT_ID_FILE: &str = "/proc/sys/kernel/random/boot_id";
 
 /// The file's one line, as `proc_uptime(5)` has it.
 const EXPECTED: &str = "two numbers of seconds and the end of the line";
@@ -29,10 +34,35 @@ pub fn parse(text: &[u8]) -> Result<f64, Malformed> {
     }
 }
 
-/// Reads /proc/uptime.
+/// How many hex digits an id has.
+const ID_DIGITS: usize = 32;
+
+const EXPECTED_ID: &str = "32 lower-case hex digits with dashes among them, and a newline";
+
+/// The id of this boot, without its dashes, out of the text of its file.
+pub fn parse_boot_id(text: &[u8]) -> Result<[u8; ID_DIGITS], Malformed> {
+    let malformed = || Malformed::new(1, EXPECTED_ID, text.trim_ascii_end());
+    let line = text.strip_suffix(b"\n").ok_or_else(malformed)?;
+    let mut id = [0; ID_DIGITS];
+    let mut rest = id.iter_mut();
+    for &byte in line.iter().filter(|&&byte| byte != b'-') {
+        let digit = rest.next().ok_or_else(malformed)?;
+        *digit = matches!(byte, b'0'..=b'9' | b'a'..=b'f')
+            .then_some(byte)
+            .ok_or_else(malformed)?;
+    }
+    if rest.next().is_none() {
+        Ok(id)
+    } else {
+        Err(malformed())
+    }
+}
+
+/// Reads /proc/uptime and the id of this boot.
 #[derive(Debug)]
 pub struct UptimeCollector {
     file: ProcFile,
+    boot_id: ProcFile,
 }
 
 impl UptimeCollector {
@@ -41,7 +71,22 @@ impl UptimeCollector {
     pub fn open(root: &Root) -> Self {
         Self {
             file: ProcFile::new(root, FILE),
+            boot_id: ProcFile::new(root, BOOT_ID_FILE),
         }
+    }
+
+    /// None where the kernel was built without sysctls.
+    fn read_boot_id(
+        &mut self,
+        scratch: &mut Vec<u8>,
+    ) -> Result<Option<[u8; ID_DIGITS]>, CollectError> {
+        let text = match self.boot_id.read_first_line(scratch) {
+            Err(error) if error.is_missing() => return Ok(None),
+            result => result?,
+        };
+        parse_boot_id(text)
+            .map(Some)
+            .map_err(|problem| CollectError::malformed(self.boot_id.path(), problem))
     }
 }
 
@@ -54,7 +99,14 @@ impl Collector for UptimeCollector {
     ) -> Result<(), CollectError> {
         let seconds = parse(self.file.read_first_line(scratch)?)
             .map_err(|problem| CollectError::malformed(self.file.path(), problem))?;
+        let boot_id = match sink.grid() {
+            Grid::Metrics => None,
+            Grid::Model | Grid::All => self.read_boot_id(scratch)?,
+        };
         sink.float(&SYS_UPTIME, seconds);
+        if let Some(id) = boot_id.as_ref().and_then(|id| std::str::from_utf8(id).ok()) {
+            sink.text(&SYS_BOOT_ID, id);
+        }
         Ok(())
     }
 }
@@ -62,6 +114,7 @@ impl Collector for UptimeCollector {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::collectors::{Samples, Value};
     use proptest::prelude::*;
 
     #[test]
@@ -90,11 +143,77 @@ mod tests {
         }
     }
 
+    #[test]
+    fn the_id_of_a_boot_is_told_as_the_journal_has_it() {
+        assert_eq!(
+            parse_boot_id(b"d342c6ec-3b06-4c04-b774-e4d344e9c211\n").as_ref(),
+            Ok(b"d342c6ec3b064c04b774e4d344e9c211")
+        );
+        for text in [
+            &b""[..],
+            b"\n",
+            b"d342c6ec-3b06-4c04-b774-e4d344e9c211",
+            b"d342c6ec-3b06-4c04-b774-e4d344e9c21\n",
+            b"d342c6ec-3b06-4c04-b774-e4d344e9c2111\n",
+            b"d342c6ec-3b06-4c04-b774-e4d344e9c21g\n",
+            b"D342C6EC-3b06-4c04-b774-e4d344e9c211\n",
+            b"d342c6ec 3b06 4c04 b774 e4d344e9c211\n",
+            b"d342c6ec-3b06-4c04-b774-e4d344e9c211\n\n",
+        ] {
+            assert_eq!(parse_boot_id(text).unwrap_err().expected, EXPECTED_ID);
+        }
+    }
+
+    /// What one reading has of a captured machine whose boot id is another one.
+    fn collect(boot_id: &[u8], grid: Grid) -> (Samples, Result<(), CollectError>) {
+        let directory = tempfile::tempdir().unwrap();
+        let root = Root(directory.path().to_owned());
+        let random = root.path("/proc/sys/kernel/random");
+        std::fs::create_dir_all(&random).unwrap();
+        std::fs::write(root.path(FILE), "5.00 6.00\n").unwrap();
+        std::fs::write(root.path(BOOT_ID_FILE), boot_id).unwrap();
+        let mut samples = Samples::new();
+        let mut sink = Sink::new(grid, &mut samples);
+        let result =
+            UptimeCollector::open(&root).collect(Purpose::Query, &mut Vec::new(), &mut sink);
+        (samples, result)
+    }
+
+    #[test]
+    fn what_is_wrong_with_the_id_costs_no_metrics() {
+        let (samples, result) = collect(b"junk\n", Grid::Metrics);
+        result.unwrap();
+        assert_eq!(samples.get("sys.uptime"), Some(Value::Float(5.0)));
+        for grid in [Grid::Model, Grid::All] {
+            let (samples, result) = collect(b"junk\n", grid);
+            let error = result.unwrap_err().to_string();
+            assert!(
+                error.contains("boot_id, line 1: expected 32 lower-case hex"),
+                "{error}"
+            );
+            assert!(samples.is_empty(), "one reading or none");
+        }
+    }
+
+    #[test]
+    fn a_kernel_without_the_id_has_none() {
+        let kernel = "tests/fixtures/proc/synthetic-few-fields";
+        let root = Root(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(kernel));
+        let mut samples = Samples::new();
+        let mut sink = Sink::new(Grid::Model, &mut samples);
+        UptimeCollector::open(&root)
+            .collect(Purpose::Model, &mut Vec::new(), &mut sink)
+            .unwrap();
+        assert!(samples.get("sys.uptime").is_some());
+        assert_eq!(samples.get("sys.boot.id"), None);
+    }
+
     proptest! {
         #[test]
         fn random_bytes_never_panic_and_never_give_an_impossible_uptime(
             text in proptest::collection::vec(any::<u8>(), 0..64)
         ) {
+            let _ = parse_boot_id(&text);
             if let Ok(seconds) = parse(&text) {
                 prop_assert!(seconds.is_finite() && seconds >= 0.0);
             }

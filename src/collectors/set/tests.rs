@@ -3,11 +3,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use procfs_core::{ExplicitSystemInfo, FromBufRead, FromBufReadSI, FromRead, KernelStats};
+use procfs_core::{CpuTime, ExplicitSystemInfo, FromBufRead, FromBufReadSI, FromRead, KernelStats};
 
 use super::*;
 use crate::collectors::{
-    CollectError, Context, Malformed, Root, Value, cpu,
+    CollectError, Context, Malformed, Root, Value,
+    cpu::stat::{self, Cores},
     definition::names,
     meminfo,
     table::{AGENT_VERSION, METRICS},
@@ -43,14 +44,16 @@ fn kernels(broken: bool) -> Vec<PathBuf> {
     found
 }
 
+const BOOT_ID: &str = "sys/kernel/random/boot_id";
+
 /// A root with files that a test may change.
 struct Host(tempfile::TempDir);
 
 impl Host {
     fn like(kernel: &str) -> Self {
         let host = Self(tempfile::tempdir().unwrap());
-        fs::create_dir(host.0.path().join("proc")).unwrap();
-        for file in ["uptime", "meminfo", "stat"] {
+        fs::create_dir_all(host.path(BOOT_ID).parent().unwrap()).unwrap();
+        for file in ["uptime", "meminfo", "stat", BOOT_ID] {
             let text = fs::read(fixtures().join(kernel).join("proc").join(file)).unwrap();
             host.write(file, text);
         }
@@ -127,14 +130,17 @@ fn the_grids_of_a_captured_machine() {
     );
     host.write_cpu(0, 0);
     let mut set = host.set();
-    host.write_cpu(25, 75);
+    host.write(
+        "stat",
+        "cpu  25 0 0 75 0 0 0 0 0 0\nintr 8 1 0\nctxt 7\nprocesses 9\nprocs_running 1\nprocs_blocked 2\n",
+    );
     assert_eq!(
         json(&mut set, Purpose::Metrics, Grid::Metrics),
-        r#"{"sys.uptime":683.66,"mem.free":24393956,"mem.avail":24335824,"mem.buffers":2592,"mem.cached":48060,"mem.swap.free":0,"mem.dirty":160,"mem.writeback":0,"cpu.percent":25.0}"#
+        r#"{"sys.uptime":683.66,"mem.free":24393956,"mem.avail":24335824,"mem.buffers":2592,"mem.cached":48060,"mem.swap.free":0,"mem.dirty":160,"mem.writeback":0,"cpu.percent":25.0,"cpu.user.total":250,"cpu.nice.total":0,"cpu.system.total":0,"cpu.idle.total":750,"cpu.iowait.total":0,"cpu.irq.total":0,"cpu.softirq.total":0,"cpu.steal.total":0,"cpu.guest.total":0,"cpu.guest.nice.total":0,"cpu.switches.total":7,"cpu.interrupts.total":8,"proc.forks.total":9,"proc.running":1,"proc.blocked":2}"#
     );
     assert_eq!(
         json(&mut set, Purpose::Model, Grid::Model),
-        r#"{"sys.uptime":683.66,"mem.total":24684084,"mem.swap.total":0,"cpu.percent":25.0}"#
+        r#"{"sys.uptime":683.66,"sys.boot.id":"99a2c905c3364da89a3210ca358fa270","mem.total":24684084,"mem.swap.total":0,"cpu.percent":25.0}"#
     );
 }
 
@@ -160,8 +166,12 @@ fn what_a_kernel_lacks_is_left_out_and_not_zero() {
     let mut samples = Samples::new();
     let mut old = captured("synthetic-2.6.32-no-memavailable");
     assert_eq!(old.sample(Purpose::Query, Grid::All, &mut samples), []);
-    assert_eq!(samples.get("mem.avail"), None);
-    assert_eq!(samples.len(), first_metrics().count() - 1);
+    let lacking = ["sys.boot.id", "mem.avail", "cpu.guest.nice.total"];
+    let expected: Vec<_> = first_metrics()
+        .map(|metric| metric.name)
+        .filter(|name| !lacking.contains(name))
+        .collect();
+    assert_eq!(present(&samples), expected);
 
     let mut few = captured("synthetic-few-fields");
     assert_eq!(few.sample(Purpose::Query, Grid::All, &mut samples), []);
@@ -174,7 +184,22 @@ fn what_a_kernel_lacks_is_left_out_and_not_zero() {
             "mem.avail",
             "mem.buffers",
             "mem.cached",
-            "cpu.percent"
+            "cpu.percent",
+            "cpu.user.total",
+            "cpu.nice.total",
+            "cpu.system.total",
+            "cpu.idle.total",
+            "cpu.iowait.total",
+            "cpu.irq.total",
+            "cpu.softirq.total",
+            "cpu.steal.total",
+            "cpu.guest.total",
+            "cpu.guest.nice.total",
+            "cpu.switches.total",
+            "cpu.interrupts.total",
+            "proc.forks.total",
+            "proc.running",
+            "proc.blocked",
         ]
     );
 }
@@ -187,7 +212,25 @@ fn swap_space_of_a_captured_machine() {
     for name in ["mem.swap.total", "mem.swap.free"] {
         assert_eq!(samples.get(name), Some(Value::Unsigned(131_068)));
     }
-    assert_eq!(samples.len(), first_metrics().count());
+    assert_eq!(
+        samples.len(),
+        first_metrics().count() - 1,
+        "its boot id was not captured"
+    );
+}
+
+/// The modes that the crate found, in the order of the file.
+fn modes(time: &CpuTime) -> Vec<u64> {
+    let first = [time.user, time.nice, time.system, time.idle].map(Some);
+    let later = [
+        time.iowait,
+        time.irq,
+        time.softirq,
+        time.steal,
+        time.guest,
+        time.guest_nice,
+    ];
+    first.into_iter().chain(later).flatten().collect()
 }
 
 /// Our parsers and the crate's say the same of every whole file.
@@ -206,7 +249,23 @@ fn parsers_agree_with_procfs_on_every_kernel() {
         assert_eq!(uptime::parse(&read("uptime")), Ok(theirs.uptime));
 
         let theirs = KernelStats::from_buf_read(&read("stat")[..], &system).unwrap();
-        assert_eq!(cpu::parse(&read("stat")), Ok((&theirs.total).into()));
+        let mut cores = Cores::default();
+        let ours = stat::parse(&read("stat"), Some(&mut cores)).unwrap();
+        assert_eq!(stat::parse_first_line(&read("stat")), Ok(ours.all));
+        assert_eq!(ours.all.known(), modes(&theirs.total), "{kernel:?}");
+        let cores: Vec<_> = cores.list.iter().map(|core| core.times.known()).collect();
+        let theirs_cores: Vec<_> = theirs.cpu_time.iter().map(modes).collect();
+        assert_eq!(cores, theirs_cores, "{kernel:?}");
+        assert_eq!(
+            (ours.switches, ours.forks, ours.running, ours.blocked),
+            (
+                Some(theirs.ctxt),
+                Some(theirs.processes),
+                theirs.procs_running.map(u64::from),
+                theirs.procs_blocked.map(u64::from),
+            ),
+            "{kernel:?}"
+        );
 
         let ours = meminfo::parse(&read("meminfo")).unwrap();
         match procfs_core::Meminfo::from_buf_read(&read("meminfo")[..]) {
@@ -478,7 +537,7 @@ fn files_are_opened_once_and_closed_when_disabled() {
     for round in 0..1000 {
         assert_eq!(set.sample(Purpose::Metrics, Grid::All, &mut samples), []);
         if round % 100 == 0 {
-            assert_eq!(handles_below(&directory), 3);
+            assert_eq!(handles_below(&directory), 4);
         }
     }
     set.enable_only(&["cpu"]).unwrap();
