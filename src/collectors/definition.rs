@@ -4,8 +4,8 @@
 use super::{
     Collector, agent,
     context::Context,
-    cpu, meminfo,
-    table::{AGENT, CPU, MEMINFO, METRICS, UPTIME},
+    cpu, disk, meminfo,
+    table::{AGENT, CPU, DISK, MEMINFO, METRICS, UPTIME},
     uptime,
 };
 
@@ -86,6 +86,12 @@ pub static COLLECTORS: &[CollectorDefinition] = &[
         description: "Share of time that the CPUs are busy, from /proc/stat",
         default: true,
         open: |context| Box::new(cpu::CpuCollector::open(&context.root)),
+    },
+    CollectorDefinition {
+        name: DISK,
+        description: "Block devices: reads, writes, discards and flushes, from /proc/diskstats",
+        default: true,
+        open: |context| Box::new(disk::DiskCollector::open(context)),
     },
     CollectorDefinition {
         name: AGENT,

@@ -15,13 +15,18 @@ pub mod background;
 pub mod context;
 pub mod cpu;
 pub mod definition;
+pub mod disk;
 pub mod error;
+pub mod instances;
+pub mod lines;
 pub mod meminfo;
 pub mod options;
 pub mod sample;
 pub mod set;
 pub mod source;
 pub mod table;
+#[cfg(test)]
+mod testing;
 pub mod text;
 pub mod uptime;
 
