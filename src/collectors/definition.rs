@@ -4,8 +4,8 @@
 use super::{
     Collector, agent,
     context::Context,
-    cpu, disk, meminfo,
-    table::{AGENT, CPU, DISK, MEMINFO, METRICS, UPTIME},
+    cpu, disk, meminfo, network,
+    table::{AGENT, CPU, DISK, MEMINFO, METRICS, NETWORK, UPTIME},
     uptime,
 };
 
@@ -92,6 +92,12 @@ pub static COLLECTORS: &[CollectorDefinition] = &[
         description: "Block devices: reads, writes, discards and flushes, from /proc/diskstats",
         default: true,
         open: |context| Box::new(disk::DiskCollector::open(context)),
+    },
+    CollectorDefinition {
+        name: NETWORK,
+        description: "Network interfaces: traffic, from /proc/net/dev, state and speed",
+        default: true,
+        open: |context| Box::new(network::NetworkCollector::open(context)),
     },
     CollectorDefinition {
         name: AGENT,

@@ -26,6 +26,8 @@ pub struct Instances<T> {
     chosen: usize,
     /// How many should have been, but for the bound or their names.
     cut: usize,
+    /// Whether a name came that was not in the one before.
+    new: bool,
 }
 
 #[derive(Debug)]
@@ -51,6 +53,7 @@ impl<T> Instances<T> {
             met: 0,
             chosen: 0,
             cut: 0,
+            new: false,
         }
     }
 
@@ -60,6 +63,7 @@ impl<T> Instances<T> {
         self.met = 0;
         self.chosen = 0;
         self.cut = 0;
+        self.new = false;
     }
 
     /// Meets an instance in the kernel's list: what is kept about it where it is to be part
@@ -80,6 +84,7 @@ impl<T> Instances<T> {
                 kept: None,
             };
             self.entries.insert(name.into(), entry);
+            self.new = true;
         }
         let entry = self.entries.get_mut(name)?;
         if entry.sample == self.sample {
@@ -99,14 +104,15 @@ impl<T> Instances<T> {
         None
     }
 
-    /// Forgets what was not met; whether there was anything.
+    /// Forgets what was not met. Whether the names are others than those of the sample
+    /// before.
     pub fn forget_others(&mut self) -> bool {
         let sample = self.sample;
         let gone = self.met < self.entries.len();
         if gone {
             self.entries.retain(|_, entry| entry.sample == sample);
         }
-        gone
+        gone || self.new
     }
 
     /// What is kept about an instance that is part of the sample; once.
@@ -125,7 +131,7 @@ impl<T> Instances<T> {
         self.cut
     }
 
-    /// All that is kept, in no order.
+    /// All that is kept, in no order: once others are forgotten, what is part of the sample.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (&str, &mut T)> {
         let entries = self.entries.iter_mut();
         entries.filter_map(|(name, entry)| Some((&**name, entry.kept.as_mut()?)))
@@ -182,6 +188,24 @@ mod tests {
         );
         assert_eq!(instances.iter_mut().count(), 2);
         assert_eq!(instances.get_mut("b"), Some(&mut 3));
+    }
+
+    #[test]
+    fn names_that_come_and_go_are_told() {
+        let mut instances = Instances::new(Filter::default(), 9);
+        let mut moved = |names: &[&[u8]]| {
+            instances.begin();
+            for name in names {
+                instances.meet(name, |_| 0);
+            }
+            instances.forget_others()
+        };
+        assert!(moved(&[b"a", b"b"]));
+        assert!(!moved(&[b"b", b"a"]));
+        assert!(moved(&[b"a"]));
+        assert!(moved(&[b"a", b"c"]));
+        assert!(moved(&[b"a", b"d"]));
+        assert!(!moved(&[b"a", b"d"]));
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub mod error;
 pub mod instances;
 pub mod lines;
 pub mod meminfo;
+pub mod network;
 pub mod options;
 pub mod sample;
 pub mod set;
