@@ -2,10 +2,10 @@
 //! metrics themselves are in [`table`](super::table).
 
 use super::{
-    Collector, agent,
+    Collector, agent, conntrack,
     context::Context,
-    cpu, disk, meminfo, network,
-    table::{AGENT, CPU, DISK, MEMINFO, METRICS, NETWORK, UPTIME},
+    cpu, disk, meminfo, network, sockets,
+    table::{AGENT, CONNTRACK, CPU, DISK, MEMINFO, METRICS, NETWORK, SOCKETS, UPTIME},
     uptime,
 };
 
@@ -98,6 +98,18 @@ pub static COLLECTORS: &[CollectorDefinition] = &[
         description: "Network interfaces: traffic, from /proc/net/dev, state and speed",
         default: true,
         open: |context| Box::new(network::NetworkCollector::open(context)),
+    },
+    CollectorDefinition {
+        name: SOCKETS,
+        description: "Sockets, TCP and UDP, from /proc/net",
+        default: true,
+        open: |context| Box::new(sockets::SocketsCollector::open(context)),
+    },
+    CollectorDefinition {
+        name: CONNTRACK,
+        description: "Connections that the firewall follows, from /proc/sys/net/netfilter",
+        default: true,
+        open: |context| Box::new(conntrack::ConntrackCollector::open(context)),
     },
     CollectorDefinition {
         name: AGENT,

@@ -12,6 +12,7 @@
 
 pub mod agent;
 pub mod background;
+pub mod conntrack;
 pub mod context;
 pub mod cpu;
 pub mod definition;
@@ -24,6 +25,7 @@ pub mod network;
 pub mod options;
 pub mod sample;
 pub mod set;
+pub mod sockets;
 pub mod source;
 pub mod table;
 #[cfg(test)]
