@@ -2,10 +2,13 @@
 //! metrics themselves are in [`table`](super::table).
 
 use super::{
-    Collector, agent,
+    Collector, agent, conntrack,
     context::Context,
-    cpu, load, meminfo, pressure,
-    table::{AGENT, CPU, LOAD, MEMINFO, METRICS, PRESSURE, UPTIME, VMSTAT},
+    cpu, disk, load, meminfo, network, pressure, sockets,
+    table::{
+        AGENT, CONNTRACK, CPU, DISK, LOAD, MEMINFO, METRICS, NETWORK, PRESSURE, SOCKETS, UPTIME,
+        VMSTAT,
+    },
     uptime, vmstat,
 };
 
@@ -104,6 +107,30 @@ pub static COLLECTORS: &[CollectorDefinition] = &[
         description: "How long tasks wait for CPU, memory and I/O, from /proc/pressure",
         default: true,
         open: |context| Box::new(pressure::PressureCollector::open(&context.root)),
+    },
+    CollectorDefinition {
+        name: DISK,
+        description: "Block devices: reads, writes, discards and flushes, from /proc/diskstats",
+        default: true,
+        open: |context| Box::new(disk::DiskCollector::open(context)),
+    },
+    CollectorDefinition {
+        name: NETWORK,
+        description: "Network interfaces: traffic, from /proc/net/dev, state and speed",
+        default: true,
+        open: |context| Box::new(network::NetworkCollector::open(context)),
+    },
+    CollectorDefinition {
+        name: SOCKETS,
+        description: "Sockets, TCP and UDP, from /proc/net",
+        default: true,
+        open: |context| Box::new(sockets::SocketsCollector::open(context)),
+    },
+    CollectorDefinition {
+        name: CONNTRACK,
+        description: "Connections that the firewall follows, from /proc/sys/net/netfilter",
+        default: true,
+        open: |context| Box::new(conntrack::ConntrackCollector::open(context)),
     },
     CollectorDefinition {
         name: AGENT,

@@ -12,18 +12,26 @@
 
 pub mod agent;
 pub mod background;
+pub mod conntrack;
 pub mod context;
 pub mod cpu;
 pub mod definition;
+pub mod disk;
 pub mod error;
+pub mod instances;
+pub mod lines;
 pub mod load;
 pub mod meminfo;
+pub mod network;
 pub mod options;
 pub mod pressure;
 pub mod sample;
 pub mod set;
+pub mod sockets;
 pub mod source;
 pub mod table;
+#[cfg(test)]
+mod testing;
 pub mod text;
 pub mod uptime;
 pub mod vmstat;

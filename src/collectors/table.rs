@@ -257,9 +257,9 @@ NETWORK {
     NET_TX_DROPS = "net.tx.drops.total" ["interface"], "", Counter, [metrics],
         "Packets dropped before they were sent";
     NET_UP = "net.up" ["interface"], "", Gauge, [metrics],
-        "1 where the link is up, else 0";
+        "1 where the link is up, or its driver can't tell, else 0";
     NET_SPEED = "net.speed" ["interface"], "Mbit/s", Gauge, [metrics],
-        "Speed of the link";
+        "Speed of a link that is up";
 }
 SOCKETS {
     SOCKETS_USED = "sockets.used", "", Gauge, [metrics],

@@ -1,0 +1,233 @@
+//! Which devices, interfaces, ... are part of a sample.
+//!
+//! Owns the choice: those whose name the administrator's filter admits, each once, up to a
+//! bound, in the order in which the kernel lists them. Keeps what is to be known about each
+//! from one sample to the next, and forgets it with the sample that it is not part of.
+//! What stays is neither allocated nor filtered anew.
+//!
+//! A list of the kernel's that takes several reads can have a name twice, where a device was
+//! removed and made again in between: the first is taken.
+
+use std::collections::HashMap;
+
+use super::options::Filter;
+
+/// What is kept about each instance that was met.
+#[derive(Debug)]
+pub struct Instances<T> {
+    filter: Filter,
+    max: usize,
+    entries: HashMap<Box<str>, Entry<T>>,
+    /// The number of the sample that is being made.
+    sample: u64,
+    /// How many names were met in it.
+    met: usize,
+    /// How many of them are part of it.
+    chosen: usize,
+    /// How many should have been, but for the bound or their names.
+    cut: usize,
+    /// Whether a name came that was not in the one before.
+    new: bool,
+}
+
+#[derive(Debug)]
+struct Entry<T> {
+    /// The last sample that it was met in.
+    sample: u64,
+    /// Whether that sample is to have it, and has not taken it yet.
+    waits: bool,
+    admitted: bool,
+    /// There while it is part of samples.
+    kept: Option<T>,
+}
+
+impl<T> Instances<T> {
+    /// None yet; at most `max` of those that `filter` admits will be part of a sample.
+    #[must_use]
+    pub fn new(filter: Filter, max: usize) -> Self {
+        Self {
+            filter,
+            max,
+            entries: HashMap::new(),
+            sample: 0,
+            met: 0,
+            chosen: 0,
+            cut: 0,
+            new: false,
+        }
+    }
+
+    /// Begins a sample.
+    pub fn begin(&mut self) {
+        self.sample += 1;
+        self.met = 0;
+        self.chosen = 0;
+        self.cut = 0;
+        self.new = false;
+    }
+
+    /// Meets an instance in the kernel's list: what is kept about it where it is to be part
+    /// of the sample, made by `new` where it was not part of the one before.
+    ///
+    /// A name that is not printable text can't be told from others once it is escaped, so
+    /// it is cut.
+    pub fn meet(&mut self, name: &[u8], new: impl FnOnce(&str) -> T) -> Option<&mut T> {
+        let Some(name) = printable(name) else {
+            self.cut += 1;
+            return None;
+        };
+        if !self.entries.contains_key(name) {
+            let entry = Entry {
+                sample: 0,
+                waits: false,
+                admitted: self.filter.admits(name),
+                kept: None,
+            };
+            self.entries.insert(name.into(), entry);
+            self.new = true;
+        }
+        let entry = self.entries.get_mut(name)?;
+        if entry.sample == self.sample {
+            return None;
+        }
+        entry.sample = self.sample;
+        self.met += 1;
+        entry.waits = entry.admitted && self.chosen < self.max;
+        if entry.waits {
+            self.chosen += 1;
+            return Some(entry.kept.get_or_insert_with(|| new(name)));
+        }
+        if entry.admitted {
+            self.cut += 1;
+        }
+        entry.kept = None;
+        None
+    }
+
+    /// Forgets what was not met. Whether the names are others than those of the sample
+    /// before.
+    pub fn forget_others(&mut self) -> bool {
+        let sample = self.sample;
+        let gone = self.met < self.entries.len();
+        if gone {
+            self.entries.retain(|_, entry| entry.sample == sample);
+        }
+        gone || self.new
+    }
+
+    /// What is kept about an instance that is part of the sample; once.
+    pub fn take<'n>(&mut self, name: &'n [u8]) -> Option<(&'n str, &mut T)> {
+        let name = printable(name)?;
+        let entry = self.entries.get_mut(name)?;
+        if !std::mem::take(&mut entry.waits) {
+            return None;
+        }
+        Some((name, entry.kept.as_mut()?))
+    }
+
+    /// How many instances the sample should have had, but for the bound or their names.
+    #[must_use]
+    pub fn cut(&self) -> usize {
+        self.cut
+    }
+
+    /// All that is kept, in no order: once others are forgotten, what is part of the sample.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (&str, &mut T)> {
+        let entries = self.entries.iter_mut();
+        entries.filter_map(|(name, entry)| Some((&**name, entry.kept.as_mut()?)))
+    }
+
+    /// What is kept under a name.
+    pub fn get_mut(&mut self, name: &str) -> Option<&mut T> {
+        self.entries.get_mut(name)?.kept.as_mut()
+    }
+}
+
+fn printable(name: &[u8]) -> Option<&str> {
+    let name = std::str::from_utf8(name).ok()?;
+    (!name.is_empty() && !name.contains(char::is_control)).then_some(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(instances: &mut Instances<u32>, names: &[&[u8]]) -> Vec<(String, u32)> {
+        instances.begin();
+        for name in names {
+            if let Some(count) = instances.meet(name, |_| 0) {
+                *count += 1;
+            }
+        }
+        instances.forget_others();
+        let taken = names.iter().filter_map(|name| {
+            let (name, count) = instances.take(name)?;
+            Some((name.to_owned(), *count))
+        });
+        taken.collect()
+    }
+
+    fn pairs(expected: &[(&str, u32)]) -> Vec<(String, u32)> {
+        let pairs = expected.iter();
+        pairs
+            .map(|(name, count)| ((*name).to_owned(), *count))
+            .collect()
+    }
+
+    #[test]
+    fn what_is_gone_is_forgotten_and_what_returns_is_new() {
+        let mut instances = Instances::new(Filter::default(), 9);
+        assert_eq!(
+            sample(&mut instances, &[b"a", b"b"]),
+            pairs(&[("a", 1), ("b", 1)])
+        );
+        assert_eq!(sample(&mut instances, &[b"b"]), pairs(&[("b", 2)]));
+        assert_eq!(
+            sample(&mut instances, &[b"b", b"a"]),
+            pairs(&[("b", 3), ("a", 1)])
+        );
+        assert_eq!(instances.iter_mut().count(), 2);
+        assert_eq!(instances.get_mut("b"), Some(&mut 3));
+    }
+
+    #[test]
+    fn names_that_come_and_go_are_told() {
+        let mut instances = Instances::new(Filter::default(), 9);
+        let mut moved = |names: &[&[u8]]| {
+            instances.begin();
+            for name in names {
+                instances.meet(name, |_| 0);
+            }
+            instances.forget_others()
+        };
+        assert!(moved(&[b"a", b"b"]));
+        assert!(!moved(&[b"b", b"a"]));
+        assert!(moved(&[b"a"]));
+        assert!(moved(&[b"a", b"c"]));
+        assert!(moved(&[b"a", b"d"]));
+        assert!(!moved(&[b"a", b"d"]));
+    }
+
+    #[test]
+    fn a_name_that_is_listed_twice_is_there_once() {
+        let mut instances = Instances::new(Filter::default(), 2);
+        let names: [&[u8]; 4] = [b"a", b"b", b"a", b"b"];
+        assert_eq!(sample(&mut instances, &names), pairs(&[("a", 1), ("b", 1)]));
+        assert_eq!(instances.cut(), 0);
+    }
+
+    #[test]
+    fn those_beyond_the_bound_and_those_without_a_text_for_a_name_are_cut() {
+        let mut instances = Instances::new(Filter::without(&["x*"]), 2);
+        let names: [&[u8]; 7] = [b"x1", b"\xff", b"a", b"a\n", b"b", b"c", b""];
+        for _ in 0..2 {
+            let taken = sample(&mut instances, &names);
+            assert_eq!(taken.len(), 2);
+            assert_eq!((&*taken[0].0, &*taken[1].0), ("a", "b"));
+            assert_eq!(instances.cut(), 4);
+        }
+        // Whoever was left out is in once there is room.
+        assert_eq!(sample(&mut instances, &[b"c"]), pairs(&[("c", 1)]));
+        assert_eq!(instances.cut(), 0);
+    }
+}

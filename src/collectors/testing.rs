@@ -1,0 +1,77 @@
+//! What tests of collectors have in common: roots of captured files and of files that a test
+//! writes, and readings of a single collector.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use super::{CollectError, Collector, Context, Grid, Purpose, Root, Samples, Sink, Value};
+
+/// The kernels whose files were captured whole.
+pub(super) const KERNELS: [&str; 3] = ["6.1-qemu", "6.12-qemu", "6.18-firecracker"];
+
+/// The root of captured files.
+pub(super) fn captured(kernel: &str) -> Root {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/proc");
+    Root(fixtures.join(kernel))
+}
+
+/// A root with the files that a test writes.
+pub(super) struct Host(tempfile::TempDir);
+
+impl Host {
+    pub(super) fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    pub(super) fn root(&self) -> Root {
+        Root(self.0.path().to_owned())
+    }
+
+    pub(super) fn context(&self) -> Context {
+        Context::new(self.root())
+    }
+
+    pub(super) fn path(&self, absolute: &str) -> PathBuf {
+        self.root().path(absolute)
+    }
+
+    /// Writes a file, and makes the directories above it.
+    pub(super) fn write(&self, absolute: &str, text: impl AsRef<[u8]>) {
+        let path = self.path(absolute);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    /// How many of this process's handles are open on what is, or was, below this root.
+    pub(super) fn handles(&self) -> usize {
+        let open = fs::read_dir("/proc/self/fd").unwrap();
+        // The handle of another test may be gone by now.
+        let targets = open.filter_map(|entry| fs::read_link(entry.unwrap().path()).ok());
+        targets
+            .filter(|target| target.starts_with(self.0.path()))
+            .count()
+    }
+}
+
+/// One reading of everything.
+pub(super) fn read(collector: &mut dyn Collector) -> Result<Samples, CollectError> {
+    let mut samples = Samples::new();
+    let mut sink = Sink::new(Grid::All, &mut samples);
+    collector.collect(Purpose::Metrics, &mut Vec::new(), &mut sink)?;
+    Ok(samples)
+}
+
+/// The count or size under a name.
+pub(super) fn unsigned(samples: &Samples, name: &str) -> Option<u64> {
+    match samples.get(name)? {
+        Value::Unsigned(value) => Some(value),
+        other => panic!("{name}: {other:?}"),
+    }
+}
+
+/// The names of all values, in their order.
+pub(super) fn names(samples: &Samples) -> Vec<String> {
+    samples.iter().map(|(name, _)| name.to_string()).collect()
+}
