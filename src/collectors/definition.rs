@@ -4,8 +4,8 @@
 use super::{
     Collector, agent,
     context::Context,
-    cpu, meminfo,
-    table::{AGENT, CPU, MEMINFO, METRICS, UPTIME},
+    cpu, meminfo, processes,
+    table::{AGENT, CPU, MEMINFO, METRICS, PROCESSES, UPTIME},
     uptime,
 };
 
@@ -86,6 +86,12 @@ pub static COLLECTORS: &[CollectorDefinition] = &[
         description: "Share of time that the CPUs are busy, from /proc/stat",
         default: true,
         open: |context| Box::new(cpu::CpuCollector::open(&context.root)),
+    },
+    CollectorDefinition {
+        name: PROCESSES,
+        description: "Processes by state, and those that use most, from /proc/PID/stat",
+        default: true,
+        open: |context| Box::new(processes::ProcessesCollector::open(context)),
     },
     CollectorDefinition {
         name: AGENT,

@@ -18,6 +18,7 @@ pub mod definition;
 pub mod error;
 pub mod meminfo;
 pub mod options;
+pub mod processes;
 pub mod sample;
 pub mod set;
 pub mod source;

@@ -2,8 +2,9 @@
 """The service's sandbox leaves what is measured in sight, and takes the rest away."""
 
 import ipaddress
+import json
 
-from machine import AGENT
+from machine import AGENT, OBJECT, call
 
 # Blocks of 4 KiB in a tmpfs of one MiB: the size says which file system it is.
 BLOCKS_OF_A_MIB = 256
@@ -89,6 +90,36 @@ def every_address_but_multicast_is_allowed(m):
     m.expect("to all", m.run(*run, "python3", "-c", SEND, "127.255.255.255").strip(), "sent")
     refused = m.run(*run, "python3", "-c", SEND, "224.0.0.251").strip()
     m.expect("to a group", refused, "Operation not permitted")
+
+
+def processes_of_all_are_counted(m):
+    """The count has others' processes, as the state of each; hidden ones make it an error."""
+    m.run("systemctl", "start", AGENT)
+    before = _metrics(m)
+    m.expect("stopped", before["proc.state[stopped]"], 0)
+    m.run(
+        "systemd-run", "--quiet", "--uid=nobody", "--unit=many",
+        "sh", "-c", "for i in $(seq 50); do sleep infinity & done; kill -s STOP $!; wait",
+    )  # fmt: skip
+    m.eventually("stopped", lambda: _metrics(m)["proc.state[stopped]"], 1)
+    # Besides these come and go but few.
+    more = _metrics(m)["proc.count"] - before["proc.count"]
+    m.expect_true(f"50 more are {more}", 50 <= more <= 70)
+    seen = int(m.run("sh", "-c", "ls -d /proc/[0-9]* | wc -l"))
+    m.expect_true(f"{seen} in /proc", abs(_metrics(m)["proc.count"] - seen) <= 15)
+
+    m.drop_in("[Service]\nProtectProc=invisible\n")
+    m.run("systemctl", "restart", AGENT)
+    hidden = [name for name in _metrics(m) if name.startswith("proc.state")]
+    m.expect("with ProtectProc=invisible", hidden, [])
+    collector = f"{OBJECT}/collector/processes"
+    error = m.property(collector, "org.metricsagent.Collector1", "LastError")
+    m.expect_match("error", error, "hidepid=invisible.*ProtectProc=default")
+
+
+def _metrics(m):
+    (grid,) = json.loads(m.run(*call("Sample", "s", "metrics")))["data"]
+    return {name: value["data"] for name, value in grid.items()}
 
 
 def _mount(m, directory, mib):
