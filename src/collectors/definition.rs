@@ -4,8 +4,8 @@
 use super::{
     Collector, agent,
     context::Context,
-    cpu, meminfo, processes,
-    table::{AGENT, CPU, MEMINFO, METRICS, PROCESSES, UPTIME},
+    cpu, inventory, meminfo, processes,
+    table::{AGENT, CPU, INVENTORY, MEMINFO, METRICS, PROCESSES, UPTIME},
     uptime,
 };
 
@@ -92,6 +92,12 @@ pub static COLLECTORS: &[CollectorDefinition] = &[
         description: "Processes by state, and those that use most, from /proc/PID/stat",
         default: true,
         open: |context| Box::new(processes::ProcessesCollector::open(context)),
+    },
+    CollectorDefinition {
+        name: INVENTORY,
+        description: "What the host is: system, hardware, interfaces and disks",
+        default: true,
+        open: |context| Box::new(inventory::InventoryCollector::open(context)),
     },
     CollectorDefinition {
         name: AGENT,

@@ -16,6 +16,7 @@ pub mod context;
 pub mod cpu;
 pub mod definition;
 pub mod error;
+pub mod inventory;
 pub mod meminfo;
 pub mod options;
 pub mod processes;
