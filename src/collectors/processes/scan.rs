@@ -234,9 +234,9 @@ impl Scanner {
             .and_then(|file| file.take(MOUNTS_BYTES).read_to_end(&mut mounts));
         match (read, hidepid(&mounts)) {
             (Ok(_), Some(option)) => format!(
-                "the processes of others are hidden, as /proc is mounted with hidepid={}: where the \
-                 service has ProtectProc=, set ProtectProc=default in a drop-in; else mount /proc \
-                 with gid= of a group that SupplementaryGroups= gives to the service",
+                "the processes of others are hidden, as /proc is mounted with hidepid={}: set \
+                 ProtectProc=default in a drop-in for the service; by hand, run it as root or in \
+                 the group of the mount's gid=",
                 option.escape_ascii()
             ),
             _ => "the processes of others are hidden: there is no reading process 1 in /proc"

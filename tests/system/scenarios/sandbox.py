@@ -4,7 +4,7 @@
 import ipaddress
 import json
 
-from machine import AGENT, OBJECT, call
+from machine import AGENT, AS_NOBODY, OBJECT, call
 
 # Blocks of 4 KiB in a tmpfs of one MiB: the size says which file system it is.
 BLOCKS_OF_A_MIB = 256
@@ -115,6 +115,17 @@ def processes_of_all_are_counted(m):
     collector = f"{OBJECT}/collector/processes"
     error = m.property(collector, "org.metricsagent.Collector1", "LastError")
     m.expect_match("error", error, "hidepid=invisible.*ProtectProc=default")
+
+
+def a_host_that_hides_processes_has_them_counted(m):
+    """The service has a /proc of its own, so that what hides processes from users does not matter."""
+    m.run("mount", "-o", "remount,hidepid=2", "/proc")
+    m.expect_refused("a look", *AS_NOBODY, "cat", "/proc/1/stat", saying="No such file")
+    m.run("systemctl", "start", AGENT)
+    seen = int(m.run("sh", "-c", "ls -d /proc/[0-9]* | wc -l"))
+    count = _metrics(m)["proc.count"]
+    # The looking itself takes a few.
+    m.expect_true(f"{seen} in /proc, {count} counted", seen > 5 and abs(count - seen) <= 4)
 
 
 def _metrics(m):
