@@ -4,10 +4,10 @@
 use super::{
     Collector, agent, conntrack,
     context::Context,
-    cpu, disk, load, meminfo, network, pressure, sockets,
+    cpu, disk, inventory, load, meminfo, network, pressure, processes, sockets,
     table::{
-        AGENT, CONNTRACK, CPU, DISK, LOAD, MEMINFO, METRICS, NETWORK, PRESSURE, SOCKETS, UPTIME,
-        VMSTAT,
+        AGENT, CONNTRACK, CPU, DISK, INVENTORY, LOAD, MEMINFO, METRICS, NETWORK, PRESSURE,
+        PROCESSES, SOCKETS, UPTIME, VMSTAT,
     },
     uptime, vmstat,
 };
@@ -131,6 +131,18 @@ pub static COLLECTORS: &[CollectorDefinition] = &[
         description: "Connections that the firewall follows, from /proc/sys/net/netfilter",
         default: true,
         open: |context| Box::new(conntrack::ConntrackCollector::open(context)),
+    },
+    CollectorDefinition {
+        name: PROCESSES,
+        description: "Processes by state, and those that use most, from /proc/PID/stat",
+        default: true,
+        open: |context| Box::new(processes::ProcessesCollector::open(context)),
+    },
+    CollectorDefinition {
+        name: INVENTORY,
+        description: "What the host is: system, hardware, interfaces and disks",
+        default: true,
+        open: |context| Box::new(inventory::InventoryCollector::open(context)),
     },
     CollectorDefinition {
         name: AGENT,

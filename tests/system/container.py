@@ -182,6 +182,8 @@ class Container(Host):
         # No machined needed, and none told.
         command += ["--register=no", "--keep-unit", "--link-journal=no"]
         command += ["--private-network", "--resolv-conf=off", "--timezone=off"]
+        # Without these IPAddressDeny= has no effect, nor has PrivateNetwork= on systemd 257.
+        command += ["--capability=CAP_NET_ADMIN,CAP_BPF,CAP_PERFMON", "--system-call-filter=bpf"]
         command += [f"--bind-ro={outside}:{inside}" for inside, outside in self.binds.items()]
         command += ["--boot"]
         with open(self.console, "wb") as console:

@@ -68,6 +68,21 @@ def has_what_a_container_lacks(m):
         m.expect_steady(m.main_pid(unit), unit)
 
 
+def tells_what_it_is(m):
+    """Virtualisation, disks and interfaces are those that systemd, the kernel and stat tell."""
+    m.run("systemctl", "start", AGENT)
+    (grid,) = json.loads(m.run(*call("Sample", "s", "model")))["data"]
+    model = {name: value["data"] for name, value in grid.items()}
+    m.expect("virtualisation", model["host.virtualization"], m.run("systemd-detect-virt").strip())
+    m.expect("vendor", model["host.vendor"], m.read("/sys/class/dmi/id/sys_vendor").strip())
+    m.expect("CPUs", model["host.cpus"], int(m.run("nproc")))
+    sizes = {name: size for name, size in model.items() if name.startswith("host.disk.size[")}
+    m.expect_true(f"disks: {sizes}", sizes)
+    for name, size in sizes.items():
+        device = name.removeprefix("host.disk.size[").removesuffix("]")
+        m.expect(name, size, int(m.run("blockdev", "--getsize64", f"/dev/{device}")))
+
+
 def has_room_within_its_limits(m):
     """All connections at work, the resolver hangs: far below MemoryMax= and TasksMax=."""
     start(m)

@@ -1,0 +1,156 @@
+//! `host.*`: what the host is, for the model alone.
+//!
+//! Reads many files once per request for the model, beside the loop, and nothing at all for
+//! metrics messages. A fact that can't be told is left out, and costs none of the others.
+
+pub mod cpus;
+pub mod files;
+pub mod host;
+pub mod os_release;
+pub mod virtualization;
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Instant,
+};
+
+use super::{
+    Collector, Grid, Purpose, Sink,
+    background::{ProbeError, Prober, Ticket},
+    context::Context,
+    definition::Definition,
+    error::CollectError,
+    options::Options,
+    source::Root,
+    table::{
+        HOST_ARCHITECTURE, HOST_CPU_CORES, HOST_CPU_MODEL, HOST_CPU_SOCKETS, HOST_CPUS, HOST_DISK,
+        HOST_DISK_SIZE, HOST_INTERFACE, HOST_KERNEL, HOST_MACHINE_ID, HOST_OS, HOST_OS_ID,
+        HOST_OS_VERSION, HOST_PRODUCT, HOST_TIMEZONE, HOST_VENDOR, HOST_VIRTUALIZATION,
+    },
+};
+use host::Host;
+
+const UNFINISHED: &str = "reading what the host is takes too long: a device or a file system does \
+                          not answer";
+
+/// Finds out what the host is.
+pub struct InventoryCollector {
+    root: Root,
+    options: Arc<Options>,
+    prober: Prober,
+    /// What the last reading found.
+    host: Arc<Mutex<Host>>,
+    /// The reading that was begun last, or why it was not.
+    begun: Option<Result<Ticket, ProbeError>>,
+}
+
+impl InventoryCollector {
+    /// One that looks below the context's root.
+    #[must_use]
+    pub fn open(context: &Context) -> Self {
+        Self {
+            root: context.root.clone(),
+            options: Arc::clone(&context.options),
+            prober: context.prober.clone(),
+            host: Arc::default(),
+            begun: None,
+        }
+    }
+
+    fn is_underway(&self) -> bool {
+        matches!(&self.begun, Some(Ok(ticket)) if !ticket.finished())
+    }
+}
+
+impl Collector for InventoryCollector {
+    fn prepare(&mut self, grid: Grid, now: Instant) {
+        if grid == Grid::Metrics || self.is_underway() {
+            return;
+        }
+        let (root, options) = (self.root.clone(), Arc::clone(&self.options));
+        let host = Arc::clone(&self.host);
+        let job = move || {
+            // The lock is not held while something may hang.
+            let found = Host::read(&root, &options);
+            *host.lock().unwrap_or_else(PoisonError::into_inner) = found;
+        };
+        self.begun = Some(self.prober.submit(job, now));
+    }
+
+    fn ready(&self) -> bool {
+        match &self.begun {
+            // What hangs is not waited for.
+            Some(Ok(ticket)) => ticket.finished() || ticket.abandoned(),
+            _ => true,
+        }
+    }
+
+    fn collect(
+        &mut self,
+        _purpose: Purpose,
+        _scratch: &mut Vec<u8>,
+        sink: &mut Sink<'_>,
+    ) -> Result<(), CollectError> {
+        if sink.grid() == Grid::Metrics {
+            return Ok(());
+        }
+        if self.is_underway() {
+            return Err(CollectError::Refused(UNFINISHED.to_owned()));
+        }
+        if let Some(Err(error)) = self.begun.take_if(|begun| begun.is_err()) {
+            return Err(error.into());
+        }
+        if self.begun.is_some() {
+            report(
+                &self.host.lock().unwrap_or_else(PoisonError::into_inner),
+                sink,
+            );
+        }
+        Ok(())
+    }
+}
+
+fn report(host: &Host, sink: &mut Sink<'_>) {
+    let text = |sink: &mut Sink<'_>, definition: &'static Definition, value: Option<&str>| {
+        if let Some(value) = value {
+            sink.text(definition, value);
+        }
+    };
+    text(sink, &HOST_KERNEL, host.kernel.as_deref());
+    text(sink, &HOST_OS, host.os.as_deref());
+    text(sink, &HOST_OS_ID, host.os_id.as_deref());
+    text(sink, &HOST_OS_VERSION, host.os_version.as_deref());
+    text(sink, &HOST_MACHINE_ID, host.machine_id.as_deref());
+    text(sink, &HOST_ARCHITECTURE, host.architecture.as_deref());
+    text(sink, &HOST_CPU_MODEL, host.cpu_model.as_deref());
+    for (definition, count) in [
+        (&HOST_CPUS, host.counts.cpus),
+        (&HOST_CPU_CORES, host.counts.cores),
+        (&HOST_CPU_SOCKETS, host.counts.sockets),
+    ] {
+        if let Some(count) = count {
+            sink.unsigned(definition, count);
+        }
+    }
+    text(sink, &HOST_VIRTUALIZATION, host.virtualization);
+    text(sink, &HOST_VENDOR, host.vendor.as_deref());
+    text(sink, &HOST_PRODUCT, host.product.as_deref());
+    text(sink, &HOST_TIMEZONE, host.timezone.as_deref());
+    for (name, address) in &host.interfaces {
+        sink.text_of(&HOST_INTERFACE, name, address);
+    }
+    for disk in &host.disks {
+        if let Some(model) = &disk.model {
+            sink.text_of(&HOST_DISK, &disk.name, model);
+        }
+        if let Some(bytes) = disk.bytes {
+            sink.unsigned_of(&HOST_DISK_SIZE, &disk.name, bytes);
+        }
+    }
+    if host.cut > 0 {
+        sink.cut(host.cut);
+    }
+}
+
+#[cfg(test)]
+mod tests;

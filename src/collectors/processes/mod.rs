@@ -1,0 +1,142 @@
+//! `proc.count`, `proc.state` and, where they are asked for, the processes that use most,
+//! from /proc/PID/stat.
+//!
+//! The walk runs beside the loop, as reading about a process may wait for a lock of its.
+//! Each state is reported, also where no process is in it. Where not all processes can be
+//! seen or read, nothing is reported that would be too small: a count of what a sandbox
+//! leaves is a wrong count.
+
+pub mod scan;
+pub mod stat;
+pub mod top;
+
+use std::{
+    sync::{Arc, Mutex, PoisonError, TryLockError},
+    time::Instant,
+};
+
+use super::{
+    Collector, Grid, Purpose, Sink,
+    background::{ProbeError, Prober, Ticket},
+    context::Context,
+    error::CollectError,
+    table::{PROC_COUNT, PROC_STATE},
+};
+use scan::Scanner;
+use stat::STATES;
+use top::Top;
+
+const UNFINISHED: &str = "reading /proc/PID/stat of every process takes too long: there are very \
+                          many, or one does not answer";
+
+/// A walk, and what came of it.
+struct Walk {
+    scanner: Scanner,
+    outcome: Result<(), CollectError>,
+}
+
+/// Counts processes, and compares them.
+pub struct ProcessesCollector {
+    prober: Prober,
+    walk: Arc<Mutex<Walk>>,
+    /// The walk that was begun last, or why it was not.
+    begun: Option<Result<Ticket, ProbeError>>,
+    top: Option<Top>,
+}
+
+impl ProcessesCollector {
+    /// One that looks below the context's root; with the processes that use most where the
+    /// options say how many.
+    #[must_use]
+    pub fn open(context: &Context) -> Self {
+        let limit = context.options.processes.top;
+        let top = (limit > 0).then(|| {
+            let kilobytes = rustix::param::page_size() as u64 / 1024;
+            Top::new(limit, rustix::param::clock_ticks_per_second(), kilobytes)
+        });
+        let walk = Walk {
+            scanner: Scanner::new(&context.root, top.is_some()),
+            outcome: Ok(()),
+        };
+        Self {
+            prober: context.prober.clone(),
+            walk: Arc::new(Mutex::new(walk)),
+            begun: None,
+            top,
+        }
+    }
+
+    fn is_underway(&self) -> bool {
+        matches!(&self.begun, Some(Ok(ticket)) if !ticket.finished())
+    }
+}
+
+impl Collector for ProcessesCollector {
+    fn prepare(&mut self, grid: Grid, now: Instant) {
+        if grid == Grid::Model || self.is_underway() {
+            return;
+        }
+        let walk = Arc::clone(&self.walk);
+        let job = move || {
+            let mut walk = walk.lock().unwrap_or_else(PoisonError::into_inner);
+            walk.outcome = walk.scanner.walk();
+        };
+        self.begun = Some(self.prober.submit(job, now));
+    }
+
+    fn ready(&self) -> bool {
+        match &self.begun {
+            // What hangs is not waited for.
+            Some(Ok(ticket)) => ticket.finished() || ticket.abandoned(),
+            _ => true,
+        }
+    }
+
+    fn collect(
+        &mut self,
+        purpose: Purpose,
+        _scratch: &mut Vec<u8>,
+        sink: &mut Sink<'_>,
+    ) -> Result<(), CollectError> {
+        if sink.grid() == Grid::Model {
+            return Ok(());
+        }
+        if self.is_underway() {
+            return Err(CollectError::Refused(UNFINISHED.to_owned()));
+        }
+        if let Some(Err(error)) = self.begun.take_if(|begun| begun.is_err()) {
+            return Err(error.into());
+        }
+        if self.begun.is_none() {
+            return Ok(());
+        }
+        let mut walk = match self.walk.try_lock() {
+            Ok(walk) => walk,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => {
+                return Err(CollectError::Refused(UNFINISHED.to_owned()));
+            }
+        };
+        if walk.outcome.is_err() {
+            // Who asks again before the next walk gets nothing.
+            self.begun = None;
+        }
+        std::mem::replace(&mut walk.outcome, Ok(()))?;
+        let scan = walk.scanner.scan();
+        sink.unsigned(&PROC_COUNT, scan.count);
+        if scan.unread > 0 {
+            sink.cut(scan.unread);
+            return Ok(());
+        }
+        for (state, count) in STATES.iter().zip(scan.states) {
+            sink.unsigned_of(&PROC_STATE, state, count);
+        }
+        if let Some(top) = &mut self.top {
+            top.report(purpose, scan, sink);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;
