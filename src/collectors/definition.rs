@@ -5,8 +5,8 @@ use super::{
     Collector, agent,
     context::Context,
     cpu, meminfo,
-    table::{AGENT, CPU, MEMINFO, METRICS, UPTIME},
-    uptime,
+    table::{AGENT, CPU, MEMINFO, METRICS, UNITS, UPTIME},
+    units, uptime,
 };
 
 /// How a metric's value behaves over time.
@@ -86,6 +86,12 @@ pub static COLLECTORS: &[CollectorDefinition] = &[
         description: "Share of time that the CPUs are busy, from /proc/stat",
         default: true,
         open: |context| Box::new(cpu::CpuCollector::open(&context.root)),
+    },
+    CollectorDefinition {
+        name: UNITS,
+        description: "Services, scopes and slices, from their cgroups",
+        default: true,
+        open: |context| Box::new(units::UnitsCollector::open(context)),
     },
     CollectorDefinition {
         name: AGENT,

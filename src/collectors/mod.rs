@@ -23,6 +23,7 @@ pub mod set;
 pub mod source;
 pub mod table;
 pub mod text;
+pub mod units;
 pub mod uptime;
 
 use std::time::Instant;
