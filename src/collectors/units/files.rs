@@ -138,8 +138,9 @@ impl Cgroup {
 pub(super) struct Reader {
     base: PathBuf,
     root: Option<OwnedFd>,
-    /// How many files may be kept open, and how many are.
-    most_kept: usize,
+    /// How many files may be kept open.
+    pub(super) most_kept: usize,
+    /// How many are.
     kept: usize,
     /// The path of the file that is opened.
     path: String,

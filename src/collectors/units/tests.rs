@@ -273,6 +273,18 @@ fn files_of_a_unit_at_rest_are_closed() {
 }
 
 #[test]
+fn what_can_not_stay_open_is_read_all_the_same() {
+    let tree = captured("6.12-qemu");
+    let mut collector = UnitsCollector::of_tree(tree.clone(), all());
+    collector.reader.most_kept = 7;
+    let mut other = UnitsCollector::of_tree(tree, all());
+    for _ in 0..2 * REST {
+        assert_eq!(sample(&mut collector), sample(&mut other));
+        assert!(collector.units.iter().map(Unit::kept).sum::<usize>() <= 7);
+    }
+}
+
+#[test]
 fn controllers_may_be_enabled_later() {
     let tree = Tree::new();
     fs::create_dir(tree.directory.path().join("a.service")).unwrap();
