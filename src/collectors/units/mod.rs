@@ -8,8 +8,8 @@
 //! What a cgroup lacks, as its controllers are not enabled for it, is left out. The counts
 //! are the cgroup's: they begin anew when a unit is started anew. The sums over devices
 //! count a request once for each layer that it passes, as `systemctl show` does. A unit that
-//! vanishes while it is read is no error; a host without cgroup v2 has no units and no
-//! error either.
+//! vanishes while it is read is no error; a host on which cgroup v2 is not the only hierarchy
+//! has no units and no error either.
 
 mod files;
 pub mod parse;

@@ -26,8 +26,8 @@ const MAX_UNITS: usize = 16_384;
 /// about ten, one for each user who is logged in, and one for each pod where there are any.
 const MAX_SLICES: usize = 4096;
 
-/// Most readings of the queue in a row: the kernel's default queue of 16,384 events fits
-/// several times over.
+/// Most readings of the queue in a row: each slice has two events at most, each reading
+/// takes ten of the longest.
 const MAX_READINGS: usize = 1024;
 
 /// Room for some ten events with names of 255 bytes, and at least for one, as inotify(7)
@@ -139,10 +139,14 @@ impl Tree {
     /// going is an event of its parent's.
     fn list(&self, slice: &str, all_watched: &mut bool) -> Result<Vec<(String, u64)>, SourceError> {
         let path = self.base.join(slice);
+        // Once: one event is enough to walk the tree and to watch anew, and the queue is no
+        // longer than there are slices, however long nobody samples.
         let events = WatchFlags::CREATE | WatchFlags::DELETE | WatchFlags::MOVE;
-        let watched = self.watch.as_ref().is_some_and(|watch| {
-            inotify::add_watch(watch, &path, events | WatchFlags::ONLYDIR).is_ok()
-        });
+        let events = events | WatchFlags::ONESHOT | WatchFlags::ONLYDIR;
+        let watched = self
+            .watch
+            .as_ref()
+            .is_some_and(|watch| inotify::add_watch(watch, &path, events).is_ok());
         let entries = || -> io::Result<Vec<(String, u64)>> {
             let mut directories = Vec::new();
             for entry in fs::read_dir(&path)? {
