@@ -7,9 +7,9 @@ use super::{
     cpu, disk, inventory, load, meminfo, network, pressure, processes, sockets,
     table::{
         AGENT, CONNTRACK, CPU, DISK, INVENTORY, LOAD, MEMINFO, METRICS, NETWORK, PRESSURE,
-        PROCESSES, SOCKETS, UPTIME, VMSTAT,
+        PROCESSES, SOCKETS, UNITS, UPTIME, VMSTAT,
     },
-    uptime, vmstat,
+    units, uptime, vmstat,
 };
 
 /// How a metric's value behaves over time.
@@ -143,6 +143,12 @@ pub static COLLECTORS: &[CollectorDefinition] = &[
         description: "What the host is: system, hardware, interfaces and disks",
         default: true,
         open: |context| Box::new(inventory::InventoryCollector::open(context)),
+    },
+    CollectorDefinition {
+        name: UNITS,
+        description: "Services, scopes and slices, from their cgroups",
+        default: true,
+        open: |context| Box::new(units::UnitsCollector::open(context)),
     },
     CollectorDefinition {
         name: AGENT,

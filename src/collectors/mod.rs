@@ -35,6 +35,7 @@ pub mod table;
 #[cfg(test)]
 mod testing;
 pub mod text;
+pub mod units;
 pub mod uptime;
 pub mod vmstat;
 

@@ -27,6 +27,12 @@ WATCH_SECONDS = 10
 # A machine that is emulated wakes late: a message more or less is no burst.
 TOLERANCE = 3
 
+MIB = 1 << 20
+# What services of known needs hold, read and may burn.
+HOARD = 50 * MIB
+READ = 16 * MIB
+QUOTA = 0.2
+
 # Persistent settings that are written before the power is cut.
 WRITTEN = 15
 
@@ -236,8 +242,60 @@ def survives_a_power_cut(m):
     m.expect("restarts", m.unit("NRestarts"), "0")
 
 
+def units_are_what_systemd_says(m):
+    """Services that hold, read, burn and are killed by known amounts: values as systemd's."""
+    start(m, '[metrics]\ncollect = ["units"]\n')
+    pid = m.main_pid()
+    touch = "import sys, time; b = bytearray(int(sys.argv[1])); "
+    touch += "b[::4096] = bytes(len(b[::4096])); time.sleep(float(sys.argv[2]))"
+    hold = ["python3", "-c", touch]
+    _run_service(m, "hoarder", [], *hold, HOARD, 3600)
+    burn = "while :; do :; done"
+    _run_service(m, "burner", [f"CPUQuota={QUOTA:.0%}"], "sh", "-c", burn)
+    take = f"dd if=/dev/vda of=/dev/null bs=1M count={READ // MIB} iflag=direct; sleep 3600"
+    _run_service(m, "taker", ["IOAccounting=yes"], "sh", "-c", take)
+    limits = ["MemoryMax=32M", "MemorySwapMax=0", "OOMPolicy=continue"]
+    killed = f"python3 -c '{touch}' {2 * HOARD} 0; sleep 3600"
+    _run_service(m, "victim", limits, "sh", "-c", killed)
+
+    for name, wanted in (
+        ("unit.memory.anon[hoarder.service]", lambda held: HOARD <= held < 2 * HOARD),
+        ("unit.io.read.bytes.total[taker.service]", lambda read: READ <= read < 2 * READ),
+        ("unit.oom.kills.total[victim.service]", lambda kills: kills == 1),
+    ):
+        m.eventually(name, lambda name=name: _units(m).get(name, 0), wanted, within=120)
+    m.expect("kills", _events(m, "memory.events", "victim.service")["oom_kill"], "1")
+    peak = _units(m)["unit.memory.peak[victim.service]"]
+    m.expect("memory at the most", peak, int(_cgroup(m, "memory.peak", "victim.service")))
+
+    for unit in ("hoarder", "burner", "taker", "victim"):
+        before = _systemds(m, f"{unit}.service")
+        values = _units(m)
+        after = _systemds(m, f"{unit}.service")
+        for name, least in before.items():
+            value, most = values[f"{name}[{unit}.service]"], after[name]
+            slack = MIB if name == "unit.memory" else 0
+            m.expect_true(
+                f"{name} of {unit}: {value} from {least} to {most}",
+                min(least, most) - slack <= value <= max(least, most) + slack,
+            )
+    first, began = _units(m), _uptime(m)
+    time.sleep(WATCH_SECONDS)
+    last, took = _units(m), _uptime(m) - began
+    burnt = {k: last[k] - first[k] for k in last if k.endswith("[burner.service]")}
+    share = burnt["unit.cpu.total[burner.service]"] / 1e6 / took
+    m.expect_true(f"burner: {share:.0%} of a CPU", QUOTA / 2 < share < QUOTA * 1.5)
+    m.expect_true("burner: held back", burnt["unit.cpu.throttled.total[burner.service]"] > 0)
+
+    m.run("systemctl", "stop", "hoarder", "burner", "taker", "victim")
+    names = [name for name in _units(m) if "hoarder" in name]
+    m.expect("of those that were stopped", names, [])
+    m.expect_steady(pid)
+
+
 SCENARIOS = [
     has_what_a_container_lacks,
+    units_are_what_systemd_says,
     has_room_within_its_limits,
     gives_memory_back_under_pressure,
     comes_back_when_it_is_out_of_memory,
@@ -255,6 +313,33 @@ def start(m, more=""):
     m.run("systemctl", "enable", "--quiet", AGENT, COLLECTOR)
     m.run("rm", "-f", f"{STATE_DIRECTORY}/settings.toml")
     m.start_reporting(more)
+
+
+def _run_service(m, name, properties, *command):
+    """A service that runs until it is stopped."""
+    options = [f"--property={text}" for text in properties]
+    m.run("systemd-run", "--quiet", f"--unit={name}", *options, *command)
+
+
+def _units(m):
+    """What the agent says of units now, by name."""
+    path, interface = f"{OBJECT}/collector/units", "org.metricsagent.Collector1"
+    answer = m.run("busctl", "--json=short", "call", BUS_NAME, path, interface, "Sample")
+    (values,) = json.loads(answer)["data"]
+    return {name: value["data"] for name, value in values.items()}
+
+
+def _systemds(m, unit):
+    """What systemd says of one, under our names and in our units."""
+    values = {
+        "unit.cpu.total": int(m.unit("CPUUsageNSec", unit)) // 1000,
+        "unit.memory": int(m.unit("MemoryCurrent", unit)),
+        "unit.tasks": int(m.unit("TasksCurrent", unit)),
+    }
+    if m.unit("IOAccounting", unit) == "yes":
+        values["unit.io.read.bytes.total"] = int(m.unit("IOReadBytes", unit))
+        values["unit.io.reads.total"] = int(m.unit("IOReadOperations", unit))
+    return values
 
 
 def _cgroup(m, file, unit=AGENT):

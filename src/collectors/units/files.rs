@@ -1,0 +1,299 @@
+//! A cgroup's files: opened, read, kept open or not.
+//!
+//! Owns the open files of all units, which are bounded in their number. A file that is
+//! kept costs the kernel about 5 kB (the page that its text is made in, and what describes
+//! it), one that is not kept costs several times the time of each reading: so those that
+//! are read for every sample are kept, and of a unit that does something all of them.
+
+use std::{
+    io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    path::PathBuf,
+};
+
+use rustix::{
+    fs::{CWD, Mode, OFlags},
+    io::Errno,
+    process::{Resource, getrlimit},
+};
+
+use super::super::{
+    error::{CollectError, Malformed, SourceError},
+    source::WHOLE_LIMIT,
+};
+
+/// Most files that are kept open: all of 300 units that are busy. This is some 16 MB of
+/// the kernel's memory, of which each file is charged to the agent.
+const MAX_KEPT: usize = 3300;
+
+/// The part of the process's files that units may take; the rest is for connections, the
+/// bus and the other collectors.
+const KEPT_SHARE: usize = 2;
+
+/// Room for the text of any file but the longest `io.stat`.
+const READ_START: usize = 4096;
+
+/// `anon` and `file` are in the first 60 bytes of `memory.stat`. The kernel makes the whole
+/// text, but no more is copied.
+const MEMORY_STAT_HEAD: usize = 128;
+
+/// A file of a cgroup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum File {
+    CpuStat,
+    MemoryCurrent,
+    IoStat,
+    MemoryPeak,
+    MemorySwapCurrent,
+    MemoryStat,
+    MemoryEvents,
+    PidsCurrent,
+    CpuPressure,
+    MemoryPressure,
+    IoPressure,
+}
+
+/// How many there are.
+const FILES: usize = File::IoPressure as usize + 1;
+
+impl File {
+    fn name(self) -> &'static str {
+        match self {
+            Self::CpuStat => "cpu.stat",
+            Self::MemoryCurrent => "memory.current",
+            Self::IoStat => "io.stat",
+            Self::MemoryPeak => "memory.peak",
+            Self::MemorySwapCurrent => "memory.swap.current",
+            Self::MemoryStat => "memory.stat",
+            Self::MemoryEvents => "memory.events",
+            Self::PidsCurrent => "pids.current",
+            Self::CpuPressure => "cpu.pressure",
+            Self::MemoryPressure => "memory.pressure",
+            Self::IoPressure => "io.pressure",
+        }
+    }
+
+    /// Whether it is read for every sample, also of a unit that does nothing.
+    fn is_always_read(self) -> bool {
+        matches!(self, Self::CpuStat | Self::MemoryCurrent | Self::IoStat)
+    }
+
+    fn bit(self) -> u16 {
+        1 << self as u16
+    }
+}
+
+/// The files of one unit's cgroup.
+#[derive(Debug)]
+pub(super) struct Cgroup {
+    /// Below the root of the tree.
+    path: String,
+    handles: [Option<OwnedFd>; FILES],
+    /// A bit for each file that the cgroup has not.
+    missing: u16,
+}
+
+impl Cgroup {
+    /// That of the path below the root of the tree.
+    pub(super) fn new(path: String) -> Self {
+        Self {
+            path,
+            handles: [const { None }; FILES],
+            missing: 0,
+        }
+    }
+
+    /// Where it is below the root of the tree.
+    pub(super) fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// How many of its files are open.
+    pub(super) fn kept(&self) -> usize {
+        self.handles.iter().flatten().count()
+    }
+
+    /// Looks again for files that were missing: a controller may have been enabled.
+    pub(super) fn look_again(&mut self) {
+        self.missing = 0;
+    }
+
+    /// Closes what need not be read for every sample.
+    pub(super) fn close_seldom_read(&mut self) {
+        let always = File::IoStat as usize;
+        self.handles
+            .iter_mut()
+            .skip(always + 1)
+            .for_each(|handle| *handle = None);
+    }
+
+    /// Closes everything.
+    pub(super) fn close(&mut self) {
+        self.handles = [const { None }; FILES];
+    }
+}
+
+/// Reads files of cgroups.
+#[derive(Debug)]
+pub(super) struct Reader {
+    base: PathBuf,
+    root: Option<OwnedFd>,
+    /// How many files may be kept open.
+    pub(super) most_kept: usize,
+    /// How many are.
+    kept: usize,
+    /// The path of the file that is opened.
+    path: String,
+}
+
+impl Reader {
+    /// Reads below the tree that is mounted on `base`.
+    pub(super) fn new(base: PathBuf) -> Self {
+        let limit = getrlimit(Resource::Nofile).current;
+        let limit = limit.map_or(usize::MAX, |limit| {
+            usize::try_from(limit).unwrap_or(usize::MAX)
+        });
+        Self {
+            base,
+            root: None,
+            most_kept: MAX_KEPT.min(limit / KEPT_SHARE),
+            kept: 0,
+            path: String::new(),
+        }
+    }
+
+    /// So many files are open, as another sample begins.
+    pub(super) fn begin(&mut self, kept: usize) {
+        self.kept = kept;
+    }
+
+    /// The values of a file; None where the cgroup has no such file, or is gone.
+    ///
+    /// It stays open where it is read for every sample, or where all of the unit's files
+    /// `stay`, and there is room for it.
+    pub(super) fn read<T>(
+        &mut self,
+        cgroup: &mut Cgroup,
+        file: File,
+        stay: bool,
+        buffer: &mut Vec<u8>,
+        parse: impl FnOnce(&[u8]) -> Result<T, Malformed>,
+    ) -> Result<Option<T>, CollectError> {
+        if cgroup.missing & file.bit() != 0 {
+            return Ok(None);
+        }
+        let length = match self.fill(cgroup, file, stay, buffer) {
+            Ok(Some(length)) => length,
+            Ok(None) => {
+                return Err(SourceError::TooLarge {
+                    path: self.full_path(cgroup, file),
+                    limit: WHOLE_LIMIT,
+                }
+                .into());
+            }
+            Err(error) if is_missing(error) => {
+                cgroup.missing |= file.bit();
+                return Ok(None);
+            }
+            Err(error) => {
+                return Err(SourceError::Read {
+                    path: self.full_path(cgroup, file),
+                    source: io::Error::from(error),
+                }
+                .into());
+            }
+        };
+        parse(buffer.get(..length).unwrap_or_default())
+            .map(Some)
+            .map_err(|problem| CollectError::malformed(&self.full_path(cgroup, file), problem))
+    }
+
+    /// How many bytes were read into the buffer; None where the file is too large.
+    fn fill(
+        &mut self,
+        cgroup: &mut Cgroup,
+        file: File,
+        stay: bool,
+        buffer: &mut Vec<u8>,
+    ) -> Result<Option<usize>, Errno> {
+        let Some(slot) = cgroup.handles.get_mut(file as usize) else {
+            return Err(Errno::NOENT);
+        };
+        if let Some(handle) = slot {
+            match read_whole(handle, file, buffer) {
+                // The cgroup or its controller is gone; the path may have a successor.
+                Err(Errno::NODEV) => {
+                    *slot = None;
+                    if file == File::CpuStat {
+                        cgroup.close();
+                        cgroup.look_again();
+                    }
+                }
+                result => return result,
+            }
+        }
+        let handle = self.open(cgroup, file)?;
+        let result = read_whole(&handle, file, buffer);
+        if (stay || file.is_always_read())
+            && self.kept < self.most_kept
+            && result.is_ok()
+            && let Some(slot) = cgroup.handles.get_mut(file as usize)
+        {
+            *slot = Some(handle);
+            self.kept += 1;
+        }
+        result
+    }
+
+    fn open(&mut self, cgroup: &Cgroup, file: File) -> Result<OwnedFd, Errno> {
+        self.path.clear();
+        for part in [&cgroup.path, "/", file.name()] {
+            self.path.push_str(part);
+        }
+        let root = if let Some(root) = &self.root {
+            root
+        } else {
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let root = rustix::fs::openat(CWD, &self.base, flags, Mode::empty())?;
+            self.root.insert(root)
+        };
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        rustix::fs::openat(root, self.path.as_str(), flags, Mode::empty())
+    }
+
+    fn full_path(&self, cgroup: &Cgroup, file: File) -> PathBuf {
+        self.base.join(&cgroup.path).join(file.name())
+    }
+}
+
+/// Whether this says that there is no such file: none of this name, none any more, or
+/// none that the kernel would make a text for (pressure that is not accounted for).
+fn is_missing(error: Errno) -> bool {
+    [Errno::NOENT, Errno::NODEV, Errno::OPNOTSUPP].contains(&error)
+}
+
+/// A cgroup's file is made in one piece: what is shorter than the buffer is whole.
+fn read_whole(file: &OwnedFd, which: File, buffer: &mut Vec<u8>) -> Result<Option<usize>, Errno> {
+    if buffer.len() < READ_START {
+        buffer.resize(READ_START, 0);
+    }
+    if which == File::MemoryStat {
+        let head = buffer.get_mut(..MEMORY_STAT_HEAD).unwrap_or_default();
+        return read_at(file.as_fd(), head).map(Some);
+    }
+    loop {
+        let length = read_at(file.as_fd(), buffer)?;
+        if length < buffer.len() {
+            return Ok(Some(length));
+        }
+        if buffer.len() > WHOLE_LIMIT {
+            return Ok(None);
+        }
+        let size = (buffer.len() * 2).min(WHOLE_LIMIT + 1);
+        buffer.resize(size, 0);
+    }
+}
+
+fn read_at(file: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, Errno> {
+    rustix::io::retry_on_intr(|| rustix::io::pread(file, &mut *buffer, 0))
+}

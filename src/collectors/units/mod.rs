@@ -1,0 +1,210 @@
+//! `unit.*` of every service, scope and slice, by unit name, from cgroup v2 (cgroup-v2.rst
+//! in the kernel's documentation).
+//!
+//! Owns which units are reported: those of the system's manager that the settings admit,
+//! and of too many those with the most memory. Refuses to be asked for what is below a
+//! service (a user's manager, a container), and for the root, whose values are the host's.
+//!
+//! What a cgroup lacks, as its controllers are not enabled for it, is left out. The counts
+//! are the cgroup's: they begin anew when a unit is started anew. The sums over devices
+//! count a request once for each layer that it passes, as `systemctl show` does. A unit that
+//! vanishes while it is read is no error; a host on which cgroup v2 is not the only hierarchy
+//! has no units and no error either.
+
+mod files;
+pub mod parse;
+#[cfg(test)]
+mod tests;
+mod tree;
+mod unit;
+
+use std::{
+    cmp::{Ordering, Reverse},
+    path::PathBuf,
+};
+
+use self::{
+    files::Reader,
+    tree::Tree,
+    unit::{REST, Unit},
+};
+use super::{
+    Collector, Context, Grid, Purpose, Sink,
+    definition::Definition,
+    error::CollectError,
+    options::UnitOptions,
+    table::{
+        UNIT_CPU, UNIT_CPU_SYSTEM, UNIT_CPU_THROTTLED, UNIT_CPU_USER, UNIT_IO_READ_BYTES,
+        UNIT_IO_READS, UNIT_IO_WRITE_BYTES, UNIT_IO_WRITES, UNIT_MEMORY, UNIT_MEMORY_ANON,
+        UNIT_MEMORY_FILE, UNIT_MEMORY_PEAK, UNIT_MEMORY_SWAP, UNIT_OOM_KILLS,
+        UNIT_PRESSURE_CPU_SOME, UNIT_PRESSURE_IO_FULL, UNIT_PRESSURE_IO_SOME,
+        UNIT_PRESSURE_MEMORY_FULL, UNIT_PRESSURE_MEMORY_SOME, UNIT_TASKS,
+    },
+};
+
+/// Where systemd mounts the tree.
+const TREE: &str = "/sys/fs/cgroup";
+
+/// Reads the units' cgroups.
+#[derive(Debug)]
+pub struct UnitsCollector {
+    options: UnitOptions,
+    tree: Tree,
+    reader: Reader,
+    /// Those that are reported, ordered by name.
+    units: Vec<Unit>,
+    /// Those that there is no room for, ordered by name.
+    others: Vec<Unit>,
+    /// How many were not even looked at.
+    unseen: usize,
+    /// How many samples there were.
+    round: u64,
+}
+
+impl UnitsCollector {
+    /// One for the units below the root of `context`.
+    #[must_use]
+    pub fn open(context: &Context) -> Self {
+        Self::of_tree(context.root.path(TREE), context.options.units.clone())
+    }
+
+    /// One for the cgroup tree that is mounted on `base`.
+    #[must_use]
+    pub fn of_tree(base: PathBuf, options: UnitOptions) -> Self {
+        Self {
+            options,
+            tree: Tree::new(base.clone()),
+            reader: Reader::new(base),
+            units: Vec::new(),
+            others: Vec::new(),
+            unseen: 0,
+            round: 0,
+        }
+    }
+
+    /// Finds the units anew. What is known of those that are still there is kept.
+    fn find(&mut self) -> Result<(), CollectError> {
+        let names = &self.options.names;
+        let (found, unseen) = self.tree.walk(|name| names.admits(name))?;
+        self.unseen = unseen;
+        let mut reported = std::mem::take(&mut self.units).into_iter().peekable();
+        let mut others = std::mem::take(&mut self.others).into_iter().peekable();
+        for found in found {
+            let mut old = None;
+            for (list, was_reported) in [(&mut reported, true), (&mut others, false)] {
+                while let Some(unit) = list.next_if(|unit| *unit.name() <= *found.name) {
+                    if unit.is(&found) {
+                        old = Some((unit, was_reported));
+                    }
+                }
+            }
+            match old {
+                Some((unit, true)) => self.units.push(unit),
+                Some((unit, false)) => self.others.push(unit),
+                None => self.others.push(Unit::new(found)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Fills the room that there is; from time to time, where there is too little, with those
+    /// that have the most memory.
+    fn choose(&mut self, scratch: &mut Vec<u8>) -> Result<(), CollectError> {
+        if self.others.is_empty() {
+            return Ok(());
+        }
+        let room = self.options.max.saturating_sub(self.units.len());
+        if self.others.len() > room && self.round.is_multiple_of(REST) {
+            for unit in self.units.iter_mut().chain(&mut self.others) {
+                unit.weigh(&mut self.reader, scratch)?;
+            }
+            self.units.append(&mut self.others);
+            self.units.sort_by_key(|unit| Reverse(unit.weight()));
+            let rest = self.options.max.min(self.units.len());
+            self.others.extend(self.units.drain(rest..));
+            self.others.sort_by(by_name);
+            self.others.iter_mut().for_each(Unit::forget);
+        } else if room > 0 {
+            let moved = room.min(self.others.len());
+            self.units.extend(self.others.drain(..moved));
+        }
+        self.units.sort_by(by_name);
+        Ok(())
+    }
+
+    /// Reads every unit that is reported; those that are gone are reported no longer.
+    fn read(&mut self, scratch: &mut Vec<u8>) -> Result<(), CollectError> {
+        let mut result = Ok(());
+        let (round, reader) = (self.round, &mut self.reader);
+        self.units.retain_mut(|unit| {
+            result.is_err()
+                || unit.read(reader, round, scratch).unwrap_or_else(|error| {
+                    result = Err(error);
+                    true
+                })
+        });
+        result
+    }
+}
+
+impl Collector for UnitsCollector {
+    fn collect(
+        &mut self,
+        _purpose: Purpose,
+        scratch: &mut Vec<u8>,
+        sink: &mut Sink<'_>,
+    ) -> Result<(), CollectError> {
+        if sink.grid() == Grid::Model {
+            return Ok(());
+        }
+        if self.tree.changed(scratch) {
+            self.find()?;
+        }
+        self.reader.begin(self.units.iter().map(Unit::kept).sum());
+        self.choose(scratch)?;
+        self.read(scratch)?;
+        self.round = self.round.wrapping_add(1);
+        for unit in &self.units {
+            report(unit, sink);
+        }
+        sink.cut(self.others.len() + self.unseen);
+        Ok(())
+    }
+}
+
+fn by_name(one: &Unit, two: &Unit) -> Ordering {
+    one.name().cmp(two.name())
+}
+
+fn report(unit: &Unit, sink: &mut Sink<'_>) {
+    let values = unit.values();
+    let pressures = &values.pressures;
+    let io = values.io.as_ref();
+    let all: [(&'static Definition, Option<u64>); 20] = [
+        (&UNIT_CPU, Some(values.cpu.usage)),
+        (&UNIT_CPU_USER, values.cpu.user),
+        (&UNIT_CPU_SYSTEM, values.cpu.system),
+        (&UNIT_CPU_THROTTLED, values.cpu.throttled),
+        (&UNIT_MEMORY, values.memory),
+        (&UNIT_MEMORY_PEAK, values.memory_peak),
+        (&UNIT_MEMORY_SWAP, values.memory_swap),
+        (&UNIT_MEMORY_ANON, values.memory_stat.anon),
+        (&UNIT_MEMORY_FILE, values.memory_stat.file),
+        (&UNIT_IO_READ_BYTES, io.map(|io| io.read_bytes)),
+        (&UNIT_IO_WRITE_BYTES, io.map(|io| io.write_bytes)),
+        (&UNIT_IO_READS, io.map(|io| io.reads)),
+        (&UNIT_IO_WRITES, io.map(|io| io.writes)),
+        (&UNIT_TASKS, values.tasks),
+        (&UNIT_PRESSURE_CPU_SOME, pressures.cpu.some),
+        (&UNIT_PRESSURE_MEMORY_SOME, pressures.memory.some),
+        (&UNIT_PRESSURE_MEMORY_FULL, pressures.memory.full),
+        (&UNIT_PRESSURE_IO_SOME, pressures.io.some),
+        (&UNIT_PRESSURE_IO_FULL, pressures.io.full),
+        (&UNIT_OOM_KILLS, values.oom_kills),
+    ];
+    for (definition, value) in all {
+        if let Some(value) = value {
+            sink.unsigned_of(definition, unit.name(), value);
+        }
+    }
+}

@@ -1,0 +1,562 @@
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Child, Command},
+    sync::atomic::{AtomicU32, Ordering as AtomicOrdering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use glob::Pattern;
+
+use super::{
+    super::{Samples, Value, options::Options},
+    *,
+};
+
+/// Far longer than anything takes here.
+const LONG: Duration = Duration::from_secs(60);
+
+fn captured(kernel: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures/proc")
+        .join(kernel)
+        .join("sys/fs/cgroup")
+}
+
+fn all() -> UnitOptions {
+    Options::default().units
+}
+
+fn sample(collector: &mut UnitsCollector) -> Samples {
+    let mut samples = Samples::new();
+    let mut sink = Sink::new(Grid::Metrics, &mut samples);
+    collector
+        .collect(Purpose::Metrics, &mut Vec::new(), &mut sink)
+        .unwrap();
+    samples
+}
+
+fn value(samples: &Samples, name: &str) -> Option<u64> {
+    samples.get(name).map(|value| match value {
+        Value::Unsigned(value) => value,
+        other => panic!("{name} is {other:?}"),
+    })
+}
+
+/// The units that a sample has CPU time of, in its order.
+fn units(samples: &Samples) -> Vec<String> {
+    samples
+        .iter()
+        .filter(|(name, _)| name.definition.name == UNIT_CPU.name)
+        .filter_map(|(name, _)| name.instance.map(str::to_owned))
+        .collect()
+}
+
+/// A tree of plain files, with a unit's files as captured.
+struct Tree {
+    directory: tempfile::TempDir,
+}
+
+impl Tree {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        Self { directory }
+    }
+
+    fn collector(&self, options: UnitOptions) -> UnitsCollector {
+        UnitsCollector::of_tree(self.directory.path().to_owned(), options)
+    }
+
+    fn add(&self, path: &str) {
+        let to = self.directory.path().join(path);
+        fs::create_dir_all(&to).unwrap();
+        let from = captured("6.12-qemu").join("system.slice/survivor.service");
+        for entry in fs::read_dir(from).unwrap() {
+            let entry = entry.unwrap();
+            fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+        }
+    }
+
+    fn write(&self, file: &str, text: &str) {
+        fs::write(self.directory.path().join(file), text).unwrap();
+    }
+
+    fn remove(&self, path: &str) {
+        fs::remove_dir_all(self.directory.path().join(path)).unwrap();
+    }
+}
+
+#[test]
+fn the_services_of_a_machine_with_all_controllers() {
+    let mut collector = UnitsCollector::of_tree(captured("6.1-qemu"), all());
+    let samples = sample(&mut collector);
+    assert_eq!(samples.cut(), 0);
+    for (name, wanted) in [
+        ("unit.cpu.total[burner.service]", 4_751_113),
+        ("unit.cpu.user.total[burner.service]", 3_665_833),
+        ("unit.cpu.system.total[burner.service]", 1_085_279),
+        ("unit.cpu.throttled.total[burner.service]", 38_880_071),
+        ("unit.memory[survivor.service]", 184_320),
+        ("unit.memory.peak[survivor.service]", 16_777_216),
+        ("unit.memory.swap[survivor.service]", 0),
+        ("unit.memory.anon[survivor.service]", 102_400),
+        ("unit.memory.file[survivor.service]", 8192),
+        ("unit.oom.kills.total[survivor.service]", 1),
+        ("unit.tasks[survivor.service]", 1),
+        (r"unit.tasks[worker@a\x2db.service]", 2),
+        ("unit.io.read.bytes.total[reader.service]", 369_098_752),
+        ("unit.io.reads.total[reader.service]", 5632),
+        ("unit.io.write.bytes.total[reader.service]", 0),
+        ("unit.io.writes.total[reader.service]", 0),
+        ("unit.pressure.cpu.some.total[survivor.service]", 238_477),
+        ("unit.pressure.io.some.total[survivor.service]", 1053),
+        ("unit.pressure.io.full.total[survivor.service]", 1053),
+    ] {
+        assert_eq!(value(&samples, name), Some(wanted), "{name}");
+    }
+    // In the table's order, unit after unit.
+    let one: Vec<_> = samples
+        .iter()
+        .filter(|(name, _)| name.instance == Some("survivor.service"))
+        .map(|(name, _)| name.definition.name)
+        .collect();
+    let table: Vec<_> = super::super::table::METRICS
+        .iter()
+        .filter(|metric| metric.collector == super::super::table::UNITS)
+        .map(|metric| metric.name)
+        .collect();
+    assert_eq!(one, table);
+}
+
+#[test]
+fn what_a_tree_without_controllers_lacks_is_left_out() {
+    let mut collector = UnitsCollector::of_tree(captured("6.18-firecracker"), all());
+    let samples = sample(&mut collector);
+    for name in [
+        "unit.memory[burner.service]",
+        "unit.cpu.throttled.total[burner.service]",
+        "unit.io.reads.total[burner.service]",
+        "unit.tasks[burner.service]",
+        "unit.oom.kills.total[burner.service]",
+    ] {
+        assert_eq!(value(&samples, name), None, "{name}");
+    }
+    for (name, wanted) in [
+        ("unit.cpu.total[burner.service]", 4_480_746),
+        ("unit.pressure.cpu.some.total[burner.service]", 11_346_787),
+    ] {
+        assert_eq!(value(&samples, name), Some(wanted), "{name}");
+    }
+}
+
+#[test]
+fn the_model_has_nothing_of_it_and_nothing_is_read() {
+    let mut samples = Samples::new();
+    let mut sink = Sink::new(Grid::Model, &mut samples);
+    let tree = Tree::new();
+    tree.add("a.service");
+    tree.write("a.service/cpu.stat", "broken");
+    tree.collector(all())
+        .collect(Purpose::Model, &mut Vec::new(), &mut sink)
+        .unwrap();
+    assert!(samples.is_empty());
+}
+
+#[test]
+fn a_malformed_file_is_named_and_the_next_sample_is_whole() {
+    let tree = Tree::new();
+    tree.add("a.slice/x.service");
+    tree.add("b.service");
+    let mut collector = tree.collector(all());
+    tree.write("a.slice/cpu.stat", "usage_usec 1\n");
+    tree.write("a.slice/x.service/memory.current", "max\n");
+    let mut samples = Samples::new();
+    let mut sink = Sink::new(Grid::Metrics, &mut samples);
+    let error = collector
+        .collect(Purpose::Metrics, &mut Vec::new(), &mut sink)
+        .unwrap_err()
+        .to_string();
+    assert!(samples.is_empty());
+    assert!(
+        error.ends_with(
+            "a.slice/x.service/memory.current, line 1: expected one number and the end of the \
+             line, found \"max\""
+        ),
+        "{error}"
+    );
+    tree.write("a.slice/x.service/memory.current", "4096\n");
+    let samples = sample(&mut collector);
+    assert_eq!(units(&samples), ["a.slice", "b.service", "x.service"]);
+    assert_eq!(value(&samples, "unit.memory[x.service]"), Some(4096));
+    assert_eq!(
+        value(&samples, "unit.memory.anon[x.service]"),
+        Some(114_688)
+    );
+}
+
+#[test]
+fn a_unit_at_rest_is_read_again_when_it_moves_and_now_and_then() {
+    let tree = Tree::new();
+    tree.add("a.service");
+    let mut collector = tree.collector(all());
+    for _ in 0..2 {
+        sample(&mut collector);
+    }
+    // A task was moved into it, which only a reading in full will show.
+    tree.write("a.service/pids.current", "7\n");
+    let mut waited = 0;
+    while value(&sample(&mut collector), "unit.tasks[a.service]") != Some(7) {
+        waited += 1;
+        assert!(waited <= REST);
+    }
+    // It ran: everything is read.
+    tree.write("a.service/pids.current", "8\n");
+    tree.write("a.service/cpu.stat", "usage_usec 1387784\n");
+    let samples = sample(&mut collector);
+    assert_eq!(value(&samples, "unit.tasks[a.service]"), Some(8));
+    assert_eq!(
+        value(&samples, "unit.cpu.total[a.service]"),
+        Some(1_387_784)
+    );
+    // Memory was taken from it while it slept.
+    for _ in 0..2 {
+        sample(&mut collector);
+    }
+    tree.write("a.service/memory.current", "4096\n");
+    tree.write("a.service/memory.stat", "anon 0\nfile 4096\nkernel 0\n");
+    let samples = sample(&mut collector);
+    assert_eq!(value(&samples, "unit.memory.anon[a.service]"), Some(0));
+    // What it wrote reached the disk while it slept.
+    for _ in 0..2 {
+        sample(&mut collector);
+    }
+    tree.write(
+        "a.service/io.stat",
+        "254:0 rbytes=0 wbytes=4096 rios=0 wios=1\n",
+    );
+    let samples = sample(&mut collector);
+    assert_eq!(
+        value(&samples, "unit.io.write.bytes.total[a.service]"),
+        Some(4096)
+    );
+}
+
+#[test]
+fn a_unit_that_waits_is_not_at_rest() {
+    let tree = Tree::new();
+    tree.add("a.service");
+    let mut collector = tree.collector(all());
+    for total in 1..2 * REST {
+        let text = format!("some avg10=0.00 avg60=0.00 avg300=0.00 total={total}\n");
+        tree.write("a.service/io.pressure", &text);
+        let samples = sample(&mut collector);
+        assert_eq!(
+            value(&samples, "unit.pressure.io.some.total[a.service]"),
+            Some(total)
+        );
+    }
+}
+
+#[test]
+fn files_of_a_unit_at_rest_are_closed() {
+    let tree = Tree::new();
+    tree.add("a.service");
+    let mut collector = tree.collector(all());
+    sample(&mut collector);
+    let kept = |collector: &UnitsCollector| collector.units.iter().map(Unit::kept).sum::<usize>();
+    assert_eq!(kept(&collector), 11);
+    for _ in 0..2 * REST {
+        sample(&mut collector);
+    }
+    assert_eq!(kept(&collector), 3);
+}
+
+#[test]
+fn what_can_not_stay_open_is_read_all_the_same() {
+    let tree = captured("6.12-qemu");
+    let mut collector = UnitsCollector::of_tree(tree.clone(), all());
+    collector.reader.most_kept = 7;
+    let mut other = UnitsCollector::of_tree(tree, all());
+    for _ in 0..2 * REST {
+        assert_eq!(sample(&mut collector), sample(&mut other));
+        assert!(collector.units.iter().map(Unit::kept).sum::<usize>() <= 7);
+    }
+}
+
+#[test]
+fn controllers_may_be_enabled_later() {
+    let tree = Tree::new();
+    fs::create_dir(tree.directory.path().join("a.service")).unwrap();
+    tree.write("a.service/cpu.stat", "usage_usec 1\n");
+    let mut collector = tree.collector(all());
+    for _ in 0..3 {
+        assert_eq!(sample(&mut collector).len(), 1);
+    }
+    tree.write("a.service/memory.current", "4096\n");
+    let mut waited = 0;
+    while value(&sample(&mut collector), "unit.memory[a.service]").is_none() {
+        waited += 1;
+        assert!(waited <= REST);
+    }
+}
+
+#[test]
+fn units_are_chosen_by_name() {
+    let options = UnitOptions {
+        names: super::super::options::Filter {
+            include: vec![
+                Pattern::new("worker@*").unwrap(),
+                Pattern::new("b*.slice").unwrap(),
+            ],
+            exclude: vec![Pattern::new("batch-*").unwrap()],
+        },
+        max: 10,
+    };
+    let mut collector = UnitsCollector::of_tree(captured("6.1-qemu"), options);
+    let samples = sample(&mut collector);
+    assert_eq!(units(&samples), ["batch.slice", r"worker@a\x2db.service"]);
+    assert_eq!(samples.cut(), 0);
+}
+
+#[test]
+fn of_too_many_those_with_the_most_memory_are_reported() {
+    let tree = Tree::new();
+    for (unit, memory) in [("a", "1"), ("b", "4"), ("c", "2"), ("d", "3")] {
+        tree.add(&format!("{unit}.service"));
+        tree.write(
+            &format!("{unit}.service/memory.current"),
+            &format!("{memory}\n"),
+        );
+    }
+    let mut options = all();
+    options.max = 2;
+    let mut collector = tree.collector(options);
+    let samples = sample(&mut collector);
+    assert_eq!(units(&samples), ["b.service", "d.service"]);
+    assert_eq!(samples.cut(), 2);
+
+    // The order changes: chosen anew from time to time, not at each sample.
+    tree.write("a.service/memory.current", "5\n");
+    assert_eq!(units(&sample(&mut collector)), ["b.service", "d.service"]);
+    let mut waited = 0;
+    while units(&sample(&mut collector)) != ["a.service", "b.service"] {
+        waited += 1;
+        assert!(waited <= REST);
+    }
+    // Room is filled at once, and nothing is lost of what stays.
+    tree.remove("b.service");
+    assert_eq!(units(&sample(&mut collector)), ["a.service", "c.service"]);
+    tree.add("aa.service");
+    let samples = sample(&mut collector);
+    assert_eq!(units(&samples), ["a.service", "c.service"]);
+    assert_eq!(samples.cut(), 2);
+    for unit in ["a", "c", "d"] {
+        tree.remove(&format!("{unit}.service"));
+    }
+    let samples = sample(&mut collector);
+    assert_eq!(
+        (units(&samples).as_slice(), samples.cut()),
+        (&["aa.service".to_owned()][..], 0)
+    );
+}
+
+#[test]
+fn a_long_io_stat_is_read_whole_and_an_endless_one_refused() {
+    let tree = Tree::new();
+    tree.add("a.service");
+    let line = "254:0 rbytes=10 wbytes=0 rios=1 wios=0 dbytes=0 dios=0\n";
+    tree.write("a.service/io.stat", &line.repeat(1000));
+    let mut collector = tree.collector(all());
+    let samples = sample(&mut collector);
+    assert_eq!(
+        value(&samples, "unit.io.read.bytes.total[a.service]"),
+        Some(10_000)
+    );
+    tree.write("a.service/io.stat", &line.repeat(2000));
+    let mut samples = Samples::new();
+    let error = collector
+        .collect(
+            Purpose::Metrics,
+            &mut Vec::new(),
+            &mut Sink::new(Grid::Metrics, &mut samples),
+        )
+        .unwrap_err();
+    assert!(error.to_string().contains("is larger than"), "{error}");
+}
+
+/// A slice of real cgroups of its own, where this kernel and this user have them.
+struct Slice(PathBuf);
+
+impl Slice {
+    /// None, with a line that says so, where there can't be one.
+    fn new() -> Option<Self> {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+        let mount = mounts.lines().find_map(|line| {
+            let mut fields = line.split(' ').skip(1);
+            let path = fields.next()?;
+            (fields.next() == Some("cgroup2")).then_some(path)
+        });
+        let number = NUMBER.fetch_add(1, AtomicOrdering::Relaxed);
+        let name = format!("metricsagenttest{}x{number}.slice", std::process::id());
+        let path = Path::new(mount.unwrap_or("/nonexistent")).join(name);
+        if let Err(error) = fs::create_dir(&path) {
+            eprintln!("skipped: no cgroups can be made here: {error}");
+            return None;
+        }
+        Some(Self(path))
+    }
+
+    fn collector(&self) -> UnitsCollector {
+        UnitsCollector::of_tree(self.0.clone(), all())
+    }
+
+    fn add(&self, unit: &str) {
+        fs::create_dir(self.0.join(unit)).unwrap();
+    }
+
+    fn remove(&self, unit: &str) {
+        remove(&self.0.join(unit));
+    }
+
+    /// The files below it that this process has open.
+    fn open_files(&self) -> Vec<PathBuf> {
+        let below = format!("{}/", self.0.display());
+        fs::read_dir("/proc/self/fd")
+            .unwrap()
+            .filter_map(|entry| fs::read_link(entry.ok()?.path()).ok())
+            .filter(|path| path.to_string_lossy().starts_with(&below))
+            .collect()
+    }
+}
+
+impl Drop for Slice {
+    fn drop(&mut self) {
+        for entry in fs::read_dir(&self.0).unwrap().flatten() {
+            if entry.file_type().unwrap().is_dir() {
+                remove(&entry.path());
+            }
+        }
+        remove(&self.0);
+    }
+}
+
+/// A cgroup whose last process was just waited for may be busy for a moment.
+fn remove(cgroup: &Path) {
+    let deadline = Instant::now() + LONG;
+    while let Err(error) = fs::remove_dir(cgroup) {
+        assert!(Instant::now() < deadline, "{}: {error}", cgroup.display());
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// A process, ended with the test.
+struct Process(Child);
+
+impl Process {
+    fn in_cgroup(cgroup: &Path, script: &str) -> Self {
+        let child = Command::new("sh")
+            .args(["-c", &format!("read _; {script}")])
+            .stdin(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut process = Self(child);
+        fs::write(cgroup.join("cgroup.procs"), process.0.id().to_string()).unwrap();
+        drop(process.0.stdin.take());
+        process
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+#[test]
+fn cpu_time_of_a_real_cgroup_is_the_kernels() {
+    let Some(slice) = Slice::new() else { return };
+    slice.add("busy.service");
+    slice.add("idle.service");
+    let file = slice.0.join("busy.service/cpu.stat");
+    let kernels = || parse::cpu_stat(&fs::read(&file).unwrap()).unwrap().usage;
+    let mut collector = slice.collector();
+    sample(&mut collector);
+    let _process = Process::in_cgroup(&slice.0.join("busy.service"), "while :; do :; done");
+    let deadline = Instant::now() + LONG;
+    loop {
+        let before = kernels();
+        let samples = sample(&mut collector);
+        let usage = value(&samples, "unit.cpu.total[busy.service]").unwrap();
+        let after = kernels();
+        assert!(
+            (before..=after).contains(&usage),
+            "{before} {usage} {after}"
+        );
+        assert_eq!(value(&samples, "unit.cpu.total[idle.service]"), Some(0));
+        if usage > 200_000 {
+            break;
+        }
+        assert!(Instant::now() < deadline);
+    }
+}
+
+/// Between finding and reading a unit may vanish, and even be there again.
+#[test]
+fn a_cgroup_that_vanishes_is_gone_and_its_successor_is_read() {
+    let Some(slice) = Slice::new() else { return };
+    slice.add("a.service");
+    let (found, _) = tree::Tree::new(slice.0.clone()).walk(|_| true).unwrap();
+    let mut unit = Unit::new(found.into_iter().next().unwrap());
+    let mut reader = Reader::new(slice.0.clone());
+    let mut buffer = Vec::new();
+    let mut read = |unit: &mut Unit| unit.read(&mut reader, 0, &mut buffer).unwrap();
+    assert!(read(&mut unit));
+    assert!(unit.kept() > 0);
+    slice.remove("a.service");
+    slice.add("a.service");
+    assert!(read(&mut unit));
+    slice.remove("a.service");
+    assert!(!read(&mut unit));
+    assert_eq!(unit.kept(), 0);
+}
+
+/// Ten thousand of them, with samples in between.
+#[test]
+fn cgroups_that_come_and_go_leave_no_files_open() {
+    const BATCH: usize = 100;
+    let Some(slice) = Slice::new() else { return };
+    let mut collector = slice.collector();
+    sample(&mut collector);
+    for batch in 0..100 {
+        let names: Vec<_> = (0..BATCH)
+            .map(|unit| format!("u{batch}x{unit:03}.service"))
+            .collect();
+        for name in &names {
+            slice.add(name);
+        }
+        assert_eq!(units(&sample(&mut collector)), names);
+        let (gone, left) = names.split_at(BATCH / 2);
+        for name in gone {
+            slice.remove(name);
+        }
+        assert_eq!(units(&sample(&mut collector)), left);
+        assert!(!slice.open_files().is_empty());
+        for name in left {
+            slice.remove(name);
+        }
+        assert!(sample(&mut collector).is_empty());
+        assert_eq!(slice.open_files(), Vec::<PathBuf>::new());
+    }
+}
+
+#[test]
+fn the_running_machine_is_read_without_an_error() {
+    let mut collector = UnitsCollector::open(&Context::new(super::super::Root::default()));
+    for _ in 0..3 {
+        let samples = sample(&mut collector);
+        assert!(units(&samples).is_sorted());
+    }
+}

@@ -1,0 +1,199 @@
+//! One unit: what its cgroup's files said, and which of them have to be read again.
+//!
+//! Most services of a host do nothing between two samples, and most of what their files
+//! say can't have changed then. [`Unit::read`] decides by `cpu.stat` and `memory.current`,
+//! which it reads first and always, as it does `io.stat` (what a unit wrote reaches the
+//! disk when it sleeps again). Where neither the CPU time nor the memory is another than
+//! before, no task of the unit ran, so that it
+//!
+//! - began or ended no task,
+//! - neither got nor gave back memory; what others take from it (reclaim) lessens
+//!   `memory.current`, and moves nothing between `anon`, `file` and swap that does not;
+//! - began or ended no wait. It may still be in one from before, so its pressures are read
+//!   until they stand still as well: then all its tasks sleep, and none waits for anything.
+//!
+//! Such a unit is at rest. What remains is what others do to it: a task that is moved into
+//! or out of its cgroup, or gets no CPU at all after it was woken, a process that was
+//! killed and has not died yet, a controller that is enabled. So everything is read in
+//! each [`REST`]th sample nevertheless.
+
+use super::{
+    super::error::CollectError,
+    files::{Cgroup, File, Reader},
+    parse::{self, CpuStat, IoStat, MemoryStat, Pressure},
+    tree::Found,
+};
+
+/// So many samples at most pass until a unit at rest is read in full. At the default
+/// interval of 5 s this is two minutes; reading it in full costs about ten times as much.
+pub(super) const REST: u64 = 24;
+
+/// What a unit's cgroup says; None where it does not.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Values {
+    pub(super) cpu: CpuStat,
+    pub(super) memory: Option<u64>,
+    pub(super) memory_peak: Option<u64>,
+    pub(super) memory_swap: Option<u64>,
+    pub(super) memory_stat: MemoryStat,
+    pub(super) oom_kills: Option<u64>,
+    pub(super) io: Option<IoStat>,
+    pub(super) tasks: Option<u64>,
+    pub(super) pressures: Pressures,
+}
+
+/// What the tasks of a unit wait for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Pressures {
+    pub(super) cpu: Pressure,
+    pub(super) memory: Pressure,
+    pub(super) io: Pressure,
+}
+
+/// How a unit is found at a sample.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// It was not read in full since it was found or since a reading failed.
+    New,
+    /// Its values are those of the last sample.
+    Busy,
+    /// They are still true where CPU time and memory stand still.
+    AtRest,
+}
+
+/// A unit that is reported.
+#[derive(Debug)]
+pub(super) struct Unit {
+    name: String,
+    inode: u64,
+    cgroup: Cgroup,
+    state: State,
+    values: Values,
+    /// What it is chosen by, where there are too many.
+    weight: u64,
+}
+
+impl Unit {
+    /// One that was found.
+    pub(super) fn new(found: Found) -> Self {
+        Self {
+            name: found.name,
+            inode: found.inode,
+            cgroup: Cgroup::new(found.path),
+            state: State::New,
+            values: Values::default(),
+            weight: 0,
+        }
+    }
+
+    /// Its name, as systemd has it.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether this is the cgroup that was found.
+    pub(super) fn is(&self, found: &Found) -> bool {
+        self.inode == found.inode && self.cgroup.path() == found.path
+    }
+
+    /// How many of its files are open.
+    pub(super) fn kept(&self) -> usize {
+        self.cgroup.kept()
+    }
+
+    /// What the last successful [`read`](Self::read) has found.
+    pub(super) fn values(&self) -> &Values {
+        &self.values
+    }
+
+    /// Reads what may have changed, for the sample of this number; false where the unit is
+    /// gone.
+    pub(super) fn read(
+        &mut self,
+        reader: &mut Reader,
+        round: u64,
+        buffer: &mut Vec<u8>,
+    ) -> Result<bool, CollectError> {
+        // Not all units in the same sample, so that none costs more than the others.
+        let full = self.inode.wrapping_add(round).is_multiple_of(REST);
+        let before = std::mem::replace(&mut self.state, State::New);
+        if full {
+            self.cgroup.look_again();
+        }
+        let cgroup = &mut self.cgroup;
+        let Some(cpu) = reader.read(cgroup, File::CpuStat, true, buffer, parse::cpu_stat)? else {
+            return Ok(false);
+        };
+        let memory = reader.read(cgroup, File::MemoryCurrent, true, buffer, parse::number)?;
+        self.values.io = reader.read(cgroup, File::IoStat, true, buffer, parse::io_stat)?;
+        let still = before != State::New && (cpu, memory) == (self.values.cpu, self.values.memory);
+        if still && before == State::AtRest && !full {
+            self.state = State::AtRest;
+            return Ok(true);
+        }
+        let pressures = self.values.pressures;
+        self.values.cpu = cpu;
+        self.values.memory = memory;
+        self.read_others(reader, before != State::AtRest, buffer)?;
+        self.state = if still && pressures == self.values.pressures {
+            State::AtRest
+        } else {
+            State::Busy
+        };
+        if before == State::AtRest && self.state == State::AtRest {
+            self.cgroup.close_seldom_read();
+        }
+        Ok(true)
+    }
+
+    /// Everything that is not read for every sample.
+    fn read_others(
+        &mut self,
+        reader: &mut Reader,
+        stay: bool,
+        buffer: &mut Vec<u8>,
+    ) -> Result<(), CollectError> {
+        let cgroup = &mut self.cgroup;
+        let values = &mut self.values;
+        let mut number = |file| reader.read(cgroup, file, stay, buffer, parse::number);
+        values.memory_peak = number(File::MemoryPeak)?;
+        values.memory_swap = number(File::MemorySwapCurrent)?;
+        values.tasks = number(File::PidsCurrent)?;
+        values.memory_stat = reader
+            .read(cgroup, File::MemoryStat, stay, buffer, parse::memory_stat)?
+            .unwrap_or_default();
+        values.oom_kills = reader
+            .read(cgroup, File::MemoryEvents, stay, buffer, parse::oom_kills)?
+            .flatten();
+        let mut pressure = |file| reader.read(cgroup, file, stay, buffer, parse::pressure);
+        values.pressures = Pressures {
+            cpu: pressure(File::CpuPressure)?.unwrap_or_default(),
+            memory: pressure(File::MemoryPressure)?.unwrap_or_default(),
+            io: pressure(File::IoPressure)?.unwrap_or_default(),
+        };
+        Ok(())
+    }
+
+    /// Reads its memory, to be chosen by; 0 where that is not known.
+    pub(super) fn weigh(
+        &mut self,
+        reader: &mut Reader,
+        buffer: &mut Vec<u8>,
+    ) -> Result<(), CollectError> {
+        let cgroup = &mut self.cgroup;
+        let memory = reader.read(cgroup, File::MemoryCurrent, false, buffer, parse::number)?;
+        self.weight = memory.unwrap_or(0);
+        Ok(())
+    }
+
+    /// What [`weigh`](Self::weigh) has read, in bytes.
+    pub(super) fn weight(&self) -> u64 {
+        self.weight
+    }
+
+    /// It is reported no longer, for now.
+    pub(super) fn forget(&mut self) {
+        self.cgroup.close();
+        self.state = State::New;
+    }
+}
