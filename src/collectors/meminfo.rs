@@ -17,6 +17,7 @@ use super::{
         MEM_AVAIL, MEM_BUFFERS, MEM_CACHED, MEM_DIRTY, MEM_FREE, MEM_SWAP_FREE, MEM_SWAP_TOTAL,
         MEM_TOTAL, MEM_WRITEBACK,
     },
+    text::{decimal, next_line, split_once},
 };
 
 /// Where the kernel says it.
@@ -60,10 +61,9 @@ pub fn parse(text: &[u8]) -> Result<Meminfo, Malformed> {
     let mut line_number = 0;
     while !rest.is_empty() {
         line_number += 1;
-        let Some((line, after)) = split_once(rest, b'\n') else {
+        let Some(line) = next_line(&mut rest) else {
             return Err(Malformed::new(line_number, EXPECTED_END, rest));
         };
-        rest = after;
         let Some((name, value)) = split_once(line, b':') else {
             continue;
         };
@@ -87,21 +87,10 @@ pub fn parse(text: &[u8]) -> Result<Meminfo, Malformed> {
     Ok(fields)
 }
 
-fn split_once(text: &[u8], separator: u8) -> Option<(&[u8], &[u8])> {
-    let at = text.iter().position(|&byte| byte == separator)?;
-    Some((text.get(..at)?, text.get(at + 1..)?))
-}
-
 /// `  24684084 kB`: the number; None for another form, sign or unit, and past 64 bits.
 fn kilobytes(text: &[u8]) -> Option<u64> {
     let digits = text.trim_ascii_start().strip_suffix(b" kB")?;
-    if digits.is_empty() {
-        return None;
-    }
-    digits.iter().try_fold(0_u64, |number, byte| {
-        let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
-        number.checked_mul(10)?.checked_add(digit)
-    })
+    decimal(digits)
 }
 
 /// Reads /proc/meminfo.

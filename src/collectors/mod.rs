@@ -22,6 +22,7 @@ pub mod sample;
 pub mod set;
 pub mod source;
 pub mod table;
+pub mod text;
 pub mod uptime;
 
 use std::time::Instant;

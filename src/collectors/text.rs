@@ -1,0 +1,134 @@
+//! The few forms that the kernel's texts are made of.
+//!
+//! Owns lines, fields and numbers as bytes: nothing is copied, nothing panics, and what has
+//! another form is None. Refuses to know any file, and to say what is wrong with one.
+
+/// The next line without its newline; `rest` becomes what follows.
+///
+/// None at the end, and where no newline ends what is left: that line is cut off, perhaps
+/// in the middle of a number, and stays in `rest`.
+#[must_use]
+pub fn next_line<'t>(rest: &mut &'t [u8]) -> Option<&'t [u8]> {
+    let (line, after) = split_once(rest, b'\n')?;
+    *rest = after;
+    Some(line)
+}
+
+/// What is before the first `separator`, and what is behind it.
+#[must_use]
+pub fn split_once(text: &[u8], separator: u8) -> Option<(&[u8], &[u8])> {
+    let at = text.iter().position(|&byte| byte == separator)?;
+    Some((text.get(..at)?, text.get(at + 1..)?))
+}
+
+/// The fields of a line: what stands between blanks and tabs, never empty.
+pub fn fields(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    line.split(|byte| matches!(byte, b' ' | b'\t'))
+        .filter(|field| !field.is_empty())
+}
+
+/// A number of decimal digits and nothing else; None for another form, for a sign, and past
+/// 64 bits.
+#[must_use]
+pub fn decimal(text: &[u8]) -> Option<u64> {
+    if text.is_empty() {
+        return None;
+    }
+    text.iter().try_fold(0_u64, |number, byte| {
+        let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
+        number.checked_mul(10)?.checked_add(digit)
+    })
+}
+
+/// A number of decimal digits, a point and more digits, as `0.04`: neither a sign, nor an
+/// exponent, nor a word for what is not finite.
+#[must_use]
+pub fn fixed_point(text: &[u8]) -> Option<f64> {
+    let (whole, part) = split_once(text, b'.')?;
+    let digits = |text: &[u8]| !text.is_empty() && text.iter().all(u8::is_ascii_digit);
+    if !digits(whole) || !digits(part) {
+        return None;
+    }
+    let number: f64 = std::str::from_utf8(text).ok()?.parse().ok()?;
+    number.is_finite().then_some(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn lines_end_with_a_newline_or_are_left() {
+        let mut rest = &b"one\n\ntwo 2\nthr"[..];
+        for line in [&b"one"[..], b"", b"two 2"] {
+            assert_eq!(next_line(&mut rest), Some(line));
+        }
+        assert_eq!((next_line(&mut rest), rest), (None, &b"thr"[..]));
+        assert_eq!(next_line(&mut &b""[..]), None);
+    }
+
+    #[test]
+    fn fields_are_what_blanks_leave() {
+        let found: Vec<_> = fields(b"  a\t bc  \xff ").collect();
+        assert_eq!(found, [&b"a"[..], b"bc", b"\xff"]);
+        assert_eq!(fields(b" \t").count(), 0);
+        assert_eq!(split_once(b"a:b:c", b':'), Some((&b"a"[..], &b"b:c"[..])));
+        assert_eq!(split_once(b"a", b':'), None);
+    }
+
+    #[test]
+    fn numbers_are_digits() {
+        for (text, number) in [
+            ("0", Some(0)),
+            ("007", Some(7)),
+            ("18446744073709551615", Some(u64::MAX)),
+            ("18446744073709551616", None),
+            ("", None),
+            ("-1", None),
+            ("+1", None),
+            (" 1", None),
+            ("1.0", None),
+            ("0x1", None),
+            ("\u{661}", None),
+        ] {
+            assert_eq!(decimal(text.as_bytes()), number, "{text}");
+        }
+    }
+
+    #[test]
+    fn fixed_points_are_digits_with_a_point_among_them() {
+        for (text, number) in [
+            ("0.00", Some(0.0)),
+            ("97.87", Some(97.87)),
+            ("2578790.61", Some(2_578_790.61)),
+            ("7", None),
+            (".5", None),
+            ("5.", None),
+            ("-1.0", None),
+            ("1.0e3", None),
+            ("1.2.3", None),
+            ("inf", None),
+            ("", None),
+        ] {
+            assert_eq!(fixed_point(text.as_bytes()), number, "{text}");
+        }
+        let endless = format!("{}.0", "9".repeat(400));
+        assert_eq!(fixed_point(endless.as_bytes()), None);
+    }
+
+    proptest! {
+        #[test]
+        fn random_bytes_never_panic(text in proptest::collection::vec(any::<u8>(), 0..64)) {
+            let _ = (next_line(&mut &text[..]), decimal(&text), fixed_point(&text));
+            prop_assert!(fields(&text).all(|field| !field.is_empty()));
+        }
+
+        #[test]
+        fn what_is_printed_is_read_back(number in any::<u64>(), part in 0_u64..100) {
+            prop_assert_eq!(decimal(number.to_string().as_bytes()), Some(number));
+            let text = format!("{number}.{part:02}");
+            prop_assert_eq!(fixed_point(text.as_bytes()), text.parse().ok());
+        }
+    }
+}
