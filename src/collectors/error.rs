@@ -47,6 +47,12 @@ impl SourceError {
         }
     }
 
+    /// Whether the file is not there: for those that a host may well lack.
+    #[must_use]
+    pub fn is_missing(&self) -> bool {
+        self.io_kind() == Some(io::ErrorKind::NotFound)
+    }
+
     fn io_kind(&self) -> Option<io::ErrorKind> {
         match self {
             Self::Open { source, .. } | Self::Read { source, .. } => Some(source.kind()),

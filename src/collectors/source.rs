@@ -70,9 +70,18 @@ impl ProcFile {
         &self.path
     }
 
-    /// The whole file, at most [`WHOLE_LIMIT`] bytes of it.
+    /// The whole file, which has at most [`WHOLE_LIMIT`] bytes.
     pub fn read_whole<'b>(&mut self, buffer: &'b mut Vec<u8>) -> Result<&'b [u8], SourceError> {
-        self.read(buffer, read_to_end)
+        self.read_up_to(WHOLE_LIMIT, buffer)
+    }
+
+    /// The whole file, which has at most `limit` bytes: for those that grow with the host.
+    pub fn read_up_to<'b>(
+        &mut self,
+        limit: usize,
+        buffer: &'b mut Vec<u8>,
+    ) -> Result<&'b [u8], SourceError> {
+        self.read(buffer, |file, buffer| read_to_end(file, limit, buffer))
     }
 
     /// The first line with its newline, and whatever came along with it; without a newline
@@ -89,7 +98,7 @@ impl ProcFile {
     fn read<'b>(
         &mut self,
         buffer: &'b mut Vec<u8>,
-        fill: fn(&File, &mut Vec<u8>) -> io::Result<Filled>,
+        fill: impl Fn(&File, &mut Vec<u8>) -> io::Result<Filled>,
     ) -> Result<&'b [u8], SourceError> {
         let kept = self.file.is_some();
         let mut result = self.opened().map(|file| fill(file, buffer))?;
@@ -99,9 +108,9 @@ impl ProcFile {
         }
         match result {
             Ok(Filled::Bytes(length)) => Ok(buffer.get(..length).unwrap_or_default()),
-            Ok(Filled::Exceeded) => Err(SourceError::TooLarge {
+            Ok(Filled::Exceeded { limit }) => Err(SourceError::TooLarge {
                 path: self.path.clone(),
-                limit: WHOLE_LIMIT,
+                limit,
             }),
             Err(source) => {
                 // Whatever is wrong with this handle: the next reading begins with a new one.
@@ -131,16 +140,23 @@ impl ProcFile {
 enum Filled {
     /// So many bytes at the buffer's beginning are the answer.
     Bytes(usize),
-    /// The file has more than [`WHOLE_LIMIT`] bytes.
-    Exceeded,
+    /// The file has more than so many bytes.
+    Exceeded { limit: usize },
 }
 
 /// Whether the open file is no longer what the path names: a stale network file, a device
-/// or a process that is gone. Opening the path again may find its successor.
+/// or a process that is gone, a sysctl whose module was unloaded (ENOENT). Opening the path
+/// again may find its successor.
 fn is_gone(error: &io::Error) -> bool {
-    [Errno::STALE, Errno::NODEV, Errno::SRCH, Errno::NXIO]
-        .iter()
-        .any(|gone| error.raw_os_error() == Some(gone.raw_os_error()))
+    [
+        Errno::STALE,
+        Errno::NODEV,
+        Errno::SRCH,
+        Errno::NXIO,
+        Errno::NOENT,
+    ]
+    .iter()
+    .any(|gone| error.raw_os_error() == Some(gone.raw_os_error()))
 }
 
 /// pread(2) that a signal does not end.
@@ -153,20 +169,22 @@ fn read_at(file: &File, buffer: &mut [u8], offset: usize) -> io::Result<usize> {
     }
 }
 
-fn read_to_end(file: &File, buffer: &mut Vec<u8>) -> io::Result<Filled> {
+fn read_to_end(file: &File, limit: usize, buffer: &mut Vec<u8>) -> io::Result<Filled> {
     if buffer.len() < WHOLE_START {
         buffer.resize(WHOLE_START, 0);
     }
     let mut length = 0;
     loop {
         // A short read says nothing: seq_file returns what its own buffer held.
-        let room = buffer.get_mut(length..).unwrap_or_default();
+        // Others that use the buffer may have larger files.
+        let end = buffer.len().min(limit + 1);
+        let room = buffer.get_mut(length..end).unwrap_or_default();
         match read_at(file, room, length)? {
-            0 if room.is_empty() && length > WHOLE_LIMIT => return Ok(Filled::Exceeded),
+            0 if room.is_empty() && length > limit => return Ok(Filled::Exceeded { limit }),
             0 if room.is_empty() => {
                 // One byte more than the limit tells a file of exactly that size from a
                 // larger one.
-                let size = (buffer.len() * 2).min(WHOLE_LIMIT + 1);
+                let size = (buffer.len() * 2).min(limit + 1);
                 buffer.resize(size, 0);
             }
             0 => return Ok(Filled::Bytes(length)),
@@ -260,6 +278,21 @@ mod tests {
             })
         ));
         assert!(buffer.len() <= WHOLE_LIMIT + 1);
+    }
+
+    #[test]
+    fn the_limit_is_the_files_own_whatever_the_buffer_holds() {
+        let (_directory, root) = root();
+        let mut file = ProcFile::new(&root, "/x");
+        let mut buffer = vec![b'y'; 100];
+        fs::write(root.path("/x"), vec![b'x'; 3 * WHOLE_LIMIT]).unwrap();
+        assert!(file.read_whole(&mut buffer).is_err());
+        let text = file.read_up_to(3 * WHOLE_LIMIT, &mut buffer).unwrap();
+        assert_eq!(text, vec![b'x'; 3 * WHOLE_LIMIT]);
+        let error = file.read_whole(&mut buffer).unwrap_err();
+        assert!(error.to_string().ends_with("is larger than 65536 bytes"));
+        let error = file.read_up_to(10, &mut buffer).unwrap_err();
+        assert!(error.to_string().ends_with("is larger than 10 bytes"));
     }
 
     #[test]
