@@ -4,8 +4,8 @@
 use super::{
     Collector, agent,
     context::Context,
-    cpu, meminfo,
-    table::{AGENT, CPU, MEMINFO, METRICS, UPTIME},
+    cpu, filesystem, meminfo,
+    table::{AGENT, CPU, FILESYSTEM, MEMINFO, METRICS, UPTIME},
     uptime,
 };
 
@@ -86,6 +86,12 @@ pub static COLLECTORS: &[CollectorDefinition] = &[
         description: "Share of time that the CPUs are busy, from /proc/stat",
         default: true,
         open: |context| Box::new(cpu::CpuCollector::open(&context.root)),
+    },
+    CollectorDefinition {
+        name: FILESYSTEM,
+        description: "Room in file systems, from /proc/self/mountinfo and statvfs",
+        default: true,
+        open: |context| Box::new(filesystem::FilesystemCollector::open(context)),
     },
     CollectorDefinition {
         name: AGENT,

@@ -16,11 +16,13 @@ pub mod context;
 pub mod cpu;
 pub mod definition;
 pub mod error;
+pub mod filesystem;
 pub mod meminfo;
 pub mod options;
 pub mod sample;
 pub mod set;
 pub mod source;
+pub mod survey;
 pub mod table;
 pub mod text;
 pub mod uptime;
@@ -34,6 +36,7 @@ pub use options::Options;
 pub use sample::{Name, Samples, Value};
 pub use set::{CollectorSet, CollectorStatus, SampleOneError, Transition};
 pub use source::Root;
+pub use survey::News;
 
 /// Who a reading is for.
 ///
@@ -158,6 +161,11 @@ pub trait Collector: Send {
     /// collected before, and are those that are there.
     fn ready(&self) -> bool {
         true
+    }
+
+    /// What became of those that it asks, as far as it was not told yet.
+    fn news(&mut self) -> Vec<News> {
+        Vec::new()
     }
 
     /// Reads the source once and puts every value that it has into `sink`.
