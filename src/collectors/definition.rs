@@ -4,8 +4,8 @@
 use super::{
     Collector, agent,
     context::Context,
-    cpu, filesystem, meminfo,
-    table::{AGENT, CPU, FILESYSTEM, MEMINFO, METRICS, UPTIME},
+    cpu, filesystem, meminfo, sensors,
+    table::{AGENT, CPU, FILESYSTEM, MEMINFO, METRICS, SENSORS, UPTIME},
     uptime,
 };
 
@@ -92,6 +92,12 @@ pub static COLLECTORS: &[CollectorDefinition] = &[
         description: "Room in file systems, from /proc/self/mountinfo and statvfs",
         default: true,
         open: |context| Box::new(filesystem::FilesystemCollector::open(context)),
+    },
+    CollectorDefinition {
+        name: SENSORS,
+        description: "Temperatures, fans, voltages, currents and powers, from hwmon and thermal zones",
+        default: true,
+        open: |context| Box::new(sensors::SensorsCollector::open(context)),
     },
     CollectorDefinition {
         name: AGENT,

@@ -20,6 +20,7 @@ pub mod filesystem;
 pub mod meminfo;
 pub mod options;
 pub mod sample;
+pub mod sensors;
 pub mod set;
 pub mod source;
 pub mod survey;
