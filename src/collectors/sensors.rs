@@ -36,7 +36,7 @@ pub const MAX_SENSORS: usize = 512;
 const MAX_OPEN: usize = 256;
 
 /// How long it takes until hardware that came is found. What has gone no longer answers.
-const LOOK_AGAIN: Duration = Duration::from_mins(1);
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
 /// Longer than any number; what exceeds it is none.
 const NUMBER_BYTES: usize = 32;
