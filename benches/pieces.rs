@@ -8,12 +8,16 @@
     reason = "a benchmark without its input has nothing to go on with"
 )]
 
-use std::{hint::black_box, path::Path, time::Duration};
+use std::{
+    hint::black_box,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use metrics_agent::collectors::{
-    CollectorSet, Context, Grid, Purpose, Root, Samples, cpu, definition::default_names, meminfo,
-    uptime, vmstat,
+    CollectorSet, Context, Grid, Options, Purpose, Root, Samples, cpu, definition::default_names,
+    filesystem, meminfo, uptime, vmstat,
 };
 use procfs_core::FromBufRead;
 
@@ -45,6 +49,14 @@ fn parse(criterion: &mut Criterion) {
     group.bench_function("cpu, first line", |b| {
         b.iter(|| cpu::stat::parse_first_line(black_box(&text)));
     });
+    let text = captured("self/mountinfo");
+    let options = Options::default().filesystem;
+    group.bench_function("mountinfo and choice", |b| {
+        b.iter(|| {
+            let mounts = filesystem::parse(black_box(&text)).unwrap_or_default();
+            filesystem::choose(&mounts, &options).1
+        });
+    });
     group.finish();
 }
 
@@ -63,6 +75,26 @@ fn read_and_parse(criterion: &mut Criterion) {
         let mut set = open(&[name]);
         group.bench_function(name, |b| {
             b.iter(|| set.sample(Purpose::Metrics, Grid::All, &mut samples));
+        });
+    }
+    group.finish();
+}
+
+/// What is asked beside the loop, from its beginning to the values: a thread wakes twice.
+fn beside_the_loop(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("beside the loop");
+    let mut samples = Samples::new();
+    for name in ["filesystem", "sensors"] {
+        let mut set = open(&[name]);
+        group.bench_function(name, |b| {
+            b.iter(|| {
+                set.begin_anew();
+                set.prepare(Purpose::Metrics, Grid::Metrics, Instant::now());
+                while !set.ready() {
+                    std::thread::yield_now();
+                }
+                set.sample(Purpose::Metrics, Grid::Metrics, &mut samples)
+            });
         });
     }
     group.finish();
@@ -89,5 +121,5 @@ fn whole_sample(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(pieces, parse, read_and_parse, whole_sample);
+criterion_group!(pieces, parse, read_and_parse, beside_the_loop, whole_sample);
 criterion_main!(pieces);

@@ -212,6 +212,23 @@ pub(crate) fn collector_cut(collector: &str, values: u64) {
     );
 }
 
+pub(crate) fn instance_stuck(collector: &str, instance: &str) {
+    warn!(
+        message_id = message_id::INSTANCE_STUCK,
+        collector,
+        instance,
+        "{instance} does not answer: its values of {collector} are left out until it does"
+    );
+}
+
+pub(crate) fn instance_unstuck(collector: &str, instance: &str, gone: bool) {
+    let outcome = if gone { "is gone" } else { "answers again" };
+    info!(
+        message_id = message_id::INSTANCE_UNSTUCK,
+        collector, instance, outcome, "{instance}, of which {collector} had no answer, {outcome}"
+    );
+}
+
 pub(crate) fn collector_recovered(collector: &str) {
     info!(
         message_id = message_id::COLLECTOR_RECOVERED,

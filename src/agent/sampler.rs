@@ -198,6 +198,12 @@ fn announce(transitions: Vec<Transition>) {
             Transition::Failed { name, error } => events::collector_failed(name, &error),
             Transition::Recovered { name } => events::collector_recovered(name),
             Transition::Cut { name, values } => events::collector_cut(name, values),
+            Transition::Stuck { name, instance } => events::instance_stuck(name, &instance),
+            Transition::Unstuck {
+                name,
+                instance,
+                gone,
+            } => events::instance_unstuck(name, &instance, gone),
         }
     }
 }

@@ -4,7 +4,8 @@
 //! mount whose server is gone, a sensor whose bus hangs. A job that does not end is left
 //! alone with its thread, and the others go on with a new one; so the loop never waits for
 //! any of them, and a thread is lost only to what hangs, [`MAX_LOST`] at most. The thread
-//! begins with the first job.
+//! begins with the first job. A job of many steps says which of them it begins, so that
+//! each has its time, and it is known what a thread was lost to.
 //!
 //! A [`Bell`] wakes the loop when something that it waits for is there.
 
@@ -21,8 +22,13 @@ use std::{
 
 use tokio::sync::Notify;
 
-/// How long a job may keep those behind it waiting before it is left alone.
+/// How long a sample waits for what was begun for it.
 pub const PATIENCE: Duration = Duration::from_millis(500);
+
+/// How long a job, or a step of one, may keep those behind it waiting before it is left
+/// alone. Whoever has waited for [`PATIENCE`] finds that this is over, however late the
+/// thread woke.
+pub const OVERDUE: Duration = Duration::from_millis(400);
 
 /// Most threads that hang at a time. Each costs a stack and a task of the unit's
 /// `TasksMax=`; a host with more dead mounts than this has said what is wrong with it.
@@ -64,7 +70,7 @@ pub enum ProbeError {
     Thread(#[source] io::Error),
 }
 
-type Job = Box<dyn FnOnce() + Send>;
+type Job = Box<dyn FnOnce(&Pulse<'_>) + Send>;
 
 /// Runs jobs that may block, one after the other, on one thread that is replaced where a
 /// job hangs. Clones share the thread; it ends when the last of them is dropped.
@@ -93,14 +99,45 @@ impl Drop for End {
 #[derive(Default)]
 struct State {
     waiting: VecDeque<(Job, Ticket)>,
-    /// What the thread in service does now, and since when.
-    running: Option<(Ticket, Instant)>,
+    /// What the thread in service does now.
+    running: Option<Running>,
     /// Whether there is a thread in service. Any other ends with its job.
     staffed: bool,
     /// Threads that hang in a job that was left alone.
     lost: usize,
+    /// The steps that threads were lost to.
+    lost_to: Vec<(Arc<str>, Ticket)>,
     /// Nobody is left to submit anything.
     closed: bool,
+}
+
+struct Running {
+    ticket: Ticket,
+    /// The job began, or its latest step.
+    since: Instant,
+    step: Option<Arc<str>>,
+}
+
+/// What a job of many steps has to say while it runs.
+pub struct Pulse<'p> {
+    shared: &'p Shared,
+    ticket: &'p Ticket,
+}
+
+impl Pulse<'_> {
+    /// A step begins, and has [`OVERDUE`] for itself. False where the job was left alone
+    /// before: somebody else does what is left of it.
+    #[must_use]
+    pub fn begins(&self, step: &Arc<str>) -> bool {
+        let mut state = self.shared.lock();
+        let running = state.running.as_mut();
+        let Some(running) = running.filter(|running| running.ticket.is(self.ticket)) else {
+            return false;
+        };
+        running.since = Instant::now();
+        running.step = Some(Arc::clone(step));
+        true
+    }
 }
 
 /// A job that was taken.
@@ -127,6 +164,10 @@ impl Ticket {
     pub fn abandoned(&self) -> bool {
         self.0.load(Ordering::Acquire) == ABANDONED
     }
+
+    fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
 }
 
 impl Prober {
@@ -144,11 +185,20 @@ impl Prober {
         }
     }
 
-    /// Takes a job. What has been running for longer than [`PATIENCE`] is left alone, and
+    /// Takes a job. What has been running for longer than [`OVERDUE`] is left alone, and
     /// no longer in the way of this one.
     pub fn submit(
         &self,
         job: impl FnOnce() + Send + 'static,
+        now: Instant,
+    ) -> Result<Ticket, ProbeError> {
+        self.submit_steps(move |_| job(), now)
+    }
+
+    /// Takes a job of many steps, which says when it begins each of them.
+    pub fn submit_steps(
+        &self,
+        job: impl FnOnce(&Pulse<'_>) + Send + 'static,
         now: Instant,
     ) -> Result<Ticket, ProbeError> {
         self.pass_by(now);
@@ -168,19 +218,29 @@ impl Prober {
         Ok(ticket)
     }
 
-    /// Leaves a job alone that has been running for longer than [`PATIENCE`]; those that
-    /// wait behind it go on with a new thread.
+    /// The steps that threads are lost to now, each with the job that it is a step of.
+    #[must_use]
+    pub fn lost_to(&self) -> Vec<(Arc<str>, Ticket)> {
+        let mut state = self.shared.lock();
+        state.lost_to.retain(|(_, ticket)| !ticket.finished());
+        state.lost_to.clone()
+    }
+
+    /// Leaves a job alone that, or whose latest step, has been running for longer than
+    /// [`OVERDUE`]; those that wait behind it go on with a new thread.
     pub fn pass_by(&self, now: Instant) {
         let mut state = self.shared.lock();
-        let Some((ticket, _)) = state
+        let Some(Running { ticket, step, .. }) = state
             .running
-            .take_if(|(_, since)| now.saturating_duration_since(*since) >= PATIENCE)
+            .take_if(|running| now.saturating_duration_since(running.since) >= OVERDUE)
         else {
             return;
         };
         // Whoever finished in this very moment is not lost, but the thread will see that it
         // is no longer in service, and end.
         ticket.0.store(ABANDONED, Ordering::Release);
+        state.lost_to.retain(|(_, ticket)| !ticket.finished());
+        state.lost_to.extend(step.map(|step| (step, ticket)));
         state.lost += 1;
         state.staffed = false;
         if !state.waiting.is_empty() && state.lost < MAX_LOST {
@@ -224,7 +284,11 @@ impl Shared {
                 return None;
             }
             if let Some((job, ticket)) = state.waiting.pop_front() {
-                state.running = Some((ticket.clone(), Instant::now()));
+                state.running = Some(Running {
+                    ticket: ticket.clone(),
+                    since: Instant::now(),
+                    step: None,
+                });
                 return Some((job, ticket));
             }
             let woken = self.work.wait(state);
@@ -237,7 +301,10 @@ impl Shared {
 /// more.
 fn work(shared: &Shared) {
     while let Some((job, ticket)) = shared.next() {
-        job();
+        job(&Pulse {
+            shared,
+            ticket: &ticket,
+        });
         let mut state = shared.lock();
         let left_alone = ticket.0.swap(FINISHED, Ordering::AcqRel) == ABANDONED;
         let relieved = left_alone && state.staffed;
@@ -368,6 +435,45 @@ mod tests {
         drop(last);
         seen.recv_timeout(LONG).unwrap();
         wait(|| behind.finished());
+    }
+
+    fn step(name: &str) -> Arc<str> {
+        Arc::from(name)
+    }
+
+    #[test]
+    fn each_step_has_its_time_and_the_one_that_hangs_is_known() {
+        let prober = prober();
+        let (go_on, told) = channel::<()>();
+        let (beginning, begun) = channel();
+        let job = move |pulse: &Pulse<'_>| {
+            for name in ["first", "second"] {
+                beginning.send(pulse.begins(&step(name))).unwrap();
+                let _ = told.recv();
+            }
+            beginning.send(pulse.begins(&step("third"))).unwrap();
+        };
+        let before = Instant::now();
+        let ticket = prober.submit_steps(job, before).unwrap();
+        assert!(begun.recv_timeout(LONG).unwrap());
+        go_on.send(()).unwrap();
+        assert!(begun.recv_timeout(LONG).unwrap());
+        prober.pass_by(before + OVERDUE);
+        assert!(!ticket.abandoned(), "the second began later");
+        assert!(prober.lost_to().is_empty());
+
+        prober.pass_by(Instant::now() + OVERDUE);
+        assert!(ticket.abandoned());
+        let lost = prober.lost_to();
+        assert_eq!(lost.len(), 1);
+        assert_eq!(&*lost[0].0, "second");
+        go_on.send(()).unwrap();
+        assert!(
+            !begun.recv_timeout(LONG).unwrap(),
+            "no more of its business"
+        );
+        wait(|| ticket.finished());
+        assert!(prober.lost_to().is_empty());
     }
 
     #[test]

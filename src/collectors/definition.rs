@@ -4,10 +4,11 @@
 use super::{
     Collector, agent, conntrack,
     context::Context,
-    cpu, disk, inventory, load, meminfo, network, pressure, processes, sockets,
+    cpu, disk, filesystem, inventory, load, meminfo, network, pressure, processes, sensors,
+    sockets,
     table::{
-        AGENT, CONNTRACK, CPU, DISK, INVENTORY, LOAD, MEMINFO, METRICS, NETWORK, PRESSURE,
-        PROCESSES, SOCKETS, UNITS, UPTIME, VMSTAT,
+        AGENT, CONNTRACK, CPU, DISK, FILESYSTEM, INVENTORY, LOAD, MEMINFO, METRICS, NETWORK,
+        PRESSURE, PROCESSES, SENSORS, SOCKETS, UNITS, UPTIME, VMSTAT,
     },
     units, uptime, vmstat,
 };
@@ -149,6 +150,18 @@ pub static COLLECTORS: &[CollectorDefinition] = &[
         description: "Services, scopes and slices, from their cgroups",
         default: true,
         open: |context| Box::new(units::UnitsCollector::open(context)),
+    },
+    CollectorDefinition {
+        name: FILESYSTEM,
+        description: "Room in file systems, from /proc/self/mountinfo and statvfs",
+        default: true,
+        open: |context| Box::new(filesystem::FilesystemCollector::open(context)),
+    },
+    CollectorDefinition {
+        name: SENSORS,
+        description: "Temperatures, fans, voltages, currents and powers, from hwmon and thermal zones",
+        default: true,
+        open: |context| Box::new(sensors::SensorsCollector::open(context)),
     },
     CollectorDefinition {
         name: AGENT,

@@ -18,6 +18,7 @@ pub mod cpu;
 pub mod definition;
 pub mod disk;
 pub mod error;
+pub mod filesystem;
 pub mod instances;
 pub mod inventory;
 pub mod lines;
@@ -28,9 +29,11 @@ pub mod options;
 pub mod pressure;
 pub mod processes;
 pub mod sample;
+pub mod sensors;
 pub mod set;
 pub mod sockets;
 pub mod source;
+pub mod survey;
 pub mod table;
 #[cfg(test)]
 mod testing;
@@ -48,6 +51,7 @@ pub use options::Options;
 pub use sample::{Name, Samples, Value};
 pub use set::{CollectorSet, CollectorStatus, SampleOneError, Transition};
 pub use source::Root;
+pub use survey::News;
 
 /// Who a reading is for.
 ///
@@ -172,6 +176,11 @@ pub trait Collector: Send {
     /// collected before, and are those that are there.
     fn ready(&self) -> bool {
         true
+    }
+
+    /// What became of those that it asks, as far as it was not told yet.
+    fn news(&mut self) -> Vec<News> {
+        Vec::new()
     }
 
     /// Reads the source once and puts every value that it has into `sink`.

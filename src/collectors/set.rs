@@ -8,7 +8,7 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    Collector, Grid, Purpose, Sink,
+    Collector, Grid, News, Purpose, Sink,
     context::Context,
     definition::{COLLECTORS, CollectorDefinition},
     error::{CollectError, UnknownCollector},
@@ -38,6 +38,22 @@ pub enum Transition {
         name: &'static str,
         /// How many were left out of one sample.
         values: u64,
+    },
+    /// One of those that it asks does not answer; their values alone are left out.
+    Stuck {
+        /// Its name.
+        name: &'static str,
+        /// Who does not answer: a mount, a sensor.
+        instance: String,
+    },
+    /// One that did not answer is no longer in the way.
+    Unstuck {
+        /// Its name.
+        name: &'static str,
+        /// Who did not answer.
+        instance: String,
+        /// Whether it is no longer there; else it answers again.
+        gone: bool,
     },
 }
 
@@ -401,7 +417,24 @@ impl Slot {
     }
 
     fn news(&mut self) -> impl Iterator<Item = Transition> + use<> {
-        [self.fault_news(), self.cut_news()].into_iter().flatten()
+        let name = self.definition.name;
+        let collector = self.collector.as_mut();
+        let asked = collector.map(|collector| collector.news());
+        let asked = asked.into_iter().flatten().map(move |news| match news {
+            News::Stuck(instance) => Transition::Stuck { name, instance },
+            News::Answers(instance) => Transition::Unstuck {
+                name,
+                instance,
+                gone: false,
+            },
+            News::Gone(instance) => Transition::Unstuck {
+                name,
+                instance,
+                gone: true,
+            },
+        });
+        let own = [self.fault_news(), self.cut_news()].into_iter().flatten();
+        own.chain(asked)
     }
 
     fn fault_news(&mut self) -> Option<Transition> {

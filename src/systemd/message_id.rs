@@ -49,6 +49,10 @@ message_ids! {
     COLLECTOR_RECOVERED = "de55bd87f50c4403b9c956e843d4b424";
     /// A metric collector has more values than a message has room for.
     COLLECTOR_CUT = "f1d433c7abb54e82875e9a188ae56f9f";
+    /// A file system or a sensor does not answer.
+    INSTANCE_STUCK = "01c30254c7cc40d180abb82bcb749060";
+    /// A file system or a sensor that did not answer does, or is gone.
+    INSTANCE_UNSTUCK = "1f0a0c9efd4d423487948043f52e13f9";
     /// The bus is not there or was lost; the agent goes on without it and tries again.
     BUS_UNAVAILABLE = "6dd10d2b5b574717bb5f5e17114159d1";
     /// The bus name is owned again.

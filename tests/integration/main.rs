@@ -28,4 +28,5 @@ mod private_bus;
 mod server_hostile;
 mod server_program;
 mod server_session;
+mod stuck_mount;
 mod support;

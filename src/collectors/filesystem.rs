@@ -1,0 +1,250 @@
+//! `fs.*` from /proc/self/mountinfo and fstatvfs(3).
+//!
+//! Owns which file systems are measured, and how one is asked without being mounted by
+//! that, and without mistaking what is below a mount that has just gone for it. A file
+//! system that does not answer costs its own values alone ([`survey`](super::survey)).
+//!
+//! The text is read for every sample, and only compared with the last one. That poll(2)
+//! tells of changes is not enough: it does so for those within our own mount namespace,
+//! and a file system that turns read-only, by a remount outside of it or as ext4 does after
+//! an error, changes its line and rings no bell.
+
+mod mountinfo;
+
+use std::{
+    ffi::OsStr,
+    fs::File,
+    os::{fd::AsFd, unix::ffi::OsStrExt},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Instant,
+};
+
+use rustix::{
+    fs::{AtFlags, Mode, OFlags, StatVfs, StatxFlags, fstatvfs, open, statx},
+    io::Errno,
+};
+
+use super::{
+    Collector, Grid, News, Purpose, Sink,
+    context::Context,
+    error::CollectError,
+    options::Options,
+    source::ProcFile,
+    survey::{Found, Listing, Source, Subject, Survey, Target},
+    table::{FS_AVAIL, FS_FREE, FS_INODES, FS_INODES_FREE, FS_READONLY, FS_SIZE, FS_STUCK},
+};
+
+pub use mountinfo::{Chosen, MAX_MOUNTS, Mount, choose, parse};
+
+/// Where the kernel says what is mounted, as this process sees it.
+const FILE: &str = "/proc/self/mountinfo";
+
+/// Most that is read of it: tens of thousands of mounts.
+const LIMIT: usize = 4 * 1024 * 1024;
+
+/// Reads which file systems there are.
+struct Mounts {
+    file: ProcFile,
+    root: PathBuf,
+    options: Arc<Options>,
+    buffer: Vec<u8>,
+    /// The text that the last list was made from.
+    known: Vec<u8>,
+}
+
+impl Source for Mounts {
+    type Target = Place;
+
+    fn list(&mut self) -> Result<Option<Listing<Place>>, CollectError> {
+        let text = self.file.read_up_to(LIMIT, &mut self.buffer)?;
+        if text == self.known {
+            return Ok(None);
+        }
+        let mounts = parse(text);
+        let mounts =
+            mounts.map_err(|problem| CollectError::malformed(self.file.path(), problem))?;
+        let (chosen, cut) = choose(&mounts, &self.options.filesystem);
+        let subjects = chosen.into_iter().map(|chosen| subject(&self.root, chosen));
+        let subjects = subjects.collect();
+        self.known.clear();
+        self.known.extend_from_slice(text);
+        Ok(Some(Listing { subjects, cut }))
+    }
+}
+
+fn subject(root: &Path, chosen: Chosen<'_>) -> Subject<Place> {
+    let mount = chosen.mount;
+    let below = mount.point.strip_prefix(b"/").unwrap_or(&mount.point);
+    Subject {
+        key: Arc::from(format!("mount {} {}", mount.id, chosen.name)),
+        name: chosen.name,
+        way: Some(mount.id),
+        ways: chosen.through,
+        target: Arc::new(Place {
+            path: root.join(OsStr::from_bytes(below)),
+            // Captured files are of mounts that are not here.
+            id: (root == Path::new("/")).then_some(mount.id),
+            readonly: mount.readonly,
+        }),
+    }
+}
+
+/// Where a file system is asked.
+struct Place {
+    path: PathBuf,
+    /// The mount that belongs there.
+    id: Option<u64>,
+    readonly: bool,
+}
+
+/// What a file system answered.
+#[derive(Debug, Clone, Copy)]
+enum Answer {
+    /// It has this room.
+    Room(Room),
+    /// It failed; it is there and does answer.
+    Failed,
+    /// One cannot get to it, or it has just gone.
+    OutOfReach,
+}
+
+impl Target for Place {
+    type Answer = Answer;
+
+    fn ask(&self) -> Answer {
+        match self.room() {
+            Ok(Some(room)) => Answer::Room(room),
+            Ok(None) | Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS | Errno::LOOP) => {
+                Answer::OutOfReach
+            }
+            Err(_) => Answer::Failed,
+        }
+    }
+}
+
+impl Place {
+    /// None where another mount is there by now.
+    ///
+    /// With `O_PATH` nothing is mounted that waits for being looked at (open(2)).
+    fn room(&self) -> Result<Option<Room>, Errno> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let place = File::from(open(&self.path, flags, Mode::empty())?);
+        if let (Some(id), Some(there)) = (self.id, mount_id(place.as_fd())?)
+            && id != there
+        {
+            return Ok(None);
+        }
+        fstatvfs(&place).map(|answer| Some(Room::from(&answer)))
+    }
+}
+
+/// The mount that an open file is on; None before Linux 5.8, which does not say.
+fn mount_id(file: impl AsFd) -> Result<Option<u64>, Errno> {
+    let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
+    match statx(file, c"", flags, StatxFlags::MNT_ID) {
+        Ok(said) => {
+            let mask = StatxFlags::from_bits_retain(said.stx_mask);
+            Ok(mask.contains(StatxFlags::MNT_ID).then_some(said.stx_mnt_id))
+        }
+        Err(Errno::NOSYS | Errno::INVAL) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// How much room a file system has, as statvfs(3) puts it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Room {
+    /// Size, free and available to everybody, in bytes; None of a file system that has no
+    /// blocks, or does not tell us.
+    pub bytes: Option<[u64; 3]>,
+    /// Inodes, and how many are free; None where they are made as they are needed.
+    pub inodes: Option<[u64; 2]>,
+}
+
+impl From<&StatVfs> for Room {
+    fn from(answer: &StatVfs) -> Self {
+        let bytes = |blocks: u64| blocks.saturating_mul(answer.f_frsize);
+        let blocks = [answer.f_blocks, answer.f_bfree, answer.f_bavail];
+        Self {
+            bytes: (answer.f_blocks > 0).then(|| blocks.map(bytes)),
+            inodes: (answer.f_files > 0).then_some([answer.f_files, answer.f_ffree]),
+        }
+    }
+}
+
+/// Asks the file systems for their room.
+pub struct FilesystemCollector {
+    survey: Survey<Mounts>,
+}
+
+impl FilesystemCollector {
+    /// One for the mounts that the context's options admit.
+    #[must_use]
+    pub fn open(context: &Context) -> Self {
+        let mounts = Mounts {
+            file: ProcFile::new(&context.root, FILE),
+            root: context.root.0.clone(),
+            options: Arc::clone(&context.options),
+            buffer: Vec::new(),
+            known: Vec::new(),
+        };
+        Self {
+            survey: Survey::new(context.prober.clone(), mounts),
+        }
+    }
+}
+
+impl Collector for FilesystemCollector {
+    fn prepare(&mut self, grid: Grid, now: Instant) {
+        if grid.admits(&FS_SIZE) {
+            self.survey.begin(now);
+        }
+    }
+
+    fn ready(&self) -> bool {
+        self.survey.ready()
+    }
+
+    fn news(&mut self) -> Vec<News> {
+        self.survey.news()
+    }
+
+    fn collect(
+        &mut self,
+        _purpose: Purpose,
+        _scratch: &mut Vec<u8>,
+        sink: &mut Sink<'_>,
+    ) -> Result<(), CollectError> {
+        if !sink.grid().admits(&FS_SIZE) {
+            return Ok(());
+        }
+        let cut = self.survey.report(Instant::now(), |name, place, found| {
+            tell(sink, name, place.readonly, found);
+        })?;
+        sink.cut(cut);
+        Ok(())
+    }
+}
+
+fn tell(sink: &mut Sink<'_>, name: &str, readonly: bool, found: Found<Answer>) {
+    let room = match found {
+        Found::Answer(Answer::Room(room)) => room,
+        Found::Answer(Answer::Failed) | Found::Stuck => Room::default(),
+        Found::Answer(Answer::OutOfReach) => return,
+    };
+    if let Some([size, free, avail]) = room.bytes {
+        sink.unsigned_of(&FS_SIZE, name, size);
+        sink.unsigned_of(&FS_FREE, name, free);
+        sink.unsigned_of(&FS_AVAIL, name, avail);
+    }
+    if let Some([all, free]) = room.inodes {
+        sink.unsigned_of(&FS_INODES, name, all);
+        sink.unsigned_of(&FS_INODES_FREE, name, free);
+    }
+    sink.unsigned_of(&FS_READONLY, name, readonly.into());
+    sink.unsigned_of(&FS_STUCK, name, matches!(found, Found::Stuck).into());
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,259 @@
+//! What /proc/PID/mountinfo says (`proc_pid_mountinfo(5)`), and which of the mounts to
+//! measure.
+//!
+//! Pure: from the text to mounts, from mounts to a choice. A file system is mounted any
+//! number of times, above all below a unit's sandbox, and measured once; a mount that is
+//! covered by another is not what its path leads to, and is left alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::collectors::{
+    error::Malformed,
+    options::FilesystemOptions,
+    text::{decimal, next_line, split_once},
+};
+
+const EXPECTED_LINE: &str =
+    "ID PARENT MAJOR:MINOR ROOT MOUNT-POINT OPTIONS ... - TYPE SOURCE ro|rw";
+const EXPECTED_END: &str = "a newline at the end of the file";
+
+/// What is mounted by being looked at; no option makes us do that.
+const AUTOFS: &[u8] = b"autofs";
+
+/// Types without a block device of their own that are on this machine all the same.
+const LOCAL_TYPES: [&[u8]; 5] = [b"tmpfs", b"ramfs", b"btrfs", b"bcachefs", b"zfs"];
+
+/// Most file systems that are measured. With seven values each this fills a third of what
+/// a message may have; hosts with more mount one for each container.
+pub const MAX_MOUNTS: usize = 500;
+
+/// One line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mount<'t> {
+    /// Unique among those of now.
+    pub id: u64,
+    /// The mount that this one is on.
+    pub parent: u64,
+    /// Major and minor number of the device.
+    pub device: (u64, u64),
+    /// What of the file system is mounted, as written.
+    pub root: &'t [u8],
+    /// The path that it is on.
+    pub point: Vec<u8>,
+    /// The file system's type.
+    pub kind: &'t [u8],
+    /// Whether the file system is read-only. The mount alone may be, too.
+    pub readonly: bool,
+}
+
+/// The mounts, in the order in which they were made.
+pub fn parse(text: &[u8]) -> Result<Vec<Mount<'_>>, Malformed> {
+    let mut mounts = Vec::new();
+    let mut rest = text;
+    while let Some(line) = next_line(&mut rest) {
+        let malformed = || Malformed::new(mounts.len() + 1, EXPECTED_LINE, line);
+        let mount = parse_line(line).ok_or_else(malformed)?;
+        mounts.push(mount);
+    }
+    if rest.is_empty() {
+        Ok(mounts)
+    } else {
+        Err(Malformed::new(mounts.len() + 1, EXPECTED_END, rest))
+    }
+}
+
+fn parse_line(line: &[u8]) -> Option<Mount<'_>> {
+    let mut fields = line.split(|&byte| byte == b' ');
+    let id = decimal(fields.next()?)?;
+    let parent = decimal(fields.next()?)?;
+    let (major, minor) = split_once(fields.next()?, b':')?;
+    let root = fields.next()?;
+    let point = unescaped(fields.next()?);
+    if point.is_empty() {
+        return None;
+    }
+    fields.next()?;
+    fields.find(|field| *field == b"-")?;
+    let kind = fields.next()?;
+    // The source may be empty; the options may have blanks, as some file systems do not
+    // escape theirs, but begin with this.
+    fields.next()?;
+    let options = fields.next()?;
+    let readonly = match options.split(|&byte| byte == b',').next()? {
+        b"ro" => true,
+        b"rw" => false,
+        _ => return None,
+    };
+    Some(Mount {
+        id,
+        parent,
+        device: (decimal(major)?, decimal(minor)?),
+        root,
+        point,
+        kind,
+        readonly,
+    })
+}
+
+/// Blanks, tabs, newlines and backslashes are written as three octal digits.
+fn unescaped(field: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let Some((&byte, after)) = rest.split_first() {
+        rest = after;
+        let code = (byte == b'\\').then(|| octal(after)).flatten();
+        plain.push(code.unwrap_or(byte));
+        if code.is_some() {
+            rest = after.get(3..).unwrap_or_default();
+        }
+    }
+    plain
+}
+
+fn octal(text: &[u8]) -> Option<u8> {
+    let digits = text.get(..3)?;
+    let code = digits.iter().try_fold(0_u16, |code, digit| {
+        matches!(digit, b'0'..=b'7').then(|| code * 8 + u16::from(digit - b'0'))
+    });
+    u8::try_from(code?).ok()
+}
+
+/// One that is measured.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chosen<'m> {
+    /// The mount.
+    pub mount: &'m Mount<'m>,
+    /// Its path as a name: printable, and like that of no other.
+    pub name: String,
+    /// The ids of the mounts that its path leads through, without the one of `/`: where
+    /// that hangs, nobody is left to tell.
+    pub through: Vec<u64>,
+}
+
+/// Which to measure, those least likely to hang first; and how many more there would be.
+#[must_use]
+pub fn choose<'m>(
+    mounts: &'m [Mount<'m>],
+    options: &FilesystemOptions,
+) -> (Vec<Chosen<'m>>, usize) {
+    let tree = Tree::of(mounts);
+    let mut devices: BTreeMap<_, Chosen<'m>> = BTreeMap::new();
+    for mount in mounts {
+        let name = name_of(&mount.point);
+        let kind = String::from_utf8_lossy(mount.kind);
+        let excluded = options
+            .exclude_types
+            .iter()
+            .any(|type_| type_.matches(&kind));
+        if mount.kind == AUTOFS || excluded || !options.mounts.admits(&name) {
+            continue;
+        }
+        let better = |other: &Chosen<'_>| rank(mount) < rank(other.mount);
+        if !devices.get(&mount.device).is_none_or(better) {
+            continue;
+        }
+        if let Some(through) = tree.way_to(mount) {
+            let chosen = Chosen {
+                mount,
+                name,
+                through,
+            };
+            devices.insert(mount.device, chosen);
+        }
+    }
+    let mut chosen: Vec<_> = devices.into_values().collect();
+    chosen.sort_by_key(|chosen| (!is_local(chosen.mount), &chosen.mount.point));
+    let all = chosen.len();
+    let mut names = BTreeSet::new();
+    chosen.retain(|chosen| names.insert(chosen.name.clone()));
+    chosen.truncate(MAX_MOUNTS);
+    let cut = all - chosen.len();
+    (chosen, cut)
+}
+
+/// Of several mounts of a file system, which is its: the one that the system is on, one of
+/// all of it, the one with the shortest path; the first of those that are alike.
+fn rank<'m>(mount: &'m Mount<'_>) -> impl Ord + use<'m> {
+    (mount.point != b"/", mount.root != b"/", mount.point.len())
+}
+
+fn is_local(mount: &Mount<'_>) -> bool {
+    // Devices without a driver have the major number 0: proc(5) of /proc/devices.
+    mount.device.0 != 0 || LOCAL_TYPES.contains(&mount.kind)
+}
+
+/// A path as text: control characters are escaped as everywhere, bytes that are no UTF-8
+/// as `\xff`.
+fn name_of(path: &[u8]) -> String {
+    let mut name = String::with_capacity(path.len());
+    for chunk in path.utf8_chunks() {
+        for character in chunk.valid().chars() {
+            if character.is_control() {
+                name.extend(character.escape_default());
+            } else {
+                name.push(character);
+            }
+        }
+        name.extend(chunk.invalid().escape_ascii().map(char::from));
+    }
+    name
+}
+
+/// What path resolution finds.
+struct Tree<'m> {
+    mounts: &'m [Mount<'m>],
+    /// The mounts that are on another, by its id; None: on none that we see, as `/` is.
+    on: BTreeMap<Option<u64>, Vec<&'m Mount<'m>>>,
+}
+
+impl<'m> Tree<'m> {
+    fn of(mounts: &'m [Mount<'m>]) -> Self {
+        let ids: BTreeSet<u64> = mounts.iter().map(|mount| mount.id).collect();
+        let mut on: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for mount in mounts {
+            let seen = mount.parent != mount.id && ids.contains(&mount.parent);
+            on.entry(seen.then_some(mount.parent))
+                .or_default()
+                .push(mount);
+        }
+        Self { mounts, on }
+    }
+
+    /// The mounts that the path of this one leads through; None where it leads elsewhere,
+    /// since another covers it.
+    ///
+    /// From one mount, a path leads to that on it which it meets first.
+    fn way_to(&self, target: &Mount<'_>) -> Option<Vec<u64>> {
+        let mut through = Vec::new();
+        let mut here = None;
+        // Each step is to another mount; a text that has the same twice has no end.
+        for _ in self.mounts {
+            let on_it = self.on.get(&here.map(|mount: &Mount<'_>| mount.id));
+            let met = on_it
+                .into_iter()
+                .flatten()
+                .filter(|mount| leads_over(&target.point, &mount.point))
+                // The last of several at one place: min_by_key takes the first.
+                .rev()
+                .min_by_key(|mount| mount.point.len());
+            let Some(met) = met else {
+                break;
+            };
+            if let Some(left) = here.replace(*met) {
+                through.push(left);
+            }
+        }
+        (here?.id == target.id).then(|| {
+            let below = through.iter().filter(|mount| mount.point != b"/");
+            below.map(|mount| mount.id).collect()
+        })
+    }
+}
+
+fn leads_over(path: &[u8], point: &[u8]) -> bool {
+    let rest = path.strip_prefix(point);
+    point == b"/" || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,173 @@
+use std::{fs, process::Command, thread, time::Duration};
+
+use super::*;
+use crate::collectors::{CollectorSet, Root, Samples, Value, background::Bell};
+
+/// Far longer than anything takes here.
+const LONG: Duration = Duration::from_secs(30);
+
+/// A sample as the agent takes it.
+fn sample(collector: &mut FilesystemCollector) -> Result<Samples, CollectError> {
+    let now = Instant::now();
+    collector.prepare(Grid::Metrics, now);
+    while !collector.ready() {
+        assert!(now.elapsed() < LONG);
+        thread::sleep(Duration::from_millis(1));
+    }
+    let mut samples = Samples::new();
+    let mut sink = Sink::new(Grid::Metrics, &mut samples);
+    collector.collect(Purpose::Metrics, &mut Vec::new(), &mut sink)?;
+    Ok(samples)
+}
+
+fn number(samples: &Samples, name: &str) -> u64 {
+    match samples.get(name) {
+        Some(Value::Unsigned(number)) => number,
+        other => panic!("{name}: {other:?}"),
+    }
+}
+
+#[test]
+fn the_file_systems_of_this_machine_are_what_df_says() {
+    let mut collector = FilesystemCollector::open(&Context::new(Root::default()));
+    let samples = sample(&mut collector).unwrap();
+    let columns = "--output=target,size,itotal";
+    let df = Command::new("df")
+        .args(["--block-size=1", columns, "/"])
+        .output()
+        .unwrap();
+    let text = String::from_utf8(df.stdout).unwrap();
+    let mut fields = text.lines().nth(1).unwrap().split_whitespace();
+    let target = fields.next().unwrap();
+    let size: u64 = fields.next().unwrap().parse().unwrap();
+    let inodes = fields.next().unwrap();
+    // In a container whose root is an overlay, there is no more to compare with.
+    if samples.get(&format!("fs.size[{target}]")).is_none() {
+        let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+        assert!(mounts.contains(" / overlay "), "{samples:?}");
+        return;
+    }
+    assert_eq!(number(&samples, &format!("fs.size[{target}]")), size);
+    if inodes != "-" && inodes != "0" {
+        let ours = number(&samples, &format!("fs.inodes[{target}]"));
+        assert_eq!(ours, inodes.parse::<u64>().unwrap());
+    }
+    let free = number(&samples, &format!("fs.free[{target}]"));
+    let avail = number(&samples, &format!("fs.avail[{target}]"));
+    assert!(avail <= free && free <= size);
+    assert_eq!(number(&samples, &format!("fs.stuck[{target}]")), 0);
+    assert!(collector.news().is_empty());
+}
+
+#[test]
+fn blocks_are_fragments_and_what_there_is_none_of_is_left_out() {
+    let mut answer = rustix::fs::statvfs("/").unwrap();
+    answer.f_bsize = 65536;
+    answer.f_frsize = 4096;
+    (answer.f_blocks, answer.f_bfree, answer.f_bavail) = (1000, 600, 500);
+    (answer.f_files, answer.f_ffree) = (64, 40);
+    assert_eq!(
+        Room::from(&answer),
+        Room {
+            bytes: Some([4_096_000, 2_457_600, 2_048_000]),
+            inodes: Some([64, 40]),
+        }
+    );
+    answer.f_blocks = u64::MAX;
+    answer.f_files = 0;
+    assert_eq!(Room::from(&answer).bytes.unwrap()[0], u64::MAX);
+    assert_eq!(Room::from(&answer).inodes, None);
+    answer.f_blocks = 0;
+    assert_eq!(Room::from(&answer), Room::default());
+}
+
+/// A root with one file system, whose path is a directory of it.
+fn root(line: &str) -> (tempfile::TempDir, Root) {
+    let directory = tempfile::tempdir().unwrap();
+    fs::create_dir_all(directory.path().join("proc/self")).unwrap();
+    fs::create_dir(directory.path().join("data")).unwrap();
+    fs::write(directory.path().join("proc/self/mountinfo"), line).unwrap();
+    let root = Root(directory.path().to_owned());
+    (directory, root)
+}
+
+fn names(samples: &Samples) -> Vec<String> {
+    samples.iter().map(|(name, _)| name.to_string()).collect()
+}
+
+#[test]
+fn a_changed_text_is_seen_and_what_is_out_of_reach_left_out() {
+    let (_directory, root) =
+        root("1 0 8:1 / /data ro - ext4 x rw\n2 1 8:2 / /gone rw - ext4 y rw\n");
+    let mut collector = FilesystemCollector::open(&Context::new(root.clone()));
+    for _ in 0..2 {
+        let samples = sample(&mut collector).unwrap();
+        assert_eq!(number(&samples, "fs.readonly[/data]"), 0);
+        assert_eq!(number(&samples, "fs.stuck[/data]"), 0);
+        assert!(samples.get("fs.readonly[/gone]").is_none());
+        let order = names(&samples);
+        assert_eq!(order.first().unwrap(), "fs.size[/data]");
+        assert_eq!(order.last().unwrap(), "fs.stuck[/data]");
+    }
+    let file = root.path(FILE);
+    fs::write(&file, "1 0 8:1 / /data ro - ext4 x ro\n").unwrap();
+    let samples = sample(&mut collector).unwrap();
+    assert_eq!(number(&samples, "fs.readonly[/data]"), 1);
+    // The same text again: read as before it failed.
+    fs::write(&file, "bananas\n").unwrap();
+    let error = sample(&mut collector).unwrap_err().to_string();
+    assert!(error.ends_with(r#"found "bananas""#), "{error}");
+    assert!(sample(&mut collector).is_err(), "and every time");
+    fs::write(&file, "1 0 8:1 / /data ro - ext4 x ro\n").unwrap();
+    let samples = sample(&mut collector).unwrap();
+    assert_eq!(number(&samples, "fs.readonly[/data]"), 1);
+}
+
+#[test]
+fn the_model_asks_nobody() {
+    let (_directory, root) = root("bananas\n");
+    let mut collector = FilesystemCollector::open(&Context::new(root));
+    collector.prepare(Grid::Model, Instant::now());
+    assert!(collector.ready());
+    let mut samples = Samples::new();
+    let mut sink = Sink::new(Grid::Model, &mut samples);
+    collector
+        .collect(Purpose::Model, &mut Vec::new(), &mut sink)
+        .unwrap();
+    assert!(samples.is_empty());
+}
+
+/// A mount that is gone by the time its path is opened is not mistaken for what is there.
+#[test]
+fn another_mount_at_the_same_path_is_not_measured() {
+    let there = File::open("/proc").unwrap();
+    let id = mount_id(&there).unwrap().expect("Linux 5.8 says so");
+    let place = |id| Place {
+        path: "/proc".into(),
+        id: Some(id),
+        readonly: false,
+    };
+    assert!(matches!(place(id).ask(), Answer::Room(_)));
+    assert!(matches!(place(id + 1_000_000).ask(), Answer::OutOfReach));
+}
+
+#[test]
+fn the_set_tells_what_the_collector_has_to_say() {
+    // A file system that hangs is in tests/integration/stuck_mount.rs.
+    let (_directory, root) = root("1 0 8:1 / /data rw - ext4 x rw\n");
+    let mut context = Context::new(root);
+    context.bell = Bell::default();
+    let mut set = CollectorSet::open(context, Duration::from_secs(5), &["filesystem"]).unwrap();
+    let begun = Instant::now();
+    set.prepare(Purpose::Metrics, Grid::Metrics, begun);
+    while !set.ready() {
+        assert!(begun.elapsed() < LONG);
+        thread::sleep(Duration::from_millis(1));
+    }
+    let mut samples = Samples::new();
+    assert!(
+        set.sample(Purpose::Metrics, Grid::Metrics, &mut samples)
+            .is_empty()
+    );
+    assert_eq!(number(&samples, "fs.stuck[/data]"), 0);
+}

@@ -1,0 +1,260 @@
+//! Asking many, of whom any may not answer.
+//!
+//! A [`Survey`] lists what there is to ask and asks it, one after the other, on the
+//! [`Prober`]'s thread: file systems, sensors. Who does not answer is left alone with the
+//! thread and not asked again until that comes back, so that at most one thread is ever
+//! lost to it; neither are those asked whom one gets to only through it. Everybody else is
+//! asked all the same, if only for the next sample. Refuses to know what an answer is.
+
+mod table;
+
+use std::{
+    mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
+
+use super::{
+    background::{ProbeError, Prober, Pulse, Ticket},
+    error::CollectError,
+};
+use table::Table;
+
+/// What there is to ask.
+pub(super) trait Source: Send + 'static {
+    /// One of those who are asked.
+    type Target: Target;
+
+    /// Looks who there is; None where nothing has changed since the last time. May block.
+    fn list(&mut self) -> Result<Option<Listing<Self::Target>>, CollectError>;
+}
+
+/// One who may not answer.
+pub(super) trait Target: Send + Sync + 'static {
+    /// What it answers.
+    type Answer: Copy + Send;
+
+    /// Asks. May block for good.
+    fn ask(&self) -> Self::Answer;
+}
+
+/// Who there is, in the order in which to ask.
+pub(super) struct Listing<T> {
+    pub(super) subjects: Vec<Subject<T>>,
+    /// How many more there are than anybody wants to know of.
+    pub(super) cut: usize,
+}
+
+/// One who is asked.
+pub(super) struct Subject<T> {
+    /// Tells it from all others of every collector, also from those that had its name before.
+    pub(super) key: Arc<str>,
+    /// What it is called.
+    pub(super) name: String,
+    /// What others are got to through it, and is in their `ways`.
+    pub(super) way: Option<u64>,
+    /// What it is got to through.
+    pub(super) ways: Vec<u64>,
+    pub(super) target: Arc<T>,
+}
+
+/// What is known of one after a pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Found<A> {
+    Answer(A),
+    /// It does not answer, or one gets to it only through somebody who does not.
+    Stuck,
+}
+
+/// What the log should say of one who is asked, once. Each has its name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum News {
+    /// It does not answer.
+    Stuck(String),
+    /// It answers again.
+    Answers(String),
+    /// It is no longer there, and did not answer until then.
+    Gone(String),
+}
+
+/// Asks all of them when that is wanted; the loop's end of it.
+pub(super) struct Survey<S: Source> {
+    prober: Prober,
+    shared: Arc<Shared<S>>,
+    job: Option<Ticket>,
+    /// Why the last job could not be begun.
+    refused: Option<ProbeError>,
+    /// Whether somebody waits for the pass.
+    wanted: bool,
+    news: Vec<News>,
+}
+
+struct Shared<S: Source> {
+    /// Only jobs lock this, and keep it for as long as listing takes.
+    source: Mutex<S>,
+    /// Never locked while anything may block.
+    table: Mutex<Table<S::Target>>,
+}
+
+impl<S: Source> Shared<S> {
+    /// Nothing panics with the lock held; were it so, the table is valid all the same.
+    fn table(&self) -> MutexGuard<'_, Table<S::Target>> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A job: lists, where a pass begins, and asks whoever has not been asked in it.
+    fn go_through(&self, job: u64, begins: bool, pulse: &Pulse<'_>) {
+        if begins {
+            let listing = self
+                .source
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .list();
+            self.table().begin(job, listing);
+        }
+        loop {
+            let Some((row, key, target)) = self.table().take(job) else {
+                return;
+            };
+            if !pulse.begins(&key) {
+                self.table().give_back(job, row);
+                return;
+            }
+            let answer = target.ask();
+            self.table().put(job, row, answer);
+        }
+    }
+}
+
+impl<S: Source> Survey<S> {
+    pub(super) fn new(prober: Prober, source: S) -> Self {
+        let mut table = Table::new();
+        // Somebody may have asked before us, and hang.
+        table.note_lost(prober.lost_to());
+        Self {
+            prober,
+            shared: Arc::new(Shared {
+                source: Mutex::new(source),
+                table: Mutex::new(table),
+            }),
+            job: None,
+            refused: None,
+            wanted: false,
+            news: Vec::new(),
+        }
+    }
+
+    /// Begins a pass, unless one is under way.
+    pub(super) fn begin(&mut self, now: Instant) {
+        self.wanted = true;
+        self.settle(now);
+        // What the last pass did not get to, this one asks.
+        if self.job.is_none() {
+            let mut table = self.shared.table();
+            table.pass += 1;
+            drop(table);
+            self.submit(true, now);
+        }
+    }
+
+    /// Whether the pass is over that somebody waits for, or cannot go on.
+    pub(super) fn ready(&self) -> bool {
+        let over = |job: &Ticket| job.finished() || job.abandoned();
+        !self.wanted || self.job.as_ref().is_none_or(over)
+    }
+
+    /// Tells what is known of each by now. Those whose turn has not come yet are left out;
+    /// they have it after this. Returns how many there was no room for.
+    pub(super) fn report(
+        &mut self,
+        now: Instant,
+        mut each: impl FnMut(&str, &S::Target, Found<<S::Target as Target>::Answer>),
+    ) -> Result<usize, CollectError> {
+        self.wanted = false;
+        self.settle(now);
+        if self.job.is_none() && !self.shared.table().is_through() {
+            self.submit(false, now);
+        }
+        let shared = Arc::clone(&self.shared);
+        let mut table = shared.table();
+        if let Some(fault) = table.fault.take() {
+            return Err(fault);
+        }
+        if let Some(refused) = self.refused.take() {
+            // Who does not answer is why, and worth knowing.
+            let known = table.rows.iter().any(|row| table.is_stuck(&row.subject));
+            if !known || !matches!(refused, ProbeError::AllStuck) {
+                return Err(refused.into());
+            }
+        }
+        let gone = table.gone.drain(..).map(News::Gone);
+        self.news.extend(gone);
+        let mut rows = mem::take(&mut table.rows);
+        for row in &mut rows {
+            let subject = &row.subject;
+            let answer = row.answer.filter(|(pass, _)| *pass == table.pass);
+            let stuck = table.is_stuck(subject);
+            if stuck {
+                each(&subject.name, &subject.target, Found::Stuck);
+            } else if let Some((_, answer)) = answer {
+                each(&subject.name, &subject.target, Found::Answer(answer));
+            }
+            // Of those behind it, nothing is told.
+            let told = stuck && table.lost.iter().any(|lost| lost.key == subject.key);
+            if told && !row.told {
+                row.told = true;
+                self.news.push(News::Stuck(subject.name.clone()));
+            } else if row.told && !stuck && answer.is_some() {
+                row.told = false;
+                self.news.push(News::Answers(subject.name.clone()));
+            }
+        }
+        table.rows = rows;
+        Ok(table.cut)
+    }
+
+    /// What the log should say, once.
+    pub(super) fn news(&mut self) -> Vec<News> {
+        mem::take(&mut self.news)
+    }
+
+    /// Leaves a job alone that hangs.
+    fn settle(&mut self, now: Instant) {
+        self.prober.pass_by(now);
+        let Some(job) = &self.job else {
+            return;
+        };
+        if !job.finished() && !job.abandoned() {
+            return;
+        }
+        self.job = None;
+        let lost = self.prober.lost_to();
+        let mut table = self.shared.table();
+        table.note_lost(lost);
+        // Should it come back, it has no more business here.
+        table.job += 1;
+    }
+
+    fn submit(&mut self, begins: bool, now: Instant) {
+        let mut table = self.shared.table();
+        table.job += 1;
+        let job = table.job;
+        if begins {
+            // Until there is a new list, there is nobody to ask.
+            table.next = table.rows.len();
+        }
+        drop(table);
+        let shared = Arc::clone(&self.shared);
+        let task = move |pulse: &Pulse<'_>| shared.go_through(job, begins, pulse);
+        match self.prober.submit_steps(task, now) {
+            Ok(ticket) => {
+                self.job = Some(ticket);
+                self.refused = None;
+            }
+            Err(error) => self.refused = Some(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
