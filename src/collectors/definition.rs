@@ -4,8 +4,8 @@
 use super::{
     Collector, agent,
     context::Context,
-    cpu, meminfo,
-    table::{AGENT, CPU, MEMINFO, METRICS, UPTIME},
+    cpu, logins, meminfo, systemd,
+    table::{AGENT, CPU, LOGINS, MEMINFO, METRICS, SYSTEMD, UPTIME},
     uptime,
 };
 
@@ -86,6 +86,18 @@ pub static COLLECTORS: &[CollectorDefinition] = &[
         description: "Share of time that the CPUs are busy, from /proc/stat",
         default: true,
         open: |context| Box::new(cpu::CpuCollector::open(&context.root)),
+    },
+    CollectorDefinition {
+        name: SYSTEMD,
+        description: "The service manager: its state, units, failures and restarts, over D-Bus",
+        default: true,
+        open: |context| Box::new(systemd::SystemdCollector::open(context)),
+    },
+    CollectorDefinition {
+        name: LOGINS,
+        description: "Sessions and users, from logind over D-Bus",
+        default: true,
+        open: |context| Box::new(logins::LoginsCollector::open(context)),
     },
     CollectorDefinition {
         name: AGENT,

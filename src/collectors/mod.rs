@@ -12,15 +12,18 @@
 
 pub mod agent;
 pub mod background;
+pub mod bus;
 pub mod context;
 pub mod cpu;
 pub mod definition;
 pub mod error;
+pub mod logins;
 pub mod meminfo;
 pub mod options;
 pub mod sample;
 pub mod set;
 pub mod source;
+pub mod systemd;
 pub mod table;
 pub mod uptime;
 
