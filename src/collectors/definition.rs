@@ -5,8 +5,8 @@ use super::{
     Collector, agent,
     context::Context,
     cpu, logins, meminfo, systemd,
-    table::{AGENT, CPU, LOGINS, MEMINFO, METRICS, SYSTEMD, UPTIME},
-    uptime,
+    table::{AGENT, CPU, LOGINS, MEMINFO, METRICS, SYSTEMD, TIME, UPTIME},
+    time, uptime,
 };
 
 /// How a metric's value behaves over time.
@@ -92,6 +92,12 @@ pub static COLLECTORS: &[CollectorDefinition] = &[
         description: "The service manager: its state, units, failures and restarts, over D-Bus",
         default: true,
         open: |context| Box::new(systemd::SystemdCollector::open(context)),
+    },
+    CollectorDefinition {
+        name: TIME,
+        description: "Whether the clock is in step, from the kernel, timesyncd or timedated",
+        default: true,
+        open: |context| Box::new(time::TimeCollector::open(context)),
     },
     CollectorDefinition {
         name: LOGINS,

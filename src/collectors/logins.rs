@@ -10,7 +10,7 @@ use zbus::{Message, OwnedObjectPath};
 
 use super::{
     Collector, Purpose, Sink,
-    bus::{Board, Client, Failure, Follower, Peer, Topic, follow, is_signal},
+    bus::{Board, Client, Failure, Follower, NewOwner, Peer, Topic, follow, is_signal},
     context::Context,
     error::CollectError,
     table::{LOGIN_SESSIONS, LOGIN_USERS},
@@ -90,7 +90,7 @@ impl Listener {
         self.board.clear();
         client.unwatch(|rule| rule.contains(MANAGER)).await?;
         loop {
-            if let Some(owner) = Client::new_owner(&client.next().await?, NAME) {
+            if let Some(NewOwner(owner)) = Client::new_owner(&client.next().await?, NAME) {
                 return Ok(owner);
             }
         }
@@ -118,7 +118,7 @@ impl Listener {
         sessions = answer.body().deserialize().unwrap_or_default();
         let sessions = sessions.into_iter().take(MAX_FOLLOWED);
         while let Some(signal) = client.next_before(&answer) {
-            if let Some(new) = Client::new_owner(&signal, NAME) {
+            if let Some(NewOwner(new)) = Client::new_owner(&signal, NAME) {
                 return Ok(new);
             }
             logins.hear(&signal, owner);
@@ -127,7 +127,7 @@ impl Listener {
         let answer = client.call(peer, "ListUsers", &()).await?;
         users = answer.body().deserialize().unwrap_or_default();
         while let Some(signal) = client.next_before(&answer) {
-            if let Some(new) = Client::new_owner(&signal, NAME) {
+            if let Some(NewOwner(new)) = Client::new_owner(&signal, NAME) {
                 return Ok(new);
             }
             logins.hear(&signal, owner);
@@ -140,7 +140,7 @@ impl Listener {
         self.board.put(logins);
         loop {
             let signal = client.next().await?;
-            if let Some(new) = Client::new_owner(&signal, NAME) {
+            if let Some(NewOwner(new)) = Client::new_owner(&signal, NAME) {
                 return Ok(new);
             }
             self.board.change(|logins| logins.hear(&signal, owner));

@@ -25,6 +25,7 @@ pub mod set;
 pub mod source;
 pub mod systemd;
 pub mod table;
+pub mod time;
 pub mod uptime;
 
 use std::time::Instant;

@@ -35,6 +35,10 @@ const BUS: Peer<'static> = Peer {
     interface: "org.freedesktop.DBus",
 };
 
+/// The unique name of a name's new owner; None where it has none any more.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::collectors) struct NewOwner(pub(in crate::collectors) Option<String>);
+
 /// Why the bus is of no use just now.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::collectors) enum Failure {
@@ -198,17 +202,14 @@ impl Client {
     }
 
     /// Whether a message is the bus's word that the owner of a name changed, and to whom.
-    pub(in crate::collectors) fn new_owner(
-        message: &Message,
-        name: &str,
-    ) -> Option<Option<String>> {
+    pub(in crate::collectors) fn new_owner(message: &Message, name: &str) -> Option<NewOwner> {
         let header = message.header();
         if !is_signal(&header, BUS.name, BUS.interface, "NameOwnerChanged") {
             return None;
         }
         let body = message.body();
         let (changed, _, new): (&str, &str, &str) = body.deserialize().ok()?;
-        (changed == name).then(|| Some(new.to_owned()).filter(|new| !new.is_empty()))
+        (changed == name).then(|| NewOwner(Some(new.to_owned()).filter(|new| !new.is_empty())))
     }
 
     /// The unique name of whoever owns a name; nobody is started for it.

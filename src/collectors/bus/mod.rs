@@ -22,7 +22,7 @@ use tokio::{sync::watch, task::AbortHandle};
 use zbus::{Connection, connection::Builder};
 
 pub(super) use board::Board;
-pub(super) use client::{Client, Failure, Peer, is_signal};
+pub(super) use client::{Client, Failure, NewOwner, Peer, is_signal};
 pub(super) use follow::{Follower, Topic, follow};
 
 /// How long the bus, or who is asked over it, may take to answer. Answers come within
@@ -60,10 +60,10 @@ impl SystemBus {
         if let Some(line) = shared.upgrade() {
             return Some(line);
         }
-        let (link, watched) = watch::channel(Link::Connecting);
-        let task = runtime.spawn(keep_connected(self.address.clone(), link));
+        let (tell, told) = watch::channel(Link::Connecting);
+        let task = runtime.spawn(keep_connected(self.address.clone(), tell));
         let line = Arc::new(Line {
-            link: watched,
+            link: told,
             task: task.abort_handle(),
         });
         *shared = Arc::downgrade(&line);

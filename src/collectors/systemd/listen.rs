@@ -23,7 +23,7 @@ use super::{
         with_units,
     },
 };
-use crate::collectors::bus::{Board, Client, Failure, Topic};
+use crate::collectors::bus::{Board, Client, Failure, NewOwner, Topic};
 
 /// How long after a signal its consequences are asked for, and those of all others that
 /// came meanwhile.
@@ -290,7 +290,7 @@ impl Listener {
     }
 
     fn hear(&mut self, message: &Message) {
-        if let Some(owner) = Client::new_owner(message, NAME) {
+        if let Some(NewOwner(owner)) = Client::new_owner(message, NAME) {
             self.superseded |= owner.as_deref() != Some(&*self.owner);
             return;
         }

@@ -60,6 +60,8 @@ impl UnitState {
 pub struct Unit {
     /// Its name, as `nginx.service`.
     pub name: Box<str>,
+    /// Whether it is a service, and not only the name of one.
+    service: bool,
     /// None until it has been asked for, and where it is one that is not known here.
     pub state: Option<UnitState>,
     /// `NRestarts` of a service; None until it has been asked for.
@@ -76,8 +78,16 @@ pub struct Listed<'a> {
     pub name: &'a str,
     /// Its object.
     pub path: &'a str,
+    /// Whether there is such a unit: not so of those that others only mention.
+    pub loaded: bool,
     /// `ActiveState`
     pub state: &'a str,
+}
+
+impl Listed<'_> {
+    fn is_service(&self) -> bool {
+        self.loaded && self.name.ends_with(".service")
+    }
 }
 
 /// Everything that is known of the manager.
@@ -111,6 +121,7 @@ impl Manager {
             let known = before.remove_entry(unit.path);
             let (path, mut known) = known.unwrap_or_else(|| (unit.path.into(), blank(unit.name)));
             known.state = None;
+            known.service = unit.is_service();
             change(&mut self.counts, &mut known, UnitState::parse(unit.state));
             self.units.insert(path, known);
         }
@@ -125,7 +136,8 @@ impl Manager {
                 continue;
             };
             change(&mut self.counts, unit, UnitState::parse(row.state));
-            if !is_service(&unit.name) {
+            unit.service = row.is_service();
+            if !unit.service {
                 continue;
             }
             if unit.state.is_some_and(|state| state.is("inactive")) {
@@ -173,7 +185,7 @@ impl Manager {
     /// The paths of all services.
     #[must_use]
     pub fn services(&self) -> Vec<Box<str>> {
-        let services = self.units.iter().filter(|(_, unit)| is_service(&unit.name));
+        let services = self.units.iter().filter(|(_, unit)| unit.service);
         services.map(|(path, _)| path.clone()).collect()
     }
 
@@ -230,6 +242,7 @@ impl Manager {
     pub fn restarts(&self) -> impl Iterator<Item = (&str, u32)> {
         self.units
             .values()
+            .filter(|unit| unit.service)
             .filter_map(|unit| Some((&*unit.name, unit.restarts?)))
     }
 }
@@ -248,13 +261,10 @@ fn change(counts: &mut Counts, unit: &mut Unit, state: Option<UnitState>) {
 fn blank(name: &str) -> Unit {
     Unit {
         name: name.into(),
+        service: false,
         state: None,
         restarts: None,
     }
-}
-
-fn is_service(name: &str) -> bool {
-    name.ends_with(".service")
 }
 
 #[cfg(test)]
@@ -262,7 +272,12 @@ mod tests {
     use super::*;
 
     fn row<'a>(name: &'a str, path: &'a str, state: &'a str) -> Listed<'a> {
-        Listed { name, path, state }
+        Listed {
+            name,
+            path,
+            loaded: true,
+            state,
+        }
     }
 
     fn three() -> Manager {

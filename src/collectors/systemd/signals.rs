@@ -164,6 +164,7 @@ pub(super) fn with_units<R>(
     Some(take(&mut rows.iter().map(|row| Listed {
         name: row.0,
         path: row.6.as_str(),
+        loaded: row.2 == "loaded",
         state: row.3,
     })))
 }
