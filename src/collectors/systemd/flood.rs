@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 /// Signals that may come at once: the boot of a large host, a target isolated.
-const BURST: u32 = 4000;
+pub(super) const BURST: u32 = 4000;
 
 /// Signals that may come in a second for any length of time. Reading that many costs about
 /// a hundredth of a CPU.

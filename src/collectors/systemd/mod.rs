@@ -13,6 +13,8 @@ mod flood;
 mod listen;
 pub mod manager;
 mod signals;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
