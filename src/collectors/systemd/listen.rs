@@ -100,15 +100,22 @@ impl Listener {
         for rule in rules() {
             client.watch(rule).await?;
         }
+        let mut was_there = false;
         loop {
             while let Some(owner) = client.owner(NAME).await? {
+                was_there = true;
                 self.owner = owner;
                 self.begin(client).await?;
                 self.keep_up(client).await?;
             }
-            self.board.fail(format!(
-                "{NAME} is not on the system bus: systemd does not run here"
-            ));
+            if was_there {
+                // It executes itself anew, and is back in a moment.
+                self.board.clear();
+            } else {
+                self.board.fail(format!(
+                    "{NAME} is not on the system bus: systemd does not run here"
+                ));
+            }
             while Client::new_owner(&client.next().await?, NAME).is_none() {}
         }
     }
