@@ -25,3 +25,7 @@ pub mod exit;
 pub mod protocol;
 pub mod server;
 pub mod systemd;
+
+#[cfg(test)]
+#[path = "../tests/integration/private_bus.rs"]
+mod private_bus;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{
     background::{Bell, Prober},
+    bus::SystemBus,
     options::Options,
     source::Root,
 };
@@ -37,6 +38,8 @@ pub struct Context {
     pub prober: Prober,
     /// To be rung when [`Collector::ready`](super::Collector::ready) may have become true.
     pub bell: Bell,
+    /// For those who ask services.
+    pub bus: SystemBus,
     /// What the agent counts.
     pub counts: CountsSource,
 }
@@ -51,6 +54,7 @@ impl Context {
             options: Arc::default(),
             prober: Prober::new(bell.clone()),
             bell,
+            bus: SystemBus::default(),
             counts: Arc::new(Counts::default),
         }
     }

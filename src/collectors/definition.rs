@@ -4,13 +4,13 @@
 use super::{
     Collector, agent, conntrack,
     context::Context,
-    cpu, disk, filesystem, inventory, load, meminfo, network, pressure, processes, sensors,
-    sockets,
+    cpu, disk, filesystem, inventory, load, logins, meminfo, network, pressure, processes, sensors,
+    sockets, systemd,
     table::{
-        AGENT, CONNTRACK, CPU, DISK, FILESYSTEM, INVENTORY, LOAD, MEMINFO, METRICS, NETWORK,
-        PRESSURE, PROCESSES, SENSORS, SOCKETS, UNITS, UPTIME, VMSTAT,
+        AGENT, CONNTRACK, CPU, DISK, FILESYSTEM, INVENTORY, LOAD, LOGINS, MEMINFO, METRICS,
+        NETWORK, PRESSURE, PROCESSES, SENSORS, SOCKETS, SYSTEMD, TIME, UNITS, UPTIME, VMSTAT,
     },
-    units, uptime, vmstat,
+    time, units, uptime, vmstat,
 };
 
 /// How a metric's value behaves over time.
@@ -116,6 +116,12 @@ pub static COLLECTORS: &[CollectorDefinition] = &[
         open: |context| Box::new(disk::DiskCollector::open(context)),
     },
     CollectorDefinition {
+        name: FILESYSTEM,
+        description: "Room in file systems, from /proc/self/mountinfo and statvfs",
+        default: true,
+        open: |context| Box::new(filesystem::FilesystemCollector::open(context)),
+    },
+    CollectorDefinition {
         name: NETWORK,
         description: "Network interfaces: traffic, from /proc/net/dev, state and speed",
         default: true,
@@ -134,16 +140,10 @@ pub static COLLECTORS: &[CollectorDefinition] = &[
         open: |context| Box::new(conntrack::ConntrackCollector::open(context)),
     },
     CollectorDefinition {
-        name: PROCESSES,
-        description: "Processes by state, and those that use most, from /proc/PID/stat",
+        name: SYSTEMD,
+        description: "The service manager: its state, units, failures and restarts, over D-Bus",
         default: true,
-        open: |context| Box::new(processes::ProcessesCollector::open(context)),
-    },
-    CollectorDefinition {
-        name: INVENTORY,
-        description: "What the host is: system, hardware, interfaces and disks",
-        default: true,
-        open: |context| Box::new(inventory::InventoryCollector::open(context)),
+        open: |context| Box::new(systemd::SystemdCollector::open(context)),
     },
     CollectorDefinition {
         name: UNITS,
@@ -152,16 +152,34 @@ pub static COLLECTORS: &[CollectorDefinition] = &[
         open: |context| Box::new(units::UnitsCollector::open(context)),
     },
     CollectorDefinition {
-        name: FILESYSTEM,
-        description: "Room in file systems, from /proc/self/mountinfo and statvfs",
+        name: TIME,
+        description: "Whether the clock is in step, from the kernel, timesyncd or timedated",
         default: true,
-        open: |context| Box::new(filesystem::FilesystemCollector::open(context)),
+        open: |context| Box::new(time::TimeCollector::open(context)),
     },
     CollectorDefinition {
         name: SENSORS,
         description: "Temperatures, fans, voltages, currents and powers, from hwmon and thermal zones",
         default: true,
         open: |context| Box::new(sensors::SensorsCollector::open(context)),
+    },
+    CollectorDefinition {
+        name: PROCESSES,
+        description: "Processes by state, and those that use most, from /proc/PID/stat",
+        default: true,
+        open: |context| Box::new(processes::ProcessesCollector::open(context)),
+    },
+    CollectorDefinition {
+        name: LOGINS,
+        description: "Sessions and users, from logind over D-Bus",
+        default: true,
+        open: |context| Box::new(logins::LoginsCollector::open(context)),
+    },
+    CollectorDefinition {
+        name: INVENTORY,
+        description: "What the host is: system, hardware, interfaces and disks",
+        default: true,
+        open: |context| Box::new(inventory::InventoryCollector::open(context)),
     },
     CollectorDefinition {
         name: AGENT,

@@ -12,6 +12,7 @@
 
 pub mod agent;
 pub mod background;
+pub mod bus;
 pub mod conntrack;
 pub mod context;
 pub mod cpu;
@@ -23,6 +24,7 @@ pub mod instances;
 pub mod inventory;
 pub mod lines;
 pub mod load;
+pub mod logins;
 pub mod meminfo;
 pub mod network;
 pub mod options;
@@ -34,10 +36,12 @@ pub mod set;
 pub mod sockets;
 pub mod source;
 pub mod survey;
+pub mod systemd;
 pub mod table;
 #[cfg(test)]
 mod testing;
 pub mod text;
+pub mod time;
 pub mod units;
 pub mod uptime;
 pub mod vmstat;

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, time::Duration};
 use glob::Pattern;
 
 use super::table::{
-    AGENT, CPU, DISK, FILESYSTEM, INVENTORY, NETWORK, PROCESSES, SENSORS, TIME, UNITS,
+    AGENT, CPU, DISK, FILESYSTEM, INVENTORY, NETWORK, PROCESSES, SENSORS, SYSTEMD, TIME, UNITS,
 };
 
 /// Block devices that are left out by default: what is in memory or only looks like a
@@ -141,7 +141,7 @@ impl Options {
             FILESYSTEM => self.filesystem == other.filesystem,
             NETWORK => self.network == other.network,
             SENSORS => self.sensors == other.sensors,
-            UNITS => self.units == other.units,
+            SYSTEMD | UNITS => self.units == other.units,
             PROCESSES => self.processes == other.processes,
             // The interfaces and disks of the inventory are those that are measured.
             INVENTORY => self.disk == other.disk && self.network == other.network,

@@ -1,9 +1,6 @@
 //! The service on a real bus, in front of a stand-in for the agent's task: the handle is
 //! a message interface, and what is behind it is another room's to test.
 
-#[path = "../../tests/integration/private_bus.rs"]
-mod private_bus;
-
 use std::collections::HashMap;
 use std::process::Command;
 use std::sync::{Arc, OnceLock};
@@ -15,7 +12,6 @@ use tokio::task::JoinHandle;
 use tracing_subscriber::filter::LevelFilter;
 use zbus::{OwnedVariant, Variant, fdo};
 
-use self::private_bus::PrivateBus;
 use super::proxy::{Agent, FindError};
 use super::service::{Ended, Service, StartError};
 use super::{Bus, agent1, collector1, connection1, path};
@@ -23,6 +19,7 @@ use crate::agent::handle::{Handle, Order, OrderError};
 use crate::agent::state::{AgentState, ConnectionState, Intervals, State, StateChange};
 use crate::collectors::{CollectorStatus, Samples, table};
 use crate::curve::keys::PublicKey;
+use crate::private_bus::PrivateBus;
 use crate::systemd::log::{LogControl, Target};
 
 /// No answer of a local bus takes that long, on however busy a machine.

@@ -1,0 +1,209 @@
+//! `login.*`: sessions and users, from logind over D-Bus (org.freedesktop.login1(5)).
+//!
+//! Listed once and kept current by signals: a sample asks nobody. What counts is what
+//! `loginctl` lists: sessions of every class, and users with a session or lingering. A host
+//! without logind has no values; it is never started for our sake.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use zbus::{Message, OwnedObjectPath};
+
+use super::{
+    Collector, Purpose, Sink,
+    bus::{Board, Client, Failure, Follower, NewOwner, Peer, Topic, follow, is_signal},
+    context::Context,
+    error::CollectError,
+    table::{LOGIN_SESSIONS, LOGIN_USERS},
+};
+
+const NAME: &str = "org.freedesktop.login1";
+const PATH: &str = "/org/freedesktop/login1";
+const MANAGER: &str = "org.freedesktop.login1.Manager";
+
+/// Most sessions, and most users, that are followed: logind's own default limit of
+/// sessions (`SessionsMax=` in logind.conf(5)).
+const MAX_FOLLOWED: usize = 8192;
+
+/// What logind has.
+#[derive(Debug, Default)]
+pub struct Logins {
+    sessions: BTreeSet<String>,
+    users: BTreeSet<u32>,
+}
+
+impl Logins {
+    /// Takes a signal of logind's; one that is none of these changes nothing.
+    fn hear(&mut self, message: &Message, owner: &str) {
+        let header = message.header();
+        let body = message.body();
+        let is = |member| is_signal(&header, owner, MANAGER, member);
+        let session = || {
+            let session = body.deserialize::<(&str, OwnedObjectPath)>();
+            session.ok().map(|(id, _)| id.to_owned())
+        };
+        let user = || {
+            let user = body.deserialize::<(u32, OwnedObjectPath)>();
+            user.ok().map(|(uid, _)| uid)
+        };
+        if is("SessionNew") {
+            if self.sessions.len() < MAX_FOLLOWED {
+                self.sessions.extend(session());
+            }
+        } else if is("SessionRemoved") {
+            session().map(|id| self.sessions.remove(&id));
+        } else if is("UserNew") {
+            if self.users.len() < MAX_FOLLOWED {
+                self.users.extend(user());
+            }
+        } else if is("UserRemoved") {
+            user().map(|uid| self.users.remove(&uid));
+        }
+    }
+}
+
+/// A session as `ListSessions` has it: id, user's number and name, seat, object.
+type SessionRow = (String, u32, String, String, OwnedObjectPath);
+
+/// A user as `ListUsers` has it: number, name, object.
+type UserRow = (u32, String, OwnedObjectPath);
+
+/// Keeps up with logind.
+struct Listener {
+    board: Arc<Board<Logins>>,
+}
+
+impl Listener {
+    async fn listen(&self, client: &mut Client) -> Result<(), Failure> {
+        client.watch_owner(NAME).await?;
+        let mut owner = client.owner(NAME).await?;
+        loop {
+            let now = owner.as_deref();
+            owner = match now {
+                Some(owner) => self.keep_up(client, owner).await?,
+                None => self.wait(client).await?,
+            };
+        }
+    }
+
+    /// Until there is a logind.
+    async fn wait(&self, client: &mut Client) -> Result<Option<String>, Failure> {
+        self.board.clear();
+        client.unwatch(|rule| rule.contains(MANAGER)).await?;
+        loop {
+            if let Some(NewOwner(owner)) = Client::new_owner(&client.next().await?, NAME) {
+                return Ok(owner);
+            }
+        }
+    }
+
+    /// Until logind is another one, or none.
+    async fn keep_up(&self, client: &mut Client, owner: &str) -> Result<Option<String>, Failure> {
+        client.unwatch(|rule| rule.contains(MANAGER)).await?;
+        for member in ["SessionNew", "SessionRemoved", "UserNew", "UserRemoved"] {
+            let rule = format!(
+                "type='signal',sender='{NAME}',path='{PATH}',interface='{MANAGER}',\
+                 member='{member}'"
+            );
+            client.watch(rule).await?;
+        }
+        // By its unique name: a call to that starts nobody.
+        let peer = Peer {
+            name: owner,
+            path: PATH,
+            interface: MANAGER,
+        };
+        let (sessions, users): (Vec<SessionRow>, Vec<UserRow>);
+        let mut logins = Logins::default();
+        let answer = client.call(peer, "ListSessions", &()).await?;
+        sessions = answer.body().deserialize().unwrap_or_default();
+        let sessions = sessions.into_iter().take(MAX_FOLLOWED);
+        while let Some(signal) = client.next_before(&answer) {
+            if let Some(NewOwner(new)) = Client::new_owner(&signal, NAME) {
+                return Ok(new);
+            }
+            logins.hear(&signal, owner);
+        }
+        logins.sessions = sessions.map(|row| row.0).collect();
+        let answer = client.call(peer, "ListUsers", &()).await?;
+        users = answer.body().deserialize().unwrap_or_default();
+        while let Some(signal) = client.next_before(&answer) {
+            if let Some(NewOwner(new)) = Client::new_owner(&signal, NAME) {
+                return Ok(new);
+            }
+            logins.hear(&signal, owner);
+        }
+        logins.users = users
+            .into_iter()
+            .take(MAX_FOLLOWED)
+            .map(|row| row.0)
+            .collect();
+        self.board.put(logins);
+        loop {
+            let signal = client.next().await?;
+            if let Some(NewOwner(new)) = Client::new_owner(&signal, NAME) {
+                return Ok(new);
+            }
+            self.board.change(|logins| logins.hear(&signal, owner));
+        }
+    }
+}
+
+impl Topic for Listener {
+    async fn serve(&mut self, client: &mut Client) -> Failure {
+        match self.listen(client).await {
+            Ok(()) => Failure::Gone,
+            Err(failure) => failure,
+        }
+    }
+
+    /// No logind is no error, and neither is no bus to find it on: who misses that hears of
+    /// it from the systemd collector.
+    fn lost(&mut self, _why: Option<String>) {
+        self.board.clear();
+    }
+}
+
+/// Reports what is known of logind.
+pub struct LoginsCollector {
+    board: Arc<Board<Logins>>,
+    /// None where there is no runtime to listen in.
+    _follower: Option<Follower>,
+}
+
+impl LoginsCollector {
+    /// One that listens from now on, where there is a runtime.
+    #[must_use]
+    pub fn open(context: &Context) -> Self {
+        let board = Arc::new(Board::new(context.bell.clone()));
+        let listener = Listener {
+            board: Arc::clone(&board),
+        };
+        let follower = context.bus.line().map(|line| follow(line, listener));
+        if follower.is_none() {
+            board.clear();
+        }
+        Self {
+            board,
+            _follower: follower,
+        }
+    }
+}
+
+impl Collector for LoginsCollector {
+    fn ready(&self) -> bool {
+        self.board.is_settled()
+    }
+
+    fn collect(
+        &mut self,
+        _purpose: Purpose,
+        _scratch: &mut Vec<u8>,
+        sink: &mut Sink<'_>,
+    ) -> Result<(), CollectError> {
+        self.board.read(|logins| {
+            sink.unsigned(&LOGIN_SESSIONS, logins.sessions.len() as u64);
+            sink.unsigned(&LOGIN_USERS, logins.users.len() as u64);
+        })?;
+        Ok(())
+    }
+}

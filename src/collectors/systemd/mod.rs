@@ -1,0 +1,139 @@
+//! `systemd.*` and `unit.restarts.total`: the service manager, over D-Bus
+//! (org.freedesktop.systemd1(5)).
+//!
+//! Everything is listed once and kept current by signals ([`listen`]): a sample reads what
+//! is known and asks nobody. Never does any of this make the manager load a unit.
+//!
+//! The manager's state is asked for when something changed that it depends on, as it is not
+//! announced. A host without systemd, or without a bus, has no values, and an error that
+//! says so.
+
+pub mod boot;
+mod flood;
+mod listen;
+pub mod manager;
+mod signals;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use super::{
+    Collector, Grid, Purpose, Sink,
+    bus::{Board, Follower, follow},
+    context::Context,
+    error::CollectError,
+    options::UnitOptions,
+    table::{
+        SYSTEMD_BOOT_FIRMWARE, SYSTEMD_BOOT_INITRD, SYSTEMD_BOOT_KERNEL, SYSTEMD_BOOT_LOADER,
+        SYSTEMD_BOOT_USERSPACE, SYSTEMD_FAILED, SYSTEMD_JOBS, SYSTEMD_STATE, SYSTEMD_UNITS,
+        SYSTEMD_VERSION, UNIT_RESTARTS,
+    },
+};
+use listen::Listener;
+use manager::{MANAGER_STATES, Manager, UNIT_STATES};
+
+/// Most failed units that are named. Where more have failed, something else is wrong; how
+/// many there are is in `systemd.units[failed]`.
+const MAX_FAILED: usize = 100;
+
+/// Reports what is known of the manager.
+pub struct SystemdCollector {
+    board: Arc<Board<Manager>>,
+    units: UnitOptions,
+    /// None where there is no runtime to listen in.
+    _follower: Option<Follower>,
+}
+
+impl SystemdCollector {
+    /// One that listens from now on, where there is a runtime.
+    #[must_use]
+    pub fn open(context: &Context) -> Self {
+        let board = Arc::new(Board::new(context.bell.clone()));
+        let follower = context
+            .bus
+            .line()
+            .map(|line| follow(line, Listener::new(Arc::clone(&board))));
+        if follower.is_none() {
+            board.clear();
+        }
+        Self {
+            board,
+            units: context.options.units.clone(),
+            _follower: follower,
+        }
+    }
+}
+
+impl Collector for SystemdCollector {
+    fn ready(&self) -> bool {
+        self.board.is_settled()
+    }
+
+    fn collect(
+        &mut self,
+        _purpose: Purpose,
+        _scratch: &mut Vec<u8>,
+        sink: &mut Sink<'_>,
+    ) -> Result<(), CollectError> {
+        let units = &self.units;
+        self.board.read(|manager| report(manager, units, sink))?;
+        Ok(())
+    }
+}
+
+fn report(manager: &Manager, options: &UnitOptions, sink: &mut Sink<'_>) {
+    if sink.grid() != Grid::Model {
+        report_state(manager, options, sink);
+    }
+    let boot = manager.boot;
+    for (definition, time) in [
+        (&SYSTEMD_BOOT_FIRMWARE, boot.firmware),
+        (&SYSTEMD_BOOT_LOADER, boot.loader),
+        (&SYSTEMD_BOOT_KERNEL, boot.kernel),
+        (&SYSTEMD_BOOT_INITRD, boot.initrd),
+        (&SYSTEMD_BOOT_USERSPACE, boot.userspace),
+    ] {
+        if let Some(time) = time {
+            sink.unsigned(definition, time);
+        }
+    }
+    if !manager.version.is_empty() {
+        sink.text(&SYSTEMD_VERSION, &manager.version);
+    }
+}
+
+fn report_state(manager: &Manager, options: &UnitOptions, sink: &mut Sink<'_>) {
+    let state = manager.state.as_str();
+    for name in MANAGER_STATES {
+        sink.unsigned_of(&SYSTEMD_STATE, name, u64::from(name == state));
+    }
+    if !state.is_empty() && !MANAGER_STATES.contains(&state) {
+        sink.unsigned_of(&SYSTEMD_STATE, state, 1);
+    }
+    for (name, count) in UNIT_STATES.into_iter().zip(manager.counts()) {
+        sink.unsigned_of(&SYSTEMD_UNITS, name, count);
+    }
+    let mut failed = manager.failed();
+    for unit in failed.by_ref().take(MAX_FAILED) {
+        sink.unsigned_of(&SYSTEMD_FAILED, unit, 1);
+    }
+    let mut cut = failed.count() + manager.cut();
+    sink.unsigned(&SYSTEMD_JOBS, manager.jobs() as u64);
+    let mut room = options.max;
+    for (unit, restarts) in manager.restarts() {
+        if !options.names.admits(unit) {
+            continue;
+        }
+        match room.checked_sub(1) {
+            Some(left) => {
+                room = left;
+                sink.unsigned_of(&UNIT_RESTARTS, unit, u64::from(restarts));
+            }
+            None => cut += 1,
+        }
+    }
+    if cut > 0 {
+        sink.cut(cut);
+    }
+}
