@@ -12,10 +12,28 @@ use crate::support::manager::Manager;
 /// The window of the protocol's third session rule.
 const MODEL_WINDOW: Duration = Duration::from_secs(5);
 
-/// What deployed collectors and clients rely on, sorted by name.
-const MODEL: [&str; 4] = ["cpu.percent", "mem.swap.total", "mem.total", "sys.uptime"];
-const METRICS: [&str; 9] = [
+/// What the three metric collectors of [`SETTINGS`] have, sorted by name.
+const MODEL: [&str; 5] = [
     "cpu.percent",
+    "mem.swap.total",
+    "mem.total",
+    "sys.boot.id",
+    "sys.uptime",
+];
+const METRICS: [&str; 24] = [
+    "cpu.guest.nice.total",
+    "cpu.guest.total",
+    "cpu.idle.total",
+    "cpu.interrupts.total",
+    "cpu.iowait.total",
+    "cpu.irq.total",
+    "cpu.nice.total",
+    "cpu.percent",
+    "cpu.softirq.total",
+    "cpu.steal.total",
+    "cpu.switches.total",
+    "cpu.system.total",
+    "cpu.user.total",
     "mem.avail",
     "mem.buffers",
     "mem.cached",
@@ -23,6 +41,9 @@ const METRICS: [&str; 9] = [
     "mem.free",
     "mem.swap.free",
     "mem.writeback",
+    "proc.blocked",
+    "proc.forks.total",
+    "proc.running",
     "sys.uptime",
 ];
 
@@ -51,6 +72,11 @@ fn meminfo(name: &str) -> u64 {
 /// Every value is a finite number in its range; memory is counted in integers.
 fn check_values(grid: &Grid) {
     for (name, value) in &grid.values {
+        if name == "sys.boot.id" {
+            let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+            assert_eq!(*value, id.trim_end().replace('-', ""));
+            continue;
+        }
         let number = value.as_f64().unwrap();
         assert!(number.is_finite() && number >= 0.0, "{name}: {value}");
         if name.starts_with("mem.") {
