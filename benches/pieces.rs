@@ -13,7 +13,7 @@ use std::{hint::black_box, path::Path, time::Duration};
 use criterion::{Criterion, criterion_group, criterion_main};
 use metrics_agent::collectors::{
     CollectorSet, Context, Grid, Purpose, Root, Samples, cpu, definition::default_names, meminfo,
-    uptime,
+    processes, uptime,
 };
 use procfs_core::FromBufRead;
 
@@ -38,6 +38,21 @@ fn parse(criterion: &mut Criterion) {
     });
     let text = captured("stat");
     group.bench_function("cpu", |b| b.iter(|| cpu::parse(black_box(&text))));
+    let text = captured("1/stat");
+    group.bench_function("processes, one", |b| {
+        b.iter(|| processes::stat::parse(black_box(&text)));
+    });
+    group.finish();
+}
+
+/// What runs beside the loop, on this machine.
+fn walk(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("walk");
+    let mut scanner = processes::scan::Scanner::new(&Root::default(), true);
+    if scanner.walk().is_ok() {
+        let name = format!("{} processes", scanner.scan().count);
+        group.bench_function(name, |b| b.iter(|| scanner.walk().is_ok()));
+    }
     group.finish();
 }
 
@@ -82,5 +97,5 @@ fn whole_sample(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(pieces, parse, read_and_parse, whole_sample);
+criterion_group!(pieces, parse, walk, read_and_parse, whole_sample);
 criterion_main!(pieces);
