@@ -17,7 +17,7 @@ use std::{
 use criterion::{Criterion, criterion_group, criterion_main};
 use metrics_agent::collectors::{
     CollectorSet, Context, Grid, Options, Purpose, Root, Samples, cpu, definition::default_names,
-    filesystem, meminfo, uptime, vmstat,
+    filesystem, meminfo, processes, uptime, vmstat,
 };
 use procfs_core::FromBufRead;
 
@@ -57,6 +57,21 @@ fn parse(criterion: &mut Criterion) {
             filesystem::choose(&mounts, &options).1
         });
     });
+    let text = captured("1/stat");
+    group.bench_function("processes, one", |b| {
+        b.iter(|| processes::stat::parse(black_box(&text)));
+    });
+    group.finish();
+}
+
+/// What runs beside the loop, on this machine.
+fn walk(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("walk");
+    let mut scanner = processes::scan::Scanner::new(&Root::default(), true);
+    if scanner.walk().is_ok() {
+        let name = format!("{} processes", scanner.scan().count);
+        group.bench_function(name, |b| b.iter(|| scanner.walk().is_ok()));
+    }
     group.finish();
 }
 
@@ -122,4 +137,5 @@ fn whole_sample(criterion: &mut Criterion) {
 }
 
 criterion_group!(pieces, parse, read_and_parse, beside_the_loop, whole_sample);
+criterion_group!(pieces, parse, walk, read_and_parse, whole_sample);
 criterion_main!(pieces);

@@ -75,7 +75,7 @@ def has_what_a_container_lacks(m):
 
 
 def tells_what_it_is(m):
-    """Virtualisation, disks and interfaces are those that systemd, the kernel and stat tell."""
+    """Virtualisation, vendor, CPUs and disks are what systemd and the kernel tell of them."""
     m.run("systemctl", "start", AGENT)
     (grid,) = json.loads(m.run(*call("Sample", "s", "model")))["data"]
     model = {name: value["data"] for name, value in grid.items()}
@@ -296,6 +296,7 @@ def units_are_what_systemd_says(m):
 SCENARIOS = [
     has_what_a_container_lacks,
     units_are_what_systemd_says,
+    tells_what_it_is,
     has_room_within_its_limits,
     gives_memory_back_under_pressure,
     comes_back_when_it_is_out_of_memory,
