@@ -53,6 +53,9 @@ pub(super) enum File {
     IoPressure,
 }
 
+/// How many are read for every sample: the first.
+const ALWAYS_READ: usize = File::IoStat as usize + 1;
+
 /// How many there are.
 const FILES: usize = File::IoPressure as usize + 1;
 
@@ -75,7 +78,7 @@ impl File {
 
     /// Whether it is read for every sample, also of a unit that does nothing.
     fn is_always_read(self) -> bool {
-        matches!(self, Self::CpuStat | Self::MemoryCurrent | Self::IoStat)
+        (self as usize) < ALWAYS_READ
     }
 
     fn bit(self) -> u16 {
@@ -108,9 +111,12 @@ impl Cgroup {
         &self.path
     }
 
-    /// How many of its files are open.
-    pub(super) fn kept(&self) -> usize {
-        self.handles.iter().flatten().count()
+    /// How many of its files are open: of those that are read for every sample, and of the
+    /// others.
+    pub(super) fn kept(&self) -> (usize, usize) {
+        let (always, seldom) = self.handles.split_at(ALWAYS_READ);
+        let count = |handles: &[Option<OwnedFd>]| handles.iter().flatten().count();
+        (count(always), count(seldom))
     }
 
     /// Looks again for files that were missing: a controller may have been enabled.
@@ -120,11 +126,9 @@ impl Cgroup {
 
     /// Closes what need not be read for every sample.
     pub(super) fn close_seldom_read(&mut self) {
-        let always = File::IoStat as usize;
-        self.handles
-            .iter_mut()
-            .skip(always + 1)
-            .for_each(|handle| *handle = None);
+        for handle in self.handles.iter_mut().skip(ALWAYS_READ) {
+            *handle = None;
+        }
     }
 
     /// Closes everything.
@@ -140,8 +144,10 @@ pub(super) struct Reader {
     root: Option<OwnedFd>,
     /// How many files may be kept open.
     pub(super) most_kept: usize,
-    /// How many are.
-    kept: usize,
+    /// How many more may be, in this sample.
+    room: usize,
+    /// How many more of those that are not read for every sample.
+    seldom_room: usize,
     /// The path of the file that is opened.
     path: String,
 }
@@ -157,14 +163,22 @@ impl Reader {
             base,
             root: None,
             most_kept: MAX_KEPT.min(limit / KEPT_SHARE),
-            kept: 0,
+            room: 0,
+            seldom_room: 0,
             path: String::new(),
         }
     }
 
-    /// So many files are open, as another sample begins.
-    pub(super) fn begin(&mut self, kept: usize) {
-        self.kept = kept;
+    /// Begins another sample, of units whose files are open as these counts say
+    /// ([`Cgroup::kept`]). What is read for every sample comes first where there is little
+    /// room.
+    pub(super) fn begin(&mut self, units: impl Iterator<Item = (usize, usize)>) {
+        self.room = self.most_kept;
+        self.seldom_room = self.most_kept;
+        for (always, seldom) in units {
+            self.room = self.room.saturating_sub(always + seldom);
+            self.seldom_room = self.seldom_room.saturating_sub(ALWAYS_READ + seldom);
+        }
     }
 
     /// The values of a file; None where the cgroup has no such file, or is gone.
@@ -234,13 +248,20 @@ impl Reader {
         }
         let handle = self.open(cgroup, file)?;
         let result = read_whole(&handle, file, buffer);
-        if (stay || file.is_always_read())
-            && self.kept < self.most_kept
+        let always = file.is_always_read();
+        let room = if always {
+            self.room
+        } else {
+            self.room.min(self.seldom_room)
+        };
+        if (stay || always)
+            && room > 0
             && result.is_ok()
             && let Some(slot) = cgroup.handles.get_mut(file as usize)
         {
             *slot = Some(handle);
-            self.kept += 1;
+            self.room -= 1;
+            self.seldom_room = self.seldom_room.saturating_sub(usize::from(!always));
         }
         result
     }

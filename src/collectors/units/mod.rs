@@ -160,8 +160,8 @@ impl Collector for UnitsCollector {
         if self.tree.changed(scratch) {
             self.find()?;
         }
-        self.reader.begin(self.units.iter().map(Unit::kept).sum());
         self.choose(scratch)?;
+        self.reader.begin(self.units.iter().map(Unit::kept));
         self.read(scratch)?;
         self.round = self.round.wrapping_add(1);
         for unit in &self.units {

@@ -96,8 +96,8 @@ impl Unit {
         self.inode == found.inode && self.cgroup.path() == found.path
     }
 
-    /// How many of its files are open.
-    pub(super) fn kept(&self) -> usize {
+    /// How many of its files are open, as [`Cgroup::kept`] counts them.
+    pub(super) fn kept(&self) -> (usize, usize) {
         self.cgroup.kept()
     }
 
