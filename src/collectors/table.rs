@@ -383,7 +383,7 @@ TIME {
     TIME_SYNCHRONISED = "time.synchronised", "", Gauge, [metrics],
         "1 where the clock is synchronised to a reference, else 0";
     TIME_OFFSET = "time.offset", "s", Gauge, [metrics],
-        "How far the clock is off its reference";
+        "How far the clock is behind its reference; negative where it is ahead";
     TIME_ERROR_ESTIMATED = "time.error.estimated", "s", Gauge, [metrics],
         "How far the clock is estimated to be wrong";
     TIME_ERROR_MAX = "time.error.max", "s", Gauge, [metrics],

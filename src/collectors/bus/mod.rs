@@ -2,7 +2,7 @@
 //!
 //! Owns one connection, shared by all of them ([`SystemBus`]), which is made with the first
 //! that wants it, made anew when the bus is back, and closed with the last; what a collector
-//! has heard ([`Board`]); and the task in which it listens ([`follow`]). Refuses to poll:
+//! has heard ([`Board`]); and the task in which it listens ([`follow()`]). Refuses to poll:
 //! between two messages nothing of this runs, but for the back-off while there is no bus.
 //!
 //! Collectors may use nothing above them, so this connection is not the one that the agent

@@ -16,6 +16,7 @@ use zbus::Message;
 
 use super::{
     boot::BootTimes,
+    due::Due,
     flood::Flood,
     manager::Manager,
     signals::{
@@ -25,22 +26,9 @@ use super::{
 };
 use crate::collectors::bus::{Board, Client, Failure, NewOwner, Topic};
 
-/// How long after a signal its consequences are asked for, and those of all others that
-/// came meanwhile.
-const SETTLE: Duration = Duration::from_millis(100);
-
-/// Least time between two rounds of questions.
-const SPACING: Duration = Duration::from_secs(1);
-
-/// Least time between two lists of everything.
-const LIST_SPACING: Duration = Duration::from_secs(5);
-
 /// How long not to listen where signals come in a flood. What changes meanwhile shows up
 /// afterwards.
 const DEAF: Duration = Duration::from_secs(10);
-
-/// Most units to ask for by name; where there are more, everything is listed.
-const MAX_NAMES: usize = 64;
 
 /// The units whose jobs and states decide about the manager's (systemd.special(7)).
 const DECISIVE: [&str; 4] = [
@@ -49,17 +37,6 @@ const DECISIVE: [&str; 4] = [
     "rescue.target",
     "emergency.target",
 ];
-
-/// What has to be asked for.
-#[derive(Debug, Default)]
-struct Due {
-    /// When the first of it came up.
-    since: Option<Instant>,
-    everything: bool,
-    names: BTreeSet<String>,
-    state: bool,
-    boot: bool,
-}
 
 /// Keeps up with the service manager.
 pub(super) struct Listener {
@@ -177,13 +154,8 @@ impl Listener {
 
     /// When to ask for what is due; None where nothing is, or nobody would answer.
     fn deadline(&self) -> Option<Instant> {
-        let since = self.due.since.filter(|_| !self.reloading)?;
-        let rest = |last: Option<Instant>, spacing| last.map_or(since, |last| last + spacing);
-        let mut deadline = (since + SETTLE).max(rest(self.asked, SPACING));
-        if self.due.everything {
-            deadline = deadline.max(rest(self.listed, LIST_SPACING));
-        }
-        Some(deadline)
+        let deadline = self.due.deadline(self.asked, self.listed);
+        deadline.filter(|_| !self.reloading)
     }
 
     /// Asks for what is due.
@@ -315,13 +287,7 @@ impl Listener {
             _ if self.reloading => {}
             Signal::UnitNew { name, path } => {
                 self.edit(|manager| manager.loaded(&name, &path));
-                self.due(|due| {
-                    if due.names.len() < MAX_NAMES {
-                        due.names.insert(name);
-                    } else {
-                        due.everything = true;
-                    }
-                });
+                self.due(|due| due.unit(name));
             }
             Signal::UnitRemoved { path } => {
                 let failed = self.any_failed();

@@ -9,6 +9,7 @@
 //! says so.
 
 pub mod boot;
+mod due;
 mod flood;
 mod listen;
 pub mod manager;
