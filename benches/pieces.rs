@@ -136,5 +136,12 @@ fn whole_sample(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(pieces, parse, walk, read_and_parse, beside_the_loop, whole_sample);
+criterion_group!(
+    pieces,
+    parse,
+    walk,
+    read_and_parse,
+    beside_the_loop,
+    whole_sample
+);
 criterion_main!(pieces);

@@ -330,7 +330,7 @@ async fn properties_have_the_values_and_types_of_the_state() {
     assert_eq!(*values["MaxDurationUSec"], Variant::U64(90));
     assert_eq!(*values["IntervalUSec"], Variant::U64(15_000_000));
     assert_eq!(*values["ValuesCut"], Variant::U64(2));
-    assert_eq!(values.len(), 8);
+    assert_eq!(values.len(), 10);
 }
 
 #[tokio::test]
