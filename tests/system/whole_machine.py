@@ -27,12 +27,6 @@ WATCH_SECONDS = 10
 # A machine that is emulated wakes late: a message more or less is no burst.
 TOLERANCE = 3
 
-MIB = 1 << 20
-# What services of known needs hold, read and may burn.
-HOARD = 50 * MIB
-READ = 16 * MIB
-QUOTA = 0.2
-
 # Persistent settings that are written before the power is cut.
 WRITTEN = 15
 
@@ -70,23 +64,8 @@ def has_what_a_container_lacks(m):
     start(m)
     for unit in (AGENT, COLLECTOR):
         for prop, file in (("MemoryMax", "memory.max"), ("TasksMax", "pids.max")):
-            m.expect(f"{unit}: {file}", _cgroup(m, file, unit), m.unit(prop, unit))
+            m.expect(f"{unit}: {file}", cgroup(m, file, unit), m.unit(prop, unit))
         m.expect_steady(m.main_pid(unit), unit)
-
-
-def tells_what_it_is(m):
-    """Virtualisation, vendor, CPUs and disks are what systemd and the kernel tell of them."""
-    m.run("systemctl", "start", AGENT)
-    (grid,) = json.loads(m.run(*call("Sample", "s", "model")))["data"]
-    model = {name: value["data"] for name, value in grid.items()}
-    m.expect("virtualisation", model["host.virtualization"], m.run("systemd-detect-virt").strip())
-    m.expect("vendor", model["host.vendor"], m.read("/sys/class/dmi/id/sys_vendor").strip())
-    m.expect("CPUs", model["host.cpus"], int(m.run("nproc")))
-    sizes = {name: size for name, size in model.items() if name.startswith("host.disk.size[")}
-    m.expect_true(f"disks: {sizes}", sizes)
-    for name, size in sizes.items():
-        device = name.removeprefix("host.disk.size[").removesuffix("]")
-        m.expect(name, size, int(m.run("blockdev", "--getsize64", f"/dev/{device}")))
 
 
 def has_room_within_its_limits(m):
@@ -131,7 +110,7 @@ def gives_memory_back_under_pressure(m):
     m.run("systemctl", "set-property", "--runtime", AGENT, "MemoryHigh=512K")
     m.eventually("given back", lambda: _given_back(m), len, within=120, show=len)
     m.run("systemctl", "set-property", "--runtime", AGENT, "MemoryHigh=infinity")
-    m.saw("pressure: " + _cgroup(m, "memory.pressure"))
+    m.saw("pressure: " + cgroup(m, "memory.pressure"))
     sent = m.agent("MessagesSent")
     m.eventually("messages", lambda: m.agent("MessagesSent"), lambda now: now > sent + 5)
     m.expect("state", m.agent("State"), "reporting")
@@ -158,8 +137,8 @@ def has_no_more_tasks_than_it_may(m):
     cgroup = f"/sys/fs/cgroup/system.slice/{AGENT}"
     m.run("python3", "-c", FORKS, f"{cgroup}/cgroup.procs", str(2 * limit), "/run/forks")
     m.expect("why no more", m.read("/run/forks").strip(), "Resource temporarily unavailable")
-    m.expect("tasks at the most", int(_cgroup(m, "pids.peak")), limit)
-    refused = int(_events(m, "pids.events", AGENT)["max"])
+    m.expect("tasks at the most", int(cgroup(m, "pids.peak")), limit)
+    refused = int(events(m, "pids.events", AGENT)["max"])
     m.expect_true(f"tasks that the kernel refused: {refused}", refused >= 1)
     sent = m.agent("MessagesSent")
     m.eventually("messages", lambda: m.agent("MessagesSent"), lambda now: now > sent + 2, within=60)
@@ -242,61 +221,8 @@ def survives_a_power_cut(m):
     m.expect("restarts", m.unit("NRestarts"), "0")
 
 
-def units_are_what_systemd_says(m):
-    """Services that hold, read, burn and are killed by known amounts: values as systemd's."""
-    start(m, '[metrics]\ncollect = ["units"]\n')
-    pid = m.main_pid()
-    touch = "import sys, time; b = bytearray(int(sys.argv[1])); "
-    touch += "b[::4096] = bytes(len(b[::4096])); time.sleep(float(sys.argv[2]))"
-    hold = ["python3", "-c", touch]
-    _run_service(m, "hoarder", [], *hold, HOARD, 3600)
-    burn = "while :; do :; done"
-    _run_service(m, "burner", [f"CPUQuota={QUOTA:.0%}"], "sh", "-c", burn)
-    take = f"dd if=/dev/vda of=/dev/null bs=1M count={READ // MIB} iflag=direct; sleep 3600"
-    _run_service(m, "taker", ["IOAccounting=yes"], "sh", "-c", take)
-    limits = ["MemoryMax=32M", "MemorySwapMax=0", "OOMPolicy=continue"]
-    killed = f"python3 -c '{touch}' {2 * HOARD} 0; sleep 3600"
-    _run_service(m, "victim", limits, "sh", "-c", killed)
-
-    for name, wanted in (
-        ("unit.memory.anon[hoarder.service]", lambda held: HOARD <= held < 2 * HOARD),
-        ("unit.io.read.bytes.total[taker.service]", lambda read: READ <= read < 2 * READ),
-        ("unit.oom.kills.total[victim.service]", lambda kills: kills == 1),
-    ):
-        m.eventually(name, lambda name=name: _units(m).get(name, 0), wanted, within=120)
-    m.expect("kills", _events(m, "memory.events", "victim.service")["oom_kill"], "1")
-    peak = _units(m)["unit.memory.peak[victim.service]"]
-    m.expect("memory at the most", peak, int(_cgroup(m, "memory.peak", "victim.service")))
-
-    for unit in ("hoarder", "burner", "taker", "victim"):
-        before = _systemds(m, f"{unit}.service")
-        values = _units(m)
-        after = _systemds(m, f"{unit}.service")
-        for name, least in before.items():
-            value, most = values[f"{name}[{unit}.service]"], after[name]
-            slack = MIB if name == "unit.memory" else 0
-            m.expect_true(
-                f"{name} of {unit}: {value} from {least} to {most}",
-                min(least, most) - slack <= value <= max(least, most) + slack,
-            )
-    first, began = _units(m), _uptime(m)
-    time.sleep(WATCH_SECONDS)
-    last, took = _units(m), _uptime(m) - began
-    burnt = {k: last[k] - first[k] for k in last if k.endswith("[burner.service]")}
-    share = burnt["unit.cpu.total[burner.service]"] / 1e6 / took
-    m.expect_true(f"burner: {share:.0%} of a CPU", QUOTA / 2 < share < QUOTA * 1.5)
-    m.expect_true("burner: held back", burnt["unit.cpu.throttled.total[burner.service]"] > 0)
-
-    m.run("systemctl", "stop", "hoarder", "burner", "taker", "victim")
-    names = [name for name in _units(m) if "hoarder" in name]
-    m.expect("of those that were stopped", names, [])
-    m.expect_steady(pid)
-
-
 SCENARIOS = [
     has_what_a_container_lacks,
-    units_are_what_systemd_says,
-    tells_what_it_is,
     has_room_within_its_limits,
     gives_memory_back_under_pressure,
     comes_back_when_it_is_out_of_memory,
@@ -316,47 +242,20 @@ def start(m, more=""):
     m.start_reporting(more)
 
 
-def _run_service(m, name, properties, *command):
-    """A service that runs until it is stopped."""
-    options = [f"--property={text}" for text in properties]
-    m.run("systemd-run", "--quiet", f"--unit={name}", *options, *command)
-
-
-def _units(m):
-    """What the agent says of units now, by name."""
-    path, interface = f"{OBJECT}/collector/units", "org.metricsagent.Collector1"
-    answer = m.run("busctl", "--json=short", "call", BUS_NAME, path, interface, "Sample")
-    (values,) = json.loads(answer)["data"]
-    return {name: value["data"] for name, value in values.items()}
-
-
-def _systemds(m, unit):
-    """What systemd says of one, under our names and in our units."""
-    values = {
-        "unit.cpu.total": int(m.unit("CPUUsageNSec", unit)) // 1000,
-        "unit.memory": int(m.unit("MemoryCurrent", unit)),
-        "unit.tasks": int(m.unit("TasksCurrent", unit)),
-    }
-    if m.unit("IOAccounting", unit) == "yes":
-        values["unit.io.read.bytes.total"] = int(m.unit("IOReadBytes", unit))
-        values["unit.io.reads.total"] = int(m.unit("IOReadOperations", unit))
-    return values
-
-
-def _cgroup(m, file, unit=AGENT):
+def cgroup(m, file, unit=AGENT):
     return m.read(f"/sys/fs/cgroup/system.slice/{unit}/{file}").strip()
 
 
-def _events(m, file, unit):
-    return dict(line.split() for line in _cgroup(m, file, unit).splitlines())
+def events(m, file, unit):
+    return dict(line.split() for line in cgroup(m, file, unit).splitlines())
 
 
 def _expect_room(m, unit):
     """What a service has used at most is well below what it may."""
     for what, limit in (("memory", "MemoryMax"), ("pids", "TasksMax")):
-        peak, bound = int(_cgroup(m, f"{what}.peak", unit)), int(m.unit(limit, unit))
+        peak, bound = int(cgroup(m, f"{what}.peak", unit)), int(m.unit(limit, unit))
         m.expect_true(f"{unit}: {what} {peak} of {bound} at the most", peak <= ROOM * bound)
-        m.expect(f"{unit}: limit hit", _events(m, f"{what}.events", unit)["max"], "0")
+        m.expect(f"{unit}: limit hit", events(m, f"{what}.events", unit)["max"], "0")
 
 
 def _given_back(m):
@@ -366,10 +265,10 @@ def _given_back(m):
 
 def _expect_even_pace(m, what):
     """As many messages as there is time for, where they are sent and where they arrive."""
-    began, sent, printed = _uptime(m), m.agent("MessagesSent"), _printed(m)
+    began, sent, printed = uptime(m), m.agent("MessagesSent"), _printed(m)
     time.sleep(WATCH_SECONDS)
     interval = m.agent("MetricsIntervalUSec") / 1e6
-    due = (_uptime(m) - began) / interval
+    due = (uptime(m) - began) / interval
     for where, number in (
         ("sent", m.agent("MessagesSent") - sent),
         ("arrived", _printed(m) - printed),
@@ -380,7 +279,7 @@ def _expect_even_pace(m, what):
         )
 
 
-def _uptime(m):
+def uptime(m):
     """Of a clock that nobody sets."""
     return float(m.read("/proc/uptime").split()[0])
 
