@@ -115,7 +115,11 @@ async fn a_watched_screen_is_refreshed_in_place_and_given_back() {
     let place = Place::new();
     let _running = place.start().await;
     for quit in ["q", "\x03"] {
-        let mut terminal = Terminal::of(&place, "", "metrics --watch --interval 100ms");
+        let mut terminal = Terminal::of(
+            &place,
+            "",
+            "metrics sys.uptime mem.* --watch --interval 100ms",
+        );
         let text = terminal.shows("sys.uptime").await;
         let (_, frame) = text.split_once(ENTER).unwrap();
         assert!(frame.starts_with("\x1b[H\x1b[K○ "), "{frame:?}");
