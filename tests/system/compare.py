@@ -89,7 +89,8 @@ PAIRS = [
     ("net.tx.packets.total[*]", 'node_network_transmit_packets_total{device="{}"}', 1, COUNT, 0),
     ("net.tx.errors.total[*]", 'node_network_transmit_errs_total{device="{}"}', 1, COUNT, 0),
     ("net.tx.drops.total[*]", 'node_network_transmit_drop_total{device="{}"}', 1, COUNT, 0),
-    ("tcp.established", "node_netstat_Tcp_CurrEstab", 1, MOVES, 0),
+    # The connection that asks the exporter has both of its ends here.
+    ("tcp.established", "node_netstat_Tcp_CurrEstab", 1, MOVES, 2),
     ("tcp.opens.active.total", "node_netstat_Tcp_ActiveOpens", 1, COUNT, 0),
     ("tcp.opens.passive.total", "node_netstat_Tcp_PassiveOpens", 1, COUNT, 0),
     ("tcp.segments.in.total", "node_netstat_Tcp_InSegs", 1, COUNT, 0),
