@@ -8,14 +8,18 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    Collector, Grid, News, Purpose, Sink,
+    Grid, Purpose, Sink,
     context::Context,
-    definition::{COLLECTORS, CollectorDefinition},
-    error::{CollectError, UnknownCollector},
+    definition::COLLECTORS,
+    error::UnknownCollector,
     options::Options,
     sample::Samples,
     table::{AGENT, AGENT_COLLECTOR_CUT, AGENT_COLLECTOR_ERRORS, AGENT_COLLECTOR_TIME},
 };
+
+mod slot;
+
+use slot::Slot;
 
 /// What became of a collector, as far as its reader does not know it yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -220,6 +224,7 @@ impl CollectorSet {
     #[must_use = "a failure is told once"]
     pub fn sample(&mut self, purpose: Purpose, grid: Grid, out: &mut Samples) -> Vec<Transition> {
         out.clear();
+        let tells = self.slot(AGENT).is_ok_and(|slot| slot.is_due(purpose));
         for slot in &mut self.slots {
             let due = slot.is_due(purpose);
             if purpose == Purpose::Metrics {
@@ -229,7 +234,9 @@ impl CollectorSet {
                 slot.run(purpose, grid, &mut self.scratch, out);
             }
         }
-        self.tell_of_collectors(grid, out);
+        if tells {
+            self.tell_of_collectors(grid, out);
+        }
         self.transitions()
     }
 
@@ -244,8 +251,7 @@ impl CollectorSet {
             return Err(SampleOneError::Disabled { name });
         }
         slot.run(Purpose::Query, Grid::All, &mut self.scratch, out);
-        if let Some(fault) = &slot.fault {
-            let error = fault.to_string();
+        if let Some(error) = slot.fault() {
             return Err(SampleOneError::Failed { name, error });
         }
         if name == AGENT {
@@ -315,166 +321,6 @@ fn slot_mut<'s>(slots: &'s mut [Slot], name: &str) -> Result<&'s mut Slot, Unkno
 fn multiple(wanted: Duration, metrics: Duration) -> u32 {
     let times = wanted.as_nanos().div_ceil(metrics.as_nanos().max(1));
     u32::try_from(times).unwrap_or(u32::MAX).max(1)
-}
-
-/// A collector and how it fares.
-struct Slot {
-    definition: &'static CollectorDefinition,
-    /// There while it is enabled.
-    collector: Option<Box<dyn Collector>>,
-    /// It is part of one metrics sample in so many.
-    every: u32,
-    /// So many metrics samples come before the next with it.
-    wait: u32,
-    samples: u64,
-    errors: u64,
-    last_error: Option<String>,
-    last_duration: Duration,
-    max_duration: Duration,
-    total_duration: Duration,
-    /// How many values there was no room for.
-    cut: u64,
-    /// How many of those were in the last metrics sample.
-    cut_now: u64,
-    /// Whether that was told.
-    told_cut: bool,
-    /// Why the last reading failed, if it did.
-    fault: Option<CollectError>,
-    /// Whether `fault` changed since it was last told.
-    changed: bool,
-    /// Whether a failure is what was last told.
-    told_failed: bool,
-}
-
-impl Slot {
-    fn new(definition: &'static CollectorDefinition) -> Self {
-        Self {
-            definition,
-            collector: None,
-            every: 1,
-            wait: 0,
-            samples: 0,
-            errors: 0,
-            last_error: None,
-            last_duration: Duration::ZERO,
-            max_duration: Duration::ZERO,
-            total_duration: Duration::ZERO,
-            cut: 0,
-            cut_now: 0,
-            told_cut: false,
-            fault: None,
-            changed: false,
-            told_failed: false,
-        }
-    }
-
-    fn is_due(&self, purpose: Purpose) -> bool {
-        purpose != Purpose::Metrics || self.wait == 0
-    }
-
-    fn set_enabled(&mut self, enabled: bool, context: &Context) -> bool {
-        if enabled == self.collector.is_some() {
-            return false;
-        }
-        self.collector = enabled.then(|| (self.definition.open)(context));
-        self.wait = 0;
-        self.told_cut = false;
-        // Whoever disables a collector that fails wants to hear no more of it.
-        self.fault = None;
-        self.changed = false;
-        self.told_failed = false;
-        true
-    }
-
-    fn run(&mut self, purpose: Purpose, grid: Grid, scratch: &mut Vec<u8>, out: &mut Samples) {
-        let Some(collector) = &mut self.collector else {
-            return;
-        };
-        let cut = out.cut();
-        let started = Instant::now();
-        let result = collector.collect(purpose, scratch, &mut Sink::new(grid, out));
-        self.last_duration = started.elapsed();
-        self.max_duration = self.max_duration.max(self.last_duration);
-        self.total_duration += self.last_duration;
-        let cut = out.cut() - cut;
-        self.cut += cut;
-        if purpose == Purpose::Metrics {
-            self.cut_now = cut;
-        }
-        match result {
-            Ok(()) => {
-                self.samples += 1;
-                self.changed |= self.fault.take().is_some();
-            }
-            Err(error) => {
-                self.errors += 1;
-                self.last_error = Some(error.to_string());
-                let known = self.fault.as_ref();
-                self.changed |= known.is_none_or(|known| !known.same_cause(&error));
-                self.fault = Some(error);
-            }
-        }
-    }
-
-    fn news(&mut self) -> impl Iterator<Item = Transition> + use<> {
-        let name = self.definition.name;
-        let collector = self.collector.as_mut();
-        let asked = collector.map(|collector| collector.news());
-        let asked = asked.into_iter().flatten().map(move |news| match news {
-            News::Stuck(instance) => Transition::Stuck { name, instance },
-            News::Answers(instance) => Transition::Unstuck {
-                name,
-                instance,
-                gone: false,
-            },
-            News::Gone(instance) => Transition::Unstuck {
-                name,
-                instance,
-                gone: true,
-            },
-        });
-        let own = [self.fault_news(), self.cut_news()].into_iter().flatten();
-        own.chain(asked)
-    }
-
-    fn fault_news(&mut self) -> Option<Transition> {
-        let name = self.definition.name;
-        if !std::mem::take(&mut self.changed) {
-            return None;
-        }
-        let told_failed = std::mem::replace(&mut self.told_failed, self.fault.is_some());
-        match &self.fault {
-            Some(fault) => Some(Transition::Failed {
-                name,
-                error: fault.to_string(),
-            }),
-            None => told_failed.then_some(Transition::Recovered { name }),
-        }
-    }
-
-    /// Told once for as long as it goes on, however the number changes.
-    fn cut_news(&mut self) -> Option<Transition> {
-        let told = std::mem::replace(&mut self.told_cut, self.cut_now > 0);
-        (self.told_cut && !told).then_some(Transition::Cut {
-            name: self.definition.name,
-            values: self.cut_now,
-        })
-    }
-
-    fn status(&self, metrics: Duration) -> CollectorStatus {
-        CollectorStatus {
-            name: self.definition.name,
-            description: self.definition.description,
-            enabled: self.collector.is_some(),
-            interval: metrics.saturating_mul(self.every),
-            cut: self.cut,
-            samples: self.samples,
-            errors: self.errors,
-            last_error: self.last_error.clone(),
-            last_duration: self.last_duration,
-            max_duration: self.max_duration,
-        }
-    }
 }
 
 #[cfg(test)]

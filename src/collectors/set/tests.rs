@@ -651,6 +651,11 @@ fn the_agent_tells_how_its_collectors_fare() {
         assert_eq!(samples.get(name), Some(Value::Unsigned(value)), "{name}");
     }
     assert_eq!(samples.get("agent.collector.errors.total[meminfo]"), None);
+    // Once a minute is enough by default.
+    let _ = set.sample(Purpose::Metrics, Grid::Metrics, &mut samples);
+    assert_eq!(samples.get("agent.cpu.total"), None);
+    assert_eq!(samples.get("agent.collector.errors.total[cpu]"), None);
+    let _ = set.sample(Purpose::Query, Grid::All, &mut samples);
     let Some(Value::Unsigned(memory)) = samples.get("agent.memory") else {
         panic!("{samples:?}");
     };

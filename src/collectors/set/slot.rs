@@ -1,0 +1,185 @@
+//! One metric collector of a set: whether it is enabled, when it is due, how it fares.
+
+use std::time::{Duration, Instant};
+
+use super::{CollectorStatus, Transition};
+use crate::collectors::{
+    Collector, Grid, News, Purpose, Sink, context::Context, definition::CollectorDefinition,
+    error::CollectError, sample::Samples,
+};
+
+/// A collector and how it fares.
+pub(super) struct Slot {
+    pub(super) definition: &'static CollectorDefinition,
+    /// There while it is enabled.
+    pub(super) collector: Option<Box<dyn Collector>>,
+    /// It is part of one metrics sample in so many.
+    pub(super) every: u32,
+    /// So many metrics samples come before the next with it.
+    pub(super) wait: u32,
+    samples: u64,
+    pub(super) errors: u64,
+    last_error: Option<String>,
+    last_duration: Duration,
+    max_duration: Duration,
+    pub(super) total_duration: Duration,
+    /// How many values there was no room for.
+    pub(super) cut: u64,
+    /// How many of those were in the last metrics sample.
+    cut_now: u64,
+    /// Whether that was told.
+    told_cut: bool,
+    /// Why the last reading failed, if it did.
+    fault: Option<CollectError>,
+    /// Whether `fault` changed since it was last told.
+    changed: bool,
+    /// Whether a failure is what was last told.
+    told_failed: bool,
+}
+
+impl Slot {
+    pub(super) fn new(definition: &'static CollectorDefinition) -> Self {
+        Self {
+            definition,
+            collector: None,
+            every: 1,
+            wait: 0,
+            samples: 0,
+            errors: 0,
+            last_error: None,
+            last_duration: Duration::ZERO,
+            max_duration: Duration::ZERO,
+            total_duration: Duration::ZERO,
+            cut: 0,
+            cut_now: 0,
+            told_cut: false,
+            fault: None,
+            changed: false,
+            told_failed: false,
+        }
+    }
+
+    /// Whether it is part of the next sample for this purpose.
+    pub(super) fn is_due(&self, purpose: Purpose) -> bool {
+        purpose != Purpose::Metrics || self.wait == 0
+    }
+
+    /// Whether that changed anything.
+    pub(super) fn set_enabled(&mut self, enabled: bool, context: &Context) -> bool {
+        if enabled == self.collector.is_some() {
+            return false;
+        }
+        self.collector = enabled.then(|| (self.definition.open)(context));
+        self.wait = 0;
+        self.told_cut = false;
+        // Whoever disables a collector that fails wants to hear no more of it.
+        self.fault = None;
+        self.changed = false;
+        self.told_failed = false;
+        true
+    }
+
+    /// Reads it once, if it is enabled.
+    pub(super) fn run(
+        &mut self,
+        purpose: Purpose,
+        grid: Grid,
+        scratch: &mut Vec<u8>,
+        out: &mut Samples,
+    ) {
+        let Some(collector) = &mut self.collector else {
+            return;
+        };
+        let cut = out.cut();
+        let started = Instant::now();
+        let result = collector.collect(purpose, scratch, &mut Sink::new(grid, out));
+        self.last_duration = started.elapsed();
+        self.max_duration = self.max_duration.max(self.last_duration);
+        self.total_duration += self.last_duration;
+        let cut = out.cut() - cut;
+        self.cut += cut;
+        if purpose == Purpose::Metrics {
+            self.cut_now = cut;
+        }
+        match result {
+            Ok(()) => {
+                self.samples += 1;
+                self.changed |= self.fault.take().is_some();
+            }
+            Err(error) => {
+                self.errors += 1;
+                self.last_error = Some(error.to_string());
+                let known = self.fault.as_ref();
+                self.changed |= known.is_none_or(|known| !known.same_cause(&error));
+                self.fault = Some(error);
+            }
+        }
+    }
+
+    /// What is new since this was last asked.
+    pub(super) fn news(&mut self) -> impl Iterator<Item = Transition> + use<> {
+        let name = self.definition.name;
+        let collector = self.collector.as_mut();
+        let asked = collector.map(|collector| collector.news());
+        let asked = asked.into_iter().flatten().map(move |news| match news {
+            News::Stuck(instance) => Transition::Stuck { name, instance },
+            News::Answers(instance) => Transition::Unstuck {
+                name,
+                instance,
+                gone: false,
+            },
+            News::Gone(instance) => Transition::Unstuck {
+                name,
+                instance,
+                gone: true,
+            },
+        });
+        let own = [self.fault_news(), self.cut_news()].into_iter().flatten();
+        own.chain(asked)
+    }
+
+    /// Why this reading failed, if the last one did.
+    pub(super) fn fault(&self) -> Option<String> {
+        self.fault.as_ref().map(ToString::to_string)
+    }
+
+    fn fault_news(&mut self) -> Option<Transition> {
+        let name = self.definition.name;
+        if !std::mem::take(&mut self.changed) {
+            return None;
+        }
+        let told_failed = std::mem::replace(&mut self.told_failed, self.fault.is_some());
+        match &self.fault {
+            Some(fault) => Some(Transition::Failed {
+                name,
+                error: fault.to_string(),
+            }),
+            None => told_failed.then_some(Transition::Recovered { name }),
+        }
+    }
+
+    /// Told once for as long as it goes on, however the number changes.
+    fn cut_news(&mut self) -> Option<Transition> {
+        let told = std::mem::replace(&mut self.told_cut, self.cut_now > 0);
+        (self.told_cut && !told).then_some(Transition::Cut {
+            name: self.definition.name,
+            values: self.cut_now,
+        })
+    }
+
+    /// How it fares, where so much time is between two metrics messages.
+    pub(super) fn status(&self, metrics: Duration) -> CollectorStatus {
+        CollectorStatus {
+            name: self.definition.name,
+            description: self.definition.description,
+            enabled: self.collector.is_some(),
+            interval: metrics.saturating_mul(self.every),
+            cut: self.cut,
+            samples: self.samples,
+            errors: self.errors,
+            last_error: self.last_error.clone(),
+            last_duration: self.last_duration,
+            max_duration: self.max_duration,
+        }
+    }
+}
