@@ -105,7 +105,7 @@ fn beside_the_loop(criterion: &mut Criterion) {
             b.iter(|| {
                 set.begin_anew();
                 set.prepare(Purpose::Metrics, Grid::Metrics, Instant::now());
-                while !set.ready() {
+                while !set.ready(Grid::Metrics) {
                     std::thread::yield_now();
                 }
                 set.sample(Purpose::Metrics, Grid::Metrics, &mut samples)

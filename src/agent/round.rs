@@ -28,20 +28,18 @@ pub(crate) enum Want {
     QueryOne(String, Answer<Samples>),
 }
 
-/// Those who wait for a sample.
+/// Those who wait for a sample, each with the time when it waits no longer.
 #[derive(Debug, Default)]
-pub(crate) struct Round {
-    wants: Vec<Want>,
-    deadline: Option<Instant>,
-}
+pub(crate) struct Round(Vec<(Want, Instant)>);
 
 impl Round {
-    /// Adds somebody, with no sample later than this. What cannot wait is told so.
+    /// Adds somebody. What cannot wait is told so.
     pub(crate) fn join(&mut self, want: Want, metrics_interval: Duration, now: Instant) {
-        if matches!(want, Want::Metrics) && self.wants.iter().any(|w| matches!(w, Want::Metrics)) {
+        let metrics = |(other, _): &(Want, _)| matches!(other, Want::Metrics);
+        if matches!(want, Want::Metrics) && self.0.iter().any(metrics) {
             return;
         }
-        if self.wants.len() >= MAX_WAITING {
+        if self.0.len() >= MAX_WAITING {
             want.refuse();
             return;
         }
@@ -50,30 +48,24 @@ impl Round {
             Want::Metrics => PATIENCE.min(metrics_interval / 2),
             _ => PATIENCE,
         };
-        let deadline = now + patience;
-        self.deadline = Some(self.deadline.map_or(deadline, |other| other.min(deadline)));
-        self.wants.push(want);
+        self.0.push((want, now + patience));
     }
 
-    /// When those who wait wait no longer; None where there are none.
+    /// When the first of those who wait waits no longer; None where there are none.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.deadline
+        self.0.iter().map(|(_, deadline)| *deadline).min()
     }
 
     /// Whether anybody waits.
     pub(crate) fn is_waiting(&self) -> bool {
-        self.deadline.is_some()
+        !self.0.is_empty()
     }
 
-    /// Those who waited, where their time has come.
-    pub(crate) fn take(&mut self, ready: bool, now: Instant) -> Vec<Want> {
-        match self.deadline {
-            Some(deadline) if ready || now >= deadline => {
-                self.deadline = None;
-                std::mem::take(&mut self.wants)
-            }
-            _ => Vec::new(),
-        }
+    /// The next of those whose time has come: all it needs is there, or it waits no longer.
+    pub(crate) fn take(&mut self, ready: impl Fn(&Want) -> bool, now: Instant) -> Option<Want> {
+        let due = |(want, deadline): &(Want, Instant)| now >= *deadline || ready(want);
+        let at = self.0.iter().position(due)?;
+        Some(self.0.remove(at).0)
     }
 }
 
@@ -132,20 +124,39 @@ mod tests {
 
     const INTERVAL: Duration = Duration::from_secs(5);
 
+    fn query() -> (Want, oneshot::Receiver<Result<Samples, OrderError>>) {
+        let (answer, answered) = oneshot::channel();
+        (Want::Query(GridKind::Model, answer), answered)
+    }
+
     #[test]
-    fn a_round_ends_when_all_is_there_or_patience_is_over() {
+    fn a_wait_ends_when_all_is_there_or_patience_is_over() {
         let now = Instant::now();
         let mut round = Round::default();
         assert!(!round.is_waiting());
-        assert!(round.take(true, now).is_empty());
+        assert!(round.take(|_| true, now).is_none());
         round.join(Want::Metrics, INTERVAL, now);
         round.join(Want::Metrics, INTERVAL, now);
         assert_eq!(round.deadline(), Some(now + PATIENCE));
-        assert!(round.take(false, now).is_empty());
-        assert_eq!(round.take(true, now).len(), 1, "a tick waits once");
+        assert!(round.take(|_| false, now).is_none());
+        assert!(round.take(|_| true, now).is_some());
+        assert!(!round.is_waiting(), "a tick waits once");
         round.join(Want::Metrics, INTERVAL, now);
-        assert_eq!(round.take(false, now + PATIENCE).len(), 1);
+        assert!(round.take(|_| false, now + PATIENCE).is_some());
         assert!(!round.is_waiting());
+    }
+
+    #[test]
+    fn nobody_waits_for_what_another_needs() {
+        let now = Instant::now();
+        let mut round = Round::default();
+        let (want, _answered) = query();
+        round.join(Want::Metrics, INTERVAL, now);
+        round.join(want, INTERVAL, now);
+        let ready = |want: &Want| matches!(want, Want::Query(..));
+        assert!(matches!(round.take(ready, now), Some(Want::Query(..))));
+        assert!(round.take(ready, now).is_none());
+        assert!(round.is_waiting());
     }
 
     #[test]
@@ -153,8 +164,8 @@ mod tests {
         let now = Instant::now();
         let mut round = Round::default();
         let interval = Duration::from_millis(100);
-        let (answer, _answered) = oneshot::channel();
-        round.join(Want::Query(GridKind::Metrics, answer), interval, now);
+        let (want, _answered) = query();
+        round.join(want, interval, now);
         round.join(Want::Metrics, interval, now);
         assert_eq!(round.deadline(), Some(now + interval / 2));
     }
@@ -165,13 +176,14 @@ mod tests {
         let mut round = Round::default();
         let mut answers = Vec::new();
         for _ in 0..=MAX_WAITING {
-            let (answer, answered) = oneshot::channel();
-            round.join(Want::Query(GridKind::Model, answer), INTERVAL, now);
+            let (want, answered) = query();
+            round.join(want, INTERVAL, now);
             answers.push(answered);
         }
         let refused = answers.pop().unwrap().try_recv().unwrap();
         assert!(matches!(refused, Err(OrderError::NotSampled(_))));
         assert!(answers.pop().unwrap().try_recv().is_err(), "still waits");
-        assert_eq!(round.take(true, now).len(), MAX_WAITING);
+        let served = std::iter::from_fn(|| round.take(|_| true, now)).count();
+        assert_eq!(served, MAX_WAITING);
     }
 }

@@ -203,10 +203,8 @@ impl Agent {
         if self.ticker.take(now) {
             self.sample(Want::Metrics);
         }
-        if self.round.is_waiting() {
-            for want in self.round.take(self.sampler.ready(), now) {
-                self.serve(want);
-            }
+        while let Some(want) = self.round.take(|want| self.sampler.ready(want), now) {
+            self.serve(want);
         }
         if self.notifier.due(now) {
             match self.connections.stuck(now) {

@@ -74,12 +74,17 @@ impl Sampler {
             Want::Query(kind, _) => self.set.prepare(Purpose::Query, wanted(*kind), now),
             Want::QueryOne(name, _) => self.set.prepare_one(name, now),
         }
-        self.set.ready()
+        self.ready(want)
     }
 
-    /// Whether what was begun is there.
-    pub(crate) fn ready(&self) -> bool {
-        self.set.ready()
+    /// Whether what was begun for somebody is there.
+    pub(crate) fn ready(&self, want: &Want) -> bool {
+        match want {
+            Want::Metrics => self.set.ready(Wanted::Metrics),
+            Want::Model { .. } => self.set.ready(Wanted::Model),
+            Want::Query(kind, _) => self.set.ready(wanted(*kind)),
+            Want::QueryOne(name, _) => self.set.one_ready(name),
+        }
     }
 
     /// Until [`ready`](Self::ready) may have changed. Cancel safe.

@@ -165,7 +165,7 @@ impl Ticket {
         self.0.load(Ordering::Acquire) == ABANDONED
     }
 
-    fn is(&self, other: &Self) -> bool {
+    pub(super) fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
 }

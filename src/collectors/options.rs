@@ -77,6 +77,7 @@ pub const UNITS_MAX: usize = 400;
 /// up most of a message: a host has a hundred units.
 pub const INTERVALS: &[(&str, Duration)] = &[
     (FILESYSTEM, Duration::from_secs(15)),
+    (SYSTEMD, Duration::from_secs(15)),
     (UNITS, Duration::from_secs(15)),
     (SENSORS, Duration::from_secs(15)),
     (TIME, Duration::from_secs(15)),

@@ -187,11 +187,16 @@ impl CollectorSet {
         }
     }
 
-    /// Whether everything that was begun has ended.
+    /// Whether everything that was begun for a sample of this grid has ended.
     #[must_use]
-    pub fn ready(&self) -> bool {
-        let mut collectors = self.slots.iter().filter_map(|slot| slot.collector.as_ref());
-        collectors.all(|collector| collector.ready())
+    pub fn ready(&self, grid: Grid) -> bool {
+        self.slots.iter().all(|slot| slot.is_ready(grid))
+    }
+
+    /// The same for one collector.
+    #[must_use]
+    pub fn one_ready(&self, name: &str) -> bool {
+        self.slot(name).is_ok_and(|slot| slot.is_ready(Grid::All))
     }
 
     /// Enables the named collectors and disables the others; all or, where a name is not

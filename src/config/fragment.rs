@@ -118,7 +118,7 @@ pub static AGENT: Schema = Schema {
         exclude("metrics.network.exclude", "[]"),
         interval("metrics.sockets.interval", None),
         interval("metrics.conntrack.interval", None),
-        interval("metrics.systemd.interval", None),
+        interval("metrics.systemd.interval", Some("\"15s\"")),
         interval("metrics.units.interval", Some("\"15s\"")),
         include("metrics.units.include"),
         exclude("metrics.units.exclude", "[]"),

@@ -253,6 +253,14 @@ class Installed(Host):
         self.run("systemctl", "start", AGENT)
         self.eventually("state", lambda: self.agent("State"), "reporting")
 
+    def await_host(self):
+        """Waits until the collector knows this host: it has its model."""
+        self.eventually(
+            "hosts at the collector",
+            lambda: len(self.events("SERVER_HOST_APPEARED", COLLECTOR)),
+            lambda hosts: hosts > 0,
+        )
+
 
 def make_root(suite):
     """The root file system to boot from."""

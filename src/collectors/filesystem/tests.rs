@@ -160,7 +160,7 @@ fn the_set_tells_what_the_collector_has_to_say() {
     let mut set = CollectorSet::open(context, Duration::from_secs(5), &["filesystem"]).unwrap();
     let begun = Instant::now();
     set.prepare(Purpose::Metrics, Grid::Metrics, begun);
-    while !set.ready() {
+    while !set.ready(Grid::All) {
         assert!(begun.elapsed() < LONG);
         thread::sleep(Duration::from_millis(1));
     }

@@ -11,7 +11,7 @@ pub mod virtualization;
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use super::{
@@ -42,19 +42,41 @@ pub struct InventoryCollector {
     host: Arc<Mutex<Host>>,
     /// The reading that was begun last, or why it was not.
     begun: Option<Result<Ticket, ProbeError>>,
+    /// Until when the first reading, which nobody asked for, will do.
+    first: Option<Instant>,
 }
+
+/// How old the first reading may be when the first model is wanted. The agent says hello in
+/// the moment that it starts, and answers what comes back at once.
+const FIRST: Duration = Duration::from_secs(10);
 
 impl InventoryCollector {
     /// One that looks below the context's root.
     #[must_use]
     pub fn open(context: &Context) -> Self {
-        Self {
+        let mut collector = Self {
             root: context.root.clone(),
             options: Arc::clone(&context.options),
             prober: context.prober.clone(),
             host: Arc::default(),
             begun: None,
-        }
+            first: None,
+        };
+        let now = Instant::now();
+        collector.begin(now);
+        collector.first = Some(now + FIRST);
+        collector
+    }
+
+    fn begin(&mut self, now: Instant) {
+        let (root, options) = (self.root.clone(), Arc::clone(&self.options));
+        let host = Arc::clone(&self.host);
+        let job = move || {
+            // The lock is not held while something may hang.
+            let found = Host::read(&root, &options);
+            *host.lock().unwrap_or_else(PoisonError::into_inner) = found;
+        };
+        self.begun = Some(self.prober.submit(job, now));
     }
 
     fn is_underway(&self) -> bool {
@@ -67,14 +89,10 @@ impl Collector for InventoryCollector {
         if grid == Grid::Metrics || self.is_underway() {
             return;
         }
-        let (root, options) = (self.root.clone(), Arc::clone(&self.options));
-        let host = Arc::clone(&self.host);
-        let job = move || {
-            // The lock is not held while something may hang.
-            let found = Host::read(&root, &options);
-            *host.lock().unwrap_or_else(PoisonError::into_inner) = found;
-        };
-        self.begun = Some(self.prober.submit(job, now));
+        if self.first.take().is_some_and(|until| now < until) {
+            return;
+        }
+        self.begin(now);
     }
 
     fn ready(&self) -> bool {

@@ -115,8 +115,31 @@ fn metrics_messages_have_nothing_of_it_and_cost_nothing() {
     let context = Context::new(fixtures("6.12-qemu"));
     assert!(sample(&context, Grid::Metrics).is_empty());
     let mut collector = InventoryCollector::open(&context);
+    let ticket = |collector: &InventoryCollector| match &collector.begun {
+        Some(Ok(ticket)) => ticket.clone(),
+        other => panic!("{other:?}"),
+    };
+    let first = ticket(&collector);
+    let now = Instant::now();
+    while !first.finished() {
+        assert!(now.elapsed() < Duration::from_secs(30));
+        std::thread::yield_now();
+    }
     collector.prepare(Grid::Metrics, Instant::now());
-    assert!(collector.begun.is_none());
+    assert!(
+        ticket(&collector).is(&first),
+        "nothing is begun for metrics"
+    );
+    collector.prepare(Grid::Model, Instant::now());
+    assert!(
+        ticket(&collector).is(&first),
+        "the first model finds it done"
+    );
+    collector.prepare(Grid::Model, Instant::now());
+    assert!(
+        !ticket(&collector).is(&first),
+        "another model is another reading"
+    );
 }
 
 #[test]

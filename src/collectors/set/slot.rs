@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::{CollectorStatus, Transition};
 use crate::collectors::{
     Collector, Grid, News, Purpose, Sink, context::Context, definition::CollectorDefinition,
-    error::CollectError, sample::Samples,
+    error::CollectError, sample::Samples, table::METRICS,
 };
 
 /// A collector and how it fares.
@@ -62,6 +62,19 @@ impl Slot {
     /// Whether it is part of the next sample for this purpose.
     pub(super) fn is_due(&self, purpose: Purpose) -> bool {
         purpose != Purpose::Metrics || self.wait == 0
+    }
+
+    /// Whether everything that it began for a sample of this grid has ended. What has no
+    /// value there keeps nobody waiting.
+    pub(super) fn is_ready(&self, grid: Grid) -> bool {
+        let collector = self.collector.as_ref();
+        collector.is_none_or(|collector| !self.tells(grid) || collector.ready())
+    }
+
+    fn tells(&self, grid: Grid) -> bool {
+        METRICS
+            .iter()
+            .any(|metric| metric.collector == self.definition.name && grid.admits(metric))
     }
 
     /// Whether that changed anything.

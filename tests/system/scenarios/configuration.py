@@ -93,6 +93,7 @@ def key_is_made_once(m):
 def host_name_change_is_noticed(m):
     """The host is renamed while the agent runs: it reports under the new name, and says so."""
     m.start_reporting()
+    m.await_host()
     pid, old = m.main_pid(), m.agent("HostName")
     m.run("hostname", "web2")
     m.eventually("host name", lambda: m.agent("HostName"), "web2")

@@ -87,6 +87,7 @@ def wrong_key_is_named(m):
 def reconnect_is_another_connection(m):
     """Reconnect(): a new routing id, the same host at the collector."""
     m.start_reporting()
+    m.await_host()
     routing_id = m.connection("RoutingId")
     m.run("metrics-agentctl", "reconnect")
     m.eventually(
