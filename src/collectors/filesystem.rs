@@ -12,6 +12,7 @@
 mod mountinfo;
 
 use std::{
+    collections::BTreeSet,
     ffi::OsStr,
     fs::File,
     os::{fd::AsFd, unix::ffi::OsStrExt},
@@ -40,17 +41,24 @@ pub use mountinfo::{Chosen, MAX_MOUNTS, Mount, choose, parse};
 /// Where the kernel says what is mounted, as this process sees it.
 const FILE: &str = "/proc/self/mountinfo";
 
+/// The same as the service manager sees it. A sandbox has mounts of its own, such as an empty
+/// tmpfs over /root (`ProtectHome=` in systemd.exec(5)): they are no file systems of the host.
+const HOST_FILE: &str = "/proc/1/mountinfo";
+
 /// Most that is read of it: tens of thousands of mounts.
 const LIMIT: usize = 4 * 1024 * 1024;
 
 /// Reads which file systems there are.
 struct Mounts {
     file: ProcFile,
+    host_file: ProcFile,
     root: PathBuf,
     options: Arc<Options>,
     buffer: Vec<u8>,
-    /// The text that the last list was made from.
+    host_buffer: Vec<u8>,
+    /// The texts that the last list was made from.
     known: Vec<u8>,
+    host_known: Vec<u8>,
 }
 
 impl Source for Mounts {
@@ -58,17 +66,28 @@ impl Source for Mounts {
 
     fn list(&mut self) -> Result<Option<Listing<Place>>, CollectError> {
         let text = self.file.read_up_to(LIMIT, &mut self.buffer)?;
-        if text == self.known {
+        // Where that process is hidden from us, what we see has to do.
+        let host_text = self.host_file.read_up_to(LIMIT, &mut self.host_buffer);
+        let host_text = host_text.unwrap_or_default();
+        if text == self.known && host_text == self.host_known {
             return Ok(None);
         }
-        let mounts = parse(text);
-        let mounts =
-            mounts.map_err(|problem| CollectError::malformed(self.file.path(), problem))?;
+        let malformed = |file: &ProcFile, problem| CollectError::malformed(file.path(), problem);
+        let mut mounts = parse(text).map_err(|problem| malformed(&self.file, problem))?;
+        if !host_text.is_empty() {
+            let host = parse(host_text).map_err(|problem| malformed(&self.host_file, problem))?;
+            let devices: BTreeSet<_> = host.iter().map(|mount| mount.device).collect();
+            for mount in &mut mounts {
+                mount.of_host = devices.contains(&mount.device);
+            }
+        }
         let (chosen, cut) = choose(&mounts, &self.options.filesystem);
         let subjects = chosen.into_iter().map(|chosen| subject(&self.root, chosen));
         let subjects = subjects.collect();
         self.known.clear();
         self.known.extend_from_slice(text);
+        self.host_known.clear();
+        self.host_known.extend_from_slice(host_text);
         Ok(Some(Listing { subjects, cut }))
     }
 }
@@ -184,10 +203,13 @@ impl FilesystemCollector {
     pub fn open(context: &Context) -> Self {
         let mounts = Mounts {
             file: ProcFile::new(&context.root, FILE),
+            host_file: ProcFile::new(&context.root, HOST_FILE),
             root: context.root.0.clone(),
             options: Arc::clone(&context.options),
             buffer: Vec::new(),
+            host_buffer: Vec::new(),
             known: Vec::new(),
+            host_known: Vec::new(),
         };
         Self {
             survey: Survey::new(context.prober.clone(), mounts),

@@ -168,6 +168,9 @@ def judge(pair, before, theirs, after):
         pattern = re.compile(re.escape(wanted).replace(r"\*,", ".*").replace(r"\*", ".*") + "$")
         found = [value for one, value in theirs.items() if pattern.match(one)]
         if not found:
+            # What is not there for the other is not there.
+            if name.endswith("[*]"):
+                yield each, False, f"{before[each]:g}, and the exporter has none"
             continue
         value = sum(found)
         low, high = sorted([before[each] * factor, after[each] * factor])

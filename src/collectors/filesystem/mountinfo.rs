@@ -44,6 +44,8 @@ pub struct Mount<'t> {
     pub kind: &'t [u8],
     /// Whether the file system is read-only. The mount alone may be, too.
     pub readonly: bool,
+    /// Whether the file system is the host's, and not one that a sandbox has made for us.
+    pub of_host: bool,
 }
 
 /// The mounts, in the order in which they were made.
@@ -92,6 +94,7 @@ fn parse_line(line: &[u8]) -> Option<Mount<'_>> {
         point,
         kind,
         readonly,
+        of_host: true,
     })
 }
 
@@ -145,7 +148,8 @@ pub fn choose<'m>(
             .exclude_types
             .iter()
             .any(|type_| type_.matches(&kind));
-        if mount.kind == AUTOFS || excluded || !options.mounts.admits(&name) {
+        let wanted = mount.of_host && !excluded && options.mounts.admits(&name);
+        if mount.kind == AUTOFS || !wanted {
             continue;
         }
         let better = |other: &Chosen<'_>| rank(mount) < rank(other.mount);

@@ -123,6 +123,39 @@ fn a_changed_text_is_seen_and_what_is_out_of_reach_left_out() {
     assert_eq!(number(&samples, "fs.readonly[/data]"), 1);
 }
 
+/// A service has mounts of its own that nobody else sees.
+#[test]
+fn what_a_sandbox_has_made_is_no_file_system_of_the_host() {
+    let own = "1 0 8:1 / / ro - ext4 x rw\n2 1 8:2 /x /data rw - ext4 y rw\n\
+               3 1 0:9 / /root ro - tmpfs tmpfs rw\n";
+    let (_directory, root) = root(own);
+    fs::create_dir(root.path("/root")).unwrap();
+    let host = root.path(HOST_FILE);
+    fs::create_dir_all(host.parent().unwrap()).unwrap();
+    fs::write(
+        &host,
+        "7 0 8:1 / / rw - ext4 x rw\n8 7 8:2 / /data rw - ext4 y rw\n",
+    )
+    .unwrap();
+    let mut collector = FilesystemCollector::open(&Context::new(root.clone()));
+    let stuck = |samples: &Samples| -> Vec<String> {
+        let names = names(samples).into_iter();
+        names.filter(|name| name.starts_with("fs.stuck")).collect()
+    };
+    let samples = sample(&mut collector).unwrap();
+    assert_eq!(stuck(&samples), ["fs.stuck[/]", "fs.stuck[/data]"]);
+    fs::write(&host, "7 0 8:1 / / rw - ext4 x rw\n").unwrap();
+    let samples = sample(&mut collector).unwrap();
+    assert_eq!(
+        stuck(&samples),
+        ["fs.stuck[/]"],
+        "one that the host has no longer"
+    );
+    fs::write(&host, "").unwrap();
+    let samples = sample(&mut collector).unwrap();
+    assert_eq!(stuck(&samples).len(), 3, "nobody knows better");
+}
+
 #[test]
 fn the_model_asks_nobody() {
     let (_directory, root) = root("bananas\n");

@@ -121,6 +121,7 @@ fn fields_of_one_line() {
             point: b"/mnt 2\\\\x".to_vec(),
             kind: b"ext3",
             readonly: false,
+            of_host: true,
         }]
     );
     let odd = b"1 1 0:2 / / rw - tmpfs  ro,source is empty, and this has blanks\n";
