@@ -4,7 +4,7 @@
 //! | --- | --- | --- | --- |
 //! | the kernel may be asked, adjtimex(2) | yes | where it is in step | where it is in step |
 //! | else systemd-timesyncd, where it runs | | of its last exchange | |
-//! | else systemd-timedated | yes, asked every 5 min at most | | |
+//! | else systemd-timedated | yes, asked every 30 min at most | | |
 //!
 //! Our own unit may not ask the kernel: the call is one that can set the clock, and the
 //! sandbox ends whoever tries. The two services are asked instead ([`listen`]); timesyncd
@@ -32,8 +32,9 @@ use super::{
 };
 use listen::Listener;
 
-/// Least time between two questions to timedated, which is started for each.
-const ASK_SPACING: Duration = Duration::from_secs(5 * 60);
+/// Least time between two questions to timedated, which is started for each, and says so in
+/// the journal.
+const ASK_SPACING: Duration = Duration::from_secs(30 * 60);
 
 /// What the services have said.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
