@@ -105,9 +105,12 @@ pub(super) enum Command {
 
     /// Sample the host once and show the values, without sending them
     Metrics {
-        /// Only these, such as mem.free, 'disk.*' or 'unit.memory[nginx*]': shell patterns for
-        /// the name and, in brackets, for the instance
-        #[arg(value_name = "PATTERN")]
+        /// Shell patterns for names and, in brackets, for instances.
+        #[arg(
+            value_name = "PATTERN",
+            help = "Only these, such as mem.free, 'disk.*' or 'unit.memory[nginx*]': shell \
+                    patterns for the name and, in brackets, for the instance"
+        )]
         choices: Vec<Choice>,
 
         /// What rarely changes (a model message) instead of what does

@@ -134,8 +134,8 @@ def has_no_more_tasks_than_it_may(m):
     """TasksMax= is held: forks in the agent's cgroup end there, and it reports all the while."""
     start(m, '[intervals]\nmetrics = "1s"\n')
     pid, limit = m.main_pid(), int(m.unit("TasksMax"))
-    cgroup = f"/sys/fs/cgroup/system.slice/{AGENT}"
-    m.run("python3", "-c", FORKS, f"{cgroup}/cgroup.procs", str(2 * limit), "/run/forks")
+    directory = f"/sys/fs/cgroup/system.slice/{AGENT}"
+    m.run("python3", "-c", FORKS, f"{directory}/cgroup.procs", str(2 * limit), "/run/forks")
     m.expect("why no more", m.read("/run/forks").strip(), "Resource temporarily unavailable")
     m.expect("tasks at the most", int(cgroup(m, "pids.peak")), limit)
     refused = int(events(m, "pids.events", AGENT)["max"])
@@ -145,7 +145,7 @@ def has_no_more_tasks_than_it_may(m):
     m.expect("state", m.agent("State"), "reporting")
     # And none of them outlives the service.
     m.run("systemctl", "stop", AGENT)
-    m.expect("left in its cgroup", m.execute("cat", f"{cgroup}/cgroup.procs").stdout, "")
+    m.expect("left in its cgroup", m.execute("cat", f"{directory}/cgroup.procs").stdout, "")
     m.run("systemctl", "start", AGENT)
     m.eventually("state", lambda: m.agent("State"), "reporting", within=60)
     m.expect_true("it is another process", m.main_pid() not in (0, pid))
