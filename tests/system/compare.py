@@ -169,7 +169,7 @@ def judge(pair, before, theirs, after):
         found = [value for one, value in theirs.items() if pattern.match(one)]
         if not found:
             # What is not there for the other is not there.
-            if name.endswith("[*]") and not wanted_here(each):
+            if name.endswith("[*]") and not left_out_there(each):
                 yield each, False, f"{before[each]:g}, and the exporter has none"
             continue
         value = sum(found)
@@ -182,7 +182,7 @@ def judge(pair, before, theirs, after):
         yield each, good, f"{value:g} is {low:g}" + ("" if low == high else f" to {high:g}")
 
 
-def wanted_here(name):
+def left_out_there(name):
     """Whether Debian's settings of the exporter leave it out: what is in memory below /run."""
     return name.startswith("fs.") and re.search(r"\[/run(/|\])", name) is not None
 
