@@ -42,7 +42,7 @@ pub use mountinfo::{Chosen, MAX_MOUNTS, Mount, choose, parse};
 const FILE: &str = "/proc/self/mountinfo";
 
 /// The same as the service manager sees it. A sandbox has mounts of its own, such as an empty
-/// tmpfs over /root (`ProtectHome=` in systemd.exec(5)): they are no file systems of the host.
+/// tmpfs over /root: they are no file systems of the host.
 const HOST_FILE: &str = "/proc/1/mountinfo";
 
 /// Most that is read of it: tens of thousands of mounts.
@@ -78,7 +78,7 @@ impl Source for Mounts {
             let host = parse(host_text).map_err(|problem| malformed(&self.host_file, problem))?;
             let devices: BTreeSet<_> = host.iter().map(|mount| mount.device).collect();
             for mount in &mut mounts {
-                mount.of_host = devices.contains(&mount.device);
+                mount.of_host = !mount.hides() || devices.contains(&mount.device);
             }
         }
         let (chosen, cut) = choose(&mounts, &self.options.filesystem);

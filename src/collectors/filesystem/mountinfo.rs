@@ -44,8 +44,19 @@ pub struct Mount<'t> {
     pub kind: &'t [u8],
     /// Whether the file system is read-only. The mount alone may be, too.
     pub readonly: bool,
+    /// Whether this mount is read-only, the file system be it or not.
+    pub sealed: bool,
     /// Whether the file system is the host's, and not one that a sandbox has made for us.
     pub of_host: bool,
+}
+
+impl Mount<'_> {
+    /// Whether it is such as a sandbox makes to hide something: a tmpfs that nobody can
+    /// write to (`ProtectHome=`, `LoadCredential=` and the like in systemd.exec(5)).
+    #[must_use]
+    pub fn hides(&self) -> bool {
+        self.kind == b"tmpfs" && self.sealed
+    }
 }
 
 /// The mounts, in the order in which they were made.
@@ -74,7 +85,7 @@ fn parse_line(line: &[u8]) -> Option<Mount<'_>> {
     if point.is_empty() {
         return None;
     }
-    fields.next()?;
+    let sealed = fields.next()?.split(|&byte| byte == b',').next() == Some(b"ro");
     fields.find(|field| *field == b"-")?;
     let kind = fields.next()?;
     // The source may be empty; the options may have blanks, as some file systems do not
@@ -94,6 +105,7 @@ fn parse_line(line: &[u8]) -> Option<Mount<'_>> {
         point,
         kind,
         readonly,
+        sealed,
         of_host: true,
     })
 }

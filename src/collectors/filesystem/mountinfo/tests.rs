@@ -121,6 +121,7 @@ fn fields_of_one_line() {
             point: b"/mnt 2\\\\x".to_vec(),
             kind: b"ext3",
             readonly: false,
+            sealed: false,
             of_host: true,
         }]
     );
