@@ -165,9 +165,9 @@ LOAD {
     LOAD_1 = "load.1m", "", Gauge, [metrics],
         "Threads that run, could run or wait for a disk, on average over 1 min";
     LOAD_5 = "load.5m", "", Gauge, [metrics],
-        "The same over 5 min";
+        "Threads that run, could run or wait for a disk, on average over 5 min";
     LOAD_15 = "load.15m", "", Gauge, [metrics],
-        "The same over 15 min";
+        "Threads that run, could run or wait for a disk, on average over 15 min";
     PROC_THREADS = "proc.threads", "", Gauge, [metrics],
         "Threads that exist";
 }
@@ -175,17 +175,17 @@ PRESSURE {
     PRESSURE_SOME_AVG10 = "pressure.some.avg10" ["resource"], "%", Gauge, [metrics],
         "Share of the last 10 s in which some task waited for the resource";
     PRESSURE_SOME_AVG60 = "pressure.some.avg60" ["resource"], "%", Gauge, [metrics],
-        "The same over 60 s";
+        "Share of the last 60 s in which some task waited for the resource";
     PRESSURE_SOME_AVG300 = "pressure.some.avg300" ["resource"], "%", Gauge, [metrics],
-        "The same over 300 s";
+        "Share of the last 300 s in which some task waited for the resource";
     PRESSURE_SOME = "pressure.some.total" ["resource"], "us", Counter, [metrics],
         "Time in which some task waited for the resource";
     PRESSURE_FULL_AVG10 = "pressure.full.avg10" ["resource"], "%", Gauge, [metrics],
         "Share of the last 10 s in which every task that was not idle waited for the resource";
     PRESSURE_FULL_AVG60 = "pressure.full.avg60" ["resource"], "%", Gauge, [metrics],
-        "The same over 60 s";
+        "Share of the last 60 s in which every task that was not idle waited for the resource";
     PRESSURE_FULL_AVG300 = "pressure.full.avg300" ["resource"], "%", Gauge, [metrics],
-        "The same over 300 s";
+        "Share of the last 300 s in which every task that was not idle waited for the resource";
     PRESSURE_FULL = "pressure.full.total" ["resource"], "us", Counter, [metrics],
         "Time in which every task that was not idle waited for the resource";
 }
