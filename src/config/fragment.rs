@@ -327,6 +327,14 @@ mod tests {
         );
     }
 
+    #[test]
+    fn the_shipped_file_shows_the_metric_collectors_that_run_by_default() {
+        let defaults = crate::collectors::default_names();
+        let quoted: Vec<_> = defaults.iter().map(|name| format!("{name:?}")).collect();
+        let expected = format!("[{}]", quoted.join(", "));
+        assert_eq!(shipped()["metrics.collect"], expected);
+    }
+
     /// Each metric collector that is read periodically has an interval of its own.
     #[test]
     fn every_metric_collector_has_its_settings() {
