@@ -5,7 +5,8 @@
 
 use super::{error::Malformed, text::next_line};
 
-const EXPECTED_END: &str = "a newline at the end of the file";
+/// What belongs at the end of every text of the kernel.
+pub const EXPECTED_END: &str = "a newline at the end of the file";
 
 /// A line and its number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -12,19 +12,19 @@
 use super::{
     Collector, Purpose, Sink,
     error::{CollectError, Malformed},
+    lines::lines,
     source::{ProcFile, Root},
     table::{
         MEM_AVAIL, MEM_BUFFERS, MEM_CACHED, MEM_DIRTY, MEM_FREE, MEM_SWAP_FREE, MEM_SWAP_TOTAL,
         MEM_TOTAL, MEM_WRITEBACK,
     },
-    text::{decimal, next_line, split_once},
+    text::{decimal, split_once},
 };
 
 /// Where the kernel says it.
 const FILE: &str = "/proc/meminfo";
 
 const EXPECTED_LINE: &str = "NAME: NUMBER kB";
-const EXPECTED_END: &str = "a newline at the end of the file";
 const EXPECTED_FIELD: &str = "a line MemTotal:";
 
 /// The fields that are reported, in kB.
@@ -57,14 +57,11 @@ pub struct Meminfo {
 pub fn parse(text: &[u8]) -> Result<Meminfo, Malformed> {
     let mut total = None;
     let mut fields = Meminfo::default();
-    let mut rest = text;
-    let mut line_number = 0;
-    while !rest.is_empty() {
-        line_number += 1;
-        let Some(line) = next_line(&mut rest) else {
-            return Err(Malformed::new(line_number, EXPECTED_END, rest));
-        };
-        let Some((name, value)) = split_once(line, b':') else {
+    let mut seen = 0;
+    for line in lines(text) {
+        let line = line?;
+        seen = line.number;
+        let Some((name, value)) = split_once(line.text, b':') else {
             continue;
         };
         let field = match name {
@@ -79,11 +76,9 @@ pub fn parse(text: &[u8]) -> Result<Meminfo, Malformed> {
             b"Writeback" => &mut fields.writeback,
             _ => continue,
         };
-        let value =
-            kilobytes(value).ok_or_else(|| Malformed::new(line_number, EXPECTED_LINE, line))?;
-        *field = Some(value);
+        *field = Some(kilobytes(value).ok_or_else(|| line.malformed(EXPECTED_LINE))?);
     }
-    fields.total = total.ok_or_else(|| Malformed::new(line_number + 1, EXPECTED_FIELD, b""))?;
+    fields.total = total.ok_or_else(|| Malformed::new(seen + 1, EXPECTED_FIELD, b""))?;
     Ok(fields)
 }
 
@@ -140,6 +135,7 @@ impl Collector for MeminfoCollector {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::collectors::lines::EXPECTED_END;
     use proptest::prelude::*;
 
     #[test]

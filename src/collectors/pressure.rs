@@ -18,12 +18,13 @@ use super::{
     Collector, Grid, Purpose, Sink,
     definition::Definition,
     error::{CollectError, Malformed, SourceError},
+    lines::lines,
     source::{ProcFile, Root},
     table::{
         PRESSURE_FULL, PRESSURE_FULL_AVG10, PRESSURE_FULL_AVG60, PRESSURE_FULL_AVG300,
         PRESSURE_SOME, PRESSURE_SOME_AVG10, PRESSURE_SOME_AVG60, PRESSURE_SOME_AVG300,
     },
-    text::{decimal, fields, fixed_point, next_line},
+    text::{decimal, fields, fixed_point},
 };
 
 /// The resources, which are the instances too, and where the kernel says it.
@@ -36,7 +37,6 @@ const RESOURCES: [(&str, &str); 4] = [
 
 const EXPECTED_LINE: &str =
     "\"some\" or \"full\", then avg10=, avg60= and avg300= with percentages, total= with a number";
-const EXPECTED_END: &str = "a newline at the end of the file";
 const EXPECTED_ANY: &str = "a line \"some\" or \"full\"";
 
 static AVERAGES_OF_SOME: [&Definition; 3] = [
@@ -72,27 +72,23 @@ pub struct Pressure {
 /// form. Lines of another beginning are not looked into.
 pub fn parse(text: &[u8]) -> Result<Pressure, Malformed> {
     let mut pressure = Pressure::default();
-    let mut rest = text;
-    let mut line_number = 0;
-    while !rest.is_empty() {
-        line_number += 1;
-        let Some(line) = next_line(&mut rest) else {
-            return Err(Malformed::new(line_number, EXPECTED_END, rest));
-        };
-        let mut fields = fields(line);
+    let mut seen = 0;
+    for line in lines(text) {
+        let line = line?;
+        seen = line.number;
+        let mut fields = fields(line.text);
         let stall = match fields.next() {
             Some(b"some") => &mut pressure.some,
             Some(b"full") => &mut pressure.full,
             _ => continue,
         };
-        let malformed = || Malformed::new(line_number, EXPECTED_LINE, line);
-        *stall = Some(parse_stall(fields).ok_or_else(malformed)?);
+        *stall = Some(parse_stall(fields).ok_or_else(|| line.malformed(EXPECTED_LINE))?);
     }
     match pressure {
         Pressure {
             some: None,
             full: None,
-        } => Err(Malformed::new(line_number + 1, EXPECTED_ANY, b"")),
+        } => Err(Malformed::new(seen + 1, EXPECTED_ANY, b"")),
         pressure => Ok(pressure),
     }
 }
@@ -211,6 +207,7 @@ impl Collector for PressureCollector {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::collectors::lines::EXPECTED_END;
     use crate::collectors::{Samples, Value};
     use procfs_core::{
         CpuPressure, FromBufRead, IoPressure, MemoryPressure, PressureRecord, ProcResult,

@@ -11,16 +11,16 @@
 use super::{
     Collector, Grid, Purpose, Sink,
     error::{CollectError, Malformed},
+    lines::lines,
     source::{ProcFile, Root},
     table::{MEM_FAULTS, MEM_FAULTS_MAJOR, MEM_OOM_KILLS, MEM_SWAP_IN, MEM_SWAP_OUT},
-    text::{decimal, next_line, split_once},
+    text::{decimal, split_once},
 };
 
 /// Where the kernel says it.
 const FILE: &str = "/proc/vmstat";
 
 const EXPECTED_LINE: &str = "NAME NUMBER";
-const EXPECTED_END: &str = "a newline at the end of the file";
 
 /// The counters that are reported.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -68,21 +68,15 @@ impl Vmstat {
 /// Lines of other counters are not looked into, and none once all are found.
 pub fn parse(text: &[u8]) -> Result<Vmstat, Malformed> {
     let mut vmstat = Vmstat::default();
-    let mut rest = text;
-    let mut line_number = 0;
-    while !rest.is_empty() {
-        line_number += 1;
-        let Some(line) = next_line(&mut rest) else {
-            return Err(Malformed::new(line_number, EXPECTED_END, rest));
-        };
+    for line in lines(text) {
+        let line = line?;
         // Of the names that others begin with nobody has asked for any.
-        if !matches!(line.first(), Some(b'p' | b'o')) {
+        if !matches!(line.text.first(), Some(b'p' | b'o')) {
             continue;
         }
-        let (name, value) = split_once(line, b' ').unwrap_or((line, b""));
+        let (name, value) = split_once(line.text, b' ').unwrap_or((line.text, b""));
         if let Some(counter) = vmstat.counter(name) {
-            let malformed = || Malformed::new(line_number, EXPECTED_LINE, line);
-            *counter = Some(decimal(value).ok_or_else(malformed)?);
+            *counter = Some(decimal(value).ok_or_else(|| line.malformed(EXPECTED_LINE))?);
             if vmstat.is_complete() {
                 break;
             }
@@ -142,6 +136,7 @@ impl Collector for VmstatCollector {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::collectors::lines::EXPECTED_END;
     use crate::collectors::{Samples, Value};
     use procfs_core::{FromBufRead, VmStat};
     use proptest::prelude::*;

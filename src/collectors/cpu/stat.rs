@@ -13,6 +13,7 @@
 
 use super::super::{
     error::Malformed,
+    lines::EXPECTED_END,
     text::{decimal, fields, next_line, split_once},
 };
 
@@ -22,7 +23,6 @@ const EXPECTED_CORE: &str =
     "\"cpu\" with a larger number than in the line before, then four to ten numbers";
 const EXPECTED_INTERRUPTS: &str = "\"intr\" and numbers";
 const EXPECTED_COUNT: &str = "a name and a number";
-const EXPECTED_END: &str = "a newline at the end of the file";
 
 /// The modes that a CPU can be in: user, nice, system, idle, iowait, irq, softirq, steal,
 /// guest and `guest_nice`. A kernel that lacks some lacks the last ones.

@@ -9,13 +9,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::collectors::{
     error::Malformed,
+    lines::EXPECTED_END,
     options::FilesystemOptions,
     text::{decimal, next_line, split_once},
 };
 
 const EXPECTED_LINE: &str =
     "ID PARENT MAJOR:MINOR ROOT MOUNT-POINT OPTIONS ... - TYPE SOURCE ro|rw";
-const EXPECTED_END: &str = "a newline at the end of the file";
 
 /// What is mounted by being looked at; no option makes us do that.
 const AUTOFS: &[u8] = b"autofs";

@@ -5,11 +5,11 @@
 
 use crate::collectors::{
     error::Malformed,
+    lines::EXPECTED_END,
     text::{decimal, fields},
 };
 
 const EXPECTED_NAME: &str = "PID (NAME) of a process";
-const EXPECTED_END: &str = "a newline at the end of the file";
 const EXPECTED_STATE: &str = "the letter of a state behind the name";
 const EXPECTED_TIMES: &str = "the CPU times as fields 14 and 15";
 const EXPECTED_START: &str = "the time of its start as field 22";

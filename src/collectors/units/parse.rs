@@ -5,12 +5,12 @@
 
 use super::super::{
     error::Malformed,
+    lines::EXPECTED_END,
     text::{decimal, fields, next_line, split_once},
 };
 
 const EXPECTED_NUMBER: &str = "one number and the end of the line";
 const EXPECTED_PAIR: &str = "NAME NUMBER";
-const EXPECTED_END: &str = "a newline at the end of the file";
 const EXPECTED_USAGE: &str = "a line usage_usec";
 const EXPECTED_IO: &str = "MAJOR:MINOR NAME=NUMBER ...";
 const EXPECTED_PRESSURE: &str = "some or full, averages, and total=NUMBER";
