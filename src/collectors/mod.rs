@@ -18,6 +18,7 @@ pub mod context;
 pub mod cpu;
 pub mod definition;
 pub mod disk;
+mod errand;
 pub mod error;
 pub mod filesystem;
 pub mod instances;

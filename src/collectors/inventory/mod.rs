@@ -16,9 +16,9 @@ use std::{
 
 use super::{
     Collector, Grid, Purpose, Sink,
-    background::{ProbeError, Prober, Ticket},
     context::Context,
     definition::Definition,
+    errand::Errand,
     error::CollectError,
     options::Options,
     source::Root,
@@ -37,11 +37,9 @@ const UNFINISHED: &str = "reading what the host is takes too long: a device or a
 pub struct InventoryCollector {
     root: Root,
     options: Arc<Options>,
-    prober: Prober,
     /// What the last reading found.
     host: Arc<Mutex<Host>>,
-    /// The reading that was begun last, or why it was not.
-    begun: Option<Result<Ticket, ProbeError>>,
+    errand: Errand,
     /// Until when the first reading, which nobody asked for, will do.
     first: Option<Instant>,
 }
@@ -57,9 +55,8 @@ impl InventoryCollector {
         let mut collector = Self {
             root: context.root.clone(),
             options: Arc::clone(&context.options),
-            prober: context.prober.clone(),
             host: Arc::default(),
-            begun: None,
+            errand: Errand::new(context.prober.clone(), UNFINISHED),
             first: None,
         };
         let now = Instant::now();
@@ -76,17 +73,13 @@ impl InventoryCollector {
             let found = Host::read(&root, &options);
             *host.lock().unwrap_or_else(PoisonError::into_inner) = found;
         };
-        self.begun = Some(self.prober.submit(job, now));
-    }
-
-    fn is_underway(&self) -> bool {
-        matches!(&self.begun, Some(Ok(ticket)) if !ticket.finished())
+        self.errand.begin(job, now);
     }
 }
 
 impl Collector for InventoryCollector {
     fn prepare(&mut self, grid: Grid, now: Instant) {
-        if grid == Grid::Metrics || self.is_underway() {
+        if grid == Grid::Metrics || self.errand.is_underway() {
             return;
         }
         if self.first.take().is_some_and(|until| now < until) {
@@ -96,11 +89,7 @@ impl Collector for InventoryCollector {
     }
 
     fn ready(&self) -> bool {
-        match &self.begun {
-            // What hangs is not waited for.
-            Some(Ok(ticket)) => ticket.finished() || ticket.abandoned(),
-            _ => true,
-        }
+        self.errand.ready()
     }
 
     fn collect(
@@ -112,13 +101,7 @@ impl Collector for InventoryCollector {
         if sink.grid() == Grid::Metrics {
             return Ok(());
         }
-        if self.is_underway() {
-            return Err(CollectError::Refused(UNFINISHED.to_owned()));
-        }
-        if let Some(Err(error)) = self.begun.take_if(|begun| begun.is_err()) {
-            return Err(error.into());
-        }
-        if self.begun.is_some() {
+        if self.errand.is_done()? {
             report(
                 &self.host.lock().unwrap_or_else(PoisonError::into_inner),
                 sink,

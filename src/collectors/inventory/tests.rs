@@ -115,10 +115,7 @@ fn metrics_messages_have_nothing_of_it_and_cost_nothing() {
     let context = Context::new(fixtures("6.12-qemu"));
     assert!(sample(&context, Grid::Metrics).is_empty());
     let mut collector = InventoryCollector::open(&context);
-    let ticket = |collector: &InventoryCollector| match &collector.begun {
-        Some(Ok(ticket)) => ticket.clone(),
-        other => panic!("{other:?}"),
-    };
+    let ticket = |collector: &InventoryCollector| collector.errand.ticket().unwrap().clone();
     let first = ticket(&collector);
     let now = Instant::now();
     while !first.finished() {

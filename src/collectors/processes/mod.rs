@@ -17,8 +17,8 @@ use std::{
 
 use super::{
     Collector, Grid, Purpose, Sink,
-    background::{ProbeError, Prober, Ticket},
     context::Context,
+    errand::Errand,
     error::CollectError,
     table::{PROC_COUNT, PROC_STATE},
 };
@@ -37,10 +37,8 @@ struct Walk {
 
 /// Counts processes, and compares them.
 pub struct ProcessesCollector {
-    prober: Prober,
     walk: Arc<Mutex<Walk>>,
-    /// The walk that was begun last, or why it was not.
-    begun: Option<Result<Ticket, ProbeError>>,
+    errand: Errand,
     top: Option<Top>,
 }
 
@@ -59,21 +57,16 @@ impl ProcessesCollector {
             outcome: Ok(()),
         };
         Self {
-            prober: context.prober.clone(),
             walk: Arc::new(Mutex::new(walk)),
-            begun: None,
+            errand: Errand::new(context.prober.clone(), UNFINISHED),
             top,
         }
-    }
-
-    fn is_underway(&self) -> bool {
-        matches!(&self.begun, Some(Ok(ticket)) if !ticket.finished())
     }
 }
 
 impl Collector for ProcessesCollector {
     fn prepare(&mut self, grid: Grid, now: Instant) {
-        if grid == Grid::Model || self.is_underway() {
+        if grid == Grid::Model || self.errand.is_underway() {
             return;
         }
         let walk = Arc::clone(&self.walk);
@@ -81,15 +74,11 @@ impl Collector for ProcessesCollector {
             let mut walk = walk.lock().unwrap_or_else(PoisonError::into_inner);
             walk.outcome = walk.scanner.walk();
         };
-        self.begun = Some(self.prober.submit(job, now));
+        self.errand.begin(job, now);
     }
 
     fn ready(&self) -> bool {
-        match &self.begun {
-            // What hangs is not waited for.
-            Some(Ok(ticket)) => ticket.finished() || ticket.abandoned(),
-            _ => true,
-        }
+        self.errand.ready()
     }
 
     fn collect(
@@ -101,25 +90,19 @@ impl Collector for ProcessesCollector {
         if sink.grid() == Grid::Model {
             return Ok(());
         }
-        if self.is_underway() {
-            return Err(CollectError::Refused(UNFINISHED.to_owned()));
-        }
-        if let Some(Err(error)) = self.begun.take_if(|begun| begun.is_err()) {
-            return Err(error.into());
-        }
-        if self.begun.is_none() {
+        if !self.errand.is_done()? {
             return Ok(());
         }
         let mut walk = match self.walk.try_lock() {
             Ok(walk) => walk,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => {
-                return Err(CollectError::Refused(UNFINISHED.to_owned()));
+                return Err(self.errand.hangs());
             }
         };
         if walk.outcome.is_err() {
             // Who asks again before the next walk gets nothing.
-            self.begun = None;
+            self.errand.forget();
         }
         std::mem::replace(&mut walk.outcome, Ok(()))?;
         let scan = walk.scanner.scan();

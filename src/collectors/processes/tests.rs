@@ -259,7 +259,10 @@ fn one_that_does_not_answer_costs_no_values_of_others_and_one_thread() {
         context.prober.pass_by(later);
         collector.ready()
     });
-    assert!(collector.is_underway(), "left alone, and not begun again");
+    assert!(
+        collector.errand.is_underway(),
+        "left alone, and not begun again"
+    );
     // Opened for reading and writing it has an end for whoever waits.
     let release = fs::OpenOptions::new()
         .read(true)
@@ -267,7 +270,7 @@ fn one_that_does_not_answer_costs_no_values_of_others_and_one_thread() {
         .open(&pipe)
         .unwrap();
     std::io::Write::write_all(&mut &release, stat(2, 1, 1, 1).as_bytes()).unwrap();
-    wait(|| !collector.is_underway());
+    wait(|| !collector.errand.is_underway());
     collector
         .collect(
             Purpose::Metrics,
