@@ -89,15 +89,10 @@ impl Collector for LoadCollector {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::collectors::testing::captured;
     use crate::collectors::{Samples, Value};
     use procfs_core::{FromRead, LoadAverage};
     use proptest::prelude::*;
-    use std::path::Path;
-
-    fn captured(kernel: &str) -> Root {
-        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/proc");
-        Root(fixtures.join(kernel))
-    }
 
     fn collect(root: &Root, grid: Grid) -> Result<Samples, CollectError> {
         let mut samples = Samples::new();

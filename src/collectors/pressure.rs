@@ -208,17 +208,13 @@ impl Collector for PressureCollector {
 mod tests {
     use super::*;
     use crate::collectors::lines::EXPECTED_END;
+    use crate::collectors::testing::captured;
     use crate::collectors::{Samples, Value};
     use procfs_core::{
         CpuPressure, FromBufRead, IoPressure, MemoryPressure, PressureRecord, ProcResult,
     };
     use proptest::prelude::*;
-    use std::{fs, io, path::Path};
-
-    fn captured(kernel: &str) -> Root {
-        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/proc");
-        Root(fixtures.join(kernel))
-    }
+    use std::{fs, io};
 
     fn sample(collector: &mut PressureCollector, grid: Grid) -> Result<Samples, CollectError> {
         let mut samples = Samples::new();

@@ -137,17 +137,12 @@ impl Collector for VmstatCollector {
 mod tests {
     use super::*;
     use crate::collectors::lines::EXPECTED_END;
+    use crate::collectors::testing::captured;
     use crate::collectors::{Samples, Value};
     use procfs_core::{FromBufRead, VmStat};
     use proptest::prelude::*;
-    use std::path::Path;
 
     const KERNELS: [&str; 3] = ["6.1-qemu", "6.12-qemu", "6.18-firecracker"];
-
-    fn captured(kernel: &str) -> Root {
-        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/proc");
-        Root(fixtures.join(kernel))
-    }
 
     fn collect(root: &Root, grid: Grid) -> Result<Samples, CollectError> {
         let mut samples = Samples::new();
