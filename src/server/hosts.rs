@@ -20,10 +20,12 @@ use crate::protocol::grid::Grid;
 use crate::protocol::session::MODEL_MIN_INTERVAL;
 
 mod host;
+mod merged;
 mod vocabulary;
 
 pub use host::Host;
 use host::Kept;
+pub use merged::{Merged, Part};
 pub use vocabulary::{
     Change, Due, Full, Heard, MAX_HOSTS, MAX_HOSTS_PER_CONNECTION, MAX_KEPT_BYTES, Report, Timing,
 };

@@ -6,6 +6,8 @@
 //! - [`start`]: settings, keys, sockets and the loop put together;
 //! - [`run`]: the one loop that owns everything which changes;
 //! - [`hosts`]: the table of hosts, pure: who reports, who is due a ping, who is gone;
+//! - [`families`]: which metrics are reported together;
+//! - [`snapshot`]: the table at one moment, for those who read it at their own pace;
 //! - [`complaints`]: which refused messages are worth a line in the log, pure;
 //! - [`arguments`]: its command line;
 //! - [`settings`] and [`keys`]: what it runs with;
@@ -18,11 +20,14 @@
 pub mod arguments;
 pub mod complaints;
 pub(crate) mod events;
+pub mod families;
+pub mod handle;
 pub mod hosts;
 pub mod keys;
 pub mod line;
 pub mod printer;
 pub mod run;
 pub mod settings;
+pub mod snapshot;
 pub mod start;
 mod status_line;

@@ -1,0 +1,66 @@
+//! What the table of hosts held at one moment, for those who read it at their own pace.
+//!
+//! Taking it copies no grid: they are shared. Who holds one for long holds memory that the
+//! table has let go of.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use super::hosts::Merged;
+use crate::curve::keys::PublicKey;
+use crate::protocol::grid::Grid;
+
+/// All hosts at one moment.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// The hosts, sorted by name.
+    pub hosts: Vec<HostSnapshot>,
+    /// When it was taken.
+    pub taken: SystemTime,
+}
+
+/// A host at one moment.
+#[derive(Clone, Debug)]
+pub struct HostSnapshot {
+    /// The name that it reports under: 1 to 255 bytes without control characters.
+    pub name: Arc<str>,
+    /// Whether it is there.
+    pub presence: Presence,
+    /// How long ago it was last heard from.
+    pub silence: Duration,
+    /// Since when it is in that state.
+    pub since: SystemTime,
+    /// How many messages it has sent since the collector started.
+    pub messages: u64,
+    /// The public key that it reports with, where that is known.
+    pub key: Option<PublicKey>,
+    /// The network address that it reports from, without a port.
+    pub address: Option<Arc<str>>,
+    /// What rarely changes. Of a host that is not there, the last that it said.
+    pub model: Option<Arc<Grid>>,
+    /// What changes; nothing of a host that is not there.
+    pub metrics: Merged,
+}
+
+/// Whether a host is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Presence {
+    /// It reports.
+    Reporting,
+    /// It reported before this collector was restarted, and may yet again.
+    Expected,
+    /// It was silent for too long.
+    Gone,
+}
+
+impl Presence {
+    /// The word for it on the bus and in lists.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Reporting => "reporting",
+            Self::Expected => "expected",
+            Self::Gone => "gone",
+        }
+    }
+}
