@@ -21,6 +21,11 @@ pub struct Arguments {
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<OsString>,
 
+    /// Serve Prometheus at this address and port, `*` for all of this host, at none with
+    /// `none` [default: 127.0.0.1:9650].
+    #[arg(long, value_name = "ADDRESS")]
+    web_listen: Option<OsString>,
+
     /// Use the key pair in this file instead of looking for `collector.key_secret` among the
     /// unit's credentials, in /etc/metrics-agent/curve and in the state directory (by hand
     /// ~/.curve), where one is made at the first start.
@@ -55,6 +60,7 @@ impl Arguments {
     pub fn given(&self) -> Given {
         Given {
             listen: self.listen.clone(),
+            web_listen: self.web_listen.clone(),
             key_file: self.key_file.clone(),
             print: self.print,
             ping_interval: self.ping_interval.clone(),
@@ -77,11 +83,12 @@ mod tests {
 
     #[test]
     fn every_option_reaches_its_setting() {
-        let words = "metrics-collector --listen=a --key-file=b --print --ping-interval=c \
+        let words = "metrics-collector --listen=a --web-listen=w --key-file=b --print --ping-interval=c \
                      --host-timeout=d --log-level=e";
         let arguments = Arguments::try_parse_from(words.split_whitespace()).unwrap();
         let given = Given {
             listen: Some("a".into()),
+            web_listen: Some("w".into()),
             key_file: Some("b".into()),
             print: true,
             ping_interval: Some("c".into()),

@@ -5,6 +5,7 @@
 //! are for `journalctl HOST=web1` and for programs.
 
 use std::fmt::Display;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -39,6 +40,32 @@ pub(crate) fn ready(endpoint: &str, public_key: &str) {
         endpoint,
         public_key,
         "Listening for agents at {endpoint}; the public key they need is {public_key}"
+    );
+}
+
+pub(crate) fn web_ready(address: SocketAddr) {
+    let url = format!("http://{address}/metrics");
+    info!(
+        message_id = message_id::SERVER_WEB_READY,
+        url, "Serving Prometheus at {url}"
+    );
+}
+
+pub(crate) fn web_accept_failed(error: &dyn Display, untold: u64) {
+    let error = error.to_string();
+    let more = more(untold);
+    warn!(
+        error,
+        "The web server cannot take connections now: {error}{more}"
+    );
+}
+
+pub(crate) fn scrape_without_thread(error: &dyn Display, untold: u64) {
+    let error = error.to_string();
+    let more = more(untold);
+    warn!(
+        error,
+        "A scrape was refused, as there is no thread for it: {error}{more}"
     );
 }
 

@@ -6,6 +6,7 @@
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
+use super::prometheus::own::Figure;
 use super::snapshot::Snapshot;
 
 /// Most orders that wait. More askers wait for room.
@@ -16,6 +17,8 @@ const MAX_ORDERS: usize = 16;
 pub(super) enum Order {
     /// Say what the table of hosts holds.
     Snapshot(oneshot::Sender<Snapshot>),
+    /// Say what it counts of itself.
+    Figures(oneshot::Sender<Vec<Figure>>),
 }
 
 /// Asks the collector's task.
@@ -43,6 +46,15 @@ impl Handle {
     /// [`Stopping`].
     pub async fn snapshot(&self) -> Result<Snapshot, Stopping> {
         self.ask(Order::Snapshot).await
+    }
+
+    /// What the collector's task counts of itself.
+    ///
+    /// # Errors
+    ///
+    /// [`Stopping`].
+    pub async fn figures(&self) -> Result<Vec<Figure>, Stopping> {
+        self.ask(Order::Figures).await
     }
 
     async fn ask<T>(&self, order: impl FnOnce(oneshot::Sender<T>) -> Order) -> Result<T, Stopping> {

@@ -11,6 +11,7 @@
 //! - [`snapshot`]: the table at one moment, for those who read it at their own pace;
 //! - [`complaints`]: which refused messages are worth a line in the log, pure;
 //! - [`prometheus`]: what hosts report as Prometheus wants it;
+//! - [`web`]: where that is scraped;
 //! - [`arguments`]: its command line;
 //! - [`settings`] and [`keys`]: what it runs with;
 //! - [`mod@line`] and [`printer`]: `--print`, one JSON object a line;
@@ -35,3 +36,4 @@ pub mod settings;
 pub mod snapshot;
 pub mod start;
 mod status_line;
+pub mod web;

@@ -173,6 +173,9 @@ impl Server {
     fn obey(&mut self, order: Order) {
         // A caller that has gone before its answer is no concern of ours.
         match order {
+            Order::Figures(answer) => {
+                let _ = answer.send(self.counts.figures());
+            }
             Order::Snapshot(answer) => {
                 let _ = answer.send(self.hosts.snapshot(Instant::now(), SystemTime::now()));
             }

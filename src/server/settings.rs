@@ -16,6 +16,7 @@ use thiserror::Error;
 use tracing_subscriber::filter::LevelFilter;
 
 use super::hosts::Timing;
+use super::web;
 use crate::curve::router::Listen;
 use crate::systemd::log::{LogError, parse_level};
 
@@ -44,18 +45,23 @@ pub const HOST_TIMEOUT: RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(7200);
 
 const LISTEN: Name = Name("listen");
+const WEB_LISTEN: Name = Name("web-listen");
 const KEY_FILE: Name = Name("key-file");
 const PRINT: Name = Name("print");
 const PING: Name = Name("ping-interval");
 const TIMEOUT: Name = Name("host-timeout");
 const LOG_LEVEL: Name = Name("log-level");
-const NAMES: [Name; 6] = [LISTEN, KEY_FILE, PRINT, PING, TIMEOUT, LOG_LEVEL];
+const NAMES: [Name; 7] = [
+    LISTEN, WEB_LISTEN, KEY_FILE, PRINT, PING, TIMEOUT, LOG_LEVEL,
+];
 
 /// What the command line says, not looked at yet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Given {
     /// `--listen ADDRESS`.
     pub listen: Option<OsString>,
+    /// `--web-listen ADDRESS`.
+    pub web_listen: Option<OsString>,
     /// `--key-file FILE`.
     pub key_file: Option<OsString>,
     /// `--print`.
@@ -73,6 +79,8 @@ pub struct Given {
 pub struct Settings {
     /// Where to listen for agents.
     pub listen: Listen,
+    /// The web server.
+    pub web: web::Settings,
     /// The secret key file to use instead of those looked for.
     pub key_file: Option<PathBuf>,
     /// Whether each message is written to standard output.
@@ -114,8 +122,14 @@ impl Settings {
             None => false,
         };
         let listen = match value(LISTEN, &given.listen) {
-            Some(value) => parsed(value, parse_listen)?,
+            Some(value) => parsed(value, |text| parse_listen(text, DEFAULT_PORT))?,
             None => Listen::Any { port: DEFAULT_PORT },
+        };
+        let web = match value(WEB_LISTEN, &given.web_listen) {
+            Some(value) => web::Settings {
+                listen: parsed(value, parse_web_listen)?,
+            },
+            None => web::Settings::default(),
         };
         let log_level = match value(LOG_LEVEL, &given.log_level) {
             Some(value) => parsed(value, |text| parse_level(text).map_err(Problem::Level))?,
@@ -123,6 +137,7 @@ impl Settings {
         };
         Ok(Self {
             listen,
+            web,
             key_file: value(KEY_FILE, &given.key_file).map(|(_, path)| path.into()),
             print,
             timing: Timing {
@@ -203,6 +218,12 @@ pub enum Problem {
          *:5556 for every address of this host"
     )]
     Listen(String),
+    /// No address for the web server.
+    #[error(
+        "{0:?} is no address to listen on; expected one like 127.0.0.1:9650, [::1]:9650, \
+         *:9650 for every address of this host, or none"
+    )]
+    WebListen(String),
     /// No time.
     #[error("{0:?} is no time; expected one like 5s, 500ms or 2min")]
     Time(String),
@@ -261,12 +282,12 @@ fn parsed<T>(
 
 /// `ADDRESS`, `ADDRESS:PORT`, with `*` for every address; `tcp://` in front as ZeroMQ
 /// writes it.
-fn parse_listen(text: &str) -> Result<Listen, Problem> {
+fn parse_listen(text: &str, default_port: u16) -> Result<Listen, Problem> {
     let address = text.strip_prefix("tcp://").unwrap_or(text);
     if let Some(port) = address.strip_prefix('*') {
         let port = match port.strip_prefix(':') {
             Some(port) => port.parse().ok(),
-            None => port.is_empty().then_some(DEFAULT_PORT),
+            None => port.is_empty().then_some(default_port),
         };
         return port
             .map(|port| Listen::Any { port })
@@ -277,13 +298,24 @@ fn parse_listen(text: &str) -> Result<Listen, Problem> {
             .strip_prefix('[')
             .and_then(|rest| rest.strip_suffix(']'));
         let address: IpAddr = inner.unwrap_or(address).parse().ok()?;
-        Some(SocketAddr::new(address, DEFAULT_PORT))
+        Some(SocketAddr::new(address, default_port))
     };
     let with_port = address.parse().ok();
     with_port
         .or_else(bare)
         .map(Listen::Address)
         .ok_or_else(|| Problem::Listen(text.to_owned()))
+}
+
+/// The same, or `none`.
+fn parse_web_listen(text: &str) -> Result<Option<Listen>, Problem> {
+    if text == "none" {
+        return Ok(None);
+    }
+    let listen = parse_listen(text, web::DEFAULT_PORT);
+    listen
+        .map(Some)
+        .map_err(|_| Problem::WebListen(text.to_owned()))
 }
 
 /// A time as systemd.time(7) has it: a bare number is seconds.
@@ -335,6 +367,9 @@ mod tests {
             settings,
             Settings {
                 listen: Listen::Any { port: 5556 },
+                web: web::Settings {
+                    listen: Some(Listen::Address(([127, 0, 0, 1], 9650).into())),
+                },
                 key_file: None,
                 print: false,
                 timing: Timing {
@@ -404,6 +439,31 @@ mod tests {
                 )
             );
         }
+    }
+
+    #[test]
+    fn the_web_server_listens_elsewhere_or_not_at_all() {
+        let web = |text: &str| {
+            let given = Given {
+                web_listen: Some(text.into()),
+                ..Given::default()
+            };
+            let listen = read(&given, &[]).map(|settings| settings.web.listen);
+            listen.map(|listen| listen.map_or("off".to_owned(), |listen| listen.to_string()))
+        };
+        for (text, shown) in [
+            ("[::1]", "[::1]:9650"),
+            ("*", "*:9650"),
+            ("127.0.0.2:1", "127.0.0.2:1"),
+            ("none", "off"),
+        ] {
+            assert_eq!(web(text).as_deref(), Ok(shown));
+        }
+        assert_eq!(
+            web("off").unwrap_err(),
+            "--web-listen: \"off\" is no address to listen on; expected one like \
+             127.0.0.1:9650, [::1]:9650, *:9650 for every address of this host, or none"
+        );
     }
 
     #[test]

@@ -16,6 +16,7 @@ use super::keys::{self, Keys, Places};
 use super::printer::Printer;
 use super::run::{Server, Start};
 use super::settings::Settings;
+use super::web::{self, Web};
 use crate::curve::context::{Context, TransportError};
 use crate::curve::keys::KeyPair;
 use crate::curve::router::{Listen, Router, RouterOptions};
@@ -62,6 +63,7 @@ pub fn run(settings: &Settings) -> Result<(), Failure> {
             Listen::Address(_) => router.address().to_string(),
             Listen::Any { .. } => format!("*:{}", router.address().port()),
         };
+        let web = listen_web(&settings.web)?;
         let printer = if settings.print {
             let printer = open_printer();
             Some(printer.map_err(|error| bug("print to standard output", &error))?)
@@ -79,7 +81,11 @@ pub fn run(settings: &Settings) -> Result<(), Failure> {
             signals,
             pressure: PressureWatch::from_environment().await,
         };
-        let ended = Server::new(start, now).run().await;
+        let server = Server::new(start, now);
+        if let Some(web) = web {
+            tokio::spawn(web.serve(server.handle()));
+        }
+        let ended = server.run().await;
         ended.map_err(|error| bug("go on", &error))
     })
 }
@@ -106,6 +112,22 @@ fn listen(context: &Context, listen: Listen, keys: &KeyPair) -> Result<Router, F
         tracing::error!("{error}; {way_out}, and --listen takes another address");
         Failure::Unavailable
     })
+}
+
+/// The web server, where there is to be one.
+fn listen_web(settings: &web::Settings) -> Result<Option<Web>, Failure> {
+    let Some(listen) = settings.listen else {
+        return Ok(None);
+    };
+    let web = Web::bind(listen).map_err(|error| {
+        let way_out = error.way_out();
+        tracing::error!(
+            "{error}; {way_out}, and --web-listen (listen.web) takes another address, or none"
+        );
+        Failure::Unavailable
+    })?;
+    events::web_ready(web.address());
+    Ok(Some(web))
 }
 
 /// Standard output without the buffer of the standard library, which would hold lines back.
