@@ -27,6 +27,8 @@ mod manual;
 mod private_bus;
 mod server_hostile;
 mod server_program;
+mod server_prometheus;
 mod server_session;
+mod server_web;
 mod stuck_mount;
 mod support;

@@ -21,6 +21,8 @@ pub(crate) fn program(home: &Path) -> Command {
     command
         .env_clear()
         .env("HOME", home)
+        // They run side by side, and would all want the same port.
+        .env("METRICS_COLLECTOR_WEB_LISTEN", "none")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
