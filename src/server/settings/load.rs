@@ -108,8 +108,8 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
         timing: Timing {
             ping_interval: hosts.ping_interval.0,
             host_timeout: hosts.timeout.0,
+            forget_after: hosts.forget_after.0,
         },
-        forget_after: hosts.forget_after.0,
         remote_write,
         log_level: log.level,
         bus: dbus.bus,

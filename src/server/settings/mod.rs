@@ -53,10 +53,8 @@ pub struct Settings {
     pub listen: Listening,
     /// Whom to listen to.
     pub access: Access,
-    /// Pings and expiry.
+    /// Pings, expiry, and how long a host that is gone is remembered.
     pub timing: Timing,
-    /// How long a host that is gone is remembered.
-    pub forget_after: Duration,
     /// Where metrics are written to, by the names in the settings.
     pub remote_write: BTreeMap<ConnectionName, RemoteWrite>,
     /// How much to log.

@@ -40,7 +40,7 @@ fn show(loaded: &Loaded, setting: &Setting, path: &[&str]) -> Shown {
         },
         "hosts.ping_interval" => time(settings.timing.ping_interval),
         "hosts.timeout" => time(settings.timing.host_timeout),
-        "hosts.forget_after" => time(settings.forget_after),
+        "hosts.forget_after" => time(settings.timing.forget_after),
         "remote_write.NAME.timeout" => {
             let target = path
                 .get(1)

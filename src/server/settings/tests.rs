@@ -117,8 +117,8 @@ fn nothing_has_to_be_set() {
             timing: Timing {
                 ping_interval: seconds(5),
                 host_timeout: seconds(30),
+                forget_after: seconds(7 * 24 * 3600),
             },
-            forget_after: seconds(7 * 24 * 3600),
             remote_write: BTreeMap::new(),
             log_level: LogLevel::Info,
             bus: BusAddress::System,
@@ -154,7 +154,7 @@ fn every_setting_is_read() {
     assert!(settings.access.pin_names);
     assert_eq!(settings.timing.ping_interval, Duration::from_secs(1));
     assert_eq!(settings.timing.host_timeout, Duration::from_secs(60));
-    assert_eq!(settings.forget_after, Duration::ZERO);
+    assert_eq!(settings.timing.forget_after, Duration::ZERO);
     assert_eq!(settings.log_level, LogLevel::Debug);
     let bus = BusAddress::Address("unix:path=/run/b".to_owned());
     assert_eq!(settings.bus, bus);
