@@ -66,13 +66,17 @@ pub(crate) fn host_replaced(host: &str, routing_id: &RoutingIdBytes, untold: u64
     );
 }
 
-pub(crate) fn host_gone(host: &str, routing_id: &RoutingIdBytes, silence: Duration) {
-    let routing_id = routing_id.to_string();
+pub(crate) fn host_gone(host: &str, routing_id: Option<&RoutingIdBytes>, silence: Duration) {
+    let routing_id = routing_id.map(ToString::to_string);
     let silence = silence.as_secs();
     warn!(
         message_id = message_id::SERVER_HOST_GONE,
         host, routing_id, "{host} is gone: nothing heard for {silence} s"
     );
+}
+
+pub(crate) fn host_forgotten(host: &str) {
+    info!(host, "{host} is forgotten: it was gone for long enough");
 }
 
 pub(crate) fn host_lines_left_out(untold: u64) {

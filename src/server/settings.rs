@@ -36,6 +36,9 @@ pub const PING_INTERVAL: RangeInclusive<Duration> =
 /// The protocol's: a host silent for this long is gone.
 pub const DEFAULT_HOST_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Over a week an administrator has seen that a host is gone.
+pub const DEFAULT_FORGET_AFTER: Duration = Duration::from_secs(7 * 24 * 3600);
+
 /// Agents report at least once an hour, so that is no sign of anything before two.
 pub const HOST_TIMEOUT: RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(7200);
@@ -135,6 +138,7 @@ impl Settings {
                     HOST_TIMEOUT,
                     DEFAULT_HOST_TIMEOUT,
                 )?,
+                forget_after: DEFAULT_FORGET_AFTER,
             },
             log_level,
         })
@@ -336,6 +340,7 @@ mod tests {
                 timing: Timing {
                     ping_interval: Duration::from_secs(5),
                     host_timeout: Duration::from_secs(30),
+                    forget_after: DEFAULT_FORGET_AFTER,
                 },
                 log_level: LevelFilter::INFO,
             }
