@@ -26,25 +26,3 @@ mod scrapes;
 mod serve;
 
 pub use listen::{BindError, Web};
-
-use crate::curve::router::Listen;
-
-/// Where Prometheus expects a collector.
-pub const DEFAULT_PORT: u16 = 9650;
-
-/// How the web server runs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settings {
-    /// Where it listens; None where there is none.
-    pub listen: Option<Listen>,
-}
-
-impl Default for Settings {
-    /// On this host only: there is neither TLS nor a password.
-    fn default() -> Self {
-        let address = ([127, 0, 0, 1], DEFAULT_PORT).into();
-        Self {
-            listen: Some(Listen::Address(address)),
-        }
-    }
-}
