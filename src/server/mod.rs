@@ -9,6 +9,7 @@
 //! - [`families`]: which metrics are reported together;
 //! - [`snapshot`]: the table at one moment, for those who read it at their own pace;
 //! - [`complaints`]: which refused messages are worth a line in the log, pure;
+//! - [`prometheus`]: what hosts report as Prometheus wants it;
 //! - [`arguments`]: its command line;
 //! - [`settings`] and [`keys`]: what it runs with;
 //! - [`mod@line`] and [`printer`]: `--print`, one JSON object a line;
@@ -26,6 +27,7 @@ pub mod hosts;
 pub mod keys;
 pub mod line;
 pub mod printer;
+pub mod prometheus;
 pub mod run;
 pub mod settings;
 pub mod snapshot;
