@@ -13,6 +13,8 @@ use tracing::{debug, error, info, warn};
 use crate::curve::router::RoutingIdBytes;
 use crate::systemd::message_id;
 
+pub(crate) mod push;
+
 pub(crate) fn key_generated(path: &Path, public_key: &str) {
     let path = path.display().to_string();
     info!(

@@ -28,6 +28,7 @@ pub mod keys;
 pub mod line;
 pub mod printer;
 pub mod prometheus;
+pub mod push;
 pub mod run;
 pub mod settings;
 pub mod snapshot;

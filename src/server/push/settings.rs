@@ -106,7 +106,9 @@ pub enum SettingError {
     #[error("{0} headers are set, {MAX_HEADERS} are allowed")]
     TooManyHeaders(usize),
     /// Not what Prometheus takes for a label.
-    #[error("\"{0}\" is no label: letters, digits and \"_\" are allowed, no digit in front, not \"__\"")]
+    #[error(
+        "\"{0}\" is no label: letters, digits and \"_\" are allowed, no digit in front, not \"__\""
+    )]
     LabelName(String),
     /// A label that series have already.
     #[error("the label \"{0}\" is one that series of hosts have themselves; choose another")]
@@ -363,7 +365,9 @@ impl Headers {
 
 impl fmt::Debug for Headers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.iter().map(|(name, _)| name)).finish()
+        f.debug_set()
+            .entries(self.iter().map(|(name, _)| name))
+            .finish()
     }
 }
 
