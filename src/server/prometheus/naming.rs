@@ -157,6 +157,14 @@ pub fn known() -> impl ExactSizeIterator<Item = &'static Family> {
     ROWS.iter().map(|row| &row.family)
 }
 
+/// Whether the table has this metric in metrics messages.
+#[must_use]
+pub fn is_in_metrics(name: &str) -> bool {
+    let (plain, instance) = split(name);
+    let row = BY_METRIC.get(plain);
+    row.is_some_and(|row| row.in_metrics && row.label.is_some() == instance.is_some())
+}
+
 /// Names the metrics of one host, each series once: the first metric that it is made from
 /// has it, the others are counted.
 #[derive(Debug, Default)]
@@ -207,6 +215,7 @@ struct Row {
     family: Family,
     label: Option<&'static str>,
     scale: Scale,
+    in_metrics: bool,
 }
 
 impl Row {
@@ -225,6 +234,7 @@ impl Row {
             },
             label: metric.instance,
             scale,
+            in_metrics: metric.in_metrics,
         }
     }
 

@@ -78,6 +78,15 @@ impl Number {
     }
 }
 
+impl From<u64> for Number {
+    fn from(number: u64) -> Self {
+        Self::Decimal {
+            digits: number.into(),
+            places: 0,
+        }
+    }
+}
+
 /// As the text formats have it: an exact decimal, or the shortest that gives the float again.
 impl fmt::Display for Number {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
