@@ -13,9 +13,8 @@ use tracing::{debug, error, info, warn};
 use crate::curve::router::RoutingIdBytes;
 use crate::systemd::message_id;
 
-<<<<<<< HEAD
 pub(crate) mod push;
-=======
+
 pub(crate) fn start_refused(error: &dyn Display) {
     let error = error.to_string();
     error!(
@@ -23,7 +22,6 @@ pub(crate) fn start_refused(error: &dyn Display) {
         error, "{error}"
     );
 }
->>>>>>> fleet
 
 pub(crate) fn key_generated(path: &Path, public_key: &str) {
     let path = path.display().to_string();

@@ -5,11 +5,13 @@
 //! twice. Written straight from borrowed text with prost's primitives; [`schema`] has the
 //! same messages as types, for who reads them.
 
+use std::collections::BTreeMap;
+
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
 
-use super::settings::Labels;
 use super::tracker::Sample;
 use crate::server::prometheus::naming::{HOST, TEXT};
+use crate::server::settings::{LabelName, LabelValue};
 
 /// Most samples of a request: enough that a receiver 5 ms away gets a million in a second,
 /// one request after the other.
@@ -39,6 +41,9 @@ mod field {
     pub(super) const TIMESTAMP: u32 = 2;
 }
 
+/// The labels that a target has on every series.
+pub(super) type Labels = BTreeMap<LabelName, LabelValue>;
+
 /// A request that is being put together.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
@@ -64,14 +69,14 @@ impl Batch {
         let own = own.get_mut(..count).unwrap_or_default();
         own.sort_unstable();
         let value = sample_bytes(sample.time);
-        let lengths = own.iter().copied().chain(labels.iter()).map(field_bytes);
+        let lengths = own.iter().copied().chain(texts(labels)).map(field_bytes);
         let bytes = lengths.sum::<usize>() + delimited(value);
 
         let body = &mut self.body;
         encode_key(field::TIMESERIES, WireType::LengthDelimited, body);
         encode_varint(bytes as u64, body);
         let mut own = own.iter().copied().peekable();
-        let mut more = labels.iter().peekable();
+        let mut more = texts(labels).peekable();
         // Both are sorted, and no name is in both.
         while let Some(label) = match (own.peek(), more.peek()) {
             (Some(a), Some(b)) if b.0 < a.0 => more.next(),
@@ -118,6 +123,12 @@ impl Batch {
         self.body.clear();
         self.samples = 0;
     }
+}
+
+/// Sorted by name.
+fn texts(labels: &Labels) -> impl Iterator<Item = (&str, &str)> {
+    let labels = labels.iter();
+    labels.map(|(name, value)| (name.as_str(), value.as_str()))
 }
 
 fn encode_text(number: u32, text: &str, body: &mut Vec<u8>) {
@@ -199,9 +210,13 @@ mod tests {
     use super::*;
 
     fn labels(pairs: &[(&str, &str)]) -> Labels {
+        let owned = |text: &str| text.to_owned();
         let pairs = pairs.iter();
-        let pairs = pairs.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        Labels::new(&pairs.collect::<BTreeMap<_, _>>()).unwrap()
+        let pairs = pairs.map(|(name, value)| {
+            let name = LabelName::try_from(owned(name)).unwrap();
+            (name, LabelValue::try_from(owned(value)).unwrap())
+        });
+        pairs.collect()
     }
 
     fn shown(batch: &Batch) -> Vec<(String, u64, i64)> {
@@ -269,11 +284,12 @@ mod tests {
         }
         assert!(batch.is_full());
         batch.clear();
-        let long = labels(&[("a", &"x".repeat(2000))]);
+        let long = "x".repeat(1000);
+        let long = labels(&[("a", &long), ("b", &long)]);
         while !batch.is_full() {
             batch.push(&long, &sample);
         }
-        assert!(batch.samples() < 1_100);
+        assert!(batch.samples() < 1_200);
         assert!(batch.body().len() < MAX_BATCH_BYTES + 4096);
     }
 

@@ -8,6 +8,7 @@
 use std::error::Error as _;
 use std::fmt::Write as _;
 use std::io::Read as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,14 +20,14 @@ use thiserror::Error;
 use ureq::http::header::{
     AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, LOCATION, RETRY_AFTER, USER_AGENT,
 };
-use ureq::http::{HeaderName, HeaderValue, Request};
+use ureq::http::{HeaderName, HeaderValue, Request, Uri};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::unversioned::transport::DefaultConnector;
 
 use super::answer::{Answer, MAX_ANSWER_BYTES, first_line};
 use super::resolver::OneQuestion;
-use super::secrets::{FileError, Places, Secret, certificates};
-use super::settings::{Credentials, Target};
+use super::secrets::{FileError, Secret, certificates};
+use crate::server::settings::{Credentials, RemoteWrite};
 
 /// How long finding the address and connecting may take each: a receiver that takes longer
 /// for a handshake is as good as away.
@@ -61,6 +62,8 @@ pub(super) enum ClientError {
     NoSystemCertificates(String),
     #[error("{setting}: what is in it is not what a header can carry")]
     NoHeader { setting: &'static str },
+    #[error("{0} is an address that no request can have")]
+    NoAddress(String),
     #[error("{0}")]
     Request(String),
 }
@@ -69,21 +72,25 @@ pub(super) enum ClientError {
 #[derive(Debug)]
 pub(super) struct Client {
     agent: ureq::Agent,
-    target: Target,
+    uri: Uri,
+    settings: RemoteWrite,
     authorization: Option<HeaderValue>,
 }
 
 impl Client {
     /// Reads the files that the settings name.
-    pub(super) fn open(target: &Target, places: &Places) -> Result<Self, ClientError> {
-        let trusted = trusted(target, places)?;
+    pub(super) fn open(settings: &RemoteWrite) -> Result<Self, ClientError> {
+        // The settings have made sure of that.
+        let uri = settings.url.as_str().parse::<Uri>();
+        let uri = uri.map_err(|_| ClientError::NoAddress(settings.url.to_string()))?;
+        let trusted = trusted(&uri, settings.ca_file.as_deref())?;
         // ring builds without cmake.
         let crypto = Arc::new(rustls::crypto::ring::default_provider());
         let tls = TlsConfig::builder()
             .root_certs(RootCerts::from(trusted))
             .unversioned_rustls_crypto_provider(crypto)
             .build();
-        let connect = target.timeout.duration().min(CONNECT_TIMEOUT);
+        let connect = settings.timeout.min(CONNECT_TIMEOUT);
         let config = ureq::Agent::config_builder()
             .tls_config(tls)
             .proxy(None)
@@ -100,14 +107,15 @@ impl Client {
         let connector = DefaultConnector::default();
         Ok(Self {
             agent: ureq::Agent::with_parts(config, connector, OneQuestion::default()),
-            target: target.clone(),
-            authorization: authorization(&target.credentials, places)?,
+            uri,
+            settings: settings.clone(),
+            authorization: authorization(settings.credentials.as_ref())?,
         })
     }
 
     /// Reads the secret again; whether it is another one now.
-    pub(super) fn read_secret_again(&mut self, places: &Places) -> Result<bool, ClientError> {
-        let authorization = authorization(&self.target.credentials, places)?;
+    pub(super) fn read_secret_again(&mut self) -> Result<bool, ClientError> {
+        let authorization = authorization(self.settings.credentials.as_ref())?;
         let other = authorization != self.authorization;
         self.authorization = authorization;
         Ok(other)
@@ -116,13 +124,13 @@ impl Client {
     /// Sends a request of compressed samples, and waits for its answer no longer than this.
     pub(super) fn post(&self, body: &[u8], timeout: Duration) -> Result<Answer, ClientError> {
         let failed = |error: &ureq::Error| ClientError::Request(explain(error, timeout));
-        let mut request = Request::post(self.target.url.uri().clone())
+        let mut request = Request::post(self.uri.clone())
             .header(CONTENT_TYPE, "application/x-protobuf")
             .header(CONTENT_ENCODING, "snappy")
             .header(USER_AGENT, AGENT)
             .header(VERSION, "0.1.0");
-        for (name, value) in self.target.headers.iter() {
-            request = request.header(name, value);
+        for (name, value) in &self.settings.headers {
+            request = request.header(name.as_str(), value.as_str());
         }
         if let Some(authorization) = &self.authorization {
             request = request.header(AUTHORIZATION, authorization);
@@ -157,15 +165,14 @@ fn text(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
 }
 
 /// None is needed where there is no TLS.
-fn trusted(target: &Target, places: &Places) -> Result<Vec<Certificate<'static>>, ClientError> {
-    if target.url.uri().scheme_str() != Some("https") {
+fn trusted(uri: &Uri, ca_file: Option<&Path>) -> Result<Vec<Certificate<'static>>, ClientError> {
+    if uri.scheme_str() != Some("https") {
         return Ok(Vec::new());
     }
     let own = |found: CertificateDer<'_>| Certificate::from_der(&found).to_owned();
-    if let Some(file) = &target.ca_file {
+    if let Some(file) = ca_file {
         let setting = "ca_file";
-        let text =
-            certificates(file, places).map_err(|source| ClientError::File { setting, source })?;
+        let text = certificates(file).map_err(|source| ClientError::File { setting, source })?;
         let found = CertificateDer::pem_slice_iter(&text).collect::<Result<Vec<_>, _>>();
         let found = found.map_err(|_| ClientError::NoCertificate { setting })?;
         if found.is_empty() {
@@ -182,26 +189,23 @@ fn trusted(target: &Target, places: &Places) -> Result<Vec<Certificate<'static>>
 }
 
 /// What to prove ourselves with.
-fn authorization(
-    credentials: &Credentials,
-    places: &Places,
-) -> Result<Option<HeaderValue>, ClientError> {
+fn authorization(credentials: Option<&Credentials>) -> Result<Option<HeaderValue>, ClientError> {
     let (setting, text) = match credentials {
-        Credentials::None => return Ok(None),
-        Credentials::Basic {
+        None => return Ok(None),
+        Some(Credentials::Basic {
             username,
             password_file,
-        } => {
+        }) => {
             let setting = "password_file";
-            let password = Secret::read(password_file, places)
+            let password = Secret::read(password_file)
                 .map_err(|source| ClientError::File { setting, source })?;
-            let pair = format!("{username}:{}", password.expose());
+            let pair = format!("{}:{}", username.as_str(), password.expose());
             (setting, format!("Basic {}", BASE64_STANDARD.encode(pair)))
         }
-        Credentials::Bearer { token_file } => {
+        Some(Credentials::Bearer { token_file }) => {
             let setting = "bearer_token_file";
-            let token = Secret::read(token_file, places)
-                .map_err(|source| ClientError::File { setting, source })?;
+            let token =
+                Secret::read(token_file).map_err(|source| ClientError::File { setting, source })?;
             (setting, format!("Bearer {}", token.expose()))
         }
     };

@@ -4,13 +4,12 @@
 //! waiting, and a thread of its own that empties it. One that is slow, away or refuses what
 //! it gets costs the others nothing.
 //!
-//! - [`settings`]: the targets;
 //! - `queue`: what waits for one of them, within bounds, pure;
 //! - `tracker`: from messages to samples, and which series have ended, pure;
 //! - [`batch`]: samples as a request;
 //! - `answer`: what an answer means, pure;
 //! - `health`: what of that is worth a line, pure;
-//! - `client`, `resolver`, [`secrets`]: the request itself, and what it takes;
+//! - `client`, `resolver`, `secrets`: the request itself, and what it takes;
 //! - `shared` and `target`: the thread.
 //!
 //! Keeps nothing on disk: what does not fit into memory while a target is away is dropped,
@@ -23,11 +22,10 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use self::queue::{Item, LIMITS, Limits};
-use self::secrets::Places;
-use self::settings::{Settings, Target};
 use self::shared::Shared;
 use self::target::Worker;
 use super::events::push as events;
+use super::settings::RemoteWrite;
 use crate::config::ConnectionName;
 use crate::protocol::grid::Grid;
 use crate::protocol::message::GridKind;
@@ -38,8 +36,7 @@ mod client;
 mod health;
 mod queue;
 mod resolver;
-pub mod secrets;
-pub mod settings;
+mod secrets;
 mod shared;
 mod target;
 mod tracker;
@@ -53,13 +50,12 @@ pub struct Pushes {
     targets: BTreeMap<ConnectionName, Running>,
     /// What is not sent to any longer, and may have something left.
     leaving: Vec<(ConnectionName, Arc<Shared>)>,
-    places: Places,
     limits: Limits,
 }
 
 #[derive(Debug)]
 struct Running {
-    target: Target,
+    settings: RemoteWrite,
     shared: Arc<Shared>,
 }
 
@@ -87,11 +83,10 @@ pub struct TargetStatus {
 impl Pushes {
     /// Begins to send to these targets.
     #[must_use]
-    pub fn new(settings: &Settings, places: Places) -> Self {
+    pub fn new(settings: &BTreeMap<ConnectionName, RemoteWrite>) -> Self {
         let mut pushes = Self {
             targets: BTreeMap::new(),
             leaving: Vec::new(),
-            places,
             limits: LIMITS,
         };
         pushes.reconfigure(settings);
@@ -100,12 +95,12 @@ impl Pushes {
 
     /// Goes on with other settings. A target whose settings are the same keeps its queue, and
     /// reads its files again; of another, what waits is sent within [`FAREWELL`].
-    pub fn reconfigure(&mut self, settings: &Settings) {
+    pub fn reconfigure(&mut self, settings: &BTreeMap<ConnectionName, RemoteWrite>) {
         let deadline = Instant::now() + FAREWELL;
         self.leaving.retain(|(_, shared)| !shared.has_ended());
         let leaving = &mut self.leaving;
         self.targets.retain(|name, running| {
-            let same = settings.get(name) == Some(&running.target);
+            let same = settings.get(name) == Some(&running.settings);
             if same {
                 running.shared.reload();
             } else {
@@ -114,15 +109,15 @@ impl Pushes {
             }
             same
         });
-        for (name, target) in settings.iter() {
+        for (name, settings) in settings {
             if self.targets.contains_key(name) {
                 continue;
             }
-            match self.start(name, target, deadline) {
+            match self.start(name, settings, deadline) {
                 Ok(running) => {
                     self.targets.insert(name.clone(), running);
                 }
-                Err(error) => events::not_started(name.as_str(), &target.url, &error),
+                Err(error) => events::not_started(name.as_str(), &settings.url, &error),
             }
         }
     }
@@ -130,7 +125,7 @@ impl Pushes {
     fn start(
         &self,
         name: &ConnectionName,
-        target: &Target,
+        settings: &RemoteWrite,
         deadline: Instant,
     ) -> io::Result<Running> {
         let shared = Arc::new(Shared::new(self.limits));
@@ -138,15 +133,14 @@ impl Pushes {
         let worker = Worker::new(
             Arc::clone(&shared),
             name.to_string(),
-            target.clone(),
-            self.places.clone(),
+            settings.clone(),
             before.map(|(_, shared)| (Arc::clone(shared), deadline)),
         );
         thread::Builder::new()
             .name("push".to_owned())
             .spawn(move || worker.run())?;
         Ok(Running {
-            target: target.clone(),
+            settings: settings.clone(),
             shared,
         })
     }
@@ -180,7 +174,7 @@ impl Pushes {
     fn push(&self, item: impl Fn() -> Item) {
         for (name, running) in &self.targets {
             if running.shared.push(item()).began {
-                events::dropping(name.as_str(), &running.target.url);
+                events::dropping(name.as_str(), &running.settings.url);
             }
         }
     }
@@ -192,7 +186,7 @@ impl Pushes {
             let state = running.shared.lock();
             TargetStatus {
                 name: name.clone(),
-                url: running.target.url.to_string(),
+                url: running.settings.url.to_string(),
                 sent: state.counts.sent,
                 failed: state.counts.failed,
                 dropped: state.counts.dropped,
@@ -205,7 +199,7 @@ impl Pushes {
     }
 
     /// Sends what waits, and ends by then.
-    pub fn finish(mut self, deadline: Instant) {
+    pub fn finish(&mut self, deadline: Instant) {
         for running in self.targets.values() {
             running.shared.stop(deadline);
         }
@@ -220,6 +214,7 @@ impl Pushes {
                 events::left(name.as_str(), left);
             }
         }
+        self.targets.clear();
     }
 }
 

@@ -1,19 +1,15 @@
 //! Files that an administrator hands out: passwords, tokens, certificates to trust.
 //!
-//! A relative name is looked for in the unit's credentials, then in
-//! /etc/metrics-collector. Reading is bounded. A secret is never shown, and one that
-//! everybody can read is refused.
+//! Where they are, the settings say. Reading is bounded. A secret is never shown, and one
+//! that everybody can read is refused.
 
 use std::fmt;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
-
-/// Where relative names are looked for last.
-const ETC: &str = "/etc/metrics-collector";
 
 /// Most bytes of a password or token: tokens of services have some kilobytes.
 pub const MAX_SECRET_BYTES: u64 = 16 * 1024;
@@ -21,33 +17,11 @@ pub const MAX_SECRET_BYTES: u64 = 16 * 1024;
 /// Most bytes of certificates: the system's own bundles have 250 KB.
 pub const MAX_CERTIFICATES_BYTES: u64 = 1024 * 1024;
 
-/// The directories that relative names are looked for in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Places {
-    /// The unit's credentials.
-    pub credentials: Option<PathBuf>,
-    /// The administrator's directory.
-    pub etc: PathBuf,
-}
-
-impl Places {
-    /// Those of this process.
-    #[must_use]
-    pub fn of_process() -> Self {
-        Self {
-            credentials: std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from),
-            etc: ETC.into(),
-        }
-    }
-}
-
 /// Why a file is of no use.
 #[derive(Debug, Error)]
 pub(super) enum FileError {
     #[error("{}: {source}", path.display())]
     Io { path: PathBuf, source: io::Error },
-    #[error("{name} is not in {looked}")]
-    Missing { name: String, looked: String },
     #[error("{}: expected a regular file", .0.display())]
     NotAFile(PathBuf),
     #[error("{}: expected at most {limit} bytes", path.display())]
@@ -67,16 +41,18 @@ pub(super) struct Secret(String);
 
 impl Secret {
     /// Reads the first line of a file, which has no other.
-    pub(super) fn read(name: &Path, places: &Places) -> Result<Self, FileError> {
-        let (path, bytes, mode) = read(name, places, MAX_SECRET_BYTES)?;
+    pub(super) fn read(path: &Path) -> Result<Self, FileError> {
+        let (bytes, mode) = read(path, MAX_SECRET_BYTES)?;
+        let no_line = || FileError::NoLine(path.to_owned());
         if mode & 0o007 != 0 {
+            let path = path.to_owned();
             return Err(FileError::Open { path, mode });
         }
-        let text = String::from_utf8(bytes).map_err(|_| FileError::NoLine(path.clone()))?;
+        let text = String::from_utf8(bytes).map_err(|_| no_line())?;
         let line = text.strip_suffix('\n').unwrap_or(&text);
         let line = line.strip_suffix('\r').unwrap_or(line);
         if line.is_empty() || line.contains(|c: char| c.is_control()) {
-            return Err(FileError::NoLine(path));
+            return Err(no_line());
         }
         Ok(Self(line.to_owned()))
     }
@@ -94,25 +70,25 @@ impl fmt::Debug for Secret {
 }
 
 /// Reads the file with certificates to trust.
-pub(super) fn certificates(name: &Path, places: &Places) -> Result<Vec<u8>, FileError> {
-    read(name, places, MAX_CERTIFICATES_BYTES).map(|(_, bytes, _)| bytes)
+pub(super) fn certificates(path: &Path) -> Result<Vec<u8>, FileError> {
+    read(path, MAX_CERTIFICATES_BYTES).map(|(bytes, _)| bytes)
 }
 
-fn read(name: &Path, places: &Places, limit: u64) -> Result<(PathBuf, Vec<u8>, u32), FileError> {
-    let path = find(name, places)?;
+/// What is in a file, and its mode.
+fn read(path: &Path, limit: u64) -> Result<(Vec<u8>, u32), FileError> {
     let failed = |source| FileError::Io {
-        path: path.clone(),
+        path: path.to_owned(),
         source,
     };
     // A pipe would block the open for as long as nobody writes to it.
     let file = File::options()
         .read(true)
         .custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed())
-        .open(&path)
+        .open(path)
         .map_err(failed)?;
     let metadata = file.metadata().map_err(failed)?;
     if !metadata.is_file() {
-        return Err(FileError::NotAFile(path));
+        return Err(FileError::NotAFile(path.to_owned()));
     }
     let mut bytes = Vec::new();
     let read = file
@@ -120,48 +96,18 @@ fn read(name: &Path, places: &Places, limit: u64) -> Result<(PathBuf, Vec<u8>, u
         .read_to_end(&mut bytes)
         .map_err(failed)?;
     if read as u64 > limit {
+        let path = path.to_owned();
         return Err(FileError::TooLarge { path, limit });
     }
-    Ok((path, bytes, metadata.mode() & 0o7777))
-}
-
-fn find(name: &Path, places: &Places) -> Result<PathBuf, FileError> {
-    if name.is_absolute() {
-        return Ok(name.to_owned());
-    }
-    let directories = || places.credentials.iter().chain([&places.etc]);
-    for directory in directories() {
-        let path = directory.join(name);
-        match fs::symlink_metadata(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            // What else is wrong with it shows when it is opened.
-            _ => return Ok(path),
-        }
-    }
-    let looked: Vec<_> = directories()
-        .map(|directory| directory.display().to_string())
-        .collect();
-    Err(FileError::Missing {
-        name: name.display().to_string(),
-        looked: looked.join(" or "),
-    })
+    Ok((bytes, metadata.mode() & 0o7777))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
-
-    fn places(root: &Path) -> Places {
-        for name in ["credentials", "etc"] {
-            fs::create_dir(root.join(name)).unwrap();
-        }
-        Places {
-            credentials: Some(root.join("credentials")),
-            etc: root.join("etc"),
-        }
-    }
 
     fn write(path: &Path, text: &[u8], mode: u32) {
         fs::write(path, text).unwrap();
@@ -169,28 +115,10 @@ mod tests {
     }
 
     #[test]
-    fn credentials_come_before_files_of_etc() {
-        let root = tempfile::tempdir().unwrap();
-        let places = places(root.path());
-        let read = |name: &str| Secret::read(Path::new(name), &places);
-        let error = read("token").unwrap_err().to_string();
-        let looked = format!("{0}/credentials or {0}/etc", root.path().display());
-        assert_eq!(error, format!("token is not in {looked}"));
-        write(&places.etc.join("token"), b"of etc\n", 0o640);
-        assert_eq!(read("token").unwrap().expose(), "of etc");
-        let credential = root.path().join("credentials/token");
-        write(&credential, b"of the unit", 0o400);
-        assert_eq!(read("token").unwrap().expose(), "of the unit");
-        let absolute = places.etc.join("token");
-        assert_eq!(read(absolute.to_str().unwrap()).unwrap().expose(), "of etc");
-    }
-
-    #[test]
     fn a_secret_is_one_line_that_not_everybody_can_read() {
         let root = tempfile::tempdir().unwrap();
-        let places = places(root.path());
-        let path = places.etc.join("token");
-        let read = || Secret::read(Path::new("token"), &places);
+        let path = root.path().join("token");
+        let read = || Secret::read(&path);
         for (bytes, secret) in [(&b" a b \r\n"[..], " a b "), ("ä".as_bytes(), "ä")] {
             write(&path, bytes, 0o600);
             assert_eq!(read().unwrap().expose(), secret);
@@ -206,6 +134,11 @@ mod tests {
         assert!(error.contains("mode 0644 lets everybody"), "{error}");
         assert!(!error.contains("hidden"), "{error}");
         fs::remove_file(&path).unwrap();
+        let error = read().unwrap_err().to_string();
+        assert!(
+            error.ends_with("/token: No such file or directory (os error 2)"),
+            "{error}"
+        );
         fs::create_dir(&path).unwrap();
         assert!(matches!(read(), Err(FileError::NotAFile(_))));
     }

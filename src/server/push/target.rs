@@ -13,13 +13,12 @@ use super::batch::Batch;
 use super::client::{Client, ClientError};
 use super::health::Health;
 use super::queue::Item;
-use super::secrets::Places;
-use super::settings::Target;
 use super::shared::{Awake, Shared, Work};
 use super::tracker::Tracker;
 use crate::protocol::backoff::Backoff;
 use crate::server::complaints::Throttle;
 use crate::server::events::push as events;
+use crate::server::settings::RemoteWrite;
 
 /// Room that is kept for requests: what is usual, not the largest there was.
 const KEPT_BYTES: usize = 256 * 1024;
@@ -36,8 +35,7 @@ struct Stopped;
 pub(super) struct Worker {
     shared: Arc<Shared>,
     name: String,
-    target: Target,
-    places: Places,
+    settings: RemoteWrite,
     /// The thread that sent to the target of this name before, and by when it will have
     /// ended: its samples are the older ones.
     before: Option<(Arc<Shared>, Instant)>,
@@ -62,8 +60,7 @@ impl Worker {
     pub(super) fn new(
         shared: Arc<Shared>,
         name: String,
-        target: Target,
-        places: Places,
+        settings: RemoteWrite,
         before: Option<(Arc<Shared>, Instant)>,
     ) -> Self {
         let sender = Sender {
@@ -77,8 +74,7 @@ impl Worker {
         Self {
             shared,
             name,
-            target,
-            places,
+            settings,
             before,
             tracker: Tracker::default(),
             overtaken: Throttle::default(),
@@ -111,8 +107,7 @@ impl Worker {
         let Self {
             shared,
             name,
-            target,
-            places,
+            settings,
             tracker,
             overtaken,
             sender,
@@ -121,12 +116,11 @@ impl Worker {
         let mut via = Via {
             shared,
             name,
-            target,
-            places,
+            settings,
         };
         for item in items {
             let taken = tracker.take(item, &mut |sample| {
-                sender.batch.push(&via.target.labels, sample);
+                sender.batch.push(&via.settings.labels, sample);
                 if sender.batch.is_full() {
                     sender.deliver(&mut via)?;
                 }
@@ -153,8 +147,7 @@ impl Worker {
 struct Via<'a> {
     shared: &'a Shared,
     name: &'a str,
-    target: &'a Target,
-    places: &'a Places,
+    settings: &'a RemoteWrite,
 }
 
 impl Sender {
@@ -192,14 +185,14 @@ impl Sender {
     fn attempt(&mut self, via: &Via<'_>) -> Result<Verdict, ClientError> {
         let client = match &mut self.client {
             Some(client) => client,
-            none => none.insert(Client::open(via.target, via.places)?),
+            none => none.insert(Client::open(via.settings)?),
         };
         let verdict = |answer: &Answer| answer.verdict(SystemTime::now());
         let first = verdict(&client.post(&self.snappy, via.timeout())?);
         if !matches!(first, Verdict::Unauthorised { .. }) {
             return Ok(first);
         }
-        if !client.read_secret_again(via.places)? {
+        if !client.read_secret_again()? {
             return Ok(first);
         }
         Ok(verdict(&client.post(&self.snappy, via.timeout())?))
@@ -228,7 +221,7 @@ impl Sender {
         if let Some(reason) = refused
             && let Some(untold) = self.refused.note(now)
         {
-            events::refused(via.name, &via.target.url, &reason, samples, untold);
+            events::refused(via.name, &via.settings.url, &reason, samples, untold);
         }
     }
 
@@ -240,7 +233,7 @@ impl Sender {
         state.last_error = Some(reason.clone());
         drop(state);
         if self.health.failed(Instant::now(), dropped) {
-            events::failing(via.name, &via.target.url, &reason);
+            events::failing(via.name, &via.settings.url, &reason);
         }
         // A farewell is one try.
         if stopping {
@@ -275,7 +268,7 @@ impl Sender {
 impl Via<'_> {
     /// How long a request may take: that of the settings, or what is left for the farewell.
     fn timeout(&self) -> Duration {
-        let usual = self.target.timeout.duration();
+        let usual = self.settings.timeout;
         match self.shared.lock().stopping() {
             None => usual,
             Some(deadline) => {
