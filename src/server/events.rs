@@ -14,6 +14,8 @@ use tracing::{debug, error, info, warn};
 use crate::curve::router::RoutingIdBytes;
 use crate::systemd::message_id;
 
+pub(crate) mod push;
+
 pub(crate) fn start_refused(error: &dyn Display) {
     let error = error.to_string();
     error!(

@@ -31,6 +31,7 @@ pub mod line;
 mod outlets;
 pub mod printer;
 pub mod prometheus;
+pub mod push;
 pub mod run;
 pub mod settings;
 pub mod snapshot;

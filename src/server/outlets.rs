@@ -11,6 +11,7 @@ use super::complaints::Throttle;
 use super::events;
 use super::line::Line;
 use super::printer::Printer;
+use super::push::{self, Pushes};
 use crate::curve::router::RoutingIdBytes;
 use crate::protocol::grid::Grid;
 use crate::protocol::message::GridKind;
@@ -40,6 +41,7 @@ pub(super) struct Passed<'a> {
 /// The outlets that there are.
 pub(super) struct Outlets {
     printer: Option<Printer>,
+    pushes: Pushes,
     dropped: Throttle,
     print_failed: Throttle,
     /// The last time that was printed, and how: a batch has one.
@@ -47,9 +49,10 @@ pub(super) struct Outlets {
 }
 
 impl Outlets {
-    pub(super) fn new(printer: Option<Printer>) -> Self {
+    pub(super) fn new(printer: Option<Printer>, pushes: Pushes) -> Self {
         Self {
             printer,
+            pushes,
             dropped: Throttle::default(),
             print_failed: Throttle::default(),
             time: None,
@@ -59,6 +62,13 @@ impl Outlets {
     /// Passes a message on.
     pub(super) fn pass(&mut self, message: &Passed<'_>) {
         self.print(message);
+        self.pushes
+            .take(message.host, message.kind, message.grid, message.time);
+    }
+
+    /// Passes on that a host is gone.
+    pub(super) fn host_gone(&mut self, host: &Arc<str>) {
+        self.pushes.host_gone(host, SystemTime::now());
     }
 
     fn print(&mut self, message: &Passed<'_>) {
@@ -117,5 +127,6 @@ impl Outlets {
         if let Some(printer) = self.printer.take() {
             printer.finish(FAREWELL);
         }
+        self.pushes.finish(Instant::now() + push::FAREWELL);
     }
 }

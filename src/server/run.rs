@@ -18,6 +18,7 @@ use super::hearing::send;
 use super::hosts::{Due, Hosts, Timing};
 use super::outlets::Outlets;
 use super::printer::Printer;
+use super::push::Pushes;
 use super::status_line::{Counts, line, totals};
 use crate::curve::context::TransportError;
 use crate::curve::frames::Received;
@@ -50,6 +51,8 @@ pub struct Start {
     pub timing: Timing,
     /// Where messages are printed, if at all.
     pub printer: Option<Printer>,
+    /// Where samples are pushed to.
+    pub pushes: Pushes,
     /// The service manager.
     pub notifier: Notifier,
     /// The signals to obey.
@@ -102,7 +105,7 @@ impl Server {
             counts: Counts::default(),
             complaints: Complaints::default(),
             host_lines: HostLines::new(now),
-            outlets: Outlets::new(start.printer),
+            outlets: Outlets::new(start.printer, start.pushes),
             time: None,
             handle,
             orders,
@@ -222,6 +225,7 @@ impl Server {
                     routing_id,
                     silence,
                 }) => {
+                    self.outlets.host_gone(&name);
                     if self.write_host_line(now) {
                         events::host_gone(&name, routing_id.as_ref(), silence);
                     }

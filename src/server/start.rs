@@ -14,6 +14,7 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use super::events;
 use super::keys::Found;
 use super::printer::Printer;
+use super::push::Pushes;
 use super::run::{Server, Start};
 use super::settings::{self, Sources};
 use super::web::Web;
@@ -85,6 +86,7 @@ pub fn run(sources: Sources, print: bool, log: &LogControl) -> Result<(), Failur
             public_key,
             timing: settings.timing,
             printer,
+            pushes: Pushes::new(&settings.remote_write),
             notifier: Notifier::from_environment(now),
             signals,
             pressure: PressureWatch::from_environment().await,

@@ -71,6 +71,14 @@ message_ids! {
     SERVER_HOST_REPLACED = "e615a9240ae44b9fae5a440ea6f11cd6";
     /// An agent sent something that the protocol does not know, or past a bound.
     SERVER_MESSAGE_REFUSED = "cb49bd1efe25445ba987497190e7bc1f";
+    /// A receiver of samples does not take them for now.
+    SERVER_PUSH_FAILING = "b0005ba6344640faa3e157b8f2bb55cb";
+    /// A receiver of samples takes them again.
+    SERVER_PUSH_RECOVERED = "1abf1a4a41f3431d85b429a4732d7a6a";
+    /// A receiver of samples has refused some for good.
+    SERVER_PUSH_REFUSED = "3c23e66ea9824ebfa16556549137aeb9";
+    /// More samples wait for a receiver than there is room for.
+    SERVER_PUSH_DROPPING = "cc5cbde19b85463993e3d90d395b2cf1";
     /// metrics-collector made a key pair, because there was none.
     SERVER_KEY_GENERATED = "1296c3bcb55446c6b5b51e6350ce0e49";
     /// New settings of metrics-collector are in force.
