@@ -191,8 +191,45 @@ pub(crate) fn printing_failed(error: &dyn Display, untold: u64) {
     );
 }
 
-pub(crate) fn nothing_to_reload() {
-    info!("SIGHUP: there is nothing to read again; restart for other settings");
+pub(crate) fn reloaded() {
+    info!(
+        message_id = message_id::SERVER_CONFIGURATION_RELOADED,
+        "Configuration reloaded"
+    );
+}
+
+pub(crate) fn reload_refused(error: &dyn Display) {
+    let error = error.to_string();
+    error!(
+        message_id = message_id::SERVER_CONFIGURATION_INVALID,
+        error, "The configuration was not reloaded, and nothing has changed: {error}"
+    );
+}
+
+pub(crate) fn restart_needed(settings: &str) {
+    warn!(
+        message_id = message_id::SERVER_RESTART_NEEDED,
+        settings, "These settings differ from those in force, and take a restart: {settings}"
+    );
+}
+
+pub(crate) fn bus_unavailable(error: &dyn Display) {
+    let error = error.to_string();
+    warn!(
+        message_id = message_id::SERVER_BUS_UNAVAILABLE,
+        error, "Not on the bus, trying again until it is back: {error}"
+    );
+}
+
+pub(crate) fn bus_available(name: &str) {
+    info!(
+        message_id = message_id::SERVER_BUS_AVAILABLE,
+        "On the bus again as {name}"
+    );
+}
+
+pub(crate) fn off_the_bus(error: &dyn Display) {
+    warn!("going on without the bus, as this is a run by hand: {error}");
 }
 
 pub(crate) fn memory_given_back(any: bool) {
