@@ -94,7 +94,15 @@ pub fn find_keys(settings: &Settings) -> Result<Keys, keys::KeysError> {
 }
 
 fn listen(context: &Context, listen: Listen, keys: &KeyPair) -> Result<Router, Failure> {
-    Router::bind(context, RouterOptions { listen, keys }).map_err(|error| {
+    Router::bind(
+        context,
+        RouterOptions {
+            listen,
+            keys,
+            domain: None,
+        },
+    )
+    .map_err(|error| {
         let TransportError::Bind { source, .. } = &error else {
             return bug("listen", &error);
         };
