@@ -8,6 +8,7 @@
 //! - [`hosts`]: the table of hosts, pure: who reports, who is due a ping, who is gone;
 //! - [`families`]: which metrics are reported together;
 //! - [`snapshot`]: the table at one moment, for those who read it at their own pace;
+//! - [`clients`]: those who look on at what the agents report;
 //! - [`complaints`]: which refused messages are worth a line in the log, pure;
 //! - [`arguments`]: its command line;
 //! - [`settings`] and [`keys`]: what it runs with;
@@ -18,6 +19,7 @@
 //! no history: of each host the last grid of either kind, bounded in number and bytes.
 
 pub mod arguments;
+pub mod clients;
 pub mod complaints;
 pub(crate) mod events;
 pub mod families;

@@ -69,6 +69,14 @@ message_ids! {
     SERVER_HOST_REPLACED = "e615a9240ae44b9fae5a440ea6f11cd6";
     /// An agent sent something that the protocol does not know, or past a bound.
     SERVER_MESSAGE_REFUSED = "cb49bd1efe25445ba987497190e7bc1f";
+    /// A viewing client has come.
+    SERVER_CLIENT_CAME = "d3ce06c0607f461196c255ec206700d9";
+    /// A viewing client has gone.
+    SERVER_CLIENT_GONE = "1ce018709f3244a6ae66c7e190d6e66a";
+    /// A viewing client does not keep up, and misses messages.
+    SERVER_CLIENT_SLOW = "393479a9bf764e4c830670cf5fd64f4d";
+    /// A viewing client sent something that the protocol does not know, or one too many came.
+    SERVER_CLIENT_REFUSED = "9f720cc5630d4cde9e9e3656f28523b4";
 }
 
 #[cfg(test)]

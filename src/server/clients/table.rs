@@ -29,6 +29,9 @@ const TAPED_IN_A_TURN: usize = 64;
 /// 10,000 hosts say that report every 5 s.
 const RETRY: Duration = Duration::from_millis(10);
 
+/// The wait doubles up to this while a client takes nothing at all.
+const RETRY_MAX: Duration = Duration::from_millis(640);
+
 /// How long a client may take, and has to wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timing {
@@ -63,10 +66,10 @@ pub struct Who {
 }
 
 /// What became of a hello.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Hello {
     /// A new client.
-    Came,
+    Came(Who),
     /// One that is known.
     Again,
     /// There are [`MAX_CLIENTS`] already.
@@ -145,6 +148,8 @@ struct Client {
     behind: Option<u64>,
     /// When to try again, where something could not be sent or was left for later.
     again: Option<Instant>,
+    /// How long to wait then.
+    retry: Duration,
     left: bool,
     lost: u64,
     told: Option<Instant>,
@@ -196,12 +201,7 @@ impl Table {
     }
 
     /// A client says hello; `who` is asked for where it is a new one.
-    pub fn hello(
-        &mut self,
-        now: Instant,
-        id: &RoutingIdBytes,
-        who: impl FnOnce() -> Who,
-    ) -> Hello {
+    pub fn hello(&mut self, now: Instant, id: &RoutingIdBytes, who: impl FnOnce() -> Who) -> Hello {
         let known = self
             .clients
             .iter_mut()
@@ -216,8 +216,9 @@ impl Table {
         if self.clients.len() >= MAX_CLIENTS {
             return Hello::Full;
         }
+        let who = who();
         self.clients.push(Client {
-            who: who(),
+            who: who.clone(),
             heard: now,
             fed: now,
             answered: None,
@@ -226,11 +227,12 @@ impl Table {
             newcomer: true,
             behind: Some(self.tape.end()),
             again: Some(now),
+            retry: RETRY,
             left: false,
             lost: 0,
             told: None,
         });
-        Hello::Came
+        Hello::Came(who)
     }
 
     /// Hands a message of an agent to everybody who has all before it.
@@ -250,7 +252,9 @@ impl Table {
             }
             if !client.left {
                 client.behind.get_or_insert(self.tape.end());
-                client.again.get_or_insert(now + RETRY);
+                if client.again.is_none() {
+                    client.try_later(now);
+                }
                 missed = true;
             }
         }
@@ -332,6 +336,7 @@ impl Client {
         match send(&self.who.routing_id, message) {
             Ok(()) => {
                 self.fed = now;
+                self.retry = RETRY;
                 counts.sent += 1;
                 true
             }
@@ -409,7 +414,7 @@ impl Client {
             };
             if !self.hand(now, &message, send, counts) {
                 self.owed.push(host);
-                self.again = Some(now + RETRY);
+                self.try_later(now);
                 return false;
             }
         }
@@ -448,7 +453,7 @@ impl Client {
             };
             if !self.hand(now, &message, send, counts) {
                 self.behind = Some(next);
-                self.again = Some(now + RETRY);
+                self.try_later(now);
                 return false;
             }
             next += 1;
@@ -459,6 +464,11 @@ impl Client {
             self.again = Some(now);
         }
         all
+    }
+
+    fn try_later(&mut self, now: Instant) {
+        self.again = Some(now + self.retry);
+        self.retry = (2 * self.retry).min(RETRY_MAX);
     }
 
     fn ping(
