@@ -21,10 +21,13 @@ use crate::curve::router::{Listen, Router, RouterOptions, RoutingIdBytes, SendEr
 use crate::curve::zap::Domain;
 use crate::protocol::message::{GridKind, Malformed, Message, decode_from_client};
 
+mod client;
 pub mod table;
 mod tape;
+mod vocabulary;
 
-pub use table::{Counts, Event, Hello, MAX_CLIENTS, Models, Table, Timing, Who};
+pub use table::{MAX_CLIENTS, Table};
+pub use vocabulary::{Counts, Event, Hello, Models, Timing, Who};
 
 /// The ZAP domain of their keys.
 pub const DOMAIN: &str = "clients";

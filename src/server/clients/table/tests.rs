@@ -1,6 +1,9 @@
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 use super::*;
+use crate::curve::router::SendError;
+use crate::server::clients::client::{RETRY, RETRY_MAX};
 use crate::server::clients::tape;
 
 /// What a client has been sent, as text: `web1 {"a":1} model`, `ping`.
