@@ -51,7 +51,7 @@ impl Part {
 
 impl Merged {
     /// Takes a message's grid, which takes `bytes` of memory.
-    pub(super) fn take(&mut self, now: Instant, grid: Arc<Grid>, bytes: usize) {
+    pub(crate) fn take(&mut self, now: Instant, grid: Arc<Grid>, bytes: usize) {
         let families = FamilySet::of(&grid);
         for part in &mut self.parts {
             let again = part.families.common(families);
@@ -87,7 +87,7 @@ impl Merged {
     }
 
     /// Lets go of what is not current any more.
-    pub(super) fn expire(&mut self, now: Instant) {
+    pub(crate) fn expire(&mut self, now: Instant) {
         let intervals = self.intervals.as_deref();
         for part in &mut self.parts {
             let age = now.saturating_duration_since(part.heard);
@@ -131,7 +131,7 @@ impl Merged {
 
     /// What the messages take in memory.
     #[must_use]
-    pub(super) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.parts.iter().map(|part| part.bytes).sum()
     }
 }
