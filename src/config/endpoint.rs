@@ -40,7 +40,7 @@ pub enum Host {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum EndpointError {
     /// Another transport than TCP.
-    #[error("only \"tcp://\" is supported, not \"{0}://\"")]
+    #[error("only \"tcp://\" is supported, not \"{}://\"", .0.escape_debug())]
     Scheme(String),
     /// No host in front of the port.
     #[error("it names no host")]
@@ -185,8 +185,12 @@ impl FromStr for Host {
         }
         // getaddrinfo(3) takes "10.1" and "0x7f.1" for addresses; no top-level domain is a number.
         let last = name.rsplit('.').next().unwrap_or(name);
-        let number = last.strip_prefix("0x").unwrap_or(last);
-        if number.bytes().all(|b| b.is_ascii_digit()) {
+        let hex = last.strip_prefix("0x").or_else(|| last.strip_prefix("0X"));
+        let number = hex.map_or_else(
+            || last.bytes().all(|b| b.is_ascii_digit()),
+            |digits| digits.bytes().all(|b| b.is_ascii_hexdigit()),
+        );
+        if number {
             return Err(EndpointError::Ipv4(text.to_owned()));
         }
         Ok(Self::Name(text.to_ascii_lowercase()))
@@ -264,6 +268,8 @@ mod tests {
             ("10.0.0.300", E::Ipv4(text("10.0.0.300"))),
             ("10.1", E::Ipv4(text("10.1"))),
             ("127.0x1", E::Ipv4(text("127.0x1"))),
+            ("127.0X1", E::Ipv4(text("127.0X1"))),
+            ("0xff", E::Ipv4(text("0xff"))),
             ("*", E::Name(text("*"))),
             ("a b", E::Name(text("a b"))),
             (" host", E::Name(text(" host"))),
@@ -276,6 +282,11 @@ mod tests {
         for (bad, reason) in cases {
             assert_eq!(bad.parse::<Endpoint>(), Err(reason), "{bad:?}");
         }
+        let shown = "\x1b[2J://host"
+            .parse::<Endpoint>()
+            .unwrap_err()
+            .to_string();
+        assert_eq!(shown, r#"only "tcp://" is supported, not "\u{1b}[2J://""#);
         assert_eq!("a".repeat(64).parse::<Endpoint>(), Err(E::TooLong));
         assert_eq!(
             "a.".repeat(127).parse::<Endpoint>().unwrap().port(),

@@ -1,6 +1,6 @@
 //! Who is let in: the questions that libzmq asks about each handshake (ZAP 1.0, RFC 27).
 //!
-//! It owns the process's one end of `inproc://zeromq.zap`: libzmq asks there, for every
+//! It owns the process's one end of `inproc://zeromq.zap.01`: libzmq asks there, for every
 //! connection to a [`Router`](super::router::Router) with a [`Domain`], whether the key
 //! that the peer has proved to hold may come in, and holds the connection back until it is
 //! answered. What is allowed carries its key with every message
@@ -21,7 +21,7 @@ use super::router::RoutingIdBytes;
 use super::socket::{AsyncSocket, SendError};
 
 /// Where libzmq asks; a constant of the protocol.
-const ENDPOINT: &str = "inproc://zeromq.zap";
+const ENDPOINT: &str = "inproc://zeromq.zap.01";
 
 const VERSION: &[u8] = b"1.0";
 

@@ -17,10 +17,18 @@ use tracing::{debug, error, info, warn};
 use crate::curve::router::RoutingIdBytes;
 use crate::systemd::message_id;
 
+pub(crate) fn start_refused(error: &dyn Display) {
+    let error = error.to_string();
+    error!(
+        message_id = message_id::SERVER_CONFIGURATION_INVALID,
+        error, "{error}"
+    );
+}
+
 pub(crate) fn key_generated(path: &Path, public_key: &str) {
     let path = path.display().to_string();
     info!(
-        message_id = message_id::KEY_GENERATED,
+        message_id = message_id::SERVER_KEY_GENERATED,
         path,
         public_key,
         "Made the collector's key pair in {path}; agents need its public key: {public_key}"
@@ -70,13 +78,17 @@ pub(crate) fn host_replaced(host: &str, routing_id: &RoutingIdBytes, untold: u64
     );
 }
 
-pub(crate) fn host_gone(host: &str, routing_id: &RoutingIdBytes, silence: Duration) {
-    let routing_id = routing_id.to_string();
+pub(crate) fn host_gone(host: &str, routing_id: Option<&RoutingIdBytes>, silence: Duration) {
+    let routing_id = routing_id.map(ToString::to_string);
     let silence = silence.as_secs();
     warn!(
         message_id = message_id::SERVER_HOST_GONE,
         host, routing_id, "{host} is gone: nothing heard for {silence} s"
     );
+}
+
+pub(crate) fn host_forgotten(host: &str) {
+    info!(host, "{host} is forgotten: it was gone for long enough");
 }
 
 pub(crate) fn host_lines_left_out(untold: u64) {

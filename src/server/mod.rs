@@ -4,19 +4,20 @@
 //! and says what it hears on standard output where that is asked for.
 //!
 //! - [`start`]: settings, keys, sockets and the loop put together;
-//! - [`run`]: the one loop that owns everything which changes;
+//! - [`run`]: the one loop that owns everything which changes, [`hearing`]: what it does
+//!   with a message, [`outlets`]: where that goes, and [`handle`]: how others ask it;
 //! - [`hosts`]: the table of hosts, pure: who reports, who is due a ping, who is gone;
 //! - [`families`]: which metrics are reported together;
 //! - [`snapshot`]: the table at one moment, for those who read it at their own pace;
 //! - [`clients`]: those who look on at what the agents report;
 //! - [`complaints`]: which refused messages are worth a line in the log, pure;
+//! - [`prometheus`]: what hosts report as Prometheus wants it;
 //! - [`arguments`]: its command line;
 //! - [`settings`] and [`keys`]: what it runs with;
 //! - [`mod@line`] and [`printer`]: `--print`, one JSON object a line;
 //! - [`events`]: what is logged, in one place.
 //!
-//! Refuses to authorise: any agent key that completes the handshake is accepted. Keeps
-//! no history: of each host the last grid of either kind, bounded in number and bytes.
+//! Keeps no history: of each host what it said last, bounded in number and bytes.
 
 pub mod arguments;
 pub mod clients;
@@ -24,10 +25,13 @@ pub mod complaints;
 pub(crate) mod events;
 pub mod families;
 pub mod handle;
+mod hearing;
 pub mod hosts;
 pub mod keys;
 pub mod line;
+mod outlets;
 pub mod printer;
+pub mod prometheus;
 pub mod run;
 pub mod settings;
 pub mod snapshot;

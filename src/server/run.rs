@@ -9,27 +9,24 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::time::sleep_until;
 
-use super::complaints::{Complaints, HostLine, HostLines, Tell, Throttle};
+use tokio::sync::mpsc;
+
+use super::complaints::{Complaints, HostLine, HostLines, Throttle};
 use super::events;
-use super::hosts::{Change, Due, Full, Heard, Hosts, Report, Timing};
-use super::line::Line;
+use super::handle::{Handle, Order};
+use super::hearing::send;
+use super::hosts::{Due, Hosts, Timing};
+use super::outlets::Outlets;
 use super::printer::Printer;
 use super::status_line::{Counts, line, totals};
 use crate::curve::context::TransportError;
-use crate::curve::frames::{Frames, MAX_FRAMES, Received};
+use crate::curve::frames::Received;
 use crate::curve::keys::PublicKey;
 use crate::curve::router::{Router, RoutingIdBytes};
-use crate::protocol::grid::Grid;
-use crate::protocol::message::{Control, Malformed, Message, decode_from_agent};
+use crate::protocol::message::Control;
 use crate::systemd::notify::Notifier;
 use crate::systemd::pressure::{PressureWatch, give_back};
 use crate::systemd::signals::{Request, Signals};
-
-/// Most messages in one turn: some milliseconds of them.
-const BATCH_MESSAGES: usize = 256;
-
-/// Most bytes of messages in one turn; grids can be large. Some 50 ms of parsing.
-const BATCH_BYTES: usize = 4 * 1024 * 1024;
 
 /// Most pings and expiries in one turn.
 const BATCH_DUE: usize = 256;
@@ -40,9 +37,6 @@ const DUE_PAUSE: Duration = Duration::from_millis(25);
 
 /// What is due for longer than this shows that the loop did not run.
 const DEAF: Duration = Duration::from_secs(1);
-
-/// How long the reader of standard output may take for the last lines.
-const FAREWELL: Duration = Duration::from_millis(200);
 
 /// What the collector starts with.
 pub struct Start {
@@ -66,16 +60,18 @@ pub struct Start {
 
 /// The collector's task.
 pub struct Server {
-    router: Router,
+    pub(super) router: Router,
     endpoint: String,
     public_key: String,
-    hosts: Hosts,
-    counts: Counts,
-    complaints: Complaints,
+    pub(super) hosts: Hosts,
+    pub(super) counts: Counts,
+    pub(super) complaints: Complaints,
     host_lines: HostLines,
-    printer: Option<Printer>,
-    dropped: Throttle,
-    print_failed: Throttle,
+    pub(super) outlets: Outlets,
+    /// The time of the batch of messages at hand, once somebody wanted to know.
+    pub(super) time: Option<SystemTime>,
+    handle: Handle,
+    orders: mpsc::Receiver<Order>,
     deafness: Throttle,
     notifier: Notifier,
     signals: Signals,
@@ -84,20 +80,10 @@ pub struct Server {
     attended: Instant,
 }
 
-/// Why a message was refused.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-enum Refusal {
-    #[error(transparent)]
-    Malformed(#[from] Malformed),
-    #[error("a message of {0} frames")]
-    TooManyFrames(usize),
-    #[error(transparent)]
-    Full(#[from] Full),
-}
-
 enum Happened {
     Signal(Request),
     ReaderGone,
+    Order(Order),
     Message((RoutingIdBytes, Received)),
     Deadline,
     MemoryShort,
@@ -107,6 +93,7 @@ impl Server {
     /// A collector that has not begun yet.
     #[must_use]
     pub fn new(start: Start, now: Instant) -> Self {
+        let (handle, orders) = Handle::new();
         Self {
             router: start.router,
             endpoint: start.endpoint,
@@ -115,15 +102,22 @@ impl Server {
             counts: Counts::default(),
             complaints: Complaints::default(),
             host_lines: HostLines::new(now),
-            printer: start.printer,
-            dropped: Throttle::default(),
-            print_failed: Throttle::default(),
+            outlets: Outlets::new(start.printer),
+            time: None,
+            handle,
+            orders,
             deafness: Throttle::default(),
             notifier: start.notifier,
             signals: start.signals,
             pressure: start.pressure,
             attended: now,
         }
+    }
+
+    /// What others ask it through.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
     }
 
     /// Says that the service is ready, and works until a signal says stop, or the reader
@@ -141,16 +135,15 @@ impl Server {
                 Happened::Signal(Request::Stop(signal)) => break signal,
                 Happened::ReaderGone => break "the end of standard output's reader",
                 Happened::Signal(Request::Reload) => events::nothing_to_reload(),
+                Happened::Order(order) => self.obey(order),
                 Happened::Message(first) => self.turn(Some(first)).await?,
                 Happened::Deadline => self.turn(None).await?,
                 Happened::MemoryShort => self.spare_memory(),
             }
         };
         self.notifier.stopping(&format!("Stopping on {why}"));
-        events::stopping(why, &totals(self.hosts.len(), self.counts));
-        if let Some(printer) = self.printer.take() {
-            printer.finish(FAREWELL);
-        }
+        events::stopping(why, &totals(self.hosts.reporting(), self.counts));
+        self.outlets.finish();
         Ok(())
     }
 
@@ -161,7 +154,8 @@ impl Server {
         Ok(tokio::select! {
             biased;
             request = self.signals.next() => Happened::Signal(request),
-            () = reader_gone(self.printer.as_ref()) => Happened::ReaderGone,
+            () = self.outlets.reader_gone() => Happened::ReaderGone,
+            Some(order) = self.orders.recv() => Happened::Order(order),
             () = until(deadline) => Happened::Deadline,
             () = self.pressure.felt() => Happened::MemoryShort,
             message = self.router.receive() => Happened::Message(message?),
@@ -171,10 +165,17 @@ impl Server {
     /// What the hosts said stays; what was only room goes.
     fn spare_memory(&mut self) {
         if self.pressure.due(Instant::now()) {
-            if let Some(printer) = &mut self.printer {
-                printer.let_go();
-            }
+            self.outlets.let_go();
             events::memory_given_back(give_back());
+        }
+    }
+
+    fn obey(&mut self, order: Order) {
+        // A caller that has gone before its answer is no concern of ours.
+        match order {
+            Order::Snapshot(answer) => {
+                let _ = answer.send(self.hosts.snapshot(Instant::now(), SystemTime::now()));
+            }
         }
     }
 
@@ -189,145 +190,12 @@ impl Server {
             let status = self.status();
             self.notifier.alive(&status, now);
         }
-        if let Some(error) = self.printer.as_ref().and_then(Printer::failure)
-            && let Some(untold) = self.print_failed.note(now)
-        {
-            events::printing_failed(&error, untold);
-        }
+        self.outlets.attend(now);
         if !drained {
             // There is more at once: let the runtime look at signals and timers before.
             tokio::task::yield_now().await;
         }
         Ok(())
-    }
-
-    /// Deals with a batch of messages; whether there were no more.
-    fn hear_batch(
-        &mut self,
-        first: Option<(RoutingIdBytes, Received)>,
-    ) -> Result<bool, TransportError> {
-        let now = Instant::now();
-        let mut time = None;
-        let mut next = first;
-        let mut bytes = 0;
-        for _ in 0..BATCH_MESSAGES {
-            let message = match next.take() {
-                Some(message) => Some(message),
-                None => self.router.try_receive()?,
-            };
-            let Some((from, received)) = message else {
-                return Ok(true);
-            };
-            bytes += self.hear(now, &mut time, &from, received);
-            if bytes > BATCH_BYTES {
-                break;
-            }
-        }
-        Ok(false)
-    }
-
-    /// Deals with one message; its length in bytes. `time` is the batch's for who reads
-    /// it, once somebody does.
-    fn hear(
-        &mut self,
-        now: Instant,
-        time: &mut Option<String>,
-        from: &RoutingIdBytes,
-        received: Received,
-    ) -> usize {
-        match received {
-            Received::TooManyFrames { found } => {
-                self.refuse(now, from, None, Refusal::TooManyFrames(found));
-                0
-            }
-            Received::Message(mut frames) => {
-                match self.understand(now, time, from, &frames) {
-                    Ok(()) => self.counts.messages += 1,
-                    Err(refusal) => self.refuse(now, from, frames.peer_address(), refusal),
-                }
-                frames.bytes()
-            }
-        }
-    }
-
-    fn understand(
-        &mut self,
-        now: Instant,
-        time: &mut Option<String>,
-        from: &RoutingIdBytes,
-        frames: &Frames,
-    ) -> Result<(), Refusal> {
-        // On the stack: every message comes here.
-        let mut slices: [&[u8]; MAX_FRAMES] = [&[]; MAX_FRAMES];
-        for (slice, frame) in slices.iter_mut().zip(frames.iter()) {
-            *slice = frame;
-        }
-        let slices = slices.get(..frames.len()).unwrap_or(&slices);
-        let (host, grid, kind) = match decode_from_agent(slices)? {
-            // An agent says no other word.
-            Message::Control(_) => {
-                send(&mut self.router, from, Control::Model);
-                return Ok(());
-            }
-            Message::Grid { host, grid, kind } => (host, grid, kind),
-        };
-        let report = Report {
-            host,
-            kind,
-            grid: Grid::parse(grid, kind)?,
-            wire_bytes: grid.len(),
-        };
-        let Heard {
-            change,
-            ask_model,
-            grid,
-        } = self.hosts.hear(now, from, report)?;
-        if ask_model {
-            send(&mut self.router, from, Control::Model);
-        }
-        if let Some(printer) = &mut self.printer {
-            let time = time.get_or_insert_with(|| {
-                humantime::format_rfc3339_micros(SystemTime::now()).to_string()
-            });
-            let line = Line {
-                time,
-                host,
-                kind,
-                routing_id: from,
-                grid,
-            };
-            if printer.print(&line).is_err()
-                && let Some(untold) = self.dropped.note(now)
-            {
-                events::lines_dropped(untold);
-            }
-        }
-        match change {
-            Some(Change::Appeared) if self.write_host_line(now) => {
-                events::host_appeared(host, from);
-            }
-            Some(Change::Replaced { tell: Some(untold) }) if self.write_host_line(now) => {
-                events::host_replaced(host, from, untold);
-            }
-            Some(Change::Appeared | Change::Replaced { .. }) | None => {}
-        }
-        Ok(())
-    }
-
-    /// Counts a message that was refused, and says so where that is worth a line.
-    fn refuse(
-        &mut self,
-        now: Instant,
-        from: &RoutingIdBytes,
-        address: Option<&str>,
-        refusal: Refusal,
-    ) {
-        self.counts.refused += 1;
-        match self.complaints.note(now, from) {
-            Tell::Nothing => {}
-            Tell::Peer { untold } => events::refused(from, address, &refusal, untold),
-            Tell::Crowd { untold } => events::refused_of_crowd(from, address, &refusal, untold),
-        }
     }
 
     /// Sends the pings that are due, and lets go of hosts that are gone.
@@ -352,7 +220,12 @@ impl Server {
                     silence,
                 }) => {
                     if self.write_host_line(now) {
-                        events::host_gone(&name, &routing_id, silence);
+                        events::host_gone(&name, routing_id.as_ref(), silence);
+                    }
+                }
+                Some(Due::Forgotten { name }) => {
+                    if self.write_host_line(now) {
+                        events::host_forgotten(&name);
                     }
                 }
                 None => break,
@@ -361,7 +234,7 @@ impl Server {
     }
 
     /// Whether a line on a host that came or went may be written.
-    fn write_host_line(&mut self, now: Instant) -> bool {
+    pub(super) fn write_host_line(&mut self, now: Instant) -> bool {
         match self.host_lines.note(now) {
             HostLine::Write => return true,
             HostLine::LeftOut { untold } => events::host_lines_left_out(untold),
@@ -371,28 +244,14 @@ impl Server {
     }
 
     fn status(&self) -> String {
-        let totals = totals(self.hosts.len(), self.counts);
+        let totals = totals(self.hosts.reporting(), self.counts);
         line(&self.endpoint, &self.public_key, &totals)
-    }
-}
-
-/// A peer that does not read what is sent to it, or that has gone, misses it.
-fn send(router: &mut Router, to: &RoutingIdBytes, control: Control) {
-    if let Err(error) = router.try_send(to, &Message::Control(control).frames()) {
-        events::sending_failed(to, control.word(), &error);
     }
 }
 
 async fn until(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => sleep_until(deadline.into()).await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn reader_gone(printer: Option<&Printer>) {
-    match printer {
-        Some(printer) => printer.reader_gone().await,
         None => std::future::pending().await,
     }
 }

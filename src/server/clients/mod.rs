@@ -14,9 +14,10 @@ use thiserror::Error;
 use super::complaints::{Complaints, Tell};
 use super::events;
 use super::hosts::Hosts;
+use super::snapshot::Presence;
 use crate::curve::context::{Context, TransportError};
 use crate::curve::frames::{Frames, Received};
-use crate::curve::keys::KeyPair;
+use crate::curve::keys::{KeyPair, PublicKey};
 use crate::curve::router::{Listen, Router, RouterOptions, RoutingIdBytes, SendError};
 use crate::curve::zap::Domain;
 use crate::protocol::message::{GridKind, Malformed, Message, decode_from_client};
@@ -31,9 +32,6 @@ pub use vocabulary::{Counts, Event, Hello, Models, Timing, Who};
 
 /// The ZAP domain of their keys.
 pub const DOMAIN: &str = "clients";
-
-/// Where clients expect a collector.
-pub const DEFAULT_PORT: u16 = 5557;
 
 /// Most messages of clients in one turn: they say hello, a few times a minute each.
 const BATCH: usize = 64;
@@ -55,6 +53,8 @@ enum Refusal {
     TooManyFrames(usize),
     #[error("nobody has vouched for its key")]
     NotVouchedFor,
+    #[error("its key is not on the list of clients (any more)")]
+    NotAllowed,
     #[error("one client beyond the {MAX_CLIENTS} that there may be")]
     Full,
 }
@@ -138,7 +138,8 @@ impl Clients {
     }
 
     /// Deals with what [`receive`](Self::receive) gave, and with a batch of what else is
-    /// there.
+    /// there. A key for which `allowed` does not hold (any more) is not heard: its connection
+    /// may be older than the list.
     ///
     /// # Errors
     ///
@@ -147,6 +148,7 @@ impl Clients {
         &mut self,
         now: Instant,
         first: (RoutingIdBytes, Received),
+        allowed: &mut impl FnMut(PublicKey) -> bool,
     ) -> Result<(), TransportError> {
         let mut next = Some(first);
         for _ in 0..BATCH {
@@ -163,7 +165,7 @@ impl Clients {
                     self.refuse(now, &from, None, Refusal::TooManyFrames(found));
                 }
                 Received::Message(mut frames) => {
-                    if let Err(refusal) = self.understand(now, &from, &mut frames) {
+                    if let Err(refusal) = self.understand(now, &from, &mut frames, allowed) {
                         self.refuse(now, &from, frames.peer_address(), refusal);
                     }
                 }
@@ -177,9 +179,13 @@ impl Clients {
         now: Instant,
         from: &RoutingIdBytes,
         frames: &mut Frames,
+        allowed: &mut impl FnMut(PublicKey) -> bool,
     ) -> Result<(), Refusal> {
         decode_from_client(&frames.as_slices())?;
         let key = frames.peer_key().ok_or(Refusal::NotVouchedFor)?;
+        if !allowed(key) {
+            return Err(Refusal::NotAllowed);
+        }
         let hello = self.table.hello(now, from, || Who {
             routing_id: from.clone(),
             address: frames.peer_address().map(str::to_owned),
@@ -225,6 +231,14 @@ impl Clients {
             });
     }
 
+    /// Sends nothing more to those for whose keys `allowed` does not hold any more: to be
+    /// called when the list of clients has changed.
+    pub fn review(&mut self, allowed: &mut impl FnMut(PublicKey) -> bool) {
+        for who in self.table.review(allowed) {
+            events::client_not_allowed(&who);
+        }
+    }
+
     /// When [`attend`](Self::attend) has something to do; None while nobody looks on.
     #[must_use]
     pub fn next_due(&self) -> Option<Instant> {
@@ -260,18 +274,22 @@ fn send(router: &mut Router, to: &RoutingIdBytes, message: &Message<'_>) -> Resu
     sent
 }
 
-/// The models of those who are there, or were before the collector's restart.
+/// The models of those who are there, or were before the collector's restart and may come
+/// back; not of those who are gone.
 impl Models for Hosts {
     fn names(&self) -> Vec<Arc<str>> {
-        let known = self.iter().filter(|(_, host)| host.model().is_some());
-        let mut names: Vec<Arc<str>> = known.map(|(name, _)| name.into()).collect();
+        let here = self
+            .iter()
+            .filter(|(_, host)| host.presence() != Presence::Gone && host.model().is_some());
+        let mut names: Vec<Arc<str>> = here.map(|(name, _)| Arc::clone(name)).collect();
         names.sort_unstable();
         names
     }
 
     fn write(&self, host: &str, out: &mut Vec<u8>) -> bool {
         self.get(host)
+            .filter(|host| host.presence() != Presence::Gone)
             .and_then(|host| host.model())
-            .is_some_and(|model| serde_json::to_writer(out, model).is_ok())
+            .is_some_and(|model| serde_json::to_writer(out, &**model).is_ok())
     }
 }

@@ -11,6 +11,7 @@ use std::time::Instant;
 use super::client::{Client, Send};
 use super::tape::Tape;
 use super::vocabulary::{Counts, Event, Hello, Models, Timing, Who};
+use crate::curve::keys::PublicKey;
 use crate::curve::router::RoutingIdBytes;
 use crate::protocol::message::{GridKind, Message};
 
@@ -121,6 +122,20 @@ impl Table {
         if missed {
             self.tape.push(host, kind, grid);
         }
+    }
+
+    /// Lets go of those for whose keys `allowed` does not hold: who they were. A client
+    /// without a key is nobody's.
+    pub fn review(&mut self, allowed: &mut impl FnMut(PublicKey) -> bool) -> Vec<Who> {
+        let mut refused = Vec::new();
+        self.clients.retain(|client| {
+            let keep = client.who.key.is_some_and(&mut *allowed);
+            if !keep {
+                refused.push(client.who.clone());
+            }
+            keep
+        });
+        refused
     }
 
     /// When [`attend`](Self::attend) has something to do next; None while nobody looks on.

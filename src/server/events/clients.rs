@@ -49,6 +49,18 @@ pub(crate) fn client_silent(who: &Who, silence: Duration) {
     );
 }
 
+pub(crate) fn client_not_allowed(who: &Who) {
+    let (address, public_key, routing_id) = shown(who);
+    warn!(
+        message_id = message_id::SERVER_CLIENT_GONE,
+        address,
+        public_key,
+        routing_id,
+        "The client at {address} is sent nothing more: its key is not on the list any more \
+         ({public_key})"
+    );
+}
+
 pub(crate) fn client_slow(who: &Who, messages: u64) {
     let (address, public_key, routing_id) = shown(who);
     warn!(

@@ -12,7 +12,8 @@ use thiserror::Error;
 
 use crate::protocol::grid::Grid;
 use crate::protocol::message::{GridKind, Malformed};
-use crate::server::hosts::grid_bytes;
+use crate::server::families::FamilySet;
+use crate::server::hosts::{Merged, grid_bytes};
 
 pub mod detail;
 pub mod history;
@@ -144,10 +145,11 @@ impl Fleet {
         let before = host.metrics.bytes();
         if room {
             let bytes = grid_bytes(&grid, json.len());
-            host.metrics.take(now, Arc::new(grid), bytes);
+            let families = FamilySet::of(&grid);
+            host.metrics.take(now, Arc::new(grid), families, bytes);
             host.metrics.expire(now);
         } else {
-            host.metrics = crate::server::hosts::Merged::default();
+            host.metrics = Merged::default();
         }
         self.kept_bytes = self.kept_bytes - before + host.metrics.bytes();
         self.version += 1;

@@ -373,3 +373,23 @@ fn there_are_so_many_and_no_more() {
     assert_eq!(world.hello("c0"), Hello::Again);
     assert_eq!(world.table.len(), MAX_CLIENTS);
 }
+
+#[test]
+fn a_key_that_is_taken_off_the_list_gets_nothing_more() {
+    let key = |byte| Some(PublicKey::from_bytes([byte; 32]));
+    let mut world = World::new(Fleet::default());
+    for (name, key) in [("a", key(1)), ("b", key(2)), ("c", None)] {
+        world.room.insert(name.to_owned(), usize::MAX);
+        let who = Who { key, ..who(name) };
+        world.table.hello(world.now, &id(name), || who);
+    }
+    world.pass(Duration::ZERO);
+    let refused = world
+        .table
+        .review(&mut |key| key == PublicKey::from_bytes([1; 32]));
+    let refused: Vec<_> = refused.into_iter().map(|who| who.routing_id).collect();
+    assert_eq!(refused, [id("b"), id("c")]);
+    world.forward(0);
+    assert_eq!(world.got("a"), live(0..1));
+    assert!(world.got("b").is_empty() && world.got("c").is_empty());
+}
