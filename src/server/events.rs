@@ -135,6 +135,14 @@ pub(crate) fn sending_failed(routing_id: &RoutingIdBytes, word: &str, error: &dy
     debug!(routing_id = %routing_id, "a {word} was not sent: {error}");
 }
 
+pub(crate) fn models_not_asked_for(untold: u64) {
+    let requests = untold + 1;
+    warn!(
+        "So many agents wait to be asked for their models that {requests} more were not asked: \
+         they will connect again"
+    );
+}
+
 pub(crate) fn was_deaf(time: Duration) {
     let time = humantime::format_duration(Duration::from_secs(time.as_secs()));
     warn!("The collector did not run for {time}; no host is held silent for that");

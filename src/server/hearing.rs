@@ -7,6 +7,7 @@ use super::complaints::Tell;
 use super::events;
 use super::hosts::{Change, Full, Heard, Peer, Report};
 use super::outlets::Passed;
+use super::pacer::Asked;
 use super::run::Server;
 use crate::curve::context::TransportError;
 use crate::curve::frames::{Frames, MAX_FRAMES, Received};
@@ -19,6 +20,9 @@ const BATCH_MESSAGES: usize = 256;
 
 /// Most bytes of messages in one turn; grids can be large. Some 50 ms of parsing.
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
+
+/// Most models asked for in one turn, of those that had to wait.
+const BATCH_ASKED: usize = 256;
 
 /// Why a message was refused.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
@@ -97,7 +101,7 @@ impl Server {
         let (host, bytes, kind) = match decode_from_agent(slices)? {
             // An agent says no other word.
             Message::Control(_) => {
-                send(&mut self.router, from, Control::Model);
+                self.ask_model(now, from);
                 return Ok(());
             }
             Message::Grid { host, grid, kind } => (host, grid, kind),
@@ -120,7 +124,7 @@ impl Server {
             grid,
         } = self.hosts.hear(now, peer, report)?;
         if ask_model {
-            send(&mut self.router, from, Control::Model);
+            self.ask_model(now, from);
         }
         let passed = Passed {
             now,
@@ -142,6 +146,29 @@ impl Server {
             Some(Change::Appeared | Change::Replaced { .. }) | None => {}
         }
         Ok(())
+    }
+
+    /// Asks for a model, now or when it is that connection's turn.
+    fn ask_model(&mut self, now: Instant, of: &RoutingIdBytes) {
+        match self.pacer.ask(now, of) {
+            Asked::Now => send(&mut self.router, of, Control::Model),
+            Asked::Later => {}
+            Asked::Refused => {
+                if let Some(untold) = self.unasked.note(now) {
+                    events::models_not_asked_for(untold);
+                }
+            }
+        }
+    }
+
+    /// Asks those whose turn has come.
+    pub(super) fn ask_waiting(&mut self, now: Instant) {
+        for _ in 0..BATCH_ASKED {
+            match self.pacer.take_due(now) {
+                Some(of) => send(&mut self.router, &of, Control::Model),
+                None => break,
+            }
+        }
     }
 
     /// Counts a message that was refused, and says so where that is worth a line.

@@ -9,6 +9,7 @@
 //! - [`hosts`]: the table of hosts, pure: who reports, who is due a ping, who is gone;
 //! - [`families`]: which metrics are reported together;
 //! - [`snapshot`]: the table at one moment, for those who read it at their own pace;
+//! - [`pacer`]: when models are asked for, pure;
 //! - [`complaints`]: which refused messages are worth a line in the log, pure;
 //! - [`arguments`]: its command line;
 //! - [`settings`] and [`keys`]: what it runs with;
@@ -27,6 +28,7 @@ pub mod hosts;
 pub mod keys;
 pub mod line;
 mod outlets;
+pub mod pacer;
 pub mod printer;
 pub mod run;
 pub mod settings;

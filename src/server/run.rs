@@ -17,6 +17,7 @@ use super::handle::{Handle, Order};
 use super::hearing::send;
 use super::hosts::{Due, Hosts, Timing};
 use super::outlets::Outlets;
+use super::pacer::Pacer;
 use super::printer::Printer;
 use super::status_line::{Counts, line, totals};
 use crate::curve::context::TransportError;
@@ -67,6 +68,9 @@ pub struct Server {
     pub(super) counts: Counts,
     pub(super) complaints: Complaints,
     host_lines: HostLines,
+    pub(super) pacer: Pacer,
+    /// Requests for models that were refused.
+    pub(super) unasked: Throttle,
     pub(super) outlets: Outlets,
     /// The time of the batch of messages at hand, once somebody wanted to know.
     pub(super) time: Option<SystemTime>,
@@ -102,6 +106,8 @@ impl Server {
             counts: Counts::default(),
             complaints: Complaints::default(),
             host_lines: HostLines::new(now),
+            pacer: Pacer::new(now),
+            unasked: Throttle::default(),
             outlets: Outlets::new(start.printer),
             time: None,
             handle,
@@ -150,7 +156,8 @@ impl Server {
     async fn wait(&mut self) -> Result<Happened, TransportError> {
         let due = self.hosts.next_due();
         let due = due.map(|due| due.max(self.attended + DUE_PAUSE));
-        let deadline = [due, self.notifier.deadline()].into_iter().flatten().min();
+        let deadlines = [due, self.pacer.next_due(), self.notifier.deadline()];
+        let deadline = deadlines.into_iter().flatten().min();
         Ok(tokio::select! {
             biased;
             request = self.signals.next() => Happened::Signal(request),
@@ -186,6 +193,7 @@ impl Server {
         let drained = self.hear_batch(first)?;
         let now = Instant::now();
         self.attend(now);
+        self.ask_waiting(now);
         if self.notifier.due(now) {
             let status = self.status();
             self.notifier.alive(&status, now);
