@@ -97,6 +97,13 @@ impl Grid {
             .map(|entry| (self.slice(entry.name), self.value(*entry)))
     }
 
+    /// The metric at this place of [`iter`](Self::iter).
+    #[must_use]
+    pub fn at(&self, place: usize) -> Option<(&str, Value<'_>)> {
+        let entry = self.entries.get(place)?;
+        Some((self.slice(entry.name), self.value(*entry)))
+    }
+
     /// How many metrics there are.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -13,10 +13,18 @@ use tracing::{debug, error, info, warn};
 use crate::curve::router::RoutingIdBytes;
 use crate::systemd::message_id;
 
+pub(crate) fn start_refused(error: &dyn Display) {
+    let error = error.to_string();
+    error!(
+        message_id = message_id::SERVER_CONFIGURATION_INVALID,
+        error, "{error}"
+    );
+}
+
 pub(crate) fn key_generated(path: &Path, public_key: &str) {
     let path = path.display().to_string();
     info!(
-        message_id = message_id::KEY_GENERATED,
+        message_id = message_id::SERVER_KEY_GENERATED,
         path,
         public_key,
         "Made the collector's key pair in {path}; agents need its public key: {public_key}"

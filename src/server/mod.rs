@@ -11,6 +11,7 @@
 //! - [`snapshot`]: the table at one moment, for those who read it at their own pace;
 //! - [`pacer`]: when models are asked for, pure;
 //! - [`complaints`]: which refused messages are worth a line in the log, pure;
+//! - [`prometheus`]: what hosts report as Prometheus wants it;
 //! - [`arguments`]: its command line;
 //! - [`settings`] and [`keys`]: what it runs with;
 //! - [`mod@line`] and [`printer`]: `--print`, one JSON object a line;
@@ -30,6 +31,7 @@ pub mod line;
 mod outlets;
 pub mod pacer;
 pub mod printer;
+pub mod prometheus;
 pub mod run;
 pub mod settings;
 pub mod snapshot;

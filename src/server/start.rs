@@ -12,13 +12,14 @@ use std::time::Instant;
 use rustix::process::{Resource, getrlimit, setrlimit};
 
 use super::events;
-use super::keys::{self, Keys, Places};
+use super::keys::Found;
 use super::printer::Printer;
 use super::run::{Server, Start};
-use super::settings::Settings;
+use super::settings::{self, Sources};
 use crate::curve::context::{Context, TransportError};
 use crate::curve::keys::KeyPair;
 use crate::curve::router::{Listen, Router, RouterOptions};
+use crate::systemd::log::LogControl;
 use crate::systemd::notify::Notifier;
 use crate::systemd::pressure::PressureWatch;
 use crate::systemd::signals::Signals;
@@ -34,21 +35,28 @@ pub enum Failure {
     Bug,
 }
 
-/// Runs the collector until a signal ends it.
+/// Runs the collector until a signal ends it; with `print` it writes each message to
+/// standard output.
 ///
 /// # Errors
 ///
 /// [`Failure`], logged.
-pub fn run(settings: &Settings) -> Result<(), Failure> {
-    let keys = find_keys(settings).map_err(|error| {
-        tracing::error!("{error}");
+pub fn run(sources: Sources, print: bool, log: &LogControl) -> Result<(), Failure> {
+    let refused = |error: &dyn Display| {
+        events::start_refused(error);
         Failure::Configuration
-    })?;
-    let public_key = keys.pair.public;
+    };
+    let mut loaded = settings::load(&sources).map_err(|error| refused(&error))?;
+    // The level is a valid one: it has been parsed.
+    let _ = log.set_level(loaded.settings.log_level.as_str());
+    let keys = loaded.keys.or_make().map_err(|error| refused(&error))?;
+    let (pair, public_key) = (keys.pair.clone(), keys.pair.public);
     if let Some(made) = &keys.made {
         events::key_generated(&keys.path, &public_key.to_string());
         events::keys_unseen(&made.unseen);
     }
+    loaded.keys = Found::Keys(keys);
+    let settings = &loaded.settings;
     raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -57,12 +65,12 @@ pub fn run(settings: &Settings) -> Result<(), Failure> {
     runtime.block_on(async {
         let signals = Signals::catch().map_err(|error| bug("catch signals", &error))?;
         let context = Context::new().map_err(|error| bug("use libzmq", &error))?;
-        let router = listen(&context, settings.listen, &keys.pair)?;
-        let endpoint = match settings.listen {
+        let router = listen(&context, settings.listen.agents, &pair)?;
+        let endpoint = match settings.listen.agents {
             Listen::Address(_) => router.address().to_string(),
             Listen::Any { .. } => format!("*:{}", router.address().port()),
         };
-        let printer = if settings.print {
+        let printer = if print {
             let printer = open_printer();
             Some(printer.map_err(|error| bug("print to standard output", &error))?)
         } else {
@@ -84,17 +92,16 @@ pub fn run(settings: &Settings) -> Result<(), Failure> {
     })
 }
 
-/// The keys that these settings mean, made where there are none.
-///
-/// # Errors
-///
-/// [`keys::KeysError`].
-pub fn find_keys(settings: &Settings) -> Result<Keys, keys::KeysError> {
-    keys::find_or_make(settings.key_file.as_deref(), &Places::of_process())
-}
-
 fn listen(context: &Context, listen: Listen, keys: &KeyPair) -> Result<Router, Failure> {
-    Router::bind(context, RouterOptions { listen, keys }).map_err(|error| {
+    Router::bind(
+        context,
+        RouterOptions {
+            listen,
+            keys,
+            domain: None,
+        },
+    )
+    .map_err(|error| {
         let TransportError::Bind { source, .. } = &error else {
             return bug("listen", &error);
         };

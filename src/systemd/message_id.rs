@@ -69,6 +69,18 @@ message_ids! {
     SERVER_HOST_REPLACED = "e615a9240ae44b9fae5a440ea6f11cd6";
     /// An agent sent something that the protocol does not know, or past a bound.
     SERVER_MESSAGE_REFUSED = "cb49bd1efe25445ba987497190e7bc1f";
+    /// metrics-collector made a key pair, because there was none.
+    SERVER_KEY_GENERATED = "1296c3bcb55446c6b5b51e6350ce0e49";
+    /// New settings of metrics-collector are in force.
+    SERVER_CONFIGURATION_RELOADED = "4cd69019d65d44bbb51d3c5f79171949";
+    /// Settings of metrics-collector were refused.
+    SERVER_CONFIGURATION_INVALID = "84907b73bad24877980865d3d72c15b1";
+    /// A setting of metrics-collector changed that only a restart brings into force.
+    SERVER_RESTART_NEEDED = "418f7c9f97f14b0c9428e1b529feeb45";
+    /// The bus is not there or was lost; metrics-collector goes on without it.
+    SERVER_BUS_UNAVAILABLE = "155da98ccda74a83b1d5420804b1a567";
+    /// metrics-collector owns its bus name again.
+    SERVER_BUS_AVAILABLE = "17bf80a01e09480689f158965326c08e";
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ mod ctl_views;
 mod curve_dealer;
 mod curve_dealer_failures;
 mod curve_router;
+mod curve_zap;
 mod dbus_introspection;
 mod dbus_service;
 mod dbus_since;

@@ -101,17 +101,17 @@ fn settings_and_keys_that_do_not_fit_are_named() {
     let (status, line) = failure(&run(home.path(), &["--ping-interval", "never"]));
     assert_eq!(status, Some(78));
     assert!(
-        line.contains("--ping-interval: \"never\" is no time"),
+        line.contains("--ping-interval: hosts.ping_interval: \"never\" is not a time"),
         "{line}"
     );
     let output = program(home.path())
-        .env("METRICS_COLLECTOR_LISTEN", "nowhere")
+        .env("METRICS_COLLECTOR_LISTEN__AGENTS", "nowhere")
         .output()
         .unwrap();
     let (status, line) = failure(&output);
     assert_eq!(status, Some(78));
     assert!(
-        line.contains("METRICS_COLLECTOR_LISTEN: \"nowhere\""),
+        line.contains("METRICS_COLLECTOR_LISTEN__AGENTS: listen.agents: \"nowhere\""),
         "{line}"
     );
 

@@ -1,7 +1,7 @@
 //! The settings, from the table that every layer is checked against.
 
 use metrics_agent::config::AGENT;
-use metrics_agent::config::table::{NAME, Setting};
+use metrics_agent::config::table::{Setting, is_chosen};
 
 use super::roff::text;
 
@@ -42,7 +42,7 @@ fn variable(setting: &Setting) -> String {
     let parts: Vec<_> = setting
         .parts()
         .map(|part| match part {
-            NAME => NAME.to_owned(),
+            part if is_chosen(part) => part.to_owned(),
             part => part.to_ascii_uppercase(),
         })
         .collect();

@@ -21,6 +21,10 @@ pub(crate) fn program(home: &Path) -> Command {
     command
         .env_clear()
         .env("HOME", home)
+        // Several run at a time, and no bus knows them.
+        .env("METRICS_COLLECTOR_LISTEN__CLIENTS", "none")
+        .env("METRICS_COLLECTOR_LISTEN__WEB", "none")
+        .env("METRICS_COLLECTOR_DBUS__BUS", "none")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
