@@ -13,7 +13,7 @@ use crate::curve::context::TransportError;
 use crate::curve::frames::{Frames, MAX_FRAMES, Received};
 use crate::curve::router::{Router, RoutingIdBytes};
 use crate::protocol::grid::Grid;
-use crate::protocol::message::{Control, Malformed, Message, decode_from_agent};
+use crate::protocol::message::{Control, GridKind, Malformed, Message, decode_from_agent};
 
 /// Most messages in one turn: some milliseconds of them.
 const BATCH_MESSAGES: usize = 256;
@@ -125,6 +125,12 @@ impl Server {
         } = self.hosts.hear(now, peer, report)?;
         if ask_model {
             self.ask_model(now, from);
+        }
+        if let Some(keeper) = &mut self.keeper {
+            keeper.seen();
+            if change.is_some() || kind == GridKind::Model {
+                keeper.changed();
+            }
         }
         let passed = Passed {
             now,

@@ -15,10 +15,11 @@ use super::complaints::{Complaints, HostLine, HostLines, Throttle};
 use super::events;
 use super::handle::{Handle, Order};
 use super::hearing::send;
-use super::hosts::{Due, Hosts, Timing};
+use super::hosts::{Due, Hosts, Restored, Timing};
 use super::outlets::Outlets;
 use super::pacer::Pacer;
 use super::printer::Printer;
+use super::state::Keeper;
 use super::status_line::{Counts, line, totals};
 use crate::curve::context::TransportError;
 use crate::curve::frames::Received;
@@ -51,6 +52,10 @@ pub struct Start {
     pub timing: Timing,
     /// Where messages are printed, if at all.
     pub printer: Option<Printer>,
+    /// The hosts known before.
+    pub restored: Vec<Restored>,
+    /// Who keeps the hosts for the next start, if anybody.
+    pub keeper: Option<Keeper>,
     /// The service manager.
     pub notifier: Notifier,
     /// The signals to obey.
@@ -72,6 +77,7 @@ pub struct Server {
     /// Requests for models that were refused.
     pub(super) unasked: Throttle,
     pub(super) outlets: Outlets,
+    pub(super) keeper: Option<Keeper>,
     /// The time of the batch of messages at hand, once somebody wanted to know.
     pub(super) time: Option<SystemTime>,
     handle: Handle,
@@ -98,17 +104,20 @@ impl Server {
     #[must_use]
     pub fn new(start: Start, now: Instant) -> Self {
         let (handle, orders) = Handle::new();
+        let mut hosts = Hosts::new(start.timing);
+        hosts.restore(now, start.restored);
         Self {
             router: start.router,
             endpoint: start.endpoint,
             public_key: start.public_key.to_string(),
-            hosts: Hosts::new(start.timing),
+            hosts,
             counts: Counts::default(),
             complaints: Complaints::default(),
             host_lines: HostLines::new(now),
             pacer: Pacer::new(now),
             unasked: Throttle::default(),
             outlets: Outlets::new(start.printer),
+            keeper: start.keeper,
             time: None,
             handle,
             orders,
@@ -150,13 +159,15 @@ impl Server {
         self.notifier.stopping(&format!("Stopping on {why}"));
         events::stopping(why, &totals(self.hosts.reporting(), self.counts));
         self.outlets.finish();
+        self.keep_last();
         Ok(())
     }
 
     async fn wait(&mut self) -> Result<Happened, TransportError> {
         let due = self.hosts.next_due();
         let due = due.map(|due| due.max(self.attended + DUE_PAUSE));
-        let deadlines = [due, self.pacer.next_due(), self.notifier.deadline()];
+        let keep = self.keeper.as_ref().and_then(Keeper::next_due);
+        let deadlines = [due, self.pacer.next_due(), keep, self.notifier.deadline()];
         let deadline = deadlines.into_iter().flatten().min();
         Ok(tokio::select! {
             biased;
@@ -199,6 +210,7 @@ impl Server {
             self.notifier.alive(&status, now);
         }
         self.outlets.attend(now);
+        self.keep_hosts(now);
         if !drained {
             // There is more at once: let the runtime look at signals and timers before.
             tokio::task::yield_now().await;
@@ -227,11 +239,13 @@ impl Server {
                     routing_id,
                     silence,
                 }) => {
+                    self.hosts_changed();
                     if self.write_host_line(now) {
                         events::host_gone(&name, routing_id.as_ref(), silence);
                     }
                 }
                 Some(Due::Forgotten { name }) => {
+                    self.hosts_changed();
                     if self.write_host_line(now) {
                         events::host_forgotten(&name);
                     }

@@ -12,6 +12,7 @@ use std::time::Instant;
 use rustix::process::{Resource, getrlimit, setrlimit};
 
 use super::events;
+use super::keeping;
 use super::keys::Found;
 use super::printer::Printer;
 use super::run::{Server, Start};
@@ -77,12 +78,15 @@ pub fn run(sources: Sources, print: bool, log: &LogControl) -> Result<(), Failur
             None
         };
         let now = Instant::now();
+        let (keeper, restored) = keeping::open(now);
         let start = Start {
             router,
             endpoint,
             public_key,
             timing: settings.timing,
             printer,
+            restored,
+            keeper,
             notifier: Notifier::from_environment(now),
             signals,
             pressure: PressureWatch::from_environment().await,

@@ -69,6 +69,10 @@ message_ids! {
     SERVER_HOST_REPLACED = "e615a9240ae44b9fae5a440ea6f11cd6";
     /// An agent sent something that the protocol does not know, or past a bound.
     SERVER_MESSAGE_REFUSED = "cb49bd1efe25445ba987497190e7bc1f";
+    /// The file with the hosts known before could not be read, or not all of it.
+    SERVER_STATE_DAMAGED = "53342f1df187449082b19fdfb7336a04";
+    /// The hosts could not be written to the state directory.
+    SERVER_STATE_NOT_KEPT = "af80dfebf4094db89a21c0dbe75a6007";
     /// metrics-collector made a key pair, because there was none.
     SERVER_KEY_GENERATED = "1296c3bcb55446c6b5b51e6350ce0e49";
     /// New settings of metrics-collector are in force.

@@ -29,5 +29,6 @@ mod private_bus;
 mod server_hostile;
 mod server_program;
 mod server_session;
+mod server_state;
 mod stuck_mount;
 mod support;
