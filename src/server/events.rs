@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use tracing::{debug, error, info, warn};
 
+use super::store::file::Trouble;
 use crate::curve::router::RoutingIdBytes;
 use crate::systemd::message_id;
 
@@ -174,6 +175,45 @@ fn more(untold: u64) -> String {
 
 pub(crate) fn sending_failed(routing_id: &RoutingIdBytes, word: &str, error: &dyn Display) {
     debug!(routing_id = %routing_id, "a {word} was not sent: {error}");
+}
+
+pub(crate) fn hosts_restored(hosts: usize) {
+    info!("{hosts} host(s) are known from before and expected, or gone");
+}
+
+pub(crate) fn state_damaged(trouble: &Trouble) {
+    let path = trouble.path.display().to_string();
+    let error = trouble.what.to_string();
+    let aside = match &trouble.aside {
+        Ok(aside) => format!("it is left as {}", aside.display()),
+        Err(error) => format!("it cannot be left under another name: {error}"),
+    };
+    warn!(
+        message_id = message_id::SERVER_STATE_DAMAGED,
+        path,
+        error,
+        "{path}, where hosts are kept over a restart, is not as it should be: {error}; {aside}"
+    );
+}
+
+pub(crate) fn state_not_kept(error: &dyn Display) {
+    let error = error.to_string();
+    warn!(
+        message_id = message_id::SERVER_STATE_NOT_KEPT,
+        error, "The hosts are not kept over a restart: {error}; trying again every minute"
+    );
+}
+
+pub(crate) fn state_kept_again() {
+    info!("The hosts are kept over a restart again");
+}
+
+pub(crate) fn models_not_asked_for(untold: u64) {
+    let requests = untold + 1;
+    warn!(
+        "So many agents wait to be asked for their models that {requests} more were not asked: \
+         they will connect again"
+    );
 }
 
 pub(crate) fn was_deaf(time: Duration) {

@@ -15,6 +15,7 @@ use tokio::time::timeout;
 
 use super::events;
 use super::handle::Handle;
+use super::keeping;
 use super::keys::Found;
 use super::printer::Printer;
 use super::push::Pushes;
@@ -93,6 +94,7 @@ pub fn run(sources: Sources, print: bool, log: &LogControl) -> Result<(), Failur
             None
         };
         let now = Instant::now();
+        let (keeper, restored) = keeping::open(now);
         let start = Start {
             router,
             endpoint,
@@ -103,6 +105,8 @@ pub fn run(sources: Sources, print: bool, log: &LogControl) -> Result<(), Failur
             log: log.clone(),
             printer,
             pushes: Pushes::new(&settings.remote_write),
+            restored,
+            keeper,
             notifier: Notifier::from_environment(now),
             signals,
             pressure: PressureWatch::from_environment().await,

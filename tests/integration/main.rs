@@ -31,6 +31,7 @@ mod server_hostile;
 mod server_program;
 mod server_prometheus;
 mod server_session;
+mod server_state;
 mod server_web;
 mod stuck_mount;
 mod support;
