@@ -4,6 +4,9 @@
 
 use std::fmt;
 
+use super::keys::PublicKey;
+use super::zap::USER_ID;
+
 /// The most frames that a message may have, without a routing id. The protocol
 /// needs four.
 pub const MAX_FRAMES: usize = 8;
@@ -22,13 +25,17 @@ pub enum Received {
 
 /// The frames of a message, at least one and at most [`MAX_FRAMES`]. They are
 /// kept in libzmq's own memory and not copied.
-pub struct Frames(Vec<zmq::Message>);
+pub struct Frames {
+    parts: Vec<zmq::Message>,
+    /// Whether libzmq asked us about its sender, so that its word on it is ours.
+    vouched: bool,
+}
 
 impl Frames {
     /// The frames in their order.
     #[must_use]
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &[u8]> {
-        self.0.iter().map(|frame| &**frame)
+        self.parts.iter().map(|frame| &**frame)
     }
 
     /// The frames as a list, for a decoder.
@@ -40,14 +47,14 @@ impl Frames {
     /// A frame by its place, from 0.
     #[must_use]
     pub fn get(&self, index: usize) -> Option<&[u8]> {
-        self.0.get(index).map(|frame| &**frame)
+        self.parts.get(index).map(|frame| &**frame)
     }
 
     /// How many frames there are.
     #[expect(clippy::len_without_is_empty, reason = "a message has a frame")]
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.parts.len()
     }
 
     /// The length of all frames together, in bytes.
@@ -60,7 +67,23 @@ impl Frames {
     /// libzmq names it.
     #[must_use]
     pub fn peer_address(&mut self) -> Option<&str> {
-        self.0.first_mut()?.gets("Peer-Address")
+        self.parts.first_mut()?.gets("Peer-Address")
+    }
+
+    /// The key that the sender has proved to hold and was let in with; None of a socket
+    /// without a [`Domain`](super::zap::Domain), whose peers nobody has asked about.
+    #[must_use]
+    pub fn peer_key(&mut self) -> Option<PublicKey> {
+        // Without an answer of ours the property would be the peer's own claim.
+        if !self.vouched {
+            return None;
+        }
+        self.parts.first_mut()?.gets(USER_ID)?.parse().ok()
+    }
+
+    /// Takes libzmq's word on the sender for ours.
+    pub(super) fn vouch(&mut self) {
+        self.vouched = true;
     }
 }
 
@@ -95,7 +118,10 @@ pub(super) fn receive(socket: &zmq::Socket) -> zmq::Result<Received> {
         }
     }
     Ok(if found <= MAX_FRAMES {
-        Received::Message(Frames(frames))
+        Received::Message(Frames {
+            parts: frames,
+            vouched: false,
+        })
     } else {
         Received::TooManyFrames { found }
     })

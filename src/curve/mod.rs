@@ -14,3 +14,4 @@ pub mod link;
 pub mod router;
 mod socket;
 mod z85;
+pub mod zap;

@@ -1,8 +1,9 @@
 //! The collector's end: a ROUTER that listens.
 //!
 //! It owns the listening socket and every connection on it, bounded per peer.
-//! It accepts any client key that completes the handshake; whose key it
-//! is, and whether to listen to it, is not asked here.
+//! Whose key a peer may have is not decided here: with a [`Domain`] an
+//! [`Authenticator`](super::zap::Authenticator) is asked, and without one any key that
+//! completes the handshake is accepted.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -15,6 +16,7 @@ use super::context::{Bounds, Context, TransportError};
 use super::frames::{self, Received};
 use super::keys::KeyPair;
 use super::socket::AsyncSocket;
+use super::zap::Domain;
 
 pub use super::socket::SendError;
 
@@ -28,6 +30,18 @@ const BOUNDS: Bounds = Bounds {
     // Of each peer: beyond it TCP holds the peer back, and nothing is lost.
     receive_queue: 64,
     frame_bytes: MAX_FRAME_BYTES,
+};
+
+/// The largest frame received from a viewing client: control words have five bytes.
+pub const MAX_CLIENT_FRAME_BYTES: i64 = 4096;
+
+const CLIENT_BOUNDS: Bounds = Bounds {
+    // Of each client, whole messages of agents, which libzmq copies for each: a hiccup of
+    // 30 ms at 2,000 messages a second. What finds no room is the caller's to keep once
+    // for all.
+    send_queue: 64,
+    receive_queue: 16,
+    frame_bytes: MAX_CLIENT_FRAME_BYTES,
 };
 
 /// Connections that the kernel holds until they are accepted: a fleet that
@@ -69,6 +83,8 @@ pub struct RouterOptions<'a> {
     pub listen: Listen,
     /// The server's keys.
     pub keys: &'a KeyPair,
+    /// Who is asked whether a peer's key may come in; None: any may, and nobody knows it.
+    pub domain: Option<&'a Domain>,
 }
 
 /// What a peer is addressed by: the routing id that it chose, or five bytes
@@ -114,6 +130,7 @@ impl fmt::Debug for RoutingIdBytes {
 pub struct Router {
     socket: AsyncSocket,
     address: SocketAddr,
+    domain: Option<Domain>,
 }
 
 impl Router {
@@ -123,8 +140,28 @@ impl Router {
     ///
     /// [`TransportError::Bind`] where the address cannot be had.
     pub fn bind(context: &Context, options: RouterOptions<'_>) -> Result<Self, TransportError> {
+        Self::bind_within(context, options, &BOUNDS)
+    }
+
+    /// Listens for those who say little and are sent much.
+    ///
+    /// # Errors
+    ///
+    /// As [`Router::bind`].
+    pub fn bind_for_clients(
+        context: &Context,
+        options: RouterOptions<'_>,
+    ) -> Result<Self, TransportError> {
+        Self::bind_within(context, options, &CLIENT_BOUNDS)
+    }
+
+    fn bind_within(
+        context: &Context,
+        options: RouterOptions<'_>,
+        bounds: &Bounds,
+    ) -> Result<Self, TransportError> {
         let listen = options.listen;
-        let socket = context.curve_socket(zmq::ROUTER, options.keys, &BOUNDS)?;
+        let socket = context.curve_socket(zmq::ROUTER, options.keys, bounds)?;
         let set_up = || {
             socket.set_curve_server(true)?;
             socket.set_ipv6(match listen {
@@ -139,6 +176,9 @@ impl Router {
             socket.set_router_handover(true)?;
             // An unknown peer is an error, not a message lost in silence.
             socket.set_router_mandatory(true)?;
+            if let Some(domain) = options.domain {
+                socket.set_zap_domain(domain.name())?;
+            }
             socket.set_backlog(BACKLOG)
         };
         set_up().map_err(TransportError::setup("set up a socket"))?;
@@ -165,6 +205,7 @@ impl Router {
         Ok(Self {
             socket: AsyncSocket::new(socket)?,
             address,
+            domain: options.domain.cloned(),
         })
     }
 
@@ -198,11 +239,17 @@ impl Router {
     ///
     /// As [`Router::receive`].
     pub fn try_receive(&mut self) -> Result<Option<(RoutingIdBytes, Received)>, TransportError> {
+        let vouched = self.domain.as_ref().is_some_and(Domain::is_answered);
         self.socket
             .try_read(|socket| {
                 let id = socket.recv_msg(zmq::DONTWAIT)?;
                 // A ROUTER puts the id in front of at least one frame.
-                let received = frames::receive(socket)?;
+                let mut received = frames::receive(socket)?;
+                if let Received::Message(frames) = &mut received
+                    && vouched
+                {
+                    frames.vouch();
+                }
                 Ok((RoutingIdBytes::from(&*id), received))
             })
             .map_err(TransportError::setup("receive"))

@@ -4,14 +4,22 @@
 //! The text says all that matters by itself, for those who read a terminal; the fields
 //! are for `journalctl HOST=web1` and for programs.
 
+mod clients;
+
+pub(crate) use clients::*;
+
 use std::fmt::Display;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tracing::{debug, error, info, warn};
 
+use super::store::file::Trouble;
 use crate::curve::router::RoutingIdBytes;
 use crate::systemd::message_id;
+
+pub(crate) mod push;
 
 pub(crate) fn start_refused(error: &dyn Display) {
     let error = error.to_string();
@@ -47,6 +55,32 @@ pub(crate) fn ready(endpoint: &str, public_key: &str) {
         endpoint,
         public_key,
         "Listening for agents at {endpoint}; the public key they need is {public_key}"
+    );
+}
+
+pub(crate) fn web_ready(address: SocketAddr) {
+    let url = format!("http://{address}/metrics");
+    info!(
+        message_id = message_id::SERVER_WEB_READY,
+        url, "Serving Prometheus at {url}"
+    );
+}
+
+pub(crate) fn web_accept_failed(error: &dyn Display, untold: u64) {
+    let error = error.to_string();
+    let more = more(untold);
+    warn!(
+        error,
+        "The web server cannot take connections now: {error}{more}"
+    );
+}
+
+pub(crate) fn scrape_without_thread(error: &dyn Display, untold: u64) {
+    let error = error.to_string();
+    let more = more(untold);
+    warn!(
+        error,
+        "A scrape was refused, as there is no thread for it: {error}{more}"
     );
 }
 
@@ -141,6 +175,45 @@ fn more(untold: u64) -> String {
 
 pub(crate) fn sending_failed(routing_id: &RoutingIdBytes, word: &str, error: &dyn Display) {
     debug!(routing_id = %routing_id, "a {word} was not sent: {error}");
+}
+
+pub(crate) fn hosts_restored(hosts: usize) {
+    info!("{hosts} host(s) are known from before and expected, or gone");
+}
+
+pub(crate) fn state_damaged(trouble: &Trouble) {
+    let path = trouble.path.display().to_string();
+    let error = trouble.what.to_string();
+    let aside = match &trouble.aside {
+        Ok(aside) => format!("it is left as {}", aside.display()),
+        Err(error) => format!("it cannot be left under another name: {error}"),
+    };
+    warn!(
+        message_id = message_id::SERVER_STATE_DAMAGED,
+        path,
+        error,
+        "{path}, where hosts are kept over a restart, is not as it should be: {error}; {aside}"
+    );
+}
+
+pub(crate) fn state_not_kept(error: &dyn Display) {
+    let error = error.to_string();
+    warn!(
+        message_id = message_id::SERVER_STATE_NOT_KEPT,
+        error, "The hosts are not kept over a restart: {error}; trying again every minute"
+    );
+}
+
+pub(crate) fn state_kept_again() {
+    info!("The hosts are kept over a restart again");
+}
+
+pub(crate) fn models_not_asked_for(untold: u64) {
+    let requests = untold + 1;
+    warn!(
+        "So many agents wait to be asked for their models that {requests} more were not asked: \
+         they will connect again"
+    );
 }
 
 pub(crate) fn was_deaf(time: Duration) {

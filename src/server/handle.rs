@@ -11,6 +11,7 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use super::hosts::NotForgotten;
 use super::listing::{Listing, Selection};
+use super::prometheus::own::Figure;
 use super::snapshot::{HostSnapshot, Snapshot};
 use super::state::{Counters, Gauges, HostChange, ServerState};
 
@@ -30,6 +31,8 @@ pub(super) type Answer<T> = oneshot::Sender<T>;
 pub(super) enum Order {
     /// Say what the table of hosts holds.
     Snapshot(Answer<Snapshot>),
+    /// Say what it counts of itself.
+    Figures(Answer<Vec<Figure>>),
     /// List hosts.
     List(Selection, Answer<Listing>),
     /// Say what is known of one host.
@@ -103,6 +106,15 @@ impl Handle {
     /// [`Stopping`].
     pub async fn snapshot(&self) -> Result<Snapshot, Stopping> {
         self.ask(Order::Snapshot).await
+    }
+
+    /// What the collector's task counts of itself.
+    ///
+    /// # Errors
+    ///
+    /// [`Stopping`].
+    pub async fn figures(&self) -> Result<Vec<Figure>, Stopping> {
+        self.ask(Order::Figures).await
     }
 
     /// Some of the hosts, without what they report.

@@ -16,6 +16,9 @@ impl Server {
             Order::Snapshot(answer) => {
                 let _ = answer.send(self.hosts.snapshot(now, wall));
             }
+            Order::Figures(answer) => {
+                let _ = answer.send(self.counts.figures());
+            }
             Order::List(selection, answer) => {
                 let _ = answer.send(self.hosts.list(now, wall, &selection));
             }

@@ -175,6 +175,7 @@ impl Server {
         if new.timing != old.timing {
             self.hosts.set_timing(new.timing);
         }
+        self.outlets.reconfigure(&new);
         self.desk.state.send_modify(|state| {
             Arc::make_mut(state).configuration_files = files;
         });

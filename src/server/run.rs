@@ -14,13 +14,16 @@ use super::complaints::{Complaints, HostLine, HostLines, Throttle};
 use super::events;
 use super::handle::{Desk, Handle, Order};
 use super::hearing::send;
-use super::hosts::{Due, Hosts};
+use super::hosts::{Due, Hosts, Restored};
 use super::outlets::Outlets;
+use super::pacer::Pacer;
 use super::printer::Printer;
+use super::push::Pushes;
 use super::reload::{Asker, InForce, Read, Reloads};
 use super::settings::{Loaded, Sources};
 use super::state::{HostChange, Phase, ServerState};
 use super::status_line::{Counts, line, totals};
+use super::store::Keeper;
 use crate::curve::context::TransportError;
 use crate::curve::frames::Received;
 use crate::curve::keys::PublicKey;
@@ -59,6 +62,12 @@ pub struct Start {
     pub log: LogControl,
     /// Where messages are printed, if at all.
     pub printer: Option<Printer>,
+    /// Where samples are pushed to.
+    pub pushes: Pushes,
+    /// The hosts known before.
+    pub restored: Vec<Restored>,
+    /// Who keeps the hosts for the next start, if anybody.
+    pub keeper: Option<Keeper>,
     /// The service manager.
     pub notifier: Notifier,
     /// The signals to obey.
@@ -76,7 +85,11 @@ pub struct Server {
     pub(super) counts: Counts,
     pub(super) complaints: Complaints,
     host_lines: HostLines,
+    pub(super) pacer: Pacer,
+    /// Requests for models that were refused.
+    pub(super) unasked: Throttle,
     pub(super) outlets: Outlets,
+    pub(super) keeper: Option<Keeper>,
     /// The time of the batch of messages at hand, once somebody wanted to know.
     pub(super) time: Option<SystemTime>,
     handle: Handle,
@@ -114,15 +127,20 @@ impl Server {
             web_endpoint,
             configuration_files: start.loaded.files().to_vec(),
         });
+        let mut hosts = Hosts::new(start.loaded.settings.timing);
+        hosts.restore(now, start.restored);
         Self {
             router: start.router,
             endpoint: start.endpoint,
             public_key: start.public_key.to_string(),
-            hosts: Hosts::new(start.loaded.settings.timing),
+            hosts,
             counts: Counts::default(),
             complaints: Complaints::default(),
             host_lines: HostLines::new(now),
-            outlets: Outlets::new(start.printer),
+            pacer: Pacer::new(now),
+            unasked: Throttle::default(),
+            outlets: Outlets::new(start.printer, start.pushes),
+            keeper: start.keeper,
             time: None,
             handle,
             desk,
@@ -168,13 +186,16 @@ impl Server {
         self.publish_end();
         events::stopping(why, &totals(self.hosts.reporting(), self.counts));
         self.outlets.finish();
+        self.keep_last();
         Ok(())
     }
 
     async fn wait(&mut self) -> Result<Happened, TransportError> {
         let due = self.hosts.next_due();
         let due = due.map(|due| due.max(self.attended + DUE_PAUSE));
-        let deadline = [due, self.notifier.deadline()].into_iter().flatten().min();
+        let keep = self.keeper.as_ref().and_then(Keeper::next_due);
+        let deadlines = [due, self.pacer.next_due(), keep, self.notifier.deadline()];
+        let deadline = deadlines.into_iter().flatten().min();
         Ok(tokio::select! {
             biased;
             request = self.signals.next() => Happened::Signal(request),
@@ -202,12 +223,14 @@ impl Server {
         let drained = self.hear_batch(first)?;
         let now = Instant::now();
         self.attend(now);
+        self.ask_waiting(now);
         if self.notifier.due(now) {
             let status = self.status();
             self.notifier.alive(&status, now);
         }
         self.outlets.attend(now);
         self.publish_counters();
+        self.keep_hosts(now);
         if !drained {
             // There is more at once: let the runtime look at signals and timers before.
             tokio::task::yield_now().await;
@@ -236,12 +259,15 @@ impl Server {
                     routing_id,
                     silence,
                 }) => {
+                    self.outlets.host_gone(&name);
                     self.tell(HostChange::Gone(Arc::clone(&name)));
+                    self.hosts_changed();
                     if self.write_host_line(now) {
                         events::host_gone(&name, routing_id.as_ref(), silence);
                     }
                 }
                 Some(Due::Forgotten { name }) => {
+                    self.hosts_changed();
                     if self.write_host_line(now) {
                         events::host_forgotten(&name);
                     }

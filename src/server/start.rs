@@ -15,10 +15,13 @@ use tokio::time::timeout;
 
 use super::events;
 use super::handle::Handle;
+use super::keeping;
 use super::keys::Found;
 use super::printer::Printer;
+use super::push::Pushes;
 use super::run::{Server, Start};
 use super::settings::{self, Sources};
+use super::web::Web;
 use crate::curve::context::{Context, TransportError};
 use crate::curve::keys::KeyPair;
 use crate::curve::router::{Listen, Router, RouterOptions};
@@ -81,6 +84,9 @@ pub fn run(sources: Sources, print: bool, log: &LogControl) -> Result<(), Failur
             Listen::Address(_) => router.address().to_string(),
             Listen::Any { .. } => format!("*:{}", router.address().port()),
         };
+        let web = settings.listen.web.map(listen_web).transpose()?;
+        let web_endpoint = web.as_ref().map(|web| web.address().to_string());
+        let web_endpoint = web_endpoint.unwrap_or_default();
         let printer = if print {
             let printer = open_printer();
             Some(printer.map_err(|error| bug("print to standard output", &error))?)
@@ -88,20 +94,27 @@ pub fn run(sources: Sources, print: bool, log: &LogControl) -> Result<(), Failur
             None
         };
         let now = Instant::now();
+        let (keeper, restored) = keeping::open(now);
         let start = Start {
             router,
             endpoint,
             public_key,
-            other_endpoints: [String::new(), String::new()],
+            other_endpoints: [String::new(), web_endpoint],
             sources,
             loaded,
             log: log.clone(),
             printer,
+            pushes: Pushes::new(&settings.remote_write),
+            restored,
+            keeper,
             notifier: Notifier::from_environment(now),
             signals,
             pressure: PressureWatch::from_environment().await,
         };
         let server = Server::new(start, now);
+        if let Some(web) = web {
+            tokio::spawn(web.serve(server.handle()));
+        }
         let handle = server.handle();
         let serving = match Bus::of(&settings.bus) {
             Some(bus) => enter_the_bus(bus, handle, log.clone(), by_hand).await?,
@@ -175,7 +188,15 @@ impl Presence for OnTheBus {
 }
 
 fn listen(context: &Context, listen: Listen, keys: &KeyPair) -> Result<Router, Failure> {
-    Router::bind(context, RouterOptions { listen, keys }).map_err(|error| {
+    Router::bind(
+        context,
+        RouterOptions {
+            listen,
+            keys,
+            domain: None,
+        },
+    )
+    .map_err(|error| {
         let TransportError::Bind { source, .. } = &error else {
             return bug("listen", &error);
         };
@@ -187,6 +208,18 @@ fn listen(context: &Context, listen: Listen, keys: &KeyPair) -> Result<Router, F
         tracing::error!("{error}; {way_out}, and --listen takes another address");
         Failure::Unavailable
     })
+}
+
+fn listen_web(listen: Listen) -> Result<Web, Failure> {
+    let web = Web::bind(listen).map_err(|error| {
+        let way_out = error.way_out();
+        tracing::error!(
+            "{error}; {way_out}, and --web-listen (listen.web) takes another address, or none"
+        );
+        Failure::Unavailable
+    })?;
+    events::web_ready(web.address());
+    Ok(web)
 }
 
 /// Standard output without the buffer of the standard library, which would hold lines back.

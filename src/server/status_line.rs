@@ -1,5 +1,6 @@
 //! The one line that `systemctl status` shows (`STATUS=` of `sd_notify(3)`).
 
+use super::prometheus::own::{self, Figure};
 use crate::systemd::notify::grouped;
 
 /// What the collector has seen since it started.
@@ -11,6 +12,16 @@ pub(super) struct Counts {
     pub(super) refused: u64,
     /// Bytes of all messages.
     pub(super) bytes: u64,
+}
+
+impl Counts {
+    /// The same for Prometheus.
+    pub(super) fn figures(self) -> Vec<Figure> {
+        vec![
+            Figure::plain(&own::MESSAGES, self.messages),
+            Figure::plain(&own::REFUSED, self.refused),
+        ]
+    }
 }
 
 /// What there is to show for it: `3 hosts, 1,234 messages, 0 refused`.

@@ -27,6 +27,7 @@ fn bound_on(context: &Context, listen: Listen) -> (Router, String) {
     let options = RouterOptions {
         listen,
         keys: &keys,
+        domain: None,
     };
     let router = Router::bind(context, options).unwrap();
     (router, keys.public.to_string())
@@ -264,6 +265,7 @@ async fn says_why_it_cannot_listen() {
         let options = RouterOptions {
             listen,
             keys: &keys,
+            domain: None,
         };
         let error = Router::bind(&context, options).unwrap_err();
         let TransportError::Bind { address, source } = &error else {

@@ -4,6 +4,9 @@
 Commands of its own:
   connect {address, server, id?, options?}  connects to address, where the key
                                             server is expected, as id
+  crowd {address, server, count, frames}    connects count times, each with a key of
+                                            its own, and sends frames once over each;
+                                            they stay until the end
 
 Events of its own:
   message {frames}                          one message
@@ -15,6 +18,10 @@ from control import Peer, tell
 
 
 class Dealer(Peer):
+    def __init__(self):
+        super().__init__()
+        self.crowd = []
+
     def do_connect(self, command):
         address = command["address"]
         options = {
@@ -28,6 +35,24 @@ class Dealer(Peer):
         options.update(command.get("options", {}))
         self.open(zmq.DEALER, options)
         self.socket.connect(address)
+
+    def do_crowd(self, command):
+        context = zmq.Context()
+        context.max_sockets = command["count"]
+        frames = [bytes.fromhex(frame) for frame in command["frames"]]
+        for _ in range(command["count"]):
+            socket = context.socket(zmq.DEALER)
+            socket.linger = 0
+            socket.curve_serverkey = command["server"].encode()
+            socket.curve_publickey, socket.curve_secretkey = zmq.curve_keypair()
+            socket.connect(command["address"])
+            socket.send_multipart(frames)
+            # What nobody refers to is closed.
+            self.crowd.append(socket)
+
+    def ending(self):
+        for socket in self.crowd:
+            socket.close(0)
 
     def tell_message(self, frames):
         tell("message", frames=[frame.hex() for frame in frames])

@@ -41,9 +41,21 @@ pub struct Part {
 impl Part {
     /// Each of its metrics of which it is the last word, sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, Value<'_>)> {
+        self.numbered().map(|(_, metric)| metric)
+    }
+
+    /// The same, each with its place in the [`grid`](Self::grid).
+    pub fn numbered(&self) -> impl Iterator<Item = (usize, (&str, Value<'_>))> {
         self.grid
             .iter()
-            .filter(|(name, _)| self.whole || self.families.contains(Family::of(name)))
+            .enumerate()
+            .filter(|(_, (name, _))| self.whole || self.families.contains(Family::of(name)))
+    }
+
+    /// All that the message said, the last word on it or not.
+    #[must_use]
+    pub fn grid(&self) -> &Arc<Grid> {
+        &self.grid
     }
 
     /// When it was said.
@@ -54,8 +66,19 @@ impl Part {
 }
 
 impl Merged {
+    /// What these messages say together, which came at that time one after the other.
+    #[must_use]
+    pub fn of(now: Instant, grids: impl IntoIterator<Item = Arc<Grid>>) -> Self {
+        let mut merged = Self::default();
+        for grid in grids {
+            let families = FamilySet::of(&grid);
+            merged.take(now, grid, families, 0);
+        }
+        merged
+    }
+
     /// Takes a message's grid, which has these families and takes `bytes` of memory.
-    pub(super) fn take(
+    pub(crate) fn take(
         &mut self,
         now: Instant,
         grid: Arc<Grid>,
@@ -99,7 +122,7 @@ impl Merged {
     }
 
     /// Lets go of what is not current any more.
-    pub(super) fn expire(&mut self, now: Instant) {
+    pub(crate) fn expire(&mut self, now: Instant) {
         let intervals = self.intervals.as_deref();
         for part in &mut self.parts {
             let age = now.saturating_duration_since(part.heard);
@@ -156,7 +179,7 @@ impl Merged {
     }
 
     /// What the messages take in memory.
-    pub(super) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.parts.iter().map(|part| part.bytes).sum()
     }
 }
