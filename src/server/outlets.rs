@@ -43,6 +43,8 @@ pub(super) struct Outlets {
     printer: Option<Printer>,
     pushes: Pushes,
     dropped: Throttle,
+    /// How many messages some outlet could not take.
+    lost: u64,
     print_failed: Throttle,
     /// The last time that was printed, and how: a batch has one.
     time: Option<(SystemTime, String)>,
@@ -54,6 +56,7 @@ impl Outlets {
             printer,
             pushes,
             dropped: Throttle::default(),
+            lost: 0,
             print_failed: Throttle::default(),
             time: None,
         }
@@ -91,11 +94,17 @@ impl Outlets {
             routing_id: message.routing_id,
             grid: message.grid,
         };
-        if printer.print(&line).is_err()
-            && let Some(untold) = self.dropped.note(message.now)
-        {
-            events::lines_dropped(untold);
+        if printer.print(&line).is_err() {
+            self.lost += 1;
+            if let Some(untold) = self.dropped.note(message.now) {
+                events::lines_dropped(untold);
+            }
         }
+    }
+
+    /// How many messages some outlet could not take.
+    pub(super) fn lost(&self) -> u64 {
+        self.lost
     }
 
     /// Says what went wrong since the last time.

@@ -5,26 +5,29 @@
 //! connections fairly among them. Nothing in it waits for a peer or a reader, and the
 //! watchdog is fed from here and nowhere else.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::time::sleep_until;
 
-use tokio::sync::mpsc;
-
 use super::complaints::{Complaints, HostLine, HostLines, Throttle};
 use super::events;
-use super::handle::{Handle, Order};
+use super::handle::{Desk, Handle, Order};
 use super::hearing::send;
-use super::hosts::{Due, Hosts, Timing};
+use super::hosts::{Due, Hosts};
 use super::outlets::Outlets;
 use super::printer::Printer;
 use super::push::Pushes;
+use super::reload::{Asker, InForce, Read, Reloads};
+use super::settings::{Loaded, Sources};
+use super::state::{HostChange, Phase, ServerState};
 use super::status_line::{Counts, line, totals};
 use crate::curve::context::TransportError;
 use crate::curve::frames::Received;
 use crate::curve::keys::PublicKey;
 use crate::curve::router::{Router, RoutingIdBytes};
 use crate::protocol::message::Control;
+use crate::systemd::log::LogControl;
 use crate::systemd::notify::Notifier;
 use crate::systemd::pressure::{PressureWatch, give_back};
 use crate::systemd::signals::{Request, Signals};
@@ -47,8 +50,14 @@ pub struct Start {
     pub endpoint: String,
     /// What agents know this collector by.
     pub public_key: PublicKey,
-    /// Pings and expiry.
-    pub timing: Timing,
+    /// Where listening for viewing clients and for HTTP is done; empty for nowhere.
+    pub other_endpoints: [String; 2],
+    /// Where settings come from, for reloads.
+    pub sources: Sources,
+    /// The settings to begin with.
+    pub loaded: Loaded,
+    /// The log's switches.
+    pub log: LogControl,
     /// Where messages are printed, if at all.
     pub printer: Option<Printer>,
     /// Where samples are pushed to.
@@ -74,9 +83,11 @@ pub struct Server {
     /// The time of the batch of messages at hand, once somebody wanted to know.
     pub(super) time: Option<SystemTime>,
     handle: Handle,
-    orders: mpsc::Receiver<Order>,
+    pub(super) desk: Desk,
+    pub(super) reloads: Reloads,
+    pub(super) in_force: InForce,
     deafness: Throttle,
-    notifier: Notifier,
+    pub(super) notifier: Notifier,
     signals: Signals,
     pressure: PressureWatch,
     /// When what is due was last looked at.
@@ -87,6 +98,7 @@ enum Happened {
     Signal(Request),
     ReaderGone,
     Order(Order),
+    ReloadEnded(Vec<Asker>, Read),
     Message((RoutingIdBytes, Received)),
     Deadline,
     MemoryShort,
@@ -96,19 +108,29 @@ impl Server {
     /// A collector that has not begun yet.
     #[must_use]
     pub fn new(start: Start, now: Instant) -> Self {
-        let (handle, orders) = Handle::new();
+        let [clients_endpoint, web_endpoint] = start.other_endpoints;
+        let (handle, desk) = Handle::new(ServerState {
+            phase: Phase::Ready,
+            public_key: start.public_key,
+            endpoint: start.endpoint.clone(),
+            clients_endpoint,
+            web_endpoint,
+            configuration_files: start.loaded.files().to_vec(),
+        });
         Self {
             router: start.router,
             endpoint: start.endpoint,
             public_key: start.public_key.to_string(),
-            hosts: Hosts::new(start.timing),
+            hosts: Hosts::new(start.loaded.settings.timing),
             counts: Counts::default(),
             complaints: Complaints::default(),
             host_lines: HostLines::new(now),
             outlets: Outlets::new(start.printer, start.pushes),
             time: None,
             handle,
-            orders,
+            desk,
+            reloads: Reloads::new(start.sources),
+            in_force: InForce::new(start.loaded, start.log),
             deafness: Throttle::default(),
             notifier: start.notifier,
             signals: start.signals,
@@ -137,7 +159,8 @@ impl Server {
             match self.wait().await? {
                 Happened::Signal(Request::Stop(signal)) => break signal,
                 Happened::ReaderGone => break "the end of standard output's reader",
-                Happened::Signal(Request::Reload) => events::nothing_to_reload(),
+                Happened::Signal(Request::Reload) => self.reload(None),
+                Happened::ReloadEnded(askers, read) => self.reload_ended(askers, read),
                 Happened::Order(order) => self.obey(order),
                 Happened::Message(first) => self.turn(Some(first)).await?,
                 Happened::Deadline => self.turn(None).await?,
@@ -145,6 +168,7 @@ impl Server {
             }
         };
         self.notifier.stopping(&format!("Stopping on {why}"));
+        self.publish_end();
         events::stopping(why, &totals(self.hosts.reporting(), self.counts));
         self.outlets.finish();
         Ok(())
@@ -158,7 +182,8 @@ impl Server {
             biased;
             request = self.signals.next() => Happened::Signal(request),
             () = self.outlets.reader_gone() => Happened::ReaderGone,
-            Some(order) = self.orders.recv() => Happened::Order(order),
+            Some(order) = self.desk.orders.recv() => Happened::Order(order),
+            (askers, read) = self.reloads.ended() => Happened::ReloadEnded(askers, read),
             () = until(deadline) => Happened::Deadline,
             () = self.pressure.felt() => Happened::MemoryShort,
             message = self.router.receive() => Happened::Message(message?),
@@ -170,15 +195,6 @@ impl Server {
         if self.pressure.due(Instant::now()) {
             self.outlets.let_go();
             events::memory_given_back(give_back());
-        }
-    }
-
-    fn obey(&mut self, order: Order) {
-        // A caller that has gone before its answer is no concern of ours.
-        match order {
-            Order::Snapshot(answer) => {
-                let _ = answer.send(self.hosts.snapshot(Instant::now(), SystemTime::now()));
-            }
         }
     }
 
@@ -194,6 +210,7 @@ impl Server {
             self.notifier.alive(&status, now);
         }
         self.outlets.attend(now);
+        self.publish_counters();
         if !drained {
             // There is more at once: let the runtime look at signals and timers before.
             tokio::task::yield_now().await;
@@ -223,6 +240,7 @@ impl Server {
                     silence,
                 }) => {
                     self.outlets.host_gone(&name);
+                    self.tell(HostChange::Gone(Arc::clone(&name)));
                     if self.write_host_line(now) {
                         events::host_gone(&name, routing_id.as_ref(), silence);
                     }
@@ -247,7 +265,7 @@ impl Server {
         false
     }
 
-    fn status(&self) -> String {
+    pub(super) fn status(&self) -> String {
         let totals = totals(self.hosts.reporting(), self.counts);
         line(&self.endpoint, &self.public_key, &totals)
     }

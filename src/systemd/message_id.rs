@@ -59,6 +59,8 @@ message_ids! {
     BUS_AVAILABLE = "861e8de2fd2f4137b60254a5b7a9aba1";
     /// metrics-collector listens for agents.
     SERVER_READY = "af713ec252494162ace831bacbc045ac";
+    /// metrics-collector serves what hosts report to Prometheus.
+    SERVER_WEB_READY = "0528b5f486c245368d0044a7e36b26b7";
     /// metrics-collector was told to stop.
     SERVER_STOPPING = "52d6ba80f11f431eb2a4c74d97632431";
     /// A host reports to metrics-collector that did not before.
