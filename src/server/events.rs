@@ -4,6 +4,10 @@
 //! The text says all that matters by itself, for those who read a terminal; the fields
 //! are for `journalctl HOST=web1` and for programs.
 
+mod clients;
+
+pub(crate) use clients::*;
+
 use std::fmt::Display;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

@@ -11,6 +11,7 @@
 //! - [`handle`]: how others ask it; [`state`]: what they read without asking;
 //! - [`listing`]: some of the hosts, by their names, pure;
 //! - [`snapshot`]: the table at one moment, for those who read it at their own pace;
+//! - [`clients`]: those who look on at what the agents report;
 //! - [`complaints`]: which refused messages are worth a line in the log, pure;
 //! - [`prometheus`]: what hosts report as Prometheus wants it;
 //! - [`web`]: where that is scraped;
@@ -22,6 +23,7 @@
 //! Keeps no history: of each host what it said last, bounded in number and bytes.
 
 pub mod arguments;
+pub mod clients;
 pub mod complaints;
 pub(crate) mod events;
 pub mod families;

@@ -12,6 +12,7 @@ use super::events;
 use super::line::Line;
 use super::printer::Printer;
 use super::push::{self, Pushes};
+use super::settings::Settings;
 use crate::curve::router::RoutingIdBytes;
 use crate::protocol::grid::Grid;
 use crate::protocol::message::GridKind;
@@ -60,6 +61,11 @@ impl Outlets {
             print_failed: Throttle::default(),
             time: None,
         }
+    }
+
+    /// Other settings from now on.
+    pub(super) fn reconfigure(&mut self, settings: &Settings) {
+        self.pushes.reconfigure(&settings.remote_write);
     }
 
     /// Passes a message on.

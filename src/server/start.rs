@@ -84,6 +84,8 @@ pub fn run(sources: Sources, print: bool, log: &LogControl) -> Result<(), Failur
             Listen::Any { .. } => format!("*:{}", router.address().port()),
         };
         let web = settings.listen.web.map(listen_web).transpose()?;
+        let web_endpoint = web.as_ref().map(|web| web.address().to_string());
+        let web_endpoint = web_endpoint.unwrap_or_default();
         let printer = if print {
             let printer = open_printer();
             Some(printer.map_err(|error| bug("print to standard output", &error))?)
@@ -95,7 +97,7 @@ pub fn run(sources: Sources, print: bool, log: &LogControl) -> Result<(), Failur
             router,
             endpoint,
             public_key,
-            other_endpoints: [String::new(), String::new()],
+            other_endpoints: [String::new(), web_endpoint],
             sources,
             loaded,
             log: log.clone(),

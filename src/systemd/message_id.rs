@@ -79,6 +79,14 @@ message_ids! {
     SERVER_PUSH_REFUSED = "3c23e66ea9824ebfa16556549137aeb9";
     /// More samples wait for a receiver than there is room for.
     SERVER_PUSH_DROPPING = "cc5cbde19b85463993e3d90d395b2cf1";
+    /// A viewing client has come.
+    SERVER_CLIENT_CAME = "d3ce06c0607f461196c255ec206700d9";
+    /// A viewing client has gone.
+    SERVER_CLIENT_GONE = "1ce018709f3244a6ae66c7e190d6e66a";
+    /// A viewing client does not keep up, and misses messages.
+    SERVER_CLIENT_SLOW = "393479a9bf764e4c830670cf5fd64f4d";
+    /// A viewing client sent something that the protocol does not know, or one too many came.
+    SERVER_CLIENT_REFUSED = "9f720cc5630d4cde9e9e3656f28523b4";
     /// metrics-collector made a key pair, because there was none.
     SERVER_KEY_GENERATED = "1296c3bcb55446c6b5b51e6350ce0e49";
     /// New settings of metrics-collector are in force.
