@@ -558,6 +558,17 @@ bus = \"system\"  # default
 }
 
 #[test]
+fn a_query_may_be_a_secret() {
+    let site = Site::new();
+    site.etc("[remote_write.eu]\nurl = 'https://h/push?token=verysecret'\n");
+    let loaded = site.load().unwrap();
+    let shown = site.shown(&print::effective(&loaded));
+    assert!(!shown.contains("verysecret"), "{shown}");
+    let line = "# url is set, and may be a secret  # ~/etc/metrics-collector.toml:2\n";
+    assert!(shown.contains(line), "{shown}");
+}
+
+#[test]
 fn what_takes_a_restart_is_named() {
     let mut site = Site::new();
     let before = site.load().unwrap();
