@@ -30,6 +30,7 @@ impl Server {
                 let result = self.hosts.forget(&name);
                 if result.is_ok() {
                     events::host_forgotten(&name);
+                    self.hosts_changed();
                     self.publish_counters();
                 }
                 let _ = answer.send(result);
