@@ -199,6 +199,19 @@ impl Answering {
         Self { visit, end }
     }
 
+    /// One for tests of what is answered, which no connection waits for.
+    #[cfg(test)]
+    pub(super) fn of_nobody() -> Self {
+        let visit = Visit {
+            id: 0,
+            peer: std::net::Ipv4Addr::LOCALHOST.into(),
+            clock: Clock::new(Instant::now()),
+            connections: Arc::default(),
+            scrapes: Scrapes::new(Handle::new().0),
+        };
+        Self::begin(visit)
+    }
+
     /// There is no piece ready.
     pub(super) fn waits_for_us(&self) {
         self.visit.clock.set(self.end);
