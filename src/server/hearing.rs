@@ -132,6 +132,7 @@ impl Server {
             routing_id: from,
         };
         self.outlets.pass(&passed);
+        self.clients.forward(now, &name, kind, bytes);
         match change {
             Some(Change::Appeared) if self.write_host_line(now) => {
                 events::host_appeared(host, from);

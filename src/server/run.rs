@@ -11,6 +11,7 @@ use tokio::time::sleep_until;
 
 use tokio::sync::mpsc;
 
+use super::clients::Clients;
 use super::complaints::{Complaints, HostLine, HostLines, Throttle};
 use super::events;
 use super::handle::{Handle, Order};
@@ -46,6 +47,8 @@ pub struct Start {
     pub endpoint: String,
     /// What agents know this collector by.
     pub public_key: PublicKey,
+    /// Those who look on, or that nobody may.
+    pub clients: Clients,
     /// Pings and expiry.
     pub timing: Timing,
     /// Where messages are printed, if at all.
@@ -68,6 +71,7 @@ pub struct Server {
     pub(super) complaints: Complaints,
     host_lines: HostLines,
     pub(super) outlets: Outlets,
+    pub(super) clients: Clients,
     /// The time of the batch of messages at hand, once somebody wanted to know.
     pub(super) time: Option<SystemTime>,
     handle: Handle,
@@ -85,6 +89,7 @@ enum Happened {
     ReaderGone,
     Order(Order),
     Message((RoutingIdBytes, Received)),
+    Client((RoutingIdBytes, Received)),
     Deadline,
     MemoryShort,
 }
@@ -103,6 +108,7 @@ impl Server {
             complaints: Complaints::default(),
             host_lines: HostLines::new(now),
             outlets: Outlets::new(start.printer),
+            clients: start.clients,
             time: None,
             handle,
             orders,
@@ -137,6 +143,11 @@ impl Server {
                 Happened::Signal(Request::Reload) => events::nothing_to_reload(),
                 Happened::Order(order) => self.obey(order),
                 Happened::Message(first) => self.turn(Some(first)).await?,
+                Happened::Client(first) => {
+                    self.clients.hear(Instant::now(), first, &mut |_| true)?;
+                    // However much they say, agents have their turn.
+                    self.turn(None).await?;
+                }
                 Happened::Deadline => self.turn(None).await?,
                 Happened::MemoryShort => self.spare_memory(),
             }
@@ -150,7 +161,8 @@ impl Server {
     async fn wait(&mut self) -> Result<Happened, TransportError> {
         let due = self.hosts.next_due();
         let due = due.map(|due| due.max(self.attended + DUE_PAUSE));
-        let deadline = [due, self.notifier.deadline()].into_iter().flatten().min();
+        let deadlines = [due, self.notifier.deadline(), self.clients.next_due()];
+        let deadline = deadlines.into_iter().flatten().min();
         Ok(tokio::select! {
             biased;
             request = self.signals.next() => Happened::Signal(request),
@@ -158,6 +170,7 @@ impl Server {
             Some(order) = self.orders.recv() => Happened::Order(order),
             () = until(deadline) => Happened::Deadline,
             () = self.pressure.felt() => Happened::MemoryShort,
+            message = self.clients.receive() => Happened::Client(message?),
             message = self.router.receive() => Happened::Message(message?),
         })
     }
@@ -191,6 +204,7 @@ impl Server {
             self.notifier.alive(&status, now);
         }
         self.outlets.attend(now);
+        self.clients.attend(now, &self.hosts);
         if !drained {
             // There is more at once: let the runtime look at signals and timers before.
             tokio::task::yield_now().await;

@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 
+use super::clients::Clients;
 use super::events;
 use super::keys::Found;
 use super::printer::Printer;
@@ -81,6 +82,7 @@ pub fn run(sources: Sources, print: bool, log: &LogControl) -> Result<(), Failur
             router,
             endpoint,
             public_key,
+            clients: Clients::off(),
             timing: settings.timing,
             printer,
             notifier: Notifier::from_environment(now),

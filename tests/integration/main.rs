@@ -31,3 +31,4 @@ mod server_program;
 mod server_session;
 mod stuck_mount;
 mod support;
+mod top_terminal;
