@@ -1,24 +1,30 @@
 //! What the collector does with a message: understand it, enter it into the table, pass it
 //! on, or refuse it.
 
+use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use super::complaints::Tell;
 use super::events;
 use super::hosts::{Change, Full, Heard, Peer, Report};
 use super::outlets::Passed;
+use super::pacer::Asked;
 use super::run::Server;
+use super::state::HostChange;
 use crate::curve::context::TransportError;
 use crate::curve::frames::{Frames, MAX_FRAMES, Received};
 use crate::curve::router::{Router, RoutingIdBytes};
 use crate::protocol::grid::Grid;
-use crate::protocol::message::{Control, Malformed, Message, decode_from_agent};
+use crate::protocol::message::{Control, GridKind, Malformed, Message, decode_from_agent};
 
 /// Most messages in one turn: some milliseconds of them.
 const BATCH_MESSAGES: usize = 256;
 
 /// Most bytes of messages in one turn; grids can be large. Some 50 ms of parsing.
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
+
+/// Most models asked for in one turn, of those that had to wait.
+const BATCH_ASKED: usize = 256;
 
 /// Why a message was refused.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
@@ -67,6 +73,7 @@ impl Server {
             }
             Received::Message(mut frames) => {
                 let bytes = frames.bytes();
+                self.counts.bytes += bytes as u64;
                 match self.understand(now, from, &mut frames) {
                     Ok(()) => self.counts.messages += 1,
                     Err(refusal) => self.refuse(now, from, frames.peer_address(), refusal),
@@ -97,7 +104,7 @@ impl Server {
         let (host, bytes, kind) = match decode_from_agent(slices)? {
             // An agent says no other word.
             Message::Control(_) => {
-                send(&mut self.router, from, Control::Model);
+                self.ask_model(now, from);
                 return Ok(());
             }
             Message::Grid { host, grid, kind } => (host, grid, kind),
@@ -120,7 +127,13 @@ impl Server {
             grid,
         } = self.hosts.hear(now, peer, report)?;
         if ask_model {
-            send(&mut self.router, from, Control::Model);
+            self.ask_model(now, from);
+        }
+        if let Some(keeper) = &mut self.keeper {
+            keeper.seen();
+            if change.is_some() || kind == GridKind::Model {
+                keeper.changed();
+            }
         }
         let passed = Passed {
             now,
@@ -133,6 +146,9 @@ impl Server {
         };
         self.outlets.pass(&passed);
         self.clients.forward(now, &name, kind, bytes);
+        if let Some(Change::Appeared) = change {
+            self.tell(HostChange::Appeared(Arc::clone(&name)));
+        }
         match change {
             Some(Change::Appeared) if self.write_host_line(now) => {
                 events::host_appeared(host, from);
@@ -143,6 +159,29 @@ impl Server {
             Some(Change::Appeared | Change::Replaced { .. }) | None => {}
         }
         Ok(())
+    }
+
+    /// Asks for a model, now or when it is that connection's turn.
+    fn ask_model(&mut self, now: Instant, of: &RoutingIdBytes) {
+        match self.pacer.ask(now, of) {
+            Asked::Now => send(&mut self.router, of, Control::Model),
+            Asked::Later => {}
+            Asked::Refused => {
+                if let Some(untold) = self.unasked.note(now) {
+                    events::models_not_asked_for(untold);
+                }
+            }
+        }
+    }
+
+    /// Asks those whose turn has come.
+    pub(super) fn ask_waiting(&mut self, now: Instant) {
+        for _ in 0..BATCH_ASKED {
+            match self.pacer.take_due(now) {
+                Some(of) => send(&mut self.router, &of, Control::Model),
+                None => break,
+            }
+        }
     }
 
     /// Counts a message that was refused, and says so where that is worth a line.

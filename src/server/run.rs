@@ -5,26 +5,32 @@
 //! connections fairly among them. Nothing in it waits for a peer or a reader, and the
 //! watchdog is fed from here and nowhere else.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::time::sleep_until;
 
-use tokio::sync::mpsc;
-
 use super::clients::Clients;
 use super::complaints::{Complaints, HostLine, HostLines, Throttle};
 use super::events;
-use super::handle::{Handle, Order};
+use super::handle::{Desk, Handle, Order};
 use super::hearing::send;
-use super::hosts::{Due, Hosts, Timing};
+use super::hosts::{Due, Hosts, Restored};
 use super::outlets::Outlets;
+use super::pacer::Pacer;
 use super::printer::Printer;
+use super::push::Pushes;
+use super::reload::{Asker, InForce, Read, Reloads};
+use super::settings::{Loaded, Sources};
+use super::state::{HostChange, Phase, ServerState};
 use super::status_line::{Counts, line, totals};
+use super::store::Keeper;
 use crate::curve::context::TransportError;
 use crate::curve::frames::Received;
 use crate::curve::keys::PublicKey;
 use crate::curve::router::{Router, RoutingIdBytes};
 use crate::protocol::message::Control;
+use crate::systemd::log::LogControl;
 use crate::systemd::notify::Notifier;
 use crate::systemd::pressure::{PressureWatch, give_back};
 use crate::systemd::signals::{Request, Signals};
@@ -49,10 +55,22 @@ pub struct Start {
     pub public_key: PublicKey,
     /// Those who look on, or that nobody may.
     pub clients: Clients,
-    /// Pings and expiry.
-    pub timing: Timing,
+    /// Where listening for viewing clients and for HTTP is done; empty for nowhere.
+    pub other_endpoints: [String; 2],
+    /// Where settings come from, for reloads.
+    pub sources: Sources,
+    /// The settings to begin with.
+    pub loaded: Loaded,
+    /// The log's switches.
+    pub log: LogControl,
     /// Where messages are printed, if at all.
     pub printer: Option<Printer>,
+    /// Where samples are pushed to.
+    pub pushes: Pushes,
+    /// The hosts known before.
+    pub restored: Vec<Restored>,
+    /// Who keeps the hosts for the next start, if anybody.
+    pub keeper: Option<Keeper>,
     /// The service manager.
     pub notifier: Notifier,
     /// The signals to obey.
@@ -70,14 +88,20 @@ pub struct Server {
     pub(super) counts: Counts,
     pub(super) complaints: Complaints,
     host_lines: HostLines,
+    pub(super) pacer: Pacer,
+    /// Requests for models that were refused.
+    pub(super) unasked: Throttle,
     pub(super) outlets: Outlets,
     pub(super) clients: Clients,
+    pub(super) keeper: Option<Keeper>,
     /// The time of the batch of messages at hand, once somebody wanted to know.
     pub(super) time: Option<SystemTime>,
     handle: Handle,
-    orders: mpsc::Receiver<Order>,
+    pub(super) desk: Desk,
+    pub(super) reloads: Reloads,
+    pub(super) in_force: InForce,
     deafness: Throttle,
-    notifier: Notifier,
+    pub(super) notifier: Notifier,
     signals: Signals,
     pressure: PressureWatch,
     /// When what is due was last looked at.
@@ -88,6 +112,7 @@ enum Happened {
     Signal(Request),
     ReaderGone,
     Order(Order),
+    ReloadEnded(Vec<Asker>, Read),
     Message((RoutingIdBytes, Received)),
     Client((RoutingIdBytes, Received)),
     Deadline,
@@ -98,20 +123,35 @@ impl Server {
     /// A collector that has not begun yet.
     #[must_use]
     pub fn new(start: Start, now: Instant) -> Self {
-        let (handle, orders) = Handle::new();
+        let [clients_endpoint, web_endpoint] = start.other_endpoints;
+        let (handle, desk) = Handle::new(ServerState {
+            phase: Phase::Ready,
+            public_key: start.public_key,
+            endpoint: start.endpoint.clone(),
+            clients_endpoint,
+            web_endpoint,
+            configuration_files: start.loaded.files().to_vec(),
+        });
+        let mut hosts = Hosts::new(start.loaded.settings.timing);
+        hosts.restore(now, start.restored);
         Self {
             router: start.router,
             endpoint: start.endpoint,
             public_key: start.public_key.to_string(),
-            hosts: Hosts::new(start.timing),
+            hosts,
             counts: Counts::default(),
             complaints: Complaints::default(),
             host_lines: HostLines::new(now),
-            outlets: Outlets::new(start.printer),
             clients: start.clients,
+            pacer: Pacer::new(now),
+            unasked: Throttle::default(),
+            outlets: Outlets::new(start.printer, start.pushes),
+            keeper: start.keeper,
             time: None,
             handle,
-            orders,
+            desk,
+            reloads: Reloads::new(start.sources),
+            in_force: InForce::new(start.loaded, start.log),
             deafness: Throttle::default(),
             notifier: start.notifier,
             signals: start.signals,
@@ -140,7 +180,8 @@ impl Server {
             match self.wait().await? {
                 Happened::Signal(Request::Stop(signal)) => break signal,
                 Happened::ReaderGone => break "the end of standard output's reader",
-                Happened::Signal(Request::Reload) => events::nothing_to_reload(),
+                Happened::Signal(Request::Reload) => self.reload(None),
+                Happened::ReloadEnded(askers, read) => self.reload_ended(askers, read),
                 Happened::Order(order) => self.obey(order),
                 Happened::Message(first) => self.turn(Some(first)).await?,
                 Happened::Client(first) => {
@@ -153,21 +194,31 @@ impl Server {
             }
         };
         self.notifier.stopping(&format!("Stopping on {why}"));
+        self.publish_end();
         events::stopping(why, &totals(self.hosts.reporting(), self.counts));
         self.outlets.finish();
+        self.keep_last();
         Ok(())
     }
 
     async fn wait(&mut self) -> Result<Happened, TransportError> {
         let due = self.hosts.next_due();
         let due = due.map(|due| due.max(self.attended + DUE_PAUSE));
-        let deadlines = [due, self.notifier.deadline(), self.clients.next_due()];
+        let keep = self.keeper.as_ref().and_then(Keeper::next_due);
+        let deadlines = [
+            due,
+            self.pacer.next_due(),
+            keep,
+            self.clients.next_due(),
+            self.notifier.deadline(),
+        ];
         let deadline = deadlines.into_iter().flatten().min();
         Ok(tokio::select! {
             biased;
             request = self.signals.next() => Happened::Signal(request),
             () = self.outlets.reader_gone() => Happened::ReaderGone,
-            Some(order) = self.orders.recv() => Happened::Order(order),
+            Some(order) = self.desk.orders.recv() => Happened::Order(order),
+            (askers, read) = self.reloads.ended() => Happened::ReloadEnded(askers, read),
             () = until(deadline) => Happened::Deadline,
             () = self.pressure.felt() => Happened::MemoryShort,
             message = self.clients.receive() => Happened::Client(message?),
@@ -183,15 +234,6 @@ impl Server {
         }
     }
 
-    fn obey(&mut self, order: Order) {
-        // A caller that has gone before its answer is no concern of ours.
-        match order {
-            Order::Snapshot(answer) => {
-                let _ = answer.send(self.hosts.snapshot(Instant::now(), SystemTime::now()));
-            }
-        }
-    }
-
     async fn turn(
         &mut self,
         first: Option<(RoutingIdBytes, Received)>,
@@ -199,12 +241,15 @@ impl Server {
         let drained = self.hear_batch(first)?;
         let now = Instant::now();
         self.attend(now);
+        self.ask_waiting(now);
         if self.notifier.due(now) {
             let status = self.status();
             self.notifier.alive(&status, now);
         }
         self.outlets.attend(now);
         self.clients.attend(now, &self.hosts);
+        self.publish_counters();
+        self.keep_hosts(now);
         if !drained {
             // There is more at once: let the runtime look at signals and timers before.
             tokio::task::yield_now().await;
@@ -233,11 +278,15 @@ impl Server {
                     routing_id,
                     silence,
                 }) => {
+                    self.outlets.host_gone(&name);
+                    self.tell(HostChange::Gone(Arc::clone(&name)));
+                    self.hosts_changed();
                     if self.write_host_line(now) {
                         events::host_gone(&name, routing_id.as_ref(), silence);
                     }
                 }
                 Some(Due::Forgotten { name }) => {
+                    self.hosts_changed();
                     if self.write_host_line(now) {
                         events::host_forgotten(&name);
                     }
@@ -257,7 +306,7 @@ impl Server {
         false
     }
 
-    fn status(&self) -> String {
+    pub(super) fn status(&self) -> String {
         let totals = totals(self.hosts.reporting(), self.counts);
         line(&self.endpoint, &self.public_key, &totals)
     }
