@@ -252,7 +252,8 @@ fn every_setting_of_the_collector_is_documented_and_no_other() {
 #[test]
 fn every_option_and_command_is_documented() {
     for (_, mut program) in completions::programs() {
-        let number = if program.has_subcommands() { 1 } else { 8 };
+        let is_for_users = ["metrics-agentctl", "metrics-top"].contains(&program.get_name());
+        let number = if is_for_users { 1 } else { 8 };
         let page = page(&format!("{}.{number}", program.get_name()));
         program.build();
         let options = |program: &Program| -> Vec<String> {
@@ -358,7 +359,7 @@ fn what_is_generated_is_what_the_list_installs() {
     for line in source("packaging/files").lines() {
         let fields: Vec<_> = line.split_whitespace().collect();
         if let [
-            "metrics-agent" | "metrics-collector",
+            "metrics-agent" | "metrics-collector" | "metrics-top",
             "generated",
             mode,
             from,
