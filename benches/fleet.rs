@@ -55,7 +55,11 @@ fn model() -> Arc<Grid> {
     let texts = METRICS.iter().filter(|metric| metric.kind == Kind::Info);
     let mut json = String::from("{");
     for metric in texts.filter(|metric| metric.instance.is_none()) {
-        let _ = write!(json, "\"{}\":\"Some text of the usual length\",", metric.name);
+        let _ = write!(
+            json,
+            "\"{}\":\"Some text of the usual length\",",
+            metric.name
+        );
     }
     json.pop();
     json.push('}');

@@ -141,10 +141,10 @@ impl Server {
             host: &name,
             kind,
             grid: &grid,
-            bytes,
             routing_id: from,
         };
         self.outlets.pass(&passed);
+        self.clients.forward(now, &name, kind, bytes);
         if let Some(Change::Appeared) = change {
             self.tell(HostChange::Appeared(Arc::clone(&name)));
         }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::time::sleep_until;
 
+use super::clients::Clients;
 use super::complaints::{Complaints, HostLine, HostLines, Throttle};
 use super::events;
 use super::handle::{Desk, Handle, Order};
@@ -52,6 +53,8 @@ pub struct Start {
     pub endpoint: String,
     /// What agents know this collector by.
     pub public_key: PublicKey,
+    /// Those who look on, or that nobody may.
+    pub clients: Clients,
     /// Where listening for viewing clients and for HTTP is done; empty for nowhere.
     pub other_endpoints: [String; 2],
     /// Where settings come from, for reloads.
@@ -89,6 +92,7 @@ pub struct Server {
     /// Requests for models that were refused.
     pub(super) unasked: Throttle,
     pub(super) outlets: Outlets,
+    pub(super) clients: Clients,
     pub(super) keeper: Option<Keeper>,
     /// The time of the batch of messages at hand, once somebody wanted to know.
     pub(super) time: Option<SystemTime>,
@@ -110,6 +114,7 @@ enum Happened {
     Order(Order),
     ReloadEnded(Vec<Asker>, Read),
     Message((RoutingIdBytes, Received)),
+    Client((RoutingIdBytes, Received)),
     Deadline,
     MemoryShort,
 }
@@ -137,6 +142,7 @@ impl Server {
             counts: Counts::default(),
             complaints: Complaints::default(),
             host_lines: HostLines::new(now),
+            clients: start.clients,
             pacer: Pacer::new(now),
             unasked: Throttle::default(),
             outlets: Outlets::new(start.printer, start.pushes),
@@ -178,6 +184,11 @@ impl Server {
                 Happened::ReloadEnded(askers, read) => self.reload_ended(askers, read),
                 Happened::Order(order) => self.obey(order),
                 Happened::Message(first) => self.turn(Some(first)).await?,
+                Happened::Client(first) => {
+                    self.clients.hear(Instant::now(), first, &mut |_| true)?;
+                    // However much they say, agents have their turn.
+                    self.turn(None).await?;
+                }
                 Happened::Deadline => self.turn(None).await?,
                 Happened::MemoryShort => self.spare_memory(),
             }
@@ -194,7 +205,13 @@ impl Server {
         let due = self.hosts.next_due();
         let due = due.map(|due| due.max(self.attended + DUE_PAUSE));
         let keep = self.keeper.as_ref().and_then(Keeper::next_due);
-        let deadlines = [due, self.pacer.next_due(), keep, self.notifier.deadline()];
+        let deadlines = [
+            due,
+            self.pacer.next_due(),
+            keep,
+            self.clients.next_due(),
+            self.notifier.deadline(),
+        ];
         let deadline = deadlines.into_iter().flatten().min();
         Ok(tokio::select! {
             biased;
@@ -204,6 +221,7 @@ impl Server {
             (askers, read) = self.reloads.ended() => Happened::ReloadEnded(askers, read),
             () = until(deadline) => Happened::Deadline,
             () = self.pressure.felt() => Happened::MemoryShort,
+            message = self.clients.receive() => Happened::Client(message?),
             message = self.router.receive() => Happened::Message(message?),
         })
     }
@@ -229,6 +247,7 @@ impl Server {
             self.notifier.alive(&status, now);
         }
         self.outlets.attend(now);
+        self.clients.attend(now, &self.hosts);
         self.publish_counters();
         self.keep_hosts(now);
         if !drained {

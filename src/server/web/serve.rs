@@ -207,7 +207,7 @@ impl Answering {
             peer: std::net::Ipv4Addr::LOCALHOST.into(),
             clock: Clock::new(Instant::now()),
             connections: Arc::default(),
-            scrapes: Scrapes::new(Handle::new().0),
+            scrapes: Scrapes::new(Handle::of_nobody()),
         };
         Self::begin(visit)
     }
