@@ -14,7 +14,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use metrics_agent::collectors::agent::parse_resident;
-use metrics_agent::collectors::definition::Kind;
+use metrics_agent::collectors::definition::{Definition, Kind};
 use metrics_agent::collectors::table::METRICS;
 use metrics_agent::protocol::grid::Grid;
 use metrics_agent::protocol::message::GridKind;
@@ -35,7 +35,8 @@ fn parsed(json: &str, kind: GridKind) -> Arc<Grid> {
 /// What a host sends: the table's metrics, and as many instances as it takes.
 fn metrics(host: usize) -> Arc<Grid> {
     let held = METRICS.iter().filter(|metric| metric.in_metrics);
-    let (several, one): (Vec<_>, Vec<_>) = held.partition(|metric| metric.instance.is_some());
+    let (several, one): (Vec<&Definition>, Vec<&Definition>) =
+        held.copied().partition(|metric| metric.instance.is_some());
     let instances = (METRICS_OF_HOST - one.len()).div_ceil(several.len());
     let names = one.iter().map(|metric| metric.name.to_owned());
     let several = several.iter().flat_map(|metric| {

@@ -99,20 +99,6 @@ impl Handle {
         (handle, desk)
     }
 
-    /// One that nobody answers.
-    #[cfg(test)]
-    pub(super) fn of_nobody() -> Self {
-        let state = ServerState {
-            phase: super::state::Phase::Stopping,
-            public_key: crate::curve::keys::PublicKey::from_bytes([0; 32]),
-            endpoint: String::new(),
-            clients_endpoint: String::new(),
-            web_endpoint: String::new(),
-            configuration_files: Vec::new(),
-        };
-        Self::new(state).0
-    }
-
     /// The table of hosts at this moment.
     ///
     /// # Errors
