@@ -103,10 +103,13 @@ impl fmt::Display for Endpoint {
     }
 }
 
-impl FromStr for Endpoint {
-    type Err = EndpointError;
-
-    fn from_str(text: &str) -> Result<Self, EndpointError> {
+impl Endpoint {
+    /// Reads an endpoint; it has this port where the text names none.
+    ///
+    /// # Errors
+    ///
+    /// [`EndpointError`].
+    pub fn parse(text: &str, default: NonZeroU16) -> Result<Self, EndpointError> {
         let address = match text.split_once("://") {
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case("tcp") => rest,
             Some((scheme, _)) => return Err(EndpointError::Scheme(scheme.to_owned())),
@@ -131,8 +134,16 @@ impl FromStr for Endpoint {
         };
         Ok(Self {
             host,
-            port: parse_port(port)?,
+            port: port.map_or(Ok(default), parse_port)?,
         })
+    }
+}
+
+impl FromStr for Endpoint {
+    type Err = EndpointError;
+
+    fn from_str(text: &str) -> Result<Self, EndpointError> {
+        Self::parse(text, DEFAULT)
     }
 }
 
@@ -186,10 +197,7 @@ impl FromStr for Host {
     }
 }
 
-fn parse_port(port: Option<&str>) -> Result<NonZeroU16, EndpointError> {
-    let Some(digits) = port else {
-        return Ok(DEFAULT);
-    };
+fn parse_port(digits: &str) -> Result<NonZeroU16, EndpointError> {
     // str::parse would take a sign.
     if digits.bytes().all(|b| b.is_ascii_digit())
         && let Ok(port) = digits.parse()

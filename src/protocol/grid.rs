@@ -116,6 +116,12 @@ impl Grid {
         self.entries.is_empty()
     }
 
+    /// What it takes in memory, in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.text.capacity() + self.entries.capacity() * size_of::<Entry>()
+    }
+
     fn value(&self, entry: Entry) -> Value<'_> {
         match entry.value {
             Stored::Unsigned(number) => Value::Unsigned(number),

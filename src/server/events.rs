@@ -4,15 +4,22 @@
 //! The text says all that matters by itself, for those who read a terminal; the fields
 //! are for `journalctl HOST=web1` and for programs.
 
+mod clients;
+
+pub(crate) use clients::*;
+
 use std::fmt::Display;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tracing::{debug, error, info, warn};
 
-use super::state::file::Trouble;
+use super::kept::file::Trouble;
 use crate::curve::router::RoutingIdBytes;
 use crate::systemd::message_id;
+
+pub(crate) mod push;
 
 pub(crate) fn start_refused(error: &dyn Display) {
     let error = error.to_string();
@@ -48,6 +55,32 @@ pub(crate) fn ready(endpoint: &str, public_key: &str) {
         endpoint,
         public_key,
         "Listening for agents at {endpoint}; the public key they need is {public_key}"
+    );
+}
+
+pub(crate) fn web_ready(address: SocketAddr) {
+    let url = format!("http://{address}/metrics");
+    info!(
+        message_id = message_id::SERVER_WEB_READY,
+        url, "Serving Prometheus at {url}"
+    );
+}
+
+pub(crate) fn web_accept_failed(error: &dyn Display, untold: u64) {
+    let error = error.to_string();
+    let more = more(untold);
+    warn!(
+        error,
+        "The web server cannot take connections now: {error}{more}"
+    );
+}
+
+pub(crate) fn scrape_without_thread(error: &dyn Display, untold: u64) {
+    let error = error.to_string();
+    let more = more(untold);
+    warn!(
+        error,
+        "A scrape was refused, as there is no thread for it: {error}{more}"
     );
 }
 
@@ -202,8 +235,45 @@ pub(crate) fn printing_failed(error: &dyn Display, untold: u64) {
     );
 }
 
-pub(crate) fn nothing_to_reload() {
-    info!("SIGHUP: there is nothing to read again; restart for other settings");
+pub(crate) fn reloaded() {
+    info!(
+        message_id = message_id::SERVER_CONFIGURATION_RELOADED,
+        "Configuration reloaded"
+    );
+}
+
+pub(crate) fn reload_refused(error: &dyn Display) {
+    let error = error.to_string();
+    error!(
+        message_id = message_id::SERVER_CONFIGURATION_INVALID,
+        error, "The configuration was not reloaded, and nothing has changed: {error}"
+    );
+}
+
+pub(crate) fn restart_needed(settings: &str) {
+    warn!(
+        message_id = message_id::SERVER_RESTART_NEEDED,
+        settings, "These settings differ from those in force, and take a restart: {settings}"
+    );
+}
+
+pub(crate) fn bus_unavailable(error: &dyn Display) {
+    let error = error.to_string();
+    warn!(
+        message_id = message_id::SERVER_BUS_UNAVAILABLE,
+        error, "Not on the bus, trying again until it is back: {error}"
+    );
+}
+
+pub(crate) fn bus_available(name: &str) {
+    info!(
+        message_id = message_id::SERVER_BUS_AVAILABLE,
+        "On the bus again as {name}"
+    );
+}
+
+pub(crate) fn off_the_bus(error: &dyn Display) {
+    warn!("going on without the bus, as this is a run by hand: {error}");
 }
 
 pub(crate) fn memory_given_back(any: bool) {

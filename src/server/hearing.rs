@@ -1,6 +1,7 @@
 //! What the collector does with a message: understand it, enter it into the table, pass it
 //! on, or refuse it.
 
+use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use super::complaints::Tell;
@@ -9,6 +10,7 @@ use super::hosts::{Change, Full, Heard, Peer, Report};
 use super::outlets::Passed;
 use super::pacer::Asked;
 use super::run::Server;
+use super::state::HostChange;
 use crate::curve::context::TransportError;
 use crate::curve::frames::{Frames, MAX_FRAMES, Received};
 use crate::curve::router::{Router, RoutingIdBytes};
@@ -71,6 +73,7 @@ impl Server {
             }
             Received::Message(mut frames) => {
                 let bytes = frames.bytes();
+                self.counts.bytes += bytes as u64;
                 match self.understand(now, from, &mut frames) {
                     Ok(()) => self.counts.messages += 1,
                     Err(refusal) => self.refuse(now, from, frames.peer_address(), refusal),
@@ -142,6 +145,9 @@ impl Server {
             routing_id: from,
         };
         self.outlets.pass(&passed);
+        if let Some(Change::Appeared) = change {
+            self.tell(HostChange::Appeared(Arc::clone(&name)));
+        }
         match change {
             Some(Change::Appeared) if self.write_host_line(now) => {
                 events::host_appeared(host, from);

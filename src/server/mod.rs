@@ -8,11 +8,15 @@
 //!   with a message, [`outlets`]: where that goes, and [`handle`]: how others ask it;
 //! - [`hosts`]: the table of hosts, pure: who reports, who is due a ping, who is gone;
 //! - [`families`]: which metrics are reported together;
+//! - [`handle`]: how others ask it; [`state`]: what they read without asking;
+//! - [`listing`]: some of the hosts, by their names, pure;
 //! - [`snapshot`]: the table at one moment, for those who read it at their own pace;
-//! - [`state`]: what is still known after a restart;
+//! - [`kept`]: what is still known after a restart;
 //! - [`pacer`]: when models are asked for, pure;
+//! - [`clients`]: those who look on at what the agents report;
 //! - [`complaints`]: which refused messages are worth a line in the log, pure;
 //! - [`prometheus`]: what hosts report as Prometheus wants it;
+//! - [`web`]: where that is scraped;
 //! - [`arguments`]: its command line;
 //! - [`settings`] and [`keys`]: what it runs with;
 //! - [`mod@line`] and [`printer`]: `--print`, one JSON object a line;
@@ -21,6 +25,7 @@
 //! Keeps no history: of each host what it said last, bounded in number and bytes.
 
 pub mod arguments;
+pub mod clients;
 pub mod complaints;
 pub(crate) mod events;
 pub mod families;
@@ -28,15 +33,21 @@ pub mod handle;
 mod hearing;
 pub mod hosts;
 mod keeping;
+pub mod kept;
 pub mod keys;
 pub mod line;
+pub mod listing;
+mod orders;
 mod outlets;
 pub mod pacer;
 pub mod printer;
 pub mod prometheus;
+pub mod push;
+mod reload;
 pub mod run;
 pub mod settings;
 pub mod snapshot;
 pub mod start;
 pub mod state;
 mod status_line;
+pub mod web;

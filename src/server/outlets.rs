@@ -11,6 +11,8 @@ use super::complaints::Throttle;
 use super::events;
 use super::line::Line;
 use super::printer::Printer;
+use super::push::{self, Pushes};
+use super::settings::Settings;
 use crate::curve::router::RoutingIdBytes;
 use crate::protocol::grid::Grid;
 use crate::protocol::message::GridKind;
@@ -40,25 +42,42 @@ pub(super) struct Passed<'a> {
 /// The outlets that there are.
 pub(super) struct Outlets {
     printer: Option<Printer>,
+    pushes: Pushes,
     dropped: Throttle,
+    /// How many messages some outlet could not take.
+    lost: u64,
     print_failed: Throttle,
     /// The last time that was printed, and how: a batch has one.
     time: Option<(SystemTime, String)>,
 }
 
 impl Outlets {
-    pub(super) fn new(printer: Option<Printer>) -> Self {
+    pub(super) fn new(printer: Option<Printer>, pushes: Pushes) -> Self {
         Self {
             printer,
+            pushes,
             dropped: Throttle::default(),
+            lost: 0,
             print_failed: Throttle::default(),
             time: None,
         }
     }
 
+    /// Other settings from now on.
+    pub(super) fn reconfigure(&mut self, settings: &Settings) {
+        self.pushes.reconfigure(&settings.remote_write);
+    }
+
     /// Passes a message on.
     pub(super) fn pass(&mut self, message: &Passed<'_>) {
         self.print(message);
+        self.pushes
+            .take(message.host, message.kind, message.grid, message.time);
+    }
+
+    /// Passes on that a host is gone.
+    pub(super) fn host_gone(&mut self, host: &Arc<str>) {
+        self.pushes.host_gone(host, SystemTime::now());
     }
 
     fn print(&mut self, message: &Passed<'_>) {
@@ -81,11 +100,17 @@ impl Outlets {
             routing_id: message.routing_id,
             grid: message.grid,
         };
-        if printer.print(&line).is_err()
-            && let Some(untold) = self.dropped.note(message.now)
-        {
-            events::lines_dropped(untold);
+        if printer.print(&line).is_err() {
+            self.lost += 1;
+            if let Some(untold) = self.dropped.note(message.now) {
+                events::lines_dropped(untold);
+            }
         }
+    }
+
+    /// How many messages some outlet could not take.
+    pub(super) fn lost(&self) -> u64 {
+        self.lost
     }
 
     /// Says what went wrong since the last time.
@@ -117,5 +142,6 @@ impl Outlets {
         if let Some(printer) = self.printer.take() {
             printer.finish(FAREWELL);
         }
+        self.pushes.finish(Instant::now() + push::FAREWELL);
     }
 }

@@ -5,27 +5,31 @@
 //! connections fairly among them. Nothing in it waits for a peer or a reader, and the
 //! watchdog is fed from here and nowhere else.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::time::sleep_until;
 
-use tokio::sync::mpsc;
-
 use super::complaints::{Complaints, HostLine, HostLines, Throttle};
 use super::events;
-use super::handle::{Handle, Order};
+use super::handle::{Desk, Handle, Order};
 use super::hearing::send;
-use super::hosts::{Due, Hosts, Restored, Timing};
+use super::hosts::{Due, Hosts, Restored};
+use super::kept::Keeper;
 use super::outlets::Outlets;
 use super::pacer::Pacer;
 use super::printer::Printer;
-use super::state::Keeper;
+use super::push::Pushes;
+use super::reload::{Asker, InForce, Read, Reloads};
+use super::settings::{Loaded, Sources};
+use super::state::{HostChange, Phase, ServerState};
 use super::status_line::{Counts, line, totals};
 use crate::curve::context::TransportError;
 use crate::curve::frames::Received;
 use crate::curve::keys::PublicKey;
 use crate::curve::router::{Router, RoutingIdBytes};
 use crate::protocol::message::Control;
+use crate::systemd::log::LogControl;
 use crate::systemd::notify::Notifier;
 use crate::systemd::pressure::{PressureWatch, give_back};
 use crate::systemd::signals::{Request, Signals};
@@ -48,14 +52,22 @@ pub struct Start {
     pub endpoint: String,
     /// What agents know this collector by.
     pub public_key: PublicKey,
-    /// Pings and expiry.
-    pub timing: Timing,
+    /// Where listening for viewing clients and for HTTP is done; empty for nowhere.
+    pub other_endpoints: [String; 2],
+    /// Where settings come from, for reloads.
+    pub sources: Sources,
+    /// The settings to begin with.
+    pub loaded: Loaded,
+    /// The log's switches.
+    pub log: LogControl,
     /// Where messages are printed, if at all.
     pub printer: Option<Printer>,
     /// The hosts known before.
     pub restored: Vec<Restored>,
     /// Who keeps the hosts for the next start, if anybody.
     pub keeper: Option<Keeper>,
+    /// Where samples are pushed to.
+    pub pushes: Pushes,
     /// The service manager.
     pub notifier: Notifier,
     /// The signals to obey.
@@ -81,9 +93,11 @@ pub struct Server {
     /// The time of the batch of messages at hand, once somebody wanted to know.
     pub(super) time: Option<SystemTime>,
     handle: Handle,
-    orders: mpsc::Receiver<Order>,
+    pub(super) desk: Desk,
+    pub(super) reloads: Reloads,
+    pub(super) in_force: InForce,
     deafness: Throttle,
-    notifier: Notifier,
+    pub(super) notifier: Notifier,
     signals: Signals,
     pressure: PressureWatch,
     /// When what is due was last looked at.
@@ -94,6 +108,7 @@ enum Happened {
     Signal(Request),
     ReaderGone,
     Order(Order),
+    ReloadEnded(Vec<Asker>, Read),
     Message((RoutingIdBytes, Received)),
     Deadline,
     MemoryShort,
@@ -103,9 +118,17 @@ impl Server {
     /// A collector that has not begun yet.
     #[must_use]
     pub fn new(start: Start, now: Instant) -> Self {
-        let (handle, orders) = Handle::new();
-        let mut hosts = Hosts::new(start.timing);
+        let mut hosts = Hosts::new(start.loaded.settings.timing);
         hosts.restore(now, start.restored);
+        let [clients_endpoint, web_endpoint] = start.other_endpoints;
+        let (handle, desk) = Handle::new(ServerState {
+            phase: Phase::Ready,
+            public_key: start.public_key,
+            endpoint: start.endpoint.clone(),
+            clients_endpoint,
+            web_endpoint,
+            configuration_files: start.loaded.files().to_vec(),
+        });
         Self {
             router: start.router,
             endpoint: start.endpoint,
@@ -116,11 +139,13 @@ impl Server {
             host_lines: HostLines::new(now),
             pacer: Pacer::new(now),
             unasked: Throttle::default(),
-            outlets: Outlets::new(start.printer),
+            outlets: Outlets::new(start.printer, start.pushes),
             keeper: start.keeper,
             time: None,
             handle,
-            orders,
+            desk,
+            reloads: Reloads::new(start.sources),
+            in_force: InForce::new(start.loaded, start.log),
             deafness: Throttle::default(),
             notifier: start.notifier,
             signals: start.signals,
@@ -149,7 +174,8 @@ impl Server {
             match self.wait().await? {
                 Happened::Signal(Request::Stop(signal)) => break signal,
                 Happened::ReaderGone => break "the end of standard output's reader",
-                Happened::Signal(Request::Reload) => events::nothing_to_reload(),
+                Happened::Signal(Request::Reload) => self.reload(None),
+                Happened::ReloadEnded(askers, read) => self.reload_ended(askers, read),
                 Happened::Order(order) => self.obey(order),
                 Happened::Message(first) => self.turn(Some(first)).await?,
                 Happened::Deadline => self.turn(None).await?,
@@ -157,6 +183,7 @@ impl Server {
             }
         };
         self.notifier.stopping(&format!("Stopping on {why}"));
+        self.publish_end();
         events::stopping(why, &totals(self.hosts.reporting(), self.counts));
         self.outlets.finish();
         self.keep_last();
@@ -173,7 +200,8 @@ impl Server {
             biased;
             request = self.signals.next() => Happened::Signal(request),
             () = self.outlets.reader_gone() => Happened::ReaderGone,
-            Some(order) = self.orders.recv() => Happened::Order(order),
+            Some(order) = self.desk.orders.recv() => Happened::Order(order),
+            (askers, read) = self.reloads.ended() => Happened::ReloadEnded(askers, read),
             () = until(deadline) => Happened::Deadline,
             () = self.pressure.felt() => Happened::MemoryShort,
             message = self.router.receive() => Happened::Message(message?),
@@ -185,15 +213,6 @@ impl Server {
         if self.pressure.due(Instant::now()) {
             self.outlets.let_go();
             events::memory_given_back(give_back());
-        }
-    }
-
-    fn obey(&mut self, order: Order) {
-        // A caller that has gone before its answer is no concern of ours.
-        match order {
-            Order::Snapshot(answer) => {
-                let _ = answer.send(self.hosts.snapshot(Instant::now(), SystemTime::now()));
-            }
         }
     }
 
@@ -211,6 +230,7 @@ impl Server {
         }
         self.outlets.attend(now);
         self.keep_hosts(now);
+        self.publish_counters();
         if !drained {
             // There is more at once: let the runtime look at signals and timers before.
             tokio::task::yield_now().await;
@@ -240,6 +260,8 @@ impl Server {
                     silence,
                 }) => {
                     self.hosts_changed();
+                    self.outlets.host_gone(&name);
+                    self.tell(HostChange::Gone(Arc::clone(&name)));
                     if self.write_host_line(now) {
                         events::host_gone(&name, routing_id.as_ref(), silence);
                     }
@@ -265,7 +287,7 @@ impl Server {
         false
     }
 
-    fn status(&self) -> String {
+    pub(super) fn status(&self) -> String {
         let totals = totals(self.hosts.reporting(), self.counts);
         line(&self.endpoint, &self.public_key, &totals)
     }

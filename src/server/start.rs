@@ -7,23 +7,35 @@ use std::fmt::Display;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, getrlimit, setrlimit};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use super::events;
+use super::handle::Handle;
 use super::keeping;
 use super::keys::Found;
 use super::printer::Printer;
+use super::push::Pushes;
 use super::run::{Server, Start};
 use super::settings::{self, Sources};
+use super::web::Web;
 use crate::curve::context::{Context, TransportError};
 use crate::curve::keys::KeyPair;
 use crate::curve::router::{Listen, Router, RouterOptions};
+use crate::dbus::name::{Ended, StartError};
+use crate::dbus::server_service::ServerService;
+use crate::dbus::stay::{Presence, stay};
+use crate::dbus::{Bus, SERVER_NAME};
 use crate::systemd::log::LogControl;
 use crate::systemd::notify::Notifier;
 use crate::systemd::pressure::PressureWatch;
 use crate::systemd::signals::Signals;
+
+/// How long telling the bus of the end may take.
+const LAST_WORDS: Duration = Duration::from_millis(300);
 
 /// Why the collector did not start or did not go on. Each has been logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +69,8 @@ pub fn run(sources: Sources, print: bool, log: &LogControl) -> Result<(), Failur
         events::keys_unseen(&made.unseen);
     }
     loaded.keys = Found::Keys(keys);
-    let settings = &loaded.settings;
+    let settings = loaded.settings.clone();
+    let by_hand = sources.by_hand;
     raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -71,6 +84,9 @@ pub fn run(sources: Sources, print: bool, log: &LogControl) -> Result<(), Failur
             Listen::Address(_) => router.address().to_string(),
             Listen::Any { .. } => format!("*:{}", router.address().port()),
         };
+        let web = settings.listen.web.map(listen_web).transpose()?;
+        let web_endpoint = web.as_ref().map(|web| web.address().to_string());
+        let web_endpoint = web_endpoint.unwrap_or_default();
         let printer = if print {
             let printer = open_printer();
             Some(printer.map_err(|error| bug("print to standard output", &error))?)
@@ -83,17 +99,92 @@ pub fn run(sources: Sources, print: bool, log: &LogControl) -> Result<(), Failur
             router,
             endpoint,
             public_key,
-            timing: settings.timing,
+            other_endpoints: [String::new(), web_endpoint],
+            sources,
+            loaded,
+            log: log.clone(),
             printer,
             restored,
             keeper,
+            pushes: Pushes::new(&settings.remote_write),
             notifier: Notifier::from_environment(now),
             signals,
             pressure: PressureWatch::from_environment().await,
         };
-        let ended = Server::new(start, now).run().await;
+        let server = Server::new(start, now);
+        if let Some(web) = web {
+            tokio::spawn(web.serve(server.handle()));
+        }
+        let handle = server.handle();
+        let serving = match Bus::of(&settings.bus) {
+            Some(bus) => enter_the_bus(bus, handle, log.clone(), by_hand).await?,
+            None => None,
+        };
+        let ended = server.run().await;
+        if let Some(serving) = serving {
+            // The bus hears of the end, if it listens.
+            let _ = timeout(LAST_WORDS, serving).await;
+        }
         ended.map_err(|error| bug("go on", &error))
     })
+}
+
+/// Takes the name on the bus and serves there from now on. A bus that is away is waited
+/// for; by hand, one that keeps the name for the service is done without.
+async fn enter_the_bus(
+    bus: Bus,
+    handle: Handle,
+    log: LogControl,
+    by_hand: bool,
+) -> Result<Option<JoinHandle<()>>, Failure> {
+    let presence = OnTheBus { bus, handle, log };
+    let service = match presence.start().await {
+        Ok(service) => Some(service),
+        Err(error @ StartError::NotAllowed { .. }) if by_hand => {
+            events::off_the_bus(&error);
+            return Ok(None);
+        }
+        Err(error @ (StartError::NameTaken(_) | StartError::NotAllowed { .. })) => {
+            tracing::error!("{error}");
+            return Err(Failure::Unavailable);
+        }
+        Err(error) => {
+            events::bus_unavailable(&error);
+            None
+        }
+    };
+    Ok(Some(tokio::spawn(stay(presence, service))))
+}
+
+/// The collector on the bus.
+struct OnTheBus {
+    bus: Bus,
+    handle: Handle,
+    log: LogControl,
+}
+
+impl Presence for OnTheBus {
+    type Service = ServerService;
+
+    async fn start(&self) -> Result<ServerService, StartError> {
+        ServerService::start(self.bus.clone(), self.handle.clone(), self.log.clone()).await
+    }
+
+    async fn run(service: ServerService) -> Ended {
+        service.run().await
+    }
+
+    fn is_gone(&self) -> bool {
+        self.handle.is_gone()
+    }
+
+    fn lost(&self, why: &dyn Display) {
+        events::bus_unavailable(why);
+    }
+
+    fn back(&self) {
+        events::bus_available(SERVER_NAME);
+    }
 }
 
 fn listen(context: &Context, listen: Listen, keys: &KeyPair) -> Result<Router, Failure> {
@@ -117,6 +208,18 @@ fn listen(context: &Context, listen: Listen, keys: &KeyPair) -> Result<Router, F
         tracing::error!("{error}; {way_out}, and --listen takes another address");
         Failure::Unavailable
     })
+}
+
+fn listen_web(listen: Listen) -> Result<Web, Failure> {
+    let web = Web::bind(listen).map_err(|error| {
+        let way_out = error.way_out();
+        tracing::error!(
+            "{error}; {way_out}, and --web-listen (listen.web) takes another address, or none"
+        );
+        Failure::Unavailable
+    })?;
+    events::web_ready(web.address());
+    Ok(web)
 }
 
 /// Standard output without the buffer of the standard library, which would hold lines back.

@@ -59,6 +59,8 @@ message_ids! {
     BUS_AVAILABLE = "861e8de2fd2f4137b60254a5b7a9aba1";
     /// metrics-collector listens for agents.
     SERVER_READY = "af713ec252494162ace831bacbc045ac";
+    /// metrics-collector serves what hosts report to Prometheus.
+    SERVER_WEB_READY = "0528b5f486c245368d0044a7e36b26b7";
     /// metrics-collector was told to stop.
     SERVER_STOPPING = "52d6ba80f11f431eb2a4c74d97632431";
     /// A host reports to metrics-collector that did not before.
@@ -73,6 +75,22 @@ message_ids! {
     SERVER_STATE_DAMAGED = "53342f1df187449082b19fdfb7336a04";
     /// The hosts could not be written to the state directory.
     SERVER_STATE_NOT_KEPT = "af80dfebf4094db89a21c0dbe75a6007";
+    /// A receiver of samples does not take them for now.
+    SERVER_PUSH_FAILING = "b0005ba6344640faa3e157b8f2bb55cb";
+    /// A receiver of samples takes them again.
+    SERVER_PUSH_RECOVERED = "1abf1a4a41f3431d85b429a4732d7a6a";
+    /// A receiver of samples has refused some for good.
+    SERVER_PUSH_REFUSED = "3c23e66ea9824ebfa16556549137aeb9";
+    /// More samples wait for a receiver than there is room for.
+    SERVER_PUSH_DROPPING = "cc5cbde19b85463993e3d90d395b2cf1";
+    /// A viewing client has come.
+    SERVER_CLIENT_CAME = "d3ce06c0607f461196c255ec206700d9";
+    /// A viewing client has gone.
+    SERVER_CLIENT_GONE = "1ce018709f3244a6ae66c7e190d6e66a";
+    /// A viewing client does not keep up, and misses messages.
+    SERVER_CLIENT_SLOW = "393479a9bf764e4c830670cf5fd64f4d";
+    /// A viewing client sent something that the protocol does not know, or one too many came.
+    SERVER_CLIENT_REFUSED = "9f720cc5630d4cde9e9e3656f28523b4";
     /// metrics-collector made a key pair, because there was none.
     SERVER_KEY_GENERATED = "1296c3bcb55446c6b5b51e6350ce0e49";
     /// New settings of metrics-collector are in force.

@@ -16,20 +16,17 @@ impl Hosts {
         let mut hosts: Vec<_> = self
             .table
             .iter()
-            .map(|(name, host)| HostSnapshot {
-                name: Arc::clone(name),
-                presence: host.presence(),
-                silence: now.saturating_duration_since(host.last_seen),
-                since: earlier(wall, now.saturating_duration_since(host.since)),
-                messages: host.messages,
-                key: host.key,
-                address: host.address.clone(),
-                model: host.model().cloned(),
-                metrics: host.metrics().map(Merged::shown).unwrap_or_default(),
-            })
+            .map(|(name, host)| host_snapshot(now, wall, name, host))
             .collect();
         hosts.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         Snapshot { hosts, taken: wall }
+    }
+
+    /// One host as it is at `now`.
+    #[must_use]
+    pub fn snapshot_of(&self, now: Instant, wall: SystemTime, name: &str) -> Option<HostSnapshot> {
+        let (name, host) = self.table.get_key_value(name)?;
+        Some(host_snapshot(now, wall, name, host))
     }
 
     /// Puts hosts into the table that were known before a restart: those that reported
@@ -71,6 +68,20 @@ impl Hosts {
             }
             self.table.insert(restored.name, host);
         }
+    }
+}
+
+fn host_snapshot(now: Instant, wall: SystemTime, name: &Arc<str>, host: &Host) -> HostSnapshot {
+    HostSnapshot {
+        name: Arc::clone(name),
+        presence: host.presence(),
+        silence: now.saturating_duration_since(host.last_seen),
+        since: earlier(wall, now.saturating_duration_since(host.since)),
+        messages: host.messages,
+        key: host.key,
+        address: host.address.clone(),
+        model: host.model().cloned(),
+        metrics: host.metrics().map(Merged::shown).unwrap_or_default(),
     }
 }
 

@@ -91,6 +91,12 @@ impl Host {
         self.key
     }
 
+    /// The network address that it reports from, without a port.
+    #[must_use]
+    pub fn address(&self) -> Option<&Arc<str>> {
+        self.address.as_ref()
+    }
+
     /// Since when it reports, is expected or gone.
     #[must_use]
     pub fn since(&self) -> Instant {

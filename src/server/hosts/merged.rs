@@ -78,7 +78,7 @@ impl Merged {
     }
 
     /// Takes a message's grid, which has these families and takes `bytes` of memory.
-    pub(super) fn take(
+    pub(crate) fn take(
         &mut self,
         now: Instant,
         grid: Arc<Grid>,
@@ -122,7 +122,7 @@ impl Merged {
     }
 
     /// Lets go of what is not current any more.
-    pub(super) fn expire(&mut self, now: Instant) {
+    pub(crate) fn expire(&mut self, now: Instant) {
         let intervals = self.intervals.as_deref();
         for part in &mut self.parts {
             let age = now.saturating_duration_since(part.heard);
@@ -179,7 +179,7 @@ impl Merged {
     }
 
     /// What the messages take in memory.
-    pub(super) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.parts.iter().map(|part| part.bytes).sum()
     }
 }

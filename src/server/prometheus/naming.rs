@@ -151,6 +151,13 @@ pub fn series<'a>(name: &'a str, value: Value<'a>) -> Option<Series<'a>> {
     })
 }
 
+/// Whether series of hosts may have a label of this name: their own, so that nobody else
+/// may put it on them.
+#[must_use]
+pub fn is_label(name: &str) -> bool {
+    [HOST, ITEM, TEXT].contains(&name) || METRICS.iter().any(|row| row.instance == Some(name))
+}
+
 /// The families that are described here: of the table, sorted by name, without those of the
 /// collector's own.
 pub fn known() -> impl ExactSizeIterator<Item = &'static Family> {

@@ -14,6 +14,7 @@ use super::{DEFAULT_CLIENTS_PORT, DEFAULT_PORT, DEFAULT_WEB_PORT};
 use crate::config::deserialize_within;
 use crate::curve::keys::PublicKey;
 use crate::curve::router::Listen;
+use crate::server::prometheus::naming;
 
 /// Faster is a load without a use; agents give a collector up after 30 s without a sign
 /// of life, and a ping may get lost.
@@ -203,9 +204,26 @@ from_text!(FileName, &'static str, |text| {
 
 /// An address to write metrics to: of scheme `http` or `https`, with a host, without a
 /// user and a fragment.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct PushUrl(String);
+
+/// Without the query, which may hold a secret.
+impl fmt::Display for PushUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (address, query) = match self.0.split_once('?') {
+            Some((address, _)) => (address, "?…"),
+            None => (self.0.as_str(), ""),
+        };
+        write!(f, "{address}{query}")
+    }
+}
+
+impl fmt::Debug for PushUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PushUrl({self})")
+    }
+}
 
 from_text!(PushUrl, String, |text| {
     if text.len() > MAX_URL_BYTES {
@@ -300,6 +318,9 @@ from_text!(LabelName, &'static str, |text| {
     }
     if text.starts_with("__") {
         return Err("names with \"__\" in front are reserved");
+    }
+    if naming::is_label(&text) {
+        return Err("series of hosts have it themselves; choose another name");
     }
     Ok(Self(text))
 });
