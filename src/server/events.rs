@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use tracing::{debug, error, info, warn};
 
-use super::kept::file::Trouble;
+use super::store::file::Trouble;
 use crate::curve::router::RoutingIdBytes;
 use crate::systemd::message_id;
 

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::events;
 use super::hosts::Restored;
-use super::kept::{Keeper, Outcome, restore};
 use super::run::Server;
+use super::store::{Keeper, Outcome, restore};
 
 /// How long the disk may take for the last words: the unit's stop has 5 s.
 const FAREWELL: Duration = Duration::from_millis(1500);
@@ -14,7 +14,7 @@ const FAREWELL: Duration = Duration::from_millis(1500);
 /// The keeper of the directory that the service manager gives, and what it remembers.
 /// Without one nothing is kept.
 pub(super) fn open(now: Instant) -> (Option<Keeper>, Vec<Restored>) {
-    let Some(directory) = super::kept::directory(std::env::var_os("STATE_DIRECTORY")) else {
+    let Some(directory) = super::store::directory(std::env::var_os("STATE_DIRECTORY")) else {
         return (None, Vec::new());
     };
     let restored = restore(&directory);

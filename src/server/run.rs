@@ -15,7 +15,6 @@ use super::events;
 use super::handle::{Desk, Handle, Order};
 use super::hearing::send;
 use super::hosts::{Due, Hosts, Restored};
-use super::kept::Keeper;
 use super::outlets::Outlets;
 use super::pacer::Pacer;
 use super::printer::Printer;
@@ -24,6 +23,7 @@ use super::reload::{Asker, InForce, Read, Reloads};
 use super::settings::{Loaded, Sources};
 use super::state::{HostChange, Phase, ServerState};
 use super::status_line::{Counts, line, totals};
+use super::store::Keeper;
 use crate::curve::context::TransportError;
 use crate::curve::frames::Received;
 use crate::curve::keys::PublicKey;
@@ -62,12 +62,12 @@ pub struct Start {
     pub log: LogControl,
     /// Where messages are printed, if at all.
     pub printer: Option<Printer>,
+    /// Where samples are pushed to.
+    pub pushes: Pushes,
     /// The hosts known before.
     pub restored: Vec<Restored>,
     /// Who keeps the hosts for the next start, if anybody.
     pub keeper: Option<Keeper>,
-    /// Where samples are pushed to.
-    pub pushes: Pushes,
     /// The service manager.
     pub notifier: Notifier,
     /// The signals to obey.
@@ -118,8 +118,6 @@ impl Server {
     /// A collector that has not begun yet.
     #[must_use]
     pub fn new(start: Start, now: Instant) -> Self {
-        let mut hosts = Hosts::new(start.loaded.settings.timing);
-        hosts.restore(now, start.restored);
         let [clients_endpoint, web_endpoint] = start.other_endpoints;
         let (handle, desk) = Handle::new(ServerState {
             phase: Phase::Ready,
@@ -129,6 +127,8 @@ impl Server {
             web_endpoint,
             configuration_files: start.loaded.files().to_vec(),
         });
+        let mut hosts = Hosts::new(start.loaded.settings.timing);
+        hosts.restore(now, start.restored);
         Self {
             router: start.router,
             endpoint: start.endpoint,
@@ -229,8 +229,8 @@ impl Server {
             self.notifier.alive(&status, now);
         }
         self.outlets.attend(now);
-        self.keep_hosts(now);
         self.publish_counters();
+        self.keep_hosts(now);
         if !drained {
             // There is more at once: let the runtime look at signals and timers before.
             tokio::task::yield_now().await;
@@ -259,9 +259,9 @@ impl Server {
                     routing_id,
                     silence,
                 }) => {
-                    self.hosts_changed();
                     self.outlets.host_gone(&name);
                     self.tell(HostChange::Gone(Arc::clone(&name)));
+                    self.hosts_changed();
                     if self.write_host_line(now) {
                         events::host_gone(&name, routing_id.as_ref(), silence);
                     }

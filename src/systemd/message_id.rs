@@ -71,10 +71,6 @@ message_ids! {
     SERVER_HOST_REPLACED = "e615a9240ae44b9fae5a440ea6f11cd6";
     /// An agent sent something that the protocol does not know, or past a bound.
     SERVER_MESSAGE_REFUSED = "cb49bd1efe25445ba987497190e7bc1f";
-    /// The file with the hosts known before could not be read, or not all of it.
-    SERVER_STATE_DAMAGED = "53342f1df187449082b19fdfb7336a04";
-    /// The hosts could not be written to the state directory.
-    SERVER_STATE_NOT_KEPT = "af80dfebf4094db89a21c0dbe75a6007";
     /// A receiver of samples does not take them for now.
     SERVER_PUSH_FAILING = "b0005ba6344640faa3e157b8f2bb55cb";
     /// A receiver of samples takes them again.
@@ -91,6 +87,10 @@ message_ids! {
     SERVER_CLIENT_SLOW = "393479a9bf764e4c830670cf5fd64f4d";
     /// A viewing client sent something that the protocol does not know, or one too many came.
     SERVER_CLIENT_REFUSED = "9f720cc5630d4cde9e9e3656f28523b4";
+    /// The file with the hosts known before could not be read, or not all of it.
+    SERVER_STATE_DAMAGED = "53342f1df187449082b19fdfb7336a04";
+    /// The hosts could not be written to the state directory.
+    SERVER_STATE_NOT_KEPT = "af80dfebf4094db89a21c0dbe75a6007";
     /// metrics-collector made a key pair, because there was none.
     SERVER_KEY_GENERATED = "1296c3bcb55446c6b5b51e6350ce0e49";
     /// New settings of metrics-collector are in force.

@@ -26,6 +26,8 @@ mod dbus_service;
 mod dbus_since;
 mod manual;
 mod private_bus;
+mod push_prometheus;
+mod push_receiver;
 mod server_bus;
 mod server_hostile;
 mod server_program;

@@ -398,7 +398,7 @@ fn killed_at_any_moment_it_leaves_the_old_hosts_or_the_new_ones() {
         let mut writer = Command::new(std::env::current_exe().unwrap())
             .args([
                 "--exact",
-                "server::kept::tests::writes_for_ever",
+                "server::store::tests::writes_for_ever",
                 "--ignored",
             ])
             .env(CRASH_DIRECTORY, dir.path())
