@@ -24,11 +24,11 @@ pub const BEHIND_BYTES: usize = 256 * 1024 * 1024;
 
 /// It has caught up when it has seen nothing but empty sockets, and dropped nothing, for
 /// so long: a load at the limit is one episode, not many.
-pub const CALM: Duration = Duration::from_secs(10);
+pub const CALM: Duration = Duration::from_secs(5);
 
 /// More between two turns is not the messages' doing (a machine that was suspended), and
 /// counts as this.
-const TURN_AT_MOST: Duration = Duration::from_secs(1);
+const TURN_AT_MOST: Duration = Duration::from_secs(5);
 
 /// Whether the collector keeps up.
 #[derive(Debug)]
