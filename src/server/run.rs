@@ -5,11 +5,13 @@
 //! connections fairly among them. Nothing in it waits for a peer or a reader, and the
 //! watchdog is fed from here and nowhere else.
 
+use std::future::ready;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::time::sleep_until;
 
+use super::backlog::{Ahead, Backlog};
 use super::clients::Clients;
 use super::complaints::{Complaints, HostLine, HostLines, Throttle};
 use super::events;
@@ -88,6 +90,9 @@ pub struct Server {
     pub(super) counts: Counts,
     pub(super) complaints: Complaints,
     host_lines: HostLines,
+    pub(super) backlog: Backlog,
+    /// What was read before its turn.
+    pub(super) ahead: Ahead<(RoutingIdBytes, Received)>,
     pub(super) pacer: Pacer,
     /// Requests for models that were refused.
     pub(super) unasked: Throttle,
@@ -143,6 +148,8 @@ impl Server {
             complaints: Complaints::default(),
             host_lines: HostLines::new(now),
             clients: start.clients,
+            backlog: Backlog::new(now),
+            ahead: Ahead::default(),
             pacer: Pacer::new(now),
             unasked: Throttle::default(),
             outlets: Outlets::new(start.printer, start.pushes),
@@ -222,6 +229,7 @@ impl Server {
             () = until(deadline) => Happened::Deadline,
             () = self.pressure.felt() => Happened::MemoryShort,
             message = self.clients.receive() => Happened::Client(message?),
+            () = ready(()), if !self.ahead.is_empty() => Happened::Deadline,
             message = self.router.receive() => Happened::Message(message?),
         })
     }
