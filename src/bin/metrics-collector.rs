@@ -7,13 +7,23 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use metrics_agent::exit::{self, EXIT_CONFIG, EXIT_SOFTWARE, EXIT_UNAVAILABLE};
-use metrics_agent::server::arguments::Arguments;
+use metrics_agent::server::arguments::{Arguments, Command};
+use metrics_agent::server::keys_command;
 use metrics_agent::server::settings::Settings;
 use metrics_agent::server::start::{self, Failure};
 use metrics_agent::systemd::log::{LogControl, Target};
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if let Some(Command::Keys(arguments)) = &arguments.command {
+        return match keys_command::run(arguments) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(failure) => {
+                let _ = writeln!(std::io::stderr(), "metrics-collector: {failure}");
+                failure.status().into()
+            }
+        };
+    }
     let settings = match Settings::read(&arguments.given(), std::env::vars_os()) {
         Ok(settings) => settings,
         Err(error) => return fail(&error, Failure::Configuration),

@@ -3,8 +3,9 @@
 
 use std::ffi::OsString;
 
-use clap::{Parser, ValueHint};
+use clap::{Parser, Subcommand, ValueHint};
 
+use super::keys_command;
 use super::settings::Given;
 
 /// Receive the metrics that agents report over CurveZMQ.
@@ -13,6 +14,8 @@ use super::settings::Given;
     name = "metrics-collector",
     version,
     max_term_width = 100,
+    args_conflicts_with_subcommands = true,
+    disable_help_subcommand = true,
     after_help = "Each option has a variable, too: --ping-interval is METRICS_COLLECTOR_PING_INTERVAL."
 )]
 pub struct Arguments {
@@ -43,10 +46,30 @@ pub struct Arguments {
     #[arg(long, value_name = "TIME")]
     host_timeout: Option<OsString>,
 
+    /// Whose keys may report: any, or those of a directory of authorized agents, see keys
+    /// [default: any].
+    #[arg(long, value_name = "any|directory")]
+    authorized: Option<OsString>,
+
+    /// A host name belongs to the key that first reported under it.
+    #[arg(long)]
+    pin_names: bool,
+
     /// The least important messages that are logged: err, warning, info or debug
     /// [default: info].
     #[arg(long, value_name = "LEVEL")]
     log_level: Option<OsString>,
+
+    /// Something else to do than to collect.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What else there is to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show the keys that came, let keys in, and shut them out.
+    Keys(keys_command::Arguments),
 }
 
 impl Arguments {
@@ -59,6 +82,8 @@ impl Arguments {
             print: self.print,
             ping_interval: self.ping_interval.clone(),
             host_timeout: self.host_timeout.clone(),
+            authorized: self.authorized.clone(),
+            pin_names: self.pin_names,
             log_level: self.log_level.clone(),
         }
     }
@@ -78,7 +103,7 @@ mod tests {
     #[test]
     fn every_option_reaches_its_setting() {
         let words = "metrics-collector --listen=a --key-file=b --print --ping-interval=c \
-                     --host-timeout=d --log-level=e";
+                     --host-timeout=d --authorized=f --pin-names --log-level=e";
         let arguments = Arguments::try_parse_from(words.split_whitespace()).unwrap();
         let given = Given {
             listen: Some("a".into()),
@@ -86,6 +111,8 @@ mod tests {
             print: true,
             ping_interval: Some("c".into()),
             host_timeout: Some("d".into()),
+            authorized: Some("f".into()),
+            pin_names: true,
             log_level: Some("e".into()),
         };
         assert_eq!(arguments.given(), given);

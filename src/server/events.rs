@@ -4,6 +4,10 @@
 //! The text says all that matters by itself, for those who read a terminal; the fields
 //! are for `journalctl HOST=web1` and for programs.
 
+mod access;
+
+pub(crate) use access::*;
+
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -150,8 +154,8 @@ pub(crate) fn printing_failed(error: &dyn Display, untold: u64) {
     );
 }
 
-pub(crate) fn nothing_to_reload() {
-    info!("SIGHUP: there is nothing to read again; restart for other settings");
+pub(crate) fn nothing_else_to_reload() {
+    info!("SIGHUP: the allow lists are read again; restart for other settings");
 }
 
 pub(crate) fn memory_given_back(any: bool) {

@@ -8,15 +8,17 @@
 //! - [`hosts`]: the table of hosts, pure: who reports, who is due a ping, who is gone;
 //! - [`families`]: which metrics are reported together;
 //! - [`snapshot`]: the table at one moment, for those who read it at their own pace;
+//! - [`access`]: who may report, and who may watch;
+//! - [`keys_command`]: `metrics-collector keys`, an administrator's way to that;
 //! - [`complaints`]: which refused messages are worth a line in the log, pure;
 //! - [`arguments`]: its command line;
 //! - [`settings`] and [`keys`]: what it runs with;
 //! - [`mod@line`] and [`printer`]: `--print`, one JSON object a line;
 //! - [`events`]: what is logged, in one place.
 //!
-//! Refuses to authorise: any agent key that completes the handshake is accepted. Keeps
-//! no history: of each host the last grid of either kind, bounded in number and bytes.
+//! Keeps no history: of each host the last grid of either kind, bounded in number and bytes.
 
+pub mod access;
 pub mod arguments;
 pub mod complaints;
 pub(crate) mod events;
@@ -24,6 +26,7 @@ pub mod families;
 pub mod handle;
 pub mod hosts;
 pub mod keys;
+pub mod keys_command;
 pub mod line;
 pub mod printer;
 pub mod run;

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::time::sleep_until;
 
+use super::access::AccessRefusal;
+use super::access::door::{Access, Event};
 use super::complaints::{Complaints, HostLine, HostLines, Tell, Throttle};
 use super::events;
 use super::hosts::{Change, Due, Full, Heard, Hosts, Report, Timing};
@@ -48,6 +50,8 @@ const FAREWELL: Duration = Duration::from_millis(200);
 pub struct Start {
     /// Listens already.
     pub router: Router,
+    /// Who may report over it.
+    pub access: Access,
     /// Where, as people read it.
     pub endpoint: String,
     /// What agents know this collector by.
@@ -67,6 +71,7 @@ pub struct Start {
 /// The collector's task.
 pub struct Server {
     router: Router,
+    access: Access,
     endpoint: String,
     public_key: String,
     hosts: Hosts,
@@ -85,7 +90,7 @@ pub struct Server {
 }
 
 /// Why a message was refused.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 enum Refusal {
     #[error(transparent)]
     Malformed(#[from] Malformed),
@@ -93,11 +98,14 @@ enum Refusal {
     TooManyFrames(usize),
     #[error(transparent)]
     Full(#[from] Full),
+    #[error(transparent)]
+    Access(#[from] AccessRefusal),
 }
 
 enum Happened {
     Signal(Request),
     ReaderGone,
+    Access(Event),
     Message((RoutingIdBytes, Received)),
     Deadline,
     MemoryShort,
@@ -109,6 +117,7 @@ impl Server {
     pub fn new(start: Start, now: Instant) -> Self {
         Self {
             router: start.router,
+            access: start.access,
             endpoint: start.endpoint,
             public_key: start.public_key.to_string(),
             hosts: Hosts::new(start.timing),
@@ -140,7 +149,15 @@ impl Server {
             match self.wait().await? {
                 Happened::Signal(Request::Stop(signal)) => break signal,
                 Happened::ReaderGone => break "the end of standard output's reader",
-                Happened::Signal(Request::Reload) => events::nothing_to_reload(),
+                Happened::Signal(Request::Reload) => {
+                    events::nothing_else_to_reload();
+                    self.access.reread(Instant::now());
+                }
+                Happened::Access(event) => {
+                    self.access.handle(event, Instant::now())?;
+                    // However many handshakes there are, messages have their turn.
+                    self.turn(None).await?;
+                }
                 Happened::Message(first) => self.turn(Some(first)).await?,
                 Happened::Deadline => self.turn(None).await?,
                 Happened::MemoryShort => self.spare_memory(),
@@ -151,6 +168,7 @@ impl Server {
         if let Some(printer) = self.printer.take() {
             printer.finish(FAREWELL);
         }
+        self.access.finish().await;
         Ok(())
     }
 
@@ -164,6 +182,7 @@ impl Server {
             () = reader_gone(self.printer.as_ref()) => Happened::ReaderGone,
             () = until(deadline) => Happened::Deadline,
             () = self.pressure.felt() => Happened::MemoryShort,
+            event = self.access.next() => Happened::Access(event?),
             message = self.router.receive() => Happened::Message(message?),
         })
     }
@@ -237,13 +256,14 @@ impl Server {
     ) -> usize {
         match received {
             Received::TooManyFrames { found } => {
-                self.refuse(now, from, None, Refusal::TooManyFrames(found));
+                self.refuse(now, from, None, &Refusal::TooManyFrames(found));
                 0
             }
             Received::Message(mut frames) => {
-                match self.understand(now, time, from, &frames) {
+                let key = frames.peer_key();
+                match self.understand(now, time, from, key, &frames) {
                     Ok(()) => self.counts.messages += 1,
-                    Err(refusal) => self.refuse(now, from, frames.peer_address(), refusal),
+                    Err(refusal) => self.refuse(now, from, frames.peer_address(), &refusal),
                 }
                 frames.bytes()
             }
@@ -255,6 +275,7 @@ impl Server {
         now: Instant,
         time: &mut Option<String>,
         from: &RoutingIdBytes,
+        key: Option<PublicKey>,
         frames: &Frames,
     ) -> Result<(), Refusal> {
         // On the stack: every message comes here.
@@ -266,6 +287,7 @@ impl Server {
         let (host, grid, kind) = match decode_from_agent(slices)? {
             // An agent says no other word.
             Message::Control(_) => {
+                self.access.admit(now, key, None)?;
                 send(&mut self.router, from, Control::Model);
                 return Ok(());
             }
@@ -277,6 +299,7 @@ impl Server {
             grid: Grid::parse(grid, kind)?,
             wire_bytes: grid.len(),
         };
+        self.access.admit(now, key, Some(host))?;
         let Heard {
             change,
             ask_model,
@@ -320,13 +343,17 @@ impl Server {
         now: Instant,
         from: &RoutingIdBytes,
         address: Option<&str>,
-        refusal: Refusal,
+        refusal: &Refusal,
     ) {
         self.counts.refused += 1;
+        if let Refusal::Access(refusal @ AccessRefusal::NameTaken { host, .. }) = refusal {
+            self.access.tell_name_taken(now, host, address, refusal);
+            return;
+        }
         match self.complaints.note(now, from) {
             Tell::Nothing => {}
-            Tell::Peer { untold } => events::refused(from, address, &refusal, untold),
-            Tell::Crowd { untold } => events::refused_of_crowd(from, address, &refusal, untold),
+            Tell::Peer { untold } => events::refused(from, address, refusal, untold),
+            Tell::Crowd { untold } => events::refused_of_crowd(from, address, refusal, untold),
         }
     }
 

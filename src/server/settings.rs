@@ -15,6 +15,7 @@ use std::time::Duration;
 use thiserror::Error;
 use tracing_subscriber::filter::LevelFilter;
 
+use super::access::{self, Authorized};
 use super::hosts::Timing;
 use crate::curve::router::Listen;
 use crate::systemd::log::{LogError, parse_level};
@@ -45,8 +46,12 @@ const KEY_FILE: Name = Name("key-file");
 const PRINT: Name = Name("print");
 const PING: Name = Name("ping-interval");
 const TIMEOUT: Name = Name("host-timeout");
+const AUTHORIZED: Name = Name("authorized");
+const PIN_NAMES: Name = Name("pin-names");
 const LOG_LEVEL: Name = Name("log-level");
-const NAMES: [Name; 6] = [LISTEN, KEY_FILE, PRINT, PING, TIMEOUT, LOG_LEVEL];
+const NAMES: [Name; 8] = [
+    LISTEN, KEY_FILE, PRINT, PING, TIMEOUT, AUTHORIZED, PIN_NAMES, LOG_LEVEL,
+];
 
 /// What the command line says, not looked at yet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -61,6 +66,10 @@ pub struct Given {
     pub ping_interval: Option<OsString>,
     /// `--host-timeout TIME`.
     pub host_timeout: Option<OsString>,
+    /// `--authorized any|directory`.
+    pub authorized: Option<OsString>,
+    /// `--pin-names`.
+    pub pin_names: bool,
     /// `--log-level LEVEL`.
     pub log_level: Option<OsString>,
 }
@@ -76,6 +85,8 @@ pub struct Settings {
     pub print: bool,
     /// Pings and expiry.
     pub timing: Timing,
+    /// Who may report, and who may watch.
+    pub access: access::Settings,
     /// The least important messages that are logged.
     pub log_level: LevelFilter,
 }
@@ -114,6 +125,14 @@ impl Settings {
             Some(value) => parsed(value, parse_listen)?,
             None => Listen::Any { port: DEFAULT_PORT },
         };
+        let authorized = match value(AUTHORIZED, &given.authorized) {
+            Some(value) => parsed(value, parse_authorized)?,
+            None => Authorized::default(),
+        };
+        let pin_names = match value(PIN_NAMES, &given.pin_names.then(|| "yes".into())) {
+            Some(value) => parsed(value, parse_switch)?,
+            None => false,
+        };
         let log_level = match value(LOG_LEVEL, &given.log_level) {
             Some(value) => parsed(value, |text| parse_level(text).map_err(Problem::Level))?,
             None => LevelFilter::INFO,
@@ -135,6 +154,11 @@ impl Settings {
                     HOST_TIMEOUT,
                     DEFAULT_HOST_TIMEOUT,
                 )?,
+            },
+            access: access::Settings {
+                authorized,
+                pin_names,
+                ..access::Settings::default()
             },
             log_level,
         })
@@ -208,6 +232,9 @@ pub enum Problem {
     /// No switch.
     #[error("{0:?} is neither yes nor no")]
     Switch(String),
+    /// Neither of the two.
+    #[error("{0:?} is neither any nor directory")]
+    Authorized(String),
     /// No log level.
     #[error(transparent)]
     Level(LogError),
@@ -296,6 +323,14 @@ fn parse_time(text: &str, range: &RangeInclusive<Duration>) -> Result<Duration, 
     }
 }
 
+fn parse_authorized(text: &str) -> Result<Authorized, Problem> {
+    match text {
+        "any" => Ok(Authorized::Any),
+        "directory" => Ok(Authorized::Directory),
+        _ => Err(Problem::Authorized(text.to_owned())),
+    }
+}
+
 /// A boolean as systemd.syntax(7) has it.
 fn parse_switch(text: &str) -> Result<bool, Problem> {
     match text.to_ascii_lowercase().as_str() {
@@ -337,6 +372,7 @@ mod tests {
                     ping_interval: Duration::from_secs(5),
                     host_timeout: Duration::from_secs(30),
                 },
+                access: access::Settings::default(),
                 log_level: LevelFilter::INFO,
             }
         );
@@ -351,6 +387,8 @@ mod tests {
             ("METRICS_COLLECTOR_PRINT", "yes"),
             ("METRICS_COLLECTOR_KEY_FILE", "/a b"),
             ("METRICS_COLLECTOR_LOG_LEVEL", "warning"),
+            ("METRICS_COLLECTOR_AUTHORIZED", "directory"),
+            ("METRICS_COLLECTOR_PIN_NAMES", "yes"),
         ];
         let given = Given {
             ping_interval: Some("1500ms".into()),
@@ -363,6 +401,8 @@ mod tests {
         assert_eq!(settings.key_file, Some("/a b".into()));
         assert_eq!(settings.log_level, LevelFilter::WARN);
         assert!(settings.print);
+        assert_eq!(settings.access.authorized, Authorized::Directory);
+        assert!(settings.access.pin_names);
         let off = read(&Given::default(), &[("METRICS_COLLECTOR_PRINT", "off")]);
         assert!(!off.unwrap().print);
     }
@@ -419,6 +459,11 @@ mod tests {
                 "METRICS_COLLECTOR_PRINT",
                 "perhaps",
                 "METRICS_COLLECTOR_PRINT: \"perhaps\" is neither yes nor no",
+            ),
+            (
+                "METRICS_COLLECTOR_AUTHORIZED",
+                "all",
+                "METRICS_COLLECTOR_AUTHORIZED: \"all\" is neither any nor directory",
             ),
             (
                 "METRICS_COLLECTOR_PINGINTERVAL",

@@ -11,6 +11,8 @@ use std::time::Instant;
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 
+use super::access::door::{Access, AccessError};
+use super::access::{self, Door};
 use super::events;
 use super::keys::{self, Keys, Places};
 use super::printer::Printer;
@@ -19,6 +21,7 @@ use super::settings::Settings;
 use crate::curve::context::{Context, TransportError};
 use crate::curve::keys::KeyPair;
 use crate::curve::router::{Listen, Router, RouterOptions};
+use crate::curve::zap::{Authenticator, Domain};
 use crate::systemd::notify::Notifier;
 use crate::systemd::pressure::PressureWatch;
 use crate::systemd::signals::Signals;
@@ -57,7 +60,11 @@ pub fn run(settings: &Settings) -> Result<(), Failure> {
     runtime.block_on(async {
         let signals = Signals::catch().map_err(|error| bug("catch signals", &error))?;
         let context = Context::new().map_err(|error| bug("use libzmq", &error))?;
-        let router = listen(&context, settings.listen, &keys.pair)?;
+        let authenticator = Authenticator::bind(&context);
+        let authenticator = authenticator.map_err(|error| bug("answer libzmq", &error))?;
+        let domain = authenticator.domain(Door::Agents.domain());
+        let router = listen(&context, settings.listen, &keys.pair, &domain)?;
+        let access = start_access(authenticator, &settings.access).await?;
         let endpoint = match settings.listen {
             Listen::Address(_) => router.address().to_string(),
             Listen::Any { .. } => format!("*:{}", router.address().port()),
@@ -71,6 +78,7 @@ pub fn run(settings: &Settings) -> Result<(), Failure> {
         let now = Instant::now();
         let start = Start {
             router,
+            access,
             endpoint,
             public_key,
             timing: settings.timing,
@@ -93,13 +101,18 @@ pub fn find_keys(settings: &Settings) -> Result<Keys, keys::KeysError> {
     keys::find_or_make(settings.key_file.as_deref(), &Places::of_process())
 }
 
-fn listen(context: &Context, listen: Listen, keys: &KeyPair) -> Result<Router, Failure> {
+fn listen(
+    context: &Context,
+    listen: Listen,
+    keys: &KeyPair,
+    domain: &Domain,
+) -> Result<Router, Failure> {
     Router::bind(
         context,
         RouterOptions {
             listen,
             keys,
-            domain: None,
+            domain: Some(domain),
         },
     )
     .map_err(|error| {
@@ -113,6 +126,24 @@ fn listen(context: &Context, listen: Listen, keys: &KeyPair) -> Result<Router, F
         };
         tracing::error!("{error}; {way_out}, and --listen takes another address");
         Failure::Unavailable
+    })
+}
+
+/// Whoever knocks meanwhile waits for the answer.
+async fn start_access(
+    authenticator: Authenticator,
+    settings: &access::Settings,
+) -> Result<Access, Failure> {
+    let state = keys::Places::of_process().state;
+    let access = Access::start(authenticator, settings, state).await;
+    access.map_err(|error| {
+        let failure = match error {
+            AccessError::Thread(_) => return bug("decide who may report", &error),
+            AccessError::State(_) | AccessError::NoPlace => Failure::Configuration,
+            AccessError::Owned(_) => Failure::Unavailable,
+        };
+        tracing::error!("{error}");
+        failure
     })
 }
 
