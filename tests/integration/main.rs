@@ -26,6 +26,7 @@ mod dbus_service;
 mod dbus_since;
 mod manual;
 mod private_bus;
+mod server_access;
 mod server_hostile;
 mod server_program;
 mod server_session;
