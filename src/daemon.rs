@@ -13,9 +13,10 @@ use crate::agent::events;
 use crate::agent::handle::Handle;
 use crate::agent::run::{Agent, Start};
 use crate::collectors::Root;
-use crate::config::{self, BusAddress, KeyPolicy, Sources};
+use crate::config::{self, KeyPolicy, Sources};
 use crate::curve::context::Context;
 use crate::dbus::service::{Ended, Service, StartError};
+use crate::dbus::stay::{Presence, stay};
 use crate::dbus::{Bus, NAME};
 use crate::exit::{EXIT_CONFIG, EXIT_SOFTWARE, EXIT_UNAVAILABLE};
 use crate::systemd::log::LogControl;
@@ -29,10 +30,6 @@ const BLOCKING_THREADS: usize = 2;
 
 /// An idle one ends after this.
 const BLOCKING_KEEP_ALIVE: Duration = Duration::from_secs(1);
-
-/// How long to wait before the bus is tried again; doubled up to [`BUS_RETRY_MAX`].
-const BUS_RETRY_MIN: Duration = Duration::from_millis(250);
-const BUS_RETRY_MAX: Duration = Duration::from_secs(30);
 
 /// How long telling the bus of the end may take.
 const LAST_WORDS: Duration = Duration::from_millis(300);
@@ -85,9 +82,9 @@ pub fn run(sources: Sources, log: LogControl) -> Result<(), Failure> {
             pressure: PressureWatch::from_environment().await,
         };
         let (agent, handle) = Agent::new(start).map_err(|error| bug("start the agent")(&error))?;
-        if let Some(bus) = serve_on(&bus) {
-            let first = Service::start(bus.clone(), handle.clone(), log.clone()).await;
-            let service = match first {
+        if let Some(bus) = Bus::of(&bus) {
+            let presence = OnTheBus { bus, handle, log };
+            let service = match presence.start().await {
                 Ok(service) => Some(service),
                 // Whoever names the collector on the command line runs us by hand, and need not
                 // be a user who may own the name.
@@ -96,7 +93,7 @@ pub fn run(sources: Sources, log: LogControl) -> Result<(), Failure> {
                     agent.run().await;
                     return Ok(());
                 }
-                Err(error @ (StartError::NameTaken | StartError::NotAllowed { .. })) => {
+                Err(error @ (StartError::NameTaken(_) | StartError::NotAllowed { .. })) => {
                     tracing::error!("{error}");
                     return Err(Failure(EXIT_UNAVAILABLE));
                 }
@@ -105,7 +102,7 @@ pub fn run(sources: Sources, log: LogControl) -> Result<(), Failure> {
                     None
                 }
             };
-            let serving = tokio::spawn(stay_on(bus, service, handle, log));
+            let serving = tokio::spawn(stay(presence, service));
             agent.run().await;
             // The bus hears of the end, if it listens.
             let _ = timeout(LAST_WORDS, serving).await;
@@ -119,40 +116,33 @@ pub fn run(sources: Sources, log: LogControl) -> Result<(), Failure> {
     result
 }
 
-fn serve_on(address: &BusAddress) -> Option<Bus> {
-    match address {
-        BusAddress::None => None,
-        BusAddress::System => Some(Bus::System),
-        BusAddress::Session => Some(Bus::Session),
-        BusAddress::Address(address) => Some(Bus::Address(address.clone())),
-    }
+/// The agent on the bus.
+struct OnTheBus {
+    bus: Bus,
+    handle: Handle,
+    log: LogControl,
 }
 
-/// Serves for as long as the process lives, on one bus connection after the other.
-async fn stay_on(bus: Bus, mut service: Option<Service>, handle: Handle, log: LogControl) {
-    let mut wait = BUS_RETRY_MIN;
-    loop {
-        if let Some(service) = service.take() {
-            match service.run().await {
-                Ended::BusGone => events::bus_unavailable(&"the bus closed the connection"),
-                Ended::NameLost => events::bus_unavailable(&"somebody else took the name"),
-                Ended::AgentGone => return,
-            }
-            wait = BUS_RETRY_MIN;
-        }
-        tokio::time::sleep(wait).await;
-        if handle.is_gone() {
-            return;
-        }
-        match Service::start(bus.clone(), handle.clone(), log.clone()).await {
-            Ok(back) => {
-                events::bus_available(NAME);
-                service = Some(back);
-            }
-            Err(error) => {
-                tracing::debug!("still not on the bus: {error}");
-                wait = (wait * 2).min(BUS_RETRY_MAX);
-            }
-        }
+impl Presence for OnTheBus {
+    type Service = Service;
+
+    async fn start(&self) -> Result<Service, StartError> {
+        Service::start(self.bus.clone(), self.handle.clone(), self.log.clone()).await
+    }
+
+    async fn run(service: Service) -> Ended {
+        service.run().await
+    }
+
+    fn is_gone(&self) -> bool {
+        self.handle.is_gone()
+    }
+
+    fn lost(&self, why: &dyn std::fmt::Display) {
+        events::bus_unavailable(why);
+    }
+
+    fn back(&self) {
+        events::bus_available(NAME);
     }
 }

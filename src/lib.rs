@@ -11,6 +11,7 @@
 //! - [`dbus`]: the bus interface, served and called;
 //! - [`systemd`]: readiness, watchdog, the journal, credentials;
 //! - [`server`]: the other end, `metrics-collector`;
+//! - [`top`]: the fleet on a terminal, `metrics-top`;
 //! - [`daemon`]: the agent put together;
 //! - [`exit`]: how the daemons end.
 
@@ -25,6 +26,7 @@ pub mod exit;
 pub mod protocol;
 pub mod server;
 pub mod systemd;
+pub mod top;
 
 #[cfg(test)]
 #[path = "../tests/integration/private_bus.rs"]

@@ -26,7 +26,7 @@ mod host_name;
 mod name_keeper;
 mod orders;
 mod progress;
-mod resolve;
+pub(crate) mod resolve;
 mod round;
 pub mod run;
 mod sampler;

@@ -9,9 +9,10 @@ use clap::Parser as _;
 use metrics_agent::exit::{self, EXIT_CONFIG, EXIT_SOFTWARE, EXIT_UNAVAILABLE};
 use metrics_agent::server::arguments::{Arguments, Command};
 use metrics_agent::server::keys_command;
-use metrics_agent::server::settings::Settings;
+use metrics_agent::server::settings::{self, Sources};
 use metrics_agent::server::start::{self, Failure};
 use metrics_agent::systemd::log::{LogControl, Target};
+use tracing_subscriber::filter::LevelFilter;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -19,51 +20,70 @@ fn main() -> ExitCode {
         return match keys_command::run(arguments) {
             Ok(()) => ExitCode::SUCCESS,
             Err(failure) => {
-                let _ = writeln!(std::io::stderr(), "metrics-collector: {failure}");
+                complain(&failure);
                 failure.status().into()
             }
         };
     }
-    let settings = match Settings::read(&arguments.given(), std::env::vars_os()) {
-        Ok(settings) => settings,
-        Err(error) => return fail(&error, Failure::Configuration),
-    };
-    if arguments.public_key {
-        return print_public_key(&settings);
+    let mut sources = Sources::of_process();
+    // A reload and whoever reads ConfigurationFiles must not depend on where we were started.
+    sources.config_file = arguments
+        .config
+        .as_ref()
+        .map(|file| std::path::absolute(file).unwrap_or_else(|_| file.clone()));
+    sources.command_line = arguments.given();
+    if arguments.check_config || arguments.print_config || arguments.public_key {
+        return examine(&arguments, &sources);
     }
-    let target = Target::detect();
-    if let Err(error) = LogControl::install("metrics-collector", settings.log_level, target) {
-        return fail(&error, Failure::Bug);
-    }
-    exit::end_at_a_bug();
-    match start::run(&settings) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => status(failure),
-    }
-}
-
-fn print_public_key(settings: &Settings) -> ExitCode {
-    match start::find_keys(settings) {
-        Ok(keys) => {
-            // A reader that has gone needs no complaint.
-            let _ = writeln!(std::io::stdout(), "{}", keys.pair.public);
-            ExitCode::SUCCESS
+    let log = LogControl::install("metrics-collector", LevelFilter::INFO, Target::detect());
+    let log = match log {
+        Ok(log) => log,
+        Err(error) => {
+            complain(&error);
+            return EXIT_SOFTWARE.into();
         }
-        Err(error) => fail(&error, Failure::Configuration),
+    };
+    exit::end_at_a_bug();
+    match start::run(sources, arguments.print, &log) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => match failure {
+            Failure::Configuration => EXIT_CONFIG,
+            Failure::Unavailable => EXIT_UNAVAILABLE,
+            Failure::Bug => EXIT_SOFTWARE,
+        }
+        .into(),
     }
 }
 
-fn fail(problem: &dyn Display, failure: Failure) -> ExitCode {
+/// `--check-config`, `--print-config` and `--public-key`.
+fn examine(arguments: &Arguments, sources: &Sources) -> ExitCode {
+    let loaded = match settings::load(sources) {
+        Ok(loaded) => loaded,
+        Err(error) => {
+            for problem in error.problems() {
+                complain(problem);
+            }
+            return EXIT_CONFIG.into();
+        }
+    };
+    let text = if arguments.print_config {
+        settings::print::effective(&loaded)
+    } else if arguments.check_config {
+        String::from("The configuration is valid.\n")
+    } else {
+        match loaded.keys.or_make() {
+            Ok(keys) => format!("{}\n", keys.pair.public),
+            Err(error) => {
+                complain(&error);
+                return EXIT_CONFIG.into();
+            }
+        }
+    };
+    // A reader that has gone (`| head`) needs no complaint.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    ExitCode::SUCCESS
+}
+
+fn complain(problem: &dyn Display) {
     let _ = writeln!(std::io::stderr(), "metrics-collector: {problem}");
-    status(failure)
-}
-
-/// The agent's exit statuses.
-fn status(failure: Failure) -> ExitCode {
-    match failure {
-        Failure::Configuration => EXIT_CONFIG,
-        Failure::Unavailable => EXIT_UNAVAILABLE,
-        Failure::Bug => EXIT_SOFTWARE,
-    }
-    .into()
 }

@@ -40,7 +40,7 @@ pub enum Host {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum EndpointError {
     /// Another transport than TCP.
-    #[error("only \"tcp://\" is supported, not \"{0}://\"")]
+    #[error("only \"tcp://\" is supported, not \"{}://\"", .0.escape_debug())]
     Scheme(String),
     /// No host in front of the port.
     #[error("it names no host")]
@@ -103,10 +103,13 @@ impl fmt::Display for Endpoint {
     }
 }
 
-impl FromStr for Endpoint {
-    type Err = EndpointError;
-
-    fn from_str(text: &str) -> Result<Self, EndpointError> {
+impl Endpoint {
+    /// Reads an endpoint; it has this port where the text names none.
+    ///
+    /// # Errors
+    ///
+    /// [`EndpointError`].
+    pub fn parse(text: &str, default: NonZeroU16) -> Result<Self, EndpointError> {
         let address = match text.split_once("://") {
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case("tcp") => rest,
             Some((scheme, _)) => return Err(EndpointError::Scheme(scheme.to_owned())),
@@ -131,8 +134,16 @@ impl FromStr for Endpoint {
         };
         Ok(Self {
             host,
-            port: parse_port(port)?,
+            port: port.map_or(Ok(default), parse_port)?,
         })
+    }
+}
+
+impl FromStr for Endpoint {
+    type Err = EndpointError;
+
+    fn from_str(text: &str) -> Result<Self, EndpointError> {
+        Self::parse(text, DEFAULT)
     }
 }
 
@@ -174,18 +185,19 @@ impl FromStr for Host {
         }
         // getaddrinfo(3) takes "10.1" and "0x7f.1" for addresses; no top-level domain is a number.
         let last = name.rsplit('.').next().unwrap_or(name);
-        let number = last.strip_prefix("0x").unwrap_or(last);
-        if number.bytes().all(|b| b.is_ascii_digit()) {
+        let hex = last.strip_prefix("0x").or_else(|| last.strip_prefix("0X"));
+        let number = hex.map_or_else(
+            || last.bytes().all(|b| b.is_ascii_digit()),
+            |digits| digits.bytes().all(|b| b.is_ascii_hexdigit()),
+        );
+        if number {
             return Err(EndpointError::Ipv4(text.to_owned()));
         }
         Ok(Self::Name(text.to_ascii_lowercase()))
     }
 }
 
-fn parse_port(port: Option<&str>) -> Result<NonZeroU16, EndpointError> {
-    let Some(digits) = port else {
-        return Ok(DEFAULT);
-    };
+fn parse_port(digits: &str) -> Result<NonZeroU16, EndpointError> {
     // str::parse would take a sign.
     if digits.bytes().all(|b| b.is_ascii_digit())
         && let Ok(port) = digits.parse()
@@ -256,6 +268,8 @@ mod tests {
             ("10.0.0.300", E::Ipv4(text("10.0.0.300"))),
             ("10.1", E::Ipv4(text("10.1"))),
             ("127.0x1", E::Ipv4(text("127.0x1"))),
+            ("127.0X1", E::Ipv4(text("127.0X1"))),
+            ("0xff", E::Ipv4(text("0xff"))),
             ("*", E::Name(text("*"))),
             ("a b", E::Name(text("a b"))),
             (" host", E::Name(text(" host"))),
@@ -268,6 +282,11 @@ mod tests {
         for (bad, reason) in cases {
             assert_eq!(bad.parse::<Endpoint>(), Err(reason), "{bad:?}");
         }
+        let shown = "\x1b[2J://host"
+            .parse::<Endpoint>()
+            .unwrap_err()
+            .to_string();
+        assert_eq!(shown, r#"only "tcp://" is supported, not "\u{1b}[2J://""#);
         assert_eq!("a".repeat(64).parse::<Endpoint>(), Err(E::TooLong));
         assert_eq!(
             "a.".repeat(127).parse::<Endpoint>().unwrap().port(),

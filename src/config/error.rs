@@ -11,7 +11,7 @@ use thiserror::Error;
 use super::files::MAX_FILE_BYTES;
 use super::load::MAX_COLLECTORS;
 use super::persistent::PersistentError;
-use super::values::{ConnectionName, ConnectionNameError};
+use super::values::ConnectionName;
 use crate::curve::certificate::CertificateError;
 
 /// How many problems are kept: nobody reads more, and a file of nothing but
@@ -37,6 +37,8 @@ pub enum Place {
     Variable(String),
     /// On the command line.
     CommandLine,
+    /// On the command line, as the value of this option.
+    Option(&'static str),
     /// Set over D-Bus and kept in this file.
     Persistent {
         /// `settings.toml` in the state directory.
@@ -65,6 +67,7 @@ impl fmt::Display for Place {
             }
             Self::Variable(name) => write!(f, "variable {}", one_line(name)),
             Self::CommandLine => f.write_str("command line"),
+            Self::Option(name) => write!(f, "--{name}"),
         }
     }
 }
@@ -111,21 +114,21 @@ impl std::error::Error for ConfigError {
 
 /// Problems as they are found.
 #[derive(Debug, Default)]
-pub(super) struct Problems(Vec<Problem>);
+pub(crate) struct Problems(Vec<Problem>);
 
 impl Problems {
-    pub(super) fn push(&mut self, problem: Problem) {
+    pub(crate) fn push(&mut self, problem: Problem) {
         if self.0.len() < MAX_PROBLEMS {
             self.0.push(problem);
         }
     }
 
-    pub(super) fn extend(&mut self, problems: impl IntoIterator<Item = Problem>) {
+    pub(crate) fn extend(&mut self, problems: impl IntoIterator<Item = Problem>) {
         problems.into_iter().for_each(|problem| self.push(problem));
     }
 
     /// The value, where there was no problem.
-    pub(super) fn none_or<T>(self, value: T) -> Result<T, ConfigError> {
+    pub(crate) fn none_or<T>(self, value: T) -> Result<T, ConfigError> {
         let mut problems = self.0.into_iter();
         match problems.next() {
             None => Ok(value),
@@ -205,9 +208,14 @@ pub enum Reason {
         /// Why it doesn't fit, where more is known.
         detail: Option<String>,
     },
-    /// `NAME` in `[collector.NAME]` does not fit.
-    #[error("not a name for a collector: {0}")]
-    ConnectionName(#[source] ConnectionNameError),
+    /// A name that the administrator chose, as in `[collector.NAME]`, does not fit.
+    #[error("not a name for {of}: {detail}")]
+    Name {
+        /// What is called so.
+        of: &'static str,
+        /// Why it doesn't fit.
+        detail: String,
+    },
     /// `public_key` and `public_key_file` in one place.
     #[error("public_key and public_key_file exclude each other: leave one out")]
     BothKeys,
@@ -250,6 +258,9 @@ pub enum Reason {
     /// A file of a secret key holds a public one.
     #[error("{}: holds no secret key", shown_path(.0))]
     NoSecretKey(PathBuf),
+    /// What the program itself finds wrong between its settings.
+    #[error(transparent)]
+    Program(Box<dyn std::error::Error + Send + Sync>),
     /// The table of settings and the types disagree: our own mistake.
     #[error("the settings do not fit their types, which is a bug: {0}")]
     Types(#[source] Box<figment::Error>),
@@ -304,7 +315,7 @@ pub(super) fn shortened(text: &str) -> String {
 }
 
 /// The path for a message.
-pub(super) fn shown_path(path: &Path) -> String {
+pub(crate) fn shown_path(path: &Path) -> String {
     one_line(&path.to_string_lossy())
 }
 

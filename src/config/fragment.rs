@@ -11,7 +11,7 @@ use super::interval::{MetricsInterval, StaleInterval};
 use super::metrics::{
     EXCLUDE_TYPES, MetricsFragment, PER_CPU, PROCESSES_TOP, UNITS_MAX, exclude, include, interval,
 };
-use super::table::{Schema, Setting, Shape, check};
+use super::table::{Chosen, Schema, Setting, Shape, check, check_name};
 use super::values::{BusAddress, ConnectionName, HostName, LogLevel};
 use crate::curve::keys::{KeyError, PublicKey};
 
@@ -25,6 +25,11 @@ pub static AGENT: Schema = Schema {
     program: "metrics-agent",
     prefix: "METRICS_AGENT_",
     reserved: RESERVED_VARIABLES,
+    chosen: &[Chosen {
+        part: "NAME",
+        of: "a collector",
+        check: check_name::<ConnectionName>,
+    }],
     settings: &[
         Setting {
             key: "host.name",
@@ -159,6 +164,7 @@ pub(super) static PERSISTENT: Schema = Schema {
     program: "metrics-agent",
     prefix: "",
     reserved: &[],
+    chosen: &[],
     settings: &[METRICS, STALE],
 };
 

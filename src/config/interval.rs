@@ -54,7 +54,7 @@ fn within(time: Duration, range: RangeInclusive<Duration>) -> Result<Duration, O
 }
 
 /// The time as it is written in the settings: `5s`, `1m 30s`.
-pub(super) fn format(time: Duration) -> String {
+pub(crate) fn format(time: Duration) -> String {
     humantime::format_duration(time).to_string()
 }
 
@@ -83,24 +83,27 @@ pub(super) struct CollectorInterval(pub(super) Duration);
 
 impl<'de> Deserialize<'de> for CollectorInterval {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let time = from.deserialize_any(TimeVisitor)?;
-        within(time, COLLECTOR_INTERVAL)
-            .map(Self)
-            .map_err(D::Error::custom)
+        deserialize_within(from, COLLECTOR_INTERVAL).map(Self)
     }
+}
+
+/// Reads a time of this range, as it stands in a file.
+pub(crate) fn deserialize_within<'de, D: Deserializer<'de>>(
+    from: D,
+    range: RangeInclusive<Duration>,
+) -> Result<Duration, D::Error> {
+    within(from.deserialize_any(TimeVisitor)?, range).map_err(D::Error::custom)
 }
 
 impl<'de> Deserialize<'de> for MetricsInterval {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let time = from.deserialize_any(TimeVisitor)?;
-        metrics_interval(time).map(Self).map_err(D::Error::custom)
+        deserialize_within(from, METRICS_INTERVAL).map(Self)
     }
 }
 
 impl<'de> Deserialize<'de> for StaleInterval {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let time = from.deserialize_any(TimeVisitor)?;
-        stale_interval(time).map(Self).map_err(D::Error::custom)
+        deserialize_within(from, STALE_INTERVAL).map(Self)
     }
 }
 

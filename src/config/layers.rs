@@ -3,7 +3,7 @@
 //! earlier ones. What a later layer hides is checked all the same: it would
 //! come back with the next `Revert` or without its drop-in.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
@@ -256,9 +256,18 @@ impl Layers {
 
     /// Adds one value of the command line.
     pub fn set_from_command_line(&mut self, path: &[&str], text: &str) {
+        self.set(Place::CommandLine, path, text);
+    }
+
+    /// Adds the value of an option of the command line.
+    pub fn set_by_option(&mut self, option: &'static str, path: &[&str], text: &str) {
+        self.set(Place::Option(option), path, text);
+    }
+
+    fn set(&mut self, place: Place, path: &[&str], text: &str) {
         let mut document = Document::default();
         document.insert(path, Value::from(text), shortened(&format!("{text:?}")));
-        let (layer, problems) = Layer::new(self.schema, Place::CommandLine, document);
+        let (layer, problems) = Layer::new(self.schema, place, document);
         self.push(layer, problems);
     }
 
@@ -311,14 +320,24 @@ impl Layers {
     }
 
     /// The value in force of a key, as it was written.
-    pub(super) fn value<S: AsRef<str>>(&self, path: &[S]) -> Option<&Value> {
+    pub(crate) fn value<S: AsRef<str>>(&self, path: &[S]) -> Option<&Value> {
         self.rank(path)
             .and_then(|rank| self.stack.get(rank))
             .and_then(|layer| layer.value(path))
     }
 
+    /// The names in the table of a key, in any layer, in order.
+    pub(crate) fn names<S: AsRef<str>>(&self, path: &[S]) -> BTreeSet<&str> {
+        self.stack
+            .iter()
+            .filter_map(|layer| layer.value(path))
+            .filter_map(Value::as_dict)
+            .flat_map(|table| table.keys().map(String::as_str))
+            .collect()
+    }
+
     /// The layer whose value of a key is in force: a later one has a higher rank.
-    pub(super) fn rank<S: AsRef<str>>(&self, path: &[S]) -> Option<usize> {
+    pub(crate) fn rank<S: AsRef<str>>(&self, path: &[S]) -> Option<usize> {
         self.stack
             .iter()
             .rposition(|layer| layer.value(path).is_some())

@@ -166,7 +166,7 @@ impl MetricsFragment {
 
 /// Yes or no; in a variable of the environment it is text.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Flag(bool);
+pub(crate) struct Flag(pub(crate) bool);
 
 /// A number from 0 to `MAX`; in a variable of the environment it is text.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -33,14 +33,17 @@ mod values;
 
 pub use endpoint::{DEFAULT_PORT, Endpoint, EndpointError, Host};
 pub use error::{ConfigError, Place, Problem, Reason, Suggestion, Warning};
+pub(crate) use error::{Problems, shown_path};
 pub use files::MAX_FILE_BYTES;
 pub use fragment::{AGENT, RESERVED_VARIABLES};
 pub use interval::{
     METRICS_INTERVAL, OutOfRange, STALE_INTERVAL, metrics_interval, stale_interval,
 };
+pub(crate) use interval::{deserialize_within, format as format_time};
 pub use keys::KeyPolicy;
 pub(crate) use keys::hand_over;
 pub use load::{Loaded, MAX_COLLECTORS, load};
+pub(crate) use metrics::Flag;
 pub use settings::{CollectorSettings, Intervals, Settings};
 pub use sources::{ETC_DIR, Overrides, STATE_DIR, Sources, USR_DIR};
 pub use values::{

@@ -8,70 +8,107 @@ use figment::value::Value;
 use super::error::{Place, one_line, shown_path};
 use super::fragment::AGENT;
 use super::interval::format;
-use super::load::{Loaded, key};
-use super::table::{NAME, Setting};
-use super::values::ConnectionName;
+use super::layers::Layers;
+use super::load::Loaded;
+use super::table::{Schema, Setting, is_chosen};
 
-/// The settings in force, as TOML; behind each value, where it comes from.
+/// The agent's settings in force, as TOML; behind each value, where it comes from.
 #[must_use]
 pub fn effective(loaded: &Loaded) -> String {
+    document(&AGENT, &loaded.layers, |setting, path| match path {
+        ["collector", name, field] => collector_value(loaded, name, field),
+        path => value(loaded, setting, path),
+    })
+}
+
+/// The settings of a program as TOML; `show` says what is in force, by the key.
+pub(crate) fn document(
+    schema: &Schema,
+    layers: &Layers,
+    show: impl Fn(&Setting, &[&str]) -> Shown,
+) -> String {
     let mut text = Vec::new();
-    for file in &loaded.files {
+    for file in layers.files() {
         text.push(format!("# {}\n", shown_path(file)));
     }
-    let section = |setting: &Setting| setting.key.rsplit_once('.').map(|(section, _)| section);
-    for settings in AGENT.settings.chunk_by(|a, b| section(a) == section(b)) {
-        let title = settings.first().and_then(section).unwrap_or_default();
-        if let Some(title) = title.strip_suffix(NAME) {
-            for name in loaded.settings.collectors.keys() {
-                text.push(format!("\n[{title}{}]\n", quoted_name(name)));
-                lines(&mut text, loaded, settings, Some(name));
+    let table = |setting: &Setting| setting.parts().next();
+    for settings in schema.settings.chunk_by(|a, b| table(a) == table(b)) {
+        let mut parts = settings.iter().flat_map(|first| first.parts().take(2));
+        let (table, second) = (parts.next(), parts.next());
+        if second.is_some_and(is_chosen) {
+            for name in layers.names(table.as_slice()) {
+                sections(&mut text, layers, settings, Some(name), &show);
             }
         } else {
-            text.push(format!("\n[{title}]\n"));
-            lines(&mut text, loaded, settings, None);
+            sections(&mut text, layers, settings, None, &show);
         }
     }
     text.concat()
 }
 
-fn lines(
+/// The sections of one table, or of what `name` names in it.
+fn sections(
     text: &mut Vec<String>,
-    loaded: &Loaded,
+    layers: &Layers,
     settings: &[Setting],
-    name: Option<&ConnectionName>,
+    name: Option<&str>,
+    show: &impl Fn(&Setting, &[&str]) -> Shown,
 ) {
-    for setting in settings {
-        let value = match name {
-            Some(name) => collector_value(loaded, setting, name),
-            None => value(loaded, setting),
-        };
-        let key = setting.parts().last().unwrap_or_default();
-        let line = match value {
-            Shown::Value { value, from } => format!("{key} = {value}  # {}\n", one_line(&from)),
-            Shown::Unset { why } => format!("# {key} is not set: {}\n", one_line(&why)),
-            Shown::Elsewhere => String::new(),
-        };
-        text.push(line);
+    let section = |setting: &Setting| setting.key.rsplit_once('.').map(|(section, _)| section);
+    for settings in settings.chunk_by(|a, b| section(a) == section(b)) {
+        let title: Vec<&str> = settings
+            .iter()
+            .filter_map(section)
+            .take(1)
+            .flat_map(|section| section.split('.'))
+            .map(|part| name.filter(|_| is_chosen(part)).unwrap_or(part))
+            .collect();
+        let mut lines = Vec::new();
+        for setting in settings {
+            let keys = match setting.parts().last() {
+                Some(part) if is_chosen(part) => layers.names(&title).into_iter().collect(),
+                part => Vec::from_iter(part),
+            };
+            for key in keys {
+                let path: Vec<&str> = title.iter().copied().chain([key]).collect();
+                lines.extend(line(key, show(setting, &path)));
+            }
+        }
+        if !lines.is_empty() {
+            let title: Vec<_> = title.into_iter().map(quoted_name).collect();
+            text.push(format!("\n[{}]\n", title.join(".")));
+            text.append(&mut lines);
+        }
+    }
+}
+
+fn line(key: &str, shown: Shown) -> Option<String> {
+    let key = quoted_name(key);
+    match shown {
+        Shown::Value { value, from } => Some(format!("{key} = {value}  # {}\n", one_line(&from))),
+        Shown::Unset { why } => Some(format!("# {key} is not set: {}\n", one_line(&why))),
+        Shown::Hidden { from } => Some(format!(
+            "# {key} is set, and may be a secret  # {}\n",
+            one_line(&from)
+        )),
+        Shown::Elsewhere => None,
     }
 }
 
 /// How a setting is shown.
-enum Shown {
-    Value {
-        value: String,
-        from: String,
-    },
-    Unset {
-        why: String,
-    },
+pub(crate) enum Shown {
+    /// With its value, in TOML.
+    Value { value: String, from: String },
+    /// As not set.
+    Unset { why: String },
+    /// Without its value.
+    Hidden { from: String },
     /// Another setting says it.
     Elsewhere,
 }
 
-fn value(loaded: &Loaded, setting: &Setting) -> Shown {
+fn value(loaded: &Loaded, setting: &Setting, path: &[&str]) -> Shown {
     let settings = &loaded.settings;
-    let path: Vec<_> = setting.parts().collect();
     let value = match setting.key {
         "host.name" => settings.host_name.as_ref().map(quoted),
         "curve.secret_key_file" if loaded.key_found || loaded.generated_key.is_some() => {
@@ -92,12 +129,12 @@ fn value(loaded: &Loaded, setting: &Setting) -> Shown {
         "log.level" => Some(quoted(settings.log_level)),
         "dbus.bus" => Some(quoted(&settings.bus)),
         // Of each metric collector: as it was written.
-        _ => loaded.layers.value(&path).and_then(as_toml),
+        _ => loaded.layers.value(path).and_then(as_toml),
     };
     match value {
         Some(value) => Shown::Value {
             value,
-            from: origin(loaded, &path),
+            from: origin(&loaded.layers, path),
         },
         None => Shown::Unset {
             why: setting.otherwise.to_owned(),
@@ -105,23 +142,23 @@ fn value(loaded: &Loaded, setting: &Setting) -> Shown {
     }
 }
 
-fn collector_value(loaded: &Loaded, setting: &Setting, name: &ConnectionName) -> Shown {
-    let field = setting.parts().last().unwrap_or_default();
+fn collector_value(loaded: &Loaded, name: &str, field: &str) -> Shown {
     let Some(collector) = loaded.settings.collectors.get(name) else {
         return Shown::Elsewhere;
     };
+    let from = || origin(&loaded.layers, &["collector", name, field]);
     match (field, loaded.collector_keys.get(name)) {
         ("endpoint", _) => Shown::Value {
             value: quoted(format!("tcp://{}", collector.endpoint)),
-            from: origin(loaded, &key(name, field)),
+            from: from(),
         },
         ("public_key", None) => Shown::Value {
             value: quoted(collector.public_key),
-            from: origin(loaded, &key(name, field)),
+            from: from(),
         },
         ("public_key", Some(file)) => Shown::Value {
             value: quoted(collector.public_key),
-            from: match loaded.layers.place(&key(name, "public_key_file")) {
+            from: match loaded.layers.place(&["collector", name, "public_key_file"]) {
                 Some(place) => format!("{} (public_key_file: {place})", shown_path(file)),
                 None => shown_path(file),
             },
@@ -130,15 +167,16 @@ fn collector_value(loaded: &Loaded, setting: &Setting, name: &ConnectionName) ->
     }
 }
 
-fn origin(loaded: &Loaded, path: &[&str]) -> String {
-    match loaded.layers.place(path).unwrap_or(Place::Default) {
+/// Where the value in force of a key comes from.
+pub(crate) fn origin(layers: &Layers, path: &[&str]) -> String {
+    match layers.place(path).unwrap_or(Place::Default) {
         place @ Place::Persistent { .. } => format!("{place}, set over D-Bus"),
         place => place.to_string(),
     }
 }
 
 /// A value of a layer as TOML; None for a table.
-fn as_toml(value: &Value) -> Option<String> {
+pub(crate) fn as_toml(value: &Value) -> Option<String> {
     let list = |values: &Vec<Value>| {
         let texts: Option<Vec<_>> = values.iter().map(as_toml).collect();
         texts.map(|texts| format!("[{}]", texts.join(", ")))
@@ -155,13 +193,13 @@ fn as_toml(value: &Value) -> Option<String> {
     }
 }
 
-fn quoted(text: impl Display) -> String {
+pub(crate) fn quoted(text: impl Display) -> String {
     toml_edit::Value::from(text.to_string()).to_string()
 }
 
-/// The name as part of a table's title: a dot in it would part the title.
-fn quoted_name(name: &ConnectionName) -> String {
-    toml_edit::Key::new(name.as_str()).to_string()
+/// The name as a key, or as part of a table's title, which a dot in it would part.
+fn quoted_name(name: &str) -> String {
+    toml_edit::Key::new(name).to_string()
 }
 
 #[cfg(test)]

@@ -11,10 +11,12 @@ use serde::de::DeserializeOwned;
 
 use super::document::{KeyPath, Mark};
 use super::error::{Reason, Suggestion, shortened};
-use super::values::ConnectionName;
 
-/// In a key, the place of a name that the administrator chooses.
-pub const NAME: &str = "NAME";
+/// In a key, the place of a name that the administrator chooses: a part in capitals.
+#[must_use]
+pub fn is_chosen(part: &str) -> bool {
+    part.bytes().all(|byte| byte.is_ascii_uppercase())
+}
 
 /// Longer keys get no suggestion: nothing that long is a slip of the finger.
 const MAX_SIMILAR: usize = 64;
@@ -22,7 +24,8 @@ const MAX_SIMILAR: usize = 64;
 /// One setting.
 #[derive(Clone, Copy, Debug)]
 pub struct Setting {
-    /// The key, its parts joined by dots; a part [`NAME`] stands for any name.
+    /// The key, its parts joined by dots; a part in capitals stands for any name
+    /// that its [`Chosen`] takes.
     pub key: &'static str,
     /// How a variable's text becomes its value.
     pub shape: Shape,
@@ -70,8 +73,31 @@ pub struct Schema {
     pub prefix: &'static str,
     /// Beginnings, after the prefix, of variables that are none of ours.
     pub reserved: &'static [&'static str],
+    /// What the parts in capitals take.
+    pub chosen: &'static [Chosen],
     /// Every setting.
     pub settings: &'static [Setting],
+}
+
+/// A name in a key that the administrator chooses.
+#[derive(Clone, Copy, Debug)]
+pub struct Chosen {
+    /// The part of the key that stands for it, in capitals.
+    pub part: &'static str,
+    /// What is called so, as it ends the sentence "not a name for …".
+    pub of: &'static str,
+    /// Refuses a name that does not fit, with the reason.
+    pub check: fn(&str) -> Result<(), String>,
+}
+
+/// Refuses a name that is no `T`: a [`Chosen::check`].
+pub fn check_name<T>(name: &str) -> Result<(), String>
+where
+    T: TryFrom<String, Error: std::fmt::Display>,
+{
+    T::try_from(name.to_owned())
+        .map(drop)
+        .map_err(|error| error.to_string())
 }
 
 /// Refuses what is no `T`: a [`Setting::check`].
@@ -120,7 +146,7 @@ impl Schema {
         let known = |setting: &Setting| {
             let part = |(index, part): (usize, &str)| match given.get(index) {
                 // A name that the administrator chose is no mistake.
-                Some(name) if part == NAME && !name.is_empty() => (*name).to_owned(),
+                Some(name) if is_chosen(part) && !name.is_empty() => (*name).to_owned(),
                 _ => part.to_ascii_uppercase(),
             };
             setting
@@ -167,13 +193,16 @@ impl Walk<'_> {
             let reason = Reason::UnknownKey(self.similar_key(around));
             return self.report(reason);
         };
+        let part = first.part(depth - 1);
+        let chosen = self.schema.chosen.iter();
+        if let Some(chosen) = chosen.copied().find(|chosen| part == Some(chosen.part))
+            && let Some(name) = self.path.last()
+            && let Err(detail) = (chosen.check)(name)
+        {
+            let of = chosen.of;
+            return self.report(Reason::Name { of, detail });
+        }
         if first.part(depth).is_some() {
-            if first.part(depth - 1) == Some(NAME)
-                && let Some(name) = self.path.last()
-                && let Err(error) = ConnectionName::try_from(name.clone())
-            {
-                return self.report(Reason::ConnectionName(error));
-            }
             if let Value::Dict(_, table) = value {
                 self.table(table, inner);
             } else {
@@ -219,7 +248,7 @@ impl Walk<'_> {
         let siblings: Vec<String> = around
             .iter()
             .filter_map(|setting| setting.part(depth))
-            .filter(|&part| part != NAME)
+            .filter(|&part| !is_chosen(part))
             .map(str::to_owned)
             .collect();
         let suggestion = similar(name, siblings);
@@ -235,7 +264,7 @@ impl Walk<'_> {
 }
 
 /// The key as it is written in TOML, for messages.
-pub(super) fn key_text<S: AsRef<str>>(path: &[S]) -> String {
+pub(crate) fn key_text<S: AsRef<str>>(path: &[S]) -> String {
     let bare = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
     let part = |name: &str| {
         if !name.is_empty() && name.chars().all(bare) {
@@ -254,7 +283,7 @@ pub(super) fn key_text<S: AsRef<str>>(path: &[S]) -> String {
 }
 
 fn matches(part: &str, name: &str) -> bool {
-    part == NAME || part == name
+    is_chosen(part) || part == name
 }
 
 /// The nearest of `known`, where one is near; else all of them.

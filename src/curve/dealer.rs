@@ -31,6 +31,18 @@ const BOUNDS: Bounds = Bounds {
     frame_bytes: MAX_FRAME_BYTES,
 };
 
+/// The largest frame received by who looks on: whole grids.
+pub const MAX_VIEW_FRAME_BYTES: i64 = 1024 * 1024;
+
+const VIEW_BOUNDS: Bounds = Bounds {
+    // Control words.
+    send_queue: 8,
+    // A second of 1,000 hosts at one message in 5 s each; beyond it TCP holds the
+    // collector back.
+    receive_queue: 256,
+    frame_bytes: MAX_VIEW_FRAME_BYTES,
+};
+
 /// What routing ids are made of: 36 to the power of 16 of them.
 const ROUTING_ID_CHARS: &[u8; 36] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
 
@@ -116,11 +128,31 @@ impl Dealer {
     /// Port 0, or no room for another socket (descriptors, or libzmq's limit of
     /// 1,023 sockets; each `Dealer` takes three).
     pub fn connect(context: &Context, options: DealerOptions<'_>) -> Result<Self, TransportError> {
+        Self::connect_within(context, options, &BOUNDS)
+    }
+
+    /// Begins to connect as a viewing client, who is sent what agents report.
+    ///
+    /// # Errors
+    ///
+    /// As [`Dealer::connect`].
+    pub fn connect_to_view(
+        context: &Context,
+        options: DealerOptions<'_>,
+    ) -> Result<Self, TransportError> {
+        Self::connect_within(context, options, &VIEW_BOUNDS)
+    }
+
+    fn connect_within(
+        context: &Context,
+        options: DealerOptions<'_>,
+        bounds: &Bounds,
+    ) -> Result<Self, TransportError> {
         let DealerOptions { address, .. } = options;
         if address.port() == 0 || address.ip().is_unspecified() {
             return Err(TransportError::Address { address });
         }
-        let socket = context.curve_socket(zmq::DEALER, options.keys, &BOUNDS)?;
+        let socket = context.curve_socket(zmq::DEALER, options.keys, bounds)?;
         let monitor_address = context.inproc_address();
         let monitor = context.pair()?;
         let set_up = || {

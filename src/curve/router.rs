@@ -32,6 +32,18 @@ const BOUNDS: Bounds = Bounds {
     frame_bytes: MAX_FRAME_BYTES,
 };
 
+/// The largest frame received from a viewing client: control words have five bytes.
+pub const MAX_CLIENT_FRAME_BYTES: i64 = 4096;
+
+const CLIENT_BOUNDS: Bounds = Bounds {
+    // Of each client, whole messages of agents, which libzmq copies for each: a hiccup of
+    // 30 ms at 2,000 messages a second. What finds no room is the caller's to keep once
+    // for all.
+    send_queue: 64,
+    receive_queue: 16,
+    frame_bytes: MAX_CLIENT_FRAME_BYTES,
+};
+
 /// Connections that the kernel holds until they are accepted: a fleet that
 /// returns at once. The kernel's own limit (`net.core.somaxconn`) is 4,096.
 const BACKLOG: i32 = 4096;
@@ -128,8 +140,28 @@ impl Router {
     ///
     /// [`TransportError::Bind`] where the address cannot be had.
     pub fn bind(context: &Context, options: RouterOptions<'_>) -> Result<Self, TransportError> {
+        Self::bind_within(context, options, &BOUNDS)
+    }
+
+    /// Listens for those who say little and are sent much.
+    ///
+    /// # Errors
+    ///
+    /// As [`Router::bind`].
+    pub fn bind_for_clients(
+        context: &Context,
+        options: RouterOptions<'_>,
+    ) -> Result<Self, TransportError> {
+        Self::bind_within(context, options, &CLIENT_BOUNDS)
+    }
+
+    fn bind_within(
+        context: &Context,
+        options: RouterOptions<'_>,
+        bounds: &Bounds,
+    ) -> Result<Self, TransportError> {
         let listen = options.listen;
-        let socket = context.curve_socket(zmq::ROUTER, options.keys, &BOUNDS)?;
+        let socket = context.curve_socket(zmq::ROUTER, options.keys, bounds)?;
         let set_up = || {
             socket.set_curve_server(true)?;
             socket.set_ipv6(match listen {

@@ -24,6 +24,9 @@ impl Error {
     pub(crate) const INVALID_CONFIGURATION: &'static str =
         "org.metricsagent.Error.InvalidConfiguration";
     pub(crate) const NOT_SAMPLED: &'static str = "org.metricsagent.Error.NotSampled";
+    pub(crate) const NO_SUCH_HOST: &'static str = "org.metricsagent.Error.NoSuchHost";
+    pub(crate) const NOT_REPORTED: &'static str = "org.metricsagent.Error.NotReported";
+    pub(crate) const HOST_REPORTS: &'static str = "org.metricsagent.Error.HostReports";
 
     pub(crate) fn new(name: &'static str, text: impl Into<String>) -> Self {
         Self {
@@ -79,6 +82,9 @@ mod tests {
             Error::FAILED,
             Error::INVALID_CONFIGURATION,
             Error::NOT_SAMPLED,
+            Error::NO_SUCH_HOST,
+            Error::NOT_REPORTED,
+            Error::HOST_REPORTS,
         ] {
             assert!(ErrorName::try_from(name).is_ok(), "{name}");
         }

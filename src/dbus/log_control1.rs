@@ -7,8 +7,7 @@ use zbus::Connection;
 use zbus::message::Header;
 
 use super::error::Error;
-use super::polkit::Action;
-use super::service::Shared;
+use super::polkit::{Action, Authority};
 use crate::systemd::log::{LogControl, LogError};
 
 /// The interface's name.
@@ -16,19 +15,24 @@ pub(crate) const INTERFACE: &str = "org.freedesktop.LogControl1";
 
 /// Serves the log's controls.
 pub(crate) struct LogControl1 {
-    shared: Arc<Shared>,
+    authority: Arc<Authority>,
+    action: Action,
     log: LogControl,
 }
 
 impl LogControl1 {
-    pub(crate) fn new(shared: Arc<Shared>, log: LogControl) -> Self {
-        Self { shared, log }
+    /// Whoever changes the log needs leave for `action`.
+    pub(crate) fn new(authority: Arc<Authority>, action: Action, log: LogControl) -> Self {
+        Self {
+            authority,
+            action,
+            log,
+        }
     }
 
     async fn may(&self, connection: &Connection, call: Option<Header<'_>>) -> Result<(), Error> {
-        let authority = &self.shared.authority;
-        authority
-            .check_write(connection, call.as_ref(), Action::SetLog)
+        self.authority
+            .check_write(connection, call.as_ref(), self.action)
             .await
     }
 }

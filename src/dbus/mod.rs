@@ -1,14 +1,16 @@
-//! The bus interface: the objects that the agent serves and the proxies that call
-//! them.
+//! The bus interface: the objects that the agent and the collector serve, and the
+//! proxies that call the agent's.
 //!
-//! `dbus/*.xml` is its documentation. This room translates between the bus and the
-//! agent's public [`Handle`](crate::agent::handle::Handle), and asks polkit whether a
-//! caller may; it decides nothing about metrics, and it never trusts a caller for
-//! being able to reach us.
+//! `dbus/*.xml` is its documentation. This room translates between the bus and the public
+//! handles of the [agent](crate::agent::handle::Handle) and the
+//! [collector](crate::server::handle::Handle), and asks polkit whether a caller may; it
+//! decides nothing about metrics, and it never trusts a caller for being able to reach us.
 
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
+
+use crate::config::BusAddress;
 
 mod agent1;
 mod announce;
@@ -16,11 +18,14 @@ mod collector1;
 mod connection1;
 mod error;
 mod log_control1;
+pub mod name;
 pub mod path;
 mod polkit;
-
 pub mod proxy;
+mod server1;
+pub mod server_service;
 pub mod service;
+pub mod stay;
 #[cfg(test)]
 mod tests;
 
@@ -28,6 +33,9 @@ pub use polkit::Action;
 
 /// The well-known name of the agent.
 pub const NAME: &str = "org.metricsagent.Agent1";
+
+/// The well-known name of the collector.
+pub const SERVER_NAME: &str = "org.metricsagent.Server1";
 
 /// How long connecting to a bus may take: a bus answers in milliseconds, and one that
 /// is being started by its socket unit in seconds.
@@ -83,6 +91,17 @@ impl fmt::Display for Bus {
 }
 
 impl Bus {
+    /// The one that the settings name, if any.
+    #[must_use]
+    pub fn of(address: &BusAddress) -> Option<Self> {
+        match address {
+            BusAddress::None => None,
+            BusAddress::System => Some(Self::System),
+            BusAddress::Session => Some(Self::Session),
+            BusAddress::Address(address) => Some(Self::Address(address.clone())),
+        }
+    }
+
     /// Connects, within [`CONNECT_TIMEOUT`].
     pub(crate) async fn connect(&self) -> zbus::Result<zbus::Connection> {
         let builder = match self {

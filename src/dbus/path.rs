@@ -7,6 +7,9 @@ use zbus::{ObjectPath, OwnedObjectPath};
 /// The agent itself; everything else is below it.
 pub const AGENT: &str = "/org/metricsagent/Agent1";
 
+/// The collector.
+pub const SERVER: &str = "/org/metricsagent/Server1";
+
 /// Where systemd looks for the log's controls (org.freedesktop.LogControl1(5)).
 pub const LOG_CONTROL: &str = "/org/freedesktop/LogControl1";
 

@@ -35,7 +35,8 @@ const INTERACTIVE_TIMEOUT: Duration = Duration::from_secs(120);
 /// a limit it could make us hold as many as it likes.
 const MAX_QUESTIONS: usize = 64;
 
-/// What a caller wants to do, in the terms of `dbus/org.metricsagent.policy`.
+/// What a caller wants to do, in the terms of `dbus/org.metricsagent.policy` and
+/// `dbus/org.metricsagent.server.policy`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     /// Set or revert intervals.
@@ -48,16 +49,25 @@ pub enum Action {
     Reload,
     /// Change the log's level and target.
     SetLog,
+    /// Have the collector read its configuration again.
+    ServerReload,
+    /// Have the collector forget hosts.
+    ServerManageHosts,
+    /// Change the level and target of the collector's log.
+    ServerSetLog,
 }
 
 impl Action {
     /// Every action there is.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 8] = [
         Self::SetIntervals,
         Self::ManageCollectors,
         Self::Reconnect,
         Self::Reload,
         Self::SetLog,
+        Self::ServerReload,
+        Self::ServerManageHosts,
+        Self::ServerSetLog,
     ];
 
     /// polkit's name for it.
@@ -69,6 +79,9 @@ impl Action {
             Self::Reconnect => "org.metricsagent.reconnect",
             Self::Reload => "org.metricsagent.reload",
             Self::SetLog => "org.metricsagent.set-log",
+            Self::ServerReload => "org.metricsagent.server.reload",
+            Self::ServerManageHosts => "org.metricsagent.server.manage-hosts",
+            Self::ServerSetLog => "org.metricsagent.server.set-log",
         }
     }
 }
@@ -193,7 +206,7 @@ impl Authority {
             answer = question => return answer,
             () = tokio::time::sleep(limit) => timed_out("polkit does not answer"),
             () = cancelled => zbus::Error::Failure(
-                "the agent's objects changed while polkit was asked; try again".to_owned(),
+                "the objects changed while polkit was asked; try again".to_owned(),
             ),
         };
         // So that no dialogue stays on somebody's screen. Whether it arrives changes nothing.

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use tokio::sync::{Mutex, broadcast, watch};
-use zbus::fdo::{self, ObjectManager, RequestNameFlags};
-use zbus::{Connection, MatchRule, MessageStream};
+use zbus::fdo::ObjectManager;
+use zbus::{Connection, MessageStream};
 
 pub use super::Bus;
 use super::agent1::Agent1;
@@ -20,8 +20,10 @@ use super::collector1::{self, Collector1};
 use super::connection1::{self, Connection1};
 use super::error::Error;
 use super::log_control1::LogControl1;
-use super::polkit::Authority;
-use super::{CONNECT_TIMEOUT, NAME, path, timed_out};
+use super::name;
+pub use super::name::{Ended, StartError};
+use super::polkit::{Action, Authority};
+use super::{CONNECT_TIMEOUT, path, timed_out};
 use crate::agent::handle::{Handle, OrderError};
 use crate::agent::state::{AgentState, ConnectionState, StateChange};
 use crate::systemd::log::LogControl;
@@ -30,51 +32,10 @@ use crate::systemd::log::LogControl;
 /// password is not worth waiting for.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
-/// Why the agent is not on the bus.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// Somebody else owns the name.
-    #[error(
-        "the bus name {NAME} is taken: another metrics-agent is running on this bus; \
-         stop it, or choose another bus for this one (dbus.bus in the configuration)"
-    )]
-    NameTaken,
-    /// No bus there, or none that answers in time.
-    #[error("cannot reach {bus}: {source}")]
-    Unavailable {
-        /// Which one.
-        bus: Bus,
-        /// What was wrong.
-        source: zbus::Error,
-    },
-    /// The bus policy keeps the name for other users.
-    #[error(
-        "the bus refuses us the name {NAME}: its policy, \
-         /usr/share/dbus-1/system.d/{NAME}.conf, lets root and the user metrics-agent own it; \
-         install it and run `systemctl reload dbus`, run as that user, or choose another bus \
-         (dbus.bus in the configuration): {0}"
-    )]
-    NotAllowed(#[source] zbus::Error),
-}
-
-/// Why [`Service::run`] ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Ended {
-    /// The bus closed the connection, most likely as it was restarted.
-    #[error("the bus closed the connection")]
-    BusGone,
-    /// The bus gave the name to somebody else.
-    #[error("the bus took the name {NAME} away")]
-    NameLost,
-    /// The agent ended, so there is nothing to serve any more.
-    #[error("the agent ended")]
-    AgentGone,
-}
-
 /// What the objects have in common.
 pub(crate) struct Shared {
     pub(crate) handle: Handle,
-    pub(crate) authority: Authority,
+    pub(crate) authority: Arc<Authority>,
     // The state that listeners on the bus know of.
     announced: Mutex<Arc<AgentState>>,
     // Whether the agent's task may be asked. zbus reads every property while the objects
@@ -143,7 +104,7 @@ impl Service {
         let service = Self::serve(connection, handle, log)
             .await
             .map_err(unavailable)?;
-        service.take_the_name(bus).await?;
+        name::take(&service.connection, bus, name::AGENT).await?;
         Ok(service)
     }
 
@@ -153,17 +114,10 @@ impl Service {
         let mut states = handle.watch();
         let state = Arc::clone(&states.borrow_and_update());
 
-        let name_lost = MatchRule::builder()
-            .msg_type(zbus::message::Type::Signal)
-            .sender("org.freedesktop.DBus")
-            .interface("org.freedesktop.DBus")
-            .member("NameLost")
-            .arg(0, NAME)
-            .build()?;
-        let name_lost = MessageStream::for_match_rule(name_lost, &connection, None).await?;
+        let name_lost = name::lost(&connection, name::AGENT).await?;
         let shared = Arc::new(Shared {
             handle,
-            authority: Authority::new(),
+            authority: Arc::new(Authority::new()),
             announced: Mutex::new(Arc::clone(&state)),
             serving: AtomicBool::new(false),
         });
@@ -184,7 +138,10 @@ impl Service {
         let objects = self.connection.object_server();
         let shared = || Arc::clone(&self.shared);
         objects
-            .at(path::LOG_CONTROL, LogControl1::new(shared(), log))
+            .at(
+                path::LOG_CONTROL,
+                LogControl1::new(Arc::clone(&self.shared.authority), Action::SetLog, log),
+            )
             .await?;
         objects.at(path::AGENT, Agent1(shared())).await?;
         for connection in &state.connections {
@@ -195,21 +152,6 @@ impl Service {
         }
         objects.at(path::AGENT, ObjectManager).await?;
         Ok(())
-    }
-
-    async fn take_the_name(&self, bus: &Bus) -> Result<(), StartError> {
-        let flags = RequestNameFlags::DO_NOT_QUEUE;
-        match self.connection.request_name_with_flags(NAME, flags).await {
-            Ok(_) => Ok(()),
-            Err(zbus::Error::NameTaken) => Err(StartError::NameTaken),
-            Err(zbus::Error::FDO(error)) if matches!(*error, fdo::Error::AccessDenied(_)) => {
-                Err(StartError::NotAllowed(zbus::Error::FDO(error)))
-            }
-            Err(source) => Err(StartError::Unavailable {
-                bus: bus.clone(),
-                source,
-            }),
-        }
     }
 
     /// Announces what changes, until the bus, the name or the agent is gone.
@@ -238,7 +180,7 @@ impl Service {
                 change = self.changes.recv() => self.relay(change).await,
                 state = self.states.changed() => match state {
                     Ok(()) => self.announce().await,
-                    Err(_) => return Ended::AgentGone,
+                    Err(_) => return Ended::ProgramGone,
                 },
                 lost = self.name_lost.next() => match lost {
                     Some(Ok(_)) => return Ended::NameLost,

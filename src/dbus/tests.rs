@@ -766,7 +766,7 @@ async fn a_name_has_one_owner() {
     let served = Served::start().await;
     let second = StandIn::start();
     let error = start(&served.bus, &second).await.err().unwrap();
-    assert!(matches!(error, StartError::NameTaken), "{error}");
+    assert!(matches!(error, StartError::NameTaken(_)), "{error}");
     let first = served.client().await;
     assert!(first.agent1().await.unwrap().public_key().await.is_ok());
 }
@@ -776,7 +776,7 @@ async fn a_policy_that_refuses_the_name_is_named() {
     let bus = PrivateBus::with_policy("<deny own='*'/>");
     let agent = StandIn::start();
     let error = start(&bus, &agent).await.err().unwrap();
-    assert!(matches!(error, StartError::NotAllowed(_)), "{error}");
+    assert!(matches!(error, StartError::NotAllowed { .. }), "{error}");
     let text = error.to_string();
     assert!(text.contains("org.metricsagent.Agent1.conf"), "{text}");
 }
@@ -815,7 +815,7 @@ async fn the_last_state_is_announced_before_the_end() {
         service,
     } = served;
     stand_in.stop().await;
-    assert_eq!(soon(service).await.unwrap(), Ended::AgentGone);
+    assert_eq!(soon(service).await.unwrap(), Ended::ProgramGone);
     assert!(changed(&mut agent).await[0].1.contains("stopping"));
     let error = Agent::find(&Bus::Address(bus.address()), false).await;
     assert!(matches!(error, Err(FindError::NotRunning { .. })));

@@ -97,6 +97,13 @@ impl Grid {
             .map(|entry| (self.slice(entry.name), self.value(*entry)))
     }
 
+    /// The metric at this place of [`iter`](Self::iter).
+    #[must_use]
+    pub fn at(&self, place: usize) -> Option<(&str, Value<'_>)> {
+        let entry = self.entries.get(place)?;
+        Some((self.slice(entry.name), self.value(*entry)))
+    }
+
     /// How many metrics there are.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -107,6 +114,12 @@ impl Grid {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
+    }
+
+    /// What it takes in memory, in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.text.capacity() + self.entries.capacity() * size_of::<Entry>()
     }
 
     fn value(&self, entry: Entry) -> Value<'_> {

@@ -193,6 +193,33 @@ pub fn decode_from_agent<F: AsRef<[u8]>>(frames: &[F]) -> Result<Message<'_>, Ma
     }
 }
 
+/// Reads what a viewing client says to a collector: [`Control::Hello`], and nothing else.
+///
+/// # Errors
+///
+/// [`Malformed`], also for what only agents and collectors send.
+pub fn decode_from_client<F: AsRef<[u8]>>(frames: &[F]) -> Result<(), Malformed> {
+    match decode(frames)? {
+        Message::Control(Control::Hello) => Ok(()),
+        Message::Control(control) => Err(Malformed::Direction(control.word())),
+        Message::Grid { .. } => Err(Malformed::Direction(TAG_GRID)),
+    }
+}
+
+/// Reads what a collector says to a viewing client: a grid, or [`Control::Ping`].
+///
+/// # Errors
+///
+/// [`Malformed`], also for a word that a client is not told.
+pub fn decode_for_client<F: AsRef<[u8]>>(frames: &[F]) -> Result<Message<'_>, Malformed> {
+    match decode(frames)? {
+        Message::Control(control @ (Control::Hello | Control::Model)) => {
+            Err(Malformed::Direction(control.word()))
+        }
+        message => Ok(message),
+    }
+}
+
 /// Whether a host can report under this name: 1 to [`MAX_HOST_BYTES`] bytes, without
 /// control characters. More is not asked: collectors key their hosts by whatever it is.
 ///

@@ -5,22 +5,36 @@
 //! are for `journalctl HOST=web1` and for programs.
 
 mod access;
+mod clients;
 
 pub(crate) use access::*;
+pub(crate) use clients::*;
 
 use std::fmt::Display;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tracing::{debug, error, info, warn};
 
+use super::store::file::Trouble;
 use crate::curve::router::RoutingIdBytes;
 use crate::systemd::message_id;
+
+pub(crate) mod push;
+
+pub(crate) fn start_refused(error: &dyn Display) {
+    let error = error.to_string();
+    error!(
+        message_id = message_id::SERVER_CONFIGURATION_INVALID,
+        error, "{error}"
+    );
+}
 
 pub(crate) fn key_generated(path: &Path, public_key: &str) {
     let path = path.display().to_string();
     info!(
-        message_id = message_id::KEY_GENERATED,
+        message_id = message_id::SERVER_KEY_GENERATED,
         path,
         public_key,
         "Made the collector's key pair in {path}; agents need its public key: {public_key}"
@@ -43,6 +57,32 @@ pub(crate) fn ready(endpoint: &str, public_key: &str) {
         endpoint,
         public_key,
         "Listening for agents at {endpoint}; the public key they need is {public_key}"
+    );
+}
+
+pub(crate) fn web_ready(address: SocketAddr) {
+    let url = format!("http://{address}/metrics");
+    info!(
+        message_id = message_id::SERVER_WEB_READY,
+        url, "Serving Prometheus at {url}"
+    );
+}
+
+pub(crate) fn web_accept_failed(error: &dyn Display, untold: u64) {
+    let error = error.to_string();
+    let more = more(untold);
+    warn!(
+        error,
+        "The web server cannot take connections now: {error}{more}"
+    );
+}
+
+pub(crate) fn scrape_without_thread(error: &dyn Display, untold: u64) {
+    let error = error.to_string();
+    let more = more(untold);
+    warn!(
+        error,
+        "A scrape was refused, as there is no thread for it: {error}{more}"
     );
 }
 
@@ -70,13 +110,17 @@ pub(crate) fn host_replaced(host: &str, routing_id: &RoutingIdBytes, untold: u64
     );
 }
 
-pub(crate) fn host_gone(host: &str, routing_id: &RoutingIdBytes, silence: Duration) {
-    let routing_id = routing_id.to_string();
+pub(crate) fn host_gone(host: &str, routing_id: Option<&RoutingIdBytes>, silence: Duration) {
+    let routing_id = routing_id.map(ToString::to_string);
     let silence = silence.as_secs();
     warn!(
         message_id = message_id::SERVER_HOST_GONE,
         host, routing_id, "{host} is gone: nothing heard for {silence} s"
     );
+}
+
+pub(crate) fn host_forgotten(host: &str) {
+    info!(host, "{host} is forgotten: it was gone for long enough");
 }
 
 pub(crate) fn host_lines_left_out(untold: u64) {
@@ -135,6 +179,45 @@ pub(crate) fn sending_failed(routing_id: &RoutingIdBytes, word: &str, error: &dy
     debug!(routing_id = %routing_id, "a {word} was not sent: {error}");
 }
 
+pub(crate) fn hosts_restored(hosts: usize) {
+    info!("{hosts} host(s) are known from before and expected, or gone");
+}
+
+pub(crate) fn state_damaged(trouble: &Trouble) {
+    let path = trouble.path.display().to_string();
+    let error = trouble.what.to_string();
+    let aside = match &trouble.aside {
+        Ok(aside) => format!("it is left as {}", aside.display()),
+        Err(error) => format!("it cannot be left under another name: {error}"),
+    };
+    warn!(
+        message_id = message_id::SERVER_STATE_DAMAGED,
+        path,
+        error,
+        "{path}, where hosts are kept over a restart, is not as it should be: {error}; {aside}"
+    );
+}
+
+pub(crate) fn state_not_kept(error: &dyn Display) {
+    let error = error.to_string();
+    warn!(
+        message_id = message_id::SERVER_STATE_NOT_KEPT,
+        error, "The hosts are not kept over a restart: {error}; trying again every minute"
+    );
+}
+
+pub(crate) fn state_kept_again() {
+    info!("The hosts are kept over a restart again");
+}
+
+pub(crate) fn models_not_asked_for(untold: u64) {
+    let requests = untold + 1;
+    warn!(
+        "So many agents wait to be asked for their models that {requests} more were not asked: \
+         they will connect again"
+    );
+}
+
 pub(crate) fn was_deaf(time: Duration) {
     let time = humantime::format_duration(Duration::from_secs(time.as_secs()));
     warn!("The collector did not run for {time}; no host is held silent for that");
@@ -154,8 +237,45 @@ pub(crate) fn printing_failed(error: &dyn Display, untold: u64) {
     );
 }
 
-pub(crate) fn nothing_else_to_reload() {
-    info!("SIGHUP: the allow lists are read again; restart for other settings");
+pub(crate) fn reloaded() {
+    info!(
+        message_id = message_id::SERVER_CONFIGURATION_RELOADED,
+        "Configuration reloaded"
+    );
+}
+
+pub(crate) fn reload_refused(error: &dyn Display) {
+    let error = error.to_string();
+    error!(
+        message_id = message_id::SERVER_CONFIGURATION_INVALID,
+        error, "The configuration was not reloaded, and nothing has changed: {error}"
+    );
+}
+
+pub(crate) fn restart_needed(settings: &str) {
+    warn!(
+        message_id = message_id::SERVER_RESTART_NEEDED,
+        settings, "These settings differ from those in force, and take a restart: {settings}"
+    );
+}
+
+pub(crate) fn bus_unavailable(error: &dyn Display) {
+    let error = error.to_string();
+    warn!(
+        message_id = message_id::SERVER_BUS_UNAVAILABLE,
+        error, "Not on the bus, trying again until it is back: {error}"
+    );
+}
+
+pub(crate) fn bus_available(name: &str) {
+    info!(
+        message_id = message_id::SERVER_BUS_AVAILABLE,
+        "On the bus again as {name}"
+    );
+}
+
+pub(crate) fn off_the_bus(error: &dyn Display) {
+    warn!("going on without the bus, as this is a run by hand: {error}");
 }
 
 pub(crate) fn memory_given_back(any: bool) {

@@ -1,27 +1,64 @@
 //! How others ask the collector's task: what it knows, and to do something.
 //!
 //! The web server, the bus and the keeper of the state have one. Orders go through a
-//! bounded channel; the loop takes a few in each turn, and answers.
+//! bounded channel; the loop takes a few in each turn, and answers. What changes all the
+//! time, and the state, is read without asking.
+
+use std::sync::Arc;
 
 use thiserror::Error;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
-use super::snapshot::Snapshot;
+use super::hosts::NotForgotten;
+use super::listing::{Listing, Selection};
+use super::prometheus::own::Figure;
+use super::snapshot::{HostSnapshot, Snapshot};
+use super::state::{Counters, Gauges, HostChange, ServerState};
 
 /// Most orders that wait. More askers wait for room.
 const MAX_ORDERS: usize = 16;
+
+/// Most hosts that came or went of which a listener has not heard yet. Who is further
+/// behind misses the oldest: a fleet that comes at once is one number, not ten thousand
+/// signals.
+const MAX_CHANGES: usize = 256;
+
+/// Who waits for an answer.
+pub(super) type Answer<T> = oneshot::Sender<T>;
 
 /// Something to be done by the collector's task.
 #[derive(Debug)]
 pub(super) enum Order {
     /// Say what the table of hosts holds.
-    Snapshot(oneshot::Sender<Snapshot>),
+    Snapshot(Answer<Snapshot>),
+    /// Say what it counts of itself.
+    Figures(Answer<Vec<Figure>>),
+    /// List hosts.
+    List(Selection, Answer<Listing>),
+    /// Say what is known of one host.
+    Host(Box<str>, Answer<Option<Box<HostSnapshot>>>),
+    /// Forget a host that is not there.
+    Forget(Box<str>, Answer<Result<(), NotForgotten>>),
+    /// Read the configuration again.
+    Reload(Answer<Result<(), ReloadError>>),
 }
 
 /// Asks the collector's task.
 #[derive(Clone, Debug)]
 pub struct Handle {
     orders: mpsc::Sender<Order>,
+    state: watch::Receiver<Arc<ServerState>>,
+    gauges: Arc<Gauges>,
+    changes: broadcast::Sender<HostChange>,
+}
+
+/// The loop's ends of the channels.
+#[derive(Debug)]
+pub(super) struct Desk {
+    pub(super) orders: mpsc::Receiver<Order>,
+    pub(super) state: watch::Sender<Arc<ServerState>>,
+    pub(super) gauges: Arc<Gauges>,
+    pub(super) changes: broadcast::Sender<HostChange>,
 }
 
 /// The collector stops, and answers no more.
@@ -29,11 +66,37 @@ pub struct Handle {
 #[error("the collector is stopping")]
 pub struct Stopping;
 
+/// Why the settings stay as they are.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum ReloadError {
+    /// They have a mistake.
+    #[error("{0}")]
+    Invalid(String),
+    /// They could not be read now.
+    #[error("the configuration was not read: {0}")]
+    NotRead(String),
+}
+
 impl Handle {
     /// A handle, and what the loop takes orders from.
-    pub(super) fn new() -> (Self, mpsc::Receiver<Order>) {
+    pub(super) fn new(state: ServerState) -> (Self, Desk) {
         let (orders, taken) = mpsc::channel(MAX_ORDERS);
-        (Self { orders }, taken)
+        let (published, watched) = watch::channel(Arc::new(state));
+        let changes = broadcast::Sender::new(MAX_CHANGES);
+        let gauges = Arc::new(Gauges::default());
+        let desk = Desk {
+            orders: taken,
+            state: published,
+            gauges: Arc::clone(&gauges),
+            changes: changes.clone(),
+        };
+        let handle = Self {
+            orders,
+            state: watched,
+            gauges,
+            changes,
+        };
+        (handle, desk)
     }
 
     /// The table of hosts at this moment.
@@ -45,7 +108,82 @@ impl Handle {
         self.ask(Order::Snapshot).await
     }
 
-    async fn ask<T>(&self, order: impl FnOnce(oneshot::Sender<T>) -> Order) -> Result<T, Stopping> {
+    /// What the collector's task counts of itself.
+    ///
+    /// # Errors
+    ///
+    /// [`Stopping`].
+    pub async fn figures(&self) -> Result<Vec<Figure>, Stopping> {
+        self.ask(Order::Figures).await
+    }
+
+    /// Some of the hosts, without what they report.
+    ///
+    /// # Errors
+    ///
+    /// [`Stopping`].
+    pub async fn list(&self, selection: Selection) -> Result<Listing, Stopping> {
+        self.ask(|answer| Order::List(selection, answer)).await
+    }
+
+    /// All that is known of a host; None for one that is not known.
+    ///
+    /// # Errors
+    ///
+    /// [`Stopping`].
+    pub async fn host(&self, name: &str) -> Result<Option<Box<HostSnapshot>>, Stopping> {
+        self.ask(|answer| Order::Host(name.into(), answer)).await
+    }
+
+    /// Forgets a host that is not there.
+    ///
+    /// # Errors
+    ///
+    /// [`Stopping`]; [`NotForgotten`] inside.
+    pub async fn forget(&self, name: &str) -> Result<Result<(), NotForgotten>, Stopping> {
+        self.ask(|answer| Order::Forget(name.into(), answer)).await
+    }
+
+    /// Reads the configuration again, and waits until it is in force.
+    ///
+    /// # Errors
+    ///
+    /// [`Stopping`]; [`ReloadError`] inside, and nothing has changed then.
+    pub async fn reload(&self) -> Result<Result<(), ReloadError>, Stopping> {
+        self.ask(Order::Reload).await
+    }
+
+    /// The collector's state.
+    #[must_use]
+    pub fn state(&self) -> Arc<ServerState> {
+        Arc::clone(&self.state.borrow())
+    }
+
+    /// The collector's state, to be told when it changes.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<Arc<ServerState>> {
+        self.state.clone()
+    }
+
+    /// The numbers that change all the time.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.gauges.read()
+    }
+
+    /// The hosts that come and go from now on.
+    #[must_use]
+    pub fn host_changes(&self) -> broadcast::Receiver<HostChange> {
+        self.changes.subscribe()
+    }
+
+    /// Whether the collector's task has ended.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        self.orders.is_closed()
+    }
+
+    async fn ask<T>(&self, order: impl FnOnce(Answer<T>) -> Order) -> Result<T, Stopping> {
         let (answer, answered) = oneshot::channel();
         self.orders
             .send(order(answer))

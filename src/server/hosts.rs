@@ -2,43 +2,56 @@
 //!
 //! Pure: time is an argument, and what is to be done comes back as data. A message costs
 //! a look-up, however many hosts there are; pings and expiry come out of one ordered
-//! agenda with a single entry for each host, which is looked at when that host is due a
-//! ping or may have been silent for too long, and never because a message came.
+//! agenda with a single entry for each host that is there, which is looked at when that
+//! host is due a ping or may have been silent for too long, and never because a message
+//! came.
 //!
-//! A host is known by its name alone. Whoever reports under a name has it: a name that
-//! shows up on another connection moves there.
+//! A host is known by its name. Whoever reports under a name has it: a name that shows up
+//! on another connection moves there. Who may report under which name is decided before.
+//!
+//! A host that is gone keeps its name here, and nothing that it said, until it is
+//! forgotten. One that was known before the collector was restarted is expected for as
+//! long as a host may be silent.
 
-use std::cmp::Reverse;
-use std::collections::binary_heap::PeekMut;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::complaints::Throttle;
-use crate::curve::router::RoutingIdBytes;
+use super::families::FamilySet;
+use crate::curve::keys::PublicKey;
 use crate::protocol::grid::Grid;
+use crate::protocol::message::GridKind;
 use crate::protocol::session::MODEL_MIN_INTERVAL;
 
+mod carried;
+mod due;
 mod host;
 mod merged;
+mod peers;
 mod vocabulary;
 
+use due::given_up;
 pub use host::Host;
-use host::Kept;
+use host::{Kept, State};
 pub use merged::{Merged, Part};
+use peers::Peers;
 pub use vocabulary::{
-    Change, Due, Full, Heard, MAX_HOSTS, MAX_HOSTS_PER_CONNECTION, MAX_KEPT_BYTES, Report, Timing,
+    Change, Due, Full, Heard, MAX_HOSTS, MAX_HOSTS_PER_CONNECTION, MAX_HOSTS_PER_KEY,
+    MAX_KEPT_BYTES, NotForgotten, Peer, Report, Restored, Timing,
 };
 
-/// The hosts that report.
+/// The hosts that report, reported or are expected to.
 #[derive(Debug)]
 pub struct Hosts {
     timing: Timing,
     table: HashMap<Arc<str>, Host>,
-    /// For each host, once: when to look at it next.
-    agenda: BinaryHeap<Reverse<(Instant, Arc<str>)>>,
-    /// How many hosts report over each connection.
-    connections: HashMap<RoutingIdBytes, usize>,
+    /// For each host that reports or is expected, once: when to look at it next.
+    agenda: BTreeSet<(Instant, Arc<str>)>,
+    /// Each host that is gone, by the time when it went.
+    gone: BTreeSet<(Instant, Arc<str>)>,
+    expected: usize,
+    peers: Peers,
     kept_bytes: usize,
     phase: u32,
     /// Silence counts from here on at the earliest.
@@ -52,24 +65,43 @@ impl Hosts {
         Self {
             timing,
             table: HashMap::new(),
-            agenda: BinaryHeap::new(),
-            connections: HashMap::new(),
+            agenda: BTreeSet::new(),
+            gone: BTreeSet::new(),
+            expected: 0,
+            peers: Peers::default(),
             kept_bytes: 0,
             phase: 0,
             hearing_since: None,
         }
     }
 
-    /// How many hosts there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.table.len()
+    /// Other times from now on. What is due already comes at its old time.
+    pub fn set_timing(&mut self, timing: Timing) {
+        self.timing = timing;
     }
 
-    /// Whether no host reports.
+    /// How many hosts report.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.table.is_empty()
+    pub fn reporting(&self) -> usize {
+        self.agenda.len() - self.expected
+    }
+
+    /// How many hosts are expected.
+    #[must_use]
+    pub fn expected(&self) -> usize {
+        self.expected
+    }
+
+    /// How many hosts are gone.
+    #[must_use]
+    pub fn gone(&self) -> usize {
+        self.gone.len()
+    }
+
+    /// How many keys the known hosts report with.
+    #[must_use]
+    pub fn keys(&self) -> usize {
+        self.peers.keys()
     }
 
     /// What is known of a host.
@@ -80,11 +112,17 @@ impl Hosts {
 
     /// Every host, in no order.
     #[must_use]
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &Host)> {
-        self.table.iter().map(|(name, host)| (&**name, host))
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&Arc<str>, &Host)> {
+        self.table.iter()
     }
 
-    /// Takes what a host reports over the connection `from`.
+    /// Whether hosts report over this connection with this key already.
+    #[must_use]
+    pub fn knows(&self, routing_id: &[u8], key: Option<PublicKey>) -> bool {
+        self.peers.know(routing_id, key)
+    }
+
+    /// Takes what a host reports.
     ///
     /// # Errors
     ///
@@ -93,42 +131,59 @@ impl Hosts {
     pub fn hear(
         &mut self,
         now: Instant,
-        from: &RoutingIdBytes,
+        peer: Peer<'_>,
         report: Report<'_>,
-    ) -> Result<Heard<'_>, Full> {
+    ) -> Result<Heard, Full> {
         let Report {
-            host: name, kind, ..
+            host: name,
+            kind,
+            grid,
+            wire_bytes,
         } = report;
-        let bytes = grid_bytes(&report.grid, report.wire_bytes);
-        let count = self.table.len();
+        let bytes = grid_bytes(&grid, wire_bytes);
+        let families = match kind {
+            GridKind::Metrics => FamilySet::of(&grid),
+            GridKind::Model => FamilySet::default(),
+        };
         let (freed, moved) = match self.table.get_mut(name) {
-            Some(host) if host.routing_id == *from => {
+            Some(host) if host.is_at(peer) => {
                 host.last_seen = now;
-                (host.slot(kind).as_ref().map_or(0, |kept| kept.bytes), false)
+                (host.freed_by(kind, families), false)
             }
+            Some(host) if host.keeps_model(peer) && kind == GridKind::Metrics => (0, true),
             Some(host) => (host.kept_bytes(), true),
-            None if count >= MAX_HOSTS => return Err(Full::Hosts),
             None => (0, true),
         };
-        let kept_bytes = self.kept_bytes - freed + bytes;
-        if kept_bytes > MAX_KEPT_BYTES {
+        if self.kept_bytes - freed + bytes > MAX_KEPT_BYTES {
             return Err(Full::Memory);
         }
         let change = if moved {
-            Some(self.settle(now, from, name)?)
+            Some(self.settle(now, peer, name)?)
         } else {
             None
         };
-        self.kept_bytes = kept_bytes;
-        let Some(host) = self.table.get_mut(name) else {
+        let grid = Arc::new(grid);
+        let Some((name, host)) = self.table.get_key_value(name) else {
             unreachable!("a host that was not in the table has just been put there");
         };
-        host.messages += 1;
-        let kept = Kept {
-            grid: report.grid,
-            bytes,
+        let (name, before) = (Arc::clone(name), host.kept_bytes());
+        let Some(host) = self.table.get_mut(&name) else {
+            unreachable!("it was there just now");
         };
-        *host.slot(kind) = Some(kept);
+        host.messages += 1;
+        match (kind, &mut host.state) {
+            (GridKind::Metrics, State::Reporting { metrics, .. }) => {
+                metrics.take(now, Arc::clone(&grid), families, bytes);
+            }
+            (GridKind::Model, _) => {
+                let grid = Arc::clone(&grid);
+                host.model = Some(Kept { grid, bytes });
+            }
+            (GridKind::Metrics, State::Expected | State::Gone) => {
+                unreachable!("a host that is heard from reports")
+            }
+        }
+        self.kept_bytes = self.kept_bytes - before + host.kept_bytes();
         let ask_model = host.model.is_none()
             && host
                 .asked
@@ -136,122 +191,100 @@ impl Hosts {
         if ask_model {
             host.asked = Some(now);
         }
-        let grid = match &*host.slot(kind) {
-            Some(kept) => &kept.grid,
-            None => unreachable!("the grid has just been put there"),
-        };
         Ok(Heard {
             change,
             ask_model,
+            name,
             grid,
         })
     }
 
-    /// Puts a host onto a connection: a new one, or one that had another.
-    fn settle(&mut self, now: Instant, from: &RoutingIdBytes, name: &str) -> Result<Change, Full> {
-        match self.connections.get_mut(&**from) {
-            Some(hosts) if *hosts >= MAX_HOSTS_PER_CONNECTION => return Err(Full::Connection),
-            Some(hosts) => *hosts += 1,
-            None => {
-                self.connections.insert(from.clone(), 1);
-            }
+    /// Puts a host onto a connection: a new one, or one that had another or none.
+    fn settle(&mut self, now: Instant, peer: Peer<'_>, name: &str) -> Result<Change, Full> {
+        let known = self.table.get(name);
+        let new_to_key = known.is_none_or(|host| host.key != peer.key);
+        let beat = known.and_then(|host| match host.state {
+            State::Reporting { ping_due, .. } => Some(ping_due),
+            State::Expected | State::Gone => None,
+        });
+        self.peers.room(peer, new_to_key)?;
+        if known.is_none() && self.table.len() >= MAX_HOSTS && !self.forget_oldest() {
+            return Err(Full::Hosts);
         }
-        if let Some(host) = self.table.get_mut(name) {
-            let previous = std::mem::replace(&mut host.routing_id, from.clone());
-            // Whoever is at the other end of the new connection has not said them.
-            host.model = None;
-            host.metrics = None;
-            host.last_seen = now;
-            let tell = host.replacements.note(now);
-            self.leave(&previous);
-            return Ok(Change::Replaced { tell });
+        let address = self.peers.join(peer);
+        if new_to_key {
+            self.peers.own(peer.key);
         }
-        let name: Arc<str> = name.into();
-        let host = Host {
-            routing_id: from.clone(),
-            model: None,
-            metrics: None,
-            asked: None,
-            since: now,
-            last_seen: now,
-            ping_due: now + self.first_ping(),
-            messages: 0,
-            replacements: Throttle::default(),
+        // A host that only changes its connection keeps its beat.
+        let ping_due = beat.unwrap_or_else(|| now + self.first_ping());
+        let state = State::Reporting {
+            routing_id: peer.routing_id.clone(),
+            metrics: Merged::default(),
+            ping_due,
         };
-        self.agenda
-            .push(Reverse((self.attention(&host), Arc::clone(&name))));
-        self.table.insert(name, host);
-        Ok(Change::Appeared)
-    }
-
-    /// A host has left this connection.
-    fn leave(&mut self, connection: &RoutingIdBytes) {
-        if let Some(hosts) = self.connections.get_mut(&**connection) {
-            *hosts -= 1;
-            if *hosts == 0 {
-                self.connections.remove(&**connection);
-            }
-        }
-    }
-
-    /// When [`take_due`](Self::take_due) may have something next; None while nobody reports.
-    #[must_use]
-    pub fn next_due(&self) -> Option<Instant> {
-        self.agenda.peek().map(|Reverse((at, _))| *at)
-    }
-
-    /// The next thing to be done at `now`; to be called until there is none.
-    pub fn take_due(&mut self, now: Instant) -> Option<Due> {
-        loop {
-            let mut entry = self.agenda.peek_mut()?;
-            let Reverse((at, name)) = &mut *entry;
-            if *at > now {
-                return None;
-            }
-            let Some(host) = self.table.get_mut(name) else {
-                unreachable!("a host leaves the table with its entry in the agenda");
+        let Some((name, _)) = self.table.get_key_value(name) else {
+            let name: Arc<str> = name.into();
+            let mut host = Host {
+                state,
+                model: None,
+                key: peer.key,
+                address,
+                asked: None,
+                since: now,
+                last_seen: now,
+                messages: 0,
+                replacements: Throttle::default(),
+                place: now,
             };
-            let given_up = given_up(self.timing, self.hearing_since, host);
-            if given_up <= now {
-                let name = Arc::clone(name);
-                PeekMut::pop(entry);
-                return self.remove(now, name);
-            }
-            let ping = host.ping_due <= now;
-            if ping {
-                host.ping_due = next_beat(host.ping_due, self.timing.ping_interval, now);
-            }
-            *at = host.ping_due.min(given_up);
-            if ping {
-                return Some(Due::Ping {
-                    name: Arc::clone(name),
-                    to: host.routing_id.clone(),
-                });
-            }
-        }
-    }
-
-    /// The collector itself was deaf (stopped, starved, suspended) until `now`: nobody
-    /// is held silent for what it may have missed.
-    pub fn was_deaf(&mut self, now: Instant) {
-        self.hearing_since = Some(now);
-    }
-
-    fn remove(&mut self, now: Instant, name: Arc<str>) -> Option<Due> {
-        let host = self.table.remove(&name)?;
-        self.leave(&host.routing_id);
+            host.place = self.attention(&host, ping_due);
+            self.agenda.insert((host.place, Arc::clone(&name)));
+            self.table.insert(name, host);
+            return Ok(Change::Appeared);
+        };
+        let name = Arc::clone(name);
+        let Some(mut host) = self.table.remove(&name) else {
+            unreachable!("it was there just now");
+        };
         self.kept_bytes -= host.kept_bytes();
-        let silence = now.saturating_duration_since(host.last_seen);
-        Some(Due::Gone {
-            name,
-            routing_id: host.routing_id,
-            silence,
-        })
+        if !host.keeps_model(peer) {
+            // Whoever is at the other end of the new connection has not said it.
+            host.model = None;
+        }
+        if new_to_key {
+            self.peers.disown(host.key);
+        }
+        (host.key, host.address) = (peer.key, address);
+        let entry = (host.place, Arc::clone(&name));
+        let change = match std::mem::replace(&mut host.state, state) {
+            State::Reporting { routing_id, .. } => {
+                self.peers.leave(&routing_id);
+                self.agenda.remove(&entry);
+                Change::Replaced {
+                    tell: host.replacements.note(now),
+                }
+            }
+            State::Expected => {
+                self.agenda.remove(&entry);
+                self.expected -= 1;
+                host.since = now;
+                Change::Appeared
+            }
+            State::Gone => {
+                self.gone.remove(&entry);
+                host.since = now;
+                Change::Appeared
+            }
+        };
+        host.last_seen = now;
+        host.place = self.attention(&host, ping_due);
+        self.agenda.insert((host.place, Arc::clone(&name)));
+        self.kept_bytes += host.kept_bytes();
+        self.table.insert(name, host);
+        Ok(change)
     }
 
-    fn attention(&self, host: &Host) -> Instant {
-        host.ping_due
-            .min(given_up(self.timing, self.hearing_since, host))
+    fn attention(&self, host: &Host, ping_due: Instant) -> Instant {
+        ping_due.min(given_up(self.timing, self.hearing_since, host))
     }
 
     /// From a host's coming to its first ping: a part of the interval, another for each,
@@ -262,20 +295,6 @@ impl Hosts {
         let nanos = (self.timing.ping_interval.as_nanos() * u128::from(self.phase)) >> 32;
         Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
-}
-
-/// When a host is given up, unless it is heard from before.
-fn given_up(timing: Timing, hearing_since: Option<Instant>, host: &Host) -> Instant {
-    let heard = hearing_since.map_or(host.last_seen, |since| since.max(host.last_seen));
-    heard + timing.host_timeout
-}
-
-/// The first beat after `now`, in step with `due`: missed ones are skipped.
-fn next_beat(due: Instant, interval: Duration, now: Instant) -> Instant {
-    let late = now.saturating_duration_since(due).as_nanos();
-    let into_beat = late.checked_rem(interval.as_nanos()).unwrap_or(0);
-    let into_beat = Duration::from_nanos(u64::try_from(into_beat).unwrap_or(0));
-    now + interval.saturating_sub(into_beat)
 }
 
 /// What a grid takes in memory, in bytes, at most: the text of the message, and its

@@ -1,7 +1,7 @@
 //! The collector's own key pair: found, or made on the first start and kept.
 //!
 //! Looked for as `collector.key_secret`, in this order: the unit's credentials,
-//! `/etc/metrics-agent/curve`, and where the collector keeps its state:
+//! `/etc/metrics-collector/curve`, and where the collector keeps its state:
 //! `$STATE_DIRECTORY`, or by hand `~/.curve` (as root `/var/lib/metrics-collector`, where
 //! the service has made that). There it is made where it is nowhere. A key file that is
 //! there but cannot be used is an error, never a reason to make another: agents know the
@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use crate::config::hand_over;
+use crate::config::{hand_over, shown_path};
 use crate::curve::certificate::{Certificate, CertificateError, Trust};
 use crate::curve::keys::KeyPair;
 
@@ -23,8 +23,8 @@ const PAIR: &str = "collector";
 const SECRET_FILE: &str = "collector.key_secret";
 const PUBLIC_FILE: &str = "collector.key";
 
-/// Where an administrator puts keys, of agents and collectors.
-const ETC_DIR: &str = "/etc/metrics-agent/curve";
+/// Where an administrator puts keys.
+const ETC_DIR: &str = "/etc/metrics-collector/curve";
 /// The service's state directory.
 const STATE_DIR: &str = "/var/lib/metrics-collector";
 
@@ -101,22 +101,80 @@ pub enum KeysError {
          HOME is set; set one of them, or name a key file with --key-file"
     )]
     NoPlace,
+    /// No file of the name that is set.
+    #[error("found no {name}: looked in {}; put the certificate there, or leave secret_key_file out, and a key pair is made", looked.join(", "))]
+    NoFile {
+        /// The name.
+        name: String,
+        /// Where it was looked for.
+        looked: Vec<String>,
+    },
 }
 
-/// Finds the key pair, or makes it. Reads `file` alone, where that is given.
+/// What is there.
+#[derive(Debug)]
+pub enum Found {
+    /// A key pair.
+    Keys(Keys),
+    /// None anywhere: one can be made.
+    Nowhere {
+        /// The directory that it would be in.
+        directory: PathBuf,
+        /// Directories that this user may not look into.
+        unseen: Vec<PathBuf>,
+    },
+}
+
+impl Found {
+    /// The secret file: the one that is there, or would be made.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        match self {
+            Self::Keys(keys) => keys.path.clone(),
+            Self::Nowhere { directory, .. } => directory.join(SECRET_FILE),
+        }
+    }
+
+    /// The key pair; made, where there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`KeysError`]; nothing is made then.
+    pub fn or_make(self) -> Result<Keys, KeysError> {
+        let (directory, unseen) = match self {
+            Self::Keys(keys) => return Ok(keys),
+            Self::Nowhere { directory, unseen } => (directory, unseen),
+        };
+        let path = directory.join(SECRET_FILE);
+        match Certificate::write_pair(&directory, PAIR) {
+            Ok(pair) => {
+                hand_over_pair(&directory)?;
+                let made = Some(Made { unseen });
+                Ok(Keys { pair, path, made })
+            }
+            // Another start was faster.
+            Err(CertificateError::Exists { path: taken }) if taken == path => read(path, false),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// Finds the key pair. A `file` that is named has to be there; a relative one is looked for
+/// where the collector's own is.
 ///
 /// # Errors
 ///
-/// [`KeysError`]; nothing is made then.
-pub fn find_or_make(file: Option<&Path>, places: &Places) -> Result<Keys, KeysError> {
-    if let Some(file) = file {
+/// [`KeysError`].
+pub fn find(file: Option<&Path>, places: &Places) -> Result<Found, KeysError> {
+    if let Some(file) = file.filter(|file| file.is_absolute()) {
         let in_credentials = places
             .credentials
             .as_ref()
             .is_some_and(|directory| file.starts_with(directory));
-        return read(file.to_owned(), in_credentials);
+        return read(file.to_owned(), in_credentials).map(Found::Keys);
     }
-    let mut unseen = Vec::new();
+    let name = file.unwrap_or(Path::new(SECRET_FILE));
+    let (mut looked, mut unseen) = (Vec::new(), Vec::new());
     let directories = [
         (places.credentials.as_ref(), true),
         (Some(&places.etc), false),
@@ -124,29 +182,24 @@ pub fn find_or_make(file: Option<&Path>, places: &Places) -> Result<Keys, KeysEr
     ];
     for (directory, credentials) in directories {
         let Some(directory) = directory else { continue };
-        match read(directory.join(SECRET_FILE), credentials) {
+        match read(directory.join(name), credentials) {
             Err(KeysError::Certificate(CertificateError::Io { path, source, .. }))
                 if absent(&path, &source) =>
             {
+                looked.push(shown_path(directory));
                 if source.kind() == io::ErrorKind::PermissionDenied {
                     unseen.push(directory.clone());
                 }
             }
-            found => return found,
+            found => return found.map(Found::Keys),
         }
     }
-    let state = places.state.as_ref().ok_or(KeysError::NoPlace)?;
-    let path = state.join(SECRET_FILE);
-    match Certificate::write_pair(state, PAIR) {
-        Ok(pair) => {
-            hand_over_pair(state)?;
-            let made = Some(Made { unseen });
-            Ok(Keys { pair, path, made })
-        }
-        // Another start was faster.
-        Err(CertificateError::Exists { path: taken }) if taken == path => read(path, false),
-        Err(error) => Err(error.into()),
+    if file.is_some() {
+        let name = shown_path(name);
+        return Err(KeysError::NoFile { name, looked });
     }
+    let directory = places.state.clone().ok_or(KeysError::NoPlace)?;
+    Ok(Found::Nowhere { directory, unseen })
 }
 
 fn read(path: PathBuf, credentials: bool) -> Result<Keys, KeysError> {
@@ -196,6 +249,10 @@ mod tests {
 
     use super::*;
 
+    fn find_or_make(file: Option<&Path>, places: &Places) -> Result<Keys, KeysError> {
+        find(file, places)?.or_make()
+    }
+
     fn places(root: &Path) -> Places {
         Places {
             credentials: Some(root.join("credentials")),
@@ -238,6 +295,16 @@ mod tests {
         assert_eq!(found.pair.public, credential.public);
         let named = find_or_make(Some(&state.path), &places).unwrap();
         assert_eq!(named.pair.public, state.pair.public);
+        let other = Certificate::write_pair(&places.etc, "other").unwrap();
+        let named = find_or_make(Some(Path::new("other.key_secret")), &places).unwrap();
+        assert_eq!(named.pair.public, other.public);
+        let error = find_or_make(Some(Path::new("none")), &places).unwrap_err();
+        let expected = format!(
+            "found no none: looked in {root}/credentials, {root}/etc, {root}/state; put the \
+             certificate there, or leave secret_key_file out, and a key pair is made",
+            root = root.path().display()
+        );
+        assert_eq!(error.to_string(), expected);
     }
 
     #[test]

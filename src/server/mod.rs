@@ -4,33 +4,54 @@
 //! and says what it hears on standard output where that is asked for.
 //!
 //! - [`start`]: settings, keys, sockets and the loop put together;
-//! - [`run`]: the one loop that owns everything which changes;
+//! - [`run`]: the one loop that owns everything which changes, [`hearing`]: what it does
+//!   with a message, [`outlets`]: where that goes, and [`handle`]: how others ask it;
 //! - [`hosts`]: the table of hosts, pure: who reports, who is due a ping, who is gone;
 //! - [`families`]: which metrics are reported together;
+//! - [`handle`]: how others ask it; [`state`]: what they read without asking;
+//! - [`listing`]: some of the hosts, by their names, pure;
 //! - [`snapshot`]: the table at one moment, for those who read it at their own pace;
 //! - [`access`]: who may report, and who may watch;
 //! - [`keys_command`]: `metrics-collector keys`, an administrator's way to that;
+//! - [`clients`]: those who look on at what the agents report;
+//! - [`store`]: what is still known after a restart;
+//! - [`pacer`]: when models are asked for, pure;
 //! - [`complaints`]: which refused messages are worth a line in the log, pure;
+//! - [`prometheus`]: what hosts report as Prometheus wants it;
+//! - [`web`]: where that is scraped;
 //! - [`arguments`]: its command line;
 //! - [`settings`] and [`keys`]: what it runs with;
 //! - [`mod@line`] and [`printer`]: `--print`, one JSON object a line;
 //! - [`events`]: what is logged, in one place.
 //!
-//! Keeps no history: of each host the last grid of either kind, bounded in number and bytes.
+//! Keeps no history: of each host what it said last, bounded in number and bytes.
 
 pub mod access;
 pub mod arguments;
+pub mod clients;
 pub mod complaints;
 pub(crate) mod events;
 pub mod families;
 pub mod handle;
+mod hearing;
 pub mod hosts;
+mod keeping;
 pub mod keys;
 pub mod keys_command;
 pub mod line;
+pub mod listing;
+mod orders;
+mod outlets;
+pub mod pacer;
 pub mod printer;
+pub mod prometheus;
+pub mod push;
+mod reload;
 pub mod run;
 pub mod settings;
 pub mod snapshot;
 pub mod start;
+pub mod state;
 mod status_line;
+pub mod store;
+pub mod web;

@@ -5,33 +5,35 @@
 //! connections fairly among them. Nothing in it waits for a peer or a reader, and the
 //! watchdog is fed from here and nowhere else.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::time::sleep_until;
 
-use super::access::AccessRefusal;
-use super::access::door::{Access, Event};
-use super::complaints::{Complaints, HostLine, HostLines, Tell, Throttle};
+use super::access::door::{self, Access};
+use super::complaints::{Complaints, HostLine, HostLines, Throttle};
 use super::events;
-use super::hosts::{Change, Due, Full, Heard, Hosts, Report, Timing};
-use super::line::Line;
+use super::handle::{Desk, Handle, Order};
+use super::hearing::send;
+use super::hosts::{Due, Hosts, Restored};
+use super::outlets::Outlets;
+use super::pacer::Pacer;
 use super::printer::Printer;
+use super::push::Pushes;
+use super::reload::{Asker, InForce, Read, Reloads};
+use super::settings::{Loaded, Sources};
+use super::state::{HostChange, Phase, ServerState};
 use super::status_line::{Counts, line, totals};
+use super::store::Keeper;
 use crate::curve::context::TransportError;
-use crate::curve::frames::{Frames, MAX_FRAMES, Received};
+use crate::curve::frames::Received;
 use crate::curve::keys::PublicKey;
 use crate::curve::router::{Router, RoutingIdBytes};
-use crate::protocol::grid::Grid;
-use crate::protocol::message::{Control, Malformed, Message, decode_from_agent};
+use crate::protocol::message::Control;
+use crate::systemd::log::LogControl;
 use crate::systemd::notify::Notifier;
 use crate::systemd::pressure::{PressureWatch, give_back};
 use crate::systemd::signals::{Request, Signals};
-
-/// Most messages in one turn: some milliseconds of them.
-const BATCH_MESSAGES: usize = 256;
-
-/// Most bytes of messages in one turn; grids can be large. Some 50 ms of parsing.
-const BATCH_BYTES: usize = 4 * 1024 * 1024;
 
 /// Most pings and expiries in one turn.
 const BATCH_DUE: usize = 256;
@@ -43,9 +45,6 @@ const DUE_PAUSE: Duration = Duration::from_millis(25);
 /// What is due for longer than this shows that the loop did not run.
 const DEAF: Duration = Duration::from_secs(1);
 
-/// How long the reader of standard output may take for the last lines.
-const FAREWELL: Duration = Duration::from_millis(200);
-
 /// What the collector starts with.
 pub struct Start {
     /// Listens already.
@@ -56,10 +55,22 @@ pub struct Start {
     pub endpoint: String,
     /// What agents know this collector by.
     pub public_key: PublicKey,
-    /// Pings and expiry.
-    pub timing: Timing,
+    /// Where listening for viewing clients and for HTTP is done; empty for nowhere.
+    pub other_endpoints: [String; 2],
+    /// Where settings come from, for reloads.
+    pub sources: Sources,
+    /// The settings to begin with.
+    pub loaded: Loaded,
+    /// The log's switches.
+    pub log: LogControl,
     /// Where messages are printed, if at all.
     pub printer: Option<Printer>,
+    /// Where samples are pushed to.
+    pub pushes: Pushes,
+    /// The hosts known before.
+    pub restored: Vec<Restored>,
+    /// Who keeps the hosts for the next start, if anybody.
+    pub keeper: Option<Keeper>,
     /// The service manager.
     pub notifier: Notifier,
     /// The signals to obey.
@@ -70,42 +81,39 @@ pub struct Start {
 
 /// The collector's task.
 pub struct Server {
-    router: Router,
-    access: Access,
+    pub(super) router: Router,
+    pub(super) access: Access,
     endpoint: String,
     public_key: String,
-    hosts: Hosts,
-    counts: Counts,
-    complaints: Complaints,
+    pub(super) hosts: Hosts,
+    pub(super) counts: Counts,
+    pub(super) complaints: Complaints,
     host_lines: HostLines,
-    printer: Option<Printer>,
-    dropped: Throttle,
-    print_failed: Throttle,
+    pub(super) pacer: Pacer,
+    /// Requests for models that were refused.
+    pub(super) unasked: Throttle,
+    pub(super) outlets: Outlets,
+    pub(super) keeper: Option<Keeper>,
+    /// The time of the batch of messages at hand, once somebody wanted to know.
+    pub(super) time: Option<SystemTime>,
+    handle: Handle,
+    pub(super) desk: Desk,
+    pub(super) reloads: Reloads,
+    pub(super) in_force: InForce,
     deafness: Throttle,
-    notifier: Notifier,
+    pub(super) notifier: Notifier,
     signals: Signals,
     pressure: PressureWatch,
     /// When what is due was last looked at.
     attended: Instant,
 }
 
-/// Why a message was refused.
-#[derive(Debug, thiserror::Error)]
-enum Refusal {
-    #[error(transparent)]
-    Malformed(#[from] Malformed),
-    #[error("a message of {0} frames")]
-    TooManyFrames(usize),
-    #[error(transparent)]
-    Full(#[from] Full),
-    #[error(transparent)]
-    Access(#[from] AccessRefusal),
-}
-
 enum Happened {
     Signal(Request),
     ReaderGone,
-    Access(Event),
+    Order(Order),
+    ReloadEnded(Vec<Asker>, Read),
+    Access(door::Event),
     Message((RoutingIdBytes, Received)),
     Deadline,
     MemoryShort,
@@ -115,24 +123,47 @@ impl Server {
     /// A collector that has not begun yet.
     #[must_use]
     pub fn new(start: Start, now: Instant) -> Self {
+        let [clients_endpoint, web_endpoint] = start.other_endpoints;
+        let (handle, desk) = Handle::new(ServerState {
+            phase: Phase::Ready,
+            public_key: start.public_key,
+            endpoint: start.endpoint.clone(),
+            clients_endpoint,
+            web_endpoint,
+            configuration_files: start.loaded.files().to_vec(),
+        });
+        let mut hosts = Hosts::new(start.loaded.settings.timing);
+        hosts.restore(now, start.restored);
         Self {
             router: start.router,
             access: start.access,
             endpoint: start.endpoint,
             public_key: start.public_key.to_string(),
-            hosts: Hosts::new(start.timing),
+            hosts,
             counts: Counts::default(),
             complaints: Complaints::default(),
             host_lines: HostLines::new(now),
-            printer: start.printer,
-            dropped: Throttle::default(),
-            print_failed: Throttle::default(),
+            pacer: Pacer::new(now),
+            unasked: Throttle::default(),
+            outlets: Outlets::new(start.printer, start.pushes),
+            keeper: start.keeper,
+            time: None,
+            handle,
+            desk,
+            reloads: Reloads::new(start.sources),
+            in_force: InForce::new(start.loaded, start.log),
             deafness: Throttle::default(),
             notifier: start.notifier,
             signals: start.signals,
             pressure: start.pressure,
             attended: now,
         }
+    }
+
+    /// What others ask it through.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
     }
 
     /// Says that the service is ready, and works until a signal says stop, or the reader
@@ -149,10 +180,9 @@ impl Server {
             match self.wait().await? {
                 Happened::Signal(Request::Stop(signal)) => break signal,
                 Happened::ReaderGone => break "the end of standard output's reader",
-                Happened::Signal(Request::Reload) => {
-                    events::nothing_else_to_reload();
-                    self.access.reread(Instant::now());
-                }
+                Happened::Signal(Request::Reload) => self.reload(None),
+                Happened::ReloadEnded(askers, read) => self.reload_ended(askers, read),
+                Happened::Order(order) => self.obey(order),
                 Happened::Access(event) => {
                     self.access.handle(event, Instant::now())?;
                     // However many handshakes there are, messages have their turn.
@@ -164,10 +194,10 @@ impl Server {
             }
         };
         self.notifier.stopping(&format!("Stopping on {why}"));
-        events::stopping(why, &totals(self.hosts.len(), self.counts));
-        if let Some(printer) = self.printer.take() {
-            printer.finish(FAREWELL);
-        }
+        self.publish_end();
+        events::stopping(why, &totals(self.hosts.reporting(), self.counts));
+        self.outlets.finish();
+        self.keep_last();
         self.access.finish().await;
         Ok(())
     }
@@ -175,11 +205,15 @@ impl Server {
     async fn wait(&mut self) -> Result<Happened, TransportError> {
         let due = self.hosts.next_due();
         let due = due.map(|due| due.max(self.attended + DUE_PAUSE));
-        let deadline = [due, self.notifier.deadline()].into_iter().flatten().min();
+        let keep = self.keeper.as_ref().and_then(Keeper::next_due);
+        let deadlines = [due, self.pacer.next_due(), keep, self.notifier.deadline()];
+        let deadline = deadlines.into_iter().flatten().min();
         Ok(tokio::select! {
             biased;
             request = self.signals.next() => Happened::Signal(request),
-            () = reader_gone(self.printer.as_ref()) => Happened::ReaderGone,
+            () = self.outlets.reader_gone() => Happened::ReaderGone,
+            Some(order) = self.desk.orders.recv() => Happened::Order(order),
+            (askers, read) = self.reloads.ended() => Happened::ReloadEnded(askers, read),
             () = until(deadline) => Happened::Deadline,
             () = self.pressure.felt() => Happened::MemoryShort,
             event = self.access.next() => Happened::Access(event?),
@@ -190,9 +224,7 @@ impl Server {
     /// What the hosts said stays; what was only room goes.
     fn spare_memory(&mut self) {
         if self.pressure.due(Instant::now()) {
-            if let Some(printer) = &mut self.printer {
-                printer.let_go();
-            }
+            self.outlets.let_go();
             events::memory_given_back(give_back());
         }
     }
@@ -204,157 +236,19 @@ impl Server {
         let drained = self.hear_batch(first)?;
         let now = Instant::now();
         self.attend(now);
+        self.ask_waiting(now);
         if self.notifier.due(now) {
             let status = self.status();
             self.notifier.alive(&status, now);
         }
-        if let Some(error) = self.printer.as_ref().and_then(Printer::failure)
-            && let Some(untold) = self.print_failed.note(now)
-        {
-            events::printing_failed(&error, untold);
-        }
+        self.outlets.attend(now);
+        self.publish_counters();
+        self.keep_hosts(now);
         if !drained {
             // There is more at once: let the runtime look at signals and timers before.
             tokio::task::yield_now().await;
         }
         Ok(())
-    }
-
-    /// Deals with a batch of messages; whether there were no more.
-    fn hear_batch(
-        &mut self,
-        first: Option<(RoutingIdBytes, Received)>,
-    ) -> Result<bool, TransportError> {
-        let now = Instant::now();
-        let mut time = None;
-        let mut next = first;
-        let mut bytes = 0;
-        for _ in 0..BATCH_MESSAGES {
-            let message = match next.take() {
-                Some(message) => Some(message),
-                None => self.router.try_receive()?,
-            };
-            let Some((from, received)) = message else {
-                return Ok(true);
-            };
-            bytes += self.hear(now, &mut time, &from, received);
-            if bytes > BATCH_BYTES {
-                break;
-            }
-        }
-        Ok(false)
-    }
-
-    /// Deals with one message; its length in bytes. `time` is the batch's for who reads
-    /// it, once somebody does.
-    fn hear(
-        &mut self,
-        now: Instant,
-        time: &mut Option<String>,
-        from: &RoutingIdBytes,
-        received: Received,
-    ) -> usize {
-        match received {
-            Received::TooManyFrames { found } => {
-                self.refuse(now, from, None, &Refusal::TooManyFrames(found));
-                0
-            }
-            Received::Message(mut frames) => {
-                let key = frames.peer_key();
-                match self.understand(now, time, from, key, &frames) {
-                    Ok(()) => self.counts.messages += 1,
-                    Err(refusal) => self.refuse(now, from, frames.peer_address(), &refusal),
-                }
-                frames.bytes()
-            }
-        }
-    }
-
-    fn understand(
-        &mut self,
-        now: Instant,
-        time: &mut Option<String>,
-        from: &RoutingIdBytes,
-        key: Option<PublicKey>,
-        frames: &Frames,
-    ) -> Result<(), Refusal> {
-        // On the stack: every message comes here.
-        let mut slices: [&[u8]; MAX_FRAMES] = [&[]; MAX_FRAMES];
-        for (slice, frame) in slices.iter_mut().zip(frames.iter()) {
-            *slice = frame;
-        }
-        let slices = slices.get(..frames.len()).unwrap_or(&slices);
-        let (host, grid, kind) = match decode_from_agent(slices)? {
-            // An agent says no other word.
-            Message::Control(_) => {
-                self.access.admit(now, key, None)?;
-                send(&mut self.router, from, Control::Model);
-                return Ok(());
-            }
-            Message::Grid { host, grid, kind } => (host, grid, kind),
-        };
-        let report = Report {
-            host,
-            kind,
-            grid: Grid::parse(grid, kind)?,
-            wire_bytes: grid.len(),
-        };
-        self.access.admit(now, key, Some(host))?;
-        let Heard {
-            change,
-            ask_model,
-            grid,
-        } = self.hosts.hear(now, from, report)?;
-        if ask_model {
-            send(&mut self.router, from, Control::Model);
-        }
-        if let Some(printer) = &mut self.printer {
-            let time = time.get_or_insert_with(|| {
-                humantime::format_rfc3339_micros(SystemTime::now()).to_string()
-            });
-            let line = Line {
-                time,
-                host,
-                kind,
-                routing_id: from,
-                grid,
-            };
-            if printer.print(&line).is_err()
-                && let Some(untold) = self.dropped.note(now)
-            {
-                events::lines_dropped(untold);
-            }
-        }
-        match change {
-            Some(Change::Appeared) if self.write_host_line(now) => {
-                events::host_appeared(host, from);
-            }
-            Some(Change::Replaced { tell: Some(untold) }) if self.write_host_line(now) => {
-                events::host_replaced(host, from, untold);
-            }
-            Some(Change::Appeared | Change::Replaced { .. }) | None => {}
-        }
-        Ok(())
-    }
-
-    /// Counts a message that was refused, and says so where that is worth a line.
-    fn refuse(
-        &mut self,
-        now: Instant,
-        from: &RoutingIdBytes,
-        address: Option<&str>,
-        refusal: &Refusal,
-    ) {
-        self.counts.refused += 1;
-        if let Refusal::Access(refusal @ AccessRefusal::NameTaken { host, .. }) = refusal {
-            self.access.tell_name_taken(now, host, address, refusal);
-            return;
-        }
-        match self.complaints.note(now, from) {
-            Tell::Nothing => {}
-            Tell::Peer { untold } => events::refused(from, address, refusal, untold),
-            Tell::Crowd { untold } => events::refused_of_crowd(from, address, refusal, untold),
-        }
     }
 
     /// Sends the pings that are due, and lets go of hosts that are gone.
@@ -378,8 +272,17 @@ impl Server {
                     routing_id,
                     silence,
                 }) => {
+                    self.outlets.host_gone(&name);
+                    self.tell(HostChange::Gone(Arc::clone(&name)));
+                    self.hosts_changed();
                     if self.write_host_line(now) {
-                        events::host_gone(&name, &routing_id, silence);
+                        events::host_gone(&name, routing_id.as_ref(), silence);
+                    }
+                }
+                Some(Due::Forgotten { name }) => {
+                    self.hosts_changed();
+                    if self.write_host_line(now) {
+                        events::host_forgotten(&name);
                     }
                 }
                 None => break,
@@ -388,7 +291,7 @@ impl Server {
     }
 
     /// Whether a line on a host that came or went may be written.
-    fn write_host_line(&mut self, now: Instant) -> bool {
+    pub(super) fn write_host_line(&mut self, now: Instant) -> bool {
         match self.host_lines.note(now) {
             HostLine::Write => return true,
             HostLine::LeftOut { untold } => events::host_lines_left_out(untold),
@@ -397,29 +300,15 @@ impl Server {
         false
     }
 
-    fn status(&self) -> String {
-        let totals = totals(self.hosts.len(), self.counts);
+    pub(super) fn status(&self) -> String {
+        let totals = totals(self.hosts.reporting(), self.counts);
         line(&self.endpoint, &self.public_key, &totals)
-    }
-}
-
-/// A peer that does not read what is sent to it, or that has gone, misses it.
-fn send(router: &mut Router, to: &RoutingIdBytes, control: Control) {
-    if let Err(error) = router.try_send(to, &Message::Control(control).frames()) {
-        events::sending_failed(to, control.word(), &error);
     }
 }
 
 async fn until(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => sleep_until(deadline.into()).await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn reader_gone(printer: Option<&Printer>) {
-    match printer {
-        Some(printer) => printer.reader_gone().await,
         None => std::future::pending().await,
     }
 }

@@ -36,9 +36,9 @@ pub struct HostSnapshot {
     pub key: Option<PublicKey>,
     /// The network address that it reports from, without a port.
     pub address: Option<Arc<str>>,
-    /// What rarely changes. Of a host that is not there, the last that it said.
+    /// What rarely changes; nothing of a host that is gone.
     pub model: Option<Arc<Grid>>,
-    /// What changes; nothing of a host that is not there.
+    /// What changes; nothing of a host that does not report.
     pub metrics: Merged,
 }
 

@@ -7,24 +7,38 @@ use std::fmt::Display;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, getrlimit, setrlimit};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use super::access::door::{Access, AccessError};
 use super::access::{self, Door};
 use super::events;
-use super::keys::{self, Keys, Places};
+use super::handle::Handle;
+use super::keeping;
+use super::keys::{Found, Places};
 use super::printer::Printer;
+use super::push::Pushes;
 use super::run::{Server, Start};
-use super::settings::Settings;
+use super::settings::{self, Sources};
+use super::web::Web;
 use crate::curve::context::{Context, TransportError};
 use crate::curve::keys::KeyPair;
 use crate::curve::router::{Listen, Router, RouterOptions};
 use crate::curve::zap::{Authenticator, Domain};
+use crate::dbus::name::{Ended, StartError};
+use crate::dbus::server_service::ServerService;
+use crate::dbus::stay::{Presence, stay};
+use crate::dbus::{Bus, SERVER_NAME};
+use crate::systemd::log::LogControl;
 use crate::systemd::notify::Notifier;
 use crate::systemd::pressure::PressureWatch;
 use crate::systemd::signals::Signals;
+
+/// How long telling the bus of the end may take.
+const LAST_WORDS: Duration = Duration::from_millis(300);
 
 /// Why the collector did not start or did not go on. Each has been logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,21 +51,29 @@ pub enum Failure {
     Bug,
 }
 
-/// Runs the collector until a signal ends it.
+/// Runs the collector until a signal ends it; with `print` it writes each message to
+/// standard output.
 ///
 /// # Errors
 ///
 /// [`Failure`], logged.
-pub fn run(settings: &Settings) -> Result<(), Failure> {
-    let keys = find_keys(settings).map_err(|error| {
-        tracing::error!("{error}");
+pub fn run(sources: Sources, print: bool, log: &LogControl) -> Result<(), Failure> {
+    let refused = |error: &dyn Display| {
+        events::start_refused(error);
         Failure::Configuration
-    })?;
-    let public_key = keys.pair.public;
+    };
+    let mut loaded = settings::load(&sources).map_err(|error| refused(&error))?;
+    // The level is a valid one: it has been parsed.
+    let _ = log.set_level(loaded.settings.log_level.as_str());
+    let keys = loaded.keys.or_make().map_err(|error| refused(&error))?;
+    let (pair, public_key) = (keys.pair.clone(), keys.pair.public);
     if let Some(made) = &keys.made {
         events::key_generated(&keys.path, &public_key.to_string());
         events::keys_unseen(&made.unseen);
     }
+    loaded.keys = Found::Keys(keys);
+    let settings = loaded.settings.clone();
+    let by_hand = sources.by_hand;
     raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -62,43 +84,142 @@ pub fn run(settings: &Settings) -> Result<(), Failure> {
         let context = Context::new().map_err(|error| bug("use libzmq", &error))?;
         let authenticator = Authenticator::bind(&context);
         let authenticator = authenticator.map_err(|error| bug("answer libzmq", &error))?;
-        let domain = authenticator.domain(Door::Agents.domain());
-        let router = listen(&context, settings.listen, &keys.pair, &domain)?;
-        let access = start_access(authenticator, &settings.access).await?;
-        let endpoint = match settings.listen {
+        let agents = authenticator.domain(Door::Agents.domain());
+        let router = listen(&context, settings.listen.agents, &pair, &agents)?;
+        let endpoint = match settings.listen.agents {
             Listen::Address(_) => router.address().to_string(),
             Listen::Any { .. } => format!("*:{}", router.address().port()),
         };
-        let printer = if settings.print {
+        let web = settings.listen.web.map(listen_web).transpose()?;
+        let web_endpoint = web.as_ref().map(|web| web.address().to_string());
+        let web_endpoint = web_endpoint.unwrap_or_default();
+        let printer = if print {
             let printer = open_printer();
             Some(printer.map_err(|error| bug("print to standard output", &error))?)
         } else {
             None
         };
+        let access = start_access(authenticator, settings.access, &sources.places).await?;
         let now = Instant::now();
+        let (keeper, restored) = keeping::open(now);
         let start = Start {
             router,
             access,
             endpoint,
             public_key,
-            timing: settings.timing,
+            other_endpoints: [String::new(), web_endpoint],
+            sources,
+            loaded,
+            log: log.clone(),
             printer,
+            pushes: Pushes::new(&settings.remote_write),
+            restored,
+            keeper,
             notifier: Notifier::from_environment(now),
             signals,
             pressure: PressureWatch::from_environment().await,
         };
-        let ended = Server::new(start, now).run().await;
+        let server = Server::new(start, now);
+        if let Some(web) = web {
+            tokio::spawn(web.serve(server.handle()));
+        }
+        let handle = server.handle();
+        let serving = match Bus::of(&settings.bus) {
+            Some(bus) => enter_the_bus(bus, handle, log.clone(), by_hand).await?,
+            None => None,
+        };
+        let ended = server.run().await;
+        if let Some(serving) = serving {
+            // The bus hears of the end, if it listens.
+            let _ = timeout(LAST_WORDS, serving).await;
+        }
         ended.map_err(|error| bug("go on", &error))
     })
 }
 
-/// The keys that these settings mean, made where there are none.
-///
-/// # Errors
-///
-/// [`keys::KeysError`].
-pub fn find_keys(settings: &Settings) -> Result<Keys, keys::KeysError> {
-    keys::find_or_make(settings.key_file.as_deref(), &Places::of_process())
+/// Takes the name on the bus and serves there from now on. A bus that is away is waited
+/// for; by hand, one that keeps the name for the service is done without.
+async fn enter_the_bus(
+    bus: Bus,
+    handle: Handle,
+    log: LogControl,
+    by_hand: bool,
+) -> Result<Option<JoinHandle<()>>, Failure> {
+    let presence = OnTheBus { bus, handle, log };
+    let service = match presence.start().await {
+        Ok(service) => Some(service),
+        Err(error @ StartError::NotAllowed { .. }) if by_hand => {
+            events::off_the_bus(&error);
+            return Ok(None);
+        }
+        Err(error @ (StartError::NameTaken(_) | StartError::NotAllowed { .. })) => {
+            tracing::error!("{error}");
+            return Err(Failure::Unavailable);
+        }
+        Err(error) => {
+            events::bus_unavailable(&error);
+            None
+        }
+    };
+    Ok(Some(tokio::spawn(stay(presence, service))))
+}
+
+/// The collector on the bus.
+struct OnTheBus {
+    bus: Bus,
+    handle: Handle,
+    log: LogControl,
+}
+
+impl Presence for OnTheBus {
+    type Service = ServerService;
+
+    async fn start(&self) -> Result<ServerService, StartError> {
+        ServerService::start(self.bus.clone(), self.handle.clone(), self.log.clone()).await
+    }
+
+    async fn run(service: ServerService) -> Ended {
+        service.run().await
+    }
+
+    fn is_gone(&self) -> bool {
+        self.handle.is_gone()
+    }
+
+    fn lost(&self, why: &dyn Display) {
+        events::bus_unavailable(why);
+    }
+
+    fn back(&self) {
+        events::bus_available(SERVER_NAME);
+    }
+}
+
+/// Whoever knocks meanwhile waits for the answer.
+async fn start_access(
+    authenticator: Authenticator,
+    settings: settings::Access,
+    places: &Places,
+) -> Result<Access, Failure> {
+    let settings::Access {
+        authorized,
+        pin_names,
+    } = settings;
+    let settings = access::Settings {
+        authorized,
+        pin_names,
+        ..access::Settings::default()
+    };
+    let access = Access::start(authenticator, &settings, places.state.clone()).await;
+    access.map_err(|error| {
+        let failure = match error {
+            AccessError::Thread(_) => return bug("decide who may report", &error),
+            AccessError::State(_) | AccessError::NoPlace => Failure::Configuration,
+            AccessError::Owned(_) => Failure::Unavailable,
+        };
+        tracing::error!("{error}");
+        failure
+    })
 }
 
 fn listen(
@@ -129,22 +250,16 @@ fn listen(
     })
 }
 
-/// Whoever knocks meanwhile waits for the answer.
-async fn start_access(
-    authenticator: Authenticator,
-    settings: &access::Settings,
-) -> Result<Access, Failure> {
-    let state = keys::Places::of_process().state;
-    let access = Access::start(authenticator, settings, state).await;
-    access.map_err(|error| {
-        let failure = match error {
-            AccessError::Thread(_) => return bug("decide who may report", &error),
-            AccessError::State(_) | AccessError::NoPlace => Failure::Configuration,
-            AccessError::Owned(_) => Failure::Unavailable,
-        };
-        tracing::error!("{error}");
-        failure
-    })
+fn listen_web(listen: Listen) -> Result<Web, Failure> {
+    let web = Web::bind(listen).map_err(|error| {
+        let way_out = error.way_out();
+        tracing::error!(
+            "{error}; {way_out}, and --web-listen (listen.web) takes another address, or none"
+        );
+        Failure::Unavailable
+    })?;
+    events::web_ready(web.address());
+    Ok(web)
 }
 
 /// Standard output without the buffer of the standard library, which would hold lines back.

@@ -1,5 +1,6 @@
 //! The one line that `systemctl status` shows (`STATUS=` of `sd_notify(3)`).
 
+use super::prometheus::own::{self, Figure};
 use crate::systemd::notify::grouped;
 
 /// What the collector has seen since it started.
@@ -9,11 +10,25 @@ pub(super) struct Counts {
     pub(super) messages: u64,
     /// Messages that were refused.
     pub(super) refused: u64,
+    /// Bytes of all messages.
+    pub(super) bytes: u64,
+}
+
+impl Counts {
+    /// The same for Prometheus.
+    pub(super) fn figures(self) -> Vec<Figure> {
+        vec![
+            Figure::plain(&own::MESSAGES, self.messages),
+            Figure::plain(&own::REFUSED, self.refused),
+        ]
+    }
 }
 
 /// What there is to show for it: `3 hosts, 1,234 messages, 0 refused`.
 pub(super) fn totals(hosts: usize, counts: Counts) -> String {
-    let Counts { messages, refused } = counts;
+    let Counts {
+        messages, refused, ..
+    } = counts;
     let of = |count: u64, one, several| {
         let noun = if count == 1 { one } else { several };
         format!("{} {noun}", grouped(count))
@@ -39,12 +54,13 @@ mod tests {
     fn it_is_worth_reading() {
         let counts = Counts {
             messages: 1234,
-            refused: 0,
+            ..Counts::default()
         };
         assert_eq!(totals(3, counts), "3 hosts, 1,234 messages, 0 refused");
         let counts = Counts {
             messages: 1,
             refused: 1_000_000,
+            bytes: 0,
         };
         assert_eq!(totals(1, counts), "1 host, 1 message, 1,000,000 refused");
         assert_eq!(

@@ -59,6 +59,8 @@ message_ids! {
     BUS_AVAILABLE = "861e8de2fd2f4137b60254a5b7a9aba1";
     /// metrics-collector listens for agents.
     SERVER_READY = "af713ec252494162ace831bacbc045ac";
+    /// metrics-collector serves what hosts report to Prometheus.
+    SERVER_WEB_READY = "0528b5f486c245368d0044a7e36b26b7";
     /// metrics-collector was told to stop.
     SERVER_STOPPING = "52d6ba80f11f431eb2a4c74d97632431";
     /// A host reports to metrics-collector that did not before.
@@ -81,6 +83,38 @@ message_ids! {
     SERVER_ACCESS_NOT_KEPT = "6b683aeb1de14a078fca3e2bafa530b4";
     /// A host name was let go to whoever reports under it next.
     SERVER_PIN_FORGOTTEN = "a2d3e17879404851a345fe64a16117ab";
+    /// A receiver of samples does not take them for now.
+    SERVER_PUSH_FAILING = "b0005ba6344640faa3e157b8f2bb55cb";
+    /// A receiver of samples takes them again.
+    SERVER_PUSH_RECOVERED = "1abf1a4a41f3431d85b429a4732d7a6a";
+    /// A receiver of samples has refused some for good.
+    SERVER_PUSH_REFUSED = "3c23e66ea9824ebfa16556549137aeb9";
+    /// More samples wait for a receiver than there is room for.
+    SERVER_PUSH_DROPPING = "cc5cbde19b85463993e3d90d395b2cf1";
+    /// A viewing client has come.
+    SERVER_CLIENT_CAME = "d3ce06c0607f461196c255ec206700d9";
+    /// A viewing client has gone.
+    SERVER_CLIENT_GONE = "1ce018709f3244a6ae66c7e190d6e66a";
+    /// A viewing client does not keep up, and misses messages.
+    SERVER_CLIENT_SLOW = "393479a9bf764e4c830670cf5fd64f4d";
+    /// A viewing client sent something that the protocol does not know, or one too many came.
+    SERVER_CLIENT_REFUSED = "9f720cc5630d4cde9e9e3656f28523b4";
+    /// The file with the hosts known before could not be read, or not all of it.
+    SERVER_STATE_DAMAGED = "53342f1df187449082b19fdfb7336a04";
+    /// The hosts could not be written to the state directory.
+    SERVER_STATE_NOT_KEPT = "af80dfebf4094db89a21c0dbe75a6007";
+    /// metrics-collector made a key pair, because there was none.
+    SERVER_KEY_GENERATED = "1296c3bcb55446c6b5b51e6350ce0e49";
+    /// New settings of metrics-collector are in force.
+    SERVER_CONFIGURATION_RELOADED = "4cd69019d65d44bbb51d3c5f79171949";
+    /// Settings of metrics-collector were refused.
+    SERVER_CONFIGURATION_INVALID = "84907b73bad24877980865d3d72c15b1";
+    /// A setting of metrics-collector changed that only a restart brings into force.
+    SERVER_RESTART_NEEDED = "418f7c9f97f14b0c9428e1b529feeb45";
+    /// The bus is not there or was lost; metrics-collector goes on without it.
+    SERVER_BUS_UNAVAILABLE = "155da98ccda74a83b1d5420804b1a567";
+    /// metrics-collector owns its bus name again.
+    SERVER_BUS_AVAILABLE = "17bf80a01e09480689f158965326c08e";
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use zbus::fdo;
 use crate::support::place::{Place, SOME_KEY, eventually};
 
 /// Members of an interface, each as one comparable line.
-type Interfaces = BTreeMap<String, BTreeSet<String>>;
+pub(crate) type Interfaces = BTreeMap<String, BTreeSet<String>>;
 
 /// A tag of an XML document: its name and attributes; `/name` for an end.
 #[derive(Debug)]
@@ -110,8 +110,17 @@ fn interfaces(xml: &str) -> Interfaces {
 }
 
 async fn introspected(place: &Place, path: &str) -> Interfaces {
-    let proxy = fdo::IntrospectableProxy::builder(&place.connect().await)
-        .destination(NAME)
+    answered(&place.connect().await, NAME, path).await
+}
+
+/// What the object of a service answers.
+pub(crate) async fn answered(
+    connection: &zbus::Connection,
+    service: &'static str,
+    path: &str,
+) -> Interfaces {
+    let proxy = fdo::IntrospectableProxy::builder(connection)
+        .destination(service)
         .path(path)
         .build()
         .await
@@ -119,7 +128,7 @@ async fn introspected(place: &Place, path: &str) -> Interfaces {
     interfaces(&proxy.introspect().await.unwrap())
 }
 
-fn documented(interface: &str) -> BTreeSet<String> {
+pub(crate) fn documented(interface: &str) -> BTreeSet<String> {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("dbus/{interface}.xml"));
     let mut documented = interfaces(&fs::read_to_string(file).unwrap());
     assert_eq!(documented.len(), 1);

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use metrics_agent::curve::certificate::Certificate;
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::task::spawn_blocking;
@@ -347,6 +348,35 @@ async fn what_cannot_be_done_about_a_key_is_said() {
     }
     let (_, line) = complaint(home.path(), &["revoke", "--", db]).await;
     assert!(line.contains("set authorized = \"directory\""), "{line}");
+}
+
+/// From any key to a list by a reload: who is connected is judged anew.
+#[tokio::test]
+async fn a_reload_puts_the_list_in_force() {
+    let home = tempfile::tempdir().unwrap();
+    let config = home.path().join("collector.toml");
+    fs::write(&config, "").unwrap();
+    let with_file = ["--config", config.to_str().unwrap()];
+    let mut collector = Collector::start(home.path(), &with_file).await;
+    let mut peers = reporting(&mut collector, ["web1", "web2", "web3"]).await;
+    keys(home.path(), &["allow", "web1"]).await;
+    collector
+        .logged("(new: web1); the list does not count")
+        .await;
+    fs::write(&config, "[agents]\nauthorized = \"directory\"\n").unwrap();
+    collector.signal(Signal::HUP);
+    collector.logged("Configuration reloaded").await;
+    let [(web1, _), (web2, key), _] = &mut peers;
+    web2.report("web2", "{}", "metrics").await;
+    let line = collector.logged("Refused a message").await;
+    assert!(line.contains(&*key), "{line}");
+    web1.hello().await;
+    assert_eq!(list(home.path()).await["authorized"], "directory");
+    fs::write(&config, "").unwrap();
+    collector.signal(Signal::HUP);
+    collector.logged("Configuration reloaded").await;
+    web2.hello().await;
+    collector.stop().await;
 }
 
 #[tokio::test]

@@ -62,7 +62,7 @@ async fn signals_are_obeyed() {
         let mut collector = Collector::start(home.path(), &[]).await;
         let mut agent = collector.peer("A").await;
         collector.signal(Signal::HUP);
-        collector.logged("SIGHUP").await;
+        collector.logged("Configuration reloaded").await;
         agent.hello().await;
         collector.signal(signal);
         assert_eq!(collector.ended().await.code(), Some(0));
@@ -101,17 +101,17 @@ fn settings_and_keys_that_do_not_fit_are_named() {
     let (status, line) = failure(&run(home.path(), &["--ping-interval", "never"]));
     assert_eq!(status, Some(78));
     assert!(
-        line.contains("--ping-interval: \"never\" is no time"),
+        line.contains("--ping-interval: hosts.ping_interval: \"never\" is not a time"),
         "{line}"
     );
     let output = program(home.path())
-        .env("METRICS_COLLECTOR_LISTEN", "nowhere")
+        .env("METRICS_COLLECTOR_LISTEN__AGENTS", "nowhere")
         .output()
         .unwrap();
     let (status, line) = failure(&output);
     assert_eq!(status, Some(78));
     assert!(
-        line.contains("METRICS_COLLECTOR_LISTEN: \"nowhere\""),
+        line.contains("METRICS_COLLECTOR_LISTEN__AGENTS: listen.agents: \"nowhere\""),
         "{line}"
     );
 

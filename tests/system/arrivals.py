@@ -11,7 +11,7 @@ INTERVAL = 5
 
 def expect_one_missing_at_most(m, upgrade):
     """Fails where more than one message is missing between the old agent's and the new one's."""
-    m.drop_in("[Service]\nEnvironment=METRICS_COLLECTOR_PRINT=yes\n", COLLECTOR)
+    m.drop_in("[Service]\nExecStart=\nExecStart=/usr/bin/metrics-collector --print\n", COLLECTOR)
     m.start_reporting()
     before = m.eventually("messages of the old one", lambda: len(_times(m)), lambda n: n >= 2)
     pid = m.main_pid()

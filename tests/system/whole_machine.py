@@ -154,7 +154,7 @@ def has_no_more_tasks_than_it_may(m):
 def clock_is_set(m):
     """A day forward, a day back: neither a wrong state nor a burst, at either end."""
     m.drop_in(
-        "[Service]\nEnvironment=METRICS_COLLECTOR_PRINT=yes\n"
+        "[Service]\nExecStart=\nExecStart=/usr/bin/metrics-collector --print\n"
         f"StandardOutput=append:{COLLECTOR_PRINTS}\n",
         COLLECTOR,
     )

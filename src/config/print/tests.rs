@@ -135,12 +135,11 @@ fn what_is_not_set_says_what_holds() {
 fn every_setting_is_shown() {
     let host = filled();
     let loaded = host.load().unwrap();
-    let name = "us".parse().unwrap();
     for setting in AGENT.settings {
-        let shown = if setting.key.contains(NAME) {
-            collector_value(&loaded, setting, &name)
-        } else {
-            value(&loaded, setting)
+        let path: Vec<_> = setting.parts().collect();
+        let shown = match path[..] {
+            ["collector", _, field] => collector_value(&loaded, "us", field),
+            _ => value(&loaded, setting, &path),
         };
         let without_default = setting.key.ends_with(".interval") && setting.default.is_none();
         let expected = !setting.key.ends_with(".public_key_file") && !without_default;

@@ -177,6 +177,15 @@ impl Certificate {
         Ok(certificate)
     }
 
+    /// Reads a certificate that is in memory already; errors name it by `path`.
+    ///
+    /// # Errors
+    ///
+    /// Every [`CertificateError`] that is about what a certificate says.
+    pub fn parse(path: &Path, bytes: &[u8]) -> Result<Self, CertificateError> {
+        parse::certificate(path, bytes)
+    }
+
     /// Reads the public key alone, of a public or a secret file, whatever the
     /// file's mode.
     ///

@@ -39,6 +39,21 @@ fn metrics_are_sorted_and_keep_the_kind_of_their_number() {
     );
 }
 
+/// The nearest float, and not its neighbour, so that what is passed on is the same number.
+#[test]
+fn a_number_with_many_digits_is_read_exactly() {
+    let grid = parse(r#"{"a": 92233720368273871904, "b": 7019607845289343152893412}"#).unwrap();
+    assert_eq!(
+        grid.get("a"),
+        Some(Value::Float(92_233_720_368_273_871_904.0))
+    );
+    assert_eq!(
+        grid.get("b"),
+        Some(Value::Float(7_019_607_845_289_343_152_893_412.0))
+    );
+    assert_eq!(parse(&serde_json::to_string(&grid).unwrap()).unwrap(), grid);
+}
+
 #[test]
 fn an_empty_grid_is_a_grid() {
     let grid = parse("{}").unwrap();

@@ -73,6 +73,13 @@ pub enum AccessError {
 #[derive(Debug)]
 pub struct Event(Kind);
 
+/// What has changed for others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Handled {
+    /// Clients that look on may no longer do so.
+    pub clients_changed: bool,
+}
+
 #[derive(Debug)]
 enum Kind {
     Asked(ZapRequest),
@@ -93,7 +100,8 @@ struct ListsRead {
 #[derive(Debug)]
 pub struct Access {
     gate: Gate,
-    authorized: Authorized,
+    /// The directories of agents, as they are named to people.
+    agents_directories: Vec<PathBuf>,
     authenticator: Authenticator,
     lists: Worker<(), ListsRead>,
     watch: Option<Watch>,
@@ -130,20 +138,20 @@ impl Access {
                         Ok(known) => seen.restore(known.into_iter().flat_map(|known| known.keys)),
                         Err(error) => events::keys_not_restored(&error),
                     }
-                    let started = Keeper::start(owned, authorized, now);
+                    let started = Keeper::start(owned, now);
                     keeper = Some(started.map_err(AccessError::Thread)?);
                 }
                 Ok(None) if settings.pin_names => return Err(AccessError::Owned(directory)),
                 Ok(None) => events::keys_kept_by_another(&directory),
                 Err(error) if settings.pin_names => return Err(error.into()),
-                Err(error) => events::state_not_kept(&error, 0),
+                Err(error) => events::access_not_kept(&error, 0),
             }
         } else if settings.pin_names {
             return Err(AccessError::NoPlace);
         }
         let mut access = Self {
             gate: Gate::new(authorized, pins, seen),
-            authorized,
+            agents_directories: settings.agents_directories.clone(),
             authenticator,
             lists: reader(settings).map_err(AccessError::Thread)?,
             watch: None,
@@ -154,13 +162,28 @@ impl Access {
         };
         access.lists.give(());
         match timeout(FIRST_READING, access.lists.done()).await {
-            Ok(read) => access.take_lists(read, Instant::now()),
+            Ok(read) => {
+                access.take_lists(read, Instant::now());
+            }
             Err(_) => events::lists_are_slow(FIRST_READING),
         }
-        if authorized == Authorized::Directory && access.gate.listed(Door::Agents) == 0 {
-            events::no_agent_is_listed(&settings.agents_directories);
-        }
+        access.tell_if_nobody_is_let_in();
         Ok(access)
+    }
+
+    /// Other agents may report from now on.
+    pub fn reconfigure(&mut self, authorized: Authorized) {
+        if authorized != self.gate.authorized() {
+            self.gate.authorize(authorized);
+            self.tell_if_nobody_is_let_in();
+        }
+    }
+
+    fn tell_if_nobody_is_let_in(&self) {
+        let by_list = self.gate.authorized() == Authorized::Directory;
+        if by_list && self.gate.listed(Door::Agents) == 0 {
+            events::no_agent_is_listed(&self.agents_directories);
+        }
     }
 
     /// An agent with this key sends something, under this host name where it has one.
@@ -190,6 +213,12 @@ impl Access {
     ) -> Result<(), AccessRefusal> {
         let unix = self.unix(now);
         self.gate.admit(unix, Door::Clients, key, None)
+    }
+
+    /// Whether a client with this key may (still) look on.
+    #[must_use]
+    pub fn is_client(&self, key: &PublicKey) -> bool {
+        self.gate.is_client(key)
     }
 
     /// Says that a host name was claimed by another key, once a minute for each name.
@@ -254,8 +283,9 @@ impl Access {
     /// # Errors
     ///
     /// As [`Access::next`].
-    pub fn handle(&mut self, event: Event, now: Instant) -> Result<(), TransportError> {
+    pub fn handle(&mut self, event: Event, now: Instant) -> Result<Handled, TransportError> {
         self.moment = moment(now);
+        let mut clients_changed = false;
         match event.0 {
             Kind::Asked(first) => {
                 self.answer(first);
@@ -271,7 +301,7 @@ impl Access {
                 // What changes until then is read with it.
                 self.watch = None;
             }
-            Kind::ListsRead(read) => self.take_lists(read, now),
+            Kind::ListsRead(read) => clients_changed = self.take_lists(read, now),
             Kind::Kept(event) => {
                 if let Some(keeper) = &mut self.keeper {
                     keeper.handle(event, &mut self.gate, now);
@@ -282,7 +312,7 @@ impl Access {
                 self.lists.give(());
             }
         }
-        Ok(())
+        Ok(Handled { clients_changed })
     }
 
     /// Keeps what has changed, within a bounded time: the process ends.
@@ -310,7 +340,8 @@ impl Access {
         self.authenticator.answer(request, verdict);
     }
 
-    fn take_lists(&mut self, read: ListsRead, now: Instant) {
+    /// Whether the list of clients is another one then.
+    fn take_lists(&mut self, read: ListsRead, now: Instant) -> bool {
         match read.watch.and_then(Watch::new) {
             Ok(watch) => self.watch = Some(watch),
             Err(error) => {
@@ -321,15 +352,19 @@ impl Access {
                 }
             }
         }
+        let mut clients_changed = false;
         let lists = [(Door::Agents, read.agents), (Door::Clients, read.clients)];
         for (door, Reading { list, problems }) in lists {
             events::list_problems(door, &problems);
             let change = self.gate.list(door, list);
             if !change.is_empty() {
-                let counts = door == Door::Clients || self.authorized == Authorized::Directory;
+                clients_changed |= door == Door::Clients;
+                let counts =
+                    door == Door::Clients || self.gate.authorized() == Authorized::Directory;
                 events::list_changed(door, &change, self.gate.listed(door), counts);
             }
         }
+        clients_changed
     }
 
     /// Seconds since 1970, without asking the kernel for each message.

@@ -75,6 +75,25 @@ impl Gate {
         }
     }
 
+    /// Whose keys are let in as agents.
+    #[must_use]
+    pub fn authorized(&self) -> Authorized {
+        self.authorized
+    }
+
+    /// Lets others in from now on; what was let in is judged anew with its next message.
+    pub fn authorize(&mut self, authorized: Authorized) {
+        self.authorized = authorized;
+        // It is on the record.
+        self.seen_changed = true;
+    }
+
+    /// Whether a key is let in as a client.
+    #[must_use]
+    pub fn is_client(&self, key: &PublicKey) -> bool {
+        self.clients.contains(key)
+    }
+
     /// Takes a list that was read; what changes by that.
     pub fn list(&mut self, door: Door, list: AllowList) -> Change {
         let kept = match door {

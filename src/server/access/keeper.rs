@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 
 use tokio::time::{sleep_until, timeout};
 
-use super::Authorized;
 use super::gate::Gate;
 use super::pins::Pins;
 use super::state::{KnownKeys, Owned, Request, StateError, Wish};
@@ -82,7 +81,6 @@ pub(super) enum Event {
 #[derive(Debug)]
 pub(super) struct Keeper {
     worker: Worker<Job, Outcome>,
-    authorized: Authorized,
     watch: Option<Watch>,
     /// When to look for requests.
     look_at: Option<Instant>,
@@ -93,10 +91,9 @@ pub(super) struct Keeper {
 
 impl Keeper {
     /// Keeps things as their owner from now on.
-    pub(super) fn start(owned: Owned, authorized: Authorized, now: Instant) -> io::Result<Self> {
+    pub(super) fn start(owned: Owned, now: Instant) -> io::Result<Self> {
         Ok(Self {
             worker: Worker::start("access state", move |job| work(&owned, job))?,
-            authorized,
             watch: None,
             look_at: Some(now),
             pins_at: now,
@@ -210,7 +207,7 @@ impl Keeper {
             self.keys_at = now + KEYS_INTERVAL;
         }
         let known = || KnownKeys {
-            authorized: self.authorized,
+            authorized: gate.authorized(),
             keys: gate
                 .seen()
                 .iter()
@@ -240,18 +237,18 @@ impl Keeper {
             self.worker.give(Job::Keep(keep));
             if let Outcome::Kept { pins, keys, .. } = self.worker.done().await {
                 for error in [pins.err(), keys.err()].into_iter().flatten() {
-                    events::state_not_kept(&error, 0);
+                    events::access_not_kept(&error, 0);
                 }
             }
         };
         if timeout(FAREWELL, last).await.is_err() {
-            events::state_not_kept(&"the disk does not answer", 0);
+            events::access_not_kept(&"the disk does not answer", 0);
         }
     }
 
     fn failed(&mut self, error: &StateError, now: Instant) {
         if let Some(untold) = self.failures.note(now) {
-            events::state_not_kept(error, untold);
+            events::access_not_kept(error, untold);
         }
     }
 }

@@ -32,14 +32,13 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-pub use refusal::AccessRefusal;
+use crate::server::settings::ETC_DIR;
 
-/// Where an administrator's allow lists are.
-const ETC_DIR: &str = "/etc/metrics-collector";
+pub use refusal::AccessRefusal;
 
 /// Whose keys are let in as agents.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(try_from = "String", rename_all = "lowercase")]
 pub enum Authorized {
     /// Everybody's.
     #[default]

@@ -151,7 +151,7 @@ pub(crate) fn keys_kept_by_another(directory: &Path) {
     );
 }
 
-pub(crate) fn state_not_kept(error: &dyn Display, untold: u64) {
+pub(crate) fn access_not_kept(error: &dyn Display, untold: u64) {
     let error = error.to_string();
     let more = more(untold);
     error!(

@@ -1,53 +1,103 @@
 //! What the table knows of one host.
 
+use std::sync::Arc;
 use std::time::Instant;
 
+use super::merged::Merged;
+use super::vocabulary::Peer;
+use crate::curve::keys::PublicKey;
 use crate::curve::router::RoutingIdBytes;
 use crate::protocol::grid::Grid;
 use crate::protocol::message::GridKind;
 use crate::server::complaints::Throttle;
+use crate::server::families::FamilySet;
+use crate::server::snapshot::Presence;
 
 /// What is known of a host.
 #[derive(Debug)]
 pub struct Host {
-    pub(super) routing_id: RoutingIdBytes,
+    pub(super) state: State,
     pub(super) model: Option<Kept>,
-    pub(super) metrics: Option<Kept>,
+    pub(super) key: Option<PublicKey>,
+    pub(super) address: Option<Arc<str>>,
     /// When its model was last asked for.
     pub(super) asked: Option<Instant>,
+    /// Since when it is in this state.
     pub(super) since: Instant,
     pub(super) last_seen: Instant,
-    pub(super) ping_due: Instant,
     pub(super) messages: u64,
     pub(super) replacements: Throttle,
+    /// Its place in the agenda of those that are there, or among those that are gone.
+    pub(super) place: Instant,
 }
 
+/// Whether a host is there, and what it has only while it is.
 #[derive(Debug)]
+pub(super) enum State {
+    Reporting {
+        routing_id: RoutingIdBytes,
+        metrics: Merged,
+        ping_due: Instant,
+    },
+    Expected,
+    Gone,
+}
+
+/// A grid, and what it takes in memory.
+#[derive(Clone, Debug)]
 pub(super) struct Kept {
-    pub(super) grid: Grid,
+    pub(super) grid: Arc<Grid>,
     pub(super) bytes: usize,
 }
 
 impl Host {
-    /// The connection that it reports over.
+    /// Whether it is there.
     #[must_use]
-    pub fn routing_id(&self) -> &RoutingIdBytes {
-        &self.routing_id
+    pub fn presence(&self) -> Presence {
+        match self.state {
+            State::Reporting { .. } => Presence::Reporting,
+            State::Expected => Presence::Expected,
+            State::Gone => Presence::Gone,
+        }
     }
 
-    /// Its last model over this connection.
+    /// The connection that it reports over, while it does.
     #[must_use]
-    pub fn model(&self) -> Option<&Grid> {
+    pub fn routing_id(&self) -> Option<&RoutingIdBytes> {
+        match &self.state {
+            State::Reporting { routing_id, .. } => Some(routing_id),
+            State::Expected | State::Gone => None,
+        }
+    }
+
+    /// Its last model: over this connection, or from before the collector's restart.
+    #[must_use]
+    pub fn model(&self) -> Option<&Arc<Grid>> {
         self.model.as_ref().map(|kept| &kept.grid)
     }
 
-    /// Its last metrics over this connection.
+    /// Its metrics, while it reports.
     #[must_use]
-    pub fn metrics(&self) -> Option<&Grid> {
-        self.metrics.as_ref().map(|kept| &kept.grid)
+    pub fn metrics(&self) -> Option<&Merged> {
+        match &self.state {
+            State::Reporting { metrics, .. } => Some(metrics),
+            State::Expected | State::Gone => None,
+        }
     }
 
-    /// When it came to the table.
+    /// The public key that it reports with.
+    #[must_use]
+    pub fn key(&self) -> Option<PublicKey> {
+        self.key
+    }
+
+    /// The network address that it reports from, without a port.
+    #[must_use]
+    pub fn address(&self) -> Option<&Arc<str>> {
+        self.address.as_ref()
+    }
+
+    /// Since when it reports, is expected or gone.
     #[must_use]
     pub fn since(&self) -> Instant {
         self.since
@@ -59,21 +109,37 @@ impl Host {
         self.last_seen
     }
 
-    /// How many messages it has sent, over all its connections.
+    /// How many messages it has sent, over all its connections, since this collector
+    /// started.
     #[must_use]
     pub fn messages(&self) -> u64 {
         self.messages
     }
 
-    pub(super) fn slot(&mut self, kind: GridKind) -> &mut Option<Kept> {
+    /// Whether it reports over this connection, with this key.
+    pub(super) fn is_at(&self, peer: Peer<'_>) -> bool {
+        self.key == peer.key && self.routing_id() == Some(peer.routing_id)
+    }
+
+    /// Whether the model that is known holds for this peer: that from before the
+    /// collector's restart does, for the same key.
+    pub(super) fn keeps_model(&self, peer: Peer<'_>) -> bool {
+        matches!(self.state, State::Expected) && self.key == peer.key
+    }
+
+    /// What a message of this kind, with these families, lets go of.
+    pub(super) fn freed_by(&self, kind: GridKind, families: FamilySet) -> usize {
         match kind {
-            GridKind::Model => &mut self.model,
-            GridKind::Metrics => &mut self.metrics,
+            GridKind::Model => self.model.as_ref().map_or(0, |kept| kept.bytes),
+            GridKind::Metrics => {
+                let metrics = self.metrics();
+                metrics.map_or(0, |all| all.bytes() - all.bytes_without(families))
+            }
         }
     }
 
     pub(super) fn kept_bytes(&self) -> usize {
-        let grids = [&self.model, &self.metrics];
-        grids.into_iter().flatten().map(|kept| kept.bytes).sum()
+        let model = self.model.as_ref().map_or(0, |kept| kept.bytes);
+        model + self.metrics().map_or(0, Merged::bytes)
     }
 }

@@ -14,6 +14,10 @@ const MISSED: u32 = 3;
 /// once only: the longest interval that agents have by default is a minute.
 const CURRENT_AT_LEAST: Duration = Duration::from_secs(90);
 
+/// Most bytes of a host's metrics: twice what the largest message takes. A host that says
+/// something else each time loses what it said first.
+const MAX_HOST_BYTES: usize = 4 * 1024 * 1024;
+
 /// A host's metrics.
 #[derive(Clone, Debug, Default)]
 pub struct Merged {
@@ -37,9 +41,21 @@ pub struct Part {
 impl Part {
     /// Each of its metrics of which it is the last word, sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, Value<'_>)> {
+        self.numbered().map(|(_, metric)| metric)
+    }
+
+    /// The same, each with its place in the [`grid`](Self::grid).
+    pub fn numbered(&self) -> impl Iterator<Item = (usize, (&str, Value<'_>))> {
         self.grid
             .iter()
-            .filter(|(name, _)| self.whole || self.families.contains(Family::of(name)))
+            .enumerate()
+            .filter(|(_, (name, _))| self.whole || self.families.contains(Family::of(name)))
+    }
+
+    /// All that the message said, the last word on it or not.
+    #[must_use]
+    pub fn grid(&self) -> &Arc<Grid> {
+        &self.grid
     }
 
     /// When it was said.
@@ -50,9 +66,25 @@ impl Part {
 }
 
 impl Merged {
-    /// Takes a message's grid, which takes `bytes` of memory.
-    pub(super) fn take(&mut self, now: Instant, grid: Arc<Grid>, bytes: usize) {
-        let families = FamilySet::of(&grid);
+    /// What these messages say together, which came at that time one after the other.
+    #[must_use]
+    pub fn of(now: Instant, grids: impl IntoIterator<Item = Arc<Grid>>) -> Self {
+        let mut merged = Self::default();
+        for grid in grids {
+            let families = FamilySet::of(&grid);
+            merged.take(now, grid, families, 0);
+        }
+        merged
+    }
+
+    /// Takes a message's grid, which has these families and takes `bytes` of memory.
+    pub(crate) fn take(
+        &mut self,
+        now: Instant,
+        grid: Arc<Grid>,
+        families: FamilySet,
+        bytes: usize,
+    ) {
         for part in &mut self.parts {
             let again = part.families.common(families);
             if again.is_empty() {
@@ -84,10 +116,13 @@ impl Merged {
                 bytes,
             });
         }
+        while self.bytes() > MAX_HOST_BYTES && self.parts.len() > 1 {
+            self.parts.remove(0);
+        }
     }
 
     /// Lets go of what is not current any more.
-    pub(super) fn expire(&mut self, now: Instant) {
+    pub(crate) fn expire(&mut self, now: Instant) {
         let intervals = self.intervals.as_deref();
         for part in &mut self.parts {
             let age = now.saturating_duration_since(part.heard);
@@ -129,9 +164,22 @@ impl Merged {
         part.grid.get(name)
     }
 
+    /// The same without what only later messages need.
+    pub(super) fn shown(&self) -> Self {
+        Self {
+            parts: self.parts.clone(),
+            intervals: None,
+        }
+    }
+
+    /// What the messages would still take once these families are said again.
+    pub(super) fn bytes_without(&self, families: FamilySet) -> usize {
+        let stays = |part: &&Part| !part.families.without(families).is_empty();
+        self.parts.iter().filter(stays).map(|part| part.bytes).sum()
+    }
+
     /// What the messages take in memory.
-    #[must_use]
-    pub(super) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.parts.iter().map(|part| part.bytes).sum()
     }
 }
@@ -143,6 +191,15 @@ mod tests {
 
     fn grid(text: &str) -> Arc<Grid> {
         Arc::new(Grid::parse(text.as_bytes(), GridKind::Metrics).unwrap())
+    }
+
+    fn take(merged: &mut Merged, now: Instant, text: &str, bytes: usize) {
+        let grid = grid(text);
+        let families = FamilySet::of(&grid);
+        let without = merged.bytes_without(families);
+        merged.take(now, grid, families, bytes);
+        let kept = if families.is_empty() { 0 } else { bytes };
+        assert_eq!(merged.bytes(), without + kept);
     }
 
     fn names(merged: &Merged) -> Vec<String> {
@@ -157,12 +214,13 @@ mod tests {
     fn a_message_replaces_its_families_and_no_other() {
         let start = Instant::now();
         let mut merged = Merged::default();
-        merged.take(
+        take(
+            &mut merged,
             start,
-            grid(r#"{"cpu.percent":1,"fs.size[/]":1,"fs.size[/mnt]":2}"#),
+            r#"{"cpu.percent":1,"fs.size[/]":1,"fs.size[/mnt]":2}"#,
             100,
         );
-        merged.take(start + 5 * SECOND, grid(r#"{"cpu.percent":2}"#), 30);
+        take(&mut merged, start + 5 * SECOND, r#"{"cpu.percent":2}"#, 30);
         assert_eq!(
             names(&merged),
             ["cpu.percent", "fs.size[/]", "fs.size[/mnt]"]
@@ -171,9 +229,10 @@ mod tests {
         assert_eq!(merged.get("fs.size[/mnt]"), Some(Value::Unsigned(2)));
         assert_eq!(merged.bytes(), 130);
         // A mount that is not there any more.
-        merged.take(
+        take(
+            &mut merged,
             start + 15 * SECOND,
-            grid(r#"{"cpu.percent":3,"fs.size[/]":1}"#),
+            r#"{"cpu.percent":3,"fs.size[/]":1}"#,
             50,
         );
         assert_eq!(names(&merged), ["cpu.percent", "fs.size[/]"]);
@@ -186,9 +245,9 @@ mod tests {
     fn what_is_not_said_again_is_not_current() {
         let start = Instant::now();
         let mut merged = Merged::default();
-        merged.take(start, grid(r#"{"fs.size[/]":1,"mem.free":1}"#), 1);
+        take(&mut merged, start, r#"{"fs.size[/]":1,"mem.free":1}"#, 1);
         let later = start + 60 * SECOND;
-        merged.take(later, grid(r#"{"fs.size[/]":1}"#), 1);
+        take(&mut merged, later, r#"{"fs.size[/]":1}"#, 1);
         // Said once, and not for the time that anything stays.
         merged.expire(start + CURRENT_AT_LEAST);
         assert_eq!(names(&merged), ["fs.size[/]", "mem.free"]);
@@ -205,7 +264,7 @@ mod tests {
     #[test]
     fn an_empty_message_says_nothing() {
         let mut merged = Merged::default();
-        merged.take(Instant::now(), grid("{}"), 10);
+        take(&mut merged, Instant::now(), "{}", 10);
         assert_eq!(merged.bytes(), 0);
         assert_eq!(merged.iter().count(), 0);
     }
@@ -216,8 +275,20 @@ mod tests {
         let mut merged = Merged::default();
         for number in 0..1000 {
             let text = format!(r#"{{"made{number}.up":1}}"#);
-            merged.take(start, grid(&text), 10);
+            take(&mut merged, start, &text, 10);
             assert!(merged.parts().len() <= 64);
         }
+        for number in 0..20 {
+            let families = FamilySet::from_iter([Family::of(&format!("made{number}"))]);
+            merged.take(start, Arc::default(), families, MAX_HOST_BYTES / 3);
+            assert!(merged.bytes() <= MAX_HOST_BYTES);
+        }
+        merged.take(
+            start,
+            Arc::default(),
+            FamilySet::of(&grid(r#"{"a": 1}"#)),
+            MAX_HOST_BYTES + 1,
+        );
+        assert_eq!(merged.parts().len(), 1);
     }
 }

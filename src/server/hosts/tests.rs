@@ -1,5 +1,6 @@
 use super::*;
-use crate::protocol::message::GridKind;
+use crate::curve::router::RoutingIdBytes;
+use crate::protocol::grid::Value;
 
 use proptest::prelude::*;
 
@@ -7,10 +8,25 @@ const SECOND: Duration = Duration::from_secs(1);
 const TIMING: Timing = Timing {
     ping_interval: Duration::from_secs(5),
     host_timeout: Duration::from_secs(30),
+    forget_after: Duration::from_secs(3600),
 };
+
+mod absent;
 
 fn id(text: &str) -> RoutingIdBytes {
     RoutingIdBytes::from(text.as_bytes())
+}
+
+fn peer(routing_id: &RoutingIdBytes) -> Peer<'_> {
+    Peer {
+        routing_id,
+        key: None,
+        address: None,
+    }
+}
+
+fn key(number: u8) -> PublicKey {
+    PublicKey::from_bytes([number; 32])
 }
 
 fn grid(text: &str, kind: GridKind) -> Grid {
@@ -31,7 +47,7 @@ fn hear(
         grid: grid(r#"{"sys.uptime": 1.5}"#, kind),
         wire_bytes: 19,
     };
-    let heard = hosts.hear(now, &id(from), report).unwrap();
+    let heard = hosts.hear(now, peer(&id(from)), report).unwrap();
     (heard.change, heard.ask_model)
 }
 
@@ -50,6 +66,7 @@ fn due(hosts: &mut Hosts, now: Instant) -> (Vec<String>, Vec<String>) {
         match due {
             Due::Ping { to, .. } => pinged.push(to.to_string()),
             Due::Gone { name, .. } => gone.push(name.to_string()),
+            Due::Forgotten { name } => panic!("{name} is forgotten"),
         }
     }
     (pinged, gone)
@@ -88,16 +105,13 @@ fn what_a_host_said_last_is_kept() {
             grid: grid(text, kind),
             wire_bytes: text.len(),
         };
-        let heard = hosts.hear(now, &id("A"), report).unwrap();
+        let heard = hosts.hear(now, peer(&id("A")), report).unwrap();
         assert_eq!(*heard.grid, grid(text, kind));
     }
     let host = hosts.get("web1").unwrap();
+    assert_eq!(host.metrics().unwrap().get("a"), Some(Value::Unsigned(2)));
     assert_eq!(
-        *host.metrics().unwrap(),
-        grid(r#"{"a": 2}"#, GridKind::Metrics)
-    );
-    assert_eq!(
-        *host.model().unwrap(),
+        **host.model().unwrap(),
         grid(r#"{"os": "x"}"#, GridKind::Model)
     );
     assert_eq!(hosts.kept_bytes, 8 + 48 + 11 + 48);
@@ -114,12 +128,12 @@ fn a_name_on_another_connection_moves_there() {
         (Some(Change::Replaced { tell: Some(0) }), true)
     );
     let host = hosts.get("web1").unwrap();
-    assert_eq!(*host.routing_id(), id("B"));
+    assert_eq!(host.routing_id(), Some(&id("B")));
     assert!(host.model().is_none());
-    assert_eq!(hosts.len(), 1);
+    assert_eq!(hosts.reporting(), 1);
     let (pinged, gone) = due(&mut hosts, start + 5 * SECOND);
     assert_eq!((pinged, gone), (vec!["B".to_owned()], vec![]));
-    assert_eq!(hosts.connections.len(), 1);
+    assert_eq!(hosts.peers.hosts(), (1, 0));
 }
 
 #[test]
@@ -165,19 +179,19 @@ fn a_silent_host_goes_after_the_time_out() {
         }) => {
             assert_eq!(
                 (&*name, routing_id, silence),
-                ("web2", id("B"), 30 * SECOND)
+                ("web2", Some(id("B")), 30 * SECOND)
             );
         }
         other => panic!("{other:?}"),
     }
-    assert!(hosts.is_empty());
-    assert_eq!(hosts.next_due(), None);
-    assert_eq!((hosts.kept_bytes, hosts.connections.len()), (0, 0));
+    assert_eq!((hosts.reporting(), hosts.gone()), (0, 2));
+    assert_eq!((hosts.kept_bytes, hosts.peers.hosts()), (0, (0, 0)));
     // Coming back, it is a new one.
     assert_eq!(
         metrics(&mut hosts, end, "B", "web2"),
         (Some(Change::Appeared), true)
     );
+    assert_eq!((hosts.reporting(), hosts.gone()), (1, 1));
 }
 
 #[test]
@@ -255,14 +269,17 @@ fn one_connection_cannot_fill_the_table() {
             grid: Grid::default(),
             wire_bytes: 2,
         };
-        hosts.hear(now, &id("A"), report).map(|_| ()).unwrap_err()
+        hosts
+            .hear(now, peer(&id("A")), report)
+            .map(|_| ())
+            .unwrap_err()
     };
     assert_eq!(full(&mut hosts, "one more"), Full::Connection);
     // Nor take another's name.
     assert_eq!(full(&mut hosts, "web1"), Full::Connection);
-    assert_eq!(*hosts.get("web1").unwrap().routing_id(), id("B"));
+    assert_eq!(hosts.get("web1").unwrap().routing_id(), Some(&id("B")));
     assert!(hosts.get("web1").unwrap().model().is_some());
-    assert_eq!(hosts.len(), MAX_HOSTS_PER_CONNECTION + 1);
+    assert_eq!(hosts.reporting(), MAX_HOSTS_PER_CONNECTION + 1);
     assert_eq!(metrics(&mut hosts, now, "A", "7"), (None, false));
     assert_eq!(hosts.kept_bytes, (MAX_HOSTS_PER_CONNECTION + 1) * (19 + 48));
 }
@@ -271,15 +288,17 @@ fn one_connection_cannot_fill_the_table() {
 fn grids_are_bounded_together() {
     let start = Instant::now();
     let mut hosts = Hosts::new(TIMING);
-    let wire_bytes = MAX_KEPT_BYTES / 4;
+    let wire_bytes = MAX_KEPT_BYTES / 4 - 1000;
     let say = |hosts: &mut Hosts, now, host: &'static str, kind| {
         let report = Report {
             host,
             kind,
-            grid: Grid::default(),
+            grid: grid(r#"{"a": 1}"#, kind),
             wire_bytes,
         };
-        hosts.hear(now, &id(host), report).map(|heard| heard.change)
+        hosts
+            .hear(now, peer(&id(host)), report)
+            .map(|heard| heard.change)
     };
     for host in ["a", "b"] {
         for kind in [GridKind::Model, GridKind::Metrics] {
@@ -290,19 +309,19 @@ fn grids_are_bounded_together() {
         say(&mut hosts, start, "c", GridKind::Model),
         Err(Full::Memory)
     );
-    assert_eq!(hosts.len(), 2);
+    assert_eq!(hosts.reporting(), 2);
     // What replaces its like has room.
     assert_eq!(say(&mut hosts, start, "a", GridKind::Model), Ok(None));
     // A host that is refused for its size is alive.
     let report = Report {
         host: "a",
         kind: GridKind::Model,
-        grid: Grid::default(),
-        wire_bytes: wire_bytes + 1,
+        grid: grid(r#"{"a": 1}"#, GridKind::Model),
+        wire_bytes: wire_bytes + 5000,
     };
     let later = start + 20 * SECOND;
     assert_eq!(
-        hosts.hear(later, &id("a"), report).unwrap_err(),
+        hosts.hear(later, peer(&id("a")), report).unwrap_err(),
         Full::Memory
     );
     let (_, gone) = due(&mut hosts, start + 30 * SECOND);
@@ -327,7 +346,10 @@ fn the_table_is_bounded() {
         grid: Grid::default(),
         wire_bytes: 2,
     };
-    let refused = hosts.hear(now, &id("Z"), report).map(|_| ()).unwrap_err();
+    let refused = hosts
+        .hear(now, peer(&id("Z")), report)
+        .map(|_| ())
+        .unwrap_err();
     assert_eq!(refused, Full::Hosts);
     assert_eq!(metrics(&mut hosts, now, "0", "7"), (None, false));
 }
@@ -415,6 +437,9 @@ proptest! {
                                     prop_assert!(now - gone.heard >= TIMING.host_timeout);
                                     prop_assert!(silence >= TIMING.host_timeout);
                                 }
+                                Due::Forgotten { name } => {
+                                    prop_assert!(!plain.contains_key(&name.parse().unwrap()));
+                                }
                             }
                         }
                     }
@@ -432,16 +457,23 @@ proptest! {
                     }
                 }
             }
-            prop_assert_eq!(hosts.len(), plain.len());
-            prop_assert_eq!(hosts.agenda.len(), plain.len());
-            prop_assert_eq!(hosts.connections.values().sum::<usize>(), plain.len());
+            prop_assert_eq!(hosts.reporting(), plain.len());
+            prop_assert_eq!(hosts.agenda.len() + hosts.gone.len(), hosts.table.len());
+            prop_assert_eq!(hosts.peers.hosts(), (plain.len(), 0));
             let kept: usize = hosts.iter().map(|(_, host)| host.kept_bytes()).sum();
             prop_assert_eq!(hosts.kept_bytes, kept);
             for (name, host) in hosts.iter() {
+                let entry = (host.place, Arc::clone(name));
+                let Some(routing_id) = host.routing_id() else {
+                    prop_assert!(hosts.gone.contains(&entry));
+                    prop_assert!(!plain.contains_key(&name.parse().unwrap()));
+                    continue;
+                };
+                prop_assert!(hosts.agenda.contains(&entry));
                 let plain = &plain[&name.parse().unwrap()];
-                prop_assert_eq!(host.routing_id().to_string(), plain.from.to_string());
+                prop_assert_eq!(routing_id.to_string(), plain.from.to_string());
                 prop_assert_eq!(host.model().is_some(), plain.model);
-                prop_assert!(hosts.connections.contains_key(&**host.routing_id()));
+                prop_assert!(hosts.knows(routing_id, None));
             }
         }
     }

@@ -5,29 +5,66 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use crate::curve::keys::PublicKey;
 use crate::curve::router::RoutingIdBytes;
 use crate::protocol::grid::Grid;
 use crate::protocol::message::GridKind;
 
-/// Most hosts at a time: ten times the largest fleet that one collector is meant for. A
-/// host takes some 500 bytes besides its grids.
+/// Most hosts known, gone ones included, of which the oldest make room: ten times the
+/// largest fleet that one collector is meant for. A host takes some 500 bytes besides its
+/// grids.
 pub const MAX_HOSTS: usize = 100_000;
 
 /// Most hosts over one connection. An agent reports one, and a new name after its host was
 /// renamed; a relay may report a rack. A peer that invents names fills this, not the table.
 pub const MAX_HOSTS_PER_CONNECTION: usize = 100;
 
+/// Most hosts of one key, gone ones included: a relay may have a key for all its racks. A
+/// key that invents names, over however many connections, fills this, not the table.
+pub const MAX_HOSTS_PER_KEY: usize = 1000;
+
 /// Most bytes of all grids kept, as [`grid_bytes`](super::grid_bytes) counts them: 10,000 hosts with 50 KiB
 /// each, and half of what the unit's `MemoryMax=` leaves.
 pub const MAX_KEPT_BYTES: usize = 512 * 1024 * 1024;
 
-/// How often hosts are pinged and when they are given up.
+/// How often hosts are pinged, when they are given up, and when they are forgotten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timing {
     /// Between two pings to a host.
     pub ping_interval: Duration,
     /// A host that was silent for this long is gone.
     pub host_timeout: Duration,
+    /// A host that is gone for this long is not known any more.
+    pub forget_after: Duration,
+}
+
+/// Who is at the other end of a connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer<'a> {
+    /// The connection.
+    pub routing_id: &'a RoutingIdBytes,
+    /// The peer's public key, where it is known.
+    pub key: Option<PublicKey>,
+    /// Where it comes from, without a port; needed only of a peer that
+    /// [`Hosts::knows`](super::Hosts::knows) not.
+    pub address: Option<&'a str>,
+}
+
+/// A host that was known before the collector was restarted.
+#[derive(Debug)]
+pub struct Restored {
+    /// Its name.
+    pub name: Arc<str>,
+    /// The key that it reported with.
+    pub key: Option<PublicKey>,
+    /// Where it reported from.
+    pub address: Option<Arc<str>>,
+    /// Its model, and how many bytes it had on the wire.
+    pub model: Option<(Grid, usize)>,
+    /// How long ago it was last heard from.
+    pub silence: Duration,
+    /// How long it is gone, if it was.
+    pub gone: Option<Duration>,
 }
 
 /// What a host reports.
@@ -45,19 +82,21 @@ pub struct Report<'a> {
 
 /// What a report has led to.
 #[derive(Debug)]
-pub struct Heard<'a> {
+pub struct Heard {
     /// Who came or moved.
     pub change: Option<Change>,
     /// The collector does not know the host's model and has not asked of late: ask now.
     pub ask_model: bool,
+    /// The host's name, as it is kept.
+    pub name: Arc<str>,
     /// The grid, as it is kept.
-    pub grid: &'a Grid,
+    pub grid: Arc<Grid>,
 }
 
 /// A host that came or moved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// It was not in the table.
+    /// It was not there: not known, gone, or only expected.
     Appeared,
     /// It reports over another connection than before.
     Replaced {
@@ -76,6 +115,9 @@ pub enum Full {
     /// [`MAX_HOSTS_PER_CONNECTION`].
     #[error("a new host beyond the {MAX_HOSTS_PER_CONNECTION} that one connection may report")]
     Connection,
+    /// [`MAX_HOSTS_PER_KEY`].
+    #[error("a new host beyond the {MAX_HOSTS_PER_KEY} that one key may report")]
+    Key,
     /// [`MAX_KEPT_BYTES`].
     #[error("a grid beyond the {} MiB that all may take", MAX_KEPT_BYTES / (1024 * 1024))]
     Memory,
@@ -91,13 +133,29 @@ pub enum Due {
         /// Over this connection.
         to: RoutingIdBytes,
     },
-    /// It was silent for too long and is not in the table any more.
+    /// It was silent for too long: it is gone.
     Gone {
         /// Its name.
         name: Arc<str>,
-        /// The connection that it reported over.
-        routing_id: RoutingIdBytes,
+        /// The connection that it reported over; None for one that was expected only.
+        routing_id: Option<RoutingIdBytes>,
         /// How long nothing was heard.
         silence: Duration,
     },
+    /// It was gone for so long that it is not in the table any more.
+    Forgotten {
+        /// Its name.
+        name: Arc<str>,
+    },
+}
+
+/// Why a host is not forgotten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum NotForgotten {
+    /// No such host.
+    #[error("no host of this name is known")]
+    Unknown,
+    /// It would be back with its next message.
+    #[error("it reports; stop its agent first")]
+    Reporting,
 }

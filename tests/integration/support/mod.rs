@@ -2,9 +2,12 @@
 
 pub(crate) mod agent;
 pub(crate) mod collector;
+pub(crate) mod http;
 pub(crate) mod manager;
 pub(crate) mod peer;
 pub(crate) mod place;
+pub(crate) mod prometheus;
+pub(crate) mod receiver;
 pub(crate) mod server;
 
 /// True for root, who alone may do this; else says what is left out.

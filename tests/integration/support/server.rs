@@ -21,6 +21,10 @@ pub(crate) fn program(home: &Path) -> Command {
     command
         .env_clear()
         .env("HOME", home)
+        // Several run at a time, and no bus knows them.
+        .env("METRICS_COLLECTOR_LISTEN__CLIENTS", "none")
+        .env("METRICS_COLLECTOR_LISTEN__WEB", "none")
+        .env("METRICS_COLLECTOR_DBUS__BUS", "none")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
@@ -187,6 +191,43 @@ fn lines(from: impl Read + Send + 'static) -> mpsc::UnboundedReceiver<String> {
         }
     });
     lines
+}
+
+/// Many agents in one process.
+pub(crate) struct Fleet(Peer);
+
+impl Fleet {
+    /// So many, with routing ids that begin with this.
+    pub(crate) async fn connect(collector: &Collector, name: &str, count: u32) -> Self {
+        let mut peer = Peer::fleet();
+        let address = format!("tcp://{}", collector.address);
+        let command = json!({"do": "connect", "address": address, "count": count, "name": name,
+                             "server": collector.public_key, "own_keys": true});
+        peer.ask(command).await;
+        Self(peer)
+    }
+
+    /// Each sends this message so many times; `%d` is its own number, `%m` the message's.
+    pub(crate) async fn send(&mut self, frames: &[&str], count: u32) {
+        let frames: Vec<_> = frames
+            .iter()
+            .map(|frame| super::peer::hex(frame.as_bytes()))
+            .collect();
+        let command = json!({"do": "send", "frames": frames, "count": count});
+        self.0.ask(command).await;
+    }
+
+    /// Waits until each has heard this word so many times.
+    pub(crate) async fn heard_by_each(&mut self, word: &str, count: u32) {
+        let command = json!({"do": "await", "word": word, "count": count});
+        self.0.ask(command).await;
+    }
+
+    /// How often all of them together have heard this word.
+    pub(crate) async fn heard(&mut self, word: &str) -> u64 {
+        let heard = self.0.ask(json!({"do": "heard"})).await;
+        heard["all"][word].as_u64().unwrap_or(0)
+    }
 }
 
 impl Peer {

@@ -71,6 +71,10 @@ def installs_what_reports(m):
         m.expect("licence", licence, wanted)
     for directory in ("/etc/metrics-agent", "/etc/metrics-agent/metrics-agent.d"):
         m.expect(directory, _owner(m, directory), "metrics-agent")
+    for directory, wanted in package.COLLECTORS_DIRECTORIES.items():
+        directory = f"/etc/metrics-collector/{directory}"
+        m.expect(directory, _owner(m, directory), "metrics-collector")
+        m.expect(directory, m.run("stat", "-c", "%a %U:%G", directory).strip(), wanted)
 
     for unit in (AGENT, COLLECTOR):
         m.expect(f"load state of {unit}", m.unit("LoadState", unit), "loaded")

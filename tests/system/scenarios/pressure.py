@@ -38,7 +38,8 @@ def the_agent_gives_back(m):
 
 def the_collector_gives_back(m):
     """Likewise the collector, which prints."""
-    more = "METRICS_COLLECTOR_LOG_LEVEL=debug METRICS_COLLECTOR_PRINT=yes"
+    more = "METRICS_COLLECTOR_LOG__LEVEL=debug\n"
+    more += "ExecStart=\nExecStart=/usr/bin/metrics-collector --print"
     _told_by_a_fifo(m, COLLECTOR, more)
     m.start_reporting('[intervals]\nmetrics = "200ms"\n')
     pid = m.main_pid(COLLECTOR)

@@ -1,0 +1,40 @@
+//! `metrics-top`: the fleet on a terminal. Parses its arguments, calls the library, chooses
+//! the exit status.
+
+use std::fmt::Display;
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use metrics_agent::exit::{EXIT_CONFIG, EXIT_SOFTWARE, EXIT_UNAVAILABLE};
+use metrics_agent::top::arguments::Arguments;
+use metrics_agent::top::start::{self, Failure};
+use metrics_agent::top::terminal;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    terminal::end_at_a_bug();
+    match start::run(&arguments) {
+        Ok(text) => {
+            // A reader that has gone (`| head`) needs no complaint.
+            let _ = write!(std::io::stdout(), "{text}");
+            ExitCode::SUCCESS
+        }
+        Err(failure) => fail(&failure),
+    }
+}
+
+fn fail(failure: &Failure) -> ExitCode {
+    complain(failure);
+    match failure {
+        Failure::NoTerminal => ExitCode::FAILURE,
+        Failure::Keys(_) => EXIT_CONFIG.into(),
+        Failure::Unavailable(_) => EXIT_UNAVAILABLE.into(),
+        Failure::Terminal(_) => ExitCode::FAILURE,
+        Failure::Transport(_) | Failure::Runtime(_) => EXIT_SOFTWARE.into(),
+    }
+}
+
+fn complain(problem: &dyn Display) {
+    let _ = writeln!(std::io::stderr(), "metrics-top: {problem}");
+}

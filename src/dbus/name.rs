@@ -1,0 +1,108 @@
+//! A program's name on the bus: taking it, and why that can fail.
+
+use zbus::fdo::{self, RequestNameFlags};
+use zbus::{Connection, MatchRule, MessageStream};
+
+use super::Bus;
+
+/// A name, and whose it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OwnName {
+    /// The well-known name.
+    pub name: &'static str,
+    /// The program, and the user that its service runs as.
+    pub program: &'static str,
+}
+
+/// The agent's.
+pub const AGENT: OwnName = OwnName {
+    name: super::NAME,
+    program: "metrics-agent",
+};
+
+/// The collector's.
+pub const SERVER: OwnName = OwnName {
+    name: super::SERVER_NAME,
+    program: "metrics-collector",
+};
+
+/// Why a program is not on the bus.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Somebody else owns the name.
+    #[error(
+        "the bus name {} is taken: another {} is running on this bus; \
+         stop it, or choose another bus for this one (dbus.bus in the configuration)", .0.name, .0.program
+    )]
+    NameTaken(OwnName),
+    /// No bus there, or none that answers in time.
+    #[error("cannot reach {bus}: {source}")]
+    Unavailable {
+        /// Which one.
+        bus: Bus,
+        /// What was wrong.
+        source: zbus::Error,
+    },
+    /// The bus policy keeps the name for other users.
+    #[error(
+        "the bus refuses us the name {}: its policy, \
+         /usr/share/dbus-1/system.d/{}.conf, lets root and the user {} own it; \
+         install it and run `systemctl reload dbus`, run as that user, or choose another bus \
+         (dbus.bus in the configuration): {source}", own.name, own.name, own.program
+    )]
+    NotAllowed {
+        /// The name.
+        own: OwnName,
+        /// The bus's answer.
+        source: zbus::Error,
+    },
+}
+
+/// Why a service on the bus ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Ended {
+    /// The bus closed the connection, most likely as it was restarted.
+    #[error("the bus closed the connection")]
+    BusGone,
+    /// The bus gave the name to somebody else.
+    #[error("somebody else took the name")]
+    NameLost,
+    /// The program ends, so there is nothing to serve any more.
+    #[error("the program ended")]
+    ProgramGone,
+}
+
+/// Takes the name, or says why not.
+pub(super) async fn take(
+    connection: &Connection,
+    bus: &Bus,
+    own: OwnName,
+) -> Result<(), StartError> {
+    let flags = RequestNameFlags::DO_NOT_QUEUE;
+    match connection.request_name_with_flags(own.name, flags).await {
+        Ok(_) => Ok(()),
+        Err(zbus::Error::NameTaken) => Err(StartError::NameTaken(own)),
+        Err(zbus::Error::FDO(error)) if matches!(*error, fdo::Error::AccessDenied(_)) => {
+            Err(StartError::NotAllowed {
+                own,
+                source: zbus::Error::FDO(error),
+            })
+        }
+        Err(source) => Err(StartError::Unavailable {
+            bus: bus.clone(),
+            source,
+        }),
+    }
+}
+
+/// What the bus says when it takes the name away.
+pub(super) async fn lost(connection: &Connection, own: OwnName) -> zbus::Result<MessageStream> {
+    let lost = MatchRule::builder()
+        .msg_type(zbus::message::Type::Signal)
+        .sender("org.freedesktop.DBus")
+        .interface("org.freedesktop.DBus")
+        .member("NameLost")
+        .arg(0, own.name)
+        .build()?;
+    MessageStream::for_match_rule(lost, connection, None).await
+}

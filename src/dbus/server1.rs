@@ -1,0 +1,307 @@
+//! org.metricsagent.Server1: the collector.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use zbus::message::Header;
+use zbus::object_server::SignalEmitter;
+use zbus::{Connection, Variant};
+
+use super::error::Error;
+use super::polkit::{Action, Authority};
+use crate::agent::totals::realtime_usec;
+use crate::protocol::grid::Value;
+use crate::server::handle::{Handle, ReloadError, Stopping};
+use crate::server::hosts::NotForgotten;
+use crate::server::listing::{Listed, MAX_LISTED, Selection};
+use crate::server::snapshot::HostSnapshot;
+use crate::server::state::{Counters, ServerState};
+
+/// The interface's name.
+pub(crate) const INTERFACE: &str = "org.metricsagent.Server1";
+
+/// A host in a list: name, presence, last seen, since, messages, key, address.
+type Row = (String, &'static str, u64, u64, u64, String, String);
+
+/// Serves the collector.
+pub(crate) struct Server1 {
+    pub(crate) handle: Handle,
+    pub(crate) authority: Arc<Authority>,
+}
+
+#[zbus::interface(name = "org.metricsagent.Server1", introspection_docs = false)]
+impl Server1 {
+    #[zbus(property(emits_changed_signal = "const"))]
+    #[expect(clippy::unused_self, reason = "zbus calls properties as methods")]
+    fn version(&self) -> &'static str {
+        env!("CARGO_PKG_VERSION")
+    }
+
+    #[zbus(property, name = "State")]
+    fn state_name(&self) -> &'static str {
+        self.state().phase.as_str()
+    }
+
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn public_key(&self) -> String {
+        self.state().public_key.to_string()
+    }
+
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn endpoint(&self) -> String {
+        self.state().endpoint.clone()
+    }
+
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn clients_endpoint(&self) -> String {
+        self.state().clients_endpoint.clone()
+    }
+
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn web_endpoint(&self) -> String {
+        self.state().web_endpoint.clone()
+    }
+
+    #[zbus(property)]
+    fn configuration_files(&self) -> Vec<String> {
+        file_names(&self.state().configuration_files)
+    }
+
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn hosts_reporting(&self) -> u32 {
+        hosts(self.counters().reporting)
+    }
+
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn hosts_expected(&self) -> u32 {
+        hosts(self.counters().expected)
+    }
+
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn hosts_gone(&self) -> u32 {
+        hosts(self.counters().gone)
+    }
+
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn keys_seen(&self) -> u32 {
+        hosts(self.counters().keys)
+    }
+
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn messages_received(&self) -> u64 {
+        self.counters().received
+    }
+
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn messages_refused(&self) -> u64 {
+        self.counters().refused
+    }
+
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn bytes_received(&self) -> u64 {
+        self.counters().bytes
+    }
+
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn messages_dropped(&self) -> u64 {
+        self.counters().dropped
+    }
+
+    #[zbus(out_args("hosts", "more"))]
+    async fn list_hosts(
+        &self,
+        prefix: String,
+        after: String,
+        limit: u32,
+    ) -> Result<(Vec<Row>, bool), Error> {
+        let selection = Selection {
+            prefix,
+            after,
+            limit: match usize::try_from(limit) {
+                Ok(0) | Err(_) => MAX_LISTED,
+                Ok(limit) => limit,
+            },
+        };
+        let listing = self.handle.list(selection).await?;
+        Ok((listing.hosts.iter().map(row).collect(), listing.more))
+    }
+
+    #[zbus(out_args("host"))]
+    async fn get_host(&self, name: &str) -> Result<HashMap<&'static str, Variant<'static>>, Error> {
+        let host = self.known(name).await?;
+        Ok(about(&host))
+    }
+
+    #[zbus(out_args("grid"))]
+    async fn get_metrics(
+        &self,
+        host: &str,
+        kind: &str,
+    ) -> Result<HashMap<String, Variant<'static>>, Error> {
+        let model = match kind {
+            "metrics" => false,
+            "model" => true,
+            other => {
+                return Err(Error::new(
+                    Error::INVALID_ARGS,
+                    format!("{other:?} is no kind of grid; expected metrics or model"),
+                ));
+            }
+        };
+        let host = self.known(host).await?;
+        let grid: HashMap<_, _> = if model {
+            let grid = host.model.iter().flat_map(|grid| grid.iter());
+            grid.map(entry).collect()
+        } else {
+            host.metrics.iter().map(entry).collect()
+        };
+        if grid.is_empty() {
+            let presence = host.presence.as_str();
+            let text = format!("nothing is known of its {kind}; the host is {presence}");
+            return Err(Error::new(Error::NOT_REPORTED, text));
+        }
+        Ok(grid)
+    }
+
+    async fn forget_host(
+        &self,
+        name: &str,
+        #[zbus(header)] call: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<(), Error> {
+        self.authority
+            .check(connection, &call, Action::ServerManageHosts)
+            .await?;
+        Ok(self.handle.forget(name).await??)
+    }
+
+    async fn reload(
+        &self,
+        #[zbus(header)] call: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<(), Error> {
+        self.authority
+            .check(connection, &call, Action::ServerReload)
+            .await?;
+        Ok(self.handle.reload().await??)
+    }
+
+    #[zbus(signal)]
+    pub(crate) async fn host_appeared(emitter: &SignalEmitter<'_>, name: &str) -> zbus::Result<()>;
+
+    #[zbus(signal)]
+    pub(crate) async fn host_gone(emitter: &SignalEmitter<'_>, name: &str) -> zbus::Result<()>;
+}
+
+impl Server1 {
+    fn state(&self) -> Arc<ServerState> {
+        self.handle.state()
+    }
+
+    fn counters(&self) -> Counters {
+        self.handle.counters()
+    }
+
+    async fn known(&self, name: &str) -> Result<Box<HostSnapshot>, Error> {
+        let found = self.handle.host(name).await?;
+        found.ok_or_else(|| {
+            let text = format!("no host is known as {name:?}; ListHosts has those that are");
+            Error::new(Error::NO_SUCH_HOST, text)
+        })
+    }
+}
+
+/// The property `ConfigurationFiles`. D-Bus strings are UTF-8, so what is not in a file's
+/// name is replaced.
+pub(crate) fn file_names(files: &[PathBuf]) -> Vec<String> {
+    let names = files.iter().map(|file| file.to_string_lossy());
+    names.map(std::borrow::Cow::into_owned).collect()
+}
+
+/// A number of hosts: the table is bounded far below what does not fit.
+fn hosts(count: u64) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+fn row(host: &Listed) -> Row {
+    (
+        host.name.to_string(),
+        host.presence.as_str(),
+        realtime_usec(host.last_seen),
+        realtime_usec(host.since),
+        host.messages,
+        host.key.map(|key| key.to_string()).unwrap_or_default(),
+        host.address.as_deref().unwrap_or_default().to_owned(),
+    )
+}
+
+/// What is known of a host besides what it reports.
+fn about(host: &HostSnapshot) -> HashMap<&'static str, Variant<'static>> {
+    let last_seen = SystemTime::now().checked_sub(host.silence);
+    let model = host.model.as_ref().map_or(0, |grid| grid.len());
+    let count = |number: usize| Variant::from(u32::try_from(number).unwrap_or(u32::MAX));
+    let text = |text: &str| Variant::from(text.to_owned());
+    let mut about = HashMap::from([
+        ("Name", text(&host.name)),
+        ("Presence", text(host.presence.as_str())),
+        (
+            "LastSeenUSec",
+            Variant::from(last_seen.map_or(0, realtime_usec)),
+        ),
+        ("SinceUSec", Variant::from(realtime_usec(host.since))),
+        ("Messages", Variant::from(host.messages)),
+        ("Metrics", count(host.metrics.iter().count())),
+        ("ModelEntries", count(model)),
+    ]);
+    if let Some(key) = host.key {
+        about.insert("PublicKey", Variant::from(key.to_string()));
+    }
+    if let Some(address) = &host.address {
+        about.insert("Address", text(address));
+    }
+    about
+}
+
+fn entry((name, value): (&str, Value<'_>)) -> (String, Variant<'static>) {
+    let value = match value {
+        Value::Unsigned(number) => Variant::U64(number),
+        Value::Signed(number) => Variant::I64(number),
+        Value::Float(number) => Variant::F64(number),
+        Value::Text(text) => Variant::from(without_nul(text)),
+    };
+    (without_nul(name), value)
+}
+
+/// The text as a D-Bus string can hold it. An agent may report any text, and a bus ends
+/// the connection of who sends it a NUL.
+fn without_nul(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
+}
+
+impl From<Stopping> for Error {
+    fn from(error: Stopping) -> Self {
+        Self::new(Self::FAILED, error.to_string())
+    }
+}
+
+impl From<ReloadError> for Error {
+    fn from(error: ReloadError) -> Self {
+        let name = match error {
+            ReloadError::Invalid(_) => Self::INVALID_CONFIGURATION,
+            ReloadError::NotRead(_) => Self::IO_ERROR,
+        };
+        Self::new(name, error.to_string())
+    }
+}
+
+impl From<NotForgotten> for Error {
+    fn from(error: NotForgotten) -> Self {
+        let name = match error {
+            NotForgotten::Unknown => Self::NO_SUCH_HOST,
+            NotForgotten::Reporting => Self::HOST_REPORTS,
+        };
+        Self::new(name, error.to_string())
+    }
+}

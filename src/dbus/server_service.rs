@@ -1,0 +1,182 @@
+//! The collector on the bus: owns the name, serves the objects, announces changes.
+//!
+//! Everything is driven by messages: from the bus, or from what the collector publishes.
+//! Nothing here polls or keeps a timer. A bus that went away ends
+//! [`ServerService::run`]; when to try again is the caller's choice.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use tokio::sync::{broadcast, watch};
+use zbus::names::InterfaceName;
+use zbus::object_server::SignalEmitter;
+use zbus::{Connection, MessageStream, Variant, fdo};
+
+use super::log_control1::LogControl1;
+use super::name::{self, Ended, StartError};
+use super::polkit::{Action, Authority};
+use super::server1::{self, Server1, Server1Signals as _};
+use super::{Bus, CONNECT_TIMEOUT, path, timed_out};
+use crate::server::handle::Handle;
+use crate::server::state::{HostChange, ServerState};
+use crate::systemd::log::LogControl;
+
+/// How long answers under way may hold up the end, as the agent's may.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
+
+/// The collector on a bus, under its name.
+pub struct ServerService {
+    connection: Connection,
+    /// What listeners on the bus know of.
+    announced: Arc<ServerState>,
+    states: watch::Receiver<Arc<ServerState>>,
+    changes: broadcast::Receiver<HostChange>,
+    name_lost: MessageStream,
+}
+
+impl ServerService {
+    /// Connects, serves every object, and then takes the name; within ten seconds. Asks
+    /// nothing of the collector's task, which may start later.
+    pub async fn start(bus: Bus, handle: Handle, log: LogControl) -> Result<Self, StartError> {
+        let started =
+            tokio::time::timeout(CONNECT_TIMEOUT, Self::start_unbounded(&bus, handle, log));
+        match started.await {
+            Ok(result) => result,
+            Err(_) => Err(StartError::Unavailable {
+                bus,
+                source: timed_out("it does not answer"),
+            }),
+        }
+    }
+
+    async fn start_unbounded(
+        bus: &Bus,
+        handle: Handle,
+        log: LogControl,
+    ) -> Result<Self, StartError> {
+        let unavailable = |source| StartError::Unavailable {
+            bus: bus.clone(),
+            source,
+        };
+        let connection = bus.connect().await.map_err(unavailable)?;
+        let service = Self::serve(connection, handle, log)
+            .await
+            .map_err(unavailable)?;
+        name::take(&service.connection, bus, name::SERVER).await?;
+        Ok(service)
+    }
+
+    async fn serve(connection: Connection, handle: Handle, log: LogControl) -> zbus::Result<Self> {
+        // Before the state is read, so that no change is missed in between.
+        let changes = handle.host_changes();
+        let mut states = handle.watch();
+        let announced = Arc::clone(&states.borrow_and_update());
+        let name_lost = name::lost(&connection, name::SERVER).await?;
+        let authority = Arc::new(Authority::new());
+        let objects = connection.object_server();
+        let log = LogControl1::new(Arc::clone(&authority), Action::ServerSetLog, log);
+        objects.at(path::LOG_CONTROL, log).await?;
+        objects
+            .at(path::SERVER, Server1 { handle, authority })
+            .await?;
+        Ok(Self {
+            connection,
+            announced,
+            states,
+            changes,
+            name_lost,
+        })
+    }
+
+    /// Announces what changes, until the bus, the name or the collector is gone.
+    ///
+    /// When the collector ends, its last state is announced before this returns, so
+    /// whoever stops it should await this, and bound that.
+    pub async fn run(mut self) -> Ended {
+        let ended = self.follow().await;
+        let Self {
+            connection,
+            name_lost,
+            ..
+        } = self;
+        // It keeps the connection open.
+        drop(name_lost);
+        // Answers under way still go out. Whether they did changes nothing any more.
+        let _ = tokio::time::timeout(LAST_ANSWERS, connection.graceful_shutdown()).await;
+        ended
+    }
+
+    async fn follow(&mut self) -> Ended {
+        loop {
+            let done = tokio::select! {
+                biased;
+                change = self.changes.recv() => self.relay(change).await,
+                state = self.states.changed() => match state {
+                    Ok(()) => self.announce().await,
+                    Err(_) => return Ended::ProgramGone,
+                },
+                lost = self.name_lost.next() => match lost {
+                    Some(Ok(_)) => return Ended::NameLost,
+                    Some(Err(_)) | None => return Ended::BusGone,
+                },
+                () = self.connection.closed() => return Ended::BusGone,
+            };
+            // What fails on the way to the bus is the connection: it ends by itself.
+            if done.is_err() {
+                return Ended::BusGone;
+            }
+        }
+    }
+
+    async fn relay(
+        &self,
+        change: Result<HostChange, broadcast::error::RecvError>,
+    ) -> zbus::Result<()> {
+        let emitter = SignalEmitter::new(&self.connection, path::SERVER)?;
+        match change {
+            Ok(HostChange::Appeared(name)) => emitter.host_appeared(&name).await,
+            Ok(HostChange::Gone(name)) => emitter.host_gone(&name).await,
+            // A fleet that comes at once; whoever listens asks for the list.
+            Err(broadcast::error::RecvError::Lagged(lost)) => {
+                tracing::debug!("{lost} signals on hosts that came or went were not sent");
+                Ok(())
+            }
+            // We hold a sender ourselves, in the handle.
+            Err(broadcast::error::RecvError::Closed) => Ok(()),
+        }
+    }
+
+    /// One `PropertiesChanged` for all that differs. The rest is constant or counts.
+    async fn announce(&mut self) -> zbus::Result<()> {
+        let state = Arc::clone(&self.states.borrow_and_update());
+        let changed = changes(&self.announced, &state);
+        self.announced = state;
+        if changed.is_empty() {
+            return Ok(());
+        }
+        let emitter = SignalEmitter::new(&self.connection, path::SERVER)?;
+        fdo::Properties::properties_changed(
+            &emitter,
+            InterfaceName::from_static_str_unchecked(server1::INTERFACE),
+            changed,
+            Cow::Borrowed(&[]),
+        )
+        .await
+    }
+}
+
+/// The announced properties that differ between two states.
+fn changes(old: &ServerState, new: &ServerState) -> HashMap<&'static str, Variant<'static>> {
+    let mut changed = HashMap::new();
+    if old.phase != new.phase {
+        changed.insert("State", Variant::from(new.phase.as_str().to_owned()));
+    }
+    if old.configuration_files != new.configuration_files {
+        let files = server1::file_names(&new.configuration_files);
+        changed.insert("ConfigurationFiles", Variant::Array(files.into()));
+    }
+    changed
+}

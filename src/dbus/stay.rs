@@ -1,0 +1,61 @@
+//! Staying on the bus for as long as the process lives, over restarts of the bus.
+
+use std::fmt::Display;
+use std::time::Duration;
+
+use super::name::{Ended, StartError};
+
+/// How long to wait before the bus is tried again; doubled up to [`RETRY_MAX`].
+const RETRY_MIN: Duration = Duration::from_millis(250);
+const RETRY_MAX: Duration = Duration::from_secs(30);
+
+/// A program that is on the bus.
+pub trait Presence: Send + Sync + 'static {
+    /// What it is there, from one connection to the next.
+    type Service: Send;
+
+    /// Connects, and takes the name.
+    fn start(&self) -> impl Future<Output = Result<Self::Service, StartError>> + Send;
+
+    /// Serves, for as long as that goes well.
+    fn run(service: Self::Service) -> impl Future<Output = Ended> + Send;
+
+    /// Whether the program itself has ended.
+    fn is_gone(&self) -> bool;
+
+    /// Says that the bus is lost.
+    fn lost(&self, why: &dyn Display);
+
+    /// Says that the name is owned again.
+    fn back(&self);
+}
+
+/// Serves on one connection after the other, beginning with `first` where there is one.
+/// A bus that is away is tried again, more and more rarely.
+pub async fn stay<P: Presence>(program: P, first: Option<P::Service>) {
+    let mut service = first;
+    let mut wait = RETRY_MIN;
+    loop {
+        if let Some(service) = service.take() {
+            match P::run(service).await {
+                Ended::ProgramGone => return,
+                lost @ (Ended::BusGone | Ended::NameLost) => program.lost(&lost),
+            }
+            wait = RETRY_MIN;
+        }
+        tokio::time::sleep(wait).await;
+        if program.is_gone() {
+            return;
+        }
+        match program.start().await {
+            Ok(back) => {
+                program.back();
+                service = Some(back);
+            }
+            Err(error) => {
+                tracing::debug!("still not on the bus: {error}");
+                wait = (wait * 2).min(RETRY_MAX);
+            }
+        }
+    }
+}

@@ -1,0 +1,295 @@
+//! Viewing clients: a second ROUTER, whose peers look on at what the agents report.
+//!
+//! Its clients are on a list: libzmq asks for each key that connects (ZAP), and a message
+//! whose sender nobody has vouched for is refused. What they are owed is decided in
+//! [`table`]; this shell receives, sends without waiting, and says what happened. While
+//! nobody looks on, a message of an agent costs a look at an empty list.
+
+use std::future::pending;
+use std::sync::Arc;
+use std::time::Instant;
+
+use thiserror::Error;
+
+use super::complaints::{Complaints, Tell};
+use super::events;
+use super::hosts::Hosts;
+use super::snapshot::Presence;
+use crate::curve::context::{Context, TransportError};
+use crate::curve::frames::{Frames, Received};
+use crate::curve::keys::{KeyPair, PublicKey};
+use crate::curve::router::{Listen, Router, RouterOptions, RoutingIdBytes, SendError};
+use crate::curve::zap::Domain;
+use crate::protocol::message::{GridKind, Malformed, Message, decode_from_client};
+
+mod client;
+pub mod table;
+mod tape;
+mod vocabulary;
+
+pub use table::{MAX_CLIENTS, Table};
+pub use vocabulary::{Counts, Event, Hello, Models, Timing, Who};
+
+/// The ZAP domain of their keys.
+pub const DOMAIN: &str = "clients";
+
+/// Most messages of clients in one turn: they say hello, a few times a minute each.
+const BATCH: usize = 64;
+
+/// The viewing clients, or that there are none.
+pub struct Clients {
+    router: Option<Router>,
+    table: Table,
+    refused: u64,
+    complaints: Complaints,
+}
+
+/// Why a message of a client was refused.
+#[derive(Clone, Copy, Debug, Error)]
+enum Refusal {
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    #[error("a message of {0} frames")]
+    TooManyFrames(usize),
+    #[error("nobody has vouched for its key")]
+    NotVouchedFor,
+    #[error("its key is not on the list of clients (any more)")]
+    NotAllowed,
+    #[error("one client beyond the {MAX_CLIENTS} that there may be")]
+    Full,
+}
+
+impl Clients {
+    /// Nobody may look on.
+    #[must_use]
+    pub fn off() -> Self {
+        Self::with(None)
+    }
+
+    /// Listens for clients whose keys are allowed in `domain`.
+    ///
+    /// # Errors
+    ///
+    /// [`TransportError::Bind`] where the address cannot be had.
+    pub fn bind(
+        context: &Context,
+        listen: Listen,
+        keys: &KeyPair,
+        domain: &Domain,
+    ) -> Result<Self, TransportError> {
+        let options = RouterOptions {
+            listen,
+            keys,
+            domain: Some(domain),
+        };
+        let router = Router::bind_for_clients(context, options)?;
+        let endpoint = match listen {
+            Listen::Address(_) => router.address().to_string(),
+            Listen::Any { .. } => format!("*:{}", router.address().port()),
+        };
+        events::listening_for_clients(&endpoint);
+        Ok(Self::with(Some(router)))
+    }
+
+    fn with(router: Option<Router>) -> Self {
+        Self {
+            router,
+            table: Table::new(Timing::PROTOCOL),
+            refused: 0,
+            complaints: Complaints::default(),
+        }
+    }
+
+    /// How many look on.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Whether nobody does.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.table.is_empty()
+    }
+
+    /// What was handed to them, and what they missed.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.table.counts()
+    }
+
+    /// Messages of theirs that were refused.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.refused
+    }
+
+    /// Waits for the next message of a client; for ever where nobody may look on. Cancel
+    /// safe.
+    ///
+    /// # Errors
+    ///
+    /// libzmq fails as it never should.
+    pub async fn receive(&mut self) -> Result<(RoutingIdBytes, Received), TransportError> {
+        match &mut self.router {
+            Some(router) => router.receive().await,
+            None => pending().await,
+        }
+    }
+
+    /// Deals with what [`receive`](Self::receive) gave, and with a batch of what else is
+    /// there. A key for which `allowed` does not hold (any more) is not heard: its connection
+    /// may be older than the list.
+    ///
+    /// # Errors
+    ///
+    /// As [`receive`](Self::receive).
+    pub fn hear(
+        &mut self,
+        now: Instant,
+        first: (RoutingIdBytes, Received),
+        allowed: &mut impl FnMut(PublicKey) -> bool,
+    ) -> Result<(), TransportError> {
+        let mut next = Some(first);
+        for _ in 0..BATCH {
+            let message = match (next.take(), &mut self.router) {
+                (Some(message), _) => Some(message),
+                (None, Some(router)) => router.try_receive()?,
+                (None, None) => None,
+            };
+            let Some((from, received)) = message else {
+                break;
+            };
+            match received {
+                Received::TooManyFrames { found } => {
+                    self.refuse(now, &from, None, Refusal::TooManyFrames(found));
+                }
+                Received::Message(mut frames) => {
+                    if let Err(refusal) = self.understand(now, &from, &mut frames, allowed) {
+                        self.refuse(now, &from, frames.peer_address(), refusal);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn understand(
+        &mut self,
+        now: Instant,
+        from: &RoutingIdBytes,
+        frames: &mut Frames,
+        allowed: &mut impl FnMut(PublicKey) -> bool,
+    ) -> Result<(), Refusal> {
+        decode_from_client(&frames.as_slices())?;
+        let key = frames.peer_key().ok_or(Refusal::NotVouchedFor)?;
+        if !allowed(key) {
+            return Err(Refusal::NotAllowed);
+        }
+        let hello = self.table.hello(now, from, || Who {
+            routing_id: from.clone(),
+            address: frames.peer_address().map(str::to_owned),
+            key: Some(key),
+        });
+        match hello {
+            Hello::Came(who) => {
+                events::client_came(&who);
+                Ok(())
+            }
+            Hello::Again => Ok(()),
+            Hello::Full => Err(Refusal::Full),
+        }
+    }
+
+    fn refuse(
+        &mut self,
+        now: Instant,
+        from: &RoutingIdBytes,
+        address: Option<&str>,
+        refusal: Refusal,
+    ) {
+        self.refused += 1;
+        match self.complaints.note(now, from) {
+            Tell::Nothing => {}
+            Tell::Peer { untold } | Tell::Crowd { untold } => {
+                events::client_refused(from, address, &refusal, untold);
+            }
+        }
+    }
+
+    /// Hands a message of an agent to all who look on: the grid as the agent sent it.
+    pub fn forward(&mut self, now: Instant, host: &Arc<str>, kind: GridKind, grid: &[u8]) {
+        if self.table.is_empty() {
+            return;
+        }
+        let Some(router) = &mut self.router else {
+            return;
+        };
+        self.table
+            .forward(now, host, kind, grid, &mut |to, message| {
+                send(router, to, message)
+            });
+    }
+
+    /// Sends nothing more to those for whose keys `allowed` does not hold any more: to be
+    /// called when the list of clients has changed.
+    pub fn review(&mut self, allowed: &mut impl FnMut(PublicKey) -> bool) {
+        for who in self.table.review(allowed) {
+            events::client_not_allowed(&who);
+        }
+    }
+
+    /// When [`attend`](Self::attend) has something to do; None while nobody looks on.
+    #[must_use]
+    pub fn next_due(&self) -> Option<Instant> {
+        self.table.next_due()
+    }
+
+    /// Does what is due: models, what waits, pings, and lets go of those who are gone.
+    pub fn attend(&mut self, now: Instant, hosts: &Hosts) {
+        if self.next_due().is_none_or(|due| due > now) {
+            return;
+        }
+        let Some(router) = &mut self.router else {
+            return;
+        };
+        let happened = self
+            .table
+            .attend(now, hosts, &mut |to, message| send(router, to, message));
+        for event in happened {
+            match event {
+                Event::Silent { who, silence } => events::client_silent(&who, silence),
+                Event::Left { who } => events::client_left(&who),
+                Event::Lost { who, messages } => events::client_slow(&who, messages),
+            }
+        }
+    }
+}
+
+fn send(router: &mut Router, to: &RoutingIdBytes, message: &Message<'_>) -> Result<(), SendError> {
+    let sent = router.try_send(to, &message.frames());
+    if let Err(error @ (SendError::Empty | SendError::Other(_))) = &sent {
+        events::client_not_sent(to, error);
+    }
+    sent
+}
+
+/// The models of those who are there, or were before the collector's restart and may come
+/// back; not of those who are gone.
+impl Models for Hosts {
+    fn names(&self) -> Vec<Arc<str>> {
+        let here = self
+            .iter()
+            .filter(|(_, host)| host.presence() != Presence::Gone && host.model().is_some());
+        let mut names: Vec<Arc<str>> = here.map(|(name, _)| Arc::clone(name)).collect();
+        names.sort_unstable();
+        names
+    }
+
+    fn write(&self, host: &str, out: &mut Vec<u8>) -> bool {
+        self.get(host)
+            .filter(|host| host.presence() != Presence::Gone)
+            .and_then(|host| host.model())
+            .is_some_and(|model| serde_json::to_writer(out, &**model).is_ok())
+    }
+}

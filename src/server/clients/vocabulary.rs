@@ -1,0 +1,94 @@
+//! What goes into the table of clients and what comes out of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::curve::keys::PublicKey;
+use crate::curve::router::RoutingIdBytes;
+
+/// How long a client may take, and has to wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timing {
+    /// A client that was sent nothing for this long is sent a ping.
+    pub silence: Duration,
+    /// A client that was not heard from for this long is dropped.
+    pub patience: Duration,
+    /// From the beginning of one answer to the next.
+    pub answer: Duration,
+}
+
+impl Timing {
+    /// The protocol's: clients are pinged after 20 s, and say hello at least every 30 s. One
+    /// hello that got lost is forgiven. Answers with all models are at least 5 s apart, as
+    /// the models of one agent are: a flood of hellos costs no more than that.
+    pub const PROTOCOL: Self = Self {
+        silence: Duration::from_secs(20),
+        patience: Duration::from_secs(60),
+        answer: Duration::from_secs(5),
+    };
+}
+
+/// Who a client is, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Who {
+    /// Its connection.
+    pub routing_id: RoutingIdBytes,
+    /// Where it is, without a port.
+    pub address: Option<String>,
+    /// The key that it was let in with.
+    pub key: Option<PublicKey>,
+}
+
+/// What became of a hello.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Hello {
+    /// A new client.
+    Came(Who),
+    /// One that is known.
+    Again,
+    /// There are [`MAX_CLIENTS`] already.
+    Full,
+}
+
+/// What is worth saying.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// It was not heard from for too long.
+    Silent {
+        /// Who.
+        who: Who,
+        /// For how long.
+        silence: Duration,
+    },
+    /// Its connection has ended.
+    Left {
+        /// Who.
+        who: Who,
+    },
+    /// It does not keep up.
+    Lost {
+        /// Who.
+        who: Who,
+        /// Messages that it missed since this was last said.
+        messages: u64,
+    },
+}
+
+/// The models of hosts, as a client gets them.
+pub trait Models {
+    /// The hosts that there are.
+    fn names(&self) -> Vec<Arc<str>>;
+
+    /// Writes the model of a host as JSON into `out`, which is empty; false where there is
+    /// none.
+    fn write(&self, host: &str, out: &mut Vec<u8>) -> bool;
+}
+
+/// Messages handed to clients and not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Handed to a client's queue.
+    pub sent: u64,
+    /// Missed by a client that did not keep up.
+    pub lost: u64,
+}

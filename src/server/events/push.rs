@@ -1,0 +1,99 @@
+//! Events of the targets that samples are pushed to.
+
+use std::fmt::Display;
+use std::time::Duration;
+
+use tracing::{error, info, warn};
+
+use crate::systemd::message_id;
+
+pub(crate) fn failing(target: &str, url: &dyn Display, error: &dyn Display) {
+    let url = url.to_string();
+    let error = error.to_string();
+    warn!(
+        message_id = message_id::SERVER_PUSH_FAILING,
+        target_name = target,
+        url,
+        error,
+        "Remote write {target} to {url} fails: {error}; what hosts report waits in memory, and \
+         is tried again at growing intervals"
+    );
+}
+
+pub(crate) fn recovered(target: &str, lasted: Duration, dropped: u64) {
+    let lasted = humantime::format_duration(Duration::from_secs(lasted.as_secs()));
+    let lost = match dropped {
+        0 => "nothing was lost".to_owned(),
+        dropped => format!("{dropped} sample(s) were dropped meanwhile"),
+    };
+    info!(
+        message_id = message_id::SERVER_PUSH_RECOVERED,
+        target_name = target,
+        dropped,
+        "Remote write {target} works again after {lasted}; {lost}"
+    );
+}
+
+pub(crate) fn refused(
+    target: &str,
+    url: &dyn Display,
+    error: &dyn Display,
+    samples: usize,
+    untold: u64,
+) {
+    let url = url.to_string();
+    let error = error.to_string();
+    let more = super::more(untold);
+    warn!(
+        message_id = message_id::SERVER_PUSH_REFUSED,
+        target_name = target,
+        url,
+        error,
+        "Remote write {target} to {url}: a request of {samples} sample(s) was refused, and they \
+         are lost: {error}{more}"
+    );
+}
+
+pub(crate) fn dropping(target: &str, url: &dyn Display) {
+    let url = url.to_string();
+    warn!(
+        message_id = message_id::SERVER_PUSH_DROPPING,
+        target_name = target,
+        url,
+        "Remote write {target} to {url} does not keep up: from now on the oldest of what waits \
+         is dropped"
+    );
+}
+
+pub(crate) fn keeps_up(target: &str, dropped: u64) {
+    info!(
+        target_name = target,
+        dropped, "Remote write {target} keeps up again; {dropped} sample(s) were dropped"
+    );
+}
+
+pub(crate) fn overtaken(target: &str, host: &str, untold: u64) {
+    let more = super::more(untold);
+    warn!(
+        target_name = target,
+        host,
+        "Remote write {target}: a message of {host} was dropped, as the one before it has a later \
+         time: the clock was set back, or {host} reports more than a thousand times a second{more}"
+    );
+}
+
+pub(crate) fn left(target: &str, samples: usize) {
+    warn!(
+        target_name = target,
+        samples, "Remote write {target} ends with {samples} sample(s) that were not sent"
+    );
+}
+
+pub(crate) fn not_started(target: &str, url: &dyn Display, error: &dyn Display) {
+    let url = url.to_string();
+    let error = error.to_string();
+    error!(
+        target_name = target,
+        url, error, "Remote write {target} to {url} has no thread, and nothing is sent: {error}"
+    );
+}

@@ -1,0 +1,217 @@
+//! What the collector does with a message: understand it, enter it into the table, pass it
+//! on, or refuse it.
+
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use super::access::AccessRefusal;
+use super::complaints::Tell;
+use super::events;
+use super::hosts::{Change, Full, Heard, Peer, Report};
+use super::outlets::Passed;
+use super::pacer::Asked;
+use super::run::Server;
+use super::state::HostChange;
+use crate::curve::context::TransportError;
+use crate::curve::frames::{Frames, MAX_FRAMES, Received};
+use crate::curve::router::{Router, RoutingIdBytes};
+use crate::protocol::grid::Grid;
+use crate::protocol::message::{Control, GridKind, Malformed, Message, decode_from_agent};
+
+/// Most messages in one turn: some milliseconds of them.
+const BATCH_MESSAGES: usize = 256;
+
+/// Most bytes of messages in one turn; grids can be large. Some 50 ms of parsing.
+const BATCH_BYTES: usize = 4 * 1024 * 1024;
+
+/// Most models asked for in one turn, of those that had to wait.
+const BATCH_ASKED: usize = 256;
+
+/// Why a message was refused.
+#[derive(Debug, thiserror::Error)]
+enum Refusal {
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    #[error("a message of {0} frames")]
+    TooManyFrames(usize),
+    #[error(transparent)]
+    Full(#[from] Full),
+    #[error(transparent)]
+    Access(#[from] AccessRefusal),
+}
+
+impl Server {
+    /// Deals with a batch of messages; whether there were no more.
+    pub(super) fn hear_batch(
+        &mut self,
+        first: Option<(RoutingIdBytes, Received)>,
+    ) -> Result<bool, TransportError> {
+        let now = Instant::now();
+        // One time for all of a batch, and only where somebody wants to know it.
+        self.time = None;
+        let mut next = first;
+        let mut bytes = 0;
+        for _ in 0..BATCH_MESSAGES {
+            let message = match next.take() {
+                Some(message) => Some(message),
+                None => self.router.try_receive()?,
+            };
+            let Some((from, received)) = message else {
+                return Ok(true);
+            };
+            bytes += self.hear(now, &from, received);
+            if bytes > BATCH_BYTES {
+                break;
+            }
+        }
+        Ok(false)
+    }
+
+    /// Deals with one message; its length in bytes.
+    fn hear(&mut self, now: Instant, from: &RoutingIdBytes, received: Received) -> usize {
+        match received {
+            Received::TooManyFrames { found } => {
+                self.refuse(now, from, None, &Refusal::TooManyFrames(found));
+                0
+            }
+            Received::Message(mut frames) => {
+                let bytes = frames.bytes();
+                self.counts.bytes += bytes as u64;
+                match self.understand(now, from, &mut frames) {
+                    Ok(()) => self.counts.messages += 1,
+                    Err(refusal) => self.refuse(now, from, frames.peer_address(), &refusal),
+                }
+                bytes
+            }
+        }
+    }
+
+    fn understand(
+        &mut self,
+        now: Instant,
+        from: &RoutingIdBytes,
+        frames: &mut Frames,
+    ) -> Result<(), Refusal> {
+        let key = frames.peer_key();
+        let address = if self.hosts.knows(from, key) {
+            None
+        } else {
+            frames.peer_address().map(str::to_owned)
+        };
+        // On the stack: every message comes here.
+        let mut slices: [&[u8]; MAX_FRAMES] = [&[]; MAX_FRAMES];
+        for (slice, frame) in slices.iter_mut().zip(frames.iter()) {
+            *slice = frame;
+        }
+        let slices = slices.get(..frames.len()).unwrap_or(&slices);
+        let (host, bytes, kind) = match decode_from_agent(slices)? {
+            // An agent says no other word.
+            Message::Control(_) => {
+                self.access.admit(now, key, None)?;
+                self.ask_model(now, from);
+                return Ok(());
+            }
+            Message::Grid { host, grid, kind } => (host, grid, kind),
+        };
+        let report = Report {
+            host,
+            kind,
+            grid: Grid::parse(bytes, kind)?,
+            wire_bytes: bytes.len(),
+        };
+        self.access.admit(now, key, Some(host))?;
+        let peer = Peer {
+            routing_id: from,
+            key,
+            address: address.as_deref(),
+        };
+        let Heard {
+            change,
+            ask_model,
+            name,
+            grid,
+        } = self.hosts.hear(now, peer, report)?;
+        if ask_model {
+            self.ask_model(now, from);
+        }
+        if let Some(keeper) = &mut self.keeper {
+            keeper.seen();
+            if change.is_some() || kind == GridKind::Model {
+                keeper.changed();
+            }
+        }
+        let passed = Passed {
+            now,
+            time: *self.time.get_or_insert_with(SystemTime::now),
+            host: &name,
+            kind,
+            grid: &grid,
+            bytes,
+            routing_id: from,
+        };
+        self.outlets.pass(&passed);
+        if let Some(Change::Appeared) = change {
+            self.tell(HostChange::Appeared(Arc::clone(&name)));
+        }
+        match change {
+            Some(Change::Appeared) if self.write_host_line(now) => {
+                events::host_appeared(host, from);
+            }
+            Some(Change::Replaced { tell: Some(untold) }) if self.write_host_line(now) => {
+                events::host_replaced(host, from, untold);
+            }
+            Some(Change::Appeared | Change::Replaced { .. }) | None => {}
+        }
+        Ok(())
+    }
+
+    /// Asks for a model, now or when it is that connection's turn.
+    fn ask_model(&mut self, now: Instant, of: &RoutingIdBytes) {
+        match self.pacer.ask(now, of) {
+            Asked::Now => send(&mut self.router, of, Control::Model),
+            Asked::Later => {}
+            Asked::Refused => {
+                if let Some(untold) = self.unasked.note(now) {
+                    events::models_not_asked_for(untold);
+                }
+            }
+        }
+    }
+
+    /// Asks those whose turn has come.
+    pub(super) fn ask_waiting(&mut self, now: Instant) {
+        for _ in 0..BATCH_ASKED {
+            match self.pacer.take_due(now) {
+                Some(of) => send(&mut self.router, &of, Control::Model),
+                None => break,
+            }
+        }
+    }
+
+    /// Counts a message that was refused, and says so where that is worth a line.
+    fn refuse(
+        &mut self,
+        now: Instant,
+        from: &RoutingIdBytes,
+        address: Option<&str>,
+        refusal: &Refusal,
+    ) {
+        self.counts.refused += 1;
+        if let Refusal::Access(refusal @ AccessRefusal::NameTaken { host, .. }) = refusal {
+            self.access.tell_name_taken(now, host, address, refusal);
+            return;
+        }
+        match self.complaints.note(now, from) {
+            Tell::Nothing => {}
+            Tell::Peer { untold } => events::refused(from, address, refusal, untold),
+            Tell::Crowd { untold } => events::refused_of_crowd(from, address, refusal, untold),
+        }
+    }
+}
+
+/// A peer that does not read what is sent to it, or that has gone, misses it.
+pub(super) fn send(router: &mut Router, to: &RoutingIdBytes, control: Control) {
+    if let Err(error) = router.try_send(to, &Message::Control(control).frames()) {
+        events::sending_failed(to, control.word(), &error);
+    }
+}

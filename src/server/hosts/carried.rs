@@ -1,0 +1,91 @@
+//! The table as it is taken out for others to read, and put in again after a restart.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use super::host::{Host, Kept, State};
+use super::vocabulary::{MAX_HOSTS, MAX_KEPT_BYTES, Restored};
+use super::{Hosts, Merged, grid_bytes};
+use crate::server::complaints::Throttle;
+use crate::server::snapshot::{HostSnapshot, Snapshot};
+
+impl Hosts {
+    /// Every host as it is at `now`, which is `wall` on the clock on the wall.
+    #[must_use]
+    pub fn snapshot(&self, now: Instant, wall: SystemTime) -> Snapshot {
+        let mut hosts: Vec<_> = self
+            .table
+            .iter()
+            .map(|(name, host)| host_snapshot(now, wall, name, host))
+            .collect();
+        hosts.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        Snapshot { hosts, taken: wall }
+    }
+
+    /// One host as it is at `now`.
+    #[must_use]
+    pub fn snapshot_of(&self, now: Instant, wall: SystemTime, name: &str) -> Option<HostSnapshot> {
+        let (name, host) = self.table.get_key_value(name)?;
+        Some(host_snapshot(now, wall, name, host))
+    }
+
+    /// Puts hosts into the table that were known before a restart: those that reported
+    /// then are expected now. What does not fit is left out.
+    pub fn restore(&mut self, now: Instant, hosts: impl IntoIterator<Item = Restored>) {
+        for restored in hosts {
+            if self.table.len() >= MAX_HOSTS || self.table.contains_key(&restored.name) {
+                continue;
+            }
+            let ago = |time| now.checked_sub(time).unwrap_or(now);
+            let model = restored.model.map(|(grid, wire_bytes)| Kept {
+                bytes: grid_bytes(&grid, wire_bytes),
+                grid: Arc::new(grid),
+            });
+            let gone = restored.gone;
+            let model = model
+                .filter(|model| gone.is_none() && self.kept_bytes + model.bytes <= MAX_KEPT_BYTES);
+            let since = gone.map_or(now, ago);
+            let host = Host {
+                state: gone.map_or(State::Expected, |_| State::Gone),
+                model,
+                key: restored.key,
+                address: restored.address,
+                asked: None,
+                since,
+                last_seen: ago(restored.silence),
+                messages: 0,
+                replacements: Throttle::default(),
+                place: gone.map_or(now + self.timing.host_timeout, |_| since),
+            };
+            self.peers.own(host.key);
+            self.kept_bytes += host.kept_bytes();
+            let entry = (host.place, Arc::clone(&restored.name));
+            if gone.is_some() {
+                self.gone.insert(entry);
+            } else {
+                self.expected += 1;
+                self.agenda.insert(entry);
+            }
+            self.table.insert(restored.name, host);
+        }
+    }
+}
+
+fn host_snapshot(now: Instant, wall: SystemTime, name: &Arc<str>, host: &Host) -> HostSnapshot {
+    HostSnapshot {
+        name: Arc::clone(name),
+        presence: host.presence(),
+        silence: now.saturating_duration_since(host.last_seen),
+        since: earlier(wall, now.saturating_duration_since(host.since)),
+        messages: host.messages,
+        key: host.key,
+        address: host.address.clone(),
+        model: host.model().cloned(),
+        metrics: host.metrics().map(Merged::shown).unwrap_or_default(),
+    }
+}
+
+/// A point in time that long before another.
+fn earlier(wall: SystemTime, time: Duration) -> SystemTime {
+    wall.checked_sub(time).unwrap_or(SystemTime::UNIX_EPOCH)
+}

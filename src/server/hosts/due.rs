@@ -1,0 +1,160 @@
+//! What is due for hosts, and when: pings, giving up, forgetting.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::Hosts;
+use super::host::{Host, State};
+use super::vocabulary::{Due, NotForgotten, Timing};
+
+impl Hosts {
+    /// When [`take_due`](Self::take_due) may have something next; None while nobody is known.
+    #[must_use]
+    pub fn next_due(&self) -> Option<Instant> {
+        let attention = self.agenda.first().map(|(at, _)| *at);
+        let forgotten = self.gone.first();
+        let forgotten = forgotten.map(|(gone, _)| *gone + self.timing.forget_after);
+        [attention, forgotten].into_iter().flatten().min()
+    }
+
+    /// The next thing to be done at `now`; to be called until there is none.
+    pub fn take_due(&mut self, now: Instant) -> Option<Due> {
+        while let Some((at, _)) = self.agenda.first()
+            && *at <= now
+        {
+            let Some((_, name)) = self.agenda.pop_first() else {
+                break;
+            };
+            if let Some(due) = self.attend(now, name) {
+                return Some(due);
+            }
+        }
+        let (gone, name) = self.gone.first()?;
+        if *gone + self.timing.forget_after > now {
+            return None;
+        }
+        let name = Arc::clone(name);
+        // It is gone.
+        let _ = self.forget(&name);
+        Some(Due::Forgotten { name })
+    }
+
+    /// Looks at a host that was taken off the agenda.
+    fn attend(&mut self, now: Instant, name: Arc<str>) -> Option<Due> {
+        let (timing, hearing_since) = (self.timing, self.hearing_since);
+        let Some(host) = self.table.get_mut(&name) else {
+            unreachable!("a host leaves the table with its entry in the agenda");
+        };
+        let given_up = given_up(timing, hearing_since, host);
+        if given_up <= now {
+            return Some(self.give_up(now, name));
+        }
+        let mut ping = None;
+        host.place = given_up;
+        let before = host.kept_bytes();
+        if let State::Reporting {
+            routing_id,
+            metrics,
+            ping_due,
+        } = &mut host.state
+        {
+            metrics.expire(now);
+            if *ping_due <= now {
+                *ping_due = next_beat(*ping_due, timing.ping_interval, now);
+                let to = routing_id.clone();
+                let name = Arc::clone(&name);
+                ping = Some(Due::Ping { name, to });
+            }
+            host.place = (*ping_due).min(given_up);
+        }
+        self.kept_bytes = self.kept_bytes - before + host.kept_bytes();
+        self.agenda.insert((host.place, name));
+        ping
+    }
+
+    /// A host that was taken off the agenda is gone.
+    fn give_up(&mut self, now: Instant, name: Arc<str>) -> Due {
+        let Some(host) = self.table.get_mut(&name) else {
+            unreachable!("a host that is given up is in the table");
+        };
+        self.kept_bytes -= host.kept_bytes();
+        host.model = None;
+        let routing_id = match std::mem::replace(&mut host.state, State::Gone) {
+            State::Reporting { routing_id, .. } => {
+                self.peers.leave(&routing_id);
+                Some(routing_id)
+            }
+            State::Expected => {
+                self.expected -= 1;
+                None
+            }
+            State::Gone => None,
+        };
+        (host.since, host.place) = (now, now);
+        let silence = now.saturating_duration_since(host.last_seen);
+        self.gone.insert((now, Arc::clone(&name)));
+        Due::Gone {
+            name,
+            routing_id,
+            silence,
+        }
+    }
+
+    /// Forgets a host that does not report.
+    ///
+    /// # Errors
+    ///
+    /// [`NotForgotten`].
+    pub fn forget(&mut self, name: &str) -> Result<(), NotForgotten> {
+        let (name, host) = self
+            .table
+            .get_key_value(name)
+            .ok_or(NotForgotten::Unknown)?;
+        let entry = (host.place, Arc::clone(name));
+        match host.state {
+            State::Reporting { .. } => return Err(NotForgotten::Reporting),
+            State::Expected => {
+                self.agenda.remove(&entry);
+                self.expected -= 1;
+            }
+            State::Gone => {
+                self.gone.remove(&entry);
+            }
+        }
+        if let Some(host) = self.table.remove(&entry.1) {
+            self.kept_bytes -= host.kept_bytes();
+            self.peers.disown(host.key);
+        }
+        Ok(())
+    }
+
+    /// Makes room, if any host is gone.
+    pub(super) fn forget_oldest(&mut self) -> bool {
+        let oldest = self.gone.first().map(|(_, name)| Arc::clone(name));
+        oldest.is_some_and(|name| self.forget(&name).is_ok())
+    }
+
+    /// The collector itself was deaf (stopped, starved, suspended) until `now`: nobody
+    /// is held silent for what it may have missed.
+    pub fn was_deaf(&mut self, now: Instant) {
+        self.hearing_since = Some(now);
+    }
+}
+
+/// When a host is given up, unless it is heard from before.
+pub(super) fn given_up(timing: Timing, hearing_since: Option<Instant>, host: &Host) -> Instant {
+    let heard = match host.state {
+        State::Reporting { .. } => host.last_seen,
+        // The collector's restart is not its silence.
+        State::Expected | State::Gone => host.since,
+    };
+    hearing_since.map_or(heard, |since| since.max(heard)) + timing.host_timeout
+}
+
+/// The first beat after `now`, in step with `due`: missed ones are skipped.
+fn next_beat(due: Instant, interval: Duration, now: Instant) -> Instant {
+    let late = now.saturating_duration_since(due).as_nanos();
+    let into_beat = late.checked_rem(interval.as_nanos()).unwrap_or(0);
+    let into_beat = Duration::from_nanos(u64::try_from(into_beat).unwrap_or(0));
+    now + interval.saturating_sub(into_beat)
+}

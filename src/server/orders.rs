@@ -1,0 +1,69 @@
+//! Carrying out what others order, and telling them what they may read by themselves.
+
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use super::events;
+use super::handle::Order;
+use super::run::Server;
+use super::state::{Counters, HostChange, Phase};
+
+impl Server {
+    pub(super) fn obey(&mut self, order: Order) {
+        let (now, wall) = (Instant::now(), SystemTime::now());
+        // A caller that has gone before its answer is no concern of ours.
+        match order {
+            Order::Snapshot(answer) => {
+                let _ = answer.send(self.hosts.snapshot(now, wall));
+            }
+            Order::Figures(answer) => {
+                let _ = answer.send(self.counts.figures());
+            }
+            Order::List(selection, answer) => {
+                let _ = answer.send(self.hosts.list(now, wall, &selection));
+            }
+            Order::Host(name, answer) => {
+                let found = self.hosts.snapshot_of(now, wall, &name);
+                let _ = answer.send(found.map(Box::new));
+            }
+            Order::Forget(name, answer) => {
+                let result = self.hosts.forget(&name);
+                if result.is_ok() {
+                    events::host_forgotten(&name);
+                    self.publish_counters();
+                }
+                let _ = answer.send(result);
+            }
+            Order::Reload(answer) => self.reload(Some(answer)),
+        }
+    }
+
+    /// Tells those who listen of a host that came or went.
+    pub(super) fn tell(&self, change: HostChange) {
+        // Nobody listening is the usual case.
+        let _ = self.desk.changes.send(change);
+    }
+
+    /// Shows the numbers as they are now.
+    pub(super) fn publish_counters(&self) {
+        let counters = Counters {
+            reporting: self.hosts.reporting() as u64,
+            expected: self.hosts.expected() as u64,
+            gone: self.hosts.gone() as u64,
+            keys: self.hosts.keys() as u64,
+            received: self.counts.messages,
+            refused: self.counts.refused,
+            bytes: self.counts.bytes,
+            dropped: self.outlets.lost(),
+        };
+        self.desk.gauges.set(counters);
+    }
+
+    /// Who listens on the bus hears of the end.
+    pub(super) fn publish_end(&self) {
+        self.publish_counters();
+        self.desk.state.send_modify(|state| {
+            Arc::make_mut(state).phase = Phase::Stopping;
+        });
+    }
+}

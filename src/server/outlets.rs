@@ -1,0 +1,147 @@
+//! Where a message goes that was understood and entered into the table.
+//!
+//! None of them makes the collector wait: what cannot take a message now loses it, and it
+//! is counted.
+
+use std::future::pending;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use super::complaints::Throttle;
+use super::events;
+use super::line::Line;
+use super::printer::Printer;
+use super::push::{self, Pushes};
+use super::settings::Settings;
+use crate::curve::router::RoutingIdBytes;
+use crate::protocol::grid::Grid;
+use crate::protocol::message::GridKind;
+
+/// How long the reader of standard output may take for the last lines.
+const FAREWELL: Duration = Duration::from_millis(200);
+
+/// A message on its way out.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Passed<'a> {
+    /// When it was read, on the clock that only goes forward.
+    pub(super) now: Instant,
+    /// When it was read, on the clock on the wall.
+    pub(super) time: SystemTime,
+    /// Who reports.
+    pub(super) host: &'a Arc<str>,
+    /// What the grid holds.
+    pub(super) kind: GridKind,
+    /// The grid.
+    pub(super) grid: &'a Arc<Grid>,
+    /// The grid as it came.
+    pub(super) bytes: &'a [u8],
+    /// The connection.
+    pub(super) routing_id: &'a RoutingIdBytes,
+}
+
+/// The outlets that there are.
+pub(super) struct Outlets {
+    printer: Option<Printer>,
+    pushes: Pushes,
+    dropped: Throttle,
+    /// How many messages some outlet could not take.
+    lost: u64,
+    print_failed: Throttle,
+    /// The last time that was printed, and how: a batch has one.
+    time: Option<(SystemTime, String)>,
+}
+
+impl Outlets {
+    pub(super) fn new(printer: Option<Printer>, pushes: Pushes) -> Self {
+        Self {
+            printer,
+            pushes,
+            dropped: Throttle::default(),
+            lost: 0,
+            print_failed: Throttle::default(),
+            time: None,
+        }
+    }
+
+    /// Other settings from now on.
+    pub(super) fn reconfigure(&mut self, settings: &Settings) {
+        self.pushes.reconfigure(&settings.remote_write);
+    }
+
+    /// Passes a message on.
+    pub(super) fn pass(&mut self, message: &Passed<'_>) {
+        self.print(message);
+        self.pushes
+            .take(message.host, message.kind, message.grid, message.time);
+    }
+
+    /// Passes on that a host is gone.
+    pub(super) fn host_gone(&mut self, host: &Arc<str>) {
+        self.pushes.host_gone(host, SystemTime::now());
+    }
+
+    fn print(&mut self, message: &Passed<'_>) {
+        let Some(printer) = &mut self.printer else {
+            return;
+        };
+        if self
+            .time
+            .as_ref()
+            .is_none_or(|(time, _)| *time != message.time)
+        {
+            let text = humantime::format_rfc3339_micros(message.time).to_string();
+            self.time = Some((message.time, text));
+        }
+        let time = self.time.as_ref().map_or("", |(_, text)| text);
+        let line = Line {
+            time,
+            host: message.host,
+            kind: message.kind,
+            routing_id: message.routing_id,
+            grid: message.grid,
+        };
+        if printer.print(&line).is_err() {
+            self.lost += 1;
+            if let Some(untold) = self.dropped.note(message.now) {
+                events::lines_dropped(untold);
+            }
+        }
+    }
+
+    /// How many messages some outlet could not take.
+    pub(super) fn lost(&self) -> u64 {
+        self.lost
+    }
+
+    /// Says what went wrong since the last time.
+    pub(super) fn attend(&mut self, now: Instant) {
+        if let Some(error) = self.printer.as_ref().and_then(Printer::failure)
+            && let Some(untold) = self.print_failed.note(now)
+        {
+            events::printing_failed(&error, untold);
+        }
+    }
+
+    /// Waits for the end of who reads what is printed.
+    pub(super) async fn reader_gone(&self) {
+        match &self.printer {
+            Some(printer) => printer.reader_gone().await,
+            None => pending().await,
+        }
+    }
+
+    /// Gives back memory that is only room.
+    pub(super) fn let_go(&mut self) {
+        if let Some(printer) = &mut self.printer {
+            printer.let_go();
+        }
+    }
+
+    /// Says goodbye, in bounded time.
+    pub(super) fn finish(&mut self) {
+        if let Some(printer) = self.printer.take() {
+            printer.finish(FAREWELL);
+        }
+        self.pushes.finish(Instant::now() + push::FAREWELL);
+    }
+}

@@ -1,0 +1,219 @@
+//! What an answer, or the lack of one, means for the samples. Pure.
+//!
+//! As the protocol has it: what went wrong at the receiver is tried again, what it refuses is
+//! not. Whatever a receiver writes is shown cut and escaped.
+
+use std::time::{Duration, SystemTime};
+
+/// The longest that a receiver may keep us waiting: what it has not taken by then is worth
+/// a try again.
+pub(super) const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
+
+/// Most bytes of an answer that are looked at.
+pub(super) const MAX_ANSWER_BYTES: usize = 4096;
+
+/// Most characters of an answer that are shown.
+const MAX_SHOWN: usize = 200;
+
+/// What a receiver has answered.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) retry_after: Option<String>,
+    pub(super) location: Option<String>,
+    /// Its beginning.
+    pub(super) body: Vec<u8>,
+}
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// The samples have arrived.
+    Delivered,
+    /// The same again, not before this time has passed.
+    Again {
+        reason: String,
+        not_before: Duration,
+    },
+    /// It does not know us, or does not let us.
+    Unauthorised { reason: String },
+    /// It will never take these samples.
+    Refused { reason: String },
+}
+
+impl Answer {
+    /// What it means at this time.
+    pub(super) fn verdict(&self, now: SystemTime) -> Verdict {
+        let reason = self.reason();
+        match self.status {
+            200..=299 => Verdict::Delivered,
+            300..=399 => Verdict::Again {
+                reason: self.redirect(),
+                not_before: Duration::ZERO,
+            },
+            401 | 403 => Verdict::Unauthorised { reason },
+            400..=428 | 430..=499 => Verdict::Refused { reason },
+            _ => Verdict::Again {
+                reason,
+                not_before: self.wait(now),
+            },
+        }
+    }
+
+    fn reason(&self) -> String {
+        let line = first_line(&self.body);
+        if line.is_empty() {
+            format!("it answers {}", self.status)
+        } else {
+            format!("it answers {}: {line}", self.status)
+        }
+    }
+
+    fn redirect(&self) -> String {
+        let to = self.location.as_deref().unwrap_or("nowhere");
+        format!(
+            "it answers {}, a redirection to {}, which is not followed; set `url` to where it \
+             should go",
+            self.status,
+            first_line(to.as_bytes())
+        )
+    }
+
+    /// RFC 9110, 10.2.3: seconds or a date.
+    fn wait(&self, now: SystemTime) -> Duration {
+        let Some(text) = self.retry_after.as_deref().map(str::trim) else {
+            return Duration::ZERO;
+        };
+        if let Ok(seconds) = text.parse::<u64>() {
+            return Duration::from_secs(seconds).min(MAX_RETRY_AFTER);
+        }
+        let Ok(date) = jiff::fmt::rfc2822::parse(text) else {
+            return Duration::ZERO;
+        };
+        let date = SystemTime::from(date.timestamp());
+        date.duration_since(now)
+            .unwrap_or_default()
+            .min(MAX_RETRY_AFTER)
+    }
+}
+
+/// The first line that says something, cut, on one line of ours.
+pub(super) fn first_line(text: &[u8]) -> String {
+    let text = String::from_utf8_lossy(text);
+    let line = text.lines().map(str::trim).find(|line| !line.is_empty());
+    let line = line.unwrap_or_default();
+    let mut shown = String::new();
+    for (number, character) in line.chars().enumerate() {
+        if number == MAX_SHOWN {
+            shown.push('…');
+            break;
+        }
+        // What turns text around or hides it would mislead whoever reads the log.
+        if character.is_control() || is_format(character) {
+            shown.extend(character.escape_unicode());
+        } else {
+            shown.push(character);
+        }
+    }
+    shown
+}
+
+/// Marks that change how the text around them is shown: of direction, and without width.
+fn is_format(character: char) -> bool {
+    matches!(character,
+        '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(status: u16, body: &str) -> Answer {
+        Answer {
+            status,
+            body: body.as_bytes().to_vec(),
+            ..Answer::default()
+        }
+    }
+
+    fn verdict(status: u16) -> Verdict {
+        answer(status, "").verdict(SystemTime::UNIX_EPOCH)
+    }
+
+    #[test]
+    fn what_the_protocol_says_of_each_status() {
+        for status in [200, 202, 204] {
+            assert_eq!(verdict(status), Verdict::Delivered);
+        }
+        for status in [100, 301, 429, 500, 503, 599, 600] {
+            assert!(matches!(verdict(status), Verdict::Again { .. }), "{status}");
+        }
+        for status in [400, 404, 408, 413, 422, 428, 430, 499] {
+            assert!(
+                matches!(verdict(status), Verdict::Refused { .. }),
+                "{status}"
+            );
+        }
+        for status in [401, 403] {
+            assert!(matches!(verdict(status), Verdict::Unauthorised { .. }));
+        }
+    }
+
+    #[test]
+    fn the_first_line_is_the_reason() {
+        let refused = |reason: &str| Verdict::Refused {
+            reason: reason.to_owned(),
+        };
+        let now = SystemTime::UNIX_EPOCH;
+        let found = answer(400, "\r\n  out of order sample\nmore\n").verdict(now);
+        assert_eq!(found, refused("it answers 400: out of order sample"));
+        assert_eq!(answer(400, "").verdict(now), refused("it answers 400"));
+        let found = answer(400, "a\u{1b}[31mb\u{202e}c\0").verdict(now);
+        let shown = "it answers 400: a\\u{1b}[31mb\\u{202e}c\\u{0}";
+        assert_eq!(found, refused(shown));
+        let Verdict::Refused { reason } = answer(400, &"ä".repeat(1000)).verdict(now) else {
+            panic!();
+        };
+        assert_eq!(
+            reason.chars().count(),
+            "it answers 400: ".len() + MAX_SHOWN + 1
+        );
+        let mut bytes = answer(400, "");
+        bytes.body = vec![0xff, b'a'];
+        assert_eq!(bytes.verdict(now), refused("it answers 400: \u{fffd}a"));
+    }
+
+    #[test]
+    fn a_redirection_is_named_and_not_followed() {
+        let mut answer = answer(307, "");
+        answer.location = Some("https://login.example.org/\n".to_owned());
+        let Verdict::Again { reason, .. } = answer.verdict(SystemTime::UNIX_EPOCH) else {
+            panic!();
+        };
+        assert!(reason.contains("to https://login.example.org/, which is not followed"));
+    }
+
+    #[test]
+    fn how_long_to_wait_is_seconds_or_a_date_and_bounded() {
+        // Sun, 06 Nov 1994 08:49:37 GMT, as in RFC 9110.
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
+        let wait = |text: &str| {
+            let mut answer = answer(503, "");
+            answer.retry_after = Some(text.to_owned());
+            match answer.verdict(now) {
+                Verdict::Again { not_before, .. } => not_before.as_secs(),
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(wait("17"), 17);
+        assert_eq!(wait(" 17 "), 17);
+        assert_eq!(wait("Sun, 06 Nov 1994 08:50:37 GMT"), 60);
+        assert_eq!(wait("Sun, 06 Nov 1994 08:49:00 GMT"), 0);
+        assert_eq!(wait("Sun, 06 Nov 1994 18:49:37 GMT"), 300);
+        assert_eq!(wait("999999999999"), 300);
+        assert_eq!(wait("99999999999999999999999"), 0);
+        for nonsense in ["", "soon", "-5", "1.5"] {
+            assert_eq!(wait(nonsense), 0, "{nonsense}");
+        }
+    }
+}

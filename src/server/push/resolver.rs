@@ -1,0 +1,87 @@
+//! From a target's name to its addresses, without ever waiting longer than a request may.
+//!
+//! The system's resolver may block for 20 s and more, so it is asked on a thread of its own.
+//! There is one question at a time: the next request waits for the same answer instead of
+//! losing one more thread to a resolver that hangs.
+
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use ureq::config::Config;
+use ureq::http::Uri;
+use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::NextTimeout;
+
+/// Most addresses of a name that are tried; ureq has room for so many.
+const MAX_ADDRESSES: usize = 16;
+
+type Answer = io::Result<Vec<SocketAddr>>;
+
+/// Asks the resolver for one target.
+#[derive(Debug, Default)]
+pub(super) struct OneQuestion {
+    /// Not answered when it was last waited for.
+    pending: Mutex<Option<Receiver<Answer>>>,
+}
+
+impl Resolver for OneQuestion {
+    fn resolve(
+        &self,
+        uri: &Uri,
+        _: &Config,
+        timeout: NextTimeout,
+    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        let (Some(scheme), Some(authority)) = (uri.scheme(), uri.authority()) else {
+            return Err(ureq::Error::HostNotFound);
+        };
+        let name = DefaultResolver::host_and_port(scheme, authority);
+        let name = name.ok_or(ureq::Error::HostNotFound)?;
+        let found = match name.parse::<SocketAddr>() {
+            Ok(address) => vec![address],
+            Err(_) => self.ask(name, timeout)?,
+        };
+        let mut addresses = self.empty();
+        for address in found.into_iter().take(MAX_ADDRESSES) {
+            addresses.push(address);
+        }
+        if addresses.is_empty() {
+            return Err(ureq::Error::HostNotFound);
+        }
+        Ok(addresses)
+    }
+}
+
+impl OneQuestion {
+    /// A target has one name, so whatever is pending is the same question.
+    fn ask(&self, name: String, timeout: NextTimeout) -> Result<Vec<SocketAddr>, ureq::Error> {
+        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        let answer = match pending.take() {
+            Some(answer) => answer,
+            None => begin(name)?,
+        };
+        match answer.recv_timeout(*timeout.after) {
+            Ok(found) => Ok(found?),
+            Err(RecvTimeoutError::Timeout) => {
+                *pending = Some(answer);
+                Err(ureq::Error::Timeout(timeout.reason))
+            }
+            Err(RecvTimeoutError::Disconnected) => Err(ureq::Error::HostNotFound),
+        }
+    }
+}
+
+fn begin(name: String) -> io::Result<Receiver<Answer>> {
+    let (answer, answered) = sync_channel(1);
+    let work = move || {
+        let found = name.to_socket_addrs();
+        // Whoever asked may have gone.
+        let _ = answer.send(found.map(|found| found.take(MAX_ADDRESSES).collect()));
+    };
+    thread::Builder::new()
+        .name("push-resolver".to_owned())
+        .spawn(work)?;
+    Ok(answered)
+}

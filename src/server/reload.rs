@@ -1,0 +1,191 @@
+//! Reading the configuration again, off the loop, and putting it in force.
+//!
+//! Files may be on a disk that hangs, so they are read on a thread of their own, one
+//! reading at a time. Who asks meanwhile gets the next reading: the files may have changed
+//! since this one began. Either all of the new settings are in force afterwards, or none.
+
+use std::io;
+use std::sync::Arc;
+use std::thread;
+use std::time::Instant;
+
+use tokio::sync::oneshot;
+
+use super::events;
+use super::handle::{Answer, ReloadError};
+use super::run::Server;
+use super::settings::{self, Loaded, Settings, Sources, restart_needed};
+use crate::systemd::log::LogControl;
+
+/// Most callers that wait for a reading. Each order of the bus comes from somebody who
+/// waits; so many do not reload at once but where a disk hangs.
+const MAX_WAITING: usize = 64;
+
+/// Who asked for a reading; None for a signal.
+pub(super) type Asker = Option<Answer<Result<(), ReloadError>>>;
+
+/// How a reading ended.
+pub(super) type Read = Result<Box<Loaded>, ReloadError>;
+
+/// The reading that runs, and who waits for the next one.
+pub(super) struct Reloads {
+    sources: Arc<Sources>,
+    waiting: Vec<Asker>,
+    running: Option<(Vec<Asker>, oneshot::Receiver<Read>)>,
+}
+
+impl Reloads {
+    pub(super) fn new(sources: Sources) -> Self {
+        Self {
+            sources: Arc::new(sources),
+            waiting: Vec::new(),
+            running: None,
+        }
+    }
+
+    /// Has the configuration read; at once, where it is not being read already.
+    pub(super) fn ask(&mut self, asker: Asker) {
+        if self.waiting.len() >= MAX_WAITING {
+            let text = format!("{MAX_WAITING} callers wait for it already");
+            tell([asker], &Err(ReloadError::NotRead(text)));
+            return;
+        }
+        self.waiting.push(asker);
+        self.begin();
+    }
+
+    /// The next reading that has ended, with those who asked for it; never where there is
+    /// none. Cancel safe.
+    pub(super) async fn ended(&mut self) -> (Vec<Asker>, Read) {
+        let read = match &mut self.running {
+            Some((_, running)) => running
+                .await
+                .unwrap_or_else(|_| Err(ReloadError::NotRead("its thread has ended".to_owned()))),
+            None => std::future::pending().await,
+        };
+        let askers = self.running.take().map(|(askers, _)| askers);
+        self.begin();
+        (askers.unwrap_or_default(), read)
+    }
+
+    /// Whether a reading runs.
+    pub(super) fn is_running(&self) -> bool {
+        self.running.is_some()
+    }
+
+    fn begin(&mut self) {
+        if self.running.is_some() || self.waiting.is_empty() {
+            return;
+        }
+        let askers = std::mem::take(&mut self.waiting);
+        let (done, running) = oneshot::channel();
+        match read_aside(Arc::clone(&self.sources), done) {
+            Ok(()) => self.running = Some((askers, running)),
+            Err(error) => {
+                let text = format!("cannot start a thread: {error}");
+                tell(askers, &Err(ReloadError::NotRead(text)));
+            }
+        }
+    }
+}
+
+fn read_aside(sources: Arc<Sources>, done: oneshot::Sender<Read>) -> io::Result<()> {
+    let work = move || {
+        let loaded = settings::load(&sources);
+        // The loop may have ended.
+        let _ = done.send(match loaded {
+            Ok(loaded) => Ok(Box::new(loaded)),
+            Err(error) => Err(ReloadError::Invalid(error.to_string())),
+        });
+    };
+    thread::Builder::new()
+        .name("files".to_owned())
+        .spawn(work)
+        .map(drop)
+}
+
+/// Answers those who asked. A caller that has gone meanwhile is no concern of ours.
+fn tell(askers: impl IntoIterator<Item = Asker>, result: &Result<(), ReloadError>) {
+    for answer in askers.into_iter().flatten() {
+        let _ = answer.send(result.clone());
+    }
+}
+
+/// The settings in force, and those that the collector was started with.
+pub(super) struct InForce {
+    /// What a restart is needed for is compared with these.
+    started: Loaded,
+    settings: Settings,
+    log: LogControl,
+}
+
+impl InForce {
+    pub(super) fn new(started: Loaded, log: LogControl) -> Self {
+        Self {
+            settings: started.settings.clone(),
+            started,
+            log,
+        }
+    }
+}
+
+impl Server {
+    /// Has the configuration read again, and the service manager told.
+    pub(super) fn reload(&mut self, asker: Asker) {
+        self.notifier.reloading();
+        // Also where the configuration turns out to be invalid.
+        self.access.reread(Instant::now());
+        self.reloads.ask(asker);
+        self.reloaded_all();
+    }
+
+    /// Puts what was read in force, or says why not.
+    pub(super) fn reload_ended(&mut self, askers: Vec<Asker>, read: Read) {
+        let result = match read {
+            Ok(loaded) => {
+                self.adopt(*loaded);
+                Ok(())
+            }
+            Err(error) => {
+                events::reload_refused(&error);
+                Err(error)
+            }
+        };
+        self.reloaded_all();
+        tell(askers, &result);
+    }
+
+    /// The settings in force are valid, be they new or old: the service is ready again,
+    /// unless more is being read.
+    fn reloaded_all(&mut self) {
+        if !self.reloads.is_running() {
+            let status = self.status();
+            self.notifier.ready(&status);
+        }
+    }
+
+    /// Swaps the settings, whole. What takes a restart stays as it is, and is said.
+    fn adopt(&mut self, loaded: Loaded) {
+        let restart = restart_needed(&self.in_force.started, &loaded);
+        let files = loaded.files().to_vec();
+        let new = loaded.settings;
+        let old = std::mem::replace(&mut self.in_force.settings, new.clone());
+        if new.log_level != old.log_level
+            && let Err(error) = self.in_force.log.set_level(new.log_level.as_str())
+        {
+            tracing::warn!("the log level stays as it is: {error}");
+        }
+        if new.timing != old.timing {
+            self.hosts.set_timing(new.timing);
+        }
+        self.access.reconfigure(new.access.authorized);
+        self.outlets.reconfigure(&new);
+        self.desk.state.send_modify(|state| {
+            Arc::make_mut(state).configuration_files = files;
+        });
+        events::reloaded();
+        if !restart.is_empty() {
+            events::restart_needed(&restart.join(", "));
+        }
+    }
+}

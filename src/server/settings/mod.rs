@@ -1,0 +1,119 @@
+//! What the collector runs with: its table of settings, their layers, and where its files
+//! are.
+//!
+//! What leaves this module is valid: [`load()`] reads every layer, checks each value where
+//! it stands, merges, and returns [`Settings`] whose types hold no bad state. A mistake is
+//! a [`ConfigError`](crate::config::ConfigError) that names the file and line (or the
+//! variable, or the option), the key, the value and what was expected. Nothing here logs,
+//! opens a socket, or keeps state between two loads.
+//!
+//! Later layers win: built-in defaults; `/usr/lib/metrics-collector/metrics-collector.toml`;
+//! `/etc/metrics-collector/metrics-collector.toml`; the drop-ins beside either, in the order
+//! of their file names; the environment; the command line.
+
+mod differences;
+mod fragment;
+mod load;
+mod mistake;
+pub mod print;
+mod sources;
+pub mod table;
+#[cfg(test)]
+mod tests;
+mod values;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use differences::restart_needed;
+pub use load::{Loaded, load};
+pub use mistake::Mistake;
+pub use sources::{ETC_DIR, Given, Sources, USR_DIR};
+pub use table::COLLECTOR;
+pub use values::{Authorized, HeaderName, HeaderValue, LabelName, LabelValue, PushUrl, UserName};
+
+use super::hosts::Timing;
+use crate::config::{BusAddress, ConnectionName, LogLevel};
+use crate::curve::router::Listen;
+
+/// Where agents expect a collector.
+pub const DEFAULT_PORT: u16 = 5556;
+
+/// Where viewing clients expect it.
+pub const DEFAULT_CLIENTS_PORT: u16 = 5557;
+
+/// Where metrics are scraped.
+pub const DEFAULT_WEB_PORT: u16 = 9650;
+
+/// Everything an administrator can set, checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// Where to listen.
+    pub listen: Listening,
+    /// Whom to listen to.
+    pub access: Access,
+    /// Pings, expiry, and how long a host that is gone is remembered.
+    pub timing: Timing,
+    /// Where metrics are written to, by the names in the settings.
+    pub remote_write: BTreeMap<ConnectionName, RemoteWrite>,
+    /// How much to log.
+    pub log_level: LogLevel,
+    /// The message bus to be on.
+    pub bus: BusAddress,
+}
+
+/// Where to listen; no two at one place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listening {
+    /// For agents.
+    pub agents: Listen,
+    /// For viewing clients, if at all.
+    pub clients: Option<Listen>,
+    /// For those who scrape metrics, if at all.
+    pub web: Option<Listen>,
+}
+
+/// Whom to listen to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Access {
+    /// Which keys of agents are taken.
+    pub authorized: Authorized,
+    /// Whether a host's name belongs to the key that first reported under it.
+    pub pin_names: bool,
+}
+
+/// One place that metrics are written to, as Prometheus' remote write has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RemoteWrite {
+    /// Where to.
+    pub url: PushUrl,
+    /// Who the collector is there.
+    pub credentials: Option<Credentials>,
+    /// The certificates of authorities to trust instead of the system's.
+    pub ca_file: Option<PathBuf>,
+    /// How long a request may take.
+    pub timeout: Duration,
+    /// What is sent with each request.
+    pub headers: BTreeMap<HeaderName, HeaderValue>,
+    /// What is added to each series.
+    pub labels: BTreeMap<LabelName, LabelValue>,
+}
+
+/// Who the collector is to a place that it writes to. The files were there when the
+/// settings were loaded; what they hold is read by who needs it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Credentials {
+    /// HTTP's basic authentication.
+    Basic {
+        /// The user.
+        username: UserName,
+        /// The file with the password.
+        password_file: PathBuf,
+    },
+    /// A bearer token.
+    Bearer {
+        /// The file with the token.
+        token_file: PathBuf,
+    },
+}

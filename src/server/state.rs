@@ -1,0 +1,146 @@
+//! What the collector publishes of itself: its state, its counters, and the hosts that
+//! come and go. Others read it without asking the loop.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::curve::keys::PublicKey;
+
+/// The collector's state; published anew when any of it changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerState {
+    /// Whether it works.
+    pub phase: Phase,
+    /// What agents know it by.
+    pub public_key: PublicKey,
+    /// Where it listens for agents, as people read it.
+    pub endpoint: String,
+    /// Where it listens for viewing clients; empty for nowhere.
+    pub clients_endpoint: String,
+    /// Where metrics are scraped; empty for nowhere.
+    pub web_endpoint: String,
+    /// The files that the settings came from, in order.
+    pub configuration_files: Vec<PathBuf>,
+}
+
+/// Whether the collector works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// It hears agents.
+    Ready,
+    /// It was told to stop.
+    Stopping,
+}
+
+impl Phase {
+    /// The word for it on the bus.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Stopping => "stopping",
+        }
+    }
+}
+
+/// A host that came or went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HostChange {
+    /// It was not there, and reports now.
+    Appeared(Arc<str>),
+    /// It was silent for too long.
+    Gone(Arc<str>),
+}
+
+/// Numbers that change all the time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Hosts that report.
+    pub reporting: u64,
+    /// Hosts that are expected.
+    pub expected: u64,
+    /// Hosts that are gone.
+    pub gone: u64,
+    /// Keys that the known hosts report with.
+    pub keys: u64,
+    /// Messages that were understood.
+    pub received: u64,
+    /// Messages that were refused.
+    pub refused: u64,
+    /// Bytes of all messages.
+    pub bytes: u64,
+    /// Messages that some outlet could not take.
+    pub dropped: u64,
+}
+
+/// The counters as the loop shares them: each is right by itself, all of them together
+/// were not so at one moment.
+#[derive(Debug, Default)]
+pub(super) struct Gauges([AtomicU64; 8]);
+
+impl Gauges {
+    pub(super) fn set(&self, counters: Counters) {
+        let Counters {
+            reporting,
+            expected,
+            gone,
+            keys,
+            received,
+            refused,
+            bytes,
+            dropped,
+        } = counters;
+        let values = [
+            reporting, expected, gone, keys, received, refused, bytes, dropped,
+        ];
+        for (gauge, value) in self.0.iter().zip(values) {
+            gauge.store(value, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn read(&self) -> Counters {
+        let [
+            reporting,
+            expected,
+            gone,
+            keys,
+            received,
+            refused,
+            bytes,
+            dropped,
+        ] = self.0.each_ref().map(|gauge| gauge.load(Ordering::Relaxed));
+        Counters {
+            reporting,
+            expected,
+            gone,
+            keys,
+            received,
+            refused,
+            bytes,
+            dropped,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_counter_has_its_own_place() {
+        let counters = Counters {
+            reporting: 1,
+            expected: 2,
+            gone: 3,
+            keys: 4,
+            received: 5,
+            refused: 6,
+            bytes: 7,
+            dropped: 8,
+        };
+        let gauges = Gauges::default();
+        gauges.set(counters);
+        assert_eq!(gauges.read(), counters);
+    }
+}

@@ -1,0 +1,135 @@
+//! The listening socket.
+
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use rustix::net::sockopt::set_ipv6_v6only;
+use thiserror::Error;
+use tokio::net::{TcpListener, TcpSocket};
+
+use crate::curve::router::Listen;
+
+/// Connections that the kernel holds until they are accepted: there are few to be held.
+const BACKLOG: u32 = 128;
+
+/// A web server that listens and does not answer yet.
+#[derive(Debug)]
+pub struct Web {
+    pub(super) listener: TcpListener,
+    address: SocketAddr,
+}
+
+/// Why there is no listening socket.
+#[derive(Debug, Error)]
+#[error("cannot serve Prometheus at {listen}: {source}")]
+pub struct BindError {
+    listen: Listen,
+    #[source]
+    source: io::Error,
+}
+
+impl BindError {
+    /// What an administrator may look at.
+    #[must_use]
+    pub fn way_out(&self) -> &'static str {
+        match self.source.kind() {
+            io::ErrorKind::AddrNotAvailable => "`ip address` shows the addresses of this host",
+            io::ErrorKind::PermissionDenied => "choose a port above 1023",
+            _ => "`ss -ltnp` shows who listens there",
+        }
+    }
+}
+
+impl Web {
+    /// Listens.
+    ///
+    /// # Errors
+    ///
+    /// [`BindError`].
+    pub fn bind(listen: Listen) -> Result<Self, BindError> {
+        let bind = || {
+            let listener = match listen {
+                Listen::Address(address) => bind(address)?,
+                Listen::Any { port } => {
+                    bind((Ipv6Addr::UNSPECIFIED, port).into()).or_else(|error| {
+                        match error.raw_os_error() {
+                            // A kernel without IPv6.
+                            Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL) => {
+                                bind((Ipv4Addr::UNSPECIFIED, port).into())
+                            }
+                            _ => Err(error),
+                        }
+                    })?
+                }
+            };
+            let address = listener.local_addr()?;
+            Ok(Self { listener, address })
+        };
+        bind().map_err(|source| BindError { listen, source })
+    }
+
+    /// Where it listens, with the port that was free.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        let socket = TcpSocket::new_v6()?;
+        // Of the unspecified address both families, whatever the system's default is.
+        set_ipv6_v6only(&socket, !address.ip().is_unspecified())?;
+        socket
+    };
+    // A restart must not wait until the last one's connections are forgotten.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn both_families_come_in_at_all_addresses() {
+        for listen in [
+            Listen::Any { port: 0 },
+            Listen::Address((Ipv6Addr::UNSPECIFIED, 0).into()),
+        ] {
+            let web = Web::bind(listen).unwrap();
+            let port = web.address().port();
+            TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+            TcpStream::connect((Ipv6Addr::LOCALHOST, port)).unwrap();
+        }
+        for address in [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()] {
+            let web = Web::bind(Listen::Address(SocketAddr::new(address, 0))).unwrap();
+            assert_eq!(web.address().ip(), address);
+            TcpStream::connect(web.address()).unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn an_address_that_cannot_be_had_is_named() {
+        let first = Web::bind(Listen::Address((Ipv4Addr::LOCALHOST, 0).into())).unwrap();
+        let error = Web::bind(Listen::Address(first.address())).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "cannot serve Prometheus at {}: Address already in use (os error 98)",
+                first.address()
+            )
+        );
+        assert_eq!(error.way_out(), "`ss -ltnp` shows who listens there");
+        let error = Web::bind(Listen::Address(([192, 0, 2, 1], 0).into())).unwrap_err();
+        assert_eq!(
+            error.way_out(),
+            "`ip address` shows the addresses of this host"
+        );
+    }
+}

@@ -1,0 +1,28 @@
+//! The collector's web server: what Prometheus scrapes.
+//!
+//! It owns a listening socket and the connections on it, and answers `GET` and `HEAD` of
+//! `/metrics`, `/` and `/-/healthy` over HTTP/1.1, to anybody who gets to its address: no
+//! keys, no TLS. A proxy adds those; by default only this host gets there.
+//!
+//! Whoever connects costs no more than is bounded here: connections, by a time for each
+//! step and by letting the one go that has kept quiet for longest when there are too many
+//! ([`connections`]); the size of a request; and answers of `/metrics`, few at a time, of
+//! which one is worked on ([`scrapes`]), on a thread of its own.
+//!
+//! - [`listen`]: the socket;
+//! - [`serve`]: its connections;
+//! - [`connections`] and [`places`]: who has to go and who has to come again, pure;
+//! - [`pages`]: what is answered to which request, pure;
+//! - [`scrapes`] and [`body`]: how the hosts' metrics become an answer;
+//! - [`clock`]: how long a connection may take for the next thing.
+
+mod body;
+mod clock;
+mod connections;
+mod listen;
+mod pages;
+mod places;
+mod scrapes;
+mod serve;
+
+pub use listen::{BindError, Web};

@@ -1,0 +1,172 @@
+//! The link's shell: looks the name up, opens and closes sockets, says hello, and hands out
+//! what the collector says. Waits for nothing without a bound.
+
+use std::collections::VecDeque;
+use std::future::pending;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use tokio::time::sleep_until;
+
+use super::link::{Action, Event, Link, Status, Trouble};
+use crate::agent::resolve::Resolver;
+use crate::config::Endpoint;
+use crate::curve::context::Context;
+use crate::curve::dealer::{Dealer, DealerEvent, DealerOptions, RoutingId};
+use crate::curve::frames::Received;
+use crate::curve::keys::{KeyPair, PublicKey};
+use crate::protocol::message::{Control, Message};
+
+/// The connection to the collector.
+pub struct Connection {
+    context: Context,
+    endpoint: Endpoint,
+    keys: KeyPair,
+    server_key: PublicKey,
+    link: Link,
+    resolver: Resolver,
+    looking_up: bool,
+    addresses: VecDeque<SocketAddr>,
+    dealer: Option<Dealer>,
+}
+
+/// What the link's task has seen; [`Connection::take`] makes something of it.
+#[derive(Debug)]
+pub struct Happened(Kind);
+
+#[derive(Debug)]
+enum Kind {
+    Socket(DealerEvent),
+    LookedUp(Result<VecDeque<SocketAddr>, String>),
+    Deadline,
+}
+
+impl Connection {
+    /// Begins to connect. To be called within a tokio runtime.
+    #[must_use]
+    pub fn open(
+        context: Context,
+        endpoint: Endpoint,
+        keys: KeyPair,
+        server_key: PublicKey,
+        now: Instant,
+    ) -> Self {
+        let mut connection = Self {
+            context,
+            endpoint,
+            keys,
+            server_key,
+            link: Link::new(now),
+            resolver: Resolver::default(),
+            looking_up: false,
+            addresses: VecDeque::new(),
+            dealer: None,
+        };
+        connection.begin();
+        connection
+    }
+
+    /// What people are told.
+    #[must_use]
+    pub fn status(&self) -> Status<'_> {
+        self.link.status()
+    }
+
+    /// Waits for what happens next. Cancel safe.
+    pub async fn happens(&mut self) -> Happened {
+        let deadline = self.link.deadline();
+        Happened(tokio::select! {
+            event = next_event(&mut self.dealer) => Kind::Socket(event),
+            found = self.resolver.look_up(&self.endpoint), if self.looking_up =>
+                Kind::LookedUp(found.map_err(|error| error.to_string())),
+            () = sleep_until(deadline.into()) => Kind::Deadline,
+        })
+    }
+
+    /// Deals with it; the message, if it was one.
+    pub fn take(&mut self, happened: Happened, now: Instant) -> Option<Received> {
+        match happened.0 {
+            Kind::Deadline => self.tell(Event::Tick, now),
+            Kind::LookedUp(Ok(addresses)) => {
+                self.looking_up = false;
+                self.addresses = addresses;
+                self.connect_next("the name has no address".to_owned(), now);
+            }
+            Kind::LookedUp(Err(error)) => {
+                self.looking_up = false;
+                self.tell(Event::Down(Trouble::NoAddress(error)), now);
+            }
+            Kind::Socket(DealerEvent::LinkUp) => self.tell(Event::Up, now),
+            Kind::Socket(DealerEvent::LinkDown(cause)) => {
+                self.tell(Event::Down(Trouble::of(cause)), now);
+            }
+            Kind::Socket(DealerEvent::ConnectFailed(failure)) => {
+                self.connect_next(failure.to_string(), now);
+            }
+            Kind::Socket(DealerEvent::Received(received)) => {
+                self.tell(Event::Heard, now);
+                return Some(received);
+            }
+        }
+        None
+    }
+
+    /// Connects anew, at once.
+    pub fn retry(&mut self, now: Instant) {
+        self.tell(Event::Retry, now);
+    }
+
+    fn tell(&mut self, event: Event, now: Instant) {
+        for action in self.link.take(event, now, &mut fastrand::f64) {
+            match action {
+                Action::Open => self.begin(),
+                Action::Close => {
+                    self.looking_up = false;
+                    self.addresses.clear();
+                    self.dealer = None;
+                }
+                Action::Hello => self.say_hello(),
+            }
+        }
+    }
+
+    fn begin(&mut self) {
+        self.looking_up = true;
+        self.resolver.begin();
+    }
+
+    /// A hello that finds no room is said again at the next beat.
+    fn say_hello(&mut self) {
+        if let Some(dealer) = &mut self.dealer {
+            let _ = dealer.try_send(&Message::Control(Control::Hello).frames());
+        }
+    }
+
+    /// Connects to the next address; where there is none left, `why` is the trouble.
+    fn connect_next(&mut self, mut why: String, now: Instant) {
+        self.dealer = None;
+        while let Some(address) = self.addresses.pop_front() {
+            let options = DealerOptions {
+                address,
+                server_key: self.server_key,
+                keys: &self.keys,
+                routing_id: RoutingId::random(),
+            };
+            match Dealer::connect_to_view(&self.context, options) {
+                Ok(dealer) => {
+                    self.dealer = Some(dealer);
+                    return;
+                }
+                Err(error) => why = error.to_string(),
+            }
+        }
+        self.tell(Event::Down(Trouble::Unreachable(why)), now);
+    }
+}
+
+async fn next_event(dealer: &mut Option<Dealer>) -> DealerEvent {
+    match dealer {
+        Some(dealer) => dealer.event().await,
+        None => pending().await,
+    }
+}

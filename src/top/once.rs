@@ -1,0 +1,171 @@
+//! The table as plain text, once: for scripts and for those who have no terminal.
+
+use std::time::{Duration, Instant};
+
+use tokio::time::timeout_at;
+
+use super::connection::Connection;
+use super::link::{Status, Trouble};
+use super::model::{Fleet, Host, State};
+use super::run::take_message;
+use super::sort::{Column, sorted};
+use super::text::{NONE, clean, load, percent, size, span};
+
+/// Models come one after the other when hello is answered; none for this long means that
+/// there are no more.
+const QUIET: Duration = Duration::from_millis(500);
+
+/// Why there is no table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unavailable(pub Option<Trouble>);
+
+/// Waits until every host that is known has reported, or for `wait` at most.
+///
+/// # Errors
+///
+/// There was no link to the collector in that time.
+pub async fn gather(connection: &mut Connection, wait: Duration) -> Result<Fleet, Unavailable> {
+    let start = Instant::now();
+    let end = start + wait;
+    let mut fleet = Fleet::default();
+    let mut grown = start;
+    let mut connected = false;
+    let mut trouble = None;
+    loop {
+        let now = Instant::now();
+        match connection.status() {
+            Status::Connected => connected = true,
+            Status::Waiting(why, _) => {
+                trouble = Some(why.clone());
+                // No patience mends this.
+                if matches!(why, Trouble::KeyRefused) {
+                    return Err(Unavailable(trouble));
+                }
+            }
+            Status::Connecting(_) => {}
+        }
+        if now >= end || is_complete(&fleet, grown, now) {
+            break;
+        }
+        let look_again = end.min(now + QUIET);
+        let happened = timeout_at(look_again.into(), connection.happens()).await;
+        if let Ok(happened) = happened {
+            let now = Instant::now();
+            if let Some(received) = connection.take(happened, now) {
+                let before = fleet.hosts().len();
+                // Counted; the others are shown.
+                let _ = take_message(&mut fleet, now, &received);
+                if fleet.hosts().len() > before {
+                    grown = now;
+                }
+            }
+        }
+    }
+    if connected {
+        Ok(fleet)
+    } else {
+        Err(Unavailable(trouble))
+    }
+}
+
+fn is_complete(fleet: &Fleet, grown: Instant, now: Instant) -> bool {
+    let counts = fleet.counts(now);
+    counts.reporting > 0 && counts.waiting == 0 && now.saturating_duration_since(grown) >= QUIET
+}
+
+/// The table, a line for each host under one of headings. Values are as the screen has them.
+#[must_use]
+pub fn table(fleet: &Fleet, filter: &str, sort: Column, now: Instant) -> String {
+    let rows = sorted(fleet.hosts(), filter, sort, false, now);
+    let mut lines: Vec<Vec<String>> = Vec::with_capacity(rows.len() + 1);
+    let headings = ["HOST", "STATE", "AGE", "CPU", "MEMORY", "LOAD", "PRESSURE"];
+    let more = ["RX/s", "TX/s", "FAIL", "UP"];
+    lines.push(
+        headings
+            .iter()
+            .chain(&more)
+            .map(|&text| text.to_owned())
+            .collect(),
+    );
+    lines.extend(rows.iter().map(|host| cells(host, now)));
+    let mut widths: Vec<usize> = Vec::new();
+    for line in &lines {
+        widths.resize(line.len(), 0);
+        for (width, cell) in widths.iter_mut().zip(line) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let mut text = String::new();
+    for line in &lines {
+        let cells: Vec<_> = line
+            .iter()
+            .zip(&widths)
+            .map(|(cell, width)| format!("{cell:<width$}"))
+            .collect();
+        text.push_str(cells.join("  ").trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+fn cells(host: &Host, now: Instant) -> Vec<String> {
+    let or_none = |text: Option<String>| text.unwrap_or_else(|| NONE.to_owned());
+    let state: State = host.state(now);
+    let pressure = |(resource, share): (&str, f64)| format!("{}({resource})", percent(share));
+    vec![
+        clean(&host.name).into_owned(),
+        state.as_str().to_owned(),
+        or_none(host.age(now).map(|age| span(age.as_secs_f64()))),
+        or_none(host.cpu.map(percent)),
+        or_none(host.memory_used().map(percent)),
+        or_none(host.load.map(load)),
+        or_none(host.pressure.map(pressure)),
+        or_none(host.received.map(size)),
+        or_none(host.sent.map(size)),
+        or_none(host.failed.map(|failed| failed.to_string())),
+        or_none(host.uptime.map(span)),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::message::GridKind;
+
+    #[test]
+    fn the_table_has_a_line_for_each_host() {
+        let now = Instant::now();
+        let mut fleet = Fleet::default();
+        let metrics = r#"{"cpu.percent":42.4,"mem.avail":500,"load.1m":0.5,"sys.uptime":90000,
+            "pressure.some.avg10[io]":3.2,"systemd.jobs":0}"#;
+        for (host, kind, json) in [
+            ("web1", GridKind::Model, r#"{"mem.total":1000}"#),
+            ("web1", GridKind::Metrics, metrics),
+            ("db1.example.org", GridKind::Model, "{}"),
+        ] {
+            fleet.take(now, host, kind, json.as_bytes()).unwrap();
+        }
+        assert_eq!(
+            table(&fleet, "", Column::Cpu, now),
+            "\
+HOST             STATE      AGE  CPU  MEMORY  LOAD  PRESSURE  RX/s  TX/s  FAIL  UP
+web1             reporting  0s   42%  50%     0.50  3%(io)    -     -     0     1d
+db1.example.org  waiting    -    -    -       -     -         -     -     -     -
+"
+        );
+        assert_eq!(table(&fleet, "db", Column::Cpu, now).lines().count(), 2);
+    }
+
+    #[test]
+    fn it_is_complete_once_all_who_are_known_have_reported() {
+        let start = Instant::now();
+        let mut fleet = Fleet::default();
+        let later = start + QUIET;
+        assert!(!is_complete(&fleet, start, later));
+        fleet.take(start, "a", GridKind::Model, b"{}").unwrap();
+        assert!(!is_complete(&fleet, start, later));
+        fleet.take(start, "a", GridKind::Metrics, b"{}").unwrap();
+        assert!(!is_complete(&fleet, start, start));
+        assert!(is_complete(&fleet, start, later));
+    }
+}

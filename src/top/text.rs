@@ -1,0 +1,206 @@
+//! Text for a terminal: numbers as people read them, and names from outside made harmless.
+//! Pure.
+
+use std::borrow::Cow;
+
+/// What stands for a value that is not there.
+pub(super) const NONE: &str = "-";
+
+/// A name from outside, safe for a terminal: control characters, and those that change the
+/// direction or the place of others, are shown as `�`.
+pub(super) fn clean(text: &str) -> Cow<'_, str> {
+    if text.chars().any(is_unsafe) {
+        let safe = |c: char| if is_unsafe(c) { '\u{fffd}' } else { c };
+        text.chars().map(safe).collect::<String>().into()
+    } else {
+        text.into()
+    }
+}
+
+fn is_unsafe(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            // Zero width and direction marks, separators of lines and paragraphs, embeddings
+            // and isolates (UAX #9), the byte order mark, tags.
+            '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
+            | '\u{e0000}'..='\u{e007f}')
+}
+
+/// Bytes in binary units, at most five characters: `512B`, `1.5K`, `12.3M`, `1023G`.
+pub(super) fn size(bytes: f64) -> String {
+    const UNITS: [&str; 6] = ["K", "M", "G", "T", "P", "E"];
+    if !bytes.is_finite() || bytes < 0.0 {
+        return NONE.to_owned();
+    }
+    let mut number = bytes;
+    let mut unit = "B";
+    for next in UNITS {
+        // What would be rounded to four digits, too.
+        if number < 1023.5 {
+            break;
+        }
+        number /= 1024.0;
+        unit = next;
+    }
+    if unit == "B" || number >= 99.95 {
+        format!("{number:.0}{unit}")
+    } else {
+        format!("{number:.1}{unit}")
+    }
+}
+
+/// A number of things per second, or just a number, at most five characters: `0`, `1.5`,
+/// `230`, `1.2k`, `12M`.
+pub(super) fn count(number: f64) -> String {
+    const UNITS: [&str; 5] = ["k", "M", "G", "T", "P"];
+    if !number.is_finite() || number < 0.0 {
+        return NONE.to_owned();
+    }
+    let (mut number, mut unit) = (number, "");
+    for next in UNITS {
+        if number < 999.5 {
+            break;
+        }
+        number /= 1000.0;
+        unit = next;
+    }
+    if number >= 99.5 || (unit.is_empty() && (number - number.round()).abs() < 0.05) {
+        format!("{number:.0}{unit}")
+    } else {
+        format!("{number:.1}{unit}")
+    }
+}
+
+/// A percentage without a sign in front: `7%`, `100%`.
+pub(super) fn percent(value: f64) -> String {
+    format!("{:.0}%", value.max(0.0))
+}
+
+/// A load average: two decimals while they fit into five characters.
+pub(super) fn load(value: f64) -> String {
+    if value < 99.995 {
+        format!("{value:.2}")
+    } else {
+        format!("{value:.0}")
+    }
+}
+
+/// The largest unit of a time in seconds: `5s`, `12min`, `3h`, `40d`, `3y`.
+pub(super) fn span(seconds: f64) -> String {
+    const UNITS: [(&str, f64); 5] = [
+        ("y", 31_557_600.0),
+        ("d", 86_400.0),
+        ("h", 3_600.0),
+        ("min", 60.0),
+        ("s", 1.0),
+    ];
+    let (unit, size) = UNITS
+        .into_iter()
+        .find(|(_, size)| seconds >= *size)
+        .unwrap_or(("s", 1.0));
+    // Two years and a half are better told in days.
+    if unit == "y" && seconds < 3.0 * size {
+        return format!("{:.0}d", (seconds / 86_400.0).floor());
+    }
+    format!("{:.0}{unit}", (seconds / size).floor().max(0.0))
+}
+
+/// The two largest units of a time in seconds: `3d 4h`.
+pub(super) fn long_span(seconds: f64) -> String {
+    for (large, size, small, part) in [
+        ("d", 86_400.0, "h", 3_600.0),
+        ("h", 3_600.0, "min", 60.0),
+        ("min", 60.0, "s", 1.0),
+    ] {
+        if seconds >= size {
+            let whole = (seconds / size).floor();
+            let rest = ((seconds - whole * size) / part).floor();
+            return format!("{whole:.0}{large} {rest:.0}{small}");
+        }
+    }
+    span(seconds)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_from_outside_are_harmless() {
+        assert_eq!(clean("web1.example.org"), "web1.example.org");
+        assert_eq!(clean("höst-世界"), "höst-世界");
+        assert_eq!(
+            clean("a\x1b[2Jb\n\u{9b}c"),
+            "a\u{fffd}[2Jb\u{fffd}\u{fffd}c"
+        );
+        assert_eq!(
+            clean("x\u{202e}y\u{200b}\u{feff}"),
+            "x\u{fffd}y\u{fffd}\u{fffd}"
+        );
+    }
+
+    #[test]
+    fn numbers_fit_their_columns() {
+        for (bytes, text) in [
+            (0.0, "0B"),
+            (1023.0, "1023B"),
+            (1023.6, "1.0K"),
+            (1536.0, "1.5K"),
+            (102_400.0, "100K"),
+            (1_048_500.0, "1.0M"),
+            (15.0 * 1024.0 * 1024.0 * 1024.0, "15.0G"),
+            (-1.0, "-"),
+            (f64::NAN, "-"),
+        ] {
+            assert_eq!(size(bytes), text, "{bytes}");
+        }
+        for (number, text) in [
+            (0.0, "0"),
+            (1.52, "1.5"),
+            (3.0, "3"),
+            (12.34, "12.3"),
+            (230.4, "230"),
+            (999.6, "1.0k"),
+            (12_345.0, "12.3k"),
+            (123_456.0, "123k"),
+        ] {
+            assert_eq!(count(number), text, "{number}");
+        }
+        let mut number = 1.0;
+        while number < 1e18 {
+            assert!(size(number).len() <= 5, "{number}: {}", size(number));
+            assert!(
+                count(number / 100.0).len() <= 5 || number > 1e17,
+                "{number}"
+            );
+            number *= 1.07;
+        }
+    }
+
+    #[test]
+    fn times_are_told_in_what_fits() {
+        for (seconds, text) in [
+            (0.4, "0s"),
+            (59.9, "59s"),
+            (60.0, "1min"),
+            (3_599.0, "59min"),
+            (7_200.0, "2h"),
+            (86_400.0 * 800.0, "800d"),
+            (86_400.0 * 1200.0, "3y"),
+        ] {
+            assert_eq!(span(seconds), text);
+        }
+        assert_eq!(long_span(273_600.0), "3d 4h");
+        assert_eq!(long_span(65.0), "1min 5s");
+        assert_eq!(long_span(5.0), "5s");
+    }
+
+    #[test]
+    fn shares_and_loads() {
+        assert_eq!(percent(99.6), "100%");
+        assert_eq!(percent(-0.2), "0%");
+        assert_eq!(load(0.5), "0.50");
+        assert_eq!(load(123.4), "123");
+    }
+}

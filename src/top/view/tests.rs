@@ -1,0 +1,535 @@
+use std::time::Duration;
+
+use super::*;
+use crate::protocol::message::GridKind;
+use crate::top::app::App;
+use crate::top::input::Command;
+use crate::top::link::Trouble;
+use crate::top::sort::{Column, sorted};
+
+const KEY: &str = "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7";
+
+const RICH: Theme = Theme {
+    colours: true,
+    unicode: true,
+};
+
+struct World {
+    fleet: Fleet,
+    app: App,
+    trouble: Option<Trouble>,
+    theme: Theme,
+    now: Instant,
+}
+
+impl World {
+    fn new() -> Self {
+        Self {
+            fleet: Fleet::default(),
+            app: App::new(Column::Cpu, ""),
+            trouble: None,
+            theme: RICH,
+            now: Instant::now(),
+        }
+    }
+
+    /// Three hosts: one that is busy, one at rest, one that is silent.
+    fn with_hosts() -> Self {
+        let mut world = Self::new();
+        let model = r#"{"mem.total":4194304,"mem.swap.total":1048576,"host.cpus":4,
+            "host.os":"Debian GNU/Linux 13","host.kernel":"6.12.1","agent.version":"0.1.0"}"#;
+        world.take(
+            "old1",
+            GridKind::Metrics,
+            r#"{"cpu.percent":7,"load.1m":0.1}"#,
+        );
+        world.now += Duration::from_secs(45);
+        for host in ["web1.example.org", "db1"] {
+            world.take(host, GridKind::Model, model);
+        }
+        world.app.selected = Some("web1.example.org".into());
+        world.fleet.watch(Some(&"web1.example.org".into()));
+        for (cpu, uptime) in [(80, 1000), (95, 1005)] {
+            let count = uptime - 1000;
+            let json = format!(
+                r#"{{"cpu.percent":{cpu},"mem.avail":1048576,"mem.free":1000,"mem.swap.free":1048576,
+                "sys.uptime":{uptime},"load.1m":9.5,"load.5m":1,"load.15m":1,
+                "net.rx.bytes.total[eth0]":{},"net.tx.bytes.total[eth0]":{},"net.up[eth0]":1,
+                "pressure.some.avg10[io]":12,"pressure.full.avg10[io]":3,
+                "cpu.user.total":{},"cpu.idle.total":{},"systemd.jobs":0,
+                "systemd.failed[backup.service]":1,
+                "fs.size[/]":107374182400,"fs.free[/]":10737418240,"fs.avail[/]":10737418240,
+                "fs.stuck[/net/\u001b[31m]":1,
+                "disk.read.bytes.total[sda]":{},"disk.busy.total[sda]":{},
+                "unit.cpu.total[nginx.service]":{},"unit.memory[nginx.service]":52428800,
+                "unit.cpu.total[sshd.service]":0,"unit.memory[sshd.service]":104857600,
+                "unit.tasks[nginx.service]":5,"unit.restarts.total[nginx.service]":2}}"#,
+                count * 1_048_576,
+                count * 2048,
+                count * 900,
+                count * 100,
+                count * 4096,
+                count * 500,
+                count * 250_000,
+            )
+            // A name with a control character would be refused as a whole.
+            .replace("\\u001b[31m", "x");
+            world.take("web1.example.org", GridKind::Metrics, &json);
+            world.now += Duration::from_secs(1);
+        }
+        world.take(
+            "db1",
+            GridKind::Metrics,
+            r#"{"cpu.percent":3,"mem.avail":4000000,"sys.uptime":8640000,"load.1m":0.02}"#,
+        );
+        world
+    }
+
+    fn take(&mut self, host: &str, kind: GridKind, json: &str) {
+        self.fleet
+            .take(self.now, host, kind, json.as_bytes())
+            .unwrap();
+    }
+
+    fn draw(&mut self, columns: u16, rows: u16) -> (Buffer, Drawn) {
+        let mut buffer = Buffer::empty(Rect::new(0, 0, columns, rows));
+        let shown = sorted(
+            self.fleet.hosts(),
+            &self.app.filter,
+            self.app.sort,
+            self.app.reversed,
+            self.now,
+        );
+        self.app.resettle(&shown);
+        let until = self.now + Duration::from_secs(3);
+        let link = match &self.trouble {
+            Some(trouble) => Status::Waiting(trouble, until),
+            None => Status::Connected,
+        };
+        let drawn = draw(
+            &mut buffer,
+            &Scene {
+                app: &self.app,
+                rows: &shown,
+                fleet: &self.fleet,
+                link,
+                collector: "collector:5557",
+                own_key: KEY.parse().unwrap(),
+                collector_key: KEY.parse().unwrap(),
+                own_name: "laptop",
+                now: self.now,
+                theme: self.theme,
+            },
+        );
+        match drawn {
+            Drawn::Rows(page) => self.app.settle_rows(&shown, page),
+            Drawn::Lines(lines, page) => self.app.settle_lines(lines, page),
+            Drawn::Nothing => {}
+        }
+        (buffer, drawn)
+    }
+
+    fn lines(&mut self, columns: u16, rows: u16) -> Vec<String> {
+        lines(&self.draw(columns, rows).0)
+    }
+
+    fn obey(&mut self, command: Command) {
+        let rows = sorted(
+            self.fleet.hosts(),
+            &self.app.filter,
+            self.app.sort,
+            self.app.reversed,
+            self.now,
+        );
+        self.app.obey(command, &rows);
+    }
+}
+
+fn lines(buffer: &Buffer) -> Vec<String> {
+    buffer
+        .content()
+        .chunks(usize::from(buffer.area().width))
+        .map(|row| {
+            let row: String = row.iter().map(|cell| cell.symbol()).collect();
+            row.trim_end().to_owned()
+        })
+        .collect()
+}
+
+/// The words of the line that has this in it.
+fn words(lines: &[String], part: &str) -> Vec<String> {
+    let line = lines.iter().find(|line| line.contains(part));
+    let line = line.unwrap_or_else(|| panic!("no {part:?} in {lines:#?}"));
+    line.split_whitespace().map(str::to_owned).collect()
+}
+
+fn style_of(buffer: &Buffer, part: &str) -> Style {
+    let all = lines(buffer);
+    let y = all.iter().position(|line| line.contains(part)).unwrap();
+    let (before, _) = all[y].split_once(part).unwrap();
+    let x = before.chars().count();
+    let (x, y) = (u16::try_from(x).unwrap(), u16::try_from(y).unwrap());
+    buffer[(x, y)].style()
+}
+
+#[test]
+fn the_table_says_how_the_hosts_are() {
+    let mut world = World::with_hosts();
+    let lines = world.lines(130, 12);
+    assert_eq!(
+        words(&lines, "metrics-top"),
+        [
+            "metrics-top",
+            "collector:5557",
+            "●",
+            "connected",
+            "3",
+            "hosts:",
+            "2",
+            "reporting,",
+            "1",
+            "silent"
+        ]
+    );
+    assert!(lines[1].contains("CPUs 3.9 of 8"), "{}", lines[1]);
+    assert!(
+        lines[1].contains("network 1.0M in, 2.0K out a second"),
+        "{}",
+        lines[1]
+    );
+    assert!(lines[1].contains("failed units 1"), "{}", lines[1]);
+    let web1 = words(&lines, "web1");
+    assert_eq!(web1[..3], ["●", "web1.example.org", "1s"]);
+    // Bar, percentage and history.
+    assert_eq!(web1[3..5], ["━━━━━━━━━╸", "95%"]);
+    assert_eq!(web1[5], "▇█");
+    assert_eq!(
+        web1[6..],
+        [
+            "━━━━━━━╸──",
+            "75%",
+            "9.50",
+            "12%",
+            "io",
+            "1.0M",
+            "2.0K",
+            "1",
+            "16min"
+        ]
+    );
+    let old1 = words(&lines, "old1");
+    assert_eq!(old1[..3], ["✗", "old1", "47s"]);
+    // By CPU; the host that one is at is marked.
+    let order: Vec<_> = lines[3..6].iter().map(|line| &line[4..7]).collect();
+    assert_eq!(order, ["web", "old", "db1"]);
+    assert!(
+        lines[11].starts_with("Enter look  / filter"),
+        "{}",
+        lines[11]
+    );
+}
+
+#[test]
+fn colours_say_what_wants_a_look() {
+    use ratatui::style::{Color, Modifier};
+    let mut world = World::with_hosts();
+    let (buffer, _) = world.draw(130, 12);
+    assert_eq!(style_of(&buffer, "95%").fg, Some(Color::Red));
+    assert_eq!(style_of(&buffer, "75%").fg, Some(Color::Yellow));
+    assert_eq!(style_of(&buffer, "9.50").fg, Some(Color::Red));
+    assert_eq!(style_of(&buffer, "12% io").fg, Some(Color::Yellow));
+    // What is not current is faint, and only its age is not.
+    assert_eq!(style_of(&buffer, "7%").fg, Some(Color::DarkGray));
+    assert_eq!(style_of(&buffer, "47s").fg, Some(Color::Red));
+    let cursor = style_of(&buffer, "web1").add_modifier;
+    assert!(cursor.contains(Modifier::REVERSED));
+    assert!(
+        !style_of(&buffer, "db1")
+            .add_modifier
+            .contains(Modifier::REVERSED)
+    );
+
+    world.theme.colours = false;
+    let (buffer, _) = world.draw(130, 12);
+    for cell in buffer.content() {
+        assert_eq!((cell.fg, cell.bg), (Color::Reset, Color::Reset));
+    }
+}
+
+#[test]
+fn a_terminal_without_unicode_gets_ascii() {
+    let mut world = World::with_hosts();
+    world.theme.unicode = false;
+    for look in [false, true] {
+        if look {
+            world.obey(Command::Open);
+        }
+        for line in world.lines(130, 50) {
+            assert!(line.is_ascii(), "{line}");
+        }
+    }
+    world.obey(Command::Help);
+    assert!(world.lines(100, 40).concat().is_ascii());
+}
+
+#[test]
+fn a_narrow_terminal_has_the_columns_that_matter() {
+    let mut world = World::with_hosts();
+    let lines = world.lines(80, 24);
+    let headings = words(&lines, "HOST");
+    assert_eq!(
+        headings,
+        [
+            "HOST", "AGE", "CPU▼", "MEMORY", "LOAD", "RX/s", "TX/s", "FAIL"
+        ]
+    );
+    let web1 = words(&lines, "web1");
+    assert_eq!(web1[web1.len() - 4..], ["9.50", "1.0M", "2.0K", "1"]);
+    let lines = world.lines(40, 8);
+    assert_eq!(words(&lines, "HOST"), ["HOST", "CPU▼", "MEMORY"]);
+    assert!(lines.iter().any(|line| line.contains("95%")), "{lines:#?}");
+}
+
+#[test]
+fn a_terminal_that_is_too_small_says_so() {
+    let mut world = World::with_hosts();
+    for (columns, rows) in [(39, 24), (80, 7)] {
+        let lines = world.lines(columns, rows);
+        assert_eq!(lines[0], "The terminal is too small.");
+        assert_eq!(lines[1], format!("It has {columns}x{rows},"));
+        assert_eq!(lines[2], "40x8 are needed.");
+    }
+    for (columns, rows) in [(0, 0), (1, 1), (5, 2)] {
+        assert_eq!(world.draw(columns, rows).1, Drawn::Nothing);
+    }
+}
+
+#[test]
+fn every_size_can_be_drawn() {
+    let mut world = World::with_hosts();
+    for step in 0..3 {
+        for columns in (0..200).step_by(7) {
+            for rows in 0..40 {
+                world.draw(columns, rows);
+            }
+        }
+        match step {
+            0 => world.obey(Command::Open),
+            _ => world.obey(Command::Help),
+        }
+    }
+}
+
+#[test]
+fn a_host_is_shown_with_all_that_is_known() {
+    let mut world = World::with_hosts();
+    world.obey(Command::Open);
+    let (buffer, drawn) = world.draw(100, 60);
+    let lines = lines(&buffer);
+    assert!(lines[2].contains("web1.example.org"), "{}", lines[2]);
+    assert!(
+        lines[2].ends_with("reporting, heard 1s ago"),
+        "{}",
+        lines[2]
+    );
+    assert!(
+        lines[3].starts_with("System   Debian GNU/Linux 13"),
+        "{}",
+        lines[3]
+    );
+    assert!(lines[3].contains("Kernel   6.12.1"), "{}", lines[3]);
+    assert_eq!(words(&lines, "backup.service"), ["✗", "backup.service"]);
+    assert_eq!(
+        words(&lines, "user 90.0%"),
+        ["user", "90.0%", "idle", "10.0%"]
+    );
+    assert_eq!(words(&lines, "load 9.50"), ["load", "9.50", "1.00", "1.00"]);
+    assert!(
+        lines.iter().any(|line| line.contains("75%  3.0G of 4.0G")),
+        "{lines:#?}"
+    );
+    assert_eq!(words(&lines, "io  ")[..4], ["io", "12.0%", "-", "-"]);
+    let root = words(&lines, "90.0G of 100G");
+    assert_eq!(
+        root[root.len() - 5..],
+        ["90.0G", "of", "100G,", "10.0G", "free"]
+    );
+    assert!(
+        lines
+            .iter()
+            .any(|line| line.contains("/net/x") && line.contains("does not answer"))
+    );
+    assert_eq!(words(&lines, "sda "), ["sda", "4.0K", "-", "-", "-", "50%"]);
+    assert_eq!(words(&lines, "eth0")[..3], ["eth0", "1.0M", "2.0K"]);
+    assert_eq!(
+        words(&lines, "nginx.service"),
+        ["nginx.service", "25.0%", "50.0M", "5", "-", "2"]
+    );
+    let at = |name: &str| {
+        lines
+            .iter()
+            .position(|line| line.starts_with(name))
+            .unwrap()
+    };
+    assert!(at("nginx.service") < at("sshd.service"));
+    let Drawn::Lines(all, 56) = drawn else {
+        panic!("{drawn:?}");
+    };
+    assert!(all < 56, "{all}");
+
+    world.obey(Command::Sort(Column::Memory));
+    let lines = world.lines(100, 60);
+    let at = |name: &str| {
+        lines
+            .iter()
+            .position(|line| line.starts_with(name))
+            .unwrap()
+    };
+    assert!(at("nginx.service") > at("sshd.service"));
+}
+
+#[test]
+fn what_does_not_fit_is_scrolled() {
+    let mut world = World::with_hosts();
+    world.obey(Command::Open);
+    let lines = world.lines(80, 15);
+    assert!(!lines.concat().contains("nginx.service"));
+    assert!(lines[13].ends_with("more ↓"), "{}", lines[13]);
+    world.obey(Command::Last);
+    world.draw(80, 15);
+    let lines = world.lines(80, 15);
+    assert!(lines[13].starts_with("sshd.service"), "{lines:#?}");
+    assert!(lines[2].contains("web1.example.org"));
+}
+
+#[test]
+fn a_host_that_has_said_nothing_yet_is_shown_as_far_as_it_is_known() {
+    let mut world = World::new();
+    world.take("new1", GridKind::Model, r#"{"host.os":"Debian"}"#);
+    let lines = world.lines(100, 10);
+    let row = words(&lines, "new1");
+    assert_eq!(row[..4], ["◌", "new1", "-", "-"]);
+    assert!(
+        lines[0].ends_with("1 host: 0 reporting, 1 waiting"),
+        "{}",
+        lines[0]
+    );
+    world.obey(Command::Open);
+    let text = world.lines(100, 10).join("\n");
+    assert!(text.contains("no metrics heard yet"), "{text}");
+    assert!(
+        text.contains("Its metrics come with its next message."),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_key_that_is_refused_comes_with_the_command_that_lets_it_in() {
+    let mut world = World::new();
+    world.trouble = Some(Trouble::KeyRefused);
+    let text = world.lines(100, 24).join("\n");
+    assert!(
+        text.contains(
+            "Not connected: collector:5557 does not let this client in; the next attempt is in 3 s."
+        ),
+        "{text}"
+    );
+    let command = format!("metrics-collector keys allow '{KEY}' --client --name laptop");
+    assert!(text.contains(&command), "{text}");
+    assert!(text.contains("not connected"), "{text}");
+}
+
+#[test]
+fn hosts_stay_in_sight_while_the_collector_is_away() {
+    let mut world = World::with_hosts();
+    world.trouble = Some(Trouble::Lost("the connection ended".to_owned()));
+    let lines = world.lines(100, 12);
+    assert!(
+        lines[2].starts_with("▌Not connected: the link was lost (the connection ended)"),
+        "{lines:#?}"
+    );
+    assert!(lines[3].contains("HOST"), "{lines:#?}");
+    assert!(lines[4].contains("web1"), "{lines:#?}");
+}
+
+#[test]
+fn a_wrong_key_and_an_absent_collector_are_told_apart() {
+    let mut world = World::new();
+    let mut told = |trouble| {
+        world.trouble = Some(trouble);
+        world.lines(120, 24).join("\n")
+    };
+    let wrong = told(Trouble::WrongKey("the peer dropped".to_owned()));
+    assert!(wrong.contains("does not have the key that was expected (the peer dropped)"));
+    assert!(wrong.contains(KEY) && wrong.contains("`metrics-collector --public-key`"));
+    let away = told(Trouble::Unreachable("connection refused".to_owned()));
+    assert!(away.contains("collector:5557 cannot be reached (connection refused)"));
+    let unknown = told(Trouble::NoAddress("the name c does not resolve".to_owned()));
+    assert!(unknown.contains("Not connected: the name c does not resolve"));
+}
+
+#[test]
+fn names_from_outside_write_no_control_characters() {
+    let mut world = World::new();
+    world.take(
+        "a\u{202e}b\u{200b}",
+        GridKind::Metrics,
+        r#"{"cpu.percent":1}"#,
+    );
+    world.take(
+        "a\u{202e}b\u{200b}",
+        GridKind::Model,
+        "{\"host.os\":\"x\\u001b[2J\\u009by\\n\\u0007\"}",
+    );
+    for look in [false, true] {
+        if look {
+            world.obey(Command::Open);
+        }
+        let text = world.lines(100, 12).join("");
+        assert!(text.contains("a\u{fffd}b\u{fffd}"), "{text}");
+        assert!(!text.chars().any(char::is_control), "{text:?}");
+        assert!(!text.contains('\u{202e}'));
+        assert_eq!(look, text.contains("x\u{fffd}[2J\u{fffd}y\u{fffd}\u{fffd}"));
+    }
+}
+
+#[test]
+fn a_filter_is_shown_while_it_is_typed_and_after() {
+    let mut world = World::with_hosts();
+    world.obey(Command::Filter);
+    for letter in "db".chars() {
+        world.obey(Command::Type(letter));
+    }
+    let lines = world.lines(100, 12);
+    assert!(lines[11].starts_with("Filter: db▏"), "{}", lines[11]);
+    assert!(
+        lines[0].ends_with("3 hosts: 2 reporting, 1 silent; 1 shown"),
+        "{}",
+        lines[0]
+    );
+    assert!(!lines.concat().contains("web1"));
+    world.obey(Command::Accept);
+    let lines = world.lines(120, 12);
+    assert!(lines[11].ends_with("filter: db"), "{}", lines[11]);
+    world.obey(Command::Filter);
+    world.obey(Command::Type('x'));
+    let lines = world.lines(100, 12);
+    assert!(
+        lines[3].contains("No host has this in its name."),
+        "{lines:#?}"
+    );
+}
+
+#[test]
+fn the_keys_are_listed() {
+    let mut world = World::with_hosts();
+    world.obey(Command::Help);
+    let text = world.lines(80, 30).join("\n");
+    for column in Column::ALL {
+        assert!(
+            text.contains(&format!("{}  {}", column.key(), column.heading())),
+            "{text}"
+        );
+    }
+    assert!(text.contains("Ctrl-C"));
+}

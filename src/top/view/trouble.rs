@@ -1,0 +1,192 @@
+//! Why there is no link, and the way out. Pure.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+
+use super::Scene;
+use super::pen::{Pen, width};
+use super::theme::{Mood, Theme};
+use crate::top::keys::AllowCommand;
+use crate::top::link::{Status, Trouble};
+
+/// A line of what is to be said.
+pub(super) struct Line {
+    text: String,
+    style: Style,
+}
+
+/// What there is to say; nothing where all is well and hosts are there.
+pub(super) fn lines(scene: &Scene<'_>, columns: u16) -> Vec<Line> {
+    let theme = scene.theme;
+    let nobody = scene.fleet.hosts().len() == 0;
+    let mut lines = Vec::new();
+    let mut say = |text: &str, style: Style| {
+        for text in wrapped(text, columns) {
+            lines.push(Line { text, style });
+        }
+    };
+    let trouble = match scene.link {
+        Status::Connected => {
+            if nobody {
+                say(
+                    "Connected; no host reports to this collector yet.",
+                    Style::new(),
+                );
+            }
+            return lines;
+        }
+        Status::Connecting(None) => {
+            if nobody {
+                say(
+                    &format!("Connecting to {} …", scene.collector),
+                    Style::new(),
+                );
+            }
+            return lines;
+        }
+        Status::Connecting(Some(trouble)) | Status::Waiting(trouble, _) => trouble,
+    };
+    let next = match scene.link {
+        Status::Waiting(_, until) => {
+            let left = until.saturating_duration_since(scene.now).as_secs_f64();
+            format!("; the next attempt is in {:.0} s", left.ceil())
+        }
+        _ => "; trying".to_owned(),
+    };
+    let (what, way_out) = told(trouble, scene);
+    say(
+        &format!("Not connected: {what}{next}."),
+        theme.mood(Mood::Bad),
+    );
+    for text in way_out {
+        say(&text, Style::new());
+    }
+    lines
+}
+
+/// What is wrong, and what may be done about it.
+fn told(trouble: &Trouble, scene: &Scene<'_>) -> (String, Vec<String>) {
+    let collector = scene.collector;
+    match trouble {
+        Trouble::NoAddress(why) => (why.clone(), Vec::new()),
+        Trouble::Unreachable(why) => (
+            format!("{collector} cannot be reached ({why})"),
+            vec![
+                "Does metrics-collector run there, and listen for clients (--clients-listen)?"
+                    .to_owned(),
+            ],
+        ),
+        Trouble::KeyRefused => (
+            format!("{collector} does not let this client in"),
+            vec![
+                format!("This client's public key is {}", scene.own_key),
+                "Whoever runs the collector lets it in, there, with".to_owned(),
+                format!(
+                    "  {}",
+                    AllowCommand {
+                        key: scene.own_key,
+                        name: scene.own_name,
+                    }
+                ),
+            ],
+        ),
+        Trouble::WrongKey(why) => (
+            format!("{collector} does not have the key that was expected ({why})"),
+            vec![
+                format!("Expected was {}", scene.collector_key),
+                "Its key is printed by `metrics-collector --public-key`, there; give it with \
+                 --public-key or in ~/.curve/collector.key."
+                    .to_owned(),
+            ],
+        ),
+        Trouble::NotSecured(why) => (
+            format!("{collector} did not secure the connection ({why})"),
+            vec!["Most likely something else than a collector listens there.".to_owned()],
+        ),
+        Trouble::Lost(why) => (format!("the link was lost ({why})"), Vec::new()),
+        Trouble::Silent => (
+            format!("{collector} has been silent for too long"),
+            Vec::new(),
+        ),
+    }
+}
+
+/// In the middle of a screen that has nothing else.
+pub(super) fn draw_alone(buffer: &mut Buffer, area: Rect, lines: &[Line], theme: Theme) {
+    let _ = theme;
+    let height = u16::try_from(lines.len()).unwrap_or(u16::MAX);
+    let top = area.y + area.height.saturating_sub(height) / 3;
+    let widest = lines.iter().map(|line| width(&line.text)).max();
+    let left = area.x + area.width.saturating_sub(widest.unwrap_or(0)) / 2;
+    for (y, line) in (top..area.bottom()).zip(lines) {
+        Pen::new(buffer, y, left, area.right()).put(&line.text, line.style);
+    }
+}
+
+/// Above what else there is; how many rows it takes.
+pub(super) fn draw_banner(buffer: &mut Buffer, area: Rect, lines: &[Line], theme: Theme) -> u16 {
+    // Half of the screen is for the hosts.
+    let rows = u16::try_from(lines.len()).unwrap_or(u16::MAX);
+    let rows = rows.min(area.height / 2);
+    for (y, line) in (area.y..area.y + rows).zip(lines) {
+        let mut pen = Pen::new(buffer, y, area.x, area.right());
+        pen.put(theme.pick("▌", "|"), theme.mood(Mood::Bad));
+        pen.put(&line.text, line.style);
+    }
+    rows
+}
+
+/// A text in lines of at most so many columns, less one for a mark in front.
+fn wrapped(text: &str, columns: u16) -> Vec<String> {
+    let columns = columns.saturating_sub(2).max(1);
+    let mut lines = vec![String::new()];
+    // Spaces in front are kept.
+    let indent = text.len() - text.trim_start().len();
+    let mut first = true;
+    for word in text.split_whitespace() {
+        let Some(line) = lines.last_mut() else { break };
+        if first {
+            line.extend(std::iter::repeat_n(' ', indent));
+            line.push_str(word);
+            first = false;
+        } else if width(line) + 1 + width(word) <= columns {
+            line.push(' ');
+            line.push_str(word);
+        } else {
+            lines.push(word.to_owned());
+        }
+    }
+    // A word that is too long for any line, as an address may be.
+    lines
+        .into_iter()
+        .flat_map(|line| broken(&line, columns))
+        .collect()
+}
+
+fn broken(line: &str, columns: u16) -> Vec<String> {
+    let mut parts = vec![String::new()];
+    for letter in line.chars() {
+        let wide = parts.last().is_some_and(|part| width(part) >= columns);
+        if wide {
+            parts.push(String::new());
+        }
+        if let Some(part) = parts.last_mut() {
+            part.push(letter);
+        }
+    }
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_texts_are_wrapped_at_words() {
+        assert_eq!(wrapped("one two three", 10), ["one two", "three"]);
+        assert_eq!(wrapped("  keys allow", 30), ["  keys allow"]);
+        assert_eq!(wrapped("abcdefghij", 6), ["abcd", "efgh", "ij"]);
+        assert_eq!(wrapped("", 6), [""]);
+    }
+}

@@ -1,0 +1,351 @@
+//! metrics-collector's web server: what it answers, and clients that mean no good.
+
+use std::fmt::Write as _;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::support::http::{
+    Answer, address_of, answer, ask, connect_from, fetch, fetch_from, read_to_end, request,
+};
+use crate::support::peer::Peer;
+use crate::support::place::eventually;
+use crate::support::server::{Collector, program};
+
+const ON: [&str; 2] = ["--web-listen", "127.0.0.1:0"];
+
+async fn collector(home: &tempfile::TempDir) -> (Collector, SocketAddr) {
+    let collector = Collector::start(home.path(), &ON).await;
+    let address = address_of(&collector);
+    (collector, address)
+}
+
+/// The metrics, once the host is among them.
+async fn scraped_with(address: SocketAddr, host: &str) -> Answer {
+    let up = format!("metrics_agent_up{{host=\"{host}\"}}");
+    eventually("the host is there", async || {
+        let answer = fetch(address, "/metrics").await;
+        let found = answer
+            .series("metrics_agent_up")
+            .contains(&(up.as_str(), "1"));
+        found.then_some(answer)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn what_hosts_report_can_be_scraped() {
+    let home = tempfile::tempdir().unwrap();
+    let (collector, address) = collector(&home).await;
+    let mut agent = collector.peer("A").await;
+    let model = r#"{"host.os":"Debian \"12\"\n\\","mem.total":2,"made up":7}"#;
+    let metrics = r#"{"mem.free":18446744073709551615,"cpu.percent":12.3,"fs.size[/a\"b]":5}"#;
+    agent.report("web1", model, "model").await;
+    agent.report("web1", metrics, "metrics").await;
+    agent
+        .send(None, &[b"METR", b"web1", b"[]", b"metrics"])
+        .await;
+    agent.hello().await;
+
+    let answer = scraped_with(address, "web1").await;
+    assert_eq!(answer.status, 200);
+    let kind = answer.header("content-type");
+    assert_eq!(kind, Some("text/plain; version=0.0.4; charset=utf-8"));
+    for (family, series) in [
+        (
+            "metrics_agent_host_os_info",
+            (
+                r#"metrics_agent_host_os_info{host="web1",value="Debian \"12\"\n\\"}"#,
+                "1",
+            ),
+        ),
+        (
+            "metrics_agent_mem_free_bytes",
+            (
+                r#"metrics_agent_mem_free_bytes{host="web1"}"#,
+                "18889465931478580853760",
+            ),
+        ),
+        (
+            "metrics_agent_cpu_busy_ratio",
+            (r#"metrics_agent_cpu_busy_ratio{host="web1"}"#, "0.123"),
+        ),
+        (
+            "metrics_agent_fs_size_bytes",
+            (
+                r#"metrics_agent_fs_size_bytes{host="web1",mount="/a\"b"}"#,
+                "5",
+            ),
+        ),
+        (
+            "metrics_agent_made_up",
+            (r#"metrics_agent_made_up{host="web1"}"#, "7"),
+        ),
+        (
+            "metrics_collector_hosts",
+            (r#"metrics_collector_hosts{presence="reporting"}"#, "1"),
+        ),
+    ] {
+        assert_eq!(answer.series(family)[0], series);
+    }
+    assert_eq!(answer.number("metrics_collector_messages_total"), 3.0);
+    assert_eq!(
+        answer.number("metrics_collector_messages_refused_total"),
+        1.0
+    );
+    assert!(answer.number("process_resident_memory_bytes") > 1e6);
+}
+
+#[tokio::test]
+async fn there_are_three_pages_and_two_methods() {
+    let home = tempfile::tempdir().unwrap();
+    let (_collector, address) = collector(&home).await;
+    let landing = fetch(address, "/").await;
+    assert_eq!(
+        (landing.status, landing.header("content-type")),
+        (200, Some("text/html; charset=utf-8"))
+    );
+    assert!(landing.body.contains("href=\"metrics\""));
+    let healthy = fetch(address, "/-/healthy").await;
+    assert_eq!(
+        (healthy.status, healthy.body.as_str()),
+        (200, "metrics-collector is healthy\n")
+    );
+    for path in ["/metric", "/metrics/..", "/favicon.ico", "//", "/%6detrics"] {
+        let answer = fetch(address, path).await;
+        assert_eq!(
+            (answer.status, answer.body.lines().count()),
+            (404, 1),
+            "{path}"
+        );
+    }
+    // The query is nobody's.
+    assert_eq!(fetch(address, "/metrics?a=b").await.status, 200);
+    for method in ["POST", "PUT", "DELETE", "OPTIONS", "TRACE", "FROB"] {
+        let answer = ask(address, &request(method, "/metrics")).await;
+        assert_eq!(
+            (answer.status, answer.body.lines().count()),
+            (405, 1),
+            "{method}"
+        );
+        assert_eq!(answer.header("allow"), Some("GET, HEAD"));
+    }
+    for path in ["/metrics", "/", "/-/healthy"] {
+        let head = ask(address, &request("HEAD", path)).await;
+        assert_eq!((head.status, head.body.as_str()), (200, ""), "{path}");
+        let full = fetch(address, path).await;
+        assert_eq!(head.header("content-type"), full.header("content-type"));
+        assert_eq!(
+            head.header("content-length"),
+            full.header("content-length"),
+            "{path}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_connection_serves_more_than_one_request() {
+    let home = tempfile::tempdir().unwrap();
+    let (_collector, address) = collector(&home).await;
+    // All at once; the last one ends it.
+    let asked = "GET /-/healthy HTTP/1.1\r\nHost: a\r\n\r\n".repeat(3);
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(asked.as_bytes()).await.unwrap();
+    stream
+        .write_all(request("GET", "/metrics").as_bytes())
+        .await
+        .unwrap();
+    let text = String::from_utf8(read_to_end(&mut stream).await).unwrap();
+    assert_eq!(text.matches("HTTP/1.1 200 OK").count(), 4, "{text}");
+    assert_eq!(text.matches("is healthy").count(), 3);
+    assert!(text.ends_with("\r\n0\r\n\r\n"));
+    // HTTP/1.0 knows no chunks: the end of the answer is the end of the connection.
+    let old = ask(address, "GET /metrics HTTP/1.0\r\n\r\n").await;
+    assert_eq!(old.header("transfer-encoding"), None);
+    assert!(old.number("process_open_fds") > 3.0);
+}
+
+#[tokio::test]
+async fn who_closes_its_half_has_its_answer() {
+    let home = tempfile::tempdir().unwrap();
+    let (_collector, address) = collector(&home).await;
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream
+        .write_all(request("GET", "/metrics").as_bytes())
+        .await
+        .unwrap();
+    stream.shutdown().await.unwrap();
+    let text = String::from_utf8(read_to_end(&mut stream).await).unwrap();
+    assert!(
+        text.starts_with("HTTP/1.1 200 OK\r\n") && text.ends_with("\r\n0\r\n\r\n"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn what_is_no_request_is_refused() {
+    let home = tempfile::tempdir().unwrap();
+    let (_collector, address) = collector(&home).await;
+    let long = "x".repeat(20_000);
+    let many = "a: b\r\n".repeat(65);
+    for (sent, status) in [
+        ("\u{0}\u{1}\u{2}garbage\r\n\r\n".to_owned(), "400"),
+        ("GET / HTTP/9.9\r\n\r\n".to_owned(), "400"),
+        ("GET /\u{7f} HTTP/1.1\r\n\r\n".to_owned(), "400"),
+        (format!("GET /{long} HTTP/1.1\r\n\r\n"), "4"),
+        (format!("GET / HTTP/1.1\r\na: {long}\r\n\r\n"), "431"),
+        (format!("GET / HTTP/1.1\r\n{many}\r\n"), "431"),
+        // A ClientHello.
+        ("\u{16}\u{3}\u{1}\u{0}\u{5}hello".to_owned(), "400"),
+    ] {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(sent.as_bytes()).await.unwrap();
+        let text = read_to_end(&mut stream).await;
+        let text = String::from_utf8_lossy(&text);
+        assert!(
+            text.starts_with(&format!("HTTP/1.1 {status}")),
+            "{sent:.30}: {text}"
+        );
+    }
+    // HTTP/2 is not spoken, and who speaks it would not understand an answer.
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    stream.write_all(preface).await.unwrap();
+    assert_eq!(read_to_end(&mut stream).await, b"");
+    assert_eq!(fetch(address, "/-/healthy").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_thousand_connections_keep_nobody_out() {
+    let home = tempfile::tempdir().unwrap();
+    let (collector, address) = collector(&home).await;
+    let mut agent = collector.peer("A").await;
+    agent.report("web1", "{}", "metrics").await;
+    // Their requests have begun, and never end.
+    let mut slow = Vec::new();
+    for _ in 0..1000 {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        // It may be cut already.
+        let _ = stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: ").await;
+        slow.push(stream);
+    }
+    let answer = scraped_with(address, "web1").await;
+    assert!(answer.number("process_open_fds") < 100.0);
+    agent.report("web2", "{}", "metrics").await;
+    scraped_with(address, "web2").await;
+    // All of them end, those without a successor by their time.
+    for stream in &mut slow {
+        assert_eq!(read_to_end(stream).await, b"");
+    }
+}
+
+#[tokio::test]
+async fn who_does_not_read_keeps_nobody_from_the_metrics() {
+    let home = tempfile::tempdir().unwrap();
+    let (collector, address) = collector(&home).await;
+    let mut agent = collector.peer("A").await;
+    let fleet = 40;
+    report_much(&mut agent, fleet).await;
+    let one = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let other = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
+    scraped_with(address, &format!("web{:02}", fleet - 1)).await;
+
+    let mut idle = Vec::new();
+    for _ in 0..2 {
+        let mut stream = connect_from(one, address).await;
+        stream
+            .write_all(request("GET", "/metrics").as_bytes())
+            .await
+            .unwrap();
+        // The answer has begun.
+        stream.read_u8().await.unwrap();
+        idle.push(stream);
+    }
+    let refused = fetch_from(one, address, "/metrics").await;
+    assert_eq!(refused.status, 503);
+    assert_eq!(refused.header("retry-after"), Some("5"));
+    assert_eq!(refused.body, "too many ask for this; please come again\n");
+    // The others are served, and the same peer's other pages.
+    let answer = fetch_from(other, address, "/metrics").await;
+    assert_eq!(answer.series("metrics_agent_up").len(), fleet);
+    assert_eq!(fetch_from(one, address, "/-/healthy").await.status, 200);
+    agent.report("late", "{}", "metrics").await;
+    let up = (r#"metrics_agent_up{host="late"}"#, "1");
+    eventually("agents are heard", async || {
+        let answer = fetch_from(other, address, "/metrics").await;
+        answer
+            .series("metrics_agent_up")
+            .contains(&up)
+            .then_some(())
+    })
+    .await;
+    // Their time is over after a while, and the peer is served again.
+    eventually("there is a place", async || {
+        let answer = fetch_from(one, address, "/metrics").await;
+        (answer.status == 200).then_some(())
+    })
+    .await;
+    for stream in &mut idle {
+        let torn = read_to_end(stream).await;
+        assert!(!torn.ends_with(b"\r\n0\r\n\r\n"), "they have only a part");
+    }
+}
+
+/// So much that it does not fit into any socket's buffers.
+async fn report_much(agent: &mut Peer, hosts: usize) {
+    let mut grid = "{".to_owned();
+    for number in 0..3000 {
+        let item = "i".repeat(60);
+        write!(grid, r#""some.made.up.metric[{item}{number}]":{number},"#).unwrap();
+    }
+    grid.pop();
+    grid.push('}');
+    for host in 0..hosts {
+        agent
+            .report(&format!("web{host:02}"), &grid, "metrics")
+            .await;
+    }
+    agent.hello().await;
+}
+
+#[tokio::test]
+async fn an_address_that_is_taken_ends_it() {
+    let home = tempfile::tempdir().unwrap();
+    let (_collector, address) = collector(&home).await;
+    let text = address.to_string();
+    let other = tempfile::tempdir().unwrap();
+    let output = program(other.path())
+        .args(["--listen", "127.0.0.1:0", "--web-listen", &text])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(69));
+    let log = String::from_utf8(output.stderr).unwrap();
+    let expected = format!(
+        "cannot serve Prometheus at {text}: Address already in use (os error 98); `ss -ltnp` shows \
+         who listens there, and --web-listen (listen.web) takes another address, or none"
+    );
+    assert!(log.contains(&expected), "{log}");
+}
+
+#[tokio::test]
+async fn none_is_none() {
+    let home = tempfile::tempdir().unwrap();
+    let collector = Collector::start(home.path(), &["--web-listen", "none"]).await;
+    assert!(
+        !collector
+            .before
+            .iter()
+            .any(|line| line.contains("Prometheus"))
+    );
+    let on_all = Collector::start(home.path(), &["--web-listen", "*:0"]).await;
+    let mut address = address_of(&on_all);
+    for ip in [IpAddr::V4(Ipv4Addr::LOCALHOST), "::1".parse().unwrap()] {
+        address.set_ip(ip);
+        let stream = TcpStream::connect(address).await.unwrap();
+        assert_eq!(
+            answer(stream, &request("GET", "/metrics")).await.status,
+            200
+        );
+    }
+}
