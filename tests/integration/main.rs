@@ -28,6 +28,7 @@ mod manual;
 mod private_bus;
 mod push_prometheus;
 mod push_receiver;
+mod server_access;
 mod server_bus;
 mod server_hostile;
 mod server_program;
