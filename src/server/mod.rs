@@ -13,6 +13,7 @@
 //! - [`snapshot`]: the table at one moment, for those who read it at their own pace;
 //! - [`clients`]: those who look on at what the agents report;
 //! - [`store`]: what is still known after a restart;
+//! - [`backlog`]: what is dropped when more comes than can be read, pure;
 //! - [`pacer`]: when models are asked for, pure;
 //! - [`complaints`]: which refused messages are worth a line in the log, pure;
 //! - [`prometheus`]: what hosts report as Prometheus wants it;
@@ -25,6 +26,7 @@
 //! Keeps no history: of each host what it said last, bounded in number and bytes.
 
 pub mod arguments;
+pub mod backlog;
 pub mod clients;
 pub mod complaints;
 pub(crate) mod events;

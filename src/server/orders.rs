@@ -55,7 +55,7 @@ impl Server {
             received: self.counts.messages,
             refused: self.counts.refused,
             bytes: self.counts.bytes,
-            dropped: self.outlets.lost(),
+            dropped: self.outlets.lost() + self.counts.dropped,
         };
         self.desk.gauges.set(counters);
     }

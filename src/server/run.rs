@@ -5,11 +5,14 @@
 //! connections fairly among them. Nothing in it waits for a peer or a reader, and the
 //! watchdog is fed from here and nowhere else.
 
+use std::future::ready;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::time::sleep_until;
 
+use super::backlog::{Ahead, Backlog};
+use super::clients::Clients;
 use super::complaints::{Complaints, HostLine, HostLines, Throttle};
 use super::events;
 use super::handle::{Desk, Handle, Order};
@@ -52,6 +55,8 @@ pub struct Start {
     pub endpoint: String,
     /// What agents know this collector by.
     pub public_key: PublicKey,
+    /// Those who look on, or that nobody may.
+    pub clients: Clients,
     /// Where listening for viewing clients and for HTTP is done; empty for nowhere.
     pub other_endpoints: [String; 2],
     /// Where settings come from, for reloads.
@@ -85,10 +90,14 @@ pub struct Server {
     pub(super) counts: Counts,
     pub(super) complaints: Complaints,
     host_lines: HostLines,
+    pub(super) backlog: Backlog,
+    /// What was read before its turn.
+    pub(super) ahead: Ahead<(RoutingIdBytes, Received)>,
     pub(super) pacer: Pacer,
     /// Requests for models that were refused.
     pub(super) unasked: Throttle,
     pub(super) outlets: Outlets,
+    pub(super) clients: Clients,
     pub(super) keeper: Option<Keeper>,
     /// The time of the batch of messages at hand, once somebody wanted to know.
     pub(super) time: Option<SystemTime>,
@@ -110,6 +119,7 @@ enum Happened {
     Order(Order),
     ReloadEnded(Vec<Asker>, Read),
     Message((RoutingIdBytes, Received)),
+    Client((RoutingIdBytes, Received)),
     Deadline,
     MemoryShort,
 }
@@ -137,6 +147,9 @@ impl Server {
             counts: Counts::default(),
             complaints: Complaints::default(),
             host_lines: HostLines::new(now),
+            clients: start.clients,
+            backlog: Backlog::new(now),
+            ahead: Ahead::default(),
             pacer: Pacer::new(now),
             unasked: Throttle::default(),
             outlets: Outlets::new(start.printer, start.pushes),
@@ -178,6 +191,11 @@ impl Server {
                 Happened::ReloadEnded(askers, read) => self.reload_ended(askers, read),
                 Happened::Order(order) => self.obey(order),
                 Happened::Message(first) => self.turn(Some(first)).await?,
+                Happened::Client(first) => {
+                    self.clients.hear(Instant::now(), first, &mut |_| true)?;
+                    // However much they say, agents have their turn.
+                    self.turn(None).await?;
+                }
                 Happened::Deadline => self.turn(None).await?,
                 Happened::MemoryShort => self.spare_memory(),
             }
@@ -194,7 +212,13 @@ impl Server {
         let due = self.hosts.next_due();
         let due = due.map(|due| due.max(self.attended + DUE_PAUSE));
         let keep = self.keeper.as_ref().and_then(Keeper::next_due);
-        let deadlines = [due, self.pacer.next_due(), keep, self.notifier.deadline()];
+        let deadlines = [
+            due,
+            self.pacer.next_due(),
+            keep,
+            self.clients.next_due(),
+            self.notifier.deadline(),
+        ];
         let deadline = deadlines.into_iter().flatten().min();
         Ok(tokio::select! {
             biased;
@@ -204,6 +228,8 @@ impl Server {
             (askers, read) = self.reloads.ended() => Happened::ReloadEnded(askers, read),
             () = until(deadline) => Happened::Deadline,
             () = self.pressure.felt() => Happened::MemoryShort,
+            message = self.clients.receive() => Happened::Client(message?),
+            () = ready(()), if !self.ahead.is_empty() => Happened::Deadline,
             message = self.router.receive() => Happened::Message(message?),
         })
     }
@@ -229,6 +255,7 @@ impl Server {
             self.notifier.alive(&status, now);
         }
         self.outlets.attend(now);
+        self.clients.attend(now, &self.hosts);
         self.publish_counters();
         self.keep_hosts(now);
         if !drained {

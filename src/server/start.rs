@@ -13,6 +13,7 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use super::clients::Clients;
 use super::events;
 use super::handle::Handle;
 use super::keeping;
@@ -99,6 +100,7 @@ pub fn run(sources: Sources, print: bool, log: &LogControl) -> Result<(), Failur
             router,
             endpoint,
             public_key,
+            clients: Clients::off(),
             other_endpoints: [String::new(), web_endpoint],
             sources,
             loaded,

@@ -99,12 +99,14 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, scene: &Scene<'_>) -> Drawn 
         let pen = Pen::new(buffer, y, area.x, area.right());
         row(pen, host, scene, layout);
         if index == scene.app.cursor {
-            let line = Rect {
+            // The bars behind it keep their colours.
+            let name = Rect {
                 y,
                 height: 1,
+                width: (layout.name + 2).min(area.width),
                 ..area
             };
-            buffer.set_style(line, scene.theme.cursor());
+            buffer.set_style(name, scene.theme.cursor());
         }
     }
     if scene.rows.is_empty() && room > 0 {

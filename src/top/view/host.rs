@@ -192,6 +192,7 @@ impl Writer {
         let history: String = host
             .history
             .newest(usize::from(self.columns.saturating_sub(40)).min(60))
+            .skip_while(Option::is_none)
             .map(|sample| sample.map_or(' ', |sample| self.theme.spark(sample)))
             .collect();
         let current = host.state(now) == State::Reporting;
@@ -340,10 +341,12 @@ impl Writer {
             }
             if let Some(inodes) = filesystem.inodes_used().filter(|share| *share >= 70.0) {
                 let style = self.theme.text(Mood::of_share(inodes));
-                more.push((format!(", inodes {}", percent(inodes)), style));
+                more.push((", ".to_owned(), plain));
+                more.push((format!("inodes {}", percent(inodes)), style));
             }
             if filesystem.readonly {
-                more.push((", read-only".to_owned(), self.theme.text(Mood::Busy)));
+                more.push((", ".to_owned(), plain));
+                more.push(("read-only".to_owned(), self.theme.text(Mood::Busy)));
             }
             if filesystem.stuck {
                 more.push(("  does not answer".to_owned(), self.theme.text(Mood::Bad)));

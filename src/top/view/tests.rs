@@ -201,12 +201,12 @@ fn the_table_says_how_the_hosts_are() {
     let web1 = words(&lines, "web1");
     assert_eq!(web1[..3], ["●", "web1.example.org", "1s"]);
     // Bar, percentage and history.
-    assert_eq!(web1[3..5], ["█████████▌", "95%"]);
+    assert_eq!(web1[3..5], ["━━━━━━━━━╸", "95%"]);
     assert_eq!(web1[5], "▇█");
     assert_eq!(
         web1[6..],
         [
-            "███████▌··",
+            "━━━━━━━╸──",
             "75%",
             "9.50",
             "12%",

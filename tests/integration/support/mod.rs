@@ -6,7 +6,10 @@ pub(crate) mod http;
 pub(crate) mod manager;
 pub(crate) mod peer;
 pub(crate) mod place;
+pub(crate) mod prometheus;
+pub(crate) mod receiver;
 pub(crate) mod server;
+pub(crate) mod tmux;
 
 /// True for root, who alone may do this; else says what is left out.
 #[expect(clippy::print_stderr, reason = "a test that is skipped says so")]

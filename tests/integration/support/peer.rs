@@ -49,7 +49,8 @@ impl Peer {
         (router, port, public)
     }
 
-    fn start(script: &str) -> Self {
+    /// One that is made by this program of tests/peers.
+    pub(crate) fn start(script: &str) -> Self {
         let peers = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers");
         // The distribution's Python, for its pyzmq.
         let mut child = Command::new("/usr/bin/python3")
@@ -109,6 +110,14 @@ impl Peer {
             }
             self.passed.push_back(event);
         }
+    }
+
+    /// How many events of this name were told before the last answer and not taken.
+    pub(crate) fn waiting(&self, name: &str) -> usize {
+        self.passed
+            .iter()
+            .filter(|event| event["event"] == name)
+            .count()
     }
 
     /// The next message: its sender's routing id (of a ROUTER), its frames.
@@ -198,7 +207,7 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     })
 }
 
-fn unhex(text: &str) -> Vec<u8> {
+pub(crate) fn unhex(text: &str) -> Vec<u8> {
     let pairs = text.as_bytes().chunks(2);
     pairs
         .map(|pair| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).unwrap())

@@ -1,0 +1,197 @@
+//! A fleet: one socket for each agent, all driven by one thread.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::process::Collector;
+
+/// libzmq opens so many sockets in a context (`ZMQ_MAX_SOCKETS` is 1,023 by default).
+const SOCKETS_PER_CONTEXT: usize = 500;
+
+/// Connections that are made at a time: beyond it handshakes time out on a small machine.
+const CONNECTING: usize = 200;
+
+/// What nothing here should ever take.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+pub(crate) struct Fleet {
+    agents: Vec<Agent>,
+    // After the agents: a context ends when its sockets are closed.
+    _contexts: Vec<zmq::Context>,
+    /// Messages that libzmq has taken, of all kinds.
+    pub(crate) sent: u64,
+    /// Messages that it would not take.
+    pub(crate) unsent: u64,
+}
+
+struct Agent {
+    host: String,
+    socket: zmq::Socket,
+    /// How often its model was asked for.
+    asked: u64,
+}
+
+impl Fleet {
+    /// Connects so many, a few at a time; each has said hello, was asked for its model,
+    /// and has sent it.
+    pub(crate) fn connect(collector: &Collector, count: usize, model: &str) -> Self {
+        let contexts: Vec<_> = (0..count.div_ceil(SOCKETS_PER_CONTEXT))
+            .map(|_| zmq::Context::new())
+            .collect();
+        let mut fleet = Self {
+            agents: Vec::with_capacity(count),
+            _contexts: contexts.clone(),
+            sent: 0,
+            unsent: 0,
+        };
+        while fleet.agents.len() < count {
+            let from = fleet.agents.len();
+            for number in from..count.min(from + CONNECTING) {
+                let context = contexts
+                    .get(number / SOCKETS_PER_CONTEXT)
+                    .expect("there are enough");
+                let agent = Agent::connect(context, collector, number)
+                    .unwrap_or_else(|error| panic!("agent {number}: {error}"));
+                fleet.agents.push(agent);
+                fleet.send(number, &["CTRL", "hello"]);
+            }
+            fleet.await_model(from, 1);
+            for number in from..fleet.agents.len() {
+                fleet.report(number, model, "model");
+            }
+        }
+        fleet
+    }
+
+    /// All say hello, are asked for their models and send them; how long until the last
+    /// was asked.
+    pub(crate) fn greet(&mut self, model: &str) -> Duration {
+        let start = Instant::now();
+        let asked = self.agents.first().map_or(0, |agent| agent.asked);
+        for number in 0..self.agents.len() {
+            self.send(number, &["CTRL", "hello"]);
+        }
+        self.await_model(0, asked + 1);
+        let took = start.elapsed();
+        for number in 0..self.agents.len() {
+            self.report(number, model, "model");
+        }
+        took
+    }
+
+    /// Waits until each of those from this one on was asked for its model so many times.
+    fn await_model(&mut self, from: usize, times: u64) {
+        let start = Instant::now();
+        for agent in self.agents.iter_mut().skip(from) {
+            while agent.asked < times {
+                agent.receive();
+                if agent.asked < times {
+                    assert!(start.elapsed() < PATIENCE, "{} is not asked", agent.host);
+                    let _ = agent.socket.poll(zmq::POLLIN, 100);
+                }
+            }
+        }
+    }
+
+    /// Each sends this grid once in the interval, for so long, each at its own time.
+    pub(crate) fn report_steadily(&mut self, grid: &str, interval: Duration, time: Duration) {
+        let start = Instant::now();
+        let count = u32::try_from(self.agents.len()).unwrap_or(u32::MAX);
+        let step = interval / count;
+        for tick in 0.. {
+            let due = step * tick;
+            if due >= time {
+                break;
+            }
+            if let Some(early) = due.checked_sub(start.elapsed()) {
+                thread::sleep(early);
+            }
+            self.report((tick % count) as usize, grid, "metrics");
+        }
+    }
+
+    /// All together send so many messages, as fast as they are taken.
+    pub(crate) fn burst(&mut self, grid: &str, messages: u64) {
+        let end = self.sent + messages;
+        while self.sent < end {
+            let before = self.sent;
+            for number in 0..self.agents.len() {
+                // Some in a row, as nobody's turn is for a single one.
+                for _ in 0..16 {
+                    let unsent = self.unsent;
+                    if self.sent < end {
+                        self.report(number, grid, "metrics");
+                    }
+                    if self.unsent > unsent {
+                        self.unsent = unsent;
+                        break;
+                    }
+                }
+            }
+            if self.sent == before {
+                thread::sleep(Duration::from_millis(1));
+            }
+        }
+    }
+
+    /// Waits until libzmq has handed over all that it has taken.
+    pub(crate) fn close(self) {
+        for agent in &self.agents {
+            let _ = agent.socket.set_linger(10_000);
+        }
+    }
+
+    fn report(&mut self, number: usize, grid: &str, kind: &str) {
+        let Some(agent) = self.agents.get_mut(number) else {
+            return;
+        };
+        let host = std::mem::take(&mut agent.host);
+        self.send(number, &["METR", &host, grid, kind]);
+        if let Some(agent) = self.agents.get_mut(number) {
+            agent.host = host;
+        }
+    }
+
+    fn send(&mut self, number: usize, frames: &[&str]) {
+        let Some(agent) = self.agents.get_mut(number) else {
+            return;
+        };
+        // What was sent to it meanwhile; nobody else looks.
+        agent.receive();
+        match agent.socket.send_multipart(frames, zmq::DONTWAIT) {
+            Ok(()) => self.sent += 1,
+            Err(zmq::Error::EAGAIN) => self.unsent += 1,
+            Err(error) => panic!("{}: {error}", agent.host),
+        }
+    }
+}
+
+impl Agent {
+    fn connect(context: &zmq::Context, collector: &Collector, number: usize) -> zmq::Result<Self> {
+        let keys = zmq::CurveKeyPair::new()?;
+        let server = zmq::z85_decode(&collector.public_key).map_err(|_| zmq::Error::EINVAL)?;
+        let socket = context.socket(zmq::DEALER)?;
+        socket.set_linger(0)?;
+        socket.set_identity(format!("AGENT-{number:010}").as_bytes())?;
+        socket.set_curve_publickey(&keys.public_key)?;
+        socket.set_curve_secretkey(&keys.secret_key)?;
+        socket.set_curve_serverkey(&server)?;
+        // A fleet that comes back at once, which real agents are kept from by their
+        // back-off and its jitter.
+        socket.set_reconnect_ivl(100)?;
+        socket.connect(&collector.address)?;
+        Ok(Self {
+            host: format!("host-{number:05}.example.org"),
+            socket,
+            asked: 0,
+        })
+    }
+
+    fn receive(&mut self) {
+        while let Ok(frames) = self.socket.recv_multipart(zmq::DONTWAIT) {
+            if frames.last().is_some_and(|word| word == b"model") {
+                self.asked += 1;
+            }
+        }
+    }
+}
