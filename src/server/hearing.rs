@@ -145,7 +145,8 @@ impl Server {
             routing_id: from,
         };
         self.outlets.pass(&passed);
-        self.clients.forward(now, &name, kind, bytes);
+        self.clients
+            .forward(passed.now, passed.host, passed.kind, passed.bytes);
         if let Some(Change::Appeared) = change {
             self.tell(HostChange::Appeared(Arc::clone(&name)));
         }
