@@ -562,9 +562,10 @@ fn what_takes_a_restart_is_named() {
     let mut site = Site::new();
     let before = site.load().unwrap();
     assert_eq!(restart_needed(&before, &before), [""; 0]);
-    site.etc("hosts.timeout = 9\nlog.level = 'debug'\nagents.pin_names = true\n");
+    site.etc("hosts.timeout = 9\nlog.level = 'debug'\nagents.authorized = 'directory'\n");
     assert_eq!(restart_needed(&before, &site.load().unwrap()), [""; 0]);
     Certificate::write_pair(&site.at("etc/curve"), "collector").unwrap();
+    site.option("pin-names", "agents.pin_names", "true");
     site.option("listen", "listen.agents", "*:1");
     site.option("clients-listen", "listen.clients", "none");
     site.option("web-listen", "listen.web", "*:3");
@@ -576,6 +577,7 @@ fn what_takes_a_restart_is_named() {
             "listen.clients",
             "listen.web",
             "curve.secret_key_file",
+            "agents.pin_names",
             "dbus.bus"
         ]
     );
