@@ -63,20 +63,16 @@ impl Fleet {
         fleet
     }
 
-    /// All say hello, are asked for their models and send them; how long until the last
-    /// was asked.
-    pub(crate) fn greet(&mut self, model: &str) -> Duration {
-        let start = Instant::now();
+    /// All say hello, are asked for their models and send them.
+    pub(crate) fn greet(&mut self, model: &str) {
         let asked = self.agents.first().map_or(0, |agent| agent.asked);
         for number in 0..self.agents.len() {
             self.send(number, &["CTRL", "hello"]);
         }
         self.await_model(0, asked + 1);
-        let took = start.elapsed();
         for number in 0..self.agents.len() {
             self.report(number, model, "model");
         }
-        took
     }
 
     /// Waits until each of those from this one on was asked for its model so many times.
