@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use super::Arguments;
-use super::agents::Fleet;
-use super::process::{Collector, Counted, CpuTime, Memory, own_cpu_time};
+use super::fleet::Fleet;
+use super::process::{Collector, Counted, CpuTime, Memory};
 
 /// One load.
 struct Scenario {
@@ -148,9 +148,9 @@ fn play(scenario: &Scenario, agents: usize, arguments: &Arguments, home: &Path) 
         // What merging and allocating settle at is what counts.
         fleet.report_steadily(&grid, interval, window.max(interval));
     }
-    let mut sent = fleet.sent;
+    let mut sent = fleet.done.sent;
     let (mut begin, mut before) = (Instant::now(), collector.cpu_time());
-    let agents_before = own_cpu_time();
+    let agents_before = fleet.done.cpu_ns;
     match scenario.load {
         Load::Burst(messages) => {
             fleet.burst(&grid, messages * arguments.scale as u64 / 100);
@@ -167,26 +167,25 @@ fn play(scenario: &Scenario, agents: usize, arguments: &Arguments, home: &Path) 
             cost.counted = collector.stop();
             let address = collector.address.trim_start_matches("tcp://").to_owned();
             collector = start(&address);
-            (begin, before, sent) = (Instant::now(), collector.cpu_time(), fleet.sent);
+            (begin, before, sent) = (Instant::now(), collector.cpu_time(), fleet.done.sent);
             fleet.greet(&model);
             cost.took = begin.elapsed();
             collector.settle();
             cost.time = collector.cpu_time().since(before);
         }
     }
-    cost.messages = fleet.sent - sent;
-    cost.agents_ns = (own_cpu_time() - agents_before) / cost.messages.max(1);
+    cost.messages = fleet.done.sent - sent;
+    cost.agents_ns = (fleet.done.cpu_ns - agents_before) / cost.messages.max(1);
     // All that is under way arrives before it is counted.
     collector.settle();
     cost.memory[1] = collector.memory();
-    cost.unsent = fleet.unsent;
-    let sent = fleet.sent;
+    cost.unsent = fleet.done.unsent;
+    let sent = fleet.done.sent;
     if arguments.sink {
         return cost;
     }
     let first = cost.counted.messages;
     cost.counted = collector.stop();
-    fleet.close();
     cost.lost = i64::try_from(sent).unwrap_or(0)
         - i64::try_from(first + cost.counted.messages).unwrap_or(0);
     cost
