@@ -11,7 +11,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::time::sleep_until;
 
+use super::access::door::{self, Access};
 use super::backlog::{Ahead, Backlog};
+use super::clients::Clients;
 use super::complaints::{Complaints, HostLine, HostLines, Throttle};
 use super::events;
 use super::handle::{Desk, Handle, Order};
@@ -50,10 +52,14 @@ const DEAF: Duration = Duration::from_secs(1);
 pub struct Start {
     /// Listens already.
     pub router: Router,
+    /// Who may report over it.
+    pub access: Access,
     /// Where, as people read it.
     pub endpoint: String,
     /// What agents know this collector by.
     pub public_key: PublicKey,
+    /// Those who look on, or that nobody may.
+    pub clients: Clients,
     /// Where listening for viewing clients and for HTTP is done; empty for nowhere.
     pub other_endpoints: [String; 2],
     /// Where settings come from, for reloads.
@@ -81,6 +87,7 @@ pub struct Start {
 /// The collector's task.
 pub struct Server {
     pub(super) router: Router,
+    pub(super) access: Access,
     endpoint: String,
     public_key: String,
     pub(super) hosts: Hosts,
@@ -94,6 +101,7 @@ pub struct Server {
     /// Requests for models that were refused.
     pub(super) unasked: Throttle,
     pub(super) outlets: Outlets,
+    pub(super) clients: Clients,
     pub(super) keeper: Option<Keeper>,
     /// The time of the batch of messages at hand, once somebody wanted to know.
     pub(super) time: Option<SystemTime>,
@@ -114,7 +122,9 @@ enum Happened {
     ReaderGone,
     Order(Order),
     ReloadEnded(Vec<Asker>, Read),
+    Access(door::Event),
     Message((RoutingIdBytes, Received)),
+    Client((RoutingIdBytes, Received)),
     Deadline,
     MemoryShort,
 }
@@ -136,12 +146,14 @@ impl Server {
         hosts.restore(now, start.restored);
         Self {
             router: start.router,
+            access: start.access,
             endpoint: start.endpoint,
             public_key: start.public_key.to_string(),
             hosts,
             counts: Counts::default(),
             complaints: Complaints::default(),
             host_lines: HostLines::new(now),
+            clients: start.clients,
             backlog: Backlog::new(now),
             ahead: Ahead::default(),
             pacer: Pacer::new(now),
@@ -184,7 +196,22 @@ impl Server {
                 Happened::Signal(Request::Reload) => self.reload(None),
                 Happened::ReloadEnded(askers, read) => self.reload_ended(askers, read),
                 Happened::Order(order) => self.obey(order),
+                Happened::Access(event) => {
+                    if self.access.handle(event, Instant::now())?.clients_changed {
+                        let access = &self.access;
+                        self.clients.review(&mut |key| access.is_client(&key));
+                    }
+                    // However many handshakes there are, messages have their turn.
+                    self.turn(None).await?;
+                }
                 Happened::Message(first) => self.turn(Some(first)).await?,
+                Happened::Client(first) => {
+                    let access = &self.access;
+                    let allowed = &mut |key| access.is_client(&key);
+                    self.clients.hear(Instant::now(), first, allowed)?;
+                    // However much they say, agents have their turn.
+                    self.turn(None).await?;
+                }
                 Happened::Deadline => self.turn(None).await?,
                 Happened::MemoryShort => self.spare_memory(),
             }
@@ -194,6 +221,7 @@ impl Server {
         events::stopping(why, &totals(self.hosts.reporting(), self.counts));
         self.outlets.finish();
         self.keep_last();
+        self.access.finish().await;
         Ok(())
     }
 
@@ -201,7 +229,13 @@ impl Server {
         let due = self.hosts.next_due();
         let due = due.map(|due| due.max(self.attended + DUE_PAUSE));
         let keep = self.keeper.as_ref().and_then(Keeper::next_due);
-        let deadlines = [due, self.pacer.next_due(), keep, self.notifier.deadline()];
+        let deadlines = [
+            due,
+            self.pacer.next_due(),
+            keep,
+            self.clients.next_due(),
+            self.notifier.deadline(),
+        ];
         let deadline = deadlines.into_iter().flatten().min();
         Ok(tokio::select! {
             biased;
@@ -211,7 +245,9 @@ impl Server {
             (askers, read) = self.reloads.ended() => Happened::ReloadEnded(askers, read),
             () = until(deadline) => Happened::Deadline,
             () = self.pressure.felt() => Happened::MemoryShort,
+            message = self.clients.receive() => Happened::Client(message?),
             () = ready(()), if !self.ahead.is_empty() => Happened::Deadline,
+            event = self.access.next() => Happened::Access(event?),
             message = self.router.receive() => Happened::Message(message?),
         })
     }
@@ -237,6 +273,7 @@ impl Server {
             self.notifier.alive(&status, now);
         }
         self.outlets.attend(now);
+        self.clients.attend(now, &self.hosts);
         self.publish_counters();
         self.keep_hosts(now);
         if !drained {

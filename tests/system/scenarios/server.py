@@ -2,6 +2,7 @@
 """The collector as a service: its settings, reloads, the bus, its log."""
 
 import json
+import re
 
 from machine import AS_NOBODY, COLLECTOR, RPM_SUITE
 
@@ -11,6 +12,9 @@ SUITES = ["bookworm", "trixie", RPM_SUITE]
 NAME = "org.metricsagent.Server1"
 OBJECT = "/org/metricsagent/Server1"
 SETTINGS = "/etc/metrics-collector/metrics-collector.toml"
+
+# Of a file with a bad timeout in its fourth line.
+REASON = rf"busctl\[\d+\]: .*{SETTINGS}:4.*hosts\.timeout.*soon.*"
 
 # What busctl says of AccessDenied and InteractiveAuthorizationRequired.
 DENIED = "(?i)denied|not authorized|authentication required|authorization"
@@ -52,8 +56,13 @@ def reload_is_whole_or_refused(m):
 
     m.write(SETTINGS, '[log]\nlevel = "info"\n[hosts]\ntimeout = "soon"\n')
     m.expect_refused("reload", "systemctl", "reload", COLLECTOR)
-    shown = m.execute("systemctl", "status", "--full", "--no-pager", COLLECTOR).stdout
-    m.expect_match("shown", shown, rf"busctl\[\d+\]: .*{SETTINGS}:4.*hosts\.timeout.*soon.*")
+    # What systemctl points to: the reason, once the journal has it.
+    status = ("systemctl", "status", "--full", "--no-pager", COLLECTOR)
+    m.eventually(
+        "reason shown",
+        lambda: bool(re.search(REASON, m.execute(*status).stdout)),
+        True,
+    )
     refused = m.event("SERVER_CONFIGURATION_INVALID", COLLECTOR)
     m.expect_match("its ERROR=", refused["ERROR"], rf"{SETTINGS}.*")
     explained = m.run("journalctl", "-x", "--no-pager", "--unit", COLLECTOR)
