@@ -6,6 +6,7 @@
 
 #![expect(
     clippy::unwrap_used,
+    clippy::indexing_slicing,
     clippy::print_stdout,
     clippy::cast_precision_loss,
     reason = "a benchmark prints its result, and has nothing to go on with without its input"
@@ -76,7 +77,10 @@ fn main() {
     assert_eq!((status.failed, status.dropped), (0, 0), "{status:?}");
     let sent = status.sent as f64;
     println!("{:.0} samples/s to a receiver 5 ms away", sent / took);
-    println!("{:.2} µs of CPU a sample on the target's thread", cpu() / sent * 1e6);
+    println!(
+        "{:.2} µs of CPU a sample on the target's thread",
+        cpu() / sent * 1e6
+    );
     println!(
         "{:.2} µs a message on the loop, for {METRICS} samples",
         taking.as_secs_f64() / f64::from(given) * 1e6
@@ -124,7 +128,9 @@ fn answer(stream: &TcpStream) {
         reader.read_exact(&mut body).unwrap();
         thread::sleep(LATENCY);
         let mut stream = stream;
-        stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").unwrap();
+        stream
+            .write_all(b"HTTP/1.1 204 No Content\r\n\r\n")
+            .unwrap();
     }
 }
 

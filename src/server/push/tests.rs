@@ -168,10 +168,7 @@ fn what_is_refused_is_counted_and_the_next_is_sent() {
 #[test]
 fn a_target_that_is_the_same_keeps_what_waits_and_another_gets_what_is_new() {
     let (a, b) = (Sink::start(), Sink::start());
-    let mut pushes = Pushes::new(&settings(&[
-        ("a", target(&a.url)),
-        ("b", target(&b.url)),
-    ]));
+    let mut pushes = Pushes::new(&settings(&[("a", target(&a.url)), ("b", target(&b.url))]));
     report(&mut pushes, 1);
     let (_, answer_a) = a.request(X);
     let (_, answer_b) = b.request(X);
