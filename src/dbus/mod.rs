@@ -28,6 +28,7 @@ pub mod service;
 pub mod stay;
 #[cfg(test)]
 mod tests;
+mod turns;
 
 pub use polkit::Action;
 

@@ -11,6 +11,7 @@ use zbus::{Connection, Variant};
 
 use super::error::Error;
 use super::polkit::{Action, Authority};
+use super::turns::Turns;
 use crate::agent::totals::realtime_usec;
 use crate::protocol::grid::Value;
 use crate::server::handle::{Handle, ReloadError, Stopping};
@@ -27,8 +28,9 @@ type Row = (String, &'static str, u64, u64, u64, String, String);
 
 /// Serves the collector.
 pub(crate) struct Server1 {
-    pub(crate) handle: Handle,
-    pub(crate) authority: Arc<Authority>,
+    handle: Handle,
+    authority: Arc<Authority>,
+    turns: Turns,
 }
 
 #[zbus::interface(name = "org.metricsagent.Server1", introspection_docs = false)]
@@ -124,12 +126,14 @@ impl Server1 {
                 Ok(limit) => limit,
             },
         };
+        let _turn = self.turns.take().await?;
         let listing = self.handle.list(selection).await?;
         Ok((listing.hosts.iter().map(row).collect(), listing.more))
     }
 
     #[zbus(out_args("host"))]
     async fn get_host(&self, name: &str) -> Result<HashMap<&'static str, Variant<'static>>, Error> {
+        let _turn = self.turns.take().await?;
         let host = self.known(name).await?;
         Ok(about(&host))
     }
@@ -150,6 +154,7 @@ impl Server1 {
                 ));
             }
         };
+        let _turn = self.turns.take().await?;
         let host = self.known(host).await?;
         let grid: HashMap<_, _> = if model {
             let grid = host.model.iter().flat_map(|grid| grid.iter());
@@ -196,6 +201,14 @@ impl Server1 {
 }
 
 impl Server1 {
+    pub(crate) fn new(handle: Handle, authority: Arc<Authority>) -> Self {
+        Self {
+            handle,
+            authority,
+            turns: Turns::new(),
+        }
+    }
+
     fn state(&self) -> Arc<ServerState> {
         self.handle.state()
     }

@@ -80,7 +80,7 @@ impl ServerService {
         let log = LogControl1::new(Arc::clone(&authority), Action::ServerSetLog, log);
         objects.at(path::LOG_CONTROL, log).await?;
         objects
-            .at(path::SERVER, Server1 { handle, authority })
+            .at(path::SERVER, Server1::new(handle, authority))
             .await?;
         Ok(Self {
             connection,

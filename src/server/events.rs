@@ -4,8 +4,10 @@
 //! The text says all that matters by itself, for those who read a terminal; the fields
 //! are for `journalctl HOST=web1` and for programs.
 
+mod access;
 mod clients;
 
+pub(crate) use access::*;
 pub(crate) use clients::*;
 
 use std::fmt::Display;
@@ -15,6 +17,7 @@ use std::time::Duration;
 
 use tracing::{debug, error, info, warn};
 
+use super::store::file::Trouble;
 use crate::curve::router::RoutingIdBytes;
 use crate::systemd::message_id;
 
@@ -174,6 +177,62 @@ fn more(untold: u64) -> String {
 
 pub(crate) fn sending_failed(routing_id: &RoutingIdBytes, word: &str, error: &dyn Display) {
     debug!(routing_id = %routing_id, "a {word} was not sent: {error}");
+}
+
+pub(crate) fn hosts_restored(hosts: usize) {
+    info!("{hosts} host(s) are known from before and expected, or gone");
+}
+
+pub(crate) fn state_damaged(trouble: &Trouble) {
+    let path = trouble.path.display().to_string();
+    let error = trouble.what.to_string();
+    let aside = match &trouble.aside {
+        Ok(aside) => format!("it is left as {}", aside.display()),
+        Err(error) => format!("it cannot be left under another name: {error}"),
+    };
+    warn!(
+        message_id = message_id::SERVER_STATE_DAMAGED,
+        path,
+        error,
+        "{path}, where hosts are kept over a restart, is not as it should be: {error}; {aside}"
+    );
+}
+
+pub(crate) fn state_not_kept(error: &dyn Display) {
+    let error = error.to_string();
+    warn!(
+        message_id = message_id::SERVER_STATE_NOT_KEPT,
+        error, "The hosts are not kept over a restart: {error}; trying again every minute"
+    );
+}
+
+pub(crate) fn state_kept_again() {
+    info!("The hosts are kept over a restart again");
+}
+
+pub(crate) fn behind() {
+    warn!(
+        message_id = message_id::SERVER_BEHIND,
+        "More comes than this collector can read: of each host the latest metrics are read, older \
+         ones that still wait are dropped; give the agents a longer metrics interval, or some of \
+         them another collector"
+    );
+}
+
+pub(crate) fn caught_up(lasted: Duration, dropped: u64) {
+    let lasted = humantime::format_duration(Duration::from_secs(lasted.as_secs()));
+    info!(
+        message_id = message_id::SERVER_CAUGHT_UP,
+        dropped, "All that comes is read again, after {lasted}: {dropped} message(s) were dropped"
+    );
+}
+
+pub(crate) fn models_not_asked_for(untold: u64) {
+    let requests = untold + 1;
+    warn!(
+        "So many agents wait to be asked for their models that {requests} more were not asked: \
+         they will connect again"
+    );
 }
 
 pub(crate) fn was_deaf(time: Duration) {

@@ -4,17 +4,22 @@
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
+use super::access::AccessRefusal;
+use super::backlog::News;
 use super::complaints::Tell;
 use super::events;
 use super::hosts::{Change, Full, Heard, Peer, Report};
 use super::outlets::Passed;
+use super::pacer::Asked;
 use super::run::Server;
 use super::state::HostChange;
 use crate::curve::context::TransportError;
 use crate::curve::frames::{Frames, MAX_FRAMES, Received};
 use crate::curve::router::{Router, RoutingIdBytes};
 use crate::protocol::grid::Grid;
-use crate::protocol::message::{Control, Malformed, Message, decode_from_agent};
+use crate::protocol::message::{
+    Control, GridKind, Malformed, Message, TAG_GRID, decode_from_agent,
+};
 
 /// Most messages in one turn: some milliseconds of them.
 const BATCH_MESSAGES: usize = 256;
@@ -22,8 +27,14 @@ const BATCH_MESSAGES: usize = 256;
 /// Most bytes of messages in one turn; grids can be large. Some 50 ms of parsing.
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
 
+/// Most messages read ahead in one turn: some 20 ms, where they are not looked into.
+const BATCH_AHEAD: usize = 4096;
+
+/// Most models asked for in one turn, of those that had to wait.
+const BATCH_ASKED: usize = 256;
+
 /// Why a message was refused.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 enum Refusal {
     #[error(transparent)]
     Malformed(#[from] Malformed),
@@ -31,6 +42,8 @@ enum Refusal {
     TooManyFrames(usize),
     #[error(transparent)]
     Full(#[from] Full),
+    #[error(transparent)]
+    Access(#[from] AccessRefusal),
 }
 
 impl Server {
@@ -43,8 +56,45 @@ impl Server {
         // One time for all of a batch, and only where somebody wants to know it.
         self.time = None;
         let mut next = first;
-        let mut bytes = 0;
-        for _ in 0..BATCH_MESSAGES {
+        let mut drained = false;
+        if self.backlog.is_behind() {
+            drained = self.read_ahead(now, next.take())?;
+        }
+        let (mut messages, mut bytes) = (0, 0);
+        while messages < BATCH_MESSAGES && bytes <= BATCH_BYTES {
+            let message = match next.take().or_else(|| self.ahead.take()) {
+                Some(message) => Some(message),
+                None if drained => None,
+                None => self.router.try_receive()?,
+            };
+            let Some((from, received)) = message else {
+                drained = true;
+                break;
+            };
+            messages += 1;
+            bytes += self.hear(now, &from, received);
+        }
+        let drained = drained && self.ahead.is_empty();
+        match self.backlog.turned(Instant::now(), bytes, drained) {
+            Some(News::Behind) => events::behind(),
+            Some(News::CaughtUp { lasted, dropped }) => events::caught_up(lasted, dropped),
+            None => {}
+        }
+        Ok(drained)
+    }
+
+    /// Reads what waits, as far as that may be, and lets go of metrics that later ones
+    /// have overtaken; whether there was no more.
+    fn read_ahead(
+        &mut self,
+        now: Instant,
+        first: Option<(RoutingIdBytes, Received)>,
+    ) -> Result<bool, TransportError> {
+        let mut next = first;
+        for _ in 0..BATCH_AHEAD {
+            if self.ahead.is_full() && next.is_none() {
+                return Ok(false);
+            }
             let message = match next.take() {
                 Some(message) => Some(message),
                 None => self.router.try_receive()?,
@@ -52,9 +102,19 @@ impl Server {
             let Some((from, received)) = message else {
                 return Ok(true);
             };
-            bytes += self.hear(now, &from, received);
-            if bytes > BATCH_BYTES {
-                break;
+            let (bytes, host) = match &received {
+                Received::Message(frames) => (frames.bytes(), metrics_of(frames)),
+                Received::TooManyFrames { .. } => (0, None),
+            };
+            let host = host.map(<[u8]>::to_vec);
+            let message = (from.clone(), received);
+            if self
+                .ahead
+                .add(&from, host.as_deref(), message, bytes)
+                .is_some()
+            {
+                self.counts.dropped += 1;
+                self.backlog.dropped(now);
             }
         }
         Ok(false)
@@ -64,7 +124,7 @@ impl Server {
     fn hear(&mut self, now: Instant, from: &RoutingIdBytes, received: Received) -> usize {
         match received {
             Received::TooManyFrames { found } => {
-                self.refuse(now, from, None, Refusal::TooManyFrames(found));
+                self.refuse(now, from, None, &Refusal::TooManyFrames(found));
                 0
             }
             Received::Message(mut frames) => {
@@ -72,7 +132,7 @@ impl Server {
                 self.counts.bytes += bytes as u64;
                 match self.understand(now, from, &mut frames) {
                     Ok(()) => self.counts.messages += 1,
-                    Err(refusal) => self.refuse(now, from, frames.peer_address(), refusal),
+                    Err(refusal) => self.refuse(now, from, frames.peer_address(), &refusal),
                 }
                 bytes
             }
@@ -85,7 +145,7 @@ impl Server {
         from: &RoutingIdBytes,
         frames: &mut Frames,
     ) -> Result<(), Refusal> {
-        let key = None;
+        let key = frames.peer_key();
         let address = if self.hosts.knows(from, key) {
             None
         } else {
@@ -100,7 +160,8 @@ impl Server {
         let (host, bytes, kind) = match decode_from_agent(slices)? {
             // An agent says no other word.
             Message::Control(_) => {
-                send(&mut self.router, from, Control::Model);
+                self.access.admit(now, key, None)?;
+                self.ask_model(now, from);
                 return Ok(());
             }
             Message::Grid { host, grid, kind } => (host, grid, kind),
@@ -111,6 +172,7 @@ impl Server {
             grid: Grid::parse(bytes, kind)?,
             wire_bytes: bytes.len(),
         };
+        self.access.admit(now, key, Some(host))?;
         let peer = Peer {
             routing_id: from,
             key,
@@ -123,7 +185,13 @@ impl Server {
             grid,
         } = self.hosts.hear(now, peer, report)?;
         if ask_model {
-            send(&mut self.router, from, Control::Model);
+            self.ask_model(now, from);
+        }
+        if let Some(keeper) = &mut self.keeper {
+            keeper.seen();
+            if change.is_some() || kind == GridKind::Model {
+                keeper.changed();
+            }
         }
         let passed = Passed {
             now,
@@ -131,10 +199,10 @@ impl Server {
             host: &name,
             kind,
             grid: &grid,
-            bytes,
             routing_id: from,
         };
         self.outlets.pass(&passed);
+        self.clients.forward(now, &name, kind, bytes);
         if let Some(Change::Appeared) = change {
             self.tell(HostChange::Appeared(Arc::clone(&name)));
         }
@@ -150,21 +218,55 @@ impl Server {
         Ok(())
     }
 
+    /// Asks for a model, now or when it is that connection's turn.
+    fn ask_model(&mut self, now: Instant, of: &RoutingIdBytes) {
+        match self.pacer.ask(now, of) {
+            Asked::Now => send(&mut self.router, of, Control::Model),
+            Asked::Later => {}
+            Asked::Refused => {
+                if let Some(untold) = self.unasked.note(now) {
+                    events::models_not_asked_for(untold);
+                }
+            }
+        }
+    }
+
+    /// Asks those whose turn has come.
+    pub(super) fn ask_waiting(&mut self, now: Instant) {
+        for _ in 0..BATCH_ASKED {
+            match self.pacer.take_due(now) {
+                Some(of) => send(&mut self.router, &of, Control::Model),
+                None => break,
+            }
+        }
+    }
+
     /// Counts a message that was refused, and says so where that is worth a line.
     fn refuse(
         &mut self,
         now: Instant,
         from: &RoutingIdBytes,
         address: Option<&str>,
-        refusal: Refusal,
+        refusal: &Refusal,
     ) {
         self.counts.refused += 1;
+        if let Refusal::Access(refusal @ AccessRefusal::NameTaken { host, .. }) = refusal {
+            self.access.tell_name_taken(now, host, address, refusal);
+            return;
+        }
         match self.complaints.note(now, from) {
             Tell::Nothing => {}
-            Tell::Peer { untold } => events::refused(from, address, &refusal, untold),
-            Tell::Crowd { untold } => events::refused_of_crowd(from, address, &refusal, untold),
+            Tell::Peer { untold } => events::refused(from, address, refusal, untold),
+            Tell::Crowd { untold } => events::refused_of_crowd(from, address, refusal, untold),
         }
     }
+}
+
+/// Whose metrics a message holds, as far as can be told without a look into them.
+fn metrics_of(frames: &Frames) -> Option<&[u8]> {
+    let kind = GridKind::Metrics.as_str().as_bytes();
+    (frames.len() == 4 && frames.get(0) == Some(TAG_GRID.as_bytes()) && frames.get(3) == Some(kind))
+        .then(|| frames.get(1))?
 }
 
 /// A peer that does not read what is sent to it, or that has gone, misses it.

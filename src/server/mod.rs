@@ -11,7 +11,12 @@
 //! - [`handle`]: how others ask it; [`state`]: what they read without asking;
 //! - [`listing`]: some of the hosts, by their names, pure;
 //! - [`snapshot`]: the table at one moment, for those who read it at their own pace;
+//! - [`access`]: who may report, and who may watch;
+//! - [`keys_command`]: `metrics-collector keys`, an administrator's way to that;
 //! - [`clients`]: those who look on at what the agents report;
+//! - [`store`]: what is still known after a restart;
+//! - [`backlog`]: what is dropped when more comes than can be read, pure;
+//! - [`pacer`]: when models are asked for, pure;
 //! - [`complaints`]: which refused messages are worth a line in the log, pure;
 //! - [`prometheus`]: what hosts report as Prometheus wants it;
 //! - [`web`]: where that is scraped;
@@ -22,7 +27,9 @@
 //!
 //! Keeps no history: of each host what it said last, bounded in number and bytes.
 
+pub mod access;
 pub mod arguments;
+pub mod backlog;
 pub mod clients;
 pub mod complaints;
 pub(crate) mod events;
@@ -30,11 +37,14 @@ pub mod families;
 pub mod handle;
 mod hearing;
 pub mod hosts;
+mod keeping;
 pub mod keys;
+pub mod keys_command;
 pub mod line;
 pub mod listing;
 mod orders;
 mod outlets;
+pub mod pacer;
 pub mod printer;
 pub mod prometheus;
 pub mod push;
@@ -45,4 +55,5 @@ pub mod snapshot;
 pub mod start;
 pub mod state;
 mod status_line;
+pub mod store;
 pub mod web;

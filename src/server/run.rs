@@ -5,23 +5,29 @@
 //! connections fairly among them. Nothing in it waits for a peer or a reader, and the
 //! watchdog is fed from here and nowhere else.
 
+use std::future::ready;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::time::sleep_until;
 
+use super::access::door::{self, Access};
+use super::backlog::{Ahead, Backlog};
+use super::clients::Clients;
 use super::complaints::{Complaints, HostLine, HostLines, Throttle};
 use super::events;
 use super::handle::{Desk, Handle, Order};
 use super::hearing::send;
-use super::hosts::{Due, Hosts};
+use super::hosts::{Due, Hosts, Restored};
 use super::outlets::Outlets;
+use super::pacer::Pacer;
 use super::printer::Printer;
 use super::push::Pushes;
 use super::reload::{Asker, InForce, Read, Reloads};
 use super::settings::{Loaded, Sources};
 use super::state::{HostChange, Phase, ServerState};
 use super::status_line::{Counts, line, totals};
+use super::store::Keeper;
 use crate::curve::context::TransportError;
 use crate::curve::frames::Received;
 use crate::curve::keys::PublicKey;
@@ -46,10 +52,14 @@ const DEAF: Duration = Duration::from_secs(1);
 pub struct Start {
     /// Listens already.
     pub router: Router,
+    /// Who may report over it.
+    pub access: Access,
     /// Where, as people read it.
     pub endpoint: String,
     /// What agents know this collector by.
     pub public_key: PublicKey,
+    /// Those who look on, or that nobody may.
+    pub clients: Clients,
     /// Where listening for viewing clients and for HTTP is done; empty for nowhere.
     pub other_endpoints: [String; 2],
     /// Where settings come from, for reloads.
@@ -62,6 +72,10 @@ pub struct Start {
     pub printer: Option<Printer>,
     /// Where samples are pushed to.
     pub pushes: Pushes,
+    /// The hosts known before.
+    pub restored: Vec<Restored>,
+    /// Who keeps the hosts for the next start, if anybody.
+    pub keeper: Option<Keeper>,
     /// The service manager.
     pub notifier: Notifier,
     /// The signals to obey.
@@ -73,13 +87,22 @@ pub struct Start {
 /// The collector's task.
 pub struct Server {
     pub(super) router: Router,
+    pub(super) access: Access,
     endpoint: String,
     public_key: String,
     pub(super) hosts: Hosts,
     pub(super) counts: Counts,
     pub(super) complaints: Complaints,
     host_lines: HostLines,
+    pub(super) backlog: Backlog,
+    /// What was read before its turn.
+    pub(super) ahead: Ahead<(RoutingIdBytes, Received)>,
+    pub(super) pacer: Pacer,
+    /// Requests for models that were refused.
+    pub(super) unasked: Throttle,
     pub(super) outlets: Outlets,
+    pub(super) clients: Clients,
+    pub(super) keeper: Option<Keeper>,
     /// The time of the batch of messages at hand, once somebody wanted to know.
     pub(super) time: Option<SystemTime>,
     handle: Handle,
@@ -99,7 +122,9 @@ enum Happened {
     ReaderGone,
     Order(Order),
     ReloadEnded(Vec<Asker>, Read),
+    Access(door::Event),
     Message((RoutingIdBytes, Received)),
+    Client((RoutingIdBytes, Received)),
     Deadline,
     MemoryShort,
 }
@@ -117,15 +142,24 @@ impl Server {
             web_endpoint,
             configuration_files: start.loaded.files().to_vec(),
         });
+        let mut hosts = Hosts::new(start.loaded.settings.timing);
+        hosts.restore(now, start.restored);
         Self {
             router: start.router,
+            access: start.access,
             endpoint: start.endpoint,
             public_key: start.public_key.to_string(),
-            hosts: Hosts::new(start.loaded.settings.timing),
+            hosts,
             counts: Counts::default(),
             complaints: Complaints::default(),
             host_lines: HostLines::new(now),
+            clients: start.clients,
+            backlog: Backlog::new(now),
+            ahead: Ahead::default(),
+            pacer: Pacer::new(now),
+            unasked: Throttle::default(),
             outlets: Outlets::new(start.printer, start.pushes),
+            keeper: start.keeper,
             time: None,
             handle,
             desk,
@@ -162,7 +196,24 @@ impl Server {
                 Happened::Signal(Request::Reload) => self.reload(None),
                 Happened::ReloadEnded(askers, read) => self.reload_ended(askers, read),
                 Happened::Order(order) => self.obey(order),
+                Happened::Access(event) => {
+                    let handled = self.access.handle(event, Instant::now())?;
+                    if handled.clients_changed {
+                        self.clients.review(&mut |key| self.access.is_client(&key));
+                    }
+                    // However many handshakes there are, messages have their turn.
+                    self.turn(None).await?;
+                }
                 Happened::Message(first) => self.turn(Some(first)).await?,
+                Happened::Client(first) => {
+                    let now = Instant::now();
+                    let access = &mut self.access;
+                    self.clients.hear(now, first, &mut |key| {
+                        access.admit_client(now, Some(key)).is_ok()
+                    })?;
+                    // However much they say, agents have their turn.
+                    self.turn(None).await?;
+                }
                 Happened::Deadline => self.turn(None).await?,
                 Happened::MemoryShort => self.spare_memory(),
             }
@@ -171,13 +222,23 @@ impl Server {
         self.publish_end();
         events::stopping(why, &totals(self.hosts.reporting(), self.counts));
         self.outlets.finish();
+        self.keep_last();
+        self.access.finish().await;
         Ok(())
     }
 
     async fn wait(&mut self) -> Result<Happened, TransportError> {
         let due = self.hosts.next_due();
         let due = due.map(|due| due.max(self.attended + DUE_PAUSE));
-        let deadline = [due, self.notifier.deadline()].into_iter().flatten().min();
+        let keep = self.keeper.as_ref().and_then(Keeper::next_due);
+        let deadlines = [
+            due,
+            self.pacer.next_due(),
+            keep,
+            self.clients.next_due(),
+            self.notifier.deadline(),
+        ];
+        let deadline = deadlines.into_iter().flatten().min();
         Ok(tokio::select! {
             biased;
             request = self.signals.next() => Happened::Signal(request),
@@ -186,6 +247,9 @@ impl Server {
             (askers, read) = self.reloads.ended() => Happened::ReloadEnded(askers, read),
             () = until(deadline) => Happened::Deadline,
             () = self.pressure.felt() => Happened::MemoryShort,
+            event = self.access.next() => Happened::Access(event?),
+            message = self.clients.receive() => Happened::Client(message?),
+            () = ready(()), if !self.ahead.is_empty() => Happened::Deadline,
             message = self.router.receive() => Happened::Message(message?),
         })
     }
@@ -205,12 +269,15 @@ impl Server {
         let drained = self.hear_batch(first)?;
         let now = Instant::now();
         self.attend(now);
+        self.ask_waiting(now);
         if self.notifier.due(now) {
             let status = self.status();
             self.notifier.alive(&status, now);
         }
         self.outlets.attend(now);
+        self.clients.attend(now, &self.hosts);
         self.publish_counters();
+        self.keep_hosts(now);
         if !drained {
             // There is more at once: let the runtime look at signals and timers before.
             tokio::task::yield_now().await;
@@ -241,11 +308,13 @@ impl Server {
                 }) => {
                     self.outlets.host_gone(&name);
                     self.tell(HostChange::Gone(Arc::clone(&name)));
+                    self.hosts_changed();
                     if self.write_host_line(now) {
                         events::host_gone(&name, routing_id.as_ref(), silence);
                     }
                 }
                 Some(Due::Forgotten { name }) => {
+                    self.hosts_changed();
                     if self.write_host_line(now) {
                         events::host_forgotten(&name);
                     }

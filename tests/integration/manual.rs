@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use clap::Command as Program;
+use metrics_agent::dbus::Action;
 use metrics_agent::exit::{EXIT_CONFIG, EXIT_SOFTWARE, EXIT_UNAVAILABLE};
 
 use crate::dbus_introspection::tags;
@@ -82,25 +83,42 @@ fn shipped() -> Vec<(String, String)> {
         .collect()
 }
 
+/// The pages of interfaces on the bus, with the interfaces of each and its actions of polkit.
+const BUS_PAGES: [(&str, &[&str], &str); 2] = [
+    (
+        "org.metricsagent.Agent1",
+        &["Agent1", "Connection1", "Collector1"],
+        "org.metricsagent.policy",
+    ),
+    (
+        "org.metricsagent.Server1",
+        &["Server1"],
+        "org.metricsagent.server.policy",
+    ),
+];
+
 #[test]
 fn every_member_on_the_bus_is_documented_and_no_other() {
-    let page = page("org.metricsagent.Agent1.5");
-    for interface in ["Agent1", "Connection1", "Collector1"] {
-        let interface = format!("org.metricsagent.{interface}");
-        let xml = source(&format!("dbus/{interface}.xml"));
-        for (kind, heading) in [
-            ("method", "Methods"),
-            ("signal", "Signals"),
-            ("property", "Properties"),
-        ] {
-            let tags = tags(&xml);
-            let members = tags.iter().filter(|tag| tag.name == kind);
-            let members: BTreeSet<_> = members.map(|tag| tag.attributes["name"].clone()).collect();
-            let heading = format!(".SS {heading} of {interface}");
-            if members.is_empty() {
-                assert!(!page.contains(&heading), "{heading}");
-            } else {
-                assert_eq!(subjects(&section(&page, &heading)), members, "{heading}");
+    for (name, interfaces, _) in BUS_PAGES {
+        let page = page(&format!("{name}.5"));
+        for interface in interfaces {
+            let interface = format!("org.metricsagent.{interface}");
+            let xml = source(&format!("dbus/{interface}.xml"));
+            for (kind, heading) in [
+                ("method", "Methods"),
+                ("signal", "Signals"),
+                ("property", "Properties"),
+            ] {
+                let tags = tags(&xml);
+                let members = tags.iter().filter(|tag| tag.name == kind);
+                let members: BTreeSet<_> =
+                    members.map(|tag| tag.attributes["name"].clone()).collect();
+                let heading = format!(".SS {heading} of {interface}");
+                if members.is_empty() {
+                    assert!(!page.contains(&heading), "{heading}");
+                } else {
+                    assert_eq!(subjects(&section(&page, &heading)), members, "{heading}");
+                }
             }
         }
     }
@@ -123,33 +141,55 @@ fn arguments_and_types_are_those_of_the_interface() {
 
 #[test]
 fn errors_and_actions_are_those_of_the_interface() {
-    let page = page("org.metricsagent.Agent1.5");
-    let xml = source("dbus/org.metricsagent.Agent1.xml");
-    let errors = xml.lines().filter_map(|line| {
-        let (name, _) = line.trim().split_once(": ")?;
-        name.contains(".Error.").then_some(name)
-    });
-    assert_eq!(subjects(&section(&page, ".SH ERRORS")), set(errors));
-    let policy = source("dbus/org.metricsagent.policy");
-    let actions = policy
-        .lines()
-        .filter_map(|line| line.trim().strip_prefix("<action id=\"")?.split('"').next());
-    assert_eq!(subjects(&section(&page, ".SH ACCESS")), set(actions));
+    for (name, _, policy) in BUS_PAGES {
+        let page = page(&format!("{name}.5"));
+        let xml = source(&format!("dbus/{name}.xml"));
+        let errors = xml.lines().filter_map(|line| {
+            let (name, _) = line.trim().split_once(": ")?;
+            name.contains(".Error.").then_some(name)
+        });
+        assert_eq!(subjects(&section(&page, ".SH ERRORS")), set(errors));
+        let policy = source(&format!("dbus/{policy}"));
+        let actions = policy
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("<action id=\"")?.split('"').next());
+        assert_eq!(subjects(&section(&page, ".SH ACCESS")), set(actions));
+    }
 }
 
+/// The code's actions are those that polkit is told of.
 #[test]
-fn every_setting_is_documented_and_no_other() {
-    let page = page("metrics-agent.toml.5");
-    let settings = section(&page, ".SH SETTINGS");
+fn actions_are_those_of_the_code() {
+    let known = Action::ALL.map(Action::id);
+    let mut told = Vec::new();
+    for (_, _, policy) in BUS_PAGES {
+        let policy = source(&format!("dbus/{policy}"));
+        let actions = policy.lines().filter_map(|line| {
+            let rest = line.trim().strip_prefix("<action id=\"")?;
+            Some(rest.split('"').next().unwrap().to_owned())
+        });
+        told.extend(actions);
+    }
+    assert_eq!(told.len(), known.len());
+    assert_eq!(told.into_iter().collect::<BTreeSet<_>>(), set(known));
+}
+
+/// The settings of a page.
+fn documented_settings(page: &str) -> BTreeSet<String> {
+    let settings = section(page, ".SH SETTINGS");
     let mut documented = BTreeSet::new();
     for heading in settings.iter().filter(|line| line.starts_with(".SS ")) {
         let name = heading.trim_start_matches(".SS [").trim_end_matches(']');
-        for key in subjects(&section(&page, heading)) {
+        for key in subjects(&section(page, heading)) {
             documented.insert(format!("{name}.{key}"));
         }
     }
-    // Against the file that is installed, which has a test of its own against the code.
-    let file = source("packaging/metrics-agent.toml");
+    documented
+}
+
+/// Those of the file that is installed, which has a test of its own against the code.
+fn shipped_settings(file: &str) -> BTreeSet<String> {
+    let file = source(file);
     let mut name = "";
     let mut shipped = BTreeSet::new();
     for line in file.lines().map(|line| line.trim_start_matches('#')) {
@@ -158,10 +198,28 @@ fn every_setting_is_documented_and_no_other() {
         } else if let Some((key, _)) = line.split_once(" = ")
             && !key.contains(' ')
         {
-            shipped.insert(format!("{name}.{key}").replace("collector.main", "collector.NAME"));
+            shipped.insert(format!("{name}.{key}"));
         }
     }
-    assert_eq!(documented, shipped);
+    shipped
+}
+
+fn named(settings: &BTreeSet<String>, names: &[(&str, &str)]) -> BTreeSet<String> {
+    let replace = |setting: &String| {
+        names.iter().fold(setting.clone(), |setting, (name, by)| {
+            setting.replace(name, by)
+        })
+    };
+    settings.iter().map(replace).collect()
+}
+
+#[test]
+fn every_setting_is_documented_and_no_other() {
+    let page = page("metrics-agent.toml.5");
+    let shipped = shipped_settings("packaging/metrics-agent.toml");
+    let shipped = named(&shipped, &[("collector.main", "collector.NAME")]);
+    assert_eq!(documented_settings(&page), shipped);
+    let settings = section(&page, ".SH SETTINGS");
     for line in [
         "Default: \"5s\".",
         "Takes a time from 100ms to 1h, such as \"5s\".",
@@ -171,10 +229,47 @@ fn every_setting_is_documented_and_no_other() {
     assert!(page.contains("METRICS_AGENT_COLLECTOR__NAME__ENDPOINT"));
 }
 
+/// The commands that do something, by the words that they are called with.
+fn commands<'a>(program: &'a Program, prefix: &str) -> Vec<(String, &'a Program)> {
+    let shown = program.get_subcommands().filter(|one| !one.is_hide_set());
+    let shown = shown.filter(|one| one.get_name() != "help");
+    let below = shown.flat_map(|one| {
+        let name = format!("{prefix}{}", one.get_name());
+        let below = commands(one, &format!("{name} "));
+        if below.is_empty() {
+            vec![(name, one)]
+        } else {
+            below
+        }
+    });
+    below.collect()
+}
+
+#[test]
+fn every_setting_of_the_collector_is_documented_and_no_other() {
+    let page = page("metrics-collector.toml.5");
+    let shipped = shipped_settings("packaging/metrics-collector.toml");
+    let names = [
+        ("remote_write.mimir", "remote_write.NAME"),
+        ("headers.X-Scope-OrgID", "headers.HEADER"),
+        ("labels.cluster", "labels.LABEL"),
+    ];
+    assert_eq!(documented_settings(&page), named(&shipped, &names));
+    let settings = section(&page, ".SH SETTINGS");
+    for line in [
+        "Default: \"*:5557\".",
+        "Takes a time from 0s to 365days, such as \"7d\".",
+    ] {
+        assert!(settings.iter().any(|found| found == line), "{line}");
+    }
+    assert!(page.contains("METRICS_COLLECTOR_REMOTE_WRITE__NAME__URL"));
+}
+
 #[test]
 fn every_option_and_command_is_documented() {
     for (_, mut program) in completions::programs() {
-        let number = if program.has_subcommands() { 1 } else { 8 };
+        let is_for_users = ["metrics-agentctl", "metrics-top"].contains(&program.get_name());
+        let number = if is_for_users { 1 } else { 8 };
         let page = page(&format!("{}.{number}", program.get_name()));
         program.build();
         let options = |program: &Program| -> Vec<String> {
@@ -185,12 +280,9 @@ fn every_option_and_command_is_documented() {
         let mut documented = subjects(&section(&page, ".SH OPTIONS"));
         documented.retain(|option| option.starts_with("--"));
         assert_eq!(documented, known, "{}", program.get_name());
-        let commands = program
-            .get_subcommands()
-            .filter(|one| one.get_name() != "help");
-        for command in commands.filter(|one| !one.is_hide_set()) {
+        for (name, command) in commands(&program, "") {
             let documented = section(&page, ".SH COMMANDS").join("\n");
-            let name = format!(".TP\n\\fB{}\\fR", command.get_name());
+            let name = format!(".TP\n\\fB{name}\\fR");
             assert!(documented.contains(&name), "{name}");
             for option in options(command)
                 .iter()
@@ -203,24 +295,6 @@ fn every_option_and_command_is_documented() {
             }
         }
     }
-}
-
-#[test]
-fn the_collectors_variables_are_those_of_its_options() {
-    let page = page("metrics-collector.8");
-    let words = page.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-    let documented: BTreeSet<_> = words
-        .filter(|word| word.len() > "METRICS_COLLECTOR_".len())
-        .filter_map(|word| word.strip_prefix("METRICS_COLLECTOR_"))
-        .map(str::to_owned)
-        .collect();
-    let [_, _, (_, program)] = completions::programs();
-    let options = program
-        .get_arguments()
-        .filter_map(|argument| argument.get_long())
-        .filter(|long| *long != "public-key")
-        .map(|long| long.replace('-', "_").to_uppercase());
-    assert_eq!(documented, options.collect());
 }
 
 #[test]
@@ -298,7 +372,7 @@ fn what_is_generated_is_what_the_list_installs() {
     for line in source("packaging/files").lines() {
         let fields: Vec<_> = line.split_whitespace().collect();
         if let [
-            "metrics-agent" | "metrics-collector",
+            "metrics-agent" | "metrics-collector" | "metrics-top",
             "generated",
             mode,
             from,

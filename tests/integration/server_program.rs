@@ -62,7 +62,7 @@ async fn signals_are_obeyed() {
         let mut collector = Collector::start(home.path(), &[]).await;
         let mut agent = collector.peer("A").await;
         collector.signal(Signal::HUP);
-        collector.logged("SIGHUP").await;
+        collector.logged("Configuration reloaded").await;
         agent.hello().await;
         collector.signal(signal);
         assert_eq!(collector.ended().await.code(), Some(0));

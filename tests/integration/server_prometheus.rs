@@ -1,11 +1,13 @@
 //! What metrics-collector serves, as Debian's Prometheus understands it.
 
+use std::collections::{BTreeSet, HashSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use metrics_agent::server::prometheus::{naming, own};
 use serde_json::Value;
 
 use crate::support::http::{address_of, ask, fetch, request};
@@ -220,13 +222,130 @@ async fn prometheus_understands_every_value_and_that_a_host_is_gone() {
     }
 }
 
-/// promtool, with this directory as its own; what it says.
-fn promtool(arguments: &[&str], at: &Path) -> (bool, String) {
+/// A file of this repository.
+fn shipped(path: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
+}
+
+const RULES: &str = "packaging/prometheus/metrics-agent.rules.yml";
+const DASHBOARD: &str = "packaging/grafana/metrics-agent.json";
+
+/// Runs promtool on a file; it has nothing to complain about.
+fn promtool(arguments: &[&str], file: &Path) {
     let output = Command::new("promtool")
         .args(arguments)
-        .current_dir(at)
+        .arg(file)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
         .expect("promtool of the package prometheus, see tests/dependencies");
     let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-    (output.status.success(), said.into_owned())
+    assert!(output.status.success(), "{said}");
+}
+
+/// What promtool says of rules, every finding an error.
+const STRICT: [&str; 4] = ["check", "rules", "--lint=all", "--lint-fatal"];
+
+#[test]
+fn every_alert_is_tested_to_fire_and_not_to() {
+    promtool(&STRICT, Path::new(RULES));
+    promtool(&["test", "rules"], Path::new("tests/prometheus/rules.yml"));
+    let (rules, tests) = (shipped(RULES), shipped("tests/prometheus/rules.yml"));
+    let alerts = rules
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("- alert: "));
+    assert!(alerts.clone().count() > 10);
+    for alert in alerts {
+        assert!(
+            tests.contains(&format!("alertname: {alert}, exp_alerts: []}}\n")),
+            "{alert}"
+        );
+        let fires = format!("alertname: {alert}\n        exp_alerts:\n          - exp_labels: {{");
+        assert!(tests.contains(&fires), "{alert}");
+    }
+}
+
+/// Every query in the dashboard.
+fn queries(value: &Value, found: &mut Vec<String>) {
+    match value {
+        Value::Object(fields) => {
+            found.extend(
+                fields
+                    .get("expr")
+                    .map(|expr| expr.as_str().unwrap().to_owned()),
+            );
+            fields.values().for_each(|value| queries(value, found));
+        }
+        Value::Array(values) => values.iter().for_each(|value| queries(value, found)),
+        _ => {}
+    }
+}
+
+#[test]
+fn the_dashboard_is_made_of_queries_that_prometheus_understands() {
+    let dashboard: Value = serde_json::from_str(&shipped(DASHBOARD)).unwrap();
+    assert_eq!(dashboard.get("__inputs"), None);
+    let variables = dashboard["templating"]["list"].as_array().unwrap();
+    let variables: Vec<_> = variables.iter().map(|one| &one["name"]).collect();
+    assert_eq!(variables, ["datasource", "host"]);
+    let panels = dashboard["panels"].as_array().unwrap();
+    let ids: HashSet<_> = panels
+        .iter()
+        .map(|panel| panel["id"].as_u64().unwrap())
+        .collect();
+    assert_eq!(ids.len(), panels.len());
+    for panel in panels.iter().filter(|panel| panel["type"] != "row") {
+        assert_eq!(
+            panel["datasource"]["uid"], "${datasource}",
+            "{}",
+            panel["title"]
+        );
+    }
+    let mut found = Vec::new();
+    queries(&dashboard, &mut found);
+    assert!(found.len() > panels.len());
+    let mut rules = "groups:\n- name: dashboard\n  rules:\n".to_owned();
+    for (number, query) in found.iter().enumerate() {
+        let query = query
+            .replace("$__rate_interval", "5m")
+            .replace("$host", "web1");
+        assert!(!query.contains(['$', '\'']), "{query}");
+        writeln!(rules, "  - {{record: 'query:{number}', expr: '{query}'}}").unwrap();
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("rules.yml");
+    fs::write(&file, rules).unwrap();
+    promtool(&["check", "rules"], &file);
+}
+
+/// The names that look like ours.
+fn names(text: &str) -> BTreeSet<&str> {
+    text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+        .filter(|word| !word.ends_with('_'))
+        .filter(|word| {
+            ["metrics_agent_", "metrics_collector_", "process_"]
+                .iter()
+                .any(|ours| word.starts_with(ours))
+        })
+        .collect()
+}
+
+#[test]
+fn dashboard_rules_and_manual_name_only_what_there_is() {
+    let known: BTreeSet<_> = naming::known()
+        .chain([&*naming::UP, &*naming::LAST_SEEN])
+        .map(|family| family.name.as_str())
+        .chain(own::OWN.iter().map(|own| own.name))
+        .collect();
+    for (file, least) in [
+        (DASHBOARD, 60),
+        (RULES, 15),
+        ("tests/prometheus/rules.yml", 15),
+        ("docs/prometheus.md", 10),
+    ] {
+        let text = shipped(file);
+        let names = names(&text);
+        assert!(names.len() >= least, "{file}: {names:?}");
+        let unknown: Vec<_> = names.difference(&known).collect();
+        assert!(unknown.is_empty(), "{file}: {unknown:?}");
+    }
 }

@@ -9,7 +9,7 @@ use std::error::Error;
 use super::roff::text;
 
 /// The interfaces that dbus/ documents.
-const DOCUMENTS: [(&str, &str); 3] = [
+const DOCUMENTS: [(&str, &str); 4] = [
     (
         "org.metricsagent.Agent1",
         include_str!("../../../dbus/org.metricsagent.Agent1.xml"),
@@ -21,6 +21,10 @@ const DOCUMENTS: [(&str, &str); 3] = [
     (
         "org.metricsagent.Collector1",
         include_str!("../../../dbus/org.metricsagent.Collector1.xml"),
+    ),
+    (
+        "org.metricsagent.Server1",
+        include_str!("../../../dbus/org.metricsagent.Server1.xml"),
     ),
 ];
 

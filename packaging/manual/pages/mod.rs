@@ -14,7 +14,9 @@ use std::error::Error;
 use std::time::{Duration, UNIX_EPOCH};
 
 use clap::CommandFactory as _;
-use metrics_agent::{agent, ctl, server};
+use metrics_agent::config::AGENT;
+use metrics_agent::server::settings::COLLECTOR;
+use metrics_agent::{agent, ctl, server, top};
 
 /// A manual page.
 #[derive(Debug)]
@@ -32,12 +34,15 @@ macro_rules! source {
     };
 }
 
-const SOURCES: [(&str, &str); 5] = [
+const SOURCES: [(&str, &str); 8] = [
     source!("metrics-agent.8"),
     source!("metrics-agentctl.1"),
     source!("metrics-collector.8"),
+    source!("metrics-top.1"),
     source!("metrics-agent.toml.5"),
+    source!("metrics-collector.toml.5"),
     source!("org.metricsagent.Agent1.5"),
+    source!("org.metricsagent.Server1.5"),
 ];
 
 /// All pages, with this date.
@@ -99,7 +104,8 @@ fn made(word: &str) -> Result<String, Box<dyn Error>> {
         ("synopsis", program) => command_line::synopsis(&command(program)?),
         ("options", program) => command_line::options(&command(program)?),
         ("commands", program) => command_line::commands(&command(program)?),
-        ("settings", "") => Ok(settings::settings()),
+        ("settings", "metrics-agent") => Ok(settings::settings(&AGENT)),
+        ("settings", "metrics-collector") => Ok(settings::settings(&COLLECTOR)),
         ("collectors", "") => Ok(metrics::collectors()),
         ("metrics", "") => Ok(metrics::metrics()),
         ("members", name) => interface::members(name),
@@ -112,6 +118,7 @@ fn command(program: &str) -> Result<clap::Command, String> {
         "metrics-agent" => Ok(agent::arguments::Arguments::command()),
         "metrics-agentctl" => Ok(ctl::arguments::Arguments::command()),
         "metrics-collector" => Ok(server::arguments::Arguments::command()),
+        "metrics-top" => Ok(top::arguments::Arguments::command()),
         _ => Err(format!("no program is called {program:?}")),
     }
 }

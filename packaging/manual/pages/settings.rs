@@ -1,26 +1,25 @@
 //! The settings, from the table that every layer is checked against.
 
-use metrics_agent::config::AGENT;
-use metrics_agent::config::table::{Setting, is_chosen};
+use metrics_agent::config::table::{Schema, Setting, is_chosen};
 
 use super::roff::text;
 
 /// A heading for each section of the file, below it a paragraph for each setting.
-pub(super) fn settings() -> String {
+pub(super) fn settings(schema: &Schema) -> String {
     let mut page = String::new();
     let section = |setting: &Setting| setting.key.rsplit_once('.').map(|(section, _)| section);
-    for settings in AGENT.settings.chunk_by(|a, b| section(a) == section(b)) {
+    for settings in schema.settings.chunk_by(|a, b| section(a) == section(b)) {
         if let Some(section) = settings.first().and_then(section) {
             page.extend([".SS [", &text(section), "]\n"]);
         }
         for setting in settings {
-            page.push_str(&paragraph(setting));
+            page.push_str(&paragraph(schema, setting));
         }
     }
     page
 }
 
-fn paragraph(setting: &Setting) -> String {
+fn paragraph(schema: &Schema, setting: &Setting) -> String {
     let name = setting.parts().last().unwrap_or_default();
     let default = match (setting.default, setting.otherwise) {
         (Some(value), _) => format!("Default: {value}."),
@@ -33,12 +32,12 @@ fn paragraph(setting: &Setting) -> String {
         text(setting.description),
         text(setting.expected),
         text(&default),
-        text(&variable(setting)),
+        text(&variable(schema, setting)),
     )
 }
 
-/// The setting's variable, with NAME where the administrator's name goes.
-fn variable(setting: &Setting) -> String {
+/// The setting's variable, with a word such as NAME where the administrator's name goes.
+fn variable(schema: &Schema, setting: &Setting) -> String {
     let parts: Vec<_> = setting
         .parts()
         .map(|part| match part {
@@ -46,5 +45,5 @@ fn variable(setting: &Setting) -> String {
             part => part.to_ascii_uppercase(),
         })
         .collect();
-    format!("{}{}", AGENT.prefix, parts.join("__"))
+    format!("{}{}", schema.prefix, parts.join("__"))
 }

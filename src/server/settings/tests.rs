@@ -124,7 +124,7 @@ fn nothing_has_to_be_set() {
             bus: BusAddress::System,
         }
     );
-    assert_eq!(loaded.files(), [PathBuf::new(); 0]);
+    assert!(loaded.files().is_empty());
     assert_eq!(loaded.keys.path(), site.at("state/collector.key_secret"));
     assert!(!site.at("state").exists(), "loading writes nothing");
 }
@@ -574,13 +574,25 @@ bus = \"system\"  # default
 }
 
 #[test]
+fn a_query_may_be_a_secret() {
+    let site = Site::new();
+    site.etc("[remote_write.eu]\nurl = 'https://h/push?token=verysecret'\n");
+    let loaded = site.load().unwrap();
+    let shown = site.shown(&print::effective(&loaded));
+    assert!(!shown.contains("verysecret"), "{shown}");
+    let line = "# url is set, and may be a secret  # ~/etc/metrics-collector.toml:2\n";
+    assert!(shown.contains(line), "{shown}");
+}
+
+#[test]
 fn what_takes_a_restart_is_named() {
     let mut site = Site::new();
     let before = site.load().unwrap();
     assert_eq!(restart_needed(&before, &before), [""; 0]);
-    site.etc("hosts.timeout = 9\nlog.level = 'debug'\nagents.pin_names = true\n");
+    site.etc("hosts.timeout = 9\nlog.level = 'debug'\nagents.authorized = 'directory'\n");
     assert_eq!(restart_needed(&before, &site.load().unwrap()), [""; 0]);
     Certificate::write_pair(&site.at("etc/curve"), "collector").unwrap();
+    site.option("pin-names", "agents.pin_names", "true");
     site.option("listen", "listen.agents", "*:1");
     site.option("clients-listen", "listen.clients", "none");
     site.option("web-listen", "listen.web", "*:3");
@@ -592,6 +604,7 @@ fn what_takes_a_restart_is_named() {
             "listen.clients",
             "listen.web",
             "curve.secret_key_file",
+            "agents.pin_names",
             "dbus.bus"
         ]
     );

@@ -5,7 +5,7 @@ use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
 
 use super::pen::Pen;
-use super::theme::{Mood, Theme};
+use super::theme::{CURSOR, Mood, Theme};
 use super::{Drawn, Scene, age};
 use crate::top::model::{Host, State};
 use crate::top::sort::Column;
@@ -99,12 +99,14 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, scene: &Scene<'_>) -> Drawn 
         let pen = Pen::new(buffer, y, area.x, area.right());
         row(pen, host, scene, layout);
         if index == scene.app.cursor {
-            let line = Rect {
+            // The bars behind it keep their colours.
+            let name = Rect {
                 y,
                 height: 1,
+                width: (layout.name + 2).min(area.width),
                 ..area
             };
-            buffer.set_style(line, scene.theme.cursor());
+            buffer.set_style(name, CURSOR);
         }
     }
     if scene.rows.is_empty() && room > 0 {

@@ -192,6 +192,7 @@ impl Writer {
         let history: String = host
             .history
             .newest(usize::from(self.columns.saturating_sub(40)).min(60))
+            .skip_while(Option::is_none)
             .map(|sample| sample.map_or(' ', |sample| self.theme.spark(sample)))
             .collect();
         let current = host.state(now) == State::Reporting;
@@ -278,10 +279,10 @@ impl Writer {
 
     /// A row of headings: the first takes `first` columns, the others end where values do.
     fn headings(&mut self, first: u16, names: &[(&str, usize)]) {
-        let mut text = " ".repeat(first.into());
-        for (name, columns) in names {
-            text.push_str(&format!("{name:>columns$}"));
-        }
+        let names = names
+            .iter()
+            .map(|(name, columns)| format!("{name:>columns$}"));
+        let text = " ".repeat(first.into()) + &names.collect::<String>();
         self.lines.push(vec![(text, self.theme.label())]);
     }
 
@@ -340,10 +341,12 @@ impl Writer {
             }
             if let Some(inodes) = filesystem.inodes_used().filter(|share| *share >= 70.0) {
                 let style = self.theme.text(Mood::of_share(inodes));
-                more.push((format!(", inodes {}", percent(inodes)), style));
+                more.push((", ".to_owned(), plain));
+                more.push((format!("inodes {}", percent(inodes)), style));
             }
             if filesystem.readonly {
-                more.push((", read-only".to_owned(), self.theme.text(Mood::Busy)));
+                more.push((", ".to_owned(), plain));
+                more.push(("read-only".to_owned(), self.theme.text(Mood::Busy)));
             }
             if filesystem.stuck {
                 more.push(("  does not answer".to_owned(), self.theme.text(Mood::Bad)));
@@ -421,13 +424,13 @@ impl Writer {
                 let text = format!("{:>room$}", told(value, count));
                 line.push((text, self.theme.text(mood)));
             }
-            let (link, mood) = match (interface.up, interface.speed) {
+            let (state, mood) = match (interface.up, interface.speed) {
                 (Some(true), Some(speed)) => (format!("{speed:.0} Mbit/s"), Mood::Good),
                 (Some(true), None) => ("up".to_owned(), Mood::Good),
                 (Some(false), _) => ("down".to_owned(), Mood::Busy),
                 (None, _) => (NONE.to_owned(), Mood::Good),
             };
-            line.push((format!("{link:>12}"), self.theme.text(mood)));
+            line.push((format!("{state:>12}"), self.theme.text(mood)));
             self.lines.push(line);
         }
     }

@@ -45,6 +45,12 @@ impl Mood {
     }
 }
 
+/// The row that one is at.
+pub(super) const CURSOR: Style = Style::new().add_modifier(Modifier::REVERSED);
+
+/// A key, and what is typed.
+pub(super) const KEY: Style = Style::new().add_modifier(Modifier::BOLD);
+
 impl Theme {
     fn coloured(self, colour: Color) -> Style {
         if self.colours {
@@ -106,17 +112,8 @@ impl Theme {
     }
 
     /// The row that one is at.
-    pub(super) fn cursor(self) -> Style {
-        Style::new().add_modifier(Modifier::REVERSED)
-    }
-
-    pub(super) fn key(self) -> Style {
-        Style::new().add_modifier(Modifier::BOLD)
-    }
-
-    /// A bar of so many columns.
+    /// A bar of so many columns, and the rest of them.
     pub(super) fn bar(self, percent: f64, width: usize) -> (String, String) {
-        const EIGHTHS: [char; 8] = [' ', '▏', '▎', '▍', '▌', '▋', '▊', '▉'];
         let share = (percent / 100.0).clamp(0.0, 1.0);
         #[expect(
             clippy::cast_possible_truncation,
@@ -124,18 +121,14 @@ impl Theme {
             clippy::cast_precision_loss,
             reason = "a few columns"
         )]
-        let eighths = (share * width as f64 * 8.0).round() as usize;
-        let (full, rest) = (eighths / 8, eighths % 8);
+        let halves = (share * width as f64 * 2.0).round() as usize;
+        let (full, half) = (halves / 2, halves % 2);
         if !self.unicode {
-            let full = (eighths + 4) / 8;
+            let full = full + half;
             return ("#".repeat(full), ".".repeat(width - full));
         }
-        let mut bar = "█".repeat(full);
-        if let Some(part) = EIGHTHS.get(rest).filter(|_| rest > 0) {
-            bar.push(*part);
-        }
-        let empty = width - bar.chars().count();
-        (bar, "·".repeat(empty))
+        let bar = "━".repeat(full) + &"╸".repeat(half);
+        (bar, "─".repeat(width - full - half))
     }
 
     /// One character for a percentage.
@@ -167,16 +160,17 @@ mod tests {
 
     #[test]
     fn bars_are_as_long_as_they_should_be() {
-        assert_eq!(RICH.bar(0.0, 4), (String::new(), "····".into()));
-        assert_eq!(RICH.bar(50.0, 4), ("██".into(), "··".into()));
-        assert_eq!(RICH.bar(53.0, 4), ("██▏".into(), "·".into()));
-        assert_eq!(RICH.bar(250.0, 4), ("████".into(), String::new()));
+        assert_eq!(RICH.bar(0.0, 4), (String::new(), "────".into()));
+        assert_eq!(RICH.bar(50.0, 4), ("━━".into(), "──".into()));
+        assert_eq!(RICH.bar(60.0, 4), ("━━╸".into(), "─".into()));
+        assert_eq!(RICH.bar(250.0, 4), ("━━━━".into(), String::new()));
         assert_eq!(PLAIN.bar(50.0, 4), ("##".into(), "..".into()));
+        assert_eq!(PLAIN.bar(60.0, 4), ("###".into(), ".".into()));
         for percent in 0..=100 {
             let (full, rest) = RICH.bar(f64::from(percent), 7);
             assert_eq!(full.chars().count() + rest.chars().count(), 7);
         }
-        assert_eq!(RICH.bar(f64::NAN, 3), (String::new(), "···".into()));
+        assert_eq!(RICH.bar(f64::NAN, 3), (String::new(), "───".into()));
     }
 
     #[test]

@@ -35,6 +35,11 @@ impl Peer {
         Self::start("dealer.py")
     }
 
+    /// Many DEALERs that are not connected yet: `fleet.py` says what it can.
+    pub(crate) fn fleet() -> Self {
+        Self::start("fleet.py")
+    }
+
     /// A ROUTER with CURVE on a free port of 127.0.0.1; its port and its key.
     pub(crate) async fn bound_router() -> (Self, u16, String) {
         let mut router = Self::router();

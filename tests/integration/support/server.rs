@@ -93,6 +93,24 @@ impl Collector {
         found.unwrap_or_else(|_| panic!("nothing is logged with {part:?}"))
     }
 
+    /// What was logged and not read yet, of one that has ended.
+    pub(crate) async fn rest_of_log(&mut self) -> Vec<String> {
+        let mut lines = Vec::new();
+        while let Some(line) = self.log.recv().await {
+            lines.push(line);
+        }
+        lines
+    }
+
+    /// The memory that is its own, in KiB.
+    pub(crate) fn resident_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));
+        let status = status.unwrap();
+        let line = status.lines().find(|line| line.starts_with("RssAnon:"));
+        let mut words = line.unwrap().split_whitespace().skip(1);
+        words.next().unwrap().parse().unwrap()
+    }
+
     /// What it prints, line by line.
     pub(crate) fn printed(&mut self) -> Printed {
         Printed(lines(self.stdout()))
@@ -173,6 +191,43 @@ fn lines(from: impl Read + Send + 'static) -> mpsc::UnboundedReceiver<String> {
         }
     });
     lines
+}
+
+/// Many agents in one process.
+pub(crate) struct Fleet(Peer);
+
+impl Fleet {
+    /// So many, with routing ids that begin with this.
+    pub(crate) async fn connect(collector: &Collector, name: &str, count: u32) -> Self {
+        let mut peer = Peer::fleet();
+        let address = format!("tcp://{}", collector.address);
+        let command = json!({"do": "connect", "address": address, "count": count, "name": name,
+                             "server": collector.public_key, "own_keys": true});
+        peer.ask(command).await;
+        Self(peer)
+    }
+
+    /// Each sends this message so many times; `%d` is its own number, `%m` the message's.
+    pub(crate) async fn send(&mut self, frames: &[&str], count: u32) {
+        let frames: Vec<_> = frames
+            .iter()
+            .map(|frame| super::peer::hex(frame.as_bytes()))
+            .collect();
+        let command = json!({"do": "send", "frames": frames, "count": count});
+        self.0.ask(command).await;
+    }
+
+    /// Waits until each has heard this word so many times.
+    pub(crate) async fn heard_by_each(&mut self, word: &str, count: u32) {
+        let command = json!({"do": "await", "word": word, "count": count});
+        self.0.ask(command).await;
+    }
+
+    /// How often all of them together have heard this word.
+    pub(crate) async fn heard(&mut self, word: &str) -> u64 {
+        let heard = self.0.ask(json!({"do": "heard"})).await;
+        heard["all"][word].as_u64().unwrap_or(0)
+    }
 }
 
 impl Peer {

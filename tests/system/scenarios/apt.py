@@ -28,7 +28,7 @@ AGENT_KEY = "/var/lib/metrics-agent/agent.key_secret"
 # Whatever has a name of ours, except for what the test itself has in /srv.
 OURS = ["find", "/", "-xdev", "(", "-path", "/proc", "-o", "-path", "/sys", "-o", "-path", "/srv"]
 OURS += ["-o", "-path", "/run", ")", "-prune", "-o", "-regextype", "egrep"]
-OURS += ["-regex", ".*/[^/]*(metrics-?agent|metrics-collector)[^/]*", "-print"]
+OURS += ["-regex", ".*/[^/]*(metrics-?agent|metrics-collector|metrics-top)[^/]*", "-print"]
 
 
 def _install(m):
@@ -203,12 +203,12 @@ def removal_and_purge(m):
     m.eventually("state", lambda: m.agent("State"), "reporting")
     m.expect_true("with the same key", m.read(AGENT_KEY) == agent_key)
 
-    # One of the two: the other runs on, with the keys that may be its own.
+    # One of the two: the other runs on.
     collector = m.main_pid(COLLECTOR)
     apt(m, "purge", "metrics-agent")
     left = m.execute("find", "/etc/metrics-agent", "/var/lib/metrics-agent").stdout.split()
-    curve = "/etc/metrics-agent/curve"
-    m.expect("left of the agent", left, ["/etc/metrics-agent", curve, f"{curve}/other.key"])
+    m.expect("left of the agent", left, [])
+    m.write("/etc/metrics-collector/curve/other.key", "of the administrator's\n")
     m.expect_steady(collector, COLLECTOR)
     apt(m, "purge", *PACKAGES)
     _expect_gone(m)

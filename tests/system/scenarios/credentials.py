@@ -72,8 +72,8 @@ def collectors_keys_all_handed_out(m):
     m.expect("the agent's key", m.agent("PublicKey"), own_public)
     m.expect("the collector's key", m.connection("ServerKey"), public)
     m.expect("the collector's own word", m.event("SERVER_READY", COLLECTOR)["PUBLIC_KEY"], public)
-    for unit in (AGENT, COLLECTOR):
-        m.expect(f"keys that {unit} made", m.events("KEY_GENERATED", unit), [])
+    for unit, made in ((AGENT, "KEY_GENERATED"), (COLLECTOR, "SERVER_KEY_GENERATED")):
+        m.expect(f"keys that {unit} made", m.events(made, unit), [])
     shown = m.run("ls", "/var/lib/metrics-collector", "/var/lib/metrics-agent")
     m.expect("certificates in the state directories", ".key" in shown, False)
 

@@ -8,6 +8,13 @@ from machine import AGENT, BUS_NAME, COLLECTOR, SOURCE, SOURCE_INSIDE, Failure, 
 # systemd-analyze security: 0 is best, 10 is worst. The units say what they leave open, and why.
 EXPOSURE = {AGENT: 1.2, COLLECTOR: 1.2}
 
+# Below /etc/metrics-collector.
+COLLECTORS_DIRECTORIES = {
+    "curve": "750 root:metrics-collector",
+    "authorized_agents": "755 root:root",
+    "authorized_clients": "755 root:root",
+}
+
 # By packaging/install, which is what is tested here.
 INSTALL = "files"
 
@@ -38,12 +45,15 @@ def everything_is_in_its_place(m):
         "busctl", "call", "org.freedesktop.PolicyKit1", "/org/freedesktop/PolicyKit1/Authority",
         "org.freedesktop.PolicyKit1.Authority", "EnumerateActions", "s", "C",
     )  # fmt: skip
-    known = sorted(set(re.findall(r"org\.metricsagent\.[a-z-]+", actions)))
-    wanted = sorted(
-        re.findall(r'action id="([^"]+)"', (SOURCE / "dbus/org.metricsagent.policy").read_text())
-    )
+    known = sorted(set(re.findall(r"org\.metricsagent\.[a-z.-]+", actions)))
+    policies = ("org.metricsagent.policy", "org.metricsagent.server.policy")
+    texts = "".join((SOURCE / "dbus" / policy).read_text() for policy in policies)
+    wanted = sorted(re.findall(r'action id="([^"]+)"', texts))
     m.expect("polkit actions", known, wanted)
     m.expect("enabled", m.execute("systemctl", "is-enabled", AGENT).stdout.strip(), "disabled")
+    for directory, wanted in COLLECTORS_DIRECTORIES.items():
+        shown = m.run("stat", "-c", "%a %U:%G", f"/etc/metrics-collector/{directory}").strip()
+        m.expect(directory, shown, wanted)
 
 
 def bus_takes_the_policy(m):
@@ -57,6 +67,7 @@ def bus_takes_the_policy(m):
     m.expect("complaints", complaints, [])
     names = m.run("busctl", "list", "--no-pager", "--activatable")
     m.expect_match("activatable", names, BUS_NAME)
+    m.expect_match("activatable", names, "org.metricsagent.Server1")
 
 
 def installing_again_keeps_the_configuration(m):

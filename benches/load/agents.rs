@@ -1,0 +1,189 @@
+//! The agents of one process: a socket for each, all driven by one thread.
+
+use std::ops::Range;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// libzmq opens so many sockets in a context (`ZMQ_MAX_SOCKETS` is 1,023 by default).
+const SOCKETS_PER_CONTEXT: usize = 500;
+
+/// Connections that are made at a time: beyond it handshakes time out on a small machine.
+const CONNECTING: usize = 200;
+
+/// What nothing here should ever take.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+#[derive(Default)]
+pub(crate) struct Agents {
+    agents: Vec<Agent>,
+    // After the agents: a context ends when its sockets are closed.
+    contexts: Vec<zmq::Context>,
+    /// Messages that libzmq has taken, of all kinds.
+    pub(crate) sent: u64,
+    /// Messages that it would not take.
+    pub(crate) unsent: u64,
+}
+
+struct Agent {
+    host: String,
+    socket: zmq::Socket,
+    /// How often its model was asked for.
+    asked: u64,
+}
+
+impl Agents {
+    /// Connects those with these numbers, a few at a time; each has said hello, was asked
+    /// for its model, and has sent it.
+    pub(crate) fn connect(
+        &mut self,
+        address: &str,
+        public_key: &str,
+        numbers: Range<usize>,
+        model: &str,
+    ) {
+        for number in numbers {
+            let place = self.agents.len();
+            if place.is_multiple_of(SOCKETS_PER_CONTEXT) {
+                self.contexts.push(zmq::Context::new());
+            }
+            let context = self.contexts.last().expect("one was made");
+            let agent = Agent::connect(context, address, public_key, number)
+                .unwrap_or_else(|error| panic!("agent {number}: {error}"));
+            self.agents.push(agent);
+            self.send(place, &["CTRL", "hello"]);
+            if (place + 1).is_multiple_of(CONNECTING) {
+                self.await_model(place + 1 - CONNECTING, 1);
+            }
+        }
+        self.await_model(0, 1);
+        for place in 0..self.agents.len() {
+            self.report(place, model, "model");
+        }
+    }
+
+    /// All say hello, are asked for their models and send them.
+    pub(crate) fn greet(&mut self, model: &str) {
+        let asked = self.agents.first().map_or(0, |agent| agent.asked);
+        for number in 0..self.agents.len() {
+            self.send(number, &["CTRL", "hello"]);
+        }
+        self.await_model(0, asked + 1);
+        for number in 0..self.agents.len() {
+            self.report(number, model, "model");
+        }
+    }
+
+    /// Waits until each of those from this one on was asked for its model so many times.
+    fn await_model(&mut self, from: usize, times: u64) {
+        let start = Instant::now();
+        for agent in self.agents.iter_mut().skip(from) {
+            while agent.asked < times {
+                agent.receive();
+                if agent.asked < times {
+                    assert!(start.elapsed() < PATIENCE, "{} is not asked", agent.host);
+                    let _ = agent.socket.poll(zmq::POLLIN, 100);
+                }
+            }
+        }
+    }
+
+    /// Each sends this grid once in the interval, for so long, each at its own time.
+    pub(crate) fn report_steadily(&mut self, grid: &str, interval: Duration, time: Duration) {
+        let start = Instant::now();
+        let count = u32::try_from(self.agents.len()).unwrap_or(u32::MAX);
+        let step = interval / count;
+        for tick in 0.. {
+            let due = step * tick;
+            if due >= time {
+                break;
+            }
+            if let Some(early) = due.checked_sub(start.elapsed()) {
+                thread::sleep(early);
+            }
+            self.report((tick % count) as usize, grid, "metrics");
+        }
+    }
+
+    /// All together send so many messages, as fast as they are taken.
+    pub(crate) fn burst(&mut self, grid: &str, messages: u64) {
+        let end = self.sent + messages;
+        while self.sent < end {
+            let before = self.sent;
+            for number in 0..self.agents.len() {
+                // Some in a row, as nobody's turn is for a single one.
+                for _ in 0..16 {
+                    let unsent = self.unsent;
+                    if self.sent < end {
+                        self.report(number, grid, "metrics");
+                    }
+                    if self.unsent > unsent {
+                        self.unsent = unsent;
+                        break;
+                    }
+                }
+            }
+            if self.sent == before {
+                thread::sleep(Duration::from_millis(1));
+            }
+        }
+    }
+
+    fn report(&mut self, number: usize, grid: &str, kind: &str) {
+        let Some(agent) = self.agents.get_mut(number) else {
+            return;
+        };
+        let host = std::mem::take(&mut agent.host);
+        self.send(number, &["METR", &host, grid, kind]);
+        if let Some(agent) = self.agents.get_mut(number) {
+            agent.host = host;
+        }
+    }
+
+    fn send(&mut self, number: usize, frames: &[&str]) {
+        let Some(agent) = self.agents.get_mut(number) else {
+            return;
+        };
+        // What was sent to it meanwhile; nobody else looks.
+        agent.receive();
+        match agent.socket.send_multipart(frames, zmq::DONTWAIT) {
+            Ok(()) => self.sent += 1,
+            Err(zmq::Error::EAGAIN) => self.unsent += 1,
+            Err(error) => panic!("{}: {error}", agent.host),
+        }
+    }
+}
+
+impl Agent {
+    fn connect(
+        context: &zmq::Context,
+        address: &str,
+        public_key: &str,
+        number: usize,
+    ) -> zmq::Result<Self> {
+        let keys = zmq::CurveKeyPair::new()?;
+        let server = zmq::z85_decode(public_key).map_err(|_| zmq::Error::EINVAL)?;
+        let socket = context.socket(zmq::DEALER)?;
+        socket.set_linger(0)?;
+        socket.set_identity(format!("AGENT-{number:010}").as_bytes())?;
+        socket.set_curve_publickey(&keys.public_key)?;
+        socket.set_curve_secretkey(&keys.secret_key)?;
+        socket.set_curve_serverkey(&server)?;
+        // A fleet that comes back at once, which real agents are kept from by their
+        // back-off and its jitter.
+        socket.set_reconnect_ivl(100)?;
+        socket.connect(address)?;
+        Ok(Self {
+            host: format!("host-{number:05}.example.org"),
+            socket,
+            asked: 0,
+        })
+    }
+
+    fn receive(&mut self) {
+        while let Ok(frames) = self.socket.recv_multipart(zmq::DONTWAIT) {
+            if frames.last().is_some_and(|word| word == b"model") {
+                self.asked += 1;
+            }
+        }
+    }
+}

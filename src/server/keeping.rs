@@ -1,0 +1,79 @@
+//! The collector's task and the keeper of its state: when it is given the hosts, and what
+//! is said of how that went.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use super::events;
+use super::hosts::Restored;
+use super::run::Server;
+use super::store::{Keeper, Outcome, restore};
+
+/// How long the disk may take for the last words: the unit's stop has 5 s.
+const FAREWELL: Duration = Duration::from_millis(1500);
+
+/// The keeper of the directory that the service manager gives, and what it remembers.
+/// Without one nothing is kept.
+pub(super) fn open(now: Instant) -> (Option<Keeper>, Vec<Restored>) {
+    let Some(directory) = super::store::directory(std::env::var_os("STATE_DIRECTORY")) else {
+        return (None, Vec::new());
+    };
+    let restored = restore(&directory);
+    if let Some(trouble) = &restored.trouble {
+        events::state_damaged(trouble);
+    }
+    let wall = SystemTime::now();
+    let hosts = restored.found.hosts.into_iter();
+    let hosts: Vec<_> = hosts.map(|host| host.restored(wall)).collect();
+    if !hosts.is_empty() {
+        events::hosts_restored(hosts.len());
+    }
+    match Keeper::start(directory, now) {
+        Ok(keeper) => (Some(keeper), hosts),
+        Err(error) => {
+            events::state_not_kept(&error);
+            (None, hosts)
+        }
+    }
+}
+
+impl Server {
+    /// A host came, moved or went, or said its model.
+    pub(super) fn hosts_changed(&mut self) {
+        if let Some(keeper) = &mut self.keeper {
+            keeper.changed();
+        }
+    }
+
+    /// Has the hosts written if that is due, and says how the last writing went.
+    pub(super) fn keep_hosts(&mut self, now: Instant) {
+        let Some(keeper) = &mut self.keeper else {
+            return;
+        };
+        if let Some(outcome) = keeper.outcome() {
+            tell(&outcome);
+        }
+        if keeper.next_due().is_some_and(|due| due <= now) {
+            keeper.keep(now, self.hosts.snapshot(now, SystemTime::now()));
+        }
+    }
+
+    /// Has the hosts written for the last time.
+    pub(super) fn keep_last(&mut self) {
+        let Some(keeper) = self.keeper.take() else {
+            return;
+        };
+        let last = keeper
+            .anything_new()
+            .then(|| self.hosts.snapshot(Instant::now(), SystemTime::now()));
+        if let Some(outcome) = keeper.finish(last, FAREWELL) {
+            tell(&outcome);
+        }
+    }
+}
+
+fn tell(outcome: &Outcome) {
+    match outcome {
+        Outcome::Failed(error) => events::state_not_kept(error),
+        Outcome::KeptAgain => events::state_kept_again(),
+    }
+}

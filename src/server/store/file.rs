@@ -1,0 +1,171 @@
+//! The file: read at the start, replaced whole later on.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, BufReader, BufWriter, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
+use thiserror::Error;
+
+use super::FILE_NAME;
+use super::format::{self, Found, Unusable};
+use crate::server::snapshot::Snapshot;
+
+/// What the next content is written to before it takes the file's place.
+const DRAFT_NAME: &str = "hosts.new";
+
+/// Where a file that is no good is left for people to look at.
+const DAMAGED_NAME: &str = "hosts.damaged";
+
+/// Bytes that are written at once.
+const WRITE_BYTES: usize = 64 * 1024;
+
+/// Why the hosts were not kept.
+#[derive(Debug, Error)]
+#[error("{}: cannot {action}: {source}", path.display())]
+pub struct StateError {
+    /// The file or directory.
+    pub path: PathBuf,
+    /// What was tried, as in "cannot write it".
+    pub action: &'static str,
+    /// The system's answer.
+    pub source: io::Error,
+}
+
+/// What was read at the start.
+#[derive(Debug, Default)]
+pub struct Restored {
+    /// What the file holds.
+    pub found: Found,
+    /// What there is to say of it, if not all is well.
+    pub trouble: Option<Trouble>,
+}
+
+/// A file that is not as it should be.
+#[derive(Debug)]
+pub struct Trouble {
+    /// The file.
+    pub path: PathBuf,
+    /// What is wrong with it.
+    pub what: Damage,
+    /// Where it was left, if that could be.
+    pub aside: Result<PathBuf, io::Error>,
+}
+
+/// What is wrong with a file.
+#[derive(Debug, Error)]
+pub enum Damage {
+    /// Nothing in it can be used.
+    #[error(transparent)]
+    Unusable(Unusable),
+    /// Some of its lines can't be used.
+    #[error("{0} line(s) of it are damaged, one for each host that is lost")]
+    Lines(usize),
+}
+
+/// Reads what was kept in a state directory; nothing, where nothing was. A file that is no
+/// good is left beside, under another name, as the next that is written takes its place.
+#[must_use]
+pub fn restore(directory: &Path) -> Restored {
+    let path = directory.join(FILE_NAME);
+    let (found, what) = match read(&path) {
+        Ok(found) if found.damaged == 0 => {
+            return Restored {
+                found,
+                trouble: None,
+            };
+        }
+        Ok(found) => {
+            let damaged = found.damaged;
+            (found, Damage::Lines(damaged))
+        }
+        Err(Unusable::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
+            return Restored::default();
+        }
+        Err(unusable) => (Found::default(), Damage::Unusable(unusable)),
+    };
+    let trouble = Trouble {
+        aside: leave_aside(directory, &path),
+        path,
+        what,
+    };
+    Restored {
+        found,
+        trouble: Some(trouble),
+    }
+}
+
+fn read(path: &Path) -> Result<Found, Unusable> {
+    // A pipe would block the open for as long as nobody writes to it.
+    let file = File::options()
+        .read(true)
+        .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
+        .open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(Unusable::NotOurs);
+    }
+    format::read(BufReader::new(file))
+}
+
+/// Gives the file a second name, so that what is in it stays there until it is replaced,
+/// whatever happens before.
+fn leave_aside(directory: &Path, path: &Path) -> io::Result<PathBuf> {
+    let aside = directory.join(DAMAGED_NAME);
+    match fs::remove_file(&aside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    fs::hard_link(path, &aside)?;
+    Ok(aside)
+}
+
+/// Keeps these hosts instead of those that are kept so far. When this returns they are on
+/// the disk; until then, and where it fails, those before are.
+///
+/// # Errors
+///
+/// [`StateError`].
+pub fn replace(directory: &Path, snapshot: &Snapshot) -> Result<(), StateError> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(directory)
+        .map_err(failed(directory, "create the directory"))?;
+    let draft = directory.join(DRAFT_NAME);
+    let target = directory.join(FILE_NAME);
+    let written = write(&draft, snapshot)
+        .map_err(failed(&draft, "write it"))
+        .and_then(|()| fs::rename(&draft, &target).map_err(failed(&target, "replace it")));
+    if written.is_err() {
+        // The first error counts. A draft takes room that the disk may not have.
+        let _ = fs::remove_file(&draft);
+    }
+    written?;
+    // A rename alone is only in memory.
+    File::open(directory)
+        .and_then(|directory| directory.sync_all())
+        .map_err(failed(directory, "write it to the disk"))
+}
+
+fn write(path: &Path, snapshot: &Snapshot) -> io::Result<()> {
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)?;
+    let mut out = BufWriter::with_capacity(WRITE_BYTES, file);
+    format::write(snapshot, &mut out)?;
+    out.flush()?;
+    out.get_ref().sync_all()
+}
+
+fn failed(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> StateError {
+    let path = path.to_owned();
+    move |source| StateError {
+        path,
+        action,
+        source,
+    }
+}
