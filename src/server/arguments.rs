@@ -10,6 +10,10 @@ use super::settings::Given;
 
 /// Receive the metrics that agents report over CurveZMQ.
 #[derive(Debug, Parser)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of the command line"
+)]
 #[command(
     name = "metrics-collector",
     version,

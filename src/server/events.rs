@@ -210,6 +210,23 @@ pub(crate) fn state_kept_again() {
     info!("The hosts are kept over a restart again");
 }
 
+pub(crate) fn behind() {
+    warn!(
+        message_id = message_id::SERVER_BEHIND,
+        "More comes than this collector can read: of each host the latest metrics are read, older \
+         ones that still wait are dropped; give the agents a longer metrics interval, or some of \
+         them another collector"
+    );
+}
+
+pub(crate) fn caught_up(lasted: Duration, dropped: u64) {
+    let lasted = humantime::format_duration(Duration::from_secs(lasted.as_secs()));
+    info!(
+        message_id = message_id::SERVER_CAUGHT_UP,
+        dropped, "All that comes is read again, after {lasted}: {dropped} message(s) were dropped"
+    );
+}
+
 pub(crate) fn models_not_asked_for(untold: u64) {
     let requests = untold + 1;
     warn!(

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use super::access::AccessRefusal;
+use super::backlog::News;
 use super::complaints::Tell;
 use super::events;
 use super::hosts::{Change, Full, Heard, Peer, Report};
@@ -16,13 +17,18 @@ use crate::curve::context::TransportError;
 use crate::curve::frames::{Frames, MAX_FRAMES, Received};
 use crate::curve::router::{Router, RoutingIdBytes};
 use crate::protocol::grid::Grid;
-use crate::protocol::message::{Control, GridKind, Malformed, Message, decode_from_agent};
+use crate::protocol::message::{
+    Control, GridKind, Malformed, Message, TAG_GRID, decode_from_agent,
+};
 
 /// Most messages in one turn: some milliseconds of them.
 const BATCH_MESSAGES: usize = 256;
 
 /// Most bytes of messages in one turn; grids can be large. Some 50 ms of parsing.
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
+
+/// Most messages read ahead in one turn: some 20 ms, where they are not looked into.
+const BATCH_AHEAD: usize = 4096;
 
 /// Most models asked for in one turn, of those that had to wait.
 const BATCH_ASKED: usize = 256;
@@ -50,8 +56,45 @@ impl Server {
         // One time for all of a batch, and only where somebody wants to know it.
         self.time = None;
         let mut next = first;
-        let mut bytes = 0;
-        for _ in 0..BATCH_MESSAGES {
+        let mut drained = false;
+        if self.backlog.is_behind() {
+            drained = self.read_ahead(now, next.take())?;
+        }
+        let (mut messages, mut bytes) = (0, 0);
+        while messages < BATCH_MESSAGES && bytes <= BATCH_BYTES {
+            let message = match next.take().or_else(|| self.ahead.take()) {
+                Some(message) => Some(message),
+                None if drained => None,
+                None => self.router.try_receive()?,
+            };
+            let Some((from, received)) = message else {
+                drained = true;
+                break;
+            };
+            messages += 1;
+            bytes += self.hear(now, &from, received);
+        }
+        let drained = drained && self.ahead.is_empty();
+        match self.backlog.turned(Instant::now(), bytes, drained) {
+            Some(News::Behind) => events::behind(),
+            Some(News::CaughtUp { lasted, dropped }) => events::caught_up(lasted, dropped),
+            None => {}
+        }
+        Ok(drained)
+    }
+
+    /// Reads what waits, as far as that may be, and lets go of metrics that later ones
+    /// have overtaken; whether there was no more.
+    fn read_ahead(
+        &mut self,
+        now: Instant,
+        first: Option<(RoutingIdBytes, Received)>,
+    ) -> Result<bool, TransportError> {
+        let mut next = first;
+        for _ in 0..BATCH_AHEAD {
+            if self.ahead.is_full() && next.is_none() {
+                return Ok(false);
+            }
             let message = match next.take() {
                 Some(message) => Some(message),
                 None => self.router.try_receive()?,
@@ -59,9 +102,19 @@ impl Server {
             let Some((from, received)) = message else {
                 return Ok(true);
             };
-            bytes += self.hear(now, &from, received);
-            if bytes > BATCH_BYTES {
-                break;
+            let (bytes, host) = match &received {
+                Received::Message(frames) => (frames.bytes(), metrics_of(frames)),
+                Received::TooManyFrames { .. } => (0, None),
+            };
+            let host = host.map(<[u8]>::to_vec);
+            let message = (from.clone(), received);
+            if self
+                .ahead
+                .add(&from, host.as_deref(), message, bytes)
+                .is_some()
+            {
+                self.counts.dropped += 1;
+                self.backlog.dropped(now);
             }
         }
         Ok(false)
@@ -146,10 +199,10 @@ impl Server {
             host: &name,
             kind,
             grid: &grid,
-            bytes,
             routing_id: from,
         };
         self.outlets.pass(&passed);
+        self.clients.forward(now, &name, kind, bytes);
         if let Some(Change::Appeared) = change {
             self.tell(HostChange::Appeared(Arc::clone(&name)));
         }
@@ -207,6 +260,13 @@ impl Server {
             Tell::Crowd { untold } => events::refused_of_crowd(from, address, refusal, untold),
         }
     }
+}
+
+/// Whose metrics a message holds, as far as can be told without a look into them.
+fn metrics_of(frames: &Frames) -> Option<&[u8]> {
+    let kind = GridKind::Metrics.as_str().as_bytes();
+    (frames.len() == 4 && frames.get(0) == Some(TAG_GRID.as_bytes()) && frames.get(3) == Some(kind))
+        .then(|| frames.get(1))?
 }
 
 /// A peer that does not read what is sent to it, or that has gone, misses it.

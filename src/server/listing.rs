@@ -64,7 +64,7 @@ impl Hosts {
             found.select_nth_unstable_by(limit, |(a, _), (b, _)| a.cmp(b));
             found.truncate(limit);
         }
-        found.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        found.sort_unstable_by_key(|(name, _)| *name);
         let at = |instant| {
             let ago = now.saturating_duration_since(instant);
             wall.checked_sub(ago).unwrap_or(SystemTime::UNIX_EPOCH)

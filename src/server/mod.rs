@@ -15,6 +15,7 @@
 //! - [`keys_command`]: `metrics-collector keys`, an administrator's way to that;
 //! - [`clients`]: those who look on at what the agents report;
 //! - [`store`]: what is still known after a restart;
+//! - [`backlog`]: what is dropped when more comes than can be read, pure;
 //! - [`pacer`]: when models are asked for, pure;
 //! - [`complaints`]: which refused messages are worth a line in the log, pure;
 //! - [`prometheus`]: what hosts report as Prometheus wants it;
@@ -28,6 +29,7 @@
 
 pub mod access;
 pub mod arguments;
+pub mod backlog;
 pub mod clients;
 pub mod complaints;
 pub(crate) mod events;

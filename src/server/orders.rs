@@ -30,6 +30,7 @@ impl Server {
                 let result = self.hosts.forget(&name);
                 if result.is_ok() {
                     events::host_forgotten(&name);
+                    self.hosts_changed();
                     self.publish_counters();
                 }
                 let _ = answer.send(result);
@@ -54,7 +55,7 @@ impl Server {
             received: self.counts.messages,
             refused: self.counts.refused,
             bytes: self.counts.bytes,
-            dropped: self.outlets.lost(),
+            dropped: self.outlets.lost() + self.counts.dropped,
         };
         self.desk.gauges.set(counters);
     }

@@ -33,8 +33,6 @@ pub(super) struct Passed<'a> {
     pub(super) kind: GridKind,
     /// The grid.
     pub(super) grid: &'a Arc<Grid>,
-    /// The grid as it came.
-    pub(super) bytes: &'a [u8],
     /// The connection.
     pub(super) routing_id: &'a RoutingIdBytes,
 }

@@ -5,12 +5,15 @@
 //! connections fairly among them. Nothing in it waits for a peer or a reader, and the
 //! watchdog is fed from here and nowhere else.
 
+use std::future::ready;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::time::sleep_until;
 
 use super::access::door::{self, Access};
+use super::backlog::{Ahead, Backlog};
+use super::clients::Clients;
 use super::complaints::{Complaints, HostLine, HostLines, Throttle};
 use super::events;
 use super::handle::{Desk, Handle, Order};
@@ -55,6 +58,8 @@ pub struct Start {
     pub endpoint: String,
     /// What agents know this collector by.
     pub public_key: PublicKey,
+    /// Those who look on, or that nobody may.
+    pub clients: Clients,
     /// Where listening for viewing clients and for HTTP is done; empty for nowhere.
     pub other_endpoints: [String; 2],
     /// Where settings come from, for reloads.
@@ -89,10 +94,14 @@ pub struct Server {
     pub(super) counts: Counts,
     pub(super) complaints: Complaints,
     host_lines: HostLines,
+    pub(super) backlog: Backlog,
+    /// What was read before its turn.
+    pub(super) ahead: Ahead<(RoutingIdBytes, Received)>,
     pub(super) pacer: Pacer,
     /// Requests for models that were refused.
     pub(super) unasked: Throttle,
     pub(super) outlets: Outlets,
+    pub(super) clients: Clients,
     pub(super) keeper: Option<Keeper>,
     /// The time of the batch of messages at hand, once somebody wanted to know.
     pub(super) time: Option<SystemTime>,
@@ -115,6 +124,7 @@ enum Happened {
     ReloadEnded(Vec<Asker>, Read),
     Access(door::Event),
     Message((RoutingIdBytes, Received)),
+    Client((RoutingIdBytes, Received)),
     Deadline,
     MemoryShort,
 }
@@ -143,6 +153,9 @@ impl Server {
             counts: Counts::default(),
             complaints: Complaints::default(),
             host_lines: HostLines::new(now),
+            clients: start.clients,
+            backlog: Backlog::new(now),
+            ahead: Ahead::default(),
             pacer: Pacer::new(now),
             unasked: Throttle::default(),
             outlets: Outlets::new(start.printer, start.pushes),
@@ -184,11 +197,22 @@ impl Server {
                 Happened::ReloadEnded(askers, read) => self.reload_ended(askers, read),
                 Happened::Order(order) => self.obey(order),
                 Happened::Access(event) => {
-                    self.access.handle(event, Instant::now())?;
+                    if self.access.handle(event, Instant::now())?.clients_changed {
+                        let access = &self.access;
+                        self.clients.review(&mut |key| access.is_client(&key));
+                    }
                     // However many handshakes there are, messages have their turn.
                     self.turn(None).await?;
                 }
                 Happened::Message(first) => self.turn(Some(first)).await?,
+                Happened::Client(first) => {
+                    let now = Instant::now();
+                    let access = &mut self.access;
+                    let mut allowed = |key| access.admit_client(now, Some(key)).is_ok();
+                    self.clients.hear(now, first, &mut allowed)?;
+                    // However much they say, agents have their turn.
+                    self.turn(None).await?;
+                }
                 Happened::Deadline => self.turn(None).await?,
                 Happened::MemoryShort => self.spare_memory(),
             }
@@ -206,7 +230,13 @@ impl Server {
         let due = self.hosts.next_due();
         let due = due.map(|due| due.max(self.attended + DUE_PAUSE));
         let keep = self.keeper.as_ref().and_then(Keeper::next_due);
-        let deadlines = [due, self.pacer.next_due(), keep, self.notifier.deadline()];
+        let deadlines = [
+            due,
+            self.pacer.next_due(),
+            keep,
+            self.clients.next_due(),
+            self.notifier.deadline(),
+        ];
         let deadline = deadlines.into_iter().flatten().min();
         Ok(tokio::select! {
             biased;
@@ -217,6 +247,8 @@ impl Server {
             () = until(deadline) => Happened::Deadline,
             () = self.pressure.felt() => Happened::MemoryShort,
             event = self.access.next() => Happened::Access(event?),
+            message = self.clients.receive() => Happened::Client(message?),
+            () = ready(()), if !self.ahead.is_empty() => Happened::Deadline,
             message = self.router.receive() => Happened::Message(message?),
         })
     }
@@ -242,6 +274,7 @@ impl Server {
             self.notifier.alive(&status, now);
         }
         self.outlets.attend(now);
+        self.clients.attend(now, &self.hosts);
         self.publish_counters();
         self.keep_hosts(now);
         if !drained {

@@ -15,6 +15,7 @@ use tokio::time::timeout;
 
 use super::access::door::{Access, AccessError};
 use super::access::{self, Door};
+use super::clients::Clients;
 use super::events;
 use super::handle::Handle;
 use super::keeping;
@@ -86,6 +87,14 @@ pub fn run(sources: Sources, print: bool, log: &LogControl) -> Result<(), Failur
         let authenticator = authenticator.map_err(|error| bug("answer libzmq", &error))?;
         let agents = authenticator.domain(Door::Agents.domain());
         let router = listen(&context, settings.listen.agents, &pair, &agents)?;
+        let clients = match settings.listen.clients {
+            Some(listen) => {
+                let domain = authenticator.domain(Door::Clients.domain());
+                Clients::bind(&context, listen, &pair, &domain)
+                    .map_err(|error| not_bound(&error, "--clients-listen"))?
+            }
+            None => Clients::off(),
+        };
         let endpoint = match settings.listen.agents {
             Listen::Address(_) => router.address().to_string(),
             Listen::Any { .. } => format!("*:{}", router.address().port()),
@@ -107,7 +116,8 @@ pub fn run(sources: Sources, print: bool, log: &LogControl) -> Result<(), Failur
             access,
             endpoint,
             public_key,
-            other_endpoints: [String::new(), web_endpoint],
+            other_endpoints: [clients.endpoint().to_owned(), web_endpoint],
+            clients,
             sources,
             loaded,
             log: log.clone(),
@@ -236,18 +246,20 @@ fn listen(
             domain: Some(domain),
         },
     )
-    .map_err(|error| {
-        let TransportError::Bind { source, .. } = &error else {
-            return bug("listen", &error);
-        };
-        let way_out = match source.kind() {
-            io::ErrorKind::AddrNotAvailable => "`ip address` shows the addresses of this host",
-            io::ErrorKind::PermissionDenied => "choose a port above 1023",
-            _ => "`ss -ltnp` shows who listens there",
-        };
-        tracing::error!("{error}; {way_out}, and --listen takes another address");
-        Failure::Unavailable
-    })
+    .map_err(|error| not_bound(&error, "--listen"))
+}
+
+fn not_bound(error: &TransportError, option: &str) -> Failure {
+    let TransportError::Bind { source, .. } = error else {
+        return bug("listen", error);
+    };
+    let way_out = match source.kind() {
+        io::ErrorKind::AddrNotAvailable => "`ip address` shows the addresses of this host",
+        io::ErrorKind::PermissionDenied => "choose a port above 1023",
+        _ => "`ss -ltnp` shows who listens there",
+    };
+    tracing::error!("{error}; {way_out}, and {option} takes another address");
+    Failure::Unavailable
 }
 
 fn listen_web(listen: Listen) -> Result<Web, Failure> {

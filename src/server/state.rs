@@ -70,7 +70,7 @@ pub struct Counters {
     pub refused: u64,
     /// Bytes of all messages.
     pub bytes: u64,
-    /// Messages that some outlet could not take.
+    /// Messages that some outlet could not take, and metrics that later ones had overtaken.
     pub dropped: u64,
 }
 

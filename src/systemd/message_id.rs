@@ -99,6 +99,10 @@ message_ids! {
     SERVER_CLIENT_SLOW = "393479a9bf764e4c830670cf5fd64f4d";
     /// A viewing client sent something that the protocol does not know, or one too many came.
     SERVER_CLIENT_REFUSED = "9f720cc5630d4cde9e9e3656f28523b4";
+    /// More comes than metrics-collector can read.
+    SERVER_BEHIND = "b2f1128d5ee64f0fb29996fdc29e2423";
+    /// metrics-collector has read all that came.
+    SERVER_CAUGHT_UP = "eed952c3190f41539da1b8e47f74863d";
     /// The file with the hosts known before could not be read, or not all of it.
     SERVER_STATE_DAMAGED = "53342f1df187449082b19fdfb7336a04";
     /// The hosts could not be written to the state directory.

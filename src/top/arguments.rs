@@ -47,7 +47,13 @@ pub struct Arguments {
     key_file: Option<PathBuf>,
 
     /// The collector's public key, 40 Z85 characters
-    #[arg(long, value_name = "KEY", conflicts_with = "public_key_file")]
+    // A dash is one of them, and may come first.
+    #[arg(
+        long,
+        value_name = "KEY",
+        allow_hyphen_values = true,
+        conflicts_with = "public_key_file"
+    )]
     public_key: Option<String>,
 
     /// The certificate with the collector's public key [default: ~/.curve/collector.key]
@@ -148,6 +154,9 @@ mod tests {
         assert!(arguments.once);
         assert_eq!(arguments.wait, Duration::from_secs(60));
         assert!(parse("--public-key=a --public-key-file=b").is_err());
+        let dash = parse("--public-key -z8@ c1").unwrap();
+        assert_eq!(dash.keys().public_key.as_deref(), Some("-z8@"));
+        assert_eq!(dash.collector.to_string(), "c1:5557");
         assert!(parse("--wait=0").unwrap_err().contains("from 1s to 5min"));
         assert!(parse("--wait=soon").unwrap_err().contains("such as 15s"));
     }

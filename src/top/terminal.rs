@@ -71,7 +71,10 @@ impl Screen {
     ///
     /// The terminal's.
     pub fn clear(&mut self) -> io::Result<()> {
-        self.terminal.clear()
+        // `Terminal::clear` would ask the terminal where its cursor is, and wait for an answer
+        // that the thread which reads the keys gets.
+        let size = self.terminal.size()?;
+        self.terminal.resize(size.into())
     }
 
     /// Gives the terminal to the shell, and stops until the shell wants us back.
@@ -83,7 +86,7 @@ impl Screen {
         leave();
         kill_process(getpid(), Signal::STOP)?;
         enter()?;
-        self.terminal.clear()
+        self.clear()
     }
 }
 

@@ -38,3 +38,4 @@ mod server_state;
 mod server_web;
 mod stuck_mount;
 mod support;
+mod top_terminal;

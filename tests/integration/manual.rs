@@ -268,11 +268,8 @@ fn every_setting_of_the_collector_is_documented_and_no_other() {
 #[test]
 fn every_option_and_command_is_documented() {
     for (_, mut program) in completions::programs() {
-        let number = if program.get_name() == "metrics-agentctl" {
-            1
-        } else {
-            8
-        };
+        let daemon = ["metrics-agent", "metrics-collector"].contains(&program.get_name());
+        let number = if daemon { 8 } else { 1 };
         let page = page(&format!("{}.{number}", program.get_name()));
         program.build();
         let options = |program: &Program| -> Vec<String> {
@@ -375,7 +372,7 @@ fn what_is_generated_is_what_the_list_installs() {
     for line in source("packaging/files").lines() {
         let fields: Vec<_> = line.split_whitespace().collect();
         if let [
-            "metrics-agent" | "metrics-collector",
+            "metrics-agent" | "metrics-collector" | "metrics-top",
             "generated",
             mode,
             from,

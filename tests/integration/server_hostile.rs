@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use crate::support::peer::{PATIENCE, hex};
-use crate::support::server::Collector;
+use crate::support::server::{Collector, Fleet};
 
 /// Messages without sense, each on its own refused.
 fn nonsense() -> Vec<Vec<Vec<u8>>> {
@@ -233,5 +233,130 @@ async fn a_signal_is_heard_in_a_flood() {
         start.elapsed() < Duration::from_secs(3),
         "{:?}",
         start.elapsed()
+    );
+}
+
+/// More than it can read, for longer than a burst lasts: what is old is dropped, what
+/// counts is heard.
+#[tokio::test]
+async fn past_what_it_can_read_the_oldest_is_dropped() {
+    let home = tempfile::tempdir().unwrap();
+    let options = ["--print", "--ping-interval", "100ms"];
+    let mut collector = Collector::start(home.path(), &options).await;
+    let mut printed = collector.printed();
+    let mut good = collector.peer("GOOD").await;
+    good.report("web1", "{}", "model").await;
+    let mut evil = collector.peer("EVIL").await;
+    let metrics: Vec<_> = (0..9_000)
+        .map(|number| format!("\"m{number}\":1"))
+        .collect();
+    let grid = format!("{{{}}}", metrics.join(","));
+    let frames = ["METR", "evil", &grid, "metrics"].map(|frame| hex(frame.as_bytes()));
+    evil.tell(&json!({"do": "send", "frames": frames, "count": 1_000_000}));
+    collector
+        .logged("More comes than this collector can read")
+        .await;
+    // Each of these is an answer to what was said behind the flood.
+    for number in 0..5 {
+        good.hello().await;
+        let grid = json!({"number": number}).to_string();
+        good.report("web1", &grid, "metrics").await;
+        loop {
+            let line = printed.next().await;
+            if line["host"] == "web1" && line["metrics"]["number"] == number {
+                break;
+            }
+        }
+    }
+    evil.kill();
+    let line = collector.logged("All that comes is read again").await;
+    let (_, dropped) = line.split_once(": ").unwrap();
+    assert!(!dropped.contains(" 0 message(s)"), "{line}");
+    let totals = collector.stop().await;
+    assert!(
+        totals.starts_with("2 hosts, ") && totals.ends_with(" dropped"),
+        "{totals}"
+    );
+    assert!(totals.contains(" 0 refused"), "{totals}");
+}
+
+/// As many metrics as a message may hold, from one host, again and again, and one more.
+#[tokio::test]
+async fn a_host_with_too_many_metrics_is_refused_and_said() {
+    let grid = |count: usize, from: usize| {
+        let metrics: Vec<_> = (from..from + count)
+            .map(|number| format!("\"family{}.metric[{number}]\":{number}", number % 97))
+            .collect();
+        format!("{{{}}}", metrics.join(","))
+    };
+    let home = tempfile::tempdir().unwrap();
+    let mut collector = Collector::start(home.path(), &["--print"]).await;
+    let mut printed = collector.printed();
+    let mut agent = collector.peer("A").await;
+    agent.report("web1", "{}", "model").await;
+    printed.next().await;
+    // Other names each time: what is kept of a host is bounded.
+    for round in 0..10 {
+        agent
+            .report("web1", &grid(10_000, 10_000 * round), "metrics")
+            .await;
+        let line = printed.next().await;
+        assert_eq!(line["metrics"].as_object().unwrap().len(), 10_000);
+    }
+    agent.report("web1", &grid(10_001, 0), "metrics").await;
+    collector.logged("a grid of more than 10000 metrics").await;
+    agent.report("web1", r#"{"a": 1}"#, "metrics").await;
+    assert_eq!(printed.next().await["metrics"]["a"], 1);
+    assert_eq!(collector.stop().await, "1 host, 12 messages, 1 refused");
+}
+
+/// A peer that sends as fast as it can, while fifty others report.
+#[tokio::test]
+async fn a_flood_of_one_disturbs_no_fleet() {
+    const FLEET: u32 = 50;
+    const ROUNDS: u32 = 20;
+    let home = tempfile::tempdir().unwrap();
+    let options = ["--ping-interval", "1min"];
+    let mut collector = Collector::start(home.path(), &options).await;
+    let mut fleet = Fleet::connect(&collector, "F", FLEET).await;
+    fleet.send(&["CTRL", "hello"], 1).await;
+    fleet.heard_by_each("model", 1).await;
+    let mut evil = collector.peer("EVIL").await;
+    let frames = ["METR", "evil", r#"{"a": 1}"#, "metrics"].map(|frame| hex(frame.as_bytes()));
+    evil.tell(&json!({"do": "send", "frames": frames, "count": 10_000_000}));
+    collector.logged("evil reports").await;
+    for round in 0..ROUNDS {
+        fleet
+            .send(&["METR", "host-%d", r#"{"a": %m}"#, "metrics"], 1)
+            .await;
+        fleet.send(&["CTRL", "hello"], 1).await;
+        // Models are asked for of those that have said none, too: at most once in 5 s.
+        fleet.heard_by_each("model", 2 + round).await;
+    }
+    evil.kill();
+    let mut good = collector.peer("GOOD").await;
+    good.hello().await;
+    let totals = collector.stop().await;
+    assert!(
+        totals.starts_with("51 hosts, ") && totals.contains(" 0 refused"),
+        "{totals}"
+    );
+}
+
+/// Over many connections of one key, too, and whatever of it comes, it is one line.
+#[tokio::test]
+async fn made_up_hosts_over_many_connections_are_bounded() {
+    let home = tempfile::tempdir().unwrap();
+    let mut collector = Collector::start(home.path(), &["--ping-interval", "1min"]).await;
+    let mut fleet = Fleet::connect(&collector, "EVIL", 20).await;
+    fleet
+        .send(&["METR", "host-%d-%m", "{}", "model"], 150)
+        .await;
+    fleet.send(&["CTRL", "hello"], 1).await;
+    fleet.heard_by_each("model", 1).await;
+    // Each has a key of its own here.
+    assert_eq!(
+        collector.stop().await,
+        "2,000 hosts, 2,020 messages, 1,000 refused"
     );
 }

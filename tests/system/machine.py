@@ -15,7 +15,7 @@ from host import BootError, CommandFailed, Host
 
 AGENT = "metrics-agent.service"
 COLLECTOR = "metrics-collector.service"
-PROGRAMS = ["metrics-agent", "metrics-agentctl", "metrics-collector"]
+PROGRAMS = ["metrics-agent", "metrics-agentctl", "metrics-collector", "metrics-top"]
 CONFIGURATION = "/etc/metrics-agent/metrics-agent.toml"
 COLLECTOR_KEY = "/var/lib/metrics-collector/collector.key"
 

@@ -20,7 +20,7 @@ from container import WORKSPACES, mount, mount_overlay
 from host import ENVIRONMENT, CommandFailed
 from machine import RPM_SUITE, SOURCE, Failure, make_root
 
-PACKAGES = ["metrics-agent", "metrics-collector"]
+PACKAGES = ["metrics-agent", "metrics-collector", "metrics-top"]
 # What the packages need and the container has no longer; tests/system/root has put it there.
 LIBRARY = "libzmq5"
 ARCHIVE = "/srv/archive"

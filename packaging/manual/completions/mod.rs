@@ -1,4 +1,4 @@
-//! Shell completions of the three programs, from their command lines. What only a running agent
+//! Shell completions of the programs, from their command lines. What only a running agent
 //! knows, [`names`] asks it for.
 
 mod names;
@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use clap::{Command, CommandFactory as _};
 use clap_complete::{Shell, generate};
-use metrics_agent::{agent, ctl, server};
+use metrics_agent::{agent, ctl, server, top};
 
 /// The program that takes names.
 const CONTROL: &str = "metrics-agentctl";
@@ -22,12 +22,13 @@ pub(crate) struct Completion {
     pub(crate) script: String,
 }
 
-/// The command lines of the three programs.
-pub(crate) fn programs() -> [(&'static str, Command); 3] {
+/// The command lines of the programs.
+pub(crate) fn programs() -> [(&'static str, Command); 4] {
     [
         ("metrics-agent", agent::arguments::Arguments::command()),
         (CONTROL, ctl::arguments::Arguments::command()),
         ("metrics-collector", server::arguments::Arguments::command()),
+        ("metrics-top", top::arguments::Arguments::command()),
     ]
 }
 

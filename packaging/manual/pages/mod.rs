@@ -16,7 +16,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use clap::CommandFactory as _;
 use metrics_agent::config::AGENT;
 use metrics_agent::server::settings::COLLECTOR;
-use metrics_agent::{agent, ctl, server};
+use metrics_agent::{agent, ctl, server, top};
 
 /// A manual page.
 #[derive(Debug)]
@@ -34,10 +34,11 @@ macro_rules! source {
     };
 }
 
-const SOURCES: [(&str, &str); 7] = [
+const SOURCES: [(&str, &str); 8] = [
     source!("metrics-agent.8"),
     source!("metrics-agentctl.1"),
     source!("metrics-collector.8"),
+    source!("metrics-top.1"),
     source!("metrics-agent.toml.5"),
     source!("metrics-collector.toml.5"),
     source!("org.metricsagent.Agent1.5"),
@@ -117,6 +118,7 @@ fn command(program: &str) -> Result<clap::Command, String> {
         "metrics-agent" => Ok(agent::arguments::Arguments::command()),
         "metrics-agentctl" => Ok(ctl::arguments::Arguments::command()),
         "metrics-collector" => Ok(server::arguments::Arguments::command()),
+        "metrics-top" => Ok(top::arguments::Arguments::command()),
         _ => Err(format!("no program is called {program:?}")),
     }
 }

@@ -56,6 +56,8 @@ own! {
         "Messages of agents that were understood";
     REFUSED = "metrics_collector_messages_refused_total", Counter,
         "Messages of agents that were refused";
+    DROPPED = "metrics_collector_messages_dropped_total", Counter,
+        "Metrics of agents that later ones had overtaken before they were read";
     HOST_MESSAGES = "metrics_collector_host_messages_total" ["host"], Counter,
         "Messages of each host that reports";
     LEFT_OUT = "metrics_collector_metrics_left_out", Gauge,

@@ -201,7 +201,6 @@ pub mod schema {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
 
     use proptest::prelude::*;
     use prost::Message as _;

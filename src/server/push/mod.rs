@@ -84,13 +84,18 @@ impl Pushes {
     /// Begins to send to these targets.
     #[must_use]
     pub fn new(settings: &BTreeMap<ConnectionName, RemoteWrite>) -> Self {
-        let mut pushes = Self {
-            targets: BTreeMap::new(),
-            leaving: Vec::new(),
-            limits: LIMITS,
-        };
+        let mut pushes = Self::within(LIMITS);
         pushes.reconfigure(settings);
         pushes
+    }
+
+    /// None yet, each with these limits.
+    fn within(limits: Limits) -> Self {
+        Self {
+            targets: BTreeMap::new(),
+            leaving: Vec::new(),
+            limits,
+        }
     }
 
     /// Goes on with other settings. A target whose settings are the same keeps its queue, and
@@ -235,3 +240,6 @@ fn millis(time: SystemTime) -> i64 {
         Err(before) => -since(before.duration()),
     }
 }
+
+#[cfg(test)]
+mod tests;

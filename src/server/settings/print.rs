@@ -48,6 +48,17 @@ fn show(loaded: &Loaded, setting: &Setting, path: &[&str]) -> Shown {
             time(target.map_or(DEFAULT_PUSH_TIMEOUT, |target| target.timeout))
         }
         "remote_write.NAME.headers.HEADER" => return Shown::Hidden { from },
+        // Tokens are put into queries.
+        "remote_write.NAME.url" => {
+            let target = path
+                .get(1)
+                .and_then(|name| settings.remote_write.get(*name));
+            let url = target.map(|target| target.url.as_str());
+            if url.is_some_and(|url| url.contains('?')) {
+                return Shown::Hidden { from };
+            }
+            url.map(quoted)
+        }
         "log.level" => Some(quoted(settings.log_level)),
         // As it was written.
         _ => loaded.layers.value(path).and_then(as_toml),

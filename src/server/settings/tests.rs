@@ -124,7 +124,7 @@ fn nothing_has_to_be_set() {
             bus: BusAddress::System,
         }
     );
-    assert_eq!(loaded.files(), [PathBuf::new(); 0]);
+    assert!(loaded.files().is_empty());
     assert_eq!(loaded.keys.path(), site.at("state/collector.key_secret"));
     assert!(!site.at("state").exists(), "loading writes nothing");
 }
@@ -555,6 +555,17 @@ bus = \"system\"  # default
     eu.credentials
         .clone_from(&loaded.settings.remote_write["eu"].credentials);
     assert_eq!(settings, loaded.settings);
+}
+
+#[test]
+fn a_query_may_be_a_secret() {
+    let site = Site::new();
+    site.etc("[remote_write.eu]\nurl = 'https://h/push?token=verysecret'\n");
+    let loaded = site.load().unwrap();
+    let shown = site.shown(&print::effective(&loaded));
+    assert!(!shown.contains("verysecret"), "{shown}");
+    let line = "# url is set, and may be a secret  # ~/etc/metrics-collector.toml:2\n";
+    assert!(shown.contains(line), "{shown}");
 }
 
 #[test]

@@ -112,3 +112,55 @@ impl hyper::body::Body for Body {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use hyper::body::Body as _;
+
+    use super::*;
+
+    async fn next(body: &mut Body) -> Option<Result<Vec<u8>, Torn>> {
+        let frame = poll_fn(|context| Pin::new(&mut *body).poll_frame(context)).await?;
+        Some(frame.map(|frame| frame.into_data().unwrap().to_vec()))
+    }
+
+    fn pieces() -> (mpsc::Sender<Piece>, Body) {
+        let (sender, pieces) = mpsc::channel(4);
+        (sender, Body::pieces(pieces, Answering::of_nobody()))
+    }
+
+    #[tokio::test]
+    async fn it_ends_after_the_last_piece() {
+        let (sender, mut body) = pieces();
+        for (text, last) in [("a", false), ("b", true)] {
+            let text = text.into();
+            sender.send(Piece { text, last }).await.unwrap();
+        }
+        assert_eq!(next(&mut body).await, Some(Ok(b"a".to_vec())));
+        assert!(!body.is_end_stream());
+        assert_eq!(next(&mut body).await, Some(Ok(b"b".to_vec())));
+        assert!(body.is_end_stream());
+        assert_eq!(next(&mut body).await, None);
+    }
+
+    #[tokio::test]
+    async fn without_a_last_piece_it_is_torn() {
+        let (sender, mut body) = pieces();
+        let text = "a".into();
+        sender.send(Piece { text, last: false }).await.unwrap();
+        drop(sender);
+        assert_eq!(next(&mut body).await, Some(Ok(b"a".to_vec())));
+        assert_eq!(next(&mut body).await, Some(Err(Torn)));
+    }
+
+    #[tokio::test]
+    async fn a_text_has_a_length() {
+        let mut body = Body::text("four", Answering::of_nobody());
+        assert_eq!(body.size_hint().exact(), Some(4));
+        assert_eq!(next(&mut body).await, Some(Ok(b"four".to_vec())));
+        assert_eq!((next(&mut body).await, body.is_end_stream()), (None, true));
+        assert!(Body::text("", Answering::of_nobody()).is_end_stream());
+    }
+}

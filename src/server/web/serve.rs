@@ -107,7 +107,7 @@ fn passes(error: &io::Error) -> bool {
 }
 
 /// A connection.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Visit {
     id: Id,
     peer: IpAddr,
@@ -138,7 +138,7 @@ impl Visit {
     }
 
     async fn answer(&self, request: &Request<Incoming>) -> Response<Body> {
-        let answering = Answering::begin(self.clone());
+        let answering = Answering::begin(self);
         let text = |status, text: &'static str| (status, TEXT, text);
         let (status, kind, text) = match page(request.method(), request.uri().path()) {
             Page::Metrics if request.method() == Method::HEAD => (StatusCode::OK, METRICS, ""),
@@ -186,36 +186,54 @@ fn with(mut response: Response<Body>, name: HeaderName, value: HeaderValue) -> R
 /// A request that is being answered; the connection waits for the next when it is dropped.
 #[derive(Debug)]
 pub(super) struct Answering {
-    visit: Visit,
+    id: Id,
+    clock: Clock,
+    connections: Arc<Mutex<Connections>>,
     /// By when the answer has to be there.
     end: Instant,
 }
 
 impl Answering {
-    fn begin(visit: Visit) -> Self {
+    fn begin(visit: &Visit) -> Self {
         locked(&visit.connections).asked(visit.id);
         let end = Instant::now() + ANSWER;
         visit.clock.set(end);
-        Self { visit, end }
+        Self {
+            id: visit.id,
+            clock: visit.clock.clone(),
+            connections: Arc::clone(&visit.connections),
+            end,
+        }
+    }
+
+    /// One for tests of what is answered, which no connection waits for.
+    #[cfg(test)]
+    pub(super) fn of_nobody() -> Self {
+        Self {
+            id: 0,
+            clock: Clock::new(Instant::now()),
+            connections: Arc::default(),
+            end: Instant::now(),
+        }
     }
 
     /// There is no piece ready.
     pub(super) fn waits_for_us(&self) {
-        self.visit.clock.set(self.end);
+        self.clock.set(self.end);
     }
 
     /// It has a piece to read.
     pub(super) fn waits_for_peer(&self) {
         let end = self.end.min(Instant::now() + PIECE);
-        self.visit.clock.set(end);
+        self.clock.set(end);
     }
 }
 
 impl Drop for Answering {
     fn drop(&mut self) {
         let now = Instant::now();
-        self.visit.clock.set(now + NEXT_REQUEST);
-        locked(&self.visit.connections).answered(self.visit.id, now);
+        self.clock.set(now + NEXT_REQUEST);
+        locked(&self.connections).answered(self.id, now);
     }
 }
 

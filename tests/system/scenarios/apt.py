@@ -28,7 +28,7 @@ AGENT_KEY = "/var/lib/metrics-agent/agent.key_secret"
 # Whatever has a name of ours, except for what the test itself has in /srv.
 OURS = ["find", "/", "-xdev", "(", "-path", "/proc", "-o", "-path", "/sys", "-o", "-path", "/srv"]
 OURS += ["-o", "-path", "/run", ")", "-prune", "-o", "-regextype", "egrep"]
-OURS += ["-regex", ".*/[^/]*(metrics-?agent|metrics-collector)[^/]*", "-print"]
+OURS += ["-regex", ".*/[^/]*(metrics-?agent|metrics-collector|metrics-top)[^/]*", "-print"]
 
 
 def _install(m):

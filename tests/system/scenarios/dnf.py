@@ -14,7 +14,8 @@ from arrivals import expect_one_missing_at_most
 from machine import AGENT, BUS_NAME, COLLECTOR, CONFIGURATION, RPM_SUITE, SOURCE, get_property, idle
 from rpm_repository import BUILD, add_repository, build
 
-OURS = ["metrics-agent", "metrics-collector"]
+SERVICES = ["metrics-agent", "metrics-collector"]
+OURS = [*SERVICES, "metrics-top"]
 # The first is Cargo.toml's.
 HIGHER_VERSION = "99.0.0"
 
@@ -82,7 +83,7 @@ def installs_what_reports(m):
         m.expect(f"active state of {unit}", m.unit("ActiveState", unit), "inactive")
     # The users are there before the bus is told of its policy.
     package.bus_takes_the_policy(m)
-    for user in OURS:
+    for user in SERVICES:
         m.expect_match("user", m.run("getent", "passwd", user), ".*nologin")
     listed = m.run("journalctl", "--list-catalog")
     m.expect_match("catalog", listed, "(?m)^[0-9a-f]{32} metrics-agent: .*is ready$")
