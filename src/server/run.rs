@@ -197,18 +197,20 @@ impl Server {
                 Happened::ReloadEnded(askers, read) => self.reload_ended(askers, read),
                 Happened::Order(order) => self.obey(order),
                 Happened::Access(event) => {
-                    if self.access.handle(event, Instant::now())?.clients_changed {
-                        let access = &self.access;
-                        self.clients.review(&mut |key| access.is_client(&key));
+                    let handled = self.access.handle(event, Instant::now())?;
+                    if handled.clients_changed {
+                        self.clients.review(&mut |key| self.access.is_client(&key));
                     }
                     // However many handshakes there are, messages have their turn.
                     self.turn(None).await?;
                 }
                 Happened::Message(first) => self.turn(Some(first)).await?,
                 Happened::Client(first) => {
-                    let access = &self.access;
-                    let allowed = &mut |key| access.is_client(&key);
-                    self.clients.hear(Instant::now(), first, allowed)?;
+                    let now = Instant::now();
+                    let access = &mut self.access;
+                    self.clients.hear(now, first, &mut |key| {
+                        access.admit_client(now, Some(key)).is_ok()
+                    })?;
                     // However much they say, agents have their turn.
                     self.turn(None).await?;
                 }
@@ -245,9 +247,9 @@ impl Server {
             (askers, read) = self.reloads.ended() => Happened::ReloadEnded(askers, read),
             () = until(deadline) => Happened::Deadline,
             () = self.pressure.felt() => Happened::MemoryShort,
+            event = self.access.next() => Happened::Access(event?),
             message = self.clients.receive() => Happened::Client(message?),
             () = ready(()), if !self.ahead.is_empty() => Happened::Deadline,
-            event = self.access.next() => Happened::Access(event?),
             message = self.router.receive() => Happened::Message(message?),
         })
     }

@@ -91,15 +91,8 @@ pub fn run(sources: Sources, print: bool, log: &LogControl) -> Result<(), Failur
             Listen::Address(_) => router.address().to_string(),
             Listen::Any { .. } => format!("*:{}", router.address().port()),
         };
-        let clients = match settings.listen.clients {
-            Some(address) => {
-                let domain = authenticator.domain(Door::Clients.domain());
-                let clients = Clients::bind(&context, address, &pair, &domain);
-                clients.map_err(|error| not_listening(&error, "--clients-listen"))?
-            }
-            None => Clients::off(),
-        };
-        let clients_endpoint = clients.endpoint().to_owned();
+        let clients = listen_for_clients(&context, settings.listen.clients, &pair, &authenticator)?;
+        let clients_endpoint = clients.endpoint().unwrap_or_default().to_owned();
         let web = settings.listen.web.map(listen_web).transpose()?;
         let web_endpoint = web.as_ref().map(|web| web.address().to_string());
         let web_endpoint = web_endpoint.unwrap_or_default();
@@ -247,20 +240,39 @@ fn listen(
             domain: Some(domain),
         },
     )
-    .map_err(|error| not_listening(&error, "--listen"))
+    .map_err(|error| not_listening(&error, "--listen takes another address"))
 }
 
-fn not_listening(error: &TransportError, option: &str) -> Failure {
+/// Says why there is no listening, and what may be done; `other` is what else may be said.
+fn not_listening(error: &TransportError, other: &str) -> Failure {
     let TransportError::Bind { source, .. } = error else {
         return bug("listen", error);
     };
     let way_out = match source.kind() {
         io::ErrorKind::AddrNotAvailable => "`ip address` shows the addresses of this host",
         io::ErrorKind::PermissionDenied => "choose a port above 1023",
+        io::ErrorKind::Unsupported => "RestrictAddressFamilies= of the unit needs AF_NETLINK",
         _ => "`ss -ltnp` shows who listens there",
     };
-    tracing::error!("{error}; {way_out}, and {option} takes another address");
+    tracing::error!("{error}; {way_out}, and {other}");
     Failure::Unavailable
+}
+
+/// Those who look on come over another port, if at all.
+fn listen_for_clients(
+    context: &Context,
+    listen: Option<Listen>,
+    keys: &KeyPair,
+    authenticator: &Authenticator,
+) -> Result<Clients, Failure> {
+    let Some(listen) = listen else {
+        return Ok(Clients::off());
+    };
+    let domain = authenticator.domain(Door::Clients.domain());
+    Clients::bind(context, listen, keys, &domain).map_err(|error| {
+        let other = "--clients-listen (listen.clients) takes another address, or none";
+        not_listening(&error, other)
+    })
 }
 
 fn listen_web(listen: Listen) -> Result<Web, Failure> {

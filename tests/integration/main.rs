@@ -30,6 +30,7 @@ mod push_prometheus;
 mod push_receiver;
 mod server_access;
 mod server_bus;
+mod server_clients;
 mod server_hostile;
 mod server_program;
 mod server_prometheus;

@@ -268,8 +268,8 @@ fn every_setting_of_the_collector_is_documented_and_no_other() {
 #[test]
 fn every_option_and_command_is_documented() {
     for (_, mut program) in completions::programs() {
-        let daemon = ["metrics-agent", "metrics-collector"].contains(&program.get_name());
-        let number = if daemon { 8 } else { 1 };
+        let is_for_users = ["metrics-agentctl", "metrics-top"].contains(&program.get_name());
+        let number = if is_for_users { 1 } else { 8 };
         let page = page(&format!("{}.{number}", program.get_name()));
         program.build();
         let options = |program: &Program| -> Vec<String> {

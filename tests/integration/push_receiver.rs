@@ -335,7 +335,7 @@ async fn certificates_are_checked_against_those_that_are_set() {
     let ca = |file: &Path| format!("ca_file = \"{}\"\n", file.display());
     for (more, reason) in [
         (String::new(), "invalid peer certificate: UnknownIssuer"),
-        (ca(&another.authority), "invalid peer certificate: "),
+        (ca(&another.trusted), "invalid peer certificate: "),
         (
             ca(&site.path("collector.toml")),
             "not one certificate in PEM form",
@@ -349,7 +349,7 @@ async fn certificates_are_checked_against_those_that_are_set() {
     }
     assert_eq!(receiver.count_requests().await, 0);
     let collector = site
-        .collector(&receiver.url(), &ca(&authority.authority))
+        .collector(&receiver.url(), &ca(&authority.trusted))
         .await;
     let mut agent = collector.peer("A").await;
     report(&mut agent, 2).await;

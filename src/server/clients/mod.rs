@@ -36,7 +36,8 @@ const BATCH: usize = 64;
 /// The viewing clients, or that there are none.
 pub struct Clients {
     router: Option<Router>,
-    endpoint: String,
+    /// Where it listens, as people read it.
+    endpoint: Option<String>,
     table: Table,
     refused: u64,
     complaints: Complaints,
@@ -61,7 +62,7 @@ impl Clients {
     /// Nobody may look on.
     #[must_use]
     pub fn off() -> Self {
-        Self::with(None, String::new())
+        Self::with(None, None)
     }
 
     /// Listens for clients whose keys are allowed in `domain`.
@@ -86,10 +87,10 @@ impl Clients {
             Listen::Any { .. } => format!("*:{}", router.address().port()),
         };
         events::listening_for_clients(&endpoint);
-        Ok(Self::with(Some(router), endpoint))
+        Ok(Self::with(Some(router), Some(endpoint)))
     }
 
-    fn with(router: Option<Router>, endpoint: String) -> Self {
+    fn with(router: Option<Router>, endpoint: Option<String>) -> Self {
         Self {
             router,
             endpoint,
@@ -99,10 +100,10 @@ impl Clients {
         }
     }
 
-    /// Where they connect to, as people read it; empty for nowhere.
+    /// Where it listens, as people read it; None for nowhere.
     #[must_use]
-    pub fn endpoint(&self) -> &str {
-        &self.endpoint
+    pub fn endpoint(&self) -> Option<&str> {
+        self.endpoint.as_deref()
     }
 
     /// How many look on.
