@@ -1,9 +1,8 @@
-//! A fleet: one socket for each agent, all driven by one thread.
+//! The agents of one process: a socket for each, all driven by one thread.
 
+use std::ops::Range;
 use std::thread;
 use std::time::{Duration, Instant};
-
-use super::process::Collector;
 
 /// libzmq opens so many sockets in a context (`ZMQ_MAX_SOCKETS` is 1,023 by default).
 const SOCKETS_PER_CONTEXT: usize = 500;
@@ -14,10 +13,11 @@ const CONNECTING: usize = 200;
 /// What nothing here should ever take.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-pub(crate) struct Fleet {
-    agents: Vec<Agent>,
+#[derive(Default)]
+pub(crate) struct Agents {
+    all: Vec<Agent>,
     // After the agents: a context ends when its sockets are closed.
-    _contexts: Vec<zmq::Context>,
+    contexts: Vec<zmq::Context>,
     /// Messages that libzmq has taken, of all kinds.
     pub(crate) sent: u64,
     /// Messages that it would not take.
@@ -31,58 +31,52 @@ struct Agent {
     asked: u64,
 }
 
-impl Fleet {
-    /// Connects so many, a few at a time; each has said hello, was asked for its model,
-    /// and has sent it.
-    pub(crate) fn connect(collector: &Collector, count: usize, model: &str) -> Self {
-        let contexts: Vec<_> = (0..count.div_ceil(SOCKETS_PER_CONTEXT))
-            .map(|_| zmq::Context::new())
-            .collect();
-        let mut fleet = Self {
-            agents: Vec::with_capacity(count),
-            _contexts: contexts.clone(),
-            sent: 0,
-            unsent: 0,
-        };
-        while fleet.agents.len() < count {
-            let from = fleet.agents.len();
-            for number in from..count.min(from + CONNECTING) {
-                let context = contexts
-                    .get(number / SOCKETS_PER_CONTEXT)
-                    .expect("there are enough");
-                let agent = Agent::connect(context, collector, number)
-                    .unwrap_or_else(|error| panic!("agent {number}: {error}"));
-                fleet.agents.push(agent);
-                fleet.send(number, &["CTRL", "hello"]);
+impl Agents {
+    /// Connects those with these numbers, a few at a time; each has said hello, was asked
+    /// for its model, and has sent it.
+    pub(crate) fn connect(
+        &mut self,
+        address: &str,
+        public_key: &str,
+        numbers: Range<usize>,
+        model: &str,
+    ) {
+        for number in numbers {
+            let place = self.all.len();
+            if place.is_multiple_of(SOCKETS_PER_CONTEXT) {
+                self.contexts.push(zmq::Context::new());
             }
-            fleet.await_model(from, 1);
-            for number in from..fleet.agents.len() {
-                fleet.report(number, model, "model");
+            let context = self.contexts.last().expect("one was made");
+            let agent = Agent::connect(context, address, public_key, number)
+                .unwrap_or_else(|error| panic!("agent {number}: {error}"));
+            self.all.push(agent);
+            self.send(place, &["CTRL", "hello"]);
+            if (place + 1).is_multiple_of(CONNECTING) {
+                self.await_model(place + 1 - CONNECTING, 1);
             }
         }
-        fleet
+        self.await_model(0, 1);
+        for place in 0..self.all.len() {
+            self.report(place, model, "model");
+        }
     }
 
-    /// All say hello, are asked for their models and send them; how long until the last
-    /// was asked.
-    pub(crate) fn greet(&mut self, model: &str) -> Duration {
-        let start = Instant::now();
-        let asked = self.agents.first().map_or(0, |agent| agent.asked);
-        for number in 0..self.agents.len() {
+    /// All say hello, are asked for their models and send them.
+    pub(crate) fn greet(&mut self, model: &str) {
+        let asked = self.all.first().map_or(0, |agent| agent.asked);
+        for number in 0..self.all.len() {
             self.send(number, &["CTRL", "hello"]);
         }
         self.await_model(0, asked + 1);
-        let took = start.elapsed();
-        for number in 0..self.agents.len() {
+        for number in 0..self.all.len() {
             self.report(number, model, "model");
         }
-        took
     }
 
     /// Waits until each of those from this one on was asked for its model so many times.
     fn await_model(&mut self, from: usize, times: u64) {
         let start = Instant::now();
-        for agent in self.agents.iter_mut().skip(from) {
+        for agent in self.all.iter_mut().skip(from) {
             while agent.asked < times {
                 agent.receive();
                 if agent.asked < times {
@@ -96,7 +90,7 @@ impl Fleet {
     /// Each sends this grid once in the interval, for so long, each at its own time.
     pub(crate) fn report_steadily(&mut self, grid: &str, interval: Duration, time: Duration) {
         let start = Instant::now();
-        let count = u32::try_from(self.agents.len()).unwrap_or(u32::MAX);
+        let count = u32::try_from(self.all.len()).unwrap_or(u32::MAX);
         let step = interval / count;
         for tick in 0.. {
             let due = step * tick;
@@ -115,7 +109,7 @@ impl Fleet {
         let end = self.sent + messages;
         while self.sent < end {
             let before = self.sent;
-            for number in 0..self.agents.len() {
+            for number in 0..self.all.len() {
                 // Some in a row, as nobody's turn is for a single one.
                 for _ in 0..16 {
                     let unsent = self.unsent;
@@ -134,26 +128,19 @@ impl Fleet {
         }
     }
 
-    /// Waits until libzmq has handed over all that it has taken.
-    pub(crate) fn close(self) {
-        for agent in &self.agents {
-            let _ = agent.socket.set_linger(10_000);
-        }
-    }
-
     fn report(&mut self, number: usize, grid: &str, kind: &str) {
-        let Some(agent) = self.agents.get_mut(number) else {
+        let Some(agent) = self.all.get_mut(number) else {
             return;
         };
         let host = std::mem::take(&mut agent.host);
         self.send(number, &["METR", &host, grid, kind]);
-        if let Some(agent) = self.agents.get_mut(number) {
+        if let Some(agent) = self.all.get_mut(number) {
             agent.host = host;
         }
     }
 
     fn send(&mut self, number: usize, frames: &[&str]) {
-        let Some(agent) = self.agents.get_mut(number) else {
+        let Some(agent) = self.all.get_mut(number) else {
             return;
         };
         // What was sent to it meanwhile; nobody else looks.
@@ -167,9 +154,14 @@ impl Fleet {
 }
 
 impl Agent {
-    fn connect(context: &zmq::Context, collector: &Collector, number: usize) -> zmq::Result<Self> {
+    fn connect(
+        context: &zmq::Context,
+        address: &str,
+        public_key: &str,
+        number: usize,
+    ) -> zmq::Result<Self> {
         let keys = zmq::CurveKeyPair::new()?;
-        let server = zmq::z85_decode(&collector.public_key).map_err(|_| zmq::Error::EINVAL)?;
+        let server = zmq::z85_decode(public_key).map_err(|_| zmq::Error::EINVAL)?;
         let socket = context.socket(zmq::DEALER)?;
         socket.set_linger(0)?;
         socket.set_identity(format!("AGENT-{number:010}").as_bytes())?;
@@ -179,7 +171,7 @@ impl Agent {
         // A fleet that comes back at once, which real agents are kept from by their
         // back-off and its jitter.
         socket.set_reconnect_ivl(100)?;
-        socket.connect(&collector.address)?;
+        socket.connect(address)?;
         Ok(Self {
             host: format!("host-{number:05}.example.org"),
             socket,

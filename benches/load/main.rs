@@ -1,6 +1,6 @@
 //! What a fleet costs a collector: `benches/load/run.sh` builds and runs it.
 //!
-//! Agents are sockets of this process, over TCP and CURVE on the loopback interface. The
+//! Agents are sockets of a process or two, over TCP and CURVE on the loopback interface. The
 //! collector is a process of its own; its CPU time, by thread, and its memory come from
 //! /proc, what it counted from its last line. In its place `--sink` puts a ROUTER that
 //! drops what it receives, in the same number of threads: what libzmq alone costs.
@@ -14,6 +14,7 @@
 )]
 
 mod agents;
+mod fleet;
 mod process;
 mod scenarios;
 mod sink;
@@ -26,6 +27,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// What a fleet costs a collector, as a table.
 #[derive(Debug, Parser)]
+#[expect(clippy::struct_excessive_bools, reason = "switches of a command line")]
 struct Arguments {
     /// The collector's program.
     #[arg(long, default_value = "target/release/metrics-collector")]
@@ -47,18 +49,24 @@ struct Arguments {
     /// The sink's process itself.
     #[arg(long, hide = true)]
     be_the_sink: bool,
+    /// A process of agents.
+    #[arg(long, hide = true)]
+    be_agents: bool,
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    raise_descriptor_limit();
     if arguments.be_the_sink {
         sink::run();
     }
-    raise_descriptor_limit();
+    if arguments.be_agents {
+        fleet::run();
+    }
     scenarios::run(&arguments)
 }
 
-/// An agent takes two descriptors here and one in the collector, which inherits the limit.
+/// An agent takes two descriptors here, and one in the collector, which inherits the limit.
 fn raise_descriptor_limit() {
     const WANTED: u64 = 65_536;
     let limit = getrlimit(Resource::Nofile);

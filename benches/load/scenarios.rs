@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use super::Arguments;
-use super::agents::Fleet;
-use super::process::{Collector, Counted, CpuTime, Memory, own_cpu_time};
+use super::fleet::Fleet;
+use super::process::{Collector, Counted, CpuTime, Memory};
 
 /// One load.
 struct Scenario {
@@ -25,13 +25,13 @@ enum Grid {
     Full,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Load {
     /// So many messages as fast as they are taken.
     Burst(u64),
     /// One message of each agent in this time.
     Every(Duration),
-    /// All connected, and nobody says anything.
+    /// The collector is started anew, and all are there again at once.
     Return,
 }
 
@@ -116,7 +116,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
         let home = tempfile::tempdir().expect("a temporary directory");
         let agents = (scenario.agents * arguments.scale / 100).max(1);
         let cost = play(scenario, agents, arguments, home.path());
-        println!("{}", row(scenario.name, agents, &cost, arguments.sink));
+        println!("{}", row(scenario, agents, &cost, arguments.sink));
         all_arrived &= arguments.sink || (cost.lost == 0 && cost.counted.refused == 0);
     }
     if all_arrived {
@@ -144,50 +144,48 @@ fn play(scenario: &Scenario, agents: usize, arguments: &Arguments, home: &Path) 
         Grid::Full => grid("unit.memory", 15_000, false),
     };
     let window = Duration::from_secs(arguments.window);
-    let (begin, sent, agents_ns) = (Instant::now(), fleet.sent, own_cpu_time());
-    let before = collector.cpu_time();
+    if let Load::Every(interval) = scenario.load {
+        // What merging and allocating settle at is what counts.
+        fleet.report_steadily(&grid, interval, window.max(interval));
+    }
+    let mut sent = fleet.done.sent;
+    let (mut begin, mut before) = (Instant::now(), collector.cpu_time());
+    let agents_before = fleet.done.cpu_ns;
     match scenario.load {
         Load::Burst(messages) => {
             fleet.burst(&grid, messages * arguments.scale as u64 / 100);
             let idle = collector.settle();
             cost.took = begin.elapsed().saturating_sub(idle);
-            cost.messages = fleet.sent - sent;
+            cost.time = collector.cpu_time().since(before);
         }
         Load::Every(interval) => {
-            // What merging and allocating settle at is what counts.
-            fleet.report_steadily(&grid, interval, window.max(interval));
-            let (begin, sent) = (Instant::now(), fleet.sent);
-            let before = collector.cpu_time();
             fleet.report_steadily(&grid, interval, window.max(interval));
             cost.took = begin.elapsed();
-            cost.messages = fleet.sent - sent;
             cost.time = collector.cpu_time().since(before);
-            collector.settle();
         }
         Load::Return => {
             cost.counted = collector.stop();
             let address = collector.address.trim_start_matches("tcp://").to_owned();
             collector = start(&address);
-            let before = collector.cpu_time();
-            cost.took = fleet.greet(&model);
-            cost.messages = fleet.sent - sent;
+            (begin, before, sent) = (Instant::now(), collector.cpu_time(), fleet.done.sent);
+            fleet.greet(&model);
+            cost.took = begin.elapsed();
             collector.settle();
             cost.time = collector.cpu_time().since(before);
         }
     }
-    if matches!(scenario.load, Load::Burst(_)) {
-        cost.time = collector.cpu_time().since(before);
-    }
-    cost.agents_ns = (own_cpu_time() - agents_ns) / cost.messages.max(1);
+    cost.messages = fleet.done.sent - sent;
+    cost.agents_ns = (fleet.done.cpu_ns - agents_before) / cost.messages.max(1);
+    // All that is under way arrives before it is counted.
+    collector.settle();
     cost.memory[1] = collector.memory();
-    cost.unsent = fleet.unsent;
-    let sent = fleet.sent;
+    cost.unsent = fleet.done.unsent;
+    let sent = fleet.done.sent;
     if arguments.sink {
         return cost;
     }
     let first = cost.counted.messages;
     cost.counted = collector.stop();
-    fleet.close();
     cost.lost = i64::try_from(sent).unwrap_or(0)
         - i64::try_from(first + cost.counted.messages).unwrap_or(0);
     cost
@@ -197,7 +195,8 @@ fn play(scenario: &Scenario, agents: usize, arguments: &Arguments, home: &Path) 
     clippy::cast_precision_loss,
     reason = "figures of three digits are what is wanted"
 )]
-fn row(name: &str, agents: usize, cost: &Cost, sink: bool) -> String {
+fn row(scenario: &Scenario, agents: usize, cost: &Cost, sink: bool) -> String {
+    let Scenario { name, load, .. } = *scenario;
     let messages = cost.messages.max(1) as f64;
     let each = |ns: u64| ns as f64 / 1000.0 / messages;
     let took = cost.took.as_secs_f64();
@@ -225,15 +224,15 @@ fn row(name: &str, agents: usize, cost: &Cost, sink: bool) -> String {
         cost.unsent,
         cost.agents_ns as f64 / 1000.0
     );
-    if name.starts_with("return") {
-        let _ = write!(row, " all asked again after {took:.1} s");
+    if load == Load::Return {
+        let _ = write!(row, " all are back after {took:.1} s");
     }
     row
 }
 
 /// 207 bytes, as the original agent's.
 fn small_grid() -> String {
-    let grid = r#"{"sys.uptime":123456.78,"mem.free":1234567,"mem.avail":12345678,"mem.buffers":123456,"mem.cached":1234567,"mem.dirty":1234,"mem.writeback":0,"mem.swap.free":2097148,"cpu.percent":12.34567890123456,"x":12}"#;
+    let grid = r#"{"sys.uptime":123456.78,"mem.free":1234567,"mem.avail":12345678,"mem.buffers":123456,"mem.cached":1234567,"mem.dirty":1234,"mem.writeback":0,"mem.swap.free":2097148,"cpu.percent":12.34567890123456,"x":12333}"#;
     assert_eq!(grid.len(), 207);
     grid.to_owned()
 }

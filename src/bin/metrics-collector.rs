@@ -7,7 +7,8 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use metrics_agent::exit::{self, EXIT_CONFIG, EXIT_SOFTWARE, EXIT_UNAVAILABLE};
-use metrics_agent::server::arguments::Arguments;
+use metrics_agent::server::arguments::{Arguments, Command};
+use metrics_agent::server::keys_command;
 use metrics_agent::server::settings::{self, Sources};
 use metrics_agent::server::start::{self, Failure};
 use metrics_agent::systemd::log::{LogControl, Target};
@@ -15,6 +16,15 @@ use tracing_subscriber::filter::LevelFilter;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if let Some(Command::Keys(arguments)) = &arguments.command {
+        return match keys_command::run(arguments) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(failure) => {
+                complain(&failure);
+                failure.status().into()
+            }
+        };
+    }
     let mut sources = Sources::of_process();
     // A reload and whoever reads ConfigurationFiles must not depend on where we were started.
     sources.config_file = arguments

@@ -27,10 +27,9 @@ fn main() -> ExitCode {
 fn fail(failure: &Failure) -> ExitCode {
     complain(failure);
     match failure {
-        Failure::NoTerminal => ExitCode::FAILURE,
+        Failure::NoTerminal | Failure::Terminal(_) => ExitCode::FAILURE,
         Failure::Keys(_) => EXIT_CONFIG.into(),
         Failure::Unavailable(_) => EXIT_UNAVAILABLE.into(),
-        Failure::Terminal(_) => ExitCode::FAILURE,
         Failure::Transport(_) | Failure::Runtime(_) => EXIT_SOFTWARE.into(),
     }
 }

@@ -3,8 +3,9 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::{Parser, ValueHint};
+use clap::{Parser, Subcommand, ValueHint};
 
+use super::keys_command;
 use super::settings::Given;
 
 /// Receive the metrics that agents report over CurveZMQ.
@@ -17,6 +18,8 @@ use super::settings::Given;
     name = "metrics-collector",
     version,
     max_term_width = 100,
+    args_conflicts_with_subcommands = true,
+    disable_help_subcommand = true,
     after_help = "Options go over the settings of the files and the environment, see \
                   metrics-collector.toml(5)."
 )]
@@ -86,6 +89,17 @@ pub struct Arguments {
     /// The message bus to be on: system, session, none or an address [default: system].
     #[arg(long, value_name = "BUS")]
     bus: Option<String>,
+
+    /// Something else to do than to collect.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What else there is to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show the keys that came, let keys in, and shut them out.
+    Keys(keys_command::Arguments),
 }
 
 impl Arguments {

@@ -4,6 +4,7 @@
 //! a crowd of them, beyond what is remembered, is one line a minute together.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::time::{Duration, Instant};
 
 use crate::curve::router::RoutingIdBytes;
@@ -52,19 +53,29 @@ pub enum Tell {
     },
 }
 
-/// Refused messages, by peer.
-#[derive(Debug, Default)]
-pub struct Complaints {
-    peers: HashMap<RoutingIdBytes, Throttle>,
+/// What was refused, by peer: its routing id, its key, or whatever else it is known by.
+#[derive(Debug)]
+pub struct Complaints<P = RoutingIdBytes> {
+    peers: HashMap<P, Throttle>,
     /// No peer may be forgotten before.
     full_until: Option<Instant>,
     crowd: Throttle,
 }
 
-impl Complaints {
-    /// A message of `peer` was refused.
-    pub fn note(&mut self, now: Instant, peer: &RoutingIdBytes) -> Tell {
-        if let Some(throttle) = self.peers.get_mut(&**peer) {
+impl<P> Default for Complaints<P> {
+    fn default() -> Self {
+        Self {
+            peers: HashMap::new(),
+            full_until: None,
+            crowd: Throttle::default(),
+        }
+    }
+}
+
+impl<P: Hash + Eq + Clone> Complaints<P> {
+    /// Something of `peer` was refused.
+    pub fn note(&mut self, now: Instant, peer: &P) -> Tell {
+        if let Some(throttle) = self.peers.get_mut(peer) {
             let told = throttle.note(now);
             return told.map_or(Tell::Nothing, |untold| Tell::Peer { untold });
         }
@@ -78,13 +89,18 @@ impl Complaints {
         Tell::Peer { untold: 0 }
     }
 
+    /// What comes of `peer` from now on is news.
+    pub fn forgive(&mut self, peer: &P) {
+        self.peers.remove(peer);
+    }
+
     /// Makes room, if the peer told of longest ago may be forgotten.
     fn forget_oldest(&mut self, now: Instant) -> bool {
         if self.full_until.is_some_and(|until| now < until) {
             return false;
         }
         // A few hundred, and not once more until one of them may go.
-        let told = |(_, throttle): &(&RoutingIdBytes, &Throttle)| throttle.told;
+        let told = |(_, throttle): &(&P, &Throttle)| throttle.told;
         let Some((peer, throttle)) = self.peers.iter().min_by_key(told) else {
             return true;
         };
@@ -93,7 +109,7 @@ impl Complaints {
             return false;
         }
         let peer = peer.clone();
-        self.peers.remove(&*peer);
+        self.peers.remove(&peer);
         true
     }
 }
@@ -183,6 +199,18 @@ mod tests {
         assert_eq!(complaints.note(later, &a), Tell::Peer { untold: 59 });
         assert_eq!(complaints.note(later, &a), Tell::Nothing);
         assert_eq!(complaints.note(later, &b), Tell::Peer { untold: 0 });
+    }
+
+    #[test]
+    fn a_peer_that_was_forgiven_is_named_at_once() {
+        let start = Instant::now();
+        let mut complaints = Complaints::default();
+        let (a, b) = (peer(1), peer(2));
+        complaints.note(start, &a);
+        complaints.note(start, &b);
+        complaints.forgive(&a);
+        assert_eq!(complaints.note(start, &a), Tell::Peer { untold: 0 });
+        assert_eq!(complaints.note(start, &b), Tell::Nothing);
     }
 
     #[test]

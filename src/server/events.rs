@@ -4,8 +4,10 @@
 //! The text says all that matters by itself, for those who read a terminal; the fields
 //! are for `journalctl HOST=web1` and for programs.
 
+mod access;
 mod clients;
 
+pub(crate) use access::*;
 pub(crate) use clients::*;
 
 use std::fmt::Display;

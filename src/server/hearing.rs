@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
+use super::access::AccessRefusal;
 use super::backlog::News;
 use super::complaints::Tell;
 use super::events;
@@ -33,7 +34,7 @@ const BATCH_AHEAD: usize = 4096;
 const BATCH_ASKED: usize = 256;
 
 /// Why a message was refused.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 enum Refusal {
     #[error(transparent)]
     Malformed(#[from] Malformed),
@@ -41,6 +42,8 @@ enum Refusal {
     TooManyFrames(usize),
     #[error(transparent)]
     Full(#[from] Full),
+    #[error(transparent)]
+    Access(#[from] AccessRefusal),
 }
 
 impl Server {
@@ -121,7 +124,7 @@ impl Server {
     fn hear(&mut self, now: Instant, from: &RoutingIdBytes, received: Received) -> usize {
         match received {
             Received::TooManyFrames { found } => {
-                self.refuse(now, from, None, Refusal::TooManyFrames(found));
+                self.refuse(now, from, None, &Refusal::TooManyFrames(found));
                 0
             }
             Received::Message(mut frames) => {
@@ -129,7 +132,7 @@ impl Server {
                 self.counts.bytes += bytes as u64;
                 match self.understand(now, from, &mut frames) {
                     Ok(()) => self.counts.messages += 1,
-                    Err(refusal) => self.refuse(now, from, frames.peer_address(), refusal),
+                    Err(refusal) => self.refuse(now, from, frames.peer_address(), &refusal),
                 }
                 bytes
             }
@@ -142,7 +145,7 @@ impl Server {
         from: &RoutingIdBytes,
         frames: &mut Frames,
     ) -> Result<(), Refusal> {
-        let key = None;
+        let key = frames.peer_key();
         let address = if self.hosts.knows(from, key) {
             None
         } else {
@@ -157,6 +160,7 @@ impl Server {
         let (host, bytes, kind) = match decode_from_agent(slices)? {
             // An agent says no other word.
             Message::Control(_) => {
+                self.access.admit(now, key, None)?;
                 self.ask_model(now, from);
                 return Ok(());
             }
@@ -168,6 +172,7 @@ impl Server {
             grid: Grid::parse(bytes, kind)?,
             wire_bytes: bytes.len(),
         };
+        self.access.admit(now, key, Some(host))?;
         let peer = Peer {
             routing_id: from,
             key,
@@ -242,13 +247,17 @@ impl Server {
         now: Instant,
         from: &RoutingIdBytes,
         address: Option<&str>,
-        refusal: Refusal,
+        refusal: &Refusal,
     ) {
         self.counts.refused += 1;
+        if let Refusal::Access(refusal @ AccessRefusal::NameTaken { host, .. }) = refusal {
+            self.access.tell_name_taken(now, host, address, refusal);
+            return;
+        }
         match self.complaints.note(now, from) {
             Tell::Nothing => {}
-            Tell::Peer { untold } => events::refused(from, address, &refusal, untold),
-            Tell::Crowd { untold } => events::refused_of_crowd(from, address, &refusal, untold),
+            Tell::Peer { untold } => events::refused(from, address, refusal, untold),
+            Tell::Crowd { untold } => events::refused_of_crowd(from, address, refusal, untold),
         }
     }
 }

@@ -11,6 +11,8 @@
 //! - [`handle`]: how others ask it; [`state`]: what they read without asking;
 //! - [`listing`]: some of the hosts, by their names, pure;
 //! - [`snapshot`]: the table at one moment, for those who read it at their own pace;
+//! - [`access`]: who may report, and who may watch;
+//! - [`keys_command`]: `metrics-collector keys`, an administrator's way to that;
 //! - [`clients`]: those who look on at what the agents report;
 //! - [`store`]: what is still known after a restart;
 //! - [`backlog`]: what is dropped when more comes than can be read, pure;
@@ -25,6 +27,7 @@
 //!
 //! Keeps no history: of each host what it said last, bounded in number and bytes.
 
+pub mod access;
 pub mod arguments;
 pub mod backlog;
 pub mod clients;
@@ -36,6 +39,7 @@ mod hearing;
 pub mod hosts;
 mod keeping;
 pub mod keys;
+pub mod keys_command;
 pub mod line;
 pub mod listing;
 mod orders;

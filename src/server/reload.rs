@@ -7,6 +7,7 @@
 use std::io;
 use std::sync::Arc;
 use std::thread;
+use std::time::Instant;
 
 use tokio::sync::oneshot;
 
@@ -132,6 +133,8 @@ impl Server {
     /// Has the configuration read again, and the service manager told.
     pub(super) fn reload(&mut self, asker: Asker) {
         self.notifier.reloading();
+        // Also where the configuration turns out to be invalid.
+        self.access.reread(Instant::now());
         self.reloads.ask(asker);
         self.reloaded_all();
     }
@@ -175,6 +178,7 @@ impl Server {
         if new.timing != old.timing {
             self.hosts.set_timing(new.timing);
         }
+        self.access.reconfigure(new.access.authorized);
         self.outlets.reconfigure(&new);
         self.desk.state.send_modify(|state| {
             Arc::make_mut(state).configuration_files = files;

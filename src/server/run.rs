@@ -11,6 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::time::sleep_until;
 
+use super::access::door::{self, Access};
 use super::backlog::{Ahead, Backlog};
 use super::clients::Clients;
 use super::complaints::{Complaints, HostLine, HostLines, Throttle};
@@ -51,6 +52,8 @@ const DEAF: Duration = Duration::from_secs(1);
 pub struct Start {
     /// Listens already.
     pub router: Router,
+    /// Who may report over it.
+    pub access: Access,
     /// Where, as people read it.
     pub endpoint: String,
     /// What agents know this collector by.
@@ -84,6 +87,7 @@ pub struct Start {
 /// The collector's task.
 pub struct Server {
     pub(super) router: Router,
+    pub(super) access: Access,
     endpoint: String,
     public_key: String,
     pub(super) hosts: Hosts,
@@ -118,6 +122,7 @@ enum Happened {
     ReaderGone,
     Order(Order),
     ReloadEnded(Vec<Asker>, Read),
+    Access(door::Event),
     Message((RoutingIdBytes, Received)),
     Client((RoutingIdBytes, Received)),
     Deadline,
@@ -141,6 +146,7 @@ impl Server {
         hosts.restore(now, start.restored);
         Self {
             router: start.router,
+            access: start.access,
             endpoint: start.endpoint,
             public_key: start.public_key.to_string(),
             hosts,
@@ -190,9 +196,21 @@ impl Server {
                 Happened::Signal(Request::Reload) => self.reload(None),
                 Happened::ReloadEnded(askers, read) => self.reload_ended(askers, read),
                 Happened::Order(order) => self.obey(order),
+                Happened::Access(event) => {
+                    let handled = self.access.handle(event, Instant::now())?;
+                    if handled.clients_changed {
+                        self.clients.review(&mut |key| self.access.is_client(&key));
+                    }
+                    // However many handshakes there are, messages have their turn.
+                    self.turn(None).await?;
+                }
                 Happened::Message(first) => self.turn(Some(first)).await?,
                 Happened::Client(first) => {
-                    self.clients.hear(Instant::now(), first, &mut |_| true)?;
+                    let now = Instant::now();
+                    let access = &mut self.access;
+                    self.clients.hear(now, first, &mut |key| {
+                        access.admit_client(now, Some(key)).is_ok()
+                    })?;
                     // However much they say, agents have their turn.
                     self.turn(None).await?;
                 }
@@ -205,6 +223,7 @@ impl Server {
         events::stopping(why, &totals(self.hosts.reporting(), self.counts));
         self.outlets.finish();
         self.keep_last();
+        self.access.finish().await;
         Ok(())
     }
 
@@ -228,6 +247,7 @@ impl Server {
             (askers, read) = self.reloads.ended() => Happened::ReloadEnded(askers, read),
             () = until(deadline) => Happened::Deadline,
             () = self.pressure.felt() => Happened::MemoryShort,
+            event = self.access.next() => Happened::Access(event?),
             message = self.clients.receive() => Happened::Client(message?),
             () = ready(()), if !self.ahead.is_empty() => Happened::Deadline,
             message = self.router.receive() => Happened::Message(message?),

@@ -13,11 +13,13 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use super::access::door::{Access, AccessError};
+use super::access::{self, Door};
 use super::clients::Clients;
 use super::events;
 use super::handle::Handle;
 use super::keeping;
-use super::keys::Found;
+use super::keys::{Found, Places};
 use super::printer::Printer;
 use super::push::Pushes;
 use super::run::{Server, Start};
@@ -26,6 +28,7 @@ use super::web::Web;
 use crate::curve::context::{Context, TransportError};
 use crate::curve::keys::KeyPair;
 use crate::curve::router::{Listen, Router, RouterOptions};
+use crate::curve::zap::{Authenticator, Domain};
 use crate::dbus::name::{Ended, StartError};
 use crate::dbus::server_service::ServerService;
 use crate::dbus::stay::{Presence, stay};
@@ -80,11 +83,16 @@ pub fn run(sources: Sources, print: bool, log: &LogControl) -> Result<(), Failur
     runtime.block_on(async {
         let signals = Signals::catch().map_err(|error| bug("catch signals", &error))?;
         let context = Context::new().map_err(|error| bug("use libzmq", &error))?;
-        let router = listen(&context, settings.listen.agents, &pair)?;
+        let authenticator = Authenticator::bind(&context);
+        let authenticator = authenticator.map_err(|error| bug("answer libzmq", &error))?;
+        let agents = authenticator.domain(Door::Agents.domain());
+        let router = listen(&context, settings.listen.agents, &pair, &agents)?;
         let endpoint = match settings.listen.agents {
             Listen::Address(_) => router.address().to_string(),
             Listen::Any { .. } => format!("*:{}", router.address().port()),
         };
+        let clients = listen_for_clients(&context, settings.listen.clients, &pair, &authenticator)?;
+        let clients_endpoint = clients.endpoint().unwrap_or_default().to_owned();
         let web = settings.listen.web.map(listen_web).transpose()?;
         let web_endpoint = web.as_ref().map(|web| web.address().to_string());
         let web_endpoint = web_endpoint.unwrap_or_default();
@@ -94,14 +102,16 @@ pub fn run(sources: Sources, print: bool, log: &LogControl) -> Result<(), Failur
         } else {
             None
         };
+        let access = start_access(authenticator, settings.access, &sources.places).await?;
         let now = Instant::now();
         let (keeper, restored) = keeping::open(now);
         let start = Start {
             router,
+            access,
             endpoint,
             public_key,
-            clients: Clients::off(),
-            other_endpoints: [String::new(), web_endpoint],
+            clients,
+            other_endpoints: [clients_endpoint, web_endpoint],
             sources,
             loaded,
             log: log.clone(),
@@ -189,27 +199,79 @@ impl Presence for OnTheBus {
     }
 }
 
-fn listen(context: &Context, listen: Listen, keys: &KeyPair) -> Result<Router, Failure> {
+/// Whoever knocks meanwhile waits for the answer.
+async fn start_access(
+    authenticator: Authenticator,
+    settings: settings::Access,
+    places: &Places,
+) -> Result<Access, Failure> {
+    let settings::Access {
+        authorized,
+        pin_names,
+    } = settings;
+    let settings = access::Settings {
+        authorized,
+        pin_names,
+        ..access::Settings::default()
+    };
+    let access = Access::start(authenticator, &settings, places.state.clone()).await;
+    access.map_err(|error| {
+        let failure = match error {
+            AccessError::Thread(_) => return bug("decide who may report", &error),
+            AccessError::State(_) | AccessError::NoPlace => Failure::Configuration,
+            AccessError::Owned(_) => Failure::Unavailable,
+        };
+        tracing::error!("{error}");
+        failure
+    })
+}
+
+fn listen(
+    context: &Context,
+    listen: Listen,
+    keys: &KeyPair,
+    domain: &Domain,
+) -> Result<Router, Failure> {
     Router::bind(
         context,
         RouterOptions {
             listen,
             keys,
-            domain: None,
+            domain: Some(domain),
         },
     )
-    .map_err(|error| {
-        let TransportError::Bind { source, .. } = &error else {
-            return bug("listen", &error);
-        };
-        let way_out = match source.kind() {
-            io::ErrorKind::AddrNotAvailable => "`ip address` shows the addresses of this host",
-            io::ErrorKind::PermissionDenied => "choose a port above 1023",
-            io::ErrorKind::Unsupported => "RestrictAddressFamilies= of the unit needs AF_NETLINK",
-            _ => "`ss -ltnp` shows who listens there",
-        };
-        tracing::error!("{error}; {way_out}, and --listen takes another address");
-        Failure::Unavailable
+    .map_err(|error| not_listening(&error, "--listen takes another address"))
+}
+
+/// Says why there is no listening, and what may be done; `other` is what else may be said.
+fn not_listening(error: &TransportError, other: &str) -> Failure {
+    let TransportError::Bind { source, .. } = error else {
+        return bug("listen", error);
+    };
+    let way_out = match source.kind() {
+        io::ErrorKind::AddrNotAvailable => "`ip address` shows the addresses of this host",
+        io::ErrorKind::PermissionDenied => "choose a port above 1023",
+        io::ErrorKind::Unsupported => "RestrictAddressFamilies= of the unit needs AF_NETLINK",
+        _ => "`ss -ltnp` shows who listens there",
+    };
+    tracing::error!("{error}; {way_out}, and {other}");
+    Failure::Unavailable
+}
+
+/// Those who look on come over another port, if at all.
+fn listen_for_clients(
+    context: &Context,
+    listen: Option<Listen>,
+    keys: &KeyPair,
+    authenticator: &Authenticator,
+) -> Result<Clients, Failure> {
+    let Some(listen) = listen else {
+        return Ok(Clients::off());
+    };
+    let domain = authenticator.domain(Door::Clients.domain());
+    Clients::bind(context, listen, keys, &domain).map_err(|error| {
+        let other = "--clients-listen (listen.clients) takes another address, or none";
+        not_listening(&error, other)
     })
 }
 

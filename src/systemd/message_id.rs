@@ -71,6 +71,18 @@ message_ids! {
     SERVER_HOST_REPLACED = "e615a9240ae44b9fae5a440ea6f11cd6";
     /// An agent sent something that the protocol does not know, or past a bound.
     SERVER_MESSAGE_REFUSED = "cb49bd1efe25445ba987497190e7bc1f";
+    /// A key that is not on the list wanted in.
+    SERVER_KEY_REFUSED = "5f49d12bf0624fd69a5540922e0d178f";
+    /// A host name that belongs to one key was reported under by another.
+    SERVER_NAME_TAKEN = "63292ff1a28d468dbe63d055b6e43c71";
+    /// An allow list has other keys than before.
+    SERVER_LIST_CHANGED = "9544a18dde2a4e949677c06021ffedfd";
+    /// A directory or a file of an allow list cannot be used.
+    SERVER_LIST_PROBLEM = "867ceb0776694c7697a8848185011d5f";
+    /// Pins or the record of keys could not be written, or not be read again.
+    SERVER_ACCESS_NOT_KEPT = "6b683aeb1de14a078fca3e2bafa530b4";
+    /// A host name was let go to whoever reports under it next.
+    SERVER_PIN_FORGOTTEN = "a2d3e17879404851a345fe64a16117ab";
     /// A receiver of samples does not take them for now.
     SERVER_PUSH_FAILING = "b0005ba6344640faa3e157b8f2bb55cb";
     /// A receiver of samples takes them again.

@@ -41,7 +41,7 @@ pub struct Arguments {
     )]
     pub collector: Endpoint,
 
-    /// The secret key file of this client [default: ~/.curve/client.key_secret, made at the
+    /// The secret key file of this client [default: `~/.curve/client.key_secret`, made at the
     /// first start]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     key_file: Option<PathBuf>,

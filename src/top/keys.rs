@@ -162,14 +162,14 @@ mod tests {
     fn its_own_pair_is_made_once() {
         let home = tempfile::tempdir().unwrap();
         let find = || find_or_make(&with_key(), Some(home.path().into())).unwrap();
-        let made = find();
+        let first = find();
         let path = home.path().join(".curve/client.key_secret");
-        assert_eq!(made.made.as_ref(), Some(&path));
+        assert_eq!(first.made.as_ref(), Some(&path));
         let mode = fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o7777, 0o600);
         let found = find();
         assert_eq!(found.made, None);
-        assert_eq!(found.pair.public, made.pair.public);
+        assert_eq!(found.pair.public, first.pair.public);
         assert_eq!(found.collector.to_string(), KEY);
         // One that was named must be there.
         let given = Given {

@@ -229,6 +229,22 @@ fn every_setting_is_documented_and_no_other() {
     assert!(page.contains("METRICS_AGENT_COLLECTOR__NAME__ENDPOINT"));
 }
 
+/// The commands that do something, by the words that they are called with.
+fn commands<'a>(program: &'a Program, prefix: &str) -> Vec<(String, &'a Program)> {
+    let shown = program.get_subcommands().filter(|one| !one.is_hide_set());
+    let shown = shown.filter(|one| one.get_name() != "help");
+    let below = shown.flat_map(|one| {
+        let name = format!("{prefix}{}", one.get_name());
+        let below = commands(one, &format!("{name} "));
+        if below.is_empty() {
+            vec![(name, one)]
+        } else {
+            below
+        }
+    });
+    below.collect()
+}
+
 #[test]
 fn every_setting_of_the_collector_is_documented_and_no_other() {
     let page = page("metrics-collector.toml.5");
@@ -252,8 +268,8 @@ fn every_setting_of_the_collector_is_documented_and_no_other() {
 #[test]
 fn every_option_and_command_is_documented() {
     for (_, mut program) in completions::programs() {
-        let daemon = ["metrics-agent", "metrics-collector"].contains(&program.get_name());
-        let number = if daemon { 8 } else { 1 };
+        let is_for_users = ["metrics-agentctl", "metrics-top"].contains(&program.get_name());
+        let number = if is_for_users { 1 } else { 8 };
         let page = page(&format!("{}.{number}", program.get_name()));
         program.build();
         let options = |program: &Program| -> Vec<String> {
@@ -264,12 +280,9 @@ fn every_option_and_command_is_documented() {
         let mut documented = subjects(&section(&page, ".SH OPTIONS"));
         documented.retain(|option| option.starts_with("--"));
         assert_eq!(documented, known, "{}", program.get_name());
-        let commands = program
-            .get_subcommands()
-            .filter(|one| one.get_name() != "help");
-        for command in commands.filter(|one| !one.is_hide_set()) {
+        for (name, command) in commands(&program, "") {
             let documented = section(&page, ".SH COMMANDS").join("\n");
-            let name = format!(".TP\n\\fB{}\\fR", command.get_name());
+            let name = format!(".TP\n\\fB{name}\\fR");
             assert!(documented.contains(&name), "{name}");
             for option in options(command)
                 .iter()

@@ -129,9 +129,9 @@ async fn a_damaged_file_is_said_and_left_aside() {
     );
 }
 
-/// A run by hand leaves nothing behind but its keys.
+/// A run by hand leaves nothing behind but its keys, and those that came (for `keys list`).
 #[tokio::test]
-async fn without_a_state_directory_nothing_is_kept() {
+async fn without_a_state_directory_no_host_is_kept() {
     let home = tempfile::tempdir().unwrap();
     let mut collector = Collector::start(home.path(), &NO_PINGS).await;
     let mut agent = collector.peer("A").await;
@@ -141,7 +141,8 @@ async fn without_a_state_directory_nothing_is_kept() {
     let files = fs::read_dir(home.path().join(".curve")).unwrap();
     let mut files: Vec<_> = files.map(|entry| entry.unwrap().file_name()).collect();
     files.sort();
-    assert_eq!(files, ["collector.key", "collector.key_secret"]);
+    let access = ["access.lock", "collector.key", "collector.key_secret"];
+    assert_eq!(files, [&access[..], &["keys.json", "requests"]].concat());
     let homes: Vec<_> = fs::read_dir(home.path()).unwrap().collect();
     assert_eq!(homes.len(), 1);
 }

@@ -7,6 +7,8 @@ Commands of its own:
   crowd {address, server, count, frames}    connects count times, each with a key of
                                             its own, and sends frames once over each;
                                             they stay until the end
+  knock {address, server, count}            connects count times, each with a key of
+                                            its own, and waits until each is refused
 
 Events of its own:
   message {frames}                          one message
@@ -49,6 +51,29 @@ class Dealer(Peer):
             socket.send_multipart(frames)
             # What nobody refers to is closed.
             self.crowd.append(socket)
+
+    def do_knock(self, command):
+        context = zmq.Context()
+        context.max_sockets = 4 * command["count"]
+        waiting = zmq.Poller()
+        sockets = {}
+        for _ in range(command["count"]):
+            socket = context.socket(zmq.DEALER)
+            socket.linger = 0
+            socket.curve_serverkey = command["server"].encode()
+            socket.curve_publickey, socket.curve_secretkey = zmq.curve_keypair()
+            monitor = socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_FAILED_AUTH)
+            waiting.register(monitor, zmq.POLLIN)
+            sockets[monitor] = socket
+            socket.connect(command["address"])
+        while sockets:
+            for monitor, _ in waiting.poll():
+                waiting.unregister(monitor)
+                socket = sockets.pop(monitor)
+                socket.disable_monitor()
+                monitor.close(0)
+                socket.close(0)
+        context.term()
 
     def ending(self):
         for socket in self.crowd:

@@ -23,7 +23,7 @@ pub(super) fn options(command: &Command) -> Result<String, Box<dyn Error>> {
 /// Commands, with their own options and arguments below each.
 pub(super) fn commands(command: &Command) -> Result<String, Box<dyn Error>> {
     let mut text = String::new();
-    for command in command.get_subcommands().filter(|one| !one.is_hide_set()) {
+    for (name, command) in leaves(command, "") {
         // Those of every command stand in the page's options.
         let arguments = command.get_arguments().filter(|argument| {
             let help = matches!(
@@ -33,13 +33,13 @@ pub(super) fn commands(command: &Command) -> Result<String, Box<dyn Error>> {
             !argument.is_global_set() && !argument.is_hide_set() && !help
         });
         let own = Command::new("")
-            .bin_name(command.get_name())
+            .bin_name(&name)
             .disable_help_flag(true)
             .args(arguments.cloned());
         let about = command
             .get_long_about()
             .or_else(|| command.get_about())
-            .ok_or_else(|| format!("{} says nothing about itself", command.get_name()))?;
+            .ok_or_else(|| format!("{name} says nothing about itself"))?;
         text.push_str(".TP\n");
         text.push_str(&with_dots(synopsis(&own)?, command));
         // clap takes the full stop off a text of one paragraph.
@@ -56,6 +56,20 @@ pub(super) fn commands(command: &Command) -> Result<String, Box<dyn Error>> {
         }
     }
     Ok(text)
+}
+
+/// The commands that have none below them, by the words that they are called with.
+fn leaves<'a>(command: &'a Command, prefix: &str) -> Vec<(String, &'a Command)> {
+    let shown = command.get_subcommands().filter(|one| !one.is_hide_set());
+    let below = shown.flat_map(|one| {
+        let name = format!("{prefix}{}", one.get_name());
+        if one.has_subcommands() {
+            leaves(one, &format!("{name} "))
+        } else {
+            vec![(name, one)]
+        }
+    });
+    below.collect()
 }
 
 /// With the dots that `clap_mangen` leaves out behind an argument of which there may be several.

@@ -6,10 +6,10 @@ use crate::curve::router::RoutingIdBytes;
 
 /// Most bytes of messages read ahead: 3,000 hosts with full grids. What more there is
 /// waits in libzmq as it always does.
-pub const MAX_BYTES: usize = 64 * 1024 * 1024;
+const MAX_BYTES: usize = 64 * 1024 * 1024;
 
 /// Most messages read ahead; each takes some 700 bytes besides its text.
-pub const MAX_MESSAGES: usize = 50_000;
+const MAX_MESSAGES: usize = 50_000;
 
 /// Messages in the order in which they are to be dealt with.
 #[derive(Debug)]

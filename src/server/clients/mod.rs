@@ -30,15 +30,14 @@ mod vocabulary;
 pub use table::{MAX_CLIENTS, Table};
 pub use vocabulary::{Counts, Event, Hello, Models, Timing, Who};
 
-/// The ZAP domain of their keys.
-pub const DOMAIN: &str = "clients";
-
 /// Most messages of clients in one turn: they say hello, a few times a minute each.
 const BATCH: usize = 64;
 
 /// The viewing clients, or that there are none.
 pub struct Clients {
     router: Option<Router>,
+    /// Where it listens, as people read it.
+    endpoint: Option<String>,
     table: Table,
     refused: u64,
     complaints: Complaints,
@@ -63,7 +62,7 @@ impl Clients {
     /// Nobody may look on.
     #[must_use]
     pub fn off() -> Self {
-        Self::with(None)
+        Self::with(None, None)
     }
 
     /// Listens for clients whose keys are allowed in `domain`.
@@ -88,16 +87,23 @@ impl Clients {
             Listen::Any { .. } => format!("*:{}", router.address().port()),
         };
         events::listening_for_clients(&endpoint);
-        Ok(Self::with(Some(router)))
+        Ok(Self::with(Some(router), Some(endpoint)))
     }
 
-    fn with(router: Option<Router>) -> Self {
+    fn with(router: Option<Router>, endpoint: Option<String>) -> Self {
         Self {
             router,
+            endpoint,
             table: Table::new(Timing::PROTOCOL),
             refused: 0,
             complaints: Complaints::default(),
         }
+    }
+
+    /// Where it listens, as people read it; None for nowhere.
+    #[must_use]
+    pub fn endpoint(&self) -> Option<&str> {
+        self.endpoint.as_deref()
     }
 
     /// How many look on.

@@ -19,6 +19,10 @@ pub fn restart_needed(in_force: &Loaded, new: &Loaded) -> Vec<&'static str> {
         ),
         ("listen.web", old.listen.web != settings.listen.web),
         ("curve.secret_key_file", public(in_force) != public(new)),
+        (
+            "agents.pin_names",
+            old.access.pin_names != settings.access.pin_names,
+        ),
         ("dbus.bus", old.bus != settings.bus),
     ];
     differences

@@ -411,6 +411,14 @@ fn values_of_a_target_are_checked() {
             "names with \"__\" in front are reserved",
         ),
         (
+            "labels.host = 'x'",
+            "series of hosts have it themselves; choose another name",
+        ),
+        (
+            "labels.device = 'x'",
+            "series of hosts have it themselves; choose another name",
+        ),
+        (
             "labels.a = ''",
             "remote_write.a.labels.a: '' is not a label's value",
         ),
@@ -430,6 +438,14 @@ fn values_of_a_target_are_checked() {
     let problems = site.problems();
     let expected = "remote_write.\"a/b\": not a name for a remote write target: it contains '/'";
     assert!(problems[0].contains(expected), "{problems:?}");
+}
+
+#[test]
+fn what_may_be_secret_is_not_shown_of_an_address() {
+    let url = PushUrl::try_from("https://h:1/push?key=hidden".to_owned()).unwrap();
+    assert_eq!(url.to_string(), "https://h:1/push?…");
+    assert_eq!(format!("{url:?}"), "PushUrl(https://h:1/push?…)");
+    assert_eq!(url.as_str(), "https://h:1/push?key=hidden");
 }
 
 #[test]
@@ -573,9 +589,10 @@ fn what_takes_a_restart_is_named() {
     let mut site = Site::new();
     let before = site.load().unwrap();
     assert_eq!(restart_needed(&before, &before), [""; 0]);
-    site.etc("hosts.timeout = 9\nlog.level = 'debug'\nagents.pin_names = true\n");
+    site.etc("hosts.timeout = 9\nlog.level = 'debug'\nagents.authorized = 'directory'\n");
     assert_eq!(restart_needed(&before, &site.load().unwrap()), [""; 0]);
     Certificate::write_pair(&site.at("etc/curve"), "collector").unwrap();
+    site.option("pin-names", "agents.pin_names", "true");
     site.option("listen", "listen.agents", "*:1");
     site.option("clients-listen", "listen.clients", "none");
     site.option("web-listen", "listen.web", "*:3");
@@ -587,6 +604,7 @@ fn what_takes_a_restart_is_named() {
             "listen.clients",
             "listen.web",
             "curve.secret_key_file",
+            "agents.pin_names",
             "dbus.bus"
         ]
     );

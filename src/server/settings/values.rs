@@ -14,6 +14,7 @@ use super::{DEFAULT_CLIENTS_PORT, DEFAULT_PORT, DEFAULT_WEB_PORT};
 use crate::config::deserialize_within;
 use crate::curve::keys::PublicKey;
 use crate::curve::router::Listen;
+pub use crate::server::access::Authorized;
 use crate::server::prometheus::naming;
 
 /// Faster is a load without a use; agents give a collector up after 30 s without a sign
@@ -159,16 +160,6 @@ fn parse_port(port: &str) -> Result<u16, &'static str> {
     let digits = port.bytes().all(|byte| byte.is_ascii_digit());
     let port = port.parse().ok().filter(|_| digits);
     port.ok_or("the port is a number from 0 to 65535")
-}
-
-/// Which keys of agents are taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub enum Authorized {
-    /// Every key.
-    Any,
-    /// Those in the directory of authorized agents.
-    Directory,
 }
 
 from_text!(Authorized, &'static str, |text| match text.as_str() {

@@ -341,7 +341,7 @@ impl Detail {
 
     fn take_unit(&mut self, plain: &str, name: &str, number: f64, rate: impl Fn() -> Option<f64>) {
         // A slice is what is in it once more.
-        if name.ends_with(".slice") {
+        if name.strip_suffix(".slice").is_some() {
             return;
         }
         let unit = self.units.entry(name.to_owned()).or_default();

@@ -46,7 +46,11 @@ impl History {
         if let Some(slot) = self.samples.get_mut(usize::from(self.next)) {
             *slot = sample;
         }
-        self.next = (self.next + 1) % SAMPLES as u8;
+        self.next = if usize::from(self.next) + 1 == SAMPLES {
+            0
+        } else {
+            self.next + 1
+        };
     }
 
     /// The newest `count`, the oldest of them first; None for a gap.

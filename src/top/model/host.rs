@@ -160,17 +160,13 @@ impl Host {
         self.uptime = number(grid, "sys.uptime").or(self.uptime);
         self.pressure = pressure(grid).or(self.pressure);
         self.failed = failed(grid).or(self.failed);
-        if self.is_traffic_told(grid) {
+        if grid.iter().any(|(name, _)| is_received(name)) {
             self.traffic.take(now, grid, |name| {
                 (is_received(name) || is_sent(name)) && !name.ends_with("[lo]")
             });
             self.received = self.traffic.sum(is_received);
             self.sent = self.traffic.sum(is_sent);
         }
-    }
-
-    fn is_traffic_told(&self, grid: &Grid) -> bool {
-        grid.iter().any(|(name, _)| is_received(name))
     }
 }
 

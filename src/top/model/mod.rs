@@ -195,6 +195,7 @@ impl Fleet {
     }
 
     /// Every host, in no order.
+    #[must_use]
     pub fn hosts(&self) -> impl ExactSizeIterator<Item = &Host> {
         self.hosts.values()
     }

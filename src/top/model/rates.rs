@@ -66,17 +66,14 @@ impl Rates {
                 continue;
             };
             counts += 1;
-            match self.seen.get_mut(name) {
-                Some(seen) => {
-                    let grown = (value >= seen.value).then(|| value - seen.value);
-                    let time = at.since(seen.at);
-                    let rate = grown.zip(time).map(|(grown, time)| grown / time);
-                    *seen = Seen { value, at, rate };
-                }
-                None => {
-                    let rate = None;
-                    self.seen.insert(name.into(), Seen { value, at, rate });
-                }
+            if let Some(seen) = self.seen.get_mut(name) {
+                let grown = (value >= seen.value).then_some(value - seen.value);
+                let time = at.since(seen.at);
+                let rate = grown.zip(time).map(|(grown, time)| grown / time);
+                *seen = Seen { value, at, rate };
+            } else {
+                let rate = None;
+                self.seen.insert(name.into(), Seen { value, at, rate });
             }
         }
         if self.seen.len() > 2 * counts + ROOM {
@@ -110,7 +107,7 @@ impl Rates {
 /// Whether a metric is a count, by its name.
 fn is_count(name: &str) -> bool {
     let plain = name.split_once('[').map_or(name, |(plain, _)| plain);
-    plain.ends_with(".total")
+    plain.strip_suffix(".total").is_some()
 }
 
 #[cfg(test)]

@@ -96,7 +96,7 @@ fn silence_is_seen_and_forgotten_in_the_end() {
     world.metrics("a", r#"{"cpu.percent":2}"#);
     let newest: Vec<_> = world.host("a").history.newest(3).collect();
     assert_eq!(newest, [Some(1), None, Some(2)]);
-    world.pass(FORGET_AFTER - SECOND);
+    world.pass(FORGET_AFTER.saturating_sub(SECOND));
     assert_eq!(world.fleet.counts(world.now).all(), 1);
     world.pass(SECOND);
     assert_eq!(world.fleet.counts(world.now).all(), 0);

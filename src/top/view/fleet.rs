@@ -5,7 +5,7 @@ use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
 
 use super::pen::Pen;
-use super::theme::{Mood, Theme};
+use super::theme::{CURSOR, Mood, Theme};
 use super::{Drawn, Scene, age};
 use crate::top::model::{Host, State};
 use crate::top::sort::Column;
@@ -106,7 +106,7 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, scene: &Scene<'_>) -> Drawn 
                 width: (layout.name + 2).min(area.width),
                 ..area
             };
-            buffer.set_style(name, scene.theme.cursor());
+            buffer.set_style(name, CURSOR);
         }
     }
     if scene.rows.is_empty() && room > 0 {

@@ -5,7 +5,7 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 
 use super::pen::Pen;
-use super::theme::Theme;
+use super::theme::{KEY, Theme};
 use crate::top::sort::Column;
 
 /// Keys, and what they do.
@@ -34,7 +34,7 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, theme: Theme) {
         }
     };
     for (key, what) in KEYS {
-        line(key, theme.key(), what);
+        line(key, KEY, what);
     }
     line("", Style::new(), "");
     line("Sort by", theme.title(), "once more: the other way round");
@@ -53,6 +53,6 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, theme: Theme) {
         };
         let what = what.replace('✗', theme.pick("✗", "!"));
         let key = format!("{}  {}", column.key(), column.heading());
-        line(&key, theme.key(), &what);
+        line(&key, KEY, &what);
     }
 }

@@ -279,10 +279,10 @@ impl Writer {
 
     /// A row of headings: the first takes `first` columns, the others end where values do.
     fn headings(&mut self, first: u16, names: &[(&str, usize)]) {
-        let mut text = " ".repeat(first.into());
-        for (name, columns) in names {
-            text.push_str(&format!("{name:>columns$}"));
-        }
+        let names = names
+            .iter()
+            .map(|(name, columns)| format!("{name:>columns$}"));
+        let text = " ".repeat(first.into()) + &names.collect::<String>();
         self.lines.push(vec![(text, self.theme.label())]);
     }
 
@@ -424,13 +424,13 @@ impl Writer {
                 let text = format!("{:>room$}", told(value, count));
                 line.push((text, self.theme.text(mood)));
             }
-            let (link, mood) = match (interface.up, interface.speed) {
+            let (state, mood) = match (interface.up, interface.speed) {
                 (Some(true), Some(speed)) => (format!("{speed:.0} Mbit/s"), Mood::Good),
                 (Some(true), None) => ("up".to_owned(), Mood::Good),
                 (Some(false), _) => ("down".to_owned(), Mood::Busy),
                 (None, _) => (NONE.to_owned(), Mood::Good),
             };
-            line.push((format!("{link:>12}"), self.theme.text(mood)));
+            line.push((format!("{state:>12}"), self.theme.text(mood)));
             self.lines.push(line);
         }
     }

@@ -23,7 +23,7 @@ pub mod theme;
 mod trouble;
 
 use pen::{Pen, width};
-use theme::{Mood, Theme};
+use theme::{KEY, Mood, Theme};
 
 /// The smallest screen on which something is to be seen.
 const MIN_COLUMNS: u16 = 40;
@@ -222,7 +222,7 @@ fn footer(buffer: &mut Buffer, area: Rect, scene: &Scene<'_>) {
     let keys: &[(&str, &str)] = match scene.app.mode() {
         Mode::Filter => {
             pen.put("Filter: ", theme.label());
-            pen.put(&clean(&scene.app.filter), theme.key());
+            pen.put(&clean(&scene.app.filter), KEY);
             pen.put(theme.pick("▏", "_"), Style::new()).skip(2);
             &[("Enter", "keep"), ("Esc", "undo")]
         }
@@ -252,12 +252,12 @@ fn footer(buffer: &mut Buffer, area: Rect, scene: &Scene<'_>) {
         if pen.left() < width(key) + width(what) + 1 {
             break;
         }
-        pen.put(key, theme.key()).skip(1);
+        pen.put(key, KEY).skip(1);
         pen.put(what, theme.faint()).skip(2);
     }
     if scene.app.mode() == Mode::Fleet && !scene.app.filter.is_empty() {
         pen.put("filter: ", theme.label());
-        pen.put(&clean(&scene.app.filter), theme.key());
+        pen.put(&clean(&scene.app.filter), KEY);
     }
 }
 

@@ -103,7 +103,11 @@ mod tests {
     fn written(write: impl FnOnce(&mut Pen<'_>)) -> String {
         let mut buffer = Buffer::empty(Rect::new(0, 0, 10, 1));
         write(&mut Pen::new(&mut buffer, 0, 0, 10));
-        buffer.content().iter().map(|cell| cell.symbol()).collect()
+        buffer
+            .content()
+            .iter()
+            .map(ratatui::buffer::Cell::symbol)
+            .collect()
     }
 
     #[test]
@@ -140,7 +144,11 @@ mod tests {
         let mut buffer = Buffer::empty(Rect::new(0, 0, 3, 1));
         Pen::new(&mut buffer, 5, 0, 10).put("abc", Style::new());
         Pen::new(&mut buffer, 0, 2, 10).put("abc\x1b[31m", Style::new());
-        let text: String = buffer.content().iter().map(|cell| cell.symbol()).collect();
+        let text: String = buffer
+            .content()
+            .iter()
+            .map(ratatui::buffer::Cell::symbol)
+            .collect();
         assert_eq!(text, "  a");
     }
 }

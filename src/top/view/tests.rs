@@ -7,7 +7,7 @@ use crate::top::input::Command;
 use crate::top::link::Trouble;
 use crate::top::sort::{Column, sorted};
 
-const KEY: &str = "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7";
+const PUBLIC: &str = "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7";
 
 const RICH: Theme = Theme {
     colours: true,
@@ -114,8 +114,8 @@ impl World {
                 fleet: &self.fleet,
                 link,
                 collector: "collector:5557",
-                own_key: KEY.parse().unwrap(),
-                collector_key: KEY.parse().unwrap(),
+                own_key: PUBLIC.parse().unwrap(),
+                collector_key: PUBLIC.parse().unwrap(),
                 own_name: "laptop",
                 now: self.now,
                 theme: self.theme,
@@ -150,7 +150,7 @@ fn lines(buffer: &Buffer) -> Vec<String> {
         .content()
         .chunks(usize::from(buffer.area().width))
         .map(|row| {
-            let row: String = row.iter().map(|cell| cell.symbol()).collect();
+            let row: String = row.iter().map(ratatui::buffer::Cell::symbol).collect();
             row.trim_end().to_owned()
         })
         .collect()
@@ -434,7 +434,7 @@ fn a_key_that_is_refused_comes_with_the_command_that_lets_it_in() {
         ),
         "{text}"
     );
-    let command = format!("metrics-collector keys allow '{KEY}' --client --name laptop");
+    let command = format!("metrics-collector keys allow '{PUBLIC}' --client --name laptop");
     assert!(text.contains(&command), "{text}");
     assert!(text.contains("not connected"), "{text}");
 }
@@ -461,7 +461,7 @@ fn a_wrong_key_and_an_absent_collector_are_told_apart() {
     };
     let wrong = told(Trouble::WrongKey("the peer dropped".to_owned()));
     assert!(wrong.contains("does not have the key that was expected (the peer dropped)"));
-    assert!(wrong.contains(KEY) && wrong.contains("`metrics-collector --public-key`"));
+    assert!(wrong.contains(PUBLIC) && wrong.contains("`metrics-collector --public-key`"));
     let away = told(Trouble::Unreachable("connection refused".to_owned()));
     assert!(away.contains("collector:5557 cannot be reached (connection refused)"));
     let unknown = told(Trouble::NoAddress("the name c does not resolve".to_owned()));

@@ -45,6 +45,12 @@ impl Mood {
     }
 }
 
+/// The row that one is at.
+pub(super) const CURSOR: Style = Style::new().add_modifier(Modifier::REVERSED);
+
+/// A key, and what is typed.
+pub(super) const KEY: Style = Style::new().add_modifier(Modifier::BOLD);
+
 impl Theme {
     fn coloured(self, colour: Color) -> Style {
         if self.colours {
@@ -106,14 +112,6 @@ impl Theme {
     }
 
     /// The row that one is at.
-    pub(super) fn cursor(self) -> Style {
-        Style::new().add_modifier(Modifier::REVERSED)
-    }
-
-    pub(super) fn key(self) -> Style {
-        Style::new().add_modifier(Modifier::BOLD)
-    }
-
     /// A bar of so many columns, and the rest of them.
     pub(super) fn bar(self, percent: f64, width: usize) -> (String, String) {
         let share = (percent / 100.0).clamp(0.0, 1.0);

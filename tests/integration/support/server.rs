@@ -93,6 +93,24 @@ impl Collector {
         found.unwrap_or_else(|_| panic!("nothing is logged with {part:?}"))
     }
 
+    /// What was logged and not read yet, of one that has ended.
+    pub(crate) async fn rest_of_log(&mut self) -> Vec<String> {
+        let mut lines = Vec::new();
+        while let Some(line) = self.log.recv().await {
+            lines.push(line);
+        }
+        lines
+    }
+
+    /// The memory that is its own, in KiB.
+    pub(crate) fn resident_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));
+        let status = status.unwrap();
+        let line = status.lines().find(|line| line.starts_with("RssAnon:"));
+        let mut words = line.unwrap().split_whitespace().skip(1);
+        words.next().unwrap().parse().unwrap()
+    }
+
     /// What it prints, line by line.
     pub(crate) fn printed(&mut self) -> Printed {
         Printed(lines(self.stdout()))

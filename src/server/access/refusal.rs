@@ -1,0 +1,85 @@
+//! Why a message of somebody who was let in is not heard.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use thiserror::Error;
+
+use super::Door;
+use super::pins::{MAX_PINS, Pin};
+use crate::curve::keys::PublicKey;
+
+/// Why a message is refused.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum AccessRefusal {
+    /// libzmq did not ask us about the connection.
+    #[error("nobody has asked whose connection this is")]
+    Unknown,
+    /// The key is not, or no longer, on the list.
+    #[error("its key {key} is not in {}", .door.directory())]
+    NotAuthorized {
+        /// Where it came.
+        door: Door,
+        /// Its key.
+        key: PublicKey,
+    },
+    /// The host name belongs to another key.
+    #[error(
+        "the host name {host} belongs to the key {} since {}, and this is the key {key}; \
+         `metrics-collector keys forget {host}` lets it have the name, if it should",
+        .pin.key, day(.pin)
+    )]
+    NameTaken {
+        /// The name.
+        host: Arc<str>,
+        /// The key that wants it.
+        key: PublicKey,
+        /// Whose it is.
+        pin: Pin,
+    },
+    /// No name can be pinned any more.
+    #[error(
+        "{MAX_PINS} host names are pinned already; `metrics-collector keys list` shows them, \
+         and `metrics-collector keys forget HOST` lets one go"
+    )]
+    TooManyNames,
+}
+
+fn day(pin: &Pin) -> String {
+    let since = i64::try_from(pin.since).unwrap_or(0);
+    let since = Timestamp::from_second(since).unwrap_or(Timestamp::UNIX_EPOCH);
+    since.strftime("%Y-%m-%d").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_names_the_way_out() {
+        let key = |number| PublicKey::from_bytes([number; 32]);
+        let refusal = AccessRefusal::NameTaken {
+            host: "web1".into(),
+            key: key(2),
+            pin: Pin {
+                key: key(1),
+                since: 1_700_000_000,
+            },
+        };
+        let (one, two) = (key(1), key(2));
+        assert_eq!(
+            refusal.to_string(),
+            format!(
+                "the host name web1 belongs to the key {one} since 2023-11-14, and this is the \
+                 key {two}; `metrics-collector keys forget web1` lets it have the name, if it \
+                 should"
+            )
+        );
+        let refusal = AccessRefusal::NotAuthorized {
+            door: Door::Agents,
+            key: two,
+        };
+        let text = format!("its key {two} is not in authorized_agents");
+        assert_eq!(refusal.to_string(), text);
+    }
+}

@@ -1,0 +1,327 @@
+//! Which keys have come, from where, and as whom: what an administrator makes an allow
+//! list from. Pure.
+//!
+//! Bounded in number and in what is kept of each. Where there is no room, those that never
+//! reported go first, then those not seen for longest; keys that were refused have a room of
+//! their own, so that strangers do not push out anybody who is let in.
+
+use std::collections::HashMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::Door;
+use crate::curve::keys::PublicKey;
+
+/// Most keys remembered that were let in: the largest fleet that one collector is meant for.
+pub const MAX_ADMITTED: usize = 10_000;
+
+/// Most keys remembered that were refused: enough to find the one that should have been
+/// let in.
+pub const MAX_REFUSED: usize = 1_000;
+
+/// Most host names remembered of one key. A host has one, for a while two when it is
+/// renamed; a relay has more, and is known by a few of them.
+pub const MAX_HOSTS: usize = 8;
+
+/// A host name makes room for another of the same key once it was not heard for this long,
+/// in seconds: a relay's many names do not chase each other around.
+const HOST_FADES_S: u64 = 3600;
+
+/// The longest address, in bytes: libzmq's are IP addresses, with a scope.
+const MAX_ADDRESS_BYTES: usize = 64;
+
+/// How a key stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Standing {
+    /// It is listed, and let in.
+    Allowed,
+    /// It is let in as anybody is.
+    Any,
+    /// It was refused.
+    Refused,
+}
+
+impl Standing {
+    /// As people read it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Allowed => "allowed",
+            Self::Any => "any",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+/// A host name that a key reported under.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Said {
+    /// The name.
+    pub name: Box<str>,
+    /// When last, in seconds since 1970.
+    pub last: u64,
+}
+
+/// What is known of a key. Times are seconds since 1970.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// When it came first.
+    pub first_seen: u64,
+    /// When something was last heard of it.
+    pub last_seen: u64,
+    /// Where it came from last, without a port.
+    pub address: Box<str>,
+    /// The names it reported under, at most [`MAX_HOSTS`].
+    pub hosts: Vec<Said>,
+    /// How it stands.
+    pub standing: Standing,
+    /// How often it was refused since it was last let in.
+    pub refusals: u64,
+}
+
+/// Where a key came to, and the key.
+pub type Who = (Door, PublicKey);
+
+/// The keys that have come.
+#[derive(Debug, Default)]
+pub struct Seen {
+    admitted: HashMap<Who, Record>,
+    refused: HashMap<Who, Record>,
+}
+
+impl Seen {
+    /// Those of before.
+    pub fn restore(&mut self, before: impl IntoIterator<Item = (Who, Record)>) {
+        for (who, record) in before {
+            let (table, most) = self.table(record.standing);
+            if table.len() < most {
+                table.insert(who, record);
+            }
+        }
+    }
+
+    /// A key knocked, and it stands like this.
+    pub fn knocked(&mut self, who: Who, address: &str, standing: Standing, unix: u64) {
+        // What it was before comes along.
+        let before = self.admitted.remove(&who);
+        let before = before.or_else(|| self.refused.remove(&who));
+        let bounded = address.get(..address.len().min(MAX_ADDRESS_BYTES));
+        let address = bounded.unwrap_or_default();
+        let mut record = before.unwrap_or_else(|| Record {
+            first_seen: unix,
+            last_seen: unix,
+            address: address.into(),
+            hosts: Vec::new(),
+            standing,
+            refusals: 0,
+        });
+        record.last_seen = unix;
+        record.standing = standing;
+        if *record.address != *address {
+            record.address = address.into();
+        }
+        record.refusals = match standing {
+            Standing::Refused => record.refusals + 1,
+            Standing::Allowed | Standing::Any => 0,
+        };
+        let (table, most) = self.table(standing);
+        if table.len() >= most {
+            make_room(table);
+        }
+        table.insert(who, record);
+    }
+
+    /// A key that was let in says something; what for, where it names a host.
+    pub fn heard(&mut self, who: Who, host: Option<&str>, unix: u64) {
+        let Some(record) = self.admitted.get_mut(&who) else {
+            return;
+        };
+        record.last_seen = unix;
+        let Some(host) = host else { return };
+        if let Some(said) = record.hosts.iter_mut().find(|said| *said.name == *host) {
+            said.last = unix;
+            return;
+        }
+        let new = || Said {
+            name: host.into(),
+            last: unix,
+        };
+        if record.hosts.len() < MAX_HOSTS {
+            record.hosts.push(new());
+        } else if let Some(oldest) = record.hosts.iter_mut().min_by_key(|said| said.last)
+            && unix.saturating_sub(oldest.last) >= HOST_FADES_S
+        {
+            *oldest = new();
+        }
+    }
+
+    /// What is known of a key.
+    #[must_use]
+    pub fn get(&self, who: &Who) -> Option<&Record> {
+        self.admitted.get(who).or_else(|| self.refused.get(who))
+    }
+
+    /// Every key, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = (&Who, &Record)> {
+        self.admitted.iter().chain(&self.refused)
+    }
+
+    /// How many keys there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.admitted.len() + self.refused.len()
+    }
+
+    /// Whether none came.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn table(&mut self, standing: Standing) -> (&mut HashMap<Who, Record>, usize) {
+        match standing {
+            Standing::Refused => (&mut self.refused, MAX_REFUSED),
+            Standing::Allowed | Standing::Any => (&mut self.admitted, MAX_ADMITTED),
+        }
+    }
+}
+
+/// Lets an eighth go, so that a flood of new keys does not cost a search for each.
+fn make_room(table: &mut HashMap<Who, Record>) {
+    let worth = |record: &Record| {
+        let listed = record.standing == Standing::Allowed;
+        (listed, !record.hosts.is_empty(), record.last_seen)
+    };
+    let mut all: Vec<_> = table
+        .iter()
+        .map(|(who, record)| (worth(record), *who))
+        .collect();
+    all.sort_unstable();
+    for (_, who) in all.iter().take(all.len().div_ceil(8)) {
+        table.remove(who);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn who(number: usize) -> Who {
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&number.to_le_bytes());
+        (Door::Agents, PublicKey::from_bytes(bytes))
+    }
+
+    #[test]
+    fn what_a_key_did_is_known() {
+        let mut seen = Seen::default();
+        seen.knocked(who(1), "10.0.0.1", Standing::Any, 100);
+        seen.heard(who(1), None, 110);
+        seen.heard(who(1), Some("web1"), 120);
+        seen.heard(who(1), Some("web1"), 130);
+        // A key that nobody let in says nothing.
+        seen.heard(who(2), Some("web2"), 130);
+        assert_eq!(seen.len(), 1);
+        let expected = Record {
+            first_seen: 100,
+            last_seen: 130,
+            address: "10.0.0.1".into(),
+            hosts: vec![Said {
+                name: "web1".into(),
+                last: 130,
+            }],
+            standing: Standing::Any,
+            refusals: 0,
+        };
+        assert_eq!(seen.get(&who(1)), Some(&expected));
+        // The same key as a client is another matter.
+        assert_eq!(seen.get(&(Door::Clients, who(1).1)), None);
+
+        seen.knocked(who(1), "10.0.0.2", Standing::Refused, 200);
+        seen.knocked(who(1), "10.0.0.2", Standing::Refused, 210);
+        let record = seen.get(&who(1)).unwrap();
+        assert_eq!((record.first_seen, record.last_seen), (100, 210));
+        assert_eq!((&*record.address, record.refusals), ("10.0.0.2", 2));
+        assert_eq!(record.hosts, expected.hosts);
+        seen.knocked(who(1), "10.0.0.2", Standing::Allowed, 220);
+        let record = seen.get(&who(1)).unwrap();
+        assert_eq!((record.standing, record.refusals), (Standing::Allowed, 0));
+        assert_eq!(seen.len(), 1);
+    }
+
+    #[test]
+    fn strangers_push_out_nobody_who_is_let_in() {
+        let mut seen = Seen::default();
+        for number in 0..MAX_ADMITTED {
+            seen.knocked(who(number), "", Standing::Any, number as u64);
+        }
+        for number in 0..50_000 {
+            seen.knocked(who(MAX_ADMITTED + number), "", Standing::Refused, 0);
+            assert!(seen.len() <= MAX_ADMITTED + MAX_REFUSED);
+        }
+        for number in 0..MAX_ADMITTED {
+            assert!(seen.get(&who(number)).is_some());
+        }
+        // The newest of them is known.
+        assert!(seen.get(&who(MAX_ADMITTED + 49_999)).is_some());
+    }
+
+    #[test]
+    fn those_that_never_reported_go_first_and_then_the_oldest() {
+        let mut seen = Seen::default();
+        // The first came long ago, and report.
+        for number in 0..MAX_ADMITTED {
+            seen.knocked(who(number), "", Standing::Any, number as u64);
+            if number < 100 || number % 2 == 0 {
+                seen.heard(who(number), Some("host"), number as u64);
+            }
+        }
+        seen.knocked(who(MAX_ADMITTED), "", Standing::Any, 0);
+        let gone = MAX_ADMITTED.div_ceil(8);
+        assert_eq!(seen.len(), MAX_ADMITTED - gone + 1);
+        assert!(seen.get(&who(0)).is_some());
+        assert!(seen.get(&who(101)).is_none());
+        assert!(seen.get(&who(102)).is_some());
+        assert!(seen.get(&who(MAX_ADMITTED - 1)).is_some());
+        assert!(seen.get(&who(MAX_ADMITTED)).is_some());
+    }
+
+    #[test]
+    fn a_relay_is_known_by_a_few_names() {
+        let mut seen = Seen::default();
+        seen.knocked(who(1), "", Standing::Any, 0);
+        for round in 0..10 {
+            for number in 0..100 {
+                seen.heard(who(1), Some(&number.to_string()), round);
+            }
+        }
+        let names = |seen: &Seen| {
+            let record = seen.get(&who(1)).unwrap();
+            record
+                .hosts
+                .iter()
+                .map(|said| said.name.to_string())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(names(&seen), ["0", "1", "2", "3", "4", "5", "6", "7"]);
+        seen.heard(who(1), Some("new"), HOST_FADES_S + 9);
+        assert_eq!(names(&seen), ["new", "1", "2", "3", "4", "5", "6", "7"]);
+    }
+
+    #[test]
+    fn what_was_known_before_is_bounded_too() {
+        let mut seen = Seen::default();
+        let record = Record {
+            first_seen: 1,
+            last_seen: 2,
+            address: "".into(),
+            hosts: Vec::new(),
+            standing: Standing::Refused,
+            refusals: 3,
+        };
+        seen.restore((0..MAX_REFUSED + 5).map(|number| (who(number), record.clone())));
+        assert_eq!(seen.len(), MAX_REFUSED);
+        assert_eq!(seen.get(&who(0)), Some(&record));
+    }
+}

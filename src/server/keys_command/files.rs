@@ -1,0 +1,164 @@
+//! The files of an allow list: added whole, and removed.
+
+use std::fs::{self, DirBuilder, File, Permissions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use super::{Failure, failed};
+use crate::curve::certificate::Certificate;
+use crate::curve::keys::PublicKey;
+use crate::server::access::directory::ENDING;
+
+/// The longest name, in bytes: a file's name has 255, of which a draft's needs some more.
+pub(super) const MAX_NAME_BYTES: usize = 200;
+
+/// Public keys are for the collector's user to read, whoever wrote them.
+const DIRECTORY_MODE: u32 = 0o755;
+const FILE_MODE: u32 = 0o644;
+
+/// A name for a key of which nothing else is known.
+pub(super) fn name_of(key: &PublicKey) -> String {
+    let [one, two, three, four, ..] = key.as_bytes();
+    format!("key-{one:02x}{two:02x}{three:02x}{four:02x}")
+}
+
+/// Writes `NAME.key` with this key; where. When this returns it is on the disk.
+pub(super) fn add(directory: &Path, name: &str, key: &PublicKey) -> Result<PathBuf, Failure> {
+    let bad = name.is_empty()
+        || name.len() > MAX_NAME_BYTES
+        || name.starts_with('.')
+        || name.contains('/')
+        || name.contains(char::is_control);
+    if bad {
+        let name = name.to_owned();
+        return Err(Failure::Name { name });
+    }
+    make(directory)?;
+    let path = directory.join(format!("{name}{ENDING}"));
+    let draft = directory.join(format!(".{name}{ENDING}.{:016x}", fastrand::u64(..)));
+    let now = humantime::format_rfc3339_seconds(SystemTime::now());
+    let text = format!(
+        "#   Let in by `metrics-collector keys allow` on {now}\n\
+         \n\
+         metadata\n\
+         curve\n    public-key = \"{key}\"\n"
+    );
+    let write = || {
+        let mut file = File::options()
+            .write(true)
+            .create_new(true)
+            .mode(FILE_MODE)
+            .open(&draft)?;
+        // Whatever the umask of an administrator's shell.
+        file.set_permissions(Permissions::from_mode(FILE_MODE))?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()
+    };
+    let written = write().map_err(failed(&draft, "write it")).and_then(|()| {
+        // Unlike a rename, a link never replaces a file.
+        match fs::hard_link(&draft, &path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(taken(&path)),
+            linked => linked.map_err(failed(&path, "create it")),
+        }
+    });
+    // Nobody reads the draft; the first error is what counts.
+    let _ = fs::remove_file(&draft);
+    written?;
+    sync(directory)?;
+    Ok(path)
+}
+
+/// Removes a file. When this returns it is gone from the disk.
+pub(super) fn remove(path: &Path) -> Result<(), Failure> {
+    match fs::remove_file(path) {
+        // Somebody was faster.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        removed => removed.map_err(failed(path, "remove it"))?,
+    }
+    path.parent().map_or(Ok(()), sync)
+}
+
+fn taken(path: &Path) -> Failure {
+    match Certificate::read_public(path) {
+        Ok(key) => Failure::Exists {
+            path: path.to_owned(),
+            key,
+        },
+        Err(error) => Failure::InTheWay {
+            problem: error.to_string(),
+        },
+    }
+}
+
+/// Makes the directory, and those above it, where it is missing.
+fn make(directory: &Path) -> Result<(), Failure> {
+    let missing: Vec<_> = directory
+        .ancestors()
+        .take_while(|path| !path.is_dir())
+        .collect();
+    for path in missing.into_iter().rev() {
+        let made = DirBuilder::new().mode(DIRECTORY_MODE).create(path);
+        made.and_then(|()| fs::set_permissions(path, Permissions::from_mode(DIRECTORY_MODE)))
+            .map_err(failed(path, "create the directory"))?;
+    }
+    Ok(())
+}
+
+fn sync(directory: &Path) -> Result<(), Failure> {
+    File::open(directory)
+        .and_then(|directory| directory.sync_all())
+        .map_err(failed(directory, "write it to the disk"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(number: u8) -> PublicKey {
+        PublicKey::from_bytes([number; 32])
+    }
+
+    #[test]
+    fn a_key_is_written_whole_for_all_to_read_and_never_over_another() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = root.path().join("etc/authorized_agents");
+        let path = add(&directory, "web1", &key(1)).unwrap();
+        assert_eq!(path, directory.join("web1.key"));
+        assert_eq!(Certificate::read_public(&path).unwrap(), key(1));
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&path), mode(&directory)), (0o644, 0o755));
+        let error = add(&directory, "web1", &key(2)).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .contains(&format!("holds another key, {}", key(1)))
+        );
+        assert_eq!(Certificate::read_public(&path).unwrap(), key(1));
+        assert_eq!(
+            fs::read_dir(&directory).unwrap().count(),
+            1,
+            "no draft stays"
+        );
+        remove(&path).unwrap();
+        remove(&path).unwrap();
+        assert!(!path.exists());
+        fs::write(&path, "junk").unwrap();
+        let error = add(&directory, "web1", &key(2)).unwrap_err();
+        assert!(matches!(error, Failure::InTheWay { .. }), "{error}");
+    }
+
+    #[test]
+    fn names_are_files_names() {
+        let root = tempfile::tempdir().unwrap();
+        let long = "a".repeat(MAX_NAME_BYTES + 1);
+        for name in ["", ".hidden", "a/b", "../x", "a\nb", &long] {
+            let error = add(root.path(), name, &key(1)).unwrap_err();
+            assert!(matches!(error, Failure::Name { .. }), "{name}");
+        }
+        add(root.path(), &long[1..], &key(1)).unwrap();
+        add(root.path(), &name_of(&key(0xAB)), &key(1)).unwrap();
+        assert!(root.path().join("key-abababab.key").exists());
+    }
+}

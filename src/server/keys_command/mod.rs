@@ -1,0 +1,405 @@
+//! `metrics-collector keys`: which keys came, and who is let in.
+//!
+//! Reads and changes the same files as the collector, whether or not one runs: the allow
+//! lists, which the collector watches, and the pins, which a running collector changes
+//! itself on request. It refuses to guess: a host name that several keys have reported
+//! under stands for none of them.
+
+use std::fmt::Display;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use clap::{Args, Subcommand};
+use thiserror::Error;
+
+use super::access::directory::Directories;
+use super::access::state::{KnownKeys, State, StateError, Wish};
+use super::access::{Authorized, Door, ListPlaces};
+use super::keys::Places;
+use crate::curve::keys::PublicKey;
+use crate::exit::{EXIT_CONFIG, EXIT_UNAVAILABLE};
+
+mod files;
+mod overview;
+mod who;
+
+use overview::Overview;
+use who::{Known, Resolved, WhoError};
+
+/// How long a running collector may take to let a name go; it takes some milliseconds.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long it may take to bring its files up to date; those that are there are good enough.
+const REFRESH: Duration = Duration::from_secs(3);
+
+/// How often it is looked whether it has.
+const GLANCE: Duration = Duration::from_millis(20);
+
+/// What is to be done about keys.
+#[derive(Debug, Args)]
+#[command(disable_help_subcommand = true)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show the keys that came, with the names of those that are let in, and the pinned host
+    /// names.
+    List {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Let a key in, or the one key that reported under a host name.
+    Allow {
+        /// A public key, or a host name.
+        #[arg(value_name = "KEY|HOST", allow_hyphen_values = true)]
+        who: String,
+        /// The name of the key's file; by default that of the host.
+        #[arg(long)]
+        name: Option<String>,
+        /// Let it watch, as a viewing client, instead of report.
+        #[arg(long)]
+        client: bool,
+    },
+    /// Shut a key out: by its file's name, by itself, or by the host that reported with it.
+    Revoke {
+        /// A file's name without its ending, a public key, or a host name.
+        #[arg(value_name = "NAME|KEY|HOST", allow_hyphen_values = true)]
+        who: String,
+        /// Of the viewing clients.
+        #[arg(long)]
+        client: bool,
+    },
+    /// Let a pinned host name go to the key that reports under it next.
+    Forget {
+        /// The host name.
+        #[arg(value_name = "HOST", allow_hyphen_values = true)]
+        host: String,
+    },
+}
+
+/// Why nothing was done.
+#[derive(Debug, Error)]
+pub enum Failure {
+    /// Nobody, or nobody in particular.
+    #[error(transparent)]
+    Who(#[from] WhoError),
+    /// No file holds the key.
+    #[error("no key of {who} is in {directories}{hint}")]
+    NotListed {
+        /// Who was meant.
+        who: String,
+        /// Where it was looked for.
+        directories: String,
+        /// What may help.
+        hint: &'static str,
+    },
+    /// The name is another key's.
+    #[error("{}: holds another key, {key}; choose another name with --name, or revoke that key \
+             first", .path.display())]
+    Exists {
+        /// The file.
+        path: PathBuf,
+        /// What is in it.
+        key: PublicKey,
+    },
+    /// A file that is in the way.
+    #[error("{problem}; move it away, or choose another name with --name")]
+    InTheWay {
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The name cannot be a file's.
+    #[error(
+        "{name:?}: expected a name without `/` and control characters that does not begin \
+             with a dot, at most {} bytes long; choose one with --name",
+        files::MAX_NAME_BYTES
+    )]
+    Name {
+        /// The name.
+        name: String,
+    },
+    /// The name is nobody's.
+    #[error("{0}: the host name is not pinned; `metrics-collector keys list` shows those that are")]
+    NotPinned(String),
+    /// The files of the collector's state.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The system refused.
+    #[error("{}: cannot {action}: {source}", .path.display())]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// What was tried.
+        action: &'static str,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// The collector does not do its part.
+    #[error(
+        "the running collector has not let {host} go within {} s; look at its log, and try again",
+        PATIENCE.as_secs()
+    )]
+    NoAnswer {
+        /// The host name.
+        host: String,
+    },
+    /// No state directory.
+    #[error("no place for the collector's state, as neither STATE_DIRECTORY nor HOME is set")]
+    NoPlace,
+    /// Nobody reads.
+    #[error("cannot print: {0}")]
+    Print(#[source] io::Error),
+}
+
+impl Failure {
+    /// The exit status.
+    #[must_use]
+    pub fn status(&self) -> u8 {
+        match self {
+            Self::State(StateError::Pins { .. } | StateError::Keys { .. }) | Self::NoPlace => {
+                EXIT_CONFIG
+            }
+            Self::NoAnswer { .. } => EXIT_UNAVAILABLE,
+            _ => 1,
+        }
+    }
+}
+
+/// Does it.
+///
+/// # Errors
+///
+/// [`Failure`]; nothing was changed then.
+pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let site = Site::of_process()?;
+    match &arguments.command {
+        Command::List { json } => site.list(*json),
+        Command::Allow { who, name, client } => site.allow(who, name.as_deref(), door(*client)),
+        Command::Revoke { who, client } => site.revoke(who, door(*client)),
+        Command::Forget { host } => site.forget(host),
+    }
+}
+
+fn door(client: bool) -> Door {
+    if client { Door::Clients } else { Door::Agents }
+}
+
+/// Where everything is.
+struct Site {
+    places: ListPlaces,
+    state: State,
+}
+
+impl Site {
+    fn of_process() -> Result<Self, Failure> {
+        let state = Places::of_process().state.ok_or(Failure::NoPlace)?;
+        Ok(Self {
+            places: ListPlaces::of_process(),
+            state: State::new(state),
+        })
+    }
+
+    /// The files of a list. What is wrong with some is said, and nothing more.
+    fn directories(&self, door: Door) -> Directories {
+        let mut directories = Directories::new(&self.places.read(door));
+        for problem in directories.read(SystemTime::now()).problems {
+            warn(&problem);
+        }
+        directories
+    }
+
+    fn keys(&self) -> Result<Option<KnownKeys>, Failure> {
+        Ok(self.state.keys()?)
+    }
+
+    fn resolve(&self, who: &str, door: Door) -> Result<Resolved, Failure> {
+        // A key needs no file to be read.
+        if let Ok(key) = who.parse() {
+            let host = match (self.keys(), self.state.pins()) {
+                (Ok(known), Ok(pins)) => Known::new(known.as_ref(), &pins).host_of(door, &key),
+                _ => None,
+            };
+            return Ok(Resolved { key, host });
+        }
+        self.refresh();
+        let (known, pins) = (self.keys()?, self.state.pins()?);
+        Ok(Known::new(known.as_ref(), &pins).resolve(door, who)?)
+    }
+
+    fn list(&self, json: bool) -> Result<(), Failure> {
+        self.refresh();
+        let known = self.keys()?;
+        let listed = Door::ALL.map(|door| (door, self.directories(door).files()));
+        let pins = self.state.pins()?;
+        if known.is_none() {
+            let path = self.state.keys_file();
+            let hint = if rustix::process::geteuid().is_root() {
+                ""
+            } else {
+                "; that of the service is for root to see"
+            };
+            warn(&format!(
+                "{}: no collector has kept a record of keys there{hint}",
+                path.display()
+            ));
+        }
+        let overview = Overview::new(known.as_ref(), &listed, &pins);
+        print(&if json {
+            overview.json()
+        } else {
+            overview.table()
+        })
+    }
+
+    fn allow(&self, who: &str, name: Option<&str>, door: Door) -> Result<(), Failure> {
+        let Resolved { key, host } = self.resolve(who, door)?;
+        let directories = self.directories(door);
+        let listed = directories.files();
+        if let Some((path, ..)) = listed.iter().find(|(.., listed)| *listed == key) {
+            return print(&format!("{} has the key {key} already\n", path.display()));
+        }
+        let name = match (name, host) {
+            (Some(name), _) => name.to_owned(),
+            (None, Some(host)) => host,
+            (None, None) => files::name_of(&key),
+        };
+        let path = files::add(&self.places.write(door), &name, &key)?;
+        let role = door.role();
+        print(&format!(
+            "Wrote {}: the key {key} is let in as {role}\n",
+            path.display()
+        ))?;
+        self.warn_where_lists_do_not_count(door);
+        Ok(())
+    }
+
+    fn revoke(&self, who: &str, door: Door) -> Result<(), Failure> {
+        let listed = self.directories(door).files();
+        let named: Vec<_> = listed
+            .iter()
+            .filter(|(_, name, _)| **name == *who)
+            .collect();
+        let keys = if named.is_empty() {
+            vec![self.resolve(who, door)?.key]
+        } else {
+            named.iter().map(|(.., key)| *key).collect()
+        };
+        let files: Vec<_> = listed
+            .iter()
+            .filter(|(.., key)| keys.contains(key))
+            .collect();
+        if files.is_empty() {
+            let directories = self.places.read(door);
+            let directories = directories.iter().map(|path| path.display().to_string());
+            let any = door == Door::Agents && self.authorized() == Some(Authorized::Any);
+            return Err(Failure::NotListed {
+                who: who.to_owned(),
+                directories: directories.collect::<Vec<_>>().join(" or "),
+                hint: if any {
+                    "; it is let in because every key is: set authorized = \"directory\", and \
+                     allow those that may report"
+                } else {
+                    ", so it is not let in"
+                },
+            });
+        }
+        for (path, _, key) in &files {
+            files::remove(path)?;
+            print(&format!("Removed {} (the key {key})\n", path.display()))?;
+        }
+        if door == Door::Clients || self.authorized() != Some(Authorized::Any) {
+            print("A running collector refuses it from now on, also where it is connected\n")?;
+        }
+        self.warn_where_lists_do_not_count(door);
+        Ok(())
+    }
+
+    fn forget(&self, host: &str) -> Result<(), Failure> {
+        let forgotten = match self.state.own()? {
+            Some(owned) => owned.forget(host)?,
+            None => self.ask_to_forget(host)?,
+        };
+        if !forgotten {
+            return Err(Failure::NotPinned(host.to_owned()));
+        }
+        print(&format!(
+            "{host} is free for the key that reports under it next\n"
+        ))
+    }
+
+    /// Has the running collector do it; whether the name was pinned.
+    fn ask_to_forget(&self, host: &str) -> Result<bool, Failure> {
+        self.refresh();
+        let was_pinned = self.state.pins()?.get(host).is_some();
+        if !self.ask(&Wish::Forget(host.to_owned()), PATIENCE)? {
+            return Err(Failure::NoAnswer {
+                host: host.to_owned(),
+            });
+        }
+        Ok(was_pinned)
+    }
+
+    /// Asks the running collector for something, and waits: whether it is done.
+    fn ask(&self, wish: &Wish, patience: Duration) -> Result<bool, Failure> {
+        let request = self.state.ask(wish)?;
+        let start = Instant::now();
+        while request.exists() {
+            if start.elapsed() > patience {
+                files::remove(&request)?;
+                return Ok(false);
+            }
+            thread::sleep(GLANCE);
+        }
+        Ok(true)
+    }
+
+    /// Has a running collector bring its files up to date. Where it does not, what is there
+    /// is at most a minute old.
+    fn refresh(&self) {
+        if self.state.is_owned() && !self.ask(&Wish::Record, REFRESH).is_ok_and(|done| done) {
+            warn("the running collector has not brought its files up to date");
+        }
+    }
+
+    /// How the collector was set when it last kept its record.
+    fn authorized(&self) -> Option<Authorized> {
+        let known = self.keys().ok().flatten()?;
+        Some(known.authorized)
+    }
+
+    fn warn_where_lists_do_not_count(&self, door: Door) {
+        if door == Door::Agents && self.authorized() == Some(Authorized::Any) {
+            warn(
+                "the collector lets every agent in; the list counts once it runs with \
+                 authorized = \"directory\"",
+            );
+        }
+    }
+}
+
+fn print(text: &str) -> Result<(), Failure> {
+    match io::stdout().write_all(text.as_bytes()) {
+        // A reader that has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.map_err(Failure::Print),
+    }
+}
+
+fn warn(problem: &(impl Display + ?Sized)) {
+    let _ = writeln!(io::stderr(), "metrics-collector: {problem}");
+}
+
+fn failed(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> Failure {
+    let path = path.to_owned();
+    move |source| Failure::Io {
+        path,
+        action,
+        source,
+    }
+}

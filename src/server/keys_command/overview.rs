@@ -1,0 +1,370 @@
+//! What `keys list` shows: keys that came and keys that are listed, together. Pure.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde::{Serialize, Serializer};
+
+use crate::curve::keys::PublicKey;
+use crate::server::access::pins::Pins;
+use crate::server::access::seen::{Record, Standing, Who};
+use crate::server::access::state::KnownKeys;
+use crate::server::access::{Authorized, Door};
+
+/// Host names of one key in the table; JSON has them all.
+const HOSTS_SHOWN: usize = 3;
+
+/// A file of an allow list, its name and key.
+pub(super) type Listed = (PathBuf, Arc<str>, PublicKey);
+
+/// Everything.
+#[derive(Debug, Serialize)]
+pub(super) struct Overview {
+    /// How the collector was set when it last kept its record.
+    authorized: Option<Authorized>,
+    keys: Vec<Row>,
+    pins: Vec<PinRow>,
+}
+
+#[derive(Debug, Serialize)]
+struct Row {
+    role: Door,
+    name: Option<String>,
+    key: String,
+    hosts: Vec<HostRow>,
+    first_seen: Option<Time>,
+    last_seen: Option<Time>,
+    address: Option<Box<str>>,
+    state: Standing,
+    refusals: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct HostRow {
+    name: String,
+    last_seen: Time,
+}
+
+#[derive(Debug, Serialize)]
+struct PinRow {
+    host: String,
+    key: String,
+    since: Time,
+}
+
+impl Overview {
+    pub(super) fn new(
+        known: Option<&KnownKeys>,
+        listed: &[(Door, Vec<Listed>)],
+        pins: &Pins,
+    ) -> Self {
+        let authorized = known.map(|known| known.authorized);
+        let mut keys = BTreeMap::<Who, (Option<Arc<str>>, Option<&Record>)>::new();
+        for (door, files) in listed {
+            for (_, name, key) in files {
+                let entry = keys.entry((*door, *key)).or_default();
+                entry.0.get_or_insert_with(|| Arc::clone(name));
+            }
+        }
+        for (who, record) in known.iter().flat_map(|known| &known.keys) {
+            keys.entry(*who).or_default().1 = Some(record);
+        }
+        let row = |((door, key), (name, record))| row(door, &key, name, record, authorized);
+        let mut keys: Vec<Row> = keys.into_iter().map(row).collect();
+        // As people look for them: by name, where there is one.
+        keys.sort_by(|one, two| one.order().cmp(&two.order()));
+        let pin = |(host, pin): (&str, crate::server::access::pins::Pin)| PinRow {
+            host: host.to_owned(),
+            key: pin.key.to_string(),
+            since: time(pin.since),
+        };
+        Self {
+            authorized,
+            keys,
+            pins: pins.sorted().into_iter().map(pin).collect(),
+        }
+    }
+
+    pub(super) fn json(&self) -> String {
+        // Strings and numbers always have a text.
+        let mut text = serde_json::to_string_pretty(self).unwrap_or_default();
+        text.push('\n');
+        text
+    }
+
+    pub(super) fn table(&self) -> String {
+        let head = [
+            "ROLE",
+            "NAME",
+            "KEY",
+            "HOSTS",
+            "FIRST SEEN",
+            "LAST SEEN",
+            "ADDRESS",
+            "STATE",
+        ];
+        let rows = self.keys.iter().map(Row::cells).collect();
+        let mut text = aligned(head.map(str::to_owned).to_vec(), rows);
+        if !self.pins.is_empty() {
+            text.push('\n');
+            let head = ["PINNED HOST", "KEY", "SINCE"];
+            let cells = |pin: &PinRow| vec![pin.host.clone(), pin.key.clone(), shown(pin.since)];
+            let rows = self.pins.iter().map(cells).collect();
+            text.push_str(&aligned(head.map(str::to_owned).to_vec(), rows));
+        }
+        text
+    }
+}
+
+impl Row {
+    fn order(&self) -> (Door, bool, Option<&str>, &str) {
+        let host = || self.hosts.first().map(|host| &*host.name);
+        let name = self.name.as_deref().or_else(host);
+        (self.role, name.is_none(), name, &self.key)
+    }
+
+    fn cells(&self) -> Vec<String> {
+        let none = || "-".to_owned();
+        let mut hosts = self
+            .hosts
+            .iter()
+            .take(HOSTS_SHOWN)
+            .map(|host| &*host.name)
+            .collect::<Vec<_>>()
+            .join(",");
+        if self.hosts.len() > HOSTS_SHOWN {
+            hosts.push_str(",…");
+        }
+        let state = match self.refusals {
+            0 => self.state.as_str().to_owned(),
+            refusals => format!("{} ({refusals}x)", self.state.as_str()),
+        };
+        vec![
+            self.role.role().to_owned(),
+            self.name.as_deref().map_or_else(none, str::to_owned),
+            self.key.clone(),
+            if hosts.is_empty() { none() } else { hosts },
+            self.first_seen.map_or_else(none, shown),
+            self.last_seen.map_or_else(none, shown),
+            self.address.as_deref().map_or_else(none, str::to_owned),
+            state,
+        ]
+    }
+}
+
+fn row(
+    role: Door,
+    key: &PublicKey,
+    name: Option<Arc<str>>,
+    record: Option<&Record>,
+    authorized: Option<Authorized>,
+) -> Row {
+    // What the list says now, not what was true when the key last came.
+    let state = match (&name, role, authorized) {
+        (Some(_), ..) => Standing::Allowed,
+        (None, Door::Agents, Some(Authorized::Any)) => Standing::Any,
+        (None, ..) => Standing::Refused,
+    };
+    let mut hosts: Vec<_> = record.map_or_else(Vec::new, |record| {
+        let host = |said: &crate::server::access::seen::Said| HostRow {
+            name: said.name.to_string(),
+            last_seen: time(said.last),
+        };
+        record.hosts.iter().map(host).collect()
+    });
+    hosts.sort_by(|one, two| (two.last_seen, &one.name).cmp(&(one.last_seen, &two.name)));
+    Row {
+        role,
+        name: name.map(|name| name.to_string()),
+        key: key.to_string(),
+        hosts,
+        first_seen: record.map(|record| time(record.first_seen)),
+        last_seen: record.map(|record| time(record.last_seen)),
+        address: record.map(|record| record.address.clone()),
+        refusals: match state {
+            Standing::Refused => record.map_or(0, |record| record.refusals),
+            Standing::Allowed | Standing::Any => 0,
+        },
+        state,
+    }
+}
+
+/// A point in time; in JSON as RFC 3339 has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Time(Timestamp);
+
+impl Serialize for Time {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
+fn time(unix: u64) -> Time {
+    let seconds = i64::try_from(unix).unwrap_or(0);
+    Time(Timestamp::from_second(seconds).unwrap_or(Timestamp::UNIX_EPOCH))
+}
+
+/// As people here read it.
+fn shown(Time(time): Time) -> String {
+    let here = time.to_zoned(TimeZone::system());
+    here.strftime("%Y-%m-%d %H:%M:%S").to_string()
+}
+
+/// Columns that are as wide as their widest cell; the last one has no end.
+fn aligned(head: Vec<String>, rows: Vec<Vec<String>>) -> String {
+    let mut lines = vec![head];
+    lines.extend(rows);
+    let columns = lines.first().map_or(0, Vec::len);
+    let width = |column: usize| {
+        let cells = lines.iter().filter_map(|line| line.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let mut text = String::new();
+    for line in &lines {
+        let padded = line.iter().zip(&widths);
+        let padded: Vec<_> = padded
+            .map(|(cell, width)| format!("{cell:<width$}"))
+            .collect();
+        text.push_str(padded.join("  ").trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::access::seen::Said;
+
+    fn key(number: u8) -> PublicKey {
+        PublicKey::from_bytes([number; 32])
+    }
+
+    fn overview(authorized: Authorized) -> Overview {
+        let record = |standing, hosts: &[(&str, u64)], refusals| Record {
+            first_seen: 1_700_000_000,
+            last_seen: 1_700_000_100,
+            address: "10.0.0.1".into(),
+            hosts: hosts
+                .iter()
+                .map(|&(name, last)| Said {
+                    name: name.into(),
+                    last,
+                })
+                .collect(),
+            standing,
+            refusals,
+        };
+        let known = KnownKeys {
+            authorized,
+            keys: vec![
+                ((Door::Clients, key(4)), record(Standing::Refused, &[], 2)),
+                (
+                    (Door::Agents, key(1)),
+                    record(Standing::Any, &[("old", 1), ("web1", 2)], 0),
+                ),
+                // Listed then, not any more.
+                (
+                    (Door::Agents, key(2)),
+                    record(Standing::Allowed, &[("db", 1)], 0),
+                ),
+            ],
+        };
+        let file = |name: &str, number| (PathBuf::new(), Arc::from(name), key(number));
+        let listed = [
+            (Door::Agents, vec![file("zoo", 1), file("new", 3)]),
+            (Door::Clients, vec![]),
+        ];
+        let mut pins = Pins::default();
+        pins.claim("web1", key(1), 1_700_000_000).unwrap();
+        Overview::new(Some(&known), &listed, &pins)
+    }
+
+    #[test]
+    fn keys_that_came_and_keys_that_are_listed_stand_together() {
+        for (authorized, unlisted) in [
+            (Authorized::Directory, Standing::Refused),
+            (Authorized::Any, Standing::Any),
+        ] {
+            let overview = overview(authorized);
+            let row = |row: &Row| (row.name.as_deref().unwrap_or("").to_owned(), row.state);
+            let rows: Vec<_> = overview.keys.iter().map(row).collect();
+            let expected = [
+                ("", unlisted),
+                ("new", Standing::Allowed),
+                ("zoo", Standing::Allowed),
+                ("", Standing::Refused),
+            ];
+            assert_eq!(rows, expected.map(|(name, state)| (name.to_owned(), state)));
+        }
+    }
+
+    #[test]
+    fn the_table_is_aligned() {
+        let table = overview(Authorized::Directory).table();
+        let lines: Vec<_> = table.lines().collect();
+        let [head, db, new, zoo, client, empty, pins, pin] = lines[..] else {
+            panic!("{table}");
+        };
+        for (line, cells) in [
+            (head, ["ROLE", "NAME", "KEY", "HOSTS"].map(str::to_owned)),
+            (
+                db,
+                ["agent", "-", &key(2).to_string(), "db"].map(str::to_owned),
+            ),
+            (
+                new,
+                ["agent", "new", &key(3).to_string(), "-"].map(str::to_owned),
+            ),
+            (
+                zoo,
+                ["agent", "zoo", &key(1).to_string(), "web1,old"].map(str::to_owned),
+            ),
+            (
+                client,
+                ["client", "-", &key(4).to_string(), "-"].map(str::to_owned),
+            ),
+        ] {
+            let found: Vec<_> = line.split_whitespace().take(4).collect();
+            assert_eq!(found, cells);
+        }
+        assert!(client.ends_with("10.0.0.1  refused (2x)"), "{client}");
+        let column = head.find("STATE").unwrap();
+        assert_eq!(zoo.find("allowed"), Some(column));
+        assert_eq!(empty, "");
+        assert!(pins.starts_with("PINNED HOST  KEY"), "{pins}");
+        assert!(
+            pin.starts_with(&format!("web1         {}", key(1))),
+            "{pin}"
+        );
+    }
+
+    #[test]
+    fn json_has_all_of_it() {
+        let json: serde_json::Value =
+            serde_json::from_str(&overview(Authorized::Any).json()).unwrap();
+        assert_eq!(json["authorized"], "any");
+        let zoo = &json["keys"][2];
+        let expected = serde_json::json!({
+            "role": "agent",
+            "name": "zoo",
+            "key": key(1).to_string(),
+            "hosts": [
+                {"name": "web1", "last_seen": "1970-01-01T00:00:02Z"},
+                {"name": "old", "last_seen": "1970-01-01T00:00:01Z"},
+            ],
+            "first_seen": "2023-11-14T22:13:20Z",
+            "last_seen": "2023-11-14T22:15:00Z",
+            "address": "10.0.0.1",
+            "state": "allowed",
+            "refusals": 0,
+        });
+        assert_eq!(*zoo, expected);
+        assert_eq!(json["pins"][0]["host"], "web1");
+        assert_eq!(json["keys"][1]["last_seen"], serde_json::Value::Null);
+    }
+}

@@ -1,0 +1,178 @@
+//! Whom an administrator means by a host name. Pure.
+
+use std::collections::BTreeSet;
+
+use thiserror::Error;
+
+use crate::curve::keys::PublicKey;
+use crate::server::access::Door;
+use crate::server::access::pins::Pins;
+use crate::server::access::seen::Said;
+use crate::server::access::state::KnownKeys;
+
+/// Why a text stands for no key.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum WhoError {
+    /// No key, and no host that is known.
+    #[error(
+        "{0:?}: expected a public key of 40 characters, or the name of a host that has reported; \
+         `metrics-collector keys list` shows both"
+    )]
+    Unknown(String),
+    /// Several keys.
+    #[error(
+        "{host}: {} keys have reported under that name; find out which is the host's \
+         (`metrics-agentctl public-key` there), and name that key: {}",
+        .keys.len(), listed(.keys)
+    )]
+    Several {
+        /// The name.
+        host: String,
+        /// The keys, in order.
+        keys: Vec<PublicKey>,
+    },
+}
+
+fn listed(keys: &[PublicKey]) -> String {
+    let keys: Vec<_> = keys.iter().map(|key| format!("'{key}'")).collect();
+    keys.join(", ")
+}
+
+/// A key, and the host that it is known by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Resolved {
+    pub(super) key: PublicKey,
+    pub(super) host: Option<String>,
+}
+
+/// What there is to resolve names with.
+pub(super) struct Known<'a> {
+    keys: Option<&'a KnownKeys>,
+    pins: &'a Pins,
+}
+
+impl<'a> Known<'a> {
+    pub(super) fn new(keys: Option<&'a KnownKeys>, pins: &'a Pins) -> Self {
+        Self { keys, pins }
+    }
+
+    /// The key that is meant by a key or a host name.
+    ///
+    /// A pinned name is its key's, whoever tried it since. Else whoever reported under it,
+    /// where that was one alone: the last of several might be the one to keep out.
+    pub(super) fn resolve(&self, door: Door, who: &str) -> Result<Resolved, WhoError> {
+        let host = Some(who.to_owned());
+        if let Some(pin) = self.pins.get(who).filter(|_| door == Door::Agents) {
+            return Ok(Resolved { key: pin.key, host });
+        }
+        let reported: BTreeSet<PublicKey> = self
+            .records(door)
+            .filter(|(_, hosts)| hosts.iter().any(|said| *said.name == *who))
+            .map(|(key, _)| key)
+            .collect();
+        let keys: Vec<_> = reported.into_iter().collect();
+        match keys[..] {
+            [] => Err(WhoError::Unknown(who.to_owned())),
+            [key] => Ok(Resolved { key, host }),
+            _ => Err(WhoError::Several {
+                host: who.to_owned(),
+                keys,
+            }),
+        }
+    }
+
+    /// The host that a key reported as last.
+    pub(super) fn host_of(&self, door: Door, key: &PublicKey) -> Option<String> {
+        let (_, hosts) = self.records(door).find(|(known, _)| known == key)?;
+        let last = hosts.iter().max_by_key(|said| said.last)?;
+        Some(last.name.to_string())
+    }
+
+    fn records(&self, door: Door) -> impl Iterator<Item = (PublicKey, &'a [Said])> {
+        let keys = self.keys.map_or(&[][..], |known| &known.keys);
+        keys.iter()
+            .filter(move |((role, _), _)| *role == door)
+            .map(|((_, key), record)| (*key, &record.hosts[..]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::access::Authorized;
+    use crate::server::access::seen::{Record, Standing};
+
+    fn key(number: u8) -> PublicKey {
+        PublicKey::from_bytes([number; 32])
+    }
+
+    /// Where a key came, its number, and its hosts with the time of each.
+    type Entry<'a> = (Door, u8, &'a [(&'a str, u64)]);
+
+    fn known(entries: &[Entry<'_>]) -> KnownKeys {
+        let entry = |(door, number, hosts): &Entry<'_>| {
+            let said = |&(name, last): &(&str, u64)| Said {
+                name: name.into(),
+                last,
+            };
+            let record = Record {
+                first_seen: 0,
+                last_seen: 0,
+                address: "".into(),
+                hosts: hosts.iter().map(said).collect(),
+                standing: Standing::Any,
+                refusals: 0,
+            };
+            ((*door, key(*number)), record)
+        };
+        KnownKeys {
+            authorized: Authorized::Any,
+            keys: entries.iter().map(entry).collect(),
+        }
+    }
+
+    #[test]
+    fn a_host_is_the_one_key_that_reported_under_it() {
+        let known = known(&[
+            (Door::Agents, 1, &[("web1", 5), ("web1.old", 3)]),
+            (Door::Agents, 2, &[("web2", 5)]),
+            (Door::Clients, 3, &[("web2", 5)]),
+        ]);
+        let pins = Pins::default();
+        let known = Known::new(Some(&known), &pins);
+        let resolved = known.resolve(Door::Agents, "web1.old").unwrap();
+        assert_eq!(
+            (resolved.key, resolved.host.as_deref()),
+            (key(1), Some("web1.old"))
+        );
+        assert_eq!(known.resolve(Door::Agents, "web2").unwrap().key, key(2));
+        let error = known.resolve(Door::Clients, "web1").unwrap_err();
+        assert_eq!(error, WhoError::Unknown("web1".to_owned()));
+        assert_eq!(
+            known.host_of(Door::Agents, &key(1)).as_deref(),
+            Some("web1")
+        );
+        assert_eq!(known.host_of(Door::Agents, &key(9)), None);
+    }
+
+    #[test]
+    fn a_name_of_several_keys_is_nobodys_unless_it_is_pinned() {
+        let known = known(&[
+            (Door::Agents, 2, &[("web1", 9)]),
+            (Door::Agents, 1, &[("web1", 5)]),
+        ]);
+        let mut pins = Pins::default();
+        let error = Known::new(Some(&known), &pins).resolve(Door::Agents, "web1");
+        let keys = vec![key(1), key(2)];
+        let host = "web1".to_owned();
+        assert_eq!(error, Err(WhoError::Several { host, keys }));
+        pins.claim("web1", key(1), 0).unwrap();
+        let resolved = Known::new(Some(&known), &pins).resolve(Door::Agents, "web1");
+        assert_eq!(resolved.unwrap().key, key(1));
+        assert!(
+            Known::new(None, &pins)
+                .resolve(Door::Clients, "web1")
+                .is_err()
+        );
+    }
+}

@@ -1,0 +1,290 @@
+//! metrics-collector and its viewing clients, which another implementation plays.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::support::peer::{Peer, hex};
+use crate::support::server::Collector;
+
+/// What a client was sent: host, grid, kind; a control word alone.
+type Said = Vec<String>;
+
+/// A collector that clients may connect to.
+struct World {
+    home: tempfile::TempDir,
+    collector: Collector,
+    clients: String,
+}
+
+impl World {
+    async fn new() -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let options = ["--clients-listen", "127.0.0.1:0"];
+        let mut collector = Collector::start(home.path(), &options).await;
+        let line = "Listening for viewing clients at ";
+        let said = collector.before.iter().find(|said| said.contains(line));
+        let line = match said {
+            Some(said) => said.clone(),
+            None => collector.logged(line).await,
+        };
+        let (_, clients) = line.split_once("clients at ").unwrap();
+        Self {
+            home,
+            clients: clients.to_owned(),
+            collector,
+        }
+    }
+
+    fn list(&self, name: &str) -> PathBuf {
+        let directory = self.home.path().join(".curve/authorized_clients");
+        fs::create_dir_all(&directory).unwrap();
+        directory.join(format!("{name}.key"))
+    }
+
+    fn allow(&self, name: &str, key: &str) {
+        let text = format!("metadata\ncurve\n    public-key = \"{key}\"\n");
+        fs::write(self.list(name), text).unwrap();
+    }
+
+    /// A client with a key of its own, not connected yet, and that key.
+    async fn stranger(&self) -> (Peer, String) {
+        let mut client = Peer::dealer();
+        let keys = client.ask(json!({"do": "keys"})).await;
+        (client, keys["public"].as_str().unwrap().to_owned())
+    }
+
+    async fn connect(&self, client: &mut Peer, id: &str, options: Value) {
+        client
+            .ask(json!({
+                "do": "connect",
+                "address": format!("tcp://{}", self.clients),
+                "server": self.collector.public_key,
+                "id": hex(id.as_bytes()),
+                "options": options,
+            }))
+            .await;
+    }
+
+    /// A client on the list, that has said hello and was heard.
+    async fn client(&mut self, name: &str, options: Value) -> Peer {
+        let (mut client, key) = self.stranger().await;
+        self.allow(name, &key);
+        self.connected(&mut client, name, options).await;
+        client.hello_to_watch().await;
+        self.collector.logged("A client looks on from ").await;
+        client
+    }
+
+    /// The list is read a moment after it has changed; until then keys are refused.
+    async fn connected(&mut self, client: &mut Peer, id: &str, options: Value) {
+        let start = Instant::now();
+        loop {
+            self.connect(client, id, options.clone()).await;
+            let link = loop {
+                let link = client.event("link").await;
+                let name = link["name"].as_str().unwrap().to_owned();
+                if name.starts_with("HANDSHAKE_") {
+                    break name;
+                }
+            };
+            if link == "HANDSHAKE_SUCCEEDED" {
+                return;
+            }
+            assert_eq!(link, "HANDSHAKE_FAILED_AUTH");
+            assert!(start.elapsed() < Duration::from_secs(20), "never let in");
+            client.ask(json!({"do": "close"})).await;
+        }
+    }
+}
+
+impl Peer {
+    async fn hello_to_watch(&mut self) {
+        self.send(None, &[b"CTRL", b"hello"]).await;
+    }
+
+    /// The next message.
+    async fn said(&mut self) -> Said {
+        let (_, frames) = self.message().await;
+        let text = |frame: &Vec<u8>| String::from_utf8(frame.clone()).unwrap();
+        let mut said: Said = frames.iter().map(text).collect();
+        let tag = said.remove(0);
+        assert_eq!(tag, if said.len() == 1 { "CTRL" } else { "METR" });
+        said
+    }
+}
+
+fn value(text: &str) -> Value {
+    serde_json::from_str(text).unwrap()
+}
+
+/// Not as this project would write it.
+const METRICS: &str = "{ \"b\" :1.50,\n \"a\":  1e2, \"\\u0063\": 0 }";
+
+#[tokio::test]
+async fn a_client_gets_models_and_then_every_message_as_it_was_sent() {
+    let mut world = World::new().await;
+    let mut agent = world.collector.peer("AGENT").await;
+    agent.hello().await;
+    let model = r#"{"mem.total": 7, "host.os": "Debian"}"#;
+    for host in ["web2", "web1"] {
+        agent.report(host, model, "model").await;
+        world.collector.logged(&format!("{host} reports")).await;
+    }
+    let mut client = world.client("ann", json!({})).await;
+    for host in ["web1", "web2"] {
+        let said = client.said().await;
+        assert_eq!((&*said[0], &*said[2]), (host, "model"));
+        assert_eq!(value(&said[1]), value(model));
+    }
+    agent.report("web1", METRICS, "metrics").await;
+    assert_eq!(client.said().await, ["web1", METRICS, "metrics"]);
+    agent.report("new1", model, "model").await;
+    assert_eq!(client.said().await, ["new1", model, "model"]);
+
+    // Two clients see the same; what the collector refuses reaches nobody.
+    let mut other = world.client("bob", json!({})).await;
+    for _ in 0..3 {
+        assert_eq!(other.said().await[2], "model");
+    }
+    agent.report("web1", "{\"a\":", "metrics").await;
+    agent.report("web1", "{}", "metrics").await;
+    assert_eq!(client.said().await, ["web1", "{}", "metrics"]);
+    assert_eq!(other.said().await, ["web1", "{}", "metrics"]);
+}
+
+#[tokio::test]
+async fn silence_is_broken_by_a_ping() {
+    let mut world = World::new().await;
+    let mut client = world.client("ann", json!({})).await;
+    let start = Instant::now();
+    assert_eq!(client.said().await, ["ping"]);
+    assert!(start.elapsed() > Duration::from_secs(18));
+}
+
+#[tokio::test]
+async fn a_key_has_to_be_on_the_list_and_to_stay_there() {
+    let mut world = World::new().await;
+    let mut agent = world.collector.peer("AGENT").await;
+    let (mut client, key) = world.stranger().await;
+    world.connect(&mut client, "ANN", json!({})).await;
+    client.link("HANDSHAKE_FAILED_AUTH").await;
+    client.ask(json!({"do": "close"})).await;
+    // No restart is needed.
+    world.allow("ann", &key);
+    world.connected(&mut client, "ANN", json!({})).await;
+    client.hello_to_watch().await;
+    world.collector.logged("A client looks on from ").await;
+    agent.report("web1", "{}", "metrics").await;
+    assert_eq!(client.said().await, ["web1", "{}", "metrics"]);
+    fs::remove_file(world.list("ann")).unwrap();
+    world.collector.logged("is sent nothing more").await;
+    let before = client.count().await;
+    // It may say what it wants.
+    client.hello_to_watch().await;
+    world.collector.logged("not on the list of clients").await;
+    agent.report("web1", "{}", "metrics").await;
+    agent.hello().await;
+    assert_eq!(client.count().await, before);
+}
+
+#[tokio::test]
+async fn a_flood_of_hellos_gets_one_answer_and_another_later() {
+    let mut world = World::new().await;
+    let mut agent = world.collector.peer("AGENT").await;
+    agent.report("web1", "{}", "model").await;
+    world.collector.logged("web1 reports").await;
+    let mut client = world.client("ann", json!({})).await;
+    assert_eq!(client.said().await, ["web1", "{}", "model"]);
+    client.send_many(None, &[b"CTRL", b"hello"], 5000).await;
+    // The answer to all of them.
+    assert_eq!(client.said().await, ["web1", "{}", "model"]);
+    agent.report("web1", "{}", "metrics").await;
+    assert_eq!(client.said().await, ["web1", "{}", "metrics"]);
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_loses_messages_and_slows_nobody() {
+    let mut world = World::new().await;
+    let mut agent = world.collector.peer("AGENT").await;
+    let mut quick = world.client("quick", json!({})).await;
+    // Little room anywhere between it and the collector.
+    let narrow = json!({"RCVHWM": 1, "RCVBUF": 4096});
+    let mut slow = world.client("slow", narrow).await;
+    quick.ask(json!({"do": "loud", "on": false})).await;
+    slow.ask(json!({"do": "reading", "on": false})).await;
+    // More than the tape of 32 MiB and all the buffers on the way hold.
+    let grid = format!(r#"{{"a":%d{:>60000}"#, "}");
+    let count = 1000;
+    let frames = ["METR", "web1", &grid, "metrics"].map(str::as_bytes);
+    agent.send_many(None, &frames, count).await;
+    let line = world.collector.logged("does not keep up").await;
+    assert!(line.contains("has missed"), "{line}");
+    while quick.count().await < u64::from(count) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    agent.hello().await;
+    // It reads again, and gets what is newest.
+    slow.ask(json!({"do": "reading", "on": true})).await;
+    loop {
+        let said = slow.said().await;
+        if value(&said[1])["a"] == count - 1 {
+            break;
+        }
+    }
+    assert!(slow.count().await < u64::from(count));
+}
+
+#[tokio::test]
+async fn a_client_that_comes_back_begins_anew() {
+    let mut world = World::new().await;
+    let mut agent = world.collector.peer("AGENT").await;
+    agent.report("web1", "{}", "model").await;
+    world.collector.logged("web1 reports").await;
+    let mut client = world.client("ann", json!({})).await;
+    client.said().await;
+    client.ask(json!({"do": "close"})).await;
+    // It is noticed with the next message.
+    agent.report("web1", "{}", "metrics").await;
+    world.collector.logged("has gone (key").await;
+    world.connected(&mut client, "ann", json!({})).await;
+    client.hello_to_watch().await;
+    assert_eq!(client.said().await, ["web1", "{}", "model"]);
+}
+
+#[tokio::test]
+async fn nonsense_of_a_client_is_refused_and_told() {
+    let mut world = World::new().await;
+    let mut agent = world.collector.peer("AGENT").await;
+    let mut client = world.client("ann", json!({})).await;
+    let nonsense: [&[&[u8]]; 6] = [
+        &[b""],
+        &[b"CTRL", b"model"],
+        &[b"CTRL", b"hello", b""],
+        &[b"METR", b"web1", b"{}", b"metrics"],
+        &[&b"x"[..]; 100],
+        &[b"CTRL", b"\xff\x1b[2J"],
+    ];
+    for frames in nonsense {
+        client.send(None, frames).await;
+    }
+    let line = world.collector.logged("Refused a client's message").await;
+    assert!(line.contains("an unknown tag"), "{line}");
+    agent.report("web1", "{}", "metrics").await;
+    assert_eq!(client.said().await, ["web1", "{}", "metrics"]);
+    // Whoever only looks on is no agent.
+    assert_eq!(world.collector.stop().await, "1 host, 1 message, 0 refused");
+}
+
+#[tokio::test]
+async fn a_frame_that_is_too_large_ends_the_connection() {
+    let mut world = World::new().await;
+    let mut client = world.client("ann", json!({})).await;
+    client.send(None, &[b"CTRL", &[b'x'; 5000]]).await;
+    client.link("DISCONNECTED").await;
+    world.collector.signal(Signal::TERM);
+    assert_eq!(world.collector.ended().await.code(), Some(0));
+}

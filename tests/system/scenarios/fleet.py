@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The collector in front of a fleet: who may report, who may look on, what it hands out, restarts."""
+
+import json
+import re
+
+from machine import AGENT, COLLECTOR, RPM_SUITE
+
+# On an RPM system, too.
+SUITES = ["bookworm", "trixie", RPM_SUITE]
+
+SETTINGS = "/etc/metrics-collector/metrics-collector.toml"
+NAME, OBJECT = "org.metricsagent.Server1", "/org/metricsagent/Server1"
+
+# The agent tries again after a minute at most.
+AGAIN_SECONDS = 100
+
+
+def only_allowed_agents_report(m):
+    """A list instead of any key: shut out, let in by `keys allow`, shut out by `keys revoke`."""
+    m.start_reporting()
+    m.await_host()
+    host, key = m.agent("HostName"), m.agent("PublicKey")
+    pid = m.main_pid(COLLECTOR)
+    m.expect_match("keys", _keys(m), rf"(?m)^agent .*{re.escape(key)} .*{host} .*any$")
+
+    m.write(SETTINGS, '[agents]\nauthorized = "directory"\n')
+    m.run("systemctl", "reload", COLLECTOR)
+    m.run("systemctl", "restart", AGENT)
+    m.eventually("shut out", lambda: m.agent("HandshakeFailures"), lambda count: count > 0)
+    m.expect("state", m.agent("State") == "reporting", False)
+    m.eventually("keys", lambda: _keys(m), lambda keys: "refused" in keys, show=len)
+    refused = m.event("SERVER_KEY_REFUSED", COLLECTOR)
+    m.expect("its PUBLIC_KEY=", refused["PUBLIC_KEY"], key)
+
+    m.run("metrics-collector", "keys", "allow", host)
+    m.eventually("state", lambda: m.agent("State"), "reporting", within=AGAIN_SECONDS)
+    m.expect_match("keys", _keys(m), rf"(?m)^agent .*{host} .*allowed$")
+
+    m.run("metrics-collector", "keys", "revoke", host)
+    # Over the connection that it has, too.
+    m.event("SERVER_MESSAGE_REFUSED", COLLECTOR)
+    m.run("systemctl", "restart", AGENT)
+    m.eventually("shut out", lambda: m.agent("HandshakeFailures"), lambda count: count > 0)
+    m.expect_steady(pid, COLLECTOR)
+
+
+def a_pinned_name_is_its_keys(m):
+    """The same host with another key is refused, loudly, until the pin is forgotten."""
+    m.write(SETTINGS, "[agents]\npin_names = true\n")
+    m.start_reporting()
+    m.await_host()
+    host = m.agent("HostName")
+    m.run("systemctl", "stop", AGENT)
+    m.run("sh", "-c", "rm /var/lib/metrics-agent/agent.key*")
+    m.run("systemctl", "start", AGENT)
+    taken = m.event("SERVER_NAME_TAKEN", COLLECTOR)
+    m.expect("its HOST=", taken["HOST"], host)
+    explained = m.run("journalctl", "-x", "--no-pager", "--unit", COLLECTOR)
+    m.expect_match("explained", explained, "metrics-collector keys forget")
+    before = _received(m)
+    m.run("metrics-collector", "keys", "forget", host)
+    m.eventually("messages", lambda: _received(m), lambda now: now > before)
+
+
+def prometheus_finds_the_host(m):
+    """/metrics on the loopback address, with the host's values and its being up."""
+    m.start_reporting()
+    m.await_host()
+    host = m.agent("HostName")
+    m.eventually(
+        "up", lambda: f'metrics_agent_up{{host="{host}"}} 1' in _scrape(m), True
+    )
+    m.eventually(
+        "memory",
+        lambda: re.search(
+            rf'(?m)^metrics_agent_mem_free_bytes{{host="{host}"}} \d+$', _scrape(m)
+        )
+        is not None,
+        True,
+    )
+    for shipped in ("prometheus/metrics-agent.rules.yml", "grafana/metrics-agent.json"):
+        m.expect_true(shipped, len(m.read(f"/usr/share/metrics-collector/{shipped}")) > 1000)
+
+
+def a_client_looks_on(m):
+    """metrics-top with a key that is allowed while the collector runs; without, it is told how."""
+    m.start_reporting()
+    m.await_host()
+    host, collector = m.agent("HostName"), m.connection("ServerKey")
+    m.run("metrics-agentctl", "keygen", "--name", "client", "/root/.curve")
+    certificate = m.read("/root/.curve/client.key")
+    key = m.expect_match("key", certificate, r'public-key\s*=\s*"([!-~]{40})"').group(1)
+    top = ["env", "HOME=/root", "metrics-top", "--once", f"--public-key={collector}"]
+    m.expect_refused("stranger", *top, "--wait", "3s", "127.0.0.1", saying="keys allow")
+    m.run("metrics-collector", "keys", "allow", key, "--client", "--name", "ops")
+    m.eventually(
+        "what it shows", lambda: host in m.execute(*top, "--wait", "10s", "127.0.0.1").stdout, True
+    )
+    m.run("metrics-collector", "keys", "revoke", "ops", "--client")
+    m.eventually(
+        "shut out", lambda: m.execute(*top, "--wait", "1s", "127.0.0.1").returncode == 0, False
+    )
+
+
+def a_restart_loses_no_host(m):
+    """Restarted, the collector knows the host before it is heard, and its model."""
+    m.start_reporting()
+    m.await_host()
+    host = m.agent("HostName")
+    m.eventually("model", lambda: "host.kernel" in _get(m, host, "model"), True)
+    # From here on nothing is heard of it.
+    m.run("systemctl", "stop", AGENT)
+    m.run("systemctl", "restart", COLLECTOR)
+    m.expect("hosts", _hosts(m), [[host, "expected"]])
+    m.expect_true("its model", "host.kernel" in _get(m, host, "model"))
+    m.expect_true("not up", f'metrics_agent_up{{host="{host}"}} 0' in _scrape(m))
+    m.run("systemctl", "start", AGENT)
+    m.eventually("hosts", lambda: _hosts(m), [[host, "reporting"]])
+    m.signal("KILL", COLLECTOR)
+    m.eventually("hosts", lambda: _hosts_or_none(m), [[host, "reporting"]], within=AGAIN_SECONDS)
+
+
+def _keys(m):
+    return m.run("metrics-collector", "keys", "list")
+
+
+def _scrape(m):
+    program = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:9650/metrics').read().decode())"
+    return m.run("python3", "-c", program)
+
+
+def _call(method, *arguments):
+    return ["busctl", "--json=short", "call", NAME, OBJECT, NAME, method, *arguments]
+
+
+def _get(m, host, kind):
+    return m.execute(*_call("GetMetrics", "ss", host, kind)).stdout
+
+
+def _hosts(m):
+    hosts, _more = json.loads(m.run(*_call("ListHosts", "ssu", "", "", "0")))["data"]
+    return [host[:2] for host in hosts]
+
+
+def _hosts_or_none(m):
+    answer = m.execute(*_call("ListHosts", "ssu", "", "", "0"))
+    return [host[:2] for host in json.loads(answer.stdout)["data"][0]] if answer.stdout else None
+
+
+def _received(m):
+    answer = m.run(
+        "busctl", "--json=short", "get-property", NAME, OBJECT, NAME, "MessagesReceived"
+    )
+    return json.loads(answer)["data"]
