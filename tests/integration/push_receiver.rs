@@ -401,7 +401,10 @@ async fn what_waits_is_sent_before_the_end() {
     agent.hello().await;
     agent.hello().await;
     let totals = collector.stop().await;
-    assert!(totals.starts_with("1 host, ") && totals.ends_with(" 0 refused"), "{totals}");
+    assert!(
+        totals.starts_with("1 host, ") && totals.ends_with(" 0 refused"),
+        "{totals}"
+    );
     let request = receiver.request().await;
     assert_eq!(request.samples.len(), 4, "{request:?}");
 }
