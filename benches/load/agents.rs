@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 #[derive(Default)]
 pub(crate) struct Agents {
-    agents: Vec<Agent>,
+    all: Vec<Agent>,
     // After the agents: a context ends when its sockets are closed.
     contexts: Vec<zmq::Context>,
     /// Messages that libzmq has taken, of all kinds.
@@ -42,33 +42,33 @@ impl Agents {
         model: &str,
     ) {
         for number in numbers {
-            let place = self.agents.len();
+            let place = self.all.len();
             if place.is_multiple_of(SOCKETS_PER_CONTEXT) {
                 self.contexts.push(zmq::Context::new());
             }
             let context = self.contexts.last().expect("one was made");
             let agent = Agent::connect(context, address, public_key, number)
                 .unwrap_or_else(|error| panic!("agent {number}: {error}"));
-            self.agents.push(agent);
+            self.all.push(agent);
             self.send(place, &["CTRL", "hello"]);
             if (place + 1).is_multiple_of(CONNECTING) {
                 self.await_model(place + 1 - CONNECTING, 1);
             }
         }
         self.await_model(0, 1);
-        for place in 0..self.agents.len() {
+        for place in 0..self.all.len() {
             self.report(place, model, "model");
         }
     }
 
     /// All say hello, are asked for their models and send them.
     pub(crate) fn greet(&mut self, model: &str) {
-        let asked = self.agents.first().map_or(0, |agent| agent.asked);
-        for number in 0..self.agents.len() {
+        let asked = self.all.first().map_or(0, |agent| agent.asked);
+        for number in 0..self.all.len() {
             self.send(number, &["CTRL", "hello"]);
         }
         self.await_model(0, asked + 1);
-        for number in 0..self.agents.len() {
+        for number in 0..self.all.len() {
             self.report(number, model, "model");
         }
     }
@@ -76,7 +76,7 @@ impl Agents {
     /// Waits until each of those from this one on was asked for its model so many times.
     fn await_model(&mut self, from: usize, times: u64) {
         let start = Instant::now();
-        for agent in self.agents.iter_mut().skip(from) {
+        for agent in self.all.iter_mut().skip(from) {
             while agent.asked < times {
                 agent.receive();
                 if agent.asked < times {
@@ -90,7 +90,7 @@ impl Agents {
     /// Each sends this grid once in the interval, for so long, each at its own time.
     pub(crate) fn report_steadily(&mut self, grid: &str, interval: Duration, time: Duration) {
         let start = Instant::now();
-        let count = u32::try_from(self.agents.len()).unwrap_or(u32::MAX);
+        let count = u32::try_from(self.all.len()).unwrap_or(u32::MAX);
         let step = interval / count;
         for tick in 0.. {
             let due = step * tick;
@@ -109,7 +109,7 @@ impl Agents {
         let end = self.sent + messages;
         while self.sent < end {
             let before = self.sent;
-            for number in 0..self.agents.len() {
+            for number in 0..self.all.len() {
                 // Some in a row, as nobody's turn is for a single one.
                 for _ in 0..16 {
                     let unsent = self.unsent;
@@ -129,18 +129,18 @@ impl Agents {
     }
 
     fn report(&mut self, number: usize, grid: &str, kind: &str) {
-        let Some(agent) = self.agents.get_mut(number) else {
+        let Some(agent) = self.all.get_mut(number) else {
             return;
         };
         let host = std::mem::take(&mut agent.host);
         self.send(number, &["METR", &host, grid, kind]);
-        if let Some(agent) = self.agents.get_mut(number) {
+        if let Some(agent) = self.all.get_mut(number) {
             agent.host = host;
         }
     }
 
     fn send(&mut self, number: usize, frames: &[&str]) {
-        let Some(agent) = self.agents.get_mut(number) else {
+        let Some(agent) = self.all.get_mut(number) else {
             return;
         };
         // What was sent to it meanwhile; nobody else looks.

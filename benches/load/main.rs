@@ -27,6 +27,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// What a fleet costs a collector, as a table.
 #[derive(Debug, Parser)]
+#[expect(clippy::struct_excessive_bools, reason = "switches of a command line")]
 struct Arguments {
     /// The collector's program.
     #[arg(long, default_value = "target/release/metrics-collector")]

@@ -12,6 +12,8 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::ops::Deref;
 
+use rustix::net::{AddressFamily, SocketType};
+
 use super::context::{Bounds, Context, TransportError};
 use super::frames::{self, Received};
 use super::keys::KeyPair;
@@ -125,6 +127,17 @@ impl fmt::Debug for RoutingIdBytes {
     }
 }
 
+/// libzmq looks for an address among the host's interfaces, by netlink(7), and aborts where
+/// it must not.
+fn may_see_interfaces() -> io::Result<()> {
+    // Protocol 0 is NETLINK_ROUTE.
+    let netlink = rustix::net::socket(AddressFamily::NETLINK, SocketType::RAW, None);
+    netlink.map(drop).map_err(|error| {
+        let text = format!("the host's interfaces cannot be looked at: {error}");
+        io::Error::new(io::ErrorKind::Unsupported, text)
+    })
+}
+
 /// A CURVE ROUTER that listens on one address. Dropping it closes it and every
 /// connection at once.
 pub struct Router {
@@ -191,6 +204,7 @@ impl Router {
             // The system's own word on what is wrong; `zmq` panics for an
             // error that it has no name for, as for a missing address family.
             TcpListener::bind(address).map_err(failed)?;
+            may_see_interfaces().map_err(failed)?;
         }
         socket
             .bind(&format!("tcp://{listen}"))

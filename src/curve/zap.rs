@@ -48,6 +48,14 @@ pub struct ZapRequest {
     asker: Asker,
 }
 
+impl ZapRequest {
+    /// The question in the frames that `session` has sent; None where it is none.
+    #[must_use]
+    pub fn parse(session: RoutingIdBytes, frames: &[&[u8]]) -> Option<Self> {
+        parse(session, frames).ok()
+    }
+}
+
 /// Where an answer goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Asker {

@@ -251,6 +251,7 @@ fn not_listening(error: &TransportError, other: &str) -> Failure {
     let way_out = match source.kind() {
         io::ErrorKind::AddrNotAvailable => "`ip address` shows the addresses of this host",
         io::ErrorKind::PermissionDenied => "choose a port above 1023",
+        io::ErrorKind::Unsupported => "RestrictAddressFamilies= of the unit needs AF_NETLINK",
         _ => "`ss -ltnp` shows who listens there",
     };
     tracing::error!("{error}; {way_out}, and {other}");

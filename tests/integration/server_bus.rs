@@ -417,16 +417,16 @@ async fn a_reload_is_whole_or_refused() {
     collector.logged("Configuration reloaded").await;
     let change = tokio::time::timeout(PATIENCE, changes.next()).await;
     let change = change.expect("it is announced").unwrap();
-    let changed: Vec<_> = change
+    let names: Vec<_> = change
         .args()
         .unwrap()
         .changed_properties()
         .iter()
         .map(|(name, value)| format!("{name}={value}"))
         .collect();
-    assert_eq!(changed.len(), 1, "{changed:?}");
-    assert!(changed[0].starts_with("ConfigurationFiles="), "{changed:?}");
-    assert!(changed[0].contains("10.toml"), "{changed:?}");
+    assert_eq!(names.len(), 1, "{names:?}");
+    assert!(names[0].starts_with("ConfigurationFiles="), "{names:?}");
+    assert!(names[0].contains("10.toml"), "{names:?}");
     // The new timeout is looked at with the next ping; the old one was 30 s.
     let gone = collector.logged("web1 is gone: nothing heard for ").await;
     let seconds = gone.rsplit("nothing heard for ").next().unwrap();

@@ -8,9 +8,9 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use metrics_agent::server::prometheus::{naming, own};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::support::http::{address_of, ask, fetch, request};
+use crate::support::http::{address_of, fetch};
 use crate::support::place::eventually;
 use crate::support::server::Collector;
 
@@ -18,7 +18,7 @@ use crate::support::server::Collector;
 struct Prometheus {
     child: Child,
     address: SocketAddr,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 impl Prometheus {
@@ -51,7 +51,7 @@ impl Prometheus {
         let mut prometheus = Self {
             child,
             address,
-            _dir: dir,
+            dir,
         };
         eventually("Prometheus is ready", async || {
             if let Some(status) = prometheus.child.try_wait().unwrap() {
@@ -65,39 +65,47 @@ impl Prometheus {
     }
 
     fn log(&self) -> String {
-        fs::read_to_string(self._dir.path().join("log")).unwrap()
+        fs::read_to_string(self.dir.path().join("log")).unwrap()
     }
 
-    /// The series that this query gives now: labels and value.
-    async fn query(&self, query: &str) -> Vec<(Value, String)> {
+    /// The series that this query gives at this time, or now.
+    async fn query(&self, query: &str, at: Option<&str>) -> Vec<Series> {
         let mut path = "/api/v1/query?query=".to_owned();
         for byte in query.bytes() {
             write!(path, "%{byte:02x}").unwrap();
         }
-        let answer = ask(self.address, &request("GET", &path)).await;
+        if let Some(at) = at {
+            write!(path, "&time={at}").unwrap();
+        }
+        let answer = fetch(self.address, &path).await;
         let mut answer: Value = serde_json::from_str(&answer.body).unwrap();
         assert_eq!(answer["status"], "success", "{query}: {answer}");
         let Value::Array(series) = answer["data"]["result"].take() else {
             panic!("{query}: no series but {answer}");
         };
-        let series = series.into_iter().map(|mut series| {
-            let value = series["value"][1].as_str().unwrap().to_owned();
-            (series["metric"].take(), value)
+        let series = series.into_iter().map(|mut series| Series {
+            labels: series["metric"].take(),
+            time: series["value"][0].to_string(),
+            value: series["value"][1].as_str().unwrap().to_owned(),
         });
         series.collect()
     }
 
-    /// The value that a query of one series gives, as soon as it gives one like that.
-    async fn value(&self, query: &str, like: impl Fn(&str) -> bool) -> Value {
-        let what = format!("{query} has such a value");
-        eventually(&what, async || {
-            let mut series = self.query(query).await;
-            assert!(series.len() < 2, "{series:?}");
-            let (labels, value) = series.pop()?;
-            like(&value).then_some(labels)
-        })
-        .await
+    /// The only series that it gives at this time: its labels and its value.
+    async fn only(&self, query: &str, at: &str) -> (Value, String) {
+        let mut series = self.query(query, Some(at)).await;
+        assert_eq!(series.len(), 1, "{query}: {series:?}");
+        let Series { labels, value, .. } = series.remove(0);
+        (labels, value)
     }
+}
+
+/// A series at one time.
+#[derive(Debug)]
+struct Series {
+    labels: Value,
+    time: String,
+    value: String,
 }
 
 impl Drop for Prometheus {
@@ -105,6 +113,19 @@ impl Drop for Prometheus {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Every character that there is to be careful with, but for those that no name has.
+const HOST: &str = "web1 \"\\n.example";
+const MOUNT: &str = "/a \"b\"\\n]\u{e9}\u{2028},}";
+
+/// The same as a selector.
+const OF_HOST: &str = r#"{host="web1 \"\\n.example"}"#;
+
+/// A text may have all of them.
+fn awkward() -> String {
+    let controls: String = (0..0x20_u8).map(char::from).collect();
+    format!("{controls}\u{7f}\u{85}\u{2028}\u{feff}\u{ffff}\u{10ffff}\"\\n{{}}=,'")
 }
 
 #[tokio::test]
@@ -115,111 +136,91 @@ async fn prometheus_understands_every_value_and_that_a_host_is_gone() {
     let prometheus = Prometheus::start(address_of(&collector)).await;
     let mut agent = collector.peer("A").await;
     let mut other = collector.peer("B").await;
-
-    // Every character that there is to be careful with: in names, which have no control
-    // characters, and in texts, which have them all.
-    let controls: String = (0..0x20_u8).map(char::from).collect();
-    let awkward = format!("{controls}\u{7f}\u{85}\u{2028}\u{feff}\u{ffff}\u{10ffff}\"\\n{{}}=,'");
-    let model = serde_json::json!({"host.os": awkward, "agent.version": "1"}).to_string();
-    let mount = "/a \"b\"\\n]\u{e9}\u{2028},}";
-    let metrics = serde_json::json!({
+    let model = json!({"host.os": awkward(), "agent.version": "1"}).to_string();
+    let metrics = json!({
         "cpu.percent": 12.5, "mem.free": 3, "net.rx.bytes.total[eth0]": u64::MAX,
-        "time.offset": -1.5e-7, "load.1m": 1e300, format!("fs.size[{mount}]"): 1,
+        "time.offset": -1.5e-7, "load.1m": 1e300, format!("fs.size[{MOUNT}]"): 1,
         "other-agent's metric[x]": -3, "a.b": 1, "a_b": 2,
     })
     .to_string();
-    let host = "web1 \"\\n.example";
-    agent.report(host, &model, "model").await;
-    let report = async |agent: &mut crate::support::peer::Peer,
-                        other: &mut crate::support::peer::Peer| {
-        agent.report(host, &metrics, "metrics").await;
+    let then = eventually("it is scraped", async || {
+        agent.report(HOST, &model, "model").await;
+        agent.report(HOST, &metrics, "metrics").await;
         other.report("web2", &metrics, "metrics").await;
-    };
-    eventually("it is scraped", async || {
-        report(&mut agent, &mut other).await;
-        let up = prometheus
-            .query("sum(metrics_agent_up) + 0 * count(metrics_agent_host_os_info)")
-            .await;
-        (up.first()?.1 == "2").then_some(())
+        let query = "sum(metrics_agent_up) + 0 * count(metrics_agent_host_os_info)";
+        let series = prometheus.query(query, None).await;
+        let series = series.into_iter().next()?;
+        (series.value == "2").then_some(series.time)
     })
     .await;
-
-    let own = r#"{host="web1 \"\\n.example"}"#;
-    for (query, value) in [
-        ("metrics_agent_cpu_busy_ratio", "0.125"),
-        ("metrics_agent_mem_free_bytes", "3072"),
-        ("metrics_agent_net_rx_bytes_total", "18446744073709552000"),
-        ("metrics_agent_time_offset_seconds", "-1.5e-7"),
-        ("metrics_agent_load_1m", "1e+300"),
-        ("metrics_agent_other_agent_s_metric", "-3"),
-        ("metrics_agent_a_b", "1"),
-    ] {
-        let series = prometheus.query(&format!("{query}{own}")).await;
-        let [(labels, found)] = &series[..] else {
-            panic!("{query}: {series:?}");
-        };
-        assert_eq!(
-            found.parse::<f64>().unwrap(),
-            value.parse::<f64>().unwrap(),
-            "{query}"
-        );
-        assert_eq!(
-            (&labels["host"], &labels["__name__"]),
-            (&host.into(), &query.into())
-        );
-    }
-    let labels = prometheus
-        .value(&format!("metrics_agent_fs_size_bytes{own}"), |_| true)
-        .await;
-    assert_eq!(labels["mount"], mount);
-    let labels = prometheus
-        .value("metrics_agent_host_os_info", |value| value == "1")
-        .await;
-    assert_eq!(labels["value"], awkward);
-    prometheus
-        .value("metrics_collector_metrics_left_out", |value| value == "2")
-        .await;
-    prometheus
-        .value("metrics_collector_hosts{presence='reporting'}", |value| {
-            value == "2"
-        })
-        .await;
-    prometheus
-        .value("up{job='metrics-collector'}", |value| value == "1")
-        .await;
-    // What it learned of the families.
-    let path = "/api/v1/metadata?metric=metrics_agent_net_rx_bytes_total";
-    let metadata: Value =
-        serde_json::from_str(&fetch(prometheus.address, path).await.body).unwrap();
-    let family = &metadata["data"]["metrics_agent_net_rx_bytes_total"][0];
-    assert_eq!(
-        (&family["type"], &family["help"]),
-        (&"counter".into(), &"Bytes received".into())
-    );
+    understood(&prometheus, &then).await;
 
     // One falls silent. Its values end at once: Prometheus does not look back for them.
-    eventually("web1 is gone", async || {
+    let then = eventually("web1 is gone", async || {
         other.report("web2", &metrics, "metrics").await;
-        let up = prometheus.query(&format!("metrics_agent_up{own}")).await;
-        (up.first()?.1 == "0").then_some(())
+        let query = format!("metrics_agent_up{OF_HOST}");
+        let series = prometheus.query(&query, None).await;
+        let series = series.into_iter().next()?;
+        (series.value == "0").then_some(series.time)
     })
     .await;
+    let silence = format!("time() - metrics_agent_last_seen_timestamp_seconds{OF_HOST} > 2");
     for (query, series) in [
-        (format!("{{__name__=~'metrics_agent_.*',host!='web2'}}"), 2),
-        (
-            format!("time() - metrics_agent_last_seen_timestamp_seconds{own} > 2"),
-            1,
-        ),
-        ("metrics_agent_cpu_busy_ratio".to_owned(), 1),
-        ("metrics_collector_host_messages_total".to_owned(), 1),
+        ("{__name__=~'metrics_agent_.*',host!='web2'}", 2),
+        (&silence, 1),
+        ("metrics_agent_cpu_busy_ratio", 1),
+        ("metrics_collector_host_messages_total", 1),
     ] {
-        let found = prometheus.query(&query).await;
+        let found = prometheus.query(query, Some(&then)).await;
         assert_eq!(found.len(), series, "{query}: {found:?}");
     }
     let log = prometheus.log();
     for complaint in ["level=warn", "level=error"] {
         assert!(!log.contains(complaint), "{log}");
     }
+}
+
+/// Prometheus has at this time what the host reported.
+async fn understood(prometheus: &Prometheus, then: &str) {
+    for (family, value) in [
+        ("metrics_agent_cpu_busy_ratio", 0.125_f64),
+        ("metrics_agent_mem_free_bytes", 3072.0),
+        (
+            "metrics_agent_net_rx_bytes_total",
+            18_446_744_073_709_551_615.0,
+        ),
+        ("metrics_agent_time_offset_seconds", -1.5e-7),
+        ("metrics_agent_load_1m", 1e300),
+        ("metrics_agent_other_agent_s_metric", -3.0),
+        ("metrics_agent_a_b", 1.0),
+    ] {
+        let (labels, found) = prometheus.only(&format!("{family}{OF_HOST}"), then).await;
+        let found: f64 = found.parse().unwrap();
+        assert_eq!(found.to_bits(), value.to_bits(), "{family}: {found}");
+        assert_eq!(
+            (&labels["host"], &labels["__name__"]),
+            (&json!(HOST), &json!(family))
+        );
+    }
+    let mount = format!("metrics_agent_fs_size_bytes{OF_HOST}");
+    assert_eq!(prometheus.only(&mount, then).await.0["mount"], MOUNT);
+    let (labels, one) = prometheus.only("metrics_agent_host_os_info", then).await;
+    assert_eq!((&labels["value"], one.as_str()), (&json!(awkward()), "1"));
+    for (query, value) in [
+        ("metrics_collector_metrics_left_out", "2"),
+        ("metrics_collector_hosts{presence='reporting'}", "2"),
+        ("up{job='metrics-collector'}", "1"),
+    ] {
+        assert_eq!(prometheus.only(query, then).await.1, value, "{query}");
+    }
+    // What it learned of the families.
+    let family = "metrics_agent_net_rx_bytes_total";
+    let path = format!("/api/v1/metadata?metric={family}");
+    let answer = fetch(prometheus.address, &path).await;
+    let metadata: Value = serde_json::from_str(&answer.body).unwrap();
+    let learned = &metadata["data"][family][0];
+    assert_eq!(learned["type"], "counter");
+    assert_eq!(learned["help"], "Bytes received");
 }
 
 /// A file of this repository.

@@ -147,7 +147,7 @@ mod tests {
         let mut now = Instant::now();
         let mut backlog = Backlog::new(now);
         for _ in 0..10 {
-            let end = now + BEHIND_AFTER - TURN;
+            let end = now + BEHIND_AFTER.saturating_sub(TURN);
             while now < end {
                 now += TURN;
                 assert_eq!(backlog.turned(now, 100_000, false), None);
@@ -172,7 +172,7 @@ mod tests {
             assert_eq!(backlog.turned(now, 1000, number % 3 > 0), None);
         }
         let troubled = now;
-        while now < troubled + CALM - TURN {
+        while now < troubled + CALM.saturating_sub(TURN) {
             now += TURN;
             assert_eq!(backlog.turned(now, 1000, true), None);
         }
@@ -203,6 +203,6 @@ mod tests {
         let now = start + Duration::from_secs(3600);
         assert_eq!(backlog.turned(now, 1000, false), None);
         let (behind, _) = until_news(&mut backlog, now, 1000);
-        assert_eq!(behind - now, BEHIND_AFTER - TURN_AT_MOST);
+        assert_eq!(behind - now + TURN_AT_MOST, BEHIND_AFTER);
     }
 }

@@ -119,29 +119,25 @@ pub fn series<'a>(name: &'a str, value: Value<'a>) -> Option<Series<'a>> {
     if let Some(series) = row.and_then(|row| row.series(instance, value)) {
         return Some(series);
     }
-    let (family, text, number) = match value {
-        Value::Text(text) => {
-            let name = format!("{NAMESPACE}{}_info", Sanitised(plain));
-            let family = Family {
-                name,
-                kind: Type::Info,
-                help: UNKNOWN_TEXT,
-            };
-            (family, Some(text), Number::ONE)
-        }
-        _ => {
-            let name = format!("{NAMESPACE}{}", Sanitised(plain));
-            let family = Family {
-                kind: if name.ends_with("_total") {
-                    Type::Counter
-                } else {
-                    Type::Gauge
-                },
-                name,
-                help: UNKNOWN_NUMBER,
-            };
-            (family, None, Number::scaled(value, Scale::Times(1))?)
-        }
+    let (family, text, number) = if let Value::Text(text) = value {
+        let family = Family {
+            name: format!("{NAMESPACE}{}_info", Sanitised(plain)),
+            kind: Type::Info,
+            help: UNKNOWN_TEXT,
+        };
+        (family, Some(text), Number::ONE)
+    } else {
+        let name = format!("{NAMESPACE}{}", Sanitised(plain));
+        let family = Family {
+            kind: if name.ends_with("_total") {
+                Type::Counter
+            } else {
+                Type::Gauge
+            },
+            name,
+            help: UNKNOWN_NUMBER,
+        };
+        (family, None, Number::scaled(value, Scale::Times(1))?)
     };
     (!RESERVED.contains(family.name.as_str())).then(|| Series {
         family: Cow::Owned(family),

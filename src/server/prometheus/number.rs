@@ -72,7 +72,7 @@ impl Number {
     pub fn as_f64(self) -> f64 {
         match self {
             Self::Decimal { digits, places: 0 } => digits as f64,
-            Self::Decimal { digits, places } => digits as f64 / power(places) as f64,
+            Self::Decimal { digits, places } => digits as f64 / f64::from(power(places)),
             Self::Float(number) => number,
         }
     }

@@ -12,10 +12,10 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 /// Most bytes of a password or token: tokens of services have some kilobytes.
-pub(super) const MAX_SECRET_BYTES: u64 = 16 * 1024;
+const MAX_SECRET_BYTES: u64 = 16 * 1024;
 
 /// Most bytes of certificates: the system's own bundles have 250 KB.
-pub(super) const MAX_CERTIFICATES_BYTES: u64 = 1024 * 1024;
+const MAX_CERTIFICATES_BYTES: u64 = 1024 * 1024;
 
 /// Why a file is of no use.
 #[derive(Debug, Error)]

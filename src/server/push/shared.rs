@@ -53,15 +53,6 @@ pub(super) enum Work {
     End,
 }
 
-/// Why the thread does not wait any longer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Awake {
-    /// The time is over, or settings are to be read again.
-    TryAgain,
-    /// It is to stop.
-    Stopping,
-}
-
 impl Shared {
     pub(super) fn new(limits: Limits) -> Self {
         Self {
@@ -175,17 +166,13 @@ impl Shared {
         }
     }
 
-    /// The thread: waits before it tries again.
-    pub(super) fn pause(&self, time: Duration) -> Awake {
+    /// The thread: waits before it tries again; less where it is to stop, or files are to be
+    /// read again.
+    pub(super) fn pause(&self, time: Duration) {
         let state = self.lock();
         let quiet = |state: &mut State| state.stop.is_none() && !state.reload;
-        let waited = self.wake.wait_timeout_while(state, time, quiet);
-        let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        if state.stop.is_some() {
-            Awake::Stopping
-        } else {
-            Awake::TryAgain
-        }
+        // Whatever the outcome: it is tried again.
+        let _ = self.wake.wait_timeout_while(state, time, quiet);
     }
 
     /// The thread: has ended; how many samples are left, where that is for it to say.

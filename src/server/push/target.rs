@@ -13,7 +13,7 @@ use super::batch::Batch;
 use super::client::{Client, ClientError};
 use super::health::Health;
 use super::queue::Item;
-use super::shared::{Awake, Shared, Work};
+use super::shared::{Shared, Work};
 use super::tracker::Tracker;
 use crate::protocol::backoff::Backoff;
 use crate::server::complaints::Throttle;
@@ -155,6 +155,9 @@ impl Sender {
     fn deliver(&mut self, via: &mut Via<'_>) -> Result<(), Stopped> {
         self.compress();
         loop {
+            if !via.time_left() {
+                return Err(Stopped);
+            }
             let reload = via.shared.lock().take_reload();
             if reload {
                 self.client = None;
@@ -175,7 +178,7 @@ impl Sender {
                     self.settle(via, Some(reason));
                     return Ok(());
                 }
-                Verdict::Again { reason, not_before } => self.wait(via, reason, not_before)?,
+                Verdict::Again { reason, not_before } => self.wait(via, &reason, not_before)?,
             }
         }
     }
@@ -226,11 +229,11 @@ impl Sender {
     }
 
     /// Waits until the batch may be sent again.
-    fn wait(&mut self, via: &Via<'_>, reason: String, not_before: Duration) -> Result<(), Stopped> {
+    fn wait(&mut self, via: &Via<'_>, reason: &str, not_before: Duration) -> Result<(), Stopped> {
         let mut state = via.shared.lock();
         let dropped = state.counts.dropped;
         let stopping = state.stopping().is_some();
-        state.last_error = Some(reason.clone());
+        state.last_error = Some(reason.to_owned());
         drop(state);
         if self.health.failed(Instant::now(), dropped) {
             events::failing(via.name, &via.settings.url, &reason);
@@ -240,12 +243,8 @@ impl Sender {
             return Err(Stopped);
         }
         let delay = self.backoff.delay(&mut fastrand::f64).max(not_before);
-        match via.shared.pause(delay) {
-            Awake::TryAgain => Ok(()),
-            // The last try, unless it has just failed.
-            Awake::Stopping if via.time_left() => Ok(()),
-            Awake::Stopping => Err(Stopped),
-        }
+        via.shared.pause(delay);
+        Ok(())
     }
 
     fn compress(&mut self) {

@@ -395,10 +395,8 @@ fn cut(text: &str) -> &str {
         return text;
     }
     // A character has four bytes at most.
-    let ends = (MAX_LABEL_BYTES - 3..=MAX_LABEL_BYTES).rev();
-    ends.filter_map(|end| text.get(..end))
-        .next()
-        .unwrap_or_default()
+    let mut ends = (MAX_LABEL_BYTES - 3..=MAX_LABEL_BYTES).rev();
+    ends.find_map(|end| text.get(..end)).unwrap_or_default()
 }
 
 /// Whether two grids have the same metrics, as nearly all have that follow each other.

@@ -411,6 +411,14 @@ fn values_of_a_target_are_checked() {
             "names with \"__\" in front are reserved",
         ),
         (
+            "labels.host = 'x'",
+            "series of hosts have it themselves; choose another name",
+        ),
+        (
+            "labels.device = 'x'",
+            "series of hosts have it themselves; choose another name",
+        ),
+        (
             "labels.a = ''",
             "remote_write.a.labels.a: '' is not a label's value",
         ),
@@ -430,6 +438,14 @@ fn values_of_a_target_are_checked() {
     let problems = site.problems();
     let expected = "remote_write.\"a/b\": not a name for a remote write target: it contains '/'";
     assert!(problems[0].contains(expected), "{problems:?}");
+}
+
+#[test]
+fn what_may_be_secret_is_not_shown_of_an_address() {
+    let url = PushUrl::try_from("https://h:1/push?key=hidden".to_owned()).unwrap();
+    assert_eq!(url.to_string(), "https://h:1/push?…");
+    assert_eq!(format!("{url:?}"), "PushUrl(https://h:1/push?…)");
+    assert_eq!(url.as_str(), "https://h:1/push?key=hidden");
 }
 
 #[test]

@@ -90,7 +90,9 @@ impl Prometheus {
     pub(crate) fn samples(&self, name: &str) -> Vec<(i64, f64)> {
         let result = self.query(&format!("{name}[1h]"));
         assert!(result.len() <= 1, "one series: {result:?}");
-        let values = result.iter().flat_map(|series| series["values"].as_array());
+        let values = result
+            .iter()
+            .filter_map(|series| series["values"].as_array());
         let samples = values.flatten().map(|pair| {
             #[expect(clippy::cast_possible_truncation, reason = "a time in milliseconds")]
             let time = (pair[0].as_f64().unwrap() * 1000.0).round() as i64;

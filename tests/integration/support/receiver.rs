@@ -141,7 +141,8 @@ impl Receiver {
 
 /// An authority of the test's own, and a certificate for 127.0.0.1 that it has signed.
 pub(crate) struct Authority {
-    pub(crate) authority: PathBuf,
+    /// The authority's own certificate.
+    pub(crate) trusted: PathBuf,
     certificate: PathBuf,
     key: PathBuf,
 }
@@ -174,7 +175,7 @@ impl Authority {
                 .collect::<Vec<_>>(),
         );
         Self {
-            authority: path("ca.pem"),
+            trusted: path("ca.pem"),
             certificate: path("certificate.pem"),
             key: path("key.pem"),
         }

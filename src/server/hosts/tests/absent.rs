@@ -116,7 +116,7 @@ fn a_restart_loses_no_host() {
     let start = Instant::now();
     let mut hosts = Hosts::new(TIMING);
     let gone = Restored {
-        gone: Some(TIMING.forget_after - SECOND),
+        gone: TIMING.forget_after.checked_sub(SECOND),
         ..restored("web4")
     };
     hosts.restore(start, ["web1", "web2", "web3"].map(restored));
