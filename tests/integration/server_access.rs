@@ -350,6 +350,82 @@ async fn what_cannot_be_done_about_a_key_is_said() {
     assert!(line.contains("set authorized = \"directory\""), "{line}");
 }
 
+/// Viewing clients are let in by their list alone, and sent nothing once they are off it.
+#[tokio::test]
+async fn only_those_listed_look_on() {
+    let home = tempfile::tempdir().unwrap();
+    let options = ["--clients-listen", "127.0.0.1:0"];
+    let mut collector = Collector::start(home.path(), &options).await;
+    let listening = "Listening for viewing clients at ";
+    let line = collector
+        .before
+        .iter()
+        .find(|line| line.contains(listening));
+    let (_, endpoint) = line.unwrap().split_once(listening).unwrap();
+    let address = format!("tcp://{endpoint}");
+    let (mut client, key) = stranger().await;
+    let words = json!({"do": "connect", "address": address, "server": collector.public_key});
+    client.ask(words.clone()).await;
+    client.link("HANDSHAKE_FAILED_AUTH").await;
+    let line = collector.logged("Refused the key").await;
+    let hint = format!("`metrics-collector keys allow --client -- '{key}'` lets that client in");
+    assert!(line.ends_with(&hint), "{line}");
+
+    // As an agent it is no client.
+    keys(home.path(), &["allow", "--name", "top", "--", &key]).await;
+    collector.logged("Read authorized_agents: 1 key(s)").await;
+    client.ask(words.clone()).await;
+    client.link("HANDSHAKE_FAILED_AUTH").await;
+    done(
+        home.path(),
+        &["allow", "--client", "--name", "top", "--", &key],
+    )
+    .await;
+    collector
+        .logged("Read authorized_clients: 1 key(s) (new: top)")
+        .await;
+    client.ask(words).await;
+    client.link("HANDSHAKE_SUCCEEDED").await;
+    let mut agent = collector.peer("A").await;
+    agent.hello().await;
+    client.send(None, &[b"CTRL", b"hello"]).await;
+    // What it is sent ends with what an agent says.
+    let seen = async |client: &mut Peer, agent: &mut Peer| {
+        eventually("the client looks on", async || {
+            agent.report("web1", "{}", "metrics").await;
+            let mut frames = client.message().await.1;
+            while frames[0] != b"METR" {
+                frames = client.message().await.1;
+            }
+            Some(frames[1].clone())
+        })
+        .await
+    };
+    assert_eq!(seen(&mut client, &mut agent).await, b"web1");
+    let listed = list(home.path()).await;
+    let role = |role| {
+        let entries = listed["keys"].as_array().unwrap().iter();
+        entries.filter(move |entry| entry["role"] == role).count()
+    };
+    assert_eq!((role("agent"), role("client")), (2, 1));
+
+    done(home.path(), &["revoke", "--client", "top"]).await;
+    collector
+        .logged("Read authorized_clients: 0 key(s) (gone: top)")
+        .await;
+    agent.hello().await;
+    let before = client.count().await;
+    client.send(None, &[b"CTRL", b"hello"]).await;
+    collector
+        .logged("its key is not on the list of clients")
+        .await;
+    for _ in 0..10 {
+        agent.report("web1", "{}", "metrics").await;
+    }
+    agent.hello().await;
+    assert_eq!(client.count().await, before);
+}
+
 /// From any key to a list by a reload: who is connected is judged anew.
 #[tokio::test]
 async fn a_reload_puts_the_list_in_force() {

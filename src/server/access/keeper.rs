@@ -34,8 +34,9 @@ const RETRY: Duration = Duration::from_secs(10);
 /// From a batch of requests to the next look: one that cannot be done keeps nobody busy.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-/// How long the last writing may take at the end of the process; a stop has five seconds.
-const FAREWELL: Duration = Duration::from_secs(2);
+/// How long the last writing may take at the end of the process: a stop has five seconds for
+/// this and for all else that has last words.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 enum Job {

@@ -24,6 +24,10 @@ pub(super) const RETRY: Duration = Duration::from_millis(10);
 /// The wait doubles up to this while a client takes nothing at all.
 pub(super) const RETRY_MAX: Duration = Duration::from_millis(640);
 
+/// A ping that found no room is tried again after this: a client must not wait for a whole
+/// silence more.
+const PING_RETRY: Duration = Duration::from_secs(1);
+
 /// Sends a message to a client, without waiting.
 pub trait Send: FnMut(&RoutingIdBytes, &Message<'_>) -> Result<(), SendError> {}
 
@@ -230,10 +234,13 @@ impl Client {
         send: &mut impl Send,
         counts: &mut Counts,
     ) {
-        if now.saturating_duration_since(self.fed) >= timing.silence {
-            self.hand(now, &Message::Control(Control::Ping), send, counts);
-            // One that finds no room has enough to read, and is tried again later.
-            self.fed = now;
+        if now.saturating_duration_since(self.fed) < timing.silence {
+            return;
+        }
+        if !self.hand(now, &Message::Control(Control::Ping), send, counts) {
+            // As if it had been sent something so long ago that it is tried again soon.
+            let fed = (now + PING_RETRY).checked_sub(timing.silence);
+            self.fed = fed.unwrap_or(now);
         }
     }
 

@@ -211,6 +211,21 @@ fn silence_is_broken_by_a_ping_and_by_nothing_else() {
 }
 
 #[test]
+fn a_ping_that_finds_no_room_is_tried_again_soon() {
+    let mut world = World::new(Fleet::default());
+    world.hello("a");
+    world.pass(Duration::ZERO);
+    world.room.insert("a".to_owned(), 0);
+    world.pass(22 * SECOND);
+    assert!(world.got("a").is_empty());
+    world.room.insert("a".to_owned(), usize::MAX);
+    world.pass(SECOND);
+    assert_eq!(world.got("a"), ["ping"]);
+    world.pass(Duration::new(18, 0));
+    assert!(world.got("a").is_empty());
+}
+
+#[test]
 fn one_hello_may_get_lost_and_two_may_not() {
     let mut world = World::new(Fleet::default());
     world.hello("a");

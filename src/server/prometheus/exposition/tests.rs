@@ -138,8 +138,7 @@ fn promtool_finds_nothing_to_complain_about() {
         host("c", Presence::Gone, "", &[]),
     ];
     let mut figures = of_process(SystemTime::UNIX_EPOCH);
-    let counted = [&MESSAGES, &REFUSED, &DROPPED];
-    figures.extend(counted.map(|family| Figure::plain(family, 1)));
+    figures.extend([&MESSAGES, &REFUSED, &DROPPED].map(|family| Figure::plain(family, 1)));
     let text = rendered(snapshot(hosts), figures);
     well_formed(&text);
     promtool(&text);
