@@ -343,20 +343,33 @@ async fn a_flood_of_one_disturbs_no_fleet() {
     );
 }
 
-/// Over many connections of one key, too, and whatever of it comes, it is one line.
+/// Over many connections, too: each may report so many, and so may each key.
 #[tokio::test]
 async fn made_up_hosts_over_many_connections_are_bounded() {
     let home = tempfile::tempdir().unwrap();
-    let mut collector = Collector::start(home.path(), &["--ping-interval", "1min"]).await;
-    let mut fleet = Fleet::connect(&collector, "EVIL", 20).await;
-    fleet
-        .send(&["METR", "host-%d-%m", "{}", "model"], 150)
-        .await;
-    fleet.send(&["CTRL", "hello"], 1).await;
-    fleet.heard_by_each("model", 1).await;
-    // Each has a key of its own here.
-    assert_eq!(
-        collector.stop().await,
-        "2,000 hosts, 2,020 messages, 1,000 refused"
-    );
+    for (one_key, hosts) in [(false, 2_000), (true, 1_000)] {
+        let mut collector = Collector::start(home.path(), &["--ping-interval", "1min"]).await;
+        let mut fleet = if one_key {
+            Fleet::connect_with_one_key(&collector, "EVIL", 20).await
+        } else {
+            Fleet::connect(&collector, "EVIL", 20).await
+        };
+        let frames = ["METR", "host-%d-%m", "{}", "model"];
+        fleet.send(&frames, 150).await;
+        fleet.send(&["CTRL", "hello"], 1).await;
+        fleet.heard_by_each("model", 1).await;
+        let said = if one_key {
+            "a new host beyond the 1000 that one key may report"
+        } else {
+            "a new host beyond the 100 that one connection may report"
+        };
+        collector.logged(said).await;
+        let totals = collector.stop().await.replace(',', "");
+        let expected = format!(
+            "{hosts} hosts {} messages {} refused",
+            hosts + 20,
+            3_000 - hosts
+        );
+        assert_eq!(totals, expected);
+    }
 }

@@ -197,12 +197,25 @@ fn lines(from: impl Read + Send + 'static) -> mpsc::UnboundedReceiver<String> {
 pub(crate) struct Fleet(Peer);
 
 impl Fleet {
-    /// So many, with routing ids that begin with this.
+    /// So many, with routing ids that begin with this, and a key each.
     pub(crate) async fn connect(collector: &Collector, name: &str, count: u32) -> Self {
+        Self::connect_as(collector, name, count, true).await
+    }
+
+    /// The same, all with one key.
+    pub(crate) async fn connect_with_one_key(
+        collector: &Collector,
+        name: &str,
+        count: u32,
+    ) -> Self {
+        Self::connect_as(collector, name, count, false).await
+    }
+
+    async fn connect_as(collector: &Collector, name: &str, count: u32, own_keys: bool) -> Self {
         let mut peer = Peer::fleet();
         let address = format!("tcp://{}", collector.address);
         let command = json!({"do": "connect", "address": address, "count": count, "name": name,
-                             "server": collector.public_key, "own_keys": true});
+                             "server": collector.public_key, "own_keys": own_keys});
         peer.ask(command).await;
         Self(peer)
     }
