@@ -2,6 +2,7 @@
 """metrics-agentctl, for root and for others: what it shows, what it is refused."""
 
 import json
+import re
 
 from machine import AGENT, AS_NOBODY
 
@@ -89,7 +90,9 @@ def status_of_a_failed_agent(m):
     m.expect("exit status", done.returncode, 3)
     m.expect_match("title", done.stdout, "^× metrics-agent is not running")
     m.expect_match("active", done.stdout, r"Active: failed \(Result: exit-code\) " + SINCE)
-    m.expect_match("log", done.stdout, r"metrics-agent\[\d+\]: .*nonsense.*")
+    # The journal may have it a moment later.
+    logged = r"metrics-agent\[\d+\]: .*nonsense.*"
+    m.eventually("log", lambda: bool(re.search(logged, m.execute(CTL, "status").stdout)), True)
     m.expect_match("hint", done.stderr, "systemctl start metrics-agent")
     m.expect("others fail with 1", m.execute(CTL, "reload").returncode, 1)
     m.expect("json", m.execute(CTL, "--json=short").stdout, '{"Agent":null}\n')

@@ -124,7 +124,7 @@ def _print_messages():
     """The drop-in that README.md has for the collector to print: its path, its text."""
     text = (SOURCE / "README.md").read_text()
     path = re.search(r"^`(/etc/.*\.service\.d/print\.conf)`", text, re.MULTILINE).group(1)
-    (drop_in,) = [b for b in _blocks("### Settings of the collector") if b.startswith("[Service]")]
+    (drop_in,) = [b for b in _blocks("## The collector") if b.startswith("[Service]")]
     return path, drop_in
 
 
