@@ -88,7 +88,7 @@ def _install(m):
     packages = root / "packages"
     if m.suite == RPM_SUITE:
         shutil.copytree(rpm_repository.build(m.binaries).name, packages)
-        install = "dnf install --assumeyes /packages/metrics-{agent,collector}-[0-9]*.rpm"
+        install = "dnf install --assumeyes /packages/metrics-{agent,collector,top}-[0-9]*.rpm"
     else:
         shutil.copytree(built(m), packages)
         install = "dpkg --install /packages/*.deb"
