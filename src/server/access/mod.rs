@@ -1,8 +1,8 @@
 //! Who may report, and who may watch.
 //!
 //! It owns the answers to libzmq's questions about keys, the allow lists, the pins of host
-//! names, and the record of keys that came. Every handshake passes [`Gate::knock`], every
-//! message [`Gate::admit`]: a key that is taken off its list is not heard from then on,
+//! names, and the record of keys that came. Every handshake passes [`gate::Gate::knock`], every
+//! message [`gate::Gate::admit`]: a key that is taken off its list is not heard from then on,
 //! although its connection stays (libzmq cannot end one of a ROUTER's).
 //!
 //! - [`gate`]: the decisions, with [`list`], [`pins`] and [`seen`], all pure;

@@ -46,7 +46,7 @@ pub enum Hello {
     Came(Who),
     /// One that is known.
     Again,
-    /// There are [`MAX_CLIENTS`] already.
+    /// There are [`MAX_CLIENTS`](super::table::MAX_CLIENTS) already.
     Full,
 }
 

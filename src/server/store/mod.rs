@@ -1,7 +1,7 @@
 //! What the collector still knows after a restart: its hosts and their models.
 //!
 //! One file, [`FILE_NAME`], in the state directory. It is replaced whole: a crash or a
-//! power cut leaves the old one or the new one ([`file`]). Reading it is bounded and total:
+//! power cut leaves the old one or the new one ([`mod@file`]). Reading it is bounded and total:
 //! a line that is no good costs that host, a file that is no good costs the hosts, and
 //! neither the start ([`mod@format`]). A thread writes it, when [`pace`] says so
 //! ([`keeper`]).
