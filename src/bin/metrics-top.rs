@@ -27,9 +27,9 @@ fn main() -> ExitCode {
 fn fail(failure: &Failure) -> ExitCode {
     complain(failure);
     match failure {
+        Failure::NoTerminal | Failure::Terminal(_) => ExitCode::FAILURE,
         Failure::Keys(_) => EXIT_CONFIG.into(),
         Failure::Unavailable(_) => EXIT_UNAVAILABLE.into(),
-        Failure::NoTerminal | Failure::Terminal(_) => ExitCode::FAILURE,
         Failure::Transport(_) | Failure::Runtime(_) => EXIT_SOFTWARE.into(),
     }
 }

@@ -14,6 +14,7 @@ use super::polkit::{Action, Authority};
 use super::turns::Turns;
 use crate::agent::totals::realtime_usec;
 use crate::protocol::grid::Value;
+use crate::server::access::seen::ListedKey;
 use crate::server::handle::{Handle, ReloadError, Stopping};
 use crate::server::hosts::NotForgotten;
 use crate::server::listing::{Listed, MAX_LISTED, Selection};
@@ -25,6 +26,18 @@ pub(crate) const INTERFACE: &str = "org.metricsagent.Server1";
 
 /// A host in a list: name, presence, last seen, since, messages, key, address.
 type Row = (String, &'static str, u64, u64, u64, String, String);
+
+/// A key in a list: role, key, host names, first seen, last seen, address, state, refusals.
+type KeyRow = (
+    &'static str,
+    String,
+    Vec<String>,
+    u64,
+    u64,
+    String,
+    &'static str,
+    u64,
+);
 
 /// Serves the collector.
 pub(crate) struct Server1 {
@@ -92,6 +105,16 @@ impl Server1 {
     }
 
     #[zbus(property(emits_changed_signal = "false"))]
+    fn clients(&self) -> u32 {
+        hosts(self.counters().clients)
+    }
+
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn handshakes_refused(&self) -> u64 {
+        self.counters().shut_out
+    }
+
+    #[zbus(property(emits_changed_signal = "false"))]
     fn messages_received(&self) -> u64 {
         self.counters().received
     }
@@ -129,6 +152,14 @@ impl Server1 {
         let _turn = self.turns.take().await?;
         let listing = self.handle.list(selection).await?;
         Ok((listing.hosts.iter().map(row).collect(), listing.more))
+    }
+
+    #[zbus(out_args("keys"))]
+    async fn list_keys(&self) -> Result<Vec<KeyRow>, Error> {
+        let _turn = self.turns.take().await?;
+        let mut rows: Vec<_> = self.handle.keys().await?.iter().map(key_row).collect();
+        rows.sort_unstable();
+        Ok(rows)
     }
 
     #[zbus(out_args("host"))]
@@ -233,7 +264,7 @@ pub(crate) fn file_names(files: &[PathBuf]) -> Vec<String> {
     names.map(std::borrow::Cow::into_owned).collect()
 }
 
-/// A number of hosts: the table is bounded far below what does not fit.
+/// A number of hosts, keys or clients: they are bounded far below what does not fit.
 fn hosts(count: u64) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
 }
@@ -247,6 +278,26 @@ fn row(host: &Listed) -> Row {
         host.messages,
         host.key.map(|key| key.to_string()).unwrap_or_default(),
         host.address.as_deref().unwrap_or_default().to_owned(),
+    )
+}
+
+fn key_row(listed: &ListedKey) -> KeyRow {
+    /// The record is in whole seconds.
+    const USEC: u64 = 1_000_000;
+    let record = &listed.record;
+    (
+        listed.door.role(),
+        listed.key.to_string(),
+        record
+            .hosts
+            .iter()
+            .map(|host| host.name.to_string())
+            .collect(),
+        record.first_seen.saturating_mul(USEC),
+        record.last_seen.saturating_mul(USEC),
+        record.address.to_string(),
+        record.standing.as_str(),
+        record.refusals,
     )
 }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use thiserror::Error;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
+use super::access::seen::ListedKey;
 use super::hosts::NotForgotten;
 use super::listing::{Listing, Selection};
 use super::prometheus::own::Figure;
@@ -37,6 +38,8 @@ pub(super) enum Order {
     List(Selection, Answer<Listing>),
     /// Say what is known of one host.
     Host(Box<str>, Answer<Option<Box<HostSnapshot>>>),
+    /// Say which keys came.
+    Keys(Answer<Vec<ListedKey>>),
     /// Forget a host that is not there.
     Forget(Box<str>, Answer<Result<(), NotForgotten>>),
     /// Read the configuration again.
@@ -133,6 +136,15 @@ impl Handle {
     /// [`Stopping`].
     pub async fn host(&self, name: &str) -> Result<Option<Box<HostSnapshot>>, Stopping> {
         self.ask(|answer| Order::Host(name.into(), answer)).await
+    }
+
+    /// The keys that came, in no order: some ten thousand at most.
+    ///
+    /// # Errors
+    ///
+    /// [`Stopping`].
+    pub async fn keys(&self) -> Result<Vec<ListedKey>, Stopping> {
+        self.ask(Order::Keys).await
     }
 
     /// Forgets a host that is not there.

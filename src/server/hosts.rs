@@ -98,12 +98,6 @@ impl Hosts {
         self.gone.len()
     }
 
-    /// How many keys the known hosts report with.
-    #[must_use]
-    pub fn keys(&self) -> usize {
-        self.peers.keys()
-    }
-
     /// What is known of a host.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Host> {

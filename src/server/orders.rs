@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
+use super::access::seen::{ListedKey, Record, Who};
 use super::events;
 use super::handle::Order;
 use super::run::Server;
@@ -25,6 +26,9 @@ impl Server {
             Order::Host(name, answer) => {
                 let found = self.hosts.snapshot_of(now, wall, &name);
                 let _ = answer.send(found.map(Box::new));
+            }
+            Order::Keys(answer) => {
+                let _ = answer.send(self.access.seen().iter().map(listed_key).collect());
             }
             Order::Forget(name, answer) => {
                 let result = self.hosts.forget(&name);
@@ -51,7 +55,9 @@ impl Server {
             reporting: self.hosts.reporting() as u64,
             expected: self.hosts.expected() as u64,
             gone: self.hosts.gone() as u64,
-            keys: self.hosts.keys() as u64,
+            keys: self.access.seen().len() as u64,
+            shut_out: self.access.totals().refused,
+            clients: self.clients.len() as u64,
             received: self.counts.messages,
             refused: self.counts.refused,
             bytes: self.counts.bytes,
@@ -66,5 +72,13 @@ impl Server {
         self.desk.state.send_modify(|state| {
             Arc::make_mut(state).phase = Phase::Stopping;
         });
+    }
+}
+
+fn listed_key(((door, key), record): (&Who, &Record)) -> ListedKey {
+    ListedKey {
+        door: *door,
+        key: *key,
+        record: record.clone(),
     }
 }

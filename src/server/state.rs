@@ -62,8 +62,12 @@ pub struct Counters {
     pub expected: u64,
     /// Hosts that are gone.
     pub gone: u64,
-    /// Keys that the known hosts report with.
+    /// Keys on record, of agents and of clients.
     pub keys: u64,
+    /// Handshakes that were refused, of agents and of clients.
+    pub shut_out: u64,
+    /// Viewing clients that are there.
+    pub clients: u64,
     /// Messages that were understood.
     pub received: u64,
     /// Messages that were refused.
@@ -77,7 +81,7 @@ pub struct Counters {
 /// The counters as the loop shares them: each is right by itself, all of them together
 /// were not so at one moment.
 #[derive(Debug, Default)]
-pub(super) struct Gauges([AtomicU64; 8]);
+pub(super) struct Gauges([AtomicU64; 10]);
 
 impl Gauges {
     pub(super) fn set(&self, counters: Counters) {
@@ -86,13 +90,15 @@ impl Gauges {
             expected,
             gone,
             keys,
+            shut_out,
+            clients,
             received,
             refused,
             bytes,
             dropped,
         } = counters;
         let values = [
-            reporting, expected, gone, keys, received, refused, bytes, dropped,
+            reporting, expected, gone, keys, shut_out, clients, received, refused, bytes, dropped,
         ];
         for (gauge, value) in self.0.iter().zip(values) {
             gauge.store(value, Ordering::Relaxed);
@@ -105,6 +111,8 @@ impl Gauges {
             expected,
             gone,
             keys,
+            shut_out,
+            clients,
             received,
             refused,
             bytes,
@@ -115,6 +123,8 @@ impl Gauges {
             expected,
             gone,
             keys,
+            shut_out,
+            clients,
             received,
             refused,
             bytes,
@@ -134,10 +144,12 @@ mod tests {
             expected: 2,
             gone: 3,
             keys: 4,
-            received: 5,
-            refused: 6,
-            bytes: 7,
-            dropped: 8,
+            shut_out: 5,
+            clients: 6,
+            received: 7,
+            refused: 8,
+            bytes: 9,
+            dropped: 10,
         };
         let gauges = Gauges::default();
         gauges.set(counters);

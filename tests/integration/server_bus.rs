@@ -25,6 +25,9 @@ const LOG_CONTROL: &str = "/org/freedesktop/LogControl1";
 /// A host in a list.
 type Row = (String, String, u64, u64, u64, String, String);
 
+/// A key in a list.
+type KeyRow = (String, String, Vec<String>, u64, u64, String, String, u64);
+
 /// A bus, and a collector's home with its configuration.
 struct Site {
     bus: PrivateBus,
@@ -270,6 +273,36 @@ async fn hosts_are_listed_page_by_page() {
     })
     .await;
     assert!(object.number("BytesReceived").await > 5 * 16);
+}
+
+#[tokio::test]
+async fn keys_that_came_are_listed() {
+    let site = Site::new();
+    let mut collector = site.start().await;
+    let object = site.object().await;
+    let none: Vec<KeyRow> = object.call("ListKeys", &()).await.unwrap();
+    assert!(none.is_empty(), "{none:?}");
+    let mut rack = collector.peer("RACK").await;
+    rack.report("web1", "{}", "model").await;
+    rack.report("web2", "{}", "model").await;
+    collector.logged("web2 reports").await;
+    let (hosts, _) = object.list("web1", "", 0).await;
+    let keys: Vec<KeyRow> = object.call("ListKeys", &()).await.unwrap();
+    let [(role, key, names, first, last, address, state, refusals)] = &keys[..] else {
+        panic!("{keys:?}");
+    };
+    assert_eq!((role.as_str(), key), ("agent", &hosts[0].5));
+    let names: BTreeSet<_> = names.iter().map(String::as_str).collect();
+    assert_eq!(names, BTreeSet::from(["web1", "web2"]));
+    assert!(first <= last && *first > 1_600_000_000_000_000, "{keys:?}");
+    assert_eq!(
+        (address.as_str(), state.as_str(), *refusals),
+        ("127.0.0.1", "any", 0)
+    );
+    assert_eq!(object.number("KeysSeen").await, 1);
+    assert_eq!(object.number("HandshakesRefused").await, 0);
+    assert_eq!(object.number("Clients").await, 0);
+    collector.stop().await;
 }
 
 #[tokio::test]

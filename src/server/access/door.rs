@@ -233,6 +233,12 @@ impl Access {
         events::name_taken(host, address, refusal, tell);
     }
 
+    /// The keys that came.
+    #[must_use]
+    pub fn seen(&self) -> &Seen {
+        self.gate.seen()
+    }
+
     /// What was decided so far.
     #[must_use]
     pub fn totals(&self) -> Totals {

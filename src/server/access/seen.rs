@@ -83,6 +83,17 @@ pub struct Record {
 /// Where a key came to, and the key.
 pub type Who = (Door, PublicKey);
 
+/// A key, where it came to, and what is known of it: for lists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedKey {
+    /// Where it came to.
+    pub door: Door,
+    /// The key.
+    pub key: PublicKey,
+    /// What is known of it.
+    pub record: Record,
+}
+
 /// The keys that have come.
 #[derive(Debug, Default)]
 pub struct Seen {

@@ -93,11 +93,6 @@ impl Peers {
         }
     }
 
-    /// How many keys the known hosts have.
-    pub(super) fn keys(&self) -> usize {
-        self.keys.len()
-    }
-
     /// How many hosts report over all connections, and how many all keys have.
     #[cfg(test)]
     pub(super) fn hosts(&self) -> (usize, usize) {

@@ -114,6 +114,17 @@ mod tests {
             "metrics_agent_fs_readonly{host=\"w\\\"e\\\\b\u{e9}\",mount=\"a\\\"} 1\\\\]b{\"} 0\n\
              metrics_agent_host_os_info{host=\"h\",value=\"a\\n# b\\\\n\r\u{0}\"} 1\n"
         );
+        // Each alone is escaped, too.
+        for (text, shown) in [("\n", "\\n"), ("\"", "\\\""), ("\\", "\\\\"), ("\r", "\r")] {
+            let mut out = Vec::new();
+            host_series(
+                &mut out,
+                "h",
+                &series("host.os", Value::Text(text)).unwrap(),
+            );
+            let line = format!("metrics_agent_host_os_info{{host=\"h\",value=\"{shown}\"}} 1\n");
+            assert_eq!(String::from_utf8(out).unwrap(), line);
+        }
         assert_eq!(escaped(""), "");
         assert_eq!(escaped("\n\n"), "\\n\\n");
     }

@@ -81,8 +81,8 @@ impl Tmux {
             last = self.screen();
             is_so(&last).then(|| last.clone())
         });
-        let seen = tokio::time::timeout(super::peer::PATIENCE / 2, seen).await;
-        seen.unwrap_or_else(|_| panic!("{what:?} is not to be seen:\n{}", self.screen()))
+        let in_time = tokio::time::timeout(super::peer::PATIENCE / 2, seen).await;
+        in_time.unwrap_or_else(|_| panic!("{what:?} is not to be seen:\n{}", self.screen()))
     }
 
     /// Types these keys, by tmux's names for them.
