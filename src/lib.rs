@@ -13,6 +13,7 @@
 //! - [`server`]: the other end, `metrics-collector`;
 //! - [`top`]: the fleet on a terminal, `metrics-top`;
 //! - [`daemon`]: the agent put together;
+//! - [`durable`]: files that outlast a crash, for all of them;
 //! - [`exit`]: how the daemons end.
 
 pub mod agent;
@@ -22,6 +23,7 @@ pub mod ctl;
 pub mod curve;
 pub mod daemon;
 pub mod dbus;
+pub mod durable;
 pub mod exit;
 pub mod protocol;
 pub mod server;

@@ -3,7 +3,6 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access};
@@ -13,6 +12,7 @@ use super::error::{Reason, shown_path};
 use super::sources::Sources;
 use crate::curve::certificate::{Certificate, CertificateError, Trust};
 use crate::curve::keys::{KeyPair, PublicKey};
+use crate::durable::hand_over;
 
 /// The agent's own certificate, where no other name is set.
 const AGENT_FILE: &str = "agent.key_secret";
@@ -185,14 +185,4 @@ fn no_file(name: &Path, looked: Vec<String>, advice: &'static str) -> Reason {
         looked,
         advice,
     }
-}
-
-/// Gives a file that root made in another user's directory to that user: the
-/// service must be able to read what a run by hand left behind.
-pub(crate) fn hand_over(directory: &Path, file: &Path) -> io::Result<()> {
-    let owner = fs::metadata(directory)?;
-    if rustix::process::geteuid().is_root() && owner.uid() != 0 {
-        std::os::unix::fs::lchown(file, Some(owner.uid()), Some(owner.gid()))?;
-    }
-    Ok(())
 }

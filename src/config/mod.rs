@@ -41,7 +41,6 @@ pub use interval::{
 };
 pub(crate) use interval::{deserialize_within, format as format_time};
 pub use keys::KeyPolicy;
-pub(crate) use keys::hand_over;
 pub use load::{Loaded, MAX_COLLECTORS, load};
 pub(crate) use metrics::Flag;
 pub use settings::{CollectorSettings, Intervals, Settings};

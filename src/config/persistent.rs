@@ -2,9 +2,8 @@
 //! directory, the last layer. Written whole or not at all: a crash or a power
 //! cut leaves the old file or the new one.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs;
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -17,8 +16,8 @@ use super::fragment::PERSISTENT;
 use super::interval::{
     MetricsInterval, OutOfRange, StaleInterval, format, metrics_interval, stale_interval,
 };
-use super::keys::hand_over;
 use super::layers::Layer;
+use crate::durable::{self, FileError};
 
 /// The file's name in the state directory.
 pub const FILE_NAME: &str = "settings.toml";
@@ -49,15 +48,8 @@ pub enum PersistentError {
         source: OutOfRange,
     },
     /// The file cannot be written or removed.
-    #[error("{}: cannot {action}: {source}", path.display())]
-    Io {
-        /// The file or directory.
-        path: PathBuf,
-        /// What was tried, as in "cannot write it".
-        action: &'static str,
-        /// The system's answer.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Io(#[from] FileError),
 }
 
 /// The file of a state directory.
@@ -103,23 +95,10 @@ pub fn write(state_directory: &Path, settings: &Persistent) -> Result<(), Persis
         line("metrics", metrics),
         line("stale", stale),
     );
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(state_directory)
-        .map_err(failed(state_directory, "create the directory"))?;
-    let draft = state_directory.join(DRAFT_NAME);
-    let target = path(state_directory);
-    let written = write_whole(&draft, &text)
-        .and_then(|()| hand_over(state_directory, &draft))
-        .map_err(failed(&draft, "write it"))
-        .and_then(|()| fs::rename(&draft, &target).map_err(failed(&target, "replace it")));
-    if written.is_err() {
-        // The first error counts; a draft that stays is overwritten next time.
-        let _ = fs::remove_file(&draft);
-    }
-    written?;
-    sync(state_directory)
+    durable::replace(&path(state_directory), DRAFT_NAME, |file| {
+        file.write_all(text.as_bytes())
+    })?;
+    Ok(())
 }
 
 /// Changes what is kept and returns it. A file that is no good counts as
@@ -141,9 +120,9 @@ pub fn update(
 pub fn clear(state_directory: &Path) -> Result<(), PersistentError> {
     let path = path(state_directory);
     match fs::remove_file(&path) {
-        Ok(()) => sync(state_directory),
+        Ok(()) => Ok(durable::sync(state_directory)?),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(failed(&path, "remove it")(error)),
+        Err(error) => Err(FileError::of(&path, "remove it")(error).into()),
     }
 }
 
@@ -189,35 +168,8 @@ struct Fragment {
     stale: Option<StaleInterval>,
 }
 
-fn write_whole(path: &Path, text: &str) -> io::Result<()> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(path)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()
-}
-
-/// Puts a directory's entries on the disk: a rename alone is only in memory.
-fn sync(directory: &Path) -> Result<(), PersistentError> {
-    File::open(directory)
-        .and_then(|directory| directory.sync_all())
-        .map_err(failed(directory, "write it to the disk"))
-}
-
 fn out_of_range(key: &'static str) -> impl FnOnce(OutOfRange) -> PersistentError {
     move |source| PersistentError::OutOfRange { key, source }
-}
-
-fn failed(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> PersistentError {
-    let path = path.to_owned();
-    move |source| PersistentError::Io {
-        path,
-        action,
-        source,
-    }
 }
 
 #[cfg(test)]

@@ -14,9 +14,10 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use crate::config::{hand_over, shown_path};
+use crate::config::shown_path;
 use crate::curve::certificate::{Certificate, CertificateError, Trust};
 use crate::curve::keys::KeyPair;
+use crate::durable::hand_over;
 
 /// The collector's files without their ending.
 const PAIR: &str = "collector";

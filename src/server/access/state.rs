@@ -20,8 +20,8 @@ use thiserror::Error;
 use super::pins::{self, Pins, PinsError};
 use super::seen::{MAX_ADMITTED, MAX_HOSTS, MAX_REFUSED, Record, Said, Standing, Who};
 use super::{Authorized, Door};
-use crate::config::hand_over;
 use crate::curve::keys::PublicKey;
+use crate::durable::{self, FileError, hand_over};
 use crate::protocol::message::check_host;
 
 const PINS: &str = "pins";
@@ -43,15 +43,8 @@ const MAX_KEYS_BYTES: u64 = ((MAX_ADMITTED + MAX_REFUSED) * (512 + MAX_HOSTS * 6
 #[derive(Debug, Error)]
 pub enum StateError {
     /// The system refused.
-    #[error("{}: cannot {action}: {source}", .path.display())]
-    Io {
-        /// The file or directory.
-        path: PathBuf,
-        /// What was tried.
-        action: &'static str,
-        /// The system's answer.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Io(#[from] FileError),
     /// It is larger than anything that was ever written.
     #[error("{}: expected at most {most} bytes", .path.display())]
     TooLarge {
@@ -79,15 +72,6 @@ pub enum StateError {
         /// What is wrong with it.
         problem: String,
     },
-}
-
-fn failed(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> StateError {
-    let path = path.to_owned();
-    move |source| StateError::Io {
-        path,
-        action,
-        source,
-    }
 }
 
 /// The directory.
@@ -185,15 +169,16 @@ impl State {
             .truncate(false)
             .mode(0o600)
             .open(&path)
-            .map_err(failed(&path, "open it"))?;
-        hand_over(&self.0, &path).map_err(failed(&path, "give it to the directory's owner"))?;
+            .map_err(FileError::of(&path, "open it"))?;
+        hand_over(&self.0, &path)
+            .map_err(FileError::of(&path, "give it to the directory's owner"))?;
         match flock(lock.as_fd(), FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Some(Owned {
                 state: self.clone(),
                 _lock: lock,
             })),
             Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
-            Err(error) => Err(failed(&path, "lock it")(error.into())),
+            Err(error) => Err(FileError::of(&path, "lock it")(error.into()).into()),
         }
     }
 
@@ -256,7 +241,7 @@ impl State {
     /// [`StateError::Io`].
     pub fn requests(&self) -> Result<(Vec<Request>, Vec<String>), StateError> {
         let directory = self.requests_directory();
-        let unreadable = |error| failed(&directory, "read the directory")(error);
+        let unreadable = |error| FileError::of(&directory, "read the directory")(error);
         let entries = match fs::read_dir(&directory) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Default::default()),
             entries => entries.map_err(unreadable)?,
@@ -297,9 +282,13 @@ impl State {
             .recursive(true)
             .mode(0o700)
             .create(directory)
-            .map_err(failed(directory, "create the directory"))?;
-        hand_over(&self.0, directory)
-            .map_err(failed(directory, "give it to the state directory's owner"))
+            .map_err(FileError::of(directory, "create the directory"))?;
+        let handed = hand_over(&self.0, directory);
+        handed.map_err(FileError::of(
+            directory,
+            "give it to the state directory's owner",
+        ))?;
+        Ok(())
     }
 }
 
@@ -369,46 +358,23 @@ fn read(path: &Path, most: u64) -> Result<Option<String>, StateError> {
         .open(path);
     let file = match opened {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        file => file.map_err(failed(path, "open it"))?,
+        file => file.map_err(FileError::of(path, "open it"))?,
     };
     let mut text = String::new();
     let read = file.take(most + 1).read_to_string(&mut text);
-    if read.map_err(failed(path, "read it"))? as u64 > most {
+    if read.map_err(FileError::of(path, "read it"))? as u64 > most {
         let path = path.to_owned();
         return Err(StateError::TooLarge { path, most });
     }
     Ok(Some(text))
 }
 
-/// Replaces a file as a whole. When this returns it is on the disk.
+/// Replaces one of the files as a whole. When this returns it is on the disk.
 fn replace(path: &Path, content: &[u8]) -> Result<(), StateError> {
-    let directory = path.parent().unwrap_or(Path::new("/"));
-    let mut draft = std::ffi::OsString::from(".");
-    draft.push(path.file_name().unwrap_or_default());
-    draft.push(".new");
-    let draft = directory.join(draft);
-    let write = || {
-        let mut file = File::options()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&draft)?;
-        file.write_all(content)?;
-        hand_over(directory, &draft)?;
-        file.sync_all()
-    };
-    let written = write()
-        .map_err(failed(&draft, "write it"))
-        .and_then(|()| fs::rename(&draft, path).map_err(failed(path, "replace it")));
-    if written.is_err() {
-        // The first error counts; a draft that stays is overwritten next time.
-        let _ = fs::remove_file(&draft);
-    }
-    written?;
-    File::open(directory)
-        .and_then(|directory| directory.sync_all())
-        .map_err(failed(directory, "write it to the disk"))
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let draft = format!(".{name}.new");
+    durable::replace(path, &draft, |file| file.write_all(content))?;
+    Ok(())
 }
 
 /// The form of the file of keys; what is unknown in it was written by a later version.

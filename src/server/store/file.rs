@@ -1,8 +1,8 @@
 //! The file: read at the start, replaced whole later on.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
@@ -10,6 +10,7 @@ use thiserror::Error;
 
 use super::FILE_NAME;
 use super::format::{self, Found, Unusable};
+use crate::durable::{self, FileError};
 use crate::server::snapshot::Snapshot;
 
 /// What the next content is written to before it takes the file's place.
@@ -20,18 +21,6 @@ const DAMAGED_NAME: &str = "hosts.damaged";
 
 /// Bytes that are written at once.
 const WRITE_BYTES: usize = 64 * 1024;
-
-/// Why the hosts were not kept.
-#[derive(Debug, Error)]
-#[error("{}: cannot {action}: {source}", path.display())]
-pub struct StateError {
-    /// The file or directory.
-    pub path: PathBuf,
-    /// What was tried, as in "cannot write it".
-    pub action: &'static str,
-    /// The system's answer.
-    pub source: io::Error,
-}
 
 /// What was read at the start.
 #[derive(Debug, Default)]
@@ -125,47 +114,11 @@ fn leave_aside(directory: &Path, path: &Path) -> io::Result<PathBuf> {
 ///
 /// # Errors
 ///
-/// [`StateError`].
-pub fn replace(directory: &Path, snapshot: &Snapshot) -> Result<(), StateError> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(directory)
-        .map_err(failed(directory, "create the directory"))?;
-    let draft = directory.join(DRAFT_NAME);
-    let target = directory.join(FILE_NAME);
-    let written = write(&draft, snapshot)
-        .map_err(failed(&draft, "write it"))
-        .and_then(|()| fs::rename(&draft, &target).map_err(failed(&target, "replace it")));
-    if written.is_err() {
-        // The first error counts. A draft takes room that the disk may not have.
-        let _ = fs::remove_file(&draft);
-    }
-    written?;
-    // A rename alone is only in memory.
-    File::open(directory)
-        .and_then(|directory| directory.sync_all())
-        .map_err(failed(directory, "write it to the disk"))
-}
-
-fn write(path: &Path, snapshot: &Snapshot) -> io::Result<()> {
-    let file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(path)?;
-    let mut out = BufWriter::with_capacity(WRITE_BYTES, file);
-    format::write(snapshot, &mut out)?;
-    out.flush()?;
-    out.get_ref().sync_all()
-}
-
-fn failed(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> StateError {
-    let path = path.to_owned();
-    move |source| StateError {
-        path,
-        action,
-        source,
-    }
+/// [`FileError`].
+pub fn replace(directory: &Path, snapshot: &Snapshot) -> Result<(), FileError> {
+    durable::replace(&directory.join(FILE_NAME), DRAFT_NAME, |file| {
+        let mut out = BufWriter::with_capacity(WRITE_BYTES, file);
+        format::write(snapshot, &mut out)?;
+        out.flush()
+    })
 }

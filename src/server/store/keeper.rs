@@ -8,8 +8,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::FILE_NAME;
-use super::file::{StateError, replace};
+use super::file::replace;
 use super::pace::Pace;
+use crate::durable::FileError;
 use crate::server::hosts::Merged;
 use crate::server::snapshot::Snapshot;
 
@@ -28,7 +29,7 @@ pub struct Keeper {
 #[derive(Debug)]
 pub enum Outcome {
     /// The hosts were not written.
-    Failed(StateError),
+    Failed(FileError),
     /// They are again.
     KeptAgain,
 }
@@ -44,7 +45,7 @@ struct State {
     /// To be written next.
     wanted: Option<Snapshot>,
     writing: bool,
-    ended: Option<Result<(), StateError>>,
+    ended: Option<Result<(), FileError>>,
     last: bool,
 }
 
@@ -126,7 +127,7 @@ impl Keeper {
         drop(state);
         if timeout.timed_out() {
             let source = io::Error::new(io::ErrorKind::TimedOut, "it takes too long");
-            return Some(Outcome::Failed(StateError {
+            return Some(Outcome::Failed(FileError {
                 path: self.path.clone(),
                 action: "write it in time",
                 source,

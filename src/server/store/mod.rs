@@ -17,7 +17,7 @@ pub mod format;
 pub mod keeper;
 pub mod pace;
 
-pub use file::{StateError, restore};
+pub use file::restore;
 pub use keeper::{Keeper, Outcome};
 
 /// The file's name in the state directory.
