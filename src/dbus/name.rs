@@ -3,7 +3,7 @@
 use zbus::fdo::{self, RequestNameFlags};
 use zbus::{Connection, MatchRule, MessageStream};
 
-use super::Bus;
+use super::{Bus, CONNECT_TIMEOUT, timed_out};
 
 /// A name, and whose it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,12 +72,30 @@ pub enum Ended {
     ProgramGone,
 }
 
-/// Takes the name, or says why not.
-pub(super) async fn take(
-    connection: &Connection,
-    bus: &Bus,
+/// Connects, has everything served, and only then takes the name; within ten seconds.
+pub(super) async fn enter<S>(
+    bus: Bus,
     own: OwnName,
-) -> Result<(), StartError> {
+    serve: impl AsyncFnOnce(Connection) -> zbus::Result<S>,
+) -> Result<S, StartError> {
+    let unavailable = |source| StartError::Unavailable {
+        bus: bus.clone(),
+        source,
+    };
+    let entering = async {
+        let connection = bus.connect().await.map_err(unavailable)?;
+        let service = serve(connection.clone()).await.map_err(unavailable)?;
+        take(&connection, &bus, own).await?;
+        Ok(service)
+    };
+    match tokio::time::timeout(CONNECT_TIMEOUT, entering).await {
+        Ok(entered) => entered,
+        Err(_) => Err(unavailable(timed_out("it does not answer"))),
+    }
+}
+
+/// Takes the name, or says why not.
+async fn take(connection: &Connection, bus: &Bus, own: OwnName) -> Result<(), StartError> {
     let flags = RequestNameFlags::DO_NOT_QUEUE;
     match connection.request_name_with_flags(own.name, flags).await {
         Ok(_) => Ok(()),

@@ -19,7 +19,7 @@ use super::log_control1::LogControl1;
 use super::name::{self, Ended, StartError};
 use super::polkit::{Action, Authority};
 use super::server1::{self, Server1, Server1Signals as _};
-use super::{Bus, CONNECT_TIMEOUT, path, timed_out};
+use super::{Bus, path};
 use crate::server::handle::Handle;
 use crate::server::state::{HostChange, ServerState};
 use crate::systemd::log::LogControl;
@@ -41,32 +41,10 @@ impl ServerService {
     /// Connects, serves every object, and then takes the name; within ten seconds. Asks
     /// nothing of the collector's task, which may start later.
     pub async fn start(bus: Bus, handle: Handle, log: LogControl) -> Result<Self, StartError> {
-        let started =
-            tokio::time::timeout(CONNECT_TIMEOUT, Self::start_unbounded(&bus, handle, log));
-        match started.await {
-            Ok(result) => result,
-            Err(_) => Err(StartError::Unavailable {
-                bus,
-                source: timed_out("it does not answer"),
-            }),
-        }
-    }
-
-    async fn start_unbounded(
-        bus: &Bus,
-        handle: Handle,
-        log: LogControl,
-    ) -> Result<Self, StartError> {
-        let unavailable = |source| StartError::Unavailable {
-            bus: bus.clone(),
-            source,
-        };
-        let connection = bus.connect().await.map_err(unavailable)?;
-        let service = Self::serve(connection, handle, log)
-            .await
-            .map_err(unavailable)?;
-        name::take(&service.connection, bus, name::SERVER).await?;
-        Ok(service)
+        name::enter(bus, name::SERVER, async |connection| {
+            Self::serve(connection, handle, log).await
+        })
+        .await
     }
 
     async fn serve(connection: Connection, handle: Handle, log: LogControl) -> zbus::Result<Self> {

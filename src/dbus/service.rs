@@ -22,8 +22,8 @@ use super::error::Error;
 use super::log_control1::LogControl1;
 use super::name;
 pub use super::name::{Ended, StartError};
+use super::path;
 use super::polkit::{Action, Authority};
-use super::{CONNECT_TIMEOUT, path, timed_out};
 use crate::agent::handle::{Handle, OrderError};
 use crate::agent::state::{AgentState, ConnectionState, StateChange};
 use crate::systemd::log::LogControl;
@@ -80,32 +80,10 @@ impl Service {
     ///
     /// Asks nothing of the agent's task, which may start later.
     pub async fn start(bus: Bus, handle: Handle, log: LogControl) -> Result<Self, StartError> {
-        let started =
-            tokio::time::timeout(CONNECT_TIMEOUT, Self::start_unbounded(&bus, handle, log));
-        match started.await {
-            Ok(result) => result,
-            Err(_) => Err(StartError::Unavailable {
-                bus,
-                source: timed_out("it does not answer"),
-            }),
-        }
-    }
-
-    async fn start_unbounded(
-        bus: &Bus,
-        handle: Handle,
-        log: LogControl,
-    ) -> Result<Self, StartError> {
-        let unavailable = |source| StartError::Unavailable {
-            bus: bus.clone(),
-            source,
-        };
-        let connection = bus.connect().await.map_err(unavailable)?;
-        let service = Self::serve(connection, handle, log)
-            .await
-            .map_err(unavailable)?;
-        name::take(&service.connection, bus, name::AGENT).await?;
-        Ok(service)
+        name::enter(bus, name::AGENT, async |connection| {
+            Self::serve(connection, handle, log).await
+        })
+        .await
     }
 
     async fn serve(connection: Connection, handle: Handle, log: LogControl) -> zbus::Result<Self> {
