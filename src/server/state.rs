@@ -2,8 +2,7 @@
 //! come and go. Others read it without asking the loop.
 
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::curve::keys::PublicKey;
 
@@ -78,58 +77,23 @@ pub struct Counters {
     pub dropped: u64,
 }
 
-/// The counters as the loop shares them: each is right by itself, all of them together
-/// were not so at one moment.
+/// The counters as the loop shares them: those of one moment. It sets them once in a turn,
+/// and whoever reads them copies a few words, so nobody waits.
 #[derive(Debug, Default)]
-pub(super) struct Gauges([AtomicU64; 10]);
+pub(super) struct Gauges(Mutex<Counters>);
 
 impl Gauges {
     pub(super) fn set(&self, counters: Counters) {
-        let Counters {
-            reporting,
-            expected,
-            gone,
-            keys,
-            shut_out,
-            clients,
-            received,
-            refused,
-            bytes,
-            dropped,
-        } = counters;
-        let values = [
-            reporting, expected, gone, keys, shut_out, clients, received, refused, bytes, dropped,
-        ];
-        for (gauge, value) in self.0.iter().zip(values) {
-            gauge.store(value, Ordering::Relaxed);
-        }
+        *self.lock() = counters;
     }
 
     pub(super) fn read(&self) -> Counters {
-        let [
-            reporting,
-            expected,
-            gone,
-            keys,
-            shut_out,
-            clients,
-            received,
-            refused,
-            bytes,
-            dropped,
-        ] = self.0.each_ref().map(|gauge| gauge.load(Ordering::Relaxed));
-        Counters {
-            reporting,
-            expected,
-            gone,
-            keys,
-            shut_out,
-            clients,
-            received,
-            refused,
-            bytes,
-            dropped,
-        }
+        *self.lock()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Counters> {
+        // Numbers are whole whenever somebody else panicked.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -138,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_counter_has_its_own_place() {
+    fn what_is_set_is_read() {
         let counters = Counters {
             reporting: 1,
             expected: 2,
