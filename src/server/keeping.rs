@@ -8,7 +8,7 @@ use super::hosts::Restored;
 use super::run::Server;
 use super::store::{Keeper, Outcome, restore};
 
-/// How long the disk may take for the last words: the unit's stop has 5 s.
+/// How long the disk may take for the last words.
 const FAREWELL: Duration = Duration::from_millis(1500);
 
 /// The keeper of the directory that the service manager gives, and what it remembers.
