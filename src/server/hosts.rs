@@ -292,11 +292,11 @@ impl Hosts {
 }
 
 /// What a grid takes in memory, in bytes, at most: the text of the message, and its
-/// entries in a vector that has grown by doubling.
+/// entries.
 #[must_use]
 pub fn grid_bytes(grid: &Grid, wire_bytes: usize) -> usize {
     const ENTRY_BYTES: usize = 24;
-    wire_bytes + 2 * ENTRY_BYTES * grid.len()
+    wire_bytes + ENTRY_BYTES * grid.len()
 }
 
 #[cfg(test)]

@@ -30,7 +30,13 @@ pub(super) fn read(bytes: &[u8], kind: GridKind) -> Result<Grid, GridFault> {
             line: error.line(),
             column: error.column(),
         }),
-        (None, Ok(())) => Ok(builder.grid),
+        (None, Ok(())) => {
+            let mut grid = builder.grid;
+            // It is kept until the next one comes, by the thousand.
+            grid.text.shrink_to_fit();
+            grid.entries.shrink_to_fit();
+            Ok(grid)
+        }
     }
 }
 

@@ -114,7 +114,7 @@ fn what_a_host_said_last_is_kept() {
         **host.model().unwrap(),
         grid(r#"{"os": "x"}"#, GridKind::Model)
     );
-    assert_eq!(hosts.kept_bytes, 8 + 48 + 11 + 48);
+    assert_eq!(hosts.kept_bytes, 8 + 24 + 11 + 24);
 }
 
 #[test]
@@ -281,7 +281,7 @@ fn one_connection_cannot_fill_the_table() {
     assert!(hosts.get("web1").unwrap().model().is_some());
     assert_eq!(hosts.reporting(), MAX_HOSTS_PER_CONNECTION + 1);
     assert_eq!(metrics(&mut hosts, now, "A", "7"), (None, false));
-    assert_eq!(hosts.kept_bytes, (MAX_HOSTS_PER_CONNECTION + 1) * (19 + 48));
+    assert_eq!(hosts.kept_bytes, (MAX_HOSTS_PER_CONNECTION + 1) * (19 + 24));
 }
 
 #[test]
