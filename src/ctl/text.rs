@@ -55,7 +55,7 @@ impl Clock {
         let Ok(Ok(at)) = at else {
             return "n/a".to_owned();
         };
-        let at = at.to_zoned(self.zone.clone());
+        let at = at.to_zoned_datetime(self.zone.clone());
         at.strftime(format).to_string()
     }
 

@@ -209,7 +209,7 @@ fn time(unix: u64) -> Time {
 
 /// As people here read it.
 fn shown(Time(time): Time) -> String {
-    let here = time.to_zoned(TimeZone::system());
+    let here = time.to_zoned_datetime(TimeZone::system());
     here.strftime("%Y-%m-%d %H:%M:%S").to_string()
 }
 

@@ -79,7 +79,7 @@ impl Answer {
         )
     }
 
-    /// RFC 9110, 10.2.3: seconds or a date.
+    /// RFC 9110, 10.2.3: seconds, or a date in one of the three forms of 5.6.7.
     fn wait(&self, now: SystemTime) -> Duration {
         let Some(text) = self.retry_after.as_deref().map(str::trim) else {
             return Duration::ZERO;
@@ -87,10 +87,9 @@ impl Answer {
         if let Ok(seconds) = text.parse::<u64>() {
             return Duration::from_secs(seconds).min(MAX_RETRY_AFTER);
         }
-        let Ok(date) = jiff::fmt::rfc2822::parse(text) else {
+        let Ok(date) = httpdate::parse_http_date(text) else {
             return Duration::ZERO;
         };
-        let date = SystemTime::from(date.timestamp());
         date.duration_since(now)
             .unwrap_or_default()
             .min(MAX_RETRY_AFTER)
@@ -208,6 +207,9 @@ mod tests {
         assert_eq!(wait("17"), 17);
         assert_eq!(wait(" 17 "), 17);
         assert_eq!(wait("Sun, 06 Nov 1994 08:50:37 GMT"), 60);
+        // The two obsolete forms, of RFC 850 and of asctime(3).
+        assert_eq!(wait("Sunday, 06-Nov-94 08:50:37 GMT"), 60);
+        assert_eq!(wait("Sun Nov  6 08:50:37 1994"), 60);
         assert_eq!(wait("Sun, 06 Nov 1994 08:49:00 GMT"), 0);
         assert_eq!(wait("Sun, 06 Nov 1994 18:49:37 GMT"), 300);
         assert_eq!(wait("999999999999"), 300);
