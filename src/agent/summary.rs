@@ -6,8 +6,8 @@ use super::state::{ConnectionState, State};
 
 /// Why there is nothing to do, and the way out.
 pub(crate) const UNCONFIGURED: &str = "No collector is configured: add a [collector.NAME] \
-     section with endpoint and public_key to /etc/metrics-agent/metrics-agent.toml, then \
-     reload metrics-agent";
+     section with endpoint and public_key to a file such as \
+     /etc/metrics-agent/metrics-agent.d/collector.toml, then reload metrics-agent";
 
 /// The best state among the connections, and one sentence about them all.
 pub(crate) fn summarize(connections: &[ConnectionState]) -> (State, String) {

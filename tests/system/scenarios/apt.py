@@ -219,6 +219,31 @@ def removal_and_purge(m):
     m.expect_true("nothing in the catalog", "metrics-" not in m.run("journalctl", "--list-catalog"))
 
 
+def removal_of_what_was_never_configured(m):
+    """A purge stops and removes all, also after an upgrade left at dpkg's question about a file."""
+    _install(m)
+    m.run("systemctl", "enable", *UNITS)
+    m.start_reporting()
+    m.write(CONFIGURATION, m.read(CONFIGURATION) + "# Of the administrator's.\n")
+    # What a site's DynamicUser= would have made.
+    m.write("/var/lib/private/metrics-agent/settings.toml", "")
+    publish(m, NEWER)
+    apt(m, "update")
+    # Nobody answers: dpkg reads the end of its input.
+    upgrade = ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "-y"]
+    asked = m.execute(*upgrade, "metrics-agent", timeout=120)
+    left = "end of file on stdin at conffile prompt"
+    m.expect_true(f"dpkg: {left}", left in asked.stdout + asked.stderr)
+    state = m.run("dpkg-query", "--show", "--showformat=${db:Status-Status}", "metrics-agent")
+    m.expect("state of the package", state, "unpacked")
+
+    apt(m, "purge", *PACKAGES)
+    _expect_gone(m)
+    m.expect("links that enabled them", m.run("find", "/etc/systemd", "-name", "*metrics*"), "")
+    m.expect("ours", m.run(*OURS), "")
+    m.expect("user", m.execute("getent", "passwd", "metrics-agent").stdout, "")
+
+
 def _expect_gone(m):
     """No process, unit or name of ours."""
     for unit in UNITS:

@@ -6,7 +6,7 @@ import re
 import shlex
 
 import rpm_repository
-from machine import AGENT, COLLECTOR, COLLECTOR_KEY, CONFIGURATION, RPM_SUITE, SOURCE, Failure, idle
+from machine import AGENT, COLLECTOR, COLLECTOR_KEY, RPM_SUITE, SOURCE, Failure, idle
 from repository import apt, prepare, publish
 
 # Each scenario brings the packages in itself.
@@ -38,7 +38,7 @@ def report_from_one_to_the_other(m):
     collector.run("systemctl", "restart", COLLECTOR)
 
     example = re.search('public_key = "(.*)"', settings).group(1)
-    m.write(CONFIGURATION, m.read(CONFIGURATION) + settings.replace(example, key))
+    m.write(_drop_in(), settings.replace(example, key))
     said = _do(m, on_the_agents)
     m.expect_match("check", said["metrics-agent --check-config"], "configuration is valid")
     pid = m.main_pid()
@@ -118,6 +118,13 @@ def _blocks(heading):
     if section is None:
         raise Failure(f"README.md has no {heading}")
     return re.findall(r"^```\w*\n(.*?)^```$", section.group(1), re.MULTILINE | re.DOTALL)
+
+
+def _drop_in():
+    """Where README.md says that the collector is named."""
+    text = (SOURCE / "README.md").read_text()
+    line = r"^`(/etc/metrics-agent/metrics-agent\.d/.*\.toml)`:$"
+    return re.search(line, text, re.MULTILINE).group(1)
 
 
 def _print_messages():
