@@ -4,8 +4,10 @@
 use libfuzzer_sys::fuzz_target;
 use metrics_agent::protocol::grid::Grid;
 use metrics_agent::protocol::message::{
-    Control, Message, check_host, decode, decode_from_agent, decode_from_collector,
+    Control, Message, check_host, decode, decode_for_client, decode_from_agent,
+    decode_from_collector,
 };
+use metrics_agent::protocol::state::StateGrid;
 use metrics_agent_fuzz::{assert_grid, assert_loggable, frames};
 
 fuzz_target!(|input: &[u8]| {
@@ -44,6 +46,15 @@ fuzz_target!(|input: &[u8]| {
             match Grid::parse(grid, kind) {
                 Ok(grid) => assert_grid(&grid, kind),
                 Err(error) => assert_loggable(&error),
+            }
+        }
+        Message::State { host, grid } => {
+            assert!(from_collector.is_err());
+            assert!(from_agent.is_err());
+            assert_eq!(decode_for_client(&frames), Ok(message));
+            assert_eq!(check_host(host), Ok(()));
+            if let Err(error) = StateGrid::parse(grid) {
+                assert_loggable(&error);
             }
         }
     }

@@ -61,6 +61,17 @@ impl RoutingId {
         Self([(); 16].map(random))
     }
 
+    /// A new one that begins with these characters, by which a peer tells what it can; the
+    /// other half is random. `prefix` is ASCII.
+    #[must_use]
+    pub fn random_after(prefix: &[u8; 8]) -> Self {
+        let mut id = Self::random();
+        for (byte, prefix) in id.0.iter_mut().zip(prefix) {
+            *byte = *prefix;
+        }
+        id
+    }
+
     /// As text.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -319,5 +330,14 @@ mod tests {
         }
         let distinct: std::collections::HashSet<_> = ids.iter().collect();
         assert_eq!(distinct.len(), ids.len());
+        let marked: Vec<_> = (0..200)
+            .map(|_| RoutingId::random_after(b"viewer2-"))
+            .collect();
+        for id in &marked {
+            let rest = id.as_str().strip_prefix("viewer2-").unwrap();
+            assert!(rest.len() == 8 && rest.chars().all(allowed), "{id}");
+        }
+        let distinct: std::collections::HashSet<_> = marked.iter().collect();
+        assert_eq!(distinct.len(), marked.len());
     }
 }

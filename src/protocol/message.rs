@@ -22,6 +22,15 @@ pub const TAG_CONTROL: &str = "CTRL";
 /// First frame of a message that carries a grid.
 pub const TAG_GRID: &str = "METR";
 
+/// Kind of the message that tells a viewing client whether a host reports. Agents that
+/// send it are refused as for any other kind that they do not have.
+pub const KIND_STATE: &str = "state";
+
+/// How the routing id of a viewing client begins that wants to be told which hosts do not
+/// report ([`Message::State`]). Collectors that know nothing of it ignore what an id looks
+/// like, and clients that know nothing of it have ids of `A-Z0-9`.
+pub const VIEWER_ID_PREFIX: &[u8; 8] = b"viewer2-";
+
 /// Most bytes of a grid. It is the bound that collectors set on a received frame, far
 /// above what a host has to say and small enough to hold one for each of many agents.
 pub const MAX_GRID_BYTES: usize = 1024 * 1024;
@@ -90,6 +99,14 @@ pub enum Message<'a> {
         /// What the grid holds.
         kind: GridKind,
     },
+    /// Whether a host reports; only from a collector to a viewing client that has asked
+    /// for it ([`VIEWER_ID_PREFIX`]).
+    State {
+        /// The name that the host reports under.
+        host: &'a str,
+        /// A JSON object; see [`StateGrid`](super::state::StateGrid).
+        grid: &'a [u8],
+    },
 }
 
 impl<'a> Message<'a> {
@@ -101,15 +118,15 @@ impl<'a> Message<'a> {
                 frames: [TAG_CONTROL.as_bytes(), control.word().as_bytes(), b"", b""],
                 count: 2,
             },
-            Self::Grid { host, grid, kind } => Frames {
-                frames: [
-                    TAG_GRID.as_bytes(),
-                    host.as_bytes(),
-                    grid,
-                    kind.as_str().as_bytes(),
-                ],
-                count: 4,
-            },
+            Self::Grid { host, grid, kind } => Self::grid_frames(host, grid, kind.as_str()),
+            Self::State { host, grid } => Self::grid_frames(host, grid, KIND_STATE),
+        }
+    }
+
+    const fn grid_frames(host: &'a str, grid: &'a [u8], kind: &'static str) -> Frames<'a> {
+        Frames {
+            frames: [TAG_GRID.as_bytes(), host.as_bytes(), grid, kind.as_bytes()],
+            count: 4,
         }
     }
 }
@@ -155,12 +172,19 @@ pub fn decode<F: AsRef<[u8]>>(frames: &[F]) -> Result<Message<'_>, Malformed> {
         };
         let host = utf8(Field::Host, host.as_ref())?;
         check_host(host)?;
-        let kind = decode_kind(kind.as_ref())?;
+        let kind = kind.as_ref();
+        // None for the kind that is no agent's.
+        let kind = (kind != KIND_STATE.as_bytes())
+            .then(|| decode_kind(kind))
+            .transpose()?;
         let grid = grid.as_ref();
         if grid.len() > MAX_GRID_BYTES {
             return Err(Malformed::GridTooLarge { bytes: grid.len() });
         }
-        Ok(Message::Grid { host, grid, kind })
+        Ok(match kind {
+            Some(kind) => Message::Grid { host, grid, kind },
+            None => Message::State { host, grid },
+        })
     } else {
         Err(Malformed::Tag(Excerpt::new(tag)))
     }
@@ -175,7 +199,7 @@ pub fn decode_from_collector<F: AsRef<[u8]>>(frames: &[F]) -> Result<Control, Ma
     match decode(frames)? {
         Message::Control(control @ (Control::Model | Control::Ping)) => Ok(control),
         Message::Control(control) => Err(Malformed::Direction(control.word())),
-        Message::Grid { .. } => Err(Malformed::Direction(TAG_GRID)),
+        Message::Grid { .. } | Message::State { .. } => Err(Malformed::Direction(TAG_GRID)),
     }
 }
 
@@ -189,6 +213,8 @@ pub fn decode_from_agent<F: AsRef<[u8]>>(frames: &[F]) -> Result<Message<'_>, Ma
         Message::Control(control @ (Control::Model | Control::Ping)) => {
             Err(Malformed::Direction(control.word()))
         }
+        // To a collector it is no kind at all, as to those that know nothing of it.
+        Message::State { .. } => Err(Malformed::Kind(Excerpt::new(KIND_STATE.as_bytes()))),
         message => Ok(message),
     }
 }
@@ -202,11 +228,11 @@ pub fn decode_from_client<F: AsRef<[u8]>>(frames: &[F]) -> Result<(), Malformed>
     match decode(frames)? {
         Message::Control(Control::Hello) => Ok(()),
         Message::Control(control) => Err(Malformed::Direction(control.word())),
-        Message::Grid { .. } => Err(Malformed::Direction(TAG_GRID)),
+        Message::Grid { .. } | Message::State { .. } => Err(Malformed::Direction(TAG_GRID)),
     }
 }
 
-/// Reads what a collector says to a viewing client: a grid, or [`Control::Ping`].
+/// Reads what a collector says to a viewing client: a grid, a state, or [`Control::Ping`].
 ///
 /// # Errors
 ///

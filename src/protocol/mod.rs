@@ -7,6 +7,7 @@
 //!
 //! - [`message`]: messages to frames and back, bounded;
 //! - [`grid`]: the metrics inside a message, as a collector reads them;
+//! - [`state`]: whether a host reports, as viewing clients are told;
 //! - [`backoff`]: how long to wait before connecting anew;
 //! - [`session`]: the agent's side of a connection as a state machine.
 
@@ -14,3 +15,4 @@ pub mod backoff;
 pub mod grid;
 pub mod message;
 pub mod session;
+pub mod state;

@@ -158,8 +158,8 @@ impl Server {
         }
         let slices = slices.get(..frames.len()).unwrap_or(&slices);
         let (host, bytes, kind) = match decode_from_agent(slices)? {
-            // An agent says no other word.
-            Message::Control(_) => {
+            // An agent says no other word, and no state.
+            Message::Control(_) | Message::State { .. } => {
                 self.access.admit(now, key, None)?;
                 self.ask_model(now, from);
                 return Ok(());
@@ -183,6 +183,7 @@ impl Server {
             ask_model,
             name,
             grid,
+            forgotten,
         } = self.hosts.hear(now, peer, report)?;
         if ask_model {
             self.ask_model(now, from);
@@ -202,10 +203,14 @@ impl Server {
             routing_id: from,
         };
         self.outlets.pass(&passed);
-        self.clients.forward(now, &name, kind, bytes);
+        if let Some(forgotten) = forgotten {
+            self.tell_forgotten(now, &forgotten);
+        }
         if let Some(Change::Appeared) = change {
             self.tell(HostChange::Appeared(Arc::clone(&name)));
+            self.tell_state(now, &name);
         }
+        self.clients.forward(now, &name, kind, bytes);
         match change {
             Some(Change::Appeared) if self.write_host_line(now) => {
                 events::host_appeared(host, from);

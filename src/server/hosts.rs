@@ -37,7 +37,7 @@ use host::{Kept, State};
 pub use merged::{Merged, Part};
 use peers::Peers;
 pub use vocabulary::{
-    Change, Due, Full, Heard, MAX_HOSTS, MAX_HOSTS_PER_CONNECTION, MAX_HOSTS_PER_KEY,
+    Change, Due, Forgotten, Full, Heard, MAX_HOSTS, MAX_HOSTS_PER_CONNECTION, MAX_HOSTS_PER_KEY,
     MAX_KEPT_BYTES, NotForgotten, Peer, Report, Restored, Timing,
 };
 
@@ -151,10 +151,11 @@ impl Hosts {
         if self.kept_bytes - freed + bytes > MAX_KEPT_BYTES {
             return Err(Full::Memory);
         }
-        let change = if moved {
-            Some(self.settle(now, peer, name)?)
+        let (change, forgotten) = if moved {
+            let (change, forgotten) = self.settle(now, peer, name)?;
+            (Some(change), forgotten)
         } else {
-            None
+            (None, None)
         };
         let grid = Arc::new(grid);
         let Some((name, host)) = self.table.get_key_value(name) else {
@@ -190,11 +191,18 @@ impl Hosts {
             ask_model,
             name,
             grid,
+            forgotten,
         })
     }
 
-    /// Puts a host onto a connection: a new one, or one that had another or none.
-    fn settle(&mut self, now: Instant, peer: Peer<'_>, name: &str) -> Result<Change, Full> {
+    /// Puts a host onto a connection: a new one, or one that had another or none. Also the
+    /// host that had to make room for it.
+    fn settle(
+        &mut self,
+        now: Instant,
+        peer: Peer<'_>,
+        name: &str,
+    ) -> Result<(Change, Option<Forgotten>), Full> {
         let known = self.table.get(name);
         let new_to_key = known.is_none_or(|host| host.key != peer.key);
         let beat = known.and_then(|host| match host.state {
@@ -202,8 +210,9 @@ impl Hosts {
             State::Expected | State::Gone => None,
         });
         self.peers.room(peer, new_to_key)?;
-        if known.is_none() && self.table.len() >= MAX_HOSTS && !self.forget_oldest() {
-            return Err(Full::Hosts);
+        let mut forgotten = None;
+        if known.is_none() && self.table.len() >= MAX_HOSTS {
+            forgotten = Some(self.forget_oldest().ok_or(Full::Hosts)?);
         }
         let address = self.peers.join(peer);
         if new_to_key {
@@ -233,7 +242,7 @@ impl Hosts {
             host.place = self.attention(&host, ping_due);
             self.agenda.insert((host.place, Arc::clone(&name)));
             self.table.insert(name, host);
-            return Ok(Change::Appeared);
+            return Ok((Change::Appeared, forgotten));
         };
         let name = Arc::clone(name);
         let Some(mut host) = self.table.remove(&name) else {
@@ -274,7 +283,7 @@ impl Hosts {
         self.agenda.insert((host.place, Arc::clone(&name)));
         self.kept_bytes += host.kept_bytes();
         self.table.insert(name, host);
-        Ok(change)
+        Ok((change, forgotten))
     }
 
     fn attention(&self, host: &Host, ping_due: Instant) -> Instant {

@@ -6,6 +6,7 @@ use std::time::{Instant, SystemTime};
 use super::access::seen::{ListedKey, Record, Who};
 use super::events;
 use super::handle::Order;
+use super::hosts::Forgotten;
 use super::run::Server;
 use super::state::{Counters, HostChange, Phase};
 
@@ -32,12 +33,13 @@ impl Server {
             }
             Order::Forget(name, answer) => {
                 let result = self.hosts.forget(&name);
-                if result.is_ok() {
+                if let Ok(forgotten) = &result {
                     events::host_forgotten(&name);
+                    self.tell_forgotten(now, forgotten);
                     self.hosts_changed();
                     self.publish_counters();
                 }
-                let _ = answer.send(result);
+                let _ = answer.send(result.map(drop));
             }
             Order::Reload(answer) => self.reload(Some(answer)),
         }
@@ -47,6 +49,19 @@ impl Server {
     pub(super) fn tell(&self, change: HostChange) {
         // Nobody listening is the usual case.
         let _ = self.desk.changes.send(change);
+    }
+
+    /// Tells those who look on of a host that came or went.
+    pub(super) fn tell_state(&mut self, now: Instant, name: &Arc<str>) {
+        let hosts = &self.hosts;
+        let state = || hosts.state_of(now, SystemTime::now(), name);
+        self.clients.forward_state(now, name, state);
+    }
+
+    /// Tells those who look on of a host that is not known any more.
+    pub(super) fn tell_forgotten(&mut self, now: Instant, forgotten: &Forgotten) {
+        let state = || Some(forgotten.state(now, SystemTime::now()));
+        self.clients.forward_state(now, &forgotten.name, state);
     }
 
     /// Shows the numbers as they are now.

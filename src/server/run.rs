@@ -310,15 +310,17 @@ impl Server {
                 }) => {
                     self.outlets.host_gone(&name);
                     self.tell(HostChange::Gone(Arc::clone(&name)));
+                    self.tell_state(now, &name);
                     self.hosts_changed();
                     if self.write_host_line(now) {
                         events::host_gone(&name, routing_id.as_ref(), silence);
                     }
                 }
-                Some(Due::Forgotten { name }) => {
+                Some(Due::Forgotten(forgotten)) => {
+                    self.tell_forgotten(now, &forgotten);
                     self.hosts_changed();
                     if self.write_host_line(now) {
-                        events::host_forgotten(&name);
+                        events::host_forgotten(&forgotten.name);
                     }
                 }
                 None => break,

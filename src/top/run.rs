@@ -288,7 +288,8 @@ pub(super) fn take_message(
     match received {
         Received::TooManyFrames { found } => Err(format!("it has {found} frames")),
         Received::Message(frames) => match decode_for_client(&frames.as_slices()) {
-            Ok(Message::Control(_)) => Ok(()),
+            // It asks for no state (yet).
+            Ok(Message::Control(_) | Message::State { .. }) => Ok(()),
             Ok(Message::Grid { host, grid, kind }) => fleet
                 .take(now, host, kind, grid)
                 .map_err(|error| text(&error)),

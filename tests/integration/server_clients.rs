@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -22,8 +22,12 @@ struct World {
 
 impl World {
     async fn new() -> Self {
+        Self::with(&[]).await
+    }
+
+    async fn with(options: &[&str]) -> Self {
         let home = tempfile::tempdir().unwrap();
-        let options = ["--clients-listen", "127.0.0.1:0"];
+        let options = [&["--clients-listen", "127.0.0.1:0"], options].concat();
         let mut collector = Collector::start(home.path(), &options).await;
         let line = "Listening for viewing clients at ";
         let said = collector.before.iter().find(|said| said.contains(line));
@@ -154,6 +158,59 @@ async fn a_client_gets_models_and_then_every_message_as_it_was_sent() {
     agent.report("web1", "{}", "metrics").await;
     assert_eq!(client.said().await, ["web1", "{}", "metrics"]);
     assert_eq!(other.said().await, ["web1", "{}", "metrics"]);
+}
+
+/// What a `state` message says, and whether its times are of the last minute.
+fn state(said: &Said) -> (String, String) {
+    assert_eq!(said[2], "state", "{said:?}");
+    let grid = value(&said[1]);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    for time in ["last_seen", "since"] {
+        let ago = now.as_secs_f64() - grid[time].as_f64().unwrap();
+        assert!((-0.1..60.0).contains(&ago), "{grid}");
+    }
+    assert_eq!(grid.as_object().unwrap().len(), 3);
+    (said[0].clone(), grid["state"].as_str().unwrap().to_owned())
+}
+
+/// Two clients of another implementation side by side, of which one asks for states. The
+/// other gets byte for byte what it always did.
+#[tokio::test]
+async fn who_asks_for_it_is_told_who_does_not_report() {
+    let mut world = World::with(&["--host-timeout", "2s"]).await;
+    let mut agent = world.collector.peer("AGENT").await;
+    agent.report("web1", "{}", "metrics").await;
+    world.collector.logged("web1 is gone").await;
+    let mut old = world.client("VIEWER2-OLD", json!({})).await;
+    let mut new = world.client("viewer2-ABCDEFGH", json!({})).await;
+    let pair = |host: &str, state: &str| (host.to_owned(), state.to_owned());
+    assert_eq!(state(&new.said().await), pair("web1", "gone"));
+    // It comes back: that is told before what it says, and when it has gone again.
+    agent.report("web1", METRICS, "metrics").await;
+    assert_eq!(state(&new.said().await), pair("web1", "reporting"));
+    assert_eq!(new.said().await, ["web1", METRICS, "metrics"]);
+    assert_eq!(state(&new.said().await), pair("web1", "gone"));
+    // To an agent the kind is none.
+    let frames: [&[u8]; 4] = [b"METR", b"web1", b"{}", b"state"];
+    agent.send(None, &frames).await;
+    let line = world.collector.logged("Refused a message from").await;
+    assert!(line.contains("an unknown kind of grid \"state\""), "{line}");
+    agent.report("web2", "{}", "metrics").await;
+    assert_eq!(state(&new.said().await), pair("web2", "reporting"));
+    assert_eq!(old.said().await, ["web1", METRICS, "metrics"]);
+    assert_eq!(old.said().await, ["web2", "{}", "metrics"]);
+    // Another answer says it again, to who asks for it.
+    new.hello_to_watch().await;
+    old.hello_to_watch().await;
+    assert_eq!(new.said().await, ["web2", "{}", "metrics"]);
+    loop {
+        let said = state(&new.said().await);
+        if said == pair("web1", "gone") {
+            break;
+        }
+        assert_eq!(said, pair("web2", "gone"));
+    }
+    assert_eq!(old.count().await, 2);
 }
 
 #[tokio::test]

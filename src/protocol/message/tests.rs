@@ -37,6 +37,13 @@ fn examples() -> Vec<(Message<'static>, Vec<&'static [u8]>)> {
             },
             vec![b"METR", b"h\xc3\xb6st", b"{}", b"metrics"],
         ),
+        (
+            Message::State {
+                host: "web1",
+                grid: b"{}",
+            },
+            vec![b"METR", b"web1", b"{}", b"state"],
+        ),
     ]
 }
 
@@ -81,6 +88,18 @@ fn each_side_understands_only_what_the_other_sends() {
         decode_from_collector(&grid.frames()),
         Err(Malformed::Direction("METR"))
     );
+
+    let state = Message::State {
+        host: "a",
+        grid: b"{}",
+    };
+    assert_eq!(decode_for_client(&state.frames()), Ok(state));
+    // An agent that sends it hears what it would of any kind that there is not.
+    let refused = decode_from_agent(&state.frames()).unwrap_err();
+    assert_eq!(refused.to_string(), "an unknown kind of grid \"state\"");
+    let wrong = Malformed::Direction("METR");
+    assert_eq!(decode_from_collector(&state.frames()), Err(wrong));
+    assert_eq!(decode_from_client(&state.frames()), Err(wrong));
 }
 
 #[test]

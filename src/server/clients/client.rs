@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::tape::{Tape, Taped};
-use super::vocabulary::{Counts, Event, Models, Timing, Who};
+use super::vocabulary::{Counts, Event, Kind, Models, Timing, Who};
 use crate::curve::router::{RoutingIdBytes, SendError};
 use crate::protocol::message::{Control, GridKind, Message};
 use crate::server::complaints::TELL_INTERVAL;
 
-/// What one client is handed in one turn at most, so that ten thousand models do not keep
-/// the loop from the agents: some milliseconds of encoding.
-const MODELS_IN_A_TURN: usize = 64;
+/// What of an answer one client is handed in one turn at most, so that ten thousand models
+/// do not keep the loop from the agents: some milliseconds of encoding.
+const OWED_IN_A_TURN: usize = 64;
 
 /// The same for what waits on the tape: as much as libzmq's queue for it takes.
 const TAPED_IN_A_TURN: usize = 64;
@@ -33,6 +33,15 @@ pub trait Send: FnMut(&RoutingIdBytes, &Message<'_>) -> Result<(), SendError> {}
 
 impl<F: FnMut(&RoutingIdBytes, &Message<'_>) -> Result<(), SendError>> Send for F {}
 
+/// A message of an answer; it is written when it is its turn.
+#[derive(Debug)]
+enum Owed {
+    /// The model of this host.
+    Model(Arc<str>),
+    /// Since when this host does not report.
+    State(Arc<str>),
+}
+
 #[derive(Debug)]
 pub(super) struct Client {
     pub(super) who: Who,
@@ -43,9 +52,9 @@ pub(super) struct Client {
     answered: Option<Instant>,
     /// It has asked since.
     pub(super) asks: bool,
-    /// Whose models it is owed, the next one last.
-    owed: Vec<Arc<str>>,
-    /// No live message goes before the models of the first answer.
+    /// What is left of the answer, the next one last.
+    owed: Vec<Owed>,
+    /// No live message goes before the first answer.
     newcomer: bool,
     /// The message of the tape that it is to have next; None where it has all.
     pub(super) behind: Option<u64>,
@@ -75,6 +84,14 @@ impl Client {
             left: false,
             lost: 0,
             told: None,
+        }
+    }
+
+    /// Whether it is sent live messages of this kind.
+    pub(super) fn wants(&self, kind: Kind) -> bool {
+        match kind {
+            Kind::Grid(_) => true,
+            Kind::State => self.who.wants_states(),
         }
     }
 
@@ -110,7 +127,12 @@ impl Client {
         }
         self.asks = false;
         self.answered = Some(now);
-        self.owed = models.names();
+        let owed = models.names().into_iter().map(Owed::Model);
+        self.owed = owed.collect();
+        if self.wants(Kind::State) {
+            self.owed
+                .extend(models.absent().into_iter().map(Owed::State));
+        }
         self.owed.reverse();
         self.again = Some(now);
     }
@@ -136,17 +158,17 @@ impl Client {
     ) {
         let mut all = true;
         if self.newcomer {
-            all = self.hand_models(now, models, buffer, send, counts);
+            all = self.hand_owed(now, models, buffer, send, counts);
             self.newcomer = !all;
         }
         all = all && self.hand_taped(now, tape, send, counts);
         if all && !self.newcomer {
-            self.hand_models(now, models, buffer, send, counts);
+            self.hand_owed(now, models, buffer, send, counts);
         }
     }
 
-    /// Whether no model is owed any more.
-    fn hand_models(
+    /// Whether nothing is owed any more.
+    fn hand_owed(
         &mut self,
         now: Instant,
         models: &impl Models,
@@ -154,22 +176,24 @@ impl Client {
         send: &mut impl Send,
         counts: &mut Counts,
     ) -> bool {
-        for _ in 0..MODELS_IN_A_TURN {
-            let Some(host) = self.owed.pop() else {
+        for _ in 0..OWED_IN_A_TURN {
+            let Some(owed) = self.owed.pop() else {
                 return true;
             };
             buffer.clear();
-            if !models.write(&host, buffer) {
-                // It has gone since.
+            let (kind, host, written) = match &owed {
+                Owed::Model(host) => {
+                    let kind = Kind::Grid(GridKind::Model);
+                    (kind, host, models.write(host, buffer))
+                }
+                Owed::State(host) => (Kind::State, host, models.write_state(host, buffer)),
+            };
+            if !written {
+                // It has gone since, or has come.
                 continue;
             }
-            let message = Message::Grid {
-                host: &host,
-                grid: buffer,
-                kind: GridKind::Model,
-            };
-            if !self.hand(now, &message, send, counts) {
-                self.owed.push(host);
+            if !self.hand(now, &kind.message(host, buffer), send, counts) {
+                self.owed.push(owed);
                 self.try_later(now);
                 return false;
             }
@@ -202,12 +226,7 @@ impl Client {
             let Some(Taped { host, kind, grid }) = tape.get(next) else {
                 break;
             };
-            let message = Message::Grid {
-                host,
-                grid,
-                kind: *kind,
-            };
-            if !self.hand(now, &message, send, counts) {
+            if self.wants(*kind) && !self.hand(now, &kind.message(host, grid), send, counts) {
                 self.behind = Some(next);
                 self.try_later(now);
                 return false;

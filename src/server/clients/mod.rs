@@ -7,7 +7,7 @@
 
 use std::future::pending;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use thiserror::Error;
 
@@ -21,6 +21,7 @@ use crate::curve::keys::{KeyPair, PublicKey};
 use crate::curve::router::{Listen, Router, RouterOptions, RoutingIdBytes, SendError};
 use crate::curve::zap::Domain;
 use crate::protocol::message::{GridKind, Malformed, Message, decode_from_client};
+use crate::protocol::state::{HostState, StateGrid};
 
 mod client;
 pub mod table;
@@ -237,6 +238,29 @@ impl Clients {
             });
     }
 
+    /// Tells those who want to know that a host's state has changed; `state` is asked for
+    /// where there is one.
+    pub fn forward_state(
+        &mut self,
+        now: Instant,
+        host: &Arc<str>,
+        state: impl FnOnce() -> Option<StateGrid>,
+    ) {
+        if !self.table.wants_states() {
+            return;
+        }
+        let Some(router) = &mut self.router else {
+            return;
+        };
+        let mut grid = Vec::new();
+        if state().is_some_and(|state| state.encode(&mut grid).is_ok()) {
+            self.table
+                .forward_state(now, host, &grid, &mut |to, message| {
+                    send(router, to, message)
+                });
+        }
+    }
+
     /// Sends nothing more to those for whose keys `allowed` does not hold any more: to be
     /// called when the list of clients has changed.
     pub fn review(&mut self, allowed: &mut impl FnMut(PublicKey) -> bool) {
@@ -259,9 +283,14 @@ impl Clients {
         let Some(router) = &mut self.router else {
             return;
         };
+        let fleet = Fleet {
+            hosts,
+            now,
+            wall: SystemTime::now(),
+        };
         let happened = self
             .table
-            .attend(now, hosts, &mut |to, message| send(router, to, message));
+            .attend(now, &fleet, &mut |to, message| send(router, to, message));
         for event in happened {
             match event {
                 Event::Silent { who, silence } => events::client_silent(&who, silence),
@@ -280,11 +309,19 @@ fn send(router: &mut Router, to: &RoutingIdBytes, message: &Message<'_>) -> Resu
     sent
 }
 
+/// The hosts at one moment.
+struct Fleet<'a> {
+    hosts: &'a Hosts,
+    now: Instant,
+    wall: SystemTime,
+}
+
 /// The models of those who are there, or were before the collector's restart and may come
 /// back; not of those who are gone.
-impl Models for Hosts {
+impl Models for Fleet<'_> {
     fn names(&self) -> Vec<Arc<str>> {
         let here = self
+            .hosts
             .iter()
             .filter(|(_, host)| host.presence() != Presence::Gone && host.model().is_some());
         let mut names: Vec<Arc<str>> = here.map(|(name, _)| Arc::clone(name)).collect();
@@ -293,9 +330,27 @@ impl Models for Hosts {
     }
 
     fn write(&self, host: &str, out: &mut Vec<u8>) -> bool {
-        self.get(host)
+        self.hosts
+            .get(host)
             .filter(|host| host.presence() != Presence::Gone)
             .and_then(|host| host.model())
             .is_some_and(|model| serde_json::to_writer(out, &**model).is_ok())
+    }
+
+    fn absent(&self) -> Vec<Arc<str>> {
+        let absent = self
+            .hosts
+            .iter()
+            .filter(|(_, host)| host.presence() != Presence::Reporting);
+        let mut names: Vec<Arc<str>> = absent.map(|(name, _)| Arc::clone(name)).collect();
+        names.sort_unstable();
+        names
+    }
+
+    fn write_state(&self, host: &str, out: &mut Vec<u8>) -> bool {
+        self.hosts
+            .state_of(self.now, self.wall, host)
+            .filter(|state| state.state != HostState::Reporting)
+            .is_some_and(|state| state.encode(out).is_ok())
     }
 }

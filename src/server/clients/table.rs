@@ -4,16 +4,19 @@
 //! of an agent as it comes. What a client does not take at once waits on the one
 //! [`Tape`] that all share, so that a message is kept once however many are behind; who
 //! falls behind the tape's beginning has lost what was there. Nobody waits for a client.
+//!
+//! One that asks for it is told which hosts do not report, after the models of each
+//! answer, and when a host comes or goes.
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::client::{Client, Send};
 use super::tape::Tape;
-use super::vocabulary::{Counts, Event, Hello, Models, Timing, Who};
+use super::vocabulary::{Counts, Event, Hello, Kind, Models, Timing, Who};
 use crate::curve::keys::PublicKey;
 use crate::curve::router::RoutingIdBytes;
-use crate::protocol::message::{GridKind, Message};
+use crate::protocol::message::GridKind;
 
 /// Most clients at a time: people who look, not machines by the thousand.
 pub const MAX_CLIENTS: usize = 100;
@@ -105,9 +108,38 @@ impl Table {
         grid: &[u8],
         send: &mut impl Send,
     ) {
-        let message = Message::Grid { host, grid, kind };
+        self.pass(now, host, Kind::Grid(kind), grid, send);
+    }
+
+    /// Whether anybody wants to be told of a host's state.
+    #[must_use]
+    pub fn wants_states(&self) -> bool {
+        self.clients.iter().any(|client| client.wants(Kind::State))
+    }
+
+    /// Tells those who want to know that a host's state has changed.
+    pub fn forward_state(
+        &mut self,
+        now: Instant,
+        host: &Arc<str>,
+        grid: &[u8],
+        send: &mut impl Send,
+    ) {
+        self.pass(now, host, Kind::State, grid, send);
+    }
+
+    fn pass(
+        &mut self,
+        now: Instant,
+        host: &Arc<str>,
+        kind: Kind,
+        grid: &[u8],
+        send: &mut impl Send,
+    ) {
+        let message = kind.message(host, grid);
         let mut missed = false;
-        for client in &mut self.clients {
+        let wanting = self.clients.iter_mut().filter(|client| client.wants(kind));
+        for client in wanting {
             if client.behind.is_none() && client.hand(now, &message, send, &mut self.counts) {
                 continue;
             }

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::protocol::message::GridKind;
+use super::vocabulary::Kind;
 
 /// Most messages: two seconds of 10,000 hosts that report every 5 s. Who is further behind
 /// is better served with newer ones.
@@ -20,7 +20,7 @@ pub(super) const MAX_BYTES: usize = 32 * 1024 * 1024;
 #[derive(Debug)]
 pub(super) struct Taped {
     pub(super) host: Arc<str>,
-    pub(super) kind: GridKind,
+    pub(super) kind: Kind,
     pub(super) grid: Box<[u8]>,
 }
 
@@ -54,7 +54,7 @@ impl Tape {
         self.messages.get(usize::try_from(at).ok()?)
     }
 
-    pub(super) fn push(&mut self, host: &Arc<str>, kind: GridKind, grid: &[u8]) {
+    pub(super) fn push(&mut self, host: &Arc<str>, kind: Kind, grid: &[u8]) {
         self.bytes += grid.len();
         self.messages.push_back(Taped {
             host: Arc::clone(host),
@@ -88,9 +88,11 @@ impl Tape {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::message::GridKind;
 
     fn push(tape: &mut Tape, bytes: usize) {
-        tape.push(&"web1".into(), GridKind::Metrics, &vec![b' '; bytes]);
+        let kind = Kind::Grid(GridKind::Metrics);
+        tape.push(&"web1".into(), kind, &vec![b' '; bytes]);
     }
 
     #[test]

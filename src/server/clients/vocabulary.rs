@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::curve::keys::PublicKey;
 use crate::curve::router::RoutingIdBytes;
+use crate::protocol::message::{GridKind, Message, VIEWER_ID_PREFIX};
 
 /// How long a client may take, and has to wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +38,14 @@ pub struct Who {
     pub address: Option<String>,
     /// The key that it was let in with.
     pub key: Option<PublicKey>,
+}
+
+impl Who {
+    /// Whether it wants to be told which hosts do not report.
+    #[must_use]
+    pub fn wants_states(&self) -> bool {
+        self.routing_id.starts_with(VIEWER_ID_PREFIX)
+    }
 }
 
 /// What became of a hello.
@@ -82,6 +91,32 @@ pub trait Models {
     /// Writes the model of a host as JSON into `out`, which is empty; false where there is
     /// none.
     fn write(&self, host: &str, out: &mut Vec<u8>) -> bool;
+
+    /// The hosts that are known and do not report.
+    fn absent(&self) -> Vec<Arc<str>>;
+
+    /// Writes since when a host does not report as JSON into `out`, which is empty; false
+    /// where it reports, or is not known any more.
+    fn write_state(&self, host: &str, out: &mut Vec<u8>) -> bool;
+}
+
+/// What a live message holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// What an agent has sent.
+    Grid(GridKind),
+    /// Whether a host reports; only for those who have asked for it.
+    State,
+}
+
+impl Kind {
+    /// The message.
+    pub(super) fn message<'a>(self, host: &'a str, grid: &'a [u8]) -> Message<'a> {
+        match self {
+            Self::Grid(kind) => Message::Grid { host, grid, kind },
+            Self::State => Message::State { host, grid },
+        }
+    }
 }
 
 /// Messages handed to clients and not.

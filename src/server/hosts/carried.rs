@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::host::{Host, Kept, State};
-use super::vocabulary::{MAX_HOSTS, MAX_KEPT_BYTES, Restored};
+use super::vocabulary::{Forgotten, MAX_HOSTS, MAX_KEPT_BYTES, Restored};
 use super::{Hosts, Merged, grid_bytes};
+use crate::protocol::state::{HostState, StateGrid};
 use crate::server::complaints::Throttle;
-use crate::server::snapshot::{HostSnapshot, Snapshot};
+use crate::server::snapshot::{HostSnapshot, Presence, Snapshot};
 
 impl Hosts {
     /// Every host as it is at `now`, which is `wall` on the clock on the wall.
@@ -27,6 +28,22 @@ impl Hosts {
     pub fn snapshot_of(&self, now: Instant, wall: SystemTime, name: &str) -> Option<HostSnapshot> {
         let (name, host) = self.table.get_key_value(name)?;
         Some(host_snapshot(now, wall, name, host))
+    }
+
+    /// Whether a host reports, as viewing clients are told; None for one that is not known.
+    #[must_use]
+    pub fn state_of(&self, now: Instant, wall: SystemTime, name: &str) -> Option<StateGrid> {
+        let host = self.get(name)?;
+        let at = |instant| at(now, wall, instant);
+        Some(StateGrid {
+            state: match host.presence() {
+                Presence::Reporting => HostState::Reporting,
+                Presence::Expected => HostState::Expected,
+                Presence::Gone => HostState::Gone,
+            },
+            last_seen: at(host.last_seen()),
+            since: at(host.since()),
+        })
     }
 
     /// Puts hosts into the table that were known before a restart: those that reported
@@ -71,6 +88,18 @@ impl Hosts {
     }
 }
 
+impl Forgotten {
+    /// The same as viewing clients are told.
+    #[must_use]
+    pub fn state(&self, now: Instant, wall: SystemTime) -> StateGrid {
+        StateGrid {
+            state: HostState::Forgotten,
+            last_seen: at(now, wall, self.last_seen),
+            since: at(now, wall, now),
+        }
+    }
+}
+
 fn host_snapshot(now: Instant, wall: SystemTime, name: &Arc<str>, host: &Host) -> HostSnapshot {
     HostSnapshot {
         name: Arc::clone(name),
@@ -83,6 +112,14 @@ fn host_snapshot(now: Instant, wall: SystemTime, name: &Arc<str>, host: &Host) -
         model: host.model().cloned(),
         metrics: host.metrics().map(Merged::shown).unwrap_or_default(),
     }
+}
+
+/// A point in time in seconds since 1970, to the millisecond.
+fn at(now: Instant, wall: SystemTime, instant: Instant) -> f64 {
+    let time = earlier(wall, now.saturating_duration_since(instant));
+    let since = time.duration_since(SystemTime::UNIX_EPOCH);
+    let rounded = since.unwrap_or_default() + Duration::from_micros(500);
+    Duration::new(rounded.as_secs(), 1_000_000 * rounded.subsec_millis()).as_secs_f64()
 }
 
 /// A point in time that long before another.

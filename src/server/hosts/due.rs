@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::Hosts;
 use super::host::{Host, State};
-use super::vocabulary::{Due, NotForgotten, Timing};
+use super::vocabulary::{Due, Forgotten, NotForgotten, Timing};
 
 impl Hosts {
     /// When [`take_due`](Self::take_due) may have something next; None while nobody is known.
@@ -34,9 +34,8 @@ impl Hosts {
             return None;
         }
         let name = Arc::clone(name);
-        // It is gone.
-        let _ = self.forget(&name);
-        Some(Due::Forgotten { name })
+        // It is gone, and may be forgotten.
+        self.forget(&name).ok().map(Due::Forgotten)
     }
 
     /// Looks at a host that was taken off the agenda.
@@ -105,12 +104,13 @@ impl Hosts {
     /// # Errors
     ///
     /// [`NotForgotten`].
-    pub fn forget(&mut self, name: &str) -> Result<(), NotForgotten> {
+    pub fn forget(&mut self, name: &str) -> Result<Forgotten, NotForgotten> {
         let (name, host) = self
             .table
             .get_key_value(name)
             .ok_or(NotForgotten::Unknown)?;
         let entry = (host.place, Arc::clone(name));
+        let last_seen = host.last_seen;
         match host.state {
             State::Reporting { .. } => return Err(NotForgotten::Reporting),
             State::Expected => {
@@ -125,13 +125,14 @@ impl Hosts {
             self.kept_bytes -= host.kept_bytes();
             self.peers.disown(host.key);
         }
-        Ok(())
+        let (_, name) = entry;
+        Ok(Forgotten { name, last_seen })
     }
 
-    /// Makes room, if any host is gone.
-    pub(super) fn forget_oldest(&mut self) -> bool {
+    /// Makes room, if any host is gone: the one that was forgotten.
+    pub(super) fn forget_oldest(&mut self) -> Option<Forgotten> {
         let oldest = self.gone.first().map(|(_, name)| Arc::clone(name));
-        oldest.is_some_and(|name| self.forget(&name).is_ok())
+        oldest.and_then(|name| self.forget(&name).ok())
     }
 
     /// The collector itself was deaf (stopped, starved, suspended) until `now`: nobody

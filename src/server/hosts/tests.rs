@@ -66,7 +66,7 @@ fn due(hosts: &mut Hosts, now: Instant) -> (Vec<String>, Vec<String>) {
         match due {
             Due::Ping { to, .. } => pinged.push(to.to_string()),
             Due::Gone { name, .. } => gone.push(name.to_string()),
-            Due::Forgotten { name } => panic!("{name} is forgotten"),
+            Due::Forgotten(host) => panic!("{host:?}"),
         }
     }
     (pinged, gone)
@@ -437,8 +437,8 @@ proptest! {
                                     prop_assert!(now - gone.heard >= TIMING.host_timeout);
                                     prop_assert!(silence >= TIMING.host_timeout);
                                 }
-                                Due::Forgotten { name } => {
-                                    prop_assert!(!plain.contains_key(&name.parse().unwrap()));
+                                Due::Forgotten(host) => {
+                                    prop_assert!(!plain.contains_key(&host.name.parse().unwrap()));
                                 }
                             }
                         }

@@ -1,7 +1,7 @@
 //! What goes into the table of hosts and what comes out of it, and its bounds.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
@@ -91,6 +91,17 @@ pub struct Heard {
     pub name: Arc<str>,
     /// The grid, as it is kept.
     pub grid: Arc<Grid>,
+    /// The host that had been gone for longest, where it had to make room.
+    pub forgotten: Option<Forgotten>,
+}
+
+/// A host that is not known any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Forgotten {
+    /// Its name.
+    pub name: Arc<str>,
+    /// When it was last heard from.
+    pub last_seen: Instant,
 }
 
 /// A host that came or moved.
@@ -143,10 +154,7 @@ pub enum Due {
         silence: Duration,
     },
     /// It was gone for so long that it is not in the table any more.
-    Forgotten {
-        /// Its name.
-        name: Arc<str>,
-    },
+    Forgotten(Forgotten),
 }
 
 /// Why a host is not forgotten.

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::curve::router::SendError;
+use crate::protocol::message::Message;
 use crate::server::clients::client::{RETRY, RETRY_MAX};
 use crate::server::clients::tape;
 
@@ -18,7 +19,7 @@ const TIMING: Timing = Timing {
 };
 
 #[derive(Default)]
-struct Fleet(BTreeMap<Arc<str>, String>);
+struct Fleet(BTreeMap<Arc<str>, String>, BTreeMap<Arc<str>, String>);
 
 impl Fleet {
     fn of(hosts: usize) -> Self {
@@ -28,7 +29,7 @@ impl Fleet {
                 format!("{{\"n\":{number}}}"),
             )
         };
-        Self((0..hosts).map(model).collect())
+        Self((0..hosts).map(model).collect(), BTreeMap::new())
     }
 }
 
@@ -41,6 +42,16 @@ impl Models for Fleet {
         let model = self.0.get(host);
         out.extend(model.into_iter().flat_map(|model| model.bytes()));
         model.is_some()
+    }
+
+    fn absent(&self) -> Vec<Arc<str>> {
+        self.1.keys().cloned().collect()
+    }
+
+    fn write_state(&self, host: &str, out: &mut Vec<u8>) -> bool {
+        let state = self.1.get(host);
+        out.extend(state.into_iter().flat_map(|state| state.bytes()));
+        state.is_some()
     }
 }
 
@@ -71,6 +82,9 @@ fn shown(message: &Message<'_>) -> String {
         Message::Grid { host, grid, kind } => {
             let grid = str::from_utf8(grid).unwrap();
             format!("{host} {grid} {}", kind.as_str())
+        }
+        Message::State { host, grid } => {
+            format!("{host} {} state", str::from_utf8(grid).unwrap())
         }
     }
 }
@@ -117,6 +131,12 @@ impl World {
         self.with(|table, now, _, mut send| {
             let host = "live".into();
             table.forward(now, &host, GridKind::Metrics, grid.as_bytes(), &mut send);
+        });
+    }
+
+    fn change(&mut self, host: &str, state: &str) {
+        self.with(|table, now, _, mut send| {
+            table.forward_state(now, &host.into(), state.as_bytes(), &mut send);
         });
     }
 
@@ -387,6 +407,84 @@ fn there_are_so_many_and_no_more() {
     assert_eq!(world.hello("late"), Hello::Full);
     assert_eq!(world.hello("c0"), Hello::Again);
     assert_eq!(world.table.len(), MAX_CLIENTS);
+}
+
+const NEW: &str = "viewer2-A";
+
+#[test]
+fn who_asks_for_it_is_told_who_does_not_report_after_the_models() {
+    let mut world = World::new(Fleet::of(1));
+    for (host, state) in [("h2", "expected"), ("h1", "gone")] {
+        world.fleet.1.insert(host.into(), state.to_owned());
+    }
+    let models = models(&world.fleet);
+    let states = ["h1 gone state".to_owned(), "h2 expected state".to_owned()];
+    assert!(!world.table.wants_states());
+    world.hello("old");
+    assert!(!world.table.wants_states());
+    world.hello(NEW);
+    assert!(world.table.wants_states());
+    world.attend();
+    assert_eq!(world.got(NEW), [&models[..], &states].concat());
+    assert_eq!(world.got("old"), models);
+    // Each answer says it again, as it is then.
+    world.fleet.1.remove("h2");
+    world.pass(10 * SECOND);
+    world.hello(NEW);
+    world.hello("old");
+    world.pass(SECOND);
+    assert_eq!(world.got(NEW), [&models[..], &states[..1]].concat());
+    assert_eq!(world.got("old"), models);
+}
+
+#[test]
+fn a_change_is_told_at_once_and_to_no_old_client() {
+    let mut world = World::new(Fleet::default());
+    world.hello("old");
+    world.hello(NEW);
+    world.pass(SECOND);
+    world.forward(0);
+    world.change("h1", "gone");
+    world.forward(1);
+    world.change("h1", "reporting");
+    let all = [
+        "live 0 metrics",
+        "h1 gone state",
+        "live 1 metrics",
+        "h1 reporting state",
+    ];
+    assert_eq!(world.got(NEW), all);
+    assert_eq!(world.got("old"), live(0..2));
+    // Neither where they wait: each gets its own off the one tape.
+    for name in ["old", NEW] {
+        world.room.insert(name.to_owned(), 0);
+    }
+    world.forward(0);
+    world.change("h1", "gone");
+    world.forward(1);
+    world.change("h1", "reporting");
+    for name in ["old", NEW] {
+        world.room.insert(name.to_owned(), usize::MAX);
+    }
+    world.pass(SECOND);
+    assert_eq!(world.got(NEW), all);
+    assert_eq!(world.got("old"), live(0..2));
+    assert_eq!(world.table.waiting_bytes(), 0);
+}
+
+#[test]
+fn a_change_waits_behind_the_first_answer() {
+    let mut world = World::new(Fleet::of(70));
+    world.fleet.1.insert("h1".into(), "gone".to_owned());
+    world.hello(NEW);
+    world.attend();
+    // It comes before its turn in the answer: what is said of it is true at any time.
+    world.fleet.1.clear();
+    world.change("h1", "reporting");
+    world.pass(SECOND);
+    let mut expected = models(&world.fleet);
+    expected.push("h1 reporting state".to_owned());
+    assert_eq!(world.got(NEW), expected);
 }
 
 #[test]

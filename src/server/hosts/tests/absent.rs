@@ -3,6 +3,7 @@
 use std::time::SystemTime;
 
 use super::*;
+use crate::protocol::state::HostState;
 use crate::server::snapshot::Presence;
 
 #[test]
@@ -18,7 +19,7 @@ fn a_host_that_is_gone_is_remembered_for_a_while() {
     assert!(host.model().is_none() && host.metrics().is_none());
     assert_eq!(hosts.next_due(), Some(gone + TIMING.forget_after));
     let due = hosts.take_due(gone + TIMING.forget_after);
-    assert!(matches!(due, Some(Due::Forgotten { name }) if &*name == "web1"));
+    assert!(matches!(due, Some(Due::Forgotten(host)) if &*host.name == "web1"));
     assert!(hosts.get("web1").is_none());
     assert_eq!(hosts.next_due(), None);
 }
@@ -31,13 +32,41 @@ fn hosts_are_forgotten_on_request_unless_they_report() {
     assert_eq!(hosts.forget("web1"), Err(NotForgotten::Reporting));
     assert_eq!(hosts.forget("web2"), Err(NotForgotten::Unknown));
     while hosts.take_due(start + TIMING.host_timeout).is_some() {}
-    assert_eq!(hosts.forget("web1"), Ok(()));
+    let forgotten = hosts.forget("web1").unwrap();
+    assert_eq!(&*forgotten.name, "web1");
     assert_eq!(hosts.forget("web1"), Err(NotForgotten::Unknown));
     hosts.restore(start, [restored("web3")]);
-    assert_eq!(hosts.forget("web3"), Ok(()));
+    assert!(hosts.forget("web3").is_ok());
     assert_eq!((hosts.expected(), hosts.kept_bytes), (0, 0));
     assert_eq!(hosts.next_due(), None);
     assert_eq!(hosts.peers.hosts(), (0, 0));
+}
+
+#[test]
+fn a_viewing_client_is_told_since_when_a_host_is_silent() {
+    let start = Instant::now();
+    let mut hosts = Hosts::new(TIMING);
+    hosts.restore(start, [restored("web2")]);
+    model(&mut hosts, start, "A", "web1");
+    let noon = SystemTime::UNIX_EPOCH + 1_000_000 * SECOND;
+    let said = |hosts: &Hosts, seconds, name| {
+        let state = hosts.state_of(start + seconds * SECOND, noon, name);
+        state.map(|state| (state.state, state.last_seen, state.since))
+    };
+    let at = |hosts: &Hosts, name| said(hosts, 10, name);
+    let reporting = (HostState::Reporting, 999_990.0, 999_990.0);
+    assert_eq!(at(&hosts, "web1"), Some(reporting));
+    let expected = (HostState::Expected, 999_890.0, 999_990.0);
+    assert_eq!(at(&hosts, "web2"), Some(expected));
+    assert_eq!(at(&hosts, "web3"), None);
+    let gone = start + TIMING.host_timeout;
+    while hosts.take_due(gone).is_some() {}
+    let state = said(&hosts, 40, "web1");
+    assert_eq!(state, Some((HostState::Gone, 999_960.0, 999_990.0)));
+    let forgotten = hosts.forget("web1").unwrap();
+    let state = forgotten.state(start + 50 * SECOND, noon);
+    assert_eq!(state.state, HostState::Forgotten);
+    assert_eq!((state.last_seen, state.since), (999_950.0, 1_000_000.0));
 }
 
 #[test]
@@ -96,7 +125,15 @@ fn hosts_that_are_gone_make_room() {
     assert_eq!(hosts.gone(), 2);
     let appeared = (Some(Change::Appeared), true);
     assert_eq!(metrics(&mut hosts, later, "Z", "one more"), appeared);
-    assert_eq!(metrics(&mut hosts, later, "Z", "two more"), appeared);
+    let report = Report {
+        host: "two more",
+        kind: GridKind::Metrics,
+        grid: Grid::default(),
+        wire_bytes: 2,
+    };
+    let heard = hosts.hear(later, peer(&id("Z")), report).unwrap();
+    let forgotten = heard.forgotten.unwrap();
+    assert_eq!((&*forgotten.name, forgotten.last_seen), ("1", start));
     assert_eq!((hosts.gone(), hosts.table.len()), (0, MAX_HOSTS));
 }
 
@@ -185,7 +222,7 @@ fn a_restart_loses_no_host() {
                 } => {
                     left.push((second, name.to_string(), routing_id.is_some(), silence));
                 }
-                Due::Forgotten { name } => assert_eq!((second, &*name), (1, "web4")),
+                Due::Forgotten(host) => assert_eq!((second, &*host.name), (1, "web4")),
                 Due::Ping { .. } => {}
             }
         }
