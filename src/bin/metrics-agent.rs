@@ -9,7 +9,8 @@ use metrics_agent::agent::arguments::Arguments;
 use metrics_agent::collectors;
 use metrics_agent::config::{self, KeyPolicy, Sources};
 use metrics_agent::daemon;
-use metrics_agent::exit::{self, EXIT_CONFIG, EXIT_SOFTWARE};
+use metrics_agent::durable::owner;
+use metrics_agent::exit::{self, EXIT_CONFIG, EXIT_SOFTWARE, EXIT_UNAVAILABLE};
 use metrics_agent::systemd::log::{LogControl, Target};
 use tracing_subscriber::filter::LevelFilter;
 
@@ -25,6 +26,19 @@ fn main() -> ExitCode {
     if arguments.check_config || arguments.print_config {
         return examine(&sources, arguments.print_config);
     }
+    // Before there is a second thread, and before anything is touched there.
+    let settled = sources
+        .state_directory
+        .as_deref()
+        .map(owner::settle)
+        .transpose();
+    let settled = match settled {
+        Ok(settled) => settled.flatten(),
+        Err(error) => {
+            complain(&format_args!("cannot give root's rights up: {error}"));
+            return EXIT_UNAVAILABLE.into();
+        }
+    };
     let log = match LogControl::install("metrics-agent", LevelFilter::INFO, Target::detect()) {
         Ok(log) => log,
         Err(error) => {
@@ -33,6 +47,9 @@ fn main() -> ExitCode {
         }
     };
     exit::end_at_a_bug();
+    if let (Some(owner), Some(directory)) = (settled, &sources.state_directory) {
+        owner::say_settled(owner, directory);
+    }
     match daemon::run(sources, log) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.into(),

@@ -6,6 +6,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use metrics_agent::durable::owner;
 use metrics_agent::exit::{self, EXIT_CONFIG, EXIT_SOFTWARE, EXIT_UNAVAILABLE};
 use metrics_agent::server::arguments::{Arguments, Command};
 use metrics_agent::server::keys_command;
@@ -35,6 +36,20 @@ fn main() -> ExitCode {
     if arguments.check_config || arguments.print_config || arguments.public_key {
         return examine(&arguments, &sources);
     }
+    // Before there is a second thread, and before anything is touched there.
+    let settled = sources
+        .places
+        .state
+        .as_deref()
+        .map(owner::settle)
+        .transpose();
+    let settled = match settled {
+        Ok(settled) => settled.flatten(),
+        Err(error) => {
+            complain(&format_args!("cannot give root's rights up: {error}"));
+            return EXIT_UNAVAILABLE.into();
+        }
+    };
     let log = LogControl::install("metrics-collector", LevelFilter::INFO, Target::detect());
     let log = match log {
         Ok(log) => log,
@@ -44,6 +59,9 @@ fn main() -> ExitCode {
         }
     };
     exit::end_at_a_bug();
+    if let (Some(owner), Some(directory)) = (settled, &sources.places.state) {
+        owner::say_settled(owner, directory);
+    }
     match start::run(sources, arguments.print, &log) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => match failure {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -38,6 +38,11 @@ pub(super) fn read(path: &Path) -> Result<String, Reason> {
     if !about.is_file() {
         return Err(Reason::NotRegular);
     }
+    text(file)
+}
+
+/// The text of a regular file that is open.
+pub(super) fn text(file: File) -> Result<String, Reason> {
     let mut bytes = Vec::new();
     file.take(MAX_FILE_BYTES + 1)
         .read_to_end(&mut bytes)

@@ -12,7 +12,6 @@ use super::error::{Reason, shown_path};
 use super::sources::Sources;
 use crate::curve::certificate::{Certificate, CertificateError, Trust};
 use crate::curve::keys::{KeyPair, PublicKey};
-use crate::durable::hand_over;
 
 /// The agent's own certificate, where no other name is set.
 const AGENT_FILE: &str = "agent.key_secret";
@@ -105,19 +104,7 @@ impl<'a> KeySearch<'a> {
         }
         let pair = match policy {
             KeyPolicy::ReadOnly => KeyPair::generate().map_err(CertificateError::from)?,
-            KeyPolicy::Create => {
-                let pair = Certificate::write_pair(directory, AGENT_PAIR)?;
-                for file in [AGENT_FILE, "agent.key"] {
-                    hand_over(directory, &directory.join(file)).map_err(|source| {
-                        CertificateError::Io {
-                            path: directory.join(file),
-                            action: "hand it over",
-                            source,
-                        }
-                    })?;
-                }
-                pair
-            }
+            KeyPolicy::Create => Certificate::write_pair(directory, AGENT_PAIR)?,
         };
         Ok(OwnKeys {
             pair,

@@ -2,7 +2,6 @@
 //! directory, the last layer. Written whole or not at all: a crash or a power
 //! cut leaves the old file or the new one.
 
-use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -21,8 +20,6 @@ use crate::durable::{self, FileError};
 
 /// The file's name in the state directory.
 pub const FILE_NAME: &str = "settings.toml";
-/// What the next content is written to, before it takes the file's place.
-const DRAFT_NAME: &str = "settings.toml.new";
 
 /// The persistent settings; what is `None` is left to the other layers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -95,7 +92,7 @@ pub fn write(state_directory: &Path, settings: &Persistent) -> Result<(), Persis
         line("metrics", metrics),
         line("stale", stale),
     );
-    durable::replace(&path(state_directory), DRAFT_NAME, |file| {
+    durable::replace(&path(state_directory), |file| {
         file.write_all(text.as_bytes())
     })?;
     Ok(())
@@ -118,12 +115,8 @@ pub fn update(
 
 /// Drops everything that is kept.
 pub fn clear(state_directory: &Path) -> Result<(), PersistentError> {
-    let path = path(state_directory);
-    match fs::remove_file(&path) {
-        Ok(()) => Ok(durable::sync(state_directory)?),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(FileError::of(&path, "remove it")(error).into()),
-    }
+    durable::inside(state_directory, |directory| directory.remove(FILE_NAME))?;
+    Ok(())
 }
 
 /// The last layer, where there is one.
@@ -133,19 +126,22 @@ pub(super) fn layer(state_directory: &Path) -> Result<Option<Layer>, ConfigError
         path: path.clone(),
         line: None,
     };
-    let text = match files::read(&path) {
-        Err(Reason::Unreadable(error)) if error.kind() == io::ErrorKind::NotFound => {
-            return Ok(None);
-        }
-        Err(reason) => {
-            return Err(Problem {
-                place,
-                key: None,
-                reason,
-            }
-            .into());
-        }
-        Ok(text) => text,
+    let unusable = |reason| Problem {
+        place: place.clone(),
+        key: None,
+        reason,
+    };
+    // As the directory's owner, whose links and pipes are none of root's.
+    let read = durable::inside(state_directory, |directory| {
+        let file = directory.read(FILE_NAME)?;
+        Ok::<_, FileError>(file.map(files::text))
+    });
+    let text = match read {
+        Ok(None | Some(None)) => return Ok(None),
+        // As before a start that makes it.
+        Err(error) if error.source.kind() == io::ErrorKind::NotADirectory => return Ok(None),
+        Err(error) => return Err(unusable(Reason::Unreadable(error.source)).into()),
+        Ok(Some(Some(text))) => text.map_err(unusable)?,
     };
     let mut problems = Problems::default();
     let (layer, found) = Layer::parse(&PERSISTENT, place, &text);
@@ -175,6 +171,7 @@ fn out_of_range(key: &'static str) -> impl FnOnce(OutOfRange) -> PersistentError
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
     const fn secs(seconds: u64) -> Duration {
@@ -297,7 +294,7 @@ mod tests {
         };
         let error = write(&file, &settings).unwrap_err().to_string();
         assert!(
-            error.starts_with(&format!("{}: cannot create the directory", file.display())),
+            error.starts_with(&format!("{}: cannot open the directory: ", file.display())),
             "{error}"
         );
 
@@ -307,7 +304,11 @@ mod tests {
             error.contains("settings.toml: cannot replace it"),
             "{error}"
         );
-        assert!(!dir.path().join(DRAFT_NAME).exists());
+        assert_eq!(
+            fs::read_dir(dir.path()).unwrap().count(),
+            2,
+            "no draft stays"
+        );
         assert!(clear(dir.path()).is_err());
     }
 }

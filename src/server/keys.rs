@@ -17,12 +17,10 @@ use thiserror::Error;
 use crate::config::shown_path;
 use crate::curve::certificate::{Certificate, CertificateError, Trust};
 use crate::curve::keys::KeyPair;
-use crate::durable::hand_over;
 
 /// The collector's files without their ending.
 const PAIR: &str = "collector";
 const SECRET_FILE: &str = "collector.key_secret";
-const PUBLIC_FILE: &str = "collector.key";
 
 /// Where an administrator puts keys.
 const ETC_DIR: &str = "/etc/metrics-collector/curve";
@@ -149,7 +147,6 @@ impl Found {
         let path = directory.join(SECRET_FILE);
         match Certificate::write_pair(&directory, PAIR) {
             Ok(pair) => {
-                hand_over_pair(&directory)?;
                 let made = Some(Made { unseen });
                 Ok(Keys { pair, path, made })
             }
@@ -229,19 +226,6 @@ fn absent(path: &Path, error: &io::Error) -> bool {
         io::ErrorKind::PermissionDenied => fs::symlink_metadata(path).is_err(),
         _ => false,
     }
-}
-
-/// Gives files that root made in the service's directory to the service.
-fn hand_over_pair(directory: &Path) -> Result<(), CertificateError> {
-    for name in [SECRET_FILE, PUBLIC_FILE] {
-        let path = directory.join(name);
-        hand_over(directory, &path).map_err(|source| CertificateError::Io {
-            path,
-            action: "give it to the directory's owner",
-            source,
-        })?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

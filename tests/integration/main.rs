@@ -37,6 +37,7 @@ mod server_prometheus;
 mod server_session;
 mod server_state;
 mod server_web;
+mod state_directories;
 mod stuck_mount;
 mod support;
 mod top_terminal;

@@ -164,7 +164,7 @@ fn writes_a_pair_once() {
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
     assert_eq!(mode(&keys), 0o700);
     let (public, secret) = (keys.join("agent.key"), keys.join("agent.key_secret"));
-    assert_eq!((mode(&public), mode(&secret)), (0o600, 0o600));
+    assert_eq!((mode(&public), mode(&secret)), (0o644, 0o600));
 
     let read = Certificate::read(&secret, Trust::OwnFile).unwrap();
     assert_eq!(read.public, pair.public);

@@ -5,15 +5,13 @@
 //! change something. While a collector runs, others leave it requests, one file each, and
 //! the collector removes a request only once what it asks for is on the disk.
 //!
-//! Files are replaced whole, never written in place.
+//! Files are replaced whole, never written in place. Root works there with the rights of the
+//! directory's owner, see [`durable`](crate::durable).
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::File;
 use std::io::{self, Read as _, Write as _};
-use std::os::fd::AsFd as _;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -21,7 +19,7 @@ use super::pins::{self, Pins, PinsError};
 use super::seen::{MAX_ADMITTED, MAX_HOSTS, MAX_REFUSED, Record, Said, Standing, Who};
 use super::{Authorized, Door};
 use crate::curve::keys::PublicKey;
-use crate::durable::{self, FileError, hand_over};
+use crate::durable::{Directory, FileError, PRIVATE_DIRECTORY, inside, inside_made};
 use crate::protocol::message::check_host;
 
 const PINS: &str = "pins";
@@ -112,12 +110,12 @@ impl Wish {
     }
 }
 
-/// A wish, and the file that it is in.
+/// A wish, and the name of the file that it is in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     /// What is asked for.
     pub wish: Wish,
-    path: PathBuf,
+    name: String,
 }
 
 /// What is known of the keys, as it is kept.
@@ -160,36 +158,20 @@ impl State {
     ///
     /// [`StateError::Io`].
     pub fn own(&self) -> Result<Option<Owned>, StateError> {
-        self.make(&self.0)?;
-        let path = self.0.join(LOCK);
-        let lock = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&path)
-            .map_err(FileError::of(&path, "open it"))?;
-        hand_over(&self.0, &path)
-            .map_err(FileError::of(&path, "give it to the directory's owner"))?;
-        match flock(lock.as_fd(), FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Some(Owned {
+        inside_made(&self.0, PRIVATE_DIRECTORY, |directory| {
+            let lock = directory.lock(LOCK)?;
+            Ok(lock.map(|lock| Owned {
                 state: self.clone(),
                 _lock: lock,
-            })),
-            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
-            Err(error) => Err(FileError::of(&path, "lock it")(error.into()).into()),
-        }
+            }))
+        })
     }
 
     /// Whether another process has that right. Makes nothing.
     #[must_use]
     pub fn is_owned(&self) -> bool {
-        let Ok(lock) = File::open(self.0.join(LOCK)) else {
-            return false;
-        };
-        flock(lock.as_fd(), FlockOperation::NonBlockingLockShared)
-            == Err(rustix::io::Errno::WOULDBLOCK)
+        let owned = inside(&self.0, |directory| directory.is_locked(LOCK));
+        matches!(owned, Ok(Some(true)))
     }
 
     /// The pins that are kept.
@@ -199,7 +181,7 @@ impl State {
     /// [`StateError`]. No file is no pins, and no error.
     pub fn pins(&self) -> Result<Pins, StateError> {
         let path = self.pins_file();
-        let Some(text) = read(&path, pins::MAX_TEXT_BYTES as u64)? else {
+        let Some(text) = self.read(PINS, pins::MAX_TEXT_BYTES as u64)? else {
             return Ok(Pins::default());
         };
         Pins::from_text(&text).map_err(|problem| StateError::Pins { path, problem })
@@ -212,7 +194,7 @@ impl State {
     /// [`StateError`].
     pub fn keys(&self) -> Result<Option<KnownKeys>, StateError> {
         let path = self.keys_file();
-        let Some(text) = read(&path, MAX_KEYS_BYTES)? else {
+        let Some(text) = self.read(KEYS, MAX_KEYS_BYTES)? else {
             return Ok(None);
         };
         let read = KnownKeys::from_text(&text);
@@ -220,17 +202,39 @@ impl State {
             .map_err(|problem| StateError::Keys { path, problem })
     }
 
-    /// Leaves the owner a request; the file is gone once it is done.
+    /// Leaves the owner a request, by this name; it is gone once it is done.
     ///
     /// # Errors
     ///
     /// [`StateError::Io`].
-    pub fn ask(&self, wish: &Wish) -> Result<PathBuf, StateError> {
-        let directory = self.requests_directory();
-        self.make(&directory)?;
-        let path = directory.join(format!("{:016x}", fastrand::u64(..)));
-        replace(&path, wish.to_text().as_bytes())?;
-        Ok(path)
+    pub fn ask(&self, wish: &Wish) -> Result<String, StateError> {
+        let name = format!("{:016x}", fastrand::u64(..));
+        inside_made(&self.0, PRIVATE_DIRECTORY, |directory| {
+            let requests = directory.make_directory(REQUESTS)?;
+            requests.replace(&name, |file| file.write_all(wish.to_text().as_bytes()))
+        })
+        .map_err(StateError::Io)?;
+        Ok(name)
+    }
+
+    /// Whether a request is still to be done.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError::Io`].
+    pub fn is_waiting(&self, request: &str) -> Result<bool, StateError> {
+        let waiting = |requests: &Directory| Ok(requests.read(request)?.is_some());
+        Ok(self.in_requests(waiting)?.unwrap_or(false))
+    }
+
+    /// Takes a request back.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError::Io`].
+    pub fn withdraw(&self, request: &str) -> Result<(), StateError> {
+        self.in_requests(|requests| Ok(requests.remove(request)?))?;
+        Ok(())
     }
 
     /// The requests there are, at most [`MAX_REQUESTS`]. One that is none is removed, and
@@ -240,55 +244,58 @@ impl State {
     ///
     /// [`StateError::Io`].
     pub fn requests(&self) -> Result<(Vec<Request>, Vec<String>), StateError> {
-        let directory = self.requests_directory();
-        let unreadable = |error| FileError::of(&directory, "read the directory")(error);
-        let entries = match fs::read_dir(&directory) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Default::default()),
-            entries => entries.map_err(unreadable)?,
-        };
-        let (mut requests, mut problems) = (Vec::new(), Vec::new());
-        for entry in entries.take(MAX_REQUESTS) {
-            let entry = entry.map_err(unreadable)?;
-            let name = entry.file_name();
-            // A draft.
-            if name.as_encoded_bytes().starts_with(b".") {
-                continue;
+        let found = self.in_requests(|directory| {
+            let (mut requests, mut problems) = (Vec::new(), Vec::new());
+            for name in directory.names()?.take(MAX_REQUESTS) {
+                let name = name?;
+                // A draft.
+                if name.starts_with('.') {
+                    continue;
+                }
+                let problem = match read(directory, &name, MAX_REQUEST_BYTES) {
+                    Ok(None) => continue,
+                    Ok(Some(text)) => match Wish::from_text(&text) {
+                        Some(wish) => {
+                            requests.push(Request { wish, name });
+                            continue;
+                        }
+                        None => {
+                            format!("{}: expected a request", directory.path_of(&name).display())
+                        }
+                    },
+                    Err(error) => error.to_string(),
+                };
+                problems.push(problem);
+                // Else it would be told of for ever. A directory stays.
+                let _ = directory.remove(&name);
             }
-            let path = entry.path();
-            let problem = match read(&path, MAX_REQUEST_BYTES) {
-                Ok(None) => continue,
-                Ok(Some(text)) => match Wish::from_text(&text) {
-                    Some(wish) => {
-                        requests.push(Request { wish, path });
-                        continue;
-                    }
-                    None => format!("{}: expected a request", path.display()),
-                },
-                Err(error) => error.to_string(),
-            };
-            problems.push(problem);
-            // Else it would be told of for ever. What is no file stays.
-            let _ = fs::remove_file(&path);
-        }
-        Ok((requests, problems))
+            Ok((requests, problems))
+        });
+        Ok(found?.unwrap_or_default())
     }
 
-    /// Makes a directory that is the owner's alone, and the state's owner's.
-    fn make(&self, directory: &Path) -> Result<(), StateError> {
-        if directory.is_dir() {
-            return Ok(());
-        }
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(directory)
-            .map_err(FileError::of(directory, "create the directory"))?;
-        let handed = hand_over(&self.0, directory);
-        handed.map_err(FileError::of(
-            directory,
-            "give it to the state directory's owner",
-        ))?;
-        Ok(())
+    /// Does some work in the directory of requests, if there is one.
+    fn in_requests<T: Send>(
+        &self,
+        work: impl FnOnce(&Directory) -> Result<T, StateError> + Send,
+    ) -> Result<Option<T>, StateError> {
+        let done = inside(&self.0, |directory| {
+            let requests = directory.directory(REQUESTS)?;
+            requests.map(|requests| work(&requests)).transpose()
+        });
+        Ok(done?.flatten())
+    }
+
+    fn read(&self, name: &str, most: u64) -> Result<Option<String>, StateError> {
+        let text = inside(&self.0, |directory| read(directory, name, most));
+        Ok(text?.flatten())
+    }
+
+    fn replace(&self, name: &str, content: &str) -> Result<(), StateError> {
+        let replaced = inside_made(&self.0, PRIVATE_DIRECTORY, |directory| {
+            directory.replace(name, |file| file.write_all(content.as_bytes()))
+        });
+        replaced.map_err(StateError::Io)
     }
 }
 
@@ -305,7 +312,10 @@ impl Owned {
     ///
     /// [`StateError::Io`].
     pub fn prepare(&self) -> Result<(), StateError> {
-        self.state.make(&self.state.requests_directory())
+        let made = inside_made(&self.state.0, PRIVATE_DIRECTORY, |directory| {
+            directory.make_directory(REQUESTS).map(drop)
+        });
+        made.map_err(StateError::Io)
     }
 
     /// Keeps these pins.
@@ -314,7 +324,7 @@ impl Owned {
     ///
     /// [`StateError::Io`]; what was kept before is still there.
     pub fn keep_pins(&self, pins: &Pins) -> Result<(), StateError> {
-        replace(&self.state.pins_file(), pins.to_text().as_bytes())
+        self.state.replace(PINS, &pins.to_text())
     }
 
     /// Keeps these keys.
@@ -323,7 +333,7 @@ impl Owned {
     ///
     /// As [`Owned::keep_pins`].
     pub fn keep_keys(&self, known: &KnownKeys) -> Result<(), StateError> {
-        replace(&self.state.keys_file(), known.to_text().as_bytes())
+        self.state.replace(KEYS, &known.to_text())
     }
 
     /// Forgets the pin of a host name in the file; whether there was one.
@@ -344,37 +354,23 @@ impl Owned {
     pub fn done(&self, requests: &[Request]) {
         for request in requests {
             // One that stays is done again, which changes nothing.
-            let _ = fs::remove_file(&request.path);
+            let _ = self.state.withdraw(&request.name);
         }
     }
 }
 
 /// A file's text, where there is one.
-fn read(path: &Path, most: u64) -> Result<Option<String>, StateError> {
-    // A pipe would block the open for as long as nobody writes to it.
-    let opened = File::options()
-        .read(true)
-        .custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed())
-        .open(path);
-    let file = match opened {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        file => file.map_err(FileError::of(path, "open it"))?,
+fn read(directory: &Directory, name: &str, most: u64) -> Result<Option<String>, StateError> {
+    let Some(file) = directory.read(name)? else {
+        return Ok(None);
     };
+    let path = directory.path_of(name);
     let mut text = String::new();
     let read = file.take(most + 1).read_to_string(&mut text);
-    if read.map_err(FileError::of(path, "read it"))? as u64 > most {
-        let path = path.to_owned();
+    if read.map_err(FileError::of::<io::Error>(&path, "read it"))? as u64 > most {
         return Err(StateError::TooLarge { path, most });
     }
     Ok(Some(text))
-}
-
-/// Replaces one of the files as a whole. When this returns it is on the disk.
-fn replace(path: &Path, content: &[u8]) -> Result<(), StateError> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let draft = format!(".{name}.new");
-    durable::replace(path, &draft, |file| file.write_all(content))?;
-    Ok(())
 }
 
 /// The form of the file of keys; what is unknown in it was written by a later version.
@@ -462,6 +458,7 @@ impl KnownKeys {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
@@ -599,20 +596,21 @@ mod tests {
         let owned = state.own().unwrap().unwrap();
         owned.prepare().unwrap();
         let wishes = [Wish::Forget("web1".to_owned()), Wish::Record];
-        let paths = wishes.each_ref().map(|wish| state.ask(wish).unwrap());
+        let names = wishes.each_ref().map(|wish| state.ask(wish).unwrap());
         for _ in 0..2 {
             let (mut requests, problems) = state.requests().unwrap();
             requests.sort_by_key(|request| request.wish == Wish::Record);
-            let asked = wishes.iter().cloned().zip(paths.iter().cloned());
-            let expected: Vec<_> = asked.map(|(wish, path)| Request { wish, path }).collect();
+            let asked = wishes.iter().cloned().zip(names.iter().cloned());
+            let expected: Vec<_> = asked.map(|(wish, name)| Request { wish, name }).collect();
             assert_eq!((requests, problems.len()), (expected, 0));
         }
         fs::write(state.requests_directory().join("bad"), "forget a\nb").unwrap();
         fs::write(state.requests_directory().join("long"), [b'a'; 2000]).unwrap();
         let (requests, problems) = state.requests().unwrap();
         assert_eq!((requests.len(), problems.len()), (2, 2));
+        assert!(names.iter().all(|name| state.is_waiting(name).unwrap()));
         owned.done(&requests);
-        assert!(paths.iter().all(|path| !path.exists()));
+        assert!(names.iter().all(|name| !state.is_waiting(name).unwrap()));
         assert_eq!(state.requests().unwrap(), (vec![], vec![]));
     }
 }

@@ -1,14 +1,13 @@
 //! The files of an allow list: added whole, and removed.
 
-use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::{Failure, failed};
+use super::Failure;
 use crate::curve::certificate::Certificate;
 use crate::curve::keys::PublicKey;
+use crate::durable::{inside, inside_made};
 use crate::server::access::directory::ENDING;
 
 /// The longest name, in bytes: a file's name has 255, of which a draft's needs some more.
@@ -35,9 +34,8 @@ pub(super) fn add(directory: &Path, name: &str, key: &PublicKey) -> Result<PathB
         let name = name.to_owned();
         return Err(Failure::Name { name });
     }
-    make(directory)?;
-    let path = directory.join(format!("{name}{ENDING}"));
-    let draft = directory.join(format!(".{name}{ENDING}.{:016x}", fastrand::u64(..)));
+    let file = format!("{name}{ENDING}");
+    let path = directory.join(&file);
     let now = humantime::format_rfc3339_seconds(SystemTime::now());
     let text = format!(
         "#   Let in by `metrics-collector keys allow` on {now}\n\
@@ -45,39 +43,24 @@ pub(super) fn add(directory: &Path, name: &str, key: &PublicKey) -> Result<PathB
          metadata\n\
          curve\n    public-key = \"{key}\"\n"
     );
-    let write = || {
-        let mut file = File::options()
-            .write(true)
-            .create_new(true)
-            .mode(FILE_MODE)
-            .open(&draft)?;
-        // Whatever the umask of an administrator's shell.
-        file.set_permissions(Permissions::from_mode(FILE_MODE))?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()
-    };
-    let written = write().map_err(failed(&draft, "write it")).and_then(|()| {
-        // Unlike a rename, a link never replaces a file.
-        match fs::hard_link(&draft, &path) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(taken(&path)),
-            linked => linked.map_err(failed(&path, "create it")),
-        }
+    let added = inside_made(directory, DIRECTORY_MODE, |directory| {
+        let draft = directory.draft(&file, FILE_MODE, |draft| draft.write_all(text.as_bytes()))?;
+        draft.publish(&file)?;
+        directory.sync()
     });
-    // Nobody reads the draft; the first error is what counts.
-    let _ = fs::remove_file(&draft);
-    written?;
-    sync(directory)?;
-    Ok(path)
+    match added {
+        Err(error) if error.source.kind() == io::ErrorKind::AlreadyExists => Err(taken(&path)),
+        added => Ok(added.map(|()| path)?),
+    }
 }
 
 /// Removes a file. When this returns it is gone from the disk.
 pub(super) fn remove(path: &Path) -> Result<(), Failure> {
-    match fs::remove_file(path) {
-        // Somebody was faster.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        removed => removed.map_err(failed(path, "remove it"))?,
-    }
-    path.parent().map_or(Ok(()), sync)
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    // Somebody may have been faster.
+    inside(directory, |directory| directory.remove(&name))?;
+    Ok(())
 }
 
 fn taken(path: &Path) -> Failure {
@@ -92,28 +75,11 @@ fn taken(path: &Path) -> Failure {
     }
 }
 
-/// Makes the directory, and those above it, where it is missing.
-fn make(directory: &Path) -> Result<(), Failure> {
-    let missing: Vec<_> = directory
-        .ancestors()
-        .take_while(|path| !path.is_dir())
-        .collect();
-    for path in missing.into_iter().rev() {
-        let made = DirBuilder::new().mode(DIRECTORY_MODE).create(path);
-        made.and_then(|()| fs::set_permissions(path, Permissions::from_mode(DIRECTORY_MODE)))
-            .map_err(failed(path, "create the directory"))?;
-    }
-    Ok(())
-}
-
-fn sync(directory: &Path) -> Result<(), Failure> {
-    File::open(directory)
-        .and_then(|directory| directory.sync_all())
-        .map_err(failed(directory, "write it to the disk"))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     fn key(number: u8) -> PublicKey {

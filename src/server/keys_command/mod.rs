@@ -7,7 +7,7 @@
 
 use std::fmt::Display;
 use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -19,6 +19,7 @@ use super::access::state::{KnownKeys, State, StateError, Wish};
 use super::access::{Authorized, Door, ListPlaces};
 use super::keys::Places;
 use crate::curve::keys::PublicKey;
+use crate::durable::FileError;
 use crate::exit::{EXIT_CONFIG, EXIT_UNAVAILABLE};
 
 mod files;
@@ -131,15 +132,8 @@ pub enum Failure {
     #[error(transparent)]
     State(#[from] StateError),
     /// The system refused.
-    #[error("{}: cannot {action}: {source}", .path.display())]
-    Io {
-        /// The file or directory.
-        path: PathBuf,
-        /// What was tried.
-        action: &'static str,
-        /// The system's answer.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    File(#[from] FileError),
     /// The collector does not do its part.
     #[error(
         "the running collector has not let {host} go within {} s; look at its log, and try again",
@@ -349,9 +343,9 @@ impl Site {
     fn ask(&self, wish: &Wish, patience: Duration) -> Result<bool, Failure> {
         let request = self.state.ask(wish)?;
         let start = Instant::now();
-        while request.exists() {
+        while self.state.is_waiting(&request)? {
             if start.elapsed() > patience {
-                files::remove(&request)?;
+                self.state.withdraw(&request)?;
                 return Ok(false);
             }
             thread::sleep(GLANCE);
@@ -393,13 +387,4 @@ fn print(text: &str) -> Result<(), Failure> {
 
 fn warn(problem: &(impl Display + ?Sized)) {
     let _ = writeln!(io::stderr(), "metrics-collector: {problem}");
-}
-
-fn failed(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> Failure {
-    let path = path.to_owned();
-    move |source| Failure::Io {
-        path,
-        action,
-        source,
-    }
 }

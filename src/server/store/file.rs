@@ -1,20 +1,14 @@
 //! The file: read at the start, replaced whole later on.
 
-use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::OFlags;
 use thiserror::Error;
 
 use super::FILE_NAME;
 use super::format::{self, Found, Unusable};
 use crate::durable::{self, FileError};
 use crate::server::snapshot::Snapshot;
-
-/// What the next content is written to before it takes the file's place.
-const DRAFT_NAME: &str = "hosts.new";
 
 /// Where a file that is no good is left for people to look at.
 const DAMAGED_NAME: &str = "hosts.damaged";
@@ -58,24 +52,22 @@ pub enum Damage {
 #[must_use]
 pub fn restore(directory: &Path) -> Restored {
     let path = directory.join(FILE_NAME);
-    let (found, what) = match read(&path) {
-        Ok(found) if found.damaged == 0 => {
+    let (found, what) = match read(directory) {
+        Ok(None) => return Restored::default(),
+        Ok(Some(found)) if found.damaged == 0 => {
             return Restored {
                 found,
                 trouble: None,
             };
         }
-        Ok(found) => {
+        Ok(Some(found)) => {
             let damaged = found.damaged;
             (found, Damage::Lines(damaged))
-        }
-        Err(Unusable::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
-            return Restored::default();
         }
         Err(unusable) => (Found::default(), Damage::Unusable(unusable)),
     };
     let trouble = Trouble {
-        aside: leave_aside(directory, &path),
+        aside: leave_aside(directory).map_err(|error| error.source),
         path,
         what,
     };
@@ -85,28 +77,25 @@ pub fn restore(directory: &Path) -> Restored {
     }
 }
 
-fn read(path: &Path) -> Result<Found, Unusable> {
-    // A pipe would block the open for as long as nobody writes to it.
-    let file = File::options()
-        .read(true)
-        .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
-        .open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(Unusable::NotOurs);
-    }
-    format::read(BufReader::new(file))
+fn read(directory: &Path) -> Result<Option<Found>, Unusable> {
+    let file = durable::inside(directory, |directory| directory.read(FILE_NAME));
+    let file = file.map_err(|error| match error.source.kind() {
+        io::ErrorKind::InvalidInput => Unusable::NotOurs,
+        _ => Unusable::Io(error.source),
+    });
+    let file = file?.flatten();
+    file.map(|file| format::read(BufReader::new(file)))
+        .transpose()
 }
 
 /// Gives the file a second name, so that what is in it stays there until it is replaced,
 /// whatever happens before.
-fn leave_aside(directory: &Path, path: &Path) -> io::Result<PathBuf> {
-    let aside = directory.join(DAMAGED_NAME);
-    match fs::remove_file(&aside) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        Ok(()) | Err(_) => {}
-    }
-    fs::hard_link(path, &aside)?;
-    Ok(aside)
+fn leave_aside(directory: &Path) -> Result<PathBuf, FileError> {
+    durable::inside(directory, |directory| {
+        directory.remove(DAMAGED_NAME)?;
+        directory.link(FILE_NAME, DAMAGED_NAME)
+    })?;
+    Ok(directory.join(DAMAGED_NAME))
 }
 
 /// Keeps these hosts instead of those that are kept so far. When this returns they are on
@@ -116,7 +105,7 @@ fn leave_aside(directory: &Path, path: &Path) -> io::Result<PathBuf> {
 ///
 /// [`FileError`].
 pub fn replace(directory: &Path, snapshot: &Snapshot) -> Result<(), FileError> {
-    durable::replace(&directory.join(FILE_NAME), DRAFT_NAME, |file| {
+    durable::replace(&directory.join(FILE_NAME), |file| {
         let mut out = BufWriter::with_capacity(WRITE_BYTES, file);
         format::write(snapshot, &mut out)?;
         out.flush()

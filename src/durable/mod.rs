@@ -1,0 +1,430 @@
+//! Files that outlast a crash and a power cut: replaced whole, and on the disk when that is
+//! done. Until then, and where it fails, there is what was there before.
+//!
+//! Who else can write in the directory cannot lead us elsewhere: everything is reached by the
+//! directory's descriptor, no link is followed, and root works with the rights of the
+//! directory's [`owner`] alone.
+//!
+//! Blocks for as long as the disk takes: nothing for an event loop.
+
+use std::fs::{self, DirBuilder, File, Permissions};
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use rustix::fs::{
+    AtFlags, CWD, Dir, FlockOperation, Mode, OFlags, flock, linkat, openat, renameat, statat,
+    unlinkat,
+};
+use rustix::io::Errno;
+use thiserror::Error;
+
+pub mod owner;
+
+/// A file or a directory that is its owner's alone.
+pub const PRIVATE_FILE: u32 = 0o600;
+/// As [`PRIVATE_FILE`].
+pub const PRIVATE_DIRECTORY: u32 = 0o700;
+
+/// A draft that was left behind by a crash: nobody writes one for so long.
+const ABANDONED: Duration = Duration::from_secs(600);
+
+/// What was tried with a file or directory, and the system's answer.
+#[derive(Debug, Error)]
+#[error("{}: cannot {action}: {source}", .path.display())]
+pub struct FileError {
+    /// The file or directory.
+    pub path: PathBuf,
+    /// What was tried, as in "cannot write it".
+    pub action: &'static str,
+    /// The system's answer.
+    pub source: io::Error,
+}
+
+impl FileError {
+    /// For `map_err`.
+    pub fn of<E: Into<io::Error>>(path: &Path, action: &'static str) -> impl FnOnce(E) -> Self {
+        let path = path.to_owned();
+        move |source| Self {
+            path,
+            action,
+            source: source.into(),
+        }
+    }
+}
+
+/// An open directory, for the time that [`inside`] gives to work in it. What a method makes
+/// or changes is on the disk when it returns.
+#[derive(Debug)]
+pub struct Directory {
+    path: PathBuf,
+    handle: OwnedFd,
+}
+
+/// Works in a directory, with the rights of whoever controls it; None where there is none.
+///
+/// # Errors
+///
+/// [`FileError`], and those of the work.
+pub fn inside<T, E>(
+    path: &Path,
+    work: impl FnOnce(&Directory) -> Result<T, E> + Send,
+) -> Result<Option<T>, E>
+where
+    T: Send,
+    E: From<FileError> + Send,
+{
+    let work = || match Directory::open(path)? {
+        Some(directory) => work(&directory).map(Some),
+        None => Ok(None),
+    };
+    on_behalf(path, work)
+}
+
+/// As [`inside`]; a directory that is not there is made, and those above it, with this mode.
+///
+/// # Errors
+///
+/// As [`inside`].
+pub fn inside_made<T, E>(
+    path: &Path,
+    mode: u32,
+    work: impl FnOnce(&Directory) -> Result<T, E> + Send,
+) -> Result<T, E>
+where
+    T: Send,
+    E: From<FileError> + Send,
+{
+    let work = || {
+        let directory = match Directory::open(path)? {
+            Some(directory) => directory,
+            None => Directory::make(path, mode)?,
+        };
+        work(&directory)
+    };
+    on_behalf(path, work)
+}
+
+fn on_behalf<T, E>(path: &Path, work: impl FnOnce() -> Result<T, E> + Send) -> Result<T, E>
+where
+    T: Send,
+    E: From<FileError> + Send,
+{
+    let done = owner::on_behalf(path, work);
+    done.map_err(FileError::of(path, "work there as its owner"))?
+}
+
+/// Replaces a file, that is to be its owner's alone, with what `write` writes. A directory
+/// that is not there is made.
+///
+/// # Errors
+///
+/// [`FileError`]; the draft is gone then, as it takes room that the disk may not have.
+pub fn replace(
+    target: &Path,
+    write: impl FnOnce(&mut File) -> io::Result<()> + Send,
+) -> Result<(), FileError> {
+    let directory = target.parent().unwrap_or(Path::new("/"));
+    let name = target.file_name().unwrap_or_default().to_string_lossy();
+    inside_made(directory, PRIVATE_DIRECTORY, |directory| {
+        directory.replace(&name, write)
+    })
+}
+
+impl Directory {
+    fn open(path: &Path) -> Result<Option<Self>, FileError> {
+        match openat(CWD, path, DIRECTORY, Mode::empty()) {
+            Ok(handle) => Ok(Some(Self::new(path.to_owned(), handle))),
+            Err(Errno::NOENT) => Ok(None),
+            Err(error) => Err(FileError::of(path, "open the directory")(error)),
+        }
+    }
+
+    /// Makes it, and those above it that are missing.
+    fn make(path: &Path, mode: u32) -> Result<Self, FileError> {
+        let missing = |path: &&Path| matches!(path.try_exists(), Ok(false));
+        let missing: Vec<_> = path.ancestors().take_while(missing).collect();
+        for path in missing.into_iter().rev() {
+            match DirBuilder::new().mode(mode).create(path) {
+                // Another was faster.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+                created => created.map_err(FileError::of(path, "create the directory"))?,
+            }
+            // Whatever the umask of an administrator's shell.
+            fs::set_permissions(path, Permissions::from_mode(mode))
+                .map_err(FileError::of(path, "set the mode of the directory"))?;
+        }
+        let opened = openat(CWD, path, DIRECTORY, Mode::empty());
+        let handle = opened.map_err(FileError::of(path, "create the directory"))?;
+        Ok(Self::new(path.to_owned(), handle))
+    }
+
+    fn new(path: PathBuf, handle: OwnedFd) -> Self {
+        Self { path, handle }
+    }
+
+    /// Where a file of this name is, for messages.
+    #[must_use]
+    pub fn path_of(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// The directory of this name in it, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// [`FileError`], also where it is a link.
+    pub fn directory(&self, name: &str) -> Result<Option<Self>, FileError> {
+        let path = self.path_of(name);
+        match openat(
+            &self.handle,
+            name,
+            DIRECTORY | OFlags::NOFOLLOW,
+            Mode::empty(),
+        ) {
+            Ok(handle) => Ok(Some(Self::new(path, handle))),
+            Err(Errno::NOENT) => Ok(None),
+            Err(error) => Err(FileError::of(&path, "open the directory")(error)),
+        }
+    }
+
+    /// The directory of this name in it; made, where there is none.
+    ///
+    /// # Errors
+    ///
+    /// As [`directory`](Self::directory).
+    pub fn make_directory(&self, name: &str) -> Result<Self, FileError> {
+        let path = self.path_of(name);
+        let mode = Mode::from_raw_mode(PRIVATE_DIRECTORY);
+        match rustix::fs::mkdirat(&self.handle, name, mode) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(error) => return Err(FileError::of(&path, "create the directory")(error)),
+        }
+        let gone = || FileError::of(&path, "open the directory")(Errno::NOENT);
+        self.directory(name)?.ok_or_else(gone)
+    }
+
+    /// Opens a file to read it; None where there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`FileError`], also where it is a link, a pipe or anything else that is no file.
+    pub fn read(&self, name: &str) -> Result<Option<File>, FileError> {
+        match self.file(name, OFlags::RDONLY, 0) {
+            Err(error) if error.source.kind() == io::ErrorKind::NotFound => Ok(None),
+            file => file.map(Some),
+        }
+    }
+
+    /// The names of what is there.
+    ///
+    /// # Errors
+    ///
+    /// [`FileError`].
+    pub fn names(&self) -> Result<impl Iterator<Item = Result<String, FileError>>, FileError> {
+        let failed = |error| FileError::of(&self.path, "read the directory")(error);
+        let entries = Dir::read_from(&self.handle).map_err(failed)?;
+        let names = entries.filter_map(move |entry| match entry {
+            // Ours are all UTF-8.
+            Ok(entry) => match entry.file_name().to_str() {
+                Ok("." | "..") | Err(_) => None,
+                Ok(name) => Some(Ok(name.to_owned())),
+            },
+            Err(error) => Some(Err(failed(error))),
+        });
+        Ok(names)
+    }
+
+    /// Replaces a file with what `write` writes; it is its owner's alone.
+    ///
+    /// # Errors
+    ///
+    /// [`FileError`]; what was there before still is.
+    pub fn replace(
+        &self,
+        name: &str,
+        write: impl FnOnce(&mut File) -> io::Result<()>,
+    ) -> Result<(), FileError> {
+        self.remove_abandoned(name)?;
+        let draft = self.draft(name, PRIVATE_FILE, write)?;
+        renameat(&self.handle, &*draft.name, &self.handle, name)
+            .map_err(FileError::of(&self.path_of(name), "replace it"))?;
+        self.sync()
+    }
+
+    /// A whole file under a name that nobody looks for.
+    ///
+    /// # Errors
+    ///
+    /// [`FileError`].
+    pub fn draft(
+        &self,
+        name: &str,
+        mode: u32,
+        write: impl FnOnce(&mut File) -> io::Result<()>,
+    ) -> Result<Draft<'_>, FileError> {
+        let draft = Draft {
+            directory: self,
+            name: format!(".{name}.{:016x}", fastrand::u64(..)),
+        };
+        let path = self.path_of(&draft.name);
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
+        let mut file = self.file(&draft.name, flags, mode)?;
+        let written = file
+            // Whatever the umask of an administrator's shell.
+            .set_permissions(Permissions::from_mode(mode))
+            .and_then(|()| write(&mut file))
+            .and_then(|()| file.sync_all());
+        written.map_err(FileError::of(&path, "write it"))?;
+        Ok(draft)
+    }
+
+    /// Removes a file; whether there was one.
+    ///
+    /// # Errors
+    ///
+    /// [`FileError`].
+    pub fn remove(&self, name: &str) -> Result<bool, FileError> {
+        match unlinkat(&self.handle, name, AtFlags::empty()) {
+            Ok(()) => self.sync().map(|()| true),
+            Err(Errno::NOENT) => Ok(false),
+            Err(error) => Err(FileError::of(&self.path_of(name), "remove it")(error)),
+        }
+    }
+
+    /// Gives a file a second name.
+    ///
+    /// # Errors
+    ///
+    /// [`FileError`]; one that has this name already is not replaced.
+    pub fn link(&self, name: &str, second: &str) -> Result<(), FileError> {
+        // Without AT_SYMLINK_FOLLOW a link itself would get the name.
+        linkat(&self.handle, name, &self.handle, second, AtFlags::empty())
+            .map_err(FileError::of(&self.path_of(second), "create it"))?;
+        self.sync()
+    }
+
+    /// Takes a lock that ends with the file; None where another process has it.
+    ///
+    /// # Errors
+    ///
+    /// [`FileError`].
+    pub fn lock(&self, name: &str) -> Result<Option<File>, FileError> {
+        let file = self.file(name, OFlags::RDWR | OFlags::CREATE, PRIVATE_FILE)?;
+        match flock(file.as_fd(), FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Some(file)),
+            Err(Errno::WOULDBLOCK) => Ok(None),
+            Err(error) => Err(FileError::of(&self.path_of(name), "lock it")(error)),
+        }
+    }
+
+    /// Whether another process has that lock. Makes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`FileError`].
+    pub fn is_locked(&self, name: &str) -> Result<bool, FileError> {
+        let Some(file) = self.read(name)? else {
+            return Ok(false);
+        };
+        let locked = flock(file.as_fd(), FlockOperation::NonBlockingLockShared);
+        Ok(locked == Err(Errno::WOULDBLOCK))
+    }
+
+    /// Puts the directory's entries on the disk: a rename alone is only in memory.
+    ///
+    /// # Errors
+    ///
+    /// [`FileError`].
+    pub fn sync(&self) -> Result<(), FileError> {
+        rustix::fs::fsync(&self.handle).map_err(FileError::of(&self.path, "write it to the disk"))
+    }
+
+    /// Opens a regular file, and neither follows a link nor waits for a pipe's other end.
+    fn file(&self, name: &str, flags: OFlags, mode: u32) -> Result<File, FileError> {
+        let path = self.path_of(name);
+        let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let opened = openat(&self.handle, name, flags, Mode::from_raw_mode(mode));
+        let file = match opened {
+            Ok(file) => File::from(file),
+            Err(Errno::LOOP) => return Err(no_file(&path, "it is a symbolic link")),
+            // A pipe or a socket that is opened for writing, and a directory.
+            Err(Errno::NXIO | Errno::ISDIR) => return Err(no_file(&path, "it is no regular file")),
+            Err(error) => return Err(FileError::of(&path, "open it")(error)),
+        };
+        let about = file.metadata().map_err(FileError::of(&path, "open it"))?;
+        if !about.is_file() {
+            return Err(no_file(&path, "it is no regular file"));
+        }
+        Ok(file)
+    }
+
+    /// Removes drafts of a file that a crash has left behind.
+    fn remove_abandoned(&self, name: &str) -> Result<(), FileError> {
+        for entry in self.names()? {
+            let entry = entry?;
+            let draft = entry
+                .strip_prefix('.')
+                .and_then(|rest| rest.strip_prefix(name))
+                .and_then(|rest| rest.strip_prefix('.'));
+            let hex = |end: &str| end.len() == 16 && end.bytes().all(|b| b.is_ascii_hexdigit());
+            if draft.is_some_and(hex) && self.is_abandoned(&entry) {
+                // One that stays does no harm.
+                let _ = unlinkat(&self.handle, entry, AtFlags::empty());
+            }
+        }
+        Ok(())
+    }
+
+    fn is_abandoned(&self, name: &str) -> bool {
+        let Ok(about) = statat(&self.handle, name, AtFlags::SYMLINK_NOFOLLOW) else {
+            return false;
+        };
+        let written = Duration::from_secs(u64::try_from(about.st_mtime).unwrap_or(0));
+        let age = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH + written);
+        age.is_ok_and(|age| age > ABANDONED)
+    }
+}
+
+/// A directory, whether or not its files can be read.
+const DIRECTORY: OFlags = OFlags::RDONLY
+    .union(OFlags::DIRECTORY)
+    .union(OFlags::CLOEXEC);
+
+fn no_file(path: &Path, what: &'static str) -> FileError {
+    let source = io::Error::new(io::ErrorKind::InvalidInput, what);
+    FileError::of(path, "use it")(source)
+}
+
+/// A whole file under a name that nobody looks for; gone when dropped.
+#[derive(Debug)]
+pub struct Draft<'a> {
+    directory: &'a Directory,
+    name: String,
+}
+
+impl Draft<'_> {
+    /// Gives the file its name, unless another has it: unlike a rename, a link never replaces
+    /// one. The directory is to be [synced](Directory::sync) then.
+    ///
+    /// # Errors
+    ///
+    /// [`FileError`], with [`io::ErrorKind::AlreadyExists`] where another has it.
+    pub fn publish(self, name: &str) -> Result<(), FileError> {
+        let handle = &self.directory.handle;
+        linkat(handle, &*self.name, handle, name, AtFlags::empty())
+            .map_err(FileError::of(&self.directory.path_of(name), "create it"))
+    }
+}
+
+impl Drop for Draft<'_> {
+    fn drop(&mut self) {
+        // After a rename there is nothing; nobody reads what stays.
+        let _ = unlinkat(&self.directory.handle, &*self.name, AtFlags::empty());
+    }
+}
+
+#[cfg(test)]
+mod tests;

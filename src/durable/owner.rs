@@ -1,0 +1,227 @@
+//! Who controls a directory, and working there with the rights of that user alone.
+//!
+//! Root must not work where another user can replace a file by a link between two of its
+//! calls: it would read and write wherever that user likes. So a process that runs as root
+//! gives its rights up first, and what the owner may not touch stays untouched.
+//!
+//! On Linux each thread has rights of its own (credentials(7)). What is given up here is
+//! given up for good: for one piece of work in a thread that ends with it, for a daemon
+//! before it has a second thread.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Component, Path, PathBuf};
+use std::thread;
+
+use rustix::process::{Gid, Uid, geteuid};
+use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+
+/// As many links as the kernel follows on one way (`path_resolution(7)`).
+const MAX_LINKS: usize = 40;
+
+/// A user other than root.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owner {
+    uid: Uid,
+    gid: Gid,
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "user {}", self.uid.as_raw())
+    }
+}
+
+impl Owner {
+    /// Whoever controls what is at `path`, other than root: the first owner on the way there,
+    /// which may also be the owner of a directory above it, or of a link. None where root
+    /// alone decides what is there, and where this process is not root's.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub fn of(path: &Path) -> io::Result<Option<Self>> {
+        if !geteuid().is_root() {
+            return Ok(None);
+        }
+        let mut at = PathBuf::from("/");
+        let mut rest = parts(&std::path::absolute(path)?);
+        let mut links = 0;
+        while let Some(part) = rest.pop() {
+            if part == ".." {
+                at.pop();
+                continue;
+            }
+            let next = at.join(part);
+            let about = match fs::symlink_metadata(&next) {
+                // Nothing is there yet: whoever controls the directories so far decides.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => break,
+                about => about?,
+            };
+            if about.uid() != 0 {
+                return Ok(Some(Self::new(about.uid(), about.gid())));
+            }
+            if !about.is_symlink() {
+                at = next;
+                continue;
+            }
+            links += 1;
+            if links > MAX_LINKS {
+                return Err(rustix::io::Errno::LOOP.into());
+            }
+            let target = fs::read_link(&next)?;
+            if target.is_absolute() {
+                at = PathBuf::from("/");
+            }
+            rest.append(&mut parts(&target));
+        }
+        Ok(None)
+    }
+
+    /// This user, with this group and no other.
+    #[must_use]
+    pub fn new(uid: u32, gid: u32) -> Self {
+        Self {
+            uid: Uid::from_raw(uid),
+            gid: Gid::from_raw(gid),
+        }
+    }
+
+    /// Gives the rights of this thread up for those of this user and of these groups beside
+    /// the user's own, for good. Threads that it starts later have them, too.
+    ///
+    /// # Errors
+    ///
+    /// The system's. The thread must not go on then: it may have some of its rights still.
+    pub fn take_over(self, groups: &[u32]) -> io::Result<()> {
+        let groups: Vec<_> = groups.iter().map(|gid| Gid::from_raw(*gid)).collect();
+        set_thread_groups(&groups)?;
+        set_thread_res_gid(self.gid, self.gid, self.gid)?;
+        set_thread_res_uid(self.uid, self.uid, self.uid)?;
+        Ok(())
+    }
+}
+
+/// Does some work at `path` with the rights of whoever controls it: in a thread of its own,
+/// where that is somebody else than this process.
+///
+/// # Errors
+///
+/// The rights could not be given up: the work was not begun.
+pub fn on_behalf<T: Send>(path: &Path, work: impl FnOnce() -> T + Send) -> io::Result<T> {
+    let Some(owner) = Owner::of(path)? else {
+        return Ok(work());
+    };
+    let as_owner = || owner.take_over(&[]).map(|()| work());
+    thread::scope(|scope| {
+        let worker = thread::Builder::new().name("owner".to_owned());
+        let worker = worker.spawn_scoped(scope, as_owner)?;
+        worker
+            .join()
+            .unwrap_or_else(|bug| std::panic::resume_unwind(bug))
+    })
+}
+
+/// Gives the rights of a daemon up that was started as root, before it has a second thread,
+/// to whoever controls the directory that it keeps its files in; who that is.
+///
+/// # Errors
+///
+/// The system's. The daemon must not go on then.
+pub fn settle(path: &Path) -> io::Result<Option<Owner>> {
+    let owner = Owner::of(path)?;
+    if let Some(owner) = owner {
+        owner.take_over(&[])?;
+    }
+    Ok(owner)
+}
+
+/// Logs what [`settle`] did.
+pub fn say_settled(owner: Owner, directory: &Path) {
+    let directory = directory.display();
+    tracing::warn!(
+        "Started as root, and running as {owner}, who controls {directory}; `systemctl start` \
+         starts the service"
+    );
+}
+
+/// The parts of a path, the last one first.
+fn parts(path: &Path) -> Vec<OsString> {
+    let named = |part| match part {
+        Component::Normal(name) => Some(name.to_owned()),
+        Component::ParentDir => Some("..".into()),
+        Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
+    };
+    let mut parts: Vec<_> = path.components().filter_map(named).collect();
+    parts.reverse();
+    parts
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::os::unix::fs::{chown, symlink};
+
+    use super::*;
+
+    /// nobody, who has nothing and may do nothing.
+    pub(crate) const NOBODY: u32 = 65534;
+
+    /// Whether this run can show what is about root; a run as somebody else cannot.
+    pub(crate) fn is_root() -> bool {
+        geteuid().is_root()
+    }
+
+    fn owner(path: &Path) -> Option<u32> {
+        let owner = Owner::of(path).unwrap()?;
+        Some(owner.uid.as_raw())
+    }
+
+    #[test]
+    fn the_first_owner_on_the_way_is_the_one_who_controls_it() {
+        if !is_root() {
+            return;
+        }
+        let root = tempfile::tempdir().unwrap();
+        let at = |path: &str| root.path().join(path);
+        fs::create_dir_all(at("mine/deep")).unwrap();
+        fs::create_dir_all(at("theirs/deep")).unwrap();
+        chown(at("theirs"), Some(NOBODY), Some(NOBODY)).unwrap();
+        assert_eq!(owner(&at("mine/deep")), None);
+        assert_eq!(owner(&at("mine/none/at/all")), None);
+        for theirs in ["theirs", "theirs/deep", "theirs/none/at/all"] {
+            assert_eq!(owner(&at(theirs)), Some(NOBODY), "{theirs}");
+        }
+        // Links of root's are as good as what they lead to; another's lead anywhere later on.
+        symlink(at("mine"), at("to-mine")).unwrap();
+        symlink("mine/../theirs/deep", at("to-theirs")).unwrap();
+        symlink("mine", at("link-of-theirs")).unwrap();
+        std::os::unix::fs::lchown(at("link-of-theirs"), Some(NOBODY), None).unwrap();
+        symlink("loop", at("loop")).unwrap();
+        assert_eq!(owner(&at("to-mine/deep")), None);
+        assert_eq!(owner(&at("to-theirs")), Some(NOBODY));
+        assert_eq!(owner(&at("link-of-theirs/deep")), Some(NOBODY));
+        assert!(Owner::of(&at("loop/x")).is_err());
+    }
+
+    #[test]
+    fn work_is_done_with_the_owners_rights_and_this_thread_keeps_its_own() {
+        if !is_root() {
+            return;
+        }
+        let root = tempfile::tempdir().unwrap();
+        let theirs = root.path().join("theirs");
+        fs::create_dir(&theirs).unwrap();
+        chown(&theirs, Some(NOBODY), Some(NOBODY)).unwrap();
+        let who = || (geteuid().as_raw(), rustix::process::getegid().as_raw());
+        assert_eq!(on_behalf(&theirs, who).unwrap(), (NOBODY, NOBODY));
+        assert_eq!(on_behalf(root.path(), who).unwrap(), (0, 0));
+        let refused = on_behalf(&theirs, || fs::read("/etc/shadow").unwrap_err().kind());
+        assert_eq!(refused.unwrap(), io::ErrorKind::PermissionDenied);
+        let back = on_behalf(&theirs, || Owner::new(0, 0).take_over(&[]).is_err());
+        assert!(back.unwrap(), "there is no way back");
+        assert_eq!(who(), (0, 0));
+    }
+}
