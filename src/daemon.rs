@@ -3,11 +3,14 @@
 //! The composition root of `metrics-agent`: it knows every room and decides nothing but
 //! the order in which they are opened, and the exit status when one can't be.
 
+use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::runtime::Builder;
 use tokio::time::timeout;
+use tracing_subscriber::filter::LevelFilter;
 
 use crate::agent::events;
 use crate::agent::handle::Handle;
@@ -19,10 +22,10 @@ use crate::dbus::service::{Ended, Service, StartError};
 use crate::dbus::stay::{Presence, stay};
 use crate::dbus::{Bus, NAME};
 use crate::exit::{EXIT_CONFIG, EXIT_SOFTWARE, EXIT_UNAVAILABLE};
-use crate::systemd::log::LogControl;
+use crate::systemd::log::{LogControl, LogError, Target};
 use crate::systemd::notify::Notifier;
 use crate::systemd::pressure::PressureWatch;
-use crate::systemd::signals::Signals;
+use crate::systemd::signals::{Dawn, Signals};
 
 /// tokio's own blocking threads. What blocks has threads elsewhere; whatever a crate may
 /// want them for is bounded, and leaves the agent at rest with one thread of its own.
@@ -44,8 +47,29 @@ impl From<Failure> for ExitCode {
     }
 }
 
+/// The event loop, before anything else: see [`Dawn`].
+pub fn begin() -> io::Result<Dawn> {
+    Dawn::begin(
+        Builder::new_current_thread()
+            .max_blocking_threads(BLOCKING_THREADS)
+            .thread_keep_alive(BLOCKING_KEEP_ALIVE),
+    )
+}
+
+/// The log, once for the process.
+pub fn install_log() -> Result<LogControl, LogError> {
+    let target = Target::detect();
+    LogControl::install(
+        "metrics-agent",
+        LevelFilter::INFO,
+        target,
+        events::log_lines_lost,
+    )
+}
+
 /// Runs the daemon until a signal ends it.
-pub fn run(sources: Sources, log: LogControl) -> Result<(), Failure> {
+pub fn run(dawn: Dawn, sources: Sources, log: LogControl) -> Result<(), Failure> {
+    let Dawn { runtime, hang_up } = dawn;
     let by_hand = sources.command_line.collector.is_some();
     let sources = Arc::new(sources);
     let loaded = config::load(&sources, KeyPolicy::Create).map_err(|error| {
@@ -61,15 +85,9 @@ pub fn run(sources: Sources, log: LogControl) -> Result<(), Failure> {
             Failure(EXIT_SOFTWARE)
         }
     };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .max_blocking_threads(BLOCKING_THREADS)
-        .thread_keep_alive(BLOCKING_KEEP_ALIVE)
-        .build()
-        .map_err(|error| bug("start the event loop")(&error))?;
     let result = runtime.block_on(async {
         let bus = loaded.settings.bus.clone();
-        let signals = Signals::catch().map_err(|error| bug("catch signals")(&error))?;
+        let signals = Signals::catch(hang_up).map_err(|error| bug("catch signals")(&error))?;
         let context = Context::new().map_err(|error| bug("use libzmq")(&error))?;
         let start = Start {
             sources,

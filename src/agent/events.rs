@@ -11,6 +11,7 @@ use std::time::Duration;
 use tracing::{debug, error, info, warn};
 
 use crate::config::Loaded;
+use crate::systemd::log::Lost;
 use crate::systemd::message_id;
 
 pub(crate) fn ready(version: &str, host_name: &str, public_key: &str, connections: usize) {
@@ -284,6 +285,15 @@ pub(crate) fn next_start_only(setting: &str) {
 
 pub(crate) fn farewell_cut_short() {
     warn!("a connection did not close in time; ending all the same");
+}
+
+pub(crate) fn log_lines_lost(lost: Lost) {
+    let (lines, since) = (lost.lines, humantime::format_rfc3339_seconds(lost.since));
+    let since = since.to_string();
+    warn!(
+        message_id = message_id::LOG_LINES_LOST,
+        lines, since, "{lines} log line(s) were lost since {since}: there was no room for them"
+    );
 }
 
 pub(crate) fn memory_given_back(any: bool) {

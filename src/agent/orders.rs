@@ -122,7 +122,7 @@ impl Agent {
                 }
             },
         };
-        if matches!(job, Job::Reload(_)) {
+        if matches!(job, Job::Reload(_)) && !self.slow.reloads() {
             // The settings in force are valid, be they new or old.
             let line = super::status_line::line_now(&self.state.borrow());
             self.notifier.ready(&line);

@@ -109,7 +109,12 @@ impl Agent {
         connections.apply(&settings, made);
         let (order, orders) = mpsc::channel(ORDERS);
         let (changes, _) = broadcast::channel(STATE_CHANGES);
-        let sampler = Sampler::open(start.root, &settings, connections.totals())?;
+        let sampler = Sampler::open(
+            start.root,
+            &settings,
+            connections.totals(),
+            start.log.clone(),
+        )?;
         let first = snapshot(
             &settings,
             &files,
@@ -177,7 +182,7 @@ impl Agent {
         .min();
         tokio::select! {
             biased;
-            request = self.signals.next() => Happened::Signal(request),
+            request = self.signals.next(!self.slow.reloads()) => Happened::Signal(request),
             () = self.alarm.until(deadline) => Happened::Deadline,
             () = self.sampler.changed(), if self.round.is_waiting() => Happened::SampleMoved,
             (serial, report) = self.connections.report() => Happened::Report(serial, report),

@@ -16,6 +16,7 @@ use crate::collectors::{
 };
 use crate::config::Settings;
 use crate::protocol::message::encode_grid;
+use crate::systemd::log::LogControl;
 
 /// A grid as it goes on the wire, with the name it goes under.
 #[derive(Debug)]
@@ -42,11 +43,12 @@ pub(crate) struct Sampler {
 }
 
 impl Sampler {
-    /// One for the metric collectors of the settings. `totals` are those of the agent.
+    /// One for the metric collectors of the settings. `totals` and `log` are the agent's.
     pub(crate) fn open(
         root: Root,
         settings: &Settings,
         totals: Arc<Totals>,
+        log: LogControl,
     ) -> Result<Self, UnknownCollector> {
         let mut context = Context::new(root);
         context.options = Arc::new(settings.options.clone());
@@ -56,6 +58,7 @@ impl Sampler {
             bytes_sent: totals.bytes_sent(),
             messages_dropped: totals.messages_dropped(),
             reconnects: totals.reconnects(),
+            log_lost: log.lost(),
         });
         Ok(Self {
             bell: context.bell.clone(),

@@ -87,6 +87,13 @@ impl SlowJobs {
             .unwrap_or_default()
     }
 
+    /// Whether the configuration is being read, or is to be.
+    pub(crate) fn reloads(&self) -> bool {
+        let running = self.running.iter().map(|(job, _)| job);
+        let mut jobs = running.chain(&self.waiting);
+        jobs.any(|job| matches!(job, Job::Reload(_)))
+    }
+
     fn run_next(&mut self) {
         if self.running.is_some() {
             return;

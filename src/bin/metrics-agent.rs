@@ -11,21 +11,22 @@ use metrics_agent::config::{self, KeyPolicy, Sources};
 use metrics_agent::daemon;
 use metrics_agent::durable::owner;
 use metrics_agent::exit::{self, EXIT_CONFIG, EXIT_SOFTWARE, EXIT_UNAVAILABLE};
-use metrics_agent::systemd::log::{LogControl, Target};
-use tracing_subscriber::filter::LevelFilter;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let known: Vec<_> = collectors::definition::names().collect();
-    let mut sources = Sources::from_environment(&known, &collectors::default_names());
-    // A reload and whoever reads ConfigurationFiles must not depend on where we were started.
-    sources.config_file = arguments
-        .config
-        .map(|file| std::path::absolute(&file).unwrap_or(file));
-    sources.command_line.collector = arguments.collector;
     if arguments.check_config || arguments.print_config {
-        return examine(&sources, arguments.print_config);
+        let print = arguments.print_config;
+        return examine(&sources_of(arguments), print);
     }
+    // Before all that takes time: a SIGHUP must not end the process.
+    let dawn = match daemon::begin() {
+        Ok(dawn) => dawn,
+        Err(error) => {
+            complain(&format_args!("cannot start the event loop: {error}"));
+            return EXIT_SOFTWARE.into();
+        }
+    };
+    let sources = sources_of(arguments);
     // Before there is a second thread, and before anything is touched there.
     let settled = sources
         .state_directory
@@ -39,21 +40,35 @@ fn main() -> ExitCode {
             return EXIT_UNAVAILABLE.into();
         }
     };
-    let log = match LogControl::install("metrics-agent", LevelFilter::INFO, Target::detect()) {
+    let log = match daemon::install_log() {
         Ok(log) => log,
         Err(error) => {
             complain(&error);
             return EXIT_SOFTWARE.into();
         }
     };
-    exit::end_at_a_bug();
+    exit::end_at_a_bug(log.clone());
     if let (Some(owner), Some(directory)) = (settled, &sources.state_directory) {
         owner::say_settled(owner, directory);
     }
-    match daemon::run(sources, log) {
+    let ended = daemon::run(dawn, sources, log.clone());
+    log.finish();
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.into(),
     }
+}
+
+/// Where settings come from.
+fn sources_of(arguments: Arguments) -> Sources {
+    let known: Vec<_> = collectors::definition::names().collect();
+    let mut sources = Sources::from_environment(&known, &collectors::default_names());
+    // A reload and whoever reads ConfigurationFiles must not depend on where we were started.
+    sources.config_file = arguments
+        .config
+        .map(|file| std::path::absolute(&file).unwrap_or(file));
+    sources.command_line.collector = arguments.collector;
+    sources
 }
 
 /// `--check-config` and `--print-config`.

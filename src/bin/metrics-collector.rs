@@ -12,8 +12,6 @@ use metrics_agent::server::arguments::{Arguments, Command};
 use metrics_agent::server::keys_command;
 use metrics_agent::server::settings::{self, Sources};
 use metrics_agent::server::start::{self, Failure};
-use metrics_agent::systemd::log::{LogControl, Target};
-use tracing_subscriber::filter::LevelFilter;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -26,16 +24,18 @@ fn main() -> ExitCode {
             }
         };
     }
-    let mut sources = Sources::of_process();
-    // A reload and whoever reads ConfigurationFiles must not depend on where we were started.
-    sources.config_file = arguments
-        .config
-        .as_ref()
-        .map(|file| std::path::absolute(file).unwrap_or_else(|_| file.clone()));
-    sources.command_line = arguments.given();
     if arguments.check_config || arguments.print_config || arguments.public_key {
-        return examine(&arguments, &sources);
+        return examine(&arguments, &sources_of(&arguments));
     }
+    // Before all that takes time: a SIGHUP must not end the process.
+    let dawn = match start::begin() {
+        Ok(dawn) => dawn,
+        Err(error) => {
+            complain(&format_args!("cannot start the event loop: {error}"));
+            return EXIT_SOFTWARE.into();
+        }
+    };
+    let sources = sources_of(&arguments);
     // Before there is a second thread, and before anything is touched there.
     let settled = sources
         .places
@@ -50,19 +50,20 @@ fn main() -> ExitCode {
             return EXIT_UNAVAILABLE.into();
         }
     };
-    let log = LogControl::install("metrics-collector", LevelFilter::INFO, Target::detect());
-    let log = match log {
+    let log = match start::install_log() {
         Ok(log) => log,
         Err(error) => {
             complain(&error);
             return EXIT_SOFTWARE.into();
         }
     };
-    exit::end_at_a_bug();
+    exit::end_at_a_bug(log.clone());
     if let (Some(owner), Some(directory)) = (settled, &sources.places.state) {
         owner::say_settled(owner, directory);
     }
-    match start::run(sources, arguments.print, &log) {
+    let ended = start::run(dawn, sources, arguments.print, &log);
+    log.finish();
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => match failure {
             Failure::Configuration => EXIT_CONFIG,
@@ -71,6 +72,18 @@ fn main() -> ExitCode {
         }
         .into(),
     }
+}
+
+/// Where settings come from.
+fn sources_of(arguments: &Arguments) -> Sources {
+    let mut sources = Sources::of_process();
+    // A reload and whoever reads ConfigurationFiles must not depend on where we were started.
+    sources.config_file = arguments
+        .config
+        .as_ref()
+        .map(|file| std::path::absolute(file).unwrap_or_else(|_| file.clone()));
+    sources.command_line = arguments.given();
+    sources
 }
 
 /// `--check-config`, `--print-config` and `--public-key`.

@@ -12,8 +12,8 @@ use super::{
     error::{CollectError, Malformed},
     source::{ProcFile, Root},
     table::{
-        AGENT_BYTES_SENT, AGENT_CPU, AGENT_MEMORY, AGENT_MESSAGES_DROPPED, AGENT_MESSAGES_RECEIVED,
-        AGENT_MESSAGES_SENT, AGENT_RECONNECTS, AGENT_VERSION,
+        AGENT_BYTES_SENT, AGENT_CPU, AGENT_LOG_LOST, AGENT_MEMORY, AGENT_MESSAGES_DROPPED,
+        AGENT_MESSAGES_RECEIVED, AGENT_MESSAGES_SENT, AGENT_RECONNECTS, AGENT_VERSION,
     },
 };
 
@@ -75,6 +75,7 @@ impl Collector for AgentCollector {
         sink.unsigned(&AGENT_BYTES_SENT, counts.bytes_sent);
         sink.unsigned(&AGENT_MESSAGES_DROPPED, counts.messages_dropped);
         sink.unsigned(&AGENT_RECONNECTS, counts.reconnects);
+        sink.unsigned(&AGENT_LOG_LOST, counts.log_lost);
         Ok(())
     }
 }

@@ -22,6 +22,8 @@ pub struct Counts {
     pub messages_dropped: u64,
     /// Connections opened anew.
     pub reconnects: u64,
+    /// Log lines that found no room.
+    pub log_lost: u64,
 }
 
 /// Where to ask for the counts.

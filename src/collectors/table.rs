@@ -470,6 +470,8 @@ AGENT {
         "Messages that the agent could not send";
     AGENT_RECONNECTS = "agent.reconnects.total", "", Counter, [metrics],
         "Connections that the agent opened anew";
+    AGENT_LOG_LOST = "agent.log.lost.total", "", Counter, [metrics],
+        "Lines that the agent could not log, as there was no room for them";
     AGENT_COLLECTOR_TIME = "agent.collector.time.total" ["collector"], "us", Counter, [metrics],
         "Time that the readings of a metric collector took";
     AGENT_COLLECTOR_ERRORS = "agent.collector.errors.total" ["collector"], "", Counter, [metrics],

@@ -82,7 +82,7 @@ impl From<LogError> for Error {
     fn from(error: LogError) -> Self {
         let name = match error {
             LogError::UnknownLevel(_) | LogError::UnknownTarget(_) => Self::INVALID_ARGS,
-            LogError::Journal(_) => Self::IO_ERROR,
+            LogError::Journal(_) | LogError::Console(_) => Self::IO_ERROR,
             LogError::SetUpTwice => Self::FAILED,
         };
         Self::new(name, error.to_string())

@@ -29,7 +29,7 @@ fn log() -> LogControl {
     // A process sets its log up once.
     static LOG: OnceLock<LogControl> = OnceLock::new();
     LOG.get_or_init(|| {
-        LogControl::install("metrics-agent", LevelFilter::INFO, Target::Console).unwrap()
+        LogControl::install("metrics-agent", LevelFilter::INFO, Target::Console, |_| {}).unwrap()
     })
     .clone()
 }

@@ -19,6 +19,7 @@ use tracing::{debug, error, info, warn};
 
 use super::store::file::Trouble;
 use crate::curve::router::RoutingIdBytes;
+use crate::systemd::log::Lost;
 use crate::systemd::message_id;
 
 pub(crate) mod push;
@@ -293,6 +294,15 @@ pub(crate) fn bus_available(name: &str) {
 
 pub(crate) fn off_the_bus(error: &dyn Display) {
     warn!("going on without the bus, as this is a run by hand: {error}");
+}
+
+pub(crate) fn log_lines_lost(lost: Lost) {
+    let (lines, since) = (lost.lines, humantime::format_rfc3339_seconds(lost.since));
+    let since = since.to_string();
+    warn!(
+        message_id = message_id::SERVER_LOG_LINES_LOST,
+        lines, since, "{lines} log line(s) were lost since {since}: there was no room for them"
+    );
 }
 
 pub(crate) fn memory_given_back(any: bool) {

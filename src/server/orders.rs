@@ -19,7 +19,9 @@ impl Server {
                 let _ = answer.send(self.hosts.snapshot(now, wall));
             }
             Order::Figures(answer) => {
-                let _ = answer.send(self.counts.figures());
+                let mut figures = self.counts.figures();
+                figures.push(self.in_force.log_figure());
+                let _ = answer.send(figures);
             }
             Order::List(selection, answer) => {
                 let _ = answer.send(self.hosts.list(now, wall, &selection));

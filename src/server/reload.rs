@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 
 use super::events;
 use super::handle::{Answer, ReloadError};
+use super::prometheus::own::{self, Figure};
 use super::run::Server;
 use super::settings::{self, Loaded, Settings, Sources, restart_needed};
 use crate::systemd::log::LogControl;
@@ -126,6 +127,11 @@ impl InForce {
             started,
             log,
         }
+    }
+
+    /// What the log has lost, for Prometheus.
+    pub(super) fn log_figure(&self) -> Figure {
+        Figure::plain(&own::LOG_LOST, self.log.lost())
     }
 }
 

@@ -243,7 +243,7 @@ impl Server {
         let deadline = deadlines.into_iter().flatten().min();
         Ok(tokio::select! {
             biased;
-            request = self.signals.next() => Happened::Signal(request),
+            request = self.signals.next(!self.reloads.is_running()) => Happened::Signal(request),
             () = self.outlets.reader_gone() => Happened::ReaderGone,
             Some(order) = self.desk.orders.recv() => Happened::Order(order),
             (askers, read) = self.reloads.ended() => Happened::ReloadEnded(askers, read),

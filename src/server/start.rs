@@ -10,8 +10,10 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, getrlimit, setrlimit};
+use tokio::runtime::Builder;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
+use tracing_subscriber::filter::LevelFilter;
 
 use super::access::door::{Access, AccessError};
 use super::access::{self, Door};
@@ -33,10 +35,10 @@ use crate::dbus::name::{Ended, StartError};
 use crate::dbus::server_service::ServerService;
 use crate::dbus::stay::{Presence, stay};
 use crate::dbus::{Bus, SERVER_NAME};
-use crate::systemd::log::LogControl;
+use crate::systemd::log::{LogControl, LogError, Target};
 use crate::systemd::notify::Notifier;
 use crate::systemd::pressure::PressureWatch;
-use crate::systemd::signals::Signals;
+use crate::systemd::signals::{Dawn, Signals};
 
 /// How long telling the bus of the end may take.
 const LAST_WORDS: Duration = Duration::from_millis(300);
@@ -52,13 +54,38 @@ pub enum Failure {
     Bug,
 }
 
+/// The event loop, before anything else: see [`Dawn`].
+///
+/// # Errors
+///
+/// The system has no descriptor left.
+pub fn begin() -> io::Result<Dawn> {
+    Dawn::begin(&mut Builder::new_current_thread())
+}
+
+/// The log, once for the process.
+///
+/// # Errors
+///
+/// [`LogError`].
+pub fn install_log() -> Result<LogControl, LogError> {
+    let target = Target::detect();
+    LogControl::install(
+        "metrics-collector",
+        LevelFilter::INFO,
+        target,
+        events::log_lines_lost,
+    )
+}
+
 /// Runs the collector until a signal ends it; with `print` it writes each message to
 /// standard output.
 ///
 /// # Errors
 ///
 /// [`Failure`], logged.
-pub fn run(sources: Sources, print: bool, log: &LogControl) -> Result<(), Failure> {
+pub fn run(dawn: Dawn, sources: Sources, print: bool, log: &LogControl) -> Result<(), Failure> {
+    let Dawn { runtime, hang_up } = dawn;
     let refused = |error: &dyn Display| {
         events::start_refused(error);
         Failure::Configuration
@@ -76,12 +103,8 @@ pub fn run(sources: Sources, print: bool, log: &LogControl) -> Result<(), Failur
     let settings = loaded.settings.clone();
     let by_hand = sources.by_hand;
     raise_descriptor_limit();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| bug("start the event loop", &error))?;
     runtime.block_on(async {
-        let signals = Signals::catch().map_err(|error| bug("catch signals", &error))?;
+        let signals = Signals::catch(hang_up).map_err(|error| bug("catch signals", &error))?;
         let context = Context::new().map_err(|error| bug("use libzmq", &error))?;
         let authenticator = Authenticator::bind(&context);
         let authenticator = authenticator.map_err(|error| bug("answer libzmq", &error))?;

@@ -57,6 +57,8 @@ message_ids! {
     BUS_UNAVAILABLE = "6dd10d2b5b574717bb5f5e17114159d1";
     /// The bus name is owned again.
     BUS_AVAILABLE = "861e8de2fd2f4137b60254a5b7a9aba1";
+    /// The agent's log had no room for some lines.
+    LOG_LINES_LOST = "781c8862437517eccfed500fac16a1d0";
     /// metrics-collector listens for agents.
     SERVER_READY = "af713ec252494162ace831bacbc045ac";
     /// metrics-collector serves what hosts report to Prometheus.
@@ -119,6 +121,8 @@ message_ids! {
     SERVER_BUS_UNAVAILABLE = "155da98ccda74a83b1d5420804b1a567";
     /// metrics-collector owns its bus name again.
     SERVER_BUS_AVAILABLE = "17bf80a01e09480689f158965326c08e";
+    /// The log of metrics-collector had no room for some lines.
+    SERVER_LOG_LINES_LOST = "f0ff6ab12cb9375826a5e52437680a0c";
 }
 
 #[cfg(test)]

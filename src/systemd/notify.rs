@@ -4,7 +4,8 @@
 //! blocks: what the manager waits for is sent again until it has room, the rest is lost
 //! without harm.
 
-use std::ffi::OsStr;
+use std::cell::Cell;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::ffi::OsStrExt as _;
@@ -26,6 +27,53 @@ const STATUS_REFRESH: Duration = Duration::from_secs(15);
 /// How soon a message that the manager had no room for is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// The shortest interval that is a watchdog's. What is shorter, 0 among it, is a mistake, and
+/// feeding it would be all that the process does.
+const WATCHDOG_SHORTEST: Duration = Duration::from_millis(1);
+
+const WATCHDOG_USEC: &str = "WATCHDOG_USEC";
+const WATCHDOG_PID: &str = "WATCHDOG_PID";
+
+/// Why the watchdog that the environment asks for is not fed.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+enum WatchdogError {
+    #[error(
+        "{WATCHDOG_USEC}={0:?} is not a watchdog's interval; expected microseconds, 1000 or more \
+         (WatchdogSec= of the unit sets it)"
+    )]
+    Interval(OsString),
+    #[error("{WATCHDOG_PID}={0:?} is not a process id; expected the number of the process watched")]
+    Process(OsString),
+}
+
+/// The interval in which the process `own` must show that it works, as
+/// `sd_watchdog_enabled(3)` reads the variables. None where nobody watches, or watches
+/// another process.
+fn watchdog(
+    interval: Option<OsString>,
+    process: Option<OsString>,
+    own: u32,
+) -> Result<Option<Duration>, WatchdogError> {
+    let Some(interval) = interval else {
+        return Ok(None);
+    };
+    if let Some(process) = process {
+        let number = process.to_str().and_then(|text| text.parse::<u32>().ok());
+        match number {
+            Some(0) | None => return Err(WatchdogError::Process(process)),
+            Some(number) if number != own => return Ok(None),
+            Some(_) => {}
+        }
+    }
+    // u64::MAX is systemd's word for "never".
+    let micros = interval.to_str().and_then(|text| text.parse().ok());
+    let found = micros.filter(|&micros| micros != u64::MAX);
+    match found.map(Duration::from_micros) {
+        Some(found) if found >= WATCHDOG_SHORTEST => Ok(Some(found)),
+        _ => Err(WatchdogError::Interval(interval)),
+    }
+}
+
 /// The service manager, as one process talks to it.
 #[derive(Debug)]
 pub struct Notifier {
@@ -35,6 +83,8 @@ pub struct Notifier {
     status: String,
     /// READY or RELOADING, which the manager waits for and had no room for yet.
     owed: Option<String>,
+    /// It was said that the manager is not reached.
+    told: Cell<bool>,
 }
 
 impl Notifier {
@@ -49,7 +99,14 @@ impl Notifier {
                 })
                 .ok()
         });
-        Self::new(socket, sd_notify::watchdog_enabled(), now)
+        let variable = |name| std::env::var_os(name);
+        let own = std::process::id();
+        let watchdog = watchdog(variable(WATCHDOG_USEC), variable(WATCHDOG_PID), own);
+        let watchdog = watchdog.unwrap_or_else(|error| {
+            tracing::warn!("no watchdog is fed: {error}");
+            None
+        });
+        Self::new(socket, watchdog, now)
     }
 
     fn new(socket: Option<ManagerSocket>, watchdog: Option<Duration>, now: Instant) -> Self {
@@ -59,6 +116,7 @@ impl Notifier {
             fed: now,
             status: String::new(),
             owed: None,
+            told: Cell::new(false),
         }
     }
 
@@ -156,7 +214,9 @@ impl Notifier {
             Ok(()) => true,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => false,
             Err(error) => {
-                tracing::debug!("the service manager was not reached: {error}");
+                if !self.told.replace(true) {
+                    tracing::warn!("the service manager was not reached: {error}");
+                }
                 true
             }
         }
@@ -240,6 +300,28 @@ mod tests {
         assert!(notifier.due(start + Duration::from_secs(10)));
         notifier.alive("fine", start + Duration::from_secs(10));
         assert_eq!(notifier.deadline(), Some(start + Duration::from_secs(25)));
+    }
+
+    #[test]
+    fn what_is_no_interval_is_no_watchdog() {
+        let ask = |interval: &str, process: Option<&str>| {
+            watchdog(Some(interval.into()), process.map(OsString::from), 4711)
+        };
+        for (interval, process) in [("1000", None), ("1000", Some("4711"))] {
+            let fed = Ok(Some(Duration::from_millis(1)));
+            assert_eq!(ask(interval, process), fed, "{interval} {process:?}");
+        }
+        assert_eq!(ask("30000000", Some("1")), Ok(None));
+        assert_eq!(watchdog(None, Some("4711".into()), 4711), Ok(None));
+        let infinity = u64::MAX.to_string();
+        for bad in ["", "0", "1", "999", "-1", "1s", "1e6", " 1000", &infinity] {
+            let error = WatchdogError::Interval(bad.into());
+            assert_eq!(ask(bad, None), Err(error), "{bad:?}");
+        }
+        for bad in ["", "0", "-1", "me", "99999999999"] {
+            let error = WatchdogError::Process(bad.into());
+            assert_eq!(ask("30000000", Some(bad)), Err(error), "{bad:?}");
+        }
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod curve_dealer;
 mod curve_dealer_failures;
 mod curve_router;
 mod curve_zap;
+mod daemon_log;
 mod dbus_introspection;
 mod dbus_service;
 mod dbus_since;

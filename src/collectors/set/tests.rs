@@ -633,6 +633,7 @@ fn the_agent_tells_how_its_collectors_fare() {
         bytes_sent: 3,
         messages_dropped: 4,
         reconnects: 5,
+        log_lost: 6,
     });
     let mut set = CollectorSet::open(context, INTERVAL, &["uptime", "cpu", "agent"]).unwrap();
     host.write("stat", "cpu x\n");
@@ -644,6 +645,7 @@ fn the_agent_tells_how_its_collectors_fare() {
         ("agent.bytes.sent.total", 3),
         ("agent.messages.dropped.total", 4),
         ("agent.reconnects.total", 5),
+        ("agent.log.lost.total", 6),
         ("agent.collector.errors.total[cpu]", 1),
         ("agent.collector.errors.total[uptime]", 0),
         ("agent.collector.cut.total[agent]", 0),

@@ -62,6 +62,8 @@ own! {
         "Messages of each host that reports";
     LEFT_OUT = "metrics_collector_metrics_left_out", Gauge,
         "Metrics that this scrape lacks, as another has the name that they would have";
+    LOG_LOST = "metrics_collector_log_lines_lost_total", Counter,
+        "Lines that the collector could not log, as there was no room for them";
     CPU = "process_cpu_seconds_total", Counter,
         "CPU time of the collector";
     MEMORY = "process_resident_memory_bytes", Gauge,

@@ -11,7 +11,7 @@ use crate::collectors::table::METRICS;
 use crate::protocol::grid::{Grid, MAX_TEXT_BYTES};
 use crate::protocol::message::GridKind;
 use crate::server::hosts::Merged;
-use crate::server::prometheus::own::{DROPPED, MESSAGES, REFUSED, of_process};
+use crate::server::prometheus::own::{DROPPED, LOG_LOST, MESSAGES, REFUSED, of_process};
 
 fn host(name: &str, presence: Presence, model: &str, metrics: &[&str]) -> HostSnapshot {
     let grid = |text: &str, kind| Arc::new(Grid::parse(text.as_bytes(), kind).unwrap());
@@ -138,7 +138,8 @@ fn promtool_finds_nothing_to_complain_about() {
         host("c", Presence::Gone, "", &[]),
     ];
     let mut figures = of_process(SystemTime::UNIX_EPOCH);
-    figures.extend([&MESSAGES, &REFUSED, &DROPPED].map(|family| Figure::plain(family, 1)));
+    figures
+        .extend([&MESSAGES, &REFUSED, &DROPPED, &LOG_LOST].map(|family| Figure::plain(family, 1)));
     let text = rendered(snapshot(hosts), figures);
     well_formed(&text);
     promtool(&text);

@@ -5,15 +5,32 @@
 //! and the target are in systemd's own terms, as org.freedesktop.LogControl1(5) has
 //! them. Anything but these two places (syslog, kmsg, files) is refused: the journal
 //! forwards.
+//!
+//! Whoever logs never waits, whatever becomes of the journal or of who reads standard error:
+//! see [`outlet`]. Lines that found no room are counted, and said once there is room again.
 
 use std::io::{self, IsTerminal as _};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::format;
 use tracing_subscriber::layer::{Layered, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer, Registry, fmt, reload};
+
+mod outlet;
+mod places;
+mod record;
+
+pub use outlet::Lost;
+use outlet::Outlet;
+use record::Records;
+
+/// How long the last lines may take at the end. journald takes them in microseconds; one that is
+/// stuck does not keep the process.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 // The level is a layer of its own below: a layer that carries its own filter cannot be
 // exchanged at run time (tracing-subscriber registers filters once).
@@ -64,6 +81,9 @@ pub enum LogError {
     /// The journal's socket is not there.
     #[error("cannot log to the journal: {0}; is systemd-journald running?")]
     Journal(#[source] io::Error),
+    /// No descriptor for it.
+    #[error("cannot log to standard error: {0}")]
+    Console(#[source] io::Error),
     /// A logger is there already.
     #[error("logging was set up twice")]
     SetUpTwice,
@@ -102,8 +122,19 @@ pub fn level_name(level: LevelFilter) -> &'static str {
 pub struct LogControl {
     level: reload::Handle<LevelFilter, Registry>,
     output: reload::Handle<Output, Leveled>,
-    now: Arc<Mutex<(LevelFilter, Target)>>,
+    now: Arc<Mutex<Now>>,
+    /// Lines that found no room.
+    lost: Arc<AtomicU64>,
+    tell_lost: fn(Lost),
     identifier: &'static str,
+}
+
+/// What is in force, and the places that were logged to so far.
+struct Now {
+    level: LevelFilter,
+    target: Target,
+    journal: Option<Outlet>,
+    console: Option<Outlet>,
 }
 
 impl std::fmt::Debug for LogControl {
@@ -115,7 +146,8 @@ impl std::fmt::Debug for LogControl {
 }
 
 impl LogControl {
-    /// Sets up logging for the whole process, once, under this syslog identifier.
+    /// Sets up logging for the whole process, once, under this syslog identifier. `tell_lost`
+    /// logs that lines were lost.
     ///
     /// A journal that cannot be reached is no reason not to start: the log then goes to
     /// standard error and says so.
@@ -123,14 +155,22 @@ impl LogControl {
         identifier: &'static str,
         level: LevelFilter,
         target: Target,
+        tell_lost: fn(Lost),
     ) -> Result<Self, LogError> {
-        let (target, first, unreachable) = match open(identifier, target) {
-            Ok(output) => (target, output, None),
-            Err(error) => (
-                Target::Console,
-                open(identifier, Target::Console)?,
-                Some(error),
-            ),
+        let lost = Arc::default();
+        let mut now = Now {
+            level,
+            target,
+            journal: None,
+            console: None,
+        };
+        let (first, unreachable) = match now.open(identifier, target, &lost, tell_lost) {
+            Ok(output) => (output, None),
+            Err(error) => {
+                now.target = Target::Console;
+                let console = now.open(identifier, Target::Console, &lost, tell_lost)?;
+                (console, Some(error))
+            }
         };
         let (level_layer, level_handle) = reload::Layer::new(level);
         let (output_layer, output_handle) = reload::Layer::new(first);
@@ -145,7 +185,9 @@ impl LogControl {
         Ok(Self {
             level: level_handle,
             output: output_handle,
-            now: Arc::new(Mutex::new((level, target))),
+            now: Arc::new(Mutex::new(now)),
+            lost,
+            tell_lost,
             identifier,
         })
     }
@@ -153,7 +195,7 @@ impl LogControl {
     /// The level in force, in systemd's terms.
     #[must_use]
     pub fn level(&self) -> &'static str {
-        level_name(self.lock().0)
+        level_name(self.lock().level)
     }
 
     /// Sets the level at once, by its name in syslog(3).
@@ -162,7 +204,7 @@ impl LogControl {
         let mut now = self.lock();
         // The subscriber lives as long as the process, so the handle can't be orphaned.
         if self.level.reload(level).is_ok() {
-            now.0 = level;
+            now.level = level;
         }
         Ok(())
     }
@@ -170,10 +212,11 @@ impl LogControl {
     /// Where the log goes, in systemd's terms.
     #[must_use]
     pub fn target(&self) -> &'static str {
-        self.lock().1.as_str()
+        self.lock().target.as_str()
     }
 
-    /// Sends the log elsewhere at once: `journal`, `console`, or `auto`.
+    /// Sends the log elsewhere at once: `journal`, `console`, or `auto`. Lines that wait for
+    /// the place before go there still.
     pub fn set_target(&self, name: &str) -> Result<(), LogError> {
         let target = match name {
             "journal" => Target::Journal,
@@ -181,10 +224,10 @@ impl LogControl {
             "auto" => Target::detect(),
             _ => return Err(LogError::UnknownTarget(name.to_owned())),
         };
-        let output = open(self.identifier, target)?;
         let mut now = self.lock();
+        let output = now.open(self.identifier, target, &self.lost, self.tell_lost)?;
         if self.output.reload(output).is_ok() {
-            now.1 = target;
+            now.target = target;
         }
         Ok(())
     }
@@ -195,41 +238,80 @@ impl LogControl {
         self.identifier
     }
 
-    fn lock(&self) -> MutexGuard<'_, (LevelFilter, Target)> {
+    /// How many lines found no room since the start.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.lost.load(Relaxed)
+    }
+
+    /// Waits for the last lines to be written: a second at most, where the place takes none.
+    pub fn finish(&self) {
+        let outlets = {
+            let now = self.lock();
+            [now.journal.clone(), now.console.clone()]
+        };
+        for outlet in outlets.iter().flatten() {
+            outlet.flush(FAREWELL);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Now> {
         self.now.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn open(identifier: &'static str, target: Target) -> Result<Output, LogError> {
-    Ok(match target {
-        Target::Journal => tracing_journald::layer()
-            .map_err(LogError::Journal)?
-            .with_syslog_identifier(identifier.to_owned())
-            // Our fields are the documented ones (CONNECTION=, ENDPOINT=, …), unprefixed.
-            .with_field_prefix(None)
-            .boxed(),
-        Target::Console => {
-            let terminal = io::stderr().is_terminal();
-            let layer = fmt::layer()
-                .with_writer(io::stderr)
-                .with_ansi(terminal)
-                .with_target(false)
-                // The text says it all; the fields are for the journal.
-                .fmt_fields(format::debug_fn(|writer, field, value| {
-                    if field.name() == "message" {
-                        write!(writer, "{value:?}")
-                    } else {
-                        Ok(())
-                    }
-                }));
-            // A supervisor that reads our pipe stamps the lines itself.
-            if terminal {
-                layer.boxed()
-            } else {
-                layer.without_time().boxed()
+impl Now {
+    /// What logs to the target. A place that was logged to before is the same one again, so that
+    /// its lines stay in order.
+    fn open(
+        &mut self,
+        identifier: &'static str,
+        target: Target,
+        lost: &Arc<AtomicU64>,
+        tell_lost: fn(Lost),
+    ) -> Result<Output, LogError> {
+        let new = |sink| Outlet::new(sink, Arc::clone(lost), tell_lost);
+        match target {
+            Target::Journal => {
+                places::find_journal().map_err(LogError::Journal)?;
+                let outlet = self
+                    .journal
+                    .get_or_insert_with(|| new(places::journal(identifier)));
+                Ok(Records(outlet.clone()).boxed())
+            }
+            Target::Console => {
+                let outlet = match &self.console {
+                    Some(outlet) => outlet.clone(),
+                    None => new(places::console().map_err(LogError::Console)?),
+                };
+                self.console = Some(outlet.clone());
+                Ok(lines(outlet))
             }
         }
-    })
+    }
+}
+
+/// Lines of text.
+fn lines(outlet: Outlet) -> Output {
+    let terminal = io::stderr().is_terminal();
+    let layer = fmt::layer()
+        .with_writer(outlet)
+        .with_ansi(terminal)
+        .with_target(false)
+        // The text says it all; the fields are for the journal.
+        .fmt_fields(format::debug_fn(|writer, field, value| {
+            if field.name() == "message" {
+                write!(writer, "{value:?}")
+            } else {
+                Ok(())
+            }
+        }));
+    // A supervisor that reads our pipe stamps the lines itself.
+    if terminal {
+        layer.boxed()
+    } else {
+        layer.without_time().boxed()
+    }
 }
 
 #[cfg(test)]
