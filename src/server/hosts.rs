@@ -30,6 +30,7 @@ mod host;
 mod merged;
 mod peers;
 mod vocabulary;
+mod weight;
 
 use due::given_up;
 pub use host::Host;
@@ -40,6 +41,8 @@ pub use vocabulary::{
     Change, Due, Forgotten, Full, Heard, MAX_HOSTS, MAX_HOSTS_PER_CONNECTION, MAX_HOSTS_PER_KEY,
     MAX_KEPT_BYTES, NotForgotten, Peer, Report, Restored, Timing,
 };
+use weight::FamilyTexts;
+pub use weight::{CONNECTION_SHARE, Holder, KEY_SHARE, OverShare, Resource, Weight};
 
 /// The hosts that report, reported or are expected to.
 #[derive(Debug)]
@@ -134,23 +137,37 @@ impl Hosts {
             grid,
             wire_bytes,
         } = report;
-        let bytes = grid_bytes(&grid, wire_bytes);
+        let texts = FamilyTexts::of(name, &grid);
+        let weight = Weight {
+            memory: grid_bytes(&grid, wire_bytes),
+            text: texts.total(),
+        };
         let families = match kind {
-            GridKind::Metrics => FamilySet::of(&grid),
+            GridKind::Metrics => texts.families(),
             GridKind::Model => FamilySet::default(),
         };
-        let (freed, moved) = match self.table.get_mut(name) {
-            Some(host) if host.is_at(peer) => {
+        let mut moved = true;
+        let (mut freed, mut freed_of_key, mut freed_of_connection) = Default::default();
+        if let Some(host) = self.table.get_mut(name) {
+            if host.is_at(peer) {
                 host.last_seen = now;
-                (host.freed_by(kind, families), false)
+                moved = false;
+                freed = host.freed_by(kind, families);
+            } else if !(host.keeps_model(peer) && kind == GridKind::Metrics) {
+                freed = host.weight();
             }
-            Some(host) if host.keeps_model(peer) && kind == GridKind::Metrics => (0, true),
-            Some(host) => (host.kept_bytes(), true),
-            None => (0, true),
-        };
-        if self.kept_bytes - freed + bytes > MAX_KEPT_BYTES {
+            if host.key == peer.key {
+                freed_of_key = freed;
+            }
+            if host.routing_id() == Some(peer.routing_id) {
+                freed_of_connection = freed;
+            }
+        }
+        if self.kept_bytes - freed.memory + weight.memory > MAX_KEPT_BYTES {
             return Err(Full::Memory);
         }
+        self.peers
+            .share(peer, weight, freed_of_key, freed_of_connection)?;
         let (change, forgotten) = if moved {
             let (change, forgotten) = self.settle(now, peer, name)?;
             (Some(change), forgotten)
@@ -161,24 +178,27 @@ impl Hosts {
         let Some((name, host)) = self.table.get_key_value(name) else {
             unreachable!("a host that was not in the table has just been put there");
         };
-        let (name, before) = (Arc::clone(name), host.kept_bytes());
+        let (name, before) = (Arc::clone(name), host.weight());
         let Some(host) = self.table.get_mut(&name) else {
             unreachable!("it was there just now");
         };
         host.messages += 1;
         match (kind, &mut host.state) {
             (GridKind::Metrics, State::Reporting { metrics, .. }) => {
-                metrics.take(now, Arc::clone(&grid), families, bytes);
+                metrics.take_weighed(now, Arc::clone(&grid), families, weight.memory, texts);
             }
             (GridKind::Model, _) => {
                 let grid = Arc::clone(&grid);
-                host.model = Some(Kept { grid, bytes });
+                host.model = Some(Kept { grid, weight });
             }
             (GridKind::Metrics, State::Expected | State::Gone) => {
                 unreachable!("a host that is heard from reports")
             }
         }
-        self.kept_bytes = self.kept_bytes - before + host.kept_bytes();
+        let after = host.weight();
+        self.kept_bytes = self.kept_bytes - before.memory + after.memory;
+        self.peers
+            .weigh(peer.key, Some(peer.routing_id), before, after);
         let ask_model = host.model.is_none()
             && host
                 .asked
@@ -212,7 +232,7 @@ impl Hosts {
         self.peers.room(peer, new_to_key)?;
         let mut forgotten = None;
         if known.is_none() && self.table.len() >= MAX_HOSTS {
-            forgotten = Some(self.forget_oldest().ok_or(Full::Hosts)?);
+            forgotten = Some(self.make_room(peer.key).ok_or(Full::Hosts)?);
         }
         let address = self.peers.join(peer);
         if new_to_key {
@@ -248,16 +268,22 @@ impl Hosts {
         let Some(mut host) = self.table.remove(&name) else {
             unreachable!("it was there just now");
         };
-        self.kept_bytes -= host.kept_bytes();
+        let before = host.weight();
+        self.kept_bytes -= before.memory;
+        self.peers
+            .weigh(host.key, host.routing_id(), before, Weight::NONE);
         if !host.keeps_model(peer) {
             // Whoever is at the other end of the new connection has not said it.
             host.model = None;
+        }
+        let entry = (host.place, Arc::clone(&name));
+        if matches!(host.state, State::Gone) {
+            self.peers.not_gone(host.key, &entry);
         }
         if new_to_key {
             self.peers.disown(host.key);
         }
         (host.key, host.address) = (peer.key, address);
-        let entry = (host.place, Arc::clone(&name));
         let change = match std::mem::replace(&mut host.state, state) {
             State::Reporting { routing_id, .. } => {
                 self.peers.leave(&routing_id);
@@ -281,7 +307,10 @@ impl Hosts {
         host.last_seen = now;
         host.place = self.attention(&host, ping_due);
         self.agenda.insert((host.place, Arc::clone(&name)));
-        self.kept_bytes += host.kept_bytes();
+        let after = host.weight();
+        self.kept_bytes += after.memory;
+        self.peers
+            .weigh(host.key, host.routing_id(), Weight::NONE, after);
         self.table.insert(name, host);
         Ok((change, forgotten))
     }

@@ -7,6 +7,7 @@ use std::net::TcpStream;
 use rustix::process::Signal;
 use serde_json::json;
 
+use crate::support::http::{address_of, fetch};
 use crate::support::peer::{PATIENCE, hex};
 use crate::support::server::{Collector, Fleet};
 
@@ -366,4 +367,48 @@ async fn made_up_hosts_over_many_connections_are_bounded() {
         );
         assert_eq!(totals, expected);
     }
+}
+
+/// Grids that cost much at `/metrics`, over several connections: a key gets its share and no
+/// more, and others are heard and scraped.
+#[tokio::test]
+async fn one_key_gets_no_more_than_its_share() {
+    let home = tempfile::tempdir().unwrap();
+    let options = ["--ping-interval", "1min", "--web-listen", "127.0.0.1:0"];
+    let mut collector = Collector::start(home.path(), &options).await;
+    let web = address_of(&collector);
+    let metrics: Vec<_> = (0..9_000)
+        .map(|number| format!("\"made.up.metric{number}\":{number}"))
+        .collect();
+    let grid = format!("{{{}}}", metrics.join(","));
+    let mut evil = Fleet::connect_with_one_key(&collector, "EVIL", 6).await;
+    evil.send(&["METR", "evil-%d-%m", &grid, "metrics"], 12)
+        .await;
+    let line = collector
+        .logged("MiB at /metrics that the hosts of one connection may take")
+        .await;
+    assert!(line.contains(" (the key "), "{line}");
+    let line = collector
+        .logged("a grid beyond the 64 MiB at /metrics that the hosts of one key may take")
+        .await;
+    assert!(line.contains(" (the key "), "{line}");
+    let mut good = collector.peer("GOOD").await;
+    good.report("web1", r#"{"mem.free":1,"mem.total":1e308}"#, "metrics")
+        .await;
+    good.hello().await;
+    let answer = fetch(web, "/metrics").await;
+    assert!(
+        answer.body.len() < 64 * 1024 * 1024,
+        "{}",
+        answer.body.len()
+    );
+    let up = answer.series("metrics_agent_up");
+    assert!(up.contains(&(r#"metrics_agent_up{host="web1"}"#, "1")));
+    assert_eq!(
+        answer.series("metrics_agent_mem_free_bytes"),
+        [(r#"metrics_agent_mem_free_bytes{host="web1"}"#, "1024")]
+    );
+    // Too large to be bytes, and nothing else is missing for that.
+    assert_eq!(answer.series("metrics_agent_mem_total_bytes"), []);
+    assert!(answer.number("metrics_collector_metrics_left_out") >= 1.0);
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::host::{Host, Kept, State};
 use super::vocabulary::{Forgotten, MAX_HOSTS, MAX_KEPT_BYTES, Restored};
+use super::weight::{FamilyTexts, Weight};
 use super::{Hosts, Merged, grid_bytes};
 use crate::protocol::state::{HostState, StateGrid};
 use crate::server::complaints::Throttle;
@@ -55,12 +56,18 @@ impl Hosts {
             }
             let ago = |time| now.checked_sub(time).unwrap_or(now);
             let model = restored.model.map(|(grid, wire_bytes)| Kept {
-                bytes: grid_bytes(&grid, wire_bytes),
+                weight: Weight {
+                    memory: grid_bytes(&grid, wire_bytes),
+                    text: FamilyTexts::of(&restored.name, &grid).total(),
+                },
                 grid: Arc::new(grid),
             });
             let gone = restored.gone;
-            let model = model
-                .filter(|model| gone.is_none() && self.kept_bytes + model.bytes <= MAX_KEPT_BYTES);
+            let model = model.filter(|Kept { weight, .. }| {
+                gone.is_none()
+                    && self.kept_bytes + weight.memory <= MAX_KEPT_BYTES
+                    && self.peers.key_has_room(restored.key, *weight)
+            });
             let since = gone.map_or(now, ago);
             let host = Host {
                 state: gone.map_or(State::Expected, |_| State::Gone),
@@ -75,9 +82,12 @@ impl Hosts {
                 place: gone.map_or(now + self.timing.host_timeout, |_| since),
             };
             self.peers.own(host.key);
-            self.kept_bytes += host.kept_bytes();
+            let weight = host.weight();
+            self.kept_bytes += weight.memory;
+            self.peers.weigh(host.key, None, Weight::NONE, weight);
             let entry = (host.place, Arc::clone(&restored.name));
             if gone.is_some() {
+                self.peers.went(host.key, entry.clone());
                 self.gone.insert(entry);
             } else {
                 self.expected += 1;

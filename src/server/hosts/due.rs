@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 use super::Hosts;
 use super::host::{Host, State};
 use super::vocabulary::{Due, Forgotten, NotForgotten, Timing};
+use super::weight::Weight;
+use crate::curve::keys::PublicKey;
 
 impl Hosts {
     /// When [`take_due`](Self::take_due) may have something next; None while nobody is known.
@@ -50,7 +52,7 @@ impl Hosts {
         }
         let mut ping = None;
         host.place = given_up;
-        let before = host.kept_bytes();
+        let before = host.weight();
         if let State::Reporting {
             routing_id,
             metrics,
@@ -66,7 +68,9 @@ impl Hosts {
             }
             host.place = (*ping_due).min(given_up);
         }
-        self.kept_bytes = self.kept_bytes - before + host.kept_bytes();
+        let after = host.weight();
+        self.kept_bytes = self.kept_bytes - before.memory + after.memory;
+        self.peers.weigh(host.key, host.routing_id(), before, after);
         self.agenda.insert((host.place, name));
         ping
     }
@@ -76,7 +80,10 @@ impl Hosts {
         let Some(host) = self.table.get_mut(&name) else {
             unreachable!("a host that is given up is in the table");
         };
-        self.kept_bytes -= host.kept_bytes();
+        let before = host.weight();
+        self.kept_bytes -= before.memory;
+        self.peers
+            .weigh(host.key, host.routing_id(), before, Weight::NONE);
         host.model = None;
         let routing_id = match std::mem::replace(&mut host.state, State::Gone) {
             State::Reporting { routing_id, .. } => {
@@ -91,6 +98,7 @@ impl Hosts {
         };
         (host.since, host.place) = (now, now);
         let silence = now.saturating_duration_since(host.last_seen);
+        self.peers.went(host.key, (now, Arc::clone(&name)));
         self.gone.insert((now, Arc::clone(&name)));
         Due::Gone {
             name,
@@ -119,20 +127,30 @@ impl Hosts {
             }
             State::Gone => {
                 self.gone.remove(&entry);
+                self.peers.not_gone(host.key, &entry);
             }
         }
         if let Some(host) = self.table.remove(&entry.1) {
-            self.kept_bytes -= host.kept_bytes();
+            let before = host.weight();
+            self.kept_bytes -= before.memory;
+            self.peers.weigh(host.key, None, before, Weight::NONE);
             self.peers.disown(host.key);
         }
         let (_, name) = entry;
         Ok(Forgotten { name, last_seen })
     }
 
-    /// Makes room, if any host is gone: the one that was forgotten.
-    pub(super) fn forget_oldest(&mut self) -> Option<Forgotten> {
-        let oldest = self.gone.first().map(|(_, name)| Arc::clone(name));
-        oldest.and_then(|name| self.forget(&name).ok())
+    /// Makes room for a new host of this key, if a host is gone that may be forgotten for
+    /// it: the oldest of the key that has the most hosts, if these are more than the new
+    /// host's key has. The one that was forgotten.
+    pub(super) fn make_room(&mut self, key: Option<PublicKey>) -> Option<Forgotten> {
+        let own = key.map_or(0, |key| self.peers.hosts_of(key));
+        let name = match self.peers.oldest_of_crowd() {
+            Some((hosts, name)) => (hosts > own).then_some(name),
+            // Those without a key.
+            None => self.gone.first().map(|(_, name)| Arc::clone(name)),
+        };
+        name.and_then(|name| self.forget(&name).ok())
     }
 
     /// The collector itself was deaf (stopped, starved, suspended) until `now`: nobody

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::merged::Merged;
 use super::vocabulary::Peer;
+use super::weight::Weight;
 use crate::curve::keys::PublicKey;
 use crate::curve::router::RoutingIdBytes;
 use crate::protocol::grid::Grid;
@@ -43,11 +44,11 @@ pub(super) enum State {
     Gone,
 }
 
-/// A grid, and what it takes in memory.
+/// A grid, and what it takes.
 #[derive(Clone, Debug)]
 pub(super) struct Kept {
     pub(super) grid: Arc<Grid>,
-    pub(super) bytes: usize,
+    pub(super) weight: Weight,
 }
 
 impl Host {
@@ -128,18 +129,24 @@ impl Host {
     }
 
     /// What a message of this kind, with these families, lets go of.
-    pub(super) fn freed_by(&self, kind: GridKind, families: FamilySet) -> usize {
+    pub(super) fn freed_by(&self, kind: GridKind, families: FamilySet) -> Weight {
         match kind {
-            GridKind::Model => self.model.as_ref().map_or(0, |kept| kept.bytes),
-            GridKind::Metrics => {
-                let metrics = self.metrics();
-                metrics.map_or(0, |all| all.bytes() - all.bytes_without(families))
-            }
+            GridKind::Model => self.model.as_ref().map_or(Weight::NONE, |kept| kept.weight),
+            GridKind::Metrics => self.metrics().map_or(Weight::NONE, |all| {
+                all.weight().minus(all.weight_without(families))
+            }),
         }
     }
 
+    /// What it takes.
+    pub(super) fn weight(&self) -> Weight {
+        let model = self.model.as_ref().map_or(Weight::NONE, |kept| kept.weight);
+        model.plus(self.metrics().map_or(Weight::NONE, Merged::weight))
+    }
+
+    /// The part of it in memory.
+    #[cfg(test)]
     pub(super) fn kept_bytes(&self) -> usize {
-        let model = self.model.as_ref().map_or(0, |kept| kept.bytes);
-        model + self.metrics().map_or(0, Merged::bytes)
+        self.weight().memory
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::weight::{FamilyTexts, Weight};
 use crate::protocol::grid::{Grid, Value};
 use crate::server::families::{Family, FamilySet};
 
@@ -36,6 +37,8 @@ pub struct Part {
     whole: bool,
     heard: Instant,
     bytes: usize,
+    /// What each of its families takes at `/metrics`, where that is counted.
+    texts: FamilyTexts,
 }
 
 impl Part {
@@ -85,6 +88,18 @@ impl Merged {
         families: FamilySet,
         bytes: usize,
     ) {
+        self.take_weighed(now, grid, families, bytes, FamilyTexts::default());
+    }
+
+    /// The same, of which it is known what it takes at `/metrics`.
+    pub(super) fn take_weighed(
+        &mut self,
+        now: Instant,
+        grid: Arc<Grid>,
+        families: FamilySet,
+        bytes: usize,
+        texts: FamilyTexts,
+    ) {
         for part in &mut self.parts {
             let again = part.families.common(families);
             if again.is_empty() {
@@ -114,6 +129,7 @@ impl Merged {
                 whole: true,
                 heard: now,
                 bytes,
+                texts,
             });
         }
         while self.bytes() > MAX_HOST_BYTES && self.parts.len() > 1 {
@@ -173,9 +189,21 @@ impl Merged {
     }
 
     /// What the messages would still take once these families are said again.
-    pub(super) fn bytes_without(&self, families: FamilySet) -> usize {
-        let stays = |part: &&Part| !part.families.without(families).is_empty();
-        self.parts.iter().filter(stays).map(|part| part.bytes).sum()
+    pub(super) fn weight_without(&self, families: FamilySet) -> Weight {
+        let mut weight = Weight::NONE;
+        for part in &self.parts {
+            let stay = part.families.without(families);
+            if !stay.is_empty() {
+                weight.memory += part.bytes;
+                weight.text += part.texts.within(stay);
+            }
+        }
+        weight
+    }
+
+    /// What the messages take.
+    pub(super) fn weight(&self) -> Weight {
+        self.weight_without(FamilySet::default())
     }
 
     /// What the messages take in memory.
@@ -196,7 +224,7 @@ mod tests {
     fn take(merged: &mut Merged, now: Instant, text: &str, bytes: usize) {
         let grid = grid(text);
         let families = FamilySet::of(&grid);
-        let without = merged.bytes_without(families);
+        let without = merged.weight_without(families).memory;
         merged.take(now, grid, families, bytes);
         let kept = if families.is_empty() { 0 } else { bytes };
         assert_eq!(merged.bytes(), without + kept);

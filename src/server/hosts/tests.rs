@@ -12,6 +12,7 @@ const TIMING: Timing = Timing {
 };
 
 mod absent;
+mod shares;
 
 fn id(text: &str) -> RoutingIdBytes {
     RoutingIdBytes::from(text.as_bytes())
@@ -286,50 +287,39 @@ fn one_connection_cannot_fill_the_table() {
 
 #[test]
 fn grids_are_bounded_together() {
+    /// As large as one connection may make it.
+    const WIRE_BYTES: usize = CONNECTION_SHARE.memory - 1000;
+    const HOSTS: usize = MAX_KEPT_BYTES / WIRE_BYTES;
     let start = Instant::now();
     let mut hosts = Hosts::new(TIMING);
-    let wire_bytes = MAX_KEPT_BYTES / 4 - 1000;
-    let say = |hosts: &mut Hosts, now, host: &'static str, kind| {
+    let say = |hosts: &mut Hosts, now, host: usize, wire_bytes| {
         let report = Report {
-            host,
-            kind,
-            grid: grid(r#"{"a": 1}"#, kind),
+            host: &host.to_string(),
+            kind: GridKind::Model,
+            grid: grid(r#"{"a": 1}"#, GridKind::Model),
             wire_bytes,
         };
         hosts
-            .hear(now, peer(&id(host)), report)
+            .hear(now, peer(&id(&host.to_string())), report)
             .map(|heard| heard.change)
     };
-    for host in ["a", "b"] {
-        for kind in [GridKind::Model, GridKind::Metrics] {
-            say(&mut hosts, start, host, kind).unwrap();
-        }
+    let appeared = Ok(Some(Change::Appeared));
+    for host in 0..HOSTS {
+        assert_eq!(say(&mut hosts, start, host, WIRE_BYTES), appeared);
     }
-    assert_eq!(
-        say(&mut hosts, start, "c", GridKind::Model),
-        Err(Full::Memory)
-    );
-    assert_eq!(hosts.reporting(), 2);
+    let one_more = say(&mut hosts, start, HOSTS, WIRE_BYTES);
+    assert_eq!(one_more, Err(Full::Memory));
+    assert_eq!(hosts.reporting(), HOSTS);
     // What replaces its like has room.
-    assert_eq!(say(&mut hosts, start, "a", GridKind::Model), Ok(None));
+    assert_eq!(say(&mut hosts, start, 0, WIRE_BYTES), Ok(None));
     // A host that is refused for its size is alive.
-    let report = Report {
-        host: "a",
-        kind: GridKind::Model,
-        grid: grid(r#"{"a": 1}"#, GridKind::Model),
-        wire_bytes: wire_bytes + 5000,
-    };
     let later = start + 20 * SECOND;
-    assert_eq!(
-        hosts.hear(later, peer(&id("a")), report).unwrap_err(),
-        Full::Memory
-    );
+    let larger = say(&mut hosts, later, 0, 2 * WIRE_BYTES);
+    assert_eq!(larger, Err(Full::Memory));
     let (_, gone) = due(&mut hosts, start + 30 * SECOND);
-    assert_eq!(gone, ["b"]);
-    assert_eq!(
-        say(&mut hosts, start, "c", GridKind::Model),
-        Ok(Some(Change::Appeared))
-    );
+    assert_eq!(gone.len(), HOSTS - 1);
+    assert!(!gone.contains(&"0".to_owned()));
+    assert_eq!(say(&mut hosts, later, HOSTS, WIRE_BYTES), appeared);
 }
 
 #[test]

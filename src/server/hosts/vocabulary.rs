@@ -5,14 +5,16 @@ use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
+use super::weight::OverShare;
 use crate::curve::keys::PublicKey;
 use crate::curve::router::RoutingIdBytes;
 use crate::protocol::grid::Grid;
 use crate::protocol::message::GridKind;
 
-/// Most hosts known, gone ones included, of which the oldest make room: ten times the
-/// largest fleet that one collector is meant for. A host takes some 500 bytes besides its
-/// grids.
+/// Most hosts known, gone ones included: ten times the largest fleet that one collector is
+/// meant for. Of those that are gone, the oldest of the key with the most hosts makes room,
+/// but only for a key with fewer: a key that invents names pushes out nobody else's. A host
+/// takes some 500 bytes besides its grids.
 pub const MAX_HOSTS: usize = 100_000;
 
 /// Most hosts over one connection. An agent reports one, and a new name after its host was
@@ -91,7 +93,7 @@ pub struct Heard {
     pub name: Arc<str>,
     /// The grid, as it is kept.
     pub grid: Arc<Grid>,
-    /// The host that had been gone for longest, where it had to make room.
+    /// A host that was gone, where one had to make room.
     pub forgotten: Option<Forgotten>,
 }
 
@@ -127,11 +129,14 @@ pub enum Full {
     #[error("a new host beyond the {MAX_HOSTS_PER_CONNECTION} that one connection may report")]
     Connection,
     /// [`MAX_HOSTS_PER_KEY`].
-    #[error("a new host beyond the {MAX_HOSTS_PER_KEY} that one key may report")]
-    Key,
+    #[error("a new host beyond the {MAX_HOSTS_PER_KEY} that one key may report (the key {0})")]
+    Key(PublicKey),
     /// [`MAX_KEPT_BYTES`].
     #[error("a grid beyond the {} MiB that all may take", MAX_KEPT_BYTES / (1024 * 1024))]
     Memory,
+    /// The share of a key or of a connection.
+    #[error(transparent)]
+    Share(#[from] OverShare),
 }
 
 /// What is to be done for a host whose time has come.

@@ -18,7 +18,7 @@ use std::sync::LazyLock;
 use super::number::{Number, Scale};
 use crate::collectors::definition::{Definition, Kind};
 use crate::collectors::table::METRICS;
-use crate::protocol::grid::Value;
+use crate::protocol::grid::{Grid, Value};
 
 /// What the name of everything that hosts report begins with.
 pub const NAMESPACE: &str = "metrics_agent_";
@@ -109,15 +109,16 @@ impl Series<'_> {
 }
 
 /// The series of a metric of a host, or None where a family of the table, or of the
-/// collector's own, has that name.
+/// collector's own, has that name, or where the value is too large for its base unit.
 ///
 /// Of one host, other metrics may be the same series, see [`Naming`].
 #[must_use]
 pub fn series<'a>(name: &'a str, value: Value<'a>) -> Option<Series<'a>> {
     let (plain, instance) = split(name);
-    let row = BY_METRIC.get(plain);
-    if let Some(series) = row.and_then(|row| row.series(instance, value)) {
-        return Some(series);
+    if let Some(row) = BY_METRIC.get(plain)
+        && row.describes(instance, value)
+    {
+        return row.series(instance, value);
     }
     let (family, text, number) = if let Value::Text(text) = value {
         let family = Family {
@@ -166,6 +167,63 @@ pub fn is_in_metrics(name: &str) -> bool {
     let (plain, instance) = split(name);
     let row = BY_METRIC.get(plain);
     row.is_some_and(|row| row.in_metrics && row.label.is_some() == instance.is_some())
+}
+
+/// What each metric of a host takes in the text format, in bytes, at most; with its name,
+/// without an instance, where the metric before had another. Sorts nothing and keeps
+/// nothing: every message is looked at.
+pub(crate) fn for_each_text(host: &str, grid: &Grid, mut each: impl FnMut(Option<&str>, usize)) {
+    /// `{host="` and `"} `, and a line feed.
+    const AROUND_HOST: usize = HOST.len() + 3 + 3 + 1;
+    /// Of `# HELP` and `# TYPE`, without what stands behind them.
+    const AROUND_HEAD: usize = 7 + 1 + 1 + 7 + 1 + "counter".len() + 1;
+    let longest_help = UNKNOWN_NUMBER.len().max(UNKNOWN_TEXT.len());
+    let host = AROUND_HOST + escaped_bytes(host);
+    let mut last: Option<(&str, usize, usize)> = None;
+    for (name, value) in grid.iter() {
+        let (plain, instance) = split(name);
+        let known = last.filter(|(last, ..)| *last == plain);
+        let mut head = 0;
+        let (family, label) = if let Some((_, family, label)) = known {
+            (family, label)
+        } else {
+            let own = NAMESPACE.len() + plain.len() + "_info".len();
+            match BY_METRIC.get(plain) {
+                Some(row) => {
+                    let label = row.label.map_or(0, str::len);
+                    (own.max(row.family.name.len()), label.max(ITEM.len()))
+                }
+                None => {
+                    // Nobody else has this family, as far as can be told.
+                    head = AROUND_HEAD + 2 * own + longest_help;
+                    (own, ITEM.len())
+                }
+            }
+        };
+        last = Some((plain, family, label));
+        let instance = instance.map_or(0, |instance| label + 4 + escaped_bytes(instance));
+        let (text, number) = match value {
+            Value::Text(text) => (TEXT.len() + 4 + escaped_bytes(text), 1),
+            // The largest factor has six digits, and so many stand behind a point.
+            Value::Unsigned(number) => (0, digits(number) + 8),
+            Value::Signed(number) => (0, 1 + digits(number.unsigned_abs()) + 8),
+            Value::Float(_) => (0, 25),
+        };
+        let new = known.is_none().then_some(plain);
+        each(new, head + family + host + instance + text + number);
+    }
+}
+
+/// How long a text is between quotes.
+fn escaped_bytes(text: &str) -> usize {
+    let escapes = text.bytes().filter(|byte| b"\\\"\n".contains(byte)).count();
+    text.len() + escapes
+}
+
+fn digits(number: u64) -> usize {
+    number
+        .checked_ilog10()
+        .map_or(1, |digits| digits as usize + 1)
 }
 
 /// Names the metrics of one host, each series once: the first metric that it is made from
@@ -241,25 +299,25 @@ impl Row {
         }
     }
 
-    /// None where that is not what the table means.
+    /// Whether that is what the table means.
+    fn describes(&self, instance: Option<&str>, value: Value<'_>) -> bool {
+        let is_text = matches!(value, Value::Text(_));
+        self.label.is_some() == instance.is_some() && (self.family.kind == Type::Info) == is_text
+    }
+
+    /// The series of what it describes; None where the value is too large.
     fn series<'a>(
         &'static self,
         instance: Option<&'a str>,
         value: Value<'a>,
     ) -> Option<Series<'a>> {
-        let instance = match (self.label, instance) {
-            (Some(label), Some(instance)) => Some((label, instance)),
-            (None, None) => None,
-            _ => return None,
-        };
-        let (text, number) = match (self.family.kind, value) {
-            (Type::Info, Value::Text(text)) => (Some(text), Number::ONE),
-            (Type::Info, _) => return None,
-            (_, value) => (None, Number::scaled(value, self.scale)?),
+        let (text, number) = match value {
+            Value::Text(text) => (Some(text), Number::ONE),
+            value => (None, Number::scaled(value, self.scale)?),
         };
         Some(Series {
             family: Cow::Borrowed(&self.family),
-            instance,
+            instance: self.label.zip(instance),
             text,
             number,
         })

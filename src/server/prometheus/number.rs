@@ -38,17 +38,21 @@ impl Number {
         places: 0,
     };
 
-    /// The number in a value, scaled; None for text.
+    /// The number in a value, scaled; None for text, and for a float that is too large for
+    /// that: infinity is not what was sent.
     #[must_use]
     pub fn scaled(value: Value<'_>, scale: Scale) -> Option<Self> {
         match value {
             Value::Unsigned(number) => Some(Self::integer(number.into(), scale)),
             Value::Signed(number) => Some(Self::integer(number.into(), scale)),
-            Value::Float(number) => Some(Self::Float(match scale {
-                Scale::Times(times) => number * f64::from(times),
-                Scale::Places(0) => number,
-                Scale::Places(places) => moved(number, places),
-            })),
+            Value::Float(number) => {
+                let scaled = match scale {
+                    Scale::Times(times) => number * f64::from(times),
+                    Scale::Places(0) => number,
+                    Scale::Places(places) => moved(number, places),
+                };
+                scaled.is_finite().then_some(Self::Float(scaled))
+            }
             Value::Text(_) => None,
         }
     }
@@ -120,9 +124,7 @@ impl fmt::Display for Number {
 
 /// Plain digits where they are few.
 fn float(f: &mut fmt::Formatter<'_>, number: f64) -> fmt::Result {
-    if number.is_infinite() {
-        f.write_str(if number > 0.0 { "+Inf" } else { "-Inf" })
-    } else if number == 0.0 || (1e-5..1e17).contains(&number.abs()) {
+    if number == 0.0 || (1e-5..1e17).contains(&number.abs()) {
         write!(f, "{number}")
     } else {
         write!(f, "{number:e}")
@@ -202,8 +204,20 @@ mod tests {
         ] {
             assert_eq!(shown(Value::Float(number), plain), text);
         }
-        assert_eq!(shown(Value::Float(f64::MAX), Scale::Times(1024)), "+Inf");
-        assert_eq!(shown(Value::Float(f64::MIN), Scale::Times(1024)), "-Inf");
+    }
+
+    #[test]
+    fn what_no_conversion_survives_is_no_number() {
+        for number in [f64::MAX, f64::MIN, 1e308] {
+            for times in [1024, 125_000] {
+                let scaled = Number::scaled(Value::Float(number), Scale::Times(times));
+                assert_eq!(scaled, None, "{number} times {times}");
+            }
+            for scale in [Scale::Times(1), Scale::Places(6)] {
+                let scaled = Number::scaled(Value::Float(number), scale).unwrap();
+                assert!(scaled.as_f64().is_finite(), "{number}: {scale:?}");
+            }
+        }
     }
 
     #[test]

@@ -61,7 +61,7 @@ own! {
     HOST_MESSAGES = "metrics_collector_host_messages_total" ["host"], Counter,
         "Messages of each host that reports";
     LEFT_OUT = "metrics_collector_metrics_left_out", Gauge,
-        "Metrics that this scrape lacks, as another has the name that they would have";
+        "Metrics that this scrape lacks, as another has their name, or as they are too large";
     LOG_LOST = "metrics_collector_log_lines_lost_total", Counter,
         "Lines that the collector could not log, as there was no room for them";
     CPU = "process_cpu_seconds_total", Counter,

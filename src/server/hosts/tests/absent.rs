@@ -92,10 +92,16 @@ fn one_key_cannot_fill_the_table() {
         let heard = say(&mut hosts, now, number / 50, 1, number);
         assert_eq!(heard, Ok(Some(Change::Appeared)));
     }
-    assert_eq!(say(&mut hosts, now, 999, 1, 1_000_000), Err(Full::Key));
+    assert_eq!(
+        say(&mut hosts, now, 999, 1, 1_000_000),
+        Err(Full::Key(key(1)))
+    );
     // Another key's hosts have room, and the first has none for them.
     assert!(say(&mut hosts, now, 998, 2, 1_000_000).is_ok());
-    assert_eq!(say(&mut hosts, now, 999, 1, 1_000_000), Err(Full::Key));
+    assert_eq!(
+        say(&mut hosts, now, 999, 1, 1_000_000),
+        Err(Full::Key(key(1)))
+    );
     // A host that changes its key makes room with the old one.
     assert!(say(&mut hosts, now, 998, 2, 7).is_ok());
     assert!(say(&mut hosts, now, 999, 1, 1_000_000).is_ok());
@@ -106,7 +112,10 @@ fn one_key_cannot_fill_the_table() {
     // Gone hosts count: their names are still remembered.
     let later = now + TIMING.host_timeout;
     while hosts.take_due(later).is_some() {}
-    assert_eq!(say(&mut hosts, later, 1, 1, 2_000_000), Err(Full::Key));
+    assert_eq!(
+        say(&mut hosts, later, 1, 1, 2_000_000),
+        Err(Full::Key(key(1)))
+    );
     hosts.forget("8").unwrap();
     assert!(say(&mut hosts, later, 1, 1, 2_000_000).is_ok());
 }

@@ -219,3 +219,51 @@ fn the_first_of_two_that_fall_together_is_taken() {
     assert!(naming.series("a_b", one).is_some());
     assert_eq!(naming.clashes(), 4);
 }
+
+#[test]
+fn what_no_conversion_survives_is_left_out() {
+    for (name, left) in [
+        // kB and Mbit/s become bytes.
+        ("mem.total", "none"),
+        ("net.speed[eth0]", "none"),
+        ("made.up", "made_up{} 1e308 gauge"),
+    ] {
+        assert_eq!(named(name, Value::Float(1e308)), left, "{name}");
+    }
+    let mut naming = Naming::default();
+    assert_eq!(naming.series("mem.total", Value::Float(-1e308)), None);
+    assert_eq!(naming.clashes(), 1);
+}
+
+/// What is counted beforehand is no less than what is written, and not much more.
+#[test]
+fn the_size_of_a_text_is_known_beforehand() {
+    use crate::protocol::message::GridKind;
+    use crate::server::prometheus::text;
+
+    let grid = r#"{"mem.free": 18446744073709551615, "mem.total": 1, "cpu.percent": 12.345678901234567,
+        "fs.size[/a\\\"b]": 5, "fs.size[/]": 18446744073709551615, "host.os": "Deb\\ian \"12\"\n",
+        "made up": -9223372036854775808, "mé": -2.2250738585072014e-308, "m[é]": 7,
+        "t": "\n\n\n", "cpu.user.total": 1, "cpu.time": 2, "a": 1}"#;
+    let grid = Grid::parse(grid.as_bytes(), GridKind::Model).unwrap();
+    for host in ["a", r#"with "quotes" and \"#, &"long".repeat(60)] {
+        let (mut bytes, mut names) = (0, Vec::new());
+        for_each_text(host, &grid, |name, more| {
+            bytes += more;
+            names.extend(name.map(str::to_owned));
+        });
+        assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len());
+        let mut out = Vec::new();
+        let mut heads = BTreeSet::new();
+        for (name, value) in grid.iter() {
+            let series = series(name, value).unwrap();
+            if !series.is_known() && heads.insert(series.family.name.clone()) {
+                let Family { name, kind, help } = &*series.family;
+                text::head(&mut out, name, *kind, help);
+            }
+            text::host_series(&mut out, &text::escaped(host), &series);
+        }
+        assert!(bytes >= out.len(), "{bytes} for {}", out.len());
+        assert!(bytes <= out.len() * 3 / 2, "{bytes} for {}", out.len());
+    }
+}
