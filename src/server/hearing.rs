@@ -185,6 +185,8 @@ impl Server {
             grid,
             forgotten,
         } = self.hosts.hear(now, peer, report)?;
+        // A name is pinned for a host that there is, and for no other.
+        self.access.settle(now, key, &name);
         if ask_model {
             self.ask_model(now, from);
         }

@@ -534,6 +534,53 @@ async fn a_pinned_name_is_its_first_keys_over_a_restart() {
 }
 
 /// Names are claimed and let go by many at once: none is lost, and none comes back.
+/// A key that makes names up has no more pins than the table has hosts of it, and all of them
+/// go with one command.
+#[tokio::test]
+async fn made_up_names_are_pinned_no_further_than_the_table_goes() {
+    let home = tempfile::tempdir().unwrap();
+    let pinning = &["--pin-names", "--ping-interval", "1min"][..];
+    let mut collector = Collector::start(home.path(), pinning).await;
+    let (mut evil, key) = stranger().await;
+    connect(&mut evil, &collector).await;
+    let frames = [&b"METR"[..], b"host-%d", b"{}", b"model"];
+    evil.send_many(None, &frames, 500).await;
+    evil.hello().await;
+    let (mut good, other) = stranger().await;
+    connect(&mut good, &collector).await;
+    // A name that the table refused is free.
+    good.report("host-400", "{}", "model").await;
+    collector.logged("host-400 reports").await;
+    let pinned = async || {
+        let listed = list(home.path()).await;
+        let pins = listed["pins"].as_array().unwrap();
+        let of = |key: &str| pins.iter().filter(|pin| pin["key"] == key).count();
+        (of(&key), of(&other))
+    };
+    assert_eq!(pinned().await, (100, 1));
+
+    let output = done(home.path(), &["forget", "--key", &key]).await;
+    let expected = format!(
+        "All 100 host name(s) of the key {key} are free for the keys that report under them next\n"
+    );
+    assert_eq!(output, expected);
+    collector
+        .logged(&format!(
+            "All 100 pinned host name(s) of the key {key} are free"
+        ))
+        .await;
+    assert_eq!(pinned().await, (0, 1));
+    let (status, line) = complaint(home.path(), &["forget", "--key", &key]).await;
+    assert_eq!(status, 1);
+    let expected = format!("the key {key} has no pinned host name; ");
+    assert!(line.starts_with(&expected), "{line}");
+    collector.stop().await;
+    // While it does not run.
+    let output = done(home.path(), &["forget", "--key", &other]).await;
+    assert!(output.starts_with("All 1 host name(s)"), "{output}");
+    assert_eq!(pinned().await, (0, 0));
+}
+
 #[tokio::test]
 async fn no_pin_is_lost_while_others_are_forgotten() {
     let home = tempfile::tempdir().unwrap();

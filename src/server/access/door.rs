@@ -201,6 +201,14 @@ impl Access {
         self.gate.admit(unix, Door::Agents, key, host)
     }
 
+    /// A host that was admitted is in the table: its name belongs to its key from now on,
+    /// where names are pinned.
+    pub fn settle(&mut self, now: Instant, key: Option<PublicKey>, host: &str) {
+        if let Some(key) = key {
+            self.gate.settle(self.unix(now), key, host);
+        }
+    }
+
     /// A client with this key sends something, or is to be sent something.
     ///
     /// # Errors

@@ -155,18 +155,28 @@ impl Gate {
         if self.standing(door, &key) == Standing::Refused {
             return Err(AccessRefusal::NotAuthorized { door, key });
         }
-        if let (Door::Agents, Some(host), Some(pins)) = (door, host, &mut self.pins) {
-            match pins.claim(host, key, unix) {
-                Ok(new) => self.pins_changed |= new,
+        if let (Door::Agents, Some(host), Some(pins)) = (door, host, &self.pins) {
+            match pins.may_claim(host, key) {
+                Ok(_) => {}
                 Err(ClaimError::Taken { host, pin }) => {
                     return Err(AccessRefusal::NameTaken { host, key, pin });
                 }
                 Err(ClaimError::Full) => return Err(AccessRefusal::TooManyNames),
+                Err(ClaimError::KeyFull) => return Err(AccessRefusal::TooManyNamesOfKey(key)),
             }
         }
         self.seen.heard((door, key), host, unix);
         self.seen_changed = true;
         Ok(())
+    }
+
+    /// A host that was [admitted](Self::admit) is in the table: its name belongs to its key
+    /// from now on, where names are pinned.
+    pub fn settle(&mut self, unix: u64, key: PublicKey, host: &str) {
+        if let Some(pins) = &mut self.pins {
+            // Nobody else came in between.
+            self.pins_changed |= pins.claim(host, key, unix).unwrap_or(false);
+        }
     }
 
     fn standing(&self, door: Door, key: &PublicKey) -> Standing {
@@ -196,6 +206,14 @@ impl Gate {
         // Whoever is refused under it from now on is so for another key's sake.
         self.taken_names.forgive(&Arc::from(host));
         forgotten.is_some()
+    }
+
+    /// Lets all names of a key go; how many were pinned.
+    pub fn forget_key(&mut self, key: PublicKey) -> usize {
+        let pins = self.pins.as_mut();
+        let forgotten = pins.map_or(0, |pins| pins.forget_key(key));
+        self.pins_changed |= forgotten > 0;
+        forgotten
     }
 
     /// The pins, where names are pinned.
@@ -348,8 +366,13 @@ mod tests {
     fn a_pinned_name_is_its_first_keys() {
         let mut gate = Gate::new(Authorized::Any, Some(Pins::default()), Seen::default());
         let says = |gate: &mut Gate, number: u8, host: &str| {
-            gate.admit(7, Door::Agents, Some(key(number)), Some(host))
+            gate.admit(7, Door::Agents, Some(key(number)), Some(host))?;
+            gate.settle(7, key(number), host);
+            Ok(())
         };
+        // Not before its host is in the table.
+        let admitted = gate.admit(7, Door::Agents, Some(key(2)), Some("web1"));
+        assert_eq!((admitted, gate.pins_changed()), (Ok(()), false));
         assert_eq!(says(&mut gate, 1, "web1"), Ok(()));
         assert!(gate.take_pins_changed());
         assert_eq!(says(&mut gate, 1, "web1"), Ok(()));
@@ -371,6 +394,30 @@ mod tests {
         assert!(!gate.forget("web1"));
         assert_eq!(says(&mut gate, 2, "web1"), Ok(()));
         assert!(says(&mut gate, 1, "web1").is_err());
+        // All of a key at once.
+        assert_eq!(says(&mut gate, 2, "web2"), Ok(()));
+        gate.take_pins_changed();
+        assert_eq!(gate.forget_key(key(1)), 0);
+        assert!(!gate.pins_changed());
+        assert_eq!(gate.forget_key(key(2)), 2);
+        assert!(gate.take_pins_changed());
+        assert_eq!(says(&mut gate, 1, "web1"), Ok(()));
+    }
+
+    #[test]
+    fn a_key_has_no_more_pins_than_hosts() {
+        use crate::server::access::pins::MAX_PINS_OF_KEY;
+
+        let mut gate = Gate::new(Authorized::Any, Some(Pins::default()), Seen::default());
+        for number in 0..MAX_PINS_OF_KEY {
+            gate.settle(7, key(1), &number.to_string());
+        }
+        let says = |gate: &mut Gate, by| gate.admit(7, Door::Agents, Some(key(by)), Some("more"));
+        let refusal = says(&mut gate, 1).unwrap_err();
+        assert_eq!(refusal, AccessRefusal::TooManyNamesOfKey(key(1)));
+        let way_out = format!("`metrics-collector keys forget --key '{}'`", key(1));
+        assert!(refusal.to_string().contains(&way_out), "{refusal}");
+        assert_eq!(says(&mut gate, 2), Ok(()));
     }
 
     #[test]

@@ -16,6 +16,7 @@ use super::pins::Pins;
 use super::state::{KnownKeys, Owned, Request, StateError, Wish};
 use super::watch::{Armed, Watch, arm};
 use super::worker::Worker;
+use crate::curve::keys::PublicKey;
 use crate::server::complaints::Throttle;
 use crate::server::events;
 
@@ -49,11 +50,20 @@ enum Job {
 #[derive(Debug, Default)]
 struct Keep {
     pins: Option<Pins>,
-    /// Where no pins are in use: the host names that are to be forgotten in the file.
-    forget: Vec<String>,
+    /// Where no pins are in use: what is to be forgotten in the file.
+    forget: Vec<Pinned>,
     keys: Option<KnownKeys>,
     /// The requests that are done then.
     done: Vec<Request>,
+}
+
+/// Pins.
+#[derive(Debug)]
+pub(super) enum Pinned {
+    /// That of a host name.
+    Name(String),
+    /// Those of a key, and how many there were where they are forgotten.
+    Key(PublicKey, usize),
 }
 
 /// What came of a job.
@@ -65,8 +75,8 @@ pub(super) enum Outcome {
     },
     Kept {
         pins: Result<(), StateError>,
-        /// Those of the host names to be forgotten that were pinned.
-        forgotten: Vec<String>,
+        /// Of what was to be forgotten, what was pinned.
+        forgotten: Vec<Pinned>,
         keys: Result<(), StateError>,
     },
 }
@@ -143,8 +153,11 @@ impl Keeper {
                 forgotten,
                 keys,
             }) => {
-                for host in &forgotten {
-                    events::pin_forgotten(host);
+                for pinned in &forgotten {
+                    match pinned {
+                        Pinned::Name(host) => events::pin_forgotten(host),
+                        Pinned::Key(key, names) => events::pins_of_key_forgotten(key, *names),
+                    }
                 }
                 self.pins_at = now + PINS_INTERVAL;
                 if let Err(error) = pins {
@@ -183,11 +196,21 @@ impl Keeper {
         self.look_at = Some(now + LOOK_AGAIN);
         let mut forget = Vec::new();
         for request in &requests {
-            if let Wish::Forget(host) = &request.wish {
-                if gate.pins().is_none() {
-                    forget.push(host.clone());
-                } else if gate.forget(host) {
-                    events::pin_forgotten(host);
+            let in_use = gate.pins().is_some();
+            match &request.wish {
+                Wish::Record => {}
+                Wish::Forget(host) if !in_use => forget.push(Pinned::Name(host.clone())),
+                Wish::Forget(host) => {
+                    if gate.forget(host) {
+                        events::pin_forgotten(host);
+                    }
+                }
+                Wish::ForgetKey(key) if !in_use => forget.push(Pinned::Key(*key, 0)),
+                Wish::ForgetKey(key) => {
+                    let names = gate.forget_key(*key);
+                    if names > 0 {
+                        events::pins_of_key_forgotten(key, names);
+                    }
                 }
             }
         }
@@ -268,10 +291,15 @@ fn work(owned: &Owned, job: Job) -> Outcome {
         Job::Keep(keep) => {
             let mut forgotten = Vec::new();
             let mut pins = keep.pins.map_or(Ok(()), |pins| owned.keep_pins(&pins));
-            for host in keep.forget {
-                match owned.forget(&host) {
-                    Ok(true) => forgotten.push(host),
-                    Ok(false) => {}
+            for pinned in keep.forget {
+                let was_pinned = match &pinned {
+                    Pinned::Name(host) => owned.forget(host).map(|was| was.then_some(pinned)),
+                    Pinned::Key(key, _) => owned
+                        .forget_key(*key)
+                        .map(|names| (names > 0).then_some(Pinned::Key(*key, names))),
+                };
+                match was_pinned {
+                    Ok(was_pinned) => forgotten.extend(was_pinned),
                     Err(error) => pins = Err(error),
                 }
             }

@@ -1,7 +1,7 @@
 //! Which host name belongs to which key: trust on first use. Pure.
 //!
-//! A pin is made by the first key that reports under a name, and goes only when it is
-//! forgotten by an administrator. The text form is one line for each, closed by a line
+//! A pin is made by the first key that reports under a name, once its host is in the table,
+//! and goes only when it is forgotten by an administrator. The text form is one line for each, closed by a line
 //! with their number, so that a file that lost its end is seen to have done so: a pin that
 //! is silently missing would open its name to anybody.
 
@@ -14,10 +14,15 @@ use thiserror::Error;
 
 use crate::curve::keys::{KeyError, PublicKey};
 use crate::protocol::message::{MAX_HOST_BYTES, check_host};
+use crate::server::hosts::MAX_HOSTS_PER_KEY;
 
-/// Most names that are pinned: ten fleets of the size that one collector is meant for.
-/// A key that invents names fills this, and memory no further (some 30 MiB).
+/// Most names that are pinned: ten fleets of the size that one collector is meant for, some
+/// 30 MiB of memory.
 pub const MAX_PINS: usize = 100_000;
+
+/// Most names of one key: as many as it may have hosts. A key that invents names fills this,
+/// and no more.
+pub const MAX_PINS_OF_KEY: usize = MAX_HOSTS_PER_KEY;
 
 /// The longest line: a key, a time, a name and what separates them.
 const MAX_LINE_BYTES: usize = 40 + 1 + 32 + 1 + MAX_HOST_BYTES + 1;
@@ -38,7 +43,11 @@ pub struct Pin {
 
 /// Names and the keys that they belong to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Pins(HashMap<Arc<str>, Pin>);
+pub struct Pins {
+    names: HashMap<Arc<str>, Pin>,
+    /// How many names each key has.
+    keys: HashMap<PublicKey, usize>,
+}
 
 /// Why a name was not had.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -54,16 +63,19 @@ pub enum ClaimError {
     /// There are [`MAX_PINS`].
     #[error("{MAX_PINS} host names are pinned already")]
     Full,
+    /// The key has [`MAX_PINS_OF_KEY`].
+    #[error("the key has {MAX_PINS_OF_KEY} pinned host names already")]
+    KeyFull,
 }
 
 impl Pins {
-    /// `key` reports under the name `host`: whether the name is its own only now.
+    /// Whether `key` may report under the name `host`: whether it would be its own only now.
     ///
     /// # Errors
     ///
     /// [`ClaimError`].
-    pub fn claim(&mut self, host: &str, key: PublicKey, unix: u64) -> Result<bool, ClaimError> {
-        if let Some((host, pin)) = self.0.get_key_value(host) {
+    pub fn may_claim(&self, host: &str, key: PublicKey) -> Result<bool, ClaimError> {
+        if let Some((host, pin)) = self.names.get_key_value(host) {
             if pin.key == key {
                 return Ok(false);
             }
@@ -72,28 +84,81 @@ impl Pins {
                 pin: *pin,
             });
         }
-        if self.0.len() >= MAX_PINS {
+        if self.names.len() >= MAX_PINS {
             return Err(ClaimError::Full);
         }
-        self.0.insert(host.into(), Pin { key, since: unix });
+        if self.of_key(key) >= MAX_PINS_OF_KEY {
+            return Err(ClaimError::KeyFull);
+        }
         Ok(true)
+    }
+
+    /// `key` reports under the name `host`: whether the name is its own only now.
+    ///
+    /// # Errors
+    ///
+    /// As [`Pins::may_claim`].
+    pub fn claim(&mut self, host: &str, key: PublicKey, unix: u64) -> Result<bool, ClaimError> {
+        let new = self.may_claim(host, key)?;
+        if new {
+            self.insert(host.into(), Pin { key, since: unix });
+        }
+        Ok(new)
+    }
+
+    fn insert(&mut self, host: Arc<str>, pin: Pin) -> Option<Pin> {
+        let before = self.names.insert(host, pin);
+        *self.keys.entry(pin.key).or_default() += 1;
+        if let Some(before) = before {
+            self.less(before.key, 1);
+        }
+        before
+    }
+
+    fn less(&mut self, key: PublicKey, by: usize) {
+        if let Some(names) = self.keys.get_mut(&key) {
+            *names = names.saturating_sub(by);
+            if *names == 0 {
+                self.keys.remove(&key);
+            }
+        }
     }
 
     /// Lets a name go to whoever reports under it next.
     pub fn forget(&mut self, host: &str) -> Option<Pin> {
-        self.0.remove(host)
+        let pin = self.names.remove(host)?;
+        self.less(pin.key, 1);
+        Some(pin)
+    }
+
+    /// Lets all names of a key go; how many there were.
+    pub fn forget_key(&mut self, key: PublicKey) -> usize {
+        let before = self.names.len();
+        self.names.retain(|_, pin| pin.key != key);
+        self.keys.remove(&key);
+        before - self.names.len()
     }
 
     /// Whose a name is.
     #[must_use]
     pub fn get(&self, host: &str) -> Option<Pin> {
-        self.0.get(host).copied()
+        self.names.get(host).copied()
+    }
+
+    /// How many names a key has.
+    #[must_use]
+    pub fn of_key(&self, key: PublicKey) -> usize {
+        self.keys.get(&key).copied().unwrap_or(0)
     }
 
     /// Every name, in order.
     #[must_use]
     pub fn sorted(&self) -> Vec<(&str, Pin)> {
-        let mut pins: Vec<_> = self.0.iter().map(|(host, pin)| (&**host, *pin)).collect();
+        let mut pins: Vec<_> = self
+            .names
+            .iter()
+            .map(|(host, pin)| (&**host, *pin))
+            .collect();
         pins.sort_unstable_by_key(|(host, _)| *host);
         pins
     }
@@ -101,13 +166,13 @@ impl Pins {
     /// How many names are pinned.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.names.len()
     }
 
     /// Whether none is.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.names.is_empty()
     }
 
     /// The text that is kept.
@@ -153,7 +218,7 @@ impl Pins {
             if pins.len() >= MAX_PINS {
                 return Err(at(LineProblem::TooMany));
             }
-            if pins.0.insert(host.into(), pin).is_some() {
+            if pins.insert(host.into(), pin).is_some() {
                 return Err(at(LineProblem::Twice));
             }
         }
@@ -251,15 +316,44 @@ mod tests {
 
     #[test]
     fn their_number_is_bounded() {
+        let numbered = |number: usize| {
+            let mut bytes = [0; 32];
+            bytes[..8].copy_from_slice(&number.to_le_bytes());
+            PublicKey::from_bytes(bytes)
+        };
         let mut pins = Pins::default();
         for number in 0..MAX_PINS {
-            pins.claim(&number.to_string(), key(1), 0).unwrap();
+            let key = numbered(number / MAX_PINS_OF_KEY);
+            pins.claim(&number.to_string(), key, 0).unwrap();
         }
-        assert_eq!(pins.claim("one more", key(1), 0), Err(ClaimError::Full));
-        assert_eq!(pins.claim("5", key(1), 0), Ok(false));
+        let new = numbered(MAX_PINS);
+        assert_eq!(pins.claim("one more", new, 0), Err(ClaimError::Full));
+        assert_eq!(pins.claim("5", numbered(0), 0), Ok(false));
         let text = pins.to_text();
         assert!(text.len() <= MAX_TEXT_BYTES);
         assert_eq!(Pins::from_text(&text).unwrap(), pins);
+    }
+
+    #[test]
+    fn a_key_has_no_more_names_than_hosts() {
+        let mut pins = Pins::default();
+        for number in 0..MAX_PINS_OF_KEY {
+            assert_eq!(pins.claim(&number.to_string(), key(1), 0), Ok(true));
+        }
+        assert_eq!(pins.claim("more", key(1), 0), Err(ClaimError::KeyFull));
+        assert_eq!(pins.claim("7", key(1), 0), Ok(false));
+        assert_eq!(pins.claim("more", key(2), 0), Ok(true));
+        // One that goes makes room for another, also after a restart.
+        pins.forget("7").unwrap();
+        assert_eq!(pins.claim("another", key(1), 0), Ok(true));
+        let mut pins = Pins::from_text(&pins.to_text()).unwrap();
+        assert_eq!(pins.claim("and more", key(1), 0), Err(ClaimError::KeyFull));
+        // All of a key go at once, and nobody else's.
+        assert_eq!(pins.forget_key(key(1)), MAX_PINS_OF_KEY);
+        assert_eq!(pins.forget_key(key(1)), 0);
+        assert_eq!((pins.len(), pins.of_key(key(1))), (1, 0));
+        assert_eq!(pins.get("more").map(|pin| pin.key), Some(key(2)));
+        assert_eq!(pins.claim("and more", key(1), 0), Ok(true));
     }
 
     #[test]

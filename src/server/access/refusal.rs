@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use thiserror::Error;
 
 use super::Door;
-use super::pins::{MAX_PINS, Pin};
+use super::pins::{MAX_PINS, MAX_PINS_OF_KEY, Pin};
 use crate::curve::keys::PublicKey;
 
 /// Why a message is refused.
@@ -43,6 +43,12 @@ pub enum AccessRefusal {
          and `metrics-collector keys forget HOST` lets one go"
     )]
     TooManyNames,
+    /// The key has as many pinned names as it may have.
+    #[error(
+        "a new host name beyond the {MAX_PINS_OF_KEY} that may be pinned for one key (the key \
+         {0}); `metrics-collector keys forget --key '{0}'` lets all of them go"
+    )]
+    TooManyNamesOfKey(PublicKey),
 }
 
 fn day(pin: &Pin) -> String {

@@ -88,6 +88,8 @@ pub struct Owned {
 pub enum Wish {
     /// To let a pinned host name go.
     Forget(String),
+    /// To let all pinned host names of a key go.
+    ForgetKey(PublicKey),
     /// To bring the pins and the record of keys up to date.
     Record,
 }
@@ -96,6 +98,7 @@ impl Wish {
     fn to_text(&self) -> String {
         match self {
             Self::Forget(host) => format!("forget {host}"),
+            Self::ForgetKey(key) => format!("forget-key {key}"),
             Self::Record => "record".to_owned(),
         }
     }
@@ -103,6 +106,9 @@ impl Wish {
     fn from_text(text: &str) -> Option<Self> {
         if text == "record" {
             return Some(Self::Record);
+        }
+        if let Some(key) = text.strip_prefix("forget-key ") {
+            return key.parse().ok().map(Self::ForgetKey);
         }
         let host = text.strip_prefix("forget ")?;
         check_host(host).ok()?;
@@ -345,6 +351,20 @@ impl Owned {
         let mut pins = self.state.pins()?;
         let forgotten = pins.forget(host).is_some();
         if forgotten {
+            self.keep_pins(&pins)?;
+        }
+        Ok(forgotten)
+    }
+
+    /// Forgets all pins of a key in the file; how many there were.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError`].
+    pub fn forget_key(&self, key: PublicKey) -> Result<usize, StateError> {
+        let mut pins = self.state.pins()?;
+        let forgotten = pins.forget_key(key);
+        if forgotten > 0 {
             self.keep_pins(&pins)?;
         }
         Ok(forgotten)

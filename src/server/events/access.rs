@@ -167,6 +167,16 @@ pub(crate) fn pin_forgotten(host: &str) {
     );
 }
 
+pub(crate) fn pins_of_key_forgotten(key: &PublicKey, names: usize) {
+    let public_key = key.to_string();
+    info!(
+        message_id = message_id::SERVER_PIN_FORGOTTEN,
+        public_key,
+        "All {names} pinned host name(s) of the key {public_key} are free for the keys that \
+         report under them next"
+    );
+}
+
 pub(crate) fn bad_requests(problems: &[String]) {
     for error in problems {
         warn!("Dropped a request of another process: {error}");

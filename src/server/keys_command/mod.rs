@@ -76,11 +76,19 @@ enum Command {
         #[arg(long)]
         client: bool,
     },
-    /// Let a pinned host name go to the key that reports under it next.
+    /// Let a pinned host name go to the key that reports under it next, or all of one key.
     Forget {
         /// The host name.
-        #[arg(value_name = "HOST", allow_hyphen_values = true)]
-        host: String,
+        #[arg(
+            value_name = "HOST",
+            allow_hyphen_values = true,
+            required_unless_present = "key",
+            conflicts_with = "key"
+        )]
+        host: Option<String>,
+        /// All host names that are pinned for this key.
+        #[arg(long, value_name = "KEY", allow_hyphen_values = true)]
+        key: Option<PublicKey>,
     },
 }
 
@@ -128,6 +136,12 @@ pub enum Failure {
     /// The name is nobody's.
     #[error("{0}: the host name is not pinned; `metrics-collector keys list` shows those that are")]
     NotPinned(String),
+    /// The key has no names.
+    #[error(
+        "the key {0} has no pinned host name; `metrics-collector keys list` shows those that are \
+         pinned"
+    )]
+    NonePinned(PublicKey),
     /// The files of the collector's state.
     #[error(transparent)]
     State(#[from] StateError),
@@ -136,12 +150,12 @@ pub enum Failure {
     File(#[from] FileError),
     /// The collector does not do its part.
     #[error(
-        "the running collector has not let {host} go within {} s; look at its log, and try again",
+        "the running collector has not let {what} go within {} s; look at its log, and try again",
         PATIENCE.as_secs()
     )]
     NoAnswer {
-        /// The host name.
-        host: String,
+        /// What was to be let go.
+        what: String,
     },
     /// No state directory.
     #[error("no place for the collector's state, as neither STATE_DIRECTORY nor HOME is set")]
@@ -176,7 +190,8 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         Command::List { json } => site.list(*json),
         Command::Allow { who, name, client } => site.allow(who, name.as_deref(), door(*client)),
         Command::Revoke { who, client } => site.revoke(who, door(*client)),
-        Command::Forget { host } => site.forget(host),
+        Command::Forget { key: Some(key), .. } => site.forget_key(*key),
+        Command::Forget { host, .. } => site.forget(host.as_deref().unwrap_or_default()),
     }
 }
 
@@ -333,10 +348,31 @@ impl Site {
         let was_pinned = self.state.pins()?.get(host).is_some();
         if !self.ask(&Wish::Forget(host.to_owned()), PATIENCE)? {
             return Err(Failure::NoAnswer {
-                host: host.to_owned(),
+                what: host.to_owned(),
             });
         }
         Ok(was_pinned)
+    }
+
+    fn forget_key(&self, key: PublicKey) -> Result<(), Failure> {
+        let names = if let Some(owned) = self.state.own()? {
+            owned.forget_key(key)?
+        } else {
+            self.refresh();
+            let names = self.state.pins()?.of_key(key);
+            if !self.ask(&Wish::ForgetKey(key), PATIENCE)? {
+                let what = format!("the names of the key {key}");
+                return Err(Failure::NoAnswer { what });
+            }
+            names
+        };
+        if names == 0 {
+            return Err(Failure::NonePinned(key));
+        }
+        print(&format!(
+            "All {names} host name(s) of the key {key} are free for the keys that report under \
+             them next\n"
+        ))
     }
 
     /// Asks the running collector for something, and waits: whether it is done.
