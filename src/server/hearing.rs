@@ -8,7 +8,7 @@ use super::access::AccessRefusal;
 use super::backlog::News;
 use super::complaints::Tell;
 use super::events;
-use super::hosts::{Change, Full, Heard, Peer, Report};
+use super::hosts::{Change, Full, Heard, Host, Peer, Report};
 use super::outlets::Passed;
 use super::pacer::Asked;
 use super::run::Server;
@@ -196,9 +196,16 @@ impl Server {
                 keeper.changed();
             }
         }
+        let time = *self.time.get_or_insert_with(SystemTime::now);
+        if change == Some(Change::Appeared)
+            && kind == GridKind::Metrics
+            && let Some(model) = self.hosts.get(host).and_then(Host::model)
+        {
+            self.outlets.model_known(&name, model, time);
+        }
         let passed = Passed {
             now,
-            time: *self.time.get_or_insert_with(SystemTime::now),
+            time,
             host: &name,
             kind,
             grid: &grid,

@@ -9,10 +9,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::complaints::Throttle;
 use super::events;
+use super::hosts::Hosts;
 use super::line::Line;
 use super::printer::Printer;
 use super::push::{self, Pushes};
 use super::settings::Settings;
+use super::snapshot::Presence;
 use crate::curve::router::RoutingIdBytes;
 use crate::protocol::grid::Grid;
 use crate::protocol::message::GridKind;
@@ -62,8 +64,21 @@ impl Outlets {
     }
 
     /// Other settings from now on.
-    pub(super) fn reconfigure(&mut self, settings: &Settings) {
-        self.pushes.reconfigure(&settings.remote_write);
+    pub(super) fn reconfigure(&mut self, settings: &Settings, hosts: &Hosts) {
+        let reporting = || {
+            hosts.iter().filter_map(|(name, host)| {
+                let reports = host.presence() == Presence::Reporting;
+                Some((name, host.model().filter(|_| reports)?))
+            })
+        };
+        self.pushes
+            .reconfigure(&settings.remote_write, SystemTime::now(), reporting);
+    }
+
+    /// Passes on a model that is known from before the collector's restart: its host reports
+    /// again, and is not asked for it.
+    pub(super) fn model_known(&mut self, host: &Arc<str>, model: &Arc<Grid>, time: SystemTime) {
+        self.pushes.take(host, GridKind::Model, model, time);
     }
 
     /// Passes a message on.

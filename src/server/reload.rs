@@ -185,7 +185,7 @@ impl Server {
             self.hosts.set_timing(new.timing);
         }
         self.access.reconfigure(new.access.authorized);
-        self.outlets.reconfigure(&new);
+        self.outlets.reconfigure(&new, &self.hosts);
         self.desk.state.send_modify(|state| {
             Arc::make_mut(state).configuration_files = files;
         });

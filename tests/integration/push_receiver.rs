@@ -50,6 +50,15 @@ impl Site {
     }
 }
 
+impl Site {
+    /// Has a running collector push to `url` with these settings more.
+    fn reload(&self, collector: &Collector, url: &str, more: &str) {
+        let text = format!("[remote_write.main]\nurl = \"{url}\"\n{more}");
+        fs::write(self.path("collector.toml"), text).unwrap();
+        collector.signal(rustix::process::Signal::HUP);
+    }
+}
+
 /// An agent says how much memory is free.
 async fn report(agent: &mut Peer, free: u32) {
     let grid = format!(r#"{{"mem.free":{free}}}"#);
@@ -445,4 +454,84 @@ async fn one_target_costs_another_nothing() {
         assert!((free(&request) - f64::from(number - 1)).abs() < 0.1);
         report(&mut agent, number).await;
     }
+}
+
+const OS: &str = r#"metrics_agent_host_os_info{host="web1",value="Debian"}"#;
+
+/// Requests until one has this series: its value.
+async fn sent(receiver: &mut Receiver, series: &str) -> f64 {
+    loop {
+        if let Some(value) = receiver.request().await.value(series) {
+            return value;
+        }
+    }
+}
+
+/// A host says its model once; a target that comes later, or is another, gets it all the same.
+#[tokio::test]
+async fn a_target_of_a_reload_gets_the_models_of_those_who_report() {
+    let site = Site::new();
+    let mut first = Receiver::start().await;
+    let mut collector = site.collector(&first.url(), "").await;
+    let mut agent = collector.peer("A").await;
+    agent
+        .report("web1", r#"{"host.os":"Debian"}"#, "model")
+        .await;
+    report(&mut agent, 1).await;
+    assert_eq!(sent(&mut first, OS).await.to_string(), "1");
+
+    let mut second = Receiver::start().await;
+    let new = format!("[remote_write.new]\nurl = \"{}\"\n", second.url());
+    site.reload(&collector, &first.url(), &new);
+    assert_eq!(sent(&mut second, OS).await.to_string(), "1");
+    // A change is a new target, too: it may be another tenant's.
+    let changed = format!("{new}[remote_write.new.labels]\na = \"b\"\n");
+    site.reload(&collector, &first.url(), &changed);
+    let labelled = r#"metrics_agent_host_os_info{a="b",host="web1",value="Debian"}"#;
+    assert_eq!(sent(&mut second, labelled).await.to_string(), "1");
+    // Who has it is not sent it again for that.
+    report(&mut agent, 2).await;
+    let request = first.request().await;
+    assert_eq!(
+        (free(&request).to_string(), request.value(OS)),
+        ("2".to_owned(), None)
+    );
+    collector.stop().await;
+}
+
+/// After a restart hosts that go on with their metrics are not asked for their models, which
+/// are known from before; targets get them.
+#[tokio::test]
+async fn models_from_before_a_restart_are_sent() {
+    let site = Site::new();
+    let mut receiver = Receiver::start().await;
+    let text = format!("[remote_write.main]\nurl = \"{}\"\n", receiver.url());
+    fs::write(site.path("collector.toml"), text).unwrap();
+    let start = async || {
+        let mut command = program(site.home.path());
+        command
+            .env("STATE_DIRECTORY", site.path("state"))
+            .args(["--listen", "127.0.0.1:0", "--config"])
+            .arg(site.path("collector.toml"));
+        Collector::run(command).await
+    };
+    let connect = async |peer: &mut Peer, collector: &Collector| {
+        let address = format!("tcp://{}", collector.address);
+        let server = &collector.public_key;
+        peer.ask(json!({"do": "connect", "address": address, "server": server}))
+            .await;
+    };
+    let mut peer = Peer::dealer();
+    let mut collector = start().await;
+    connect(&mut peer, &collector).await;
+    peer.report("web1", r#"{"host.os":"Debian"}"#, "model")
+        .await;
+    assert_eq!(sent(&mut receiver, OS).await.to_string(), "1");
+    collector.stop().await;
+
+    let mut collector = start().await;
+    connect(&mut peer, &collector).await;
+    report(&mut peer, 1).await;
+    assert_eq!(sent(&mut receiver, OS).await.to_string(), "1");
+    collector.stop().await;
 }

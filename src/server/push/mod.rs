@@ -85,7 +85,7 @@ impl Pushes {
     #[must_use]
     pub fn new(settings: &BTreeMap<ConnectionName, RemoteWrite>) -> Self {
         let mut pushes = Self::within(LIMITS);
-        pushes.reconfigure(settings);
+        pushes.reconfigure(settings, SystemTime::now(), std::iter::empty);
         pushes
     }
 
@@ -99,8 +99,15 @@ impl Pushes {
     }
 
     /// Goes on with other settings. A target whose settings are the same keeps its queue, and
-    /// reads its files again; of another, what waits is sent within [`FAREWELL`].
-    pub fn reconfigure(&mut self, settings: &BTreeMap<ConnectionName, RemoteWrite>) {
+    /// reads its files again; of another, what waits is sent within [`FAREWELL`]. One that is
+    /// new, or other than before, begins with the models that hosts have said: each says its
+    /// own once.
+    pub fn reconfigure<'a, M: Iterator<Item = (&'a Arc<str>, &'a Arc<Grid>)>>(
+        &mut self,
+        settings: &BTreeMap<ConnectionName, RemoteWrite>,
+        time: SystemTime,
+        models: impl Fn() -> M,
+    ) {
         let deadline = Instant::now() + FAREWELL;
         self.leaving.retain(|(_, shared)| !shared.has_ended());
         let leaving = &mut self.leaving;
@@ -120,6 +127,17 @@ impl Pushes {
             }
             match self.start(name, settings, deadline) {
                 Ok(running) => {
+                    for (host, grid) in models() {
+                        let model = Item::Message {
+                            host: Arc::clone(host),
+                            kind: GridKind::Model,
+                            grid: Arc::clone(grid),
+                            time: millis(time),
+                        };
+                        if running.shared.push(model).began {
+                            events::dropping(name.as_str(), &settings.url);
+                        }
+                    }
                     self.targets.insert(name.clone(), running);
                 }
                 Err(error) => events::not_started(name.as_str(), &settings.url, &error),

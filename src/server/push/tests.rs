@@ -96,6 +96,11 @@ fn settings(targets: &[(&str, RemoteWrite)]) -> BTreeMap<ConnectionName, RemoteW
         .collect()
 }
 
+/// Other targets, where no host has said its model.
+fn reconfigure(pushes: &mut Pushes, settings: &BTreeMap<ConnectionName, RemoteWrite>) {
+    pushes.reconfigure(settings, SystemTime::now(), std::iter::empty);
+}
+
 fn report(pushes: &mut Pushes, value: u32) {
     let text = format!("{{\"x\":{value}}}");
     let grid = Grid::parse(text.as_bytes(), GridKind::Metrics).unwrap();
@@ -125,7 +130,7 @@ fn each_sample_is_sent_once_or_counted() {
         bytes: usize::MAX,
     };
     let mut pushes = Pushes::within(limits);
-    pushes.reconfigure(&settings(&[("main", target(&sink.url))]));
+    reconfigure(&mut pushes, &settings(&[("main", target(&sink.url))]));
     report(&mut pushes, 0);
     let (first, answer) = sink.request(X);
     assert_eq!(first, [0.0]);
@@ -176,11 +181,14 @@ fn a_target_that_is_the_same_keeps_what_waits_and_another_gets_what_is_new() {
     // `b` has another address from now on, `c` is new.
     let c = Sink::start();
     let other = Sink::start();
-    pushes.reconfigure(&settings(&[
-        ("a", target(&a.url)),
-        ("b", target(&other.url)),
-        ("c", target(&c.url)),
-    ]));
+    reconfigure(
+        &mut pushes,
+        &settings(&[
+            ("a", target(&a.url)),
+            ("b", target(&other.url)),
+            ("c", target(&c.url)),
+        ]),
+    );
     report(&mut pushes, 3);
     answer_a.send(TAKEN).unwrap();
     answer_b.send(TAKEN).unwrap();
@@ -201,7 +209,7 @@ fn a_target_that_is_the_same_keeps_what_waits_and_another_gets_what_is_new() {
     });
     let sent: Vec<_> = pushes.status().iter().map(|target| target.sent).collect();
     assert_eq!(sent, [6, 2, 2]);
-    pushes.reconfigure(&BTreeMap::new());
+    reconfigure(&mut pushes, &BTreeMap::new());
     assert!(pushes.is_empty());
 }
 
@@ -214,7 +222,7 @@ fn the_same_name_sends_the_old_before_the_new() {
     report(&mut pushes, 2);
     let mut changed = target(&sink.url);
     changed.timeout = PATIENCE * 2;
-    pushes.reconfigure(&settings(&[("main", changed)]));
+    reconfigure(&mut pushes, &settings(&[("main", changed)]));
     report(&mut pushes, 3);
     answer.send(TAKEN).unwrap();
     for value in [2.0, 3.0] {
@@ -241,4 +249,28 @@ fn the_end_waits_for_what_is_under_way_and_no_longer() {
     assert_eq!(values, [2.0]);
     answer.send(TAKEN).unwrap();
     ended.join().unwrap();
+}
+
+#[test]
+fn a_new_target_begins_with_the_models_that_are_known() {
+    let (old, new) = (Sink::start(), Sink::start());
+    let mut pushes = Pushes::new(&settings(&[("old", target(&old.url))]));
+    let host: Arc<str> = "web1".into();
+    let model = Grid::parse(br#"{"x": 7}"#, GridKind::Model).unwrap();
+    let model = Arc::new(model);
+    let both = settings(&[("old", target(&old.url)), ("new", target(&new.url))]);
+    pushes.reconfigure(&both, SystemTime::now(), || [(&host, &model)].into_iter());
+    let (values, answer) = new.request(X);
+    assert_eq!(values, [7.0]);
+    answer.send(TAKEN).unwrap();
+    until("it is sent", || pushes.status()[0].sent == 2);
+    // The other one had it when it was said.
+    let status = &pushes.status()[1];
+    assert_eq!(
+        (status.name.as_str(), status.sent, status.queued),
+        ("old", 0, 0)
+    );
+    // And so had both, where nothing changes.
+    pushes.reconfigure(&both, SystemTime::now(), || [(&host, &model)].into_iter());
+    assert!(pushes.status().iter().all(|target| target.queued == 0));
 }
