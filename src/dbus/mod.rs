@@ -14,6 +14,7 @@ use crate::config::BusAddress;
 
 mod agent1;
 mod announce;
+mod callers;
 mod collector1;
 mod connection1;
 mod error;

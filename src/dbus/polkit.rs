@@ -9,14 +9,16 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, watch};
-use zbus::message::{Flags, Header};
+use futures_util::StreamExt as _;
+use tokio::sync::watch;
+use zbus::message::{Flags, Header, Type};
 use zbus::names::{BusName, UniqueName};
-use zbus::{Connection, fdo};
+use zbus::{Connection, MatchRule, MessageStream, fdo};
 use zbus_polkit::policykit1::{
     AuthorityProxy, AuthorizationResult, CheckAuthorizationFlags, Subject,
 };
 
+use super::callers::{Callers, Limits};
 use super::error::Error;
 use super::timed_out;
 
@@ -32,8 +34,13 @@ const POLKIT_TIMEOUT: Duration = Duration::from_secs(25);
 const INTERACTIVE_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Questions that wait for polkit at most. A caller pays nothing for asking, so without
-/// a limit it could make us hold as many as it likes.
-const MAX_QUESTIONS: usize = 64;
+/// a limit it could make us hold as many as it likes; and without one of its own it could
+/// keep everybody else from asking.
+const LIMITS: Limits = Limits {
+    all: 64,
+    user: 16,
+    connection: 8,
+};
 
 /// What a caller wants to do, in the terms of `dbus/org.metricsagent.policy` and
 /// `dbus/org.metricsagent.server.policy`.
@@ -90,7 +97,7 @@ impl Action {
 #[derive(Debug)]
 pub(crate) struct Authority {
     our_uid: u32,
-    questions: Semaphore,
+    questions: Callers,
     // Makes cancellation ids, which polkit wants unique for each caller.
     asked: AtomicU64,
     // Changes when the tree of objects is about to.
@@ -101,7 +108,7 @@ impl Authority {
     pub(crate) fn new() -> Self {
         Self {
             our_uid: rustix::process::geteuid().as_raw(),
-            questions: Semaphore::new(MAX_QUESTIONS),
+            questions: Callers::new(LIMITS, "wait for polkit"),
             asked: AtomicU64::new(0),
             tree: watch::Sender::new(()),
         }
@@ -155,18 +162,22 @@ impl Authority {
         let Some(sender) = call.sender() else {
             return Err(denied(action, "the message has no sender"));
         };
-        let uid = uid_of(connection, sender)
-            .await
-            .map_err(|error| denied(action, &format!("the caller is not known: {error}")))?;
+        let unknown = |error| denied(action, &format!("the caller is not known: {error}"));
+        let uid = uid_of(connection, sender).await.map_err(unknown)?;
         if passes(uid, self.our_uid) {
             return Ok(());
         }
-        let _place = self.questions.try_acquire().map_err(|_| {
-            Error::new(
-                Error::LIMITS_EXCEEDED,
-                format!("{MAX_QUESTIONS} callers are waiting for polkit already; try again"),
-            )
-        })?;
+        let _place = self.questions.enter(sender, uid)?;
+        let mut departures = departures_of(connection, sender).await.map_err(unknown)?;
+        // It may have left before anybody listened to that.
+        uid_of(connection, sender).await.map_err(unknown)?;
+        let given_up = async {
+            tokio::select! {
+                () = cancelled => "the objects changed while polkit was asked; try again",
+                // The end of the stream is that of our connection, and of the question.
+                _ = departures.next() => "the caller has left the bus",
+            }
+        };
         let interactive = call
             .primary()
             .flags()
@@ -174,7 +185,7 @@ impl Authority {
         let subject = Subject::new_for_message_header(call)
             .map_err(|error| denied(action, &error.to_string()))?;
         let answer = self
-            .polkit(connection, &subject, action, interactive, cancelled)
+            .polkit(connection, &subject, action, interactive, given_up)
             .await;
         decide(action, uid, answer)
     }
@@ -185,7 +196,7 @@ impl Authority {
         subject: &Subject,
         action: Action,
         interactive: bool,
-        cancelled: impl Future<Output = ()>,
+        cancelled: impl Future<Output = &'static str>,
     ) -> zbus::Result<AuthorizationResult> {
         let polkit = AuthorityProxy::new(connection).await?;
         let (flags, limit) = if interactive {
@@ -205,9 +216,7 @@ impl Authority {
         let given_up = tokio::select! {
             answer = question => return answer,
             () = tokio::time::sleep(limit) => timed_out("polkit does not answer"),
-            () = cancelled => zbus::Error::Failure(
-                "the objects changed while polkit was asked; try again".to_owned(),
-            ),
+            why = cancelled => zbus::Error::Failure(why.to_owned()),
         };
         // So that no dialogue stays on somebody's screen. Whether it arrives changes nothing.
         let _ = polkit
@@ -269,7 +278,27 @@ fn denied(action: Action, why: &str) -> Error {
     )
 }
 
-async fn uid_of(connection: &Connection, sender: &UniqueName<'_>) -> zbus::Result<u32> {
+/// Tells when a connection leaves the bus: its questions are nobody's then.
+async fn departures_of(
+    connection: &Connection,
+    sender: &UniqueName<'_>,
+) -> zbus::Result<MessageStream> {
+    let rule = MatchRule::builder()
+        .msg_type(Type::Signal)
+        .sender("org.freedesktop.DBus")
+        .path("/org/freedesktop/DBus")
+        .interface("org.freedesktop.DBus")
+        .member("NameOwnerChanged")
+        .arg(0, sender.as_str())
+        .arg(2, "")
+        .build()?;
+    let listening = MessageStream::for_match_rule(rule, connection, None);
+    tokio::time::timeout(BUS_TIMEOUT, listening)
+        .await
+        .unwrap_or_else(|_| Err(timed_out("the bus does not answer")))
+}
+
+pub(super) async fn uid_of(connection: &Connection, sender: &UniqueName<'_>) -> zbus::Result<u32> {
     let body = (BusName::from(sender.clone()),);
     let call = connection.call_method(
         Some("org.freedesktop.DBus"),

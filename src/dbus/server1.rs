@@ -10,8 +10,8 @@ use zbus::object_server::SignalEmitter;
 use zbus::{Connection, Variant};
 
 use super::error::Error;
-use super::polkit::{Action, Authority};
-use super::turns::Turns;
+use super::polkit::{Action, Authority, uid_of};
+use super::turns::{Turn, Turns};
 use crate::agent::totals::realtime_usec;
 use crate::protocol::grid::Value;
 use crate::server::access::seen::ListedKey;
@@ -140,6 +140,8 @@ impl Server1 {
         prefix: String,
         after: String,
         limit: u32,
+        #[zbus(header)] call: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
     ) -> Result<(Vec<Row>, bool), Error> {
         let selection = Selection {
             prefix,
@@ -149,22 +151,31 @@ impl Server1 {
                 Ok(limit) => limit,
             },
         };
-        let _turn = self.turns.take().await?;
+        let _turn = self.turn(&call, connection).await?;
         let listing = self.handle.list(selection).await?;
         Ok((listing.hosts.iter().map(row).collect(), listing.more))
     }
 
     #[zbus(out_args("keys"))]
-    async fn list_keys(&self) -> Result<Vec<KeyRow>, Error> {
-        let _turn = self.turns.take().await?;
+    async fn list_keys(
+        &self,
+        #[zbus(header)] call: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<Vec<KeyRow>, Error> {
+        let _turn = self.turn(&call, connection).await?;
         let mut rows: Vec<_> = self.handle.keys().await?.iter().map(key_row).collect();
         rows.sort_unstable();
         Ok(rows)
     }
 
     #[zbus(out_args("host"))]
-    async fn get_host(&self, name: &str) -> Result<HashMap<&'static str, Variant<'static>>, Error> {
-        let _turn = self.turns.take().await?;
+    async fn get_host(
+        &self,
+        name: &str,
+        #[zbus(header)] call: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<HashMap<&'static str, Variant<'static>>, Error> {
+        let _turn = self.turn(&call, connection).await?;
         let host = self.known(name).await?;
         Ok(about(&host))
     }
@@ -174,6 +185,8 @@ impl Server1 {
         &self,
         host: &str,
         kind: &str,
+        #[zbus(header)] call: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
     ) -> Result<HashMap<String, Variant<'static>>, Error> {
         let model = match kind {
             "metrics" => false,
@@ -185,7 +198,7 @@ impl Server1 {
                 ));
             }
         };
-        let _turn = self.turns.take().await?;
+        let _turn = self.turn(&call, connection).await?;
         let host = self.known(host).await?;
         let grid: HashMap<_, _> = if model {
             let grid = host.model.iter().flat_map(|grid| grid.iter());
@@ -242,6 +255,15 @@ impl Server1 {
 
     fn state(&self) -> Arc<ServerState> {
         self.handle.state()
+    }
+
+    /// Waits for the caller's turn to be told much.
+    async fn turn(&self, call: &Header<'_>, connection: &Connection) -> Result<Turn<'_>, Error> {
+        let sender = call.sender();
+        let unknown = || Error::new(Error::ACCESS_DENIED, "the caller is not known");
+        let sender = sender.ok_or_else(unknown)?;
+        let uid = uid_of(connection, sender).await.map_err(|_| unknown())?;
+        self.turns.take(sender, uid).await
     }
 
     fn counters(&self) -> Counters {

@@ -737,6 +737,110 @@ async fn polkit_is_asked_about_the_sender() {
     assert_eq!(flags, 1);
 }
 
+/// A polkit that answers nobody but about reconnecting, as if a person sat before a dialogue.
+struct SilentPolkit {
+    asked: mpsc::UnboundedSender<String>,
+    cancelled: mpsc::UnboundedSender<String>,
+}
+
+#[zbus::interface(name = "org.freedesktop.PolicyKit1.Authority")]
+impl SilentPolkit {
+    async fn check_authorization(
+        &self,
+        _subject: (String, HashMap<String, OwnedVariant>),
+        action: &str,
+        _details: HashMap<String, String>,
+        _flags: u32,
+        cancellation_id: &str,
+    ) -> (bool, bool, HashMap<String, String>) {
+        if action != "org.metricsagent.reconnect" {
+            self.asked.send(cancellation_id.to_owned()).unwrap();
+            std::future::pending::<()>().await;
+        }
+        (true, false, HashMap::new())
+    }
+
+    fn cancel_check_authorization(&self, cancellation_id: &str) {
+        self.cancelled.send(cancellation_id.to_owned()).unwrap();
+    }
+}
+
+/// A user whose questions nobody answers keeps neither other users from theirs, nor itself
+/// once it has gone.
+#[tokio::test]
+async fn the_questions_of_one_user_block_nobody_else() {
+    const OF_ONE_USER: usize = 16;
+    if !may_call_as_another_user() {
+        return;
+    }
+    let served = Served::start().await;
+    let (asked, mut questions) = mpsc::unbounded_channel();
+    let (cancelled, mut cancellations) = mpsc::unbounded_channel();
+    let polkit = served.raw().await;
+    let silent = SilentPolkit { asked, cancelled };
+    polkit
+        .object_server()
+        .at("/org/freedesktop/PolicyKit1/Authority", silent)
+        .await
+        .unwrap();
+    polkit
+        .request_name("org.freedesktop.PolicyKit1")
+        .await
+        .unwrap();
+    let ask = |user: &str, method: &str| {
+        let mut client = Command::new("setpriv");
+        client
+            .arg(format!("--reuid={user}"))
+            .args(["--clear-groups", "dbus-send"])
+            .arg(format!("--bus={}", served.bus.address()))
+            .args([
+                "--print-reply",
+                "--dest=org.metricsagent.Agent1",
+                path::AGENT,
+            ])
+            .arg(format!("{}.{method}", agent1::INTERFACE))
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::piped());
+        client.spawn().unwrap()
+    };
+    let mut callers: Vec<_> = (0..OF_ONE_USER).map(|_| ask("nobody", "Reload")).collect();
+    let mut ids = Vec::new();
+    for _ in 0..OF_ONE_USER {
+        ids.push(soon(questions.recv()).await.unwrap());
+    }
+    let refused = tokio::task::spawn_blocking({
+        let one_more = ask("nobody", "Reconnect");
+        move || one_more.wait_with_output().unwrap()
+    });
+    let refused = soon(refused).await.unwrap();
+    let error = String::from_utf8(refused.stderr).unwrap();
+    assert!(
+        error.starts_with("Error org.freedesktop.DBus.Error.LimitsExceeded: 16 calls of uid "),
+        "{error}"
+    );
+    // Another user's question is asked, and answered.
+    let other = ask("daemon", "Reconnect");
+    let other = tokio::task::spawn_blocking(move || other.wait_with_output().unwrap());
+    let other = soon(other).await.unwrap();
+    assert!(other.status.success(), "{other:?}");
+    // Who leaves takes its questions along, and polkit need not ask anybody any more.
+    for caller in &mut callers {
+        caller.kill().unwrap();
+        caller.wait().unwrap();
+    }
+    let mut withdrawn = Vec::new();
+    for _ in 0..OF_ONE_USER {
+        withdrawn.push(soon(cancellations.recv()).await.unwrap());
+    }
+    ids.sort();
+    withdrawn.sort();
+    assert_eq!(withdrawn, ids);
+    let again = served
+        .as_nobody("/org/metricsagent/Agent1 org.metricsagent.Agent1.Reconnect")
+        .await;
+    assert!(again.is_ok(), "{again:?}");
+}
+
 #[tokio::test]
 async fn the_log_level_is_systemds() {
     let served = Served::start().await;
