@@ -219,7 +219,7 @@ impl Server {
             self.tell(HostChange::Appeared(Arc::clone(&name)));
             self.tell_state(now, &name);
         }
-        self.clients.forward(now, &name, kind, bytes);
+        self.forward(now, &name, kind, &grid, bytes);
         match change {
             Some(Change::Appeared) if self.write_host_line(now) => {
                 events::host_appeared(host, from);
@@ -230,6 +230,36 @@ impl Server {
             Some(Change::Appeared | Change::Replaced { .. }) | None => {}
         }
         Ok(())
+    }
+
+    /// Passes a message on to those who look on, as it was sent; but to a model is added what
+    /// some clients want in it, where it lacks that.
+    fn forward(
+        &mut self,
+        now: Instant,
+        host: &Arc<str>,
+        kind: GridKind,
+        grid: &Grid,
+        bytes: &[u8],
+    ) {
+        if self.clients.is_empty() {
+            return;
+        }
+        let vitals = match kind {
+            GridKind::Model => self.hosts.get(host).map(Host::vitals),
+            GridKind::Metrics => None,
+        };
+        let mut completed = Vec::new();
+        if let Some(vitals) = vitals {
+            completed.extend_from_slice(bytes);
+            vitals.complete(grid, &mut completed);
+        }
+        let bytes = if completed.is_empty() {
+            bytes
+        } else {
+            &completed
+        };
+        self.clients.forward(now, host, kind, bytes);
     }
 
     /// Asks for a model, now or when it is that connection's turn.

@@ -29,6 +29,7 @@ mod due;
 mod host;
 mod merged;
 mod peers;
+mod vitals;
 mod vocabulary;
 mod weight;
 
@@ -37,6 +38,7 @@ pub use host::Host;
 use host::{Kept, State};
 pub use merged::{Merged, Part};
 use peers::Peers;
+pub use vitals::Vitals;
 pub use vocabulary::{
     Change, Due, Forgotten, Full, Heard, MAX_HOSTS, MAX_HOSTS_PER_CONNECTION, MAX_HOSTS_PER_KEY,
     MAX_KEPT_BYTES, NotForgotten, Peer, Report, Restored, Timing,
@@ -185,6 +187,7 @@ impl Hosts {
         host.messages += 1;
         match (kind, &mut host.state) {
             (GridKind::Metrics, State::Reporting { metrics, .. }) => {
+                host.vitals.take(&grid);
                 metrics.take_weighed(now, Arc::clone(&grid), families, weight.memory, texts);
             }
             (GridKind::Model, _) => {
@@ -256,6 +259,7 @@ impl Hosts {
                 since: now,
                 last_seen: now,
                 messages: 0,
+                vitals: Vitals::default(),
                 replacements: Throttle::default(),
                 place: now,
             };
@@ -282,6 +286,7 @@ impl Hosts {
         }
         if new_to_key {
             self.peers.disown(host.key);
+            host.vitals = Vitals::default();
         }
         (host.key, host.address) = (peer.key, address);
         let change = match std::mem::replace(&mut host.state, state) {

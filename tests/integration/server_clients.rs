@@ -213,6 +213,65 @@ async fn who_asks_for_it_is_told_who_does_not_report() {
     assert_eq!(old.count().await, 2);
 }
 
+/// Deployed clients fail on a model without these; agents of others need not have them.
+#[tokio::test]
+async fn a_model_is_completed_with_what_metrics_said() {
+    let mut world = World::new().await;
+    let mut agent = world.collector.peer("AGENT").await;
+    let whole = "{\"mem.avail\":1 , \"mem.free\":2,\n\"mem.buffers\":3,\"mem.cached\":4,\
+                 \"cpu.percent\":5e0}";
+    let bare = "{ \"mem.total\": 7,\"mem.avail\":1 }";
+    let metrics =
+        r#"{"mem.avail":9,"mem.free":8,"mem.buffers":6,"mem.cached":5,"cpu.percent":4.5}"#;
+    agent.report("web1", bare, "model").await;
+    world.collector.logged("web1 reports").await;
+    agent.report("web1", metrics, "metrics").await;
+    agent.hello().await;
+    let added = r#"{"mem.total":7,"mem.avail":1,"mem.free":8,"mem.buffers":6,"mem.cached":5,"cpu.percent":4.5}"#;
+    // In the answer to a hello,
+    let mut client = world.client("ann", json!({})).await;
+    let said = client.said().await;
+    assert_eq!((&*said[0], value(&said[1])), ("web1", value(added)));
+    // and as it comes: behind what the agent said, which stays as it is.
+    agent.report("web1", bare, "model").await;
+    let live = "{ \"mem.total\": 7,\"mem.avail\":1 ,\"mem.free\":8,\"mem.buffers\":6,\
+                \"mem.cached\":5,\"cpu.percent\":4.5}";
+    assert_eq!(client.said().await, ["web1", live, "model"]);
+    // Where nothing is missing, or known, not a byte is changed; nor in any metrics.
+    for (host, grid, kind) in [
+        ("web1", whole, "model"),
+        ("web1", bare, "metrics"),
+        ("web2", bare, "model"),
+    ] {
+        agent.report(host, grid, kind).await;
+        assert_eq!(client.said().await, [host, grid, kind]);
+    }
+}
+
+/// A key that opens connections has ten places and no more, and others have theirs.
+#[tokio::test]
+async fn one_key_does_not_keep_other_clients_out() {
+    let mut world = World::new().await;
+    let (mut evil, key) = world.stranger().await;
+    world.allow("evil", &key);
+    world.connected(&mut evil, "EVIL", json!({})).await;
+    evil.ask(json!({
+        "do": "crowd",
+        "address": format!("tcp://{}", world.clients),
+        "server": world.collector.public_key,
+        "count": 30,
+        "own_keys": false,
+        "frames": [hex(b"CTRL"), hex(b"hello")],
+    }))
+    .await;
+    let expected = format!("one client beyond the 10 that one key may have (the key {key})");
+    world.collector.logged(&expected).await;
+    let mut agent = world.collector.peer("AGENT").await;
+    let mut good = world.client("good", json!({})).await;
+    agent.report("web1", "{}", "metrics").await;
+    assert_eq!(good.said().await, ["web1", "{}", "metrics"]);
+}
+
 #[tokio::test]
 async fn silence_is_broken_by_a_ping() {
     let mut world = World::new().await;

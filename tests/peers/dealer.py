@@ -4,9 +4,10 @@
 Commands of its own:
   connect {address, server, id?, options?}  connects to address, where the key
                                             server is expected, as id
-  crowd {address, server, count, frames}    connects count times, each with a key of
-                                            its own, and sends frames once over each;
-                                            they stay until the end
+  crowd {address, server, count, frames, own_keys?}
+                                            connects count times, each with a key of its own
+                                            (or, with own_keys false, all with its own), and
+                                            sends frames once over each; they stay until the end
   knock {address, server, count}            connects count times, each with a key of
                                             its own, and waits until each is refused
 
@@ -46,7 +47,10 @@ class Dealer(Peer):
             socket = context.socket(zmq.DEALER)
             socket.linger = 0
             socket.curve_serverkey = command["server"].encode()
-            socket.curve_publickey, socket.curve_secretkey = zmq.curve_keypair()
+            keys = self.public, self.secret
+            if command.get("own_keys", True):
+                keys = zmq.curve_keypair()
+            socket.curve_publickey, socket.curve_secretkey = keys
             socket.connect(command["address"])
             socket.send_multipart(frames)
             # What nobody refers to is closed.

@@ -28,7 +28,7 @@ pub mod table;
 mod tape;
 mod vocabulary;
 
-pub use table::{MAX_CLIENTS, Table};
+pub use table::{MAX_CLIENTS, MAX_CLIENTS_OF_KEY, Table};
 pub use vocabulary::{Counts, Event, Hello, Models, Timing, Who};
 
 /// Most messages of clients in one turn: they say hello, a few times a minute each.
@@ -57,6 +57,8 @@ enum Refusal {
     NotAllowed,
     #[error("one client beyond the {MAX_CLIENTS} that there may be")]
     Full,
+    #[error("one client beyond the {MAX_CLIENTS_OF_KEY} that one key may have (the key {0})")]
+    KeyFull(PublicKey),
 }
 
 impl Clients {
@@ -203,8 +205,14 @@ impl Clients {
                 events::client_came(&who);
                 Ok(())
             }
+            Hello::InsteadOf { who, other } => {
+                events::client_made_room(&other);
+                events::client_came(&who);
+                Ok(())
+            }
             Hello::Again => Ok(()),
             Hello::Full => Err(Refusal::Full),
+            Hello::KeyFull(key) => Err(Refusal::KeyFull(key)),
         }
     }
 
@@ -330,11 +338,16 @@ impl Models for Fleet<'_> {
     }
 
     fn write(&self, host: &str, out: &mut Vec<u8>) -> bool {
-        self.hosts
-            .get(host)
-            .filter(|host| host.presence() != Presence::Gone)
-            .and_then(|host| host.model())
-            .is_some_and(|model| serde_json::to_writer(out, &**model).is_ok())
+        let host = self.hosts.get(host);
+        let host = host.filter(|host| host.presence() != Presence::Gone);
+        let Some((host, model)) = host.and_then(|host| Some((host, host.model()?))) else {
+            return false;
+        };
+        let written = serde_json::to_writer(&mut *out, &**model).is_ok();
+        if written {
+            host.vitals().complete(model, out);
+        }
+        written
     }
 
     fn absent(&self) -> Vec<Arc<str>> {

@@ -21,6 +21,10 @@ use crate::protocol::message::GridKind;
 /// Most clients at a time: people who look, not machines by the thousand.
 pub const MAX_CLIENTS: usize = 100;
 
+/// Most of these with one key: a person's screens. A key that opens ever more connections
+/// keeps nobody else out.
+pub const MAX_CLIENTS_OF_KEY: usize = 10;
+
 /// The clients.
 #[derive(Debug)]
 pub struct Table {
@@ -90,13 +94,36 @@ impl Table {
             client.left = false;
             return Hello::Again;
         }
-        if self.clients.len() >= MAX_CLIENTS {
-            return Hello::Full;
-        }
         let who = who();
-        self.clients
-            .push(Client::new(now, who.clone(), self.tape.end()));
-        Hello::Came(who)
+        let of_key = self.clients.iter().filter(|client| is_of(client, who.key));
+        let (among, full) = match who.key {
+            Some(key) if of_key.count() >= MAX_CLIENTS_OF_KEY => (who.key, Hello::KeyFull(key)),
+            _ if self.clients.len() >= MAX_CLIENTS => (None, Hello::Full),
+            _ => {
+                self.add(now, who.clone());
+                return Hello::Came(who);
+            }
+        };
+        let Some(place) = self.longest_silent(now, among) else {
+            return full;
+        };
+        let other = self.clients.swap_remove(place).who;
+        self.add(now, who.clone());
+        Hello::InsteadOf { who, other }
+    }
+
+    fn add(&mut self, now: Instant, who: Who) {
+        self.clients.push(Client::new(now, who, self.tape.end()));
+    }
+
+    /// The client that was not heard from for longest, of this key or of all, where it should
+    /// have been.
+    fn longest_silent(&self, now: Instant, key: Option<PublicKey>) -> Option<usize> {
+        let clients = self.clients.iter().enumerate();
+        let clients = clients.filter(|(_, client)| key.is_none() || is_of(client, key));
+        let (place, client) = clients.min_by_key(|(_, client)| client.heard)?;
+        let silence = now.saturating_duration_since(client.heard);
+        (silence >= self.timing.hello).then_some(place)
     }
 
     /// Hands a message of an agent to everybody who has all before it.
@@ -226,6 +253,10 @@ impl Table {
         }
         events
     }
+}
+
+fn is_of(client: &Client, key: Option<PublicKey>) -> bool {
+    client.who.key == key
 }
 
 #[cfg(test)]

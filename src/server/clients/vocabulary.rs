@@ -16,6 +16,8 @@ pub struct Timing {
     pub patience: Duration,
     /// From the beginning of one answer to the next.
     pub answer: Duration,
+    /// A client that was not heard from for this long may have to make room for another.
+    pub hello: Duration,
 }
 
 impl Timing {
@@ -26,6 +28,7 @@ impl Timing {
         silence: Duration::from_secs(20),
         patience: Duration::from_secs(60),
         answer: Duration::from_secs(5),
+        hello: Duration::from_secs(30),
     };
 }
 
@@ -53,10 +56,19 @@ impl Who {
 pub enum Hello {
     /// A new client.
     Came(Who),
+    /// A new client, in the place of the one that was silent for longest.
+    InsteadOf {
+        /// It.
+        who: Who,
+        /// The one that had to go.
+        other: Who,
+    },
     /// One that is known.
     Again,
     /// There are [`MAX_CLIENTS`](super::table::MAX_CLIENTS) already.
     Full,
+    /// There are [`MAX_CLIENTS_OF_KEY`](super::table::MAX_CLIENTS_OF_KEY) of this key already.
+    KeyFull(PublicKey),
 }
 
 /// What is worth saying.

@@ -49,6 +49,18 @@ pub(crate) fn client_silent(who: &Who, silence: Duration) {
     );
 }
 
+pub(crate) fn client_made_room(who: &Who) {
+    let (address, public_key, routing_id) = shown(who);
+    info!(
+        message_id = message_id::SERVER_CLIENT_GONE,
+        address,
+        public_key,
+        routing_id,
+        "The client at {address} has made room for another: it was silent for longest (key \
+         {public_key})"
+    );
+}
+
 pub(crate) fn client_not_allowed(who: &Who) {
     let (address, public_key, routing_id) = shown(who);
     warn!(

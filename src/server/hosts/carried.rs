@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::host::{Host, Kept, State};
+use super::vitals::Vitals;
 use super::vocabulary::{Forgotten, MAX_HOSTS, MAX_KEPT_BYTES, Restored};
 use super::weight::{FamilyTexts, Weight};
 use super::{Hosts, Merged, grid_bytes};
@@ -78,6 +79,7 @@ impl Hosts {
                 since,
                 last_seen: ago(restored.silence),
                 messages: 0,
+                vitals: Vitals::default(),
                 replacements: Throttle::default(),
                 place: gone.map_or(now + self.timing.host_timeout, |_| since),
             };

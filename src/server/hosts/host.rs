@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::merged::Merged;
+use super::vitals::Vitals;
 use super::vocabulary::Peer;
 use super::weight::Weight;
 use crate::curve::keys::PublicKey;
@@ -27,6 +28,8 @@ pub struct Host {
     pub(super) since: Instant,
     pub(super) last_seen: Instant,
     pub(super) messages: u64,
+    /// What it last said of what some viewing clients want in its model.
+    pub(super) vitals: Vitals,
     pub(super) replacements: Throttle,
     /// Its place in the agenda of those that are there, or among those that are gone.
     pub(super) place: Instant,
@@ -115,6 +118,12 @@ impl Host {
     #[must_use]
     pub fn messages(&self) -> u64 {
         self.messages
+    }
+
+    /// What it last said of what some viewing clients want in its model.
+    #[must_use]
+    pub fn vitals(&self) -> &Vitals {
+        &self.vitals
     }
 
     /// Whether it reports over this connection, with this key.

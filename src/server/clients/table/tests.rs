@@ -16,6 +16,7 @@ const TIMING: Timing = Timing {
     silence: Duration::from_secs(20),
     patience: Duration::from_secs(60),
     answer: Duration::from_secs(5),
+    hello: Duration::from_secs(30),
 };
 
 #[derive(Default)]
@@ -485,6 +486,67 @@ fn a_change_waits_behind_the_first_answer() {
     let mut expected = models(&world.fleet);
     expected.push("h1 reporting state".to_owned());
     assert_eq!(world.got(NEW), expected);
+}
+
+impl World {
+    fn hello_by(&mut self, name: &str, key: u8) -> Hello {
+        self.room.entry(name.to_owned()).or_insert(usize::MAX);
+        let key = Some(PublicKey::from_bytes([key; 32]));
+        let who = Who { key, ..who(name) };
+        self.table.hello(self.now, &id(name), || who)
+    }
+
+    /// Who had to go for this client.
+    fn hello_instead(&mut self, name: &str, key: u8) -> String {
+        match self.hello_by(name, key) {
+            Hello::InsteadOf { other, .. } => other.routing_id.to_string(),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn one_key_does_not_take_all_places() {
+    let mut world = World::new(Fleet::default());
+    for number in 0..MAX_CLIENTS_OF_KEY {
+        let hello = world.hello_by(&format!("a{number}"), 1);
+        assert!(matches!(hello, Hello::Came(_)));
+    }
+    let full = Hello::KeyFull(PublicKey::from_bytes([1; 32]));
+    assert_eq!(world.hello_by("late", 1), full);
+    assert!(matches!(world.hello_by("b", 2), Hello::Came(_)));
+    // All but two say hello again, as they should.
+    world.now += TIMING.hello - SECOND;
+    for number in 2..MAX_CLIENTS_OF_KEY {
+        let again = world.hello_by(&format!("a{number}"), 1);
+        assert_eq!(again, Hello::Again);
+    }
+    assert_eq!(world.hello_by("late", 1), full);
+    world.now += SECOND;
+    let mut gone = [
+        world.hello_instead("late", 1),
+        world.hello_instead("later", 1),
+    ];
+    gone.sort();
+    assert_eq!(gone, ["a0", "a1"]);
+    assert_eq!(world.hello_by("latest", 1), full);
+    // Another key's are none of this one's, however silent they are.
+    assert!(world.table.knows(&id("b")));
+}
+
+#[test]
+fn where_all_places_are_taken_the_most_silent_goes() {
+    let mut world = World::new(Fleet::default());
+    for number in 0..MAX_CLIENTS {
+        let key = u8::try_from(number / MAX_CLIENTS_OF_KEY).unwrap();
+        let hello = world.hello_by(&format!("c{number}"), key);
+        assert!(matches!(hello, Hello::Came(_)));
+        world.now += Duration::from_millis(1);
+    }
+    assert_eq!(world.hello_by("late", 200), Hello::Full);
+    world.now += TIMING.hello;
+    assert_eq!(world.hello_instead("late", 200), "c0");
+    assert_eq!(world.table.len(), MAX_CLIENTS);
 }
 
 #[test]
