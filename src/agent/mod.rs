@@ -22,7 +22,7 @@ mod connection;
 mod connections;
 pub(crate) mod events;
 pub mod handle;
-mod host_name;
+pub(crate) mod host_name;
 mod name_keeper;
 mod orders;
 mod progress;

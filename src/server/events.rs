@@ -11,7 +11,7 @@ pub(crate) use access::*;
 pub(crate) use clients::*;
 
 use std::fmt::Display;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -75,6 +75,16 @@ pub(crate) fn web_accept_failed(error: &dyn Display, untold: u64) {
     warn!(
         error,
         "The web server cannot take connections now: {error}{more}"
+    );
+}
+
+pub(crate) fn web_host_refused(peer: IpAddr, host: &dyn Display, untold: u64) {
+    let host = host.to_string();
+    let more = more(untold);
+    warn!(
+        host,
+        "Refused a request of {peer} for {host}, as that is no name of this collector; \
+         hosts = [\"{host}\"] in the section [web] makes it one{more}"
     );
 }
 

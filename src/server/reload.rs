@@ -187,7 +187,9 @@ impl Server {
         self.access.reconfigure(new.access.authorized);
         self.outlets.reconfigure(&new, &self.hosts);
         self.desk.state.send_modify(|state| {
-            Arc::make_mut(state).configuration_files = files;
+            let state = Arc::make_mut(state);
+            state.configuration_files = files;
+            state.web_hosts = new.web_hosts;
         });
         events::reloaded();
         if !restart.is_empty() {

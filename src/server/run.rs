@@ -140,6 +140,7 @@ impl Server {
             endpoint: start.endpoint.clone(),
             clients_endpoint,
             web_endpoint,
+            web_hosts: start.loaded.settings.web_hosts.clone(),
             configuration_files: start.loaded.files().to_vec(),
         });
         let mut hosts = Hosts::new(start.loaded.settings.timing);

@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::settings::WebHost;
 use crate::curve::keys::PublicKey;
 
 /// The collector's state; published anew when any of it changes.
@@ -19,6 +20,8 @@ pub struct ServerState {
     pub clients_endpoint: String,
     /// Where metrics are scraped; empty for nowhere.
     pub web_endpoint: String,
+    /// What the web server answers to besides the names of this host.
+    pub web_hosts: Vec<WebHost>,
     /// The files that the settings came from, in order.
     pub configuration_files: Vec<PathBuf>,
 }

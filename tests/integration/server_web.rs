@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -252,21 +253,31 @@ async fn who_does_not_read_keeps_nobody_from_the_metrics() {
     let other = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
     scraped_with(address, &format!("web{:02}", fleet - 1)).await;
 
-    let mut idle = Vec::new();
-    for _ in 0..2 {
-        let mut stream = connect_from(one, address).await;
+    let begin = async |from| {
+        let mut stream = connect_from(from, address).await;
         stream
             .write_all(request("GET", "/metrics").as_bytes())
             .await
             .unwrap();
         // The answer has begun.
         stream.read_u8().await.unwrap();
-        idle.push(stream);
-    }
-    let refused = fetch_from(one, address, "/metrics").await;
-    assert_eq!(refused.status, 503);
-    assert_eq!(refused.header("retry-after"), Some("5"));
-    assert_eq!(refused.body, "too many ask for this; please come again\n");
+        stream
+    };
+    let (mut first, second) = (begin(one).await, begin(one).await);
+    // The second reads slowly, and so is never at the end of its time for a piece.
+    let slow = tokio::spawn(async move {
+        let mut stream = second;
+        let mut some = vec![0; 256 * 1024];
+        let mut all = 0;
+        let mut pause = tokio::time::interval(Duration::from_millis(200));
+        loop {
+            pause.tick().await;
+            match stream.read(&mut some).await {
+                Ok(0) | Err(_) => return all,
+                Ok(bytes) => all += bytes,
+            }
+        }
+    });
     // The others are served, and the same peer's other pages.
     let answer = fetch_from(other, address, "/metrics").await;
     assert_eq!(answer.series("metrics_agent_up").len(), fleet);
@@ -281,16 +292,131 @@ async fn who_does_not_read_keeps_nobody_from_the_metrics() {
             .then_some(())
     })
     .await;
-    // Their time is over after a while, and the peer is served again.
+    // The same peer has a place once one of its readers has stood still for a while.
     eventually("there is a place", async || {
         let answer = fetch_from(one, address, "/metrics").await;
+        if answer.status == 503 {
+            assert_eq!(answer.header("retry-after"), Some("5"));
+            assert_eq!(answer.body, "too many ask for this; please come again\n");
+        }
         (answer.status == 200).then_some(())
     })
     .await;
-    for stream in &mut idle {
-        let torn = read_to_end(stream).await;
-        assert!(!torn.ends_with(b"\r\n0\r\n\r\n"), "they have only a part");
+    let torn = read_to_end(&mut first).await;
+    assert!(!torn.ends_with(b"\r\n0\r\n\r\n"), "it has only a part");
+    slow.abort();
+}
+
+/// Two slow readers, which never stand still for as long as a piece may take, have all places
+/// of their address; one of them has to go for who reads.
+#[tokio::test]
+async fn readers_that_crawl_make_room() {
+    let home = tempfile::tempdir().unwrap();
+    let (collector, address) = collector(&home).await;
+    let mut agent = collector.peer("A").await;
+    let fleet = 40;
+    report_much(&mut agent, fleet).await;
+    scraped_with(address, &format!("web{:02}", fleet - 1)).await;
+    let one = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let crawl = async || {
+        let mut stream = connect_from(one, address).await;
+        stream
+            .write_all(request("GET", "/metrics").as_bytes())
+            .await
+            .unwrap();
+        stream.read_u8().await.unwrap();
+        tokio::spawn(async move {
+            let mut some = vec![0; 128 * 1024];
+            let mut pause = tokio::time::interval(Duration::from_secs(2));
+            loop {
+                pause.tick().await;
+                let mut left = some.len();
+                while left > 0 {
+                    match stream.read(&mut some[..left]).await {
+                        Ok(0) | Err(_) => return,
+                        Ok(bytes) => left -= bytes,
+                    }
+                }
+            }
+        })
+    };
+    let crawling = [crawl().await, crawl().await];
+    let answer = eventually("there is a place", async || {
+        let answer = fetch_from(one, address, "/metrics").await;
+        (answer.status == 200).then_some(answer)
+    })
+    .await;
+    assert_eq!(answer.series("metrics_agent_up").len(), fleet);
+    let ended = crawling.iter().filter(|crawling| crawling.is_finished());
+    assert!(ended.count() <= 1, "one of them goes, and not both");
+    for crawling in crawling {
+        crawling.abort();
     }
+}
+
+/// A browser that was led here by another's name is told nothing.
+#[tokio::test]
+async fn only_its_own_names_are_answered_to() {
+    let home = tempfile::tempdir().unwrap();
+    let settings = home.path().join("collector.toml");
+    std::fs::write(&settings, "").unwrap();
+    let options = [
+        "--web-listen",
+        "127.0.0.1:0",
+        "--config",
+        settings.to_str().unwrap(),
+    ];
+    let mut collector = Collector::start(home.path(), &options).await;
+    let address = address_of(&collector);
+    let asked =
+        |host: &str| format!("GET /metrics HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    let name = rustix::system::uname();
+    let name = name.nodename().to_str().unwrap().to_owned();
+    for own in [
+        "localhost",
+        "LocalHost:1",
+        &address.to_string(),
+        "127.0.0.1",
+        &name,
+    ] {
+        assert_eq!(ask(address, &asked(own)).await.status, 200, "{own}");
+    }
+    let text = "this collector is not known as evil.example; if it should be, set\n\n\
+                [web]\nhosts = [\"evil.example\"]\n\n\
+                in /etc/metrics-collector/metrics-collector.d/web.toml, and reload the collector\n";
+    let evil = ask(address, &asked("Evil.example:9650")).await;
+    assert_eq!((evil.status, &*evil.body), (421, text));
+    assert_eq!(
+        evil.header("content-type"),
+        Some("text/plain; charset=utf-8")
+    );
+    let line = collector
+        .logged("for evil.example, as that is no name")
+        .await;
+    assert!(line.contains("Refused a request of 127.0.0.1"), "{line}");
+    for (request, status) in [
+        (asked("127.0.0.2"), 421),
+        (asked("[::1]"), 421),
+        ("GET http://evil.example/metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".to_owned(), 421),
+        ("GET /metrics HTTP/1.1\r\nConnection: close\r\n\r\n".to_owned(), 400),
+        (asked("a\r\nHost: localhost"), 400),
+        (asked("<script>"), 400),
+        (asked("evil.example").replace("/metrics", "/"), 421),
+        (asked("evil.example").replace("/metrics", "/-/healthy"), 200),
+    ] {
+        let answer = ask(address, &request).await;
+        assert_eq!(answer.status, status, "{request:?}");
+        assert!(!answer.body.contains("metrics_agent_") && !answer.body.contains('<'));
+    }
+    // What the settings add is answered to at once.
+    std::fs::write(&settings, "[web]\nhosts = [\"Evil.example\"]\n").unwrap();
+    collector.signal(rustix::process::Signal::HUP);
+    eventually("it is known by that name", async || {
+        let answer = ask(address, &asked("evil.example")).await;
+        (answer.status == 200).then_some(())
+    })
+    .await;
+    assert_eq!(ask(address, &asked("evil.org")).await.status, 421);
 }
 
 /// So much that it does not fit into any socket's buffers.

@@ -7,7 +7,8 @@ use serde::Deserialize;
 
 use super::values::{
     AgentsListen, Authorized, ClientsListen, FileName, ForgetAfter, HeaderName, HeaderValue,
-    HostTimeout, LabelName, LabelValue, PingInterval, PushTimeout, PushUrl, UserName, WebListen,
+    HostTimeout, LabelName, LabelValue, PingInterval, PushTimeout, PushUrl, UserName, WebHosts,
+    WebListen,
 };
 use crate::config::{BusAddress, ConnectionName, Flag, LogLevel};
 
@@ -15,6 +16,7 @@ use crate::config::{BusAddress, ConnectionName, Flag, LogLevel};
 #[serde(deny_unknown_fields)]
 pub(super) struct Fragment {
     pub(super) listen: ListenFragment,
+    pub(super) web: WebFragment,
     #[serde(default)]
     pub(super) curve: CurveFragment,
     pub(super) agents: AgentsFragment,
@@ -31,6 +33,12 @@ pub(super) struct ListenFragment {
     pub(super) agents: AgentsListen,
     pub(super) clients: ClientsListen,
     pub(super) web: WebListen,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WebFragment {
+    pub(super) hosts: WebHosts,
 }
 
 #[derive(Debug, Default, Deserialize)]

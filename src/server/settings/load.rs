@@ -63,6 +63,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
     let layers = read(sources)?;
     let Fragment {
         listen,
+        web,
         curve,
         agents,
         hosts,
@@ -101,6 +102,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
     });
     let settings = Settings {
         listen,
+        web_hosts: web.hosts.0,
         access: Access {
             authorized: agents.authorized,
             pin_names: agents.pin_names.0,

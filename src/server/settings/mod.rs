@@ -31,7 +31,9 @@ pub use load::{Loaded, load};
 pub use mistake::Mistake;
 pub use sources::{ETC_DIR, Given, Sources, USR_DIR};
 pub use table::COLLECTOR;
-pub use values::{Authorized, HeaderName, HeaderValue, LabelName, LabelValue, PushUrl, UserName};
+pub use values::{
+    Authorized, HeaderName, HeaderValue, LabelName, LabelValue, PushUrl, UserName, WebHost,
+};
 
 use super::hosts::Timing;
 use crate::config::{BusAddress, ConnectionName, LogLevel};
@@ -51,6 +53,8 @@ pub const DEFAULT_WEB_PORT: u16 = 9650;
 pub struct Settings {
     /// Where to listen.
     pub listen: Listening,
+    /// What the web server answers to besides the names of this host.
+    pub web_hosts: Vec<WebHost>,
     /// Whom to listen to.
     pub access: Access,
     /// Pings, expiry, and how long a host that is gone is remembered.

@@ -3,7 +3,8 @@
 
 use super::values::{
     AgentsListen, Authorized, ClientsListen, FileName, ForgetAfter, HeaderName, HeaderValue,
-    HostTimeout, LabelName, LabelValue, PingInterval, PushTimeout, PushUrl, UserName, WebListen,
+    HostTimeout, LabelName, LabelValue, PingInterval, PushTimeout, PushUrl, UserName, WebHosts,
+    WebListen,
 };
 use crate::config::table::{Chosen, Schema, Setting, Shape, check, check_name};
 use crate::config::{BusAddress, ConnectionName, Flag, LogLevel, RESERVED_VARIABLES};
@@ -78,6 +79,17 @@ pub static COLLECTOR: Schema = Schema {
             description: "Where metrics are scraped over HTTP, by whoever can reach it; \"none\" \
                           for nowhere.",
             check: check::<WebListen>,
+            ..TEXT
+        },
+        Setting {
+            key: "web.hosts",
+            shape: Shape::List,
+            expected: "a list of host names and addresses, such as [\"metrics.example.org\"]",
+            default: Some("[]"),
+            description: "What else the web server answers to in the Host header, such as the \
+                          name of a proxy in front. It always answers to this host's own names, \
+                          to localhost and to the address that is asked; \"*\" is any name.",
+            check: check::<WebHosts>,
             ..TEXT
         },
         Setting {

@@ -110,6 +110,7 @@ fn nothing_has_to_be_set() {
                 clients: Some(Listen::Any { port: 5557 }),
                 web: Some(Listen::Address(([127, 0, 0, 1], 9650).into())),
             },
+            web_hosts: Vec::new(),
             access: Access {
                 authorized: Authorized::Any,
                 pin_names: false,
@@ -220,6 +221,48 @@ fn later_layers_go_over_earlier_ones() {
     assert_eq!(settings.listen.web, None);
     assert_eq!(settings.timing.host_timeout, Duration::from_secs(2));
     assert_eq!(settings.listen.clients, Some(Listen::Any { port: 5557 }));
+}
+
+#[test]
+fn the_web_server_has_more_names() {
+    let mut site = Site::new();
+    let hosts = |site: &Site| -> Vec<String> {
+        let settings = site.settings();
+        settings
+            .web_hosts
+            .iter()
+            .map(|host| host.as_str().to_owned())
+            .collect()
+    };
+    assert!(hosts(&site).is_empty());
+    site.etc("[web]\nhosts = ['Metrics.Example.ORG.', '[2001:DB8::1]', '::1', '192.0.2.1', '*']\n");
+    let expected = [
+        "metrics.example.org",
+        "2001:db8::1",
+        "::1",
+        "192.0.2.1",
+        "*",
+    ];
+    assert_eq!(hosts(&site), expected);
+    site.variable("WEB__HOSTS", "a,b.example");
+    assert_eq!(hosts(&site), ["a", "b.example"]);
+    for (wrong, reason) in [
+        (
+            "http://a",
+            "is more than a name: without a scheme and a port",
+        ),
+        ("a:9650", "is more than a name: without a scheme and a port"),
+        ("a b", "is no host name"),
+        ("", "it names no host"),
+    ] {
+        site.variable("WEB__HOSTS", &format!("['{wrong}']"));
+        let problems = site.problems();
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert!(
+            problems[0].contains("web.hosts") && problems[0].contains(reason),
+            "{problems:?}"
+        );
+    }
 }
 
 #[test]
@@ -519,6 +562,9 @@ fn what_is_in_force_is_shown_with_its_origin_and_without_secrets() {
 agents = \"*:5556\"  # default
 clients = \"*:5557\"  # default
 web = \"none\"  # --web-listen
+
+[web]
+hosts = []  # default
 
 [curve]
 # secret_key_file is not set: a key pair will be made and kept in ~/state/collector.key_secret

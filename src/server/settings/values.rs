@@ -11,6 +11,7 @@ use hyper::Uri;
 use serde::{Deserialize, Deserializer};
 
 use super::{DEFAULT_CLIENTS_PORT, DEFAULT_PORT, DEFAULT_WEB_PORT};
+use crate::config::Host;
 use crate::config::deserialize_within;
 use crate::curve::keys::PublicKey;
 use crate::curve::router::Listen;
@@ -121,6 +122,51 @@ from_text!(ClientsListen, &'static str, |text| {
 from_text!(WebListen, &'static str, |text| {
     listen_if_at_all(&text, DEFAULT_WEB_PORT).map(Self)
 });
+
+/// A name that the web server answers to: a host name in lower case or an address, without a
+/// port; or `*`, which is any.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct WebHost(String);
+
+from_text!(WebHost, String, |text| {
+    let inner = text
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'));
+    if text == "*" {
+        return Ok(Self(text));
+    }
+    if let Ok(address) = inner.unwrap_or(&text).parse::<IpAddr>() {
+        return Ok(Self(address.to_canonical().to_string()));
+    }
+    match text.parse::<Host>() {
+        Ok(Host::Name(name)) => Ok(Self(name.trim_end_matches('.').to_owned())),
+        Ok(Host::Ip(address)) => Ok(Self(address.to_string())),
+        Err(_) if text.contains([':', '/']) => Err(format!(
+            "{text:?} is more than a name: without a scheme and a port"
+        )),
+        Err(error) => Err(error.to_string()),
+    }
+});
+
+/// The names that the web server answers to besides its own.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(try_from = "Vec<WebHost>")]
+pub(super) struct WebHosts(pub(super) Vec<WebHost>);
+
+/// The most names: every request is compared with them, and nothing has so many.
+const MAX_WEB_HOSTS: usize = 100;
+
+impl TryFrom<Vec<WebHost>> for WebHosts {
+    type Error = String;
+
+    fn try_from(hosts: Vec<WebHost>) -> Result<Self, String> {
+        if hosts.len() > MAX_WEB_HOSTS {
+            return Err(format!("more than {MAX_WEB_HOSTS} names are too many"));
+        }
+        Ok(Self(hosts))
+    }
+}
 
 fn listen_if_at_all(text: &str, port: u16) -> Result<Option<Listen>, &'static str> {
     if text == "none" {
@@ -356,5 +402,6 @@ as_text!(
     HeaderName,
     HeaderValue,
     LabelName,
-    LabelValue
+    LabelValue,
+    WebHost
 );

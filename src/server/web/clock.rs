@@ -20,19 +20,30 @@ pub(super) const ANSWER: Duration = Duration::from_secs(60);
 /// For the peer to read a piece of an answer.
 pub(super) const PIECE: Duration = Duration::from_secs(5);
 
-/// The deadline of a connection, which moves.
+/// The deadline of a connection, which moves; None once it has to end.
 #[derive(Clone, Debug)]
-pub(super) struct Clock(watch::Sender<Instant>);
+pub(super) struct Clock(watch::Sender<Option<Instant>>);
 
 impl Clock {
     /// One that is set.
     pub(super) fn new(deadline: Instant) -> Self {
-        Self(watch::Sender::new(deadline))
+        Self(watch::Sender::new(Some(deadline)))
     }
 
-    /// From now on it is this one.
+    /// From now on it is this one, unless the connection has to end.
     pub(super) fn set(&self, deadline: Instant) {
-        self.0.send_replace(deadline);
+        self.0.send_if_modified(|current| {
+            let goes_on = current.is_some();
+            if goes_on {
+                *current = Some(deadline);
+            }
+            goes_on
+        });
+    }
+
+    /// The connection ends, whatever is set afterwards.
+    pub(super) fn end(&self) {
+        self.0.send_replace(None);
     }
 
     /// What comes of the work, or None where the deadline comes first.
@@ -40,7 +51,7 @@ impl Clock {
         let mut deadlines = self.0.subscribe();
         let mut work = pin!(work);
         loop {
-            let deadline = *deadlines.borrow_and_update();
+            let deadline = (*deadlines.borrow_and_update())?;
             tokio::select! {
                 biased;
                 outcome = &mut work => return Some(outcome),
@@ -67,6 +78,17 @@ mod tests {
         let clock = Clock::new(Instant::now() + FAR);
         let work = async {
             clock.set(Instant::now());
+            pending::<()>().await;
+        };
+        assert_eq!(clock.bound(work).await, None);
+    }
+
+    #[tokio::test]
+    async fn what_has_to_end_ends_whatever_is_set_afterwards() {
+        let clock = Clock::new(Instant::now() + FAR);
+        let work = async {
+            clock.end();
+            clock.set(Instant::now() + FAR);
             pending::<()>().await;
         };
         assert_eq!(clock.bound(work).await, None);

@@ -2,7 +2,8 @@
 //!
 //! It owns a listening socket and the connections on it, and answers `GET` and `HEAD` of
 //! `/metrics`, `/` and `/-/healthy` over HTTP/1.1, to anybody who gets to its address: no
-//! keys, no TLS. A proxy adds those; by default only this host gets there.
+//! keys, no TLS. A proxy adds those; by default only this host gets there. What is asked of
+//! a host of another name is refused: a browser could have been led here by it.
 //!
 //! Whoever connects costs no more than is bounded here: connections, by a time for each
 //! step and by letting the one go that has kept quiet for longest when there are too many
@@ -12,6 +13,7 @@
 //! - [`listen`]: the socket;
 //! - [`serve`]: its connections;
 //! - [`connections`] and [`places`]: who has to go and who has to come again, pure;
+//! - [`hosts`]: the names that this collector answers to;
 //! - [`pages`]: what is answered to which request, pure;
 //! - [`scrapes`] and [`body`]: how the hosts' metrics become an answer;
 //! - [`clock`]: how long a connection may take for the next thing.
@@ -19,6 +21,7 @@
 mod body;
 mod clock;
 mod connections;
+mod hosts;
 mod listen;
 mod pages;
 mod places;

@@ -13,7 +13,8 @@ use std::time::{Instant, SystemTime};
 use tokio::sync::mpsc;
 
 use super::body::Piece;
-use super::places::{Places, Taken};
+use super::clock::Clock;
+use super::places::{PlaceId, Places, Taken};
 use crate::server::complaints::Throttle;
 use crate::server::events;
 use crate::server::handle::{Handle, Stopping};
@@ -32,7 +33,7 @@ const ROOM: usize = PIECE_BYTES + 4096;
 pub(super) struct Scrapes {
     handle: Handle,
     started: SystemTime,
-    places: Mutex<Places>,
+    places: Mutex<Places<Clock>>,
     turn: Mutex<()>,
     no_thread: Mutex<Throttle>,
 }
@@ -60,12 +61,23 @@ impl Scrapes {
         })
     }
 
-    /// Begins an answer to this peer.
+    /// What the collector's task says.
+    pub(super) fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// Begins an answer to this peer, whose connection this clock ends. Another one that
+    /// stands still may have to go for it.
     pub(super) async fn begin(
         self: &Arc<Self>,
         peer: IpAddr,
-    ) -> Result<mpsc::Receiver<Piece>, Refused> {
-        let place = Place::take(self, peer).map_err(|Taken| Refused::Busy)?;
+        clock: &Clock,
+    ) -> Result<(mpsc::Receiver<Piece>, Reading), Refused> {
+        let place = Place::take(self, peer, clock).map_err(|Taken| Refused::Busy)?;
+        let reading = Reading {
+            scrapes: Arc::clone(self),
+            id: place.id,
+        };
         let snapshot = self.handle.snapshot().await?;
         let figures = self.handle.figures().await?;
         let (sender, pieces) = mpsc::channel(WAITING_PIECES);
@@ -78,7 +90,7 @@ impl Scrapes {
             }
             return Err(Refused::NoThread);
         }
-        Ok(pieces)
+        Ok((pieces, reading))
     }
 
     /// The thread.
@@ -106,22 +118,40 @@ impl Scrapes {
 #[derive(Debug)]
 struct Place {
     scrapes: Arc<Scrapes>,
-    peer: IpAddr,
+    id: PlaceId,
 }
 
 impl Place {
-    fn take(scrapes: &Arc<Scrapes>, peer: IpAddr) -> Result<Self, Taken> {
-        locked(&scrapes.places).take(peer)?;
+    fn take(scrapes: &Arc<Scrapes>, peer: IpAddr, clock: &Clock) -> Result<Self, Taken> {
+        let taken = locked(&scrapes.places).take(Instant::now(), peer, clock.clone());
+        let (id, other) = taken?;
+        if let Some(other) = other {
+            other.end();
+        }
         Ok(Self {
             scrapes: Arc::clone(scrapes),
-            peer,
+            id,
         })
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        locked(&self.scrapes.places).give_back(self.peer);
+        locked(&self.scrapes.places).give_back(self.id);
+    }
+}
+
+/// The other end of an answer: its reader.
+#[derive(Debug)]
+pub(super) struct Reading {
+    scrapes: Arc<Scrapes>,
+    id: PlaceId,
+}
+
+impl Reading {
+    /// It has something to take since then, or nothing.
+    pub(super) fn stands_still(&self, since: Option<Instant>) {
+        locked(&self.scrapes.places).stands_still(self.id, since);
     }
 }
 

@@ -21,8 +21,9 @@ use super::Web;
 use super::body::Body;
 use super::clock::{ANSWER, Clock, FIRST_REQUEST, NEXT_REQUEST, PIECE};
 use super::connections::{Admitted, Connections, Id};
+use super::hosts::{Named, OwnNames, Wanted};
 use super::pages::{ALLOWED, HTML, LANDING, Page, TEXT, page};
-use super::scrapes::Scrapes;
+use super::scrapes::{Reading, Scrapes};
 use crate::server::complaints::Throttle;
 use crate::server::events;
 use crate::server::handle::Handle;
@@ -44,6 +45,8 @@ impl Web {
     /// Answers whoever connects. Ends when it is dropped, and all connections with it.
     pub async fn serve(self, handle: Handle) {
         let scrapes = Scrapes::new(handle);
+        let names = Arc::new(OwnNames::default());
+        names.look_up(Instant::now());
         let connections = Arc::<Mutex<Connections>>::default();
         let mut failed = Throttle::default();
         let mut tasks = JoinSet::new();
@@ -87,6 +90,8 @@ impl Web {
             let visit = Visit {
                 id,
                 peer: peer.ip(),
+                here: stream.local_addr().ok().map(|here| here.ip()),
+                names: Arc::clone(&names),
                 clock: Clock::new(Instant::now() + FIRST_REQUEST),
                 connections: Arc::clone(&connections),
                 scrapes: Arc::clone(&scrapes),
@@ -111,6 +116,9 @@ fn passes(error: &io::Error) -> bool {
 struct Visit {
     id: Id,
     peer: IpAddr,
+    /// The address that it came to.
+    here: Option<IpAddr>,
+    names: Arc<OwnNames>,
     clock: Clock,
     connections: Arc<Mutex<Connections>>,
     scrapes: Arc<Scrapes>,
@@ -138,13 +146,21 @@ impl Visit {
     }
 
     async fn answer(&self, request: &Request<Incoming>) -> Response<Body> {
-        let answering = Answering::begin(self);
+        let mut answering = Answering::begin(self);
         let text = |status, text: &'static str| (status, TEXT, text);
-        let (status, kind, text) = match page(request.method(), request.uri().path()) {
+        let page = page(request.method(), request.uri().path());
+        // That it lives says nothing, and balancers ask by whatever name they have.
+        if page != Page::Healthy
+            && let Err((status, text)) = self.is_for_us(request)
+        {
+            return response(status, TEXT, Body::text(text, answering));
+        }
+        let (status, kind, text) = match page {
             Page::Metrics if request.method() == Method::HEAD => (StatusCode::OK, METRICS, ""),
             Page::Metrics => {
-                return match self.scrapes.begin(self.peer).await {
-                    Ok(pieces) => {
+                return match self.scrapes.begin(self.peer, &self.clock).await {
+                    Ok((pieces, reading)) => {
+                        answering.reading = Some(reading);
                         response(StatusCode::OK, METRICS, Body::pieces(pieces, answering))
                     }
                     Err(refused) => {
@@ -168,6 +184,39 @@ impl Visit {
         };
         response(status, kind, Body::text(text, answering))
     }
+
+    /// Whether a request is for a name or an address of this collector; the answer where it
+    /// is not. A browser that was led here by a name of somebody else's would let that one
+    /// read what is answered.
+    fn is_for_us(&self, request: &Request<Incoming>) -> Result<(), (StatusCode, String)> {
+        let named = match Wanted::of(request) {
+            Wanted::Nobody => return Ok(()),
+            Wanted::Unclear => {
+                let text = "one Host header with a name or an address is expected\n";
+                return Err((StatusCode::BAD_REQUEST, text.to_owned()));
+            }
+            Wanted::Host(named) => named,
+        };
+        let state = self.scrapes.handle().state();
+        if self.names.include(&named, self.here, &state.web_hosts) {
+            return Ok(());
+        }
+        let now = Instant::now();
+        self.names.look_up(now);
+        if let Some(untold) = self.names.refused(now) {
+            events::web_host_refused(self.peer, &named, untold);
+        }
+        Err((StatusCode::MISDIRECTED_REQUEST, refusal(&named)))
+    }
+}
+
+/// What to do about a name that is not known.
+fn refusal(named: &Named) -> String {
+    format!(
+        "this collector is not known as {named}; if it should be, set\n\n\
+         [web]\nhosts = [\"{named}\"]\n\n\
+         in /etc/metrics-collector/metrics-collector.d/web.toml, and reload the collector\n"
+    )
 }
 
 const METRICS: HeaderValue = HeaderValue::from_static(text::CONTENT_TYPE);
@@ -191,6 +240,8 @@ pub(super) struct Answering {
     connections: Arc<Mutex<Connections>>,
     /// By when the answer has to be there.
     end: Instant,
+    /// Of an answer that is read piece by piece.
+    reading: Option<Reading>,
 }
 
 impl Answering {
@@ -203,6 +254,7 @@ impl Answering {
             clock: visit.clock.clone(),
             connections: Arc::clone(&visit.connections),
             end,
+            reading: None,
         }
     }
 
@@ -214,18 +266,27 @@ impl Answering {
             clock: Clock::new(Instant::now()),
             connections: Arc::default(),
             end: Instant::now(),
+            reading: None,
         }
     }
 
     /// There is no piece ready.
     pub(super) fn waits_for_us(&self) {
         self.clock.set(self.end);
+        self.stands_still(None);
     }
 
     /// It has a piece to read.
     pub(super) fn waits_for_peer(&self) {
-        let end = self.end.min(Instant::now() + PIECE);
-        self.clock.set(end);
+        let now = Instant::now();
+        self.clock.set(self.end.min(now + PIECE));
+        self.stands_still(Some(now));
+    }
+
+    fn stands_still(&self, since: Option<Instant>) {
+        if let Some(reading) = &self.reading {
+            reading.stands_still(since);
+        }
     }
 }
 

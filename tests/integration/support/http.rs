@@ -78,7 +78,7 @@ pub(crate) async fn fetch_from(from: IpAddr, to: SocketAddr, path: &str) -> Answ
 
 /// The only request of a connection.
 pub(crate) fn request(method: &str, path: &str) -> String {
-    format!("{method} {path} HTTP/1.1\r\nHost: collector\r\nConnection: close\r\n\r\n")
+    format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
 }
 
 /// Asks on this connection, and reads to its end.
