@@ -55,6 +55,12 @@ impl Part {
             .filter(|(_, (name, _))| self.whole || self.families.contains(Family::of(name)))
     }
 
+    /// Whether it is the last word on this metric.
+    #[must_use]
+    pub fn is_last_word_on(&self, name: &str) -> bool {
+        self.whole || self.families.contains(Family::of(name))
+    }
+
     /// All that the message said, the last word on it or not.
     #[must_use]
     pub fn grid(&self) -> &Arc<Grid> {
@@ -135,6 +141,29 @@ impl Merged {
         while self.bytes() > MAX_HOST_BYTES && self.parts.len() > 1 {
             self.parts.remove(0);
         }
+    }
+
+    /// Takes of another's part what is about these families, of which that is the last word
+    /// there.
+    pub(crate) fn take_part(&mut self, part: &Part, families: FamilySet) {
+        let whole = part.whole && part.families == families;
+        self.take(part.heard, Arc::clone(&part.grid), families, part.bytes);
+        if let Some(taken) = self.parts.last_mut() {
+            taken.whole = whole;
+        }
+    }
+
+    /// What a message with these families replaces: each message that is the last word on
+    /// some of them now, with those.
+    pub(crate) fn replaced_by(
+        &self,
+        families: FamilySet,
+    ) -> impl Iterator<Item = (&Part, FamilySet)> {
+        let again = move |part: &Part| part.families.common(families);
+        self.parts
+            .iter()
+            .map(move |part| (part, again(part)))
+            .filter(|(_, again)| !again.is_empty())
     }
 
     /// Lets go of what is not current any more.
