@@ -66,8 +66,8 @@ pub struct App {
     pub look: Option<Look>,
     /// What its units are sorted by.
     pub units: UnitOrder,
-    /// Whether the keys are shown.
-    pub help: bool,
+    /// The first line of the keys that is shown, where they are.
+    pub help: Option<usize>,
     /// How many rows or lines the screen has room for.
     page: usize,
 }
@@ -86,7 +86,7 @@ impl App {
             offset: 0,
             look: None,
             units: UnitOrder::default(),
-            help: false,
+            help: None,
             page: 1,
         }
     }
@@ -94,7 +94,7 @@ impl App {
     /// Where one is.
     #[must_use]
     pub fn mode(&self) -> Mode {
-        if self.help {
+        if self.help.is_some() {
             Mode::Help
         } else if self.before.is_some() {
             Mode::Filter
@@ -139,9 +139,16 @@ impl App {
     /// Scrolls no further than there is something; `lines` of it, with room for `page`.
     pub fn settle_lines(&mut self, lines: usize, page: usize) {
         self.page = page.max(1);
-        if let Some(look) = &mut self.look {
-            look.scroll = look.scroll.min(lines.saturating_sub(self.page));
+        let last = lines.saturating_sub(self.page);
+        if let Some(scroll) = self.scroll() {
+            *scroll = (*scroll).min(last);
         }
+    }
+
+    /// What is scrolled by lines: the keys, or a host.
+    fn scroll(&mut self) -> Option<&mut usize> {
+        let look = self.look.as_mut().map(|look| &mut look.scroll);
+        self.help.as_mut().or(look)
     }
 
     fn show_cursor(&mut self, rows: usize) {
@@ -159,7 +166,12 @@ impl App {
             Command::Suspend => return Outcome::Suspend,
             Command::Redraw => return Outcome::Redraw,
             Command::Retry => return Outcome::Retry,
-            Command::Help => self.help = !self.help,
+            Command::Help => {
+                self.help = match self.help {
+                    Some(_) => None,
+                    None => Some(0),
+                }
+            }
             Command::Back => return self.back(),
             Command::Move(by) => self.travel(by, rows),
             Command::Page(by) => {
@@ -210,10 +222,9 @@ impl App {
             self.filter = before;
         } else if self.look.is_some() {
             self.look = None;
-        } else if !self.filter.is_empty() {
-            self.filter.clear();
         } else {
-            return Outcome::Quit;
+            // The end is `q` alone: whoever presses this once too often wants to stay.
+            self.filter.clear();
         }
         Outcome::Stay
     }
@@ -237,8 +248,8 @@ impl App {
     }
 
     fn travel(&mut self, by: isize, rows: &[&Host]) {
-        if let Some(look) = &mut self.look {
-            look.scroll = look.scroll.saturating_add_signed(by);
+        if let Some(scroll) = self.scroll() {
+            *scroll = scroll.saturating_add_signed(by);
             return;
         }
         let last = rows.len().saturating_sub(1);
@@ -359,7 +370,9 @@ mod tests {
         assert_eq!(world.app.mode(), Mode::Fleet);
         assert_eq!(world.obey(Command::Back), Outcome::Stay);
         assert_eq!(world.app.filter, "");
-        assert_eq!(world.obey(Command::Back), Outcome::Quit);
+        assert_eq!(world.obey(Command::Back), Outcome::Stay);
+        assert_eq!(world.app.mode(), Mode::Fleet);
+        assert_eq!(world.obey(Command::Quit), Outcome::Quit);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use clap::{Parser, ValueHint};
 
 use super::keys::Given;
 use super::sort::Column;
-use crate::config::Endpoint;
+use crate::config::{Endpoint, Host};
 
 /// Where clients expect a collector.
 const PORT: std::num::NonZeroU16 = std::num::NonZeroU16::new(5557).unwrap();
@@ -32,21 +32,21 @@ the terminal has more than ASCII."
 )]
 pub struct Arguments {
     /// The collector, HOST or HOST:PORT; an IPv6 address in brackets. Port 5557 where none is
-    /// given.
+    /// given [default: the collector of this host, whose address and key are found]
     #[arg(
         value_name = "HOST[:PORT]",
-        default_value = "localhost",
         value_parser = endpoint,
         value_hint = ValueHint::Hostname
     )]
-    pub collector: Endpoint,
+    collector: Option<Endpoint>,
 
     /// The secret key file of this client [default: `~/.curve/client.key_secret`, made at the
     /// first start]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     key_file: Option<PathBuf>,
 
-    /// The collector's public key, 40 Z85 characters
+    /// The collector's public key, 40 Z85 characters; once it has proved to have it, that is
+    /// remembered
     // A dash is one of them, and may come first.
     #[arg(
         long,
@@ -56,12 +56,13 @@ pub struct Arguments {
     )]
     public_key: Option<String>,
 
-    /// The certificate with the collector's public key [default: ~/.curve/collector.key]
+    /// The certificate with the collector's public key [default: what is remembered of the
+    /// collector, or else ~/.curve/collector.key]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     public_key_file: Option<PathBuf>,
 
     /// Sort by this column at first
-    #[arg(long, value_name = "COLUMN", value_enum, default_value_t = Column::Cpu)]
+    #[arg(long, value_name = "COLUMN", value_enum, default_value_t = Column::State)]
     pub sort: Column,
 
     /// Show only hosts with this in their name
@@ -79,6 +80,18 @@ pub struct Arguments {
 }
 
 impl Arguments {
+    /// The collector that is named.
+    #[must_use]
+    pub fn collector(&self) -> Option<&Endpoint> {
+        self.collector.as_ref()
+    }
+
+    /// The one of this host, where it is not found.
+    #[must_use]
+    pub fn localhost() -> Endpoint {
+        Endpoint::new(Host::Name("localhost".to_owned()), PORT)
+    }
+
     /// What is said about keys.
     #[must_use]
     pub fn keys(&self) -> Given {
@@ -126,14 +139,16 @@ mod tests {
     #[test]
     fn a_collector_is_at_the_clients_port() {
         for (words, shown) in [
-            ("", "localhost:5557"),
             ("c1.example.org", "c1.example.org:5557"),
             ("c1:6000", "c1:6000"),
             ("[::1]", "[::1]:5557"),
             ("tcp://10.0.0.1:5557", "10.0.0.1:5557"),
         ] {
-            assert_eq!(parse(words).unwrap().collector.to_string(), shown);
+            let arguments = parse(words).unwrap();
+            assert_eq!(arguments.collector().unwrap().to_string(), shown);
         }
+        assert_eq!(parse("").unwrap().collector(), None);
+        assert_eq!(Arguments::localhost().to_string(), "localhost:5557");
         let error = parse("c1:0").unwrap_err();
         assert!(error.contains("from 1 to 65535"), "{error}");
     }
@@ -156,7 +171,7 @@ mod tests {
         assert!(parse("--public-key=a --public-key-file=b").is_err());
         let dash = parse("--public-key -z8@ c1").unwrap();
         assert_eq!(dash.keys().public_key.as_deref(), Some("-z8@"));
-        assert_eq!(dash.collector.to_string(), "c1:5557");
+        assert_eq!(dash.collector().unwrap().to_string(), "c1:5557");
         assert!(parse("--wait=0").unwrap_err().contains("from 1s to 5min"));
         assert!(parse("--wait=soon").unwrap_err().contains("such as 15s"));
     }

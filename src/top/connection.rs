@@ -4,10 +4,12 @@
 use std::collections::VecDeque;
 use std::future::pending;
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use tokio::time::sleep_until;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep_until, timeout};
 
+use super::known::{Known, KnownError};
 use super::link::{Action, Event, Link, Status, Trouble};
 use crate::agent::resolve::Resolver;
 use crate::config::Endpoint;
@@ -15,7 +17,7 @@ use crate::curve::context::Context;
 use crate::curve::dealer::{Dealer, DealerEvent, DealerOptions, RoutingId};
 use crate::curve::frames::Received;
 use crate::curve::keys::{KeyPair, PublicKey};
-use crate::protocol::message::{Control, Message};
+use crate::protocol::message::{Control, Message, VIEWER_ID_PREFIX};
 
 /// The connection to the collector.
 pub struct Connection {
@@ -28,7 +30,13 @@ pub struct Connection {
     looking_up: bool,
     addresses: VecDeque<SocketAddr>,
     dealer: Option<Dealer>,
+    /// Where the collector's key is to be remembered once it has proved to have it.
+    remember: Option<Known>,
+    remembering: Option<JoinHandle<Result<(), KnownError>>>,
 }
+
+/// How long the disk may take, where a process wants to end.
+const DISK_PATIENCE: Duration = Duration::from_secs(2);
 
 /// What the link's task has seen; [`Connection::take`] makes something of it.
 #[derive(Debug)]
@@ -49,6 +57,7 @@ impl Connection {
         endpoint: Endpoint,
         keys: KeyPair,
         server_key: PublicKey,
+        remember: Option<Known>,
         now: Instant,
     ) -> Self {
         let mut connection = Self {
@@ -61,6 +70,8 @@ impl Connection {
             looking_up: false,
             addresses: VecDeque::new(),
             dealer: None,
+            remember,
+            remembering: None,
         };
         connection.begin();
         connection
@@ -96,7 +107,10 @@ impl Connection {
                 self.looking_up = false;
                 self.tell(Event::Down(Trouble::NoAddress(error)), now);
             }
-            Kind::Socket(DealerEvent::LinkUp) => self.tell(Event::Up, now),
+            Kind::Socket(DealerEvent::LinkUp) => {
+                self.remember_key();
+                self.tell(Event::Up, now);
+            }
             Kind::Socket(DealerEvent::LinkDown(cause)) => {
                 self.tell(Event::Down(Trouble::of(cause)), now);
             }
@@ -104,6 +118,10 @@ impl Connection {
                 self.connect_next(failure.to_string(), now);
             }
             Kind::Socket(DealerEvent::Received(received)) => {
+                if is_for_agents(&received) {
+                    self.tell(Event::Down(Trouble::AgentsPort), now);
+                    return None;
+                }
                 self.tell(Event::Heard, now);
                 return Some(received);
             }
@@ -114,6 +132,28 @@ impl Connection {
     /// Connects anew, at once.
     pub fn retry(&mut self, now: Instant) {
         self.tell(Event::Retry, now);
+    }
+
+    /// The collector has proved to have its key.
+    fn remember_key(&mut self) {
+        if let Some(known) = self.remember.take() {
+            let (endpoint, key) = (self.endpoint.clone(), self.server_key);
+            // A disk may hang.
+            let write = move || known.remember(&endpoint, key);
+            self.remembering = Some(tokio::task::spawn_blocking(write));
+        }
+    }
+
+    /// Waits until the collector's key is remembered, if it is to be, for as long as a person
+    /// would; why it is not.
+    pub async fn end(mut self) -> Option<String> {
+        let remembering = self.remembering.take()?;
+        let failed = match timeout(DISK_PATIENCE, remembering).await {
+            Ok(Ok(written)) => written.err()?.to_string(),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "the disk takes too long".to_owned(),
+        };
+        Some(format!("the collector's key is not remembered: {failed}"))
     }
 
     fn tell(&mut self, event: Event, now: Instant) {
@@ -150,7 +190,7 @@ impl Connection {
                 address,
                 server_key: self.server_key,
                 keys: &self.keys,
-                routing_id: RoutingId::random(),
+                routing_id: RoutingId::random_after(VIEWER_ID_PREFIX),
             };
             match Dealer::connect_to_view(&self.context, options) {
                 Ok(dealer) => {
@@ -162,6 +202,14 @@ impl Connection {
         }
         self.tell(Event::Down(Trouble::Unreachable(why)), now);
     }
+}
+
+/// Whether this is what a collector asks of an agent, and of nobody else.
+fn is_for_agents(received: &Received) -> bool {
+    let Received::Message(frames) = received else {
+        return false;
+    };
+    frames.as_slices() == *Message::Control(Control::Model).frames()
 }
 
 async fn next_event(dealer: &mut Option<Dealer>) -> DealerEvent {

@@ -15,7 +15,7 @@ pub enum Command {
     Redraw,
     /// Try to connect at once.
     Retry,
-    /// Go back one step, or end.
+    /// Go back one step.
     Back,
     /// Move by so many rows, up where negative.
     Move(isize),
@@ -74,15 +74,21 @@ pub fn command(key: KeyEvent, mode: Mode) -> Option<Command> {
             ('l', _) => Some(Command::Redraw),
             ('u', Mode::Filter) => Some(Command::EraseAll),
             ('h', Mode::Filter) => Some(Command::Erase),
-            ('u' | 'b', Mode::Fleet | Mode::Host) => Some(Command::Page(-1)),
-            ('d' | 'f', Mode::Fleet | Mode::Host) => Some(Command::Page(1)),
+            ('u' | 'b', Mode::Fleet | Mode::Host | Mode::Help) => Some(Command::Page(-1)),
+            ('d' | 'f', Mode::Fleet | Mode::Host | Mode::Help) => Some(Command::Page(1)),
             _ => None,
         };
     }
     match mode {
         Mode::Filter => in_filter(key.code),
-        Mode::Help => match key.code {
-            KeyCode::Char('q') => Some(Command::Quit),
+        Mode::Help => match in_view(key.code, mode) {
+            Some(
+                command @ (Command::Quit
+                | Command::Move(_)
+                | Command::Page(_)
+                | Command::First
+                | Command::Last),
+            ) => Some(command),
             _ => Some(Command::Help),
         },
         Mode::Fleet | Mode::Host => in_view(key.code, mode),
@@ -153,6 +159,7 @@ mod tests {
         assert_eq!(press(KeyCode::Char('q'), Mode::Host), Some(Command::Quit));
         assert_eq!(press(KeyCode::Char('q'), Mode::Help), Some(Command::Quit));
         assert_eq!(press(KeyCode::Esc, Mode::Help), Some(Command::Help));
+        assert_eq!(press(KeyCode::Down, Mode::Help), Some(Command::Move(1)));
         assert_eq!(press(KeyCode::Esc, Mode::Filter), Some(Command::Back));
     }
 

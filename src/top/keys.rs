@@ -1,9 +1,10 @@
 //! The keys of metrics-top: its own pair, made at the first start, and the collector's
 //! public key.
 //!
-//! Both are looked for where a person's keys of this project are, in `~/.curve`. A key file
-//! that is there and cannot be used is an error, never a reason to make another: the
-//! collector knows this client by its key.
+//! The collector's is the one that is given; or the one that this host's collector has; or
+//! that is remembered of the last time; or else that in `~/.curve`, where this client's own
+//! pair is, too. A key file that is there and cannot be used is an error, never a reason to
+//! make another: the collector knows this client by its key.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -12,6 +13,9 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+use super::known::{Known, KnownError, Remembered};
+use super::local::Local;
+use crate::config::Endpoint;
 use crate::curve::certificate::{Certificate, CertificateError, Trust};
 use crate::curve::keys::{KeyError, KeyPair, PublicKey};
 
@@ -31,6 +35,55 @@ pub struct Given {
     pub public_key_file: Option<PathBuf>,
 }
 
+impl Given {
+    /// Whether it says what the collector's key is.
+    #[must_use]
+    pub fn names_collector(&self) -> bool {
+        self.public_key.is_some() || self.public_key_file.is_some()
+    }
+}
+
+/// Where this user's files are, as far as there is a home for them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Places {
+    /// Key files.
+    curve: Option<PathBuf>,
+    /// The keys of collectors that were connected to.
+    known: Option<Known>,
+}
+
+impl Places {
+    /// By the environment.
+    #[must_use]
+    pub fn of(variable: impl Fn(&str) -> Option<OsString>) -> Self {
+        let directory = |name| {
+            let path = variable(name).map(PathBuf::from);
+            path.filter(|path| !path.as_os_str().is_empty())
+        };
+        let home = directory("HOME");
+        // A relative one is to be ignored (XDG Base Directory Specification).
+        let state = directory("XDG_STATE_HOME").filter(|path| path.is_absolute());
+        let state = state.or_else(|| Some(home.as_ref()?.join(".local/state")));
+        Self {
+            curve: home.map(|home| home.join(".curve")),
+            known: state.map(|state| Known::in_state(&state)),
+        }
+    }
+}
+
+/// Where the collector's key is known from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The command line.
+    Given,
+    /// The collector of this host, which was found without being told.
+    Local,
+    /// The last time.
+    Remembered(PathBuf, usize),
+    /// The certificate that is used for every collector of which nothing is remembered.
+    Certificate(PathBuf),
+}
+
 /// The keys.
 #[derive(Debug)]
 pub struct Keys {
@@ -40,6 +93,10 @@ pub struct Keys {
     pub made: Option<PathBuf>,
     /// The key that the collector must prove to have.
     pub collector: PublicKey,
+    /// Where that is known from.
+    pub origin: Origin,
+    /// Where it is to be remembered once the collector has proved to have it.
+    pub remember: Option<Known>,
 }
 
 /// Why there are no keys.
@@ -57,28 +114,53 @@ pub enum KeysError {
     /// No home.
     #[error("HOME is not set; name the key files with --key-file and --public-key-file")]
     NoHome,
+    /// The file of remembered keys.
+    #[error(transparent)]
+    Known(#[from] KnownError),
     /// No public key of the collector.
     #[error(
-        "the collector's public key is not known: `metrics-collector --public-key` prints it on \
-         the collector's host; give it with --public-key, or copy its certificate to {}", .0.display()
+        "the public key of {collector} is not known: `metrics-collector --public-key` prints it on \
+         its host; give it once with --public-key, and it is remembered"
     )]
-    NoCollectorKey(PathBuf),
+    NoCollectorKey {
+        /// Whose.
+        collector: Endpoint,
+    },
+    /// No collector was named, and none is here.
+    #[error(
+        "no metrics-collector was found on this host; name the one to look at: metrics-top \
+         --public-key KEY HOST, with the key that `metrics-collector --public-key` prints there \
+         (the key is remembered)"
+    )]
+    NoCollector,
 }
 
-/// Finds the keys, and makes this client's own where it has none and none was named.
+/// Finds the keys for the collector at this address, or for the one of this host, and makes
+/// this client's own where it has none and none was named.
 ///
 /// # Errors
 ///
 /// [`KeysError`].
-pub fn find_or_make(given: &Given, home: Option<OsString>) -> Result<Keys, KeysError> {
-    let directory = home
-        .filter(|home| !home.is_empty())
-        .map(|home| Path::new(&home).join(".curve"));
-    let (pair, made) = own(given, directory.as_deref())?;
+pub fn find_or_make(
+    given: &Given,
+    places: &Places,
+    collector: &Endpoint,
+    local: Option<&Local>,
+) -> Result<Keys, KeysError> {
+    // First: a pair is no use without it.
+    let (key, origin, remembered) = of_collector(given, places, collector, local)?;
+    let (pair, made) = own(given, places.curve.as_deref())?;
+    let is_new = remembered.is_none_or(|remembered| remembered.key != key);
+    let remember = places
+        .known
+        .clone()
+        .filter(|_| is_new && origin != Origin::Local);
     Ok(Keys {
         pair,
         made,
-        collector: collector(given, directory.as_deref())?,
+        collector: key,
+        origin,
+        remember,
     })
 }
 
@@ -107,19 +189,104 @@ fn read(path: &Path) -> Result<KeyPair, KeysError> {
     Ok(KeyPair { public, secret })
 }
 
-fn collector(given: &Given, directory: Option<&Path>) -> Result<PublicKey, KeysError> {
+type OfCollector = (PublicKey, Origin, Option<Remembered>);
+
+fn of_collector(
+    given: &Given,
+    places: &Places,
+    collector: &Endpoint,
+    local: Option<&Local>,
+) -> Result<OfCollector, KeysError> {
+    if let Some(local) = local {
+        return Ok((local.key, Origin::Local, None));
+    }
+    let known = places.known.as_ref();
+    let remembered = known.map(|known| known.find(collector)).transpose()?;
+    let remembered = remembered.flatten();
     if let Some(key) = &given.public_key {
-        return key.parse().map_err(KeysError::PublicKey);
+        let key = key.parse().map_err(KeysError::PublicKey)?;
+        return Ok((key, Origin::Given, remembered));
     }
     if let Some(file) = &given.public_key_file {
-        return Ok(Certificate::read_public(file)?);
+        let key = Certificate::read_public(file)?;
+        return Ok((key, Origin::Given, remembered));
     }
-    let path = directory.ok_or(KeysError::NoHome)?.join(COLLECTOR_FILE);
+    if let Some(Remembered { key, path, line }) = remembered.clone() {
+        return Ok((key, Origin::Remembered(path, line), remembered));
+    }
+    let path = places.curve.as_ref().ok_or(KeysError::NoHome)?;
+    let path = path.join(COLLECTOR_FILE);
     match Certificate::read_public(&path) {
         Err(CertificateError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-            Err(KeysError::NoCollectorKey(path))
+            Err(KeysError::NoCollectorKey {
+                collector: collector.clone(),
+            })
         }
-        found => Ok(found?),
+        found => Ok((found?, Origin::Certificate(path), None)),
+    }
+}
+
+/// What is said where a collector does not prove to have the key that was expected: what is
+/// wrong, and what may be done about it.
+#[derive(Clone, Copy, Debug)]
+pub struct WrongKey<'a> {
+    /// The collector, for people.
+    pub collector: &'a str,
+    /// The key that was expected.
+    pub expected: PublicKey,
+    /// Where it is known from.
+    pub origin: &'a Origin,
+}
+
+impl WrongKey<'_> {
+    /// What is wrong.
+    #[must_use]
+    pub fn problem(&self) -> String {
+        let collector = self.collector;
+        match self.origin {
+            Origin::Remembered(..) => format!(
+                "the key of {collector} is not the one that it had: it was changed there, or \
+                 something else answers in its place"
+            ),
+            Origin::Given => format!("{collector} does not have the key that was given"),
+            Origin::Local | Origin::Certificate(_) => {
+                format!("{collector} does not have the key that was expected")
+            }
+        }
+    }
+
+    /// What may be done about it, a sentence each.
+    #[must_use]
+    pub fn ways_out(&self) -> Vec<String> {
+        let Self {
+            collector,
+            expected,
+            origin,
+        } = self;
+        let ask = "`metrics-collector --public-key` prints the right one, there";
+        // Z85 has no single quote.
+        let give = format!("metrics-top --public-key 'KEY' {collector}");
+        match origin {
+            Origin::Remembered(path, line) => vec![
+                format!(
+                    "Remembered is '{expected}', in {}, line {line}.",
+                    path.display()
+                ),
+                format!(
+                    "{ask}. Where that is another, and was changed on purpose, give it once: \
+                     {give}. It then replaces the one that is remembered."
+                ),
+            ],
+            Origin::Given => vec![format!("Given was '{expected}'."), format!("{ask}.")],
+            Origin::Local => vec![
+                format!("Expected was '{expected}', as its own host says."),
+                "Something else may listen at that port; `ss -ltnp` tells what.".to_owned(),
+            ],
+            Origin::Certificate(path) => vec![
+                format!("Expected was '{expected}', from {}.", path.display()),
+                format!("{ask}; give it once: {give}. It is remembered."),
+            ],
+        }
     }
 }
 
@@ -151,6 +318,15 @@ mod tests {
 
     const KEY: &str = "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7";
 
+    fn c1() -> Endpoint {
+        "c1:5557".parse().unwrap()
+    }
+
+    fn places(home: &Path) -> Places {
+        let home = OsString::from(home);
+        Places::of(|name| (name == "HOME").then(|| home.clone()))
+    }
+
     fn with_key() -> Given {
         Given {
             public_key: Some(KEY.to_owned()),
@@ -161,7 +337,7 @@ mod tests {
     #[test]
     fn its_own_pair_is_made_once() {
         let home = tempfile::tempdir().unwrap();
-        let find = || find_or_make(&with_key(), Some(home.path().into())).unwrap();
+        let find = || find_or_make(&with_key(), &places(home.path()), &c1(), None).unwrap();
         let first = find();
         let path = home.path().join(".curve/client.key_secret");
         assert_eq!(first.made.as_ref(), Some(&path));
@@ -176,23 +352,29 @@ mod tests {
             key_file: Some(home.path().join("other")),
             ..with_key()
         };
-        let error = find_or_make(&given, None).unwrap_err().to_string();
+        let error = find_or_make(&given, &Places::default(), &c1(), None);
+        let error = error.unwrap_err().to_string();
         assert!(error.contains("other: cannot open it"), "{error}");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
-        let error = find_or_make(&with_key(), Some(home.path().into())).unwrap_err();
+        let error = find_or_make(&with_key(), &places(home.path()), &c1(), None).unwrap_err();
         assert!(error.to_string().contains("chmod 600"), "{error}");
     }
 
     #[test]
     fn the_collectors_key_has_to_be_known() {
         let home = tempfile::tempdir().unwrap();
-        let find = |given: &Given| find_or_make(given, Some(home.path().into()));
+        let find = |given: &Given| find_or_make(given, &places(home.path()), &c1(), None);
         let error = find(&Given::default()).unwrap_err().to_string();
         assert!(
             error.contains("`metrics-collector --public-key` prints it"),
             "{error}"
         );
-        assert!(error.ends_with(".curve/collector.key"), "{error}");
+        assert!(
+            error.contains("the public key of c1:5557 is not known"),
+            "{error}"
+        );
+        // Nothing is made in vain.
+        assert!(!home.path().join(".curve").exists());
         let given = Given {
             public_key: Some("short".to_owned()),
             ..Given::default()
@@ -206,6 +388,103 @@ mod tests {
             ..Given::default()
         };
         assert_eq!(find(&given).unwrap().collector, pair.public);
+    }
+
+    #[test]
+    fn a_key_is_remembered_for_one_collector_and_given_ones_count_more() {
+        let home = tempfile::tempdir().unwrap();
+        let places = places(home.path());
+        let find = |given: &Given, name: &str| {
+            let collector = name.parse().unwrap();
+            find_or_make(given, &places, &collector, None).unwrap()
+        };
+        let curve = home.path().join(".curve");
+        let default = Certificate::write_pair(&curve, "collector").unwrap().public;
+
+        let keys = find(&with_key(), "c1:5557");
+        assert_eq!(
+            (keys.collector.to_string().as_str(), keys.origin),
+            (KEY, Origin::Given)
+        );
+        let known = keys.remember.unwrap();
+        known.remember(&c1(), keys.collector).unwrap();
+        // Where the specification has it.
+        let path = home
+            .path()
+            .join(".local/state/metrics-top/known_collectors");
+        assert_eq!(known.path(), path);
+
+        let keys = find(&Given::default(), "c1:5557");
+        assert_eq!(keys.collector.to_string(), KEY);
+        assert_eq!(
+            (keys.origin, keys.remember),
+            (Origin::Remembered(path, 1), None)
+        );
+        // Nothing to be remembered anew.
+        assert_eq!(find(&with_key(), "c1:5557").remember, None);
+        let keys = find(&Given::default(), "c2:5557");
+        assert_eq!(
+            (keys.collector, keys.remember),
+            (default, Some(known.clone()))
+        );
+
+        // One that was given takes the place of the other.
+        let given = Given {
+            public_key: Some(default.to_string()),
+            ..Given::default()
+        };
+        let keys = find(&given, "c1:5557");
+        assert_eq!((keys.collector, keys.remember), (default, Some(known)));
+
+        // This host's own is asked each time.
+        let local = Local {
+            endpoint: c1(),
+            key: default,
+        };
+        let keys = find_or_make(&Given::default(), &places, &c1(), Some(&local)).unwrap();
+        assert_eq!(
+            (keys.collector, keys.origin, keys.remember),
+            (default, Origin::Local, None)
+        );
+    }
+
+    #[test]
+    fn a_changed_key_is_called_that_with_the_way_out() {
+        let origin = Origin::Remembered("/home/a/known_collectors".into(), 3);
+        let wrong = WrongKey {
+            collector: "c1:5557",
+            expected: KEY.parse().unwrap(),
+            origin: &origin,
+        };
+        assert!(
+            wrong
+                .problem()
+                .contains("is not the one that it had: it was changed there, or")
+        );
+        let text = wrong.ways_out().join(" ");
+        for part in [
+            "/home/a/known_collectors, line 3",
+            "metrics-top --public-key 'KEY' c1:5557",
+            "replaces the one",
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+    }
+
+    #[test]
+    fn state_is_where_the_environment_says() {
+        let known = |state: &'static str| {
+            let places = Places::of(|name| match name {
+                "HOME" => Some("/home/a".into()),
+                _ => Some(state.into()),
+            });
+            places.known.unwrap().path().to_owned()
+        };
+        let file = "metrics-top/known_collectors";
+        assert_eq!(known("/var/a"), Path::new("/var/a").join(file));
+        let by_default = Path::new("/home/a/.local/state").join(file);
+        assert_eq!(known("relative"), by_default);
+        assert_eq!(known(""), by_default);
     }
 
     #[test]

@@ -36,11 +36,19 @@ pub enum Trouble {
     Lost(String),
     /// There was a link, and nothing came.
     Silent,
+    /// This is where agents report.
+    AgentsPort,
     /// The collector lets nobody look on, or something else listens there.
     NotSecured(String),
 }
 
 impl Trouble {
+    /// Whether no patience mends this.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        matches!(self, Self::KeyRefused | Self::AgentsPort)
+    }
+
     /// What a link that is down means.
     #[must_use]
     pub fn of(cause: LinkDownCause) -> Self {
@@ -123,6 +131,10 @@ impl Link {
     #[must_use]
     pub fn status(&self) -> Status<'_> {
         match (&self.state, &self.trouble) {
+            // Until it says something else, it is most likely what it was.
+            (State::Up { .. }, Some(trouble @ Trouble::AgentsPort)) => {
+                Status::Connecting(Some(trouble))
+            }
             (State::Up { .. }, _) => Status::Connected,
             (State::Waiting { until }, Some(trouble)) => Status::Waiting(trouble, *until),
             (_, trouble) => Status::Connecting(trouble.as_ref()),
@@ -201,8 +213,13 @@ impl Link {
         now: Instant,
         random: &mut impl FnMut() -> f64,
     ) -> Vec<Action> {
+        let wait = match trouble {
+            // It listens there, and will for long.
+            Trouble::AgentsPort => MAX_WAIT,
+            _ => self.backoff.delay(random).min(MAX_WAIT),
+        };
         self.trouble = Some(trouble);
-        let until = now + self.backoff.delay(random).min(MAX_WAIT);
+        let until = now + wait;
         self.state = State::Waiting { until };
         vec![Action::Close]
     }
@@ -307,6 +324,21 @@ mod tests {
         assert_eq!(world.take(40, Event::Heard), []);
         assert_eq!(world.take(40, Event::Up), []);
         assert!(matches!(world.link.status(), Status::Waiting(..)));
+    }
+
+    #[test]
+    fn the_agents_port_stays_that_until_something_else_is_heard() {
+        let mut world = World::new();
+        world.take(0, Event::Up);
+        let down = Event::Down(Trouble::AgentsPort);
+        assert_eq!(world.take(1, down), [Action::Close]);
+        assert_eq!(world.deadline(), 16);
+        assert_eq!(world.take(16, Event::Tick), [Action::Open]);
+        assert_eq!(world.take(16, Event::Up), [Action::Hello]);
+        let still = Status::Connecting(Some(&Trouble::AgentsPort));
+        assert_eq!(world.link.status(), still);
+        world.take(17, Event::Heard);
+        assert_eq!(world.link.status(), Status::Connected);
     }
 
     #[test]

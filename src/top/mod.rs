@@ -2,9 +2,10 @@
 //!
 //! A viewing client of the collector: it says hello, and shows what the agents report.
 //!
-//! - [`arguments`] and [`keys`]: what it runs with;
+//! - [`arguments`], [`keys`], [`known`] and [`local`]: what it runs with;
 //! - [`link`]: the link to the collector as a state machine, pure; [`connection`]: its shell;
 //! - [`model`]: what is known of the fleet, pure: messages in, rows out;
+//! - [`health`]: what is worst about a host, pure;
 //! - [`sort`], [`input`], [`app`]: order, keys, and where one is, pure;
 //! - [`view`]: the screen, drawn into a buffer, pure;
 //! - [`terminal`]: the terminal taken and given back; [`run`]: the loop; [`once`]: the table
@@ -15,9 +16,12 @@
 pub mod app;
 pub mod arguments;
 pub mod connection;
+pub mod health;
 pub mod input;
 pub mod keys;
+pub mod known;
 pub mod link;
+pub mod local;
 pub mod model;
 pub mod once;
 pub mod run;

@@ -6,10 +6,11 @@ use tokio::time::timeout_at;
 
 use super::connection::Connection;
 use super::link::{Status, Trouble};
-use super::model::{Fleet, Host, State};
+use super::model::host::Fullest;
+use super::model::{Fleet, Host};
 use super::run::take_message;
 use super::sort::{Column, sorted};
-use super::text::{NONE, clean, load, percent, size, span};
+use super::text::{NONE, clean, load, percent, size, span, temperature, whole};
 
 /// Models come one after the other when hello is answered; none for this long means that
 /// there are no more.
@@ -38,7 +39,7 @@ pub async fn gather(connection: &mut Connection, wait: Duration) -> Result<Fleet
             Status::Waiting(why, _) => {
                 trouble = Some(why.clone());
                 // No patience mends this.
-                if matches!(why, Trouble::KeyRefused) {
+                if why.is_final() {
                     return Err(Unavailable(trouble));
                 }
             }
@@ -76,18 +77,15 @@ fn is_complete(fleet: &Fleet, grown: Instant, now: Instant) -> bool {
 /// The table, a line for each host under one of headings. Values are as the screen has them.
 #[must_use]
 pub fn table(fleet: &Fleet, filter: &str, sort: Column, now: Instant) -> String {
-    let rows = sorted(fleet.hosts(), filter, sort, false, now);
+    let as_of = fleet.as_of(now);
+    let rows = sorted(fleet.hosts(), filter, sort, false, as_of);
     let mut lines: Vec<Vec<String>> = Vec::with_capacity(rows.len() + 1);
-    let headings = ["HOST", "STATE", "AGE", "CPU", "MEMORY", "LOAD", "PRESSURE"];
-    let more = ["RX/s", "TX/s", "FAIL", "UP"];
-    lines.push(
-        headings
-            .iter()
-            .chain(&more)
-            .map(|&text| text.to_owned())
-            .collect(),
-    );
-    lines.extend(rows.iter().map(|host| cells(host, now)));
+    let headings = [
+        "HOST", "STATE", "AGE", "CPU", "MEMORY", "DISK", "SWAP", "LOAD", "PRESSURE", "RX/s",
+        "TX/s", "TEMP", "FAIL", "UP", "AGENT",
+    ];
+    lines.push(headings.iter().map(|&text| text.to_owned()).collect());
+    lines.extend(rows.iter().map(|host| cells(host, as_of, now)));
     let mut widths: Vec<usize> = Vec::new();
     for line in &lines {
         widths.resize(line.len(), 0);
@@ -108,23 +106,40 @@ pub fn table(fleet: &Fleet, filter: &str, sort: Column, now: Instant) -> String 
     text
 }
 
-fn cells(host: &Host, now: Instant) -> Vec<String> {
+fn cells(host: &Host, as_of: Instant, now: Instant) -> Vec<String> {
     let or_none = |text: Option<String>| text.unwrap_or_else(|| NONE.to_owned());
-    let state: State = host.state(now);
     let pressure = |(resource, share): (&str, f64)| format!("{}({resource})", percent(share));
-    vec![
+    let disk = |disk: &Fullest| {
+        let mount = clean(&disk.mount);
+        if disk.stuck {
+            format!("stuck({mount})")
+        } else {
+            format!("{}({mount})", or_none(disk.used.map(percent)))
+        }
+    };
+    let mut cells = vec![
         clean(&host.name).into_owned(),
-        state.as_str().to_owned(),
+        host.state(as_of).as_str().to_owned(),
         or_none(host.age(now).map(|age| span(age.as_secs_f64()))),
-        or_none(host.cpu.map(percent)),
-        or_none(host.memory_used().map(percent)),
-        or_none(host.load.map(load)),
-        or_none(host.pressure.map(pressure)),
-        or_none(host.received.map(size)),
-        or_none(host.sent.map(size)),
-        or_none(host.failed.map(|failed| failed.to_string())),
-        or_none(host.uptime.map(span)),
-    ]
+    ];
+    cells.extend(
+        [
+            host.cpu.map(percent),
+            host.memory_used().map(percent),
+            host.disk.as_ref().map(disk),
+            host.swap_used().map(percent),
+            host.load.map(load),
+            host.pressure.map(pressure),
+            host.received.map(size),
+            host.sent.map(size),
+            host.temperature.map(temperature),
+            host.failed.map(whole),
+            host.uptime.map(span),
+            host.agent.as_deref().map(|agent| clean(agent).into_owned()),
+        ]
+        .map(or_none),
+    );
+    cells
 }
 
 #[cfg(test)]
@@ -137,23 +152,32 @@ mod tests {
         let now = Instant::now();
         let mut fleet = Fleet::default();
         let metrics = r#"{"cpu.percent":42.4,"mem.avail":500,"load.1m":0.5,"sys.uptime":90000,
-            "pressure.some.avg10[io]":3.2,"systemd.jobs":0}"#;
+            "pressure.some.avg10[io]":3.2,"systemd.jobs":0,"sensor.temperature[a/b]":47.6,
+            "fs.size[/]":100,"fs.free[/]":50,"fs.avail[/]":50}"#;
         for (host, kind, json) in [
-            ("web1", GridKind::Model, r#"{"mem.total":1000}"#),
+            (
+                "web1",
+                GridKind::Model,
+                r#"{"mem.total":1000,"agent.version":"1.2.3"}"#,
+            ),
             ("web1", GridKind::Metrics, metrics),
             ("db1.example.org", GridKind::Model, "{}"),
         ] {
             fleet.take(now, host, kind, json.as_bytes()).unwrap();
         }
+        let gone = br#"{"state":"gone","last_seen":1000,"since":1030}"#;
+        let wall = 1000.0 + 16.5 * 3600.0;
+        fleet.take_state(now, wall, "db2", gone).unwrap();
         assert_eq!(
-            table(&fleet, "", Column::Cpu, now),
+            table(&fleet, "", Column::Age, now),
             "\
-HOST             STATE      AGE  CPU  MEMORY  LOAD  PRESSURE  RX/s  TX/s  FAIL  UP
-web1             reporting  0s   42%  50%     0.50  3%(io)    -     -     0     1d
-db1.example.org  waiting    -    -    -       -     -         -     -     -     -
+HOST             STATE      AGE  CPU  MEMORY  DISK    SWAP  LOAD  PRESSURE  RX/s  TX/s  TEMP  FAIL  UP  AGENT
+db2              gone       16h  -    -       -       -     -     -         -     -     -     -     -   -
+web1             reporting  0s   42%  50%     50%(/)  -     0.50  3%(io)    -     -     48    0     1d  1.2.3
+db1.example.org  waiting    -    -    -       -       -     -     -         -     -     -     -     -   -
 "
         );
-        assert_eq!(table(&fleet, "db", Column::Cpu, now).lines().count(), 2);
+        assert_eq!(table(&fleet, "db", Column::Cpu, now).lines().count(), 3);
     }
 
     #[test]

@@ -15,10 +15,12 @@ use tokio::time::sleep_until;
 use super::app::{App, Outcome};
 use super::connection::{Connection, Happened};
 use super::input::{Command, command};
+use super::keys::Origin;
 use super::link::{Status, Trouble};
 use super::model::Fleet;
 use super::sort::sorted;
 use super::terminal::{self, Input, Screen};
+use super::text::Clock;
 use super::view::theme::Theme;
 use super::view::{self, Drawn, Scene};
 use crate::curve::frames::Received;
@@ -47,6 +49,8 @@ pub struct Start {
     pub own_key: PublicKey,
     /// The key that the collector was expected to have.
     pub collector_key: PublicKey,
+    /// Where that is known from.
+    pub origin: Origin,
     /// A name for this client.
     pub own_name: String,
     /// The table, sorted and filtered.
@@ -113,7 +117,9 @@ pub async fn run(start: Start) -> io::Result<Option<String>> {
     let ended = top.show().await;
     drop(top.screen);
     ended?;
-    Ok(last_words(&top.start))
+    let words = last_words(&top.start);
+    let failed = top.start.connection.end().await;
+    Ok(words.or_else(|| failed.map(|failed| format!("metrics-top: {failed}"))))
 }
 
 /// What is worth keeping once the screen is gone: the command that lets this client in.
@@ -209,7 +215,8 @@ impl Top {
         let now = Instant::now();
         let app = &mut self.start.app;
         let (filter, sort, reversed) = (app.filter.clone(), app.sort, app.reversed);
-        let rows = sorted(self.fleet.hosts(), &filter, sort, reversed, now);
+        let as_of = self.fleet.as_of(now);
+        let rows = sorted(self.fleet.hosts(), &filter, sort, reversed, as_of);
         let outcome = app.obey(command, &rows);
         self.urgent = true;
         match outcome {
@@ -232,14 +239,36 @@ impl Top {
             collector,
             own_key,
             collector_key,
+            origin,
             own_name,
             app,
             theme,
         } = &mut self.start;
-        let rows = sorted(self.fleet.hosts(), &app.filter, app.sort, app.reversed, now);
+        let as_of = self.fleet.as_of(now);
+        let rows = sorted(
+            self.fleet.hosts(),
+            &app.filter,
+            app.sort,
+            app.reversed,
+            as_of,
+        );
         // By the room of the last time, which is the room of this time but once.
         app.resettle(&rows);
         let focus = app.focus(&rows).cloned();
+        let rows = if self.fleet.watches(focus.as_ref()) {
+            rows
+        } else {
+            // Before it is drawn: its rates are to be seen at once.
+            self.fleet.watch(focus.as_ref());
+            sorted(
+                self.fleet.hosts(),
+                &app.filter,
+                app.sort,
+                app.reversed,
+                as_of,
+            )
+        };
+        let clock = Clock::local();
         let mut drawn = Drawn::Nothing;
         self.screen.draw(|buffer| {
             drawn = view::draw(
@@ -252,8 +281,10 @@ impl Top {
                     collector,
                     own_key: *own_key,
                     collector_key: *collector_key,
+                    origin,
                     own_name,
                     now,
+                    clock: &clock,
                     theme: *theme,
                 },
             );
@@ -265,7 +296,6 @@ impl Top {
             Drawn::Nothing => {}
         }
         let moved = (app.offset, app.look.clone()) != settled;
-        self.fleet.watch(focus.as_ref());
         self.drawn = now;
         // What was found out by drawing may want another one, at once: it ends there.
         self.urgent = moved;
@@ -285,11 +315,15 @@ pub(super) fn take_message(
     received: &Received,
 ) -> Result<(), String> {
     let text = |error: &dyn Display| error.to_string();
+    // Whatever it was: the collector is there.
+    fleet.hear(now);
     match received {
         Received::TooManyFrames { found } => Err(format!("it has {found} frames")),
         Received::Message(frames) => match decode_for_client(&frames.as_slices()) {
-            // It asks for no state (yet).
-            Ok(Message::Control(_) | Message::State { .. }) => Ok(()),
+            Ok(Message::Control(_)) => Ok(()),
+            Ok(Message::State { host, grid }) => fleet
+                .take_state(now, Clock::local().now, host, grid)
+                .map_err(|error| text(&error)),
             Ok(Message::Grid { host, grid, kind }) => fleet
                 .take(now, host, kind, grid)
                 .map_err(|error| text(&error)),

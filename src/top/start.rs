@@ -9,13 +9,16 @@ use thiserror::Error;
 use super::app::App;
 use super::arguments::Arguments;
 use super::connection::Connection;
-use super::keys::{self, AllowCommand, KeysError};
+use super::keys::{self, AllowCommand, KeysError, Origin, Places, WrongKey};
 use super::link::Trouble;
+use super::local::{self, NoClients};
 use super::once;
 use super::run;
 use super::terminal;
 use crate::curve::context::{Context, TransportError};
 use crate::curve::keys::PublicKey;
+use crate::dbus::Bus;
+use crate::server::settings::{DEFAULT_CLIENTS_PORT, DEFAULT_PORT};
 
 /// Why there is nothing to see.
 #[derive(Debug, Error)]
@@ -31,9 +34,12 @@ pub enum Failure {
     /// Keys.
     #[error(transparent)]
     Keys(#[from] KeysError),
+    /// This host's collector.
+    #[error(transparent)]
+    NoClients(#[from] NoClients),
     /// The collector did not answer in time.
     #[error("{0}")]
-    Unavailable(NoCollector),
+    Unavailable(Box<NoCollector>),
     /// libzmq.
     #[error(transparent)]
     Transport(#[from] TransportError),
@@ -46,6 +52,8 @@ pub enum Failure {
 #[derive(Debug)]
 pub struct NoCollector {
     collector: String,
+    collector_key: PublicKey,
+    origin: Origin,
     own_key: PublicKey,
     own_name: String,
     trouble: Option<Trouble>,
@@ -63,11 +71,18 @@ impl fmt::Display for NoCollector {
                     name: &self.own_name
                 }
             ),
-            Some(Trouble::WrongKey(why)) => write!(
-                f,
-                "{collector} does not have the key that was expected ({why}); \
-                 `metrics-collector --public-key` prints it there"
-            ),
+            Some(Trouble::WrongKey(why)) => {
+                let wrong = WrongKey {
+                    collector,
+                    expected: self.collector_key,
+                    origin: &self.origin,
+                };
+                let ways_out = wrong.ways_out().join(" ");
+                write!(f, "{} ({why}). {ways_out}", wrong.problem())
+            }
+            Some(Trouble::AgentsPort) => {
+                write!(f, "{collector} is where agents report")
+            }
             Some(
                 Trouble::NoAddress(why)
                 | Trouble::Unreachable(why)
@@ -76,8 +91,31 @@ impl fmt::Display for NoCollector {
             ) => write!(f, "no link to {collector}: {why}"),
             Some(Trouble::Silent) => write!(f, "{collector} is silent"),
             None => write!(f, "no link to {collector} in time"),
+        }?;
+        match port_hint(collector, self.trouble.as_ref()) {
+            Some(hint) => write!(f, ". {hint}"),
+            None => Ok(()),
         }
     }
+}
+
+/// What to do where agents report, and nobody looks on.
+#[must_use]
+pub(super) fn port_hint(collector: &str, trouble: Option<&Trouble>) -> Option<String> {
+    let (host, port) = collector.rsplit_once(':')?;
+    let is_known = port.parse() == Ok(DEFAULT_PORT);
+    let is_certain = trouble == Some(&Trouble::AgentsPort);
+    // No other port is likely to be meant where this one cannot be reached at all.
+    (is_certain || is_known).then(|| {
+        let what = if is_known {
+            format!("Port {DEFAULT_PORT} is where agents report; viewing clients connect")
+        } else {
+            "Viewing clients connect".to_owned()
+        };
+        format!(
+            "{what} to another port, {DEFAULT_CLIENTS_PORT} where nothing else is set: metrics-top {host}"
+        )
+    })
 }
 
 /// Shows the fleet, or gathers it once; what is left to print.
@@ -89,54 +127,88 @@ pub fn run(arguments: &Arguments) -> Result<String, Failure> {
     if !arguments.once && !terminal::is_there() {
         return Err(Failure::NoTerminal);
     }
-    let keys = keys::find_or_make(&arguments.keys(), std::env::var_os("HOME"))?;
-    if let Some(path) = keys.made.as_ref().filter(|_| arguments.once) {
-        let _ = writeln!(
-            io::stderr(),
-            "metrics-top: made this client's key pair in {}",
-            path.display()
-        );
-    }
     let own_name = client_name();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(Failure::Runtime)?;
-    let ended = runtime.block_on(async {
-        let own_key = keys.pair.public;
-        let context = Context::new()?;
-        let collector = arguments.collector.to_string();
-        let now = Instant::now();
-        let endpoint = arguments.collector.clone();
-        let mut connection = Connection::open(context, endpoint, keys.pair, keys.collector, now);
-        if arguments.once {
-            let gathered = once::gather(&mut connection, arguments.wait).await;
-            let fleet = gathered.map_err(|once::Unavailable(trouble)| {
-                Failure::Unavailable(NoCollector {
-                    collector,
-                    own_key,
-                    own_name,
-                    trouble,
-                })
-            })?;
-            let (filter, sort) = (&arguments.filter, arguments.sort);
-            return Ok(once::table(&fleet, filter, sort, Instant::now()));
-        }
-        let start = run::Start {
-            connection,
-            collector,
-            own_key,
-            collector_key: keys.collector,
-            own_name,
-            app: App::new(arguments.sort, &arguments.filter),
-            theme: terminal::theme(|name| std::env::var(name).ok()),
-        };
-        let words = run::run(start).await.map_err(Failure::Terminal)?;
-        Ok(words.map(|words| words + "\n").unwrap_or_default())
-    });
+    let ended = runtime.block_on(show(arguments, own_name));
     // A look-up that hangs must not keep the process.
     runtime.shutdown_background();
     ended
+}
+
+async fn show(arguments: &Arguments, own_name: String) -> Result<String, Failure> {
+    let given = arguments.keys();
+    let local = if arguments.collector().is_none() && !given.names_collector() {
+        local::find(&Bus::System).await?
+    } else {
+        None
+    };
+    let endpoint = match (arguments.collector(), &local) {
+        (Some(endpoint), _) => endpoint.clone(),
+        (None, Some(local)) => local.endpoint.clone(),
+        (None, None) => Arguments::localhost(),
+    };
+    let places = Places::of(|name| std::env::var_os(name));
+    let keys = keys::find_or_make(&given, &places, &endpoint, local.as_ref());
+    let keys = keys.map_err(|error| match error {
+        KeysError::NoCollectorKey { .. } if arguments.collector().is_none() => {
+            KeysError::NoCollector
+        }
+        error => error,
+    })?;
+    if let Some(path) = keys.made.as_ref().filter(|_| arguments.once) {
+        complain(&format!(
+            "made this client's key pair in {}",
+            path.display()
+        ));
+    }
+    let own_key = keys.pair.public;
+    let collector = endpoint.to_string();
+    let now = Instant::now();
+    let mut connection = Connection::open(
+        Context::new()?,
+        endpoint,
+        keys.pair,
+        keys.collector,
+        keys.remember,
+        now,
+    );
+    if arguments.once {
+        let gathered = once::gather(&mut connection, arguments.wait).await;
+        if let Some(failed) = connection.end().await {
+            complain(&failed);
+        }
+        let fleet = gathered.map_err(|once::Unavailable(trouble)| {
+            Failure::Unavailable(Box::new(NoCollector {
+                collector,
+                collector_key: keys.collector,
+                origin: keys.origin,
+                own_key,
+                own_name,
+                trouble,
+            }))
+        })?;
+        let (filter, sort) = (&arguments.filter, arguments.sort);
+        return Ok(once::table(&fleet, filter, sort, Instant::now()));
+    }
+    let start = run::Start {
+        connection,
+        collector,
+        own_key,
+        collector_key: keys.collector,
+        origin: keys.origin,
+        own_name,
+        app: App::new(arguments.sort, &arguments.filter),
+        theme: terminal::theme(|name| std::env::var(name).ok()),
+    };
+    let words = run::run(start).await.map_err(Failure::Terminal)?;
+    Ok(words.map(|words| words + "\n").unwrap_or_default())
+}
+
+fn complain(what: &str) {
+    let _ = writeln!(io::stderr(), "metrics-top: {what}");
 }
 
 /// A name for this client in a file's name: that of its host, without what no file's name may

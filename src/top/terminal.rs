@@ -173,7 +173,9 @@ pub fn theme(environment: impl Fn(&str) -> Option<String>) -> Theme {
     let locale = locale.unwrap_or_default().to_ascii_lowercase();
     Theme {
         colours: set("NO_COLOR").is_none() && !monochrome,
-        unicode: locale.contains("utf-8") || locale.contains("utf8"),
+        // The font of Linux's own console has few characters (console_codes(4)).
+        unicode: (locale.contains("utf-8") || locale.contains("utf8"))
+            && set("TERM").is_none_or(|term| term != "linux"),
     }
 }
 
@@ -202,6 +204,8 @@ mod tests {
         assert_eq!(with(&[term, ("NO_COLOR", "1")]), (false, false));
         assert_eq!(with(&[term, ("NO_COLOR", "")]), (true, false));
         assert_eq!(with(&[("TERM", "vt100")]), (false, false));
+        let console = [("TERM", "linux"), ("LANG", "C.UTF-8")];
+        assert_eq!(with(&console), (true, false));
         assert_eq!(with(&[]), (false, false));
     }
 }

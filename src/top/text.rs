@@ -2,6 +2,10 @@
 //! Pure.
 
 use std::borrow::Cow;
+use std::time::SystemTime;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 
 /// What stands for a value that is not there.
 pub(super) const NONE: &str = "-";
@@ -29,7 +33,7 @@ fn is_unsafe(c: char) -> bool {
 
 /// Bytes in binary units, at most five characters: `512B`, `1.5K`, `12.3M`, `1023G`.
 pub(super) fn size(bytes: f64) -> String {
-    const UNITS: [&str; 6] = ["K", "M", "G", "T", "P", "E"];
+    const UNITS: [&str; 8] = ["K", "M", "G", "T", "P", "E", "Z", "Y"];
     if !bytes.is_finite() || bytes < 0.0 {
         return NONE.to_owned();
     }
@@ -43,7 +47,9 @@ pub(super) fn size(bytes: f64) -> String {
         number /= 1024.0;
         unit = next;
     }
-    if unit == "B" || number >= 99.95 {
+    if number >= 1023.5 {
+        ">999Y".to_owned()
+    } else if unit == "B" || number >= 99.95 {
         format!("{number:.0}{unit}")
     } else {
         format!("{number:.1}{unit}")
@@ -65,28 +71,53 @@ pub(super) fn count(number: f64) -> String {
         number /= 1000.0;
         unit = next;
     }
-    if number >= 99.5 || (unit.is_empty() && (number - number.round()).abs() < 0.05) {
+    if number >= 999.5 {
+        ">999P".to_owned()
+    } else if number >= 99.5 || (unit.is_empty() && (number - number.round()).abs() < 0.05) {
         format!("{number:.0}{unit}")
     } else {
         format!("{number:.1}{unit}")
     }
 }
 
-/// A percentage without a sign in front: `7%`, `100%`.
-pub(super) fn percent(value: f64) -> String {
-    format!("{:.0}%", value.max(0.0))
+/// A number of things.
+#[expect(clippy::cast_precision_loss, reason = "rounded to three digits anyway")]
+pub(super) fn whole(number: usize) -> String {
+    count(number as f64)
 }
 
-/// A load average: two decimals while they fit into five characters.
-pub(super) fn load(value: f64) -> String {
-    if value < 99.995 {
-        format!("{value:.2}")
+/// A percentage without a sign in front, at most five characters: `7%`, `100%`.
+pub(super) fn percent(value: f64) -> String {
+    if value.is_nan() {
+        NONE.to_owned()
+    } else if value >= 999.5 {
+        ">999%".to_owned()
     } else {
-        format!("{value:.0}")
+        format!("{:.0}%", value.max(0.0))
     }
 }
 
-/// The largest unit of a time in seconds: `5s`, `12min`, `3h`, `40d`, `3y`.
+/// A load average, at most five characters: two decimals while they fit.
+pub(super) fn load(value: f64) -> String {
+    if (0.0..99.995).contains(&value) {
+        format!("{value:.2}")
+    } else if (0.0..99_999.5).contains(&value) {
+        format!("{value:.0}")
+    } else {
+        count(value)
+    }
+}
+
+/// A temperature in °C without a unit, at most five characters.
+pub(super) fn temperature(celsius: f64) -> String {
+    if celsius.is_nan() {
+        return NONE.to_owned();
+    }
+    format!("{:.0}", celsius.clamp(-999.0, 9999.0))
+}
+
+/// The largest unit of a time in seconds, at most five characters: `5s`, `12min`, `3h`, `40d`,
+/// `3y`.
 pub(super) fn span(seconds: f64) -> String {
     const UNITS: [(&str, f64); 5] = [
         ("y", 31_557_600.0),
@@ -95,6 +126,9 @@ pub(super) fn span(seconds: f64) -> String {
         ("min", 60.0),
         ("s", 1.0),
     ];
+    if seconds.is_nan() {
+        return NONE.to_owned();
+    }
     let (unit, size) = UNITS
         .into_iter()
         .find(|(_, size)| seconds >= *size)
@@ -103,7 +137,59 @@ pub(super) fn span(seconds: f64) -> String {
     if unit == "y" && seconds < 3.0 * size {
         return format!("{:.0}d", (seconds / 86_400.0).floor());
     }
+    if unit == "y" && seconds >= 1000.0 * size {
+        return ">999y".to_owned();
+    }
     format!("{:.0}{unit}", (seconds / size).floor().max(0.0))
+}
+
+/// What the clock on the wall says, here.
+#[derive(Clone, Debug)]
+pub struct Clock {
+    /// Now, in seconds since 1970.
+    pub now: f64,
+    zone: TimeZone,
+}
+
+impl Clock {
+    /// The time here and now.
+    #[must_use]
+    pub fn local() -> Self {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        Self::new(
+            now.unwrap_or_default().as_secs_f64(),
+            // A host without a time zone has UTC, see localtime(5).
+            TimeZone::try_system().unwrap_or(TimeZone::UTC),
+        )
+    }
+
+    /// That time, there.
+    #[must_use]
+    pub const fn new(now: f64, zone: TimeZone) -> Self {
+        Self { now, zone }
+    }
+
+    /// The time this long ago: `14:03:12`, and `Sun 29 Nov 14:03` where that was not today, with
+    /// the year where it was not this year.
+    pub(super) fn ago(&self, seconds: f64) -> String {
+        let zoned = |at: f64| {
+            // `as` saturates.
+            #[expect(clippy::cast_possible_truncation, reason = "whole seconds are wanted")]
+            let at = Timestamp::from_second(at.floor() as i64).ok()?;
+            Some(at.to_zoned_datetime(self.zone.clone()))
+        };
+        let (Some(now), Some(then)) = (zoned(self.now), zoned(self.now - seconds)) else {
+            return NONE.to_owned();
+        };
+        let format = if now.date() == then.date() {
+            "%H:%M:%S"
+        } else if now.year() == then.year() {
+            "%a %-d %b %H:%M"
+        } else {
+            "%-d %b %Y"
+        };
+        then.strftime(format).to_string()
+    }
 }
 
 /// The two largest units of a time in seconds: `3d 4h`.
@@ -167,15 +253,42 @@ mod tests {
         ] {
             assert_eq!(count(number), text, "{number}");
         }
-        let mut number = 1.0;
-        while number < 1e18 {
-            assert!(size(number).len() <= 5, "{number}: {}", size(number));
-            assert!(
-                count(number / 100.0).len() <= 5 || number > 1e17,
-                "{number}"
-            );
+        assert_eq!(whole(12_345), "12.3k");
+    }
+
+    #[test]
+    fn no_number_is_wider_than_five_columns() {
+        let texts: [fn(f64) -> String; 6] = [size, count, percent, load, temperature, span];
+        let mut number: f64 = 1e-9;
+        let mut numbers = vec![0.0, -0.0, -1.0, f64::MAX, f64::MIN, f64::NAN];
+        numbers.extend([f64::INFINITY, f64::NEG_INFINITY]);
+        while number < 1e300 {
+            numbers.extend([number, -number, number.round() - 0.5]);
             number *= 1.07;
         }
+        for number in numbers {
+            for text in texts {
+                let text = text(number);
+                assert!(text.chars().count() <= 5, "{number}: {text}");
+                assert!(
+                    !text.is_empty() && !text.contains("NaN"),
+                    "{number}: {text}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn the_day_is_told_where_it_is_another() {
+        // 2026-11-29 14:03:12 UTC.
+        let clock = Clock::new(1_795_960_992.5, TimeZone::UTC);
+        assert_eq!(clock.ago(0.0), "14:03:12");
+        assert_eq!(clock.ago(14.0 * 3600.0), "00:03:12");
+        assert_eq!(clock.ago(15.0 * 3600.0), "Sat 28 Nov 23:03");
+        assert_eq!(clock.ago(350.0 * 86_400.0), "14 Dec 2025");
+        assert_eq!(clock.ago(f64::MAX), "-");
+        let east = Clock::new(1_795_960_992.5, TimeZone::fixed(jiff::tz::offset(1)));
+        assert_eq!(east.ago(0.0), "15:03:12");
     }
 
     #[test]

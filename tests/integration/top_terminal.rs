@@ -41,16 +41,18 @@ impl World {
     }
 
     fn start(&self, columns: u16, rows: u16, more: &[(&str, &str)]) -> Tmux {
+        self.start_with(&self.words(), columns, rows, more)
+    }
+
+    fn start_with(&self, words: &str, columns: u16, rows: u16, more: &[(&str, &str)]) -> Tmux {
         let mut variables = vec![
             ("HOME", self.home.path().to_str().unwrap()),
             ("LANG", "C.UTF-8"),
             ("PS1", "$ "),
         ];
         variables.extend(more);
-        let line = format!(
-            "stty cols {columns} rows {rows}; {PROGRAM} {}; echo status $?; stty -a",
-            self.words()
-        );
+        let line =
+            format!("stty cols {columns} rows {rows}; {PROGRAM} {words}; echo status $?; stty -a");
         Tmux::run(columns, rows, &variables, &line)
     }
 
@@ -60,6 +62,8 @@ impl World {
         let (client, frames) =
             message.unwrap_or_else(|_| panic!("nobody says hello:\n{}", tmux.screen()));
         assert_eq!(frames, [b"CTRL".to_vec(), b"hello".to_vec()]);
+        // So that collectors that know of it tell more.
+        assert!(client.starts_with(b"viewer2-"), "{client:?}");
         client
     }
 
@@ -124,11 +128,17 @@ async fn the_fleet_is_shown_and_looked_into() {
     assert!(line(&screen, "metrics-top").contains("● connected"));
     assert!(line(&screen, "metrics-top").ends_with("2 hosts: 2 reporting"));
     let web1 = line(&screen, "web1.example.org");
-    assert!(web1.starts_with("● web1.example.org"), "{web1}");
-    for part in ["92%", "75%", "3.50", "1.0M  2.0K    1 16min"] {
+    assert!(web1.starts_with("▲ web1.example.org"), "{web1}");
+    for part in [
+        "1 failed",
+        "92%",
+        "75%",
+        "3.50",
+        "1.0M  2.0K     -     1 16min",
+    ] {
         assert!(web1.contains(part), "{part}: {web1}");
     }
-    // By CPU; then by name.
+    // What is in trouble first; then by name.
     let order = |screen: &str| screen.find("web1.ex") < screen.find("db1.ex");
     assert!(order(&screen));
     tmux.types(&["n"]);
@@ -137,14 +147,21 @@ async fn the_fleet_is_shown_and_looked_into() {
     tmux.until("turned round", order).await;
 
     tmux.types(&["Enter"]);
-    // It is looked at from here on: what it counts has a rate after two more messages.
+    // At once, with the rates between what it said before and last.
     let screen = tmux.shows("Failed units").await;
     assert!(screen.contains("Debian GNU/Linux 13"), "{screen}");
-    assert!(screen.contains("✗ backup.service"), "{screen}");
-    world.web1(&client, 10).await;
-    world.web1(&client, 15).await;
-    let screen = tmux.shows("50.0%").await;
-    assert!(line(&screen, "nginx.service").contains("1.0M"), "{screen}");
+    assert!(screen.contains("▲ backup.service"), "{screen}");
+    let nginx = line(&screen, "nginx.service");
+    assert!(
+        nginx.contains("50.0%") && nginx.contains("1.0M"),
+        "{screen}"
+    );
+    tmux.types(&["Escape"]);
+    tmux.shows("Enter look").await;
+    // Once too often is no harm.
+    tmux.types(&["Escape"]);
+    tmux.types(&["?"]);
+    tmux.shows("these keys").await;
     tmux.types(&["Escape"]);
     tmux.shows("Enter look").await;
 
@@ -157,6 +174,172 @@ async fn the_fleet_is_shown_and_looked_into() {
     tmux.shows("these keys").await;
     tmux.types(&["q"]);
     assert_given_back(&tmux, 0).await;
+}
+
+#[tokio::test]
+async fn hosts_that_are_gone_are_shown_first_with_when_they_were_seen() {
+    let mut world = World::new().await;
+    let tmux = world.start(100, 30, &[("TZ", "UTC")]);
+    let client = world.client(&tmux).await;
+    world.fleet(&client).await;
+    let gone = r#"{"state":"gone","last_seen":1718000000,"since":1718000030}"#;
+    world.send(&client, "web9", MODEL, "model").await;
+    world.send(&client, "web9", gone, "state").await;
+    let screen = tmux.shows("1 gone").await;
+    let row = screen.lines().nth(3).unwrap();
+    assert!(row.starts_with("✗ web9 "), "{screen}");
+    assert!(row.contains("last seen 10 Jun 2024"), "{screen}");
+    // Bold and reversed, so that it stands out without a colour.
+    let coloured = tmux.coloured();
+    let (_, row) = coloured.split_once("web9").unwrap();
+    let (style, _) = row.split_once("gone ").unwrap();
+    let codes = style.split("\x1b[").filter_map(|text| text.split_once('m'));
+    let codes: Vec<_> = codes.flat_map(|(codes, _)| codes.split(';')).collect();
+    assert!(codes.contains(&"1") && codes.contains(&"7"), "{codes:?}");
+    let back = r#"{"state":"reporting","last_seen":1795960000,"since":1795960000}"#;
+    world.send(&client, "web9", back, "state").await;
+    tmux.until("it is back", |screen| !screen.contains("1 gone"))
+        .await;
+    world.send(&client, "web9", gone, "state").await;
+    tmux.shows("1 gone").await;
+    let forgotten = gone.replace("gone", "forgotten");
+    world.send(&client, "web9", &forgotten, "state").await;
+    tmux.until("it is forgotten", |screen| !screen.contains("web9"))
+        .await;
+}
+
+#[tokio::test]
+async fn the_key_of_each_collector_is_remembered_and_a_change_is_an_error() {
+    let mut world = World::new().await;
+    let known = world
+        .home
+        .path()
+        .join(".local/state/metrics-top/known_collectors");
+    let tmux = world.start(120, 30, &[]);
+    world.client(&tmux).await;
+    tmux.shows("● connected").await;
+    tmux.types(&["q"]);
+    assert_given_back(&tmux, 0).await;
+    let address = format!("127.0.0.1:{}", world.port);
+    let text = fs::read_to_string(&known).unwrap();
+    assert_eq!(text, format!("{address} {}\n", world.public));
+
+    // Nobody has to name it again.
+    let tmux = world.start_with(&address, 120, 30, &[]);
+    world.client(&tmux).await;
+    tmux.shows("● connected").await;
+    tmux.types(&["q"]);
+    assert_given_back(&tmux, 0).await;
+
+    // Another is not known by that.
+    let output = run(&world, "--once c1.example.org");
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(78), "{error}");
+    assert!(
+        error.contains("the public key of c1.example.org:5557 is not known"),
+        "{error}"
+    );
+
+    let other = crate::support::place::SOME_KEY;
+    fs::write(&known, format!("{address} {other}\n")).unwrap();
+    let output = run(&world, &format!("--once --wait 2s {address}"));
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(69), "{error}");
+    for part in [
+        "is not the one that it had: it was changed there, or something else answers",
+        &format!("{}, line 1", known.display()),
+        &format!("metrics-top --public-key 'KEY' {address}"),
+    ] {
+        assert!(error.contains(part), "{part}: {error}");
+    }
+    // The way out that it names.
+    let tmux = world.start(120, 30, &[]);
+    world.client(&tmux).await;
+    tmux.shows("● connected").await;
+    tmux.types(&["q"]);
+    assert_given_back(&tmux, 0).await;
+    assert_eq!(fs::read_to_string(&known).unwrap(), text);
+}
+
+#[tokio::test]
+async fn the_port_of_agents_is_told_from_that_of_clients() {
+    let mut world = World::new().await;
+    let tmux = world.start(120, 30, &[]);
+    let client = world.client(&tmux).await;
+    // What a collector says to an agent that says hello.
+    world
+        .collector
+        .send(Some(&client), &[b"CTRL", b"model"])
+        .await;
+    let screen = tmux.shows("is where agents report").await;
+    assert!(
+        screen.contains("Viewing clients connect to another port, 5557"),
+        "{screen}"
+    );
+}
+
+#[tokio::test]
+async fn the_collector_of_this_host_is_found_without_being_told() {
+    use crate::private_bus::PrivateBus;
+    use crate::support::place::eventually;
+    use crate::support::server::{Collector, program};
+
+    let bus = PrivateBus::start();
+    let home = tempfile::tempdir().unwrap();
+    let top = |words: &[&str]| {
+        let output = Command::new(PROGRAM)
+            .args(words)
+            .env_clear()
+            .env("HOME", home.path().join("person"))
+            .env("DBUS_SYSTEM_BUS_ADDRESS", bus.address())
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        (output.status.code(), error)
+    };
+    let start = async |clients: &str| {
+        let mut command = program(home.path());
+        command.args(["--listen", "127.0.0.1:0", "--clients-listen", clients]);
+        command.args(["--bus", &bus.address()]);
+        let collector = Collector::run(command).await;
+        // It is on the bus a moment later.
+        eventually("the collector is on the bus", async || {
+            let (_, error) = top(&["--once", "--wait", "1s"]);
+            (!error.contains("no metrics-collector was found")).then_some(())
+        })
+        .await;
+        collector
+    };
+    let (code, error) = top(&["--once", "--wait", "1s"]);
+    assert_eq!(code, Some(78), "{error}");
+    assert!(
+        error.contains("no metrics-collector was found on this host; name the one"),
+        "{error}"
+    );
+
+    let collector = start("*:0").await;
+    let (code, error) = top(&["--once", "--wait", "30s"]);
+    assert_eq!(code, Some(69), "{error}");
+    // It has the address and the key: all that is missing is to be let in.
+    assert!(error.contains("127.0.0.1:"), "{error}");
+    assert!(error.contains("does not let this client in"), "{error}");
+    let clients = home.path().join(".curve/authorized_clients");
+    fs::create_dir_all(&clients).unwrap();
+    let key = home.path().join("person/.curve/client.key");
+    fs::copy(key, clients.join("person.key")).unwrap();
+    eventually("it is let in", async || {
+        let (code, error) = top(&["--once", "--wait", "1s"]);
+        (code == Some(0)).then_some(error)
+    })
+    .await;
+    drop(collector);
+
+    let collector = start("none").await;
+    let (code, error) = top(&["--once"]);
+    assert_eq!(code, Some(78), "{error}");
+    assert!(error.contains("serves no viewing clients"), "{error}");
+    drop(collector);
 }
 
 #[tokio::test]
@@ -229,7 +412,7 @@ async fn a_wrong_key_of_the_collector_is_named() {
     let mut world = World::new().await;
     world.public = crate::support::place::SOME_KEY.to_owned();
     let tmux = world.start(120, 30, &[]);
-    let screen = tmux.shows("does not have the key that was expected").await;
+    let screen = tmux.shows("does not have the key that was given").await;
     assert!(
         screen.contains("metrics-collector --public-key"),
         "{screen}"
@@ -270,6 +453,7 @@ fn run(world: &World, words: &str) -> std::process::Output {
         .arg(format!("{PROGRAM} {words}"))
         .env_clear()
         .env("HOME", world.home.path())
+        .env("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nonexistent")
         .stdin(Stdio::null())
         .output()
         .unwrap()
@@ -289,7 +473,7 @@ async fn without_a_terminal_it_says_what_to_do_instead() {
     assert_eq!(output.status.code(), Some(78));
     let error = String::from_utf8(output.stderr).unwrap();
     assert!(
-        error.contains("the collector's public key is not known"),
+        error.contains("no metrics-collector was found on this host"),
         "{error}"
     );
 }
@@ -322,7 +506,10 @@ async fn once_prints_the_table_as_soon_as_all_have_reported() {
         lines[1].starts_with("db1.example.org   reporting "),
         "{text}"
     );
-    assert!(lines[2].contains("  92%  75%     3.50"), "{text}");
+    assert!(
+        lines[2].contains("  92%  75%     -     -     3.50"),
+        "{text}"
+    );
 
     // A collector that is away: told within the time given, and another status.
     world.collector.ask(json!({"do": "close"})).await;

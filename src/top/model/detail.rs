@@ -29,6 +29,8 @@ pub struct Detail {
     pub interfaces: BTreeMap<String, Interface>,
     /// By unit: services and scopes, no slices.
     pub units: BTreeMap<String, Unit>,
+    /// Temperatures by sensor, in °C.
+    pub temperatures: BTreeMap<String, f64>,
     /// Units that have failed.
     pub failed: Vec<String>,
     /// Whether there is anything but the inventory.
@@ -175,6 +177,7 @@ impl Detail {
             host.uptime
                 .map(|uptime| ("Uptime", crate::top::text::long_span(uptime))),
         );
+        detail.take_row(host);
         for (name, value) in host.metrics.iter() {
             detail.known = true;
             if let Some(number) = value.as_f64() {
@@ -189,6 +192,14 @@ impl Detail {
         }
         detail.take_cpu_modes(rates);
         detail
+    }
+
+    /// What the table shows is shown here, too, whether or not there was room for the rest.
+    fn take_row(&mut self, host: &Host) {
+        self.known |= host.cpu.is_some() || host.memory_available.is_some();
+        self.memory.available = host.memory_available;
+        self.memory.swap_free = host.swap_free;
+        self.load[0] = host.load;
     }
 
     fn take_model(&mut self, model: &Grid) {
@@ -219,6 +230,12 @@ impl Detail {
         self.facts.extend(virt.map(|kind| ("Virtual", kind)));
         let agent = text("agent.version");
         self.facts.extend(agent.map(|version| ("Agent", version)));
+        // Some models say what metrics say, too; those come later, and count more.
+        for (name, value) in model.iter() {
+            if let Some(number) = value.as_f64() {
+                self.take_number(name, number);
+            }
+        }
         self.memory.total = number("mem.total");
         self.memory.swap_total = number("mem.swap.total");
     }
@@ -256,6 +273,9 @@ impl Detail {
             "fs" => self.take_filesystem(plain, instance, number),
             "net" => self.take_interface(plain, instance, number, rate),
             "unit" => self.take_unit(plain, instance, number, rate),
+            "sensor" if plain == "sensor.temperature" => {
+                self.temperatures.insert(instance.to_owned(), number);
+            }
             "systemd" if plain == "systemd.failed" && number != 0.0 => {
                 self.failed.push(instance.to_owned());
             }

@@ -8,6 +8,8 @@ use super::history::History;
 use super::rates::Rates;
 use crate::protocol::grid::{Grid, Value};
 use crate::protocol::message::{GridKind, Malformed};
+use crate::protocol::state::{HostState, StateGrid};
+use crate::server::families::FamilySet;
 use crate::server::hosts::Merged;
 
 /// A host that sent no metrics for this long is silent: as collectors have it.
@@ -23,8 +25,13 @@ pub struct Host {
     pub name: Arc<str>,
     /// When its metrics were last heard.
     pub heard: Option<Instant>,
-    /// When its model or its metrics were last heard.
+    /// From when on its silence counts: its last metrics, or the moment from which on there
+    /// was somebody to hear them from.
+    pub(super) quiet_since: Instant,
+    /// When its model, its metrics or its state were last heard.
     pub(super) mentioned: Instant,
+    /// What the collector says of it, where it does not report.
+    pub told: Option<Told>,
     /// Share of time that its CPUs were busy.
     pub cpu: Option<f64>,
     /// The last of them.
@@ -35,6 +42,14 @@ pub struct Host {
     pub memory_total: Option<f64>,
     /// kB that could be had without swapping.
     pub memory_available: Option<f64>,
+    /// kB of swap space.
+    pub swap_total: Option<f64>,
+    /// kB of swap space that nothing uses.
+    pub swap_free: Option<f64>,
+    /// The file system that is worst off.
+    pub disk: Option<Fullest>,
+    /// The hottest sensor, in °C.
+    pub temperature: Option<f64>,
     /// Over the last minute.
     pub load: Option<f64>,
     /// What its tasks wait for most.
@@ -47,11 +62,41 @@ pub struct Host {
     pub uptime: Option<f64>,
     /// Units that have failed.
     pub failed: Option<usize>,
+    /// Its operating system.
+    pub system: Option<Box<str>>,
+    /// Its agent's version.
+    pub agent: Option<Box<str>>,
     traffic: Rates,
     /// What its messages say together, where there is room for that.
     pub(super) metrics: Merged,
+    /// What they said of the same before, for rates; where there is room for that, too.
+    pub(super) before: Merged,
     pub(super) model: Option<Arc<Grid>>,
     model_hash: u64,
+}
+
+/// What the collector says of a host that does not report.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Told {
+    /// Whether it is gone for good, and not only expected.
+    pub gone: bool,
+    /// When it was last seen by the collector, in seconds since 1970.
+    pub last_seen: f64,
+    /// How long ago that was when it was told, and when that was.
+    ago: Duration,
+    at: Instant,
+}
+
+/// The file system that is worst off: one that does not answer, or else the fullest of those
+/// that can be written to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fullest {
+    /// Where it is mounted.
+    pub mount: Box<str>,
+    /// The share that is in use, in percent.
+    pub used: Option<f64>,
+    /// Whether it does not answer.
+    pub stuck: bool,
 }
 
 /// Whether a host is there.
@@ -61,8 +106,12 @@ pub enum State {
     Reporting,
     /// Its model is known, and its metrics were not heard yet.
     Waiting,
+    /// The collector says that it reported before the collector was restarted.
+    Expected,
     /// It was silent for [`SILENT_AFTER`].
     Silent,
+    /// The collector says that it is gone.
+    Gone,
 }
 
 impl State {
@@ -72,7 +121,9 @@ impl State {
         match self {
             Self::Reporting => "reporting",
             Self::Waiting => "waiting",
+            Self::Expected => "expected",
             Self::Silent => "silent",
+            Self::Gone => "gone",
         }
     }
 }
@@ -82,48 +133,69 @@ impl Host {
         Self {
             name,
             heard: None,
+            quiet_since: now,
             mentioned: now,
+            told: None,
             cpu: None,
             history: History::default(),
             cpus: None,
             memory_total: None,
             memory_available: None,
+            swap_total: None,
+            swap_free: None,
+            disk: None,
+            temperature: None,
             load: None,
             pressure: None,
             received: None,
             sent: None,
             uptime: None,
             failed: None,
+            system: None,
+            agent: None,
             traffic: Rates::default(),
             metrics: Merged::default(),
+            before: Merged::default(),
             model: None,
             model_hash: 0,
         }
     }
 
-    /// Whether it is there.
+    /// Whether it is there, by what was known at that time.
     #[must_use]
-    pub fn state(&self, now: Instant) -> State {
-        match self.age(now) {
-            None => State::Waiting,
-            Some(age) if age >= SILENT_AFTER => State::Silent,
-            Some(_) => State::Reporting,
+    pub fn state(&self, as_of: Instant) -> State {
+        match (self.told, self.heard) {
+            (Some(told), _) if told.gone => State::Gone,
+            (Some(_), _) => State::Expected,
+            (None, None) => State::Waiting,
+            (None, Some(_)) if self.is_quiet(as_of) => State::Silent,
+            (None, Some(_)) => State::Reporting,
         }
     }
 
-    /// Since its last metrics.
+    fn is_quiet(&self, as_of: Instant) -> bool {
+        as_of.saturating_duration_since(self.quiet_since) >= SILENT_AFTER
+    }
+
+    /// Since its last metrics, or since the collector saw it last.
     #[must_use]
     pub fn age(&self, now: Instant) -> Option<Duration> {
-        let heard = self.heard?;
-        Some(now.saturating_duration_since(heard))
+        match self.told {
+            Some(told) => Some(told.ago + now.saturating_duration_since(told.at)),
+            None => Some(now.saturating_duration_since(self.heard?)),
+        }
+    }
+
+    /// The share of its swap space that is in use, in percent.
+    #[must_use]
+    pub fn swap_used(&self) -> Option<f64> {
+        share_used(self.swap_total, self.swap_free)
     }
 
     /// The share of its memory that is in use, in percent.
     #[must_use]
     pub fn memory_used(&self) -> Option<f64> {
-        let total = self.memory_total.filter(|total| *total > 0.0)?;
-        let available = self.memory_available?;
-        Some((100.0 * (1.0 - available / total)).clamp(0.0, 100.0))
+        share_used(self.memory_total, self.memory_available)
     }
 
     /// Takes a model; the same one again is not read again. Whether it is another.
@@ -138,28 +210,32 @@ impl Host {
         let grid = Grid::parse(json, GridKind::Model)?;
         self.model_hash = hash;
         self.memory_total = number(&grid, "mem.total");
+        self.swap_total = number(&grid, "mem.swap.total");
         self.cpus = number(&grid, "host.cpus");
         self.uptime = self.uptime.or_else(|| number(&grid, "sys.uptime"));
+        self.system = text(&grid, "host.os");
+        self.agent = text(&grid, "agent.version");
+        if self.heard.is_none() {
+            // Some say here what metrics say, too.
+            self.take_row(&grid);
+        }
         self.model = Some(Arc::new(grid));
         Ok(true)
     }
 
     /// Takes metrics; what a message does not say stays as it was.
     pub(super) fn take_metrics(&mut self, now: Instant, grid: &Grid) {
-        if self.age(now).is_some_and(|age| age >= SILENT_AFTER) {
+        if self.heard.is_some() && self.is_quiet(now) {
             self.history.gap();
         }
         self.heard = Some(now);
+        self.quiet_since = now;
         self.mentioned = now;
+        self.told = None;
+        self.take_row(grid);
         if let Some(cpu) = number(grid, "cpu.percent") {
-            self.cpu = Some(cpu);
             self.history.push(cpu);
         }
-        self.memory_available = number(grid, "mem.avail").or(self.memory_available);
-        self.load = number(grid, "load.1m").or(self.load);
-        self.uptime = number(grid, "sys.uptime").or(self.uptime);
-        self.pressure = pressure(grid).or(self.pressure);
-        self.failed = failed(grid).or(self.failed);
         if grid.iter().any(|(name, _)| is_received(name)) {
             self.traffic.take(now, grid, |name| {
                 (is_received(name) || is_sent(name)) && !name.ends_with("[lo]")
@@ -168,6 +244,84 @@ impl Host {
             self.sent = self.traffic.sum(is_sent);
         }
     }
+
+    fn take_row(&mut self, grid: &Grid) {
+        let is = |slot: &mut Option<f64>, name: &str| *slot = number(grid, name).or(*slot);
+        is(&mut self.cpu, "cpu.percent");
+        is(&mut self.memory_available, "mem.avail");
+        is(&mut self.swap_free, "mem.swap.free");
+        is(&mut self.load, "load.1m");
+        is(&mut self.uptime, "sys.uptime");
+        self.pressure = pressure(grid).or(self.pressure);
+        self.failed = failed(grid).or(self.failed);
+        self.temperature = temperature(grid).or(self.temperature);
+        if grid.iter().any(|(name, _)| name.starts_with("fs.")) {
+            self.disk = fullest(grid);
+        }
+    }
+
+    /// Keeps a message whole, with what it replaces where there is room for that, too, or
+    /// nothing at all.
+    pub(super) fn keep(&mut self, now: Instant, grid: Grid, bytes: usize, room: Room) {
+        if room == Room::None {
+            self.metrics = Merged::default();
+            self.before = Merged::default();
+            return;
+        }
+        let families = FamilySet::of(&grid);
+        if room == Room::Both {
+            for (part, replaced) in self.metrics.replaced_by(families) {
+                self.before.take_part(part, replaced);
+            }
+            self.before.expire(now);
+        } else {
+            self.before = Merged::default();
+        }
+        self.metrics.take(now, Arc::new(grid), families, bytes);
+        self.metrics.expire(now);
+    }
+
+    /// What is kept of its messages takes so many bytes.
+    pub(super) fn kept_bytes(&self) -> usize {
+        self.metrics.bytes() + self.before.bytes()
+    }
+
+    /// Takes what the collector says of it. `wall` is now, in seconds since 1970.
+    pub(super) fn take_state(&mut self, now: Instant, wall: f64, said: &StateGrid) {
+        self.mentioned = now;
+        let gone = match said.state {
+            HostState::Gone => true,
+            HostState::Expected => false,
+            HostState::Reporting | HostState::Forgotten => {
+                self.told = None;
+                return;
+            }
+        };
+        // The clocks of two hosts may differ, and a peer may say anything.
+        let ago = Duration::try_from_secs_f64((wall - said.last_seen).max(0.0));
+        self.told = Some(Told {
+            gone,
+            last_seen: said.last_seen,
+            ago: ago.unwrap_or_default(),
+            at: now,
+        });
+    }
+}
+
+/// Of how much of what a host says there is room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Room {
+    /// Of what it said last and of what it said before.
+    Both,
+    /// Of what it said last.
+    Last,
+    /// Of its row alone.
+    None,
+}
+
+fn share_used(total: Option<f64>, free: Option<f64>) -> Option<f64> {
+    let total = total.filter(|total| *total > 0.0)?;
+    Some((100.0 * (1.0 - free? / total)).clamp(0.0, 100.0))
 }
 
 fn is_received(name: &str) -> bool {
@@ -180,6 +334,64 @@ fn is_sent(name: &str) -> bool {
 
 pub(super) fn number(grid: &Grid, name: &str) -> Option<f64> {
     grid.get(name).and_then(|value| value.as_f64())
+}
+
+fn text(grid: &Grid, name: &str) -> Option<Box<str>> {
+    match grid.get(name)? {
+        Value::Text(text) if !text.is_empty() => Some(text.into()),
+        _ => None,
+    }
+}
+
+/// The instance of a metric of this name.
+fn instance<'a>(name: &'a str, plain: &str) -> Option<&'a str> {
+    name.strip_prefix(plain)?
+        .strip_prefix('[')?
+        .strip_suffix(']')
+}
+
+fn temperature(grid: &Grid) -> Option<f64> {
+    grid.iter()
+        .filter(|(name, _)| instance(name, "sensor.temperature").is_some())
+        .filter_map(|(_, value)| value.as_f64())
+        .reduce(f64::max)
+}
+
+/// The file system that is worst off.
+fn fullest(grid: &Grid) -> Option<Fullest> {
+    let mut worst: Option<Fullest> = None;
+    let mut consider = |mount: &str, used: Option<f64>, stuck: bool| {
+        let weight = |stuck: bool, used: Option<f64>| (stuck, used.unwrap_or(-1.0));
+        let is_worse = worst
+            .as_ref()
+            .is_none_or(|worst| weight(stuck, used) > weight(worst.stuck, worst.used));
+        if is_worse {
+            let mount = mount.into();
+            worst = Some(Fullest { mount, used, stuck });
+        }
+    };
+    for (name, value) in grid.iter() {
+        let is_set = value.as_f64().is_some_and(|value| value != 0.0);
+        if let Some(mount) = instance(name, "fs.stuck") {
+            if is_set {
+                consider(mount, None, true);
+            }
+        } else if let Some(mount) = instance(name, "fs.size") {
+            let of = |plain: &str| number(grid, &format!("{plain}[{mount}]"));
+            // A file system that nobody can write to, as that of a disc, may be full.
+            let readonly = of("fs.readonly").is_some_and(|value| value != 0.0);
+            let filesystem = super::detail::Filesystem {
+                size: value.as_f64(),
+                free: of("fs.free"),
+                available: of("fs.avail"),
+                ..Default::default()
+            };
+            if let Some(used) = filesystem.used().filter(|_| !readonly) {
+                consider(mount, Some(used), false);
+            }
+        }
+    }
+    worst
 }
 
 fn pressure(grid: &Grid) -> Option<Pressure> {

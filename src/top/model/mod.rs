@@ -12,8 +12,8 @@ use thiserror::Error;
 
 use crate::protocol::grid::Grid;
 use crate::protocol::message::{GridKind, Malformed};
-use crate::server::families::FamilySet;
-use crate::server::hosts::{Merged, grid_bytes};
+use crate::protocol::state::{HostState, StateGrid};
+use crate::server::hosts::grid_bytes;
 
 pub mod detail;
 pub mod history;
@@ -21,7 +21,8 @@ pub mod host;
 pub mod rates;
 
 pub use detail::Detail;
-pub use host::{Host, SILENT_AFTER, State};
+use host::Room;
+pub use host::{Host, SILENT_AFTER, State, Told};
 use rates::Rates;
 
 /// Most hosts: the largest fleet that one collector is meant for.
@@ -31,8 +32,15 @@ pub const MAX_HOSTS: usize = 10_000;
 /// of those for which there is no room, only the row is kept until they are looked at.
 pub const MAX_KEPT_BYTES: usize = 256 * 1024 * 1024;
 
+/// From here on what a host said before its last message is not kept.
+const HALF_KEPT_BYTES: usize = MAX_KEPT_BYTES / 2;
+
 /// A host of which nothing was heard for this long is forgotten.
 pub const FORGET_AFTER: Duration = Duration::from_secs(600);
+
+/// A collector of which nothing was heard for this long, who is asked every 10 s and answers
+/// with every model: what is known of the hosts is that old.
+pub const STALE_AFTER: Duration = Duration::from_secs(15);
 
 /// What is known of the fleet.
 #[derive(Debug, Default)]
@@ -42,6 +50,8 @@ pub struct Fleet {
     watched: Option<Watched>,
     version: u64,
     refused: u64,
+    /// When the collector was last heard.
+    word: Option<Instant>,
 }
 
 /// The host that is looked at.
@@ -58,15 +68,19 @@ pub struct Counts {
     pub reporting: usize,
     /// Whose metrics were not heard yet.
     pub waiting: usize,
+    /// Who reported before the collector was restarted.
+    pub expected: usize,
     /// Who are silent.
     pub silent: usize,
+    /// Who are gone, as the collector says.
+    pub gone: usize,
 }
 
 impl Counts {
     /// All of them.
     #[must_use]
     pub fn all(self) -> usize {
-        self.reporting + self.waiting + self.silent
+        self.reporting + self.waiting + self.expected + self.silent + self.gone
     }
 }
 
@@ -134,46 +148,128 @@ impl Fleet {
             return Ok(());
         };
         host.take_metrics(now, &grid);
+        let kept_before = host.kept_bytes();
         let watched = self
             .watched
             .as_mut()
             .filter(|watched| *watched.name == *name);
-        let room = watched.is_some() || self.kept_bytes <= MAX_KEPT_BYTES;
+        let room = if watched.is_some() || self.kept_bytes <= HALF_KEPT_BYTES {
+            Room::Both
+        } else if self.kept_bytes <= MAX_KEPT_BYTES {
+            Room::Last
+        } else {
+            Room::None
+        };
         if let Some(watched) = watched {
             watched.rates.take(now, &grid, |_| true);
         }
-        let before = host.metrics.bytes();
-        if room {
-            let bytes = grid_bytes(&grid, json.len());
-            let families = FamilySet::of(&grid);
-            host.metrics.take(now, Arc::new(grid), families, bytes);
-            host.metrics.expire(now);
-        } else {
-            host.metrics = Merged::default();
-        }
-        self.kept_bytes = self.kept_bytes - before + host.metrics.bytes();
+        let bytes = grid_bytes(&grid, json.len());
+        host.keep(now, grid, bytes, room);
+        self.kept_bytes = self.kept_bytes - kept_before + host.kept_bytes();
         self.version += 1;
         Ok(())
     }
 
+    /// Takes what the collector says of a host that does not report, or does again. `wall` is
+    /// now, in seconds since 1970.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal`], counted.
+    pub fn take_state(
+        &mut self,
+        now: Instant,
+        wall: f64,
+        name: &str,
+        json: &[u8],
+    ) -> Result<(), Refusal> {
+        let said = StateGrid::parse(json).inspect_err(|_| self.refused += 1)?;
+        // A word that is new to us.
+        let Some(said) = said else { return Ok(()) };
+        self.version += 1;
+        if said.state == HostState::Forgotten {
+            if let Some(host) = self.hosts.remove(name) {
+                self.kept_bytes -= host.kept_bytes();
+            }
+            return Ok(());
+        }
+        if let Some(host) = self.hosts.get_mut(name) {
+            host.take_state(now, wall, &said);
+        } else if said.state != HostState::Reporting {
+            if self.hosts.len() >= MAX_HOSTS {
+                self.refused += 1;
+                return Err(Refusal::Full);
+            }
+            let mut host = Host::new(name.into(), now);
+            host.take_state(now, wall, &said);
+            self.hosts.insert(Arc::clone(&host.name), host);
+        }
+        Ok(())
+    }
+
+    /// The collector has said something, whatever it was. After a time in which there was
+    /// nothing to be heard, no host is blamed for that time.
+    pub fn hear(&mut self, now: Instant) {
+        if self.is_stale(now) {
+            for host in self.hosts.values_mut() {
+                host.quiet_since = now;
+                host.mentioned = now;
+            }
+        }
+        self.word = Some(now);
+    }
+
+    /// When the collector was last heard.
+    #[must_use]
+    pub fn word(&self) -> Option<Instant> {
+        self.word
+    }
+
+    /// Whether nothing was heard of the collector for longer than it is ever silent.
+    #[must_use]
+    pub fn is_stale(&self, now: Instant) -> bool {
+        self.word
+            .is_some_and(|word| now.saturating_duration_since(word) >= STALE_AFTER)
+    }
+
+    /// The time of which is known how the hosts are: now, or when the collector was last heard.
+    #[must_use]
+    pub fn as_of(&self, now: Instant) -> Instant {
+        match self.word {
+            Some(word) if self.is_stale(now) => word,
+            _ => now,
+        }
+    }
+
+    /// Whether this is the host that is looked at more closely, or none is.
+    #[must_use]
+    pub fn watches(&self, name: Option<&Arc<str>>) -> bool {
+        self.watched.as_ref().map(|watched| &watched.name) == name
+    }
+
     /// Looks at a host more closely, or at none: rates of all that it counts.
     pub fn watch(&mut self, name: Option<&Arc<str>>) {
-        if self.watched.as_ref().map(|watched| &watched.name) != name {
+        if !self.watches(name) {
+            let hosts = &self.hosts;
             self.watched = name.map(|name| Watched {
                 name: Arc::clone(name),
-                rates: Rates::default(),
+                rates: hosts
+                    .get(name)
+                    .map(|host| Rates::between(&host.before, &host.metrics))
+                    .unwrap_or_default(),
             });
         }
     }
 
-    /// Forgets hosts that were not heard of for long.
+    /// Forgets hosts that were not heard of for long, while the collector was.
     pub fn expire(&mut self, now: Instant) {
+        let now = self.as_of(now);
         let before = self.hosts.len();
         let kept = &mut self.kept_bytes;
         self.hosts.retain(|_, host| {
             let keep = now.saturating_duration_since(host.mentioned) < FORGET_AFTER;
             if !keep {
-                *kept -= host.metrics.bytes();
+                *kept -= host.kept_bytes();
             }
             keep
         });
@@ -210,11 +306,14 @@ impl Fleet {
     #[must_use]
     pub fn counts(&self, now: Instant) -> Counts {
         let mut counts = Counts::default();
+        let as_of = self.as_of(now);
         for host in self.hosts.values() {
-            match host.state(now) {
+            match host.state(as_of) {
                 State::Reporting => counts.reporting += 1,
                 State::Waiting => counts.waiting += 1,
+                State::Expected => counts.expected += 1,
                 State::Silent => counts.silent += 1,
+                State::Gone => counts.gone += 1,
             }
         }
         counts

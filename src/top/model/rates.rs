@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::time::Instant;
 
 use crate::protocol::grid::Grid;
+use crate::server::hosts::Merged;
 
 /// A count that was not told again for this long is forgotten.
 const FORGET_S: u64 = 300;
@@ -51,6 +52,16 @@ pub struct Rates {
 }
 
 impl Rates {
+    /// The rates from one reading of each count to the next.
+    #[must_use]
+    pub fn between(before: &Merged, after: &Merged) -> Self {
+        let mut rates = Self::default();
+        for part in before.parts().iter().chain(after.parts()) {
+            rates.take(part.heard(), part.grid(), |name| part.is_last_word_on(name));
+        }
+        rates
+    }
+
     /// Takes the counts of a message for which `wanted` holds.
     pub fn take(&mut self, now: Instant, grid: &Grid, wanted: impl Fn(&str) -> bool) {
         let at = Moment {

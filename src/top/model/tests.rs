@@ -91,6 +91,7 @@ fn silence_is_seen_and_forgotten_in_the_end() {
         reporting: 0,
         waiting: 1,
         silent: 1,
+        ..Counts::default()
     };
     assert_eq!(counts, expected);
     world.metrics("a", r#"{"cpu.percent":2}"#);
@@ -101,6 +102,127 @@ fn silence_is_seen_and_forgotten_in_the_end() {
     world.pass(SECOND);
     assert_eq!(world.fleet.counts(world.now).all(), 0);
     assert_eq!(world.fleet.kept_bytes, 0);
+}
+
+/// Seconds since 1970.
+const WALL: f64 = 1_795_960_992.5;
+
+impl World {
+    fn state(&mut self, host: &str, state: &str, last_seen: f64) {
+        let json = format!(r#"{{"state":"{state}","last_seen":{last_seen},"since":{WALL}}}"#);
+        self.fleet
+            .take_state(self.now, WALL, host, json.as_bytes())
+            .unwrap();
+    }
+}
+
+#[test]
+fn the_collector_tells_who_is_gone_and_since_when() {
+    let mut world = World::new();
+    world.state("a", "gone", WALL - 3600.0);
+    world.state("b", "expected", WALL - 60.0);
+    world.state("c", "reporting", WALL);
+    // Its clock is ahead of ours.
+    world.state("d", "gone", WALL + 5.0);
+    world.model("a", r#"{"host.os":"Debian","cpu.percent":3}"#);
+    world.pass(SECOND);
+    let host = world.host("a");
+    assert_eq!(host.state(world.now), State::Gone);
+    assert_eq!(host.age(world.now), Some(3601 * SECOND));
+    assert_eq!(host.system.as_deref(), Some("Debian"));
+    assert_eq!(world.host("b").state(world.now), State::Expected);
+    assert_eq!(world.host("d").age(world.now), Some(SECOND));
+    // Who reports has said so, or will.
+    assert!(world.fleet.get("c").is_none());
+    let counts = world.fleet.counts(world.now);
+    assert_eq!((counts.gone, counts.expected, counts.all()), (2, 1, 3));
+
+    world.metrics("a", r#"{"cpu.percent":1}"#);
+    assert_eq!(world.host("a").state(world.now), State::Reporting);
+    assert_eq!(world.host("a").age(world.now), Some(Duration::ZERO));
+    world.state("a", "gone", WALL);
+    world.state("a", "reporting", WALL);
+    assert_eq!(world.host("a").state(world.now), State::Reporting);
+    world.state("d", "forgotten", WALL);
+    assert!(world.fleet.get("d").is_none());
+    assert_eq!(world.fleet.counts(world.now).all(), 2);
+    let broken = world.fleet.take_state(world.now, WALL, "a", b"[]");
+    assert!(broken.is_err());
+    assert_eq!(world.fleet.refused(), 1);
+    // Not a word of ours.
+    world.state("e", "asleep", WALL);
+    assert!(world.fleet.get("e").is_none());
+}
+
+#[test]
+fn no_host_is_blamed_for_a_collector_that_is_not_heard() {
+    let mut world = World::new();
+    world.fleet.hear(world.now);
+    world.metrics("a", r#"{"cpu.percent":1}"#);
+    let heard = world.now;
+    world.pass(2 * FORGET_AFTER);
+    assert!(world.fleet.is_stale(world.now));
+    let as_of = world.fleet.as_of(world.now);
+    assert_eq!(as_of, heard);
+    assert_eq!(world.host("a").state(as_of), State::Reporting);
+    assert_eq!(world.fleet.counts(world.now).reporting, 1);
+    // It is back, and the host is not yet: it has as long as any.
+    world.fleet.hear(world.now);
+    assert_eq!(world.fleet.counts(world.now).reporting, 1);
+    for _ in 0..3 {
+        world.pass(10 * SECOND);
+        world.fleet.hear(world.now);
+    }
+    assert_eq!(world.fleet.counts(world.now).silent, 1);
+}
+
+#[test]
+fn who_is_looked_at_from_now_on_has_rates_at_once() {
+    let mut world = World::new();
+    for (uptime, count) in [(100, 0), (105, 10), (110, 40)] {
+        world.metrics(
+            "a",
+            &format!(r#"{{"sys.uptime":{uptime},"disk.reads.total[sda]":{count}}}"#),
+        );
+        // Read less often.
+        if uptime != 105 {
+            let units = format!(
+                r#"{{"sys.uptime":{uptime},"unit.cpu.total[a.service]":{}}}"#,
+                count * 100_000
+            );
+            world.metrics("a", &units);
+        }
+        world.pass(5 * SECOND);
+    }
+    world.fleet.watch(Some(&"a".into()));
+    let detail = world.fleet.detail("a").unwrap();
+    assert_eq!(detail.disks["sda"].reads, Some(6.0));
+    assert_eq!(detail.units["a.service"].cpu, Some(40.0));
+    let kept = world.host("a").kept_bytes();
+    assert_eq!(world.fleet.kept_bytes, kept);
+    assert!(kept > world.host("a").metrics.bytes());
+}
+
+#[test]
+fn a_model_that_says_what_metrics_say_is_shown_until_they_come() {
+    let mut world = World::new();
+    world.model(
+        "a",
+        r#"{"mem.total":1000,"mem.avail":250,"mem.cached":100,"cpu.percent":12.5}"#,
+    );
+    let host = world.host("a");
+    assert_eq!(host.state(world.now), State::Waiting);
+    assert_eq!((host.cpu, host.memory_used()), (Some(12.5), Some(75.0)));
+    let detail = world.fleet.detail("a").unwrap();
+    assert!(detail.known);
+    assert_eq!(detail.memory.cached, Some(100.0));
+    world.metrics("a", r#"{"mem.avail":500}"#);
+    world.model("a", r#"{"mem.total":1000,"mem.avail":1}"#);
+    assert_eq!(world.host("a").memory_used(), Some(50.0));
+    assert_eq!(
+        world.fleet.detail("a").unwrap().memory.available,
+        Some(500.0)
+    );
 }
 
 #[test]
@@ -128,8 +250,9 @@ fn where_there_is_no_room_a_row_is_still_a_row() {
     world.fleet.kept_bytes += MAX_KEPT_BYTES;
     world.metrics("b", r#"{"cpu.percent":2}"#);
     assert_eq!(world.host("b").cpu, Some(2.0));
-    assert!(!world.fleet.detail("b").unwrap().known);
-    assert!(world.fleet.detail("a").unwrap().known);
+    assert!(world.host("b").metrics.parts().is_empty());
+    assert!(!world.host("a").metrics.parts().is_empty());
+    assert!(world.fleet.detail("b").unwrap().known);
     // Who is looked at is kept whatever the others take.
     world.fleet.watch(Some(&"b".into()));
     world.metrics("b", r#"{"load.1m":2}"#);

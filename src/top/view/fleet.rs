@@ -1,177 +1,240 @@
 //! The table of hosts. Pure.
 
 use ratatui::buffer::Buffer;
-use ratatui::layout::Rect;
+use ratatui::layout::{Alignment, Constraint, Rect};
 use ratatui::style::{Modifier, Style};
+use ratatui::text::{Line, Span, Text};
+use ratatui::widgets::{Cell, Row, Table, Widget as _};
 
-use super::pen::Pen;
+use super::pen::{Pen, fitted};
+use super::state::{Shown, absence, age, shown};
 use super::theme::{CURSOR, Mood, Theme};
-use super::{Drawn, Scene, age};
-use crate::top::model::{Host, State};
+use super::{Drawn, Scene};
+use crate::top::model::Host;
 use crate::top::sort::Column;
-use crate::top::text::{NONE, load, percent, size, span};
+use crate::top::text::{NONE, clean, load, percent, size, span, temperature, whole};
 
-/// A host's name has at least so many columns, and needs no more than that many.
-const NAME_MIN: u16 = 12;
+/// The mark in front, and the space behind it.
+const MARK: u16 = 2;
+
+/// A host's name needs no more columns than that.
 const NAME_MAX: u16 = 40;
 
-/// The columns by importance, with the width of the screen from which on each has room.
-const FROM: [(Column, u16); 9] = [
-    (Column::Cpu, 0),
-    (Column::Memory, 0),
-    (Column::Age, 50),
-    (Column::Load, 56),
-    (Column::Failed, 62),
-    (Column::Received, 70),
-    (Column::Sent, 76),
-    (Column::Uptime, 86),
-    (Column::Pressure, 110),
+/// Columns of bars, and of what the CPU did in the last minutes: at least and at most.
+const BAR: (u16, u16) = (4, 10);
+const HISTORY: (u16, u16) = (10, 30);
+
+/// Columns of a file system's name behind its percentage.
+const MOUNT: u16 = 10;
+
+/// What there may be room for beside the names, the most important first.
+const PARTS: [Part; 19] = [
+    Part::Column(Column::State),
+    Part::Column(Column::Cpu),
+    Part::Column(Column::Memory),
+    Part::Column(Column::Disk),
+    Part::Column(Column::Load),
+    Part::Column(Column::Swap),
+    Part::Column(Column::Received),
+    Part::Column(Column::Sent),
+    Part::Column(Column::Failed),
+    Part::Bars,
+    Part::Column(Column::Uptime),
+    Part::Column(Column::Temperature),
+    Part::Column(Column::Pressure),
+    Part::Column(Column::Age),
+    Part::History,
+    Part::Column(Column::Agent),
+    Part::Column(Column::System),
+    Part::Mount,
+    Part::WideBars,
 ];
 
-/// How columns are laid out on a screen of this width.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    Column(Column),
+    /// Bars of CPU and memory.
+    Bars,
+    /// What the CPU did.
+    History,
+    /// The name of the fullest file system.
+    Mount,
+    /// Longer ones.
+    WideBars,
+}
+
+/// How columns are laid out on a screen of some width.
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Layout {
-    width: u16,
+    shown: Vec<Column>,
     name: u16,
-    /// Of the bars of CPU and memory.
+    /// Of the bars of CPU and memory; 0 for none.
     bar: u16,
     /// Of what the CPU did in the last minutes; 0 for none.
     history: u16,
+    mount: u16,
 }
 
 impl Layout {
     fn of(width: u16) -> Self {
-        let (bar, history) = match width {
-            ..60 => (4, 0),
-            60..94 => (6, 0),
-            94..110 => (6, 10),
-            110..130 => (8, 12),
-            _ => (10, 30),
+        let name = match width {
+            ..72 => 12,
+            72..120 => 16,
+            120..160 => 20,
+            _ => 24,
         };
-        let layout = Self {
-            width,
-            name: 0,
-            bar,
-            history,
+        let mut layout = Self {
+            shown: vec![Column::Name],
+            name,
+            bar: 0,
+            history: 0,
+            mount: 0,
         };
-        let others: u16 = Column::ALL
-            .into_iter()
-            .filter(|column| *column != Column::Name && layout.shows(*column))
-            .map(|column| layout.columns(column) + 1)
-            .sum();
-        // The mark in front and the space behind it.
-        let name = width.saturating_sub(others + 2);
-        let name = name.clamp(NAME_MIN, NAME_MAX);
-        Self { name, ..layout }
+        let mut left = width.saturating_sub(MARK + name);
+        for part in PARTS {
+            let wanted = match part {
+                Part::Column(column) => layout.columns(column) + 1,
+                Part::Bars => 2 * BAR.0,
+                Part::History => HISTORY.0 + 1,
+                Part::Mount => MOUNT + 1,
+                Part::WideBars => 2 * (BAR.1 - BAR.0),
+            };
+            // The rest waits for more room, too: what matters less never comes alone.
+            if wanted > left {
+                break;
+            }
+            left -= wanted;
+            match part {
+                Part::Column(column) => layout.shown.push(column),
+                Part::Bars => layout.bar = BAR.0,
+                Part::History => layout.history = HISTORY.0,
+                Part::Mount => layout.mount = MOUNT,
+                Part::WideBars => layout.bar = BAR.1,
+            }
+        }
+        layout
+            .shown
+            .sort_by_key(|column| Column::ALL.iter().position(|known| known == column));
+        let more = left.min(NAME_MAX - layout.name);
+        layout.name += more;
+        left -= more;
+        if layout.history > 0 {
+            layout.history += left.min(HISTORY.1 - HISTORY.0);
+        }
+        layout
     }
 
-    fn shows(self, column: Column) -> bool {
-        let from = FROM.iter().find(|(known, _)| *known == column);
-        from.is_none_or(|(_, from)| self.width >= *from)
-    }
-
-    fn columns(self, column: Column) -> u16 {
+    fn columns(&self, column: Column) -> u16 {
+        let beside = |columns: u16| if columns > 0 { columns + 1 } else { 0 };
         match column {
             Column::Name => self.name,
-            Column::Cpu => {
-                let history = if self.history > 0 {
-                    self.history + 1
-                } else {
-                    0
-                };
-                self.bar + 5 + history
-            }
-            Column::Memory => self.bar + 5,
-            Column::Pressure => 11,
-            Column::Load | Column::Received | Column::Sent | Column::Uptime | Column::Age => 5,
-            Column::Failed => 4,
+            Column::State => 12,
+            Column::Cpu => 5 + self.bar + beside(self.history),
+            Column::Memory => 5 + self.bar,
+            Column::Disk => 5 + beside(self.mount),
+            Column::Pressure => 10,
+            Column::Agent => 9,
+            Column::System => 20,
+            Column::Failed
+            | Column::Load
+            | Column::Received
+            | Column::Sent
+            | Column::Swap
+            | Column::Temperature
+            | Column::Uptime
+            | Column::Age => 5,
         }
+    }
+
+    fn alignment(&self, column: Column) -> Alignment {
+        match column {
+            Column::Name | Column::State | Column::Pressure | Column::Agent | Column::System => {
+                Alignment::Left
+            }
+            // What stands in front of the number is as wide everywhere.
+            Column::Cpu | Column::Memory if self.bar > 0 => Alignment::Left,
+            Column::Disk if self.mount > 0 => Alignment::Left,
+            _ => Alignment::Right,
+        }
+    }
+
+    fn constraints(&self) -> Vec<Constraint> {
+        // The first name has the mark in its own column, with the same gap behind it.
+        let columns = self.shown.iter().map(|column| self.columns(*column));
+        std::iter::once(MARK - 1)
+            .chain(columns)
+            .map(Constraint::Length)
+            .collect()
     }
 }
 
 /// Draws the headings and as many rows as there is room for.
 pub(super) fn draw(buffer: &mut Buffer, area: Rect, scene: &Scene<'_>) -> Drawn {
     let layout = Layout::of(area.width);
-    headings(buffer, area, scene, layout);
     let room = usize::from(area.height.saturating_sub(1));
-    let rows = scene.rows.iter().enumerate().skip(scene.app.offset);
-    for (y, (index, host)) in (area.y + 1..area.bottom()).zip(rows) {
-        let pen = Pen::new(buffer, y, area.x, area.right());
-        row(pen, host, scene, layout);
-        if index == scene.app.cursor {
-            // The bars behind it keep their colours.
-            let name = Rect {
-                y,
-                height: 1,
-                width: (layout.name + 2).min(area.width),
-                ..area
-            };
-            buffer.set_style(name, CURSOR);
-        }
-    }
+    let rows = scene.rows.iter().enumerate();
+    let rows = rows.skip(scene.app.offset).take(room);
+    let rows = rows.map(|(index, host)| row(host, scene, &layout, index == scene.app.cursor));
+    Table::new(rows, layout.constraints())
+        .header(headings(scene, &layout))
+        .column_spacing(1)
+        .render(area, buffer);
     if scene.rows.is_empty() && room > 0 {
         let text = "No host has this in its name.";
-        Pen::new(buffer, area.y + 1, area.x + 2, area.right()).put(text, scene.theme.faint());
+        Pen::new(buffer, area.y + 1, area.x + MARK, area.right()).put(text, Style::new());
     }
     Drawn::Rows(room)
 }
 
-fn headings(buffer: &mut Buffer, area: Rect, scene: &Scene<'_>, layout: Layout) {
+fn headings(scene: &Scene<'_>, layout: &Layout) -> Row<'static> {
     let theme = scene.theme;
-    let line = Rect { height: 1, ..area };
-    buffer.set_style(line, theme.heading());
-    let mut pen = Pen::new(buffer, area.y, area.x, area.right());
-    pen.skip(2);
-    let arrow = if scene.app.reversed == (scene.app.sort == Column::Name) {
+    let arrow = if scene.app.reversed == scene.app.sort.is_text() {
         theme.pick("▼", "v")
     } else {
         theme.pick("▲", "^")
     };
-    for column in Column::ALL {
-        if !layout.shows(column) {
-            continue;
-        }
-        let columns = layout.columns(column);
+    let heading = |column: Column| {
         let (text, style) = if column == scene.app.sort {
             let text = format!("{}{arrow}", column.heading());
             (text, theme.sorted_heading())
         } else {
             (column.heading().to_owned(), theme.heading())
         };
-        match column {
-            Column::Name | Column::Cpu | Column::Memory | Column::Pressure => {
-                pen.left_in(&text, columns, style);
-            }
-            _ => {
-                pen.right_in(&text, columns, style);
-            }
-        }
-        pen.skip(1);
-    }
+        let line = Line::from(Span::styled(text, style));
+        Cell::new(Text::from(line).alignment(layout.alignment(column)))
+    };
+    let cells = layout.shown.iter().map(|column| heading(*column));
+    Row::new(std::iter::once(Cell::default()).chain(cells)).style(theme.heading())
 }
 
-fn row(mut pen: Pen<'_>, host: &Host, scene: &Scene<'_>, layout: Layout) {
+fn row<'a>(host: &'a Host, scene: &Scene<'_>, layout: &Layout, is_cursor: bool) -> Row<'a> {
     let theme = scene.theme;
-    let state = host.state(scene.now);
-    let (mark, mood) = match state {
-        State::Reporting => (theme.pick("●", "*"), Mood::Good),
-        State::Waiting => (theme.pick("◌", "o"), Mood::Busy),
-        State::Silent => (theme.pick("✗", "!"), Mood::Bad),
-    };
-    pen.put(mark, theme.mood(mood)).skip(1);
-    let paint = Paint {
-        theme,
-        current: state == State::Reporting,
-    };
-    for column in Column::ALL {
-        if layout.shows(column) {
-            cell(&mut pen, host, scene, layout, column, paint);
-            pen.skip(1);
+    let shown = shown(host, scene);
+    // What is beside it keeps its colours.
+    let cursor = if is_cursor { CURSOR } else { Style::new() };
+    let mark = Span::styled(shown.mark, theme.mood(shown.mood));
+    let mut cells = vec![Cell::new(mark).style(cursor)];
+    let absence = absence(host, scene);
+    for (at, column) in layout.shown.iter().enumerate() {
+        if let Some(absence) = &absence
+            && !matches!(column, Column::Name | Column::State)
+        {
+            let rest = layout.shown.len() - at;
+            let cell = Cell::new(absence.clone());
+            cells.push(cell.column_span(u16::try_from(rest).unwrap_or(1)));
+            break;
         }
+        let cell = cell(host, scene, layout, *column, &shown);
+        let cell = Cell::new(Text::from(cell).alignment(layout.alignment(*column)));
+        cells.push(match column {
+            Column::Name => cell.style(cursor.add_modifier(Modifier::BOLD)),
+            _ => cell,
+        });
     }
+    Row::new(cells)
 }
 
-/// What is not current any more is faint, whatever it says.
+/// What is not current is as it was, and stands out no more.
 #[derive(Clone, Copy)]
 struct Paint {
     theme: Theme,
@@ -180,63 +243,64 @@ struct Paint {
 
 impl Paint {
     fn text(self, mood: Mood) -> Style {
-        if self.current {
-            self.theme.text(mood)
-        } else {
-            self.theme.faint()
-        }
+        self.theme
+            .text(if self.current { mood } else { Mood::Good })
     }
 
     fn bar(self, mood: Mood) -> Style {
         if self.current {
             self.theme.mood(mood)
         } else {
-            self.theme.faint()
+            self.theme.ornament()
         }
     }
 }
 
 fn cell(
-    pen: &mut Pen<'_>,
     host: &Host,
     scene: &Scene<'_>,
-    layout: Layout,
+    layout: &Layout,
     column: Column,
-    paint: Paint,
-) {
+    shown: &Shown,
+) -> Line<'static> {
     let columns = layout.columns(column);
-    let plain = paint.text(Mood::Good);
+    let paint = Paint {
+        theme: scene.theme,
+        current: shown.is_current,
+    };
     let or_none = |text: Option<String>| text.unwrap_or_else(|| NONE.to_owned());
+    let told = |value: Option<f64>, text: fn(f64) -> String, mood: fn(f64) -> Mood| {
+        let mood = value.map_or(Mood::Good, mood);
+        Line::from(Span::styled(or_none(value.map(text)), paint.text(mood)))
+    };
+    let plain = |_: f64| Mood::Good;
+    let text = |text: Option<&str>| {
+        let text = text.map(|text| fitted(&clean(text), columns));
+        Line::from(or_none(text))
+    };
     match column {
-        Column::Name => {
-            let style = if paint.current {
-                plain.add_modifier(Modifier::BOLD)
-            } else {
-                plain
-            };
-            pen.left_in(&host.name, columns, style);
+        Column::Name => text(Some(&host.name)),
+        Column::State => {
+            let style = scene.theme.text(shown.mood);
+            Line::from(Span::styled(fitted(&shown.word, columns), style))
         }
-        Column::Age => {
-            let style = match host.state(scene.now) {
-                State::Silent => scene.theme.mood(Mood::Bad),
-                _ => plain,
-            };
-            pen.right_in(&age(host, scene.now), columns, style);
-        }
+        Column::Age => Line::from(age(host, scene)),
         Column::Cpu => {
-            share(pen, host.cpu, layout.bar, paint);
+            let mut spans = share(host.cpu, layout.bar, paint);
             if layout.history > 0 {
-                pen.skip(1);
-                history(pen, host, layout.history, paint);
+                spans.push(Span::raw(" "));
+                spans.push(history(host, layout.history, paint));
             }
+            Line::from(spans)
         }
-        Column::Memory => share(pen, host.memory_used(), layout.bar, paint),
+        Column::Memory => Line::from(share(host.memory_used(), layout.bar, paint)),
+        Column::Disk => disk(host, layout.mount, paint),
+        Column::Swap => told(host.swap_used(), percent, Mood::of_swap),
         Column::Load => {
-            let mood = host.load.map_or(Mood::Good, |load| {
-                let cpus = host.cpus.unwrap_or(f64::INFINITY);
-                Mood::between(load, cpus, 2.0 * cpus)
-            });
-            pen.right_in(&or_none(host.load.map(load)), columns, paint.text(mood));
+            let mood = host
+                .load
+                .map_or(Mood::Good, |load| Mood::of_load(load, host.cpus));
+            Line::from(Span::styled(or_none(host.load.map(load)), paint.text(mood)))
         }
         Column::Pressure => {
             let (text, mood) = host.pressure.map_or((NONE.to_owned(), Mood::Good), |told| {
@@ -246,57 +310,73 @@ fn cell(
                     return (percent(share), Mood::Good);
                 }
                 let text = format!("{} {resource}", percent(share));
-                (text, Mood::between(share, 10.0, 40.0))
+                (text, Mood::of_pressure(share))
             });
-            pen.left_in(&text, columns, paint.text(mood));
+            Line::from(Span::styled(fitted(&text, columns), paint.text(mood)))
         }
-        Column::Received => {
-            pen.right_in(&or_none(host.received.map(size)), columns, plain);
-        }
-        Column::Sent => {
-            pen.right_in(&or_none(host.sent.map(size)), columns, plain);
-        }
+        Column::Received => told(host.received, size, plain),
+        Column::Sent => told(host.sent, size, plain),
+        Column::Temperature => told(host.temperature, temperature, Mood::of_temperature),
         Column::Failed => {
-            let mood = match host.failed {
-                Some(1..) => Mood::Bad,
-                _ => Mood::Good,
-            };
-            let text = or_none(host.failed.map(|failed| failed.to_string()));
-            pen.right_in(&text, columns, paint.text(mood));
+            let mood = host.failed.map_or(Mood::Good, Mood::of_failed);
+            let text = or_none(host.failed.map(whole));
+            Line::from(Span::styled(text, paint.text(mood)))
         }
-        Column::Uptime => {
-            pen.right_in(&or_none(host.uptime.map(span)), columns, plain);
-        }
+        Column::Uptime => told(host.uptime, span, plain),
+        Column::Agent => text(host.agent.as_deref()),
+        Column::System => text(host.system.as_deref()),
     }
 }
 
-/// A bar with its percentage.
-fn share(pen: &mut Pen<'_>, value: Option<f64>, bar: u16, paint: Paint) {
+/// A percentage in five columns, with a bar in front where there is room for one.
+fn share(value: Option<f64>, bar: u16, paint: Paint) -> Vec<Span<'static>> {
     let Some(value) = value else {
-        pen.skip(bar);
-        pen.right_in(NONE, 5, paint.text(Mood::Good));
-        return;
+        let columns = usize::from(bar) + 5;
+        return vec![Span::raw(format!("{NONE:>columns$}"))];
     };
     let mood = Mood::of_share(value);
     let (full, rest) = paint.theme.bar(value, bar.into());
-    pen.put(&full, paint.bar(mood));
-    pen.put(&rest, paint.theme.faint());
-    pen.right_in(&percent(value), 5, paint.text(mood));
+    let text = percent(value);
+    let gap = " ".repeat(5_usize.saturating_sub(text.len()));
+    vec![
+        Span::styled(full, paint.bar(mood)),
+        Span::styled(rest, paint.theme.ornament()),
+        Span::raw(gap),
+        Span::styled(text, paint.text(mood)),
+    ]
+}
+
+/// The fullest file system, or one that does not answer.
+fn disk(host: &Host, mount: u16, paint: Paint) -> Line<'static> {
+    let (text, mood) = match &host.disk {
+        None => (NONE.to_owned(), Mood::Good),
+        Some(disk) if disk.stuck => ("stuck".to_owned(), Mood::Bad),
+        Some(disk) => disk.used.map_or((NONE.to_owned(), Mood::Good), |used| {
+            (percent(used), Mood::of_share(used))
+        }),
+    };
+    let gap = " ".repeat(5_usize.saturating_sub(text.len()));
+    let mut spans = vec![Span::raw(gap), Span::styled(text, paint.text(mood))];
+    if let Some(disk) = host.disk.as_ref().filter(|_| mount > 0) {
+        let name = fitted(&clean(&disk.mount), mount);
+        spans.push(Span::raw(format!(" {name}")));
+    }
+    Line::from(spans)
 }
 
 /// What the CPU did, the newest last.
-fn history(pen: &mut Pen<'_>, host: &Host, columns: u16, paint: Paint) {
+fn history(host: &Host, columns: u16, paint: Paint) -> Span<'static> {
     let style = if paint.current {
         paint.theme.label()
     } else {
-        paint.theme.faint()
+        paint.theme.ornament()
     };
     let sparks: String = host
         .history
         .newest(columns.into())
         .map(|sample| sample.map_or(' ', |sample| paint.theme.spark(sample)))
         .collect();
-    pen.put(&sparks, style);
+    Span::styled(sparks, style)
 }
 
 #[cfg(test)]
@@ -305,26 +385,37 @@ mod tests {
 
     #[test]
     fn columns_fit_every_screen() {
-        let mut shown = 0;
+        let mut shown: Vec<Column> = Vec::new();
         for width in super::super::MIN_COLUMNS..300 {
             let layout = Layout::of(width);
-            let columns: Vec<_> = Column::ALL
-                .into_iter()
-                .filter(|column| layout.shows(*column))
-                .collect();
-            let taken: u16 = columns
+            let columns = layout.shown.iter().map(|column| layout.columns(*column));
+            let taken: u16 = columns.map(|columns| columns + 1).sum();
+            assert!(MARK + taken - 1 <= width, "{width}: {taken}");
+            for column in [Column::Name, Column::State, Column::Cpu, Column::Memory] {
+                assert!(layout.shown.contains(&column), "{width}: {column:?}");
+            }
+            let lost = shown
                 .iter()
-                .map(|column| layout.columns(*column) + 1)
-                .sum();
-            assert!(taken < width + 2 - 1, "{width}: {taken}");
-            assert!(layout.name >= NAME_MIN);
-            assert!(
-                columns.len() >= shown,
-                "{width} has less than {}",
-                width - 1
-            );
-            shown = columns.len();
+                .find(|column| !layout.shown.contains(column) && ![72, 120, 160].contains(&width));
+            assert_eq!(lost, None, "{width} has less than {}", width - 1);
+            shown = layout.shown;
         }
-        assert_eq!(shown, Column::ALL.len());
+        assert_eq!(shown, Column::ALL);
+    }
+
+    #[test]
+    fn headings_fit_their_columns_with_the_arrow() {
+        let layout = Layout::of(80);
+        for column in Column::ALL {
+            let columns = usize::from(layout.columns(column));
+            assert!(column.heading().len() < columns, "{column:?}");
+        }
+        let of_80: Vec<_> = layout.shown.iter().map(|column| column.heading()).collect();
+        assert_eq!(
+            of_80.join(" "),
+            "HOST STATE CPU MEM DISK SWAP LOAD RX/s TX/s FAIL"
+        );
+        let of_60: Vec<_> = Layout::of(60).shown;
+        assert!(of_60.contains(&Column::Disk) && of_60.contains(&Column::Load));
     }
 }

@@ -4,16 +4,21 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 
-use super::pen::Pen;
+use super::Drawn;
+use super::block::{self, Block};
 use super::theme::{KEY, Theme};
 use crate::top::sort::Column;
 
 /// Keys, and what they do.
-const KEYS: [(&str, &str); 12] = [
+const KEYS: [(&str, &str); 13] = [
     ("Up Down k j", "move, or scroll"),
     ("PgUp PgDn Space", "move by pages"),
     ("Home End g G", "the first, the last"),
-    ("Enter", "look at the host; Esc goes back"),
+    ("Enter", "look at the host"),
+    (
+        "Esc",
+        "back: from a host to the table, from a filter to none",
+    ),
     ("/", "show only hosts with a text in their name"),
     ("< >", "sort by the next column to the left, to the right"),
     ("r", "turn the order round"),
@@ -24,14 +29,14 @@ const KEYS: [(&str, &str); 12] = [
     ("? F1", "these keys"),
 ];
 
-pub(super) fn draw(buffer: &mut Buffer, area: Rect, theme: Theme) {
-    let mut rows = area.top()..area.bottom();
+/// Draws them from where they are scrolled to.
+pub(super) fn draw(buffer: &mut Buffer, area: Rect, theme: Theme, scroll: usize) -> Drawn {
+    let mut blocks: Vec<Block> = Vec::new();
     let mut line = |first: &str, style: Style, second: &str| {
-        if let Some(y) = rows.next() {
-            let mut pen = Pen::new(buffer, y, area.x + 2, area.right());
-            pen.left_in(first, 18, style);
-            pen.put(second, Style::new());
-        }
+        blocks.push(Block::Line(vec![
+            (format!("  {first:<18}"), style),
+            (second.to_owned(), Style::new()),
+        ]));
     };
     for (key, what) in KEYS {
         line(key, KEY, what);
@@ -41,18 +46,47 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, theme: Theme) {
     for column in Column::ALL {
         let what = match column {
             Column::Name => "name",
-            Column::Age => "time since the last message; ✗ marks hosts silent for 30 s",
+            Column::State => "what is worst about it: hosts in trouble come first",
+            Column::Age => "time since the last message",
             Column::Cpu => "CPU time in use, and what it was in the last minutes",
             Column::Memory => "memory that could not be had without swapping",
             Column::Load => "threads that run or wait, on average over a minute",
             Column::Pressure => "share of the last 10 s in which tasks waited, and for what",
             Column::Received => "bytes received a second, loopback left out",
             Column::Sent => "bytes sent a second",
+            Column::Disk => "the fullest file system, or that one does not answer",
+            Column::Swap => "swap space in use",
+            Column::Temperature => "the hottest sensor, in °C",
             Column::Failed => "units that have failed",
             Column::Uptime => "time since boot",
+            Column::Agent => "the agent's version",
+            Column::System => "the operating system",
         };
-        let what = what.replace('✗', theme.pick("✗", "!"));
+        let what = what.replace("°C", theme.pick("°C", "Celsius"));
         let key = format!("{}  {}", column.key(), column.heading());
         line(&key, KEY, &what);
     }
+    line("", Style::new(), "");
+    line("States", theme.title(), "");
+    for (mark, what) in [
+        (theme.pick("●", "*"), "as it should be"),
+        (theme.pick("◆", "+"), "something is worth a look"),
+        (theme.pick("▲", "!"), "something is not as it should be"),
+        (
+            theme.pick("✗", "X"),
+            "silent for 30 s; or gone, as the collector says",
+        ),
+        (
+            theme.pick("◌", "o"),
+            "not heard yet; expected after a restart of the collector",
+        ),
+        (theme.pick("≈", "~"), "old: the collector is not heard"),
+    ] {
+        line(mark, KEY, what);
+    }
+    let all = block::height(&blocks);
+    let room = usize::from(area.height);
+    let scroll = scroll.min(all.saturating_sub(room));
+    block::draw(buffer, area, &blocks, scroll, theme);
+    Drawn::Lines(all, room)
 }

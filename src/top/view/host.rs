@@ -1,26 +1,24 @@
 //! One host: all that is known of it, in lines that scroll. Pure.
 
-use std::time::Instant;
-
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
 
+use super::block::{self, Block, Piece};
 use super::pen::{Pen, fitted, width};
+use super::state::age;
 use super::theme::{Mood, Theme};
-use super::{Drawn, Scene, age};
+use super::{Drawn, Scene};
 use crate::top::app::Look;
 use crate::top::model::detail::{Detail, Memory};
 use crate::top::model::{Host, State};
-use crate::top::text::{NONE, clean, count, load, percent, size};
+use crate::top::text::{NONE, clean, count, load, percent, size, temperature};
 
-/// Columns of bars.
+/// Columns of bars, and on a narrow screen.
 const BAR: usize = 20;
+const NARROW_BAR: usize = 10;
 
 mod tables;
-
-/// A line: texts, each in its style.
-type Line = Vec<(String, Style)>;
 
 /// Draws the host's own line, and of the rest what there is room for from where it is scrolled
 /// to.
@@ -28,39 +26,50 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, scene: &Scene<'_>, look: &Lo
     let theme = scene.theme;
     let Some(host) = scene.fleet.get(&look.name) else {
         let text = format!("{} is not known any more.", look.name);
-        Pen::new(buffer, area.y, area.x, area.right()).put(&text, theme.faint());
+        Pen::new(buffer, area.y, area.x, area.right()).put(&text, Style::new());
         return Drawn::Nothing;
     };
     heading(buffer, area, scene, host);
     let detail = scene.fleet.detail(&look.name).unwrap_or_default();
-    let lines = Writer::write(&detail, host, scene, area.width);
+    let blocks = Writer::write(&detail, host, scene, area.width);
     let room = area.height.saturating_sub(1);
-    let scroll = look
-        .scroll
-        .min(lines.len().saturating_sub(usize::from(room)));
-    for (y, line) in (area.y + 1..area.bottom()).zip(lines.iter().skip(scroll)) {
-        let mut pen = Pen::new(buffer, y, area.x, area.right());
-        for (text, style) in line {
-            pen.put(text, *style);
-        }
-    }
-    let below = lines.len().saturating_sub(scroll + usize::from(room));
+    let all = block::height(&blocks);
+    let scroll = look.scroll.min(all.saturating_sub(usize::from(room)));
+    let body = Rect {
+        y: area.y + 1,
+        height: room,
+        ..area
+    };
+    block::draw(buffer, body, &blocks, scroll, theme);
+    let below = all.saturating_sub(scroll + usize::from(room));
     if below > 0 {
         let text = format!(" {below} more {} ", theme.pick("↓", "below"));
         let mut pen = Pen::new(buffer, area.bottom() - 1, area.x, area.right());
         pen.right_in(&text, area.width, theme.heading());
     }
-    Drawn::Lines(lines.len(), room.into())
+    Drawn::Lines(all, room.into())
 }
 
 fn heading(buffer: &mut Buffer, area: Rect, scene: &Scene<'_>, host: &Host) {
     let theme = scene.theme;
     let line = Rect { height: 1, ..area };
     buffer.set_style(line, theme.heading());
-    let state = host.state(scene.now);
-    let right = match state {
-        State::Waiting => "no metrics heard yet ".to_owned(),
-        state => format!("{}, heard {} ago ", state.as_str(), age(host, scene.now)),
+    let state = host.state(scene.as_of());
+    let ago = age(host, scene);
+    let seen = || {
+        let age = host.age(scene.now).unwrap_or_default();
+        scene.clock.ago(age.as_secs_f64())
+    };
+    let (right, mood) = match state {
+        State::Waiting => ("no metrics heard yet ".to_owned(), Mood::Good),
+        State::Reporting if scene.is_stale() => (format!(" OLD: heard {ago} ago "), Mood::Bad),
+        State::Reporting => (format!("reporting, heard {ago} ago "), Mood::Good),
+        State::Expected => (format!("expected, last seen {} ", seen()), Mood::Busy),
+        State::Silent => (format!(" SILENT: heard {ago} ago "), Mood::Bad),
+        State::Gone => (
+            format!(" GONE: last seen {}, {ago} ago ", seen()),
+            Mood::Bad,
+        ),
     };
     let room = area.width.saturating_sub(width(&right) + 1);
     let mut pen = Pen::new(buffer, area.y, area.x, area.right());
@@ -71,9 +80,11 @@ fn heading(buffer: &mut Buffer, area: Rect, scene: &Scene<'_>, host: &Host) {
         theme.heading().add_modifier(Modifier::BOLD),
     );
     let mut pen = Pen::new(buffer, area.y, area.x, area.right());
-    let style = match state {
-        State::Reporting => theme.heading(),
-        _ => theme.heading().add_modifier(Modifier::BOLD),
+    let style = match mood {
+        Mood::Good => theme.heading(),
+        Mood::Busy => theme.heading().add_modifier(Modifier::BOLD),
+        // In a row that is reversed, what stands out is not.
+        Mood::Bad => Style::reset().patch(theme.mood(mood)),
     };
     pen.skip(area.width.saturating_sub(width(&right)));
     pen.put(&right, style);
@@ -82,48 +93,78 @@ fn heading(buffer: &mut Buffer, area: Rect, scene: &Scene<'_>, host: &Host) {
 struct Writer {
     theme: Theme,
     columns: u16,
-    lines: Vec<Line>,
+    blocks: Vec<Block>,
 }
 
 impl Writer {
-    fn write(detail: &Detail, host: &Host, scene: &Scene<'_>, columns: u16) -> Vec<Line> {
+    fn write(detail: &Detail, host: &Host, scene: &Scene<'_>, columns: u16) -> Vec<Block> {
         let mut writer = Self {
             theme: scene.theme,
             columns,
-            lines: Vec::new(),
+            blocks: Vec::new(),
         };
         writer.facts(detail);
+        if host.heard.is_none() {
+            let text = match host.state(scene.as_of()) {
+                State::Gone => "Its metrics come once it reports again.",
+                _ => "Its metrics come with its next message.",
+            };
+            writer.line(vec![(text.to_owned(), Style::new())]);
+        }
         if !detail.known {
-            let text = "Its metrics come with its next message.";
-            writer
-                .lines
-                .push(vec![(text.to_owned(), scene.theme.faint())]);
-            return writer.lines;
+            return writer.blocks;
         }
         writer.failed(detail);
-        writer.cpu(detail, host, scene.now);
+        writer.cpu(detail, host);
         writer.memory(detail.memory);
         writer.pressure(detail);
         writer.filesystems(detail);
         writer.disks(detail);
         writer.interfaces(detail);
+        writer.sensors(detail);
         writer.units(detail, scene.app.units);
-        writer.lines
+        writer.blocks
     }
 
-    fn plain() -> Style {
-        Style::new()
+    fn line(&mut self, pieces: Vec<Piece>) {
+        self.blocks.push(Block::Line(pieces));
     }
 
     fn section(&mut self, title: &str) {
-        if !self.lines.is_empty() {
-            self.lines.push(Vec::new());
+        if !self.blocks.is_empty() {
+            self.line(Vec::new());
         }
         let rule = usize::from(self.columns.saturating_sub(width(title) + 1));
-        self.lines.push(vec![
+        self.line(vec![
             (format!("{title} "), self.theme.title()),
-            (self.theme.pick("─", "-").repeat(rule), self.theme.faint()),
+            (
+                self.theme.pick("─", "-").repeat(rule),
+                self.theme.ornament(),
+            ),
         ]);
+    }
+
+    /// Names with values, as many in a line as there is room for.
+    fn named(&mut self, pairs: impl IntoIterator<Item = (String, Piece)>) {
+        let mut line: Vec<Piece> = Vec::new();
+        let mut taken = 0;
+        for (name, (value, style)) in pairs {
+            let wanted = width(&name) + 1 + width(&value);
+            if !line.is_empty() && taken + 2 + wanted > self.columns {
+                self.line(std::mem::take(&mut line));
+                taken = 0;
+            }
+            if !line.is_empty() {
+                line.push(("  ".to_owned(), Style::new()));
+                taken += 2;
+            }
+            line.push((format!("{name} "), self.theme.label()));
+            line.push((value, style));
+            taken += wanted;
+        }
+        if !line.is_empty() {
+            self.line(line);
+        }
     }
 
     fn facts(&mut self, detail: &Detail) {
@@ -133,26 +174,26 @@ impl Writer {
         } else {
             self.columns
         };
-        let mut line: Line = Vec::new();
+        let mut line: Vec<Piece> = Vec::new();
         for (name, text) in &detail.facts {
             let text = format!("{} ", clean(text));
             let taken: u16 = line.iter().map(|(text, _)| width(text)).sum();
             let wide = width(&text) + 9 > room;
             if !line.is_empty() && (wide || taken > room) {
-                self.lines.push(std::mem::take(&mut line));
+                self.line(std::mem::take(&mut line));
             } else if !line.is_empty() {
                 let gap = usize::from(room.saturating_sub(taken));
-                line.push((" ".repeat(gap), Self::plain()));
+                line.push((" ".repeat(gap), Style::new()));
             }
             line.push((format!("{name:<9}"), self.theme.label()));
-            line.push((text, Self::plain()));
+            line.push((text, Style::new()));
             let taken: u16 = line.iter().map(|(text, _)| width(text)).sum();
             if taken > room {
-                self.lines.push(std::mem::take(&mut line));
+                self.line(std::mem::take(&mut line));
             }
         }
         if !line.is_empty() {
-            self.lines.push(line);
+            self.line(line);
         }
     }
 
@@ -163,125 +204,123 @@ impl Writer {
         self.section("Failed units");
         for unit in &detail.failed {
             let text = fitted(&clean(unit), self.columns.saturating_sub(2));
-            let bad = self.theme.mood(Mood::Bad);
-            self.lines.push(vec![
-                (self.theme.pick("✗ ", "! ").to_owned(), bad),
-                (text, bad),
+            self.line(vec![
+                (
+                    self.theme.pick("▲ ", "! ").to_owned(),
+                    self.theme.mood(Mood::Bad),
+                ),
+                (text, self.theme.text(Mood::Bad)),
             ]);
         }
     }
 
-    /// A name, a bar with its percentage, and what else there is to say.
-    fn bar(&mut self, name: &str, columns: u16, share: Option<f64>, more: &[(String, Style)]) {
-        let name = padded(name, columns);
-        let mut line = vec![(name, Self::plain())];
-        if let Some(share) = share {
-            let mood = Mood::of_share(share);
-            let (full, rest) = self.theme.bar(share, BAR);
-            line.push((full, self.theme.mood(mood)));
-            line.push((rest, self.theme.faint()));
-            line.push((format!("{:>5}", percent(share)), self.theme.text(mood)));
-        } else {
-            line.push((format!("{:>1$}", NONE, BAR + 5), Self::plain()));
-        }
-        line.extend(more.iter().cloned());
-        self.lines.push(line);
+    /// A bar with its percentage in five columns, coloured by how well it is.
+    fn bar(&self, share: Option<f64>, mood: fn(f64) -> Mood) -> Vec<Piece> {
+        let bar = if self.columns >= 80 { BAR } else { NARROW_BAR };
+        let Some(share) = share else {
+            return vec![(format!("{:>1$}", NONE, bar + 5), Style::new())];
+        };
+        let mood = mood(share);
+        let (full, rest) = self.theme.bar(share, bar);
+        let text = percent(share);
+        let gap = " ".repeat(5_usize.saturating_sub(text.len()));
+        vec![
+            (full, self.theme.mood(mood)),
+            (rest, self.theme.ornament()),
+            (gap, Style::new()),
+            (text, self.theme.text(mood)),
+        ]
     }
 
-    fn cpu(&mut self, detail: &Detail, host: &Host, now: Instant) {
+    fn cpu(&mut self, detail: &Detail, host: &Host) {
         self.section("CPU");
-        let history: String = host
+        let mut line = vec![padded("in use", 10)];
+        line.extend(self.bar(host.cpu, Mood::of_share));
+        self.line(line);
+        let samples: Vec<_> = host
             .history
-            .newest(usize::from(self.columns.saturating_sub(40)).min(60))
+            .newest(self.columns.into())
             .skip_while(Option::is_none)
-            .map(|sample| sample.map_or(' ', |sample| self.theme.spark(sample)))
+            .map(|sample| sample.map(u64::from))
             .collect();
-        let current = host.state(now) == State::Reporting;
-        let share = host.cpu.filter(|_| current);
-        let more = [
-            ("  ".to_owned(), Self::plain()),
-            (history, self.theme.label()),
-        ];
-        self.bar("in use", 10, share, &more);
-        let mut line: Line = Vec::new();
-        for (mode, share) in &detail.cpu_modes {
-            if *mode == "idle" || *share >= 0.05 {
-                let text = format!("{mode} ");
-                line.push((text, self.theme.label()));
-                line.push((format!("{share:.1}%  "), Self::plain()));
-            }
+        if samples.len() > 1 {
+            self.blocks.push(Block::Picture(samples));
         }
-        if !line.is_empty() {
-            self.lines.push(line);
-        }
-        let mut line: Line = Vec::new();
-        let loads: Vec<_> = detail
-            .load
-            .iter()
-            .flatten()
-            .map(|value| load(*value))
+        let modes = detail.cpu_modes.iter();
+        let modes = modes.filter(|(mode, share)| *mode == "idle" || *share >= 0.05);
+        let modes: Vec<_> = modes
+            .map(|(mode, share)| ((*mode).to_owned(), (format!("{share:.1}%"), Style::new())))
             .collect();
+        self.named(modes);
+        let mut pairs = Vec::new();
+        let loads: Vec<_> = detail.load.iter().flatten().map(|one| load(*one)).collect();
         if !loads.is_empty() {
-            let cpus = host.cpus.unwrap_or(f64::INFINITY);
-            let mood =
-                detail.load[0].map_or(Mood::Good, |load| Mood::between(load, cpus, 2.0 * cpus));
-            line.push(("load ".to_owned(), self.theme.label()));
-            line.push((format!("{}  ", loads.join(" ")), self.theme.text(mood)));
+            let mood = detail.load[0].map_or(Mood::Good, |load| Mood::of_load(load, host.cpus));
+            pairs.push(("load".to_owned(), (loads.join(" "), self.theme.text(mood))));
         }
         let names = ["running", "waiting for a disk", "threads"];
         for (name, value) in names.iter().zip(detail.threads) {
             if let Some(value) = value {
-                line.push((format!("{name} "), self.theme.label()));
-                line.push((format!("{}  ", count(value)), Self::plain()));
+                pairs.push(((*name).to_owned(), (count(value), Style::new())));
             }
         }
-        if !line.is_empty() {
-            self.lines.push(line);
-        }
+        self.named(pairs);
     }
 
     fn memory(&mut self, memory: Memory) {
         self.section("Memory");
         let kilobytes = |kilobytes: f64| size(kilobytes * 1024.0);
-        let used = memory.total.zip(memory.available);
-        let share = used.filter(|(total, _)| *total > 0.0);
-        let share = share.map(|(total, available)| 100.0 * (1.0 - available / total));
-        let mut more = Vec::new();
-        if let Some((total, available)) = used {
-            let text = format!("  {} of {}", kilobytes(total - available), kilobytes(total));
-            more.push((text, Self::plain()));
-        }
-        self.bar("in use", 10, share, &more);
-        match (memory.swap_total, memory.swap_free) {
-            (Some(total), Some(free)) if total > 0.0 => {
-                let text = format!("  {} of {}", kilobytes(total - free), kilobytes(total));
-                let share = 100.0 * (1.0 - free / total);
-                self.bar("swap", 10, Some(share), &[(text, Self::plain())]);
+        let moods: [fn(f64) -> Mood; 2] = [Mood::of_share, Mood::of_swap];
+        let rows = [
+            ("in use", memory.total, memory.available),
+            ("swap", memory.swap_total, memory.swap_free),
+        ];
+        for ((name, total, free), mood) in rows.into_iter().zip(moods) {
+            let used = total.zip(free).filter(|(total, _)| *total > 0.0);
+            if name == "swap" && used.is_none() {
+                continue;
             }
-            _ => {}
+            let share = used.map(|(total, free)| 100.0 * (1.0 - free / total));
+            let mut line = vec![padded(name, 10)];
+            line.extend(self.bar(share, mood));
+            if let Some((total, free)) = used {
+                let text = format!("  {} of {}", kilobytes(total - free), kilobytes(total));
+                line.push((text, Style::new()));
+            }
+            self.line(line);
         }
-        let mut line: Line = Vec::new();
-        for (name, value) in [
+        let pairs = [
             ("available", memory.available),
             ("free", memory.free),
             ("cached", memory.cached),
             ("buffers", memory.buffers),
             ("dirty", memory.dirty),
-        ] {
-            if let Some(value) = value {
-                line.push((format!("{name} "), self.theme.label()));
-                line.push((format!("{}  ", kilobytes(value)), Self::plain()));
-            }
+        ];
+        let pairs = pairs
+            .into_iter()
+            .filter_map(|(name, value)| Some((name.to_owned(), (kilobytes(value?), Style::new()))));
+        self.named(pairs);
+    }
+
+    fn sensors(&mut self, detail: &Detail) {
+        if detail.temperatures.is_empty() {
+            return;
         }
-        if !line.is_empty() {
-            self.lines.push(line);
-        }
+        self.section("Temperatures in C");
+        let theme = self.theme;
+        let pairs = detail.temperatures.iter().map(|(name, celsius)| {
+            let style = theme.text(Mood::of_temperature(*celsius));
+            let name = fitted(&clean(name), self.columns.saturating_sub(6));
+            (name, (temperature(*celsius), style))
+        });
+        let pairs: Vec<_> = pairs.collect();
+        self.named(pairs);
     }
 }
 
 /// A name in so many columns, the last one free.
-fn padded(name: &str, columns: u16) -> String {
+fn padded(name: &str, columns: u16) -> Piece {
     let name = fitted(&clean(name), columns.saturating_sub(1));
     let free = columns.saturating_sub(width(&name));
-    name + &" ".repeat(free.into())
+    (name + &" ".repeat(free.into()), Style::new())
 }

@@ -10,15 +10,18 @@ use ratatui::style::Style;
 
 use super::app::App;
 use super::input::Mode;
+use super::keys::Origin;
 use super::link::Status;
 use super::model::{Counts, Fleet, Host, State};
-use super::text::{clean, size, span};
+use super::text::{Clock, clean, size, span};
 use crate::curve::keys::PublicKey;
 
+mod block;
 mod fleet;
 mod help;
 mod host;
 mod pen;
+mod state;
 pub mod theme;
 mod trouble;
 
@@ -49,12 +52,36 @@ pub struct Scene<'a> {
     pub own_key: PublicKey,
     /// The key that the collector was expected to have.
     pub collector_key: PublicKey,
+    /// Where that is known from.
+    pub origin: &'a Origin,
     /// A name for this client.
     pub own_name: &'a str,
     /// Now.
     pub now: Instant,
+    /// The same by the clock on the wall.
+    pub clock: &'a Clock,
     /// What the terminal has.
     pub theme: Theme,
+}
+
+impl Scene<'_> {
+    /// The time of which is known how the hosts are.
+    fn as_of(&self) -> Instant {
+        self.fleet.as_of(self.now)
+    }
+
+    /// Whether what is shown is old: there is no link, or nothing comes over it.
+    fn is_stale(&self) -> bool {
+        self.fleet.is_stale(self.now)
+            || (self.link != Status::Connected && self.fleet.word().is_some())
+    }
+
+    /// When the collector was last heard, and how long ago that is: `14:03:12, 2min ago`.
+    fn last_word(&self) -> Option<String> {
+        let ago = self.now.saturating_duration_since(self.fleet.word()?);
+        let ago = ago.as_secs_f64();
+        Some(format!("{}, {} ago", self.clock.ago(ago), span(ago)))
+    }
 }
 
 /// What was found out by drawing.
@@ -76,19 +103,23 @@ pub fn draw(buffer: &mut Buffer, scene: &Scene<'_>) -> Drawn {
         return Drawn::Nothing;
     }
     title(buffer, area, scene);
-    let mut body = Rect {
+    let body = Rect {
         y: area.y + TITLE_ROWS,
         height: area.height - TITLE_ROWS - FOOTER_ROWS,
         ..area
     };
-    footer(buffer, area, scene);
-    if scene.app.help {
-        help::draw(buffer, body, scene.theme);
-        return Drawn::Nothing;
+    let drawn = draw_body(buffer, body, scene);
+    footer(buffer, area, scene, drawn);
+    drawn
+}
+
+fn draw_body(buffer: &mut Buffer, mut body: Rect, scene: &Scene<'_>) -> Drawn {
+    if let Some(scroll) = scene.app.help {
+        return help::draw(buffer, body, scene.theme, scroll);
     }
     let lines = trouble::lines(scene, body.width);
     if scene.fleet.hosts().len() == 0 {
-        trouble::draw_alone(buffer, body, &lines, scene.theme);
+        trouble::draw_alone(buffer, body, &lines);
         return Drawn::Nothing;
     }
     let banner = trouble::draw_banner(buffer, body, &lines, scene.theme);
@@ -116,15 +147,20 @@ fn too_small(buffer: &mut Buffer, area: Rect) {
 fn title(buffer: &mut Buffer, area: Rect, scene: &Scene<'_>) {
     let theme = scene.theme;
     let counts = scene.fleet.counts(scene.now);
-    let (dot, word, mood) = match scene.link {
+    let (mark, word, mood) = match scene.link {
+        Status::Connected if scene.is_stale() => {
+            (theme.pick("≈", "~"), "connected, silent", Mood::Busy)
+        }
         Status::Connected => (theme.pick("●", "*"), "connected", Mood::Good),
         Status::Connecting(_) => (theme.pick("◌", "o"), "connecting", Mood::Busy),
-        Status::Waiting(..) => (theme.pick("●", "!"), "not connected", Mood::Bad),
+        Status::Waiting(..) => (theme.pick("✗", "X"), "not connected", Mood::Bad),
     };
-    let right = host_counts(counts, scene.rows.len(), &scene.app.filter);
+    let right = host_counts(counts, scene.rows.len(), &scene.app.filter, area.width);
     let free = area.width.saturating_sub(width(&right) + 1);
     let mut pen = Pen::new(buffer, area.y, area.x, area.x + free);
-    pen.put("metrics-top", theme.title()).skip(2);
+    if area.width >= 72 {
+        pen.put("metrics-top", theme.title()).skip(2);
+    }
     let room = pen.left().saturating_sub(width(word) + 4);
     pen.left_in(
         scene.collector,
@@ -132,7 +168,7 @@ fn title(buffer: &mut Buffer, area: Rect, scene: &Scene<'_>) {
         Style::new(),
     );
     pen.skip(2);
-    pen.put(dot, theme.mood(mood)).skip(1);
+    pen.put(mark, theme.mood(mood)).skip(1);
     pen.put(word, theme.text(mood));
     let mut pen = Pen::new(buffer, area.y, area.x, area.right());
     pen.right_in(&right, area.width, theme.text(counts_mood(counts)));
@@ -143,26 +179,44 @@ fn title(buffer: &mut Buffer, area: Rect, scene: &Scene<'_>) {
 }
 
 fn counts_mood(counts: Counts) -> Mood {
-    if counts.silent > 0 {
+    if counts.silent + counts.gone > 0 {
+        Mood::Bad
+    } else if counts.expected > 0 {
         Mood::Busy
     } else {
         Mood::Good
     }
 }
 
-fn host_counts(counts: Counts, shown: usize, filter: &str) -> String {
+/// How many hosts there are, and how they are; on a narrow screen only what is not as it should
+/// be.
+fn host_counts(counts: Counts, shown: usize, filter: &str, columns: u16) -> String {
     let hosts = match counts.all() {
         1 => "1 host".to_owned(),
         all => format!("{all} hosts"),
     };
-    let mut parts = vec![format!("{} reporting", counts.reporting)];
-    if counts.waiting > 0 {
-        parts.push(format!("{} waiting", counts.waiting));
+    let rest = [
+        (counts.reporting, "reporting"),
+        (counts.waiting, "waiting"),
+        (counts.expected, "expected"),
+        (counts.silent, "silent"),
+        (counts.gone, "gone"),
+    ];
+    let parts = rest.iter().filter(|(number, word)| {
+        let is_usual = matches!(*word, "reporting" | "waiting");
+        if columns < 80 {
+            *number > 0 && !is_usual
+        } else {
+            *number > 0 || *word == "reporting"
+        }
+    });
+    let parts: Vec<_> = parts
+        .map(|(number, word)| format!("{number} {word}"))
+        .collect();
+    let mut text = hosts;
+    if !parts.is_empty() {
+        text = format!("{text}: {}", parts.join(", "));
     }
-    if counts.silent > 0 {
-        parts.push(format!("{} silent", counts.silent));
-    }
-    let text = format!("{hosts}: {}", parts.join(", "));
     if filter.is_empty() {
         text
     } else {
@@ -172,10 +226,11 @@ fn host_counts(counts: Counts, shown: usize, filter: &str) -> String {
 
 fn totals(pen: &mut Pen<'_>, scene: &Scene<'_>) {
     let theme = scene.theme;
+    let as_of = scene.as_of();
     let here: Vec<&Host> = scene
         .fleet
         .hosts()
-        .filter(|host| host.state(scene.now) == State::Reporting)
+        .filter(|host| host.state(as_of) == State::Reporting)
         .collect();
     let sum = |value: fn(&Host) -> Option<f64>| {
         let values = here.iter().filter_map(|host| value(host));
@@ -183,7 +238,12 @@ fn totals(pen: &mut Pen<'_>, scene: &Scene<'_>) {
     };
     let cpus = sum(|host| host.cpus.filter(|_| host.cpu.is_some()));
     let busy = sum(|host| Some(host.cpu? / 100.0 * host.cpus?));
+    let old = scene.last_word().filter(|_| scene.is_stale());
     let mut separate = false;
+    if let Some(word) = old {
+        pen.put(&format!(" OLD: as of {word} "), theme.text(Mood::Bad));
+        separate = true;
+    }
     let mut put = |label: &str, text: String, mood: Mood| {
         pen.skip(if separate { 3 } else { 0 });
         separate = true;
@@ -215,10 +275,16 @@ fn totals(pen: &mut Pen<'_>, scene: &Scene<'_>) {
 }
 
 /// The last row: the keys that matter here, or the filter that is being typed.
-fn footer(buffer: &mut Buffer, area: Rect, scene: &Scene<'_>) {
+fn footer(buffer: &mut Buffer, area: Rect, scene: &Scene<'_>, drawn: Drawn) {
     let theme = scene.theme;
     let row = area.bottom() - 1;
-    let mut pen = Pen::new(buffer, row, area.left(), area.right());
+    let position = match drawn {
+        Drawn::Rows(room) => position(scene.app.offset, room, scene.rows.len()),
+        _ => String::new(),
+    };
+    let end = area.right().saturating_sub(width(&position) + 1);
+    Pen::new(buffer, row, end, area.right()).right_in(&position, area.width, Style::new());
+    let mut pen = Pen::new(buffer, row, area.left(), end);
     let keys: &[(&str, &str)] = match scene.app.mode() {
         Mode::Filter => {
             pen.put("Filter: ", theme.label());
@@ -226,7 +292,7 @@ fn footer(buffer: &mut Buffer, area: Rect, scene: &Scene<'_>) {
             pen.put(theme.pick("▏", "_"), Style::new()).skip(2);
             &[("Enter", "keep"), ("Esc", "undo")]
         }
-        Mode::Help => &[("any key", "back"), ("q", "quit")],
+        Mode::Help => &[("Esc", "back"), ("↑↓", "scroll"), ("q", "quit")],
         Mode::Host => &[
             ("Esc", "back"),
             ("↑↓", "scroll"),
@@ -253,7 +319,7 @@ fn footer(buffer: &mut Buffer, area: Rect, scene: &Scene<'_>) {
             break;
         }
         pen.put(key, KEY).skip(1);
-        pen.put(what, theme.faint()).skip(2);
+        pen.put(what, Style::new()).skip(2);
     }
     if scene.app.mode() == Mode::Fleet && !scene.app.filter.is_empty() {
         pen.put("filter: ", theme.label());
@@ -261,12 +327,13 @@ fn footer(buffer: &mut Buffer, area: Rect, scene: &Scene<'_>) {
     }
 }
 
-/// Since when something was not heard, short.
-fn age(host: &Host, now: Instant) -> String {
-    host.age(now).map_or_else(
-        || super::text::NONE.to_owned(),
-        |age| span(age.as_secs_f64()),
-    )
+/// Which of the rows are in sight: `12-40 of 300`.
+fn position(offset: usize, room: usize, rows: usize) -> String {
+    if rows == 0 {
+        return String::new();
+    }
+    let last = (offset + room).min(rows);
+    format!("{}-{last} of {rows}", (offset + 1).min(last))
 }
 
 #[cfg(test)]

@@ -6,6 +6,9 @@ use crate::top::app::App;
 use crate::top::input::Command;
 use crate::top::link::Trouble;
 use crate::top::sort::{Column, sorted};
+use crate::top::text::Clock;
+use jiff::tz::TimeZone;
+use ratatui::style::Modifier;
 
 const PUBLIC: &str = "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7";
 
@@ -18,6 +21,7 @@ struct World {
     fleet: Fleet,
     app: App,
     trouble: Option<Trouble>,
+    origin: Origin,
     theme: Theme,
     now: Instant,
 }
@@ -26,8 +30,9 @@ impl World {
     fn new() -> Self {
         Self {
             fleet: Fleet::default(),
-            app: App::new(Column::Cpu, ""),
+            app: App::new(Column::State, ""),
             trouble: None,
+            origin: Origin::Certificate("/home/a/.curve/collector.key".into()),
             theme: RICH,
             now: Instant::now(),
         }
@@ -57,7 +62,7 @@ impl World {
                 "net.rx.bytes.total[eth0]":{},"net.tx.bytes.total[eth0]":{},"net.up[eth0]":1,
                 "pressure.some.avg10[io]":12,"pressure.full.avg10[io]":3,
                 "cpu.user.total":{},"cpu.idle.total":{},"systemd.jobs":0,
-                "systemd.failed[backup.service]":1,
+                "systemd.failed[backup.service]":1,"sensor.temperature[coretemp/Core 0]":47.9,
                 "fs.size[/]":107374182400,"fs.free[/]":10737418240,"fs.avail[/]":10737418240,
                 "fs.stuck[/net/\u001b[31m]":1,
                 "disk.read.bytes.total[sda]":{},"disk.busy.total[sda]":{},
@@ -82,6 +87,9 @@ impl World {
             GridKind::Metrics,
             r#"{"cpu.percent":3,"mem.avail":4000000,"sys.uptime":8640000,"load.1m":0.02}"#,
         );
+        // It is found among the rows, and then brought in sight.
+        world.draw(100, 30);
+        world.draw(100, 30);
         world
     }
 
@@ -116,8 +124,11 @@ impl World {
                 collector: "collector:5557",
                 own_key: PUBLIC.parse().unwrap(),
                 collector_key: PUBLIC.parse().unwrap(),
+                origin: &self.origin,
                 own_name: "laptop",
                 now: self.now,
+                // 2026-11-29 14:03:12 UTC.
+                clock: &Clock::new(1_795_960_992.5, TimeZone::UTC),
                 theme: self.theme,
             },
         );
@@ -175,21 +186,11 @@ fn style_of(buffer: &Buffer, part: &str) -> Style {
 #[test]
 fn the_table_says_how_the_hosts_are() {
     let mut world = World::with_hosts();
-    let lines = world.lines(130, 12);
+    let lines = world.lines(170, 12);
+    let title = words(&lines, "metrics-top").join(" ");
     assert_eq!(
-        words(&lines, "metrics-top"),
-        [
-            "metrics-top",
-            "collector:5557",
-            "●",
-            "connected",
-            "3",
-            "hosts:",
-            "2",
-            "reporting,",
-            "1",
-            "silent"
-        ]
+        title,
+        "metrics-top collector:5557 ● connected 3 hosts: 2 reporting, 1 silent"
     );
     assert!(lines[1].contains("CPUs 3.9 of 8"), "{}", lines[1]);
     assert!(
@@ -198,49 +199,171 @@ fn the_table_says_how_the_hosts_are() {
         lines[1]
     );
     assert!(lines[1].contains("failed units 1"), "{}", lines[1]);
-    let web1 = words(&lines, "web1");
-    assert_eq!(web1[..3], ["●", "web1.example.org", "1s"]);
-    // Bar, percentage and history.
-    assert_eq!(web1[3..5], ["━━━━━━━━━╸", "95%"]);
-    assert_eq!(web1[5], "▇█");
+    let headings = words(&lines, "HOST").join(" ");
     assert_eq!(
-        web1[6..],
-        [
-            "━━━━━━━╸──",
-            "75%",
-            "9.50",
-            "12%",
-            "io",
-            "1.0M",
-            "2.0K",
-            "1",
-            "16min"
-        ]
+        headings,
+        "HOST STATE▼ AGE CPU MEM DISK SWAP LOAD PRESSURE RX/s TX/s TEMP FAIL UP AGENT SYSTEM"
     );
-    let old1 = words(&lines, "old1");
-    assert_eq!(old1[..3], ["✗", "old1", "47s"]);
-    // By CPU; the host that one is at is marked.
+    let web1 = words(&lines, "web1").join(" ");
+    let history = "▇█";
+    assert_eq!(
+        web1,
+        format!(
+            "▲ web1.example.org stuck /net/x 1s ━━━━ 95% {history} ━━━─ 75% stuck 0% 9.50 12% io 1.0M \
+             2.0K 48 1 16min 0.1.0 Debian GNU/Linux 13"
+        )
+    );
+    // In trouble first: who is not there, then who is badly off; and then by name.
     let order: Vec<_> = lines[3..6].iter().map(|line| &line[4..7]).collect();
-    assert_eq!(order, ["web", "old", "db1"]);
+    assert_eq!(order, ["old", "web", "db1"]);
+    assert_eq!(
+        words(&lines, "old1").join(" "),
+        "✗ old1 silent 47s last heard 14:02:25, CPU 7% then"
+    );
     assert!(
         lines[11].starts_with("Enter look  / filter"),
         "{}",
         lines[11]
     );
+    assert!(lines[11].ends_with(" 1-3 of 3"), "{}", lines[11]);
+}
+
+#[test]
+fn who_is_gone_comes_first_with_when_it_was_seen() {
+    let mut world = World::with_hosts();
+    let gone = br#"{"state":"gone","last_seen":1795881600,"since":1795881630}"#;
+    let wall = 1_795_960_992.5;
+    world
+        .fleet
+        .take_state(world.now, wall, "web7", gone)
+        .unwrap();
+    let (buffer, _) = world.draw(80, 12);
+    let lines = lines(&buffer);
+    assert!(
+        lines[0].ends_with("4 hosts: 2 reporting, 1 silent, 1 gone"),
+        "{}",
+        lines[0]
+    );
+    assert_eq!(
+        lines[3],
+        "✗ web7              gone 22h     last seen Sat 28 Nov 16:00"
+    );
+    // It stands out without any colour, and is never dim.
+    let style = style_of(&buffer, "gone 22h").add_modifier;
+    assert_eq!(style, Modifier::REVERSED | Modifier::BOLD);
+    world.app.selected = Some("web7".into());
+    world.draw(80, 12);
+    world.obey(Command::Open);
+    let lines = world.lines(80, 12);
+    assert!(
+        lines[2].ends_with("GONE: last seen Sat 28 Nov 16:00, 22h ago"),
+        "{}",
+        lines[2]
+    );
+    assert!(
+        lines
+            .concat()
+            .contains("Its metrics come once it reports again.")
+    );
+}
+
+#[test]
+fn what_is_shown_is_called_old_while_the_collector_is_not_heard() {
+    let mut world = World::with_hosts();
+    world.fleet.hear(world.now);
+    world.now += Duration::from_secs(125);
+    // The clock on the wall is that of now.
+    let lines = world.lines(100, 12);
+    assert!(lines[0].contains("≈ connected, silent"), "{}", lines[0]);
+    assert!(
+        lines[0].ends_with("3 hosts: 2 reporting, 1 silent"),
+        "{}",
+        lines[0]
+    );
+    assert!(
+        lines[1].starts_with(" OLD: as of 14:01:07, 2min ago "),
+        "{}",
+        lines[1]
+    );
+    assert!(
+        lines[2].contains("Nothing heard from collector:5557 since 14:01:07, 2min ago."),
+        "{}",
+        lines[2]
+    );
+    let web1 = words(&lines, "web1");
+    assert_eq!(web1[..3], ["≈", "web1.example.org", "old"]);
+    world.trouble = Some(Trouble::Lost("the connection ended".to_owned()));
+    world.obey(Command::Move(1));
+    world.draw(100, 12);
+    world.obey(Command::Open);
+    let lines = world.lines(100, 12);
+    assert!(lines[0].contains("✗ not connected"), "{}", lines[0]);
+    let text = lines.join("\n");
+    assert!(text.contains("OLD: heard 2min ago"), "{text}");
+}
+
+#[test]
+fn no_value_runs_into_its_neighbour() {
+    let mut world = World::new();
+    let model = r#"{"mem.total":1e15,"mem.swap.total":1e15,"host.cpus":4096,
+        "host.os":"An operating system with a name that nobody would give it at all",
+        "agent.version":"1234.5678.9012-and-more"}"#;
+    let name = "a".repeat(200);
+    world.take(&name, GridKind::Model, model);
+    for uptime in [1_000_000_000_i64, 1_000_000_001] {
+        let count = (uptime - 1_000_000_000) * 123_456_789_012_345;
+        let json = format!(
+            r#"{{"cpu.percent":100,"mem.avail":1,"mem.swap.free":0,"load.1m":123456789.5,
+            "load.5m":99999.4,"load.15m":1e300,"sys.uptime":{uptime},"proc.threads":1e18,
+            "pressure.some.avg10[memory]":100,"pressure.full.avg10[memory]":100,
+            "sensor.temperature[x/y]":1e9,"systemd.failed[x.service]":1,
+            "net.rx.bytes.total[eth0]":{count},"net.tx.bytes.total[eth0]":{count},
+            "net.rx.packets.total[eth0]":{count},"net.tx.errors.total[eth0]":{count},
+            "net.up[eth0]":1,"net.speed[eth0]":10000,
+            "net.up[ib-with-a-long-name]":1,"net.speed[ib-with-a-long-name]":4000000000,
+            "disk.read.bytes.total[nvme0n1]":{count},"disk.busy.total[nvme0n1]":{count},
+            "disk.writes.total[nvme0n1]":{count},
+            "fs.size[/]":1e27,"fs.free[/]":1,"fs.avail[/]":1,
+            "unit.cpu.total[a.service]":{count},"unit.memory[a.service]":1e30,
+            "unit.tasks[a.service]":123456789,"unit.restarts.total[a.service]":99999999}}"#
+        );
+        world.take(&name, GridKind::Metrics, &json);
+        world.fleet.watch(Some(&name.as_str().into()));
+    }
+    for width in [60, 80, 120, 170, 240] {
+        let lines = world.lines(width, 10);
+        let head: Vec<_> = lines[2].split_whitespace().collect();
+        let row = &lines[3];
+        // Each value is under its heading, with a gap before the next.
+        for heading in &head {
+            let at = lines[2].find(heading).unwrap();
+            let column = lines[2][..at].chars().count();
+            let before = row.chars().nth(column.saturating_sub(1));
+            if !heading.starts_with("MEM") && !heading.starts_with("CPU") && column > 2 {
+                let gap = row.chars().skip(column.saturating_sub(2)).take(2);
+                assert!(
+                    gap.collect::<String>().contains(' '),
+                    "{width} {heading} {before:?}: {row}"
+                );
+            }
+        }
+    }
+    world.obey(Command::Open);
+    let text = world.lines(120, 60).join("\n");
+    for part in [" 10000 Mbit/s ", " 4000000000 Mbit/s ", " 112T ", " >999Y "] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
 }
 
 #[test]
 fn colours_say_what_wants_a_look() {
-    use ratatui::style::{Color, Modifier};
+    use ratatui::style::Color;
     let mut world = World::with_hosts();
     let (buffer, _) = world.draw(130, 12);
     assert_eq!(style_of(&buffer, "95%").fg, Some(Color::Red));
-    assert_eq!(style_of(&buffer, "75%").fg, Some(Color::Yellow));
     assert_eq!(style_of(&buffer, "9.50").fg, Some(Color::Red));
     assert_eq!(style_of(&buffer, "12% io").fg, Some(Color::Yellow));
-    // What is not current is faint, and only its age is not.
-    assert_eq!(style_of(&buffer, "7%").fg, Some(Color::DarkGray));
-    assert_eq!(style_of(&buffer, "47s").fg, Some(Color::Red));
+    assert_eq!(style_of(&buffer, "silent 47s").fg, Some(Color::Red));
     let cursor = style_of(&buffer, "web1").add_modifier;
     assert!(cursor.contains(Modifier::REVERSED));
     assert!(
@@ -253,7 +376,13 @@ fn colours_say_what_wants_a_look() {
     let (buffer, _) = world.draw(130, 12);
     for cell in buffer.content() {
         assert_eq!((cell.fg, cell.bg), (Color::Reset, Color::Reset));
+        assert!(!cell.modifier.contains(Modifier::DIM));
     }
+    // What colours say is said without them, too.
+    let of = |part| style_of(&buffer, part).add_modifier;
+    assert_eq!(of("95%"), Modifier::BOLD | Modifier::REVERSED);
+    assert_eq!(of("12% io"), Modifier::BOLD);
+    assert_eq!(of(" 0.02"), Modifier::empty());
 }
 
 #[test]
@@ -276,17 +405,13 @@ fn a_terminal_without_unicode_gets_ascii() {
 fn a_narrow_terminal_has_the_columns_that_matter() {
     let mut world = World::with_hosts();
     let lines = world.lines(80, 24);
-    let headings = words(&lines, "HOST");
+    let web1 = words(&lines, "web1").join(" ");
     assert_eq!(
-        headings,
-        [
-            "HOST", "AGE", "CPU▼", "MEMORY", "LOAD", "RX/s", "TX/s", "FAIL"
-        ]
+        web1,
+        "▲ web1.example.org stuck /net/x 95% 75% stuck 0% 9.50 1.0M 2.0K 1"
     );
-    let web1 = words(&lines, "web1");
-    assert_eq!(web1[web1.len() - 4..], ["9.50", "1.0M", "2.0K", "1"]);
     let lines = world.lines(40, 8);
-    assert_eq!(words(&lines, "HOST"), ["HOST", "CPU▼", "MEMORY"]);
+    assert_eq!(words(&lines, "HOST"), ["HOST", "STATE▼", "CPU", "MEM"]);
     assert!(lines.iter().any(|line| line.contains("95%")), "{lines:#?}");
 }
 
@@ -338,7 +463,7 @@ fn a_host_is_shown_with_all_that_is_known() {
         lines[3]
     );
     assert!(lines[3].contains("Kernel   6.12.1"), "{}", lines[3]);
-    assert_eq!(words(&lines, "backup.service"), ["✗", "backup.service"]);
+    assert_eq!(words(&lines, "backup.service"), ["▲", "backup.service"]);
     assert_eq!(
         words(&lines, "user 90.0%"),
         ["user", "90.0%", "idle", "10.0%"]
@@ -349,17 +474,14 @@ fn a_host_is_shown_with_all_that_is_known() {
         "{lines:#?}"
     );
     assert_eq!(words(&lines, "io  ")[..4], ["io", "12.0%", "-", "-"]);
-    let root = words(&lines, "90.0G of 100G");
-    assert_eq!(
-        root[root.len() - 5..],
-        ["90.0G", "of", "100G,", "10.0G", "free"]
-    );
+    let root = words(&lines, "/  ");
+    assert_eq!(root[2..], ["90%", "90.0G", "100G", "10.0G"]);
     assert!(
         lines
             .iter()
             .any(|line| line.contains("/net/x") && line.contains("does not answer"))
     );
-    assert_eq!(words(&lines, "sda "), ["sda", "4.0K", "-", "-", "-", "50%"]);
+    assert_eq!(words(&lines, "sda "), ["sda", "50%", "4.0K", "-", "-", "-"]);
     assert_eq!(words(&lines, "eth0")[..3], ["eth0", "1.0M", "2.0K"]);
     assert_eq!(
         words(&lines, "nginx.service"),
@@ -376,6 +498,7 @@ fn a_host_is_shown_with_all_that_is_known() {
         panic!("{drawn:?}");
     };
     assert!(all < 56, "{all}");
+    assert_eq!(words(&lines, "coretemp")[..2], ["coretemp/Core", "0"]);
 
     world.obey(Command::Sort(Column::Memory));
     let lines = world.lines(100, 60);
@@ -408,7 +531,7 @@ fn a_host_that_has_said_nothing_yet_is_shown_as_far_as_it_is_known() {
     world.take("new1", GridKind::Model, r#"{"host.os":"Debian"}"#);
     let lines = world.lines(100, 10);
     let row = words(&lines, "new1");
-    assert_eq!(row[..4], ["◌", "new1", "-", "-"]);
+    assert_eq!(row[..4], ["◌", "new1", "waiting", "-"]);
     assert!(
         lines[0].ends_with("1 host: 0 reporting, 1 waiting"),
         "{}",
@@ -449,7 +572,7 @@ fn hosts_stay_in_sight_while_the_collector_is_away() {
         "{lines:#?}"
     );
     assert!(lines[3].contains("HOST"), "{lines:#?}");
-    assert!(lines[4].contains("web1"), "{lines:#?}");
+    assert!(lines[5].contains("web1"), "{lines:#?}");
 }
 
 #[test]
@@ -462,6 +585,10 @@ fn a_wrong_key_and_an_absent_collector_are_told_apart() {
     let wrong = told(Trouble::WrongKey("the peer dropped".to_owned()));
     assert!(wrong.contains("does not have the key that was expected (the peer dropped)"));
     assert!(wrong.contains(PUBLIC) && wrong.contains("`metrics-collector --public-key`"));
+    assert!(wrong.contains("/home/a/.curve/collector.key"));
+    let agents = told(Trouble::AgentsPort);
+    assert!(agents.contains("Not connected: collector:5557 is where agents report"));
+    assert!(agents.contains("Viewing clients connect to another port, 5557 where nothing else is set: metrics-top collector"));
     let away = told(Trouble::Unreachable("connection refused".to_owned()));
     assert!(away.contains("collector:5557 cannot be reached (connection refused)"));
     let unknown = told(Trouble::NoAddress("the name c does not resolve".to_owned()));
@@ -510,7 +637,7 @@ fn a_filter_is_shown_while_it_is_typed_and_after() {
     assert!(!lines.concat().contains("web1"));
     world.obey(Command::Accept);
     let lines = world.lines(120, 12);
-    assert!(lines[11].ends_with("filter: db"), "{}", lines[11]);
+    assert!(lines[11].contains("  filter: db  "), "{}", lines[11]);
     world.obey(Command::Filter);
     world.obey(Command::Type('x'));
     let lines = world.lines(100, 12);
@@ -524,7 +651,7 @@ fn a_filter_is_shown_while_it_is_typed_and_after() {
 fn the_keys_are_listed() {
     let mut world = World::with_hosts();
     world.obey(Command::Help);
-    let text = world.lines(80, 30).join("\n");
+    let text = world.lines(80, 50).join("\n");
     for column in Column::ALL {
         assert!(
             text.contains(&format!("{}  {}", column.key(), column.heading())),
@@ -532,4 +659,16 @@ fn the_keys_are_listed() {
         );
     }
     assert!(text.contains("Ctrl-C"));
+    // A screen that is too small for them all scrolls.
+    let lines = world.lines(80, 24);
+    assert!(
+        lines[23].starts_with("Esc back  ↑↓ scroll"),
+        "{}",
+        lines[23]
+    );
+    assert!(!lines.concat().contains("the collector is not heard"));
+    world.obey(Command::Last);
+    world.draw(80, 24);
+    let lines = world.lines(80, 24);
+    assert!(lines.concat().contains("the collector is not heard"));
 }

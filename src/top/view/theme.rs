@@ -1,9 +1,13 @@
 //! Colours and characters, for terminals with more and with less of them.
 //!
-//! Of colours only the sixteen that every terminal has, which are the person's own; where
-//! there are none, what colours say is said by other means as well.
+//! Of colours only the sixteen that every terminal has, which are the person's own. No
+//! colour says anything alone: what is worth a look is bold, what is bad is bold and
+//! reversed, and a mark and a word say it as well. Nothing that is to be read is dim.
 
 use ratatui::style::{Color, Modifier, Style};
+use ratatui::symbols;
+
+pub use crate::top::health::Mood;
 
 /// What a terminal has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,37 +16,6 @@ pub struct Theme {
     pub colours: bool,
     /// More than ASCII.
     pub unicode: bool,
-}
-
-/// How well something is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mood {
-    /// As it should be.
-    Good,
-    /// Worth a look.
-    Busy,
-    /// Not as it should be.
-    Bad,
-}
-
-impl Mood {
-    /// From 70 % on worth a look, from 90 % on bad.
-    #[must_use]
-    pub fn of_share(percent: f64) -> Self {
-        Self::between(percent, 70.0, 90.0)
-    }
-
-    /// From `busy` on worth a look, from `bad` on bad.
-    #[must_use]
-    pub fn between(value: f64, busy: f64, bad: f64) -> Self {
-        if value >= bad {
-            Self::Bad
-        } else if value >= busy {
-            Self::Busy
-        } else {
-            Self::Good
-        }
-    }
 }
 
 /// The row that one is at.
@@ -60,19 +33,21 @@ impl Theme {
         }
     }
 
+    /// A mark or a bar.
     pub(super) fn mood(self, mood: Mood) -> Style {
         match mood {
             Mood::Good => self.coloured(Color::Green),
-            Mood::Busy => self.coloured(Color::Yellow),
+            Mood::Busy => self.coloured(Color::Yellow).add_modifier(Modifier::BOLD),
             Mood::Bad => self.coloured(Color::Red).add_modifier(Modifier::BOLD),
         }
     }
 
-    /// Text that is as it should be needs no colour.
+    /// Text: as it should be it needs no colour, and where it is bad it stands out most.
     pub(super) fn text(self, mood: Mood) -> Style {
         match mood {
             Mood::Good => Style::new(),
-            mood => self.mood(mood),
+            Mood::Busy => self.mood(mood),
+            Mood::Bad => self.mood(mood).add_modifier(Modifier::REVERSED),
         }
     }
 
@@ -84,12 +59,9 @@ impl Theme {
         self.coloured(Color::Cyan)
     }
 
-    pub(super) fn faint(self) -> Style {
-        if self.colours {
-            Style::new().fg(Color::DarkGray)
-        } else {
-            Style::new().add_modifier(Modifier::DIM)
-        }
+    /// Rules and the empty part of bars, which say nothing.
+    pub(super) fn ornament(self) -> Style {
+        self.coloured(Color::DarkGray)
     }
 
     /// A row of headings.
@@ -111,7 +83,6 @@ impl Theme {
         style.add_modifier(Modifier::BOLD | Modifier::UNDERLINED)
     }
 
-    /// The row that one is at.
     /// A bar of so many columns, and the rest of them.
     pub(super) fn bar(self, percent: f64, width: usize) -> (String, String) {
         let share = (percent / 100.0).clamp(0.0, 1.0);
@@ -129,6 +100,24 @@ impl Theme {
         }
         let bar = "━".repeat(full) + &"╸".repeat(half);
         (bar, "─".repeat(width - full - half))
+    }
+
+    /// The characters of a picture, from low to high.
+    pub(super) fn bar_set(self) -> symbols::bar::Set<'static> {
+        if self.unicode {
+            return symbols::bar::NINE_LEVELS;
+        }
+        symbols::bar::Set {
+            full: "#",
+            seven_eighths: "#",
+            three_quarters: "#",
+            five_eighths: "=",
+            half: "=",
+            three_eighths: "-",
+            one_quarter: "-",
+            one_eighth: ".",
+            empty: " ",
+        }
     }
 
     /// One character for a percentage.
@@ -187,12 +176,22 @@ mod tests {
         for style in [
             PLAIN.mood(Mood::Bad),
             PLAIN.title(),
-            PLAIN.faint(),
+            PLAIN.ornament(),
             PLAIN.heading(),
             PLAIN.sorted_heading(),
         ] {
             assert_eq!((style.fg, style.bg), (None, None));
         }
-        assert_eq!(Mood::of_share(89.0), Mood::Busy);
+    }
+
+    #[test]
+    fn what_is_worse_stands_out_more_and_nothing_is_dim() {
+        for theme in [RICH, PLAIN] {
+            let of = |mood| theme.text(mood).add_modifier;
+            assert_eq!(of(Mood::Good), Modifier::empty());
+            assert_eq!(of(Mood::Busy), Modifier::BOLD);
+            assert_eq!(of(Mood::Bad), Modifier::BOLD | Modifier::REVERSED);
+            assert_eq!(theme.ornament().add_modifier, Modifier::empty());
+        }
     }
 }

@@ -7,8 +7,9 @@ use ratatui::style::Style;
 use super::Scene;
 use super::pen::{Pen, width};
 use super::theme::{Mood, Theme};
-use crate::top::keys::AllowCommand;
+use crate::top::keys::{AllowCommand, WrongKey};
 use crate::top::link::{Status, Trouble};
+use crate::top::start::port_hint;
 
 /// A line of what is to be said.
 pub(super) struct Line {
@@ -33,6 +34,9 @@ pub(super) fn lines(scene: &Scene<'_>, columns: u16) -> Vec<Line> {
                     "Connected; no host reports to this collector yet.",
                     Style::new(),
                 );
+            } else if let Some(word) = scene.last_word().filter(|_| scene.is_stale()) {
+                let text = format!("Nothing heard from {} since {word}.", scene.collector);
+                say(&text, theme.text(Mood::Busy));
             }
             return lines;
         }
@@ -54,10 +58,11 @@ pub(super) fn lines(scene: &Scene<'_>, columns: u16) -> Vec<Line> {
         }
         _ => "; trying".to_owned(),
     };
-    let (what, way_out) = told(trouble, scene);
+    let (what, mut way_out) = told(trouble, scene);
+    way_out.splice(0..0, port_hint(scene.collector, Some(trouble)));
     say(
         &format!("Not connected: {what}{next}."),
-        theme.mood(Mood::Bad),
+        theme.text(Mood::Bad),
     );
     for text in way_out {
         say(&text, Style::new());
@@ -91,15 +96,15 @@ fn told(trouble: &Trouble, scene: &Scene<'_>) -> (String, Vec<String>) {
                 ),
             ],
         ),
-        Trouble::WrongKey(why) => (
-            format!("{collector} does not have the key that was expected ({why})"),
-            vec![
-                format!("Expected was {}", scene.collector_key),
-                "Its key is printed by `metrics-collector --public-key`, there; give it with \
-                 --public-key or in ~/.curve/collector.key."
-                    .to_owned(),
-            ],
-        ),
+        Trouble::WrongKey(why) => {
+            let wrong = WrongKey {
+                collector,
+                expected: scene.collector_key,
+                origin: scene.origin,
+            };
+            (format!("{} ({why})", wrong.problem()), wrong.ways_out())
+        }
+        Trouble::AgentsPort => (format!("{collector} is where agents report"), Vec::new()),
         Trouble::NotSecured(why) => (
             format!("{collector} did not secure the connection ({why})"),
             vec!["Most likely something else than a collector listens there.".to_owned()],
@@ -113,8 +118,7 @@ fn told(trouble: &Trouble, scene: &Scene<'_>) -> (String, Vec<String>) {
 }
 
 /// In the middle of a screen that has nothing else.
-pub(super) fn draw_alone(buffer: &mut Buffer, area: Rect, lines: &[Line], theme: Theme) {
-    let _ = theme;
+pub(super) fn draw_alone(buffer: &mut Buffer, area: Rect, lines: &[Line]) {
     let height = u16::try_from(lines.len()).unwrap_or(u16::MAX);
     let top = area.y + area.height.saturating_sub(height) / 3;
     let widest = lines.iter().map(|line| width(&line.text)).max();

@@ -1,23 +1,24 @@
 //! The tables of one host: what there are several of. Pure.
 
-use super::super::pen::width;
+use ratatui::layout::HorizontalAlignment::{Left, Right};
+use ratatui::style::Style;
+
+use super::super::block::{Block, Piece, Values};
 use super::super::theme::Mood;
-use super::{Writer, padded};
+use super::Writer;
 use crate::top::app::UnitOrder;
 use crate::top::model::detail::{Detail, Unit};
 use crate::top::text::{NONE, clean, count, percent, size};
 
-/// Columns of a table's names, at least.
-const NAME_MIN: u16 = 16;
+type Cell = Vec<Piece>;
 
 impl Writer {
-    /// A row of headings: the first takes `first` columns, the others end where values do.
-    pub(super) fn headings(&mut self, first: u16, names: &[(&str, usize)]) {
-        let names = names
-            .iter()
-            .map(|(name, columns)| format!("{name:>columns$}"));
-        let text = " ".repeat(first.into()) + &names.collect::<String>();
-        self.lines.push(vec![(text, self.theme.label())]);
+    fn table(&mut self, values: Values) {
+        self.blocks.push(Block::Values(values));
+    }
+
+    fn marked(&self, text: String, mood: Mood) -> Cell {
+        vec![(text, self.theme.text(mood))]
     }
 
     pub(super) fn pressure(&mut self, detail: &Detail) {
@@ -25,40 +26,26 @@ impl Writer {
             return;
         }
         self.section("Pressure: share of time in which tasks waited");
-        self.headings(
-            10,
+        let mut table = Values::new(
+            "",
             &[
-                ("some 10s", 9),
-                ("1min", 7),
-                ("5min", 7),
-                ("all 10s", 10),
-                ("1min", 7),
-                ("5min", 7),
+                ("some 10s", Right),
+                ("1min", Right),
+                ("5min", Right),
+                ("all 10s", Right),
+                ("1min", Right),
+                ("5min", Right),
             ],
         );
         for (resource, pressure) in &detail.pressure {
-            let mut line = vec![(padded(resource, 10), Self::plain())];
-            for (shares, first) in [(pressure.some, 9), (pressure.full, 10)] {
-                for (at, share) in shares.into_iter().enumerate() {
-                    let columns = if at == 0 { first } else { 7 };
-                    let text = share.map_or(NONE.to_owned(), |share| format!("{share:.1}%"));
-                    let mood = Mood::between(share.unwrap_or(0.0), 10.0, 40.0);
-                    line.push((format!("{text:>columns$}"), self.theme.text(mood)));
-                }
+            let mut row = vec![name(resource)];
+            for share in pressure.some.into_iter().chain(pressure.full) {
+                let text = share.map_or(NONE.to_owned(), |share| format!("{share:.1}%"));
+                row.push(self.marked(text, Mood::of_pressure(share.unwrap_or(0.0))));
             }
-            self.lines.push(line);
+            table.push(row);
         }
-    }
-
-    /// How wide a table's names may be, where its values take so many columns.
-    pub(super) fn name_columns<'a>(
-        &self,
-        names: impl Iterator<Item = &'a String>,
-        values: u16,
-    ) -> u16 {
-        let widest = names.map(|name| width(&clean(name))).max().unwrap_or(0);
-        let room = self.columns.saturating_sub(values + 1).max(NAME_MIN);
-        (widest + 1).clamp(NAME_MIN, room)
+        self.table(table);
     }
 
     pub(super) fn filesystems(&mut self, detail: &Detail) {
@@ -66,31 +53,51 @@ impl Writer {
             return;
         }
         self.section("File systems");
-        let columns = self.name_columns(detail.filesystems.keys(), 52);
+        let mut table = Values::new(
+            "",
+            &[
+                ("in use", Left),
+                ("used", Right),
+                ("of", Right),
+                ("free", Right),
+                ("", Left),
+            ],
+        );
         for (mount, filesystem) in &detail.filesystems {
-            let mut more = Vec::new();
-            let plain = Self::plain();
-            if let (Some(all), Some(free)) = (filesystem.size, filesystem.free) {
-                let text = format!("  {} of {}", size(all - free), size(all));
-                more.push((text, plain));
+            let mood = if filesystem.readonly {
+                |_| Mood::Good
+            } else {
+                Mood::of_share
+            };
+            let used = filesystem.size.zip(filesystem.free);
+            let used = used.map(|(size, free)| size - free);
+            let mut notes: Cell = Vec::new();
+            if filesystem.stuck {
+                notes.extend(self.marked("does not answer".to_owned(), Mood::Bad));
             }
-            if let Some(available) = filesystem.available {
-                more.push((format!(", {} free", size(available)), plain));
-            }
-            if let Some(inodes) = filesystem.inodes_used().filter(|share| *share >= 70.0) {
-                let style = self.theme.text(Mood::of_share(inodes));
-                more.push((", ".to_owned(), plain));
-                more.push((format!("inodes {}", percent(inodes)), style));
+            if let Some(inodes) = filesystem.inodes_used() {
+                let mood = Mood::of_share(inodes);
+                if mood > Mood::Good && !filesystem.readonly {
+                    notes.extend(self.marked(format!("inodes {}", percent(inodes)), mood));
+                }
             }
             if filesystem.readonly {
-                more.push((", ".to_owned(), plain));
-                more.push(("read-only".to_owned(), self.theme.text(Mood::Busy)));
+                notes.extend(self.marked("read-only".to_owned(), Mood::Busy));
             }
-            if filesystem.stuck {
-                more.push(("  does not answer".to_owned(), self.theme.text(Mood::Bad)));
-            }
-            self.bar(mount, columns, filesystem.used(), &more);
+            let gaps = notes.into_iter().enumerate().flat_map(|(at, note)| {
+                let gap = (at > 0).then(|| (" ".to_owned(), Style::new()));
+                gap.into_iter().chain([note])
+            });
+            table.push(vec![
+                name(mount),
+                self.bar(filesystem.used(), mood),
+                told(used, size),
+                told(filesystem.size, size),
+                told(filesystem.available, size),
+                gaps.collect(),
+            ]);
         }
+        self.table(table);
     }
 
     pub(super) fn disks(&mut self, detail: &Detail) {
@@ -98,33 +105,28 @@ impl Writer {
             return;
         }
         self.section("Disks");
-        let columns = self.name_columns(detail.disks.keys(), 48);
-        self.headings(
-            columns,
+        let mut table = Values::new(
+            "",
             &[
-                ("read/s", 9),
-                ("written/s", 11),
-                ("reads/s", 9),
-                ("writes/s", 10),
-                ("busy", 7),
+                ("busy", Right),
+                ("read/s", Right),
+                ("written/s", Right),
+                ("reads/s", Right),
+                ("writes/s", Right),
             ],
         );
         for (device, disk) in &detail.disks {
             let busy = disk.busy.map_or(NONE.to_owned(), percent);
-            let mood = Mood::of_share(disk.busy.unwrap_or(0.0));
-            let text = format!(
-                "{:>9}{:>11}{:>9}{:>10}",
+            table.push(vec![
+                name(device),
+                self.marked(busy, Mood::of_share(disk.busy.unwrap_or(0.0))),
                 told(disk.read, size),
                 told(disk.written, size),
                 told(disk.reads, count),
                 told(disk.writes, count),
-            );
-            self.lines.push(vec![
-                (padded(device, columns), Self::plain()),
-                (text, Self::plain()),
-                (format!("{busy:>7}"), self.theme.text(mood)),
             ]);
         }
+        self.table(table);
     }
 
     pub(super) fn interfaces(&mut self, detail: &Detail) {
@@ -132,45 +134,42 @@ impl Writer {
             return;
         }
         self.section("Network");
-        let columns = self.name_columns(detail.interfaces.keys(), 60);
-        self.headings(
-            columns,
+        let mut table = Values::new(
+            "",
             &[
-                ("in/s", 8),
-                ("out/s", 8),
-                ("packets", 9),
-                ("out", 7),
-                ("errors", 8),
-                ("drops", 7),
-                ("link", 12),
+                ("in/s", Right),
+                ("out/s", Right),
+                ("link", Right),
+                ("errors/s", Right),
+                ("drops/s", Right),
+                ("packets in", Right),
+                ("out", Right),
             ],
         );
-        for (name, interface) in &detail.interfaces {
-            let traffic = format!(
-                "{:>8}{:>8}{:>9}{:>7}",
-                told(interface.received, size),
-                told(interface.sent, size),
-                told(interface.packets_received, count),
-                told(interface.packets_sent, count),
-            );
-            let mut line = vec![
-                (padded(name, columns), Self::plain()),
-                (traffic, Self::plain()),
-            ];
-            for (value, room) in [(interface.errors, 8), (interface.drops, 7)] {
-                let mood = Mood::between(value.unwrap_or(0.0), 0.05, 10.0);
-                let text = format!("{:>room$}", told(value, count));
-                line.push((text, self.theme.text(mood)));
-            }
+        for (interface_name, interface) in &detail.interfaces {
             let (state, mood) = match (interface.up, interface.speed) {
                 (Some(true), Some(speed)) => (format!("{speed:.0} Mbit/s"), Mood::Good),
                 (Some(true), None) => ("up".to_owned(), Mood::Good),
                 (Some(false), _) => ("down".to_owned(), Mood::Busy),
                 (None, _) => (NONE.to_owned(), Mood::Good),
             };
-            line.push((format!("{state:>12}"), self.theme.text(mood)));
-            self.lines.push(line);
+            let trouble = |value: Option<f64>| {
+                let mood = Mood::between(value.unwrap_or(0.0), 0.05, 10.0);
+                let text = value.map_or(NONE.to_owned(), count);
+                self.marked(text, mood)
+            };
+            table.push(vec![
+                name(interface_name),
+                told(interface.received, size),
+                told(interface.sent, size),
+                self.marked(state, mood),
+                trouble(interface.errors),
+                trouble(interface.drops),
+                told(interface.packets_received, count),
+                told(interface.packets_sent, count),
+            ]);
         }
+        self.table(table);
     }
 
     pub(super) fn units(&mut self, detail: &Detail, order: UnitOrder) {
@@ -183,15 +182,14 @@ impl Writer {
             UnitOrder::Name => "name",
         };
         self.section(&format!("Services, by {by}"));
-        let columns = self.name_columns(detail.units.keys(), 48);
-        self.headings(
-            columns,
+        let mut table = Values::new(
+            "",
             &[
-                ("CPU", 8),
-                ("memory", 9),
-                ("tasks", 8),
-                ("disk/s", 9),
-                ("restarts", 10),
+                ("CPU", Right),
+                ("memory", Right),
+                ("tasks", Right),
+                ("disk/s", Right),
+                ("restarts", Right),
             ],
         );
         let mut units: Vec<_> = detail.units.iter().collect();
@@ -205,28 +203,28 @@ impl Writer {
             let known = |unit| key(unit).unwrap_or(-1.0);
             known(other).total_cmp(&known(one))
         });
-        for (name, unit) in units {
+        for (unit_name, unit) in units {
             let cpu = unit.cpu.map_or(NONE.to_owned(), |cpu| format!("{cpu:.1}%"));
-            let values = format!(
-                "{cpu:>8}{:>9}{:>8}{:>9}",
+            let mood = Mood::between(unit.restarts.unwrap_or(0.0), 1.0, 10.0);
+            let restarts = unit.restarts.map_or(NONE.to_owned(), count);
+            table.push(vec![
+                name(unit_name),
+                vec![(cpu, Style::new())],
                 told(unit.memory, size),
                 told(unit.tasks, count),
                 told(unit.io, size),
-            );
-            let restarts = unit.restarts.unwrap_or(0.0);
-            let mood = Mood::between(restarts, 1.0, 10.0);
-            self.lines.push(vec![
-                (padded(name, columns), Self::plain()),
-                (values, Self::plain()),
-                (
-                    format!("{:>10}", told(unit.restarts, count)),
-                    self.theme.text(mood),
-                ),
+                self.marked(restarts, mood),
             ]);
         }
+        self.table(table);
     }
 }
 
-fn told(value: Option<f64>, text: fn(f64) -> String) -> String {
-    value.map_or_else(|| NONE.to_owned(), text)
+fn name(text: &str) -> Cell {
+    vec![(clean(text).into_owned(), Style::new())]
+}
+
+fn told(value: Option<f64>, text: fn(f64) -> String) -> Cell {
+    let text = value.map_or_else(|| NONE.to_owned(), text);
+    vec![(text, Style::new())]
 }

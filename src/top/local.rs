@@ -1,0 +1,201 @@
+//! The collector of this host, found without being told: where viewing clients reach it, and
+//! its key. The one that runs is asked on the bus; where there is none, its settings and
+//! certificates are read, as far as this user may.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::num::NonZeroU16;
+use std::path::Path;
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::time::timeout;
+use zbus::names::WellKnownName;
+use zbus::proxy::{self, CacheProperties};
+use zbus::{Proxy, fdo};
+
+use crate::config::{Endpoint, Host};
+use crate::curve::certificate::Certificate;
+use crate::curve::keys::PublicKey;
+use crate::curve::router::Listen;
+use crate::dbus::{Bus, SERVER_NAME, path};
+use crate::server::keys::Found;
+use crate::server::settings::{self, DEFAULT_CLIENTS_PORT, Sources};
+
+/// How long the bus may take. A person waits.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Where its public certificate may be, besides what its settings name.
+const CERTIFICATES: [&str; 2] = [
+    "/etc/metrics-collector/curve/collector.key",
+    "/var/lib/metrics-collector/collector.key",
+];
+
+/// The collector of this host.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Local {
+    /// Where viewing clients reach it.
+    pub endpoint: Endpoint,
+    /// Its key.
+    pub key: PublicKey,
+}
+
+/// It is there, and nobody may look on.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error(
+    "the metrics-collector on this host serves no viewing clients: `listen.clients` is \"none\" in \
+     its settings; name another collector, or change that and restart it"
+)]
+pub struct NoClients;
+
+/// Finds it; None where there is none that this user may know of.
+///
+/// # Errors
+///
+/// [`NoClients`].
+pub async fn find(bus: &Bus) -> Result<Option<Local>, NoClients> {
+    match timeout(PATIENCE, ask(bus)).await {
+        Ok(Ok(Some(Answer { key, clients }))) => told(&key, &clients),
+        // No bus, or nobody there: what its files say.
+        _ => read(&Sources::of_process(), &CERTIFICATES.map(Path::new)),
+    }
+}
+
+/// What the collector says of itself.
+struct Answer {
+    key: String,
+    clients: String,
+}
+
+async fn ask(bus: &Bus) -> zbus::Result<Option<Answer>> {
+    let connection = bus.connect().await?;
+    let driver = fdo::DBusProxy::new(&connection).await?;
+    let name = WellKnownName::from_static_str_unchecked(SERVER_NAME);
+    // A call to the name itself would start a collector.
+    let owner = match driver.get_name_owner(name.into()).await {
+        Ok(owner) => owner,
+        Err(fdo::Error::NameHasNoOwner(_)) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let proxy: Proxy<'_> = proxy::Builder::new(&connection)
+        .destination(owner)
+        .path(path::SERVER)
+        .interface(SERVER_NAME)
+        .cache_properties(CacheProperties::No)
+        .build()
+        .await?;
+    Ok(Some(Answer {
+        key: proxy.get_property("PublicKey").await?,
+        clients: proxy.get_property("ClientsEndpoint").await?,
+    }))
+}
+
+fn told(key: &str, clients: &str) -> Result<Option<Local>, NoClients> {
+    if clients.is_empty() {
+        return Err(NoClients);
+    }
+    let listen = match clients.strip_prefix("*:") {
+        Some(port) => port.parse().ok().map(|port| Listen::Any { port }),
+        None => clients.parse().ok().map(Listen::Address),
+    };
+    let local = listen.and_then(reached).zip(key.parse().ok());
+    Ok(local.map(|(endpoint, key)| Local { endpoint, key }))
+}
+
+fn read(sources: &Sources, certificates: &[&Path]) -> Result<Option<Local>, NoClients> {
+    let by_default = Listen::Any {
+        port: DEFAULT_CLIENTS_PORT,
+    };
+    // What is wrong with its settings is the collector's to say.
+    let loaded = settings::load(sources).ok();
+    let listen = loaded
+        .as_ref()
+        .map_or(Some(by_default), |loaded| loaded.settings.listen.clients);
+    let key = match loaded.map(|loaded| loaded.keys) {
+        Some(Found::Keys(keys)) => Some(keys.pair.public),
+        _ => certificates
+            .iter()
+            .find_map(|path| Certificate::read_public(path).ok()),
+    };
+    let Some(key) = key else { return Ok(None) };
+    let endpoint = reached(listen.ok_or(NoClients)?);
+    Ok(endpoint.map(|endpoint| Local { endpoint, key }))
+}
+
+/// How whoever listens there is reached from its own host.
+fn reached(listen: Listen) -> Option<Endpoint> {
+    let address = match listen {
+        Listen::Address(address) => address,
+        Listen::Any { port } => SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)),
+    };
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    // Port 0 is any that was free, which only the one that runs knows.
+    let port = NonZeroU16::new(address.port())?;
+    Some(Endpoint::new(Host::Ip(ip), port))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::server::keys::Places;
+
+    const KEY: &str = "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7";
+
+    #[test]
+    fn a_collector_that_listens_everywhere_is_reached_here() {
+        for (listens, reached) in [
+            ("*:5557", "127.0.0.1:5557"),
+            ("0.0.0.0:6000", "127.0.0.1:6000"),
+            ("[::]:6000", "[::1]:6000"),
+            ("192.0.2.7:5557", "192.0.2.7:5557"),
+            ("[2001:db8::7]:5557", "[2001:db8::7]:5557"),
+        ] {
+            let local = told(KEY, listens).unwrap().unwrap();
+            assert_eq!(local.endpoint.to_string(), reached);
+            assert_eq!(local.key.to_string(), KEY);
+        }
+        assert_eq!(told(KEY, ""), Err(NoClients));
+        assert_eq!(told(KEY, "*:0"), Ok(None));
+        assert_eq!(told("?", "*:5557"), Ok(None));
+    }
+
+    #[test]
+    fn its_settings_and_certificates_are_read_where_it_does_not_run() {
+        let root = tempfile::tempdir().unwrap();
+        let etc = root.path().join("etc");
+        let state = root.path().join("state");
+        fs::create_dir_all(&etc).unwrap();
+        let mut sources = Sources::of_process();
+        sources.usr_dir = root.path().join("usr");
+        sources.etc_dir.clone_from(&etc);
+        sources.places = Places {
+            credentials: None,
+            etc: etc.join("curve"),
+            state: Some(state.clone()),
+        };
+        let certificate = root.path().join("collector.key");
+        let find = || read(&sources, &[&certificate]);
+        assert_eq!(find(), Ok(None));
+
+        fs::write(&certificate, format!("curve\n    public-key = \"{KEY}\"\n")).unwrap();
+        let local = find().unwrap().unwrap();
+        assert_eq!(local.endpoint.to_string(), "127.0.0.1:5557");
+        assert_eq!(local.key.to_string(), KEY);
+
+        let text = "[listen]\nclients = \"127.0.0.1:6001\"\n";
+        fs::write(etc.join("metrics-collector.toml"), text).unwrap();
+        let pair = Certificate::write_pair(&state, "collector").unwrap();
+        let local = find().unwrap().unwrap();
+        assert_eq!(local.endpoint.to_string(), "127.0.0.1:6001");
+        assert_eq!(local.key, pair.public);
+
+        let text = "[listen]\nclients = \"none\"\n";
+        fs::write(etc.join("metrics-collector.toml"), text).unwrap();
+        assert_eq!(find(), Err(NoClients));
+    }
+}

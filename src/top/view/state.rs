@@ -1,0 +1,103 @@
+//! How a host is, as a mark and a word. Pure.
+
+use std::fmt::Write as _;
+
+use super::Scene;
+use super::theme::{Mood, Theme};
+use crate::top::health::{Problem, Worst, worst};
+use crate::top::model::{Host, State};
+use crate::top::text::{NONE, clean, load, percent, span, temperature, whole};
+
+/// A host's mark and word, and how well it is.
+pub(super) struct Shown {
+    pub(super) mark: &'static str,
+    pub(super) word: String,
+    pub(super) mood: Mood,
+    /// Whether what it said last is what is so now.
+    pub(super) is_current: bool,
+}
+
+/// How a host is. Where the collector is not heard, what was known of it is old.
+pub(super) fn shown(host: &Host, scene: &Scene<'_>) -> Shown {
+    let state = host.state(scene.as_of());
+    let worst = worst(host, scene.as_of());
+    if scene.is_stale() && matches!(state, State::Reporting | State::Waiting) {
+        return Shown {
+            mark: scene.theme.pick("≈", "~"),
+            word: "old".to_owned(),
+            mood: Mood::Busy,
+            is_current: false,
+        };
+    }
+    Shown {
+        mark: mark(state, worst.mood, scene.theme),
+        word: word(worst, host, scene),
+        mood: worst.mood,
+        is_current: matches!(state, State::Reporting | State::Waiting),
+    }
+}
+
+/// Each has another shape, for those who see no difference in their colours.
+fn mark(state: State, mood: Mood, theme: Theme) -> &'static str {
+    match (state, mood) {
+        (State::Gone | State::Silent, _) => theme.pick("✗", "X"),
+        (State::Waiting | State::Expected, _) => theme.pick("◌", "o"),
+        (State::Reporting, Mood::Good) => theme.pick("●", "*"),
+        (State::Reporting, Mood::Busy) => theme.pick("◆", "+"),
+        (State::Reporting, Mood::Bad) => theme.pick("▲", "!"),
+    }
+}
+
+fn word(worst: Worst<'_>, host: &Host, scene: &Scene<'_>) -> String {
+    let age = || age(host, scene);
+    match worst.problem {
+        Problem::Gone => format!("gone {}", age()),
+        Problem::Silent => format!("silent {}", age()),
+        Problem::Stuck(mount) => format!("stuck {}", clean(mount)),
+        Problem::Failed(units) => format!("{} failed", whole(units)),
+        Problem::Disk(share) => format!("disk {}", percent(share)),
+        Problem::Memory(share) => format!("mem {}", percent(share)),
+        Problem::Swap(share) => format!("swap {}", percent(share)),
+        Problem::Load(value) => format!("load {}", load(value)),
+        Problem::Pressure(resource, share) => {
+            let resource = if resource == "memory" {
+                "mem"
+            } else {
+                resource
+            };
+            format!("psi {resource} {}", percent(share))
+        }
+        Problem::Heat(celsius) => format!("hot {}C", temperature(celsius)),
+        Problem::Cpu(share) => format!("cpu {}", percent(share)),
+        Problem::Expected => "expected".to_owned(),
+        Problem::Waiting => "waiting".to_owned(),
+        Problem::None => "ok".to_owned(),
+    }
+}
+
+/// Since when something was not heard, short.
+pub(super) fn age(host: &Host, scene: &Scene<'_>) -> String {
+    host.age(scene.now)
+        .map_or_else(|| NONE.to_owned(), |age| span(age.as_secs_f64()))
+}
+
+/// What there is to say about a host that is not there, instead of its values.
+pub(super) fn absence(host: &Host, scene: &Scene<'_>) -> Option<String> {
+    let seen = || {
+        let age = host.age(scene.now).unwrap_or_default();
+        scene.clock.ago(age.as_secs_f64())
+    };
+    let mut text = match host.state(scene.as_of()) {
+        State::Reporting | State::Waiting => return None,
+        State::Expected => format!("was here before the collector's start, last {}", seen()),
+        State::Silent => format!("last heard {}", seen()),
+        State::Gone => format!("last seen {}", seen()),
+    };
+    for (name, share) in [("CPU", host.cpu), ("memory", host.memory_used())] {
+        if let Some(share) = share.filter(|_| host.heard.is_some()) {
+            // Writing to a String never fails.
+            let _ = write!(text, ", {name} {} then", percent(share));
+        }
+    }
+    Some(text)
+}
