@@ -15,6 +15,7 @@ pub struct Arguments {
     pub config: Option<PathBuf>,
 
     /// Check the settings and keys, say what is wrong, and end: 0 where they are valid, else 78.
+    /// As root, with the eyes of the service: of its user and its sandbox.
     #[arg(long, conflicts_with = "print_config")]
     pub check_config: bool,
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tracing::{debug, error, info, warn};
 
-use crate::config::Loaded;
+use crate::config::{Loaded, Warning};
 use crate::systemd::log::Lost;
 use crate::systemd::message_id;
 
@@ -173,7 +173,10 @@ pub(crate) fn setting_not_kept(setting: &str, path: &Path, error: &dyn Display) 
 /// What is worth saying of settings just read.
 pub(crate) fn loaded(loaded: &Loaded) {
     for warning in &loaded.warnings {
-        configuration_ignored(warning);
+        match warning {
+            Warning::PersistentIgnored(_) => configuration_ignored(warning),
+            other => warn!("{other}"),
+        }
     }
     if let Some(path) = &loaded.generated_key {
         key_generated(path, &loaded.settings.key_pair.public.to_string());

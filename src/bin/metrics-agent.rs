@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use metrics_agent::agent::arguments::Arguments;
 use metrics_agent::collectors;
+use metrics_agent::config::service::Service;
 use metrics_agent::config::{self, KeyPolicy, Sources};
 use metrics_agent::daemon;
 use metrics_agent::durable::owner;
@@ -16,7 +17,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if arguments.check_config || arguments.print_config {
         let print = arguments.print_config;
-        return examine(&sources_of(arguments), print);
+        return examine(sources_of(arguments), print);
     }
     // Before all that takes time: a SIGHUP must not end the process.
     let dawn = match daemon::begin() {
@@ -71,9 +72,33 @@ fn sources_of(arguments: Arguments) -> Sources {
     sources
 }
 
-/// `--check-config` and `--print-config`.
-fn examine(sources: &Sources, print: bool) -> ExitCode {
-    match config::load(sources, KeyPolicy::ReadOnly) {
+/// The service, and its unit as it is shipped.
+const SERVICE: &str = "metrics-agent.service";
+const UNIT: &str = include_str!("../../systemd/metrics-agent.service");
+
+/// `--check-config` and `--print-config`. Root asks for the service: with that user's rights,
+/// but for a file of settings that is named, which may be a draft.
+fn examine(sources: Sources, print: bool) -> ExitCode {
+    let service = Service::for_root(SERVICE, UNIT);
+    let sources = match &service {
+        Some(service) => sources.seen_by(service),
+        None => sources,
+    };
+    let draft = sources.config_file.is_some();
+    let take_over = |now: bool| match &service {
+        Some(service) if now => service.take_over(),
+        _ => Ok(()),
+    };
+    if let Err(error) = take_over(!draft) {
+        complain(&format_args!("cannot give root's rights up: {error}"));
+        return EXIT_UNAVAILABLE.into();
+    }
+    let read = config::read(&sources);
+    if let Err(error) = take_over(draft) {
+        complain(&format_args!("cannot give root's rights up: {error}"));
+        return EXIT_UNAVAILABLE.into();
+    }
+    match read.and_then(|layers| layers.load(&sources, KeyPolicy::ReadOnly)) {
         Ok(loaded) => {
             for warning in &loaded.warnings {
                 complain(warning);
@@ -90,6 +115,9 @@ fn examine(sources: &Sources, print: bool) -> ExitCode {
         Err(error) => {
             for problem in error.problems() {
                 complain(problem);
+            }
+            if let Some(service) = &service {
+                complain(&format_args!("this was checked as {service}"));
             }
             EXIT_CONFIG.into()
         }

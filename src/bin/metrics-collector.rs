@@ -6,10 +6,14 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use metrics_agent::config::ConfigError;
+use metrics_agent::config::service::Service;
 use metrics_agent::durable::owner;
 use metrics_agent::exit::{self, EXIT_CONFIG, EXIT_SOFTWARE, EXIT_UNAVAILABLE};
 use metrics_agent::server::arguments::{Arguments, Command};
+use metrics_agent::server::keys::Found;
 use metrics_agent::server::keys_command;
+use metrics_agent::server::public_key::{self, Answer};
 use metrics_agent::server::settings::{self, Sources};
 use metrics_agent::server::start::{self, Failure};
 
@@ -25,7 +29,7 @@ fn main() -> ExitCode {
         };
     }
     if arguments.check_config || arguments.print_config || arguments.public_key {
-        return examine(&arguments, &sources_of(&arguments));
+        return examine(&arguments, sources_of(&arguments));
     }
     // Before all that takes time: a SIGHUP must not end the process.
     let dawn = match start::begin() {
@@ -86,33 +90,106 @@ fn sources_of(arguments: &Arguments) -> Sources {
     sources
 }
 
-/// `--check-config`, `--print-config` and `--public-key`.
-fn examine(arguments: &Arguments, sources: &Sources) -> ExitCode {
-    let loaded = match settings::load(sources) {
+/// The service, and its unit as it is shipped.
+const SERVICE: &str = "metrics-collector.service";
+const UNIT: &str = include_str!("../../systemd/metrics-collector.service");
+
+/// `--check-config`, `--print-config` and `--public-key`. Root asks for the service: with that
+/// user's rights, but for a file of settings that is named, which may be a draft.
+fn examine(arguments: &Arguments, sources: Sources) -> ExitCode {
+    let service = Service::for_root(SERVICE, UNIT);
+    let is_root = rustix::process::geteuid().is_root();
+    let sources = match &service {
+        Some(service) => sources.seen_by(service),
+        None => sources,
+    };
+    let draft = sources.config_file.is_some();
+    let take_over = |now: bool| match &service {
+        Some(service) if now => service.take_over(),
+        _ => Ok(()),
+    };
+    if let Err(error) = take_over(!draft) {
+        complain(&format_args!("cannot give root's rights up: {error}"));
+        return EXIT_UNAVAILABLE.into();
+    }
+    let read = settings::read(&sources);
+    if let Err(error) = take_over(draft) {
+        complain(&format_args!("cannot give root's rights up: {error}"));
+        return EXIT_UNAVAILABLE.into();
+    }
+    let loaded = read.and_then(|layers| layers.load(&sources));
+    if arguments.public_key {
+        let named = draft || arguments.names_a_key_file();
+        let answer = public_key::answer(loaded, !named, is_root);
+        return print_public_key(answer, is_root, service.as_ref());
+    }
+    let loaded = match loaded {
         Ok(loaded) => loaded,
-        Err(error) => {
-            for problem in error.problems() {
-                complain(problem);
-            }
-            return EXIT_CONFIG.into();
-        }
+        Err(error) => return refuse(&error, service.as_ref()),
     };
-    let text = if arguments.print_config {
+    for warning in &loaded.warnings {
+        complain(warning);
+    }
+    if let Found::Nowhere { unseen, .. } = &loaded.keys {
+        for directory in unseen {
+            let directory = directory.display();
+            complain(&format_args!(
+                "cannot read {directory}: a key there is not used"
+            ));
+        }
+    }
+    print(&if arguments.print_config {
         settings::print::effective(&loaded)
-    } else if arguments.check_config {
-        String::from("The configuration is valid.\n")
     } else {
-        match loaded.keys.or_make() {
-            Ok(keys) => format!("{}\n", keys.pair.public),
-            Err(error) => {
-                complain(&error);
-                return EXIT_CONFIG.into();
-            }
-        }
-    };
-    // A reader that has gone (`| head`) needs no complaint.
-    let _ = std::io::stdout().write_all(text.as_bytes());
+        String::from("The configuration is valid.\n")
+    });
     ExitCode::SUCCESS
+}
+
+/// Says every problem, and as whom they were found.
+fn refuse(error: &ConfigError, service: Option<&Service>) -> ExitCode {
+    for problem in error.problems() {
+        complain(problem);
+    }
+    if let Some(service) = service {
+        complain(&format_args!("this was checked as {service}"));
+    }
+    EXIT_CONFIG.into()
+}
+
+fn print_public_key(answer: Answer, is_root: bool, service: Option<&Service>) -> ExitCode {
+    let key = match answer {
+        Answer::Unknown(error) => return refuse(&error, service),
+        Answer::NoneYet => {
+            let hint = if is_root {
+                ""
+            } else {
+                "; that of a service that does not run is for root to see"
+            };
+            complain(&format_args!(
+                "there is no key pair yet: the collector makes one at its first start{hint}"
+            ));
+            return ExitCode::FAILURE;
+        }
+        Answer::Running(key, next) => {
+            if let Some((next, path)) = next {
+                complain(&format_args!(
+                    "this key is in force until the restart of the running collector; then it \
+                     is {next}, of {}",
+                    path.display()
+                ));
+            }
+            key
+        }
+        Answer::Kept(key) => key,
+    };
+    print(&format!("{key}\n"));
+    ExitCode::SUCCESS
+}
+
+/// A reader that has gone (`| head`) needs no complaint.
+fn print(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
 fn complain(problem: &dyn Display) {

@@ -7,6 +7,8 @@ use figment::providers::{Format, Toml};
 use figment::value::{Dict, Value};
 use toml_edit::{ImDocument, TableLike};
 
+use super::mistaken;
+
 /// The path of a key: `["intervals", "metrics"]`.
 pub(super) type KeyPath = Vec<String>;
 
@@ -34,6 +36,18 @@ pub(super) struct SyntaxError {
     pub(super) message: String,
 }
 
+impl SyntaxError {
+    /// With what the line was meant as, where that is plain. What is there twice is right in
+    /// itself.
+    fn explained(self, text: &str) -> Self {
+        let line = self.line.and_then(|line| text.lines().nth(line - 1));
+        match line.and_then(mistaken::explanation) {
+            Some(message) if !self.message.contains("duplicate") => Self { message, ..self },
+            _ => self,
+        }
+    }
+}
+
 impl Document {
     pub(super) fn parse(text: &str) -> Result<Self, SyntaxError> {
         let starts = line_starts(text);
@@ -41,8 +55,10 @@ impl Document {
             line: at.map(|at| line_of(&starts, at)),
             message: message.trim_end().replace('\n', ", "),
         };
-        let document = ImDocument::parse(text)
-            .map_err(|error| failed(error.message(), error.span().map(|span| span.start)))?;
+        let document = ImDocument::parse(text).map_err(|error| {
+            let failed = failed(error.message(), error.span().map(|span| span.start));
+            failed.explained(text)
+        })?;
         let values = Toml::from_str(text)
             .map_err(|error| failed(error.message(), error.span().map(|span| span.start)))?;
         let mut marks = BTreeMap::new();

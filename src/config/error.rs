@@ -5,14 +5,21 @@
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use thiserror::Error;
 
 use super::files::MAX_FILE_BYTES;
+use super::interval::format as format_time;
 use super::load::MAX_COLLECTORS;
 use super::persistent::PersistentError;
+use super::service::Hidden;
 use super::values::ConnectionName;
-use crate::curve::certificate::CertificateError;
+use crate::curve::certificate::{CertificateError, Concern};
+
+/// The longest time between two pings of the collectors that are in use: metrics-collector
+/// pings every 5 s where nothing else is set, others every 15 s.
+pub(super) const PING_INTERVAL: Duration = Duration::from_secs(15);
 
 /// How many problems are kept: nobody reads more, and a file of nothing but
 /// mistakes must not become a message of its own size.
@@ -216,6 +223,14 @@ pub enum Reason {
         /// Why it doesn't fit.
         detail: String,
     },
+    /// A section that needs a name, as in `[collector.NAME]`, and has none.
+    #[error("{of} needs a name: write [{section}.NAME], for example [{section}.main]")]
+    NoName {
+        /// What has a name.
+        of: &'static str,
+        /// The section.
+        section: String,
+    },
     /// `public_key` and `public_key_file` in one place.
     #[error("public_key and public_key_file exclude each other: leave one out")]
     BothKeys,
@@ -255,6 +270,14 @@ pub enum Reason {
     /// text of the source names the file.
     #[error(transparent)]
     KeyFile(#[from] CertificateError),
+    /// A file that the service cannot see, although it is there.
+    #[error("{hidden}; put it into {directory}")]
+    Hidden {
+        /// The file, and what hides it.
+        hidden: Hidden,
+        /// Where it would be seen.
+        directory: String,
+    },
     /// A file of a secret key holds a public one.
     #[error("{}: holds no secret key", shown_path(.0))]
     NoSecretKey(PathBuf),
@@ -293,6 +316,21 @@ pub enum Warning {
     /// and the next persistent setting overwrites the file.
     #[error("ignoring what was set over D-Bus persistently: {0}")]
     PersistentIgnored(#[source] PersistentError),
+    /// A key file that others have a say in.
+    #[error(transparent)]
+    Key(#[from] Concern),
+    /// Silence that is no sign of trouble.
+    #[error(
+        "{place}: intervals.stale: {} is not longer than the {} between two pings of some \
+         collectors: from those the agent disconnects again and again; 30s is enough for all",
+        format_time(*.stale), format_time(PING_INTERVAL)
+    )]
+    ShortStale {
+        /// Where it stands.
+        place: Place,
+        /// The interval.
+        stale: Duration,
+    },
 }
 
 /// The text without control characters, so that it stays on its line.

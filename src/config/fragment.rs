@@ -11,7 +11,7 @@ use super::interval::{MetricsInterval, StaleInterval};
 use super::metrics::{
     EXCLUDE_TYPES, MetricsFragment, PER_CPU, PROCESSES_TOP, UNITS_MAX, exclude, include, interval,
 };
-use super::table::{Chosen, Schema, Setting, Shape, check, check_name};
+use super::table::{Chosen, Schema, Setting, Shape, check, check_alone, check_name};
 use super::values::{BusAddress, ConnectionName, HostName, LogLevel};
 use crate::curve::keys::{KeyError, PublicKey};
 
@@ -144,7 +144,7 @@ pub static AGENT: Schema = Schema {
             otherwise: "",
             description: "How much is logged.",
             quotable: true,
-            check: check::<LogLevel>,
+            check: check_alone::<LogLevel>,
         },
         Setting {
             key: "dbus.bus",
@@ -253,10 +253,18 @@ pub(super) struct DbusFragment {
 pub(super) struct InlineKey(pub(super) PublicKey);
 
 impl TryFrom<String> for InlineKey {
-    type Error = KeyError;
+    type Error = String;
 
-    fn try_from(text: String) -> Result<Self, KeyError> {
-        text.parse().map(Self)
+    fn try_from(text: String) -> Result<Self, String> {
+        // How many characters are expected the table says.
+        let reason = |error| match error {
+            KeyError::Length { found } => format!("it has {found}"),
+            KeyError::Character { found, position } => {
+                format!("{found:?} at position {position} is none")
+            }
+            other => other.to_string(),
+        };
+        text.parse().map(Self).map_err(reason)
     }
 }
 

@@ -6,7 +6,7 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use serde::de::{Deserializer, Error as _, Visitor};
+use serde::de::{Deserializer, Error as _, Unexpected, Visitor};
 use serde::{Deserialize, de};
 use thiserror::Error;
 
@@ -92,7 +92,9 @@ pub(crate) fn deserialize_within<'de, D: Deserializer<'de>>(
     from: D,
     range: RangeInclusive<Duration>,
 ) -> Result<Duration, D::Error> {
-    within(from.deserialize_any(TimeVisitor)?, range).map_err(D::Error::custom)
+    // What the range is, the table of settings says.
+    let unfit = |_| D::Error::invalid_value(Unexpected::Other("a time"), &"one of the range");
+    within(from.deserialize_any(TimeVisitor)?, range).map_err(unfit)
 }
 
 impl<'de> Deserialize<'de> for MetricsInterval {

@@ -9,8 +9,11 @@ use rustix::fs::{Access, access};
 use rustix::io::Errno;
 
 use super::error::{Reason, shown_path};
+use super::service::Sight;
 use super::sources::Sources;
-use crate::curve::certificate::{Certificate, CertificateError, Trust};
+use crate::curve::certificate::{
+    Certificate, CertificateError, Concern, Trust, concern, concerns_of_public,
+};
 use crate::curve::keys::{KeyPair, PublicKey};
 
 /// The agent's own certificate, where no other name is set.
@@ -48,6 +51,8 @@ pub(super) struct KeySearch<'a> {
     /// Keys of the service, which this user must not read, are none of this run.
     by_hand: bool,
     state_directory: Option<&'a Path>,
+    sight: &'a Sight,
+    etc_dir: &'a Path,
 }
 
 impl<'a> KeySearch<'a> {
@@ -61,6 +66,8 @@ impl<'a> KeySearch<'a> {
             directories,
             by_hand: sources.home.is_some(),
             state_directory: sources.state_directory.as_deref(),
+            sight: &sources.sight,
+            etc_dir: &sources.etc_dir,
         }
     }
 
@@ -71,6 +78,7 @@ impl<'a> KeySearch<'a> {
         let path = self
             .find(name)
             .map_err(|looked| no_file(name, looked, ADVICE))?;
+        self.see(&path)?;
         Ok((Certificate::read_public(&path)?, path))
     }
 
@@ -113,15 +121,48 @@ impl<'a> KeySearch<'a> {
         })
     }
 
+    /// What there is to say of key files that were found: of the agent's own, and of those with
+    /// collectors' keys. Whatever the service manager hands out is in order.
+    pub(super) fn concerns<'f>(
+        &self,
+        own: Option<&Path>,
+        public: impl Iterator<Item = &'f PathBuf>,
+    ) -> Vec<Concern> {
+        let of_own = own.filter(|path| !self.is_credential(path));
+        let mut all = of_own.map(concern::of_file).unwrap_or_default();
+        for path in public.filter(|path| !self.is_credential(path)) {
+            for concern in concerns_of_public(path) {
+                if !all.contains(&concern) {
+                    all.push(concern);
+                }
+            }
+        }
+        all
+    }
+
+    fn is_credential(&self, path: &Path) -> bool {
+        let directory = self.credentials;
+        directory.is_some_and(|directory| path.starts_with(directory))
+    }
+
+    /// Refuses a file that the service does not see.
+    fn see(&self, path: &Path) -> Result<(), Reason> {
+        match self.sight.hides(path) {
+            None => Ok(()),
+            Some(hidden) => Err(Reason::Hidden {
+                hidden,
+                directory: shown_path(&self.etc_dir.join("curve")),
+            }),
+        }
+    }
+
     fn read(&self, path: PathBuf) -> Result<OwnKeys, Reason> {
-        let credential = self
-            .credentials
-            .is_some_and(|directory| path.starts_with(directory));
-        let trust = if credential {
+        let trust = if self.is_credential(&path) {
             Trust::Credential
         } else {
             Trust::OwnFile
         };
+        self.see(&path)?;
         let Certificate { public, secret, .. } = Certificate::read(&path, trust)?;
         match secret {
             Some(secret) => Ok(OwnKeys {

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use figment::value::Value;
 
 use super::endpoint::Endpoint;
-use super::error::{ConfigError, Place, Problem, Problems, Reason, Warning};
+use super::error::{ConfigError, PING_INTERVAL, Place, Problem, Problems, Reason, Warning};
 use super::fragment::{AGENT, CollectorFragment, Fragment, InlineKey, KeyFile};
 use super::keys::{KeyPolicy, KeySearch};
 use super::layers::{Files, Layer, Layers};
@@ -55,7 +55,36 @@ pub struct Loaded {
 /// [`ConfigError`] with every mistake in the layers; where there are none, with
 /// every mistake in how they fit together and in the key files.
 pub fn load(sources: &Sources, policy: KeyPolicy) -> Result<Loaded, ConfigError> {
-    let (layers, warnings) = read(sources)?;
+    read(sources)?.load(sources, policy)
+}
+
+/// All layers, each of them right in itself; the key files are not looked at yet.
+#[derive(Debug)]
+pub struct Layered {
+    layers: Layers,
+    warnings: Vec<Warning>,
+}
+
+impl Layered {
+    /// Puts the layers together, and reads the key files.
+    ///
+    /// # Errors
+    ///
+    /// As [`load`], where the layers are right.
+    pub fn load(self, sources: &Sources, policy: KeyPolicy) -> Result<Loaded, ConfigError> {
+        load_layers(self, sources, policy)
+    }
+}
+
+fn load_layers(
+    layered: Layered,
+    sources: &Sources,
+    policy: KeyPolicy,
+) -> Result<Loaded, ConfigError> {
+    let Layered {
+        layers,
+        mut warnings,
+    } = layered;
     let Fragment {
         host,
         collector,
@@ -99,6 +128,15 @@ pub fn load(sources: &Sources, policy: KeyPolicy) -> Result<Loaded, ConfigError>
     let own = search
         .agent(explicit.as_deref(), policy)
         .map_err(|reason| layers.problem(&["curve", "secret_key_file"], reason))?;
+    let found = own.found.then_some(own.path.as_path());
+    let concerns = search.concerns(found, collector_keys.values());
+    warnings.extend(concerns.into_iter().map(Warning::Key));
+    let stale = intervals.stale.0;
+    if stale <= PING_INTERVAL && !collectors.is_empty() {
+        let place = layers.place(&["intervals", "stale"]);
+        let place = place.unwrap_or(Place::Default);
+        warnings.push(Warning::ShortStale { place, stale });
+    }
     let defaults = || {
         sources
             .default_collectors
@@ -113,7 +151,7 @@ pub fn load(sources: &Sources, policy: KeyPolicy) -> Result<Loaded, ConfigError>
             key_pair: own.pair,
             intervals: Intervals {
                 metrics: intervals.metrics.0,
-                stale: intervals.stale.0,
+                stale,
             },
             options: metrics.options(),
             collect: metrics.collect.unwrap_or_else(defaults),
@@ -130,8 +168,12 @@ pub fn load(sources: &Sources, policy: KeyPolicy) -> Result<Loaded, ConfigError>
     })
 }
 
-/// All layers, each of them right in itself.
-fn read(sources: &Sources) -> Result<(Layers, Vec<Warning>), ConfigError> {
+/// Reads all layers and checks each of them.
+///
+/// # Errors
+///
+/// [`ConfigError`] with every mistake in them.
+pub fn read(sources: &Sources) -> Result<Layered, ConfigError> {
     let mut layers = Layers::of_defaults(&AGENT);
     let files = match &sources.config_file {
         Some(file) => Files::only(file),
@@ -153,7 +195,7 @@ fn read(sources: &Sources) -> Result<(Layers, Vec<Warning>), ConfigError> {
         }
     }
     layers.checked()?;
-    Ok((layers, warnings))
+    Ok(Layered { layers, warnings })
 }
 
 /// What is wrong between the values of one layer.

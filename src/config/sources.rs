@@ -6,6 +6,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::fragment::AGENT;
+use super::service::{Service, Sight};
 
 /// What the distribution ships.
 pub const USR_DIR: &str = "/usr/lib/metrics-agent";
@@ -36,6 +37,8 @@ pub struct Sources {
     /// Only for an unprivileged run by hand: the home directory, in whose
     /// `.curve` keys are looked for.
     pub home: Option<PathBuf>,
+    /// What the sandbox of the service hides, where root asks for the service.
+    pub sight: Sight,
     /// Every metric collector that can be run.
     pub known_collectors: Vec<&'static str>,
     /// The metric collectors that run where `metrics.collect` is not set.
@@ -61,6 +64,16 @@ impl Sources {
     pub fn from_environment(known: &[&'static str], default: &[&'static str]) -> Self {
         let root = rustix::process::geteuid().is_root();
         Self::of(std::env::vars_os(), root, known, default)
+    }
+
+    /// As the service finds them, where root asks for it.
+    #[must_use]
+    pub fn seen_by(self, service: &Service) -> Self {
+        Self {
+            sight: service.sight(),
+            credentials_directory: self.credentials_directory.or_else(|| service.credentials()),
+            ..self
+        }
     }
 
     fn of(
@@ -106,6 +119,7 @@ impl Sources {
             state_directory,
             credentials_directory,
             home,
+            sight: Sight::default(),
             known_collectors: known.to_vec(),
             default_collectors: default.to_vec(),
         }

@@ -112,6 +112,11 @@ pub fn check<T: DeserializeOwned>(value: &Value) -> Result<(), Option<String>> {
         })
 }
 
+/// As [`check`], for a type whose reason says no more than what was expected.
+pub fn check_alone<T: DeserializeOwned>(value: &Value) -> Result<(), Option<String>> {
+    check::<T>(value).map_err(|_| None)
+}
+
 /// Something wrong in a layer, and the key that it is about.
 pub(super) type Finding = (KeyPath, Reason);
 
@@ -175,7 +180,11 @@ impl Walk<'_> {
     /// `settings` are those whose keys begin with the path so far.
     fn table(&mut self, table: &Dict, settings: &[&'static Setting]) {
         let depth = self.path.len();
+        let nameless = self.nameless(table, settings);
         for (name, value) in table {
+            if nameless.contains(&name) {
+                continue;
+            }
             let inner: Vec<_> = settings
                 .iter()
                 .copied()
@@ -185,6 +194,40 @@ impl Walk<'_> {
             self.value(value, &inner, settings);
             self.path.pop();
         }
+    }
+
+    /// The settings that stand where the name is missing that they belong under, as an
+    /// `endpoint` in `[collector]`: told once.
+    fn nameless<'a>(&mut self, table: &'a Dict, settings: &[&'static Setting]) -> Vec<&'a String> {
+        let depth = self.path.len();
+        let below = |name: &str| {
+            let mut parts = settings
+                .iter()
+                .map(|setting| (setting.part(depth), setting.part(depth + 1)));
+            parts.any(|(part, next)| part.is_some_and(is_chosen) && next == Some(name))
+        };
+        let found: Vec<_> = table
+            .iter()
+            .filter(|(name, value)| !matches!(value, Value::Dict(..)) && below(name))
+            .map(|(name, _)| name)
+            .collect();
+        let line = |name: &&&String| {
+            let path = [self.path.as_slice(), std::slice::from_ref(**name)].concat();
+            self.marks.get(&path).map(|mark| mark.line)
+        };
+        if let Some(first) = found.iter().min_by_key(line) {
+            let part = settings.first().and_then(|setting| setting.part(depth));
+            let chosen = self.schema.chosen.iter();
+            let of = chosen.copied().find(|chosen| part == Some(chosen.part));
+            let reason = Reason::NoName {
+                of: of.map_or("it", |chosen| chosen.of),
+                section: key_text(&self.path),
+            };
+            self.path.push((*first).clone());
+            self.report(reason);
+            self.path.pop();
+        }
+        found
     }
 
     fn value(&mut self, value: &Value, inner: &[&'static Setting], around: &[&'static Setting]) {
@@ -207,7 +250,13 @@ impl Walk<'_> {
                 self.table(table, inner);
             } else {
                 let found = self.shown(value);
-                let expected = format!("a table [{}]", key_text(&self.path));
+                let section = key_text(&self.path);
+                let named = first.part(depth).is_some_and(is_chosen);
+                let expected = if named && first.part(depth + 1).is_some() {
+                    format!("a table [{section}.NAME], for example [{section}.main]")
+                } else {
+                    format!("a table [{section}]")
+                };
                 self.report(Reason::Value {
                     found,
                     expected,

@@ -29,6 +29,7 @@ impl Host {
             state_directory: Some(at("state")),
             credentials_directory: None,
             home: None,
+            sight: super::service::Sight::default(),
             known_collectors: vec!["uptime", "meminfo", "cpu", "disk"],
             default_collectors: vec!["uptime", "meminfo", "cpu"],
         };

@@ -11,7 +11,7 @@ use zbus::names::{OwnedUniqueName, UniqueName};
 use zbus::proxy::{self, CacheProperties, MethodFlags};
 use zbus::{Connection, DynamicType, OwnedVariant, Type, Variant, fdo};
 
-use super::{Bus, NAME, agent1, collector1, connection1, log_control1, path};
+use super::{Bus, NAME, SERVER_NAME, agent1, collector1, connection1, log_control1, path};
 
 const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 const OBJECT_MANAGER: &str = "org.freedesktop.DBus.ObjectManager";
@@ -49,6 +49,39 @@ pub trait Agent1 {
         new: &str,
         reason: &str,
     ) -> zbus::Result<()>;
+}
+
+/// The collector as a whole.
+#[zbus::proxy(
+    interface = "org.metricsagent.Server1",
+    default_path = "/org/metricsagent/Server1"
+)]
+pub trait Server1 {
+    /// The collector's CURVE public key, Z85.
+    #[zbus(property)]
+    fn public_key(&self) -> zbus::Result<String>;
+}
+
+/// The public key of the collector that runs, if there is one on this bus; starts none.
+///
+/// # Errors
+///
+/// The bus, or the collector, did not answer.
+pub async fn collectors_public_key(bus: &Bus) -> zbus::Result<Option<String>> {
+    let connection = bus.connect().await?;
+    let driver = fdo::DBusProxy::new(&connection).await?;
+    let name = zbus::names::WellKnownName::from_static_str_unchecked(SERVER_NAME);
+    let owner = match driver.get_name_owner(name.into()).await {
+        Ok(owner) => owner,
+        Err(fdo::Error::NameHasNoOwner(_)) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let proxy = Server1Proxy::builder(&connection)
+        .destination(UniqueName::from(owner))
+        .cache_properties(CacheProperties::No)
+        .build()
+        .await?;
+    proxy.public_key().await.map(Some)
 }
 
 /// The objects below the agent's own, each by its properties, in the order of their paths.

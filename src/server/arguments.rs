@@ -30,6 +30,7 @@ pub struct Arguments {
     pub config: Option<PathBuf>,
 
     /// Check the settings and keys, say what is wrong, and end: 0 where they are valid, else 78.
+    /// As root, with the eyes of the service: of its user and its sandbox.
     #[arg(long, conflicts_with = "print_config")]
     pub check_config: bool,
 
@@ -37,7 +38,8 @@ pub struct Arguments {
     #[arg(long)]
     pub print_config: bool,
 
-    /// Print the public key that agents need, and end.
+    /// Print the public key that agents need, and end: that of the running service, else that of
+    /// the key pair that is there. None is made.
     #[arg(long)]
     pub public_key: bool,
 
@@ -103,6 +105,12 @@ pub enum Command {
 }
 
 impl Arguments {
+    /// Whether another key file is meant than the service's.
+    #[must_use]
+    pub fn names_a_key_file(&self) -> bool {
+        self.key_file.is_some()
+    }
+
     /// The settings that the command line has.
     #[must_use]
     pub fn given(&self) -> Vec<Given> {

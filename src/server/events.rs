@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use tracing::{debug, error, info, warn};
 
+use super::settings::Loaded;
 use super::store::file::Trouble;
 use crate::curve::router::RoutingIdBytes;
 use crate::systemd::log::Lost;
@@ -30,6 +31,12 @@ pub(crate) fn start_refused(error: &dyn Display) {
         message_id = message_id::SERVER_CONFIGURATION_INVALID,
         error, "{error}"
     );
+}
+
+pub(crate) fn loaded(loaded: &Loaded) {
+    for warning in &loaded.warnings {
+        warn!("{warning}");
+    }
 }
 
 pub(crate) fn key_generated(path: &Path, public_key: &str) {

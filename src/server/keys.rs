@@ -46,6 +46,23 @@ impl Places {
         Self::of(|name| std::env::var_os(name), root, Path::new(STATE_DIR))
     }
 
+    /// Those of the service, with the credentials that it runs with.
+    #[must_use]
+    pub fn of_service(self, credentials: Option<PathBuf>) -> Self {
+        Self {
+            credentials: self.credentials.or(credentials),
+            state: Some(STATE_DIR.into()),
+            ..self
+        }
+    }
+
+    /// Whether a file was handed out by the service manager.
+    #[must_use]
+    pub fn is_credential(&self, path: &Path) -> bool {
+        let directory = self.credentials.as_ref();
+        directory.is_some_and(|directory| path.starts_with(directory))
+    }
+
     fn of(variable: impl Fn(&str) -> Option<OsString>, root: bool, service_state: &Path) -> Self {
         let directory =
             |text: OsString| Some(PathBuf::from(text)).filter(|path| path.is_absolute());
@@ -165,11 +182,7 @@ impl Found {
 /// [`KeysError`].
 pub fn find(file: Option<&Path>, places: &Places) -> Result<Found, KeysError> {
     if let Some(file) = file.filter(|file| file.is_absolute()) {
-        let in_credentials = places
-            .credentials
-            .as_ref()
-            .is_some_and(|directory| file.starts_with(directory));
-        return read(file.to_owned(), in_credentials).map(Found::Keys);
+        return read(file.to_owned(), places.is_credential(file)).map(Found::Keys);
     }
     let name = file.unwrap_or(Path::new(SECRET_FILE));
     let (mut looked, mut unseen) = (Vec::new(), Vec::new());

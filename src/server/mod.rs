@@ -47,6 +47,7 @@ mod outlets;
 pub mod pacer;
 pub mod printer;
 pub mod prometheus;
+pub mod public_key;
 pub mod push;
 mod reload;
 pub mod run;

@@ -173,6 +173,7 @@ impl Server {
     /// Swaps the settings, whole. What takes a restart stays as it is, and is said.
     fn adopt(&mut self, loaded: Loaded) {
         let restart = restart_needed(&self.in_force.started, &loaded);
+        events::loaded(&loaded);
         let files = loaded.files().to_vec();
         let new = loaded.settings;
         let old = std::mem::replace(&mut self.in_force.settings, new.clone());

@@ -93,6 +93,7 @@ pub fn run(dawn: Dawn, sources: Sources, print: bool, log: &LogControl) -> Resul
     let mut loaded = settings::load(&sources).map_err(|error| refused(&error))?;
     // The level is a valid one: it has been parsed.
     let _ = log.set_level(loaded.settings.log_level.as_str());
+    events::loaded(&loaded);
     let keys = loaded.keys.or_make().map_err(|error| refused(&error))?;
     let (pair, public_key) = (keys.pair.clone(), keys.pair.public);
     if let Some(made) = &keys.made {

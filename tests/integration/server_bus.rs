@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::process::{Command, ExitStatus};
 
 use futures_util::StreamExt as _;
+use metrics_agent::curve::certificate::Certificate;
 use metrics_agent::dbus::SERVER_NAME;
 use rustix::process::Signal;
 use serde::de::DeserializeOwned;
@@ -637,4 +638,50 @@ async fn a_bus_that_is_away_is_waited_for() {
     site.bus.start_again();
     collector.logged("On the bus again").await;
     assert_eq!(site.object().await.names().await, []);
+}
+
+/// `--public-key` is the running collector's, whoever asks and whatever the settings mean now;
+/// looking makes no key.
+#[tokio::test]
+async fn the_public_key_is_the_running_collectors() {
+    let site = Site::new();
+    let collector = site.start().await;
+    let elsewhere = tempfile::tempdir().unwrap();
+    let ask = |home: &std::path::Path| {
+        let mut command = program(home);
+        command.env("METRICS_COLLECTOR_DBUS__BUS", site.bus.address());
+        command.arg("--public-key").output().unwrap()
+    };
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    let expected = format!("{}\n", collector.public_key);
+    for home in [site.home.path(), elsewhere.path()] {
+        let output = ask(home);
+        assert_eq!(
+            (text(&output.stdout), text(&output.stderr)),
+            (expected.clone(), String::new())
+        );
+    }
+    assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 0);
+    // Another pair in the place of the first counts from the next start on.
+    if rustix::process::geteuid().is_root() {
+        let keys = site.home.path().join(".curve");
+        fs::rename(&keys, site.home.path().join("old")).unwrap();
+        let next = Certificate::write_pair(&keys, "collector").unwrap().public;
+        let output = ask(site.home.path());
+        assert_eq!(text(&output.stdout), expected);
+        let said = format!(
+            "metrics-collector: this key is in force until the restart of the running collector; \
+             then it is {next}, of {}\n",
+            keys.join("collector.key_secret").display()
+        );
+        assert_eq!(text(&output.stderr), said);
+    }
+    drop(collector);
+    let output = ask(elsewhere.path());
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        text(&output.stderr).contains("there is no key pair yet"),
+        "{output:?}"
+    );
+    assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 0);
 }

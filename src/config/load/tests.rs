@@ -274,15 +274,21 @@ const MISTAKES: &[(&str, &str)] = &[
     ("host = 'a'", "1: host: 'a' is not a table [host]"),
     (
         "[[collector]]\nendpoint = 'a'",
-        "1: collector: an array of tables is not a table [collector]",
+        "1: collector: an array of tables is not a table [collector.NAME], for example [collector.main]",
     ),
     (
         "collector = 'a'",
-        "1: collector: 'a' is not a table [collector]",
+        "1: collector: 'a' is not a table [collector.NAME], for example [collector.main]",
     ),
     (
         "[collector]\nendpoint = 'a'",
-        "2: collector.endpoint: 'a' is not a table [collector.endpoint]",
+        "2: collector.endpoint: a collector needs a name: write [collector.NAME], for example \
+         [collector.main]",
+    ),
+    (
+        "[collector.b]\nendpoint = 'b'\n[collector]\npublic_key_file = 'x'\nendpoint = 'a'",
+        "4: collector.public_key_file: a collector needs a name: write [collector.NAME], for \
+         example [collector.main]",
     ),
     (
         "[collector.\"a b\"]\nendpoint = 'a'",
@@ -314,7 +320,7 @@ const MISTAKES: &[(&str, &str)] = &[
     ),
     (
         "[collector.a]\npublic_key = 'short'",
-        "2: collector.a.public_key: 'short' is not a public key of 40 Z85 characters: expected 40 Z85 characters, found 5",
+        "2: collector.a.public_key: 'short' is not a public key of 40 Z85 characters: it has 5",
     ),
     (
         "[collector.a]\npublic_key = 7",
@@ -418,8 +424,7 @@ const MISTAKES: &[(&str, &str)] = &[
     ),
     (
         "metrics.load.interval = '10ms'",
-        "1: metrics.load.interval: '10ms' is not a time from 100ms to 1day, such as \"1min\": \
-         10ms is not from 100ms to 1day",
+        "1: metrics.load.interval: '10ms' is not a time from 100ms to 1day, such as \"1min\"",
     ),
     (
         "metrics.units.max = 5001",
@@ -899,4 +904,169 @@ proptest! {
             }
         }
     }
+}
+
+/// What people write who know other formats, or forget the quotes.
+#[test]
+fn what_is_not_toml_is_told_for_what_it_was_meant_as() {
+    let host = Host::new();
+    let yaml = "this is YAML; settings are TOML: `name = \"value\"` below a line `[section]`";
+    for (text, expected) in [
+        (
+            "collector:\n  main:\n    endpoint: h\n",
+            format!("1: {yaml}"),
+        ),
+        ("[intervals]\nmetrics: 5s\n", format!("2: {yaml}")),
+        (
+            "[collector.main]\nendpoint = collector.example.org\n",
+            "2: endpoint: expected quotes around a text: endpoint = \"value\"".to_owned(),
+        ),
+        (
+            "[intervals]\nmetrics = 5s\n",
+            "2: metrics: expected quotes around a text: metrics = \"value\"".to_owned(),
+        ),
+        (
+            "[intervals]\nmetrics = \"5s\nstale = \"30s\"\n",
+            "2: metrics: expected a closing \"".to_owned(),
+        ),
+        (
+            "[intervals]\nmetrics = 5\nmetrics = 6\n",
+            "3: duplicate key `metrics` in table `intervals`".to_owned(),
+        ),
+    ] {
+        host.etc(text);
+        assert_eq!(
+            host.problems(),
+            [format!("~/etc/metrics-agent.toml:{expected}")]
+        );
+    }
+}
+
+#[test]
+fn no_message_says_a_thing_twice() {
+    let host = Host::new();
+    for (text, expected) in [
+        (
+            "log.level = 'loud'",
+            "log.level: 'loud' is not one of \"error\", \"warning\", \"info\", \"debug\", \"trace\"",
+        ),
+        (
+            "intervals.metrics = '2h'",
+            "intervals.metrics: '2h' is not a time from 100ms to 1h, such as \"5s\"",
+        ),
+        (
+            "collector.a.public_key = 'abc'",
+            "collector.a.public_key: 'abc' is not a public key of 40 Z85 characters: it has 3",
+        ),
+        (
+            "collector.endpoint = 'h'",
+            "collector.endpoint: a collector needs a name: write [collector.NAME], for example \
+             [collector.main]",
+        ),
+    ] {
+        host.etc(text);
+        assert_eq!(
+            host.problems(),
+            [format!("~/etc/metrics-agent.toml:1: {expected}")]
+        );
+    }
+}
+
+#[test]
+fn what_the_service_cannot_see_is_refused() {
+    use super::super::service::Sight;
+
+    let mut host = Host::new();
+    host.pair("hidden", "c");
+    host.pair("hidden", "agent");
+    host.etc(&format!(
+        "[collector.a]\nendpoint = 'h'\npublic_key_file = '{}'",
+        host.at("hidden/c.key").display()
+    ));
+    assert!(host.load().is_ok());
+    host.sources.sight = Sight::hiding("a.service", &host.at("hidden"), "ProtectHome");
+    let hidden =
+        "ProtectHome= of a.service hides ~/hidden from the service; put it into ~/etc/curve";
+    assert_eq!(
+        host.problems(),
+        [format!(
+            "~/etc/metrics-agent.toml:3: collector.a.public_key_file: ~/hidden/c.key: {hidden}"
+        )]
+    );
+    host.etc(&format!(
+        "curve.secret_key_file = '{}'",
+        host.at("hidden/agent.key_secret").display()
+    ));
+    assert_eq!(
+        host.problems(),
+        [format!(
+            "~/etc/metrics-agent.toml:1: curve.secret_key_file: ~/hidden/agent.key_secret: {hidden}"
+        )]
+    );
+}
+
+#[test]
+fn keys_that_others_have_a_say_in_are_told() {
+    let host = Host::new();
+    host.pair("etc/curve", "agent");
+    host.pair("etc/curve", "collector");
+    host.etc("collector.a.endpoint = 'h'");
+    let warnings = || {
+        let loaded = host.load().unwrap();
+        loaded
+            .warnings
+            .iter()
+            .map(|warning| host.shown(warning))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(warnings(), [""; 0]);
+    mode(&host.at("etc/curve/collector.key"), 0o666);
+    mode(&host.at("etc/curve"), 0o757);
+    assert_eq!(
+        warnings(),
+        [
+            "~/etc/curve: mode 0757 lets others put keys there; `chmod go-w` on the directory ends that",
+            "~/etc/curve/collector.key: mode 0666 lets others change the key; `chmod go-w` on the \
+             file ends that",
+        ]
+    );
+    mode(&host.at("etc/curve"), 0o755);
+    host.etc("[collector.a]\nendpoint = 'h'\npublic_key_file = 'collector.key_secret'");
+    assert_eq!(
+        warnings(),
+        [
+            "~/etc/curve/collector.key_secret: holds a secret key, where only a public one is \
+             needed; put the file NAME.key there instead, and make a new pair if this one is \
+             another host's"
+        ]
+    );
+}
+
+#[test]
+fn a_stale_interval_that_is_no_longer_than_between_pings_is_told() {
+    let mut host = Host::new();
+    let warnings = |host: &Host| {
+        let loaded = host.load().unwrap();
+        loaded
+            .warnings
+            .iter()
+            .map(|warning| host.shown(warning))
+            .collect::<Vec<_>>()
+    };
+    host.etc(&format!(
+        "collector.a = {{ endpoint = 'h', public_key = '{KEY}' }}\nintervals.stale = 16"
+    ));
+    assert_eq!(warnings(&host), [""; 0]);
+    host.variable("INTERVALS__STALE", "15s");
+    assert_eq!(
+        warnings(&host),
+        [
+            "variable METRICS_AGENT_INTERVALS__STALE: intervals.stale: 15s is not longer than the \
+             15s between two pings of some collectors: from those the agent disconnects again and \
+             again; 30s is enough for all"
+        ]
+    );
+    // Nobody is disconnected from.
+    host.etc("");
+    assert_eq!(warnings(&host), [""; 0]);
 }

@@ -15,8 +15,11 @@ use thiserror::Error;
 
 use super::keys::{KeyError, PublicKey, SecretKey};
 
+pub mod concern;
 mod parse;
 mod write;
+
+pub use concern::Concern;
 
 /// The most that a certificate may hold, in bytes. The ones that tools write
 /// have some 300; metadata may add to that.
@@ -198,6 +201,23 @@ impl Certificate {
         scrub(bytes);
         Ok(certificate?.public)
     }
+}
+
+/// What there is to say of a file from which a public key alone is needed: as
+/// [`concern::of_file`], and that it has a secret key.
+#[must_use]
+pub fn concerns_of_public(path: &Path) -> Vec<Concern> {
+    let mut concerns = concern::of_file(path);
+    let secret = contents(path).is_ok_and(|(bytes, _)| {
+        let certificate = parse::certificate(path, &bytes);
+        scrub(bytes);
+        certificate.is_ok_and(|certificate| certificate.secret.is_some())
+    });
+    if secret {
+        let path = path.to_owned();
+        concerns.push(Concern::Secret { path });
+    }
+    concerns
 }
 
 /// The file's bytes and its permission bits, both of the same open file.

@@ -15,7 +15,9 @@ use std::time::{Duration, SystemTime};
 use thiserror::Error;
 
 use super::list::AllowList;
-use crate::curve::certificate::{Certificate, CertificateError};
+use crate::curve::certificate::{
+    Certificate, CertificateError, Concern, concern, concerns_of_public,
+};
 use crate::curve::keys::PublicKey;
 
 /// Most files of one directory: ten fleets of the size that one collector is meant for,
@@ -42,12 +44,15 @@ struct Directory {
     files: BTreeMap<Arc<str>, File>,
     /// What was wrong with the directory itself.
     trouble: Option<String>,
+    /// Who else may let keys in.
+    concern: Option<Concern>,
 }
 
 #[derive(Debug)]
 struct File {
     stamp: Option<Stamp>,
     content: Result<PublicKey, String>,
+    concerns: Vec<Concern>,
 }
 
 /// Tells a file from what it was before.
@@ -85,6 +90,7 @@ impl Directories {
             path: path.clone(),
             files: BTreeMap::new(),
             trouble: None,
+            concern: None,
         };
         Self(paths.iter().map(directory).collect())
     }
@@ -93,6 +99,13 @@ impl Directories {
     pub fn read(&mut self, now: SystemTime) -> Reading {
         let mut problems = Vec::new();
         for directory in &mut self.0 {
+            let concern = concern::of_directory(&directory.path);
+            if let Some(concern) = &concern
+                && directory.concern.as_ref() != Some(concern)
+            {
+                problems.push(concern.to_string());
+            }
+            directory.concern = concern;
             match directory.read(now, &mut problems) {
                 Ok(()) => directory.trouble = None,
                 Err(error) => {
@@ -110,7 +123,7 @@ impl Directories {
             .filter(|more| *more > 0)
         {
             problems.truncate(MAX_TOLD);
-            problems.push(format!("{more} more key file(s) cannot be used"));
+            problems.push(format!("{more} more problem(s) with key files"));
         }
         let entries = self.0.iter().flat_map(|directory| &directory.files);
         let entries = entries.filter_map(|(name, file)| {
@@ -163,12 +176,20 @@ impl Directory {
                         }
                         read => read.map_err(|error| error.to_string()),
                     };
+                    let concerns = concerns(&path, content.is_ok());
+                    let told = known.as_ref().map_or(&[][..], |known| &known.concerns);
+                    let new = concerns.iter().filter(|concern| !told.contains(concern));
+                    problems.extend(new.map(ToString::to_string));
                     if let Err(problem) = &content
                         && known.is_none_or(|known| known.content.as_ref() != Err(problem))
                     {
                         problems.push(format!("{problem}; no key of that file is let in"));
                     }
-                    File { stamp, content }
+                    File {
+                        stamp,
+                        content,
+                        concerns,
+                    }
                 }
             };
             self.files.insert(name, file);
@@ -190,6 +211,18 @@ impl Stamp {
             changed: (metadata.ctime(), metadata.ctime_nsec()),
         })
     }
+}
+
+/// What there is to say of a file that holds a key; of its directory it is said once.
+fn concerns(path: &Path, holds_a_key: bool) -> Vec<Concern> {
+    let mut concerns = if holds_a_key {
+        concerns_of_public(path)
+    } else {
+        Vec::new()
+    };
+    let directory = path.parent().and_then(concern::of_directory);
+    concerns.retain(|concern| Some(concern) != directory.as_ref());
+    concerns
 }
 
 /// The names of the certificates in a directory; none where there is no directory.
@@ -305,6 +338,45 @@ mod tests {
     }
 
     #[test]
+    fn whom_else_a_list_may_be_changed_by_is_told_once() {
+        use std::os::unix::fs::PermissionsExt as _;
+
+        let root = tempfile::tempdir().unwrap();
+        let (list, file) = (root.path().join("list"), root.path().join("list/web1.key"));
+        let mode = |path: &Path, mode| {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        };
+        fs::create_dir(&list).unwrap();
+        fs::write(&file, certificate(1)).unwrap();
+        let mut directories = Directories::new(std::slice::from_ref(&list));
+        assert_eq!(directories.read(later()).problems, [""; 0]);
+        mode(&list, 0o757);
+        mode(&file, 0o646);
+        let told = [
+            format!(
+                "{}: mode 0757 lets others put keys there; `chmod go-w` on the directory ends that",
+                list.display()
+            ),
+            format!(
+                "{}: mode 0646 lets others change the key; `chmod go-w` on the file ends that",
+                file.display()
+            ),
+        ];
+        assert_eq!(directories.read(later()).problems, told);
+        for now in [later(), SystemTime::now()] {
+            assert_eq!(directories.read(now).problems, [""; 0]);
+        }
+        mode(&list, 0o755);
+        mode(&file, 0o600);
+        Certificate::write_pair(&list, "pair").unwrap();
+        fs::rename(list.join("pair.key_secret"), &file).unwrap();
+        let problems = directories.read(later()).problems;
+        let expected = format!("{}: holds a secret key", file.display());
+        assert!(problems[0].starts_with(&expected), "{problems:?}");
+        assert_eq!(problems.len(), 1);
+    }
+
+    #[test]
     fn many_bad_files_are_a_number() {
         let root = tempfile::tempdir().unwrap();
         for number in 0..MAX_TOLD + 5 {
@@ -313,7 +385,7 @@ mod tests {
         let mut directories = Directories::new(&[root.path().to_owned()]);
         let problems = directories.read(later()).problems;
         assert_eq!(problems.len(), MAX_TOLD + 1);
-        assert_eq!(problems[MAX_TOLD], "5 more key file(s) cannot be used");
+        assert_eq!(problems[MAX_TOLD], "5 more problem(s) with key files");
     }
 
     #[test]

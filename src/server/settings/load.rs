@@ -16,7 +16,10 @@ use super::values::{FileName, PushTimeout};
 use super::{Access, Credentials, Listening, RemoteWrite, Settings};
 use crate::config::layers::{Files, Layers};
 use crate::config::table::key_text;
-use crate::config::{ConfigError, ConnectionName, Place, Problem, Problems, shown_path};
+use crate::config::{
+    ConfigError, ConnectionName, Place, Problem, Problems, Reason, Warning, shown_path,
+};
+use crate::curve::certificate::concern;
 use crate::curve::router::Listen;
 use crate::server::hosts::Timing;
 use crate::server::keys::{self, Found};
@@ -41,6 +44,8 @@ pub struct Loaded {
     pub settings: Settings,
     /// The key pair, or where it would be made.
     pub keys: Found,
+    /// What the collector goes on in spite of.
+    pub warnings: Vec<Warning>,
     /// Where every value stands.
     pub(super) layers: Layers,
 }
@@ -60,7 +65,25 @@ impl Loaded {
 /// [`ConfigError`] with every mistake in the layers; where there are none, with every
 /// mistake in how they fit together.
 pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
-    let layers = read(sources)?;
+    read(sources)?.load(sources)
+}
+
+/// All layers, each of them right in itself; the files that they name are not looked at yet.
+#[derive(Debug)]
+pub struct Layered(Layers);
+
+impl Layered {
+    /// Puts the layers together, and looks at the files that are named.
+    ///
+    /// # Errors
+    ///
+    /// As [`load`], where the layers are right.
+    pub fn load(self, sources: &Sources) -> Result<Loaded, ConfigError> {
+        load_layers(self.0, sources)
+    }
+}
+
+fn load_layers(layers: Layers, sources: &Sources) -> Result<Loaded, ConfigError> {
     let Fragment {
         listen,
         web,
@@ -96,8 +119,12 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
     }
     let file = curve.secret_key_file.map(|FileName(path)| path);
     let found = keys::find(file.as_deref(), &sources.places);
-    let found = found.map_err(|error| {
-        let reason = Mistake::Keys(error).into();
+    let found = found.map_err(|error| Mistake::Keys(error).into());
+    let found = found.and_then(|found| match hidden_key(&found, sources) {
+        None => Ok(found),
+        Some(reason) => Err(reason),
+    });
+    let found = found.map_err(|reason| {
         problems.push(layers.problem(&["curve", "secret_key_file"], reason));
     });
     let settings = Settings {
@@ -120,15 +147,39 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
     let Ok(keys) = found else {
         unreachable!("a key that is not found is a problem");
     };
+    let warnings = match &keys {
+        Found::Keys(keys) if !sources.places.is_credential(&keys.path) => {
+            let concerns = concern::of_file(&keys.path).into_iter();
+            concerns.map(Warning::Key).collect()
+        }
+        Found::Keys(_) | Found::Nowhere { .. } => Vec::new(),
+    };
     Ok(Loaded {
         settings,
         keys,
+        warnings,
         layers,
     })
 }
 
-/// All layers, each of them right in itself.
-fn read(sources: &Sources) -> Result<Layers, ConfigError> {
+/// Why the service does not see its key file, if it does not.
+fn hidden_key(found: &Found, sources: &Sources) -> Option<Reason> {
+    let Found::Keys(keys) = found else {
+        return None;
+    };
+    let hidden = sources.sight.hides(&keys.path)?;
+    Some(Reason::Hidden {
+        hidden,
+        directory: shown_path(&sources.places.etc),
+    })
+}
+
+/// Reads all layers and checks each of them.
+///
+/// # Errors
+///
+/// [`ConfigError`] with every mistake in them.
+pub fn read(sources: &Sources) -> Result<Layered, ConfigError> {
     let mut layers = Layers::of_defaults(&COLLECTOR);
     let files = match &sources.config_file {
         Some(file) => Files::only(file),
@@ -141,7 +192,7 @@ fn read(sources: &Sources) -> Result<Layers, ConfigError> {
         layers.set_by_option(given.option, &path, &given.text);
     }
     layers.checked()?;
-    Ok(layers)
+    Ok(Layered(layers))
 }
 
 /// Two that listen at one place: the problem is where the later layer is.
@@ -255,8 +306,9 @@ impl Target<'_> {
         let FileName(name) = file?;
         match find(&name, self.sources) {
             Ok(path) => Some(path),
-            Err(mistake) => {
-                self.wrong(&[field], mistake);
+            Err(reason) => {
+                let path = self.path(&[field]);
+                self.problems.push(self.layers.problem(&path, reason));
                 Some(name)
             }
         }
@@ -291,7 +343,7 @@ impl Target<'_> {
 
 /// The file of this name: a relative one is looked for among the credentials and where the
 /// administrator's settings are.
-fn find(name: &Path, sources: &Sources) -> Result<PathBuf, Mistake> {
+fn find(name: &Path, sources: &Sources) -> Result<PathBuf, Reason> {
     let directories = sources.places.credentials.iter().chain([&sources.etc_dir]);
     let paths: Vec<_> = if name.is_absolute() {
         vec![name.to_owned()]
@@ -301,21 +353,28 @@ fn find(name: &Path, sources: &Sources) -> Result<PathBuf, Mistake> {
     let mut looked = Vec::new();
     for path in paths {
         match access(&path, Mode::READ_OK) {
-            Ok(()) => return Ok(path),
+            Ok(()) => {
+                return match sources.sight.hides(&path) {
+                    None => Ok(path),
+                    Some(hidden) => Err(Reason::Hidden {
+                        hidden,
+                        directory: shown_path(&sources.etc_dir),
+                    }),
+                };
+            }
             Err(Errno::NOENT | Errno::NOTDIR) => {
                 looked.push(shown_path(path.parent().unwrap_or(&path)));
             }
             Err(error) => {
-                return Err(Mistake::Unreadable {
+                let mistake = Mistake::Unreadable {
                     path: shown_path(&path),
                     source: error.into(),
-                });
+                };
+                return Err(mistake.into());
             }
         }
     }
     let name = name.file_name().map_or(name, Path::new);
-    Err(Mistake::NoFile {
-        name: shown_path(name),
-        looked,
-    })
+    let name = shown_path(name);
+    Err(Mistake::NoFile { name, looked }.into())
 }

@@ -27,7 +27,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use differences::restart_needed;
-pub use load::{Loaded, load};
+pub use load::{Layered, Loaded, load, read};
 pub use mistake::Mistake;
 pub use sources::{ETC_DIR, Given, Sources, USR_DIR};
 pub use table::COLLECTOR;

@@ -6,6 +6,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use super::table::COLLECTOR;
+use crate::config::service::{Service, Sight};
 use crate::server::keys::Places;
 
 /// What the distribution ships.
@@ -39,6 +40,8 @@ pub struct Sources {
     pub command_line: Vec<Given>,
     /// Where keys are.
     pub places: Places,
+    /// What the sandbox of the service hides, where root asks for the service.
+    pub sight: Sight,
     /// Whether this is no service: nobody has given it a state directory.
     pub by_hand: bool,
 }
@@ -58,7 +61,18 @@ impl Sources {
             environment: std::env::vars_os().filter(ours).collect(),
             command_line: Vec::new(),
             places: Places::of_process(),
+            sight: Sight::default(),
             by_hand: std::env::var_os("STATE_DIRECTORY").is_none(),
+        }
+    }
+
+    /// As the service finds them, where root asks for it.
+    #[must_use]
+    pub fn seen_by(self, service: &Service) -> Self {
+        Self {
+            places: self.places.of_service(service.credentials()),
+            sight: service.sight(),
+            ..self
         }
     }
 }

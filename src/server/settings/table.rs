@@ -6,7 +6,7 @@ use super::values::{
     HostTimeout, LabelName, LabelValue, PingInterval, PushTimeout, PushUrl, UserName, WebHosts,
     WebListen,
 };
-use crate::config::table::{Chosen, Schema, Setting, Shape, check, check_name};
+use crate::config::table::{Chosen, Schema, Setting, Shape, check, check_alone, check_name};
 use crate::config::{BusAddress, ConnectionName, Flag, LogLevel, RESERVED_VARIABLES};
 
 /// A setting without a default.
@@ -107,7 +107,7 @@ pub static COLLECTOR: Schema = Schema {
             default: Some("\"any\""),
             description: "Whose reports are taken: any agent's that has a key, or only those of \
                           agents whose public key is in the directory authorized_agents.",
-            check: check::<Authorized>,
+            check: check_alone::<Authorized>,
             ..TEXT
         },
         Setting {
@@ -211,7 +211,7 @@ pub static COLLECTOR: Schema = Schema {
             expected: "one of \"error\", \"warning\", \"info\", \"debug\", \"trace\"",
             default: Some("\"info\""),
             description: "How much is logged.",
-            check: check::<LogLevel>,
+            check: check_alone::<LogLevel>,
             ..TEXT
         },
         Setting {
