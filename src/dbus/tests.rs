@@ -747,12 +747,13 @@ struct SilentPolkit {
 impl SilentPolkit {
     async fn check_authorization(
         &self,
-        _subject: (String, HashMap<String, OwnedVariant>),
+        subject: (String, HashMap<String, OwnedVariant>),
         action: &str,
-        _details: HashMap<String, String>,
-        _flags: u32,
+        details: HashMap<String, String>,
+        flags: u32,
         cancellation_id: &str,
     ) -> (bool, bool, HashMap<String, String>) {
+        assert!(subject.0 == "system-bus-name" && details.is_empty() && flags == 0);
         if action != "org.metricsagent.reconnect" {
             self.asked.send(cancellation_id.to_owned()).unwrap();
             std::future::pending::<()>().await;

@@ -318,13 +318,16 @@ async fn readers_that_crawl_make_room() {
     report_much(&mut agent, fleet).await;
     scraped_with(address, &format!("web{:02}", fleet - 1)).await;
     let one = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    let crawl = async || {
+    let begin = async || {
         let mut stream = connect_from(one, address).await;
         stream
             .write_all(request("GET", "/metrics").as_bytes())
             .await
             .unwrap();
         stream.read_u8().await.unwrap();
+        stream
+    };
+    let crawl = |mut stream: TcpStream| {
         tokio::spawn(async move {
             let mut some = vec![0; 128 * 1024];
             let mut pause = tokio::time::interval(Duration::from_secs(2));
@@ -340,7 +343,7 @@ async fn readers_that_crawl_make_room() {
             }
         })
     };
-    let crawling = [crawl().await, crawl().await];
+    let crawling = [crawl(begin().await), crawl(begin().await)];
     let answer = eventually("there is a place", async || {
         let answer = fetch_from(one, address, "/metrics").await;
         (answer.status == 200).then_some(answer)

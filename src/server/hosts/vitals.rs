@@ -48,7 +48,7 @@ impl Vitals {
             return false;
         };
         json.truncate(end);
-        let mut first = model.len() == 0;
+        let mut first = model.is_empty();
         for (name, value) in missing {
             if !first {
                 json.push(b',');

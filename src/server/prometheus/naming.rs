@@ -188,16 +188,13 @@ pub(crate) fn for_each_text(host: &str, grid: &Grid, mut each: impl FnMut(Option
             (family, label)
         } else {
             let own = NAMESPACE.len() + plain.len() + "_info".len();
-            match BY_METRIC.get(plain) {
-                Some(row) => {
-                    let label = row.label.map_or(0, str::len);
-                    (own.max(row.family.name.len()), label.max(ITEM.len()))
-                }
-                None => {
-                    // Nobody else has this family, as far as can be told.
-                    head = AROUND_HEAD + 2 * own + longest_help;
-                    (own, ITEM.len())
-                }
+            if let Some(row) = BY_METRIC.get(plain) {
+                let label = row.label.map_or(0, str::len);
+                (own.max(row.family.name.len()), label.max(ITEM.len()))
+            } else {
+                // Nobody else has this family, as far as can be told.
+                head = AROUND_HEAD + 2 * own + longest_help;
+                (own, ITEM.len())
             }
         };
         last = Some((plain, family, label));

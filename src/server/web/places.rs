@@ -170,7 +170,7 @@ mod tests {
         places.stands_still(1, Some(start));
         places.stands_still(2, Some(start));
         // Nobody has for long enough.
-        let early = STILL - Duration::from_millis(1);
+        let early = STILL / 2;
         let refused = take(&mut places, early, "192.0.2.1", "x");
         assert_eq!(refused, Err(Taken));
         // One of its own goes, though another's stands still as well.
