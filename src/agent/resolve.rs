@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use super::aside::{Aside, aside};
-use crate::config::{Endpoint, Host};
+use crate::config::{Endpoint, Host, link_local};
 
 /// How long one connecting waits for the resolver: glibc's default is 2 rounds of 5 s
 /// for a server that does not answer (resolv.conf(5)).
@@ -30,6 +30,8 @@ pub(crate) enum ResolveError {
     Empty(String),
     #[error("the resolver did not answer for {name} within {} s", PATIENCE.as_secs())]
     TimedOut { name: String },
+    #[error("this host has no interface for {host}: {source}")]
+    NoInterface { host: Host, source: io::Error },
 }
 
 type Answer = io::Result<Vec<SocketAddr>>;
@@ -65,6 +67,14 @@ impl Resolver {
         let name = match endpoint.host() {
             Host::Ip(address) => {
                 return Ok(VecDeque::from([SocketAddr::new(*address, endpoint.port())]));
+            }
+            host @ Host::LinkLocal(address, zone) => {
+                let found = link_local(*address, zone, endpoint.port());
+                let found = found.map_err(|source| ResolveError::NoInterface {
+                    host: host.clone(),
+                    source,
+                })?;
+                return Ok(VecDeque::from([found.into()]));
             }
             Host::Name(name) => name.clone(),
         };

@@ -1,8 +1,13 @@
 //! Where a collector listens. Parses what people write and refuses, with the
 //! reason, what libzmq would take for something else; resolves nothing.
+//!
+//! A link-local address says which host only together with an interface of this one, its
+//! zone (RFC 4007): without, it is refused. In a URL the `%` between them is `%25` (RFC 6874),
+//! which is taken everywhere.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr};
+use std::io;
+use std::net::{IpAddr, Ipv6Addr, SocketAddrV6};
 use std::num::NonZeroU16;
 use std::str::FromStr;
 
@@ -17,6 +22,8 @@ const DEFAULT: NonZeroU16 = NonZeroU16::new(5556).unwrap();
 const MAX_NAME_BYTES: usize = 253;
 /// The longest label of a DNS name, in bytes (RFC 1035).
 const MAX_LABEL_BYTES: usize = 63;
+/// The longest name of an interface, IFNAMSIZ without the final NUL.
+const MAX_ZONE_BYTES: usize = 15;
 
 /// A collector's address: `tcp://HOST:PORT`, `HOST:PORT` or `HOST`, where HOST is
 /// a name, an IPv4 address, or an IPv6 address in brackets. Displays as `HOST:PORT`.
@@ -34,6 +41,88 @@ pub enum Host {
     Name(String),
     /// An address.
     Ip(IpAddr),
+    /// A link-local address, and the interface that it is reached over.
+    LinkLocal(Ipv6Addr, Zone),
+}
+
+/// An interface of this host, by its name or its number.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Zone(String);
+
+impl Zone {
+    /// Its number, where there is such an interface now.
+    ///
+    /// # Errors
+    ///
+    /// There is none.
+    pub fn index(&self) -> io::Result<u32> {
+        if let Ok(index) = self.0.parse() {
+            return Ok(index);
+        }
+        // The question takes some socket.
+        let socket = std::net::UdpSocket::bind((std::net::Ipv4Addr::LOCALHOST, 0))?;
+        Ok(rustix::net::netdevice::name_to_index(&socket, &self.0)?)
+    }
+}
+
+/// As it stands behind an address, with the `%` in front.
+impl fmt::Display for Zone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // One that begins with 25 could be taken for a URL's.
+        let mark = if self.0.starts_with("25") { "%25" } else { "%" };
+        write!(f, "{mark}{}", self.0)
+    }
+}
+
+impl FromStr for Zone {
+    type Err = EndpointError;
+
+    /// Takes what Linux may call an interface (`dev_valid_name`), and URLs can hold.
+    fn from_str(text: &str) -> Result<Self, EndpointError> {
+        let name = text.strip_prefix("25").filter(|rest| !rest.is_empty());
+        let name = name.unwrap_or(text);
+        let valid = |byte: u8| byte.is_ascii_graphic() && !b"/:%[]".contains(&byte);
+        if name.is_empty() || name.len() > MAX_ZONE_BYTES || !name.bytes().all(valid) {
+            return Err(EndpointError::Zone(name.to_owned()));
+        }
+        // A number that is too large is no interface, and 0 is every one.
+        if name.bytes().all(|byte| byte.is_ascii_digit())
+            && name.parse::<u32>().ok().is_none_or(|index| index == 0)
+        {
+            return Err(EndpointError::Zone(name.to_owned()));
+        }
+        Ok(Self(name.to_owned()))
+    }
+}
+
+/// Reads an IPv6 address, of a link-local one with its zone.
+///
+/// # Errors
+///
+/// [`EndpointError`].
+pub fn parse_ipv6(text: &str) -> Result<Host, EndpointError> {
+    let (address, zone) = match text.split_once('%') {
+        Some((address, zone)) => (address, Some(zone)),
+        None => (text, None),
+    };
+    let parsed: Ipv6Addr = address
+        .parse()
+        .map_err(|_| EndpointError::Ipv6(text.to_owned()))?;
+    match (parsed.is_unicast_link_local(), zone) {
+        (true, Some(zone)) => Ok(Host::LinkLocal(parsed, zone.parse()?)),
+        (false, None) => Ok(Host::Ip(parsed.into())),
+        (true, None) => Err(EndpointError::NoZone(parsed)),
+        (false, Some(_)) => Err(EndpointError::NotLinkLocal(parsed)),
+    }
+}
+
+/// The address of a socket on a link-local address.
+///
+/// # Errors
+///
+/// This host has no such interface now.
+pub fn link_local(address: Ipv6Addr, zone: &Zone, port: u16) -> io::Result<SocketAddrV6> {
+    Ok(SocketAddrV6::new(address, port, 0, zone.index()?))
 }
 
 /// Why a text is no [`Endpoint`].
@@ -54,6 +143,17 @@ pub enum EndpointError {
     /// What the brackets hold is no IPv6 address.
     #[error("{0:?} is no IPv6 address")]
     Ipv6(String),
+    /// What stands behind the `%` is no interface's name.
+    #[error("{0:?} behind the % is not the name of an interface")]
+    Zone(String),
+    /// A link-local address alone.
+    #[error(
+        "{0} is a link-local address, of which the interface is needed, such as \"[{0}%eth0]\""
+    )]
+    NoZone(Ipv6Addr),
+    /// An interface behind another address.
+    #[error("only a link-local address (fe80::…) has a % and an interface behind it, not {0}")]
+    NotLinkLocal(Ipv6Addr),
     /// Looks like an IPv4 address, and is none.
     #[error("{0:?} is no IPv4 address")]
     Ipv4(String),
@@ -93,6 +193,7 @@ impl fmt::Display for Host {
             Self::Name(name) => f.write_str(name),
             Self::Ip(IpAddr::V4(ip)) => write!(f, "{ip}"),
             Self::Ip(IpAddr::V6(ip)) => write!(f, "[{ip}]"),
+            Self::LinkLocal(ip, zone) => write!(f, "[{ip}{zone}]"),
         }
     }
 }
@@ -117,13 +218,13 @@ impl Endpoint {
         };
         let (host, port) = if let Some(inside) = address.strip_prefix('[') {
             let (ip, rest) = inside.split_once(']').ok_or(EndpointError::Brackets)?;
-            let ip: Ipv6Addr = ip.parse().map_err(|_| EndpointError::Ipv6(ip.to_owned()))?;
+            let host = parse_ipv6(ip)?;
             let port = match rest.strip_prefix(':') {
                 Some(port) => Some(port),
                 None if rest.is_empty() => None,
                 None => return Err(EndpointError::Brackets),
             };
-            (Host::Ip(ip.into()), port)
+            (host, port)
         } else {
             let (host, port) = match address.split_once(':') {
                 Some((_, port)) if port.contains(':') => return Err(EndpointError::Brackets),
@@ -228,6 +329,11 @@ mod tests {
             ("[::1]", "[::1]:5556"),
             ("tcp://[2001:DB8::1]:7000", "[2001:db8::1]:7000"),
             ("3com.com", "3com.com:5556"),
+            ("[fe80::1%eth0]", "[fe80::1%eth0]:5556"),
+            ("tcp://[FE80::1%25eth0]:7000", "[fe80::1%eth0]:7000"),
+            ("[fe80::1%2]:7000", "[fe80::1%2]:7000"),
+            ("[fe80::1%25]", "[fe80::1%2525]:5556"),
+            ("[febf::1%br-1.20@x]", "[febf::1%br-1.20@x]:5556"),
         ];
         for (text, shown) in cases {
             let endpoint: Endpoint = text.parse().unwrap_or_else(|e| panic!("{text}: {e}"));
@@ -264,7 +370,18 @@ mod tests {
             ("[::1", E::Brackets),
             ("[::1]5556", E::Brackets),
             ("[host]", E::Ipv6(text("host"))),
-            ("[fe80::1%eth0]", E::Ipv6(text("fe80::1%eth0"))),
+            ("[host%eth0]", E::Ipv6(text("host%eth0"))),
+            ("[fe80::1]", E::NoZone("fe80::1".parse().unwrap())),
+            ("[fe80::1%]", E::Zone(text(""))),
+            ("[fe80::1%0]", E::Zone(text("0"))),
+            ("[fe80::1%4294967296]", E::Zone(text("4294967296"))),
+            ("[fe80::1%a b]", E::Zone(text("a b"))),
+            ("[fe80::1%../x]", E::Zone(text("../x"))),
+            (
+                "[fe80::1%sixteen-letters-]",
+                E::Zone(text("sixteen-letters-")),
+            ),
+            ("[::1%lo]", E::NotLinkLocal(Ipv6Addr::LOCALHOST)),
             ("10.0.0.300", E::Ipv4(text("10.0.0.300"))),
             ("10.1", E::Ipv4(text("10.1"))),
             ("127.0x1", E::Ipv4(text("127.0x1"))),
@@ -295,9 +412,27 @@ mod tests {
         assert_eq!("a.".repeat(128).parse::<Endpoint>(), Err(E::TooLong));
     }
 
+    #[test]
+    fn a_zone_is_an_interface_of_this_host() {
+        let index = |text: &str| text.parse::<Zone>().unwrap().index();
+        assert_eq!(index("lo").unwrap(), 1);
+        assert_eq!(index("25lo").unwrap(), 1);
+        assert_eq!(index("7").unwrap(), 7);
+        assert!(index("no-such-one").is_err());
+        let address = "fe80::1".parse().unwrap();
+        let socket = link_local(address, &"lo".parse().unwrap(), 5556).unwrap();
+        assert_eq!(socket.to_string(), "[fe80::1%1]:5556");
+        let shown = EndpointError::NoZone(address).to_string();
+        assert_eq!(
+            shown,
+            "fe80::1 is a link-local address, of which the interface is needed, such as \
+             \"[fe80::1%eth0]\""
+        );
+    }
+
     proptest! {
         #[test]
-        fn never_panics_and_survives_its_own_text(text in "(tcp://)?[\\[]?[a-z0-9.:\\-%]{0,20}[\\]]?(:[0-9]{0,6})?|.*") {
+        fn never_panics_and_survives_its_own_text(text in "(tcp://)?[\\[]?[a-z0-9.:\\-%]{0,20}[\\]]?(:[0-9]{0,6})?|\\[fe80::1%(25)?[a-z0-9%]{0,5}\\]|.*") {
             if let Ok(endpoint) = text.parse::<Endpoint>() {
                 prop_assert_eq!(endpoint.to_string().parse::<Endpoint>(), Ok(endpoint));
             }

@@ -33,7 +33,7 @@ pub mod table;
 mod testbed;
 mod values;
 
-pub use endpoint::{DEFAULT_PORT, Endpoint, EndpointError, Host};
+pub use endpoint::{DEFAULT_PORT, Endpoint, EndpointError, Host, Zone, link_local, parse_ipv6};
 pub use error::{ConfigError, Place, Problem, Reason, Suggestion, Warning};
 pub(crate) use error::{Problems, shown_path};
 pub use files::MAX_FILE_BYTES;

@@ -127,6 +127,19 @@ impl fmt::Debug for RoutingIdBytes {
     }
 }
 
+/// Where it listens, by libzmq's word for it: with the port that was chosen for port 0. Of a
+/// link-local address libzmq has the name of the interface, which is no part of ours.
+fn bound_address(listen: Listen, text: &str) -> Option<SocketAddr> {
+    match listen {
+        Listen::Address(mut address) => {
+            let (_, port) = text.rsplit_once(':')?;
+            address.set_port(port.parse().ok()?);
+            Some(address)
+        }
+        Listen::Any { .. } => text.parse().ok(),
+    }
+}
+
 /// libzmq looks for an address among the host's interfaces, by netlink(7), and aborts where
 /// it must not.
 fn may_see_interfaces() -> io::Result<()> {
@@ -214,7 +227,7 @@ impl Router {
             .map_err(TransportError::setup("ask for the socket's address"))?;
         let address = endpoint
             .ok()
-            .and_then(|text| text.strip_prefix("tcp://")?.parse().ok())
+            .and_then(|text| bound_address(listen, text.strip_prefix("tcp://")?))
             .ok_or_else(|| failed(io::Error::other("libzmq names no address")))?;
         Ok(Self {
             socket: AsyncSocket::new(socket)?,

@@ -7,7 +7,7 @@
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use ureq::config::Config;
@@ -15,16 +15,21 @@ use ureq::http::Uri;
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::NextTimeout;
 
+use crate::config::{Endpoint, Host, link_local};
+
+/// HTTP's; TLS is not for addresses of a link.
+const DEFAULT_PORT: u16 = 80;
+
 /// Most addresses of a name that are tried; ureq has room for so many.
 const MAX_ADDRESSES: usize = 16;
 
 type Answer = io::Result<Vec<SocketAddr>>;
 
-/// Asks the resolver for one target.
-#[derive(Debug, Default)]
+/// Asks the resolver for one target. Its clones share the question.
+#[derive(Clone, Debug, Default)]
 pub(super) struct OneQuestion {
     /// Not answered when it was last waited for.
-    pending: Mutex<Option<Receiver<Answer>>>,
+    pending: Arc<Mutex<Option<Receiver<Answer>>>>,
 }
 
 impl Resolver for OneQuestion {
@@ -41,7 +46,13 @@ impl Resolver for OneQuestion {
         let name = name.ok_or(ureq::Error::HostNotFound)?;
         let found = match name.parse::<SocketAddr>() {
             Ok(address) => vec![address],
-            Err(_) => self.ask(name, timeout)?,
+            Err(_) => match name.parse::<Endpoint>().as_ref().map(Endpoint::host) {
+                Ok(Host::LinkLocal(address, zone)) => {
+                    let port = authority.port_u16().unwrap_or(DEFAULT_PORT);
+                    vec![link_local(*address, zone, port)?.into()]
+                }
+                _ => self.ask(name, timeout)?,
+            },
         };
         let mut addresses = self.empty();
         for address in found.into_iter().take(MAX_ADDRESSES) {
@@ -84,4 +95,42 @@ fn begin(name: String) -> io::Result<Receiver<Answer>> {
         .name("push-resolver".to_owned())
         .spawn(work)?;
     Ok(answered)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use ureq::unversioned::transport::time;
+
+    use super::*;
+
+    #[test]
+    fn a_link_local_address_has_the_number_of_its_interface() {
+        let timeout = NextTimeout {
+            after: time::Duration::from(Duration::from_secs(10)),
+            reason: ureq::Timeout::Resolve,
+            per_read: None,
+            per_write: None,
+        };
+        for (url, expected) in [
+            ("http://[fe80::1%25lo]:9090/push", Ok("[fe80::1%1]:9090")),
+            ("http://[fe80::1%lo]/push", Ok("[fe80::1%1]:80")),
+            ("http://[::1]:9090/push", Ok("[::1]:9090")),
+            ("http://[fe80::1%25no-such]/push", Err("No such device")),
+        ] {
+            let resolver = OneQuestion::default();
+            let found = resolver.resolve(&url.parse().unwrap(), &Config::default(), timeout);
+            match (found, expected) {
+                (Ok(found), Ok(expected)) => {
+                    let found: Vec<_> = found.iter().map(ToString::to_string).collect();
+                    assert_eq!(found, [expected], "{url}");
+                }
+                (Err(error), Err(expected)) => {
+                    assert!(error.to_string().contains(expected), "{url}: {error}");
+                }
+                (found, _) => panic!("{url}: {found:?}"),
+            }
+        }
+    }
 }

@@ -225,6 +225,57 @@ fn later_layers_go_over_earlier_ones() {
 }
 
 #[test]
+fn a_link_local_address_has_its_interface() {
+    let site = Site::new();
+    site.etc(
+        "[listen]\nagents = '[fe80::1%lo]:1'\nclients = 'fe80::2%25lo'\nweb = '[fe80::3%1]'\n\
+         [remote_write.a]\nurl = 'http://[fe80::1%25eth0]:9090/push'\n\
+         [remote_write.b]\nurl = 'http://[fe80::1%eth0]/push'\n",
+    );
+    let settings = site.settings();
+    assert_eq!(settings.listen.agents.to_string(), "[fe80::1%1]:1");
+    assert_eq!(
+        settings.listen.clients.unwrap().to_string(),
+        "[fe80::2%1]:5557"
+    );
+    assert_eq!(settings.listen.web.unwrap().to_string(), "[fe80::3%1]:9650");
+    assert_eq!(settings.remote_write.len(), 2);
+    // What is printed can be read again.
+    let printed = print::effective(&site.load().unwrap());
+    assert!(printed.contains("agents = \"[fe80::1%1]:1\""), "{printed}");
+
+    site.etc(
+        "[listen]\nagents = '[fe80::1]:1'\nclients = '[fe80::2%no-such]'\nweb = '[::1%lo]:1'\n\
+         [remote_write.a]\nurl = 'https://[fe80::1%25eth0]/push'\n\
+         [remote_write.b]\nurl = 'http://[fe80::1]/push'\n\
+         [remote_write.c]\nurl = 'http://[fe80::1%]/push'\n",
+    );
+    let problems = site.problems();
+    let reasons: Vec<_> = problems
+        .iter()
+        .map(|problem| problem.rsplit_once(": ").map_or("", |(_, reason)| reason))
+        .collect();
+    let link_local = "fe80::1 is a link-local address, of which the interface is needed, such as \
+                      \"[fe80::1%eth0]\"";
+    assert_eq!(
+        reasons,
+        [
+            link_local,
+            "No such device (os error 19)",
+            "only a link-local address (fe80::…) has a % and an interface behind it, not ::1",
+            "no certificate has a link-local address; use a name, or http",
+            link_local,
+            "\"\" behind the % is not the name of an interface",
+        ],
+        "{problems:#?}"
+    );
+    assert!(
+        problems[1].contains("this host has no interface no-such"),
+        "{problems:?}"
+    );
+}
+
+#[test]
 fn the_web_server_has_more_names() {
     let mut site = Site::new();
     let hosts = |site: &Site| -> Vec<String> {

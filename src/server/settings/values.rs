@@ -2,7 +2,7 @@
 //! exists is valid. Refuses, with the reason, what does not fit.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,8 +11,7 @@ use hyper::Uri;
 use serde::{Deserialize, Deserializer};
 
 use super::{DEFAULT_CLIENTS_PORT, DEFAULT_PORT, DEFAULT_WEB_PORT};
-use crate::config::Host;
-use crate::config::deserialize_within;
+use crate::config::{EndpointError, Host, deserialize_within, link_local, parse_ipv6};
 use crate::curve::keys::PublicKey;
 use crate::curve::router::Listen;
 pub use crate::server::access::Authorized;
@@ -113,13 +112,13 @@ pub(super) struct ClientsListen(pub(super) Option<Listen>);
 #[serde(try_from = "String")]
 pub(super) struct WebListen(pub(super) Option<Listen>);
 
-from_text!(AgentsListen, &'static str, |text| {
+from_text!(AgentsListen, String, |text| {
     listen(&text, DEFAULT_PORT).map(Self)
 });
-from_text!(ClientsListen, &'static str, |text| {
+from_text!(ClientsListen, String, |text| {
     listen_if_at_all(&text, DEFAULT_CLIENTS_PORT).map(Self)
 });
-from_text!(WebListen, &'static str, |text| {
+from_text!(WebListen, String, |text| {
     listen_if_at_all(&text, DEFAULT_WEB_PORT).map(Self)
 });
 
@@ -141,7 +140,7 @@ from_text!(WebHost, String, |text| {
     }
     match text.parse::<Host>() {
         Ok(Host::Name(name)) => Ok(Self(name.trim_end_matches('.').to_owned())),
-        Ok(Host::Ip(address)) => Ok(Self(address.to_string())),
+        Ok(host @ (Host::Ip(_) | Host::LinkLocal(..))) => Ok(Self(host.to_string())),
         Err(_) if text.contains([':', '/']) => Err(format!(
             "{text:?} is more than a name: without a scheme and a port"
         )),
@@ -168,7 +167,7 @@ impl TryFrom<Vec<WebHost>> for WebHosts {
     }
 }
 
-fn listen_if_at_all(text: &str, port: u16) -> Result<Option<Listen>, &'static str> {
+fn listen_if_at_all(text: &str, port: u16) -> Result<Option<Listen>, String> {
     if text == "none" {
         Ok(None)
     } else {
@@ -177,35 +176,66 @@ fn listen_if_at_all(text: &str, port: u16) -> Result<Option<Listen>, &'static st
 }
 
 /// `ADDRESS`, `ADDRESS:PORT`, with `*` for every address; `tcp://` in front as ZeroMQ
-/// writes it.
-fn listen(text: &str, default_port: u16) -> Result<Listen, &'static str> {
+/// writes it. A link-local address has its interface behind it.
+fn listen(text: &str, default_port: u16) -> Result<Listen, String> {
     let address = text.strip_prefix("tcp://").unwrap_or(text);
     if let Some(rest) = address.strip_prefix('*') {
         let port = match rest.strip_prefix(':') {
             Some(port) => parse_port(port)?,
             None if rest.is_empty() => default_port,
-            None => return Err("a colon and a port may follow the `*`"),
+            None => return Err("a colon and a port may follow the `*`".to_owned()),
         };
         return Ok(Listen::Any { port });
     }
-    let inner = address
+    if let Some((inner, rest)) = address
         .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'));
-    if let Ok(address) = inner.unwrap_or(address).parse::<IpAddr>() {
+        .and_then(|rest| rest.split_once(']'))
+    {
+        let port = match rest.strip_prefix(':') {
+            Some(port) => parse_port(port)?,
+            None if rest.is_empty() => default_port,
+            None => return Err("a colon and a port may follow the `]`".to_owned()),
+        };
+        return listen_at(inner, port);
+    }
+    if address.parse::<Ipv6Addr>().is_ok() || address.contains('%') {
+        return listen_at(address, default_port);
+    }
+    if let Ok(address) = address.parse::<IpAddr>() {
         return Ok(Listen::Address(SocketAddr::new(address, default_port)));
     }
     let parsed = address.parse::<SocketAddr>().map(Listen::Address);
     parsed.map_err(|_| match address.rsplit_once(':') {
-        Some((_, port)) if parse_port(port).is_err() => "the port is a number from 0 to 65535",
-        _ => "an IP address of this host is expected, or `*`",
+        Some((_, port)) if parse_port(port).is_err() => BAD_PORT.to_owned(),
+        _ => NO_ADDRESS.to_owned(),
     })
+}
+
+const BAD_PORT: &str = "the port is a number from 0 to 65535";
+const NO_ADDRESS: &str = "an IP address of this host is expected, or `*`";
+
+/// At an IPv6 address.
+fn listen_at(text: &str, port: u16) -> Result<Listen, String> {
+    match parse_ipv6(text) {
+        Ok(Host::Ip(address)) => Ok(Listen::Address(SocketAddr::new(address, port))),
+        Ok(Host::LinkLocal(address, zone)) => match link_local(address, &zone, port) {
+            Ok(address) => Ok(Listen::Address(address.into())),
+            Err(error) => {
+                let zone = zone.to_string();
+                let zone = zone.trim_start_matches('%');
+                Err(format!("this host has no interface {zone}: {error}"))
+            }
+        },
+        Ok(Host::Name(_)) | Err(EndpointError::Ipv6(_)) => Err(NO_ADDRESS.to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 fn parse_port(port: &str) -> Result<u16, &'static str> {
     // str::parse would take a sign.
     let digits = port.bytes().all(|byte| byte.is_ascii_digit());
     let port = port.parse().ok().filter(|_| digits);
-    port.ok_or("the port is a number from 0 to 65535")
+    port.ok_or(BAD_PORT)
 }
 
 from_text!(Authorized, &'static str, |text| match text.as_str() {
@@ -277,10 +307,20 @@ from_text!(PushUrl, String, |text| {
     if authority.is_some_and(|authority| authority.contains('@')) {
         return Err("a user and a password belong into username and password_file".to_owned());
     }
-    match uri.host() {
-        None | Some("") => Err("a host is expected".to_owned()),
-        Some(_) => Ok(Self(text)),
+    let host = match uri.host() {
+        None | Some("") => return Err("a host is expected".to_owned()),
+        Some(host) => host,
+    };
+    if let Some(inner) = host
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+    {
+        let host = parse_ipv6(inner).map_err(|error| error.to_string())?;
+        if matches!(host, Host::LinkLocal(..)) && uri.scheme_str() == Some("https") {
+            return Err("no certificate has a link-local address; use a name, or http".to_owned());
+        }
     }
+    Ok(Self(text))
 });
 
 /// The name of a user of HTTP's basic authentication, which ends at a colon.

@@ -75,20 +75,18 @@ impl Wanted {
 impl Named {
     /// `HOST` or `HOST:PORT`.
     fn parse(text: &str) -> Option<Self> {
-        let (host, port) = match text.strip_prefix('[') {
-            Some(rest) => {
-                let (address, port) = rest.split_once(']')?;
-                let address: Ipv6Addr = address.split('%').next()?.parse().ok()?;
-                (Self::Address(IpAddr::V6(address).to_canonical()), port)
-            }
-            None => {
-                let (host, port) = text.find(':').map_or((text, ""), |at| text.split_at(at));
-                let host = match host.parse().ok()? {
-                    Host::Ip(address) => Self::Address(address),
-                    Host::Name(name) => Self::Name(name.trim_end_matches('.').to_owned()),
-                };
-                (host, port)
-            }
+        let (host, port) = if let Some(rest) = text.strip_prefix('[') {
+            let (address, port) = rest.split_once(']')?;
+            let address: Ipv6Addr = address.split('%').next()?.parse().ok()?;
+            (Self::Address(IpAddr::V6(address).to_canonical()), port)
+        } else {
+            let (host, port) = text.find(':').map_or((text, ""), |at| text.split_at(at));
+            let host = match host.parse().ok()? {
+                Host::Ip(address) => Self::Address(address),
+                Host::LinkLocal(..) => return None,
+                Host::Name(name) => Self::Name(name.trim_end_matches('.').to_owned()),
+            };
+            (host, port)
         };
         let digits = port.strip_prefix(':').unwrap_or(port);
         digits
@@ -267,7 +265,7 @@ mod tests {
         names.look_up(start);
         let asked = || locked(&names.full).asked;
         assert_eq!(asked(), Some(start));
-        names.look_up(start + AGAIN - Duration::from_millis(1));
+        names.look_up(start + AGAIN / 2);
         assert_eq!(asked(), Some(start));
         while locked(&names.full).under_way {
             thread::yield_now();
