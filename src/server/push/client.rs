@@ -10,15 +10,17 @@ use std::fmt::Write as _;
 use std::io::Read as _;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use thiserror::Error;
+use ureq::config::Config;
 use ureq::http::header::{
-    AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, LOCATION, RETRY_AFTER, USER_AGENT,
+    AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderMap, LOCATION, RETRY_AFTER,
+    USER_AGENT,
 };
 use ureq::http::{HeaderName, HeaderValue, Request, Uri};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
@@ -36,6 +38,10 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// A connection that was not used for so long is not used again: most receivers and proxies
 /// close theirs after a minute or more.
 const MAX_IDLE: Duration = Duration::from_secs(30);
+
+/// A connection that is so old is made anew, and the name asked for anew: without that, one
+/// that is never idle stays with a receiver that its name has left long ago.
+pub(super) const MAX_AGE: Duration = Duration::from_secs(5 * 60);
 
 /// Most bytes of an answer's headers.
 const MAX_HEADER_BYTES: usize = 16 * 1024;
@@ -72,7 +78,14 @@ pub(super) enum ClientError {
 #[derive(Debug)]
 pub(super) struct Client {
     agent: ureq::Agent,
+    /// When that began: its connection is no older.
+    since: Instant,
+    max_age: Duration,
+    config: Config,
+    resolver: OneQuestion,
     uri: Uri,
+    /// What the receiver is called, where that is not the authority of the URI.
+    host: Option<String>,
     settings: RemoteWrite,
     authorization: Option<HeaderValue>,
 }
@@ -104,9 +117,14 @@ impl Client {
             .timeout_resolve(Some(connect))
             .timeout_connect(Some(connect))
             .build();
-        let connector = DefaultConnector::default();
+        let resolver = OneQuestion::default();
         Ok(Self {
-            agent: ureq::Agent::with_parts(config, connector, OneQuestion::default()),
+            agent: agent(&config, &resolver),
+            since: Instant::now(),
+            max_age: MAX_AGE,
+            config,
+            resolver,
+            host: host_without_zone(&uri),
             uri,
             settings: settings.clone(),
             authorization: authorization(settings.credentials.as_ref())?,
@@ -121,8 +139,20 @@ impl Client {
         Ok(other)
     }
 
+    /// The same, with connections that become no older than this.
+    #[cfg(test)]
+    pub(super) fn with_max_age(mut self, max_age: Duration) -> Self {
+        self.max_age = max_age;
+        self
+    }
+
     /// Sends a request of compressed samples, and waits for its answer no longer than this.
-    pub(super) fn post(&self, body: &[u8], timeout: Duration) -> Result<Answer, ClientError> {
+    pub(super) fn post(&mut self, body: &[u8], timeout: Duration) -> Result<Answer, ClientError> {
+        if self.since.elapsed() >= self.max_age {
+            // The connection goes with it.
+            self.agent = agent(&self.config, &self.resolver);
+            self.since = Instant::now();
+        }
         let failed = |error: &ureq::Error| ClientError::Request(explain(error, timeout));
         let mut request = Request::post(self.uri.clone())
             .header(CONTENT_TYPE, "application/x-protobuf")
@@ -134,6 +164,9 @@ impl Client {
         }
         if let Some(authorization) = &self.authorization {
             request = request.header(AUTHORIZATION, authorization);
+        }
+        if let Some(host) = &self.host {
+            request = request.header(HOST, host.as_str());
         }
         let request = request.body(body).map_err(|error| failed(&error.into()))?;
         let request = self
@@ -157,6 +190,19 @@ impl Client {
             .read_to_end(&mut answer.body);
         Ok(answer)
     }
+}
+
+fn agent(config: &Config, resolver: &OneQuestion) -> ureq::Agent {
+    let connector = DefaultConnector::default();
+    ureq::Agent::with_parts(config.clone(), connector, resolver.clone())
+}
+
+/// An interface of this host is nothing to the receiver (RFC 6874, section 4).
+fn host_without_zone(uri: &Uri) -> Option<String> {
+    let authority = uri.authority()?.as_str();
+    let (address, rest) = authority.split_once('%')?;
+    let (_, port) = rest.split_once(']')?;
+    Some(format!("{address}]{port}"))
 }
 
 fn text(headers: &HeaderMap, name: &HeaderName) -> Option<String> {

@@ -274,3 +274,53 @@ fn a_new_target_begins_with_the_models_that_are_known() {
     pushes.reconfigure(&both, SystemTime::now(), || [(&host, &model)].into_iter());
     assert!(pushes.status().iter().all(|target| target.queued == 0));
 }
+
+/// A receiver that takes everything: the number of connections, and what each request said
+/// that it is called.
+fn taking(requests: usize) -> (u16, thread::JoinHandle<(usize, Vec<String>)>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let serving = thread::spawn(move || {
+        let (mut connections, mut hosts) = (0, Vec::new());
+        while hosts.len() < requests {
+            let (stream, _) = listener.accept().unwrap();
+            connections += 1;
+            let mut reader = BufReader::new(&stream);
+            let mut line = String::new();
+            while hosts.len() < requests && reader.read_line(&mut line).unwrap_or(0) > 0 {
+                let text = std::mem::take(&mut line);
+                if let Some(host) = text.to_ascii_lowercase().strip_prefix("host: ") {
+                    hosts.push(host.trim_end().to_owned());
+                }
+                if text == "\r\n" {
+                    // The body is one byte.
+                    reader.read_exact(&mut [0]).unwrap();
+                    (&stream).write_all(TAKEN.as_bytes()).unwrap();
+                }
+            }
+        }
+        (connections, hosts)
+    });
+    (port, serving)
+}
+
+#[test]
+fn a_connection_is_made_anew_after_a_while() {
+    use super::client::{Client, MAX_AGE};
+
+    for (max_age, connections) in [(MAX_AGE, 1), (Duration::ZERO, 4)] {
+        let (port, serving) = taking(5);
+        let url = format!("http://localhost:{port}/push");
+        let mut client = Client::open(&target(&url)).unwrap().with_max_age(max_age);
+        for _ in 0..4 {
+            assert_eq!(client.post(b"x", PATIENCE).unwrap().status, 204);
+        }
+        // The last one, which ends the receiver.
+        drop(client);
+        let mut last = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        last.write_all(b"host: last\r\n").unwrap();
+        let (made, hosts) = serving.join().unwrap();
+        assert_eq!(made, connections + 1, "{max_age:?}");
+        assert_eq!(hosts[..4], [(); 4].map(|()| format!("localhost:{port}")));
+    }
+}
