@@ -13,10 +13,12 @@
 //! - [`server`]: the other end, `metrics-collector`;
 //! - [`top`]: the fleet on a terminal, `metrics-top`;
 //! - [`daemon`]: the agent put together;
+//! - `bus_socket`: a connection to a message bus that reads no message without bound;
 //! - [`durable`]: files that outlast a crash, for all of them;
 //! - [`exit`]: how the daemons end.
 
 pub mod agent;
+mod bus_socket;
 pub mod collectors;
 pub mod config;
 pub mod ctl;

@@ -10,6 +10,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::bus_socket;
 use crate::config::BusAddress;
 
 mod agent1;
@@ -106,12 +107,15 @@ impl Bus {
 
     /// Connects, within [`CONNECT_TIMEOUT`].
     pub(crate) async fn connect(&self) -> zbus::Result<zbus::Connection> {
-        let builder = match self {
-            Self::System => zbus::connection::Builder::system(),
-            Self::Session => zbus::connection::Builder::session(),
-            Self::Address(address) => zbus::connection::Builder::address(address.as_str()),
+        let connecting = async {
+            let address = match self {
+                Self::System => zbus::Address::system()?,
+                Self::Session => zbus::Address::session()?,
+                Self::Address(address) => zbus::Address::from_str(address)?,
+            };
+            bus_socket::builder(address).await?.build().await
         };
-        tokio::time::timeout(CONNECT_TIMEOUT, builder.build())
+        tokio::time::timeout(CONNECT_TIMEOUT, connecting)
             .await
             .unwrap_or_else(|_| Err(timed_out("it does not answer")))
     }

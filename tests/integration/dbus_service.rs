@@ -92,6 +92,35 @@ async fn who_is_not_root_may_read_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn a_large_message_is_not_held_in_memory() {
+    /// What its debug build may take beside, in kB.
+    const ROOM: u64 = 8 * 1024;
+    let place = Place::new();
+    let running = place.start().await;
+    let agent = place.agent().await.agent1().await.unwrap();
+    agent.sample("metrics").await.unwrap();
+    let before = running.most_memory();
+    let stranger = place.connect().await;
+    let text = "x".repeat(31 * 1024 * 1024);
+    for _ in 0..3 {
+        let call = zbus::Message::method_call(AGENT, "Sample");
+        let call = call.interface("org.metricsagent.Agent1").destination(NAME);
+        let call = call.build(&(&text,)).unwrap();
+        stranger.send(&call).await.unwrap();
+    }
+    // In the order in which the bus has them; and smaller ones are answered as ever.
+    let proxy = fdo::PeerProxy::builder(&stranger)
+        .destination(NAME)
+        .path(AGENT);
+    proxy.build().await.unwrap().ping().await.unwrap();
+    let long = "x".repeat(60 * 1024);
+    let error = agent.sample(&long).await.unwrap_err().to_string();
+    assert!(error.contains("metrics or model"), "{error}");
+    let most = running.most_memory();
+    assert!(most < before + ROOM, "{before} kB before, {most} kB now");
+}
+
+#[tokio::test]
 async fn a_range_is_told_and_nothing_changed() {
     let place = Place::new();
     let _running = place.start().await;

@@ -9,10 +9,19 @@ import json
 import time
 import tomllib
 
-from machine import AGENT, BUS_NAME, COLLECTOR, OBJECT, call
+from machine import AGENT, AS_NOBODY, BUS_NAME, COLLECTOR, OBJECT, SOURCE_INSIDE, call
 
 COLLECTOR_PRINTS = "/run/metrics-collector.lines"
 STATE_DIRECTORY = "/var/lib/metrics-agent"
+
+COLLECTOR_NAME = "org.metricsagent.Server1"
+COLLECTOR_OBJECT = "/org/metricsagent/Server1"
+BUS_MESSAGES = f"{SOURCE_INSIDE}/tests/system/bus_messages.py"
+# The bus takes 32 MiB, its headers included.
+MESSAGE_BYTES = 31 * 1024 * 1024
+MESSAGES = 4
+# What a service may have more after all that was answered.
+MESSAGE_ROOM = 8 * 1024 * 1024
 
 # As many connections as the settings may have, one of them to a collector that is there.
 CONNECTIONS = 16
@@ -63,7 +72,11 @@ def has_what_a_container_lacks(m):
         m.expect_true(f"controller {wanted}", wanted in controllers)
     start(m)
     for unit in (AGENT, COLLECTOR):
-        for prop, file in (("MemoryMax", "memory.max"), ("TasksMax", "pids.max")):
+        for prop, file in (
+            ("MemoryHigh", "memory.high"),
+            ("MemoryMax", "memory.max"),
+            ("TasksMax", "pids.max"),
+        ):
             m.expect(f"{unit}: {file}", cgroup(m, file, unit), m.unit(prop, unit))
         m.expect_steady(m.main_pid(unit), unit)
 
@@ -102,14 +115,38 @@ def has_room_within_its_limits(m):
     m.run("truncate", "--size=0", "/etc/resolv.conf")
 
 
+def takes_in_no_large_message_of_the_bus(m):
+    """Messages of nearly 32 MiB from a user without rights: no memory goes, both answer on."""
+    start(m)
+    services = [(AGENT, BUS_NAME, OBJECT), (COLLECTOR, COLLECTOR_NAME, COLLECTOR_OBJECT)]
+    for unit, name, path in services:
+        pid, before = m.main_pid(unit), _memory(m, unit)
+        # At once, so that none is gone before the next one is there.
+        sent = m.run(*AS_NOBODY, "python3", BUS_MESSAGES, name, path, str(MESSAGES), timeout=60)
+        m.expect("bytes sent", int(sent), MESSAGES * MESSAGE_BYTES)
+        # It answers, and has read what came before.
+        m.run("busctl", "introspect", name, path)
+        after = _memory(m, unit)
+        for what in after:
+            text = f"{unit}: {what} memory was {before[what]}, is {after[what]}"
+            m.expect_true(text, after[what] < before[what] + MESSAGE_ROOM)
+        m.expect(f"{unit}: limit hit", events(m, "memory.events", unit)["high"], "0")
+        m.expect_steady(pid, unit)
+    m.expect("state", m.agent("State"), "reporting")
+    # The bound below, for what is not foreseen: it holds several of them.
+    for unit, _, _ in services:
+        high, most = int(m.unit("MemoryHigh", unit)), int(m.unit("MemoryMax", unit))
+        m.expect_true(f"{unit}: {high} < {most}", most - high >= 3 * MESSAGE_BYTES)
+
+
 def gives_memory_back_under_pressure(m):
     """The kernel's own pressure: the agent is told, gives back, and goes on."""
     start(m, '[intervals]\nmetrics = "100ms"\n[log]\nlevel = "debug"\n')
-    pid = m.main_pid()
+    pid, high = m.main_pid(), m.unit("MemoryHigh")
     # Less than it has: the kernel takes pages away, and the agent waits for each to come back.
     m.run("systemctl", "set-property", "--runtime", AGENT, "MemoryHigh=512K")
     m.eventually("given back", lambda: _given_back(m), len, within=120, show=len)
-    m.run("systemctl", "set-property", "--runtime", AGENT, "MemoryHigh=infinity")
+    m.run("systemctl", "set-property", "--runtime", AGENT, f"MemoryHigh={high}")
     m.saw("pressure: " + cgroup(m, "memory.pressure"))
     sent = m.agent("MessagesSent")
     m.eventually("messages", lambda: m.agent("MessagesSent"), lambda now: now > sent + 5)
@@ -120,10 +157,10 @@ def gives_memory_back_under_pressure(m):
 def comes_back_when_it_is_out_of_memory(m):
     """MemoryMax= is held: the kernel ends the agent there, and systemd starts it again."""
     start(m)
-    pid = m.main_pid()
+    pid, limit = m.main_pid(), m.unit("MemoryMax")
     m.run("systemctl", "set-property", "--runtime", AGENT, "MemoryMax=256K")
     m.eventually("restarts", lambda: int(m.unit("NRestarts")), lambda n: n >= 1, within=120)
-    m.run("systemctl", "set-property", "--runtime", AGENT, "MemoryMax=64M")
+    m.run("systemctl", "set-property", "--runtime", AGENT, f"MemoryMax={limit}")
     m.eventually("state", lambda: m.agent("State"), "reporting", within=120)
     results = {e["UNIT_RESULT"] for e in m.journal(f"UNIT={AGENT}") if "UNIT_RESULT" in e}
     m.expect("results of the runs before", results, {"oom-kill"})
@@ -224,6 +261,7 @@ def survives_a_power_cut(m):
 SCENARIOS = [
     has_what_a_container_lacks,
     has_room_within_its_limits,
+    takes_in_no_large_message_of_the_bus,
     gives_memory_back_under_pressure,
     comes_back_when_it_is_out_of_memory,
     has_no_more_tasks_than_it_may,
@@ -256,6 +294,11 @@ def _expect_room(m, unit):
         peak, bound = int(cgroup(m, f"{what}.peak", unit)), int(m.unit(limit, unit))
         m.expect_true(f"{unit}: {what} {peak} of {bound} at the most", peak <= ROOM * bound)
         m.expect(f"{unit}: limit hit", events(m, f"{what}.events", unit)["max"], "0")
+
+
+def _memory(m, unit):
+    """What a service has, and what it has had at the most."""
+    return {what: int(cgroup(m, f"memory.{what}", unit)) for what in ("current", "peak")}
 
 
 def _given_back(m):

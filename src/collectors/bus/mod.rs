@@ -14,12 +14,15 @@ mod follow;
 
 use std::{
     fmt,
+    str::FromStr as _,
     sync::{Arc, Mutex, PoisonError, Weak},
     time::Duration,
 };
 
 use tokio::{sync::watch, task::AbortHandle};
-use zbus::{Connection, connection::Builder};
+use zbus::{Address, Connection};
+
+use crate::bus_socket;
 
 pub(super) use board::Board;
 pub(super) use client::{Client, Failure, NewOwner, Peer, is_signal};
@@ -124,11 +127,14 @@ async fn keep_connected(address: Option<Arc<str>>, link: watch::Sender<Link>) {
 }
 
 async fn connect(address: Option<&str>) -> zbus::Result<Connection> {
-    let builder = match address {
-        None => Builder::system(),
-        Some(address) => Builder::address(address),
+    let connecting = async {
+        let address = match address {
+            None => Address::system()?,
+            Some(address) => Address::from_str(address)?,
+        };
+        bus_socket::builder(address).await?.build().await
     };
-    match tokio::time::timeout(DEADLINE, builder.build()).await {
+    match tokio::time::timeout(DEADLINE, connecting).await {
         Ok(result) => result,
         Err(_) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
     }

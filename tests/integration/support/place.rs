@@ -150,6 +150,14 @@ impl Running {
         self.exit_code().await
     }
 
+    /// What it has had in memory at the most, in kB.
+    pub(crate) fn most_memory(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.0.id())).unwrap();
+        let mut lines = status.lines();
+        let most = lines.find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        most.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
     /// How many threads it has.
     pub(crate) fn threads(&self) -> usize {
         let tasks = fs::read_dir(format!("/proc/{}/task", self.0.id()));

@@ -7,11 +7,13 @@ import xml.etree.ElementTree as xml
 
 from machine import (
     AGENT,
+    AS_NOBODY,
     BUS_NAME,
     COLLECTOR,
     OBJECT,
     RPM_SUITE,
     SOURCE,
+    SOURCE_INSIDE,
     Failure,
     call,
     get_property,
@@ -20,6 +22,8 @@ from machine import (
 
 # On an RPM system, too.
 SUITES = ["bookworm", "trixie", RPM_SUITE]
+BUS_MESSAGES = f"{SOURCE_INSIDE}/tests/system/bus_messages.py"
+MESSAGE_BYTES = 31 * 1024 * 1024
 # The agent's back-off doubles from 1 s.
 BACK_SECONDS = 40
 
@@ -93,6 +97,33 @@ def calls_answer(m):
     manager = "org.freedesktop.DBus.ObjectManager"
     objects = m.run("busctl", "call", BUS_NAME, OBJECT, manager, "GetManagedObjects")
     m.expect_match("managed objects", objects, f"{OBJECT}/collector/[a-z]+")
+
+
+def large_messages_do_not_reach_it(m):
+    """Of messages of nearly 32 MiB from anybody nothing is held; signals for it are refused."""
+    m.start_reporting()
+    for unit, name, path in (
+        (AGENT, BUS_NAME, OBJECT),
+        (COLLECTOR, "org.metricsagent.Server1", "/org/metricsagent/Server1"),
+    ):
+        pid, before = m.main_pid(unit), _most_memory(m, unit)
+        sent = m.run(*AS_NOBODY, "python3", BUS_MESSAGES, name, path, "3", timeout=60)
+        m.expect("bytes of calls", sent, f"{3 * MESSAGE_BYTES}\n")
+        answer = m.run(*AS_NOBODY, "python3", BUS_MESSAGES, name, path, "1", "signal")
+        denied = "org.freedesktop.DBus.Error.AccessDenied"
+        m.expect("a signal", answer.split(), [str(MESSAGE_BYTES), denied])
+        # It answers, so it has read what came before.
+        m.run("busctl", "introspect", name, path)
+        most = _most_memory(m, unit)
+        m.expect_true(f"at the most {most} kB, {before} kB before", most < before + 8 * 1024)
+        m.expect_steady(pid, unit)
+    m.expect("state", m.agent("State"), "reporting")
+
+
+def _most_memory(m, unit):
+    """What a service's process has had at the most, in kB."""
+    status = m.read(f"/proc/{m.main_pid(unit)}/status")
+    return int(m.expect_match("memory", status, r"VmHWM:\s*(\d+) kB").group(1))
 
 
 def interval_changes_at_once(m):
