@@ -19,7 +19,8 @@ pub struct Arguments {
     #[arg(long, conflicts_with = "print_config")]
     pub check_config: bool,
 
-    /// Print every setting in force with where it came from, and end.
+    /// Print every setting with where it came from, and what the running agent has in force
+    /// otherwise, and end.
     #[arg(long)]
     pub print_config: bool,
 

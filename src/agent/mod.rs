@@ -37,3 +37,4 @@ mod status_line;
 mod summary;
 mod ticker;
 pub mod totals;
+mod written;

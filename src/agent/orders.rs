@@ -8,6 +8,7 @@ use super::round::Want;
 use super::run::{Agent, session_settings};
 use super::slow::{Job, Outcome};
 use super::state::Intervals;
+use super::written::WrittenIntervals;
 use crate::config::persistent::Persistent;
 use crate::config::{self, Loaded};
 
@@ -102,6 +103,10 @@ impl Agent {
     }
 
     pub(super) fn job_ended(&mut self, job: Job, outcome: Outcome) {
+        if let (Job::Keep(order, _), Outcome::Kept(Ok(()))) = (&job, &outcome) {
+            self.written.keep(*order, &self.slow.kept_in());
+            self.publish();
+        }
         let result = match outcome {
             Outcome::Kept(result) => result.map_err(|error| {
                 events::setting_not_kept(job.setting(), &self.slow.kept_in(), &error);
@@ -133,6 +138,7 @@ impl Agent {
     /// Swaps the settings, whole. What was set at run time stays on top of them.
     fn adopt(&mut self, loaded: Loaded) -> Result<(), OrderError> {
         events::loaded(&loaded);
+        self.written = WrittenIntervals::of(&loaded);
         let old = std::mem::replace(&mut self.settings, loaded.settings);
         self.files = loaded.files;
         if self.settings.log_level != old.log_level {

@@ -20,10 +20,11 @@ use super::name_keeper::NameKeeper;
 use super::round::{Round, Want};
 use super::sampler::Sampler;
 use super::slow::{Job, Outcome, SlowJobs};
-use super::state::{AgentState, Intervals, State, StateChange};
+use super::state::{AgentState, Intervals, Origins, State, StateChange};
 use super::status_line::line_now;
 use super::summary::summarize;
 use super::ticker::Ticker;
+use super::written::WrittenIntervals;
 use crate::collectors::{Root, UnknownCollector};
 use crate::config::{Loaded, Settings, Sources};
 use crate::curve::context::Context;
@@ -76,6 +77,8 @@ pub struct Agent {
     /// A metric collector was enabled or disabled over D-Bus since.
     pub(super) collectors_touched: bool,
     pub(super) intervals: Intervals,
+    /// What the settings have of each interval.
+    pub(super) written: WrittenIntervals,
     pub(super) name: NameKeeper,
     pub(super) sampler: Sampler,
     pub(super) round: Round,
@@ -97,6 +100,7 @@ impl Agent {
     /// called within the runtime that will run it.
     pub fn new(start: Start) -> Result<(Self, Handle), StartError> {
         let (now, made) = (Instant::now(), SystemTime::now());
+        let written = WrittenIntervals::of(&start.loaded);
         let Loaded {
             settings, files, ..
         } = start.loaded;
@@ -118,7 +122,7 @@ impl Agent {
         let first = snapshot(
             &settings,
             &files,
-            intervals,
+            (intervals, written.origins(IntervalChange::default())),
             &name,
             &sampler,
             &connections,
@@ -136,6 +140,7 @@ impl Agent {
             at_run_time: IntervalChange::default(),
             collectors_touched: false,
             intervals,
+            written,
             name,
             sampler,
             round: Round::default(),
@@ -304,7 +309,7 @@ impl Agent {
         let mut next = snapshot(
             &self.settings,
             &self.files,
-            self.intervals,
+            (self.intervals, self.written.origins(self.at_run_time)),
             &self.name,
             &self.sampler,
             &self.connections,
@@ -371,7 +376,7 @@ pub(super) fn session_settings(intervals: Intervals) -> SessionSettings {
 fn snapshot(
     settings: &Settings,
     files: &[PathBuf],
-    intervals: Intervals,
+    (intervals, origins): (Intervals, Origins),
     name: &NameKeeper,
     sampler: &Sampler,
     connections: &Connections,
@@ -386,6 +391,7 @@ fn snapshot(
         state_since: now,
         reason,
         intervals,
+        origins,
         connections: connections_now,
         collectors: sampler.enabled(),
         configuration_files: files.to_vec(),

@@ -65,6 +65,38 @@ pub struct Intervals {
     pub stale: Duration,
 }
 
+/// Where an interval in force comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// The settings: a file and its line, a variable, or the default.
+    Settings(String),
+    /// An order since the start, which is gone at the next start.
+    RunTime,
+    /// An order that outlasts a restart, in this file.
+    Kept(PathBuf),
+}
+
+impl Origin {
+    /// The kind's name, and the place where there is one.
+    #[must_use]
+    pub fn to_words(&self) -> (&'static str, String) {
+        match self {
+            Self::Settings(place) => ("settings", place.clone()),
+            Self::RunTime => ("run-time", String::new()),
+            Self::Kept(file) => ("kept", file.to_string_lossy().into_owned()),
+        }
+    }
+}
+
+/// Where the intervals in force come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origins {
+    /// Of the metrics interval.
+    pub metrics: Origin,
+    /// Of the stale interval.
+    pub stale: Origin,
+}
+
 /// Everything about the agent that is announced when it changes.
 #[derive(Debug, Clone)]
 pub struct AgentState {
@@ -80,6 +112,8 @@ pub struct AgentState {
     pub reason: String,
     /// The intervals in force.
     pub intervals: Intervals,
+    /// Where they come from.
+    pub origins: Origins,
     /// One for each configured collector, in the order of their names.
     pub connections: Vec<ConnectionState>,
     /// The metric collectors and whether each is enabled, in the order of the settings.

@@ -7,9 +7,11 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use metrics_agent::agent::arguments::Arguments;
 use metrics_agent::collectors;
+use metrics_agent::config::running::Running;
 use metrics_agent::config::service::Service;
-use metrics_agent::config::{self, KeyPolicy, Sources};
+use metrics_agent::config::{self, BusAddress, KeyPolicy, Sources};
 use metrics_agent::daemon;
+use metrics_agent::dbus::Bus;
 use metrics_agent::durable::owner;
 use metrics_agent::exit::{self, EXIT_CONFIG, EXIT_SOFTWARE, EXIT_UNAVAILABLE};
 
@@ -104,7 +106,9 @@ fn examine(sources: Sources, print: bool) -> ExitCode {
                 complain(warning);
             }
             let text = if print {
-                config::print::effective(&loaded)
+                let running = running(&loaded.settings.bus);
+                let beside = running.map(|running| config::running::compared(&loaded, &running));
+                beside.unwrap_or_default() + &config::print::effective(&loaded)
             } else {
                 String::from("The configuration is valid.\n")
             };
@@ -122,6 +126,16 @@ fn examine(sources: Sources, print: bool) -> ExitCode {
             EXIT_CONFIG.into()
         }
     }
+}
+
+/// What the agent on this bus has in force, where there is one.
+fn running(bus: &BusAddress) -> Option<Running> {
+    let bus = Bus::of(bus)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .ok()?;
+    runtime.block_on(metrics_agent::dbus::running::ask(&bus))
 }
 
 fn complain(problem: &dyn std::fmt::Display) {

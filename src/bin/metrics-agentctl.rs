@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use metrics_agent::ctl;
+use metrics_agent::ctl::locale::shown;
 
 fn main() -> ExitCode {
     let arguments = match ctl::arguments::Arguments::try_parse() {
@@ -23,7 +24,7 @@ fn main() -> ExitCode {
     match ctl::run(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            let _ = writeln!(std::io::stderr(), "{failure}");
+            let _ = writeln!(std::io::stderr(), "{}", shown(&failure.to_string()));
             failure.exit_code()
         }
     }

@@ -188,6 +188,12 @@ pub trait Collector: Send {
         Vec::new()
     }
 
+    /// Why it has no values on this host, though nothing fails; None where it has some, or was
+    /// not read yet.
+    fn lack(&self) -> Option<&'static str> {
+        None
+    }
+
     /// Reads the source once and puts every value that it has into `sink`.
     fn collect(
         &mut self,

@@ -80,6 +80,10 @@ pub struct CollectorStatus {
     pub errors: u64,
     /// The last failure since the agent started, also where readings have succeeded since.
     pub last_error: Option<String>,
+    /// Why the last reading failed; None where it did not.
+    pub fault: Option<String>,
+    /// Why it has no values on this host, though nothing fails.
+    pub lack: Option<&'static str>,
     /// How long the last reading took, a failed one too.
     pub last_duration: Duration,
     /// How long the longest reading took.

@@ -58,8 +58,8 @@ pub(crate) fn format(time: Duration) -> String {
     humantime::format_duration(time).to_string()
 }
 
-/// Reads a time; a bare number is seconds.
-fn parse(text: &str) -> Result<Duration, String> {
+/// Reads a time as the settings have it; a bare number is seconds.
+pub(crate) fn parse(text: &str) -> Result<Duration, String> {
     if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
         return match text.parse() {
             Ok(seconds) => Ok(Duration::from_secs(seconds)),

@@ -48,6 +48,14 @@ pub struct Loaded {
     pub(super) key_found: bool,
 }
 
+impl Loaded {
+    /// Where the value in force of a setting stands: `["intervals", "metrics"]`.
+    #[must_use]
+    pub fn place(&self, path: &[&str]) -> Place {
+        self.layers.place(path).unwrap_or(Place::Default)
+    }
+}
+
 /// Reads every layer and the key files, and checks all of it.
 ///
 /// # Errors

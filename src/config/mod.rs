@@ -25,6 +25,7 @@ mod metrics;
 mod mistaken;
 pub mod persistent;
 pub mod print;
+pub mod running;
 pub mod service;
 mod settings;
 mod sources;
@@ -41,7 +42,7 @@ pub use fragment::{AGENT, RESERVED_VARIABLES};
 pub use interval::{
     METRICS_INTERVAL, OutOfRange, STALE_INTERVAL, metrics_interval, stale_interval,
 };
-pub(crate) use interval::{deserialize_within, format as format_time};
+pub(crate) use interval::{deserialize_within, format as format_time, parse as parse_time};
 pub use keys::KeyPolicy;
 pub use load::{Layered, Loaded, MAX_COLLECTORS, load, read};
 pub(crate) use metrics::Flag;

@@ -174,6 +174,15 @@ impl LogLevel {
     /// The default level.
     pub const DEFAULT: Self = Self::Info;
 
+    /// Every level, the gravest first.
+    pub const ALL: [Self; 5] = [
+        Self::Error,
+        Self::Warning,
+        Self::Info,
+        Self::Debug,
+        Self::Trace,
+    ];
+
     /// The level's name in the settings.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -6,10 +6,11 @@ use std::time::Duration;
 use clap::{Parser, Subcommand, ValueEnum, ValueHint};
 
 use super::choice::Choice;
+use crate::config::parse_time;
 
-/// The levels of syslog(3), which `log-level` takes.
-const LOG_LEVELS: [&str; 8] = [
-    "emerg", "alert", "crit", "err", "warning", "notice", "info", "debug",
+/// What `log-level` takes: the words of the settings, then those that syslog(3) has besides.
+const LOG_LEVELS: [&str; 10] = [
+    "error", "warning", "info", "debug", "trace", "emerg", "alert", "crit", "err", "notice",
 ];
 
 /// How often `metrics --watch` may ask: as often and as rarely as an agent may report.
@@ -35,7 +36,7 @@ pub struct Arguments {
         global = true,
         value_name = "BUS",
         help = "The bus that the agent is on: system, session, or a D-Bus address such as \
-                unix:path=… [env: METRICS_AGENT_DBUS__BUS] [default: system]"
+                unix:path=/PATH [env: METRICS_AGENT_DBUS__BUS] [default: system]"
     )]
     pub(super) bus: Option<String>,
 
@@ -108,8 +109,9 @@ pub(super) enum Command {
         /// Shell patterns for names and, in brackets, for instances.
         #[arg(
             value_name = "PATTERN",
-            help = "Only these, such as mem.free, 'disk.*' or 'unit.memory[nginx*]': shell \
-                    patterns for the name and, in brackets, for the instance"
+            help = "Only these, such as mem, disk.read, 'fs.*[/home*]' or 'unit.*[nginx*]': the \
+                    beginning of a name up to a dot, or shell patterns for the name and, in \
+                    brackets, for the instance"
         )]
         choices: Vec<Choice>,
 
@@ -119,9 +121,9 @@ pub(super) enum Command {
 
         /// Again and again, until Ctrl-C or q
         ///
-        /// On a terminal the values are refreshed in place. Elsewhere each refresh is a block
-        /// that begins with a line for its time, or a line of JSON. An agent that leaves is
-        /// waited for.
+        /// On a terminal the values are refreshed in place; the keys of less(1) scroll. Elsewhere
+        /// each refresh is a block that begins with a line for its time, or a line of JSON. An
+        /// agent that leaves is waited for.
         #[arg(long)]
         watch: bool,
 
@@ -132,8 +134,8 @@ pub(super) enum Command {
 
     /// Set the time between two metrics messages, 100ms to 1h
     SetInterval {
-        /// Such as 5s, 500ms or 1min
-        #[arg(value_parser = humantime::parse_duration)]
+        /// Such as 5s, 500ms or 1min; a bare number is seconds
+        #[arg(value_parser = parse_time)]
         time: Duration,
 
         /// Also after a restart, until "revert"
@@ -143,8 +145,8 @@ pub(super) enum Command {
 
     /// Set the silence after which a connection is stale, 1s to 1h
     SetStale {
-        /// Such as 30s or 2min
-        #[arg(value_parser = humantime::parse_duration)]
+        /// Such as 30s or 2min; a bare number is seconds
+        #[arg(value_parser = parse_time)]
         time: Duration,
 
         /// Also after a restart, until "revert"
@@ -181,7 +183,7 @@ pub(super) enum Command {
 
     /// Show or set how much the agent logs
     LogLevel {
-        /// The least important messages to log, in the words of syslog(3)
+        /// The least important messages to log, in the words of the settings or of syslog(3)
         #[arg(value_parser = LOG_LEVELS)]
         level: Option<String>,
     },
@@ -234,7 +236,7 @@ pub(super) enum Names {
 }
 
 fn watch_interval(text: &str) -> Result<Duration, String> {
-    let time = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    let time = parse_time(text)?;
     if WATCH_INTERVAL.contains(&time) {
         Ok(time)
     } else {
@@ -268,7 +270,14 @@ mod tests {
 
     #[test]
     fn times_are_as_people_write_them() {
-        for (words, seconds) in [("5s", 5.0), ("500ms", 0.5), ("1min", 60.0), ("1h", 3600.0)] {
+        for (words, seconds) in [
+            ("5s", 5.0),
+            ("500ms", 0.5),
+            ("1min", 60.0),
+            ("1h", 3600.0),
+            // As in the settings.
+            ("10", 10.0),
+        ] {
             assert_eq!(
                 command(&format!("set-interval {words} --persistent")),
                 Command::SetInterval {
@@ -280,6 +289,24 @@ mod tests {
         let words = ["metrics-agentctl", "set-stale", "soon"];
         let error = Arguments::try_parse_from(words).unwrap_err();
         assert!(error.to_string().contains("soon"), "{error}");
+    }
+
+    #[test]
+    fn every_level_of_the_settings_can_be_set() {
+        for level in crate::config::LogLevel::ALL {
+            let level = level.as_str().to_owned();
+            let parsed = command(&format!("log-level {level}"));
+            assert_eq!(parsed, Command::LogLevel { level: Some(level) });
+        }
+        for level in LOG_LEVELS {
+            assert!(crate::systemd::log::parse_level(level).is_ok(), "{level}");
+        }
+    }
+
+    #[test]
+    fn help_is_ascii() {
+        let help = Arguments::command().render_long_help().to_string();
+        assert!(help.is_ascii(), "{help}");
     }
 
     #[test]

@@ -6,8 +6,9 @@ use glob::{Pattern, PatternError};
 
 use crate::dbus::proxy::Values;
 
-/// `disk.*`, `unit.memory[nginx*]`: a pattern for the metric, and in brackets one for the
-/// instance. Without brackets every instance fits.
+/// `mem`, `disk.*`, `unit.memory[nginx*]`: a pattern for the metric, and in brackets one for the
+/// instance. A metric fits, too, where a dot follows what the pattern fits. Without brackets
+/// every instance fits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Choice {
     metric: Pattern,
@@ -35,11 +36,13 @@ impl Choice {
             Some((metric, instance)) => (metric, Some(instance)),
             None => (name, None),
         };
-        self.metric.matches(metric)
-            && self
-                .instance
-                .as_ref()
-                .is_none_or(|wanted| instance.is_some_and(|instance| wanted.matches(instance)))
+        let mut beginnings = metric.match_indices('.').map(|(dot, _)| &metric[..dot]);
+        let fits = self.metric.matches(metric)
+            || beginnings.any(|beginning| self.metric.matches(beginning));
+        fits && self
+            .instance
+            .as_ref()
+            .is_none_or(|wanted| instance.is_some_and(|instance| wanted.matches(instance)))
     }
 }
 
@@ -75,6 +78,17 @@ mod tests {
                 &["fs.avail[/]"],
             ),
             ("*", &["mem.free", "fs.avail[/]"], &[]),
+            (
+                "mem",
+                &["mem", "mem.free", "mem.swap.free"],
+                &["memory", "memory.free", "unit.mem"],
+            ),
+            (
+                "disk.read",
+                &["disk.read.bytes.total[sda]"],
+                &["disk.reads.total[sda]"],
+            ),
+            ("fs[/]", &["fs.avail[/]"], &["fs.avail[/home]"]),
         ] {
             let choice: Choice = pattern.parse().unwrap();
             for name in fits {

@@ -29,6 +29,15 @@ pub enum Failure {
     /// No agent, which is the answer to "status".
     #[error("start it with: systemctl start metrics-agent")]
     Inactive(Bus),
+    /// No agent, as it found its settings invalid.
+    #[error(
+        "metrics-agent did not start, as its settings are invalid (status 78); see what is wrong \
+         with: metrics-agent --check-config"
+    )]
+    Misconfigured,
+    /// No agent, which is the answer to "status": its settings are invalid.
+    #[error("see what is wrong with: metrics-agent --check-config")]
+    InactiveMisconfigured,
     /// The agent went while it was asked.
     #[error("metrics-agent left the bus before it answered")]
     Gone,
@@ -87,7 +96,7 @@ impl Failure {
     #[must_use]
     pub fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Inactive(_) => NOT_RUNNING.into(),
+            Self::Inactive(_) | Self::InactiveMisconfigured => NOT_RUNNING.into(),
             _ => ExitCode::FAILURE,
         }
     }

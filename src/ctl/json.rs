@@ -6,6 +6,7 @@ use serde_json::Value;
 use zbus::Variant;
 
 use super::arguments::Json;
+use super::locale;
 use crate::dbus::proxy::Values;
 
 /// Prints JSON in a form.
@@ -14,11 +15,12 @@ pub(super) struct Printer(pub(super) Json);
 impl Printer {
     /// The value and a line end.
     pub(super) fn line(&self, value: &Value) -> String {
-        match self.0 {
+        let text = match self.0 {
             // Off is not asked for here: see Arguments::json.
             Json::Short | Json::Off => format!("{value}\n"),
             Json::Pretty => format!("{value:#}\n"),
-        }
+        };
+        locale::shown_json(&text).into_owned()
     }
 }
 

@@ -1,5 +1,6 @@
 //! A grid as a table: name, value with its unit, rate where it is a count, description.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -17,6 +18,18 @@ const COUNTER: &str = "counter";
 /// Between two columns.
 const GAP: &str = "  ";
 
+/// What the names of the agent's own metrics begin with.
+const OWN: &str = "agent.";
+
+/// The columns that most rates need: `1023.9K/s`.
+const RATE_WIDTH: usize = 9;
+
+/// The columns that every number needs.
+const VALUE_WIDTH: usize = 24;
+
+/// A name keeps so many columns, however narrow the terminal is.
+const NAME_WIDTH: usize = 16;
+
 /// What `ListMetrics` says of one metric.
 struct Known {
     unit: String,
@@ -27,6 +40,16 @@ struct Known {
 /// Knows units, kinds and descriptions.
 pub(super) struct Table {
     known: HashMap<String, Known>,
+}
+
+/// Whether a table has a column for rates.
+pub(super) enum Rates<'a> {
+    /// No: there is one sample.
+    None,
+    /// Yes, and they come with the next sample.
+    Awaited,
+    /// Yes, of what was counted since then.
+    Since(Earlier<'a>),
 }
 
 /// An earlier sample, and how long before the one to show.
@@ -52,21 +75,28 @@ impl Table {
         }
     }
 
-    /// The grid, in the order of names. Counts have their rates since an earlier sample.
+    /// The grid: a heading, then a line for each value. The agent's own come last, as people look
+    /// for those of the host. A `width` that is too small for all of it costs descriptions first,
+    /// then the middle of long names; values and rates stay.
     pub(super) fn to_text(
         &self,
         grid: &Values,
-        earlier: Option<&Earlier<'_>>,
+        rates: &Rates<'_>,
         style: Style,
+        width: Option<usize>,
     ) -> String {
         let mut names: Vec<&String> = grid.keys().collect();
-        names.sort_unstable();
+        names.sort_unstable_by_key(|name| (name.starts_with(OWN), *name));
         let row = |name: &String| {
             let known = self.known(name);
             let unit = known.map_or("", |known| &known.unit);
             let value = &grid[name];
-            let rate = earlier.filter(|_| known.is_some_and(|known| known.counter));
-            let rate = rate.and_then(|earlier| rate_of(value, name, earlier));
+            let rate = match rates {
+                Rates::Since(earlier) if known.is_some_and(|known| known.counter) => {
+                    rate_of(value, name, earlier)
+                }
+                _ => None,
+            };
             [
                 printable(name),
                 worded(value, unit),
@@ -76,18 +106,25 @@ impl Table {
         };
         let mut rows = vec![["METRIC", "VALUE", "RATE", "DESCRIPTION"].map(str::to_owned)];
         rows.extend(names.into_iter().map(row));
-        // Most hosts have no count to show.
-        let has_rates = rows.iter().skip(1).any(|[_, _, rate, _]| !rate.is_empty());
-        let widest = |column: fn(&[String; 4]) -> &String| {
+        let has_rates = !matches!(rates, Rates::None);
+        let widest = |column: fn(&[String; 4]) -> &String, most: usize| {
             let widths = rows.iter().map(|row| column(row).chars().count());
-            widths.max().unwrap_or(0)
+            widths.filter(|width| *width <= most).max().unwrap_or(0)
         };
-        let names = widest(|[name, ..]| name);
-        let values = widest(|[_, value, ..]| value);
-        let rates = widest(|[_, _, rate, _]| rate);
+        // A long text, say the names of units, goes past the end of its column by itself.
+        let values = widest(|[_, value, ..]| value, VALUE_WIDTH);
+        // As wide at first as it is later, so that nothing moves once there are rates.
+        let rates = widest(|[_, _, rate, _]| rate, usize::MAX).max(RATE_WIDTH);
+        let gaps = GAP.len() * if has_rates { 2 } else { 1 };
+        // And the mark that the description is cut.
+        let cut = GAP.len();
+        let numbers = values + if has_rates { rates } else { 0 } + gaps + cut;
+        let room = width.map_or(usize::MAX, |width| width.saturating_sub(numbers));
+        let names = widest(|[name, ..]| name, usize::MAX).min(room.max(NAME_WIDTH));
         let mut text = String::new();
         // Writing to a String can't fail.
         for (at, [name, value, rate, description]) in rows.iter().enumerate() {
+            let name = middle_cut(name, names);
             let mut line = format!("{name:names$}{GAP}{value:>values$}{GAP}");
             if has_rates {
                 let _ = write!(line, "{rate:>rates$}{GAP}");
@@ -109,6 +146,20 @@ impl Table {
         let metric = name.split_once('[').map_or(name, |(metric, _)| metric);
         self.known.get(metric)
     }
+}
+
+/// A name of at most so many columns. Its middle goes: the metric is told by the beginning, the
+/// instance by the end.
+fn middle_cut(name: &str, width: usize) -> Cow<'_, str> {
+    let length = name.chars().count();
+    if length <= width || width == 0 {
+        return name.into();
+    }
+    let kept = width - 1;
+    let end = kept / 2;
+    let start: String = name.chars().take(kept - end).collect();
+    let rest: String = name.chars().skip(length - end).collect();
+    format!("{start}…{rest}").into()
 }
 
 /// A value with its unit, for people.
@@ -202,26 +253,32 @@ mod tests {
             ("unit.cpu.total[a.service]", Variant::U64(read * 10)),
             ("sys.uptime", Variant::F64(93_784.25)),
             ("cpu.percent", Variant::F64(3.0)),
+            ("agent.messages.sent", Variant::U64(7)),
         ]
         .into_iter()
         .map(|(name, value)| (name.to_owned(), OwnedVariant::try_from(value).unwrap()))
         .collect()
     }
 
+    fn text(grid: &Values, rates: &Rates<'_>, width: Option<usize>) -> String {
+        table().to_text(grid, rates, Style::new(false), width)
+    }
+
     #[test]
     fn a_table_is_aligned_and_sorted() {
         assert_eq!(
-            table().to_text(&grid(4_096), None, Style::new(false)),
+            text(&grid(4_096), &Rates::None, None),
             "\
 METRIC                            VALUE  DESCRIPTION
 cpu.percent                      3.00 %  Busy
-disk.read.bytes.total[sda]      4.0 KiB  Read
+disk.read.bytes.total[sda]         4.0K  Read
 disk.reads.total[sda]             1,000
-mem.free                      120.5 MiB  Memory that nothing uses
+mem.free                         120.5M  Memory that nothing uses
 new                                0.13
 os.name                     Debian�[31m  The operating system
 sys.uptime                        1d 2h  Time since boot
 unit.cpu.total[a.service]    40ms 960us  CPU time
+agent.messages.sent                   7
 "
         );
     }
@@ -229,24 +286,65 @@ unit.cpu.total[a.service]    40ms 960us  CPU time
     #[test]
     fn counts_have_rates() {
         let (before, now) = (grid(4_096), grid(4_096 + 3 * 1_048_576));
-        let earlier = Earlier {
-            grid: &before,
-            before: Duration::from_secs(2),
+        let since = |grid| {
+            let before = Duration::from_secs(2);
+            Rates::Since(Earlier { grid, before })
         };
-        let text = table().to_text(&now, Some(&earlier), Style::new(false));
-        let line = |name: &str| text.lines().find(|line| line.starts_with(name)).unwrap();
-        assert!(line("METRIC").contains("  RATE"), "{text}");
-        assert!(line("disk.read.").contains("3.0 MiB  1.5 MiB/s"), "{text}");
+        let rated = text(&now, &since(&before), None);
+        let line = |name: &str| rated.lines().find(|line| line.starts_with(name)).unwrap();
+        assert!(line("METRIC").contains("  RATE"), "{rated}");
+        assert!(line("disk.read.").contains("3.0M     1.5M/s  "), "{rated}");
         // Nearly 31.5 s of CPU time in 2 s: some 16 CPUs.
-        assert!(line("unit.cpu").contains("31s 498ms   1572.9 %"), "{text}");
-        assert!(line("disk.reads").ends_with("1,000      0.0/s"), "{text}");
+        assert!(line("unit.cpu").contains("31s 498ms   1572.9 %"), "{rated}");
+        assert!(line("disk.reads").ends_with("1,000      0.0/s"), "{rated}");
 
-        // A count that was reset has no rate.
-        let earlier = Earlier {
-            grid: &now,
-            before: Duration::from_secs(2),
+        // A count that was reset has no rate, and a first sample has none; the column stays.
+        let reset = text(&before, &since(&now), None);
+        assert!(!reset.contains("M/s"), "{reset}");
+        let first = text(&before, &Rates::Awaited, None);
+        for other in [&reset, &first] {
+            assert_eq!(other.lines().next(), rated.lines().next());
+        }
+    }
+
+    #[test]
+    fn rates_stay_where_the_terminal_is_narrow() {
+        let mut now = grid(5_096);
+        let name = "unit.pressure.memory.some.total[systemd-journald.service]";
+        let long = "unit.names.failed";
+        let put = |grid: &mut Values, name: &str, value: Variant<'static>| {
+            grid.insert(name.to_owned(), OwnedVariant::try_from(value).unwrap());
         };
-        let text = table().to_text(&before, Some(&earlier), Style::new(false));
-        assert!(!text.contains("MiB/s"), "{text}");
+        put(&mut now, name, Variant::U64(7));
+        put(&mut now, long, Variant::from("a.service ".repeat(9)));
+        let before = grid(4_096);
+        let rates = Rates::Since(Earlier {
+            grid: &before,
+            before: Duration::from_secs(1),
+        });
+        let narrow = text(&now, &rates, Some(60));
+        let heading = narrow.lines().next().unwrap();
+        let end = heading.find("  RATE").unwrap() + "  RATE".len();
+        assert!(end + GAP.len() <= 60, "{narrow}");
+        let line = narrow.lines().find(|line| line.ends_with(" 7")).unwrap();
+        assert!(
+            line.starts_with("unit.pressure.mem…ournald.service]  "),
+            "{narrow}"
+        );
+        let line = narrow.lines().find(|line| line.starts_with("disk.read.b"));
+        let rate = line.unwrap().find("1000B/s").unwrap() + "1000B/s".len();
+        assert_eq!(rate, end, "{narrow}");
+    }
+
+    #[test]
+    fn a_name_loses_its_middle() {
+        for (width, expected) in [
+            (12, "disk.read[a]"),
+            (11, "disk.…ad[a]"),
+            (2, "d…"),
+            (1, "…"),
+        ] {
+            assert_eq!(middle_cut("disk.read[a]", width), expected);
+        }
     }
 }

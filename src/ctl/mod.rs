@@ -11,13 +11,14 @@ use std::time::Duration;
 use zbus::{Connection, Variant};
 
 use crate::dbus::Bus;
-use crate::dbus::proxy::{Agent, Values};
+use crate::dbus::proxy::{Agent, FindError, Values};
 
 pub mod arguments;
 pub mod choice;
 mod failure;
 mod json;
 mod keys;
+pub mod locale;
 mod metrics;
 mod monitor;
 mod pager;
@@ -66,7 +67,7 @@ fn print(text: &str) -> Result<(), Failure> {
 fn emit(text: &str) -> Result<bool, Failure> {
     let mut output = io::stdout().lock();
     match output
-        .write_all(text.as_bytes())
+        .write_all(locale::shown(text).as_bytes())
         .and_then(|()| output.flush())
     {
         Ok(()) => Ok(true),
@@ -77,7 +78,7 @@ fn emit(text: &str) -> Result<bool, Failure> {
 
 /// A line to standard error.
 fn complain(text: &str) {
-    let _ = writeln!(io::stderr(), "{text}");
+    let _ = writeln!(io::stderr(), "{}", locale::shown(text));
 }
 
 /// What the options say, for every command.
@@ -127,7 +128,15 @@ impl Control {
     }
 
     async fn agent(&self) -> Result<Agent, Failure> {
-        Ok(Agent::find(&self.bus, self.interactive).await?)
+        let connection = self.connect().await?;
+        match Agent::on(&connection, &self.bus, self.interactive).await {
+            Ok(agent) => Ok(agent),
+            Err(error @ FindError::NotRunning { .. }) => match self.unit(&connection).await {
+                Some(unit) if unit.is_misconfigured() => Err(Failure::Misconfigured),
+                _ => Err(error.into()),
+            },
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// The agent, to change something; and who asks for the password meanwhile.
@@ -199,10 +208,7 @@ impl Control {
             Err(error) => {
                 let failure = error.into();
                 return Err(match failure {
-                    Failure::NotRunning(bus) => {
-                        self.not_running(&connection).await?;
-                        Failure::Inactive(bus)
-                    }
+                    Failure::NotRunning(bus) => self.not_running(&connection, bus).await?,
                     other => other,
                 });
             }
@@ -224,15 +230,17 @@ impl Control {
     }
 
     /// The answer to "status" where there is no agent, in the form that was asked for; with
-    /// what became of its unit.
-    async fn not_running(&self, connection: &Connection) -> Result<(), Failure> {
-        if let Some(form) = self.json {
-            return print(&Printer(form).line(&serde_json::json!({ "Agent": null })));
-        }
-        let unit = match self.bus {
-            Bus::System => Unit::installed(connection).await,
-            Bus::Session | Bus::Address(_) => None,
+    /// what became of its unit. Returns how the command ends.
+    async fn not_running(&self, connection: &Connection, bus: Bus) -> Result<Failure, Failure> {
+        let unit = self.unit(connection).await;
+        let outcome = match &unit {
+            Some(unit) if unit.is_misconfigured() => Failure::InactiveMisconfigured,
+            _ => Failure::Inactive(bus),
         };
+        if let Some(form) = self.json {
+            print(&Printer(form).line(&serde_json::json!({ "Agent": null })))?;
+            return Ok(outcome);
+        }
         let state = unit.as_ref().map_or_else(String::new, Unit::state);
         let mut text = format!("{} metrics-agent is not running\n", self.style.dot(&state));
         if let Some(unit) = &unit {
@@ -243,9 +251,22 @@ impl Control {
                 "        Unit: {}\n      Active: {activity}",
                 unit.name()
             );
+            if unit.is_misconfigured() {
+                text += "      Reason: its settings are invalid (status 78); see what is wrong \
+                         with: metrics-agent --check-config\n";
+            }
         }
         text += &self.log(unit.as_ref());
-        self.page(&text)
+        self.page(&text)?;
+        Ok(outcome)
+    }
+
+    /// The unit that an agent on this bus would be.
+    async fn unit(&self, connection: &Connection) -> Option<Unit> {
+        match self.bus {
+            Bus::System => Unit::installed(connection).await,
+            Bus::Session | Bus::Address(_) => None,
+        }
     }
 
     /// Names for a shell. No answer is an answer there, an error would be in the way.
@@ -300,8 +321,7 @@ impl Control {
             let (agent, _asks) = self.agent_to_change().await?;
             return Ok(agent.set_log_level(&level).await?);
         }
-        let agent = self.agent().await?;
-        let level = agent.log_level().await?;
+        let level = self.agent().await?.agent1().await?.log_level().await?;
         match self.json {
             Some(form) => print(&Printer(form).line(&level.into())),
             None => print(&format!("{level}\n")),

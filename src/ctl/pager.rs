@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::terminal::{boolean, environment};
-use super::{Failure, print};
+use super::{Failure, locale, print};
 
 /// Pagers to try where the environment names none that can be started, as systemd does.
 const PAGERS: [&str; 3] = ["pager", "less", "more"];
@@ -35,7 +35,7 @@ pub(super) fn show(text: &str) -> Result<(), Failure> {
     let _ours = signal(SignalKind::interrupt());
     if let Some(mut input) = pager.stdin.take() {
         // Whoever quits a pager has seen enough.
-        let _ = input.write_all(text.as_bytes());
+        let _ = input.write_all(locale::shown(text).as_bytes());
     }
     pager.wait().map(drop).map_err(Failure::Io)
 }

@@ -117,8 +117,15 @@ impl View {
             page.line("Process", &format!("{id}{}", unit.unwrap_or_default()));
         }
         page.line("Interval", &self.intervals());
+        for (name, property) in [
+            ("metrics", "MetricsIntervalOrigin"),
+            ("stale", "StaleIntervalOrigin"),
+        ] {
+            page.line("", &set_by_order(agent, name, property));
+        }
         page.line("Public key", &string(agent, "PublicKey"));
         page.line("Collectors", &self.collector_names());
+        self.faults_to_page(&mut page, style);
         for (at, file) in strings(agent, "ConfigurationFiles").iter().enumerate() {
             page.line(if at == 0 { "Settings" } else { "" }, file);
         }
@@ -152,6 +159,23 @@ impl View {
             span(number(&self.agent, "MetricsIntervalUSec")),
             span(number(&self.agent, "StaleIntervalUSec"))
         )
+    }
+
+    /// The metric collectors that fail, and those that have nothing to read here.
+    fn faults_to_page(&self, page: &mut Page, style: Style) {
+        for (label, property) in [("Failing", "Fault"), ("No values", "Lack")] {
+            let those = self.collectors.iter().filter_map(|one| {
+                let why = string(one, property);
+                (!why.is_empty()).then(|| (string(one, "Name"), why))
+            });
+            for (at, (name, why)) in those.enumerate() {
+                let name = match property {
+                    "Fault" => style.paint("failed", &name),
+                    _ => name,
+                };
+                page.line(if at == 0 { label } else { "" }, &format!("{name}: {why}"));
+            }
+        }
     }
 
     fn those_collectors(&self, enabled: bool) -> Vec<String> {
@@ -213,6 +237,31 @@ fn state_to_page(page: &mut Page, values: &Values, style: Style, clock: &Clock) 
         then => page.line("State", &format!("{painted} {}", clock.since(then))),
     }
     page.line("Reason", &string(values, "StateReason"));
+}
+
+/// How an interval was set that is not the settings'; empty for others, and for an agent that
+/// does not tell.
+fn set_by_order(agent: &Values, name: &str, property: &str) -> String {
+    match pair(agent, property) {
+        Some((kind, _)) if kind == "run-time" => {
+            format!("{name} was set at run time, until the agent ends or \"revert\"")
+        }
+        Some((kind, file)) if kind == "kept" => {
+            format!("{name} was set at run time and is kept in {file}, until \"revert\"")
+        }
+        _ => String::new(),
+    }
+}
+
+/// A property of two texts.
+fn pair(values: &Values, name: &str) -> Option<(String, String)> {
+    match values.get(name).map(|value| &**value) {
+        Some(Variant::Structure(pair)) => match pair.fields() {
+            [Variant::Str(one), Variant::Str(other)] => Some((printable(one), printable(other))),
+            _ => None,
+        },
+        _ => None,
+    }
 }
 
 fn sent(values: &Values) -> String {
@@ -328,12 +377,16 @@ mod tests {
 
     fn view() -> View {
         let t = |seconds: u64| Variant::U64(NOW - seconds * 1_000_000);
-        let collector = |name: &'static str, enabled: bool| {
+        let collector = |name: &'static str, enabled: bool, fault: &'static str| {
+            let lack = if name == "units" { "no cgroup v2" } else { "" };
             values(vec![
                 ("Name", Variant::from(name)),
                 ("Enabled", Variant::Bool(enabled)),
+                ("Fault", Variant::from(fault)),
+                ("Lack", Variant::from(lack)),
             ])
         };
+        let origin = |kind: &'static str, place: &'static str| Variant::from((kind, place));
         View {
             agent: values(vec![
                 ("Version", Variant::from("1.2.3")),
@@ -346,6 +399,11 @@ mod tests {
                 ),
                 ("MetricsIntervalUSec", Variant::U64(5_000_000)),
                 ("StaleIntervalUSec", Variant::U64(30_000_000)),
+                ("MetricsIntervalOrigin", origin("run-time", "")),
+                (
+                    "StaleIntervalOrigin",
+                    origin("kept", "/var/lib/a/settings.toml"),
+                ),
                 (
                     "PublicKey",
                     Variant::from("rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7"),
@@ -379,7 +437,11 @@ mod tests {
                 ("BytesSent", Variant::U64(262_144)),
                 ("MessagesReceived", Variant::U64(45)),
             ])],
-            collectors: vec![collector("cpu", true), collector("disk", false)],
+            collectors: vec![
+                collector("cpu", true, "cannot open /proc/stat: gone"),
+                collector("disk", false, ""),
+                collector("units", true, ""),
+            ],
         }
     }
 
@@ -392,8 +454,12 @@ mod tests {
        State: reporting since Tue 2023-11-14 22:08:20 UTC; 5min ago
       Reason: Reporting to collector.example.org:5556
     Interval: metrics every 5s, stale after 30s
+              metrics was set at run time, until the agent ends or \"revert\"
+              stale was set at run time and is kept in /var/lib/a/settings.toml, until \"revert\"
   Public key: rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7
-  Collectors: cpu (disabled: disk)
+  Collectors: cpu units (disabled: disk)
+     Failing: cpu: cannot open /proc/stat: gone
+   No values: units: no cgroup v2
     Settings: /etc/a.toml
               /etc/b.toml
         Sent: 1,234 messages, 256.0K
@@ -434,7 +500,7 @@ mod tests {
     fn names_are_those_that_a_command_takes() {
         let view = view();
         assert_eq!(view.names(Names::Connections), ["main"]);
-        assert_eq!(view.names(Names::Enabled), ["cpu"]);
+        assert_eq!(view.names(Names::Enabled), ["cpu", "units"]);
         assert_eq!(view.names(Names::Disabled), ["disk"]);
     }
 
@@ -452,7 +518,7 @@ mod tests {
         let error = view().collector("gpu").unwrap_err();
         assert_eq!(
             error.to_string(),
-            r#"no metric collector is named "gpu"; there is: cpu, disk"#
+            r#"no metric collector is named "gpu"; there is: cpu, disk, units"#
         );
     }
 

@@ -208,7 +208,7 @@ fn scaled(number: u64) -> (u64, Option<u64>, &'static str) {
     (whole, tenth, unit)
 }
 
-/// A metric's whole number with its unit, scaled for people: 2048 kB as `2.0 MiB`, 90 s as
+/// A metric's whole number with its unit, scaled for people: 2048 kB as `2.0M`, 90 s as
 /// `1min 30s`.
 pub(super) fn quantity(number: u64, unit: &str) -> String {
     let factor = match unit {
@@ -221,10 +221,7 @@ pub(super) fn quantity(number: u64, unit: &str) -> String {
         "" => return grouped(number),
         other => return format!("{} {other}", grouped(number)),
     };
-    match scaled(number.saturating_mul(factor)) {
-        (whole, None, "") => format!("{whole} B"),
-        (whole, tenth, unit) => format!("{whole}.{} {unit}iB", tenth.unwrap_or(0)),
-    }
+    bytes(number.saturating_mul(factor))
 }
 
 /// A line of at most this many columns; what does not fit ends in an ellipsis. Colours do not
@@ -368,15 +365,15 @@ mod tests {
     #[test]
     fn quantities_are_scaled_for_people() {
         for (number, unit, text) in [
-            (0, "kB", "0 B"),
-            (1, "kB", "1.0 KiB"),
-            (8_000_000, "kB", "7.6 GiB"),
-            (512, "B", "512 B"),
+            (0, "kB", "0B"),
+            (1, "kB", "1.0K"),
+            (8_000_000, "kB", "7.6G"),
+            (512, "B", "512B"),
             (93_784, "s", "1d 2h"),
             (59, "s", "59s"),
             (1_234_567, "", "1,234,567"),
             (1_234, "pages", "1,234 pages"),
-            (u64::MAX, "kB", "15.9 EiB"),
+            (u64::MAX, "kB", "15.9E"),
             (u64::MAX, "s", "213503982d 8h"),
         ] {
             assert_eq!(quantity(number, unit), text, "{number} {unit}");

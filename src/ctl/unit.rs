@@ -7,11 +7,12 @@
 use std::process::Command;
 use std::time::Duration;
 
-use zbus::{Connection, OwnedObjectPath};
+use zbus::{Connection, OwnedObjectPath, Variant};
 
 use super::text::{Clock, Style};
 use super::{number, string};
 use crate::dbus::proxy::Values;
+use crate::exit::EXIT_CONFIG;
 
 /// The unit that an agent runs in which does not run.
 const UNIT: &str = "metrics-agent.service";
@@ -100,6 +101,17 @@ impl Unit {
         string(&self.properties, "ActiveState")
     }
 
+    /// Whether it ended as its settings are invalid.
+    pub(super) fn is_misconfigured(&self) -> bool {
+        let service = |name: &str| match self.service.get(name).map(|value| &**value) {
+            Some(Variant::I32(number)) => Some(*number),
+            _ => None,
+        };
+        self.state() == "failed"
+            && string(&self.service, "Result") == "exit-code"
+            && service("ExecMainStatus") == Some(EXIT_CONFIG.into())
+    }
+
     /// As systemctl's line "Active", in its words.
     pub(super) fn activity(&self, style: Style, clock: &Clock) -> String {
         let state = self.state();
@@ -165,7 +177,7 @@ fn shown(output: &str, complaint: &str) -> Option<String> {
 mod tests {
     use super::*;
     use jiff::tz::TimeZone;
-    use zbus::{OwnedVariant, Variant};
+    use zbus::OwnedVariant;
 
     const NOW: u64 = 1_700_000_000_000_000;
 
@@ -202,6 +214,20 @@ mod tests {
             unit("inactive", "dead", "Other").activity(style, &clock),
             "inactive (dead)"
         );
+    }
+
+    #[test]
+    fn status_78_is_told_from_other_ends() {
+        let unit = |state: &'static str, status: i32| Unit {
+            properties: values(&[("ActiveState", Variant::from(state))]),
+            service: values(&[
+                ("Result", Variant::from("exit-code")),
+                ("ExecMainStatus", Variant::I32(status)),
+            ]),
+        };
+        assert!(unit("failed", 78).is_misconfigured());
+        assert!(!unit("failed", 70).is_misconfigured());
+        assert!(!unit("activating", 78).is_misconfigured());
     }
 
     #[test]

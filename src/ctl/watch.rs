@@ -9,8 +9,8 @@ use tokio::time::Instant;
 
 use super::choice::{Choice, keep};
 use super::json::{self, Printer};
-use super::metrics::{Earlier, Table};
-use super::screen::Screen;
+use super::metrics::{Earlier, Rates, Table};
+use super::screen::{Screen, View};
 use super::text::{Clock, span};
 use super::{Control, Failure, complain, emit, number, print, string, terminal};
 use crate::dbus::proxy::{Agent, Agent1Proxy, Values};
@@ -30,7 +30,7 @@ struct Source {
 
 /// What one look showed.
 struct Sight {
-    text: String,
+    view: View,
     interval: Duration,
 }
 
@@ -49,10 +49,11 @@ impl Control {
         if grid.is_empty() {
             return Err(Failure::NoMetric);
         }
-        match self.json {
-            Some(form) => print(&Printer(form).line(&json::object(&grid))),
-            None => self.page(&source.table.to_text(&grid, None, self.style)),
+        if let Some(form) = self.json {
+            return print(&Printer(form).line(&json::object(&grid)));
         }
+        let table = &source.table;
+        self.page(&table.to_text(&grid, &Rates::None, self.style, self.width))
     }
 
     /// Until a signal or a key ends it. `interval` None for the agent's own.
@@ -70,7 +71,10 @@ impl Control {
         let mut missed = false;
         loop {
             let began = Instant::now();
-            let Some(sight) = place.during(self.look(&mut source, kind, choices)).await? else {
+            let Some(sight) = place
+                .during(self.look(&mut source, kind, choices, in_place))
+                .await?
+            else {
                 return Ok(());
             };
             let sight = sight?;
@@ -96,17 +100,18 @@ impl Control {
         source: &mut Option<Source>,
         kind: &'static str,
         choices: &[Choice],
+        screen: bool,
     ) -> Result<Option<Sight>, Failure> {
         let seen = async {
             let source = match source {
                 Some(source) => source,
                 None => source.insert(Source::of(self.agent().await?).await?),
             };
-            self.sight(source, kind, choices).await
+            self.sight(source, kind, choices, screen).await
         };
         match seen.await {
             Ok(sight) => Ok(Some(sight)),
-            Err(Failure::NotRunning(_) | Failure::Gone) => {
+            Err(Failure::NotRunning(_) | Failure::Misconfigured | Failure::Gone) => {
                 *source = None;
                 Ok(None)
             }
@@ -119,34 +124,43 @@ impl Control {
         source: &mut Source,
         kind: &'static str,
         choices: &[Choice],
+        screen: bool,
     ) -> Result<Sight, Failure> {
         let mut grid = source.proxy.sample(kind).await?;
         keep(choices, &mut grid);
         let now = Instant::now();
         let agent = source.agent.properties().await?;
         let interval = number(&agent, "MetricsIntervalUSec");
-        let text = if let Some(form) = self.json {
-            Printer(form).line(&json::object(&grid))
+        let view = if let Some(form) = self.json {
+            View::of(Printer(form).line(&json::object(&grid)))
         } else {
             let clock = Clock::local();
             let state = string(&agent, "State");
-            let earlier = source.last.as_ref().map(|(grid, at)| Earlier {
-                grid,
-                before: now.duration_since(*at),
-            });
-            format!(
-                "{} {}: {}, metrics every {} - {}\n\n{}\n",
-                self.style.dot(&state),
-                string(&agent, "HostName"),
-                self.style.paint(&state, &state),
-                span(interval),
-                clock.date(clock.now),
-                source.table.to_text(&grid, earlier.as_ref(), self.style)
-            )
+            let rates = match &source.last {
+                Some((grid, at)) => Rates::Since(Earlier {
+                    grid,
+                    before: now.duration_since(*at),
+                }),
+                None => Rates::Awaited,
+            };
+            let width = screen.then(|| terminal::size().0);
+            let table = source.table.to_text(&grid, &rates, self.style, width);
+            let (heading, rows) = table.split_once('\n').unwrap_or((&table, ""));
+            View {
+                head: format!(
+                    "{} {}: {}, metrics every {} - {}\n\n{heading}\n",
+                    self.style.dot(&state),
+                    string(&agent, "HostName"),
+                    self.style.paint(&state, &state),
+                    span(interval),
+                    clock.date(clock.now),
+                ),
+                body: rows.to_owned(),
+            }
         };
         source.last = Some((grid, now));
         Ok(Sight {
-            text,
+            view,
             interval: Duration::from_micros(interval),
         })
     }
@@ -168,13 +182,17 @@ impl Place {
     /// Shows it; false where nobody reads on.
     fn show(&mut self, sight: Option<Sight>, news: bool) -> Result<bool, Failure> {
         match (&mut self.0, sight) {
-            (Some(screen), Some(sight)) => screen.show(sight.text).map_err(Failure::Io)?,
+            (Some(screen), Some(sight)) => screen.show(sight.view).map_err(Failure::Io)?,
             (Some(screen), None) => {
                 let clock = Clock::local();
                 let text = format!("○ {NOT_RUNNING} - {}\n", clock.date(clock.now));
-                screen.show(text).map_err(Failure::Io)?;
+                screen.show(View::of(text)).map_err(Failure::Io)?;
             }
-            (None, Some(sight)) => return emit(&sight.text),
+            (None, Some(Sight { view, .. })) => {
+                // A block ends with an empty line, a line of JSON is one by itself.
+                let end = if view.head.is_empty() { "" } else { "\n" };
+                return emit(&format!("{}{}{end}", view.head, view.body));
+            }
             (None, None) if news => complain(NOT_RUNNING),
             (None, None) => {}
         }

@@ -103,6 +103,21 @@ impl Agent1 {
         .await
     }
 
+    #[zbus(property)]
+    fn metrics_interval_origin(&self) -> (&'static str, String) {
+        self.state().origins.metrics.to_words()
+    }
+
+    #[zbus(property)]
+    fn stale_interval_origin(&self) -> (&'static str, String) {
+        self.state().origins.stale.to_words()
+    }
+
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn log_level(&self) -> &'static str {
+        self.0.log.setting()
+    }
+
     #[zbus(
         property(emits_changed_signal = "const"),
         name = "ModelMinIntervalUSec"

@@ -13,7 +13,7 @@ use zbus::{Array, Connection, OwnedObjectPath, Variant, fdo};
 
 use super::agent1::{self, Agent1Signals as _};
 use super::{collector1, connection1, path};
-use crate::agent::state::{AgentState, ConnectionState, StateChange};
+use crate::agent::state::{AgentState, ConnectionState, Origin, StateChange};
 use crate::agent::totals::realtime_usec;
 
 /// What changed on one interface of one object.
@@ -103,6 +103,10 @@ fn agent(old: &AgentState, new: &AgentState) -> Change {
     change.compare("MetricsIntervalUSec", metrics, Variant::from);
     let stale = of(|state| state.intervals.stale);
     change.compare("StaleIntervalUSec", stale, Variant::from);
+    let metrics = (&old.origins.metrics, &new.origins.metrics);
+    change.compare("MetricsIntervalOrigin", metrics, origin);
+    let stale = (&old.origins.stale, &new.origins.stale);
+    change.compare("StaleIntervalOrigin", stale, origin);
     let of = |property: fn(&AgentState) -> Vec<OwnedObjectPath>| (property(old), property(new));
     change.compare("Connections", of(agent1::connections), list);
     change.compare("Collectors", of(agent1::collectors), list);
@@ -132,6 +136,10 @@ fn of_connection(old: &ConnectionState, new: &ConnectionState) -> Change {
 
 fn text(text: &str) -> Variant<'static> {
     Variant::from(text.to_owned())
+}
+
+fn origin(origin: &Origin) -> Variant<'static> {
+    Variant::from(origin.to_words())
 }
 
 fn time(at: SystemTime) -> Variant<'static> {

@@ -96,6 +96,16 @@ impl Collector1 {
         Ok(self.status().await?.last_error.unwrap_or_default())
     }
 
+    #[zbus(property(emits_changed_signal = "false"))]
+    async fn fault(&self) -> Result<String, Error> {
+        Ok(self.status().await?.fault.unwrap_or_default())
+    }
+
+    #[zbus(property(emits_changed_signal = "false"))]
+    async fn lack(&self) -> Result<&'static str, Error> {
+        Ok(self.status().await?.lack.unwrap_or_default())
+    }
+
     #[zbus(property(emits_changed_signal = "false"), name = "LastDurationUSec")]
     async fn last_duration_usec(&self) -> Result<u64, Error> {
         Ok(usec(self.status().await?.last_duration))

@@ -24,6 +24,7 @@ pub mod name;
 pub mod path;
 mod polkit;
 pub mod proxy;
+pub mod running;
 mod server1;
 pub mod server_service;
 pub mod service;

@@ -34,6 +34,10 @@ pub trait Agent1 {
     #[zbus(property, name = "MetricsIntervalUSec")]
     fn metrics_interval_usec(&self) -> zbus::Result<u64>;
 
+    /// How much is logged, in the words of the settings.
+    #[zbus(property)]
+    fn log_level(&self) -> zbus::Result<String>;
+
     /// A fresh grid, `metrics` or `model`.
     fn sample(&self, kind: &str) -> zbus::Result<Values>;
 
@@ -247,16 +251,7 @@ impl Agent {
             .await
     }
 
-    /// How much the agent logs, in the terms of syslog(3).
-    pub async fn log_level(&self) -> zbus::Result<String> {
-        let arguments = (log_control1::INTERFACE, LOG_LEVEL);
-        let level: OwnedVariant = self
-            .call(path::LOG_CONTROL, PROPERTIES, "Get", &arguments)
-            .await?;
-        String::try_from(level)
-    }
-
-    /// Sets how much the agent logs.
+    /// Sets how much the agent logs, in the words of the settings or of syslog(3).
     pub async fn set_log_level(&self, level: &str) -> zbus::Result<()> {
         let value = Variant::from(level);
         self.set(path::LOG_CONTROL, log_control1::INTERFACE, LOG_LEVEL, value)

@@ -36,6 +36,7 @@ const LAST_ANSWERS: Duration = Duration::from_secs(1);
 pub(crate) struct Shared {
     pub(crate) handle: Handle,
     pub(crate) authority: Arc<Authority>,
+    pub(crate) log: LogControl,
     // The state that listeners on the bus know of.
     announced: Mutex<Arc<AgentState>>,
     // Whether the agent's task may be asked. zbus reads every property while the objects
@@ -96,6 +97,7 @@ impl Service {
         let shared = Arc::new(Shared {
             handle,
             authority: Arc::new(Authority::new()),
+            log: log.clone(),
             announced: Mutex::new(Arc::clone(&state)),
             serving: AtomicBool::new(false),
         });

@@ -16,7 +16,9 @@ use super::proxy::{Agent, FindError};
 use super::service::{Ended, Service, StartError};
 use super::{Bus, agent1, collector1, connection1, path};
 use crate::agent::handle::{Handle, Order, OrderError};
-use crate::agent::state::{AgentState, ConnectionState, Intervals, State, StateChange};
+use crate::agent::state::{
+    AgentState, ConnectionState, Intervals, Origin, Origins, State, StateChange,
+};
 use crate::collectors::{CollectorStatus, Samples, table};
 use crate::curve::keys::PublicKey;
 use crate::private_bus::PrivateBus;
@@ -67,6 +69,10 @@ fn state() -> AgentState {
         intervals: Intervals {
             metrics: Duration::from_secs(5),
             stale: Duration::from_secs(30),
+        },
+        origins: Origins {
+            metrics: Origin::Settings("default".to_owned()),
+            stale: Origin::Kept("/var/lib/metrics-agent/settings.toml".into()),
         },
         connections: vec![connection("main")],
         collectors: vec![("uptime", true), ("meminfo", true)],
@@ -178,6 +184,8 @@ async fn carry_out(mut orders: mpsc::Receiver<Order>, state: watch::Sender<Arc<A
                     samples: 3,
                     errors: 1,
                     last_error: None,
+                    fault: Some("cannot open /proc/uptime".to_owned()),
+                    lack: None,
                     last_duration: Duration::from_micros(40),
                     max_duration: Duration::from_micros(90),
                 }));
@@ -307,7 +315,13 @@ async fn properties_have_the_values_and_types_of_the_state() {
         value("ConfigurationFiles").value_signature().to_string(),
         "as"
     );
-    assert_eq!(values.len(), 19);
+    let origin = |kind: &'static str, place: &'static str| Variant::from((kind, place));
+    let default = origin("settings", "default");
+    assert_eq!(value("MetricsIntervalOrigin"), default);
+    let kept = origin("kept", "/var/lib/metrics-agent/settings.toml");
+    assert_eq!(value("StaleIntervalOrigin"), kept);
+    assert_eq!(value("LogLevel"), Variant::from("info"));
+    assert_eq!(values.len(), 22);
 
     let objects = client.objects().await.unwrap();
     assert_eq!(objects.connections.len(), 1);
@@ -330,7 +344,9 @@ async fn properties_have_the_values_and_types_of_the_state() {
     assert_eq!(*values["MaxDurationUSec"], Variant::U64(90));
     assert_eq!(*values["IntervalUSec"], Variant::U64(15_000_000));
     assert_eq!(*values["ValuesCut"], Variant::U64(2));
-    assert_eq!(values.len(), 10);
+    assert_eq!(*values["Fault"], Variant::from("cannot open /proc/uptime"));
+    assert_eq!(*values["Lack"], Variant::from(""));
+    assert_eq!(values.len(), 12);
 }
 
 #[tokio::test]
@@ -860,7 +876,8 @@ async fn the_log_level_is_systemds() {
     assert_eq!(get("LogTarget").await, r#""console""#);
     assert_eq!(get("LogLevel").await, r#""info""#);
     client.set_log_level("warning").await.unwrap();
-    assert_eq!(client.log_level().await.unwrap(), "warning");
+    let agent = client.agent1().await.unwrap();
+    assert_eq!(agent.log_level().await.unwrap(), "warning");
     let error = client.set_log_level("loud").await.unwrap_err();
     assert!(error.to_string().contains("InvalidArgs"), "{error}");
     client.set_log_level("info").await.unwrap();

@@ -98,6 +98,26 @@ async fn status_shows_a_reporting_agent() {
         text.starts_with(&format!("● main - 127.0.0.1:{port}\n")),
         "{text}"
     );
+    // Where the locale has no more than ASCII, nothing else is printed.
+    for words in [&["status"][..], &["metrics"], &["--help"], &["public-key"]] {
+        let mut command = place.control_command(words);
+        command.env("LANG", "C");
+        let output = command.output().unwrap();
+        assert!(output.stdout.is_ascii() && output.stderr.is_ascii());
+        if words == ["status"] {
+            assert!(output.stdout.starts_with(b"* metrics-agent "));
+        }
+    }
+    // A reconnect that was asked for is no trouble.
+    succeeds(&place, &["reconnect"]).await;
+    let status = eventually("hello is sent again", async || {
+        let status = json(&place, "status").await;
+        (status["Agent"]["MessagesSent"] == 2).then_some(status)
+    })
+    .await;
+    assert_eq!(status["Connections"][0]["Reconnects"], 0);
+    let text = succeeds(&place, &["status"]).await;
+    assert!(!text.contains("Trouble"), "{text}");
 }
 
 #[tokio::test]
@@ -107,9 +127,37 @@ async fn adjustments_take_effect() {
     let agent = async |property: &str| json(&place, "status").await["Agent"][property].clone();
     succeeds(&place, &["set-interval", "250ms"]).await;
     assert_eq!(agent("MetricsIntervalUSec").await, 250_000);
+    // A bare number is seconds, as in the settings.
+    succeeds(&place, &["set-interval", "10"]).await;
+    assert_eq!(agent("MetricsIntervalUSec").await, 10_000_000);
     succeeds(&place, &["set-stale", "2min", "--persistent"]).await;
     assert_eq!(agent("StaleIntervalUSec").await, 120_000_000);
+    let kept = place.state_file("settings.toml");
+    let status = succeeds(&place, &["status"]).await;
+    let interval = format!(
+        "    Interval: metrics every 10s, stale after 2min\n              \
+         metrics was set at run time, until the agent ends or \"revert\"\n              \
+         stale was set at run time and is kept in {kept}, until \"revert\"\n"
+    );
+    assert!(status.contains(&interval), "{status}");
+    // The settings as the files have them, with what the running agent has beside them.
+    let printed = place.print_config().await;
+    let expected = "# In force in the running agent, other than below:\n\
+        #   intervals.metrics = \"10s\", set at run time, until the agent ends or \
+        \"metrics-agentctl revert\"\n\n";
+    assert!(printed.starts_with(expected), "{printed}");
+    assert!(
+        printed.contains(&format!("stale = \"2m\"  # {kept}:3, set over D-Bus")),
+        "{printed}"
+    );
     succeeds(&place, &["revert"]).await;
+    let status = succeeds(&place, &["status"]).await;
+    assert!(!status.contains("at run time"), "{status}");
+    let printed = place.print_config().await;
+    assert!(
+        printed.starts_with("# The running agent has these settings in force.\n"),
+        "{printed}"
+    );
     assert_eq!(agent("StaleIntervalUSec").await, 30_000_000);
     assert_eq!(agent("MetricsIntervalUSec").await, 5_000_000);
     let error = fails(&place, &["set-interval", "1ms"], 1).await;
@@ -131,10 +179,16 @@ async fn adjustments_take_effect() {
     );
 
     assert_eq!(succeeds(&place, &["log-level"]).await, "info\n");
-    succeeds(&place, &["log-level", "debug"]).await;
-    assert_eq!(succeeds(&place, &["log-level"]).await, "debug\n");
+    // Every word of the settings, also the one that syslog(3) lacks.
+    for level in ["error", "warning", "debug", "trace"] {
+        succeeds(&place, &["log-level", level]).await;
+        assert_eq!(succeeds(&place, &["log-level"]).await, format!("{level}\n"));
+    }
     let error = fails(&place, &["log-level", "loud"], 1).await;
-    assert!(error.contains("possible values: emerg, alert"), "{error}");
+    assert!(
+        error.contains("possible values: error, warning, info, debug, trace, emerg"),
+        "{error}"
+    );
 
     let table = succeeds(&place, &["metrics"]).await;
     assert!(table.starts_with("METRIC "), "{table}");
@@ -147,6 +201,15 @@ async fn adjustments_take_effect() {
     succeeds(&place, &["reload"]).await;
     succeeds(&place, &["reconnect"]).await;
     succeeds(&place, &["reconnect", "main"]).await;
+    let (status, output, _) = place.control(&["metrics", "agent"]).await;
+    assert_eq!(status, 0);
+    assert!(
+        output
+            .lines()
+            .skip(1)
+            .all(|line| line.starts_with("agent.")),
+        "{output}"
+    );
     let error = fails(&place, &["reconnect", "other"], 1).await;
     assert_eq!(error, "no connection is named \"other\"; there is: main\n");
     let key = succeeds(&place, &["public-key"]).await;

@@ -144,6 +144,49 @@ async fn a_watched_screen_is_refreshed_in_place_and_given_back() {
 }
 
 #[tokio::test]
+async fn a_watched_screen_scrolls_and_keeps_its_heading() {
+    let place = Place::new();
+    let _running = place.start().await;
+    let mut terminal = Terminal::of(&place, "", "metrics --watch --interval 100ms");
+    // Of 40 rows three are the head, and the last says where this is.
+    let text = terminal.shows("lines 1-36 of ").await;
+    let (_, frame) = text.split_once(ENTER).unwrap();
+    let heading = frame.lines().nth(2).unwrap();
+    assert!(
+        heading.contains("METRIC ") && heading.contains(" RATE"),
+        "{frame:?}"
+    );
+    terminal.types("\x1b[B");
+    terminal.shows("lines 2-37 of ").await;
+    terminal.types("\x1b[6~");
+    terminal.shows("lines 38-73 of ").await;
+    terminal.types("G");
+    // The agent's own metrics are the last.
+    let text = eventually("the end", async || {
+        let text = terminal.text();
+        let (_, frame) = text.rsplit_once("\x1b[H")?;
+        let (rows, place) = frame.split_once("\x1b[Klines ")?;
+        let (_, all) = place.split_once('-')?;
+        let (last, all) = all.split_once(" of ")?;
+        let own = rows.lines().last()?.contains("agent.");
+        (own && all.starts_with(&format!("{last};"))).then(|| frame.to_owned())
+    })
+    .await;
+    assert!(text.contains("METRIC "), "{text:?}");
+    // Once there are two samples, rates are on the screen, however narrow it is.
+    terminal.types("g");
+    eventually("a rate", async || {
+        let text = terminal.text();
+        let (_, frame) = text.rsplit_once("\x1b[H")?;
+        let row = frame.lines().find(|row| row.contains("cpu.user.total"))?;
+        row.contains(" % ").then_some(())
+    })
+    .await;
+    terminal.types("q");
+    assert_restored(&terminal.ended().await);
+}
+
+#[tokio::test]
 async fn lines_fit_the_terminal_unless_all_is_wanted() {
     let place = Place::new();
     let _running = place.start().await;

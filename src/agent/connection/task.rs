@@ -84,6 +84,8 @@ struct Connection {
     link: u64,
     connected_since: Option<SystemTime>,
     opened_before: bool,
+    /// The next opening is one that somebody asked for.
+    ordered: bool,
     detail: String,
     announcer: Announcer,
     published: ConnectionState,
@@ -112,6 +114,7 @@ impl Connection {
             link: 0,
             connected_since: None,
             opened_before: false,
+            ordered: false,
             detail: String::new(),
             announcer: Announcer::default(),
         }
@@ -122,7 +125,10 @@ impl Connection {
             Happened::Deadline => self.tell(Event::Tick, None).await,
             Happened::Order(order) => self.obey(order).await,
             Happened::Configured(settings) => self.tell(Event::Configure(settings), None).await,
-            Happened::Reconnect => self.tell(Event::Reconnect, None).await,
+            Happened::Reconnect => {
+                self.ordered = true;
+                self.tell(Event::Reconnect, None).await;
+            }
             Happened::Socket(event) => self.hear(event).await,
             Happened::LookedUp(found) => {
                 self.looking_up = false;
@@ -280,7 +286,9 @@ impl Connection {
     fn open(&mut self) {
         self.looking_up = true;
         self.resolver.begin();
-        if std::mem::replace(&mut self.opened_before, true) {
+        let ordered = std::mem::take(&mut self.ordered);
+        // What was asked for is no trouble.
+        if std::mem::replace(&mut self.opened_before, true) && !ordered {
             self.plan.counters.reconnected();
         }
     }

@@ -191,6 +191,11 @@ impl Slot {
             samples: self.samples,
             errors: self.errors,
             last_error: self.last_error.clone(),
+            fault: self.fault(),
+            lack: self
+                .collector
+                .as_ref()
+                .and_then(|collector| collector.lack()),
             last_duration: self.last_duration,
             max_duration: self.max_duration,
         }

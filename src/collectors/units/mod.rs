@@ -45,6 +45,10 @@ use super::{
 /// Where systemd mounts the tree.
 const TREE: &str = "/sys/fs/cgroup";
 
+/// Why a host has no units at all. Every host with cgroup v2 and systemd has some.
+const NO_CGROUP2: &str = "no cgroup v2 at /sys/fs/cgroup, or not alone (hybrid hierarchy): \
+    services have no values; boot with systemd.unified_cgroup_hierarchy=1";
+
 /// Reads the units' cgroups.
 #[derive(Debug)]
 pub struct UnitsCollector {
@@ -59,6 +63,8 @@ pub struct UnitsCollector {
     unseen: usize,
     /// How many samples there were.
     round: u64,
+    /// The root is not that of a cgroup v2 tree.
+    foreign: bool,
 }
 
 impl UnitsCollector {
@@ -79,6 +85,7 @@ impl UnitsCollector {
             others: Vec::new(),
             unseen: 0,
             round: 0,
+            foreign: false,
         }
     }
 
@@ -158,6 +165,7 @@ impl Collector for UnitsCollector {
             return Ok(());
         }
         if self.tree.changed(scratch) {
+            self.foreign = !self.tree.is_cgroup2();
             self.find()?;
         }
         self.choose(scratch)?;
@@ -169,6 +177,10 @@ impl Collector for UnitsCollector {
         }
         sink.cut(self.others.len() + self.unseen);
         Ok(())
+    }
+
+    fn lack(&self) -> Option<&'static str> {
+        self.foreign.then_some(NO_CGROUP2)
     }
 }
 

@@ -157,6 +157,18 @@ fn what_a_tree_without_controllers_lacks_is_left_out() {
 }
 
 #[test]
+fn a_host_without_cgroup2_says_so() {
+    let hybrid = tempfile::tempdir().unwrap();
+    fs::create_dir_all(hybrid.path().join("unified/system.slice")).unwrap();
+    let mut collector = UnitsCollector::of_tree(hybrid.path().to_owned(), all());
+    assert_eq!(units(&sample(&mut collector)), [""; 0]);
+    assert!(collector.lack().unwrap().starts_with("no cgroup v2 at "));
+    let mut collector = UnitsCollector::of_tree(captured("6.12-qemu"), all());
+    sample(&mut collector);
+    assert_eq!(collector.lack(), None);
+}
+
+#[test]
 fn the_model_has_nothing_of_it_and_nothing_is_read() {
     let mut samples = Samples::new();
     let mut sink = Sink::new(Grid::Model, &mut samples);

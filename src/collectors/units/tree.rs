@@ -81,6 +81,11 @@ impl Tree {
         readings > 0
     }
 
+    /// Whether this is a tree of cgroup v2: its root has the file that no other hierarchy has.
+    pub(super) fn is_cgroup2(&self) -> bool {
+        self.base.join("cgroup.controllers").exists()
+    }
+
     /// Lists every unit that `admits`, ordered by name, and how many there was no room for.
     ///
     /// A name is there once: where two cgroups have it, as after a service was started

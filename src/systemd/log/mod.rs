@@ -70,9 +70,10 @@ impl Target {
 /// Why the log stays as it is.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    /// Not a level of syslog(3).
+    /// Not a level of the settings, nor of syslog(3).
     #[error(
-        "{0:?} is not a log level; expected emerg, alert, crit, err, warning, notice, info or debug"
+        "{0:?} is not a log level; expected error, warning, info, debug or trace, \
+         or emerg, alert, crit, err or notice"
     )]
     UnknownLevel(String),
     /// Not a target that this program has.
@@ -114,6 +115,17 @@ pub fn level_name(level: LevelFilter) -> &'static str {
         LevelFilter::INFO => "info",
         // syslog ends at debug; trace is ours.
         _ => "debug",
+    }
+}
+
+/// The settings' name of a level, which has trace, too.
+fn setting_name(level: LevelFilter) -> &'static str {
+    match level {
+        LevelFilter::OFF | LevelFilter::ERROR => "error",
+        LevelFilter::WARN => "warning",
+        LevelFilter::INFO => "info",
+        LevelFilter::DEBUG => "debug",
+        _ => "trace",
     }
 }
 
@@ -198,7 +210,13 @@ impl LogControl {
         level_name(self.lock().level)
     }
 
-    /// Sets the level at once, by its name in syslog(3).
+    /// The level in force, in the settings' terms.
+    #[must_use]
+    pub fn setting(&self) -> &'static str {
+        setting_name(self.lock().level)
+    }
+
+    /// Sets the level at once, by its name in the settings or in syslog(3).
     pub fn set_level(&self, name: &str) -> Result<(), LogError> {
         let level = parse_level(name)?;
         let mut now = self.lock();
@@ -333,6 +351,10 @@ mod tests {
                 Some(shown),
                 "{name}"
             );
+        }
+        // What the settings call it is what they take.
+        for name in ["error", "warning", "info", "debug", "trace"] {
+            assert_eq!(parse_level(name).map(setting_name).ok(), Some(name));
         }
         assert!(parse_level("loud").is_err());
         assert!(parse_level("").is_err());

@@ -59,6 +59,12 @@ impl Place {
 
     /// Starts an agent, whether or not it will run.
     pub(crate) fn spawn(&self) -> Running {
+        let mut command = self.agent_command();
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        Running(command.spawn().unwrap())
+    }
+
+    fn agent_command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_metrics-agent"));
         command
             .arg("--config")
@@ -66,10 +72,8 @@ impl Place {
             .env_clear()
             .env("HOME", self.dir.path())
             .env("STATE_DIRECTORY", self.dir.path().join("state"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        Running(command.spawn().unwrap())
+            .stdin(Stdio::null());
+        command
     }
 
     /// Starts an agent and waits until it is on the bus.
@@ -121,6 +125,21 @@ impl Place {
     /// Runs metrics-agentctl: its status, standard output and standard error.
     pub(crate) async fn control(&self, words: &[&str]) -> (i32, String, String) {
         outcome(self.control_command(words)).await
+    }
+
+    /// The path of a file in the agent's state directory.
+    pub(crate) fn state_file(&self, name: &str) -> String {
+        let file = self.dir.path().join("state").join(name);
+        file.display().to_string()
+    }
+
+    /// What `metrics-agent --print-config` prints here.
+    pub(crate) async fn print_config(&self) -> String {
+        let mut command = self.agent_command();
+        command.arg("--print-config");
+        let (status, output, error) = outcome(command).await;
+        assert_eq!((status, error.as_str()), (0, ""));
+        output
     }
 
     /// Calls the agent as the user nobody: `PATH INTERFACE.METHOD ARGUMENTS`.

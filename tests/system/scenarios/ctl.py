@@ -94,9 +94,48 @@ def status_of_a_failed_agent(m):
     # The journal may have it a moment later.
     logged = r"metrics-agent\[\d+\]: .*nonsense.*"
     m.eventually("log", lambda: bool(re.search(logged, m.execute(CTL, "status").stdout)), True)
-    m.expect_match("hint", done.stderr, "systemctl start metrics-agent")
-    m.expect("others fail with 1", m.execute(CTL, "reload").returncode, 1)
+    # It would fail again: the way out is another one.
+    hint = "metrics-agent --check-config"
+    m.expect_match("reason", done.stdout, rf"Reason: its settings are invalid .*{hint}")
+    m.expect_match("hint", done.stderr, hint)
+    other = m.execute(CTL, "reload")
+    m.expect("others fail with 1", other.returncode, 1)
+    m.expect_match("hint of others", other.stderr, f"settings are invalid .*{hint}")
     m.expect("json", m.execute(CTL, "--json=short").stdout, '{"Agent":null}\n')
+
+
+def status_of_metric_collectors(m):
+    """One that fails is named with its reason, and one for which the host has nothing."""
+    m.drop_in("[Service]\nProcSubset=pid\nTemporaryFileSystem=/sys/fs/cgroup\n")
+    m.run("systemctl", "start", AGENT)
+    # Reads all of them.
+    m.run(CTL, "metrics")
+    status = m.run(CTL, "status")
+    m.expect_match("failing", status, r"(?m)^     Failing: \w+: ")
+    m.expect_match("of several", status, r"(?m)^ *(Failing: | {5})cpu: cannot open /proc/stat: .+$")
+    m.expect_match("lacking", status, r"(?m)^   No values: units: no cgroup v2 .+$")
+    m.run(CTL, "disable", "cpu")
+    m.expect_true("one that is disabled does not fail", " cpu: " not in m.run(CTL, "status"))
+
+
+def intervals_set_at_run_time_are_marked(m):
+    """status and --print-config say that an order is in force, and where it is kept."""
+    m.run("systemctl", "start", AGENT)
+    m.expect_match("as set", m.run("metrics-agent", "--print-config"), "^# The running agent has th")
+    m.run(CTL, "set-interval", "2")
+    m.run(CTL, "set-stale", "1min", "--persistent")
+    status = m.run(CTL, "status")
+    m.expect_match("at run time", status, r'metrics was set at run time, until the agent ends or "rev')
+    file = "/var/lib/metrics-agent/settings.toml"
+    m.expect_match("kept", status, f'stale was set at run time and is kept in {file}, until "revert"')
+    printed = m.run("metrics-agent", "--print-config")
+    m.expect_match("in force", printed, r'(?m)^#   intervals.metrics = "2s", set at run time')
+    m.expect_match("kept", printed, rf'(?m)^stale = "1m"  # {file}:3, set over D-Bus$')
+    m.run("systemctl", "restart", AGENT)
+    status = m.run(CTL, "status")
+    m.expect_match("after a restart", status, f"metrics every 5s, stale after 1min\n.* kept in {file}")
+    m.run(CTL, "revert")
+    m.expect_true("back to the files", "at run time" not in m.run(CTL, "status"))
 
 
 def others_are_refused_by_name_of_the_action(m):
