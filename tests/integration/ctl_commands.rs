@@ -228,7 +228,7 @@ async fn keys_are_made_once_and_for_the_owner_alone() {
         metadata.permissions().mode() & 0o7777
     };
     assert_eq!(mode(""), 0o700);
-    assert_eq!((mode("web1.key"), mode("web1.key_secret")), (0o600, 0o600));
+    assert_eq!((mode("web1.key"), mode("web1.key_secret")), (0o644, 0o600));
     let secret = keys.join("web1.key_secret");
     let file = format!("--file={}", secret.display());
     let key = succeeds(&place, &["public-key", &file]).await;
