@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::config::PING_INTERVAL;
 use crate::curve::link::HandshakeFailure;
 use crate::protocol::session::{OpenFailure, Reason};
 
@@ -20,6 +21,11 @@ pub(crate) fn sentence(reason: Reason, detail: &str) -> String {
             "the collector is alive but has not asked for this host's metrics".to_owned()
         }
         Reason::MetricsRequested => "the collector answers".to_owned(),
+        Reason::Silent { lasting } if lasting <= PING_INTERVAL => format!(
+            "the collector has been silent for {}; some ping every {} only, see intervals.stale",
+            seconds(lasting),
+            seconds(PING_INTERVAL)
+        ),
         Reason::Silent { lasting } => {
             format!("the collector has been silent for {}", seconds(lasting))
         }
@@ -117,7 +123,8 @@ mod tests {
         );
         assert_eq!(
             sentence(reason(999), ""),
-            "the collector has been silent for 999ms"
+            "the collector has been silent for 999ms; some ping every 15s only, see \
+             intervals.stale"
         );
     }
 }

@@ -14,12 +14,13 @@ use super::interval::format as format_time;
 use super::load::MAX_COLLECTORS;
 use super::persistent::PersistentError;
 use super::service::Hidden;
+use super::settings::Intervals;
 use super::values::ConnectionName;
 use crate::curve::certificate::{CertificateError, Concern};
 
 /// The longest time between two pings of the collectors that are in use: metrics-collector
 /// pings every 5 s where nothing else is set, others every 15 s.
-pub(super) const PING_INTERVAL: Duration = Duration::from_secs(15);
+pub(crate) const PING_INTERVAL: Duration = Duration::from_secs(15);
 
 /// How many problems are kept: nobody reads more, and a file of nothing but
 /// mistakes must not become a message of its own size.
@@ -319,6 +320,18 @@ pub enum Warning {
     /// A key file that others have a say in.
     #[error(transparent)]
     Key(#[from] Concern),
+    /// Pings that agents do not wait for.
+    #[error(
+        "{place}: hosts.ping_interval: {} is not shorter than the {} of silence after which \
+         agents connect anew, where their intervals.stale is not set",
+        format_time(*.interval), format_time(Intervals::DEFAULT.stale)
+    )]
+    RarePings {
+        /// Where it stands.
+        place: Place,
+        /// The interval.
+        interval: Duration,
+    },
     /// Silence that is no sign of trouble.
     #[error(
         "{place}: intervals.stale: {} is not longer than the {} between two pings of some \

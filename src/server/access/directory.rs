@@ -19,6 +19,7 @@ use crate::curve::certificate::{
     Certificate, CertificateError, Concern, concern, concerns_of_public,
 };
 use crate::curve::keys::PublicKey;
+use crate::durable::owner;
 
 /// Most files of one directory: ten fleets of the size that one collector is meant for,
 /// some seconds of reading the first time.
@@ -106,7 +107,11 @@ impl Directories {
                 problems.push(concern.to_string());
             }
             directory.concern = concern;
-            match directory.read(now, &mut problems) {
+            let path = directory.path.clone();
+            // Of somebody else's directory, with that user's rights.
+            let read = owner::on_behalf(&path, || directory.read(now, &mut problems));
+            let unreadable = |source| Err(DirectoryError::Unreadable { path, source });
+            match read.unwrap_or_else(unreadable) {
                 Ok(()) => directory.trouble = None,
                 Err(error) => {
                     let trouble = Some(error.to_string());
@@ -374,6 +379,40 @@ mod tests {
         let expected = format!("{}: holds a secret key", file.display());
         assert!(problems[0].starts_with(&expected), "{problems:?}");
         assert_eq!(problems.len(), 1);
+    }
+
+    /// A list in a directory of another user's, read by root.
+    #[test]
+    fn a_link_of_anothers_leads_nowhere_where_that_user_may_not_go() {
+        use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
+
+        use crate::durable::owner::tests::{NOBODY, is_root};
+
+        if !is_root() {
+            return;
+        }
+        let root = tempfile::tempdir().unwrap();
+        let (list, secret) = (root.path().join("list"), root.path().join("secret"));
+        fs::set_permissions(root.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        fs::create_dir(&list).unwrap();
+        fs::write(&secret, certificate(1)).unwrap();
+        fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
+        symlink(&secret, list.join("web1.key")).unwrap();
+        fs::write(list.join("web2.key"), certificate(2)).unwrap();
+        chown(&list, Some(NOBODY), Some(NOBODY)).unwrap();
+        let reading = Directories::new(std::slice::from_ref(&list)).read(later());
+        assert_eq!(reading.list, self::list(&[("web2", 2)]));
+        let told = format!("{}: belongs to user {NOBODY}", list.display());
+        assert!(
+            reading.problems[0].starts_with(&told),
+            "{:?}",
+            reading.problems
+        );
+        assert!(
+            reading.problems[1].contains("web1.key: cannot open it: Permission denied"),
+            "{:?}",
+            reading.problems
+        );
     }
 
     #[test]

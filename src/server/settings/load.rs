@@ -17,7 +17,7 @@ use super::{Access, Credentials, Listening, RemoteWrite, Settings};
 use crate::config::layers::{Files, Layers};
 use crate::config::table::key_text;
 use crate::config::{
-    ConfigError, ConnectionName, Place, Problem, Problems, Reason, Warning, shown_path,
+    ConfigError, ConnectionName, Intervals, Place, Problem, Problems, Reason, Warning, shown_path,
 };
 use crate::curve::certificate::concern;
 use crate::curve::router::Listen;
@@ -147,13 +147,19 @@ fn load_layers(layers: Layers, sources: &Sources) -> Result<Loaded, ConfigError>
     let Ok(keys) = found else {
         unreachable!("a key that is not found is a problem");
     };
-    let warnings = match &keys {
+    let mut warnings: Vec<_> = match &keys {
         Found::Keys(keys) if !sources.places.is_credential(&keys.path) => {
             let concerns = concern::of_file(&keys.path).into_iter();
             concerns.map(Warning::Key).collect()
         }
         Found::Keys(_) | Found::Nowhere { .. } => Vec::new(),
     };
+    let interval = settings.timing.ping_interval;
+    if interval >= Intervals::DEFAULT.stale {
+        let place = layers.place(&["hosts", "ping_interval"]);
+        let place = place.unwrap_or(Place::Default);
+        warnings.push(Warning::RarePings { place, interval });
+    }
     Ok(Loaded {
         settings,
         keys,

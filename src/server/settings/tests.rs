@@ -841,3 +841,25 @@ fn a_target_without_a_name_is_told_so() {
         ]
     );
 }
+
+#[test]
+fn pings_that_agents_do_not_wait_for_are_told() {
+    let site = Site::new();
+    let warnings = |interval: &str| {
+        site.etc(&format!("[hosts]\nping_interval = '{interval}'\n"));
+        let loaded = site.load().unwrap();
+        let warnings = loaded.warnings.iter().map(ToString::to_string);
+        let root = site.dir.path().to_str().unwrap().to_owned();
+        warnings
+            .map(|text| text.replace(&root, "~"))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(warnings("29s"), [""; 0]);
+    assert_eq!(
+        warnings("30s"),
+        [
+            "~/etc/metrics-collector.toml:2: hosts.ping_interval: 30s is not shorter than the 30s of \
+             silence after which agents connect anew, where their intervals.stale is not set"
+        ]
+    );
+}
