@@ -25,6 +25,7 @@ mod daemon_log;
 mod dbus_introspection;
 mod dbus_service;
 mod dbus_since;
+mod link_local;
 mod manual;
 mod private_bus;
 mod push_prometheus;
