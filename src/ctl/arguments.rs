@@ -305,8 +305,14 @@ mod tests {
 
     #[test]
     fn help_is_ascii() {
-        let help = Arguments::command().render_long_help().to_string();
+        let mut command = Arguments::command();
+        command.build();
+        let help = command.render_long_help().to_string();
         assert!(help.is_ascii(), "{help}");
+        for command in command.get_subcommands_mut() {
+            let help = command.render_long_help().to_string();
+            assert!(help.is_ascii(), "{help}");
+        }
     }
 
     #[test]
