@@ -100,7 +100,7 @@ def calls_answer(m):
 
 
 def large_messages_do_not_reach_it(m):
-    """Of messages of nearly 32 MiB from anybody nothing is held; signals for it are refused."""
+    """Of messages of nearly 32 MiB from anybody nothing is held."""
     m.start_reporting()
     for unit, name, path in (
         (AGENT, BUS_NAME, OBJECT),
@@ -110,8 +110,10 @@ def large_messages_do_not_reach_it(m):
         sent = m.run(*AS_NOBODY, "python3", BUS_MESSAGES, name, path, "3", timeout=60)
         m.expect("bytes of calls", sent, f"{3 * MESSAGE_BYTES}\n")
         answer = m.run(*AS_NOBODY, "python3", BUS_MESSAGES, name, path, "1", "signal")
+        # dbus-daemon says so, dbus-broker drops it: nobody waits for an answer to a signal.
+        refusal = answer.split()[1:]
         denied = "org.freedesktop.DBus.Error.AccessDenied"
-        m.expect("a signal", answer.split(), [str(MESSAGE_BYTES), denied])
+        m.expect_true(f"a signal is not passed on: {refusal}", refusal in ([], [denied]))
         # It answers, so it has read what came before.
         m.run("busctl", "introspect", name, path)
         most = _most_memory(m, unit)

@@ -106,7 +106,8 @@ def status_of_a_failed_agent(m):
 
 def status_of_metric_collectors(m):
     """One that fails is named with its reason, and one for which the host has nothing."""
-    m.drop_in("[Service]\nProcSubset=pid\nTemporaryFileSystem=/sys/fs/cgroup\n")
+    hidden = "ProcSubset=pid\nProtectControlGroups=no\nTemporaryFileSystem=/sys/fs/cgroup:ro\n"
+    m.drop_in(f"[Service]\n{hidden}")
     m.run("systemctl", "start", AGENT)
     # Reads all of them.
     m.run(CTL, "metrics")
