@@ -87,6 +87,7 @@ impl Blueprint {
             reason: sentence(Reason::NotStarted, ""),
             routing_id: String::new(),
             connected_since: None,
+            wants_metrics: false,
             totals: self.counters.connection(),
         }
     }

@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use super::connection::{self, Blueprint, Order, Orders, Report, Serial};
 use super::progress::Progress;
 use super::sampler::Grid;
-use super::state::{ConnectionState, State};
+use super::state::ConnectionState;
 use super::totals::{Counters, Totals};
 use crate::config::{CollectorSettings, Settings};
 use crate::curve::context::Context;
@@ -191,16 +191,16 @@ impl Connections {
     }
 
     /// True where some connection wants samples.
-    pub(crate) fn any_reporting(&self) -> bool {
+    pub(crate) fn any_wants_metrics(&self) -> bool {
         self.running
             .values()
-            .any(|running| running.state.state == State::Reporting)
+            .any(|running| running.state.wants_metrics)
     }
 
     /// Hands a sample to every connection that wants one.
     pub(crate) fn send_metrics(&self, grid: &Arc<Grid>) {
         for running in self.running.values() {
-            if running.state.state == State::Reporting
+            if running.state.wants_metrics
                 && running
                     .orders
                     .try_send(Order::Metrics(Arc::clone(grid)))

@@ -232,16 +232,17 @@ impl Agent {
             Report::NeedsModel { link } => self.sample(Want::Model { serial, link }),
             Report::Changed(new) => {
                 let change = (new.name.clone(), new.state, new.reason.clone());
+                let wants_metrics = new.wants_metrics;
                 let Some(old) = self.connections.note(serial, new) else {
                     return;
                 };
                 self.publish();
                 let (connection, new, reason) = change;
+                if wants_metrics && !old.wants_metrics {
+                    self.name.look_again();
+                    self.sampler.begin_anew();
+                }
                 if old.state != new {
-                    if new == State::Reporting {
-                        self.name.look_again();
-                        self.sampler.begin_anew();
-                    }
                     // Nobody listening is the usual case.
                     let _ = self.changes.send(StateChange {
                         connection,
@@ -257,7 +258,7 @@ impl Agent {
 
     /// Samples are taken only while some connection wants them.
     pub(super) fn rest_or_tick(&mut self) {
-        if self.connections.any_reporting() {
+        if self.connections.any_wants_metrics() {
             self.ticker.start(Instant::now());
         } else {
             self.ticker.stop();

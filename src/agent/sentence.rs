@@ -29,6 +29,11 @@ pub(crate) fn sentence(reason: Reason, detail: &str) -> String {
         Reason::Silent { lasting } => {
             format!("the collector has been silent for {}", seconds(lasting))
         }
+        Reason::Unacknowledged { lasting } => format!(
+            "nothing that was sent has been acknowledged for {}; large packets may be lost on the \
+             way (MTU)",
+            seconds(lasting)
+        ),
         Reason::LinkLost => with("the connection was lost", detail),
         Reason::HandshakeFailed if detail.is_empty() => handshake(HandshakeFailure::Dropped),
         Reason::HandshakeFailed => detail.to_owned(),
@@ -110,6 +115,16 @@ mod tests {
         );
         assert!(!told(HandshakeFailure::TimedOut).contains("key"));
         assert!(sentence(Reason::HandshakeFailed, "").contains("configured public_key"));
+    }
+
+    #[test]
+    fn what_does_not_arrive_points_at_the_path() {
+        let lasting = Duration::from_millis(20_015);
+        assert_eq!(
+            sentence(Reason::Unacknowledged { lasting }, ""),
+            "nothing that was sent has been acknowledged for 20s; large packets may be lost on the \
+             way (MTU)"
+        );
     }
 
     #[test]

@@ -10,6 +10,8 @@ use std::time::{Duration, SystemTime};
 
 use super::totals::Totals;
 use crate::curve::keys::PublicKey;
+use crate::curve::tcp;
+use crate::protocol::session;
 
 /// What a connection, or the agent as a whole, is doing.
 ///
@@ -47,6 +49,26 @@ impl State {
     #[must_use]
     pub(crate) fn since(self, (before, then): (Self, SystemTime), now: SystemTime) -> SystemTime {
         if self == before { then } else { now }
+    }
+}
+
+impl From<session::State> for State {
+    fn from(state: session::State) -> Self {
+        match state {
+            session::State::Connecting => Self::Connecting,
+            session::State::Reporting => Self::Reporting,
+            session::State::Stale => Self::Stale,
+            session::State::Stopping => Self::Stopping,
+        }
+    }
+}
+
+impl From<tcp::Delivery> for session::Delivery {
+    fn from(found: tcp::Delivery) -> Self {
+        Self {
+            outstanding: found.outstanding,
+            acknowledged: found.acknowledged,
+        }
     }
 }
 
@@ -144,6 +166,9 @@ pub struct ConnectionState {
     pub routing_id: String,
     /// When the link last came up; None while it is down.
     pub connected_since: Option<SystemTime>,
+    /// The collector has asked for metrics on this link. They are sent also where it is not
+    /// known that they arrive, and the state is not reporting then.
+    pub wants_metrics: bool,
     /// Its totals since it was configured.
     pub totals: Arc<Totals>,
 }

@@ -52,6 +52,7 @@ mod tests {
             reason: reason.to_owned(),
             routing_id: String::new(),
             connected_since: None,
+            wants_metrics: false,
             totals: std::sync::Arc::default(),
         }
     }

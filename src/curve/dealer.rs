@@ -15,6 +15,7 @@ use super::frames::{self, Received};
 use super::keys::{KeyPair, PublicKey};
 use super::link::{CONNECT_TIMEOUT, ConnectFailure, Link, LinkDownCause, LinkEvent, MonitorEvent};
 use super::socket::AsyncSocket;
+use super::tcp::{Delivery, Tcp};
 
 pub use super::socket::SendError;
 
@@ -126,6 +127,7 @@ pub struct Dealer {
     monitor: AsyncSocket,
     monitor_address: String,
     link: Link,
+    tcp: Option<Tcp>,
     /// A message that arrived before the word that the link is up.
     early: Option<Received>,
 }
@@ -187,6 +189,7 @@ impl Dealer {
             monitor: AsyncSocket::new(monitor)?,
             monitor_address,
             link: Link::new(Instant::now()),
+            tcp: None,
             early: None,
         };
         dealer
@@ -227,6 +230,19 @@ impl Dealer {
         self.socket.try_send(first, rest)
     }
 
+    /// Whether the link is up, as far as [`Dealer::event`] has told.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        self.link == Link::Up
+    }
+
+    /// What the kernel knows of what was sent; None where it does not say, or there is no
+    /// connection (any more).
+    #[must_use]
+    pub fn delivery(&self) -> Option<Delivery> {
+        self.tcp.as_ref()?.delivery()
+    }
+
     /// Closes the connection, and gives what is queued at most `linger` to
     /// leave. Returns at once: libzmq's thread waits, and so does the drop of
     /// the last [`Context`].
@@ -263,6 +279,9 @@ impl Dealer {
                 Ok(event) => event?,
                 Err(error) => return Some(self.fail(error)),
             };
+            if let Some(MonitorEvent::Connected(descriptor)) = event {
+                self.tcp = Tcp::of(descriptor);
+            }
             let meaning = event.and_then(|event| self.link.observe(event, Instant::now()));
             if let Some(meaning) = meaning {
                 return Some(match meaning {

@@ -6,6 +6,7 @@
 //! within the handshake, with or without a word about it from the monitor.
 
 use std::fmt;
+use std::os::fd::RawFd;
 use std::time::{Duration, Instant};
 
 use super::context::HANDSHAKE_INTERVAL;
@@ -104,7 +105,8 @@ pub(super) enum LinkEvent {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum MonitorEvent {
     ConnectDelayed,
-    Connected,
+    /// With libzmq's descriptor.
+    Connected(RawFd),
     Closed,
     HandshakeSucceeded,
     HandshakeDropped,
@@ -134,7 +136,10 @@ impl MonitorEvent {
         // The crate's own conversion panics for numbers that it does not know.
         [
             (zmq::SocketEvent::CONNECT_DELAYED, Self::ConnectDelayed),
-            (zmq::SocketEvent::CONNECTED, Self::Connected),
+            (
+                zmq::SocketEvent::CONNECTED,
+                Self::Connected(value.cast_signed()),
+            ),
             (zmq::SocketEvent::CLOSED, Self::Closed),
             (
                 zmq::SocketEvent::HANDSHAKE_SUCCEEDED,
@@ -192,7 +197,7 @@ impl Link {
                 let delayed = true;
                 (Self::Connecting { since, delayed }, None)
             }
-            (Self::Connecting { .. }, MonitorEvent::Connected) => {
+            (Self::Connecting { .. }, MonitorEvent::Connected(_)) => {
                 (Self::Handshaking { since: now }, None)
             }
             (Self::Connecting { since, delayed }, MonitorEvent::Closed) => {
@@ -259,7 +264,7 @@ mod tests {
     fn a_link_comes_up_and_goes_down_once() {
         let life = [
             (M::ConnectDelayed, 0),
-            (M::Connected, 1),
+            (M::Connected(9), 1),
             (M::HandshakeSucceeded, 3),
             (M::Disconnected, 50_000),
             (M::Disconnected, 50_000),
@@ -283,26 +288,26 @@ mod tests {
     fn tells_why_a_handshake_failed() {
         // With the monitor's word, and without.
         let named = [
-            (M::Connected, 0),
+            (M::Connected(9), 0),
             (M::HandshakeDropped, 5),
             (M::Disconnected, 5),
         ];
         assert_eq!(events(&named), handshake(HandshakeFailure::Dropped));
-        let silent = [(M::Connected, 0), (M::Disconnected, 5)];
+        let silent = [(M::Connected(9), 0), (M::Disconnected, 5)];
         assert_eq!(events(&silent), handshake(HandshakeFailure::Dropped));
         // The clock starts with the connection, not with the attempt.
-        let slow = [(M::Connected, 9_000), (M::HandshakeDropped, 10_500)];
+        let slow = [(M::Connected(9), 9_000), (M::HandshakeDropped, 10_500)];
         assert_eq!(events(&slow), handshake(HandshakeFailure::Dropped));
-        let stuck = [(M::Connected, 9_000), (M::HandshakeDropped, 18_900)];
+        let stuck = [(M::Connected(9), 9_000), (M::HandshakeDropped, 18_900)];
         assert_eq!(events(&stuck), handshake(HandshakeFailure::TimedOut));
         let broken = [
-            (M::Connected, 0),
+            (M::Connected(9), 0),
             (M::HandshakeBroken(0x1100_0001), 5),
             (M::Disconnected, 5),
         ];
         let protocol = HandshakeFailure::Protocol(0x1100_0001);
         assert_eq!(events(&broken), handshake(protocol));
-        let refused = [(M::Connected, 0), (M::HandshakeRefused(400), 5)];
+        let refused = [(M::Connected(9), 0), (M::HandshakeRefused(400), 5)];
         assert_eq!(events(&refused), handshake(HandshakeFailure::Refused(400)));
     }
 
@@ -314,6 +319,7 @@ mod tests {
             frame
         };
         // Numbers of zmq.h.
+        assert_eq!(M::parse(&frame(0x0001, 7)), Some(M::Connected(7)));
         assert_eq!(M::parse(&frame(0x0200, 7)), Some(M::Disconnected));
         assert_eq!(M::parse(&frame(0x1000, 0)), Some(M::HandshakeSucceeded));
         assert_eq!(

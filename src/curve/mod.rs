@@ -13,5 +13,6 @@ pub mod keys;
 pub mod link;
 pub mod router;
 mod socket;
+pub mod tcp;
 mod z85;
 pub mod zap;

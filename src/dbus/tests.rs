@@ -55,6 +55,7 @@ fn connection(name: &str) -> ConnectionState {
         reason: "No answer to hello yet".to_owned(),
         routing_id: "ABCDEFGHIJKLMNOP".to_owned(),
         connected_since: None,
+        wants_metrics: false,
         totals: Arc::default(),
     }
 }

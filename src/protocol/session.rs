@@ -27,14 +27,20 @@
 //!   changes once when a collector goes and once when it is back.
 //! - A message from the collector ends staleness and resets the back-off; only its
 //!   request for the model starts the metrics.
+//! - Where nothing that was sent is acknowledged although the collector is heard, the connection is
+//!   stale until something large has arrived, whatever the collector says meanwhile: hello and
+//!   its answer pass where metrics do not. Metrics are sent all the same, as only they can show it.
 
 use std::time::{Duration, Instant};
 
 use super::backoff::Backoff;
 
+mod delivery;
 mod turn;
 mod vocabulary;
 
+use delivery::Watch;
+pub use delivery::{Delivery, UNACKNOWLEDGED_LIMIT};
 use turn::Turn;
 pub use vocabulary::{Action, Actions, Event, LinkDown, OpenFailure, Reason, State};
 
@@ -91,6 +97,8 @@ pub struct Session {
     failure: Option<Reason>,
     last_received: Option<Instant>,
     last_model: Option<Instant>,
+    /// For how long nothing was acknowledged, as long as nothing large has arrived since.
+    undelivered: Option<Duration>,
 }
 
 /// Where the connection stands, with what is true only there.
@@ -108,6 +116,7 @@ enum Phase {
         /// The last sign of life on this socket; before the first, when it was made.
         silent_since: Instant,
         dialogue: Dialogue,
+        delivery: Watch,
     },
     /// No socket, until then.
     BackingOff { until: Instant },
@@ -137,6 +146,7 @@ impl Session {
             failure: None,
             last_received: None,
             last_model: None,
+            undelivered: None,
         }
     }
 
@@ -178,8 +188,13 @@ impl Session {
             Phase::Opening { since, .. } | Phase::Connecting { since } => {
                 Some(later(since, self.settings.attempt_limit()))
             }
-            Phase::Linked { silent_since, .. } => {
-                Some(later(silent_since, self.settings.stale_interval))
+            Phase::Linked {
+                silent_since,
+                delivery,
+                ..
+            } => {
+                let silent = later(silent_since, self.settings.stale_interval);
+                Some(delivery.look_at().map_or(silent, |look| look.min(silent)))
             }
             Phase::BackingOff { until } => Some(until),
             Phase::Stopped => None,
@@ -194,7 +209,7 @@ impl Session {
             Phase::Linked {
                 dialogue: Dialogue::Asked,
                 ..
-            } => State::Reporting,
+            } if self.undelivered.is_none() => State::Reporting,
             _ if self.failure.is_some() => State::Stale,
             _ => State::Connecting,
         }
@@ -212,7 +227,7 @@ impl Session {
                     ..
                 },
                 _,
-            ) => Reason::MetricsRequested,
+            ) if self.undelivered.is_none() => Reason::MetricsRequested,
             (_, Some(failure)) => failure,
             (Phase::New { .. }, None) => Reason::NotStarted,
             (Phase::Opening { ordered: true, .. }, None) => Reason::Ordered,
@@ -232,7 +247,13 @@ impl Session {
     /// Whether a sample would be sent now: whether it is worth taking one.
     #[must_use]
     pub fn wants_metrics(&self) -> bool {
-        self.state() == State::Reporting
+        matches!(
+            self.phase,
+            Phase::Linked {
+                dialogue: Dialogue::Asked,
+                ..
+            }
+        )
     }
 
     /// Since when the link is up; None while it is down.

@@ -11,6 +11,7 @@ mod agent_command_line;
 mod agent_hostile;
 mod agent_losses;
 mod agent_names;
+mod agent_path;
 mod agent_service;
 mod agent_session;
 mod agent_signals;

@@ -23,7 +23,8 @@ use crate::curve::frames::Received;
 use crate::curve::link::LinkDownCause;
 use crate::protocol::message::{Control, GridKind, Message, decode_from_collector};
 use crate::protocol::session::{
-    Action, Event, LinkDown, OpenFailure, Reason, Session, SessionSettings, State as SessionState,
+    Action, Delivery, Event, LinkDown, OpenFailure, Reason, Session, SessionSettings,
+    State as SessionState,
 };
 
 /// How long the last messages of a connection may take to leave at a clean stop.
@@ -150,7 +151,10 @@ impl Connection {
     async fn obey(&mut self, order: Order) {
         match order {
             Order::Start => {}
-            Order::Metrics(grid) => self.tell(Event::SampleReady, Some(&grid)).await,
+            Order::Metrics(grid) => {
+                self.look().await;
+                self.tell(Event::SampleReady, Some(&grid)).await;
+            }
             Order::Model { grid, link } => {
                 if link == self.link && self.connected_since.is_some() {
                     self.send_grid(&grid, GridKind::Model);
@@ -251,8 +255,14 @@ impl Connection {
         let actions = self
             .session
             .handle(event, Instant::now(), &mut fastrand::f64);
-        // A sample that is sent changes nothing that is published.
-        let quiet = sample.is_some() && matches!(*actions, [] | [Action::SendMetrics]);
+        // A sample that is sent changes nothing that is published, nor does a look at those
+        // before.
+        let quiet = match event {
+            Event::SampleReady => matches!(*actions, [] | [Action::SendMetrics]),
+            Event::Looked(_) => actions.is_empty(),
+            _ => false,
+        };
+        let mut look = false;
         for action in actions {
             match action {
                 Action::Open => self.open(),
@@ -266,7 +276,8 @@ impl Connection {
                         self.send_grid(grid, GridKind::Metrics);
                     }
                 }
-                // The agent's task follows the published state.
+                Action::Look => look = true,
+                // The agent's task follows what is published.
                 Action::StartMetrics | Action::StopMetrics => {}
                 Action::BackOff { reason, .. } => self.announce_failure(reason),
                 Action::StateChanged { new, .. } => {
@@ -280,6 +291,17 @@ impl Connection {
         }
         if !quiet {
             self.publish().await;
+        }
+        if look {
+            Box::pin(self.look()).await;
+        }
+    }
+
+    /// Tells the session what the kernel knows of what was sent.
+    async fn look(&mut self) {
+        if let Some(dealer) = self.dealer.as_ref().filter(|dealer| dealer.is_up()) {
+            let found = dealer.delivery().map(Delivery::from);
+            self.tell(Event::Looked(found), None).await;
         }
     }
 
@@ -314,7 +336,7 @@ impl Connection {
     /// Writes a line to the log. `why` is for those that are about a failure.
     fn write(&self, line: Line, why: &str) {
         let (name, endpoint) = (&self.plan.name, &self.published.endpoint);
-        let state = public(self.session.state()).as_str();
+        let state = State::from(self.session.state()).as_str();
         match line {
             Line::Reporting => events::reporting(name, endpoint),
             Line::Lost => events::lost(name, endpoint, state, why),
@@ -355,13 +377,14 @@ impl Connection {
 
     /// Publishes the state where it is another one than before.
     async fn publish(&mut self) {
-        let state = public(self.session.state());
+        let state = State::from(self.session.state());
         let reason = sentence(self.session.reason(), &self.detail);
         let was = &mut self.published;
         if was.state == state
             && was.reason == reason
             && was.routing_id == self.routing_id
             && was.connected_since == self.connected_since
+            && was.wants_metrics == self.session.wants_metrics()
         {
             return;
         }
@@ -370,6 +393,7 @@ impl Connection {
         was.reason = reason;
         was.routing_id.clone_from(&self.routing_id);
         was.connected_since = self.connected_since;
+        was.wants_metrics = self.session.wants_metrics();
         let report = Report::Changed(was.clone());
         self.report(report).await;
     }
@@ -378,14 +402,5 @@ impl Connection {
         // The agent's task never waits for a connection, so there is room soon. It is gone
         // only at the very end.
         let _ = self.plan.reports.send((self.plan.serial, report)).await;
-    }
-}
-
-fn public(state: SessionState) -> State {
-    match state {
-        SessionState::Connecting => State::Connecting,
-        SessionState::Reporting => State::Reporting,
-        SessionState::Stale => State::Stale,
-        SessionState::Stopping => State::Stopping,
     }
 }

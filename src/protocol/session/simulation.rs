@@ -102,6 +102,7 @@ impl Checked {
                         assert!(now.saturating_duration_since(last) >= MODEL_MIN_INTERVAL);
                     }
                 }
+                Action::Look => assert!(self.linked() && event != LinkUp),
                 SendMetrics => {
                     assert!(self.held == Held::AskedLink && self.metrics && event == SampleReady);
                     self.reported += 1;
@@ -164,6 +165,10 @@ fn event() -> impl Strategy<Value = Event> {
         4 => Just(PING),
         2 => Just(GIBBERISH),
         8 => Just(SampleReady),
+        2 => Just(Event::Looked(None)),
+        8 => (any::<bool>(), 0u64..3).prop_map(|(outstanding, acknowledged)| {
+            Event::Looked(Some(Delivery { outstanding, acknowledged }))
+        }),
         2 => Just(DISCONNECTED),
         1 => Just(Event::LinkDown(LinkDown::HandshakeFailed)),
         1 => Just(Event::ConnectFailed),
@@ -210,7 +215,7 @@ proptest! {
         // From wherever that led: the collector falls silent, and only the deadlines
         // come. Each leads on, and the connection is opened again and again.
         let mut opened = Vec::new();
-        for _ in 0..20 {
+        for _ in 0..40 {
             if shell.tick_at_deadline().contains(&Open) {
                 opened.push(shell.now);
             }
@@ -224,7 +229,7 @@ proptest! {
         if shell.held == Held::Nothing {
             shell.tick_at_deadline();
         }
-        for event in [Opened, LinkUp, MODEL, SampleReady] {
+        for event in [Opened, LinkUp, MODEL, SampleReady, Event::Looked(None)] {
             shell.step(event);
         }
         prop_assert_eq!(shell.session.state(), State::Reporting);

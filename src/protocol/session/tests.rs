@@ -38,6 +38,8 @@ impl Bench {
         for event in [Start, Opened, LinkUp, MODEL] {
             bench.at(0.0, event);
         }
+        // Nobody looks at what arrives, but where a test does.
+        bench.at(0.0, Event::Looked(None));
         assert_eq!(bench.session.state(), State::Reporting);
         bench
     }
@@ -111,6 +113,8 @@ fn a_session_from_start_to_stop() {
         ]
     );
     assert_eq!(bench.at(9.0, SampleReady), [SendMetrics]);
+    assert_eq!(bench.due(), secs(24.0), "to look whether the model arrived");
+    assert_eq!(bench.at(9.0, looked(false, 9000)), []);
     assert_eq!(bench.due(), secs(34.0));
 
     let at = |seconds| Some(bench.zero + secs(seconds));
@@ -205,6 +209,141 @@ fn silence_closes_and_connects_anew_with_growing_waits_until_an_answer() {
         ]
     );
     assert_eq!(bench.at(64.0, DISCONNECTED), lost(Reason::LinkLost));
+}
+
+/// What the kernel knows of what was sent.
+fn looked(outstanding: bool, acknowledged: u64) -> Event {
+    Event::Looked(Some(Delivery {
+        outstanding,
+        acknowledged,
+    }))
+}
+
+/// Samples every 5 s and pings between them, from one second until before another, on a path
+/// that acknowledges nothing of it. Returns what was done beside sending them.
+fn lose(bench: &mut Bench, from: f64, until: f64) -> Vec<Action> {
+    let mut done = Vec::new();
+    let mut at = from;
+    while at < until {
+        done.extend(bench.at(at, looked(true, 700)));
+        if bench.session.state() == State::Reporting || bench.session.wants_metrics() {
+            assert_eq!(bench.at(at, SampleReady), [SendMetrics], "at {at} s");
+        }
+        done.extend(bench.at(at + 2.0, PING));
+        at += 5.0;
+    }
+    done
+}
+
+#[test]
+fn what_is_never_acknowledged_is_stale_until_something_large_arrives() {
+    let mut bench = Bench::reporting();
+    let unacknowledged = Reason::Unacknowledged {
+        lasting: secs(20.0),
+    };
+    assert_eq!(lose(&mut bench, 0.0, 20.0), []);
+    assert_eq!(bench.at(20.0, looked(true, 700)), lost(unacknowledged));
+    assert_eq!(bench.now(), (State::Stale, unacknowledged));
+
+    // Small messages pass: it is connected to again, and asked. Metrics are sent, and the state
+    // does not change for that; nor is the wait reset.
+    for wait in [2.0, 4.0] {
+        let at = bench.due().as_secs_f64();
+        assert_eq!(bench.at(at, Tick), [Open]);
+        bench.at(at, Opened);
+        assert_eq!(bench.at(at, LinkUp), [SendHello]);
+        assert_eq!(bench.at(at, MODEL), [SendModel, StartMetrics]);
+        assert_eq!(bench.now(), (State::Stale, unacknowledged));
+        // Hello is acknowledged late: that is no proof.
+        assert_eq!(bench.at(at + 0.5, looked(true, 300)), []);
+        assert_eq!(lose(&mut bench, at + 1.0, at + 20.0), []);
+        let end = bench.at(at + 21.0, looked(true, 700));
+        assert_eq!(
+            end,
+            [StopMetrics, Close, back_off(unacknowledged, wait)],
+            "{wait}"
+        );
+        assert_eq!(bench.now(), (State::Stale, unacknowledged));
+    }
+
+    // The path is mended.
+    let at = bench.due().as_secs_f64();
+    for event in [Tick, Opened, LinkUp, MODEL] {
+        bench.at(at, event);
+    }
+    assert_eq!(
+        bench.at(at + 1.0, looked(false, 300)),
+        [],
+        "not on its way yet"
+    );
+    assert_eq!(
+        bench.at(at + 5.0, looked(false, 9000)),
+        [changed(
+            State::Stale,
+            State::Reporting,
+            Reason::MetricsRequested
+        )]
+    );
+    assert_eq!(bench.at(at + 6.0, DISCONNECTED), lost(Reason::LinkLost));
+}
+
+#[test]
+fn another_failure_meanwhile_does_not_make_it_report_again() {
+    let mut bench = Bench::reporting();
+    lose(&mut bench, 0.0, 20.0);
+    bench.at(20.0, looked(true, 700));
+    bench.at(21.0, Tick);
+    bench.at(21.0, Opened);
+    bench.at(21.0, Event::ConnectFailed);
+    assert_eq!(bench.now(), (State::Stale, Reason::Unreachable));
+    let at = bench.due().as_secs_f64();
+    for event in [Tick, Opened, LinkUp, MODEL] {
+        bench.at(at, event);
+    }
+    let lasting = secs(20.0);
+    let unacknowledged = Reason::Unacknowledged { lasting };
+    assert_eq!(bench.now(), (State::Stale, unacknowledged));
+    // An administrator may know better.
+    bench.at(at, Reconnect);
+    for event in [Opened, LinkUp, MODEL] {
+        bench.at(at + 5.0, event);
+    }
+    assert_eq!(bench.session.state(), State::Reporting);
+}
+
+#[test]
+fn a_collector_that_is_not_heard_either_is_silent() {
+    let mut bench = Bench::reporting();
+    bench.at(5.0, PING);
+    for at in [5.0, 10.0, 15.0, 20.0, 25.0, 30.0] {
+        assert_eq!(bench.at(at, looked(true, 700)), []);
+        assert_eq!(bench.at(at, SampleReady), [SendMetrics]);
+    }
+    let silent = Reason::Silent {
+        lasting: secs(30.0),
+    };
+    assert_eq!(bench.at(35.0, SampleReady), lost(silent));
+}
+
+#[test]
+fn where_samples_are_rare_it_is_looked_all_the_same() {
+    let mut bench = Bench::reporting();
+    assert_eq!(bench.at(1.0, SampleReady), [SendMetrics]);
+    assert_eq!(bench.at(20.0, PING), []);
+    assert_eq!(bench.due(), secs(21.0));
+    assert_eq!(bench.at(21.0, Tick), [Action::Look]);
+    let lasting = secs(20.0);
+    assert_eq!(
+        bench.at(21.0, looked(true, 700)),
+        lost(Reason::Unacknowledged { lasting })
+    );
+    // All has arrived: nothing more to look at.
+    let mut bench = Bench::reporting();
+    bench.at(1.0, SampleReady);
+    bench.at(20.0, PING);
+    assert_eq!(bench.at(21.0, Tick), [Action::Look]);
+    assert_eq!(bench.at(21.0, looked(false, 9000)), []);
+    assert_eq!(bench.due(), secs(50.0));
 }
 
 #[test]

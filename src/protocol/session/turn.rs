@@ -1,11 +1,15 @@
 //! What one event changes in a session, and what is to be done for it.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use super::delivery::{Delivery, UNACKNOWLEDGED_LIMIT, Verdict, Watch};
 use super::{
     Action, Actions, Dialogue, Event, LinkDown, OpenFailure, Phase, Reason, Session, later,
 };
 use crate::protocol::message::Control;
+
+/// A collector that was heard this long after the last sign that something arrives is there.
+const HEARD_AFTER: Duration = Duration::from_secs(UNACKNOWLEDGED_LIMIT.as_secs() / 2);
 
 /// One event's turn: the session, the time, and the actions found so far.
 pub(super) struct Turn<'a> {
@@ -31,11 +35,14 @@ impl Turn<'_> {
                 self.look_at_the_clock(random);
                 if self.session.wants_metrics() {
                     self.actions.push(Action::SendMetrics);
+                    self.grid_sent();
                 }
             }
+            Event::Looked(found) => self.looked(found, random),
             Event::Reconnect => {
                 self.close();
                 self.session.failure = None;
+                self.session.undelivered = None;
                 self.open(true);
             }
             Event::Configure(settings) => {
@@ -60,11 +67,57 @@ impl Turn<'_> {
                 let after = self.now.saturating_duration_since(since);
                 self.fail(Reason::ConnectTimedOut { after }, random);
             }
-            Phase::Linked { silent_since, .. } => {
+            Phase::Linked {
+                silent_since,
+                ref mut delivery,
+                ..
+            } => {
                 let lasting = self.now.saturating_duration_since(silent_since);
-                self.fail(Reason::Silent { lasting }, random);
+                if self.now >= later(silent_since, self.session.settings.stale_interval) {
+                    self.fail(Reason::Silent { lasting }, random);
+                } else {
+                    delivery.looking(self.now);
+                    self.actions.push(Action::Look);
+                }
             }
             Phase::Stopped => {}
+        }
+    }
+
+    fn grid_sent(&mut self) {
+        if let Phase::Linked { delivery, .. } = &mut self.session.phase {
+            delivery.sent(self.now);
+        }
+    }
+
+    fn looked(&mut self, found: Option<Delivery>, random: &mut impl FnMut() -> f64) {
+        let Phase::Linked {
+            silent_since,
+            delivery,
+            ..
+        } = &mut self.session.phase
+        else {
+            return;
+        };
+        let verdict = if let Some(found) = found {
+            delivery.look(self.now, found)
+        } else {
+            // Nobody can tell: then nothing is held against the path.
+            *delivery = Watch::default();
+            Verdict::Delivered
+        };
+        match verdict {
+            Verdict::Delivered if self.session.undelivered.take().is_some() => {
+                self.session.failure = None;
+                self.session.backoff.reset();
+            }
+            // A collector that is not heard either is silent, or its host is gone.
+            Verdict::Stuck { since } if *silent_since >= later(since, HEARD_AFTER) => {
+                let lasting = self.now.saturating_duration_since(since);
+                self.session.undelivered = Some(lasting);
+                self.fail(Reason::Unacknowledged { lasting }, random);
+            }
+            Verdict::Delivered | Verdict::Open | Verdict::Stuck { .. } => {}
         }
     }
 
@@ -106,6 +159,7 @@ impl Turn<'_> {
             up_since: self.now,
             silent_since,
             dialogue: Dialogue::Unanswered,
+            delivery: Watch::default(),
         };
     }
 
@@ -137,8 +191,14 @@ impl Turn<'_> {
             _ => return,
         }
         self.session.last_received = Some(self.now);
-        self.session.backoff.reset();
-        self.session.failure = None;
+        // What is small gets through, and proves nothing of the rest.
+        self.session.failure = self
+            .session
+            .undelivered
+            .map(|lasting| Reason::Unacknowledged { lasting });
+        if self.session.failure.is_none() {
+            self.session.backoff.reset();
+        }
         if message == Ok(Control::Model) {
             self.model_requested();
         }
@@ -155,6 +215,7 @@ impl Turn<'_> {
         if answered.is_none_or(|at| self.now.saturating_duration_since(at) >= window) {
             self.session.last_model = Some(self.now);
             self.actions.push(Action::SendModel);
+            self.grid_sent();
         }
         if starts {
             self.actions.push(Action::StartMetrics);

@@ -5,6 +5,7 @@ use std::ops::Deref;
 use std::time::Duration;
 
 use super::SessionSettings;
+use super::delivery::Delivery;
 use crate::protocol::message::Control;
 
 /// What happened.
@@ -29,6 +30,9 @@ pub enum Event {
     Received(Result<Control, ()>),
     /// A metrics sample is ready to be sent.
     SampleReady,
+    /// What the kernel knows of what was sent on this link; None where it does not say. To be
+    /// told before each [`Event::SampleReady`], and for [`Action::Look`].
+    Looked(Option<Delivery>),
     /// An administrator wants the connection made anew, at once.
     Reconnect,
     /// New settings, in force from now.
@@ -68,6 +72,8 @@ pub enum Action {
     SendModel,
     /// Send the metrics sample.
     SendMetrics,
+    /// Say what the kernel knows of what was sent, [`Event::Looked`].
+    Look,
     /// From now on [`Event::SampleReady`] is answered: run the metrics timer.
     StartMetrics,
     /// From now on it is not.
@@ -143,6 +149,11 @@ pub enum Reason {
     /// Stale: no message from the collector for this long.
     Silent {
         /// Since its last message on this connection, or since the socket was made.
+        lasting: Duration,
+    },
+    /// Stale: the collector is heard, and nothing that was sent to it is acknowledged.
+    Unacknowledged {
+        /// For how long, when that was noticed.
         lasting: Duration,
     },
     /// Stale: the link was up and went down.

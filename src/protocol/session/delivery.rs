@@ -1,0 +1,190 @@
+//! Whether what is sent arrives. Pure.
+//!
+//! A path may lose large packets alone: a tunnel with a smaller MTU whose "too big" is filtered on the
+//! way back. Then hello and pings pass, and no metrics ever do; TCP sends the same segment again
+//! and again, and nothing fails for a quarter of an hour. What shows it is that the kernel has
+//! something under way of which nothing is acknowledged, while the collector is still heard.
+
+use std::time::{Duration, Instant};
+
+use super::later;
+
+/// Something under way of which nothing is acknowledged for so long is taken to be lost: TCP
+/// has sent it again six times or so by then, and libzmq has not given up yet.
+pub const UNACKNOWLEDGED_LIMIT: Duration = Duration::from_secs(20);
+
+/// What is given to the transport is on its way after this; what is not under way any more by then
+/// has arrived.
+const SETTLED: Duration = Duration::from_secs(2);
+
+/// How soon to look again where there is nothing to say yet.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
+/// What the kernel knows of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// Something is under way that the peer's host has not acknowledged.
+    pub outstanding: bool,
+    /// Bytes acknowledged since the connection began.
+    pub acknowledged: u64,
+}
+
+/// What a look at it means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// A grid that was sent on this link has arrived.
+    Delivered,
+    /// Nothing to say yet.
+    Open,
+    /// Nothing has been acknowledged since then, and something should have been.
+    Stuck { since: Instant },
+}
+
+/// What is known of the grids sent on a link.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Watch {
+    /// When the first was.
+    first: Option<Instant>,
+    /// Since when something is under way, as far as is known, without any progress.
+    stuck_since: Option<Instant>,
+    /// What was acknowledged at the last look, and whether grids were under way by then.
+    last: Option<(u64, bool)>,
+    /// When to look at the latest.
+    look_at: Option<Instant>,
+}
+
+impl Watch {
+    /// A grid is sent.
+    pub(super) fn sent(&mut self, now: Instant) {
+        self.first.get_or_insert(now);
+        self.stuck_since.get_or_insert(now);
+        self.look_at.get_or_insert(later(now, UNACKNOWLEDGED_LIMIT));
+    }
+
+    /// When to look, whether another grid is sent before or not.
+    pub(super) fn look_at(&self) -> Option<Instant> {
+        self.look_at
+    }
+
+    /// It is being looked.
+    pub(super) fn looking(&mut self, now: Instant) {
+        self.look_at = Some(later(now, UNACKNOWLEDGED_LIMIT));
+    }
+
+    /// What was found.
+    pub(super) fn look(&mut self, now: Instant, found: Delivery) -> Verdict {
+        let settled = self
+            .first
+            .is_some_and(|first| now.saturating_duration_since(first) >= SETTLED);
+        let more = |(before, _): (u64, bool)| found.acknowledged > before;
+        let progress = self.last.is_some_and(more);
+        // Beyond what is small enough for any path: hello, the first of a grid.
+        let large = self.last.is_some_and(|last| last.1 && more(last));
+        self.last = Some((found.acknowledged, settled));
+        if !found.outstanding {
+            self.stuck_since = None;
+            self.look_at = None;
+        } else if progress {
+            self.stuck_since = Some(now);
+        }
+        let Some(since) = self.stuck_since else {
+            return if settled {
+                Verdict::Delivered
+            } else {
+                Verdict::Open
+            };
+        };
+        let limit = later(since, UNACKNOWLEDGED_LIMIT);
+        self.look_at = Some(limit.max(later(now, LOOK_AGAIN)));
+        if large {
+            Verdict::Delivered
+        } else if now >= limit {
+            Verdict::Stuck { since }
+        } else {
+            Verdict::Open
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Looks at these seconds, each with what is under way and what is acknowledged; a grid is
+    /// sent at second 0 and after each look.
+    fn verdicts(looks: &[(u64, bool, u64)]) -> Vec<Verdict> {
+        let zero = Instant::now();
+        let mut watch = Watch::default();
+        watch.sent(zero);
+        let look = |&(second, outstanding, acknowledged): &(u64, bool, u64)| {
+            let now = zero + Duration::from_secs(second);
+            let found = Delivery {
+                outstanding,
+                acknowledged,
+            };
+            let verdict = watch.look(now, found);
+            watch.sent(now);
+            verdict
+        };
+        looks.iter().map(look).collect()
+    }
+
+    use Verdict::{Delivered, Open};
+
+    #[test]
+    fn what_arrives_is_delivered() {
+        let looks = [(5, false, 900), (10, false, 1800), (3600, false, 2700)];
+        assert_eq!(verdicts(&looks), [Delivered; 3]);
+    }
+
+    #[test]
+    fn nothing_is_known_before_it_is_on_its_way() {
+        assert_eq!(
+            verdicts(&[(0, false, 300), (1, false, 300), (2, false, 300)]),
+            [Open, Open, Delivered]
+        );
+    }
+
+    #[test]
+    fn what_is_never_acknowledged_is_stuck_after_the_limit() {
+        let found = verdicts(&[
+            // Hello arrives after the first grid was given to the transport.
+            (0, true, 300),
+            (1, true, 700),
+            (5, true, 700),
+            (10, true, 700),
+            (20, true, 700),
+            (21, true, 700),
+        ]);
+        assert_eq!(found[..5], [Open; 5]);
+        assert!(matches!(found[5], Verdict::Stuck { .. }));
+    }
+
+    #[test]
+    fn a_slow_path_that_goes_on_is_not_stuck() {
+        let looks: Vec<_> = (0..100).map(|at| (at * 15, true, at * 100)).collect();
+        let found = verdicts(&looks);
+        assert_eq!(found[..2], [Open; 2]);
+        assert_eq!(found[2..], [Delivered; 98]);
+    }
+
+    #[test]
+    fn it_is_looked_once_where_no_sample_comes_and_never_where_all_has_arrived() {
+        let zero = Instant::now();
+        let at = |second| zero + Duration::from_secs(second);
+        let mut watch = Watch::default();
+        assert_eq!(watch.look_at(), None);
+        watch.sent(at(0));
+        watch.sent(at(5));
+        assert_eq!(watch.look_at(), Some(at(20)));
+        let mut found = Delivery {
+            outstanding: true,
+            acknowledged: 1,
+        };
+        watch.look(at(20), found);
+        assert_eq!(watch.look_at(), Some(at(25)));
+        found.outstanding = false;
+        watch.look(at(25), found);
+        assert_eq!(watch.look_at(), None);
+    }
+}

@@ -1,0 +1,113 @@
+//! A path that loses large packets alone, as one with a smaller MTU does whose "too big" is
+//! filtered: hello and pings pass, and no metrics ever do. The real program, on a network of its
+//! own.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use tokio::time::timeout;
+
+use crate::support::agent::Site;
+use crate::support::collector::{Collector, Said};
+
+const HEAD: &str = "host.name = 'web1'\nintervals = { metrics = '1s', stale = '1min' }\n";
+
+/// Set in the process that runs in a network name space of its own.
+const INSIDE: &str = "METRICS_AGENT_TEST_ON_A_NETWORK_OF_ITS_OWN";
+
+const THIS: &str = "agent_path::large_packets_that_are_lost_are_named_and_nothing_flaps";
+
+/// Where packets end.
+const HOLE: &str = "ip link set lo up; ip link add name hole0 type veth peer name hole1; \
+                    ip link set hole0 up; ip link set hole1 up";
+
+/// Packets of 512 bytes and more go there, and nobody is told: a bit of their length each.
+const LOSE: &str = "tc qdisc add dev lo clsact; \
+     for bits in 0200 0400 0800 1000 2000 4000 8000; do \
+         tc filter add dev lo egress protocol ip u32 match u16 0x$bits 0x$bits at 2 \
+             action mirred egress redirect dev hole0; \
+     done";
+const MEND: &str = "tc qdisc del dev lo clsact";
+
+fn sh(script: &str) {
+    let done = Command::new("sh").args(["-ec", script]).output().unwrap();
+    assert!(done.status.success(), "{done:?}");
+}
+
+#[tokio::test]
+async fn large_packets_that_are_lost_are_named_and_nothing_flaps() {
+    if std::env::var_os(INSIDE).is_some() {
+        return on_a_network_of_its_own().await;
+    }
+    let output = Command::new("unshare")
+        .args(["--net", "sh", "-ec"])
+        .arg(format!("{HOLE}; {LOSE}; {MEND}; exec \"$@\""))
+        .arg("sh")
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", THIS, "--nocapture"])
+        .env(INSIDE, "1")
+        .output();
+    let output = match output {
+        Ok(output) => output,
+        Err(error) => return println!("skipped: no unshare(1): {error}"),
+    };
+    let text = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8_lossy(&text);
+    if !output.status.success() && !text.contains("running 1 test") {
+        return println!("skipped, as this needs root, unshare(1), ip(8) and tc(8): {text}");
+    }
+    assert!(output.status.success(), "{text}");
+}
+
+async fn on_a_network_of_its_own() {
+    let mut collector = Collector::start().await;
+    let site = Site::new(&format!("{HEAD}{}", collector.section("main")));
+    let mut agent = site.start();
+    let mut id = collector.welcome().await;
+    collector.grid_of("metrics").await;
+    agent.says("Reporting to main").await;
+
+    sh(LOSE);
+    let began = Instant::now();
+    // Twice it connects anew, is asked for the model again, and is pinged all the while.
+    let mut hellos = 0;
+    while hellos < 3 {
+        let passed = began.elapsed();
+        assert!(passed < Duration::from_secs(180), "{:?}", agent.said(""));
+        // A ping to a connection that is just gone is lost.
+        match timeout(Duration::from_millis(500), collector.next()).await {
+            Ok(Said::Hello(from)) => {
+                hellos += 1;
+                id = from;
+                collector.flood(&id, "model", 1);
+            }
+            // Under way when the path broke.
+            Ok(Said::Grid(_)) => assert!(passed < Duration::from_secs(15)),
+            Err(_) => collector.flood(&id, "ping", 1),
+        }
+    }
+    let lost = agent.said("Lost main");
+    assert_eq!(lost.len(), 1, "{lost:#?}");
+    let reason = "nothing that was sent has been acknowledged for 2";
+    assert!(lost[0].contains(reason), "{lost:?}");
+    assert!(lost[0].contains("large packets may be lost on the way (MTU)"));
+    assert!(began.elapsed() > Duration::from_secs(40));
+    assert_eq!(agent.said("Reporting to main").len(), 1);
+
+    sh(MEND);
+    let mended = Instant::now();
+    while agent.said("Reporting to main").len() < 2 {
+        let passed = mended.elapsed();
+        assert!(passed < Duration::from_secs(120), "{:?}", agent.said(""));
+        match timeout(Duration::from_millis(500), collector.next()).await {
+            Ok(Said::Hello(from)) => {
+                id = from;
+                collector.flood(&id, "model", 1);
+            }
+            Ok(Said::Grid(_)) => {}
+            Err(_) => collector.flood(&id, "ping", 1),
+        }
+    }
+    assert_eq!(agent.said("Lost main").len(), 1);
+    agent.terminate().await;
+}
