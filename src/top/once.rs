@@ -6,7 +6,7 @@ use tokio::time::timeout_at;
 
 use super::connection::Connection;
 use super::link::{Status, Trouble};
-use super::model::host::Fullest;
+use super::model::readings::Fullest;
 use super::model::{Fleet, Host};
 use super::run::take_message;
 use super::sort::{Column, sorted};

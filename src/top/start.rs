@@ -99,13 +99,13 @@ impl fmt::Display for NoCollector {
     }
 }
 
-/// What to do where agents report, and nobody looks on.
+/// Which port is meant, where the one that was given is that of agents: by what was heard
+/// there, or by its number.
 #[must_use]
 pub(super) fn port_hint(collector: &str, trouble: Option<&Trouble>) -> Option<String> {
     let (host, port) = collector.rsplit_once(':')?;
     let is_known = port.parse() == Ok(DEFAULT_PORT);
     let is_certain = trouble == Some(&Trouble::AgentsPort);
-    // No other port is likely to be meant where this one cannot be reached at all.
     (is_certain || is_known).then(|| {
         let what = if is_known {
             format!("Port {DEFAULT_PORT} is where agents report; viewing clients connect")
@@ -227,5 +227,27 @@ fn client_name() -> String {
         "client".to_owned()
     } else {
         name
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_agents_port_is_known_by_its_number_and_by_what_it_says() {
+        let hint = |collector, trouble| port_hint(collector, Some(&trouble)).unwrap_or_default();
+        assert_eq!(
+            hint("c1:5556", Trouble::KeyRefused),
+            "Port 5556 is where agents report; viewing clients connect to another port, 5557 where \
+             nothing else is set: metrics-top c1"
+        );
+        assert_eq!(
+            hint("[::1]:6000", Trouble::AgentsPort),
+            "Viewing clients connect to another port, 5557 where nothing else is set: metrics-top \
+             [::1]"
+        );
+        assert_eq!(hint("c1:5557", Trouble::KeyRefused), "");
+        assert_eq!(hint("c1:6000", Trouble::Silent), "");
     }
 }

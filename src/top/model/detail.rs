@@ -207,7 +207,7 @@ impl Detail {
             Value::Text(text) if !text.is_empty() => Some(text.to_owned()),
             _ => None,
         };
-        let number = |name: &str| super::host::number(model, name);
+        let number = |name: &str| super::readings::number(model, name);
         let system = text("host.os");
         self.facts.extend(system.map(|system| ("System", system)));
         let kernel = [text("host.kernel"), text("host.architecture")];

@@ -6,7 +6,10 @@ use std::time::{Duration, Instant};
 
 use super::history::History;
 use super::rates::Rates;
-use crate::protocol::grid::{Grid, Value};
+use super::readings::{
+    Fullest, failed, fullest, is_received, is_sent, number, pressure, temperature, text,
+};
+use crate::protocol::grid::Grid;
 use crate::protocol::message::{GridKind, Malformed};
 use crate::protocol::state::{HostState, StateGrid};
 use crate::server::families::FamilySet;
@@ -85,18 +88,6 @@ pub struct Told {
     /// How long ago that was when it was told, and when that was.
     ago: Duration,
     at: Instant,
-}
-
-/// The file system that is worst off: one that does not answer, or else the fullest of those
-/// that can be written to.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Fullest {
-    /// Where it is mounted.
-    pub mount: Box<str>,
-    /// The share that is in use, in percent.
-    pub used: Option<f64>,
-    /// Whether it does not answer.
-    pub stuck: bool,
 }
 
 /// Whether a host is there.
@@ -322,100 +313,4 @@ pub(super) enum Room {
 fn share_used(total: Option<f64>, free: Option<f64>) -> Option<f64> {
     let total = total.filter(|total| *total > 0.0)?;
     Some((100.0 * (1.0 - free? / total)).clamp(0.0, 100.0))
-}
-
-fn is_received(name: &str) -> bool {
-    name.starts_with("net.rx.bytes.total[")
-}
-
-fn is_sent(name: &str) -> bool {
-    name.starts_with("net.tx.bytes.total[")
-}
-
-pub(super) fn number(grid: &Grid, name: &str) -> Option<f64> {
-    grid.get(name).and_then(|value| value.as_f64())
-}
-
-fn text(grid: &Grid, name: &str) -> Option<Box<str>> {
-    match grid.get(name)? {
-        Value::Text(text) if !text.is_empty() => Some(text.into()),
-        _ => None,
-    }
-}
-
-/// The instance of a metric of this name.
-fn instance<'a>(name: &'a str, plain: &str) -> Option<&'a str> {
-    name.strip_prefix(plain)?
-        .strip_prefix('[')?
-        .strip_suffix(']')
-}
-
-fn temperature(grid: &Grid) -> Option<f64> {
-    grid.iter()
-        .filter(|(name, _)| instance(name, "sensor.temperature").is_some())
-        .filter_map(|(_, value)| value.as_f64())
-        .reduce(f64::max)
-}
-
-/// The file system that is worst off.
-fn fullest(grid: &Grid) -> Option<Fullest> {
-    let mut worst: Option<Fullest> = None;
-    let mut consider = |mount: &str, used: Option<f64>, stuck: bool| {
-        let weight = |stuck: bool, used: Option<f64>| (stuck, used.unwrap_or(-1.0));
-        let is_worse = worst
-            .as_ref()
-            .is_none_or(|worst| weight(stuck, used) > weight(worst.stuck, worst.used));
-        if is_worse {
-            let mount = mount.into();
-            worst = Some(Fullest { mount, used, stuck });
-        }
-    };
-    for (name, value) in grid.iter() {
-        let is_set = value.as_f64().is_some_and(|value| value != 0.0);
-        if let Some(mount) = instance(name, "fs.stuck") {
-            if is_set {
-                consider(mount, None, true);
-            }
-        } else if let Some(mount) = instance(name, "fs.size") {
-            let of = |plain: &str| number(grid, &format!("{plain}[{mount}]"));
-            // A file system that nobody can write to, as that of a disc, may be full.
-            let readonly = of("fs.readonly").is_some_and(|value| value != 0.0);
-            let filesystem = super::detail::Filesystem {
-                size: value.as_f64(),
-                free: of("fs.free"),
-                available: of("fs.avail"),
-                ..Default::default()
-            };
-            if let Some(used) = filesystem.used().filter(|_| !readonly) {
-                consider(mount, Some(used), false);
-            }
-        }
-    }
-    worst
-}
-
-fn pressure(grid: &Grid) -> Option<Pressure> {
-    ["cpu", "memory", "io"]
-        .into_iter()
-        .filter_map(|resource| {
-            let name = format!("pressure.some.avg10[{resource}]");
-            Some((resource, number(grid, &name)?))
-        })
-        .max_by(|(_, one), (_, other)| one.total_cmp(other))
-}
-
-/// How many units have failed; None where the message does not tell of units.
-fn failed(grid: &Grid) -> Option<usize> {
-    let mut told = false;
-    let mut failed = 0;
-    for (name, value) in grid.iter() {
-        if !name.starts_with("systemd.") {
-            continue;
-        }
-        told = true;
-        if name.starts_with("systemd.failed[") && value != Value::Unsigned(0) {
-            failed += 1;
-        }
-    }
-    told.then_some(failed)
 }

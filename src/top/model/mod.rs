@@ -19,6 +19,7 @@ pub mod detail;
 pub mod history;
 pub mod host;
 pub mod rates;
+pub mod readings;
 
 pub use detail::Detail;
 use host::Room;

@@ -6,7 +6,7 @@ use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span, Text};
 use ratatui::widgets::{Cell, Row, Table, Widget as _};
 
-use super::pen::{Pen, fitted};
+use super::pen::{Pen, fitted, short_name};
 use super::state::{Shown, absence, age, shown};
 use super::theme::{CURSOR, Mood, Theme};
 use super::{Drawn, Scene};
@@ -279,7 +279,7 @@ fn cell(
         Line::from(or_none(text))
     };
     match column {
-        Column::Name => text(Some(&host.name)),
+        Column::Name => Line::from(short_name(&clean(&host.name), columns)),
         Column::State => {
             let style = scene.theme.text(shown.mood);
             Line::from(Span::styled(fitted(&shown.word, columns), style))

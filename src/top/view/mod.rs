@@ -155,7 +155,11 @@ fn title(buffer: &mut Buffer, area: Rect, scene: &Scene<'_>) {
         Status::Connecting(_) => (theme.pick("◌", "o"), "connecting", Mood::Busy),
         Status::Waiting(..) => (theme.pick("✗", "X"), "not connected", Mood::Bad),
     };
-    let right = host_counts(counts, scene.rows.len(), &scene.app.filter, area.width);
+    let mut right = host_counts(counts, scene.rows.len(), &scene.app.filter, area.width);
+    if scene.is_stale() {
+        // They may or may not, by now.
+        right = right.replacen("reporting", "reported", 1);
+    }
     let free = area.width.saturating_sub(width(&right) + 1);
     let mut pen = Pen::new(buffer, area.y, area.x, area.x + free);
     if area.width >= 72 {
@@ -245,7 +249,12 @@ fn totals(pen: &mut Pen<'_>, scene: &Scene<'_>) {
         separate = true;
     }
     let mut put = |label: &str, text: String, mood: Mood| {
-        pen.skip(if separate { 3 } else { 0 });
+        let gap = if separate { 3 } else { 0 };
+        // Half a number is another number.
+        if pen.left() < gap + width(label) + 1 + width(&text) {
+            return;
+        }
+        pen.skip(gap);
         separate = true;
         pen.put(label, theme.label()).skip(1);
         pen.put(&text, theme.text(mood));
@@ -263,14 +272,14 @@ fn totals(pen: &mut Pen<'_>, scene: &Scene<'_>) {
         let text = format!("{} of {}", size(used * 1024.0), size(all * 1024.0));
         put("memory", text, Mood::of_share(100.0 * used / all.max(1.0)));
     }
+    let failed: usize = here.iter().filter_map(|host| host.failed).sum();
+    if failed > 0 {
+        put("failed units", failed.to_string(), Mood::Bad);
+    }
     let rates = [sum(|host| host.received), sum(|host| host.sent)];
     if let [Some(received), Some(sent)] = rates {
         let text = format!("{} in, {} out a second", size(received), size(sent));
         put("network", text, Mood::Good);
-    }
-    let failed: usize = here.iter().filter_map(|host| host.failed).sum();
-    if failed > 0 {
-        put("failed units", failed.to_string(), Mood::Bad);
     }
 }
 
@@ -303,11 +312,11 @@ fn footer(buffer: &mut Buffer, area: Rect, scene: &Scene<'_>, drawn: Drawn) {
         Mode::Fleet => &[
             ("Enter", "look"),
             ("/", "filter"),
+            ("?", "keys"),
+            ("q", "quit"),
             ("< >", "sort"),
             ("r", "reverse"),
             ("R", "reconnect"),
-            ("?", "keys"),
-            ("q", "quit"),
         ],
     };
     for (key, what) in keys {

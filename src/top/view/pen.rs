@@ -94,6 +94,28 @@ pub(super) fn fitted(text: &str, columns: u16) -> String {
     kept
 }
 
+/// A host's name that fits. The domain is cut first, as it is most hosts'; then the middle, as
+/// numbers stand at the end.
+pub(super) fn short_name(name: &str, columns: u16) -> String {
+    if width(name) <= columns {
+        return name.to_owned();
+    }
+    let host = name.split('.').next().unwrap_or(name);
+    if width(host) < columns {
+        return fitted(name, columns);
+    }
+    let mut end = String::new();
+    for letter in host.chars().rev() {
+        let with = format!("{letter}{end}");
+        if width(&with) > columns.saturating_sub(1) / 2 {
+            break;
+        }
+        end = with;
+    }
+    let start = fitted(host, columns.saturating_sub(width(&end)));
+    start + &end
+}
+
 #[cfg(test)]
 mod tests {
     use ratatui::layout::Rect;
@@ -124,6 +146,19 @@ mod tests {
                 .right_in("12345678", 9, style);
         });
         assert_eq!(text, "abc…12345…");
+    }
+
+    #[test]
+    fn of_a_name_what_tells_hosts_apart_stays() {
+        let short = |name| short_name(name, 12);
+        assert_eq!(short("web1.example"), "web1.example");
+        assert_eq!(short("web1.example.org"), "web1.exampl…");
+        assert_eq!(short("database-prod-17.example.org"), "databa…od-17");
+        assert_eq!(short("database-prod-17"), "databa…od-17");
+        assert_eq!(width(&short_name("世界世界世界世界", 9)), 9);
+        for columns in 0..30 {
+            assert!(width(&short_name("database-prod-17.example", columns)) <= columns);
+        }
     }
 
     #[test]

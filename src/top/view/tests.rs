@@ -276,7 +276,7 @@ fn what_is_shown_is_called_old_while_the_collector_is_not_heard() {
     let lines = world.lines(100, 12);
     assert!(lines[0].contains("≈ connected, silent"), "{}", lines[0]);
     assert!(
-        lines[0].ends_with("3 hosts: 2 reporting, 1 silent"),
+        lines[0].ends_with("3 hosts: 2 reported, 1 silent"),
         "{}",
         lines[0]
     );

@@ -97,6 +97,20 @@ def a_client_looks_on(m):
     m.eventually(
         "what it shows", lambda: host in m.execute(*top, "--wait", "10s", "127.0.0.1").stdout, True
     )
+    # On the collector's own host it needs neither a key nor a name.
+    bare = ["env", "HOME=/root", "metrics-top", "--once", "--wait", "10s"]
+    m.expect_true("found by itself", host in m.run(*bare))
+    # Once it was proved, nor does it from elsewhere.
+    m.expect_true("remembered", host in m.run(*bare, "127.0.0.1"))
+
+    # Who is down? One that is started anew tells, too.
+    m.run("systemctl", "stop", AGENT)
+    m.eventually(
+        "gone",
+        lambda: re.search(rf"(?m)^{re.escape(host)} +gone ", m.run(*bare)) is not None,
+        True,
+        within=AGAIN_SECONDS,
+    )
     m.run("metrics-collector", "keys", "revoke", "ops", "--client")
     m.eventually(
         "shut out", lambda: m.execute(*top, "--wait", "1s", "127.0.0.1").returncode == 0, False
