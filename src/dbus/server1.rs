@@ -18,6 +18,7 @@ use crate::server::access::seen::ListedKey;
 use crate::server::handle::{Handle, ReloadError, Stopping};
 use crate::server::hosts::NotForgotten;
 use crate::server::listing::{Listed, MAX_LISTED, Selection};
+use crate::server::push::TargetStatus;
 use crate::server::snapshot::HostSnapshot;
 use crate::server::state::{Counters, ServerState};
 
@@ -38,6 +39,10 @@ type KeyRow = (
     &'static str,
     u64,
 );
+
+/// A target of remote write: name, URL, sent, failed, dropped, waiting, whether it fails, last
+/// success, last error.
+type TargetRow = (String, String, u64, u64, u64, u64, bool, u64, String);
 
 /// Serves the collector.
 pub(crate) struct Server1 {
@@ -110,6 +115,26 @@ impl Server1 {
     }
 
     #[zbus(property(emits_changed_signal = "false"))]
+    fn client_messages_sent(&self) -> u64 {
+        self.counters().client_messages
+    }
+
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn client_messages_lost(&self) -> u64 {
+        self.counters().client_lost
+    }
+
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn client_messages_refused(&self) -> u64 {
+        self.counters().client_refused
+    }
+
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn shared_key_messages(&self) -> u64 {
+        self.counters().shared
+    }
+
+    #[zbus(property(emits_changed_signal = "false"))]
     fn handshakes_refused(&self) -> u64 {
         self.counters().shut_out
     }
@@ -166,6 +191,22 @@ impl Server1 {
         let mut rows: Vec<_> = self.handle.keys().await?.iter().map(key_row).collect();
         rows.sort_unstable();
         Ok(rows)
+    }
+
+    #[zbus(out_args("targets"))]
+    async fn list_remote_writes(
+        &self,
+        #[zbus(header)] call: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<Vec<TargetRow>, Error> {
+        let _turn = self.turn(&call, connection).await?;
+        Ok(self
+            .handle
+            .targets()
+            .await?
+            .iter()
+            .map(target_row)
+            .collect())
     }
 
     #[zbus(out_args("host"))]
@@ -323,6 +364,20 @@ fn key_row(listed: &ListedKey) -> KeyRow {
     )
 }
 
+fn target_row(target: &TargetStatus) -> TargetRow {
+    (
+        target.name.to_string(),
+        target.url.clone(),
+        target.sent,
+        target.failed,
+        target.dropped,
+        target.queued,
+        target.failing,
+        target.last_success.map_or(0, realtime_usec),
+        without_nul(target.last_error.as_deref().unwrap_or_default()),
+    )
+}
+
 /// What is known of a host besides what it reports.
 fn about(host: &HostSnapshot) -> HashMap<&'static str, Variant<'static>> {
     let last_seen = SystemTime::now().checked_sub(host.silence);
@@ -338,6 +393,12 @@ fn about(host: &HostSnapshot) -> HashMap<&'static str, Variant<'static>> {
         ),
         ("SinceUSec", Variant::from(realtime_usec(host.since))),
         ("Messages", Variant::from(host.messages)),
+        ("Comebacks", Variant::from(host.comebacks)),
+        ("SharedKeyMessages", Variant::from(host.shared)),
+        (
+            "LastMetricsUSec",
+            Variant::from(host.last_metrics.map_or(0, realtime_usec)),
+        ),
         ("Metrics", count(host.metrics.iter().count())),
         ("ModelEntries", count(model)),
     ]);

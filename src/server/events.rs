@@ -13,10 +13,12 @@ pub(crate) use clients::*;
 use std::fmt::Display;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tracing::{debug, error, info, warn};
 
+use super::hosts::{Renamed, Twin};
 use super::settings::Loaded;
 use super::store::file::Trouble;
 use crate::curve::router::RoutingIdBytes;
@@ -139,6 +141,43 @@ pub(crate) fn host_gone(host: &str, routing_id: Option<&RoutingIdBytes>, silence
 
 pub(crate) fn host_forgotten(host: &str) {
     info!(host, "{host} is forgotten: it was gone for long enough");
+}
+
+pub(crate) fn host_renamed(renamed: &Renamed) {
+    let (host, new_name) = (&*renamed.old.name, &*renamed.new);
+    info!(
+        message_id = message_id::SERVER_HOST_RENAMED,
+        host,
+        new_name,
+        "{host} was renamed to {new_name}: the same key reports as {new_name}, and {host} is \
+         silent since; {host} is forgotten"
+    );
+}
+
+pub(crate) fn key_shared(twin: &Twin) {
+    let [host, other_host] = &twin.hosts;
+    let shown = |address: &Option<Arc<str>>| {
+        let address = address.as_deref();
+        address.unwrap_or("an unknown address").to_owned()
+    };
+    let [address, other_address] = twin.addresses.each_ref().map(shown);
+    let public_key = twin.key.to_string();
+    let doubt = if twin.addresses[0] == twin.addresses[1] && host == other_host {
+        "; if it is one machine, its agent has two connections to this collector: remove one"
+    } else {
+        ""
+    };
+    warn!(
+        message_id = message_id::SERVER_KEY_SHARED,
+        host = &**host,
+        other_host = &**other_host,
+        address,
+        other_address,
+        public_key,
+        "The key {public_key} reports from two machines at a time, as {host} from {address} and as \
+         {other_host} from {other_address}: was one cloned from the other? On the clone, remove \
+         agent.key_secret and restart metrics-agent, which makes a key of its own{doubt}"
+    );
 }
 
 pub(crate) fn host_lines_left_out(untold: u64) {

@@ -13,6 +13,7 @@ use super::access::seen::ListedKey;
 use super::hosts::NotForgotten;
 use super::listing::{Listing, Selection};
 use super::prometheus::own::Figure;
+use super::push::TargetStatus;
 use super::snapshot::{HostSnapshot, Snapshot};
 use super::state::{Counters, Gauges, HostChange, ServerState};
 
@@ -40,6 +41,8 @@ pub(super) enum Order {
     Host(Box<str>, Answer<Option<Box<HostSnapshot>>>),
     /// Say which keys came.
     Keys(Answer<Vec<ListedKey>>),
+    /// Say how the targets of remote write fare.
+    Targets(Answer<Vec<TargetStatus>>),
     /// Forget a host that is not there.
     Forget(Box<str>, Answer<Result<(), NotForgotten>>),
     /// Read the configuration again.
@@ -145,6 +148,15 @@ impl Handle {
     /// [`Stopping`].
     pub async fn keys(&self) -> Result<Vec<ListedKey>, Stopping> {
         self.ask(Order::Keys).await
+    }
+
+    /// How the targets of remote write fare.
+    ///
+    /// # Errors
+    ///
+    /// [`Stopping`].
+    pub async fn targets(&self) -> Result<Vec<TargetStatus>, Stopping> {
+        self.ask(Order::Targets).await
     }
 
     /// Forgets a host that is not there.

@@ -8,7 +8,7 @@ use super::access::AccessRefusal;
 use super::backlog::News;
 use super::complaints::Tell;
 use super::events;
-use super::hosts::{Change, Full, Heard, Host, Peer, Report};
+use super::hosts::{Change, Full, Heard, Host, Peer, Report, Twin};
 use super::outlets::Passed;
 use super::pacer::Asked;
 use super::run::Server;
@@ -184,6 +184,7 @@ impl Server {
             name,
             grid,
             forgotten,
+            twin,
         } = self.hosts.hear(now, peer, report)?;
         // A name is pinned for a host that there is, and for no other.
         self.access.settle(now, key, &name);
@@ -220,6 +221,9 @@ impl Server {
             self.tell_state(now, &name);
         }
         self.forward(now, &name, kind, &grid, bytes);
+        if let Some(twin) = twin {
+            self.key_shared(now, &name, &twin);
+        }
         match change {
             Some(Change::Appeared) if self.write_host_line(now) => {
                 events::host_appeared(host, from);
@@ -260,6 +264,19 @@ impl Server {
             &completed
         };
         self.clients.forward(now, host, kind, bytes);
+    }
+
+    /// A key reports from two machines. Where messages are read late, what seems to be at a
+    /// time may not be.
+    fn key_shared(&mut self, now: Instant, host: &str, twin: &Twin) {
+        if self.backlog.is_behind() {
+            return;
+        }
+        self.hosts.count_shared(host);
+        self.counts.shared += 1;
+        if twin.tell && self.write_host_line(now) {
+            events::key_shared(twin);
+        }
     }
 
     /// Asks for a model, now or when it is that connection's turn.

@@ -27,6 +27,7 @@ use crate::protocol::session::MODEL_MIN_INTERVAL;
 mod carried;
 mod due;
 mod host;
+mod kin;
 mod merged;
 mod peers;
 mod vitals;
@@ -36,12 +37,13 @@ mod weight;
 use due::given_up;
 pub use host::Host;
 use host::{Kept, State};
+use kin::Kin;
 pub use merged::{Merged, Part};
 use peers::Peers;
 pub use vitals::Vitals;
 pub use vocabulary::{
     Change, Due, Forgotten, Full, Heard, MAX_HOSTS, MAX_HOSTS_PER_CONNECTION, MAX_HOSTS_PER_KEY,
-    MAX_KEPT_BYTES, NotForgotten, Peer, Report, Restored, Timing,
+    MAX_KEPT_BYTES, NotForgotten, Peer, Renamed, Report, Restored, Timing, Twin,
 };
 use weight::FamilyTexts;
 pub use weight::{CONNECTION_SHARE, Holder, KEY_SHARE, OverShare, Resource, Weight};
@@ -57,6 +59,7 @@ pub struct Hosts {
     gone: BTreeSet<(Instant, Arc<str>)>,
     expected: usize,
     peers: Peers,
+    kin: Kin,
     kept_bytes: usize,
     phase: u32,
     /// Silence counts from here on at the earliest.
@@ -74,6 +77,7 @@ impl Hosts {
             gone: BTreeSet::new(),
             expected: 0,
             peers: Peers::default(),
+            kin: Kin::default(),
             kept_bytes: 0,
             phase: 0,
             hearing_since: None,
@@ -170,11 +174,19 @@ impl Hosts {
         }
         self.peers
             .share(peer, weight, freed_of_key, freed_of_connection)?;
-        let (change, forgotten) = if moved {
+        let (change, forgotten, twin) = if moved {
+            let from = self.table.get(name).and_then(|host| {
+                let id = host.routing_id()?.clone();
+                Some((host.key, id))
+            });
             let (change, forgotten) = self.settle(now, peer, name)?;
-            (Some(change), forgotten)
+            let name = self.table.get_key_value(name).map(|(name, _)| name.clone());
+            let twin = name.and_then(|name| self.kin_moved(now, peer, &name, from));
+            (Some(change), forgotten, twin)
         } else {
-            (None, None)
+            let name = self.table.get_key_value(name).map(|(name, _)| name.clone());
+            let twin = name.and_then(|name| self.kin_heard(now, peer, &name));
+            (None, None, twin)
         };
         let grid = Arc::new(grid);
         let Some((name, host)) = self.table.get_key_value(name) else {
@@ -185,6 +197,9 @@ impl Hosts {
             unreachable!("it was there just now");
         };
         host.messages += 1;
+        if kind == GridKind::Metrics {
+            host.last_metrics = Some(now);
+        }
         match (kind, &mut host.state) {
             (GridKind::Metrics, State::Reporting { metrics, .. }) => {
                 host.vitals.take(&grid);
@@ -215,6 +230,7 @@ impl Hosts {
             name,
             grid,
             forgotten,
+            twin,
         })
     }
 
@@ -260,11 +276,16 @@ impl Hosts {
                 last_seen: now,
                 messages: 0,
                 vitals: Vitals::default(),
+                comebacks: 0,
+                shared: 0,
+                last_metrics: None,
+                new_name: true,
                 replacements: Throttle::default(),
                 place: now,
             };
             host.place = self.attention(&host, ping_due);
             self.agenda.insert((host.place, Arc::clone(&name)));
+            self.kin.own(peer.key, &name);
             self.table.insert(name, host);
             return Ok((Change::Appeared, forgotten));
         };
@@ -287,6 +308,8 @@ impl Hosts {
         if new_to_key {
             self.peers.disown(host.key);
             host.vitals = Vitals::default();
+            self.kin.disown(host.key, &name);
+            self.kin.own(peer.key, &name);
         }
         (host.key, host.address) = (peer.key, address);
         let change = match std::mem::replace(&mut host.state, state) {
@@ -300,11 +323,14 @@ impl Hosts {
             State::Expected => {
                 self.agenda.remove(&entry);
                 self.expected -= 1;
+                host.new_name = false;
                 host.since = now;
                 Change::Appeared
             }
             State::Gone => {
                 self.gone.remove(&entry);
+                host.comebacks += 1;
+                host.new_name = false;
                 host.since = now;
                 Change::Appeared
             }

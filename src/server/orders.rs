@@ -7,6 +7,7 @@ use super::access::seen::{ListedKey, Record, Who};
 use super::events;
 use super::handle::Order;
 use super::hosts::Forgotten;
+use super::prometheus::own::{self, Figure};
 use super::run::Server;
 use super::state::{Counters, HostChange, Phase};
 
@@ -19,9 +20,7 @@ impl Server {
                 let _ = answer.send(self.hosts.snapshot(now, wall));
             }
             Order::Figures(answer) => {
-                let mut figures = self.counts.figures();
-                figures.push(self.in_force.log_figure());
-                let _ = answer.send(figures);
+                let _ = answer.send(self.figures());
             }
             Order::List(selection, answer) => {
                 let _ = answer.send(self.hosts.list(now, wall, &selection));
@@ -43,8 +42,27 @@ impl Server {
                 }
                 let _ = answer.send(result.map(drop));
             }
+            Order::Targets(answer) => {
+                let _ = answer.send(self.outlets.targets());
+            }
             Order::Reload(answer) => self.reload(Some(answer)),
         }
+    }
+
+    /// What the collector's task counts of itself.
+    fn figures(&self) -> Vec<Figure> {
+        let mut figures = self.counts.figures();
+        figures.push(self.in_force.log_figure());
+        let sent = self.clients.counts();
+        figures.extend([
+            Figure::plain(&own::HANDSHAKES_REFUSED, self.access.totals().refused),
+            Figure::plain(&own::CLIENTS, self.clients.len() as u64),
+            Figure::plain(&own::CLIENT_SENT, sent.sent),
+            Figure::plain(&own::CLIENT_LOST, sent.lost),
+            Figure::plain(&own::CLIENT_REFUSED, self.clients.refused()),
+        ]);
+        figures.extend(self.outlets.targets().iter().flat_map(own::of_target));
+        figures
     }
 
     /// Tells those who listen of a host that came or went.
@@ -75,6 +93,10 @@ impl Server {
             keys: self.access.seen().len() as u64,
             shut_out: self.access.totals().refused,
             clients: self.clients.len() as u64,
+            client_messages: self.clients.counts().sent,
+            client_lost: self.clients.counts().lost,
+            client_refused: self.clients.refused(),
+            shared: self.counts.shared,
             received: self.counts.messages,
             refused: self.counts.refused,
             bytes: self.counts.bytes,

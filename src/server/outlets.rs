@@ -12,7 +12,7 @@ use super::events;
 use super::hosts::Hosts;
 use super::line::Line;
 use super::printer::Printer;
-use super::push::{self, Pushes};
+use super::push::{self, Pushes, TargetStatus};
 use super::settings::Settings;
 use super::snapshot::Presence;
 use crate::curve::router::RoutingIdBytes;
@@ -86,6 +86,11 @@ impl Outlets {
         self.print(message);
         self.pushes
             .take(message.host, message.kind, message.grid, message.time);
+    }
+
+    /// How the targets of remote write fare.
+    pub(super) fn targets(&self) -> Vec<TargetStatus> {
+        self.pushes.status()
     }
 
     /// Passes on that a host is gone.

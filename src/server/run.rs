@@ -26,7 +26,7 @@ use super::push::Pushes;
 use super::reload::{Asker, InForce, Read, Reloads};
 use super::settings::{Loaded, Sources};
 use super::state::{HostChange, Phase, ServerState};
-use super::status_line::{Counts, line, totals};
+use super::status_line::{Counts, health, line, totals};
 use super::store::Keeper;
 use crate::curve::context::TransportError;
 use crate::curve::frames::Received;
@@ -317,6 +317,18 @@ impl Server {
                         events::host_gone(&name, routing_id.as_ref(), silence);
                     }
                 }
+                Some(Due::Renamed(renamed)) => {
+                    let name = &renamed.old.name;
+                    if renamed.was_there {
+                        self.outlets.host_gone(name);
+                        self.tell(HostChange::Gone(Arc::clone(name)));
+                    }
+                    self.tell_forgotten(now, &renamed.old);
+                    self.hosts_changed();
+                    if self.write_host_line(now) {
+                        events::host_renamed(&renamed);
+                    }
+                }
                 Some(Due::Forgotten(forgotten)) => {
                     self.tell_forgotten(now, &forgotten);
                     self.hosts_changed();
@@ -341,7 +353,9 @@ impl Server {
 
     pub(super) fn status(&self) -> String {
         let totals = totals(self.hosts.reporting(), self.counts);
-        line(&self.endpoint, &self.public_key, &totals)
+        let refused = self.access.totals().refused;
+        let health = health(self.clients.len(), refused, &self.outlets.targets());
+        line(&self.endpoint, &self.public_key, &totals, &health)
     }
 }
 

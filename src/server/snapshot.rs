@@ -32,6 +32,12 @@ pub struct HostSnapshot {
     pub since: SystemTime,
     /// How many messages it has sent since the collector started.
     pub messages: u64,
+    /// How often it was back after it had been gone.
+    pub comebacks: u64,
+    /// How many of its messages came while its key reported from two machines at a time.
+    pub shared: u64,
+    /// When it last reported metrics, since the collector started.
+    pub last_metrics: Option<SystemTime>,
     /// The public key that it reports with, where that is known.
     pub key: Option<PublicKey>,
     /// The network address that it reports from, without a port.

@@ -70,6 +70,14 @@ pub struct Counters {
     pub shut_out: u64,
     /// Viewing clients that are there.
     pub clients: u64,
+    /// Messages that viewing clients were sent.
+    pub client_messages: u64,
+    /// Messages that viewing clients missed.
+    pub client_lost: u64,
+    /// Messages of viewing clients that were refused.
+    pub client_refused: u64,
+    /// Messages of keys that reported from two machines at the time.
+    pub shared: u64,
     /// Messages that were understood.
     pub received: u64,
     /// Messages that were refused.
@@ -113,6 +121,10 @@ mod tests {
             keys: 4,
             shut_out: 5,
             clients: 6,
+            client_messages: 11,
+            client_lost: 12,
+            client_refused: 13,
+            shared: 14,
             received: 7,
             refused: 8,
             bytes: 9,

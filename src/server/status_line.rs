@@ -1,7 +1,16 @@
 //! The one line that `systemctl status` shows (`STATUS=` of `sd_notify(3)`).
 
+use std::fmt::Write as _;
+
 use super::prometheus::own::{self, Figure};
+use super::push::TargetStatus;
 use crate::systemd::notify::grouped;
+
+/// Most targets of remote write that the line names.
+const TARGETS: usize = 3;
+
+/// Most characters of an error in it.
+const MAX_ERROR: usize = 80;
 
 /// What the collector has seen since it started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -12,6 +21,8 @@ pub(super) struct Counts {
     pub(super) refused: u64,
     /// Metrics that later ones had overtaken before they were looked into.
     pub(super) dropped: u64,
+    /// Messages of keys that reported from two machines at the time.
+    pub(super) shared: u64,
     /// Bytes of all messages that were looked into.
     pub(super) bytes: u64,
 }
@@ -23,6 +34,7 @@ impl Counts {
             Figure::plain(&own::MESSAGES, self.messages),
             Figure::plain(&own::REFUSED, self.refused),
             Figure::plain(&own::DROPPED, self.dropped),
+            Figure::plain(&own::SHARED, self.shared),
         ]
     }
 }
@@ -54,9 +66,54 @@ pub(super) fn totals(hosts: usize, counts: Counts) -> String {
     totals
 }
 
+/// What else there is to know of its health, where there is any: those who look on, handshakes that
+/// were refused, and how each target of remote write fares.
+pub(super) fn health(clients: usize, shut_out: u64, targets: &[TargetStatus]) -> String {
+    let mut text = String::new();
+    if clients > 0 {
+        let noun = if clients == 1 { "client" } else { "clients" };
+        let _ = write!(text, ", {} viewing {noun}", grouped(clients as u64));
+    }
+    if shut_out > 0 {
+        let noun = if shut_out == 1 {
+            "handshake"
+        } else {
+            "handshakes"
+        };
+        let _ = write!(text, ", {} {noun} refused", grouped(shut_out));
+    }
+    for target in targets.iter().take(TARGETS) {
+        let _ = write!(
+            text,
+            "; remote write {}: {} sent, {} failed, {} dropped, {} waiting",
+            target.name,
+            grouped(target.sent),
+            grouped(target.failed),
+            grouped(target.dropped),
+            grouped(target.queued),
+        );
+        if let Some(error) = target.last_error.as_deref().filter(|_| target.failing) {
+            let _ = write!(text, ", fails: {}", shortened(error));
+        }
+    }
+    if let Some(more) = targets.len().checked_sub(TARGETS).filter(|more| *more > 0) {
+        let _ = write!(text, "; {more} more");
+    }
+    text
+}
+
+/// An error on one line, of a length that a status line has room for.
+fn shortened(error: &str) -> String {
+    let line = error.replace(char::is_control, " ");
+    match line.char_indices().nth(MAX_ERROR) {
+        Some((end, _)) => format!("{}…", line.get(..end).unwrap_or_default()),
+        None => line,
+    }
+}
+
 /// The line: `Listening at *:5556: 3 hosts, 1,234 messages, 0 refused; public key rq:rM…`.
-pub(super) fn line(endpoint: &str, public_key: &str, totals: &str) -> String {
-    format!("Listening at {endpoint}: {totals}; public key {public_key}")
+pub(super) fn line(endpoint: &str, public_key: &str, totals: &str, health: &str) -> String {
+    format!("Listening at {endpoint}: {totals}{health}; public key {public_key}")
 }
 
 #[cfg(test)]
@@ -85,8 +142,39 @@ mod tests {
             "1 host, 1 message, 1,000,000 refused, 7,654 dropped"
         );
         assert_eq!(
-            line("*:5556", "KEY", "no hosts"),
-            "Listening at *:5556: no hosts; public key KEY"
+            line("*:5556", "KEY", "no hosts", ", 1 viewing client"),
+            "Listening at *:5556: no hosts, 1 viewing client; public key KEY"
         );
+    }
+
+    #[test]
+    fn it_tells_how_the_collector_itself_fares() {
+        assert_eq!(health(0, 0, &[]), "");
+        let target = |name: &str, failing: bool| TargetStatus {
+            name: name.parse().unwrap(),
+            url: "http://127.0.0.1/".to_owned(),
+            sent: 1234,
+            failed: 1,
+            dropped: 2,
+            queued: 3,
+            failing,
+            last_error: Some("HTTP 503\nlater".to_owned()),
+            last_success: None,
+        };
+        assert_eq!(
+            health(2, 1000, &[target("mimir", true), target("b", false)]),
+            ", 2 viewing clients, 1,000 handshakes refused\
+             ; remote write mimir: 1,234 sent, 1 failed, 2 dropped, 3 waiting, fails: HTTP 503 later\
+             ; remote write b: 1,234 sent, 1 failed, 2 dropped, 3 waiting"
+        );
+        let many: Vec<_> = ["a", "b", "c", "d", "e"]
+            .map(|name| target(name, false))
+            .into();
+        assert!(health(1, 1, &many).ends_with("; 2 more"));
+        let long = TargetStatus {
+            last_error: Some("ä".repeat(1000)),
+            ..target("a", true)
+        };
+        assert!(health(0, 0, &[long]).ends_with("ää…"));
     }
 }

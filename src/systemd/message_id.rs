@@ -85,6 +85,10 @@ message_ids! {
     SERVER_ACCESS_NOT_KEPT = "6b683aeb1de14a078fca3e2bafa530b4";
     /// A host name was let go to whoever reports under it next.
     SERVER_PIN_FORGOTTEN = "a2d3e17879404851a345fe64a16117ab";
+    /// A host reports under another name.
+    SERVER_HOST_RENAMED = "ff31879a1a334a81a227a1a9b21be7b9";
+    /// One key reports from two machines at a time.
+    SERVER_KEY_SHARED = "1f1544b497c8449281ae9bfb3d01381c";
     /// A receiver of samples does not take them for now.
     SERVER_PUSH_FAILING = "b0005ba6344640faa3e157b8f2bb55cb";
     /// A receiver of samples takes them again.

@@ -80,6 +80,10 @@ impl Hosts {
                 last_seen: ago(restored.silence),
                 messages: 0,
                 vitals: Vitals::default(),
+                comebacks: 0,
+                shared: 0,
+                last_metrics: None,
+                new_name: false,
                 replacements: Throttle::default(),
                 place: gone.map_or(now + self.timing.host_timeout, |_| since),
             };
@@ -87,6 +91,7 @@ impl Hosts {
             let weight = host.weight();
             self.kept_bytes += weight.memory;
             self.peers.weigh(host.key, None, Weight::NONE, weight);
+            self.kin.own(host.key, &restored.name);
             let entry = (host.place, Arc::clone(&restored.name));
             if gone.is_some() {
                 self.peers.went(host.key, entry.clone());
@@ -119,6 +124,11 @@ fn host_snapshot(now: Instant, wall: SystemTime, name: &Arc<str>, host: &Host) -
         silence: now.saturating_duration_since(host.last_seen),
         since: earlier(wall, now.saturating_duration_since(host.since)),
         messages: host.messages,
+        comebacks: host.comebacks,
+        shared: host.shared,
+        last_metrics: host
+            .last_metrics
+            .map(|last| earlier(wall, now.saturating_duration_since(last))),
         key: host.key,
         address: host.address.clone(),
         model: host.model().cloned(),

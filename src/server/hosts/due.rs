@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::Hosts;
 use super::host::{Host, State};
-use super::vocabulary::{Due, Forgotten, NotForgotten, Timing};
+use super::vocabulary::{Due, Forgotten, NotForgotten, Renamed, Timing};
 use super::weight::Weight;
 use crate::curve::keys::PublicKey;
 
@@ -48,7 +48,27 @@ impl Hosts {
         };
         let given_up = given_up(timing, hearing_since, host);
         if given_up <= now {
-            return Some(self.give_up(now, name));
+            let new = self.renamed_to(&name);
+            let due = self.give_up(now, Arc::clone(&name));
+            let Some((new, old)) = new.and_then(|new| Some((new, self.forget(&name).ok()?))) else {
+                return Some(due);
+            };
+            let was_there = true;
+            return Some(Due::Renamed(Renamed {
+                old,
+                new,
+                was_there,
+            }));
+        }
+        let renamed = self.take_old_name(now, &name);
+        let Some(host) = self.table.get_mut(&name) else {
+            unreachable!("it is its old name that was forgotten");
+        };
+        if renamed.is_some() {
+            // Its ping is next.
+            host.place = now;
+            self.agenda.insert((now, name));
+            return renamed;
         }
         let mut ping = None;
         host.place = given_up;
@@ -135,6 +155,7 @@ impl Hosts {
             self.kept_bytes -= before.memory;
             self.peers.weigh(host.key, None, before, Weight::NONE);
             self.peers.disown(host.key);
+            self.kin.disown(host.key, &entry.1);
         }
         let (_, name) = entry;
         Ok(Forgotten { name, last_seen })

@@ -30,6 +30,14 @@ pub struct Host {
     pub(super) messages: u64,
     /// What it last said of what some viewing clients want in its model.
     pub(super) vitals: Vitals,
+    /// How often it was back after it had been gone.
+    pub(super) comebacks: u64,
+    /// How many of its messages came while its key reported from two machines.
+    pub(super) shared: u64,
+    /// When it last reported metrics.
+    pub(super) last_metrics: Option<Instant>,
+    /// Nobody knew the name when it came, and it has been there since.
+    pub(super) new_name: bool,
     pub(super) replacements: Throttle,
     /// Its place in the agenda of those that are there, or among those that are gone.
     pub(super) place: Instant,
@@ -124,6 +132,24 @@ impl Host {
     #[must_use]
     pub fn vitals(&self) -> &Vitals {
         &self.vitals
+    }
+
+    /// How often it was back after it had been gone.
+    #[must_use]
+    pub fn comebacks(&self) -> u64 {
+        self.comebacks
+    }
+
+    /// How many of its messages came while its key reported from two machines.
+    #[must_use]
+    pub fn shared(&self) -> u64 {
+        self.shared
+    }
+
+    /// When it last reported metrics, since this collector started.
+    #[must_use]
+    pub fn last_metrics(&self) -> Option<Instant> {
+        self.last_metrics
     }
 
     /// Whether it reports over this connection, with this key.

@@ -12,6 +12,7 @@ const TIMING: Timing = Timing {
 };
 
 mod absent;
+mod kin;
 mod shares;
 
 fn id(text: &str) -> RoutingIdBytes {
@@ -67,7 +68,7 @@ fn due(hosts: &mut Hosts, now: Instant) -> (Vec<String>, Vec<String>) {
         match due {
             Due::Ping { to, .. } => pinged.push(to.to_string()),
             Due::Gone { name, .. } => gone.push(name.to_string()),
-            Due::Forgotten(host) => panic!("{host:?}"),
+            other => panic!("{other:?}"),
         }
     }
     (pinged, gone)
@@ -427,6 +428,8 @@ proptest! {
                                     prop_assert!(now - gone.heard >= TIMING.host_timeout);
                                     prop_assert!(silence >= TIMING.host_timeout);
                                 }
+                                // Without a key nobody is taken for anybody else.
+                                Due::Renamed(renamed) => unreachable!("{renamed:?}"),
                                 Due::Forgotten(host) => {
                                     prop_assert!(!plain.contains_key(&host.name.parse().unwrap()));
                                 }

@@ -95,6 +95,32 @@ pub struct Heard {
     pub grid: Arc<Grid>,
     /// A host that was gone, where one had to make room.
     pub forgotten: Option<Forgotten>,
+    /// Another machine reports with the same key at this time.
+    pub twin: Option<Twin>,
+}
+
+/// One key that reports from two machines at a time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Twin {
+    /// The key.
+    pub key: PublicKey,
+    /// The host that was heard, and that of the other connection; often of one name.
+    pub hosts: [Arc<str>; 2],
+    /// Where they are.
+    pub addresses: [Option<Arc<str>>; 2],
+    /// Whether to say so: once an hour.
+    pub tell: bool,
+}
+
+/// A host that reports under another name now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Renamed {
+    /// The name that is not known any more.
+    pub old: Forgotten,
+    /// The name that it reports under.
+    pub new: Arc<str>,
+    /// The old name reported, or was expected to, until now.
+    pub was_there: bool,
 }
 
 /// A host that is not known any more.
@@ -160,6 +186,8 @@ pub enum Due {
     },
     /// It was gone for so long that it is not in the table any more.
     Forgotten(Forgotten),
+    /// It reports under another name now, and the old one is not in the table any more.
+    Renamed(Renamed),
 }
 
 /// Why a host is not forgotten.

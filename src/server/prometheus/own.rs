@@ -12,6 +12,7 @@ use rustix::time::{ClockId, clock_gettime};
 use super::naming::Type;
 use super::number::Number;
 use crate::collectors::agent::parse_resident;
+use crate::server::push::TargetStatus;
 use crate::server::snapshot::{Presence, Snapshot};
 
 /// A family of the collector's own.
@@ -58,6 +59,36 @@ own! {
         "Messages of agents that were refused";
     DROPPED = "metrics_collector_messages_dropped_total", Counter,
         "Metrics of agents that later ones had overtaken before they were read";
+    SHARED = "metrics_collector_shared_key_messages_total", Counter,
+        "Messages of agents whose key reported from two machines at the time";
+    HANDSHAKES_REFUSED = "metrics_collector_handshakes_refused_total", Counter,
+        "Handshakes of agents and viewing clients that were refused, as their keys are not on the list";
+    CLIENTS = "metrics_collector_clients", Gauge,
+        "Viewing clients that are there";
+    CLIENT_SENT = "metrics_collector_client_messages_sent_total", Counter,
+        "Messages that viewing clients were sent";
+    CLIENT_LOST = "metrics_collector_client_messages_lost_total", Counter,
+        "Messages that viewing clients missed, as they did not keep up";
+    CLIENT_REFUSED = "metrics_collector_client_messages_refused_total", Counter,
+        "Messages of viewing clients that were refused";
+    PUSH_SENT = "metrics_collector_remote_write_samples_sent_total" ["target"], Counter,
+        "Samples that a target of remote write has taken";
+    PUSH_FAILED = "metrics_collector_remote_write_samples_failed_total" ["target"], Counter,
+        "Samples that a target of remote write has refused";
+    PUSH_DROPPED = "metrics_collector_remote_write_samples_dropped_total" ["target"], Counter,
+        "Samples that there was no room for, as a target of remote write did not keep up";
+    PUSH_WAITING = "metrics_collector_remote_write_samples_waiting" ["target"], Gauge,
+        "Samples that wait for a target of remote write";
+    PUSH_FAILING = "metrics_collector_remote_write_failing" ["target"], Gauge,
+        "1 while the last request to a target of remote write has failed, else 0";
+    PUSH_SUCCESS = "metrics_collector_remote_write_last_success_timestamp_seconds" ["target"], Gauge,
+        "When a target of remote write last took samples, in seconds since 1970; 0 for never";
+    HOST_COMEBACKS = "metrics_collector_host_comebacks_total" ["host"], Counter,
+        "How often a host that is known was back after it had been gone";
+    HOST_LAST_METRICS = "metrics_collector_host_last_metrics_timestamp_seconds" ["host"], Gauge,
+        "When a host last reported metrics, in seconds since 1970; 0 where it has not yet";
+    HOST_SHARED = "metrics_collector_host_shared_key_messages_total" ["host"], Counter,
+        "Messages of a host whose key reported from two machines at the time";
     HOST_MESSAGES = "metrics_collector_host_messages_total" ["host"], Counter,
         "Messages of each host that reports";
     LEFT_OUT = "metrics_collector_metrics_left_out", Gauge,
@@ -120,7 +151,43 @@ pub(super) fn of_snapshot(snapshot: &Snapshot) -> Vec<Figure> {
     let reporting = reporting.filter(|host| host.presence == Presence::Reporting);
     figures
         .extend(reporting.map(|host| Figure::labelled(&HOST_MESSAGES, &host.name, host.messages)));
+    for host in &snapshot.hosts {
+        // Also while it is gone: one that comes and goes is never there for long.
+        figures.push(Figure::labelled(
+            &HOST_COMEBACKS,
+            &host.name,
+            host.comebacks,
+        ));
+        figures.push(Figure {
+            number: last(host.last_metrics),
+            ..Figure::labelled(&HOST_LAST_METRICS, &host.name, 0)
+        });
+        if host.shared > 0 {
+            figures.push(Figure::labelled(&HOST_SHARED, &host.name, host.shared));
+        }
+    }
     figures
+}
+
+/// How a target of remote write fares.
+pub(crate) fn of_target(target: &TargetStatus) -> [Figure; 6] {
+    let name = target.name.as_str();
+    [
+        Figure::labelled(&PUSH_SENT, name, target.sent),
+        Figure::labelled(&PUSH_FAILED, name, target.failed),
+        Figure::labelled(&PUSH_DROPPED, name, target.dropped),
+        Figure::labelled(&PUSH_WAITING, name, target.queued),
+        Figure::labelled(&PUSH_FAILING, name, u64::from(target.failing)),
+        Figure {
+            number: last(target.last_success),
+            ..Figure::labelled(&PUSH_SUCCESS, name, 0)
+        },
+    ]
+}
+
+/// When something last was; 0 where it never was.
+fn last(time: Option<SystemTime>) -> Number {
+    time.map_or_else(|| Number::from(0_u64), since_1970)
 }
 
 /// What this process costs. Reads a few files of /proc; what cannot be read is left out.

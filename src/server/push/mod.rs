@@ -74,6 +74,8 @@ pub struct TargetStatus {
     pub dropped: u64,
     /// Samples that wait.
     pub queued: u64,
+    /// Whether the last request failed.
+    pub failing: bool,
     /// What went wrong last.
     pub last_error: Option<String>,
     /// When it last took something.
@@ -214,6 +216,7 @@ impl Pushes {
                 failed: state.counts.failed,
                 dropped: state.counts.dropped,
                 queued: state.waiting() as u64,
+                failing: state.failing,
                 last_error: state.last_error.clone(),
                 last_success: state.last_success,
             }

@@ -25,6 +25,7 @@ pub(super) struct Shared {
 pub(super) struct State {
     queue: Queue,
     pub(super) counts: Counts,
+    pub(super) failing: bool,
     pub(super) last_error: Option<String>,
     pub(super) last_success: Option<SystemTime>,
     /// Samples that the thread has taken and not sent yet.
@@ -59,6 +60,7 @@ impl Shared {
             state: Mutex::new(State {
                 queue: Queue::new(limits),
                 counts: Counts::default(),
+                failing: false,
                 last_error: None,
                 last_success: None,
                 in_hand: 0,

@@ -209,6 +209,7 @@ impl Sender {
         self.backoff.reset();
         let mut state = via.shared.lock();
         state.settle(samples);
+        state.failing = refused.is_some();
         if let Some(reason) = &refused {
             state.counts.failed += samples as u64;
             state.last_error = Some(reason.clone());
@@ -233,6 +234,7 @@ impl Sender {
         let mut state = via.shared.lock();
         let dropped = state.counts.dropped;
         let stopping = state.stopping().is_some();
+        state.failing = true;
         state.last_error = Some(reason.to_owned());
         drop(state);
         if self.health.failed(Instant::now(), dropped) {

@@ -233,6 +233,7 @@ fn a_restart_loses_no_host() {
                 }
                 Due::Forgotten(host) => assert_eq!((second, &*host.name), (1, "web4")),
                 Due::Ping { .. } => {}
+                Due::Renamed(renamed) => panic!("{renamed:?}"),
             }
         }
     }

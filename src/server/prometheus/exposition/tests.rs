@@ -11,7 +11,11 @@ use crate::collectors::table::METRICS;
 use crate::protocol::grid::{Grid, MAX_TEXT_BYTES};
 use crate::protocol::message::GridKind;
 use crate::server::hosts::Merged;
-use crate::server::prometheus::own::{DROPPED, LOG_LOST, MESSAGES, REFUSED, of_process};
+use crate::server::prometheus::own::{
+    CLIENT_LOST, CLIENT_REFUSED, CLIENT_SENT, CLIENTS, DROPPED, HANDSHAKES_REFUSED, LOG_LOST,
+    MESSAGES, REFUSED, SHARED, of_process, of_target,
+};
+use crate::server::push::TargetStatus;
 
 fn host(name: &str, presence: Presence, model: &str, metrics: &[&str]) -> HostSnapshot {
     let grid = |text: &str, kind| Arc::new(Grid::parse(text.as_bytes(), kind).unwrap());
@@ -22,6 +26,9 @@ fn host(name: &str, presence: Presence, model: &str, metrics: &[&str]) -> HostSn
         silence: Duration::from_millis(1500),
         since: SystemTime::UNIX_EPOCH,
         messages: 7,
+        comebacks: 2,
+        shared: 0,
+        last_metrics: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(999_990)),
         key: None,
         address: None,
         model: (!model.is_empty()).then(|| grid(model, GridKind::Model)),
@@ -132,14 +139,43 @@ fn promtool_finds_nothing_to_complain_about() {
         every_metric(GridKind::Model),
         every_metric(GridKind::Metrics),
     );
+    let cloned = HostSnapshot {
+        shared: 1,
+        last_metrics: None,
+        ..host("b", Presence::Reporting, &model, &[&metrics])
+    };
     let hosts = vec![
         host("a", Presence::Reporting, &model, &[&metrics]),
-        host("b", Presence::Reporting, &model, &[&metrics]),
+        cloned,
         host("c", Presence::Gone, "", &[]),
     ];
     let mut figures = of_process(SystemTime::UNIX_EPOCH);
-    figures
-        .extend([&MESSAGES, &REFUSED, &DROPPED, &LOG_LOST].map(|family| Figure::plain(family, 1)));
+    let plain = [
+        &MESSAGES,
+        &REFUSED,
+        &DROPPED,
+        &SHARED,
+        &HANDSHAKES_REFUSED,
+        &CLIENTS,
+        &CLIENT_SENT,
+        &CLIENT_LOST,
+        &CLIENT_REFUSED,
+        &LOG_LOST,
+    ];
+    figures.extend(plain.map(|family| Figure::plain(family, 1)));
+    for (name, last_success) in [("a", None), ("b", Some(SystemTime::UNIX_EPOCH))] {
+        figures.extend(of_target(&TargetStatus {
+            name: name.parse().unwrap(),
+            url: String::new(),
+            sent: 1,
+            failed: 2,
+            dropped: 3,
+            queued: 4,
+            failing: true,
+            last_error: Some("x".to_owned()),
+            last_success,
+        }));
+    }
     let text = rendered(snapshot(hosts), figures);
     well_formed(&text);
     promtool(&text);
@@ -229,6 +265,10 @@ fn a_host_that_does_not_report_has_no_values() {
                 env!("CARGO_PKG_VERSION"),
                 "\"} 1"
             ),
+            r#"metrics_collector_host_comebacks_total{host="expected"} 2"#,
+            r#"metrics_collector_host_comebacks_total{host="gone"} 2"#,
+            r#"metrics_collector_host_last_metrics_timestamp_seconds{host="expected"} 999990"#,
+            r#"metrics_collector_host_last_metrics_timestamp_seconds{host="gone"} 999990"#,
             r#"metrics_collector_hosts{presence="reporting"} 0"#,
             r#"metrics_collector_hosts{presence="expected"} 1"#,
             r#"metrics_collector_hosts{presence="gone"} 1"#,

@@ -1,0 +1,225 @@
+//! What an administrator is told of hosts: cloned and renamed ones, and the collector's own
+//! health, at /metrics and on the bus.
+
+use std::collections::HashMap;
+use std::fs;
+use std::time::Duration;
+
+use metrics_agent::dbus::SERVER_NAME;
+use serde::de::DeserializeOwned;
+use zbus::{Connection, OwnedVariant};
+
+use crate::private_bus::PrivateBus;
+use crate::support::http::{address_of, fetch};
+use crate::support::peer::Peer;
+use crate::support::place::eventually;
+use crate::support::receiver::Receiver;
+use crate::support::server::{Collector, Fleet, program};
+
+const SERVER: &str = "/org/metricsagent/Server1";
+const INTERFACE: &str = "org.metricsagent.Server1";
+const METRICS: [&str; 4] = ["METR", "host-%d", r#"{"mem.free": 1}"#, "metrics"];
+
+/// A host in a list.
+type Row = (String, String, u64, u64, u64, String, String);
+
+/// A target of remote write, as the bus has it.
+type Target = (String, String, u64, u64, u64, u64, bool, u64, String);
+
+/// A collector on a bus of its own, with these settings.
+struct Site {
+    _bus: PrivateBus,
+    _home: tempfile::TempDir,
+    collector: Collector,
+    connection: Connection,
+    web: std::net::SocketAddr,
+}
+
+impl Site {
+    async fn new(settings: &str) -> Self {
+        let bus = PrivateBus::start();
+        let home = tempfile::tempdir().unwrap();
+        let file = home.path().join("collector.toml");
+        fs::write(&file, settings).unwrap();
+        let mut command = program(home.path());
+        command
+            .arg("--config")
+            .arg(&file)
+            .args(["--listen", "127.0.0.1:0", "--web-listen", "127.0.0.1:0"])
+            .args(["--bus", &bus.address()]);
+        let collector = Collector::run(command).await;
+        let web = address_of(&collector);
+        let address = bus.address();
+        let builder = zbus::connection::Builder::address(address.as_str());
+        let connection = builder.build().await.unwrap();
+        Self {
+            _bus: bus,
+            _home: home,
+            collector,
+            connection,
+            web,
+        }
+    }
+
+    async fn call<B, T>(&self, method: &str, arguments: &B) -> T
+    where
+        B: serde::Serialize + zbus::DynamicType,
+        T: DeserializeOwned + zbus::Type,
+    {
+        let call = self.connection.call_method(
+            Some(SERVER_NAME),
+            SERVER,
+            Some(INTERFACE),
+            method,
+            arguments,
+        );
+        call.await.unwrap().body().deserialize().unwrap()
+    }
+
+    async fn property(&self, name: &str) -> u64 {
+        let arguments = (INTERFACE, name);
+        let call = self.connection.call_method(
+            Some(SERVER_NAME),
+            SERVER,
+            Some("org.freedesktop.DBus.Properties"),
+            "Get",
+            &arguments,
+        );
+        let value: OwnedVariant = call.await.unwrap().body().deserialize().unwrap();
+        let text = value.to_string();
+        text.rsplit(' ').next().unwrap().parse().unwrap()
+    }
+
+    /// The value of a series at /metrics, which is written as there.
+    async fn series(&self, series: &str) -> Option<f64> {
+        let text = fetch(self.web, "/metrics").await.body;
+        let rest = |line: &str| {
+            line.strip_prefix(series)?
+                .strip_prefix(' ')
+                .map(str::to_owned)
+        };
+        text.lines()
+            .find_map(rest)
+            .map(|value| value.parse().unwrap())
+    }
+}
+
+/// Two machines with one key, under two names: they report until it is told.
+#[tokio::test]
+async fn a_cloned_machine_is_told_of() {
+    let mut site = Site::new("").await;
+    let mut fleet = Fleet::connect_with_one_key(&site.collector, "CLONE", 2).await;
+    let report = async {
+        loop {
+            fleet.send(&METRICS, 1).await;
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    };
+    let line = tokio::select! {
+        line = site.collector.logged("reports from two machines at a time") => line,
+        () = report => unreachable!(),
+    };
+    for part in [
+        "WARN",
+        "as host-0 from 127.0.0.1",
+        "as host-1 from 127.0.0.1",
+        "remove agent.key_secret and restart metrics-agent",
+    ] {
+        assert!(line.contains(part), "{line}");
+    }
+    assert!(site.property("SharedKeyMessages").await > 0);
+    let scraped = site
+        .series("metrics_collector_shared_key_messages_total")
+        .await;
+    assert!(scraped.unwrap() > 0.0);
+    // Of the one whose connection is the older one.
+    let mut hosts = 0.0;
+    for host in ["host-0", "host-1"] {
+        let series = format!("metrics_collector_host_shared_key_messages_total{{host=\"{host}\"}}");
+        hosts += site.series(&series).await.unwrap_or(0.0);
+    }
+    assert!(hosts > 0.0);
+}
+
+/// One machine that was renamed, on a new connection with its old key.
+#[tokio::test]
+async fn the_old_name_of_a_renamed_host_is_forgotten_and_told() {
+    let mut site = Site::new("[hosts]\ntimeout = \"2s\"\n").await;
+    let mut other = site.collector.peer("OTHER").await;
+    other.report("db1", "{}", "metrics").await;
+    let mut agent = site.collector.peer("AGENT").await;
+    agent.report("localhost", "{}", "metrics").await;
+    site.collector.logged("localhost reports").await;
+    let report = async {
+        loop {
+            agent.report("web1", "{}", "metrics").await;
+            other.report("db1", "{}", "metrics").await;
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    };
+    let line = tokio::select! {
+        line = site.collector.logged("localhost ") => line,
+        () = report => unreachable!(),
+    };
+    assert!(line.contains("localhost was renamed to web1"), "{line}");
+    let (hosts, _): (Vec<Row>, bool) = site.call("ListHosts", &("", "", 0_u32)).await;
+    let mut names: Vec<_> = hosts.into_iter().map(|host| host.0).collect();
+    names.sort();
+    assert_eq!(names, ["db1", "web1"]);
+}
+
+#[tokio::test]
+async fn the_collectors_own_health_is_told() {
+    let mut receiver = Receiver::start().await;
+    // Nobody is at the other one.
+    let settings = format!(
+        "[remote_write.good]\nurl = \"{}\"\n[remote_write.away]\nurl = \"http://127.0.0.1:1/\"\n",
+        receiver.url()
+    );
+    let mut site = Site::new(&settings).await;
+    let mut agent: Peer = site.collector.peer("AGENT").await;
+    agent.report("web1", r#"{"mem.free":1}"#, "metrics").await;
+    agent.send(None, &[b"x"]).await;
+    site.collector.logged("Refused a message").await;
+    receiver.request().await;
+    let (good, away) = eventually("both have had something", async || {
+        let targets: Vec<Target> = site.call("ListRemoteWrites", &()).await;
+        let by_name: HashMap<_, _> = targets.iter().map(|one| (&*one.0, one)).collect();
+        let (good, away) = (by_name["good"].clone(), by_name["away"].clone());
+        (good.2 > 0 && away.6).then_some((good, away))
+    })
+    .await;
+    assert!(good.1.starts_with("http://127.0.0.1:"), "{}", good.1);
+    assert!(!good.6 && good.7 > 0 && good.8.is_empty(), "{good:?}");
+    assert!(away.2 == 0 && away.5 > 0 && away.7 == 0, "{away:?}");
+    assert!(away.8.contains("refused"), "{away:?}");
+    for (series, expected) in [
+        ("failing{target=\"good\"}", 0.0),
+        ("failing{target=\"away\"}", 1.0),
+        ("samples_failed_total{target=\"away\"}", 0.0),
+        ("samples_dropped_total{target=\"good\"}", 0.0),
+        ("last_success_timestamp_seconds{target=\"away\"}", 0.0),
+    ] {
+        let series = format!("metrics_collector_remote_write_{series}");
+        assert_eq!(site.series(&series).await, Some(expected), "{series}");
+    }
+    let sent = "metrics_collector_remote_write_samples_sent_total{target=\"good\"}";
+    assert!(site.series(sent).await.unwrap() > 0.0);
+    for (series, expected) in [
+        ("metrics_collector_messages_refused_total", 1.0),
+        ("metrics_collector_handshakes_refused_total", 0.0),
+        ("metrics_collector_clients", 0.0),
+        ("metrics_collector_host_comebacks_total{host=\"web1\"}", 0.0),
+    ] {
+        assert_eq!(site.series(series).await, Some(expected), "{series}");
+    }
+    let last = "metrics_collector_host_last_metrics_timestamp_seconds{host=\"web1\"}";
+    assert!(site.series(last).await.unwrap() > 1e9);
+    for property in [
+        "ClientMessagesSent",
+        "ClientMessagesLost",
+        "ClientMessagesRefused",
+    ] {
+        assert_eq!(site.property(property).await, 0, "{property}");
+    }
+}
