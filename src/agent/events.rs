@@ -248,7 +248,9 @@ pub(crate) fn bus_unavailable(error: &dyn Display) {
     let error = error.to_string();
     warn!(
         message_id = message_id::BUS_UNAVAILABLE,
-        error, "Not on the bus, trying again: {error}"
+        error,
+        "Not on the bus, trying again: {error}; until then reload by SIGHUP: `systemctl kill -s HUP \
+         metrics-agent`"
     );
 }
 

@@ -337,7 +337,9 @@ pub(crate) fn bus_unavailable(error: &dyn Display) {
     let error = error.to_string();
     warn!(
         message_id = message_id::SERVER_BUS_UNAVAILABLE,
-        error, "Not on the bus, trying again until it is back: {error}"
+        error,
+        "Not on the bus, trying again until it is back: {error}; until then reload by SIGHUP: \
+         `systemctl kill -s HUP metrics-collector`"
     );
 }
 

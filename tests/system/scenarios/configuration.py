@@ -76,6 +76,23 @@ def hangup_reloads_too(m):
     m.expect_steady(pid)
 
 
+def reload_works_without_a_bus(m):
+    """No bus at all: systemctl reload sends SIGHUP; the log has the outcome, and the way there."""
+    m.run("systemctl", "start", AGENT)
+    pid = m.main_pid()
+    m.run("systemctl", "mask", "--now", "--runtime", "dbus.socket", "dbus.service")
+    said = m.event("BUS_UNAVAILABLE")
+    m.expect_match("the way there", said["MESSAGE"], ".*systemctl kill -s HUP metrics-agent.*")
+    m.write(CONFIGURATION, '[intervals]\nmetrics = "never"\n')
+    m.run("systemctl", "reload", AGENT)
+    refused = m.event("CONFIGURATION_INVALID")
+    m.expect_match("its ERROR=", refused["ERROR"], rf"{CONFIGURATION}:2.*")
+    m.write(CONFIGURATION, '[intervals]\nmetrics = "2s"\n')
+    m.run("systemctl", "reload", AGENT)
+    m.event("CONFIGURATION_RELOADED")
+    m.expect_steady(pid)
+
+
 def key_is_made_once(m):
     """No key anywhere: one is made, kept private, and is the same after a restart."""
     m.run("systemctl", "start", AGENT)

@@ -74,6 +74,23 @@ def reload_is_whole_or_refused(m):
     m.expect_steady(pid, COLLECTOR)
 
 
+def reload_works_without_a_bus(m):
+    """No bus at all: systemctl reload sends SIGHUP, and the log has the outcome."""
+    m.run("systemctl", "start", COLLECTOR)
+    pid = m.main_pid(COLLECTOR)
+    m.run("systemctl", "mask", "--now", "--runtime", "dbus.socket", "dbus.service")
+    said = m.event("SERVER_BUS_UNAVAILABLE", COLLECTOR)
+    m.expect_match("the way there", said["MESSAGE"], ".*systemctl kill -s HUP metrics-collector.*")
+    m.write(SETTINGS, '[hosts]\ntimeout = "soon"\n')
+    m.run("systemctl", "reload", COLLECTOR)
+    refused = m.event("SERVER_CONFIGURATION_INVALID", COLLECTOR)
+    m.expect_match("its ERROR=", refused["ERROR"], rf"{SETTINGS}:2.*")
+    m.write(SETTINGS, '[hosts]\ntimeout = "45s"\n')
+    m.run("systemctl", "kill", "-s", "HUP", COLLECTOR)
+    m.event("SERVER_CONFIGURATION_RELOADED", COLLECTOR)
+    m.expect_steady(pid, COLLECTOR)
+
+
 def what_takes_a_restart_is_said(m):
     """Another address: the reload succeeds, says so, and the restart brings it."""
     m.run("systemctl", "start", COLLECTOR)
