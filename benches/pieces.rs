@@ -16,8 +16,8 @@ use std::{
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use metrics_agent::collectors::{
-    CollectorSet, Context, Grid, Options, Purpose, Root, Samples, cpu, definition::default_names,
-    filesystem, meminfo, processes, uptime, vmstat,
+    CollectorSet, Context, Grid, Odd, Options, Purpose, Root, Samples, cpu,
+    definition::default_names, filesystem, meminfo, processes, uptime, vmstat,
 };
 use procfs_core::FromBufRead;
 
@@ -36,30 +36,35 @@ fn parse(criterion: &mut Criterion) {
     let text = captured("uptime");
     group.bench_function("uptime", |b| b.iter(|| uptime::parse(black_box(&text))));
     let text = captured("meminfo");
-    group.bench_function("meminfo", |b| b.iter(|| meminfo::parse(black_box(&text))));
+    group.bench_function("meminfo", |b| {
+        b.iter(|| meminfo::parse(black_box(&text), &mut Odd::default()));
+    });
     group.bench_function("meminfo by procfs", |b| {
         b.iter(|| procfs_core::Meminfo::from_buf_read(black_box(&text[..])));
     });
     let text = captured("vmstat");
-    group.bench_function("vmstat", |b| b.iter(|| vmstat::parse(black_box(&text))));
+    group.bench_function("vmstat", |b| {
+        b.iter(|| vmstat::parse(black_box(&text), &mut Odd::default()));
+    });
     let text = captured("stat");
     group.bench_function("cpu", |b| {
-        b.iter(|| cpu::stat::parse(black_box(&text), None));
+        b.iter(|| cpu::stat::parse(black_box(&text), None, &mut Odd::default()));
     });
     group.bench_function("cpu, first line", |b| {
-        b.iter(|| cpu::stat::parse_first_line(black_box(&text)));
+        b.iter(|| cpu::stat::parse_first_line(black_box(&text), &mut Odd::default()));
     });
     let text = captured("self/mountinfo");
     let options = Options::default().filesystem;
     group.bench_function("mountinfo and choice", |b| {
         b.iter(|| {
-            let mounts = filesystem::parse(black_box(&text)).unwrap_or_default();
+            let mounts = filesystem::parse(black_box(&text), &mut Odd::default());
+            let mounts = mounts.unwrap_or_default();
             filesystem::choose(&mounts, &options).1
         });
     });
     let text = captured("1/stat");
     group.bench_function("processes, one", |b| {
-        b.iter(|| processes::stat::parse(black_box(&text)));
+        b.iter(|| processes::stat::parse(black_box(&text), &mut Odd::default()).is_ok());
     });
     group.finish();
 }

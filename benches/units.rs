@@ -22,7 +22,7 @@ use std::{
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use metrics_agent::collectors::{
-    Collector, Grid, Options, Purpose, Samples, Sink,
+    Collector, Grid, Odd, Options, Purpose, Samples, Sink,
     units::{UnitsCollector, parse},
 };
 use rustix::fs::{Mode, OFlags, open, openat};
@@ -271,10 +271,12 @@ fn parsers(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("parse a unit's");
     let text = |file: &str| must(fs::read(captured().join(file)), Path::new(file));
     let cpu = text("cpu.stat");
-    group.bench_function("cpu.stat", |b| b.iter(|| parse::cpu_stat(black_box(&cpu))));
+    group.bench_function("cpu.stat", |b| {
+        b.iter(|| parse::cpu_stat(black_box(&cpu), &mut Odd::default()));
+    });
     let pressure = text("io.pressure");
     group.bench_function("io.pressure", |b| {
-        b.iter(|| parse::pressure(black_box(&pressure)));
+        b.iter(|| parse::pressure(black_box(&pressure), &mut Odd::default()));
     });
     group.finish();
 }

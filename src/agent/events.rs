@@ -206,6 +206,22 @@ pub(crate) fn collector_failed(collector: &str, error: &dyn Display) {
     );
 }
 
+pub(crate) fn value_left_out(collector: &str, error: &dyn Display) {
+    let error = error.to_string();
+    warn!(
+        message_id = message_id::VALUE_LEFT_OUT,
+        collector, error, "A value of {collector} is left out, the others are sent: {error}"
+    );
+}
+
+pub(crate) fn more_values_left_out(collector: &str) {
+    let error = "too many to name each";
+    warn!(
+        message_id = message_id::VALUE_LEFT_OUT,
+        collector, error, "More values of {collector} are left out: {error}"
+    );
+}
+
 pub(crate) fn collector_cut(collector: &str, values: u64) {
     warn!(
         message_id = message_id::COLLECTOR_CUT,

@@ -204,6 +204,8 @@ fn announce(transitions: Vec<Transition>) {
     for transition in transitions {
         match transition {
             Transition::Failed { name, error } => events::collector_failed(name, &error),
+            Transition::LeftOut { name, error } => events::value_left_out(name, &error),
+            Transition::LeftOutMore { name } => events::more_values_left_out(name),
             Transition::Recovered { name } => events::collector_recovered(name),
             Transition::Cut { name, values } => events::collector_cut(name, values),
             Transition::Stuck { name, instance } => events::instance_stuck(name, &instance),

@@ -60,8 +60,11 @@ impl Collector for AgentCollector {
         scratch: &mut Vec<u8>,
         sink: &mut Sink<'_>,
     ) -> Result<(), CollectError> {
-        let resident = parse_resident(self.statm.read_first_line(scratch)?)
-            .map_err(|problem| CollectError::malformed(self.statm.path(), problem))?;
+        let resident = match self.statm.read_first_line(scratch) {
+            Ok(text) => parse_resident(text)
+                .map_err(|problem| CollectError::malformed(self.statm.path(), problem)),
+            Err(error) => Err(error.into()),
+        };
         let counts = (self.counts)();
         let cpu = clock_gettime(ClockId::ProcessCPUTime);
         // Neither part of a CPU time is negative.
@@ -69,7 +72,10 @@ impl Collector for AgentCollector {
             + u64::try_from(cpu.tv_nsec).unwrap_or(0) / 1000;
         sink.text(&AGENT_VERSION, env!("CARGO_PKG_VERSION"));
         sink.unsigned(&AGENT_CPU, cpu);
-        sink.unsigned(&AGENT_MEMORY, resident.saturating_mul(self.page_kilobytes));
+        match resident {
+            Ok(pages) => sink.unsigned(&AGENT_MEMORY, pages.saturating_mul(self.page_kilobytes)),
+            Err(error) => sink.left_out(error),
+        }
         sink.unsigned(&AGENT_MESSAGES_SENT, counts.messages_sent);
         sink.unsigned(&AGENT_MESSAGES_RECEIVED, counts.messages_received);
         sink.unsigned(&AGENT_BYTES_SENT, counts.bytes_sent);

@@ -10,7 +10,7 @@ use super::{
     error::{CollectError, Malformed},
     source::ProcFile,
     table::{CONNTRACK_ENTRIES, CONNTRACK_LIMIT},
-    text::decimal,
+    text::{MAX_COUNT, count},
 };
 
 /// Where the kernel says how many connections it follows.
@@ -21,10 +21,10 @@ const MAX: &str = "/proc/sys/net/netfilter/nf_conntrack_max";
 
 const EXPECTED: &str = "a number and a newline";
 
-/// The number out of the text of either file.
-pub fn parse(text: &[u8]) -> Result<u64, Malformed> {
+/// The number out of the text of either file, `most` at most.
+pub fn parse(text: &[u8], most: u64) -> Result<u64, Malformed> {
     let line = text.strip_suffix(b"\n");
-    line.and_then(decimal)
+    line.and_then(|line| count(line, most))
         .ok_or_else(|| Malformed::new(1, EXPECTED, text))
 }
 
@@ -53,25 +53,38 @@ impl Collector for ConntrackCollector {
         scratch: &mut Vec<u8>,
         sink: &mut Sink<'_>,
     ) -> Result<(), CollectError> {
-        let count = read(&mut self.count, scratch)?;
-        let max = read(&mut self.max, scratch)?;
-        // The module may have come or gone between the two.
-        if let (Some(count), Some(max)) = (count, max) {
-            sink.unsigned(&CONNTRACK_ENTRIES, count);
-            sink.unsigned(&CONNTRACK_LIMIT, max);
+        let count = read(&mut self.count, MAX_COUNT, scratch);
+        let max = read(&mut self.max, u64::MAX, scratch);
+        match (count, max) {
+            // The module may have come or gone between the two.
+            (Ok(None), Ok(_)) | (Ok(_), Ok(None)) => {}
+            (Err(error), Err(_)) => return Err(error),
+            (count, max) => {
+                for (definition, value) in [(&CONNTRACK_ENTRIES, count), (&CONNTRACK_LIMIT, max)] {
+                    match value {
+                        Ok(Some(value)) => sink.unsigned(definition, value),
+                        Ok(None) => {}
+                        Err(error) => sink.left_out(error),
+                    }
+                }
+            }
         }
         Ok(())
     }
 }
 
 /// None where there is no such file.
-fn read(file: &mut ProcFile, scratch: &mut Vec<u8>) -> Result<Option<u64>, CollectError> {
+fn read(
+    file: &mut ProcFile,
+    most: u64,
+    scratch: &mut Vec<u8>,
+) -> Result<Option<u64>, CollectError> {
     let text = match file.read_first_line(scratch) {
         Ok(text) => text,
         Err(error) if error.is_missing() => return Ok(None),
         Err(error) => return Err(error.into()),
     };
-    parse(text)
+    parse(text, most)
         .map(Some)
         .map_err(|problem| CollectError::malformed(file.path(), problem))
 }
@@ -79,7 +92,9 @@ fn read(file: &mut ProcFile, scratch: &mut Vec<u8>) -> Result<Option<u64>, Colle
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::collectors::testing::{Host, captured, names, read as sample, unsigned};
+    use crate::collectors::testing::{
+        Host, captured, names, read as sample, read_whole as sample_whole, unsigned,
+    };
     use proptest::prelude::*;
 
     #[test]
@@ -121,10 +136,24 @@ mod tests {
         for text in ["", "\n", "65536", "-1\n", "1 2\n", "99999999999999999999\n"] {
             host.write(MAX, text);
             let mut collector = ConntrackCollector::open(&host.context());
-            let error = sample(&mut collector).unwrap_err().to_string();
+            let (samples, left_out) = sample_whole(&mut collector).unwrap();
+            assert_eq!(names(&samples), ["conntrack.entries"]);
+            let error = left_out.named()[0].to_string();
             let expected = "nf_conntrack_max, line 1: expected a number and a newline, found ";
             assert!(error.contains(expected), "{error}");
         }
+        host.write(MAX, "65536\n");
+        host.write(COUNT, "4294967294\n");
+        let mut collector = ConntrackCollector::open(&host.context());
+        let (samples, left_out) = sample_whole(&mut collector).unwrap();
+        assert_eq!(
+            (names(&samples), left_out.count()),
+            (vec!["conntrack.limit".to_owned()], 1)
+        );
+        host.write(MAX, "x\n");
+        let mut collector = ConntrackCollector::open(&host.context());
+        let error = sample(&mut collector).unwrap_err().to_string();
+        assert!(error.contains("nf_conntrack_count, line 1: "), "{error}");
     }
 
     #[test]
@@ -138,7 +167,7 @@ mod tests {
     proptest! {
         #[test]
         fn random_bytes_never_panic(text in proptest::collection::vec(any::<u8>(), 0..32)) {
-            let _ = parse(&text);
+            let _ = parse(&text, MAX_COUNT);
         }
     }
 }

@@ -2,7 +2,8 @@
 //! switches, interrupts, forks, threads that run and that wait.
 //!
 //! Times go out in ms, counts as the kernel has them. `cpu.percent` is the share of time
-//! that all CPUs together were busy since the previous reading for the same purpose. Making
+//! that all CPUs together were busy since the previous reading for the same purpose; it is
+//! left out where the kernel took back time of seconds in between ([`stat::Steady`]). Making
 //! the collector takes a first reading for every purpose, so that the first sample is about
 //! an interval, too; where that failed, the first reading that succeeds gives no value. It
 //! is all that a model has of this, and needs the file's first line alone.
@@ -11,13 +12,14 @@ pub mod stat;
 
 use std::fmt::Write;
 
-use stat::{Cores, MODES, Times};
+use stat::{Cores, MODES, Steady, Times};
 
 use super::{
     Collector, Grid, Purpose, Sink,
     context::Context,
     definition::Definition,
     error::{CollectError, Malformed},
+    odd::Odd,
     source::ProcFile,
     table::{
         CPU_CORE_IDLE, CPU_CORE_IOWAIT, CPU_CORE_IRQ, CPU_CORE_NICE, CPU_CORE_SOFTIRQ,
@@ -71,14 +73,16 @@ pub struct Ticks {
     pub idle: u64,
 }
 
-impl From<&Times> for Ticks {
-    fn from(times: &Times) -> Self {
-        let [user, nice, system, idle, iowait, irq, softirq, steal, ..] = *times.ticks();
+impl Ticks {
+    /// None where a time makes no sense.
+    #[must_use]
+    pub fn of(times: &Times) -> Option<Self> {
+        let [user, nice, system, idle, iowait, irq, softirq, steal, ..] = *times.ticks()?;
         let idle = idle.saturating_add(iowait);
         let total = [user, nice, system, irq, softirq, steal]
             .into_iter()
             .fold(idle, u64::saturating_add);
-        Self { total, idle }
+        Some(Self { total, idle })
     }
 }
 
@@ -102,24 +106,33 @@ pub fn percent(previous: Ticks, now: Ticks) -> f64 {
     100.0 * share
 }
 
+/// A reading to compare with, and how often the times had begun anew by then.
+type Reading = (Ticks, u64);
+
 /// The previous reading for each purpose.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Previous {
-    metrics: Option<Ticks>,
-    model: Option<Ticks>,
-    query: Option<Ticks>,
+    metrics: Option<Reading>,
+    model: Option<Reading>,
+    query: Option<Reading>,
 }
 
 impl Previous {
-    fn replace(&mut self, purpose: Purpose, now: Ticks) -> Option<Ticks> {
+    /// The one before, where it can be compared with this one.
+    fn replace(&mut self, purpose: Purpose, now: Reading) -> Option<Ticks> {
         let previous = match purpose {
             Purpose::Metrics => &mut self.metrics,
             Purpose::Model => &mut self.model,
             Purpose::Query => &mut self.query,
         };
-        previous.replace(now)
+        let (ticks, beginnings) = previous.replace(now)?;
+        (beginnings == now.1).then_some(ticks)
     }
 }
+
+/// A step back of so many seconds is a new beginning of all times: far more than the kernel
+/// takes back of what it told too early, far less than what is gone with a CPU.
+const NEW_BEGINNING_SECONDS: u64 = 3;
 
 /// Ticks of the kernel's clock for user space in ms.
 fn milliseconds(ticks: u64, per_second: u64) -> u64 {
@@ -136,60 +149,105 @@ pub struct CpuCollector {
     file: ProcFile,
     previous: Previous,
     ticks_per_second: u64,
-    /// There where each CPU is wanted; kept for its room.
-    cores: Option<Cores>,
+    all: Steady,
+    /// There where each CPU is wanted.
+    each: Option<Each>,
     /// A CPU's number as text; kept for its room.
     label: String,
+}
+
+/// What is known of each CPU.
+#[derive(Debug, Default)]
+struct Each {
+    /// Those of this reading; kept for its room.
+    cores: Cores,
+    /// By rising number.
+    steady: Vec<(u64, Steady)>,
+    /// Those of the reading before, while there is another.
+    old: Vec<(u64, Steady)>,
+}
+
+impl Each {
+    /// Replaces each CPU's times by those to report. A CPU that was not there before begins
+    /// anew.
+    fn advance(&mut self, limit: u64) {
+        std::mem::swap(&mut self.steady, &mut self.old);
+        self.steady.clear();
+        let mut old = self.old.drain(..).peekable();
+        for core in &mut self.cores.list {
+            while old.next_if(|(number, _)| *number < core.number).is_some() {}
+            let known = old.next_if(|(number, _)| *number == core.number);
+            let (number, mut steady) = known.unwrap_or((core.number, Steady::default()));
+            (core.times, _) = steady.advance(&core.times, limit);
+            self.steady.push((number, steady));
+        }
+    }
 }
 
 impl CpuCollector {
     /// One that reads below the root, and the first reading for it to compare with.
     #[must_use]
     pub fn open(context: &Context) -> Self {
-        let mut file = ProcFile::new(&context.root, FILE);
+        let mut collector = Self {
+            file: ProcFile::new(&context.root, FILE),
+            previous: Previous::default(),
+            ticks_per_second: rustix::param::clock_ticks_per_second(),
+            all: Steady::default(),
+            each: context.options.cpu.per_cpu.then(Each::default),
+            label: String::new(),
+        };
         // A failure is not lost: the first sample will meet and return it.
-        let first = read_first(&mut file, &mut Vec::new()).ok();
-        let first = first.as_ref().map(Ticks::from);
-        Self {
-            file,
-            previous: Previous {
+        if let Ok(times) = collector.read_first(&mut Vec::new(), &mut Odd::default()) {
+            let (times, beginnings) = collector.all.advance(&times, collector.limit());
+            let first = Ticks::of(&times).map(|ticks| (ticks, beginnings));
+            collector.previous = Previous {
                 metrics: first,
                 model: first,
                 query: first,
-            },
-            ticks_per_second: rustix::param::clock_ticks_per_second(),
-            cores: context.options.cpu.per_cpu.then(Cores::default),
-            label: String::new(),
+            };
         }
+        collector
     }
 
-    fn report_share(&mut self, purpose: Purpose, times: &Times, sink: &mut Sink<'_>) {
-        let now = Ticks::from(times);
-        if let Some(previous) = self.previous.replace(purpose, now) {
+    fn limit(&self) -> u64 {
+        self.ticks_per_second.saturating_mul(NEW_BEGINNING_SECONDS)
+    }
+
+    fn read_first(&mut self, scratch: &mut Vec<u8>, odd: &mut Odd) -> Result<Times, CollectError> {
+        let parsed = stat::parse_first_line(self.file.read_first_line(scratch)?, odd);
+        parsed.map_err(|problem| malformed(&self.file, problem))
+    }
+
+    /// Reports the share, and gives the times to report.
+    fn report_share(&mut self, purpose: Purpose, times: &Times, sink: &mut Sink<'_>) -> Times {
+        let (times, beginnings) = self.all.advance(times, self.limit());
+        if let Some(now) = Ticks::of(&times)
+            && let Some(previous) = self.previous.replace(purpose, (now, beginnings))
+        {
             sink.float(&CPU_PERCENT, percent(previous, now));
         }
+        times
     }
 
     fn report_cores(&mut self, sink: &mut Sink<'_>) {
-        let Some(cores) = &self.cores else {
+        let limit = self.limit();
+        let Some(each) = &mut self.each else {
             return;
         };
-        for core in &cores.list {
+        each.advance(limit);
+        for core in &each.cores.list {
             self.label.clear();
             // Writing to a String does not fail.
             let _ = write!(self.label, "{}", core.number);
             for (definition, ticks) in OF_CORE.iter().zip(core.times.known()) {
-                let time = milliseconds(*ticks, self.ticks_per_second);
-                sink.unsigned_of(definition, &self.label, time);
+                if let Some(ticks) = ticks {
+                    let time = milliseconds(ticks, self.ticks_per_second);
+                    sink.unsigned_of(definition, &self.label, time);
+                }
             }
         }
-        sink.cut(cores.cut);
+        sink.cut(each.cores.cut);
     }
-}
-
-fn read_first(file: &mut ProcFile, scratch: &mut Vec<u8>) -> Result<Times, CollectError> {
-    let parsed = stat::parse_first_line(file.read_first_line(scratch)?);
-    parsed.map_err(|problem| malformed(file, problem))
 }
 
 fn malformed(file: &ProcFile, problem: Malformed) -> CollectError {
@@ -203,19 +261,28 @@ impl Collector for CpuCollector {
         scratch: &mut Vec<u8>,
         sink: &mut Sink<'_>,
     ) -> Result<(), CollectError> {
+        let mut odd = Odd::default();
         if sink.grid() == Grid::Model {
-            let times = read_first(&mut self.file, scratch)?;
-            self.report_share(purpose, &times, sink);
-            return Ok(());
+            match self.read_first(scratch, &mut odd) {
+                Ok(times) => {
+                    sink.odd(self.file.path(), odd);
+                    self.report_share(purpose, &times, sink);
+                    return Ok(());
+                }
+                // Whether that is all that there is, the rest of the file tells.
+                Err(CollectError::Malformed { .. }) => odd = Odd::default(),
+                Err(error) => return Err(error),
+            }
         }
-        let parsed = stat::parse(
-            self.file.read_up_to(FILE_LIMIT, scratch)?,
-            self.cores.as_mut(),
-        );
+        let cores = self.each.as_mut().map(|each| &mut each.cores);
+        let parsed = stat::parse(self.file.read_up_to(FILE_LIMIT, scratch)?, cores, &mut odd);
         let stat = parsed.map_err(|problem| malformed(&self.file, problem))?;
-        self.report_share(purpose, &stat.all, sink);
-        for (definition, ticks) in OF_ALL.iter().zip(stat.all.known()) {
-            sink.unsigned(definition, milliseconds(*ticks, self.ticks_per_second));
+        sink.odd(self.file.path(), odd);
+        let all = self.report_share(purpose, &stat.all, sink);
+        for (definition, ticks) in OF_ALL.iter().zip(all.known()) {
+            if let Some(ticks) = ticks {
+                sink.unsigned(definition, milliseconds(ticks, self.ticks_per_second));
+            }
         }
         self.report_cores(sink);
         for (definition, value) in [
@@ -245,7 +312,8 @@ mod tests {
     }
 
     fn parse(text: &str) -> Ticks {
-        Ticks::from(&stat::parse_first_line(text.as_bytes()).unwrap())
+        let times = stat::parse_first_line(text.as_bytes(), &mut Odd::default());
+        Ticks::of(&times.unwrap()).unwrap()
     }
 
     #[test]

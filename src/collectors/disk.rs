@@ -1,11 +1,21 @@
-//! `disk.*` from /proc/diskstats (Documentation/admin-guide/iostats.rst of the kernel).
+//! `disk.*` from /proc/diskstats (Documentation/admin-guide/iostats.rst of the kernel) and
+//! /sys/block.
 //!
 //! Counts go out as the kernel has them, and wrap as they do there: times are 32 bits of
 //! milliseconds since Linux 4.19. A sector is 512 bytes whatever the device's own are.
 //! Discards (Linux 4.18) and flushes (5.5) that a kernel does not count are left out.
 //!
+//! Whole disks alone are reported, as the requests of a partition are its disk's: which they
+//! are is for [`device`] to say.
+//!
 //! Not parsed by `procfs_core`, which the tests compare with: it allocates for each line,
 //! those of the many loop devices and partitions too that nobody wants.
+
+pub mod device;
+
+use std::time::Instant;
+
+use device::{Device, Known};
 
 use super::{
     Collector, Purpose, Sink,
@@ -14,13 +24,14 @@ use super::{
     error::{CollectError, Malformed},
     instances::Instances,
     lines::{Line, lines},
-    source::ProcFile,
+    odd::Odd,
+    source::{ProcFile, Root},
     table::{
         DISK_BUSY, DISK_DISCARD_BYTES, DISK_DISCARD_TIME, DISK_DISCARDS, DISK_FLUSH_TIME,
         DISK_FLUSHES, DISK_INFLIGHT, DISK_QUEUE_TIME, DISK_READ_BYTES, DISK_READ_TIME, DISK_READS,
         DISK_READS_MERGED, DISK_WRITE_BYTES, DISK_WRITE_TIME, DISK_WRITES, DISK_WRITES_MERGED,
     },
-    text::{decimal, fields},
+    text::{MAX_COUNT, count, decimal, fields},
 };
 
 /// Where the kernel says it.
@@ -39,65 +50,38 @@ const SECTOR_BYTES: u64 = 512;
 
 const EXPECTED: &str = "two device numbers, a name and eleven or more counts";
 
-/// What the kernel counts for one device.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Disk {
-    /// What every kernel has.
-    pub requests: Requests,
-    /// Since Linux 4.18.
-    pub discards: Option<Discards>,
-    /// Since Linux 5.5.
-    pub flushes: Option<Flushes>,
-}
+/// How many counts there are: eleven that every kernel has, four of discards since Linux
+/// 4.18, two of flushes since 5.5. What is there of a group is there as a whole.
+pub const COUNTS: usize = 17;
+const GROUP_ENDS: [usize; 3] = [11, 15, COUNTS];
 
-/// Reads, writes and the queue; times in ms.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Requests {
-    /// Reads completed.
-    pub reads: u64,
-    /// Reads that became part of another.
-    pub reads_merged: u64,
-    /// Sectors of 512 bytes.
-    pub sectors_read: u64,
-    /// Of all reads together.
-    pub read_time: u64,
-    /// Writes completed.
-    pub writes: u64,
-    /// Writes that became part of another.
-    pub writes_merged: u64,
-    /// Sectors of 512 bytes.
-    pub sectors_written: u64,
-    /// Of all writes together.
-    pub write_time: u64,
-    /// Requests under way.
-    pub inflight: u64,
-    /// With requests under way.
-    pub busy_time: u64,
-    /// Of all requests together, those under way included.
-    pub queue_time: u64,
-}
+/// The one that goes up and down.
+const INFLIGHT: usize = 8;
 
-/// Discards; the time in ms.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Discards {
-    /// Discards completed.
-    pub discards: u64,
-    /// Discards that became part of another.
-    pub merged: u64,
-    /// Sectors of 512 bytes.
-    pub sectors: u64,
-    /// Of all discards together.
-    pub time: u64,
-}
+/// What each count is reported as, and how many of the metric's units it has. Nobody asks
+/// for the 13th, discards that became part of another.
+static REPORTED: [(usize, &Definition, u64); COUNTS - 1] = [
+    (0, &DISK_READS, 1),
+    (1, &DISK_READS_MERGED, 1),
+    (2, &DISK_READ_BYTES, SECTOR_BYTES),
+    (3, &DISK_READ_TIME, 1),
+    (4, &DISK_WRITES, 1),
+    (5, &DISK_WRITES_MERGED, 1),
+    (6, &DISK_WRITE_BYTES, SECTOR_BYTES),
+    (7, &DISK_WRITE_TIME, 1),
+    (INFLIGHT, &DISK_INFLIGHT, 1),
+    (9, &DISK_BUSY, 1),
+    (10, &DISK_QUEUE_TIME, 1),
+    (11, &DISK_DISCARDS, 1),
+    (13, &DISK_DISCARD_BYTES, SECTOR_BYTES),
+    (14, &DISK_DISCARD_TIME, 1),
+    (15, &DISK_FLUSHES, 1),
+    (16, &DISK_FLUSH_TIME, 1),
+];
 
-/// Flushes; the time in ms. Partitions have none.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Flushes {
-    /// Flushes completed.
-    pub flushes: u64,
-    /// Of all flushes together.
-    pub time: u64,
-}
+/// What the kernel counts for one device, in the order of the file; times in ms, sizes in
+/// sectors. None for what it does not count, and for what makes no sense.
+pub type Disk = [Option<u64>; COUNTS];
 
 /// The name of the device that a line of /proc/diskstats is about.
 pub fn name<'t>(line: &Line<'t>) -> Result<&'t [u8], Malformed> {
@@ -108,59 +92,31 @@ pub fn name<'t>(line: &Line<'t>) -> Result<&'t [u8], Malformed> {
 /// The counts of a line of /proc/diskstats.
 ///
 /// What a future kernel has behind those known is not looked into.
-pub fn parse(line: &Line<'_>) -> Result<Disk, Malformed> {
-    counts(line.text).ok_or_else(|| line.malformed(EXPECTED))
-}
-
-fn counts(line: &[u8]) -> Option<Disk> {
-    let mut fields = fields(line);
-    decimal(fields.next()?)?;
-    decimal(fields.next()?)?;
-    fields.next()?;
-    let mut count = || decimal(fields.next()?);
-    let requests = Requests {
-        reads: count()?,
-        reads_merged: count()?,
-        sectors_read: count()?,
-        read_time: count()?,
-        writes: count()?,
-        writes_merged: count()?,
-        sectors_written: count()?,
-        write_time: count()?,
-        inflight: count()?,
-        busy_time: count()?,
-        queue_time: count()?,
-    };
-    let mut disk = Disk {
-        requests,
-        ..Disk::default()
-    };
-    // What there is of a group is there as a whole.
-    let Some(discards) = fields.next() else {
-        return Some(disk);
-    };
-    let mut count = || decimal(fields.next()?);
-    disk.discards = Some(Discards {
-        discards: decimal(discards)?,
-        merged: count()?,
-        sectors: count()?,
-        time: count()?,
-    });
-    let Some(flushes) = fields.next() else {
-        return Some(disk);
-    };
-    disk.flushes = Some(Flushes {
-        flushes: decimal(flushes)?,
-        time: decimal(fields.next()?)?,
-    });
-    Some(disk)
+pub fn parse(line: &Line<'_>, odd: &mut Odd) -> Disk {
+    let mut disk = [None; COUNTS];
+    let malformed = || line.malformed(EXPECTED);
+    let mut there = 0;
+    for (at, (value, field)) in disk.iter_mut().zip(fields(line.text).skip(3)).enumerate() {
+        let number = if at == INFLIGHT {
+            count(field, MAX_COUNT)
+        } else {
+            decimal(field)
+        };
+        *value = odd.note(number, malformed);
+        there += 1;
+    }
+    if !GROUP_ENDS.contains(&there) {
+        odd.add(malformed());
+    }
+    disk
 }
 
 /// Reads /proc/diskstats.
 #[derive(Debug)]
 pub struct DiskCollector {
+    root: Root,
     file: ProcFile,
-    devices: Instances<()>,
+    devices: Instances<Device>,
 }
 
 impl DiskCollector {
@@ -168,6 +124,7 @@ impl DiskCollector {
     #[must_use]
     pub fn open(context: &Context) -> Self {
         Self {
+            root: context.root.clone(),
             file: ProcFile::new(&context.root, FILE),
             devices: Instances::new(context.options.disk.clone(), MAX_DEVICES),
         }
@@ -182,63 +139,53 @@ impl Collector for DiskCollector {
         sink: &mut Sink<'_>,
     ) -> Result<(), CollectError> {
         let text = self.file.read_up_to(FILE_LIMIT, scratch)?;
-        choose(&mut self.devices, text)
-            .and_then(|()| report(&mut self.devices, text, sink))
-            .map_err(|problem| CollectError::malformed(self.file.path(), problem))
+        let mut odd = Odd::default();
+        let known = Known::new(&self.root, text, Instant::now());
+        if !report(&mut self.devices, &known, text, sink, &mut odd)
+            && let Some(problem) = odd.take_first()
+        {
+            return Err(CollectError::malformed(self.file.path(), problem));
+        }
+        sink.odd(self.file.path(), odd);
+        Ok(())
     }
 }
 
-/// Looks at all that there is, before any of it goes out.
-fn choose(devices: &mut Instances<()>, text: &[u8]) -> Result<(), Malformed> {
+/// Whether the text is about devices at all.
+fn report(
+    devices: &mut Instances<Device>,
+    known: &Known<'_>,
+    text: &[u8],
+    sink: &mut Sink<'_>,
+    odd: &mut Odd,
+) -> bool {
+    let mut any = false;
     devices.begin();
     for line in lines(text) {
-        let line = line?;
-        if devices.meet(name(&line)?, |_| ()).is_some() {
-            parse(&line)?;
+        let Some(line) = odd.keep(line) else {
+            break;
+        };
+        let Some(name) = odd.keep(name(&line)) else {
+            continue;
+        };
+        any = true;
+        let new = |name: &str| known.device(name, &line);
+        let wanted = |name: &str, device: &mut Device| known.is_disk(name, device, &line);
+        if let Some((name, _)) = devices.meet_where(name, new, wanted) {
+            emit(name, &parse(&line, odd), sink);
         }
     }
     devices.forget_others();
-    Ok(())
-}
-
-/// Nothing fails here: the same lines have been parsed before.
-fn report(devices: &mut Instances<()>, text: &[u8], sink: &mut Sink<'_>) -> Result<(), Malformed> {
-    for line in lines(text) {
-        let line = line?;
-        if let Some((name, ())) = devices.take(name(&line)?) {
-            emit(name, &parse(&line)?, sink);
-        }
-    }
     sink.cut(devices.cut());
-    Ok(())
+    any
 }
 
 fn emit(name: &str, disk: &Disk, sink: &mut Sink<'_>) {
-    let mut put = |definition: &'static Definition, value: u64| {
-        sink.unsigned_of(definition, name, value);
-    };
-    // Differences stay right where a product of a wrong count wraps.
-    let bytes = |sectors: u64| sectors.wrapping_mul(SECTOR_BYTES);
-    let requests = &disk.requests;
-    put(&DISK_READS, requests.reads);
-    put(&DISK_READS_MERGED, requests.reads_merged);
-    put(&DISK_READ_BYTES, bytes(requests.sectors_read));
-    put(&DISK_READ_TIME, requests.read_time);
-    put(&DISK_WRITES, requests.writes);
-    put(&DISK_WRITES_MERGED, requests.writes_merged);
-    put(&DISK_WRITE_BYTES, bytes(requests.sectors_written));
-    put(&DISK_WRITE_TIME, requests.write_time);
-    put(&DISK_INFLIGHT, requests.inflight);
-    put(&DISK_BUSY, requests.busy_time);
-    put(&DISK_QUEUE_TIME, requests.queue_time);
-    if let Some(discards) = &disk.discards {
-        put(&DISK_DISCARDS, discards.discards);
-        put(&DISK_DISCARD_BYTES, bytes(discards.sectors));
-        put(&DISK_DISCARD_TIME, discards.time);
-    }
-    if let Some(flushes) = &disk.flushes {
-        put(&DISK_FLUSHES, flushes.flushes);
-        put(&DISK_FLUSH_TIME, flushes.time);
+    for (at, definition, unit) in &REPORTED {
+        if let Some(Some(value)) = disk.get(*at) {
+            // Differences stay right where a product of a wrong count wraps.
+            sink.unsigned_of(definition, name, value.wrapping_mul(*unit));
+        }
     }
 }
 

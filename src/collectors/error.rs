@@ -107,6 +107,16 @@ pub enum CollectError {
         /// What is wrong with it.
         problem: Malformed,
     },
+    /// What was answered makes no sense.
+    #[error("{subject}: expected {expected}, found {found}")]
+    Senseless {
+        /// Who was asked.
+        subject: String,
+        /// What belongs there.
+        expected: &'static str,
+        /// What is there.
+        found: String,
+    },
     /// What may block could not be begun.
     #[error(transparent)]
     Probe(#[from] ProbeError),
@@ -123,6 +133,16 @@ impl CollectError {
             path: path.to_owned(),
             problem,
         }
+    }
+
+    /// Whether both are about the same value: in a text, what stands in one line.
+    #[must_use]
+    pub fn same_value(&self, other: &Self) -> bool {
+        let line = |error: &Self| match error {
+            Self::Malformed { problem, .. } => Some(problem.line),
+            _ => None,
+        };
+        self.same_cause(other) && line(self) == line(other)
     }
 
     /// Whether both failures ask for the same reaction of the same person, whatever
@@ -148,6 +168,18 @@ impl CollectError {
             (Self::Probe(one), Self::Probe(two)) => {
                 std::mem::discriminant(one) == std::mem::discriminant(two)
             }
+            (
+                Self::Senseless {
+                    subject: one_subject,
+                    expected: one,
+                    ..
+                },
+                Self::Senseless {
+                    subject: two_subject,
+                    expected: two,
+                    ..
+                },
+            ) => one_subject == two_subject && one == two,
             (Self::Refused(one), Self::Refused(two)) => one == two,
             _ => false,
         }
@@ -188,6 +220,8 @@ mod tests {
     fn the_cause_stays_the_same_whatever_was_found() {
         assert!(malformed("a number", 1, b"x").same_cause(&malformed("a number", 7, b"y")));
         assert!(!malformed("a number", 1, b"x").same_cause(&malformed("a unit", 1, b"x")));
+        assert!(malformed("a number", 1, b"x").same_value(&malformed("a number", 1, b"y")));
+        assert!(!malformed("a number", 1, b"x").same_value(&malformed("a number", 7, b"x")));
         let missing = || open_error("/proc/stat", io::ErrorKind::NotFound);
         assert!(missing().same_cause(&missing()));
         assert!(!missing().same_cause(&open_error("/proc/stat", io::ErrorKind::PermissionDenied)));

@@ -22,21 +22,22 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, Mode, OFlags, StatVfs, StatxFlags, fstatvfs, open, statx},
+    fs::{AtFlags, CWD, FileType, Mode, OFlags, StatVfs, StatxFlags, fstat, fstatvfs, open, statx},
     io::Errno,
 };
 
 use super::{
     Collector, Grid, News, Purpose, Sink,
     context::Context,
-    error::CollectError,
+    error::{CollectError, SourceError},
+    odd::{LeftOut, Odd},
     options::Options,
     source::ProcFile,
     survey::{Found, Listing, Source, Subject, Survey, Target},
     table::{FS_AVAIL, FS_FREE, FS_INODES, FS_INODES_FREE, FS_READONLY, FS_SIZE, FS_STUCK},
 };
 
-pub use mountinfo::{Chosen, MAX_MOUNTS, Mount, choose, parse};
+pub use mountinfo::{Chosen, MAX_MOUNTS, Mount, choose, mark_files, parse};
 
 /// Where the kernel says what is mounted, as this process sees it.
 const FILE: &str = "/proc/self/mountinfo";
@@ -59,6 +60,8 @@ struct Mounts {
     /// The texts that the last list was made from.
     known: Vec<u8>,
     host_known: Vec<u8>,
+    /// Whether a part of them made no sense, which is told for every sample.
+    odd: bool,
 }
 
 impl Source for Mounts {
@@ -69,18 +72,27 @@ impl Source for Mounts {
         // Where that process is hidden from us, what we see has to do.
         let host_text = self.host_file.read_up_to(LIMIT, &mut self.host_buffer);
         let host_text = host_text.unwrap_or_default();
-        if text == self.known && host_text == self.host_known {
+        if text == self.known && host_text == self.host_known && !self.odd {
             return Ok(None);
         }
+        let mut odd = Odd::default();
+        let mut left_out = LeftOut::default();
         let malformed = |file: &ProcFile, problem| CollectError::malformed(file.path(), problem);
-        let mut mounts = parse(text).map_err(|problem| malformed(&self.file, problem))?;
+        let mut mounts = parse(text, &mut odd).map_err(|problem| malformed(&self.file, problem))?;
+        left_out.add_all(self.file.path(), std::mem::take(&mut odd));
         if !host_text.is_empty() {
-            let host = parse(host_text).map_err(|problem| malformed(&self.host_file, problem))?;
+            // What the service manager sees only says what we are not to report.
+            let host = parse(host_text, &mut odd).unwrap_or_else(|problem| {
+                odd.add(problem);
+                Vec::new()
+            });
+            left_out.add_all(self.host_file.path(), odd);
             let devices: BTreeSet<_> = host.iter().map(|mount| mount.device).collect();
             for mount in &mut mounts {
                 mount.of_host = !mount.hides() || devices.contains(&mount.device);
             }
         }
+        mark_files(&mut mounts, |point| is_file(&below(&self.root, point)));
         let (chosen, cut) = choose(&mounts, &self.options.filesystem);
         let subjects = chosen.into_iter().map(|chosen| subject(&self.root, chosen));
         let subjects = subjects.collect();
@@ -88,20 +100,37 @@ impl Source for Mounts {
         self.known.extend_from_slice(text);
         self.host_known.clear();
         self.host_known.extend_from_slice(host_text);
-        Ok(Some(Listing { subjects, cut }))
+        self.odd = left_out.count() > 0;
+        Ok(Some(Listing {
+            subjects,
+            cut,
+            left_out,
+        }))
     }
+}
+
+fn below(root: &Path, point: &[u8]) -> PathBuf {
+    root.join(OsStr::from_bytes(point.strip_prefix(b"/").unwrap_or(point)))
+}
+
+/// Whether this is a single file. What is not there is none.
+fn is_file(path: &Path) -> bool {
+    let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT | AtFlags::STATX_DONT_SYNC;
+    statx(CWD, path, flags, StatxFlags::TYPE).is_ok_and(|found| {
+        let kind = FileType::from_raw_mode(found.stx_mode.into());
+        kind != FileType::Directory
+    })
 }
 
 fn subject(root: &Path, chosen: Chosen<'_>) -> Subject<Place> {
     let mount = chosen.mount;
-    let below = mount.point.strip_prefix(b"/").unwrap_or(&mount.point);
     Subject {
         key: Arc::from(format!("mount {} {}", mount.id, chosen.name)),
         name: chosen.name,
         way: Some(mount.id),
         ways: chosen.through,
         target: Arc::new(Place {
-            path: root.join(OsStr::from_bytes(below)),
+            path: below(root, &mount.point),
             // Captured files are of mounts that are not here.
             id: (root == Path::new("/")).then_some(mount.id),
             readonly: mount.readonly,
@@ -123,8 +152,8 @@ enum Answer {
     /// It has this room.
     Room(Room),
     /// It failed; it is there and does answer.
-    Failed,
-    /// One cannot get to it, or it has just gone.
+    Failed(Errno),
+    /// One cannot get to it, it has just gone, or it is a single file.
     OutOfReach,
 }
 
@@ -137,13 +166,14 @@ impl Target for Place {
             Ok(None) | Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS | Errno::LOOP) => {
                 Answer::OutOfReach
             }
-            Err(_) => Answer::Failed,
+            Err(error) => Answer::Failed(error),
         }
     }
 }
 
 impl Place {
-    /// None where another mount is there by now.
+    /// None where another mount is there by now, and where it is on a single file, which is no
+    /// place for a file system.
     ///
     /// With `O_PATH` nothing is mounted that waits for being looked at (open(2)).
     fn room(&self) -> Result<Option<Room>, Errno> {
@@ -152,6 +182,10 @@ impl Place {
         if let (Some(id), Some(there)) = (self.id, mount_id(place.as_fd())?)
             && id != there
         {
+            return Ok(None);
+        }
+        let kind = FileType::from_raw_mode(fstat(&place)?.st_mode);
+        if kind != FileType::Directory {
             return Ok(None);
         }
         fstatvfs(&place).map(|answer| Some(Room::from(&answer)))
@@ -210,6 +244,7 @@ impl FilesystemCollector {
             host_buffer: Vec::new(),
             known: Vec::new(),
             host_known: Vec::new(),
+            odd: false,
         };
         Self {
             survey: Survey::new(context.prober.clone(), mounts),
@@ -242,29 +277,51 @@ impl Collector for FilesystemCollector {
             return Ok(());
         }
         let cut = self.survey.report(Instant::now(), |name, place, found| {
-            tell(sink, name, place.readonly, found);
+            tell(sink, name, place, found);
         })?;
+        sink.left_out_all(&mut self.survey.take_left_out());
         sink.cut(cut);
         Ok(())
     }
 }
 
-fn tell(sink: &mut Sink<'_>, name: &str, readonly: bool, found: Found<Answer>) {
+const EXPECTED_SPACE: &str = "no more free space than its size";
+const EXPECTED_INODES: &str = "no more free inodes than there are";
+
+fn tell(sink: &mut Sink<'_>, name: &str, place: &Place, found: Found<Answer>) {
     let room = match found {
         Found::Answer(Answer::Room(room)) => room,
-        Found::Answer(Answer::Failed) | Found::Stuck => Room::default(),
+        Found::Answer(Answer::Failed(error)) => {
+            sink.left_out(SourceError::Read {
+                path: place.path.clone(),
+                source: error.into(),
+            });
+            Room::default()
+        }
+        Found::Stuck => Room::default(),
         Found::Answer(Answer::OutOfReach) => return,
     };
+    let mut part = |definition, value: u64, all: u64, expected| {
+        if value <= all {
+            sink.unsigned_of(definition, name, value);
+        } else {
+            sink.left_out(CollectError::Senseless {
+                subject: format!("the file system on {}", place.path.display()),
+                expected,
+                found: format!("{value} of {all}"),
+            });
+        }
+    };
     if let Some([size, free, avail]) = room.bytes {
-        sink.unsigned_of(&FS_SIZE, name, size);
-        sink.unsigned_of(&FS_FREE, name, free);
-        sink.unsigned_of(&FS_AVAIL, name, avail);
+        part(&FS_SIZE, size, size, EXPECTED_SPACE);
+        part(&FS_FREE, free, size, EXPECTED_SPACE);
+        part(&FS_AVAIL, avail, size, EXPECTED_SPACE);
     }
     if let Some([all, free]) = room.inodes {
-        sink.unsigned_of(&FS_INODES, name, all);
-        sink.unsigned_of(&FS_INODES_FREE, name, free);
+        part(&FS_INODES, all, all, EXPECTED_INODES);
+        part(&FS_INODES_FREE, free, all, EXPECTED_INODES);
     }
-    sink.unsigned_of(&FS_READONLY, name, readonly.into());
+    sink.unsigned_of(&FS_READONLY, name, place.readonly.into());
     sink.unsigned_of(&FS_STUCK, name, matches!(found, Found::Stuck).into());
 }
 

@@ -72,26 +72,8 @@ impl<T> Instances<T> {
     /// A name that is not printable text can't be told from others once it is escaped, so
     /// it is cut.
     pub fn meet(&mut self, name: &[u8], new: impl FnOnce(&str) -> T) -> Option<&mut T> {
-        let Some(name) = printable(name) else {
-            self.cut += 1;
-            return None;
-        };
-        if !self.entries.contains_key(name) {
-            let entry = Entry {
-                sample: 0,
-                waits: false,
-                admitted: self.filter.admits(name),
-                kept: None,
-            };
-            self.entries.insert(name.into(), entry);
-            self.new = true;
-        }
+        let name = self.meet_name(name)?;
         let entry = self.entries.get_mut(name)?;
-        if entry.sample == self.sample {
-            return None;
-        }
-        entry.sample = self.sample;
-        self.met += 1;
         entry.waits = entry.admitted && self.chosen < self.max;
         if entry.waits {
             self.chosen += 1;
@@ -102,6 +84,60 @@ impl<T> Instances<T> {
         }
         entry.kept = None;
         None
+    }
+
+    /// As [`meet`](Self::meet), for instances of which only those that are `wanted` may be part
+    /// of a sample; gives the name, too, and leaves nothing to be taken. What is known about
+    /// the others is kept as well.
+    pub fn meet_where<'n>(
+        &mut self,
+        name: &'n [u8],
+        new: impl FnOnce(&str) -> T,
+        wanted: impl FnOnce(&str, &mut T) -> bool,
+    ) -> Option<(&'n str, &mut T)> {
+        let name = self.meet_name(name)?;
+        let entry = self.entries.get_mut(name)?;
+        if !entry.admitted {
+            return None;
+        }
+        let kept = entry.kept.get_or_insert_with(|| new(name));
+        if !wanted(name, kept) {
+            return None;
+        }
+        if self.chosen >= self.max {
+            self.cut += 1;
+            return None;
+        }
+        self.chosen += 1;
+        Some((name, kept))
+    }
+
+    /// The name as text, of an instance that was not met in this sample before and has an
+    /// entry now.
+    fn meet_name<'n>(&mut self, name: &'n [u8]) -> Option<&'n str> {
+        let Some(name) = printable(name) else {
+            self.cut += 1;
+            return None;
+        };
+        let (filter, new) = (&self.filter, &mut self.new);
+        if !self.entries.contains_key(name) {
+            let entry = Entry {
+                sample: 0,
+                waits: false,
+                admitted: filter.admits(name),
+                kept: None,
+            };
+            self.entries.insert(name.into(), entry);
+            *new = true;
+        }
+        let entry = self.entries.get_mut(name)?;
+        if entry.sample == self.sample {
+            return None;
+        }
+        entry.sample = self.sample;
+        entry.waits = false;
+        self.met += 1;
+        Some(name)
     }
 
     /// Forgets what was not met. Whether the names are others than those of the sample
@@ -188,6 +224,28 @@ mod tests {
         );
         assert_eq!(instances.iter_mut().count(), 2);
         assert_eq!(instances.get_mut("b"), Some(&mut 3));
+    }
+
+    #[test]
+    fn what_is_not_wanted_takes_no_room_and_is_known_all_the_same() {
+        let mut instances = Instances::new(Filter::without(&["x"]), 2);
+        for round in 1..3 {
+            instances.begin();
+            let mut chosen = Vec::new();
+            for name in ["a1", "b", "x", "a2", "c", "c", "d"] {
+                let new = |_: &str| 0;
+                let wanted = |name: &str, count: &mut u32| {
+                    *count += 1;
+                    !name.starts_with('a')
+                };
+                let met = instances.meet_where(name.as_bytes(), new, wanted);
+                chosen.extend(met.map(|(name, _)| name));
+            }
+            instances.forget_others();
+            assert_eq!((chosen, instances.cut()), (vec!["b", "c"], 1));
+            assert_eq!(instances.get_mut("a1").copied(), Some(round));
+            assert_eq!(instances.get_mut("x"), None);
+        }
     }
 
     #[test]

@@ -6,48 +6,49 @@
 use super::{
     Collector, Grid, Purpose, Sink,
     error::{CollectError, Malformed},
+    odd::Odd,
     source::{ProcFile, Root},
     table::{LOAD_1, LOAD_5, LOAD_15, PROC_THREADS},
-    text::{decimal, fields, fixed_point, split_once},
+    text::{MAX_TASKS, count, fields, fixed_point, split_once},
 };
 
 /// Where the kernel says it.
 const FILE: &str = "/proc/loadavg";
 
 /// The file's one line, as `proc_loadavg(5)` has it. The last number, the process begun
-/// last, is nobody's business here.
+/// last, is nobody's business here, and neither are the threads that run, which are in
+/// /proc/stat.
 const EXPECTED: &str = "three averages, RUNNING/EXISTING threads, a number and the end of the line";
 
 /// What the file says.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Load {
     /// The averages over 1, 5 and 15 min.
-    pub averages: [f64; 3],
+    pub averages: [Option<f64>; 3],
     /// Threads that exist.
-    pub threads: u64,
+    pub threads: Option<u64>,
 }
 
 /// The load out of the text of /proc/loadavg.
-pub fn parse(text: &[u8]) -> Result<Load, Malformed> {
+pub fn parse(text: &[u8], odd: &mut Odd) -> Result<Load, Malformed> {
     let malformed = || Malformed::new(1, EXPECTED, text.trim_ascii_end());
+    let mut load = Load::default();
     // Without its newline the line is cut off, perhaps in the middle of a number.
-    let line = text.strip_suffix(b"\n").ok_or_else(malformed)?;
-    parse_line(line).ok_or_else(malformed)
-}
-
-fn parse_line(line: &[u8]) -> Option<Load> {
+    let line = text.strip_suffix(b"\n").unwrap_or_else(|| {
+        let end = text.iter().rposition(|byte| *byte == b' ');
+        text.get(..end.unwrap_or(0)).unwrap_or_default()
+    });
     let mut fields = fields(line);
-    let mut averages = [0.0; 3];
-    for average in &mut averages {
-        *average = fields.next().and_then(fixed_point)?;
+    for average in &mut load.averages {
+        *average = odd.note(fields.next().and_then(fixed_point), malformed);
     }
-    let (running, threads) = split_once(fields.next()?, b'/')?;
-    decimal(running)?;
-    fields.next().and_then(decimal)?;
-    Some(Load {
-        averages,
-        threads: decimal(threads)?,
-    })
+    let threads = fields.next().and_then(|field| split_once(field, b'/'));
+    let threads = threads.and_then(|(_, threads)| count(threads, MAX_TASKS));
+    load.threads = odd.note(threads, malformed);
+    if load == Load::default() {
+        return Err(malformed());
+    }
+    Ok(load)
 }
 
 /// Reads /proc/loadavg.
@@ -76,12 +77,18 @@ impl Collector for LoadCollector {
         if sink.grid() == Grid::Model {
             return Ok(());
         }
-        let load = parse(self.file.read_first_line(scratch)?)
+        let mut odd = Odd::default();
+        let load = parse(self.file.read_first_line(scratch)?, &mut odd)
             .map_err(|problem| CollectError::malformed(self.file.path(), problem))?;
+        sink.odd(self.file.path(), odd);
         for (definition, average) in [&LOAD_1, &LOAD_5, &LOAD_15].into_iter().zip(load.averages) {
-            sink.float(definition, average);
+            if let Some(average) = average {
+                sink.float(definition, average);
+            }
         }
-        sink.unsigned(&PROC_THREADS, load.threads);
+        if let Some(threads) = load.threads {
+            sink.unsigned(&PROC_THREADS, threads);
+        }
         Ok(())
     }
 }
@@ -129,36 +136,54 @@ mod tests {
         for kernel in ["6.1-qemu", "6.12-qemu", "6.18-firecracker"] {
             let text = std::fs::read(captured(kernel).path(FILE)).unwrap();
             let theirs = LoadAverage::from_read(&text[..]).unwrap();
-            let ours = parse(&text).unwrap();
-            assert_eq!(ours.threads, u64::from(theirs.max));
+            let ours = parse(&text, &mut Odd::default()).unwrap();
+            assert_eq!(ours.threads, Some(u64::from(theirs.max)));
             for (ours, theirs) in
                 ours.averages
                     .into_iter()
                     .zip([theirs.one, theirs.five, theirs.fifteen])
             {
+                let ours = ours.unwrap();
                 assert!((ours - f64::from(theirs)).abs() < 0.001, "{ours} {theirs}");
             }
         }
     }
 
     #[test]
-    fn another_line_is_malformed() {
-        for text in [
-            &b""[..],
-            b"\n",
-            b"0.00 0.01 0.05 1/80 71",
-            b"0.00 0.01 0.05 1/80\n",
-            b"0.00 0.01 1/80 71\n",
-            b"0.00 0.01 0.05 1 71\n",
-            b"0.00 0.01 0.05 1/x 71\n",
-            b"0.00 0.01 0.05 /80 71\n",
-            b"0.00 0.01 0.05 1/80 -1\n",
-            b"0.00 -0.01 0.05 1/80 71\n",
-            b"0.00 nan 0.05 1/80 71\n",
-            b"0,00 0,01 0,05 1/80 71\n",
-            b"\xff 0.01 0.05 1/80 71\n",
+    fn a_number_that_makes_no_sense_costs_itself_alone_and_is_named() {
+        let whole = ([Some(0.0), Some(0.01), Some(0.05)], Some(80));
+        let without = |average: usize| {
+            let (mut averages, threads) = whole;
+            averages[average] = None;
+            (averages, threads)
+        };
+        for (text, expected, wrong) in [
+            ("0.00 0.01 0.05 1/80 71\n", whole, 0),
+            ("0.00 0.01 0.05 1/80 -1\n", whole, 0),
+            ("0.00 0.01 0.05 -1/80\n", whole, 0),
+            ("0.00 0.01 0.05 1/80 7", whole, 0),
+            ("0.00 0.01 0.05 1/8", (whole.0, None), 1),
+            ("0.00 0.01 0.05 1/x 71\n", (whole.0, None), 1),
+            ("0.00 0.01 0.05 1/4294967295 71\n", (whole.0, None), 1),
+            ("0.00 0.01 0.05 1 71\n", (whole.0, None), 1),
+            ("0.00 -0.01 0.05 1/80 71\n", without(1), 1),
+            ("nan 0.01 0.05 1/80 71\n", without(0), 1),
+            ("0.00 0.01 \u{664} 1/80 71\n", without(2), 1),
+            ("0.00 0.01", ([Some(0.0), None, None], None), 3),
         ] {
-            let error = parse(text).unwrap_err();
+            let mut odd = Odd::default();
+            let load = parse(text.as_bytes(), &mut odd).unwrap();
+            assert_eq!((load.averages, load.threads), expected, "{text}");
+            assert_eq!(odd.named().len(), wrong, "{text}");
+            let named = odd.named().iter();
+            assert!(
+                named
+                    .into_iter()
+                    .all(|one| (one.line, one.expected) == (1, EXPECTED))
+            );
+        }
+        for text in ["", "\n", "0.0", "a b c d\n"] {
+            let error = parse(text.as_bytes(), &mut Odd::default()).unwrap_err();
             assert_eq!((error.line, error.expected), (1, EXPECTED));
         }
     }
@@ -185,7 +210,8 @@ mod tests {
         fn random_bytes_never_panic(
             text in proptest::collection::vec(any::<u8>(), 0..64), likely in "[0-9./ ]{0,40}\n"
         ) {
-            let _ = (parse(&text), parse(likely.as_bytes()));
+            let _ = parse(&text, &mut Odd::default());
+            let _ = parse(likely.as_bytes(), &mut Odd::default());
         }
     }
 }

@@ -12,7 +12,8 @@
 use super::{
     Collector, Purpose, Sink,
     error::{CollectError, Malformed},
-    lines::lines,
+    lines::{Line, lines},
+    odd::Odd,
     source::{ProcFile, Root},
     table::{
         MEM_AVAIL, MEM_BUFFERS, MEM_CACHED, MEM_DIRTY, MEM_FREE, MEM_SWAP_FREE, MEM_SWAP_TOTAL,
@@ -26,12 +27,13 @@ const FILE: &str = "/proc/meminfo";
 
 const EXPECTED_LINE: &str = "NAME: NUMBER kB";
 const EXPECTED_FIELD: &str = "a line MemTotal:";
+const EXPECTED_PART: &str = "no more than the total that it is a part of";
 
 /// The fields that are reported, in kB.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Meminfo {
     /// `MemTotal`; there is no machine without it.
-    pub total: u64,
+    pub total: Option<u64>,
     /// `MemFree`
     pub free: Option<u64>,
     /// `MemAvailable`, since Linux 3.14
@@ -50,42 +52,103 @@ pub struct Meminfo {
     pub writeback: Option<u64>,
 }
 
+/// A field as it was read, and where.
+type Field<'t> = Option<(u64, Line<'t>)>;
+
 /// The fields that are reported out of the text of /proc/meminfo.
 ///
 /// Lines of other fields are not looked into: what a future kernel writes there is its
-/// own business.
-pub fn parse(text: &[u8]) -> Result<Meminfo, Malformed> {
-    let mut total = None;
-    let mut fields = Meminfo::default();
+/// own business. A field that makes no sense is left out: lxcfs has shown more free swap
+/// space than there is swap.
+pub fn parse(text: &[u8], odd: &mut Odd) -> Result<Meminfo, Malformed> {
+    let mut fields: [Field<'_>; 9] = [None; 9];
+    let [
+        total,
+        free,
+        available,
+        buffers,
+        cached,
+        swap_total,
+        swap_free,
+        dirty,
+        writeback,
+    ] = &mut fields;
     let mut seen = 0;
+    let mut has_total = false;
     for line in lines(text) {
-        let line = line?;
-        seen = line.number;
+        seen += 1;
+        let Some(line) = odd.keep(line) else {
+            break;
+        };
         let Some((name, value)) = split_once(line.text, b':') else {
             continue;
         };
         let field = match name {
-            b"MemTotal" => &mut total,
-            b"MemFree" => &mut fields.free,
-            b"MemAvailable" => &mut fields.available,
-            b"Buffers" => &mut fields.buffers,
-            b"Cached" => &mut fields.cached,
-            b"SwapTotal" => &mut fields.swap_total,
-            b"SwapFree" => &mut fields.swap_free,
-            b"Dirty" => &mut fields.dirty,
-            b"Writeback" => &mut fields.writeback,
+            b"MemTotal" => &mut *total,
+            b"MemFree" => &mut *free,
+            b"MemAvailable" => &mut *available,
+            b"Buffers" => &mut *buffers,
+            b"Cached" => &mut *cached,
+            b"SwapTotal" => &mut *swap_total,
+            b"SwapFree" => &mut *swap_free,
+            b"Dirty" => &mut *dirty,
+            b"Writeback" => &mut *writeback,
             _ => continue,
         };
-        *field = Some(kilobytes(value).ok_or_else(|| line.malformed(EXPECTED_LINE))?);
+        has_total |= name == b"MemTotal";
+        let value = odd.note(kilobytes(value), || line.malformed(EXPECTED_LINE));
+        *field = value.map(|value| (value, line));
     }
-    fields.total = total.ok_or_else(|| Malformed::new(seen + 1, EXPECTED_FIELD, b""))?;
-    Ok(fields)
+    for part in [free, available, buffers, cached, dirty, writeback] {
+        check_part(part, *total, odd);
+    }
+    check_part(swap_free, *swap_total, odd);
+    let [
+        total,
+        free,
+        available,
+        buffers,
+        cached,
+        swap_total,
+        swap_free,
+        dirty,
+        writeback,
+    ] = fields.map(|field| field.map(|(value, _)| value));
+    let found = Meminfo {
+        total,
+        free,
+        available,
+        buffers,
+        cached,
+        swap_total,
+        swap_free,
+        dirty,
+        writeback,
+    };
+    if found == Meminfo::default() {
+        let first = odd.take_first();
+        return Err(first.unwrap_or_else(|| Malformed::new(seen + 1, EXPECTED_FIELD, b"")));
+    }
+    if !has_total {
+        odd.add(Malformed::new(seen + 1, EXPECTED_FIELD, b""));
+    }
+    Ok(found)
 }
 
-/// `  24684084 kB`: the number; None for another form, sign or unit, and past 64 bits.
+/// `  24684084 kB`: the number; None for another form, sign or unit, and for more than 64
+/// bits of bytes.
 fn kilobytes(text: &[u8]) -> Option<u64> {
     let digits = text.trim_ascii_start().strip_suffix(b" kB")?;
-    decimal(digits)
+    decimal(digits).filter(|kilobytes| *kilobytes <= u64::MAX / 1024)
+}
+
+fn check_part(part: &mut Field<'_>, total: Field<'_>, odd: &mut Odd) {
+    if let (Some((value, line)), Some((total, _))) = (*part, total)
+        && value > total
+    {
+        odd.add(line.malformed(EXPECTED_PART));
+        *part = None;
+    }
 }
 
 /// Reads /proc/meminfo.
@@ -111,10 +174,12 @@ impl Collector for MeminfoCollector {
         scratch: &mut Vec<u8>,
         sink: &mut Sink<'_>,
     ) -> Result<(), CollectError> {
-        let fields = parse(self.file.read_whole(scratch)?)
+        let mut odd = Odd::default();
+        let fields = parse(self.file.read_whole(scratch)?, &mut odd)
             .map_err(|problem| CollectError::malformed(self.file.path(), problem))?;
+        sink.odd(self.file.path(), odd);
         for (definition, value) in [
-            (&MEM_TOTAL, Some(fields.total)),
+            (&MEM_TOTAL, fields.total),
             (&MEM_FREE, fields.free),
             (&MEM_AVAIL, fields.available),
             (&MEM_BUFFERS, fields.buffers),
@@ -138,37 +203,45 @@ mod tests {
     use crate::collectors::lines::EXPECTED_END;
     use proptest::prelude::*;
 
+    /// What is read and what is wrong, by line.
+    fn parsed(text: &[u8]) -> (Result<Meminfo, Malformed>, Vec<(usize, &'static str)>) {
+        let mut odd = Odd::default();
+        let fields = parse(text, &mut odd);
+        let named = odd.named().iter();
+        (fields, named.map(|one| (one.line, one.expected)).collect())
+    }
+
     #[test]
     fn fields_are_taken_in_kb_and_the_others_left_alone() {
         let text = b"MemTotal:       24684084 kB\nMemFree:        24393956 kB\nSwapCached: junk\n\
                      HugePages_Total:       0\nno colon here\nSwapTotal:             0 kB\n\
                      \xff\xfe: 5\nWriteback: 7 kB\nWritebackTmp: 8 kB\n";
-        assert_eq!(
-            parse(text),
-            Ok(Meminfo {
-                total: 24_684_084,
-                free: Some(24_393_956),
-                swap_total: Some(0),
-                writeback: Some(7),
-                ..Meminfo::default()
-            })
-        );
+        let fields = Meminfo {
+            total: Some(24_684_084),
+            free: Some(24_393_956),
+            swap_total: Some(0),
+            writeback: Some(7),
+            ..Meminfo::default()
+        };
+        assert_eq!(parsed(text), (Ok(fields), vec![]));
     }
 
     #[test]
-    fn the_largest_number_is_read_and_a_larger_one_refused() {
-        let text = |number: &str| format!("MemTotal: {number} kB\n").into_bytes();
-        assert_eq!(
-            parse(&text("18446744073709551615")).map(|m| m.total),
-            Ok(u64::MAX)
-        );
-        for number in ["18446744073709551616", "99999999999999999999999"] {
-            assert_eq!(parse(&text(number)).unwrap_err().expected, EXPECTED_LINE);
+    fn the_largest_memory_is_read_and_a_larger_one_left_out() {
+        let total = |number: &str| {
+            let text = format!("MemTotal: {number} kB\nDirty: 0 kB\n");
+            let (fields, odd) = parsed(text.as_bytes());
+            (fields.unwrap().total, odd)
+        };
+        let most = u64::MAX / 1024;
+        assert_eq!(total(&most.to_string()), (Some(most), vec![]));
+        for number in ["18014398509481984", "18446744073709551616"] {
+            assert_eq!(total(number), (None, vec![(1, EXPECTED_LINE)]));
         }
     }
 
     #[test]
-    fn a_malformed_line_of_a_reported_field_is_named() {
+    fn a_field_that_makes_no_sense_costs_itself_alone_and_is_named() {
         for line in [
             "MemFree:",
             "MemFree: kB",
@@ -182,36 +255,74 @@ mod tests {
             "MemFree: 12 bananas",
             "MemFree: \u{0661} kB",
         ] {
-            let error = parse(format!("MemTotal: 9 kB\n{line}\n").as_bytes()).unwrap_err();
-            assert_eq!((error.line, error.expected), (2, EXPECTED_LINE), "{line}");
+            let text = format!("MemTotal: 9 kB\n{line}\nDirty: 3 kB\n");
+            let fields = Meminfo {
+                total: Some(9),
+                dirty: Some(3),
+                ..Meminfo::default()
+            };
+            let expected = (Ok(fields), vec![(2, EXPECTED_LINE)]);
+            assert_eq!(parsed(text.as_bytes()), expected, "{line}");
         }
     }
 
     #[test]
-    fn a_file_that_ends_within_a_line_or_before_memtotal_is_refused() {
-        let cut = parse(b"MemTotal: 9 kB\nMemFree: 12").unwrap_err();
-        assert_eq!((cut.line, cut.expected), (2, EXPECTED_END));
-        let empty = parse(b"").unwrap_err();
-        assert_eq!((empty.line, empty.expected), (1, EXPECTED_FIELD));
-        let without = parse(b"MemFree: 12 kB\n").unwrap_err();
-        assert_eq!((without.line, without.expected), (2, EXPECTED_FIELD));
+    fn no_part_exceeds_its_total() {
+        let text = b"MemTotal: 9 kB\nMemFree: 9 kB\nMemAvailable: 10 kB\nCached: 11 kB\n\
+                     SwapTotal: 0 kB\nSwapFree: 1 kB\n";
+        let fields = Meminfo {
+            total: Some(9),
+            free: Some(9),
+            swap_total: Some(0),
+            ..Meminfo::default()
+        };
+        let odd = vec![(3, EXPECTED_PART), (4, EXPECTED_PART), (6, EXPECTED_PART)];
+        assert_eq!(parsed(text), (Ok(fields), odd));
+        let (fields, odd) = parsed(b"MemTotal: 9 kB\nSwapFree: 1 kB\n");
+        assert_eq!(
+            (fields.unwrap().swap_free, odd),
+            (Some(1), vec![]),
+            "of what?"
+        );
+    }
+
+    #[test]
+    fn a_file_that_ends_within_a_line_has_those_before() {
+        let fields = Meminfo {
+            total: Some(9),
+            ..Meminfo::default()
+        };
+        let expected = (Ok(fields), vec![(2, EXPECTED_END)]);
+        assert_eq!(parsed(b"MemTotal: 9 kB\nMemFree: 12"), expected);
+        let (fields, odd) = parsed(b"Dirty: 1 kB\n");
+        assert_eq!(
+            (fields.unwrap().dirty, odd),
+            (Some(1), vec![(2, EXPECTED_FIELD)])
+        );
+        for (text, line, expected) in [
+            (&b""[..], 1, EXPECTED_FIELD),
+            (b"Active: 1 kB\n", 2, EXPECTED_FIELD),
+            (b"MemTotal: 9", 1, EXPECTED_END),
+            (b"MemTotal: x kB\n", 1, EXPECTED_LINE),
+        ] {
+            let error = parsed(text).0.unwrap_err();
+            assert_eq!((error.line, error.expected), (line, expected));
+        }
     }
 
     proptest! {
         #[test]
         fn random_bytes_never_panic(text in proptest::collection::vec(any::<u8>(), 0..256)) {
-            let _ = parse(&text);
+            let _ = parsed(&text);
         }
 
         #[test]
         fn random_values_of_reported_fields_never_panic_and_are_exact(
-            number in any::<u64>(), junk in "\\PC{0,12}"
+            number in 0..u64::MAX / 1024, junk in "\\PC{0,12}"
         ) {
-            let _ = parse(format!("MemTotal:{junk}\n").as_bytes());
-            prop_assert_eq!(
-                parse(format!("MemTotal: {number:>14} kB\n").as_bytes()).map(|m| m.total),
-                Ok(number)
-            );
+            let _ = parsed(format!("MemTotal:{junk}\n").as_bytes());
+            let (fields, odd) = parsed(format!("MemTotal: {number:>14} kB\n").as_bytes());
+            prop_assert_eq!((fields.unwrap().total, odd), (Some(number), vec![]));
         }
     }
 }

@@ -28,6 +28,9 @@ pub mod load;
 pub mod logins;
 pub mod meminfo;
 pub mod network;
+pub mod odd;
+#[cfg(test)]
+mod odd_tests;
 pub mod options;
 pub mod pressure;
 pub mod processes;
@@ -47,11 +50,12 @@ pub mod units;
 pub mod uptime;
 pub mod vmstat;
 
-use std::time::Instant;
+use std::{path::Path, time::Instant};
 
 pub use context::Context;
 pub use definition::{CollectorDefinition, Definition, default_names};
 pub use error::{CollectError, Malformed, SourceError, UnknownCollector};
+pub use odd::{LeftOut, Odd};
 pub use options::Options;
 pub use sample::{Name, Samples, Value};
 pub use set::{CollectorSet, CollectorStatus, SampleOneError, Transition};
@@ -96,17 +100,23 @@ impl Grid {
     }
 }
 
-/// Where a collector puts its values: keeps those that the wanted grid admits.
+/// Where a collector puts its values: keeps those that the wanted grid admits, and why
+/// others are left out.
 #[derive(Debug)]
 pub struct Sink<'a> {
     grid: Grid,
     samples: &'a mut Samples,
+    left_out: LeftOut,
 }
 
 impl<'a> Sink<'a> {
     /// Appends to `samples` what `grid` admits.
     pub fn new(grid: Grid, samples: &'a mut Samples) -> Self {
-        Self { grid, samples }
+        Self {
+            grid,
+            samples,
+            left_out: LeftOut::default(),
+        }
     }
 
     /// Which values are wanted. What makes only others need not be read at all.
@@ -159,6 +169,29 @@ impl<'a> Sink<'a> {
         }
     }
 
+    /// Takes why a value, or all values of an instance, cannot be had.
+    pub fn left_out(&mut self, error: impl Into<CollectError>) {
+        self.left_out.add(error.into());
+    }
+
+    /// Takes why values of a file are left out.
+    pub fn odd(&mut self, path: &Path, odd: Odd) {
+        if !odd.is_empty() {
+            self.left_out.add_all(path, odd);
+        }
+    }
+
+    /// Takes over why values were left out that somebody else read.
+    pub fn left_out_all(&mut self, others: &mut LeftOut) {
+        self.left_out.append(others);
+    }
+
+    /// Why values were left out of this reading.
+    #[must_use]
+    pub fn into_left_out(self) -> LeftOut {
+        self.left_out
+    }
+
     /// Counts instances that the collector left out, as there were too many of them.
     pub fn cut(&mut self, instances: usize) {
         self.samples.add_cut(instances as u64);
@@ -167,8 +200,11 @@ impl<'a> Sink<'a> {
 
 /// What reads one group of metrics.
 ///
-/// A collector reads and parses first, and fills the sink when nothing can fail any more:
-/// its values are one reading or none. `scratch` is the set's read buffer, of no content worth keeping.
+/// An odd value costs itself or its instance alone: it is given to [`Sink::left_out`] or
+/// [`Sink::odd`], and everything else is reported. An error of [`collect`](Self::collect) is
+/// for the file that the collector is about, where that cannot be opened or has nothing of
+/// what it should have; what is in the sink by then stays. `scratch` is the set's read buffer, of no content worth
+/// keeping.
 ///
 /// What may block is never done in [`collect`](Self::collect). It is begun in
 /// [`prepare`](Self::prepare), by a job for [`Context::prober`](context::Context) or a task,

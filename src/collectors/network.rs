@@ -22,6 +22,7 @@ use super::{
     error::{CollectError, Malformed},
     instances::Instances,
     lines::{Line, lines},
+    odd::{LeftOut, Odd},
     source::{ProcFile, Root},
     table::{
         NET_RX_BYTES, NET_RX_DROPS, NET_RX_ERRORS, NET_RX_PACKETS, NET_SPEED, NET_TX_BYTES,
@@ -63,18 +64,9 @@ pub struct Interface {
     pub tx: Traffic,
 }
 
-/// The counts of one direction.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Traffic {
-    /// Bytes
-    pub bytes: u64,
-    /// Packets
-    pub packets: u64,
-    /// Packets with an error.
-    pub errors: u64,
-    /// Packets dropped.
-    pub drops: u64,
-}
+/// The counts of one direction: bytes, packets, packets with an error, packets dropped. None
+/// for what makes no sense.
+pub type Traffic = [Option<u64>; 4];
 
 /// The lines of /proc/net/dev that are about interfaces.
 pub fn interfaces(text: &[u8]) -> impl Iterator<Item = Result<Line<'_>, Malformed>> {
@@ -107,9 +99,22 @@ pub fn name<'t>(line: &Line<'t>) -> Result<&'t [u8], Malformed> {
     found.filter(valid).ok_or_else(|| line.malformed(EXPECTED))
 }
 
-/// The counts of a line about an interface.
-pub fn parse(line: &Line<'_>) -> Result<Interface, Malformed> {
-    counts(line.text).ok_or_else(|| line.malformed(EXPECTED))
+/// The counts of a line about an interface. Those that are not reported are not looked into.
+pub fn parse(line: &Line<'_>, odd: &mut Odd) -> Interface {
+    let mut fields = fields(split(line.text).map_or(&b""[..], |(_, counts)| counts));
+    let mut traffic = || {
+        let mut traffic = Traffic::default();
+        for count in &mut traffic {
+            let number = fields.next().and_then(decimal);
+            *count = odd.note(number, || line.malformed(EXPECTED));
+        }
+        let _not_reported = fields.nth(COUNTS - traffic.len() - 1);
+        traffic
+    };
+    Interface {
+        rx: traffic(),
+        tx: traffic(),
+    }
 }
 
 /// Old kernels allowed a colon in a name; counts never have one.
@@ -119,28 +124,6 @@ fn split(line: &[u8]) -> Option<(&[u8], &[u8])> {
         line.get(..colon)?.trim_ascii_start(),
         line.get(colon + 1..)?,
     ))
-}
-
-fn counts(line: &[u8]) -> Option<Interface> {
-    let (_, counts) = split(line)?;
-    let mut fields = fields(counts);
-    let mut traffic = || {
-        let mut count = || decimal(fields.next()?);
-        let traffic = Traffic {
-            bytes: count()?,
-            packets: count()?,
-            errors: count()?,
-            drops: count()?,
-        };
-        for _ in 4..COUNTS {
-            count()?;
-        }
-        Some(traffic)
-    };
-    Some(Interface {
-        rx: traffic()?,
-        tx: traffic()?,
-    })
 }
 
 /// Reads /proc/net/dev and what /sys/class/net has about the interfaces in it.
@@ -164,31 +147,51 @@ impl NetworkCollector {
             speeds: Speeds::new(context.prober.clone()),
         };
         // A failure is not lost: the first sample will meet and return it.
-        let _ = collector.look(&mut Vec::new());
+        let _ = collector.look(&mut Vec::new(), &mut LeftOut::default());
         collector
     }
 
     /// Looks at all that there is, before any of it goes out.
-    fn look<'s>(&mut self, scratch: &'s mut Vec<u8>) -> Result<&'s [u8], CollectError> {
+    fn look<'s>(
+        &mut self,
+        scratch: &'s mut Vec<u8>,
+        left_out: &mut LeftOut,
+    ) -> Result<&'s [u8], CollectError> {
         self.speeds.take(&mut self.links);
         let text = self.file.read_up_to(FILE_LIMIT, scratch)?;
         let malformed = |problem| CollectError::malformed(self.file.path(), problem);
+        let mut lines = lines(text);
+        // Without its titles nobody knows what the numbers are.
+        check_titles(&mut lines).map_err(malformed)?;
+        let mut odd = Odd::default();
+        let mut any = false;
         self.links.begin();
-        for line in interfaces(text) {
-            let line = line.map_err(malformed)?;
-            let name = name(&line).map_err(malformed)?;
-            let new = |name: &str| Link::new(&self.root, name);
-            if self.links.meet(name, new).is_some() {
-                parse(&line).map_err(malformed)?;
+        for line in lines {
+            let Some(line) = odd.keep(line) else {
+                break;
+            };
+            if let Some(name) = odd.keep(name(&line)) {
+                any = true;
+                self.links.meet(name, |name| Link::new(&self.root, name));
             }
         }
+        if !any && let Some(problem) = odd.take_first() {
+            return Err(malformed(problem));
+        }
+        left_out.add_all(self.file.path(), odd);
         // Where names came or went, any name may have passed to another device.
         if self.links.forget_others() {
             self.close_all();
         }
         let mut replaced = false;
         for (at, (_, link)) in self.links.iter_mut().enumerate() {
-            replaced |= link.look(at < MAX_KEPT_OPEN)?;
+            match link.look(at < MAX_KEPT_OPEN) {
+                Ok(another) => replaced |= another,
+                Err(error) => left_out.add(error),
+            }
+            if let Some(problem) = link.speed_problem() {
+                left_out.add(problem);
+            }
         }
         if replaced {
             self.close_all();
@@ -218,34 +221,35 @@ impl Collector for NetworkCollector {
         scratch: &mut Vec<u8>,
         sink: &mut Sink<'_>,
     ) -> Result<(), CollectError> {
-        let text = self.look(scratch)?;
-        report(&mut self.links, text, sink)
-            .map_err(|problem| CollectError::malformed(self.file.path(), problem))
-    }
-}
-
-/// Nothing fails here: the same lines have been parsed before.
-fn report(links: &mut Instances<Link>, text: &[u8], sink: &mut Sink<'_>) -> Result<(), Malformed> {
-    for line in interfaces(text) {
-        let line = line?;
-        if let Some((name, link)) = links.take(name(&line)?) {
-            emit(name, &parse(&line)?, link, sink);
+        let mut left_out = LeftOut::default();
+        let text = self.look(scratch, &mut left_out)?;
+        sink.left_out_all(&mut left_out);
+        let mut odd = Odd::default();
+        for line in interfaces(text).flatten() {
+            if let Ok(name) = name(&line)
+                && let Some((name, link)) = self.links.take(name)
+            {
+                emit(name, &parse(&line, &mut odd), link, sink);
+            }
         }
+        sink.cut(self.links.cut());
+        sink.odd(self.file.path(), odd);
+        Ok(())
     }
-    sink.cut(links.cut());
-    Ok(())
 }
 
 fn emit(name: &str, counts: &Interface, link: &Link, sink: &mut Sink<'_>) {
+    let [rx_bytes, rx_packets, rx_errors, rx_drops] = counts.rx;
+    let [tx_bytes, tx_packets, tx_errors, tx_drops] = counts.tx;
     for (definition, value) in [
-        (&NET_RX_BYTES, Some(counts.rx.bytes)),
-        (&NET_RX_PACKETS, Some(counts.rx.packets)),
-        (&NET_RX_ERRORS, Some(counts.rx.errors)),
-        (&NET_RX_DROPS, Some(counts.rx.drops)),
-        (&NET_TX_BYTES, Some(counts.tx.bytes)),
-        (&NET_TX_PACKETS, Some(counts.tx.packets)),
-        (&NET_TX_ERRORS, Some(counts.tx.errors)),
-        (&NET_TX_DROPS, Some(counts.tx.drops)),
+        (&NET_RX_BYTES, rx_bytes),
+        (&NET_RX_PACKETS, rx_packets),
+        (&NET_RX_ERRORS, rx_errors),
+        (&NET_RX_DROPS, rx_drops),
+        (&NET_TX_BYTES, tx_bytes),
+        (&NET_TX_PACKETS, tx_packets),
+        (&NET_TX_ERRORS, tx_errors),
+        (&NET_TX_DROPS, tx_drops),
         (&NET_UP, link.up().map(u64::from)),
         (&NET_SPEED, link.speed()),
     ] {

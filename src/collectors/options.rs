@@ -10,21 +10,21 @@ use super::table::{
 };
 
 /// Block devices that are left out by default: what is in memory or only looks like a
-/// disk, and partitions, whose requests are their disk's.
+/// disk, and the boot areas of memory cards. Partitions are never reported, whatever their
+/// names.
 pub const DISK_EXCLUDE: &[&str] = &[
     "loop*",
     "ram*",
     "zram*",
     "fd[0-9]*",
     "sr[0-9]*",
-    "[hsv]d[a-z]*[0-9]",
-    "xvd[a-z]*[0-9]",
-    "nvme*p[0-9]*",
-    "mmcblk*p[0-9]*",
+    "mmcblk*boot[0-9]*",
 ];
 
-/// Mounts that are left out by default: what the kernel makes up, and the layers of
-/// containers, which are on a file system that is reported anyway.
+/// Mounts that are left out by default: what the kernel makes up; the layers of containers,
+/// which are on a file system that is reported anyway; and what Kubernetes and containerd
+/// mount for each pod: in memory for its secrets and tokens, or as the root of a container.
+/// Persistent volumes are in.
 pub const FILESYSTEM_EXCLUDE: &[&str] = &[
     "/dev",
     "/dev/*",
@@ -35,10 +35,19 @@ pub const FILESYSTEM_EXCLUDE: &[&str] = &[
     "/run/credentials/*",
     "/var/lib/docker/*",
     "/var/lib/containers/storage/*",
+    "/var/lib/containerd/*",
+    "/run/containerd/*",
+    "/run/k3s/containerd/*",
+    "*/kubelet/pods/*/volumes/kubernetes.io~projected/*",
+    "*/kubelet/pods/*/volumes/kubernetes.io~secret/*",
+    "*/kubelet/pods/*/volumes/kubernetes.io~configmap/*",
+    "*/kubelet/pods/*/volumes/kubernetes.io~downward-api/*",
+    "*/kubelet/pods/*/volumes/kubernetes.io~empty-dir/*",
+    "*/kubelet/pods/*/volume-subpaths/*",
 ];
 
 /// Types of file systems that are left out by default: what holds no data of its own, or
-/// is always full, or is mounted by being looked at.
+/// is always full, or is mounted by being looked at; and what shows the same by FUSE.
 pub const FILESYSTEM_EXCLUDE_TYPES: &[&str] = &[
     "autofs",
     "binfmt_misc",
@@ -52,7 +61,11 @@ pub const FILESYSTEM_EXCLUDE_TYPES: &[&str] = &[
     "efivarfs",
     "erofs",
     "fusectl",
+    "fuse.lxcfs",
     "fuse.portal",
+    "fuse.snapfuse",
+    "fuse.squashfuse",
+    "fuse.squashfuse_ll",
     "hugetlbfs",
     "iso9660",
     "mqueue",
@@ -67,6 +80,7 @@ pub const FILESYSTEM_EXCLUDE_TYPES: &[&str] = &[
     "squashfs",
     "sysfs",
     "tracefs",
+    "udf",
 ];
 
 /// The most units that are followed by default. With some twenty values each this fills a
@@ -238,27 +252,47 @@ mod tests {
     }
 
     #[test]
-    fn disks_are_in_and_their_parts_and_ram_are_out() {
+    fn disks_are_in_and_what_is_in_memory_is_out() {
         let filter = Options::default().disk;
         for disk in [
-            "sda", "sdab", "vda", "xvda", "nvme0n1", "nvme10n2", "mmcblk0", "md0", "dm-3",
+            "sda", "sdab", "vda", "xvda", "xvda1", "nvme0n1", "nvme10n2", "mmcblk0", "md0", "dm-3",
         ] {
             assert!(filter.admits(disk), "{disk}");
         }
         for other in [
-            "sda1",
-            "sdab12",
-            "vda2",
-            "xvda1",
-            "nvme0n1p1",
-            "mmcblk0p2",
             "loop0",
             "ram15",
             "zram0",
             "sr0",
             "fd0",
+            "mmcblk0boot0",
+            "mmcblk1boot1",
         ] {
             assert!(!filter.admits(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn what_is_mounted_for_each_pod_is_out_and_its_volumes_are_in() {
+        let mounts = Options::default().filesystem.mounts;
+        let pod = "/var/lib/kubelet/pods/00000001-aaaa-bbbb-cccc-000000000001";
+        let sandboxes = "/run/containerd/io.containerd.grpc.v1.cri/sandboxes";
+        for other in [
+            format!("{pod}/volumes/kubernetes.io~projected/kube-api-access-x1"),
+            format!("{pod}/volumes/kubernetes.io~secret/certificates"),
+            format!("{pod}/volumes/kubernetes.io~empty-dir/cache"),
+            format!("{pod}/volume-subpaths/config/web/0"),
+            format!("/var/snap/microk8s/common{pod}/volumes/kubernetes.io~configmap/x"),
+            format!("{sandboxes}/ab/shm"),
+        ] {
+            assert!(!mounts.admits(&other), "{other}");
+        }
+        for volume in [
+            "/var/lib/kubelet".to_owned(),
+            format!("{pod}/volumes/kubernetes.io~csi/pvc-1/mount"),
+            format!("{pod}/volumes/kubernetes.io~nfs/share"),
+        ] {
+            assert!(mounts.admits(&volume), "{volume}");
         }
     }
 

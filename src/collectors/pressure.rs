@@ -18,7 +18,8 @@ use super::{
     Collector, Grid, Purpose, Sink,
     definition::Definition,
     error::{CollectError, Malformed, SourceError},
-    lines::lines,
+    lines::{Line, lines},
+    odd::Odd,
     source::{ProcFile, Root},
     table::{
         PRESSURE_FULL, PRESSURE_FULL_AVG10, PRESSURE_FULL_AVG60, PRESSURE_FULL_AVG300,
@@ -50,13 +51,13 @@ static AVERAGES_OF_FULL: [&Definition; 3] = [
     &PRESSURE_FULL_AVG300,
 ];
 
-/// How long tasks waited.
+/// How long tasks waited; None of a number that makes no sense.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Stall {
     /// Shares of the last 10, 60 and 300 s, in %.
-    pub averages: [f64; 3],
+    pub averages: [Option<f64>; 3],
     /// Since boot, in us.
-    pub total: u64,
+    pub total: Option<u64>,
 }
 
 /// What the file of one resource says.
@@ -70,19 +71,21 @@ pub struct Pressure {
 
 /// The pressure out of the text of one resource's file, or of a cgroup's, which has the same
 /// form. Lines of another beginning are not looked into.
-pub fn parse(text: &[u8]) -> Result<Pressure, Malformed> {
+pub fn parse(text: &[u8], odd: &mut Odd) -> Result<Pressure, Malformed> {
     let mut pressure = Pressure::default();
     let mut seen = 0;
     for line in lines(text) {
-        let line = line?;
-        seen = line.number;
+        seen += 1;
+        let Some(line) = odd.keep(line) else {
+            break;
+        };
         let mut fields = fields(line.text);
         let stall = match fields.next() {
             Some(b"some") => &mut pressure.some,
             Some(b"full") => &mut pressure.full,
             _ => continue,
         };
-        *stall = Some(parse_stall(fields).ok_or_else(|| line.malformed(EXPECTED_LINE))?);
+        *stall = Some(parse_stall(&line, odd));
     }
     match pressure {
         Pressure {
@@ -93,16 +96,15 @@ pub fn parse(text: &[u8]) -> Result<Pressure, Malformed> {
     }
 }
 
-fn parse_stall<'l>(mut fields: impl Iterator<Item = &'l [u8]>) -> Option<Stall> {
-    let mut field = |name: &str| fields.next()?.strip_prefix(name.as_bytes());
-    Some(Stall {
-        averages: [
-            field("avg10=").and_then(fixed_point)?,
-            field("avg60=").and_then(fixed_point)?,
-            field("avg300=").and_then(fixed_point)?,
-        ],
-        total: field("total=").and_then(decimal)?,
-    })
+fn parse_stall(line: &Line<'_>, odd: &mut Odd) -> Stall {
+    let field = |name: &[u8]| fields(line.text).find_map(|field| field.strip_prefix(name));
+    let malformed = || line.malformed(EXPECTED_LINE);
+    let averages = [&b"avg10="[..], b"avg60=", b"avg300="].map(|name| {
+        let share = field(name).and_then(fixed_point);
+        odd.note(share.filter(|share| *share <= 100.0), malformed)
+    });
+    let total = odd.note(field(b"total=").and_then(decimal), malformed);
+    Stall { averages, total }
 }
 
 /// Whether this kernel does not account for the pressure.
@@ -126,23 +128,25 @@ struct Resource {
 }
 
 impl Resource {
-    fn read(&mut self, scratch: &mut Vec<u8>) -> Result<(), CollectError> {
+    /// Whether there is something to report.
+    fn read(&mut self, scratch: &mut Vec<u8>, sink: &mut Sink<'_>) -> Result<bool, CollectError> {
+        self.pressure = Pressure::default();
         let Some(file) = &mut self.file else {
-            return Ok(());
+            return Ok(false);
         };
-        match file.read_whole(scratch).map(parse) {
-            Ok(Ok(pressure)) => {
-                self.pressure = pressure;
-                Ok(())
-            }
-            Ok(Err(problem)) => Err(CollectError::malformed(file.path(), problem)),
+        let mut odd = Odd::default();
+        let parsed = match file.read_whole(scratch) {
+            Ok(text) => parse(text, &mut odd),
             Err(error) if is_unknown(&error) => {
                 self.file = None;
-                self.pressure = Pressure::default();
-                Ok(())
+                return Ok(false);
             }
-            Err(error) => Err(error.into()),
-        }
+            Err(error) => return Err(error.into()),
+        };
+        let malformed = |problem| CollectError::malformed(file.path(), problem);
+        self.pressure = parsed.map_err(malformed)?;
+        sink.odd(file.path(), odd);
+        Ok(true)
     }
 
     fn report(
@@ -156,9 +160,13 @@ impl Resource {
             return;
         };
         for (definition, share) in averages.into_iter().zip(stall.averages) {
-            sink.float_of(definition, self.name, share);
+            if let Some(share) = share {
+                sink.float_of(definition, self.name, share);
+            }
         }
-        sink.unsigned_of(total, self.name, stall.total);
+        if let Some(time) = stall.total {
+            sink.unsigned_of(total, self.name, time);
+        }
     }
 }
 
@@ -192,9 +200,20 @@ impl Collector for PressureCollector {
         if sink.grid() == Grid::Model {
             return Ok(());
         }
+        let mut found = false;
+        let mut failed = Vec::new();
         for resource in &mut self.resources {
-            resource.read(scratch)?;
+            match resource.read(scratch, sink) {
+                Ok(there) => found |= there,
+                Err(error) => failed.push(error),
+            }
         }
+        // Each resource has a file of its own, and costs none of the others.
+        let mut failed = failed.into_iter();
+        if !found && let Some(error) = failed.next() {
+            return Err(error);
+        }
+        failed.for_each(|error| sink.left_out(error));
         for resource in &self.resources {
             let Pressure { some, full } = resource.pressure;
             resource.report(some, AVERAGES_OF_SOME, &PRESSURE_SOME, sink);
@@ -208,7 +227,7 @@ impl Collector for PressureCollector {
 mod tests {
     use super::*;
     use crate::collectors::lines::EXPECTED_END;
-    use crate::collectors::testing::captured;
+    use crate::collectors::testing::{captured, read_whole};
     use crate::collectors::{Samples, Value};
     use procfs_core::{
         CpuPressure, FromBufRead, IoPressure, MemoryPressure, PressureRecord, ProcResult,
@@ -315,12 +334,13 @@ mod tests {
                 let path = captured(kernel).path("/proc/pressure").join(resource);
                 let text = fs::read(path).unwrap();
                 let (some, full) = theirs(&text).unwrap();
-                let ours = parse(&text).unwrap();
+                let ours = parse(&text, &mut Odd::default()).unwrap();
                 for (ours, theirs) in [(ours.some, some), (ours.full, full)] {
                     let ours = ours.unwrap();
-                    assert_eq!(ours.total, theirs.total);
+                    assert_eq!(ours.total, Some(theirs.total));
                     let their = [theirs.avg10, theirs.avg60, theirs.avg300];
                     for (our, their) in ours.averages.into_iter().zip(their) {
+                        let our = our.unwrap();
                         assert!((our - f64::from(their)).abs() < 0.001, "{our} {their}");
                     }
                 }
@@ -380,41 +400,75 @@ mod tests {
         }
     }
 
-    /// One resource's failure is all of them's: values are one reading or none.
     #[test]
-    fn what_is_malformed_fails_and_is_tried_again() {
+    fn a_resource_that_fails_costs_itself_alone_and_is_tried_again() {
         let good = "some avg10=1.50 avg60=0.25 avg300=0.00 total=7\n";
-        let (_directory, root) = host(&[("cpu", good), ("io", "some avg10=x\n")]);
+        let (_directory, root) = host(&[("cpu", good), ("io", "junk\n")]);
+        fs::create_dir(root.path("/proc/pressure/memory")).unwrap();
         let mut collector = PressureCollector::open(&root);
-        let error = sample(&mut collector, Grid::All).unwrap_err().to_string();
-        assert!(error.contains("/proc/pressure/io, line 1: "), "{error}");
+        let (samples, left_out) = read_whole(&mut collector).unwrap();
+        assert_eq!(samples.len(), 4);
+        let [memory, io] = left_out.named() else {
+            panic!("{left_out:?}");
+        };
+        let (memory, io) = (memory.to_string(), io.to_string());
+        assert!(
+            memory.contains("pressure/memory: Is a directory"),
+            "{memory}"
+        );
+        assert!(io.contains("/proc/pressure/io, line 2: "), "{io}");
         fs::write(root.path("/proc/pressure/io"), good).unwrap();
         assert_eq!(sample(&mut collector, Grid::All).unwrap().len(), 8);
+
+        fs::write(root.path("/proc/pressure/cpu"), "").unwrap();
+        fs::write(root.path("/proc/pressure/io"), "").unwrap();
+        let error = sample(&mut collector, Grid::All).unwrap_err().to_string();
+        assert!(error.contains("/proc/pressure/cpu, line 1: "), "{error}");
     }
 
     #[test]
-    fn another_text_is_malformed() {
-        const GOOD: &str = "some avg10=0.00 avg60=0.00 avg300=0.00 total=0";
-        for (text, line, expected) in [
-            (String::new(), 1, EXPECTED_ANY),
-            ("\n".to_owned(), 2, EXPECTED_ANY),
-            ("none avg10=0.00\n".to_owned(), 2, EXPECTED_ANY),
-            (GOOD.to_owned(), 1, EXPECTED_END),
-            (format!("{GOOD}\nfull avg10=0.0"), 2, EXPECTED_END),
-            (format!("{GOOD}\nfull\n"), 2, EXPECTED_LINE),
-            (format!("{GOOD}x\n"), 1, EXPECTED_LINE),
-            (
-                GOOD.replace("avg10=0.00", "avg10=nan") + "\n",
-                1,
-                EXPECTED_LINE,
-            ),
-            (GOOD.replace("avg60", "avg61") + "\n", 1, EXPECTED_LINE),
-            (GOOD.replace("avg300=0.00 ", "") + "\n", 1, EXPECTED_LINE),
-            (GOOD.replace(" total=0", "") + "\n", 1, EXPECTED_LINE),
-            (GOOD.replace("0.00", "0,00") + "\n", 1, EXPECTED_LINE),
+    fn a_number_that_makes_no_sense_costs_itself_alone() {
+        const GOOD: &str = "some avg10=0.01 avg60=0.02 avg300=0.03 total=4";
+        let whole = Stall {
+            averages: [Some(0.01), Some(0.02), Some(0.03)],
+            total: Some(4),
+        };
+        let without = |average: usize| {
+            let mut stall = whole;
+            stall.averages[average] = None;
+            stall
+        };
+        let total = Stall {
+            total: None,
+            ..whole
+        };
+        for (text, expected) in [
+            (GOOD.to_owned(), whole),
+            (GOOD.replace("total=4", "total=4x"), total),
+            (GOOD.replace("total=4", "total=-4"), total),
+            (GOOD.replace(" total=4", ""), total),
+            (GOOD.replace("avg10=0.01", "avg10=nan"), without(0)),
+            (GOOD.replace("avg10=0.01", "avg10=100.01"), without(0)),
+            (GOOD.replace("avg60", "avg61"), without(1)),
+            (GOOD.replace("avg300=0.03 ", ""), without(2)),
+            (GOOD.replace("0.03", "0,03"), without(2)),
         ] {
-            let error = parse(text.as_bytes()).unwrap_err();
-            assert_eq!((error.line, error.expected), (line, expected), "{text}");
+            let mut odd = Odd::default();
+            let pressure = parse(format!("\n{text}\n").as_bytes(), &mut odd).unwrap();
+            assert_eq!(pressure.some, Some(expected), "{text}");
+            let named = odd.named().iter();
+            let named: Vec<_> = named.map(|one| (one.line, one.expected)).collect();
+            let wrong = usize::from(expected != whole);
+            assert_eq!(named, vec![(2, EXPECTED_LINE); wrong], "{text}");
+        }
+        let mut odd = Odd::default();
+        let text = format!("{GOOD}\nfull avg10=0.0");
+        let cut = parse(text.as_bytes(), &mut odd).unwrap();
+        assert_eq!((cut.some, cut.full), (Some(whole), None));
+        assert_eq!(odd.named()[0].expected, EXPECTED_END);
+        for (text, line) in [("", 1), ("\n", 2), ("none avg10=0.00\n", 2), (GOOD, 2)] {
+            let error = parse(text.as_bytes(), &mut Odd::default()).unwrap_err();
+            assert_eq!((error.line, error.expected), (line, EXPECTED_ANY), "{text}");
         }
     }
 
@@ -449,7 +503,8 @@ mod tests {
             text in proptest::collection::vec(any::<u8>(), 0..64),
             likely in "((some|full| |avg10=|avg60=|avg300=|total=|[0-9.]{1,4}|\n)){0,20}"
         ) {
-            let _ = (parse(&text), parse(likely.as_bytes()));
+            let _ = parse(&text, &mut Odd::default());
+            let _ = parse(likely.as_bytes(), &mut Odd::default());
         }
     }
 }

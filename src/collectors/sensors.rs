@@ -2,25 +2,30 @@
 //!
 //! Owns what a reading means, per the kernel's Documentation/hwmon/sysfs-interface.rst and
 //! Documentation/ABI/testing/sysfs-class-thermal, and when the hardware is looked through
-//! anew. A sensor that answers an error, as while its radio is off, or says that it is
-//! faulty, is left out; one that hangs costs its own chip alone
+//! anew. A sensor that says that it has no value, as while its radio is off, or that it is
+//! faulty, is left out without a word; one that fails otherwise, or measures what no such thing
+//! can have, is left out and named. One that hangs costs its own chip alone
 //! ([`survey`](super::survey)). A machine without sensors has no values and no error.
 
 mod hardware;
 
 use std::{
     fs::File,
+    io,
     os::unix::fs::FileExt,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
+
+use rustix::io::Errno;
 
 use super::{
     Collector, Grid, News, Purpose, Sink,
     context::Context,
     definition::Definition,
-    error::CollectError,
+    error::{CollectError, Malformed, SourceError},
+    odd::LeftOut,
     options::Filter,
     source::Root,
     survey::{Found, Listing, Source, Subject, Survey, Target},
@@ -67,24 +72,34 @@ impl Quantity {
         }
     }
 
-    /// A reading in the table's unit; None for what no such thing can have.
+    /// A reading in the table's unit; None for what no such thing can have: chips answer with
+    /// all bits set, or with their lowest temperature, where nothing is connected.
     #[must_use]
     pub fn value(self, reading: i64) -> Option<f64> {
-        /// Nothing is colder, in millidegrees.
-        const ABSOLUTE_ZERO: i64 = -273_150;
-        let divisor = match self {
-            Self::Temperature if reading < ABSOLUTE_ZERO => return None,
-            Self::Fan if reading < 0 => return None,
-            Self::Fan => 1.0,
-            Self::Temperature | Self::Voltage | Self::Current => 1e3,
-            Self::Power => 1e6,
+        let (possible, divisor) = match self {
+            Self::Temperature => (-200_000..=1_000_000, 1e3),
+            Self::Fan => (0..=1_000_000, 1.0),
+            // A million volts or amperes, and a gigawatt.
+            Self::Voltage | Self::Current => (-1_000_000_000..=1_000_000_000, 1e3),
+            Self::Power => (-1_000_000_000_000_000..=1_000_000_000_000_000, 1e6),
         };
         #[expect(
             clippy::cast_precision_loss,
             reason = "53 bits are more than any sensor tells apart"
         )]
         let value = reading as f64 / divisor;
-        Some(value)
+        possible.contains(&reading).then_some(value)
+    }
+
+    /// What a file of this kind has to hold.
+    fn expected(self) -> &'static str {
+        match self {
+            Self::Temperature => "a number of millidegrees, between -200 and 1000 celsius",
+            Self::Fan => "a number of revolutions per minute, up to a million",
+            Self::Voltage => "a number of mV, up to a million V",
+            Self::Current => "a number of mA, up to a million A",
+            Self::Power => "a number of uW, up to a GW",
+        }
     }
 }
 
@@ -118,7 +133,11 @@ impl Source for Hardware {
         let mut left = MAX_OPEN;
         let subjects = sensors.into_iter().map(|sensor| subject(sensor, &mut left));
         let subjects = subjects.collect();
-        Ok(Some(Listing { subjects, cut }))
+        Ok(Some(Listing {
+            subjects,
+            cut,
+            left_out: LeftOut::default(),
+        }))
     }
 }
 
@@ -158,25 +177,64 @@ impl Reading {
         }
     }
 
-    fn number(&self) -> Option<i64> {
+    fn text(&self) -> io::Result<Text> {
         match &self.kept {
             Some(kept) => {
                 if kept.get().is_none() {
                     // Nobody else asks this one meanwhile.
-                    let _ = kept.set(File::open(&self.path).ok()?);
+                    let _ = kept.set(File::open(&self.path)?);
                 }
-                number_in(kept.get()?)
+                kept.get().map_or_else(|| Ok(Text::default()), text_of)
             }
-            None => number_in(&File::open(&self.path).ok()?),
+            None => text_of(&File::open(&self.path)?),
         }
     }
 }
 
-fn number_in(file: &File) -> Option<i64> {
-    let mut text = [0; NUMBER_BYTES];
-    let length = file.read_at(&mut text, 0).ok()?;
-    parse(text.get(..length)?)
+/// The beginning of a file.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Text {
+    bytes: [u8; NUMBER_BYTES],
+    length: usize,
 }
+
+impl Text {
+    fn bytes(&self) -> &[u8] {
+        self.bytes.get(..self.length).unwrap_or_default()
+    }
+}
+
+fn text_of(file: &File) -> io::Result<Text> {
+    let mut text = Text::default();
+    text.length = file.read_at(&mut text.bytes, 0)?;
+    Ok(text)
+}
+
+/// What a sensor answers.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Answer {
+    /// This, in the table's unit.
+    Value(f64),
+    /// That it has no value.
+    Nothing,
+    /// It cannot be read.
+    Failed(Errno),
+    /// Something else.
+    Odd(Text),
+}
+
+/// Errors by which drivers say that there is nothing to measure for now: what is measured is
+/// off, asleep, not connected or gone.
+const NOTHING: [Errno; 8] = [
+    Errno::NODATA,
+    Errno::AGAIN,
+    Errno::NXIO,
+    Errno::NODEV,
+    Errno::NOENT,
+    Errno::OPNOTSUPP,
+    Errno::BUSY,
+    Errno::NETDOWN,
+];
 
 /// A sensor.
 struct Gauge {
@@ -186,14 +244,31 @@ struct Gauge {
 }
 
 impl Target for Gauge {
-    type Answer = Option<f64>;
+    type Answer = Answer;
 
-    fn ask(&self) -> Option<f64> {
-        let faulty = self.fault.as_ref().and_then(Reading::number);
+    fn ask(&self) -> Answer {
+        let fault = self.fault.as_ref().and_then(|fault| fault.text().ok());
+        let faulty = fault.and_then(|text| parse(text.bytes()));
         if faulty.is_some_and(|fault| fault != 0) {
-            return None;
+            return Answer::Nothing;
         }
-        self.quantity.value(self.input.number()?)
+        match self.input.text() {
+            Ok(text) => {
+                let reading = parse(text.bytes());
+                let value = reading.and_then(|reading| self.quantity.value(reading));
+                value.map_or(Answer::Odd(text), Answer::Value)
+            }
+            Err(error) => match Errno::from_io_error(&error) {
+                Some(error) if !NOTHING.contains(&error) => Answer::Failed(error),
+                _ => Answer::Nothing,
+            },
+        }
+    }
+}
+
+impl Gauge {
+    fn path(&self) -> &Path {
+        &self.input.path
     }
 }
 
@@ -241,11 +316,23 @@ impl Collector for SensorsCollector {
         if !sink.grid().admits(&SENSOR_TEMPERATURE) {
             return Ok(());
         }
-        let cut = self.survey.report(Instant::now(), |name, gauge, found| {
-            if let Found::Answer(Some(value)) = found {
-                sink.float_of(gauge.quantity.definition(), name, value);
-            }
-        })?;
+        let cut = self
+            .survey
+            .report(Instant::now(), |name, gauge, found| match found {
+                Found::Answer(Answer::Value(value)) => {
+                    sink.float_of(gauge.quantity.definition(), name, value);
+                }
+                Found::Answer(Answer::Nothing) | Found::Stuck => {}
+                Found::Answer(Answer::Failed(error)) => sink.left_out(SourceError::Read {
+                    path: gauge.path().to_owned(),
+                    source: error.into(),
+                }),
+                Found::Answer(Answer::Odd(text)) => {
+                    let expected = gauge.quantity.expected();
+                    let problem = Malformed::new(1, expected, text.bytes().trim_ascii_end());
+                    sink.left_out(CollectError::malformed(gauge.path(), problem));
+                }
+            })?;
         sink.cut(cut);
         Ok(())
     }

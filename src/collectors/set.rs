@@ -2,8 +2,8 @@
 //!
 //! Owns which of them are enabled and when each is due, runs them, and counts how each
 //! fares. One that fails costs its own values and nobody else's, and is tried again with
-//! the next sample. Refuses to log: it says once that a collector failed, and once that it
-//! recovered.
+//! the next sample. Refuses to log: it says once that a collector failed, once that it
+//! recovered, and once why a value is left out.
 
 use std::time::{Duration, Instant};
 
@@ -30,6 +30,19 @@ pub enum Transition {
         name: &'static str,
         /// Why, for a person: the file, the line and what was expected.
         error: String,
+    },
+    /// One of its values is left out, as it cannot be read or makes no sense; the others are
+    /// reported.
+    LeftOut {
+        /// Its name.
+        name: &'static str,
+        /// Why, for a person: the file, the line and what was found.
+        error: String,
+    },
+    /// So many of its values are left out that no more of them are told.
+    LeftOutMore {
+        /// Its name.
+        name: &'static str,
     },
     /// It works again.
     Recovered {
@@ -76,9 +89,10 @@ pub struct CollectorStatus {
     pub cut: u64,
     /// How many readings it has made.
     pub samples: u64,
-    /// How many readings failed; they are not among `samples`.
+    /// How many readings failed, which are not among `samples`, and how many values were left
+    /// out of others, as they could not be read or made no sense.
     pub errors: u64,
-    /// The last failure since the agent started, also where readings have succeeded since.
+    /// The last of them since the agent started, also where all went well since.
     pub last_error: Option<String>,
     /// Why the last reading failed; None where it did not.
     pub fault: Option<String>,

@@ -9,7 +9,8 @@
 use super::{
     Collector, Purpose, Sink,
     context::Context,
-    error::CollectError,
+    error::{CollectError, Malformed},
+    odd::Odd,
     source::ProcFile,
     table::{
         SOCKETS_USED, TCP_ERRORS_IN, TCP_ESTABLISHED, TCP_FAILS, TCP_INUSE, TCP_LISTEN_DROPS,
@@ -18,7 +19,7 @@ use super::{
         UDP_ERRORS_IN, UDP_IN, UDP_INUSE, UDP_NOPORTS, UDP_OUT, UDP_OVERFLOWS,
     },
 };
-use parse::{parse_netstat, parse_snmp, parse_sockstat, parse_sockstat6};
+use parse::{Sockstat6, parse_netstat, parse_snmp, parse_sockstat, parse_sockstat6};
 
 pub mod parse;
 
@@ -59,23 +60,39 @@ impl Collector for SocketsCollector {
         scratch: &mut Vec<u8>,
         sink: &mut Sink<'_>,
     ) -> Result<(), CollectError> {
-        let sockets = parse_sockstat(self.sockstat.read_whole(scratch)?)
-            .map_err(|problem| CollectError::malformed(self.sockstat.path(), problem))?;
-        let sockets6 = match self.sockstat6.read_whole(scratch) {
-            Ok(text) => parse_sockstat6(text)
-                .map_err(|problem| CollectError::malformed(self.sockstat6.path(), problem))?,
-            Err(error) if error.is_missing() => parse::Sockstat6::default(),
-            Err(error) => return Err(error.into()),
+        // Each file costs its own values alone.
+        let mut errors = Vec::new();
+        let mut found = false;
+        let sockets = read(&mut self.sockstat, parse_sockstat, scratch, sink);
+        let sockets = kept(sockets, &mut found, &mut errors);
+        let sockets6 = match read(&mut self.sockstat6, parse_sockstat6, scratch, sink) {
+            Err(CollectError::Source(error)) if error.is_missing() => Ok(None),
+            result => result.map(Some),
         };
-        let (tcp, udp) = parse_snmp(self.snmp.read_whole(scratch)?)
-            .map_err(|problem| CollectError::malformed(self.snmp.path(), problem))?;
-        let listen = parse_netstat(self.netstat.read_whole(scratch)?)
-            .map_err(|problem| CollectError::malformed(self.netstat.path(), problem))?;
-        let both = |v4: Option<u64>, v6: Option<u64>| Some(v4?.saturating_add(v6.unwrap_or(0)));
+        let sockets6 = kept(sockets6, &mut false, &mut errors);
+        let snmp = read(&mut self.snmp, parse_snmp, scratch, sink);
+        let (tcp, udp) = kept(snmp, &mut found, &mut errors).unwrap_or_default();
+        let listen = read(&mut self.netstat, parse_netstat, scratch, sink);
+        let listen = kept(listen, &mut found, &mut errors).unwrap_or_default();
+        let mut errors = errors.into_iter();
+        if !found && let Some(error) = errors.next() {
+            return Err(error);
+        }
+        errors.for_each(|error| sink.left_out(error));
+        let sockets = sockets.unwrap_or_default();
+        // Where those of IPv6 cannot be told, neither can the sum.
+        let both = |v4: Option<u64>, v6: &dyn Fn(&Sockstat6) -> Option<u64>| {
+            let v6 = match &sockets6 {
+                None => None,
+                Some(None) => Some(0),
+                Some(Some(sockets6)) => v6(sockets6),
+            };
+            Some(v4?.saturating_add(v6?))
+        };
         let memory = |pages: u64| pages.saturating_mul(self.page_kilobytes);
         for (definition, value) in [
             (&SOCKETS_USED, sockets.used),
-            (&TCP_INUSE, both(sockets.tcp_inuse, sockets6.tcp_inuse)),
+            (&TCP_INUSE, both(sockets.tcp_inuse, &|v6| v6.tcp_inuse)),
             (&TCP_ESTABLISHED, tcp.established),
             (&TCP_ORPHANS, sockets.tcp_orphans),
             (&TCP_TIMEWAIT, sockets.tcp_timewait),
@@ -90,7 +107,7 @@ impl Collector for SocketsCollector {
             (&TCP_ERRORS_IN, tcp.errors_in),
             (&TCP_LISTEN_OVERFLOWS, listen.overflows),
             (&TCP_LISTEN_DROPS, listen.drops),
-            (&UDP_INUSE, both(sockets.udp_inuse, sockets6.udp_inuse)),
+            (&UDP_INUSE, both(sockets.udp_inuse, &|v6| v6.udp_inuse)),
             (&UDP_IN, udp.datagrams_in),
             (&UDP_OUT, udp.datagrams_out),
             (&UDP_ERRORS_IN, udp.errors_in),
@@ -103,6 +120,30 @@ impl Collector for SocketsCollector {
         }
         Ok(())
     }
+}
+
+/// What a file says; what makes no sense in it is the sink's.
+fn read<T>(
+    file: &mut ProcFile,
+    parse: fn(&[u8], &mut Odd) -> Result<T, Malformed>,
+    scratch: &mut Vec<u8>,
+    sink: &mut Sink<'_>,
+) -> Result<T, CollectError> {
+    let mut odd = Odd::default();
+    let parsed = parse(file.read_whole(scratch)?, &mut odd);
+    let found = parsed.map_err(|problem| CollectError::malformed(file.path(), problem))?;
+    sink.odd(file.path(), odd);
+    Ok(found)
+}
+
+/// What was read; else why not is kept for later.
+fn kept<T>(
+    result: Result<T, CollectError>,
+    found: &mut bool,
+    errors: &mut Vec<CollectError>,
+) -> Option<T> {
+    *found |= result.is_ok();
+    result.map_err(|error| errors.push(error)).ok()
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ use std::{
 use super::{
     background::{ProbeError, Prober, Pulse, Ticket},
     error::CollectError,
+    odd::LeftOut,
 };
 use table::Table;
 
@@ -43,6 +44,8 @@ pub(super) struct Listing<T> {
     pub(super) subjects: Vec<Subject<T>>,
     /// How many more there are than anybody wants to know of.
     pub(super) cut: usize,
+    /// What could not be listed.
+    pub(super) left_out: LeftOut,
 }
 
 /// One who is asked.
@@ -161,6 +164,11 @@ impl<S: Source> Survey<S> {
     pub(super) fn ready(&self) -> bool {
         let over = |job: &Ticket| job.finished() || job.abandoned();
         !self.wanted || self.job.as_ref().is_none_or(over)
+    }
+
+    /// What could not be listed the last time that somebody looked; once.
+    pub(super) fn take_left_out(&self) -> LeftOut {
+        mem::take(&mut self.shared.table().left_out)
     }
 
     /// Tells what is known of each by now. Those whose turn has not come yet are left out;

@@ -2,7 +2,9 @@
 //!
 //! What `ListMetrics` answers, what the documentation lists and what the collectors may
 //! emit all come from here. Deployed collectors and clients rely on the names, units and
-//! kinds: rows are added, never changed.
+//! kinds: rows are added, never changed. A deployed viewing client reads `mem.avail`,
+//! `mem.free`, `mem.buffers`, `mem.cached` and `cpu.percent` out of a model and fails where one
+//! is not there.
 //!
 //! Units are as the kernel counts, so that a count is sent as it was read: `s`, `ms`,
 //! `us`; `B`, `kB` (1024 bytes, as in `proc_meminfo(5)`); `%`, 0 to 100; `Mbit/s`;
@@ -82,13 +84,13 @@ UPTIME {
 MEMINFO {
     MEM_TOTAL = "mem.total", "kB", Gauge, [model],
         "Usable memory";
-    MEM_FREE = "mem.free", "kB", Gauge, [metrics],
+    MEM_FREE = "mem.free", "kB", Gauge, [metrics model],
         "Memory that nothing uses";
-    MEM_AVAIL = "mem.avail", "kB", Gauge, [metrics],
+    MEM_AVAIL = "mem.avail", "kB", Gauge, [metrics model],
         "Memory that could be had without swapping, as the kernel estimates it";
-    MEM_BUFFERS = "mem.buffers", "kB", Gauge, [metrics],
+    MEM_BUFFERS = "mem.buffers", "kB", Gauge, [metrics model],
         "Memory in buffers of block devices";
-    MEM_CACHED = "mem.cached", "kB", Gauge, [metrics],
+    MEM_CACHED = "mem.cached", "kB", Gauge, [metrics model],
         "Memory in the page cache, tmpfs included";
     MEM_SWAP_TOTAL = "mem.swap.total", "kB", Gauge, [model],
         "Swap space; 0 where there is none";
@@ -475,7 +477,7 @@ AGENT {
     AGENT_COLLECTOR_TIME = "agent.collector.time.total" ["collector"], "us", Counter, [metrics],
         "Time that the readings of a metric collector took";
     AGENT_COLLECTOR_ERRORS = "agent.collector.errors.total" ["collector"], "", Counter, [metrics],
-        "Readings of a metric collector that failed";
+        "Readings of a metric collector that failed, and values that could not be read";
     AGENT_COLLECTOR_CUT = "agent.collector.cut.total" ["collector"], "", Counter, [metrics],
         "Values of a metric collector that were left out, as there were too many";
 }

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{CollectError, Collector, Context, Grid, Purpose, Root, Samples, Sink, Value};
+use super::{CollectError, Collector, Context, Grid, LeftOut, Purpose, Root, Samples, Sink, Value};
 
 /// The kernels whose files were captured whole.
 pub(super) const KERNELS: [&str; 3] = ["6.1-qemu", "6.12-qemu", "6.18-firecracker"];
@@ -15,6 +15,12 @@ pub(super) const KERNELS: [&str; 3] = ["6.1-qemu", "6.12-qemu", "6.18-firecracke
 pub(super) fn captured(kernel: &str) -> Root {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/proc");
     Root(fixtures.join(kernel))
+}
+
+/// A root of files of what a real host has shown.
+pub(super) fn fixture(name: &str) -> Root {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/odd");
+    Root(fixtures.join(name))
 }
 
 /// A root with the files that a test writes.
@@ -55,12 +61,22 @@ impl Host {
     }
 }
 
-/// One reading of everything.
+/// One reading of everything, in which every value makes sense.
 pub(super) fn read(collector: &mut dyn Collector) -> Result<Samples, CollectError> {
+    let (samples, left_out) = read_whole(collector)?;
+    assert_eq!(left_out.count(), 0, "{left_out:?}");
+    Ok(samples)
+}
+
+/// One reading of everything, and what is left out of it.
+pub(super) fn read_whole(
+    collector: &mut dyn Collector,
+) -> Result<(Samples, LeftOut), CollectError> {
     let mut samples = Samples::new();
     let mut sink = Sink::new(Grid::All, &mut samples);
     collector.collect(Purpose::Metrics, &mut Vec::new(), &mut sink)?;
-    Ok(samples)
+    let left_out = sink.into_left_out();
+    Ok((samples, left_out))
 }
 
 /// The count or size under a name.

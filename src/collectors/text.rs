@@ -40,6 +40,20 @@ pub fn decimal(text: &[u8]) -> Option<u64> {
     })
 }
 
+/// Most of anything that a host has: sockets, requests under way, connections. The kernel
+/// counts these in 31 bits; what exceeds it is a negative number, printed as if it had no
+/// sign.
+pub const MAX_COUNT: u64 = i32::MAX as u64;
+
+/// Most threads and processes: `PID_MAX_LIMIT` of the kernel.
+pub const MAX_TASKS: u64 = 4 * 1024 * 1024;
+
+/// A count of things, of which there are `most` at most.
+#[must_use]
+pub fn count(text: &[u8], most: u64) -> Option<u64> {
+    decimal(text).filter(|count| *count <= most)
+}
+
 /// A number of decimal digits, a point and more digits, as `0.04`: neither a sign, nor an
 /// exponent, nor a word for what is not finite.
 #[must_use]
@@ -94,6 +108,17 @@ mod tests {
         ] {
             assert_eq!(decimal(text.as_bytes()), number, "{text}");
         }
+    }
+
+    #[test]
+    fn counts_are_bounded() {
+        assert_eq!(count(b"2147483647", MAX_COUNT), Some(MAX_COUNT));
+        // -1 and -5 in 32 and in 64 bits.
+        for text in ["4294967295", "4294967291", "18446744073709551615", "-1", ""] {
+            assert_eq!(count(text.as_bytes(), MAX_COUNT), None, "{text}");
+        }
+        assert_eq!(count(b"4194304", MAX_TASKS), Some(MAX_TASKS));
+        assert_eq!(count(b"4194305", MAX_TASKS), None);
     }
 
     #[test]

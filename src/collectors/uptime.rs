@@ -4,34 +4,29 @@
 //! The id goes out as the journal has it in `_BOOT_ID=`: 32 hex digits. It is only read
 //! where a model is wanted, so that what is wrong with it costs no metrics.
 
-use procfs_core::{FromRead, Uptime};
-
 use super::{
     Collector, Grid, Purpose, Sink,
     error::{CollectError, Malformed},
     source::{ProcFile, Root},
     table::{SYS_BOOT_ID, SYS_UPTIME},
+    text::fixed_point,
 };
 
 /// Where the kernel says it.
 const FILE: &str = "/proc/uptime";
 const BOOT_ID_FILE: &str = "/proc/sys/kernel/random/boot_id";
 
-/// The file's one line, as `proc_uptime(5)` has it.
-const EXPECTED: &str = "two numbers of seconds and the end of the line";
+/// The file's one line, as `proc_uptime(5)` has it. The second number is nobody's business
+/// here.
+const EXPECTED: &str = "a number of seconds and a blank or the end of the line";
 
 /// The seconds since boot out of the text of /proc/uptime.
 pub fn parse(text: &[u8]) -> Result<f64, Malformed> {
-    let malformed = || Malformed::new(1, EXPECTED, text);
-    // Without its newline the line is cut off, perhaps in the middle of a number.
-    let line = text.strip_suffix(b"\n").ok_or_else(malformed)?;
-    // The crate's own error says no more, and asks to be reported as a bug.
-    let uptime = Uptime::from_read(line).map_err(|_| malformed())?.uptime;
-    if uptime.is_finite() && uptime >= 0.0 {
-        Ok(uptime)
-    } else {
-        Err(malformed())
-    }
+    let malformed = || Malformed::new(1, EXPECTED, text.trim_ascii_end());
+    // What nothing follows is cut off, perhaps in the middle of the number.
+    let end = text.iter().position(|byte| matches!(byte, b' ' | b'\n'));
+    let number = end.and_then(|end| text.get(..end));
+    number.and_then(fixed_point).ok_or_else(malformed)
 }
 
 /// How many hex digits an id has.
@@ -97,24 +92,35 @@ impl Collector for UptimeCollector {
         scratch: &mut Vec<u8>,
         sink: &mut Sink<'_>,
     ) -> Result<(), CollectError> {
-        let seconds = parse(self.file.read_first_line(scratch)?)
-            .map_err(|problem| CollectError::malformed(self.file.path(), problem))?;
-        let boot_id = match sink.grid() {
-            Grid::Metrics => None,
-            Grid::Model | Grid::All => self.read_boot_id(scratch)?,
+        // The id has a file of its own: neither costs the other.
+        let seconds = match self.file.read_first_line(scratch) {
+            Ok(text) => {
+                parse(text).map_err(|problem| CollectError::malformed(self.file.path(), problem))
+            }
+            Err(error) => Err(error.into()),
         };
-        sink.float(&SYS_UPTIME, seconds);
-        if let Some(id) = boot_id.as_ref().and_then(|id| std::str::from_utf8(id).ok()) {
-            sink.text(&SYS_BOOT_ID, id);
+        let boot_id = match sink.grid() {
+            Grid::Metrics => Ok(None),
+            Grid::Model | Grid::All => self.read_boot_id(scratch),
+        };
+        let seconds = seconds.map(|seconds| sink.float(&SYS_UPTIME, seconds));
+        match boot_id {
+            Ok(id) => {
+                let id = id.as_ref().and_then(|id| std::str::from_utf8(id).ok());
+                if let Some(id) = id {
+                    sink.text(&SYS_BOOT_ID, id);
+                }
+            }
+            Err(error) => sink.left_out(error),
         }
-        Ok(())
+        seconds
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::collectors::{Samples, Value};
+    use crate::collectors::{LeftOut, Samples, Value};
     use proptest::prelude::*;
 
     #[test]
@@ -124,14 +130,24 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_two_numbers_and_a_newline_is_malformed() {
+    fn the_second_number_is_not_looked_into() {
+        for text in [
+            &b"683.66\n"[..],
+            b"683.66 1138.95",
+            b"683.66 -11\n",
+            b"683.66 junk\n",
+        ] {
+            assert_eq!(parse(text), Ok(683.66));
+        }
+    }
+
+    #[test]
+    fn what_is_no_number_of_seconds_is_malformed() {
         for text in [
             &b""[..],
             b"\n",
-            b"683.66\n",
-            b"683.66 1138.95",
-            b"683.66 11",
-            b"-1 5\n",
+            b"683.66",
+            b"-1.00 5\n",
             b"inf 5\n",
             b"NaN 5\n",
             b"1e999 5\n",
@@ -165,7 +181,7 @@ mod tests {
     }
 
     /// What one reading has of a captured machine whose boot id is another one.
-    fn collect(boot_id: &[u8], grid: Grid) -> (Samples, Result<(), CollectError>) {
+    fn collect(boot_id: &[u8], grid: Grid) -> (Samples, Result<LeftOut, CollectError>) {
         let directory = tempfile::tempdir().unwrap();
         let root = Root(directory.path().to_owned());
         let random = root.path("/proc/sys/kernel/random");
@@ -176,7 +192,8 @@ mod tests {
         let mut sink = Sink::new(grid, &mut samples);
         let result =
             UptimeCollector::open(&root).collect(Purpose::Query, &mut Vec::new(), &mut sink);
-        (samples, result)
+        let left_out = sink.into_left_out();
+        (samples, result.map(|()| left_out))
     }
 
     #[test]
@@ -186,12 +203,14 @@ mod tests {
         assert_eq!(samples.get("sys.uptime"), Some(Value::Float(5.0)));
         for grid in [Grid::Model, Grid::All] {
             let (samples, result) = collect(b"junk\n", grid);
-            let error = result.unwrap_err().to_string();
+            let left_out = result.unwrap();
+            let error = left_out.named()[0].to_string();
             assert!(
                 error.contains("boot_id, line 1: expected 32 lower-case hex"),
                 "{error}"
             );
-            assert!(samples.is_empty(), "one reading or none");
+            assert_eq!(samples.get("sys.uptime"), Some(Value::Float(5.0)));
+            assert_eq!(samples.len(), 1);
         }
     }
 

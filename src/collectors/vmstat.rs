@@ -12,6 +12,7 @@ use super::{
     Collector, Grid, Purpose, Sink,
     error::{CollectError, Malformed},
     lines::lines,
+    odd::Odd,
     source::{ProcFile, Root},
     table::{MEM_FAULTS, MEM_FAULTS_MAJOR, MEM_OOM_KILLS, MEM_SWAP_IN, MEM_SWAP_OUT},
     text::{decimal, split_once},
@@ -21,6 +22,7 @@ use super::{
 const FILE: &str = "/proc/vmstat";
 
 const EXPECTED_LINE: &str = "NAME NUMBER";
+const EXPECTED_ANY: &str = "lines of names and numbers";
 
 /// The counters that are reported.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -66,23 +68,31 @@ impl Vmstat {
 /// The counters that are reported out of the text of /proc/vmstat.
 ///
 /// Lines of other counters are not looked into, and none once all are found.
-pub fn parse(text: &[u8]) -> Result<Vmstat, Malformed> {
+pub fn parse(text: &[u8], odd: &mut Odd) -> Result<Vmstat, Malformed> {
     let mut vmstat = Vmstat::default();
+    if !text.contains(&b'\n') {
+        return Err(Malformed::new(1, EXPECTED_ANY, text));
+    }
     for line in lines(text) {
-        let line = line?;
+        let Some(line) = odd.keep(line) else {
+            break;
+        };
         // Of the names that others begin with nobody has asked for any.
         if !matches!(line.text.first(), Some(b'p' | b'o')) {
             continue;
         }
         let (name, value) = split_once(line.text, b' ').unwrap_or((line.text, b""));
         if let Some(counter) = vmstat.counter(name) {
-            *counter = Some(decimal(value).ok_or_else(|| line.malformed(EXPECTED_LINE))?);
+            *counter = odd.note(decimal(value), || line.malformed(EXPECTED_LINE));
             if vmstat.is_complete() {
                 break;
             }
         }
     }
-    Ok(vmstat)
+    match odd.take_first_if(vmstat == Vmstat::default()) {
+        Some(problem) => Err(problem),
+        None => Ok(vmstat),
+    }
 }
 
 /// Reads /proc/vmstat.
@@ -114,8 +124,10 @@ impl Collector for VmstatCollector {
         if sink.grid() == Grid::Model {
             return Ok(());
         }
-        let counters = parse(self.file.read_whole(scratch)?)
+        let mut odd = Odd::default();
+        let counters = parse(self.file.read_whole(scratch)?, &mut odd)
             .map_err(|problem| CollectError::malformed(self.file.path(), problem))?;
+        sink.odd(self.file.path(), odd);
         // Whoever takes differences finds them right also where the count wraps.
         let kilobytes = |pages: u64| pages.wrapping_mul(self.page_kilobytes);
         for (definition, value) in [
@@ -143,6 +155,17 @@ mod tests {
     use proptest::prelude::*;
 
     const KERNELS: [&str; 3] = ["6.1-qemu", "6.12-qemu", "6.18-firecracker"];
+
+    /// What is read and what is wrong, by line.
+    fn parsed(text: &[u8]) -> (Result<Vmstat, Malformed>, Vec<(usize, &'static str)>) {
+        let mut odd = Odd::default();
+        let counters = parse(text, &mut odd);
+        let named = odd.named().iter();
+        (
+            counters,
+            named.map(|one| (one.line, one.expected)).collect(),
+        )
+    }
 
     fn collect(root: &Root, grid: Grid) -> Result<Samples, CollectError> {
         let mut samples = Samples::new();
@@ -182,7 +205,7 @@ mod tests {
             let VmStat(theirs) = VmStat::from_buf_read(&text[..]).unwrap();
             let their = |name: &str| u64::try_from(theirs[name]).ok();
             assert_eq!(
-                parse(&text),
+                parsed(&text).0,
                 Ok(Vmstat {
                     faults: their("pgfault"),
                     major_faults: their("pgmajfault"),
@@ -196,31 +219,45 @@ mod tests {
 
     #[test]
     fn what_a_kernel_lacks_is_left_out_and_not_zero() {
-        assert_eq!(parse(b""), Ok(Vmstat::default()));
+        let none = (Ok(Vmstat::default()), vec![]);
+        assert_eq!(parsed(b"nr_free_pages 5\n"), none);
+        let counters = Vmstat {
+            faults: Some(7),
+            major_faults: Some(0),
+            ..Vmstat::default()
+        };
         assert_eq!(
-            parse(b"nr_free_pages 5\npgfault_x 1\npgfault 7\n\npgmajfault 0\np\n"),
-            Ok(Vmstat {
-                faults: Some(7),
-                major_faults: Some(0),
-                ..Vmstat::default()
-            })
+            parsed(b"nr_free_pages 5\npgfault_x 1\npgfault 7\n\npgmajfault 0\np\n"),
+            (Ok(counters), vec![])
         );
     }
 
     #[test]
-    fn a_malformed_line_is_named() {
+    fn a_counter_that_makes_no_sense_costs_itself_alone_and_is_named() {
         for (text, line, expected) in [
             ("nr_x -1\npgfault x\n", 2, EXPECTED_LINE),
             ("pgfault\n", 1, EXPECTED_LINE),
             ("pswpin \n", 1, EXPECTED_LINE),
             ("pswpout -1\n", 1, EXPECTED_LINE),
-            ("pgmajfault 1 2\n", 1, EXPECTED_LINE),
+            ("oom_kill 1 2\n", 1, EXPECTED_LINE),
             ("oom_kill 18446744073709551616\n", 1, EXPECTED_LINE),
-            ("pgfault 1\npgmajfault 2", 2, EXPECTED_END),
-            ("nr_x", 1, EXPECTED_END),
         ] {
-            let error = parse(text.as_bytes()).unwrap_err();
-            assert_eq!((error.line, error.expected), (line, expected), "{text}");
+            let counters = Vmstat {
+                major_faults: Some(5),
+                ..Vmstat::default()
+            };
+            let expected = (Ok(counters), vec![(line, expected)]);
+            let text = format!("{text}pgmajfault 5\n");
+            assert_eq!(parsed(text.as_bytes()), expected, "{text}");
+        }
+        let counters = Vmstat {
+            faults: Some(1),
+            ..Vmstat::default()
+        };
+        let cut = vec![(2, EXPECTED_END)];
+        assert_eq!(parsed(b"pgfault 1\npgmajfault 2"), (Ok(counters), cut));
+        for text in [&b""[..], b"nr_x"] {
+            assert_eq!(parsed(text).0.unwrap_err().expected, EXPECTED_ANY);
         }
     }
 
@@ -256,7 +293,7 @@ mod tests {
             text in proptest::collection::vec(any::<u8>(), 0..64),
             likely in "((pgfault|pswpin|oom_kill|p)? ?[0-9]{0,21}\n?){0,8}"
         ) {
-            let _ = (parse(&text), parse(likely.as_bytes()));
+            let _ = (parsed(&text), parsed(likely.as_bytes()));
         }
     }
 }

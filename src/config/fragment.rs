@@ -107,15 +107,22 @@ pub static AGENT: Schema = Schema {
         include("metrics.disk.include"),
         exclude(
             "metrics.disk.exclude",
-            "[\"loop*\", \"ram*\", \"zram*\", \"fd[0-9]*\", \"sr[0-9]*\", \"[hsv]d[a-z]*[0-9]\", \
-             \"xvd[a-z]*[0-9]\", \"nvme*p[0-9]*\", \"mmcblk*p[0-9]*\"]",
+            "[\"loop*\", \"ram*\", \"zram*\", \"fd[0-9]*\", \"sr[0-9]*\", \"mmcblk*boot[0-9]*\"]",
         ),
         interval("metrics.filesystem.interval", Some("\"15s\"")),
         include("metrics.filesystem.include"),
         exclude(
             "metrics.filesystem.exclude",
             "[\"/dev\", \"/dev/*\", \"/proc\", \"/proc/*\", \"/sys\", \"/sys/*\", \
-             \"/run/credentials/*\", \"/var/lib/docker/*\", \"/var/lib/containers/storage/*\"]",
+             \"/run/credentials/*\", \"/var/lib/docker/*\", \
+             \"/var/lib/containers/storage/*\", \"/var/lib/containerd/*\", \
+             \"/run/containerd/*\", \"/run/k3s/containerd/*\", \
+             \"*/kubelet/pods/*/volumes/kubernetes.io~projected/*\", \
+             \"*/kubelet/pods/*/volumes/kubernetes.io~secret/*\", \
+             \"*/kubelet/pods/*/volumes/kubernetes.io~configmap/*\", \
+             \"*/kubelet/pods/*/volumes/kubernetes.io~downward-api/*\", \
+             \"*/kubelet/pods/*/volumes/kubernetes.io~empty-dir/*\", \
+             \"*/kubelet/pods/*/volume-subpaths/*\"]",
         ),
         EXCLUDE_TYPES,
         interval("metrics.network.interval", None),

@@ -62,11 +62,12 @@ pub(super) const EXCLUDE_TYPES: Setting = Setting {
     description: "Shell patterns; file systems of a type that one of them fits are left out.",
     ..exclude(
         "metrics.filesystem.exclude_types",
-        "[\"autofs\", \"binfmt_misc\", \"bpf\", \"cgroup\", \"cgroup2\", \"configfs\", \"debugfs\", \
-         \"devpts\", \"devtmpfs\", \"efivarfs\", \"erofs\", \"fusectl\", \"fuse.portal\", \
-         \"hugetlbfs\", \"iso9660\", \"mqueue\", \"nsfs\", \"overlay\", \"proc\", \"pstore\", \
-         \"ramfs\", \"rpc_pipefs\", \"securityfs\", \"selinuxfs\", \"squashfs\", \"sysfs\", \
-         \"tracefs\"]",
+        "[\"autofs\", \"binfmt_misc\", \"bpf\", \"cgroup\", \"cgroup2\", \"configfs\", \
+         \"debugfs\", \"devpts\", \"devtmpfs\", \"efivarfs\", \"erofs\", \"fusectl\", \
+         \"fuse.lxcfs\", \"fuse.portal\", \"fuse.snapfuse\", \"fuse.squashfuse\", \
+         \"fuse.squashfuse_ll\", \"hugetlbfs\", \"iso9660\", \"mqueue\", \"nsfs\", \
+         \"overlay\", \"proc\", \"pstore\", \"ramfs\", \"rpc_pipefs\", \"securityfs\", \
+         \"selinuxfs\", \"squashfs\", \"sysfs\", \"tracefs\", \"udf\"]",
     )
 };
 

@@ -45,6 +45,8 @@ message_ids! {
     HOST_NAME_CHANGED = "b2aafe308d1741c9afd11a51d1157cfd";
     /// A metric collector could not read or parse its source.
     COLLECTOR_FAILED = "e14da8516ca24716a980d3c18dfcfa27";
+    /// A value cannot be read or makes no sense.
+    VALUE_LEFT_OUT = "970a9949a22741ccb7c8fbae9757d96c";
     /// A metric collector that failed works again.
     COLLECTOR_RECOVERED = "de55bd87f50c4403b9c956e843d4b424";
     /// A metric collector has more values than a message has room for.

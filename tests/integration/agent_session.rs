@@ -13,8 +13,12 @@ use crate::support::manager::Manager;
 const MODEL_WINDOW: Duration = Duration::from_secs(5);
 
 /// What the three metric collectors of [`SETTINGS`] have, sorted by name.
-const MODEL: [&str; 5] = [
+const MODEL: [&str; 9] = [
     "cpu.percent",
+    "mem.avail",
+    "mem.buffers",
+    "mem.cached",
+    "mem.free",
     "mem.swap.total",
     "mem.total",
     "sys.boot.id",

@@ -6,14 +6,30 @@ use crate::collectors::{
     Options, Root, Samples,
     options::Filter,
     table::METRICS,
-    testing::{Host, KERNELS, captured, names, read, unsigned},
+    testing::{Host, KERNELS, captured, fixture, names, read, read_whole, unsigned},
 };
 
-fn line(text: &str) -> Result<Disk, Malformed> {
-    parse(&Line {
+/// The counts of a line, and how many things are wrong with it.
+fn line(text: &str) -> (Vec<Option<u64>>, usize) {
+    let mut odd = Odd::default();
+    let line = Line {
         number: 3,
         text: text.as_bytes(),
-    })
+    };
+    let disk = parse(&line, &mut odd);
+    let named = odd.named();
+    assert!(
+        named
+            .iter()
+            .all(|one| (one.line, one.expected) == (3, EXPECTED))
+    );
+    (disk.to_vec(), named.len())
+}
+
+/// Those that are there, of as many as there are.
+fn counts(there: &[u64]) -> Vec<Option<u64>> {
+    let missing = vec![None; COUNTS - there.len()];
+    there.iter().copied().map(Some).chain(missing).collect()
 }
 
 fn collector(root: Root, filter: Filter) -> DiskCollector {
@@ -32,59 +48,40 @@ fn of(root: Root) -> Samples {
 
 #[test]
 fn a_line_of_every_age_is_understood() {
-    let counts = " 8 0 sda 1 2 3 4 5 6 7 8 9 10 11";
-    let requests = Requests {
-        reads: 1,
-        reads_merged: 2,
-        sectors_read: 3,
-        read_time: 4,
-        writes: 5,
-        writes_merged: 6,
-        sectors_written: 7,
-        write_time: 8,
-        inflight: 9,
-        busy_time: 10,
-        queue_time: 11,
-    };
-    let old = Disk {
-        requests,
-        discards: None,
-        flushes: None,
-    };
-    assert_eq!(line(counts), Ok(old), "before 4.18");
-    let discards = Some(Discards {
-        discards: 12,
-        merged: 13,
-        sectors: 14,
-        time: 15,
-    });
-    let newer = Disk { discards, ..old };
-    assert_eq!(line(&format!("{counts} 12 13 14 15")), Ok(newer), "4.18");
-    let flushes = Some(Flushes {
-        flushes: 16,
-        time: 17,
-    });
-    let new = Disk { flushes, ..newer };
-    assert_eq!(line(&format!("{counts} 12 13 14 15 16 17")), Ok(new));
-    let future = format!("{counts} 12 13 14 15 16 17 18 x");
-    assert_eq!(line(&future), Ok(new), "one to come");
+    let all: Vec<u64> = (1..=17).collect();
+    for known in [11, 15, 17] {
+        let printed: Vec<_> = all[..known].iter().map(u64::to_string).collect();
+        let text = format!(" 8 0 sda {}", printed.join(" "));
+        assert_eq!(line(&text), (counts(&all[..known]), 0), "{text}");
+        if known == 17 {
+            assert_eq!(
+                line(&format!("{text} 18 x")),
+                (counts(&all), 0),
+                "one to come"
+            );
+        }
+    }
 }
 
 #[test]
-fn what_is_not_a_line_of_counts_is_malformed() {
-    for text in [
-        "",
-        "8 0 sda",
-        "8 0 sda 1 2 3 4 5 6 7 8 9 10",
-        "8 x sda 1 2 3 4 5 6 7 8 9 10 11",
-        "8 0 sda 1 2 3 4 5 6 7 8 -9 10 11",
-        "8 0 sda 1 2 3 4 5 6 7 8 9 10 99999999999999999999",
-        "8 0 sda 1 2 3 4 5 6 7 8 9 10 11 12",
-        "8 0 sda 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16",
+fn a_count_that_makes_no_sense_costs_itself_alone() {
+    let whole = "8 0 sda 1 2 3 4 5 6 7 8 9 10 11";
+    let good: Vec<u64> = (1..=11).collect();
+    for (from, to, at) in [
+        (" 10 ", " -10 ", 9),
+        (" 1 ", " x ", 0),
+        (" 9 ", " 4294967295 ", 8),
+        (" 11", " 99999999999999999999", 10),
     ] {
-        let error = line(text).unwrap_err();
-        assert_eq!((error.line, error.expected), (3, EXPECTED), "{text}");
+        let mut left = counts(&good);
+        left[at] = None;
+        assert_eq!(line(&whole.replace(from, to)), (left, 1), "{to}");
     }
+    assert_eq!(line(&whole.replace("8 0", "x y")), (counts(&good), 0));
+    assert_eq!(line("8 0 sda"), (counts(&[]), 1));
+    assert_eq!(line("8 0 sda 1 2 3"), (counts(&[1, 2, 3]), 1));
+    assert_eq!(line(&format!("{whole} 12")).1, 1);
+    assert_eq!(line(&format!("{whole} 12 13 14 15 16")).1, 1);
 }
 
 /// As read with a person's eyes.
@@ -160,48 +157,36 @@ fn procfs_finds_the_same() {
             .map(|line| {
                 let line = line.unwrap();
                 let name = std::str::from_utf8(name(&line).unwrap()).unwrap();
-                (name.to_owned(), parse(&line).unwrap())
+                (name.to_owned(), parse(&line, &mut Odd::default()))
             })
             .collect();
         assert!(ours.len() >= 10);
         assert_eq!(ours.len(), theirs.len());
         for ((name, ours), theirs) in ours.iter().zip(&theirs) {
             assert_eq!(*name, theirs.name);
-            let requests = Requests {
-                reads: theirs.reads,
-                reads_merged: theirs.merged,
-                sectors_read: theirs.sectors_read,
-                read_time: theirs.time_reading,
-                writes: theirs.writes,
-                writes_merged: theirs.writes_merged,
-                sectors_written: theirs.sectors_written,
-                write_time: theirs.time_writing,
-                inflight: theirs.in_progress,
-                busy_time: theirs.time_in_progress,
-                queue_time: theirs.weighted_time_in_progress,
-            };
-            assert_eq!(ours.requests, requests, "{kernel} {name}");
-            let discards = ours.discards.unwrap();
-            assert_eq!(
-                [
-                    discards.discards,
-                    discards.merged,
-                    discards.sectors,
-                    discards.time
-                ]
-                .map(Some),
-                [
-                    theirs.discards,
-                    theirs.discards_merged,
-                    theirs.sectors_discarded,
-                    theirs.time_discarding
-                ]
-            );
-            let flushes = ours.flushes.unwrap();
-            assert_eq!(
-                [flushes.flushes, flushes.time].map(Some),
-                [theirs.flushes, theirs.time_flushing]
-            );
+            let requests = [
+                theirs.reads,
+                theirs.merged,
+                theirs.sectors_read,
+                theirs.time_reading,
+                theirs.writes,
+                theirs.writes_merged,
+                theirs.sectors_written,
+                theirs.time_writing,
+                theirs.in_progress,
+                theirs.time_in_progress,
+                theirs.weighted_time_in_progress,
+            ];
+            let later = [
+                theirs.discards,
+                theirs.discards_merged,
+                theirs.sectors_discarded,
+                theirs.time_discarding,
+                theirs.flushes,
+                theirs.time_flushing,
+            ];
+            let expected: Vec<_> = requests.into_iter().map(Some).chain(later).collect();
+            assert_eq!(ours.to_vec(), expected, "{kernel} {name}");
         }
     }
 }
@@ -209,15 +194,15 @@ fn procfs_finds_the_same() {
 #[test]
 fn what_the_filter_admits_is_reported_and_the_rest_not_looked_into() {
     let filter = Filter {
-        include: Filter::without(&["sd*", "nvme0n1p1"]).exclude,
+        include: Filter::without(&["sd*", "nvme0n1*"]).exclude,
         exclude: Filter::without(&["sda"]).exclude,
     };
     let samples = read(&mut collector(captured("6.1-qemu"), filter.clone())).unwrap();
-    assert_eq!(unsigned(&samples, "disk.reads.total[nvme0n1p1]"), Some(94));
+    assert_eq!(unsigned(&samples, "disk.reads.total[nvme0n1]"), Some(5420));
+    let instances = samples.iter().map(|(name, _)| name.instance);
     assert!(
-        samples
-            .iter()
-            .all(|(name, _)| name.instance == Some("nvme0n1p1"))
+        instances.into_iter().all(|name| name == Some("nvme0n1")),
+        "no partition"
     );
 
     let host = Host::new();
@@ -228,34 +213,98 @@ fn what_the_filter_admits_is_reported_and_the_rest_not_looked_into() {
 }
 
 #[test]
-fn a_broken_file_gives_an_error_and_no_value() {
+fn a_line_that_makes_no_sense_costs_itself_alone_and_is_named() {
     let host = Host::new();
     let good = "8 0 sda 1 2 3 4 5 6 7 8 9 10 11\n";
-    for (second, expected) in [
+    for (second, expected, count) in [
         (
             "8 16 sdb 1 2 3\n",
             "/proc/diskstats, line 2: expected two device",
+            3,
         ),
-        ("8 16\n", "line 2: expected two device numbers"),
+        (
+            "8 16 sdb 1 2 3 4 5 6 7 8 -9 10 11\n",
+            "line 2: expected two device numbers",
+            10,
+        ),
+        ("8 16\n", "line 2: expected two device numbers", 0),
         (
             "8 16 sdb 1 2 3 4 5 6 7 8 9 10 11",
             "line 2: expected a newline",
+            0,
         ),
     ] {
         host.write(FILE, format!("{good}{second}"));
         let mut collector = DiskCollector::open(&host.context());
-        let mut samples = Samples::new();
-        let mut sink = Sink::new(crate::collectors::Grid::All, &mut samples);
-        let error = collector
-            .collect(Purpose::Metrics, &mut Vec::new(), &mut sink)
-            .unwrap_err()
-            .to_string();
-        assert!(error.contains(expected), "{error}");
-        assert!(samples.is_empty());
+        let (samples, left_out) = read_whole(&mut collector).unwrap();
+        let of = |disk| {
+            samples
+                .iter()
+                .filter(|(name, _)| name.instance == Some(disk))
+                .count()
+        };
+        assert_eq!((of("sda"), of("sdb")), (11, count), "{second}");
+        let [error] = left_out.named() else {
+            panic!("{left_out:?}");
+        };
+        assert!(error.to_string().contains(expected), "{error}");
     }
-    let mut collector = DiskCollector::open(&Host::new().context());
+}
+
+#[test]
+fn a_file_that_is_not_there_or_about_something_else_is_an_error() {
+    let host = Host::new();
+    let mut collector = DiskCollector::open(&host.context());
     let error = read(&mut collector).unwrap_err().to_string();
     assert!(error.starts_with("cannot open "), "{error}");
+    host.write(FILE, "not this\n8 0 sda");
+    let error = read(&mut collector).unwrap_err().to_string();
+    assert!(
+        error.contains("/proc/diskstats, line 1: expected two"),
+        "{error}"
+    );
+    host.write(FILE, "");
+    assert!(
+        read(&mut collector).unwrap().is_empty(),
+        "a host without disks"
+    );
+}
+
+/// The names of the disks that are reported.
+fn disks(samples: &Samples) -> Vec<&str> {
+    let mut disks: Vec<_> = samples
+        .iter()
+        .filter_map(|(name, _)| name.instance)
+        .collect();
+    disks.dedup();
+    disks
+}
+
+#[test]
+fn partitions_and_empty_disks_are_left_out_where_sys_tells_and_where_it_is_hidden() {
+    let whole = [
+        "dasda", "md127", "rbd0", "zd0", "mmcblk0", "pmem0", "bcache0",
+    ];
+    let text = std::fs::read(fixture("disk-partitions").path(FILE)).unwrap();
+    assert_eq!(disks(&of(fixture("disk-partitions"))), whole);
+    let host = Host::new();
+    host.write(FILE, text);
+    for disk in whole {
+        host.write(&format!("/sys/block/{disk}/size"), "2048\n");
+        host.write(&format!("/sys/block/{disk}/{disk}p1/partition"), "1\n");
+    }
+    host.write("/sys/block/mmcblk0boot0/size", "8192\n");
+    for number in 0..3 {
+        host.write(&format!("/sys/block/nbd{number}/size"), "0\n");
+    }
+    assert_eq!(disks(&of(host.root())), whole);
+}
+
+#[test]
+fn what_xen_hands_out_as_a_disk_is_one() {
+    let samples = of(fixture("disk-xvda1"));
+    assert_eq!(disks(&samples), ["xvda1", "xvda2"]);
+    assert_eq!(unsigned(&samples, "disk.reads.total[xvda1]"), Some(26_268));
 }
 
 #[test]
@@ -303,19 +352,21 @@ proptest! {
     #[test]
     fn random_bytes_never_panic(text in proptest::collection::vec(any::<u8>(), 0..256)) {
         let line = Line { number: 1, text: &text };
-        let _ = (name(&line), parse(&line));
+        let _ = (name(&line), parse(&line, &mut Odd::default()));
         let mut devices = Instances::new(Filter::default(), 2);
         let mut samples = Samples::new();
         let mut sink = Sink::new(crate::collectors::Grid::All, &mut samples);
-        let chosen = choose(&mut devices, &text);
-        prop_assert!(chosen.is_err() || report(&mut devices, &text, &mut sink).is_ok());
+        let root = Root("/nowhere".into());
+        let known = Known::new(&root, &text, Instant::now());
+        report(&mut devices, &known, &text, &mut sink, &mut Odd::default());
     }
 
     #[test]
     fn random_counts_are_read_as_they_are(counts in any::<[u64; 11]>(), name in "[a-z!/-]{1,40}") {
         let printed: Vec<_> = counts.iter().map(u64::to_string).collect();
-        let disk = line(&format!(" 253 7 {name} {}", printed.join(" "))).unwrap();
-        prop_assert_eq!(disk.requests.reads, counts[0]);
-        prop_assert_eq!(disk.requests.queue_time, counts[10]);
+        let (disk, _) = line(&format!(" 253 7 {name} {}", printed.join(" ")));
+        prop_assert_eq!(disk[0], Some(counts[0]));
+        prop_assert_eq!(disk[8], Some(counts[8]).filter(|count| *count <= MAX_COUNT));
+        prop_assert_eq!(disk[10], Some(counts[10]));
     }
 }

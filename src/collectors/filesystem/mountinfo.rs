@@ -9,9 +9,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::collectors::{
     error::Malformed,
-    lines::EXPECTED_END,
+    lines::lines,
+    odd::Odd,
     options::FilesystemOptions,
-    text::{decimal, next_line, split_once},
+    text::{decimal, split_once},
 };
 
 const EXPECTED_LINE: &str =
@@ -28,6 +29,10 @@ const LOCAL_TYPES: [&[u8]; 5] = [b"tmpfs", b"ramfs", b"btrfs", b"bcachefs", b"zf
 pub const MAX_MOUNTS: usize = 500;
 
 /// One line.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a property of its own, and none excludes another"
+)]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mount<'t> {
     /// Unique among those of now.
@@ -48,7 +53,15 @@ pub struct Mount<'t> {
     pub sealed: bool,
     /// Whether the file system is the host's, and not one that a sandbox has made for us.
     pub of_host: bool,
+    /// Whether it is on a single file, as runtimes of containers mount /etc/hosts: no place
+    /// for a file system.
+    pub on_file: bool,
 }
+
+/// Types whose files cannot be looked at without somebody else who may not answer.
+const REMOTE_TYPES: [&[u8]; 8] = [
+    b"9p", b"afs", b"autofs", b"ceph", b"cifs", b"lustre", b"nfs", b"smb3",
+];
 
 impl Mount<'_> {
     /// Whether it is such as a sandbox makes to hide something: a tmpfs that nobody can
@@ -57,21 +70,47 @@ impl Mount<'_> {
     pub fn hides(&self) -> bool {
         self.kind == b"tmpfs" && self.sealed
     }
+
+    /// Whether it may be on a single file: a part of a file system is mounted.
+    #[must_use]
+    pub fn may_be_on_file(&self) -> bool {
+        self.root != b"/" && self.point != b"/"
+    }
+
+    /// Whether looking at what is here may have no end.
+    #[must_use]
+    pub fn may_hang(&self) -> bool {
+        self.kind.starts_with(b"fuse")
+            || self.kind.starts_with(b"nfs")
+            || REMOTE_TYPES.contains(&self.kind)
+    }
 }
 
-/// The mounts, in the order in which they were made.
-pub fn parse(text: &[u8]) -> Result<Vec<Mount<'_>>, Malformed> {
-    let mut mounts = Vec::new();
-    let mut rest = text;
-    while let Some(line) = next_line(&mut rest) {
-        let malformed = || Malformed::new(mounts.len() + 1, EXPECTED_LINE, line);
-        let mount = parse_line(line).ok_or_else(malformed)?;
-        mounts.push(mount);
+/// Marks the mounts that `is_file` says are on a single file. It is asked about none whose path
+/// leads over a mount that may hang.
+pub fn mark_files(mounts: &mut [Mount<'_>], is_file: impl Fn(&[u8]) -> bool) {
+    let hanging = mounts.iter().filter(|mount| mount.may_hang());
+    let hanging: Vec<_> = hanging.map(|mount| mount.point.clone()).collect();
+    for mount in mounts.iter_mut().filter(|mount| mount.may_be_on_file()) {
+        let safe = !hanging.iter().any(|point| leads_over(&mount.point, point));
+        mount.on_file = safe && is_file(&mount.point);
     }
-    if rest.is_empty() {
-        Ok(mounts)
-    } else {
-        Err(Malformed::new(mounts.len() + 1, EXPECTED_END, rest))
+}
+
+/// The mounts, in the order in which they were made. A line that makes no sense costs its
+/// mount; an error where no line makes sense.
+pub fn parse<'t>(text: &'t [u8], odd: &mut Odd) -> Result<Vec<Mount<'t>>, Malformed> {
+    let mut mounts = Vec::new();
+    for line in lines(text) {
+        let Some(line) = odd.keep(line) else {
+            break;
+        };
+        let mount = odd.note(parse_line(line.text), || line.malformed(EXPECTED_LINE));
+        mounts.extend(mount);
+    }
+    match odd.take_first_if(mounts.is_empty()) {
+        Some(problem) => Err(problem),
+        None => Ok(mounts),
     }
 }
 
@@ -107,6 +146,7 @@ fn parse_line(line: &[u8]) -> Option<Mount<'_>> {
         readonly,
         sealed,
         of_host: true,
+        on_file: false,
     })
 }
 
@@ -160,7 +200,8 @@ pub fn choose<'m>(
             .exclude_types
             .iter()
             .any(|type_| type_.matches(&kind));
-        let wanted = mount.of_host && !excluded && options.mounts.admits(&name);
+        let own = mount.of_host && !mount.on_file;
+        let wanted = own && !excluded && options.mounts.admits(&name);
         if mount.kind == AUTOFS || !wanted {
             continue;
         }
@@ -228,9 +269,12 @@ impl<'m> Tree<'m> {
         let mut on: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for mount in mounts {
             let seen = mount.parent != mount.id && ids.contains(&mount.parent);
-            on.entry(seen.then_some(mount.parent))
-                .or_default()
-                .push(mount);
+            let parent = if seen {
+                Some(mount.parent)
+            } else {
+                below(mounts, mount)
+            };
+            on.entry(parent).or_default().push(mount);
         }
         Self { mounts, on }
     }
@@ -264,6 +308,16 @@ impl<'m> Tree<'m> {
             below.map(|mount| mount.id).collect()
         })
     }
+}
+
+/// What a mount is on whose parent's line makes no sense: the last of those with the longest
+/// path above its own. None for `/`.
+fn below(mounts: &[Mount<'_>], mount: &Mount<'_>) -> Option<u64> {
+    let above = mounts.iter().filter(|other| {
+        other.point.len() < mount.point.len() && leads_over(&mount.point, &other.point)
+    });
+    let above = above.max_by_key(|other| other.point.len());
+    above.map(|other| other.id)
 }
 
 fn leads_over(path: &[u8], point: &[u8]) -> bool {

@@ -1,13 +1,17 @@
 use std::{fs, process::Command, thread, time::Duration};
 
 use super::*;
-use crate::collectors::{CollectorSet, Root, Samples, Value, background::Bell};
+use crate::collectors::{CollectorSet, Root, Samples, Value, background::Bell, testing::fixture};
 
 /// Far longer than anything takes here.
 const LONG: Duration = Duration::from_secs(30);
 
 /// A sample as the agent takes it.
 fn sample(collector: &mut FilesystemCollector) -> Result<Samples, CollectError> {
+    Ok(whole_sample(collector)?.0)
+}
+
+fn whole_sample(collector: &mut FilesystemCollector) -> Result<(Samples, LeftOut), CollectError> {
     let now = Instant::now();
     collector.prepare(Grid::Metrics, now);
     while !collector.ready() {
@@ -17,7 +21,8 @@ fn sample(collector: &mut FilesystemCollector) -> Result<Samples, CollectError> 
     let mut samples = Samples::new();
     let mut sink = Sink::new(Grid::Metrics, &mut samples);
     collector.collect(Purpose::Metrics, &mut Vec::new(), &mut sink)?;
-    Ok(samples)
+    let left_out = sink.into_left_out();
+    Ok((samples, left_out))
 }
 
 fn number(samples: &Samples, name: &str) -> u64 {
@@ -113,7 +118,17 @@ fn a_changed_text_is_seen_and_what_is_out_of_reach_left_out() {
     fs::write(&file, "1 0 8:1 / /data ro - ext4 x ro\n").unwrap();
     let samples = sample(&mut collector).unwrap();
     assert_eq!(number(&samples, "fs.readonly[/data]"), 1);
-    // The same text again: read as before it failed.
+    // A part of it: that is named, and every time.
+    fs::write(&file, "bananas\n1 0 8:1 / /data ro - ext4 x ro\n").unwrap();
+    for _ in 0..2 {
+        let (samples, left_out) = whole_sample(&mut collector).unwrap();
+        assert_eq!(number(&samples, "fs.readonly[/data]"), 1);
+        let [error] = left_out.named() else {
+            panic!("{left_out:?}");
+        };
+        assert!(error.to_string().contains("mountinfo, line 1: "), "{error}");
+    }
+    // All of it. The same text again: read as before it failed.
     fs::write(&file, "bananas\n").unwrap();
     let error = sample(&mut collector).unwrap_err().to_string();
     assert!(error.ends_with(r#"found "bananas""#), "{error}");
@@ -121,6 +136,110 @@ fn a_changed_text_is_seen_and_what_is_out_of_reach_left_out() {
     fs::write(&file, "1 0 8:1 / /data ro - ext4 x ro\n").unwrap();
     let samples = sample(&mut collector).unwrap();
     assert_eq!(number(&samples, "fs.readonly[/data]"), 1);
+}
+
+/// The file systems that a root has by default.
+fn mounts_of(root: Root) -> Vec<String> {
+    let samples = sample(&mut FilesystemCollector::open(&Context::new(root))).unwrap();
+    let names = samples
+        .iter()
+        .filter(|(name, _)| name.definition.name == FS_STUCK.name);
+    names
+        .map(|(name, _)| name.instance.unwrap().to_owned())
+        .collect()
+}
+
+/// A root as a fixture says, with a directory for each mount that is not there.
+fn host_of(fixture: &Root) -> (tempfile::TempDir, Root) {
+    let text = fs::read_to_string(fixture.path(FILE)).unwrap();
+    let (directory, root) = root(&text);
+    for line in text.lines() {
+        let point = line.split(' ').nth(4).unwrap();
+        if fixture.path(point).is_file() {
+            fs::create_dir_all(root.path(point).parent().unwrap()).unwrap();
+            fs::write(root.path(point), "").unwrap();
+        } else {
+            fs::create_dir_all(root.path(point)).unwrap();
+        }
+    }
+    (directory, root)
+}
+
+#[test]
+fn what_containers_and_their_managers_mount_is_no_file_system_by_default() {
+    for (name, expected) in [
+        ("mount-snapfuse", &["/"][..]),
+        ("mount-kubelet", &["/"]),
+        ("mount-container-binds", &[]),
+    ] {
+        let (_directory, root) = host_of(&fixture(name));
+        assert_eq!(mounts_of(root), expected, "{name}");
+    }
+    // A volume of the same file system is there.
+    let text = fs::read_to_string(fixture("mount-container-binds").path(FILE)).unwrap();
+    let (_directory, root) = host_of(&fixture("mount-container-binds"));
+    let volume =
+        "605 600 253:0 /var/lib/docker/volumes/v/_data /var/lib/postgresql/data rw - xfs x rw\n";
+    fs::write(root.path(FILE), text + volume).unwrap();
+    fs::create_dir_all(root.path("/var/lib/postgresql/data")).unwrap();
+    assert_eq!(mounts_of(root), ["/var/lib/postgresql/data"]);
+}
+
+#[test]
+fn what_is_free_of_more_than_there_is_is_left_out_and_named() {
+    let place = Place {
+        path: "/data".into(),
+        id: None,
+        readonly: false,
+    };
+    let told = |room| {
+        let mut samples = Samples::new();
+        let mut sink = Sink::new(Grid::Metrics, &mut samples);
+        tell(
+            &mut sink,
+            "/data",
+            &place,
+            Found::Answer(Answer::Room(room)),
+        );
+        let left_out = sink.into_left_out();
+        let named: Vec<_> = left_out.named().iter().map(ToString::to_string).collect();
+        (names(&samples), named)
+    };
+    let room = Room {
+        bytes: Some([100, 60, 200]),
+        inodes: Some([10, 11]),
+    };
+    let (there, named) = told(room);
+    let there: Vec<_> = there
+        .iter()
+        .map(|name| name.strip_suffix("[/data]").unwrap())
+        .collect();
+    assert_eq!(
+        there,
+        ["fs.size", "fs.free", "fs.inodes", "fs.readonly", "fs.stuck"]
+    );
+    assert_eq!(
+        named,
+        [
+            "the file system on /data: expected no more free space than its size, found 200 of 100",
+            "the file system on /data: expected no more free inodes than there are, found 11 of 10",
+        ]
+    );
+    let mut samples = Samples::new();
+    let mut sink = Sink::new(Grid::Metrics, &mut samples);
+    tell(
+        &mut sink,
+        "/data",
+        &place,
+        Found::Answer(Answer::Failed(Errno::IO)),
+    );
+    let left_out = sink.into_left_out();
+    assert_eq!(names(&samples), ["fs.readonly[/data]", "fs.stuck[/data]"]);
+    let error = left_out.named()[0].to_string();
+    assert!(
+        error.starts_with("cannot read /data: Input/output error"),
+        "{error}"
+    );
 }
 
 /// A service has mounts of its own that nobody else sees.

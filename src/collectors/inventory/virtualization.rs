@@ -1,30 +1,32 @@
 //! Which virtual machine or container this is, under systemd-detect-virt(1)'s names.
 //!
-//! systemd's order, by files that anybody may read. In two places it looks at more: at the
-//! environment of process 1, and at the CPUID leaf of the hypervisor; for the latter stand
-//! the clocks that the kernel offers with KVM, Hyper-V and Xen. Where it would say no more
-//! than that there is something, so does this; where there is nothing to tell bare metal
-//! by, it is None.
+//! systemd's order (src/basic/virt.c), by files that anybody may read. In two places it looks
+//! at more: at the environment of process 1, and at the CPUID leaf of the hypervisor, which
+//! exists on x86 alone. For the latter stand the CPU's flag and the clocks that the kernel
+//! offers with KVM, Hyper-V and Xen. Where systemd would say no more than that there is
+//! something, so does this; where there is nothing to tell bare metal by, it is None.
+//!
+//! Amazon and Google rent out bare metal under the same DMI texts as their virtual machines.
+//! Amazon's firmware has a bit for that, which only root may read; for others the name of the
+//! product tells. Google's says the same of both: there the CPU tells, where it can.
 
 use super::{
     cpus::field,
-    files::{beginning, first_line},
+    files::{beginning, first_line, names},
 };
 use crate::collectors::source::Root;
 
-/// The containers that have a name.
-const CONTAINERS: [&str; 11] = [
+/// The containers whose managers tell their name.
+const CONTAINERS: [&str; 9] = [
     "systemd-nspawn",
     "lxc-libvirt",
     "lxc",
-    "openvz",
     "docker",
     "podman",
     "rkt",
     "wsl",
     "proot",
     "pouch",
-    "container-other",
 ];
 
 /// Files that a manager of containers leaves in them.
@@ -55,7 +57,15 @@ const FIRMWARE: [(&str, &str); 18] = [
 
 /// Of these the firmware counts more than what the CPU says, which may be KVM's or, with
 /// Xen, Hyper-V's.
-const FIRMWARE_FIRST: [&str; 5] = ["oracle", "xen", "amazon", "parallels", "google"];
+const FIRMWARE_FIRST: [&str; 4] = ["oracle", "xen", "amazon", "parallels"];
+
+/// The firmware's first table (SMBIOS 3.4.0, section 7.1), in which a bit says that this is a
+/// virtual machine. That it is not set means something only of Amazon's.
+const FIRMWARE_TABLE: &str = "/sys/firmware/dmi/entries/0-0/raw";
+
+/// Where the table's second extension byte is, and the bit in it.
+const FIRMWARE_BYTE: usize = 0x13;
+const FIRMWARE_VM_BIT: u8 = 1 << 4;
 
 /// The texts of the firmware that are looked at.
 const FIRMWARE_FILES: [&str; 5] = [
@@ -91,12 +101,14 @@ fn container(root: &Root) -> Option<&'static str> {
     let told = ["/run/host/container-manager", "/run/systemd/container"]
         .iter()
         .find_map(|path| first_line(root, path));
+    let by_files = || {
+        let found = CONTAINER_FILES.iter().find(|(path, _)| exists(path));
+        found.map(|(_, name)| *name)
+    };
     match told.as_deref() {
+        None => by_files().or_else(|| in_cgroup_namespace(root).then_some("container-other")),
         // No manager's name, but that of the format of its images.
-        None | Some("oci") => CONTAINER_FILES
-            .iter()
-            .find_map(|(path, name)| exists(path).then_some(*name))
-            .or_else(|| told.map(|_| "container-other")),
+        Some("oci") => by_files().or(Some("container-other")),
         Some(name) => CONTAINERS
             .into_iter()
             .find(|known| *known == name)
@@ -104,44 +116,103 @@ fn container(root: &Root) -> Option<&'static str> {
     }
 }
 
+/// Whether what is mounted as the root of the cgroups is none: the true one has neither
+/// `cgroup.events` nor `cgroup.type`. Of cgroup v2 alone.
+fn in_cgroup_namespace(root: &Root) -> bool {
+    let has = |file: &str| root.path("/sys/fs/cgroup").join(file).exists();
+    has("cgroup.events") && has("cgroup.type")
+}
+
 fn machine(root: &Root, cpuinfo: &str) -> Option<&'static str> {
     let texts: Vec<_> = FIRMWARE_FILES
         .iter()
         .filter_map(|file| first_line(root, &format!("/sys/class/dmi/id/{file}")))
         .collect();
-    let firmware = texts.iter().find_map(|text| beginning_of(text, &FIRMWARE));
-    if firmware.is_some_and(|name| FIRMWARE_FIRST.contains(&name)) {
-        return firmware;
+    let firmware = firmware(root, &texts);
+    if let Some(name) = firmware.filter(|name| FIRMWARE_FIRST.contains(name)) {
+        return Some(name);
     }
-    if field(cpuinfo, "vendor_id") == Some("User Mode Linux") {
+    if field(cpuinfo, "vendor_id").is_some_and(|vendor| vendor.starts_with("User Mode Linux")) {
         return Some("uml");
     }
-    if root.path("/proc/xen").exists() {
-        // The first domain has the hardware.
-        let capabilities = first_line(root, "/proc/xen/capabilities").unwrap_or_default();
-        let first = capabilities.contains("control_d");
-        return Some(if first { "none" } else { "xen" });
+    // The first domain has the hardware, or what another hypervisor shows as that.
+    let xen = root.path("/proc/xen").exists();
+    if xen && !is_first_domain(root) {
+        return Some("xen");
     }
     let flags = field(cpuinfo, "flags");
     let flagged = flags.map(|flags| flags.split(' ').any(|flag| flag == "hypervisor"));
-    if flagged == Some(true)
-        && let Some(name) = clock(root)
-    {
-        return Some(name);
+    let clock = (flagged == Some(true)).then(|| clock(root)).flatten();
+    match clock {
+        // What Google has is KVM, and QEMU shows itself as Hyper-V where it is told to.
+        Some("kvm") if firmware == Some("google") => return firmware,
+        Some("microsoft") | None => {}
+        Some(name) => return Some(name),
     }
-    if let Some(name) = firmware
-        .or_else(|| hypervisor(root))
-        .or_else(|| device_tree(root))
-    {
-        return Some(name);
+    if !xen {
+        // On x86, Google's bare metal has the same texts and no flag.
+        let told = firmware.filter(|name| *name != "google" || flagged != Some(false));
+        let all = [told, hypervisor(root), device_tree(root)];
+        let named = all.into_iter().flatten().find(|name| *name != "vm-other");
+        let found = named.or(clock).or(all.into_iter().flatten().next());
+        if found.is_some() {
+            return found;
+        }
     }
     match flagged {
+        _ if clock.is_some() => clock,
         Some(true) => Some("vm-other"),
         Some(false) => Some("none"),
         // No flag that would be missed, but a machine that describes itself.
-        None if !texts.is_empty() => Some("none"),
+        None if xen || !texts.is_empty() => Some("none"),
         None => first_line(root, "/proc/device-tree/model").map(|_| "none"),
     }
+}
+
+/// What the firmware says; None where it says nothing of a virtual machine.
+fn firmware(root: &Root, texts: &[String]) -> Option<&'static str> {
+    let named = texts.iter().find_map(|text| beginning_of(text, &FIRMWARE));
+    let bit = firmware_bit(root);
+    match named {
+        Some("amazon") => {
+            let virtual_machine = bit.unwrap_or_else(|| {
+                let product = first_line(root, "/sys/class/dmi/id/product_name");
+                !product.is_some_and(|product| is_metal(&product))
+            });
+            virtual_machine.then_some("amazon")
+        }
+        Some(name) => Some(name),
+        None => (bit == Some(true)).then_some("vm-other"),
+    }
+}
+
+/// Whether the firmware's table has the bit; None where it cannot be read or is shorter.
+fn firmware_bit(root: &Root) -> Option<bool> {
+    let table = beginning(root, FIRMWARE_TABLE)?;
+    let length = usize::from(*table.get(1)?);
+    let byte = table
+        .get(FIRMWARE_BYTE)
+        .filter(|_| length > FIRMWARE_BYTE)?;
+    Some(byte & FIRMWARE_VM_BIT != 0)
+}
+
+/// `m5.metal`, `m7i.metal-24xl`.
+fn is_metal(product: &str) -> bool {
+    let rest = product.split_once(".metal").map(|(_, rest)| rest);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+}
+
+/// Whether this is Xen's first domain: by a bit of its features (`XENFEAT_dom0` in Xen's
+/// public/features.h), and else by its capabilities.
+fn is_first_domain(root: &Root) -> bool {
+    const FIRST_DOMAIN: u64 = 1 << 11;
+    let features = first_line(root, "/sys/hypervisor/properties/features");
+    let features = features.and_then(|text| u64::from_str_radix(&text, 16).ok());
+    if let Some(features) = features {
+        return features & FIRST_DOMAIN != 0;
+    }
+    let capabilities = first_line(root, "/proc/xen/capabilities").unwrap_or_default();
+    capabilities.split(',').any(|one| one == "control_d")
 }
 
 fn clock(root: &Root) -> Option<&'static str> {
@@ -160,14 +231,30 @@ fn hypervisor(root: &Root) -> Option<&'static str> {
 }
 
 fn device_tree(root: &Root) -> Option<&'static str> {
-    let compatible = beginning(root, "/proc/device-tree/hypervisor/compatible")?;
-    let first = compatible.split(|&byte| byte == 0).next()?;
-    Some(match first {
-        b"linux,kvm" => "kvm",
-        b"vmware" => "vmware",
-        xen if xen.starts_with(b"xen") => "xen",
-        _ => "vm-other",
-    })
+    const TREE: &str = "/proc/device-tree";
+    let first = |file: &str| {
+        let text = beginning(root, &format!("{TREE}/{file}"))?;
+        let end = text.iter().position(|byte| matches!(byte, b'\0' | b'\n'));
+        Some(String::from_utf8_lossy(text.get(..end.unwrap_or(text.len()))?).into_owned())
+    };
+    if let Some(kind) = first("hypervisor/compatible") {
+        return Some(match &*kind {
+            "linux,kvm" => "kvm",
+            xen if xen.contains("xen") => "xen",
+            vmware if vmware.contains("vmware") => "vmware",
+            _ => "vm-other",
+        });
+    }
+    let exists = |file: &str| root.path(TREE).join(file).exists();
+    if exists("ibm,partition-name")
+        && exists("hmc-managed?")
+        && !exists("chosen/qemu,graphic-width")
+    {
+        return Some("powervm");
+    }
+    let of_qemu = names(root, TREE).iter().any(|name| name.contains("fw-cfg"))
+        || first("compatible").is_some_and(|kind| kind == "qemu,pseries");
+    of_qemu.then_some("qemu")
 }
 
 fn beginning_of(text: &str, names: &[(&str, &'static str)]) -> Option<&'static str> {
@@ -233,7 +320,17 @@ mod tests {
     }
 
     #[test]
+    fn a_cgroup_tree_without_its_root_is_a_containers() {
+        let events = "/sys/fs/cgroup/cgroup.events";
+        let kind = ("/sys/fs/cgroup/cgroup.type", "domain\n");
+        let nested = detected(&[(events, ""), kind], BARE);
+        assert_eq!(nested, Some("container-other"));
+        assert_eq!(detected(&[(events, "")], BARE), Some("none"));
+    }
+
+    #[test]
     fn machines_are_named_in_the_order_of_systemd() {
+        let features = "/sys/hypervisor/properties/features";
         for (files, name) in [
             (&[][..], "vm-other"),
             (&[(CLOCK, "tsc acpi_pm \n")], "vm-other"),
@@ -248,10 +345,18 @@ mod tests {
                 &[(CLOCK, "kvm-clock\n"), (PRODUCT, "Google Compute Engine\n")],
                 "google",
             ),
+            (
+                &[(CLOCK, "tsc\n"), (PRODUCT, "Google Compute Engine\n")],
+                "google",
+            ),
             (&[(VENDOR, "VMware, Inc.\n")], "vmware"),
             (
                 &[(VENDOR, "innotek GmbH\n"), (PRODUCT, "VirtualBox\n")],
                 "oracle",
+            ),
+            (
+                &[(CLOCK, "hyperv_clocksource_tsc_page acpi_pm\n")],
+                "microsoft",
             ),
             (
                 &[
@@ -260,13 +365,49 @@ mod tests {
                 ],
                 "microsoft",
             ),
+            // KVM that shows itself as Hyper-V.
+            (
+                &[(CLOCK, "hyperv_clocksource_tsc_page\n"), (PRODUCT, "KVM\n")],
+                "kvm",
+            ),
             (&[("/proc/xen/capabilities", "\n")], "xen"),
-            (&[("/proc/xen/capabilities", "control_d\n")], "none"),
+            (
+                &[
+                    ("/proc/xen/capabilities", "control_d\n"),
+                    (CLOCK, "kvm-clock\n"),
+                ],
+                "kvm",
+            ),
+            (
+                &[("/proc/xen/capabilities", "\n"), (features, "00000705\n")],
+                "xen",
+            ),
             (&[("/sys/hypervisor/type", "xen\n")], "xen"),
         ] {
             assert_eq!(detected(files, VIRTUAL), Some(name), "{files:?}");
         }
+        for (files, name) in [
+            (&[("/proc/xen/capabilities", "control_d\n")][..], "none"),
+            (
+                &[("/proc/xen/capabilities", "\n"), (features, "00000f05\n")],
+                "none",
+            ),
+        ] {
+            assert_eq!(
+                detected(files, BARE),
+                Some(name),
+                "the first domain: {files:?}"
+            );
+        }
         assert_eq!(detected(&[], "vendor_id\t: User Mode Linux\n"), Some("uml"));
+    }
+
+    /// The firmware's first table, of this length, with this second extension byte.
+    fn table(length: u8, byte: u8) -> String {
+        let mut table = [0; 24];
+        table[1] = length;
+        table[FIRMWARE_BYTE] = byte;
+        String::from_utf8(table.to_vec()).unwrap()
     }
 
     #[test]
@@ -276,19 +417,88 @@ mod tests {
             "/proc/device-tree/model",
             "Raspberry Pi 4 Model B Rev 1.4\0",
         )];
-        let guest = [("/proc/device-tree/hypervisor/compatible", "linux,kvm\0")];
         for (files, cpuinfo, name) in [
             (&dell[..], BARE, Some("none")),
             (&[], BARE, Some("none")),
             (&[(CLOCK, "tsc hpet acpi_pm \n")], BARE, Some("none")),
             (&dell, ARM, Some("none")),
             (&pi, ARM, Some("none")),
-            (&guest, ARM, Some("kvm")),
-            (&[(VENDOR, "QEMU\n")], ARM, Some("qemu")),
             (&[], ARM, None),
         ] {
             assert_eq!(detected(files, cpuinfo), name, "{files:?}");
         }
+    }
+
+    #[test]
+    fn what_clouds_rent_out_is_told_apart() {
+        let (set, unset, short) = (table(0x18, 0x1c), table(0x18, 0x0c), table(0x13, 0x1c));
+        let amazon = |product: &'static str| [(VENDOR, "Amazon EC2\n"), (PRODUCT, product)];
+        for (table, product, cpuinfo, name) in [
+            (None, "m5.metal\n", BARE, "none"),
+            (None, "m7i.metal-24xl\n", BARE, "none"),
+            (None, "m6g.metal\n", ARM, "none"),
+            (None, "m6g.large\n", ARM, "amazon"),
+            (None, "x1.metallic\n", ARM, "amazon"),
+            (None, "m5.large\n", VIRTUAL, "amazon"),
+            (Some(&set), "m5.metal\n", VIRTUAL, "amazon"),
+            (Some(&set), "m6g.large\n", ARM, "amazon"),
+            (Some(&unset), "m6g.large\n", ARM, "none"),
+            (Some(&short), "m6g.large\n", ARM, "amazon"),
+            (Some(&short), "m6g.metal\n", ARM, "none"),
+        ] {
+            let mut files = amazon(product).to_vec();
+            files.extend(table.map(|table| (FIRMWARE_TABLE, &**table)));
+            assert_eq!(detected(&files, cpuinfo), Some(name), "{product} {table:?}");
+        }
+        let google = [(PRODUCT, "Google Compute Engine\n"), (VENDOR, "Google\n")];
+        assert_eq!(
+            detected(&google, BARE),
+            Some("none"),
+            "c3-highcpu-192-metal"
+        );
+        assert_eq!(detected(&google, ARM), Some("google"), "it cannot be told");
+        // Of others the bit says only that there is something.
+        let acme = [(VENDOR, "Acme\n"), (FIRMWARE_TABLE, &*set)];
+        assert_eq!(detected(&acme, ARM), Some("vm-other"));
+        assert_eq!(
+            detected(&[(VENDOR, "Acme\n"), (FIRMWARE_TABLE, &*unset)], ARM),
+            Some("none")
+        );
+        let bits = [(VENDOR, "QEMU\n"), (FIRMWARE_TABLE, &*unset)];
+        assert_eq!(detected(&bits, ARM), Some("qemu"));
+    }
+
+    #[test]
+    fn a_device_tree_tells_of_its_hypervisor() {
+        let tree = |file: &'static str| -> &'static str {
+            Box::leak(format!("/proc/device-tree/{file}").into_boxed_str())
+        };
+        let kind = tree("hypervisor/compatible");
+        let model = (tree("model"), "linux,dummy-virt\0");
+        let power = (tree("ibm,partition-name"), "lpar\0");
+        let managed = (tree("hmc-managed?"), "");
+        let graphic = (tree("chosen/qemu,graphic-width"), "");
+        for (files, name) in [
+            (&[(kind, "linux,kvm\0")][..], "kvm"),
+            (&[(kind, "xen,xen-4.17\0xen,xen\0")], "xen"),
+            (&[(kind, "vmware\0")], "vmware"),
+            (&[(kind, "acme,visor\0")], "vm-other"),
+            (&[(kind, "acme,visor\0"), (VENDOR, "QEMU\n")], "qemu"),
+            (&[model, (tree("fw-cfg@9020000/compatible"), "x\0")], "qemu"),
+            (&[model, (tree("compatible"), "qemu,pseries\0")], "qemu"),
+            (&[model, (tree("compatible"), "ibm,pseries\0")], "none"),
+            (&[power, managed], "powervm"),
+            (&[power, managed, graphic, model], "none"),
+        ] {
+            assert_eq!(detected(files, ARM), Some(name), "{files:?}");
+        }
+    }
+
+    #[test]
+    fn a_bare_instance_of_amazons_is_one() {
+        let root = crate::collectors::testing::fixture("virt-metal-ec2");
+        let cpuinfo = fs::read_to_string(root.path("/proc/cpuinfo")).unwrap();
+        assert_eq!(detect(&root, &cpuinfo), Some("none"));
     }
 
     #[test]

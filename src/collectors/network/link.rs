@@ -17,7 +17,7 @@ use rustix::io::Errno;
 use crate::collectors::{
     error::{CollectError, Malformed, SourceError},
     source::Root,
-    text::decimal,
+    text::{MAX_COUNT, decimal},
 };
 
 /// A word or a number: what these files have.
@@ -37,11 +37,20 @@ pub struct Link {
     speed: Speed,
 }
 
+/// Why a speed that should be there is not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NoSpeed {
+    /// Its file cannot be read.
+    Unreadable(Errno),
+    /// Its file says something else.
+    Malformed(Malformed),
+}
+
 /// What is known of the speed.
 #[derive(Debug)]
 struct Speed {
     /// In Mbit/s; None where there is none to be had.
-    known: Result<Option<u64>, Malformed>,
+    known: Result<Option<u64>, NoSpeed>,
     /// Whether somebody reads it, or has read it since the link changed.
     asked: bool,
 }
@@ -77,10 +86,32 @@ impl Link {
         *self.speed.known.as_ref().unwrap_or(&None)
     }
 
+    /// Why the speed that was last asked for makes no sense.
+    #[must_use]
+    pub fn speed_problem(&self) -> Option<CollectError> {
+        let path = self.speed_path();
+        Some(match self.speed.known.as_ref().err()? {
+            NoSpeed::Malformed(problem) => CollectError::malformed(&path, problem.clone()),
+            NoSpeed::Unreadable(error) => SourceError::Read {
+                path,
+                source: (*error).into(),
+            }
+            .into(),
+        })
+    }
+
     /// Reads the state, and keeps the file open for the next time if `keep`. Whether the
-    /// device is another than the one before. What is malformed is an error, also in what
-    /// was learnt beside.
+    /// device is another than the one before. After an error there is neither a state nor a
+    /// speed.
     pub fn look(&mut self, keep: bool) -> Result<bool, CollectError> {
+        let looked = self.look_at_state(keep);
+        if looked.is_err() {
+            self.forget();
+        }
+        looked
+    }
+
+    fn look_at_state(&mut self, keep: bool) -> Result<bool, CollectError> {
         let kept = match self.file.take() {
             Some(file) => Some(self.read(file)?),
             None => None,
@@ -99,13 +130,7 @@ impl Link {
             self.up = up;
         }
         self.file = file.filter(|_| keep);
-        match &self.speed.known {
-            Ok(_) => Ok(replaced),
-            Err(problem) => {
-                let path = self.speed_path();
-                Err(CollectError::malformed(&path, problem.clone()))
-            }
-        }
+        Ok(replaced)
     }
 
     /// None where /sys does not have the interface.
@@ -172,7 +197,7 @@ impl Link {
     }
 
     /// What came of it, which is of no use where the link has changed since.
-    pub fn speed_is(&mut self, speed: Result<Option<u64>, Malformed>) {
+    pub fn speed_is(&mut self, speed: Result<Option<u64>, NoSpeed>) {
         if self.speed.asked {
             self.speed.known = speed;
         }
@@ -191,27 +216,41 @@ pub fn parse_operstate(text: &[u8]) -> Result<bool, Malformed> {
     }
 }
 
-/// The speed out of the text of a `speed`, in Mbit/s; None for a negative one, by which
-/// drivers say that they know none.
+/// What drivers say that know no speed: none, or -1 in 16 bits (in 32 bits it exceeds
+/// [`MAX_COUNT`]).
+const UNKNOWN_SPEEDS: [u64; 2] = [0, 65_535];
+
+/// The speed out of the text of a `speed`, in Mbit/s; None for a negative one and for others
+/// by which drivers say that they know none.
 pub fn parse_speed(text: &[u8]) -> Result<Option<u64>, Malformed> {
     let malformed = || Malformed::new(1, EXPECTED_SPEED, text);
     let line = text.strip_suffix(b"\n").ok_or_else(malformed)?;
-    match line.strip_prefix(b"-") {
-        Some(digits) => decimal(digits).map(|_| None).ok_or_else(malformed),
-        None => decimal(line).map(Some).ok_or_else(malformed),
+    if let Some(digits) = line.strip_prefix(b"-") {
+        return decimal(digits).map(|_| None).ok_or_else(malformed);
     }
+    let speed = decimal(line).ok_or_else(malformed)?;
+    let known = speed <= MAX_COUNT && !UNKNOWN_SPEEDS.contains(&speed);
+    Ok(known.then_some(speed))
 }
 
 /// Reads a speed. May wait for the lock that all changes of the network take.
 ///
-/// An error of the kernel says that there is none: EINVAL for a link that is down and for
+/// Some errors of the kernel say that there is none: EINVAL for a link that is down and for
 /// drivers without speeds, others for a device that is gone or asleep.
-pub(super) fn read_speed(path: &Path) -> Result<Option<u64>, Malformed> {
+pub(super) fn read_speed(path: &Path) -> Result<Option<u64>, NoSpeed> {
     let mut buffer = [0; SIZE];
     let read = File::open(path).and_then(|mut file| file.read(&mut buffer));
-    match read {
-        Ok(length) => parse_speed(buffer.get(..length).unwrap_or_default()),
-        Err(_) => Ok(None),
+    let error = match read {
+        Ok(length) => {
+            let text = buffer.get(..length).unwrap_or_default();
+            return parse_speed(text).map_err(NoSpeed::Malformed);
+        }
+        Err(error) => Errno::from_io_error(&error),
+    };
+    match error {
+        Some(Errno::NOENT | Errno::NODEV | Errno::INVAL | Errno::OPNOTSUPP | Errno::NETDOWN)
+        | None => Ok(None),
+        Some(error) => Err(NoSpeed::Unreadable(error)),
     }
 }
 

@@ -12,10 +12,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::link::{Link, read_speed};
+use super::link::{Link, NoSpeed, read_speed};
 use crate::collectors::{
     background::{Prober, Ticket},
-    error::Malformed,
     instances::Instances,
 };
 
@@ -23,7 +22,7 @@ use crate::collectors::{
 pub const REFRESH: Duration = Duration::from_secs(60);
 
 /// What came of reading one interface's speed.
-type Answer = (Box<str>, Result<Option<u64>, Malformed>);
+type Answer = (Box<str>, Result<Option<u64>, NoSpeed>);
 
 /// Asks for speeds.
 #[derive(Debug)]

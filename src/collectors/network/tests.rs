@@ -19,7 +19,7 @@ use crate::collectors::{
     background::PATIENCE,
     options::Filter,
     table::METRICS,
-    testing::{Host, KERNELS, captured, names, read, unsigned},
+    testing::{Host, KERNELS, captured, fixture, names, read, read_whole, unsigned},
 };
 
 /// Far longer than anything takes here.
@@ -31,11 +31,21 @@ const TITLES_TEXT: &str = "Inter-|   Receive                            |  Trans
  face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed
 ";
 
-fn interface(text: &str) -> Result<Interface, Malformed> {
-    parse(&Line {
+/// The counts of a line, and how many things are wrong with it.
+fn interface(text: &str) -> (Interface, usize) {
+    let mut odd = Odd::default();
+    let line = Line {
         number: 3,
         text: text.as_bytes(),
-    })
+    };
+    let counts = parse(&line, &mut odd);
+    let named = odd.named();
+    assert!(
+        named
+            .iter()
+            .all(|one| (one.line, one.expected) == (3, EXPECTED))
+    );
+    (counts, named.len())
 }
 
 /// Like the agent: what runs beside is waited for.
@@ -73,36 +83,42 @@ impl Host {
 }
 
 #[test]
-fn a_line_has_two_directions() {
-    let rx = Traffic {
-        bytes: 1,
-        packets: 2,
-        errors: 3,
-        drops: 4,
-    };
-    let tx = Traffic {
-        bytes: 9,
-        packets: 10,
-        errors: 11,
-        drops: 12,
-    };
+fn a_line_has_two_directions_and_a_count_that_makes_no_sense_costs_itself_alone() {
+    let rx = [1, 2, 3, 4].map(Some);
+    let tx = [9, 10, 11, 12].map(Some);
     for text in [
         "  eth0:       1       2    3    4    5     6          7         8        9      10   11   12   13    14      15         16",
         "eth0:1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16",
         "eth0:1: 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17",
+        "eth0:1: 1 2 3 4 x 6 7 8 9 10 11 12 -13",
     ] {
-        assert_eq!(interface(text), Ok(Interface { rx, tx }), "{text}");
+        assert_eq!(interface(text), (Interface { rx, tx }, 0), "{text}");
     }
-    for text in [
-        "",
-        "eth0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16",
-        "eth0: 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15",
-        "eth0: 1 2 3 4 5 6 7 8 -9 10 11 12 13 14 15 16",
-        "eth0: 1 2 3 4 x 6 7 8 9 10 11 12 13 14 15 16",
-        "eth0: 1 2 3 4 5 6 7 8 99999999999999999999 10 11 12 13 14 15 16",
+    let without = |at: usize| {
+        let mut tx = tx;
+        tx[at..].fill(None);
+        Interface { rx, tx }
+    };
+    let mut first = without(4);
+    first.rx[0] = None;
+    for (text, left, wrong) in [
+        ("eth0: 1 2 3 4 5 6 7 8 9 10 11", without(3), 1),
+        (
+            "eth0: 1 2 3 4 5 6 7 8 9 10 11 -12 13 14 15 16",
+            without(3),
+            1,
+        ),
+        ("eth0: -1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16", first, 1),
+        (
+            "eth0: 99999999999999999999 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16",
+            first,
+            1,
+        ),
+        ("eth0: 1 2 3 4 5", without(0), 4),
+        ("eth0:", Interface::default(), 8),
+        ("eth0 1 2 3", Interface::default(), 8),
     ] {
-        let error = interface(text).unwrap_err();
-        assert_eq!((error.line, error.expected), (3, EXPECTED), "{text}");
+        assert_eq!(interface(text), (left, wrong), "{text}");
     }
 }
 
@@ -160,9 +176,12 @@ fn links_are_up_where_the_kernel_thinks_so() {
 }
 
 #[test]
-fn speeds_are_numbers_and_negative_ones_none() {
+fn speeds_are_numbers_and_some_say_that_there_is_none() {
     assert_eq!(parse_speed(b"10000\n"), Ok(Some(10_000)));
-    assert_eq!(parse_speed(b"-1\n"), Ok(None));
+    assert_eq!(parse_speed(b"800000\n"), Ok(Some(800_000)));
+    for text in ["-1\n", "0\n", "65535\n", "4294967295\n"] {
+        assert_eq!(parse_speed(text.as_bytes()), Ok(None), "{text}");
+    }
     for text in [
         &b""[..],
         b"\n",
@@ -247,11 +266,10 @@ fn procfs_finds_the_same() {
         let mut count = 0;
         for line in interfaces(&text) {
             let line = line.unwrap();
-            let ours = parse(&line).unwrap();
+            let ours = parse(&line, &mut Odd::default());
             let theirs = &theirs[std::str::from_utf8(name(&line).unwrap()).unwrap()];
-            let (rx, tx) = (ours.rx, ours.tx);
             assert_eq!(
-                [rx.bytes, rx.packets, rx.errors, rx.drops],
+                ours.rx.map(Option::unwrap),
                 [
                     theirs.recv_bytes,
                     theirs.recv_packets,
@@ -260,7 +278,7 @@ fn procfs_finds_the_same() {
                 ]
             );
             assert_eq!(
-                [tx.bytes, tx.packets, tx.errors, tx.drops],
+                ours.tx.map(Option::unwrap),
                 [
                     theirs.sent_bytes,
                     theirs.sent_packets,
@@ -305,7 +323,7 @@ fn an_interface_that_sys_does_not_have_has_counts() {
 }
 
 #[test]
-fn a_broken_file_gives_an_error_that_names_it() {
+fn a_file_without_its_titles_or_interfaces_is_an_error_that_names_it() {
     let host = Host::new();
     let broken = |expected: &str| {
         let mut collector = host.network();
@@ -316,14 +334,72 @@ fn a_broken_file_gives_an_error_that_names_it() {
     broken("cannot open ");
     host.write(FILE, "Inter-|\n");
     broken("/proc/net/dev, line 2: expected two lines of titles");
-    host.write(FILE, format!("{TITLES_TEXT}eth0: 1 2\n"));
+    host.write(FILE, format!("{TITLES_TEXT}eth0 1 2\n"));
     broken("/proc/net/dev, line 3: expected a name, a colon");
-    host.list(&["eth0"]);
-    host.set("eth0", "operstate", "1\n");
-    broken("eth0/operstate, line 1: expected the name of an operational state");
-    host.set("eth0", "operstate", "up\n");
-    host.set("eth0", "speed", "fast\n");
-    broken("eth0/speed, line 1: expected a number of Mbit/s");
+}
+
+#[test]
+fn what_makes_no_sense_of_one_interface_costs_itself_alone_and_is_named() {
+    let host = Host::new();
+    let whole =
+        |lines: &str| format!("{TITLES_TEXT}eth0: 1 2 3 4 5 6 7 8 9 10 11 12 0 0 0 0\n{lines}");
+    let check = |eth1: usize, expected: &str| {
+        let mut collector = host.network();
+        for _ in 0..2 {
+            prepare(&mut collector, Instant::now());
+            let (samples, left_out) = read_whole(&mut collector).unwrap();
+            let of = |interface| {
+                let names = samples.iter().map(|(name, _)| name.instance);
+                names.filter(|name| *name == Some(interface)).count()
+            };
+            assert_eq!((of("eth0"), of("eth1")), (10, eth1), "{expected}");
+            assert_eq!(unsigned(&samples, "net.speed[eth0]"), Some(1000));
+            let [error] = left_out.named() else {
+                panic!("{expected}: {left_out:?}");
+            };
+            assert!(error.to_string().contains(expected), "{error}");
+        }
+    };
+    for interface in ["eth0", "eth1"] {
+        host.set(interface, "operstate", "up\n");
+        host.set(interface, "speed", "1000\n");
+    }
+    host.write(FILE, whole("eth1: 1 -2 3 4 5 6 7 8 9 10 11 12 0 0 0 0\n"));
+    check(9, "/proc/net/dev, line 4: expected a name, a colon");
+    host.write(FILE, whole("eth1 1 2\n"));
+    check(0, "/proc/net/dev, line 4: expected a name, a colon");
+    host.write(FILE, whole("eth1: 1"));
+    check(0, "/proc/net/dev, line 4: expected a newline");
+    host.write(FILE, whole("eth1: 1 2 3 4 5 6 7 8 9 10 11 12 0 0 0 0\n"));
+    host.set("eth1", "speed", "fast\n");
+    check(9, "eth1/speed, line 1: expected a number of Mbit/s");
+    fs::remove_file(host.path(&format!("{CLASS}/eth1/speed"))).unwrap();
+    fs::create_dir(host.path(&format!("{CLASS}/eth1/speed"))).unwrap();
+    check(9, "eth1/speed: Is a directory");
+    host.set("eth1", "operstate", "1\n");
+    check(
+        8,
+        "eth1/operstate, line 1: expected the name of an operational state",
+    );
+    fs::remove_file(host.path(&format!("{CLASS}/eth1/operstate"))).unwrap();
+    fs::create_dir(host.path(&format!("{CLASS}/eth1/operstate"))).unwrap();
+    check(8, "eth1/operstate: Is a directory");
+}
+
+#[test]
+fn a_speed_that_drivers_do_not_know_is_left_out() {
+    let mut collector = NetworkCollector::open(&Context::new(fixture("net-speed-unknown")));
+    let samples = sample(&mut collector, Instant::now());
+    for (interface, speed) in [
+        ("eth0", None),
+        ("bond0", None),
+        ("ens4", None),
+        ("vni13", None),
+        ("veth0", Some(10_000)),
+    ] {
+        let of = |metric: &str| unsigned(&samples, &format!("net.{metric}[{interface}]"));
+        assert_eq!((of("up"), of("speed")), (Some(1), speed), "{interface}");
+    }
 }
 
 #[test]
@@ -600,11 +676,12 @@ proptest! {
     #[test]
     fn random_bytes_never_panic(text in proptest::collection::vec(any::<u8>(), 0..256)) {
         let line = Line { number: 1, text: &text };
-        let _ = (name(&line), parse(&line), parse_operstate(&text), parse_speed(&text));
+        let _ = (name(&line), parse(&line, &mut Odd::default()));
+        let _ = (parse_operstate(&text), parse_speed(&text));
         prop_assert!(interfaces(&text).count() <= 257);
         let behind = [TITLES_TEXT.as_bytes(), &text].concat();
         for line in interfaces(&behind).flatten() {
-            let _ = (name(&line), parse(&line));
+            let _ = (name(&line), parse(&line, &mut Odd::default()));
         }
     }
 }

@@ -3,8 +3,8 @@
 //!
 //! The walk runs beside the loop, as reading about a process may wait for a lock of its.
 //! Each state is reported, also where no process is in it. Where not all processes can be
-//! seen or read, nothing is reported that would be too small: a count of what a sandbox
-//! leaves is a wrong count.
+//! seen, nothing is reported that would be too small: a count of what a sandbox leaves is a
+//! wrong count. What makes no sense about one process costs that alone.
 
 pub mod scan;
 pub mod stat;
@@ -105,6 +105,7 @@ impl Collector for ProcessesCollector {
             self.errand.forget();
         }
         std::mem::replace(&mut walk.outcome, Ok(()))?;
+        sink.left_out_all(&mut walk.scanner.take_left_out());
         let scan = walk.scanner.scan();
         sink.unsigned(&PROC_COUNT, scan.count);
         if scan.unread > 0 {

@@ -17,6 +17,7 @@ use rustix::{
 use super::stat::{self, STATES};
 use crate::collectors::{
     error::{CollectError, SourceError},
+    odd::{LeftOut, Odd},
     source::Root,
     text::{decimal, fields, next_line},
 };
@@ -47,11 +48,11 @@ pub struct Reading {
     /// Its PID.
     pub pid: u32,
     /// When it began, in clock ticks after boot.
-    pub start_ticks: u64,
+    pub start_ticks: Option<u64>,
     /// CPU time, in clock ticks.
-    pub cpu_ticks: u64,
+    pub cpu_ticks: Option<u64>,
     /// Resident memory, in pages.
-    pub resident_pages: u64,
+    pub resident_pages: Option<u64>,
     /// Where its name begins in [`Scan::names`].
     name_start: usize,
     name_end: usize,
@@ -70,6 +71,8 @@ pub struct Scan {
     pub states: [u64; STATES.len()],
     /// Each process by its PID, rising; only where they were asked for.
     pub readings: Vec<Reading>,
+    /// What could not be read of a process, or makes no sense.
+    pub left_out: LeftOut,
     names: Vec<u8>,
 }
 
@@ -81,6 +84,7 @@ impl Scan {
             unread: 0,
             states: [0; STATES.len()],
             readings: Vec::new(),
+            left_out: LeftOut::default(),
             names: Vec::new(),
         }
     }
@@ -99,25 +103,42 @@ impl Scan {
         self.unread = 0;
         self.states = [0; STATES.len()];
         self.readings.clear();
+        self.left_out = LeftOut::default();
         self.names.clear();
     }
 
-    fn add(&mut self, pid: u32, process: &stat::Process<'_>, each: bool) {
-        if let Some(count) = stat::state(process.state).and_then(|at| self.states.get_mut(at)) {
+    /// Takes the text of /proc/PID/stat.
+    fn add(&mut self, pid: u32, text: &[u8], each: bool, root: &Root) {
+        let mut odd = Odd::default();
+        let state = if each {
+            let process = stat::parse(text, &mut odd);
+            odd.keep(process).and_then(|process| {
+                self.keep(pid, &process);
+                process.state
+            })
+        } else {
+            let state = stat::parse_state(text, &mut odd);
+            odd.keep(state).flatten()
+        };
+        if let Some(count) = state.and_then(|at| self.states.get_mut(at)) {
             *count += 1;
         }
-        if each {
-            let name_start = self.names.len();
-            self.names.extend_from_slice(process.name);
-            self.readings.push(Reading {
-                pid,
-                start_ticks: process.start_ticks,
-                cpu_ticks: process.cpu_ticks,
-                resident_pages: process.resident_pages,
-                name_start,
-                name_end: self.names.len(),
-            });
+        if !odd.is_empty() {
+            self.left_out.add_all(&root.path(&stat_path(pid)), odd);
         }
+    }
+
+    fn keep(&mut self, pid: u32, process: &stat::Process<'_>) {
+        let name_start = self.names.len();
+        self.names.extend_from_slice(process.name);
+        self.readings.push(Reading {
+            pid,
+            start_ticks: process.start_ticks,
+            cpu_ticks: process.cpu_ticks,
+            resident_pages: process.resident_pages,
+            name_start,
+            name_end: self.names.len(),
+        });
     }
 }
 
@@ -153,6 +174,11 @@ impl Scanner {
     #[must_use]
     pub fn scan(&self) -> &Scan {
         &self.scan
+    }
+
+    /// What could not be told of processes in the last walk; once.
+    pub fn take_left_out(&mut self) -> LeftOut {
+        std::mem::take(&mut self.scan.left_out)
     }
 
     #[cfg(test)]
@@ -198,14 +224,16 @@ impl Scanner {
                     continue;
                 }
                 // hidepid=1 shows that there is a process, and nothing more.
-                Err(Errno::ACCESS | Errno::PERM) => return Ok(false),
-                Err(error) => return Err(cannot_read(&self.root, &stat_path(pid), error).into()),
+                Err(Errno::ACCESS | Errno::PERM) if pid == 1 => return Ok(false),
+                Err(error) => {
+                    let error = cannot_read(&self.root, &stat_path(pid), error);
+                    self.scan.left_out.add(error.into());
+                    first_seen |= pid == 1;
+                    continue;
+                }
             };
             let text = self.text.get(..length).unwrap_or_default();
-            let process = stat::parse(text).map_err(|problem| {
-                CollectError::malformed(&self.root.path(&stat_path(pid)), problem)
-            })?;
-            self.scan.add(pid, &process, self.each);
+            self.scan.add(pid, text, self.each, &self.root);
             first_seen |= pid == 1;
         }
         self.directory = Some(directory);
@@ -365,7 +393,8 @@ mod tests {
         let scan = scanner.scan();
         let first = scan.readings.first().unwrap();
         assert_eq!((first.pid, scan.name(first)), (1, &b"systemd"[..]));
-        assert_eq!((first.cpu_ticks, first.resident_pages), (3945, 3577));
+        let values = (first.cpu_ticks, first.resident_pages);
+        assert_eq!(values, (Some(3945), Some(3577)));
         assert!(scan.readings.is_sorted_by_key(|reading| reading.pid));
         assert!(
             scan.readings
@@ -404,21 +433,60 @@ mod tests {
     }
 
     #[test]
-    fn a_malformed_one_is_named() {
+    fn one_that_makes_no_sense_costs_itself_alone_and_is_named() {
         let (_directory, root) = root();
         put(&root, "/proc/1/stat", stat(1));
-        put(&root, "/proc/4711/stat", "4711 (x) S 1\n");
-        let mut scanner = Scanner::new(&root, false);
-        let error = scanner.walk().unwrap_err().to_string();
-        assert!(error.contains("/proc/4711/stat, line 1: "), "{error}");
-        // Longer than any: cut off, and so without a newline.
-        put(
-            &root,
-            "/proc/4711/stat",
-            stat(1).replace("p1", &"p".repeat(STAT_BYTES)),
-        );
-        let error = scanner.walk().unwrap_err().to_string();
-        assert!(error.contains("expected a newline"), "{error}");
+        let cut = stat(1).replace("p1", &"p".repeat(STAT_BYTES));
+        for (text, each, states, readings, expected) in [
+            (
+                &*stat(4711).replace(" 4711 5\n", " -7 5\n"),
+                true,
+                2,
+                2,
+                "resident pages",
+            ),
+            (
+                &*stat(4711).replace(" 4711 5\n", " -7 5\n"),
+                false,
+                2,
+                0,
+                "",
+            ),
+            ("4711 (x) ? 1\n", false, 1, 0, "the letter of a state"),
+            ("4711 x S 1\n", true, 1, 1, "PID (NAME) of a process"),
+            // Longer than any: cut off, and so without the end of its name.
+            (&*cut, true, 1, 1, "PID (NAME) of a process"),
+        ] {
+            put(&root, "/proc/4711/stat", text);
+            let mut scanner = Scanner::new(&root, each);
+            scanner.walk().unwrap();
+            let left_out = scanner.take_left_out();
+            let scan = scanner.scan();
+            assert_eq!((scan.count, scan.states[1]), (2, states), "{expected}");
+            assert_eq!(scan.readings.len(), readings, "{expected}");
+            let named: Vec<_> = left_out.named().iter().map(ToString::to_string).collect();
+            assert_eq!(named.len(), usize::from(!expected.is_empty()), "{named:?}");
+            let all = |error: &String| {
+                error.contains("/proc/4711/stat, line 1: ") && error.contains(expected)
+            };
+            assert!(named.iter().all(all), "{named:?}");
+        }
+    }
+
+    #[test]
+    fn one_that_cannot_be_read_costs_itself_alone_and_is_named() {
+        let (_directory, root) = root();
+        for pid in [2, 3] {
+            put(&root, &stat_path(pid), stat(pid));
+        }
+        fs::create_dir_all(root.path("/proc/1/stat")).unwrap();
+        let mut scanner = Scanner::new(&root, true);
+        scanner.walk().unwrap();
+        let left_out = scanner.take_left_out();
+        let error = left_out.named()[0].to_string();
+        assert!(error.contains("/proc/1/stat: Is a directory"), "{error}");
+        let scan = scanner.scan();
+        assert_eq!((scan.count, scan.states[1], scan.readings.len()), (3, 2, 2));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 use crate::collectors::{
     error::Malformed,
     lines::EXPECTED_END,
+    odd::Odd,
     text::{decimal, fields},
 };
 
@@ -30,8 +31,7 @@ pub const STATES: [&str; 9] = [
 
 /// Which of [`STATES`] a letter of the kernel's means; None for those that only kernels
 /// before 3.14 had (K, W), and for what a future one may add.
-#[must_use]
-pub fn state(letter: u8) -> Option<usize> {
+fn state(letter: u8) -> Option<usize> {
     Some(match letter {
         b'R' => 0,
         b'S' => 1,
@@ -46,48 +46,68 @@ pub fn state(letter: u8) -> Option<usize> {
     })
 }
 
-/// What is reported of a process.
+/// Most resident pages of a process: 2^56 bytes, as much as any CPU can address. What
+/// exceeds it is a negative number.
+const MAX_PAGES: u64 = 1 << 44;
+
+/// What is reported of a process; None for what makes no sense.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Process<'t> {
     /// Its name, as it likes.
     pub name: &'t [u8],
-    /// The letter of its state.
-    pub state: u8,
+    /// Which of [`STATES`] it is in.
+    pub state: Option<usize>,
     /// The CPU time of its threads in user and kernel mode, in clock ticks.
-    pub cpu_ticks: u64,
+    pub cpu_ticks: Option<u64>,
     /// When it began, in clock ticks after boot: another process of the same PID began at
     /// another time.
-    pub start_ticks: u64,
+    pub start_ticks: Option<u64>,
     /// Resident memory, in pages.
-    pub resident_pages: u64,
+    pub resident_pages: Option<u64>,
+}
+
+/// The state of a process alone out of the text of /proc/PID/stat.
+pub fn parse_state(text: &[u8], odd: &mut Odd) -> Result<Option<usize>, Malformed> {
+    let malformed = |expected| Malformed::new(1, expected, text);
+    let (_, rest) = name(text).ok_or_else(|| malformed(EXPECTED_NAME))?;
+    Ok(odd.note(state_in(&mut fields(rest)), || malformed(EXPECTED_STATE)))
 }
 
 /// A process out of the text of /proc/PID/stat.
-pub fn parse(text: &[u8]) -> Result<Process<'_>, Malformed> {
+pub fn parse<'t>(text: &'t [u8], odd: &mut Odd) -> Result<Process<'t>, Malformed> {
     let malformed = |expected| Malformed::new(1, expected, text);
-    let line = text
-        .strip_suffix(b"\n")
-        .ok_or_else(|| malformed(EXPECTED_END))?;
-    let (name, rest) = name(line).ok_or_else(|| malformed(EXPECTED_NAME))?;
-    let mut fields = fields(rest);
-    let &[state] = fields.next().unwrap_or_default() else {
-        return Err(malformed(EXPECTED_STATE));
-    };
+    let (name, rest) = name(text).ok_or_else(|| malformed(EXPECTED_NAME))?;
+    let whole = rest.strip_suffix(b"\n").unwrap_or_else(|| {
+        // Without its newline the line is cut off, perhaps in the middle of a number.
+        odd.add(malformed(EXPECTED_END));
+        let end = rest.iter().rposition(|byte| *byte == b' ').unwrap_or(0);
+        rest.get(..end).unwrap_or_default()
+    });
+    let mut fields = fields(whole);
+    let state = odd.note(state_in(&mut fields), || malformed(EXPECTED_STATE));
     // The state is field 3, and `nth` counts what it skips.
     let user = fields.nth(14 - 4).and_then(decimal);
     let system = fields.next().and_then(decimal);
-    let (Some(user), Some(system)) = (user, system) else {
-        return Err(malformed(EXPECTED_TIMES));
-    };
+    let cpu_ticks = user
+        .zip(system)
+        .map(|(user, system)| user.saturating_add(system));
     let start = fields.nth(22 - 16).and_then(decimal);
     let resident = fields.nth(1).and_then(decimal);
+    let resident = resident.filter(|pages| *pages <= MAX_PAGES);
     Ok(Process {
         name,
         state,
-        cpu_ticks: user.saturating_add(system),
-        start_ticks: start.ok_or_else(|| malformed(EXPECTED_START))?,
-        resident_pages: resident.ok_or_else(|| malformed(EXPECTED_RESIDENT))?,
+        cpu_ticks: odd.note(cpu_ticks, || malformed(EXPECTED_TIMES)),
+        start_ticks: odd.note(start, || malformed(EXPECTED_START)),
+        resident_pages: odd.note(resident, || malformed(EXPECTED_RESIDENT)),
     })
+}
+
+fn state_in<'l>(fields: &mut impl Iterator<Item = &'l [u8]>) -> Option<usize> {
+    match fields.next()? {
+        &[letter] => state(letter),
+        _ => None,
+    }
 }
 
 /// The name, and what is behind it.
@@ -122,6 +142,13 @@ mod tests {
         })
     }
 
+    fn whole(text: &[u8]) -> Process<'_> {
+        let mut odd = Odd::default();
+        let process = parse(text, &mut odd).unwrap();
+        assert_eq!(odd, Odd::default());
+        process
+    }
+
     #[test]
     fn a_process_of_each_kernel() {
         for (kernel, cpu_ticks, start_ticks, resident_pages) in [
@@ -130,14 +157,18 @@ mod tests {
             ("6.18-firecracker", 37, 1_295_192, 3454),
         ] {
             let text = std::fs::read(directory(kernel).join("1/stat")).unwrap();
-            let process = parse(&text).unwrap();
-            assert_eq!((process.name, process.state), (&b"systemd"[..], b'S'));
+            let process = whole(&text);
+            assert_eq!(
+                (process.name, process.state),
+                (&b"systemd"[..], state(b'S'))
+            );
             let found = (
                 process.cpu_ticks,
                 process.start_ticks,
                 process.resident_pages,
             );
-            assert_eq!(found, (cpu_ticks, start_ticks, resident_pages), "{kernel}");
+            let expected = (Some(cpu_ticks), Some(start_ticks), Some(resident_pages));
+            assert_eq!(found, expected, "{kernel}");
         }
     }
 
@@ -145,16 +176,17 @@ mod tests {
     fn captured_processes_are_as_procfs_reads_them() {
         let mut seen = 0;
         for (pid, text) in captured() {
-            let process = parse(&text).unwrap();
+            let process = whole(&text);
             let other: procfs_core::process::Stat =
                 procfs_core::FromRead::from_read(&text[..]).unwrap();
             // Of names that are not UTF-8 it keeps what is.
             let name = String::from_utf8_lossy(process.name);
             assert_eq!(name, other.comm, "{pid}");
-            assert_eq!(char::from(process.state), other.state);
-            assert_eq!(process.cpu_ticks, other.utime + other.stime);
-            assert_eq!(process.start_ticks, other.starttime);
-            assert_eq!(process.resident_pages, other.rss);
+            assert_eq!(process.state, state(u8::try_from(other.state).unwrap()));
+            assert_eq!(parse_state(&text, &mut Odd::default()), Ok(process.state));
+            assert_eq!(process.cpu_ticks, Some(other.utime + other.stime));
+            assert_eq!(process.start_ticks, Some(other.starttime));
+            assert_eq!(process.resident_pages, Some(other.rss));
             seen += 1;
         }
         assert_eq!(seen, 50 + 50 + 44);
@@ -163,7 +195,7 @@ mod tests {
     #[test]
     fn names_may_be_anything() {
         let names: Vec<_> = captured()
-            .map(|(_, text)| parse(&text).unwrap().name.to_vec())
+            .map(|(_, text)| whole(&text).name.to_vec())
             .collect();
         for name in [
             &b") S 1 (a b"[..],
@@ -202,42 +234,78 @@ mod tests {
     #[test]
     fn fields_are_counted_right() {
         assert_eq!(
-            parse(WHOLE.as_bytes()),
-            Ok(Process {
+            whole(WHOLE.as_bytes()),
+            Process {
                 name: b"a",
-                state: b'S',
-                cpu_ticks: 33,
-                start_ticks: 333,
-                resident_pages: 44
-            })
+                state: state(b'S'),
+                cpu_ticks: Some(33),
+                start_ticks: Some(333),
+                resident_pages: Some(44)
+            }
         );
     }
 
     #[test]
-    fn what_is_malformed_is_named() {
+    fn what_makes_no_sense_costs_itself_alone_and_is_named() {
+        let good = whole(WHOLE.as_bytes());
         for (text, expected) in [
-            (String::new(), EXPECTED_END),
-            (WHOLE.trim_end().to_owned(), EXPECTED_END),
-            ("\n".to_owned(), EXPECTED_NAME),
-            (WHOLE.replace("7 (a)", "7 a"), EXPECTED_NAME),
-            (WHOLE.replace("7 (a)", "x (a)"), EXPECTED_NAME),
-            (WHOLE.replace("7 (a)", "7 )a("), EXPECTED_NAME),
             (WHOLE.replace(" S ", " SS "), EXPECTED_STATE),
-            ("7 (a)\n".to_owned(), EXPECTED_STATE),
+            (WHOLE.replace(" S ", " ? "), EXPECTED_STATE),
             (WHOLE.replace(" 11 ", " -11 "), EXPECTED_TIMES),
-            ("7 (a) S 1 7\n".to_owned(), EXPECTED_TIMES),
             (WHOLE.replace(" 333 ", " x "), EXPECTED_START),
+            (WHOLE.replace(" 44 5", " -44 5"), EXPECTED_RESIDENT),
+            (
+                WHOLE.replace(" 44 5", " 18446744073709551572 5"),
+                EXPECTED_RESIDENT,
+            ),
             (WHOLE.replace(" 44 5", " 4\u{664} 5"), EXPECTED_RESIDENT),
             (WHOLE.replace(" 4096 44 5", ""), EXPECTED_RESIDENT),
+            (WHOLE.trim_end().to_owned(), EXPECTED_END),
         ] {
-            assert_eq!(parse(text.as_bytes()).unwrap_err().expected, expected);
+            let mut odd = Odd::default();
+            let process = parse(text.as_bytes(), &mut odd).unwrap();
+            let keep = |value: Option<u64>, of| value.filter(|_| expected != of);
+            let left = Process {
+                state: good.state.filter(|_| expected != EXPECTED_STATE),
+                cpu_ticks: keep(good.cpu_ticks, EXPECTED_TIMES),
+                start_ticks: keep(good.start_ticks, EXPECTED_START),
+                resident_pages: keep(good.resident_pages, EXPECTED_RESIDENT),
+                ..good
+            };
+            assert_eq!(process, left, "{text}");
+            let named: Vec<_> = odd.named().iter().map(|one| one.expected).collect();
+            assert_eq!(named, [expected], "{text}");
+        }
+        let mut odd = Odd::default();
+        let cut = parse(b"7 (a) S 1 7", &mut odd).unwrap();
+        assert_eq!(
+            (cut.state, cut.cpu_ticks, cut.resident_pages),
+            (good.state, None, None)
+        );
+    }
+
+    #[test]
+    fn a_text_without_a_name_is_malformed() {
+        for text in [
+            String::new(),
+            "\n".to_owned(),
+            WHOLE.replace("7 (a)", "7 a"),
+            WHOLE.replace("7 (a)", "x (a)"),
+            WHOLE.replace("7 (a)", "7 )a("),
+        ] {
+            for error in [
+                parse(text.as_bytes(), &mut Odd::default()).err(),
+                parse_state(text.as_bytes(), &mut Odd::default()).err(),
+            ] {
+                assert_eq!(error.unwrap().expected, EXPECTED_NAME);
+            }
         }
     }
 
     proptest! {
         #[test]
         fn random_bytes_never_panic(text in proptest::collection::vec(any::<u8>(), 0..128)) {
-            let _ = parse(&text);
+            let _ = (parse(&text, &mut Odd::default()), parse_state(&text, &mut Odd::default()));
         }
 
         #[test]
@@ -245,9 +313,9 @@ mod tests {
             name in proptest::collection::vec(any::<u8>(), 0..64)
         ) {
             let text = [b"7 (", &name[..], &WHOLE.as_bytes()[4..]].concat();
-            let process = parse(&text).unwrap();
+            let process = whole(&text);
             prop_assert_eq!(process.name, &name[..]);
-            prop_assert_eq!((process.cpu_ticks, process.resident_pages), (33, 44));
+            prop_assert_eq!((process.cpu_ticks, process.resident_pages), (Some(33), Some(44)));
         }
     }
 }

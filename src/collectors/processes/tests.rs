@@ -8,7 +8,7 @@ use std::{
 
 use super::*;
 use crate::collectors::{
-    Root, Samples, Value,
+    Odd, Root, Samples, Value,
     options::{Options, ProcessOptions},
 };
 
@@ -225,13 +225,56 @@ fn names_of_any_bytes_make_instances() {
 #[test]
 fn a_failure_is_told_and_then_it_works_again() {
     let (_directory, root) = root();
-    put(&root, 1, "1 (x\n");
+    put(&root, 2, &stat(2, 1, 1, 1));
     let mut collector = ProcessesCollector::open(&context(root.clone(), 0));
     let error = sample(&mut collector, Purpose::Metrics, Grid::Metrics).unwrap_err();
-    assert!(matches!(error, CollectError::Malformed { .. }), "{error}");
+    assert!(matches!(error, CollectError::Refused(_)), "{error}");
+    fs::remove_dir_all(root.path("/proc/2")).unwrap();
     put(&root, 1, &stat(1, 1, 1, 1));
     let samples = sample(&mut collector, Purpose::Metrics, Grid::Metrics).unwrap();
     assert_eq!(samples.get("proc.count"), Some(Value::Unsigned(1)));
+}
+
+#[test]
+fn what_makes_no_sense_about_one_process_costs_that_alone() {
+    let (_directory, root) = root();
+    put(&root, 1, &stat(1, 1, 100, 10));
+    put(
+        &root,
+        2,
+        &stat(2, 1, 100, 20).replace(" 20 5\n", " -20 5\n"),
+    );
+    put(&root, 3, &stat(3, 1, 100, 30).replace(" 100 ", " -100 "));
+    let mut collector = ProcessesCollector::open(&context(root.clone(), 9));
+    sample(&mut collector, Purpose::Metrics, Grid::Metrics).unwrap();
+    put(&root, 1, &stat(1, 1, 101, 10));
+    put(
+        &root,
+        2,
+        &stat(2, 1, 103, 20).replace(" 20 5\n", " -20 5\n"),
+    );
+    put(&root, 3, &stat(3, 1, 999, 30));
+    collector.prepare(Grid::Metrics, Instant::now());
+    wait(|| collector.ready());
+    let mut samples = Samples::new();
+    let mut sink = Sink::new(Grid::Metrics, &mut samples);
+    collector
+        .collect(Purpose::Metrics, &mut Vec::new(), &mut sink)
+        .unwrap();
+    let left_out = sink.into_left_out();
+    assert_eq!(instances(&samples, "proc.top.memory"), ["3/p3", "1/p1"]);
+    // From when the time of process 3 is to be counted, nobody knows.
+    assert_eq!(instances(&samples, "proc.top.cpu"), ["2/p2", "1/p1"]);
+    let of = |name| samples.get(name);
+    assert_eq!(of("proc.state[sleeping]"), Some(Value::Unsigned(3)));
+    let [error] = left_out.named() else {
+        panic!("{left_out:?}");
+    };
+    let error = error.to_string();
+    assert!(
+        error.contains("/proc/2/stat, line 1: expected the resident pages"),
+        "{error}"
+    );
 }
 
 /// A pipe in the place of a file: opening it waits until somebody writes.
@@ -309,9 +352,9 @@ fn the_running_machine_has_one_that_is_stopped_and_one_that_is_busy() {
     let stopped = shell("kill -s STOP $$; exit");
     let letter = || {
         let text = fs::read(format!("/proc/{}/stat", stopped.0.id())).unwrap();
-        stat::parse(&text).unwrap().state
+        stat::parse(&text, &mut Odd::default()).unwrap().state
     };
-    wait(|| letter() == b'T');
+    wait(|| letter() == Some(3));
     let samples = sample(&mut collector, Purpose::Metrics, Grid::Metrics).unwrap();
     assert!(count(&samples, "proc.state[stopped]") >= 1);
     assert!(count(&samples, "proc.count") >= 3);

@@ -15,8 +15,8 @@ use crate::collectors::{
 #[derive(Debug, Clone, Copy)]
 struct Used {
     pid: u32,
-    start_ticks: u64,
-    cpu_ticks: u64,
+    start_ticks: Option<u64>,
+    cpu_ticks: Option<u64>,
 }
 
 /// The CPU times of a walk; those of PIDs that rise.
@@ -86,15 +86,15 @@ impl Top {
         });
         previous.at = scan.at;
         previous.used.clear();
-        previous
-            .used
-            .extend(scan.readings.iter().map(|reading| Used {
-                pid: reading.pid,
-                start_ticks: reading.start_ticks,
-                cpu_ticks: reading.cpu_ticks,
-            }));
+        let used = scan.readings.iter().map(|reading| Used {
+            pid: reading.pid,
+            start_ticks: reading.start_ticks,
+            cpu_ticks: reading.cpu_ticks,
+        });
+        previous.used.extend(used);
 
-        let resident = scan.readings.iter().map(|one| (one.resident_pages, *one));
+        let resident = scan.readings.iter();
+        let resident = resident.filter_map(|one| Some((one.resident_pages?, *one)));
         largest(self.limit, resident, &mut self.largest);
         for (pages, reading) in &self.largest {
             name(&mut self.instance, scan, reading);
@@ -108,13 +108,17 @@ impl Top {
 /// so that all it used counts; so does one that has another's PID.
 fn used_since(previous: &[Used], now: &[Reading]) -> impl Iterator<Item = (u64, Reading)> {
     let mut rest = previous.iter().peekable();
-    now.iter().map(move |reading| {
+    now.iter().filter_map(move |reading| {
         while rest.next_if(|one| one.pid < reading.pid).is_some() {}
-        let before = rest
-            .next_if(|one| one.pid == reading.pid)
-            .filter(|one| one.start_ticks == reading.start_ticks)
-            .map_or(0, |one| one.cpu_ticks);
-        (reading.cpu_ticks.saturating_sub(before), *reading)
+        let before = rest.next_if(|one| one.pid == reading.pid);
+        let (start_ticks, cpu_ticks) = (reading.start_ticks?, reading.cpu_ticks?);
+        let before = match before {
+            // Nobody knows from when it is to be counted.
+            Some(one) if one.start_ticks.is_none() => return None,
+            Some(one) if one.start_ticks == Some(start_ticks) => one.cpu_ticks?,
+            _ => 0,
+        };
+        Some((cpu_ticks.saturating_sub(before), *reading))
     })
 }
 

@@ -4,7 +4,9 @@
 //! attribute: `acpitz/temp1`. Where several chips have one name, the device tells them
 //! apart, `nvme@nvme0/Composite`, or where that has none of its own, the number that the
 //! kernel gave the chip: `nvme@hwmon3`. A thermal zone is `thermal/TYPE`; one that the
-//! kernel shows among the chips, too, is one of them alone.
+//! kernel shows among the chips, too, is one of them alone. Drivers that register the old way
+//! have name and sensors in the directory of the device, as libsensors knows: it is looked into
+//! where the chip's own has none.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -84,17 +86,27 @@ impl Chip {
 fn chips(directory: &Path) -> Vec<Chip> {
     let entries = entries(directory);
     let of = |entry: String| {
-        let path = directory.join(&entry);
-        let device = fs::canonicalize(path.join("device")).ok();
+        let own = directory.join(&entry);
+        let below = own.join("device");
+        let device = fs::canonicalize(&below).ok();
         let device = device.and_then(|path| Some(printable(path.file_name()?.as_encoded_bytes())));
+        let (name, path) = [own, below].into_iter().find_map(|path| {
+            let name = line(&path.join("name"))?;
+            has_sensors(&path).then_some((name, path))
+        })?;
         Some(Chip {
-            name: line(&path.join("name"))?,
+            name,
             device,
             entry,
             path,
         })
     };
     entries.into_iter().filter_map(of).collect()
+}
+
+fn has_sensors(directory: &Path) -> bool {
+    let entries = entries(directory);
+    entries.iter().any(|entry| attribute(entry).is_some())
 }
 
 fn sensors_of(chip: &Chip, name: &str, number: u64) -> Vec<Sensor> {

@@ -26,16 +26,23 @@ fn sample(collector: &mut SensorsCollector) -> Vec<(String, f64)> {
         assert!(now.elapsed() < LONG);
         thread::sleep(Duration::from_millis(1));
     }
+    taken(collector).0
+}
+
+/// What there is to take, and what is said to be left out.
+fn taken(collector: &mut SensorsCollector) -> (Vec<(String, f64)>, Vec<String>) {
     let mut samples = Samples::new();
     let mut sink = Sink::new(Grid::Metrics, &mut samples);
     collector
         .collect(Purpose::Metrics, &mut Vec::new(), &mut sink)
         .unwrap();
+    let left_out = sink.into_left_out();
     let values = samples.iter().map(|(name, value)| match value {
         Value::Float(value) => (name.to_string(), value),
         other => panic!("{name}: {other:?}"),
     });
-    values.collect()
+    let named = left_out.named().iter().map(ToString::to_string);
+    (values.collect(), named.collect())
 }
 
 fn of(root: Root) -> Vec<(String, f64)> {
@@ -158,8 +165,9 @@ fn what_is_faulty_or_no_number_is_left_out_until_it_is_one() {
         .write("hwmon/hwmon0/temp1_input", "1000\n")
         .write("hwmon/hwmon0/temp1_fault", "1\n")
         .write("hwmon/hwmon0/temp2_input", "bananas\n")
-        .write("hwmon/hwmon0/temp3_input", "-273150\n")
-        .write("hwmon/hwmon0/temp4_input", "-273151\n")
+        .write("hwmon/hwmon0/temp3_input", "-200000\n")
+        .write("hwmon/hwmon0/temp4_input", "-200001\n")
+        .write("hwmon/hwmon0/temp5_input", "1000001\n")
         .write("hwmon/hwmon0/fan1_input", "-1\n")
         .write("hwmon/hwmon0/power1_average", "2000000\n")
         .write("hwmon/hwmon0/power2_average", "4000000\n")
@@ -174,9 +182,20 @@ fn what_is_faulty_or_no_number_is_left_out_until_it_is_one() {
         named(&[
             ("power[chip/power1]", 2.0),
             ("power[chip/power2]", 3.0),
-            ("temperature[chip/temp3]", -273.15),
+            ("temperature[chip/temp3]", -200.0),
         ])
     );
+    // One that says of itself that it is faulty is no news.
+    let (_, named_ones) = taken(&mut collector);
+    for (named_one, expected) in named_ones.iter().zip([
+        r#"fan1_input, line 1: expected a number of revolutions per minute, up to a million, found "-1""#,
+        r#"temp2_input, line 1: expected a number of millidegrees, between -200 and 1000 celsius, found "bananas""#,
+        "temp4_input, line 1: ",
+        "temp5_input, line 1: ",
+    ]) {
+        assert!(named_one.contains(expected), "{named_one}");
+    }
+    assert_eq!(named_ones.len(), 4);
     machine
         .write("hwmon/hwmon0/temp1_fault", "0\n")
         .write("hwmon/hwmon0/temp2_input", "1500\n");
@@ -185,8 +204,41 @@ fn what_is_faulty_or_no_number_is_left_out_until_it_is_one() {
         named(&[
             ("temperature[chip/temp1]", 1.0),
             ("temperature[chip/temp2]", 1.5),
-            ("temperature[chip/temp3]", -273.15),
+            ("temperature[chip/temp3]", -200.0),
         ])
+    );
+}
+
+#[test]
+fn drivers_of_the_old_way_have_their_sensors_in_the_device() {
+    assert_eq!(
+        of(fixture("odd/hwmon-legacy-device")),
+        named(&[
+            ("temperature[coretemp/Package id 0]", 49.0),
+            ("fan[applesmc/Main]", 1201.0),
+            ("temperature[applesmc/TA0p]", 36.0),
+            ("temperature[applesmc/TH0A]", -127.0),
+        ])
+    );
+}
+
+#[test]
+fn one_that_fails_is_left_out_and_named() {
+    let machine = Machine::new();
+    machine
+        .write("hwmon/hwmon0/name", "chip\n")
+        .write("hwmon/hwmon0/temp1_input", "1000\n");
+    fs::create_dir(machine.0.path().join("sys/class/hwmon/hwmon0/temp2_input")).unwrap();
+    let mut collector = SensorsCollector::open(&Context::new(machine.root()));
+    assert_eq!(
+        sample(&mut collector),
+        named(&[("temperature[chip/temp1]", 1.0)])
+    );
+    let (_, failed) = taken(&mut collector);
+    assert_eq!(failed.len(), 1);
+    assert!(
+        failed[0].contains("temp2_input: Is a directory"),
+        "{failed:?}"
     );
 }
 
@@ -271,7 +323,7 @@ fn sensors_and_open_files_are_bounded() {
     });
     assert_eq!(files.sum::<usize>(), MAX_OPEN);
     for gauge in gauges {
-        assert_eq!(gauge.ask(), Some(1.0));
+        assert_eq!(gauge.ask(), Answer::Value(1.0));
     }
     assert!(
         hardware.list().unwrap().is_none(),
@@ -315,7 +367,8 @@ proptest! {
     #[test]
     fn random_bytes_never_panic(text in proptest::collection::vec(any::<u8>(), 0..64)) {
         if let Some(reading) = parse(&text) {
-            prop_assert!(Quantity::Power.value(reading).unwrap().is_finite());
+            let value = Quantity::Power.value(reading);
+            prop_assert!(value.is_none_or(f64::is_finite));
         }
     }
 }

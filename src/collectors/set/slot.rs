@@ -35,6 +35,59 @@ pub(super) struct Slot {
     changed: bool,
     /// Whether a failure is what was last told.
     told_failed: bool,
+    /// The values that are left out, each told once.
+    odd_values: OddValues,
+}
+
+/// Most values of a collector that are told to be left out. A file of another form has
+/// hundreds, and ten lines of the log are enough to see that.
+const MAX_TOLD: usize = 16;
+
+/// After how long without it a value that is left out again is told again.
+const FORGET: Duration = Duration::from_secs(60 * 60);
+
+/// Which values are left out, as far as that was told.
+#[derive(Debug, Default)]
+struct OddValues {
+    /// With when it was left out the last time.
+    told: Vec<(CollectError, Instant)>,
+    /// What is to be told.
+    untold: Vec<String>,
+    /// Whether more than [`MAX_TOLD`] were left out: None while they were not, then whether
+    /// that was told.
+    more: Option<bool>,
+}
+
+impl OddValues {
+    fn add(&mut self, error: CollectError, now: Instant) {
+        self.told
+            .retain(|(_, seen)| now.saturating_duration_since(*seen) < FORGET);
+        let known = self.told.iter_mut().find(|(one, _)| one.same_value(&error));
+        if let Some((_, seen)) = known {
+            *seen = now;
+        } else if self.told.len() < MAX_TOLD {
+            self.untold.push(error.to_string());
+            self.told.push((error, now));
+        } else {
+            self.add_unnamed();
+        }
+    }
+
+    /// There are more than anybody named.
+    fn add_unnamed(&mut self) {
+        self.more.get_or_insert(false);
+    }
+
+    fn news(&mut self, name: &'static str) -> impl Iterator<Item = Transition> + use<> {
+        let untold = std::mem::take(&mut self.untold).into_iter();
+        let more = self
+            .more
+            .as_mut()
+            .is_some_and(|told| !std::mem::replace(told, true));
+        untold
+            .map(move |error| Transition::LeftOut { name, error })
+            .chain(more.then_some(Transition::LeftOutMore { name }))
+    }
 }
 
 impl Slot {
@@ -56,6 +109,7 @@ impl Slot {
             fault: None,
             changed: false,
             told_failed: false,
+            odd_values: OddValues::default(),
         }
     }
 
@@ -89,6 +143,7 @@ impl Slot {
         self.fault = None;
         self.changed = false;
         self.told_failed = false;
+        self.odd_values = OddValues::default();
         true
     }
 
@@ -105,7 +160,9 @@ impl Slot {
         };
         let cut = out.cut();
         let started = Instant::now();
-        let result = collector.collect(purpose, scratch, &mut Sink::new(grid, out));
+        let mut sink = Sink::new(grid, out);
+        let result = collector.collect(purpose, scratch, &mut sink);
+        let mut left_out = sink.into_left_out();
         self.last_duration = started.elapsed();
         self.max_duration = self.max_duration.max(self.last_duration);
         self.total_duration += self.last_duration;
@@ -113,6 +170,14 @@ impl Slot {
         self.cut += cut;
         if purpose == Purpose::Metrics {
             self.cut_now = cut;
+        }
+        self.errors += left_out.count();
+        if left_out.count() > left_out.named().len() as u64 {
+            self.odd_values.add_unnamed();
+        }
+        for error in left_out.take_named() {
+            self.last_error = Some(error.to_string());
+            self.odd_values.add(error, started);
         }
         match result {
             Ok(()) => {
@@ -148,7 +213,7 @@ impl Slot {
             },
         });
         let own = [self.fault_news(), self.cut_news()].into_iter().flatten();
-        own.chain(asked)
+        own.chain(self.odd_values.news(name)).chain(asked)
     }
 
     /// Why this reading failed, if the last one did.

@@ -1,4 +1,5 @@
 use std::{
+    fmt::Write,
     fs,
     path::{Path, PathBuf},
 };
@@ -7,7 +8,7 @@ use procfs_core::{CpuTime, ExplicitSystemInfo, FromBufRead, FromBufReadSI, FromR
 
 use super::*;
 use crate::collectors::{
-    CollectError, Context, Malformed, Root, Value,
+    CollectError, Context, Malformed, Odd, Root, Value,
     cpu::stat::{self, Cores},
     definition::names,
     meminfo,
@@ -140,7 +141,7 @@ fn the_grids_of_a_captured_machine() {
     );
     assert_eq!(
         json(&mut set, Purpose::Model, Grid::Model),
-        r#"{"sys.uptime":683.66,"sys.boot.id":"99a2c905c3364da89a3210ca358fa270","mem.total":24684084,"mem.swap.total":0,"cpu.percent":25.0}"#
+        r#"{"sys.uptime":683.66,"sys.boot.id":"99a2c905c3364da89a3210ca358fa270","mem.total":24684084,"mem.free":24393956,"mem.avail":24335824,"mem.buffers":2592,"mem.cached":48060,"mem.swap.total":0,"cpu.percent":25.0}"#
     );
 }
 
@@ -250,10 +251,15 @@ fn parsers_agree_with_procfs_on_every_kernel() {
 
         let theirs = KernelStats::from_buf_read(&read("stat")[..], &system).unwrap();
         let mut cores = Cores::default();
-        let ours = stat::parse(&read("stat"), Some(&mut cores)).unwrap();
-        assert_eq!(stat::parse_first_line(&read("stat")), Ok(ours.all));
-        assert_eq!(ours.all.known(), modes(&theirs.total), "{kernel:?}");
-        let cores: Vec<_> = cores.list.iter().map(|core| core.times.known()).collect();
+        let mut odd = Odd::default();
+        let ours = stat::parse(&read("stat"), Some(&mut cores), &mut odd).unwrap();
+        assert_eq!(
+            stat::parse_first_line(&read("stat"), &mut odd),
+            Ok(ours.all)
+        );
+        let known = |times: &stat::Times| times.known().map(Option::unwrap).collect::<Vec<_>>();
+        assert_eq!(known(&ours.all), modes(&theirs.total), "{kernel:?}");
+        let cores: Vec<_> = cores.list.iter().map(|core| known(&core.times)).collect();
         let theirs_cores: Vec<_> = theirs.cpu_time.iter().map(modes).collect();
         assert_eq!(cores, theirs_cores, "{kernel:?}");
         assert_eq!(
@@ -267,11 +273,12 @@ fn parsers_agree_with_procfs_on_every_kernel() {
             "{kernel:?}"
         );
 
-        let ours = meminfo::parse(&read("meminfo")).unwrap();
+        let ours = meminfo::parse(&read("meminfo"), &mut odd).unwrap();
+        assert!(odd.is_empty(), "{kernel:?}: {odd:?}");
         match procfs_core::Meminfo::from_buf_read(&read("meminfo")[..]) {
             Ok(theirs) => {
                 let theirs = meminfo::Meminfo {
-                    total: theirs.mem_total / 1024,
+                    total: Some(theirs.mem_total / 1024),
                     free: Some(theirs.mem_free / 1024),
                     available: theirs.mem_available.map(|bytes| bytes / 1024),
                     buffers: Some(theirs.buffers / 1024),
@@ -290,25 +297,256 @@ fn parsers_agree_with_procfs_on_every_kernel() {
 }
 
 #[test]
-fn every_broken_file_is_malformed_and_says_where() {
+fn every_broken_file_is_said_to_be_and_where() {
     for kernel in kernels(true) {
         let mut set = open(Root(kernel.clone()), &FIRST);
         let mut samples = Samples::new();
         let news = set.sample(Purpose::Metrics, Grid::All, &mut samples);
-        assert!(samples.is_empty(), "{kernel:?}: {samples:?}");
-        let failed: Vec<_> = news
-            .iter()
-            .map(|transition| match transition {
-                Transition::Failed { name, error } => {
+        for collector in FIRST {
+            let said = news.iter().any(|transition| match transition {
+                Transition::Failed { name, error } | Transition::LeftOut { name, error } => {
                     assert!(error.contains(", line "), "{kernel:?}: {error}");
                     assert!(error.contains("expected "), "{kernel:?}: {error}");
-                    *name
+                    *name == collector
                 }
                 other => panic!("{kernel:?}: {other:?}"),
-            })
-            .collect();
-        assert_eq!(failed, FIRST, "{kernel:?}");
+            });
+            if collector == "uptime" && samples.get("sys.uptime").is_some() {
+                // What is broken is the other number, which nobody asks for.
+                continue;
+            }
+            assert!(said, "{kernel:?}: {collector}");
+            assert!(
+                set.status(collector).unwrap().errors > 0,
+                "{kernel:?}: {collector}"
+            );
+        }
     }
+}
+
+#[test]
+fn a_value_that_is_left_out_is_counted_and_named_once() {
+    let host = Host::like(CAPTURED);
+    let mut set = host.set();
+    let whole = fs::read_to_string(host.path("stat")).unwrap();
+    let odd = |blocked: &str| whole.replace("procs_blocked 0", &format!("procs_blocked {blocked}"));
+    let sample = |set: &mut CollectorSet| {
+        let mut samples = Samples::new();
+        let number = |samples: &Samples, name: &str| match samples.get(name) {
+            Some(Value::Unsigned(value)) => Some(value),
+            other => {
+                assert_eq!(other, None);
+                None
+            }
+        };
+        let news = set.sample(Purpose::Metrics, Grid::All, &mut samples);
+        (
+            news,
+            number(&samples, "proc.blocked"),
+            number(&samples, "proc.running"),
+        )
+    };
+    let (news, blocked, running) = sample(&mut set);
+    assert_eq!((news, blocked), (vec![], Some(0)));
+    for (round, number) in ["18446744073709551615", "4294967295", "-1"]
+        .iter()
+        .enumerate()
+    {
+        host.write("stat", odd(number));
+        let (news, blocked, still_running) = sample(&mut set);
+        assert_eq!((blocked, still_running), (None, running));
+        let status = set.status("cpu").unwrap();
+        let round = round as u64;
+        assert_eq!((status.errors, status.samples), (round + 1, round + 2));
+        assert!(status.last_error.unwrap().contains(number));
+        if round > 0 {
+            assert_eq!(news, [], "other bytes, the same value");
+            continue;
+        }
+        let [Transition::LeftOut { name: "cpu", error }] = &news[..] else {
+            panic!("{news:?}");
+        };
+        let expected = "found \"procs_blocked 18446744073709551615\"";
+        assert!(
+            error.contains("/proc/stat, line ") && error.ends_with(expected),
+            "{error}"
+        );
+    }
+    // It comes and goes: still no news. Another value is.
+    host.write("stat", &whole);
+    assert_eq!(sample(&mut set).0, []);
+    host.write("stat", odd("-1"));
+    assert_eq!(sample(&mut set).0, []);
+    host.write(
+        "stat",
+        odd("-1").replace("procs_running ", "procs_running x"),
+    );
+    let news = sample(&mut set).0;
+    assert!(
+        matches!(&news[..], [Transition::LeftOut { name: "cpu", error }] if error.contains("procs_running"))
+    );
+}
+
+#[test]
+fn no_more_than_so_many_values_are_named() {
+    let host = Host::like(CAPTURED);
+    fs::create_dir_all(host.0.path().join("sys/block")).unwrap();
+    let mut set = open(host.root(), &["disk"]);
+    let mut samples = Samples::new();
+    let mut lines = String::new();
+    let mut told = 0;
+    for number in 0..60 {
+        fs::create_dir_all(host.0.path().join(format!("sys/block/d{number}"))).unwrap();
+        writeln!(lines, "8 {number} d{number} x 2 3 4 5 6 7 8 9 10 11").unwrap();
+        host.write("diskstats", &lines);
+        let news = set.sample(Purpose::Metrics, Grid::All, &mut samples);
+        assert!(news.len() <= 1);
+        assert_eq!(samples.len(), 10 * (number + 1));
+        told += news.len();
+    }
+    assert_eq!(told, 17, "sixteen, and that there are more");
+    assert_eq!(set.status("disk").unwrap().errors, (1..=60).sum::<u64>());
+}
+
+/// What Prometheus would find out about a machine whose kernel takes time back.
+#[test]
+fn time_that_goes_back_is_no_time_that_passes() {
+    let host = Host::like(CAPTURED);
+    let odd = fixtures()
+        .parent()
+        .unwrap()
+        .join("odd/stat-iowait-backwards");
+    host.write("stat", fs::read(odd.join("proc/stat")).unwrap());
+    let mut set = host.set();
+    let mut samples = Samples::new();
+    let mut sample = |file: Option<&str>| {
+        if let Some(file) = file {
+            host.write("stat", fs::read(odd.join(file)).unwrap());
+        }
+        assert_eq!(set.sample(Purpose::Metrics, Grid::All, &mut samples), []);
+        let of = |name: &str| match samples.get(name) {
+            Some(Value::Unsigned(value)) => value / 10,
+            other => panic!("{name}: {other:?}"),
+        };
+        let percent = samples.get("cpu.percent").is_some();
+        (
+            of("cpu.idle.total"),
+            of("cpu.iowait.total"),
+            of("cpu.user.total"),
+            percent,
+        )
+    };
+    assert_eq!(sample(None), (12_001_500, 1_747_062, 849_282, true));
+    // A tick less of iowait holds the last value.
+    assert_eq!(
+        sample(Some("second")),
+        (14_889_468, 1_747_062, 849_282, true)
+    );
+    assert_eq!(
+        sample(Some("third")),
+        (14_890_968, 1_747_062, 849_282, true)
+    );
+    // Hours less of idle time begin anew, and there is no share of them.
+    assert_eq!(
+        sample(Some("fourth")),
+        (12_000_000, 1_747_062, 849_282, false)
+    );
+    assert_eq!(
+        sample(Some("fifth")),
+        (12_001_500, 1_747_062, 849_282, true)
+    );
+}
+
+#[test]
+fn each_cpu_has_a_beginning_of_its_own() {
+    let host = Host::like(CAPTURED);
+    let mut options = Options::default();
+    options.cpu.per_cpu = true;
+    let mut context = Context::new(host.root());
+    context.options = options.into();
+    let write = |cpus: &[(u64, u64)]| {
+        let mut text = "cpu  1 0 0 100000 0 0 0 0 0 0\n".to_owned();
+        for (number, idle) in cpus {
+            writeln!(text, "cpu{number} 5 0 0 {idle} 0 0 0 0 0 0").unwrap();
+        }
+        host.write("stat", text + "ctxt 1\n");
+    };
+    write(&[(0, 1000), (1, 1000), (2, 1000)]);
+    let mut set = CollectorSet::open(context, INTERVAL, &["cpu"]).unwrap();
+    let mut samples = Samples::new();
+    let mut idle = |cpus: &[(u64, u64)]| {
+        write(cpus);
+        assert_eq!(set.sample(Purpose::Metrics, Grid::All, &mut samples), []);
+        [0, 1, 2].map(
+            |cpu| match samples.get(&format!("cpu.core.idle.total[{cpu}]")) {
+                Some(Value::Unsigned(value)) => Some(value / 10),
+                _ => None,
+            },
+        )
+    };
+    let all = [(0, 1000), (1, 1000), (2, 1000)];
+    assert_eq!(idle(&all), [Some(1000); 3]);
+    let stepped = [(0, 999), (1, 700), (2, 701)];
+    assert_eq!(idle(&stepped), [Some(1000), Some(700), Some(1000)]);
+    assert_eq!(idle(&[(0, 1001), (2, 999)]), [Some(1001), None, Some(1000)]);
+    // One that returns has no last value to hold.
+    assert_eq!(
+        idle(&[(0, 1001), (1, 600), (2, 1002)]),
+        [Some(1001), Some(600), Some(1002)]
+    );
+}
+
+#[test]
+fn one_negative_number_costs_itself_alone() {
+    let host = Host::like(CAPTURED);
+    let odd = fixtures().parent().unwrap().join("odd");
+    let text = fs::read(odd.join("stat-processes-negative/proc/stat")).unwrap();
+    host.write("stat", text);
+    host.write(
+        "meminfo",
+        fs::read(odd.join("meminfo-swapfree-huge/proc/meminfo")).unwrap(),
+    );
+    let mut set = host.set();
+    let mut samples = Samples::new();
+    let news = set.sample(Purpose::Metrics, Grid::All, &mut samples);
+    let mut expected: Vec<_> = first_metrics().map(|metric| metric.name).collect();
+    expected.retain(|name| !["proc.forks.total", "mem.swap.free"].contains(name));
+    let mut found = present(&samples);
+    found.retain(|name| expected.contains(name));
+    expected.retain(|name| found.contains(name));
+    assert_eq!(found, expected);
+    for name in ["proc.forks.total", "mem.swap.free"] {
+        assert_eq!(samples.get(name), None, "{name}");
+    }
+    for name in [
+        "cpu.user.total",
+        "cpu.switches.total",
+        "mem.total",
+        "mem.swap.total",
+    ] {
+        assert!(samples.get(name).is_some(), "{name}");
+    }
+    let [
+        Transition::LeftOut {
+            name: "meminfo",
+            error: swap,
+        },
+        Transition::LeftOut {
+            name: "cpu",
+            error: forks,
+        },
+    ] = &news[..]
+    else {
+        panic!("{news:?}");
+    };
+    assert!(
+        swap.contains("SwapFree:") && swap.contains("/proc/meminfo, line "),
+        "{swap}"
+    );
+    assert!(
+        forks.ends_with("found \"processes -2049562273\""),
+        "{forks}"
+    );
 }
 
 #[test]
@@ -325,7 +563,8 @@ fn one_collectors_failure_costs_its_own_values_alone() {
         let news = set.sample(Purpose::Metrics, Grid::All, &mut samples);
         assert!(matches!(&news[..], [Transition::Failed { name, .. }] if *name == collector));
         let expected: Vec<_> = first_metrics()
-            .filter(|metric| metric.collector != collector)
+            // The id of the boot has a file of its own.
+            .filter(|metric| metric.collector != collector || metric.name == "sys.boot.id")
             .map(|metric| metric.name)
             .collect();
         assert_eq!(present(&samples), expected);
@@ -352,8 +591,8 @@ fn a_failure_is_told_once_until_its_cause_changes() {
         path: host.path("uptime"),
         problem: Malformed::new(
             1,
-            "two numbers of seconds and the end of the line",
-            b"one two\n",
+            "a number of seconds and a blank or the end of the line",
+            b"one two",
         ),
     };
     assert_eq!(

@@ -2,12 +2,14 @@
 //!
 //! `sockstat` has a line for each protocol, of names and numbers by turns. `snmp` and
 //! `netstat` have two lines for each, of names and of numbers. What is not reported is not
-//! looked into, but has to have the form. `netstat`'s grows with every kernel.
+//! looked into. `netstat`'s grows with every kernel. A number that makes no sense costs itself
+//! alone; lines of which not even the form is right cost their protocol.
 
 use crate::collectors::{
     error::Malformed,
     lines::{Line, lines},
-    text::{decimal, fields, split_once},
+    odd::Odd,
+    text::{MAX_COUNT, count, fields, split_once},
 };
 
 const EXPECTED_SOCKSTAT: &str = "PROTOCOL: NAME NUMBER ...";
@@ -90,9 +92,8 @@ pub struct Listen {
 }
 
 /// What is reported out of the text of /proc/net/sockstat.
-pub fn parse_sockstat(text: &[u8]) -> Result<Sockstat, Malformed> {
-    let mut found = Sockstat::default();
-    each_in_turn(text, |protocol, name, number| {
+pub fn parse_sockstat(text: &[u8], odd: &mut Odd) -> Result<Sockstat, Malformed> {
+    fn place<'s>(found: &'s mut Sockstat, protocol: &[u8], name: &[u8]) -> Place<'s> {
         let field = match (protocol, name) {
             (b"sockets", b"used") => &mut found.used,
             (b"TCP", b"inuse") => &mut found.tcp_inuse,
@@ -100,34 +101,31 @@ pub fn parse_sockstat(text: &[u8]) -> Result<Sockstat, Malformed> {
             (b"TCP", b"tw") => &mut found.tcp_timewait,
             (b"TCP", b"mem") => &mut found.tcp_memory_pages,
             (b"UDP", b"inuse") => &mut found.udp_inuse,
-            _ => return Some(()),
+            _ => return None,
         };
-        set(field, number)
-    })?;
-    Ok(found)
+        // All that is counted here is there at the time.
+        Some((field, MAX_COUNT))
+    }
+    each_in_turn(text, odd, place)
 }
 
 /// What is reported out of the text of /proc/net/sockstat6.
-pub fn parse_sockstat6(text: &[u8]) -> Result<Sockstat6, Malformed> {
-    let mut found = Sockstat6::default();
-    each_in_turn(text, |protocol, name, number| {
-        let field = match (protocol, name) {
-            (b"TCP6", b"inuse") => &mut found.tcp_inuse,
-            (b"UDP6", b"inuse") => &mut found.udp_inuse,
-            _ => return Some(()),
-        };
-        set(field, number)
-    })?;
-    Ok(found)
+pub fn parse_sockstat6(text: &[u8], odd: &mut Odd) -> Result<Sockstat6, Malformed> {
+    fn place<'s>(found: &'s mut Sockstat6, protocol: &[u8], name: &[u8]) -> Place<'s> {
+        match (protocol, name) {
+            (b"TCP6", b"inuse") => Some((&mut found.tcp_inuse, MAX_COUNT)),
+            (b"UDP6", b"inuse") => Some((&mut found.udp_inuse, MAX_COUNT)),
+            _ => None,
+        }
+    }
+    each_in_turn(text, odd, place)
 }
 
 /// What is reported out of the text of /proc/net/snmp.
-pub fn parse_snmp(text: &[u8]) -> Result<(Tcp, Udp), Malformed> {
-    let mut tcp = Tcp::default();
-    let mut udp = Udp::default();
-    each_in_pairs(text, &[b"Tcp", b"Udp"], |protocol, name, number| {
+pub fn parse_snmp(text: &[u8], odd: &mut Odd) -> Result<(Tcp, Udp), Malformed> {
+    fn place<'s>((tcp, udp): &'s mut (Tcp, Udp), protocol: &[u8], name: &[u8]) -> Place<'s> {
         let field = match (protocol, name) {
-            (b"Tcp", b"CurrEstab") => &mut tcp.established,
+            (b"Tcp", b"CurrEstab") => return Some((&mut tcp.established, MAX_COUNT)),
             (b"Tcp", b"ActiveOpens") => &mut tcp.opens_active,
             (b"Tcp", b"PassiveOpens") => &mut tcp.opens_passive,
             (b"Tcp", b"AttemptFails") => &mut tcp.fails,
@@ -142,88 +140,114 @@ pub fn parse_snmp(text: &[u8]) -> Result<(Tcp, Udp), Malformed> {
             (b"Udp", b"NoPorts") => &mut udp.no_ports,
             (b"Udp", b"RcvbufErrors") => &mut udp.overflows,
             // MaxConn is -1 where it is dynamic.
-            _ => return Some(()),
+            _ => return None,
         };
-        set(field, number)
-    })?;
-    Ok((tcp, udp))
+        Some((field, u64::MAX))
+    }
+    each_in_pairs(text, &[b"Tcp", b"Udp"], odd, place)
 }
 
 /// What is reported out of the text of /proc/net/netstat.
-pub fn parse_netstat(text: &[u8]) -> Result<Listen, Malformed> {
-    let mut found = Listen::default();
-    each_in_pairs(text, &[b"TcpExt"], |_, name, number| {
-        let field = match name {
-            b"ListenOverflows" => &mut found.overflows,
-            b"ListenDrops" => &mut found.drops,
-            _ => return Some(()),
-        };
-        set(field, number)
-    })?;
-    Ok(found)
-}
-
-/// None for what is no number.
-fn set(field: &mut Option<u64>, number: &[u8]) -> Option<()> {
-    *field = Some(decimal(number)?);
-    Some(())
-}
-
-/// Shows each protocol, name and number of a text such as sockstat to `take`, which gives
-/// None where it does not like the number.
-fn each_in_turn(
-    text: &[u8],
-    mut take: impl FnMut(&[u8], &[u8], &[u8]) -> Option<()>,
-) -> Result<(), Malformed> {
-    for line in lines(text) {
-        let line = line?;
-        let mut whole = || {
-            let (protocol, rest) = split_once(line.text, b':')?;
-            let mut fields = fields(rest);
-            while let Some(name) = fields.next() {
-                take(protocol, name, fields.next()?)?;
-            }
-            Some(())
-        };
-        whole().ok_or_else(|| line.malformed(EXPECTED_SOCKSTAT))?;
+pub fn parse_netstat(text: &[u8], odd: &mut Odd) -> Result<Listen, Malformed> {
+    fn place<'s>(found: &'s mut Listen, _protocol: &[u8], name: &[u8]) -> Place<'s> {
+        match name {
+            b"ListenOverflows" => Some((&mut found.overflows, u64::MAX)),
+            b"ListenDrops" => Some((&mut found.drops, u64::MAX)),
+            _ => None,
+        }
     }
-    Ok(())
+    each_in_pairs(text, &[b"TcpExt"], odd, place)
 }
 
-/// Shows each protocol, name and number of a text such as snmp to `take`, as
-/// [`each_in_turn`], for those protocols that are `wanted`.
-fn each_in_pairs(
+/// Where a number belongs, and the most that it may be; None where nobody asks for it.
+type Place<'s> = Option<(&'s mut Option<u64>, u64)>;
+
+/// Where the number of a protocol and a name belongs.
+type FindPlace<S> = for<'s> fn(&'s mut S, &[u8], &[u8]) -> Place<'s>;
+
+/// The numbers of a text such as sockstat. An error where the text has no such line.
+fn each_in_turn<S: Default>(
+    text: &[u8],
+    odd: &mut Odd,
+    place: FindPlace<S>,
+) -> Result<S, Malformed> {
+    let mut found = S::default();
+    let mut any = false;
+    for line in lines(text) {
+        let Some(line) = odd.keep(line) else {
+            break;
+        };
+        let malformed = || line.malformed(EXPECTED_SOCKSTAT);
+        let Some((protocol, rest)) = odd.note(split_once(line.text, b':'), malformed) else {
+            continue;
+        };
+        any = true;
+        let mut fields = fields(rest);
+        while let Some(name) = fields.next() {
+            let number = fields.next();
+            if let Some((place, most)) = place(&mut found, protocol, name) {
+                let number = number.and_then(|number| count(number, most));
+                *place = odd.note(number, malformed);
+            }
+        }
+    }
+    first_unless(any, odd, EXPECTED_SOCKSTAT).map(|()| found)
+}
+
+/// The numbers of a text such as snmp, of the protocols that are `wanted`. An error where the
+/// text has no such lines.
+fn each_in_pairs<S: Default>(
     text: &[u8],
     wanted: &[&[u8]],
-    mut take: impl FnMut(&[u8], &[u8], &[u8]) -> Option<()>,
-) -> Result<(), Malformed> {
-    let mut lines = lines(text);
+    odd: &mut Odd,
+    place: FindPlace<S>,
+) -> Result<S, Malformed> {
+    let mut found = S::default();
+    let mut any = false;
+    let mut lines = lines(text).peekable();
     while let Some(names) = lines.next() {
-        let names = names?;
-        let (protocol, titles) =
-            split_once(names.text, b':').ok_or_else(|| names.malformed(EXPECTED_NAMES))?;
-        let end = Line {
-            number: names.number + 1,
-            text: b"",
+        let Some(names) = odd.keep(names) else {
+            break;
         };
-        let numbers = lines.next().unwrap_or(Ok(end))?;
-        let mut whole = || {
-            let (same, numbers) = split_once(numbers.text, b':')?;
-            if same != protocol {
-                return None;
-            }
-            if wanted.contains(&protocol) {
-                let mut numbers = fields(numbers);
-                for name in fields(titles) {
-                    take(protocol, name, numbers.next()?)?;
-                }
-                if numbers.next().is_some() {
-                    return None;
-                }
-            }
-            Some(())
+        let malformed = || names.malformed(EXPECTED_NAMES);
+        let Some((protocol, titles)) = odd.note(split_once(names.text, b':'), malformed) else {
+            continue;
         };
-        whole().ok_or_else(|| numbers.malformed(EXPECTED_NUMBERS))?;
+        let same =
+            |line: &Line<'_>| split_once(line.text, b':').is_some_and(|(of, _)| of == protocol);
+        let next = lines.next_if(|line| line.as_ref().is_ok_and(same));
+        let Some(Ok(numbers)) = next else {
+            // The line below may be the names of the next protocol.
+            let below = lines.peek().and_then(|line| line.as_ref().ok());
+            let below = below.map_or(&b""[..], |line| line.text);
+            odd.add(Malformed::new(names.number + 1, EXPECTED_NUMBERS, below));
+            continue;
+        };
+        any = true;
+        if !wanted.contains(&protocol) {
+            continue;
+        }
+        let malformed = || numbers.malformed(EXPECTED_NUMBERS);
+        let (_, values) = split_once(numbers.text, b':').unwrap_or_default();
+        if fields(titles).count() != fields(values).count() {
+            // Nobody knows which number belongs to which name.
+            odd.add(malformed());
+            continue;
+        }
+        for (name, number) in fields(titles).zip(fields(values)) {
+            if let Some((place, most)) = place(&mut found, protocol, name) {
+                *place = odd.note(count(number, most), malformed);
+            }
+        }
     }
-    Ok(())
+    first_unless(any, odd, EXPECTED_NAMES).map(|()| found)
+}
+
+/// What is wrong with a text that has nothing of what it should have.
+fn first_unless(any: bool, odd: &mut Odd, expected: &'static str) -> Result<(), Malformed> {
+    if any {
+        return Ok(());
+    }
+    let first = odd.take_first();
+    Err(first.unwrap_or_else(|| Malformed::new(1, expected, b"")))
 }

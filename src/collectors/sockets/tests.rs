@@ -7,7 +7,7 @@ use super::{
 use crate::collectors::{
     Root, Samples,
     table::METRICS,
-    testing::{Host, KERNELS, captured, names, read, unsigned},
+    testing::{Host, KERNELS, captured, names, read, read_whole, unsigned},
 };
 
 fn of(root: Root) -> Samples {
@@ -24,42 +24,69 @@ fn host(files: &[&str]) -> Host {
     host
 }
 
+/// What is read and in which lines something is wrong.
+fn parsed<T>(
+    parse: fn(&[u8], &mut Odd) -> Result<T, Malformed>,
+    text: &[u8],
+) -> (Result<T, Malformed>, Vec<usize>) {
+    let mut odd = Odd::default();
+    let found = parse(text, &mut odd);
+    (found, odd.named().iter().map(|one| one.line).collect())
+}
+
 #[test]
 fn sockstat_is_names_and_numbers_by_turns() {
+    const TEXT: &str = "sockets: used 94\nTCP: inuse 4 orphan 1 tw 9 alloc 13 mem 146\n\
+        UDP: inuse 3 mem 0\nRAW: inuse 7\n";
+    let whole = Sockstat {
+        used: Some(94),
+        tcp_inuse: Some(4),
+        tcp_orphans: Some(1),
+        tcp_timewait: Some(9),
+        tcp_memory_pages: Some(146),
+        udp_inuse: Some(3),
+    };
+    assert_eq!(parsed(parse_sockstat, TEXT.as_bytes()), (Ok(whole), vec![]));
+    let found = Sockstat6 {
+        tcp_inuse: Some(1),
+        udp_inuse: Some(2),
+    };
     assert_eq!(
-        parse_sockstat(b"sockets: used 94\nTCP: inuse 4 orphan 1 tw 9 alloc 13 mem 146\nUDP: inuse 3 mem 0\nRAW: inuse 7\n"),
-        Ok(Sockstat {
-            used: Some(94),
-            tcp_inuse: Some(4),
-            tcp_orphans: Some(1),
-            tcp_timewait: Some(9),
-            tcp_memory_pages: Some(146),
-            udp_inuse: Some(3),
-        })
+        parsed(
+            parse_sockstat6,
+            b"TCP6: inuse 1\nUDP6: inuse 2\nFRAG6: inuse 0 memory 0\n"
+        ),
+        (Ok(found), vec![])
     );
-    assert_eq!(
-        parse_sockstat6(b"TCP6: inuse 1\nUDP6: inuse 2\nFRAG6: inuse 0 memory 0\n"),
-        Ok(Sockstat6 {
-            tcp_inuse: Some(1),
-            udp_inuse: Some(2),
-        })
-    );
-    assert_eq!(parse_sockstat(b"MPTCP: inuse x\n"), Ok(Sockstat::default()));
-    for text in [
-        &b"sockets: used 94"[..],
-        b"sockets: used\n",
-        b"sockets used 94\n",
-        b"sockets: used -1\n",
-        b"sockets: used 99999999999999999999\n",
-        b"\n",
+    let none = (Ok(Sockstat::default()), vec![]);
+    assert_eq!(parsed(parse_sockstat, b"MPTCP: inuse x\n"), none);
+    // A number that makes no sense costs itself alone.
+    for (from, to, line) in [
+        ("mem 146", "mem -3", 2),
+        ("mem 146", "mem 18446744073709551613", 2),
+        ("mem 146", "mem", 2),
+        ("used 94", "used 99999999999999999999", 1),
+        ("used 94", "used", 1),
+        ("sockets: used", "sockets used", 1),
     ] {
-        assert_eq!(parse_sockstat(text).unwrap_err().line, 1, "{text:?}");
+        let left = Sockstat {
+            used: whole.used.filter(|_| line != 1),
+            tcp_memory_pages: whole.tcp_memory_pages.filter(|_| line != 2),
+            ..whole
+        };
+        let text = TEXT.replace(from, to);
+        let found = parsed(parse_sockstat, text.as_bytes());
+        assert_eq!(found, (Ok(left), vec![line]), "{to}");
+    }
+    for text in [&b""[..], b"sockets: used 94", b"\n", b"sockets used 94\n"] {
+        let (found, _) = parsed(parse_sockstat, text);
+        assert_eq!(found.unwrap_err().line, 1, "{text:?}");
     }
 }
 
 #[test]
 fn snmp_is_a_line_of_names_and_one_of_numbers() {
-    let text = b"Ip: Forwarding\nIp: whatever\nTcp: MaxConn InErrs CurrEstab\nTcp: -1 2 3\n\
+    const TEXT: &str = "Ip: Forwarding\nIp: whatever\nTcp: MaxConn InErrs CurrEstab\nTcp: -1 2 3\n\
         Udp: NoPorts\nUdp: 4\n";
     let tcp = Tcp {
         errors_in: Some(2),
@@ -70,27 +97,54 @@ fn snmp_is_a_line_of_names_and_one_of_numbers() {
         no_ports: Some(4),
         ..Udp::default()
     };
-    assert_eq!(parse_snmp(text), Ok((tcp, udp)));
-    assert_eq!(parse_snmp(b""), Ok((Tcp::default(), Udp::default())));
     assert_eq!(
-        parse_netstat(b"TcpExt: ListenDrops ListenOverflows\nTcpExt: 5 6\nIpExt:\nIpExt:\n"),
-        Ok(Listen {
-            overflows: Some(6),
-            drops: Some(5),
-        })
+        parsed(parse_snmp, TEXT.as_bytes()),
+        (Ok((tcp, udp)), vec![])
     );
-    for (text, line) in [
-        (&b"Tcp: InErrs"[..], 1),
-        (b"Tcp InErrs\nTcp 1\n", 1),
-        (b"Tcp: InErrs\n", 2),
-        (b"Tcp: InErrs\nTcp: 1", 2),
-        (b"Tcp: InErrs\nUdp: 1\n", 2),
-        (b"Tcp: InErrs\nTcp:\n", 2),
-        (b"Tcp: InErrs\nTcp: 1 2\n", 2),
-        (b"Tcp: InErrs\nTcp: -1\n", 2),
-        (b"Ip: A\nIp: 1\nTcp: InErrs\nTcp: x\n", 4),
+    let listen = Listen {
+        overflows: Some(6),
+        drops: Some(5),
+    };
+    let text = b"TcpExt: ListenDrops ListenOverflows\nTcpExt: 5 6\nIpExt:\nIpExt:\n";
+    assert_eq!(parsed(parse_netstat, text), (Ok(listen), vec![]));
+    for (from, to, line, left) in [
+        ("-1 2 3", "-1 x 3", 4, (tcp.established, None, udp)),
+        ("-1 2 3", "-1 2 -3", 4, (None, tcp.errors_in, udp)),
+        (
+            "-1 2 3",
+            "-1 2 18446744073709551613",
+            4,
+            (None, tcp.errors_in, udp),
+        ),
+        ("-1 2 3", "-1 2", 4, (None, None, udp)),
+        ("-1 2 3", "-1 2 3 4", 4, (None, None, udp)),
+        ("Tcp: -1", "Tcp -1", 4, (None, None, udp)),
+        (
+            "Udp: 4\n",
+            "",
+            6,
+            (tcp.established, tcp.errors_in, Udp::default()),
+        ),
+        (
+            "Udp: 4",
+            "Idp: 4",
+            6,
+            (tcp.established, tcp.errors_in, Udp::default()),
+        ),
     ] {
-        assert_eq!(parse_snmp(text).unwrap_err().line, line, "{text:?}");
+        let text = TEXT.replace(from, to);
+        let (found, wrong) = parsed(parse_snmp, text.as_bytes());
+        let (tcp, udp) = found.unwrap();
+        assert_eq!((tcp.established, tcp.errors_in, udp), left, "{to}");
+        assert_eq!(wrong.first(), Some(&line), "{to}");
+    }
+    for text in [
+        &b""[..],
+        b"Tcp: InErrs",
+        b"Tcp InErrs\nTcp 1\n",
+        b"Tcp: InErrs\n",
+    ] {
+        assert!(parsed(parse_snmp, text).0.is_err(), "{text:?}");
     }
 }
 
@@ -142,21 +196,44 @@ fn a_host_without_ipv6_has_the_rest() {
 }
 
 #[test]
-fn each_file_fails_by_its_name() {
+fn each_file_costs_its_own_values_alone_and_is_named() {
     let files = [SOCKSTAT, SOCKSTAT6, SNMP, NETSTAT];
-    for file in files {
+    for (file, lost) in [(SOCKSTAT, 6), (SOCKSTAT6, 2), (SNMP, 14), (NETSTAT, 2)] {
         let host = host(&files);
+        let mut collector = SocketsCollector::open(&host.context());
+        let whole = read(&mut collector).unwrap();
+        let check = |expected: &str, lost: usize| {
+            let mut collector = SocketsCollector::open(&host.context());
+            let (samples, left_out) = read_whole(&mut collector).unwrap();
+            assert_eq!(samples.len(), whole.len() - lost, "{file}");
+            let others = samples.iter();
+            assert!(
+                others
+                    .into_iter()
+                    .all(|(name, value)| whole.get(&name.to_string()) == Some(value)
+                        || file == SOCKSTAT6)
+            );
+            let named: Vec<_> = left_out.named().iter().map(ToString::to_string).collect();
+            assert_eq!(named.len(), usize::from(!expected.is_empty()), "{named:?}");
+            assert!(
+                named.iter().all(|error| error.contains(expected)),
+                "{named:?}"
+            );
+        };
         host.write(file, "Tcp inuse\n");
-        let mut collector = SocketsCollector::open(&host.context());
-        let error = read(&mut collector).unwrap_err().to_string();
-        assert!(error.contains(&format!("{file}, line 1: ")), "{error}");
+        check(&format!("{file}, line 1: "), lost);
         std::fs::remove_file(host.path(file)).unwrap();
-        let mut collector = SocketsCollector::open(&host.context());
-        match read(&mut collector) {
-            Ok(_) => assert_eq!(file, SOCKSTAT6),
-            Err(error) => assert!(error.to_string().starts_with("cannot open "), "{error}"),
-        }
+        let missing = file == SOCKSTAT6;
+        check(
+            if missing { "" } else { "cannot open " },
+            if missing { 0 } else { lost },
+        );
+        std::fs::create_dir(host.path(file)).unwrap();
+        check(&format!("{file}: Is a directory"), lost);
     }
+    let mut collector = SocketsCollector::open(&Host::new().context());
+    let error = read(&mut collector).unwrap_err().to_string();
+    assert!(error.starts_with("cannot open "), "{error}");
 }
 
 /// What this test does to the counts is seen in them.
@@ -192,20 +269,21 @@ fn the_numbers_are_those_of_the_names_above_them() {
             .unwrap();
         let drops: u64 = numbers[at].parse().unwrap();
         assert!(drops > 0, "a captured machine has full queues");
-        assert_eq!(parse_netstat(text.as_bytes()).unwrap().drops, Some(drops));
+        let found = parse_netstat(text.as_bytes(), &mut Odd::default());
+        assert_eq!(found.unwrap().drops, Some(drops));
     }
 }
 
 proptest! {
     #[test]
     fn random_bytes_never_panic(text in proptest::collection::vec(any::<u8>(), 0..256)) {
-        let _ = (parse_sockstat(&text), parse_sockstat6(&text));
-        let _ = (parse_snmp(&text), parse_netstat(&text));
+        let _ = (parsed(parse_sockstat, &text), parsed(parse_sockstat6, &text));
+        let _ = (parsed(parse_snmp, &text), parsed(parse_netstat, &text));
     }
 
     #[test]
     fn random_lines_of_known_names_never_panic(text in "(Tcp|Udp|TcpExt|TCP): [a-zA-Z0-9 :\n-]{0,80}\n") {
-        let _ = (parse_sockstat(text.as_bytes()), parse_snmp(text.as_bytes()));
-        let _ = parse_netstat(text.as_bytes());
+        let _ = (parsed(parse_sockstat, text.as_bytes()), parsed(parse_snmp, text.as_bytes()));
+        let _ = parsed(parse_netstat, text.as_bytes());
     }
 }

@@ -6,13 +6,15 @@
 use std::{mem, sync::Arc};
 
 use super::{Listing, Subject, Target};
-use crate::collectors::{background::Ticket, error::CollectError};
+use crate::collectors::{background::Ticket, error::CollectError, odd::LeftOut};
 
 pub(super) struct Table<T: Target> {
     pub(super) rows: Vec<Row<T>>,
     /// The row that is asked next.
     pub(super) next: usize,
     pub(super) cut: usize,
+    /// What could not be listed, as far as it was not told.
+    pub(super) left_out: LeftOut,
     /// The job that may go on; another has been left alone.
     pub(super) job: u64,
     /// Every one is asked once in a pass.
@@ -47,6 +49,7 @@ impl<T: Target> Table<T> {
             rows: Vec::new(),
             next: 0,
             cut: 0,
+            left_out: LeftOut::default(),
             job: 0,
             pass: 0,
             lost: Vec::new(),
@@ -74,6 +77,7 @@ impl<T: Target> Table<T> {
     /// Those who are still there keep what was told of them.
     fn replace(&mut self, listing: Listing<T>) {
         self.cut = listing.cut;
+        self.left_out = listing.left_out;
         let rows = listing.subjects.into_iter().map(|subject| Row {
             subject,
             answer: None,

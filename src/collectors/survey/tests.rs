@@ -81,6 +81,7 @@ impl Source for House {
         Ok(Some(Listing {
             subjects: rooms.iter().enumerate().map(subject).collect(),
             cut: 3,
+            left_out: crate::collectors::LeftOut::default(),
         }))
     }
 }

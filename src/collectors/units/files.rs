@@ -18,7 +18,8 @@ use rustix::{
 };
 
 use super::super::{
-    error::{CollectError, Malformed, SourceError},
+    error::{Malformed, SourceError},
+    odd::{LeftOut, Odd},
     source::WHOLE_LIMIT,
 };
 
@@ -137,6 +138,33 @@ impl Cgroup {
     }
 }
 
+/// What a file said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Found<T> {
+    /// These values.
+    Values(T),
+    /// The cgroup has no such file, or is gone.
+    Missing,
+    /// It cannot be read, or makes no sense.
+    Odd,
+}
+
+impl<T> Found<T> {
+    /// The values, if there are any.
+    pub(super) fn values(self) -> Option<T> {
+        match self {
+            Self::Values(values) => Some(values),
+            Self::Missing | Self::Odd => None,
+        }
+    }
+}
+
+/// Where readings are made, and what is left out of them.
+pub(super) struct Room<'r> {
+    pub(super) buffer: &'r mut Vec<u8>,
+    pub(super) left_out: &'r mut LeftOut,
+}
+
 /// Reads files of cgroups.
 #[derive(Debug)]
 pub(super) struct Reader {
@@ -181,7 +209,7 @@ impl Reader {
         }
     }
 
-    /// The values of a file; None where the cgroup has no such file, or is gone.
+    /// The values of a file. What is odd about it is noted, and costs nothing else.
     ///
     /// It stays open where it is read for every sample, or where all of the unit's files
     /// `stay`, and there is room for it.
@@ -190,36 +218,48 @@ impl Reader {
         cgroup: &mut Cgroup,
         file: File,
         stay: bool,
-        buffer: &mut Vec<u8>,
-        parse: impl FnOnce(&[u8]) -> Result<T, Malformed>,
-    ) -> Result<Option<T>, CollectError> {
+        room: &mut Room<'_>,
+        parse: impl FnOnce(&[u8], &mut Odd) -> Result<T, Malformed>,
+    ) -> Found<T> {
         if cgroup.missing & file.bit() != 0 {
-            return Ok(None);
+            return Found::Missing;
         }
-        let length = match self.fill(cgroup, file, stay, buffer) {
+        let length = match self.fill(cgroup, file, stay, room.buffer) {
             Ok(Some(length)) => length,
             Ok(None) => {
-                return Err(SourceError::TooLarge {
+                let error = SourceError::TooLarge {
                     path: self.full_path(cgroup, file),
                     limit: WHOLE_LIMIT,
-                }
-                .into());
+                };
+                room.left_out.add(error.into());
+                return Found::Odd;
             }
             Err(error) if is_missing(error) => {
                 cgroup.missing |= file.bit();
-                return Ok(None);
+                return Found::Missing;
             }
             Err(error) => {
-                return Err(SourceError::Read {
+                let error = SourceError::Read {
                     path: self.full_path(cgroup, file),
                     source: io::Error::from(error),
-                }
-                .into());
+                };
+                room.left_out.add(error.into());
+                return Found::Odd;
             }
         };
-        parse(buffer.get(..length).unwrap_or_default())
-            .map(Some)
-            .map_err(|problem| CollectError::malformed(&self.full_path(cgroup, file), problem))
+        let mut odd = Odd::default();
+        let found = match parse(room.buffer.get(..length).unwrap_or_default(), &mut odd) {
+            Ok(values) => Found::Values(values),
+            Err(problem) => {
+                odd.add(problem);
+                Found::Odd
+            }
+        };
+        if !odd.is_empty() {
+            let path = self.full_path(cgroup, file);
+            room.left_out.add_all(&path, odd);
+        }
+        found
     }
 
     /// How many bytes were read into the buffer; None where the file is too large.

@@ -7,7 +7,8 @@
 //!
 //! What a cgroup lacks, as its controllers are not enabled for it, is left out. The counts
 //! are the cgroup's: they begin anew when a unit is started anew. The sums over devices
-//! count a request once for each layer that it passes, as `systemctl show` does. A unit that
+//! count a request once for each layer that it passes, as `systemctl show` does. A file of a
+//! unit's that cannot be read or makes no sense costs its own values alone. A unit that
 //! vanishes while it is read is no error; a host on which cgroup v2 is not the only hierarchy
 //! has no units and no error either.
 
@@ -24,7 +25,7 @@ use std::{
 };
 
 use self::{
-    files::Reader,
+    files::{Reader, Room},
     tree::Tree,
     unit::{REST, Unit},
 };
@@ -32,6 +33,7 @@ use super::{
     Collector, Context, Grid, Purpose, Sink,
     definition::Definition,
     error::CollectError,
+    odd::LeftOut,
     options::UnitOptions,
     table::{
         UNIT_CPU, UNIT_CPU_SYSTEM, UNIT_CPU_THROTTLED, UNIT_CPU_USER, UNIT_IO_READ_BYTES,
@@ -90,9 +92,9 @@ impl UnitsCollector {
     }
 
     /// Finds the units anew. What is known of those that are still there is kept.
-    fn find(&mut self) -> Result<(), CollectError> {
+    fn find(&mut self, left_out: &mut LeftOut) -> Result<(), CollectError> {
         let names = &self.options.names;
-        let (found, unseen) = self.tree.walk(|name| names.admits(name))?;
+        let (found, unseen) = self.tree.walk(|name| names.admits(name), left_out)?;
         self.unseen = unseen;
         let mut reported = std::mem::take(&mut self.units).into_iter().peekable();
         let mut others = std::mem::take(&mut self.others).into_iter().peekable();
@@ -116,14 +118,14 @@ impl UnitsCollector {
 
     /// Fills the room that there is; from time to time, where there is too little, with those
     /// that have the most memory.
-    fn choose(&mut self, scratch: &mut Vec<u8>) -> Result<(), CollectError> {
+    fn choose(&mut self, room: &mut Room<'_>) {
         if self.others.is_empty() {
-            return Ok(());
+            return;
         }
-        let room = self.options.max.saturating_sub(self.units.len());
-        if self.others.len() > room && self.round.is_multiple_of(REST) {
+        let space = self.options.max.saturating_sub(self.units.len());
+        if self.others.len() > space && self.round.is_multiple_of(REST) {
             for unit in self.units.iter_mut().chain(&mut self.others) {
-                unit.weigh(&mut self.reader, scratch)?;
+                unit.weigh(&mut self.reader, room);
             }
             self.units.append(&mut self.others);
             self.units.sort_by_key(|unit| Reverse(unit.weight()));
@@ -131,26 +133,17 @@ impl UnitsCollector {
             self.others.extend(self.units.drain(rest..));
             self.others.sort_by(by_name);
             self.others.iter_mut().for_each(Unit::forget);
-        } else if room > 0 {
-            let moved = room.min(self.others.len());
+        } else if space > 0 {
+            let moved = space.min(self.others.len());
             self.units.extend(self.others.drain(..moved));
         }
         self.units.sort_by(by_name);
-        Ok(())
     }
 
     /// Reads every unit that is reported; those that are gone are reported no longer.
-    fn read(&mut self, scratch: &mut Vec<u8>) -> Result<(), CollectError> {
-        let mut result = Ok(());
+    fn read(&mut self, room: &mut Room<'_>) {
         let (round, reader) = (self.round, &mut self.reader);
-        self.units.retain_mut(|unit| {
-            result.is_err()
-                || unit.read(reader, round, scratch).unwrap_or_else(|error| {
-                    result = Err(error);
-                    true
-                })
-        });
-        result
+        self.units.retain_mut(|unit| unit.read(reader, round, room));
     }
 }
 
@@ -164,17 +157,23 @@ impl Collector for UnitsCollector {
         if sink.grid() == Grid::Model {
             return Ok(());
         }
+        let mut left_out = LeftOut::default();
         if self.tree.changed(scratch) {
             self.foreign = !self.tree.is_cgroup2();
-            self.find()?;
+            self.find(&mut left_out)?;
         }
-        self.choose(scratch)?;
+        let mut room = Room {
+            buffer: scratch,
+            left_out: &mut left_out,
+        };
+        self.choose(&mut room);
         self.reader.begin(self.units.iter().map(Unit::kept));
-        self.read(scratch)?;
+        self.read(&mut room);
         self.round = self.round.wrapping_add(1);
         for unit in &self.units {
             report(unit, sink);
         }
+        sink.left_out_all(&mut left_out);
         sink.cut(self.others.len() + self.unseen);
         Ok(())
     }
@@ -193,7 +192,7 @@ fn report(unit: &Unit, sink: &mut Sink<'_>) {
     let pressures = &values.pressures;
     let io = values.io.as_ref();
     let all: [(&'static Definition, Option<u64>); 20] = [
-        (&UNIT_CPU, Some(values.cpu.usage)),
+        (&UNIT_CPU, values.cpu.usage),
         (&UNIT_CPU_USER, values.cpu.user),
         (&UNIT_CPU_SYSTEM, values.cpu.system),
         (&UNIT_CPU_THROTTLED, values.cpu.throttled),
@@ -202,10 +201,10 @@ fn report(unit: &Unit, sink: &mut Sink<'_>) {
         (&UNIT_MEMORY_SWAP, values.memory_swap),
         (&UNIT_MEMORY_ANON, values.memory_stat.anon),
         (&UNIT_MEMORY_FILE, values.memory_stat.file),
-        (&UNIT_IO_READ_BYTES, io.map(|io| io.read_bytes)),
-        (&UNIT_IO_WRITE_BYTES, io.map(|io| io.write_bytes)),
-        (&UNIT_IO_READS, io.map(|io| io.reads)),
-        (&UNIT_IO_WRITES, io.map(|io| io.writes)),
+        (&UNIT_IO_READ_BYTES, io.and_then(|io| io.read_bytes)),
+        (&UNIT_IO_WRITE_BYTES, io.and_then(|io| io.write_bytes)),
+        (&UNIT_IO_READS, io.and_then(|io| io.reads)),
+        (&UNIT_IO_WRITES, io.and_then(|io| io.writes)),
         (&UNIT_TASKS, values.tasks),
         (&UNIT_PRESSURE_CPU_SOME, pressures.cpu.some),
         (&UNIT_PRESSURE_MEMORY_SOME, pressures.memory.some),

@@ -5,21 +5,26 @@
 
 use super::super::{
     error::Malformed,
-    lines::EXPECTED_END,
-    text::{decimal, fields, next_line, split_once},
+    lines::{EXPECTED_END, lines},
+    odd::Odd,
+    text::{MAX_TASKS, count, decimal, fields, split_once},
 };
 
 const EXPECTED_NUMBER: &str = "one number and the end of the line";
 const EXPECTED_PAIR: &str = "NAME NUMBER";
 const EXPECTED_USAGE: &str = "a line usage_usec";
-const EXPECTED_IO: &str = "MAJOR:MINOR NAME=NUMBER ...";
+const EXPECTED_IO: &str = "a device, then NAME=NUMBER ...";
 const EXPECTED_PRESSURE: &str = "some or full, averages, and total=NUMBER";
+
+/// Most bytes of anything: a larger number is one below 0, as the kernel's counts of memory
+/// may be for a while.
+const MAX_BYTES: u64 = i64::MAX as u64;
 
 /// `cpu.stat`, in microseconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct CpuStat {
     /// `usage_usec`; there is no cgroup without it.
-    pub usage: u64,
+    pub usage: Option<u64>,
     /// `user_usec`
     pub user: Option<u64>,
     /// `system_usec`
@@ -37,17 +42,17 @@ pub struct MemoryStat {
     pub file: Option<u64>,
 }
 
-/// `io.stat`, summed over the devices.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// `io.stat`, summed over the devices; None for a sum of which a part makes no sense.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct IoStat {
     /// `rbytes`
-    pub read_bytes: u64,
+    pub read_bytes: Option<u64>,
     /// `wbytes`
-    pub write_bytes: u64,
+    pub write_bytes: Option<u64>,
     /// `rios`
-    pub reads: u64,
+    pub reads: Option<u64>,
     /// `wios`
-    pub writes: u64,
+    pub writes: Option<u64>,
 }
 
 /// The totals of a `.pressure` file, in microseconds.
@@ -59,146 +64,180 @@ pub struct Pressure {
     pub full: Option<u64>,
 }
 
-/// The number of a file that has but one, such as `memory.current`.
-pub fn number(text: &[u8]) -> Result<u64, Malformed> {
+/// The number of a file that has but one, and is about memory, such as `memory.current`.
+pub fn bytes(text: &[u8], _odd: &mut Odd) -> Result<u64, Malformed> {
+    number(text, MAX_BYTES)
+}
+
+/// `pids.current`.
+pub fn tasks(text: &[u8], _odd: &mut Odd) -> Result<u64, Malformed> {
+    number(text, MAX_TASKS)
+}
+
+fn number(text: &[u8], most: u64) -> Result<u64, Malformed> {
     text.strip_suffix(b"\n")
-        .and_then(decimal)
+        .and_then(|line| count(line, most))
         .ok_or_else(|| Malformed::new(1, EXPECTED_NUMBER, text.trim_ascii_end()))
 }
 
 /// `cpu.stat`.
-pub fn cpu_stat(text: &[u8]) -> Result<CpuStat, Malformed> {
+pub fn cpu_stat(text: &[u8], odd: &mut Odd) -> Result<CpuStat, Malformed> {
     let names = [
         &b"usage_usec"[..],
         b"user_usec",
         b"system_usec",
         b"throttled_usec",
     ];
-    let ([usage, user, system, throttled], rest) = flat_keyed(text, names)?;
-    if !rest.is_empty() {
-        return Err(Malformed::new(lines(text), EXPECTED_END, rest));
-    }
-    let usage = usage.ok_or_else(|| Malformed::new(lines(text), EXPECTED_USAGE, b""))?;
-    Ok(CpuStat {
+    let ([usage, user, system, throttled], last) = flat_keyed(text, names, u64::MAX, true, odd);
+    let found = CpuStat {
         usage,
         user,
         system,
         throttled,
-    })
+    };
+    if found == CpuStat::default() {
+        let first = odd.take_first();
+        return Err(first.unwrap_or_else(|| Malformed::new(last + 1, EXPECTED_USAGE, b"")));
+    }
+    Ok(found)
 }
 
 /// The beginning of `memory.stat`, where `anon` and `file` stand since there is cgroup v2:
 /// it may be cut off anywhere.
-pub fn memory_stat(head: &[u8]) -> Result<MemoryStat, Malformed> {
-    let ([anon, file], _) = flat_keyed(head, [b"anon", b"file"])?;
+pub fn memory_stat(head: &[u8], odd: &mut Odd) -> Result<MemoryStat, Malformed> {
+    let ([anon, file], _) = flat_keyed(head, [b"anon", b"file"], MAX_BYTES, false, odd);
     Ok(MemoryStat { anon, file })
 }
 
 /// `oom_kill` of `memory.events`; None for a kernel before 4.13.
-pub fn oom_kills(text: &[u8]) -> Result<Option<u64>, Malformed> {
-    let ([kills], rest) = flat_keyed(text, [b"oom_kill"])?;
-    if rest.is_empty() {
-        Ok(kills)
-    } else {
-        Err(Malformed::new(lines(text), EXPECTED_END, rest))
-    }
+pub fn oom_kills(text: &[u8], odd: &mut Odd) -> Result<Option<u64>, Malformed> {
+    let ([kills], _) = flat_keyed(text, [b"oom_kill"], u64::MAX, true, odd);
+    Ok(kills)
 }
 
 /// `io.stat`; an empty one is that of a cgroup that has done nothing yet.
 ///
 /// Devices without numbers are named too, each on a line (6.1 and 6.12) or, before that,
-/// one after the other with no newline behind them.
-pub fn io_stat(text: &[u8]) -> Result<IoStat, Malformed> {
-    let mut sum = IoStat::default();
-    let mut rest = text;
-    let mut line_number = 0;
-    while let Some(line) = next_line(&mut rest) {
-        line_number += 1;
-        add_devices(line, &mut sum)
-            .ok_or_else(|| Malformed::new(line_number, EXPECTED_IO, line))?;
+/// one after the other with no newline behind them. A device that has no name any more is
+/// called `(unknown)`: one of ZFS, a path of a multipath device. A sum of which a part makes no
+/// sense or is not there is left out: without it, it would go back.
+pub fn io_stat(text: &[u8], odd: &mut Odd) -> Result<IoStat, Malformed> {
+    let end = text.iter().rposition(|&byte| byte == b'\n');
+    let (whole, rest) = text.split_at(end.map_or(0, |end| end + 1));
+    let mut sums = [Some(0_u64); IO_KEYS.len()];
+    let mut number = 0;
+    for line in lines(whole).flatten() {
+        number = line.number;
+        let malformed = || line.malformed(EXPECTED_IO);
+        if let Some(found) = add_devices(line.text) {
+            for (sum, value) in sums.iter_mut().zip(found) {
+                let value = odd.note(value, malformed);
+                *sum = sum.zip(value).map(|(sum, value)| sum.wrapping_add(value));
+            }
+        } else {
+            // Nobody knows whose values these are.
+            odd.add(malformed());
+            sums = [None; IO_KEYS.len()];
+        }
     }
     if rest.contains(&b'=') {
-        return Err(Malformed::new(line_number + 1, EXPECTED_END, rest));
+        odd.add(Malformed::new(number + 1, EXPECTED_END, rest));
+        sums = [None; IO_KEYS.len()];
     }
-    add_devices(rest, &mut sum)
-        .ok_or_else(|| Malformed::new(line_number + 1, EXPECTED_IO, rest))?;
-    Ok(sum)
+    let [read_bytes, write_bytes, reads, writes] = sums;
+    Ok(IoStat {
+        read_bytes,
+        write_bytes,
+        reads,
+        writes,
+    })
 }
 
-fn add_devices(line: &[u8], sum: &mut IoStat) -> Option<()> {
-    for field in fields(line) {
+/// What is reported of `io.stat`, in the order of [`IoStat`].
+const IO_KEYS: [&[u8]; 4] = [b"rbytes", b"wbytes", b"rios", b"wios"];
+
+/// The values of a line, which is about one device: 0 where it has none of them. None within
+/// for one that makes no sense, or is not there while others are; None where the line has
+/// something that is neither a device nor a value.
+fn add_devices(line: &[u8]) -> Option<[Option<u64>; IO_KEYS.len()]> {
+    let mut values = [None; IO_KEYS.len()];
+    let mut any = false;
+    for (at, field) in fields(line).enumerate() {
         let Some((name, value)) = split_once(field, b'=') else {
-            let (major, minor) = split_once(field, b':')?;
-            let _ = (decimal(major)?, decimal(minor)?);
+            // MAJOR:MINOR, or (unknown); the first is one, whatever it is called.
+            if at > 0 && !field.contains(&b':') && !field.starts_with(b"(") {
+                return None;
+            }
             continue;
         };
-        let total = match name {
-            b"rbytes" => &mut sum.read_bytes,
-            b"wbytes" => &mut sum.write_bytes,
-            b"rios" => &mut sum.reads,
-            b"wios" => &mut sum.writes,
-            _ => continue,
-        };
-        *total = total.wrapping_add(decimal(value)?);
+        let place = IO_KEYS.iter().position(|key| *key == name);
+        if let Some(place) = place.and_then(|at| values.get_mut(at)) {
+            *place = decimal(value);
+            any = true;
+        }
     }
-    Some(())
+    Some(if any { values } else { values.map(|_| Some(0)) })
 }
 
 /// `cpu.pressure`, `memory.pressure` or `io.pressure` (psi.rst in the kernel's
 /// documentation).
-pub fn pressure(text: &[u8]) -> Result<Pressure, Malformed> {
+pub fn pressure(text: &[u8], odd: &mut Odd) -> Result<Pressure, Malformed> {
     let mut pressure = Pressure::default();
-    let mut rest = text;
-    let mut line_number = 0;
-    while let Some(line) = next_line(&mut rest) {
-        line_number += 1;
-        let mut fields = fields(line);
+    for line in lines(text) {
+        let Some(line) = odd.keep(line) else {
+            break;
+        };
+        let malformed = || line.malformed(EXPECTED_PRESSURE);
+        let mut fields = fields(line.text);
         let total = match fields.next() {
             Some(b"some") => &mut pressure.some,
             Some(b"full") => &mut pressure.full,
-            _ => return Err(Malformed::new(line_number, EXPECTED_PRESSURE, line)),
+            _ => {
+                odd.add(malformed());
+                continue;
+            }
         };
         let value = fields.find_map(|field| field.strip_prefix(b"total="));
-        *total = Some(
-            value
-                .and_then(decimal)
-                .ok_or_else(|| Malformed::new(line_number, EXPECTED_PRESSURE, line))?,
-        );
+        *total = odd.note(value.and_then(decimal), malformed);
     }
-    if rest.is_empty() {
-        Ok(pressure)
-    } else {
-        Err(Malformed::new(line_number + 1, EXPECTED_END, rest))
-    }
+    Ok(pressure)
 }
 
-/// The values of the named lines, and what no newline ends. No line is looked at behind the
-/// last that is wanted.
-fn flat_keyed<'t, const N: usize>(
-    text: &'t [u8],
+/// The values of the named lines, `most` at most, and the number of the last line. No line is
+/// looked at behind the last that is wanted. What no newline ends is odd where the text is
+/// `whole`.
+fn flat_keyed<const N: usize>(
+    text: &[u8],
     names: [&[u8]; N],
-) -> Result<([Option<u64>; N], &'t [u8]), Malformed> {
+    most: u64,
+    whole: bool,
+    odd: &mut Odd,
+) -> ([Option<u64>; N], usize) {
     let mut values = [None; N];
-    let mut rest = text;
-    let mut line_number = 0;
-    while let Some(line) = next_line(&mut rest) {
-        line_number += 1;
-        let malformed = || Malformed::new(line_number, EXPECTED_PAIR, line);
-        let (name, value) = split_once(line, b' ').ok_or_else(malformed)?;
+    let mut met = 0;
+    let mut last = 0;
+    for line in lines(text) {
+        let line = match line {
+            Ok(line) => line,
+            Err(cut) => {
+                if whole {
+                    odd.add(cut);
+                }
+                break;
+            }
+        };
+        last = line.number;
+        let (name, value) = split_once(line.text, b' ').unwrap_or((line.text, b""));
         let wanted = names.iter().position(|wanted| *wanted == name);
         if let Some(slot) = wanted.and_then(|index| values.get_mut(index)) {
-            *slot = Some(decimal(value).ok_or_else(malformed)?);
-            if values.iter().all(Option::is_some) {
-                return Ok((values, b""));
+            *slot = odd.note(count(value, most), || line.malformed(EXPECTED_PAIR));
+            met += 1;
+            if met == N {
+                break;
             }
         }
     }
-    Ok((values, rest))
-}
-
-/// The number of the last line.
-fn lines(text: &[u8]) -> usize {
-    text.split_inclusive(|&byte| byte == b'\n').count().max(1)
+    (values, last)
 }
 
 #[cfg(test)]
@@ -216,28 +255,51 @@ mod tests {
         fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
     }
 
+    type Parser<T> = fn(&[u8], &mut Odd) -> Result<T, Malformed>;
+
+    /// What is read, and what is wrong, by line.
+    fn parsed<T>(
+        parse: Parser<T>,
+        text: &[u8],
+    ) -> (Result<T, Malformed>, Vec<(usize, &'static str)>) {
+        let mut odd = Odd::default();
+        let found = parse(text, &mut odd);
+        let named = odd.named().iter();
+        (found, named.map(|one| (one.line, one.expected)).collect())
+    }
+
+    /// What is read where all makes sense.
+    fn whole<T>(parse: Parser<T>, text: &[u8]) -> T {
+        let (found, wrong) = parsed(parse, text);
+        assert_eq!(wrong, [], "{}", text.escape_ascii());
+        found.unwrap()
+    }
+
     #[test]
     fn cpu_stat_of_three_kernels() {
-        let stat = |kernel| cpu_stat(&captured(kernel, "system.slice/burner.service/cpu.stat"));
+        let stat = |kernel| {
+            let text = captured(kernel, "system.slice/burner.service/cpu.stat");
+            whole(cpu_stat, &text)
+        };
         assert_eq!(
             stat("6.1-qemu"),
-            Ok(CpuStat {
-                usage: 4_751_113,
+            CpuStat {
+                usage: Some(4_751_113),
                 user: Some(3_665_833),
                 system: Some(1_085_279),
                 throttled: Some(38_880_071),
-            })
+            }
         );
-        assert!(stat("6.12-qemu").unwrap().throttled.unwrap() > 1_000_000);
+        assert!(stat("6.12-qemu").throttled.unwrap() > 1_000_000);
         // Without the cpu controller.
         assert_eq!(
             stat("6.18-firecracker"),
-            Ok(CpuStat {
-                usage: 4_480_746,
+            CpuStat {
+                usage: Some(4_480_746),
                 user: Some(4_430_158),
                 system: Some(50_588),
                 throttled: None,
-            })
+            }
         );
     }
 
@@ -245,23 +307,23 @@ mod tests {
     fn the_memory_of_a_service_that_was_out_of_it() {
         let file =
             |name: &str| captured("6.1-qemu", &format!("system.slice/survivor.service/{name}"));
-        assert_eq!(number(&file("memory.current")), Ok(184_320));
-        assert_eq!(number(&file("memory.peak")), Ok(16_777_216));
-        assert_eq!(number(&file("memory.swap.current")), Ok(0));
-        assert_eq!(number(&file("pids.current")), Ok(1));
-        assert_eq!(oom_kills(&file("memory.events")), Ok(Some(1)));
+        assert_eq!(whole(bytes, &file("memory.current")), 184_320);
+        assert_eq!(whole(bytes, &file("memory.peak")), 16_777_216);
+        assert_eq!(whole(bytes, &file("memory.swap.current")), 0);
+        assert_eq!(whole(tasks, &file("pids.current")), 1);
+        assert_eq!(whole(oom_kills, &file("memory.events")), Some(1));
         let stat = MemoryStat {
             anon: Some(102_400),
             file: Some(8192),
         };
-        assert_eq!(memory_stat(&file("memory.stat")), Ok(stat));
+        assert_eq!(whole(memory_stat, &file("memory.stat")), stat);
     }
 
     #[test]
     fn the_beginning_of_memory_stat_is_enough() {
         let text = b"anon 4096\nfile 8192\nkern";
         for length in 0..text.len() {
-            let stat = memory_stat(text.get(..length).unwrap()).unwrap();
+            let stat = whole(memory_stat, text.get(..length).unwrap());
             assert_eq!(stat.anon, (length >= 10).then_some(4096));
             assert_eq!(stat.file, (length >= 20).then_some(8192));
         }
@@ -270,135 +332,212 @@ mod tests {
     #[test]
     fn io_stat_is_summed_over_devices() {
         assert_eq!(
-            io_stat(&captured("6.1-qemu", "system.slice/io.stat")),
-            Ok(IoStat {
-                read_bytes: 7_782_400 + 352_321_536,
-                write_bytes: 2 * 16_384 + 1_298_432 + 44_040_192,
-                reads: 135 + 5376,
-                writes: 13 + 13 + 141 + 21,
-            })
+            whole(io_stat, &captured("6.1-qemu", "system.slice/io.stat")),
+            IoStat {
+                read_bytes: Some(7_782_400 + 352_321_536),
+                write_bytes: Some(2 * 16_384 + 1_298_432 + 44_040_192),
+                reads: Some(135 + 5376),
+                writes: Some(13 + 13 + 141 + 21),
+            }
         );
-        let reader = io_stat(&captured(
-            "6.12-qemu",
-            "system.slice/reader.service/io.stat",
-        ));
+        let text = captured("6.12-qemu", "system.slice/reader.service/io.stat");
         assert_eq!(
-            reader,
-            Ok(IoStat {
-                read_bytes: 419_430_400,
-                reads: 6400,
-                ..IoStat::default()
-            })
+            whole(io_stat, &text),
+            IoStat {
+                read_bytes: Some(419_430_400),
+                reads: Some(6400),
+                write_bytes: Some(0),
+                writes: Some(0),
+            }
         );
-        assert_eq!(io_stat(b""), Ok(IoStat::default()));
+        let nothing = IoStat {
+            read_bytes: Some(0),
+            write_bytes: Some(0),
+            reads: Some(0),
+            writes: Some(0),
+        };
+        assert_eq!(whole(io_stat, b""), nothing);
     }
 
     #[test]
     fn devices_without_values_add_nothing() {
         for kernel in ["6.1-qemu", "6.12-qemu"] {
             let text = captured(kernel, "io.stat");
-            assert!(
-                text.windows(5).any(|bare| bare == b"\n7:1 ") && io_stat(&text).unwrap().reads > 0
-            );
+            assert!(text.windows(5).any(|bare| bare == b"\n7:1 "));
+            assert!(whole(io_stat, &text).reads > Some(0));
         }
         let values = "259:0 rbytes=1 wbytes=2 rios=3 wios=4 cost.usage=x";
         for text in [
             format!("7:1 7:0 {values}\n"),
             format!("{values}\n7:1 "),
             format!("7:1 \n7:0 \n{values}\n"),
+            format!("(unknown) \n(unknown) {}\n", &values[6..]),
+            format!("8:0 cost.usage=x\n{values}\n"),
         ] {
             let sum = IoStat {
-                read_bytes: 1,
-                write_bytes: 2,
-                reads: 3,
-                writes: 4,
+                read_bytes: Some(1),
+                write_bytes: Some(2),
+                reads: Some(3),
+                writes: Some(4),
             };
-            assert_eq!(io_stat(text.as_bytes()), Ok(sum), "{text:?}");
+            assert_eq!(whole(io_stat, text.as_bytes()), sum, "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_device_without_a_name_is_part_of_the_sums() {
+        let row = "rbytes=4096 wbytes=8192 rios=1 wios=2 dbytes=0 dios=0";
+        let text = format!("259:1 {row}\n(unknown) {row}\n");
+        let sum = IoStat {
+            read_bytes: Some(8192),
+            write_bytes: Some(16_384),
+            reads: Some(2),
+            writes: Some(4),
+        };
+        assert_eq!(whole(io_stat, text.as_bytes()), sum);
     }
 
     #[test]
     fn pressure_is_that_of_both_lines() {
-        assert_eq!(
-            pressure(&captured(
-                "6.1-qemu",
-                "system.slice/survivor.service/io.pressure"
-            )),
-            Ok(Pressure {
-                some: Some(1053),
-                full: Some(1053),
-            })
+        let text = captured("6.1-qemu", "system.slice/survivor.service/io.pressure");
+        let expected = Pressure {
+            some: Some(1053),
+            full: Some(1053),
+        };
+        assert_eq!(whole(pressure, &text), expected);
+        let text = captured(
+            "6.18-firecracker",
+            "system.slice/burner.service/cpu.pressure",
         );
-        assert_eq!(
-            pressure(&captured(
-                "6.18-firecracker",
-                "system.slice/burner.service/cpu.pressure"
-            )),
-            Ok(Pressure {
-                some: Some(11_346_787),
-                full: Some(11_346_787),
-            })
-        );
+        let expected = Pressure {
+            some: Some(11_346_787),
+            full: Some(11_346_787),
+        };
+        assert_eq!(whole(pressure, &text), expected);
         // cpu.pressure before 5.13.
-        let some = pressure(b"some avg10=0.00 avg60=0.00 avg300=0.00 total=7\n").unwrap();
+        let some = whole(
+            pressure,
+            b"some avg10=0.00 avg60=0.00 avg300=0.00 total=7\n",
+        );
         assert_eq!((some.some, some.full), (Some(7), None));
     }
 
     #[test]
-    fn what_is_malformed_is_named() {
-        let fault = |result: Result<(), Malformed>| {
-            let fault = result.unwrap_err();
-            (fault.line, fault.expected)
-        };
-        for text in [&b""[..], b"1", b"max\n", b"-1\n", b"1\n2\n", b"\n"] {
-            assert_eq!(fault(number(text).map(drop)), (1, EXPECTED_NUMBER));
+    fn a_file_that_makes_no_sense_is_named() {
+        for text in [
+            &b""[..],
+            b"1",
+            b"max\n",
+            b"-1\n",
+            b"1\n2\n",
+            b"\n",
+            b"9223372036854775808\n",
+        ] {
+            let fault = parsed(bytes, text).0.unwrap_err();
+            assert_eq!((fault.line, fault.expected), (1, EXPECTED_NUMBER));
         }
+        assert!(parsed(tasks, b"4194305\n").0.is_err());
         for (text, line, expected) in [
             (&b""[..], 1, EXPECTED_USAGE),
-            (b"user_usec 1\n", 1, EXPECTED_USAGE),
-            (b"usage_usec 1\nuser_usec x\n", 2, EXPECTED_PAIR),
+            (b"nr_periods 1\n", 2, EXPECTED_USAGE),
             (b"usage_usec\n", 1, EXPECTED_PAIR),
-            (b"usage_usec 1\nuser_u", 2, EXPECTED_END),
+            (b"usage_u", 1, EXPECTED_END),
         ] {
-            assert_eq!(fault(cpu_stat(text).map(drop)), (line, expected));
+            let fault = parsed(cpu_stat, text).0.unwrap_err();
+            assert_eq!((fault.line, fault.expected), (line, expected));
         }
-        for text in [
-            &b"259:0 rbytes=x\n"[..],
-            b"259:0 rbytes=\n",
-            b"sda rbytes=1\n",
-            b"259: rbytes=1\n",
+    }
+
+    #[test]
+    fn a_value_that_makes_no_sense_costs_itself_alone_and_is_named() {
+        let stat = |usage, user| CpuStat {
+            usage,
+            user,
+            ..CpuStat::default()
+        };
+        for (text, left, line, expected) in [
+            (
+                &b"usage_usec 1\nuser_usec x\n"[..],
+                stat(Some(1), None),
+                2,
+                EXPECTED_PAIR,
+            ),
+            (
+                b"usage_usec -1\nuser_usec 2\n",
+                stat(None, Some(2)),
+                1,
+                EXPECTED_PAIR,
+            ),
+            (
+                b"usage_usec 1\nuser_u",
+                stat(Some(1), None),
+                2,
+                EXPECTED_END,
+            ),
         ] {
-            assert_eq!(fault(io_stat(text).map(drop)), (1, EXPECTED_IO));
+            assert_eq!(parsed(cpu_stat, text), (Ok(left), vec![(line, expected)]));
         }
-        assert_eq!(
-            fault(io_stat(b"8:0 rios=1\n259:0 rbytes=1").map(drop)),
-            (2, EXPECTED_END)
-        );
-        for text in [
-            &b"some avg10=0.00\n"[..],
-            b"some total=1.5\n",
-            b"all total=1\n",
-            b"\n",
+        let stat = MemoryStat {
+            anon: None,
+            file: Some(2),
+        };
+        let found = parsed(memory_stat, b"anon 18446744073709551615\nfile 2\n");
+        assert_eq!(found, (Ok(stat), vec![(1, EXPECTED_PAIR)]));
+
+        let row = "8:0 rbytes=1 wbytes=2 rios=3 wios=4\n";
+        let all = IoStat {
+            read_bytes: Some(2),
+            write_bytes: Some(4),
+            reads: Some(6),
+            writes: Some(8),
+        };
+        let without_reads = IoStat { reads: None, ..all };
+        let none = IoStat {
+            read_bytes: None,
+            write_bytes: None,
+            reads: None,
+            writes: None,
+        };
+        for (from, to, left, expected) in [
+            ("rios=3", "rios=-3", without_reads, EXPECTED_IO),
+            ("rios=3", "rios=", without_reads, EXPECTED_IO),
+            ("rios=3 ", "", without_reads, EXPECTED_IO),
+            ("rios=3", "xios=3", without_reads, EXPECTED_IO),
+            ("rios=3", "junk", none, EXPECTED_IO),
+            (" wios=4\n", "", none, EXPECTED_END),
         ] {
-            assert_eq!(fault(pressure(text).map(drop)), (1, EXPECTED_PRESSURE));
+            let text = format!("{row}{}", row.replace(from, to));
+            let found = parsed(io_stat, text.as_bytes());
+            assert_eq!(found, (Ok(left), vec![(2, expected)]), "{to}");
         }
-        assert_eq!(
-            fault(pressure(b"some total=1\nfull total=1").map(drop)),
-            (2, EXPECTED_END)
-        );
-        assert_eq!(
-            fault(oom_kills(b"oom_kill 1 2\n").map(drop)),
-            (1, EXPECTED_PAIR)
-        );
-        assert_eq!(oom_kills(b"low 0\n"), Ok(None));
+        for (text, line, expected) in [
+            (
+                &b"some avg10=0.00\nfull total=1\n"[..],
+                1,
+                EXPECTED_PRESSURE,
+            ),
+            (b"some total=1.5\nfull total=1\n", 1, EXPECTED_PRESSURE),
+            (b"all total=1\nfull total=1\n", 1, EXPECTED_PRESSURE),
+            (b"full total=1\nsome total=1", 2, EXPECTED_END),
+        ] {
+            let left = Pressure {
+                some: None,
+                full: Some(1),
+            };
+            assert_eq!(parsed(pressure, text), (Ok(left), vec![(line, expected)]));
+        }
+        let found = parsed(oom_kills, b"oom_kill 1 2\n");
+        assert_eq!(found, (Ok(None), vec![(1, EXPECTED_PAIR)]));
+        assert_eq!(whole(oom_kills, b"low 0\n"), None);
     }
 
     proptest! {
         #[test]
         fn random_bytes_never_panic(text in "[a-z0-9_=: \n]{0,64}|.{0,64}") {
             let text = text.as_bytes();
-            let _ = (number(text), cpu_stat(text), memory_stat(text), oom_kills(text));
-            let _ = (io_stat(text), pressure(text));
+            let _ = (parsed(bytes, text), parsed(tasks, text), parsed(cpu_stat, text));
+            let _ = (parsed(memory_stat, text), parsed(oom_kills, text));
+            let _ = (parsed(io_stat, text), parsed(pressure, text));
         }
     }
 }

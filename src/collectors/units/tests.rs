@@ -9,8 +9,10 @@ use std::{
 
 use glob::Pattern;
 
+use rustix::fs::{Mode, OFlags};
+
 use super::{
-    super::{Samples, Value, options::Options},
+    super::{Odd, Samples, Value, options::Options, testing::fixture},
     *,
 };
 
@@ -181,36 +183,110 @@ fn the_model_has_nothing_of_it_and_nothing_is_read() {
     assert!(samples.is_empty());
 }
 
+/// What a sample leaves out, as it is named.
+fn left_out(collector: &mut UnitsCollector) -> (Samples, Vec<String>) {
+    let mut samples = Samples::new();
+    let mut sink = Sink::new(Grid::Metrics, &mut samples);
+    collector
+        .collect(Purpose::Metrics, &mut Vec::new(), &mut sink)
+        .unwrap();
+    let left_out = sink.into_left_out();
+    let named = left_out.named().iter().map(ToString::to_string).collect();
+    (samples, named)
+}
+
 #[test]
-fn a_malformed_file_is_named_and_the_next_sample_is_whole() {
+fn a_file_that_makes_no_sense_or_cannot_be_read_costs_its_own_values_alone() {
     let tree = Tree::new();
     tree.add("a.slice/x.service");
     tree.add("b.service");
-    let mut collector = tree.collector(all());
-    tree.write("a.slice/cpu.stat", "usage_usec 1\n");
-    tree.write("a.slice/x.service/memory.current", "max\n");
-    let mut samples = Samples::new();
-    let mut sink = Sink::new(Grid::Metrics, &mut samples);
-    let error = collector
-        .collect(Purpose::Metrics, &mut Vec::new(), &mut sink)
-        .unwrap_err()
-        .to_string();
-    assert!(samples.is_empty());
-    assert!(
-        error.ends_with(
-            "a.slice/x.service/memory.current, line 1: expected one number and the end of the \
-             line, found \"max\""
-        ),
-        "{error}"
-    );
-    tree.write("a.slice/x.service/memory.current", "4096\n");
-    let samples = sample(&mut collector);
-    assert_eq!(units(&samples), ["a.slice", "b.service", "x.service"]);
-    assert_eq!(value(&samples, "unit.memory[x.service]"), Some(4096));
-    assert_eq!(
-        value(&samples, "unit.memory.anon[x.service]"),
-        Some(114_688)
-    );
+    let row = "254:0 rbytes=10 wbytes=0 rios=1 wios=0 dbytes=0 dios=0\n";
+    tree.write("a.slice/x.service/io.stat", row);
+    let whole = sample(&mut tree.collector(all()));
+    for (file, metrics) in [
+        ("cpu.stat", &["unit.cpu."][..]),
+        ("memory.current", &["unit.memory["]),
+        ("memory.peak", &["unit.memory.peak"]),
+        ("memory.stat", &["unit.memory.anon", "unit.memory.file"]),
+        ("memory.events", &["unit.oom"]),
+        ("pids.current", &["unit.tasks"]),
+        ("io.stat", &["unit.io."]),
+        ("io.pressure", &["unit.pressure.io."]),
+    ] {
+        let path = format!("a.slice/x.service/{file}");
+        let text = fs::read(tree.directory.path().join(&path)).unwrap();
+        let expected: Vec<_> = whole
+            .iter()
+            .filter(|(name, _)| {
+                let of = |metric: &&str| name.to_string().starts_with(*metric);
+                name.instance != Some("x.service") || !metrics.iter().any(of)
+            })
+            .map(|(name, value)| (name.to_string(), value))
+            .collect();
+        let check = |said: &str| {
+            let mut collector = tree.collector(all());
+            for round in 0..3 {
+                let (samples, named) = left_out(&mut collector);
+                let found = samples
+                    .iter()
+                    .map(|(name, value)| (name.to_string(), value));
+                assert_eq!(found.collect::<Vec<_>>(), expected, "{file}");
+                // At rest, most files are not read again.
+                assert!(round > 0 || !named.is_empty(), "{file}");
+                for error in named {
+                    assert!(error.contains(&path) && error.contains(said), "{error}");
+                }
+            }
+        };
+        let odd = String::from_utf8(text.clone()).unwrap();
+        let digits = |character: char| character.is_ascii_digit();
+        // Not the device's numbers, which nobody looks into.
+        let odd = odd.replace("254:0", "device");
+        tree.write(&path, &odd.replace(digits, "x"));
+        check(", line ");
+        fs::remove_file(tree.directory.path().join(&path)).unwrap();
+        fs::create_dir(tree.directory.path().join(&path)).unwrap();
+        check("Is a directory");
+        fs::remove_dir(tree.directory.path().join(&path)).unwrap();
+        fs::write(tree.directory.path().join(&path), text).unwrap();
+    }
+    let again = sample(&mut tree.collector(all()));
+    assert_eq!(again, whole);
+}
+
+#[test]
+fn a_slice_that_cannot_be_listed_costs_the_units_in_it() {
+    let tree = Tree::new();
+    tree.add("b.service");
+    // Deeper than any path: only the last of these slices is beyond.
+    let name = format!("{}.slice", "a".repeat(240));
+    let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let mut above = rustix::fs::open(tree.directory.path(), flags, Mode::empty()).unwrap();
+    for _ in 0..17 {
+        rustix::fs::mkdirat(&above, &*name, Mode::RWXU).unwrap();
+        above = rustix::fs::openat(&above, &*name, flags, Mode::empty()).unwrap();
+    }
+    let (samples, named) = left_out(&mut tree.collector(all()));
+    assert_eq!(units(&samples), ["b.service"]);
+    assert!(named[0].contains("File name too long"), "{named:?}");
+}
+
+#[test]
+fn a_device_without_a_name_is_part_of_its_units_sums() {
+    let context = Context::new(fixture("units-unknown-device"));
+    let samples = sample(&mut UnitsCollector::open(&context));
+    for (name, expected) in [
+        ("unit.io.read.bytes.total[a.service]", 1),
+        ("unit.io.reads.total[a.service]", 7),
+        ("unit.io.read.bytes.total[b.service]", 8192),
+        ("unit.io.write.bytes.total[b.service]", 16_384),
+        ("unit.io.reads.total[b.service]", 2),
+        ("unit.io.writes.total[b.service]", 4),
+        ("unit.cpu.total[b.service]", 5),
+        ("unit.memory[b.service]", 4096),
+    ] {
+        assert_eq!(value(&samples, name), Some(expected), "{name}");
+    }
 }
 
 #[test]
@@ -394,7 +470,7 @@ fn of_too_many_those_with_the_most_memory_are_reported() {
 }
 
 #[test]
-fn a_long_io_stat_is_read_whole_and_an_endless_one_refused() {
+fn a_long_io_stat_is_read_whole_and_an_endless_one_left_out() {
     let tree = Tree::new();
     tree.add("a.service");
     let line = "254:0 rbytes=10 wbytes=0 rios=1 wios=0 dbytes=0 dios=0\n";
@@ -406,15 +482,9 @@ fn a_long_io_stat_is_read_whole_and_an_endless_one_refused() {
         Some(10_000)
     );
     tree.write("a.service/io.stat", &line.repeat(2000));
-    let mut samples = Samples::new();
-    let error = collector
-        .collect(
-            Purpose::Metrics,
-            &mut Vec::new(),
-            &mut Sink::new(Grid::Metrics, &mut samples),
-        )
-        .unwrap_err();
-    assert!(error.to_string().contains("is larger than"), "{error}");
+    let (samples, named) = left_out(&mut collector);
+    assert_eq!(value(&samples, "unit.io.read.bytes.total[a.service]"), None);
+    assert!(named[0].contains("is larger than"), "{named:?}");
 }
 
 /// A slice of real cgroups of its own, where this kernel and this user have them.
@@ -513,7 +583,11 @@ fn cpu_time_of_a_real_cgroup_is_the_kernels() {
     slice.add("busy.service");
     slice.add("idle.service");
     let file = slice.0.join("busy.service/cpu.stat");
-    let kernels = || parse::cpu_stat(&fs::read(&file).unwrap()).unwrap().usage;
+    let kernels = || {
+        let text = fs::read(&file).unwrap();
+        let stat = parse::cpu_stat(&text, &mut Odd::default());
+        stat.unwrap().usage.unwrap()
+    };
     let mut collector = slice.collector();
     sample(&mut collector);
     let _process = Process::in_cgroup(&slice.0.join("busy.service"), "while :; do :; done");
@@ -540,12 +614,21 @@ fn cpu_time_of_a_real_cgroup_is_the_kernels() {
 fn a_cgroup_that_vanishes_is_gone_and_its_successor_is_read() {
     let Some(slice) = Slice::new() else { return };
     slice.add("a.service");
-    let (found, _) = tree::Tree::new(slice.0.clone()).walk(|_| true).unwrap();
+    let mut others = LeftOut::default();
+    let (found, _) = tree::Tree::new(slice.0.clone())
+        .walk(|_| true, &mut others)
+        .unwrap();
     let mut unit = Unit::new(found.into_iter().next().unwrap());
     let mut reader = Reader::new(slice.0.clone());
     reader.begin(std::iter::empty());
     let mut buffer = Vec::new();
-    let mut read = |unit: &mut Unit| unit.read(&mut reader, 0, &mut buffer).unwrap();
+    let mut read = |unit: &mut Unit| {
+        let mut room = Room {
+            buffer: &mut buffer,
+            left_out: &mut others,
+        };
+        unit.read(&mut reader, 0, &mut room)
+    };
     assert!(read(&mut unit));
     assert_ne!(unit.kept(), (0, 0));
     slice.remove("a.service");

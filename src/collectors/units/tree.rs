@@ -16,7 +16,7 @@ use std::{
 
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 
-use super::super::error::SourceError;
+use super::super::{error::SourceError, odd::LeftOut};
 
 /// Most units that are looked at. Hosts with thousands of containers have a scope for
 /// each; this is beyond what one manager handles.
@@ -88,11 +88,14 @@ impl Tree {
 
     /// Lists every unit that `admits`, ordered by name, and how many there was no room for.
     ///
+    /// A slice that cannot be listed costs the units in it, and is noted.
+    ///
     /// A name is there once: where two cgroups have it, as after a service was started
     /// anew in another slice with a process left behind, the first path's.
     pub(super) fn walk(
         &mut self,
         admits: impl Fn(&str) -> bool,
+        left_out: &mut LeftOut,
     ) -> Result<(Vec<Found>, usize), SourceError> {
         if self.watch.is_none() {
             self.watch = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC).ok();
@@ -105,7 +108,17 @@ impl Tree {
         let mut next = 0;
         while let Some(slice) = slices.get(next).cloned() {
             next += 1;
-            for (component, inode) in self.list(&slice, &mut watched)? {
+            let entries = match self.list(&slice, &mut watched) {
+                Ok(entries) => entries,
+                Err(error) if slice.is_empty() => return Err(error),
+                Err(error) => {
+                    left_out.add(error.into());
+                    // It may be listed the next time.
+                    watched = false;
+                    continue;
+                }
+            };
+            for (component, inode) in entries {
                 let Some((name, kind)) = unit_name(&component) else {
                     continue;
                 };
@@ -239,7 +252,9 @@ mod tests {
 
     #[test]
     fn slices_are_descended_into_and_nothing_else() {
-        let (found, cut) = captured("6.12-qemu").walk(|_| true).unwrap();
+        let (found, cut) = captured("6.12-qemu")
+            .walk(|_| true, &mut LeftOut::default())
+            .unwrap();
         assert_eq!(cut, 0);
         let names = names(&found);
         for name in [
@@ -270,7 +285,9 @@ mod tests {
     #[test]
     fn what_is_not_admitted_is_descended_into_all_the_same() {
         let admits = |name: &str| name == "job.service";
-        let (found, _) = captured("6.1-qemu").walk(admits).unwrap();
+        let (found, _) = captured("6.1-qemu")
+            .walk(admits, &mut LeftOut::default())
+            .unwrap();
         assert_eq!(names(&found), ["job.service"]);
     }
 
@@ -281,7 +298,7 @@ mod tests {
             fs::create_dir_all(directory.path().join(path)).unwrap();
         }
         let (found, cut) = Tree::new(directory.path().to_owned())
-            .walk(|_| true)
+            .walk(|_| true, &mut LeftOut::default())
             .unwrap();
         assert_eq!(names(&found), ["a.slice", "b.slice", "x.service"]);
         assert_eq!(cut, 1);
@@ -296,27 +313,33 @@ mod tests {
         let mut tree = Tree::new(base.to_owned());
         let mut scratch = Vec::new();
         assert!(tree.changed(&mut scratch));
-        tree.walk(|_| true).unwrap();
+        tree.walk(|_| true, &mut LeftOut::default()).unwrap();
         assert!(!tree.changed(&mut scratch));
 
         fs::create_dir_all(base.join("a.slice/a-b.slice")).unwrap();
         assert!(tree.changed(&mut scratch) && !tree.changed(&mut scratch));
-        let (found, _) = tree.walk(|_| true).unwrap();
+        let (found, _) = tree.walk(|_| true, &mut LeftOut::default()).unwrap();
         assert_eq!(names(&found), ["a-b.slice", "a.slice"]);
 
         fs::create_dir(base.join("a.slice/a-b.slice/x.service")).unwrap();
         assert!(tree.changed(&mut scratch));
-        tree.walk(|_| true).unwrap();
+        tree.walk(|_| true, &mut LeftOut::default()).unwrap();
         fs::remove_dir_all(base.join("a.slice")).unwrap();
         assert!(tree.changed(&mut scratch));
-        assert_eq!(tree.walk(|_| true).unwrap(), (Vec::new(), 0));
+        assert_eq!(
+            tree.walk(|_| true, &mut LeftOut::default()).unwrap(),
+            (Vec::new(), 0)
+        );
     }
 
     #[test]
     fn no_tree_is_no_unit_and_no_error() {
         let directory = tempfile::tempdir().unwrap();
         let mut tree = Tree::new(directory.path().join("cgroup"));
-        assert_eq!(tree.walk(|_| true).unwrap(), (Vec::new(), 0));
+        assert_eq!(
+            tree.walk(|_| true, &mut LeftOut::default()).unwrap(),
+            (Vec::new(), 0)
+        );
         assert!(tree.changed(&mut Vec::new()), "it may come");
     }
 }

@@ -18,10 +18,9 @@
 //! each [`REST`]th sample nevertheless.
 
 use super::{
-    super::error::CollectError,
-    files::{Cgroup, File, Reader},
+    files::{Cgroup, File, Found, Reader, Room},
     parse::{self, CpuStat, IoStat, MemoryStat, Pressure},
-    tree::Found,
+    tree,
 };
 
 /// So many samples at most pass until a unit at rest is read in full. At the default
@@ -75,7 +74,7 @@ pub(super) struct Unit {
 
 impl Unit {
     /// One that was found.
-    pub(super) fn new(found: Found) -> Self {
+    pub(super) fn new(found: tree::Found) -> Self {
         Self {
             name: found.name,
             inode: found.inode,
@@ -92,7 +91,7 @@ impl Unit {
     }
 
     /// Whether this is the cgroup that was found.
-    pub(super) fn is(&self, found: &Found) -> bool {
+    pub(super) fn is(&self, found: &tree::Found) -> bool {
         self.inode == found.inode && self.cgroup.path() == found.path
     }
 
@@ -101,19 +100,14 @@ impl Unit {
         self.cgroup.kept()
     }
 
-    /// What the last successful [`read`](Self::read) has found.
+    /// What the last [`read`](Self::read) has found.
     pub(super) fn values(&self) -> &Values {
         &self.values
     }
 
     /// Reads what may have changed, for the sample of this number; false where the unit is
-    /// gone.
-    pub(super) fn read(
-        &mut self,
-        reader: &mut Reader,
-        round: u64,
-        buffer: &mut Vec<u8>,
-    ) -> Result<bool, CollectError> {
+    /// gone. A file that is odd costs its own values alone.
+    pub(super) fn read(&mut self, reader: &mut Reader, round: u64, room: &mut Room<'_>) -> bool {
         // Not all units in the same sample, so that none costs more than the others.
         let full = self.inode.wrapping_add(round).is_multiple_of(REST);
         let before = std::mem::replace(&mut self.state, State::New);
@@ -121,20 +115,27 @@ impl Unit {
             self.cgroup.look_again();
         }
         let cgroup = &mut self.cgroup;
-        let Some(cpu) = reader.read(cgroup, File::CpuStat, true, buffer, parse::cpu_stat)? else {
-            return Ok(false);
-        };
-        let memory = reader.read(cgroup, File::MemoryCurrent, true, buffer, parse::number)?;
-        self.values.io = reader.read(cgroup, File::IoStat, true, buffer, parse::io_stat)?;
-        let still = before != State::New && (cpu, memory) == (self.values.cpu, self.values.memory);
+        let cpu = reader.read(cgroup, File::CpuStat, true, room, parse::cpu_stat);
+        if cpu == Found::Missing {
+            return false;
+        }
+        let cpu = cpu.values().unwrap_or_default();
+        let memory = reader.read(cgroup, File::MemoryCurrent, true, room, parse::bytes);
+        let known = cpu.usage.is_some() && memory != Found::Odd;
+        let memory = memory.values();
+        let io = reader.read(cgroup, File::IoStat, true, room, parse::io_stat);
+        self.values.io = io.values();
+        // Whether it moved cannot be told by what is not known.
+        let still =
+            known && before != State::New && (cpu, memory) == (self.values.cpu, self.values.memory);
         if still && before == State::AtRest && !full {
             self.state = State::AtRest;
-            return Ok(true);
+            return true;
         }
         let pressures = self.values.pressures;
         self.values.cpu = cpu;
         self.values.memory = memory;
-        self.read_others(reader, before != State::AtRest, buffer)?;
+        self.read_others(reader, before != State::AtRest, room);
         self.state = if still && pressures == self.values.pressures {
             State::AtRest
         } else {
@@ -143,47 +144,38 @@ impl Unit {
         if before == State::AtRest && self.state == State::AtRest {
             self.cgroup.close_seldom_read();
         }
-        Ok(true)
+        true
     }
 
     /// Everything that is not read for every sample.
-    fn read_others(
-        &mut self,
-        reader: &mut Reader,
-        stay: bool,
-        buffer: &mut Vec<u8>,
-    ) -> Result<(), CollectError> {
+    fn read_others(&mut self, reader: &mut Reader, stay: bool, room: &mut Room<'_>) {
         let cgroup = &mut self.cgroup;
         let values = &mut self.values;
-        let mut number = |file| reader.read(cgroup, file, stay, buffer, parse::number);
-        values.memory_peak = number(File::MemoryPeak)?;
-        values.memory_swap = number(File::MemorySwapCurrent)?;
-        values.tasks = number(File::PidsCurrent)?;
-        values.memory_stat = reader
-            .read(cgroup, File::MemoryStat, stay, buffer, parse::memory_stat)?
-            .unwrap_or_default();
-        values.oom_kills = reader
-            .read(cgroup, File::MemoryEvents, stay, buffer, parse::oom_kills)?
-            .flatten();
-        let mut pressure = |file| reader.read(cgroup, file, stay, buffer, parse::pressure);
-        values.pressures = Pressures {
-            cpu: pressure(File::CpuPressure)?.unwrap_or_default(),
-            memory: pressure(File::MemoryPressure)?.unwrap_or_default(),
-            io: pressure(File::IoPressure)?.unwrap_or_default(),
+        let mut bytes = |file| reader.read(cgroup, file, stay, room, parse::bytes).values();
+        values.memory_peak = bytes(File::MemoryPeak);
+        values.memory_swap = bytes(File::MemorySwapCurrent);
+        let tasks = reader.read(cgroup, File::PidsCurrent, stay, room, parse::tasks);
+        values.tasks = tasks.values();
+        let memory = reader.read(cgroup, File::MemoryStat, stay, room, parse::memory_stat);
+        values.memory_stat = memory.values().unwrap_or_default();
+        let events = reader.read(cgroup, File::MemoryEvents, stay, room, parse::oom_kills);
+        values.oom_kills = events.values().flatten();
+        let mut pressure = |file| {
+            let pressure = reader.read(cgroup, file, stay, room, parse::pressure);
+            pressure.values().unwrap_or_default()
         };
-        Ok(())
+        values.pressures = Pressures {
+            cpu: pressure(File::CpuPressure),
+            memory: pressure(File::MemoryPressure),
+            io: pressure(File::IoPressure),
+        };
     }
 
     /// Reads its memory, to be chosen by; 0 where that is not known.
-    pub(super) fn weigh(
-        &mut self,
-        reader: &mut Reader,
-        buffer: &mut Vec<u8>,
-    ) -> Result<(), CollectError> {
+    pub(super) fn weigh(&mut self, reader: &mut Reader, room: &mut Room<'_>) {
         let cgroup = &mut self.cgroup;
-        let memory = reader.read(cgroup, File::MemoryCurrent, false, buffer, parse::number)?;
-        self.weight = memory.unwrap_or(0);
-        Ok(())
+        let memory = reader.read(cgroup, File::MemoryCurrent, false, room, parse::bytes);
+        self.weight = memory.values().unwrap_or(0);
     }
 
     /// What [`weigh`](Self::weigh) has read, in bytes.

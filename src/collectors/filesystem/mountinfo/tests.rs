@@ -3,7 +3,10 @@ use procfs_core::{FromRead, process::MountInfos};
 use proptest::prelude::*;
 
 use super::*;
-use crate::collectors::options::{Filter, Options};
+use crate::collectors::{
+    lines::EXPECTED_END,
+    options::{Filter, Options},
+};
 
 const KERNELS: [&str; 3] = ["6.1-qemu", "6.12-qemu", "6.18-firecracker"];
 
@@ -19,9 +22,17 @@ fn all() -> FilesystemOptions {
     }
 }
 
+/// The mounts of a text in which every line makes sense.
+fn whole(text: &[u8]) -> Vec<Mount<'_>> {
+    let mut odd = Odd::default();
+    let mounts = parse(text, &mut odd).unwrap();
+    assert_eq!(odd, Odd::default());
+    mounts
+}
+
 /// The names that are chosen, and the ids of their mounts.
 fn chosen(text: &[u8], options: &FilesystemOptions) -> Vec<(String, u64)> {
-    let mounts = parse(text).unwrap();
+    let mounts = whole(text);
     let (chosen, cut) = choose(&mounts, options);
     assert_eq!(cut, 0);
     let pairs = chosen.into_iter().map(|one| (one.name, one.mount.id));
@@ -44,7 +55,7 @@ fn every_captured_line_is_what_procfs_reads_there() {
     for kernel in KERNELS {
         let text = captured(kernel);
         let theirs = MountInfos::from_read(&text[..]).unwrap().0;
-        let ours = parse(&text).unwrap();
+        let ours = whole(&text);
         assert_eq!(ours.len(), theirs.len());
         assert!(ours.len() > 30, "{kernel}");
         for (ours, theirs) in ours.iter().zip(&theirs) {
@@ -95,7 +106,7 @@ fn the_mounts_of_the_captured_machines() {
 #[test]
 fn read_only_is_the_file_system_and_not_the_mount() {
     let text = captured("6.12-qemu");
-    let mounts = parse(&text).unwrap();
+    let mounts = whole(&text);
     let readonly = |id| mounts.iter().find(|mount| mount.id == id).unwrap().readonly;
     assert!(
         !readonly(108),
@@ -112,7 +123,7 @@ fn read_only_is_the_file_system_and_not_the_mount() {
 fn fields_of_one_line() {
     let line = b"36 35 98:0 /mnt1 /mnt\\0402\\134\\x rw,noatime master:1 shared:2 - ext3 a/b rw,errors=continue\n";
     assert_eq!(
-        parse(line).unwrap(),
+        whole(line),
         [Mount {
             id: 36,
             parent: 35,
@@ -123,11 +134,12 @@ fn fields_of_one_line() {
             readonly: false,
             sealed: false,
             of_host: true,
+            on_file: false,
         }]
     );
     let odd = b"1 1 0:2 / / rw - tmpfs  ro,source is empty, and this has blanks\n";
-    assert!(parse(odd).unwrap()[0].readonly);
-    assert_eq!(parse(b"").unwrap(), []);
+    assert!(whole(odd)[0].readonly);
+    assert_eq!(whole(b""), []);
 }
 
 #[test]
@@ -144,11 +156,75 @@ fn lines_that_are_none_are_named() {
         "27 1 254:0 / / rw - ext4 /dev/vda",
         "27 1 254:0 / / rw - ext4 /dev/vda discard,rw",
     ] {
-        let error = parse(format!("{GOOD}{bad}\n").as_bytes()).unwrap_err();
-        assert_eq!((error.line, error.expected), (2, EXPECTED_LINE), "{bad}");
+        let mut odd = Odd::default();
+        let text = format!("{GOOD}{bad}\n{GOOD}");
+        let mounts = parse(text.as_bytes(), &mut odd).unwrap();
+        assert_eq!(mounts, whole(GOOD.repeat(2).as_bytes()), "{bad}");
+        let named: Vec<_> = odd
+            .named()
+            .iter()
+            .map(|one| (one.line, one.expected))
+            .collect();
+        assert_eq!(named, [(2, EXPECTED_LINE)], "{bad}");
+        let alone = parse(format!("{bad}\n").as_bytes(), &mut Odd::default()).unwrap_err();
+        assert_eq!((alone.line, alone.expected), (1, EXPECTED_LINE), "{bad}");
     }
-    let cut = parse(&GOOD.as_bytes()[..40]).unwrap_err();
+    let cut = parse(&GOOD.as_bytes()[..40], &mut Odd::default()).unwrap_err();
     assert_eq!((cut.line, cut.expected), (1, EXPECTED_END));
+}
+
+#[test]
+fn a_line_that_is_none_costs_its_mount_and_not_those_on_it() {
+    let lines = [
+        "1 0 8:1 / / rw - ext4 x rw",
+        "2 1 8:2 / /srv rw - ext4 x rw",
+        "3 2 8:3 / /srv/data rw - ext4 x rw",
+        "4 3 8:4 / /srv/data/deep rw - ext4 x rw",
+    ];
+    for odd in 0..lines.len() {
+        let mut text = String::new();
+        let mut expected = Vec::new();
+        for (at, line) in lines.iter().enumerate() {
+            let line = if at == odd { &line[2..] } else { line };
+            text.extend([line, "\n"]);
+            let names = ["/", "/srv", "/srv/data", "/srv/data/deep"];
+            expected.extend((at != odd).then(|| names[at].to_owned()));
+        }
+        let mounts = parse(text.as_bytes(), &mut Odd::default()).unwrap();
+        let (chosen, _) = choose(&mounts, &all());
+        let mut names: Vec<_> = chosen.into_iter().map(|one| one.name).collect();
+        names.sort();
+        assert_eq!(names, expected);
+    }
+}
+
+#[test]
+fn only_a_part_of_a_file_system_may_be_on_a_file_and_nobody_who_may_hang_is_asked() {
+    let text = "1 0 0:90 / / rw - overlay o rw\n2 1 8:1 /a/hosts /etc/hosts rw - ext4 x rw\n\
+        3 1 8:1 /data /data rw - ext4 x rw\n4 1 0:50 / /net rw - nfs4 s:/x rw\n\
+        5 4 8:1 /a/hosts /net/hosts rw - ext4 x rw\n6 1 8:2 / /whole rw - ext4 y rw\n\
+        7 1 0:51 /f /fuse rw - fuse.sshfs s rw\n";
+    let mut mounts = whole(text.as_bytes());
+    let asked = std::cell::RefCell::new(Vec::new());
+    mark_files(&mut mounts, |point| {
+        asked
+            .borrow_mut()
+            .push(String::from_utf8(point.to_vec()).unwrap());
+        point == b"/etc/hosts"
+    });
+    assert_eq!(*asked.borrow(), ["/etc/hosts", "/data"]);
+    let files: Vec<_> = mounts
+        .iter()
+        .filter(|mount| mount.on_file)
+        .map(|mount| mount.id)
+        .collect();
+    assert_eq!(files, [2]);
+    let (chosen, _) = choose(&mounts, &Options::default().filesystem);
+    let names: Vec<_> = chosen.iter().map(|one| &*one.name).collect();
+    assert!(
+        names.contains(&"/data") && !names.contains(&"/etc/hosts"),
+        "{names:?}"
+    );
 }
 
 #[test]
@@ -223,7 +299,7 @@ fn a_mount_that_another_covers_is_not_what_its_path_leads_to() {
             ("/run/host/file", 16)
         ])
     );
-    let mounts = parse(&text).unwrap();
+    let mounts = whole(&text);
     let (chosen, _) = choose(&mounts, &all());
     let through: Vec<_> = chosen.iter().map(|one| one.through.clone()).collect();
     assert_eq!(through, [vec![], vec![10], vec![], vec![], vec![14]]);
@@ -264,7 +340,7 @@ fn names_are_printable_and_no_two_are_alike() {
         assert_eq!(name_of(path), name);
     }
     let text = b"1 0 8:1 / /a\\012 rw - ext4 a rw\n2 0 8:2 / /a\\134n rw - ext4 a rw\n";
-    let mounts = parse(text).unwrap();
+    let mounts = whole(text);
     let (chosen, cut) = choose(&mounts, &all());
     assert_eq!((chosen.len(), cut), (1, 1));
     assert_eq!(chosen[0].name, "/a\\n");
@@ -275,7 +351,7 @@ fn the_number_of_file_systems_is_bounded() {
     let rows =
         (0..MAX_MOUNTS as u64 + 7).map(|n| format!("{n} 9999 8:{n} / /m{n:04} rw - x x rw\n"));
     let text: String = rows.collect();
-    let mounts = parse(text.as_bytes()).unwrap();
+    let mounts = whole(text.as_bytes());
     let (chosen, cut) = choose(&mounts, &all());
     assert_eq!((chosen.len(), cut), (MAX_MOUNTS, 7));
     assert_eq!(chosen.last().unwrap().name, "/m0499");
@@ -293,7 +369,7 @@ fn any_line() -> impl Strategy<Value = String> {
 proptest! {
     #[test]
     fn random_bytes_never_panic(text in proptest::collection::vec(any::<u8>(), 0..256)) {
-        let _ = parse(&text);
+        let _ = parse(&text, &mut Odd::default());
         let _ = name_of(&unescaped(&text));
     }
 
@@ -302,7 +378,7 @@ proptest! {
         lines in proptest::collection::vec(any_line(), 0..12)
     ) {
         let text = lines.concat();
-        let mounts = parse(text.as_bytes()).unwrap();
+        let mounts = whole(text.as_bytes());
         let (chosen, _) = choose(&mounts, &all());
         let names: BTreeSet<_> = chosen.iter().map(|one| &one.name).collect();
         prop_assert_eq!(names.len(), chosen.len());
