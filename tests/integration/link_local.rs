@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use crate::support::agent::{Agent, Site};
 use crate::support::server::{Collector, program};
 
-/// Has a link of its own, on which it is fe80::1, and runs the rest of the line there.
+/// Has a link of its own, on which it is `fe80::1`, and runs the rest of the line there.
 const ON_A_LINK: &str =
     "ip link set lo up && ip address add fe80::1/64 dev lo nodad && exec \"$@\"";
 
