@@ -3,6 +3,7 @@
 //!
 //! The rooms of this library, from the pure to the practical:
 //!
+//! - [`base`]: text for people, terminals and shells, for all of them;
 //! - [`protocol`]: the messages and the agent's session as a pure state machine;
 //! - [`curve`]: keys, certificates and the CURVE sockets on libzmq;
 //! - [`collectors`]: from the kernel's files to samples;
@@ -18,6 +19,7 @@
 //! - [`exit`]: how the daemons end.
 
 pub mod agent;
+pub mod base;
 mod bus_socket;
 pub mod collectors;
 pub mod config;

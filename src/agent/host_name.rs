@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+use crate::base::text::is_hidden;
 use crate::protocol::message::check_host;
 
 /// How long the first hello waits for the fully qualified name. A resolver on the host or
@@ -35,7 +36,7 @@ pub(crate) fn short() -> String {
 }
 
 fn printable(name: &str) -> String {
-    let shown = |c: char| if c.is_control() { '-' } else { c };
+    let shown = |c: char| if is_hidden(c) { '-' } else { c };
     name.trim().chars().map(shown).collect()
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::state::{AgentState, State};
 use super::totals::boottime_usec;
+use crate::base::text;
 use crate::systemd::notify::grouped;
 
 /// What the agent is doing, worth reading: `Reporting to collector.example.org:5556
@@ -51,9 +52,9 @@ fn heard(at: u64, now: u64) -> String {
     format!("last heard {} ago", humantime::format_duration(ago))
 }
 
-/// [`line()`] at the present time.
+/// [`line()`] at the present time, as it may be shown.
 pub(crate) fn line_now(agent: &AgentState) -> String {
-    line(agent, boottime_usec())
+    text::of(&line(agent, boottime_usec()))
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use metrics_agent::agent::arguments::Arguments;
+use metrics_agent::base::terminal;
 use metrics_agent::collectors;
 use metrics_agent::config::running::Running;
 use metrics_agent::config::service::Service;
@@ -139,5 +140,5 @@ fn running(bus: &BusAddress) -> Option<Running> {
 }
 
 fn complain(problem: &dyn std::fmt::Display) {
-    let _ = writeln!(std::io::stderr(), "metrics-agent: {problem}");
+    terminal::complain("metrics-agent", problem);
 }

@@ -5,8 +5,9 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use metrics_agent::base::locale::shown;
+use metrics_agent::base::text;
 use metrics_agent::ctl;
-use metrics_agent::ctl::locale::shown;
 
 fn main() -> ExitCode {
     let arguments = match ctl::arguments::Arguments::try_parse() {
@@ -24,7 +25,8 @@ fn main() -> ExitCode {
     match ctl::run(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            let _ = writeln!(std::io::stderr(), "{}", shown(&failure.to_string()));
+            let text = failure.to_string();
+            let _ = writeln!(std::io::stderr(), "{}", shown(&text::lines(&text)));
             failure.exit_code()
         }
     }

@@ -6,6 +6,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use metrics_agent::base;
 use metrics_agent::exit::{EXIT_CONFIG, EXIT_SOFTWARE, EXIT_UNAVAILABLE};
 use metrics_agent::top::arguments::Arguments;
 use metrics_agent::top::start::{self, Failure};
@@ -35,5 +36,5 @@ fn fail(failure: &Failure) -> ExitCode {
 }
 
 fn complain(problem: &dyn Display) {
-    let _ = writeln!(std::io::stderr(), "metrics-top: {problem}");
+    base::terminal::complain("metrics-top", problem);
 }

@@ -10,6 +10,7 @@ use std::{
 };
 
 use super::{background::ProbeError, definition};
+use crate::base::text::shown;
 
 /// A source could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -188,7 +189,11 @@ impl CollectError {
 
 /// There is no metric collector of this name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("no metric collector is named \"{}\"; there are {}", name.escape_debug(), known())]
+#[error(
+    "no metric collector is named \"{}\"; there are {}",
+    shown(name),
+    known()
+)]
 pub struct UnknownCollector {
     /// The name asked for.
     pub name: String,

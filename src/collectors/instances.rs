@@ -11,6 +11,7 @@
 use std::collections::HashMap;
 
 use super::options::Filter;
+use crate::base::text::is_plain;
 
 /// What is kept about each instance that was met.
 #[derive(Debug)]
@@ -181,7 +182,7 @@ impl<T> Instances<T> {
 
 fn printable(name: &[u8]) -> Option<&str> {
     let name = std::str::from_utf8(name).ok()?;
-    (!name.is_empty() && !name.contains(char::is_control)).then_some(name)
+    (!name.is_empty() && is_plain(name)).then_some(name)
 }
 
 #[cfg(test)]

@@ -6,11 +6,12 @@
 //! that JSON has no form for, a name that a collector of the protocol would refuse, or
 //! more than a message may have; what does not fit is counted.
 
-use std::fmt::{self, Write};
+use std::fmt;
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::definition::Definition;
+use crate::base::text::push_shown;
 
 /// Most bytes of a name with its instance: what collectors take. Units have the longest
 /// instances, of at most 255 bytes (systemd.unit(5)), so this cuts next to none.
@@ -186,7 +187,8 @@ impl Samples {
     fn push(&mut self, definition: &'static Definition, instance: Option<&str>, value: Stored) {
         let start = self.text.len();
         if let Some(instance) = instance {
-            append_printable(&mut self.text, instance);
+            // That of a hostile device or mount may have anything in it.
+            push_shown(&mut self.text, instance);
         }
         let end = self.text.len();
         // The brackets count only where there is an instance.
@@ -255,22 +257,6 @@ impl Samples {
     pub fn get(&self, name: &str) -> Option<Value<'_>> {
         self.iter()
             .find_map(|(candidate, value)| (candidate == *name).then_some(value))
-    }
-}
-
-/// Names have no control characters: those of a hostile device or mount are escaped.
-fn append_printable(text: &mut String, instance: &str) {
-    if instance.contains(char::is_control) {
-        for character in instance.chars() {
-            if character.is_control() {
-                // Writing to a String does not fail.
-                let _ = write!(text, "{}", character.escape_default());
-            } else {
-                text.push(character);
-            }
-        }
-    } else {
-        text.push_str(instance);
     }
 }
 

@@ -14,6 +14,8 @@ use std::str::FromStr;
 use serde::Deserialize;
 use thiserror::Error;
 
+use crate::base::text::shown;
+
 /// The port that collectors bind for agents.
 pub const DEFAULT_PORT: u16 = DEFAULT.get();
 const DEFAULT: NonZeroU16 = NonZeroU16::new(5556).unwrap();
@@ -129,7 +131,7 @@ pub fn link_local(address: Ipv6Addr, zone: &Zone, port: u16) -> io::Result<Socke
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum EndpointError {
     /// Another transport than TCP.
-    #[error("only \"tcp://\" is supported, not \"{}://\"", .0.escape_debug())]
+    #[error("only \"tcp://\" is supported, not \"{}://\"", shown(.0))]
     Scheme(String),
     /// No host in front of the port.
     #[error("it names no host")]

@@ -16,6 +16,7 @@ use super::persistent::PersistentError;
 use super::service::Hidden;
 use super::settings::Intervals;
 use super::values::ConnectionName;
+use crate::base::text;
 use crate::curve::certificate::{CertificateError, Concern};
 
 /// The longest time between two pings of the collectors that are in use: metrics-collector
@@ -70,10 +71,10 @@ impl fmt::Display for Place {
         match self {
             Self::Default => f.write_str("default"),
             Self::File { path, line } | Self::Persistent { path, line } => {
-                f.write_str(&shown_path(path))?;
+                f.write_str(&text::path(path))?;
                 line.map_or(Ok(()), |line| write!(f, ":{line}"))
             }
-            Self::Variable(name) => write!(f, "variable {}", one_line(name)),
+            Self::Variable(name) => write!(f, "variable {}", text::shown(name)),
             Self::CommandLine => f.write_str("command line"),
             Self::Option(name) => write!(f, "--{name}"),
         }
@@ -163,9 +164,9 @@ impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.place)?;
         if let Some(key) = &self.key {
-            write!(f, "{key}: ")?;
+            write!(f, "{}: ", text::shown(key))?;
         }
-        f.write_str(&one_line(&self.reason.to_string()))
+        f.write_str(&text::of(&self.reason))
     }
 }
 
@@ -280,7 +281,7 @@ pub enum Reason {
         directory: String,
     },
     /// A file of a secret key holds a public one.
-    #[error("{}: holds no secret key", shown_path(.0))]
+    #[error("{}: holds no secret key", text::path(.0))]
     NoSecretKey(PathBuf),
     /// What the program itself finds wrong between its settings.
     #[error(transparent)]
@@ -346,28 +347,9 @@ pub enum Warning {
     },
 }
 
-/// The text without control characters, so that it stays on its line.
-pub(super) fn one_line(text: &str) -> String {
-    text.chars()
-        .flat_map(|c| {
-            let escaped = c.is_control().then(|| c.escape_default());
-            let plain = escaped.is_none().then_some(c);
-            escaped.into_iter().flatten().chain(plain)
-        })
-        .collect()
-}
-
-/// As [`one_line`], and no longer than a person reads.
+/// A value for a message, no longer than a person reads.
 pub(super) fn shortened(text: &str) -> String {
-    match text.char_indices().nth(MAX_SHOWN) {
-        None => one_line(text),
-        Some((end, _)) => format!("{}…", one_line(text.get(..end).unwrap_or(text))),
-    }
-}
-
-/// The path for a message.
-pub(crate) fn shown_path(path: &Path) -> String {
-    one_line(&path.to_string_lossy())
+    text::shortened(text, MAX_SHOWN).into_owned()
 }
 
 fn list(items: &[String]) -> String {
@@ -381,6 +363,8 @@ fn list(items: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::text::hostile;
+    use proptest::prelude::*;
 
     #[test]
     fn a_message_is_one_line_whatever_it_quotes() {
@@ -419,5 +403,25 @@ mod tests {
             "default: is not UTF-8 text (and 49 more problems)"
         );
         assert!(Problems::default().none_or(7).is_ok_and(|value| value == 7));
+    }
+
+    proptest! {
+        #[test]
+        fn no_message_does_anything_to_a_terminal(text in hostile::texts()) {
+            let problem = Problem {
+                place: Place::File { path: text.clone().into(), line: None },
+                key: Some(text.clone()),
+                reason: Reason::Value {
+                    found: shortened(&text),
+                    expected: text.clone(),
+                    detail: Some(text.clone()),
+                },
+            };
+            let line = problem.to_string();
+            hostile::assert_harmless(&line);
+            prop_assert!(!line.contains('\n'), "{line:?}");
+            let variable = Place::Variable(text).to_string();
+            hostile::assert_harmless(&variable);
+        }
     }
 }

@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
 
-use super::error::{Reason, shown_path};
+use super::error::Reason;
 use super::service::Sight;
 use super::sources::Sources;
+use crate::base::text;
 use crate::curve::certificate::{
     Certificate, CertificateError, Concern, Trust, concern, concerns_of_public,
 };
@@ -151,7 +152,7 @@ impl<'a> KeySearch<'a> {
             None => Ok(()),
             Some(hidden) => Err(Reason::Hidden {
                 hidden,
-                directory: shown_path(&self.etc_dir.join("curve")),
+                directory: text::path(&self.etc_dir.join("curve")),
             }),
         }
     }
@@ -181,7 +182,7 @@ impl<'a> KeySearch<'a> {
             return if is_there(name, false, &mut looked) {
                 Ok(name.to_owned())
             } else {
-                Err(vec![shown_path(name.parent().unwrap_or(name))])
+                Err(vec![text::path(name.parent().unwrap_or(name))])
             };
         }
         let mut paths = self
@@ -197,7 +198,7 @@ impl<'a> KeySearch<'a> {
 /// Whether there is such a file. By hand, one that must not be read is not
 /// there; for the service that is a mistake, which reading it will name.
 fn is_there(path: &Path, by_hand: bool, looked: &mut Vec<String>) -> bool {
-    let directory = shown_path(path.parent().unwrap_or(path));
+    let directory = text::path(path.parent().unwrap_or(path));
     match access(path, Access::READ_OK) {
         Err(Errno::NOENT | Errno::NOTDIR) => looked.push(directory),
         Err(Errno::ACCESS) if by_hand => looked.push(format!("{directory} (permission denied)")),
@@ -209,7 +210,7 @@ fn is_there(path: &Path, by_hand: bool, looked: &mut Vec<String>) -> bool {
 fn no_file(name: &Path, looked: Vec<String>, advice: &'static str) -> Reason {
     let name = name.file_name().map_or(name, Path::new);
     Reason::NoKeyFile {
-        name: shown_path(name),
+        name: text::path(name),
         looked,
         advice,
     }

@@ -36,7 +36,7 @@ mod values;
 
 pub use endpoint::{DEFAULT_PORT, Endpoint, EndpointError, Host, Zone, link_local, parse_ipv6};
 pub use error::{ConfigError, Place, Problem, Reason, Suggestion, Warning};
-pub(crate) use error::{PING_INTERVAL, Problems, shown_path};
+pub(crate) use error::{PING_INTERVAL, Problems};
 pub use files::MAX_FILE_BYTES;
 pub use fragment::{AGENT, RESERVED_VARIABLES};
 pub use interval::{

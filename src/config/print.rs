@@ -1,16 +1,17 @@
 //! `--print-config`: every effective value with where it comes from, as TOML
 //! that can be read again. Shows public keys, and of secret ones the file alone.
 
-use std::fmt::Display;
+use std::fmt::{Display, Write as _};
 
 use figment::value::Value;
 
-use super::error::{Place, one_line, shown_path};
+use super::error::Place;
 use super::fragment::AGENT;
 use super::interval::format;
 use super::layers::Layers;
 use super::load::Loaded;
 use super::table::{Schema, Setting, is_chosen};
+use crate::base::text;
 
 /// The agent's settings in force, as TOML; behind each value, where it comes from.
 #[must_use]
@@ -29,7 +30,7 @@ pub(crate) fn document(
 ) -> String {
     let mut text = Vec::new();
     for file in layers.files() {
-        text.push(format!("# {}\n", shown_path(file)));
+        text.push(format!("# {}\n", text::path(file)));
     }
     let table = |setting: &Setting| setting.parts().next();
     for settings in schema.settings.chunk_by(|a, b| table(a) == table(b)) {
@@ -85,11 +86,13 @@ fn sections(
 fn line(key: &str, shown: Shown) -> Option<String> {
     let key = quoted_name(key);
     match shown {
-        Shown::Value { value, from } => Some(format!("{key} = {value}  # {}\n", one_line(&from))),
-        Shown::Unset { why } => Some(format!("# {key} is not set: {}\n", one_line(&why))),
+        Shown::Value { value, from } => {
+            Some(format!("{key} = {value}  # {}\n", text::shown(&from)))
+        }
+        Shown::Unset { why } => Some(format!("# {key} is not set: {}\n", text::shown(&why))),
         Shown::Hidden { from } => Some(format!(
             "# {key} is set, and may be a secret  # {}\n",
-            one_line(&from)
+            text::shown(&from)
         )),
         Shown::Elsewhere => None,
     }
@@ -115,7 +118,7 @@ fn value(loaded: &Loaded, setting: &Setting, path: &[&str]) -> Shown {
             Some(quoted(loaded.key_file.display()))
         }
         "curve.secret_key_file" => {
-            let file = shown_path(&loaded.key_file);
+            let file = text::path(&loaded.key_file);
             return Shown::Unset {
                 why: format!("a key pair will be made and kept in {file}"),
             };
@@ -159,8 +162,8 @@ fn collector_value(loaded: &Loaded, name: &str, field: &str) -> Shown {
         ("public_key", Some(file)) => Shown::Value {
             value: quoted(collector.public_key),
             from: match loaded.layers.place(&["collector", name, "public_key_file"]) {
-                Some(place) => format!("{} (public_key_file: {place})", shown_path(file)),
-                None => shown_path(file),
+                Some(place) => format!("{} (public_key_file: {place})", text::path(file)),
+                None => text::path(file),
             },
         },
         _ => Shown::Elsewhere,
@@ -193,8 +196,25 @@ pub(crate) fn as_toml(value: &Value) -> Option<String> {
     }
 }
 
+/// As TOML has it, and harmless on a terminal.
 pub(crate) fn quoted(text: impl Display) -> String {
-    toml_edit::Value::from(text.to_string()).to_string()
+    let text = text.to_string();
+    if text::is_plain(&text) {
+        return toml_edit::Value::from(text).to_string();
+    }
+    let mut quoted = String::from("\"");
+    for character in text.chars() {
+        match character {
+            '"' | '\\' => quoted.extend(['\\', character]),
+            hidden if text::is_hidden(hidden) => {
+                // Writing to a String does not fail.
+                let _ = write!(quoted, "\\U{:08X}", u32::from(hidden));
+            }
+            plain => quoted.push(plain),
+        }
+    }
+    quoted.push('"');
+    quoted
 }
 
 /// The name as a key, or as part of a table's title, which a dot in it would part.

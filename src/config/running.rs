@@ -4,10 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::error::one_line;
 use super::interval::format;
 use super::load::Loaded;
 use super::print::quoted;
+use crate::base::text::shown;
 
 /// The settings that a running agent tells of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,7 +44,7 @@ pub fn compared(loaded: &Loaded, running: &Running) -> String {
     if lines.is_empty() {
         return "# The running agent has these settings in force.\n\n".to_owned();
     }
-    let lines: Vec<String> = lines.iter().map(|line| one_line(line)).collect();
+    let lines: Vec<_> = lines.iter().map(|line| shown(line)).collect();
     format!(
         "# In force in the running agent, other than below:\n#   {}\n\n",
         lines.join("\n#   ")

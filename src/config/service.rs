@@ -50,7 +50,7 @@ impl fmt::Display for Hidden {
         write!(
             f,
             "{}: {}= of {} hides {} from the service",
-            super::shown_path(&self.path),
+            crate::base::text::path(&self.path),
             self.property,
             self.unit,
             self.directory.display()

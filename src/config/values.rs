@@ -9,6 +9,8 @@ use serde::Deserialize;
 use thiserror::Error;
 use tracing::level_filters::LevelFilter;
 
+use crate::base::text::is_hidden;
+
 /// The longest host name, in bytes: what a DNS name can have as text
 /// (RFC 1035, section 2.3.4: 255 octets on the wire).
 pub const MAX_HOST_NAME_BYTES: usize = 253;
@@ -33,8 +35,8 @@ pub enum HostNameError {
     /// Longer than [`MAX_HOST_NAME_BYTES`].
     #[error("it has {0} bytes, {MAX_HOST_NAME_BYTES} are allowed")]
     TooLong(usize),
-    /// A control character, such as a line break.
-    #[error("it contains the control character U+{:04X}", u32::from(*.0))]
+    /// A character that cannot be seen, such as a line break or a mark of direction.
+    #[error("it contains U+{:04X}, which cannot be seen", u32::from(*.0))]
     Control(char),
     /// White space at the beginning or the end.
     #[error("it begins or ends with white space")]
@@ -59,11 +61,11 @@ impl TryFrom<String> for HostName {
         if text.len() > MAX_HOST_NAME_BYTES {
             return Err(HostNameError::TooLong(text.len()));
         }
-        if let Some(found) = text.chars().find(|found| found.is_control()) {
-            return Err(HostNameError::Control(found));
-        }
         if text.trim().len() != text.len() {
             return Err(HostNameError::Space);
+        }
+        if let Some(found) = text.chars().find(|found| is_hidden(*found)) {
+            return Err(HostNameError::Control(found));
         }
         Ok(Self(text))
     }
@@ -320,6 +322,8 @@ mod tests {
             ("", HostNameError::Empty),
             ("a\nb", HostNameError::Control('\n')),
             ("a\u{9b}b", HostNameError::Control('\u{9b}')),
+            ("a\u{202e}b", HostNameError::Control('\u{202e}')),
+            ("a\u{200b}", HostNameError::Control('\u{200b}')),
             ("\0", HostNameError::Control('\0')),
             (" a", HostNameError::Space),
             ("a\u{a0}", HostNameError::Space),

@@ -6,7 +6,7 @@ use serde_json::Value;
 use zbus::Variant;
 
 use super::arguments::Json;
-use super::locale;
+use crate::base::{json, locale};
 use crate::dbus::proxy::Values;
 
 /// Prints JSON in a form.
@@ -17,8 +17,8 @@ impl Printer {
     pub(super) fn line(&self, value: &Value) -> String {
         let text = match self.0 {
             // Off is not asked for here: see Arguments::json.
-            Json::Short | Json::Off => format!("{value}\n"),
-            Json::Pretty => format!("{value:#}\n"),
+            Json::Short | Json::Off => json::compact(value) + "\n",
+            Json::Pretty => json::pretty(value) + "\n",
         };
         locale::shown_json(&text).into_owned()
     }

@@ -64,7 +64,7 @@ impl Table {
         let known = metrics.into_iter().map(|(name, unit, kind, description)| {
             let counter = kind == COUNTER;
             let known = Known {
-                unit,
+                unit: printable(&unit),
                 counter,
                 description,
             };
@@ -224,6 +224,8 @@ fn per_second(rate: f64, unit: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::text::hostile;
+    use proptest::prelude::*;
     use zbus::OwnedVariant;
 
     fn table() -> Table {
@@ -269,16 +271,16 @@ mod tests {
         assert_eq!(
             text(&grid(4_096), &Rates::None, None),
             "\
-METRIC                            VALUE  DESCRIPTION
-cpu.percent                      3.00 %  Busy
-disk.read.bytes.total[sda]         4.0K  Read
-disk.reads.total[sda]             1,000
-mem.free                         120.5M  Memory that nothing uses
-new                                0.13
-os.name                     Debian�[31m  The operating system
-sys.uptime                        1d 2h  Time since boot
-unit.cpu.total[a.service]    40ms 960us  CPU time
-agent.messages.sent                   7
+METRIC                                 VALUE  DESCRIPTION
+cpu.percent                           3.00 %  Busy
+disk.read.bytes.total[sda]              4.0K  Read
+disk.reads.total[sda]                  1,000
+mem.free                              120.5M  Memory that nothing uses
+new                                     0.13
+os.name                     Debian\\u{1b}[31m  The operating system
+sys.uptime                             1d 2h  Time since boot
+unit.cpu.total[a.service]         40ms 960us  CPU time
+agent.messages.sent                        7
 "
         );
     }
@@ -345,6 +347,18 @@ agent.messages.sent                   7
             (1, "…"),
         ] {
             assert_eq!(middle_cut("disk.read[a]", width), expected);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_metric_does_anything_to_a_terminal(text in hostile::texts()) {
+            let table = Table::new(vec![(text.clone(), text.clone(), text.clone(), text.clone())]);
+            let value = Variant::from(text.clone());
+            let grid: Values = [(text, OwnedVariant::try_from(value).unwrap())].into();
+            let shown = table.to_text(&grid, &Rates::None, Style::new(false), None);
+            hostile::assert_harmless(&shown);
+            prop_assert_eq!(shown.lines().count(), 2);
         }
     }
 }

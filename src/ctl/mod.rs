@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use zbus::{Connection, Variant};
 
+use crate::base::columns::fit_lines;
+use crate::base::{locale, pager, terminal, text as plain};
 use crate::dbus::Bus;
 use crate::dbus::proxy::{Agent, FindError, Values};
 
@@ -18,14 +20,11 @@ pub mod choice;
 mod failure;
 mod json;
 mod keys;
-pub mod locale;
 mod metrics;
 mod monitor;
-mod pager;
 mod polkit_agent;
 mod screen;
 mod status;
-mod terminal;
 mod text;
 mod unit;
 mod watch;
@@ -34,7 +33,7 @@ use arguments::{Arguments, Command, Json, Names};
 pub use failure::Failure;
 use json::Printer;
 use polkit_agent::PolkitAgent;
-use text::{Clock, Style, fit_lines};
+use text::{Clock, Style};
 use unit::Unit;
 
 /// Where the bus is named if not on the command line; the daemon reads it too.
@@ -65,20 +64,12 @@ fn print(text: &str) -> Result<(), Failure> {
 
 /// Text to standard output; false where nobody reads it any more.
 fn emit(text: &str) -> Result<bool, Failure> {
-    let mut output = io::stdout().lock();
-    match output
-        .write_all(locale::shown(text).as_bytes())
-        .and_then(|()| output.flush())
-    {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
-        Err(error) => Err(Failure::Io(error)),
-    }
+    terminal::emit(text).map_err(Failure::Io)
 }
 
 /// A line to standard error.
 fn complain(text: &str) {
-    let _ = writeln!(io::stderr(), "{}", locale::shown(text));
+    let _ = writeln!(io::stderr(), "{}", locale::shown(&plain::lines(text)));
 }
 
 /// What the options say, for every command.
@@ -195,7 +186,7 @@ impl Control {
 
     fn page(&self, text: &str) -> Result<(), Failure> {
         if self.paged {
-            pager::show(text)
+            pager::show(text).map_err(Failure::Io)
         } else {
             print(&fit_lines(text, self.width))
         }
@@ -343,16 +334,9 @@ fn usec(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// Text that does nothing to a terminal: control characters are replaced.
+/// Text of the agent that does nothing to a terminal.
 fn printable(text: &str) -> String {
-    let shown = |next: char| {
-        if next.is_control() {
-            char::REPLACEMENT_CHARACTER
-        } else {
-            next
-        }
-    };
-    text.chars().map(shown).collect()
+    plain::shown(text).into_owned()
 }
 
 /// The text of a property, of an agent that has it.

@@ -111,7 +111,7 @@ impl Control {
         }
         while let Some(change) = changes.next().await {
             let change = change.args()?;
-            let name = path::name_of(change.connection.as_str());
+            let name = printable(&path::name_of(change.connection.as_str()));
             // A change on its way while the states were asked for is told already.
             if told.remove(&name).is_some_and(|told| told == change.new) {
                 continue;

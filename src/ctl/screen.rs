@@ -11,8 +11,8 @@ use rustix::termios::{self, LocalModes, OptionalActions, Termios};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
-use super::text::fit;
-use super::{locale, terminal};
+use crate::base::columns::fit;
+use crate::base::{locale, terminal};
 
 /// The alternate screen, without a cursor (xterm's ctlseqs, DEC private modes 1049 and 25).
 const ENTER: &str = "\x1b[?1049h\x1b[?25l";

@@ -224,73 +224,6 @@ pub(super) fn quantity(number: u64, unit: &str) -> String {
     bytes(number.saturating_mul(factor))
 }
 
-/// A line of at most this many columns; what does not fit ends in an ellipsis. Colours do not
-/// count, and never leak past the end.
-pub(super) fn fit(line: &str, width: Option<usize>) -> String {
-    let Some(width) = width else {
-        return line.to_owned();
-    };
-    let columns = visible(line);
-    if columns <= width {
-        return line.to_owned();
-    }
-    let mut text = String::with_capacity(line.len());
-    let (mut seen, mut coloured) = (0, false);
-    let mut rest = line.chars();
-    while let Some(next) = rest.next() {
-        if next == '\x1b' {
-            coloured = true;
-            text.push(next);
-            for part in rest.by_ref() {
-                text.push(part);
-                if part.is_ascii_alphabetic() {
-                    break;
-                }
-            }
-            continue;
-        }
-        seen += 1;
-        if seen >= width {
-            break;
-        }
-        text.push(next);
-    }
-    if width > 0 {
-        text.push('…');
-    }
-    if coloured {
-        text.push_str("\x1b[0m");
-    }
-    text
-}
-
-/// How many columns a line takes, escape sequences left out.
-fn visible(line: &str) -> usize {
-    let mut inside = false;
-    let seen = line.chars().filter(|next| {
-        if inside {
-            inside = !next.is_ascii_alphabetic();
-            return false;
-        }
-        inside = *next == '\x1b';
-        !inside
-    });
-    seen.count()
-}
-
-/// Every line of a text cut to the width.
-pub(super) fn fit_lines(text: &str, width: Option<usize>) -> String {
-    if width.is_none() {
-        return text.to_owned();
-    }
-    text.split_inclusive('\n')
-        .map(|line| match line.strip_suffix('\n') {
-            Some(line) => fit(line, width) + "\n",
-            None => fit(line, width),
-        })
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -378,20 +311,6 @@ mod tests {
         ] {
             assert_eq!(quantity(number, unit), text, "{number} {unit}");
         }
-    }
-
-    #[test]
-    fn what_does_not_fit_is_shortened() {
-        assert_eq!(fit("abcdef", None), "abcdef");
-        assert_eq!(fit("abcdef", Some(6)), "abcdef");
-        assert_eq!(fit("abcdef", Some(5)), "abcd…");
-        assert_eq!(fit("ä●üö", Some(3)), "ä●…");
-        assert_eq!(fit("abc", Some(1)), "…");
-        assert_eq!(fit("abc", Some(0)), "");
-        let coloured = "\x1b[1;32mabc\x1b[0mdef";
-        assert_eq!(fit(coloured, Some(6)), coloured);
-        assert_eq!(fit(coloured, Some(3)), "\x1b[1;32mab…\x1b[0m");
-        assert_eq!(fit_lines("abcd\n\nab\n", Some(3)), "ab…\n\nab\n");
     }
 
     #[test]

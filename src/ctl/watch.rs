@@ -12,7 +12,8 @@ use super::json::{self, Printer};
 use super::metrics::{Earlier, Rates, Table};
 use super::screen::{Screen, View};
 use super::text::{Clock, span};
-use super::{Control, Failure, complain, emit, number, print, string, terminal};
+use super::{Control, Failure, complain, emit, number, print, string};
+use crate::base::terminal;
 use crate::dbus::proxy::{Agent, Agent1Proxy, Values};
 
 /// How long to wait for an agent that is not there, where its own interval is not known.

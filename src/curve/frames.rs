@@ -6,6 +6,7 @@ use std::fmt;
 
 use super::keys::PublicKey;
 use super::zap::USER_ID;
+use crate::base::text::address;
 
 /// The most frames that a message may have, without a routing id. The protocol
 /// needs four.
@@ -63,11 +64,10 @@ impl Frames {
         self.iter().map(<[u8]>::len).sum()
     }
 
-    /// The network address that the message came from, without a port, as
-    /// libzmq names it.
+    /// The network address that the message came from, without a port.
     #[must_use]
     pub fn peer_address(&mut self) -> Option<&str> {
-        self.parts.first_mut()?.gets("Peer-Address")
+        self.parts.first_mut()?.gets("Peer-Address").map(address)
     }
 
     /// The key that the sender has proved to hold and was let in with; None of a socket

@@ -19,6 +19,7 @@ use super::frames::{self, MAX_FRAMES, Received};
 use super::keys::{KEY_BYTES, PublicKey};
 use super::router::RoutingIdBytes;
 use super::socket::{AsyncSocket, SendError};
+use crate::base::text::address as plain_address;
 
 /// Where libzmq asks; a constant of the protocol.
 const ENDPOINT: &str = "inproc://zeromq.zap.01";
@@ -41,7 +42,7 @@ const MAX_PASSED_OVER: usize = 64;
 pub struct ZapRequest {
     /// The domain of the socket that was connected to.
     pub domain: String,
-    /// The peer's network address, without a port, as libzmq names it.
+    /// The peer's network address, without a port.
     pub address: String,
     /// The key that the peer has proved to hold.
     pub key: PublicKey,
@@ -246,7 +247,7 @@ fn parse(session: RoutingIdBytes, frames: &[&[u8]]) -> Result<ZapRequest, Option
     match (text(domain), text(address), key) {
         (Some(domain), Some(address), Ok(key)) => Ok(ZapRequest {
             domain,
-            address,
+            address: plain_address(&address).to_owned(),
             key: PublicKey::from_bytes(key),
             asker,
         }),

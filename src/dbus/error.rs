@@ -4,6 +4,7 @@ use zbus::message::{Header, Message};
 use zbus::names::ErrorName;
 
 use crate::agent::handle::OrderError;
+use crate::base::text::lines;
 
 /// An error reply: a name for programs, a text for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,7 +32,7 @@ impl Error {
     pub(crate) fn new(name: &'static str, text: impl Into<String>) -> Self {
         Self {
             name,
-            text: text.into(),
+            text: lines(&text.into()).into_owned(),
         }
     }
 }
@@ -69,6 +70,8 @@ impl zbus::DBusError for Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::text::hostile;
+    use proptest::prelude::*;
 
     #[test]
     fn every_name_is_an_error_name() {
@@ -87,6 +90,14 @@ mod tests {
             Error::HOST_REPORTS,
         ] {
             assert!(ErrorName::try_from(name).is_ok(), "{name}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_does_anything_to_a_terminal(text in hostile::texts()) {
+            let error = Error::new(Error::FAILED, text);
+            hostile::assert_harmless(&error.text);
         }
     }
 }

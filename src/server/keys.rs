@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use crate::config::shown_path;
+use crate::base::text;
 use crate::curve::certificate::{Certificate, CertificateError, Trust};
 use crate::curve::keys::KeyPair;
 
@@ -26,6 +26,13 @@ const SECRET_FILE: &str = "collector.key_secret";
 const ETC_DIR: &str = "/etc/metrics-collector/curve";
 /// The service's state directory.
 const STATE_DIR: &str = "/var/lib/metrics-collector";
+
+/// The service's state directory, where there is one. Its name is for all to see, not what is in it.
+#[must_use]
+pub fn service_state() -> Option<PathBuf> {
+    let path = PathBuf::from(STATE_DIR);
+    path.symlink_metadata().is_ok().then_some(path)
+}
 
 /// Where keys are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -197,7 +204,7 @@ pub fn find(file: Option<&Path>, places: &Places) -> Result<Found, KeysError> {
             Err(KeysError::Certificate(CertificateError::Io { path, source, .. }))
                 if absent(&path, &source) =>
             {
-                looked.push(shown_path(directory));
+                looked.push(text::path(directory));
                 if source.kind() == io::ErrorKind::PermissionDenied {
                     unseen.push(directory.clone());
                 }
@@ -206,7 +213,7 @@ pub fn find(file: Option<&Path>, places: &Places) -> Result<Found, KeysError> {
         }
     }
     if file.is_some() {
-        let name = shown_path(name);
+        let name = text::path(name);
         return Err(KeysError::NoFile { name, looked });
     }
     let directory = places.state.clone().ok_or(KeysError::NoPlace)?;

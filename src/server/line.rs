@@ -7,13 +7,12 @@
 //! `time` is when the message was read, in UTC with microseconds; `kind` is `metrics` or
 //! `model`; `metrics` is the grid, sorted by name, numbers as the host wrote them, in a
 //! model also text. Bytes of a routing id that are not printable ASCII are written `\xNN`.
-//! A line holds no control characters, whatever a host sent: it can be shown on a terminal.
-
-use std::io;
+//! A line holds no hidden characters, whatever a host sent: it can be shown on a terminal.
 
 use serde::{Serialize, Serializer};
-use serde_json::ser::Formatter;
+use serde_json::ser::CompactFormatter;
 
+use crate::base::json::Harmless;
 use crate::curve::router::RoutingIdBytes;
 use crate::protocol::grid::Grid;
 use crate::protocol::message::GridKind;
@@ -44,7 +43,8 @@ impl Line<'_> {
             metrics: self.grid,
         };
         let start = out.len();
-        let mut json = serde_json::Serializer::with_formatter(&mut *out, Printable);
+        let mut json =
+            serde_json::Serializer::with_formatter(&mut *out, Harmless(CompactFormatter));
         // A vector takes every write, and an object of strings and numbers has no other
         // way to fail.
         if object.serialize(&mut json).is_ok() {
@@ -69,30 +69,10 @@ fn shown<S: Serializer>(id: &RoutingIdBytes, serializer: S) -> Result<S::Ok, S::
     serializer.collect_str(id)
 }
 
-/// Compact JSON that escapes DEL and the C1 control characters (U+0080 to U+009F), too,
-/// which JSON does not ask for and terminals obey.
-struct Printable;
-
-impl Formatter for Printable {
-    fn write_string_fragment<W: ?Sized + io::Write>(
-        &mut self,
-        writer: &mut W,
-        fragment: &str,
-    ) -> io::Result<()> {
-        let mut rest = fragment;
-        while let Some((at, control)) = rest.char_indices().find(|(_, char)| char.is_control()) {
-            let (plain, from_control) = rest.split_at(at);
-            writer.write_all(plain.as_bytes())?;
-            write!(writer, "\\u{:04x}", u32::from(control))?;
-            rest = from_control.get(control.len_utf8()..).unwrap_or_default();
-        }
-        writer.write_all(rest.as_bytes())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::text::hostile;
 
     fn line(host: &str, id: &[u8], kind: GridKind, grid: &str) -> String {
         let mut out = b"before\n".to_vec();
@@ -130,7 +110,7 @@ mod tests {
         let text = line("hôst \"1\"", b"\x00\x1b\"\\", GridKind::Model, grid);
         let (body, end) = text.split_at(text.len() - 1);
         assert_eq!(end, "\n");
-        assert_eq!(body.chars().find(|char| char.is_control()), None, "{body}");
+        hostile::assert_harmless(body);
         let json: serde_json::Value = serde_json::from_str(body).unwrap();
         assert_eq!(json["host"], "hôst \"1\"");
         assert_eq!(json["routing_id"], "\\x00\\x1b\\\"\\\\");

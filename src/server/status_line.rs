@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::prometheus::own::{self, Figure};
 use super::push::TargetStatus;
+use crate::base::text;
 use crate::systemd::notify::grouped;
 
 /// Most targets of remote write that the line names.
@@ -69,10 +70,10 @@ pub(super) fn totals(hosts: usize, counts: Counts) -> String {
 /// What else there is to know of its health, where there is any: those who look on, handshakes that
 /// were refused, and how each target of remote write fares.
 pub(super) fn health(clients: usize, shut_out: u64, targets: &[TargetStatus]) -> String {
-    let mut text = String::new();
+    let mut health = String::new();
     if clients > 0 {
         let noun = if clients == 1 { "client" } else { "clients" };
-        let _ = write!(text, ", {} viewing {noun}", grouped(clients as u64));
+        let _ = write!(health, ", {} viewing {noun}", grouped(clients as u64));
     }
     if shut_out > 0 {
         let noun = if shut_out == 1 {
@@ -80,11 +81,11 @@ pub(super) fn health(clients: usize, shut_out: u64, targets: &[TargetStatus]) ->
         } else {
             "handshakes"
         };
-        let _ = write!(text, ", {} {noun} refused", grouped(shut_out));
+        let _ = write!(health, ", {} {noun} refused", grouped(shut_out));
     }
     for target in targets.iter().take(TARGETS) {
         let _ = write!(
-            text,
+            health,
             "; remote write {}: {} sent, {} failed, {} dropped, {} waiting",
             target.name,
             grouped(target.sent),
@@ -93,27 +94,20 @@ pub(super) fn health(clients: usize, shut_out: u64, targets: &[TargetStatus]) ->
             grouped(target.queued),
         );
         if let Some(error) = target.last_error.as_deref().filter(|_| target.failing) {
-            let _ = write!(text, ", fails: {}", shortened(error));
+            let _ = write!(health, ", fails: {}", text::shortened(error, MAX_ERROR));
         }
     }
     if let Some(more) = targets.len().checked_sub(TARGETS).filter(|more| *more > 0) {
-        let _ = write!(text, "; {more} more");
+        let _ = write!(health, "; {more} more");
     }
-    text
-}
-
-/// An error on one line, of a length that a status line has room for.
-fn shortened(error: &str) -> String {
-    let line = error.replace(char::is_control, " ");
-    match line.char_indices().nth(MAX_ERROR) {
-        Some((end, _)) => format!("{}…", line.get(..end).unwrap_or_default()),
-        None => line,
-    }
+    health
 }
 
 /// The line: `Listening at *:5556: 3 hosts, 1,234 messages, 0 refused; public key rq:rM…`.
 pub(super) fn line(endpoint: &str, public_key: &str, totals: &str, health: &str) -> String {
-    format!("Listening at {endpoint}: {totals}{health}; public key {public_key}")
+    text::of(&format_args!(
+        "Listening at {endpoint}: {totals}{health}; public key {public_key}"
+    ))
 }
 
 #[cfg(test)]

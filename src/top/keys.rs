@@ -15,6 +15,7 @@ use thiserror::Error;
 
 use super::known::{Known, KnownError, Remembered};
 use super::local::Local;
+use crate::base::shell;
 use crate::config::Endpoint;
 use crate::curve::certificate::{Certificate, CertificateError, Trust};
 use crate::curve::keys::{KeyError, KeyPair, PublicKey};
@@ -301,11 +302,15 @@ pub struct AllowCommand<'a> {
 impl fmt::Display for AllowCommand<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { key, name } = self;
-        // Z85 has characters that mean something to a shell, and no single quote.
-        write!(
-            f,
-            "metrics-collector keys allow '{key}' --client --name {name}"
-        )
+        let words = [
+            "metrics-collector",
+            "keys",
+            "allow",
+            "--client",
+            "--name",
+            name,
+        ];
+        f.write_str(&shell::command(&words, &[&key.to_string()]))
     }
 }
 
@@ -495,7 +500,7 @@ mod tests {
         };
         assert_eq!(
             command.to_string(),
-            format!("metrics-collector keys allow '{KEY}' --client --name laptop")
+            format!("metrics-collector keys allow --client --name laptop '{KEY}'")
         );
     }
 }

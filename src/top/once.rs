@@ -145,7 +145,9 @@ fn cells(host: &Host, as_of: Instant, now: Instant) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::text::hostile;
     use crate::protocol::message::GridKind;
+    use proptest::prelude::*;
 
     #[test]
     fn the_table_has_a_line_for_each_host() {
@@ -191,5 +193,16 @@ db1.example.org  waiting    -    -    -       -       -     -     -         -   
         fleet.take(start, "a", GridKind::Metrics, b"{}").unwrap();
         assert!(!is_complete(&fleet, start, start));
         assert!(is_complete(&fleet, start, later));
+    }
+
+    proptest! {
+        #[test]
+        fn no_host_does_anything_to_a_terminal(text in hostile::texts()) {
+            let now = Instant::now();
+            let mut fleet = Fleet::default();
+            // A collector that lets anything pass.
+            let _ = fleet.take(now, &text, GridKind::Metrics, b"{}");
+            hostile::assert_harmless(&table(&fleet, "", Column::Cpu, now));
+        }
     }
 }

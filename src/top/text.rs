@@ -1,35 +1,14 @@
-//! Text for a terminal: numbers as people read them, and names from outside made harmless.
-//! Pure.
+//! Text for a terminal: numbers as people read them. Pure.
 
-use std::borrow::Cow;
 use std::time::SystemTime;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+pub(super) use crate::base::text::shown as clean;
+
 /// What stands for a value that is not there.
 pub(super) const NONE: &str = "-";
-
-/// A name from outside, safe for a terminal: control characters, and those that change the
-/// direction or the place of others, are shown as `�`.
-pub(super) fn clean(text: &str) -> Cow<'_, str> {
-    if text.chars().any(is_unsafe) {
-        let safe = |c: char| if is_unsafe(c) { '\u{fffd}' } else { c };
-        text.chars().map(safe).collect::<String>().into()
-    } else {
-        text.into()
-    }
-}
-
-fn is_unsafe(c: char) -> bool {
-    c.is_control()
-        || matches!(c,
-            // Zero width and direction marks, separators of lines and paragraphs, embeddings
-            // and isolates (UAX #9), the byte order mark, tags.
-            '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
-            | '\u{e0000}'..='\u{e007f}')
-}
 
 /// Bytes in binary units, at most five characters: `512B`, `1.5K`, `12.3M`, `1023G`.
 pub(super) fn size(bytes: f64) -> String {
@@ -211,20 +190,6 @@ pub(super) fn long_span(seconds: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn names_from_outside_are_harmless() {
-        assert_eq!(clean("web1.example.org"), "web1.example.org");
-        assert_eq!(clean("höst-世界"), "höst-世界");
-        assert_eq!(
-            clean("a\x1b[2Jb\n\u{9b}c"),
-            "a\u{fffd}[2Jb\u{fffd}\u{fffd}c"
-        );
-        assert_eq!(
-            clean("x\u{202e}y\u{200b}\u{feff}"),
-            "x\u{fffd}y\u{fffd}\u{fffd}"
-        );
-    }
 
     #[test]
     fn numbers_fit_their_columns() {

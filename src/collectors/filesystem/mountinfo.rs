@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::base::text;
 use crate::collectors::{
     error::Malformed,
     lines::lines,
@@ -194,7 +195,7 @@ pub fn choose<'m>(
     let tree = Tree::of(mounts);
     let mut devices: BTreeMap<_, Chosen<'m>> = BTreeMap::new();
     for mount in mounts {
-        let name = name_of(&mount.point);
+        let name = text::bytes(&mount.point);
         let kind = String::from_utf8_lossy(mount.kind);
         let excluded = options
             .exclude_types
@@ -237,23 +238,6 @@ fn rank<'m>(mount: &'m Mount<'_>) -> impl Ord + use<'m> {
 fn is_local(mount: &Mount<'_>) -> bool {
     // Devices without a driver have the major number 0: proc(5) of /proc/devices.
     mount.device.0 != 0 || LOCAL_TYPES.contains(&mount.kind)
-}
-
-/// A path as text: control characters are escaped as everywhere, bytes that are no UTF-8
-/// as `\xff`.
-fn name_of(path: &[u8]) -> String {
-    let mut name = String::with_capacity(path.len());
-    for chunk in path.utf8_chunks() {
-        for character in chunk.valid().chars() {
-            if character.is_control() {
-                name.extend(character.escape_default());
-            } else {
-                name.push(character);
-            }
-        }
-        name.extend(chunk.invalid().escape_ascii().map(char::from));
-    }
-    name
 }
 
 /// What path resolution finds.

@@ -15,6 +15,7 @@ use std::{
 };
 
 use super::Quantity;
+use crate::base::text::bytes;
 use crate::collectors::source::Root;
 
 const CHIPS: &str = "/sys/class/hwmon";
@@ -89,7 +90,7 @@ fn chips(directory: &Path) -> Vec<Chip> {
         let own = directory.join(&entry);
         let below = own.join("device");
         let device = fs::canonicalize(&below).ok();
-        let device = device.and_then(|path| Some(printable(path.file_name()?.as_encoded_bytes())));
+        let device = device.and_then(|path| Some(bytes(path.file_name()?.as_encoded_bytes())));
         let (name, path) = [own, below].into_iter().find_map(|path| {
             let name = line(&path.join("name"))?;
             has_sensors(&path).then_some((name, path))
@@ -216,16 +217,11 @@ fn entries(directory: &Path) -> Vec<String> {
     names
 }
 
-/// What a file of one line says; None where it says nothing.
+/// What a file of one line says; None where it says nothing. Drivers take names and labels from
+/// the hardware.
 fn line(path: &Path) -> Option<String> {
     let text = fs::read(path).ok()?;
     let text = text.trim_ascii();
     let text = text.get(..NAME_BYTES).unwrap_or(text);
-    (!text.is_empty()).then(|| printable(text))
-}
-
-/// Drivers take names and labels from the hardware.
-fn printable(text: &[u8]) -> String {
-    let text = String::from_utf8_lossy(text);
-    text.replace(|character: char| character.is_control(), "?")
+    (!text.is_empty()).then(|| bytes(text))
 }

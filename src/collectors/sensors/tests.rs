@@ -261,7 +261,7 @@ fn labels_that_are_alike_or_odd_still_name_one_sensor() {
         of(machine.root()),
         named(&[
             ("voltage[chip/AUX]", 3.0),
-            ("voltage[chip/a?b]", 4.0),
+            ("voltage[chip/a\\u{7}b]", 4.0),
             ("voltage[chip/in3]", 5.0),
             ("temperature[chip/AUX temp1]", 1.0),
             ("temperature[chip/AUX temp2]", 2.0),

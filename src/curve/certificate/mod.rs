@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use super::keys::{KeyError, PublicKey, SecretKey};
+use crate::base::shell;
 
 pub mod concern;
 mod parse;
@@ -85,9 +86,9 @@ pub enum CertificateError {
     },
     /// Others than the owner can read the secret key, or change it.
     #[error(
-        "{path}: mode {mode:04o} lets others at the secret key; run `chmod 600 {path}`, \
+        "{path}: mode {mode:04o} lets others at the secret key; run `chmod 600 {word}`, \
          and make a new key if it may have been read",
-        path = path.display()
+        path = path.display(), word = shell::path(path)
     )]
     Exposed {
         /// The file.
@@ -121,7 +122,10 @@ pub enum CertificateError {
         path: PathBuf,
     },
     /// The name cannot be a file's.
-    #[error("{name:?}: expected a name without `/` that does not begin with a dot")]
+    #[error(
+        "{name:?}: expected a name without `/` and characters that cannot be seen, that does not \
+         begin with a dot"
+    )]
     Name {
         /// The name.
         name: String,

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use super::{Certificate, CertificateError, scrub};
+use crate::base::text::is_plain;
 use crate::curve::keys::KeyPair;
 use crate::durable::{Directory, FileError, PRIVATE_DIRECTORY, PRIVATE_FILE, inside_made};
 
@@ -23,7 +24,7 @@ impl Certificate {
     /// [`CertificateError::Name`], [`CertificateError::Io`],
     /// [`CertificateError::Key`].
     pub fn write_pair(dir: &Path, name: &str) -> Result<KeyPair, CertificateError> {
-        if name.is_empty() || name.starts_with('.') || name.contains(['/', '\0']) {
+        if name.is_empty() || name.starts_with('.') || name.contains('/') || !is_plain(name) {
             return Err(CertificateError::Name {
                 name: name.to_owned(),
             });

@@ -5,6 +5,8 @@
 
 use std::time::{Duration, SystemTime};
 
+use crate::base::text::shortened;
+
 /// The longest that a receiver may keep us waiting: what it has not taken by then is worth
 /// a try again.
 pub(super) const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
@@ -100,32 +102,14 @@ impl Answer {
 pub(super) fn first_line(text: &[u8]) -> String {
     let text = String::from_utf8_lossy(text);
     let line = text.lines().map(str::trim).find(|line| !line.is_empty());
-    let line = line.unwrap_or_default();
-    let mut shown = String::new();
-    for (number, character) in line.chars().enumerate() {
-        if number == MAX_SHOWN {
-            shown.push('…');
-            break;
-        }
-        // What turns text around or hides it would mislead whoever reads the log.
-        if character.is_control() || is_format(character) {
-            shown.extend(character.escape_unicode());
-        } else {
-            shown.push(character);
-        }
-    }
-    shown
-}
-
-/// Marks that change how the text around them is shown: of direction, and without width.
-fn is_format(character: char) -> bool {
-    matches!(character,
-        '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+    shortened(line.unwrap_or_default(), MAX_SHOWN).into_owned()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::text::hostile;
+    use proptest::prelude::*;
 
     fn answer(status: u16, body: &str) -> Answer {
         Answer {
@@ -216,6 +200,18 @@ mod tests {
         assert_eq!(wait("99999999999999999999999"), 0);
         for nonsense in ["", "soon", "-5", "1.5"] {
             assert_eq!(wait(nonsense), 0, "{nonsense}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_answer_does_anything_to_a_terminal(text in hostile::texts()) {
+            let mut answer = answer(400, &text);
+            answer.location = Some(text);
+            for reason in [answer.reason(), answer.redirect()] {
+                hostile::assert_harmless(&reason);
+                prop_assert!(!reason.contains('\n'), "{reason:?}");
+            }
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Where they are, the settings say. Reading is bounded. A secret is never shown, and one
 //! that everybody can read is refused.
 
+use crate::base::shell;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -28,7 +29,7 @@ pub(super) enum FileError {
     TooLarge { path: PathBuf, limit: u64 },
     #[error(
         "{}: mode {mode:04o} lets everybody at the secret; `chmod o= {}` mends that",
-        path.display(), path.display()
+        path.display(), shell::path(path)
     )]
     Open { path: PathBuf, mode: u32 },
     #[error("{}: expected one line of text that is not empty", .0.display())]

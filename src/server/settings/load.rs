@@ -14,10 +14,11 @@ use super::sources::Sources;
 use super::table::COLLECTOR;
 use super::values::{FileName, PushTimeout};
 use super::{Access, Credentials, Listening, RemoteWrite, Settings};
+use crate::base::text;
 use crate::config::layers::{Files, Layers};
 use crate::config::table::key_text;
 use crate::config::{
-    ConfigError, ConnectionName, Intervals, Place, Problem, Problems, Reason, Warning, shown_path,
+    ConfigError, ConnectionName, Intervals, Place, Problem, Problems, Reason, Warning,
 };
 use crate::curve::certificate::concern;
 use crate::curve::router::Listen;
@@ -176,7 +177,7 @@ fn hidden_key(found: &Found, sources: &Sources) -> Option<Reason> {
     let hidden = sources.sight.hides(&keys.path)?;
     Some(Reason::Hidden {
         hidden,
-        directory: shown_path(&sources.places.etc),
+        directory: text::path(&sources.places.etc),
     })
 }
 
@@ -364,16 +365,16 @@ fn find(name: &Path, sources: &Sources) -> Result<PathBuf, Reason> {
                     None => Ok(path),
                     Some(hidden) => Err(Reason::Hidden {
                         hidden,
-                        directory: shown_path(&sources.etc_dir),
+                        directory: text::path(&sources.etc_dir),
                     }),
                 };
             }
             Err(Errno::NOENT | Errno::NOTDIR) => {
-                looked.push(shown_path(path.parent().unwrap_or(&path)));
+                looked.push(text::path(path.parent().unwrap_or(&path)));
             }
             Err(error) => {
                 let mistake = Mistake::Unreadable {
-                    path: shown_path(&path),
+                    path: text::path(&path),
                     source: error.into(),
                 };
                 return Err(mistake.into());
@@ -381,6 +382,6 @@ fn find(name: &Path, sources: &Sources) -> Result<PathBuf, Reason> {
         }
     }
     let name = name.file_name().map_or(name, Path::new);
-    let name = shown_path(name);
+    let name = text::path(name);
     Err(Mistake::NoFile { name, looked }.into())
 }

@@ -3,9 +3,9 @@
 
 use super::load::{DEFAULT_PUSH_TIMEOUT, Loaded};
 use super::table::COLLECTOR;
+use crate::base::text;
 use crate::config::format_time;
 use crate::config::print::{Shown, as_toml, document, origin, quoted};
-use crate::config::shown_path;
 use crate::config::table::Setting;
 use crate::curve::router::Listen;
 use crate::server::keys::Found;
@@ -33,7 +33,7 @@ fn show(loaded: &Loaded, setting: &Setting, path: &[&str]) -> Shown {
         "curve.secret_key_file" => match &loaded.keys {
             Found::Keys(keys) => Some(quoted(keys.path.display())),
             Found::Nowhere { .. } => {
-                let file = shown_path(&loaded.keys.path());
+                let file = text::path(&loaded.keys.path());
                 let why = format!("a key pair will be made and kept in {file}");
                 return Shown::Unset { why };
             }

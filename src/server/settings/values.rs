@@ -11,6 +11,7 @@ use hyper::Uri;
 use serde::{Deserialize, Deserializer};
 
 use super::{DEFAULT_CLIENTS_PORT, DEFAULT_PORT, DEFAULT_WEB_PORT};
+use crate::base::text::is_plain;
 use crate::config::{EndpointError, Host, deserialize_within, link_local, parse_ipv6};
 use crate::curve::keys::PublicKey;
 use crate::curve::router::Listen;
@@ -259,7 +260,7 @@ impl fmt::Display for Authorized {
 pub(super) struct FileName(pub(super) PathBuf);
 
 from_text!(FileName, &'static str, |text| {
-    if text.is_empty() || text.ends_with('/') || text.contains(char::is_control) {
+    if text.is_empty() || text.ends_with('/') || !is_plain(&text) {
         return Err("it names no file");
     }
     // It may be the secret one, which then must not be quoted either.
@@ -416,8 +417,8 @@ fn printable(text: &str) -> Result<(), &'static str> {
         Err("it is empty")
     } else if text.len() > MAX_VALUE_BYTES {
         Err("it is too long")
-    } else if text.contains(char::is_control) {
-        Err("it contains a control character")
+    } else if !is_plain(text) {
+        Err("it contains a control character or one that cannot be seen")
     } else {
         Ok(())
     }

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use thiserror::Error;
 
+use crate::base::text::is_plain;
 use crate::curve::keys::PublicKey;
 use crate::protocol::grid::Grid;
 use crate::protocol::message::{GridKind, MAX_GRID_BYTES, check_host, encode_grid};
@@ -200,9 +201,9 @@ fn host(line: &[u8]) -> Option<Remembered> {
         Some(key) => Some(key.parse().ok()?),
         None => None,
     };
-    let address = said.address.filter(|address| {
-        address.len() <= MAX_ADDRESS_BYTES && !address.chars().any(char::is_control)
-    });
+    let address = said
+        .address
+        .filter(|address| address.len() <= MAX_ADDRESS_BYTES && is_plain(address));
     let model = match said.model {
         Some(model) => {
             let bytes = model.get().as_bytes();

@@ -337,7 +337,7 @@ fn names_are_printable_and_no_two_are_alike() {
         (b"/a\nb\x1b", "/a\\nb\\u{1b}"),
         (b"/\xff\xfe/x", "/\\xff\\xfe/x"),
     ] {
-        assert_eq!(name_of(path), name);
+        assert_eq!(text::bytes(path), name);
     }
     let text = b"1 0 8:1 / /a\\012 rw - ext4 a rw\n2 0 8:2 / /a\\134n rw - ext4 a rw\n";
     let mounts = whole(text);
@@ -370,7 +370,7 @@ proptest! {
     #[test]
     fn random_bytes_never_panic(text in proptest::collection::vec(any::<u8>(), 0..256)) {
         let _ = parse(&text, &mut Odd::default());
-        let _ = name_of(&unescaped(&text));
+        let _ = text::bytes(&unescaped(&text));
     }
 
     #[test]

@@ -1,13 +1,14 @@
 //! A pager for what may be longer than a screen, as systemctl has one (systemd(1),
 //! "Environment").
 
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::process::{Child, Command, Stdio};
 
+use tokio::runtime::{Builder, Handle};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::terminal::{boolean, environment};
-use super::{Failure, locale, print};
+use super::locale;
+use super::terminal::{boolean, emit, environment};
 
 /// Pagers to try where the environment names none that can be started, as systemd does.
 const PAGERS: [&str; 3] = ["pager", "less", "more"];
@@ -18,7 +19,11 @@ const LESS: &str = "FRSXMK";
 
 /// Shows text in the pager that `SYSTEMD_PAGER` or `PAGER` names (empty or `cat`: none), or in
 /// a common one; prints it where none can be started.
-pub(super) fn show(text: &str) -> Result<(), Failure> {
+///
+/// # Errors
+///
+/// Nothing could be printed, or the pager is lost.
+pub fn show(text: &str) -> io::Result<()> {
     let named = ["SYSTEMD_PAGER", "PAGER"]
         .iter()
         .find_map(|variable| std::env::var(variable).ok());
@@ -28,16 +33,21 @@ pub(super) fn show(text: &str) -> Result<(), Failure> {
         None => start_common(),
     };
     let Some(mut pager) = started else {
-        return print(text);
+        return emit(text).map(drop);
     };
     // Ctrl-C is for the pager, which puts the terminal in order; it ends when it has. The
     // handler stays for as long as the process does.
+    let runtime = match Handle::try_current() {
+        Ok(_) => None,
+        Err(_) => Some(Builder::new_current_thread().enable_io().build()?),
+    };
+    let _inside = runtime.as_ref().map(tokio::runtime::Runtime::enter);
     let _ours = signal(SignalKind::interrupt());
     if let Some(mut input) = pager.stdin.take() {
         // Whoever quits a pager has seen enough.
         let _ = input.write_all(locale::shown(text).as_bytes());
     }
-    pager.wait().map(drop).map_err(Failure::Io)
+    pager.wait().map(drop)
 }
 
 fn start_common() -> Option<Child> {

@@ -1,6 +1,6 @@
 //! What the locale can show: everything, or ASCII alone.
 //!
-//! Owns the last step of all that is printed. Nothing else in this room knows the locale: it
+//! Owns the last step of all that is printed. Nothing else knows the locale: it
 //! writes dots and ellipses, and names as they are.
 
 use std::borrow::Cow;
@@ -9,7 +9,8 @@ use std::sync::OnceLock;
 use super::terminal::Environment;
 
 /// Whether the process's own locale has more than ASCII.
-pub(super) fn has_unicode() -> bool {
+#[must_use]
+pub fn has_unicode() -> bool {
     static UNICODE: OnceLock<bool> = OnceLock::new();
     *UNICODE.get_or_init(|| unicode(super::terminal::environment))
 }
@@ -37,7 +38,8 @@ pub fn shown(text: &str) -> Cow<'_, str> {
 }
 
 /// JSON as the locale can show it, with the same meaning.
-pub(super) fn shown_json(text: &str) -> Cow<'_, str> {
+#[must_use]
+pub fn shown_json(text: &str) -> Cow<'_, str> {
     if has_unicode() {
         return text.into();
     }

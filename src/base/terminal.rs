@@ -2,30 +2,63 @@
 //! (systemd(1), "Environment": `SYSTEMD_COLORS`, and <https://no-color.org>).
 
 use std::ffi::OsString;
-use std::io::{self, IsTerminal as _};
+use std::io::{self, IsTerminal as _, Write as _};
 
 use rustix::termios;
+
+use super::locale;
 
 /// The columns of a terminal that does not say how many it has.
 const COLUMNS: u16 = 80;
 /// The rows of one.
 const ROWS: u16 = 24;
 
+/// Prints text to standard output; false where nobody reads it any more, who has seen enough.
+///
+/// # Errors
+///
+/// It could not be written.
+pub fn emit(text: &str) -> io::Result<bool> {
+    let mut output = io::stdout().lock();
+    match output
+        .write_all(locale::shown(text).as_bytes())
+        .and_then(|()| output.flush())
+    {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Writes a line of a program to standard error, with whatever it quotes made safe to show. A
+/// reader that has gone needs no complaint.
+pub fn complain(program: &str, what: &(impl std::fmt::Display + ?Sized)) {
+    let text = what.to_string();
+    let _ = writeln!(
+        io::stderr(),
+        "{program}: {}",
+        locale::shown(&super::text::lines(&text))
+    );
+}
+
 /// Reads an environment variable.
-pub(super) type Environment = fn(&str) -> Option<OsString>;
+pub type Environment = fn(&str) -> Option<OsString>;
 
 /// The process's own environment.
-pub(super) fn environment(variable: &str) -> Option<OsString> {
+#[must_use]
+pub fn environment(variable: &str) -> Option<OsString> {
     std::env::var_os(variable)
 }
 
 /// Whether standard output is a terminal.
-pub(super) fn on_terminal() -> bool {
+#[must_use]
+pub fn on_terminal() -> bool {
     io::stdout().is_terminal()
 }
 
 /// Whether to print colours.
-pub(super) fn colours(terminal: bool, environment: Environment) -> bool {
+#[must_use]
+pub fn colours(terminal: bool, environment: Environment) -> bool {
     let text = |variable| environment(variable).map(|value| value.to_string_lossy().into_owned());
     if let Some(wish) = text("SYSTEMD_COLORS") {
         match wish.as_str() {
@@ -46,12 +79,14 @@ pub(super) fn colours(terminal: bool, environment: Environment) -> bool {
 }
 
 /// Whether the terminal can only print: no colours, no pager, nothing in place.
-pub(super) fn dumb(environment: Environment) -> bool {
+#[must_use]
+pub fn dumb(environment: Environment) -> bool {
     environment("TERM").is_none_or(|term| term.is_empty() || term == "dumb")
 }
 
 /// A boolean as systemd reads one.
-pub(super) fn boolean(text: &str) -> Option<bool> {
+#[must_use]
+pub fn boolean(text: &str) -> Option<bool> {
     match text.to_ascii_lowercase().as_str() {
         "1" | "yes" | "y" | "true" | "t" | "on" => Some(true),
         "0" | "no" | "n" | "false" | "f" | "off" => Some(false),
@@ -60,7 +95,8 @@ pub(super) fn boolean(text: &str) -> Option<bool> {
 }
 
 /// The size of the terminal at standard output: columns and rows.
-pub(super) fn size() -> (usize, usize) {
+#[must_use]
+pub fn size() -> (usize, usize) {
     let (columns, rows) = match termios::tcgetwinsize(io::stdout()) {
         Ok(size) => (size.ws_col, size.ws_row),
         Err(_) => (0, 0),
@@ -76,7 +112,8 @@ pub(super) fn size() -> (usize, usize) {
 }
 
 /// The width for output that is no full-screen view: `$COLUMNS` counts first.
-pub(super) fn width() -> usize {
+#[must_use]
+pub fn width() -> usize {
     named("COLUMNS").map_or_else(|| size().0, usize::from)
 }
 

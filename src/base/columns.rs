@@ -1,0 +1,251 @@
+//! Text in the columns of a terminal: how many it takes, how it is cut to fit, and tables. Pure.
+
+use unicode_width::UnicodeWidthChar as _;
+
+/// Between two columns of a table.
+pub const GAP: &str = "  ";
+
+/// No cell is shortened to less.
+pub const LEAST: usize = 8;
+
+/// How many columns a line takes; escape sequences take none.
+#[must_use]
+pub fn width(line: &str) -> usize {
+    let mut inside = false;
+    let columns = line.chars().map(|next| {
+        if inside {
+            inside = !next.is_ascii_alphabetic();
+            return 0;
+        }
+        inside = next == '\x1b';
+        if inside { 0 } else { next.width().unwrap_or(0) }
+    });
+    columns.sum()
+}
+
+/// A line of at most this many columns; what does not fit ends in an ellipsis. Colours do not
+/// count, and never leak past the end.
+#[must_use]
+pub fn fit(line: &str, columns: Option<usize>) -> String {
+    let Some(columns) = columns else {
+        return line.to_owned();
+    };
+    if width(line) <= columns {
+        return line.to_owned();
+    }
+    let mut text = String::with_capacity(line.len());
+    let (mut seen, mut coloured) = (0, false);
+    let mut rest = line.chars();
+    while let Some(next) = rest.next() {
+        if next == '\x1b' {
+            coloured = true;
+            text.push(next);
+            for part in rest.by_ref() {
+                text.push(part);
+                if part.is_ascii_alphabetic() {
+                    break;
+                }
+            }
+            continue;
+        }
+        seen += next.width().unwrap_or(0);
+        // The ellipsis takes one.
+        if seen >= columns {
+            break;
+        }
+        text.push(next);
+    }
+    if columns > 0 {
+        text.push('…');
+    }
+    if coloured {
+        text.push_str("\x1b[0m");
+    }
+    text
+}
+
+/// Every line of a text cut to so many columns.
+#[must_use]
+pub fn fit_lines(text: &str, columns: Option<usize>) -> String {
+    if columns.is_none() {
+        return text.to_owned();
+    }
+    text.split_inclusive('\n')
+        .map(|line| match line.strip_suffix('\n') {
+            Some(line) => fit(line, columns) + "\n",
+            None => fit(line, columns),
+        })
+        .collect()
+}
+
+/// Lines of cells below each other, each column as wide as its widest cell. No line ends in
+/// blanks.
+#[must_use]
+pub fn table(lines: &[Vec<String>]) -> String {
+    let widths = widths(lines);
+    let mut text = String::new();
+    for line in lines {
+        let start = text.len();
+        for (cell, columns) in line.iter().zip(&widths) {
+            text.push_str(cell);
+            text.extend(std::iter::repeat_n(' ', columns - width(cell)));
+            text.push_str(GAP);
+        }
+        let kept = text.get(start..).map_or(0, |line| line.trim_end().len());
+        text.truncate(start + kept);
+        text.push('\n');
+    }
+    text
+}
+
+/// Makes the lines of a table, of which the first has the headings, fit into so many columns:
+/// leaves out what may be `spared`, in that order, until they do, then shortens what may be `cut`,
+/// down to [`LEAST`]. The headings of what was left out.
+pub fn narrow(
+    lines: &mut [Vec<String>],
+    columns: usize,
+    spared: &[&'static str],
+    cut: &[&'static str],
+) -> Vec<&'static str> {
+    let total = |lines: &[Vec<String>]| {
+        let widths = widths(lines);
+        widths.iter().sum::<usize>() + widths.len().saturating_sub(1) * GAP.len()
+    };
+    let place = |lines: &[Vec<String>], heading: &str| {
+        let mut headings = lines.first()?.iter();
+        headings.position(|found| found == heading)
+    };
+    let mut left_out = Vec::new();
+    for heading in spared {
+        if total(lines) <= columns {
+            return left_out;
+        }
+        if let Some(at) = place(lines, heading) {
+            for line in lines.iter_mut().filter(|line| at < line.len()) {
+                line.remove(at);
+            }
+            left_out.push(*heading);
+        }
+    }
+    let mut widths = widths(lines);
+    let mut excess = total(lines).saturating_sub(columns);
+    let places: Vec<_> = cut
+        .iter()
+        .filter_map(|heading| place(lines, heading))
+        .collect();
+    // From the widest, so that they share what there is.
+    while excess > 0 {
+        let widest = places
+            .iter()
+            .filter_map(|at| Some((*widths.get(*at)?, *at)));
+        let Some((_, at)) = widest.max().filter(|(width, _)| *width > LEAST) else {
+            break;
+        };
+        if let Some(width) = widths.get_mut(at) {
+            *width -= 1;
+        }
+        excess -= 1;
+    }
+    for line in lines {
+        for at in &places {
+            if let (Some(cell), Some(width)) = (line.get_mut(*at), widths.get(*at)) {
+                *cell = fit(cell, Some(*width));
+            }
+        }
+    }
+    left_out
+}
+
+/// The columns that each column of a table takes.
+#[must_use]
+pub fn widths(lines: &[Vec<String>]) -> Vec<usize> {
+    let mut widths: Vec<usize> = Vec::new();
+    for line in lines {
+        widths.resize(widths.len().max(line.len()), 0);
+        for (columns, cell) in widths.iter_mut().zip(line) {
+            *columns = (*columns).max(width(cell));
+        }
+    }
+    widths
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::base::text::{hostile, shown};
+
+    #[test]
+    fn what_does_not_fit_is_shortened() {
+        assert_eq!(fit("abcdef", None), "abcdef");
+        assert_eq!(fit("abcdef", Some(6)), "abcdef");
+        assert_eq!(fit("abcdef", Some(5)), "abcd…");
+        assert_eq!(fit("ä●üö", Some(3)), "ä●…");
+        assert_eq!(fit("abc", Some(1)), "…");
+        assert_eq!(fit("abc", Some(0)), "");
+        let coloured = "\x1b[1;32mabc\x1b[0mdef";
+        assert_eq!(fit(coloured, Some(6)), coloured);
+        assert_eq!(fit(coloured, Some(3)), "\x1b[1;32mab…\x1b[0m");
+        assert_eq!(fit_lines("abcd\n\nab\n", Some(3)), "ab…\n\nab\n");
+        // Two columns each.
+        assert_eq!(width("世界"), 4);
+        assert_eq!(fit("世界x", Some(4)), "世…");
+        // A mark above its letter takes none.
+        assert_eq!(width("e\u{301}"), 1);
+    }
+
+    #[test]
+    fn cells_stand_below_each_other() {
+        let line = |cells: [&str; 3]| cells.map(str::to_owned).to_vec();
+        let lines = [
+            line(["A", "B", "C"]),
+            line(["世界", "", ""]),
+            line(["a", "bb", "c"]),
+        ];
+        assert_eq!(table(&lines), "A     B   C\n世界\na     bb  c\n");
+        assert_eq!(table(&[]), "");
+    }
+
+    #[test]
+    fn a_table_loses_what_can_be_spared_and_then_parts_of_names() {
+        let line = |cells: [&str; 4]| cells.map(str::to_owned).to_vec();
+        let lines = [
+            line(["NAME", "KEY", "HOSTS", "SEEN"]),
+            line([
+                "web1.example.org",
+                "0123456789",
+                "web1.example.org",
+                "yesterday",
+            ]),
+        ];
+        let fitting = |columns| {
+            let mut lines = lines.clone();
+            let left_out = narrow(&mut lines, columns, &["SEEN"], &["NAME", "HOSTS"]);
+            (left_out, table(&lines))
+        };
+        assert_eq!(fitting(57).0, Vec::<&str>::new());
+        let (left_out, text) = fitting(56);
+        assert_eq!(left_out, ["SEEN"]);
+        assert!(
+            text.ends_with("web1.example.org  0123456789  web1.example.org\n"),
+            "{text}"
+        );
+        let (_, text) = fitting(37);
+        assert!(
+            text.ends_with("web1.examp…  0123456789  web1.exampl…\n")
+                || text.ends_with("web1.exampl…  0123456789  web1.examp…\n"),
+            "{text}"
+        );
+        // A name of seven letters and an ellipsis has to be.
+        let (_, text) = fitting(20);
+        assert!(text.ends_with("web1.ex…  0123456789  web1.ex…\n"), "{text}");
+    }
+
+    proptest! {
+        #[test]
+        fn a_line_is_never_wider_than_it_may_be(text in hostile::texts(), columns in 0_usize..40) {
+            prop_assert!(width(&fit(&shown(&text), Some(columns))) <= columns);
+        }
+    }
+}
