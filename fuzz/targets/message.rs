@@ -31,7 +31,7 @@ fuzz_target!(|input: &[u8]| {
     // Byte for byte.
     assert_eq!(&*message.frames(), &*frames);
     match message {
-        Message::Control(control @ (Control::Model | Control::Ping)) => {
+        Message::Control(control @ (Control::Model | Control::Ping | Control::Refused)) => {
             assert_eq!(from_collector, Ok(control));
             assert!(from_agent.is_err());
         }

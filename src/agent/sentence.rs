@@ -38,6 +38,9 @@ pub(crate) fn sentence(reason: Reason, detail: &str) -> String {
         Reason::HandshakeFailed if detail.is_empty() => handshake(HandshakeFailure::Dropped),
         Reason::HandshakeFailed => detail.to_owned(),
         Reason::Unreachable => with("the collector cannot be reached", detail),
+        Reason::Refused => {
+            "the collector refuses what this host reports; the collector's log says why".to_owned()
+        }
         Reason::ConnectTimedOut { after } => {
             format!("no secure connection came about within {}", seconds(after))
         }

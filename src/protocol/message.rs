@@ -26,6 +26,10 @@ pub const TAG_GRID: &str = "METR";
 /// send it are refused as for any other kind that they do not have.
 pub const KIND_STATE: &str = "state";
 
+/// An agent whose model has this metric understands [`Control::Refused`]. Others are never sent
+/// it: to them it would be a word that nobody knows.
+pub const UNDERSTANDS_REFUSED: &str = "agent.version";
+
 /// How the routing id of a viewing client begins that wants to be told which hosts do not
 /// report ([`Message::State`]). Collectors that know nothing of it ignore what an id looks
 /// like, and clients that know nothing of it have ids of `A-Z0-9`.
@@ -51,6 +55,9 @@ pub enum Control {
     Model,
     /// Collector to agent: I am alive.
     Ping,
+    /// Collector to an agent that understands it (see [`UNDERSTANDS_REFUSED`]): what you report
+    /// is not heard.
+    Refused,
 }
 
 impl Control {
@@ -61,6 +68,7 @@ impl Control {
             Self::Hello => "hello",
             Self::Model => "model",
             Self::Ping => "ping",
+            Self::Refused => "refused",
         }
     }
 }
@@ -190,14 +198,17 @@ pub fn decode<F: AsRef<[u8]>>(frames: &[F]) -> Result<Message<'_>, Malformed> {
     }
 }
 
-/// Reads what a collector says to an agent: [`Control::Model`] or [`Control::Ping`].
+/// Reads what a collector says to an agent: [`Control::Model`], [`Control::Ping`] or
+/// [`Control::Refused`].
 ///
 /// # Errors
 ///
 /// [`Malformed`], also for a message that only an agent sends.
 pub fn decode_from_collector<F: AsRef<[u8]>>(frames: &[F]) -> Result<Control, Malformed> {
     match decode(frames)? {
-        Message::Control(control @ (Control::Model | Control::Ping)) => Ok(control),
+        Message::Control(control @ (Control::Model | Control::Ping | Control::Refused)) => {
+            Ok(control)
+        }
         Message::Control(control) => Err(Malformed::Direction(control.word())),
         Message::Grid { .. } | Message::State { .. } => Err(Malformed::Direction(TAG_GRID)),
     }
@@ -210,7 +221,7 @@ pub fn decode_from_collector<F: AsRef<[u8]>>(frames: &[F]) -> Result<Control, Ma
 /// [`Malformed`], also for a word that only a collector sends.
 pub fn decode_from_agent<F: AsRef<[u8]>>(frames: &[F]) -> Result<Message<'_>, Malformed> {
     match decode(frames)? {
-        Message::Control(control @ (Control::Model | Control::Ping)) => {
+        Message::Control(control @ (Control::Model | Control::Ping | Control::Refused)) => {
             Err(Malformed::Direction(control.word()))
         }
         // To a collector it is no kind at all, as to those that know nothing of it.
@@ -239,7 +250,7 @@ pub fn decode_from_client<F: AsRef<[u8]>>(frames: &[F]) -> Result<(), Malformed>
 /// [`Malformed`], also for a word that a client is not told.
 pub fn decode_for_client<F: AsRef<[u8]>>(frames: &[F]) -> Result<Message<'_>, Malformed> {
     match decode(frames)? {
-        Message::Control(control @ (Control::Hello | Control::Model)) => {
+        Message::Control(control @ (Control::Hello | Control::Model | Control::Refused)) => {
             Err(Malformed::Direction(control.word()))
         }
         message => Ok(message),
@@ -274,16 +285,21 @@ fn utf8(field: Field, bytes: &[u8]) -> Result<&str, Malformed> {
 }
 
 fn decode_control(word: &[u8]) -> Result<Control, Malformed> {
-    [Control::Hello, Control::Model, Control::Ping]
-        .into_iter()
-        .find(|control| control.word().as_bytes() == word)
-        .map_or_else(
-            || {
-                utf8(Field::Word, word)?;
-                Err(Malformed::Word(Excerpt::new(word)))
-            },
-            Ok,
-        )
+    [
+        Control::Hello,
+        Control::Model,
+        Control::Ping,
+        Control::Refused,
+    ]
+    .into_iter()
+    .find(|control| control.word().as_bytes() == word)
+    .map_or_else(
+        || {
+            utf8(Field::Word, word)?;
+            Err(Malformed::Word(Excerpt::new(word)))
+        },
+        Ok,
+    )
 }
 
 fn decode_kind(kind: &[u8]) -> Result<GridKind, Malformed> {

@@ -30,6 +30,10 @@
 //! - Where nothing that was sent is acknowledged although the collector is heard, the connection is
 //!   stale until something large has arrived, whatever the collector says meanwhile: hello and
 //!   its answer pass where metrics do not. Metrics are sent all the same, as only they can show it.
+//! - A collector answers hello before it has heard anything that it could refuse. So once it
+//!   has refused what this host reports, its request for the model is answered, and the
+//!   connection stays [`State::Stale`] until something else follows: it pings those alone
+//!   that it hears. Silence settles it as well, as a collector that refuses says so.
 
 use std::time::{Duration, Instant};
 
@@ -95,6 +99,8 @@ pub struct Session {
     backoff: Backoff,
     /// Why the connection is stale; None where it is not.
     failure: Option<Reason>,
+    /// The collector has refused what was sent, and not shown since that it takes it.
+    refused: bool,
     last_received: Option<Instant>,
     last_model: Option<Instant>,
     /// For how long nothing was acknowledged, as long as nothing large has arrived since.
@@ -144,6 +150,7 @@ impl Session {
             phase: Phase::New { since: now },
             backoff: Backoff::new(),
             failure: None,
+            refused: false,
             last_received: None,
             last_model: None,
             undelivered: None,
@@ -209,7 +216,7 @@ impl Session {
             Phase::Linked {
                 dialogue: Dialogue::Asked,
                 ..
-            } if self.undelivered.is_none() => State::Reporting,
+            } if self.undelivered.is_none() && !self.refused => State::Reporting,
             _ if self.failure.is_some() => State::Stale,
             _ => State::Connecting,
         }
@@ -227,7 +234,7 @@ impl Session {
                     ..
                 },
                 _,
-            ) if self.undelivered.is_none() => Reason::MetricsRequested,
+            ) if self.undelivered.is_none() && !self.refused => Reason::MetricsRequested,
             (_, Some(failure)) => failure,
             (Phase::New { .. }, None) => Reason::NotStarted,
             (Phase::Opening { ordered: true, .. }, None) => Reason::Ordered,

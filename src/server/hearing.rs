@@ -18,7 +18,7 @@ use crate::curve::frames::{Frames, MAX_FRAMES, Received};
 use crate::curve::router::{Router, RoutingIdBytes};
 use crate::protocol::grid::Grid;
 use crate::protocol::message::{
-    Control, GridKind, Malformed, Message, TAG_GRID, decode_from_agent,
+    Control, GridKind, Malformed, Message, TAG_GRID, UNDERSTANDS_REFUSED, decode_from_agent,
 };
 
 /// Most messages in one turn: some milliseconds of them.
@@ -44,6 +44,10 @@ enum Refusal {
     Full(#[from] Full),
     #[error(transparent)]
     Access(#[from] AccessRefusal),
+}
+
+fn understands_refused(model: &Grid) -> bool {
+    model.get(UNDERSTANDS_REFUSED).is_some()
 }
 
 impl Server {
@@ -172,7 +176,11 @@ impl Server {
             grid: Grid::parse(bytes, kind)?,
             wire_bytes: bytes.len(),
         };
-        self.access.admit(now, key, Some(host))?;
+        let understands = kind == GridKind::Model && understands_refused(&report.grid);
+        if let Err(refusal) = self.access.admit(now, key, Some(host)) {
+            self.tell_refused(from, host, understands);
+            return Err(refusal.into());
+        }
         let peer = Peer {
             routing_id: from,
             key,
@@ -185,7 +193,13 @@ impl Server {
             grid,
             forgotten,
             twin,
-        } = self.hosts.hear(now, peer, report)?;
+        } = match self.hosts.hear(now, peer, report) {
+            Ok(heard) => heard,
+            Err(full) => {
+                self.tell_refused(from, host, understands);
+                return Err(full.into());
+            }
+        };
         // A name is pinned for a host that there is, and for no other.
         self.access.settle(now, key, &name);
         if ask_model {
@@ -276,6 +290,17 @@ impl Server {
         self.counts.shared += 1;
         if twin.tell && self.write_host_line(now) {
             events::key_shared(twin);
+        }
+    }
+
+    /// Tells an agent that it is refused, if it understands that: by the model that it sent now or
+    /// before.
+    fn tell_refused(&mut self, from: &RoutingIdBytes, host: &str, understands: bool) {
+        let known = self.hosts.get(host);
+        let known = known.filter(|host| host.routing_id() == Some(from));
+        let model = known.and_then(Host::model);
+        if understands || model.is_some_and(|model| understands_refused(model)) {
+            send(&mut self.router, from, Control::Refused);
         }
     }
 

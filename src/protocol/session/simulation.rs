@@ -12,6 +12,7 @@ use Event::{LinkUp, Opened, Received, Reconnect, SampleReady, Start, Stop, Tick}
 
 const PING: Event = Received(Ok(Control::Ping));
 const MODEL: Event = Received(Ok(Control::Model));
+const REFUSED: Event = Received(Ok(Control::Refused));
 const GIBBERISH: Event = Received(Err(()));
 const DISCONNECTED: Event = Event::LinkDown(LinkDown::Disconnected);
 
@@ -164,6 +165,7 @@ fn event() -> impl Strategy<Value = Event> {
         8 => Just(MODEL),
         4 => Just(PING),
         2 => Just(GIBBERISH),
+        3 => Just(REFUSED),
         8 => Just(SampleReady),
         2 => Just(Event::Looked(None)),
         8 => (any::<bool>(), 0u64..3).prop_map(|(outstanding, acknowledged)| {
@@ -225,11 +227,11 @@ proptest! {
             // An attempt's end and the longest wait.
             prop_assert!(pair[1] - pair[0] <= CONNECT_TIMEOUT + MAX_CEILING);
         }
-        // And once it is back, the agent reports again.
+        // And once it is back, the agent reports again; one that it had refused, with its ping.
         if shell.held == Held::Nothing {
             shell.tick_at_deadline();
         }
-        for event in [Opened, LinkUp, MODEL, SampleReady, Event::Looked(None)] {
+        for event in [Opened, LinkUp, MODEL, PING, SampleReady, Event::Looked(None)] {
             shell.step(event);
         }
         prop_assert_eq!(shell.session.state(), State::Reporting);

@@ -8,6 +8,7 @@ use Event::{LinkUp, Opened, Received, Reconnect, SampleReady, Start, Stop, Tick}
 
 const PING: Event = Received(Ok(Control::Ping));
 const MODEL: Event = Received(Ok(Control::Model));
+const REFUSED: Event = Received(Ok(Control::Refused));
 const GIBBERISH: Event = Received(Err(()));
 const DISCONNECTED: Event = Event::LinkDown(LinkDown::Disconnected);
 
@@ -636,4 +637,86 @@ fn intervals_beyond_the_clock_are_only_far_away() {
     assert_eq!(bench.at(1.0, Event::Configure(settings)), []);
     assert!(bench.due() > secs(1e6));
     assert_eq!(bench.at(1e6, MODEL), []);
+}
+
+/// A refusal ends the connection at once. From then on a collector's request for the model, which
+/// it makes of everybody, is answered and does not make the connection one that reports.
+#[test]
+fn who_is_refused_does_not_report_again_before_it_is_taken() {
+    let mut bench = Bench::reporting();
+    let refused = Reason::Refused;
+    // Never sooner than the model may be answered again: it is what the collector judges by.
+    let expected = vec![
+        StopMetrics,
+        Close,
+        back_off(refused, 5.0),
+        changed(State::Reporting, State::Stale, refused),
+    ];
+    assert_eq!(bench.at(0.1, REFUSED), expected);
+    assert_eq!(bench.at(5.1, Tick), [Open]);
+    bench.at(5.2, Opened);
+    assert_eq!(bench.at(5.3, LinkUp), [SendHello]);
+    assert_eq!(bench.at(5.4, MODEL), [SendModel, StartMetrics]);
+    assert_eq!(bench.now(), (State::Stale, refused));
+    // Only what is sent can be taken.
+    assert_eq!(bench.at(5.5, SampleReady), [SendMetrics]);
+    let again = |delay| [StopMetrics, Close, back_off(refused, delay)];
+    assert_eq!(bench.at(5.6, REFUSED), again(5.0));
+    for (at, delay) in [(11.0, 5.0), (17.0, 8.0), (26.0, 16.0)] {
+        for event in [Tick, Opened, LinkUp, MODEL] {
+            bench.at(at, event);
+        }
+        // Each wait is longer: hearing of a refusal is no success.
+        assert_eq!(bench.at(at, REFUSED), again(delay));
+        assert_eq!(bench.now(), (State::Stale, refused));
+    }
+    // Whom a collector hears, it pings.
+    for event in [Tick, Opened, LinkUp, PING, MODEL] {
+        bench.at(50.0, event);
+        assert_eq!(bench.now(), (State::Stale, refused), "{event:?}");
+    }
+    let reporting = changed(State::Stale, State::Reporting, Reason::MetricsRequested);
+    assert_eq!(bench.at(51.0, PING), [reporting]);
+    assert_eq!(bench.at(52.0, SampleReady), [SendMetrics]);
+    // And the back-off begins anew.
+    assert_eq!(bench.at(53.0, DISCONNECTED), lost(Reason::LinkLost));
+}
+
+#[test]
+fn a_refusal_is_over_with_silence_and_by_an_order() {
+    for order in [false, true] {
+        let mut bench = Bench::reporting();
+        bench.at(0.0, REFUSED);
+        if order {
+            assert_eq!(
+                bench.at(1.0, Reconnect),
+                [
+                    Open,
+                    changed(State::Stale, State::Connecting, Reason::Ordered)
+                ]
+            );
+        } else {
+            for event in [Tick, Opened, LinkUp, MODEL] {
+                bench.at(5.0, event);
+            }
+            bench.at(35.0, Tick);
+            bench.at(40.0, Tick);
+        }
+        for event in [Opened, LinkUp, MODEL] {
+            bench.at(40.0, event);
+        }
+        assert_eq!(bench.session.state(), State::Reporting, "{order}");
+    }
+}
+
+#[test]
+fn a_refusal_outside_of_a_link_is_nothing() {
+    let mut bench = Bench::new();
+    bench.at(0.0, Start);
+    bench.at(0.0, Opened);
+    assert_eq!(bench.at(0.0, REFUSED), []);
+    for event in [LinkUp, MODEL] {
+        bench.at(0.0, event);
+    }
+    assert_eq!(bench.session.state(), State::Reporting);
 }

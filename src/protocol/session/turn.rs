@@ -30,6 +30,7 @@ impl Turn<'_> {
             Event::ConnectFailed => self.fail(Reason::Unreachable, random),
             Event::LinkUp => self.link_up(),
             Event::LinkDown(down) => self.link_down(down, random),
+            Event::Received(Ok(Control::Refused)) => self.refused(random),
             Event::Received(message) => self.received(message),
             Event::SampleReady => {
                 self.look_at_the_clock(random);
@@ -43,6 +44,7 @@ impl Turn<'_> {
                 self.close();
                 self.session.failure = None;
                 self.session.undelivered = None;
+                self.session.refused = false;
                 self.open(true);
             }
             Event::Configure(settings) => {
@@ -108,7 +110,7 @@ impl Turn<'_> {
         };
         match verdict {
             Verdict::Delivered if self.session.undelivered.take().is_some() => {
-                self.session.failure = None;
+                self.session.failure = self.session.refused.then_some(Reason::Refused);
                 self.session.backoff.reset();
             }
             // A collector that is not heard either is silent, or its host is gone.
@@ -174,6 +176,7 @@ impl Turn<'_> {
     }
 
     fn received(&mut self, message: Result<Control, ()>) {
+        let mut asked = false;
         match &mut self.session.phase {
             Phase::Linked {
                 silent_since,
@@ -181,6 +184,7 @@ impl Turn<'_> {
                 ..
             } => {
                 *silent_since = self.now;
+                asked = *dialogue == Dialogue::Asked;
                 if *dialogue == Dialogue::Unanswered {
                     *dialogue = Dialogue::Alive;
                 }
@@ -191,16 +195,27 @@ impl Turn<'_> {
             _ => return,
         }
         self.session.last_received = Some(self.now);
+        // After a refusal only what follows the request for the model shows that this host is heard.
+        self.session.refused &= !asked;
         // What is small gets through, and proves nothing of the rest.
-        self.session.failure = self
-            .session
-            .undelivered
-            .map(|lasting| Reason::Unacknowledged { lasting });
+        let undelivered = self.session.undelivered;
+        self.session.failure = undelivered
+            .map(|lasting| Reason::Unacknowledged { lasting })
+            .or(self.session.refused.then_some(Reason::Refused));
         if self.session.failure.is_none() {
             self.session.backoff.reset();
         }
         if message == Ok(Control::Model) {
             self.model_requested();
+        }
+    }
+
+    /// The collector does not hear this host. It may once an administrator has put that right.
+    fn refused(&mut self, random: &mut impl FnMut() -> f64) {
+        if let Phase::Linked { .. } = self.session.phase {
+            self.session.last_received = Some(self.now);
+            self.fail(Reason::Refused, random);
+            self.session.refused = true;
         }
     }
 
@@ -231,7 +246,13 @@ impl Turn<'_> {
     }
 
     fn back_off(&mut self, reason: Reason, random: &mut impl FnMut() -> f64) {
-        let delay = self.session.backoff.delay(random);
+        let mut delay = self.session.backoff.delay(random);
+        match reason {
+            // The next model is what the collector judges by.
+            Reason::Refused => delay = delay.max(self.session.settings.model_min_interval),
+            Reason::Silent { .. } => self.session.refused = false,
+            _ => {}
+        }
         self.actions.push(Action::BackOff { reason, delay });
         self.session.failure = Some(reason);
         self.session.phase = Phase::BackingOff {

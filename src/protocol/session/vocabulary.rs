@@ -163,6 +163,8 @@ pub enum Reason {
     HandshakeFailed,
     /// Stale: no TCP connection came about.
     Unreachable,
+    /// Stale: the collector says that it refuses what this host reports.
+    Refused,
     /// Stale: looking up, or connecting with the handshake, neither succeeded nor failed.
     ConnectTimedOut {
         /// How long it was waited for.
