@@ -3,9 +3,11 @@
 
 use std::fmt::Display;
 use std::io::Write as _;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use metrics_agent::base::terminal;
 use metrics_agent::config::ConfigError;
 use metrics_agent::config::service::Service;
 use metrics_agent::durable::owner;
@@ -14,7 +16,7 @@ use metrics_agent::server::arguments::{Arguments, Command};
 use metrics_agent::server::keys::Found;
 use metrics_agent::server::keys_command;
 use metrics_agent::server::public_key::{self, Answer};
-use metrics_agent::server::settings::{self, Sources};
+use metrics_agent::server::settings::{self, Loaded, Sources};
 use metrics_agent::server::start::{self, Failure};
 
 fn main() -> ExitCode {
@@ -27,6 +29,10 @@ fn main() -> ExitCode {
                 failure.status().into()
             }
         };
+    }
+    if let Some(Command::CompleteNames(wanted)) = &arguments.command {
+        let _ = keys_command::complete(wanted);
+        return ExitCode::SUCCESS;
     }
     if arguments.check_config || arguments.print_config || arguments.public_key {
         return examine(&arguments, sources_of(&arguments));
@@ -141,6 +147,7 @@ fn examine(arguments: &Arguments, sources: Sources) -> ExitCode {
     print(&if arguments.print_config {
         settings::print::effective(&loaded)
     } else {
+        tell_who_is_shut_out(&loaded, sources.places.state.as_deref());
         String::from("The configuration is valid.\n")
     });
     ExitCode::SUCCESS
@@ -192,6 +199,20 @@ fn print(text: &str) {
     let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
+/// What closing the door would cost.
+fn tell_who_is_shut_out(loaded: &Loaded, state: Option<&Path>) {
+    match keys_command::unlisted(&loaded.settings, state) {
+        Ok(Some(shut_out)) if shut_out.keys > 0 => complain(&format_args!(
+            "{shut_out}; they are refused once these settings are in force. \
+             `metrics-collector keys allow --reporting` lets them in"
+        )),
+        Ok(_) => {}
+        Err(failure) => complain(&format_args!(
+            "which keys report now and are not listed is not known: {failure}"
+        )),
+    }
+}
+
 fn complain(problem: &dyn Display) {
-    let _ = writeln!(std::io::stderr(), "metrics-collector: {problem}");
+    terminal::complain("metrics-collector", problem);
 }

@@ -102,6 +102,9 @@ pub struct Arguments {
 pub enum Command {
     /// Show the keys that came, let keys in, and shut them out.
     Keys(keys_command::Arguments),
+    /// Print names for the shell to complete, one a line.
+    #[command(hide = true)]
+    CompleteNames(keys_command::NamesWanted),
 }
 
 impl Arguments {

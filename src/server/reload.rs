@@ -11,11 +11,14 @@ use std::time::Instant;
 
 use tokio::sync::oneshot;
 
+use super::access::ShutOut;
 use super::events;
 use super::handle::{Answer, ReloadError};
+use super::hosts::Host;
 use super::prometheus::own::{self, Figure};
 use super::run::Server;
 use super::settings::{self, Loaded, Settings, Sources, restart_needed};
+use super::snapshot::Presence;
 use crate::systemd::log::LogControl;
 
 /// Most callers that wait for a reading. Each order of the bus comes from somebody who
@@ -159,6 +162,26 @@ impl Server {
         };
         self.reloaded_all();
         tell(askers, &result);
+    }
+
+    /// Says who reports and is not on the list, which counts from now on.
+    pub(super) fn tell_who_is_shut_out(&self) {
+        let reporting = self.hosts.iter().filter_map(|(name, host)| {
+            let key = host
+                .key()
+                .filter(|_| host.presence() == Presence::Reporting)?;
+            Some((key, &**name))
+        });
+        let shut_out = ShutOut::of(reporting, |key| self.access.is_agent(key));
+        if shut_out.keys > 0 {
+            events::shut_out(&shut_out);
+        }
+    }
+
+    /// Whether a host's key may (still) report.
+    pub(super) fn is_let_in(&self, host: &str) -> bool {
+        let key = self.hosts.get(host).and_then(Host::key);
+        key.is_some_and(|key| self.access.is_agent(&key))
     }
 
     /// The settings in force are valid, be they new or old: the service is ready again,

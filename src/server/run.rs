@@ -202,6 +202,9 @@ impl Server {
                     if handled.clients_changed {
                         self.clients.review(&mut |key| self.access.is_client(&key));
                     }
+                    if handled.closed {
+                        self.tell_who_is_shut_out();
+                    }
                     // However many handshakes there are, messages have their turn.
                     self.turn(None).await?;
                 }
@@ -303,6 +306,8 @@ impl Server {
         self.attended = now;
         for _ in 0..BATCH_DUE {
             match self.hosts.take_due(now) {
+                // Who is refused must not take this for a sign that it is heard.
+                Some(Due::Ping { name, .. }) if !self.is_let_in(&name) => {}
                 Some(Due::Ping { to, .. }) => send(&mut self.router, &to, Control::Ping),
                 Some(Due::Gone {
                     name,

@@ -35,6 +35,7 @@ mod server_access;
 mod server_bus;
 mod server_clients;
 mod server_hostile;
+mod server_keys;
 mod server_people;
 mod server_program;
 mod server_prometheus;

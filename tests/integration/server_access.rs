@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use metrics_agent::base::shell;
 use metrics_agent::curve::certificate::Certificate;
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -103,9 +104,10 @@ async fn only_those_listed_report_and_a_list_is_followed() {
     web1.tell(&json!({"do": "send", "frames": ["00"]}));
     web1.link("HANDSHAKE_FAILED_AUTH").await;
     let line = collector.logged("Refused the key").await;
+    let word = shell::word(&key);
     let hint = format!(
         "Refused the key {key} of 127.0.0.1, as it is not in authorized_agents; \
-         `metrics-collector keys allow -- '{key}'` lets that agent in"
+         `metrics-collector keys allow -- {word}` lets that agent in"
     );
     assert!(line.ends_with(&hint), "{line}");
 
@@ -368,7 +370,8 @@ async fn only_those_listed_look_on() {
     client.ask(words.clone()).await;
     client.link("HANDSHAKE_FAILED_AUTH").await;
     let line = collector.logged("Refused the key").await;
-    let hint = format!("`metrics-collector keys allow --client -- '{key}'` lets that client in");
+    let word = shell::word(&key);
+    let hint = format!("`metrics-collector keys allow --client -- {word}` lets that client in");
     assert!(line.ends_with(&hint), "{line}");
 
     // As an agent it is no client.

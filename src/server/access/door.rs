@@ -78,6 +78,8 @@ pub struct Event(Kind);
 pub struct Handled {
     /// Clients that look on may no longer do so.
     pub clients_changed: bool,
+    /// From now on only listed agents are let in, and the list is known.
+    pub closed: bool,
 }
 
 #[derive(Debug)]
@@ -107,6 +109,8 @@ pub struct Access {
     watch: Option<Watch>,
     read_at: Option<Instant>,
     unwatched: Throttle,
+    /// Only listed agents are let in from now on; the list is about to be read.
+    closing: bool,
     keeper: Option<Keeper>,
     /// The same moment on both clocks.
     moment: Moment,
@@ -157,6 +161,7 @@ impl Access {
             watch: None,
             read_at: None,
             unwatched: Throttle::default(),
+            closing: false,
             keeper,
             moment: moment(now),
         };
@@ -176,6 +181,9 @@ impl Access {
         if authorized != self.gate.authorized() {
             self.gate.authorize(authorized);
             self.tell_if_nobody_is_let_in();
+            // Judged by the list as it is now.
+            self.closing = authorized == Authorized::Directory;
+            self.read_at.get_or_insert_with(Instant::now);
         }
     }
 
@@ -221,6 +229,12 @@ impl Access {
     ) -> Result<(), AccessRefusal> {
         let unix = self.unix(now);
         self.gate.admit(unix, Door::Clients, key, None)
+    }
+
+    /// Whether an agent with this key may (still) report.
+    #[must_use]
+    pub fn is_agent(&self, key: &PublicKey) -> bool {
+        self.gate.is_agent(key)
     }
 
     /// Whether a client with this key may (still) look on.
@@ -299,7 +313,7 @@ impl Access {
     /// As [`Access::next`].
     pub fn handle(&mut self, event: Event, now: Instant) -> Result<Handled, TransportError> {
         self.moment = moment(now);
-        let mut clients_changed = false;
+        let (mut clients_changed, mut closed) = (false, false);
         match event.0 {
             Kind::Asked(first) => {
                 self.answer(first);
@@ -315,7 +329,12 @@ impl Access {
                 // What changes until then is read with it.
                 self.watch = None;
             }
-            Kind::ListsRead(read) => clients_changed = self.take_lists(read, now),
+            Kind::ListsRead(read) => {
+                clients_changed = self.take_lists(read, now);
+                // One that was asked for since may have more.
+                closed = self.closing && self.read_at.is_none();
+                self.closing &= !closed;
+            }
             Kind::Kept(event) => {
                 if let Some(keeper) = &mut self.keeper {
                     keeper.handle(event, &mut self.gate, now);
@@ -326,7 +345,10 @@ impl Access {
                 self.lists.give(());
             }
         }
-        Ok(Handled { clients_changed })
+        Ok(Handled {
+            clients_changed,
+            closed,
+        })
     }
 
     /// Keeps what has changed, within a bounded time: the process ends.

@@ -88,6 +88,12 @@ impl Gate {
         self.seen_changed = true;
     }
 
+    /// Whether a key is let in as an agent.
+    #[must_use]
+    pub fn is_agent(&self, key: &PublicKey) -> bool {
+        self.standing(Door::Agents, key) != Standing::Refused
+    }
+
     /// Whether a key is let in as a client.
     #[must_use]
     pub fn is_client(&self, key: &PublicKey) -> bool {

@@ -23,6 +23,7 @@ pub mod list;
 pub mod pins;
 mod refusal;
 pub mod seen;
+mod shut_out;
 pub mod state;
 mod watch;
 mod worker;
@@ -35,6 +36,8 @@ use serde::{Deserialize, Serialize};
 use crate::server::settings::ETC_DIR;
 
 pub use refusal::AccessRefusal;
+pub(crate) use refusal::forget;
+pub use shut_out::ShutOut;
 
 /// Whose keys are let in as agents.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

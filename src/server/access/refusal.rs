@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use super::Door;
 use super::pins::{MAX_PINS, MAX_PINS_OF_KEY, Pin};
+use crate::base::{shell, text};
 use crate::curve::keys::PublicKey;
 
 /// Why a message is refused.
@@ -25,9 +26,9 @@ pub enum AccessRefusal {
     },
     /// The host name belongs to another key.
     #[error(
-        "the host name {host} belongs to the key {} since {}, and this is the key {key}; \
-         `metrics-collector keys forget {host}` lets it have the name, if it should",
-        .pin.key, day(.pin)
+        "the host name {} belongs to the key {} since {}, and this is the key {key}; \
+         `{}` lets it have the name, if it should",
+        text::name(.host), .pin.key, day(.pin), forget(.host)
     )]
     NameTaken {
         /// The name.
@@ -51,6 +52,11 @@ pub enum AccessRefusal {
     TooManyNamesOfKey(PublicKey),
 }
 
+/// What lets a host name go.
+pub(crate) fn forget(host: &str) -> String {
+    shell::command(&["metrics-collector", "keys", "forget"], &[host])
+}
+
 fn day(pin: &Pin) -> String {
     let since = i64::try_from(pin.since).unwrap_or(0);
     let since = Timestamp::from_second(since).unwrap_or(Timestamp::UNIX_EPOCH);
@@ -60,6 +66,8 @@ fn day(pin: &Pin) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::text::hostile;
+    use proptest::prelude::*;
 
     #[test]
     fn it_names_the_way_out() {
@@ -87,5 +95,38 @@ mod tests {
         };
         let text = format!("its key {two} is not in authorized_agents");
         assert_eq!(refusal.to_string(), text);
+    }
+
+    proptest! {
+        #[test]
+        fn no_name_is_more_than_a_word_of_the_command(text in hostile::texts()) {
+            let refusal = AccessRefusal::NameTaken {
+                host: text.as_str().into(),
+                key: PublicKey::from_bytes([2; 32]),
+                pin: Pin { key: PublicKey::from_bytes([1; 32]), since: 0 },
+            };
+            let shown = refusal.to_string();
+            hostile::assert_harmless(&shown);
+            prop_assert!(!shown.contains('\n'), "{shown:?}");
+            let command = shell::command(&["metrics-collector", "keys", "forget"], &[&text]);
+            prop_assert!(shown.contains(&format!("`{command}`")), "{shown:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_cannot_add_a_command() {
+        let refusal = AccessRefusal::NameTaken {
+            host: "x;touch /tmp/y".into(),
+            key: PublicKey::from_bytes([2; 32]),
+            pin: Pin {
+                key: PublicKey::from_bytes([1; 32]),
+                since: 0,
+            },
+        };
+        let shown = refusal.to_string();
+        assert!(
+            shown.contains("`metrics-collector keys forget 'x;touch /tmp/y'`"),
+            "{shown}"
+        );
     }
 }

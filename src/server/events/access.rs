@@ -7,16 +7,17 @@ use std::time::Duration;
 use tracing::{error, info, warn};
 
 use super::more;
+use crate::base::shell;
 use crate::curve::keys::PublicKey;
 use crate::server::access::gate::Totals;
 use crate::server::access::list::{Change, told};
-use crate::server::access::{AccessRefusal, Door};
+use crate::server::access::{AccessRefusal, Door, ShutOut, forget};
 use crate::server::complaints::Tell;
 use crate::systemd::message_id;
 
 pub(crate) fn key_refused(door: Door, key: &PublicKey, address: &str, tell: Tell) {
     let (role, list) = (door.role(), door.directory());
-    let allow = allow(door, key);
+    let command = allow(door, key);
     let public_key = key.to_string();
     match tell {
         Tell::Nothing => {}
@@ -27,7 +28,8 @@ pub(crate) fn key_refused(door: Door, key: &PublicKey, address: &str, tell: Tell
                 public_key,
                 address,
                 role,
-                "Refused the key {public_key} of {address}, as it is not in {list}; `{allow}` \
+                command,
+                "Refused the key {public_key} of {address}, as it is not in {list}; `{command}` \
                  lets that {role} in{more}"
             );
         }
@@ -38,6 +40,7 @@ pub(crate) fn key_refused(door: Door, key: &PublicKey, address: &str, tell: Tell
                 public_key,
                 address,
                 role,
+                command,
                 "Refused {keys} handshake(s) of ever new keys, the last {public_key} of {address}, \
                  as none is in {list}"
             );
@@ -45,25 +48,28 @@ pub(crate) fn key_refused(door: Door, key: &PublicKey, address: &str, tell: Tell
     }
 }
 
-/// What an administrator would type. Z85 has no `'`, and may begin with a dash.
+/// What an administrator would type. A key may begin with a dash.
 fn allow(door: Door, key: &PublicKey) -> String {
     let client = match door {
-        Door::Agents => "",
-        Door::Clients => "--client ",
+        Door::Agents => None,
+        Door::Clients => Some("--client"),
     };
-    format!("metrics-collector keys allow {client}-- '{key}'")
+    let words = ["metrics-collector", "keys", "allow"].into_iter();
+    let words: Vec<_> = words.chain(client).chain(["--"]).collect();
+    shell::command(&words, &[&key.to_string()])
 }
 
 pub(crate) fn name_taken(host: &str, address: Option<&str>, refusal: &AccessRefusal, tell: Tell) {
     let address = address.unwrap_or("an unknown address");
     let error = refusal.to_string();
+    let command = forget(host);
     match tell {
         Tell::Nothing => {}
         Tell::Peer { untold } => {
             let more = more(untold);
             error!(
                 message_id = message_id::SERVER_NAME_TAKEN,
-                host, address, error, "Refused a message from {address}: {error}{more}"
+                host, address, error, command, "Refused a message from {address}: {error}{more}"
             );
         }
         Tell::Crowd { untold } => {
@@ -73,6 +79,7 @@ pub(crate) fn name_taken(host: &str, address: Option<&str>, refusal: &AccessRefu
                 host,
                 address,
                 error,
+                command,
                 "Refused {messages} message(s) under many a name of another key, the last from \
                  {address}: {error}"
             );
@@ -132,6 +139,16 @@ pub(crate) fn no_agent_is_listed(directories: &[PathBuf]) {
     warn!(
         "No agent is let in yet, as no key is in {directories}; `metrics-collector keys list` \
          shows who came, `metrics-collector keys allow` lets one in"
+    );
+}
+
+pub(crate) fn shut_out(shut_out: &ShutOut) {
+    let (keys, reporting) = (shut_out.keys, shut_out.reporting);
+    warn!(
+        keys,
+        reporting,
+        "{shut_out}; they are refused from now on. `metrics-collector keys list` shows them, \
+         `metrics-collector keys allow` lets them in"
     );
 }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::Failure;
+use crate::base::text::is_plain;
 use crate::curve::certificate::Certificate;
 use crate::curve::keys::PublicKey;
 use crate::durable::{inside, inside_made};
@@ -23,14 +24,18 @@ pub(super) fn name_of(key: &PublicKey) -> String {
     format!("key-{one:02x}{two:02x}{three:02x}{four:02x}")
 }
 
+/// Whether a file can have this name, and its name be read.
+pub(super) fn is_name(name: &str) -> bool {
+    !name.is_empty()
+        && name.len() <= MAX_NAME_BYTES
+        && !name.starts_with('.')
+        && !name.contains('/')
+        && is_plain(name)
+}
+
 /// Writes `NAME.key` with this key; where. When this returns it is on the disk.
 pub(super) fn add(directory: &Path, name: &str, key: &PublicKey) -> Result<PathBuf, Failure> {
-    let bad = name.is_empty()
-        || name.len() > MAX_NAME_BYTES
-        || name.starts_with('.')
-        || name.contains('/')
-        || name.contains(char::is_control);
-    if bad {
+    if !is_name(name) {
         let name = name.to_owned();
         return Err(Failure::Name { name });
     }
@@ -119,7 +124,16 @@ mod tests {
     fn names_are_files_names() {
         let root = tempfile::tempdir().unwrap();
         let long = "a".repeat(MAX_NAME_BYTES + 1);
-        for name in ["", ".hidden", "a/b", "../x", "a\nb", &long] {
+        for name in [
+            "",
+            ".hidden",
+            "a/b",
+            "../x",
+            "a\nb",
+            "a\u{202e}b",
+            "a\u{200b}",
+            &long,
+        ] {
             let error = add(root.path(), name, &key(1)).unwrap_err();
             assert!(matches!(error, Failure::Name { .. }), "{name}");
         }

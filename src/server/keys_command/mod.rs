@@ -6,7 +6,7 @@
 //! under stands for none of them.
 
 use std::fmt::Display;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
@@ -18,15 +18,24 @@ use super::access::directory::Directories;
 use super::access::state::{KnownKeys, State, StateError, Wish};
 use super::access::{Authorized, Door, ListPlaces};
 use super::keys::Places;
+use crate::base::{terminal, text};
+use crate::config::ConfigError;
 use crate::curve::keys::PublicKey;
 use crate::durable::FileError;
 use crate::exit::{EXIT_CONFIG, EXIT_UNAVAILABLE};
 
+mod allow;
 mod files;
+mod list;
+mod names;
 mod overview;
+mod reporting;
 mod who;
 
-use overview::Overview;
+use allow::Wanted;
+use list::Form;
+pub use names::{NamesWanted, complete};
+pub use reporting::unlisted;
 use who::{Known, Resolved, WhoError};
 
 /// How long a running collector may take to let a name go; it takes some milliseconds.
@@ -50,23 +59,10 @@ pub struct Arguments {
 enum Command {
     /// Show the keys that came, with the names of those that are let in, and the pinned host
     /// names.
-    List {
-        /// As JSON.
-        #[arg(long)]
-        json: bool,
-    },
-    /// Let a key in, or the one key that reported under a host name.
-    Allow {
-        /// A public key, or a host name.
-        #[arg(value_name = "KEY|HOST", allow_hyphen_values = true)]
-        who: String,
-        /// The name of the key's file; by default that of the host.
-        #[arg(long)]
-        name: Option<String>,
-        /// Let it watch, as a viewing client, instead of report.
-        #[arg(long)]
-        client: bool,
-    },
+    List(Form),
+    /// Let keys in: by themselves, by the host that reported with one, or all that report now.
+    #[command(name = "allow")]
+    Allow(Wanted),
     /// Shut a key out: by its file's name, by itself, or by the host that reported with it.
     Revoke {
         /// A file's name without its ending, a public key, or a host name.
@@ -125,8 +121,8 @@ pub enum Failure {
     },
     /// The name cannot be a file's.
     #[error(
-        "{name:?}: expected a name without `/` and control characters that does not begin \
-             with a dot, at most {} bytes long; choose one with --name",
+        "{name:?}: expected a name without `/` and characters that cannot be seen, that does not \
+             begin with a dot, at most {} bytes long; choose one with --name",
         files::MAX_NAME_BYTES
     )]
     Name {
@@ -148,6 +144,26 @@ pub enum Failure {
     /// The system refused.
     #[error(transparent)]
     File(#[from] FileError),
+    /// No collector has kept a record, and no list has a key.
+    #[error("{0}: no collector has kept a record of keys there yet, and no key is listed")]
+    NoRecord(String),
+    /// The service's record is not for everybody.
+    #[error(
+        "{0}: which keys came to the service is for root and its own user to see; run this as root"
+    )]
+    NotReadable(String),
+    /// A name is one file's.
+    #[error("--name is for one key, and {0} are meant")]
+    OneName(usize),
+    /// There is no collector to ask.
+    #[error("no collector runs here, so that no key reports now")]
+    NotRunning,
+    /// There is a collector, and nobody reports to it.
+    #[error("no agent reports now, so that there is no key to let in")]
+    NobodyReports,
+    /// The settings.
+    #[error("how long a host may be silent is not known: {0}")]
+    Settings(#[source] ConfigError),
     /// The collector does not do its part.
     #[error(
         "the running collector has not let {what} go within {} s; look at its log, and try again",
@@ -170,9 +186,9 @@ impl Failure {
     #[must_use]
     pub fn status(&self) -> u8 {
         match self {
-            Self::State(StateError::Pins { .. } | StateError::Keys { .. }) | Self::NoPlace => {
-                EXIT_CONFIG
-            }
+            Self::State(StateError::Pins { .. } | StateError::Keys { .. })
+            | Self::Settings(_)
+            | Self::NoPlace => EXIT_CONFIG,
             Self::NoAnswer { .. } => EXIT_UNAVAILABLE,
             _ => 1,
         }
@@ -187,8 +203,8 @@ impl Failure {
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let site = Site::of_process()?;
     match &arguments.command {
-        Command::List { json } => site.list(*json),
-        Command::Allow { who, name, client } => site.allow(who, name.as_deref(), door(*client)),
+        Command::List(form) => site.list(form),
+        Command::Allow(wanted) => site.allow(wanted),
         Command::Revoke { who, client } => site.revoke(who, door(*client)),
         Command::Forget { key: Some(key), .. } => site.forget_key(*key),
         Command::Forget { host, .. } => site.forget(host.as_deref().unwrap_or_default()),
@@ -212,6 +228,13 @@ impl Site {
             places: ListPlaces::of_process(),
             state: State::new(state),
         })
+    }
+
+    /// The files of a list, and no word on what is wrong with some.
+    fn listed_quietly(&self, door: Door) -> Vec<overview::Listed> {
+        let mut directories = Directories::new(&self.places.read(door));
+        directories.read(SystemTime::now());
+        directories.files()
     }
 
     /// The files of a list. What is wrong with some is said, and nothing more.
@@ -239,53 +262,6 @@ impl Site {
         self.refresh();
         let (known, pins) = (self.keys()?, self.state.pins()?);
         Ok(Known::new(known.as_ref(), &pins).resolve(door, who)?)
-    }
-
-    fn list(&self, json: bool) -> Result<(), Failure> {
-        self.refresh();
-        let known = self.keys()?;
-        let listed = Door::ALL.map(|door| (door, self.directories(door).files()));
-        let pins = self.state.pins()?;
-        if known.is_none() {
-            let path = self.state.keys_file();
-            let hint = if rustix::process::geteuid().is_root() {
-                ""
-            } else {
-                "; that of the service is for root to see"
-            };
-            warn(&format!(
-                "{}: no collector has kept a record of keys there{hint}",
-                path.display()
-            ));
-        }
-        let overview = Overview::new(known.as_ref(), &listed, &pins);
-        print(&if json {
-            overview.json()
-        } else {
-            overview.table()
-        })
-    }
-
-    fn allow(&self, who: &str, name: Option<&str>, door: Door) -> Result<(), Failure> {
-        let Resolved { key, host } = self.resolve(who, door)?;
-        let directories = self.directories(door);
-        let listed = directories.files();
-        if let Some((path, ..)) = listed.iter().find(|(.., listed)| *listed == key) {
-            return print(&format!("{} has the key {key} already\n", path.display()));
-        }
-        let name = match (name, host) {
-            (Some(name), _) => name.to_owned(),
-            (None, Some(host)) => host,
-            (None, None) => files::name_of(&key),
-        };
-        let path = files::add(&self.places.write(door), &name, &key)?;
-        let role = door.role();
-        print(&format!(
-            "Wrote {}: the key {key} is let in as {role}\n",
-            path.display()
-        ))?;
-        self.warn_where_lists_do_not_count(door);
-        Ok(())
     }
 
     fn revoke(&self, who: &str, door: Door) -> Result<(), Failure> {
@@ -414,13 +390,11 @@ impl Site {
 }
 
 fn print(text: &str) -> Result<(), Failure> {
-    match io::stdout().write_all(text.as_bytes()) {
-        // A reader that has seen enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        written => written.map_err(Failure::Print),
-    }
+    terminal::emit(&text::lines(text))
+        .map(drop)
+        .map_err(Failure::Print)
 }
 
 fn warn(problem: &(impl Display + ?Sized)) {
-    let _ = writeln!(io::stderr(), "metrics-collector: {problem}");
+    terminal::complain("metrics-collector", problem);
 }

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::{Serialize, Serializer};
 
+use crate::base::{columns, json, text};
 use crate::curve::keys::PublicKey;
 use crate::server::access::pins::Pins;
 use crate::server::access::seen::{Record, Standing, Who};
@@ -89,35 +90,58 @@ impl Overview {
     }
 
     pub(super) fn json(&self) -> String {
-        // Strings and numbers always have a text.
-        let mut text = serde_json::to_string_pretty(self).unwrap_or_default();
-        text.push('\n');
-        text
+        json::pretty(self) + "\n"
     }
 
-    pub(super) fn table(&self) -> String {
-        let head = [
-            "ROLE",
-            "NAME",
-            "KEY",
-            "HOSTS",
-            "FIRST SEEN",
-            "LAST SEEN",
-            "ADDRESS",
-            "STATE",
-        ];
-        let rows = self.keys.iter().map(Row::cells).collect();
-        let mut text = aligned(head.map(str::to_owned).to_vec(), rows);
+    /// As a table: for a terminal of so many columns without what does not fit there.
+    pub(super) fn table(&self, room: Option<usize>) -> String {
+        let mut lines = vec![HEAD.map(str::to_owned).to_vec()];
+        lines.extend(self.keys.iter().map(Row::cells));
+        let left_out = match room {
+            Some(room) => columns::narrow(&mut lines, room, &SPARED, &["NAME", "HOSTS"]),
+            None => Vec::new(),
+        };
+        let mut text = columns::table(&lines);
         if !self.pins.is_empty() {
+            let mut lines = vec![["PINNED HOST", "KEY", "SINCE"].map(str::to_owned).to_vec()];
+            let cells = |pin: &PinRow| {
+                vec![
+                    text::name(&pin.host).into_owned(),
+                    pin.key.clone(),
+                    shown(pin.since),
+                ]
+            };
+            lines.extend(self.pins.iter().map(cells));
+            if let Some(room) = room {
+                columns::narrow(&mut lines, room, &[], &["PINNED HOST"]);
+            }
             text.push('\n');
-            let head = ["PINNED HOST", "KEY", "SINCE"];
-            let cells = |pin: &PinRow| vec![pin.host.clone(), pin.key.clone(), shown(pin.since)];
-            let rows = self.pins.iter().map(cells).collect();
-            text.push_str(&aligned(head.map(str::to_owned).to_vec(), rows));
+            text.push_str(&columns::table(&lines));
         }
-        text
+        if !left_out.is_empty() {
+            let what = left_out.join(", ").to_lowercase();
+            text.push_str("\nLeft out for want of room: ");
+            text.push_str(&what);
+            text.push_str("; --full shows all.\n");
+        }
+        columns::fit_lines(&text, room)
     }
 }
+
+/// The columns, what matters most first: what has no room is cut at the end.
+const HEAD: [&str; 8] = [
+    "ROLE",
+    "NAME",
+    "KEY",
+    "STATE",
+    "HOSTS",
+    "LAST SEEN",
+    "ADDRESS",
+    "FIRST SEEN",
+];
+
+/// What is left out first where there is no room for all.
+const SPARED: [&str; 3] = ["FIRST SEEN", "ADDRESS", "LAST SEEN"];
 
 impl Row {
     fn order(&self) -> (Door, bool, Option<&str>, &str) {
@@ -128,13 +152,9 @@ impl Row {
 
     fn cells(&self) -> Vec<String> {
         let none = || "-".to_owned();
-        let mut hosts = self
-            .hosts
-            .iter()
-            .take(HOSTS_SHOWN)
-            .map(|host| &*host.name)
-            .collect::<Vec<_>>()
-            .join(",");
+        let names = self.hosts.iter().take(HOSTS_SHOWN);
+        let names: Vec<_> = names.map(|host| text::name(&host.name)).collect();
+        let mut hosts = names.join(",");
         if self.hosts.len() > HOSTS_SHOWN {
             hosts.push_str(",…");
         }
@@ -142,15 +162,16 @@ impl Row {
             0 => self.state.as_str().to_owned(),
             refusals => format!("{} ({refusals}x)", self.state.as_str()),
         };
+        let name = |name: &str| text::name(name).into_owned();
         vec![
             self.role.role().to_owned(),
-            self.name.as_deref().map_or_else(none, str::to_owned),
+            self.name.as_deref().map_or_else(none, name),
             self.key.clone(),
-            if hosts.is_empty() { none() } else { hosts },
-            self.first_seen.map_or_else(none, shown),
-            self.last_seen.map_or_else(none, shown),
-            self.address.as_deref().map_or_else(none, str::to_owned),
             state,
+            if hosts.is_empty() { none() } else { hosts },
+            self.last_seen.map_or_else(none, shown),
+            self.address.as_deref().map_or_else(none, name),
+            self.first_seen.map_or_else(none, shown),
         ]
     }
 }
@@ -213,31 +234,12 @@ fn shown(Time(time): Time) -> String {
     here.strftime("%Y-%m-%d %H:%M:%S").to_string()
 }
 
-/// Columns that are as wide as their widest cell; the last one has no end.
-fn aligned(head: Vec<String>, rows: Vec<Vec<String>>) -> String {
-    let mut lines = vec![head];
-    lines.extend(rows);
-    let columns = lines.first().map_or(0, Vec::len);
-    let width = |column: usize| {
-        let cells = lines.iter().filter_map(|line| line.get(column));
-        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..columns).map(width).collect();
-    let mut text = String::new();
-    for line in &lines {
-        let padded = line.iter().zip(&widths);
-        let padded: Vec<_> = padded
-            .map(|(cell, width)| format!("{cell:<width$}"))
-            .collect();
-        text.push_str(padded.join("  ").trim_end());
-        text.push('\n');
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::base::text::hostile;
     use crate::server::access::seen::Said;
 
     fn key(number: u8) -> PublicKey {
@@ -305,42 +307,97 @@ mod tests {
 
     #[test]
     fn the_table_is_aligned() {
-        let table = overview(Authorized::Directory).table();
+        let table = overview(Authorized::Directory).table(None);
         let lines: Vec<_> = table.lines().collect();
         let [head, db, new, zoo, client, empty, pins, pin] = lines[..] else {
             panic!("{table}");
         };
         for (line, cells) in [
-            (head, ["ROLE", "NAME", "KEY", "HOSTS"].map(str::to_owned)),
+            (head, ["ROLE", "NAME", "KEY", "STATE"].map(str::to_owned)),
             (
                 db,
-                ["agent", "-", &key(2).to_string(), "db"].map(str::to_owned),
+                ["agent", "-", &key(2).to_string(), "refused"].map(str::to_owned),
             ),
             (
                 new,
-                ["agent", "new", &key(3).to_string(), "-"].map(str::to_owned),
+                ["agent", "new", &key(3).to_string(), "allowed"].map(str::to_owned),
             ),
             (
                 zoo,
-                ["agent", "zoo", &key(1).to_string(), "web1,old"].map(str::to_owned),
+                ["agent", "zoo", &key(1).to_string(), "allowed"].map(str::to_owned),
             ),
             (
                 client,
-                ["client", "-", &key(4).to_string(), "-"].map(str::to_owned),
+                ["client", "-", &key(4).to_string(), "refused"].map(str::to_owned),
             ),
         ] {
             let found: Vec<_> = line.split_whitespace().take(4).collect();
             assert_eq!(found, cells);
         }
-        assert!(client.ends_with("10.0.0.1  refused (2x)"), "{client}");
-        let column = head.find("STATE").unwrap();
-        assert_eq!(zoo.find("allowed"), Some(column));
+        assert!(client.contains("  refused (2x)  -         "), "{client}");
+        let column = head.find("HOSTS").unwrap();
+        assert_eq!(zoo.find("web1,old"), Some(column));
         assert_eq!(empty, "");
         assert!(pins.starts_with("PINNED HOST  KEY"), "{pins}");
         assert!(
             pin.starts_with(&format!("web1         {}", key(1))),
             "{pin}"
         );
+    }
+
+    #[test]
+    fn it_fits_the_terminal() {
+        let overview = overview(Authorized::Directory);
+        let widest = columns::width(overview.table(None).lines().next().unwrap());
+        for room in 20..widest + 2 {
+            let table = overview.table(Some(room));
+            let wide = table.lines().find(|line| columns::width(line) > room);
+            assert_eq!(wide, None, "{room}: {table}");
+            // A key is whole wherever it has room, and so is what is to be known of it.
+            if room >= 80 {
+                assert!(table.contains(&key(4).to_string()), "{table}");
+                assert!(table.contains("refused (2x)"), "{table}");
+                assert!(table.contains("web1"), "{table}");
+            }
+        }
+        let table = overview.table(Some(90));
+        assert!(
+            table.ends_with(
+                "Left out for want of room: first seen, address, last seen; --full shows all.\n"
+            ),
+            "{table}"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_name_does_anything_to_a_terminal(one in hostile::texts(), two in hostile::texts()) {
+            let record = Record {
+                first_seen: 0,
+                last_seen: 0,
+                address: one.as_str().into(),
+                hosts: vec![Said { name: two.as_str().into(), last: 0 }],
+                standing: Standing::Any,
+                refusals: 0,
+            };
+            let known = KnownKeys {
+                authorized: Authorized::Any,
+                keys: vec![((Door::Agents, key(1)), record)],
+            };
+            let listed = [(Door::Agents, vec![(PathBuf::new(), Arc::from(&*two), key(1))])];
+            let mut pins = Pins::default();
+            let _ = pins.claim(&one, key(1), 0);
+            let overview = Overview::new(Some(&known), &listed, &pins);
+            for room in [None, Some(60)] {
+                let table = overview.table(room);
+                hostile::assert_harmless(&table);
+                prop_assert!(table.lines().count() <= 7, "{table:?}");
+            }
+            let json = overview.json();
+            hostile::assert_harmless(&json);
+            let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+            prop_assert_eq!(&json["keys"][0]["hosts"][0]["name"], &two);
+        }
     }
 
     #[test]

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use glob::Pattern;
 use thiserror::Error;
 
+use crate::base::shell;
 use crate::curve::keys::PublicKey;
 use crate::server::access::Door;
 use crate::server::access::pins::Pins;
@@ -15,8 +17,8 @@ use crate::server::access::state::KnownKeys;
 pub enum WhoError {
     /// No key, and no host that is known.
     #[error(
-        "{0:?}: expected a public key of 40 characters, or the name of a host that has reported; \
-         `metrics-collector keys list` shows both"
+        "{0:?}: expected a public key of 40 characters, or the name of a host that has reported (or a \
+         shell pattern for such names); `metrics-collector keys list` shows both"
     )]
     Unknown(String),
     /// Several keys.
@@ -34,7 +36,10 @@ pub enum WhoError {
 }
 
 fn listed(keys: &[PublicKey]) -> String {
-    let keys: Vec<_> = keys.iter().map(|key| format!("'{key}'")).collect();
+    let keys: Vec<_> = keys
+        .iter()
+        .map(|key| shell::word(&key.to_string()))
+        .collect();
     keys.join(", ")
 }
 
@@ -79,6 +84,31 @@ impl<'a> Known<'a> {
                 keys,
             }),
         }
+    }
+
+    /// The keys of all hosts whose names fit a shell pattern; None where it is none, or fits none.
+    ///
+    /// # Errors
+    ///
+    /// A name that fits is of several keys.
+    pub(super) fn all_like(
+        &self,
+        door: Door,
+        pattern: &str,
+    ) -> Result<Option<Vec<Resolved>>, WhoError> {
+        let Ok(pattern) = Pattern::new(pattern) else {
+            return Ok(None);
+        };
+        let reported = self.records(door).flat_map(|(_, hosts)| hosts);
+        let names: BTreeSet<&str> = reported
+            .map(|said| &*said.name)
+            .filter(|name| pattern.matches(name))
+            .collect();
+        let found: Vec<_> = names
+            .into_iter()
+            .map(|name| self.resolve(door, name))
+            .collect::<Result<_, _>>()?;
+        Ok(Some(found).filter(|found| !found.is_empty()))
     }
 
     /// The host that a key reported as last.
@@ -153,6 +183,31 @@ mod tests {
             Some("web1")
         );
         assert_eq!(known.host_of(Door::Agents, &key(9)), None);
+    }
+
+    #[test]
+    fn a_pattern_is_for_all_hosts_that_it_fits() {
+        let record = known(&[
+            (Door::Agents, 1, &[("web1", 5), ("web1.old", 3)]),
+            (Door::Agents, 2, &[("web2", 5)]),
+            (Door::Agents, 3, &[("db1", 5)]),
+            (Door::Agents, 4, &[("db2", 5)]),
+            (Door::Agents, 5, &[("db2", 6)]),
+            (Door::Clients, 6, &[("web3", 5)]),
+        ]);
+        let pins = Pins::default();
+        let known = Known::new(Some(&record), &pins);
+        let keys = |pattern| {
+            let found = known.all_like(Door::Agents, pattern).unwrap();
+            found.map(|found| found.iter().map(|one| one.key).collect::<Vec<_>>())
+        };
+        assert_eq!(keys("web?"), Some(vec![key(1), key(2)]));
+        assert_eq!(keys("*1"), Some(vec![key(3), key(1)]));
+        assert_eq!(keys("mail*"), None);
+        assert_eq!(keys("a[b"), None);
+        // The last of several might be the one to keep out.
+        let error = known.all_like(Door::Agents, "db*").unwrap_err();
+        assert!(matches!(error, WhoError::Several { host, .. } if host == "db2"));
     }
 
     #[test]

@@ -1,0 +1,96 @@
+//! Who reports and would not be let in by the list alone: what closing the door costs. Pure.
+
+use std::fmt;
+
+use super::Door;
+use crate::base::text;
+use crate::curve::keys::PublicKey;
+
+/// Hosts that are named; of more there is a number.
+const NAMED: usize = 5;
+
+/// The keys that report now, and those of them that are not on the list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ShutOut {
+    /// How many keys report.
+    pub reporting: usize,
+    /// How many of them are not on the list.
+    pub keys: usize,
+    /// The hosts that report with those.
+    hosts: Vec<String>,
+}
+
+impl ShutOut {
+    /// Of keys that report, each with a host that it reports as, those that are not `listed`.
+    pub fn of<'a>(
+        reporting: impl IntoIterator<Item = (PublicKey, &'a str)>,
+        listed: impl Fn(&PublicKey) -> bool,
+    ) -> Self {
+        let mut hosts: Vec<_> = reporting.into_iter().collect();
+        hosts.sort_unstable();
+        let mut keys: Vec<_> = hosts.iter().map(|(key, _)| *key).collect();
+        keys.dedup();
+        let reporting = keys.len();
+        keys.retain(|key| !listed(key));
+        hosts.retain(|(key, _)| keys.binary_search(key).is_ok());
+        let mut hosts: Vec<_> = hosts.iter().map(|(_, host)| (*host).to_owned()).collect();
+        hosts.sort_unstable();
+        Self {
+            reporting,
+            keys: keys.len(),
+            hosts,
+        }
+    }
+}
+
+/// `2 of the 12 keys that report now are not in authorized_agents: those of db1 and web2`.
+impl fmt::Display for ShutOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            reporting, keys, ..
+        } = self;
+        let (list, of) = (Door::Agents.directory(), &self.hosts);
+        write!(
+            f,
+            "{keys} of the {reporting} keys that report now are not in {list}"
+        )?;
+        for (at, host) in of.iter().take(NAMED).enumerate() {
+            let before = if at == 0 { ": " } else { ", " };
+            write!(f, "{before}{}", text::name(host))?;
+        }
+        match of.len().checked_sub(NAMED) {
+            None | Some(0) => Ok(()),
+            Some(more) => write!(f, " and {more} more"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(number: u8) -> PublicKey {
+        PublicKey::from_bytes([number; 32])
+    }
+
+    #[test]
+    fn keys_are_counted_and_hosts_named() {
+        // One key reports as two hosts, as a relay does.
+        let reporting = [
+            (key(2), "web2"),
+            (key(1), "web1"),
+            (key(2), "db\u{202e}"),
+            (key(3), "x"),
+        ];
+        let found = ShutOut::of(reporting, |listed| *listed == key(1));
+        assert_eq!((found.reporting, found.keys), (3, 2));
+        assert_eq!(
+            found.to_string(),
+            "2 of the 3 keys that report now are not in authorized_agents: db\\u{202e}, web2, x"
+        );
+        let many: Vec<_> = (0..8).map(|number| (key(number), "a")).collect();
+        let found = ShutOut::of(many, |_| false).to_string();
+        assert!(found.ends_with(": a, a, a, a, a and 3 more"), "{found}");
+        assert_eq!(ShutOut::of(reporting, |_| true).keys, 0);
+    }
+}
