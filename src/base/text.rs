@@ -161,14 +161,10 @@ pub(crate) mod hostile {
             Just('-'),
             Just('\''),
             Just('世'),
-            "[ -~]".prop_map(first)
+            prop::char::range(' ', '~')
         ];
         prop::collection::vec(prop_oneof![hidden, plain], 0..24)
             .prop_map(|all| all.into_iter().collect())
-    }
-
-    fn first(text: String) -> char {
-        text.chars().next().unwrap()
     }
 
     /// Nothing of it is hidden, but for the ends of lines.

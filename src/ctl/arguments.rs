@@ -221,6 +221,10 @@ pub(super) enum Command {
     CompleteNames {
         /// Of what
         kind: Names,
+
+        /// What is typed already
+        #[arg(allow_hyphen_values = true)]
+        typed: Option<String>,
     },
 }
 
@@ -233,6 +237,8 @@ pub(super) enum Names {
     Disabled,
     /// What "disable" takes: those that are enabled
     Enabled,
+    /// What "metrics" takes
+    Metrics,
 }
 
 fn watch_interval(text: &str) -> Result<Duration, String> {

@@ -1,9 +1,11 @@
 //! Which metrics a person asks for: shell patterns on their names.
 
+use std::collections::BTreeSet;
 use std::str::FromStr;
 
 use glob::{Pattern, PatternError};
 
+use crate::base::text::is_plain;
 use crate::dbus::proxy::Values;
 
 /// `mem`, `disk.*`, `unit.memory[nginx*]`: a pattern for the metric, and in brackets one for the
@@ -53,9 +55,46 @@ pub(super) fn keep(choices: &[Choice], grid: &mut Values) {
     }
 }
 
+/// What a shell may complete: all names where nothing is `typed`; else names of metrics, with an
+/// open bracket where they have instances, and whole names from the bracket on.
+pub(super) fn completions<'a>(
+    names: impl Iterator<Item = &'a String>,
+    typed: Option<&str>,
+) -> Vec<String> {
+    let names = names.filter(|name| is_plain(name));
+    let names: BTreeSet<&str> = match typed {
+        Some(typed) if !typed.contains('[') => names
+            .map(|name| match name.find('[') {
+                Some(bracket) => name.get(..=bracket).unwrap_or(name),
+                None => name,
+            })
+            .collect(),
+        _ => names.map(String::as_str).collect(),
+    };
+    names.into_iter().map(str::to_owned).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn metrics_are_completed_first_and_then_their_instances() {
+        let names = [
+            "unit.tasks[a]",
+            "unit.tasks[b]",
+            "mem.free",
+            "fs.free[/\u{202e}]",
+        ];
+        let names = names.map(str::to_owned);
+        let all = |typed| completions(names.iter(), typed);
+        assert_eq!(all(Some("")), ["mem.free", "unit.tasks["]);
+        assert_eq!(
+            all(Some("unit.tasks[")),
+            ["mem.free", "unit.tasks[a]", "unit.tasks[b]"]
+        );
+        assert_eq!(all(None), ["mem.free", "unit.tasks[a]", "unit.tasks[b]"]);
+    }
 
     #[test]
     fn patterns_are_for_the_metric_and_for_the_instance() {

@@ -170,7 +170,7 @@ impl Control {
             Command::LogLevel { level } => self.log_level(level).await,
             Command::Monitor => self.monitor().await,
             Command::PublicKey { .. } => self.public_key().await,
-            Command::CompleteNames { kind } => self.complete(kind).await,
+            Command::CompleteNames { kind, typed } => self.complete(kind, typed.as_deref()).await,
             // Needs no agent, so it never gets here.
             Command::Keygen { name, directory } => keys::generate(&name, directory),
         }
@@ -261,10 +261,14 @@ impl Control {
     }
 
     /// Names for a shell. No answer is an answer there, an error would be in the way.
-    async fn complete(&self, kind: Names) -> Result<(), Failure> {
+    async fn complete(&self, kind: Names, typed: Option<&str>) -> Result<(), Failure> {
         let names = tokio::time::timeout(COMPLETION_PATIENCE, async {
-            let view = status::View::of(&self.agent().await?).await?;
-            Ok::<_, Failure>(view.names(kind))
+            let agent = self.agent().await?;
+            if kind == Names::Metrics {
+                let grid = agent.agent1().await?.sample("metrics").await?;
+                return Ok(choice::completions(grid.keys(), typed));
+            }
+            Ok::<_, Failure>(status::View::of(&agent).await?.names(kind))
         });
         let Ok(Ok(names)) = names.await else {
             return Ok(());

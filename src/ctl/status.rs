@@ -90,6 +90,8 @@ impl View {
                 .collect(),
             Names::Enabled => those(true),
             Names::Disabled => those(false),
+            // They are not of the agent's state.
+            Names::Metrics => Vec::new(),
         }
     }
 

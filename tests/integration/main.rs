@@ -15,6 +15,7 @@ mod agent_path;
 mod agent_service;
 mod agent_session;
 mod agent_signals;
+mod completions;
 mod ctl_commands;
 mod ctl_terminal;
 mod ctl_views;

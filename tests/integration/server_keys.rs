@@ -274,7 +274,7 @@ fn who_may_not_read_the_record_is_told_so() {
         .args(["--mount", "sh", "-c", script, "sh"])
         .arg(&copy)
         .args(["keys", "list"])
-        .env("HOME", "/nonexistent")
+        .env("HOME", home.path().join("none"))
         .output()
         .unwrap();
     let error = String::from_utf8(output.stderr).unwrap();

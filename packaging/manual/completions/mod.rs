@@ -1,4 +1,4 @@
-//! Shell completions of the programs, from their command lines. What only a running agent
+//! Shell completions of the programs, from their command lines. What only a running program
 //! knows, [`names`] asks it for.
 
 mod names;
@@ -9,9 +9,6 @@ use std::path::PathBuf;
 use clap::{Command, CommandFactory as _};
 use clap_complete::{Shell, generate};
 use metrics_agent::{agent, ctl, server, top};
-
-/// The program that takes names.
-const CONTROL: &str = "metrics-agentctl";
 
 /// What a shell loads.
 #[derive(Debug)]
@@ -26,7 +23,7 @@ pub(crate) struct Completion {
 pub(crate) fn programs() -> [(&'static str, Command); 4] {
     [
         ("metrics-agent", agent::arguments::Arguments::command()),
-        (CONTROL, ctl::arguments::Arguments::command()),
+        ("metrics-agentctl", ctl::arguments::Arguments::command()),
         ("metrics-collector", server::arguments::Arguments::command()),
         ("metrics-top", top::arguments::Arguments::command()),
     ]
@@ -52,9 +49,7 @@ pub(crate) fn completions() -> Result<Vec<Completion>, Box<dyn Error>> {
             if shell == Shell::Bash {
                 script = with_one_name(program, &script);
             }
-            if program == CONTROL {
-                script = names::added(shell, script)?;
-            }
+            script = names::added(program, shell, script)?;
             completions.push(Completion {
                 path: path.into(),
                 script,
@@ -68,6 +63,7 @@ pub(crate) fn completions() -> Result<Vec<Completion>, Box<dyn Error>> {
 fn shown(program: &'static str, command: &Command) -> Command {
     let commands = command.get_subcommands().filter(|one| !one.is_hide_set());
     Command::new(program)
+        .disable_help_subcommand(command.is_disable_help_subcommand_set())
         .version(env!("CARGO_PKG_VERSION"))
         .args(command.get_arguments().cloned())
         .subcommands(commands.cloned())

@@ -1,0 +1,219 @@
+//! The completions of names in real shells, on a terminal, with the real programs behind them.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::Command;
+
+use metrics_agent::curve::certificate::Certificate;
+
+use crate::manual::completions;
+use crate::support::place::Place;
+use crate::support::server::program;
+use crate::support::tmux::Tmux;
+
+/// Each shell: its program, how it is started and loads the completions of `@dir@`.
+const SHELLS: [(&str, &str, &str); 3] = [
+    (
+        "bash",
+        "bash --norc --noprofile -i",
+        "PS1='> '; for f in @dir@/bash/*; do . $f; done; clear",
+    ),
+    (
+        "zsh",
+        "zsh -f -i",
+        "PS1='> '; fpath=(@dir@/zsh $fpath); autoload -Uz compinit; compinit -u -D; clear",
+    ),
+    (
+        "fish",
+        "fish --no-config --interactive",
+        "set -g fish_autosuggestion_enabled 0; function fish_prompt; echo '> '; end; for f in @dir@/fish/*; source $f; end; clear",
+    ),
+];
+
+/// A shell on a terminal with all completions loaded; None where it is not installed.
+async fn shell(
+    (name, start, load): (&str, &str, &str),
+    directory: &Path,
+    variables: &[(&str, &str)],
+) -> Option<Tmux> {
+    if Command::new(name).arg("--version").output().is_err() {
+        // A test that is left out says so.
+        let _ = writeln!(std::io::stderr(), "skipped: there is no {name}");
+        return None;
+    }
+    for completion in completions::completions().unwrap() {
+        let path = directory.join(&completion.path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, &completion.script).unwrap();
+    }
+    let tmux = Tmux::run(150, 30, variables, start);
+    let load = load.replace("@dir@", directory.to_str().unwrap());
+    tmux.types(&["-l", &load]);
+    tmux.types(&["Enter"]);
+    tmux.until("an empty prompt", |screen| screen.trim() == ">")
+        .await;
+    Some(tmux)
+}
+
+/// The line, as soon as it is `expected` once TAB was pressed behind what was typed.
+async fn completes(tmux: &Tmux, typed: &str, expected: &str) {
+    tmux.types(&["-l", typed]);
+    tmux.until("what was typed", |screen| screen.contains(typed))
+        .await;
+    tmux.types(&["Tab"]);
+    let what = format!("{expected:?} after {typed:?}");
+    tmux.until(&what, |screen| {
+        screen
+            .lines()
+            .any(|line| line.trim_start_matches("> ").trim_end() == expected)
+    })
+    .await;
+    tmux.types(&["C-u"]);
+    tmux.types(&["C-l"]);
+    tmux.until("an empty prompt", |screen| screen.trim() == ">")
+        .await;
+}
+
+fn path_of(program: &str) -> String {
+    let directory = Path::new(program).parent().unwrap();
+    format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", directory.display())
+}
+
+#[tokio::test]
+async fn names_of_keys_and_hosts_are_completed() {
+    let home = tempfile::tempdir().unwrap();
+    for (list, name) in [
+        ("authorized_agents", "web1"),
+        ("authorized_agents", "db 1"),
+        ("authorized_clients", "laptop"),
+    ] {
+        let directory = home.path().join(".curve").join(list);
+        Certificate::write_pair(&directory, name).unwrap();
+    }
+    let pins = home.path().join(".curve/pins");
+    let key =
+        Certificate::read_public(&home.path().join(".curve/authorized_agents/web1.key")).unwrap();
+    fs::write(
+        &pins,
+        format!("metrics-collector pins 1\n{key} 2026-01-31T12:00:05Z web1.example.org\n{key} 2026-01-31T12:00:05Z x;touch y\nend 2\n"),
+    )
+    .unwrap();
+    let names = |words: &[&str]| {
+        let output = program(home.path())
+            .arg("complete-names")
+            .args(words)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!(names(&["revoke"]), "db 1\nweb1\n");
+    assert_eq!(names(&["revoke", "--client"]), "laptop\n");
+    assert_eq!(
+        names(&["pins", "--", "-x"]),
+        "web1.example.org\nx;touch y\n"
+    );
+    assert_eq!(names(&["allow"]), "");
+    let path = path_of(env!("CARGO_BIN_EXE_metrics-collector"));
+    let variables = [("HOME", home.path().to_str().unwrap()), ("PATH", &*path)];
+    for one in SHELLS {
+        let directory = tempfile::tempdir().unwrap();
+        let Some(tmux) = shell(one, directory.path(), &variables).await else {
+            continue;
+        };
+        for (typed, expected) in [
+            (
+                "metrics-collector keys revoke w",
+                "metrics-collector keys revoke web1",
+            ),
+            (
+                "metrics-collector keys revoke d",
+                "metrics-collector keys revoke db\\ 1",
+            ),
+            (
+                "metrics-collector keys revoke --client l",
+                "metrics-collector keys revoke --client laptop",
+            ),
+            (
+                "metrics-collector keys forget w",
+                "metrics-collector keys forget web1.example.org",
+            ),
+            // What a name holds is not carried out.
+            (
+                "metrics-collector keys forget x",
+                "metrics-collector keys forget x\\;touch\\ y",
+            ),
+        ] {
+            completes(&tmux, typed, expected).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn names_of_connections_and_metrics_are_completed() {
+    let place = Place::new();
+    place.configure(
+        "[metrics]\ncollect = [\"load\", \"network\"]\n[metrics.network]\ninclude = [\"lo\"]\nexclude = []\n\
+         [collector.backup]\nendpoint = \"127.0.0.1:1\"\npublic_key = \"Yne@$w-vo<fVvi]a<NY6T1ed:M$fCG*[IaLV{hID\"\n",
+    );
+    let _agent = place.start().await;
+    let path = path_of(env!("CARGO_BIN_EXE_metrics-agentctl"));
+    let address = place.bus.address();
+    // Shells keep things there.
+    let home = tempfile::tempdir().unwrap();
+    let variables = [
+        ("HOME", home.path().to_str().unwrap()),
+        ("PATH", &*path),
+        ("METRICS_AGENT_DBUS__BUS", &*address),
+    ];
+    for one in SHELLS {
+        let directory = tempfile::tempdir().unwrap();
+        let Some(tmux) = shell(one, directory.path(), &variables).await else {
+            continue;
+        };
+        for (typed, expected) in [
+            (
+                "metrics-agentctl reconnect b",
+                "metrics-agentctl reconnect backup",
+            ),
+            (
+                "metrics-agentctl disable net",
+                "metrics-agentctl disable network",
+            ),
+            (
+                "metrics-agentctl enable mem",
+                "metrics-agentctl enable meminfo",
+            ),
+            (
+                "metrics-agentctl metrics load.15",
+                "metrics-agentctl metrics load.15m",
+            ),
+        ] {
+            completes(&tmux, typed, expected).await;
+        }
+        // The instance, behind its bracket.
+        let expected = match one.0 {
+            "fish" => "metrics-agentctl metrics net.rx.bytes.total\\[lo\\]",
+            _ => "metrics-agentctl metrics net.rx.bytes.total\\[",
+        };
+        let typed = "metrics-agentctl metrics net.rx.bytes";
+        completes(&tmux, typed, expected).await;
+        if one.0 != "fish" {
+            completes(
+                &tmux,
+                "metrics-agentctl metrics net.rx.bytes.total\\[l",
+                "metrics-agentctl metrics net.rx.bytes.total\\[lo\\]",
+            )
+            .await;
+        }
+        if one.0 == "bash" {
+            completes(
+                &tmux,
+                "metrics-agentctl metrics 'net.rx.bytes.total[l",
+                "metrics-agentctl metrics 'net.rx.bytes.total[lo]'",
+            )
+            .await;
+        }
+    }
+}
