@@ -330,7 +330,7 @@ agent.messages.sent                        7
         assert!(end + GAP.len() <= 60, "{narrow}");
         let line = narrow.lines().find(|line| line.ends_with(" 7")).unwrap();
         assert!(
-            line.starts_with("unit.pressure.mem…ournald.service]  "),
+            line.starts_with("unit.pressure.…rnald.service]  "),
             "{narrow}"
         );
         let line = narrow.lines().find(|line| line.starts_with("disk.read.b"));

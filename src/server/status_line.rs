@@ -158,7 +158,7 @@ mod tests {
         assert_eq!(
             health(2, 1000, &[target("mimir", true), target("b", false)]),
             ", 2 viewing clients, 1,000 handshakes refused\
-             ; remote write mimir: 1,234 sent, 1 failed, 2 dropped, 3 waiting, fails: HTTP 503 later\
+             ; remote write mimir: 1,234 sent, 1 failed, 2 dropped, 3 waiting, fails: HTTP 503\\nlater\
              ; remote write b: 1,234 sent, 1 failed, 2 dropped, 3 waiting"
         );
         let many: Vec<_> = ["a", "b", "c", "d", "e"]

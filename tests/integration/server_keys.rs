@@ -43,7 +43,8 @@ async fn host(collector: &mut Collector, name: &str) -> (Peer, String) {
         .await;
     peer.hello().await;
     peer.report(name, "{}", "model").await;
-    collector.logged("reports").await;
+    let line = collector.logged("reports").await;
+    assert!(!line.contains('\u{202e}'), "{line}");
     (peer, keys["public"].as_str().unwrap().to_owned())
 }
 

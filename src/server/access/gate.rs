@@ -421,7 +421,7 @@ mod tests {
         let says = |gate: &mut Gate, by| gate.admit(7, Door::Agents, Some(key(by)), Some("more"));
         let refusal = says(&mut gate, 1).unwrap_err();
         assert_eq!(refusal, AccessRefusal::TooManyNamesOfKey(key(1)));
-        let way_out = format!("`metrics-collector keys forget --key '{}'`", key(1));
+        let way_out = format!("`metrics-collector keys forget --key {}`", key(1));
         assert!(refusal.to_string().contains(&way_out), "{refusal}");
         assert_eq!(says(&mut gate, 2), Ok(()));
     }

@@ -47,7 +47,8 @@ pub enum AccessRefusal {
     /// The key has as many pinned names as it may have.
     #[error(
         "a new host name beyond the {MAX_PINS_OF_KEY} that may be pinned for one key (the key \
-         {0}); `metrics-collector keys forget --key '{0}'` lets all of them go"
+         {}); `metrics-collector keys forget --key {}` lets all of them go",
+        .0, shell::word(&.0.to_string())
     )]
     TooManyNamesOfKey(PublicKey),
 }

@@ -28,6 +28,8 @@ pub use outlet::Lost;
 use outlet::Outlet;
 use record::Records;
 
+use crate::base::text;
+
 /// How long the last lines may take at the end. journald takes them in microseconds; one that is
 /// stuck does not keep the process.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -319,7 +321,7 @@ fn lines(outlet: Outlet) -> Output {
         // The text says it all; the fields are for the journal.
         .fmt_fields(format::debug_fn(|writer, field, value| {
             if field.name() == "message" {
-                write!(writer, "{value:?}")
+                write!(writer, "{}", text::of(&format_args!("{value:?}")))
             } else {
                 Ok(())
             }

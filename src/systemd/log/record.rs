@@ -8,6 +8,7 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
 use super::outlet::{Line, Outlet};
+use crate::base::text;
 
 /// What a record is taken to need beside its texts.
 const OVERHEAD: usize = 256;
@@ -50,7 +51,8 @@ impl Record {
 impl Visit for Record {
     fn record_str(&mut self, field: &Field, value: &str) {
         if let Some(slot) = self.values.get_mut(field.index()) {
-            *slot = Some(value.to_owned());
+            // Fields are shown, too: by the catalog, which has them in its texts.
+            *slot = Some(text::of(value));
         }
     }
 
@@ -81,9 +83,11 @@ impl<S: Subscriber> Layer<S> for Records {
 mod tests {
     use std::sync::{Arc, Mutex};
 
+    use proptest::prelude::*;
     use tracing_subscriber::layer::SubscriberExt as _;
 
     use super::*;
+    use crate::base::text::hostile;
 
     /// Notes every record that it is told of, as text.
     #[derive(Clone, Default)]
@@ -154,8 +158,22 @@ mod tests {
             assert!(warning.contains(part), "{warning}");
         }
         assert!(error.starts_with("ERROR "), "{error}");
-        for part in ["message=\"00ff\"", "error=a\nb", "ratio=1.5"] {
+        for part in ["message=\"00ff\"", "error=a\\nb", "ratio=1.5"] {
             assert!(error.contains(part), "{error}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_field_does_anything_to_a_terminal(text in hostile::texts()) {
+            let notes = Notes::default();
+            let subscriber = tracing_subscriber::registry().with(notes.clone());
+            tracing::subscriber::with_default(subscriber, || {
+                tracing::warn!(host = text, error = %text, "{text}");
+            });
+            let lines = notes.0.lock().unwrap().join("\n");
+            hostile::assert_harmless(&lines);
+            prop_assert!(!lines.contains('\n'), "{lines:?}");
         }
     }
 }
