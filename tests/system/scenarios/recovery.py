@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the agent lives on breaks, and comes back: bus, journal, disk, name."""
 
-from machine import AGENT, COLLECTOR, RPM_SUITE, call, set_property
+import re
+
+from machine import AGENT, COLLECTOR, RPM_SUITE, call, idle, set_property
 
 # On an RPM system, too.
 SUITES = ["bookworm", "trixie", RPM_SUITE]
@@ -9,6 +11,8 @@ SUITES = ["bookworm", "trixie", RPM_SUITE]
 # The agent tries the bus again at up to 30 s distance, from a quarter of a second on.
 BUS_SECONDS = 60
 STATE_DIRECTORY = "/var/lib/metrics-agent"
+# Several for each of the 512 lines that find room: those that come while settings are read are one.
+RELOADS = 2000
 
 
 def bus_is_restarted(m):
@@ -69,6 +73,66 @@ def journal_is_restarted(m):
     )
     for unit, pid in pids.items():
         m.expect_steady(pid, unit)
+
+
+@idle
+def journal_hangs(m):
+    """journald stops, as it does when its disk does: both go on, also from the start, and say it."""
+    m.start_reporting('[intervals]\nmetrics = "200ms"\n')
+    m.drop_in("[Service]\nWatchdogSec=5s\n")
+    m.drop_in("[Service]\nWatchdogSec=5s\n", COLLECTOR)
+    m.run("systemctl", "kill", "--kill-whom=main", "--signal=STOP", "systemd-journald.service")
+    try:
+        _fill_the_journal(m)
+        # Before they are ready.
+        m.run("systemctl", "restart", AGENT, COLLECTOR)
+        pids = {unit: m.main_pid(unit) for unit in (AGENT, COLLECTOR)}
+        m.eventually("state", lambda: m.agent("State"), "reporting")
+        # And while they run: more lines than there is room for. A reload is one at least.
+        numbers = " ".join(str(pid) for pid in pids.values())
+        reload = f"for i in $(seq {RELOADS}); do kill -HUP {numbers}; sleep 0.01; done"
+        m.run("sh", "-c", reload, timeout=180)
+        m.eventually("lines lost", lambda: _log_lost(m), lambda lost: lost > 0)
+        sent = m.agent("MessagesSent")
+        # Longer than the watchdog waits.
+        m.eventually("messages", lambda: m.agent("MessagesSent"), lambda now: now > sent + 50)
+        for unit, pid in pids.items():
+            m.expect_steady(pid, unit)
+    finally:
+        m.run("systemctl", "kill", "--kill-whom=main", "--signal=CONT", "systemd-journald.service")
+    for unit, lost in ((AGENT, "LOG_LINES_LOST"), (COLLECTOR, "SERVER_LOG_LINES_LOST")):
+        said = m.eventually(lost, lambda: m.events(lost, unit), len, show=len)
+        m.expect_match("message", said[0]["MESSAGE"], "^[0-9]+ log line.s. were lost since 2")
+    m.expect("state", m.agent("State"), "reporting")
+    for unit, pid in pids.items():
+        m.expect_steady(pid, unit)
+
+
+def _fill_the_journal(m):
+    """Sends to journald's socket until it takes no more."""
+    # One sender alone is held back by its own buffer.
+    fill = (
+        "import socket\n"
+        "senders, sent = [], 1\n"
+        "while sent:\n"
+        "    sent = 0\n"
+        "    senders.append(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))\n"
+        "    senders[-1].setblocking(False)\n"
+        "    try:\n"
+        "        while True:\n"
+        "            senders[-1].sendto(b'MESSAGE=filler\\n', '/run/systemd/journal/socket')\n"
+        "            sent += 1\n"
+        "    except BlockingIOError:\n"
+        "        pass\n"
+        "print(len(senders))\n"
+    )
+    m.saw("senders that filled the queue: " + m.run("python3", "-c", fill).strip())
+
+
+def _log_lost(m):
+    """Lines of the agent's log that found no room."""
+    sample = m.run("metrics-agentctl", "--json=short", "metrics", "agent.log.lost.total")
+    return int(re.search(r'agent\.log\.lost\.total"[^0-9]*([0-9]+)', sample).group(1))
 
 
 def disk_is_full(m):
