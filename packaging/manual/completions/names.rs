@@ -36,7 +36,7 @@ pub(crate) const NAMES: [Names; 2] = [
             (&["keys", "forget"], "pins"),
         ],
         has_clients: true,
-        options: &["--name"],
+        options: &["--name", "--key"],
     },
 ];
 
@@ -77,8 +77,11 @@ fn bash(names: &Names, mut script: String) -> Result<String, String> {
     let groups = names
         .commands
         .iter()
-        .filter(|(command, _)| command.len() > 1);
-    let mut groups: Vec<_> = groups.map(|(command, _)| command[0]).collect();
+        .filter_map(|(command, _)| match command {
+            [group, _] => Some(*group),
+            _ => None,
+        });
+    let mut groups: Vec<_> = groups.collect();
     groups.dedup();
     let groups = match groups.as_slice() {
         [] => "''".to_owned(),
@@ -155,7 +158,7 @@ fn zsh(names: &Names, script: &str) -> Result<String, String> {
             if names
                 .commands
                 .iter()
-                .any(|(path, _)| path.len() > 1 && path[0] == command)
+                .any(|(path, _)| matches!(path, [group, _] if *group == command))
             {
                 group = command;
             }
