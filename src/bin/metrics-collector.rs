@@ -13,6 +13,7 @@ use metrics_agent::config::service::Service;
 use metrics_agent::durable::owner;
 use metrics_agent::exit::{self, EXIT_CONFIG, EXIT_SOFTWARE, EXIT_UNAVAILABLE};
 use metrics_agent::server::arguments::{Arguments, Command};
+use metrics_agent::server::hosts_command;
 use metrics_agent::server::keys::Found;
 use metrics_agent::server::keys_command;
 use metrics_agent::server::public_key::{self, Answer};
@@ -23,6 +24,15 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if let Some(Command::Keys(arguments)) = &arguments.command {
         return match keys_command::run(arguments) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(failure) => {
+                complain(&failure);
+                failure.status().into()
+            }
+        };
+    }
+    if let Some(Command::Hosts(arguments)) = &arguments.command {
+        return match hosts_command::run(arguments) {
             Ok(()) => ExitCode::SUCCESS,
             Err(failure) => {
                 complain(&failure);

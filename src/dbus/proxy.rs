@@ -64,6 +64,97 @@ pub trait Server1 {
     /// The collector's CURVE public key, Z85.
     #[zbus(property)]
     fn public_key(&self) -> zbus::Result<String>;
+
+    /// A page of the hosts that are known, and whether there are more.
+    fn list_hosts(
+        &self,
+        prefix: &str,
+        after: &str,
+        limit: u32,
+    ) -> zbus::Result<(Vec<HostRow>, bool)>;
+}
+
+/// A host of the collector's: its name, its state, when it was last heard and since when it is in
+/// that state (both in µs since 1970), its messages, its key and its address.
+pub type HostRow = (String, String, u64, u64, u64, String, String);
+
+/// The collector that owns the name now.
+#[derive(Debug, Clone)]
+pub struct RunningCollector {
+    proxy: Server1Proxy<'static>,
+}
+
+impl RunningCollector {
+    /// Finds it, without starting one.
+    ///
+    /// # Errors
+    ///
+    /// [`FindError`].
+    pub async fn find(bus: &Bus) -> Result<Self, FindError> {
+        let no_bus = |source| FindError::NoBus {
+            bus: bus.clone(),
+            source,
+        };
+        let connection = bus.connect().await.map_err(no_bus)?;
+        let driver = fdo::DBusProxy::new(&connection).await.map_err(no_bus)?;
+        let name = zbus::names::WellKnownName::from_static_str_unchecked(SERVER_NAME);
+        let owner = match driver.get_name_owner(name.into()).await {
+            Ok(owner) => owner,
+            Err(fdo::Error::NameHasNoOwner(_)) => {
+                return Err(FindError::NotRunning { bus: bus.clone() });
+            }
+            Err(error) => return Err(no_bus(error.into())),
+        };
+        let proxy = Server1Proxy::builder(&connection)
+            .destination(UniqueName::from(owner))
+            .cache_properties(CacheProperties::No)
+            .build()
+            .await
+            .map_err(no_bus)?;
+        Ok(Self { proxy })
+    }
+
+    /// The hosts behind this name, `limit` at most; whether there are more.
+    ///
+    /// # Errors
+    ///
+    /// It did not answer, or refused.
+    pub async fn list_hosts(&self, after: &str, limit: u32) -> zbus::Result<(Vec<HostRow>, bool)> {
+        self.proxy.list_hosts("", after, limit).await
+    }
+
+    /// Has it forget a host that does not report. A person may be asked by polkit for it.
+    ///
+    /// # Errors
+    ///
+    /// It did not answer, or refused.
+    pub async fn forget_host(&self, name: &str) -> zbus::Result<()> {
+        let flags = MethodFlags::NO_AUTO_START | MethodFlags::ALLOW_INTERACTIVE_AUTH;
+        let proxy = self.proxy.inner();
+        let answer: Option<()> = proxy.call_with_flags("ForgetHost", flags, &(name,)).await?;
+        answer.ok_or(zbus::Error::InvalidReply)
+    }
+}
+
+/// The name and the text of the error that a service has answered with; the error itself where it
+/// is of another kind.
+///
+/// # Errors
+///
+/// What was given.
+pub fn told(error: zbus::Error) -> Result<(String, String), zbus::Error> {
+    use zbus::DBusError as _;
+    match error {
+        zbus::Error::MethodError(name, text, _) => {
+            Ok((name.to_string(), text.unwrap_or_else(|| name.to_string())))
+        }
+        zbus::Error::FDO(error) => {
+            let text = error.description().map(str::to_owned);
+            let name = error.name().to_string();
+            Ok((name.clone(), text.unwrap_or(name)))
+        }
+        other => Err(other),
+    }
 }
 
 /// The public key of the collector that runs, if there is one on this bus; starts none.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand, ValueHint};
 
+use super::hosts_command;
 use super::keys_command;
 use super::settings::Given;
 
@@ -102,6 +103,8 @@ pub struct Arguments {
 pub enum Command {
     /// Show the keys that came, let keys in, and shut them out.
     Keys(keys_command::Arguments),
+    /// Show the hosts that are known and which of them are gone, and forget some.
+    Hosts(hosts_command::Arguments),
     /// Print names for the shell to complete, one a line.
     #[command(hide = true)]
     CompleteNames(keys_command::NamesWanted),

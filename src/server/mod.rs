@@ -37,6 +37,7 @@ pub mod families;
 pub mod handle;
 mod hearing;
 pub mod hosts;
+pub mod hosts_command;
 mod keeping;
 pub mod keys;
 pub mod keys_command;

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::process::Command;
 use std::time::Duration;
 
 use metrics_agent::dbus::SERVER_NAME;
@@ -28,8 +29,8 @@ type Target = (String, String, u64, u64, u64, u64, bool, u64, String);
 
 /// A collector on a bus of its own, with these settings.
 struct Site {
-    _bus: PrivateBus,
-    _home: tempfile::TempDir,
+    bus: PrivateBus,
+    home: tempfile::TempDir,
     collector: Collector,
     connection: Connection,
     web: std::net::SocketAddr,
@@ -53,8 +54,8 @@ impl Site {
         let builder = zbus::connection::Builder::address(address.as_str());
         let connection = builder.build().await.unwrap();
         Self {
-            _bus: bus,
-            _home: home,
+            bus,
+            home,
             collector,
             connection,
             web,
@@ -222,4 +223,107 @@ async fn the_collectors_own_health_is_told() {
     ] {
         assert_eq!(site.property(property).await, 0, "{property}");
     }
+}
+
+/// Runs `metrics-collector hosts` with these words: status, standard output, standard error.
+async fn hosts(site: &Site, words: &[&str], nobody: bool) -> (i32, String, String) {
+    let mut command = if nobody {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=nobody", "--clear-groups"]);
+        command.arg(env!("CARGO_BIN_EXE_metrics-collector"));
+        command
+    } else {
+        program(site.home.path())
+    };
+    command
+        .arg("hosts")
+        .args(words)
+        .args(["--bus", &site.bus.address()]);
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap());
+    let output = output.await.unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    let (stdout, stderr) = (text(output.stdout), text(output.stderr));
+    (output.status.code().unwrap(), stdout, stderr)
+}
+
+/// The names that a list as JSON has, each with its state.
+fn listed(json: &str) -> Vec<(String, String)> {
+    let hosts: serde_json::Value = serde_json::from_str(json).unwrap();
+    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    let hosts = hosts.as_array().unwrap().iter();
+    hosts
+        .map(|host| (text(&host["name"]), text(&host["state"])))
+        .collect()
+}
+
+#[tokio::test]
+async fn the_command_lists_and_forgets_hosts() {
+    let mut site = Site::new("[hosts]\ntimeout = \"3s\"\n").await;
+    let mut agent = site.collector.peer("AGENT").await;
+    let hostile = "a\u{202e}b";
+    for host in ["web1", "web2", hostile] {
+        agent.report(host, "{}", "metrics").await;
+    }
+    site.collector.logged("web2 is gone").await;
+    let report = async {
+        loop {
+            agent.report("db1", "{}", "metrics").await;
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    };
+    let look = async {
+        site.collector.logged("db1 reports").await;
+        let pair = |name: &str, state: &str| (name.to_owned(), state.to_owned());
+        let (status, all, errors) = hosts(&site, &["--json"], false).await;
+        assert_eq!((status, &*errors), (0, ""));
+        assert_eq!(
+            listed(&all),
+            [
+                pair(hostile, "gone"),
+                pair("db1", "reporting"),
+                pair("web1", "gone"),
+                pair("web2", "gone"),
+            ]
+        );
+        assert!(!all.contains('\u{202e}'), "{all}");
+        let (_, gone, _) = hosts(&site, &["--gone", "--json", "web*", "db*"], false).await;
+        assert_eq!(listed(&gone), [pair("web1", "gone"), pair("web2", "gone")]);
+        // Whoever may be on the bus may look.
+        let (status, text, _) = hosts(&site, &["--gone"], true).await;
+        assert_eq!((status, text.lines().count()), (0, 4), "{text}");
+        assert!(text.starts_with("HOST"), "{text}");
+        assert!(text.contains("a\\u{202e}b"), "{text}");
+        let (status, _, errors) = hosts(&site, &["mail*"], false).await;
+        assert_eq!(status, 1);
+        assert!(errors.contains("no host that is known fits"), "{errors}");
+        // A shell completes those that can be forgotten, and no name that is not plain.
+        let mut shell = program(site.home.path());
+        shell
+            .env("DBUS_SYSTEM_BUS_ADDRESS", site.bus.address())
+            .args(["complete-names", "gone", "--", "w"]);
+        let output = tokio::task::spawn_blocking(move || shell.output().unwrap());
+        assert_eq!(output.await.unwrap().stdout, b"web1\nweb2\n");
+        // And not forget any.
+        let (status, _, errors) = hosts(&site, &["forget", "web1"], true).await;
+        assert_eq!(status, 1, "{errors}");
+        let (status, text, errors) = hosts(&site, &["forget", "web1", "db1", "x"], false).await;
+        assert_eq!((status, &*text), (1, "web1 is forgotten\n"));
+        assert!(errors.contains("db1: it reports"), "{errors}");
+        assert!(errors.contains("x: no host of this name"), "{errors}");
+        let (status, text, _) = hosts(&site, &["forget", "web2"], false).await;
+        assert_eq!((status, &*text), (0, "web2 is forgotten\n"));
+        let (_, gone, _) = hosts(&site, &["--gone", "--json"], false).await;
+        assert_eq!(listed(&gone), [pair(hostile, "gone")]);
+    };
+    tokio::select! {
+        () = look => {}
+        () = report => unreachable!(),
+    }
+    site.collector.stop().await;
+    let (status, _, errors) = hosts(&site, &[], false).await;
+    assert_eq!(status, 69);
+    assert!(
+        errors.contains("no metrics-collector is running"),
+        "{errors}"
+    );
 }

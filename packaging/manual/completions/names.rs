@@ -34,9 +34,10 @@ pub(crate) const NAMES: [Names; 2] = [
             (&["keys", "allow"], "allow"),
             (&["keys", "revoke"], "revoke"),
             (&["keys", "forget"], "pins"),
+            (&["hosts", "forget"], "gone"),
         ],
         has_clients: true,
-        options: &["--name", "--key"],
+        options: &["--name", "--key", "--bus"],
     },
 ];
 

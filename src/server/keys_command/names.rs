@@ -1,4 +1,5 @@
-//! Names for a shell to complete. Cheap: it reads what is there and asks nobody.
+//! Names for a shell to complete. Cheap: it reads what is there, and asks the running collector
+//! only for hosts.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -8,6 +9,7 @@ use super::{Failure, Site, door, print};
 use crate::base::text::is_plain;
 use crate::curve::keys::PublicKey;
 use crate::server::access::Door;
+use crate::server::hosts_command::absent_names;
 
 /// Which names.
 #[derive(Debug, Args)]
@@ -31,6 +33,8 @@ enum Kind {
     Revoke,
     /// What `keys forget` takes: pinned host names
     Pins,
+    /// What `hosts forget` takes: hosts that do not report
+    Gone,
 }
 
 /// Prints them, one a line; none where they cannot be read: an error would be in the way.
@@ -39,8 +43,13 @@ enum Kind {
 ///
 /// They cannot be printed.
 pub fn complete(wanted: &NamesWanted) -> Result<(), Failure> {
-    let names = Site::of_process().and_then(|site| site.names(wanted.kind, door(wanted.client)));
-    let names = names.unwrap_or_default();
+    let names = match wanted.kind {
+        Kind::Gone => absent_names(),
+        kind => {
+            let names = Site::of_process().and_then(|site| site.names(kind, door(wanted.client)));
+            names.unwrap_or_default()
+        }
+    };
     let lines = names.iter().filter(|name| is_plain(name));
     print(&lines.flat_map(|name| [name, "\n"]).collect::<String>())
 }
@@ -72,6 +81,7 @@ impl Site {
                 let pins = pins.sorted().into_iter();
                 pins.map(|(host, _)| host.to_owned()).collect()
             }
+            Kind::Gone => absent_names(),
         })
     }
 }

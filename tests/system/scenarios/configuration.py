@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """New settings for an agent that runs."""
 
+import re
+
 from machine import AGENT, COLLECTOR, CONFIGURATION, RPM_SUITE
 
 # On an RPM system, too.
@@ -40,9 +42,14 @@ def bad_reload_changes_nothing(m):
     pid, routing_id = m.main_pid(), m.connection("RoutingId")
     m.write(CONFIGURATION, '[intervals]\nmetrics = "5 parsecs"\n')
     m.expect_refused("reload", "systemctl", "reload", AGENT)
-    # What systemctl points to: the reason, in the words of the reload itself.
-    shown = m.execute("systemctl", "status", "--full", "--no-pager", AGENT).stdout
-    m.expect_match("shown", shown, rf"busctl\[\d+\]: .*{CONFIGURATION}:2.*metrics.*5 parsecs.*")
+    # What systemctl points to: the reason, in the words of the reload itself, once the journal has it.
+    status = ("systemctl", "status", "--full", "--no-pager", AGENT)
+    reason = rf"busctl\[\d+\]: .*{CONFIGURATION}:2.*metrics.*5 parsecs.*"
+    m.eventually(
+        "reason shown",
+        lambda: bool(re.search(reason, m.execute(*status).stdout)),
+        True,
+    )
     m.expect_steady(pid)
     m.expect("interval", m.agent("MetricsIntervalUSec"), 1_000_000)
     m.expect("state", m.agent("State"), "reporting")
