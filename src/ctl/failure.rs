@@ -15,8 +15,12 @@ pub enum Failure {
     /// The bus named is none.
     #[error("{0}")]
     Bus(#[source] BusError),
-    /// No bus.
-    #[error("cannot reach {bus}: {source}")]
+    /// No bus: the agent may run all the same.
+    #[error(
+        "cannot reach {bus}: {source}\n\
+         Without a bus, see the agent with: systemctl status metrics-agent\n\
+         and reload it with: systemctl kill -s HUP metrics-agent"
+    )]
     NoBus {
         /// Which one.
         bus: Bus,
