@@ -213,8 +213,8 @@ fn print(text: &str) {
 fn tell_who_is_shut_out(loaded: &Loaded, state: Option<&Path>) {
     match keys_command::unlisted(&loaded.settings, state) {
         Ok(Some(shut_out)) if shut_out.keys > 0 => complain(&format_args!(
-            "{shut_out}; they are refused once these settings are in force. \
-             `metrics-collector keys allow --reporting` lets them in"
+            "{shut_out}; what is not listed is refused once these settings are in force. \
+             `metrics-collector keys allow --reporting` lets all of them in"
         )),
         Ok(_) => {}
         Err(failure) => complain(&format_args!(

@@ -50,10 +50,18 @@ impl fmt::Display for ShutOut {
             reporting, keys, ..
         } = self;
         let (list, of) = (Door::Agents.directory(), &self.hosts);
-        write!(
-            f,
-            "{keys} of the {reporting} keys that report now are not in {list}"
-        )?;
+        match (keys, reporting) {
+            (0, _) => write!(f, "all keys that report now are in {list}")?,
+            (1, 1) => write!(f, "the one key that reports now is not in {list}")?,
+            (1, _) => write!(
+                f,
+                "1 of the {reporting} keys that report now is not in {list}"
+            )?,
+            _ => write!(
+                f,
+                "{keys} of the {reporting} keys that report now are not in {list}"
+            )?,
+        }
         for (at, host) in of.iter().take(NAMED).enumerate() {
             let before = if at == 0 { ": " } else { ", " };
             write!(f, "{before}{}", text::name(host))?;
@@ -92,5 +100,15 @@ mod tests {
         let found = ShutOut::of(many, |_| false).to_string();
         assert!(found.ends_with(": a, a, a, a, a and 3 more"), "{found}");
         assert_eq!(ShutOut::of(reporting, |_| true).keys, 0);
+        let only = ShutOut::of([(key(1), "web1")], |_| false).to_string();
+        assert_eq!(
+            only,
+            "the one key that reports now is not in authorized_agents: web1"
+        );
+        let one = ShutOut::of(reporting, |listed| *listed != key(1)).to_string();
+        assert_eq!(
+            one,
+            "1 of the 3 keys that report now is not in authorized_agents: web1"
+        );
     }
 }

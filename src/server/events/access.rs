@@ -147,8 +147,8 @@ pub(crate) fn shut_out(shut_out: &ShutOut) {
     warn!(
         keys,
         reporting,
-        "{shut_out}; they are refused from now on. `metrics-collector keys list` shows them, \
-         `metrics-collector keys allow` lets them in"
+        "{shut_out}; what is not listed is refused from now on. `metrics-collector keys list` \
+         shows these keys, `metrics-collector keys allow` lets them in"
     );
 }
 

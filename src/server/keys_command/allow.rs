@@ -7,10 +7,12 @@ use clap::Args;
 use super::files::{self, is_name};
 use super::reporting::reporting_now;
 use super::who::{Known, Resolved};
-use super::{Failure, Site, door, print};
+use super::{Failure, Site, door, print, refused_note, warn};
 use crate::base::text;
 use crate::curve::keys::PublicKey;
 use crate::server::access::Door;
+use crate::server::access::seen::Standing;
+use crate::server::access::state::KnownKeys;
 
 /// Whom to let in.
 #[derive(Debug, Args)]
@@ -85,7 +87,11 @@ impl Site {
     }
 
     /// The keys of hosts whose names a pattern fits; None where it is none.
-    fn all_like(&self, pattern: &str, door: Door) -> Result<Option<Vec<Resolved>>, Failure> {
+    pub(super) fn all_like(
+        &self,
+        pattern: &str,
+        door: Door,
+    ) -> Result<Option<Vec<Resolved>>, Failure> {
         let (known, pins) = (self.keys()?, self.state.pins()?);
         Ok(Known::new(known.as_ref(), &pins).all_like(door, pattern)?)
     }
@@ -96,12 +102,29 @@ impl Site {
         }
         self.refresh();
         let known = self.keys()?;
+        let refused = self.refused(known.as_ref());
         let reporting = known.as_ref().map(reporting_now).transpose()?;
         let reporting = reporting.into_iter().flatten();
         let chosen: Chosen = reporting.map(|(key, host)| (key, Some(host))).collect();
         if chosen.is_empty() {
-            return Err(Failure::NobodyReports);
+            return Err(Failure::NobodyReports { refused });
+        }
+        if refused > 0 {
+            let note = refused_note(refused);
+            warn(&format_args!("only keys that report are let in{note}"));
         }
         Ok(chosen)
+    }
+
+    /// How many agents' keys came, were refused, and are not on the list since.
+    fn refused(&self, known: Option<&KnownKeys>) -> usize {
+        let listed = self.listed_quietly(Door::Agents);
+        let keys = known.iter().flat_map(|known| &known.keys);
+        let refused = keys.filter(|((door, key), record)| {
+            *door == Door::Agents
+                && record.standing == Standing::Refused
+                && listed.iter().all(|(.., listed)| listed != key)
+        });
+        refused.count()
     }
 }

@@ -12,6 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use clap::{Args, Subcommand};
+use glob::Pattern;
 use thiserror::Error;
 
 use super::access::directory::Directories;
@@ -63,10 +64,11 @@ enum Command {
     /// Let keys in: by themselves, by the host that reported with one, or all that report now.
     #[command(name = "allow")]
     Allow(Wanted),
-    /// Shut a key out: by its file's name, by itself, or by the host that reported with it.
+    /// Shut keys out: by their files' names, by themselves, or by the hosts that reported with them.
     Revoke {
-        /// A file's name without its ending, a public key, or a host name.
-        #[arg(value_name = "NAME|KEY|HOST", allow_hyphen_values = true)]
+        /// A file's name without its ending, a public key, a host name, or a shell pattern for names
+        /// of files and hosts.
+        #[arg(value_name = "NAME|KEY|HOST|PATTERN", allow_hyphen_values = true)]
         who: String,
         /// Of the viewing clients.
         #[arg(long)]
@@ -94,6 +96,20 @@ pub enum Failure {
     /// Nobody, or nobody in particular.
     #[error(transparent)]
     Who(#[from] WhoError),
+    /// No file, no key, and no host that is known.
+    #[error(
+        "{who:?}: expected the name of a file in {directories} without its ending, a public key of 40 \
+         characters, the name of a host that has reported, or a shell pattern for such names; \
+         `metrics-collector keys list` shows them{}", who::meant(.like)
+    )]
+    NothingToRevoke {
+        /// Who was meant.
+        who: String,
+        /// Where the files are.
+        directories: String,
+        /// Hosts that may be meant.
+        like: Vec<String>,
+    },
     /// No file holds the key.
     #[error("no key of {who} is in {directories}{hint}")]
     NotListed {
@@ -159,8 +175,11 @@ pub enum Failure {
     #[error("no collector runs here, so that no key reports now")]
     NotRunning,
     /// There is a collector, and nobody reports to it.
-    #[error("no agent reports now, so that there is no key to let in")]
-    NobodyReports,
+    #[error("no agent reports now, so that there is no key to let in{}", refused_note(*.refused))]
+    NobodyReports {
+        /// Keys that came and are refused.
+        refused: usize,
+    },
     /// The settings.
     #[error("how long a host may be silent is not known: {0}")]
     Settings(#[source] ConfigError),
@@ -179,6 +198,19 @@ pub enum Failure {
     /// Nobody reads.
     #[error("cannot print: {0}")]
     Print(#[source] io::Error),
+}
+
+/// What there is to know of keys that are refused, and thus do not report.
+fn refused_note(refused: usize) -> String {
+    let keys = match refused {
+        0 => return String::new(),
+        1 => "1 key that came is refused".to_owned(),
+        many => format!("{many} keys that came are refused"),
+    };
+    format!(
+        "; {keys}: `metrics-collector keys list` shows which, and `metrics-collector keys allow KEY...` \
+         lets them in by their keys, or by the hosts that it shows"
+    )
 }
 
 impl Failure {
@@ -271,7 +303,7 @@ impl Site {
             .filter(|(_, name, _)| **name == *who)
             .collect();
         let keys = if named.is_empty() {
-            vec![self.resolve(who, door)?.key]
+            self.meant_to_revoke(who, door, &listed)?
         } else {
             named.iter().map(|(.., key)| *key).collect()
         };
@@ -280,12 +312,10 @@ impl Site {
             .filter(|(.., key)| keys.contains(key))
             .collect();
         if files.is_empty() {
-            let directories = self.places.read(door);
-            let directories = directories.iter().map(|path| path.display().to_string());
             let any = door == Door::Agents && self.authorized() == Some(Authorized::Any);
             return Err(Failure::NotListed {
                 who: who.to_owned(),
-                directories: directories.collect::<Vec<_>>().join(" or "),
+                directories: self.directory_names(door),
                 hint: if any {
                     "; it is let in because every key is: set authorized = \"directory\", and \
                      allow those that may report"
@@ -299,10 +329,52 @@ impl Site {
             print(&format!("Removed {} (the key {key})\n", path.display()))?;
         }
         if door == Door::Clients || self.authorized() != Some(Authorized::Any) {
-            print("A running collector refuses it from now on, also where it is connected\n")?;
+            let what = if keys.len() > 1 { "them" } else { "it" };
+            let connected = if keys.len() > 1 { "they are" } else { "it is" };
+            print(&format!(
+                "A running collector refuses {what} from now on, also where {connected} connected\n"
+            ))?;
         }
         self.warn_where_lists_do_not_count(door);
         Ok(())
+    }
+
+    /// The keys that are meant by what is no file's name.
+    fn meant_to_revoke(
+        &self,
+        who: &str,
+        door: Door,
+        listed: &[overview::Listed],
+    ) -> Result<Vec<PublicKey>, Failure> {
+        let like = match self.resolve(who, door) {
+            Ok(found) => return Ok(vec![found.key]),
+            Err(Failure::Who(WhoError::Unknown { like, .. })) => like,
+            Err(failure) => return Err(failure),
+        };
+        let is_listed = |key: &PublicKey| listed.iter().any(|(.., listed)| listed == key);
+        let hosts = self.all_like(who, door)?.into_iter().flatten();
+        let mut keys: Vec<_> = hosts.map(|host| host.key).filter(is_listed).collect();
+        if let Ok(pattern) = Pattern::new(who) {
+            let files = listed.iter().filter(|(_, name, _)| pattern.matches(name));
+            keys.extend(files.map(|(.., key)| *key));
+        }
+        keys.sort_unstable();
+        keys.dedup();
+        if keys.is_empty() {
+            return Err(Failure::NothingToRevoke {
+                who: who.to_owned(),
+                directories: self.directory_names(door),
+                like,
+            });
+        }
+        Ok(keys)
+    }
+
+    /// Where the files of a list are, for a person.
+    fn directory_names(&self, door: Door) -> String {
+        let directories = self.places.read(door);
+        let directories = directories.iter().map(|path| path.display().to_string());
+        directories.collect::<Vec<_>>().join(" or ")
     }
 
     fn forget(&self, host: &str) -> Result<(), Failure> {

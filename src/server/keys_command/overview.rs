@@ -97,11 +97,31 @@ impl Overview {
     pub(super) fn table(&self, room: Option<usize>) -> String {
         let mut lines = vec![HEAD.map(str::to_owned).to_vec()];
         lines.extend(self.keys.iter().map(Row::cells));
-        let left_out = match room {
-            Some(room) => columns::narrow(&mut lines, room, &SPARED, &["NAME", "HOSTS"]),
-            None => Vec::new(),
-        };
+        let mut left_out = Vec::new();
+        let mut keys_below = false;
+        if let Some(room) = room {
+            let whole = lines.clone();
+            left_out = columns::narrow(&mut lines, room, &SPARED[..2], &[]);
+            keys_below = columns::table(&lines)
+                .lines()
+                .any(|line| columns::width(line) > room);
+            if keys_below {
+                // All that is to be known of a key, and the key whole below it.
+                lines = whole;
+                for line in &mut lines {
+                    line.remove(KEY);
+                }
+                left_out = columns::narrow(&mut lines, room, &SPARED, &["NAME", "HOSTS"]);
+            }
+        }
         let mut text = columns::table(&lines);
+        if keys_below {
+            let keys = std::iter::once(HEAD[KEY]).chain(self.keys.iter().map(|row| &*row.key));
+            let lines = text.lines().zip(keys);
+            text = lines
+                .flat_map(|(line, key)| [line, "\n  ", key, "\n"])
+                .collect();
+        }
         if !self.pins.is_empty() {
             let mut lines = vec![["PINNED HOST", "KEY", "SINCE"].map(str::to_owned).to_vec()];
             let cells = |pin: &PinRow| {
@@ -113,7 +133,12 @@ impl Overview {
             };
             lines.extend(self.pins.iter().map(cells));
             if let Some(room) = room {
-                columns::narrow(&mut lines, room, &[], &["PINNED HOST"]);
+                left_out.extend(columns::narrow(
+                    &mut lines,
+                    room,
+                    &["SINCE"],
+                    &["PINNED HOST"],
+                ));
             }
             text.push('\n');
             text.push_str(&columns::table(&lines));
@@ -139,6 +164,9 @@ const HEAD: [&str; 8] = [
     "ADDRESS",
     "FIRST SEEN",
 ];
+
+/// Which column has the keys: where there is no room beside the others, they stand below.
+const KEY: usize = 2;
 
 /// What is left out first where there is no room for all.
 const SPARED: [&str; 3] = ["FIRST SEEN", "ADDRESS", "LAST SEEN"];
@@ -358,15 +386,25 @@ mod tests {
                 assert!(table.contains(&key(4).to_string()), "{table}");
                 assert!(table.contains("refused (2x)"), "{table}");
                 assert!(table.contains("web1"), "{table}");
+                assert!(table.contains("LAST SEEN"), "{table}");
             }
         }
-        let table = overview.table(Some(90));
+        let table = overview.table(Some(70));
         assert!(
-            table.ends_with(
-                "Left out for want of room: first seen, address, last seen; --full shows all.\n"
-            ),
+            table.ends_with("Left out for want of room: first seen; --full shows all.\n"),
             "{table}"
         );
+        let lines: Vec<_> = table.lines().take(4).collect();
+        assert!(
+            lines[0].starts_with("ROLE    NAME  STATE         HOSTS"),
+            "{table}"
+        );
+        assert_eq!(lines[1], "  KEY");
+        assert!(
+            lines[2].starts_with("agent   -     refused       db  "),
+            "{table}"
+        );
+        assert_eq!(lines[3], format!("  {}", key(2)));
     }
 
     proptest! {
@@ -391,7 +429,7 @@ mod tests {
             for room in [None, Some(60)] {
                 let table = overview.table(room);
                 hostile::assert_harmless(&table);
-                prop_assert!(table.lines().count() <= 7, "{table:?}");
+                prop_assert!(table.lines().count() <= 9, "{table:?}");
             }
             let json = overview.json();
             hostile::assert_harmless(&json);

@@ -17,10 +17,16 @@ use crate::server::access::state::KnownKeys;
 pub enum WhoError {
     /// No key, and no host that is known.
     #[error(
-        "{0:?}: expected a public key of 40 characters, or the name of a host that has reported (or a \
-         shell pattern for such names); `metrics-collector keys list` shows both"
+        "{who:?}: expected a public key of 40 characters, or the name of a host that has reported (or \
+         a shell pattern for such names); `metrics-collector keys list` shows both{}",
+        meant(.like)
     )]
-    Unknown(String),
+    Unknown {
+        /// The text.
+        who: String,
+        /// Hosts that may be meant.
+        like: Vec<String>,
+    },
     /// Several keys.
     #[error(
         "{host}: {} keys have reported under that name; find out which is the host's \
@@ -33,6 +39,29 @@ pub enum WhoError {
         /// The keys, in order.
         keys: Vec<PublicKey>,
     },
+}
+
+/// Names that may be meant; of more than a few none in particular is.
+const MEANT: usize = 3;
+
+/// The question whether one of these is meant, as an end of a sentence.
+pub(super) fn meant(like: &[String]) -> String {
+    if like.is_empty() || like.len() > MEANT {
+        return String::new();
+    }
+    let like: Vec<_> = like.iter().map(|name| shell::word(name)).collect();
+    format!("; did you mean {}?", like.join(" or "))
+}
+
+/// Whether two names are of one machine, most likely: one has a domain that the other lacks, or
+/// they differ in the case of letters.
+fn alike(one: &str, two: &str) -> bool {
+    let (one, two) = (one.to_lowercase(), two.to_lowercase());
+    let within = |short: &str, long: &str| {
+        let rest = long.strip_prefix(short);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    };
+    !one.is_empty() && !two.is_empty() && (within(&one, &two) || within(&two, &one))
 }
 
 fn listed(keys: &[PublicKey]) -> String {
@@ -77,13 +106,26 @@ impl<'a> Known<'a> {
             .collect();
         let keys: Vec<_> = reported.into_iter().collect();
         match keys[..] {
-            [] => Err(WhoError::Unknown(who.to_owned())),
+            [] => Err(WhoError::Unknown {
+                who: who.to_owned(),
+                like: self.like(door, who),
+            }),
             [key] => Ok(Resolved { key, host }),
             _ => Err(WhoError::Several {
                 host: who.to_owned(),
                 keys,
             }),
         }
+    }
+
+    /// Hosts that may be meant by a name that none has.
+    fn like(&self, door: Door, who: &str) -> Vec<String> {
+        let reported = self.records(door).flat_map(|(_, hosts)| hosts);
+        let names: BTreeSet<&str> = reported
+            .map(|said| &*said.name)
+            .filter(|name| alike(who, name))
+            .collect();
+        names.into_iter().map(str::to_owned).collect()
     }
 
     /// The keys of all hosts whose names fit a shell pattern; None where it is none, or fits none.
@@ -177,7 +219,19 @@ mod tests {
         );
         assert_eq!(known.resolve(Door::Agents, "web2").unwrap().key, key(2));
         let error = known.resolve(Door::Clients, "web1").unwrap_err();
-        assert_eq!(error, WhoError::Unknown("web1".to_owned()));
+        let (who, like) = ("web1".to_owned(), Vec::new());
+        assert_eq!(error, WhoError::Unknown { who, like });
+        // A name that lacks its domain, or has one too many.
+        for (who, like) in [
+            ("WEB1", "; did you mean web1 or web1.old?"),
+            ("web2.example.org", "; did you mean web2?"),
+            ("we", "shows both"),
+            ("web", "shows both"),
+            ("", "shows both"),
+        ] {
+            let error = known.resolve(Door::Agents, who).unwrap_err().to_string();
+            assert!(error.ends_with(like), "{error}");
+        }
         assert_eq!(
             known.host_of(Door::Agents, &key(1)).as_deref(),
             Some("web1")
