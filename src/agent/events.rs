@@ -75,7 +75,7 @@ pub(crate) fn waiting(connection: &str, endpoint: &str, state: &str, reason: &st
         endpoint,
         state,
         reason,
-        "No answer from {connection} ({endpoint}) yet, trying until there is: {reason}"
+        "Not reporting to {connection} ({endpoint}) yet, trying until it works: {reason}"
     );
 }
 
@@ -87,6 +87,17 @@ pub(crate) fn key_refused(connection: &str, endpoint: &str, public_key: &str, re
         public_key,
         reason,
         "No secure connection to {connection} ({endpoint}): {reason}"
+    );
+}
+
+pub(crate) fn not_allowed(connection: &str, endpoint: &str, own_key: &str, reason: &str) {
+    error!(
+        message_id = message_id::CONNECTION_NOT_ALLOWED,
+        connection,
+        endpoint,
+        public_key = own_key,
+        reason,
+        "Not let in by {connection} ({endpoint}): {reason}; this agent's key is {own_key}"
     );
 }
 
@@ -265,8 +276,8 @@ pub(crate) fn bus_unavailable(error: &dyn Display) {
     warn!(
         message_id = message_id::BUS_UNAVAILABLE,
         error,
-        "Not on the bus, trying again: {error}; until then reload by SIGHUP: `systemctl kill -s HUP \
-         metrics-agent`"
+        "Not on the bus, trying again: {error}; until then reload with `systemctl reload \
+         metrics-agent`, or, where that fails, with `systemctl kill -s HUP metrics-agent`"
     );
 }
 

@@ -24,7 +24,7 @@ const MAX_ADDRESSES: usize = 16;
 /// Why there is no address.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ResolveError {
-    #[error("the name {0} does not resolve: {1}")]
+    #[error("the name {0} does not resolve: {cause}", cause = cause(.1))]
     Failed(String, #[source] io::Error),
     #[error("the name {0} resolves to no address")]
     Empty(String),
@@ -32,6 +32,13 @@ pub(crate) enum ResolveError {
     TimedOut { name: String },
     #[error("this host has no interface for {host}: {source}")]
     NoInterface { host: Host, source: io::Error },
+}
+
+/// What the resolver said, without what the standard library puts before it: that is said already.
+fn cause(error: &io::Error) -> String {
+    let text = error.to_string();
+    let cause = text.strip_prefix("failed to lookup address information: ");
+    cause.map_or_else(|| text.clone(), str::to_owned)
 }
 
 type Answer = io::Result<Vec<SocketAddr>>;

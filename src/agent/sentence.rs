@@ -44,7 +44,9 @@ pub(crate) fn sentence(reason: Reason, detail: &str) -> String {
         Reason::ConnectTimedOut { after } => {
             format!("no secure connection came about within {}", seconds(after))
         }
-        Reason::OpenFailed(OpenFailure::NameLookUp) => with("no address", detail),
+        Reason::OpenFailed(OpenFailure::NameLookUp) if detail.is_empty() => "no address".to_owned(),
+        // Which says itself that there is no address, and of what.
+        Reason::OpenFailed(OpenFailure::NameLookUp) => detail.to_owned(),
         Reason::OpenFailed(OpenFailure::Socket) => with("no socket", detail),
         Reason::Stopped => "told to stop".to_owned(),
     }
@@ -99,6 +101,10 @@ mod tests {
             "the collector cannot be reached: Connection refused"
         );
         assert_eq!(sentence(Reason::LinkLost, ""), "the connection was lost");
+        // Which says by itself that there is no address.
+        let unknown = "the name c does not resolve: Name or service not known";
+        let reason = Reason::OpenFailed(OpenFailure::NameLookUp);
+        assert_eq!(sentence(reason, unknown), unknown);
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub(crate) fn summarize(connections: &[ConnectionState]) -> (State, String) {
         let _ = match connection.state {
             State::Reporting => write!(reason, "Reporting to {endpoint}"),
             State::Connecting => write!(reason, "Connecting to {endpoint}: {why}"),
-            State::Stale => write!(reason, "No answer from {endpoint}: {why}"),
+            State::Stale => write!(reason, "Not reporting to {endpoint}: {why}"),
             State::Stopping | State::Unconfigured => write!(reason, "{endpoint}: {why}"),
         };
     }
@@ -74,7 +74,7 @@ mod tests {
         assert_eq!(state, State::Reporting);
         assert_eq!(
             reason,
-            "No answer from a:5556: it is away; Reporting to b:5556; \
+            "Not reporting to a:5556: it is away; Reporting to b:5556; \
              Connecting to c:5556: connecting"
         );
     }

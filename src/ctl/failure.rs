@@ -19,7 +19,7 @@ pub enum Failure {
     #[error(
         "cannot reach {bus}: {source}\n\
          Without a bus, see the agent with: systemctl status metrics-agent\n\
-         and reload it with: systemctl kill -s HUP metrics-agent"
+         and reload it with: systemctl reload metrics-agent"
     )]
     NoBus {
         /// Which one.

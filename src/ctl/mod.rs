@@ -243,8 +243,8 @@ impl Control {
                 unit.name()
             );
             if unit.is_misconfigured() {
-                text += "      Reason: its settings are invalid (status 78); see what is wrong \
-                         with: metrics-agent --check-config\n";
+                // What to do about it is said by the failure.
+                text += "      Reason: its settings are invalid (status 78)\n";
             }
         }
         text += &self.log(unit.as_ref());

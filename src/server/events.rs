@@ -338,8 +338,9 @@ pub(crate) fn bus_unavailable(error: &dyn Display) {
     warn!(
         message_id = message_id::SERVER_BUS_UNAVAILABLE,
         error,
-        "Not on the bus, trying again until it is back: {error}; until then reload by SIGHUP: \
-         `systemctl kill -s HUP metrics-collector`"
+        "Not on the bus, trying again until it is back: {error}; until then reload with \
+         `systemctl reload metrics-collector`, or, where that fails, with `systemctl kill -s HUP \
+         metrics-collector`"
     );
 }
 

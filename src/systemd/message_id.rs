@@ -29,6 +29,8 @@ message_ids! {
     CONNECTION_WAITING = "602b144447604f5087e874ebd83f78cf";
     /// A collector accepts the TCP connection and drops it: most likely its key is another one.
     CONNECTION_KEY_REFUSED = "c1ed3bef7bed41e989f8d607cfa038d4";
+    /// A collector refuses the agent's key: most likely it is not on its list.
+    CONNECTION_NOT_ALLOWED = "4fba9bf3f4c34053b0e6b21b8b24a8d7";
     /// A collector sent something that the protocol does not know.
     MESSAGE_NOT_UNDERSTOOD = "777bda6c4bea451a93ea52aaac9fca93";
     /// New settings are in force.

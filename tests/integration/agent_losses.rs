@@ -47,8 +47,9 @@ async fn impostor(settings: &str) -> (TcpListener, Agent, Site) {
 
 /// Lines that say that the collector is not reached.
 fn complaints(agent: &mut Agent) -> Vec<String> {
-    let mut lines = agent.said("No answer from main");
+    let mut lines = agent.said("Not reporting to main");
     lines.extend(agent.said("No secure connection to main"));
+    lines.extend(agent.said("Not let in by main"));
     lines.extend(agent.said("Lost main"));
     lines
 }
@@ -149,7 +150,7 @@ async fn a_refused_agent_is_told_that_it_is_about_its_own_key() {
     let site = Site::new(&format!("{PATIENT}{}", collector.section("main")));
     collector.peer.ask(json!({"do": "guard"})).await;
     let mut agent = site.start();
-    let line = agent.says("No secure connection to main").await;
+    let line = agent.says("Not let in by main").await;
     assert!(line.contains("refused our key (status 400)"), "{line}");
     assert!(line.contains("the agent's public key is not on"), "{line}");
     for _ in 0..2 {
@@ -182,7 +183,7 @@ async fn a_port_that_accepts_and_says_nothing_is_given_up() {
     let (listener, mut agent, _site) = impostor(SETTINGS).await;
     let first = accept(&listener).await;
     let second = accept(&listener).await;
-    let line = agent.says("No answer from main").await;
+    let line = agent.says("Not reporting to main").await;
     assert!(
         line.contains("no secure connection came about within 1s"),
         "{line}"
@@ -241,7 +242,7 @@ async fn a_closed_port_and_an_unknown_name_are_told_once() {
         let section = section("main", endpoint, &other_key());
         let site = Site::new(&format!("{PATIENT}{section}"));
         let mut agent = site.start();
-        let line = agent.says("No answer from main").await;
+        let line = agent.says("Not reporting to main").await;
         assert!(line.contains(endpoint) && line.contains(reason), "{line}");
         // Two more attempts or so.
         sleep(Duration::from_secs(2)).await;

@@ -120,7 +120,7 @@ async fn the_watchdog_is_fed_whatever_the_connection_does() {
     );
 
     collector.crash();
-    manager.status("No answer from").await;
+    manager.status("Not reporting to").await;
     for _ in 0..3 {
         manager.until(|told| told.is("WATCHDOG")).await;
     }

@@ -20,7 +20,7 @@ use crate::agent::sentence::{handshake, sentence};
 use crate::agent::state::{ConnectionState, State};
 use crate::curve::dealer::{Dealer, DealerEvent, DealerOptions, RoutingId};
 use crate::curve::frames::Received;
-use crate::curve::link::LinkDownCause;
+use crate::curve::link::{HandshakeFailure, LinkDownCause};
 use crate::protocol::message::{Control, GridKind, Message, decode_from_collector};
 use crate::protocol::session::{
     Action, Delivery, Event, LinkDown, OpenFailure, Reason, Session, SessionSettings,
@@ -88,6 +88,8 @@ struct Connection {
     /// The next opening is one that somebody asked for.
     ordered: bool,
     detail: String,
+    /// The latest handshake failed as the collector refused our key.
+    refused: bool,
     announcer: Announcer,
     published: ConnectionState,
 }
@@ -117,6 +119,7 @@ impl Connection {
             opened_before: false,
             ordered: false,
             detail: String::new(),
+            refused: false,
             announcer: Announcer::default(),
         }
     }
@@ -184,6 +187,10 @@ impl Connection {
                     LinkDownCause::Disconnected => Event::LinkDown(LinkDown::Disconnected),
                     LinkDownCause::Socket(_) => Event::OpenFailed(OpenFailure::Socket),
                 };
+                self.refused = matches!(
+                    cause,
+                    LinkDownCause::HandshakeFailed(HandshakeFailure::Refused(_))
+                );
                 self.detail = match cause {
                     LinkDownCause::HandshakeFailed(failure) => handshake(failure),
                     other => other.to_string(),
@@ -341,6 +348,9 @@ impl Connection {
             Line::Reporting => events::reporting(name, endpoint),
             Line::Lost => events::lost(name, endpoint, state, why),
             Line::Waiting => events::waiting(name, endpoint, state, why),
+            Line::KeyRefused if self.refused => {
+                events::not_allowed(name, endpoint, &self.plan.keys.public.to_string(), why);
+            }
             Line::KeyRefused => {
                 events::key_refused(name, endpoint, &self.plan.server_key.to_string(), why);
             }

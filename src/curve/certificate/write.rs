@@ -32,7 +32,7 @@ impl Certificate {
         let pair = KeyPair::generate()?;
         let now = humantime::format_rfc3339_seconds(SystemTime::now());
         let public = format!(
-            "#   Made by metrics-agent on {now}\n\
+            "#   Made on {now}\n\
              #   ZeroMQ CURVE public certificate: give it to the peers that shall know\n\
              #   this end, over a way on which nobody can replace it.\n\
              \n\
@@ -41,7 +41,7 @@ impl Certificate {
             pair.public
         );
         let mut secret = format!(
-            "#   Made by metrics-agent on {now}\n\
+            "#   Made on {now}\n\
              #   ZeroMQ CURVE **secret** certificate: give it to nobody, and keep its\n\
              #   mode at 0600.\n\
              \n\

@@ -88,7 +88,7 @@ def _goes_away_and_comes_back(m, collector):
     m.run("metrics-agentctl", "set-stale", "6s")
     m.cut(True)
     m.eventually("state", lambda: m.agent("State"), "stale")
-    m.expect_match("status", m.status_line(), "No answer from .*")
+    m.expect_match("status", m.status_line(), "Not reporting to .*")
     m.cut(False)
     m.eventually("state", lambda: m.agent("State"), "reporting", within=90)
     m.expect("lost", len(m.events("CONNECTION_LOST")), 1)

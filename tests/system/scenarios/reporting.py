@@ -19,7 +19,7 @@ LONG_BACK_SECONDS = 100
 
 # How the agent's status line begins.
 REPORTING = "Reporting to 127.0.0.1:5556"
-NO_ANSWER = "No answer from 127.0.0.1:5556"
+NO_ANSWER = "Not reporting to 127.0.0.1:5556"
 
 
 @idle

@@ -80,7 +80,7 @@ def reload_works_without_a_bus(m):
     pid = m.main_pid(COLLECTOR)
     m.run("systemctl", "mask", "--now", "--runtime", "dbus.socket", "dbus.service")
     said = m.event("SERVER_BUS_UNAVAILABLE", COLLECTOR)
-    m.expect_match("the way there", said["MESSAGE"], ".*systemctl kill -s HUP metrics-collector.*")
+    m.expect_match("the way there", said["MESSAGE"], ".*systemctl reload metrics-collector.*")
     m.write(SETTINGS, '[hosts]\ntimeout = "soon"\n')
     m.run("systemctl", "reload", COLLECTOR)
     refused = m.event("SERVER_CONFIGURATION_INVALID", COLLECTOR)
