@@ -69,8 +69,8 @@ pub struct Arguments {
     #[arg(long, value_name = "TEXT", default_value = "")]
     pub filter: String,
 
-    /// Print the table once as plain text, and end: as soon as every known host has
-    /// reported, or --wait is over
+    /// Print the table once as plain text (on a terminal the columns that fit its width), and
+    /// end: as soon as every known host has reported, or --wait is over
     #[arg(long, visible_alias = "batch")]
     pub once: bool,
 

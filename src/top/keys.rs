@@ -19,6 +19,7 @@ use crate::base::shell;
 use crate::config::Endpoint;
 use crate::curve::certificate::{Certificate, CertificateError, Trust};
 use crate::curve::keys::{KeyError, KeyPair, PublicKey};
+use crate::server::settings::DEFAULT_CLIENTS_PORT;
 
 /// The pair's files without their ending.
 const PAIR: &str = "client";
@@ -127,6 +128,17 @@ pub enum KeysError {
         /// Whose.
         collector: Endpoint,
     },
+    /// The port is that of agents, and nothing is known of a collector that has another use for it.
+    #[error(
+        "{collector} is where agents report; viewing clients connect to another port, \
+         {DEFAULT_CLIENTS_PORT} where nothing else is set: {way_out}"
+    )]
+    AgentsPort {
+        /// What was named.
+        collector: Endpoint,
+        /// The command that is meant.
+        way_out: String,
+    },
     /// No collector was named, and none is here.
     #[error(
         "no metrics-collector was found on this host; name the one to look at: metrics-top \
@@ -134,6 +146,17 @@ pub enum KeysError {
          (the key is remembered)"
     )]
     NoCollector,
+}
+
+/// Whether the key of the collector at this address is remembered.
+///
+/// # Errors
+///
+/// [`KeysError::Known`].
+pub fn remembers(places: &Places, collector: &Endpoint) -> Result<bool, KeysError> {
+    let known = places.known.as_ref();
+    let found = known.map(|known| known.find(collector)).transpose()?;
+    Ok(found.flatten().is_some())
 }
 
 /// Finds the keys for the collector at this address, or for the one of this host, and makes

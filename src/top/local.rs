@@ -2,18 +2,19 @@
 //! its key. The one that runs is asked on the bus; where there is none, its settings and
 //! certificates are read, as far as this user may.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::num::NonZeroU16;
 use std::path::Path;
 use std::time::Duration;
 
 use thiserror::Error;
+use tokio::net::lookup_host;
 use tokio::time::timeout;
 use zbus::names::WellKnownName;
 use zbus::proxy::{self, CacheProperties};
 use zbus::{Proxy, fdo};
 
-use crate::config::{Endpoint, Host};
+use crate::config::{Endpoint, Host, link_local};
 use crate::curve::certificate::Certificate;
 use crate::curve::keys::PublicKey;
 use crate::curve::router::Listen;
@@ -58,6 +59,51 @@ pub async fn find(bus: &Bus) -> Result<Option<Local>, NoClients> {
         // No bus, or nobody there: what its files say.
         _ => read(&Sources::of_process(), &CERTIFICATES.map(Path::new)),
     }
+}
+
+/// Whether that is this host: one of its names, or of its addresses.
+pub async fn is_here(host: &Host) -> bool {
+    let addresses: Vec<SocketAddr> = match host {
+        Host::Name(name) if is_own_name(name) => return true,
+        Host::Name(name) => match timeout(PATIENCE, lookup_host((name.as_str(), 0))).await {
+            Ok(Ok(addresses)) => addresses.collect(),
+            _ => return false,
+        },
+        Host::Ip(ip) => vec![SocketAddr::from((*ip, 0))],
+        Host::LinkLocal(address, zone) => link_local(*address, zone, 0)
+            .map(SocketAddr::from)
+            .into_iter()
+            .collect(),
+    };
+    !addresses.is_empty() && addresses.into_iter().all(is_own_address)
+}
+
+fn is_own_name(name: &str) -> bool {
+    let name = name.trim_end_matches('.');
+    // RFC 6761.
+    let is_local = name == "localhost" || name.ends_with(".localhost");
+    let own = rustix::system::uname();
+    is_local || own.nodename().to_string_lossy().eq_ignore_ascii_case(name)
+}
+
+/// What goes to an address of this host comes from it, too; nothing is sent to find that out.
+fn is_own_address(address: SocketAddr) -> bool {
+    let ip = address.ip();
+    if ip.is_loopback() {
+        return true;
+    }
+    let any: IpAddr = match ip {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    // Some port, as 0 is none that can be connected to.
+    let mut address = address;
+    address.set_port(DEFAULT_CLIENTS_PORT);
+    let source = UdpSocket::bind((any, 0)).and_then(|socket| {
+        socket.connect(address)?;
+        socket.local_addr()
+    });
+    source.is_ok_and(|source| source.ip() == ip)
 }
 
 /// What the collector says of itself.
@@ -162,6 +208,25 @@ mod tests {
         assert_eq!(told(KEY, ""), Err(NoClients));
         assert_eq!(told(KEY, "*:0"), Ok(None));
         assert_eq!(told("?", "*:5557"), Ok(None));
+    }
+
+    #[tokio::test]
+    async fn this_host_is_known_by_its_names_and_addresses() {
+        let own = rustix::system::uname();
+        let own = own.nodename().to_str().unwrap();
+        for (host, here) in [
+            ("localhost", true),
+            (own, true),
+            ("127.0.0.1", true),
+            ("127.0.1.1", true),
+            ("[::1]", true),
+            ("192.0.2.7", false),
+            ("[2001:db8::7]", false),
+            ("nobody.invalid", false),
+        ] {
+            let endpoint: Endpoint = format!("{host}:5557").parse().unwrap();
+            assert_eq!(is_here(endpoint.host()).await, here, "{host}");
+        }
     }
 
     #[test]

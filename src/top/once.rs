@@ -74,9 +74,20 @@ fn is_complete(fleet: &Fleet, grown: Instant, now: Instant) -> bool {
     counts.reporting > 0 && counts.waiting == 0 && now.saturating_duration_since(grown) >= QUIET
 }
 
+/// Where there is no room for all columns, these are left out first, by their place in the row:
+/// agent, age, pressure, temperature, uptime, failed, sent, received, swap, load, disk, memory.
+const LEFT_OUT: [usize; 12] = [14, 2, 8, 11, 13, 12, 10, 9, 6, 7, 5, 4];
+
 /// The table, a line for each host under one of headings. Values are as the screen has them.
+/// Where `columns` says how wide a terminal is, no line is wider.
 #[must_use]
-pub fn table(fleet: &Fleet, filter: &str, sort: Column, now: Instant) -> String {
+pub fn table(
+    fleet: &Fleet,
+    filter: &str,
+    sort: Column,
+    now: Instant,
+    columns: Option<u16>,
+) -> String {
     let as_of = fleet.as_of(now);
     let rows = sorted(fleet.hosts(), filter, sort, false, as_of);
     let mut lines: Vec<Vec<String>> = Vec::with_capacity(rows.len() + 1);
@@ -93,14 +104,23 @@ pub fn table(fleet: &Fleet, filter: &str, sort: Column, now: Instant) -> String 
             *width = (*width).max(cell.chars().count());
         }
     }
+    let room = columns.map_or(usize::MAX, usize::from);
+    let mut shown: Vec<usize> = (0..widths.len()).collect();
+    for left_out in LEFT_OUT {
+        let taken = shown.iter().filter_map(|at| widths.get(*at));
+        if taken.map(|width| width + 2).sum::<usize>() <= room.saturating_add(2) {
+            break;
+        }
+        shown.retain(|at| *at != left_out);
+    }
     let mut text = String::new();
     for line in &lines {
-        let cells: Vec<_> = line
-            .iter()
-            .zip(&widths)
-            .map(|(cell, width)| format!("{cell:<width$}"))
-            .collect();
-        text.push_str(cells.join("  ").trim_end());
+        let cells = line.iter().zip(&widths).enumerate();
+        let cells = cells.filter(|(at, _)| shown.contains(at));
+        let cells = cells.map(|(_, (cell, width))| format!("{cell:<width$}"));
+        let line: String = cells.collect::<Vec<_>>().join("  ");
+        let line: String = line.chars().take(room).collect();
+        text.push_str(line.trim_end());
         text.push('\n');
     }
     text
@@ -171,7 +191,7 @@ mod tests {
         let wall = 1000.0 + 16.5 * 3600.0;
         fleet.take_state(now, wall, "db2", gone).unwrap();
         assert_eq!(
-            table(&fleet, "", Column::Age, now),
+            table(&fleet, "", Column::Age, now, None),
             "\
 HOST             STATE      AGE  CPU  MEMORY  DISK    SWAP  LOAD  PRESSURE  RX/s  TX/s  TEMP  FAIL  UP  AGENT
 db2              gone       16h  -    -       -       -     -     -         -     -     -     -     -   -
@@ -179,7 +199,20 @@ web1             reporting  0s   42%  50%     50%(/)  -     0.50  3%(io)    -   
 db1.example.org  waiting    -    -    -       -       -     -     -         -     -     -     -     -   -
 "
         );
-        assert_eq!(table(&fleet, "db", Column::Cpu, now).lines().count(), 3);
+        let of_db = table(&fleet, "db", Column::Cpu, now, None);
+        assert_eq!(of_db.lines().count(), 3);
+        // A terminal has no line that is wider.
+        for columns in 1..120 {
+            let text = table(&fleet, "", Column::Age, now, Some(columns));
+            let widest = text.lines().map(|line| line.chars().count()).max();
+            assert!(widest <= Some(columns.into()), "{columns}: {text}");
+        }
+        let of_80 = table(&fleet, "", Column::Age, now, Some(80));
+        let head = of_80.lines().next().unwrap();
+        assert_eq!(
+            head.split_whitespace().collect::<Vec<_>>().join(" "),
+            "HOST STATE CPU MEMORY DISK SWAP LOAD RX/s TX/s FAIL"
+        );
     }
 
     #[test]
@@ -202,7 +235,7 @@ db1.example.org  waiting    -    -    -       -       -     -     -         -   
             let mut fleet = Fleet::default();
             // A collector that lets anything pass.
             let _ = fleet.take(now, &text, GridKind::Metrics, b"{}");
-            hostile::assert_harmless(&table(&fleet, "", Column::Cpu, now));
+            hostile::assert_harmless(&table(&fleet, "", Column::Cpu, now, Some(80)));
         }
     }
 }

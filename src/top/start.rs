@@ -15,6 +15,7 @@ use super::local::{self, NoClients};
 use super::once;
 use super::run;
 use super::terminal;
+use crate::config::Endpoint;
 use crate::curve::context::{Context, TransportError};
 use crate::curve::keys::PublicKey;
 use crate::dbus::Bus;
@@ -107,10 +108,10 @@ pub(super) fn port_hint(collector: &str, trouble: Option<&Trouble>) -> Option<St
     let is_known = port.parse() == Ok(DEFAULT_PORT);
     let is_certain = trouble == Some(&Trouble::AgentsPort);
     (is_certain || is_known).then(|| {
-        let what = if is_known {
-            format!("Port {DEFAULT_PORT} is where agents report; viewing clients connect")
-        } else {
+        let what = if is_certain {
             "Viewing clients connect".to_owned()
+        } else {
+            format!("Port {DEFAULT_PORT} is where agents report; viewing clients connect")
         };
         format!(
             "{what} to another port, {DEFAULT_CLIENTS_PORT} where nothing else is set: metrics-top {host}"
@@ -140,21 +141,46 @@ pub fn run(arguments: &Arguments) -> Result<String, Failure> {
 
 async fn show(arguments: &Arguments, own_name: String) -> Result<String, Failure> {
     let given = arguments.keys();
-    let local = if arguments.collector().is_none() && !given.names_collector() {
-        local::find(&Bus::System).await?
-    } else {
+    let places = Places::of(|name| std::env::var_os(name));
+    let named = arguments.collector();
+    let mut local = if given.names_collector() {
         None
+    } else if let Some(named) = named {
+        if keys::remembers(&places, named)? {
+            None
+        } else {
+            // What else is known of the one that is named may do.
+            local::find(&Bus::System).await.ok().flatten()
+        }
+    } else {
+        local::find(&Bus::System).await?
     };
-    let endpoint = match (arguments.collector(), &local) {
-        (Some(endpoint), _) => endpoint.clone(),
-        (None, Some(local)) => local.endpoint.clone(),
+    let mut elsewhere = None;
+    if let (Some(named), Some(found)) = (named, &local) {
+        let is_here = local::is_here(named.host()).await;
+        if !is_here || found.endpoint.port() != named.port() {
+            elsewhere = local.take().filter(|_| is_here);
+        }
+    }
+    let endpoint = match (&local, named) {
+        (Some(local), _) => local.endpoint.clone(),
+        (None, Some(endpoint)) => endpoint.clone(),
         (None, None) => Arguments::localhost(),
     };
-    let places = Places::of(|name| std::env::var_os(name));
     let keys = keys::find_or_make(&given, &places, &endpoint, local.as_ref());
     let keys = keys.map_err(|error| match error {
         KeysError::NoCollectorKey { .. } if arguments.collector().is_none() => {
             KeysError::NoCollector
+        }
+        KeysError::NoCollectorKey { collector } if collector.port() == DEFAULT_PORT => {
+            KeysError::AgentsPort {
+                way_out: match elsewhere {
+                    // The one of this host needs no name.
+                    Some(_) => "metrics-top".to_owned(),
+                    None => format!("metrics-top {}", host_of(&collector)),
+                },
+                collector,
+            }
         }
         error => error,
     })?;
@@ -191,7 +217,8 @@ async fn show(arguments: &Arguments, own_name: String) -> Result<String, Failure
             }))
         })?;
         let (filter, sort) = (&arguments.filter, arguments.sort);
-        return Ok(once::table(&fleet, filter, sort, Instant::now()));
+        let columns = terminal::columns();
+        return Ok(once::table(&fleet, filter, sort, Instant::now(), columns));
     }
     let start = run::Start {
         connection,
@@ -207,32 +234,55 @@ async fn show(arguments: &Arguments, own_name: String) -> Result<String, Failure
     Ok(words.map(|words| words + "\n").unwrap_or_default())
 }
 
+/// The host as it is written in front of a port.
+fn host_of(endpoint: &Endpoint) -> String {
+    let text = endpoint.to_string();
+    let host = text.rsplit_once(':').map(|(host, _)| host.to_owned());
+    host.unwrap_or(text)
+}
+
 fn complain(what: &str) {
     let _ = writeln!(io::stderr(), "metrics-top: {what}");
 }
 
-/// A name for this client in a file's name: that of its host, without what no file's name may
-/// have.
+/// A name for this client in a file's name: those of its user and of its host, as each user of a
+/// host has a key.
 fn client_name() -> String {
-    let name = rustix::system::uname();
-    let name = name.nodename().to_string_lossy();
-    let name: String = name
-        .split('.')
-        .next()
-        .unwrap_or_default()
-        .chars()
-        .filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
-        .collect();
-    if name.is_empty() {
+    let user = ["USER", "LOGNAME"].into_iter().find_map(std::env::var_os);
+    let user = user.unwrap_or_default();
+    let host = rustix::system::uname();
+    name_of(&user.to_string_lossy(), &host.nodename().to_string_lossy())
+}
+
+/// Without what no file's name may have.
+fn name_of(user: &str, host: &str) -> String {
+    let host = host.split('.').next().unwrap_or_default();
+    let safe = |text: &str, most| -> String {
+        let letters = text.chars();
+        let letters = letters.filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'));
+        // A dash in front would be an option's.
+        letters.skip_while(|c| *c == '-').take(most).collect()
+    };
+    let parts = [safe(user, 32), safe(host, 63)];
+    let parts: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+    if parts.is_empty() {
         "client".to_owned()
     } else {
-        name
+        parts.join("-")
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_user_of_a_host_has_a_name() {
+        assert_eq!(name_of("ada", "collector1.example.org"), "ada-collector1");
+        assert_eq!(name_of("-a/d.a", "c 1"), "ada-c1");
+        assert_eq!(name_of("", "c1"), "c1");
+        assert_eq!(name_of("", "..."), "client");
+    }
 
     #[test]
     fn the_agents_port_is_known_by_its_number_and_by_what_it_says() {
@@ -246,6 +296,11 @@ mod tests {
             hint("[::1]:6000", Trouble::AgentsPort),
             "Viewing clients connect to another port, 5557 where nothing else is set: metrics-top \
              [::1]"
+        );
+        // What was heard there is said already.
+        assert_eq!(
+            hint("c1:5556", Trouble::AgentsPort),
+            "Viewing clients connect to another port, 5557 where nothing else is set: metrics-top c1"
         );
         assert_eq!(hint("c1:5557", Trouble::KeyRefused), "");
         assert_eq!(hint("c1:6000", Trouble::Silent), "");

@@ -125,6 +125,13 @@ pub fn is_there() -> bool {
     io::stdout().is_terminal() && io::stdin().is_terminal()
 }
 
+/// How wide the terminal is that standard output goes to, where it goes to one that says so.
+#[must_use]
+pub fn columns() -> Option<u16> {
+    let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+    Some(size.ws_col).filter(|columns| *columns > 0)
+}
+
 /// What is typed.
 ///
 /// # Errors

@@ -151,6 +151,15 @@ impl Clock {
     /// The time this long ago: `14:03:12`, and `Sun 29 Nov 14:03` where that was not today, with
     /// the year where it was not this year.
     pub(super) fn ago(&self, seconds: f64) -> String {
+        self.told(seconds, "%H:%M:%S", "%a %-d %b %H:%M")
+    }
+
+    /// The same in eleven columns: of another day no more than the day.
+    pub(super) fn ago_short(&self, seconds: f64) -> String {
+        self.told(seconds, "%H:%M:%S", "%a %-d %b")
+    }
+
+    fn told(&self, seconds: f64, today: &str, this_year: &str) -> String {
         let zoned = |at: f64| {
             // `as` saturates.
             #[expect(clippy::cast_possible_truncation, reason = "whole seconds are wanted")]
@@ -161,9 +170,9 @@ impl Clock {
             return NONE.to_owned();
         };
         let format = if now.date() == then.date() {
-            "%H:%M:%S"
+            today
         } else if now.year() == then.year() {
-            "%a %-d %b %H:%M"
+            this_year
         } else {
             "%-d %b %Y"
         };
@@ -250,6 +259,8 @@ mod tests {
         assert_eq!(clock.ago(0.0), "14:03:12");
         assert_eq!(clock.ago(14.0 * 3600.0), "00:03:12");
         assert_eq!(clock.ago(15.0 * 3600.0), "Sat 28 Nov 23:03");
+        assert_eq!(clock.ago_short(0.0), "14:03:12");
+        assert_eq!(clock.ago_short(15.0 * 3600.0), "Sat 28 Nov");
         assert_eq!(clock.ago(350.0 * 86_400.0), "14 Dec 2025");
         assert_eq!(clock.ago(f64::MAX), "-");
         let east = Clock::new(1_795_960_992.5, TimeZone::fixed(jiff::tz::offset(1)));

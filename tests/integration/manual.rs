@@ -266,6 +266,21 @@ fn every_setting_of_the_collector_is_documented_and_no_other() {
 }
 
 #[test]
+fn other_names_of_an_option_are_documented() {
+    for (_, program) in completions::programs() {
+        for argument in program.get_arguments() {
+            for alias in argument.get_visible_aliases().unwrap_or_default() {
+                let page = page(&format!("{}.1", program.get_name()));
+                let options = section(&page, ".SH OPTIONS").join("\n");
+                assert!(options.contains(&format!("also --{alias}")), "{options}");
+            }
+        }
+    }
+    let page = page("metrics-top.1");
+    assert!(section(&page, ".SH OPTIONS").join("").contains("--batch"));
+}
+
+#[test]
 fn every_option_and_command_is_documented() {
     for (_, mut program) in completions::programs() {
         let is_for_users = ["metrics-agentctl", "metrics-top"].contains(&program.get_name());

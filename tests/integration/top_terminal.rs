@@ -240,6 +240,14 @@ async fn the_key_of_each_collector_is_remembered_and_a_change_is_an_error() {
         error.contains("the public key of c1.example.org:5557 is not known"),
         "{error}"
     );
+    // The port of agents is told by its number, whatever is known of the host.
+    let output = run(&world, "--once c1.example.org:5556");
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(78), "{error}");
+    assert!(
+        error.ends_with("5557 where nothing else is set: metrics-top c1.example.org\n"),
+        "{error}"
+    );
 
     let other = crate::support::place::SOME_KEY;
     fs::write(&known, format!("{address} {other}\n")).unwrap();
@@ -325,6 +333,25 @@ async fn the_collector_of_this_host_is_found_without_being_told() {
     // It has the address and the key: all that is missing is to be let in.
     assert!(error.contains("127.0.0.1:"), "{error}");
     assert!(error.contains("does not let this client in"), "{error}");
+    // So it has where this host is named.
+    let (_, port) = error.split_once("127.0.0.1:").unwrap();
+    let (port, _) = port.split_once(' ').unwrap();
+    let own = rustix::system::uname();
+    for host in ["localhost", "127.0.0.1", own.nodename().to_str().unwrap()] {
+        let (code, error) = top(&["--once", "--wait", "30s", &format!("{host}:{port}")]);
+        assert_eq!(code, Some(69), "{host}: {error}");
+        assert!(error.contains("does not let this client in"), "{error}");
+    }
+    // Neither another port nor another host is that collector.
+    for (words, expected) in [
+        ("127.0.0.1:5556", "nothing else is set: metrics-top\n"),
+        ("localhost:1", "the public key of localhost:1 is not known"),
+        (&format!("192.0.2.7:{port}"), "is not known"),
+    ] {
+        let (code, error) = top(&["--once", words]);
+        assert_eq!(code, Some(78), "{words}: {error}");
+        assert!(error.contains(expected), "{words}: {error}");
+    }
     let clients = home.path().join(".curve/authorized_clients");
     fs::create_dir_all(&clients).unwrap();
     let key = home.path().join("person/.curve/client.key");
@@ -400,6 +427,7 @@ async fn a_key_that_is_refused_is_shown_with_the_way_in() {
     let screen = tmux.shows("does not let this client in").await;
     let file = world.home.path().join(".curve/client.key");
     let public = Certificate::read_public(&file).unwrap().to_string();
+    // The key is in the next line where it has no room, and both are one command.
     let start = "metrics-collector keys allow --client --name ";
     assert!(screen.contains(start), "{screen}");
     let key = shell::word(&public);

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::io;
 
-use clap::{ArgAction, Command};
+use clap::{Arg, ArgAction, Command};
 use clap_mangen::Man;
 
 use super::roff;
@@ -16,8 +16,29 @@ pub(super) fn synopsis(command: &Command) -> Result<String, Box<dyn Error>> {
 
 /// Options and arguments, a paragraph each.
 pub(super) fn options(command: &Command) -> Result<String, Box<dyn Error>> {
-    let man = Man::new(command.clone());
+    let man = Man::new(command.clone().mut_args(with_aliases));
     rendered(|output| man.render_options_section(output))
+}
+
+/// With its other names, of which `clap_mangen` says nothing.
+fn with_aliases(argument: Arg) -> Arg {
+    let aliases = argument.get_visible_aliases().unwrap_or_default();
+    if aliases.is_empty() {
+        return argument;
+    }
+    let aliases: Vec<_> = aliases.iter().map(|name| format!("--{name}")).collect();
+    let also = format!("; also {}", aliases.join(", "));
+    let help = argument.get_help().map(|help| format!("{help}{also}"));
+    let long = argument.get_long_help();
+    let long = long.map(|help| format!("{help}{also}"));
+    let argument = match help {
+        Some(help) => argument.help(help),
+        None => argument,
+    };
+    match long {
+        Some(long) => argument.long_help(long),
+        None => argument,
+    }
 }
 
 /// Commands, with their own options and arguments below each.

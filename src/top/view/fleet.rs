@@ -214,10 +214,13 @@ fn row<'a>(host: &'a Host, scene: &Scene<'_>, layout: &Layout, is_cursor: bool) 
     let cursor = if is_cursor { CURSOR } else { Style::new() };
     let mark = Span::styled(shown.mark, theme.mood(shown.mood));
     let mut cells = vec![Cell::new(mark).style(cursor)];
-    let absence = absence(host, scene);
+    let beside = |column: &&Column| !matches!(column, Column::Name | Column::State);
+    let room = layout.shown.iter().filter(beside);
+    let room = room.map(|column| layout.columns(*column) + 1).sum::<u16>();
+    let absence = absence(host, scene, room.saturating_sub(1));
     for (at, column) in layout.shown.iter().enumerate() {
         if let Some(absence) = &absence
-            && !matches!(column, Column::Name | Column::State)
+            && beside(&column)
         {
             let rest = layout.shown.len() - at;
             let cell = Cell::new(absence.clone());

@@ -1,8 +1,7 @@
 //! How a host is, as a mark and a word. Pure.
 
-use std::fmt::Write as _;
-
 use super::Scene;
+use super::pen::width;
 use super::theme::{Mood, Theme};
 use crate::top::health::{Problem, Worst, worst};
 use crate::top::model::{Host, State};
@@ -65,7 +64,12 @@ fn word(worst: Worst<'_>, host: &Host, scene: &Scene<'_>) -> String {
             } else {
                 resource
             };
-            format!("psi {resource} {}", percent(share))
+            // 100% has a column too many.
+            if share >= 99.5 {
+                format!("{resource} wait>99%")
+            } else {
+                format!("{resource} wait {}", percent(share))
+            }
         }
         Problem::Heat(celsius) => format!("hot {}C", temperature(celsius)),
         Problem::Cpu(share) => format!("cpu {}", percent(share)),
@@ -81,23 +85,29 @@ pub(super) fn age(host: &Host, scene: &Scene<'_>) -> String {
         .map_or_else(|| NONE.to_owned(), |age| span(age.as_secs_f64()))
 }
 
-/// What there is to say about a host that is not there, instead of its values.
-pub(super) fn absence(host: &Host, scene: &Scene<'_>) -> Option<String> {
-    let seen = || {
-        let age = host.age(scene.now).unwrap_or_default();
-        scene.clock.ago(age.as_secs_f64())
-    };
-    let mut text = match host.state(scene.as_of()) {
+/// What there is to say about a host that is not there, instead of its values, in so many
+/// columns: when it was seen comes first, and the rest where there is room for it.
+pub(super) fn absence(host: &Host, scene: &Scene<'_>, columns: u16) -> Option<String> {
+    let age = host.age(scene.now).unwrap_or_default().as_secs_f64();
+    let seen = scene.clock.ago(age);
+    let (what, more) = match host.state(scene.as_of()) {
         State::Reporting | State::Waiting => return None,
-        State::Expected => format!("was here before the collector's start, last {}", seen()),
-        State::Silent => format!("last heard {}", seen()),
-        State::Gone => format!("last seen {}", seen()),
+        State::Expected => ("last seen", " before the collector's start"),
+        State::Silent => ("last heard", ""),
+        State::Gone => ("last seen", ""),
     };
-    for (name, share) in [("CPU", host.cpu), ("memory", host.memory_used())] {
-        if let Some(share) = share.filter(|_| host.heard.is_some()) {
-            // Writing to a String never fails.
-            let _ = write!(text, ", {name} {} then", percent(share));
-        }
-    }
-    Some(text)
+    let values = [("CPU", host.cpu), ("memory", host.memory_used())];
+    let values = values.map(|(name, share)| {
+        let share = share.filter(|_| host.heard.is_some());
+        share.map(|share| format!(", {name} {}", percent(share)))
+    });
+    let values: Vec<_> = values.into_iter().flatten().collect();
+    let text = format!("{what} {seen}");
+    let mut texts: Vec<_> = (1..=values.len())
+        .rev()
+        .filter_map(|count| Some(format!("{text}{} then", values.get(..count)?.concat())))
+        .collect();
+    texts.extend([format!("{text}{more}"), text, seen]);
+    let fits = texts.into_iter().find(|text| width(text) <= columns);
+    Some(fits.unwrap_or_else(|| scene.clock.ago_short(age)))
 }

@@ -268,6 +268,70 @@ fn who_is_gone_comes_first_with_when_it_was_seen() {
 }
 
 #[test]
+fn when_a_host_was_seen_is_readable_at_every_width() {
+    let mut world = World::with_hosts();
+    let wall = 1_795_960_992.5;
+    for (host, state, seen) in [
+        ("exp1", "expected", 1_795_960_000),
+        ("exp2", "expected", 1_795_881_600),
+        ("web7", "gone", 1_795_881_600),
+    ] {
+        let state = format!(r#"{{"state":"{state}","last_seen":{seen},"since":{seen}}}"#);
+        let taken = world
+            .fleet
+            .take_state(world.now, wall, host, state.as_bytes());
+        taken.unwrap();
+    }
+    let lines = world.lines(80, 12);
+    let row = |lines: &[String], host| words(lines, host)[2..].join(" ");
+    assert_eq!(
+        row(&lines, "exp1"),
+        "expected last seen 13:46:40 before the collector's start"
+    );
+    assert_eq!(row(&lines, "exp2"), "expected last seen Sat 28 Nov 16:00");
+    assert_eq!(
+        row(&lines, "old1"),
+        "silent 47s last heard 14:02:25, CPU 7% then"
+    );
+    let lines = world.lines(40, 12);
+    assert_eq!(row(&lines, "exp1"), "expected 13:46:40");
+    assert_eq!(row(&lines, "exp2"), "expected Sat 28 Nov");
+    assert_eq!(row(&lines, "old1"), "silent 47s 14:02:25");
+    assert_eq!(row(&lines, "web7"), "gone 22h Sat 28 Nov");
+}
+
+#[test]
+fn tasks_that_wait_are_told_in_words() {
+    let mut world = World::new();
+    for (host, resource, share) in [("a1", "cpu", 43), ("b1", "memory", 100)] {
+        let json = format!(r#"{{"cpu.percent":1,"pressure.some.avg10[{resource}]":{share}}}"#);
+        world.take(host, GridKind::Metrics, &json);
+    }
+    let lines = world.lines(80, 12);
+    assert_eq!(words(&lines, "a1")[2..5], ["cpu", "wait", "43%"]);
+    assert_eq!(words(&lines, "b1")[2..4], ["mem", "wait>99%"]);
+}
+
+#[test]
+fn services_without_values_are_counted() {
+    let mut world = World::new();
+    // The first has been started again and again.
+    let metrics = r#"{"cpu.percent":1,"unit.restarts.total[a.service]":2,
+        "unit.memory[b.service]":1e6,"unit.active[c.service]":0,"unit.active[d.service]":0}"#;
+    world.fleet.watch(Some(&"a1".into()));
+    world.take("a1", GridKind::Metrics, metrics);
+    world.draw(100, 40);
+    world.obey(Command::Open);
+    let text = world.lines(100, 40).join("\n");
+    assert!(
+        text.contains("a.service") && text.contains("b.service"),
+        "{text}"
+    );
+    assert!(!text.contains("c.service"), "{text}");
+    assert!(text.contains("and 2 more without values"), "{text}");
+}
+
+#[test]
 fn what_is_shown_is_called_old_while_the_collector_is_not_heard() {
     let mut world = World::with_hosts();
     world.fleet.hear(world.now);

@@ -141,9 +141,12 @@ pub(super) fn draw_banner(buffer: &mut Buffer, area: Rect, lines: &[Line], theme
     rows
 }
 
-/// A text in lines of at most so many columns, less one for a mark in front.
+/// A text in lines of at most so many columns, less one for a mark in front. One that is
+/// indented is a command, of which a shell takes the lines for one.
 fn wrapped(text: &str, columns: u16) -> Vec<String> {
     let columns = columns.saturating_sub(2).max(1);
+    let is_command = text.starts_with("  ");
+    let (behind, mark) = if is_command { ("    ", 2) } else { ("", 0) };
     let mut lines = vec![String::new()];
     // Spaces in front are kept.
     let indent = text.len() - text.trim_start().len();
@@ -154,11 +157,14 @@ fn wrapped(text: &str, columns: u16) -> Vec<String> {
             line.extend(std::iter::repeat_n(' ', indent));
             line.push_str(word);
             first = false;
-        } else if width(line) + 1 + width(word) <= columns {
+        } else if width(line) + 1 + width(word) + mark <= columns {
             line.push(' ');
             line.push_str(word);
         } else {
-            lines.push(word.to_owned());
+            if is_command {
+                line.push_str(" \\");
+            }
+            lines.push(format!("{behind}{word}"));
         }
     }
     // A word that is too long for any line, as an address may be.
@@ -185,6 +191,23 @@ fn broken(line: &str, columns: u16) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_command_that_is_wrapped_is_still_one() {
+        let key = "'rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7'";
+        let words = "metrics-collector keys allow --client --name ada-c1";
+        let lines = wrapped(&format!("  {words} {key}"), 80);
+        assert_eq!(lines, [format!("  {words} \\"), format!("    {key}")]);
+        let lines = wrapped(&format!("  {words} {key}"), 54);
+        assert_eq!(lines.len(), 3, "{lines:?}");
+        assert!(lines.iter().all(|line| width(line) <= 52), "{lines:?}");
+        let pasted = format!("printf '%s ' {}", lines.join("\n"));
+        let read = std::process::Command::new("sh")
+            .args(["-c", &pasted])
+            .output();
+        let read = String::from_utf8(read.unwrap().stdout).unwrap();
+        assert_eq!(read, format!("{words} {} ", key.trim_matches('\'')));
+    }
 
     #[test]
     fn long_texts_are_wrapped_at_words() {

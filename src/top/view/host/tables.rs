@@ -192,7 +192,8 @@ impl Writer {
                 ("restarts", Right),
             ],
         );
-        let mut units: Vec<_> = detail.units.iter().collect();
+        let (mut units, others): (Vec<_>, Vec<_>) =
+            detail.units.iter().partition(|(_, unit)| has_values(unit));
         let key = |unit: &Unit| match order {
             UnitOrder::Cpu => unit.cpu,
             UnitOrder::Memory => unit.memory,
@@ -203,6 +204,7 @@ impl Writer {
             let known = |unit| key(unit).unwrap_or(-1.0);
             known(other).total_cmp(&known(one))
         });
+        let some_run = !units.is_empty();
         for (unit_name, unit) in units {
             let cpu = unit.cpu.map_or(NONE.to_owned(), |cpu| format!("{cpu:.1}%"));
             let mood = Mood::between(unit.restarts.unwrap_or(0.0), 1.0, 10.0);
@@ -216,8 +218,21 @@ impl Writer {
                 self.marked(restarts, mood),
             ]);
         }
-        self.table(table);
+        if some_run {
+            self.table(table);
+        }
+        if !others.is_empty() {
+            let text = format!("and {} more without values", others.len());
+            self.blocks
+                .push(Block::Line(vec![(text, self.theme.label())]));
+        }
     }
+}
+
+/// Whether there is more to say about a unit than its name.
+fn has_values(unit: &Unit) -> bool {
+    let values = [unit.cpu, unit.memory, unit.tasks, unit.io, unit.restarts];
+    values.iter().any(Option::is_some)
 }
 
 fn name(text: &str) -> Cell {
