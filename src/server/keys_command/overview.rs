@@ -15,7 +15,8 @@ use crate::server::access::seen::{Record, Standing, Who};
 use crate::server::access::state::KnownKeys;
 use crate::server::access::{Authorized, Door};
 
-/// Host names of one key in the table; JSON has them all.
+/// Host names of one key in the table of a terminal; without a bound on its width, and in JSON,
+/// they are all there.
 const HOSTS_SHOWN: usize = 3;
 
 /// A file of an allow list, its name and key.
@@ -96,7 +97,7 @@ impl Overview {
     /// As a table: for a terminal of so many columns without what does not fit there.
     pub(super) fn table(&self, room: Option<usize>) -> String {
         let mut lines = vec![HEAD.map(str::to_owned).to_vec()];
-        lines.extend(self.keys.iter().map(Row::cells));
+        lines.extend(self.keys.iter().map(|row| row.cells(room.is_none())));
         let mut left_out = Vec::new();
         let mut keys_below = false;
         if let Some(room) = room {
@@ -178,12 +179,14 @@ impl Row {
         (self.role, name.is_none(), name, &self.key)
     }
 
-    fn cells(&self) -> Vec<String> {
+    /// Where there is room for `all`, with all host names.
+    fn cells(&self, all: bool) -> Vec<String> {
         let none = || "-".to_owned();
-        let names = self.hosts.iter().take(HOSTS_SHOWN);
+        let shown_hosts = if all { self.hosts.len() } else { HOSTS_SHOWN };
+        let names = self.hosts.iter().take(shown_hosts);
         let names: Vec<_> = names.map(|host| text::name(&host.name)).collect();
         let mut hosts = names.join(",");
-        if self.hosts.len() > HOSTS_SHOWN {
+        if self.hosts.len() > shown_hosts {
             hosts.push_str(",…");
         }
         let state = match self.refusals {
@@ -371,6 +374,24 @@ mod tests {
             pin.starts_with(&format!("web1         {}", key(1))),
             "{pin}"
         );
+    }
+
+    #[test]
+    fn host_names_are_whole_where_there_is_room() {
+        let mut overview = overview(Authorized::Directory);
+        let host = |name: &str| HostRow {
+            name: name.to_owned(),
+            last_seen: time(1),
+        };
+        let long = "a-host-with-a-long-name.in.a.long.domain.example.org";
+        for row in &mut overview.keys {
+            row.hosts = ["web1", "web2", "web3", "web4", long].map(host).into();
+        }
+        let full = overview.table(None);
+        let all = format!("web1,web2,web3,web4,{long}  ");
+        assert!(full.contains(&all), "{full}");
+        let cut = overview.table(Some(200));
+        assert!(cut.contains("web1,web2,web3,…"), "{cut}");
     }
 
     #[test]
