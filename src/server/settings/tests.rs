@@ -248,7 +248,8 @@ fn a_link_local_address_has_its_interface() {
         "[listen]\nagents = '[fe80::1]:1'\nclients = '[fe80::2%no-such]'\nweb = '[::1%lo]:1'\n\
          [remote_write.a]\nurl = 'https://[fe80::1%25eth0]/push'\n\
          [remote_write.b]\nurl = 'http://[fe80::1]/push'\n\
-         [remote_write.c]\nurl = 'http://[fe80::1%]/push'\n",
+         [remote_write.c]\nurl = 'http://[fe80::1%]/push'\n\
+         [remote_write.d]\nurl = 'http://[fe80::1%25]/push'\n",
     );
     let problems = site.problems();
     let reasons: Vec<_> = problems
@@ -265,6 +266,7 @@ fn a_link_local_address_has_its_interface() {
             "only a link-local address (fe80::…) has a % and an interface behind it, not ::1",
             "no certificate has a link-local address; use a name, or http",
             link_local,
+            "\"\" behind the % is not the name of an interface",
             "\"\" behind the % is not the name of an interface",
         ],
         "{problems:#?}"

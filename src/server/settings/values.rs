@@ -316,6 +316,11 @@ from_text!(PushUrl, String, |text| {
         .strip_prefix('[')
         .and_then(|rest| rest.strip_suffix(']'))
     {
+        // In a URL `%25` is the `%` alone (RFC 6874), and no interface 25 without one.
+        let inner = match inner.strip_suffix("%25") {
+            Some(address) => &format!("{address}%"),
+            None => inner,
+        };
         let host = parse_ipv6(inner).map_err(|error| error.to_string())?;
         if matches!(host, Host::LinkLocal(..)) && uri.scheme_str() == Some("https") {
             return Err("no certificate has a link-local address; use a name, or http".to_owned());
