@@ -6,7 +6,7 @@ use super::Door;
 use crate::base::text;
 use crate::curve::keys::PublicKey;
 
-/// Hosts that are named; of more there is a number.
+/// Keys that are named by a host of theirs; of more there is a number.
 const NAMED: usize = 5;
 
 /// The keys that report now, and those of them that are not on the list.
@@ -16,7 +16,7 @@ pub struct ShutOut {
     pub reporting: usize,
     /// How many of them are not on the list.
     pub keys: usize,
-    /// The hosts that report with those.
+    /// For each of those, a host that reports with it.
     hosts: Vec<String>,
 }
 
@@ -33,6 +33,8 @@ impl ShutOut {
         let reporting = keys.len();
         keys.retain(|key| !listed(key));
         hosts.retain(|(key, _)| keys.binary_search(key).is_ok());
+        // A relay has many.
+        hosts.dedup_by_key(|(key, _)| *key);
         let mut hosts: Vec<_> = hosts.iter().map(|(_, host)| (*host).to_owned()).collect();
         hosts.sort_unstable();
         Self {
@@ -43,7 +45,7 @@ impl ShutOut {
     }
 }
 
-/// `2 of the 12 keys that report now are not in authorized_agents: those of db1 and web2`.
+/// `2 of the 12 keys that report now are not in authorized_agents: those of db1, web2`.
 impl fmt::Display for ShutOut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
@@ -63,12 +65,12 @@ impl fmt::Display for ShutOut {
             )?,
         }
         for (at, host) in of.iter().take(NAMED).enumerate() {
-            let before = if at == 0 { ": " } else { ", " };
+            let before = if at == 0 { ": those of " } else { ", " };
             write!(f, "{before}{}", text::name(host))?;
         }
         match of.len().checked_sub(NAMED) {
             None | Some(0) => Ok(()),
-            Some(more) => write!(f, " and {more} more"),
+            Some(more) => write!(f, " and {more} more key(s)"),
         }
     }
 }
@@ -94,11 +96,14 @@ mod tests {
         assert_eq!((found.reporting, found.keys), (3, 2));
         assert_eq!(
             found.to_string(),
-            "2 of the 3 keys that report now are not in authorized_agents: db\\u{202e}, web2, x"
+            "2 of the 3 keys that report now are not in authorized_agents: those of db\\u{202e}, x"
         );
         let many: Vec<_> = (0..8).map(|number| (key(number), "a")).collect();
         let found = ShutOut::of(many, |_| false).to_string();
-        assert!(found.ends_with(": a, a, a, a, a and 3 more"), "{found}");
+        assert!(
+            found.ends_with(": those of a, a, a, a, a and 3 more key(s)"),
+            "{found}"
+        );
         assert_eq!(ShutOut::of(reporting, |_| true).keys, 0);
         let only = ShutOut::of([(key(1), "web1")], |_| false).to_string();
         assert_eq!(
