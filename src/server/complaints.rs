@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::time::{Duration, Instant};
 
+use crate::curve::keys::PublicKey;
 use crate::curve::router::RoutingIdBytes;
 
 /// Between two lines on the same thing.
@@ -53,6 +54,30 @@ pub enum Tell {
     },
 }
 
+/// Who sent what was refused. A routing id is whatever a peer says, and new with each of its
+/// connections: a flood is known by the key, or else by where it comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Sender {
+    /// It has proved to hold this key.
+    Key(PublicKey),
+    /// It has no key that is known, and this network address.
+    Address(Box<str>),
+    /// Nothing is known of it.
+    Unknown,
+}
+
+impl Sender {
+    /// By the best that is known.
+    #[must_use]
+    pub fn of(key: Option<PublicKey>, address: Option<&str>) -> Self {
+        match (key, address) {
+            (Some(key), _) => Self::Key(key),
+            (None, Some(address)) => Self::Address(address.into()),
+            (None, None) => Self::Unknown,
+        }
+    }
+}
+
 /// What was refused, by peer: its routing id, its key, or whatever else it is known by.
 #[derive(Debug)]
 pub struct Complaints<P = RoutingIdBytes> {
@@ -89,11 +114,6 @@ impl<P: Hash + Eq + Clone> Complaints<P> {
         Tell::Peer { untold: 0 }
     }
 
-    /// What comes of `peer` from now on is news.
-    pub fn forgive(&mut self, peer: &P) {
-        self.peers.remove(peer);
-    }
-
     /// Makes room, if the peer told of longest ago may be forgotten.
     fn forget_oldest(&mut self, now: Instant) -> bool {
         if self.full_until.is_some_and(|until| now < until) {
@@ -116,64 +136,6 @@ impl<P: Hash + Eq + Clone> Complaints<P> {
 
 fn recent(told: Instant, now: Instant) -> bool {
     now.saturating_duration_since(told) < TELL_INTERVAL
-}
-
-/// How many lines on hosts that come and go may be written at once: twice the largest
-/// fleet that one collector is meant for, all of it returning.
-const HOST_LINES_BURST: u32 = 20_000;
-
-/// How many more may follow: one in this time.
-const HOST_LINE_INTERVAL: Duration = Duration::from_millis(20);
-
-/// Keeps hosts that come and go from filling the log, where a peer makes them up.
-#[derive(Debug)]
-pub struct HostLines {
-    left: u32,
-    refilled: Instant,
-    left_out: Throttle,
-}
-
-/// What to say of a host that came or went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HostLine {
-    /// All of it.
-    Write,
-    /// That lines are left out: this many so far without a word, and this one.
-    LeftOut {
-        /// Those before this one.
-        untold: u64,
-    },
-    /// Nothing.
-    Nothing,
-}
-
-impl HostLines {
-    /// Nothing was written yet.
-    #[must_use]
-    pub fn new(now: Instant) -> Self {
-        Self {
-            left: HOST_LINES_BURST,
-            refilled: now,
-            left_out: Throttle::default(),
-        }
-    }
-
-    /// One more host came or went.
-    pub fn note(&mut self, now: Instant) -> HostLine {
-        let passed = now.saturating_duration_since(self.refilled).as_nanos();
-        let earned = passed / HOST_LINE_INTERVAL.as_nanos();
-        if earned > 0 {
-            let earned = u32::try_from(earned).unwrap_or(u32::MAX);
-            self.left = self.left.saturating_add(earned).min(HOST_LINES_BURST);
-            self.refilled = now;
-        }
-        if self.left > 0 {
-            self.left -= 1;
-            return HostLine::Write;
-        }
-        let told = self.left_out.note(now);
-        told.map_or(HostLine::Nothing, |untold| HostLine::LeftOut { untold })
-    }
 }
 
 #[cfg(test)]
@@ -199,18 +161,6 @@ mod tests {
         assert_eq!(complaints.note(later, &a), Tell::Peer { untold: 59 });
         assert_eq!(complaints.note(later, &a), Tell::Nothing);
         assert_eq!(complaints.note(later, &b), Tell::Peer { untold: 0 });
-    }
-
-    #[test]
-    fn a_peer_that_was_forgiven_is_named_at_once() {
-        let start = Instant::now();
-        let mut complaints = Complaints::default();
-        let (a, b) = (peer(1), peer(2));
-        complaints.note(start, &a);
-        complaints.note(start, &b);
-        complaints.forgive(&a);
-        assert_eq!(complaints.note(start, &a), Tell::Peer { untold: 0 });
-        assert_eq!(complaints.note(start, &b), Tell::Nothing);
     }
 
     #[test]
@@ -258,21 +208,24 @@ mod tests {
     }
 
     #[test]
-    fn made_up_hosts_do_not_fill_the_log() {
+    fn connections_of_one_key_are_one_sender() {
         let start = Instant::now();
-        let mut lines = HostLines::new(start);
-        for _ in 0..HOST_LINES_BURST {
-            assert_eq!(lines.note(start), HostLine::Write);
+        let mut complaints = Complaints::default();
+        let key = |number| PublicKey::from_bytes([number; 32]);
+        let told = |complaints: &mut Complaints<Sender>, key, address: &str| {
+            complaints.note(start, &Sender::of(key, Some(address))) != Tell::Nothing
+        };
+        // Wherever it comes from, and however often.
+        assert!(told(&mut complaints, Some(key(1)), "10.0.0.1"));
+        for number in 0..200 {
+            let address = format!("10.0.0.{number}");
+            assert!(!told(&mut complaints, Some(key(1)), &address));
         }
-        assert_eq!(lines.note(start), HostLine::LeftOut { untold: 0 });
-        assert_eq!(lines.note(start), HostLine::Nothing);
-        let later = start + HOST_LINE_INTERVAL;
-        assert_eq!(lines.note(later), HostLine::Write);
-        assert_eq!(lines.note(later), HostLine::Nothing);
-        let minute = start + TELL_INTERVAL;
-        for _ in 0..TELL_INTERVAL.as_millis() / HOST_LINE_INTERVAL.as_millis() - 1 {
-            assert_eq!(lines.note(minute), HostLine::Write);
-        }
-        assert_eq!(lines.note(minute), HostLine::LeftOut { untold: 2 });
+        assert!(told(&mut complaints, Some(key(2)), "10.0.0.1"));
+        assert!(told(&mut complaints, None, "10.0.0.1"));
+        assert!(!told(&mut complaints, None, "10.0.0.1"));
+        let unknown = Sender::of(None, None);
+        assert_eq!(complaints.note(start, &unknown), Tell::Peer { untold: 0 });
+        assert_eq!(complaints.note(start, &unknown), Tell::Nothing);
     }
 }

@@ -18,9 +18,12 @@ use std::time::Duration;
 
 use tracing::{debug, error, info, warn};
 
+use super::complaints::Tell;
+use super::host_lines::LeftOut;
 use super::hosts::{Renamed, Twin};
 use super::settings::Loaded;
 use super::store::file::Trouble;
+use crate::curve::keys::PublicKey;
 use crate::curve::router::RoutingIdBytes;
 use crate::systemd::log::Lost;
 use crate::systemd::message_id;
@@ -143,6 +146,13 @@ pub(crate) fn host_forgotten(host: &str) {
     info!(host, "{host} is forgotten: it was gone for long enough");
 }
 
+pub(crate) fn host_forgotten_as_asked(host: &str) {
+    info!(
+        host,
+        "{host} is forgotten, as an administrator asked for it"
+    );
+}
+
 pub(crate) fn host_renamed(renamed: &Renamed) {
     let (host, new_name) = (&*renamed.old.name, &*renamed.new);
     info!(
@@ -180,47 +190,61 @@ pub(crate) fn key_shared(twin: &Twin) {
     );
 }
 
-pub(crate) fn host_lines_left_out(untold: u64) {
-    let lines = untold + 1;
-    warn!("So many hosts come and go that {lines} line(s) on them were left out");
+pub(crate) fn host_lines_left_out(left_out: LeftOut) {
+    let LeftOut { key, lines } = left_out;
+    match key.map(|key| key.to_string()) {
+        Some(public_key) => warn!(
+            public_key,
+            lines,
+            "So many hosts of the key {public_key} come and go that {lines} line(s) on them were \
+             left out"
+        ),
+        None => warn!(
+            lines,
+            "So many hosts come and go that {lines} line(s) on them were left out"
+        ),
+    }
+}
+
+/// Who sent a message: by its key where that is known, as a routing id is whatever a peer says.
+fn sender(
+    routing_id: &RoutingIdBytes,
+    key: Option<&PublicKey>,
+    address: Option<&str>,
+) -> (String, Option<String>) {
+    let address = address.unwrap_or("an unknown address");
+    match key.map(ToString::to_string) {
+        Some(key) => (format!("{address} (the key {key})"), Some(key)),
+        None => (format!("{address} ({routing_id})"), None),
+    }
 }
 
 pub(crate) fn refused(
     routing_id: &RoutingIdBytes,
+    key: Option<&PublicKey>,
     address: Option<&str>,
     error: &dyn Display,
-    untold: u64,
+    tell: Tell,
 ) {
+    let (sender, public_key) = sender(routing_id, key, address);
     let routing_id = routing_id.to_string();
     let error = error.to_string();
-    let address = address.unwrap_or("an unknown address");
-    let more = more(untold);
+    let text = match tell {
+        Tell::Nothing => return,
+        Tell::Peer { untold } => {
+            let more = more(untold);
+            format!("Refused a message from {sender}: {error}{more}")
+        }
+        Tell::Crowd { untold } => {
+            let messages = untold + 1;
+            format!(
+                "Refused {messages} message(s) from ever new peers, the last from {sender}: {error}"
+            )
+        }
+    };
     warn!(
         message_id = message_id::SERVER_MESSAGE_REFUSED,
-        routing_id,
-        address,
-        error,
-        "Refused a message from {address} ({routing_id}): {error}{more}"
-    );
-}
-
-pub(crate) fn refused_of_crowd(
-    routing_id: &RoutingIdBytes,
-    address: Option<&str>,
-    error: &dyn Display,
-    untold: u64,
-) {
-    let routing_id = routing_id.to_string();
-    let error = error.to_string();
-    let address = address.unwrap_or("an unknown address");
-    let messages = untold + 1;
-    warn!(
-        message_id = message_id::SERVER_MESSAGE_REFUSED,
-        routing_id,
-        address,
-        error,
-        "Refused {messages} message(s) from ever new peers, the last from {address} \
-         ({routing_id}): {error}"
+        routing_id, public_key, address, error, "{text}"
     );
 }
 

@@ -6,15 +6,16 @@ use std::time::{Instant, SystemTime};
 
 use super::access::AccessRefusal;
 use super::backlog::News;
-use super::complaints::Tell;
+use super::complaints::Sender;
 use super::events;
-use super::hosts::{Change, Full, Heard, Host, Peer, Report, Twin};
+use super::hosts::{Change, Full, Heard, Holder, Host, Peer, Report, Twin};
 use super::outlets::Passed;
 use super::pacer::Asked;
 use super::run::Server;
 use super::state::HostChange;
 use crate::curve::context::TransportError;
 use crate::curve::frames::{Frames, MAX_FRAMES, Received};
+use crate::curve::keys::PublicKey;
 use crate::curve::router::{Router, RoutingIdBytes};
 use crate::protocol::grid::Grid;
 use crate::protocol::message::{
@@ -44,6 +45,24 @@ enum Refusal {
     Full(#[from] Full),
     #[error(transparent)]
     Access(#[from] AccessRefusal),
+}
+
+impl Refusal {
+    /// What it is about: one kind does not hide another in the log.
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Malformed(_) | Self::TooManyFrames(_) => "form",
+            Self::Full(Full::Hosts) => "hosts",
+            Self::Full(Full::Connection) => "hosts of a connection",
+            Self::Full(Full::Key(_)) => "hosts of a key",
+            Self::Full(Full::Memory) => "memory",
+            Self::Full(Full::Share(over)) => match over.holder {
+                Holder::Key => "share of a key",
+                Holder::Connection => "share of a connection",
+            },
+            Self::Access(_) => "access",
+        }
+    }
 }
 
 fn understands_refused(model: &Grid) -> bool {
@@ -128,7 +147,7 @@ impl Server {
     fn hear(&mut self, now: Instant, from: &RoutingIdBytes, received: Received) -> usize {
         match received {
             Received::TooManyFrames { found } => {
-                self.refuse(now, from, None, &Refusal::TooManyFrames(found));
+                self.refuse(now, from, None, None, &Refusal::TooManyFrames(found));
                 0
             }
             Received::Message(mut frames) => {
@@ -136,7 +155,10 @@ impl Server {
                 self.counts.bytes += bytes as u64;
                 match self.understand(now, from, &mut frames) {
                     Ok(()) => self.counts.messages += 1,
-                    Err(refusal) => self.refuse(now, from, frames.peer_address(), &refusal),
+                    Err(refusal) => {
+                        let key = frames.peer_key();
+                        self.refuse(now, from, key, frames.peer_address(), &refusal);
+                    }
                 }
                 bytes
             }
@@ -239,10 +261,10 @@ impl Server {
             self.key_shared(now, &name, &twin);
         }
         match change {
-            Some(Change::Appeared) if self.write_host_line(now) => {
+            Some(Change::Appeared) if self.host_lines.note(now, key) => {
                 events::host_appeared(host, from);
             }
-            Some(Change::Replaced { tell: Some(untold) }) if self.write_host_line(now) => {
+            Some(Change::Replaced { tell: Some(untold) }) if self.host_lines.note(now, key) => {
                 events::host_replaced(host, from, untold);
             }
             Some(Change::Appeared | Change::Replaced { .. }) | None => {}
@@ -288,7 +310,7 @@ impl Server {
         }
         self.hosts.count_shared(host);
         self.counts.shared += 1;
-        if twin.tell && self.write_host_line(now) {
+        if twin.tell && self.host_lines.note(now, Some(twin.key)) {
             events::key_shared(twin);
         }
     }
@@ -332,19 +354,20 @@ impl Server {
         &mut self,
         now: Instant,
         from: &RoutingIdBytes,
+        key: Option<PublicKey>,
         address: Option<&str>,
         refusal: &Refusal,
     ) {
         self.counts.refused += 1;
-        if let Refusal::Access(refusal @ AccessRefusal::NameTaken { host, .. }) = refusal {
-            self.access.tell_name_taken(now, host, address, refusal);
+        if let Refusal::Access(refusal @ AccessRefusal::NameTaken { host, key, .. }) = refusal {
+            self.access
+                .tell_name_taken(now, key, host, address, refusal);
             return;
         }
-        match self.complaints.note(now, from) {
-            Tell::Nothing => {}
-            Tell::Peer { untold } => events::refused(from, address, refusal, untold),
-            Tell::Crowd { untold } => events::refused_of_crowd(from, address, refusal, untold),
-        }
+        let tell = self
+            .complaints
+            .note(now, &(Sender::of(key, address), refusal.kind()));
+        events::refused(from, key.as_ref(), address, refusal, tell);
     }
 }
 

@@ -18,6 +18,7 @@
 //! - [`backlog`]: what is dropped when more comes than can be read, pure;
 //! - [`pacer`]: when models are asked for, pure;
 //! - [`complaints`]: which refused messages are worth a line in the log, pure;
+//! - [`host_lines`]: which hosts that come and go are, pure;
 //! - [`prometheus`]: what hosts report as Prometheus wants it;
 //! - [`web`]: where that is scraped;
 //! - [`arguments`]: its command line;
@@ -36,6 +37,7 @@ pub(crate) mod events;
 pub mod families;
 pub mod handle;
 mod hearing;
+pub mod host_lines;
 pub mod hosts;
 pub mod hosts_command;
 mod keeping;

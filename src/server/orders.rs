@@ -35,7 +35,7 @@ impl Server {
             Order::Forget(name, answer) => {
                 let result = self.hosts.forget(&name);
                 if let Ok(forgotten) = &result {
-                    events::host_forgotten(&name);
+                    events::host_forgotten_as_asked(&name);
                     self.tell_forgotten(now, forgotten);
                     self.hosts_changed();
                     self.publish_counters();

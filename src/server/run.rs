@@ -14,11 +14,12 @@ use tokio::time::sleep_until;
 use super::access::door::{self, Access};
 use super::backlog::{Ahead, Backlog};
 use super::clients::Clients;
-use super::complaints::{Complaints, HostLine, HostLines, Throttle};
+use super::complaints::{Complaints, Sender, Throttle};
 use super::events;
 use super::handle::{Desk, Handle, Order};
 use super::hearing::send;
-use super::hosts::{Due, Hosts, Restored};
+use super::host_lines::HostLines;
+use super::hosts::{Due, Host, Hosts, Restored};
 use super::outlets::Outlets;
 use super::pacer::Pacer;
 use super::printer::Printer;
@@ -92,8 +93,8 @@ pub struct Server {
     public_key: String,
     pub(super) hosts: Hosts,
     pub(super) counts: Counts,
-    pub(super) complaints: Complaints,
-    host_lines: HostLines,
+    pub(super) complaints: Complaints<(Sender, &'static str)>,
+    pub(super) host_lines: HostLines,
     pub(super) backlog: Backlog,
     /// What was read before its turn.
     pub(super) ahead: Ahead<(RoutingIdBytes, Received)>,
@@ -243,6 +244,7 @@ impl Server {
             keep,
             self.clients.next_due(),
             self.notifier.deadline(),
+            self.host_lines.next_due(),
         ];
         let deadline = deadlines.into_iter().flatten().min();
         Ok(tokio::select! {
@@ -275,6 +277,9 @@ impl Server {
         let drained = self.hear_batch(first)?;
         let now = Instant::now();
         self.attend(now);
+        for left_out in self.host_lines.take_due(now) {
+            events::host_lines_left_out(left_out);
+        }
         self.ask_waiting(now);
         if self.notifier.due(now) {
             let status = self.status();
@@ -318,7 +323,8 @@ impl Server {
                     self.tell(HostChange::Gone(Arc::clone(&name)));
                     self.tell_state(now, &name);
                     self.hosts_changed();
-                    if self.write_host_line(now) {
+                    let key = self.hosts.get(&name).and_then(Host::key);
+                    if self.host_lines.note(now, key) {
                         events::host_gone(&name, routing_id.as_ref(), silence);
                     }
                 }
@@ -330,30 +336,20 @@ impl Server {
                     }
                     self.tell_forgotten(now, &renamed.old);
                     self.hosts_changed();
-                    if self.write_host_line(now) {
+                    if self.host_lines.note(now, renamed.old.key) {
                         events::host_renamed(&renamed);
                     }
                 }
                 Some(Due::Forgotten(forgotten)) => {
                     self.tell_forgotten(now, &forgotten);
                     self.hosts_changed();
-                    if self.write_host_line(now) {
+                    if self.host_lines.note(now, forgotten.key) {
                         events::host_forgotten(&forgotten.name);
                     }
                 }
                 None => break,
             }
         }
-    }
-
-    /// Whether a line on a host that came or went may be written.
-    pub(super) fn write_host_line(&mut self, now: Instant) -> bool {
-        match self.host_lines.note(now) {
-            HostLine::Write => return true,
-            HostLine::LeftOut { untold } => events::host_lines_left_out(untold),
-            HostLine::Nothing => {}
-        }
-        false
     }
 
     pub(super) fn status(&self) -> String {

@@ -150,10 +150,12 @@ async fn only_those_listed_report_and_a_list_is_followed() {
         .await;
     web1.report("web1", "{}", "metrics").await;
     let line = collector.logged("Refused a message").await;
-    assert!(
-        line.ends_with(&format!("its key {key} is not in authorized_agents")),
-        "{line}"
+    // With what lets it in, as for one that knocks.
+    let expected = format!(
+        "Refused a message from 127.0.0.1 (the key {key}): its key is not in authorized_agents; \
+         `metrics-collector keys allow -- "
     );
+    assert!(line.contains(&expected), "{line}");
     web1.report("web2", "{}", "model").await;
     web1.send(None, &[b"CTRL", b"hello"]).await;
 
@@ -712,8 +714,8 @@ async fn ever_new_keys_are_refused_and_bounded() {
     let rest = collector.rest_of_log().await;
     let totals = rest
         .iter()
-        .find(|line| line.contains("handshake(s) were let in"));
+        .find(|line| line.contains("connection(s) were let in"));
     let totals = totals.expect("the totals are logged");
-    let expected = format!("1 handshake(s) were let in, {} refused", ROUNDS * EACH);
+    let expected = format!("1 connection(s) were let in and {} refused;", ROUNDS * EACH);
     assert!(totals.contains(&expected), "{totals}");
 }

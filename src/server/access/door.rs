@@ -6,7 +6,6 @@
 use std::future::pending;
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use thiserror::Error;
@@ -243,15 +242,16 @@ impl Access {
         self.gate.is_client(key)
     }
 
-    /// Says that a host name was claimed by another key, once a minute for each name.
+    /// Says that a host name was claimed by another key, once a minute for each such key.
     pub fn tell_name_taken(
         &mut self,
         now: Instant,
-        host: &Arc<str>,
+        key: &PublicKey,
+        host: &str,
         address: Option<&str>,
         refusal: &AccessRefusal,
     ) {
-        let tell = self.gate.name_was_taken(now, host);
+        let tell = self.gate.name_was_taken(now, key);
         events::name_taken(host, address, refusal, tell);
     }
 

@@ -1,6 +1,5 @@
 //! Who is let in, and who may say what: the decisions. Pure: time is an argument.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use super::list::{AllowList, Change};
@@ -53,7 +52,7 @@ pub struct Gate {
     seen: Seen,
     seen_changed: bool,
     refused_keys: Complaints<PublicKey>,
-    taken_names: Complaints<Arc<str>>,
+    taken_names: Complaints<PublicKey>,
     totals: Totals,
 }
 
@@ -200,9 +199,10 @@ impl Gate {
     }
 
     /// A message was refused as its name belongs to another key: what that is worth in
-    /// the log. Each name by itself, so that no other nonsense hides it.
-    pub fn name_was_taken(&mut self, now: Instant, host: &Arc<str>) -> Tell {
-        self.taken_names.note(now, host)
+    /// the log. Each key that claims names by itself, and apart from other refusals, so that no
+    /// other nonsense hides it.
+    pub fn name_was_taken(&mut self, now: Instant, key: &PublicKey) -> Tell {
+        self.taken_names.note(now, key)
     }
 
     /// Lets a name go to whoever reports under it next; whether it was pinned.
@@ -210,7 +210,7 @@ impl Gate {
         let forgotten = self.pins.as_mut().and_then(|pins| pins.forget(host));
         self.pins_changed |= forgotten.is_some();
         // Whoever is refused under it from now on is so for another key's sake.
-        self.taken_names.forgive(&Arc::from(host));
+        self.taken_names = Complaints::default();
         forgotten.is_some()
     }
 
@@ -271,6 +271,8 @@ impl Gate {
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
+
+    use std::sync::Arc;
 
     use super::*;
     use crate::server::access::pins::Pin;

@@ -36,7 +36,7 @@ use serde::{Deserialize, Serialize};
 use crate::server::settings::ETC_DIR;
 
 pub use refusal::AccessRefusal;
-pub(crate) use refusal::forget;
+pub(crate) use refusal::{allow, forget};
 pub use shut_out::ShutOut;
 
 /// Whose keys are let in as agents.

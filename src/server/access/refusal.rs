@@ -17,7 +17,7 @@ pub enum AccessRefusal {
     #[error("nobody has asked whose connection this is")]
     Unknown,
     /// The key is not, or no longer, on the list.
-    #[error("its key {key} is not in {}", .door.directory())]
+    #[error("its key is not in {}; `{}` lets that {} in", .door.directory(), allow(*.door, .key), .door.role())]
     NotAuthorized {
         /// Where it came.
         door: Door,
@@ -46,11 +46,22 @@ pub enum AccessRefusal {
     TooManyNames,
     /// The key has as many pinned names as it may have.
     #[error(
-        "a new host name beyond the {MAX_PINS_OF_KEY} that may be pinned for one key (the key \
-         {}); `metrics-collector keys forget --key {}` lets all of them go",
-        .0, shell::word(&.0.to_string())
+        "a new host name beyond the {MAX_PINS_OF_KEY} that may be pinned for one key; \
+         `metrics-collector keys forget --key {}` lets all of them go",
+        shell::word(&.0.to_string())
     )]
     TooManyNamesOfKey(PublicKey),
+}
+
+/// What lets a key in, as an administrator would type it. A key may begin with a dash.
+pub(crate) fn allow(door: Door, key: &PublicKey) -> String {
+    let client = match door {
+        Door::Agents => None,
+        Door::Clients => Some("--client"),
+    };
+    let words = ["metrics-collector", "keys", "allow"].into_iter();
+    let words: Vec<_> = words.chain(client).chain(["--"]).collect();
+    shell::command(&words, &[&key.to_string()])
 }
 
 /// What lets a host name go.
@@ -94,8 +105,18 @@ mod tests {
             door: Door::Agents,
             key: two,
         };
-        let text = format!("its key {two} is not in authorized_agents");
+        let command = allow(Door::Agents, &two);
+        let text = format!("its key is not in authorized_agents; `{command}` lets that agent in");
         assert_eq!(refusal.to_string(), text);
+    }
+
+    #[test]
+    fn a_hint_can_be_typed() {
+        let key = "-:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7-".parse().unwrap();
+        assert_eq!(
+            allow(Door::Clients, &key),
+            "metrics-collector keys allow --client -- '-:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7-'"
+        );
     }
 
     proptest! {

@@ -7,11 +7,10 @@ use std::time::Duration;
 use tracing::{error, info, warn};
 
 use super::more;
-use crate::base::shell;
 use crate::curve::keys::PublicKey;
 use crate::server::access::gate::Totals;
 use crate::server::access::list::{Change, told};
-use crate::server::access::{AccessRefusal, Door, ShutOut, forget};
+use crate::server::access::{AccessRefusal, Door, ShutOut, allow, forget};
 use crate::server::complaints::Tell;
 use crate::systemd::message_id;
 
@@ -48,17 +47,6 @@ pub(crate) fn key_refused(door: Door, key: &PublicKey, address: &str, tell: Tell
     }
 }
 
-/// What an administrator would type. A key may begin with a dash.
-fn allow(door: Door, key: &PublicKey) -> String {
-    let client = match door {
-        Door::Agents => None,
-        Door::Clients => Some("--client"),
-    };
-    let words = ["metrics-collector", "keys", "allow"].into_iter();
-    let words: Vec<_> = words.chain(client).chain(["--"]).collect();
-    shell::command(&words, &[&key.to_string()])
-}
-
 pub(crate) fn name_taken(host: &str, address: Option<&str>, refusal: &AccessRefusal, tell: Tell) {
     let address = address.unwrap_or("an unknown address");
     let error = refusal.to_string();
@@ -80,7 +68,7 @@ pub(crate) fn name_taken(host: &str, address: Option<&str>, refusal: &AccessRefu
                 address,
                 error,
                 command,
-                "Refused {messages} message(s) under many a name of another key, the last from \
+                "Refused {messages} message(s) of ever new keys under names of others, the last from \
                  {address}: {error}"
             );
         }
@@ -207,21 +195,7 @@ pub(crate) fn access_totals(totals: Totals) {
         messages_refused,
     } = totals;
     info!(
-        "{admitted} handshake(s) were let in, {refused} refused, and {messages_refused} \
-         message(s) of those let in"
+        "Since the start {admitted} connection(s) were let in and {refused} refused; over those \
+         let in, {messages_refused} message(s) were refused for their key or their host name"
     );
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_hint_can_be_typed() {
-        let key = "-:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7-".parse().unwrap();
-        assert_eq!(
-            allow(Door::Clients, &key),
-            "metrics-collector keys allow --client -- '-:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7-'"
-        );
-    }
 }

@@ -138,7 +138,7 @@ impl Hosts {
             .get_key_value(name)
             .ok_or(NotForgotten::Unknown)?;
         let entry = (host.place, Arc::clone(name));
-        let last_seen = host.last_seen;
+        let (key, last_seen) = (host.key, host.last_seen);
         match host.state {
             State::Reporting { .. } => return Err(NotForgotten::Reporting),
             State::Expected => {
@@ -158,7 +158,11 @@ impl Hosts {
             self.kin.disown(host.key, &entry.1);
         }
         let (_, name) = entry;
-        Ok(Forgotten { name, last_seen })
+        Ok(Forgotten {
+            name,
+            key,
+            last_seen,
+        })
     }
 
     /// Makes room for a new host of this key, if a host is gone that may be forgotten for

@@ -128,6 +128,8 @@ pub struct Renamed {
 pub struct Forgotten {
     /// Its name.
     pub name: Arc<str>,
+    /// The key that it reported with.
+    pub key: Option<PublicKey>,
     /// When it was last heard from.
     pub last_seen: Instant,
 }
@@ -155,7 +157,7 @@ pub enum Full {
     #[error("a new host beyond the {MAX_HOSTS_PER_CONNECTION} that one connection may report")]
     Connection,
     /// [`MAX_HOSTS_PER_KEY`].
-    #[error("a new host beyond the {MAX_HOSTS_PER_KEY} that one key may report (the key {0})")]
+    #[error("a new host beyond the {MAX_HOSTS_PER_KEY} that one key may report")]
     Key(PublicKey),
     /// [`MAX_KEPT_BYTES`].
     #[error("a grid beyond the {} MiB that all may take", MAX_KEPT_BYTES / (1024 * 1024))]

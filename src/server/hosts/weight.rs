@@ -111,11 +111,7 @@ impl fmt::Display for OverShare {
         write!(
             f,
             "a grid beyond the {mib} MiB {of} that the hosts of one {holder} may take"
-        )?;
-        match self.key {
-            Some(key) => write!(f, " (the key {key})"),
-            None => Ok(()),
-        }
+        )
     }
 }
 
@@ -173,7 +169,7 @@ mod tests {
     use crate::protocol::message::GridKind;
 
     #[test]
-    fn a_refusal_names_the_share_and_the_key() {
+    fn a_refusal_names_the_share() {
         let key = PublicKey::from_bytes([7; 32]);
         let refusal = OverShare {
             holder: Holder::Key,
@@ -182,10 +178,7 @@ mod tests {
         };
         assert_eq!(
             refusal.to_string(),
-            format!(
-                "a grid beyond the 64 MiB at /metrics that the hosts of one key may take (the key \
-                 {key})"
-            )
+            "a grid beyond the 64 MiB at /metrics that the hosts of one key may take"
         );
         let refusal = OverShare {
             holder: Holder::Connection,
