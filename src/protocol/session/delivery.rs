@@ -8,6 +8,7 @@
 use std::time::{Duration, Instant};
 
 use super::later;
+use crate::protocol::message::GridKind;
 
 /// Something under way of which nothing is acknowledged for so long is taken to be lost: TCP
 /// has sent it again six times or so by then, and libzmq has not given up yet.
@@ -32,7 +33,7 @@ pub struct Delivery {
 /// What a look at it means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// A grid that was sent on this link has arrived.
+    /// Metrics that were sent on this link have arrived.
     Delivered,
     /// Nothing to say yet.
     Open,
@@ -43,20 +44,23 @@ pub(super) enum Verdict {
 /// What is known of the grids sent on a link.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Watch {
-    /// When the first was.
-    first: Option<Instant>,
+    /// When the first metrics were. A model alone says nothing: it may be small enough for a path
+    /// that metrics are too large for.
+    first_metrics: Option<Instant>,
     /// Since when something is under way, as far as is known, without any progress.
     stuck_since: Option<Instant>,
-    /// What was acknowledged at the last look, and whether grids were under way by then.
+    /// What was acknowledged at the last look, and whether metrics were under way by then.
     last: Option<(u64, bool)>,
     /// When to look at the latest.
     look_at: Option<Instant>,
 }
 
 impl Watch {
-    /// A grid is sent.
-    pub(super) fn sent(&mut self, now: Instant) {
-        self.first.get_or_insert(now);
+    /// A grid of this kind is sent.
+    pub(super) fn sent(&mut self, now: Instant, kind: GridKind) {
+        if kind == GridKind::Metrics {
+            self.first_metrics.get_or_insert(now);
+        }
         self.stuck_since.get_or_insert(now);
         self.look_at.get_or_insert(later(now, UNACKNOWLEDGED_LIMIT));
     }
@@ -74,7 +78,7 @@ impl Watch {
     /// What was found.
     pub(super) fn look(&mut self, now: Instant, found: Delivery) -> Verdict {
         let settled = self
-            .first
+            .first_metrics
             .is_some_and(|first| now.saturating_duration_since(first) >= SETTLED);
         let more = |(before, _): (u64, bool)| found.acknowledged > before;
         let progress = self.last.is_some_and(more);
@@ -115,7 +119,7 @@ mod tests {
     fn verdicts(looks: &[(u64, bool, u64)]) -> Vec<Verdict> {
         let zero = Instant::now();
         let mut watch = Watch::default();
-        watch.sent(zero);
+        watch.sent(zero, GridKind::Metrics);
         let look = |&(second, outstanding, acknowledged): &(u64, bool, u64)| {
             let now = zero + Duration::from_secs(second);
             let found = Delivery {
@@ -123,7 +127,7 @@ mod tests {
                 acknowledged,
             };
             let verdict = watch.look(now, found);
-            watch.sent(now);
+            watch.sent(now, GridKind::Metrics);
             verdict
         };
         looks.iter().map(look).collect()
@@ -161,6 +165,31 @@ mod tests {
     }
 
     #[test]
+    fn a_model_that_arrives_does_not_vouch_for_metrics() {
+        let zero = Instant::now();
+        let at = |second| zero + Duration::from_secs(second);
+        let mut watch = Watch::default();
+        let mut look = |second, outstanding, kind| {
+            let found = Delivery {
+                outstanding,
+                acknowledged: 1300,
+            };
+            let verdict = watch.look(at(second), found);
+            watch.sent(at(second), kind);
+            verdict
+        };
+        assert_eq!(look(0, false, GridKind::Model), Open);
+        assert_eq!(look(5, false, GridKind::Metrics), Open);
+        for second in [10, 15, 20] {
+            assert_eq!(look(second, true, GridKind::Metrics), Open);
+        }
+        let Verdict::Stuck { since } = look(25, true, GridKind::Metrics) else {
+            panic!("not stuck");
+        };
+        assert_eq!(since, at(5));
+    }
+
+    #[test]
     fn a_slow_path_that_goes_on_is_not_stuck() {
         let looks: Vec<_> = (0..100).map(|at| (at * 15, true, at * 100)).collect();
         let found = verdicts(&looks);
@@ -174,8 +203,8 @@ mod tests {
         let at = |second| zero + Duration::from_secs(second);
         let mut watch = Watch::default();
         assert_eq!(watch.look_at(), None);
-        watch.sent(at(0));
-        watch.sent(at(5));
+        watch.sent(at(0), GridKind::Model);
+        watch.sent(at(5), GridKind::Metrics);
         assert_eq!(watch.look_at(), Some(at(20)));
         let mut found = Delivery {
             outstanding: true,

@@ -273,19 +273,25 @@ fn what_is_never_acknowledged_is_stale_until_something_large_arrives() {
         bench.at(at, event);
     }
     assert_eq!(
-        bench.at(at + 1.0, looked(false, 300)),
+        bench.at(at + 5.0, looked(false, 1200)),
+        [],
+        "a model alone says nothing"
+    );
+    assert_eq!(bench.at(at + 5.0, SampleReady), [SendMetrics]);
+    assert_eq!(
+        bench.at(at + 6.0, looked(false, 1200)),
         [],
         "not on its way yet"
     );
     assert_eq!(
-        bench.at(at + 5.0, looked(false, 9000)),
+        bench.at(at + 10.0, looked(false, 9000)),
         [changed(
             State::Stale,
             State::Reporting,
             Reason::MetricsRequested
         )]
     );
-    assert_eq!(bench.at(at + 6.0, DISCONNECTED), lost(Reason::LinkLost));
+    assert_eq!(bench.at(at + 11.0, DISCONNECTED), lost(Reason::LinkLost));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use super::delivery::{Delivery, UNACKNOWLEDGED_LIMIT, Verdict, Watch};
 use super::{
     Action, Actions, Dialogue, Event, LinkDown, OpenFailure, Phase, Reason, Session, later,
 };
-use crate::protocol::message::Control;
+use crate::protocol::message::{Control, GridKind};
 
 /// A collector that was heard this long after the last sign that something arrives is there.
 const HEARD_AFTER: Duration = Duration::from_secs(UNACKNOWLEDGED_LIMIT.as_secs() / 2);
@@ -36,7 +36,7 @@ impl Turn<'_> {
                 self.look_at_the_clock(random);
                 if self.session.wants_metrics() {
                     self.actions.push(Action::SendMetrics);
-                    self.grid_sent();
+                    self.grid_sent(GridKind::Metrics);
                 }
             }
             Event::Looked(found) => self.looked(found, random),
@@ -86,9 +86,9 @@ impl Turn<'_> {
         }
     }
 
-    fn grid_sent(&mut self) {
+    fn grid_sent(&mut self, kind: GridKind) {
         if let Phase::Linked { delivery, .. } = &mut self.session.phase {
-            delivery.sent(self.now);
+            delivery.sent(self.now, kind);
         }
     }
 
@@ -230,7 +230,7 @@ impl Turn<'_> {
         if answered.is_none_or(|at| self.now.saturating_duration_since(at) >= window) {
             self.session.last_model = Some(self.now);
             self.actions.push(Action::SendModel);
-            self.grid_sent();
+            self.grid_sent(GridKind::Model);
         }
         if starts {
             self.actions.push(Action::StartMetrics);
