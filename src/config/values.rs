@@ -169,10 +169,16 @@ pub enum LogLevel {
 
 /// A text that names no [`LogLevel`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("no such log level: there are error, warning, info, debug and trace")]
+#[error("no such log level: there are {}", LogLevel::WORDS.join(", "))]
 pub struct UnknownLogLevel;
 
 impl LogLevel {
+    /// Every word that is taken: those of the settings, then those that syslog(3) has besides.
+    pub const WORDS: [&'static str; 11] = [
+        "error", "warning", "info", "debug", "trace", "emerg", "alert", "crit", "err", "warn",
+        "notice",
+    ];
+
     /// The default level.
     pub const DEFAULT: Self = Self::Info;
 
@@ -377,7 +383,10 @@ mod tests {
         for (text, level) in cases {
             assert_eq!(text.parse(), Ok(level), "{text}");
             assert_eq!(level.to_string().parse(), Ok(level));
+            assert!(LogLevel::WORDS.contains(&text), "{text}");
+            assert!(UnknownLogLevel.to_string().contains(text), "{text}");
         }
+        assert_eq!(LogLevel::WORDS.len(), cases.len());
         for bad in ["", "INFO", "7", "verbose"] {
             assert_eq!(bad.parse::<LogLevel>(), Err(UnknownLogLevel), "{bad}");
         }

@@ -6,12 +6,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand, ValueEnum, ValueHint};
 
 use super::choice::Choice;
-use crate::config::parse_time;
-
-/// What `log-level` takes: the words of the settings, then those that syslog(3) has besides.
-const LOG_LEVELS: [&str; 10] = [
-    "error", "warning", "info", "debug", "trace", "emerg", "alert", "crit", "err", "notice",
-];
+use crate::config::{LogLevel, parse_time};
 
 /// How often `metrics --watch` may ask: as often and as rarely as an agent may report.
 const WATCH_INTERVAL: std::ops::RangeInclusive<Duration> =
@@ -184,7 +179,7 @@ pub(super) enum Command {
     /// Show or set how much the agent logs
     LogLevel {
         /// The least important messages to log, in the words of the settings or of syslog(3)
-        #[arg(value_parser = LOG_LEVELS)]
+        #[arg(value_parser = LogLevel::WORDS)]
         level: Option<String>,
     },
 
@@ -304,8 +299,12 @@ mod tests {
             let parsed = command(&format!("log-level {level}"));
             assert_eq!(parsed, Command::LogLevel { level: Some(level) });
         }
-        for level in LOG_LEVELS {
-            assert!(crate::systemd::log::parse_level(level).is_ok(), "{level}");
+        for level in LogLevel::WORDS {
+            let level = level.to_owned();
+            let parsed = command(&format!("log-level {level}"));
+            let expected = Some(level.clone());
+            assert_eq!(parsed, Command::LogLevel { level: expected });
+            assert!(crate::systemd::log::parse_level(&level).is_ok(), "{level}");
         }
     }
 

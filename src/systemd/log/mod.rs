@@ -75,7 +75,7 @@ pub enum LogError {
     /// Not a level of the settings, nor of syslog(3).
     #[error(
         "{0:?} is not a log level; expected error, warning, info, debug or trace, \
-         or emerg, alert, crit, err or notice"
+         or emerg, alert, crit, err, warn or notice"
     )]
     UnknownLevel(String),
     /// Not a target that this program has.
