@@ -332,9 +332,9 @@ mod tests {
 
     #[test]
     fn sums_past_64_bits_saturate() {
-        let max = u64::MAX;
+        let max = i64::MAX;
         let text = format!("cpu  {max} {max} {max} {max} {max}\n");
-        assert_eq!(parse(&text), ticks(max, max));
+        assert_eq!(parse(&text), ticks(u64::MAX, u64::MAX - 1));
     }
 
     #[test]

@@ -25,7 +25,7 @@ use super::{
         PRESSURE_FULL, PRESSURE_FULL_AVG10, PRESSURE_FULL_AVG60, PRESSURE_FULL_AVG300,
         PRESSURE_SOME, PRESSURE_SOME_AVG10, PRESSURE_SOME_AVG60, PRESSURE_SOME_AVG300,
     },
-    text::{decimal, fields, fixed_point},
+    text::{MAX_TIME, count, fields, fixed_point},
 };
 
 /// The resources, which are the instances too, and where the kernel says it.
@@ -103,7 +103,10 @@ fn parse_stall(line: &Line<'_>, odd: &mut Odd) -> Stall {
         let share = field(name).and_then(fixed_point);
         odd.note(share.filter(|share| *share <= 100.0), malformed)
     });
-    let total = odd.note(field(b"total=").and_then(decimal), malformed);
+    let total = odd.note(
+        field(b"total=").and_then(|total| count(total, MAX_TIME)),
+        malformed,
+    );
     Stall { averages, total }
 }
 
@@ -446,6 +449,7 @@ mod tests {
             (GOOD.to_owned(), whole),
             (GOOD.replace("total=4", "total=4x"), total),
             (GOOD.replace("total=4", "total=-4"), total),
+            (GOOD.replace("total=4", "total=18446744073709551612"), total),
             (GOOD.replace(" total=4", ""), total),
             (GOOD.replace("avg10=0.01", "avg10=nan"), without(0)),
             (GOOD.replace("avg10=0.01", "avg10=100.01"), without(0)),

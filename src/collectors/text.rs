@@ -48,6 +48,10 @@ pub const MAX_COUNT: u64 = i32::MAX as u64;
 /// Most threads and processes: `PID_MAX_LIMIT` of the kernel.
 pub const MAX_TASKS: u64 = 4 * 1024 * 1024;
 
+/// Most of any time, in whatever unit: a larger number is one below 0, printed as if it had no
+/// sign.
+pub const MAX_TIME: u64 = i64::MAX as u64;
+
 /// A count of things, of which there are `most` at most.
 #[must_use]
 pub fn count(text: &[u8], most: u64) -> Option<u64> {

@@ -15,7 +15,7 @@ use super::super::{
     error::Malformed,
     lines::{EXPECTED_END, Line},
     odd::Odd,
-    text::{MAX_TASKS, count, decimal, fields, next_line, split_once},
+    text::{MAX_TASKS, MAX_TIME, count, decimal, fields, next_line, split_once},
 };
 
 /// The file's first line; kernels before 2.6.33 have fewer than ten numbers.
@@ -260,7 +260,7 @@ fn times<'l>(
 ) -> Times {
     let mut times = Times::default();
     for (ticks, number) in times.ticks.iter_mut().zip(numbers) {
-        match odd.note(decimal(number), &malformed) {
+        match odd.note(count(number, MAX_TIME), &malformed) {
             Some(number) => *ticks = number,
             None => times.odd |= 1 << times.known,
         }
@@ -471,6 +471,19 @@ mod tests {
             assert_eq!(times.known().collect::<Vec<_>>(), known);
             assert_eq!(times.ticks(), None);
             assert_eq!(wrong, vec![(1, EXPECTED_ALL); count]);
+        }
+    }
+
+    #[test]
+    fn a_time_below_0_costs_its_mode_alone() {
+        for below in ["18446744073709551615", "18446744073709551610"] {
+            let text = format!("cpu  9 0 348 672 0 0 {below} 0 0 0\n");
+            let mut odd = Odd::default();
+            let times = parse_first_line(text.as_bytes(), &mut odd).unwrap();
+            assert_eq!(odd.named().len(), 1);
+            let known: Vec<_> = times.known().collect();
+            assert_eq!((known[5], known[6], known[7]), (Some(0), None, Some(0)));
+            assert_eq!(times.ticks(), None);
         }
     }
 

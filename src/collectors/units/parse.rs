@@ -7,7 +7,7 @@ use super::super::{
     error::Malformed,
     lines::{EXPECTED_END, lines},
     odd::Odd,
-    text::{MAX_TASKS, count, decimal, fields, split_once},
+    text::{MAX_TASKS, MAX_TIME, count, decimal, fields, split_once},
 };
 
 const EXPECTED_NUMBER: &str = "one number and the end of the line";
@@ -88,7 +88,7 @@ pub fn cpu_stat(text: &[u8], odd: &mut Odd) -> Result<CpuStat, Malformed> {
         b"system_usec",
         b"throttled_usec",
     ];
-    let ([usage, user, system, throttled], last) = flat_keyed(text, names, u64::MAX, true, odd);
+    let ([usage, user, system, throttled], last) = flat_keyed(text, names, MAX_TIME, true, odd);
     let found = CpuStat {
         usage,
         user,
@@ -198,7 +198,7 @@ pub fn pressure(text: &[u8], odd: &mut Odd) -> Result<Pressure, Malformed> {
             }
         };
         let value = fields.find_map(|field| field.strip_prefix(b"total="));
-        *total = odd.note(value.and_then(decimal), malformed);
+        *total = odd.note(value.and_then(|value| count(value, MAX_TIME)), malformed);
     }
     Ok(pressure)
 }
@@ -477,6 +477,21 @@ mod tests {
         ] {
             assert_eq!(parsed(cpu_stat, text), (Ok(left), vec![(line, expected)]));
         }
+        let below = b"usage_usec 18446744073709551615\nuser_usec 7\n";
+        let left = CpuStat {
+            user: Some(7),
+            ..CpuStat::default()
+        };
+        let found = parsed(cpu_stat, below);
+        assert_eq!(found, (Ok(left), vec![(1, EXPECTED_PAIR)]));
+        let below = b"some avg10=0.00 total=18446744073709551615\nfull avg10=0.00 total=7\n";
+        let left = Pressure {
+            some: None,
+            full: Some(7),
+        };
+        let found = parsed(pressure, below);
+        assert_eq!(found, (Ok(left), vec![(1, EXPECTED_PRESSURE)]));
+
         let stat = MemoryStat {
             anon: None,
             file: Some(2),
