@@ -108,7 +108,8 @@ fn examine(sources: Sources, print: bool) -> ExitCode {
             }
             let text = if print {
                 let running = running(&loaded.settings.bus);
-                let beside = running.map(|running| config::running::compared(&loaded, &running));
+                let beside = running
+                    .map(|running| config::running::compared(&loaded, &running, service.is_some()));
                 beside.unwrap_or_default() + &config::print::effective(&loaded)
             } else {
                 String::from("The configuration is valid.\n")

@@ -7,11 +7,12 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use metrics_agent::base::terminal;
+use metrics_agent::base::{terminal, text};
 use metrics_agent::config::ConfigError;
 use metrics_agent::config::service::Service;
 use metrics_agent::durable::owner;
 use metrics_agent::exit::{self, EXIT_CONFIG, EXIT_SOFTWARE, EXIT_UNAVAILABLE};
+use metrics_agent::server::access::ListPlaces;
 use metrics_agent::server::arguments::{Arguments, Command};
 use metrics_agent::server::hosts_command;
 use metrics_agent::server::keys::Found;
@@ -137,7 +138,7 @@ fn examine(arguments: &Arguments, sources: Sources) -> ExitCode {
     if arguments.public_key {
         let named = draft || arguments.names_a_key_file();
         let answer = public_key::answer(loaded, !named, is_root);
-        return print_public_key(answer, is_root, service.as_ref());
+        return print_public_key(answer, service.as_ref());
     }
     let loaded = match loaded {
         Ok(loaded) => loaded,
@@ -153,6 +154,9 @@ fn examine(arguments: &Arguments, sources: Sources) -> ExitCode {
                 "cannot read {directory}: a key there is not used"
             ));
         }
+    }
+    for problem in ListPlaces::of_state(sources.places.state.as_deref()).problems() {
+        complain(&problem);
     }
     print(&if arguments.print_config {
         settings::print::effective(&loaded)
@@ -174,18 +178,19 @@ fn refuse(error: &ConfigError, service: Option<&Service>) -> ExitCode {
     EXIT_CONFIG.into()
 }
 
-fn print_public_key(answer: Answer, is_root: bool, service: Option<&Service>) -> ExitCode {
+fn print_public_key(answer: Answer, service: Option<&Service>) -> ExitCode {
     let key = match answer {
         Answer::Unknown(error) => return refuse(&error, service),
-        Answer::NoneYet => {
-            let hint = if is_root {
-                ""
-            } else {
-                "; that of a service that does not run is for root to see"
-            };
+        Answer::Unseen(directory) => {
             complain(&format_args!(
-                "there is no key pair yet: the collector makes one at its first start{hint}"
+                "cannot tell the key of a service that does not run: {} is not for this user to \
+                 read; ask as root: `sudo metrics-collector --public-key`",
+                text::path(&directory)
             ));
+            return ExitCode::FAILURE;
+        }
+        Answer::NoneYet => {
+            complain(&"there is no key pair yet: the collector makes one at its first start");
             return ExitCode::FAILURE;
         }
         Answer::Running(key, next) => {

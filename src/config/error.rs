@@ -13,10 +13,10 @@ use super::files::MAX_FILE_BYTES;
 use super::interval::format as format_time;
 use super::load::MAX_COLLECTORS;
 use super::persistent::PersistentError;
-use super::service::Hidden;
+use super::service::{Hidden, Note};
 use super::settings::Intervals;
 use super::values::ConnectionName;
-use crate::base::text;
+use crate::base::{shell, text};
 use crate::curve::certificate::{CertificateError, Concern};
 
 /// The longest time between two pings of the collectors that are in use: metrics-collector
@@ -272,6 +272,17 @@ pub enum Reason {
     /// text of the source names the file.
     #[error(transparent)]
     KeyFile(#[from] CertificateError),
+    /// A key file that the service's user may not read.
+    #[error("{source}; {advice}")]
+    NotForUser {
+        /// What was tried.
+        source: CertificateError,
+        /// The way out.
+        advice: String,
+    },
+    /// A credential that is no good, as it would be handed over. The text names the file.
+    #[error("{0}")]
+    Credential(String),
     /// A file that the service cannot see, although it is there.
     #[error("{hidden}; put it into {directory}")]
     Hidden {
@@ -289,6 +300,33 @@ pub enum Reason {
     /// The table of settings and the types disagree: our own mistake.
     #[error("the settings do not fit their types, which is a bug: {0}")]
     Types(#[source] Box<figment::Error>),
+}
+
+impl Reason {
+    /// Of a key file: with the way out where the service's user may not read it. `keys` is the
+    /// directory of its keys.
+    pub(crate) fn of_key_file(error: CertificateError, user: &str, keys: &Path) -> Self {
+        let path = match &error {
+            CertificateError::Io { path, source, .. }
+                if source.kind() == io::ErrorKind::PermissionDenied =>
+            {
+                path
+            }
+            _ => return Self::KeyFile(error),
+        };
+        let advice = if path.starts_with(keys) {
+            let owner = format!("{user}:");
+            let keys = shell::path(keys);
+            let command = shell::command(&["chown", "-R"], &[&owner]);
+            format!("`{command} {keys}` hands the keys there over to the service")
+        } else {
+            let user = text::shown(user);
+            let keys = text::path(keys);
+            format!("{user} has to be able to read it, as in {keys}")
+        };
+        let source = error;
+        Self::NotForUser { source, advice }
+    }
 }
 
 /// What an unknown name may have meant; displays as the rest of the sentence.
@@ -321,6 +359,9 @@ pub enum Warning {
     /// A key file that others have a say in.
     #[error(transparent)]
     Key(#[from] Concern),
+    /// A file that the service sees otherwise than who checks it.
+    #[error(transparent)]
+    Note(#[from] Note),
     /// Pings that agents do not wait for.
     #[error(
         "{place}: hosts.ping_interval: {} is not shorter than the {} of silence after which \

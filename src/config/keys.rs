@@ -1,6 +1,7 @@
 //! Which key files the settings mean. Finds them, and makes the agent's own
 //! pair where it has none; what a file holds is `curve`'s to judge.
 
+use std::cell::RefCell;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,7 +10,8 @@ use rustix::fs::{Access, access};
 use rustix::io::Errno;
 
 use super::error::Reason;
-use super::service::Sight;
+use super::fragment::AGENT;
+use super::service::{Note, Sight};
 use super::sources::Sources;
 use crate::base::text;
 use crate::curve::certificate::{
@@ -54,6 +56,8 @@ pub(super) struct KeySearch<'a> {
     state_directory: Option<&'a Path>,
     sight: &'a Sight,
     etc_dir: &'a Path,
+    /// What there is to say of files that the service sees otherwise.
+    notes: RefCell<Vec<Note>>,
 }
 
 impl<'a> KeySearch<'a> {
@@ -69,6 +73,7 @@ impl<'a> KeySearch<'a> {
             state_directory: sources.state_directory.as_deref(),
             sight: &sources.sight,
             etc_dir: &sources.etc_dir,
+            notes: RefCell::default(),
         }
     }
 
@@ -79,8 +84,49 @@ impl<'a> KeySearch<'a> {
         let path = self
             .find(name)
             .map_err(|looked| no_file(name, looked, ADVICE))?;
+        if let Some(certificate) = self.elsewhere(name, &path)? {
+            return Ok((certificate.public, path));
+        }
         self.see(&path)?;
-        Ok((Certificate::read_public(&path)?, path))
+        let read = Certificate::read_public(&path);
+        Ok((read.map_err(|error| self.unreadable(error))?, path))
+    }
+
+    /// What there is to say of files that the service sees otherwise.
+    pub(super) fn notes(&self) -> Vec<Note> {
+        self.notes.take()
+    }
+
+    /// What a file holds that the service sees otherwise than this process; where nobody can
+    /// tell, a key that is nobody's, and a note.
+    fn elsewhere(&self, name: &Path, path: &Path) -> Result<Option<Certificate>, Reason> {
+        let handed = self.sight.handed(name).filter(|one| one.path == path);
+        let note = match handed {
+            Some(credential) => self.sight.note(credential),
+            None => match self.sight.unclear(path) {
+                Some(note) => note,
+                None => return Ok(None),
+            },
+        };
+        let mut notes = self.notes.borrow_mut();
+        if !notes.contains(&note) {
+            notes.push(note);
+        }
+        if let Some(read) = handed.and_then(|credential| credential.certificate.clone()) {
+            return read.map(Some).map_err(Reason::Credential);
+        }
+        let KeyPair { public, secret } = KeyPair::generate().map_err(CertificateError::from)?;
+        Ok(Some(Certificate {
+            public,
+            secret: Some(secret),
+            metadata: Vec::new(),
+        }))
+    }
+
+    /// With the way out, where the file's owner is what is wrong.
+    fn unreadable(&self, error: CertificateError) -> Reason {
+        let user = self.sight.user().unwrap_or(AGENT.program);
+        Reason::of_key_file(error, user, &self.etc_dir.join("curve"))
     }
 
     /// The agent's own keys: those of the file that is set, else those that
@@ -94,11 +140,11 @@ impl<'a> KeySearch<'a> {
             let path = self
                 .find(name)
                 .map_err(|looked| no_file(name, looked, MISSING))?;
-            return self.read(path);
+            return self.read(name, path);
         }
         let name = Path::new(AGENT_FILE);
         let looked = match self.find(name) {
-            Ok(path) => return self.read(path),
+            Ok(path) => return self.read(name, path),
             Err(looked) => looked,
         };
         let Some(directory) = self.state_directory else {
@@ -109,7 +155,7 @@ impl<'a> KeySearch<'a> {
         // identity because its key can't be read for a while.
         match fs::symlink_metadata(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            _ => return self.read(path),
+            _ => return self.read(name, path),
         }
         let pair = match policy {
             KeyPolicy::ReadOnly => KeyPair::generate().map_err(CertificateError::from)?,
@@ -143,7 +189,7 @@ impl<'a> KeySearch<'a> {
 
     fn is_credential(&self, path: &Path) -> bool {
         let directory = self.credentials;
-        directory.is_some_and(|directory| path.starts_with(directory))
+        directory.is_some_and(|directory| path.starts_with(directory)) || self.sight.is_handed(path)
     }
 
     /// Refuses a file that the service does not see.
@@ -157,14 +203,19 @@ impl<'a> KeySearch<'a> {
         }
     }
 
-    fn read(&self, path: PathBuf) -> Result<OwnKeys, Reason> {
+    fn read(&self, name: &Path, path: PathBuf) -> Result<OwnKeys, Reason> {
         let trust = if self.is_credential(&path) {
             Trust::Credential
         } else {
             Trust::OwnFile
         };
-        self.see(&path)?;
-        let Certificate { public, secret, .. } = Certificate::read(&path, trust)?;
+        let certificate = if let Some(certificate) = self.elsewhere(name, &path)? {
+            certificate
+        } else {
+            self.see(&path)?;
+            Certificate::read(&path, trust).map_err(|error| self.unreadable(error))?
+        };
+        let Certificate { public, secret, .. } = certificate;
         match secret {
             Some(secret) => Ok(OwnKeys {
                 pair: KeyPair { public, secret },
@@ -179,11 +230,20 @@ impl<'a> KeySearch<'a> {
     fn find(&self, name: &Path) -> Result<PathBuf, Vec<String>> {
         let mut looked = Vec::new();
         if name.is_absolute() {
-            return if is_there(name, false, &mut looked) {
+            let is_there = self.sight.unclear(name).is_some() || is_there(name, false, &mut looked);
+            return if is_there {
                 Ok(name.to_owned())
             } else {
                 Err(vec![text::path(name.parent().unwrap_or(name))])
             };
+        }
+        if let Some(credentials) = self.credentials
+            && is_there(&credentials.join(name), self.by_hand, &mut Vec::new())
+        {
+            return Ok(credentials.join(name));
+        }
+        if let Some(credential) = self.sight.handed(name) {
+            return Ok(credential.path.clone());
         }
         let mut paths = self
             .directories

@@ -2,7 +2,7 @@
 //! nothing is returned but what doesn't; nothing is written before all of the
 //! rest is known to be right.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use figment::value::Value;
@@ -13,6 +13,7 @@ use super::fragment::{AGENT, CollectorFragment, Fragment, InlineKey, KeyFile};
 use super::keys::{KeyPolicy, KeySearch};
 use super::layers::{Files, Layer, Layers};
 use super::persistent;
+use super::service::Note;
 use super::settings::{CollectorSettings, Intervals, Settings};
 use super::sources::Sources;
 use super::table::similar;
@@ -44,6 +45,8 @@ pub struct Loaded {
     pub(super) layers: Layers,
     /// The files of the collectors' keys that are not in the settings.
     pub(super) collector_keys: BTreeMap<ConnectionName, PathBuf>,
+    /// The collectors whose keys only the service sees; those in the settings are nobody's.
+    pub(super) unclear_keys: BTreeSet<ConnectionName>,
     /// Whether the key file was there.
     pub(super) key_found: bool,
 }
@@ -139,6 +142,15 @@ fn load_layers(
     let found = own.found.then_some(own.path.as_path());
     let concerns = search.concerns(found, collector_keys.values());
     warnings.extend(concerns.into_iter().map(Warning::Key));
+    let notes = search.notes();
+    let unclear = |path: &PathBuf| {
+        notes
+            .iter()
+            .any(|note| matches!(note, Note::Unclear { path: unclear, .. } if unclear == path))
+    };
+    let of_unclear = collector_keys.iter().filter(|(_, path)| unclear(path));
+    let unclear_keys = of_unclear.map(|(name, _)| name.clone()).collect();
+    warnings.extend(notes.into_iter().map(Warning::Note));
     let stale = intervals.stale.0;
     if stale <= PING_INTERVAL && !collectors.is_empty() {
         let place = layers.place(&["intervals", "stale"]);
@@ -172,6 +184,7 @@ fn load_layers(
         key_file: own.path,
         layers,
         collector_keys,
+        unclear_keys,
         key_found: own.found,
     })
 }
@@ -197,6 +210,15 @@ pub fn read(sources: &Sources) -> Result<Layered, ConfigError> {
     let mut warnings = Vec::new();
     if let Some(directory) = &sources.state_directory {
         match persistent::layer(directory) {
+            Err(_)
+                if sources
+                    .sight
+                    .unclear(&persistent::path(directory))
+                    .is_some() =>
+            {
+                let note = sources.sight.unclear(&persistent::path(directory));
+                warnings.extend(note.map(Warning::Note));
+            }
             Ok(None) => {}
             Ok(Some(layer)) => layers.push_persistent(layer, persistent::path(directory)),
             Err(error) => warnings.push(Warning::PersistentIgnored(error.into())),

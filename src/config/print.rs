@@ -155,6 +155,9 @@ fn collector_value(loaded: &Loaded, name: &str, field: &str) -> Shown {
             value: quoted(format!("tcp://{}", collector.endpoint)),
             from: from(),
         },
+        ("public_key", Some(file)) if loaded.unclear_keys.contains(name) => Shown::Unset {
+            why: format!("that of {}, which only the service sees", text::path(file)),
+        },
         ("public_key", None) => Shown::Value {
             value: quoted(collector.public_key),
             from: from(),

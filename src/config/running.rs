@@ -37,16 +37,23 @@ pub struct RunningInterval {
     pub place: String,
 }
 
-/// How the running agent differs from what was loaded, as comments of TOML.
+/// How the running agent differs from what was loaded, as comments of TOML. `as_it_starts` where
+/// that was loaded as the running agent does, and not by another user.
 #[must_use]
-pub fn compared(loaded: &Loaded, running: &Running) -> String {
+pub fn compared(loaded: &Loaded, running: &Running, as_it_starts: bool) -> String {
     let lines = differences(loaded, running);
+    let files = if as_it_starts {
+        ""
+    } else {
+        "# The files of keys below are those of a start by this user; the running agent may have \
+         others.\n"
+    };
     if lines.is_empty() {
-        return "# The running agent has these settings in force.\n\n".to_owned();
+        return format!("# The running agent has these settings in force.\n{files}\n");
     }
     let lines: Vec<_> = lines.iter().map(|line| shown(line)).collect();
     format!(
-        "# In force in the running agent, other than below:\n#   {}\n\n",
+        "# In force in the running agent, other than below:\n#   {}\n{files}\n",
         lines.join("\n#   ")
     )
 }
@@ -74,6 +81,11 @@ fn differences(loaded: &Loaded, running: &Running) -> Vec<String> {
     for name in names {
         let other = match (configured.get(name), running.connections.get(name)) {
             (Some(one), Some(other)) if one == other => continue,
+            (Some((endpoint, _)), Some((other, _)))
+                if endpoint == other && loaded.unclear_keys.contains(name.as_str()) =>
+            {
+                continue;
+            }
             (_, Some((endpoint, key))) => {
                 format!("endpoint {}, key {}", quoted(endpoint), quoted(key))
             }
@@ -159,8 +171,13 @@ mod tests {
             connections: [("main".to_owned(), connection("c:1"))].into(),
         };
         assert_eq!(
-            compared(&loaded, &running),
+            compared(&loaded, &running, true),
             "# The running agent has these settings in force.\n\n"
+        );
+        assert_eq!(
+            compared(&loaded, &running, false),
+            "# The running agent has these settings in force.\n# The files of keys below are \
+             those of a start by this user; the running agent may have others.\n\n"
         );
         running.host_name = "web2".to_owned();
         running.metrics = interval(2, "run-time", "");
@@ -169,7 +186,7 @@ mod tests {
         running.collect = ["cpu", "load"].map(str::to_owned).into();
         running.connections = [("old".to_owned(), connection("d:2"))].into();
         assert_eq!(
-            compared(&loaded, &running),
+            compared(&loaded, &running, true),
             format!(
                 "\
 # In force in the running agent, other than below:

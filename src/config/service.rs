@@ -4,18 +4,25 @@
 //! The service manager says which user the unit runs as and what its sandbox hides; where
 //! there is none that answers, the unit file says it that this program is shipped with.
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use thiserror::Error;
+
+use crate::base::text;
+use crate::curve::certificate::{Certificate, Trust};
 use crate::durable::owner::Owner;
 
 /// What is asked of the service manager.
 const PROPERTIES: &str = "--property=LoadState,User,Group,SupplementaryGroups,ProtectHome,\
                           PrivateTmp,InaccessiblePaths,TemporaryFileSystem,BindPaths,\
-                          BindReadOnlyPaths";
+                          BindReadOnlyPaths,DynamicUser,StateDirectory,Environment,\
+                          LoadCredential,LoadCredentialEncrypted";
 
 /// How many seconds the service manager and the system's lists of users may take.
 const PATIENCE: &str = "5";
@@ -23,13 +30,69 @@ const PATIENCE: &str = "5";
 /// Where the service manager puts a unit's credentials while it runs.
 const CREDENTIALS: &str = "/run/credentials";
 
-/// What a sandbox hides.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// Where systemd looks for credentials that have no absolute path.
+const STORES: [&str; 3] = ["/etc/credstore", "/run/credstore", "/usr/lib/credstore"];
+const ENCRYPTED: [&str; 3] = [
+    "/etc/credstore.encrypted",
+    "/run/credstore.encrypted",
+    "/usr/lib/credstore.encrypted",
+];
+
+/// Where systemd keeps state directories.
+const STATES: &str = "/var/lib";
+
+/// What a sandbox hides, and what it shows that nobody else sees.
+#[derive(Clone, Debug, Default)]
 pub struct Sight {
     unit: String,
+    user: Option<String>,
     hidden: Vec<(PathBuf, &'static str)>,
     /// What is in a hidden directory and seen all the same.
     shown: Vec<PathBuf>,
+    /// Where something else is bound to.
+    bound: Vec<(PathBuf, &'static str)>,
+    /// State directories of a user that is there only while the unit runs: systemd keeps them
+    /// where nobody but root and the unit may go.
+    private: Vec<PathBuf>,
+    /// The credentials that the next start hands over.
+    handed: Vec<Credential>,
+}
+
+/// A credential of the unit.
+#[derive(Clone, Debug)]
+pub struct Credential {
+    /// The name that the service finds it by.
+    pub name: String,
+    /// Where it is now.
+    pub path: PathBuf,
+    /// What root has read there; None where that is encrypted or no file.
+    pub certificate: Option<Result<Certificate, String>>,
+}
+
+/// What there is to say of a file that this process does not see as the service will.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Note {
+    /// It cannot be checked.
+    #[error("{}: not checked: {why}", text::path(.path))]
+    Unclear {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        why: String,
+    },
+    /// It was checked where it is now.
+    #[error(
+        "{}: taken as the credential {name}, which systemd hands over at the start of {unit}",
+        text::path(.path)
+    )]
+    Handed {
+        /// Where it is now.
+        path: PathBuf,
+        /// Its name there.
+        name: String,
+        /// The unit.
+        unit: String,
+    },
 }
 
 /// A file that is hidden.
@@ -62,7 +125,7 @@ impl Sight {
     /// Whether a file is hidden; where links lead counts as well.
     #[must_use]
     pub fn hides(&self, path: &Path) -> Option<Hidden> {
-        if self.hidden.is_empty() {
+        if self.hidden.is_empty() || self.unclear(path).is_some() {
             return None;
         }
         let canonical = fs::canonicalize(path).ok();
@@ -72,13 +135,95 @@ impl Sight {
             .find_map(|path| self.hides_itself(path))
     }
 
+    /// The user that the service runs as, where root asks for it.
+    #[must_use]
+    pub fn user(&self) -> Option<&str> {
+        self.user.as_deref()
+    }
+
+    /// Why nothing can be said of a file from outside of the unit.
+    #[must_use]
+    pub fn unclear(&self, path: &Path) -> Option<Note> {
+        let unit = &self.unit;
+        let bound = |(target, _): &&(PathBuf, _)| path.starts_with(target);
+        let why = if let Some((target, property)) = self.bound.iter().find(bound) {
+            let target = text::path(target);
+            format!("{property}= of {unit} puts something else at {target} for the service")
+        } else {
+            let shut = |error: &io::Error| error.kind() == io::ErrorKind::PermissionDenied;
+            let private = self.private.iter().find(|state| path.starts_with(state))?;
+            fs::symlink_metadata(path).err().filter(shut)?;
+            let private = text::path(private);
+            format!("DynamicUser= of {unit} shuts {private} for all but root and the service")
+        };
+        let path = path.to_owned();
+        Some(Note::Unclear { path, why })
+    }
+
+    /// The credential of this name that the next start hands over.
+    #[must_use]
+    pub fn handed(&self, name: &Path) -> Option<&Credential> {
+        let named = |one: &&Credential| Path::new(&one.name) == name;
+        self.handed.iter().find(named)
+    }
+
+    /// Whether the next start hands this file over.
+    #[must_use]
+    pub fn is_handed(&self, path: &Path) -> bool {
+        self.handed.iter().any(|one| one.path == path)
+    }
+
+    /// What there is to say of a credential.
+    #[must_use]
+    pub fn note(&self, credential: &Credential) -> Note {
+        let (path, unit) = (credential.path.clone(), self.unit.clone());
+        let name = credential.name.clone();
+        if credential.certificate.is_some() {
+            return Note::Handed { path, name, unit };
+        }
+        let why = format!("{unit} takes it as the credential {name}, encrypted or from a socket");
+        Note::Unclear { path, why }
+    }
+
+    /// One with something else bound to a directory.
+    #[cfg(test)]
+    pub(crate) fn binding(unit: &str, target: &Path) -> Self {
+        Self {
+            unit: unit.to_owned(),
+            bound: vec![(target.to_owned(), "BindReadOnlyPaths")],
+            ..Self::default()
+        }
+    }
+
+    /// One with a state directory of a dynamic user.
+    #[cfg(test)]
+    pub(crate) fn dynamic(unit: &str, state: &Path) -> Self {
+        Self {
+            unit: unit.to_owned(),
+            private: vec![state.to_owned()],
+            ..Self::default()
+        }
+    }
+
+    /// One with a credential of the next start.
+    #[cfg(test)]
+    pub(crate) fn handing(unit: &str, name: &str, path: &Path) -> Self {
+        Self {
+            unit: unit.to_owned(),
+            handed: Credential::find(name, &path.display().to_string(), &[], false)
+                .into_iter()
+                .collect(),
+            ..Self::default()
+        }
+    }
+
     /// One that hides a directory.
     #[cfg(test)]
     pub(crate) fn hiding(unit: &str, directory: &Path, property: &'static str) -> Self {
         Self {
             unit: unit.to_owned(),
             hidden: vec![(directory.to_owned(), property)],
-            shown: Vec::new(),
+            ..Self::default()
         }
     }
 
@@ -97,10 +242,33 @@ impl Sight {
     }
 }
 
+impl Credential {
+    /// As `LoadCredential=` names it: an absolute path, or a name that is looked for in `stores`.
+    /// None where there is nothing, which is no error of the unit's for a relative one.
+    fn find(name: &str, path: &str, stores: &[PathBuf], encrypted: bool) -> Option<Self> {
+        let path = Path::new(path);
+        let path = if path.is_absolute() {
+            path.to_owned()
+        } else {
+            let mut paths = stores.iter().map(|store| store.join(path));
+            paths.find(|path| path.exists())?
+        };
+        let is_file = fs::metadata(&path).ok()?.is_file();
+        let read = || Certificate::read(&path, Trust::OwnFile).map_err(|error| error.to_string());
+        let certificate = (is_file && !encrypted).then(read);
+        Some(Self {
+            name: name.to_owned(),
+            path,
+            certificate,
+        })
+    }
+}
+
 /// A service, as root sees it.
 #[derive(Debug)]
 pub struct Service {
     unit: &'static str,
+    environment: Vec<(OsString, OsString)>,
     user: String,
     owner: Owner,
     groups: Vec<u32>,
@@ -134,12 +302,22 @@ impl Service {
         let groups = ask("id", &["-G", "--", &user])?;
         let groups = groups.split_whitespace().filter_map(|gid| gid.parse().ok());
         let more = found.groups.iter().filter_map(|group| gid_of(group));
+        let mut sight = found.sight;
+        let loaded = found.credentials.iter();
+        let loaded = loaded.filter_map(|one| {
+            let stores = if one.encrypted { ENCRYPTED } else { STORES };
+            let stores = stores.map(PathBuf::from);
+            Credential::find(&one.name, &one.path, &stores, one.encrypted)
+        });
+        sight.handed = loaded.collect();
+        sight.user = Some(user.clone());
         Some(Self {
             unit,
+            environment: found.environment,
             owner: Owner::new(uid, gid),
             groups: groups.chain(more).collect(),
             user,
-            sight: found.sight,
+            sight,
         })
     }
 
@@ -147,6 +325,22 @@ impl Service {
     #[must_use]
     pub fn sight(&self) -> Sight {
         self.sight.clone()
+    }
+
+    /// The variables of the unit that begin with `prefix`, below those of this process: whoever
+    /// sets one by hand asks about that.
+    #[must_use]
+    pub fn environment(
+        &self,
+        prefix: &str,
+        own: BTreeMap<OsString, OsString>,
+    ) -> BTreeMap<OsString, OsString> {
+        let ours = |(name, _): &&(OsString, OsString)| {
+            let name = name.as_encoded_bytes();
+            name.starts_with(prefix.as_bytes())
+        };
+        let units = self.environment.iter().filter(ours).cloned();
+        units.chain(own).collect()
     }
 
     /// The credentials that it runs with, if it runs.
@@ -201,6 +395,18 @@ struct Unit {
     group: Option<String>,
     groups: Vec<String>,
     sight: Sight,
+    is_dynamic: bool,
+    states: Vec<PathBuf>,
+    environment: Vec<(OsString, OsString)>,
+    credentials: Vec<Load>,
+}
+
+/// A `LoadCredential=`.
+#[derive(Debug, PartialEq, Eq)]
+struct Load {
+    name: String,
+    path: String,
+    encrypted: bool,
 }
 
 impl Unit {
@@ -231,9 +437,45 @@ impl Unit {
                 "BindPaths" | "BindReadOnlyPaths" => {
                     let shown = paths(value, 1).map(PathBuf::from);
                     unit.sight.shown.extend(shown);
+                    let property = if key == "BindPaths" {
+                        "BindPaths"
+                    } else {
+                        "BindReadOnlyPaths"
+                    };
+                    let pairs = paths(value, 0).zip(paths(value, 1));
+                    let moved = pairs.filter(|(from, to)| from != to);
+                    let bound = moved.map(|(_, to)| (PathBuf::from(to), property));
+                    unit.sight.bound.extend(bound);
+                }
+                "DynamicUser" => unit.is_dynamic = is_true(value),
+                "StateDirectory" => {
+                    let names = value.split_whitespace();
+                    let names = names.filter_map(|name| name.split(':').next());
+                    let states = names.map(|name| Path::new(STATES).join(name));
+                    unit.states.extend(states);
+                }
+                "Environment" => {
+                    let words = words(value);
+                    let pairs = words.iter().filter_map(|word| word.split_once('='));
+                    let pairs = pairs.map(|(name, value)| (name.into(), value.into()));
+                    unit.environment.extend(pairs);
+                }
+                "LoadCredential" | "LoadCredentialEncrypted" => {
+                    // One that is named twice, as by the unit and a drop-in: the first counts.
+                    let (name, path) = value.split_once(':').unwrap_or((value, value));
+                    if !name.is_empty() && unit.credentials.iter().all(|one| one.name != name) {
+                        unit.credentials.push(Load {
+                            name: name.to_owned(),
+                            path: path.to_owned(),
+                            encrypted: key == "LoadCredentialEncrypted",
+                        });
+                    }
                 }
                 _ => {}
             }
+        }
+        if unit.is_dynamic {
+            unit.sight.private.clone_from(&unit.states);
         }
         unit
     }
@@ -247,6 +489,26 @@ impl Unit {
 /// systemd's words for it (systemd.syntax(7)).
 fn is_true(value: &str) -> bool {
     matches!(value, "yes" | "true" | "on" | "1")
+}
+
+/// The words of a list as systemd writes them: quoted where they have to be.
+fn words(text: &str) -> Vec<String> {
+    let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
+    let mut characters = text.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            ' ' | '\t' if quote.is_none() => words.extend(word.take()),
+            '"' | '\'' if quote.is_none() => {
+                quote = Some(character);
+                word.get_or_insert_default();
+            }
+            _ if quote == Some(character) => quote = None,
+            '\\' if quote != Some('\'') => word.get_or_insert_default().extend(characters.next()),
+            _ => word.get_or_insert_default().push(character),
+        }
+    }
+    words.extend(word);
+    words
 }
 
 /// The paths of a list: of each entry, which has parts after colons, this part, or the first.
@@ -328,6 +590,63 @@ mod tests {
         }
         let missing = Unit::parse("a.service", "LoadState=not-found\nUser=\n");
         assert!(missing.is_known && !missing.is_loaded);
+    }
+
+    #[test]
+    fn what_only_the_service_sees_is_not_refused() {
+        let unit = Unit::parse(
+            "a.service",
+            "ProtectHome=yes\nBindReadOnlyPaths=/root/keys:/srv/bound:rbind /run:/run:rbind\n\
+             DynamicUser=yes\nStateDirectory=a b:c\n\
+             Environment=A=b \"METRICS_AGENT_HOST__NAME=a \\\"b\" C=\n\
+             LoadCredential=collector.key:a.collector.key\n\
+             LoadCredentialEncrypted=agent.key_secret:/etc/a.cred\n\
+             LoadCredential=collector.key:/etc/other\n",
+        );
+        let note = |path: &str| Some(unit.sight.unclear(Path::new(path))?.to_string());
+        assert_eq!(
+            note("/srv/bound/x.key").unwrap(),
+            "/srv/bound/x.key: not checked: BindReadOnlyPaths= of a.service puts something else at \
+             /srv/bound for the service"
+        );
+        assert_eq!((note("/run/x"), note("/srv/x")), (None, None));
+        assert!(hidden(&unit, "/root/keys/x.key").is_some());
+        assert_eq!(
+            unit.sight.private,
+            [Path::new("/var/lib/a"), Path::new("/var/lib/b")]
+        );
+        let environment = [("A", "b"), ("METRICS_AGENT_HOST__NAME", "a \"b"), ("C", "")];
+        assert_eq!(
+            unit.environment,
+            environment.map(|(name, value)| (name.into(), value.into()))
+        );
+        let credentials = unit.credentials.iter();
+        let credentials = credentials.map(|one| (&*one.name, &*one.path, one.encrypted));
+        assert_eq!(
+            credentials.collect::<Vec<_>>(),
+            [
+                ("collector.key", "a.collector.key", false),
+                ("agent.key_secret", "/etc/a.cred", true),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_credential_is_looked_for_in_the_stores() {
+        let root = tempfile::tempdir().unwrap();
+        let stores = ["one", "two"].map(|name| root.path().join(name));
+        let find = |path: &str| Credential::find("c.key", path, &stores, false);
+        assert!(find("a.c.key").is_none() && find("/nonexistent/c.key").is_none());
+        let pair = Certificate::write_pair(&stores[1], "c").unwrap();
+        let found = find("c.key_secret").unwrap();
+        assert_eq!(found.path, stores[1].join("c.key_secret"));
+        assert_eq!(found.certificate.unwrap().unwrap().public, pair.public);
+        fs::write(stores[1].join("c.key"), "x").unwrap();
+        let problem = find("c.key").unwrap().certificate.unwrap().unwrap_err();
+        assert!(problem.contains("two/c.key"), "{problem}");
+        let absolute = stores[1].join("c.key");
+        let absolute = Credential::find("c", absolute.to_str().unwrap(), &[], true).unwrap();
+        assert!(absolute.certificate.is_none());
     }
 
     #[test]

@@ -72,6 +72,7 @@ impl Sources {
         Self {
             sight: service.sight(),
             credentials_directory: self.credentials_directory.or_else(|| service.credentials()),
+            environment: service.environment(AGENT.prefix, self.environment),
             ..self
         }
     }

@@ -4,9 +4,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use rustix::fs::{Access, access};
+use rustix::io::Errno;
 use tokio::time::timeout;
 
-use super::keys::Found;
+use super::keys::{Found, service_state};
 use super::settings::Loaded;
 use crate::config::{BusAddress, ConfigError};
 use crate::curve::keys::PublicKey;
@@ -25,6 +27,8 @@ pub enum Answer {
     Kept(PublicKey),
     /// There is none so far.
     NoneYet,
+    /// Nobody runs, and this user may not look into this directory, where there may be one.
+    Unseen(PathBuf),
     /// Nobody runs, and the settings or the key file are wrong.
     Unknown(ConfigError),
 }
@@ -58,8 +62,28 @@ pub fn answer(
         (None, Err(error)) => Answer::Unknown(error),
         (None, Ok(loaded)) => match loaded.keys {
             Found::Keys(keys) => Answer::Kept(keys.pair.public),
-            Found::Nowhere { .. } => Answer::NoneYet,
+            Found::Nowhere {
+                directory,
+                mut unseen,
+            } => {
+                // One of this user's own, where there is no key of the service.
+                unseen.retain(|one| *one != directory);
+                let state = service_state().filter(|_| the_services);
+                nowhere(unseen, state)
+            }
         },
+    }
+}
+
+/// No key was found: whether there is none, or this user does not see it.
+fn nowhere(unseen: Vec<PathBuf>, state: Option<PathBuf>) -> Answer {
+    let shut = |directory: &PathBuf| {
+        let may = Access::READ_OK | Access::EXEC_OK;
+        access(directory, may) == Err(Errno::ACCESS)
+    };
+    match unseen.into_iter().chain(state.filter(shut)).next() {
+        Some(directory) => Answer::Unseen(directory),
+        None => Answer::NoneYet,
     }
 }
 
@@ -71,4 +95,22 @@ fn running(bus: &Bus) -> Option<PublicKey> {
     let asked = async { timeout(PATIENCE, proxy::collectors_public_key(bus)).await };
     let asked = runtime.block_on(asked);
     asked.ok()?.ok()??.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_this_user_does_not_see_is_not_said_to_be_missing() {
+        let root = tempfile::tempdir().unwrap();
+        let state = root.path().to_owned();
+        assert!(matches!(nowhere(Vec::new(), None), Answer::NoneYet));
+        assert!(matches!(
+            nowhere(Vec::new(), Some(state.clone())),
+            Answer::NoneYet
+        ));
+        let answer = nowhere(vec![state.clone()], None);
+        assert!(matches!(answer, Answer::Unseen(unseen) if unseen == state));
+    }
 }

@@ -1070,3 +1070,86 @@ fn a_stale_interval_that_is_no_longer_than_between_pings_is_told() {
     host.etc("");
     assert_eq!(warnings(&host), [""; 0]);
 }
+
+#[test]
+fn what_only_the_service_sees_is_a_note() {
+    use super::super::service::Sight;
+
+    let mut host = Host::new();
+    host.pair("etc/curve", "agent");
+    host.etc(&format!(
+        "[collector.a]\nendpoint = 'h'\npublic_key_file = '{}'",
+        host.at("bound/c.key").display()
+    ));
+    assert!(host.load().is_err());
+    host.sources.sight = Sight::binding("a.service", &host.at("bound"));
+    let loaded = load(&host.sources, KeyPolicy::ReadOnly).unwrap();
+    let told = host.shown(&loaded.warnings[0]);
+    assert!(told.starts_with("~/bound/c.key: not checked: "), "{told}");
+    let text = host.shown(&crate::config::print::effective(&loaded));
+    let line = "# public_key is not set: that of ~/bound/c.key, which only the service sees";
+    assert!(text.contains(line), "{text}");
+}
+
+#[test]
+fn a_credential_of_the_next_start_is_checked_where_it_is() {
+    use super::super::service::Sight;
+
+    let mut host = Host::new();
+    host.pair("etc/curve", "agent");
+    let key = host.pair("store", "a.collector");
+    host.etc("collector.a.endpoint = 'h'");
+    assert!(host.load().is_err());
+    let file = host.at("store/a.collector.key");
+    let load = |host: &Host| load(&host.sources, KeyPolicy::ReadOnly);
+    host.sources.sight = Sight::handing("a.service", "collector.key", &file);
+    let loaded = load(&host).unwrap();
+    assert!(
+        loaded
+            .settings
+            .collectors
+            .values()
+            .all(|one| one.public_key == key)
+    );
+    assert_eq!(
+        host.shown(&loaded.warnings[0]),
+        "~/store/a.collector.key: taken as the credential collector.key, which systemd hands over \
+         at the start of a.service"
+    );
+    host.write("store/a.collector.key", "no key");
+    host.sources.sight = Sight::handing("a.service", "collector.key", &file);
+    let problem = host.shown(load(&host).unwrap_err().problems().next().unwrap());
+    assert!(problem.contains("~/store/a.collector.key:1: "), "{problem}");
+}
+
+/// With the rights of a user that may not go where systemd keeps a dynamic user's state.
+#[test]
+fn the_state_of_a_dynamic_user_is_not_refused() {
+    use super::super::service::Sight;
+    use crate::durable::owner::{self, tests::NOBODY, tests::is_root};
+
+    if !is_root() {
+        return;
+    }
+    let mut host = Host::new();
+    mode(&host.at(""), 0o755);
+    host.pair("private/state", "agent");
+    mode(&host.at("private"), 0o700);
+    std::os::unix::fs::symlink("private/state", host.at("state")).unwrap();
+    fs::create_dir(host.at("nobodys")).unwrap();
+    std::os::unix::fs::chown(host.at("nobodys"), Some(NOBODY), Some(NOBODY)).unwrap();
+    let check = |host: &Host| {
+        let load = || load(&host.sources, KeyPolicy::ReadOnly);
+        owner::on_behalf(&host.at("nobodys"), load).unwrap()
+    };
+    assert!(check(&host).is_err());
+    host.sources.sight = Sight::dynamic("a.service", &host.at("state"));
+    let loaded = check(&host).unwrap();
+    let told: Vec<_> = loaded.warnings.iter().map(|one| host.shown(one)).collect();
+    let why =
+        "not checked: DynamicUser= of a.service shuts ~/state for all but root and the service";
+    assert_eq!(
+        told,
+        ["settings.toml", "agent.key_secret"].map(|file| format!("~/state/{file}: {why}"))
+    );
+}

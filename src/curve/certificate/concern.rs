@@ -34,6 +34,18 @@ pub enum Concern {
         /// Its permission bits.
         mode: u32,
     },
+    /// A directory that is meant for the files of everybody, such as `/tmp`.
+    #[error(
+        "{}: mode {mode:04o} lets others put keys there, as it is meant for everybody; move the \
+         key into a directory of its own",
+        path.display()
+    )]
+    DirectoryShared {
+        /// The directory.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
     /// A file or a directory of neither root's nor our own.
     #[error(
         "{}: belongs to user {uid}, who decides what is there; `chown root` ends that",
@@ -87,7 +99,9 @@ pub fn of(path: &Path, about: &Metadata) -> Option<Concern> {
         return None;
     }
     let path = path.to_owned();
-    Some(if about.is_dir() {
+    Some(if about.is_dir() && mode & 0o1000 != 0 {
+        Concern::DirectoryShared { path, mode }
+    } else if about.is_dir() {
         Concern::DirectoryWritable { path, mode }
     } else {
         Concern::FileWritable { path, mode }
@@ -126,6 +140,12 @@ mod tests {
                     mode: 0o777
                 },
             ]
+        );
+        set(&directory, 0o1777).unwrap();
+        let shared = of_directory(&directory).unwrap().to_string();
+        assert!(
+            shared.ends_with("; move the key into a directory of its own"),
+            "{shared}"
         );
         if !geteuid().is_root() {
             return;

@@ -30,6 +30,7 @@ mod worker;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
@@ -152,6 +153,20 @@ impl ListPlaces {
         Self::of(variable, places.state.as_deref())
     }
 
+    /// Those of a collector that keeps its state there.
+    #[must_use]
+    pub fn of_state(state: Option<&Path>) -> Self {
+        Self::of(|name| std::env::var_os(name), state)
+    }
+
+    /// What there is to say of the lists, and of whoever else may change them.
+    #[must_use]
+    pub fn problems(&self) -> Vec<String> {
+        let read = |door| directory::Directories::new(&self.read(door)).read(SystemTime::now());
+        let readings = Door::ALL.into_iter().map(read);
+        readings.flat_map(|reading| reading.problems).collect()
+    }
+
     fn of(variable: impl Fn(&str) -> Option<OsString>, state: Option<&Path>) -> Self {
         let home = variable("HOME").map(|home| PathBuf::from(home).join(".curve"));
         let by_hand = state.filter(|state| Some(*state) == home.as_deref());
@@ -198,6 +213,30 @@ mod tests {
             let etc = Path::new("/etc/metrics-collector/authorized_agents");
             assert_eq!(places.read(Door::Agents), [etc]);
             assert_eq!(places.write(Door::Agents), etc);
+        }
+    }
+
+    #[test]
+    fn both_lists_are_looked_at() {
+        use std::os::unix::fs::PermissionsExt as _;
+
+        let root = tempfile::tempdir().unwrap();
+        let places = ListPlaces {
+            etc: root.path().to_owned(),
+            by_hand: None,
+        };
+        assert_eq!(places.problems(), [""; 0]);
+        for door in Door::ALL {
+            let list = root.path().join(door.directory());
+            std::fs::create_dir(&list).unwrap();
+            let mode = std::fs::Permissions::from_mode(0o777);
+            std::fs::set_permissions(&list, mode).unwrap();
+            let problems = places.problems();
+            let expected = format!("{}: mode 0777 lets others put keys there", list.display());
+            assert!(
+                problems.iter().any(|one| one.starts_with(&expected)),
+                "{problems:?}"
+            );
         }
     }
 

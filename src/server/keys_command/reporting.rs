@@ -59,7 +59,8 @@ pub fn unlisted(settings: &Settings, state: Option<&Path>) -> Result<Option<Shut
         .iter()
         .flat_map(|known| reporting(known, settings.timing.host_timeout, now))
         .collect();
-    let mut directories = Directories::new(&ListPlaces::of_process().read(Door::Agents));
+    let mut directories =
+        Directories::new(&ListPlaces::of_state(Some(directory)).read(Door::Agents));
     let list = directories.read(now).list;
     let reporting = reporting.iter().map(|(key, host)| (*key, &**host));
     Ok(Some(ShutOut::of(reporting, |key| list.contains(key))))

@@ -23,7 +23,7 @@ use crate::config::{
 use crate::curve::certificate::concern;
 use crate::curve::router::Listen;
 use crate::server::hosts::Timing;
-use crate::server::keys::{self, Found};
+use crate::server::keys::{self, Found, KeysError};
 
 /// The most targets. Each costs a thread, a queue and every message once more; nobody
 /// writes to more than a few.
@@ -120,7 +120,13 @@ fn load_layers(layers: Layers, sources: &Sources) -> Result<Loaded, ConfigError>
     }
     let file = curve.secret_key_file.map(|FileName(path)| path);
     let found = keys::find(file.as_deref(), &sources.places);
-    let found = found.map_err(|error| Mistake::Keys(error).into());
+    let found = found.map_err(|error| match error {
+        KeysError::Certificate(error) => {
+            let user = sources.sight.user().unwrap_or(COLLECTOR.program);
+            Reason::of_key_file(error, user, &sources.places.etc)
+        }
+        error => Mistake::Keys(error).into(),
+    });
     let found = found.and_then(|found| match hidden_key(&found, sources) {
         None => Ok(found),
         Some(reason) => Err(reason),
@@ -357,6 +363,13 @@ fn find(name: &Path, sources: &Sources) -> Result<PathBuf, Reason> {
     } else {
         directories.map(|directory| directory.join(name)).collect()
     };
+    // What root has seen for the service.
+    if let Some(credential) = sources.sight.handed(name) {
+        return Ok(credential.path.clone());
+    }
+    if sources.sight.unclear(name).is_some() {
+        return Ok(name.to_owned());
+    }
     let mut looked = Vec::new();
     for path in paths {
         match access(&path, Mode::READ_OK) {

@@ -72,6 +72,7 @@ impl Sources {
         Self {
             places: self.places.of_service(service.credentials()),
             sight: service.sight(),
+            environment: service.environment(COLLECTOR.prefix, self.environment),
             ..self
         }
     }
