@@ -36,7 +36,6 @@ pub(crate) fn sentence(reason: Reason, detail: &str) -> String {
         ),
         Reason::LinkLost => with("the connection was lost", detail),
         Reason::HandshakeFailed if detail.is_empty() => handshake(HandshakeFailure::Dropped),
-        Reason::HandshakeFailed => detail.to_owned(),
         Reason::Unreachable => with("the collector cannot be reached", detail),
         Reason::Refused => {
             "the collector refuses what this host reports; the collector's log says why".to_owned()
@@ -45,8 +44,8 @@ pub(crate) fn sentence(reason: Reason, detail: &str) -> String {
             format!("no secure connection came about within {}", seconds(after))
         }
         Reason::OpenFailed(OpenFailure::NameLookUp) if detail.is_empty() => "no address".to_owned(),
-        // Which says itself that there is no address, and of what.
-        Reason::OpenFailed(OpenFailure::NameLookUp) => detail.to_owned(),
+        // The look-up's error says itself that there is no address, and of what.
+        Reason::HandshakeFailed | Reason::OpenFailed(OpenFailure::NameLookUp) => detail.to_owned(),
         Reason::OpenFailed(OpenFailure::Socket) => with("no socket", detail),
         Reason::Stopped => "told to stop".to_owned(),
     }

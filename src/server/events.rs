@@ -192,17 +192,18 @@ pub(crate) fn key_shared(twin: &Twin) {
 
 pub(crate) fn host_lines_left_out(left_out: LeftOut) {
     let LeftOut { key, lines } = left_out;
-    match key.map(|key| key.to_string()) {
-        Some(public_key) => warn!(
+    if let Some(public_key) = key.map(|key| key.to_string()) {
+        warn!(
             public_key,
             lines,
             "So many hosts of the key {public_key} come and go that {lines} line(s) on them were \
              left out"
-        ),
-        None => warn!(
+        );
+    } else {
+        warn!(
             lines,
             "So many hosts come and go that {lines} line(s) on them were left out"
-        ),
+        );
     }
 }
 
