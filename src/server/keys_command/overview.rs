@@ -412,7 +412,7 @@ mod tests {
         }
         let table = overview.table(Some(70));
         assert!(
-            table.ends_with("Left out for want of room: first seen; --full shows all.\n"),
+            table.ends_with("Left out for want of room: first seen, since; --full shows all.\n"),
             "{table}"
         );
         let lines: Vec<_> = table.lines().take(4).collect();
