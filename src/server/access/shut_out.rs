@@ -65,7 +65,11 @@ impl fmt::Display for ShutOut {
             )?,
         }
         for (at, host) in of.iter().take(NAMED).enumerate() {
-            let before = if at == 0 { ": those of " } else { ", " };
+            let before = match (at, keys) {
+                (0, 1) => ": that of ",
+                (0, _) => ": those of ",
+                _ => ", ",
+            };
             write!(f, "{before}{}", text::name(host))?;
         }
         match of.len().checked_sub(NAMED) {
@@ -108,12 +112,12 @@ mod tests {
         let only = ShutOut::of([(key(1), "web1")], |_| false).to_string();
         assert_eq!(
             only,
-            "the one key that reports now is not in authorized_agents: web1"
+            "the one key that reports now is not in authorized_agents: that of web1"
         );
         let one = ShutOut::of(reporting, |listed| *listed != key(1)).to_string();
         assert_eq!(
             one,
-            "1 of the 3 keys that report now is not in authorized_agents: web1"
+            "1 of the 3 keys that report now is not in authorized_agents: that of web1"
         );
     }
 }
