@@ -144,7 +144,9 @@ async fn adjustments_take_effect() {
     let printed = place.print_config().await;
     let expected = "# In force in the running agent, other than below:\n\
         #   intervals.metrics = \"10s\", set at run time, until the agent ends or \
-        \"metrics-agentctl revert\"\n\n";
+        \"metrics-agentctl revert\"\n\
+        # The files of keys below are those of a start by this user; the running agent may have \
+        others.\n\n";
     assert!(printed.starts_with(expected), "{printed}");
     assert!(
         printed.contains(&format!("stale = \"2m\"  # {kept}:3, set over D-Bus")),

@@ -122,8 +122,9 @@ def _expect_collector_accepted(m, settings):
 
 def asking_for_the_public_key_makes_none(m):
     """Before the first start there is none; then it is the running service's, for everybody."""
-    for who in ([], AS_NOBODY):
-        m.expect_refused("key", *who, "metrics-collector", "--public-key", saying="no key pair yet")
+    # Only root may look whether there is one.
+    for who, saying in ([], "no key pair yet"), (AS_NOBODY, "ask as root"):
+        m.expect_refused("key", *who, "metrics-collector", "--public-key", saying=saying)
     made = m.execute("sh", "-c", f"ls {STATE}/*.key* /root/.curve")
     m.expect("keys that were made", made.stdout, "")
     key = m.start_collector()
