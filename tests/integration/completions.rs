@@ -31,6 +31,10 @@ const SHELLS: [(&str, &str, &str); 3] = [
     ),
 ];
 
+/// Public keys, one of them with characters that shells know.
+const PINNED: &str = "kEyOfWeb1kEyOfWeb1kEyOfWeb1kEyOfWeb1kEyO";
+const ODD: &str = "Yne@$w-vo<fVvi]a<NY6T1ed:M$fCG*[IaLV{hID";
+
 /// A shell on a terminal with all completions loaded; None where it is not installed.
 async fn shell(
     (name, start, load): (&str, &str, &str),
@@ -75,6 +79,28 @@ async fn completes(tmux: &Tmux, typed: &str, expected: &str) {
         .await;
 }
 
+/// The line stays as it was typed; what is typed behind TAB comes to the shell after that.
+async fn does_not_complete(tmux: &Tmux, typed: &str) {
+    tmux.types(&["-l", typed]);
+    tmux.until("what was typed", |screen| screen.contains(typed))
+        .await;
+    tmux.types(&["Tab"]);
+    tmux.types(&["-l", "!"]);
+    let screen = tmux
+        .until("what was typed last", |screen| {
+            screen.lines().any(|line| line.trim_end().ends_with('!'))
+        })
+        .await;
+    let line = screen.lines().find(|line| line.contains(typed)).unwrap();
+    let rest = line.split_once(typed).unwrap().1;
+    // bash puts a blank behind what it takes for complete.
+    assert_eq!(rest.trim(), "!", "{screen}");
+    tmux.types(&["C-u"]);
+    tmux.types(&["C-l"]);
+    tmux.until("an empty prompt", |screen| screen.trim() == ">")
+        .await;
+}
+
 fn path_of(program: &str) -> String {
     let directory = Path::new(program).parent().unwrap();
     format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", directory.display())
@@ -92,11 +118,9 @@ async fn names_of_keys_and_hosts_are_completed() {
         Certificate::write_pair(&directory, name).unwrap();
     }
     let pins = home.path().join(".curve/pins");
-    let key =
-        Certificate::read_public(&home.path().join(".curve/authorized_agents/web1.key")).unwrap();
     fs::write(
         &pins,
-        format!("metrics-collector pins 1\n{key} 2026-01-31T12:00:05Z web1.example.org\n{key} 2026-01-31T12:00:05Z x;touch y\nend 2\n"),
+        format!("metrics-collector pins 1\n{PINNED} 2026-01-31T12:00:05Z web1.example.org\n{ODD} 2026-01-31T12:00:05Z x;touch y\nend 2\n"),
     )
     .unwrap();
     let names = |words: &[&str]| {
@@ -115,6 +139,7 @@ async fn names_of_keys_and_hosts_are_completed() {
         "web1.example.org\nx;touch y\n"
     );
     assert_eq!(names(&["allow"]), "");
+    assert_eq!(names(&["pinned-keys"]), format!("{ODD}\n{PINNED}\n"));
     let path = path_of(env!("CARGO_BIN_EXE_metrics-collector"));
     let variables = [("HOME", home.path().to_str().unwrap()), ("PATH", &*path)];
     for one in SHELLS {
@@ -139,6 +164,26 @@ async fn names_of_keys_and_hosts_are_completed() {
                 "metrics-collector keys forget w",
                 "metrics-collector keys forget web1.example.org",
             ),
+            (
+                "metrics-collector --authorized d",
+                "metrics-collector --authorized directory",
+            ),
+            (
+                "metrics-collector --log-level wa",
+                "metrics-collector --log-level warn",
+            ),
+            (
+                "metrics-collector --log-level em",
+                "metrics-collector --log-level emerg",
+            ),
+            (
+                "metrics-collector --bus se",
+                "metrics-collector --bus session",
+            ),
+            (
+                "metrics-collector keys forget --key kE",
+                &format!("metrics-collector keys forget --key {PINNED}"),
+            ),
             // What a name holds is not carried out.
             (
                 "metrics-collector keys forget x",
@@ -146,6 +191,20 @@ async fn names_of_keys_and_hosts_are_completed() {
             ),
         ] {
             completes(&tmux, typed, expected).await;
+        }
+        if one.0 == "bash" {
+            let quoted = r"Yne@\$w-vo\<fVvi\]a\<NY6T1ed:M\$fCG\*\[IaLV\{hID";
+            let expected = format!("metrics-collector keys forget --key {quoted}");
+            for typed in ["Yn", r"Yne@\$w-vo\<fVvi\]a\<NY6T1ed:M"] {
+                let typed = format!("metrics-collector keys forget --key {typed}");
+                completes(&tmux, &typed, &expected).await;
+            }
+        }
+        // What is no file's place is not completed with files.
+        let file = home.path().join(".cur");
+        for option in ["keys allow --name", "--listen"] {
+            let typed = format!("metrics-collector {option} {}", file.display());
+            does_not_complete(&tmux, &typed).await;
         }
     }
 }

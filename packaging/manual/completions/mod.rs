@@ -6,8 +6,10 @@ mod names;
 use std::error::Error;
 use std::path::PathBuf;
 
-use clap::{Command, CommandFactory as _};
+use clap::builder::PossibleValuesParser;
+use clap::{Arg, Command, CommandFactory as _, ValueHint};
 use clap_complete::{Shell, generate};
+use metrics_agent::config::LogLevel;
 use metrics_agent::{agent, ctl, server, top};
 
 /// What a shell loads.
@@ -46,9 +48,11 @@ pub(crate) fn completions() -> Result<Vec<Completion>, Box<dyn Error>> {
             let mut script = Vec::new();
             generate(shell, &mut command, program, &mut script);
             let mut script = String::from_utf8(script)?;
-            if shell == Shell::Bash {
-                script = with_one_name(program, &script);
-            }
+            script = match shell {
+                Shell::Bash => with_one_name(program, &script),
+                Shell::Fish => with_a_value_to_come(&script),
+                _ => script,
+            };
             script = names::added(program, shell, script)?;
             completions.push(Completion {
                 path: path.into(),
@@ -65,8 +69,32 @@ fn shown(program: &'static str, command: &Command) -> Command {
     Command::new(program)
         .disable_help_subcommand(command.is_disable_help_subcommand_set())
         .version(env!("CARGO_PKG_VERSION"))
-        .args(command.get_arguments().cloned())
-        .subcommands(commands.cloned())
+        .args(command.get_arguments().cloned().map(with_words))
+        .subcommands(commands.cloned().map(with_words_below))
+}
+
+fn with_words_below(command: Command) -> Command {
+    command
+        .mut_args(with_words)
+        .mut_subcommands(with_words_below)
+}
+
+/// With the words that a setting takes: the program takes them as text, so that its error can name
+/// the setting. Any other option is completed with files only where it takes a file.
+fn with_words(option: Arg) -> Arg {
+    let words: &[&str] = match option.get_long() {
+        Some("log-level") => &LogLevel::WORDS,
+        Some("authorized") => &["any", "directory"],
+        Some("bus") => &["system", "session"],
+        Some(_) if option.get_action().takes_values() => {
+            return match option.get_value_hint() {
+                ValueHint::Unknown => option.value_hint(ValueHint::Other),
+                _ => option,
+            };
+        }
+        _ => return option,
+    };
+    option.value_parser(PossibleValuesParser::new(words))
 }
 
 /// `clap_complete` 4.6.11 calls a program that has a dash in its name by two names in its script for
@@ -77,4 +105,24 @@ fn with_one_name(program: &str, script: &str) -> String {
         &program.replace('-', "__subcmd__"),
         &program.replace('-', "__"),
     )
+}
+
+/// The script of `clap_complete` 4.6.11 for fish parses what stands before the cursor, and offers
+/// nothing where that fails: so it does behind `--option `, whose value is still to come. This parses
+/// the rest of the line then. Without that mistake this changes nothing that is offered.
+fn with_a_value_to_come(script: &str) -> String {
+    let mut lines = String::new();
+    for line in script.split_inclusive('\n') {
+        if let Some(parse) = line.strip_suffix(" -- $cmd 2>/dev/null\n") {
+            lines.extend([
+                line,
+                "    or ",
+                parse.trim_start(),
+                " -- $cmd[1..-2] 2>/dev/null\n",
+            ]);
+        } else {
+            lines.push_str(line);
+        }
+    }
+    lines
 }

@@ -13,6 +13,8 @@ pub(crate) struct Names {
     pub(crate) has_clients: bool,
     /// Options that take a value, for which no name stands.
     pub(crate) options: &'static [&'static str],
+    /// Options of a command that take names, and the words for `complete-names`.
+    pub(crate) values: &'static [(&'static [&'static str], &'static str, &'static str)],
 }
 
 /// All of them.
@@ -27,6 +29,7 @@ pub(crate) const NAMES: [Names; 2] = [
         ],
         has_clients: false,
         options: &["--bus", "--json", "--lines", "-n", "--interval"],
+        values: &[],
     },
     Names {
         program: "metrics-collector",
@@ -37,7 +40,8 @@ pub(crate) const NAMES: [Names; 2] = [
             (&["hosts", "forget"], "gone"),
         ],
         has_clients: true,
-        options: &["--name", "--key", "--bus"],
+        options: &["--name", "--bus"],
+        values: &[(&["keys", "forget"], "--key", "pinned-keys")],
     },
 ];
 
@@ -75,6 +79,10 @@ fn bash(names: &Names, mut script: String) -> Result<String, String> {
             " ;;\n",
         ]);
     }
+    let mut values = String::new();
+    for (_, option, kind) in names.values {
+        values.extend(["            ", option, ") kind=", kind, " ;;\n"]);
+    }
     let groups = names
         .commands
         .iter()
@@ -91,6 +99,7 @@ fn bash(names: &Names, mut script: String) -> Result<String, String> {
     script.push_str(
         &BASH
             .replace("@cases@\n", &cases)
+            .replace("@values@\n", &values)
             .replace("@groups@", &groups)
             .replace("@options@", &names.options.join("|"))
             .replace("@function@", &function)
@@ -111,6 +120,10 @@ const BASH: &str = r#"
         case "$group$word" in
             @groups@) group="$word " ;;
 @cases@
+        esac
+        case "$word" in
+@values@
+            *) ;;
         esac
     done
     case "$3" in
@@ -149,6 +162,7 @@ fn zsh(names: &Names, script: &str) -> Result<String, String> {
     let mut found = 0;
     let mut group = "";
     let mut wanted = None;
+    let mut here = None;
     let mut changed = String::new();
     for line in script.lines() {
         let header = line
@@ -163,6 +177,7 @@ fn zsh(names: &Names, script: &str) -> Result<String, String> {
             {
                 group = command;
             }
+            here = Some(command);
             wanted = names.commands.iter().find_map(|(path, kind)| {
                 let fits = match path {
                     [name] => *name == command,
@@ -171,6 +186,22 @@ fn zsh(names: &Names, script: &str) -> Result<String, String> {
                 };
                 fits.then_some(kind)
             });
+        }
+        let value = names.values.iter().find(|(path, option, _)| {
+            matches!(path, [in_group, name] if *in_group == group && Some(*name) == here)
+                && line.contains(&format!("{option}=["))
+        });
+        if let (Some((.., kind)), Some((head, _))) = (value, line.rsplit_once(':')) {
+            found += 1;
+            changed.extend([
+                head,
+                ":{local -a names; names=(${(f)\"$(",
+                names.program,
+                " complete-names ",
+                kind,
+                " 2>/dev/null)\"}); compadd -- $names}' \\\n",
+            ]);
+            continue;
         }
         // An argument, where options begin with a dash or a parenthesis: '::NAME -- HELP:ACTION' \
         let argument = ["'::", "'*::", "':"]
@@ -199,13 +230,13 @@ fn zsh(names: &Names, script: &str) -> Result<String, String> {
             changed.extend([line, "\n"]);
         }
     }
-    if found == names.commands.len() {
+    let expected = names.commands.len() + names.values.len();
+    if found == expected {
         Ok(changed)
     } else {
         Err(format!(
-            "zsh: {found} arguments of {} take names, not {}",
-            names.program,
-            names.commands.len()
+            "zsh: {found} arguments of {} take names, not {expected}",
+            names.program
         ))
     }
 }
@@ -234,6 +265,26 @@ fn fish(names: &Names, mut script: String) -> String {
             } else {
                 ""
             },
+            kind,
+            " 2>/dev/null)\"\n",
+        ]);
+    }
+    for (command, option, kind) in names.values {
+        let condition = format!(
+            "{seen} {}; and __fish_seen_subcommand_from {}",
+            command.first().unwrap_or(&""),
+            command.last().unwrap_or(&"")
+        );
+        script.extend([
+            "complete -c ",
+            names.program,
+            " -n \"",
+            &condition,
+            "\" -x -l ",
+            option.trim_start_matches('-'),
+            " -a \"(",
+            names.program,
+            " complete-names ",
             kind,
             " 2>/dev/null)\"\n",
         ]);

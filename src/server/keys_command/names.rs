@@ -33,6 +33,8 @@ enum Kind {
     Revoke,
     /// What `keys forget` takes: pinned host names
     Pins,
+    /// What `keys forget --key` takes: keys of pinned host names
+    PinnedKeys,
     /// What `hosts forget` takes: hosts that do not report
     Gone,
 }
@@ -80,6 +82,11 @@ impl Site {
                 let pins = self.state.pins()?;
                 let pins = pins.sorted().into_iter();
                 pins.map(|(host, _)| host.to_owned()).collect()
+            }
+            Kind::PinnedKeys => {
+                let pins = self.state.pins()?;
+                let pins = pins.sorted().into_iter();
+                pins.map(|(_, pin)| pin.key.to_string()).collect()
             }
             Kind::Gone => absent_names(),
         })
