@@ -8,7 +8,6 @@ use std::hash::Hash;
 use std::time::{Duration, Instant};
 
 use crate::curve::keys::PublicKey;
-use crate::curve::router::RoutingIdBytes;
 
 /// Between two lines on the same thing.
 pub const TELL_INTERVAL: Duration = Duration::from_secs(60);
@@ -78,9 +77,9 @@ impl Sender {
     }
 }
 
-/// What was refused, by peer: its routing id, its key, or whatever else it is known by.
+/// What was refused, by peer: its key, or whatever else it is known by.
 #[derive(Debug)]
-pub struct Complaints<P = RoutingIdBytes> {
+pub struct Complaints<P> {
     peers: HashMap<P, Throttle>,
     /// No peer may be forgotten before.
     full_until: Option<Instant>,
@@ -141,6 +140,7 @@ fn recent(told: Instant, now: Instant) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::curve::router::RoutingIdBytes;
 
     fn peer(number: usize) -> RoutingIdBytes {
         RoutingIdBytes::from(number.to_string().as_bytes())

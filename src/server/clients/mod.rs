@@ -11,9 +11,9 @@ use std::time::{Instant, SystemTime};
 
 use thiserror::Error;
 
-use super::complaints::{Complaints, Tell};
+use super::complaints::{Complaints, Sender};
 use super::events;
-use super::hosts::Hosts;
+use super::hosts::{Hosts, Viewers};
 use super::snapshot::Presence;
 use crate::curve::context::{Context, TransportError};
 use crate::curve::frames::{Frames, Received};
@@ -41,7 +41,7 @@ pub struct Clients {
     endpoint: Option<String>,
     table: Table,
     refused: u64,
-    complaints: Complaints,
+    complaints: Complaints<(Sender, &'static str)>,
 }
 
 /// Why a message of a client was refused.
@@ -57,8 +57,19 @@ enum Refusal {
     NotAllowed,
     #[error("one client beyond the {MAX_CLIENTS} that there may be")]
     Full,
-    #[error("one client beyond the {MAX_CLIENTS_OF_KEY} that one key may have (the key {0})")]
-    KeyFull(PublicKey),
+    #[error("one client beyond the {MAX_CLIENTS_OF_KEY} that one key may have")]
+    KeyFull,
+}
+
+impl Refusal {
+    /// What it is about: one kind does not hide another in the log.
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Malformed(_) | Self::TooManyFrames(_) => "form",
+            Self::NotVouchedFor | Self::NotAllowed => "access",
+            Self::Full | Self::KeyFull => "places",
+        }
+    }
 }
 
 impl Clients {
@@ -171,11 +182,12 @@ impl Clients {
             };
             match received {
                 Received::TooManyFrames { found } => {
-                    self.refuse(now, &from, None, Refusal::TooManyFrames(found));
+                    self.refuse(now, &from, None, None, Refusal::TooManyFrames(found));
                 }
                 Received::Message(mut frames) => {
                     if let Err(refusal) = self.understand(now, &from, &mut frames, allowed) {
-                        self.refuse(now, &from, frames.peer_address(), refusal);
+                        let key = frames.peer_key();
+                        self.refuse(now, &from, key, frames.peer_address(), refusal);
                     }
                 }
             }
@@ -212,24 +224,25 @@ impl Clients {
             }
             Hello::Again => Ok(()),
             Hello::Full => Err(Refusal::Full),
-            Hello::KeyFull(key) => Err(Refusal::KeyFull(key)),
+            Hello::KeyFull(_) => Err(Refusal::KeyFull),
         }
     }
 
+    /// Counts what was refused, and says so where that is worth a line: by the key or the
+    /// address, as whoever connects again is no other.
     fn refuse(
         &mut self,
         now: Instant,
         from: &RoutingIdBytes,
+        key: Option<PublicKey>,
         address: Option<&str>,
         refusal: Refusal,
     ) {
         self.refused += 1;
-        match self.complaints.note(now, from) {
-            Tell::Nothing => {}
-            Tell::Peer { untold } | Tell::Crowd { untold } => {
-                events::client_refused(from, address, &refusal, untold);
-            }
-        }
+        let tell = self
+            .complaints
+            .note(now, &(Sender::of(key, address), refusal.kind()));
+        events::client_refused(from, key.as_ref(), address, &refusal, tell);
     }
 
     /// Hands a message of an agent to all who look on: the grid as the agent sent it.

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use tracing::{debug, info, warn};
 
-use super::more;
+use super::{more, sender};
+use crate::curve::keys::PublicKey;
 use crate::curve::router::RoutingIdBytes;
 use crate::server::clients::Who;
+use crate::server::complaints::Tell;
 use crate::systemd::message_id;
 
 pub(crate) fn listening_for_clients(endpoint: &str) {
@@ -87,20 +89,30 @@ pub(crate) fn client_slow(who: &Who, messages: u64) {
 
 pub(crate) fn client_refused(
     routing_id: &RoutingIdBytes,
+    key: Option<&PublicKey>,
     address: Option<&str>,
     error: &dyn Display,
-    untold: u64,
+    tell: Tell,
 ) {
+    let (sender, public_key) = sender(routing_id, key, address);
     let routing_id = routing_id.to_string();
     let error = error.to_string();
-    let address = address.unwrap_or("an unknown address");
-    let more = more(untold);
+    let text = match tell {
+        Tell::Nothing => return,
+        Tell::Peer { untold } => {
+            let more = more(untold);
+            format!("Refused a client's message from {sender}: {error}{more}")
+        }
+        Tell::Crowd { untold } => {
+            let messages = untold + 1;
+            format!(
+                "Refused {messages} message(s) of ever new clients, the last from {sender}: {error}"
+            )
+        }
+    };
     warn!(
         message_id = message_id::SERVER_CLIENT_REFUSED,
-        routing_id,
-        address,
-        error,
-        "Refused a client's message from {address} ({routing_id}): {error}{more}"
+        routing_id, public_key, address, error, "{text}"
     );
 }
 
