@@ -8,7 +8,7 @@ use super::access::AccessRefusal;
 use super::backlog::News;
 use super::complaints::Sender;
 use super::events;
-use super::hosts::{Change, Full, Heard, Holder, Host, Peer, Report, Twin};
+use super::hosts::{Change, Full, Heard, Holder, Host, Peer, Report, Twin, Viewers};
 use super::outlets::Passed;
 use super::pacer::Asked;
 use super::run::Server;
@@ -211,6 +211,7 @@ impl Server {
         let Heard {
             change,
             ask_model,
+            model_may_go,
             name,
             grid,
             forgotten,
@@ -256,7 +257,15 @@ impl Server {
             self.tell(HostChange::Appeared(Arc::clone(&name)));
             self.tell_state(now, &name);
         }
-        self.forward(now, &name, kind, &grid, bytes);
+        match kind {
+            GridKind::Model => self.forward_model(now, &name, &grid, bytes),
+            GridKind::Metrics => {
+                if model_may_go {
+                    self.forward_late_model(now, &name);
+                }
+                self.clients.forward(now, &name, kind, bytes);
+            }
+        }
         if let Some(twin) = twin {
             self.key_shared(now, &name, &twin);
         }
@@ -272,34 +281,47 @@ impl Server {
         Ok(())
     }
 
-    /// Passes a message on to those who look on, as it was sent; but to a model is added what
-    /// some clients want in it, where it lacks that.
-    fn forward(
-        &mut self,
-        now: Instant,
-        host: &Arc<str>,
-        kind: GridKind,
-        grid: &Grid,
-        bytes: &[u8],
-    ) {
+    /// Passes a model on to those who look on, as it was sent; but what it lacks of what deployed
+    /// clients want in it is added, and they get none that has to wait for metrics.
+    fn forward_model(&mut self, now: Instant, host: &Arc<str>, grid: &Grid, bytes: &[u8]) {
         if self.clients.is_empty() {
             return;
         }
-        let vitals = match kind {
-            GridKind::Model => self.hosts.get(host).map(Host::vitals),
-            GridKind::Metrics => None,
+        let Some(known) = self.hosts.get(host) else {
+            return;
         };
-        let mut completed = Vec::new();
-        if let Some(vitals) = vitals {
-            completed.extend_from_slice(bytes);
-            vitals.complete(grid, &mut completed);
+        let (vitals, waits) = (known.vitals(), known.model_waits());
+        let completed = |viewers| {
+            let mut json = bytes.to_vec();
+            vitals.complete(grid, viewers, &mut json);
+            json
+        };
+        let (deployed, robust) = (completed(Viewers::Deployed), completed(Viewers::Robust));
+        if deployed == robust {
+            self.clients.forward(now, host, GridKind::Model, &robust);
+            return;
         }
-        let bytes = if completed.is_empty() {
-            bytes
-        } else {
-            &completed
+        self.clients
+            .forward_model(now, host, Viewers::Robust, &robust);
+        if !waits {
+            self.clients
+                .forward_model(now, host, Viewers::Deployed, &deployed);
+        }
+    }
+
+    /// Passes a model on that had to wait for the metrics at hand.
+    fn forward_late_model(&mut self, now: Instant, host: &Arc<str>) {
+        if self.clients.is_empty() {
+            return;
+        }
+        let Some(known) = self.hosts.get(host) else {
+            return;
         };
-        self.clients.forward(now, host, kind, bytes);
+        let mut json = Vec::new();
+        if known.write_model(Viewers::Deployed, &mut json) {
+            self.clients
+                .forward_model(now, host, Viewers::Deployed, &json);
+        }
     }
 
     /// A key reports from two machines. Where messages are read late, what seems to be at a

@@ -40,7 +40,7 @@ use host::{Kept, State};
 use kin::Kin;
 pub use merged::{Merged, Part};
 use peers::Peers;
-pub use vitals::Vitals;
+pub use vitals::{Viewers, Vitals};
 pub use vocabulary::{
     Change, Due, Forgotten, Full, Heard, MAX_HOSTS, MAX_HOSTS_PER_CONNECTION, MAX_HOSTS_PER_KEY,
     MAX_KEPT_BYTES, NotForgotten, Peer, Renamed, Report, Restored, Timing, Twin,
@@ -197,6 +197,7 @@ impl Hosts {
             unreachable!("it was there just now");
         };
         host.messages += 1;
+        let model_waited = host.model_waits();
         if kind == GridKind::Metrics {
             host.last_metrics = Some(now);
         }
@@ -213,6 +214,7 @@ impl Hosts {
                 unreachable!("a host that is heard from reports")
             }
         }
+        let model_may_go = model_waited && kind == GridKind::Metrics;
         let after = host.weight();
         self.kept_bytes = self.kept_bytes - before.memory + after.memory;
         self.peers
@@ -227,6 +229,7 @@ impl Hosts {
         Ok(Heard {
             change,
             ask_model,
+            model_may_go,
             name,
             grid,
             forgotten,

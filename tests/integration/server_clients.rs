@@ -125,6 +125,9 @@ fn value(text: &str) -> Value {
     serde_json::from_str(text).unwrap()
 }
 
+/// With all that deployed clients want, and more. Sorted, as models in answers are.
+const MODEL: &str = r#"{"cpu.percent":5,"host.os":"Debian","mem.avail":1,"mem.buffers":3,"mem.cached":4,"mem.free":2}"#;
+
 /// Not as this project would write it.
 const METRICS: &str = "{ \"b\" :1.50,\n \"a\":  1e2, \"\\u0063\": 0 }";
 
@@ -133,21 +136,20 @@ async fn a_client_gets_models_and_then_every_message_as_it_was_sent() {
     let mut world = World::new().await;
     let mut agent = world.collector.peer("AGENT").await;
     agent.hello().await;
-    let model = r#"{"mem.total": 7, "host.os": "Debian"}"#;
     for host in ["web2", "web1"] {
-        agent.report(host, model, "model").await;
+        agent.report(host, MODEL, "model").await;
         world.collector.logged(&format!("{host} reports")).await;
     }
     let mut client = world.client("ann", json!({})).await;
     for host in ["web1", "web2"] {
         let said = client.said().await;
         assert_eq!((&*said[0], &*said[2]), (host, "model"));
-        assert_eq!(value(&said[1]), value(model));
+        assert_eq!(value(&said[1]), value(MODEL));
     }
     agent.report("web1", METRICS, "metrics").await;
     assert_eq!(client.said().await, ["web1", METRICS, "metrics"]);
-    agent.report("new1", model, "model").await;
-    assert_eq!(client.said().await, ["new1", model, "model"]);
+    agent.report("new1", MODEL, "model").await;
+    assert_eq!(client.said().await, ["new1", MODEL, "model"]);
 
     // Two clients see the same; what the collector refuses reaches nobody.
     let mut other = world.client("bob", json!({})).await;
@@ -238,14 +240,79 @@ async fn a_model_is_completed_with_what_metrics_said() {
                 \"mem.cached\":5,\"cpu.percent\":4.5}";
     assert_eq!(client.said().await, ["web1", live, "model"]);
     // Where nothing is missing, or known, not a byte is changed; nor in any metrics.
-    for (host, grid, kind) in [
-        ("web1", whole, "model"),
-        ("web1", bare, "metrics"),
-        ("web2", bare, "model"),
-    ] {
-        agent.report(host, grid, kind).await;
-        assert_eq!(client.said().await, [host, grid, kind]);
+    for (grid, kind) in [(whole, "model"), (bare, "metrics")] {
+        agent.report("web1", grid, kind).await;
+        assert_eq!(client.said().await, ["web1", grid, kind]);
     }
+}
+
+/// A deployed client fails on a model that lacks a name, and shows nothing then: it gets none
+/// before the host's first metrics, and then a whole one, whatever these say.
+#[tokio::test]
+async fn a_model_that_lacks_something_waits_for_the_first_metrics() {
+    let mut world = World::new().await;
+    let mut agent = world.collector.peer("AGENT").await;
+    let bare = r#"{"mem.total":7}"#;
+    let metrics =
+        r#"{"mem.avail":9,"mem.free":8,"mem.buffers":6,"mem.cached":5,"cpu.percent":4.5}"#;
+    let completed = r#"{"mem.total":7,"mem.avail":9,"mem.free":8,"mem.buffers":6,"mem.cached":5,"cpu.percent":4.5}"#;
+    let zeros = r#"{"mem.total":7,"mem.avail":0,"mem.free":0,"mem.buffers":0,"mem.cached":0,"cpu.percent":0}"#;
+    agent.report("web1", bare, "model").await;
+    world.collector.logged("web1 reports").await;
+    // Not in the answer to a hello either, but for those who can do with it.
+    let mut old = world.client("VIEWER2-OLD", json!({})).await;
+    let mut new = world.client("viewer2-ABCDEFGH", json!({})).await;
+    assert_eq!(new.said().await, ["web1", bare, "model"]);
+    // As it comes: this one says which hosts come and go, too.
+    agent.report("web2", bare, "model").await;
+    assert_eq!(state(&new.said().await).0, "web2");
+    assert_eq!(new.said().await, ["web2", bare, "model"]);
+    for (host, grid, whole) in [("web1", metrics, completed), ("web2", "{}", zeros)] {
+        agent.report(host, grid, "metrics").await;
+        assert_eq!(new.said().await, [host, grid, "metrics"]);
+        assert_eq!(old.said().await, [host, whole, "model"]);
+        assert_eq!(old.said().await, [host, grid, "metrics"]);
+    }
+    // From then on models come at once.
+    agent.report("web2", bare, "model").await;
+    assert_eq!(new.said().await, ["web2", bare, "model"]);
+    assert_eq!(old.said().await, ["web2", zeros, "model"]);
+    let mut late = world.client("LATE", json!({})).await;
+    for (host, whole) in [("web1", completed), ("web2", zeros)] {
+        let said = late.said().await;
+        assert_eq!((&*said[0], value(&said[1])), (host, value(whole)));
+    }
+}
+
+/// Whoever connects anew for each nonsense is one sender, with one line a minute.
+#[tokio::test]
+async fn a_client_that_connects_again_gets_no_more_lines() {
+    let mut world = World::new().await;
+    let mut agent = world.collector.peer("AGENT").await;
+    agent.report("web1", MODEL, "model").await;
+    world.collector.logged("web1 reports").await;
+    let (mut evil, key) = world.stranger().await;
+    let (mut good, other) = world.stranger().await;
+    world.allow("evil", &key);
+    world.allow("good", &other);
+    for number in 0..4 {
+        let client = if number < 3 { &mut evil } else { &mut good };
+        world
+            .connected(client, &format!("ID{number}"), json!({}))
+            .await;
+        client.send(None, &[b"CTRL", b"nonsense"]).await;
+        client.hello_to_watch().await;
+        // It was read in this order.
+        assert_eq!(client.said().await, ["web1", MODEL, "model"]);
+        client.ask(json!({"do": "close"})).await;
+    }
+    world.collector.signal(Signal::TERM);
+    let lines = world.collector.rest_of_log().await;
+    let refused = |key: &str| {
+        let line = format!("Refused a client's message from 127.0.0.1 (the key {key})");
+        lines.iter().filter(|told| told.contains(&line)).count()
+    };
+    assert_eq!((refused(&key), refused(&other)), (1, 1), "{lines:?}");
 }
 
 /// A key that opens connections has ten places and no more, and others have theirs.
@@ -264,7 +331,7 @@ async fn one_key_does_not_keep_other_clients_out() {
         "frames": [hex(b"CTRL"), hex(b"hello")],
     }))
     .await;
-    let expected = format!("one client beyond the 10 that one key may have (the key {key})");
+    let expected = format!("(the key {key}): one client beyond the 10 that one key may have");
     world.collector.logged(&expected).await;
     let mut agent = world.collector.peer("AGENT").await;
     let mut good = world.client("good", json!({})).await;
@@ -316,13 +383,13 @@ async fn a_key_has_to_be_on_the_list_and_to_stay_there() {
 async fn a_flood_of_hellos_gets_one_answer_and_another_later() {
     let mut world = World::new().await;
     let mut agent = world.collector.peer("AGENT").await;
-    agent.report("web1", "{}", "model").await;
+    agent.report("web1", MODEL, "model").await;
     world.collector.logged("web1 reports").await;
     let mut client = world.client("ann", json!({})).await;
-    assert_eq!(client.said().await, ["web1", "{}", "model"]);
+    assert_eq!(client.said().await, ["web1", MODEL, "model"]);
     client.send_many(None, &[b"CTRL", b"hello"], 5000).await;
     // The answer to all of them.
-    assert_eq!(client.said().await, ["web1", "{}", "model"]);
+    assert_eq!(client.said().await, ["web1", MODEL, "model"]);
     agent.report("web1", "{}", "metrics").await;
     assert_eq!(client.said().await, ["web1", "{}", "metrics"]);
 }
@@ -363,7 +430,7 @@ async fn a_client_that_does_not_read_loses_messages_and_slows_nobody() {
 async fn a_client_that_comes_back_begins_anew() {
     let mut world = World::new().await;
     let mut agent = world.collector.peer("AGENT").await;
-    agent.report("web1", "{}", "model").await;
+    agent.report("web1", MODEL, "model").await;
     world.collector.logged("web1 reports").await;
     let mut client = world.client("ann", json!({})).await;
     client.said().await;
@@ -373,7 +440,7 @@ async fn a_client_that_comes_back_begins_anew() {
     world.collector.logged("has gone (key").await;
     world.connected(&mut client, "ann", json!({})).await;
     client.hello_to_watch().await;
-    assert_eq!(client.said().await, ["web1", "{}", "model"]);
+    assert_eq!(client.said().await, ["web1", MODEL, "model"]);
 }
 
 #[tokio::test]

@@ -91,6 +91,7 @@ impl Client {
     pub(super) fn wants(&self, kind: Kind) -> bool {
         match kind {
             Kind::Grid(_) => true,
+            Kind::ModelFor(viewers) => viewers == self.who.viewers(),
             Kind::State => self.who.wants_states(),
         }
     }
@@ -127,7 +128,10 @@ impl Client {
         }
         self.asks = false;
         self.answered = Some(now);
-        let owed = models.names().into_iter().map(Owed::Model);
+        let owed = models
+            .names(self.who.viewers())
+            .into_iter()
+            .map(Owed::Model);
         self.owed = owed.collect();
         if self.wants(Kind::State) {
             self.owed
@@ -176,6 +180,7 @@ impl Client {
         send: &mut impl Send,
         counts: &mut Counts,
     ) -> bool {
+        let viewers = self.who.viewers();
         for _ in 0..OWED_IN_A_TURN {
             let Some(owed) = self.owed.pop() else {
                 return true;
@@ -184,7 +189,7 @@ impl Client {
             let (kind, host, written) = match &owed {
                 Owed::Model(host) => {
                     let kind = Kind::Grid(GridKind::Model);
-                    (kind, host, models.write(host, buffer))
+                    (kind, host, models.write(host, viewers, buffer))
                 }
                 Owed::State(host) => (Kind::State, host, models.write_state(host, buffer)),
             };

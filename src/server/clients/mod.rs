@@ -259,6 +259,17 @@ impl Clients {
             });
     }
 
+    /// Hands the model of a host to those who look on and take it in this form.
+    pub fn forward_model(&mut self, now: Instant, host: &Arc<str>, viewers: Viewers, grid: &[u8]) {
+        let Some(router) = &mut self.router else {
+            return;
+        };
+        self.table
+            .forward_model(now, host, viewers, grid, &mut |to, message| {
+                send(router, to, message)
+            });
+    }
+
     /// Tells those who want to know that a host's state has changed; `state` is asked for
     /// where there is one.
     pub fn forward_state(
@@ -340,27 +351,21 @@ struct Fleet<'a> {
 /// The models of those who are there, or were before the collector's restart and may come
 /// back; not of those who are gone.
 impl Models for Fleet<'_> {
-    fn names(&self) -> Vec<Arc<str>> {
-        let here = self
-            .hosts
-            .iter()
-            .filter(|(_, host)| host.presence() != Presence::Gone && host.model().is_some());
+    fn names(&self, viewers: Viewers) -> Vec<Arc<str>> {
+        let here = self.hosts.iter().filter(|(_, host)| {
+            host.presence() != Presence::Gone
+                && host.model().is_some()
+                && (viewers == Viewers::Robust || !host.model_waits())
+        });
         let mut names: Vec<Arc<str>> = here.map(|(name, _)| Arc::clone(name)).collect();
         names.sort_unstable();
         names
     }
 
-    fn write(&self, host: &str, out: &mut Vec<u8>) -> bool {
+    fn write(&self, host: &str, viewers: Viewers, out: &mut Vec<u8>) -> bool {
         let host = self.hosts.get(host);
         let host = host.filter(|host| host.presence() != Presence::Gone);
-        let Some((host, model)) = host.and_then(|host| Some((host, host.model()?))) else {
-            return false;
-        };
-        let written = serde_json::to_writer(&mut *out, &**model).is_ok();
-        if written {
-            host.vitals().complete(model, out);
-        }
-        written
+        host.is_some_and(|host| host.write_model(viewers, out))
     }
 
     fn absent(&self) -> Vec<Arc<str>> {

@@ -17,6 +17,7 @@ use super::vocabulary::{Counts, Event, Hello, Kind, Models, Timing, Who};
 use crate::curve::keys::PublicKey;
 use crate::curve::router::RoutingIdBytes;
 use crate::protocol::message::GridKind;
+use crate::server::hosts::Viewers;
 
 /// Most clients at a time: people who look, not machines by the thousand.
 pub const MAX_CLIENTS: usize = 100;
@@ -136,6 +137,18 @@ impl Table {
         send: &mut impl Send,
     ) {
         self.pass(now, host, Kind::Grid(kind), grid, send);
+    }
+
+    /// Hands a model to those of these clients who have all before it.
+    pub fn forward_model(
+        &mut self,
+        now: Instant,
+        host: &Arc<str>,
+        viewers: Viewers,
+        grid: &[u8],
+        send: &mut impl Send,
+    ) {
+        self.pass(now, host, Kind::ModelFor(viewers), grid, send);
     }
 
     /// Whether anybody wants to be told of a host's state.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::curve::keys::PublicKey;
 use crate::curve::router::RoutingIdBytes;
 use crate::protocol::message::{GridKind, Message, VIEWER_ID_PREFIX};
+use crate::server::hosts::Viewers;
 
 /// How long a client may take, and has to wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +49,16 @@ impl Who {
     #[must_use]
     pub fn wants_states(&self) -> bool {
         self.routing_id.starts_with(VIEWER_ID_PREFIX)
+    }
+
+    /// What models it takes.
+    #[must_use]
+    pub fn viewers(&self) -> Viewers {
+        if self.routing_id.starts_with(VIEWER_ID_PREFIX) {
+            Viewers::Robust
+        } else {
+            Viewers::Deployed
+        }
     }
 }
 
@@ -97,12 +108,12 @@ pub enum Event {
 
 /// The models of hosts, as a client gets them.
 pub trait Models {
-    /// The hosts that there are.
-    fn names(&self) -> Vec<Arc<str>>;
+    /// The hosts whose models these clients may have.
+    fn names(&self, viewers: Viewers) -> Vec<Arc<str>>;
 
-    /// Writes the model of a host as JSON into `out`, which is empty; false where there is
-    /// none.
-    fn write(&self, host: &str, out: &mut Vec<u8>) -> bool;
+    /// Writes the model of a host for these clients as JSON into `out`, which is empty; false
+    /// where there is none.
+    fn write(&self, host: &str, viewers: Viewers, out: &mut Vec<u8>) -> bool;
 
     /// The hosts that are known and do not report.
     fn absent(&self) -> Vec<Arc<str>>;
@@ -117,6 +128,8 @@ pub trait Models {
 pub(super) enum Kind {
     /// What an agent has sent.
     Grid(GridKind),
+    /// The same, a model, as only these clients get it.
+    ModelFor(Viewers),
     /// Whether a host reports; only for those who have asked for it.
     State,
 }
@@ -126,6 +139,11 @@ impl Kind {
     pub(super) fn message<'a>(self, host: &'a str, grid: &'a [u8]) -> Message<'a> {
         match self {
             Self::Grid(kind) => Message::Grid { host, grid, kind },
+            Self::ModelFor(_) => Message::Grid {
+                host,
+                grid,
+                kind: GridKind::Model,
+            },
             Self::State => Message::State { host, grid },
         }
     }

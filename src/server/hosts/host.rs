@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::merged::Merged;
-use super::vitals::Vitals;
+use super::vitals::{Viewers, Vitals};
 use super::vocabulary::Peer;
 use super::weight::Weight;
 use crate::curve::keys::PublicKey;
@@ -132,6 +132,27 @@ impl Host {
     #[must_use]
     pub fn vitals(&self) -> &Vitals {
         &self.vitals
+    }
+
+    /// Whether its model is nothing for deployed viewing clients yet: they would fail on it.
+    #[must_use]
+    pub fn model_waits(&self) -> bool {
+        self.model()
+            .is_some_and(|model| self.vitals.are_awaited(model))
+    }
+
+    /// Writes its model as these viewing clients get it, as JSON into `out`, which is empty; false
+    /// where there is none for them yet.
+    pub fn write_model(&self, viewers: Viewers, out: &mut Vec<u8>) -> bool {
+        let waits = viewers == Viewers::Deployed && self.model_waits();
+        let Some(model) = self.model().filter(|_| !waits) else {
+            return false;
+        };
+        let written = serde_json::to_writer(&mut *out, &**model).is_ok();
+        if written {
+            self.vitals.complete(model, viewers, out);
+        }
+        written
     }
 
     /// How often it was back after it had been gone.

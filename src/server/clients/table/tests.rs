@@ -35,11 +35,11 @@ impl Fleet {
 }
 
 impl Models for Fleet {
-    fn names(&self) -> Vec<Arc<str>> {
+    fn names(&self, _: Viewers) -> Vec<Arc<str>> {
         self.0.keys().cloned().collect()
     }
 
-    fn write(&self, host: &str, out: &mut Vec<u8>) -> bool {
+    fn write(&self, host: &str, _: Viewers, out: &mut Vec<u8>) -> bool {
         let model = self.0.get(host);
         out.extend(model.into_iter().flat_map(|model| model.bytes()));
         model.is_some()
