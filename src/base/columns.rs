@@ -78,6 +78,24 @@ pub fn fit_lines(text: &str, columns: Option<usize>) -> String {
         .collect()
 }
 
+/// A text without escape sequences in pieces of at most this many columns; in one where there is
+/// no room for any.
+#[must_use]
+pub fn pieces(text: &str, columns: usize) -> Vec<&str> {
+    let mut pieces = Vec::new();
+    let (mut start, mut seen) = (0, 0);
+    for (at, next) in text.char_indices() {
+        let wide = next.width().unwrap_or(0);
+        if seen > 0 && columns > 0 && seen + wide > columns {
+            pieces.extend(text.get(start..at));
+            (start, seen) = (at, 0);
+        }
+        seen += wide;
+    }
+    pieces.extend(text.get(start..));
+    pieces
+}
+
 /// Lines of cells below each other, each column as wide as its widest cell. No line ends in
 /// blanks.
 #[must_use]
@@ -193,6 +211,16 @@ mod tests {
         assert_eq!(fit("世界x", Some(4)), "世…");
         // A mark above its letter takes none.
         assert_eq!(width("e\u{301}"), 1);
+    }
+
+    #[test]
+    fn a_text_is_split_where_its_line_ends() {
+        assert_eq!(pieces("abcdef", 6), ["abcdef"]);
+        assert_eq!(pieces("abcdef", 4), ["abcd", "ef"]);
+        assert_eq!(pieces("世界x", 3), ["世", "界x"]);
+        assert_eq!(pieces("世界", 1), ["世", "界"]);
+        assert_eq!(pieces("ab", 0), ["ab"]);
+        assert_eq!(pieces("", 4), [""]);
     }
 
     #[test]

@@ -105,8 +105,8 @@ pub(super) enum Command {
         #[arg(
             value_name = "PATTERN",
             help = "Only these, such as mem, disk.read, 'fs.*[/home*]' or 'unit.*[nginx*]': the \
-                    beginning of a name up to a dot, or shell patterns for the name and, in \
-                    brackets, for the instance"
+                    beginning of a name up to a dot, with or without it, or shell patterns for the \
+                    name and, in brackets, for the instance"
         )]
         choices: Vec<Choice>,
 

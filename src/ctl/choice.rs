@@ -9,11 +9,12 @@ use crate::base::text::is_plain;
 use crate::dbus::proxy::Values;
 
 /// `mem`, `disk.*`, `unit.memory[nginx*]`: a pattern for the metric, and in brackets one for the
-/// instance. A metric fits, too, where a dot follows what the pattern fits. Without brackets
-/// every instance fits.
+/// instance. A metric fits, too, where a dot follows what the pattern fits, and where the pattern
+/// itself ends in a dot only then. Without brackets every instance fits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Choice {
     metric: Pattern,
+    only_below: bool,
     instance: Option<Pattern>,
 }
 
@@ -25,8 +26,10 @@ impl FromStr for Choice {
             Some((metric, instance)) => (metric, Some(Pattern::new(instance)?)),
             None => (text, None),
         };
+        let above = metric.strip_suffix('.');
         Ok(Self {
-            metric: Pattern::new(metric)?,
+            metric: Pattern::new(above.unwrap_or(metric))?,
+            only_below: above.is_some(),
             instance,
         })
     }
@@ -39,7 +42,7 @@ impl Choice {
             None => (name, None),
         };
         let mut beginnings = metric.match_indices('.').map(|(dot, _)| &metric[..dot]);
-        let fits = self.metric.matches(metric)
+        let fits = (self.metric.matches(metric) && !self.only_below)
             || beginnings.any(|beginning| self.metric.matches(beginning));
         fits && self
             .instance
@@ -128,6 +131,18 @@ mod tests {
                 &["disk.reads.total[sda]"],
             ),
             ("fs[/]", &["fs.avail[/]"], &["fs.avail[/home]"]),
+            (
+                "mem.",
+                &["mem.free", "mem.swap.free"],
+                &["mem", "memory", "memory.free", "unit.mem"],
+            ),
+            (
+                "disk.read.",
+                &["disk.read.bytes.total[sda]"],
+                &["disk.reads.total[sda]"],
+            ),
+            ("fs.[/]", &["fs.avail[/]"], &["fs.avail[/home]"]),
+            ("*.", &["mem.free"], &["new"]),
         ] {
             let choice: Choice = pattern.parse().unwrap();
             for name in fits {
