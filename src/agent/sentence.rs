@@ -20,6 +20,9 @@ pub(crate) fn sentence(reason: Reason, detail: &str) -> String {
         Reason::AwaitingModelRequest => {
             "the collector is alive but has not asked for this host's metrics".to_owned()
         }
+        Reason::AwaitingVerdict => {
+            "the collector has asked for this host's metrics and not taken any yet".to_owned()
+        }
         Reason::MetricsRequested => "the collector answers".to_owned(),
         Reason::Silent { lasting } if lasting <= PING_INTERVAL => format!(
             "the collector has been silent for {}; some ping every {} only, see intervals.stale",

@@ -34,6 +34,8 @@
 //!   has refused what this host reports, its request for the model is answered, and the
 //!   connection stays [`State::Stale`] until something else follows: it pings those alone
 //!   that it hears. Silence settles it as well, as a collector that refuses says so.
+//! - A collector that may refuse says so beforehand: it pings before it asks for the model. Then its
+//!   next message is its verdict, and the connection reports with that and not before.
 
 use std::time::{Duration, Instant};
 
@@ -136,6 +138,9 @@ enum Dialogue {
     Unanswered,
     /// Something, but it did not ask for the model.
     Alive,
+    /// It asked for the model, after a ping: metrics are sent, and it will say whether it takes
+    /// them.
+    Judging,
     /// It asked for the model: metrics are sent.
     Asked,
 }
@@ -247,7 +252,14 @@ impl Session {
                 },
                 None,
             ) => Reason::NotYetAnswered,
-            (Phase::Linked { .. }, None) => Reason::AwaitingModelRequest,
+            (
+                Phase::Linked {
+                    dialogue: Dialogue::Alive,
+                    ..
+                },
+                None,
+            ) => Reason::AwaitingModelRequest,
+            (Phase::Linked { .. }, None) => Reason::AwaitingVerdict,
         }
     }
 
@@ -257,7 +269,7 @@ impl Session {
         matches!(
             self.phase,
             Phase::Linked {
-                dialogue: Dialogue::Asked,
+                dialogue: Dialogue::Asked | Dialogue::Judging,
                 ..
             }
         )

@@ -2,7 +2,7 @@
 //! on, or refuse it.
 
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::access::AccessRefusal;
 use super::backlog::News;
@@ -33,6 +33,9 @@ const BATCH_AHEAD: usize = 4096;
 
 /// Most models asked for in one turn, of those that had to wait.
 const BATCH_ASKED: usize = 256;
+
+/// Once there was no room for what a host reports, others must expect the same for this long.
+const FULL_LATELY: Duration = Duration::from_secs(3600);
 
 /// Why a message was refused.
 #[derive(Debug, thiserror::Error)]
@@ -219,12 +222,17 @@ impl Server {
         } = match self.hosts.hear(now, peer, report) {
             Ok(heard) => heard,
             Err(full) => {
+                self.full = Some(now);
                 self.tell_refused(from, host, understands);
                 return Err(full.into());
             }
         };
         // A name is pinned for a host that there is, and for no other.
         self.access.settle(now, key, &name);
+        if change.is_some() && self.judges(now) {
+            // It is heard: who had to expect a refusal waits for this.
+            send(&mut self.router, from, Control::Ping);
+        }
         if ask_model {
             self.ask_model(now, from);
         }
@@ -351,7 +359,7 @@ impl Server {
     /// Asks for a model, now or when it is that connection's turn.
     fn ask_model(&mut self, now: Instant, of: &RoutingIdBytes) {
         match self.pacer.ask(now, of) {
-            Asked::Now => send(&mut self.router, of, Control::Model),
+            Asked::Now => self.send_request(now, of),
             Asked::Later => {}
             Asked::Refused => {
                 if let Some(untold) = self.unasked.note(now) {
@@ -361,11 +369,27 @@ impl Server {
         }
     }
 
+    /// Asks for a model. Where what is sent may be refused a ping goes before: it says that another
+    /// message will follow what is taken.
+    fn send_request(&mut self, now: Instant, of: &RoutingIdBytes) {
+        if self.judges(now) {
+            send(&mut self.router, of, Control::Ping);
+        }
+        send(&mut self.router, of, Control::Model);
+    }
+
+    /// Whether hosts of those who are let in are refused: names may be another key's, or there was
+    /// no room of late.
+    fn judges(&self, now: Instant) -> bool {
+        let lately = |full| now.saturating_duration_since(full) < FULL_LATELY;
+        self.access.pins_names() || self.full.is_some_and(lately)
+    }
+
     /// Asks those whose turn has come.
     pub(super) fn ask_waiting(&mut self, now: Instant) {
         for _ in 0..BATCH_ASKED {
             match self.pacer.take_due(now) {
-                Some(of) => send(&mut self.router, &of, Control::Model),
+                Some(of) => self.send_request(now, &of),
                 None => break,
             }
         }

@@ -95,6 +95,8 @@ pub struct Server {
     pub(super) counts: Counts,
     pub(super) complaints: Complaints<(Sender, &'static str)>,
     pub(super) host_lines: HostLines,
+    /// When there was last no room for what a host reports.
+    pub(super) full: Option<Instant>,
     pub(super) backlog: Backlog,
     /// What was read before its turn.
     pub(super) ahead: Ahead<(RoutingIdBytes, Received)>,
@@ -155,6 +157,7 @@ impl Server {
             counts: Counts::default(),
             complaints: Complaints::default(),
             host_lines: HostLines::new(now),
+            full: None,
             clients: start.clients,
             backlog: Backlog::new(now),
             ahead: Ahead::default(),

@@ -101,18 +101,13 @@ fn a_session_from_start_to_stop() {
         (State::Connecting, Reason::AwaitingModelRequest)
     );
     assert_eq!(bench.at(3.5, SampleReady), []);
-    assert_eq!(
-        bench.at(4.0, MODEL),
-        [
-            SendModel,
-            StartMetrics,
-            changed(
-                State::Connecting,
-                State::Reporting,
-                Reason::MetricsRequested
-            )
-        ]
+    assert_eq!(bench.at(4.0, MODEL), [SendModel, StartMetrics]);
+    let reporting = changed(
+        State::Connecting,
+        State::Reporting,
+        Reason::MetricsRequested,
     );
+    assert_eq!(bench.at(4.0, GIBBERISH), [reporting]);
     assert_eq!(bench.at(9.0, SampleReady), [SendMetrics]);
     assert_eq!(bench.due(), secs(24.0), "to look whether the model arrived");
     assert_eq!(bench.at(9.0, looked(false, 9000)), []);
@@ -686,6 +681,37 @@ fn who_is_refused_does_not_report_again_before_it_is_taken() {
     assert_eq!(bench.at(52.0, SampleReady), [SendMetrics]);
     // And the back-off begins anew.
     assert_eq!(bench.at(53.0, DISCONNECTED), lost(Reason::LinkLost));
+}
+
+/// A collector that may refuse pings before it asks for the model: nothing counts as reporting
+/// before it has said what it makes of it.
+#[test]
+fn who_may_be_refused_does_not_report_before_the_verdict() {
+    let refused = Reason::Refused;
+    for taken in [true, false] {
+        let mut bench = Bench::new();
+        for event in [Start, Opened, LinkUp, PING] {
+            bench.at(0.0, event);
+        }
+        let awaiting = (State::Connecting, Reason::AwaitingModelRequest);
+        assert_eq!(bench.now(), awaiting);
+        assert_eq!(bench.at(0.1, MODEL), [SendModel, StartMetrics]);
+        assert_eq!(bench.now(), (State::Connecting, Reason::AwaitingVerdict));
+        assert_eq!(bench.at(0.2, SampleReady), [SendMetrics]);
+        assert_eq!(bench.now(), (State::Connecting, Reason::AwaitingVerdict));
+        if taken {
+            let reporting = changed(
+                State::Connecting,
+                State::Reporting,
+                Reason::MetricsRequested,
+            );
+            assert_eq!(bench.at(0.3, PING), [reporting]);
+        } else {
+            let stale = changed(State::Connecting, State::Stale, refused);
+            let expected = [StopMetrics, Close, back_off(refused, 5.0), stale];
+            assert_eq!(bench.at(0.3, REFUSED), expected);
+        }
+    }
 }
 
 #[test]

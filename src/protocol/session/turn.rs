@@ -176,7 +176,7 @@ impl Turn<'_> {
     }
 
     fn received(&mut self, message: Result<Control, ()>) {
-        let mut asked = false;
+        let before;
         match &mut self.session.phase {
             Phase::Linked {
                 silent_since,
@@ -184,18 +184,24 @@ impl Turn<'_> {
                 ..
             } => {
                 *silent_since = self.now;
-                asked = *dialogue == Dialogue::Asked;
-                if *dialogue == Dialogue::Unanswered {
-                    *dialogue = Dialogue::Alive;
-                }
+                before = *dialogue;
+                *dialogue = match before {
+                    Dialogue::Unanswered | Dialogue::Alive => Dialogue::Alive,
+                    // Whom it refuses it says nothing else.
+                    Dialogue::Judging | Dialogue::Asked => Dialogue::Asked,
+                };
             }
             // Heard before the monitor told of the link. Alive, but hello was not said:
             // nothing is answered, and the hello will bring the request again.
-            Phase::Connecting { since } => *since = self.now,
+            Phase::Connecting { since } => {
+                *since = self.now;
+                before = Dialogue::Unanswered;
+            }
             _ => return,
         }
         self.session.last_received = Some(self.now);
         // After a refusal only what follows the request for the model shows that this host is heard.
+        let asked = matches!(before, Dialogue::Judging | Dialogue::Asked);
         self.session.refused &= !asked;
         // What is small gets through, and proves nothing of the rest.
         let undelivered = self.session.undelivered;
@@ -206,7 +212,7 @@ impl Turn<'_> {
             self.session.backoff.reset();
         }
         if message == Ok(Control::Model) {
-            self.model_requested();
+            self.model_requested(before);
         }
     }
 
@@ -219,12 +225,15 @@ impl Turn<'_> {
         }
     }
 
-    fn model_requested(&mut self) {
+    fn model_requested(&mut self, before: Dialogue) {
         let Phase::Linked { dialogue, .. } = &mut self.session.phase else {
             return;
         };
-        let starts = *dialogue != Dialogue::Asked;
-        *dialogue = Dialogue::Asked;
+        let starts = matches!(before, Dialogue::Unanswered | Dialogue::Alive);
+        *dialogue = match before {
+            Dialogue::Alive => Dialogue::Judging,
+            Dialogue::Unanswered | Dialogue::Judging | Dialogue::Asked => Dialogue::Asked,
+        };
         let window = self.session.settings.model_min_interval;
         let answered = self.session.last_model;
         if answered.is_none_or(|at| self.now.saturating_duration_since(at) >= window) {

@@ -144,6 +144,9 @@ pub enum Reason {
     NotYetAnswered,
     /// Connecting: the collector is alive, but has not asked for the model.
     AwaitingModelRequest,
+    /// Connecting: the collector asked for the model, and has not said yet whether it takes what
+    /// this host reports.
+    AwaitingVerdict,
     /// Reporting: the collector asked for it.
     MetricsRequested,
     /// Stale: no message from the collector for this long.

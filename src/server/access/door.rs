@@ -236,6 +236,12 @@ impl Access {
         self.gate.is_agent(key)
     }
 
+    /// Whether a host name may be another key's.
+    #[must_use]
+    pub fn pins_names(&self) -> bool {
+        self.gate.pins().is_some()
+    }
+
     /// Whether a client with this key may (still) look on.
     #[must_use]
     pub fn is_client(&self, key: &PublicKey) -> bool {
