@@ -34,7 +34,7 @@ pub(crate) fn sentence(reason: Reason, detail: &str) -> String {
         }
         Reason::Unacknowledged { lasting } => format!(
             "nothing that was sent has been acknowledged for {}; large packets may be lost on the \
-             way (MTU)",
+             way: try a smaller MTU",
             seconds(lasting)
         ),
         Reason::LinkLost => with("the connection was lost", detail),
@@ -134,7 +134,7 @@ mod tests {
         assert_eq!(
             sentence(Reason::Unacknowledged { lasting }, ""),
             "nothing that was sent has been acknowledged for 20s; large packets may be lost on the \
-             way (MTU)"
+             way: try a smaller MTU"
         );
     }
 

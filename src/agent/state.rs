@@ -68,6 +68,7 @@ impl From<tcp::Delivery> for session::Delivery {
         Self {
             outstanding: found.outstanding,
             acknowledged: found.acknowledged,
+            heard: found.heard,
         }
     }
 }

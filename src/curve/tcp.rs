@@ -6,21 +6,32 @@
 //! kernel gives no other one, before and after the question.
 
 use std::os::fd::RawFd;
+use std::time::Duration;
 
 /// What is under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Delivery {
-    /// Something was sent that the peer's host has not acknowledged.
+    /// Something was sent that the peer's host has not acknowledged, or waits although the peer's
+    /// host has room for it: this host's own network device does not take it.
     pub outstanding: bool,
     /// Bytes acknowledged since the connection began.
     pub acknowledged: u64,
+    /// How long ago anything of the peer's host arrived.
+    pub heard: Duration,
 }
 
 /// Where `struct tcp_info` of linux/tcp.h has them; what is new is added at its end. The C
 /// library's own does not go as far.
+const SND_MSS: usize = 16;
 const UNACKED: usize = 24;
+const LAST_DATA_RECV: usize = 52;
+const LAST_ACK_RECV: usize = 56;
 const BYTES_ACKED: usize = 120;
-const TCP_INFO_LENGTH: usize = 128;
+const NOTSENT_BYTES: usize = 144;
+const SND_WND: usize = 228;
+const TCP_INFO_LENGTH: usize = 232;
+/// What every kernel since 4.2 has. Of one before 5.4 the rest reads as 0: no room at the peer's.
+const TCP_INFO_LEAST: usize = 128;
 
 /// A connection of libzmq's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,14 +49,22 @@ impl Tcp {
 
     pub(super) fn delivery(&self) -> Option<Delivery> {
         self.is_same().then_some(())?;
-        let info: [u8; TCP_INFO_LENGTH] =
-            option(self.descriptor, libc::IPPROTO_TCP, libc::TCP_INFO)?;
+        let info: [u8; TCP_INFO_LENGTH] = option(
+            self.descriptor,
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            TCP_INFO_LEAST,
+        )?;
         self.is_same().then_some(())?;
-        let unacked = info.get(UNACKED..)?.first_chunk()?;
+        let number = |at: usize| Some(u32::from_ne_bytes(*info.get(at..)?.first_chunk()?));
         let acknowledged = info.get(BYTES_ACKED..)?.first_chunk()?;
+        // Where the peer's host has no room, the collector does not read.
+        let held_back = number(NOTSENT_BYTES)? > 0 && number(SND_WND)? >= number(SND_MSS)?;
+        let heard = number(LAST_DATA_RECV)?.min(number(LAST_ACK_RECV)?);
         Some(Delivery {
-            outstanding: u32::from_ne_bytes(*unacked) > 0,
+            outstanding: number(UNACKED)? > 0 || held_back,
             acknowledged: u64::from_ne_bytes(*acknowledged),
+            heard: Duration::from_millis(heard.into()),
         })
     }
 
@@ -55,13 +74,18 @@ impl Tcp {
 }
 
 fn cookie(descriptor: RawFd) -> Option<u64> {
-    let bytes: [u8; 8] = option(descriptor, libc::SOL_SOCKET, libc::SO_COOKIE)?;
+    let bytes: [u8; 8] = option(descriptor, libc::SOL_SOCKET, libc::SO_COOKIE, 8)?;
     Some(u64::from_ne_bytes(bytes))
 }
 
-/// The first `N` bytes of a socket's option. None where the number is no socket's, or the kernel
-/// has fewer.
-fn option<const N: usize>(descriptor: RawFd, level: i32, name: i32) -> Option<[u8; N]> {
+/// The first `N` bytes of a socket's option; what the kernel does not have is 0. None where the
+/// number is no socket's, or the kernel has fewer than `least`.
+fn option<const N: usize>(
+    descriptor: RawFd,
+    level: i32,
+    name: i32,
+    least: usize,
+) -> Option<[u8; N]> {
     let mut value = [0_u8; N];
     let mut length = libc::socklen_t::try_from(N).ok()?;
     #[expect(
@@ -81,7 +105,7 @@ fn option<const N: usize>(descriptor: RawFd, level: i32, name: i32) -> Option<[u
             &raw mut length,
         )
     };
-    if status != 0 || usize::try_from(length).ok()? < N {
+    if status != 0 || usize::try_from(length).ok()? < least {
         return None;
     }
     Some(value)
@@ -112,9 +136,31 @@ mod tests {
             let now = tcp.delivery().unwrap();
             if !now.outstanding {
                 assert_eq!(now.acknowledged, before.acknowledged + 1000);
+                assert!(now.heard < Duration::from_secs(20));
                 break;
             }
             assert!(Instant::now() < deadline, "{now:?}");
+        }
+    }
+
+    /// Which is no trouble of the path.
+    #[test]
+    fn what_waits_for_a_peer_that_does_not_read_is_not_outstanding() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (_server, _) = listener.accept().unwrap();
+        client.set_nonblocking(true).unwrap();
+        let tcp = Tcp::of(client.as_raw_fd()).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(20);
+        // Until neither end has room.
+        let mut full = 0;
+        while full < 100 {
+            full = match client.write(&[7; 65_536]) {
+                Ok(_) => 0,
+                Err(_) if tcp.delivery().unwrap().outstanding => 0,
+                Err(_) => full + 1,
+            };
+            assert!(Instant::now() < deadline, "{:?}", tcp.delivery());
         }
     }
 

@@ -8,14 +8,13 @@ use std::time::{Duration, Instant};
 use tokio::time::timeout;
 
 use crate::support::agent::Site;
-use crate::support::collector::{Collector, Said};
+use crate::support::collector::{Collector, Said, section};
+use crate::support::server;
 
 const HEAD: &str = "host.name = 'web1'\nintervals = { metrics = '1s', stale = '1min' }\n";
 
 /// Set in the process that runs in a network name space of its own.
 const INSIDE: &str = "METRICS_AGENT_TEST_ON_A_NETWORK_OF_ITS_OWN";
-
-const THIS: &str = "agent_path::large_packets_that_are_lost_are_named_and_nothing_flaps";
 
 /// Where packets end.
 const HOLE: &str = "ip link set lo up; ip link add name hole0 type veth peer name hole1; \
@@ -27,6 +26,12 @@ const LOSE: &str = "tc qdisc add dev lo clsact; \
          tc filter add dev lo egress protocol ip u32 match u16 0x$bits 0x$bits at 2 \
              action mirred egress redirect dev hole0; \
      done";
+/// Packets of more than 1,215 bytes go there.
+const LOSE_LARGER: &str = "tc qdisc add dev lo clsact; \
+     for bits in 8000:8000 4000:4000 2000:2000 1000:1000 0800:0800 0600:fe00 0500:ff00 04c0:ffc0; do \
+         tc filter add dev lo egress protocol ip u32 match u16 0x${bits%:*} 0x${bits#*:} at 2 \
+             action mirred egress redirect dev hole0; \
+     done";
 const MEND: &str = "tc qdisc del dev lo clsact";
 
 fn sh(script: &str) {
@@ -34,17 +39,14 @@ fn sh(script: &str) {
     assert!(done.status.success(), "{done:?}");
 }
 
-#[tokio::test]
-async fn large_packets_that_are_lost_are_named_and_nothing_flaps() {
-    if std::env::var_os(INSIDE).is_some() {
-        return on_a_network_of_its_own().await;
-    }
+/// Runs one of these tests again, on a network of its own.
+fn again_on_a_network_of_its_own(test: &str) {
     let output = Command::new("unshare")
         .args(["--net", "sh", "-ec"])
         .arg(format!("{HOLE}; {LOSE}; {MEND}; exec \"$@\""))
         .arg("sh")
         .arg(std::env::current_exe().unwrap())
-        .args(["--exact", THIS, "--nocapture"])
+        .args(["--exact", &format!("agent_path::{test}"), "--nocapture"])
         .env(INSIDE, "1")
         .output();
     let output = match output {
@@ -59,7 +61,13 @@ async fn large_packets_that_are_lost_are_named_and_nothing_flaps() {
     assert!(output.status.success(), "{text}");
 }
 
-async fn on_a_network_of_its_own() {
+#[tokio::test]
+async fn large_packets_that_are_lost_are_named_and_nothing_flaps() {
+    if std::env::var_os(INSIDE).is_none() {
+        return again_on_a_network_of_its_own(
+            "large_packets_that_are_lost_are_named_and_nothing_flaps",
+        );
+    }
     let mut collector = Collector::start().await;
     let site = Site::new(&format!("{HEAD}{}", collector.section("main")));
     let mut agent = site.start();
@@ -90,7 +98,7 @@ async fn on_a_network_of_its_own() {
     assert_eq!(lost.len(), 1, "{lost:#?}");
     let reason = "nothing that was sent has been acknowledged for 2";
     assert!(lost[0].contains(reason), "{lost:?}");
-    assert!(lost[0].contains("large packets may be lost on the way (MTU)"));
+    assert!(lost[0].contains("large packets may be lost on the way: try a smaller MTU"));
     assert!(began.elapsed() > Duration::from_secs(40));
     assert_eq!(agent.said("Reporting to main").len(), 1);
 
@@ -108,6 +116,57 @@ async fn on_a_network_of_its_own() {
             Err(_) => collector.flood(&id, "ping", 1),
         }
     }
+    assert_eq!(agent.said("Lost main").len(), 1);
+    agent.terminate().await;
+}
+
+/// All as it is by default, with the real collector: packets of more than 1,215 bytes are lost on
+/// the way.
+#[tokio::test]
+async fn at_the_default_interval_a_lossy_path_is_named() {
+    if std::env::var_os(INSIDE).is_none() {
+        return again_on_a_network_of_its_own("at_the_default_interval_a_lossy_path_is_named");
+    }
+    is_named_and_nothing_flaps("up").await;
+}
+
+/// Here it is a device of this host that takes no such packets: the kernel keeps them, and ends the
+/// connection itself.
+#[tokio::test]
+async fn at_the_default_interval_a_device_that_refuses_is_named() {
+    if std::env::var_os(INSIDE).is_none() {
+        return again_on_a_network_of_its_own(
+            "at_the_default_interval_a_device_that_refuses_is_named",
+        );
+    }
+    is_named_and_nothing_flaps("down").await;
+}
+
+async fn is_named_and_nothing_flaps(hole: &str) {
+    let home = tempfile::tempdir().unwrap();
+    let mut collector = server::Collector::start(home.path(), &[]).await;
+    let section = section(
+        "main",
+        &collector.address.to_string(),
+        &collector.public_key,
+    );
+    let site = Site::new(&format!("host.name = 'web1'\n{section}"));
+    let mut agent = site.start();
+    collector.logged("web1 reports").await;
+    agent.says("Reporting to main").await;
+
+    sh(&format!("ip link set hole0 {hole}; {LOSE_LARGER}"));
+    let lost = agent.says("Lost main").await;
+    assert!(
+        lost.contains("nothing that was sent has been acknowledged for "),
+        "{lost}"
+    );
+    assert!(lost.contains("try a smaller MTU"), "{lost}");
+    // It connects anew, and says hello.
+    collector.logged("web1 reports on another connection").await;
+    assert_eq!(agent.said("Reporting to main").len(), 1);
+    sh(MEND);
+    agent.says_times("Reporting to main", 2).await;
     assert_eq!(agent.said("Lost main").len(), 1);
     agent.terminate().await;
 }

@@ -14,12 +14,22 @@ use crate::protocol::message::GridKind;
 /// has sent it again six times or so by then, and libzmq has not given up yet.
 pub const UNACKNOWLEDGED_LIMIT: Duration = Duration::from_secs(20);
 
+/// The same where the connection has ended: shorter than the kernel tries with a device of its own
+/// that takes nothing (15 times, every half second).
+const ENDED_LIMIT: Duration = Duration::from_secs(5);
+
 /// What is given to the transport is on its way after this; what is not under way any more by then
 /// has arrived.
 const SETTLED: Duration = Duration::from_secs(2);
 
-/// How soon to look again where there is nothing to say yet.
-const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// How soon to look after something was sent, unless another sample comes first; and again, as long
+/// as nothing is acknowledged.
+const FIRST_LOOK: Duration = Duration::from_secs(6);
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// Anything that comes from the peer's host this long after something was sent is later than an
+/// acknowledgement would have been.
+const ROUND_TRIP: Duration = Duration::from_secs(1);
 
 /// What the kernel knows of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +38,8 @@ pub struct Delivery {
     pub outstanding: bool,
     /// Bytes acknowledged since the connection began.
     pub acknowledged: u64,
+    /// How long ago anything of the peer's host arrived.
+    pub heard: Duration,
 }
 
 /// What a look at it means.
@@ -51,6 +63,8 @@ pub(super) struct Watch {
     stuck_since: Option<Instant>,
     /// What was acknowledged at the last look, and whether metrics were under way by then.
     last: Option<(u64, bool)>,
+    /// When the peer's host was heard last, if it should have acknowledged what was sent by then.
+    host_heard: Option<Instant>,
     /// When to look at the latest.
     look_at: Option<Instant>,
 }
@@ -62,7 +76,7 @@ impl Watch {
             self.first_metrics.get_or_insert(now);
         }
         self.stuck_since.get_or_insert(now);
-        self.look_at.get_or_insert(later(now, UNACKNOWLEDGED_LIMIT));
+        self.look_at.get_or_insert(later(now, FIRST_LOOK));
     }
 
     /// When to look, whether another grid is sent before or not.
@@ -91,6 +105,11 @@ impl Watch {
         } else if progress {
             self.stuck_since = Some(now);
         }
+        let heard = now.checked_sub(found.heard);
+        self.host_heard = heard.filter(|&heard| {
+            self.stuck_since
+                .is_some_and(|since| heard >= later(since, ROUND_TRIP))
+        });
         let Some(since) = self.stuck_since else {
             return if settled {
                 Verdict::Delivered
@@ -99,7 +118,7 @@ impl Watch {
             };
         };
         let limit = later(since, UNACKNOWLEDGED_LIMIT);
-        self.look_at = Some(limit.max(later(now, LOOK_AGAIN)));
+        self.look_at = Some(later(since, FIRST_LOOK).max(later(now, LOOK_AGAIN)));
         if large {
             Verdict::Delivered
         } else if now >= limit {
@@ -107,6 +126,18 @@ impl Watch {
         } else {
             Verdict::Open
         }
+    }
+
+    /// When the peer was heard last: the collector at `said`, or its host later than that.
+    pub(super) fn heard(&self, said: Instant) -> Instant {
+        self.host_heard.map_or(said, |heard| heard.max(said))
+    }
+
+    /// The connection has ended. For how long nothing had been acknowledged, where that is what it
+    /// ended of: a peer that was not heard either went away.
+    pub(super) fn ended(&self, now: Instant) -> Option<Duration> {
+        let lasting = now.saturating_duration_since(self.stuck_since?);
+        (self.host_heard.is_some() && lasting >= ENDED_LIMIT).then_some(lasting)
     }
 }
 
@@ -125,6 +156,7 @@ mod tests {
             let found = Delivery {
                 outstanding,
                 acknowledged,
+                heard: Duration::ZERO,
             };
             let verdict = watch.look(now, found);
             watch.sent(now, GridKind::Metrics);
@@ -173,6 +205,7 @@ mod tests {
             let found = Delivery {
                 outstanding,
                 acknowledged: 1300,
+                heard: Duration::ZERO,
             };
             let verdict = watch.look(at(second), found);
             watch.sent(at(second), kind);
@@ -198,22 +231,53 @@ mod tests {
     }
 
     #[test]
-    fn it_is_looked_once_where_no_sample_comes_and_never_where_all_has_arrived() {
+    fn it_is_looked_where_no_sample_comes_and_never_where_all_has_arrived() {
         let zero = Instant::now();
         let at = |second| zero + Duration::from_secs(second);
         let mut watch = Watch::default();
         assert_eq!(watch.look_at(), None);
         watch.sent(at(0), GridKind::Model);
         watch.sent(at(5), GridKind::Metrics);
-        assert_eq!(watch.look_at(), Some(at(20)));
+        assert_eq!(watch.look_at(), Some(at(6)));
         let mut found = Delivery {
             outstanding: true,
             acknowledged: 1,
+            heard: Duration::ZERO,
         };
-        watch.look(at(20), found);
-        assert_eq!(watch.look_at(), Some(at(25)));
+        watch.look(at(1), found);
+        assert_eq!(watch.look_at(), Some(at(6)));
+        watch.look(at(6), found);
+        assert_eq!(watch.look_at(), Some(at(7)));
         found.outstanding = false;
-        watch.look(at(25), found);
+        watch.look(at(7), found);
         assert_eq!(watch.look_at(), None);
+    }
+
+    #[test]
+    fn a_connection_that_ends_with_nothing_acknowledged_ended_of_that() {
+        let zero = Instant::now();
+        let at = |second| zero + Duration::from_secs(second);
+        // When it was looked, what was under way, how long ago the peer's host was heard then, and
+        // when the connection ended.
+        let ended = |looked, outstanding, ago, end| {
+            let mut watch = Watch::default();
+            watch.sent(zero, GridKind::Metrics);
+            let found = Delivery {
+                outstanding,
+                acknowledged: 700,
+                heard: Duration::from_secs(ago),
+            };
+            watch.look(at(looked), found);
+            watch.ended(at(end))
+        };
+        assert_eq!(ended(6, true, 2, 8), Some(Duration::from_secs(8)));
+        assert_eq!(ended(6, false, 2, 8), None);
+        assert_eq!(ended(2, true, 1, 3), None, "too soon to tell");
+        assert_eq!(ended(6, true, 6, 8), None, "gone when it was sent");
+        assert_eq!(Watch::default().ended(at(8)), None);
+        // Not looked at yet.
+        let mut watch = Watch::default();
+        watch.sent(zero, GridKind::Metrics);
+        assert_eq!(watch.ended(at(8)), None);
     }
 }

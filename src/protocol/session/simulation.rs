@@ -168,8 +168,9 @@ fn event() -> impl Strategy<Value = Event> {
         3 => Just(REFUSED),
         8 => Just(SampleReady),
         2 => Just(Event::Looked(None)),
-        8 => (any::<bool>(), 0u64..3).prop_map(|(outstanding, acknowledged)| {
-            Event::Looked(Some(Delivery { outstanding, acknowledged }))
+        8 => (any::<bool>(), 0u64..3, 0u64..30).prop_map(|(outstanding, acknowledged, heard)| {
+            let heard = Duration::from_secs(heard);
+            Event::Looked(Some(Delivery { outstanding, acknowledged, heard }))
         }),
         2 => Just(DISCONNECTED),
         1 => Just(Event::LinkDown(LinkDown::HandshakeFailed)),

@@ -109,7 +109,7 @@ fn a_session_from_start_to_stop() {
     );
     assert_eq!(bench.at(4.0, GIBBERISH), [reporting]);
     assert_eq!(bench.at(9.0, SampleReady), [SendMetrics]);
-    assert_eq!(bench.due(), secs(24.0), "to look whether the model arrived");
+    assert_eq!(bench.due(), secs(10.0), "to look whether the model arrived");
     assert_eq!(bench.at(9.0, looked(false, 9000)), []);
     assert_eq!(bench.due(), secs(34.0));
 
@@ -207,11 +207,17 @@ fn silence_closes_and_connects_anew_with_growing_waits_until_an_answer() {
     assert_eq!(bench.at(64.0, DISCONNECTED), lost(Reason::LinkLost));
 }
 
-/// What the kernel knows of what was sent.
+/// What the kernel knows of what was sent, to a host of which nothing arrives but what the
+/// collector says.
 fn looked(outstanding: bool, acknowledged: u64) -> Event {
+    looked_and_heard(outstanding, acknowledged, 3600.0)
+}
+
+fn looked_and_heard(outstanding: bool, acknowledged: u64, ago: f64) -> Event {
     Event::Looked(Some(Delivery {
         outstanding,
         acknowledged,
+        heard: secs(ago),
     }))
 }
 
@@ -327,12 +333,52 @@ fn a_collector_that_is_not_heard_either_is_silent() {
     assert_eq!(bench.at(35.0, SampleReady), lost(silent));
 }
 
+/// A device of this host that takes no large packets: the kernel gives up after eight seconds.
+#[test]
+fn a_connection_that_ends_of_what_is_not_acknowledged_is_stale_for_that() {
+    let mut bench = Bench::reporting();
+    bench.at(1.0, SampleReady);
+    bench.at(4.0, PING);
+    assert_eq!(bench.at(6.0, looked_and_heard(true, 700, 2.0)), []);
+    assert_eq!(bench.at(6.0, SampleReady), [SendMetrics]);
+    let unacknowledged = Reason::Unacknowledged { lasting: secs(8.0) };
+    assert_eq!(bench.at(9.0, DISCONNECTED), lost(unacknowledged));
+    let at = bench.due().as_secs_f64();
+    for event in [Tick, Opened, LinkUp, MODEL, PING] {
+        bench.at(at, event);
+    }
+    assert_eq!(bench.now(), (State::Stale, unacknowledged));
+    // A host that goes is another thing.
+    let mut bench = Bench::reporting();
+    bench.at(1.0, SampleReady);
+    assert_eq!(bench.at(6.0, looked_and_heard(true, 700, 5.0)), []);
+    assert_eq!(bench.at(9.0, DISCONNECTED), lost(Reason::LinkLost));
+}
+
+#[test]
+fn where_the_collector_says_nothing_its_host_is_heard() {
+    let mut bench = Bench::reporting();
+    bench.at(1.0, SampleReady);
+    for at in [6.0, 11.0, 16.0] {
+        assert_eq!(bench.at(at, looked_and_heard(true, 700, 2.0)), []);
+    }
+    let lasting = secs(20.0);
+    let unacknowledged = Reason::Unacknowledged { lasting };
+    let found = looked_and_heard(true, 700, 2.0);
+    assert_eq!(bench.at(21.0, found), lost(unacknowledged));
+}
+
 #[test]
 fn where_samples_are_rare_it_is_looked_all_the_same() {
     let mut bench = Bench::reporting();
     assert_eq!(bench.at(1.0, SampleReady), [SendMetrics]);
+    assert_eq!(bench.due(), secs(7.0));
+    for at in 7..21 {
+        assert_eq!(bench.at(f64::from(at), Tick), [Action::Look]);
+        assert_eq!(bench.at(f64::from(at), looked(true, 700)), []);
+        assert_eq!(bench.due(), secs(f64::from(at + 1)));
+    }
     assert_eq!(bench.at(20.0, PING), []);
-    assert_eq!(bench.due(), secs(21.0));
     assert_eq!(bench.at(21.0, Tick), [Action::Look]);
     let lasting = secs(20.0);
     assert_eq!(
@@ -342,10 +388,10 @@ fn where_samples_are_rare_it_is_looked_all_the_same() {
     // All has arrived: nothing more to look at.
     let mut bench = Bench::reporting();
     bench.at(1.0, SampleReady);
-    bench.at(20.0, PING);
-    assert_eq!(bench.at(21.0, Tick), [Action::Look]);
-    assert_eq!(bench.at(21.0, looked(false, 9000)), []);
-    assert_eq!(bench.due(), secs(50.0));
+    bench.at(5.0, PING);
+    assert_eq!(bench.at(7.0, Tick), [Action::Look]);
+    assert_eq!(bench.at(7.0, looked(false, 9000)), []);
+    assert_eq!(bench.due(), secs(35.0));
 }
 
 #[test]

@@ -114,7 +114,9 @@ impl Turn<'_> {
                 self.session.backoff.reset();
             }
             // A collector that is not heard either is silent, or its host is gone.
-            Verdict::Stuck { since } if *silent_since >= later(since, HEARD_AFTER) => {
+            Verdict::Stuck { since }
+                if delivery.heard(*silent_since) >= later(since, HEARD_AFTER) =>
+            {
                 let lasting = self.now.saturating_duration_since(since);
                 self.session.undelivered = Some(lasting);
                 self.fail(Reason::Unacknowledged { lasting }, random);
@@ -167,7 +169,15 @@ impl Turn<'_> {
 
     fn link_down(&mut self, down: LinkDown, random: &mut impl FnMut() -> f64) {
         let reason = match (down, self.session.phase) {
-            (LinkDown::Disconnected, Phase::Linked { .. }) => Reason::LinkLost,
+            (LinkDown::Disconnected, Phase::Linked { delivery, .. }) => {
+                match delivery.ended(self.now) {
+                    Some(lasting) => {
+                        self.session.undelivered = Some(lasting);
+                        Reason::Unacknowledged { lasting }
+                    }
+                    None => Reason::LinkLost,
+                }
+            }
             // A collector drops a connection whose handshake names another key: from here
             // that is a link that went before it was up.
             (LinkDown::HandshakeFailed | LinkDown::Disconnected, _) => Reason::HandshakeFailed,
