@@ -3,14 +3,19 @@
 //!
 //! Times go out in ms, counts as the kernel has them. `cpu.percent` is the share of time
 //! that all CPUs together were busy since the previous reading for the same purpose; it is
-//! left out where the kernel took back time of seconds in between ([`stat::Steady`]). Making
+//! left out where the kernel took back time of seconds in between ([`stat::Steady`]), and where
+//! more time was added than all CPUs can have had, as when one comes back that was taken out
+//! ([`most_ticks`]). Making
 //! the collector takes a first reading for every purpose, so that the first sample is about
 //! an interval, too; where that failed, the first reading that succeeds gives no value. It
 //! is all that a model has of this, and needs the file's first line alone.
 
 pub mod stat;
 
-use std::fmt::Write;
+use std::{
+    fmt::Write,
+    time::{Duration, Instant},
+};
 
 use stat::{Cores, MODES, Steady, Times};
 
@@ -106,8 +111,27 @@ pub fn percent(previous: Ticks, now: Ticks) -> f64 {
     100.0 * share
 }
 
-/// A reading to compare with, and how often the times had begun anew by then.
-type Reading = (Ticks, u64);
+/// Most ticks that so many CPUs can have spent in a time, by the kernel's account of it: it counts
+/// by ticks, and what a CPU of a virtual machine has missed it counts later. A tenth more, ten
+/// ticks of each CPU, and a second.
+#[must_use]
+pub fn most_ticks(elapsed: Duration, cpus: u64, per_second: u64) -> u64 {
+    let spent = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+    let spent = spent.saturating_mul(per_second) / 1000;
+    // Of each CPU.
+    let most = spent.saturating_add(spent / 10 + 10);
+    most.saturating_mul(cpus).saturating_add(per_second)
+}
+
+/// A reading to compare with.
+#[derive(Debug, Clone, Copy)]
+struct Reading {
+    ticks: Ticks,
+    /// How often the times had begun anew by then.
+    beginnings: u64,
+    /// Not later than when it was made.
+    at: Instant,
+}
 
 /// The previous reading for each purpose.
 #[derive(Debug, Default)]
@@ -119,14 +143,14 @@ struct Previous {
 
 impl Previous {
     /// The one before, where it can be compared with this one.
-    fn replace(&mut self, purpose: Purpose, now: Reading) -> Option<Ticks> {
+    fn replace(&mut self, purpose: Purpose, now: Reading) -> Option<Reading> {
         let previous = match purpose {
             Purpose::Metrics => &mut self.metrics,
             Purpose::Model => &mut self.model,
             Purpose::Query => &mut self.query,
         };
-        let (ticks, beginnings) = previous.replace(now)?;
-        (beginnings == now.1).then_some(ticks)
+        let previous = previous.replace(now)?;
+        (previous.beginnings == now.beginnings).then_some(previous)
     }
 }
 
@@ -149,6 +173,8 @@ pub struct CpuCollector {
     file: ProcFile,
     previous: Previous,
     ticks_per_second: u64,
+    /// How many there are; 0 where that is not known.
+    cpus: u64,
     all: Steady,
     /// There where each CPU is wanted.
     each: Option<Each>,
@@ -192,14 +218,24 @@ impl CpuCollector {
             file: ProcFile::new(&context.root, FILE),
             previous: Previous::default(),
             ticks_per_second: rustix::param::clock_ticks_per_second(),
+            cpus: 0,
             all: Steady::default(),
             each: context.options.cpu.per_cpu.then(Each::default),
             label: String::new(),
         };
+        let mut scratch = Vec::new();
+        let at = Instant::now();
         // A failure is not lost: the first sample will meet and return it.
-        if let Ok(times) = collector.read_first(&mut Vec::new(), &mut Odd::default()) {
+        if let Ok(times) = collector.read_first(&mut scratch, &mut Odd::default()) {
             let (times, beginnings) = collector.all.advance(&times, collector.limit());
-            let first = Ticks::of(&times).map(|ticks| (ticks, beginnings));
+            let first = Ticks::of(&times).map(|ticks| Reading {
+                ticks,
+                beginnings,
+                at,
+            });
+            if let Ok(text) = collector.file.read_up_to(FILE_LIMIT, &mut scratch) {
+                collector.cpus = stat::count_cpus(text);
+            }
             collector.previous = Previous {
                 metrics: first,
                 model: first,
@@ -218,15 +254,36 @@ impl CpuCollector {
         parsed.map_err(|problem| malformed(&self.file, problem))
     }
 
-    /// Reports the share, and gives the times to report.
-    fn report_share(&mut self, purpose: Purpose, times: &Times, sink: &mut Sink<'_>) -> Times {
+    /// Reports the share, and gives the times to report, which were read after that moment by
+    /// a host of so many CPUs at most.
+    fn report_share(
+        &mut self,
+        purpose: Purpose,
+        times: &Times,
+        (at, cpus): (Instant, u64),
+        sink: &mut Sink<'_>,
+    ) -> Times {
         let (times, beginnings) = self.all.advance(times, self.limit());
-        if let Some(now) = Ticks::of(&times)
-            && let Some(previous) = self.previous.replace(purpose, (now, beginnings))
-        {
-            sink.float(&CPU_PERCENT, percent(previous, now));
+        if let Some(ticks) = Ticks::of(&times) {
+            let now = Reading {
+                ticks,
+                beginnings,
+                at,
+            };
+            if let Some(previous) = self.previous.replace(purpose, now)
+                && self.is_possible(&previous, ticks, cpus)
+            {
+                sink.float(&CPU_PERCENT, percent(previous.ticks, ticks));
+            }
         }
         times
+    }
+
+    /// Whether so much time can have passed since.
+    fn is_possible(&self, previous: &Reading, now: Ticks, cpus: u64) -> bool {
+        let step = now.total.saturating_sub(previous.ticks.total);
+        let most = most_ticks(previous.at.elapsed(), cpus, self.ticks_per_second);
+        cpus == 0 || step <= most
     }
 
     fn report_cores(&mut self, sink: &mut Sink<'_>) {
@@ -262,11 +319,12 @@ impl Collector for CpuCollector {
         sink: &mut Sink<'_>,
     ) -> Result<(), CollectError> {
         let mut odd = Odd::default();
+        let at = Instant::now();
         if sink.grid() == Grid::Model {
             match self.read_first(scratch, &mut odd) {
                 Ok(times) => {
                     sink.odd(self.file.path(), odd);
-                    self.report_share(purpose, &times, sink);
+                    self.report_share(purpose, &times, (at, self.cpus), sink);
                     return Ok(());
                 }
                 // Whether that is all that there is, the rest of the file tells.
@@ -275,10 +333,14 @@ impl Collector for CpuCollector {
             }
         }
         let cores = self.each.as_mut().map(|each| &mut each.cores);
-        let parsed = stat::parse(self.file.read_up_to(FILE_LIMIT, scratch)?, cores, &mut odd);
+        let text = self.file.read_up_to(FILE_LIMIT, scratch)?;
+        // One that has gone since spent time until then.
+        let before = std::mem::replace(&mut self.cpus, stat::count_cpus(text));
+        let cpus = before.max(self.cpus);
+        let parsed = stat::parse(text, cores, &mut odd);
         let stat = parsed.map_err(|problem| malformed(&self.file, problem))?;
         sink.odd(self.file.path(), odd);
-        let all = self.report_share(purpose, &stat.all, sink);
+        let all = self.report_share(purpose, &stat.all, (at, cpus), sink);
         for (definition, ticks) in OF_ALL.iter().zip(all.known()) {
             if let Some(ticks) = ticks {
                 sink.unsigned(definition, milliseconds(ticks, self.ticks_per_second));
@@ -303,7 +365,11 @@ impl Collector for CpuCollector {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::collectors::{CollectorSet, Options, Root, Samples, Value, table::CPU};
+    use crate::collectors::{
+        CollectorSet, Options, Root, Samples, Value,
+        table::CPU,
+        text::{TICKS, max_sum_of_times},
+    };
     use proptest::prelude::*;
     use std::{path::Path, time::Duration};
 
@@ -331,10 +397,10 @@ mod tests {
     }
 
     #[test]
-    fn sums_past_64_bits_saturate() {
-        let max = i64::MAX;
+    fn sums_of_the_largest_times_are_right() {
+        let max = max_sum_of_times(TICKS);
         let text = format!("cpu  {max} {max} {max} {max} {max}\n");
-        assert_eq!(parse(&text), ticks(u64::MAX, u64::MAX - 1));
+        assert_eq!(parse(&text), ticks(5 * max, 2 * max));
     }
 
     #[test]
@@ -379,6 +445,62 @@ mod tests {
             let share = percent(previous, now);
             assert!((share - expected).abs() < 1e-12, "{share} {expected}");
         }
+    }
+
+    #[test]
+    fn no_more_time_passes_than_all_cpus_have() {
+        let most = |ms, cpus| most_ticks(Duration::from_millis(ms), cpus, 100);
+        assert_eq!(most(0, 1), 110);
+        assert_eq!(most(5000, 2), 1220);
+        assert_eq!(most(u64::MAX, u64::MAX), u64::MAX);
+    }
+
+    /// A CPU that was taken out for hours comes back, and with it the idle time of these hours.
+    #[test]
+    fn there_is_no_share_where_a_cpu_came_back_with_hours_of_idle_time() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::create_dir(directory.path().join("proc")).unwrap();
+        let write = |user: u64, idle: u64, cpus: usize| {
+            let mut text = format!("cpu  {user} 0 0 {idle} 0 0 0 0 0 0\n");
+            for cpu in 0..cpus {
+                writeln!(text, "cpu{cpu} 1 0 0 2 0 0 0 0 0 0").unwrap();
+            }
+            text.push_str("intr 1\nctxt 1\n");
+            std::fs::write(directory.path().join("proc/stat"), text).unwrap();
+        };
+        write(1000, 10_000, 1);
+        let context = Context::new(Root(directory.path().to_owned()));
+        let mut set = CollectorSet::open(context, Duration::from_secs(1), &[CPU]).unwrap();
+        let mut samples = Samples::new();
+        let mut sample = |purpose, grid| {
+            assert_eq!(set.sample(purpose, grid, &mut samples), []);
+            let number = |name: &str| match samples.get(name) {
+                Some(Value::Float(share)) => Some(share.round()),
+                Some(Value::Unsigned(value)) => Some(f64::from(u32::try_from(value).unwrap())),
+                _ => None,
+            };
+            (number("cpu.percent"), number("cpu.idle.total"))
+        };
+        // Within what one CPU can have, by the kernel's ticks.
+        write(1010, 10_030, 1);
+        let metrics = |share, idle| (share, Some(idle));
+        assert_eq!(
+            sample(Purpose::Metrics, Grid::All),
+            metrics(Some(25.0), 100_300.0)
+        );
+        // Two hours.
+        write(1020, 10_060 + 720_000, 2);
+        assert_eq!(
+            sample(Purpose::Metrics, Grid::All),
+            metrics(None, 7_300_600.0)
+        );
+        assert_eq!(sample(Purpose::Model, Grid::Model).0, None);
+        write(1050, 10_070 + 720_000, 2);
+        assert_eq!(
+            sample(Purpose::Metrics, Grid::All),
+            metrics(Some(75.0), 7_300_700.0)
+        );
+        assert_eq!(sample(Purpose::Model, Grid::Model).0, Some(75.0));
     }
 
     /// What one sample has below a directory.

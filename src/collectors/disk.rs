@@ -31,7 +31,7 @@ use super::{
         DISK_FLUSHES, DISK_INFLIGHT, DISK_QUEUE_TIME, DISK_READ_BYTES, DISK_READ_TIME, DISK_READS,
         DISK_READS_MERGED, DISK_WRITE_BYTES, DISK_WRITE_TIME, DISK_WRITES, DISK_WRITES_MERGED,
     },
-    text::{MAX_COUNT, count, decimal, fields},
+    text::{MAX_COUNT, MAX_EVENTS, MILLISECONDS, count, fields, max_sum_of_times},
 };
 
 /// Where the kernel says it.
@@ -57,6 +57,22 @@ const GROUP_ENDS: [usize; 3] = [11, 15, COUNTS];
 
 /// The one that goes up and down.
 const INFLIGHT: usize = 8;
+
+/// Those that are sizes, in sectors.
+const SECTORS: [usize; 3] = [2, 6, 13];
+
+/// Those that are times, in ms. Many requests wait at the same time.
+const TIMES: [usize; 6] = [3, 7, 9, 10, 14, 16];
+
+/// Most that a count can be.
+fn most(at: usize) -> u64 {
+    match at {
+        INFLIGHT => MAX_COUNT,
+        _ if TIMES.contains(&at) => max_sum_of_times(MILLISECONDS),
+        _ if SECTORS.contains(&at) => MAX_EVENTS / SECTOR_BYTES,
+        _ => MAX_EVENTS,
+    }
+}
 
 /// What each count is reported as, and how many of the metric's units it has. Nobody asks
 /// for the 13th, discards that became part of another.
@@ -97,12 +113,7 @@ pub fn parse(line: &Line<'_>, odd: &mut Odd) -> Disk {
     let malformed = || line.malformed(EXPECTED);
     let mut there = 0;
     for (at, (value, field)) in disk.iter_mut().zip(fields(line.text).skip(3)).enumerate() {
-        let number = if at == INFLIGHT {
-            count(field, MAX_COUNT)
-        } else {
-            decimal(field)
-        };
-        *value = odd.note(number, malformed);
+        *value = odd.note(count(field, most(at)), malformed);
         there += 1;
     }
     if !GROUP_ENDS.contains(&there) {
@@ -183,8 +194,7 @@ fn report(
 fn emit(name: &str, disk: &Disk, sink: &mut Sink<'_>) {
     for (at, definition, unit) in &REPORTED {
         if let Some(Some(value)) = disk.get(*at) {
-            // Differences stay right where a product of a wrong count wraps.
-            sink.unsigned_of(definition, name, value.wrapping_mul(*unit));
+            sink.unsigned_of(definition, name, value.saturating_mul(*unit));
         }
     }
 }

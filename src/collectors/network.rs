@@ -28,7 +28,7 @@ use super::{
         NET_RX_BYTES, NET_RX_DROPS, NET_RX_ERRORS, NET_RX_PACKETS, NET_SPEED, NET_TX_BYTES,
         NET_TX_DROPS, NET_TX_ERRORS, NET_TX_PACKETS, NET_UP,
     },
-    text::{decimal, fields},
+    text::{MAX_EVENTS, count, fields},
 };
 
 /// Where the kernel says it.
@@ -104,9 +104,9 @@ pub fn parse(line: &Line<'_>, odd: &mut Odd) -> Interface {
     let mut fields = fields(split(line.text).map_or(&b""[..], |(_, counts)| counts));
     let mut traffic = || {
         let mut traffic = Traffic::default();
-        for count in &mut traffic {
-            let number = fields.next().and_then(decimal);
-            *count = odd.note(number, || line.malformed(EXPECTED));
+        for value in &mut traffic {
+            let number = fields.next().and_then(|field| count(field, MAX_EVENTS));
+            *value = odd.note(number, || line.malformed(EXPECTED));
         }
         let _not_reported = fields.nth(COUNTS - traffic.len() - 1);
         traffic

@@ -25,7 +25,7 @@ use super::{
         PRESSURE_FULL, PRESSURE_FULL_AVG10, PRESSURE_FULL_AVG60, PRESSURE_FULL_AVG300,
         PRESSURE_SOME, PRESSURE_SOME_AVG10, PRESSURE_SOME_AVG60, PRESSURE_SOME_AVG300,
     },
-    text::{MAX_TIME, count, fields, fixed_point},
+    text::{MICROSECONDS, count, fields, fixed_point, max_time},
 };
 
 /// The resources, which are the instances too, and where the kernel says it.
@@ -104,7 +104,7 @@ fn parse_stall(line: &Line<'_>, odd: &mut Odd) -> Stall {
         odd.note(share.filter(|share| *share <= 100.0), malformed)
     });
     let total = odd.note(
-        field(b"total=").and_then(|total| count(total, MAX_TIME)),
+        field(b"total=").and_then(|total| count(total, max_time(MICROSECONDS))),
         malformed,
     );
     Stall { averages, total }
@@ -449,7 +449,7 @@ mod tests {
             (GOOD.to_owned(), whole),
             (GOOD.replace("total=4", "total=4x"), total),
             (GOOD.replace("total=4", "total=-4"), total),
-            (GOOD.replace("total=4", "total=18446744073709551612"), total),
+            (GOOD.replace("total=4", "total=18446744073709551"), total),
             (GOOD.replace(" total=4", ""), total),
             (GOOD.replace("avg10=0.01", "avg10=nan"), without(0)),
             (GOOD.replace("avg10=0.01", "avg10=100.01"), without(0)),

@@ -48,9 +48,43 @@ pub const MAX_COUNT: u64 = i32::MAX as u64;
 /// Most threads and processes: `PID_MAX_LIMIT` of the kernel.
 pub const MAX_TASKS: u64 = 4 * 1024 * 1024;
 
-/// Most of any time, in whatever unit: a larger number is one below 0, printed as if it had no
-/// sign.
-pub const MAX_TIME: u64 = i64::MAX as u64;
+/// Most of anything that is counted as long as a host runs: a larger number is one below 0,
+/// printed as if it had no sign.
+pub const MAX_EVENTS: u64 = i64::MAX as u64;
+
+/// Most of a time that passes once, as a wait or the time of one CPU, in ns: 292 years.
+const MAX_TIME: u64 = i64::MAX as u64;
+
+/// Most of a time that all CPUs have a part in, in ns: 548 years. Large hosts exceed
+/// [`MAX_TIME`]: 256 CPUs do after 417 days.
+const MAX_SUM_OF_TIMES: u64 = u64::MAX - (1 << 60);
+
+const NANOSECONDS: u64 = 1_000_000_000;
+
+/// Most of a time that passes once, in parts of which a second has so many.
+///
+/// The kernel counts times in ns, and divides before it prints them: one below 0, divided as
+/// if it had no sign, is far below 2^63. So the bound is that of the ns.
+#[must_use]
+pub const fn max_time(per_second: u64) -> u64 {
+    MAX_TIME / (NANOSECONDS / per_second)
+}
+
+/// The same for a time that all CPUs have a part in.
+#[must_use]
+pub const fn max_sum_of_times(per_second: u64) -> u64 {
+    MAX_SUM_OF_TIMES / (NANOSECONDS / per_second)
+}
+
+/// Parts of a second that the kernel prints the times of CPUs and processes in: `USER_HZ`, which
+/// is 100 on all architectures that Rust knows.
+pub const TICKS: u64 = 100;
+
+/// Microseconds of a second.
+pub const MICROSECONDS: u64 = 1_000_000;
+
+/// Milliseconds of a second.
+pub const MILLISECONDS: u64 = 1000;
 
 /// A count of things, of which there are `most` at most.
 #[must_use]
@@ -123,6 +157,29 @@ mod tests {
         }
         assert_eq!(count(b"4194304", MAX_TASKS), Some(MAX_TASKS));
         assert_eq!(count(b"4194305", MAX_TASKS), None);
+    }
+
+    /// What the kernel prints for -1 ns, -1 s and -1 year, divided as if these had no sign.
+    #[test]
+    fn times_are_bounded_before_they_are_divided() {
+        for below in [1, 1_000_000_000, 31_557_600_000_000_000_u64] {
+            let printed = below.wrapping_neg();
+            for per_second in [TICKS, MILLISECONDS, MICROSECONDS, NANOSECONDS] {
+                let printed = (printed / (NANOSECONDS / per_second)).to_string();
+                for most in [max_time(per_second), max_sum_of_times(per_second)] {
+                    assert_eq!(count(printed.as_bytes(), most), None, "{printed}");
+                }
+            }
+        }
+        // All that 1024 CPUs have in 100 days, and one in 100 years.
+        assert_eq!(
+            count(b"884736000000", max_sum_of_times(TICKS)),
+            Some(884_736_000_000)
+        );
+        assert_eq!(
+            count(b"315576000000", max_time(TICKS)),
+            Some(315_576_000_000)
+        );
     }
 
     #[test]

@@ -15,7 +15,7 @@ use super::{
     odd::Odd,
     source::{ProcFile, Root},
     table::{MEM_FAULTS, MEM_FAULTS_MAJOR, MEM_OOM_KILLS, MEM_SWAP_IN, MEM_SWAP_OUT},
-    text::{decimal, split_once},
+    text::{MAX_EVENTS, count, split_once},
 };
 
 /// Where the kernel says it.
@@ -65,6 +65,17 @@ impl Vmstat {
     }
 }
 
+/// Most kB of a page of any architecture.
+const MAX_PAGE: u64 = 256;
+
+/// Most that the counter of this name can be.
+fn most(name: &[u8]) -> u64 {
+    match name {
+        b"pswpin" | b"pswpout" => MAX_EVENTS / MAX_PAGE,
+        _ => MAX_EVENTS,
+    }
+}
+
 /// The counters that are reported out of the text of /proc/vmstat.
 ///
 /// Lines of other counters are not looked into, and none once all are found.
@@ -83,7 +94,7 @@ pub fn parse(text: &[u8], odd: &mut Odd) -> Result<Vmstat, Malformed> {
         }
         let (name, value) = split_once(line.text, b' ').unwrap_or((line.text, b""));
         if let Some(counter) = vmstat.counter(name) {
-            *counter = odd.note(decimal(value), || line.malformed(EXPECTED_LINE));
+            *counter = odd.note(count(value, most(name)), || line.malformed(EXPECTED_LINE));
             if vmstat.is_complete() {
                 break;
             }
@@ -128,8 +139,7 @@ impl Collector for VmstatCollector {
         let counters = parse(self.file.read_whole(scratch)?, &mut odd)
             .map_err(|problem| CollectError::malformed(self.file.path(), problem))?;
         sink.odd(self.file.path(), odd);
-        // Whoever takes differences finds them right also where the count wraps.
-        let kilobytes = |pages: u64| pages.wrapping_mul(self.page_kilobytes);
+        let kilobytes = |pages: u64| pages.saturating_mul(self.page_kilobytes);
         for (definition, value) in [
             (&MEM_FAULTS, counters.faults),
             (&MEM_FAULTS_MAJOR, counters.major_faults),
@@ -241,6 +251,8 @@ mod tests {
             ("pswpout -1\n", 1, EXPECTED_LINE),
             ("oom_kill 1 2\n", 1, EXPECTED_LINE),
             ("oom_kill 18446744073709551616\n", 1, EXPECTED_LINE),
+            ("oom_kill 18446744073709551615\n", 1, EXPECTED_LINE),
+            ("pswpin 4611686018427387903\n", 1, EXPECTED_LINE),
         ] {
             let counters = Vmstat {
                 major_faults: Some(5),

@@ -15,7 +15,10 @@ use super::super::{
     error::Malformed,
     lines::{EXPECTED_END, Line},
     odd::Odd,
-    text::{MAX_TASKS, MAX_TIME, count, decimal, fields, next_line, split_once},
+    text::{
+        MAX_EVENTS, MAX_TASKS, TICKS, count, decimal, fields, max_sum_of_times, max_time,
+        next_line, split_once,
+    },
 };
 
 /// The file's first line; kernels before 2.6.33 have fewer than ten numbers.
@@ -150,7 +153,7 @@ impl Cores {
         let Some(number) = odd.note(number, malformed) else {
             return;
         };
-        let times = times(fields, malformed, odd);
+        let times = times(fields, max_time(TICKS), malformed, odd);
         if self.list.len() < MAX_CORES {
             self.list.push(Core { number, times });
         } else {
@@ -202,7 +205,8 @@ pub fn parse(text: &[u8], mut cores: Option<&mut Cores>, odd: &mut Odd) -> Resul
     if let Some(numbers) = rest.strip_prefix(b"intr") {
         let first = numbers.strip_prefix(b" ").and_then(|numbers| {
             let ended = |byte: &u8| matches!(byte, b' ' | b'\n');
-            numbers.split(ended).next().and_then(decimal)
+            let number = numbers.split(ended).next();
+            number.and_then(|number| count(number, MAX_EVENTS))
         });
         let malformed = || Malformed::new(number + 1, EXPECTED_INTERRUPTS, rest);
         stat.interrupts = odd.note(first, malformed);
@@ -216,6 +220,19 @@ pub fn parse(text: &[u8], mut cores: Option<&mut Cores>, odd: &mut Odd) -> Resul
             Ok(stat)
         }
     }
+}
+
+/// How many CPUs the text of the file has a line of.
+#[must_use]
+pub fn count_cpus(text: &[u8]) -> u64 {
+    let mut rest = text;
+    // That of all of them together.
+    let _all = next_line(&mut rest);
+    let mut cpus = 0;
+    while rest.starts_with(b"cpu") && next_line(&mut rest).is_some() {
+        cpus += 1;
+    }
+    cpus
 }
 
 /// The next line about a CPU. One that another such line or `intr` follows is meant to be one,
@@ -243,7 +260,7 @@ fn first_line(rest: &mut &[u8], odd: &mut Odd) -> Result<Times, Malformed> {
         return Err(malformed());
     }
     let mut found = Odd::default();
-    let times = times(fields, malformed, &mut found);
+    let times = times(fields, max_sum_of_times(TICKS), malformed, &mut found);
     if times.known().all(|time| time.is_none()) {
         return Err(malformed());
     }
@@ -251,16 +268,17 @@ fn first_line(rest: &mut &[u8], odd: &mut Odd) -> Result<Times, Malformed> {
     Ok(times)
 }
 
-/// The times of a line. What is no number costs its mode alone, and so does one of the first
+/// The times of a line, `most` ticks each at most. What is no number costs its mode alone, and so does one of the first
 /// modes that is not there.
 fn times<'l>(
     numbers: impl Iterator<Item = &'l [u8]>,
+    most: u64,
     malformed: impl Fn() -> Malformed,
     odd: &mut Odd,
 ) -> Times {
     let mut times = Times::default();
     for (ticks, number) in times.ticks.iter_mut().zip(numbers) {
-        match odd.note(count(number, MAX_TIME), &malformed) {
+        match odd.note(count(number, most), &malformed) {
             Some(number) => *ticks = number,
             None => times.odd |= 1 << times.known,
         }
@@ -299,8 +317,8 @@ impl Stat {
                 continue;
             };
             let (field, most) = match name {
-                b"ctxt" => (&mut self.switches, u64::MAX),
-                b"processes" => (&mut self.forks, u64::MAX),
+                b"ctxt" => (&mut self.switches, MAX_EVENTS),
+                b"processes" => (&mut self.forks, MAX_EVENTS),
                 b"procs_running" => (&mut self.running, MAX_TASKS),
                 b"procs_blocked" => (&mut self.blocked, MAX_TASKS),
                 _ => continue,
@@ -476,7 +494,13 @@ mod tests {
 
     #[test]
     fn a_time_below_0_costs_its_mode_alone() {
-        for below in ["18446744073709551615", "18446744073709551610"] {
+        // -1 tick, -6 ticks, -1 ns and -1 s of ns.
+        for below in [
+            "18446744073709551615",
+            "18446744073709551610",
+            "1844674407370",
+            "1844674407270",
+        ] {
             let text = format!("cpu  9 0 348 672 0 0 {below} 0 0 0\n");
             let mut odd = Odd::default();
             let times = parse_first_line(text.as_bytes(), &mut odd).unwrap();
@@ -494,6 +518,7 @@ mod tests {
             ("cpu0 4 ", "cpux 4 ", 2, EXPECTED_CORE),
             ("cpu0 4 ", "xpu0 4 ", 2, EXPECTED_CORE),
             ("cpu0 4 ", "cpu0 -4 ", 2, EXPECTED_CORE),
+            ("cpu0 4 ", "cpu0 1844674407370 ", 2, EXPECTED_CORE),
             (
                 "cpu3 5 0 134 370 1 0 3 0 0 0",
                 "cpu3 5 0 134",
@@ -505,6 +530,7 @@ mod tests {
             ("intr 2414 ", "intr -2414 ", 4, EXPECTED_INTERRUPTS),
             ("intr 2414 ", "intr  ", 4, EXPECTED_INTERRUPTS),
             ("ctxt 1847", "ctxt 1847 8", 5, EXPECTED_COUNT),
+            ("ctxt 1847", "ctxt 18446744073709551615", 5, EXPECTED_COUNT),
             ("processes 130", "processes -2049562273", 7, EXPECTED_COUNT),
             ("procs_running 2", "procs_running x", 8, EXPECTED_TASKS),
             (
@@ -537,7 +563,7 @@ mod tests {
             assert_eq!(stat, left, "{to}");
             let times = cores.iter().flat_map(|core| core.times.known()).flatten();
             let expected = match to {
-                "cpu0 -4 " => 19,
+                "cpu0 -4 " | "cpu0 1844674407370 " => 19,
                 "cpu3 5 0 134" => 13,
                 _ if line < 4 => 10,
                 _ => 20,
@@ -583,6 +609,15 @@ mod tests {
         assert_eq!(times, modes(&[8, 0, 3, 412, 91]));
         let nothing = Times::default();
         assert_eq!(steady.advance(&nothing, 300), (nothing, 1));
+    }
+
+    #[test]
+    fn cpus_are_counted_by_their_lines() {
+        assert_eq!(count_cpus(WHOLE), 2);
+        for text in [&b""[..], b"cpu 1 2 3 4\n", b"cpu 1 2 3 4\nintr 7\ncpu0 1\n"] {
+            assert_eq!(count_cpus(text), 0);
+        }
+        assert_eq!(count_cpus(b"cpu 1\ncpu0 1\ncpu1"), 1);
     }
 
     #[test]

@@ -72,6 +72,11 @@ fn a_count_that_makes_no_sense_costs_itself_alone() {
         (" 1 ", " x ", 0),
         (" 9 ", " 4294967295 ", 8),
         (" 11", " 99999999999999999999", 10),
+        // -1, -1 sector, -1 ns in ms.
+        (" 1 ", " 18446744073709551615 ", 0),
+        (" 3 ", " 36028797018963967 ", 2),
+        (" 4 ", " 18446744073709 ", 3),
+        (" 11", " 18446744073709", 10),
     ] {
         let mut left = counts(&good);
         left[at] = None;
@@ -362,11 +367,13 @@ proptest! {
     }
 
     #[test]
-    fn random_counts_are_read_as_they_are(counts in any::<[u64; 11]>(), name in "[a-z!/-]{1,40}") {
+    fn random_counts_are_read_as_they_are(
+        counts in proptest::array::uniform11(0_u64..1 << 55),
+        name in "[a-z!/-]{1,40}") {
         let printed: Vec<_> = counts.iter().map(u64::to_string).collect();
         let (disk, _) = line(&format!(" 253 7 {name} {}", printed.join(" ")));
-        prop_assert_eq!(disk[0], Some(counts[0]));
-        prop_assert_eq!(disk[8], Some(counts[8]).filter(|count| *count <= MAX_COUNT));
-        prop_assert_eq!(disk[10], Some(counts[10]));
+        for (at, count) in counts.into_iter().enumerate() {
+            prop_assert_eq!(disk[at], Some(count).filter(|count| *count <= most(at)));
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Which virtual machine or container this is, under systemd-detect-virt(1)'s names.
 //!
-//! systemd's order (src/basic/virt.c), by files that anybody may read. In two places it looks
+//! systemd's order (src/basic/virt.c), by files that anybody may read. Xen's first domain, which
+//! has the hardware, is known by its features also where /proc/xen is not there. In two places it looks
 //! at more: at the environment of process 1, and at the CPUID leaf of the hypervisor, which
 //! exists on x86 alone. For the latter stand the CPU's flag and the clocks that the kernel
 //! offers with KVM, Hyper-V and Xen. Where systemd would say no more than that there is
@@ -135,21 +136,23 @@ fn machine(root: &Root, cpuinfo: &str) -> Option<&'static str> {
     if field(cpuinfo, "vendor_id").is_some_and(|vendor| vendor.starts_with("User Mode Linux")) {
         return Some("uml");
     }
-    // The first domain has the hardware, or what another hypervisor shows as that.
-    let xen = root.path("/proc/xen").exists();
-    if xen && !is_first_domain(root) {
+    // Xen's first domain has the hardware, or what another hypervisor shows as that. Whatever
+    // names Xen there names what it runs, and not what it runs on; /proc/xen need not be there.
+    let first = is_first_domain(root);
+    if !first && root.path("/proc/xen").exists() {
         return Some("xen");
     }
     let flags = field(cpuinfo, "flags");
     let flagged = flags.map(|flags| flags.split(' ').any(|flag| flag == "hypervisor"));
     let clock = (flagged == Some(true)).then(|| clock(root)).flatten();
+    let clock = clock.filter(|name| !first || *name != "xen");
     match clock {
         // What Google has is KVM, and QEMU shows itself as Hyper-V where it is told to.
         Some("kvm") if firmware == Some("google") => return firmware,
         Some("microsoft") | None => {}
         Some(name) => return Some(name),
     }
-    if !xen {
+    if !first {
         // On x86, Google's bare metal has the same texts and no flag.
         let told = firmware.filter(|name| *name != "google" || flagged != Some(false));
         let all = [told, hypervisor(root), device_tree(root)];
@@ -161,10 +164,11 @@ fn machine(root: &Root, cpuinfo: &str) -> Option<&'static str> {
     }
     match flagged {
         _ if clock.is_some() => clock,
+        _ if first => Some("none"),
         Some(true) => Some("vm-other"),
         Some(false) => Some("none"),
         // No flag that would be missed, but a machine that describes itself.
-        None if xen || !texts.is_empty() => Some("none"),
+        None if !texts.is_empty() => Some("none"),
         None => first_line(root, "/proc/device-tree/model").map(|_| "none"),
     }
 }
@@ -207,7 +211,11 @@ fn is_metal(product: &str) -> bool {
 fn is_first_domain(root: &Root) -> bool {
     const FIRST_DOMAIN: u64 = 1 << 11;
     let features = first_line(root, "/sys/hypervisor/properties/features");
-    let features = features.and_then(|text| u64::from_str_radix(&text, 16).ok());
+    let features = features.and_then(|text| {
+        let digits = text.trim_start_matches("0x");
+        let end = digits.find(|character: char| !character.is_ascii_hexdigit());
+        u64::from_str_radix(digits.get(..end.unwrap_or(digits.len()))?, 16).ok()
+    });
     if let Some(features) = features {
         return features & FIRST_DOMAIN != 0;
     }
@@ -400,6 +408,59 @@ mod tests {
             );
         }
         assert_eq!(detected(&[], "vendor_id\t: User Mode Linux\n"), Some("uml"));
+    }
+
+    /// What Xen's first domain sees where nobody has mounted /proc/xen, or where the kernel has
+    /// no such directory.
+    #[test]
+    fn xens_first_domain_is_the_machine() {
+        let features = "/sys/hypervisor/properties/features";
+        let kind = ("/sys/hypervisor/type", "xen\n");
+        let dell = (VENDOR, "Dell Inc.\n");
+        let clock = (CLOCK, "xen tsc hpet\n");
+        let first = (features, "00000f05\n");
+        let other = (features, "00000705\n");
+        // XENFEAT_dom0 alone.
+        let bit = (features, "00000800\n");
+        let capabilities = |text: &'static str| ("/proc/xen/capabilities", text);
+        let odd = (features, "junk\n");
+        for (files, name) in [
+            (&[kind, first][..], "none"),
+            (&[kind, bit], "none"),
+            (&[kind, dell, first], "none"),
+            (&[kind, dell, clock, first], "none"),
+            (&[kind, first, ("/proc/xen/privcmd", "")], "none"),
+            (&[kind, clock, first, capabilities("control_d\n")], "none"),
+            (&[kind, clock, odd, capabilities("control_d\n")], "none"),
+            (&[kind, clock, capabilities("control_d\n")], "none"),
+            (&[kind, (CLOCK, "kvm-clock xen\n"), first], "kvm"),
+            // Others are virtual machines.
+            (&[kind, dell, clock, other], "xen"),
+            (&[kind, other], "xen"),
+            (&[kind], "xen"),
+            (&[kind, odd], "xen"),
+            (&[kind, other, ("/proc/xen/privcmd", "")], "xen"),
+            (&[kind, capabilities("\n")], "xen"),
+            (&[kind, capabilities("control_dd\n")], "xen"),
+            // What the features say counts more.
+            (&[kind, other, capabilities("control_d\n")], "xen"),
+        ] {
+            for cpuinfo in [BARE, VIRTUAL] {
+                // Without the flag nobody asks for clocks, but for the first domain's.
+                if name == "kvm" && cpuinfo == BARE {
+                    continue;
+                }
+                assert_eq!(detected(files, cpuinfo), Some(name), "{files:?} {cpuinfo}");
+            }
+        }
+        // 64-bit ARM has the device tree of Xen in every domain.
+        let tree = (
+            "/proc/device-tree/hypervisor/compatible",
+            "xen,xen-4.17\0xen,xen\0",
+        );
+        let model = ("/proc/device-tree/model", "Ampere Altra\0");
+        assert_eq!(detected(&[kind, tree, model, first], ARM), Some("none"));
+        assert_eq!(detected(&[kind, tree, model, other], ARM), Some("xen"));
     }
 
     /// The firmware's first table, of this length, with this second extension byte.

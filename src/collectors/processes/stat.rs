@@ -7,7 +7,7 @@ use crate::collectors::{
     error::Malformed,
     lines::EXPECTED_END,
     odd::Odd,
-    text::{decimal, fields},
+    text::{TICKS, count, decimal, fields, max_sum_of_times, max_time},
 };
 
 const EXPECTED_NAME: &str = "PID (NAME) of a process";
@@ -86,12 +86,14 @@ pub fn parse<'t>(text: &'t [u8], odd: &mut Odd) -> Result<Process<'t>, Malformed
     let mut fields = fields(whole);
     let state = odd.note(state_in(&mut fields), || malformed(EXPECTED_STATE));
     // The state is field 3, and `nth` counts what it skips.
-    let user = fields.nth(14 - 4).and_then(decimal);
-    let system = fields.next().and_then(decimal);
+    let time = |field| count(field, max_sum_of_times(TICKS));
+    let user = fields.nth(14 - 4).and_then(time);
+    let system = fields.next().and_then(time);
     let cpu_ticks = user
         .zip(system)
         .map(|(user, system)| user.saturating_add(system));
-    let start = fields.nth(22 - 16).and_then(decimal);
+    let start = fields.nth(22 - 16);
+    let start = start.and_then(|start| count(start, max_time(TICKS)));
     let resident = fields.nth(1).and_then(decimal);
     let resident = resident.filter(|pages| *pages <= MAX_PAGES);
     Ok(Process {
@@ -252,7 +254,10 @@ mod tests {
             (WHOLE.replace(" S ", " SS "), EXPECTED_STATE),
             (WHOLE.replace(" S ", " ? "), EXPECTED_STATE),
             (WHOLE.replace(" 11 ", " -11 "), EXPECTED_TIMES),
+            (WHOLE.replace(" 11 ", " 1844674407370 "), EXPECTED_TIMES),
+            (WHOLE.replace(" 22 ", " 1844674407370 "), EXPECTED_TIMES),
             (WHOLE.replace(" 333 ", " x "), EXPECTED_START),
+            (WHOLE.replace(" 333 ", " 1844674407370 "), EXPECTED_START),
             (WHOLE.replace(" 44 5", " -44 5"), EXPECTED_RESIDENT),
             (
                 WHOLE.replace(" 44 5", " 18446744073709551572 5"),

@@ -6,7 +6,9 @@
 //! kernel gave the chip: `nvme@hwmon3`. A thermal zone is `thermal/TYPE`; one that the
 //! kernel shows among the chips, too, is one of them alone. Drivers that register the old way
 //! have name and sensors in the directory of the device, as libsensors knows: it is looked into
-//! where the chip's own has none.
+//! where the chip's own has none. Where one directory has the name and the other one the sensors,
+//! which libsensors passes over, they belong together; a chip without a name is called by its
+//! number, `hwmon3`.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -70,6 +72,19 @@ struct Chip {
 }
 
 impl Chip {
+    /// One with its sensors in `path`, which is one of two places: its own directory and that of
+    /// its device.
+    fn new(name: String, entry: String, path: PathBuf, [_, device]: &[PathBuf; 2]) -> Self {
+        let device = fs::canonicalize(device).ok();
+        let device = device.and_then(|path| Some(bytes(path.file_name()?.as_encoded_bytes())));
+        Self {
+            name,
+            device,
+            entry,
+            path,
+        }
+    }
+
     fn full_name(&self, all: &[Self]) -> String {
         let alike = || all.iter().filter(|other| other.name == self.name);
         if alike().count() == 1 {
@@ -86,23 +101,37 @@ impl Chip {
 
 fn chips(directory: &Path) -> Vec<Chip> {
     let entries = entries(directory);
-    let of = |entry: String| {
-        let own = directory.join(&entry);
-        let below = own.join("device");
-        let device = fs::canonicalize(&below).ok();
-        let device = device.and_then(|path| Some(bytes(path.file_name()?.as_encoded_bytes())));
-        let (name, path) = [own, below].into_iter().find_map(|path| {
+    let mut chips = Vec::new();
+    let mut apart = Vec::new();
+    for entry in entries {
+        let places = [
+            directory.join(&entry),
+            directory.join(&entry).join("device"),
+        ];
+        let whole = places.iter().find_map(|path| {
             let name = line(&path.join("name"))?;
-            has_sensors(&path).then_some((name, path))
-        })?;
-        Some(Chip {
-            name,
-            device,
-            entry,
-            path,
-        })
-    };
-    entries.into_iter().filter_map(of).collect()
+            has_sensors(path).then(|| (name, path.clone()))
+        });
+        match whole {
+            Some((name, path)) => chips.push(Chip::new(name, entry, path, &places)),
+            None => apart.push((entry, places)),
+        }
+    }
+    // What is a chip's own belongs to no other one of the same device.
+    let real = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let mut taken: BTreeSet<PathBuf> = chips.iter().map(|chip| real(&chip.path)).collect();
+    for (entry, places) in apart {
+        let path = places
+            .iter()
+            .find(|path| has_sensors(path) && taken.insert(real(path)));
+        if let Some(path) = path {
+            let name = places.iter().find_map(|path| line(&path.join("name")));
+            let name = name.unwrap_or_else(|| entry.clone());
+            chips.push(Chip::new(name, entry, path.clone(), &places));
+        }
+    }
+    chips.sort_by_cached_key(|chip| sorted_by(&chip.entry));
+    chips
 }
 
 fn has_sensors(directory: &Path) -> bool {
@@ -207,14 +236,17 @@ fn entries(directory: &Path) -> Vec<String> {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
     let mut names: Vec<_> = names.collect();
-    names.sort_by_cached_key(|name| {
-        let digits = name.find(|character: char| character.is_ascii_digit());
-        let (word, rest) = name.split_at(digits.unwrap_or(name.len()));
-        let end = rest.find(|character: char| !character.is_ascii_digit());
-        let (number, rest) = rest.split_at(end.unwrap_or(rest.len()));
-        (word.to_owned(), number.parse::<u64>().ok(), rest.to_owned())
-    });
+    names.sort_by_cached_key(|name| sorted_by(name));
     names
+}
+
+/// The word, the number and the rest of a name.
+fn sorted_by(name: &str) -> (String, Option<u64>, String) {
+    let digits = name.find(|character: char| character.is_ascii_digit());
+    let (word, rest) = name.split_at(digits.unwrap_or(name.len()));
+    let end = rest.find(|character: char| !character.is_ascii_digit());
+    let (number, rest) = rest.split_at(end.unwrap_or(rest.len()));
+    (word.to_owned(), number.parse().ok(), rest.to_owned())
 }
 
 /// What a file of one line says; None where it says nothing. Drivers take names and labels from

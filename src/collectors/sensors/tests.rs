@@ -174,8 +174,7 @@ fn what_is_faulty_or_no_number_is_left_out_until_it_is_one() {
         .write("hwmon/hwmon0/power2_input", "3000000\n")
         .write("hwmon/hwmon0/in_input", "7\n")
         .write("hwmon/hwmon0/humidity1_input", "7\n")
-        .write("hwmon/hwmon0/temp1_crit", "7\n")
-        .write("hwmon/hwmon1/temp1_input", "1000\n");
+        .write("hwmon/hwmon0/temp1_crit", "7\n");
     let mut collector = SensorsCollector::open(&Context::new(machine.root()));
     assert_eq!(
         sample(&mut collector),
@@ -218,6 +217,42 @@ fn drivers_of_the_old_way_have_their_sensors_in_the_device() {
             ("fan[applesmc/Main]", 1201.0),
             ("temperature[applesmc/TA0p]", 36.0),
             ("temperature[applesmc/TH0A]", -127.0),
+        ])
+    );
+}
+
+#[test]
+fn a_name_in_one_directory_and_sensors_in_the_other_belong_together() {
+    let machine = Machine::new();
+    for chip in 0..4 {
+        machine.write(&format!("hwmon/hwmon{chip}/uevent"), "");
+        let device = format!("platform.{}", chip % 3);
+        machine.device(&format!("hwmon/hwmon{chip}"), &device);
+    }
+    machine
+        // The name is the chip's, the sensors are the device's, and the reverse.
+        .write("hwmon/hwmon0/name", "first\n")
+        .write("hwmon/hwmon0/device/temp1_input", "1000\n")
+        .write("hwmon/hwmon0/device/temp1_label", "Board\n")
+        .write("hwmon/hwmon1/device/name", "second\n")
+        .write("hwmon/hwmon1/fan1_input", "2000\n")
+        // Nobody has a name.
+        .write("hwmon/hwmon2/in0_input", "3000\n")
+        // Another chip of the first one's device, with nothing of its own.
+        .write("hwmon/hwmon3/name", "fourth\n")
+        .write("hwmon/hwmon3/pwm1", "255\n");
+    fs::remove_file(machine.0.path().join("sys/class/hwmon/hwmon3/device")).unwrap();
+    symlink(
+        "../hwmon0/device",
+        machine.0.path().join("sys/class/hwmon/hwmon3/device"),
+    )
+    .unwrap();
+    assert_eq!(
+        of(machine.root()),
+        named(&[
+            ("temperature[first/Board]", 1.0),
+            ("fan[second/fan1]", 2000.0),
+            ("voltage[hwmon2/in0]", 3.0),
         ])
     );
 }

@@ -9,7 +9,7 @@ use crate::collectors::{
     error::Malformed,
     lines::{Line, lines},
     odd::Odd,
-    text::{MAX_COUNT, count, fields, split_once},
+    text::{MAX_COUNT, MAX_EVENTS, count, fields, split_once},
 };
 
 const EXPECTED_SOCKSTAT: &str = "PROTOCOL: NAME NUMBER ...";
@@ -142,7 +142,7 @@ pub fn parse_snmp(text: &[u8], odd: &mut Odd) -> Result<(Tcp, Udp), Malformed> {
             // MaxConn is -1 where it is dynamic.
             _ => return None,
         };
-        Some((field, u64::MAX))
+        Some((field, MAX_EVENTS))
     }
     each_in_pairs(text, &[b"Tcp", b"Udp"], odd, place)
 }
@@ -151,8 +151,8 @@ pub fn parse_snmp(text: &[u8], odd: &mut Odd) -> Result<(Tcp, Udp), Malformed> {
 pub fn parse_netstat(text: &[u8], odd: &mut Odd) -> Result<Listen, Malformed> {
     fn place<'s>(found: &'s mut Listen, _protocol: &[u8], name: &[u8]) -> Place<'s> {
         match name {
-            b"ListenOverflows" => Some((&mut found.overflows, u64::MAX)),
-            b"ListenDrops" => Some((&mut found.drops, u64::MAX)),
+            b"ListenOverflows" => Some((&mut found.overflows, MAX_EVENTS)),
+            b"ListenDrops" => Some((&mut found.drops, MAX_EVENTS)),
             _ => None,
         }
     }

@@ -34,6 +34,10 @@ const KEPT_SHARE: usize = 2;
 /// Room for the text of any file but the longest `io.stat`.
 const READ_START: usize = 4096;
 
+/// Most that is read of `io.stat`, which has a line of some 90 bytes for each disk that the unit
+/// has used: 10,000 of them.
+pub(super) const IO_STAT_LIMIT: usize = 1024 * 1024;
+
 /// `anon` and `file` are in the first 60 bytes of `memory.stat`. The kernel makes the whole
 /// text, but no more is copied.
 const MEMORY_STAT_HEAD: usize = 128;
@@ -80,6 +84,14 @@ impl File {
     /// Whether it is read for every sample, also of a unit that does nothing.
     fn is_always_read(self) -> bool {
         (self as usize) < ALWAYS_READ
+    }
+
+    /// Most that is read of it.
+    fn limit(self) -> usize {
+        match self {
+            Self::IoStat => IO_STAT_LIMIT,
+            _ => WHOLE_LIMIT,
+        }
     }
 
     fn bit(self) -> u16 {
@@ -229,7 +241,7 @@ impl Reader {
             Ok(None) => {
                 let error = SourceError::TooLarge {
                     path: self.full_path(cgroup, file),
-                    limit: WHOLE_LIMIT,
+                    limit: file.limit(),
                 };
                 room.left_out.add(error.into());
                 return Found::Odd;
@@ -347,10 +359,11 @@ fn read_whole(file: &OwnedFd, which: File, buffer: &mut Vec<u8>) -> Result<Optio
         if length < buffer.len() {
             return Ok(Some(length));
         }
-        if buffer.len() > WHOLE_LIMIT {
+        let limit = which.limit();
+        if buffer.len() > limit {
             return Ok(None);
         }
-        let size = (buffer.len() * 2).min(WHOLE_LIMIT + 1);
+        let size = (buffer.len() * 2).min(limit + 1);
         buffer.resize(size, 0);
     }
 }

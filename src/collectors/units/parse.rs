@@ -7,7 +7,9 @@ use super::super::{
     error::Malformed,
     lines::{EXPECTED_END, lines},
     odd::Odd,
-    text::{MAX_TASKS, MAX_TIME, count, decimal, fields, split_once},
+    text::{
+        MAX_EVENTS, MAX_TASKS, MICROSECONDS, count, fields, max_sum_of_times, max_time, split_once,
+    },
 };
 
 const EXPECTED_NUMBER: &str = "one number and the end of the line";
@@ -88,7 +90,8 @@ pub fn cpu_stat(text: &[u8], odd: &mut Odd) -> Result<CpuStat, Malformed> {
         b"system_usec",
         b"throttled_usec",
     ];
-    let ([usage, user, system, throttled], last) = flat_keyed(text, names, MAX_TIME, true, odd);
+    let ([usage, user, system, throttled], last) =
+        flat_keyed(text, names, max_sum_of_times(MICROSECONDS), true, odd);
     let found = CpuStat {
         usage,
         user,
@@ -111,7 +114,7 @@ pub fn memory_stat(head: &[u8], odd: &mut Odd) -> Result<MemoryStat, Malformed> 
 
 /// `oom_kill` of `memory.events`; None for a kernel before 4.13.
 pub fn oom_kills(text: &[u8], odd: &mut Odd) -> Result<Option<u64>, Malformed> {
-    let ([kills], _) = flat_keyed(text, [b"oom_kill"], u64::MAX, true, odd);
+    let ([kills], _) = flat_keyed(text, [b"oom_kill"], MAX_EVENTS, true, odd);
     Ok(kills)
 }
 
@@ -129,15 +132,20 @@ pub fn io_stat(text: &[u8], odd: &mut Odd) -> Result<IoStat, Malformed> {
     for line in lines(whole).flatten() {
         number = line.number;
         let malformed = || line.malformed(EXPECTED_IO);
-        if let Some(found) = add_devices(line.text) {
-            for (sum, value) in sums.iter_mut().zip(found) {
-                let value = odd.note(value, malformed);
-                *sum = sum.zip(value).map(|(sum, value)| sum.wrapping_add(value));
+        match row(line.text) {
+            Row::Values(found) => {
+                for (sum, value) in sums.iter_mut().zip(found) {
+                    let value = odd.note(value, malformed);
+                    *sum = sum.zip(value).map(|(sum, value)| sum.wrapping_add(value));
+                }
             }
-        } else {
+            // Nothing that would be missing in a sum.
+            Row::Words => odd.add(malformed()),
             // Nobody knows whose values these are.
-            odd.add(malformed());
-            sums = [None; IO_KEYS.len()];
+            Row::Mixed => {
+                odd.add(malformed());
+                sums = [None; IO_KEYS.len()];
+            }
         }
     }
     if rest.contains(&b'=') {
@@ -156,27 +164,44 @@ pub fn io_stat(text: &[u8], odd: &mut Odd) -> Result<IoStat, Malformed> {
 /// What is reported of `io.stat`, in the order of [`IoStat`].
 const IO_KEYS: [&[u8]; 4] = [b"rbytes", b"wbytes", b"rios", b"wios"];
 
-/// The values of a line, which is about one device: 0 where it has none of them. None within
-/// for one that makes no sense, or is not there while others are; None where the line has
-/// something that is neither a device nor a value.
-fn add_devices(line: &[u8]) -> Option<[Option<u64>; IO_KEYS.len()]> {
+/// What a line of `io.stat` says.
+enum Row {
+    /// The values of one device: 0 where it has none of them. None within for one that makes no
+    /// sense, or is not there while others are.
+    Values([Option<u64>; IO_KEYS.len()]),
+    /// Nothing that is a value, and something that is no device either.
+    Words,
+    /// Values among which is something that is neither a device nor a value.
+    Mixed,
+}
+
+/// MAJOR:MINOR, or (unknown).
+fn is_device(field: &[u8]) -> bool {
+    field.contains(&b':') || field.starts_with(b"(")
+}
+
+fn row(line: &[u8]) -> Row {
     let mut values = [None; IO_KEYS.len()];
-    let mut any = false;
+    let (mut any, mut named, mut other) = (false, false, false);
     for (at, field) in fields(line).enumerate() {
         let Some((name, value)) = split_once(field, b'=') else {
-            // MAJOR:MINOR, or (unknown); the first is one, whatever it is called.
-            if at > 0 && !field.contains(&b':') && !field.starts_with(b"(") {
-                return None;
-            }
+            // In front of values it is a device, whatever it is called.
+            other |= at > 0 && !is_device(field);
+            named |= !is_device(field);
             continue;
         };
         let place = IO_KEYS.iter().position(|key| *key == name);
         if let Some(place) = place.and_then(|at| values.get_mut(at)) {
-            *place = decimal(value);
+            *place = count(value, MAX_EVENTS);
             any = true;
         }
     }
-    Some(if any { values } else { values.map(|_| Some(0)) })
+    match any {
+        _ if other && any => Row::Mixed,
+        true => Row::Values(values),
+        false if named => Row::Words,
+        false => Row::Values(values.map(|_| Some(0))),
+    }
 }
 
 /// `cpu.pressure`, `memory.pressure` or `io.pressure` (psi.rst in the kernel's
@@ -198,7 +223,8 @@ pub fn pressure(text: &[u8], odd: &mut Odd) -> Result<Pressure, Malformed> {
             }
         };
         let value = fields.find_map(|field| field.strip_prefix(b"total="));
-        *total = odd.note(value.and_then(|value| count(value, MAX_TIME)), malformed);
+        let most = max_time(MICROSECONDS);
+        *total = odd.note(value.and_then(|value| count(value, most)), malformed);
     }
     Ok(pressure)
 }
@@ -477,20 +503,23 @@ mod tests {
         ] {
             assert_eq!(parsed(cpu_stat, text), (Ok(left), vec![(line, expected)]));
         }
-        let below = b"usage_usec 18446744073709551615\nuser_usec 7\n";
-        let left = CpuStat {
-            user: Some(7),
-            ..CpuStat::default()
-        };
-        let found = parsed(cpu_stat, below);
-        assert_eq!(found, (Ok(left), vec![(1, EXPECTED_PAIR)]));
-        let below = b"some avg10=0.00 total=18446744073709551615\nfull avg10=0.00 total=7\n";
-        let left = Pressure {
-            some: None,
-            full: Some(7),
-        };
-        let found = parsed(pressure, below);
-        assert_eq!(found, (Ok(left), vec![(1, EXPECTED_PRESSURE)]));
+        // -1 us, and -1 ns in us.
+        for below in ["18446744073709551615", "18446744073709551"] {
+            let text = format!("usage_usec {below}\nuser_usec 7\n");
+            let left = CpuStat {
+                user: Some(7),
+                ..CpuStat::default()
+            };
+            let found = parsed(cpu_stat, text.as_bytes());
+            assert_eq!(found, (Ok(left), vec![(1, EXPECTED_PAIR)]));
+            let text = format!("some avg10=0.00 total={below}\nfull avg10=0.00 total=7\n");
+            let left = Pressure {
+                some: None,
+                full: Some(7),
+            };
+            let found = parsed(pressure, text.as_bytes());
+            assert_eq!(found, (Ok(left), vec![(1, EXPECTED_PRESSURE)]));
+        }
 
         let stat = MemoryStat {
             anon: None,
@@ -515,6 +544,12 @@ mod tests {
         };
         for (from, to, left, expected) in [
             ("rios=3", "rios=-3", without_reads, EXPECTED_IO),
+            (
+                "rios=3",
+                "rios=18446744073709551615",
+                without_reads,
+                EXPECTED_IO,
+            ),
             ("rios=3", "rios=", without_reads, EXPECTED_IO),
             ("rios=3 ", "", without_reads, EXPECTED_IO),
             ("rios=3", "xios=3", without_reads, EXPECTED_IO),
@@ -524,6 +559,11 @@ mod tests {
             let text = format!("{row}{}", row.replace(from, to));
             let found = parsed(io_stat, text.as_bytes());
             assert_eq!(found, (Ok(left), vec![(2, expected)]), "{to}");
+        }
+        for words in ["junk", "junk 8:16", "8:16 junk"] {
+            let text = format!("{row}{words}\n{row}");
+            let found = parsed(io_stat, text.as_bytes());
+            assert_eq!(found, (Ok(all), vec![(2, EXPECTED_IO)]), "{words}");
         }
         for (text, line, expected) in [
             (

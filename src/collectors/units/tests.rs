@@ -481,10 +481,22 @@ fn a_long_io_stat_is_read_whole_and_an_endless_one_left_out() {
         value(&samples, "unit.io.read.bytes.total[a.service]"),
         Some(10_000)
     );
-    tree.write("a.service/io.stat", &line.repeat(2000));
+    // 5,000 disks.
+    tree.write("a.service/io.stat", &line.repeat(5000));
+    assert_eq!(
+        value(
+            &sample(&mut collector),
+            "unit.io.read.bytes.total[a.service]"
+        ),
+        Some(50_000)
+    );
+    tree.write("a.service/io.stat", &line.repeat(20_000));
     let (samples, named) = left_out(&mut collector);
     assert_eq!(value(&samples, "unit.io.read.bytes.total[a.service]"), None);
-    assert!(named[0].contains("is larger than"), "{named:?}");
+    assert!(
+        named[0].contains("a.service/io.stat is larger than 1048576 bytes"),
+        "{named:?}"
+    );
 }
 
 /// A slice of real cgroups of its own, where this kernel and this user have them.
