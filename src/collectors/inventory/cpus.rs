@@ -1,8 +1,8 @@
 //! The CPUs: their model, and how many, from /proc/cpuinfo and
 //! /sys/devices/system/cpu (Documentation/ABI/testing/sysfs-devices-system-cpu).
 
-use super::files::first_line;
-use crate::collectors::source::Root;
+use super::files::sensible;
+use crate::collectors::{odd::LeftOut, source::Root};
 
 /// Where each CPU has a directory.
 const DIRECTORY: &str = "/sys/devices/system/cpu";
@@ -13,6 +13,8 @@ const MAX_CPUS: usize = 8192;
 /// The fields of /proc/cpuinfo that name a model: those of x86 (and of 32-bit ARM),
 /// Loongson, MIPS, POWER and RISC-V.
 const MODEL_FIELDS: [&str; 5] = ["model name", "Model Name", "cpu model", "cpu", "uarch"];
+
+const EXPECTED_LIST: &str = "a list of CPUs, as 0-3,8";
 
 /// How many there are.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -46,20 +48,22 @@ pub fn model(cpuinfo: &str) -> Option<String> {
 
 /// Counts them. CPUs that share a core have the same list of CPUs, so a core has one CPU
 /// that is the first in its own list; likewise a socket.
-#[must_use]
-pub fn count(root: &Root) -> Counts {
-    let online = first_line(root, &format!("{DIRECTORY}/online"));
-    let Some(online) = online.and_then(|list| parse_list(&list)) else {
+pub fn count(root: &Root, left_out: &mut LeftOut) -> Counts {
+    let mut list = |file: &str| {
+        let file = format!("{DIRECTORY}/{file}");
+        sensible(root, &file, EXPECTED_LIST, left_out, parse_list)
+    };
+    let Some(online) = list("online") else {
         return Counts::default();
     };
     // The older names of the lists are those before Linux 5.3.
-    let groups = |names: [&str; 2]| {
+    let mut groups = |names: [&str; 2]| {
         let mut groups = 0;
         for cpu in &online {
-            let list = names.iter().find_map(|name| {
-                first_line(root, &format!("{DIRECTORY}/cpu{cpu}/topology/{name}"))
-            });
-            groups += u64::from(parse_list(&list?)?.first() == Some(cpu));
+            let list = names
+                .iter()
+                .find_map(|name| list(&format!("cpu{cpu}/topology/{name}")));
+            groups += u64::from(list?.first() == Some(cpu));
         }
         Some(groups).filter(|groups| *groups > 0)
     };
@@ -90,6 +94,13 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use std::fs;
+
+    fn counted(root: &Root) -> Counts {
+        let mut left_out = LeftOut::default();
+        let counts = count(root, &mut left_out);
+        assert_eq!(left_out.count(), 0, "{left_out:?}");
+        counts
+    }
 
     #[test]
     fn lists_are_of_numbers_that_rise() {
@@ -175,20 +186,41 @@ mod tests {
             sockets: Some(2),
         };
         let (_directory, root) = topology(["core_cpus_list", "package_cpus_list"]);
-        assert_eq!(count(&root), expected);
+        assert_eq!(counted(&root), expected);
         let (_directory, root) = topology(["thread_siblings_list", "core_siblings_list"]);
-        assert_eq!(count(&root), expected, "before Linux 5.3");
+        assert_eq!(counted(&root), expected, "before Linux 5.3");
         fs::remove_file(root.path(&format!("{DIRECTORY}/cpu3/topology/thread_siblings_list")))
             .unwrap();
         let cores = None;
-        assert_eq!(count(&root), Counts { cores, ..expected }, "not all known");
-        fs::write(root.path(&format!("{DIRECTORY}/online")), "none\n").unwrap();
-        assert_eq!(count(&root), Counts::default());
+        assert_eq!(
+            counted(&root),
+            Counts { cores, ..expected },
+            "not all known"
+        );
+        for (file, text) in [
+            ("cpu2/topology/core_siblings_list", "4-2\n"),
+            ("online", "none\n"),
+        ] {
+            let path = root.path(&format!("{DIRECTORY}/{file}"));
+            fs::write(&path, text).unwrap();
+            let mut left_out = LeftOut::default();
+            let counts = count(&root, &mut left_out);
+            assert_eq!((counts.cores, counts.sockets), (None, None));
+            let [error] = left_out.named() else {
+                panic!("{left_out:?}");
+            };
+            let expected = format!(
+                "{}, line 1: expected a list of CPUs, as 0-3,8, found \"{}\"",
+                path.display(),
+                text.trim()
+            );
+            assert_eq!(error.to_string(), expected);
+        }
     }
 
     #[test]
     fn the_running_machine_is_counted_as_others_count_it() {
-        let counts = count(&Root::default());
+        let counts = counted(&Root::default());
         let configured = std::thread::available_parallelism().unwrap().get() as u64;
         assert!(counts.cpus.unwrap() >= configured, "{counts:?}");
         let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap();

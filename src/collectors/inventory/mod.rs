@@ -1,7 +1,8 @@
 //! `host.*`: what the host is, for the model alone.
 //!
 //! Reads many files once per request for the model, beside the loop, and nothing at all for
-//! metrics messages. A fact that can't be told is left out, and costs none of the others.
+//! metrics messages. A fact that can't be told is left out and named, and costs none of the
+//! others.
 
 pub mod cpus;
 pub mod files;
@@ -20,6 +21,7 @@ use super::{
     definition::Definition,
     errand::Errand,
     error::CollectError,
+    odd::LeftOut,
     options::Options,
     source::Root,
     table::{
@@ -37,8 +39,8 @@ const UNFINISHED: &str = "reading what the host is takes too long: a device or a
 pub struct InventoryCollector {
     root: Root,
     options: Arc<Options>,
-    /// What the last reading found.
-    host: Arc<Mutex<Host>>,
+    /// What the last reading found, and what it could not tell.
+    host: Arc<Mutex<(Host, LeftOut)>>,
     errand: Errand,
     /// Until when the first reading, which nobody asked for, will do.
     first: Option<Instant>,
@@ -70,7 +72,8 @@ impl InventoryCollector {
         let host = Arc::clone(&self.host);
         let job = move || {
             // The lock is not held while something may hang.
-            let found = Host::read(&root, &options);
+            let mut left_out = LeftOut::default();
+            let found = (Host::read(&root, &options, &mut left_out), left_out);
             *host.lock().unwrap_or_else(PoisonError::into_inner) = found;
         };
         self.errand.begin(job, now);
@@ -102,10 +105,10 @@ impl Collector for InventoryCollector {
             return Ok(());
         }
         if self.errand.is_done()? {
-            report(
-                &self.host.lock().unwrap_or_else(PoisonError::into_inner),
-                sink,
-            );
+            let mut found = self.host.lock().unwrap_or_else(PoisonError::into_inner);
+            let (host, left_out) = &mut *found;
+            report(host, sink);
+            sink.left_out_all(left_out);
         }
         Ok(())
     }

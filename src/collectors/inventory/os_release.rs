@@ -10,6 +10,16 @@ pub fn variable(text: &str, name: &str) -> Option<String> {
     values.next_back().filter(|value| !value.is_empty())
 }
 
+/// The lines, counted from 1, that are to set a variable and are quoted wrongly.
+pub fn wrong_lines<'t>(text: &'t str, name: &str) -> impl Iterator<Item = (usize, &'t str)> {
+    text.lines().enumerate().filter_map(move |(at, line)| {
+        let value = line.trim().strip_prefix(name)?.strip_prefix('=')?;
+        unquoted(value.trim_end())
+            .is_none()
+            .then_some((at + 1, line))
+    })
+}
+
 fn unquoted(value: &str) -> Option<String> {
     if let Some(rest) = value.strip_prefix('\'') {
         let value = rest.strip_suffix('\'')?;
@@ -64,6 +74,10 @@ mod tests {
             ("X", None),
         ] {
             assert_eq!(variable(line, "X").as_deref(), value, "{line}");
+            let wrong =
+                value.is_none() && line.starts_with("X=") && !["X=", "X=\"\""].contains(&line);
+            let lines: Vec<_> = wrong_lines(line, "X").collect();
+            assert_eq!(lines, vec![(1, line); usize::from(wrong)]);
         }
         assert_eq!(variable("X=1\nX=2\nY=3\n", "X").as_deref(), Some("2"));
     }

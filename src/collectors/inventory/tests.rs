@@ -1,7 +1,7 @@
 use std::{fs, os::unix::fs::symlink, path::PathBuf, process::Command, thread, time::Duration};
 
 use super::*;
-use crate::collectors::{Samples, Value, options::Filter};
+use crate::collectors::{CollectorSet, Samples, Transition, Value, options::Filter};
 
 /// Far longer than anything takes here.
 const LONG: Duration = Duration::from_secs(60);
@@ -23,8 +23,19 @@ fn put(root: &Root, path: &str, text: &str) {
     fs::write(path, text).unwrap();
 }
 
+/// What is found, and what is said to be left out.
+fn read_whole(root: &Root) -> (Host, Vec<String>) {
+    let mut left_out = LeftOut::default();
+    let host = Host::read(root, &Options::default(), &mut left_out);
+    assert_eq!(left_out.count(), left_out.named().len() as u64);
+    let said = left_out.named().iter().map(ToString::to_string);
+    (host, said.collect())
+}
+
 fn read(root: &Root) -> Host {
-    Host::read(root, &Options::default())
+    let (host, said) = read_whole(root);
+    assert_eq!(said, Vec::<String>::new());
+    host
 }
 
 fn wait(until: impl Fn() -> bool) {
@@ -181,7 +192,18 @@ fn interfaces_and_disks_are_those_that_are_measured() {
         network: Filter::without(&["veth*"]),
         ..Options::default()
     };
-    let host = Host::read(&root, &options);
+    let mut left_out = LeftOut::default();
+    let host = Host::read(&root, &options, &mut left_out);
+    let said: Vec<_> = left_out.named().iter().map(ToString::to_string).collect();
+    let line = |disk: &str, found: &str| {
+        let path = root.path(&format!("/sys/block/{disk}/size"));
+        let path = path.display();
+        format!("{path}, line 1: expected a number of sectors of 512 bytes, found \"{found}\"")
+    };
+    assert_eq!(
+        said,
+        [line("sdc", "x"), line("sdd", "18446744073709551615")]
+    );
     let address = "52:54:00:12:34:56".to_owned();
     assert_eq!(host.interfaces, [("eth0".to_owned(), address)]);
     let disks: Vec<_> = host
@@ -236,17 +258,22 @@ fn the_machine_id_is_hashed_as_systemd_does() {
 #[test]
 fn what_is_no_machine_id_is_none() {
     let (_directory, root) = root();
+    for text in ["", "\n", "uninitialized\n"] {
+        put(&root, "/etc/machine-id", text);
+        assert_eq!(read(&root).machine_id, None, "{text}");
+    }
     for text in [
-        "",
-        "\n",
-        "uninitialized\n",
         "00000000000000000000000000000000\n",
         "0f1e2d3c4b5a69788796a5b4c3d2e1f\n",
         "0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0\n",
         "0f1e2d3c4b5a69788796a5b4c3d2e1fg\n",
     ] {
         put(&root, "/etc/machine-id", text);
-        assert_eq!(read(&root).machine_id, None, "{text}");
+        let (host, said) = read_whole(&root);
+        assert_eq!(host.machine_id, None, "{text}");
+        let found = text.trim_end();
+        let expected = format!("line 1: expected 32 hexadecimal digits, found \"{found}\"");
+        assert!(said[0].ends_with(&expected), "{said:?}");
     }
     put(
         &root,
@@ -292,6 +319,77 @@ fn os_release_is_looked_for_in_both_places() {
     assert_eq!(host.os_id.as_deref(), Some("site"));
     assert_eq!(host.os.as_deref(), Some("A Site"));
     assert_eq!(host.os_version, None);
+}
+
+/// What is not there is nothing to speak of; what makes no sense or cannot be read is named, and
+/// counted as that of every metric collector.
+#[test]
+fn a_fact_that_makes_no_sense_is_counted_and_named_and_costs_no_other() {
+    let (_directory, root) = root();
+    put(&root, "/etc/os-release", "ID=site\nVERSION_ID='7\n");
+    put(&root, "/sys/class/net/eth0/address", "52:54:00:12:34:5\n");
+    put(&root, "/sys/class/net/eth1/address", "52:54:00:12:34:57\n");
+    put(&root, "/sys/devices/system/cpu/online", "0-\n");
+    fs::create_dir_all(root.path("/sys/class/dmi/id/sys_vendor")).unwrap();
+    put(&root, "/sys/class/dmi/id/product_name", "Box\n");
+    fs::create_dir_all(root.path("/sys/block/sda/size")).unwrap();
+    put(&root, "/sys/block/sda/device/model", "Disk\n");
+    let mut set = CollectorSet::open(
+        Context::new(root.clone()),
+        Duration::from_secs(1),
+        &["inventory"],
+    )
+    .unwrap();
+    let mut samples = Samples::new();
+    let mut sample = |set: &mut CollectorSet| {
+        set.prepare(Purpose::Model, Grid::Model, Instant::now());
+        wait(|| set.ready(Grid::Model));
+        let news = set.sample(Purpose::Model, Grid::Model, &mut samples);
+        let said = news.into_iter().map(|news| match news {
+            Transition::LeftOut { error, .. } => error,
+            other => panic!("{other:?}"),
+        });
+        said.collect::<Vec<_>>()
+    };
+    let said = sample(&mut set);
+    for (file, what) in [
+        (
+            "/etc/os-release",
+            ", line 2: expected NAME=value, quoted as in a shell, found \"VERSION_ID=\\'7\"",
+        ),
+        (
+            "/sys/devices/system/cpu/online",
+            ", line 1: expected a list of CPUs, as 0-3,8, found \"0-\"",
+        ),
+        ("/sys/class/dmi/id/sys_vendor", ": Is a directory"),
+        (
+            "/sys/class/net/eth0/address",
+            ", line 1: expected pairs of hexadecimal digits with colons between them, found \"52:54:00:12:34:5\"",
+        ),
+        ("/sys/block/sda/size", ": Is a directory"),
+    ] {
+        let place = root.path(file).display().to_string();
+        let named = said
+            .iter()
+            .any(|one| one.contains(&format!("{place}{what}")));
+        assert!(named, "{place}{what} is not in {said:?}");
+    }
+    assert_eq!(said.len(), 5, "{said:?}");
+    assert_eq!(set.status("inventory").unwrap().errors, 5);
+    // The first reading, which nobody asked for, may do for two models.
+    for _ in 0..2 {
+        assert_eq!(sample(&mut set), Vec::<String>::new(), "once");
+    }
+    assert!([10, 15].contains(&set.status("inventory").unwrap().errors));
+    assert_eq!(set.status("inventory").unwrap().fault, None);
+    for (name, value) in [
+        ("host.os.id", "site"),
+        ("host.product", "Box"),
+        ("host.interface[eth1]", "52:54:00:12:34:57"),
+        ("host.disk[sda]", "Disk"),
+    ] {
+        assert_eq!(samples.get(name), Some(Value::Text(value)), "{name}");
+    }
 }
 
 #[test]
