@@ -14,7 +14,10 @@ use super::{
     error::UnknownCollector,
     options::Options,
     sample::Samples,
-    table::{AGENT, AGENT_COLLECTOR_CUT, AGENT_COLLECTOR_ERRORS, AGENT_COLLECTOR_TIME},
+    table::{
+        AGENT, AGENT_COLLECTOR_CUT, AGENT_COLLECTOR_ERRORS, AGENT_COLLECTOR_FAILED,
+        AGENT_COLLECTOR_TIME,
+    },
 };
 
 mod slot;
@@ -297,6 +300,7 @@ impl CollectorSet {
             let time = u64::try_from(slot.total_duration.as_micros()).unwrap_or(u64::MAX);
             sink.unsigned_of(&AGENT_COLLECTOR_TIME, name, time);
             sink.unsigned_of(&AGENT_COLLECTOR_ERRORS, name, slot.errors);
+            sink.unsigned_of(&AGENT_COLLECTOR_FAILED, name, slot.failed);
             sink.unsigned_of(&AGENT_COLLECTOR_CUT, name, slot.cut);
         }
     }

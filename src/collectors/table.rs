@@ -477,7 +477,9 @@ AGENT {
     AGENT_COLLECTOR_TIME = "agent.collector.time.total" ["collector"], "us", Counter, [metrics],
         "Time that the readings of a metric collector took";
     AGENT_COLLECTOR_ERRORS = "agent.collector.errors.total" ["collector"], "", Counter, [metrics],
-        "Readings of a metric collector that failed, and values that could not be read";
+        "Readings of a metric collector that failed, and values that were left out of others";
+    AGENT_COLLECTOR_FAILED = "agent.collector.failed.total" ["collector"], "", Counter, [metrics],
+        "Readings of a metric collector that failed as a whole";
     AGENT_COLLECTOR_CUT = "agent.collector.cut.total" ["collector"], "", Counter, [metrics],
         "Values of a metric collector that were left out, as there were too many";
 }

@@ -19,6 +19,8 @@ pub(super) struct Slot {
     pub(super) wait: u32,
     samples: u64,
     pub(super) errors: u64,
+    /// Of these the readings that failed as a whole.
+    pub(super) failed: u64,
     last_error: Option<String>,
     last_duration: Duration,
     max_duration: Duration,
@@ -99,6 +101,7 @@ impl Slot {
             wait: 0,
             samples: 0,
             errors: 0,
+            failed: 0,
             last_error: None,
             last_duration: Duration::ZERO,
             max_duration: Duration::ZERO,
@@ -186,6 +189,7 @@ impl Slot {
             }
             Err(error) => {
                 self.errors += 1;
+                self.failed += 1;
                 self.last_error = Some(error.to_string());
                 let known = self.fault.as_ref();
                 self.changed |= known.is_none_or(|known| !known.same_cause(&error));

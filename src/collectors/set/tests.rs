@@ -886,7 +886,9 @@ fn the_agent_tells_how_its_collectors_fare() {
         ("agent.reconnects.total", 5),
         ("agent.log.lost.total", 6),
         ("agent.collector.errors.total[cpu]", 1),
+        ("agent.collector.failed.total[cpu]", 1),
         ("agent.collector.errors.total[uptime]", 0),
+        ("agent.collector.failed.total[uptime]", 0),
         ("agent.collector.cut.total[agent]", 0),
     ] {
         assert_eq!(samples.get(name), Some(Value::Unsigned(value)), "{name}");
