@@ -528,6 +528,29 @@ mod tests {
         let found = parsed(memory_stat, b"anon 18446744073709551615\nfile 2\n");
         assert_eq!(found, (Ok(stat), vec![(1, EXPECTED_PAIR)]));
 
+        for (text, line, expected) in [
+            (
+                &b"some avg10=0.00\nfull total=1\n"[..],
+                1,
+                EXPECTED_PRESSURE,
+            ),
+            (b"some total=1.5\nfull total=1\n", 1, EXPECTED_PRESSURE),
+            (b"all total=1\nfull total=1\n", 1, EXPECTED_PRESSURE),
+            (b"full total=1\nsome total=1", 2, EXPECTED_END),
+        ] {
+            let left = Pressure {
+                some: None,
+                full: Some(1),
+            };
+            assert_eq!(parsed(pressure, text), (Ok(left), vec![(line, expected)]));
+        }
+        let found = parsed(oom_kills, b"oom_kill 1 2\n");
+        assert_eq!(found, (Ok(None), vec![(1, EXPECTED_PAIR)]));
+        assert_eq!(whole(oom_kills, b"low 0\n"), None);
+    }
+
+    #[test]
+    fn what_makes_no_sense_in_io_stat_costs_its_sum_alone_and_is_named() {
         let row = "8:0 rbytes=1 wbytes=2 rios=3 wios=4\n";
         let all = IoStat {
             read_bytes: Some(2),
@@ -565,25 +588,6 @@ mod tests {
             let found = parsed(io_stat, text.as_bytes());
             assert_eq!(found, (Ok(all), vec![(2, EXPECTED_IO)]), "{words}");
         }
-        for (text, line, expected) in [
-            (
-                &b"some avg10=0.00\nfull total=1\n"[..],
-                1,
-                EXPECTED_PRESSURE,
-            ),
-            (b"some total=1.5\nfull total=1\n", 1, EXPECTED_PRESSURE),
-            (b"all total=1\nfull total=1\n", 1, EXPECTED_PRESSURE),
-            (b"full total=1\nsome total=1", 2, EXPECTED_END),
-        ] {
-            let left = Pressure {
-                some: None,
-                full: Some(1),
-            };
-            assert_eq!(parsed(pressure, text), (Ok(left), vec![(line, expected)]));
-        }
-        let found = parsed(oom_kills, b"oom_kill 1 2\n");
-        assert_eq!(found, (Ok(None), vec![(1, EXPECTED_PAIR)]));
-        assert_eq!(whole(oom_kills, b"low 0\n"), None);
     }
 
     proptest! {
