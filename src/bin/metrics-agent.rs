@@ -88,19 +88,13 @@ fn examine(sources: Sources, print: bool) -> ExitCode {
         None => sources,
     };
     let draft = sources.config_file.is_some();
-    let take_over = |now: bool| match &service {
-        Some(service) if now => service.take_over(),
-        _ => Ok(()),
+    let read = match Service::reading(service.as_ref(), draft, || config::read(&sources)) {
+        Ok(read) => read,
+        Err(error) => {
+            complain(&format_args!("cannot give root's rights up: {error}"));
+            return EXIT_UNAVAILABLE.into();
+        }
     };
-    if let Err(error) = take_over(!draft) {
-        complain(&format_args!("cannot give root's rights up: {error}"));
-        return EXIT_UNAVAILABLE.into();
-    }
-    let read = config::read(&sources);
-    if let Err(error) = take_over(draft) {
-        complain(&format_args!("cannot give root's rights up: {error}"));
-        return EXIT_UNAVAILABLE.into();
-    }
     match read.and_then(|layers| layers.load(&sources, KeyPolicy::ReadOnly)) {
         Ok(loaded) => {
             for warning in &loaded.warnings {

@@ -121,19 +121,13 @@ fn examine(arguments: &Arguments, sources: Sources) -> ExitCode {
         None => sources,
     };
     let draft = sources.config_file.is_some();
-    let take_over = |now: bool| match &service {
-        Some(service) if now => service.take_over(),
-        _ => Ok(()),
+    let read = match Service::reading(service.as_ref(), draft, || settings::read(&sources)) {
+        Ok(read) => read,
+        Err(error) => {
+            complain(&format_args!("cannot give root's rights up: {error}"));
+            return EXIT_UNAVAILABLE.into();
+        }
     };
-    if let Err(error) = take_over(!draft) {
-        complain(&format_args!("cannot give root's rights up: {error}"));
-        return EXIT_UNAVAILABLE.into();
-    }
-    let read = settings::read(&sources);
-    if let Err(error) = take_over(draft) {
-        complain(&format_args!("cannot give root's rights up: {error}"));
-        return EXIT_UNAVAILABLE.into();
-    }
     let loaded = read.and_then(|layers| layers.load(&sources));
     if arguments.public_key {
         let named = draft || arguments.names_a_key_file();
@@ -186,6 +180,14 @@ fn print_public_key(answer: Answer, service: Option<&Service>) -> ExitCode {
                 "cannot tell the key of a service that does not run: {} is not for this user to \
                  read; ask as root: `sudo metrics-collector --public-key`",
                 text::path(&directory)
+            ));
+            return ExitCode::FAILURE;
+        }
+        Answer::OnlyTheServices(path) => {
+            complain(&format_args!(
+                "cannot tell the key of a service that does not run: only the service will see \
+                 {}; start it and ask again",
+                text::path(&path)
             ));
             return ExitCode::FAILURE;
         }

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 
 use super::error::Reason;
 use super::fragment::AGENT;
-use super::service::{Note, Sight};
+use super::service::{Note, Seen, Sight};
 use super::sources::Sources;
 use crate::base::text;
 use crate::curve::certificate::{
@@ -100,6 +100,9 @@ impl<'a> KeySearch<'a> {
     /// What a file holds that the service sees otherwise than this process; where nobody can
     /// tell, a key that is nobody's, and a note.
     fn elsewhere(&self, name: &Path, path: &Path) -> Result<Option<Certificate>, Reason> {
+        if let Some(Seen::Key(read)) = self.sight.seen(path) {
+            return read.clone().map(Some).map_err(Reason::Credential);
+        }
         let handed = self.sight.handed(name).filter(|one| one.path == path);
         let note = match handed {
             Some(credential) => self.sight.note(credential),
@@ -153,8 +156,9 @@ impl<'a> KeySearch<'a> {
         let path = directory.join(AGENT_FILE);
         // Anything but its absence is an error: the agent must not change its
         // identity because its key can't be read for a while.
-        match fs::symlink_metadata(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        match (self.sight.seen(&path), fs::symlink_metadata(&path)) {
+            (Some(Seen::Nothing), _) => {}
+            (None, Err(error)) if error.kind() == io::ErrorKind::NotFound => {}
             _ => return self.read(name, path),
         }
         let pair = match policy {
@@ -230,7 +234,11 @@ impl<'a> KeySearch<'a> {
     fn find(&self, name: &Path) -> Result<PathBuf, Vec<String>> {
         let mut looked = Vec::new();
         if name.is_absolute() {
-            let is_there = self.sight.unclear(name).is_some() || is_there(name, false, &mut looked);
+            let is_there = match self.sight.seen(name) {
+                Some(Seen::Nothing) => false,
+                Some(_) => true,
+                None => self.sight.unclear(name).is_some() || is_there(name, false, &mut looked),
+            };
             return if is_there {
                 Ok(name.to_owned())
             } else {

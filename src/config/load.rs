@@ -13,7 +13,7 @@ use super::fragment::{AGENT, CollectorFragment, Fragment, InlineKey, KeyFile};
 use super::keys::{KeyPolicy, KeySearch};
 use super::layers::{Files, Layer, Layers};
 use super::persistent;
-use super::service::Note;
+use super::service::{Note, Seen};
 use super::settings::{CollectorSettings, Intervals, Settings};
 use super::sources::Sources;
 use super::table::similar;
@@ -207,21 +207,20 @@ pub fn read(sources: &Sources) -> Result<Layered, ConfigError> {
         layers.hide("collector");
         layers.set_from_command_line(&["collector", MAIN, "endpoint"], collector);
     }
-    let mut warnings = Vec::new();
+    let notes = sources.sight.notes().iter().cloned();
+    let mut warnings: Vec<_> = notes.map(Warning::Note).collect();
     if let Some(directory) = &sources.state_directory {
-        match persistent::layer(directory) {
-            Err(_)
-                if sources
-                    .sight
-                    .unclear(&persistent::path(directory))
-                    .is_some() =>
-            {
-                let note = sources.sight.unclear(&persistent::path(directory));
-                warnings.extend(note.map(Warning::Note));
-            }
-            Ok(None) => {}
-            Ok(Some(layer)) => layers.push_persistent(layer, persistent::path(directory)),
-            Err(error) => warnings.push(Warning::PersistentIgnored(error.into())),
+        let path = persistent::path(directory);
+        let kept = match sources.sight.seen(&path) {
+            Some(Seen::Text(text)) => persistent::layer_of(directory, text).map(Some),
+            Some(_) => Ok(None),
+            None => persistent::layer(directory),
+        };
+        match (kept, sources.sight.unclear(&path)) {
+            (Err(_), Some(note)) => warnings.push(Warning::Note(note)),
+            (Ok(None), _) => {}
+            (Ok(Some(layer)), _) => layers.push_persistent(layer, path),
+            (Err(error), None) => warnings.push(Warning::PersistentIgnored(error.into())),
         }
     }
     layers.checked()?;

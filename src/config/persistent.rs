@@ -121,13 +121,8 @@ pub fn clear(state_directory: &Path) -> Result<(), PersistentError> {
 
 /// The last layer, where there is one.
 pub(super) fn layer(state_directory: &Path) -> Result<Option<Layer>, ConfigError> {
-    let path = path(state_directory);
-    let place = Place::Persistent {
-        path: path.clone(),
-        line: None,
-    };
     let unusable = |reason| Problem {
-        place: place.clone(),
+        place: place(state_directory),
         key: None,
         reason,
     };
@@ -136,17 +131,31 @@ pub(super) fn layer(state_directory: &Path) -> Result<Option<Layer>, ConfigError
         let file = directory.read(FILE_NAME)?;
         Ok::<_, FileError>(file.map(files::text))
     });
-    let text = match read {
-        Ok(None | Some(None)) => return Ok(None),
+    match read {
+        Ok(None | Some(None)) => Ok(None),
         // As before a start that makes it.
-        Err(error) if error.source.kind() == io::ErrorKind::NotADirectory => return Ok(None),
-        Err(error) => return Err(unusable(Reason::Unreadable(error.source)).into()),
-        Ok(Some(Some(text))) => text.map_err(unusable)?,
-    };
+        Err(error) if error.source.kind() == io::ErrorKind::NotADirectory => Ok(None),
+        Err(error) => Err(unusable(Reason::Unreadable(error.source)).into()),
+        Ok(Some(Some(text))) => {
+            let text = text.map_err(unusable)?;
+            layer_of(state_directory, &text).map(Some)
+        }
+    }
+}
+
+/// The layer with this text.
+pub(super) fn layer_of(state_directory: &Path, text: &str) -> Result<Layer, ConfigError> {
     let mut problems = Problems::default();
-    let (layer, found) = Layer::parse(&PERSISTENT, place, &text);
+    let (layer, found) = Layer::parse(&PERSISTENT, place(state_directory), text);
     problems.extend(found);
-    problems.none_or(Some(layer))
+    problems.none_or(layer)
+}
+
+fn place(state_directory: &Path) -> Place {
+    Place::Persistent {
+        path: path(state_directory),
+        line: None,
+    }
 }
 
 const METRICS: &str = "intervals.metrics";

@@ -8,21 +8,33 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
 use std::fs;
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use thiserror::Error;
 
 use crate::base::text;
-use crate::curve::certificate::{Certificate, Trust};
 use crate::durable::owner::Owner;
+
+mod credential;
+mod state;
+mod unit;
+mod variables;
+
+pub use credential::Credential;
+use credential::Stores;
+#[cfg(test)]
+use credential::Wanted;
+pub use state::Seen;
+use state::{Contents, Private};
+use unit::Unit;
 
 /// What is asked of the service manager.
 const PROPERTIES: &str = "--property=LoadState,User,Group,SupplementaryGroups,ProtectHome,\
                           PrivateTmp,InaccessiblePaths,TemporaryFileSystem,BindPaths,\
                           BindReadOnlyPaths,DynamicUser,StateDirectory,Environment,\
-                          LoadCredential,LoadCredentialEncrypted";
+                          EnvironmentFiles,PassEnvironment,UnsetEnvironment";
 
 /// How many seconds the service manager and the system's lists of users may take.
 const PATIENCE: &str = "5";
@@ -30,16 +42,21 @@ const PATIENCE: &str = "5";
 /// Where the service manager puts a unit's credentials while it runs.
 const CREDENTIALS: &str = "/run/credentials";
 
-/// Where systemd looks for credentials that have no absolute path.
-const STORES: [&str; 3] = ["/etc/credstore", "/run/credstore", "/usr/lib/credstore"];
-const ENCRYPTED: [&str; 3] = [
-    "/etc/credstore.encrypted",
-    "/run/credstore.encrypted",
-    "/usr/lib/credstore.encrypted",
+/// Where units and their drop-ins are.
+const UNITS: [&str; 4] = [
+    "/etc/systemd/system",
+    "/run/systemd/system",
+    "/usr/local/lib/systemd/system",
+    "/usr/lib/systemd/system",
 ];
 
-/// Where systemd keeps state directories.
+/// The first of the users that systemd makes for units (systemd.exec(5), `DynamicUser`=).
+const FIRST_DYNAMIC: u32 = 61184;
+
+/// Where systemd keeps state directories, and those of users that are there only while the
+/// unit runs.
 const STATES: &str = "/var/lib";
+const PRIVATE_STATES: &str = "/var/lib/private";
 
 /// What a sandbox hides, and what it shows that nobody else sees.
 #[derive(Clone, Debug, Default)]
@@ -53,20 +70,11 @@ pub struct Sight {
     bound: Vec<(PathBuf, &'static str)>,
     /// State directories of a user that is there only while the unit runs: systemd keeps them
     /// where nobody but root and the unit may go.
-    private: Vec<PathBuf>,
+    private: Vec<Private>,
     /// The credentials that the next start hands over.
     handed: Vec<Credential>,
-}
-
-/// A credential of the unit.
-#[derive(Clone, Debug)]
-pub struct Credential {
-    /// The name that the service finds it by.
-    pub name: String,
-    /// Where it is now.
-    pub path: PathBuf,
-    /// What root has read there; None where that is encrypted or no file.
-    pub certificate: Option<Result<Certificate, String>>,
+    /// What is not known of the unit, whatever the settings are.
+    notes: Vec<Note>,
 }
 
 /// What there is to say of a file that this process does not see as the service will.
@@ -77,6 +85,33 @@ pub enum Note {
     Unclear {
         /// The file.
         path: PathBuf,
+        /// Why not.
+        why: String,
+    },
+    /// A file of variables that keeps the unit from starting.
+    #[error(
+        "{}: EnvironmentFile= of {unit} cannot be read, so the service does not start: {why}; \
+         mend the file, or write a - in front of it in the unit",
+        text::path(.path)
+    )]
+    Variables {
+        /// The file.
+        path: PathBuf,
+        /// The unit.
+        unit: String,
+        /// Why not.
+        why: String,
+    },
+    /// Nobody tells what the unit is like.
+    #[error(
+        "{unit}: not checked: {what}, as {why}; `systemctl cat {unit}` shows what the service will \
+         have"
+    )]
+    Unknown {
+        /// The unit.
+        unit: String,
+        /// What of it.
+        what: &'static str,
         /// Why not.
         why: String,
     },
@@ -151,7 +186,10 @@ impl Sight {
             format!("{property}= of {unit} puts something else at {target} for the service")
         } else {
             let shut = |error: &io::Error| error.kind() == io::ErrorKind::PermissionDenied;
-            let private = self.private.iter().find(|state| path.starts_with(state))?;
+            let private = self.private.iter();
+            let private = private.filter(|state| state.seen.is_none());
+            let mut private = private.map(|state| &state.path);
+            let private = private.find(|state| path.starts_with(state))?;
             fs::symlink_metadata(path).err().filter(shut)?;
             let private = text::path(private);
             format!("DynamicUser= of {unit} shuts {private} for all but root and the service")
@@ -181,8 +219,30 @@ impl Sight {
         if credential.certificate.is_some() {
             return Note::Handed { path, name, unit };
         }
-        let why = format!("{unit} takes it as the credential {name}, encrypted or from a socket");
+        let why = format!(
+            "{unit} takes it as the credential {name}, {}; whether it can is seen by starting it",
+            credential.obstacle
+        );
         Note::Unclear { path, why }
+    }
+
+    /// What is not known of the unit, whatever the settings are.
+    #[must_use]
+    pub fn notes(&self) -> &[Note] {
+        &self.notes
+    }
+
+    /// What root has seen at this path, in a state directory that only root and the service may
+    /// enter.
+    #[must_use]
+    pub fn seen(&self, path: &Path) -> Option<Seen<'_>> {
+        let in_it = |state: &&Private| path.parent() == Some(&state.path);
+        let files = self.private.iter().find(in_it)?.seen.as_ref()?;
+        Some(match files.get(path.file_name()?) {
+            None => Seen::Nothing,
+            Some(Contents::Key(read)) => Seen::Key(read),
+            Some(Contents::Text(text)) => Seen::Text(text),
+        })
     }
 
     /// One with something else bound to a directory.
@@ -200,7 +260,20 @@ impl Sight {
     pub(crate) fn dynamic(unit: &str, state: &Path) -> Self {
         Self {
             unit: unit.to_owned(),
-            private: vec![state.to_owned()],
+            private: vec![Private {
+                path: state.to_owned(),
+                seen: None,
+            }],
+            ..Self::default()
+        }
+    }
+
+    /// The same, where root has seen what is in it: it is at `real`.
+    #[cfg(test)]
+    pub(crate) fn dynamic_seen(unit: &str, state: &Path, real: &Path) -> Self {
+        Self {
+            unit: unit.to_owned(),
+            private: vec![Private::open(state.to_owned(), real)],
             ..Self::default()
         }
     }
@@ -210,9 +283,11 @@ impl Sight {
     pub(crate) fn handing(unit: &str, name: &str, path: &Path) -> Self {
         Self {
             unit: unit.to_owned(),
-            handed: Credential::find(name, &path.display().to_string(), &[], false)
-                .into_iter()
-                .collect(),
+            handed: credential::resolve(
+                unit,
+                &[Wanted::load(name, &path.display().to_string(), false)],
+                &Stores::default(),
+            ),
             ..Self::default()
         }
     }
@@ -242,28 +317,6 @@ impl Sight {
     }
 }
 
-impl Credential {
-    /// As `LoadCredential=` names it: an absolute path, or a name that is looked for in `stores`.
-    /// None where there is nothing, which is no error of the unit's for a relative one.
-    fn find(name: &str, path: &str, stores: &[PathBuf], encrypted: bool) -> Option<Self> {
-        let path = Path::new(path);
-        let path = if path.is_absolute() {
-            path.to_owned()
-        } else {
-            let mut paths = stores.iter().map(|store| store.join(path));
-            paths.find(|path| path.exists())?
-        };
-        let is_file = fs::metadata(&path).ok()?.is_file();
-        let read = || Certificate::read(&path, Trust::OwnFile).map_err(|error| error.to_string());
-        let certificate = (is_file && !encrypted).then(read);
-        Some(Self {
-            name: name.to_owned(),
-            path,
-            certificate,
-        })
-    }
-}
-
 /// A service, as root sees it.
 #[derive(Debug)]
 pub struct Service {
@@ -286,36 +339,71 @@ impl Service {
         }
         let asked = ask("systemctl", &["show", unit, PROPERTIES]);
         let unit_of = |text: &str| Unit::parse(unit, text);
-        let found = match asked.as_deref().map(unit_of) {
+        let mut found = match asked.as_deref().map(unit_of) {
             Some(found) if found.is_loaded => found,
             // It is not installed.
             Some(found) if found.is_known => return None,
             _ => unit_of(shipped),
         };
-        let user = found.user.filter(|user| user != "root")?;
-        let number = |text: Option<String>| text?.trim().parse::<u32>().ok();
-        let uid = number(ask("id", &["-u", "--", &user]))?;
-        let gid = match &found.group {
-            Some(group) => gid_of(group)?,
-            None => number(ask("id", &["-g", "--", &user]))?,
+        let mut notes = Vec::new();
+        let unknown = |what, why| Note::Unknown {
+            unit: unit.to_owned(),
+            what,
+            why,
         };
-        let groups = ask("id", &["-G", "--", &user])?;
-        let groups = groups.split_whitespace().filter_map(|gid| gid.parse().ok());
+        if !found.is_loaded {
+            // Where there is no drop-in, the unit is as it is shipped.
+            if let Some(drop_in) = a_drop_in(unit) {
+                let why = format!(
+                    "the service manager does not answer and there is {}",
+                    text::path(&drop_in)
+                );
+                notes.push(unknown("what its drop-ins set", why));
+            }
+        } else if let Some(credentials) = credential::of_manager(unit) {
+            found.credentials = credentials;
+        } else {
+            let why = "the service manager does not answer on the bus".to_owned();
+            notes.push(unknown("which credentials it has", why));
+        }
+        let user = found.user.take().filter(|user| user != "root");
+        // A user that is there only while the unit runs is named as the unit is.
+        let own_name = || {
+            found
+                .is_dynamic
+                .then(|| unit.trim_end_matches(".service").to_owned())
+        };
+        let user = user.or_else(own_name)?;
+        let states = found.states.iter().filter(|_| found.is_dynamic);
+        let private: Vec<_> = states.map(|state| Private::of(state.clone())).collect();
+        let number = |text: Option<String>| text?.trim().parse::<u32>().ok();
+        let (owner, groups) = match number(ask("id", &["-u", "--", &user])) {
+            Some(uid) => {
+                let gid = match &found.group {
+                    Some(group) => gid_of(group)?,
+                    None => number(ask("id", &["-g", "--", &user]))?,
+                };
+                let groups = ask("id", &["-G", "--", &user])?;
+                let groups = groups.split_whitespace().filter_map(|gid| gid.parse().ok());
+                (Owner::new(uid, gid), groups.collect())
+            }
+            // Its rights are nobody else's, whichever number it has.
+            None if found.is_dynamic => (Owner::new(FIRST_DYNAMIC, FIRST_DYNAMIC), Vec::new()),
+            None => return None,
+        };
+        let groups: Vec<u32> = groups;
         let more = found.groups.iter().filter_map(|group| gid_of(group));
+        let environment = variables::of_unit(&found, unit, &mut notes);
         let mut sight = found.sight;
-        let loaded = found.credentials.iter();
-        let loaded = loaded.filter_map(|one| {
-            let stores = if one.encrypted { ENCRYPTED } else { STORES };
-            let stores = stores.map(PathBuf::from);
-            Credential::find(&one.name, &one.path, &stores, one.encrypted)
-        });
-        sight.handed = loaded.collect();
+        sight.handed = credential::resolve(unit, &found.credentials, &Stores::of_system());
+        sight.private = private;
+        sight.notes = notes;
         sight.user = Some(user.clone());
         Some(Self {
             unit,
-            environment: found.environment,
-            owner: Owner::new(uid, gid),
-            groups: groups.chain(more).collect(),
+            environment,
+            owner,
+            groups: groups.into_iter().chain(more).collect(),
             user,
             sight,
         })
@@ -350,14 +438,26 @@ impl Service {
         directory.is_dir().then_some(directory)
     }
 
-    /// Goes on with the rights of the service's user, for good. To be called before there is
-    /// a second thread.
+    /// Reads the settings, and goes on with the rights of the service's user, for good, where root
+    /// asks for a service: before, but for a `draft`, which that user may not be able to read. To
+    /// be called before there is a second thread.
     ///
     /// # Errors
     ///
-    /// The system's.
-    pub fn take_over(&self) -> io::Result<()> {
-        self.owner.take_over(&self.groups)
+    /// The system's, where the rights could not be given up.
+    pub fn reading<T>(
+        service: Option<&Self>,
+        draft: bool,
+        read: impl FnOnce() -> T,
+    ) -> io::Result<T> {
+        let take_over = |now: bool| match service.filter(|_| now) {
+            Some(service) => service.owner.take_over(&service.groups),
+            None => Ok(()),
+        };
+        take_over(!draft)?;
+        let read = read();
+        take_over(draft)?;
+        Ok(read)
     }
 }
 
@@ -377,277 +477,37 @@ fn gid_of(group: &str) -> Option<u32> {
 
 /// What a program says, if it succeeds in time.
 fn ask(program: &str, arguments: &[&str]) -> Option<String> {
+    String::from_utf8(ask_with(program, arguments, &[])?).ok()
+}
+
+/// The same, with this as its input.
+fn ask_with(program: &str, arguments: &[&str], input: &[u8]) -> Option<Vec<u8>> {
     let mut command = Command::new("timeout");
     command.args([PATIENCE, program]).args(arguments);
-    command.stdin(Stdio::null()).stderr(Stdio::null());
-    let output = command.output().ok()?;
-    let text = String::from_utf8(output.stdout).ok()?;
-    output.status.success().then_some(text)
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.stderr(Stdio::null()).spawn().ok()?;
+    // One that does not read it says so by its status.
+    let _ = child.stdin.take()?.write_all(input);
+    let output = child.wait_with_output().ok()?;
+    output.status.success().then_some(output.stdout)
 }
 
-/// A unit: its file, or what `systemctl show` says of it.
-#[derive(Debug, Default)]
-struct Unit {
-    /// The service manager knows such a unit, or that there is none.
-    is_known: bool,
-    is_loaded: bool,
-    user: Option<String>,
-    group: Option<String>,
-    groups: Vec<String>,
-    sight: Sight,
-    is_dynamic: bool,
-    states: Vec<PathBuf>,
-    environment: Vec<(OsString, OsString)>,
-    credentials: Vec<Load>,
-}
-
-/// A `LoadCredential=`.
-#[derive(Debug, PartialEq, Eq)]
-struct Load {
-    name: String,
-    path: String,
-    encrypted: bool,
-}
-
-impl Unit {
-    fn parse(name: &str, text: &str) -> Self {
-        let mut unit = Self::default();
-        name.clone_into(&mut unit.sight.unit);
-        for (key, value) in text.lines().filter_map(|line| line.split_once('=')) {
-            let one = || Some(value.to_owned()).filter(|value| !value.is_empty());
-            match key {
-                "LoadState" => {
-                    unit.is_known = true;
-                    unit.is_loaded = value == "loaded";
-                }
-                "User" => unit.user = one(),
-                "Group" => unit.group = one(),
-                "SupplementaryGroups" => {
-                    unit.groups
-                        .extend(value.split_whitespace().map(str::to_owned));
-                }
-                "ProtectHome" if is_true(value) || value == "tmpfs" => {
-                    unit.hide("ProtectHome", ["/home", "/root", "/run/user"]);
-                }
-                "PrivateTmp" if is_true(value) || value == "disconnected" => {
-                    unit.hide("PrivateTmp", ["/tmp", "/var/tmp"]);
-                }
-                "InaccessiblePaths" => unit.hide("InaccessiblePaths", paths(value, 0)),
-                "TemporaryFileSystem" => unit.hide("TemporaryFileSystem", paths(value, 0)),
-                "BindPaths" | "BindReadOnlyPaths" => {
-                    let shown = paths(value, 1).map(PathBuf::from);
-                    unit.sight.shown.extend(shown);
-                    let property = if key == "BindPaths" {
-                        "BindPaths"
-                    } else {
-                        "BindReadOnlyPaths"
-                    };
-                    let pairs = paths(value, 0).zip(paths(value, 1));
-                    let moved = pairs.filter(|(from, to)| from != to);
-                    let bound = moved.map(|(_, to)| (PathBuf::from(to), property));
-                    unit.sight.bound.extend(bound);
-                }
-                "DynamicUser" => unit.is_dynamic = is_true(value),
-                "StateDirectory" => {
-                    let names = value.split_whitespace();
-                    let names = names.filter_map(|name| name.split(':').next());
-                    let states = names.map(|name| Path::new(STATES).join(name));
-                    unit.states.extend(states);
-                }
-                "Environment" => {
-                    let words = words(value);
-                    let pairs = words.iter().filter_map(|word| word.split_once('='));
-                    let pairs = pairs.map(|(name, value)| (name.into(), value.into()));
-                    unit.environment.extend(pairs);
-                }
-                "LoadCredential" | "LoadCredentialEncrypted" => {
-                    // One that is named twice, as by the unit and a drop-in: the first counts.
-                    let (name, path) = value.split_once(':').unwrap_or((value, value));
-                    if !name.is_empty() && unit.credentials.iter().all(|one| one.name != name) {
-                        unit.credentials.push(Load {
-                            name: name.to_owned(),
-                            path: path.to_owned(),
-                            encrypted: key == "LoadCredentialEncrypted",
-                        });
-                    }
-                }
-                _ => {}
-            }
-        }
-        if unit.is_dynamic {
-            unit.sight.private.clone_from(&unit.states);
-        }
-        unit
-    }
-
-    fn hide<'a>(&mut self, property: &'static str, paths: impl IntoIterator<Item = &'a str>) {
-        let paths = paths.into_iter().map(|path| (path.into(), property));
-        self.sight.hidden.extend(paths);
-    }
-}
-
-/// systemd's words for it (systemd.syntax(7)).
-fn is_true(value: &str) -> bool {
-    matches!(value, "yes" | "true" | "on" | "1")
-}
-
-/// The words of a list as systemd writes them: quoted where they have to be.
-fn words(text: &str) -> Vec<String> {
-    let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
-    let mut characters = text.chars();
-    while let Some(character) = characters.next() {
-        match character {
-            ' ' | '\t' if quote.is_none() => words.extend(word.take()),
-            '"' | '\'' if quote.is_none() => {
-                quote = Some(character);
-                word.get_or_insert_default();
-            }
-            _ if quote == Some(character) => quote = None,
-            '\\' if quote != Some('\'') => word.get_or_insert_default().extend(characters.next()),
-            _ => word.get_or_insert_default().push(character),
-        }
-    }
-    words.extend(word);
-    words
-}
-
-/// The paths of a list: of each entry, which has parts after colons, this part, or the first.
-fn paths(value: &str, part: usize) -> impl Iterator<Item = &str> {
-    value.split_whitespace().filter_map(move |entry| {
-        let entry = entry.trim_start_matches(['-', '+']);
-        let mut parts = entry.split(':');
-        let first = parts.next();
-        let path = if part == 0 {
-            first
-        } else {
-            parts.next().or(first)
-        };
-        path.filter(|path| path.starts_with('/'))
-    })
+/// A drop-in of the unit, or of all services.
+fn a_drop_in(unit: &str) -> Option<PathBuf> {
+    let directories = UNITS.iter().flat_map(|units| {
+        let of = |name: &str| Path::new(units).join(format!("{name}.d"));
+        [of(unit), of("service")]
+    });
+    let mut files = directories.flat_map(|directory| {
+        let entries = fs::read_dir(directory).ok().into_iter().flatten();
+        entries.filter_map(|entry| Some(entry.ok()?.path()))
+    });
+    files.find(|file| file.extension().is_some_and(|ending| ending == "conf"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const AGENT: &str = include_str!("../../systemd/metrics-agent.service");
-    const COLLECTOR: &str = include_str!("../../systemd/metrics-collector.service");
-
-    fn hidden(unit: &Unit, path: &str) -> Option<String> {
-        let hidden = unit.sight.hides(Path::new(path))?;
-        Some(hidden.to_string())
-    }
-
-    #[test]
-    fn the_shipped_units_hide_what_they_say() {
-        let agent = Unit::parse("a.service", AGENT);
-        assert_eq!(agent.user.as_deref(), Some("metrics-agent"));
-        assert_eq!(
-            hidden(&agent, "/root/x.key").unwrap(),
-            "/root/x.key: ProtectHome= of a.service hides /root from the service"
-        );
-        assert_eq!(
-            hidden(&agent, "/var/tmp/x.key").unwrap(),
-            "/var/tmp/x.key: PrivateTmp= of a.service hides /var/tmp from the service"
-        );
-        for seen in [
-            "/home/ada/x.key",
-            "/run/user/1000/x",
-            "/etc/x",
-            "/rooted",
-            "/srv/tmp/x",
-        ] {
-            assert_eq!(hidden(&agent, seen), None, "{seen}");
-        }
-        let collector = Unit::parse("c.service", COLLECTOR);
-        assert_eq!(collector.user.as_deref(), Some("metrics-collector"));
-        for path in ["/home/ada/x.key", "/root/x", "/tmp/x", "/run/user/0/x"] {
-            assert!(hidden(&collector, path).is_some(), "{path}");
-        }
-    }
-
-    #[test]
-    fn what_the_service_manager_says_is_read() {
-        let unit = Unit::parse(
-            "a.service",
-            "LoadState=loaded\nUser=ada\nGroup=\nSupplementaryGroups=keys 12\nProtectHome=no\n\
-             PrivateTmp=disconnected\nInaccessiblePaths=-/srv/secret +/mnt\n\
-             TemporaryFileSystem=/var:ro,nodev\n\
-             BindPaths=/var/lib/a:/var/lib/b:rbind\n\
-             BindReadOnlyPaths=/var/log:/var/log:rbind\n",
-        );
-        assert!(unit.is_loaded && unit.is_known);
-        assert_eq!(
-            (unit.user.as_deref(), unit.group.as_deref()),
-            (Some("ada"), None)
-        );
-        assert_eq!(unit.groups, ["keys", "12"]);
-        for path in ["/tmp/x", "/srv/secret", "/mnt/x", "/var/x", "/var/lib/a/x"] {
-            assert!(hidden(&unit, path).is_some(), "{path}");
-        }
-        for path in ["/root/x", "/home/x", "/srv/x", "/var/lib/b/x", "/var/log/x"] {
-            assert_eq!(hidden(&unit, path), None, "{path}");
-        }
-        let missing = Unit::parse("a.service", "LoadState=not-found\nUser=\n");
-        assert!(missing.is_known && !missing.is_loaded);
-    }
-
-    #[test]
-    fn what_only_the_service_sees_is_not_refused() {
-        let unit = Unit::parse(
-            "a.service",
-            "ProtectHome=yes\nBindReadOnlyPaths=/root/keys:/srv/bound:rbind /run:/run:rbind\n\
-             DynamicUser=yes\nStateDirectory=a b:c\n\
-             Environment=A=b \"METRICS_AGENT_HOST__NAME=a \\\"b\" C=\n\
-             LoadCredential=collector.key:a.collector.key\n\
-             LoadCredentialEncrypted=agent.key_secret:/etc/a.cred\n\
-             LoadCredential=collector.key:/etc/other\n",
-        );
-        let note = |path: &str| Some(unit.sight.unclear(Path::new(path))?.to_string());
-        assert_eq!(
-            note("/srv/bound/x.key").unwrap(),
-            "/srv/bound/x.key: not checked: BindReadOnlyPaths= of a.service puts something else at \
-             /srv/bound for the service"
-        );
-        assert_eq!((note("/run/x"), note("/srv/x")), (None, None));
-        assert!(hidden(&unit, "/root/keys/x.key").is_some());
-        assert_eq!(
-            unit.sight.private,
-            [Path::new("/var/lib/a"), Path::new("/var/lib/b")]
-        );
-        let environment = [("A", "b"), ("METRICS_AGENT_HOST__NAME", "a \"b"), ("C", "")];
-        assert_eq!(
-            unit.environment,
-            environment.map(|(name, value)| (name.into(), value.into()))
-        );
-        let credentials = unit.credentials.iter();
-        let credentials = credentials.map(|one| (&*one.name, &*one.path, one.encrypted));
-        assert_eq!(
-            credentials.collect::<Vec<_>>(),
-            [
-                ("collector.key", "a.collector.key", false),
-                ("agent.key_secret", "/etc/a.cred", true),
-            ]
-        );
-    }
-
-    #[test]
-    fn a_credential_is_looked_for_in_the_stores() {
-        let root = tempfile::tempdir().unwrap();
-        let stores = ["one", "two"].map(|name| root.path().join(name));
-        let find = |path: &str| Credential::find("c.key", path, &stores, false);
-        assert!(find("a.c.key").is_none() && find("/nonexistent/c.key").is_none());
-        let pair = Certificate::write_pair(&stores[1], "c").unwrap();
-        let found = find("c.key_secret").unwrap();
-        assert_eq!(found.path, stores[1].join("c.key_secret"));
-        assert_eq!(found.certificate.unwrap().unwrap().public, pair.public);
-        fs::write(stores[1].join("c.key"), "x").unwrap();
-        let problem = find("c.key").unwrap().certificate.unwrap().unwrap_err();
-        assert!(problem.contains("two/c.key"), "{problem}");
-        let absolute = stores[1].join("c.key");
-        let absolute = Credential::find("c", absolute.to_str().unwrap(), &[], true).unwrap();
-        assert!(absolute.certificate.is_none());
-    }
 
     #[test]
     fn where_a_link_leads_counts() {

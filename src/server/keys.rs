@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use crate::base::text;
+use crate::config::service::{Note, Seen, Sight};
 use crate::curve::certificate::{Certificate, CertificateError, Trust};
 use crate::curve::keys::KeyPair;
 
@@ -115,6 +116,9 @@ pub enum KeysError {
     /// A key file is there, or was to be made, and something is wrong with it.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
+    /// A key file that is handed over to the service is no good. The text names it.
+    #[error("{0}")]
+    Handed(String),
     /// A public certificate in the place of a secret one.
     #[error("{}: expected `secret-key = \"<40 Z85 characters>\"` in the section `curve`", .0.display())]
     NoSecretKey(PathBuf),
@@ -139,6 +143,8 @@ pub enum KeysError {
 pub enum Found {
     /// A key pair.
     Keys(Keys),
+    /// A key file that only the service sees.
+    Unclear(PathBuf),
     /// None anywhere: one can be made.
     Nowhere {
         /// The directory that it would be in.
@@ -154,6 +160,7 @@ impl Found {
     pub fn path(&self) -> PathBuf {
         match self {
             Self::Keys(keys) => keys.path.clone(),
+            Self::Unclear(path) => path.clone(),
             Self::Nowhere { directory, .. } => directory.join(SECRET_FILE),
         }
     }
@@ -166,6 +173,7 @@ impl Found {
     pub fn or_make(self) -> Result<Keys, KeysError> {
         let (directory, unseen) = match self {
             Self::Keys(keys) => return Ok(keys),
+            Self::Unclear(path) => return read(path, false),
             Self::Nowhere { directory, unseen } => (directory, unseen),
         };
         let path = directory.join(SECRET_FILE);
@@ -182,24 +190,53 @@ impl Found {
 }
 
 /// Finds the key pair. A `file` that is named has to be there; a relative one is looked for
-/// where the collector's own is.
+/// where the collector's own is. `sight` and `notes` are for what the service sees otherwise than
+/// this process.
 ///
 /// # Errors
 ///
 /// [`KeysError`].
-pub fn find(file: Option<&Path>, places: &Places) -> Result<Found, KeysError> {
+pub fn find(
+    file: Option<&Path>,
+    places: &Places,
+    sight: &Sight,
+    notes: &mut Vec<Note>,
+) -> Result<Found, KeysError> {
+    let mut read = |path: PathBuf, credentials| match sight.seen(&path) {
+        Some(Seen::Key(certificate)) => of_service(path, certificate.clone()),
+        Some(Seen::Nothing | Seen::Text(_)) => Err(nothing(path)),
+        None => match sight.unclear(&path) {
+            Some(note) => {
+                notes.push(note);
+                Ok(Found::Unclear(path))
+            }
+            None => read(path, credentials).map(Found::Keys),
+        },
+    };
     if let Some(file) = file.filter(|file| file.is_absolute()) {
-        return read(file.to_owned(), places.is_credential(file)).map(Found::Keys);
+        return read(file.to_owned(), places.is_credential(file));
     }
     let name = file.unwrap_or(Path::new(SECRET_FILE));
     let (mut looked, mut unseen) = (Vec::new(), Vec::new());
     let directories = [
         (places.credentials.as_ref(), true),
+        (None, true),
         (Some(&places.etc), false),
         (places.state.as_ref(), false),
     ];
     for (directory, credentials) in directories {
-        let Some(directory) = directory else { continue };
+        let Some(directory) = directory else {
+            // What the next start is handed over goes where the credentials are, too.
+            if credentials && let Some(credential) = sight.handed(name) {
+                notes.push(sight.note(credential));
+                let path = credential.path.clone();
+                return match &credential.certificate {
+                    Some(certificate) => of_service(path, certificate.clone()),
+                    None => Ok(Found::Unclear(path)),
+                };
+            }
+            continue;
+        };
         match read(directory.join(name), credentials) {
             Err(KeysError::Certificate(CertificateError::Io { path, source, .. }))
                 if absent(&path, &source) =>
@@ -209,7 +246,7 @@ pub fn find(file: Option<&Path>, places: &Places) -> Result<Found, KeysError> {
                     unseen.push(directory.clone());
                 }
             }
-            found => return found.map(Found::Keys),
+            found => return found,
         }
     }
     if file.is_some() {
@@ -218,6 +255,26 @@ pub fn find(file: Option<&Path>, places: &Places) -> Result<Found, KeysError> {
     }
     let directory = places.state.clone().ok_or(KeysError::NoPlace)?;
     Ok(Found::Nowhere { directory, unseen })
+}
+
+/// What root has read for the service.
+fn of_service(path: PathBuf, read: Result<Certificate, String>) -> Result<Found, KeysError> {
+    let Certificate { public, secret, .. } = read.map_err(KeysError::Handed)?;
+    let Some(secret) = secret else {
+        return Err(KeysError::NoSecretKey(path));
+    };
+    let pair = KeyPair { public, secret };
+    let made = None;
+    Ok(Found::Keys(Keys { pair, path, made }))
+}
+
+fn nothing(path: PathBuf) -> KeysError {
+    let error = CertificateError::Io {
+        path,
+        action: "open it",
+        source: io::ErrorKind::NotFound.into(),
+    };
+    error.into()
 }
 
 fn read(path: PathBuf, credentials: bool) -> Result<Keys, KeysError> {
@@ -255,7 +312,7 @@ mod tests {
     use super::*;
 
     fn find_or_make(file: Option<&Path>, places: &Places) -> Result<Keys, KeysError> {
-        find(file, places)?.or_make()
+        find(file, places, &Sight::default(), &mut Vec::new())?.or_make()
     }
 
     fn places(root: &Path) -> Places {

@@ -29,6 +29,8 @@ pub enum Answer {
     NoneYet,
     /// Nobody runs, and this user may not look into this directory, where there may be one.
     Unseen(PathBuf),
+    /// Nobody runs, and only the service will see this key file.
+    OnlyTheServices(PathBuf),
     /// Nobody runs, and the settings or the key file are wrong.
     Unknown(ConfigError),
 }
@@ -54,7 +56,7 @@ pub fn answer(
                 Found::Keys(keys) if may_compare && keys.pair.public != key => {
                     Some((keys.pair.public, keys.path))
                 }
-                Found::Keys(_) | Found::Nowhere { .. } => None,
+                Found::Keys(_) | Found::Unclear(_) | Found::Nowhere { .. } => None,
             };
             Answer::Running(key, next)
         }
@@ -62,6 +64,7 @@ pub fn answer(
         (None, Err(error)) => Answer::Unknown(error),
         (None, Ok(loaded)) => match loaded.keys {
             Found::Keys(keys) => Answer::Kept(keys.pair.public),
+            Found::Unclear(path) => Answer::OnlyTheServices(path),
             Found::Nowhere {
                 directory,
                 mut unseen,

@@ -37,6 +37,9 @@ BINARIES_INSIDE = "/srv/binaries"
 PATIENCE_SECONDS = 20
 POLL_SECONDS = 0.05
 
+# ImportCredential= is as old as this.
+IMPORT_SINCE_SYSTEMD = 254
+
 
 def message_ids():
     """The programs' message ids by the names of their constants."""
@@ -69,6 +72,21 @@ def set_property(prop, signature, value):
 def call(method, *arguments):
     """The command that calls a method of the agent's."""
     return ["busctl", "--json=short", "call", BUS_NAME, OBJECT, BUS_NAME, method, *arguments]
+
+
+def key_pair(m):
+    """A key pair of another make: its public key, and the certificate with both."""
+    program = "import zmq; print(*(k.decode() for k in zmq.curve_keypair()), sep='\\n')"
+    public, secret = m.run("python3", "-c", program).split()
+    return public, public_certificate(public) + f'    secret-key = "{secret}"\n'
+
+
+def public_certificate(public):
+    return f'metadata\ncurve\n    public-key = "{public}"\n'
+
+
+def systemd_version(m):
+    return int(m.run("systemctl", "--version").split()[1])
 
 
 def idle(scenario):

@@ -1153,3 +1153,64 @@ fn the_state_of_a_dynamic_user_is_not_refused() {
         ["settings.toml", "agent.key_secret"].map(|file| format!("~/state/{file}: {why}"))
     );
 }
+
+/// What root has seen there counts as if the service had read it.
+#[test]
+fn the_state_of_a_dynamic_user_is_checked_where_root_sees_it() {
+    use super::super::service::Sight;
+    use crate::durable::owner::{self, tests::NOBODY, tests::is_root};
+
+    if !is_root() {
+        return;
+    }
+    let mut host = Host::new();
+    mode(&host.at(""), 0o755);
+    let key = host.pair("private/state", "agent");
+    host.write("private/state/settings.toml", "intervals.metrics = '7s'\n");
+    let own = |path: &str| std::os::unix::fs::chown(host.at(path), Some(NOBODY), Some(NOBODY));
+    for path in ["private/state", "private/state/agent.key_secret"] {
+        own(path).unwrap();
+    }
+    mode(&host.at("private"), 0o700);
+    std::os::unix::fs::symlink("private/state", host.at("state")).unwrap();
+    fs::create_dir(host.at("nobodys")).unwrap();
+    own("nobodys").unwrap();
+    let check = |host: &mut Host| {
+        let (state, real) = (host.at("state"), host.at("private/state"));
+        host.sources.sight = Sight::dynamic_seen("a.service", &state, &real);
+        let load = || load(&host.sources, KeyPolicy::ReadOnly);
+        owner::on_behalf(&host.at("nobodys"), load).unwrap()
+    };
+    let loaded = check(&mut host).unwrap();
+    assert_eq!(loaded.settings.key_pair.public, key);
+    assert_eq!(loaded.settings.intervals.metrics, Duration::from_secs(7));
+    assert_eq!(warnings_of(&loaded), [""; 0]);
+    // Named by the path that the service has.
+    host.write("private/state/agent.key_secret", "no key");
+    let problem = check(&mut host).unwrap_err();
+    let problem = host.shown(problem.problems().next().unwrap());
+    assert!(
+        problem.contains(" ~/state/agent.key_secret:1: "),
+        "{problem}"
+    );
+    // A link of the service's user to what root alone may read is not followed.
+    let file = host.at("private/state/agent.key_secret");
+    host.pair("private", "roots");
+    fs::remove_file(&file).unwrap();
+    std::os::unix::fs::symlink(host.at("private/roots.key_secret"), &file).unwrap();
+    let problem = check(&mut host).unwrap_err();
+    let problem = host.shown(problem.problems().next().unwrap());
+    assert!(
+        problem.contains("~/state/agent.key_secret: cannot open it: Perm"),
+        "{problem}"
+    );
+    // Where there is none, one is made.
+    fs::remove_file(&file).unwrap();
+    let loaded = check(&mut host).unwrap();
+    assert!(!loaded.key_found);
+    assert_eq!(loaded.key_file, host.at("state/agent.key_secret"));
+}
+
+fn warnings_of(loaded: &Loaded) -> Vec<String> {
+    loaded.warnings.iter().map(ToString::to_string).collect()
+}

@@ -261,7 +261,7 @@ fn contents(path: &Path) -> Result<(Vec<u8>, u32), CertificateError> {
 }
 
 /// Overwrites bytes that may hold a secret key.
-fn scrub(mut bytes: Vec<u8>) {
+pub(crate) fn scrub(mut bytes: Vec<u8>) {
     bytes.fill(0);
     std::hint::black_box(&bytes);
 }

@@ -9,7 +9,7 @@ pub fn restart_needed(in_force: &Loaded, new: &Loaded) -> Vec<&'static str> {
     let (old, settings) = (&in_force.settings, &new.settings);
     let public = |loaded: &Loaded| match &loaded.keys {
         Found::Keys(keys) => Some(keys.pair.public),
-        Found::Nowhere { .. } => None,
+        Found::Unclear(_) | Found::Nowhere { .. } => None,
     };
     let differences = [
         ("listen.agents", old.listen.agents != settings.listen.agents),

@@ -119,7 +119,8 @@ fn load_layers(layers: Layers, sources: &Sources) -> Result<Loaded, ConfigError>
         }
     }
     let file = curve.secret_key_file.map(|FileName(path)| path);
-    let found = keys::find(file.as_deref(), &sources.places);
+    let mut notes = sources.sight.notes().to_vec();
+    let found = keys::find(file.as_deref(), &sources.places, &sources.sight, &mut notes);
     let found = found.map_err(|error| match error {
         KeysError::Certificate(error) => {
             let user = sources.sight.user().unwrap_or(COLLECTOR.program);
@@ -155,12 +156,16 @@ fn load_layers(layers: Layers, sources: &Sources) -> Result<Loaded, ConfigError>
         unreachable!("a key that is not found is a problem");
     };
     let mut warnings: Vec<_> = match &keys {
-        Found::Keys(keys) if !sources.places.is_credential(&keys.path) => {
+        Found::Keys(keys)
+            if !sources.places.is_credential(&keys.path)
+                && !sources.sight.is_handed(&keys.path) =>
+        {
             let concerns = concern::of_file(&keys.path).into_iter();
             concerns.map(Warning::Key).collect()
         }
-        Found::Keys(_) | Found::Nowhere { .. } => Vec::new(),
+        Found::Keys(_) | Found::Unclear(_) | Found::Nowhere { .. } => Vec::new(),
     };
+    warnings.extend(notes.into_iter().map(Warning::Note));
     let interval = settings.timing.ping_interval;
     if interval >= Intervals::DEFAULT.stale {
         let place = layers.place(&["hosts", "ping_interval"]);
@@ -180,6 +185,9 @@ fn hidden_key(found: &Found, sources: &Sources) -> Option<Reason> {
     let Found::Keys(keys) = found else {
         return None;
     };
+    if sources.sight.is_handed(&keys.path) {
+        return None;
+    }
     let hidden = sources.sight.hides(&keys.path)?;
     Some(Reason::Hidden {
         hidden,

@@ -32,6 +32,7 @@ fn show(loaded: &Loaded, setting: &Setting, path: &[&str]) -> Shown {
         "listen.web" => listen(settings.listen.web),
         "curve.secret_key_file" => match &loaded.keys {
             Found::Keys(keys) => Some(quoted(keys.path.display())),
+            Found::Unclear(path) => Some(quoted(path.display())),
             Found::Nowhere { .. } => {
                 let file = text::path(&loaded.keys.path());
                 let why = format!("a key pair will be made and kept in {file}");

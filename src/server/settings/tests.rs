@@ -804,6 +804,59 @@ fn what_the_service_cannot_see_is_refused() {
     );
 }
 
+/// Before the first start there is no directory of credentials to look into.
+#[test]
+fn the_own_key_is_found_as_a_credential_of_the_next_start() {
+    use crate::config::service::Sight;
+
+    let mut site = Site::new();
+    let key = Certificate::write_pair(&site.at("store"), "c").unwrap();
+    let file = site.at("store/c.key_secret");
+    let handing = |file: &Path| Sight::handing("c.service", "collector.key_secret", file);
+    site.sources.sight = handing(&file);
+    let loaded = site.load().unwrap();
+    assert!(matches!(&loaded.keys, Found::Keys(keys) if keys.pair.public == key.public));
+    let root = site.dir.path().to_str().unwrap().to_owned();
+    let told = loaded.warnings[0].to_string().replace(&root, "~");
+    assert_eq!(
+        told,
+        "~/store/c.key_secret: taken as the credential collector.key_secret, which systemd hands \
+         over at the start of c.service"
+    );
+    // Whatever its name is there: what is set is the name of the credential.
+    site.etc("[curve]\nsecret_key_file = 'other'\n");
+    assert!(site.problems()[0].contains("found no other: looked in"));
+    site.sources.sight = Sight::handing("c.service", "other", &file);
+    assert!(matches!(site.load().unwrap().keys, Found::Keys(_)));
+    site.write("store/c.key_secret", "no key");
+    site.sources.sight = Sight::handing("c.service", "other", &file);
+    let problems = site.problems();
+    assert!(
+        problems[0].contains("~/store/c.key_secret:1: "),
+        "{problems:?}"
+    );
+}
+
+#[test]
+fn a_key_that_only_the_service_sees_is_a_note() {
+    use crate::config::service::Sight;
+
+    let mut site = Site::new();
+    site.etc(&format!(
+        "[curve]\nsecret_key_file = '{}'\n",
+        site.at("bound/k").display()
+    ));
+    assert!(site.load().is_err());
+    site.sources.sight = Sight::binding("c.service", &site.at("bound"));
+    let loaded = site.load().unwrap();
+    assert!(matches!(&loaded.keys, Found::Unclear(path) if *path == site.at("bound/k")));
+    assert!(
+        loaded.warnings[0]
+            .to_string()
+            .contains("bound/k: not checked: ")
+    );
+}
+
 #[test]
 fn a_key_that_others_have_a_say_in_is_told() {
     let site = Site::new();

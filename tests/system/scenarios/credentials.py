@@ -1,22 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
 """Keys that systemd hands out: every kind of credential, as the manual shows them."""
 
-from machine import AGENT, COLLECTOR, CONFIGURATION
-
-# ImportCredential= is as old as this.
-IMPORT_SINCE_SYSTEMD = 254
+from machine import (
+    AGENT,
+    COLLECTOR,
+    CONFIGURATION,
+    IMPORT_SINCE_SYSTEMD,
+    key_pair,
+    public_certificate,
+    systemd_version,
+)
 
 
 def agents_key_from_the_credstore(m):
     """/etc/credstore/metrics-agent.key_secret: nothing to set, as the unit asks for it."""
-    public, certificate = _key_pair(m)
+    public, certificate = key_pair(m)
     m.write("/etc/credstore/metrics-agent.key_secret", certificate, mode=0o600)
     _expect_agents_key(m, public)
 
 
 def agents_key_from_a_path(m):
     """LoadCredential= with a path of the site's own goes over the unit's."""
-    public, certificate = _key_pair(m)
+    public, certificate = key_pair(m)
     m.write("/root/site.key", certificate, mode=0o600)
     m.drop_in("[Service]\nLoadCredential=agent.key_secret:/root/site.key\n")
     _expect_agents_key(m, public)
@@ -24,7 +29,7 @@ def agents_key_from_a_path(m):
 
 def agents_key_encrypted(m):
     """LoadCredentialEncrypted=: the key is nowhere in the clear on the disk."""
-    public, certificate = _key_pair(m)
+    public, certificate = key_pair(m)
     _encrypt(m, certificate, "agent.key_secret", "/etc/metrics-agent/agent.cred")
     m.drop_in(
         "[Service]\nLoadCredentialEncrypted=agent.key_secret:/etc/metrics-agent/agent.cred\n"
@@ -34,7 +39,7 @@ def agents_key_encrypted(m):
 
 def agents_key_encrypted_under_another_name(m):
     """A credential that was encrypted for something else is refused by systemd; no key is made."""
-    _, certificate = _key_pair(m)
+    _, certificate = key_pair(m)
     _encrypt(m, certificate, "other", "/etc/metrics-agent/agent.cred")
     m.drop_in(
         "[Service]\nLoadCredentialEncrypted=agent.key_secret:/etc/metrics-agent/agent.cred\n"
@@ -47,10 +52,10 @@ def agents_key_encrypted_under_another_name(m):
 
 def agents_key_imported(m):
     """ImportCredential=: whatever the site has under that name, encrypted or not."""
-    if _systemd(m) < IMPORT_SINCE_SYSTEMD:
-        m.saw(f"left out: systemd {_systemd(m)} knows no ImportCredential=")
+    if systemd_version(m) < IMPORT_SINCE_SYSTEMD:
+        m.saw(f"left out: systemd {systemd_version(m)} knows no ImportCredential=")
         return
-    public, certificate = _key_pair(m)
+    public, certificate = key_pair(m)
     _encrypt(m, certificate, "agent.key_secret", "/etc/credstore.encrypted/agent.key_secret")
     m.drop_in("[Service]\nImportCredential=agent.*\n")
     _expect_agents_key(m, public)
@@ -58,14 +63,14 @@ def agents_key_imported(m):
 
 def collectors_keys_all_handed_out(m):
     """Three credentials, two services, no key in any setting: they find each other."""
-    public, certificate = _key_pair(m)
+    public, certificate = key_pair(m)
     _encrypt(m, certificate, "collector.key_secret", "/etc/collector.cred")
     m.drop_in(
         "[Service]\nLoadCredentialEncrypted=collector.key_secret:/etc/collector.cred\n", COLLECTOR
     )
-    own_public, own_certificate = _key_pair(m)
+    own_public, own_certificate = key_pair(m)
     m.write("/etc/credstore/metrics-agent.key_secret", own_certificate, mode=0o600)
-    m.write("/etc/credstore/metrics-agent.collector.key", _certificate(public))
+    m.write("/etc/credstore/metrics-agent.collector.key", public_certificate(public))
     m.write(CONFIGURATION, '[collector.main]\nendpoint = "tcp://127.0.0.1:5556"\n')
     m.run("systemctl", "start", COLLECTOR, AGENT)
     m.eventually("state", lambda: m.agent("State"), "reporting")
@@ -81,7 +86,7 @@ def collectors_keys_all_handed_out(m):
 def collectors_public_key_inline(m):
     """SetCredential=: a public key is no secret, so a drop-in may hold it."""
     key = m.start_collector()
-    text = _certificate(key).replace("\\", "\\\\").replace("\n", "\\n")
+    text = public_certificate(key).replace("\\", "\\\\").replace("\n", "\\n")
     m.drop_in(f"[Service]\nLoadCredential=\nSetCredential=collector.key:{text}\n")
     m.write(CONFIGURATION, '[collector.main]\nendpoint = "tcp://127.0.0.1:5556"\n')
     m.run("systemctl", "start", AGENT)
@@ -102,17 +107,6 @@ def _expect_agents_key(m, public):
     m.expect_steady(pid)
 
 
-def _key_pair(m):
-    """A key pair of another make: its public key, and the certificate with both."""
-    program = "import zmq; print(*(k.decode() for k in zmq.curve_keypair()), sep='\\n')"
-    public, secret = m.run("python3", "-c", program).split()
-    return public, _certificate(public) + f'    secret-key = "{secret}"\n'
-
-
-def _certificate(public):
-    return f'metadata\ncurve\n    public-key = "{public}"\n'
-
-
 def _encrypt(m, text, name, path):
     """What an administrator types: systemd-creds(1). With the host's key; there is no TPM here."""
     m.write("/run/plain", text, mode=0o600)
@@ -120,7 +114,3 @@ def _encrypt(m, text, name, path):
     m.run("systemd-creds", "encrypt", "--with-key=host", f"--name={name}", "/run/plain", path)
     m.run("rm", "/run/plain")
     m.expect("in the clear on the disk", "secret-key" in m.read(path), False)
-
-
-def _systemd(m):
-    return int(m.run("systemctl", "--version").split()[1])

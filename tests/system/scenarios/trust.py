@@ -1,7 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """What root is told, and what root does, where the services' users have a say."""
 
-from machine import AGENT, AS_NOBODY, COLLECTOR, COLLECTOR_KEY, CONFIGURATION, RPM_SUITE
+from machine import (
+    AGENT,
+    AS_NOBODY,
+    COLLECTOR,
+    COLLECTOR_KEY,
+    CONFIGURATION,
+    IMPORT_SINCE_SYSTEMD,
+    RPM_SUITE,
+    key_pair,
+    public_certificate,
+    systemd_version,
+)
 
 # On an RPM system, too.
 SUITES = ["bookworm", "trixie", RPM_SUITE]
@@ -118,6 +129,96 @@ def _expect_collector_accepted(m, settings):
     m.run("systemctl", "restart", COLLECTOR)
     m.expect("active state", m.unit("ActiveState", COLLECTOR), "active")
     m.run("systemctl", "stop", COLLECTOR)
+
+
+def checking_the_agent_knows_what_the_unit_gives_it(m):
+    """Variables and credentials of drop-ins, of every kind, before any start has used them."""
+    public, certificate = key_pair(m)
+    m.write("/root/site.key", public_certificate(public), mode=0o600)
+    text = public_certificate(public).replace("\n", "\\n")
+    m.write("/run/plain", public_certificate(public), mode=0o600)
+    encrypt = ("systemd-creds", "encrypt", "--with-key=host", "--name=collector.key")
+    m.run(*encrypt, "/run/plain", "/etc/site.cred")
+    inline = m.run(*encrypt, "--pretty", "/run/plain", "-")
+    m.write("/run/other", "no key", mode=0o600)
+    m.run(*encrypt, "/run/other", "/etc/other.cred")
+
+    unset = '[collector.main]\nendpoint = "127.0.0.1"\n'
+    _expect_agent_refused(m, unset, "found no collector.key")
+    # Given by the unit alone; nothing of it is left unchecked.
+    ways = ["LoadCredential=collector.key:/root/site.key", f"SetCredential=collector.key:{text}"]
+    ways += ["LoadCredentialEncrypted=collector.key:/etc/site.cred", inline]
+    if systemd_version(m) >= IMPORT_SINCE_SYSTEMD:
+        m.write("/etc/credstore/site.key", public_certificate(public), mode=0o600)
+        ways.append("LoadCredential=\nLoadCredential=collector.key:site.key")
+        m.run("install", "-D", "/root/site.key", "/run/credstore/collector.key")
+        ways.append("LoadCredential=\nImportCredential=collector.*")
+    for way in ways:
+        m.drop_in(f"[Service]\n{way}\n")
+        told = m.execute("metrics-agent", "--check-config").stderr
+        m.expect(f"left unchecked with {way[:40]}", "not checked" in told, False)
+        _expect_agent_accepted(m, unset)
+    m.run("rm", "-f", "/run/credstore/collector.key", "/etc/credstore/site.key")
+    m.drop_in("[Service]\nLoadCredentialEncrypted=collector.key:/etc/other.cred\n")
+    _expect_agent_refused(m, unset, "/etc/other.cred:1: ")
+
+    # Variables, of which the later ones count.
+    inline_key = f'public_key = "{public}"\n'
+    wrong = "METRICS_AGENT_INTERVALS__METRICS=soon"
+    m.write("/root/wrong.env", f"# wrong\n{wrong}\n")
+    m.write("/root/right.env", "METRICS_AGENT_INTERVALS__METRICS='7s'\n")
+    saying = "METRICS_AGENT_INTERVALS__METRICS: "
+    for way in ("EnvironmentFile=/root/wrong.env", f"Environment={wrong}"):
+        m.drop_in(f"[Service]\n{way}\n")
+        _expect_agent_refused(m, unset + inline_key, saying)
+    m.drop_in("[Service]\nEnvironmentFile=/root/*.env\nEnvironmentFile=/root/right.env\n")
+    _expect_agent_accepted(m, unset + inline_key)
+    m.drop_in("[Service]\n")
+    m.run("systemctl", "set-environment", wrong)
+    _expect_agent_refused(m, unset + inline_key, saying)
+    m.drop_in("[Service]\nUnsetEnvironment=METRICS_AGENT_INTERVALS__METRICS\n")
+    _expect_agent_accepted(m, unset + inline_key)
+    m.run("systemctl", "unset-environment", "METRICS_AGENT_INTERVALS__METRICS")
+    m.drop_in("[Service]\nEnvironmentFile=/root/none.env\n")
+    told = m.execute("metrics-agent", "--check-config").stderr
+    m.expect_match("told", told, "/root/none.env: EnvironmentFile= of .* the service does not start")
+
+    # A user that is there only while the unit runs.
+    m.drop_in("[Service]\nDynamicUser=yes\n")
+    _expect_agent_accepted(m, unset + inline_key)
+    told = m.execute("metrics-agent", "--check-config").stderr
+    m.expect("left unchecked", told, "")
+    state = "/var/lib/private/metrics-agent"
+    m.write(f"{state}/agent.key_secret", "no key", mode=0o600)
+    _expect_agent_refused(m, None, "/var/lib/metrics-agent/agent.key_secret:1: ")
+
+
+# Key pairs are made by pyzmq, which the RPM root lacks.
+checking_the_agent_knows_what_the_unit_gives_it.suites = ["bookworm", "trixie"]
+
+
+def checking_the_collector_knows_its_key_before_the_first_start(m):
+    """Its own key, handed over as a credential: in the clear, encrypted, and a wrong one."""
+    public, certificate = key_pair(m)
+    m.write("/run/plain", certificate, mode=0o600)
+    encrypt = ("systemd-creds", "encrypt", "--with-key=host", "--name=collector.key_secret")
+    m.run(*encrypt, "/run/plain", "/etc/site.cred")
+    m.write("/etc/credstore/wrong", "no key", mode=0o600)
+    m.drop_in("[Service]\nLoadCredential=collector.key_secret:wrong\n", COLLECTOR)
+    _expect_collector_refused(m, "", "/etc/credstore/wrong:1: ")
+    m.write("/etc/credstore/right", certificate, mode=0o600)
+    for way in (
+        "LoadCredential=collector.key_secret:right",
+        "LoadCredentialEncrypted=collector.key_secret:/etc/site.cred",
+    ):
+        m.drop_in(f"[Service]\n{way}\n", COLLECTOR)
+        m.expect("key", m.run("metrics-collector", "--public-key").strip(), public)
+        _expect_collector_accepted(m, "")
+        made = m.execute("sh", "-c", f"ls {STATE}/*.key_secret").stdout
+        m.expect("keys that were made", made, "")
+
+
+checking_the_collector_knows_its_key_before_the_first_start.suites = ["bookworm", "trixie"]
 
 
 def asking_for_the_public_key_makes_none(m):

@@ -1,0 +1,393 @@
+//! The credentials that a unit's next start hands over (systemd.exec(5), "Credentials"), as root
+//! finds them before. `systemctl show` cannot print these settings, so the bus is asked.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use glob::Pattern;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{CREDENTIALS, ask, ask_with};
+use crate::curve::certificate::{Certificate, MAX_CERTIFICATE_BYTES};
+
+/// Those that the service manager was given, by its container or machine.
+const SYSTEM: &str = "/run/credentials/@system";
+const SYSTEM_ENCRYPTED: &str = "/run/credentials/@encrypted";
+
+/// Where systemd looks for credentials that have no absolute path.
+const STORES: [&str; 4] = [
+    "/etc/credstore",
+    "/run/credstore",
+    "/usr/local/lib/credstore",
+    "/usr/lib/credstore",
+];
+
+/// The interface that has the settings of services.
+const SERVICE: &str = "org.freedesktop.systemd1.Service";
+
+/// A credential of the unit.
+#[derive(Clone, Debug)]
+pub struct Credential {
+    /// The name that the service finds it by.
+    pub name: String,
+    /// Where it is now; where it will be, if the unit itself has its text.
+    pub path: PathBuf,
+    /// What root has read there; None where it cannot.
+    pub certificate: Option<Result<Certificate, String>>,
+    /// Why root cannot read it.
+    pub obstacle: &'static str,
+}
+
+/// A credential that a unit asks for.
+#[derive(Debug, PartialEq)]
+pub(super) enum Wanted {
+    /// `LoadCredential=`, `LoadCredentialEncrypted=`.
+    Load {
+        name: String,
+        path: String,
+        encrypted: bool,
+    },
+    /// `ImportCredential=`: whatever is there by such a name, perhaps under another one.
+    Import { names: String, renamed: String },
+    /// `SetCredential=`, `SetCredentialEncrypted=`.
+    Set {
+        name: String,
+        bytes: Vec<u8>,
+        encrypted: bool,
+    },
+}
+
+impl Wanted {
+    pub(super) fn load(name: &str, path: &str, encrypted: bool) -> Self {
+        Self::Load {
+            name: name.to_owned(),
+            path: path.to_owned(),
+            encrypted,
+        }
+    }
+}
+
+/// Directories of credentials.
+#[derive(Debug, Default)]
+pub(super) struct Stores {
+    pub(super) plain: Vec<PathBuf>,
+    pub(super) encrypted: Vec<PathBuf>,
+}
+
+impl Stores {
+    pub(super) fn of_system() -> Self {
+        let encrypted = STORES.iter().map(|store| format!("{store}.encrypted"));
+        Self {
+            plain: [SYSTEM].iter().chain(&STORES).map(PathBuf::from).collect(),
+            encrypted: [SYSTEM_ENCRYPTED.into()]
+                .into_iter()
+                .chain(encrypted.map(PathBuf::from))
+                .collect(),
+        }
+    }
+}
+
+/// What the service manager knows of the unit's credentials; None where it does not answer.
+pub(super) fn of_manager(unit: &str) -> Option<Vec<Wanted>> {
+    let path = object_path(unit);
+    let answer = ask(
+        "busctl",
+        &[
+            "--json=short",
+            "call",
+            "org.freedesktop.systemd1",
+            &path,
+            "org.freedesktop.DBus.Properties",
+            "GetAll",
+            "s",
+            SERVICE,
+        ],
+    )?;
+    of_properties(&answer)
+}
+
+/// The object of a unit: what is no letter and no digit is escaped.
+fn object_path(unit: &str) -> String {
+    let mut path = String::from("/org/freedesktop/systemd1/unit/");
+    for byte in unit.bytes() {
+        if byte.is_ascii_alphanumeric() {
+            path.push(byte.into());
+        } else {
+            path += &format!("_{byte:02x}");
+        }
+    }
+    path
+}
+
+/// From busctl's JSON for the answer of `GetAll`.
+fn of_properties(json: &str) -> Option<Vec<Wanted>> {
+    let answer: Value = serde_json::from_str(json).ok()?;
+    let properties = answer.get("data")?.get(0)?.as_object()?;
+    let mut wanted = Vec::new();
+    for (property, encrypted) in [("LoadCredential", false), ("LoadCredentialEncrypted", true)] {
+        let all: Vec<(String, String)> = of_property(properties.get(property)).unwrap_or_default();
+        let all = all.into_iter();
+        wanted.extend(all.map(|(name, path)| Wanted::load(&name, &path, encrypted)));
+    }
+    // From systemd 257 on, with names to rename them to.
+    let imported: Vec<(String, String)> = match of_property(properties.get("ImportCredentialEx")) {
+        Some(renamed) => renamed,
+        None => {
+            let all: Option<Vec<String>> = of_property(properties.get("ImportCredential"));
+            let all = all.unwrap_or_default().into_iter();
+            all.map(|names| (names, String::new())).collect()
+        }
+    };
+    let imported = imported.into_iter();
+    wanted.extend(imported.map(|(names, renamed)| Wanted::Import { names, renamed }));
+    for (property, encrypted) in [("SetCredential", false), ("SetCredentialEncrypted", true)] {
+        let all: Vec<(String, Vec<u8>)> = of_property(properties.get(property)).unwrap_or_default();
+        wanted.extend(all.into_iter().map(|(name, bytes)| Wanted::Set {
+            name,
+            bytes,
+            encrypted,
+        }));
+    }
+    Some(wanted)
+}
+
+fn of_property<T: for<'de> Deserialize<'de>>(property: Option<&Value>) -> Option<T> {
+    T::deserialize(property?.get("data")?).ok()
+}
+
+/// Those that are there, in systemd's order: the first of a name counts.
+pub(super) fn resolve(unit: &str, wanted: &[Wanted], stores: &Stores) -> Vec<Credential> {
+    let mut all: Vec<Credential> = Vec::new();
+    for one in wanted {
+        let found = match one {
+            Wanted::Load {
+                name,
+                path,
+                encrypted,
+            } => load(name, path, *encrypted, stores),
+            Wanted::Import { names, renamed } => import(names, renamed, stores),
+            Wanted::Set {
+                name,
+                bytes,
+                encrypted,
+            } => vec![set(unit, name, bytes, *encrypted)],
+        };
+        for credential in found {
+            if all.iter().all(|other| other.name != credential.name) {
+                all.push(credential);
+            }
+        }
+    }
+    all
+}
+
+/// None where there is nothing, which is no error of the unit's for a relative path.
+fn load(name: &str, path: &str, encrypted: bool, stores: &Stores) -> Vec<Credential> {
+    let path = Path::new(path);
+    let path = if path.is_absolute() {
+        path.to_owned()
+    } else {
+        let stores = if encrypted {
+            &stores.encrypted
+        } else {
+            &stores.plain
+        };
+        let mut paths = stores.iter().map(|store| store.join(path));
+        let Some(path) = paths.find(|path| path.exists()) else {
+            return Vec::new();
+        };
+        path
+    };
+    if !path.is_dir() {
+        return read(name, &path, encrypted).into_iter().collect();
+    }
+    // Each file of a directory is one, without links.
+    let entries = fs::read_dir(&path).ok().into_iter().flatten();
+    let files = entries.filter_map(|entry| {
+        let entry = entry.ok()?;
+        let is_file = entry.file_type().ok()?.is_file();
+        let name = format!("{name}_{}", entry.file_name().to_str()?);
+        is_file.then(|| read(&name, &entry.path(), encrypted))?
+    });
+    files.collect()
+}
+
+fn import(names: &str, renamed: &str, stores: &Stores) -> Vec<Credential> {
+    let Ok(pattern) = Pattern::new(names) else {
+        return Vec::new();
+    };
+    let plain = stores.plain.iter().map(|store| (store, false));
+    let encrypted = stores.encrypted.iter().map(|store| (store, true));
+    let mut found = Vec::new();
+    for (store, encrypted) in plain.chain(encrypted) {
+        for entry in fs::read_dir(store).ok().into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let Some(name) = name.to_str().filter(|name| pattern.matches(name)) else {
+                continue;
+            };
+            // Of a pattern, what stands in front of the asterisk is renamed.
+            let new = match (renamed, names.split_once('*')) {
+                ("", _) => name.to_owned(),
+                (new, None) => new.to_owned(),
+                (new, Some((start, _))) => {
+                    new.to_owned() + name.strip_prefix(start).unwrap_or_default()
+                }
+            };
+            found.extend(read(&new, &entry.path(), encrypted));
+        }
+    }
+    found
+}
+
+/// A credential in a file; None where there is nothing.
+fn read(name: &str, path: &Path, encrypted: bool) -> Option<Credential> {
+    let about = fs::metadata(path).ok()?;
+    // systemd copies it: what is handed over has a mode of its own.
+    let fits = about.is_file() && about.len() <= MAX_CERTIFICATE_BYTES * 2;
+    let bytes = match (fits, encrypted) {
+        (false, _) => None,
+        (true, false) => fs::read(path).ok(),
+        (true, true) => decrypt(name, path.to_str()?, &[]),
+    };
+    Some(Credential::of(name, path.to_owned(), bytes, encrypted))
+}
+
+fn set(unit: &str, name: &str, bytes: &[u8], encrypted: bool) -> Credential {
+    let path = Path::new(CREDENTIALS).join(unit).join(name);
+    let bytes = if encrypted {
+        decrypt(name, "-", STANDARD.encode(bytes).as_bytes())
+    } else {
+        Some(bytes.to_owned())
+    };
+    Credential::of(name, path, bytes, encrypted)
+}
+
+/// What root can decrypt, as the service manager will.
+fn decrypt(name: &str, path: &str, input: &[u8]) -> Option<Vec<u8>> {
+    let name = format!("--name={name}");
+    ask_with("systemd-creds", &["decrypt", &name, path, "-"], input)
+}
+
+impl Credential {
+    fn of(name: &str, path: PathBuf, bytes: Option<Vec<u8>>, encrypted: bool) -> Self {
+        let parse = |bytes: Vec<u8>| {
+            let parsed = Certificate::parse(&path, &bytes).map_err(|error| error.to_string());
+            crate::curve::certificate::scrub(bytes);
+            parsed
+        };
+        Self {
+            name: name.to_owned(),
+            certificate: bytes.map(parse),
+            path,
+            obstacle: if encrypted {
+                "which `systemd-creds decrypt` cannot decrypt here"
+            } else {
+                "from a socket or a file that is too long"
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_service_manager_says_is_read() {
+        // As busctl of systemd 257 prints it, without other properties.
+        let json = r#"{"type":"a{sv}","data":[{"Type":{"type":"s","data":"notify"},
+            "SetCredential":{"type":"a(say)","data":[["c.key",[109,101]]]},
+            "SetCredentialEncrypted":{"type":"a(say)","data":[]},
+            "LoadCredential":{"type":"a(ss)","data":[["agent.key_secret","metrics-agent.key_secret"]]},
+            "LoadCredentialEncrypted":{"type":"a(ss)","data":[["x","/etc/x.cred"]]},
+            "ImportCredential":{"type":"as","data":["a.*"]},
+            "ImportCredentialEx":{"type":"a(ss)","data":[["a.*","b."]]}}]}"#;
+        let import = Wanted::Import {
+            names: "a.*".to_owned(),
+            renamed: "b.".to_owned(),
+        };
+        let set = Wanted::Set {
+            name: "c.key".to_owned(),
+            bytes: b"me".to_vec(),
+            encrypted: false,
+        };
+        let expected = [
+            Wanted::load("agent.key_secret", "metrics-agent.key_secret", false),
+            Wanted::load("x", "/etc/x.cred", true),
+            import,
+            set,
+        ];
+        assert_eq!(of_properties(json).unwrap(), expected);
+        let older = json.replace("ImportCredentialEx", "Other");
+        let older = of_properties(&older).unwrap();
+        let import = Wanted::Import {
+            names: "a.*".to_owned(),
+            renamed: String::new(),
+        };
+        assert!(older.contains(&import), "{older:?}");
+        assert_eq!(of_properties("no answer"), None);
+        assert_eq!(
+            object_path("metrics-agent.service"),
+            "/org/freedesktop/systemd1/unit/metrics_2dagent_2eservice"
+        );
+    }
+
+    #[test]
+    fn credentials_are_found_in_the_order_of_systemd() {
+        let root = tempfile::tempdir().unwrap();
+        let stores = Stores {
+            plain: ["one", "two"].map(|name| root.path().join(name)).into(),
+            encrypted: Vec::new(),
+        };
+        let find = |wanted: Wanted| resolve("u.service", &[wanted], &stores);
+        let load = |path: &str| find(Wanted::load("c.key", path, false));
+        assert!(load("a.c.key").is_empty() && load("/nonexistent/c.key").is_empty());
+        let pair = Certificate::write_pair(&stores.plain[1], "c").unwrap();
+        let found = &load("c.key_secret")[0];
+        assert_eq!(found.path, stores.plain[1].join("c.key_secret"));
+        let read = found.certificate.as_ref().unwrap().as_ref().unwrap();
+        assert_eq!(read.public, pair.public);
+        // What its text is wrong about is said by its path; its mode is no matter.
+        fs::write(stores.plain[1].join("c.key"), "x").unwrap();
+        let problem = load("c.key")[0].certificate.clone().unwrap().unwrap_err();
+        assert!(problem.contains("two/c.key"), "{problem}");
+        let names = |wanted: Wanted| {
+            let found = find(wanted).into_iter().map(|one| one.name);
+            let mut names: Vec<_> = found.collect();
+            names.sort();
+            names
+        };
+        let import = |names: &str, renamed: &str| Wanted::Import {
+            names: names.to_owned(),
+            renamed: renamed.to_owned(),
+        };
+        assert_eq!(names(import("c.*", "")), ["c.key", "c.key_secret"]);
+        assert_eq!(names(import("c.k*", "d.k")), ["d.key", "d.key_secret"]);
+        assert_eq!(names(import("c.key", "e")), ["e"]);
+        let directory = Wanted::load("all", stores.plain[1].to_str().unwrap(), false);
+        assert_eq!(names(directory), ["all_c.key", "all_c.key_secret"]);
+        // A text of the unit itself counts where nothing is found.
+        let text = fs::read(stores.plain[1].join("c.key_secret")).unwrap();
+        let set = || Wanted::Set {
+            name: "c.key".to_owned(),
+            bytes: text.clone(),
+            encrypted: false,
+        };
+        let both = [Wanted::load("c.key", "none", false), set()];
+        let found = resolve("u.service", &both, &stores);
+        assert_eq!(found[0].path, Path::new("/run/credentials/u.service/c.key"));
+        assert!(matches!(&found[0].certificate, Some(Ok(read)) if read.public == pair.public));
+        let both = [Wanted::load("c.key", "c.key_secret", false), set()];
+        assert_eq!(resolve("u.service", &both, &stores).len(), 1);
+        // What is encrypted for nobody cannot be told.
+        let encrypted = Wanted::load("c.key", found_path(&stores).as_str(), true);
+        assert!(find(encrypted)[0].certificate.is_none());
+    }
+
+    fn found_path(stores: &Stores) -> String {
+        stores.plain[1].join("c.key").display().to_string()
+    }
+}

@@ -1,0 +1,251 @@
+//! What a unit says, as its file has it or `systemctl show`.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use super::credential::Wanted;
+use super::{STATES, Sight};
+
+/// A unit: its file, or what `systemctl show` says of it.
+#[derive(Debug, Default)]
+pub(super) struct Unit {
+    /// The service manager knows such a unit, or that there is none.
+    pub(super) is_known: bool,
+    pub(super) is_loaded: bool,
+    pub(super) user: Option<String>,
+    pub(super) group: Option<String>,
+    pub(super) groups: Vec<String>,
+    pub(super) sight: Sight,
+    pub(super) is_dynamic: bool,
+    pub(super) states: Vec<PathBuf>,
+    pub(super) environment: Vec<(OsString, OsString)>,
+    /// Files of variables, and whether the unit does without.
+    pub(super) files: Vec<(String, bool)>,
+    /// What comes from the service manager's own environment.
+    pub(super) passed: Vec<String>,
+    pub(super) unset: Vec<String>,
+    /// Of its file: `systemctl show` cannot print them.
+    pub(super) credentials: Vec<Wanted>,
+}
+
+impl Unit {
+    pub(super) fn parse(name: &str, text: &str) -> Self {
+        let mut unit = Self::default();
+        name.clone_into(&mut unit.sight.unit);
+        for (key, value) in text.lines().filter_map(|line| line.split_once('=')) {
+            let one = || Some(value.to_owned()).filter(|value| !value.is_empty());
+            match key {
+                "LoadState" => {
+                    unit.is_known = true;
+                    unit.is_loaded = value == "loaded";
+                }
+                "User" => unit.user = one(),
+                "Group" => unit.group = one(),
+                "SupplementaryGroups" => {
+                    unit.groups
+                        .extend(value.split_whitespace().map(str::to_owned));
+                }
+                "ProtectHome" if is_true(value) || value == "tmpfs" => {
+                    unit.hide("ProtectHome", ["/home", "/root", "/run/user"]);
+                }
+                "PrivateTmp" if is_true(value) || value == "disconnected" => {
+                    unit.hide("PrivateTmp", ["/tmp", "/var/tmp"]);
+                }
+                "InaccessiblePaths" => unit.hide("InaccessiblePaths", paths(value, 0)),
+                "TemporaryFileSystem" => unit.hide("TemporaryFileSystem", paths(value, 0)),
+                "BindPaths" | "BindReadOnlyPaths" => {
+                    let shown = paths(value, 1).map(PathBuf::from);
+                    unit.sight.shown.extend(shown);
+                    let property = if key == "BindPaths" {
+                        "BindPaths"
+                    } else {
+                        "BindReadOnlyPaths"
+                    };
+                    let pairs = paths(value, 0).zip(paths(value, 1));
+                    let moved = pairs.filter(|(from, to)| from != to);
+                    let bound = moved.map(|(_, to)| (PathBuf::from(to), property));
+                    unit.sight.bound.extend(bound);
+                }
+                "DynamicUser" => unit.is_dynamic = is_true(value),
+                "StateDirectory" => {
+                    let names = value.split_whitespace();
+                    let names = names.filter_map(|name| name.split(':').next());
+                    let states = names.map(|name| Path::new(STATES).join(name));
+                    unit.states.extend(states);
+                }
+                "Environment" => {
+                    let words = words(value);
+                    let pairs = words.iter().filter_map(|word| word.split_once('='));
+                    let pairs = pairs.map(|(name, value)| (name.into(), value.into()));
+                    unit.environment.extend(pairs);
+                }
+                "EnvironmentFiles" => unit.files.extend(variables_file(value)),
+                "PassEnvironment" => unit.passed.extend(words(value)),
+                "UnsetEnvironment" => unit.unset.extend(words(value)),
+                "LoadCredential" => {
+                    let (name, path) = value.split_once(':').unwrap_or((value, value));
+                    unit.credentials.push(Wanted::load(name, path, false));
+                }
+                _ => {}
+            }
+        }
+        unit
+    }
+
+    fn hide<'a>(&mut self, property: &'static str, paths: impl IntoIterator<Item = &'a str>) {
+        let paths = paths.into_iter().map(|path| (path.into(), property));
+        self.sight.hidden.extend(paths);
+    }
+}
+
+/// `/etc/x.env (ignore_errors=no)`.
+fn variables_file(value: &str) -> Option<(String, bool)> {
+    let (file, rest) = value.rsplit_once(" (ignore_errors=")?;
+    Some((file.to_owned(), rest.starts_with("yes")))
+}
+
+/// systemd's words for it (systemd.syntax(7)).
+fn is_true(value: &str) -> bool {
+    matches!(value, "yes" | "true" | "on" | "1")
+}
+
+/// The words of a list as systemd writes them: quoted where they have to be.
+fn words(text: &str) -> Vec<String> {
+    let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
+    let mut characters = text.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            ' ' | '\t' if quote.is_none() => words.extend(word.take()),
+            '"' | '\'' if quote.is_none() => {
+                quote = Some(character);
+                word.get_or_insert_default();
+            }
+            _ if quote == Some(character) => quote = None,
+            '\\' if quote != Some('\'') => word.get_or_insert_default().extend(characters.next()),
+            _ => word.get_or_insert_default().push(character),
+        }
+    }
+    words.extend(word);
+    words
+}
+
+/// The paths of a list: of each entry, which has parts after colons, this part, or the first.
+fn paths(value: &str, part: usize) -> impl Iterator<Item = &str> {
+    value.split_whitespace().filter_map(move |entry| {
+        let entry = entry.trim_start_matches(['-', '+']);
+        let mut parts = entry.split(':');
+        let first = parts.next();
+        let path = if part == 0 {
+            first
+        } else {
+            parts.next().or(first)
+        };
+        path.filter(|path| path.starts_with('/'))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AGENT: &str = include_str!("../../../systemd/metrics-agent.service");
+    const COLLECTOR: &str = include_str!("../../../systemd/metrics-collector.service");
+
+    fn hidden(unit: &Unit, path: &str) -> Option<String> {
+        let hidden = unit.sight.hides(Path::new(path))?;
+        Some(hidden.to_string())
+    }
+
+    #[test]
+    fn the_shipped_units_hide_what_they_say() {
+        let agent = Unit::parse("a.service", AGENT);
+        assert_eq!(agent.user.as_deref(), Some("metrics-agent"));
+        assert_eq!(
+            hidden(&agent, "/root/x.key").unwrap(),
+            "/root/x.key: ProtectHome= of a.service hides /root from the service"
+        );
+        assert_eq!(
+            hidden(&agent, "/var/tmp/x.key").unwrap(),
+            "/var/tmp/x.key: PrivateTmp= of a.service hides /var/tmp from the service"
+        );
+        for seen in [
+            "/home/ada/x.key",
+            "/run/user/1000/x",
+            "/etc/x",
+            "/rooted",
+            "/srv/tmp/x",
+        ] {
+            assert_eq!(hidden(&agent, seen), None, "{seen}");
+        }
+        let collector = Unit::parse("c.service", COLLECTOR);
+        assert_eq!(collector.user.as_deref(), Some("metrics-collector"));
+        for path in ["/home/ada/x.key", "/root/x", "/tmp/x", "/run/user/0/x"] {
+            assert!(hidden(&collector, path).is_some(), "{path}");
+        }
+    }
+
+    #[test]
+    fn what_the_service_manager_says_is_read() {
+        let unit = Unit::parse(
+            "a.service",
+            "LoadState=loaded\nUser=ada\nGroup=\nSupplementaryGroups=keys 12\nProtectHome=no\n\
+             PrivateTmp=disconnected\nInaccessiblePaths=-/srv/secret +/mnt\n\
+             TemporaryFileSystem=/var:ro,nodev\n\
+             BindPaths=/var/lib/a:/var/lib/b:rbind\n\
+             BindReadOnlyPaths=/var/log:/var/log:rbind\n",
+        );
+        assert!(unit.is_loaded && unit.is_known);
+        assert_eq!(
+            (unit.user.as_deref(), unit.group.as_deref()),
+            (Some("ada"), None)
+        );
+        assert_eq!(unit.groups, ["keys", "12"]);
+        for path in ["/tmp/x", "/srv/secret", "/mnt/x", "/var/x", "/var/lib/a/x"] {
+            assert!(hidden(&unit, path).is_some(), "{path}");
+        }
+        for path in ["/root/x", "/home/x", "/srv/x", "/var/lib/b/x", "/var/log/x"] {
+            assert_eq!(hidden(&unit, path), None, "{path}");
+        }
+        let missing = Unit::parse("a.service", "LoadState=not-found\nUser=\n");
+        assert!(missing.is_known && !missing.is_loaded);
+    }
+
+    #[test]
+    fn what_only_the_service_sees_is_not_refused() {
+        let unit = Unit::parse(
+            "a.service",
+            "ProtectHome=yes\nBindReadOnlyPaths=/root/keys:/srv/bound:rbind /run:/run:rbind\n\
+             DynamicUser=yes\nStateDirectory=a b:c\n\
+             Environment=A=b \"METRICS_AGENT_HOST__NAME=a \\\"b\" C=\n\
+             EnvironmentFiles=/etc/a b.env (ignore_errors=no)\n\
+             EnvironmentFiles=/etc/c.env (ignore_errors=yes)\n\
+             PassEnvironment=D E\nUnsetEnvironment=F G=1\n",
+        );
+        let note = |path: &str| Some(unit.sight.unclear(Path::new(path))?.to_string());
+        assert_eq!(
+            note("/srv/bound/x.key").unwrap(),
+            "/srv/bound/x.key: not checked: BindReadOnlyPaths= of a.service puts something else at \
+             /srv/bound for the service"
+        );
+        assert_eq!((note("/run/x"), note("/srv/x")), (None, None));
+        assert!(hidden(&unit, "/root/keys/x.key").is_some());
+        assert!(unit.is_dynamic);
+        assert_eq!(
+            unit.states,
+            [Path::new("/var/lib/a"), Path::new("/var/lib/b")]
+        );
+        let environment = [("A", "b"), ("METRICS_AGENT_HOST__NAME", "a \"b"), ("C", "")];
+        assert_eq!(
+            unit.environment,
+            environment.map(|(name, value)| (name.into(), value.into()))
+        );
+        assert_eq!(
+            unit.files,
+            [
+                ("/etc/a b.env".to_owned(), false),
+                ("/etc/c.env".to_owned(), true)
+            ]
+        );
+        assert_eq!((unit.passed.len(), unit.unset.len()), (2, 2));
+    }
+}
