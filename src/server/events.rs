@@ -19,7 +19,7 @@ use std::time::Duration;
 use tracing::{debug, error, info, warn};
 
 use super::complaints::Tell;
-use super::host_lines::LeftOut;
+use super::host_lines::{LeftOut, Whose};
 use super::hosts::{Renamed, Twin};
 use super::settings::Loaded;
 use super::store::file::Trouble;
@@ -191,20 +191,19 @@ pub(crate) fn key_shared(twin: &Twin) {
 }
 
 pub(crate) fn host_lines_left_out(left_out: LeftOut) {
-    let LeftOut { key, lines } = left_out;
-    if let Some(public_key) = key.map(|key| key.to_string()) {
-        warn!(
-            public_key,
-            lines,
-            "So many hosts of the key {public_key} come and go that {lines} line(s) on them were \
-             left out"
-        );
-    } else {
-        warn!(
-            lines,
-            "So many hosts come and go that {lines} line(s) on them were left out"
-        );
-    }
+    let LeftOut { of, lines } = left_out;
+    let (mut public_key, mut address) = (None, None);
+    let whose = match of {
+        Whose::Key(key) => format!(" of the key {}", public_key.insert(key.to_string())),
+        Whose::Network(network) => format!(" from {}", address.insert(network.to_string())),
+        Whose::All => String::new(),
+    };
+    warn!(
+        public_key,
+        address,
+        lines,
+        "So many hosts{whose} come and go that {lines} line(s) on them were left out"
+    );
 }
 
 /// Who sent a message: by its key where that is known, as a routing id is whatever a peer says.

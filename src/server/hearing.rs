@@ -59,11 +59,24 @@ impl Refusal {
             Self::Full(Full::Connection) => "hosts of a connection",
             Self::Full(Full::Key(_)) => "hosts of a key",
             Self::Full(Full::Memory) => "memory",
+            Self::Full(Full::NetworkHosts(_)) => "hosts of a network",
+            Self::Full(Full::NetworkMemory(_)) => "memory of a network",
             Self::Full(Full::Share(over)) => match over.holder {
                 Holder::Key => "share of a key",
                 Holder::Connection => "share of a connection",
             },
             Self::Access(_) => "access",
+        }
+    }
+
+    /// Who is told of it once a minute.
+    fn sender(&self, key: Option<PublicKey>, address: Option<&str>) -> Sender {
+        match self {
+            // Of all the keys that were made up there.
+            Self::Full(Full::NetworkHosts(network) | Full::NetworkMemory(network)) => {
+                Sender::of(None, Some(&network.to_string()))
+            }
+            _ => Sender::of(key, address),
         }
     }
 }
@@ -202,14 +215,18 @@ impl Server {
             wire_bytes: bytes.len(),
         };
         let understands = kind == GridKind::Model && understands_refused(&report.grid);
-        if let Err(refusal) = self.access.admit(now, key, Some(host)) {
-            self.tell_refused(from, host, understands);
-            return Err(refusal.into());
-        }
+        let trust = match self.access.admit(now, key, Some(host)) {
+            Ok(trust) => trust,
+            Err(refusal) => {
+                self.tell_refused(from, host, understands);
+                return Err(refusal.into());
+            }
+        };
         let peer = Peer {
             routing_id: from,
             key,
             address: address.as_deref(),
+            trust,
         };
         let Heard {
             change,
@@ -277,11 +294,18 @@ impl Server {
         if let Some(twin) = twin {
             self.key_shared(now, &name, &twin);
         }
+        let address = match change {
+            Some(_) => self.hosts.get(&name).and_then(Host::address).cloned(),
+            None => None,
+        };
+        let address = address.as_deref();
         match change {
-            Some(Change::Appeared) if self.host_lines.note(now, key) => {
+            Some(Change::Appeared) if self.host_lines.note(now, key, address) => {
                 events::host_appeared(host, from);
             }
-            Some(Change::Replaced { tell: Some(untold) }) if self.host_lines.note(now, key) => {
+            Some(Change::Replaced { tell: Some(untold) })
+                if self.host_lines.note(now, key, address) =>
+            {
                 events::host_replaced(host, from, untold);
             }
             Some(Change::Appeared | Change::Replaced { .. }) | None => {}
@@ -340,7 +364,12 @@ impl Server {
         }
         self.hosts.count_shared(host);
         self.counts.shared += 1;
-        if twin.tell && self.host_lines.note(now, Some(twin.key)) {
+        let [address, _] = &twin.addresses;
+        if twin.tell
+            && self
+                .host_lines
+                .note(now, Some(twin.key), address.as_deref())
+        {
             events::key_shared(twin);
         }
     }
@@ -412,7 +441,7 @@ impl Server {
         }
         let tell = self
             .complaints
-            .note(now, &(Sender::of(key, address), refusal.kind()));
+            .note(now, &(refusal.sender(key, address), refusal.kind()));
         events::refused(from, key.as_ref(), address, refusal, tell);
     }
 }
@@ -428,5 +457,29 @@ fn metrics_of(frames: &Frames) -> Option<&[u8]> {
 pub(super) fn send(router: &mut Router, to: &RoutingIdBytes, control: Control) {
     if let Err(error) = router.try_send(to, &Message::Control(control).frames()) {
         events::sending_failed(to, control.word(), &error);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::network::Network;
+
+    #[test]
+    fn keys_that_were_made_up_at_one_address_are_one_sender() {
+        let key = |number| Some(PublicKey::from_bytes([number; 32]));
+        let network = Network::parse("2001:db8::1").unwrap();
+        let (hosts, memory) = (Full::NetworkHosts(network), Full::NetworkMemory(network));
+        for full in [hosts, memory].map(Refusal::Full) {
+            let senders = [(1, "2001:db8::1"), (2, "2001:db8::2")]
+                .map(|(number, address)| full.sender(key(number), Some(address)));
+            assert_eq!(senders[0], senders[1]);
+            assert_eq!(senders[0], Sender::Address("2001:db8::/64".into()));
+        }
+        assert_ne!(Refusal::Full(hosts).kind(), Refusal::Full(memory).kind());
+        // What is a key's own stays so.
+        let full = Refusal::Full(Full::Memory);
+        let address = Some("192.0.2.1");
+        assert_ne!(full.sender(key(1), address), full.sender(key(2), address));
     }
 }

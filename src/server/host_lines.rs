@@ -2,12 +2,14 @@
 //!
 //! A host name is whatever a peer says. A key has some lines at once and then one a second, so
 //! that whoever makes names up fills no log, and uses up no line of anybody else; what was left
-//! out is told by number. All together have as many as a whole fleet needs at its start.
+//! out is told by number. All together have as many as a whole fleet needs at its start, and those
+//! from one network half of that: a machine can make up keys, too.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use crate::curve::keys::PublicKey;
+use crate::server::network::Network;
 
 /// How many lines of one key may be written at once: as many as one connection has hosts.
 const KEY_BURST: u32 = 100;
@@ -22,13 +24,20 @@ const BURST: u32 = 20_000;
 /// How many more of all may follow: one in this time.
 const INTERVAL: Duration = Duration::from_millis(20);
 
+/// How many lines on hosts from one network may be written at once: a whole fleet's, behind one
+/// address, and half of what all may have.
+const NETWORK_BURST: u32 = BURST / 2;
+
+/// How many more of a network may follow: one in this time.
+const NETWORK_INTERVAL: Duration = Duration::from_millis(40);
+
 /// From the first line that is left out to the line that says how many were.
 const TELL_AFTER: Duration = Duration::from_secs(10);
 
 /// Between two lines that say how many were left out.
 const TELL_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Beyond so many keys, those of which nothing is to be remembered are forgotten.
+/// Beyond so many keys or networks, those of which nothing is to be remembered are forgotten.
 const CROWD: usize = 4096;
 
 /// Says which lines are written.
@@ -36,6 +45,7 @@ const CROWD: usize = 4096;
 pub struct HostLines {
     all: Bucket,
     keys: HashMap<PublicKey, Bucket>,
+    networks: HashMap<Network, Bucket>,
     /// When the first count is due, where something was left out.
     next_due: Option<Instant>,
     /// When keys were last forgotten.
@@ -45,10 +55,21 @@ pub struct HostLines {
 /// How many lines were left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LeftOut {
-    /// On hosts of this key; None for those that there was no room for in all.
-    pub key: Option<PublicKey>,
+    /// What hosts they were on.
+    pub of: Whose,
     /// How many.
     pub lines: u64,
+}
+
+/// Who had no line left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// The hosts of a key.
+    Key(PublicKey),
+    /// Those from a network.
+    Network(Network),
+    /// All.
+    All,
 }
 
 /// Lines that may be written, and those that were not.
@@ -103,9 +124,9 @@ impl Bucket {
     }
 
     /// Whether a new one would be the same.
-    fn is_as_new(&self, now: Instant) -> bool {
+    fn is_as_new(&self, now: Instant, burst: u32) -> bool {
         let told = self.told.is_some_and(|told| now < told + TELL_INTERVAL);
-        self.left == KEY_BURST && self.left_out == 0 && !told
+        self.left == burst && self.left_out == 0 && !told
     }
 }
 
@@ -116,13 +137,14 @@ impl HostLines {
         Self {
             all: Bucket::new(now, BURST),
             keys: HashMap::new(),
+            networks: HashMap::new(),
             next_due: None,
             pruned: now,
         }
     }
 
-    /// A host of this key came or went: whether to write a line on it.
-    pub fn note(&mut self, now: Instant, key: Option<PublicKey>) -> bool {
+    /// A host of this key, from this address, came or went: whether to write a line on it.
+    pub fn note(&mut self, now: Instant, key: Option<PublicKey>, address: Option<&str>) -> bool {
         self.all.refill(now, BURST, INTERVAL);
         self.prune(now);
         // Where there is no line for anybody no key is remembered: that bounds them to those
@@ -135,6 +157,17 @@ impl HostLines {
                 let new = || Bucket::new(now, KEY_BURST);
                 let own = self.keys.entry(key).or_insert_with(new);
                 own.refill(now, KEY_BURST, KEY_INTERVAL);
+                if own.left == 0 {
+                    let at = own.leave_out(now);
+                    self.due_at(at);
+                    return false;
+                }
+                own.left -= 1;
+            }
+            if let Some(network) = address.and_then(Network::parse) {
+                let new = || Bucket::new(now, NETWORK_BURST);
+                let own = self.networks.entry(network).or_insert_with(new);
+                own.refill(now, NETWORK_BURST, NETWORK_INTERVAL);
                 if own.left == 0 {
                     let at = own.leave_out(now);
                     self.due_at(at);
@@ -160,11 +193,14 @@ impl HostLines {
         if self.next_due.is_none_or(|due| now < due) {
             return Vec::new();
         }
-        let all = (None, &mut self.all);
-        let keys = self.keys.iter_mut().map(|(key, own)| (Some(*key), own));
+        let all = (Whose::All, &mut self.all);
+        let keys = self.keys.iter_mut();
+        let keys = keys.map(|(key, own)| (Whose::Key(*key), own));
+        let networks = self.networks.iter_mut();
+        let networks = networks.map(|(network, own)| (Whose::Network(*network), own));
         let (mut due, mut next) = (Vec::new(), None::<Instant>);
-        for (key, bucket) in std::iter::once(all).chain(keys) {
-            due.extend(bucket.take_due(now).map(|lines| LeftOut { key, lines }));
+        for (of, bucket) in std::iter::once(all).chain(keys).chain(networks) {
+            due.extend(bucket.take_due(now).map(|lines| LeftOut { of, lines }));
             next = next.into_iter().chain(bucket.tell_at).min();
         }
         self.next_due = next;
@@ -177,13 +213,17 @@ impl HostLines {
 
     fn prune(&mut self, now: Instant) {
         let recent = now.saturating_duration_since(self.pruned) < KEY_INTERVAL;
-        if self.keys.len() < CROWD || recent {
+        if self.keys.len().max(self.networks.len()) < CROWD || recent {
             return;
         }
         self.pruned = now;
         self.keys.retain(|_, own| {
             own.refill(now, KEY_BURST, KEY_INTERVAL);
-            !own.is_as_new(now)
+            !own.is_as_new(now, KEY_BURST)
+        });
+        self.networks.retain(|_, own| {
+            own.refill(now, NETWORK_BURST, NETWORK_INTERVAL);
+            !own.is_as_new(now, NETWORK_BURST)
         });
     }
 }
@@ -199,7 +239,7 @@ mod tests {
     }
 
     fn written(lines: &mut HostLines, now: Instant, of: u32, count: u32) -> u32 {
-        let wanted = (0..count).filter(|_| lines.note(now, Some(key(of))));
+        let wanted = (0..count).filter(|_| lines.note(now, Some(key(of)), None));
         u32::try_from(wanted.count()).unwrap()
     }
 
@@ -216,7 +256,7 @@ mod tests {
         assert_eq!(written(&mut lines, later + KEY_INTERVAL / 2, 0, 1000), 1);
         // A whole fleet has its lines all the same.
         for of in 100..10_100 {
-            assert!(lines.note(later, Some(key(of))), "{of}");
+            assert!(lines.note(later, Some(key(of)), None), "{of}");
         }
     }
 
@@ -231,7 +271,7 @@ mod tests {
         assert_eq!(lines.next_due(), Some(due));
         assert_eq!(lines.take_due(start), []);
         let left_out = |lines| LeftOut {
-            key: Some(key(1)),
+            of: Whose::Key(key(1)),
             lines,
         };
         assert_eq!(lines.take_due(due), [left_out(900)]);
@@ -247,18 +287,37 @@ mod tests {
     fn all_together_are_bounded_in_lines_and_memory() {
         let start = Instant::now();
         let mut lines = HostLines::new(start);
-        let told = (0..50_000).filter(|of| lines.note(start, Some(key(*of))));
+        let told = (0..50_000).filter(|of| lines.note(start, Some(key(*of)), None));
         assert_eq!(u32::try_from(told.count()).unwrap(), BURST);
         assert!(lines.keys.len() <= BURST as usize);
         let due = lines.take_due(start + TELL_AFTER);
         let expected = LeftOut {
-            key: None,
+            of: Whose::All,
             lines: 30_000,
         };
         assert_eq!(due, [expected]);
         // Those of before are forgotten.
-        assert!(lines.note(start + TELL_AFTER, Some(key(60_000))));
+        assert!(lines.note(start + TELL_AFTER, Some(key(60_000)), None));
         assert_eq!(lines.keys.len(), 1);
+    }
+
+    #[test]
+    fn a_machine_that_makes_up_keys_leaves_lines_for_others() {
+        let start = Instant::now();
+        let mut lines = HostLines::new(start);
+        let mut told = |of: u32, address| lines.note(start, Some(key(of)), Some(address));
+        let evil = (0..50_000).filter(|of| told(*of, "2001:db8::1")).count();
+        assert_eq!(u32::try_from(evil).unwrap(), NETWORK_BURST);
+        assert!(!told(50_000, "2001:db8::2"));
+        // A fleet behind another address.
+        for of in 60_000..60_000 + NETWORK_BURST {
+            assert!(told(of, "192.0.2.1"), "{of}");
+        }
+        let expected = LeftOut {
+            of: Whose::Network(Network::parse("2001:db8::").unwrap()),
+            lines: 40_001,
+        };
+        assert_eq!(lines.take_due(start + TELL_AFTER), [expected]);
     }
 
     #[test]
@@ -266,9 +325,9 @@ mod tests {
         let start = Instant::now();
         let mut lines = HostLines::new(start);
         for _ in 0..BURST {
-            assert!(lines.note(start, None));
+            assert!(lines.note(start, None, None));
         }
-        assert!(!lines.note(start, None));
-        assert!(lines.note(start + INTERVAL, None));
+        assert!(!lines.note(start, None, None));
+        assert!(lines.note(start + INTERVAL, None, None));
     }
 }

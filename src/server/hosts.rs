@@ -23,6 +23,7 @@ use crate::curve::keys::PublicKey;
 use crate::protocol::grid::Grid;
 use crate::protocol::message::GridKind;
 use crate::protocol::session::MODEL_MIN_INTERVAL;
+use crate::server::network::Network;
 
 mod carried;
 mod due;
@@ -43,7 +44,8 @@ use peers::Peers;
 pub use vitals::{Viewers, Vitals};
 pub use vocabulary::{
     Change, Due, Forgotten, Full, Heard, MAX_HOSTS, MAX_HOSTS_PER_CONNECTION, MAX_HOSTS_PER_KEY,
-    MAX_KEPT_BYTES, NotForgotten, Peer, Renamed, Report, Restored, Timing, Twin,
+    MAX_KEPT_BYTES, MAX_NEW_BYTES_OF_NETWORK, MAX_NEW_HOSTS_OF_NETWORK, NotForgotten, Peer,
+    Renamed, Report, Restored, Timing, Trust, Twin,
 };
 use weight::FamilyTexts;
 pub use weight::{CONNECTION_SHARE, Holder, KEY_SHARE, OverShare, Resource, Weight};
@@ -169,8 +171,21 @@ impl Hosts {
                 freed_of_connection = freed;
             }
         }
-        if self.kept_bytes - freed.memory + weight.memory > MAX_KEPT_BYTES {
+        let counts_for = self.newcomer(peer, name);
+        let kept_bytes = self.kept_bytes - freed.memory + weight.memory;
+        if kept_bytes > MAX_KEPT_BYTES {
             return Err(Full::Memory);
+        }
+        if let Some(network) = counts_for
+            && kept_bytes > MAX_KEPT_BYTES - MAX_NEW_BYTES_OF_NETWORK
+        {
+            let host = self.table.get(name);
+            let counted = host.is_some_and(|host| host.newcomer == counts_for);
+            let freed = if counted { freed.memory } else { 0 };
+            let (_, memory) = self.peers.new_hosts_of(network);
+            if memory.saturating_sub(freed) + weight.memory > MAX_NEW_BYTES_OF_NETWORK {
+                return Err(Full::NetworkMemory(network));
+            }
         }
         self.peers
             .share(peer, weight, freed_of_key, freed_of_connection)?;
@@ -179,7 +194,7 @@ impl Hosts {
                 let id = host.routing_id()?.clone();
                 Some((host.key, id))
             });
-            let (change, forgotten) = self.settle(now, peer, name)?;
+            let (change, forgotten) = self.settle(now, peer, name, counts_for)?;
             let name = self.table.get_key_value(name).map(|(name, _)| name.clone());
             let twin = name.and_then(|name| self.kin_moved(now, peer, &name, from));
             (Some(change), forgotten, twin)
@@ -188,6 +203,7 @@ impl Hosts {
             let twin = name.and_then(|name| self.kin_heard(now, peer, &name));
             (None, None, twin)
         };
+        self.count_for(counts_for, name);
         let grid = Arc::new(grid);
         let Some((name, host)) = self.table.get_key_value(name) else {
             unreachable!("a host that was not in the table has just been put there");
@@ -218,7 +234,7 @@ impl Hosts {
         let after = host.weight();
         self.kept_bytes = self.kept_bytes - before.memory + after.memory;
         self.peers
-            .weigh(peer.key, Some(peer.routing_id), before, after);
+            .weigh((peer.key, counts_for), Some(peer.routing_id), before, after);
         let ask_model = host.model.is_none()
             && host
                 .asked
@@ -244,6 +260,7 @@ impl Hosts {
         now: Instant,
         peer: Peer<'_>,
         name: &str,
+        counts_for: Option<Network>,
     ) -> Result<(Change, Option<Forgotten>), Full> {
         let known = self.table.get(name);
         let new_to_key = known.is_none_or(|host| host.key != peer.key);
@@ -252,6 +269,13 @@ impl Hosts {
             State::Expected | State::Gone => None,
         });
         self.peers.room(peer, new_to_key)?;
+        if let Some(network) = counts_for
+            && known.is_none()
+            && self.table.len() >= MAX_HOSTS - MAX_NEW_HOSTS_OF_NETWORK
+            && self.peers.new_hosts_of(network).0 >= MAX_NEW_HOSTS_OF_NETWORK
+        {
+            return Err(Full::NetworkHosts(network));
+        }
         let mut forgotten = None;
         if known.is_none() && self.table.len() >= MAX_HOSTS {
             forgotten = Some(self.make_room(peer.key).ok_or(Full::Hosts)?);
@@ -274,6 +298,7 @@ impl Hosts {
                 model: None,
                 key: peer.key,
                 address,
+                newcomer: None,
                 asked: None,
                 since: now,
                 last_seen: now,
@@ -299,7 +324,7 @@ impl Hosts {
         let before = host.weight();
         self.kept_bytes -= before.memory;
         self.peers
-            .weigh(host.key, host.routing_id(), before, Weight::NONE);
+            .weigh(host.payers(), host.routing_id(), before, Weight::NONE);
         if !host.keeps_model(peer) {
             // Whoever is at the other end of the new connection has not said it.
             host.model = None;
@@ -344,9 +369,33 @@ impl Hosts {
         let after = host.weight();
         self.kept_bytes += after.memory;
         self.peers
-            .weigh(host.key, host.routing_id(), Weight::NONE, after);
+            .weigh(host.payers(), host.routing_id(), Weight::NONE, after);
         self.table.insert(name, host);
         Ok((change, forgotten))
+    }
+
+    /// The network that a report counts for, where nothing speaks for its key. A host keeps the
+    /// one that it came from first: who moves takes no second share, and needs none.
+    fn newcomer(&self, peer: Peer<'_>, name: &str) -> Option<Network> {
+        let known = self.table.get(name).filter(|host| host.key == peer.key);
+        match (peer.trust, known) {
+            (Trust::Listed, _) | (Trust::Pinned, None) => None,
+            // Its name is pinned since it came.
+            (Trust::Pinned | Trust::New, Some(host)) => host.newcomer,
+            (Trust::New, None) => self.peers.network_of(peer),
+        }
+    }
+
+    /// A host counts for this network from now on.
+    fn count_for(&mut self, network: Option<Network>, name: &str) {
+        if let Some(host) = self.table.get_mut(name)
+            && host.newcomer != network
+        {
+            let weight = host.weight();
+            self.peers.depart(host.newcomer, weight);
+            self.peers.arrive(network, weight);
+            host.newcomer = network;
+        }
     }
 
     fn attention(&self, host: &Host, ping_due: Instant) -> Instant {

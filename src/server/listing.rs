@@ -93,7 +93,7 @@ mod tests {
     use crate::curve::router::RoutingIdBytes;
     use crate::protocol::grid::Grid;
     use crate::protocol::message::GridKind;
-    use crate::server::hosts::{Peer, Report, Timing};
+    use crate::server::hosts::{Peer, Report, Timing, Trust};
 
     fn table(now: Instant, names: &[&str]) -> Hosts {
         let mut hosts = Hosts::new(Timing {
@@ -113,6 +113,7 @@ mod tests {
                 routing_id: &id,
                 key: None,
                 address: Some("127.0.0.1"),
+                trust: Trust::New,
             };
             hosts.hear(now, peer, report).unwrap();
         }

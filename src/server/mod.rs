@@ -45,6 +45,7 @@ pub mod keys;
 pub mod keys_command;
 pub mod line;
 pub mod listing;
+mod network;
 mod orders;
 mod outlets;
 pub mod pacer;

@@ -326,8 +326,10 @@ impl Server {
                     self.tell(HostChange::Gone(Arc::clone(&name)));
                     self.tell_state(now, &name);
                     self.hosts_changed();
-                    let key = self.hosts.get(&name).and_then(Host::key);
-                    if self.host_lines.note(now, key) {
+                    let host = self.hosts.get(&name);
+                    let address = host.and_then(Host::address).map(|address| &**address);
+                    let key = host.and_then(Host::key);
+                    if self.host_lines.note(now, key, address) {
                         events::host_gone(&name, routing_id.as_ref(), silence);
                     }
                 }
@@ -339,14 +341,16 @@ impl Server {
                     }
                     self.tell_forgotten(now, &renamed.old);
                     self.hosts_changed();
-                    if self.host_lines.note(now, renamed.old.key) {
+                    let address = renamed.old.address.as_deref();
+                    if self.host_lines.note(now, renamed.old.key, address) {
                         events::host_renamed(&renamed);
                     }
                 }
                 Some(Due::Forgotten(forgotten)) => {
                     self.tell_forgotten(now, &forgotten);
                     self.hosts_changed();
-                    if self.host_lines.note(now, forgotten.key) {
+                    let address = forgotten.address.as_deref();
+                    if self.host_lines.note(now, forgotten.key, address) {
                         events::host_forgotten(&forgotten.name);
                     }
                 }

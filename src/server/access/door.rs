@@ -25,6 +25,7 @@ use crate::curve::keys::PublicKey;
 use crate::curve::zap::{Authenticator, Verdict, ZapRequest};
 use crate::server::complaints::Throttle;
 use crate::server::events;
+use crate::server::hosts::Trust;
 
 /// Most questions answered in one turn; a handshake costs libzmq's thread a millisecond,
 /// an answer some microseconds.
@@ -193,7 +194,8 @@ impl Access {
         }
     }
 
-    /// An agent with this key sends something, under this host name where it has one.
+    /// An agent with this key sends something, under this host name where it has one: what speaks
+    /// for the key.
     ///
     /// # Errors
     ///
@@ -203,7 +205,7 @@ impl Access {
         now: Instant,
         key: Option<PublicKey>,
         host: Option<&str>,
-    ) -> Result<(), AccessRefusal> {
+    ) -> Result<Trust, AccessRefusal> {
         let unix = self.unix(now);
         self.gate.admit(unix, Door::Agents, key, host)
     }
@@ -227,7 +229,7 @@ impl Access {
         key: Option<PublicKey>,
     ) -> Result<(), AccessRefusal> {
         let unix = self.unix(now);
-        self.gate.admit(unix, Door::Clients, key, None)
+        self.gate.admit(unix, Door::Clients, key, None).map(drop)
     }
 
     /// Whether an agent with this key may (still) report.

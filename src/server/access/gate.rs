@@ -9,6 +9,7 @@ use super::seen::{Seen, Standing};
 use super::{Authorized, Door};
 use crate::curve::keys::PublicKey;
 use crate::server::complaints::{Complaints, Tell};
+use crate::server::hosts::Trust;
 
 /// A moment on both clocks: one for what is told how often, one for what people read.
 #[derive(Clone, Copy, Debug)]
@@ -132,7 +133,8 @@ impl Gate {
         Knock::Admitted
     }
 
-    /// A key that was let in sends something, under this name where it has one.
+    /// A key that was let in sends something, under this name where it has one: what speaks for
+    /// the key.
     ///
     /// # Errors
     ///
@@ -143,7 +145,7 @@ impl Gate {
         door: Door,
         key: Option<PublicKey>,
         host: Option<&str>,
-    ) -> Result<(), AccessRefusal> {
+    ) -> Result<Trust, AccessRefusal> {
         self.judge(unix, door, key, host)
             .inspect_err(|_| self.totals.messages_refused += 1)
     }
@@ -154,14 +156,17 @@ impl Gate {
         door: Door,
         key: Option<PublicKey>,
         host: Option<&str>,
-    ) -> Result<(), AccessRefusal> {
+    ) -> Result<Trust, AccessRefusal> {
         let key = key.ok_or(AccessRefusal::Unknown)?;
         // What was let in may have been taken off the list since.
-        if self.standing(door, &key) == Standing::Refused {
-            return Err(AccessRefusal::NotAuthorized { door, key });
-        }
+        let mut trust = match self.standing(door, &key) {
+            Standing::Refused => return Err(AccessRefusal::NotAuthorized { door, key }),
+            Standing::Allowed => Trust::Listed,
+            Standing::Any => Trust::New,
+        };
         if let (Door::Agents, Some(host), Some(pins)) = (door, host, &self.pins) {
             match pins.may_claim(host, key) {
+                Ok(false) if trust == Trust::New => trust = Trust::Pinned,
                 Ok(_) => {}
                 Err(ClaimError::Taken { host, pin }) => {
                     return Err(AccessRefusal::NameTaken { host, key, pin });
@@ -172,7 +177,7 @@ impl Gate {
         }
         self.seen.heard((door, key), host, unix);
         self.seen_changed = true;
-        Ok(())
+        Ok(trust)
     }
 
     /// A host that was [admitted](Self::admit) is in the table: its name belongs to its key
@@ -355,7 +360,7 @@ mod tests {
         let mut gate = gate(Authorized::Directory);
         let says = |gate: &mut Gate| gate.admit(5, Door::Agents, Some(key(1)), Some("web1"));
         assert!(admitted(&mut gate, Door::Agents, 1));
-        assert_eq!(says(&mut gate), Ok(()));
+        assert_eq!(says(&mut gate), Ok(Trust::Listed));
         let change = gate.list(Door::Agents, list(&[3]));
         assert_eq!(
             (change.added, change.removed),
@@ -367,23 +372,23 @@ mod tests {
         };
         assert_eq!(says(&mut gate), Err(refusal));
         gate.list(Door::Agents, list(&[1]));
-        assert_eq!(says(&mut gate), Ok(()));
+        assert_eq!(says(&mut gate), Ok(Trust::Listed));
     }
 
     #[test]
     fn a_pinned_name_is_its_first_keys() {
         let mut gate = Gate::new(Authorized::Any, Some(Pins::default()), Seen::default());
         let says = |gate: &mut Gate, number: u8, host: &str| {
-            gate.admit(7, Door::Agents, Some(key(number)), Some(host))?;
+            let trust = gate.admit(7, Door::Agents, Some(key(number)), Some(host))?;
             gate.settle(7, key(number), host);
-            Ok(())
+            Ok(trust)
         };
         // Not before its host is in the table.
         let admitted = gate.admit(7, Door::Agents, Some(key(2)), Some("web1"));
-        assert_eq!((admitted, gate.pins_changed()), (Ok(()), false));
-        assert_eq!(says(&mut gate, 1, "web1"), Ok(()));
+        assert_eq!((admitted, gate.pins_changed()), (Ok(Trust::New), false));
+        assert_eq!(says(&mut gate, 1, "web1"), Ok(Trust::New));
         assert!(gate.take_pins_changed());
-        assert_eq!(says(&mut gate, 1, "web1"), Ok(()));
+        assert_eq!(says(&mut gate, 1, "web1"), Ok(Trust::Pinned));
         assert!(!gate.pins_changed());
         let taken = AccessRefusal::NameTaken {
             host: "web1".into(),
@@ -396,20 +401,23 @@ mod tests {
         assert_eq!(says(&mut gate, 2, "web1"), Err(taken));
         assert!(!gate.pins_changed());
         // Saying hello, it names no host.
-        assert_eq!(gate.admit(7, Door::Agents, Some(key(2)), None), Ok(()));
+        assert_eq!(
+            gate.admit(7, Door::Agents, Some(key(2)), None),
+            Ok(Trust::New)
+        );
         assert!(gate.forget("web1"));
         assert!(gate.take_pins_changed());
         assert!(!gate.forget("web1"));
-        assert_eq!(says(&mut gate, 2, "web1"), Ok(()));
+        assert_eq!(says(&mut gate, 2, "web1"), Ok(Trust::New));
         assert!(says(&mut gate, 1, "web1").is_err());
         // All of a key at once.
-        assert_eq!(says(&mut gate, 2, "web2"), Ok(()));
+        assert_eq!(says(&mut gate, 2, "web2"), Ok(Trust::New));
         gate.take_pins_changed();
         assert_eq!(gate.forget_key(key(1)), 0);
         assert!(!gate.pins_changed());
         assert_eq!(gate.forget_key(key(2)), 2);
         assert!(gate.take_pins_changed());
-        assert_eq!(says(&mut gate, 1, "web1"), Ok(()));
+        assert_eq!(says(&mut gate, 1, "web1"), Ok(Trust::New));
     }
 
     #[test]
@@ -425,7 +433,7 @@ mod tests {
         assert_eq!(refusal, AccessRefusal::TooManyNamesOfKey(key(1)));
         let way_out = format!("`metrics-collector keys forget --key {}`", key(1));
         assert!(refusal.to_string().contains(&way_out), "{refusal}");
-        assert_eq!(says(&mut gate, 2), Ok(()));
+        assert_eq!(says(&mut gate, 2), Ok(Trust::New));
     }
 
     #[test]
@@ -433,7 +441,9 @@ mod tests {
         let mut gate = gate(Authorized::Any);
         for number in 1..4 {
             let says = gate.admit(7, Door::Agents, Some(key(number)), Some("web1"));
-            assert_eq!(says, Ok(()));
+            let listed = number == 1;
+            let trust = if listed { Trust::Listed } else { Trust::New };
+            assert_eq!(says, Ok(trust));
         }
         assert!(!gate.pins_changed());
     }

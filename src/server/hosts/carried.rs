@@ -10,6 +10,7 @@ use super::weight::{FamilyTexts, Weight};
 use super::{Hosts, Merged, grid_bytes};
 use crate::protocol::state::{HostState, StateGrid};
 use crate::server::complaints::Throttle;
+use crate::server::network::Network;
 use crate::server::snapshot::{HostSnapshot, Presence, Snapshot};
 
 impl Hosts {
@@ -70,11 +71,14 @@ impl Hosts {
                     && self.peers.key_has_room(restored.key, *weight)
             });
             let since = gone.map_or(now, ago);
+            // Whether its key is on the list shows with its next message.
+            let newcomer = restored.address.as_deref().and_then(Network::parse);
             let host = Host {
                 state: gone.map_or(State::Expected, |_| State::Gone),
                 model,
                 key: restored.key,
                 address: restored.address,
+                newcomer: restored.key.and(newcomer),
                 asked: None,
                 since,
                 last_seen: ago(restored.silence),
@@ -90,7 +94,9 @@ impl Hosts {
             self.peers.own(host.key);
             let weight = host.weight();
             self.kept_bytes += weight.memory;
-            self.peers.weigh(host.key, None, Weight::NONE, weight);
+            self.peers
+                .weigh((host.key, None), None, Weight::NONE, weight);
+            self.peers.arrive(host.newcomer, weight);
             self.kin.own(host.key, &restored.name);
             let entry = (host.place, Arc::clone(&restored.name));
             if gone.is_some() {

@@ -90,7 +90,8 @@ impl Hosts {
         }
         let after = host.weight();
         self.kept_bytes = self.kept_bytes - before.memory + after.memory;
-        self.peers.weigh(host.key, host.routing_id(), before, after);
+        self.peers
+            .weigh(host.payers(), host.routing_id(), before, after);
         self.agenda.insert((host.place, name));
         ping
     }
@@ -103,7 +104,7 @@ impl Hosts {
         let before = host.weight();
         self.kept_bytes -= before.memory;
         self.peers
-            .weigh(host.key, host.routing_id(), before, Weight::NONE);
+            .weigh(host.payers(), host.routing_id(), before, Weight::NONE);
         host.model = None;
         let routing_id = match std::mem::replace(&mut host.state, State::Gone) {
             State::Reporting { routing_id, .. } => {
@@ -138,7 +139,7 @@ impl Hosts {
             .get_key_value(name)
             .ok_or(NotForgotten::Unknown)?;
         let entry = (host.place, Arc::clone(name));
-        let (key, last_seen) = (host.key, host.last_seen);
+        let (key, last_seen, address) = (host.key, host.last_seen, host.address.clone());
         match host.state {
             State::Reporting { .. } => return Err(NotForgotten::Reporting),
             State::Expected => {
@@ -153,7 +154,8 @@ impl Hosts {
         if let Some(host) = self.table.remove(&entry.1) {
             let before = host.weight();
             self.kept_bytes -= before.memory;
-            self.peers.weigh(host.key, None, before, Weight::NONE);
+            self.peers.weigh(host.payers(), None, before, Weight::NONE);
+            self.peers.depart(host.newcomer, Weight::NONE);
             self.peers.disown(host.key);
             self.kin.disown(host.key, &entry.1);
         }
@@ -161,6 +163,7 @@ impl Hosts {
         Ok(Forgotten {
             name,
             key,
+            address,
             last_seen,
         })
     }

@@ -13,6 +13,7 @@ use crate::protocol::grid::Grid;
 use crate::protocol::message::GridKind;
 use crate::server::complaints::Throttle;
 use crate::server::families::FamilySet;
+use crate::server::network::Network;
 use crate::server::snapshot::Presence;
 
 /// What is known of a host.
@@ -22,6 +23,8 @@ pub struct Host {
     pub(super) model: Option<Kept>,
     pub(super) key: Option<PublicKey>,
     pub(super) address: Option<Arc<str>>,
+    /// The network that it counts for, as nothing speaks for its key.
+    pub(super) newcomer: Option<Network>,
     /// When its model was last asked for.
     pub(super) asked: Option<Instant>,
     /// Since when it is in this state.
@@ -171,6 +174,11 @@ impl Host {
     #[must_use]
     pub fn last_metrics(&self) -> Option<Instant> {
         self.last_metrics
+    }
+
+    /// Who pays for what it takes.
+    pub(super) fn payers(&self) -> (Option<PublicKey>, Option<Network>) {
+        (self.key, self.newcomer)
     }
 
     /// Whether it reports over this connection, with this key.

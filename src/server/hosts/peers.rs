@@ -9,12 +9,15 @@ use super::vocabulary::{Full, MAX_HOSTS_PER_CONNECTION, MAX_HOSTS_PER_KEY, Peer}
 use super::weight::{CONNECTION_SHARE, Holder, KEY_SHARE, OverShare, Weight};
 use crate::curve::keys::PublicKey;
 use crate::curve::router::RoutingIdBytes;
+use crate::server::network::Network;
 
 /// The connections that hosts report over, and the keys that they report with.
 #[derive(Debug, Default)]
 pub(super) struct Peers {
     connections: HashMap<RoutingIdBytes, Connection>,
     keys: HashMap<PublicKey, KeyHosts>,
+    /// Of the hosts whose keys are new, where they came from.
+    networks: HashMap<Network, NewHosts>,
     /// The keys of hosts that are gone, by the number of hosts that each has.
     crowds: BTreeSet<(usize, PublicKey)>,
 }
@@ -25,6 +28,15 @@ struct Connection {
     key: Option<PublicKey>,
     address: Option<Arc<str>>,
     weight: Weight,
+}
+
+/// Hosts of keys that are new, from one network.
+#[derive(Debug, Default)]
+struct NewHosts {
+    /// How many there are, gone ones included.
+    hosts: usize,
+    /// What they take in memory.
+    memory: usize,
 }
 
 /// The hosts of a key.
@@ -95,14 +107,52 @@ impl Peers {
         key.plus(more).beyond(KEY_SHARE).is_none()
     }
 
+    /// Where a peer comes from.
+    pub(super) fn network_of(&self, peer: Peer<'_>) -> Option<Network> {
+        let connection = self.connections.get(&**peer.routing_id);
+        let connection = connection.filter(|connection| connection.key == peer.key);
+        let known = connection.and_then(|connection| connection.address.as_deref());
+        Network::parse(known.or(peer.address)?)
+    }
+
+    /// How many hosts of new keys a network has, and what they take in memory.
+    pub(super) fn new_hosts_of(&self, network: Network) -> (usize, usize) {
+        let new = self.networks.get(&network);
+        new.map_or((0, 0), |new| (new.hosts, new.memory))
+    }
+
+    /// One more host of a new key, which takes so much.
+    pub(super) fn arrive(&mut self, network: Option<Network>, weight: Weight) {
+        if let Some(network) = network {
+            let new = self.networks.entry(network).or_default();
+            new.hosts += 1;
+            new.memory += weight.memory;
+        }
+    }
+
+    /// One host of a new key less.
+    pub(super) fn depart(&mut self, network: Option<Network>, weight: Weight) {
+        let Some(network) = network else { return };
+        if let Some(new) = self.networks.get_mut(&network) {
+            new.hosts = new.hosts.saturating_sub(1);
+            new.memory = new.memory.saturating_sub(weight.memory);
+            if new.hosts == 0 {
+                self.networks.remove(&network);
+            }
+        }
+    }
+
     /// What a host says costs something else than before.
     pub(super) fn weigh(
         &mut self,
-        key: Option<PublicKey>,
+        (key, network): (Option<PublicKey>, Option<Network>),
         routing_id: Option<&RoutingIdBytes>,
         before: Weight,
         after: Weight,
     ) {
+        if let Some(new) = network.and_then(|network| self.networks.get_mut(&network)) {
+            new.memory = new.memory.saturating_sub(before.memory) + after.memory;
+        }
         if let Some(key) = key.and_then(|key| self.keys.get_mut(&key)) {
             key.weight = key.weight.minus(before).plus(after);
         }

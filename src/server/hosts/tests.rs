@@ -13,6 +13,7 @@ const TIMING: Timing = Timing {
 
 mod absent;
 mod kin;
+mod networks;
 mod shares;
 
 fn id(text: &str) -> RoutingIdBytes {
@@ -24,6 +25,7 @@ fn peer(routing_id: &RoutingIdBytes) -> Peer<'_> {
         routing_id,
         key: None,
         address: None,
+        trust: Trust::New,
     }
 }
 

@@ -10,6 +10,7 @@ use crate::curve::keys::PublicKey;
 use crate::curve::router::RoutingIdBytes;
 use crate::protocol::grid::Grid;
 use crate::protocol::message::GridKind;
+use crate::server::network::Network;
 
 /// Most hosts known, gone ones included: ten times the largest fleet that one collector is
 /// meant for. Of those that are gone, the oldest of the key with the most hosts makes room,
@@ -28,6 +29,13 @@ pub const MAX_HOSTS_PER_KEY: usize = 1000;
 /// Most bytes of all grids kept, as [`grid_bytes`](super::grid_bytes) counts them: 10,000 hosts with 50 KiB
 /// each, and half of what the unit's `MemoryMax=` leaves.
 pub const MAX_KEPT_BYTES: usize = 512 * 1024 * 1024;
+
+/// Most hosts from one network of keys that are new, while the table is three quarters full: one
+/// machine that makes up keys leaves room for others.
+pub const MAX_NEW_HOSTS_OF_NETWORK: usize = MAX_HOSTS / 4;
+
+/// The same for what such hosts take of [`MAX_KEPT_BYTES`].
+pub const MAX_NEW_BYTES_OF_NETWORK: usize = MAX_KEPT_BYTES / 4;
 
 /// How often hosts are pinged, when they are given up, and when they are forgotten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +58,19 @@ pub struct Peer<'a> {
     /// Where it comes from, without a port; needed only of a peer that
     /// [`Hosts::knows`](super::Hosts::knows) not.
     pub address: Option<&'a str>,
+    /// What speaks for its key.
+    pub trust: Trust,
+}
+
+/// What speaks for the key of a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trust {
+    /// It is on the list of agents.
+    Listed,
+    /// The host's name belongs to it already.
+    Pinned,
+    /// Nothing: anybody can make one.
+    New,
 }
 
 /// A host that was known before the collector was restarted.
@@ -133,6 +154,8 @@ pub struct Forgotten {
     pub name: Arc<str>,
     /// The key that it reported with.
     pub key: Option<PublicKey>,
+    /// Where it reported from.
+    pub address: Option<Arc<str>>,
     /// When it was last heard from.
     pub last_seen: Instant,
 }
@@ -165,6 +188,19 @@ pub enum Full {
     /// [`MAX_KEPT_BYTES`].
     #[error("a grid beyond the {} MiB that all may take", MAX_KEPT_BYTES / (1024 * 1024))]
     Memory,
+    /// [`MAX_NEW_HOSTS_OF_NETWORK`].
+    #[error(
+        "a new host beyond the {MAX_NEW_HOSTS_OF_NETWORK} that keys that are not listed may report \
+         from {0} while three quarters of all places are taken; `metrics-collector keys allow` lists keys"
+    )]
+    NetworkHosts(Network),
+    /// [`MAX_NEW_BYTES_OF_NETWORK`].
+    #[error(
+        "a grid beyond the {mib} MiB that hosts of keys that are not listed may take from {0} while \
+         three quarters of all memory for grids is taken; `metrics-collector keys allow` lists keys",
+        mib = MAX_NEW_BYTES_OF_NETWORK / (1024 * 1024)
+    )]
+    NetworkMemory(Network),
     /// The share of a key or of a connection.
     #[error(transparent)]
     Share(#[from] OverShare),

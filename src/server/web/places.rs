@@ -6,6 +6,8 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use crate::server::network::Network;
+
 /// Answers of `/metrics` at a time, those that wait for their turn included. Each holds on
 /// to the metrics as they were when it began, and has a thread.
 pub(super) const MAX_ANSWERS: usize = 4;
@@ -31,7 +33,7 @@ pub(super) struct Places<E> {
 #[derive(Debug)]
 struct Answer<E> {
     id: PlaceId,
-    peer: IpAddr,
+    peer: Network,
     /// Since when its reader has taken nothing of what is there.
     still: Option<Instant>,
     end: E,
@@ -59,7 +61,7 @@ impl<E> Places<E> {
         peer: IpAddr,
         end: E,
     ) -> Result<(PlaceId, Option<E>), Taken> {
-        let peer = counted_as(peer);
+        let peer = Network::of(peer);
         let own = self.answers.iter().filter(|other| other.peer == peer);
         let other = if own.count() >= MAX_ANSWERS_OF_PEER {
             Some(self.longest_still(now, |other| other.peer == peer)?)
@@ -105,17 +107,6 @@ impl<E> Places<E> {
     /// Gives it back.
     pub(super) fn give_back(&mut self, id: PlaceId) {
         self.answers.retain(|answer| answer.id != id);
-    }
-}
-
-/// Of IPv6 the network: a peer has all the addresses in it.
-fn counted_as(peer: IpAddr) -> IpAddr {
-    match peer.to_canonical() {
-        IpAddr::V6(address) => {
-            let network = u128::from(address) >> 64 << 64;
-            IpAddr::V6(network.into())
-        }
-        peer @ IpAddr::V4(_) => peer,
     }
 }
 

@@ -85,6 +85,7 @@ fn one_key_cannot_fill_the_table() {
             routing_id: &routing_id,
             key: Some(key(by)),
             address: Some("::1"),
+            trust: Trust::New,
         };
         hosts.hear(now, peer, report).map(|heard| heard.change)
     };
@@ -186,6 +187,7 @@ fn a_restart_loses_no_host() {
             routing_id: &routing_id,
             key: Some(key(by)),
             address: Some("::1"),
+            trust: Trust::New,
         };
         let heard = hosts.hear(start, peer, report).unwrap();
         (heard.change, heard.ask_model)

@@ -23,6 +23,7 @@ fn say(
         routing_id: &routing_id,
         key: Some(key(by)),
         address: Some(address),
+        trust: Trust::New,
     };
     hosts.hear(now, peer, report).unwrap().twin
 }

@@ -27,6 +27,7 @@ fn say(
         routing_id: &routing_id,
         key: Some(key(by)),
         address: Some("::1"),
+        trust: Trust::New,
     };
     hosts.hear(now, peer, report).map(|heard| heard.change)
 }
@@ -143,6 +144,7 @@ fn full(now: Instant, crowds: u8) -> Hosts {
             routing_id: &routing_id,
             key: Some(PublicKey::from_bytes(bytes)),
             address: None,
+            trust: Trust::New,
         };
         let report = Report {
             host: &name,
