@@ -34,7 +34,11 @@ const SHELL_PATIENCE: Duration = Duration::from_secs(2);
     clippy::struct_excessive_bools,
     reason = "each is a switch of the command line"
 )]
-#[command(disable_help_subcommand = true, args_conflicts_with_subcommands = true)]
+#[command(
+    disable_help_subcommand = true,
+    override_usage = "metrics-collector hosts [OPTIONS] [PATTERN]...\n       \
+                      metrics-collector hosts <COMMAND>"
+)]
 pub struct Arguments {
     /// Only hosts that do not report: gone, or expected since the collector was restarted.
     #[arg(long)]
@@ -66,6 +70,19 @@ enum Command {
         #[arg(value_name = "NAME", required = true)]
         names: Vec<String>,
     },
+}
+
+impl Arguments {
+    /// The hosts to forget; None where they are to be shown.
+    fn to_forget(&self) -> Result<Option<&[String]>, Failure> {
+        let Some(Command::Forget { names }) = &self.command else {
+            return Ok(None);
+        };
+        if self.gone || self.json || self.full || self.no_pager {
+            return Err(Failure::Mixed);
+        }
+        Ok(Some(names))
+    }
 }
 
 /// Why nothing is shown or done.
@@ -110,6 +127,12 @@ pub enum Failure {
     /// Some of several.
     #[error("not all of them were forgotten")]
     Some,
+    /// What belongs to the list is no part of an order to forget.
+    #[error(
+        "forget takes names, and of the options only --bus; what it forgets is not listed: \
+         metrics-collector hosts forget NAME..."
+    )]
+    Mixed,
     /// Nobody reads, or there is no runtime.
     #[error("{0}")]
     Io(#[from] io::Error),
@@ -121,6 +144,7 @@ impl Failure {
     pub fn status(&self) -> u8 {
         match self {
             Self::NoBus { .. } | Self::NotRunning(_) | Self::Silent => EXIT_UNAVAILABLE,
+            Self::Mixed => 2,
             _ => 1,
         }
     }
@@ -145,12 +169,13 @@ impl From<zbus::Error> for Failure {
 ///
 /// [`Failure`].
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let to_forget = arguments.to_forget()?;
     let bus: Bus = arguments.bus.parse().map_err(Failure::Bus)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    match &arguments.command {
-        Some(Command::Forget { names }) => runtime.block_on(forget(bus, names)),
+    match to_forget {
+        Some(names) => runtime.block_on(forget(bus, names)),
         None => {
             let patterns = patterns(&arguments.patterns)?;
             let hosts = runtime.block_on(hosts(bus))?;
@@ -263,4 +288,39 @@ async fn forget(bus: Bus, names: &[String]) -> Result<(), Failure> {
         }
     }
     failed.map_or(Ok(()), Err)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        hosts: Arguments,
+    }
+
+    fn to_forget(line: &str) -> Result<Option<Vec<String>>, u8> {
+        let line = Line::try_parse_from(line.split_whitespace()).unwrap();
+        let found = line.hosts.to_forget();
+        found
+            .map(|names| names.map(<[String]>::to_vec))
+            .map_err(|failure| failure.status())
+    }
+
+    #[test]
+    fn an_option_in_front_of_forget_does_not_make_it_a_pattern() {
+        let web1 = || Ok(Some(vec!["web1".to_owned()]));
+        assert_eq!(to_forget("hosts forget web1"), web1());
+        assert_eq!(to_forget("hosts --bus session forget web1"), web1());
+        assert_eq!(to_forget("hosts forget --bus session web1"), web1());
+        assert_eq!(to_forget("hosts --gone web1"), Ok(None));
+        // What would show a list forgets nothing.
+        for mixed in ["--gone", "--json", "--full", "--no-pager"] {
+            let line = format!("hosts {mixed} forget web1");
+            assert_eq!(to_forget(&line), Err(2), "{line}");
+        }
+    }
 }
