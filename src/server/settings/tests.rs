@@ -275,6 +275,11 @@ fn a_link_local_address_has_its_interface() {
         problems[1].contains("this host has no interface no-such"),
         "{problems:?}"
     );
+    // Without brackets the port is taken for a part of the interface.
+    site.etc("[listen]\nagents = 'fe80::1%lo:5556'\n");
+    let problems = site.problems();
+    let expected = "stands in brackets where a port follows, such as \"[fe80::1%eth0]:5556\"";
+    assert!(problems[0].ends_with(expected), "{problems:?}");
 }
 
 #[test]

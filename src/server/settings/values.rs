@@ -199,6 +199,12 @@ fn listen(text: &str, default_port: u16) -> Result<Listen, String> {
         };
         return listen_at(inner, port);
     }
+    if address
+        .split_once('%')
+        .is_some_and(|(_, zone)| zone.contains(':'))
+    {
+        return Err(IN_BRACKETS.to_owned());
+    }
     if address.parse::<Ipv6Addr>().is_ok() || address.contains('%') {
         return listen_at(address, default_port);
     }
@@ -213,6 +219,8 @@ fn listen(text: &str, default_port: u16) -> Result<Listen, String> {
 }
 
 const BAD_PORT: &str = "the port is a number from 0 to 65535";
+const IN_BRACKETS: &str =
+    "an IPv6 address stands in brackets where a port follows, such as \"[fe80::1%eth0]:5556\"";
 const NO_ADDRESS: &str = "an IP address of this host is expected, or `*`";
 
 /// At an IPv6 address.
