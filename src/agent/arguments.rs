@@ -15,12 +15,13 @@ pub struct Arguments {
     pub config: Option<PathBuf>,
 
     /// Check the settings and keys, say what is wrong, and end: 0 where they are valid, else 78.
-    /// As root, with the eyes of the service: of its user and its sandbox.
+    /// As root, as the service will find them: with its user's rights, its sandbox, and what its
+    /// unit gives it.
     #[arg(long, conflicts_with = "print_config")]
     pub check_config: bool,
 
-    /// Print every setting with where it came from, and what the running agent has in force
-    /// otherwise, and end.
+    /// Print every setting and where it comes from, and in front of them where the
+    /// running agent differs, and end.
     #[arg(long)]
     pub print_config: bool,
 

@@ -146,7 +146,7 @@ pub static AGENT: Schema = Schema {
         Setting {
             key: "log.level",
             shape: Shape::Text,
-            expected: "one of \"error\", \"warning\", \"info\", \"debug\", \"trace\"",
+            expected: LogLevel::EXPECTED,
             default: Some("\"info\""),
             otherwise: "",
             description: "How much is logged.",

@@ -179,6 +179,10 @@ impl LogLevel {
         "notice",
     ];
 
+    /// The same for people.
+    pub const EXPECTED: &'static str = "one of \"error\", \"warning\", \"info\", \"debug\", \"trace\" (or of \
+        syslog's \"emerg\", \"alert\", \"crit\", \"err\", \"warn\", \"notice\")";
+
     /// The default level.
     pub const DEFAULT: Self = Self::Info;
 
@@ -318,6 +322,21 @@ impl fmt::Display for BusAddress {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_word_of_a_level_is_told() {
+        let told = [
+            LogLevel::EXPECTED,
+            include_str!("../../packaging/metrics-agent.toml"),
+            include_str!("../../packaging/metrics-collector.toml"),
+        ];
+        for text in told {
+            let words: Vec<_> = text.split(|next: char| !next.is_alphanumeric()).collect();
+            for word in LogLevel::WORDS {
+                assert!(words.contains(&word), "{word}: {text}");
+            }
+        }
+    }
 
     #[test]
     fn a_host_name_is_bounded_and_printable() {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand, ValueEnum, ValueHint};
 
 use super::choice::Choice;
-use crate::config::{LogLevel, parse_time};
+use crate::config::{LogLevel, OutOfRange, metrics_interval, parse_time, stale_interval};
 
 /// How often `metrics --watch` may ask: as often and as rarely as an agent may report.
 const WATCH_INTERVAL: std::ops::RangeInclusive<Duration> =
@@ -110,11 +110,11 @@ pub(super) enum Command {
         )]
         choices: Vec<Choice>,
 
-        /// What rarely changes (a model message) instead of what does
+        /// Show what rarely changes (the model) instead of the metrics
         #[arg(long)]
         model: bool,
 
-        /// Again and again, until Ctrl-C or q
+        /// Refresh the values until Ctrl-C or q
         ///
         /// On a terminal the values are refreshed in place; the keys of less(1) scroll. Elsewhere
         /// each refresh is a block that begins with a line for its time, or a line of JSON. An
@@ -130,29 +130,29 @@ pub(super) enum Command {
     /// Set the time between two metrics messages, 100ms to 1h
     SetInterval {
         /// Such as 5s, 500ms or 1min; a bare number is seconds
-        #[arg(value_parser = parse_time)]
+        #[arg(value_parser = within(metrics_interval))]
         time: Duration,
 
-        /// Also after a restart, until "revert"
+        /// Keep it over restarts, until "revert"
         #[arg(long)]
         persistent: bool,
     },
 
-    /// Set the silence after which a connection is stale, 1s to 1h
+    /// Set how long a collector may be silent before its connection is stale, 1s to 1h
     SetStale {
         /// Such as 30s or 2min; a bare number is seconds
-        #[arg(value_parser = parse_time)]
+        #[arg(value_parser = within(stale_interval))]
         time: Duration,
 
-        /// Also after a restart, until "revert"
+        /// Keep it over restarts, until "revert"
         #[arg(long)]
         persistent: bool,
     },
 
-    /// Drop everything that was set at run time: what the files say holds again
+    /// Undo everything that was set at run time: the settings of the files are in force again
     Revert,
 
-    /// Close every connection, or one, and open it anew
+    /// Close every connection, or one, and open it again
     Reconnect {
         /// Its name in the configuration
         #[arg(value_hint = ValueHint::Other)]
@@ -236,8 +236,19 @@ pub(super) enum Names {
     Metrics,
 }
 
+fn a_time(text: &str) -> Result<Duration, String> {
+    parse_time(text).map_err(|_| "expected a time such as 5s, 500ms or 1min".to_owned())
+}
+
+/// A time that the agent would take, so that another one is refused where there is no agent, too.
+fn within(
+    check: fn(Duration) -> Result<Duration, OutOfRange>,
+) -> impl Fn(&str) -> Result<Duration, String> + Clone + Send + Sync + 'static {
+    move |text| check(a_time(text)?).map_err(|error| error.to_string())
+}
+
 fn watch_interval(text: &str) -> Result<Duration, String> {
-    let time = parse_time(text)?;
+    let time = a_time(text)?;
     if WATCH_INTERVAL.contains(&time) {
         Ok(time)
     } else {
@@ -359,6 +370,11 @@ mod tests {
             ("metrics --watch --interval 1ms", "expected 100ms to 1h"),
             ("metrics --watch --interval 2h", "expected 100ms to 1h"),
             ("log-level loud", "emerg"),
+            ("set-interval 2h", "2h is not from 100ms to 1h"),
+            ("set-interval 0", "0s is not from 100ms to 1h"),
+            ("set-stale 500ms", "500ms is not from 1s to 1h"),
+            ("set-stale 5x", "expected a time such as 5s, 500ms or 1min"),
+            ("metrics fs.[/home", "'fs.avail[/home*]'"),
         ] {
             let words = words.split_whitespace();
             let all = std::iter::once("metrics-agentctl").chain(words);

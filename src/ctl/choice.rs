@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::str::FromStr;
 
 use glob::{Pattern, PatternError};
+use thiserror::Error;
 
 use crate::base::text::is_plain;
 use crate::dbus::proxy::Values;
@@ -18,10 +19,18 @@ pub struct Choice {
     instance: Option<Pattern>,
 }
 
-impl FromStr for Choice {
-    type Err = PatternError;
+/// A text that is no pattern.
+#[derive(Debug, Error)]
+#[error(
+    "{} at character {}; a name with its instance is written like 'fs.avail[/home*]'",
+    .0.msg, .0.pos + 1
+)]
+pub struct NoPattern(#[from] PatternError);
 
-    fn from_str(text: &str) -> Result<Self, PatternError> {
+impl FromStr for Choice {
+    type Err = NoPattern;
+
+    fn from_str(text: &str) -> Result<Self, NoPattern> {
         let (metric, instance) = match text.strip_suffix(']').and_then(|t| t.split_once('[')) {
             Some((metric, instance)) => (metric, Some(Pattern::new(instance)?)),
             None => (text, None),

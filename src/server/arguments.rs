@@ -21,7 +21,7 @@ use super::settings::Given;
     max_term_width = 100,
     args_conflicts_with_subcommands = true,
     disable_help_subcommand = true,
-    after_help = "Options go over the settings of the files and the environment, see \
+    after_help = "Options override the settings of the files and the environment, see \
                   metrics-collector.toml(5)."
 )]
 pub struct Arguments {
@@ -31,11 +31,12 @@ pub struct Arguments {
     pub config: Option<PathBuf>,
 
     /// Check the settings and keys, say what is wrong, and end: 0 where they are valid, else 78.
-    /// As root, with the eyes of the service: of its user and its sandbox.
+    /// As root, as the service will find them: with its user's rights, its sandbox, and what its
+    /// unit gives it.
     #[arg(long, conflicts_with = "print_config")]
     pub check_config: bool,
 
-    /// Print every setting in force with where it came from, and end.
+    /// Print every setting in force and where it comes from, and end.
     #[arg(long)]
     pub print_config: bool,
 
@@ -67,8 +68,8 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     key_file: Option<String>,
 
-    /// Whose reports are taken: any agent's, or those in the directory of authorized agents
-    /// [default: any].
+    /// Accept the reports of any agent, or only of agents whose key is in the directory of
+    /// authorized agents [default: any].
     #[arg(long, value_name = "any|directory")]
     authorized: Option<String>,
 
@@ -84,8 +85,8 @@ pub struct Arguments {
     #[arg(long, value_name = "TIME")]
     host_timeout: Option<String>,
 
-    /// The least important messages that are logged: error, warning, info, debug or trace
-    /// [default: info].
+    /// The least important messages that are logged: error, warning, info, debug or trace, or
+    /// emerg, alert, crit, err, warn or notice as in syslog(3) [default: info].
     #[arg(long, value_name = "LEVEL")]
     log_level: Option<String>,
 
@@ -101,7 +102,7 @@ pub struct Arguments {
 /// What else there is to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Show the keys that came, let keys in, and shut them out.
+    /// Show the keys that have connected, let keys in, and shut them out.
     Keys(keys_command::Arguments),
     /// Show the hosts that are known and which of them are gone, and forget some.
     Hosts(hosts_command::Arguments),
@@ -153,11 +154,24 @@ mod tests {
     use clap::CommandFactory as _;
 
     use super::*;
+    use crate::config::LogLevel;
     use crate::server::settings::COLLECTOR;
 
     #[test]
     fn the_definitions_are_sound() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn the_help_has_every_word_of_a_level() {
+        let command = Arguments::command();
+        let mut options = command.get_arguments();
+        let level = options.find(|one| one.get_id() == "log_level").unwrap();
+        let help = level.get_help().unwrap().to_string();
+        let words: Vec<_> = help.split(|next: char| !next.is_alphanumeric()).collect();
+        for word in LogLevel::WORDS {
+            assert!(words.contains(&word), "{word}: {help}");
+        }
     }
 
     #[test]

@@ -445,7 +445,7 @@ const MISTAKES: &[(&str, &str)] = &[
     ),
     (
         "[log]\nlevel = 'loud'",
-        "2: log.level: 'loud' is not one of \"error\", \"warning\", \"info\", \"debug\", \"trace\"",
+        "2: log.level: 'loud' is not one of \"error\", \"warning\", \"info\", \"debug\", \"trace\" (or of syslog's \"emerg\", \"alert\", \"crit\", \"err\", \"warn\", \"notice\")",
     ),
     ("[log]\nlevel = 7", "2: log.level: 7 is not one of"),
     (
@@ -948,7 +948,7 @@ fn no_message_says_a_thing_twice() {
     for (text, expected) in [
         (
             "log.level = 'loud'",
-            "log.level: 'loud' is not one of \"error\", \"warning\", \"info\", \"debug\", \"trace\"",
+            "log.level: 'loud' is not one of \"error\", \"warning\", \"info\", \"debug\", \"trace\" (or of syslog's \"emerg\", \"alert\", \"crit\", \"err\", \"warn\", \"notice\")",
         ),
         (
             "intervals.metrics = '2h'",

@@ -100,7 +100,7 @@ pub enum Failure {
         source: glob::PatternError,
     },
     /// No bus.
-    #[error("cannot reach {bus}: {source}; the collector tells of its hosts over the bus alone")]
+    #[error("cannot reach {bus}: {source}; this command asks the running collector over the bus")]
     NoBus {
         /// Which one.
         bus: Bus,

@@ -26,7 +26,7 @@ pub(super) struct Wanted {
     /// The name of the key's file; by default that of the host.
     #[arg(long)]
     name: Option<String>,
-    /// Let it watch, as a viewing client, instead of report.
+    /// As the key of a viewing client, not of an agent.
     #[arg(long)]
     client: bool,
 }

@@ -58,8 +58,8 @@ pub struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Show the keys that came, with the names of those that are let in, and the pinned host
-    /// names.
+    /// Show the keys that have connected, the names of those that are let in, and the pinned
+    /// host names.
     List(Form),
     /// Let keys in: by themselves, by the host that reported with one, or all that report now.
     #[command(name = "allow")]
@@ -70,11 +70,14 @@ enum Command {
         /// of files and hosts.
         #[arg(value_name = "NAME|KEY|HOST|PATTERN", allow_hyphen_values = true)]
         who: String,
-        /// Of the viewing clients.
+        /// A key of a viewing client, not of an agent.
         #[arg(long)]
         client: bool,
     },
-    /// Let a pinned host name go to the key that reports under it next, or all of one key.
+    /// Let a pinned host name go to the key that reports under it next, or all names of one key.
+    #[command(
+        override_usage = "metrics-collector keys forget <HOST>\n       metrics-collector keys forget --key <KEY>"
+    )]
     Forget {
         /// The host name.
         #[arg(

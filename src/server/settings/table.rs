@@ -208,7 +208,7 @@ pub static COLLECTOR: Schema = Schema {
         },
         Setting {
             key: "log.level",
-            expected: "one of \"error\", \"warning\", \"info\", \"debug\", \"trace\"",
+            expected: LogLevel::EXPECTED,
             default: Some("\"info\""),
             description: "How much is logged.",
             check: check_alone::<LogLevel>,
