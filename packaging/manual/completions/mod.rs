@@ -88,7 +88,9 @@ fn with_words(option: Arg) -> Arg {
         Some("bus") => &["system", "session"],
         Some(_) if option.get_action().takes_values() => {
             return match option.get_value_hint() {
-                ValueHint::Unknown => option.value_hint(ValueHint::Other),
+                ValueHint::Unknown if option.get_possible_values().is_empty() => {
+                    option.value_hint(ValueHint::Other)
+                }
                 _ => option,
             };
         }
