@@ -155,7 +155,7 @@ mod tests {
         // Until neither end has room.
         let mut full = 0;
         while full < 100 {
-            full = match client.write(&[7; 65_536]) {
+            full = match client.write(&vec![7; 65_536]) {
                 Ok(_) => 0,
                 Err(_) if tcp.delivery().unwrap().outstanding => 0,
                 Err(_) => full + 1,

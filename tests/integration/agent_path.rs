@@ -39,34 +39,34 @@ fn sh(script: &str) {
     assert!(done.status.success(), "{done:?}");
 }
 
-/// Runs one of these tests again, on a network of its own.
-fn again_on_a_network_of_its_own(test: &str) {
+/// Runs one of these tests again, on a network of its own; the text to print of that.
+fn again_on_a_network_of_its_own(name: &str) -> String {
     let output = Command::new("unshare")
         .args(["--net", "sh", "-ec"])
         .arg(format!("{HOLE}; {LOSE}; {MEND}; exec \"$@\""))
         .arg("sh")
         .arg(std::env::current_exe().unwrap())
-        .args(["--exact", &format!("agent_path::{test}"), "--nocapture"])
+        .args(["--exact", &format!("agent_path::{name}"), "--nocapture"])
         .env(INSIDE, "1")
         .output();
     let output = match output {
         Ok(output) => output,
-        Err(error) => return println!("skipped: no unshare(1): {error}"),
+        Err(error) => return format!("skipped: no unshare(1): {error}"),
     };
-    let text = [output.stdout, output.stderr].concat();
-    let text = String::from_utf8_lossy(&text);
-    if !output.status.success() && !text.contains("running 1 test") {
-        return println!("skipped, as this needs root, unshare(1), ip(8) and tc(8): {text}");
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said).into_owned();
+    if !output.status.success() && !said.contains("running 1 test") {
+        return format!("skipped, as this needs root, unshare(1), ip(8) and tc(8): {said}");
     }
-    assert!(output.status.success(), "{text}");
+    assert!(output.status.success(), "{said}");
+    said
 }
 
 #[tokio::test]
 async fn large_packets_that_are_lost_are_named_and_nothing_flaps() {
     if std::env::var_os(INSIDE).is_none() {
-        return again_on_a_network_of_its_own(
-            "large_packets_that_are_lost_are_named_and_nothing_flaps",
-        );
+        let name = "large_packets_that_are_lost_are_named_and_nothing_flaps";
+        return println!("{}", again_on_a_network_of_its_own(name));
     }
     let mut collector = Collector::start().await;
     let site = Site::new(&format!("{HEAD}{}", collector.section("main")));
@@ -125,7 +125,8 @@ async fn large_packets_that_are_lost_are_named_and_nothing_flaps() {
 #[tokio::test]
 async fn at_the_default_interval_a_lossy_path_is_named() {
     if std::env::var_os(INSIDE).is_none() {
-        return again_on_a_network_of_its_own("at_the_default_interval_a_lossy_path_is_named");
+        let name = "at_the_default_interval_a_lossy_path_is_named";
+        return println!("{}", again_on_a_network_of_its_own(name));
     }
     is_named_and_nothing_flaps("up").await;
 }
@@ -135,14 +136,13 @@ async fn at_the_default_interval_a_lossy_path_is_named() {
 #[tokio::test]
 async fn at_the_default_interval_a_device_that_refuses_is_named() {
     if std::env::var_os(INSIDE).is_none() {
-        return again_on_a_network_of_its_own(
-            "at_the_default_interval_a_device_that_refuses_is_named",
-        );
+        let name = "at_the_default_interval_a_device_that_refuses_is_named";
+        return println!("{}", again_on_a_network_of_its_own(name));
     }
     is_named_and_nothing_flaps("down").await;
 }
 
-async fn is_named_and_nothing_flaps(hole: &str) {
+async fn is_named_and_nothing_flaps(state: &str) {
     let home = tempfile::tempdir().unwrap();
     let mut collector = server::Collector::start(home.path(), &[]).await;
     let section = section(
@@ -155,7 +155,7 @@ async fn is_named_and_nothing_flaps(hole: &str) {
     collector.logged("web1 reports").await;
     agent.says("Reporting to main").await;
 
-    sh(&format!("ip link set hole0 {hole}; {LOSE_LARGER}"));
+    sh(&format!("ip link set hole0 {state}; {LOSE_LARGER}"));
     let lost = agent.says("Lost main").await;
     assert!(
         lost.contains("nothing that was sent has been acknowledged for "),

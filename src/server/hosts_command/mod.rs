@@ -174,14 +174,12 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    match to_forget {
-        Some(names) => runtime.block_on(forget(bus, names)),
-        None => {
-            let patterns = patterns(&arguments.patterns)?;
-            let hosts = runtime.block_on(hosts(bus))?;
-            show(arguments, &patterns, hosts)
-        }
+    if let Some(names) = to_forget {
+        return runtime.block_on(forget(bus, names));
     }
+    let patterns = patterns(&arguments.patterns)?;
+    let hosts = runtime.block_on(hosts(bus))?;
+    show(arguments, &patterns, hosts)
 }
 
 /// The names of hosts that do not report, for a shell to complete; none where they are not to be
