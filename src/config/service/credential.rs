@@ -1,6 +1,7 @@
 //! The credentials that a unit's next start hands over (systemd.exec(5), "Credentials"), as root
 //! finds them before. `systemctl show` cannot print these settings, so the bus is asked.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -116,7 +117,8 @@ fn object_path(unit: &str) -> String {
         if byte.is_ascii_alphanumeric() {
             path.push(byte.into());
         } else {
-            path += &format!("_{byte:02x}");
+            // Writing to a String can't fail.
+            let _ = write!(path, "_{byte:02x}");
         }
     }
     path
@@ -133,14 +135,12 @@ fn of_properties(json: &str) -> Option<Vec<Wanted>> {
         wanted.extend(all.map(|(name, path)| Wanted::load(&name, &path, encrypted)));
     }
     // From systemd 257 on, with names to rename them to.
-    let imported: Vec<(String, String)> = match of_property(properties.get("ImportCredentialEx")) {
-        Some(renamed) => renamed,
-        None => {
-            let all: Option<Vec<String>> = of_property(properties.get("ImportCredential"));
-            let all = all.unwrap_or_default().into_iter();
-            all.map(|names| (names, String::new())).collect()
-        }
-    };
+    let renamed: Option<Vec<(String, String)>> = of_property(properties.get("ImportCredentialEx"));
+    let imported = renamed.unwrap_or_else(|| {
+        let all: Option<Vec<String>> = of_property(properties.get("ImportCredential"));
+        let all = all.unwrap_or_default().into_iter();
+        all.map(|names| (names, String::new())).collect()
+    });
     let imported = imported.into_iter();
     wanted.extend(imported.map(|(names, renamed)| Wanted::Import { names, renamed }));
     for (property, encrypted) in [("SetCredential", false), ("SetCredentialEncrypted", true)] {

@@ -66,10 +66,9 @@ fn look(path: &Path, real: &Path) -> Option<BTreeMap<OsString, Contents>> {
     let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW;
     let flags = i32::try_from(flags.bits()).ok()?;
     let directory = OpenOptions::new().read(true).custom_flags(flags).open(real);
-    let directory = match directory {
-        Ok(directory) => directory,
+    let Ok(directory) = directory else {
         // Before the first start there is nothing.
-        Err(_) => return fs::symlink_metadata(path).is_err().then(BTreeMap::new),
+        return fs::symlink_metadata(path).is_err().then(BTreeMap::new);
     };
     let about = directory.metadata().ok()?;
     let owner = Owner::new(about.uid(), about.gid());

@@ -119,7 +119,7 @@ fn of_text(text: &str) -> Vec<(OsString, OsString)> {
     let mut all = Vec::new();
     let mut rest = text.chars().peekable();
     while rest.peek().is_some() {
-        while rest.next_if(|next| next.is_ascii_whitespace()).is_some() {}
+        while rest.next_if(char::is_ascii_whitespace).is_some() {}
         let is_comment = rest.peek().is_some_and(|next| matches!(next, '#' | ';'));
         let mut name = String::new();
         let mut has_value = false;

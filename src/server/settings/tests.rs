@@ -817,8 +817,7 @@ fn the_own_key_is_found_as_a_credential_of_the_next_start() {
     let mut site = Site::new();
     let key = Certificate::write_pair(&site.at("store"), "c").unwrap();
     let file = site.at("store/c.key_secret");
-    let handing = |file: &Path| Sight::handing("c.service", "collector.key_secret", file);
-    site.sources.sight = handing(&file);
+    site.sources.sight = Sight::handing("c.service", "collector.key_secret", &file);
     let loaded = site.load().unwrap();
     assert!(matches!(&loaded.keys, Found::Keys(keys) if keys.pair.public == key.public));
     let root = site.dir.path().to_str().unwrap().to_owned();
