@@ -2,12 +2,15 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use crate::support::peer::{Peer, hex};
+use crate::support::place::LOOK_AGAIN;
 use crate::support::server::Collector;
 
 /// What a client was sent: host, grid, kind; a control word alone.
@@ -435,9 +438,13 @@ async fn a_client_that_comes_back_begins_anew() {
     let mut client = world.client("ann", json!({})).await;
     client.said().await;
     client.ask(json!({"do": "close"})).await;
-    // It is noticed with the next message.
-    agent.report("web1", "{}", "metrics").await;
-    world.collector.logged("has gone (key").await;
+    // It is noticed with a message, once libzmq knows.
+    {
+        let mut gone = pin!(world.collector.logged("has gone (key"));
+        while timeout(LOOK_AGAIN, &mut gone).await.is_err() {
+            agent.report("web1", "{}", "metrics").await;
+        }
+    }
     world.connected(&mut client, "ann", json!({})).await;
     client.hello_to_watch().await;
     assert_eq!(client.said().await, ["web1", MODEL, "model"]);
