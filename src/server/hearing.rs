@@ -2,24 +2,24 @@
 //! on, or refuse it.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use super::access::AccessRefusal;
 use super::backlog::News;
 use super::complaints::Sender;
 use super::events;
-use super::hosts::{Change, Full, Heard, Holder, Host, Peer, Report, Twin, Viewers};
+use super::hosts::{Change, Full, Heard, Holder, Host, Peer, Report, Twin};
 use super::outlets::Passed;
-use super::pacer::Asked;
 use super::run::Server;
+use super::speaking::{send, understands_refused};
 use super::state::HostChange;
 use crate::curve::context::TransportError;
 use crate::curve::frames::{Frames, MAX_FRAMES, Received};
 use crate::curve::keys::PublicKey;
-use crate::curve::router::{Router, RoutingIdBytes};
+use crate::curve::router::RoutingIdBytes;
 use crate::protocol::grid::Grid;
 use crate::protocol::message::{
-    Control, GridKind, Malformed, Message, TAG_GRID, UNDERSTANDS_REFUSED, decode_from_agent,
+    Control, GridKind, Malformed, Message, TAG_GRID, decode_from_agent,
 };
 
 /// Most messages in one turn: some milliseconds of them.
@@ -30,12 +30,6 @@ const BATCH_BYTES: usize = 4 * 1024 * 1024;
 
 /// Most messages read ahead in one turn: some 20 ms, where they are not looked into.
 const BATCH_AHEAD: usize = 4096;
-
-/// Most models asked for in one turn, of those that had to wait.
-const BATCH_ASKED: usize = 256;
-
-/// Once there was no room for what a host reports, others must expect the same for this long.
-const FULL_LATELY: Duration = Duration::from_secs(3600);
 
 /// Why a message was refused.
 #[derive(Debug, thiserror::Error)]
@@ -79,10 +73,6 @@ impl Refusal {
             _ => Sender::of(key, address),
         }
     }
-}
-
-fn understands_refused(model: &Grid) -> bool {
-    model.get(UNDERSTANDS_REFUSED).is_some()
 }
 
 impl Server {
@@ -215,13 +205,8 @@ impl Server {
             wire_bytes: bytes.len(),
         };
         let understands = kind == GridKind::Model && understands_refused(&report.grid);
-        let trust = match self.access.admit(now, key, Some(host)) {
-            Ok(trust) => trust,
-            Err(refusal) => {
-                self.tell_refused(from, host, understands);
-                return Err(refusal.into());
-            }
-        };
+        let trust = self.access.admit(now, key, Some(host));
+        let trust = trust.inspect_err(|_| self.tell_refused(from, host, understands))?;
         let peer = Peer {
             routing_id: from,
             key,
@@ -282,77 +267,38 @@ impl Server {
             self.tell(HostChange::Appeared(Arc::clone(&name)));
             self.tell_state(now, &name);
         }
-        match kind {
-            GridKind::Model => self.forward_model(now, &name, &grid, bytes),
-            GridKind::Metrics => {
-                if model_may_go {
-                    self.forward_late_model(now, &name);
-                }
-                self.clients.forward(now, &name, kind, bytes);
-            }
+        if model_may_go {
+            self.forward_late_model(now, &name);
         }
+        self.forward(now, &name, kind, &grid, bytes);
         if let Some(twin) = twin {
             self.key_shared(now, &name, &twin);
         }
-        let address = match change {
-            Some(_) => self.hosts.get(&name).and_then(Host::address).cloned(),
-            None => None,
-        };
-        let address = address.as_deref();
-        match change {
-            Some(Change::Appeared) if self.host_lines.note(now, key, address) => {
-                events::host_appeared(host, from);
-            }
-            Some(Change::Replaced { tell: Some(untold) })
-                if self.host_lines.note(now, key, address) =>
-            {
-                events::host_replaced(host, from, untold);
-            }
-            Some(Change::Appeared | Change::Replaced { .. }) | None => {}
+        if let Some(change) = change {
+            self.log_change(now, from, key, &name, change);
         }
         Ok(())
     }
 
-    /// Passes a model on to those who look on, as it was sent; but what it lacks of what deployed
-    /// clients want in it is added, and they get none that has to wait for metrics.
-    fn forward_model(&mut self, now: Instant, host: &Arc<str>, grid: &Grid, bytes: &[u8]) {
-        if self.clients.is_empty() {
-            return;
-        }
-        let Some(known) = self.hosts.get(host) else {
-            return;
-        };
-        let (vitals, waits) = (known.vitals(), known.model_waits());
-        let completed = |viewers| {
-            let mut json = bytes.to_vec();
-            vitals.complete(grid, viewers, &mut json);
-            json
-        };
-        let (deployed, robust) = (completed(Viewers::Deployed), completed(Viewers::Robust));
-        if deployed == robust {
-            self.clients.forward(now, host, GridKind::Model, &robust);
-            return;
-        }
-        self.clients
-            .forward_model(now, host, Viewers::Robust, &robust);
-        if !waits {
-            self.clients
-                .forward_model(now, host, Viewers::Deployed, &deployed);
-        }
-    }
-
-    /// Passes a model on that had to wait for the metrics at hand.
-    fn forward_late_model(&mut self, now: Instant, host: &Arc<str>) {
-        if self.clients.is_empty() {
-            return;
-        }
-        let Some(known) = self.hosts.get(host) else {
-            return;
-        };
-        let mut json = Vec::new();
-        if known.write_model(Viewers::Deployed, &mut json) {
-            self.clients
-                .forward_model(now, host, Viewers::Deployed, &json);
+    /// Says who came or moved, where that is worth a line.
+    fn log_change(
+        &mut self,
+        now: Instant,
+        from: &RoutingIdBytes,
+        key: Option<PublicKey>,
+        host: &str,
+        change: Change,
+    ) {
+        let address = self.hosts.get(host).and_then(Host::address);
+        let address = address.map(|address| &**address);
+        match change {
+            Change::Appeared if self.host_lines.note(now, key, address) => {
+                events::host_appeared(host, from);
+            }
+            Change::Replaced { tell: Some(untold) } if self.host_lines.note(now, key, address) => {
+                events::host_replaced(host, from, untold);
+            }
+            Change::Appeared | Change::Replaced { .. } => {}
         }
     }
 
@@ -371,56 +317,6 @@ impl Server {
                 .note(now, Some(twin.key), address.as_deref())
         {
             events::key_shared(twin);
-        }
-    }
-
-    /// Tells an agent that it is refused, if it understands that: by the model that it sent now or
-    /// before.
-    fn tell_refused(&mut self, from: &RoutingIdBytes, host: &str, understands: bool) {
-        let known = self.hosts.get(host);
-        let known = known.filter(|host| host.routing_id() == Some(from));
-        let model = known.and_then(Host::model);
-        if understands || model.is_some_and(|model| understands_refused(model)) {
-            send(&mut self.router, from, Control::Refused);
-        }
-    }
-
-    /// Asks for a model, now or when it is that connection's turn.
-    fn ask_model(&mut self, now: Instant, of: &RoutingIdBytes) {
-        match self.pacer.ask(now, of) {
-            Asked::Now => self.send_request(now, of),
-            Asked::Later => {}
-            Asked::Refused => {
-                if let Some(untold) = self.unasked.note(now) {
-                    events::models_not_asked_for(untold);
-                }
-            }
-        }
-    }
-
-    /// Asks for a model. Where what is sent may be refused a ping goes before: it says that another
-    /// message will follow what is taken.
-    fn send_request(&mut self, now: Instant, of: &RoutingIdBytes) {
-        if self.judges(now) {
-            send(&mut self.router, of, Control::Ping);
-        }
-        send(&mut self.router, of, Control::Model);
-    }
-
-    /// Whether hosts of those who are let in are refused: names may be another key's, or there was
-    /// no room of late.
-    fn judges(&self, now: Instant) -> bool {
-        let lately = |full| now.saturating_duration_since(full) < FULL_LATELY;
-        self.access.pins_names() || self.full.is_some_and(lately)
-    }
-
-    /// Asks those whose turn has come.
-    pub(super) fn ask_waiting(&mut self, now: Instant) {
-        for _ in 0..BATCH_ASKED {
-            match self.pacer.take_due(now) {
-                Some(of) => self.send_request(now, &of),
-                None => break,
-            }
         }
     }
 
@@ -451,13 +347,6 @@ fn metrics_of(frames: &Frames) -> Option<&[u8]> {
     let kind = GridKind::Metrics.as_str().as_bytes();
     (frames.len() == 4 && frames.get(0) == Some(TAG_GRID.as_bytes()) && frames.get(3) == Some(kind))
         .then(|| frames.get(1))?
-}
-
-/// A peer that does not read what is sent to it, or that has gone, misses it.
-pub(super) fn send(router: &mut Router, to: &RoutingIdBytes, control: Control) {
-    if let Err(error) = router.try_send(to, &Message::Control(control).frames()) {
-        events::sending_failed(to, control.word(), &error);
-    }
 }
 
 #[cfg(test)]

@@ -17,7 +17,6 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::complaints::Throttle;
 use super::families::FamilySet;
 use crate::curve::keys::PublicKey;
 use crate::protocol::grid::Grid;
@@ -30,6 +29,7 @@ mod due;
 mod host;
 mod kin;
 mod merged;
+mod newcomers;
 mod peers;
 mod vitals;
 mod vocabulary;
@@ -172,21 +172,10 @@ impl Hosts {
             }
         }
         let counts_for = self.newcomer(peer, name);
-        let kept_bytes = self.kept_bytes - freed.memory + weight.memory;
-        if kept_bytes > MAX_KEPT_BYTES {
+        if self.kept_bytes - freed.memory + weight.memory > MAX_KEPT_BYTES {
             return Err(Full::Memory);
         }
-        if let Some(network) = counts_for
-            && kept_bytes > MAX_KEPT_BYTES - MAX_NEW_BYTES_OF_NETWORK
-        {
-            let host = self.table.get(name);
-            let counted = host.is_some_and(|host| host.newcomer == counts_for);
-            let freed = if counted { freed.memory } else { 0 };
-            let (_, memory) = self.peers.new_hosts_of(network);
-            if memory.saturating_sub(freed) + weight.memory > MAX_NEW_BYTES_OF_NETWORK {
-                return Err(Full::NetworkMemory(network));
-            }
-        }
+        self.network_has_room(counts_for, name, freed, weight)?;
         self.peers
             .share(peer, weight, freed_of_key, freed_of_connection)?;
         let (change, forgotten, twin) = if moved {
@@ -230,7 +219,6 @@ impl Hosts {
                 unreachable!("a host that is heard from reports")
             }
         }
-        let model_may_go = model_waited && kind == GridKind::Metrics;
         let after = host.weight();
         self.kept_bytes = self.kept_bytes - before.memory + after.memory;
         self.peers
@@ -245,7 +233,7 @@ impl Hosts {
         Ok(Heard {
             change,
             ask_model,
-            model_may_go,
+            model_may_go: model_waited && kind == GridKind::Metrics,
             name,
             grid,
             forgotten,
@@ -269,12 +257,8 @@ impl Hosts {
             State::Expected | State::Gone => None,
         });
         self.peers.room(peer, new_to_key)?;
-        if let Some(network) = counts_for
-            && known.is_none()
-            && self.table.len() >= MAX_HOSTS - MAX_NEW_HOSTS_OF_NETWORK
-            && self.peers.new_hosts_of(network).0 >= MAX_NEW_HOSTS_OF_NETWORK
-        {
-            return Err(Full::NetworkHosts(network));
+        if known.is_none() {
+            self.network_has_place(counts_for)?;
         }
         let mut forgotten = None;
         if known.is_none() && self.table.len() >= MAX_HOSTS {
@@ -293,24 +277,7 @@ impl Hosts {
         };
         let Some((name, _)) = self.table.get_key_value(name) else {
             let name: Arc<str> = name.into();
-            let mut host = Host {
-                state,
-                model: None,
-                key: peer.key,
-                address,
-                newcomer: None,
-                asked: None,
-                since: now,
-                last_seen: now,
-                messages: 0,
-                vitals: Vitals::default(),
-                comebacks: 0,
-                shared: 0,
-                last_metrics: None,
-                new_name: true,
-                replacements: Throttle::default(),
-                place: now,
-            };
+            let mut host = Host::new(now, state, peer.key, address);
             host.place = self.attention(&host, ping_due);
             self.agenda.insert((host.place, Arc::clone(&name)));
             self.kin.own(peer.key, &name);
@@ -372,30 +339,6 @@ impl Hosts {
             .weigh(host.payers(), host.routing_id(), Weight::NONE, after);
         self.table.insert(name, host);
         Ok((change, forgotten))
-    }
-
-    /// The network that a report counts for, where nothing speaks for its key. A host keeps the
-    /// one that it came from first: who moves takes no second share, and needs none.
-    fn newcomer(&self, peer: Peer<'_>, name: &str) -> Option<Network> {
-        let known = self.table.get(name).filter(|host| host.key == peer.key);
-        match (peer.trust, known) {
-            (Trust::Listed, _) | (Trust::Pinned, None) => None,
-            // Its name is pinned since it came.
-            (Trust::Pinned | Trust::New, Some(host)) => host.newcomer,
-            (Trust::New, None) => self.peers.network_of(peer),
-        }
-    }
-
-    /// A host counts for this network from now on.
-    fn count_for(&mut self, network: Option<Network>, name: &str) {
-        if let Some(host) = self.table.get_mut(name)
-            && host.newcomer != network
-        {
-            let weight = host.weight();
-            self.peers.depart(host.newcomer, weight);
-            self.peers.arrive(network, weight);
-            host.newcomer = network;
-        }
     }
 
     fn attention(&self, host: &Host, ping_due: Instant) -> Instant {

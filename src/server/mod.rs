@@ -57,6 +57,7 @@ mod reload;
 pub mod run;
 pub mod settings;
 pub mod snapshot;
+mod speaking;
 pub mod start;
 pub mod state;
 mod status_line;

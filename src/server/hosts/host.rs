@@ -66,6 +66,33 @@ pub(super) struct Kept {
 }
 
 impl Host {
+    /// One that has just come, under a name that nobody knew.
+    pub(super) fn new(
+        now: Instant,
+        state: State,
+        key: Option<PublicKey>,
+        address: Option<Arc<str>>,
+    ) -> Self {
+        Self {
+            state,
+            model: None,
+            key,
+            address,
+            newcomer: None,
+            asked: None,
+            since: now,
+            last_seen: now,
+            messages: 0,
+            vitals: Vitals::default(),
+            comebacks: 0,
+            shared: 0,
+            last_metrics: None,
+            new_name: true,
+            replacements: Throttle::default(),
+            place: now,
+        }
+    }
+
     /// Whether it is there.
     #[must_use]
     pub fn presence(&self) -> Presence {

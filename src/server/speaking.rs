@@ -1,0 +1,140 @@
+//! What the collector says to agents: that it asks for a model, that it is there, that it refuses;
+//! and what it passes on of a model to viewing clients.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::events;
+use super::hosts::{Host, Viewers};
+use super::pacer::Asked;
+use super::run::Server;
+use crate::curve::router::{Router, RoutingIdBytes};
+use crate::protocol::grid::Grid;
+use crate::protocol::message::{Control, GridKind, Message, UNDERSTANDS_REFUSED};
+
+/// Most models asked for in one turn, of those that had to wait.
+const BATCH_ASKED: usize = 256;
+
+/// Once there was no room for what a host reports, others must expect the same for this long.
+const FULL_LATELY: Duration = Duration::from_secs(3600);
+
+pub(super) fn understands_refused(model: &Grid) -> bool {
+    model.get(UNDERSTANDS_REFUSED).is_some()
+}
+
+impl Server {
+    /// Passes a message on to those who look on.
+    pub(super) fn forward(
+        &mut self,
+        now: Instant,
+        host: &Arc<str>,
+        kind: GridKind,
+        grid: &Grid,
+        bytes: &[u8],
+    ) {
+        match kind {
+            GridKind::Model => self.forward_model(now, host, grid, bytes),
+            GridKind::Metrics => self.clients.forward(now, host, kind, bytes),
+        }
+    }
+
+    /// Passes a model on to those who look on, as it was sent; but what it lacks of what deployed
+    /// clients want in it is added, and they get none that has to wait for metrics.
+    fn forward_model(&mut self, now: Instant, host: &Arc<str>, grid: &Grid, bytes: &[u8]) {
+        if self.clients.is_empty() {
+            return;
+        }
+        let Some(known) = self.hosts.get(host) else {
+            return;
+        };
+        let (vitals, waits) = (known.vitals(), known.model_waits());
+        let completed = |viewers| {
+            let mut json = bytes.to_vec();
+            vitals.complete(grid, viewers, &mut json);
+            json
+        };
+        let (deployed, robust) = (completed(Viewers::Deployed), completed(Viewers::Robust));
+        if deployed == robust {
+            self.clients.forward(now, host, GridKind::Model, &robust);
+            return;
+        }
+        self.clients
+            .forward_model(now, host, Viewers::Robust, &robust);
+        if !waits {
+            self.clients
+                .forward_model(now, host, Viewers::Deployed, &deployed);
+        }
+    }
+
+    /// Passes a model on that had to wait for the metrics at hand.
+    pub(super) fn forward_late_model(&mut self, now: Instant, host: &Arc<str>) {
+        if self.clients.is_empty() {
+            return;
+        }
+        let Some(known) = self.hosts.get(host) else {
+            return;
+        };
+        let mut json = Vec::new();
+        if known.write_model(Viewers::Deployed, &mut json) {
+            self.clients
+                .forward_model(now, host, Viewers::Deployed, &json);
+        }
+    }
+
+    /// Tells an agent that it is refused, if it understands that: by the model that it sent now or
+    /// before.
+    pub(super) fn tell_refused(&mut self, from: &RoutingIdBytes, host: &str, understands: bool) {
+        let known = self.hosts.get(host);
+        let known = known.filter(|host| host.routing_id() == Some(from));
+        let model = known.and_then(Host::model);
+        if understands || model.is_some_and(|model| understands_refused(model)) {
+            send(&mut self.router, from, Control::Refused);
+        }
+    }
+
+    /// Asks for a model, now or when it is that connection's turn.
+    pub(super) fn ask_model(&mut self, now: Instant, of: &RoutingIdBytes) {
+        match self.pacer.ask(now, of) {
+            Asked::Now => self.send_request(now, of),
+            Asked::Later => {}
+            Asked::Refused => {
+                if let Some(untold) = self.unasked.note(now) {
+                    events::models_not_asked_for(untold);
+                }
+            }
+        }
+    }
+
+    /// Asks for a model. Where what is sent may be refused a ping goes before: it says that another
+    /// message will follow what is taken.
+    fn send_request(&mut self, now: Instant, of: &RoutingIdBytes) {
+        if self.judges(now) {
+            send(&mut self.router, of, Control::Ping);
+        }
+        send(&mut self.router, of, Control::Model);
+    }
+
+    /// Whether hosts of those who are let in are refused: names may be another key's, or there was
+    /// no room of late.
+    pub(super) fn judges(&self, now: Instant) -> bool {
+        let lately = |full| now.saturating_duration_since(full) < FULL_LATELY;
+        self.access.pins_names() || self.full.is_some_and(lately)
+    }
+
+    /// Asks those whose turn has come.
+    pub(super) fn ask_waiting(&mut self, now: Instant) {
+        for _ in 0..BATCH_ASKED {
+            match self.pacer.take_due(now) {
+                Some(of) => self.send_request(now, &of),
+                None => break,
+            }
+        }
+    }
+}
+
+/// A peer that does not read what is sent to it, or that has gone, misses it.
+pub(super) fn send(router: &mut Router, to: &RoutingIdBytes, control: Control) {
+    if let Err(error) = router.try_send(to, &Message::Control(control).frames()) {
+        events::sending_failed(to, control.word(), &error);
+    }
+}
