@@ -13,14 +13,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use metrics_agent::collectors::agent::parse_resident;
-use metrics_agent::collectors::definition::{Definition, Kind};
-use metrics_agent::collectors::table::METRICS;
+use metrics_agent::collector::hosts::Merged;
+use metrics_agent::collector::prometheus::exposition::Exposition;
+use metrics_agent::collector::snapshot::{HostSnapshot, Presence, Snapshot};
 use metrics_agent::protocol::grid::Grid;
 use metrics_agent::protocol::message::GridKind;
-use metrics_agent::server::hosts::Merged;
-use metrics_agent::server::prometheus::exposition::Exposition;
-use metrics_agent::server::snapshot::{HostSnapshot, Presence, Snapshot};
+use metrics_agent::sources::agent::parse_resident;
+use metrics_agent::sources::definition::{Definition, Kind};
+use metrics_agent::sources::table::METRICS;
 use rustix::time::{ClockId, clock_gettime};
 
 const HOSTS: usize = 1000;

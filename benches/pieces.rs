@@ -15,7 +15,7 @@ use std::{
 };
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use metrics_agent::collectors::{
+use metrics_agent::sources::{
     CollectorSet, Context, Grid, Odd, Options, Purpose, Root, Samples, cpu,
     definition::default_names, filesystem, meminfo, processes, uptime, vmstat,
 };

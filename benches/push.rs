@@ -20,10 +20,10 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
+use metrics_agent::collector::push::Pushes;
+use metrics_agent::collector::settings::{PushUrl, RemoteWrite};
 use metrics_agent::protocol::grid::Grid;
 use metrics_agent::protocol::message::GridKind;
-use metrics_agent::server::push::Pushes;
-use metrics_agent::server::settings::{PushUrl, RemoteWrite};
 
 const HOSTS: usize = 1000;
 const METRICS: usize = 400;

@@ -21,7 +21,7 @@ use std::{
 };
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use metrics_agent::collectors::{
+use metrics_agent::sources::{
     Collector, Grid, Odd, Options, Purpose, Samples, Sink,
     units::{UnitsCollector, parse},
 };

@@ -5,9 +5,9 @@
 
 use std::fmt::Display;
 
+use metrics_agent::collector::families::{Family, FamilySet};
 use metrics_agent::protocol::grid::{Grid, MAX_METRICS, MAX_NAME_BYTES, MAX_TEXT_BYTES, Value};
 use metrics_agent::protocol::message::{GridKind, MAX_GRID_BYTES, encode_grid};
-use metrics_agent::server::families::{Family, FamilySet};
 
 /// What stands between two frames of an input: a byte that no UTF-8 text has, so that
 /// seeds can be written by hand.

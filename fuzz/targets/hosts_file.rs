@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use libfuzzer_sys::fuzz_target;
+use metrics_agent::collector::hosts::{MAX_HOSTS, Merged};
+use metrics_agent::collector::snapshot::{HostSnapshot, Presence, Snapshot};
+use metrics_agent::collector::store::format::{Remembered, read, write};
 use metrics_agent::protocol::message::{GridKind, check_host};
-use metrics_agent::server::hosts::{MAX_HOSTS, Merged};
-use metrics_agent::server::snapshot::{HostSnapshot, Presence, Snapshot};
-use metrics_agent::server::store::format::{Remembered, read, write};
 use metrics_agent_fuzz::{assert_grid, assert_loggable};
 
 fuzz_target!(|input: &[u8]| {

@@ -2,10 +2,10 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use metrics_agent::collector::line::Line;
 use metrics_agent::curve::router::RoutingIdBytes;
 use metrics_agent::protocol::grid::Grid;
 use metrics_agent::protocol::message::{GridKind, Message, decode_from_agent};
-use metrics_agent::server::line::Line;
 use metrics_agent_fuzz::frames;
 
 // The first frame is the routing id, as a ROUTER has it.

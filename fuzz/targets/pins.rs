@@ -2,8 +2,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use metrics_agent::collector::access::pins::Pins;
 use metrics_agent::protocol::message::check_host;
-use metrics_agent::server::access::pins::Pins;
 use metrics_agent_fuzz::assert_loggable;
 
 fuzz_target!(|text: &str| {

@@ -6,11 +6,11 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant, SystemTime};
 
 use libfuzzer_sys::fuzz_target;
+use metrics_agent::collector::hosts::{Hosts, Peer, Report, Timing};
+use metrics_agent::collector::prometheus::exposition::Exposition;
 use metrics_agent::curve::router::RoutingIdBytes;
 use metrics_agent::protocol::grid::Grid;
 use metrics_agent::protocol::message::{Message, decode_from_agent};
-use metrics_agent::server::hosts::{Hosts, Peer, Report, Timing};
-use metrics_agent::server::prometheus::exposition::Exposition;
 use metrics_agent_fuzz::frames;
 
 const TIMING: Timing = Timing {

@@ -8,15 +8,15 @@ use std::time::{Duration, Instant, SystemTime};
 
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
+use metrics_agent::collector::families::{Family, FamilySet};
+use metrics_agent::collector::hosts::{
+    Due, Hosts, MAX_HOSTS_PER_CONNECTION, MAX_HOSTS_PER_KEY, Peer, Report, Timing,
+};
+use metrics_agent::collector::snapshot::Presence;
 use metrics_agent::curve::keys::PublicKey;
 use metrics_agent::curve::router::RoutingIdBytes;
 use metrics_agent::protocol::grid::Grid;
 use metrics_agent::protocol::message::GridKind;
-use metrics_agent::server::families::{Family, FamilySet};
-use metrics_agent::server::hosts::{
-    Due, Hosts, MAX_HOSTS_PER_CONNECTION, MAX_HOSTS_PER_KEY, Peer, Report, Timing,
-};
-use metrics_agent::server::snapshot::Presence;
 
 const TIMING: Timing = Timing {
     ping_interval: Duration::from_secs(5),

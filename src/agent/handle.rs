@@ -10,8 +10,8 @@ use std::time::Duration;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use super::state::{AgentState, StateChange};
-use crate::collectors::table::METRICS;
-use crate::collectors::{CollectorStatus, Definition, Samples};
+use crate::sources::table::METRICS;
+use crate::sources::{CollectorStatus, Definition, Samples};
 
 /// Which grid to sample: what changes, or what rarely does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,6 +7,7 @@
 //! - [`sampler`] and [`ticker`]: one sample per tick for all of them;
 //! - [`handle`], [`state`] and [`totals`]: how the rest of the program sees it;
 //! - [`events`]: what is logged, in one place;
+//! - [`start`]: all of it put together;
 //! - [`arguments`]: its command line;
 //! - [`alarm`]: the timer that the loop sleeps on;
 //! - the pure helpers: [`announce`], [`sentence`], [`summary`], [`status_line`],
@@ -32,6 +33,7 @@ pub mod run;
 mod sampler;
 mod sentence;
 mod slow;
+pub mod start;
 pub mod state;
 mod status_line;
 mod summary;

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use super::connection::Serial;
 use super::handle::{Answer, GridKind, ORDERS, OrderError};
 use super::run::Agent;
-use crate::collectors::Samples;
-use crate::collectors::background::PATIENCE;
+use crate::sources::Samples;
+use crate::sources::background::PATIENCE;
 
 /// Most that wait: the orders of the bus and a model for each connection, twice.
 const MAX_WAITING: usize = 2 * ORDERS + 2 * crate::config::MAX_COLLECTORS;

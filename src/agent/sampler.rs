@@ -8,14 +8,14 @@ use super::events;
 use super::handle::{GridKind, OrderError};
 use super::round::Want;
 use super::totals::Totals;
-use crate::collectors::background::Bell;
-use crate::collectors::context::Counts;
-use crate::collectors::{
+use crate::config::Settings;
+use crate::protocol::message::encode_grid;
+use crate::sources::background::Bell;
+use crate::sources::context::Counts;
+use crate::sources::{
     CollectorSet, CollectorStatus, Context, Grid as Wanted, Options, Purpose, Root, SampleOneError,
     Samples, Transition, UnknownCollector,
 };
-use crate::config::Settings;
-use crate::protocol::message::encode_grid;
 use crate::systemd::log::LogControl;
 
 /// A grid as it goes on the wire, with the name it goes under.

@@ -1,11 +1,15 @@
 //! What several rooms need and no crate has: text for people and terminals, the terminal itself,
-//! a pager, and words for a shell.
+//! a pager, words for a shell, files that outlast a crash, a connection to a message bus that
+//! reads no message without bound, and how the daemons end.
 //!
 //! Names, addresses and messages come from peers, from files and from the bus. Whatever of them
 //! a person sees, in a log, a table, a status line or an error, goes through [`text`]; a command
 //! that a person may paste is made by [`shell`].
 
+pub(crate) mod bus_socket;
 pub mod columns;
+pub mod durable;
+pub mod exit;
 pub mod json;
 pub mod locale;
 pub mod pager;

@@ -6,15 +6,15 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use metrics_agent::agent::arguments::Arguments;
+use metrics_agent::agent::start;
+use metrics_agent::base::durable::owner;
+use metrics_agent::base::exit::{self, EXIT_CONFIG, EXIT_SOFTWARE, EXIT_UNAVAILABLE};
 use metrics_agent::base::terminal;
-use metrics_agent::collectors;
 use metrics_agent::config::running::Running;
 use metrics_agent::config::service::Service;
 use metrics_agent::config::{self, BusAddress, KeyPolicy, Sources};
-use metrics_agent::daemon;
 use metrics_agent::dbus::Bus;
-use metrics_agent::durable::owner;
-use metrics_agent::exit::{self, EXIT_CONFIG, EXIT_SOFTWARE, EXIT_UNAVAILABLE};
+use metrics_agent::sources;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -23,7 +23,7 @@ fn main() -> ExitCode {
         return examine(sources_of(arguments), print);
     }
     // Before all that takes time: a SIGHUP must not end the process.
-    let dawn = match daemon::begin() {
+    let dawn = match start::begin() {
         Ok(dawn) => dawn,
         Err(error) => {
             complain(&format_args!("cannot start the event loop: {error}"));
@@ -44,7 +44,7 @@ fn main() -> ExitCode {
             return EXIT_UNAVAILABLE.into();
         }
     };
-    let log = match daemon::install_log() {
+    let log = match start::install_log() {
         Ok(log) => log,
         Err(error) => {
             complain(&error);
@@ -55,7 +55,7 @@ fn main() -> ExitCode {
     if let (Some(owner), Some(directory)) = (settled, &sources.state_directory) {
         owner::say_settled(owner, directory);
     }
-    let ended = daemon::run(dawn, sources, log.clone());
+    let ended = start::run(dawn, sources, log.clone());
     log.finish();
     match ended {
         Ok(()) => ExitCode::SUCCESS,
@@ -65,8 +65,8 @@ fn main() -> ExitCode {
 
 /// Where settings come from.
 fn sources_of(arguments: Arguments) -> Sources {
-    let known: Vec<_> = collectors::definition::names().collect();
-    let mut sources = Sources::from_environment(&known, &collectors::default_names());
+    let known: Vec<_> = sources::definition::names().collect();
+    let mut sources = Sources::from_environment(&known, &sources::default_names());
     // A reload and whoever reads ConfigurationFiles must not depend on where we were started.
     sources.config_file = arguments
         .config

@@ -7,19 +7,19 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use metrics_agent::base::durable::owner;
+use metrics_agent::base::exit::{self, EXIT_CONFIG, EXIT_SOFTWARE, EXIT_UNAVAILABLE};
 use metrics_agent::base::{terminal, text};
+use metrics_agent::collector::access::ListPlaces;
+use metrics_agent::collector::arguments::{Arguments, Command};
+use metrics_agent::collector::hosts_command;
+use metrics_agent::collector::keys::Found;
+use metrics_agent::collector::keys_command;
+use metrics_agent::collector::public_key::{self, Answer};
+use metrics_agent::collector::settings::{self, Loaded, Sources};
+use metrics_agent::collector::start::{self, Failure};
 use metrics_agent::config::ConfigError;
 use metrics_agent::config::service::Service;
-use metrics_agent::durable::owner;
-use metrics_agent::exit::{self, EXIT_CONFIG, EXIT_SOFTWARE, EXIT_UNAVAILABLE};
-use metrics_agent::server::access::ListPlaces;
-use metrics_agent::server::arguments::{Arguments, Command};
-use metrics_agent::server::hosts_command;
-use metrics_agent::server::keys::Found;
-use metrics_agent::server::keys_command;
-use metrics_agent::server::public_key::{self, Answer};
-use metrics_agent::server::settings::{self, Loaded, Sources};
-use metrics_agent::server::start::{self, Failure};
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();

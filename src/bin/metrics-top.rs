@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use metrics_agent::base;
-use metrics_agent::exit::{EXIT_CONFIG, EXIT_SOFTWARE, EXIT_UNAVAILABLE};
+use metrics_agent::base::exit::{EXIT_CONFIG, EXIT_SOFTWARE, EXIT_UNAVAILABLE};
 use metrics_agent::top::arguments::Arguments;
 use metrics_agent::top::start::{self, Failure};
 use metrics_agent::top::terminal;

@@ -344,13 +344,13 @@ mod tests {
         let fragment: Fragment = layers.merged().unwrap();
         assert_eq!(
             fragment.metrics.options(),
-            crate::collectors::Options::default()
+            crate::sources::Options::default()
         );
     }
 
     #[test]
     fn the_shipped_file_shows_the_metric_collectors_that_run_by_default() {
-        let defaults = crate::collectors::default_names();
+        let defaults = crate::sources::default_names();
         let quoted: Vec<_> = defaults.iter().map(|name| format!("{name:?}")).collect();
         let expected = format!("[{}]", quoted.join(", "));
         assert_eq!(shipped()["metrics.collect"], expected);
@@ -359,7 +359,7 @@ mod tests {
     /// Each metric collector that is read periodically has an interval of its own.
     #[test]
     fn every_metric_collector_has_its_settings() {
-        use crate::collectors::{definition, table};
+        use crate::sources::{definition, table};
         for name in definition::names() {
             let key = format!("metrics.{name}.interval");
             let known = AGENT.settings.iter().any(|setting| setting.key == key);

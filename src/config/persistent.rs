@@ -16,7 +16,7 @@ use super::interval::{
     MetricsInterval, OutOfRange, StaleInterval, format, metrics_interval, stale_interval,
 };
 use super::layers::Layer;
-use crate::durable::{self, FileError};
+use crate::base::durable::{self, FileError};
 
 /// The file's name in the state directory.
 pub const FILE_NAME: &str = "settings.toml";

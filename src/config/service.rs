@@ -14,8 +14,8 @@ use std::process::{Command, Stdio};
 
 use thiserror::Error;
 
+use crate::base::durable::owner::Owner;
 use crate::base::text;
-use crate::durable::owner::Owner;
 
 mod credential;
 mod state;

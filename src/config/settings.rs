@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::endpoint::Endpoint;
 use super::values::{BusAddress, ConnectionName, HostName, LogLevel};
-use crate::collectors::Options;
 use crate::curve::keys::{KeyPair, PublicKey};
+use crate::sources::Options;
 
 /// Everything an administrator can set, checked.
 #[derive(Clone, Debug)]

@@ -15,8 +15,8 @@ use super::service::Shared;
 use crate::agent::handle::{GridKind, IntervalChange};
 use crate::agent::state::AgentState;
 use crate::agent::totals::realtime_usec;
-use crate::collectors::{Samples, Value};
 use crate::protocol::session::MODEL_MIN_INTERVAL;
+use crate::sources::{Samples, Value};
 
 /// The interface's name.
 pub(crate) const INTERFACE: &str = "org.metricsagent.Agent1";

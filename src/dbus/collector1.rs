@@ -11,7 +11,7 @@ use super::error::Error;
 use super::polkit::Action;
 use super::service::Shared;
 use crate::agent::handle::OrderError;
-use crate::collectors::CollectorStatus;
+use crate::sources::CollectorStatus;
 
 /// The interface's name.
 pub(crate) const INTERFACE: &str = "org.metricsagent.Collector1";

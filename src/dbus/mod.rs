@@ -3,14 +3,14 @@
 //!
 //! `dbus/*.xml` is its documentation. This room translates between the bus and the public
 //! handles of the [agent](crate::agent::handle::Handle) and the
-//! [collector](crate::server::handle::Handle), and asks polkit whether a caller may; it
+//! [collector](crate::collector::handle::Handle), and asks polkit whether a caller may; it
 //! decides nothing about metrics, and it never trusts a caller for being able to reach us.
 
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::bus_socket;
+use crate::base::bus_socket;
 use crate::config::BusAddress;
 
 mod agent1;

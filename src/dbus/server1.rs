@@ -13,14 +13,14 @@ use super::error::Error;
 use super::polkit::{Action, Authority, uid_of};
 use super::turns::{Turn, Turns};
 use crate::agent::totals::realtime_usec;
+use crate::collector::access::seen::ListedKey;
+use crate::collector::handle::{Handle, ReloadError, Stopping};
+use crate::collector::hosts::NotForgotten;
+use crate::collector::listing::{Listed, MAX_LISTED, Selection};
+use crate::collector::push::TargetStatus;
+use crate::collector::snapshot::HostSnapshot;
+use crate::collector::state::{Counters, ServerState};
 use crate::protocol::grid::Value;
-use crate::server::access::seen::ListedKey;
-use crate::server::handle::{Handle, ReloadError, Stopping};
-use crate::server::hosts::NotForgotten;
-use crate::server::listing::{Listed, MAX_LISTED, Selection};
-use crate::server::push::TargetStatus;
-use crate::server::snapshot::HostSnapshot;
-use crate::server::state::{Counters, ServerState};
 
 /// The interface's name.
 pub(crate) const INTERFACE: &str = "org.metricsagent.Server1";

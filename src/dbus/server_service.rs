@@ -20,8 +20,8 @@ use super::name::{self, Ended, StartError};
 use super::polkit::{Action, Authority};
 use super::server1::{self, Server1, Server1Signals as _};
 use super::{Bus, path};
-use crate::server::handle::Handle;
-use crate::server::state::{HostChange, ServerState};
+use crate::collector::handle::Handle;
+use crate::collector::state::{HostChange, ServerState};
 use crate::systemd::log::LogControl;
 
 /// How long answers under way may hold up the end, as the agent's may.

@@ -19,9 +19,9 @@ use crate::agent::handle::{Handle, Order, OrderError};
 use crate::agent::state::{
     AgentState, ConnectionState, Intervals, Origin, Origins, State, StateChange,
 };
-use crate::collectors::{CollectorStatus, Samples, table};
 use crate::curve::keys::PublicKey;
 use crate::private_bus::PrivateBus;
+use crate::sources::{CollectorStatus, Samples, table};
 use crate::systemd::log::{LogControl, Target};
 
 /// No answer of a local bus takes that long, on however busy a machine.

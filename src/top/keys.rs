@@ -16,10 +16,10 @@ use thiserror::Error;
 use super::known::{Known, KnownError, Remembered};
 use super::local::Local;
 use crate::base::shell;
+use crate::collector::settings::DEFAULT_CLIENTS_PORT;
 use crate::config::Endpoint;
 use crate::curve::certificate::{Certificate, CertificateError, Trust};
 use crate::curve::keys::{KeyError, KeyPair, PublicKey};
-use crate::server::settings::DEFAULT_CLIENTS_PORT;
 
 /// The pair's files without their ending.
 const PAIR: &str = "client";

@@ -14,13 +14,13 @@ use zbus::names::WellKnownName;
 use zbus::proxy::{self, CacheProperties};
 use zbus::{Proxy, fdo};
 
+use crate::collector::keys::Found;
+use crate::collector::settings::{self, DEFAULT_CLIENTS_PORT, Sources};
 use crate::config::{Endpoint, Host, link_local};
 use crate::curve::certificate::Certificate;
 use crate::curve::keys::PublicKey;
 use crate::curve::router::Listen;
 use crate::dbus::{Bus, SERVER_NAME, path};
-use crate::server::keys::Found;
-use crate::server::settings::{self, DEFAULT_CLIENTS_PORT, Sources};
 
 /// How long the bus may take. A person waits.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -188,7 +188,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::server::keys::Places;
+    use crate::collector::keys::Places;
 
     const KEY: &str = "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7";
 

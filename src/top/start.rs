@@ -15,11 +15,11 @@ use super::local::{self, NoClients};
 use super::once;
 use super::run;
 use super::terminal;
+use crate::collector::settings::{DEFAULT_CLIENTS_PORT, DEFAULT_PORT};
 use crate::config::Endpoint;
 use crate::curve::context::{Context, TransportError};
 use crate::curve::keys::PublicKey;
 use crate::dbus::Bus;
-use crate::server::settings::{DEFAULT_CLIENTS_PORT, DEFAULT_PORT};
 
 /// Why there is nothing to see.
 #[derive(Debug, Error)]

@@ -18,7 +18,7 @@ use rustix::process::{Signal, getpid, kill_process};
 use tokio::sync::mpsc;
 
 use super::view::theme::Theme;
-use crate::exit::EXIT_SOFTWARE;
+use crate::base::exit::EXIT_SOFTWARE;
 
 /// Keys that wait to be looked at. Whoever holds a key down loses some.
 const KEYS: usize = 64;

@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use metrics_agent::server::prometheus::{naming, own};
+use metrics_agent::collector::prometheus::{naming, own};
 use serde_json::{Value, json};
 
 use crate::support::http::{address_of, fetch};

@@ -9,8 +9,11 @@ use std::path::PathBuf;
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, Command, CommandFactory as _, ValueHint};
 use clap_complete::{Shell, generate};
+use metrics_agent::agent;
+use metrics_agent::collector;
 use metrics_agent::config::LogLevel;
-use metrics_agent::{agent, ctl, server, top};
+use metrics_agent::ctl;
+use metrics_agent::top;
 
 /// What a shell loads.
 #[derive(Debug)]
@@ -26,7 +29,10 @@ pub(crate) fn programs() -> [(&'static str, Command); 4] {
     [
         ("metrics-agent", agent::arguments::Arguments::command()),
         ("metrics-agentctl", ctl::arguments::Arguments::command()),
-        ("metrics-collector", server::arguments::Arguments::command()),
+        (
+            "metrics-collector",
+            collector::arguments::Arguments::command(),
+        ),
         ("metrics-top", top::arguments::Arguments::command()),
     ]
 }

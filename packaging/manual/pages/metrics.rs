@@ -1,13 +1,13 @@
 //! The metrics and the metric collectors, from their tables.
 
-use metrics_agent::collectors::definition::COLLECTORS;
-use metrics_agent::collectors::table::METRICS;
+use metrics_agent::sources::definition::COLLECTORS;
+use metrics_agent::sources::table::METRICS;
 
 use super::roff::text;
 
 /// A paragraph for each metric collector.
 pub(super) fn collectors() -> String {
-    let paragraph = |collector: &metrics_agent::collectors::CollectorDefinition| {
+    let paragraph = |collector: &metrics_agent::sources::CollectorDefinition| {
         let default = if collector.default {
             "On by default."
         } else {
@@ -24,7 +24,7 @@ pub(super) fn collectors() -> String {
 
 /// A paragraph for each metric.
 pub(super) fn metrics() -> String {
-    let paragraph = |metric: &&metrics_agent::collectors::Definition| {
+    let paragraph = |metric: &&metrics_agent::sources::Definition| {
         let messages = match (metric.in_metrics, metric.in_model) {
             (true, true) => "metrics and model",
             (true, false) => "metrics",

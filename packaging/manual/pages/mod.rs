@@ -14,9 +14,9 @@ use std::error::Error;
 use std::time::{Duration, UNIX_EPOCH};
 
 use clap::CommandFactory as _;
+use metrics_agent::collector::settings::COLLECTOR;
 use metrics_agent::config::AGENT;
-use metrics_agent::server::settings::COLLECTOR;
-use metrics_agent::{agent, ctl, server, top};
+use metrics_agent::{agent, collector, ctl, top};
 
 /// A manual page.
 #[derive(Debug)]
@@ -117,7 +117,7 @@ fn command(program: &str) -> Result<clap::Command, String> {
     match program {
         "metrics-agent" => Ok(agent::arguments::Arguments::command()),
         "metrics-agentctl" => Ok(ctl::arguments::Arguments::command()),
-        "metrics-collector" => Ok(server::arguments::Arguments::command()),
+        "metrics-collector" => Ok(collector::arguments::Arguments::command()),
         "metrics-top" => Ok(top::arguments::Arguments::command()),
         _ => Err(format!("no program is called {program:?}")),
     }

@@ -1126,7 +1126,10 @@ fn a_credential_of_the_next_start_is_checked_where_it_is() {
 #[test]
 fn the_state_of_a_dynamic_user_is_not_refused() {
     use super::super::service::Sight;
-    use crate::durable::owner::{self, tests::NOBODY, tests::is_root};
+    use crate::base::durable::owner::{
+        self,
+        tests::{NOBODY, is_root},
+    };
 
     if !is_root() {
         return;
@@ -1158,7 +1161,10 @@ fn the_state_of_a_dynamic_user_is_not_refused() {
 #[test]
 fn the_state_of_a_dynamic_user_is_checked_where_root_sees_it() {
     use super::super::service::Sight;
-    use crate::durable::owner::{self, tests::NOBODY, tests::is_root};
+    use crate::base::durable::owner::{
+        self,
+        tests::{NOBODY, is_root},
+    };
 
     if !is_root() {
         return;

@@ -11,10 +11,10 @@ use std::thread;
 use rustix::fs::OFlags;
 
 use super::PRIVATE_STATES;
+use crate::base::durable::owner::Owner;
 use crate::config::files;
 use crate::config::persistent;
 use crate::curve::certificate::{Certificate, Trust};
-use crate::durable::owner::Owner;
 
 /// The most key files that are looked at; there are two.
 const MOST: usize = 64;

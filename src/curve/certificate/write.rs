@@ -5,9 +5,9 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use super::{Certificate, CertificateError, scrub};
+use crate::base::durable::{Directory, FileError, PRIVATE_DIRECTORY, PRIVATE_FILE, inside_made};
 use crate::base::text::is_plain;
 use crate::curve::keys::KeyPair;
-use crate::durable::{Directory, FileError, PRIVATE_DIRECTORY, PRIVATE_FILE, inside_made};
 
 /// The public key is for everybody who may enter the directory.
 const PUBLIC_MODE: u32 = 0o644;

@@ -9,11 +9,11 @@ use super::rates::Rates;
 use super::readings::{
     Fullest, failed, fullest, is_received, is_sent, number, pressure, temperature, text,
 };
+use crate::collector::families::FamilySet;
+use crate::collector::hosts::Merged;
 use crate::protocol::grid::Grid;
 use crate::protocol::message::{GridKind, Malformed};
 use crate::protocol::state::{HostState, StateGrid};
-use crate::server::families::FamilySet;
-use crate::server::hosts::Merged;
 
 /// A host that sent no metrics for this long is silent: as collectors have it.
 pub const SILENT_AFTER: Duration = Duration::from_secs(30);

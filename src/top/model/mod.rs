@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
+use crate::collector::hosts::grid_bytes;
 use crate::protocol::grid::Grid;
 use crate::protocol::message::{GridKind, Malformed};
 use crate::protocol::state::{HostState, StateGrid};
-use crate::server::hosts::grid_bytes;
 
 pub mod detail;
 pub mod history;

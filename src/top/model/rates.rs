@@ -7,8 +7,8 @@
 use std::collections::HashMap;
 use std::time::Instant;
 
+use crate::collector::hosts::Merged;
 use crate::protocol::grid::Grid;
-use crate::server::hosts::Merged;
 
 /// A count that was not told again for this long is forgotten.
 const FORGET_S: u64 = 300;

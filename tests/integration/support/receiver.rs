@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use metrics_agent::server::push::batch::schema::WriteRequest;
+use metrics_agent::collector::push::batch::schema::WriteRequest;
 use prost::Message as _;
 use serde_json::{Value, json};
 

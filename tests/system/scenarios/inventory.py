@@ -35,5 +35,5 @@ def _model(m):
 
 
 def _application_id():
-    source = (SOURCE / "src/collectors/inventory/host.rs").read_text()
+    source = (SOURCE / "src/sources/inventory/host.rs").read_text()
     return re.search(r"0x([0-9a-f_]+)_u128", source).group(1).replace("_", "")

@@ -1,0 +1,166 @@
+//! The daemon put together: settings, log, sockets, bus and the agent's task.
+//!
+//! The composition root of `metrics-agent`: it knows every room and decides nothing but
+//! the order in which they are opened, and the exit status when one can't be.
+
+use std::io;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Builder;
+use tokio::time::timeout;
+use tracing_subscriber::filter::LevelFilter;
+
+use crate::agent::events;
+use crate::agent::handle::Handle;
+use crate::agent::run::{Agent, Start};
+use crate::base::exit::{EXIT_CONFIG, EXIT_SOFTWARE, EXIT_UNAVAILABLE};
+use crate::config::{self, KeyPolicy, Sources};
+use crate::curve::context::Context;
+use crate::dbus::service::{Ended, Service, StartError};
+use crate::dbus::stay::{Presence, stay};
+use crate::dbus::{Bus, NAME};
+use crate::sources::Root;
+use crate::systemd::log::{LogControl, LogError, Target};
+use crate::systemd::notify::Notifier;
+use crate::systemd::pressure::PressureWatch;
+use crate::systemd::signals::{Dawn, Signals};
+
+/// tokio's own blocking threads. What blocks has threads elsewhere; whatever a crate may
+/// want them for is bounded, and leaves the agent at rest with one thread of its own.
+const BLOCKING_THREADS: usize = 2;
+
+/// An idle one ends after this.
+const BLOCKING_KEEP_ALIVE: Duration = Duration::from_secs(1);
+
+/// How long telling the bus of the end may take.
+const LAST_WORDS: Duration = Duration::from_millis(300);
+
+/// Why the daemon did not start or did not go on. Each has been logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Failure(pub u8);
+
+impl From<Failure> for ExitCode {
+    fn from(failure: Failure) -> Self {
+        Self::from(failure.0)
+    }
+}
+
+/// The event loop, before anything else: see [`Dawn`].
+pub fn begin() -> io::Result<Dawn> {
+    Dawn::begin(
+        Builder::new_current_thread()
+            .max_blocking_threads(BLOCKING_THREADS)
+            .thread_keep_alive(BLOCKING_KEEP_ALIVE),
+    )
+}
+
+/// The log, once for the process.
+pub fn install_log() -> Result<LogControl, LogError> {
+    let target = Target::detect();
+    LogControl::install(
+        "metrics-agent",
+        LevelFilter::INFO,
+        target,
+        events::log_lines_lost,
+    )
+}
+
+/// Runs the daemon until a signal ends it.
+pub fn run(dawn: Dawn, sources: Sources, log: LogControl) -> Result<(), Failure> {
+    let Dawn { runtime, hang_up } = dawn;
+    let by_hand = sources.command_line.collector.is_some();
+    let sources = Arc::new(sources);
+    let loaded = config::load(&sources, KeyPolicy::Create).map_err(|error| {
+        events::start_refused(&error);
+        Failure(EXIT_CONFIG)
+    })?;
+    // The level is a valid one: it has been parsed.
+    let _ = log.set_level(loaded.settings.log_level.as_str());
+    events::loaded(&loaded);
+    let bug = |what: &'static str| {
+        move |error: &dyn std::fmt::Display| {
+            tracing::error!("cannot {what}: {error}");
+            Failure(EXIT_SOFTWARE)
+        }
+    };
+    let result = runtime.block_on(async {
+        let bus = loaded.settings.bus.clone();
+        let signals = Signals::catch(hang_up).map_err(|error| bug("catch signals")(&error))?;
+        let context = Context::new().map_err(|error| bug("use libzmq")(&error))?;
+        let start = Start {
+            sources,
+            loaded,
+            root: Root::default(),
+            context,
+            notifier: Notifier::from_environment(Instant::now()),
+            log: log.clone(),
+            signals,
+            pressure: PressureWatch::from_environment().await,
+        };
+        let (agent, handle) = Agent::new(start).map_err(|error| bug("start the agent")(&error))?;
+        if let Some(bus) = Bus::of(&bus) {
+            let presence = OnTheBus { bus, handle, log };
+            let service = match presence.start().await {
+                Ok(service) => Some(service),
+                // Whoever names the collector on the command line runs us by hand, and need not
+                // be a user who may own the name.
+                Err(error @ StartError::NotAllowed { .. }) if by_hand => {
+                    events::off_the_bus(&error);
+                    agent.run().await;
+                    return Ok(());
+                }
+                Err(error @ (StartError::NameTaken(_) | StartError::NotAllowed { .. })) => {
+                    tracing::error!("{error}");
+                    return Err(Failure(EXIT_UNAVAILABLE));
+                }
+                Err(error) => {
+                    events::bus_unavailable(&error);
+                    None
+                }
+            };
+            let serving = tokio::spawn(stay(presence, service));
+            agent.run().await;
+            // The bus hears of the end, if it listens.
+            let _ = timeout(LAST_WORDS, serving).await;
+        } else {
+            agent.run().await;
+        }
+        Ok(())
+    });
+    // A look-up that hangs must not keep the process.
+    runtime.shutdown_background();
+    result
+}
+
+/// The agent on the bus.
+struct OnTheBus {
+    bus: Bus,
+    handle: Handle,
+    log: LogControl,
+}
+
+impl Presence for OnTheBus {
+    type Service = Service;
+
+    async fn start(&self) -> Result<Service, StartError> {
+        Service::start(self.bus.clone(), self.handle.clone(), self.log.clone()).await
+    }
+
+    async fn run(service: Service) -> Ended {
+        service.run().await
+    }
+
+    fn is_gone(&self) -> bool {
+        self.handle.is_gone()
+    }
+
+    fn lost(&self, why: &dyn std::fmt::Display) {
+        events::bus_unavailable(why);
+    }
+
+    fn back(&self) {
+        events::bus_available(NAME);
+    }
+}

@@ -1,0 +1,461 @@
+//! Access on the collector's loop: questions of libzmq answered, lists read again when
+//! they change, pins and keys kept.
+//!
+//! Decides nothing: [`gate`](super::gate) does. Nothing here waits for a file.
+
+use std::future::pending;
+use std::io;
+use std::path::PathBuf;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use thiserror::Error;
+use tokio::time::{sleep, sleep_until, timeout};
+
+use super::directory::{Directories, Reading};
+use super::gate::{Gate, Knock, Moment, Totals};
+use super::keeper::{self, Keeper};
+use super::refusal::AccessRefusal;
+use super::seen::Seen;
+use super::state::{Owned, State, StateError};
+use super::watch::{Armed, Watch, arm};
+use super::worker::Worker;
+use super::{Authorized, Door, Settings};
+use crate::collector::complaints::Throttle;
+use crate::collector::events;
+use crate::collector::hosts::Trust;
+use crate::curve::context::TransportError;
+use crate::curve::keys::PublicKey;
+use crate::curve::zap::{Authenticator, Verdict, ZapRequest};
+
+/// Most questions answered in one turn; a handshake costs libzmq's thread a millisecond,
+/// an answer some microseconds.
+const BATCH_QUESTIONS: usize = 64;
+
+/// From the first sign of a change to the reading: an administrator's `cp` of many files
+/// is one reading, or a few.
+const SETTLE: Duration = Duration::from_millis(100);
+
+/// How often directories are read where the kernel cannot tell of their changes.
+const UNWATCHED: Duration = Duration::from_secs(30);
+
+/// How long the start waits for the lists; a network's file system may hang.
+const FIRST_READING: Duration = Duration::from_secs(10);
+
+/// How long `metrics-collector keys` may be about to change something as this starts.
+const OWN_PATIENCE: Duration = Duration::from_secs(1);
+
+const OWN_AGAIN: Duration = Duration::from_millis(20);
+
+/// Why there is no access control, and so no collector.
+#[derive(Debug, Error)]
+pub enum AccessError {
+    /// The system has no thread left.
+    #[error("cannot start a thread: {0}")]
+    Thread(#[source] io::Error),
+    /// The state cannot be used, and names are pinned.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// Names are pinned, and there is no place for pins.
+    #[error(
+        "host names are to be pinned, and there is no place to keep that, as neither \
+         STATE_DIRECTORY nor HOME is set; set one of them"
+    )]
+    NoPlace,
+    /// Names are pinned, and another collector keeps the pins.
+    #[error(
+        "{}: another metrics-collector keeps the pins of host names here; end it, or give this \
+         one another directory by STATE_DIRECTORY", .0.display()
+    )]
+    Owned(PathBuf),
+}
+
+/// Something that access has to do with.
+#[derive(Debug)]
+pub struct Event(Kind);
+
+/// What has changed for others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Handled {
+    /// Clients that look on may no longer do so.
+    pub clients_changed: bool,
+    /// From now on only listed agents are let in, and the list is known.
+    pub closed: bool,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Asked(ZapRequest),
+    ListsChanged,
+    ListsRead(ListsRead),
+    Kept(keeper::Event),
+    ReadingDue,
+}
+
+#[derive(Debug)]
+struct ListsRead {
+    watch: io::Result<Armed>,
+    agents: Reading,
+    clients: Reading,
+}
+
+/// Who may report, and who may watch.
+#[derive(Debug)]
+pub struct Access {
+    gate: Gate,
+    /// The directories of agents, as they are named to people.
+    agents_directories: Vec<PathBuf>,
+    authenticator: Authenticator,
+    lists: Worker<(), ListsRead>,
+    watch: Option<Watch>,
+    read_at: Option<Instant>,
+    unwatched: Throttle,
+    /// Only listed agents are let in from now on; the list is about to be read.
+    closing: bool,
+    keeper: Option<Keeper>,
+    /// The same moment on both clocks.
+    moment: Moment,
+}
+
+impl Access {
+    /// Begins to answer with what is kept in the directory `state`. Returns once the lists
+    /// are read, unless that takes too long.
+    ///
+    /// # Errors
+    ///
+    /// [`AccessError`].
+    pub async fn start(
+        authenticator: Authenticator,
+        settings: &Settings,
+        state: Option<PathBuf>,
+    ) -> Result<Self, AccessError> {
+        let now = Instant::now();
+        let authorized = settings.authorized;
+        let (mut pins, mut seen, mut keeper) = (None, Seen::default(), None);
+        if let Some(directory) = state {
+            let state = State::new(directory.clone());
+            match own(&state).await {
+                Ok(Some(owned)) => {
+                    if settings.pin_names {
+                        pins = Some(state.pins()?);
+                    }
+                    match state.keys() {
+                        Ok(known) => seen.restore(known.into_iter().flat_map(|known| known.keys)),
+                        Err(error) => events::keys_not_restored(&error),
+                    }
+                    let started = Keeper::start(owned, now);
+                    keeper = Some(started.map_err(AccessError::Thread)?);
+                }
+                Ok(None) if settings.pin_names => return Err(AccessError::Owned(directory)),
+                Ok(None) => events::keys_kept_by_another(&directory),
+                Err(error) if settings.pin_names => return Err(error.into()),
+                Err(error) => events::access_not_kept(&error, 0),
+            }
+        } else if settings.pin_names {
+            return Err(AccessError::NoPlace);
+        }
+        let mut access = Self {
+            gate: Gate::new(authorized, pins, seen),
+            agents_directories: settings.agents_directories.clone(),
+            authenticator,
+            lists: reader(settings).map_err(AccessError::Thread)?,
+            watch: None,
+            read_at: None,
+            unwatched: Throttle::default(),
+            closing: false,
+            keeper,
+            moment: moment(now),
+        };
+        access.lists.give(());
+        match timeout(FIRST_READING, access.lists.done()).await {
+            Ok(read) => {
+                access.take_lists(read, Instant::now());
+            }
+            Err(_) => events::lists_are_slow(FIRST_READING),
+        }
+        access.tell_if_nobody_is_let_in();
+        Ok(access)
+    }
+
+    /// Other agents may report from now on.
+    pub fn reconfigure(&mut self, authorized: Authorized) {
+        if authorized != self.gate.authorized() {
+            self.gate.authorize(authorized);
+            self.tell_if_nobody_is_let_in();
+            // Judged by the list as it is now.
+            self.closing = authorized == Authorized::Directory;
+            self.read_at.get_or_insert_with(Instant::now);
+        }
+    }
+
+    fn tell_if_nobody_is_let_in(&self) {
+        let by_list = self.gate.authorized() == Authorized::Directory;
+        if by_list && self.gate.listed(Door::Agents) == 0 {
+            events::no_agent_is_listed(&self.agents_directories);
+        }
+    }
+
+    /// An agent with this key sends something, under this host name where it has one: what speaks
+    /// for the key.
+    ///
+    /// # Errors
+    ///
+    /// [`AccessRefusal`]: it is not to be heard.
+    pub fn admit(
+        &mut self,
+        now: Instant,
+        key: Option<PublicKey>,
+        host: Option<&str>,
+    ) -> Result<Trust, AccessRefusal> {
+        let unix = self.unix(now);
+        self.gate.admit(unix, Door::Agents, key, host)
+    }
+
+    /// A host that was admitted is in the table: its name belongs to its key from now on,
+    /// where names are pinned.
+    pub fn settle(&mut self, now: Instant, key: Option<PublicKey>, host: &str) {
+        if let Some(key) = key {
+            self.gate.settle(self.unix(now), key, host);
+        }
+    }
+
+    /// A client with this key sends something, or is to be sent something.
+    ///
+    /// # Errors
+    ///
+    /// As [`Access::admit`].
+    pub fn admit_client(
+        &mut self,
+        now: Instant,
+        key: Option<PublicKey>,
+    ) -> Result<(), AccessRefusal> {
+        let unix = self.unix(now);
+        self.gate.admit(unix, Door::Clients, key, None).map(drop)
+    }
+
+    /// Whether an agent with this key may (still) report.
+    #[must_use]
+    pub fn is_agent(&self, key: &PublicKey) -> bool {
+        self.gate.is_agent(key)
+    }
+
+    /// Whether a host name may be another key's.
+    #[must_use]
+    pub fn pins_names(&self) -> bool {
+        self.gate.pins().is_some()
+    }
+
+    /// Whether a client with this key may (still) look on.
+    #[must_use]
+    pub fn is_client(&self, key: &PublicKey) -> bool {
+        self.gate.is_client(key)
+    }
+
+    /// Says that a host name was claimed by another key, once a minute for each such key.
+    pub fn tell_name_taken(
+        &mut self,
+        now: Instant,
+        key: &PublicKey,
+        host: &str,
+        address: Option<&str>,
+        refusal: &AccessRefusal,
+    ) {
+        let tell = self.gate.name_was_taken(now, key);
+        events::name_taken(host, address, refusal, tell);
+    }
+
+    /// The keys that came.
+    #[must_use]
+    pub fn seen(&self) -> &Seen {
+        self.gate.seen()
+    }
+
+    /// What was decided so far.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        self.gate.totals()
+    }
+
+    /// Reads the lists again soon.
+    pub fn reread(&mut self, now: Instant) {
+        self.read_at = Some(now);
+    }
+
+    /// Waits for the next thing to do. Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// libzmq has failed as it never should.
+    pub async fn next(&mut self) -> Result<Event, TransportError> {
+        let due = self.read_at.filter(|_| !self.lists.is_busy());
+        let kept = async {
+            match &mut self.keeper {
+                Some(keeper) => keeper.next(&self.gate).await,
+                None => pending().await,
+            }
+        };
+        let changed = async {
+            match &mut self.watch {
+                Some(watch) => watch.changed().await,
+                None => pending().await,
+            }
+        };
+        let reading_due = async {
+            match due {
+                Some(due) => sleep_until(due.into()).await,
+                None => pending().await,
+            }
+        };
+        Ok(Event(tokio::select! {
+            asked = self.authenticator.receive() => Kind::Asked(asked?),
+            () = changed => Kind::ListsChanged,
+            read = self.lists.done() => Kind::ListsRead(read),
+            event = kept => Kind::Kept(event),
+            () = reading_due => Kind::ReadingDue,
+        }))
+    }
+
+    /// Does what is to be done.
+    ///
+    /// # Errors
+    ///
+    /// As [`Access::next`].
+    pub fn handle(&mut self, event: Event, now: Instant) -> Result<Handled, TransportError> {
+        self.moment = moment(now);
+        let (mut clients_changed, mut closed) = (false, false);
+        match event.0 {
+            Kind::Asked(first) => {
+                self.answer(first);
+                for _ in 1..BATCH_QUESTIONS {
+                    let Some(next) = self.authenticator.try_receive()? else {
+                        break;
+                    };
+                    self.answer(next);
+                }
+            }
+            Kind::ListsChanged => {
+                self.read_at.get_or_insert(now + SETTLE);
+                // What changes until then is read with it.
+                self.watch = None;
+            }
+            Kind::ListsRead(read) => {
+                clients_changed = self.take_lists(read, now);
+                // One that was asked for since may have more.
+                closed = self.closing && self.read_at.is_none();
+                self.closing &= !closed;
+            }
+            Kind::Kept(event) => {
+                if let Some(keeper) = &mut self.keeper {
+                    keeper.handle(event, &mut self.gate, now);
+                }
+            }
+            Kind::ReadingDue => {
+                self.read_at = None;
+                self.lists.give(());
+            }
+        }
+        Ok(Handled {
+            clients_changed,
+            closed,
+        })
+    }
+
+    /// Keeps what has changed, within a bounded time: the process ends.
+    pub async fn finish(mut self) {
+        events::access_totals(self.gate.totals());
+        if let Some(keeper) = self.keeper.take() {
+            keeper.finish(&mut self.gate, Instant::now()).await;
+        }
+    }
+
+    fn answer(&mut self, request: ZapRequest) {
+        // Every router of ours has a domain that is a door's.
+        let Some(door) = Door::of_domain(&request.domain) else {
+            self.authenticator.answer(request, Verdict::Deny);
+            return;
+        };
+        let (key, address) = (request.key, &request.address);
+        let verdict = match self.gate.knock(self.moment, door, key, address) {
+            Knock::Admitted => Verdict::Allow,
+            Knock::Refused(tell) => {
+                events::key_refused(door, &key, address, tell);
+                Verdict::Deny
+            }
+        };
+        self.authenticator.answer(request, verdict);
+    }
+
+    /// Whether the list of clients is another one then.
+    fn take_lists(&mut self, read: ListsRead, now: Instant) -> bool {
+        match read.watch.and_then(Watch::new) {
+            Ok(watch) => self.watch = Some(watch),
+            Err(error) => {
+                self.watch = None;
+                self.read_at.get_or_insert(now + UNWATCHED);
+                if self.unwatched.note(now).is_some() {
+                    events::lists_unwatched(&error, UNWATCHED);
+                }
+            }
+        }
+        let mut clients_changed = false;
+        let lists = [(Door::Agents, read.agents), (Door::Clients, read.clients)];
+        for (door, Reading { list, problems }) in lists {
+            events::list_problems(door, &problems);
+            let change = self.gate.list(door, list);
+            if !change.is_empty() {
+                clients_changed |= door == Door::Clients;
+                let counts =
+                    door == Door::Clients || self.gate.authorized() == Authorized::Directory;
+                events::list_changed(door, &change, self.gate.listed(door), counts);
+            }
+        }
+        clients_changed
+    }
+
+    /// Seconds since 1970, without asking the kernel for each message.
+    fn unix(&self, now: Instant) -> u64 {
+        let since = now.saturating_duration_since(self.moment.now);
+        self.moment.unix + since.as_secs()
+    }
+}
+
+/// Owns the state, as soon as who may hold it for a moment has let go.
+async fn own(state: &State) -> Result<Option<Owned>, StateError> {
+    let owned = async {
+        loop {
+            match state.own() {
+                Ok(None) => sleep(OWN_AGAIN).await,
+                owned => return owned,
+            }
+        }
+    };
+    timeout(OWN_PATIENCE, owned).await.unwrap_or(Ok(None))
+}
+
+fn moment(now: Instant) -> Moment {
+    let unix = SystemTime::now().duration_since(UNIX_EPOCH);
+    Moment {
+        now,
+        unix: unix.map_or(0, |since| since.as_secs()),
+    }
+}
+
+/// The thread that reads the lists.
+fn reader(settings: &Settings) -> io::Result<Worker<(), ListsRead>> {
+    let paths = [
+        &settings.agents_directories[..],
+        &settings.clients_directories,
+    ]
+    .concat();
+    let mut agents = Directories::new(&settings.agents_directories);
+    let mut clients = Directories::new(&settings.clients_directories);
+    Worker::start("allow lists", move |()| {
+        // Armed before they are read, so that nothing in between is missed.
+        let watch = arm(&paths);
+        let now = SystemTime::now();
+        ListsRead {
+            watch,
+            agents: agents.read(now),
+            clients: clients.read(now),
+        }
+    })
+}

@@ -1,0 +1,486 @@
+//! Who is let in, and who may say what: the decisions. Pure: time is an argument.
+
+use std::time::Instant;
+
+use super::list::{AllowList, Change};
+use super::pins::{ClaimError, Pins};
+use super::refusal::AccessRefusal;
+use super::seen::{Seen, Standing};
+use super::{Authorized, Door};
+use crate::collector::complaints::{Complaints, Tell};
+use crate::collector::hosts::Trust;
+use crate::curve::keys::PublicKey;
+
+/// A moment on both clocks: one for what is told how often, one for what people read.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// For intervals.
+    pub now: Instant,
+    /// Seconds since 1970.
+    pub unix: u64,
+}
+
+/// What was decided since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Handshakes that were let through.
+    pub admitted: u64,
+    /// Handshakes that were refused.
+    pub refused: u64,
+    /// Messages that were refused, of those that had been let in.
+    pub messages_refused: u64,
+}
+
+/// What becomes of somebody who knocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Knock {
+    /// Let in.
+    Admitted,
+    /// Refused, and worth this in the log.
+    Refused(Tell),
+}
+
+/// Decides.
+#[derive(Debug)]
+pub struct Gate {
+    authorized: Authorized,
+    agents: AllowList,
+    clients: AllowList,
+    /// Set where names are pinned.
+    pins: Option<Pins>,
+    /// Pins have changed since they were last taken to be kept.
+    pins_changed: bool,
+    seen: Seen,
+    seen_changed: bool,
+    refused_keys: Complaints<PublicKey>,
+    taken_names: Complaints<PublicKey>,
+    totals: Totals,
+}
+
+impl Gate {
+    /// Nobody is listed yet.
+    #[must_use]
+    pub fn new(authorized: Authorized, pins: Option<Pins>, seen: Seen) -> Self {
+        Self {
+            authorized,
+            agents: AllowList::default(),
+            clients: AllowList::default(),
+            pins,
+            pins_changed: false,
+            seen,
+            seen_changed: false,
+            refused_keys: Complaints::default(),
+            taken_names: Complaints::default(),
+            totals: Totals::default(),
+        }
+    }
+
+    /// Whose keys are let in as agents.
+    #[must_use]
+    pub fn authorized(&self) -> Authorized {
+        self.authorized
+    }
+
+    /// Lets others in from now on; what was let in is judged anew with its next message.
+    pub fn authorize(&mut self, authorized: Authorized) {
+        self.authorized = authorized;
+        // It is on the record.
+        self.seen_changed = true;
+    }
+
+    /// Whether a key is let in as an agent.
+    #[must_use]
+    pub fn is_agent(&self, key: &PublicKey) -> bool {
+        self.standing(Door::Agents, key) != Standing::Refused
+    }
+
+    /// Whether a key is let in as a client.
+    #[must_use]
+    pub fn is_client(&self, key: &PublicKey) -> bool {
+        self.clients.contains(key)
+    }
+
+    /// Takes a list that was read; what changes by that.
+    pub fn list(&mut self, door: Door, list: AllowList) -> Change {
+        let kept = match door {
+            Door::Agents => &mut self.agents,
+            Door::Clients => &mut self.clients,
+        };
+        let change = list.change_since(kept);
+        *kept = list;
+        change
+    }
+
+    /// How many keys are listed.
+    #[must_use]
+    pub fn listed(&self, door: Door) -> usize {
+        match door {
+            Door::Agents => self.agents.len(),
+            Door::Clients => self.clients.len(),
+        }
+    }
+
+    /// Somebody has proved to hold `key` and wants in.
+    pub fn knock(&mut self, at: Moment, door: Door, key: PublicKey, address: &str) -> Knock {
+        let standing = self.standing(door, &key);
+        self.seen.knocked((door, key), address, standing, at.unix);
+        self.seen_changed = true;
+        if standing == Standing::Refused {
+            self.totals.refused += 1;
+            return Knock::Refused(self.refused_keys.note(at.now, &key));
+        }
+        self.totals.admitted += 1;
+        Knock::Admitted
+    }
+
+    /// A key that was let in sends something, under this name where it has one: what speaks for
+    /// the key.
+    ///
+    /// # Errors
+    ///
+    /// [`AccessRefusal`]: what it says is not heard.
+    pub fn admit(
+        &mut self,
+        unix: u64,
+        door: Door,
+        key: Option<PublicKey>,
+        host: Option<&str>,
+    ) -> Result<Trust, AccessRefusal> {
+        self.judge(unix, door, key, host)
+            .inspect_err(|_| self.totals.messages_refused += 1)
+    }
+
+    fn judge(
+        &mut self,
+        unix: u64,
+        door: Door,
+        key: Option<PublicKey>,
+        host: Option<&str>,
+    ) -> Result<Trust, AccessRefusal> {
+        let key = key.ok_or(AccessRefusal::Unknown)?;
+        // What was let in may have been taken off the list since.
+        let mut trust = match self.standing(door, &key) {
+            Standing::Refused => return Err(AccessRefusal::NotAuthorized { door, key }),
+            Standing::Allowed => Trust::Listed,
+            Standing::Any => Trust::New,
+        };
+        if let (Door::Agents, Some(host), Some(pins)) = (door, host, &self.pins) {
+            match pins.may_claim(host, key) {
+                Ok(false) if trust == Trust::New => trust = Trust::Pinned,
+                Ok(_) => {}
+                Err(ClaimError::Taken { host, pin }) => {
+                    return Err(AccessRefusal::NameTaken { host, key, pin });
+                }
+                Err(ClaimError::Full) => return Err(AccessRefusal::TooManyNames),
+                Err(ClaimError::KeyFull) => return Err(AccessRefusal::TooManyNamesOfKey(key)),
+            }
+        }
+        self.seen.heard((door, key), host, unix);
+        self.seen_changed = true;
+        Ok(trust)
+    }
+
+    /// A host that was [admitted](Self::admit) is in the table: its name belongs to its key
+    /// from now on, where names are pinned.
+    pub fn settle(&mut self, unix: u64, key: PublicKey, host: &str) {
+        if let Some(pins) = &mut self.pins {
+            // Nobody else came in between.
+            self.pins_changed |= pins.claim(host, key, unix).unwrap_or(false);
+        }
+    }
+
+    fn standing(&self, door: Door, key: &PublicKey) -> Standing {
+        let (list, anybody) = match door {
+            Door::Agents => (&self.agents, self.authorized == Authorized::Any),
+            Door::Clients => (&self.clients, false),
+        };
+        if list.contains(key) {
+            Standing::Allowed
+        } else if anybody {
+            Standing::Any
+        } else {
+            Standing::Refused
+        }
+    }
+
+    /// A message was refused as its name belongs to another key: what that is worth in
+    /// the log. Each key that claims names by itself, and apart from other refusals, so that no
+    /// other nonsense hides it.
+    pub fn name_was_taken(&mut self, now: Instant, key: &PublicKey) -> Tell {
+        self.taken_names.note(now, key)
+    }
+
+    /// Lets a name go to whoever reports under it next; whether it was pinned.
+    pub fn forget(&mut self, host: &str) -> bool {
+        let forgotten = self.pins.as_mut().and_then(|pins| pins.forget(host));
+        self.pins_changed |= forgotten.is_some();
+        // Whoever is refused under it from now on is so for another key's sake.
+        self.taken_names = Complaints::default();
+        forgotten.is_some()
+    }
+
+    /// Lets all names of a key go; how many were pinned.
+    pub fn forget_key(&mut self, key: PublicKey) -> usize {
+        let pins = self.pins.as_mut();
+        let forgotten = pins.map_or(0, |pins| pins.forget_key(key));
+        self.pins_changed |= forgotten > 0;
+        forgotten
+    }
+
+    /// The pins, where names are pinned.
+    #[must_use]
+    pub fn pins(&self) -> Option<&Pins> {
+        self.pins.as_ref()
+    }
+
+    /// Whether pins have to be kept; taken as done.
+    pub fn take_pins_changed(&mut self) -> bool {
+        std::mem::take(&mut self.pins_changed)
+    }
+
+    /// Whether there are pins that have to be kept.
+    #[must_use]
+    pub fn pins_changed(&self) -> bool {
+        self.pins_changed
+    }
+
+    /// Keeping the pins has failed: it is to be tried again.
+    pub fn pins_not_kept(&mut self) {
+        self.pins_changed = true;
+    }
+
+    /// The keys that came.
+    #[must_use]
+    pub fn seen(&self) -> &Seen {
+        &self.seen
+    }
+
+    /// Whether the keys have changed since they were last taken.
+    #[must_use]
+    pub fn seen_changed(&self) -> bool {
+        self.seen_changed
+    }
+
+    /// Whether the keys have to be kept; taken as done.
+    pub fn take_seen_changed(&mut self) -> bool {
+        std::mem::take(&mut self.seen_changed)
+    }
+
+    /// What was decided so far.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        self.totals
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::collector::access::pins::Pin;
+
+    fn key(number: u8) -> PublicKey {
+        PublicKey::from_bytes([number; 32])
+    }
+
+    fn list(keys: &[u8]) -> AllowList {
+        AllowList::new(
+            keys.iter()
+                .map(|number| (Arc::from(format!("n{number}")), key(*number))),
+        )
+    }
+
+    fn at(unix: u64) -> Moment {
+        Moment {
+            now: Instant::now(),
+            unix,
+        }
+    }
+
+    fn gate(authorized: Authorized) -> Gate {
+        let mut gate = Gate::new(authorized, None, Seen::default());
+        gate.list(Door::Agents, list(&[1]));
+        gate.list(Door::Clients, list(&[2]));
+        gate
+    }
+
+    fn admitted(gate: &mut Gate, door: Door, number: u8) -> bool {
+        let knock = gate.knock(at(1), door, key(number), "10.0.0.1");
+        let says = gate.admit(1, door, Some(key(number)), None);
+        assert_eq!(knock == Knock::Admitted, says.is_ok());
+        says.is_ok()
+    }
+
+    #[test]
+    fn a_directory_lets_in_those_listed_at_that_door() {
+        let mut gate = gate(Authorized::Directory);
+        assert!(admitted(&mut gate, Door::Agents, 1));
+        assert!(!admitted(&mut gate, Door::Agents, 2));
+        assert!(!admitted(&mut gate, Door::Clients, 1));
+        assert!(admitted(&mut gate, Door::Clients, 2));
+        let standing = |door, number| gate.seen().get(&(door, key(number))).unwrap().standing;
+        assert_eq!(standing(Door::Agents, 1), Standing::Allowed);
+        assert_eq!(standing(Door::Agents, 2), Standing::Refused);
+        let totals = Totals {
+            admitted: 2,
+            refused: 2,
+            messages_refused: 2,
+        };
+        assert_eq!(gate.totals(), totals);
+    }
+
+    #[test]
+    fn any_lets_in_every_agent_and_no_client_that_is_not_listed() {
+        let mut gate = gate(Authorized::Any);
+        assert!(admitted(&mut gate, Door::Agents, 1));
+        assert!(admitted(&mut gate, Door::Agents, 2));
+        assert!(!admitted(&mut gate, Door::Clients, 1));
+        let standing = |number| {
+            gate.seen()
+                .get(&(Door::Agents, key(number)))
+                .unwrap()
+                .standing
+        };
+        assert_eq!(standing(1), Standing::Allowed);
+        assert_eq!(standing(2), Standing::Any);
+    }
+
+    #[test]
+    fn who_nobody_vouches_for_is_not_heard() {
+        let mut gate = gate(Authorized::Any);
+        let refusal = gate.admit(1, Door::Agents, None, Some("web1"));
+        assert_eq!(refusal, Err(AccessRefusal::Unknown));
+    }
+
+    #[test]
+    fn a_key_that_is_taken_off_the_list_is_not_heard_from_then_on() {
+        let mut gate = gate(Authorized::Directory);
+        let says = |gate: &mut Gate| gate.admit(5, Door::Agents, Some(key(1)), Some("web1"));
+        assert!(admitted(&mut gate, Door::Agents, 1));
+        assert_eq!(says(&mut gate), Ok(Trust::Listed));
+        let change = gate.list(Door::Agents, list(&[3]));
+        assert_eq!(
+            (change.added, change.removed),
+            (vec!["n3".into()], vec!["n1".into()])
+        );
+        let refusal = AccessRefusal::NotAuthorized {
+            door: Door::Agents,
+            key: key(1),
+        };
+        assert_eq!(says(&mut gate), Err(refusal));
+        gate.list(Door::Agents, list(&[1]));
+        assert_eq!(says(&mut gate), Ok(Trust::Listed));
+    }
+
+    #[test]
+    fn a_pinned_name_is_its_first_keys() {
+        let mut gate = Gate::new(Authorized::Any, Some(Pins::default()), Seen::default());
+        let says = |gate: &mut Gate, number: u8, host: &str| {
+            let trust = gate.admit(7, Door::Agents, Some(key(number)), Some(host))?;
+            gate.settle(7, key(number), host);
+            Ok(trust)
+        };
+        // Not before its host is in the table.
+        let admitted = gate.admit(7, Door::Agents, Some(key(2)), Some("web1"));
+        assert_eq!((admitted, gate.pins_changed()), (Ok(Trust::New), false));
+        assert_eq!(says(&mut gate, 1, "web1"), Ok(Trust::New));
+        assert!(gate.take_pins_changed());
+        assert_eq!(says(&mut gate, 1, "web1"), Ok(Trust::Pinned));
+        assert!(!gate.pins_changed());
+        let taken = AccessRefusal::NameTaken {
+            host: "web1".into(),
+            key: key(2),
+            pin: Pin {
+                key: key(1),
+                since: 7,
+            },
+        };
+        assert_eq!(says(&mut gate, 2, "web1"), Err(taken));
+        assert!(!gate.pins_changed());
+        // Saying hello, it names no host.
+        assert_eq!(
+            gate.admit(7, Door::Agents, Some(key(2)), None),
+            Ok(Trust::New)
+        );
+        assert!(gate.forget("web1"));
+        assert!(gate.take_pins_changed());
+        assert!(!gate.forget("web1"));
+        assert_eq!(says(&mut gate, 2, "web1"), Ok(Trust::New));
+        assert!(says(&mut gate, 1, "web1").is_err());
+        // All of a key at once.
+        assert_eq!(says(&mut gate, 2, "web2"), Ok(Trust::New));
+        gate.take_pins_changed();
+        assert_eq!(gate.forget_key(key(1)), 0);
+        assert!(!gate.pins_changed());
+        assert_eq!(gate.forget_key(key(2)), 2);
+        assert!(gate.take_pins_changed());
+        assert_eq!(says(&mut gate, 1, "web1"), Ok(Trust::New));
+    }
+
+    #[test]
+    fn a_key_has_no_more_pins_than_hosts() {
+        use crate::collector::access::pins::MAX_PINS_OF_KEY;
+
+        let mut gate = Gate::new(Authorized::Any, Some(Pins::default()), Seen::default());
+        for number in 0..MAX_PINS_OF_KEY {
+            gate.settle(7, key(1), &number.to_string());
+        }
+        let says = |gate: &mut Gate, by| gate.admit(7, Door::Agents, Some(key(by)), Some("more"));
+        let refusal = says(&mut gate, 1).unwrap_err();
+        assert_eq!(refusal, AccessRefusal::TooManyNamesOfKey(key(1)));
+        let way_out = format!("`metrics-collector keys forget --key {}`", key(1));
+        assert!(refusal.to_string().contains(&way_out), "{refusal}");
+        assert_eq!(says(&mut gate, 2), Ok(Trust::New));
+    }
+
+    #[test]
+    fn names_are_free_where_they_are_not_pinned() {
+        let mut gate = gate(Authorized::Any);
+        for number in 1..4 {
+            let says = gate.admit(7, Door::Agents, Some(key(number)), Some("web1"));
+            let listed = number == 1;
+            let trust = if listed { Trust::Listed } else { Trust::New };
+            assert_eq!(says, Ok(trust));
+        }
+        assert!(!gate.pins_changed());
+    }
+
+    #[test]
+    fn a_refused_key_does_not_get_a_name() {
+        let mut gate = Gate::new(
+            Authorized::Directory,
+            Some(Pins::default()),
+            Seen::default(),
+        );
+        let says = gate.admit(7, Door::Agents, Some(key(1)), Some("web1"));
+        assert!(says.is_err());
+        assert!(gate.pins().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_key_is_told_of_once_a_minute_and_a_crowd_as_one() {
+        let mut gate = gate(Authorized::Directory);
+        let start = Instant::now();
+        let mut knock = |seconds, number: usize| {
+            let mut bytes = [9; 32];
+            bytes[..8].copy_from_slice(&number.to_le_bytes());
+            let at = Moment {
+                now: start + Duration::from_secs(seconds),
+                unix: seconds,
+            };
+            gate.knock(at, Door::Agents, PublicKey::from_bytes(bytes), "10.0.0.1")
+        };
+        assert_eq!(knock(0, 1), Knock::Refused(Tell::Peer { untold: 0 }));
+        assert_eq!(knock(59, 1), Knock::Refused(Tell::Nothing));
+        assert_eq!(knock(60, 1), Knock::Refused(Tell::Peer { untold: 1 }));
+        let told = (0..10_000).filter(|number| {
+            let knock = knock(61, 100 + number);
+            assert_ne!(knock, Knock::Admitted);
+            knock != Knock::Refused(Tell::Nothing)
+        });
+        assert!(told.count() <= crate::collector::complaints::MAX_PEERS + 1);
+    }
+}

@@ -1,0 +1,250 @@
+//! Who may report, and who may watch.
+//!
+//! It owns the answers to libzmq's questions about keys, the allow lists, the pins of host
+//! names, and the record of keys that came. Every handshake passes [`gate::Gate::knock`], every
+//! message [`gate::Gate::admit`]: a key that is taken off its list is not heard from then on,
+//! although its connection stays (libzmq cannot end one of a ROUTER's).
+//!
+//! - [`gate`]: the decisions, with [`list`], [`pins`] and [`seen`], all pure;
+//! - [`directory`]: allow lists read from directories of certificates;
+//! - [`watch`]: word from the kernel that such a directory has changed;
+//! - [`state`]: the files that outlast a restart, and who may write them;
+//! - [`worker`]: the threads on which files are touched;
+//! - [`door`]: all of it on the collector's loop.
+//!
+//! It refuses to open up by accident: a directory that cannot be read leaves its list as it
+//! was, a file of pins that cannot be read is no start, a message without a key is refused.
+
+pub mod directory;
+pub mod door;
+pub mod gate;
+mod keeper;
+pub mod list;
+pub mod pins;
+mod refusal;
+pub mod seen;
+mod shut_out;
+pub mod state;
+mod watch;
+mod worker;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+
+use crate::collector::settings::ETC_DIR;
+
+pub use refusal::AccessRefusal;
+pub(crate) use refusal::{allow, forget};
+pub use shut_out::ShutOut;
+
+/// Whose keys are let in as agents.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", rename_all = "lowercase")]
+pub enum Authorized {
+    /// Everybody's.
+    #[default]
+    Any,
+    /// Those in the directories of authorized agents.
+    Directory,
+}
+
+/// Where a key comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Door {
+    /// Agents report.
+    #[serde(rename = "agent")]
+    Agents,
+    /// Clients watch.
+    #[serde(rename = "client")]
+    Clients,
+}
+
+impl Door {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Agents, Self::Clients];
+
+    /// Its ZAP domain.
+    #[must_use]
+    pub const fn domain(self) -> &'static str {
+        match self {
+            Self::Agents => "agents",
+            Self::Clients => "clients",
+        }
+    }
+
+    /// Who comes there.
+    #[must_use]
+    pub const fn role(self) -> &'static str {
+        match self {
+            Self::Agents => "agent",
+            Self::Clients => "client",
+        }
+    }
+
+    /// The directory of those who are let in.
+    #[must_use]
+    pub const fn directory(self) -> &'static str {
+        match self {
+            Self::Agents => "authorized_agents",
+            Self::Clients => "authorized_clients",
+        }
+    }
+
+    fn of_domain(domain: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|door| door.domain() == domain)
+    }
+}
+
+/// Who is let in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Whose keys may report.
+    pub authorized: Authorized,
+    /// Whether a host name belongs to the key that first reported under it.
+    pub pin_names: bool,
+    /// Where the keys of agents are that may report.
+    pub agents_directories: Vec<PathBuf>,
+    /// Where the keys of clients are that may watch.
+    pub clients_directories: Vec<PathBuf>,
+}
+
+impl Settings {
+    /// The directories of one door.
+    #[must_use]
+    pub fn directories(&self, door: Door) -> &[PathBuf] {
+        match door {
+            Door::Agents => &self.agents_directories,
+            Door::Clients => &self.clients_directories,
+        }
+    }
+}
+
+impl Default for Settings {
+    /// Anybody may report; the directories are those of this process.
+    fn default() -> Self {
+        let places = ListPlaces::of_process();
+        Self {
+            authorized: Authorized::default(),
+            pin_names: false,
+            agents_directories: places.read(Door::Agents),
+            clients_directories: places.read(Door::Clients),
+        }
+    }
+}
+
+/// Where allow lists are, by the environment and the user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListPlaces {
+    /// The administrator's.
+    etc: PathBuf,
+    /// For runs by hand: where keys are then.
+    by_hand: Option<PathBuf>,
+}
+
+impl ListPlaces {
+    /// Those of this process.
+    #[must_use]
+    pub fn of_process() -> Self {
+        let places = crate::collector::keys::Places::of_process();
+        let variable = |name: &str| std::env::var_os(name);
+        Self::of(variable, places.state.as_deref())
+    }
+
+    /// Those of a collector that keeps its state there.
+    #[must_use]
+    pub fn of_state(state: Option<&Path>) -> Self {
+        Self::of(|name| std::env::var_os(name), state)
+    }
+
+    /// What there is to say of the lists, and of whoever else may change them.
+    #[must_use]
+    pub fn problems(&self) -> Vec<String> {
+        let read = |door| directory::Directories::new(&self.read(door)).read(SystemTime::now());
+        let readings = Door::ALL.into_iter().map(read);
+        readings.flat_map(|reading| reading.problems).collect()
+    }
+
+    fn of(variable: impl Fn(&str) -> Option<OsString>, state: Option<&Path>) -> Self {
+        let home = variable("HOME").map(|home| PathBuf::from(home).join(".curve"));
+        let by_hand = state.filter(|state| Some(*state) == home.as_deref());
+        Self {
+            etc: ETC_DIR.into(),
+            by_hand: by_hand.map(Path::to_owned),
+        }
+    }
+
+    /// All directories that are read.
+    #[must_use]
+    pub fn read(&self, door: Door) -> Vec<PathBuf> {
+        let bases = std::iter::once(&self.etc).chain(&self.by_hand);
+        bases.map(|base| base.join(door.directory())).collect()
+    }
+
+    /// The directory that keys are added to.
+    #[must_use]
+    pub fn write(&self, door: Door) -> PathBuf {
+        let base = self.by_hand.as_ref().unwrap_or(&self.etc);
+        base.join(door.directory())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_by_hand_has_lists_of_its_own_besides() {
+        let home = |name: &str| (name == "HOME").then(|| OsString::from("/home/me"));
+        let places = ListPlaces::of(home, Some(Path::new("/home/me/.curve")));
+        assert_eq!(
+            places.read(Door::Agents),
+            [
+                Path::new("/etc/metrics-collector/authorized_agents"),
+                Path::new("/home/me/.curve/authorized_agents"),
+            ]
+        );
+        let write = places.write(Door::Clients);
+        assert_eq!(write, Path::new("/home/me/.curve/authorized_clients"));
+        for state in [Some(Path::new("/var/lib/metrics-collector")), None] {
+            let places = ListPlaces::of(home, state);
+            let etc = Path::new("/etc/metrics-collector/authorized_agents");
+            assert_eq!(places.read(Door::Agents), [etc]);
+            assert_eq!(places.write(Door::Agents), etc);
+        }
+    }
+
+    #[test]
+    fn both_lists_are_looked_at() {
+        use std::os::unix::fs::PermissionsExt as _;
+
+        let root = tempfile::tempdir().unwrap();
+        let places = ListPlaces {
+            etc: root.path().to_owned(),
+            by_hand: None,
+        };
+        assert_eq!(places.problems(), [""; 0]);
+        for door in Door::ALL {
+            let list = root.path().join(door.directory());
+            std::fs::create_dir(&list).unwrap();
+            let mode = std::fs::Permissions::from_mode(0o777);
+            std::fs::set_permissions(&list, mode).unwrap();
+            let problems = places.problems();
+            let expected = format!("{}: mode 0777 lets others put keys there", list.display());
+            assert!(
+                problems.iter().any(|one| one.starts_with(&expected)),
+                "{problems:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_door_is_known_by_its_domain() {
+        for door in Door::ALL {
+            assert_eq!(Door::of_domain(door.domain()), Some(door));
+        }
+        assert_eq!(Door::of_domain(""), None);
+    }
+}

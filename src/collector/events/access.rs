@@ -1,0 +1,201 @@
+//! Who was refused, and what became of lists, pins and the record of keys.
+
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tracing::{error, info, warn};
+
+use super::more;
+use crate::collector::access::gate::Totals;
+use crate::collector::access::list::{Change, told};
+use crate::collector::access::{AccessRefusal, Door, ShutOut, allow, forget};
+use crate::collector::complaints::Tell;
+use crate::curve::keys::PublicKey;
+use crate::systemd::message_id;
+
+pub(crate) fn key_refused(door: Door, key: &PublicKey, address: &str, tell: Tell) {
+    let (role, list) = (door.role(), door.directory());
+    let command = allow(door, key);
+    let public_key = key.to_string();
+    match tell {
+        Tell::Nothing => {}
+        Tell::Peer { untold } => {
+            let more = more(untold);
+            warn!(
+                message_id = message_id::SERVER_KEY_REFUSED,
+                public_key,
+                address,
+                role,
+                command,
+                "Refused the key {public_key} of {address}, as it is not in {list}; `{command}` \
+                 lets that {role} in{more}"
+            );
+        }
+        Tell::Crowd { untold } => {
+            let keys = untold + 1;
+            warn!(
+                message_id = message_id::SERVER_KEY_REFUSED,
+                public_key,
+                address,
+                role,
+                command,
+                "Refused {keys} handshake(s) of ever new keys, the last {public_key} of {address}, \
+                 as none is in {list}"
+            );
+        }
+    }
+}
+
+pub(crate) fn name_taken(host: &str, address: Option<&str>, refusal: &AccessRefusal, tell: Tell) {
+    let address = address.unwrap_or("an unknown address");
+    let error = refusal.to_string();
+    let command = forget(host);
+    match tell {
+        Tell::Nothing => {}
+        Tell::Peer { untold } => {
+            let more = more(untold);
+            error!(
+                message_id = message_id::SERVER_NAME_TAKEN,
+                host, address, error, command, "Refused a message from {address}: {error}{more}"
+            );
+        }
+        Tell::Crowd { untold } => {
+            let messages = untold + 1;
+            error!(
+                message_id = message_id::SERVER_NAME_TAKEN,
+                host,
+                address,
+                error,
+                command,
+                "Refused {messages} message(s) of ever new keys under names of others, the last from \
+                 {address}: {error}"
+            );
+        }
+    }
+}
+
+pub(crate) fn list_changed(door: Door, change: &Change, listed: usize, counts: bool) {
+    let list = door.directory();
+    let mut parts = Vec::new();
+    for (what, names) in [("new", &change.added), ("gone", &change.removed)] {
+        if !names.is_empty() {
+            parts.push(format!("{what}: {}", told(names)));
+        }
+    }
+    let what = parts.join("; ");
+    let hint = if counts {
+        ""
+    } else {
+        "; the list does not count, as every key is let in"
+    };
+    info!(
+        message_id = message_id::SERVER_LIST_CHANGED,
+        list, "Read {list}: {listed} key(s) ({what}){hint}"
+    );
+}
+
+pub(crate) fn list_problems(door: Door, problems: &[String]) {
+    for error in problems {
+        warn!(
+            message_id = message_id::SERVER_LIST_PROBLEM,
+            list = door.directory(),
+            error,
+            "{error}"
+        );
+    }
+}
+
+pub(crate) fn lists_unwatched(error: &dyn Display, interval: Duration) {
+    let interval = interval.as_secs();
+    warn!(
+        "The kernel does not tell of changed allow lists: {error}; they are read every {interval} s"
+    );
+}
+
+pub(crate) fn lists_are_slow(time: Duration) {
+    let time = time.as_secs();
+    warn!("The allow lists are not read after {time} s; nobody on them is let in until they are");
+}
+
+pub(crate) fn no_agent_is_listed(directories: &[PathBuf]) {
+    let directories: Vec<_> = directories
+        .iter()
+        .map(|path| path.display().to_string())
+        .collect();
+    let directories = directories.join(" nor in ");
+    warn!(
+        "No agent is let in yet, as no key is in {directories}; `metrics-collector keys list` \
+         shows who came, `metrics-collector keys allow` lets one in"
+    );
+}
+
+pub(crate) fn shut_out(shut_out: &ShutOut) {
+    let (keys, reporting) = (shut_out.keys, shut_out.reporting);
+    warn!(
+        keys,
+        reporting,
+        "{shut_out}; what is not listed is refused from now on. `metrics-collector keys list` \
+         shows these keys, `metrics-collector keys allow` lets them in"
+    );
+}
+
+pub(crate) fn keys_not_restored(error: &dyn Display) {
+    let error = error.to_string();
+    warn!(
+        message_id = message_id::SERVER_ACCESS_NOT_KEPT,
+        error, "{error}; the record of keys that came begins anew"
+    );
+}
+
+pub(crate) fn keys_kept_by_another(directory: &Path) {
+    let path = directory.display().to_string();
+    warn!(
+        path,
+        "Another metrics-collector keeps the record of keys in {path}; this one keeps none"
+    );
+}
+
+pub(crate) fn access_not_kept(error: &dyn Display, untold: u64) {
+    let error = error.to_string();
+    let more = more(untold);
+    error!(
+        message_id = message_id::SERVER_ACCESS_NOT_KEPT,
+        error, "What is known of keys and names may not outlast a restart: {error}{more}"
+    );
+}
+
+pub(crate) fn pin_forgotten(host: &str) {
+    info!(
+        message_id = message_id::SERVER_PIN_FORGOTTEN,
+        host, "The host name {host} is free for the key that reports under it next"
+    );
+}
+
+pub(crate) fn pins_of_key_forgotten(key: &PublicKey, names: usize) {
+    let public_key = key.to_string();
+    info!(
+        message_id = message_id::SERVER_PIN_FORGOTTEN,
+        public_key,
+        "All {names} pinned host name(s) of the key {public_key} are free for the keys that \
+         report under them next"
+    );
+}
+
+pub(crate) fn bad_requests(problems: &[String]) {
+    for error in problems {
+        warn!("Dropped a request of another process: {error}");
+    }
+}
+
+pub(crate) fn access_totals(totals: Totals) {
+    let Totals {
+        admitted,
+        refused,
+        messages_refused,
+    } = totals;
+    info!(
+        "Since the start {admitted} connection(s) were let in and {refused} refused; over those \
+         let in, {messages_refused} message(s) were refused for their key or their host name"
+    );
+}

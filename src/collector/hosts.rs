@@ -1,0 +1,367 @@
+//! The table of hosts: who reports, over which connection, and what they said last.
+//!
+//! Pure: time is an argument, and what is to be done comes back as data. A message costs
+//! a look-up, however many hosts there are; pings and expiry come out of one ordered
+//! agenda with a single entry for each host that is there, which is looked at when that
+//! host is due a ping or may have been silent for too long, and never because a message
+//! came.
+//!
+//! A host is known by its name. Whoever reports under a name has it: a name that shows up
+//! on another connection moves there. Who may report under which name is decided before.
+//!
+//! A host that is gone keeps its name here, and nothing that it said, until it is
+//! forgotten. One that was known before the collector was restarted is expected for as
+//! long as a host may be silent.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::families::FamilySet;
+use crate::collector::network::Network;
+use crate::curve::keys::PublicKey;
+use crate::protocol::grid::Grid;
+use crate::protocol::message::GridKind;
+use crate::protocol::session::MODEL_MIN_INTERVAL;
+
+mod carried;
+mod due;
+mod host;
+mod kin;
+mod merged;
+mod newcomers;
+mod peers;
+mod vitals;
+mod vocabulary;
+mod weight;
+
+use due::given_up;
+pub use host::Host;
+use host::{Kept, State};
+use kin::Kin;
+pub use merged::{Merged, Part};
+use peers::Peers;
+pub use vitals::{Viewers, Vitals};
+pub use vocabulary::{
+    Change, Due, Forgotten, Full, Heard, MAX_HOSTS, MAX_HOSTS_PER_CONNECTION, MAX_HOSTS_PER_KEY,
+    MAX_KEPT_BYTES, MAX_NEW_BYTES_OF_NETWORK, MAX_NEW_HOSTS_OF_NETWORK, NotForgotten, Peer,
+    Renamed, Report, Restored, Timing, Trust, Twin,
+};
+use weight::FamilyTexts;
+pub use weight::{CONNECTION_SHARE, Holder, KEY_SHARE, OverShare, Resource, Weight};
+
+/// The hosts that report, reported or are expected to.
+#[derive(Debug)]
+pub struct Hosts {
+    timing: Timing,
+    table: HashMap<Arc<str>, Host>,
+    /// For each host that reports or is expected, once: when to look at it next.
+    agenda: BTreeSet<(Instant, Arc<str>)>,
+    /// Each host that is gone, by the time when it went.
+    gone: BTreeSet<(Instant, Arc<str>)>,
+    expected: usize,
+    peers: Peers,
+    kin: Kin,
+    kept_bytes: usize,
+    phase: u32,
+    /// Silence counts from here on at the earliest.
+    hearing_since: Option<Instant>,
+}
+
+impl Hosts {
+    /// An empty table.
+    #[must_use]
+    pub fn new(timing: Timing) -> Self {
+        Self {
+            timing,
+            table: HashMap::new(),
+            agenda: BTreeSet::new(),
+            gone: BTreeSet::new(),
+            expected: 0,
+            peers: Peers::default(),
+            kin: Kin::default(),
+            kept_bytes: 0,
+            phase: 0,
+            hearing_since: None,
+        }
+    }
+
+    /// Other times from now on. What is due already comes at its old time.
+    pub fn set_timing(&mut self, timing: Timing) {
+        self.timing = timing;
+    }
+
+    /// How many hosts report.
+    #[must_use]
+    pub fn reporting(&self) -> usize {
+        self.agenda.len() - self.expected
+    }
+
+    /// How many hosts are expected.
+    #[must_use]
+    pub fn expected(&self) -> usize {
+        self.expected
+    }
+
+    /// How many hosts are gone.
+    #[must_use]
+    pub fn gone(&self) -> usize {
+        self.gone.len()
+    }
+
+    /// What is known of a host.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Host> {
+        self.table.get(name)
+    }
+
+    /// Every host, in no order.
+    #[must_use]
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&Arc<str>, &Host)> {
+        self.table.iter()
+    }
+
+    /// Whether hosts report over this connection with this key already.
+    #[must_use]
+    pub fn knows(&self, routing_id: &[u8], key: Option<PublicKey>) -> bool {
+        self.peers.know(routing_id, key)
+    }
+
+    /// Takes what a host reports.
+    ///
+    /// # Errors
+    ///
+    /// [`Full`] where it is past a bound. The host, if it is known on that connection,
+    /// counts as heard from all the same.
+    pub fn hear(
+        &mut self,
+        now: Instant,
+        peer: Peer<'_>,
+        report: Report<'_>,
+    ) -> Result<Heard, Full> {
+        let Report {
+            host: name,
+            kind,
+            grid,
+            wire_bytes,
+        } = report;
+        let texts = FamilyTexts::of(name, &grid);
+        let weight = Weight {
+            memory: grid_bytes(&grid, wire_bytes),
+            text: texts.total(),
+        };
+        let families = match kind {
+            GridKind::Metrics => texts.families(),
+            GridKind::Model => FamilySet::default(),
+        };
+        let mut moved = true;
+        let (mut freed, mut freed_of_key, mut freed_of_connection) = Default::default();
+        if let Some(host) = self.table.get_mut(name) {
+            if host.is_at(peer) {
+                host.last_seen = now;
+                moved = false;
+                freed = host.freed_by(kind, families);
+            } else if !(host.keeps_model(peer) && kind == GridKind::Metrics) {
+                freed = host.weight();
+            }
+            if host.key == peer.key {
+                freed_of_key = freed;
+            }
+            if host.routing_id() == Some(peer.routing_id) {
+                freed_of_connection = freed;
+            }
+        }
+        let counts_for = self.newcomer(peer, name);
+        if self.kept_bytes - freed.memory + weight.memory > MAX_KEPT_BYTES {
+            return Err(Full::Memory);
+        }
+        self.network_has_room(counts_for, name, freed, weight)?;
+        self.peers
+            .share(peer, weight, freed_of_key, freed_of_connection)?;
+        let (change, forgotten, twin) = if moved {
+            let from = self.table.get(name).and_then(|host| {
+                let id = host.routing_id()?.clone();
+                Some((host.key, id))
+            });
+            let (change, forgotten) = self.settle(now, peer, name, counts_for)?;
+            let name = self.table.get_key_value(name).map(|(name, _)| name.clone());
+            let twin = name.and_then(|name| self.kin_moved(now, peer, &name, from));
+            (Some(change), forgotten, twin)
+        } else {
+            let name = self.table.get_key_value(name).map(|(name, _)| name.clone());
+            let twin = name.and_then(|name| self.kin_heard(now, peer, &name));
+            (None, None, twin)
+        };
+        self.count_for(counts_for, name);
+        let grid = Arc::new(grid);
+        let Some((name, host)) = self.table.get_key_value(name) else {
+            unreachable!("a host that was not in the table has just been put there");
+        };
+        let (name, before) = (Arc::clone(name), host.weight());
+        let Some(host) = self.table.get_mut(&name) else {
+            unreachable!("it was there just now");
+        };
+        host.messages += 1;
+        let model_waited = host.model_waits();
+        if kind == GridKind::Metrics {
+            host.last_metrics = Some(now);
+        }
+        match (kind, &mut host.state) {
+            (GridKind::Metrics, State::Reporting { metrics, .. }) => {
+                host.vitals.take(&grid);
+                metrics.take_weighed(now, Arc::clone(&grid), families, weight.memory, texts);
+            }
+            (GridKind::Model, _) => {
+                let grid = Arc::clone(&grid);
+                host.model = Some(Kept { grid, weight });
+            }
+            (GridKind::Metrics, State::Expected | State::Gone) => {
+                unreachable!("a host that is heard from reports")
+            }
+        }
+        let after = host.weight();
+        self.kept_bytes = self.kept_bytes - before.memory + after.memory;
+        self.peers
+            .weigh((peer.key, counts_for), Some(peer.routing_id), before, after);
+        let ask_model = host.model.is_none()
+            && host
+                .asked
+                .is_none_or(|asked| now.saturating_duration_since(asked) >= MODEL_MIN_INTERVAL);
+        if ask_model {
+            host.asked = Some(now);
+        }
+        Ok(Heard {
+            change,
+            ask_model,
+            model_may_go: model_waited && kind == GridKind::Metrics,
+            name,
+            grid,
+            forgotten,
+            twin,
+        })
+    }
+
+    /// Puts a host onto a connection: a new one, or one that had another or none. Also the
+    /// host that had to make room for it.
+    fn settle(
+        &mut self,
+        now: Instant,
+        peer: Peer<'_>,
+        name: &str,
+        counts_for: Option<Network>,
+    ) -> Result<(Change, Option<Forgotten>), Full> {
+        let known = self.table.get(name);
+        let new_to_key = known.is_none_or(|host| host.key != peer.key);
+        let beat = known.and_then(|host| match host.state {
+            State::Reporting { ping_due, .. } => Some(ping_due),
+            State::Expected | State::Gone => None,
+        });
+        self.peers.room(peer, new_to_key)?;
+        if known.is_none() {
+            self.network_has_place(counts_for)?;
+        }
+        let mut forgotten = None;
+        if known.is_none() && self.table.len() >= MAX_HOSTS {
+            forgotten = Some(self.make_room(peer.key).ok_or(Full::Hosts)?);
+        }
+        let address = self.peers.join(peer);
+        if new_to_key {
+            self.peers.own(peer.key);
+        }
+        // A host that only changes its connection keeps its beat.
+        let ping_due = beat.unwrap_or_else(|| now + self.first_ping());
+        let state = State::Reporting {
+            routing_id: peer.routing_id.clone(),
+            metrics: Merged::default(),
+            ping_due,
+        };
+        let Some((name, _)) = self.table.get_key_value(name) else {
+            let name: Arc<str> = name.into();
+            let mut host = Host::new(now, state, peer.key, address);
+            host.place = self.attention(&host, ping_due);
+            self.agenda.insert((host.place, Arc::clone(&name)));
+            self.kin.own(peer.key, &name);
+            self.table.insert(name, host);
+            return Ok((Change::Appeared, forgotten));
+        };
+        let name = Arc::clone(name);
+        let Some(mut host) = self.table.remove(&name) else {
+            unreachable!("it was there just now");
+        };
+        let before = host.weight();
+        self.kept_bytes -= before.memory;
+        self.peers
+            .weigh(host.payers(), host.routing_id(), before, Weight::NONE);
+        if !host.keeps_model(peer) {
+            // Whoever is at the other end of the new connection has not said it.
+            host.model = None;
+        }
+        let entry = (host.place, Arc::clone(&name));
+        if matches!(host.state, State::Gone) {
+            self.peers.not_gone(host.key, &entry);
+        }
+        if new_to_key {
+            self.peers.disown(host.key);
+            host.vitals = Vitals::default();
+            self.kin.disown(host.key, &name);
+            self.kin.own(peer.key, &name);
+        }
+        (host.key, host.address) = (peer.key, address);
+        let change = match std::mem::replace(&mut host.state, state) {
+            State::Reporting { routing_id, .. } => {
+                self.peers.leave(&routing_id);
+                self.agenda.remove(&entry);
+                Change::Replaced {
+                    tell: host.replacements.note(now),
+                }
+            }
+            State::Expected => {
+                self.agenda.remove(&entry);
+                self.expected -= 1;
+                host.new_name = false;
+                host.since = now;
+                Change::Appeared
+            }
+            State::Gone => {
+                self.gone.remove(&entry);
+                host.comebacks += 1;
+                host.new_name = false;
+                host.since = now;
+                Change::Appeared
+            }
+        };
+        host.last_seen = now;
+        host.place = self.attention(&host, ping_due);
+        self.agenda.insert((host.place, Arc::clone(&name)));
+        let after = host.weight();
+        self.kept_bytes += after.memory;
+        self.peers
+            .weigh(host.payers(), host.routing_id(), Weight::NONE, after);
+        self.table.insert(name, host);
+        Ok((change, forgotten))
+    }
+
+    fn attention(&self, host: &Host, ping_due: Instant) -> Instant {
+        ping_due.min(given_up(self.timing, self.hearing_since, host))
+    }
+
+    /// From a host's coming to its first ping: a part of the interval, another for each,
+    /// so that a fleet that comes at once is not pinged at once for ever after.
+    fn first_ping(&mut self) -> Duration {
+        // 2^32 divided by the golden ratio: each step falls into the largest gap.
+        self.phase = self.phase.wrapping_add(2_654_435_769);
+        let nanos = (self.timing.ping_interval.as_nanos() * u128::from(self.phase)) >> 32;
+        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+    }
+}
+
+/// What a grid takes in memory, in bytes, at most: the text of the message, and its
+/// entries.
+#[must_use]
+pub fn grid_bytes(grid: &Grid, wire_bytes: usize) -> usize {
+    const ENTRY_BYTES: usize = 24;
+    wire_bytes + ENTRY_BYTES * grid.len()
+}
+
+#[cfg(test)]
+mod tests;

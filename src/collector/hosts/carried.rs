@@ -1,0 +1,156 @@
+//! The table as it is taken out for others to read, and put in again after a restart.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use super::host::{Host, Kept, State};
+use super::vitals::Vitals;
+use super::vocabulary::{Forgotten, MAX_HOSTS, MAX_KEPT_BYTES, Restored};
+use super::weight::{FamilyTexts, Weight};
+use super::{Hosts, Merged, grid_bytes};
+use crate::collector::complaints::Throttle;
+use crate::collector::network::Network;
+use crate::collector::snapshot::{HostSnapshot, Presence, Snapshot};
+use crate::protocol::state::{HostState, StateGrid};
+
+impl Hosts {
+    /// Every host as it is at `now`, which is `wall` on the clock on the wall.
+    #[must_use]
+    pub fn snapshot(&self, now: Instant, wall: SystemTime) -> Snapshot {
+        let mut hosts: Vec<_> = self
+            .table
+            .iter()
+            .map(|(name, host)| host_snapshot(now, wall, name, host))
+            .collect();
+        hosts.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        Snapshot { hosts, taken: wall }
+    }
+
+    /// One host as it is at `now`.
+    #[must_use]
+    pub fn snapshot_of(&self, now: Instant, wall: SystemTime, name: &str) -> Option<HostSnapshot> {
+        let (name, host) = self.table.get_key_value(name)?;
+        Some(host_snapshot(now, wall, name, host))
+    }
+
+    /// Whether a host reports, as viewing clients are told; None for one that is not known.
+    #[must_use]
+    pub fn state_of(&self, now: Instant, wall: SystemTime, name: &str) -> Option<StateGrid> {
+        let host = self.get(name)?;
+        let at = |instant| at(now, wall, instant);
+        Some(StateGrid {
+            state: match host.presence() {
+                Presence::Reporting => HostState::Reporting,
+                Presence::Expected => HostState::Expected,
+                Presence::Gone => HostState::Gone,
+            },
+            last_seen: at(host.last_seen()),
+            since: at(host.since()),
+        })
+    }
+
+    /// Puts hosts into the table that were known before a restart: those that reported
+    /// then are expected now. What does not fit is left out.
+    pub fn restore(&mut self, now: Instant, hosts: impl IntoIterator<Item = Restored>) {
+        for restored in hosts {
+            if self.table.len() >= MAX_HOSTS || self.table.contains_key(&restored.name) {
+                continue;
+            }
+            let ago = |time| now.checked_sub(time).unwrap_or(now);
+            let model = restored.model.map(|(grid, wire_bytes)| Kept {
+                weight: Weight {
+                    memory: grid_bytes(&grid, wire_bytes),
+                    text: FamilyTexts::of(&restored.name, &grid).total(),
+                },
+                grid: Arc::new(grid),
+            });
+            let gone = restored.gone;
+            let model = model.filter(|Kept { weight, .. }| {
+                gone.is_none()
+                    && self.kept_bytes + weight.memory <= MAX_KEPT_BYTES
+                    && self.peers.key_has_room(restored.key, *weight)
+            });
+            let since = gone.map_or(now, ago);
+            // Whether its key is on the list shows with its next message.
+            let newcomer = restored.address.as_deref().and_then(Network::parse);
+            let host = Host {
+                state: gone.map_or(State::Expected, |_| State::Gone),
+                model,
+                key: restored.key,
+                address: restored.address,
+                newcomer: restored.key.and(newcomer),
+                asked: None,
+                since,
+                last_seen: ago(restored.silence),
+                messages: 0,
+                vitals: Vitals::default(),
+                comebacks: 0,
+                shared: 0,
+                last_metrics: None,
+                new_name: false,
+                replacements: Throttle::default(),
+                place: gone.map_or(now + self.timing.host_timeout, |_| since),
+            };
+            self.peers.own(host.key);
+            let weight = host.weight();
+            self.kept_bytes += weight.memory;
+            self.peers
+                .weigh((host.key, None), None, Weight::NONE, weight);
+            self.peers.arrive(host.newcomer, weight);
+            self.kin.own(host.key, &restored.name);
+            let entry = (host.place, Arc::clone(&restored.name));
+            if gone.is_some() {
+                self.peers.went(host.key, entry.clone());
+                self.gone.insert(entry);
+            } else {
+                self.expected += 1;
+                self.agenda.insert(entry);
+            }
+            self.table.insert(restored.name, host);
+        }
+    }
+}
+
+impl Forgotten {
+    /// The same as viewing clients are told.
+    #[must_use]
+    pub fn state(&self, now: Instant, wall: SystemTime) -> StateGrid {
+        StateGrid {
+            state: HostState::Forgotten,
+            last_seen: at(now, wall, self.last_seen),
+            since: at(now, wall, now),
+        }
+    }
+}
+
+fn host_snapshot(now: Instant, wall: SystemTime, name: &Arc<str>, host: &Host) -> HostSnapshot {
+    HostSnapshot {
+        name: Arc::clone(name),
+        presence: host.presence(),
+        silence: now.saturating_duration_since(host.last_seen),
+        since: earlier(wall, now.saturating_duration_since(host.since)),
+        messages: host.messages,
+        comebacks: host.comebacks,
+        shared: host.shared,
+        last_metrics: host
+            .last_metrics
+            .map(|last| earlier(wall, now.saturating_duration_since(last))),
+        key: host.key,
+        address: host.address.clone(),
+        model: host.model().cloned(),
+        metrics: host.metrics().map(Merged::shown).unwrap_or_default(),
+    }
+}
+
+/// A point in time in seconds since 1970, to the millisecond.
+fn at(now: Instant, wall: SystemTime, instant: Instant) -> f64 {
+    let time = earlier(wall, now.saturating_duration_since(instant));
+    let since = time.duration_since(SystemTime::UNIX_EPOCH);
+    let rounded = since.unwrap_or_default() + Duration::from_micros(500);
+    Duration::new(rounded.as_secs(), 1_000_000 * rounded.subsec_millis()).as_secs_f64()
+}
+
+/// A point in time that long before another.
+fn earlier(wall: SystemTime, time: Duration) -> SystemTime {
+    wall.checked_sub(time).unwrap_or(SystemTime::UNIX_EPOCH)
+}

@@ -1,0 +1,243 @@
+//! What the table knows of one host.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::merged::Merged;
+use super::vitals::{Viewers, Vitals};
+use super::vocabulary::Peer;
+use super::weight::Weight;
+use crate::collector::complaints::Throttle;
+use crate::collector::families::FamilySet;
+use crate::collector::network::Network;
+use crate::collector::snapshot::Presence;
+use crate::curve::keys::PublicKey;
+use crate::curve::router::RoutingIdBytes;
+use crate::protocol::grid::Grid;
+use crate::protocol::message::GridKind;
+
+/// What is known of a host.
+#[derive(Debug)]
+pub struct Host {
+    pub(super) state: State,
+    pub(super) model: Option<Kept>,
+    pub(super) key: Option<PublicKey>,
+    pub(super) address: Option<Arc<str>>,
+    /// The network that it counts for, as nothing speaks for its key.
+    pub(super) newcomer: Option<Network>,
+    /// When its model was last asked for.
+    pub(super) asked: Option<Instant>,
+    /// Since when it is in this state.
+    pub(super) since: Instant,
+    pub(super) last_seen: Instant,
+    pub(super) messages: u64,
+    /// What it last said of what some viewing clients want in its model.
+    pub(super) vitals: Vitals,
+    /// How often it was back after it had been gone.
+    pub(super) comebacks: u64,
+    /// How many of its messages came while its key reported from two machines.
+    pub(super) shared: u64,
+    /// When it last reported metrics.
+    pub(super) last_metrics: Option<Instant>,
+    /// Nobody knew the name when it came, and it has been there since.
+    pub(super) new_name: bool,
+    pub(super) replacements: Throttle,
+    /// Its place in the agenda of those that are there, or among those that are gone.
+    pub(super) place: Instant,
+}
+
+/// Whether a host is there, and what it has only while it is.
+#[derive(Debug)]
+pub(super) enum State {
+    Reporting {
+        routing_id: RoutingIdBytes,
+        metrics: Merged,
+        ping_due: Instant,
+    },
+    Expected,
+    Gone,
+}
+
+/// A grid, and what it takes.
+#[derive(Clone, Debug)]
+pub(super) struct Kept {
+    pub(super) grid: Arc<Grid>,
+    pub(super) weight: Weight,
+}
+
+impl Host {
+    /// One that has just come, under a name that nobody knew.
+    pub(super) fn new(
+        now: Instant,
+        state: State,
+        key: Option<PublicKey>,
+        address: Option<Arc<str>>,
+    ) -> Self {
+        Self {
+            state,
+            model: None,
+            key,
+            address,
+            newcomer: None,
+            asked: None,
+            since: now,
+            last_seen: now,
+            messages: 0,
+            vitals: Vitals::default(),
+            comebacks: 0,
+            shared: 0,
+            last_metrics: None,
+            new_name: true,
+            replacements: Throttle::default(),
+            place: now,
+        }
+    }
+
+    /// Whether it is there.
+    #[must_use]
+    pub fn presence(&self) -> Presence {
+        match self.state {
+            State::Reporting { .. } => Presence::Reporting,
+            State::Expected => Presence::Expected,
+            State::Gone => Presence::Gone,
+        }
+    }
+
+    /// The connection that it reports over, while it does.
+    #[must_use]
+    pub fn routing_id(&self) -> Option<&RoutingIdBytes> {
+        match &self.state {
+            State::Reporting { routing_id, .. } => Some(routing_id),
+            State::Expected | State::Gone => None,
+        }
+    }
+
+    /// Its last model: over this connection, or from before the collector's restart.
+    #[must_use]
+    pub fn model(&self) -> Option<&Arc<Grid>> {
+        self.model.as_ref().map(|kept| &kept.grid)
+    }
+
+    /// Its metrics, while it reports.
+    #[must_use]
+    pub fn metrics(&self) -> Option<&Merged> {
+        match &self.state {
+            State::Reporting { metrics, .. } => Some(metrics),
+            State::Expected | State::Gone => None,
+        }
+    }
+
+    /// The public key that it reports with.
+    #[must_use]
+    pub fn key(&self) -> Option<PublicKey> {
+        self.key
+    }
+
+    /// The network address that it reports from, without a port.
+    #[must_use]
+    pub fn address(&self) -> Option<&Arc<str>> {
+        self.address.as_ref()
+    }
+
+    /// Since when it reports, is expected or gone.
+    #[must_use]
+    pub fn since(&self) -> Instant {
+        self.since
+    }
+
+    /// When it was last heard from.
+    #[must_use]
+    pub fn last_seen(&self) -> Instant {
+        self.last_seen
+    }
+
+    /// How many messages it has sent, over all its connections, since this collector
+    /// started.
+    #[must_use]
+    pub fn messages(&self) -> u64 {
+        self.messages
+    }
+
+    /// What it last said of what some viewing clients want in its model.
+    #[must_use]
+    pub fn vitals(&self) -> &Vitals {
+        &self.vitals
+    }
+
+    /// Whether its model is nothing for deployed viewing clients yet: they would fail on it.
+    #[must_use]
+    pub fn model_waits(&self) -> bool {
+        self.model()
+            .is_some_and(|model| self.vitals.are_awaited(model))
+    }
+
+    /// Writes its model as these viewing clients get it, as JSON into `out`, which is empty; false
+    /// where there is none for them yet.
+    pub fn write_model(&self, viewers: Viewers, out: &mut Vec<u8>) -> bool {
+        let waits = viewers == Viewers::Deployed && self.model_waits();
+        let Some(model) = self.model().filter(|_| !waits) else {
+            return false;
+        };
+        let written = serde_json::to_writer(&mut *out, &**model).is_ok();
+        if written {
+            self.vitals.complete(model, viewers, out);
+        }
+        written
+    }
+
+    /// How often it was back after it had been gone.
+    #[must_use]
+    pub fn comebacks(&self) -> u64 {
+        self.comebacks
+    }
+
+    /// How many of its messages came while its key reported from two machines.
+    #[must_use]
+    pub fn shared(&self) -> u64 {
+        self.shared
+    }
+
+    /// When it last reported metrics, since this collector started.
+    #[must_use]
+    pub fn last_metrics(&self) -> Option<Instant> {
+        self.last_metrics
+    }
+
+    /// Who pays for what it takes.
+    pub(super) fn payers(&self) -> (Option<PublicKey>, Option<Network>) {
+        (self.key, self.newcomer)
+    }
+
+    /// Whether it reports over this connection, with this key.
+    pub(super) fn is_at(&self, peer: Peer<'_>) -> bool {
+        self.key == peer.key && self.routing_id() == Some(peer.routing_id)
+    }
+
+    /// Whether the model that is known holds for this peer: that from before the
+    /// collector's restart does, for the same key.
+    pub(super) fn keeps_model(&self, peer: Peer<'_>) -> bool {
+        matches!(self.state, State::Expected) && self.key == peer.key
+    }
+
+    /// What a message of this kind, with these families, lets go of.
+    pub(super) fn freed_by(&self, kind: GridKind, families: FamilySet) -> Weight {
+        match kind {
+            GridKind::Model => self.model.as_ref().map_or(Weight::NONE, |kept| kept.weight),
+            GridKind::Metrics => self.metrics().map_or(Weight::NONE, |all| {
+                all.weight().minus(all.weight_without(families))
+            }),
+        }
+    }
+
+    /// What it takes.
+    pub(super) fn weight(&self) -> Weight {
+        let model = self.model.as_ref().map_or(Weight::NONE, |kept| kept.weight);
+        model.plus(self.metrics().map_or(Weight::NONE, Merged::weight))
+    }
+
+    /// The part of it in memory.
+    #[cfg(test)]
+    pub(super) fn kept_bytes(&self) -> usize {
+        self.weight().memory
+    }
+}

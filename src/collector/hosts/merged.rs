@@ -1,0 +1,351 @@
+//! What a host's metrics messages say together: of each family of metrics, the last word.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::weight::{FamilyTexts, Weight};
+use crate::collector::families::{Family, FamilySet};
+use crate::protocol::grid::{Grid, Value};
+
+/// A family that was not said again for so many of its own intervals is not current any
+/// more: the agent cannot read it now, or does not any longer.
+const MISSED: u32 = 3;
+
+/// What was said stays current for so long at least, and for so long where it was said
+/// once only: the longest interval that agents have by default is a minute.
+const CURRENT_AT_LEAST: Duration = Duration::from_secs(90);
+
+/// Most bytes of a host's metrics: twice what the largest message takes. A host that says
+/// something else each time loses what it said first.
+const MAX_HOST_BYTES: usize = 4 * 1024 * 1024;
+
+/// A host's metrics.
+#[derive(Clone, Debug, Default)]
+pub struct Merged {
+    /// The latest message last. Each family is in one of them.
+    parts: Vec<Part>,
+    /// By family: the time between the last two messages that held it, in seconds.
+    intervals: Option<Box<[u16; 64]>>,
+}
+
+/// A message, and the families of which it is the last word.
+#[derive(Clone, Debug)]
+pub struct Part {
+    grid: Arc<Grid>,
+    families: FamilySet,
+    /// Whether these are all that the grid has.
+    whole: bool,
+    heard: Instant,
+    bytes: usize,
+    /// What each of its families takes at `/metrics`, where that is counted.
+    texts: FamilyTexts,
+}
+
+impl Part {
+    /// Each of its metrics of which it is the last word, sorted by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, Value<'_>)> {
+        self.numbered().map(|(_, metric)| metric)
+    }
+
+    /// The same, each with its place in the [`grid`](Self::grid).
+    pub fn numbered(&self) -> impl Iterator<Item = (usize, (&str, Value<'_>))> {
+        self.grid
+            .iter()
+            .enumerate()
+            .filter(|(_, (name, _))| self.whole || self.families.contains(Family::of(name)))
+    }
+
+    /// Whether it is the last word on this metric.
+    #[must_use]
+    pub fn is_last_word_on(&self, name: &str) -> bool {
+        self.whole || self.families.contains(Family::of(name))
+    }
+
+    /// All that the message said, the last word on it or not.
+    #[must_use]
+    pub fn grid(&self) -> &Arc<Grid> {
+        &self.grid
+    }
+
+    /// When it was said.
+    #[must_use]
+    pub fn heard(&self) -> Instant {
+        self.heard
+    }
+}
+
+impl Merged {
+    /// What these messages say together, which came at that time one after the other.
+    #[must_use]
+    pub fn of(now: Instant, grids: impl IntoIterator<Item = Arc<Grid>>) -> Self {
+        let mut merged = Self::default();
+        for grid in grids {
+            let families = FamilySet::of(&grid);
+            merged.take(now, grid, families, 0);
+        }
+        merged
+    }
+
+    /// Takes a message's grid, which has these families and takes `bytes` of memory.
+    pub(crate) fn take(
+        &mut self,
+        now: Instant,
+        grid: Arc<Grid>,
+        families: FamilySet,
+        bytes: usize,
+    ) {
+        self.take_weighed(now, grid, families, bytes, FamilyTexts::default());
+    }
+
+    /// The same, of which it is known what it takes at `/metrics`.
+    pub(super) fn take_weighed(
+        &mut self,
+        now: Instant,
+        grid: Arc<Grid>,
+        families: FamilySet,
+        bytes: usize,
+        texts: FamilyTexts,
+    ) {
+        for part in &mut self.parts {
+            let again = part.families.common(families);
+            if again.is_empty() {
+                continue;
+            }
+            let passed = now.saturating_duration_since(part.heard).as_secs_f64();
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "`as` saturates, which is what is wanted; the time is not negative"
+            )]
+            let passed = passed.ceil() as u16;
+            let intervals = self.intervals.get_or_insert_with(|| Box::new([0; 64]));
+            for family in again.iter() {
+                if let Some(interval) = intervals.get_mut(family.index()) {
+                    *interval = passed;
+                }
+            }
+            part.families = part.families.without(again);
+            part.whole = false;
+        }
+        self.parts.retain(|part| !part.families.is_empty());
+        if !families.is_empty() {
+            self.parts.push(Part {
+                grid,
+                families,
+                whole: true,
+                heard: now,
+                bytes,
+                texts,
+            });
+        }
+        while self.bytes() > MAX_HOST_BYTES && self.parts.len() > 1 {
+            self.parts.remove(0);
+        }
+    }
+
+    /// Takes of another's part what is about these families, of which that is the last word
+    /// there.
+    pub(crate) fn take_part(&mut self, part: &Part, families: FamilySet) {
+        let whole = part.whole && part.families == families;
+        self.take(part.heard, Arc::clone(&part.grid), families, part.bytes);
+        if let Some(taken) = self.parts.last_mut() {
+            taken.whole = whole;
+        }
+    }
+
+    /// What a message with these families replaces: each message that is the last word on
+    /// some of them now, with those.
+    pub(crate) fn replaced_by(
+        &self,
+        families: FamilySet,
+    ) -> impl Iterator<Item = (&Part, FamilySet)> {
+        let again = move |part: &Part| part.families.common(families);
+        self.parts
+            .iter()
+            .map(move |part| (part, again(part)))
+            .filter(|(_, again)| !again.is_empty())
+    }
+
+    /// Lets go of what is not current any more.
+    pub(crate) fn expire(&mut self, now: Instant) {
+        let intervals = self.intervals.as_deref();
+        for part in &mut self.parts {
+            let age = now.saturating_duration_since(part.heard);
+            if age <= CURRENT_AT_LEAST {
+                continue;
+            }
+            let over = part.families.iter().filter(|family| {
+                let interval = intervals.and_then(|all| all.get(family.index()).copied());
+                age > MISSED * Duration::from_secs(interval.unwrap_or(0).into())
+            });
+            let over: FamilySet = over.collect();
+            if !over.is_empty() {
+                part.families = part.families.without(over);
+                part.whole = false;
+            }
+        }
+        self.parts.retain(|part| !part.families.is_empty());
+    }
+
+    /// The messages that are the last word on something, the latest last.
+    #[must_use]
+    pub fn parts(&self) -> &[Part] {
+        &self.parts
+    }
+
+    /// Each metric, in the order of the parts, there sorted by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, Value<'_>)> {
+        self.parts.iter().flat_map(Part::iter)
+    }
+
+    /// The value of a metric.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<Value<'_>> {
+        let family = Family::of(name);
+        let part = self
+            .parts
+            .iter()
+            .find(|part| part.families.contains(family))?;
+        part.grid.get(name)
+    }
+
+    /// The same without what only later messages need.
+    pub(super) fn shown(&self) -> Self {
+        Self {
+            parts: self.parts.clone(),
+            intervals: None,
+        }
+    }
+
+    /// What the messages would still take once these families are said again.
+    pub(super) fn weight_without(&self, families: FamilySet) -> Weight {
+        let mut weight = Weight::NONE;
+        for part in &self.parts {
+            let stay = part.families.without(families);
+            if !stay.is_empty() {
+                weight.memory += part.bytes;
+                weight.text += part.texts.within(stay);
+            }
+        }
+        weight
+    }
+
+    /// What the messages take.
+    pub(super) fn weight(&self) -> Weight {
+        self.weight_without(FamilySet::default())
+    }
+
+    /// What the messages take in memory.
+    pub(crate) fn bytes(&self) -> usize {
+        self.parts.iter().map(|part| part.bytes).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::message::GridKind;
+
+    fn grid(text: &str) -> Arc<Grid> {
+        Arc::new(Grid::parse(text.as_bytes(), GridKind::Metrics).unwrap())
+    }
+
+    fn take(merged: &mut Merged, now: Instant, text: &str, bytes: usize) {
+        let grid = grid(text);
+        let families = FamilySet::of(&grid);
+        let without = merged.weight_without(families).memory;
+        merged.take(now, grid, families, bytes);
+        let kept = if families.is_empty() { 0 } else { bytes };
+        assert_eq!(merged.bytes(), without + kept);
+    }
+
+    fn names(merged: &Merged) -> Vec<String> {
+        let mut names: Vec<_> = merged.iter().map(|(name, _)| name.to_owned()).collect();
+        names.sort();
+        names
+    }
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn a_message_replaces_its_families_and_no_other() {
+        let start = Instant::now();
+        let mut merged = Merged::default();
+        take(
+            &mut merged,
+            start,
+            r#"{"cpu.percent":1,"fs.size[/]":1,"fs.size[/mnt]":2}"#,
+            100,
+        );
+        take(&mut merged, start + 5 * SECOND, r#"{"cpu.percent":2}"#, 30);
+        assert_eq!(
+            names(&merged),
+            ["cpu.percent", "fs.size[/]", "fs.size[/mnt]"]
+        );
+        assert_eq!(merged.get("cpu.percent"), Some(Value::Unsigned(2)));
+        assert_eq!(merged.get("fs.size[/mnt]"), Some(Value::Unsigned(2)));
+        assert_eq!(merged.bytes(), 130);
+        // A mount that is not there any more.
+        take(
+            &mut merged,
+            start + 15 * SECOND,
+            r#"{"cpu.percent":3,"fs.size[/]":1}"#,
+            50,
+        );
+        assert_eq!(names(&merged), ["cpu.percent", "fs.size[/]"]);
+        assert_eq!(merged.get("fs.size[/mnt]"), None);
+        assert_eq!(merged.bytes(), 50);
+        assert_eq!(merged.parts().len(), 1);
+    }
+
+    #[test]
+    fn what_is_not_said_again_is_not_current() {
+        let start = Instant::now();
+        let mut merged = Merged::default();
+        take(&mut merged, start, r#"{"fs.size[/]":1,"mem.free":1}"#, 1);
+        let later = start + 60 * SECOND;
+        take(&mut merged, later, r#"{"fs.size[/]":1}"#, 1);
+        // Said once, and not for the time that anything stays.
+        merged.expire(start + CURRENT_AT_LEAST);
+        assert_eq!(names(&merged), ["fs.size[/]", "mem.free"]);
+        merged.expire(start + CURRENT_AT_LEAST + SECOND);
+        assert_eq!(names(&merged), ["fs.size[/]"]);
+        // Every minute so far.
+        merged.expire(later + 180 * SECOND);
+        assert_eq!(names(&merged), ["fs.size[/]"]);
+        merged.expire(later + 181 * SECOND);
+        assert!(names(&merged).is_empty());
+        assert_eq!(merged.bytes(), 0);
+    }
+
+    #[test]
+    fn an_empty_message_says_nothing() {
+        let mut merged = Merged::default();
+        take(&mut merged, Instant::now(), "{}", 10);
+        assert_eq!(merged.bytes(), 0);
+        assert_eq!(merged.iter().count(), 0);
+    }
+
+    #[test]
+    fn ever_new_families_are_bounded() {
+        let start = Instant::now();
+        let mut merged = Merged::default();
+        for number in 0..1000 {
+            let text = format!(r#"{{"made{number}.up":1}}"#);
+            take(&mut merged, start, &text, 10);
+            assert!(merged.parts().len() <= 64);
+        }
+        for number in 0..20 {
+            let families = FamilySet::from_iter([Family::of(&format!("made{number}"))]);
+            merged.take(start, Arc::default(), families, MAX_HOST_BYTES / 3);
+            assert!(merged.bytes() <= MAX_HOST_BYTES);
+        }
+        merged.take(
+            start,
+            Arc::default(),
+            FamilySet::of(&grid(r#"{"a": 1}"#)),
+            MAX_HOST_BYTES + 1,
+        );
+        assert_eq!(merged.parts().len(), 1);
+    }
+}

@@ -1,0 +1,75 @@
+//! Hosts of keys that nothing speaks for: anybody can make up keys, so these hosts are bounded by
+//! where they come from once the table is three quarters full. Pure.
+
+use super::Hosts;
+use super::vocabulary::{
+    Full, MAX_HOSTS, MAX_KEPT_BYTES, MAX_NEW_BYTES_OF_NETWORK, MAX_NEW_HOSTS_OF_NETWORK, Peer,
+    Trust,
+};
+use super::weight::Weight;
+use crate::collector::network::Network;
+
+impl Hosts {
+    /// The network that a report counts for, where nothing speaks for its key. A host keeps the
+    /// one that it came from first: who moves takes no second share, and needs none.
+    pub(super) fn newcomer(&self, peer: Peer<'_>, name: &str) -> Option<Network> {
+        let known = self.table.get(name).filter(|host| host.key == peer.key);
+        match (peer.trust, known) {
+            (Trust::Listed, _) | (Trust::Pinned, None) => None,
+            // Its name is pinned since it came.
+            (Trust::Pinned | Trust::New, Some(host)) => host.newcomer,
+            (Trust::New, None) => self.peers.network_of(peer),
+        }
+    }
+
+    /// A host counts for this network from now on.
+    pub(super) fn count_for(&mut self, network: Option<Network>, name: &str) {
+        if let Some(host) = self.table.get_mut(name)
+            && host.newcomer != network
+        {
+            let weight = host.weight();
+            self.peers.depart(host.newcomer, weight);
+            self.peers.arrive(network, weight);
+            host.newcomer = network;
+        }
+    }
+
+    /// Whether a report that counts for this network may take so much more, where its host loses so
+    /// much.
+    pub(super) fn network_has_room(
+        &self,
+        network: Option<Network>,
+        name: &str,
+        freed: Weight,
+        more: Weight,
+    ) -> Result<(), Full> {
+        let Some(network) = network else {
+            return Ok(());
+        };
+        let kept_bytes = self.kept_bytes - freed.memory + more.memory;
+        if kept_bytes <= MAX_KEPT_BYTES - MAX_NEW_BYTES_OF_NETWORK {
+            return Ok(());
+        }
+        let host = self.table.get(name);
+        let counted = host.is_some_and(|host| host.newcomer == Some(network));
+        let freed = if counted { freed.memory } else { 0 };
+        let (_, memory) = self.peers.new_hosts_of(network);
+        if memory.saturating_sub(freed) + more.memory > MAX_NEW_BYTES_OF_NETWORK {
+            return Err(Full::NetworkMemory(network));
+        }
+        Ok(())
+    }
+
+    /// Whether one more host may count for this network.
+    pub(super) fn network_has_place(&self, network: Option<Network>) -> Result<(), Full> {
+        match network {
+            Some(network)
+                if self.table.len() >= MAX_HOSTS - MAX_NEW_HOSTS_OF_NETWORK
+                    && self.peers.new_hosts_of(network).0 >= MAX_NEW_HOSTS_OF_NETWORK =>
+            {
+                Err(Full::NetworkHosts(network))
+            }
+            _ => Ok(()),
+        }
+    }
+}

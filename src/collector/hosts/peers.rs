@@ -1,0 +1,279 @@
+//! Who is behind the hosts: connections and keys, how many hosts each may report, and how
+//! much these may say.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::vocabulary::{Full, MAX_HOSTS_PER_CONNECTION, MAX_HOSTS_PER_KEY, Peer};
+use super::weight::{CONNECTION_SHARE, Holder, KEY_SHARE, OverShare, Weight};
+use crate::collector::network::Network;
+use crate::curve::keys::PublicKey;
+use crate::curve::router::RoutingIdBytes;
+
+/// The connections that hosts report over, and the keys that they report with.
+#[derive(Debug, Default)]
+pub(super) struct Peers {
+    connections: HashMap<RoutingIdBytes, Connection>,
+    keys: HashMap<PublicKey, KeyHosts>,
+    /// Of the hosts whose keys are new, where they came from.
+    networks: HashMap<Network, NewHosts>,
+    /// The keys of hosts that are gone, by the number of hosts that each has.
+    crowds: BTreeSet<(usize, PublicKey)>,
+}
+
+#[derive(Debug)]
+struct Connection {
+    hosts: usize,
+    key: Option<PublicKey>,
+    address: Option<Arc<str>>,
+    weight: Weight,
+}
+
+/// Hosts of keys that are new, from one network.
+#[derive(Debug, Default)]
+struct NewHosts {
+    /// How many there are, gone ones included.
+    hosts: usize,
+    /// What they take in memory.
+    memory: usize,
+}
+
+/// The hosts of a key.
+#[derive(Debug, Default)]
+struct KeyHosts {
+    /// How many there are, gone ones included.
+    hosts: usize,
+    /// Those that are gone, by the time when they went.
+    gone: BTreeSet<(Instant, Arc<str>)>,
+    weight: Weight,
+}
+
+impl Peers {
+    /// Whether hosts report over this connection, with this key.
+    pub(super) fn know(&self, routing_id: &[u8], key: Option<PublicKey>) -> bool {
+        self.connections
+            .get(routing_id)
+            .is_some_and(|connection| connection.key == key)
+    }
+
+    /// Whether one more host may report over this connection, and with this key where the
+    /// host is `new_to_key`.
+    pub(super) fn room(&self, peer: Peer<'_>, new_to_key: bool) -> Result<(), Full> {
+        let connection = self.connections.get(&**peer.routing_id);
+        if connection.is_some_and(|connection| connection.hosts >= MAX_HOSTS_PER_CONNECTION) {
+            return Err(Full::Connection);
+        }
+        match peer.key {
+            Some(key) if new_to_key && self.hosts_of(key) >= MAX_HOSTS_PER_KEY => {
+                Err(Full::Key(key))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether a peer may say so much more, where what its key and its connection have
+    /// loses so much.
+    pub(super) fn share(
+        &self,
+        peer: Peer<'_>,
+        more: Weight,
+        freed_of_key: Weight,
+        freed_of_connection: Weight,
+    ) -> Result<(), OverShare> {
+        let over = |holder, resource| OverShare {
+            holder,
+            resource,
+            key: peer.key,
+        };
+        let connection = self.connections.get(&**peer.routing_id);
+        let connection = connection.map_or(Weight::NONE, |connection| connection.weight);
+        let after = connection.minus(freed_of_connection).plus(more);
+        if let Some(resource) = after.beyond(CONNECTION_SHARE) {
+            return Err(over(Holder::Connection, resource));
+        }
+        let key = peer.key.and_then(|key| self.keys.get(&key));
+        let key = key.map_or(Weight::NONE, |key| key.weight);
+        match key.minus(freed_of_key).plus(more).beyond(KEY_SHARE) {
+            Some(resource) => Err(over(Holder::Key, resource)),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether hosts of this key, which were known before, may have said so much more.
+    pub(super) fn key_has_room(&self, key: Option<PublicKey>, more: Weight) -> bool {
+        let key = key.and_then(|key| self.keys.get(&key));
+        let key = key.map_or(Weight::NONE, |key| key.weight);
+        key.plus(more).beyond(KEY_SHARE).is_none()
+    }
+
+    /// Where a peer comes from.
+    pub(super) fn network_of(&self, peer: Peer<'_>) -> Option<Network> {
+        let connection = self.connections.get(&**peer.routing_id);
+        let connection = connection.filter(|connection| connection.key == peer.key);
+        let known = connection.and_then(|connection| connection.address.as_deref());
+        Network::parse(known.or(peer.address)?)
+    }
+
+    /// How many hosts of new keys a network has, and what they take in memory.
+    pub(super) fn new_hosts_of(&self, network: Network) -> (usize, usize) {
+        let new = self.networks.get(&network);
+        new.map_or((0, 0), |new| (new.hosts, new.memory))
+    }
+
+    /// One more host of a new key, which takes so much.
+    pub(super) fn arrive(&mut self, network: Option<Network>, weight: Weight) {
+        if let Some(network) = network {
+            let new = self.networks.entry(network).or_default();
+            new.hosts += 1;
+            new.memory += weight.memory;
+        }
+    }
+
+    /// One host of a new key less.
+    pub(super) fn depart(&mut self, network: Option<Network>, weight: Weight) {
+        let Some(network) = network else { return };
+        if let Some(new) = self.networks.get_mut(&network) {
+            new.hosts = new.hosts.saturating_sub(1);
+            new.memory = new.memory.saturating_sub(weight.memory);
+            if new.hosts == 0 {
+                self.networks.remove(&network);
+            }
+        }
+    }
+
+    /// What a host says costs something else than before.
+    pub(super) fn weigh(
+        &mut self,
+        (key, network): (Option<PublicKey>, Option<Network>),
+        routing_id: Option<&RoutingIdBytes>,
+        before: Weight,
+        after: Weight,
+    ) {
+        if let Some(new) = network.and_then(|network| self.networks.get_mut(&network)) {
+            new.memory = new.memory.saturating_sub(before.memory) + after.memory;
+        }
+        if let Some(key) = key.and_then(|key| self.keys.get_mut(&key)) {
+            key.weight = key.weight.minus(before).plus(after);
+        }
+        if let Some(connection) = routing_id.and_then(|id| self.connections.get_mut(id)) {
+            connection.weight = connection.weight.minus(before).plus(after);
+        }
+    }
+
+    /// One more host on a connection; the address that it comes from.
+    pub(super) fn join(&mut self, peer: Peer<'_>) -> Option<Arc<str>> {
+        if let Some(connection) = self.connections.get_mut(&**peer.routing_id) {
+            connection.hosts += 1;
+            if connection.key != peer.key {
+                // Another peer has chosen the same id, and has taken the connection over.
+                connection.key = peer.key;
+                connection.address = peer.address.map(Into::into);
+            }
+            return connection.address.clone();
+        }
+        let address: Option<Arc<str>> = peer.address.map(Into::into);
+        let connection = Connection {
+            hosts: 1,
+            key: peer.key,
+            address: address.clone(),
+            weight: Weight::NONE,
+        };
+        self.connections.insert(peer.routing_id.clone(), connection);
+        address
+    }
+
+    /// One host less on a connection.
+    pub(super) fn leave(&mut self, routing_id: &[u8]) {
+        if let Some(connection) = self.connections.get_mut(routing_id) {
+            connection.hosts -= 1;
+            if connection.hosts == 0 {
+                self.connections.remove(routing_id);
+            }
+        }
+    }
+
+    /// One more host of a key.
+    pub(super) fn own(&mut self, key: Option<PublicKey>) {
+        self.change(key, |hosts| hosts.hosts += 1);
+    }
+
+    /// One host less of a key.
+    pub(super) fn disown(&mut self, key: Option<PublicKey>) {
+        self.change(key, |hosts| hosts.hosts -= 1);
+        if let Some(key) = key
+            && self.hosts_of(key) == 0
+        {
+            self.keys.remove(&key);
+        }
+    }
+
+    /// A host of a key is gone, since then.
+    pub(super) fn went(&mut self, key: Option<PublicKey>, entry: (Instant, Arc<str>)) {
+        self.change(key, |hosts| {
+            hosts.gone.insert(entry);
+        });
+    }
+
+    /// A host of a key that was gone since then is not any more: it is back, or forgotten.
+    pub(super) fn not_gone(&mut self, key: Option<PublicKey>, entry: &(Instant, Arc<str>)) {
+        self.change(key, |hosts| {
+            hosts.gone.remove(entry);
+        });
+    }
+
+    /// How many hosts a key has.
+    pub(super) fn hosts_of(&self, key: PublicKey) -> usize {
+        self.keys.get(&key).map_or(0, |key| key.hosts)
+    }
+
+    /// Of the hosts that are gone, the oldest of the key that has the most hosts; and how
+    /// many it has.
+    pub(super) fn oldest_of_crowd(&self) -> Option<(usize, Arc<str>)> {
+        let (hosts, key) = self.crowds.last()?;
+        let (_, name) = self.keys.get(key)?.gone.first()?;
+        Some((*hosts, Arc::clone(name)))
+    }
+
+    fn change(&mut self, key: Option<PublicKey>, change: impl FnOnce(&mut KeyHosts)) {
+        let Some(key) = key else { return };
+        let hosts = self.keys.entry(key).or_default();
+        self.crowds.remove(&(hosts.hosts, key));
+        change(hosts);
+        if !hosts.gone.is_empty() {
+            self.crowds.insert((hosts.hosts, key));
+        }
+    }
+
+    /// How many hosts report over all connections, and how many all keys have.
+    #[cfg(test)]
+    pub(super) fn hosts(&self) -> (usize, usize) {
+        let connections = self.connections.values();
+        let connected = connections.map(|connection| connection.hosts).sum();
+        (connected, self.keys.values().map(|key| key.hosts).sum())
+    }
+
+    /// What the hosts of all connections cost, and those of all keys.
+    #[cfg(test)]
+    pub(super) fn weights(&self) -> (Weight, Weight) {
+        let sum = |sum: Weight, weight| sum.plus(weight);
+        let connections = self.connections.values().map(|of| of.weight);
+        let keys = self.keys.values().map(|of| of.weight);
+        (
+            connections.fold(Weight::NONE, sum),
+            keys.fold(Weight::NONE, sum),
+        )
+    }
+
+    /// How many hosts of keys are gone, by keys and by crowds.
+    #[cfg(test)]
+    pub(super) fn gone(&self) -> (usize, usize) {
+        let crowds = self.crowds.iter().map(|(hosts, key)| {
+            let of = &self.keys[key];
+            assert_eq!(of.hosts, *hosts, "a crowd has its key's hosts");
+            of.gone.len()
+        });
+        let all = self.keys.values().map(|key| key.gone.len());
+        (all.sum(), crowds.sum())
+    }
+}

@@ -1,0 +1,243 @@
+//! What goes into the table of hosts and what comes out of it, and its bounds.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use thiserror::Error;
+
+use super::weight::OverShare;
+use crate::collector::network::Network;
+use crate::curve::keys::PublicKey;
+use crate::curve::router::RoutingIdBytes;
+use crate::protocol::grid::Grid;
+use crate::protocol::message::GridKind;
+
+/// Most hosts known, gone ones included: ten times the largest fleet that one collector is
+/// meant for. Of those that are gone, the oldest of the key with the most hosts makes room,
+/// but only for a key with fewer: a key that invents names pushes out nobody else's. A host
+/// takes some 500 bytes besides its grids.
+pub const MAX_HOSTS: usize = 100_000;
+
+/// Most hosts over one connection. An agent reports one, and a new name after its host was
+/// renamed; a relay may report a rack. A peer that invents names fills this, not the table.
+pub const MAX_HOSTS_PER_CONNECTION: usize = 100;
+
+/// Most hosts of one key, gone ones included: a relay may have a key for all its racks. A
+/// key that invents names, over however many connections, fills this, not the table.
+pub const MAX_HOSTS_PER_KEY: usize = 1000;
+
+/// Most bytes of all grids kept, as [`grid_bytes`](super::grid_bytes) counts them: 10,000 hosts with 50 KiB
+/// each, and half of what the unit's `MemoryMax=` leaves.
+pub const MAX_KEPT_BYTES: usize = 512 * 1024 * 1024;
+
+/// Most hosts from one network of keys that are new, while the table is three quarters full: one
+/// machine that makes up keys leaves room for others.
+pub const MAX_NEW_HOSTS_OF_NETWORK: usize = MAX_HOSTS / 4;
+
+/// The same for what such hosts take of [`MAX_KEPT_BYTES`].
+pub const MAX_NEW_BYTES_OF_NETWORK: usize = MAX_KEPT_BYTES / 4;
+
+/// How often hosts are pinged, when they are given up, and when they are forgotten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timing {
+    /// Between two pings to a host.
+    pub ping_interval: Duration,
+    /// A host that was silent for this long is gone.
+    pub host_timeout: Duration,
+    /// A host that is gone for this long is not known any more.
+    pub forget_after: Duration,
+}
+
+/// Who is at the other end of a connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer<'a> {
+    /// The connection.
+    pub routing_id: &'a RoutingIdBytes,
+    /// The peer's public key, where it is known.
+    pub key: Option<PublicKey>,
+    /// Where it comes from, without a port; needed only of a peer that
+    /// [`Hosts::knows`](super::Hosts::knows) not.
+    pub address: Option<&'a str>,
+    /// What speaks for its key.
+    pub trust: Trust,
+}
+
+/// What speaks for the key of a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trust {
+    /// It is on the list of agents.
+    Listed,
+    /// The host's name belongs to it already.
+    Pinned,
+    /// Nothing: anybody can make one.
+    New,
+}
+
+/// A host that was known before the collector was restarted.
+#[derive(Debug)]
+pub struct Restored {
+    /// Its name.
+    pub name: Arc<str>,
+    /// The key that it reported with.
+    pub key: Option<PublicKey>,
+    /// Where it reported from.
+    pub address: Option<Arc<str>>,
+    /// Its model, and how many bytes it had on the wire.
+    pub model: Option<(Grid, usize)>,
+    /// How long ago it was last heard from.
+    pub silence: Duration,
+    /// How long it is gone, if it was.
+    pub gone: Option<Duration>,
+}
+
+/// What a host reports.
+#[derive(Debug)]
+pub struct Report<'a> {
+    /// The name that it reports under.
+    pub host: &'a str,
+    /// What the grid holds.
+    pub kind: GridKind,
+    /// The grid.
+    pub grid: Grid,
+    /// How many bytes the grid had on the wire.
+    pub wire_bytes: usize,
+}
+
+/// What a report has led to.
+#[derive(Debug)]
+pub struct Heard {
+    /// Who came or moved.
+    pub change: Option<Change>,
+    /// The collector does not know the host's model and has not asked of late: ask now.
+    pub ask_model: bool,
+    /// These are the first metrics, and deployed viewing clients lack the model, which
+    /// [waited](super::Host::model_waits) for them.
+    pub model_may_go: bool,
+    /// The host's name, as it is kept.
+    pub name: Arc<str>,
+    /// The grid, as it is kept.
+    pub grid: Arc<Grid>,
+    /// A host that was gone, where one had to make room.
+    pub forgotten: Option<Forgotten>,
+    /// Another machine reports with the same key at this time.
+    pub twin: Option<Twin>,
+}
+
+/// One key that reports from two machines at a time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Twin {
+    /// The key.
+    pub key: PublicKey,
+    /// The host that was heard, and that of the other connection; often of one name.
+    pub hosts: [Arc<str>; 2],
+    /// Where they are.
+    pub addresses: [Option<Arc<str>>; 2],
+    /// Whether to say so: once an hour.
+    pub tell: bool,
+}
+
+/// A host that reports under another name now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Renamed {
+    /// The name that is not known any more.
+    pub old: Forgotten,
+    /// The name that it reports under.
+    pub new: Arc<str>,
+    /// The old name reported, or was expected to, until now.
+    pub was_there: bool,
+}
+
+/// A host that is not known any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Forgotten {
+    /// Its name.
+    pub name: Arc<str>,
+    /// The key that it reported with.
+    pub key: Option<PublicKey>,
+    /// Where it reported from.
+    pub address: Option<Arc<str>>,
+    /// When it was last heard from.
+    pub last_seen: Instant,
+}
+
+/// A host that came or moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It was not there: not known, gone, or only expected.
+    Appeared,
+    /// It reports over another connection than before.
+    Replaced {
+        /// Whether to say so, and of how many such changes nothing was said since the
+        /// last time: two hosts under one name take it from each other all the time.
+        tell: Option<u64>,
+    },
+}
+
+/// Why a report was not taken. What was there stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum Full {
+    /// [`MAX_HOSTS`].
+    #[error("a new host beyond the {MAX_HOSTS} that there may be")]
+    Hosts,
+    /// [`MAX_HOSTS_PER_CONNECTION`].
+    #[error("a new host beyond the {MAX_HOSTS_PER_CONNECTION} that one connection may report")]
+    Connection,
+    /// [`MAX_HOSTS_PER_KEY`].
+    #[error("a new host beyond the {MAX_HOSTS_PER_KEY} that one key may report")]
+    Key(PublicKey),
+    /// [`MAX_KEPT_BYTES`].
+    #[error("a grid beyond the {} MiB that all may take", MAX_KEPT_BYTES / (1024 * 1024))]
+    Memory,
+    /// [`MAX_NEW_HOSTS_OF_NETWORK`].
+    #[error(
+        "a new host beyond the {MAX_NEW_HOSTS_OF_NETWORK} that keys that are not listed may report \
+         from {0} while three quarters of all places are taken; `metrics-collector keys allow` lists keys"
+    )]
+    NetworkHosts(Network),
+    /// [`MAX_NEW_BYTES_OF_NETWORK`].
+    #[error(
+        "a grid beyond the {mib} MiB that hosts of keys that are not listed may take from {0} while \
+         three quarters of all memory for grids is taken; `metrics-collector keys allow` lists keys",
+        mib = MAX_NEW_BYTES_OF_NETWORK / (1024 * 1024)
+    )]
+    NetworkMemory(Network),
+    /// The share of a key or of a connection.
+    #[error(transparent)]
+    Share(#[from] OverShare),
+}
+
+/// What is to be done for a host whose time has come.
+#[derive(Debug)]
+pub enum Due {
+    /// Send a ping.
+    Ping {
+        /// To this host.
+        name: Arc<str>,
+        /// Over this connection.
+        to: RoutingIdBytes,
+    },
+    /// It was silent for too long: it is gone.
+    Gone {
+        /// Its name.
+        name: Arc<str>,
+        /// The connection that it reported over; None for one that was expected only.
+        routing_id: Option<RoutingIdBytes>,
+        /// How long nothing was heard.
+        silence: Duration,
+    },
+    /// It was gone for so long that it is not in the table any more.
+    Forgotten(Forgotten),
+    /// It reports under another name now, and the old one is not in the table any more.
+    Renamed(Renamed),
+}
+
+/// Why a host is not forgotten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum NotForgotten {
+    /// No such host.
+    #[error("no host of this name is known")]
+    Unknown,
+    /// It would be back with its next message.
+    #[error("it reports; stop its agent first")]
+    Reporting,
+}

@@ -1,0 +1,324 @@
+//! `metrics-collector hosts`: which hosts are known, and which are gone. Asks the running
+//! collector on the bus, and starts none.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use glob::Pattern;
+use thiserror::Error;
+use tokio::time::timeout;
+
+use crate::base::exit::EXIT_UNAVAILABLE;
+use crate::base::{pager, terminal, text};
+use crate::dbus::proxy::{self, FindError, RunningCollector};
+use crate::dbus::{Bus, BusError};
+
+mod table;
+
+use table::{Host, Table};
+
+/// Most hosts asked for at once: an answer of some hundred KiB.
+const PAGE: u32 = 1000;
+
+/// How long the collector may take for an answer; it takes some milliseconds.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long a shell may wait for names to complete.
+const SHELL_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Which hosts to show, and how.
+#[derive(Debug, Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of the command line"
+)]
+#[command(
+    disable_help_subcommand = true,
+    override_usage = "metrics-collector hosts [OPTIONS] [PATTERN]...\n       \
+                      metrics-collector hosts <COMMAND>"
+)]
+pub struct Arguments {
+    /// Only hosts that do not report: gone, or expected since the collector was restarted.
+    #[arg(long)]
+    gone: bool,
+    /// As JSON.
+    #[arg(long)]
+    json: bool,
+    /// Show all columns and whole names, also where they are wider than the terminal.
+    #[arg(long, short = 'l')]
+    full: bool,
+    /// Do not pipe output into a pager.
+    #[arg(long)]
+    no_pager: bool,
+    /// The message bus that the collector is on: system, session or an address.
+    #[arg(long, value_name = "BUS", default_value = "system", global = true)]
+    bus: String,
+    /// Names of hosts, or shell patterns for them.
+    #[arg(value_name = "PATTERN")]
+    patterns: Vec<String>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Forget hosts that do not report and are not to come back: they leave every list.
+    Forget {
+        /// Names of hosts.
+        #[arg(value_name = "NAME", required = true)]
+        names: Vec<String>,
+    },
+}
+
+impl Arguments {
+    /// The hosts to forget; None where they are to be shown.
+    fn to_forget(&self) -> Result<Option<&[String]>, Failure> {
+        let Some(Command::Forget { names }) = &self.command else {
+            return Ok(None);
+        };
+        if self.gone || self.json || self.full || self.no_pager {
+            return Err(Failure::Mixed);
+        }
+        Ok(Some(names))
+    }
+}
+
+/// Why nothing is shown or done.
+#[derive(Debug, Error)]
+pub enum Failure {
+    /// The bus named is none.
+    #[error("--bus: {0}")]
+    Bus(#[source] BusError),
+    /// No pattern.
+    #[error("{pattern:?} is no pattern: {source}")]
+    Pattern {
+        /// As it was typed.
+        pattern: String,
+        /// What is wrong with it.
+        source: glob::PatternError,
+    },
+    /// No bus.
+    #[error("cannot reach {bus}: {source}; this command asks the running collector over the bus")]
+    NoBus {
+        /// Which one.
+        bus: Bus,
+        /// What was wrong.
+        source: zbus::Error,
+    },
+    /// Nobody owns the name.
+    #[error(
+        "no metrics-collector is running on {0}; start it with: systemctl start metrics-collector"
+    )]
+    NotRunning(Bus),
+    /// It does not answer.
+    #[error("the collector has not answered within {} s", PATIENCE.as_secs())]
+    Silent,
+    /// Its own words.
+    #[error("{0}")]
+    Refused(String),
+    /// polkit says no.
+    #[error("access denied: {0}\nTry it with sudo, or allow the action in a polkit rule")]
+    Denied(String),
+    /// Nothing fits.
+    #[error("no host that is known fits")]
+    NoneFits,
+    /// Some of several.
+    #[error("not all of them were forgotten")]
+    Some,
+    /// What belongs to the list is no part of an order to forget.
+    #[error(
+        "forget takes names, and of the options only --bus; what it forgets is not listed: \
+         metrics-collector hosts forget NAME..."
+    )]
+    Mixed,
+    /// Nobody reads, or there is no runtime.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
+
+impl Failure {
+    /// The exit status.
+    #[must_use]
+    pub fn status(&self) -> u8 {
+        match self {
+            Self::NoBus { .. } | Self::NotRunning(_) | Self::Silent => EXIT_UNAVAILABLE,
+            Self::Mixed => 2,
+            _ => 1,
+        }
+    }
+}
+
+impl From<zbus::Error> for Failure {
+    fn from(error: zbus::Error) -> Self {
+        match proxy::told(error) {
+            Ok((name, text)) if name.ends_with(".AccessDenied") => Self::Denied(text),
+            Ok((name, text)) if name.ends_with(".InteractiveAuthorizationRequired") => {
+                Self::Denied(text)
+            }
+            Ok((_, text)) => Self::Refused(text),
+            Err(error) => Self::Refused(format!("cannot talk to metrics-collector: {error}")),
+        }
+    }
+}
+
+/// Does it.
+///
+/// # Errors
+///
+/// [`Failure`].
+pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let to_forget = arguments.to_forget()?;
+    let bus: Bus = arguments.bus.parse().map_err(Failure::Bus)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    if let Some(names) = to_forget {
+        return runtime.block_on(forget(bus, names));
+    }
+    let patterns = patterns(&arguments.patterns)?;
+    let hosts = runtime.block_on(hosts(bus))?;
+    show(arguments, &patterns, hosts)
+}
+
+/// The names of hosts that do not report, for a shell to complete; none where they are not to be
+/// had at once.
+#[must_use]
+pub fn absent_names() -> BTreeSet<String> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let Ok(runtime) = runtime else {
+        return BTreeSet::new();
+    };
+    let asked = runtime.block_on(async { timeout(SHELL_PATIENCE, hosts(Bus::System)).await });
+    let hosts = asked.ok().and_then(Result::ok).unwrap_or_default();
+    let absent = hosts.into_iter().filter(|host| host.state != "reporting");
+    absent.map(|host| host.name).collect()
+}
+
+fn patterns(words: &[String]) -> Result<Vec<Pattern>, Failure> {
+    let pattern = |word: &String| {
+        Pattern::new(word).map_err(|source| Failure::Pattern {
+            pattern: word.clone(),
+            source,
+        })
+    };
+    words.iter().map(pattern).collect()
+}
+
+async fn find(bus: Bus) -> Result<RunningCollector, Failure> {
+    match within(RunningCollector::find(&bus)).await? {
+        Ok(collector) => Ok(collector),
+        Err(FindError::NoBus { bus, source }) => Err(Failure::NoBus { bus, source }),
+        Err(FindError::NotRunning { bus }) => Err(Failure::NotRunning(bus)),
+    }
+}
+
+async fn within<T>(asked: impl Future<Output = T>) -> Result<T, Failure> {
+    timeout(PATIENCE, asked).await.map_err(|_| Failure::Silent)
+}
+
+/// Every host, sorted by name.
+async fn hosts(bus: Bus) -> Result<Vec<Host>, Failure> {
+    let collector = find(bus).await?;
+    let mut hosts: Vec<Host> = Vec::new();
+    loop {
+        let after = hosts.last().map(|host| host.name.clone());
+        let after = after.unwrap_or_default();
+        let (page, more) = within(collector.list_hosts(&after, PAGE)).await??;
+        // One that tells of more and sends none would be asked for ever.
+        let more = more && !page.is_empty();
+        hosts.extend(page.into_iter().map(Host::from));
+        if !more {
+            return Ok(hosts);
+        }
+    }
+}
+
+fn show(arguments: &Arguments, patterns: &[Pattern], hosts: Vec<Host>) -> Result<(), Failure> {
+    let all = hosts.len();
+    let fits = |host: &Host| {
+        patterns.is_empty() || patterns.iter().any(|pattern| pattern.matches(&host.name))
+    };
+    let hosts: Vec<_> = hosts.into_iter().filter(fits).collect();
+    if hosts.is_empty() && all > 0 {
+        return Err(Failure::NoneFits);
+    }
+    let shown = |host: &Host| !arguments.gone || host.state != "reporting";
+    let table = Table(hosts.into_iter().filter(shown).collect());
+    if arguments.json {
+        terminal::emit(&table.json())?;
+        return Ok(());
+    }
+    let on_terminal = terminal::on_terminal();
+    let columns = (on_terminal && !arguments.full).then(terminal::width);
+    let text = table.text(columns);
+    if on_terminal && !arguments.no_pager && !terminal::dumb(terminal::environment) {
+        pager::show(&text)?;
+    } else {
+        terminal::emit(&text)?;
+    }
+    Ok(())
+}
+
+/// Each of them, also where one before it cannot be.
+async fn forget(bus: Bus, names: &[String]) -> Result<(), Failure> {
+    let collector = find(bus).await?;
+    let mut failed = None;
+    for name in names {
+        match collector.forget_host(name).await {
+            Ok(()) => {
+                terminal::emit(&format!("{} is forgotten\n", text::name(name)))?;
+            }
+            Err(error) => {
+                let failure = Failure::from(error);
+                if names.len() == 1 {
+                    return Err(match failure {
+                        Failure::Refused(why) => Failure::Refused(format!("{name}: {why}")),
+                        other => other,
+                    });
+                }
+                terminal::complain("metrics-collector", &format!("{name}: {failure}"));
+                failed = Some(Failure::Some);
+            }
+        }
+    }
+    failed.map_or(Ok(()), Err)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        hosts: Arguments,
+    }
+
+    fn to_forget(line: &str) -> Result<Option<Vec<String>>, u8> {
+        let line = Line::try_parse_from(line.split_whitespace()).unwrap();
+        let found = line.hosts.to_forget();
+        found
+            .map(|names| names.map(<[String]>::to_vec))
+            .map_err(|failure| failure.status())
+    }
+
+    #[test]
+    fn an_option_in_front_of_forget_does_not_make_it_a_pattern() {
+        let web1 = || Ok(Some(vec!["web1".to_owned()]));
+        assert_eq!(to_forget("hosts forget web1"), web1());
+        assert_eq!(to_forget("hosts --bus session forget web1"), web1());
+        assert_eq!(to_forget("hosts forget --bus session web1"), web1());
+        assert_eq!(to_forget("hosts --gone web1"), Ok(None));
+        // What would show a list forgets nothing.
+        for mixed in ["--gone", "--json", "--full", "--no-pager"] {
+            let line = format!("hosts {mixed} forget web1");
+            assert_eq!(to_forget(&line), Err(2), "{line}");
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! `keys allow`: one key or many, all of them found before the first is let in.
+
+use std::collections::BTreeMap;
+
+use clap::Args;
+
+use super::files::{self, is_name};
+use super::reporting::reporting_now;
+use super::who::{Known, Resolved};
+use super::{Failure, Site, door, print, refused_note, warn};
+use crate::base::text;
+use crate::collector::access::Door;
+use crate::collector::access::seen::Standing;
+use crate::collector::access::state::KnownKeys;
+use crate::curve::keys::PublicKey;
+
+/// Whom to let in.
+#[derive(Debug, Args)]
+pub(super) struct Wanted {
+    /// A public key, a host name, or a shell pattern for the names of hosts that have reported.
+    #[arg(value_name = "KEY|HOST|PATTERN", required_unless_present = "reporting")]
+    who: Vec<String>,
+    /// Every key that reports now.
+    #[arg(long, conflicts_with_all = ["who", "client", "name"])]
+    reporting: bool,
+    /// The name of the key's file; by default that of the host.
+    #[arg(long)]
+    name: Option<String>,
+    /// As the key of a viewing client, not of an agent.
+    #[arg(long)]
+    client: bool,
+}
+
+/// Keys, with the host that each is known by, in the order of keys.
+type Chosen = BTreeMap<PublicKey, Option<String>>;
+
+impl Site {
+    pub(super) fn allow(&self, wanted: &Wanted) -> Result<(), Failure> {
+        let door = door(wanted.client);
+        let chosen = if wanted.reporting {
+            self.all_reporting()?
+        } else {
+            self.all_of(&wanted.who, door)?
+        };
+        if let (Some(_), 2..) = (&wanted.name, chosen.len()) {
+            return Err(Failure::OneName(chosen.len()));
+        }
+        let mut listed = self.directories(door).files();
+        let many = chosen.len() > 1;
+        for (key, host) in chosen {
+            if let Some((path, ..)) = listed.iter().find(|(.., listed)| *listed == key) {
+                print(&format!("{} has the key {key} already\n", text::path(path)))?;
+                continue;
+            }
+            let free = |host: &String| {
+                !many || is_name(host) && listed.iter().all(|(_, name, _)| **name != **host)
+            };
+            let name = match (&wanted.name, host.filter(free)) {
+                (Some(name), _) => name.clone(),
+                (None, Some(host)) => host,
+                // Of many, one whose name is no good or another's must not stop the others.
+                (None, None) => files::name_of(&key),
+            };
+            let path = files::add(&self.places.write(door), &name, &key)?;
+            let role = door.role();
+            print(&format!(
+                "Wrote {}: the key {key} is let in as {role}\n",
+                text::path(&path)
+            ))?;
+            listed.push((path, name.into(), key));
+        }
+        self.warn_where_lists_do_not_count(door);
+        Ok(())
+    }
+
+    fn all_of(&self, who: &[String], door: Door) -> Result<Chosen, Failure> {
+        let mut chosen = Chosen::new();
+        for one in who {
+            let found = match self.resolve(one, door) {
+                Ok(found) => vec![found],
+                Err(Failure::Who(error)) => self.all_like(one, door)?.ok_or(Failure::Who(error))?,
+                Err(failure) => return Err(failure),
+            };
+            chosen.extend(found.into_iter().map(|Resolved { key, host }| (key, host)));
+        }
+        Ok(chosen)
+    }
+
+    /// The keys of hosts whose names a pattern fits; None where it is none.
+    pub(super) fn all_like(
+        &self,
+        pattern: &str,
+        door: Door,
+    ) -> Result<Option<Vec<Resolved>>, Failure> {
+        let (known, pins) = (self.keys()?, self.state.pins()?);
+        Ok(Known::new(known.as_ref(), &pins).all_like(door, pattern)?)
+    }
+
+    fn all_reporting(&self) -> Result<Chosen, Failure> {
+        if !self.state.is_owned() {
+            return Err(Failure::NotRunning);
+        }
+        self.refresh();
+        let known = self.keys()?;
+        let refused = self.refused(known.as_ref());
+        let reporting = known.as_ref().map(reporting_now).transpose()?;
+        let reporting = reporting.into_iter().flatten();
+        let chosen: Chosen = reporting.map(|(key, host)| (key, Some(host))).collect();
+        if chosen.is_empty() {
+            return Err(Failure::NobodyReports { refused });
+        }
+        if refused > 0 {
+            let note = refused_note(refused);
+            warn(&format_args!("only keys that report are let in{note}"));
+        }
+        Ok(chosen)
+    }
+
+    /// How many agents' keys came, were refused, and are not on the list since.
+    fn refused(&self, known: Option<&KnownKeys>) -> usize {
+        let listed = self.listed_quietly(Door::Agents);
+        let keys = known.iter().flat_map(|known| &known.keys);
+        let refused = keys.filter(|((door, key), record)| {
+            *door == Door::Agents
+                && record.standing == Standing::Refused
+                && listed.iter().all(|(.., listed)| listed != key)
+        });
+        refused.count()
+    }
+}

@@ -1,0 +1,475 @@
+//! `metrics-collector keys`: which keys came, and who is let in.
+//!
+//! Reads and changes the same files as the collector, whether or not one runs: the allow
+//! lists, which the collector watches, and the pins, which a running collector changes
+//! itself on request. It refuses to guess: a host name that several keys have reported
+//! under stands for none of them.
+
+use std::fmt::Display;
+use std::io;
+use std::path::PathBuf;
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use clap::{Args, Subcommand};
+use glob::Pattern;
+use thiserror::Error;
+
+use super::access::directory::Directories;
+use super::access::state::{KnownKeys, State, StateError, Wish};
+use super::access::{Authorized, Door, ListPlaces};
+use super::keys::Places;
+use crate::base::durable::FileError;
+use crate::base::exit::{EXIT_CONFIG, EXIT_UNAVAILABLE};
+use crate::base::{terminal, text};
+use crate::config::ConfigError;
+use crate::curve::keys::PublicKey;
+
+mod allow;
+mod files;
+mod list;
+mod names;
+mod overview;
+mod reporting;
+mod who;
+
+use allow::Wanted;
+use list::Form;
+pub use names::{NamesWanted, complete};
+pub use reporting::unlisted;
+use who::{Known, Resolved, WhoError};
+
+/// How long a running collector may take to let a name go; it takes some milliseconds.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long it may take to bring its files up to date; those that are there are good enough.
+const REFRESH: Duration = Duration::from_secs(3);
+
+/// How often it is looked whether it has.
+const GLANCE: Duration = Duration::from_millis(20);
+
+/// What is to be done about keys.
+#[derive(Debug, Args)]
+#[command(disable_help_subcommand = true)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show the keys that have connected, the names of those that are let in, and the pinned
+    /// host names.
+    List(Form),
+    /// Let keys in: by themselves, by the host that reported with one, or all that report now.
+    #[command(name = "allow")]
+    Allow(Wanted),
+    /// Shut keys out: by their files' names, by themselves, or by the hosts that reported with them.
+    Revoke {
+        /// A file's name without its ending, a public key, a host name, or a shell pattern for names
+        /// of files and hosts.
+        #[arg(value_name = "NAME|KEY|HOST|PATTERN", allow_hyphen_values = true)]
+        who: String,
+        /// A key of a viewing client, not of an agent.
+        #[arg(long)]
+        client: bool,
+    },
+    /// Let a pinned host name go to the key that reports under it next, or all names of one key.
+    #[command(
+        override_usage = "metrics-collector keys forget <HOST>\n       metrics-collector keys forget --key <KEY>"
+    )]
+    Forget {
+        /// The host name.
+        #[arg(
+            value_name = "HOST",
+            allow_hyphen_values = true,
+            required_unless_present = "key",
+            conflicts_with = "key"
+        )]
+        host: Option<String>,
+        /// All host names that are pinned for this key.
+        #[arg(long, value_name = "KEY", allow_hyphen_values = true)]
+        key: Option<PublicKey>,
+    },
+}
+
+/// Why nothing was done.
+#[derive(Debug, Error)]
+pub enum Failure {
+    /// Nobody, or nobody in particular.
+    #[error(transparent)]
+    Who(#[from] WhoError),
+    /// No file, no key, and no host that is known.
+    #[error(
+        "{who:?}: expected the name of a file in {directories} without its ending, a public key of 40 \
+         characters, the name of a host that has reported, or a shell pattern for such names; \
+         `metrics-collector keys list` shows them{}", who::meant(.like)
+    )]
+    NothingToRevoke {
+        /// Who was meant.
+        who: String,
+        /// Where the files are.
+        directories: String,
+        /// Hosts that may be meant.
+        like: Vec<String>,
+    },
+    /// No file holds the key.
+    #[error("no key of {who} is in {directories}{hint}")]
+    NotListed {
+        /// Who was meant.
+        who: String,
+        /// Where it was looked for.
+        directories: String,
+        /// What may help.
+        hint: &'static str,
+    },
+    /// The name is another key's.
+    #[error("{}: holds another key, {key}; choose another name with --name, or revoke that key \
+             first", .path.display())]
+    Exists {
+        /// The file.
+        path: PathBuf,
+        /// What is in it.
+        key: PublicKey,
+    },
+    /// A file that is in the way.
+    #[error("{problem}; move it away, or choose another name with --name")]
+    InTheWay {
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The name cannot be a file's.
+    #[error(
+        "{name:?}: expected a name without `/` and characters that cannot be seen, that does not \
+             begin with a dot, at most {} bytes long; choose one with --name",
+        files::MAX_NAME_BYTES
+    )]
+    Name {
+        /// The name.
+        name: String,
+    },
+    /// The name is nobody's.
+    #[error("{0}: the host name is not pinned; `metrics-collector keys list` shows those that are")]
+    NotPinned(String),
+    /// The key has no names.
+    #[error(
+        "the key {0} has no pinned host name; `metrics-collector keys list` shows those that are \
+         pinned"
+    )]
+    NonePinned(PublicKey),
+    /// The files of the collector's state.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The system refused.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// No collector has kept a record, and no list has a key.
+    #[error("{0}: no collector has kept a record of keys there yet, and no key is listed")]
+    NoRecord(String),
+    /// The service's record is not for everybody.
+    #[error(
+        "{0}: which keys came to the service is for root and its own user to see; run this as root"
+    )]
+    NotReadable(String),
+    /// A name is one file's.
+    #[error("--name is for one key, and {0} are meant")]
+    OneName(usize),
+    /// There is no collector to ask.
+    #[error("no collector runs here, so that no key reports now")]
+    NotRunning,
+    /// There is a collector, and nobody reports to it.
+    #[error("no agent reports now, so that there is no key to let in{}", refused_note(*.refused))]
+    NobodyReports {
+        /// Keys that came and are refused.
+        refused: usize,
+    },
+    /// The settings.
+    #[error("how long a host may be silent is not known: {0}")]
+    Settings(#[source] ConfigError),
+    /// The collector does not do its part.
+    #[error(
+        "the running collector has not let {what} go within {} s; look at its log, and try again",
+        PATIENCE.as_secs()
+    )]
+    NoAnswer {
+        /// What was to be let go.
+        what: String,
+    },
+    /// No state directory.
+    #[error("no place for the collector's state, as neither STATE_DIRECTORY nor HOME is set")]
+    NoPlace,
+    /// Nobody reads.
+    #[error("cannot print: {0}")]
+    Print(#[source] io::Error),
+}
+
+/// What there is to know of keys that are refused, and thus do not report.
+fn refused_note(refused: usize) -> String {
+    let keys = match refused {
+        0 => return String::new(),
+        1 => "1 key that came is refused".to_owned(),
+        many => format!("{many} keys that came are refused"),
+    };
+    format!(
+        "; {keys}: `metrics-collector keys list` shows which, and `metrics-collector keys allow KEY...` \
+         lets them in by their keys, or by the hosts that it shows"
+    )
+}
+
+impl Failure {
+    /// The exit status.
+    #[must_use]
+    pub fn status(&self) -> u8 {
+        match self {
+            Self::State(StateError::Pins { .. } | StateError::Keys { .. })
+            | Self::Settings(_)
+            | Self::NoPlace => EXIT_CONFIG,
+            Self::NoAnswer { .. } => EXIT_UNAVAILABLE,
+            _ => 1,
+        }
+    }
+}
+
+/// Does it.
+///
+/// # Errors
+///
+/// [`Failure`]; nothing was changed then.
+pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let site = Site::of_process()?;
+    match &arguments.command {
+        Command::List(form) => site.list(form),
+        Command::Allow(wanted) => site.allow(wanted),
+        Command::Revoke { who, client } => site.revoke(who, door(*client)),
+        Command::Forget { key: Some(key), .. } => site.forget_key(*key),
+        Command::Forget { host, .. } => site.forget(host.as_deref().unwrap_or_default()),
+    }
+}
+
+fn door(client: bool) -> Door {
+    if client { Door::Clients } else { Door::Agents }
+}
+
+/// Where everything is.
+struct Site {
+    places: ListPlaces,
+    state: State,
+}
+
+impl Site {
+    fn of_process() -> Result<Self, Failure> {
+        let state = Places::of_process().state.ok_or(Failure::NoPlace)?;
+        Ok(Self {
+            places: ListPlaces::of_process(),
+            state: State::new(state),
+        })
+    }
+
+    /// The files of a list, and no word on what is wrong with some.
+    fn listed_quietly(&self, door: Door) -> Vec<overview::Listed> {
+        let mut directories = Directories::new(&self.places.read(door));
+        directories.read(SystemTime::now());
+        directories.files()
+    }
+
+    /// The files of a list. What is wrong with some is said, and nothing more.
+    fn directories(&self, door: Door) -> Directories {
+        let mut directories = Directories::new(&self.places.read(door));
+        for problem in directories.read(SystemTime::now()).problems {
+            warn(&problem);
+        }
+        directories
+    }
+
+    fn keys(&self) -> Result<Option<KnownKeys>, Failure> {
+        Ok(self.state.keys()?)
+    }
+
+    fn resolve(&self, who: &str, door: Door) -> Result<Resolved, Failure> {
+        // A key needs no file to be read.
+        if let Ok(key) = who.parse() {
+            let host = match (self.keys(), self.state.pins()) {
+                (Ok(known), Ok(pins)) => Known::new(known.as_ref(), &pins).host_of(door, &key),
+                _ => None,
+            };
+            return Ok(Resolved { key, host });
+        }
+        self.refresh();
+        let (known, pins) = (self.keys()?, self.state.pins()?);
+        Ok(Known::new(known.as_ref(), &pins).resolve(door, who)?)
+    }
+
+    fn revoke(&self, who: &str, door: Door) -> Result<(), Failure> {
+        let listed = self.directories(door).files();
+        let named: Vec<_> = listed
+            .iter()
+            .filter(|(_, name, _)| **name == *who)
+            .collect();
+        let keys = if named.is_empty() {
+            self.meant_to_revoke(who, door, &listed)?
+        } else {
+            named.iter().map(|(.., key)| *key).collect()
+        };
+        let files: Vec<_> = listed
+            .iter()
+            .filter(|(.., key)| keys.contains(key))
+            .collect();
+        if files.is_empty() {
+            let any = door == Door::Agents && self.authorized() == Some(Authorized::Any);
+            return Err(Failure::NotListed {
+                who: who.to_owned(),
+                directories: self.directory_names(door),
+                hint: if any {
+                    "; it is let in because every key is: set authorized = \"directory\", and \
+                     allow those that may report"
+                } else {
+                    ", so it is not let in"
+                },
+            });
+        }
+        for (path, _, key) in &files {
+            files::remove(path)?;
+            print(&format!("Removed {} (the key {key})\n", path.display()))?;
+        }
+        if door == Door::Clients || self.authorized() != Some(Authorized::Any) {
+            let what = if keys.len() > 1 { "them" } else { "it" };
+            let connected = if keys.len() > 1 { "they are" } else { "it is" };
+            print(&format!(
+                "A running collector refuses {what} from now on, also where {connected} connected\n"
+            ))?;
+        }
+        self.warn_where_lists_do_not_count(door);
+        Ok(())
+    }
+
+    /// The keys that are meant by what is no file's name.
+    fn meant_to_revoke(
+        &self,
+        who: &str,
+        door: Door,
+        listed: &[overview::Listed],
+    ) -> Result<Vec<PublicKey>, Failure> {
+        let like = match self.resolve(who, door) {
+            Ok(found) => return Ok(vec![found.key]),
+            Err(Failure::Who(WhoError::Unknown { like, .. })) => like,
+            Err(failure) => return Err(failure),
+        };
+        let is_listed = |key: &PublicKey| listed.iter().any(|(.., listed)| listed == key);
+        let hosts = self.all_like(who, door)?.into_iter().flatten();
+        let mut keys: Vec<_> = hosts.map(|host| host.key).filter(is_listed).collect();
+        if let Ok(pattern) = Pattern::new(who) {
+            let files = listed.iter().filter(|(_, name, _)| pattern.matches(name));
+            keys.extend(files.map(|(.., key)| *key));
+        }
+        keys.sort_unstable();
+        keys.dedup();
+        if keys.is_empty() {
+            return Err(Failure::NothingToRevoke {
+                who: who.to_owned(),
+                directories: self.directory_names(door),
+                like,
+            });
+        }
+        Ok(keys)
+    }
+
+    /// Where the files of a list are, for a person.
+    fn directory_names(&self, door: Door) -> String {
+        let directories = self.places.read(door);
+        let directories = directories.iter().map(|path| path.display().to_string());
+        directories.collect::<Vec<_>>().join(" or ")
+    }
+
+    fn forget(&self, host: &str) -> Result<(), Failure> {
+        let forgotten = match self.state.own()? {
+            Some(owned) => owned.forget(host)?,
+            None => self.ask_to_forget(host)?,
+        };
+        if !forgotten {
+            return Err(Failure::NotPinned(host.to_owned()));
+        }
+        print(&format!(
+            "{host} is free for the key that reports under it next\n"
+        ))
+    }
+
+    /// Has the running collector do it; whether the name was pinned.
+    fn ask_to_forget(&self, host: &str) -> Result<bool, Failure> {
+        self.refresh();
+        let was_pinned = self.state.pins()?.get(host).is_some();
+        if !self.ask(&Wish::Forget(host.to_owned()), PATIENCE)? {
+            return Err(Failure::NoAnswer {
+                what: host.to_owned(),
+            });
+        }
+        Ok(was_pinned)
+    }
+
+    fn forget_key(&self, key: PublicKey) -> Result<(), Failure> {
+        let names = if let Some(owned) = self.state.own()? {
+            owned.forget_key(key)?
+        } else {
+            self.refresh();
+            let names = self.state.pins()?.of_key(key);
+            if !self.ask(&Wish::ForgetKey(key), PATIENCE)? {
+                let what = format!("the names of the key {key}");
+                return Err(Failure::NoAnswer { what });
+            }
+            names
+        };
+        if names == 0 {
+            return Err(Failure::NonePinned(key));
+        }
+        print(&format!(
+            "All {names} host name(s) of the key {key} are free for the keys that report under \
+             them next\n"
+        ))
+    }
+
+    /// Asks the running collector for something, and waits: whether it is done.
+    fn ask(&self, wish: &Wish, patience: Duration) -> Result<bool, Failure> {
+        let request = self.state.ask(wish)?;
+        let start = Instant::now();
+        while self.state.is_waiting(&request)? {
+            if start.elapsed() > patience {
+                self.state.withdraw(&request)?;
+                return Ok(false);
+            }
+            thread::sleep(GLANCE);
+        }
+        Ok(true)
+    }
+
+    /// Has a running collector bring its files up to date. Where it does not, what is there
+    /// is at most a minute old.
+    fn refresh(&self) {
+        if self.state.is_owned() && !self.ask(&Wish::Record, REFRESH).is_ok_and(|done| done) {
+            warn("the running collector has not brought its files up to date");
+        }
+    }
+
+    /// How the collector was set when it last kept its record.
+    fn authorized(&self) -> Option<Authorized> {
+        let known = self.keys().ok().flatten()?;
+        Some(known.authorized)
+    }
+
+    fn warn_where_lists_do_not_count(&self, door: Door) {
+        if door == Door::Agents && self.authorized() == Some(Authorized::Any) {
+            warn(
+                "the collector lets every agent in; the list counts once it runs with \
+                 authorized = \"directory\"",
+            );
+        }
+    }
+}
+
+fn print(text: &str) -> Result<(), Failure> {
+    terminal::emit(&text::lines(text))
+        .map(drop)
+        .map_err(Failure::Print)
+}
+
+fn warn(problem: &(impl Display + ?Sized)) {
+    terminal::complain("metrics-collector", problem);
+}

@@ -1,0 +1,291 @@
+//! What the collector says of itself: its families, and what they are filled with.
+//!
+//! A family is a row of [`OWN`]; whoever counts something makes a [`Figure`] of it for
+//! each scrape. What the process costs has the names that every client library of
+//! Prometheus gives it.
+
+use std::time::SystemTime;
+
+use rustix::process::{Resource, getrlimit};
+use rustix::time::{ClockId, clock_gettime};
+
+use super::naming::Type;
+use super::number::Number;
+use crate::collector::push::TargetStatus;
+use crate::collector::snapshot::{Presence, Snapshot};
+use crate::sources::agent::parse_resident;
+
+/// A family of the collector's own.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Own {
+    /// The whole name.
+    pub name: &'static str,
+    /// How its values behave.
+    pub kind: Type,
+    /// The label that tells its series apart, where there may be several.
+    pub label: Option<&'static str>,
+    /// One phrase for a person, on one line and without a backslash.
+    pub help: &'static str,
+}
+
+/// A row names its constant too, so that nothing is told that is not in the table.
+macro_rules! own {
+    ($($constant:ident = $name:literal $([$label:literal])?, $kind:ident, $help:literal;)*) => {
+        $(
+            #[doc = $help]
+            pub static $constant: Own = Own {
+                name: $name,
+                kind: Type::$kind,
+                label: own!(@label $($label)?),
+                help: $help,
+            };
+        )*
+
+        /// All of them.
+        pub static OWN: &[&Own] = &[$(&$constant),*];
+    };
+    (@label) => { None };
+    (@label $label:literal) => { Some($label) };
+}
+
+own! {
+    BUILD = "metrics_collector_build_info" ["version"], Info,
+        "The version of the collector";
+    HOSTS = "metrics_collector_hosts" ["presence"], Gauge,
+        "Hosts that report, are expected to, or are gone";
+    MESSAGES = "metrics_collector_messages_total", Counter,
+        "Messages of agents that were understood";
+    REFUSED = "metrics_collector_messages_refused_total", Counter,
+        "Messages of agents that were refused";
+    DROPPED = "metrics_collector_messages_dropped_total", Counter,
+        "Metrics of agents that later ones had overtaken before they were read";
+    SHARED = "metrics_collector_shared_key_messages_total", Counter,
+        "Messages of agents whose key reported from two machines at the time";
+    HANDSHAKES_REFUSED = "metrics_collector_handshakes_refused_total", Counter,
+        "Handshakes of agents and viewing clients that were refused, as their keys are not on the list";
+    CLIENTS = "metrics_collector_clients", Gauge,
+        "Viewing clients that are there";
+    CLIENT_SENT = "metrics_collector_client_messages_sent_total", Counter,
+        "Messages that viewing clients were sent";
+    CLIENT_LOST = "metrics_collector_client_messages_lost_total", Counter,
+        "Messages that viewing clients missed, as they did not keep up";
+    CLIENT_REFUSED = "metrics_collector_client_messages_refused_total", Counter,
+        "Messages of viewing clients that were refused";
+    PUSH_SENT = "metrics_collector_remote_write_samples_sent_total" ["target"], Counter,
+        "Samples that a target of remote write has taken";
+    PUSH_FAILED = "metrics_collector_remote_write_samples_failed_total" ["target"], Counter,
+        "Samples that a target of remote write has refused";
+    PUSH_DROPPED = "metrics_collector_remote_write_samples_dropped_total" ["target"], Counter,
+        "Samples that there was no room for, as a target of remote write did not keep up";
+    PUSH_WAITING = "metrics_collector_remote_write_samples_waiting" ["target"], Gauge,
+        "Samples that wait for a target of remote write";
+    PUSH_FAILING = "metrics_collector_remote_write_failing" ["target"], Gauge,
+        "1 while the last request to a target of remote write has failed, else 0";
+    PUSH_SUCCESS = "metrics_collector_remote_write_last_success_timestamp_seconds" ["target"], Gauge,
+        "When a target of remote write last took samples, in seconds since 1970; 0 for never";
+    HOST_COMEBACKS = "metrics_collector_host_comebacks_total" ["host"], Counter,
+        "How often a host that is known was back after it had been gone";
+    HOST_LAST_METRICS = "metrics_collector_host_last_metrics_timestamp_seconds" ["host"], Gauge,
+        "When a host last reported metrics, in seconds since 1970; 0 where it has not yet";
+    HOST_SHARED = "metrics_collector_host_shared_key_messages_total" ["host"], Counter,
+        "Messages of a host whose key reported from two machines at the time";
+    HOST_MESSAGES = "metrics_collector_host_messages_total" ["host"], Counter,
+        "Messages of each host that reports";
+    LEFT_OUT = "metrics_collector_metrics_left_out", Gauge,
+        "Metrics that this scrape lacks, as another has their name, or as they are too large";
+    LOG_LOST = "metrics_collector_log_lines_lost_total", Counter,
+        "Lines that the collector could not log, as there was no room for them";
+    CPU = "process_cpu_seconds_total", Counter,
+        "CPU time of the collector";
+    MEMORY = "process_resident_memory_bytes", Gauge,
+        "Resident memory of the collector";
+    OPEN_FILES = "process_open_fds", Gauge,
+        "File descriptors that the collector has open";
+    MAX_FILES = "process_max_fds", Gauge,
+        "File descriptors that the collector may have open";
+    STARTED = "process_start_time_seconds", Gauge,
+        "When the collector began to serve this, in seconds since 1970";
+}
+
+/// A value of a family of the collector's own.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Figure {
+    /// The family.
+    pub of: &'static Own,
+    /// The value of its label, where it has one.
+    pub instance: Option<Box<str>>,
+    /// The value.
+    pub number: Number,
+}
+
+impl Figure {
+    /// The value of a family without a label.
+    #[must_use]
+    pub fn plain(of: &'static Own, number: u64) -> Self {
+        Self {
+            of,
+            instance: None,
+            number: Number::from(number),
+        }
+    }
+
+    /// One of the values of a family with a label.
+    #[must_use]
+    pub fn labelled(of: &'static Own, instance: &str, number: u64) -> Self {
+        Self {
+            instance: Some(instance.into()),
+            ..Self::plain(of, number)
+        }
+    }
+}
+
+/// What there is to say of the hosts as a whole, and of the program.
+pub(super) fn of_snapshot(snapshot: &Snapshot) -> Vec<Figure> {
+    let mut figures = vec![Figure::labelled(&BUILD, env!("CARGO_PKG_VERSION"), 1)];
+    for presence in [Presence::Reporting, Presence::Expected, Presence::Gone] {
+        let hosts = snapshot.hosts.iter();
+        let count = hosts.filter(|host| host.presence == presence).count();
+        figures.push(Figure::labelled(&HOSTS, presence.as_str(), count as u64));
+    }
+    let reporting = snapshot.hosts.iter();
+    let reporting = reporting.filter(|host| host.presence == Presence::Reporting);
+    figures
+        .extend(reporting.map(|host| Figure::labelled(&HOST_MESSAGES, &host.name, host.messages)));
+    for host in &snapshot.hosts {
+        // Also while it is gone: one that comes and goes is never there for long.
+        figures.push(Figure::labelled(
+            &HOST_COMEBACKS,
+            &host.name,
+            host.comebacks,
+        ));
+        figures.push(Figure {
+            number: last(host.last_metrics),
+            ..Figure::labelled(&HOST_LAST_METRICS, &host.name, 0)
+        });
+        if host.shared > 0 {
+            figures.push(Figure::labelled(&HOST_SHARED, &host.name, host.shared));
+        }
+    }
+    figures
+}
+
+/// How a target of remote write fares.
+pub(crate) fn of_target(target: &TargetStatus) -> [Figure; 6] {
+    let name = target.name.as_str();
+    [
+        Figure::labelled(&PUSH_SENT, name, target.sent),
+        Figure::labelled(&PUSH_FAILED, name, target.failed),
+        Figure::labelled(&PUSH_DROPPED, name, target.dropped),
+        Figure::labelled(&PUSH_WAITING, name, target.queued),
+        Figure::labelled(&PUSH_FAILING, name, u64::from(target.failing)),
+        Figure {
+            number: last(target.last_success),
+            ..Figure::labelled(&PUSH_SUCCESS, name, 0)
+        },
+    ]
+}
+
+/// When something last was; 0 where it never was.
+fn last(time: Option<SystemTime>) -> Number {
+    time.map_or_else(|| Number::from(0_u64), since_1970)
+}
+
+/// What this process costs. Reads a few files of /proc; what cannot be read is left out.
+#[must_use]
+pub fn of_process(started: SystemTime) -> Vec<Figure> {
+    let cpu = clock_gettime(ClockId::ProcessCPUTime);
+    // Neither part of a CPU time is negative.
+    let micros = i128::from(cpu.tv_sec) * 1_000_000 + i128::from(cpu.tv_nsec) / 1000;
+    let mut figures = vec![
+        Figure {
+            of: &CPU,
+            instance: None,
+            number: Number::Decimal {
+                digits: micros,
+                places: 6,
+            },
+        },
+        Figure {
+            of: &STARTED,
+            instance: None,
+            number: since_1970(started),
+        },
+    ];
+    let pages = std::fs::read("/proc/self/statm").ok();
+    if let Some(pages) = pages.and_then(|text| parse_resident(&text).ok()) {
+        let page = rustix::param::page_size() as u64;
+        figures.push(Figure::plain(&MEMORY, pages.saturating_mul(page)));
+    }
+    if let Ok(files) = std::fs::read_dir("/proc/self/fd") {
+        // Without the one that lists them.
+        let open = files.count().saturating_sub(1);
+        figures.push(Figure::plain(&OPEN_FILES, open as u64));
+    }
+    if let Some(limit) = getrlimit(Resource::Nofile).current {
+        figures.push(Figure::plain(&MAX_FILES, limit));
+    }
+    figures
+}
+
+/// A time in seconds, to the millisecond: what is known to be the same time reads the same.
+pub(super) fn since_1970(time: SystemTime) -> Number {
+    let passed = time.duration_since(SystemTime::UNIX_EPOCH);
+    // A clock that is before 1970 has no better time to offer.
+    let millis = passed.map_or(0, |passed| passed.as_millis());
+    Number::Decimal {
+        digits: i128::try_from(millis).unwrap_or(i128::MAX),
+        places: 3,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn names_are_unique_valid_and_say_their_kind() {
+        let names: BTreeSet<_> = OWN.iter().map(|own| own.name).collect();
+        assert_eq!(names.len(), OWN.len());
+        for own in OWN {
+            let (namespace, _) = own.name.split_once('_').unwrap();
+            assert!(["metrics", "process"].contains(&namespace), "{}", own.name);
+            assert!(
+                !own.name.starts_with(super::super::naming::NAMESPACE),
+                "{}",
+                own.name
+            );
+            assert_eq!(
+                own.name.ends_with("_total"),
+                own.kind == Type::Counter,
+                "{}",
+                own.name
+            );
+            assert_eq!(
+                own.name.ends_with("_info"),
+                own.kind == Type::Info,
+                "{}",
+                own.name
+            );
+            assert!(!own.help.contains(['\n', '\\']), "{}", own.name);
+        }
+    }
+
+    #[test]
+    fn this_process_costs_something() {
+        let started = SystemTime::UNIX_EPOCH + Duration::from_millis(12_500);
+        let figures = of_process(started);
+        let value = |of: &Own| {
+            let figure = figures.iter().find(|figure| figure.of == of).unwrap();
+            figure.number.as_f64()
+        };
+        assert!(value(&CPU) > 0.0);
+        assert!(value(&MEMORY) > 500_000.0);
+        assert!(value(&OPEN_FILES) >= 3.0);
+        assert!(value(&MAX_FILES) >= value(&OPEN_FILES));
+        assert_eq!(value(&STARTED).to_string(), "12.5");
+        assert_eq!(figures.len(), 5);
+    }
+}

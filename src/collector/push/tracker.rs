@@ -1,0 +1,436 @@
+//! From messages to samples: which series a host has, and which it has no longer. Pure.
+//!
+//! Not every message holds every family of metrics, so what a host's series are is the last
+//! word on each family, as in the table of hosts: grids are shared with it, no names are
+//! kept. A series that its family is said again without, and every series of a host that is
+//! gone, ends with one stale marker, so that engines don't show it for minutes.
+//!
+//! Of a host, each message has a later time than the one before, in whole milliseconds; so
+//! the samples of each series have, too. Two messages of the same millisecond are 1 ms apart
+//! then: none is dropped, and nobody can tell the difference. Refuses to run ahead of the
+//! clock for that by more than [`MAX_AHEAD`], however fast a host reports, and within one
+//! message to say one series twice, whatever its metrics are called: a receiver would refuse
+//! everything that was sent with it.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use super::queue::Item;
+use crate::collector::families::{Family, FamilySet};
+use crate::collector::hosts::MAX_HOSTS;
+use crate::collector::prometheus::naming::{self, Series, UP};
+use crate::collector::prometheus::number::Number;
+use crate::protocol::grid::{Grid, Value};
+use crate::protocol::message::GridKind;
+use crate::sources::table::METRICS;
+
+/// The value that ends a series: a NaN with these bits and no other.
+pub(super) const STALE: u64 = 0x7ff0_0000_0000_0002;
+
+/// How often what a host said of itself is said again. It is sent once by an agent, and
+/// engines forget a sample after 5 minutes.
+const MODEL_AGAIN: i64 = 60_000;
+
+/// What was said of a family so long ago needs no end: engines have forgotten it.
+const FORGOTTEN: i64 = 5 * 60_000;
+
+/// How far a host's time may be ahead of the clock. Messages of a host that reports a
+/// thousand times a second for long, or of a clock that was set back a little, are dropped.
+pub(super) const MAX_AHEAD: Duration = Duration::from_secs(1);
+
+/// A clock that is back by so much was set. Samples have the new time from then on; it is
+/// for the receiver to take or refuse them.
+const SET_BACK: Duration = Duration::from_secs(60);
+
+/// Most bytes of a text that is a label. Receivers refuse series with longer ones, from
+/// 2,048 on.
+const MAX_LABEL_BYTES: usize = 1024;
+
+/// One sample.
+#[derive(Debug)]
+pub(super) struct Sample<'a> {
+    pub(super) host: &'a str,
+    pub(super) name: &'a str,
+    pub(super) instance: Option<(&'static str, &'a str)>,
+    /// The label of an info series.
+    pub(super) text: Option<&'a str>,
+    pub(super) value: f64,
+    /// In milliseconds since 1970.
+    pub(super) time: i64,
+}
+
+/// A message that was not made into samples, as its host is ahead of its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Overtaken;
+
+/// What became of an item.
+pub(super) type Taken<E> = Result<Result<(), Overtaken>, E>;
+
+/// The series of all hosts.
+#[derive(Debug, Default)]
+pub(super) struct Tracker {
+    hosts: HashMap<Arc<str>, Host>,
+    /// The latest time that a host went: whoever comes after it comes later, the same host
+    /// included.
+    floor: i64,
+    unique: Unique,
+}
+
+#[derive(Debug)]
+struct Host {
+    /// The time of its last message.
+    last: i64,
+    model: Option<Model>,
+    /// Each family is in one of them.
+    parts: Vec<Part>,
+}
+
+#[derive(Debug)]
+struct Model {
+    grid: Arc<Grid>,
+    /// When it was last sent.
+    sent: i64,
+}
+
+/// A message, and the families of which it is the last word.
+#[derive(Debug)]
+struct Part {
+    grid: Arc<Grid>,
+    families: FamilySet,
+    time: i64,
+}
+
+impl Tracker {
+    /// The samples that something amounts to, given to `out` one by one. An error of `out`
+    /// ends it.
+    pub(super) fn take<E>(
+        &mut self,
+        item: &Item,
+        out: &mut impl FnMut(&Sample<'_>) -> Result<(), E>,
+    ) -> Taken<E> {
+        self.unique.taken.clear();
+        match item {
+            Item::Gone { host, time } => self.end(host, *time, out).map(Ok),
+            Item::Message {
+                host,
+                kind,
+                grid,
+                time,
+            } => {
+                // The table of hosts has no more either; those beyond get no stale markers.
+                let room = self.hosts.len() < MAX_HOSTS;
+                let floor = self.floor;
+                let known = self
+                    .hosts
+                    .entry(Arc::clone(host))
+                    .or_insert_with(|| Host::new(floor));
+                let Some(time) = later(known.last, *time) else {
+                    return Ok(Err(Overtaken));
+                };
+                known.last = time;
+                let mut told = Telling {
+                    host,
+                    time,
+                    unique: &mut self.unique,
+                    out,
+                };
+                let done = told.up(true).and_then(|()| match kind {
+                    GridKind::Metrics => known.metrics(grid, &mut told),
+                    GridKind::Model => known.model(grid, &mut told),
+                });
+                if !room && self.hosts.len() > MAX_HOSTS {
+                    self.floor = self.floor.max(time);
+                    self.hosts.remove(host);
+                }
+                done.map(Ok)
+            }
+        }
+    }
+
+    /// A host is gone, and all of its series with it.
+    fn end<E>(
+        &mut self,
+        name: &Arc<str>,
+        time: i64,
+        out: &mut impl FnMut(&Sample<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let Some(host) = self.hosts.remove(name) else {
+            return Ok(());
+        };
+        let time = later(host.last, time).unwrap_or(host.last + 1);
+        self.floor = if time < self.floor.saturating_sub(millis(SET_BACK)) {
+            time
+        } else {
+            self.floor.max(time)
+        };
+        let mut told = Telling {
+            host: name,
+            time,
+            unique: &mut self.unique,
+            out,
+        };
+        told.up(false)?;
+        for part in &host.parts {
+            for (name, value) in part.iter() {
+                told.stale(name, value)?;
+            }
+        }
+        let model = host.model.iter().flat_map(|model| model.grid.iter());
+        for (name, value) in model {
+            if !host.parts.iter().any(|part| part.has(name)) {
+                told.stale(name, value)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Host {
+    fn new(floor: i64) -> Self {
+        Self {
+            last: floor,
+            model: None,
+            parts: Vec::new(),
+        }
+    }
+
+    /// What changes: replaces the families that it holds.
+    fn metrics<E, F>(&mut self, grid: &Arc<Grid>, told: &mut Telling<'_, F>) -> Result<(), E>
+    where
+        F: FnMut(&Sample<'_>) -> Result<(), E>,
+    {
+        for (name, value) in grid.iter() {
+            told.value(name, value)?;
+        }
+        let families = FamilySet::of(grid);
+        let time = told.time;
+        for part in &mut self.parts {
+            let again = part.families.common(families);
+            if again.is_empty() {
+                continue;
+            }
+            if !same_names(&part.grid, grid) {
+                let model = self.model.as_ref();
+                let stays = |name: &str| {
+                    grid.get(name).is_some()
+                        || model.is_some_and(|model| steady(name) && model.grid.get(name).is_some())
+                };
+                for (name, value) in within(&part.grid, again) {
+                    if !stays(name) {
+                        told.stale(name, value)?;
+                    }
+                }
+            }
+            part.families = part.families.without(again);
+        }
+        // A clock that was set back makes a part look old; it is said again soon.
+        self.parts
+            .retain(|part| !part.families.is_empty() && (time - part.time).abs() < FORGOTTEN);
+        if !families.is_empty() {
+            self.parts.push(Part {
+                grid: Arc::clone(grid),
+                families,
+                time,
+            });
+        }
+        self.model_again(told)
+    }
+
+    /// What the host said of itself is said again from time to time, but for what messages
+    /// have anew.
+    fn model_again<E, F>(&mut self, told: &mut Telling<'_, F>) -> Result<(), E>
+    where
+        F: FnMut(&Sample<'_>) -> Result<(), E>,
+    {
+        let Some(model) = &mut self.model else {
+            return Ok(());
+        };
+        if (told.time - model.sent).abs() < MODEL_AGAIN {
+            return Ok(());
+        }
+        model.sent = told.time;
+        for (name, value) in model.grid.iter() {
+            if steady(name) && !self.parts.iter().any(|part| part.has(name)) {
+                told.value(name, value)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What rarely changes: replaces all that was.
+    fn model<E, F>(&mut self, grid: &Arc<Grid>, told: &mut Telling<'_, F>) -> Result<(), E>
+    where
+        F: FnMut(&Sample<'_>) -> Result<(), E>,
+    {
+        for (name, value) in grid.iter() {
+            told.value(name, value)?;
+        }
+        let old = self.model.take();
+        for (name, value) in old.iter().flat_map(|old| old.grid.iter()) {
+            let stays = match (value, grid.get(name)) {
+                // Another text is another series.
+                (Value::Text(old), Some(Value::Text(new))) => cut(old) == cut(new),
+                (Value::Text(_), _) | (_, Some(Value::Text(_)) | None) => false,
+                (_, Some(_)) => true,
+            };
+            if !stays && !self.parts.iter().any(|part| part.has(name)) {
+                told.stale(name, value)?;
+            }
+        }
+        self.model = Some(Model {
+            grid: Arc::clone(grid),
+            sent: told.time,
+        });
+        Ok(())
+    }
+}
+
+impl Part {
+    /// Each metric of which it is the last word.
+    fn iter(&self) -> impl Iterator<Item = (&str, Value<'_>)> {
+        within(&self.grid, self.families)
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.grid.get(name).is_some() && self.families.contains(Family::of(name))
+    }
+}
+
+/// What is told of a host at one time.
+struct Telling<'a, F> {
+    host: &'a str,
+    time: i64,
+    unique: &'a mut Unique,
+    out: &'a mut F,
+}
+
+impl<E, F: FnMut(&Sample<'_>) -> Result<(), E>> Telling<'_, F> {
+    fn up(&mut self, up: bool) -> Result<(), E> {
+        (self.out)(&Sample {
+            host: self.host,
+            name: &UP.name,
+            instance: None,
+            text: None,
+            value: if up { 1.0 } else { 0.0 },
+            time: self.time,
+        })
+    }
+
+    fn value(&mut self, name: &str, value: Value<'_>) -> Result<(), E> {
+        self.tell(name, value, Number::as_f64)
+    }
+
+    fn stale(&mut self, name: &str, value: Value<'_>) -> Result<(), E> {
+        self.tell(name, value, |_| f64::from_bits(STALE))
+    }
+
+    fn tell(
+        &mut self,
+        name: &str,
+        value: Value<'_>,
+        number: impl FnOnce(Number) -> f64,
+    ) -> Result<(), E> {
+        let Some(mut series) = naming::series(name, value) else {
+            return Ok(());
+        };
+        // A label without a value is none.
+        series.instance = series.instance.filter(|(_, value)| !value.is_empty());
+        series.text = series.text.map(cut).filter(|text| !text.is_empty());
+        if !self.unique.first(&series) {
+            return Ok(());
+        }
+        (self.out)(&Sample {
+            host: self.host,
+            name: &series.family.name,
+            instance: series.instance,
+            text: series.text,
+            value: number(series.number),
+            time: self.time,
+        })
+    }
+}
+
+/// Tells each series once.
+#[derive(Debug, Default)]
+struct Unique {
+    /// The series of metrics that are not in the table: those of the table differ as their
+    /// metrics do.
+    taken: HashSet<Key>,
+}
+
+type Key = (String, Option<String>, Option<String>);
+
+impl Unique {
+    fn first(&mut self, series: &Series<'_>) -> bool {
+        let owned = |text: &str| text.to_owned();
+        series.is_known()
+            || self.taken.insert((
+                series.family.name.clone(),
+                series.instance.map(|(_, value)| owned(value)),
+                series.text.map(owned),
+            ))
+    }
+}
+
+/// The time of a host's next message, or None where it is too far ahead already.
+fn later(last: i64, time: i64) -> Option<i64> {
+    let ahead = last.saturating_sub(time);
+    if ahead < 0 || ahead >= millis(SET_BACK) {
+        Some(time)
+    } else if ahead < millis(MAX_AHEAD) {
+        Some(last + 1)
+    } else {
+        None
+    }
+}
+
+fn millis(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// The beginning of a text.
+fn cut(text: &str) -> &str {
+    if text.len() <= MAX_LABEL_BYTES {
+        return text;
+    }
+    // A character has four bytes at most.
+    let mut ends = (MAX_LABEL_BYTES - 3..=MAX_LABEL_BYTES).rev();
+    ends.find_map(|end| text.get(..end)).unwrap_or_default()
+}
+
+/// Whether two grids have the same metrics, as nearly all have that follow each other.
+fn same_names(a: &Grid, b: &Grid) -> bool {
+    a.len() == b.len() && a.iter().zip(b.iter()).all(|((a, _), (b, _))| a == b)
+}
+
+/// A grid's metrics of these families.
+fn within(grid: &Grid, families: FamilySet) -> impl Iterator<Item = (&str, Value<'_>)> {
+    let mut last: Option<(&str, bool)> = None;
+    grid.iter().filter(move |(name, _)| {
+        // Instances of one metric stand together.
+        let plain = name.split_once('[').map_or(*name, |(plain, _)| plain);
+        match last {
+            Some((known, within)) if known == plain => within,
+            _ => {
+                let within = families.contains(Family::of(plain));
+                last = Some((plain, within));
+                within
+            }
+        }
+    })
+}
+
+/// Whether a metric of a model holds until the next one: not what metrics messages have
+/// anew, such as the time since boot.
+fn steady(name: &str) -> bool {
+    static CHANGING: LazyLock<HashSet<&str>> = LazyLock::new(|| {
+        let changing = METRICS.iter().filter(|metric| metric.in_metrics);
+        changing.map(|metric| metric.name).collect()
+    });
+    let plain = name.split_once('[').map_or(name, |(plain, _)| plain);
+    !CHANGING.contains(plain)
+}
+
+#[cfg(test)]
+mod tests;

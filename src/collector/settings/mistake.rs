@@ -1,0 +1,65 @@
+//! What the collector finds wrong between settings that are right by themselves.
+
+use thiserror::Error;
+
+use super::load::{MAX_HEADERS, MAX_LABELS, MAX_REMOTE_WRITES};
+use crate::collector::keys::KeysError;
+use crate::config::Reason;
+
+/// A mistake between settings.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum Mistake {
+    /// Two would listen at one place.
+    #[error("{0} has that port already; set another one, or \"none\"")]
+    SamePort(&'static str),
+    /// More than [`MAX_REMOTE_WRITES`].
+    #[error("there are {0} remote write targets, {MAX_REMOTE_WRITES} are allowed")]
+    TooManyTargets(usize),
+    /// More than [`MAX_HEADERS`].
+    #[error("there are {0} headers, {MAX_HEADERS} are allowed")]
+    TooManyHeaders(usize),
+    /// More than [`MAX_LABELS`].
+    #[error("there are {0} labels, {MAX_LABELS} are allowed")]
+    TooManyLabels(usize),
+    /// A target without an address.
+    #[error("missing: set where to write to, such as \"https://mimir.example.org/api/v1/push\"")]
+    NoUrl,
+    /// A user without a password.
+    #[error("missing: username needs it")]
+    NoPassword,
+    /// A password without a user.
+    #[error("missing: password_file needs it")]
+    NoUser,
+    /// Two ways to say who one is.
+    #[error("a bearer token and a password exclude each other: leave one out")]
+    TwoCredentials,
+    /// Two headers that differ in case alone.
+    #[error("is the same header as {0}")]
+    SameHeader(String),
+    /// A file that is nowhere.
+    #[error("found no {name}: looked in {}; put the file there", looked.join(", "))]
+    NoFile {
+        /// The file's name.
+        name: String,
+        /// Where it was looked for.
+        looked: Vec<String>,
+    },
+    /// A file that this user must not read.
+    #[error("{path}: cannot be read: {source}")]
+    Unreadable {
+        /// The file.
+        path: String,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// The key pair.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
+}
+
+impl From<Mistake> for Reason {
+    fn from(mistake: Mistake) -> Self {
+        Self::Program(Box::new(mistake))
+    }
+}

@@ -1,0 +1,660 @@
+//! `cpu.*`, and what else /proc/stat says of all CPUs together (`proc_stat(5)`): context
+//! switches, interrupts, forks, threads that run and that wait.
+//!
+//! Times go out in ms, counts as the kernel has them. `cpu.percent` is the share of time
+//! that all CPUs together were busy since the previous reading for the same purpose; it is
+//! left out where the kernel took back time of seconds in between ([`stat::Steady`]), and where
+//! more time was added than all CPUs can have had, as when one comes back that was taken out
+//! ([`most_ticks`]). Making
+//! the collector takes a first reading for every purpose, so that the first sample is about
+//! an interval, too; where that failed, the first reading that succeeds gives no value. It
+//! is all that a model has of this, and needs the file's first line alone.
+
+pub mod stat;
+
+use std::{
+    fmt::Write,
+    time::{Duration, Instant},
+};
+
+use stat::{Cores, MODES, Steady, Times};
+
+use super::{
+    Collector, Grid, Purpose, Sink,
+    context::Context,
+    definition::Definition,
+    error::{CollectError, Malformed},
+    odd::Odd,
+    source::ProcFile,
+    table::{
+        CPU_CORE_IDLE, CPU_CORE_IOWAIT, CPU_CORE_IRQ, CPU_CORE_NICE, CPU_CORE_SOFTIRQ,
+        CPU_CORE_STEAL, CPU_CORE_SYSTEM, CPU_CORE_USER, CPU_GUEST, CPU_GUEST_NICE, CPU_IDLE,
+        CPU_INTERRUPTS, CPU_IOWAIT, CPU_IRQ, CPU_NICE, CPU_PERCENT, CPU_SOFTIRQ, CPU_STEAL,
+        CPU_SWITCHES, CPU_SYSTEM, CPU_USER, PROC_BLOCKED, PROC_FORKS, PROC_RUNNING,
+    },
+};
+
+/// Where the kernel says it.
+const FILE: &str = "/proc/stat";
+
+/// Most that is read of it: a line of some 100 bytes for each CPU, of which Linux takes up
+/// to 8192, and at least two bytes for each interrupt that the machine could have, a few
+/// thousand by default and half a million where all of those CPUs are configured.
+const FILE_LIMIT: usize = 4 * 1024 * 1024;
+
+/// What all CPUs' modes are reported as, in the order of the file.
+static OF_ALL: [&Definition; MODES] = [
+    &CPU_USER,
+    &CPU_NICE,
+    &CPU_SYSTEM,
+    &CPU_IDLE,
+    &CPU_IOWAIT,
+    &CPU_IRQ,
+    &CPU_SOFTIRQ,
+    &CPU_STEAL,
+    &CPU_GUEST,
+    &CPU_GUEST_NICE,
+];
+
+/// What one CPU's modes are reported as. The time of guests is part of user and nice time,
+/// and not told apart here.
+static OF_CORE: [&Definition; 8] = [
+    &CPU_CORE_USER,
+    &CPU_CORE_NICE,
+    &CPU_CORE_SYSTEM,
+    &CPU_CORE_IDLE,
+    &CPU_CORE_IOWAIT,
+    &CPU_CORE_IRQ,
+    &CPU_CORE_SOFTIRQ,
+    &CPU_CORE_STEAL,
+];
+
+/// Cumulative time of all CPUs together, in ticks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ticks {
+    /// Time in every state; that of guests is part of user and nice time.
+    pub total: u64,
+    /// Time idle or waiting for I/O.
+    pub idle: u64,
+}
+
+impl Ticks {
+    /// None where a time makes no sense.
+    #[must_use]
+    pub fn of(times: &Times) -> Option<Self> {
+        let [user, nice, system, idle, iowait, irq, softirq, steal, ..] = *times.ticks()?;
+        let idle = idle.saturating_add(iowait);
+        let total = [user, nice, system, irq, softirq, steal]
+            .into_iter()
+            .fold(idle, u64::saturating_add);
+        Some(Self { total, idle })
+    }
+}
+
+/// The share of busy time between two readings, 0 to 100.
+///
+/// The kernel's idle and iowait counters can go backwards (`proc_stat(5)`), so neither a
+/// negative share nor more than all of the time comes out; 0 where no time has passed.
+#[must_use]
+pub fn percent(previous: Ticks, now: Ticks) -> f64 {
+    let total = now.total.saturating_sub(previous.total);
+    if total == 0 {
+        return 0.0;
+    }
+    let idle = now.idle.saturating_sub(previous.idle);
+    let busy = total.saturating_sub(idle);
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "53 bits are ticks of a million years, and of a share no one reads the last bit"
+    )]
+    let share = busy as f64 / total as f64;
+    100.0 * share
+}
+
+/// Most ticks that so many CPUs can have spent in a time, by the kernel's account of it: it counts
+/// by ticks, and what a CPU of a virtual machine has missed it counts later. A tenth more, ten
+/// ticks of each CPU, and a second.
+#[must_use]
+pub fn most_ticks(elapsed: Duration, cpus: u64, per_second: u64) -> u64 {
+    let spent = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+    let spent = spent.saturating_mul(per_second) / 1000;
+    // Of each CPU.
+    let most = spent.saturating_add(spent / 10 + 10);
+    most.saturating_mul(cpus).saturating_add(per_second)
+}
+
+/// A reading to compare with.
+#[derive(Debug, Clone, Copy)]
+struct Reading {
+    ticks: Ticks,
+    /// How often the times had begun anew by then.
+    beginnings: u64,
+    /// Not later than when it was made.
+    at: Instant,
+}
+
+/// The previous reading for each purpose.
+#[derive(Debug, Default)]
+struct Previous {
+    metrics: Option<Reading>,
+    model: Option<Reading>,
+    query: Option<Reading>,
+}
+
+impl Previous {
+    /// The one before, where it can be compared with this one.
+    fn replace(&mut self, purpose: Purpose, now: Reading) -> Option<Reading> {
+        let previous = match purpose {
+            Purpose::Metrics => &mut self.metrics,
+            Purpose::Model => &mut self.model,
+            Purpose::Query => &mut self.query,
+        };
+        let previous = previous.replace(now)?;
+        (previous.beginnings == now.beginnings).then_some(previous)
+    }
+}
+
+/// A step back of so many seconds is a new beginning of all times: far more than the kernel
+/// takes back of what it told too early, far less than what is gone with a CPU.
+const NEW_BEGINNING_SECONDS: u64 = 3;
+
+/// Ticks of the kernel's clock for user space in ms.
+fn milliseconds(ticks: u64, per_second: u64) -> u64 {
+    // With 100 ticks a second, as on nearly all machines, nothing is rounded.
+    let per_second = per_second.max(1);
+    let (seconds, rest) = (ticks / per_second, ticks % per_second);
+    let part = rest.saturating_mul(1000) / per_second;
+    seconds.saturating_mul(1000).saturating_add(part)
+}
+
+/// Reads /proc/stat.
+#[derive(Debug)]
+pub struct CpuCollector {
+    file: ProcFile,
+    previous: Previous,
+    ticks_per_second: u64,
+    /// How many there are; 0 where that is not known.
+    cpus: u64,
+    all: Steady,
+    /// There where each CPU is wanted.
+    each: Option<Each>,
+    /// A CPU's number as text; kept for its room.
+    label: String,
+}
+
+/// What is known of each CPU.
+#[derive(Debug, Default)]
+struct Each {
+    /// Those of this reading; kept for its room.
+    cores: Cores,
+    /// By rising number.
+    steady: Vec<(u64, Steady)>,
+    /// Those of the reading before, while there is another.
+    old: Vec<(u64, Steady)>,
+}
+
+impl Each {
+    /// Replaces each CPU's times by those to report. A CPU that was not there before begins
+    /// anew.
+    fn advance(&mut self, limit: u64) {
+        std::mem::swap(&mut self.steady, &mut self.old);
+        self.steady.clear();
+        let mut old = self.old.drain(..).peekable();
+        for core in &mut self.cores.list {
+            while old.next_if(|(number, _)| *number < core.number).is_some() {}
+            let known = old.next_if(|(number, _)| *number == core.number);
+            let (number, mut steady) = known.unwrap_or((core.number, Steady::default()));
+            (core.times, _) = steady.advance(&core.times, limit);
+            self.steady.push((number, steady));
+        }
+    }
+}
+
+impl CpuCollector {
+    /// One that reads below the root, and the first reading for it to compare with.
+    #[must_use]
+    pub fn open(context: &Context) -> Self {
+        let mut collector = Self {
+            file: ProcFile::new(&context.root, FILE),
+            previous: Previous::default(),
+            ticks_per_second: rustix::param::clock_ticks_per_second(),
+            cpus: 0,
+            all: Steady::default(),
+            each: context.options.cpu.per_cpu.then(Each::default),
+            label: String::new(),
+        };
+        let mut scratch = Vec::new();
+        let at = Instant::now();
+        // A failure is not lost: the first sample will meet and return it.
+        if let Ok(times) = collector.read_first(&mut scratch, &mut Odd::default()) {
+            let (times, beginnings) = collector.all.advance(&times, collector.limit());
+            let first = Ticks::of(&times).map(|ticks| Reading {
+                ticks,
+                beginnings,
+                at,
+            });
+            if let Ok(text) = collector.file.read_up_to(FILE_LIMIT, &mut scratch) {
+                collector.cpus = stat::count_cpus(text);
+            }
+            collector.previous = Previous {
+                metrics: first,
+                model: first,
+                query: first,
+            };
+        }
+        collector
+    }
+
+    fn limit(&self) -> u64 {
+        self.ticks_per_second.saturating_mul(NEW_BEGINNING_SECONDS)
+    }
+
+    fn read_first(&mut self, scratch: &mut Vec<u8>, odd: &mut Odd) -> Result<Times, CollectError> {
+        let parsed = stat::parse_first_line(self.file.read_first_line(scratch)?, odd);
+        parsed.map_err(|problem| malformed(&self.file, problem))
+    }
+
+    /// Reports the share, and gives the times to report, which were read after that moment by
+    /// a host of so many CPUs at most.
+    fn report_share(
+        &mut self,
+        purpose: Purpose,
+        times: &Times,
+        (at, cpus): (Instant, u64),
+        sink: &mut Sink<'_>,
+    ) -> Times {
+        let (times, beginnings) = self.all.advance(times, self.limit());
+        if let Some(ticks) = Ticks::of(&times) {
+            let now = Reading {
+                ticks,
+                beginnings,
+                at,
+            };
+            if let Some(previous) = self.previous.replace(purpose, now)
+                && self.is_possible(&previous, ticks, cpus)
+            {
+                sink.float(&CPU_PERCENT, percent(previous.ticks, ticks));
+            }
+        }
+        times
+    }
+
+    /// Whether so much time can have passed since.
+    fn is_possible(&self, previous: &Reading, now: Ticks, cpus: u64) -> bool {
+        let step = now.total.saturating_sub(previous.ticks.total);
+        let most = most_ticks(previous.at.elapsed(), cpus, self.ticks_per_second);
+        cpus == 0 || step <= most
+    }
+
+    fn report_cores(&mut self, sink: &mut Sink<'_>) {
+        let limit = self.limit();
+        let Some(each) = &mut self.each else {
+            return;
+        };
+        each.advance(limit);
+        for core in &each.cores.list {
+            self.label.clear();
+            // Writing to a String does not fail.
+            let _ = write!(self.label, "{}", core.number);
+            for (definition, ticks) in OF_CORE.iter().zip(core.times.known()) {
+                if let Some(ticks) = ticks {
+                    let time = milliseconds(ticks, self.ticks_per_second);
+                    sink.unsigned_of(definition, &self.label, time);
+                }
+            }
+        }
+        sink.cut(each.cores.cut);
+    }
+}
+
+fn malformed(file: &ProcFile, problem: Malformed) -> CollectError {
+    CollectError::malformed(file.path(), problem)
+}
+
+impl Collector for CpuCollector {
+    fn collect(
+        &mut self,
+        purpose: Purpose,
+        scratch: &mut Vec<u8>,
+        sink: &mut Sink<'_>,
+    ) -> Result<(), CollectError> {
+        let mut odd = Odd::default();
+        let at = Instant::now();
+        if sink.grid() == Grid::Model {
+            match self.read_first(scratch, &mut odd) {
+                Ok(times) => {
+                    sink.odd(self.file.path(), odd);
+                    self.report_share(purpose, &times, (at, self.cpus), sink);
+                    return Ok(());
+                }
+                // Whether that is all that there is, the rest of the file tells.
+                Err(CollectError::Malformed { .. }) => odd = Odd::default(),
+                Err(error) => return Err(error),
+            }
+        }
+        let cores = self.each.as_mut().map(|each| &mut each.cores);
+        let text = self.file.read_up_to(FILE_LIMIT, scratch)?;
+        // One that has gone since spent time until then.
+        let before = std::mem::replace(&mut self.cpus, stat::count_cpus(text));
+        let cpus = before.max(self.cpus);
+        let parsed = stat::parse(text, cores, &mut odd);
+        let stat = parsed.map_err(|problem| malformed(&self.file, problem))?;
+        sink.odd(self.file.path(), odd);
+        let all = self.report_share(purpose, &stat.all, (at, cpus), sink);
+        for (definition, ticks) in OF_ALL.iter().zip(all.known()) {
+            if let Some(ticks) = ticks {
+                sink.unsigned(definition, milliseconds(ticks, self.ticks_per_second));
+            }
+        }
+        self.report_cores(sink);
+        for (definition, value) in [
+            (&CPU_SWITCHES, stat.switches),
+            (&CPU_INTERRUPTS, stat.interrupts),
+            (&PROC_FORKS, stat.forks),
+            (&PROC_RUNNING, stat.running),
+            (&PROC_BLOCKED, stat.blocked),
+        ] {
+            if let Some(value) = value {
+                sink.unsigned(definition, value);
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sources::{
+        CollectorSet, Options, Root, Samples, Value,
+        table::CPU,
+        text::{TICKS, max_sum_of_times},
+    };
+    use proptest::prelude::*;
+    use std::{path::Path, time::Duration};
+
+    fn ticks(total: u64, idle: u64) -> Ticks {
+        Ticks { total, idle }
+    }
+
+    fn parse(text: &str) -> Ticks {
+        let times = stat::parse_first_line(text.as_bytes(), &mut Odd::default());
+        Ticks::of(&times.unwrap()).unwrap()
+    }
+
+    #[test]
+    fn guest_time_is_not_counted_twice() {
+        // user nice system idle iowait irq softirq steal guest guest_nice
+        let text = "cpu  1 20 300 4000 50000 600000 7000000 80000000 900000000 900\ncpu0 junk\n";
+        assert_eq!(parse(text), ticks(87_654_321, 54_000));
+    }
+
+    #[test]
+    fn modes_that_a_kernel_lacks_are_part_of_those_that_it_has() {
+        assert_eq!(parse("cpu  1 20 300 4000\n"), ticks(4321, 4000));
+        assert_eq!(parse("cpu  1 20 300 4000 50000\n"), ticks(54_321, 54_000));
+        assert_eq!(parse("cpu  1 2 3 4 5 6 7 8 9 10 11 12\n"), ticks(36, 9));
+    }
+
+    #[test]
+    fn sums_of_the_largest_times_are_right() {
+        let max = max_sum_of_times(TICKS);
+        let text = format!("cpu  {max} {max} {max} {max} {max}\n");
+        assert_eq!(parse(&text), ticks(5 * max, 2 * max));
+    }
+
+    #[test]
+    fn ticks_are_told_in_milliseconds() {
+        for (ticks, per_second, expected) in [
+            (0, 100, 0),
+            (26668, 100, 266_680),
+            (2049, 1024, 2000),
+            (5, 3, 1666),
+            (7, 1000, 7),
+            (7, 0, 7000),
+            (u64::MAX, 1, u64::MAX),
+        ] {
+            assert_eq!(milliseconds(ticks, per_second), expected);
+        }
+    }
+
+    /// 100 x (Δtotal - Δidle) / Δtotal, worked by hand.
+    #[test]
+    fn the_share_is_that_of_the_interval() {
+        for (previous, now, expected) in [
+            (ticks(1000, 900), ticks(1200, 1050), 25.0),
+            (ticks(1000, 900), ticks(1200, 1100), 0.0),
+            (ticks(1000, 900), ticks(1200, 900), 100.0),
+            (ticks(0, 0), ticks(3, 2), 100.0 / 3.0),
+        ] {
+            let share = percent(previous, now);
+            assert!((share - expected).abs() < 1e-12, "{share} {expected}");
+        }
+    }
+
+    #[test]
+    fn counters_that_stand_or_go_backwards_give_no_impossible_share() {
+        for (previous, now, expected) in [
+            (ticks(1000, 900), ticks(1000, 900), 0.0),
+            (ticks(1000, 900), ticks(900, 850), 0.0),
+            // iowait fell by more than idle grew
+            (ticks(1000, 900), ticks(1095, 895), 100.0),
+            // idle grew by more than the total did, since iowait fell in between
+            (ticks(1000, 900), ticks(1001, 910), 0.0),
+        ] {
+            let share = percent(previous, now);
+            assert!((share - expected).abs() < 1e-12, "{share} {expected}");
+        }
+    }
+
+    #[test]
+    fn no_more_time_passes_than_all_cpus_have() {
+        let most = |ms, cpus| most_ticks(Duration::from_millis(ms), cpus, 100);
+        assert_eq!(most(0, 1), 110);
+        assert_eq!(most(5000, 2), 1220);
+        assert_eq!(most(u64::MAX, u64::MAX), u64::MAX);
+    }
+
+    /// A CPU that was taken out for hours comes back, and with it the idle time of these hours.
+    #[test]
+    fn there_is_no_share_where_a_cpu_came_back_with_hours_of_idle_time() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::create_dir(directory.path().join("proc")).unwrap();
+        let write = |user: u64, idle: u64, cpus: usize| {
+            let mut text = format!("cpu  {user} 0 0 {idle} 0 0 0 0 0 0\n");
+            for cpu in 0..cpus {
+                writeln!(text, "cpu{cpu} 1 0 0 2 0 0 0 0 0 0").unwrap();
+            }
+            text.push_str("intr 1\nctxt 1\n");
+            std::fs::write(directory.path().join("proc/stat"), text).unwrap();
+        };
+        write(1000, 10_000, 1);
+        let context = Context::new(Root(directory.path().to_owned()));
+        let mut set = CollectorSet::open(context, Duration::from_secs(1), &[CPU]).unwrap();
+        let mut samples = Samples::new();
+        let mut sample = |purpose, grid| {
+            assert_eq!(set.sample(purpose, grid, &mut samples), []);
+            let number = |name: &str| match samples.get(name) {
+                Some(Value::Float(share)) => Some(share.round()),
+                Some(Value::Unsigned(value)) => Some(f64::from(u32::try_from(value).unwrap())),
+                _ => None,
+            };
+            (number("cpu.percent"), number("cpu.idle.total"))
+        };
+        // Within what one CPU can have, by the kernel's ticks.
+        write(1010, 10_030, 1);
+        let metrics = |share, idle| (share, Some(idle));
+        assert_eq!(
+            sample(Purpose::Metrics, Grid::All),
+            metrics(Some(25.0), 100_300.0)
+        );
+        // Two hours.
+        write(1020, 10_060 + 720_000, 2);
+        assert_eq!(
+            sample(Purpose::Metrics, Grid::All),
+            metrics(None, 7_300_600.0)
+        );
+        assert_eq!(sample(Purpose::Model, Grid::Model).0, None);
+        write(1050, 10_070 + 720_000, 2);
+        assert_eq!(
+            sample(Purpose::Metrics, Grid::All),
+            metrics(Some(75.0), 7_300_700.0)
+        );
+        assert_eq!(sample(Purpose::Model, Grid::Model).0, Some(75.0));
+    }
+
+    /// What one sample has below a directory.
+    fn sample(root: &Path, per_cpu: bool) -> Samples {
+        let mut options = Options::default();
+        options.cpu.per_cpu = per_cpu;
+        let mut context = Context::new(Root(root.to_owned()));
+        context.options = options.into();
+        let mut set = CollectorSet::open(context, Duration::from_secs(1), &[CPU]).unwrap();
+        let mut samples = Samples::new();
+        assert_eq!(set.sample(Purpose::Metrics, Grid::All, &mut samples), []);
+        samples
+    }
+
+    fn captured(kernel: &str) -> std::path::PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/fixtures/proc")
+            .join(kernel)
+    }
+
+    #[test]
+    fn everything_of_captured_machines() {
+        for (kernel, expected) in [
+            (
+                "6.1-qemu",
+                [90, 0, 3480, 6720, 0, 0, 90, 0, 0, 0, 1847, 2414, 130, 2, 0],
+            ),
+            (
+                "6.12-qemu",
+                [
+                    220, 0, 8360, 8660, 0, 0, 450, 0, 0, 0, 3229, 4624, 220, 2, 0,
+                ],
+            ),
+            (
+                "6.18-firecracker",
+                [
+                    266_680, 0, 130_020, 2_104_790, 44_160, 0, 2300, 7990, 0, 0, 1_021_024,
+                    558_182, 32_014, 2, 0,
+                ],
+            ),
+        ] {
+            let samples = sample(&captured(kernel), false);
+            let values: Vec<_> = samples.iter().map(|(_, value)| value).collect();
+            let expected = expected.map(Value::Unsigned);
+            assert_eq!(values[0], Value::Float(0.0), "{kernel}: nothing moves");
+            assert_eq!(values[1..], expected, "{kernel}");
+        }
+    }
+
+    #[test]
+    fn each_cpu_where_that_is_wanted() {
+        let samples = sample(&captured("6.18-firecracker"), true);
+        for (name, value) in [
+            ("cpu.core.user.total[0]", 116_030),
+            ("cpu.core.steal.total[0]", 3760),
+            ("cpu.core.nice.total[1]", 0),
+            ("cpu.core.system.total[1]", 81_040),
+            ("cpu.core.idle.total[1]", 998_790),
+            ("cpu.core.iowait.total[1]", 40_500),
+            ("cpu.core.irq.total[1]", 0),
+            ("cpu.core.softirq.total[1]", 2110),
+        ] {
+            assert_eq!(samples.get(name), Some(Value::Unsigned(value)), "{name}");
+        }
+        assert_eq!(samples.len(), 16 + 2 * OF_CORE.len());
+
+        let samples = sample(&captured("synthetic-many-cpus"), true);
+        assert_eq!(samples.len(), 16 + 256 * OF_CORE.len());
+        assert_eq!(
+            samples.get("cpu.core.nice.total[255]"),
+            Some(Value::Unsigned(12_550))
+        );
+    }
+
+    #[test]
+    fn modes_that_a_kernel_lacks_are_left_out() {
+        let samples = sample(&captured("synthetic-2.6.32-no-memavailable"), true);
+        assert_eq!(
+            samples.get("cpu.guest.total"),
+            Some(Value::Unsigned(0)),
+            "since 2.6.24"
+        );
+        assert_eq!(samples.get("cpu.guest.nice.total"), None, "since 2.6.33");
+    }
+
+    /// The file of a machine with many interrupts: its last lines are found behind them,
+    /// and one that never ends is refused.
+    #[test]
+    fn a_large_file_is_read_whole_and_an_endless_one_not() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::create_dir(directory.path().join("proc")).unwrap();
+        let write = |interrupts: usize| {
+            let text = format!(
+                "cpu 1 2 3 4\nintr 77{}\nctxt 5\nprocesses 6\n",
+                " 0".repeat(interrupts)
+            );
+            std::fs::write(directory.path().join("proc/stat"), text).unwrap();
+        };
+        write(500_000);
+        let samples = sample(directory.path(), false);
+        for (name, value) in [
+            ("cpu.interrupts.total", 77),
+            ("cpu.switches.total", 5),
+            ("proc.forks.total", 6),
+        ] {
+            assert_eq!(samples.get(name), Some(Value::Unsigned(value)), "{name}");
+        }
+        assert_eq!(samples.get("proc.running"), None);
+
+        write(FILE_LIMIT);
+        let mut collector = CpuCollector::open(&Context::new(Root(directory.path().to_owned())));
+        let mut samples = Samples::new();
+        let mut sink = Sink::new(Grid::All, &mut samples);
+        let error = collector.collect(Purpose::Query, &mut Vec::new(), &mut sink);
+        assert!(error.unwrap_err().to_string().contains("is larger than"));
+        let mut sink = Sink::new(Grid::Model, &mut samples);
+        collector
+            .collect(Purpose::Model, &mut Vec::new(), &mut sink)
+            .unwrap();
+        assert_eq!(samples.get("cpu.percent"), Some(Value::Float(0.0)));
+    }
+
+    /// Two readings of this machine: no counter but that of idle time goes back, and time
+    /// passes.
+    #[test]
+    fn the_machine_that_this_runs_on() {
+        let before = sample(Path::new("/"), true);
+        let after = sample(Path::new("/"), true);
+        assert!(before.get("cpu.core.user.total[0]").is_some());
+        let running = before.get("proc.running");
+        assert!(
+            matches!(running, Some(Value::Unsigned(1..))),
+            "{running:?}: we do"
+        );
+        for name in [
+            "cpu.user.total",
+            "cpu.system.total",
+            "cpu.switches.total",
+            "cpu.interrupts.total",
+            "proc.forks.total",
+        ] {
+            let number = |samples: &Samples| match samples.get(name) {
+                Some(Value::Unsigned(number)) => number,
+                other => panic!("{name}: {other:?}"),
+            };
+            assert!(0 < number(&before) && number(&before) <= number(&after));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_share_is_always_one(a in any::<[u64; 2]>(), b in any::<[u64; 2]>()) {
+            let share = percent(ticks(a[0], a[1]), ticks(b[0], b[1]));
+            prop_assert!((0.0..=100.0).contains(&share), "{share}");
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! What /sys/class/net has about one interface.
+//!
+//! Owns the interface's open file. The handle belongs to the device that had the name when
+//! it was opened: it follows a device that is renamed, and is of no use once the device is
+//! gone, which the kernel says with the next read. Whoever has the links closes them when
+//! names have moved, and now and then without a sign of it.
+
+use std::{
+    fs::File,
+    io::{self, Read},
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+};
+
+use rustix::io::Errno;
+
+use crate::sources::{
+    error::{CollectError, Malformed, SourceError},
+    source::Root,
+    text::{MAX_COUNT, decimal},
+};
+
+/// A word or a number: what these files have.
+const SIZE: usize = 64;
+
+const EXPECTED_STATE: &str = "the name of an operational state and a newline";
+
+const EXPECTED_SPEED: &str = "a number of Mbit/s and a newline";
+
+/// An interface.
+#[derive(Debug)]
+pub struct Link {
+    directory: PathBuf,
+    operstate: PathBuf,
+    file: Option<File>,
+    up: Option<bool>,
+    speed: Speed,
+}
+
+/// Why a speed that should be there is not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NoSpeed {
+    /// Its file cannot be read.
+    Unreadable(Errno),
+    /// Its file says something else.
+    Malformed(Malformed),
+}
+
+/// What is known of the speed.
+#[derive(Debug)]
+struct Speed {
+    /// In Mbit/s; None where there is none to be had.
+    known: Result<Option<u64>, NoSpeed>,
+    /// Whether somebody reads it, or has read it since the link changed.
+    asked: bool,
+}
+
+impl Link {
+    /// That of an interface; `name` is a single component of a path.
+    #[must_use]
+    pub fn new(root: &Root, name: &str) -> Self {
+        let directory = root.path("/sys/class/net").join(name);
+        Self {
+            operstate: directory.join("operstate"),
+            directory,
+            file: None,
+            up: None,
+            speed: Speed {
+                known: Ok(None),
+                asked: false,
+            },
+        }
+    }
+
+    /// Whether the link is up, as [`parse_operstate`] has it; None where /sys does not know
+    /// the interface, be it that it has just gone or that /sys is of another network
+    /// namespace.
+    #[must_use]
+    pub fn up(&self) -> Option<bool> {
+        self.up
+    }
+
+    /// Mbit/s, of a link that is up; None where there is none to be had.
+    #[must_use]
+    pub fn speed(&self) -> Option<u64> {
+        *self.speed.known.as_ref().unwrap_or(&None)
+    }
+
+    /// Why the speed that was last asked for makes no sense.
+    #[must_use]
+    pub fn speed_problem(&self) -> Option<CollectError> {
+        let path = self.speed_path();
+        Some(match self.speed.known.as_ref().err()? {
+            NoSpeed::Malformed(problem) => CollectError::malformed(&path, problem.clone()),
+            NoSpeed::Unreadable(error) => SourceError::Read {
+                path,
+                source: (*error).into(),
+            }
+            .into(),
+        })
+    }
+
+    /// Reads the state, and keeps the file open for the next time if `keep`. Whether the
+    /// device is another than the one before. After an error there is neither a state nor a
+    /// speed.
+    pub fn look(&mut self, keep: bool) -> Result<bool, CollectError> {
+        let looked = self.look_at_state(keep);
+        if looked.is_err() {
+            self.forget();
+        }
+        looked
+    }
+
+    fn look_at_state(&mut self, keep: bool) -> Result<bool, CollectError> {
+        let kept = match self.file.take() {
+            Some(file) => Some(self.read(file)?),
+            None => None,
+        };
+        let replaced = matches!(kept, Some(None));
+        if replaced {
+            self.forget();
+        }
+        let found = match kept.flatten() {
+            Some(found) => Some(found),
+            None => self.open()?,
+        };
+        let (file, up) = found.unzip();
+        if self.up != up {
+            self.forget();
+            self.up = up;
+        }
+        self.file = file.filter(|_| keep);
+        Ok(replaced)
+    }
+
+    /// None where /sys does not have the interface.
+    fn open(&self) -> Result<Option<(File, bool)>, CollectError> {
+        match File::open(&self.operstate) {
+            Ok(file) => self.read(file),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => {
+                let path = self.operstate.clone();
+                Err(SourceError::Open { path, source }.into())
+            }
+        }
+    }
+
+    /// None where the device of this handle is gone.
+    fn read(&self, file: File) -> Result<Option<(File, bool)>, CollectError> {
+        let mut buffer = [0; SIZE];
+        match file.read_at(&mut buffer, 0) {
+            Ok(length) => parse_operstate(buffer.get(..length).unwrap_or_default())
+                .map(|up| Some((file, up)))
+                .map_err(|problem| CollectError::malformed(&self.operstate, problem)),
+            Err(error) if is_gone(&error) => Ok(None),
+            Err(source) => {
+                let path = self.operstate.clone();
+                Err(SourceError::Read { path, source }.into())
+            }
+        }
+    }
+
+    /// What was known is of another device, or another state.
+    fn forget(&mut self) {
+        self.up = None;
+        self.speed = Speed {
+            known: Ok(None),
+            asked: false,
+        };
+    }
+
+    /// Lets go of the open file.
+    pub fn close(&mut self) {
+        self.file = None;
+    }
+
+    /// Where the speed is.
+    #[must_use]
+    pub fn speed_path(&self) -> PathBuf {
+        self.directory.join("speed")
+    }
+
+    /// Whether somebody should read the speed: nobody has since the link came up.
+    #[must_use]
+    pub fn wants_speed(&self) -> bool {
+        self.up == Some(true) && !self.speed.asked
+    }
+
+    /// Somebody reads the speed.
+    pub fn speed_is_asked(&mut self) {
+        self.speed.asked = true;
+    }
+
+    /// The speed should be read again; until then the old one holds.
+    pub fn speed_is_old(&mut self) {
+        self.speed.asked = false;
+    }
+
+    /// What came of it, which is of no use where the link has changed since.
+    pub fn speed_is(&mut self, speed: Result<Option<u64>, NoSpeed>) {
+        if self.speed.asked {
+            self.speed.known = speed;
+        }
+    }
+}
+
+/// Whether an `operstate` (Documentation/networking/operstates.rst of the kernel) is one in
+/// which packets pass. `unknown` is, as for the kernel itself (`netif_oper_up()`): the
+/// interface is running, and its driver does not tell more, as loopback and many tunnels.
+pub fn parse_operstate(text: &[u8]) -> Result<bool, Malformed> {
+    match text.strip_suffix(b"\n") {
+        Some(b"up" | b"unknown") => Ok(true),
+        // Those that there are, and what else a future kernel may say.
+        Some(word) if !word.is_empty() && word.iter().all(u8::is_ascii_lowercase) => Ok(false),
+        _ => Err(Malformed::new(1, EXPECTED_STATE, text)),
+    }
+}
+
+/// What drivers say that know no speed: none, or -1 in 16 bits (in 32 bits it exceeds
+/// [`MAX_COUNT`]).
+const UNKNOWN_SPEEDS: [u64; 2] = [0, 65_535];
+
+/// The speed out of the text of a `speed`, in Mbit/s; None for a negative one and for others
+/// by which drivers say that they know none.
+pub fn parse_speed(text: &[u8]) -> Result<Option<u64>, Malformed> {
+    let malformed = || Malformed::new(1, EXPECTED_SPEED, text);
+    let line = text.strip_suffix(b"\n").ok_or_else(malformed)?;
+    if let Some(digits) = line.strip_prefix(b"-") {
+        return decimal(digits).map(|_| None).ok_or_else(malformed);
+    }
+    let speed = decimal(line).ok_or_else(malformed)?;
+    let known = speed <= MAX_COUNT && !UNKNOWN_SPEEDS.contains(&speed);
+    Ok(known.then_some(speed))
+}
+
+/// Reads a speed. May wait for the lock that all changes of the network take.
+///
+/// Some errors of the kernel say that there is none: EINVAL for a link that is down and for
+/// drivers without speeds, others for a device that is gone or asleep.
+pub(super) fn read_speed(path: &Path) -> Result<Option<u64>, NoSpeed> {
+    let mut buffer = [0; SIZE];
+    let read = File::open(path).and_then(|mut file| file.read(&mut buffer));
+    let error = match read {
+        Ok(length) => {
+            let text = buffer.get(..length).unwrap_or_default();
+            return parse_speed(text).map_err(NoSpeed::Malformed);
+        }
+        Err(error) => Errno::from_io_error(&error),
+    };
+    match error {
+        Some(Errno::NOENT | Errno::NODEV | Errno::INVAL | Errno::OPNOTSUPP | Errno::NETDOWN)
+        | None => Ok(None),
+        Some(error) => Err(NoSpeed::Unreadable(error)),
+    }
+}
+
+/// ENODEV where the device is no longer there, EINVAL where it is about to go.
+fn is_gone(error: &io::Error) -> bool {
+    [Errno::NODEV, Errno::INVAL]
+        .iter()
+        .any(|gone| error.raw_os_error() == Some(gone.raw_os_error()))
+}

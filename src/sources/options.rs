@@ -1,0 +1,314 @@
+//! What an administrator may choose about the metric collectors: plain values, checked by
+//! their types.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use glob::Pattern;
+
+use super::table::{
+    AGENT, CPU, DISK, FILESYSTEM, INVENTORY, NETWORK, PROCESSES, SENSORS, SYSTEMD, TIME, UNITS,
+};
+
+/// Block devices that are left out by default: what is in memory or only looks like a
+/// disk, and the boot areas of memory cards. Partitions are never reported, whatever their
+/// names.
+pub const DISK_EXCLUDE: &[&str] = &[
+    "loop*",
+    "ram*",
+    "zram*",
+    "fd[0-9]*",
+    "sr[0-9]*",
+    "mmcblk*boot[0-9]*",
+];
+
+/// Mounts that are left out by default: what the kernel makes up; the layers of containers,
+/// which are on a file system that is reported anyway; and what Kubernetes and containerd
+/// mount for each pod: in memory for its secrets and tokens, or as the root of a container.
+/// Persistent volumes are in.
+pub const FILESYSTEM_EXCLUDE: &[&str] = &[
+    "/dev",
+    "/dev/*",
+    "/proc",
+    "/proc/*",
+    "/sys",
+    "/sys/*",
+    "/run/credentials/*",
+    "/var/lib/docker/*",
+    "/var/lib/containers/storage/*",
+    "/var/lib/containerd/*",
+    "/run/containerd/*",
+    "/run/k3s/containerd/*",
+    "*/kubelet/pods/*/volumes/kubernetes.io~projected/*",
+    "*/kubelet/pods/*/volumes/kubernetes.io~secret/*",
+    "*/kubelet/pods/*/volumes/kubernetes.io~configmap/*",
+    "*/kubelet/pods/*/volumes/kubernetes.io~downward-api/*",
+    "*/kubelet/pods/*/volumes/kubernetes.io~empty-dir/*",
+    "*/kubelet/pods/*/volume-subpaths/*",
+];
+
+/// Types of file systems that are left out by default: what holds no data of its own, or
+/// is always full, or is mounted by being looked at; and what shows the same by FUSE.
+pub const FILESYSTEM_EXCLUDE_TYPES: &[&str] = &[
+    "autofs",
+    "binfmt_misc",
+    "bpf",
+    "cgroup",
+    "cgroup2",
+    "configfs",
+    "debugfs",
+    "devpts",
+    "devtmpfs",
+    "efivarfs",
+    "erofs",
+    "fusectl",
+    "fuse.lxcfs",
+    "fuse.portal",
+    "fuse.snapfuse",
+    "fuse.squashfuse",
+    "fuse.squashfuse_ll",
+    "hugetlbfs",
+    "iso9660",
+    "mqueue",
+    "nsfs",
+    "overlay",
+    "proc",
+    "pstore",
+    "ramfs",
+    "rpc_pipefs",
+    "securityfs",
+    "selinuxfs",
+    "squashfs",
+    "sysfs",
+    "tracefs",
+    "udf",
+];
+
+/// The most units that are followed by default. With some twenty values each this fills a
+/// good part of what a message may have.
+pub const UNITS_MAX: usize = 400;
+
+/// What is not read for every message by default, as it changes slowly, costs more, or makes
+/// up most of a message: a host has a hundred units.
+pub const INTERVALS: &[(&str, Duration)] = &[
+    (FILESYSTEM, Duration::from_secs(15)),
+    (SYSTEMD, Duration::from_secs(15)),
+    (UNITS, Duration::from_secs(15)),
+    (SENSORS, Duration::from_secs(15)),
+    (TIME, Duration::from_secs(15)),
+    (PROCESSES, Duration::from_secs(30)),
+    (AGENT, Duration::from_secs(60)),
+];
+
+/// The options of all collectors.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Options {
+    /// The time between two readings of a collector that is not read for every message,
+    /// by its name. It is rounded up to whole metrics intervals.
+    pub intervals: BTreeMap<String, Duration>,
+    /// Of CPU time.
+    pub cpu: CpuOptions,
+    /// Which block devices.
+    pub disk: Filter,
+    /// Which file systems.
+    pub filesystem: FilesystemOptions,
+    /// Which network interfaces.
+    pub network: Filter,
+    /// Which sensors.
+    pub sensors: Filter,
+    /// Which services, scopes and slices.
+    pub units: UnitOptions,
+    /// Of processes.
+    pub processes: ProcessOptions,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            intervals: INTERVALS
+                .iter()
+                .map(|(name, interval)| ((*name).to_owned(), *interval))
+                .collect(),
+            cpu: CpuOptions::default(),
+            disk: Filter::without(DISK_EXCLUDE),
+            filesystem: FilesystemOptions {
+                mounts: Filter::without(FILESYSTEM_EXCLUDE),
+                exclude_types: patterns(FILESYSTEM_EXCLUDE_TYPES),
+            },
+            network: Filter::default(),
+            sensors: Filter::default(),
+            units: UnitOptions {
+                names: Filter::default(),
+                max: UNITS_MAX,
+            },
+            processes: ProcessOptions::default(),
+        }
+    }
+}
+
+impl Options {
+    /// Whether the collector of this name has the same options here and there. Intervals
+    /// are not the collector's own.
+    #[must_use]
+    pub fn same_for(&self, other: &Self, collector: &str) -> bool {
+        match collector {
+            CPU => self.cpu == other.cpu,
+            DISK => self.disk == other.disk,
+            FILESYSTEM => self.filesystem == other.filesystem,
+            NETWORK => self.network == other.network,
+            SENSORS => self.sensors == other.sensors,
+            SYSTEMD | UNITS => self.units == other.units,
+            PROCESSES => self.processes == other.processes,
+            // The interfaces and disks of the inventory are those that are measured.
+            INVENTORY => self.disk == other.disk && self.network == other.network,
+            _ => true,
+        }
+    }
+}
+
+/// Of CPU time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CpuOptions {
+    /// Whether each CPU is reported, too.
+    pub per_cpu: bool,
+}
+
+/// Of file systems.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FilesystemOptions {
+    /// By the path that it is mounted on.
+    pub mounts: Filter,
+    /// By its type; a type is admitted unless a pattern here fits.
+    pub exclude_types: Vec<Pattern>,
+}
+
+/// Of services, scopes and slices.
+#[derive(Debug, Clone, PartialEq)]
+pub struct UnitOptions {
+    /// By its name.
+    pub names: Filter,
+    /// The most of them to follow.
+    pub max: usize,
+}
+
+/// Of processes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ProcessOptions {
+    /// How many of those that use most CPU, and most memory, are reported; 0: none.
+    pub top: usize,
+}
+
+/// Chooses by name: what one of `include` fits and none of `exclude`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Shell patterns, of which one has to fit; where there is none, everything does.
+    pub include: Vec<Pattern>,
+    /// Shell patterns, of which none may fit.
+    pub exclude: Vec<Pattern>,
+}
+
+impl Filter {
+    /// Everything but what one of the patterns fits.
+    #[must_use]
+    pub fn without(exclude: &[&str]) -> Self {
+        Self {
+            include: Vec::new(),
+            exclude: patterns(exclude),
+        }
+    }
+
+    /// Whether a device, mount, unit, ... of this name is wanted.
+    #[must_use]
+    pub fn admits(&self, name: &str) -> bool {
+        let fits = |pattern: &Pattern| pattern.matches(name);
+        (self.include.is_empty() || self.include.iter().any(fits)) && !self.exclude.iter().any(fits)
+    }
+}
+
+/// Ours are valid, which a test holds.
+fn patterns(texts: &[&str]) -> Vec<Pattern> {
+    texts
+        .iter()
+        .filter_map(|text| Pattern::new(text).ok())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sources::definition::names;
+
+    #[test]
+    fn every_default_pattern_is_one() {
+        for texts in [DISK_EXCLUDE, FILESYSTEM_EXCLUDE, FILESYSTEM_EXCLUDE_TYPES] {
+            assert_eq!(patterns(texts).len(), texts.len());
+        }
+    }
+
+    #[test]
+    fn intervals_are_of_collectors_that_exist() {
+        for (name, _) in INTERVALS {
+            assert!(names().any(|known| known == *name), "{name}");
+        }
+    }
+
+    #[test]
+    fn disks_are_in_and_what_is_in_memory_is_out() {
+        let filter = Options::default().disk;
+        for disk in [
+            "sda", "sdab", "vda", "xvda", "xvda1", "nvme0n1", "nvme10n2", "mmcblk0", "md0", "dm-3",
+        ] {
+            assert!(filter.admits(disk), "{disk}");
+        }
+        for other in [
+            "loop0",
+            "ram15",
+            "zram0",
+            "sr0",
+            "fd0",
+            "mmcblk0boot0",
+            "mmcblk1boot1",
+        ] {
+            assert!(!filter.admits(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn what_is_mounted_for_each_pod_is_out_and_its_volumes_are_in() {
+        let mounts = Options::default().filesystem.mounts;
+        let pod = "/var/lib/kubelet/pods/00000001-aaaa-bbbb-cccc-000000000001";
+        let sandboxes = "/run/containerd/io.containerd.grpc.v1.cri/sandboxes";
+        for other in [
+            format!("{pod}/volumes/kubernetes.io~projected/kube-api-access-x1"),
+            format!("{pod}/volumes/kubernetes.io~secret/certificates"),
+            format!("{pod}/volumes/kubernetes.io~empty-dir/cache"),
+            format!("{pod}/volume-subpaths/config/web/0"),
+            format!("/var/snap/microk8s/common{pod}/volumes/kubernetes.io~configmap/x"),
+            format!("{sandboxes}/ab/shm"),
+        ] {
+            assert!(!mounts.admits(&other), "{other}");
+        }
+        for volume in [
+            "/var/lib/kubelet".to_owned(),
+            format!("{pod}/volumes/kubernetes.io~csi/pvc-1/mount"),
+            format!("{pod}/volumes/kubernetes.io~nfs/share"),
+        ] {
+            assert!(mounts.admits(&volume), "{volume}");
+        }
+    }
+
+    #[test]
+    fn what_is_included_can_still_be_excluded() {
+        let pattern = |text: &str| vec![Pattern::new(text).unwrap()];
+        let filter = Filter {
+            include: pattern("nginx*"),
+            exclude: pattern("*.slice"),
+        };
+        assert!(filter.admits("nginx.service"));
+        assert!(!filter.admits("nginx.slice"));
+        assert!(!filter.admits("sshd.service"));
+        assert!(Filter::default().admits("anything"));
+        let mounts = Options::default().filesystem.mounts;
+        assert!(mounts.admits("/") && mounts.admits("/var/lib") && mounts.admits("/devices"));
+        assert!(!mounts.admits("/dev/shm") && !mounts.admits("/proc/sys/fs/binfmt_misc"));
+    }
+}

@@ -1,0 +1,272 @@
+//! One metric collector of a set: whether it is enabled, when it is due, how it fares.
+
+use std::time::{Duration, Instant};
+
+use super::{CollectorStatus, Transition};
+use crate::sources::{
+    Collector, Grid, News, Purpose, Sink, context::Context, definition::CollectorDefinition,
+    error::CollectError, sample::Samples, table::METRICS,
+};
+
+/// A collector and how it fares.
+pub(super) struct Slot {
+    pub(super) definition: &'static CollectorDefinition,
+    /// There while it is enabled.
+    pub(super) collector: Option<Box<dyn Collector>>,
+    /// It is part of one metrics sample in so many.
+    pub(super) every: u32,
+    /// So many metrics samples come before the next with it.
+    pub(super) wait: u32,
+    samples: u64,
+    pub(super) errors: u64,
+    /// Of these the readings that failed as a whole.
+    pub(super) failed: u64,
+    last_error: Option<String>,
+    last_duration: Duration,
+    max_duration: Duration,
+    pub(super) total_duration: Duration,
+    /// How many values there was no room for.
+    pub(super) cut: u64,
+    /// How many of those were in the last metrics sample.
+    cut_now: u64,
+    /// Whether that was told.
+    told_cut: bool,
+    /// Why the last reading failed, if it did.
+    fault: Option<CollectError>,
+    /// Whether `fault` changed since it was last told.
+    changed: bool,
+    /// Whether a failure is what was last told.
+    told_failed: bool,
+    /// The values that are left out, each told once.
+    odd_values: OddValues,
+}
+
+/// Most values of a collector that are told to be left out. A file of another form has
+/// hundreds, and ten lines of the log are enough to see that.
+const MAX_TOLD: usize = 16;
+
+/// After how long without it a value that is left out again is told again.
+const FORGET: Duration = Duration::from_secs(60 * 60);
+
+/// Which values are left out, as far as that was told.
+#[derive(Debug, Default)]
+struct OddValues {
+    /// With when it was left out the last time.
+    told: Vec<(CollectError, Instant)>,
+    /// What is to be told.
+    untold: Vec<String>,
+    /// Whether more than [`MAX_TOLD`] were left out: None while they were not, then whether
+    /// that was told.
+    more: Option<bool>,
+}
+
+impl OddValues {
+    fn add(&mut self, error: CollectError, now: Instant) {
+        self.told
+            .retain(|(_, seen)| now.saturating_duration_since(*seen) < FORGET);
+        let known = self.told.iter_mut().find(|(one, _)| one.same_value(&error));
+        if let Some((_, seen)) = known {
+            *seen = now;
+        } else if self.told.len() < MAX_TOLD {
+            self.untold.push(error.to_string());
+            self.told.push((error, now));
+        } else {
+            self.add_unnamed();
+        }
+    }
+
+    /// There are more than anybody named.
+    fn add_unnamed(&mut self) {
+        self.more.get_or_insert(false);
+    }
+
+    fn news(&mut self, name: &'static str) -> impl Iterator<Item = Transition> + use<> {
+        let untold = std::mem::take(&mut self.untold).into_iter();
+        let more = self
+            .more
+            .as_mut()
+            .is_some_and(|told| !std::mem::replace(told, true));
+        untold
+            .map(move |error| Transition::LeftOut { name, error })
+            .chain(more.then_some(Transition::LeftOutMore { name }))
+    }
+}
+
+impl Slot {
+    pub(super) fn new(definition: &'static CollectorDefinition) -> Self {
+        Self {
+            definition,
+            collector: None,
+            every: 1,
+            wait: 0,
+            samples: 0,
+            errors: 0,
+            failed: 0,
+            last_error: None,
+            last_duration: Duration::ZERO,
+            max_duration: Duration::ZERO,
+            total_duration: Duration::ZERO,
+            cut: 0,
+            cut_now: 0,
+            told_cut: false,
+            fault: None,
+            changed: false,
+            told_failed: false,
+            odd_values: OddValues::default(),
+        }
+    }
+
+    /// Whether it is part of the next sample for this purpose.
+    pub(super) fn is_due(&self, purpose: Purpose) -> bool {
+        purpose != Purpose::Metrics || self.wait == 0
+    }
+
+    /// Whether everything that it began for a sample of this grid has ended. What has no
+    /// value there keeps nobody waiting.
+    pub(super) fn is_ready(&self, grid: Grid) -> bool {
+        let collector = self.collector.as_ref();
+        collector.is_none_or(|collector| !self.tells(grid) || collector.ready())
+    }
+
+    fn tells(&self, grid: Grid) -> bool {
+        METRICS
+            .iter()
+            .any(|metric| metric.collector == self.definition.name && grid.admits(metric))
+    }
+
+    /// Whether that changed anything.
+    pub(super) fn set_enabled(&mut self, enabled: bool, context: &Context) -> bool {
+        if enabled == self.collector.is_some() {
+            return false;
+        }
+        self.collector = enabled.then(|| (self.definition.open)(context));
+        self.wait = 0;
+        self.told_cut = false;
+        // Whoever disables a collector that fails wants to hear no more of it.
+        self.fault = None;
+        self.changed = false;
+        self.told_failed = false;
+        self.odd_values = OddValues::default();
+        true
+    }
+
+    /// Reads it once, if it is enabled.
+    pub(super) fn run(
+        &mut self,
+        purpose: Purpose,
+        grid: Grid,
+        scratch: &mut Vec<u8>,
+        out: &mut Samples,
+    ) {
+        let Some(collector) = &mut self.collector else {
+            return;
+        };
+        let cut = out.cut();
+        let started = Instant::now();
+        let mut sink = Sink::new(grid, out);
+        let result = collector.collect(purpose, scratch, &mut sink);
+        let mut left_out = sink.into_left_out();
+        self.last_duration = started.elapsed();
+        self.max_duration = self.max_duration.max(self.last_duration);
+        self.total_duration += self.last_duration;
+        let cut = out.cut() - cut;
+        self.cut += cut;
+        if purpose == Purpose::Metrics {
+            self.cut_now = cut;
+        }
+        self.errors += left_out.count();
+        if left_out.count() > left_out.named().len() as u64 {
+            self.odd_values.add_unnamed();
+        }
+        for error in left_out.take_named() {
+            self.last_error = Some(error.to_string());
+            self.odd_values.add(error, started);
+        }
+        match result {
+            Ok(()) => {
+                self.samples += 1;
+                self.changed |= self.fault.take().is_some();
+            }
+            Err(error) => {
+                self.errors += 1;
+                self.failed += 1;
+                self.last_error = Some(error.to_string());
+                let known = self.fault.as_ref();
+                self.changed |= known.is_none_or(|known| !known.same_cause(&error));
+                self.fault = Some(error);
+            }
+        }
+    }
+
+    /// What is new since this was last asked.
+    pub(super) fn news(&mut self) -> impl Iterator<Item = Transition> + use<> {
+        let name = self.definition.name;
+        let collector = self.collector.as_mut();
+        let asked = collector.map(|collector| collector.news());
+        let asked = asked.into_iter().flatten().map(move |news| match news {
+            News::Stuck(instance) => Transition::Stuck { name, instance },
+            News::Answers(instance) => Transition::Unstuck {
+                name,
+                instance,
+                gone: false,
+            },
+            News::Gone(instance) => Transition::Unstuck {
+                name,
+                instance,
+                gone: true,
+            },
+        });
+        let own = [self.fault_news(), self.cut_news()].into_iter().flatten();
+        own.chain(self.odd_values.news(name)).chain(asked)
+    }
+
+    /// Why this reading failed, if the last one did.
+    pub(super) fn fault(&self) -> Option<String> {
+        self.fault.as_ref().map(ToString::to_string)
+    }
+
+    fn fault_news(&mut self) -> Option<Transition> {
+        let name = self.definition.name;
+        if !std::mem::take(&mut self.changed) {
+            return None;
+        }
+        let told_failed = std::mem::replace(&mut self.told_failed, self.fault.is_some());
+        match &self.fault {
+            Some(fault) => Some(Transition::Failed {
+                name,
+                error: fault.to_string(),
+            }),
+            None => told_failed.then_some(Transition::Recovered { name }),
+        }
+    }
+
+    /// Told once for as long as it goes on, however the number changes.
+    fn cut_news(&mut self) -> Option<Transition> {
+        let told = std::mem::replace(&mut self.told_cut, self.cut_now > 0);
+        (self.told_cut && !told).then_some(Transition::Cut {
+            name: self.definition.name,
+            values: self.cut_now,
+        })
+    }
+
+    /// How it fares, where so much time is between two metrics messages.
+    pub(super) fn status(&self, metrics: Duration) -> CollectorStatus {
+        CollectorStatus {
+            name: self.definition.name,
+            description: self.definition.description,
+            enabled: self.collector.is_some(),
+            interval: metrics.saturating_mul(self.every),
+            cut: self.cut,
+            samples: self.samples,
+            errors: self.errors,
+            last_error: self.last_error.clone(),
+            fault: self.fault(),
+            lack: self
+                .collector
+                .as_ref()
+                .and_then(|collector| collector.lack()),
+            last_duration: self.last_duration,
+            max_duration: self.max_duration,
+        }
+    }
+}
