@@ -7,18 +7,20 @@
 //! - [`sampler`] and [`ticker`]: one sample per tick for all of them;
 //! - [`handle`], [`state`] and [`totals`]: how the rest of the program sees it;
 //! - [`events`]: what is logged, in one place;
+//! - [`bus`]: its objects on the message bus;
 //! - [`start`]: all of it put together;
 //! - [`arguments`]: its command line;
 //! - [`alarm`]: the timer that the loop sleeps on;
 //! - the pure helpers: [`announce`], [`sentence`], [`summary`], [`status_line`],
 //!   [`progress`].
 //!
-//! Refuses to know D-Bus: that is a client of the [`Handle`](handle::Handle).
+//! Its loop refuses to know D-Bus: [`bus`] is a client of the [`Handle`](handle::Handle).
 
 mod alarm;
 mod announce;
 pub mod arguments;
 mod aside;
+pub mod bus;
 mod connection;
 mod connections;
 pub(crate) mod events;

@@ -12,13 +12,13 @@ use tokio::runtime::Builder;
 use tokio::time::timeout;
 use tracing_subscriber::filter::LevelFilter;
 
+use crate::agent::bus::service::{Ended, Service, StartError};
 use crate::agent::events;
 use crate::agent::handle::Handle;
 use crate::agent::run::{Agent, Start};
 use crate::base::exit::{EXIT_CONFIG, EXIT_SOFTWARE, EXIT_UNAVAILABLE};
 use crate::config::{self, KeyPolicy, Sources};
 use crate::curve::context::Context;
-use crate::dbus::service::{Ended, Service, StartError};
 use crate::dbus::stay::{Presence, stay};
 use crate::dbus::{Bus, NAME};
 use crate::sources::Root;

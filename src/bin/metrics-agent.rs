@@ -131,7 +131,7 @@ fn running(bus: &BusAddress) -> Option<Running> {
         .enable_all()
         .build()
         .ok()?;
-    runtime.block_on(metrics_agent::dbus::running::ask(&bus))
+    runtime.block_on(metrics_agent::ctl::running::ask(&bus))
 }
 
 fn complain(problem: &dyn std::fmt::Display) {

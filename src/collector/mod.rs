@@ -21,6 +21,7 @@
 //! - [`host_lines`]: which hosts that come and go are, pure;
 //! - [`prometheus`]: what hosts report as Prometheus wants it;
 //! - [`web`]: where that is scraped;
+//! - [`bus`]: its object on the message bus;
 //! - [`arguments`]: its command line;
 //! - [`settings`] and [`keys`]: what it runs with;
 //! - [`mod@line`] and [`printer`]: `--print`, one JSON object a line;
@@ -31,6 +32,7 @@
 pub mod access;
 pub mod arguments;
 pub mod backlog;
+pub mod bus;
 pub mod clients;
 pub mod complaints;
 pub(crate) mod events;

@@ -12,7 +12,7 @@ use super::keys::{Found, service_state};
 use super::settings::Loaded;
 use crate::config::{BusAddress, ConfigError};
 use crate::curve::keys::PublicKey;
-use crate::dbus::{Bus, proxy};
+use crate::{ctl::proxy, dbus::Bus};
 
 /// How long the bus and the running collector may take together.
 const PATIENCE: Duration = Duration::from_secs(3);

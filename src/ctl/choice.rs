@@ -7,7 +7,7 @@ use glob::{Pattern, PatternError};
 use thiserror::Error;
 
 use crate::base::text::is_plain;
-use crate::dbus::proxy::Values;
+use crate::ctl::proxy::Values;
 
 /// `mem`, `disk.*`, `unit.memory[nginx*]`: a pattern for the metric, and in brackets one for the
 /// instance. A metric fits, too, where a dot follows what the pattern fits, and where the pattern

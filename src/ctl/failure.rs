@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use zbus::fdo;
 
+use crate::ctl::proxy::FindError;
 use crate::curve::certificate::CertificateError;
-use crate::dbus::proxy::FindError;
 use crate::dbus::{Bus, BusError};
 
 /// The command failed.

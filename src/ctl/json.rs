@@ -7,7 +7,7 @@ use zbus::Variant;
 
 use super::arguments::Json;
 use crate::base::{json, locale};
-use crate::dbus::proxy::Values;
+use crate::ctl::proxy::Values;
 
 /// Prints JSON in a form.
 pub(super) struct Printer(pub(super) Json);

@@ -12,8 +12,8 @@ use zbus::{Connection, Variant};
 
 use crate::base::columns::fit_lines;
 use crate::base::{locale, pager, terminal, text as plain};
+use crate::ctl::proxy::{Agent, FindError, Values};
 use crate::dbus::Bus;
-use crate::dbus::proxy::{Agent, FindError, Values};
 
 pub mod arguments;
 pub mod choice;
@@ -23,6 +23,8 @@ mod keys;
 mod metrics;
 mod monitor;
 mod polkit_agent;
+pub mod proxy;
+pub mod running;
 mod screen;
 mod status;
 mod text;

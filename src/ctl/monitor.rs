@@ -15,8 +15,8 @@ use super::json::Printer;
 use super::status::View;
 use super::text::{Clock, Style};
 use super::{Control, Failure, emit, number, printable, string};
+use crate::ctl::proxy::{Agent, FindError};
 use crate::dbus::path;
-use crate::dbus::proxy::{Agent, FindError};
 
 /// What is to be told.
 enum Note {

@@ -9,7 +9,7 @@ use super::arguments::Names;
 use super::text::{Clock, Style, bytes, span};
 use super::unit::Unit;
 use super::{Failure, json, number, printable, string};
-use crate::dbus::proxy::{Agent, Values};
+use crate::ctl::proxy::{Agent, Values};
 use crate::systemd::notify::grouped;
 
 /// Everything that the agent tells, as of one moment.

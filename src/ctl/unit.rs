@@ -12,7 +12,7 @@ use zbus::{Connection, OwnedObjectPath, Variant};
 use super::text::{Clock, Style};
 use super::{number, string};
 use crate::base::exit::EXIT_CONFIG;
-use crate::dbus::proxy::Values;
+use crate::ctl::proxy::Values;
 
 /// The unit that an agent runs in which does not run.
 const UNIT: &str = "metrics-agent.service";

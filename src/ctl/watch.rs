@@ -14,7 +14,7 @@ use super::screen::{Screen, View};
 use super::text::{Clock, span};
 use super::{Control, Failure, complain, emit, number, print, string};
 use crate::base::terminal;
-use crate::dbus::proxy::{Agent, Agent1Proxy, Values};
+use crate::ctl::proxy::{Agent, Agent1Proxy, Values};
 
 /// How long to wait for an agent that is not there, where its own interval is not known.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::error::Error;
+use crate::dbus::error::Error;
 
 /// How many may wait.
 #[derive(Clone, Copy, Debug)]

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use zbus::Connection;
 use zbus::message::Header;
 
-use super::error::Error;
-use super::polkit::{Action, Authority};
+use crate::dbus::error::Error;
+use crate::dbus::polkit::{Action, Authority};
 use crate::systemd::log::{LogControl, LogError};
 
 /// The interface's name.

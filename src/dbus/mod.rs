@@ -1,10 +1,8 @@
-//! The bus interface: the objects that the agent and the collector serve, and the
-//! proxies that call the agent's.
+//! Being on a message bus, for both daemons: connecting, owning a name and keeping it, object
+//! paths, errors, polkit, the controls of the log.
 //!
-//! `dbus/*.xml` is its documentation. This room translates between the bus and the public
-//! handles of the [agent](crate::agent::handle::Handle) and the
-//! [collector](crate::collector::handle::Handle), and asks polkit whether a caller may; it
-//! decides nothing about metrics, and it never trusts a caller for being able to reach us.
+//! `dbus/*.xml` documents the interfaces; each program's own stand with the program. This room
+//! never trusts a caller for being able to reach us.
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,25 +11,13 @@ use std::time::Duration;
 use crate::base::bus_socket;
 use crate::config::BusAddress;
 
-mod agent1;
-mod announce;
-mod callers;
-mod collector1;
-mod connection1;
-mod error;
-mod log_control1;
+pub(crate) mod callers;
+pub(crate) mod error;
+pub(crate) mod log_control1;
 pub mod name;
 pub mod path;
-mod polkit;
-pub mod proxy;
-pub mod running;
-mod server1;
-pub mod server_service;
-pub mod service;
+pub(crate) mod polkit;
 pub mod stay;
-#[cfg(test)]
-mod tests;
-mod turns;
 
 pub use polkit::Action;
 

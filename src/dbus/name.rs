@@ -3,7 +3,7 @@
 use zbus::fdo::{self, RequestNameFlags};
 use zbus::{Connection, MatchRule, MessageStream};
 
-use super::{Bus, CONNECT_TIMEOUT, timed_out};
+use crate::dbus::{Bus, CONNECT_TIMEOUT, timed_out};
 
 /// A name, and whose it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,13 +16,13 @@ pub struct OwnName {
 
 /// The agent's.
 pub const AGENT: OwnName = OwnName {
-    name: super::NAME,
+    name: crate::dbus::NAME,
     program: "metrics-agent",
 };
 
 /// The collector's.
 pub const SERVER: OwnName = OwnName {
-    name: super::SERVER_NAME,
+    name: crate::dbus::SERVER_NAME,
     program: "metrics-collector",
 };
 
@@ -73,7 +73,7 @@ pub enum Ended {
 }
 
 /// Connects, has everything served, and only then takes the name; within ten seconds.
-pub(super) async fn enter<S>(
+pub(crate) async fn enter<S>(
     bus: Bus,
     own: OwnName,
     serve: impl AsyncFnOnce(Connection) -> zbus::Result<S>,
@@ -114,7 +114,7 @@ async fn take(connection: &Connection, bus: &Bus, own: OwnName) -> Result<(), St
 }
 
 /// What the bus says when it takes the name away.
-pub(super) async fn lost(connection: &Connection, own: OwnName) -> zbus::Result<MessageStream> {
+pub(crate) async fn lost(connection: &Connection, own: OwnName) -> zbus::Result<MessageStream> {
     let lost = MatchRule::builder()
         .msg_type(zbus::message::Type::Signal)
         .sender("org.freedesktop.DBus")

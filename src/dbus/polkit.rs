@@ -18,9 +18,9 @@ use zbus_polkit::policykit1::{
     AuthorityProxy, AuthorizationResult, CheckAuthorizationFlags, Subject,
 };
 
-use super::callers::{Callers, Limits};
-use super::error::Error;
-use super::timed_out;
+use crate::dbus::callers::{Callers, Limits};
+use crate::dbus::error::Error;
+use crate::dbus::timed_out;
 
 /// How long the bus may take to say whose a connection is. It knows; it only has to be
 /// alive.
@@ -298,7 +298,7 @@ async fn departures_of(
         .unwrap_or_else(|_| Err(timed_out("the bus does not answer")))
 }
 
-pub(super) async fn uid_of(connection: &Connection, sender: &UniqueName<'_>) -> zbus::Result<u32> {
+pub(crate) async fn uid_of(connection: &Connection, sender: &UniqueName<'_>) -> zbus::Result<u32> {
     let body = (BusName::from(sender.clone()),);
     let call = connection.call_method(
         Some("org.freedesktop.DBus"),

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::time::Duration;
 
-use super::name::{Ended, StartError};
+use crate::dbus::name::{Ended, StartError};
 
 /// How long to wait before the bus is tried again; doubled up to [`RETRY_MAX`].
 const RETRY_MIN: Duration = Duration::from_millis(250);

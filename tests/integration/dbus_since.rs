@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use futures_util::StreamExt as _;
 use metrics_agent::agent::totals::realtime_usec;
-use metrics_agent::dbus::proxy::{Agent, Values};
+use metrics_agent::ctl::proxy::{Agent, Values};
 use zbus::Variant;
 
 use crate::support::collector::Collector;

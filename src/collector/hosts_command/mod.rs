@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use crate::base::exit::EXIT_UNAVAILABLE;
 use crate::base::{pager, terminal, text};
-use crate::dbus::proxy::{self, FindError, RunningCollector};
+use crate::ctl::proxy::{self, FindError, RunningCollector};
 use crate::dbus::{Bus, BusError};
 
 mod table;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
-use metrics_agent::dbus::proxy::Agent;
+use metrics_agent::ctl::proxy::Agent;
 use metrics_agent::dbus::{Bus, NAME};
 use zbus::fdo;
 

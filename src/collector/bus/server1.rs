@@ -9,17 +9,17 @@ use zbus::message::Header;
 use zbus::object_server::SignalEmitter;
 use zbus::{Connection, Variant};
 
-use super::error::Error;
-use super::polkit::{Action, Authority, uid_of};
-use super::turns::{Turn, Turns};
 use crate::agent::totals::realtime_usec;
 use crate::collector::access::seen::ListedKey;
+use crate::collector::bus::turns::{Turn, Turns};
 use crate::collector::handle::{Handle, ReloadError, Stopping};
 use crate::collector::hosts::NotForgotten;
 use crate::collector::listing::{Listed, MAX_LISTED, Selection};
 use crate::collector::push::TargetStatus;
 use crate::collector::snapshot::HostSnapshot;
 use crate::collector::state::{Counters, ServerState};
+use crate::dbus::error::Error;
+use crate::dbus::polkit::{Action, Authority, uid_of};
 use crate::protocol::grid::Value;
 
 /// The interface's name.

@@ -11,7 +11,10 @@ use zbus::names::{OwnedUniqueName, UniqueName};
 use zbus::proxy::{self, CacheProperties, MethodFlags};
 use zbus::{Connection, DynamicType, OwnedVariant, Type, Variant, fdo};
 
-use super::{Bus, NAME, SERVER_NAME, agent1, collector1, connection1, log_control1, path};
+use crate::{
+    agent::bus::{agent1, collector1, connection1},
+    dbus::{Bus, NAME, SERVER_NAME, log_control1, path},
+};
 
 const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 const OBJECT_MANAGER: &str = "org.freedesktop.DBus.ObjectManager";

@@ -11,10 +11,13 @@ use zbus::names::InterfaceName;
 use zbus::object_server::SignalEmitter;
 use zbus::{Array, Connection, OwnedObjectPath, Variant, fdo};
 
-use super::agent1::{self, Agent1Signals as _};
-use super::{collector1, connection1, path};
+use crate::agent::bus::agent1::{self, Agent1Signals as _};
 use crate::agent::state::{AgentState, ConnectionState, Origin, StateChange};
 use crate::agent::totals::realtime_usec;
+use crate::{
+    agent::bus::{collector1, connection1},
+    dbus::path,
+};
 
 /// What changed on one interface of one object.
 #[derive(Debug, PartialEq)]

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use zbus::message::Header;
 use zbus::{Connection, Variant};
 
-use super::agent1::{grid, usec};
-use super::error::Error;
-use super::polkit::Action;
-use super::service::Shared;
+use crate::agent::bus::agent1::{grid, usec};
+use crate::agent::bus::service::Shared;
 use crate::agent::handle::OrderError;
+use crate::dbus::error::Error;
+use crate::dbus::polkit::Action;
 use crate::sources::CollectorStatus;
 
 /// The interface's name.

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use zbus::Variant;
 
-use super::Bus;
-use super::proxy::{Agent, Values};
 use crate::config::running::{Running, RunningInterval};
+use crate::ctl::proxy::{Agent, Values};
+use crate::dbus::Bus;
 
 /// How long the agent may take to answer. It knows; one that is stuck must not hold up who
 /// asks for the settings.

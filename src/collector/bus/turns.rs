@@ -3,8 +3,8 @@
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::callers::{Caller, Callers, Limits};
-use super::error::Error;
+use crate::dbus::callers::{Caller, Callers, Limits};
+use crate::dbus::error::Error;
 
 /// Answers that are made at a time. Each takes some megabytes and milliseconds.
 const AT_A_TIME: usize = 2;

@@ -15,13 +15,13 @@ use zbus::names::InterfaceName;
 use zbus::object_server::SignalEmitter;
 use zbus::{Connection, MessageStream, Variant, fdo};
 
-use super::log_control1::LogControl1;
-use super::name::{self, Ended, StartError};
-use super::polkit::{Action, Authority};
-use super::server1::{self, Server1, Server1Signals as _};
-use super::{Bus, path};
+use crate::collector::bus::server1::{self, Server1, Server1Signals as _};
 use crate::collector::handle::Handle;
 use crate::collector::state::{HostChange, ServerState};
+use crate::dbus::log_control1::LogControl1;
+use crate::dbus::name::{self, Ended, StartError};
+use crate::dbus::polkit::{Action, Authority};
+use crate::dbus::{Bus, path};
 use crate::systemd::log::LogControl;
 
 /// How long answers under way may hold up the end, as the agent's may.

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use zbus::Connection;
 use zbus::message::Header;
 
-use super::error::Error;
-use super::polkit::Action;
-use super::service::Shared;
+use crate::agent::bus::service::Shared;
 use crate::agent::state::ConnectionState;
 use crate::agent::totals::realtime_usec;
+use crate::dbus::error::Error;
+use crate::dbus::polkit::Action;
 
 /// The interface's name.
 pub(crate) const INTERFACE: &str = "org.metricsagent.Connection1";

@@ -12,17 +12,20 @@ use tokio::task::JoinHandle;
 use tracing_subscriber::filter::LevelFilter;
 use zbus::{OwnedVariant, Variant, fdo};
 
-use super::proxy::{Agent, FindError};
-use super::service::{Ended, Service, StartError};
-use super::{Bus, agent1, collector1, connection1, path};
+use crate::agent::bus::service::{Ended, Service, StartError};
 use crate::agent::handle::{Handle, Order, OrderError};
 use crate::agent::state::{
     AgentState, ConnectionState, Intervals, Origin, Origins, State, StateChange,
 };
+use crate::ctl::proxy::{Agent, FindError};
 use crate::curve::keys::PublicKey;
 use crate::private_bus::PrivateBus;
 use crate::sources::{CollectorStatus, Samples, table};
 use crate::systemd::log::{LogControl, Target};
+use crate::{
+    agent::bus::{agent1, collector1, connection1},
+    dbus::{Bus, path},
+};
 
 /// No answer of a local bus takes that long, on however busy a machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -288,7 +291,7 @@ async fn changed(stream: &mut fdo::PropertiesChangedStream) -> Vec<(String, Stri
 
 async fn watch(connection: &zbus::Connection, path: &str) -> fdo::PropertiesChangedStream {
     let properties = fdo::PropertiesProxy::builder(connection)
-        .destination(super::NAME)
+        .destination(crate::dbus::NAME)
         .path(path.to_owned())
         .build()
         .await
@@ -501,7 +504,7 @@ async fn connections_come_and_go_with_the_settings() {
     let served = Served::start().await;
     let raw = served.raw().await;
     let manager = fdo::ObjectManagerProxy::builder(&raw)
-        .destination(super::NAME)
+        .destination(crate::dbus::NAME)
         .path(path::AGENT)
         .build()
         .await
@@ -743,7 +746,7 @@ async fn polkit_is_asked_about_the_sender() {
         .arg("--allow-interactive-authorization=yes")
         .args([
             "call",
-            super::NAME,
+            crate::dbus::NAME,
             path::AGENT,
             agent1::INTERFACE,
             "Reconnect",
@@ -865,7 +868,7 @@ async fn the_log_level_is_systemds() {
     let client = served.client().await;
     let get = async |property: &str| {
         let log = fdo::PropertiesProxy::builder(&served.raw().await)
-            .destination(super::NAME)
+            .destination(crate::dbus::NAME)
             .path(path::LOG_CONTROL)
             .build()
             .await

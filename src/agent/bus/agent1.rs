@@ -8,13 +8,13 @@ use zbus::message::Header;
 use zbus::object_server::SignalEmitter;
 use zbus::{Connection, ObjectPath, OwnedObjectPath, Variant};
 
-use super::error::Error;
-use super::path;
-use super::polkit::Action;
-use super::service::Shared;
+use crate::agent::bus::service::Shared;
 use crate::agent::handle::{GridKind, IntervalChange};
 use crate::agent::state::AgentState;
 use crate::agent::totals::realtime_usec;
+use crate::dbus::error::Error;
+use crate::dbus::path;
+use crate::dbus::polkit::Action;
 use crate::protocol::session::MODEL_MIN_INTERVAL;
 use crate::sources::{Samples, Value};
 

@@ -13,19 +13,19 @@ use tokio::sync::{Mutex, broadcast, watch};
 use zbus::fdo::ObjectManager;
 use zbus::{Connection, MessageStream};
 
-pub use super::Bus;
-use super::agent1::Agent1;
-use super::announce::{self, Change};
-use super::collector1::{self, Collector1};
-use super::connection1::{self, Connection1};
-use super::error::Error;
-use super::log_control1::LogControl1;
-use super::name;
-pub use super::name::{Ended, StartError};
-use super::path;
-use super::polkit::{Action, Authority};
+use crate::agent::bus::agent1::Agent1;
+use crate::agent::bus::announce::{self, Change};
+use crate::agent::bus::collector1::{self, Collector1};
+use crate::agent::bus::connection1::{self, Connection1};
 use crate::agent::handle::{Handle, OrderError};
 use crate::agent::state::{AgentState, ConnectionState, StateChange};
+pub use crate::dbus::Bus;
+use crate::dbus::error::Error;
+use crate::dbus::log_control1::LogControl1;
+use crate::dbus::name;
+pub use crate::dbus::name::{Ended, StartError};
+use crate::dbus::path;
+use crate::dbus::polkit::{Action, Authority};
 use crate::systemd::log::LogControl;
 
 /// How long answers under way may hold up the end. A caller that polkit asks for a
