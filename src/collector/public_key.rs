@@ -10,9 +10,10 @@ use tokio::time::timeout;
 
 use super::keys::{Found, service_state};
 use super::settings::Loaded;
+use crate::collector::bus::proxy::RunningCollector;
 use crate::config::{BusAddress, ConfigError};
 use crate::curve::keys::PublicKey;
-use crate::{ctl::proxy, dbus::Bus};
+use crate::dbus::Bus;
 
 /// How long the bus and the running collector may take together.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -95,9 +96,12 @@ fn running(bus: &Bus) -> Option<PublicKey> {
         .enable_all()
         .build()
         .ok()?;
-    let asked = async { timeout(PATIENCE, proxy::collectors_public_key(bus)).await };
-    let asked = runtime.block_on(asked);
-    asked.ok()?.ok()??.parse().ok()
+    let asked = async {
+        let collector = RunningCollector::find(bus).await.ok()?;
+        collector.public_key().await.ok()?.parse().ok()
+    };
+    let within = async { timeout(PATIENCE, asked).await };
+    runtime.block_on(within).ok()?
 }
 
 #[cfg(test)]

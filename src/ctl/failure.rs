@@ -110,7 +110,7 @@ impl From<FindError> for Failure {
     fn from(error: FindError) -> Self {
         match error {
             FindError::NoBus { bus, source } => Self::NoBus { bus, source },
-            FindError::NotRunning { bus } => Self::NotRunning(bus),
+            FindError::NotRunning { bus, .. } => Self::NotRunning(bus),
         }
     }
 }

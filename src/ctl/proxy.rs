@@ -3,25 +3,21 @@
 //! Reading never starts an agent that does not run: [`Agent::find`] looks up who owns the
 //! name now, and every call goes to that owner.
 
-use std::collections::HashMap;
+use crate::dbus::find;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use zbus::names::{OwnedUniqueName, UniqueName};
 use zbus::proxy::{self, CacheProperties, MethodFlags};
-use zbus::{Connection, DynamicType, OwnedVariant, Type, Variant, fdo};
+use zbus::{Connection, DynamicType, Type, Variant, fdo};
 
-use crate::{
-    agent::bus::{agent1, collector1, connection1},
-    dbus::{Bus, NAME, SERVER_NAME, log_control1, path},
-};
+use crate::dbus::{Bus, NAME, path};
 
 const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 const OBJECT_MANAGER: &str = "org.freedesktop.DBus.ObjectManager";
 const LOG_LEVEL: &str = "LogLevel";
 
-/// A grid or a list of properties: values by name.
-pub type Values = HashMap<String, OwnedVariant>;
+pub use crate::dbus::find::{FindError, Values};
 
 /// The agent as a whole.
 #[zbus::proxy(
@@ -58,130 +54,6 @@ pub trait Agent1 {
     ) -> zbus::Result<()>;
 }
 
-/// The collector as a whole.
-#[zbus::proxy(
-    interface = "org.metricsagent.Server1",
-    default_path = "/org/metricsagent/Server1"
-)]
-pub trait Server1 {
-    /// The collector's CURVE public key, Z85.
-    #[zbus(property)]
-    fn public_key(&self) -> zbus::Result<String>;
-
-    /// A page of the hosts that are known, and whether there are more.
-    fn list_hosts(
-        &self,
-        prefix: &str,
-        after: &str,
-        limit: u32,
-    ) -> zbus::Result<(Vec<HostRow>, bool)>;
-}
-
-/// A host of the collector's: its name, its state, when it was last heard and since when it is in
-/// that state (both in µs since 1970), its messages, its key and its address.
-pub type HostRow = (String, String, u64, u64, u64, String, String);
-
-/// The collector that owns the name now.
-#[derive(Debug, Clone)]
-pub struct RunningCollector {
-    proxy: Server1Proxy<'static>,
-}
-
-impl RunningCollector {
-    /// Finds it, without starting one.
-    ///
-    /// # Errors
-    ///
-    /// [`FindError`].
-    pub async fn find(bus: &Bus) -> Result<Self, FindError> {
-        let no_bus = |source| FindError::NoBus {
-            bus: bus.clone(),
-            source,
-        };
-        let connection = bus.connect().await.map_err(no_bus)?;
-        let driver = fdo::DBusProxy::new(&connection).await.map_err(no_bus)?;
-        let name = zbus::names::WellKnownName::from_static_str_unchecked(SERVER_NAME);
-        let owner = match driver.get_name_owner(name.into()).await {
-            Ok(owner) => owner,
-            Err(fdo::Error::NameHasNoOwner(_)) => {
-                return Err(FindError::NotRunning { bus: bus.clone() });
-            }
-            Err(error) => return Err(no_bus(error.into())),
-        };
-        let proxy = Server1Proxy::builder(&connection)
-            .destination(UniqueName::from(owner))
-            .cache_properties(CacheProperties::No)
-            .build()
-            .await
-            .map_err(no_bus)?;
-        Ok(Self { proxy })
-    }
-
-    /// The hosts behind this name, `limit` at most; whether there are more.
-    ///
-    /// # Errors
-    ///
-    /// It did not answer, or refused.
-    pub async fn list_hosts(&self, after: &str, limit: u32) -> zbus::Result<(Vec<HostRow>, bool)> {
-        self.proxy.list_hosts("", after, limit).await
-    }
-
-    /// Has it forget a host that does not report. A person may be asked by polkit for it.
-    ///
-    /// # Errors
-    ///
-    /// It did not answer, or refused.
-    pub async fn forget_host(&self, name: &str) -> zbus::Result<()> {
-        let flags = MethodFlags::NO_AUTO_START | MethodFlags::ALLOW_INTERACTIVE_AUTH;
-        let proxy = self.proxy.inner();
-        let answer: Option<()> = proxy.call_with_flags("ForgetHost", flags, &(name,)).await?;
-        answer.ok_or(zbus::Error::InvalidReply)
-    }
-}
-
-/// The name and the text of the error that a service has answered with; the error itself where it
-/// is of another kind.
-///
-/// # Errors
-///
-/// What was given.
-pub fn told(error: zbus::Error) -> Result<(String, String), zbus::Error> {
-    use zbus::DBusError as _;
-    match error {
-        zbus::Error::MethodError(name, text, _) => {
-            Ok((name.to_string(), text.unwrap_or_else(|| name.to_string())))
-        }
-        zbus::Error::FDO(error) => {
-            let text = error.description().map(str::to_owned);
-            let name = error.name().to_string();
-            Ok((name.clone(), text.unwrap_or(name)))
-        }
-        other => Err(other),
-    }
-}
-
-/// The public key of the collector that runs, if there is one on this bus; starts none.
-///
-/// # Errors
-///
-/// The bus, or the collector, did not answer.
-pub async fn collectors_public_key(bus: &Bus) -> zbus::Result<Option<String>> {
-    let connection = bus.connect().await?;
-    let driver = fdo::DBusProxy::new(&connection).await?;
-    let name = zbus::names::WellKnownName::from_static_str_unchecked(SERVER_NAME);
-    let owner = match driver.get_name_owner(name.into()).await {
-        Ok(owner) => owner,
-        Err(fdo::Error::NameHasNoOwner(_)) => return Ok(None),
-        Err(error) => return Err(error.into()),
-    };
-    let proxy = Server1Proxy::builder(&connection)
-        .destination(UniqueName::from(owner))
-        .cache_properties(CacheProperties::No)
-        .build()
-        .await?;
-    proxy.public_key().await.map(Some)
-}
-
 /// The objects below the agent's own, each by its properties, in the order of their paths.
 #[derive(Debug, Default)]
 pub struct Objects {
@@ -189,25 +61,6 @@ pub struct Objects {
     pub connections: Vec<Values>,
     /// One for each metric collector.
     pub collectors: Vec<Values>,
-}
-
-/// Why there is no agent to talk to.
-#[derive(Debug, thiserror::Error)]
-pub enum FindError {
-    /// No bus.
-    #[error("cannot reach {bus}: {source}")]
-    NoBus {
-        /// Which one.
-        bus: Bus,
-        /// What was wrong.
-        source: zbus::Error,
-    },
-    /// Nobody owns the agent's name.
-    #[error("no metrics-agent is running on {bus}")]
-    NotRunning {
-        /// Which one.
-        bus: Bus,
-    },
 }
 
 /// The agent that owns the name now.
@@ -223,10 +76,7 @@ impl Agent {
     ///
     /// `interactive` says that there is a person who can wait for polkit's question.
     pub async fn find(bus: &Bus, interactive: bool) -> Result<Self, FindError> {
-        let connection = bus.connect().await.map_err(|source| FindError::NoBus {
-            bus: bus.clone(),
-            source,
-        })?;
+        let connection = find::connect(bus).await?;
         Self::on(&connection, bus, interactive).await
     }
 
@@ -236,19 +86,7 @@ impl Agent {
         bus: &Bus,
         interactive: bool,
     ) -> Result<Self, FindError> {
-        let no_bus = |source| FindError::NoBus {
-            bus: bus.clone(),
-            source,
-        };
-        let driver = fdo::DBusProxy::new(connection).await.map_err(no_bus)?;
-        let name = zbus::names::WellKnownName::from_static_str_unchecked(NAME);
-        let owner = match driver.get_name_owner(name.into()).await {
-            Ok(owner) => owner,
-            Err(fdo::Error::NameHasNoOwner(_)) => {
-                return Err(FindError::NotRunning { bus: bus.clone() });
-            }
-            Err(error) => return Err(no_bus(error.into())),
-        };
+        let owner = find::owner(connection, bus, NAME).await?;
         let mut flags = MethodFlags::NO_AUTO_START;
         if interactive {
             flags |= MethodFlags::ALLOW_INTERACTIVE_AUTH;
@@ -297,7 +135,7 @@ impl Agent {
 
     /// Every property of the agent's own object.
     pub async fn properties(&self) -> zbus::Result<Values> {
-        let arguments = (agent1::INTERFACE,);
+        let arguments = (path::AGENT_INTERFACE,);
         self.call(path::AGENT, PROPERTIES, "GetAll", &arguments)
             .await
     }
@@ -313,10 +151,10 @@ impl Agent {
         for (_, mut interfaces) in objects {
             found
                 .connections
-                .extend(interfaces.remove(connection1::INTERFACE));
+                .extend(interfaces.remove(path::CONNECTION_INTERFACE));
             found
                 .collectors
-                .extend(interfaces.remove(collector1::INTERFACE));
+                .extend(interfaces.remove(path::COLLECTOR_INTERFACE));
         }
         Ok(found)
     }
@@ -326,14 +164,14 @@ impl Agent {
     where
         B: Serialize + DynamicType + Sync,
     {
-        self.call(path::AGENT, agent1::INTERFACE, method, arguments)
+        self.call(path::AGENT, path::AGENT_INTERFACE, method, arguments)
             .await
     }
 
     /// Closes the connection of that name and opens it anew.
     pub async fn reconnect(&self, connection: &str) -> zbus::Result<()> {
         let path = path::connection(connection);
-        self.call(path.as_str(), connection1::INTERFACE, "Reconnect", &())
+        self.call(path.as_str(), path::CONNECTION_INTERFACE, "Reconnect", &())
             .await
     }
 
@@ -341,15 +179,20 @@ impl Agent {
     pub async fn set_enabled(&self, collector: &str, enabled: bool) -> zbus::Result<()> {
         let path = path::collector(collector);
         let value = Variant::Bool(enabled);
-        self.set(path.as_str(), collector1::INTERFACE, "Enabled", value)
+        self.set(path.as_str(), path::COLLECTOR_INTERFACE, "Enabled", value)
             .await
     }
 
     /// Sets how much the agent logs, in the words of the settings or of syslog(3).
     pub async fn set_log_level(&self, level: &str) -> zbus::Result<()> {
         let value = Variant::from(level);
-        self.set(path::LOG_CONTROL, log_control1::INTERFACE, LOG_LEVEL, value)
-            .await
+        self.set(
+            path::LOG_CONTROL,
+            path::LOG_CONTROL_INTERFACE,
+            LOG_LEVEL,
+            value,
+        )
+        .await
     }
 
     /// Writes a property.

@@ -10,9 +10,6 @@ use crate::dbus::error::Error;
 use crate::dbus::polkit::{Action, Authority};
 use crate::systemd::log::{LogControl, LogError};
 
-/// The interface's name.
-pub(crate) const INTERFACE: &str = "org.freedesktop.LogControl1";
-
 /// Serves the log's controls.
 pub(crate) struct LogControl1 {
     authority: Arc<Authority>,

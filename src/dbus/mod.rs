@@ -13,6 +13,7 @@ use crate::config::BusAddress;
 
 pub(crate) mod callers;
 pub(crate) mod error;
+pub mod find;
 pub(crate) mod log_control1;
 pub mod name;
 pub mod path;

@@ -1,4 +1,4 @@
-//! Object paths: where which object is served.
+//! Object paths and interfaces: where which object is served, and as what.
 
 use std::fmt::Write as _;
 
@@ -12,6 +12,21 @@ pub const SERVER: &str = "/org/metricsagent/Server1";
 
 /// Where systemd looks for the log's controls (org.freedesktop.LogControl1(5)).
 pub const LOG_CONTROL: &str = "/org/freedesktop/LogControl1";
+
+/// The interface of the agent's own object.
+pub(crate) const AGENT_INTERFACE: &str = "org.metricsagent.Agent1";
+
+/// That of a connection.
+pub(crate) const CONNECTION_INTERFACE: &str = "org.metricsagent.Connection1";
+
+/// That of a metric collector.
+pub(crate) const COLLECTOR_INTERFACE: &str = "org.metricsagent.Collector1";
+
+/// That of the collector's own object.
+pub(crate) const SERVER_INTERFACE: &str = "org.metricsagent.Server1";
+
+/// That of the log's controls.
+pub(crate) const LOG_CONTROL_INTERFACE: &str = "org.freedesktop.LogControl1";
 
 /// The object of a connection, by its name in the settings.
 #[must_use]

@@ -18,9 +18,6 @@ use crate::dbus::polkit::Action;
 use crate::protocol::session::MODEL_MIN_INTERVAL;
 use crate::sources::{Samples, Value};
 
-/// The interface's name.
-pub(crate) const INTERFACE: &str = "org.metricsagent.Agent1";
-
 /// Serves the agent.
 pub(crate) struct Agent1(pub(crate) Arc<Shared>);
 

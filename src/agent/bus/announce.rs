@@ -12,12 +12,10 @@ use zbus::object_server::SignalEmitter;
 use zbus::{Array, Connection, OwnedObjectPath, Variant, fdo};
 
 use crate::agent::bus::agent1::{self, Agent1Signals as _};
+use crate::agent::bus::connection1;
 use crate::agent::state::{AgentState, ConnectionState, Origin, StateChange};
 use crate::agent::totals::realtime_usec;
-use crate::{
-    agent::bus::{collector1, connection1},
-    dbus::path,
-};
+use crate::dbus::path;
 
 /// What changed on one interface of one object.
 #[derive(Debug, PartialEq)]
@@ -72,7 +70,7 @@ pub(crate) fn changes(old: &AgentState, new: &AgentState) -> Vec<Change> {
     for (name, enabled) in &new.collectors {
         let mut before = old.collectors.iter();
         if let Some((_, before)) = before.find(|(other, _)| other == name) {
-            let mut change = Change::new(path::collector(name), collector1::INTERFACE);
+            let mut change = Change::new(path::collector(name), path::COLLECTOR_INTERFACE);
             change.compare("Enabled", (*before, *enabled), Variant::from);
             changes.push(change);
         }
@@ -88,7 +86,7 @@ pub(crate) fn is_same_object(one: &ConnectionState, other: &ConnectionState) -> 
 
 fn agent(old: &AgentState, new: &AgentState) -> Change {
     let path = zbus::ObjectPath::from_static_str_unchecked(path::AGENT).into();
-    let mut change = Change::new(path, agent1::INTERFACE);
+    let mut change = Change::new(path, path::AGENT_INTERFACE);
     let of = |property: fn(&AgentState) -> &str| (property(old), property(new));
     change.compare("HostName", of(|state| &state.host_name), text);
     change.compare("State", of(|state| state.state.as_str()), text);
@@ -122,7 +120,7 @@ fn agent(old: &AgentState, new: &AgentState) -> Change {
 }
 
 fn of_connection(old: &ConnectionState, new: &ConnectionState) -> Change {
-    let mut change = Change::new(path::connection(&new.name), connection1::INTERFACE);
+    let mut change = Change::new(path::connection(&new.name), path::CONNECTION_INTERFACE);
     let of = |property: fn(&ConnectionState) -> &str| (property(old), property(new));
     change.compare("State", of(|state| state.state.as_str()), text);
     let since = (old.state_since, new.state_since);

@@ -13,9 +13,6 @@ use crate::dbus::error::Error;
 use crate::dbus::polkit::Action;
 use crate::sources::CollectorStatus;
 
-/// The interface's name.
-pub(crate) const INTERFACE: &str = "org.metricsagent.Collector1";
-
 /// Serves one metric collector.
 pub(crate) struct Collector1 {
     shared: Arc<Shared>,

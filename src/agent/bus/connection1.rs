@@ -11,9 +11,6 @@ use crate::agent::totals::realtime_usec;
 use crate::dbus::error::Error;
 use crate::dbus::polkit::Action;
 
-/// The interface's name.
-pub(crate) const INTERFACE: &str = "org.metricsagent.Connection1";
-
 /// Serves one connection.
 ///
 /// Its endpoint and key are constant for the life of the object: a connection that is

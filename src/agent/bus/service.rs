@@ -15,8 +15,8 @@ use zbus::{Connection, MessageStream};
 
 use crate::agent::bus::agent1::Agent1;
 use crate::agent::bus::announce::{self, Change};
-use crate::agent::bus::collector1::{self, Collector1};
-use crate::agent::bus::connection1::{self, Connection1};
+use crate::agent::bus::collector1::Collector1;
+use crate::agent::bus::connection1::Connection1;
 use crate::agent::handle::{Handle, OrderError};
 use crate::agent::state::{AgentState, ConnectionState, StateChange};
 pub use crate::dbus::Bus;
@@ -218,7 +218,7 @@ impl Service {
         let gone = served.connections.iter().filter(|one| !is_in(one, state));
         for connection in gone {
             let path = path::connection(&connection.name);
-            self.remove(&path, connection1::INTERFACE).await?;
+            self.remove(&path, path::CONNECTION_INTERFACE).await?;
         }
         let new = state.connections.iter().filter(|one| !is_in(one, &served));
         for connection in new {
@@ -231,7 +231,7 @@ impl Service {
         };
         for (name, _) in &served.collectors {
             if !has(state, name) {
-                self.remove(&path::collector(name), collector1::INTERFACE)
+                self.remove(&path::collector(name), path::COLLECTOR_INTERFACE)
                     .await?;
             }
         }

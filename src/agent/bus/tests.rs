@@ -19,13 +19,10 @@ use crate::agent::state::{
 };
 use crate::ctl::proxy::{Agent, FindError};
 use crate::curve::keys::PublicKey;
+use crate::dbus::{Bus, path};
 use crate::private_bus::PrivateBus;
 use crate::sources::{CollectorStatus, Samples, table};
 use crate::systemd::log::{LogControl, Target};
-use crate::{
-    agent::bus::{agent1, collector1, connection1},
-    dbus::{Bus, path},
-};
 
 /// No answer of a local bus takes that long, on however busy a machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -386,7 +383,7 @@ async fn orders_errors_have_their_names() {
     let error = client
         .set(
             path::AGENT,
-            agent1::INTERFACE,
+            path::AGENT_INTERFACE,
             "MetricsIntervalUSec",
             interval,
         )
@@ -445,7 +442,7 @@ async fn a_change_is_announced_once_and_only_where_something_changed() {
     client
         .set(
             path::AGENT,
-            agent1::INTERFACE,
+            path::AGENT_INTERFACE,
             "MetricsIntervalUSec",
             interval,
         )
@@ -462,7 +459,7 @@ async fn a_change_is_announced_once_and_only_where_something_changed() {
         let value = Variant::Bool(enabled);
         let at = "/org/metricsagent/Agent1/collector/uptime";
         client
-            .set(at, collector1::INTERFACE, "Enabled", value)
+            .set(at, path::COLLECTOR_INTERFACE, "Enabled", value)
             .await
             .unwrap();
         let got = changed(&mut uptime).await;
@@ -521,7 +518,7 @@ async fn connections_come_and_go_with_the_settings() {
         got.object_path.as_str(),
         "/org/metricsagent/Agent1/connection/second_2done"
     );
-    let properties = &got.interfaces_and_properties[connection1::INTERFACE];
+    let properties = &got.interfaces_and_properties[path::CONNECTION_INTERFACE];
     assert_eq!(properties["Name"], Variant::from("second-one"));
 
     // Its endpoint is constant, so another endpoint is another object.
@@ -539,7 +536,7 @@ async fn connections_come_and_go_with_the_settings() {
     }
     let signal = soon(added.next()).await.unwrap();
     let got = signal.args().unwrap();
-    let properties = &got.interfaces_and_properties[connection1::INTERFACE];
+    let properties = &got.interfaces_and_properties[path::CONNECTION_INTERFACE];
     assert_eq!(properties["Endpoint"], Variant::from("[::1]:5556"));
     let left = served.client().await.objects().await.unwrap().connections;
     assert_eq!(left.len(), 1);
@@ -748,7 +745,7 @@ async fn polkit_is_asked_about_the_sender() {
             "call",
             crate::dbus::NAME,
             path::AGENT,
-            agent1::INTERFACE,
+            path::AGENT_INTERFACE,
             "Reconnect",
         ]);
     let status = tokio::task::spawn_blocking(move || busctl.status());
@@ -819,7 +816,7 @@ async fn the_questions_of_one_user_block_nobody_else() {
                 "--dest=org.metricsagent.Agent1",
                 path::AGENT,
             ])
-            .arg(format!("{}.{method}", agent1::INTERFACE))
+            .arg(format!("{}.{method}", path::AGENT_INTERFACE))
             .stdout(std::process::Stdio::null())
             .stderr(std::process::Stdio::piped());
         client.spawn().unwrap()

@@ -22,9 +22,6 @@ use crate::dbus::error::Error;
 use crate::dbus::polkit::{Action, Authority, uid_of};
 use crate::protocol::grid::Value;
 
-/// The interface's name.
-pub(crate) const INTERFACE: &str = "org.metricsagent.Server1";
-
 /// A host in a list: name, presence, last seen, since, messages, key, address.
 type Row = (String, &'static str, u64, u64, u64, String, String);
 

@@ -138,7 +138,7 @@ impl ServerService {
         let emitter = SignalEmitter::new(&self.connection, path::SERVER)?;
         fdo::Properties::properties_changed(
             &emitter,
-            InterfaceName::from_static_str_unchecked(server1::INTERFACE),
+            InterfaceName::from_static_str_unchecked(path::SERVER_INTERFACE),
             changed,
             Cow::Borrowed(&[]),
         )

@@ -12,7 +12,8 @@ use tokio::time::timeout;
 
 use crate::base::exit::EXIT_UNAVAILABLE;
 use crate::base::{pager, terminal, text};
-use crate::ctl::proxy::{self, FindError, RunningCollector};
+use crate::collector::bus::proxy::RunningCollector;
+use crate::dbus::find::{self, FindError};
 use crate::dbus::{Bus, BusError};
 
 mod table;
@@ -152,7 +153,7 @@ impl Failure {
 
 impl From<zbus::Error> for Failure {
     fn from(error: zbus::Error) -> Self {
-        match proxy::told(error) {
+        match find::told(error) {
             Ok((name, text)) if name.ends_with(".AccessDenied") => Self::Denied(text),
             Ok((name, text)) if name.ends_with(".InteractiveAuthorizationRequired") => {
                 Self::Denied(text)
@@ -212,7 +213,7 @@ async fn find(bus: Bus) -> Result<RunningCollector, Failure> {
     match within(RunningCollector::find(&bus)).await? {
         Ok(collector) => Ok(collector),
         Err(FindError::NoBus { bus, source }) => Err(Failure::NoBus { bus, source }),
-        Err(FindError::NotRunning { bus }) => Err(Failure::NotRunning(bus)),
+        Err(FindError::NotRunning { bus, .. }) => Err(Failure::NotRunning(bus)),
     }
 }
 

@@ -5,7 +5,7 @@ use jiff::tz::TimeZone;
 use serde::{Serialize, Serializer};
 
 use crate::base::{columns, json, text};
-use crate::ctl::proxy::HostRow;
+use crate::collector::bus::proxy::HostRow;
 
 /// The columns, what matters most first.
 const HEAD: [&str; 6] = ["HOST", "STATE", "SINCE", "LAST SEEN", "ADDRESS", "KEY"];

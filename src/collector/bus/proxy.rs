@@ -1,0 +1,85 @@
+//! The collector seen from outside: a zbus proxy for its object, and the way to it.
+
+use zbus::names::UniqueName;
+use zbus::proxy::{CacheProperties, MethodFlags};
+
+use crate::dbus::find::{self, FindError};
+use crate::dbus::{Bus, SERVER_NAME};
+
+/// The collector as a whole.
+#[zbus::proxy(
+    interface = "org.metricsagent.Server1",
+    default_path = "/org/metricsagent/Server1"
+)]
+pub trait Server1 {
+    /// The collector's CURVE public key, Z85.
+    #[zbus(property)]
+    fn public_key(&self) -> zbus::Result<String>;
+
+    /// A page of the hosts that are known, and whether there are more.
+    fn list_hosts(
+        &self,
+        prefix: &str,
+        after: &str,
+        limit: u32,
+    ) -> zbus::Result<(Vec<HostRow>, bool)>;
+}
+
+/// A host of the collector's: its name, its state, when it was last heard and since when it is in
+/// that state (both in µs since 1970), its messages, its key and its address.
+pub type HostRow = (String, String, u64, u64, u64, String, String);
+
+/// The collector that owns the name now.
+#[derive(Debug, Clone)]
+pub struct RunningCollector {
+    proxy: Server1Proxy<'static>,
+}
+
+impl RunningCollector {
+    /// Finds it, without starting one.
+    ///
+    /// # Errors
+    ///
+    /// [`FindError`].
+    pub async fn find(bus: &Bus) -> Result<Self, FindError> {
+        let connection = find::connect(bus).await?;
+        let owner = find::owner(&connection, bus, SERVER_NAME).await?;
+        let proxy = Server1Proxy::builder(&connection)
+            .destination(UniqueName::from(owner))
+            .cache_properties(CacheProperties::No)
+            .build()
+            .await
+            .map_err(FindError::no_bus(bus))?;
+        Ok(Self { proxy })
+    }
+
+    /// Its public key, Z85.
+    ///
+    /// # Errors
+    ///
+    /// It did not answer.
+    pub async fn public_key(&self) -> zbus::Result<String> {
+        self.proxy.public_key().await
+    }
+
+    /// The hosts behind this name, `limit` at most; whether there are more.
+    ///
+    /// # Errors
+    ///
+    /// It did not answer, or refused.
+    pub async fn list_hosts(&self, after: &str, limit: u32) -> zbus::Result<(Vec<HostRow>, bool)> {
+        self.proxy.list_hosts("", after, limit).await
+    }
+
+    /// Has it forget a host that does not report. A person may be asked by polkit for it.
+    ///
+    /// # Errors
+    ///
+    /// It did not answer, or refused.
+    pub async fn forget_host(&self, name: &str) -> zbus::Result<()> {
+        let flags = MethodFlags::NO_AUTO_START | MethodFlags::ALLOW_INTERACTIVE_AUTH;
+        let proxy = self.proxy.inner();
+        let answer: Option<()> = proxy.call_with_flags("ForgetHost", flags, &(name,)).await?;
+        answer.ok_or(zbus::Error::InvalidReply)
+    }
+}
