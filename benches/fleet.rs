@@ -16,11 +16,11 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use metrics_agent::collector::hosts::Merged;
 use metrics_agent::collector::prometheus::exposition::Exposition;
 use metrics_agent::collector::snapshot::{HostSnapshot, Presence, Snapshot};
+use metrics_agent::metrics::table::METRICS;
+use metrics_agent::metrics::{Definition, Kind};
 use metrics_agent::protocol::grid::Grid;
 use metrics_agent::protocol::message::GridKind;
 use metrics_agent::sources::agent::parse_resident;
-use metrics_agent::sources::definition::{Definition, Kind};
-use metrics_agent::sources::table::METRICS;
 use rustix::time::{ClockId, clock_gettime};
 
 const HOSTS: usize = 1000;

@@ -15,9 +15,10 @@ use std::{
 };
 
 use criterion::{Criterion, criterion_group, criterion_main};
+use metrics_agent::metrics::Samples;
 use metrics_agent::sources::{
-    CollectorSet, Context, Grid, Odd, Options, Purpose, Root, Samples, cpu,
-    definition::default_names, filesystem, meminfo, processes, uptime, vmstat,
+    CollectorSet, Context, Grid, Odd, Options, Purpose, Root, cpu, filesystem, meminfo, processes,
+    registry::default_names, uptime, vmstat,
 };
 use procfs_core::FromBufRead;
 

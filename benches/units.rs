@@ -21,8 +21,9 @@ use std::{
 };
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use metrics_agent::metrics::Samples;
 use metrics_agent::sources::{
-    Collector, Grid, Odd, Options, Purpose, Samples, Sink,
+    Collector, Grid, Odd, Options, Purpose, Sink,
     units::{UnitsCollector, parse},
 };
 use rustix::fs::{Mode, OFlags, open, openat};

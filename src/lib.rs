@@ -6,6 +6,7 @@
 //! - [`base`]: what several rooms need: text, terminals, files that outlast a crash, exits;
 //! - [`protocol`]: the messages and the agent's session as a pure state machine;
 //! - [`curve`]: keys, certificates and the CURVE sockets on libzmq;
+//! - [`metrics`]: what a metric is, and the table of those that the agent has;
 //! - [`sources`]: from the kernel's files to samples;
 //! - [`config`]: the settings, their layers and their validation;
 //! - [`agent`]: the daemon that owns sessions, timers and samplers;
@@ -21,6 +22,7 @@ pub mod config;
 pub mod ctl;
 pub mod curve;
 pub mod dbus;
+pub mod metrics;
 pub mod protocol;
 pub mod sources;
 pub mod systemd;

@@ -5,7 +5,7 @@
 
 use std::fmt::Display;
 
-use metrics_agent::collector::families::{Family, FamilySet};
+use metrics_agent::metrics::families::{Family, FamilySet};
 use metrics_agent::protocol::grid::{Grid, MAX_METRICS, MAX_NAME_BYTES, MAX_TEXT_BYTES, Value};
 use metrics_agent::protocol::message::{GridKind, MAX_GRID_BYTES, encode_grid};
 

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use metrics_agent::config::{Endpoint, Host};
+use metrics_agent::curve::endpoint::{Endpoint, Host};
 
 fuzz_target!(|text: &str| {
     match text.parse::<Endpoint>() {

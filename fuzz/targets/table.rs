@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
-use metrics_agent::collector::families::{Family, FamilySet};
+use metrics_agent::metrics::families::{Family, FamilySet};
 use metrics_agent::collector::hosts::{
     Due, Hosts, MAX_HOSTS_PER_CONNECTION, MAX_HOSTS_PER_KEY, Peer, Report, Timing,
 };

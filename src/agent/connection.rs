@@ -11,8 +11,8 @@ use super::sampler::Grid;
 use super::sentence::sentence;
 use super::state::{ConnectionState, State};
 use super::totals::Counters;
-use crate::config::Endpoint;
 use crate::curve::context::Context;
+use crate::curve::endpoint::Endpoint;
 use crate::curve::keys::{KeyPair, PublicKey};
 use crate::protocol::session::{Reason, SessionSettings};
 

@@ -13,13 +13,19 @@ use super::progress::Progress;
 use super::sampler::Grid;
 use super::state::ConnectionState;
 use super::totals::{Counters, Totals};
-use crate::config::{CollectorSettings, Settings};
+use crate::base::offload;
+use crate::config::{CollectorSettings, MAX_COLLECTORS, Settings};
 use crate::curve::context::Context;
 use crate::curve::keys::KeyPair;
 use crate::protocol::session::SessionSettings;
 
 /// Reports that wait for the agent's task at most; a connection past that waits its turn.
 const REPORTS: usize = 64;
+
+const _: () = assert!(
+    offload::MAX_THREADS >= 2 * (MAX_COLLECTORS + 2),
+    "each connection may look up a name while an earlier look-up hangs"
+);
 
 struct Running {
     serial: Serial,

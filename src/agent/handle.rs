@@ -10,8 +10,9 @@ use std::time::Duration;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use super::state::{AgentState, StateChange};
-use crate::sources::table::METRICS;
-use crate::sources::{CollectorStatus, Definition, Samples};
+use crate::metrics::table::METRICS;
+use crate::metrics::{Definition, Samples};
+use crate::sources::CollectorStatus;
 
 /// Which grid to sample: what changes, or what rarely does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

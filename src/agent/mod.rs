@@ -19,7 +19,6 @@
 mod alarm;
 mod announce;
 pub mod arguments;
-mod aside;
 pub mod bus;
 mod connection;
 mod connections;
@@ -29,7 +28,6 @@ pub(crate) mod host_name;
 mod name_keeper;
 mod orders;
 mod progress;
-pub(crate) mod resolve;
 mod round;
 pub mod run;
 mod sampler;

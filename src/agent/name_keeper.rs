@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use tokio::time::{Instant, sleep_until};
 
-use super::aside::{Aside, aside};
 use super::host_name::{PATIENCE, Watch, fully_qualified, short};
+use crate::base::offload::{Offloaded, offload};
 
 /// The configured name, else the fully qualified one, else the short one.
 pub(crate) struct NameKeeper {
@@ -22,7 +22,7 @@ pub(crate) struct NameKeeper {
 /// The resolver was asked for the full form of a name.
 struct Question {
     short: String,
-    answer: Aside<Option<String>>,
+    answer: Offloaded<Option<String>>,
     /// Nobody waits any longer: the short name has to do until the answer comes.
     impatient: bool,
     patience: Instant,
@@ -92,7 +92,7 @@ impl NameKeeper {
         }
         let asked = short.clone();
         self.question = Some(Question {
-            answer: aside("own name", move || fully_qualified(&asked)),
+            answer: offload("own name", move || fully_qualified(&asked)),
             short,
             impatient: false,
             patience: Instant::now() + PATIENCE,

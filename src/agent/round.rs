@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::connection::Serial;
 use super::handle::{Answer, GridKind, ORDERS, OrderError};
 use super::run::Agent;
-use crate::sources::Samples;
+use crate::metrics::Samples;
 use crate::sources::background::PATIENCE;
 
 /// Most that wait: the orders of the bus and a model for each connection, twice.

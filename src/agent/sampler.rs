@@ -9,12 +9,13 @@ use super::handle::{GridKind, OrderError};
 use super::round::Want;
 use super::totals::Totals;
 use crate::config::Settings;
+use crate::metrics::Samples;
 use crate::protocol::message::encode_grid;
 use crate::sources::background::Bell;
 use crate::sources::context::Counts;
 use crate::sources::{
     CollectorSet, CollectorStatus, Context, Grid as Wanted, Options, Purpose, Root, SampleOneError,
-    Samples, Transition, UnknownCollector,
+    Transition, UnknownCollector,
 };
 use crate::systemd::log::LogControl;
 

@@ -7,8 +7,8 @@ use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::aside::{Aside, aside};
 use super::handle::{Answer, ORDERS, OrderError};
+use crate::base::offload::{Offloaded, offload};
 use crate::config::persistent::{self, Persistent};
 use crate::config::{self, KeyPolicy, Loaded, Sources};
 
@@ -38,7 +38,7 @@ pub(crate) enum Outcome {
 pub(crate) struct SlowJobs {
     sources: Arc<Sources>,
     waiting: VecDeque<Job>,
-    running: Option<(Job, Aside<Outcome>)>,
+    running: Option<(Job, Offloaded<Outcome>)>,
 }
 
 impl SlowJobs {
@@ -100,7 +100,7 @@ impl SlowJobs {
         }
         if let Some(job) = self.waiting.pop_front() {
             let work = job.work(Arc::clone(&self.sources));
-            self.running = Some((job, aside("files", work)));
+            self.running = Some((job, offload("files", work)));
         }
     }
 }

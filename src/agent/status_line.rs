@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::state::{AgentState, State};
-use super::totals::boottime_usec;
+use crate::base::clock::boottime_usec;
 use crate::base::text;
-use crate::systemd::notify::grouped;
+use crate::base::text::grouped;
 
 /// What the agent is doing, worth reading: `Reporting to collector.example.org:5556
 /// every 5s: 1,234 sent, last heard 2s ago`. `now` is as [`boottime_usec`] has it: the wall clock

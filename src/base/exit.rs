@@ -1,7 +1,5 @@
 //! How the daemons end: their exit statuses, in one place, and what a bug does.
 
-use crate::systemd::log::LogControl;
-
 /// Exit status for invalid settings or keys: `EX_CONFIG` of sysexits(3). The unit does not
 /// restart on it, as only an administrator can mend that.
 pub const EXIT_CONFIG: u8 = 78;
@@ -14,10 +12,11 @@ pub const EXIT_SOFTWARE: u8 = 70;
 
 /// From here on a bug ends the process at once with [`EXIT_SOFTWARE`] and a line that names the
 /// place. A task that is dead while the others go on would be worse: nobody would restart it.
-pub fn end_at_a_bug(log: LogControl) {
+/// `finish` gets that line out.
+pub fn end_at_a_bug(finish: impl Fn() + Send + Sync + 'static) {
     std::panic::set_hook(Box::new(move |bug| {
         tracing::error!("a bug, please report it: {bug}");
-        log.finish();
+        finish();
         std::process::exit(i32::from(EXIT_SOFTWARE));
     }));
 }

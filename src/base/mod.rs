@@ -7,11 +7,13 @@
 //! that a person may paste is made by [`shell`].
 
 pub(crate) mod bus_socket;
+pub mod clock;
 pub mod columns;
 pub mod durable;
 pub mod exit;
 pub mod json;
 pub mod locale;
+pub(crate) mod offload;
 pub mod pager;
 pub mod shell;
 pub mod terminal;

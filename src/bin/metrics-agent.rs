@@ -51,7 +51,8 @@ fn main() -> ExitCode {
             return EXIT_SOFTWARE.into();
         }
     };
-    exit::end_at_a_bug(log.clone());
+    let last_lines = log.clone();
+    exit::end_at_a_bug(move || last_lines.finish());
     if let (Some(owner), Some(directory)) = (settled, &sources.state_directory) {
         owner::say_settled(owner, directory);
     }
@@ -65,7 +66,7 @@ fn main() -> ExitCode {
 
 /// Where settings come from.
 fn sources_of(arguments: Arguments) -> Sources {
-    let known: Vec<_> = sources::definition::names().collect();
+    let known: Vec<_> = sources::registry::names().collect();
     let mut sources = Sources::from_environment(&known, &sources::default_names());
     // A reload and whoever reads ConfigurationFiles must not depend on where we were started.
     sources.config_file = arguments

@@ -78,7 +78,8 @@ fn main() -> ExitCode {
             return EXIT_SOFTWARE.into();
         }
     };
-    exit::end_at_a_bug(log.clone());
+    let last_lines = log.clone();
+    exit::end_at_a_bug(move || last_lines.finish());
     if let (Some(owner), Some(directory)) = (settled, &sources.places.state) {
         owner::say_settled(owner, directory);
     }

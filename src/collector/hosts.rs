@@ -17,9 +17,9 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::families::FamilySet;
 use crate::collector::network::Network;
 use crate::curve::keys::PublicKey;
+use crate::metrics::families::FamilySet;
 use crate::protocol::grid::Grid;
 use crate::protocol::message::GridKind;
 use crate::protocol::session::MODEL_MIN_INTERVAL;

@@ -7,7 +7,6 @@
 //! - [`run`]: the one loop that owns everything which changes, [`hearing`]: what it does
 //!   with a message, [`outlets`]: where that goes, and [`handle`]: how others ask it;
 //! - [`hosts`]: the table of hosts, pure: who reports, who is due a ping, who is gone;
-//! - [`families`]: which metrics are reported together;
 //! - [`handle`]: how others ask it; [`state`]: what they read without asking;
 //! - [`listing`]: some of the hosts, by their names, pure;
 //! - [`snapshot`]: the table at one moment, for those who read it at their own pace;
@@ -36,7 +35,6 @@ pub mod bus;
 pub mod clients;
 pub mod complaints;
 pub(crate) mod events;
-pub mod families;
 pub mod handle;
 mod hearing;
 pub mod host_lines;

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::prometheus::own::{self, Figure};
 use super::push::TargetStatus;
 use crate::base::text;
-use crate::systemd::notify::grouped;
+use crate::base::text::grouped;
 
 /// Most targets of remote write that the line names.
 const TARGETS: usize = 3;

@@ -6,13 +6,13 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::endpoint::Endpoint;
 use super::interval::{MetricsInterval, StaleInterval};
 use super::metrics::{
     EXCLUDE_TYPES, MetricsFragment, PER_CPU, PROCESSES_TOP, UNITS_MAX, exclude, include, interval,
 };
 use super::table::{Chosen, Schema, Setting, Shape, check, check_alone, check_name};
 use super::values::{BusAddress, ConnectionName, HostName, LogLevel};
+use crate::curve::endpoint::Endpoint;
 use crate::curve::keys::{KeyError, PublicKey};
 
 /// Beginnings, after `METRICS_AGENT_`, of variables that are none of ours:
@@ -359,8 +359,9 @@ mod tests {
     /// Each metric collector that is read periodically has an interval of its own.
     #[test]
     fn every_metric_collector_has_its_settings() {
-        use crate::sources::{definition, table};
-        for name in definition::names() {
+        use crate::metrics::table;
+        use crate::sources::registry;
+        for name in registry::names() {
             let key = format!("metrics.{name}.interval");
             let known = AGENT.settings.iter().any(|setting| setting.key == key);
             assert_eq!(known, name != table::INVENTORY, "{key}");

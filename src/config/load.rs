@@ -7,7 +7,6 @@ use std::path::PathBuf;
 
 use figment::value::Value;
 
-use super::endpoint::Endpoint;
 use super::error::{ConfigError, PING_INTERVAL, Place, Problem, Problems, Reason, Warning};
 use super::fragment::{AGENT, CollectorFragment, Fragment, InlineKey, KeyFile};
 use super::keys::{KeyPolicy, KeySearch};
@@ -18,6 +17,7 @@ use super::settings::{CollectorSettings, Intervals, Settings};
 use super::sources::Sources;
 use super::table::similar;
 use super::values::ConnectionName;
+use crate::curve::endpoint::Endpoint;
 use crate::curve::keys::PublicKey;
 
 /// The most collectors. Each costs a socket, a handshake and every sample once

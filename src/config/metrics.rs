@@ -9,9 +9,9 @@ use serde::{Deserialize, de};
 
 use super::interval::CollectorInterval;
 use super::table::{Setting, Shape, check};
+use crate::metrics::table::{CPU, DISK, FILESYSTEM, NETWORK, PROCESSES, SENSORS, UNITS};
 use crate::sources::Options;
 use crate::sources::options::{CpuOptions, FilesystemOptions, Filter, ProcessOptions, UnitOptions};
-use crate::sources::table::{CPU, DISK, FILESYSTEM, NETWORK, PROCESSES, SENSORS, UNITS};
 
 /// The most units that can be followed: what a message has room for, with few values each.
 const UNITS_LIMIT: usize = 5000;

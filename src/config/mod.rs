@@ -12,7 +12,6 @@
 //! over D-Bus persistently.
 
 mod document;
-mod endpoint;
 mod environment;
 mod error;
 mod files;
@@ -34,7 +33,6 @@ pub mod table;
 mod testbed;
 mod values;
 
-pub use endpoint::{DEFAULT_PORT, Endpoint, EndpointError, Host, Zone, link_local, parse_ipv6};
 pub use error::{ConfigError, Place, Problem, Reason, Suggestion, Warning};
 pub(crate) use error::{PING_INTERVAL, Problems};
 pub use files::MAX_FILE_BYTES;

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::endpoint::Endpoint;
 use super::values::{BusAddress, ConnectionName, HostName, LogLevel};
+use crate::curve::endpoint::Endpoint;
 use crate::curve::keys::{KeyPair, PublicKey};
 use crate::sources::Options;
 

@@ -10,8 +10,8 @@ use zbus::Variant;
 use super::printable;
 use super::text::{Style, quantity};
 use crate::base::columns::{fit, pieces, width as width_of};
+use crate::base::text::grouped;
 use crate::ctl::proxy::Values;
-use crate::systemd::notify::grouped;
 
 /// Counts since boot, as opposed to what goes up and down; `ListMetrics` calls them so.
 const COUNTER: &str = "counter";

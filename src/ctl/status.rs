@@ -9,8 +9,8 @@ use super::arguments::Names;
 use super::text::{Clock, Style, bytes, span};
 use super::unit::Unit;
 use super::{Failure, json, number, printable, string};
+use crate::base::text::grouped;
 use crate::ctl::proxy::{Agent, Values};
-use crate::systemd::notify::grouped;
 
 /// Everything that the agent tells, as of one moment.
 pub(super) struct View {

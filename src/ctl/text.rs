@@ -5,8 +5,8 @@ use std::time::SystemTime;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use crate::agent::totals::realtime_usec;
-use crate::systemd::notify::grouped;
+use crate::base::clock::realtime_usec;
+use crate::base::text::grouped;
 
 const MILLISECOND: u64 = 1_000;
 const SECOND: u64 = 1_000 * MILLISECOND;

@@ -2,15 +2,17 @@
 //!
 //! This room owns everything that touches libzmq: what is above it sees
 //! frames, link events and typed errors, never a `zmq` type. It refuses to
-//! look up names (an address is an argument), to decide when to connect anew
+//! look up names in its sockets (an address is an argument; [`resolve`] looks up), to decide when to connect anew
 //! (its sockets never do so by themselves), and to interpret a message.
 
 pub mod certificate;
 pub mod context;
 pub mod dealer;
+pub mod endpoint;
 pub mod frames;
 pub mod keys;
 pub mod link;
+pub(crate) mod resolve;
 pub mod router;
 mod socket;
 pub mod tcp;

@@ -11,10 +11,10 @@ use super::{
     context::{Context, CountsSource},
     error::{CollectError, Malformed},
     source::{ProcFile, Root},
-    table::{
-        AGENT_BYTES_SENT, AGENT_CPU, AGENT_LOG_LOST, AGENT_MEMORY, AGENT_MESSAGES_DROPPED,
-        AGENT_MESSAGES_RECEIVED, AGENT_MESSAGES_SENT, AGENT_RECONNECTS, AGENT_VERSION,
-    },
+};
+use crate::metrics::table::{
+    AGENT_BYTES_SENT, AGENT_CPU, AGENT_LOG_LOST, AGENT_MEMORY, AGENT_MESSAGES_DROPPED,
+    AGENT_MESSAGES_RECEIVED, AGENT_MESSAGES_SENT, AGENT_RECONNECTS, AGENT_VERSION,
 };
 
 /// Where the kernel says it.

@@ -9,9 +9,9 @@ use super::{
     context::Context,
     error::{CollectError, Malformed},
     source::ProcFile,
-    table::{CONNTRACK_ENTRIES, CONNTRACK_LIMIT},
     text::{MAX_COUNT, count},
 };
+use crate::metrics::table::{CONNTRACK_ENTRIES, CONNTRACK_LIMIT};
 
 /// Where the kernel says how many connections it follows.
 const COUNT: &str = "/proc/sys/net/netfilter/nf_conntrack_count";

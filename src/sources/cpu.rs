@@ -22,16 +22,16 @@ use stat::{Cores, MODES, Steady, Times};
 use super::{
     Collector, Grid, Purpose, Sink,
     context::Context,
-    definition::Definition,
     error::{CollectError, Malformed},
     odd::Odd,
     source::ProcFile,
-    table::{
-        CPU_CORE_IDLE, CPU_CORE_IOWAIT, CPU_CORE_IRQ, CPU_CORE_NICE, CPU_CORE_SOFTIRQ,
-        CPU_CORE_STEAL, CPU_CORE_SYSTEM, CPU_CORE_USER, CPU_GUEST, CPU_GUEST_NICE, CPU_IDLE,
-        CPU_INTERRUPTS, CPU_IOWAIT, CPU_IRQ, CPU_NICE, CPU_PERCENT, CPU_SOFTIRQ, CPU_STEAL,
-        CPU_SWITCHES, CPU_SYSTEM, CPU_USER, PROC_BLOCKED, PROC_FORKS, PROC_RUNNING,
-    },
+};
+use crate::metrics::Definition;
+use crate::metrics::table::{
+    CPU_CORE_IDLE, CPU_CORE_IOWAIT, CPU_CORE_IRQ, CPU_CORE_NICE, CPU_CORE_SOFTIRQ, CPU_CORE_STEAL,
+    CPU_CORE_SYSTEM, CPU_CORE_USER, CPU_GUEST, CPU_GUEST_NICE, CPU_IDLE, CPU_INTERRUPTS,
+    CPU_IOWAIT, CPU_IRQ, CPU_NICE, CPU_PERCENT, CPU_SOFTIRQ, CPU_STEAL, CPU_SWITCHES, CPU_SYSTEM,
+    CPU_USER, PROC_BLOCKED, PROC_FORKS, PROC_RUNNING,
 };
 
 /// Where the kernel says it.
@@ -365,9 +365,10 @@ impl Collector for CpuCollector {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::table::CPU;
+    use crate::metrics::{Samples, Value};
     use crate::sources::{
-        CollectorSet, Options, Root, Samples, Value,
-        table::CPU,
+        CollectorSet, Options, Root,
         text::{TICKS, max_sum_of_times},
     };
     use proptest::prelude::*;

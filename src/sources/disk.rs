@@ -20,18 +20,18 @@ use device::{Device, Known};
 use super::{
     Collector, Purpose, Sink,
     context::Context,
-    definition::Definition,
     error::{CollectError, Malformed},
     instances::Instances,
     lines::{Line, lines},
     odd::Odd,
     source::{ProcFile, Root},
-    table::{
-        DISK_BUSY, DISK_DISCARD_BYTES, DISK_DISCARD_TIME, DISK_DISCARDS, DISK_FLUSH_TIME,
-        DISK_FLUSHES, DISK_INFLIGHT, DISK_QUEUE_TIME, DISK_READ_BYTES, DISK_READ_TIME, DISK_READS,
-        DISK_READS_MERGED, DISK_WRITE_BYTES, DISK_WRITE_TIME, DISK_WRITES, DISK_WRITES_MERGED,
-    },
     text::{MAX_COUNT, MAX_EVENTS, MILLISECONDS, count, fields, max_sum_of_times},
+};
+use crate::metrics::Definition;
+use crate::metrics::table::{
+    DISK_BUSY, DISK_DISCARD_BYTES, DISK_DISCARD_TIME, DISK_DISCARDS, DISK_FLUSH_TIME, DISK_FLUSHES,
+    DISK_INFLIGHT, DISK_QUEUE_TIME, DISK_READ_BYTES, DISK_READ_TIME, DISK_READS, DISK_READS_MERGED,
+    DISK_WRITE_BYTES, DISK_WRITE_TIME, DISK_WRITES, DISK_WRITES_MERGED,
 };
 
 /// Where the kernel says it.

@@ -9,8 +9,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{background::ProbeError, definition};
+use super::background::ProbeError;
 use crate::base::text::shown;
+use crate::sources::registry;
 
 /// A source could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -200,7 +201,7 @@ pub struct UnknownCollector {
 }
 
 fn known() -> String {
-    definition::names().collect::<Vec<_>>().join(", ")
+    registry::names().collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]

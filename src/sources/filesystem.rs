@@ -34,7 +34,9 @@ use super::{
     options::Options,
     source::ProcFile,
     survey::{Found, Listing, Source, Subject, Survey, Target},
-    table::{FS_AVAIL, FS_FREE, FS_INODES, FS_INODES_FREE, FS_READONLY, FS_SIZE, FS_STUCK},
+};
+use crate::metrics::table::{
+    FS_AVAIL, FS_FREE, FS_INODES, FS_INODES_FREE, FS_READONLY, FS_SIZE, FS_STUCK,
 };
 
 pub use mountinfo::{Chosen, MAX_MOUNTS, Mount, choose, mark_files, parse};

@@ -8,9 +8,9 @@ use super::{
     error::{CollectError, Malformed},
     odd::Odd,
     source::{ProcFile, Root},
-    table::{LOAD_1, LOAD_5, LOAD_15, PROC_THREADS},
     text::{MAX_TASKS, count, fields, fixed_point, split_once},
 };
+use crate::metrics::table::{LOAD_1, LOAD_5, LOAD_15, PROC_THREADS};
 
 /// Where the kernel says it.
 const FILE: &str = "/proc/loadavg";
@@ -96,8 +96,8 @@ impl Collector for LoadCollector {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::{Samples, Value};
     use crate::sources::testing::captured;
-    use crate::sources::{Samples, Value};
     use procfs_core::{FromRead, LoadAverage};
     use proptest::prelude::*;
 

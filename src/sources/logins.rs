@@ -13,8 +13,8 @@ use super::{
     bus::{Board, Client, Failure, Follower, NewOwner, Peer, Topic, follow, is_signal},
     context::Context,
     error::CollectError,
-    table::{LOGIN_SESSIONS, LOGIN_USERS},
 };
+use crate::metrics::table::{LOGIN_SESSIONS, LOGIN_USERS};
 
 const NAME: &str = "org.freedesktop.login1";
 const PATH: &str = "/org/freedesktop/login1";

@@ -15,11 +15,11 @@ use super::{
     lines::{Line, lines},
     odd::Odd,
     source::{ProcFile, Root},
-    table::{
-        MEM_AVAIL, MEM_BUFFERS, MEM_CACHED, MEM_DIRTY, MEM_FREE, MEM_SWAP_FREE, MEM_SWAP_TOTAL,
-        MEM_TOTAL, MEM_WRITEBACK,
-    },
     text::{decimal, split_once},
+};
+use crate::metrics::table::{
+    MEM_AVAIL, MEM_BUFFERS, MEM_CACHED, MEM_DIRTY, MEM_FREE, MEM_SWAP_FREE, MEM_SWAP_TOTAL,
+    MEM_TOTAL, MEM_WRITEBACK,
 };
 
 /// Where the kernel says it.

@@ -16,7 +16,6 @@ pub mod bus;
 pub mod conntrack;
 pub mod context;
 pub mod cpu;
-pub mod definition;
 pub mod disk;
 mod errand;
 pub mod error;
@@ -34,14 +33,13 @@ mod odd_tests;
 pub mod options;
 pub mod pressure;
 pub mod processes;
-pub mod sample;
+pub mod registry;
 pub mod sensors;
 pub mod set;
 pub mod sockets;
 pub mod source;
 pub mod survey;
 pub mod systemd;
-pub mod table;
 #[cfg(test)]
 mod testing;
 pub mod text;
@@ -52,12 +50,13 @@ pub mod vmstat;
 
 use std::{path::Path, time::Instant};
 
+use crate::metrics::{Definition, Samples};
+
 pub use context::Context;
-pub use definition::{CollectorDefinition, Definition, default_names};
 pub use error::{CollectError, Malformed, SourceError, UnknownCollector};
 pub use odd::{LeftOut, Odd};
 pub use options::Options;
-pub use sample::{Name, Samples, Value};
+pub use registry::{CollectorDefinition, default_names};
 pub use set::{CollectorSet, CollectorStatus, SampleOneError, Transition};
 pub use source::Root;
 pub use survey::News;

@@ -24,11 +24,11 @@ use super::{
     lines::{Line, lines},
     odd::{LeftOut, Odd},
     source::{ProcFile, Root},
-    table::{
-        NET_RX_BYTES, NET_RX_DROPS, NET_RX_ERRORS, NET_RX_PACKETS, NET_SPEED, NET_TX_BYTES,
-        NET_TX_DROPS, NET_TX_ERRORS, NET_TX_PACKETS, NET_UP,
-    },
     text::{MAX_EVENTS, count, fields},
+};
+use crate::metrics::table::{
+    NET_RX_BYTES, NET_RX_DROPS, NET_RX_ERRORS, NET_RX_PACKETS, NET_SPEED, NET_TX_BYTES,
+    NET_TX_DROPS, NET_TX_ERRORS, NET_TX_PACKETS, NET_UP,
 };
 
 /// Where the kernel says it.

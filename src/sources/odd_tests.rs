@@ -11,11 +11,12 @@ use std::{
 };
 
 use super::{
-    CollectorSet, Context, Grid, Options, Purpose, Root, Samples, Transition,
-    definition::names,
+    CollectorSet, Context, Grid, Options, Purpose, Root, Transition,
     options::ProcessOptions,
     testing::{Host, captured},
 };
+use crate::metrics::Samples;
+use crate::sources::registry::names;
 
 const KERNEL: &str = "6.12-qemu";
 

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use glob::Pattern;
 
-use super::table::{
+use crate::metrics::table::{
     AGENT, CPU, DISK, FILESYSTEM, INVENTORY, NETWORK, PROCESSES, SENSORS, SYSTEMD, TIME, UNITS,
 };
 
@@ -235,7 +235,7 @@ fn patterns(texts: &[&str]) -> Vec<Pattern> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sources::definition::names;
+    use crate::sources::registry::names;
 
     #[test]
     fn every_default_pattern_is_one() {

@@ -16,16 +16,16 @@ use rustix::io::Errno;
 
 use super::{
     Collector, Grid, Purpose, Sink,
-    definition::Definition,
     error::{CollectError, Malformed, SourceError},
     lines::{Line, lines},
     odd::Odd,
     source::{ProcFile, Root},
-    table::{
-        PRESSURE_FULL, PRESSURE_FULL_AVG10, PRESSURE_FULL_AVG60, PRESSURE_FULL_AVG300,
-        PRESSURE_SOME, PRESSURE_SOME_AVG10, PRESSURE_SOME_AVG60, PRESSURE_SOME_AVG300,
-    },
     text::{MICROSECONDS, count, fields, fixed_point, max_time},
+};
+use crate::metrics::Definition;
+use crate::metrics::table::{
+    PRESSURE_FULL, PRESSURE_FULL_AVG10, PRESSURE_FULL_AVG60, PRESSURE_FULL_AVG300, PRESSURE_SOME,
+    PRESSURE_SOME_AVG10, PRESSURE_SOME_AVG60, PRESSURE_SOME_AVG300,
 };
 
 /// The resources, which are the instances too, and where the kernel says it.
@@ -229,9 +229,9 @@ impl Collector for PressureCollector {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::{Samples, Value};
     use crate::sources::lines::EXPECTED_END;
     use crate::sources::testing::{captured, read_whole};
-    use crate::sources::{Samples, Value};
     use procfs_core::{
         CpuPressure, FromBufRead, IoPressure, MemoryPressure, PressureRecord, ProcResult,
     };

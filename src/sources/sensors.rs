@@ -23,13 +23,15 @@ use rustix::io::Errno;
 use super::{
     Collector, Grid, News, Purpose, Sink,
     context::Context,
-    definition::Definition,
     error::{CollectError, Malformed, SourceError},
     odd::LeftOut,
     options::Filter,
     source::Root,
     survey::{Found, Listing, Source, Subject, Survey, Target},
-    table::{SENSOR_CURRENT, SENSOR_FAN, SENSOR_POWER, SENSOR_TEMPERATURE, SENSOR_VOLTAGE},
+};
+use crate::metrics::Definition;
+use crate::metrics::table::{
+    SENSOR_CURRENT, SENSOR_FAN, SENSOR_POWER, SENSOR_TEMPERATURE, SENSOR_VOLTAGE,
 };
 use hardware::{Sensor, look_through};
 

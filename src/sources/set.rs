@@ -7,18 +7,15 @@
 
 use std::time::{Duration, Instant};
 
-use super::{
-    Grid, Purpose, Sink,
-    context::Context,
-    definition::COLLECTORS,
-    error::UnknownCollector,
-    options::Options,
-    sample::Samples,
+use super::{Grid, Purpose, Sink, context::Context, error::UnknownCollector, options::Options};
+use crate::metrics::{
+    Samples,
     table::{
         AGENT, AGENT_COLLECTOR_CUT, AGENT_COLLECTOR_ERRORS, AGENT_COLLECTOR_FAILED,
         AGENT_COLLECTOR_TIME,
     },
 };
+use crate::sources::registry::COLLECTORS;
 
 mod slot;
 

@@ -6,7 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{CollectError, Collector, Context, Grid, LeftOut, Purpose, Root, Samples, Sink, Value};
+use super::{CollectError, Collector, Context, Grid, LeftOut, Purpose, Root, Sink};
+use crate::metrics::{Samples, Value};
 
 /// The kernels whose files were captured whole.
 pub(super) const KERNELS: [&str; 3] = ["6.1-qemu", "6.12-qemu", "6.18-firecracker"];

@@ -8,9 +8,9 @@ use super::{
     Collector, Grid, Purpose, Sink,
     error::{CollectError, Malformed},
     source::{ProcFile, Root},
-    table::{SYS_BOOT_ID, SYS_UPTIME},
     text::fixed_point,
 };
+use crate::metrics::table::{SYS_BOOT_ID, SYS_UPTIME};
 
 /// Where the kernel says it.
 const FILE: &str = "/proc/uptime";
@@ -120,7 +120,8 @@ impl Collector for UptimeCollector {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sources::{LeftOut, Samples, Value};
+    use crate::metrics::{Samples, Value};
+    use crate::sources::LeftOut;
     use proptest::prelude::*;
 
     #[test]

@@ -14,8 +14,10 @@ use super::{
     lines::lines,
     odd::Odd,
     source::{ProcFile, Root},
-    table::{MEM_FAULTS, MEM_FAULTS_MAJOR, MEM_OOM_KILLS, MEM_SWAP_IN, MEM_SWAP_OUT},
     text::{MAX_EVENTS, count, split_once},
+};
+use crate::metrics::table::{
+    MEM_FAULTS, MEM_FAULTS_MAJOR, MEM_OOM_KILLS, MEM_SWAP_IN, MEM_SWAP_OUT,
 };
 
 /// Where the kernel says it.
@@ -158,9 +160,9 @@ impl Collector for VmstatCollector {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::{Samples, Value};
     use crate::sources::lines::EXPECTED_END;
     use crate::sources::testing::captured;
-    use crate::sources::{Samples, Value};
     use procfs_core::{FromBufRead, VmStat};
     use proptest::prelude::*;
 

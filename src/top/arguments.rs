@@ -7,7 +7,7 @@ use clap::{Parser, ValueHint};
 
 use super::keys::Given;
 use super::sort::Column;
-use crate::config::{Endpoint, Host};
+use crate::curve::endpoint::{Endpoint, Host};
 
 /// Where clients expect a collector.
 const PORT: std::num::NonZeroU16 = std::num::NonZeroU16::new(5557).unwrap();

@@ -11,12 +11,12 @@ use tokio::time::{sleep_until, timeout};
 
 use super::known::{Known, KnownError};
 use super::link::{Action, Event, Link, Status, Trouble};
-use crate::agent::resolve::Resolver;
-use crate::config::Endpoint;
 use crate::curve::context::Context;
 use crate::curve::dealer::{Dealer, DealerEvent, DealerOptions, RoutingId};
+use crate::curve::endpoint::Endpoint;
 use crate::curve::frames::Received;
 use crate::curve::keys::{KeyPair, PublicKey};
+use crate::curve::resolve::Resolver;
 use crate::protocol::message::{Control, Message, VIEWER_ID_PREFIX};
 
 /// The connection to the collector.

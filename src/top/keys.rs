@@ -17,8 +17,8 @@ use super::known::{Known, KnownError, Remembered};
 use super::local::Local;
 use crate::base::shell;
 use crate::collector::settings::DEFAULT_CLIENTS_PORT;
-use crate::config::Endpoint;
 use crate::curve::certificate::{Certificate, CertificateError, Trust};
+use crate::curve::endpoint::Endpoint;
 use crate::curve::keys::{KeyError, KeyPair, PublicKey};
 
 /// The pair's files without their ending.

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use crate::config::Endpoint;
+use crate::curve::endpoint::Endpoint;
 use crate::curve::keys::PublicKey;
 
 /// The file, in `$XDG_STATE_HOME` (XDG Base Directory Specification).

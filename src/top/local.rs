@@ -16,8 +16,8 @@ use zbus::{Proxy, fdo};
 
 use crate::collector::keys::Found;
 use crate::collector::settings::{self, DEFAULT_CLIENTS_PORT, Sources};
-use crate::config::{Endpoint, Host, link_local};
 use crate::curve::certificate::Certificate;
+use crate::curve::endpoint::{Endpoint, Host, link_local};
 use crate::curve::keys::PublicKey;
 use crate::curve::router::Listen;
 use crate::dbus::{Bus, SERVER_NAME, path};

@@ -16,8 +16,8 @@ use super::once;
 use super::run;
 use super::terminal;
 use crate::collector::settings::{DEFAULT_CLIENTS_PORT, DEFAULT_PORT};
-use crate::config::Endpoint;
 use crate::curve::context::{Context, TransportError};
+use crate::curve::endpoint::Endpoint;
 use crate::curve::keys::PublicKey;
 use crate::dbus::Bus;
 

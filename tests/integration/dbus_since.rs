@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use futures_util::StreamExt as _;
-use metrics_agent::agent::totals::realtime_usec;
+use metrics_agent::base::clock::realtime_usec;
 use metrics_agent::ctl::proxy::{Agent, Values};
 use zbus::Variant;
 

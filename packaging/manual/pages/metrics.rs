@@ -1,7 +1,7 @@
 //! The metrics and the metric collectors, from their tables.
 
-use metrics_agent::sources::definition::COLLECTORS;
-use metrics_agent::sources::table::METRICS;
+use metrics_agent::metrics::table::METRICS;
+use metrics_agent::sources::registry::COLLECTORS;
 
 use super::roff::text;
 
@@ -24,7 +24,7 @@ pub(super) fn collectors() -> String {
 
 /// A paragraph for each metric.
 pub(super) fn metrics() -> String {
-    let paragraph = |metric: &&metrics_agent::sources::Definition| {
+    let paragraph = |metric: &&metrics_agent::metrics::Definition| {
         let messages = match (metric.in_metrics, metric.in_model) {
             (true, true) => "metrics and model",
             (true, false) => "metrics",

@@ -11,12 +11,12 @@ use zbus::{Connection, ObjectPath, OwnedObjectPath, Variant};
 use crate::agent::bus::service::Shared;
 use crate::agent::handle::{GridKind, IntervalChange};
 use crate::agent::state::AgentState;
-use crate::agent::totals::realtime_usec;
+use crate::base::clock::realtime_usec;
 use crate::dbus::error::Error;
 use crate::dbus::path;
 use crate::dbus::polkit::Action;
+use crate::metrics::{Samples, Value};
 use crate::protocol::session::MODEL_MIN_INTERVAL;
-use crate::sources::{Samples, Value};
 
 /// Serves the agent.
 pub(crate) struct Agent1(pub(crate) Arc<Shared>);

@@ -14,7 +14,7 @@ use zbus::{Array, Connection, OwnedObjectPath, Variant, fdo};
 use crate::agent::bus::agent1::{self, Agent1Signals as _};
 use crate::agent::bus::connection1;
 use crate::agent::state::{AgentState, ConnectionState, Origin, StateChange};
-use crate::agent::totals::realtime_usec;
+use crate::base::clock::realtime_usec;
 use crate::dbus::path;
 
 /// What changed on one interface of one object.

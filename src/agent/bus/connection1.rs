@@ -7,7 +7,7 @@ use zbus::message::Header;
 
 use crate::agent::bus::service::Shared;
 use crate::agent::state::ConnectionState;
-use crate::agent::totals::realtime_usec;
+use crate::base::clock::realtime_usec;
 use crate::dbus::error::Error;
 use crate::dbus::polkit::Action;
 

@@ -20,8 +20,10 @@ use crate::agent::state::{
 use crate::ctl::proxy::{Agent, FindError};
 use crate::curve::keys::PublicKey;
 use crate::dbus::{Bus, path};
+use crate::metrics::Samples;
+use crate::metrics::table;
 use crate::private_bus::PrivateBus;
-use crate::sources::{CollectorStatus, Samples, table};
+use crate::sources::CollectorStatus;
 use crate::systemd::log::{LogControl, Target};
 
 /// No answer of a local bus takes that long, on however busy a machine.

@@ -14,13 +14,13 @@ use tokio::time::sleep_until;
 use super::{Blueprint, Order, Orders, Report};
 use crate::agent::announce::{Announcer, Line, UNSTEADY_WINDOW};
 use crate::agent::events;
-use crate::agent::resolve::Resolver;
 use crate::agent::sampler::Grid;
 use crate::agent::sentence::{handshake, sentence};
 use crate::agent::state::{ConnectionState, State};
 use crate::curve::dealer::{Dealer, DealerEvent, DealerOptions, RoutingId};
 use crate::curve::frames::Received;
 use crate::curve::link::{HandshakeFailure, LinkDownCause};
+use crate::curve::resolve::Resolver;
 use crate::protocol::message::{Control, GridKind, Message, decode_from_collector};
 use crate::protocol::session::{
     Action, Delivery, Event, LinkDown, OpenFailure, Reason, Session, SessionSettings,

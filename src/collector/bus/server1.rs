@@ -9,7 +9,7 @@ use zbus::message::Header;
 use zbus::object_server::SignalEmitter;
 use zbus::{Connection, Variant};
 
-use crate::agent::totals::realtime_usec;
+use crate::base::clock::realtime_usec;
 use crate::collector::access::seen::ListedKey;
 use crate::collector::bus::turns::{Turn, Turns};
 use crate::collector::handle::{Handle, ReloadError, Stopping};

@@ -8,11 +8,11 @@ use super::vitals::{Viewers, Vitals};
 use super::vocabulary::Peer;
 use super::weight::Weight;
 use crate::collector::complaints::Throttle;
-use crate::collector::families::FamilySet;
 use crate::collector::network::Network;
 use crate::collector::snapshot::Presence;
 use crate::curve::keys::PublicKey;
 use crate::curve::router::RoutingIdBytes;
+use crate::metrics::families::FamilySet;
 use crate::protocol::grid::Grid;
 use crate::protocol::message::GridKind;
 

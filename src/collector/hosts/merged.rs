@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::weight::{FamilyTexts, Weight};
-use crate::collector::families::{Family, FamilySet};
+use crate::metrics::families::{Family, FamilySet};
 use crate::protocol::grid::{Grid, Value};
 
 /// A family that was not said again for so many of its own intervals is not current any

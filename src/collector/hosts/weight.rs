@@ -7,9 +7,9 @@ use std::fmt;
 
 use thiserror::Error;
 
-use crate::collector::families::{Family, FamilySet};
 use crate::collector::prometheus::naming;
 use crate::curve::keys::PublicKey;
+use crate::metrics::families::{Family, FamilySet};
 use crate::protocol::grid::Grid;
 
 const MIB: usize = 1024 * 1024;

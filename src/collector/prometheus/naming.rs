@@ -16,9 +16,9 @@ use std::fmt::{self, Write as _};
 use std::sync::LazyLock;
 
 use super::number::{Number, Scale};
+use crate::metrics::table::METRICS;
+use crate::metrics::{Definition, Kind};
 use crate::protocol::grid::{Grid, Value};
-use crate::sources::definition::{Definition, Kind};
-use crate::sources::table::METRICS;
 
 /// What the name of everything that hosts report begins with.
 pub const NAMESPACE: &str = "metrics_agent_";

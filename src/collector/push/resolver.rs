@@ -15,7 +15,7 @@ use ureq::http::Uri;
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::NextTimeout;
 
-use crate::config::{Endpoint, Host, link_local};
+use crate::curve::endpoint::{Endpoint, Host, link_local};
 
 /// HTTP's; TLS is not for addresses of a link.
 const DEFAULT_PORT: u16 = 80;

@@ -17,13 +17,13 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use super::queue::Item;
-use crate::collector::families::{Family, FamilySet};
 use crate::collector::hosts::MAX_HOSTS;
 use crate::collector::prometheus::naming::{self, Series, UP};
 use crate::collector::prometheus::number::Number;
+use crate::metrics::families::{Family, FamilySet};
+use crate::metrics::table::METRICS;
 use crate::protocol::grid::{Grid, Value};
 use crate::protocol::message::GridKind;
-use crate::sources::table::METRICS;
 
 /// The value that ends a series: a NaN with these bits and no other.
 pub(super) const STALE: u64 = 0x7ff0_0000_0000_0002;

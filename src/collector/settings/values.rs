@@ -14,7 +14,8 @@ use super::{DEFAULT_CLIENTS_PORT, DEFAULT_PORT, DEFAULT_WEB_PORT};
 use crate::base::text::is_plain;
 pub use crate::collector::access::Authorized;
 use crate::collector::prometheus::naming;
-use crate::config::{EndpointError, Host, deserialize_within, link_local, parse_ipv6};
+use crate::config::deserialize_within;
+use crate::curve::endpoint::{EndpointError, Host, link_local, parse_ipv6};
 use crate::curve::keys::PublicKey;
 use crate::curve::router::Listen;
 

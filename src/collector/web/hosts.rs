@@ -17,7 +17,7 @@ use hyper::{Request, Version};
 use crate::agent::host_name;
 use crate::collector::complaints::Throttle;
 use crate::collector::settings::WebHost;
-use crate::config::Host;
+use crate::curve::endpoint::Host;
 
 /// The full host name is looked up again after this where a name is not known: the resolver
 /// may not have been there at the start, and names change.

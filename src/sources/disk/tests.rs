@@ -2,10 +2,11 @@ use procfs_core::{DiskStats, FromBufRead};
 use proptest::prelude::*;
 
 use super::*;
+use crate::metrics::Samples;
+use crate::metrics::table::METRICS;
 use crate::sources::{
-    Options, Root, Samples,
+    Options, Root,
     options::Filter,
-    table::METRICS,
     testing::{Host, KERNELS, captured, fixture, names, read, read_whole, unsigned},
 };
 

@@ -1,7 +1,8 @@
 use std::{fs, process::Command, thread, time::Duration};
 
 use super::*;
-use crate::sources::{CollectorSet, Root, Samples, Value, background::Bell, testing::fixture};
+use crate::metrics::{Samples, Value};
+use crate::sources::{CollectorSet, Root, background::Bell, testing::fixture};
 
 /// Far longer than anything takes here.
 const LONG: Duration = Duration::from_secs(30);

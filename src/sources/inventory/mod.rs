@@ -16,19 +16,14 @@ use std::{
 };
 
 use super::{
-    Collector, Grid, Purpose, Sink,
-    context::Context,
-    definition::Definition,
-    errand::Errand,
-    error::CollectError,
-    odd::LeftOut,
-    options::Options,
-    source::Root,
-    table::{
-        HOST_ARCHITECTURE, HOST_CPU_CORES, HOST_CPU_MODEL, HOST_CPU_SOCKETS, HOST_CPUS, HOST_DISK,
-        HOST_DISK_SIZE, HOST_INTERFACE, HOST_KERNEL, HOST_MACHINE_ID, HOST_OS, HOST_OS_ID,
-        HOST_OS_VERSION, HOST_PRODUCT, HOST_TIMEZONE, HOST_VENDOR, HOST_VIRTUALIZATION,
-    },
+    Collector, Grid, Purpose, Sink, context::Context, errand::Errand, error::CollectError,
+    odd::LeftOut, options::Options, source::Root,
+};
+use crate::metrics::Definition;
+use crate::metrics::table::{
+    HOST_ARCHITECTURE, HOST_CPU_CORES, HOST_CPU_MODEL, HOST_CPU_SOCKETS, HOST_CPUS, HOST_DISK,
+    HOST_DISK_SIZE, HOST_INTERFACE, HOST_KERNEL, HOST_MACHINE_ID, HOST_OS, HOST_OS_ID,
+    HOST_OS_VERSION, HOST_PRODUCT, HOST_TIMEZONE, HOST_VENDOR, HOST_VIRTUALIZATION,
 };
 use host::Host;
 

@@ -1,7 +1,8 @@
 use std::{fs, os::unix::fs::symlink, path::PathBuf, process::Command, thread, time::Duration};
 
 use super::*;
-use crate::sources::{CollectorSet, Samples, Transition, Value, options::Filter};
+use crate::metrics::{Samples, Value};
+use crate::sources::{CollectorSet, Transition, options::Filter};
 
 /// Far longer than anything takes here.
 const LONG: Duration = Duration::from_secs(60);

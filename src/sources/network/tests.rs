@@ -14,11 +14,12 @@ use super::{
     speeds::REFRESH,
     *,
 };
+use crate::metrics::Samples;
+use crate::metrics::table::METRICS;
 use crate::sources::{
-    Options, Samples,
+    Options,
     background::PATIENCE,
     options::Filter,
-    table::METRICS,
     testing::{Host, KERNELS, captured, fixture, names, read, read_whole, unsigned},
 };
 

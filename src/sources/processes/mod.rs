@@ -16,12 +16,9 @@ use std::{
 };
 
 use super::{
-    Collector, Grid, Purpose, Sink,
-    context::Context,
-    errand::Errand,
-    error::CollectError,
-    table::{PROC_COUNT, PROC_STATE},
+    Collector, Grid, Purpose, Sink, context::Context, errand::Errand, error::CollectError,
 };
+use crate::metrics::table::{PROC_COUNT, PROC_STATE};
 use scan::Scanner;
 use stat::STATES;
 use top::Top;

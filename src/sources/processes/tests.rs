@@ -7,8 +7,9 @@ use std::{
 };
 
 use super::*;
+use crate::metrics::{Samples, Value};
 use crate::sources::{
-    Odd, Root, Samples, Value,
+    Odd, Root,
     options::{Options, ProcessOptions},
 };
 

@@ -6,10 +6,8 @@
 use std::{fmt::Write, time::Instant};
 
 use super::scan::{Reading, Scan};
-use crate::sources::{
-    Purpose, Sink,
-    table::{PROC_TOP_CPU, PROC_TOP_MEMORY},
-};
+use crate::metrics::table::{PROC_TOP_CPU, PROC_TOP_MEMORY};
+use crate::sources::{Purpose, Sink};
 
 /// What is compared with the next reading.
 #[derive(Debug, Clone, Copy)]

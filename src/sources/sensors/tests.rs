@@ -8,7 +8,8 @@ use std::{
 use proptest::prelude::*;
 
 use super::*;
-use crate::sources::{Options, Samples, Value};
+use crate::metrics::{Samples, Value};
+use crate::sources::Options;
 
 /// Far longer than anything takes here.
 const LONG: Duration = Duration::from_secs(30);

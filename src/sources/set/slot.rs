@@ -3,9 +3,10 @@
 use std::time::{Duration, Instant};
 
 use super::{CollectorStatus, Transition};
+use crate::metrics::{Samples, table::METRICS};
 use crate::sources::{
-    Collector, Grid, News, Purpose, Sink, context::Context, definition::CollectorDefinition,
-    error::CollectError, sample::Samples, table::METRICS,
+    Collector, Grid, News, Purpose, Sink, context::Context, error::CollectError,
+    registry::CollectorDefinition,
 };
 
 /// A collector and how it fares.

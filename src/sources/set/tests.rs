@@ -7,12 +7,13 @@ use std::{
 use procfs_core::{CpuTime, ExplicitSystemInfo, FromBufRead, FromBufReadSI, FromRead, KernelStats};
 
 use super::*;
+use crate::metrics::Value;
+use crate::metrics::table::{AGENT_VERSION, METRICS};
 use crate::sources::{
-    CollectError, Context, Malformed, Odd, Root, Value,
+    CollectError, Context, Malformed, Odd, Root,
     cpu::stat::{self, Cores},
-    definition::names,
     meminfo,
-    table::{AGENT_VERSION, METRICS},
+    registry::names,
     uptime,
 };
 
@@ -103,7 +104,7 @@ fn present(samples: &Samples) -> Vec<&'static str> {
 }
 
 /// Every metric of the collectors of [`FIRST`] that is not optional.
-fn first_metrics() -> impl Iterator<Item = &'static super::super::Definition> {
+fn first_metrics() -> impl Iterator<Item = &'static crate::metrics::Definition> {
     METRICS
         .iter()
         .copied()
@@ -151,7 +152,7 @@ fn every_metric_of_the_table_and_no_other_comes_out_in_its_order() {
     let mut samples = Samples::new();
     for (grid, admits) in [
         (Grid::All, (|_| true) as fn(&&'static _) -> bool),
-        (Grid::Metrics, |m: &&'static super::super::Definition| {
+        (Grid::Metrics, |m: &&'static crate::metrics::Definition| {
             m.in_metrics
         }),
         (Grid::Model, |m| m.in_model),

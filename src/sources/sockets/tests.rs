@@ -4,9 +4,10 @@ use super::{
     parse::{Listen, Sockstat, Sockstat6, Tcp, Udp},
     *,
 };
+use crate::metrics::Samples;
+use crate::metrics::table::METRICS;
 use crate::sources::{
-    Root, Samples,
-    table::METRICS,
+    Root,
     testing::{Host, KERNELS, captured, names, read, read_whole, unsigned},
 };
 

@@ -11,8 +11,9 @@ use tokio::time::{Instant, sleep};
 use zbus::{Connection, OwnedObjectPath, Variant, connection::Builder};
 
 use super::*;
+use crate::metrics::{Samples, Value};
 use crate::private_bus::PrivateBus;
-use crate::sources::{Root, Samples, Value, bus::SystemBus};
+use crate::sources::{Root, bus::SystemBus};
 
 /// Far longer than anything takes here.
 const LONG: Duration = Duration::from_secs(60);

@@ -28,8 +28,8 @@ use super::{
     bus::{Board, Follower, follow},
     context::Context,
     error::CollectError,
-    table::{TIME_ERROR_ESTIMATED, TIME_ERROR_MAX, TIME_OFFSET, TIME_SYNCHRONISED},
 };
+use crate::metrics::table::{TIME_ERROR_ESTIMATED, TIME_ERROR_MAX, TIME_OFFSET, TIME_SYNCHRONISED};
 use listen::Listener;
 
 /// Least time between two questions to timedated, which is started for each, and says so in
@@ -160,7 +160,7 @@ fn report_heard(heard: &Heard, sink: &mut Sink<'_>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sources::{Samples, Value};
+    use crate::metrics::{Samples, Value};
 
     fn samples(report: impl FnOnce(&mut Sink<'_>)) -> Samples {
         let mut samples = Samples::new();

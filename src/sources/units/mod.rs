@@ -30,18 +30,16 @@ use self::{
     unit::{REST, Unit},
 };
 use super::{
-    Collector, Context, Grid, Purpose, Sink,
-    definition::Definition,
-    error::CollectError,
-    odd::LeftOut,
+    Collector, Context, Grid, Purpose, Sink, error::CollectError, odd::LeftOut,
     options::UnitOptions,
-    table::{
-        UNIT_CPU, UNIT_CPU_SYSTEM, UNIT_CPU_THROTTLED, UNIT_CPU_USER, UNIT_IO_READ_BYTES,
-        UNIT_IO_READS, UNIT_IO_WRITE_BYTES, UNIT_IO_WRITES, UNIT_MEMORY, UNIT_MEMORY_ANON,
-        UNIT_MEMORY_FILE, UNIT_MEMORY_PEAK, UNIT_MEMORY_SWAP, UNIT_OOM_KILLS,
-        UNIT_PRESSURE_CPU_SOME, UNIT_PRESSURE_IO_FULL, UNIT_PRESSURE_IO_SOME,
-        UNIT_PRESSURE_MEMORY_FULL, UNIT_PRESSURE_MEMORY_SOME, UNIT_TASKS,
-    },
+};
+use crate::metrics::Definition;
+use crate::metrics::table::{
+    UNIT_CPU, UNIT_CPU_SYSTEM, UNIT_CPU_THROTTLED, UNIT_CPU_USER, UNIT_IO_READ_BYTES,
+    UNIT_IO_READS, UNIT_IO_WRITE_BYTES, UNIT_IO_WRITES, UNIT_MEMORY, UNIT_MEMORY_ANON,
+    UNIT_MEMORY_FILE, UNIT_MEMORY_PEAK, UNIT_MEMORY_SWAP, UNIT_OOM_KILLS, UNIT_PRESSURE_CPU_SOME,
+    UNIT_PRESSURE_IO_FULL, UNIT_PRESSURE_IO_SOME, UNIT_PRESSURE_MEMORY_FULL,
+    UNIT_PRESSURE_MEMORY_SOME, UNIT_TASKS,
 };
 
 /// Where systemd mounts the tree.

@@ -12,9 +12,10 @@ use glob::Pattern;
 use rustix::fs::{Mode, OFlags};
 
 use super::{
-    super::{Odd, Samples, Value, options::Options, testing::fixture},
+    super::{Odd, options::Options, testing::fixture},
     *,
 };
+use crate::metrics::{Samples, Value};
 
 /// Far longer than anything takes here.
 const LONG: Duration = Duration::from_secs(60);
@@ -129,9 +130,9 @@ fn the_services_of_a_machine_with_all_controllers() {
         .filter(|(name, _)| name.instance == Some("survivor.service"))
         .map(|(name, _)| name.definition.name)
         .collect();
-    let table: Vec<_> = super::super::table::METRICS
+    let table: Vec<_> = crate::metrics::table::METRICS
         .iter()
-        .filter(|metric| metric.collector == super::super::table::UNITS)
+        .filter(|metric| metric.collector == crate::metrics::table::UNITS)
         .map(|metric| metric.name)
         .collect();
     assert_eq!(one, table);

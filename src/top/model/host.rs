@@ -9,8 +9,8 @@ use super::rates::Rates;
 use super::readings::{
     Fullest, failed, fullest, is_received, is_sent, number, pressure, temperature, text,
 };
-use crate::collector::families::FamilySet;
 use crate::collector::hosts::Merged;
+use crate::metrics::families::FamilySet;
 use crate::protocol::grid::Grid;
 use crate::protocol::message::{GridKind, Malformed};
 use crate::protocol::state::{HostState, StateGrid};

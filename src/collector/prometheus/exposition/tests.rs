@@ -12,10 +12,10 @@ use crate::collector::prometheus::own::{
     MESSAGES, REFUSED, SHARED, of_process, of_target,
 };
 use crate::collector::push::TargetStatus;
+use crate::metrics::Kind;
+use crate::metrics::table::METRICS;
 use crate::protocol::grid::{Grid, MAX_TEXT_BYTES};
 use crate::protocol::message::GridKind;
-use crate::sources::definition::Kind;
-use crate::sources::table::METRICS;
 
 fn host(name: &str, presence: Presence, model: &str, metrics: &[&str]) -> HostSnapshot {
     let grid = |text: &str, kind| Arc::new(Grid::parse(text.as_bytes(), kind).unwrap());

@@ -10,7 +10,7 @@
 //! `us`; `B`, `kB` (1024 bytes, as in `proc_meminfo(5)`); `%`, 0 to 100; `Mbit/s`;
 //! `celsius`, `rpm`, `V`, `A`, `W`; none for a plain number, and for 0 and 1.
 
-use super::definition::{Definition, Kind};
+use crate::metrics::{Definition, Kind};
 
 /// A row names its constant too, so that no metric can be emitted that is not in the table.
 macro_rules! metrics {
@@ -483,4 +483,70 @@ AGENT {
     AGENT_COLLECTOR_CUT = "agent.collector.cut.total" ["collector"], "", Counter, [metrics],
         "Values of a metric collector that were left out, as there were too many";
 }
+}
+
+/// The definition of a metric; an instance in brackets is not part of its name here.
+#[must_use]
+pub fn metric(name: &str) -> Option<&'static Definition> {
+    let plain = name.split_once('[').map_or(name, |(plain, _)| plain);
+    METRICS
+        .iter()
+        .copied()
+        .find(|definition| definition.name == plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The contract with deployed collectors and clients: name, unit, grids.
+    #[test]
+    fn the_table_holds_the_names_that_deployed_clients_rely_on() {
+        for row in [
+            ("sys.uptime", "s", true, true),
+            ("mem.total", "kB", false, true),
+            ("mem.free", "kB", true, true),
+            ("mem.avail", "kB", true, true),
+            ("mem.buffers", "kB", true, true),
+            ("mem.cached", "kB", true, true),
+            ("mem.swap.total", "kB", false, true),
+            ("mem.swap.free", "kB", true, false),
+            ("mem.dirty", "kB", true, false),
+            ("mem.writeback", "kB", true, false),
+            ("cpu.percent", "%", true, true),
+        ] {
+            let m = metric(row.0).unwrap();
+            assert_eq!(row, (m.name, m.unit, m.in_metrics, m.in_model));
+            assert_eq!((m.instance, m.kind), (None, Kind::Gauge), "{}", m.name);
+        }
+    }
+
+    #[test]
+    fn text_is_only_in_the_model() {
+        for metric in METRICS.iter().filter(|m| m.kind == Kind::Info) {
+            assert!(metric.in_model && !metric.in_metrics, "{}", metric.name);
+        }
+    }
+
+    #[test]
+    fn counters_and_only_they_end_in_total() {
+        for metric in METRICS {
+            // The two sizes were named before the rule and keep their names.
+            let old = ["mem.total", "mem.swap.total"].contains(&metric.name);
+            assert_eq!(
+                metric.name.strip_suffix(".total").is_some() && !old,
+                metric.kind == Kind::Counter,
+                "{}",
+                metric.name
+            );
+        }
+    }
+
+    #[test]
+    fn a_metric_is_found_with_and_without_an_instance() {
+        assert_eq!(metric("mem.free").unwrap().unit, "kB");
+        assert_eq!(metric("cpu.percent[0]").unwrap().name, "cpu.percent");
+        assert_eq!(metric("mem"), None);
+        assert_eq!(Kind::Gauge.as_str(), "gauge");
+    }
 }

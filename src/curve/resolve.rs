@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use super::aside::{Aside, aside};
-use crate::config::{Endpoint, Host, link_local};
+use crate::base::offload::{Offloaded, offload};
+use crate::curve::endpoint::{Endpoint, Host, link_local};
 
 /// How long one connecting waits for the resolver: glibc's default is 2 rounds of 5 s
 /// for a server that does not answer (resolv.conf(5)).
@@ -56,7 +56,7 @@ pub(crate) struct Resolver {
 #[derive(Debug)]
 struct Question {
     target: (String, u16),
-    answer: Aside<Answer>,
+    answer: Offloaded<Answer>,
 }
 
 impl Resolver {
@@ -120,7 +120,7 @@ impl Resolver {
 impl Question {
     fn ask(target: (String, u16)) -> Self {
         let asked = target.clone();
-        let answer = aside("resolver", move || {
+        let answer = offload("resolver", move || {
             asked
                 .to_socket_addrs()
                 .map(|found| found.take(MAX_ADDRESSES).collect())

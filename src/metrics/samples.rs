@@ -10,8 +10,8 @@ use std::fmt;
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use super::definition::Definition;
 use crate::base::text::push_shown;
+use crate::metrics::Definition;
 
 /// Most bytes of a name with its instance: what collectors take. Units have the longest
 /// instances, of at most 255 bytes (systemd.unit(5)), so this cuts next to none.
@@ -273,8 +273,8 @@ impl Serialize for Samples {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::table::{DISK_READS, FS_AVAIL, HOST_OS, MEM_FREE, SYS_UPTIME};
     use crate::protocol::grid;
-    use crate::sources::table::{DISK_READS, FS_AVAIL, HOST_OS, MEM_FREE, SYS_UPTIME};
 
     #[test]
     fn serialises_as_a_flat_map_in_order() {

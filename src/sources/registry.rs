@@ -1,62 +1,13 @@
-//! What a metric and a metric collector are, and the one list of metric collectors. The
-//! metrics themselves are in [`table`](super::table).
+//! The one list of metric collectors.
 
-use super::{
-    Collector, agent, conntrack,
-    context::Context,
-    cpu, disk, filesystem, inventory, load, logins, meminfo, network, pressure, processes, sensors,
-    sockets, systemd,
-    table::{
-        AGENT, CONNTRACK, CPU, DISK, FILESYSTEM, INVENTORY, LOAD, LOGINS, MEMINFO, METRICS,
-        NETWORK, PRESSURE, PROCESSES, SENSORS, SOCKETS, SYSTEMD, TIME, UNITS, UPTIME, VMSTAT,
-    },
-    time, units, uptime, vmstat,
+use crate::metrics::table::{
+    AGENT, CONNTRACK, CPU, DISK, FILESYSTEM, INVENTORY, LOAD, LOGINS, MEMINFO, NETWORK, PRESSURE,
+    PROCESSES, SENSORS, SOCKETS, SYSTEMD, TIME, UNITS, UPTIME, VMSTAT,
 };
-
-/// How a metric's value behaves over time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Kind {
-    /// A value that goes up and down.
-    Gauge,
-    /// A count since boot that only grows, but for a wrap or a reset; its name ends in
-    /// `.total`.
-    Counter,
-    /// A fact of the inventory, as text.
-    Info,
-}
-
-impl Kind {
-    /// The word for it that documentation and `ListMetrics` use.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Gauge => "gauge",
-            Self::Counter => "counter",
-            Self::Info => "info",
-        }
-    }
-}
-
-/// What a metric means.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Definition {
-    /// The name on the wire, without an instance.
-    pub name: &'static str,
-    /// What an instance in brackets is, such as `device`; None where there is but one value.
-    pub instance: Option<&'static str>,
-    /// The unit; empty for a number without one and for text.
-    pub unit: &'static str,
-    /// How it behaves over time.
-    pub kind: Kind,
-    /// One phrase for a person.
-    pub description: &'static str,
-    /// Whether it is part of `metrics` messages.
-    pub in_metrics: bool,
-    /// Whether it is part of `model` messages.
-    pub in_model: bool,
-    /// The name of the collector that reads it.
-    pub collector: &'static str,
-}
+use crate::sources::{
+    Collector, agent, conntrack, context::Context, cpu, disk, filesystem, inventory, load, logins,
+    meminfo, network, pressure, processes, sensors, sockets, systemd, time, units, uptime, vmstat,
+};
 
 /// What a metric collector is.
 #[derive(Debug, Clone, Copy)]
@@ -205,49 +156,12 @@ pub fn default_names() -> Vec<&'static str> {
         .collect()
 }
 
-/// The definition of a metric; an instance in brackets is not part of its name here.
-#[must_use]
-pub fn metric(name: &str) -> Option<&'static Definition> {
-    let plain = name.split_once('[').map_or(name, |(plain, _)| plain);
-    METRICS
-        .iter()
-        .copied()
-        .find(|definition| definition.name == plain)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::collections::BTreeSet;
 
-    /// The contract with deployed collectors and clients: name, unit, grids.
-    #[test]
-    fn the_table_holds_the_names_that_deployed_clients_rely_on() {
-        for row in [
-            ("sys.uptime", "s", true, true),
-            ("mem.total", "kB", false, true),
-            ("mem.free", "kB", true, true),
-            ("mem.avail", "kB", true, true),
-            ("mem.buffers", "kB", true, true),
-            ("mem.cached", "kB", true, true),
-            ("mem.swap.total", "kB", false, true),
-            ("mem.swap.free", "kB", true, false),
-            ("mem.dirty", "kB", true, false),
-            ("mem.writeback", "kB", true, false),
-            ("cpu.percent", "%", true, true),
-        ] {
-            let m = metric(row.0).unwrap();
-            assert_eq!(row, (m.name, m.unit, m.in_metrics, m.in_model));
-            assert_eq!((m.instance, m.kind), (None, Kind::Gauge), "{}", m.name);
-        }
-    }
-
-    #[test]
-    fn text_is_only_in_the_model() {
-        for metric in METRICS.iter().filter(|m| m.kind == Kind::Info) {
-            assert!(metric.in_model && !metric.in_metrics, "{}", metric.name);
-        }
-    }
+    use super::*;
+    use crate::metrics::table::METRICS;
 
     #[test]
     fn names_are_unique_and_every_row_belongs_to_a_collector() {
@@ -257,27 +171,5 @@ mod tests {
         assert_eq!(collectors.len(), COLLECTORS.len());
         let used: BTreeSet<_> = METRICS.iter().map(|m| m.collector).collect();
         assert_eq!(used, collectors);
-    }
-
-    #[test]
-    fn counters_and_only_they_end_in_total() {
-        for metric in METRICS {
-            // The two sizes were named before the rule and keep their names.
-            let old = ["mem.total", "mem.swap.total"].contains(&metric.name);
-            assert_eq!(
-                metric.name.strip_suffix(".total").is_some() && !old,
-                metric.kind == Kind::Counter,
-                "{}",
-                metric.name
-            );
-        }
-    }
-
-    #[test]
-    fn a_metric_is_found_with_and_without_an_instance() {
-        assert_eq!(metric("mem.free").unwrap().unit, "kB");
-        assert_eq!(metric("cpu.percent[0]").unwrap().name, "cpu.percent");
-        assert_eq!(metric("mem"), None);
-        assert_eq!(Kind::Gauge.as_str(), "gauge");
     }
 }

@@ -13,31 +13,29 @@ use std::thread;
 
 use tokio::sync::oneshot;
 
-use crate::config::MAX_COLLECTORS;
-
-/// A name look-up for each connection, one for the host's own name, the job with files, and
-/// as many again for look-ups that hang while settings or names changed. With these the
-/// agent stays well below the `TasksMax=` of its unit.
-const MAX_THREADS: usize = 2 * (MAX_COLLECTORS + 2);
+/// For an agent with the most connections: a name look-up for each, one for the host's own name,
+/// the job with files, and as many again for look-ups that hang while settings or names changed.
+/// With these it stays well below the `TasksMax=` of its unit.
+pub(crate) const MAX_THREADS: usize = 36;
 
 /// Threads that exist.
 static THREADS: AtomicUsize = AtomicUsize::new(0);
 
 /// What comes of the work.
 #[derive(Debug)]
-pub(crate) enum Aside<T> {
+pub(crate) enum Offloaded<T> {
     Working(oneshot::Receiver<T>),
     Refused(Option<io::Error>),
 }
 
 /// Begins the work. Dropping what is returned does not end it.
-pub(crate) fn aside<T: Send + 'static>(
+pub(crate) fn offload<T: Send + 'static>(
     thread: &'static str,
     work: impl FnOnce() -> T + Send + 'static,
-) -> Aside<T> {
+) -> Offloaded<T> {
     let Some(place) = Place::take() else {
         let text = format!("{MAX_THREADS} threads wait for something already");
-        return Aside::Refused(Some(io::Error::other(text)));
+        return Offloaded::Refused(Some(io::Error::other(text)));
     };
     let (done, result) = oneshot::channel();
     let started = thread::Builder::new()
@@ -49,15 +47,15 @@ pub(crate) fn aside<T: Send + 'static>(
             let _ = done.send(outcome);
         });
     match started {
-        Ok(_) => Aside::Working(result),
+        Ok(_) => Offloaded::Working(result),
         Err(error) => {
             let text = format!("cannot start a thread: {error}");
-            Aside::Refused(Some(io::Error::new(error.kind(), text)))
+            Offloaded::Refused(Some(io::Error::new(error.kind(), text)))
         }
     }
 }
 
-impl<T> Future for Aside<T> {
+impl<T> Future for Offloaded<T> {
     type Output = io::Result<T>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
@@ -99,13 +97,13 @@ mod tests {
     #[tokio::test]
     async fn the_work_s_outcome_arrives() {
         let caller = thread::current().id();
-        let worker = aside("test", || thread::current().id()).await.unwrap();
+        let worker = offload("test", || thread::current().id()).await.unwrap();
         assert_ne!(worker, caller);
     }
 
     #[tokio::test]
     async fn what_was_refused_says_why() {
-        let mut refused: Aside<()> = Aside::Refused(Some(io::Error::other("no room")));
+        let mut refused: Offloaded<()> = Offloaded::Refused(Some(io::Error::other("no room")));
         assert_eq!((&mut refused).await.unwrap_err().to_string(), "no room");
         assert!((&mut refused).await.is_err());
     }

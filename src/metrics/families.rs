@@ -9,8 +9,8 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
 use std::sync::LazyLock;
 
+use crate::metrics::table::METRICS;
 use crate::protocol::grid::Grid;
-use crate::sources::table::METRICS;
 
 /// How many families are told apart. Those that are not in the table share what the table
 /// leaves: two that fall together are kept together.

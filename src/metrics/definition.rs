@@ -1,0 +1,46 @@
+//! What a metric is. All that there are are in [`table`](super::table).
+
+/// How a metric's value behaves over time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// A value that goes up and down.
+    Gauge,
+    /// A count since boot that only grows, but for a wrap or a reset; its name ends in
+    /// `.total`.
+    Counter,
+    /// A fact of the inventory, as text.
+    Info,
+}
+
+impl Kind {
+    /// The word for it that documentation and `ListMetrics` use.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Gauge => "gauge",
+            Self::Counter => "counter",
+            Self::Info => "info",
+        }
+    }
+}
+
+/// What a metric means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Definition {
+    /// The name on the wire, without an instance.
+    pub name: &'static str,
+    /// What an instance in brackets is, such as `device`; None where there is but one value.
+    pub instance: Option<&'static str>,
+    /// The unit; empty for a number without one and for text.
+    pub unit: &'static str,
+    /// How it behaves over time.
+    pub kind: Kind,
+    /// One phrase for a person.
+    pub description: &'static str,
+    /// Whether it is part of `metrics` messages.
+    pub in_metrics: bool,
+    /// Whether it is part of `model` messages.
+    pub in_model: bool,
+    /// The name of the collector that reads it.
+    pub collector: &'static str,
+}

@@ -1,0 +1,13 @@
+//! What a metric is, for all who read, send, keep or show one.
+//!
+//! - [`definition`] and [`table`]: name, unit and kind of every metric that the agent has;
+//! - [`samples`]: values by name, ready for the wire;
+//! - [`families`]: which metrics are reported together.
+
+pub mod definition;
+pub mod families;
+pub mod samples;
+pub mod table;
+
+pub use definition::{Definition, Kind};
+pub use samples::{Name, Samples, Value};
