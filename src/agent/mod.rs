@@ -24,7 +24,6 @@ mod connection;
 mod connections;
 pub(crate) mod events;
 pub mod handle;
-pub(crate) mod host_name;
 mod name_keeper;
 mod orders;
 mod progress;

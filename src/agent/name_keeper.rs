@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use tokio::time::{Instant, sleep_until};
 
-use super::host_name::{PATIENCE, Watch, fully_qualified, short};
+use crate::base::host_name::{PATIENCE, Watch, fully_qualified, short};
 use crate::base::offload::{Offloaded, offload};
+use crate::protocol::message::check_host;
 
 /// The configured name, else the fully qualified one, else the short one.
 pub(crate) struct NameKeeper {
@@ -92,7 +93,9 @@ impl NameKeeper {
         }
         let asked = short.clone();
         self.question = Some(Question {
-            answer: offload("own name", move || fully_qualified(&asked)),
+            answer: offload("own name", move || {
+                fully_qualified(&asked).filter(|name| check_host(name).is_ok())
+            }),
             short,
             impatient: false,
             patience: Instant::now() + PATIENCE,

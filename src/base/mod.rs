@@ -11,6 +11,7 @@ pub mod clock;
 pub mod columns;
 pub mod durable;
 pub mod exit;
+pub(crate) mod host_name;
 pub mod json;
 pub mod locale;
 pub(crate) mod offload;

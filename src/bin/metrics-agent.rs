@@ -12,8 +12,9 @@ use metrics_agent::base::exit::{self, EXIT_CONFIG, EXIT_SOFTWARE, EXIT_UNAVAILAB
 use metrics_agent::base::terminal;
 use metrics_agent::config::running::Running;
 use metrics_agent::config::service::Service;
-use metrics_agent::config::{self, BusAddress, KeyPolicy, Sources};
+use metrics_agent::config::{self, KeyPolicy, Sources};
 use metrics_agent::dbus::Bus;
+use metrics_agent::dbus::BusAddress;
 use metrics_agent::sources;
 
 fn main() -> ExitCode {

@@ -11,9 +11,10 @@ use tokio::time::timeout;
 use super::keys::{Found, service_state};
 use super::settings::Loaded;
 use crate::collector::bus::proxy::RunningCollector;
-use crate::config::{BusAddress, ConfigError};
+use crate::config::ConfigError;
 use crate::curve::keys::PublicKey;
 use crate::dbus::Bus;
+use crate::dbus::BusAddress;
 
 /// How long the bus and the running collector may take together.
 const PATIENCE: Duration = Duration::from_secs(3);

@@ -11,9 +11,10 @@ use super::metrics::{
     EXCLUDE_TYPES, MetricsFragment, PER_CPU, PROCESSES_TOP, UNITS_MAX, exclude, include, interval,
 };
 use super::table::{Chosen, Schema, Setting, Shape, check, check_alone, check_name};
-use super::values::{BusAddress, ConnectionName, HostName, LogLevel};
+use super::values::{ConnectionName, HostName, LogLevel};
 use crate::curve::endpoint::Endpoint;
 use crate::curve::keys::{KeyError, PublicKey};
+use crate::dbus::BusAddress;
 
 /// Beginnings, after `METRICS_AGENT_`, of variables that are none of ours:
 /// Kubernetes sets `METRICS_AGENT_SERVICE_HOST`, `METRICS_AGENT_PORT_5556_TCP`

@@ -47,6 +47,6 @@ pub(crate) use metrics::Flag;
 pub use settings::{CollectorSettings, Intervals, Settings};
 pub use sources::{ETC_DIR, Overrides, STATE_DIR, Sources, USR_DIR};
 pub use values::{
-    BusAddress, ConnectionName, ConnectionNameError, HostName, HostNameError, LogLevel,
+    ConnectionName, ConnectionNameError, HostName, HostNameError, LogLevel,
     MAX_CONNECTION_NAME_BYTES, MAX_HOST_NAME_BYTES, UnknownLogLevel,
 };

@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::values::{BusAddress, ConnectionName, HostName, LogLevel};
+use super::values::{ConnectionName, HostName, LogLevel};
 use crate::curve::endpoint::Endpoint;
 use crate::curve::keys::{KeyPair, PublicKey};
+use crate::dbus::BusAddress;
 use crate::sources::Options;
 
 /// Everything an administrator can set, checked.

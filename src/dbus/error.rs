@@ -3,7 +3,6 @@
 use zbus::message::{Header, Message};
 use zbus::names::ErrorName;
 
-use crate::agent::handle::OrderError;
 use crate::base::text::lines;
 
 /// An error reply: a name for programs, a text for people.
@@ -34,22 +33,6 @@ impl Error {
             name,
             text: lines(&text.into()).into_owned(),
         }
-    }
-}
-
-impl From<OrderError> for Error {
-    fn from(error: OrderError) -> Self {
-        let name = match &error {
-            OrderError::OutOfRange(_) => Self::INVALID_ARGS,
-            OrderError::NoSuchConnection(_) | OrderError::NoSuchCollector(_) => {
-                Self::UNKNOWN_OBJECT
-            }
-            OrderError::InvalidConfiguration(_) => Self::INVALID_CONFIGURATION,
-            OrderError::NotKept(_) => Self::IO_ERROR,
-            OrderError::NotSampled(_) => Self::NOT_SAMPLED,
-            OrderError::Stopping => Self::FAILED,
-        };
-        Self::new(name, error.to_string())
     }
 }
 

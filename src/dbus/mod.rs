@@ -9,8 +9,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::base::bus_socket;
-use crate::config::BusAddress;
 
+mod address;
 pub(crate) mod callers;
 pub(crate) mod error;
 pub mod find;
@@ -20,6 +20,7 @@ pub mod path;
 pub(crate) mod polkit;
 pub mod stay;
 
+pub use address::BusAddress;
 pub use polkit::Action;
 
 /// The well-known name of the agent.

@@ -10,3 +10,22 @@ pub(crate) mod connection1;
 pub mod service;
 #[cfg(test)]
 mod tests;
+
+use crate::agent::handle::OrderError;
+use crate::dbus::error::Error;
+
+impl From<OrderError> for Error {
+    fn from(error: OrderError) -> Self {
+        let name = match &error {
+            OrderError::OutOfRange(_) => Self::INVALID_ARGS,
+            OrderError::NoSuchConnection(_) | OrderError::NoSuchCollector(_) => {
+                Self::UNKNOWN_OBJECT
+            }
+            OrderError::InvalidConfiguration(_) => Self::INVALID_CONFIGURATION,
+            OrderError::NotKept(_) => Self::IO_ERROR,
+            OrderError::NotSampled(_) => Self::NOT_SAMPLED,
+            OrderError::Stopping => Self::FAILED,
+        };
+        Self::new(name, error.to_string())
+    }
+}

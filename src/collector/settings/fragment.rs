@@ -10,7 +10,8 @@ use super::values::{
     HostTimeout, LabelName, LabelValue, PingInterval, PushTimeout, PushUrl, UserName, WebHosts,
     WebListen,
 };
-use crate::config::{BusAddress, ConnectionName, Flag, LogLevel};
+use crate::config::{ConnectionName, Flag, LogLevel};
+use crate::dbus::BusAddress;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -36,8 +36,9 @@ pub use values::{
 };
 
 use super::hosts::Timing;
-use crate::config::{BusAddress, ConnectionName, LogLevel};
+use crate::config::{ConnectionName, LogLevel};
 use crate::curve::router::Listen;
+use crate::dbus::BusAddress;
 
 /// Where agents expect a collector.
 pub const DEFAULT_PORT: u16 = 5556;

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use hyper::header::HOST;
 use hyper::{Request, Version};
 
-use crate::agent::host_name;
+use crate::base::host_name;
 use crate::collector::complaints::Throttle;
 use crate::collector::settings::WebHost;
 use crate::curve::endpoint::Host;

@@ -6,7 +6,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::config::testbed::{Host, KEY, mode};
-use crate::config::{BusAddress, LogLevel, load};
+use crate::config::{LogLevel, load};
+use crate::dbus::BusAddress;
 
 fn seconds(host: &Host) -> u64 {
     host.load().unwrap().settings.intervals.metrics.as_secs()

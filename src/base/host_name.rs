@@ -12,7 +12,6 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use crate::base::text::is_hidden;
-use crate::protocol::message::check_host;
 
 /// How long the first hello waits for the fully qualified name. A resolver on the host or
 /// in its network answers in milliseconds; past this the short name has to do.
@@ -66,7 +65,7 @@ fn qualifies(canonical: &str) -> bool {
     canonical.contains('.')
         && !canonical.starts_with("localhost")
         && canonical.parse::<std::net::IpAddr>().is_err()
-        && check_host(canonical).is_ok()
+        && !canonical.contains(is_hidden)
 }
 
 /// Wakes when the host's name changes.
