@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use tracing::{debug, error, info, warn};
 
-use crate::config::{Loaded, Warning};
+use crate::agent::settings::Loaded;
+use crate::agent::settings::Warning;
 use crate::systemd::log::Lost;
 use crate::systemd::message_id;
 

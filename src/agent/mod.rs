@@ -7,6 +7,7 @@
 //! - [`sampler`] and [`ticker`]: one sample per tick for all of them;
 //! - [`handle`], [`state`] and [`totals`]: how the rest of the program sees it;
 //! - [`events`]: what is logged, in one place;
+//! - [`settings`]: what an administrator can set;
 //! - [`bus`]: its objects on the message bus;
 //! - [`start`]: all of it put together;
 //! - [`arguments`]: its command line;
@@ -31,6 +32,7 @@ mod round;
 pub mod run;
 mod sampler;
 mod sentence;
+pub mod settings;
 mod slow;
 pub mod start;
 pub mod state;

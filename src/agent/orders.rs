@@ -9,8 +9,10 @@ use super::run::{Agent, session_settings};
 use super::slow::{Job, Outcome};
 use super::state::Intervals;
 use super::written::WrittenIntervals;
-use crate::config::persistent::Persistent;
-use crate::config::{self, Loaded};
+use crate::agent::settings;
+use crate::agent::settings::Loaded;
+use crate::agent::settings::persistent::Persistent;
+use crate::config;
 
 impl Agent {
     pub(super) fn obey(&mut self, order: Order) {
@@ -183,10 +185,10 @@ fn check(change: IntervalChange) -> Result<(), OrderError> {
         OrderError::OutOfRange(format!("{name} interval: {error}"))
     };
     if let Some(metrics) = change.metrics {
-        config::metrics_interval(metrics).map_err(|error| out_of_range("metrics", error))?;
+        settings::metrics_interval(metrics).map_err(|error| out_of_range("metrics", error))?;
     }
     if let Some(stale) = change.stale {
-        config::stale_interval(stale).map_err(|error| out_of_range("stale", error))?;
+        settings::stale_interval(stale).map_err(|error| out_of_range("stale", error))?;
     }
     Ok(())
 }

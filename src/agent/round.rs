@@ -13,7 +13,7 @@ use crate::metrics::Samples;
 use crate::sources::background::PATIENCE;
 
 /// Most that wait: the orders of the bus and a model for each connection, twice.
-const MAX_WAITING: usize = 2 * ORDERS + 2 * crate::config::MAX_COLLECTORS;
+const MAX_WAITING: usize = 2 * ORDERS + 2 * crate::agent::settings::MAX_COLLECTORS;
 
 /// Who wants a sample.
 #[derive(Debug)]

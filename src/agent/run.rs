@@ -25,7 +25,7 @@ use super::status_line::line_now;
 use super::summary::summarize;
 use super::ticker::Ticker;
 use super::written::WrittenIntervals;
-use crate::config::{Loaded, Settings, Sources};
+use crate::agent::settings::{Loaded, Settings, Sources};
 use crate::curve::context::Context;
 use crate::protocol::session::{MODEL_MIN_INTERVAL, SessionSettings};
 use crate::sources::{Root, UnknownCollector};

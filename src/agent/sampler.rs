@@ -8,7 +8,7 @@ use super::events;
 use super::handle::{GridKind, OrderError};
 use super::round::Want;
 use super::totals::Totals;
-use crate::config::Settings;
+use crate::agent::settings::Settings;
 use crate::metrics::Samples;
 use crate::protocol::message::encode_grid;
 use crate::sources::background::Bell;

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::config::PING_INTERVAL;
 use crate::curve::link::HandshakeFailure;
+use crate::protocol::LONGEST_PING_INTERVAL;
 use crate::protocol::session::{OpenFailure, Reason};
 
 /// The sentence for `reason`. `detail` is what the system said of the latest failure; it is
@@ -24,10 +24,10 @@ pub(crate) fn sentence(reason: Reason, detail: &str) -> String {
             "the collector has asked for this host's metrics and not taken any yet".to_owned()
         }
         Reason::MetricsRequested => "the collector answers".to_owned(),
-        Reason::Silent { lasting } if lasting <= PING_INTERVAL => format!(
+        Reason::Silent { lasting } if lasting <= LONGEST_PING_INTERVAL => format!(
             "the collector has been silent for {}; some ping every {} only, see intervals.stale",
             seconds(lasting),
-            seconds(PING_INTERVAL)
+            seconds(LONGEST_PING_INTERVAL)
         ),
         Reason::Silent { lasting } => {
             format!("the collector has been silent for {}", seconds(lasting))

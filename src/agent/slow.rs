@@ -8,9 +8,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::handle::{Answer, ORDERS, OrderError};
+use crate::agent::settings;
+use crate::agent::settings::persistent::{self, Persistent};
+use crate::agent::settings::{KeyPolicy, Loaded, Sources};
 use crate::base::offload::{Offloaded, offload};
-use crate::config::persistent::{self, Persistent};
-use crate::config::{self, KeyPolicy, Loaded, Sources};
 
 /// Jobs that wait at most. Each belongs to a caller that waits for its answer.
 const MAX_WAITING: usize = ORDERS;
@@ -156,7 +157,7 @@ impl Job {
 }
 
 fn read(sources: &Sources) -> Outcome {
-    let loaded = config::load(sources, KeyPolicy::Create).map_err(|error| error.to_string());
+    let loaded = settings::load(sources, KeyPolicy::Create).map_err(|error| error.to_string());
     Outcome::Loaded(Box::new(loaded))
 }
 

@@ -16,8 +16,9 @@ use crate::agent::bus::service::{Ended, Service, StartError};
 use crate::agent::events;
 use crate::agent::handle::Handle;
 use crate::agent::run::{Agent, Start};
+use crate::agent::settings;
+use crate::agent::settings::{KeyPolicy, Sources};
 use crate::base::exit::{EXIT_CONFIG, EXIT_SOFTWARE, EXIT_UNAVAILABLE};
-use crate::config::{self, KeyPolicy, Sources};
 use crate::curve::context::Context;
 use crate::dbus::stay::{Presence, stay};
 use crate::dbus::{Bus, NAME};
@@ -72,7 +73,7 @@ pub fn run(dawn: Dawn, sources: Sources, log: LogControl) -> Result<(), Failure>
     let Dawn { runtime, hang_up } = dawn;
     let by_hand = sources.command_line.collector.is_some();
     let sources = Arc::new(sources);
-    let loaded = config::load(&sources, KeyPolicy::Create).map_err(|error| {
+    let loaded = settings::load(&sources, KeyPolicy::Create).map_err(|error| {
         events::start_refused(&error);
         Failure(EXIT_CONFIG)
     })?;

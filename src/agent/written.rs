@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use super::handle::IntervalChange;
 use super::state::{Origin, Origins};
-use crate::config::persistent::Persistent;
-use crate::config::{Loaded, Place};
+use crate::agent::settings::Loaded;
+use crate::agent::settings::persistent::Persistent;
+use crate::config::Place;
 
 /// What is written down about each interval, in the settings and by orders that were kept.
 #[derive(Debug, Clone)]

@@ -6,13 +6,14 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use metrics_agent::agent::arguments::Arguments;
+use metrics_agent::agent::settings;
+use metrics_agent::agent::settings::running::Running;
+use metrics_agent::agent::settings::{KeyPolicy, Sources};
 use metrics_agent::agent::start;
 use metrics_agent::base::durable::owner;
 use metrics_agent::base::exit::{self, EXIT_CONFIG, EXIT_SOFTWARE, EXIT_UNAVAILABLE};
 use metrics_agent::base::terminal;
-use metrics_agent::config::running::Running;
 use metrics_agent::config::service::Service;
-use metrics_agent::config::{self, KeyPolicy, Sources};
 use metrics_agent::dbus::Bus;
 use metrics_agent::dbus::BusAddress;
 use metrics_agent::sources;
@@ -90,7 +91,7 @@ fn examine(sources: Sources, print: bool) -> ExitCode {
         None => sources,
     };
     let draft = sources.config_file.is_some();
-    let read = match Service::reading(service.as_ref(), draft, || config::read(&sources)) {
+    let read = match Service::reading(service.as_ref(), draft, || settings::read(&sources)) {
         Ok(read) => read,
         Err(error) => {
             complain(&format_args!("cannot give root's rights up: {error}"));
@@ -104,9 +105,10 @@ fn examine(sources: Sources, print: bool) -> ExitCode {
             }
             let text = if print {
                 let running = running(&loaded.settings.bus);
-                let beside = running
-                    .map(|running| config::running::compared(&loaded, &running, service.is_some()));
-                beside.unwrap_or_default() + &config::print::effective(&loaded)
+                let beside = running.map(|running| {
+                    settings::running::compared(&loaded, &running, service.is_some())
+                });
+                beside.unwrap_or_default() + &settings::print::effective(&loaded)
             } else {
                 String::from("The configuration is valid.\n")
             };
@@ -133,7 +135,7 @@ fn running(bus: &BusAddress) -> Option<Running> {
         .enable_all()
         .build()
         .ok()?;
-    runtime.block_on(metrics_agent::ctl::running::ask(&bus))
+    runtime.block_on(metrics_agent::agent::bus::running::ask(&bus))
 }
 
 fn complain(problem: &dyn std::fmt::Display) {

@@ -6,8 +6,9 @@ use std::ffi::{OsStr, OsString};
 use figment::value::Value;
 
 use super::document::{Document, KeyPath};
-use super::error::{Reason, Suggestion, shortened};
+use super::error::{Suggestion, shortened};
 use super::table::{Schema, Shape};
+use crate::config::Reason;
 
 /// The values of the variables that belong to a schema, and what is wrong with
 /// the others that begin with its prefix.

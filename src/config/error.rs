@@ -5,23 +5,14 @@
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use thiserror::Error;
 
 use super::files::MAX_FILE_BYTES;
-use super::interval::format as format_time;
-use super::load::MAX_COLLECTORS;
-use super::persistent::PersistentError;
-use super::service::{Hidden, Note};
-use super::settings::Intervals;
+use super::service::Hidden;
 use super::values::ConnectionName;
 use crate::base::{shell, text};
-use crate::curve::certificate::{CertificateError, Concern};
-
-/// The longest time between two pings of the collectors that are in use: metrics-collector
-/// pings every 5 s where nothing else is set, others every 15 s.
-pub(crate) const PING_INTERVAL: Duration = Duration::from_secs(15);
+use crate::curve::certificate::CertificateError;
 
 /// How many problems are kept: nobody reads more, and a file of nothing but
 /// mistakes must not become a message of its own size.
@@ -247,9 +238,16 @@ pub enum Reason {
     /// A metric collector is named twice.
     #[error("{0:?} is named twice")]
     Repeated(String),
-    /// More than [`MAX_COLLECTORS`].
-    #[error("there are {0} collectors, {MAX_COLLECTORS} are allowed")]
-    TooManyCollectors(usize),
+    /// More of something than there may be.
+    #[error("there are {count} {of}, {max} are allowed")]
+    TooMany {
+        /// How many.
+        count: usize,
+        /// Of what.
+        of: &'static str,
+        /// The most.
+        max: usize,
+    },
     /// A collector without an address.
     #[error(
         "missing: set where the collector listens, such as \"tcp://collector.example.org:5556\""
@@ -345,47 +343,6 @@ impl fmt::Display for Suggestion {
             Self::Known(names) => write!(f, "; known here: {}", names.join(", ")),
         }
     }
-}
-
-/// What the agent goes on in spite of, and an administrator should know.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum Warning {
-    /// The file of persistent settings is no good. It is the agent's own file,
-    /// so its loss must not stop the agent: what was set over D-Bus is lost,
-    /// and the next persistent setting overwrites the file.
-    #[error("ignoring what was set over D-Bus persistently: {0}")]
-    PersistentIgnored(#[source] PersistentError),
-    /// A key file that others have a say in.
-    #[error(transparent)]
-    Key(#[from] Concern),
-    /// A file that the service sees otherwise than who checks it.
-    #[error(transparent)]
-    Note(#[from] Note),
-    /// Pings that agents do not wait for.
-    #[error(
-        "{place}: hosts.ping_interval: {} is not shorter than the {} of silence after which \
-         agents connect anew, where their intervals.stale is not set",
-        format_time(*.interval), format_time(Intervals::DEFAULT.stale)
-    )]
-    RarePings {
-        /// Where it stands.
-        place: Place,
-        /// The interval.
-        interval: Duration,
-    },
-    /// Silence that is no sign of trouble.
-    #[error(
-        "{place}: intervals.stale: {} is not longer than the {} between two pings of some \
-         collectors: from those the agent disconnects again and again; 30s is enough for all",
-        format_time(*.stale), format_time(PING_INTERVAL)
-    )]
-    ShortStale {
-        /// Where it stands.
-        place: Place,
-        /// The interval.
-        stale: Duration,
-    },
 }
 
 /// A value for a message, no longer than a person reads.

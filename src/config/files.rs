@@ -10,17 +10,21 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{OFlags, makedev};
 
-use super::error::{Place, Problem, Reason};
+use super::error::{Place, Problem};
+use crate::config::Reason;
 
 /// The most that is read of a file, in bytes. A file with every setting and
 /// every collector has a few KiB; what is larger got there by mistake.
 pub const MAX_FILE_BYTES: u64 = 256 * 1024;
 
+/// The file in a state directory that keeps what was set over D-Bus.
+pub(crate) const KEPT: &str = "settings.toml";
+
 /// The most drop-ins that are read.
-pub(super) const MAX_DROP_INS: usize = 256;
+pub(crate) const MAX_DROP_INS: usize = 256;
 
 /// The text of a file. A link to `/dev/null` is empty, as systemd masks files.
-pub(super) fn read(path: &Path) -> Result<String, Reason> {
+pub(crate) fn read(path: &Path) -> Result<String, Reason> {
     // Without O_NONBLOCK, opening a pipe waits for a writer.
     let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or(0);
     let file = OpenOptions::new()
@@ -42,7 +46,7 @@ pub(super) fn read(path: &Path) -> Result<String, Reason> {
 }
 
 /// The text of a regular file that is open.
-pub(super) fn text(file: File) -> Result<String, Reason> {
+pub(crate) fn text(file: File) -> Result<String, Reason> {
     let mut bytes = Vec::new();
     file.take(MAX_FILE_BYTES + 1)
         .read_to_end(&mut bytes)
@@ -57,7 +61,7 @@ pub(super) fn text(file: File) -> Result<String, Reason> {
 /// two with the same name the one in the later directory counts, so that
 /// `/etc` masks what the distribution ships. What does not end in `.toml`, or
 /// begins with a dot, is no drop-in. A directory that does not exist is empty.
-pub(super) fn drop_ins(directories: &[PathBuf]) -> Result<Vec<PathBuf>, Box<Problem>> {
+pub(crate) fn drop_ins(directories: &[PathBuf]) -> Result<Vec<PathBuf>, Box<Problem>> {
     let mut found: BTreeMap<OsString, PathBuf> = BTreeMap::new();
     for directory in directories {
         let problem = |reason| {

@@ -1,29 +1,13 @@
-//! Times in the settings: how they are written, and the ranges of the two
-//! intervals. Written as `"5s"`, `"100ms"`, `"1min 30s"`; a bare number is
+//! Times in the settings: how they are written. Written as `"5s"`, `"100ms"`, `"1min 30s"`; a bare number is
 //! seconds, as in systemd.time(7).
 
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use serde::de;
 use serde::de::{Deserializer, Error as _, Unexpected, Visitor};
-use serde::{Deserialize, de};
 use thiserror::Error;
-
-/// The range of the metrics interval. Faster than ten times a second measures
-/// mostly itself; rarer than hourly is no monitoring.
-pub const METRICS_INTERVAL: RangeInclusive<Duration> =
-    Duration::from_millis(100)..=Duration::from_secs(3600);
-
-/// The range of the stale interval. Collectors are heard from every few
-/// seconds: below one second every connection would flap.
-pub const STALE_INTERVAL: RangeInclusive<Duration> =
-    Duration::from_secs(1)..=Duration::from_secs(3600);
-
-/// The range of a metric collector's own interval: what is read less often than daily is
-/// not measured.
-pub(super) const COLLECTOR_INTERVAL: RangeInclusive<Duration> =
-    Duration::from_millis(100)..=Duration::from_secs(24 * 3600);
 
 /// A time outside of what a setting allows.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -35,17 +19,10 @@ pub struct OutOfRange {
     pub range: RangeInclusive<Duration>,
 }
 
-/// The time as a metrics interval, where it is in [`METRICS_INTERVAL`].
-pub fn metrics_interval(time: Duration) -> Result<Duration, OutOfRange> {
-    within(time, METRICS_INTERVAL)
-}
-
-/// The time as a stale interval, where it is in [`STALE_INTERVAL`].
-pub fn stale_interval(time: Duration) -> Result<Duration, OutOfRange> {
-    within(time, STALE_INTERVAL)
-}
-
-fn within(time: Duration, range: RangeInclusive<Duration>) -> Result<Duration, OutOfRange> {
+pub(crate) fn within(
+    time: Duration,
+    range: RangeInclusive<Duration>,
+) -> Result<Duration, OutOfRange> {
     if range.contains(&time) {
         Ok(time)
     } else {
@@ -69,24 +46,6 @@ pub(crate) fn parse(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|error| error.to_string())
 }
 
-/// [`metrics_interval`] as it stands in a file.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct MetricsInterval(pub(super) Duration);
-
-/// [`stale_interval`] as it stands in a file.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct StaleInterval(pub(super) Duration);
-
-/// A metric collector's own interval as it stands in a file.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct CollectorInterval(pub(super) Duration);
-
-impl<'de> Deserialize<'de> for CollectorInterval {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        deserialize_within(from, COLLECTOR_INTERVAL).map(Self)
-    }
-}
-
 /// Reads a time of this range, as it stands in a file.
 pub(crate) fn deserialize_within<'de, D: Deserializer<'de>>(
     from: D,
@@ -95,18 +54,6 @@ pub(crate) fn deserialize_within<'de, D: Deserializer<'de>>(
     // What the range is, the table of settings says.
     let unfit = |_| D::Error::invalid_value(Unexpected::Other("a time"), &"one of the range");
     within(from.deserialize_any(TimeVisitor)?, range).map_err(unfit)
-}
-
-impl<'de> Deserialize<'de> for MetricsInterval {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        deserialize_within(from, METRICS_INTERVAL).map(Self)
-    }
-}
-
-impl<'de> Deserialize<'de> for StaleInterval {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        deserialize_within(from, STALE_INTERVAL).map(Self)
-    }
 }
 
 struct TimeVisitor;
@@ -161,19 +108,5 @@ mod tests {
         ] {
             assert!(parse(bad).is_err(), "{bad}");
         }
-    }
-
-    #[test]
-    fn ranges_include_their_ends() {
-        let ms = Duration::from_millis;
-        assert_eq!(metrics_interval(ms(100)), Ok(ms(100)));
-        assert_eq!(metrics_interval(ms(3_600_000)), Ok(ms(3_600_000)));
-        assert_eq!(stale_interval(ms(1000)), Ok(ms(1000)));
-        let low = metrics_interval(ms(99)).unwrap_err();
-        assert_eq!(low.to_string(), "99ms is not from 100ms to 1h");
-        assert!(metrics_interval(ms(3_600_001)).is_err());
-        let low = stale_interval(ms(999)).unwrap_err();
-        assert_eq!(low.to_string(), "999ms is not from 1s to 1h");
-        assert!(stale_interval(Duration::MAX).is_err());
     }
 }

@@ -12,9 +12,10 @@ use figment::{Figment, Metadata, Profile, Provider};
 use serde::de::DeserializeOwned;
 
 use super::document::{Document, KeyPath, Mark};
-use super::error::{ConfigError, Place, Problem, Problems, Reason, shortened};
+use super::error::{ConfigError, Place, Problem, Problems, shortened};
 use super::table::{Schema, Setting, key_text};
 use super::{environment, files};
+use crate::config::Reason;
 
 /// Where a program's files are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,7 +62,7 @@ impl Files {
 
 /// One layer: its values, all of them checked, and where each stands.
 #[derive(Clone, Debug)]
-pub(super) struct Layer {
+pub(crate) struct Layer {
     place: Place,
     values: Dict,
     marks: BTreeMap<KeyPath, Mark>,
@@ -86,7 +87,7 @@ impl Layer {
     }
 
     /// A layer from a text in TOML.
-    pub(super) fn parse(schema: &'static Schema, place: Place, text: &str) -> (Self, Vec<Problem>) {
+    pub(crate) fn parse(schema: &'static Schema, place: Place, text: &str) -> (Self, Vec<Problem>) {
         match Document::parse(text) {
             Ok(document) => Self::new(schema, place, document),
             Err(error) => {
@@ -103,7 +104,7 @@ impl Layer {
     }
 
     /// The value of a key in this layer.
-    pub(super) fn value<S: AsRef<str>>(&self, path: &[S]) -> Option<&Value> {
+    pub(crate) fn value<S: AsRef<str>>(&self, path: &[S]) -> Option<&Value> {
         let (last, tables) = path.split_last()?;
         let mut table = &self.values;
         for name in tables {
@@ -113,7 +114,7 @@ impl Layer {
     }
 
     /// A problem with a key of this layer.
-    pub(super) fn problem<S: AsRef<str>>(&self, path: &[S], reason: Reason) -> Problem {
+    pub(crate) fn problem<S: AsRef<str>>(&self, path: &[S], reason: Reason) -> Problem {
         Problem {
             place: self.place_of(path),
             key: Some(key_text(path)),
@@ -143,7 +144,7 @@ impl Layer {
         }
     }
 
-    pub(super) fn extract<T: DeserializeOwned>(&self) -> Result<T, ConfigError> {
+    pub(crate) fn extract<T: DeserializeOwned>(&self) -> Result<T, ConfigError> {
         Figment::from(self)
             .extract()
             .map_err(|error| mismatch(&self.place, error))
@@ -271,19 +272,19 @@ impl Layers {
         self.push(layer, problems);
     }
 
-    pub(super) fn push(&mut self, layer: Layer, problems: Vec<Problem>) {
+    pub(crate) fn push(&mut self, layer: Layer, problems: Vec<Problem>) {
         self.stack.push(layer);
         self.problems.extend(problems);
     }
 
     /// Adds a layer of a file that was read elsewhere.
-    pub(super) fn push_persistent(&mut self, layer: Layer, path: PathBuf) {
+    pub(crate) fn push_persistent(&mut self, layer: Layer, path: PathBuf) {
         self.push(layer, Vec::new());
         self.files.push(path);
     }
 
     /// Adds what the program itself finds wrong in one layer.
-    pub(super) fn examine(&mut self, find: impl Fn(&Layer) -> Vec<Problem>) {
+    pub(crate) fn examine(&mut self, find: impl Fn(&Layer) -> Vec<Problem>) {
         for layer in &self.stack {
             self.problems.extend(find(layer));
         }

@@ -6,21 +6,9 @@ use std::fmt::{Display, Write as _};
 use figment::value::Value;
 
 use super::error::Place;
-use super::fragment::AGENT;
-use super::interval::format;
 use super::layers::Layers;
-use super::load::Loaded;
 use super::table::{Schema, Setting, is_chosen};
 use crate::base::text;
-
-/// The agent's settings in force, as TOML; behind each value, where it comes from.
-#[must_use]
-pub fn effective(loaded: &Loaded) -> String {
-    document(&AGENT, &loaded.layers, |setting, path| match path {
-        ["collector", name, field] => collector_value(loaded, name, field),
-        path => value(loaded, setting, path),
-    })
-}
 
 /// The settings of a program as TOML; `show` says what is in force, by the key.
 pub(crate) fn document(
@@ -110,69 +98,6 @@ pub(crate) enum Shown {
     Elsewhere,
 }
 
-fn value(loaded: &Loaded, setting: &Setting, path: &[&str]) -> Shown {
-    let settings = &loaded.settings;
-    let value = match setting.key {
-        "host.name" => settings.host_name.as_ref().map(quoted),
-        "curve.secret_key_file" if loaded.key_found || loaded.generated_key.is_some() => {
-            Some(quoted(loaded.key_file.display()))
-        }
-        "curve.secret_key_file" => {
-            let file = text::path(&loaded.key_file);
-            return Shown::Unset {
-                why: format!("a key pair will be made and kept in {file}"),
-            };
-        }
-        "intervals.metrics" => Some(quoted(format(settings.intervals.metrics))),
-        "intervals.stale" => Some(quoted(format(settings.intervals.stale))),
-        "metrics.collect" => {
-            let names: Vec<_> = settings.collect.iter().map(quoted).collect();
-            Some(format!("[{}]", names.join(", ")))
-        }
-        "log.level" => Some(quoted(settings.log_level)),
-        "dbus.bus" => Some(quoted(&settings.bus)),
-        // Of each metric collector: as it was written.
-        _ => loaded.layers.value(path).and_then(as_toml),
-    };
-    match value {
-        Some(value) => Shown::Value {
-            value,
-            from: origin(&loaded.layers, path),
-        },
-        None => Shown::Unset {
-            why: setting.otherwise.to_owned(),
-        },
-    }
-}
-
-fn collector_value(loaded: &Loaded, name: &str, field: &str) -> Shown {
-    let Some(collector) = loaded.settings.collectors.get(name) else {
-        return Shown::Elsewhere;
-    };
-    let from = || origin(&loaded.layers, &["collector", name, field]);
-    match (field, loaded.collector_keys.get(name)) {
-        ("endpoint", _) => Shown::Value {
-            value: quoted(format!("tcp://{}", collector.endpoint)),
-            from: from(),
-        },
-        ("public_key", Some(file)) if loaded.unclear_keys.contains(name) => Shown::Unset {
-            why: format!("that of {}, which only the service sees", text::path(file)),
-        },
-        ("public_key", None) => Shown::Value {
-            value: quoted(collector.public_key),
-            from: from(),
-        },
-        ("public_key", Some(file)) => Shown::Value {
-            value: quoted(collector.public_key),
-            from: match loaded.layers.place(&["collector", name, "public_key_file"]) {
-                Some(place) => format!("{} (public_key_file: {place})", text::path(file)),
-                None => text::path(file),
-            },
-        },
-        _ => Shown::Elsewhere,
-    }
-}
-
 /// Where the value in force of a key comes from.
 pub(crate) fn origin(layers: &Layers, path: &[&str]) -> String {
     match layers.place(path).unwrap_or(Place::Default) {
@@ -224,6 +149,3 @@ pub(crate) fn quoted(text: impl Display) -> String {
 fn quoted_name(name: &str) -> String {
     toml_edit::Key::new(name).to_string()
 }
-
-#[cfg(test)]
-mod tests;

@@ -10,7 +10,8 @@ use figment::value::{Dict, Value};
 use serde::de::DeserializeOwned;
 
 use super::document::{KeyPath, Mark};
-use super::error::{Reason, Suggestion, shortened};
+use super::error::{Suggestion, shortened};
+use crate::config::Reason;
 
 /// In a key, the place of a name that the administrator chooses: a part in capitals.
 #[must_use]
@@ -63,6 +64,11 @@ pub enum Shape {
     /// A list: parted by commas, or an array in TOML.
     List,
 }
+
+/// Beginnings, after a program's prefix, of variables that are none of ours:
+/// Kubernetes sets `METRICS_AGENT_SERVICE_HOST`, `METRICS_AGENT_PORT_5556_TCP`
+/// and their like in every pod beside a service called `metrics-agent`.
+pub const RESERVED_VARIABLES: &[&str] = &["SERVICE_", "PORT", "PORT_"];
 
 /// The settings of one program.
 #[derive(Clone, Copy, Debug)]
@@ -118,7 +124,7 @@ pub fn check_alone<T: DeserializeOwned>(value: &Value) -> Result<(), Option<Stri
 }
 
 /// Something wrong in a layer, and the key that it is about.
-pub(super) type Finding = (KeyPath, Reason);
+pub(crate) type Finding = (KeyPath, Reason);
 
 impl Schema {
     /// Everything that is wrong with a layer's values, in the order of keys.
@@ -134,7 +140,7 @@ impl Schema {
     }
 
     /// The setting of these key parts.
-    pub(super) fn setting<S: AsRef<str>>(&self, path: &[S]) -> Option<&'static Setting> {
+    pub(crate) fn setting<S: AsRef<str>>(&self, path: &[S]) -> Option<&'static Setting> {
         self.settings.iter().find(|setting| {
             setting.parts().count() == path.len()
                 && setting
@@ -145,7 +151,7 @@ impl Schema {
     }
 
     /// What an unknown variable, here without its prefix, may have meant.
-    pub(super) fn similar_variable(&self, variable: &str) -> Suggestion {
+    pub(crate) fn similar_variable(&self, variable: &str) -> Suggestion {
         let variable = variable.to_ascii_uppercase();
         let given: Vec<_> = variable.split("__").collect();
         let known = |setting: &Setting| {
@@ -336,7 +342,7 @@ fn matches(part: &str, name: &str) -> bool {
 }
 
 /// The nearest of `known`, where one is near; else all of them.
-pub(super) fn similar(name: &str, mut known: Vec<String>) -> Suggestion {
+pub(crate) fn similar(name: &str, mut known: Vec<String>) -> Suggestion {
     known.sort_unstable();
     known.dedup();
     let name: String = name.chars().take(MAX_SIMILAR).collect();

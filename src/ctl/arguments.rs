@@ -1,15 +1,17 @@
 //! The command line; manual page and completion are made from the same definitions.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum, ValueHint};
 
 use super::choice::Choice;
-use crate::config::{LogLevel, OutOfRange, metrics_interval, parse_time, stale_interval};
+use crate::config::{self, LogLevel, parse_time};
+use crate::protocol::{METRICS_INTERVAL, STALE_INTERVAL};
 
 /// How often `metrics --watch` may ask: as often and as rarely as an agent may report.
-const WATCH_INTERVAL: std::ops::RangeInclusive<Duration> =
+const WATCH_INTERVAL: RangeInclusive<Duration> =
     Duration::from_millis(100)..=Duration::from_secs(3600);
 
 /// Look at and adjust the metrics agent.
@@ -130,7 +132,7 @@ pub(super) enum Command {
     /// Set the time between two metrics messages, 100ms to 1h
     SetInterval {
         /// Such as 5s, 500ms or 1min; a bare number is seconds
-        #[arg(value_parser = within(metrics_interval))]
+        #[arg(value_parser = within(METRICS_INTERVAL))]
         time: Duration,
 
         /// Keep it over restarts, until "revert"
@@ -141,7 +143,7 @@ pub(super) enum Command {
     /// Set how long a collector may be silent before its connection is stale, 1s to 1h
     SetStale {
         /// Such as 30s or 2min; a bare number is seconds
-        #[arg(value_parser = within(stale_interval))]
+        #[arg(value_parser = within(STALE_INTERVAL))]
         time: Duration,
 
         /// Keep it over restarts, until "revert"
@@ -242,9 +244,9 @@ fn a_time(text: &str) -> Result<Duration, String> {
 
 /// A time that the agent would take, so that another one is refused where there is no agent, too.
 fn within(
-    check: fn(Duration) -> Result<Duration, OutOfRange>,
+    range: RangeInclusive<Duration>,
 ) -> impl Fn(&str) -> Result<Duration, String> + Clone + Send + Sync + 'static {
-    move |text| check(a_time(text)?).map_err(|error| error.to_string())
+    move |text| config::within(a_time(text)?, range.clone()).map_err(|error| error.to_string())
 }
 
 fn watch_interval(text: &str) -> Result<Duration, String> {

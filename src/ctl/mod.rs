@@ -24,7 +24,6 @@ mod metrics;
 mod monitor;
 mod polkit_agent;
 pub mod proxy;
-pub mod running;
 mod screen;
 mod status;
 mod text;

@@ -18,6 +18,10 @@ use crate::base::text::shown;
 
 /// The port that collectors bind for agents.
 pub const DEFAULT_PORT: u16 = DEFAULT.get();
+
+/// The port that they bind for viewing clients.
+pub const DEFAULT_CLIENTS_PORT: u16 = 5557;
+
 const DEFAULT: NonZeroU16 = NonZeroU16::new(5556).unwrap();
 
 /// The longest DNS name as text, in bytes, without a final dot (RFC 1035).

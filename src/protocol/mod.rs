@@ -11,8 +11,28 @@
 //! - [`backoff`]: how long to wait before connecting anew;
 //! - [`session`]: the agent's side of a connection as a state machine.
 
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
 pub mod backoff;
 pub mod grid;
 pub mod message;
 pub mod session;
 pub mod state;
+
+/// The range of the metrics interval. Faster than ten times a second measures
+/// mostly itself; rarer than hourly is no monitoring.
+pub const METRICS_INTERVAL: RangeInclusive<Duration> =
+    Duration::from_millis(100)..=Duration::from_secs(3600);
+
+/// The range of the stale interval. Collectors are heard from every few
+/// seconds: below one second every connection would flap.
+pub const STALE_INTERVAL: RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(3600);
+
+/// The longest time between two pings of the collectors that are in use: metrics-collector
+/// pings every 5 s where nothing else is set, others every 15 s.
+pub const LONGEST_PING_INTERVAL: Duration = Duration::from_secs(15);
+
+/// Silence after which an agent connects again where nothing else is set.
+pub const DEFAULT_STALE_INTERVAL: Duration = Duration::from_secs(30);

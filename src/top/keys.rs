@@ -16,8 +16,8 @@ use thiserror::Error;
 use super::known::{Known, KnownError, Remembered};
 use super::local::Local;
 use crate::base::shell;
-use crate::collector::settings::DEFAULT_CLIENTS_PORT;
 use crate::curve::certificate::{Certificate, CertificateError, Trust};
+use crate::curve::endpoint::DEFAULT_CLIENTS_PORT;
 use crate::curve::endpoint::Endpoint;
 use crate::curve::keys::{KeyError, KeyPair, PublicKey};
 

@@ -15,8 +15,9 @@ use zbus::proxy::{self, CacheProperties};
 use zbus::{Proxy, fdo};
 
 use crate::collector::keys::Found;
-use crate::collector::settings::{self, DEFAULT_CLIENTS_PORT, Sources};
+use crate::collector::settings::{self, Sources};
 use crate::curve::certificate::Certificate;
+use crate::curve::endpoint::DEFAULT_CLIENTS_PORT;
 use crate::curve::endpoint::{Endpoint, Host, link_local};
 use crate::curve::keys::PublicKey;
 use crate::curve::router::Listen;

@@ -15,9 +15,9 @@ use super::local::{self, NoClients};
 use super::once;
 use super::run;
 use super::terminal;
-use crate::collector::settings::{DEFAULT_CLIENTS_PORT, DEFAULT_PORT};
 use crate::curve::context::{Context, TransportError};
 use crate::curve::endpoint::Endpoint;
+use crate::curve::endpoint::{DEFAULT_CLIENTS_PORT, DEFAULT_PORT};
 use crate::curve::keys::PublicKey;
 use crate::dbus::Bus;
 

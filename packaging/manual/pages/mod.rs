@@ -14,8 +14,8 @@ use std::error::Error;
 use std::time::{Duration, UNIX_EPOCH};
 
 use clap::CommandFactory as _;
+use metrics_agent::agent::settings::AGENT;
 use metrics_agent::collector::settings::COLLECTOR;
-use metrics_agent::config::AGENT;
 use metrics_agent::{agent, collector, ctl, top};
 
 /// A manual page.

@@ -7,6 +7,7 @@ pub(crate) mod agent1;
 mod announce;
 pub(crate) mod collector1;
 pub(crate) mod connection1;
+pub mod running;
 pub mod service;
 #[cfg(test)]
 mod tests;

@@ -13,17 +13,17 @@ use super::mistake::Mistake;
 use super::sources::Sources;
 use super::table::COLLECTOR;
 use super::values::{FileName, PushTimeout};
+use super::warning::Warning;
 use super::{Access, Credentials, Listening, RemoteWrite, Settings};
 use crate::base::text;
 use crate::collector::hosts::Timing;
 use crate::collector::keys::{self, Found, KeysError};
 use crate::config::layers::{Files, Layers};
 use crate::config::table::key_text;
-use crate::config::{
-    ConfigError, ConnectionName, Intervals, Place, Problem, Problems, Reason, Warning,
-};
+use crate::config::{ConfigError, ConnectionName, Place, Problem, Problems, Reason};
 use crate::curve::certificate::concern;
 use crate::curve::router::Listen;
+use crate::protocol::DEFAULT_STALE_INTERVAL;
 
 /// The most targets. Each costs a thread, a queue and every message once more; nobody
 /// writes to more than a few.
@@ -167,7 +167,7 @@ fn load_layers(layers: Layers, sources: &Sources) -> Result<Loaded, ConfigError>
     };
     warnings.extend(notes.into_iter().map(Warning::Note));
     let interval = settings.timing.ping_interval;
-    if interval >= Intervals::DEFAULT.stale {
+    if interval >= DEFAULT_STALE_INTERVAL {
         let place = layers.place(&["hosts", "ping_interval"]);
         let place = place.unwrap_or(Place::Default);
         warnings.push(Warning::RarePings { place, interval });

@@ -21,6 +21,7 @@ pub mod table;
 #[cfg(test)]
 mod tests;
 mod values;
+mod warning;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -34,17 +35,12 @@ pub use table::COLLECTOR;
 pub use values::{
     Authorized, HeaderName, HeaderValue, LabelName, LabelValue, PushUrl, UserName, WebHost,
 };
+pub use warning::Warning;
 
 use super::hosts::Timing;
 use crate::config::{ConnectionName, LogLevel};
 use crate::curve::router::Listen;
 use crate::dbus::BusAddress;
-
-/// Where agents expect a collector.
-pub const DEFAULT_PORT: u16 = 5556;
-
-/// Where viewing clients expect it.
-pub const DEFAULT_CLIENTS_PORT: u16 = 5557;
 
 /// Where metrics are scraped.
 pub const DEFAULT_WEB_PORT: u16 = 9650;

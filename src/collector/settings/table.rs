@@ -7,7 +7,7 @@ use super::values::{
     WebListen,
 };
 use crate::config::table::{Chosen, Schema, Setting, Shape, check, check_alone, check_name};
-use crate::config::{ConnectionName, Flag, LogLevel, RESERVED_VARIABLES};
+use crate::config::{ConnectionName, Flag, LogLevel, table::RESERVED_VARIABLES};
 use crate::dbus::BusAddress;
 
 /// A setting without a default.

@@ -10,11 +10,12 @@ use std::time::Duration;
 use hyper::Uri;
 use serde::{Deserialize, Deserializer};
 
-use super::{DEFAULT_CLIENTS_PORT, DEFAULT_PORT, DEFAULT_WEB_PORT};
+use super::DEFAULT_WEB_PORT;
 use crate::base::text::is_plain;
 pub use crate::collector::access::Authorized;
 use crate::collector::prometheus::naming;
 use crate::config::deserialize_within;
+use crate::curve::endpoint::{DEFAULT_CLIENTS_PORT, DEFAULT_PORT};
 use crate::curve::endpoint::{EndpointError, Host, link_local, parse_ipv6};
 use crate::curve::keys::PublicKey;
 use crate::curve::router::Listen;

@@ -13,7 +13,6 @@ use rustix::fs::OFlags;
 use super::PRIVATE_STATES;
 use crate::base::durable::owner::Owner;
 use crate::config::files;
-use crate::config::persistent;
 use crate::curve::certificate::{Certificate, Trust};
 
 /// The most key files that are looked at; there are two.
@@ -94,7 +93,7 @@ fn read(path: &Path, directory: &File) -> Option<BTreeMap<OsString, Contents>> {
             let shown = path.display().to_string();
             let read = read.map_err(|error| error.to_string().replace(&held, &shown));
             seen.insert(name, Contents::Key(read));
-        } else if persistent::path(Path::new("")).as_os_str() == name {
+        } else if name == files::KEPT {
             let file = OpenOptions::new()
                 .read(true)
                 .custom_flags(i32::try_from(OFlags::NONBLOCK.bits()).ok()?)

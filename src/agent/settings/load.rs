@@ -7,18 +7,20 @@ use std::path::PathBuf;
 
 use figment::value::Value;
 
-use super::error::{ConfigError, PING_INTERVAL, Place, Problem, Problems, Reason, Warning};
-use super::fragment::{AGENT, CollectorFragment, Fragment, InlineKey, KeyFile};
-use super::keys::{KeyPolicy, KeySearch};
-use super::layers::{Files, Layer, Layers};
-use super::persistent;
-use super::service::{Note, Seen};
-use super::settings::{CollectorSettings, Intervals, Settings};
-use super::sources::Sources;
-use super::table::similar;
-use super::values::ConnectionName;
+use super::warning::Warning;
+use crate::agent::settings::fragment::{AGENT, CollectorFragment, Fragment, InlineKey, KeyFile};
+use crate::agent::settings::keys::{KeyPolicy, KeySearch};
+use crate::agent::settings::persistent;
+use crate::agent::settings::sources::Sources;
+use crate::agent::settings::{CollectorSettings, Intervals, Settings};
+use crate::config::ConnectionName;
+use crate::config::layers::{Files, Layer, Layers};
+use crate::config::service::{Note, Seen};
+use crate::config::table::{key_text, similar};
+use crate::config::{ConfigError, Place, Problem, Problems, Reason};
 use crate::curve::endpoint::Endpoint;
 use crate::curve::keys::PublicKey;
+use crate::protocol::LONGEST_PING_INTERVAL;
 
 /// The most collectors. Each costs a socket, a handshake and every sample once
 /// more; nobody reports to more than a few.
@@ -111,7 +113,14 @@ fn load_layers(
     let mut collectors = BTreeMap::new();
     let mut collector_keys = BTreeMap::new();
     if collector.len() > MAX_COLLECTORS {
-        problems.push(layers.problem(&["collector"], Reason::TooManyCollectors(collector.len())));
+        problems.push(layers.problem(
+            &["collector"],
+            Reason::TooMany {
+                count: collector.len(),
+                of: "collectors",
+                max: MAX_COLLECTORS,
+            },
+        ));
     }
     for (name, fragment) in collector.into_iter().take(MAX_COLLECTORS) {
         match resolve(&layers, &search, &name, &fragment) {
@@ -152,7 +161,7 @@ fn load_layers(
     let unclear_keys = of_unclear.map(|(name, _)| name.clone()).collect();
     warnings.extend(notes.into_iter().map(Warning::Note));
     let stale = intervals.stale.0;
-    if stale <= PING_INTERVAL && !collectors.is_empty() {
+    if stale <= LONGEST_PING_INTERVAL && !collectors.is_empty() {
         let place = layers.place(&["intervals", "stale"]);
         let place = place.unwrap_or(Place::Default);
         warnings.push(Warning::ShortStale { place, stale });
@@ -275,7 +284,7 @@ fn resolve(
         let place = layers
             .place(&["collector", name.as_str()])
             .unwrap_or(Place::Default);
-        let key = Some(super::table::key_text(&key(name, "endpoint")));
+        let key = Some(key_text(&key(name, "endpoint")));
         let reason = Reason::NoEndpoint;
         return Err(Box::new(Problem { place, key, reason }));
     };
@@ -300,7 +309,7 @@ fn resolve(
         Err(reason) => {
             // Nothing is set: what is missing belongs beside the endpoint.
             let problem = layers.problem(&key(name, "endpoint"), reason);
-            let key = Some(super::table::key_text(&key(name, "public_key")));
+            let key = Some(key_text(&key(name, "public_key")));
             Err(Box::new(Problem { key, ..problem }))
         }
     }

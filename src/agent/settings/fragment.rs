@@ -6,20 +6,18 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::interval::{MetricsInterval, StaleInterval};
-use super::metrics::{
+use super::intervals::{MetricsInterval, StaleInterval};
+use super::values::HostName;
+use crate::agent::settings::metrics::{
     EXCLUDE_TYPES, MetricsFragment, PER_CPU, PROCESSES_TOP, UNITS_MAX, exclude, include, interval,
 };
-use super::table::{Chosen, Schema, Setting, Shape, check, check_alone, check_name};
-use super::values::{ConnectionName, HostName, LogLevel};
+use crate::config::table::{
+    Chosen, RESERVED_VARIABLES, Schema, Setting, Shape, check, check_alone, check_name,
+};
+use crate::config::{ConnectionName, LogLevel};
 use crate::curve::endpoint::Endpoint;
 use crate::curve::keys::{KeyError, PublicKey};
 use crate::dbus::BusAddress;
-
-/// Beginnings, after `METRICS_AGENT_`, of variables that are none of ours:
-/// Kubernetes sets `METRICS_AGENT_SERVICE_HOST`, `METRICS_AGENT_PORT_5556_TCP`
-/// and their like in every pod beside a service called `metrics-agent`.
-pub const RESERVED_VARIABLES: &[&str] = &["SERVICE_", "PORT", "PORT_"];
 
 /// The agent's settings.
 pub static AGENT: Schema = Schema {
@@ -341,7 +339,7 @@ mod tests {
     /// The defaults are written here for people, and there as values.
     #[test]
     fn the_defaults_are_those_of_the_metric_collectors() {
-        let layers = super::super::layers::Layers::of_defaults(&AGENT);
+        let layers = crate::config::layers::Layers::of_defaults(&AGENT);
         let fragment: Fragment = layers.merged().unwrap();
         assert_eq!(
             fragment.metrics.options(),

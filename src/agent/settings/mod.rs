@@ -1,13 +1,47 @@
-//! The settings in force: valid by their types, never changed in place. A
-//! reload makes new ones.
+//! The agent's settings: their table, and what is in force, valid by its types and never
+//! changed in place. A reload makes new ones.
+//!
+//! What leaves this module is valid: [`load()`] reads every layer, checks each value where it
+//! stands, merges, and returns [`Settings`] whose types hold no bad state. A mistake is a
+//! [`ConfigError`](crate::config::ConfigError) that names the file and line (or the variable),
+//! the key, the value and what was expected. Nothing here logs, resolves names, or keeps state
+//! between two loads.
+//!
+//! Later layers win: built-in defaults; `/usr/lib/metrics-agent/metrics-agent.toml`;
+//! `/etc/metrics-agent/metrics-agent.toml`; the drop-ins beside either, in the order of their
+//! file names; the environment; the command line; what was set over D-Bus persistently.
+
+mod fragment;
+mod intervals;
+mod keys;
+mod load;
+mod metrics;
+pub mod persistent;
+pub mod print;
+pub mod running;
+mod sources;
+#[cfg(test)]
+mod testbed;
+mod values;
+mod warning;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::values::{ConnectionName, HostName, LogLevel};
+pub use fragment::AGENT;
+pub use intervals::{metrics_interval, stale_interval};
+pub use keys::KeyPolicy;
+pub use load::{Layered, Loaded, MAX_COLLECTORS, load, read};
+pub use sources::{ETC_DIR, Overrides, STATE_DIR, Sources, USR_DIR};
+pub use values::{HostName, HostNameError, MAX_HOST_NAME_BYTES};
+pub use warning::Warning;
+
+use crate::config::{ConnectionName, LogLevel};
 use crate::curve::endpoint::Endpoint;
 use crate::curve::keys::{KeyPair, PublicKey};
 use crate::dbus::BusAddress;
+use crate::protocol::DEFAULT_STALE_INTERVAL;
+pub use crate::protocol::{METRICS_INTERVAL, STALE_INTERVAL};
 use crate::sources::Options;
 
 /// Everything an administrator can set, checked.
@@ -41,9 +75,8 @@ pub struct CollectorSettings {
     pub public_key: PublicKey,
 }
 
-/// The intervals. From [`load`](super::load()) they are within
-/// [`METRICS_INTERVAL`](super::METRICS_INTERVAL) and
-/// [`STALE_INTERVAL`](super::STALE_INTERVAL).
+/// The intervals. From [`load`](load()) they are within
+/// [`METRICS_INTERVAL`] and [`STALE_INTERVAL`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Intervals {
     /// Between two metrics messages.
@@ -56,7 +89,7 @@ impl Intervals {
     /// 5 s and 30 s.
     pub const DEFAULT: Self = Self {
         metrics: Duration::from_secs(5),
-        stale: Duration::from_secs(30),
+        stale: DEFAULT_STALE_INTERVAL,
     };
 }
 

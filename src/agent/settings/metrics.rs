@@ -7,8 +7,9 @@ use glob::Pattern;
 use serde::de::{Deserializer, Error as _, Unexpected, Visitor};
 use serde::{Deserialize, de};
 
-use super::interval::CollectorInterval;
-use super::table::{Setting, Shape, check};
+use super::intervals::CollectorInterval;
+use crate::config::Flag;
+use crate::config::table::{Setting, Shape, check};
 use crate::metrics::table::{CPU, DISK, FILESYSTEM, NETWORK, PROCESSES, SENSORS, UNITS};
 use crate::sources::Options;
 use crate::sources::options::{CpuOptions, FilesystemOptions, Filter, ProcessOptions, UnitOptions};
@@ -163,10 +164,6 @@ impl MetricsFragment {
     }
 }
 
-/// Yes or no; in a variable of the environment it is text.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Flag(pub(crate) bool);
-
 /// A number from 0 to `MAX`; in a variable of the environment it is text.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Count<const MAX: usize>(usize);
@@ -174,29 +171,6 @@ pub(super) struct Count<const MAX: usize>(usize);
 /// Shell patterns.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Patterns(Vec<Pattern>);
-
-impl<'de> Deserialize<'de> for Flag {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct Either;
-        impl Visitor<'_> for Either {
-            type Value = bool;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("true or false")
-            }
-
-            fn visit_bool<E: de::Error>(self, value: bool) -> Result<bool, E> {
-                Ok(value)
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<bool, E> {
-                text.parse()
-                    .map_err(|_| E::invalid_value(Unexpected::Str(text), &self))
-            }
-        }
-        from.deserialize_any(Either).map(Self)
-    }
-}
 
 impl<'de, const MAX: usize> Deserialize<'de> for Count<MAX> {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {

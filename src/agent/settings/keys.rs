@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
 
-use super::error::Reason;
-use super::fragment::AGENT;
-use super::service::{Note, Seen, Sight};
-use super::sources::Sources;
+use crate::agent::settings::fragment::AGENT;
+use crate::agent::settings::sources::Sources;
 use crate::base::text;
+use crate::config::Reason;
+use crate::config::service::{Note, Seen, Sight};
 use crate::curve::certificate::{
     Certificate, CertificateError, Concern, Trust, concern, concerns_of_public,
 };

@@ -9,17 +9,19 @@ use std::time::Duration;
 use serde::Deserialize;
 use thiserror::Error;
 
-use super::error::{ConfigError, Place, Problem, Problems, Reason};
-use super::files;
-use super::fragment::PERSISTENT;
-use super::interval::{
-    MetricsInterval, OutOfRange, StaleInterval, format, metrics_interval, stale_interval,
+use crate::agent::settings::fragment::PERSISTENT;
+use crate::agent::settings::{
+    intervals::{MetricsInterval, StaleInterval},
+    metrics_interval, stale_interval,
 };
-use super::layers::Layer;
 use crate::base::durable::{self, FileError};
-
-/// The file's name in the state directory.
-pub const FILE_NAME: &str = "settings.toml";
+use crate::config::files;
+use crate::config::layers::Layer;
+use crate::config::{OutOfRange, format_time};
+use crate::config::{
+    Reason,
+    error::{ConfigError, Place, Problem, Problems},
+};
 
 /// The persistent settings; what is `None` is left to the other layers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -52,7 +54,7 @@ pub enum PersistentError {
 /// The file of a state directory.
 #[must_use]
 pub fn path(state_directory: &Path) -> PathBuf {
-    state_directory.join(FILE_NAME)
+    state_directory.join(files::KEPT)
 }
 
 /// What is kept; nothing, where there is no file.
@@ -73,7 +75,7 @@ pub fn read(state_directory: &Path) -> Result<Persistent, PersistentError> {
 /// as [`clear`]. When this returns they are on the disk.
 pub fn write(state_directory: &Path, settings: &Persistent) -> Result<(), PersistentError> {
     let line = |name: &str, time: Option<Duration>| match time {
-        Some(time) => format!("{name} = \"{}\"\n", format(time)),
+        Some(time) => format!("{name} = \"{}\"\n", format_time(time)),
         None => String::new(),
     };
     if *settings == Persistent::default() {
@@ -115,7 +117,7 @@ pub fn update(
 
 /// Drops everything that is kept.
 pub fn clear(state_directory: &Path) -> Result<(), PersistentError> {
-    durable::inside(state_directory, |directory| directory.remove(FILE_NAME))?;
+    durable::inside(state_directory, |directory| directory.remove(files::KEPT))?;
     Ok(())
 }
 
@@ -128,7 +130,7 @@ pub(super) fn layer(state_directory: &Path) -> Result<Option<Layer>, ConfigError
     };
     // As the directory's owner, whose links and pipes are none of root's.
     let read = durable::inside(state_directory, |directory| {
-        let file = directory.read(FILE_NAME)?;
+        let file = directory.read(files::KEPT)?;
         Ok::<_, FileError>(file.map(files::text))
     });
     match read {
@@ -202,7 +204,7 @@ mod tests {
             .unwrap()
             .map(|e| e.unwrap().file_name())
             .collect();
-        assert_eq!(names, [FILE_NAME], "no draft stays");
+        assert_eq!(names, [files::KEPT], "no draft stays");
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(&state), mode(&path(&state))), (0o700, 0o600));
 

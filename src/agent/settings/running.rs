@@ -1,13 +1,13 @@
 //! What the running agent has in force beside what the layers say, for `--print-config`: what
-//! was set at run time, and what was not reloaded yet. Pure; [`dbus`](crate::dbus) asks.
+//! was set at run time, and what was not reloaded yet. Pure; the agent's side of the bus asks.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::interval::format;
-use super::load::Loaded;
-use super::print::quoted;
+use crate::agent::settings::load::Loaded;
 use crate::base::text::shown;
+use crate::config::format_time;
+use crate::config::print::quoted;
 
 /// The settings that a running agent tells of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,7 +98,7 @@ fn differences(loaded: &Loaded, running: &Running) -> Vec<String> {
         ("stale", settings.intervals.stale, &running.stale),
     ] {
         if value != running.time {
-            let time = quoted(format(running.time));
+            let time = quoted(format_time(running.time));
             lines.push(format!("intervals.{name} = {time}, {}", running.why()));
         }
     }
@@ -145,7 +145,7 @@ impl RunningInterval {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::testbed::{Host, KEY};
+    use crate::agent::settings::testbed::{Host, KEY};
 
     #[test]
     fn what_the_running_agent_has_otherwise_is_told() {

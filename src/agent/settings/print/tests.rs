@@ -1,6 +1,6 @@
 use super::*;
-use crate::config::testbed::{Host, KEY};
-use crate::config::{KeyPolicy, load};
+use crate::agent::settings::testbed::{Host, KEY};
+use crate::agent::settings::{KeyPolicy, load};
 
 fn filled() -> Host {
     let mut host = Host::new();

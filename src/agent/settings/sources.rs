@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use super::fragment::AGENT;
-use super::service::{Service, Sight};
+use crate::agent::settings::fragment::AGENT;
+use crate::config::service::{Service, Sight};
 
 /// What the distribution ships.
 pub const USR_DIR: &str = "/usr/lib/metrics-agent";

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use zbus::Variant;
+use zbus::names::InterfaceName;
+use zbus::proxy::CacheProperties;
+use zbus::{Variant, fdo};
 
-use crate::config::running::{Running, RunningInterval};
-use crate::ctl::proxy::{Agent, Values};
-use crate::dbus::Bus;
+use crate::agent::settings::running::{Running, RunningInterval};
+use crate::dbus::find::{self, Values};
+use crate::dbus::{Bus, NAME, path};
 
 /// How long the agent may take to answer. It knows; one that is stuck must not hold up who
 /// asks for the settings.
@@ -15,10 +17,12 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Asks the agent on this bus; None where there is none that answers. Starts none.
 pub async fn ask(bus: &Bus) -> Option<Running> {
     let asked = tokio::time::timeout(PATIENCE, async {
-        let agent = Agent::find(bus, false).await.ok()?;
-        let properties = agent.properties().await.ok()?;
-        let objects = agent.objects().await.ok()?;
-        let enabled = objects.collectors.iter().filter(|one| {
+        let (properties, objects) = read(bus).await.ok()?;
+        let below = |interface: &'static str| {
+            let objects = objects.values();
+            objects.filter_map(move |interfaces| interfaces.get(interface))
+        };
+        let enabled = below(path::COLLECTOR_INTERFACE).filter(|one| {
             let enabled = one.get("Enabled").map(|value| &**value);
             matches!(enabled, Some(Variant::Bool(true)))
         });
@@ -32,10 +36,33 @@ pub async fn ask(bus: &Bus) -> Option<Running> {
             stale: interval(&properties, "StaleInterval")?,
             log_level: text(&properties, "LogLevel")?,
             collect: enabled.filter_map(|one| text(one, "Name")).collect(),
-            connections: objects.connections.iter().filter_map(connection).collect(),
+            connections: below(path::CONNECTION_INTERFACE)
+                .filter_map(connection)
+                .collect(),
         })
     });
     asked.await.ok().flatten()
+}
+
+/// The properties of the agent's own object, and all objects below it.
+async fn read(bus: &Bus) -> Result<(Values, fdo::ManagedObjects), Box<dyn std::error::Error>> {
+    let connection = find::connect(bus).await?;
+    let owner = find::owner(&connection, bus, NAME).await?;
+    let properties = fdo::PropertiesProxy::builder(&connection)
+        .destination(owner.clone())
+        .path(path::AGENT)
+        .cache_properties(CacheProperties::No)
+        .build()
+        .await?;
+    let objects = fdo::ObjectManagerProxy::builder(&connection)
+        .destination(owner)
+        .path(path::AGENT)
+        .cache_properties(CacheProperties::No)
+        .build()
+        .await?;
+    let interface = InterfaceName::from_static_str_unchecked(path::AGENT_INTERFACE);
+    let properties = properties.get_all(interface.into()).await?;
+    Ok((properties, objects.get_managed_objects().await?))
 }
 
 fn text(values: &Values, name: &str) -> Option<String> {

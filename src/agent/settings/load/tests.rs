@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::*;
-use crate::config::testbed::{Host, KEY, mode};
-use crate::config::{LogLevel, load};
+use crate::agent::settings::load;
+use crate::agent::settings::load::*;
+use crate::agent::settings::testbed::{Host, KEY, mode};
+use crate::config::LogLevel;
 use crate::dbus::BusAddress;
 
 fn seconds(host: &Host) -> u64 {
@@ -852,20 +853,20 @@ fn what_the_table_says_of_files_is_so() {
     let setting = AGENT
         .setting(&["collector", "x", "public_key_file"])
         .unwrap();
-    let directory = format!("{}/curve", crate::config::ETC_DIR);
+    let directory = format!("{}/curve", crate::agent::settings::ETC_DIR);
     assert!(setting.description.contains(&directory));
 }
 
 #[test]
 fn what_the_table_says_of_ranges_is_so() {
-    use crate::config::interval::format;
-    use crate::config::{METRICS_INTERVAL, STALE_INTERVAL};
+    use crate::agent::settings::{METRICS_INTERVAL, STALE_INTERVAL};
+    use crate::config::format_time;
     for (key, range) in [("metrics", METRICS_INTERVAL), ("stale", STALE_INTERVAL)] {
         let setting = AGENT.setting(&["intervals", key]).unwrap();
         let said = format!(
             "from {} to {},",
-            format(*range.start()),
-            format(*range.end())
+            format_time(*range.start()),
+            format_time(*range.end())
         );
         assert!(setting.expected.contains(&said), "{key}: {said}");
     }
@@ -975,7 +976,7 @@ fn no_message_says_a_thing_twice() {
 
 #[test]
 fn what_the_service_cannot_see_is_refused() {
-    use super::super::service::Sight;
+    use crate::config::service::Sight;
 
     let mut host = Host::new();
     host.pair("hidden", "c");
@@ -1074,7 +1075,7 @@ fn a_stale_interval_that_is_no_longer_than_between_pings_is_told() {
 
 #[test]
 fn what_only_the_service_sees_is_a_note() {
-    use super::super::service::Sight;
+    use crate::config::service::Sight;
 
     let mut host = Host::new();
     host.pair("etc/curve", "agent");
@@ -1087,14 +1088,14 @@ fn what_only_the_service_sees_is_a_note() {
     let loaded = load(&host.sources, KeyPolicy::ReadOnly).unwrap();
     let told = host.shown(&loaded.warnings[0]);
     assert!(told.starts_with("~/bound/c.key: not checked: "), "{told}");
-    let text = host.shown(&crate::config::print::effective(&loaded));
+    let text = host.shown(&crate::agent::settings::print::effective(&loaded));
     let line = "# public_key is not set: that of ~/bound/c.key, which only the service sees";
     assert!(text.contains(line), "{text}");
 }
 
 #[test]
 fn a_credential_of_the_next_start_is_checked_where_it_is() {
-    use super::super::service::Sight;
+    use crate::config::service::Sight;
 
     let mut host = Host::new();
     host.pair("etc/curve", "agent");
@@ -1126,11 +1127,11 @@ fn a_credential_of_the_next_start_is_checked_where_it_is() {
 /// With the rights of a user that may not go where systemd keeps a dynamic user's state.
 #[test]
 fn the_state_of_a_dynamic_user_is_not_refused() {
-    use super::super::service::Sight;
     use crate::base::durable::owner::{
         self,
         tests::{NOBODY, is_root},
     };
+    use crate::config::service::Sight;
 
     if !is_root() {
         return;
@@ -1161,11 +1162,11 @@ fn the_state_of_a_dynamic_user_is_not_refused() {
 /// What root has seen there counts as if the service had read it.
 #[test]
 fn the_state_of_a_dynamic_user_is_checked_where_root_sees_it() {
-    use super::super::service::Sight;
     use crate::base::durable::owner::{
         self,
         tests::{NOBODY, is_root},
     };
+    use crate::config::service::Sight;
 
     if !is_root() {
         return;

@@ -4,7 +4,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use super::{ConfigError, KeyPolicy, Loaded, Overrides, Sources, load};
+use crate::agent::settings::{KeyPolicy, Loaded, Overrides, Sources, load};
+use crate::config::ConfigError;
 use crate::curve::certificate::Certificate;
 use crate::curve::keys::PublicKey;
 
@@ -29,7 +30,7 @@ impl Host {
             state_directory: Some(at("state")),
             credentials_directory: None,
             home: None,
-            sight: super::service::Sight::default(),
+            sight: crate::config::service::Sight::default(),
             known_collectors: vec!["uptime", "meminfo", "cpu", "disk"],
             default_collectors: vec!["uptime", "meminfo", "cpu"],
         };

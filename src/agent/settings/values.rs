@@ -1,0 +1,108 @@
+//! The name that a host reports under, as an administrator sets it.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::Deserialize;
+use thiserror::Error;
+
+use crate::base::text::is_hidden;
+
+/// The longest host name, in bytes: what a DNS name can have as text
+/// (RFC 1035, section 2.3.4: 255 octets on the wire).
+pub const MAX_HOST_NAME_BYTES: usize = 253;
+
+/// The name that a host reports under: not empty, at most
+/// [`MAX_HOST_NAME_BYTES`], without control characters and without white space
+/// around it. Need not be a DNS name: an administrator may name hosts freely.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(try_from = "String")]
+pub struct HostName(String);
+
+/// Why a text is no [`HostName`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum HostNameError {
+    /// Nothing at all.
+    #[error("it is empty")]
+    Empty,
+    /// Longer than [`MAX_HOST_NAME_BYTES`].
+    #[error("it has {0} bytes, {MAX_HOST_NAME_BYTES} are allowed")]
+    TooLong(usize),
+    /// A character that cannot be seen, such as a line break or a mark of direction.
+    #[error("it contains U+{:04X}, which cannot be seen", u32::from(*.0))]
+    Control(char),
+    /// White space at the beginning or the end.
+    #[error("it begins or ends with white space")]
+    Space,
+}
+
+impl HostName {
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for HostName {
+    type Error = HostNameError;
+
+    fn try_from(text: String) -> Result<Self, HostNameError> {
+        if text.is_empty() {
+            return Err(HostNameError::Empty);
+        }
+        if text.len() > MAX_HOST_NAME_BYTES {
+            return Err(HostNameError::TooLong(text.len()));
+        }
+        if text.trim().len() != text.len() {
+            return Err(HostNameError::Space);
+        }
+        if let Some(found) = text.chars().find(|found| is_hidden(*found)) {
+            return Err(HostNameError::Control(found));
+        }
+        Ok(Self(text))
+    }
+}
+
+impl FromStr for HostName {
+    type Err = HostNameError;
+
+    fn from_str(text: &str) -> Result<Self, HostNameError> {
+        Self::try_from(text.to_owned())
+    }
+}
+
+impl fmt::Display for HostName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_name_is_bounded_and_printable() {
+        for good in ["web1", "web1.example.org", "Büro 3", &"a".repeat(253)] {
+            assert_eq!(good.parse::<HostName>().unwrap().as_str(), good);
+        }
+        let cases = [
+            ("", HostNameError::Empty),
+            ("a\nb", HostNameError::Control('\n')),
+            ("a\u{9b}b", HostNameError::Control('\u{9b}')),
+            ("a\u{202e}b", HostNameError::Control('\u{202e}')),
+            ("a\u{200b}", HostNameError::Control('\u{200b}')),
+            ("\0", HostNameError::Control('\0')),
+            (" a", HostNameError::Space),
+            ("a\u{a0}", HostNameError::Space),
+        ];
+        for (bad, reason) in cases {
+            assert_eq!(bad.parse::<HostName>(), Err(reason), "{bad:?}");
+        }
+        assert_eq!(
+            "ü".repeat(127).parse::<HostName>(),
+            Err(HostNameError::TooLong(254))
+        );
+    }
+}

@@ -1,0 +1,34 @@
+//! What is wrong and does not keep the collector from starting.
+
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::config::service::Note;
+use crate::config::{Place, format_time};
+use crate::curve::certificate::Concern;
+use crate::protocol::DEFAULT_STALE_INTERVAL;
+
+/// What the collector goes on in spite of, and an administrator should know.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum Warning {
+    /// A key file that others have a say in.
+    #[error(transparent)]
+    Key(#[from] Concern),
+    /// A file that the service sees otherwise than who checks it.
+    #[error(transparent)]
+    Note(#[from] Note),
+    /// Pings that agents do not wait for.
+    #[error(
+        "{place}: hosts.ping_interval: {} is not shorter than the {} of silence after which \
+         agents connect anew, where their intervals.stale is not set",
+        format_time(*.interval), format_time(DEFAULT_STALE_INTERVAL)
+    )]
+    RarePings {
+        /// Where it stands.
+        place: Place,
+        /// The interval.
+        interval: Duration,
+    },
+}
