@@ -10,8 +10,6 @@ use std::{
 };
 
 use super::background::ProbeError;
-use crate::base::text::shown;
-use crate::sources::registry;
 
 /// A source could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -188,22 +186,6 @@ impl CollectError {
     }
 }
 
-/// There is no metric collector of this name.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "no metric collector is named \"{}\"; there are {}",
-    shown(name),
-    known()
-)]
-pub struct UnknownCollector {
-    /// The name asked for.
-    pub name: String,
-}
-
-fn known() -> String {
-    registry::names().collect::<Vec<_>>().join(", ")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -247,13 +229,5 @@ mod tests {
         );
         let long = Malformed::new(1, "a number", &[b'7'; 5000]);
         assert_eq!(long.found, format!("\"{}\"...", "7".repeat(80)));
-        let unknown = UnknownCollector {
-            name: "cpus".into(),
-        };
-        assert!(
-            unknown
-                .to_string()
-                .starts_with("no metric collector is named \"cpus\"; there are uptime, meminfo, ")
-        );
     }
 }

@@ -53,10 +53,10 @@ use std::{path::Path, time::Instant};
 use crate::metrics::{Definition, Samples};
 
 pub use context::Context;
-pub use error::{CollectError, Malformed, SourceError, UnknownCollector};
+pub use error::{CollectError, Malformed, SourceError};
 pub use odd::{LeftOut, Odd};
 pub use options::Options;
-pub use registry::{CollectorDefinition, default_names};
+pub use registry::{CollectorDefinition, UnknownCollector, default_names};
 pub use set::{CollectorSet, CollectorStatus, SampleOneError, Transition};
 pub use source::Root;
 pub use survey::News;

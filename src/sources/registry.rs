@@ -1,5 +1,6 @@
 //! The one list of metric collectors.
 
+use crate::base::text::shown;
 use crate::metrics::table::{
     AGENT, CONNTRACK, CPU, DISK, FILESYSTEM, INVENTORY, LOAD, LOGINS, MEMINFO, NETWORK, PRESSURE,
     PROCESSES, SENSORS, SOCKETS, SYSTEMD, TIME, UNITS, UPTIME, VMSTAT,
@@ -156,6 +157,22 @@ pub fn default_names() -> Vec<&'static str> {
         .collect()
 }
 
+/// There is no metric collector of this name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "no metric collector is named \"{}\"; there are {}",
+    shown(name),
+    known()
+)]
+pub struct UnknownCollector {
+    /// The name asked for.
+    pub name: String,
+}
+
+fn known() -> String {
+    names().collect::<Vec<_>>().join(", ")
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -171,5 +188,17 @@ mod tests {
         assert_eq!(collectors.len(), COLLECTORS.len());
         let used: BTreeSet<_> = METRICS.iter().map(|m| m.collector).collect();
         assert_eq!(used, collectors);
+    }
+
+    #[test]
+    fn an_unknown_name_is_answered_with_those_that_are_known() {
+        let unknown = UnknownCollector {
+            name: "cpus".into(),
+        };
+        assert!(
+            unknown
+                .to_string()
+                .starts_with("no metric collector is named \"cpus\"; there are uptime, meminfo, ")
+        );
     }
 }

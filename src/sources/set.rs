@@ -7,7 +7,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Grid, Purpose, Sink, context::Context, error::UnknownCollector, options::Options};
+use super::{Grid, Purpose, Sink, context::Context, options::Options, registry::UnknownCollector};
 use crate::metrics::{
     Samples,
     table::{
