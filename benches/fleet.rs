@@ -13,14 +13,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use criterion::{Criterion, criterion_group, criterion_main};
+use metrics_agent::base::process::resident_pages;
 use metrics_agent::collector::hosts::Merged;
+use metrics_agent::collector::hosts::snapshot::{HostSnapshot, Presence, Snapshot};
 use metrics_agent::collector::prometheus::exposition::Exposition;
-use metrics_agent::collector::snapshot::{HostSnapshot, Presence, Snapshot};
 use metrics_agent::metrics::table::METRICS;
 use metrics_agent::metrics::{Definition, Kind};
 use metrics_agent::protocol::grid::Grid;
 use metrics_agent::protocol::message::GridKind;
-use metrics_agent::sources::agent::parse_resident;
 use rustix::time::{ClockId, clock_gettime};
 
 const HOSTS: usize = 1000;
@@ -105,7 +105,7 @@ fn write(mut exposition: Exposition) -> usize {
 
 fn resident() -> u64 {
     let statm = std::fs::read("/proc/self/statm").unwrap_or_default();
-    let pages = parse_resident(&statm).unwrap_or_default();
+    let pages = resident_pages(&statm).unwrap_or_default();
     pages * rustix::param::page_size() as u64
 }
 

@@ -12,7 +12,7 @@ use metrics_agent::metrics::families::{Family, FamilySet};
 use metrics_agent::collector::hosts::{
     Due, Hosts, MAX_HOSTS_PER_CONNECTION, MAX_HOSTS_PER_KEY, Peer, Report, Timing,
 };
-use metrics_agent::collector::snapshot::Presence;
+use metrics_agent::collector::hosts::snapshot::Presence;
 use metrics_agent::curve::keys::PublicKey;
 use metrics_agent::curve::router::RoutingIdBytes;
 use metrics_agent::protocol::grid::Grid;

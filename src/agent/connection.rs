@@ -7,7 +7,6 @@ use std::time::SystemTime;
 use tokio::sync::{Notify, mpsc, watch};
 
 use super::progress::Progress;
-use super::sampler::Grid;
 use super::sentence::sentence;
 use super::state::{ConnectionState, State};
 use super::totals::Counters;
@@ -23,6 +22,22 @@ pub(crate) use task::run;
 /// Orders that wait for a connection at most. A sample that finds no room is dropped and
 /// counted: the connection is stuck, and a fresher sample follows.
 pub(crate) const ORDERS: usize = 8;
+
+/// A grid as it goes on the wire, with the name it goes under.
+#[derive(Debug)]
+pub(crate) struct Grid {
+    pub(crate) host: Arc<str>,
+    pub(crate) json: Vec<u8>,
+}
+
+impl Default for Grid {
+    fn default() -> Self {
+        Self {
+            host: Arc::from(""),
+            json: Vec::new(),
+        }
+    }
+}
 
 /// What the agent's task tells a connection.
 #[derive(Debug)]

@@ -8,9 +8,8 @@ use std::time::{Instant, SystemTime};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 
-use super::connection::{self, Blueprint, Order, Orders, Report, Serial};
+use super::connection::{self, Blueprint, Grid, Order, Orders, Report, Serial};
 use super::progress::Progress;
-use super::sampler::Grid;
 use super::state::ConnectionState;
 use super::totals::{Counters, Totals};
 use crate::agent::settings::{CollectorSettings, MAX_COLLECTORS, Settings};

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::connection::Grid;
 use super::events;
 use super::handle::{GridKind, OrderError};
 use super::round::Want;
@@ -18,22 +19,6 @@ use crate::sources::{
     Transition, UnknownCollector,
 };
 use crate::systemd::log::LogControl;
-
-/// A grid as it goes on the wire, with the name it goes under.
-#[derive(Debug)]
-pub(crate) struct Grid {
-    pub(crate) host: Arc<str>,
-    pub(crate) json: Vec<u8>,
-}
-
-impl Default for Grid {
-    fn default() -> Self {
-        Self {
-            host: Arc::from(""),
-            json: Vec::new(),
-        }
-    }
-}
 
 /// The metric collectors with the buffers that every sample uses again.
 pub(crate) struct Sampler {

@@ -16,6 +16,7 @@ pub mod json;
 pub mod locale;
 pub(crate) mod offload;
 pub mod pager;
+pub mod process;
 pub mod shell;
 pub mod terminal;
 pub mod text;

@@ -14,8 +14,8 @@ use super::hosts::NotForgotten;
 use super::listing::{Listing, Selection};
 use super::prometheus::own::Figure;
 use super::push::TargetStatus;
-use super::snapshot::{HostSnapshot, Snapshot};
 use super::state::{Counters, Gauges, HostChange, ServerState};
+use crate::collector::hosts::snapshot::{HostSnapshot, Snapshot};
 
 /// Most orders that wait. More askers wait for room.
 const MAX_ORDERS: usize = 16;

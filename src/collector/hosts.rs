@@ -31,6 +31,7 @@ mod kin;
 mod merged;
 mod newcomers;
 mod peers;
+pub mod snapshot;
 mod vitals;
 mod vocabulary;
 mod weight;

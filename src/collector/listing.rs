@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use super::hosts::Hosts;
-use super::snapshot::Presence;
+use crate::collector::hosts::snapshot::Presence;
 use crate::curve::keys::PublicKey;
 
 /// Most hosts in one answer: some 3 MB of it, at most 6, in a few milliseconds. More are

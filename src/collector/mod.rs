@@ -9,7 +9,7 @@
 //! - [`hosts`]: the table of hosts, pure: who reports, who is due a ping, who is gone;
 //! - [`handle`]: how others ask it; [`state`]: what they read without asking;
 //! - [`listing`]: some of the hosts, by their names, pure;
-//! - [`snapshot`]: the table at one moment, for those who read it at their own pace;
+//! - [`hosts::snapshot`]: the table at one moment, for those who read it at their own pace;
 //! - [`access`]: who may report, and who may watch;
 //! - [`keys_command`]: `metrics-collector keys`, an administrator's way to that;
 //! - [`clients`]: those who look on at what the agents report;
@@ -56,7 +56,6 @@ pub mod push;
 mod reload;
 pub mod run;
 pub mod settings;
-pub mod snapshot;
 mod speaking;
 pub mod start;
 pub mod state;

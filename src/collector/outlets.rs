@@ -14,7 +14,7 @@ use super::line::Line;
 use super::printer::Printer;
 use super::push::{self, Pushes, TargetStatus};
 use super::settings::Settings;
-use super::snapshot::Presence;
+use crate::collector::hosts::snapshot::Presence;
 use crate::curve::router::RoutingIdBytes;
 use crate::protocol::grid::Grid;
 use crate::protocol::message::GridKind;

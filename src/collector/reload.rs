@@ -18,7 +18,7 @@ use super::hosts::Host;
 use super::prometheus::own::{self, Figure};
 use super::run::Server;
 use super::settings::{self, Loaded, Settings, Sources, restart_needed};
-use super::snapshot::Presence;
+use crate::collector::hosts::snapshot::Presence;
 use crate::systemd::log::LogControl;
 
 /// Most callers that wait for a reading. Each order of the bus comes from somebody who

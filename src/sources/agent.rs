@@ -12,6 +12,7 @@ use super::{
     error::{CollectError, Malformed},
     source::{ProcFile, Root},
 };
+use crate::base::process::resident_pages;
 use crate::metrics::table::{
     AGENT_BYTES_SENT, AGENT_CPU, AGENT_LOG_LOST, AGENT_MEMORY, AGENT_MESSAGES_DROPPED,
     AGENT_MESSAGES_RECEIVED, AGENT_MESSAGES_SENT, AGENT_RECONNECTS, AGENT_VERSION,
@@ -21,18 +22,6 @@ use crate::metrics::table::{
 const FILE: &str = "/proc/self/statm";
 
 const EXPECTED: &str = "numbers of pages, of which the second is the resident ones";
-
-/// The resident pages out of the text of /proc/PID/statm.
-pub fn parse_resident(text: &[u8]) -> Result<u64, Malformed> {
-    let malformed = || Malformed::new(1, EXPECTED, text.trim_ascii_end());
-    let line = text.strip_suffix(b"\n").ok_or_else(malformed)?;
-    let mut fields = line.split(|&byte| byte == b' ');
-    let field = fields.nth(1).ok_or_else(malformed)?;
-    std::str::from_utf8(field)
-        .ok()
-        .and_then(|field| field.parse().ok())
-        .ok_or_else(malformed)
-}
 
 /// Reads what the process has used.
 pub struct AgentCollector {
@@ -61,8 +50,10 @@ impl Collector for AgentCollector {
         sink: &mut Sink<'_>,
     ) -> Result<(), CollectError> {
         let resident = match self.statm.read_first_line(scratch) {
-            Ok(text) => parse_resident(text)
-                .map_err(|problem| CollectError::malformed(self.statm.path(), problem)),
+            Ok(text) => resident_pages(text).ok_or_else(|| {
+                let problem = Malformed::new(1, EXPECTED, text.trim_ascii_end());
+                CollectError::malformed(self.statm.path(), problem)
+            }),
             Err(error) => Err(error.into()),
         };
         let counts = (self.counts)();
@@ -83,26 +74,5 @@ impl Collector for AgentCollector {
         sink.unsigned(&AGENT_RECONNECTS, counts.reconnects);
         sink.unsigned(&AGENT_LOG_LOST, counts.log_lost);
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_second_field_is_the_resident_size() {
-        assert_eq!(parse_resident(b"4711 815 7 1 0 3 0\n"), Ok(815));
-        for text in [
-            &b""[..],
-            b"\n",
-            b"1\n",
-            b"1 x 2\n",
-            b"1 2 3",
-            b"1 -2\n",
-            b"1 \xff\n",
-        ] {
-            assert_eq!(parse_resident(text).unwrap_err().expected, EXPECTED);
-        }
     }
 }

@@ -32,6 +32,7 @@ mod manual;
 mod private_bus;
 mod push_prometheus;
 mod push_receiver;
+mod rooms;
 mod server_access;
 mod server_bus;
 mod server_clients;

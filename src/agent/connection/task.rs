@@ -11,10 +11,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::time::sleep_until;
 
-use super::{Blueprint, Order, Orders, Report};
+use super::{Blueprint, Grid, Order, Orders, Report};
 use crate::agent::announce::{Announcer, Line, UNSTEADY_WINDOW};
 use crate::agent::events;
-use crate::agent::sampler::Grid;
 use crate::agent::sentence::{handshake, sentence};
 use crate::agent::state::{ConnectionState, State};
 use crate::curve::dealer::{Dealer, DealerEvent, DealerOptions, RoutingId};

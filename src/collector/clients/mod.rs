@@ -14,7 +14,7 @@ use thiserror::Error;
 use super::complaints::{Complaints, Sender};
 use super::events;
 use super::hosts::{Hosts, Viewers};
-use super::snapshot::Presence;
+use crate::collector::hosts::snapshot::Presence;
 use crate::curve::context::{Context, TransportError};
 use crate::curve::frames::{Frames, Received};
 use crate::curve::keys::{KeyPair, PublicKey};

@@ -9,8 +9,8 @@ use super::vocabulary::{Forgotten, MAX_HOSTS, MAX_KEPT_BYTES, Restored};
 use super::weight::{FamilyTexts, Weight};
 use super::{Hosts, Merged, grid_bytes};
 use crate::collector::complaints::Throttle;
+use crate::collector::hosts::snapshot::{HostSnapshot, Presence, Snapshot};
 use crate::collector::network::Network;
-use crate::collector::snapshot::{HostSnapshot, Presence, Snapshot};
 use crate::protocol::state::{HostState, StateGrid};
 
 impl Hosts {

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use super::host::{Host, State};
 use super::vocabulary::{Due, Peer, Renamed, Twin};
 use super::{Hosts, PublicKey};
-use crate::collector::snapshot::Presence;
+use crate::collector::hosts::snapshot::Presence;
 use crate::curve::router::RoutingIdBytes;
 
 /// What an old connection still had on its way is read within moments of the new one's

@@ -15,7 +15,7 @@ use std::ops::Range;
 use super::naming::{Family, LAST_SEEN, Naming, UP, is_in_metrics, series};
 use super::own::{Figure, LEFT_OUT, of_snapshot, since_1970};
 use super::text::{escaped, head, host_series, own_series, plain_host_series};
-use crate::collector::snapshot::{HostSnapshot, Presence, Snapshot};
+use crate::collector::hosts::snapshot::{HostSnapshot, Presence, Snapshot};
 use crate::protocol::grid::Value;
 
 /// How much is written before who sends it gets its turn. Large enough that handing it

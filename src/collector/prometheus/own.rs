@@ -11,9 +11,9 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::naming::Type;
 use super::number::Number;
+use crate::base::process::resident_pages;
+use crate::collector::hosts::snapshot::{Presence, Snapshot};
 use crate::collector::push::TargetStatus;
-use crate::collector::snapshot::{Presence, Snapshot};
-use crate::sources::agent::parse_resident;
 
 /// A family of the collector's own.
 #[derive(Debug, PartialEq, Eq)]
@@ -212,7 +212,7 @@ pub fn of_process(started: SystemTime) -> Vec<Figure> {
         },
     ];
     let pages = std::fs::read("/proc/self/statm").ok();
-    if let Some(pages) = pages.and_then(|text| parse_resident(&text).ok()) {
+    if let Some(pages) = pages.and_then(|text| resident_pages(&text)) {
         let page = rustix::param::page_size() as u64;
         figures.push(Figure::plain(&MEMORY, pages.saturating_mul(page)));
     }

@@ -8,7 +8,7 @@ use thiserror::Error;
 use super::FILE_NAME;
 use super::format::{self, Found, Unusable};
 use crate::base::durable::{self, FileError};
-use crate::collector::snapshot::Snapshot;
+use crate::collector::hosts::snapshot::Snapshot;
 
 /// Where a file that is no good is left for people to look at.
 const DAMAGED_NAME: &str = "hosts.damaged";

@@ -19,8 +19,8 @@ use serde_json::value::RawValue;
 use thiserror::Error;
 
 use crate::base::text::is_plain;
+use crate::collector::hosts::snapshot::{HostSnapshot, Presence, Snapshot};
 use crate::collector::hosts::{MAX_HOSTS, Restored};
-use crate::collector::snapshot::{HostSnapshot, Presence, Snapshot};
 use crate::curve::keys::PublicKey;
 use crate::protocol::grid::Grid;
 use crate::protocol::message::{GridKind, MAX_GRID_BYTES, check_host, encode_grid};

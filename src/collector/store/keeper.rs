@@ -12,7 +12,7 @@ use super::file::replace;
 use super::pace::Pace;
 use crate::base::durable::FileError;
 use crate::collector::hosts::Merged;
-use crate::collector::snapshot::Snapshot;
+use crate::collector::hosts::snapshot::Snapshot;
 
 /// Keeps what the collector knows of its hosts.
 #[derive(Debug)]

@@ -11,8 +11,8 @@ use proptest::prelude::*;
 use super::file::{Damage, replace};
 use super::format::{Found, Remembered, Unusable, read, write};
 use super::*;
+use crate::collector::hosts::snapshot::{HostSnapshot, Presence, Snapshot};
 use crate::collector::hosts::{Hosts, MAX_HOSTS, Merged, Timing};
-use crate::collector::snapshot::{HostSnapshot, Presence, Snapshot};
 use crate::protocol::grid::{Grid, Value};
 use crate::protocol::message::GridKind;
 

@@ -18,9 +18,9 @@ use super::places::{PlaceId, Places, Taken};
 use crate::collector::complaints::Throttle;
 use crate::collector::events;
 use crate::collector::handle::{Handle, Stopping};
+use crate::collector::hosts::snapshot::Snapshot;
 use crate::collector::prometheus::exposition::{Exposition, PIECE_BYTES};
 use crate::collector::prometheus::own::{Figure, of_process};
-use crate::collector::snapshot::Snapshot;
 
 /// Pieces that wait for the reader, so that it does not wait for each.
 const WAITING_PIECES: usize = 4;

@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use super::*;
-use crate::collector::snapshot::Presence;
+use crate::collector::hosts::snapshot::Presence;
 use crate::protocol::state::HostState;
 
 #[test]

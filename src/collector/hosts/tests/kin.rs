@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use super::*;
-use crate::collector::snapshot::Presence;
+use crate::collector::hosts::snapshot::Presence;
 
 /// Metrics of a host over a connection, with a key, from an address.
 fn say(

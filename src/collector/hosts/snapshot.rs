@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::hosts::Merged;
+use crate::collector::hosts::Merged;
 use crate::curve::keys::PublicKey;
 use crate::protocol::grid::Grid;
 
