@@ -14,9 +14,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use metrics_agent::base::process::resident_pages;
-use metrics_agent::collector::hosts::Merged;
 use metrics_agent::collector::hosts::snapshot::{HostSnapshot, Presence, Snapshot};
 use metrics_agent::collector::prometheus::exposition::Exposition;
+use metrics_agent::metrics::LatestMetrics;
 use metrics_agent::metrics::table::METRICS;
 use metrics_agent::metrics::{Definition, Kind};
 use metrics_agent::protocol::grid::Grid;
@@ -81,7 +81,7 @@ fn snapshot() -> Snapshot {
         key: None,
         address: None,
         model: Some(model()),
-        metrics: Merged::of(Instant::now(), [metrics(number)]),
+        metrics: LatestMetrics::of(Instant::now(), [metrics(number)]),
     });
     Snapshot {
         hosts: hosts.collect(),

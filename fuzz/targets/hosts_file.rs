@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use libfuzzer_sys::fuzz_target;
-use metrics_agent::collector::hosts::{MAX_HOSTS, Merged};
+use metrics_agent::collector::hosts::MAX_HOSTS;
+use metrics_agent::metrics::LatestMetrics;
 use metrics_agent::collector::hosts::snapshot::{HostSnapshot, Presence, Snapshot};
 use metrics_agent::collector::store::format::{Remembered, read, write};
 use metrics_agent::protocol::message::{GridKind, check_host};
@@ -64,6 +65,6 @@ fn shown(host: &Remembered) -> HostSnapshot {
         key: host.key,
         address: host.address.clone(),
         model: host.model.as_ref().map(|(grid, _)| Arc::new(grid.clone())),
-        metrics: Merged::default(),
+        metrics: LatestMetrics::default(),
     }
 }

@@ -19,8 +19,9 @@ use std::time::{Duration, Instant};
 
 use crate::collector::network::Network;
 use crate::curve::keys::PublicKey;
+use crate::metrics::LatestMetrics;
 use crate::metrics::families::FamilySet;
-use crate::protocol::grid::Grid;
+use crate::metrics::latest::grid_bytes;
 use crate::protocol::message::GridKind;
 use crate::protocol::session::MODEL_MIN_INTERVAL;
 
@@ -28,7 +29,6 @@ mod carried;
 mod due;
 mod host;
 mod kin;
-mod merged;
 mod newcomers;
 mod peers;
 pub mod snapshot;
@@ -40,7 +40,6 @@ use due::given_up;
 pub use host::Host;
 use host::{Kept, State};
 use kin::Kin;
-pub use merged::{Merged, Part};
 use peers::Peers;
 pub use vitals::{Viewers, Vitals};
 pub use vocabulary::{
@@ -48,7 +47,6 @@ pub use vocabulary::{
     MAX_KEPT_BYTES, MAX_NEW_BYTES_OF_NETWORK, MAX_NEW_HOSTS_OF_NETWORK, NotForgotten, Peer,
     Renamed, Report, Restored, Timing, Trust, Twin,
 };
-use weight::FamilyTexts;
 pub use weight::{CONNECTION_SHARE, Holder, KEY_SHARE, OverShare, Resource, Weight};
 
 /// The hosts that report, reported or are expected to.
@@ -146,7 +144,7 @@ impl Hosts {
             grid,
             wire_bytes,
         } = report;
-        let texts = FamilyTexts::of(name, &grid);
+        let texts = weight::texts(name, &grid);
         let weight = Weight {
             memory: grid_bytes(&grid, wire_bytes),
             text: texts.total(),
@@ -273,7 +271,7 @@ impl Hosts {
         let ping_due = beat.unwrap_or_else(|| now + self.first_ping());
         let state = State::Reporting {
             routing_id: peer.routing_id.clone(),
-            metrics: Merged::default(),
+            metrics: LatestMetrics::default(),
             ping_due,
         };
         let Some((name, _)) = self.table.get_key_value(name) else {
@@ -354,14 +352,6 @@ impl Hosts {
         let nanos = (self.timing.ping_interval.as_nanos() * u128::from(self.phase)) >> 32;
         Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
-}
-
-/// What a grid takes in memory, in bytes, at most: the text of the message, and its
-/// entries.
-#[must_use]
-pub fn grid_bytes(grid: &Grid, wire_bytes: usize) -> usize {
-    const ENTRY_BYTES: usize = 24;
-    wire_bytes + ENTRY_BYTES * grid.len()
 }
 
 #[cfg(test)]

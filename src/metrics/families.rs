@@ -136,6 +136,48 @@ static KNOWN: LazyLock<Known> = LazyLock::new(|| {
     }
 });
 
+/// Bytes that families take, each.
+#[derive(Clone, Debug, Default)]
+pub struct FamilyBytes(Vec<(Family, u32)>);
+
+impl FamilyBytes {
+    /// Adds to what a family takes. Those of one family mostly come one after the other.
+    pub(crate) fn add(&mut self, family: Family, bytes: usize) {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        match self.0.iter_mut().rev().find(|(known, _)| *known == family) {
+            Some((_, sum)) => *sum = sum.saturating_add(bytes),
+            None => self.0.push((family, bytes)),
+        }
+    }
+
+    /// Gives back the room that nothing is in.
+    pub(crate) fn shrink_to_fit(&mut self) {
+        self.0.shrink_to_fit();
+    }
+
+    /// Which families they are.
+    #[must_use]
+    pub fn families(&self) -> FamilySet {
+        self.0.iter().map(|(family, _)| *family).collect()
+    }
+
+    /// What those of these families take together.
+    #[must_use]
+    pub fn within(&self, families: FamilySet) -> usize {
+        let within = self
+            .0
+            .iter()
+            .filter(|(family, _)| families.contains(*family));
+        within.map(|(_, bytes)| *bytes as usize).sum()
+    }
+
+    /// What all take together.
+    #[must_use]
+    pub fn total(&self) -> usize {
+        self.0.iter().map(|(_, bytes)| *bytes as usize).sum()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,12 +2,15 @@
 //!
 //! - [`definition`] and [`table`]: name, unit and kind of every metric that the agent has;
 //! - [`samples`]: values by name, ready for the wire;
-//! - [`families`]: which metrics are reported together.
+//! - [`families`]: which metrics are reported together;
+//! - [`latest`]: what a host said last of each.
 
 pub mod definition;
 pub mod families;
+pub mod latest;
 pub mod samples;
 pub mod table;
 
 pub use definition::{Definition, Kind};
+pub use latest::LatestMetrics;
 pub use samples::{Name, Samples, Value};

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use super::Hosts;
 use super::host::{Host, Kept, State};
 use super::vitals::Vitals;
 use super::vocabulary::{Forgotten, MAX_HOSTS, MAX_KEPT_BYTES, Restored};
-use super::weight::{FamilyTexts, Weight};
-use super::{Hosts, Merged, grid_bytes};
+use super::weight::{Weight, texts};
 use crate::collector::complaints::Throttle;
 use crate::collector::hosts::snapshot::{HostSnapshot, Presence, Snapshot};
 use crate::collector::network::Network;
+use crate::metrics::latest::{LatestMetrics, grid_bytes};
 use crate::protocol::state::{HostState, StateGrid};
 
 impl Hosts {
@@ -60,7 +61,7 @@ impl Hosts {
             let model = restored.model.map(|(grid, wire_bytes)| Kept {
                 weight: Weight {
                     memory: grid_bytes(&grid, wire_bytes),
-                    text: FamilyTexts::of(&restored.name, &grid).total(),
+                    text: texts(&restored.name, &grid).total(),
                 },
                 grid: Arc::new(grid),
             });
@@ -138,7 +139,7 @@ fn host_snapshot(now: Instant, wall: SystemTime, name: &Arc<str>, host: &Host) -
         key: host.key,
         address: host.address.clone(),
         model: host.model().cloned(),
-        metrics: host.metrics().map(Merged::shown).unwrap_or_default(),
+        metrics: host.metrics().map(LatestMetrics::shown).unwrap_or_default(),
     }
 }
 

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::merged::Merged;
 use super::vitals::{Viewers, Vitals};
 use super::vocabulary::Peer;
 use super::weight::Weight;
@@ -12,6 +11,7 @@ use crate::collector::hosts::snapshot::Presence;
 use crate::collector::network::Network;
 use crate::curve::keys::PublicKey;
 use crate::curve::router::RoutingIdBytes;
+use crate::metrics::LatestMetrics;
 use crate::metrics::families::FamilySet;
 use crate::protocol::grid::Grid;
 use crate::protocol::message::GridKind;
@@ -51,7 +51,7 @@ pub struct Host {
 pub(super) enum State {
     Reporting {
         routing_id: RoutingIdBytes,
-        metrics: Merged,
+        metrics: LatestMetrics,
         ping_due: Instant,
     },
     Expected,
@@ -120,7 +120,7 @@ impl Host {
 
     /// Its metrics, while it reports.
     #[must_use]
-    pub fn metrics(&self) -> Option<&Merged> {
+    pub fn metrics(&self) -> Option<&LatestMetrics> {
         match &self.state {
             State::Reporting { metrics, .. } => Some(metrics),
             State::Expected | State::Gone => None,
@@ -232,7 +232,7 @@ impl Host {
     /// What it takes.
     pub(super) fn weight(&self) -> Weight {
         let model = self.model.as_ref().map_or(Weight::NONE, |kept| kept.weight);
-        model.plus(self.metrics().map_or(Weight::NONE, Merged::weight))
+        model.plus(self.metrics().map_or(Weight::NONE, LatestMetrics::weight))
     }
 
     /// The part of it in memory.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::vocabulary::{Full, MAX_HOSTS_PER_CONNECTION, MAX_HOSTS_PER_KEY, Peer};
-use super::weight::{CONNECTION_SHARE, Holder, KEY_SHARE, OverShare, Weight};
+use super::weight::{CONNECTION_SHARE, Holder, KEY_SHARE, OverShare, Weight, beyond};
 use crate::collector::network::Network;
 use crate::curve::keys::PublicKey;
 use crate::curve::router::RoutingIdBytes;
@@ -89,12 +89,12 @@ impl Peers {
         let connection = self.connections.get(&**peer.routing_id);
         let connection = connection.map_or(Weight::NONE, |connection| connection.weight);
         let after = connection.minus(freed_of_connection).plus(more);
-        if let Some(resource) = after.beyond(CONNECTION_SHARE) {
+        if let Some(resource) = beyond(after, CONNECTION_SHARE) {
             return Err(over(Holder::Connection, resource));
         }
         let key = peer.key.and_then(|key| self.keys.get(&key));
         let key = key.map_or(Weight::NONE, |key| key.weight);
-        match key.minus(freed_of_key).plus(more).beyond(KEY_SHARE) {
+        match beyond(key.minus(freed_of_key).plus(more), KEY_SHARE) {
             Some(resource) => Err(over(Holder::Key, resource)),
             None => Ok(()),
         }
@@ -104,7 +104,7 @@ impl Peers {
     pub(super) fn key_has_room(&self, key: Option<PublicKey>, more: Weight) -> bool {
         let key = key.and_then(|key| self.keys.get(&key));
         let key = key.map_or(Weight::NONE, |key| key.weight);
-        key.plus(more).beyond(KEY_SHARE).is_none()
+        beyond(key.plus(more), KEY_SHARE).is_none()
     }
 
     /// Where a peer comes from.

@@ -6,8 +6,8 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use crate::collector::hosts::Merged;
 use crate::curve::keys::PublicKey;
+use crate::metrics::LatestMetrics;
 use crate::protocol::grid::Grid;
 
 /// All hosts at one moment.
@@ -45,7 +45,7 @@ pub struct HostSnapshot {
     /// What rarely changes; nothing of a host that is gone.
     pub model: Option<Arc<Grid>>,
     /// What changes; nothing of a host that does not report.
-    pub metrics: Merged,
+    pub metrics: LatestMetrics,
 }
 
 /// Whether a host is there.

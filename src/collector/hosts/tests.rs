@@ -1,5 +1,6 @@
 use super::*;
 use crate::curve::router::RoutingIdBytes;
+use crate::protocol::grid::Grid;
 use crate::protocol::grid::Value;
 
 use proptest::prelude::*;

@@ -9,7 +9,8 @@ use thiserror::Error;
 
 use crate::collector::prometheus::naming;
 use crate::curve::keys::PublicKey;
-use crate::metrics::families::{Family, FamilySet};
+use crate::metrics::families::{Family, FamilyBytes};
+pub use crate::metrics::latest::Weight;
 use crate::protocol::grid::Grid;
 
 const MIB: usize = 1024 * 1024;
@@ -29,42 +30,14 @@ pub const CONNECTION_SHARE: Weight = Weight {
     text: 16 * MIB,
 };
 
-/// What something costs, in bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Weight {
-    /// In memory, as [`grid_bytes`](super::grid_bytes) counts.
-    pub memory: usize,
-    /// At `/metrics`, at most.
-    pub text: usize,
-}
-
-impl Weight {
-    pub(super) const NONE: Self = Self { memory: 0, text: 0 };
-
-    pub(super) fn plus(self, other: Self) -> Self {
-        Self {
-            memory: self.memory + other.memory,
-            text: self.text + other.text,
-        }
-    }
-
-    /// Never below nothing.
-    pub(super) fn minus(self, other: Self) -> Self {
-        Self {
-            memory: self.memory.saturating_sub(other.memory),
-            text: self.text.saturating_sub(other.text),
-        }
-    }
-
-    /// What of it goes beyond a share, if anything does.
-    pub(super) fn beyond(self, share: Self) -> Option<Resource> {
-        if self.memory > share.memory {
-            Some(Resource::Memory)
-        } else if self.text > share.text {
-            Some(Resource::Text)
-        } else {
-            None
-        }
+/// What of it goes beyond a share, if anything does.
+pub(super) fn beyond(weight: Weight, share: Weight) -> Option<Resource> {
+    if weight.memory > share.memory {
+        Some(Resource::Memory)
+    } else if weight.text > share.text {
+        Some(Resource::Text)
+    } else {
+        None
     }
 }
 
@@ -115,57 +88,24 @@ impl fmt::Display for OverShare {
     }
 }
 
-/// What a grid's families take at `/metrics`, in bytes, each.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct FamilyTexts(Box<[(Family, u32)]>);
-
-impl FamilyTexts {
-    /// Those of what a host reports.
-    pub(super) fn of(host: &str, grid: &Grid) -> Self {
-        let mut texts: Vec<(Family, u32)> = Vec::new();
-        let mut at = 0;
-        naming::for_each_text(host, grid, |name, bytes| {
-            // Instances of one metric stand together, and mostly those of one family.
-            if let Some(name) = name {
-                let family = Family::of(name);
-                at = texts
-                    .iter()
-                    .position(|(known, _)| *known == family)
-                    .unwrap_or_else(|| {
-                        texts.push((family, 0));
-                        texts.len() - 1
-                    });
-            }
-            if let Some((_, sum)) = texts.get_mut(at) {
-                *sum = sum.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
-            }
-        });
-        Self(texts.into())
-    }
-
-    /// Which families they are.
-    pub(super) fn families(&self) -> FamilySet {
-        self.0.iter().map(|(family, _)| *family).collect()
-    }
-
-    /// What those of these families take together.
-    pub(super) fn within(&self, families: FamilySet) -> usize {
-        let within = self
-            .0
-            .iter()
-            .filter(|(family, _)| families.contains(*family));
-        within.map(|(_, bytes)| *bytes as usize).sum()
-    }
-
-    /// What all take together.
-    pub(super) fn total(&self) -> usize {
-        self.0.iter().map(|(_, bytes)| *bytes as usize).sum()
-    }
+/// What the families of what a host reports take at `/metrics`.
+pub(super) fn texts(host: &str, grid: &Grid) -> FamilyBytes {
+    let mut texts = FamilyBytes::default();
+    let mut family = None;
+    naming::for_each_text(host, grid, |name, bytes| {
+        family = name.map(Family::of).or(family);
+        if let Some(family) = family {
+            texts.add(family, bytes);
+        }
+    });
+    texts.shrink_to_fit();
+    texts
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::families::FamilySet;
     use crate::protocol::message::GridKind;
 
     #[test]
@@ -195,7 +135,7 @@ mod tests {
     fn texts_are_counted_by_family() {
         let text = br#"{"cpu.percent": 1, "mem.free": 2, "mem.total": 3, "x.a": 4, "x.b[c]": 5}"#;
         let grid = Grid::parse(text, GridKind::Metrics).unwrap();
-        let texts = FamilyTexts::of("web1", &grid);
+        let texts = texts("web1", &grid);
         let families = FamilySet::of(&grid);
         assert_eq!(texts.families(), families);
         assert_eq!(texts.within(families), texts.total());

@@ -11,8 +11,8 @@ use super::FILE_NAME;
 use super::file::replace;
 use super::pace::Pace;
 use crate::base::durable::FileError;
-use crate::collector::hosts::Merged;
 use crate::collector::hosts::snapshot::Snapshot;
+use crate::metrics::LatestMetrics;
 
 /// Keeps what the collector knows of its hosts.
 #[derive(Debug)]
@@ -165,7 +165,7 @@ impl Shared {
             drop(state);
             for host in &mut snapshot.hosts {
                 // Not kept, and not to be held while a slow disk takes the rest.
-                host.metrics = Merged::default();
+                host.metrics = LatestMetrics::default();
             }
             let ended = replace(directory, &snapshot);
             drop(snapshot);

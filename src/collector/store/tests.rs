@@ -12,7 +12,8 @@ use super::file::{Damage, replace};
 use super::format::{Found, Remembered, Unusable, read, write};
 use super::*;
 use crate::collector::hosts::snapshot::{HostSnapshot, Presence, Snapshot};
-use crate::collector::hosts::{Hosts, MAX_HOSTS, Merged, Timing};
+use crate::collector::hosts::{Hosts, MAX_HOSTS, Timing};
+use crate::metrics::LatestMetrics;
 use crate::protocol::grid::{Grid, Value};
 use crate::protocol::message::GridKind;
 
@@ -40,7 +41,7 @@ fn host(name: &str, presence: Presence, model: Option<&str>) -> HostSnapshot {
         key: None,
         address: None,
         model: model.map(|json| Arc::new(grid(json))),
-        metrics: Merged::default(),
+        metrics: LatestMetrics::default(),
     }
 }
 

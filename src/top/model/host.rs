@@ -9,7 +9,7 @@ use super::rates::Rates;
 use super::readings::{
     Fullest, failed, fullest, is_received, is_sent, number, pressure, temperature, text,
 };
-use crate::collector::hosts::Merged;
+use crate::metrics::LatestMetrics;
 use crate::metrics::families::FamilySet;
 use crate::protocol::grid::Grid;
 use crate::protocol::message::{GridKind, Malformed};
@@ -71,9 +71,9 @@ pub struct Host {
     pub agent: Option<Box<str>>,
     traffic: Rates,
     /// What its messages say together, where there is room for that.
-    pub(super) metrics: Merged,
+    pub(super) metrics: LatestMetrics,
     /// What they said of the same before, for rates; where there is room for that, too.
-    pub(super) before: Merged,
+    pub(super) before: LatestMetrics,
     pub(super) model: Option<Arc<Grid>>,
     model_hash: u64,
 }
@@ -145,8 +145,8 @@ impl Host {
             system: None,
             agent: None,
             traffic: Rates::default(),
-            metrics: Merged::default(),
-            before: Merged::default(),
+            metrics: LatestMetrics::default(),
+            before: LatestMetrics::default(),
             model: None,
             model_hash: 0,
         }
@@ -255,8 +255,8 @@ impl Host {
     /// nothing at all.
     pub(super) fn keep(&mut self, now: Instant, grid: Grid, bytes: usize, room: Room) {
         if room == Room::None {
-            self.metrics = Merged::default();
-            self.before = Merged::default();
+            self.metrics = LatestMetrics::default();
+            self.before = LatestMetrics::default();
             return;
         }
         let families = FamilySet::of(&grid);
@@ -266,7 +266,7 @@ impl Host {
             }
             self.before.expire(now);
         } else {
-            self.before = Merged::default();
+            self.before = LatestMetrics::default();
         }
         self.metrics.take(now, Arc::new(grid), families, bytes);
         self.metrics.expire(now);

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
-use crate::collector::hosts::grid_bytes;
+use crate::metrics::latest::grid_bytes;
 use crate::protocol::grid::Grid;
 use crate::protocol::message::{GridKind, Malformed};
 use crate::protocol::state::{HostState, StateGrid};

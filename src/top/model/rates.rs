@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::time::Instant;
 
-use crate::collector::hosts::Merged;
+use crate::metrics::LatestMetrics;
 use crate::protocol::grid::Grid;
 
 /// A count that was not told again for this long is forgotten.
@@ -54,7 +54,7 @@ pub struct Rates {
 impl Rates {
     /// The rates from one reading of each count to the next.
     #[must_use]
-    pub fn between(before: &Merged, after: &Merged) -> Self {
+    pub fn between(before: &LatestMetrics, after: &LatestMetrics) -> Self {
         let mut rates = Self::default();
         for part in before.parts().iter().chain(after.parts()) {
             rates.take(part.heard(), part.grid(), |name| part.is_last_word_on(name));

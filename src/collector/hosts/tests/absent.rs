@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use super::*;
 use crate::collector::hosts::snapshot::Presence;
+use crate::protocol::grid::Grid;
 use crate::protocol::state::HostState;
 
 #[test]

@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use super::*;
 use crate::collector::hosts::snapshot::Presence;
+use crate::protocol::grid::Grid;
 
 /// Metrics of a host over a connection, with a key, from an address.
 fn say(

@@ -1,6 +1,7 @@
 //! What one network may take with keys that are new.
 
 use super::*;
+use crate::protocol::grid::Grid;
 
 /// As much of memory as one connection may take.
 const LARGE: usize = CONNECTION_SHARE.memory - 1000;

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::*;
-use crate::collector::hosts::Merged;
 use crate::collector::prometheus::own::{
     CLIENT_LOST, CLIENT_REFUSED, CLIENT_SENT, CLIENTS, DROPPED, HANDSHAKES_REFUSED, LOG_LOST,
     MESSAGES, REFUSED, SHARED, of_process, of_target,
 };
 use crate::collector::push::TargetStatus;
 use crate::metrics::Kind;
+use crate::metrics::LatestMetrics;
 use crate::metrics::table::METRICS;
 use crate::protocol::grid::{Grid, MAX_TEXT_BYTES};
 use crate::protocol::message::GridKind;
@@ -32,7 +32,7 @@ fn host(name: &str, presence: Presence, model: &str, metrics: &[&str]) -> HostSn
         key: None,
         address: None,
         model: (!model.is_empty()).then(|| grid(model, GridKind::Model)),
-        metrics: Merged::of(Instant::now(), metrics),
+        metrics: LatestMetrics::of(Instant::now(), metrics),
     }
 }
 

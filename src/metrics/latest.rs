@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::weight::{FamilyTexts, Weight};
-use crate::metrics::families::{Family, FamilySet};
+use crate::metrics::families::{Family, FamilyBytes, FamilySet};
 use crate::protocol::grid::{Grid, Value};
 
 /// A family that was not said again for so many of its own intervals is not current any
@@ -19,9 +18,45 @@ const CURRENT_AT_LEAST: Duration = Duration::from_secs(90);
 /// something else each time loses what it said first.
 const MAX_HOST_BYTES: usize = 4 * 1024 * 1024;
 
+/// What something costs, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Weight {
+    /// In memory, as [`grid_bytes`] counts.
+    pub memory: usize,
+    /// At `/metrics`, at most.
+    pub text: usize,
+}
+
+impl Weight {
+    pub(crate) const NONE: Self = Self { memory: 0, text: 0 };
+
+    pub(crate) fn plus(self, other: Self) -> Self {
+        Self {
+            memory: self.memory + other.memory,
+            text: self.text + other.text,
+        }
+    }
+
+    /// Never below nothing.
+    pub(crate) fn minus(self, other: Self) -> Self {
+        Self {
+            memory: self.memory.saturating_sub(other.memory),
+            text: self.text.saturating_sub(other.text),
+        }
+    }
+}
+
+/// What a grid takes in memory, in bytes, at most: the text of the message, and its
+/// entries.
+#[must_use]
+pub fn grid_bytes(grid: &Grid, wire_bytes: usize) -> usize {
+    const ENTRY_BYTES: usize = 24;
+    wire_bytes + ENTRY_BYTES * grid.len()
+}
+
 /// A host's metrics.
 #[derive(Clone, Debug, Default)]
-pub struct Merged {
+pub struct LatestMetrics {
     /// The latest message last. Each family is in one of them.
     parts: Vec<Part>,
     /// By family: the time between the last two messages that held it, in seconds.
@@ -38,7 +73,7 @@ pub struct Part {
     heard: Instant,
     bytes: usize,
     /// What each of its families takes at `/metrics`, where that is counted.
-    texts: FamilyTexts,
+    texts: FamilyBytes,
 }
 
 impl Part {
@@ -74,7 +109,7 @@ impl Part {
     }
 }
 
-impl Merged {
+impl LatestMetrics {
     /// What these messages say together, which came at that time one after the other.
     #[must_use]
     pub fn of(now: Instant, grids: impl IntoIterator<Item = Arc<Grid>>) -> Self {
@@ -94,17 +129,17 @@ impl Merged {
         families: FamilySet,
         bytes: usize,
     ) {
-        self.take_weighed(now, grid, families, bytes, FamilyTexts::default());
+        self.take_weighed(now, grid, families, bytes, FamilyBytes::default());
     }
 
     /// The same, of which it is known what it takes at `/metrics`.
-    pub(super) fn take_weighed(
+    pub(crate) fn take_weighed(
         &mut self,
         now: Instant,
         grid: Arc<Grid>,
         families: FamilySet,
         bytes: usize,
-        texts: FamilyTexts,
+        texts: FamilyBytes,
     ) {
         for part in &mut self.parts {
             let again = part.families.common(families);
@@ -210,7 +245,7 @@ impl Merged {
     }
 
     /// The same without what only later messages need.
-    pub(super) fn shown(&self) -> Self {
+    pub(crate) fn shown(&self) -> Self {
         Self {
             parts: self.parts.clone(),
             intervals: None,
@@ -218,7 +253,7 @@ impl Merged {
     }
 
     /// What the messages would still take once these families are said again.
-    pub(super) fn weight_without(&self, families: FamilySet) -> Weight {
+    pub(crate) fn weight_without(&self, families: FamilySet) -> Weight {
         let mut weight = Weight::NONE;
         for part in &self.parts {
             let stay = part.families.without(families);
@@ -231,7 +266,7 @@ impl Merged {
     }
 
     /// What the messages take.
-    pub(super) fn weight(&self) -> Weight {
+    pub(crate) fn weight(&self) -> Weight {
         self.weight_without(FamilySet::default())
     }
 
@@ -250,7 +285,7 @@ mod tests {
         Arc::new(Grid::parse(text.as_bytes(), GridKind::Metrics).unwrap())
     }
 
-    fn take(merged: &mut Merged, now: Instant, text: &str, bytes: usize) {
+    fn take(merged: &mut LatestMetrics, now: Instant, text: &str, bytes: usize) {
         let grid = grid(text);
         let families = FamilySet::of(&grid);
         let without = merged.weight_without(families).memory;
@@ -259,7 +294,7 @@ mod tests {
         assert_eq!(merged.bytes(), without + kept);
     }
 
-    fn names(merged: &Merged) -> Vec<String> {
+    fn names(merged: &LatestMetrics) -> Vec<String> {
         let mut names: Vec<_> = merged.iter().map(|(name, _)| name.to_owned()).collect();
         names.sort();
         names
@@ -270,7 +305,7 @@ mod tests {
     #[test]
     fn a_message_replaces_its_families_and_no_other() {
         let start = Instant::now();
-        let mut merged = Merged::default();
+        let mut merged = LatestMetrics::default();
         take(
             &mut merged,
             start,
@@ -301,7 +336,7 @@ mod tests {
     #[test]
     fn what_is_not_said_again_is_not_current() {
         let start = Instant::now();
-        let mut merged = Merged::default();
+        let mut merged = LatestMetrics::default();
         take(&mut merged, start, r#"{"fs.size[/]":1,"mem.free":1}"#, 1);
         let later = start + 60 * SECOND;
         take(&mut merged, later, r#"{"fs.size[/]":1}"#, 1);
@@ -320,7 +355,7 @@ mod tests {
 
     #[test]
     fn an_empty_message_says_nothing() {
-        let mut merged = Merged::default();
+        let mut merged = LatestMetrics::default();
         take(&mut merged, Instant::now(), "{}", 10);
         assert_eq!(merged.bytes(), 0);
         assert_eq!(merged.iter().count(), 0);
@@ -329,7 +364,7 @@ mod tests {
     #[test]
     fn ever_new_families_are_bounded() {
         let start = Instant::now();
-        let mut merged = Merged::default();
+        let mut merged = LatestMetrics::default();
         for number in 0..1000 {
             let text = format!(r#"{{"made{number}.up":1}}"#);
             take(&mut merged, start, &text, 10);
