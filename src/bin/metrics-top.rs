@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use metrics_agent::base;
 use metrics_agent::base::exit::{EXIT_CONFIG, EXIT_SOFTWARE, EXIT_UNAVAILABLE};
+use metrics_agent::collector::local;
 use metrics_agent::top::arguments::Arguments;
 use metrics_agent::top::start::{self, Failure};
 use metrics_agent::top::terminal;
@@ -15,7 +16,7 @@ use metrics_agent::top::terminal;
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     terminal::end_at_a_bug();
-    match start::run(&arguments) {
+    match start::run(&arguments, local::from_files) {
         Ok(text) => {
             // A reader that has gone (`| head`) needs no complaint.
             let _ = write!(std::io::stdout(), "{text}");

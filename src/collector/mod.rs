@@ -8,6 +8,7 @@
 //!   with a message, [`outlets`]: where that goes, and [`handle`]: how others ask it;
 //! - [`hosts`]: the table of hosts, pure: who reports, who is due a ping, who is gone;
 //! - [`handle`]: how others ask it; [`state`]: what they read without asking;
+//! - [`local`]: what the files of the one on this host say;
 //! - [`listing`]: some of the hosts, by their names, pure;
 //! - [`hosts::snapshot`]: the table at one moment, for those who read it at their own pace;
 //! - [`access`]: who may report, and who may watch;
@@ -45,6 +46,7 @@ pub mod keys;
 pub mod keys_command;
 pub mod line;
 pub mod listing;
+pub mod local;
 mod network;
 mod orders;
 mod outlets;

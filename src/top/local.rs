@@ -4,7 +4,6 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::num::NonZeroU16;
-use std::path::Path;
 use std::time::Duration;
 
 use thiserror::Error;
@@ -14,9 +13,6 @@ use zbus::names::WellKnownName;
 use zbus::proxy::{self, CacheProperties};
 use zbus::{Proxy, fdo};
 
-use crate::collector::keys::Found;
-use crate::collector::settings::{self, Sources};
-use crate::curve::certificate::Certificate;
 use crate::curve::endpoint::DEFAULT_CLIENTS_PORT;
 use crate::curve::endpoint::{Endpoint, Host, link_local};
 use crate::curve::keys::PublicKey;
@@ -25,12 +21,6 @@ use crate::dbus::{Bus, SERVER_NAME, path};
 
 /// How long the bus may take. A person waits.
 const PATIENCE: Duration = Duration::from_secs(3);
-
-/// Where its public certificate may be, besides what its settings name.
-const CERTIFICATES: [&str; 2] = [
-    "/etc/metrics-collector/curve/collector.key",
-    "/var/lib/metrics-collector/collector.key",
-];
 
 /// The collector of this host.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,16 +39,20 @@ pub struct Local {
 )]
 pub struct NoClients;
 
+/// What the files of a collector on this host say: where viewing clients reach it, if at all,
+/// and its key, if there is one that this user may read.
+pub type FromFiles = fn() -> (Option<Listen>, Option<PublicKey>);
+
 /// Finds it; None where there is none that this user may know of.
 ///
 /// # Errors
 ///
 /// [`NoClients`].
-pub async fn find(bus: &Bus) -> Result<Option<Local>, NoClients> {
+pub async fn find(bus: &Bus, files: FromFiles) -> Result<Option<Local>, NoClients> {
     match timeout(PATIENCE, ask(bus)).await {
         Ok(Ok(Some(Answer { key, clients }))) => told(&key, &clients),
         // No bus, or nobody there: what its files say.
-        _ => read(&Sources::of_process(), &CERTIFICATES.map(Path::new)),
+        _ => read(files()),
     }
 }
 
@@ -148,21 +142,7 @@ fn told(key: &str, clients: &str) -> Result<Option<Local>, NoClients> {
     Ok(local.map(|(endpoint, key)| Local { endpoint, key }))
 }
 
-fn read(sources: &Sources, certificates: &[&Path]) -> Result<Option<Local>, NoClients> {
-    let by_default = Listen::Any {
-        port: DEFAULT_CLIENTS_PORT,
-    };
-    // What is wrong with its settings is the collector's to say.
-    let loaded = settings::load(sources).ok();
-    let listen = loaded
-        .as_ref()
-        .map_or(Some(by_default), |loaded| loaded.settings.listen.clients);
-    let key = match loaded.map(|loaded| loaded.keys) {
-        Some(Found::Keys(keys)) => Some(keys.pair.public),
-        _ => certificates
-            .iter()
-            .find_map(|path| Certificate::read_public(path).ok()),
-    };
+fn read((listen, key): (Option<Listen>, Option<PublicKey>)) -> Result<Option<Local>, NoClients> {
     let Some(key) = key else { return Ok(None) };
     let endpoint = reached(listen.ok_or(NoClients)?);
     Ok(endpoint.map(|endpoint| Local { endpoint, key }))
@@ -186,10 +166,7 @@ fn reached(listen: Listen) -> Option<Endpoint> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
-    use crate::collector::keys::Places;
 
     const KEY: &str = "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7";
 
@@ -211,6 +188,18 @@ mod tests {
         assert_eq!(told("?", "*:5557"), Ok(None));
     }
 
+    #[test]
+    fn what_its_files_say_is_taken_where_it_does_not_run() {
+        let key = Some(KEY.parse().unwrap());
+        let local = read((Some(Listen::Any { port: 6001 }), key))
+            .unwrap()
+            .unwrap();
+        assert_eq!(local.endpoint.to_string(), "127.0.0.1:6001");
+        assert_eq!(read((Some(Listen::Any { port: 6001 }), None)), Ok(None));
+        assert_eq!(read((None, key)), Err(NoClients));
+        assert_eq!(read((None, None)), Ok(None));
+    }
+
     #[tokio::test]
     async fn this_host_is_known_by_its_names_and_addresses() {
         let own = rustix::system::uname();
@@ -228,40 +217,5 @@ mod tests {
             let endpoint: Endpoint = format!("{host}:5557").parse().unwrap();
             assert_eq!(is_here(endpoint.host()).await, here, "{host}");
         }
-    }
-
-    #[test]
-    fn its_settings_and_certificates_are_read_where_it_does_not_run() {
-        let root = tempfile::tempdir().unwrap();
-        let etc = root.path().join("etc");
-        let state = root.path().join("state");
-        fs::create_dir_all(&etc).unwrap();
-        let mut sources = Sources::of_process();
-        sources.usr_dir = root.path().join("usr");
-        sources.etc_dir.clone_from(&etc);
-        sources.places = Places {
-            credentials: None,
-            etc: etc.join("curve"),
-            state: Some(state.clone()),
-        };
-        let certificate = root.path().join("collector.key");
-        let find = || read(&sources, &[&certificate]);
-        assert_eq!(find(), Ok(None));
-
-        fs::write(&certificate, format!("curve\n    public-key = \"{KEY}\"\n")).unwrap();
-        let local = find().unwrap().unwrap();
-        assert_eq!(local.endpoint.to_string(), "127.0.0.1:5557");
-        assert_eq!(local.key.to_string(), KEY);
-
-        let text = "[listen]\nclients = \"127.0.0.1:6001\"\n";
-        fs::write(etc.join("metrics-collector.toml"), text).unwrap();
-        let pair = Certificate::write_pair(&state, "collector").unwrap();
-        let local = find().unwrap().unwrap();
-        assert_eq!(local.endpoint.to_string(), "127.0.0.1:6001");
-        assert_eq!(local.key, pair.public);
-
-        let text = "[listen]\nclients = \"none\"\n";
-        fs::write(etc.join("metrics-collector.toml"), text).unwrap();
-        assert_eq!(find(), Err(NoClients));
     }
 }

@@ -11,7 +11,7 @@ use super::arguments::Arguments;
 use super::connection::Connection;
 use super::keys::{self, AllowCommand, KeysError, Origin, Places, WrongKey};
 use super::link::Trouble;
-use super::local::{self, NoClients};
+use super::local::{self, FromFiles, NoClients};
 use super::once;
 use super::run;
 use super::terminal;
@@ -124,7 +124,7 @@ pub(super) fn port_hint(collector: &str, trouble: Option<&Trouble>) -> Option<St
 /// # Errors
 ///
 /// [`Failure`].
-pub fn run(arguments: &Arguments) -> Result<String, Failure> {
+pub fn run(arguments: &Arguments, files: FromFiles) -> Result<String, Failure> {
     if !arguments.once && !terminal::is_there() {
         return Err(Failure::NoTerminal);
     }
@@ -133,13 +133,17 @@ pub fn run(arguments: &Arguments) -> Result<String, Failure> {
         .enable_all()
         .build()
         .map_err(Failure::Runtime)?;
-    let ended = runtime.block_on(show(arguments, own_name));
+    let ended = runtime.block_on(show(arguments, own_name, files));
     // A look-up that hangs must not keep the process.
     runtime.shutdown_background();
     ended
 }
 
-async fn show(arguments: &Arguments, own_name: String) -> Result<String, Failure> {
+async fn show(
+    arguments: &Arguments,
+    own_name: String,
+    files: FromFiles,
+) -> Result<String, Failure> {
     let given = arguments.keys();
     let places = Places::of(|name| std::env::var_os(name));
     let named = arguments.collector();
@@ -150,10 +154,10 @@ async fn show(arguments: &Arguments, own_name: String) -> Result<String, Failure
             None
         } else {
             // What else is known of the one that is named may do.
-            local::find(&Bus::System).await.ok().flatten()
+            local::find(&Bus::System, files).await.ok().flatten()
         }
     } else {
-        local::find(&Bus::System).await?
+        local::find(&Bus::System, files).await?
     };
     let mut elsewhere = None;
     if let (Some(named), Some(found)) = (named, &local) {
