@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use super::files::MAX_FILE_BYTES;
-use super::service::Hidden;
 use super::values::ConnectionName;
 use crate::base::{shell, text};
 use crate::curve::certificate::CertificateError;
@@ -298,6 +297,32 @@ pub enum Reason {
     /// The table of settings and the types disagree: our own mistake.
     #[error("the settings do not fit their types, which is a bug: {0}")]
     Types(#[source] Box<figment::Error>),
+}
+
+/// A file that the service cannot see.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hidden {
+    /// The file.
+    pub path: PathBuf,
+    /// The directory that is hidden.
+    pub directory: PathBuf,
+    /// The setting of the unit that hides it.
+    pub property: &'static str,
+    /// The unit.
+    pub unit: String,
+}
+
+impl fmt::Display for Hidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}: {}= of {} hides {} from the service",
+            text::path(&self.path),
+            self.property,
+            self.unit,
+            self.directory.display()
+        )
+    }
 }
 
 impl Reason {

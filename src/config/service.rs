@@ -14,6 +14,7 @@ use std::process::{Command, Stdio};
 
 use thiserror::Error;
 
+use super::error::Hidden;
 use crate::base::durable::owner::Owner;
 use crate::base::text;
 
@@ -128,32 +129,6 @@ pub enum Note {
         /// The unit.
         unit: String,
     },
-}
-
-/// A file that is hidden.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Hidden {
-    /// The file.
-    pub path: PathBuf,
-    /// The directory that is hidden.
-    pub directory: PathBuf,
-    /// The setting of the unit that hides it.
-    pub property: &'static str,
-    /// The unit.
-    pub unit: String,
-}
-
-impl fmt::Display for Hidden {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}: {}= of {} hides {} from the service",
-            crate::base::text::path(&self.path),
-            self.property,
-            self.unit,
-            self.directory.display()
-        )
-    }
 }
 
 impl Sight {
