@@ -6,9 +6,9 @@ use std::time::{Duration, SystemTime};
 
 use libfuzzer_sys::fuzz_target;
 use metrics_agent::collector::hosts::MAX_HOSTS;
-use metrics_agent::metrics::LatestMetrics;
 use metrics_agent::collector::hosts::snapshot::{HostSnapshot, Presence, Snapshot};
 use metrics_agent::collector::store::format::{Remembered, read, write};
+use metrics_agent::metrics::LatestMetrics;
 use metrics_agent::protocol::message::{GridKind, check_host};
 use metrics_agent_fuzz::{assert_grid, assert_loggable};
 

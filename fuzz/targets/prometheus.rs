@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant, SystemTime};
 
 use libfuzzer_sys::fuzz_target;
-use metrics_agent::collector::hosts::{Hosts, Peer, Report, Timing};
+use metrics_agent::collector::hosts::{Hosts, Peer, Report, Timing, Trust};
 use metrics_agent::collector::prometheus::exposition::Exposition;
 use metrics_agent::curve::router::RoutingIdBytes;
 use metrics_agent::protocol::grid::Grid;
@@ -40,6 +40,7 @@ fuzz_target!(|input: &[u8]| {
             routing_id: &RoutingIdBytes::from(&b"A"[..]),
             key: None,
             address: None,
+            trust: Trust::New,
         };
         let _ = hosts.hear(now, peer, report);
     }

@@ -8,13 +8,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
-use metrics_agent::metrics::families::{Family, FamilySet};
-use metrics_agent::collector::hosts::{
-    Due, Hosts, MAX_HOSTS_PER_CONNECTION, MAX_HOSTS_PER_KEY, Peer, Report, Timing,
-};
 use metrics_agent::collector::hosts::snapshot::Presence;
+use metrics_agent::collector::hosts::{
+    Due, Hosts, MAX_HOSTS_PER_CONNECTION, MAX_HOSTS_PER_KEY, Peer, Report, Timing, Trust,
+};
 use metrics_agent::curve::keys::PublicKey;
 use metrics_agent::curve::router::RoutingIdBytes;
+use metrics_agent::metrics::families::{Family, FamilySet};
 use metrics_agent::protocol::grid::Grid;
 use metrics_agent::protocol::message::GridKind;
 
@@ -125,6 +125,7 @@ fn hear(
         routing_id: &routing_id,
         key,
         address: Some("192.0.2.1"),
+        trust: Trust::New,
     };
     let moved = hosts
         .get(&name)

@@ -61,7 +61,7 @@ async fn read(bus: &Bus) -> Result<(Values, fdo::ManagedObjects), Box<dyn std::e
         .build()
         .await?;
     let interface = InterfaceName::from_static_str_unchecked(path::AGENT_INTERFACE);
-    let properties = properties.get_all(interface.into()).await?;
+    let properties = properties.get_all(interface).await?;
     Ok((properties, objects.get_managed_objects().await?))
 }
 
