@@ -46,6 +46,19 @@ pub enum Concern {
         /// Its permission bits.
         mode: u32,
     },
+    /// Others may rename a directory above, and put another one in its place.
+    #[error(
+        "{}: mode {mode:04o} lets others replace {}; `chmod go-w` on {} ends that",
+        above.display(), path.display(), above.display()
+    )]
+    AboveWritable {
+        /// The directory of the key.
+        path: PathBuf,
+        /// The directory above.
+        above: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
     /// A file or a directory of neither root's nor our own.
     #[error(
         "{}: belongs to user {uid}, who decides what is there; `chown root` ends that",
@@ -69,19 +82,50 @@ pub enum Concern {
     },
 }
 
-/// What there is to say of a key file, and of the directory that it is in.
+/// The user that stands for those of another user namespace (`user_namespaces(7)`): whose a
+/// directory is then, cannot be told.
+const OVERFLOW_UID: u32 = 65534;
+
+/// What there is to say of a key file, and of the directories that it is in; where it is a link,
+/// also of those that it leads to.
 #[must_use]
 pub fn of_file(path: &Path) -> Vec<Concern> {
-    let file = fs::metadata(path).ok();
-    let file = file.and_then(|about| of(path, &about));
-    let directory = path.parent().and_then(of_directory);
-    file.into_iter().chain(directory).collect()
+    let is_link = fs::symlink_metadata(path).is_ok_and(|about| about.is_symlink());
+    let target = is_link.then(|| fs::canonicalize(path).ok()).flatten();
+    let holder = target.as_deref().unwrap_or(path);
+    let file = fs::metadata(holder).ok();
+    let mut concerns: Vec<_> = file
+        .and_then(|about| of(holder, &about))
+        .into_iter()
+        .collect();
+    for file in std::iter::once(path).chain(target.as_deref()) {
+        let concern = file.parent().and_then(of_directory);
+        concerns.extend(concern.filter(|concern| !concerns.contains(concern)));
+    }
+    concerns
 }
 
-/// What there is to say of a directory of keys.
+/// What there is to say of a directory of keys, or else of the nearest one above it.
 #[must_use]
 pub fn of_directory(path: &Path) -> Option<Concern> {
-    of(path, &fs::metadata(path).ok()?)
+    let itself = of(path, &fs::metadata(path).ok()?);
+    itself.or_else(|| {
+        let path = fs::canonicalize(path).ok()?;
+        path.ancestors().skip(1).find_map(|above| {
+            let concern = of(above, &fs::metadata(above).ok()?)?;
+            match concern {
+                Concern::DirectoryWritable { path: above, mode } => Some(Concern::AboveWritable {
+                    path: path.clone(),
+                    above,
+                    mode,
+                }),
+                // In such a directory nobody renames what is another's: unlink(2), EPERM.
+                Concern::DirectoryShared { .. } => None,
+                Concern::Owner { uid, .. } if uid == OVERFLOW_UID => None,
+                other => Some(other),
+            }
+        })
+    })
 }
 
 /// What there is to say of a file or directory that is known.
@@ -175,6 +219,50 @@ mod tests {
                     uid: 65534
                 },
             ]
+        );
+    }
+
+    #[test]
+    fn who_may_replace_the_directory_or_what_a_link_leads_to_is_told() {
+        let root = tempfile::tempdir().unwrap();
+        let root = fs::canonicalize(root.path()).unwrap();
+        let (above, directory) = (root.join("srv"), root.join("srv/k"));
+        fs::create_dir_all(&directory).unwrap();
+        let set = |path: &Path, mode| fs::set_permissions(path, Permissions::from_mode(mode));
+        set(&directory, 0o755).unwrap();
+        set(&above, 0o755).unwrap();
+        let file = directory.join("a.key");
+        fs::write(&file, "").unwrap();
+        set(&file, 0o644).unwrap();
+        assert_eq!(of_file(&file), []);
+        set(&above, 0o777).unwrap();
+        let replaced = Concern::AboveWritable {
+            path: directory.clone(),
+            above: above.clone(),
+            mode: 0o777,
+        };
+        assert_eq!(of_file(&file), [replaced.clone()]);
+        let (srv, k) = (above.display(), directory.display());
+        assert_eq!(
+            replaced.to_string(),
+            format!("{srv}: mode 0777 lets others replace {k}; `chmod go-w` on {srv} ends that")
+        );
+
+        let list = root.join("list");
+        fs::create_dir(&list).unwrap();
+        set(&list, 0o755).unwrap();
+        let link = list.join("a.key");
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        assert_eq!(of_file(&link), [replaced]);
+        set(&above, 0o1777).unwrap();
+        assert_eq!(of_file(&link), [], "nobody renames there what is another's");
+        set(&directory, 0o777).unwrap();
+        assert_eq!(
+            of_file(&link),
+            [Concern::DirectoryWritable {
+                path: directory,
+                mode: 0o777
+            }]
         );
     }
 }
