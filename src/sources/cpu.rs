@@ -127,6 +127,10 @@ pub fn most_ticks(elapsed: Duration, cpus: u64, per_second: u64) -> u64 {
 #[derive(Debug, Clone, Copy)]
 struct Reading {
     ticks: Ticks,
+    /// The times as the kernel has them.
+    times: Times,
+    /// How many ticks less these are than what was reported.
+    short: u64,
     /// How often the times had begun anew by then.
     beginnings: u64,
     /// Not later than when it was made.
@@ -158,6 +162,29 @@ impl Previous {
 /// takes back of what it told too early, far less than what is gone with a CPU.
 const NEW_BEGINNING_SECONDS: u64 = 3;
 
+/// A share is made of times that lost as much as one part in so many of the ticks between two
+/// readings: it is wrong by no more than two percent of the whole. Idle time goes back by a tick or
+/// two on many hosts, again and again.
+const TOLERATED_PART: u64 = 50;
+
+/// So long after a step back, times that are still below what was reported are doubted. A CPU that
+/// is gone takes its waiting time along, which may then be below for as long as the host runs.
+const DOUBT: Duration = Duration::from_secs(600);
+
+/// Whether times went back by so little between two readings that their difference is a share.
+/// `doubted`: they may be about to go forth again by what they went back, which is no time that
+/// has passed.
+fn is_steady(previous: &Reading, now: &Reading, doubted: bool) -> bool {
+    let step = now.ticks.total.saturating_sub(previous.ticks.total);
+    let fell = now.times.below(&previous.times);
+    let short = if doubted {
+        previous.short.max(now.short)
+    } else {
+        0
+    };
+    fell.max(short) <= step / TOLERATED_PART
+}
+
 /// Ticks of the kernel's clock for user space in ms.
 fn milliseconds(ticks: u64, per_second: u64) -> u64 {
     // With 100 ticks a second, as on nearly all machines, nothing is rounded.
@@ -176,6 +203,10 @@ pub struct CpuCollector {
     /// How many there are; 0 where that is not known.
     cpus: u64,
     all: Steady,
+    /// The time of all of them at the last reading.
+    last: Times,
+    /// When it was last seen to have gone back.
+    fell: Option<Instant>,
     /// There where each CPU is wanted.
     each: Option<Each>,
     /// A CPU's number as text; kept for its room.
@@ -220,6 +251,8 @@ impl CpuCollector {
             ticks_per_second: rustix::param::clock_ticks_per_second(),
             cpus: 0,
             all: Steady::default(),
+            last: Times::default(),
+            fell: None,
             each: context.options.cpu.per_cpu.then(Each::default),
             label: String::new(),
         };
@@ -227,12 +260,7 @@ impl CpuCollector {
         let at = Instant::now();
         // A failure is not lost: the first sample will meet and return it.
         if let Ok(times) = collector.read_first(&mut scratch, &mut Odd::default()) {
-            let (times, beginnings) = collector.all.advance(&times, collector.limit());
-            let first = Ticks::of(&times).map(|ticks| Reading {
-                ticks,
-                beginnings,
-                at,
-            });
+            let (_, first) = collector.advance(&times, at);
             if let Ok(text) = collector.file.read_up_to(FILE_LIMIT, &mut scratch) {
                 collector.cpus = stat::count_cpus(text);
             }
@@ -263,20 +291,37 @@ impl CpuCollector {
         (at, cpus): (Instant, u64),
         sink: &mut Sink<'_>,
     ) -> Times {
-        let (times, beginnings) = self.all.advance(times, self.limit());
-        if let Some(ticks) = Ticks::of(&times) {
-            let now = Reading {
-                ticks,
-                beginnings,
-                at,
-            };
-            if let Some(previous) = self.previous.replace(purpose, now)
-                && self.is_possible(&previous, ticks, cpus)
-            {
-                sink.float(&CPU_PERCENT, percent(previous.ticks, ticks));
+        let (reported, now) = self.advance(times, at);
+        if let Some(now) = now
+            && let Some(previous) = self.previous.replace(purpose, now)
+            && self.is_possible(&previous, now.ticks, cpus)
+        {
+            let doubted = self
+                .fell
+                .is_some_and(|fell| at.saturating_duration_since(fell) < DOUBT);
+            if is_steady(&previous, &now, doubted) {
+                sink.float(&CPU_PERCENT, percent(previous.ticks, now.ticks));
             }
         }
-        times
+        reported
+    }
+
+    /// Takes a reading: the times to report, and what later ones are compared with.
+    fn advance(&mut self, times: &Times, at: Instant) -> (Times, Option<Reading>) {
+        if times.below(&self.last) > 0 {
+            self.fell = Some(at);
+        }
+        self.last = *times;
+        let (reported, beginnings) = self.all.advance(times, self.limit());
+        // No share can be made of a value that is held.
+        let reading = Ticks::of(times).map(|ticks| Reading {
+            ticks,
+            times: *times,
+            short: times.below(&reported),
+            beginnings,
+            at,
+        });
+        (reported, reading)
     }
 
     /// Whether so much time can have passed since.
@@ -502,6 +547,66 @@ mod tests {
             metrics(Some(75.0), 7_300_700.0)
         );
         assert_eq!(sample(Purpose::Model, Grid::Model).0, Some(75.0));
+    }
+
+    /// Small steps back, of which the counters show nothing.
+    #[test]
+    fn there_is_no_share_of_times_that_went_back() {
+        let host = tempfile::tempdir().unwrap();
+        std::fs::create_dir(host.path().join("proc")).unwrap();
+        let write = |user: u64, idle: u64, iowait: u64| {
+            let text = format!("cpu  {user} 0 0 {idle} {iowait}\ncpu0 1 0 0 2 0\nintr 1\n");
+            std::fs::write(host.path().join("proc/stat"), text).unwrap();
+        };
+        write(1000, 100_000, 50);
+        let context = Context::new(Root(host.path().to_owned()));
+        let mut set = CollectorSet::open(context, Duration::from_secs(1), &[CPU]).unwrap();
+        let mut samples = Samples::new();
+        let mut sample = |user, idle, iowait| {
+            write(user, idle, iowait);
+            assert_eq!(set.sample(Purpose::Metrics, Grid::All, &mut samples), []);
+            let share = match samples.get("cpu.percent") {
+                Some(Value::Float(share)) => Some(share),
+                _ => None,
+            };
+            let Some(Value::Unsigned(idle)) = samples.get("cpu.idle.total") else {
+                panic!("{samples:?}");
+            };
+            (share, idle)
+        };
+        let idle = |ticks: u64| 10 * ticks;
+        let held = idle(100_000);
+        assert_eq!(sample(1005, 99_790, 50), (None, held));
+        assert_eq!(sample(1010, 99_885, 50), (None, held), "still held");
+        // Past what was held, by ten ticks that may have passed long ago.
+        assert_eq!(sample(1015, 100_010, 50), (None, idle(100_010)));
+        let share = sample(1025, 100_040, 50);
+        assert_eq!(share, (Some(25.0), idle(100_040)));
+        // A tick of a hundred is no harm, two of ten are.
+        let share = sample(1050, 100_115, 49);
+        assert_eq!(share, (Some(100.0 * (25.0 / 99.0)), idle(100_115)));
+        assert_eq!(sample(1055, 100_120, 47).0, None);
+        assert_eq!(sample(1055, 100_120, 47).0, None, "nothing moves");
+    }
+
+    #[test]
+    fn times_that_stay_below_are_doubted_for_a_while_alone() {
+        let reading = |text: &str, short| {
+            let times = stat::parse_first_line(text.as_bytes(), &mut Odd::default()).unwrap();
+            Reading {
+                ticks: Ticks::of(&times).unwrap(),
+                times,
+                short,
+                beginnings: 0,
+                at: Instant::now(),
+            }
+        };
+        let one = reading("cpu 1000 0 0 1000 10\n", 200);
+        let two = reading("cpu 1100 0 0 1100 10\n", 200);
+        let back = reading("cpu 1200 0 0 1090 10\n", 10);
+        assert!(!is_steady(&one, &two, true));
+        assert!(is_steady(&one, &two, false));
+        assert!(!is_steady(&two, &back, false));
     }
 
     /// What one sample has below a directory.

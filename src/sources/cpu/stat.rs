@@ -69,6 +69,16 @@ impl Times {
         self.odd & (1 << mode) != 0
     }
 
+    /// How many ticks the times have lost since they were `before`.
+    #[must_use]
+    pub fn below(&self, before: &Self) -> u64 {
+        let modes = before.ticks.iter().zip(&self.ticks).enumerate();
+        modes
+            .filter(|(mode, _)| !self.is_odd(*mode))
+            .map(|(_, (before, now))| before.saturating_sub(*now))
+            .fold(0, u64::saturating_add)
+    }
+
     /// Whether a time is so much less than it was before.
     fn fell_by(&self, before: &Self, limit: u64) -> bool {
         let modes = before.ticks.iter().zip(&self.ticks).enumerate();
