@@ -3,14 +3,11 @@
 //! The composition root of `metrics-agent`: it knows every room and decides nothing but
 //! the order in which they are opened, and the exit status when one can't be.
 
-use std::io;
-use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Builder;
 use tokio::time::timeout;
-use tracing_subscriber::filter::LevelFilter;
 
 use crate::agent::bus::service::{Ended, Service, StartError};
 use crate::agent::events;
@@ -20,10 +17,11 @@ use crate::agent::settings;
 use crate::agent::settings::{KeyPolicy, Sources};
 use crate::base::exit::{EXIT_CONFIG, EXIT_SOFTWARE, EXIT_UNAVAILABLE};
 use crate::curve::context::Context;
-use crate::dbus::stay::{Presence, stay};
+use crate::dbus::stay::{Presence, enter};
 use crate::dbus::{Bus, NAME};
 use crate::sources::Root;
-use crate::systemd::log::{LogControl, LogError, Target};
+use crate::systemd::daemon::{Daemon, Failure};
+use crate::systemd::log::LogControl;
 use crate::systemd::notify::Notifier;
 use crate::systemd::pressure::PressureWatch;
 use crate::systemd::signals::{Dawn, Signals};
@@ -38,34 +36,18 @@ const BLOCKING_KEEP_ALIVE: Duration = Duration::from_secs(1);
 /// How long telling the bus of the end may take.
 const LAST_WORDS: Duration = Duration::from_millis(300);
 
-/// Why the daemon did not start or did not go on. Each has been logged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Failure(pub u8);
-
-impl From<Failure> for ExitCode {
-    fn from(failure: Failure) -> Self {
-        Self::from(failure.0)
+/// The daemon, before it begins.
+#[must_use]
+pub fn daemon() -> Daemon {
+    let mut builder = Builder::new_current_thread();
+    builder
+        .max_blocking_threads(BLOCKING_THREADS)
+        .thread_keep_alive(BLOCKING_KEEP_ALIVE);
+    Daemon {
+        program: "metrics-agent",
+        builder,
+        lines_lost: events::log_lines_lost,
     }
-}
-
-/// The event loop, before anything else: see [`Dawn`].
-pub fn begin() -> io::Result<Dawn> {
-    Dawn::begin(
-        Builder::new_current_thread()
-            .max_blocking_threads(BLOCKING_THREADS)
-            .thread_keep_alive(BLOCKING_KEEP_ALIVE),
-    )
-}
-
-/// The log, once for the process.
-pub fn install_log() -> Result<LogControl, LogError> {
-    let target = Target::detect();
-    LogControl::install(
-        "metrics-agent",
-        LevelFilter::INFO,
-        target,
-        events::log_lines_lost,
-    )
 }
 
 /// Runs the daemon until a signal ends it.
@@ -103,28 +85,17 @@ pub fn run(dawn: Dawn, sources: Sources, log: LogControl) -> Result<(), Failure>
         let (agent, handle) = Agent::new(start).map_err(|error| bug("start the agent")(&error))?;
         if let Some(bus) = Bus::of(&bus) {
             let presence = OnTheBus { bus, handle, log };
-            let service = match presence.start().await {
-                Ok(service) => Some(service),
-                // Whoever names the collector on the command line runs us by hand, and need not
-                // be a user who may own the name.
-                Err(error @ StartError::NotAllowed { .. }) if by_hand => {
-                    events::off_the_bus(&error);
-                    agent.run().await;
-                    return Ok(());
-                }
-                Err(error @ (StartError::NameTaken(_) | StartError::NotAllowed { .. })) => {
-                    tracing::error!("{error}");
-                    return Err(Failure(EXIT_UNAVAILABLE));
-                }
-                Err(error) => {
-                    events::bus_unavailable(&error);
-                    None
-                }
-            };
-            let serving = tokio::spawn(stay(presence, service));
+            // Whoever names the collector on the command line runs us by hand, and need not be
+            // a user who may own the name.
+            let serving = enter(presence, by_hand).await.map_err(|error| {
+                tracing::error!("{error}");
+                Failure(EXIT_UNAVAILABLE)
+            })?;
             agent.run().await;
-            // The bus hears of the end, if it listens.
-            let _ = timeout(LAST_WORDS, serving).await;
+            if let Some(serving) = serving {
+                // The bus hears of the end, if it listens.
+                let _ = timeout(LAST_WORDS, serving).await;
+            }
         } else {
             agent.run().await;
         }
@@ -155,6 +126,10 @@ impl Presence for OnTheBus {
 
     fn is_gone(&self) -> bool {
         self.handle.is_gone()
+    }
+
+    fn off(&self, why: &dyn std::fmt::Display) {
+        events::off_the_bus(why);
     }
 
     fn lost(&self, why: &dyn std::fmt::Display) {

@@ -10,8 +10,7 @@ use metrics_agent::agent::settings;
 use metrics_agent::agent::settings::running::Running;
 use metrics_agent::agent::settings::{KeyPolicy, Sources};
 use metrics_agent::agent::start;
-use metrics_agent::base::durable::owner;
-use metrics_agent::base::exit::{self, EXIT_CONFIG, EXIT_SOFTWARE, EXIT_UNAVAILABLE};
+use metrics_agent::base::exit::{EXIT_CONFIG, EXIT_UNAVAILABLE};
 use metrics_agent::base::terminal;
 use metrics_agent::config::service::Service;
 use metrics_agent::dbus::Bus;
@@ -24,46 +23,8 @@ fn main() -> ExitCode {
         let print = arguments.print_config;
         return examine(sources_of(arguments), print);
     }
-    // Before all that takes time: a SIGHUP must not end the process.
-    let dawn = match start::begin() {
-        Ok(dawn) => dawn,
-        Err(error) => {
-            complain(&format_args!("cannot start the event loop: {error}"));
-            return EXIT_SOFTWARE.into();
-        }
-    };
-    let sources = sources_of(arguments);
-    // Before there is a second thread, and before anything is touched there.
-    let settled = sources
-        .state_directory
-        .as_deref()
-        .map(owner::settle)
-        .transpose();
-    let settled = match settled {
-        Ok(settled) => settled.flatten(),
-        Err(error) => {
-            complain(&format_args!("cannot give root's rights up: {error}"));
-            return EXIT_UNAVAILABLE.into();
-        }
-    };
-    let log = match start::install_log() {
-        Ok(log) => log,
-        Err(error) => {
-            complain(&error);
-            return EXIT_SOFTWARE.into();
-        }
-    };
-    let last_lines = log.clone();
-    exit::end_at_a_bug(move || last_lines.finish());
-    if let (Some(owner), Some(directory)) = (settled, &sources.state_directory) {
-        owner::say_settled(owner, directory);
-    }
-    let ended = start::run(dawn, sources, log.clone());
-    log.finish();
-    match ended {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.into(),
-    }
+    let state = |sources: &Sources| sources.state_directory.clone();
+    start::daemon().run(|| sources_of(arguments), state, start::run)
 }
 
 /// Where settings come from.

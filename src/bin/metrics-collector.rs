@@ -7,8 +7,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use metrics_agent::base::durable::owner;
-use metrics_agent::base::exit::{self, EXIT_CONFIG, EXIT_SOFTWARE, EXIT_UNAVAILABLE};
+use metrics_agent::base::exit::{EXIT_CONFIG, EXIT_UNAVAILABLE};
 use metrics_agent::base::{terminal, text};
 use metrics_agent::collector::access::ListPlaces;
 use metrics_agent::collector::arguments::{Arguments, Command};
@@ -17,7 +16,7 @@ use metrics_agent::collector::keys::Found;
 use metrics_agent::collector::keys_command;
 use metrics_agent::collector::public_key::{self, Answer};
 use metrics_agent::collector::settings::{self, Loaded, Sources};
-use metrics_agent::collector::start::{self, Failure};
+use metrics_agent::collector::start;
 use metrics_agent::config::ConfigError;
 use metrics_agent::config::service::Service;
 
@@ -48,52 +47,11 @@ fn main() -> ExitCode {
     if arguments.check_config || arguments.print_config || arguments.public_key {
         return examine(&arguments, sources_of(&arguments));
     }
-    // Before all that takes time: a SIGHUP must not end the process.
-    let dawn = match start::begin() {
-        Ok(dawn) => dawn,
-        Err(error) => {
-            complain(&format_args!("cannot start the event loop: {error}"));
-            return EXIT_SOFTWARE.into();
-        }
-    };
-    let sources = sources_of(&arguments);
-    // Before there is a second thread, and before anything is touched there.
-    let settled = sources
-        .places
-        .state
-        .as_deref()
-        .map(owner::settle)
-        .transpose();
-    let settled = match settled {
-        Ok(settled) => settled.flatten(),
-        Err(error) => {
-            complain(&format_args!("cannot give root's rights up: {error}"));
-            return EXIT_UNAVAILABLE.into();
-        }
-    };
-    let log = match start::install_log() {
-        Ok(log) => log,
-        Err(error) => {
-            complain(&error);
-            return EXIT_SOFTWARE.into();
-        }
-    };
-    let last_lines = log.clone();
-    exit::end_at_a_bug(move || last_lines.finish());
-    if let (Some(owner), Some(directory)) = (settled, &sources.places.state) {
-        owner::say_settled(owner, directory);
-    }
-    let ended = start::run(dawn, sources, arguments.print, &log);
-    log.finish();
-    match ended {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => match failure {
-            Failure::Configuration => EXIT_CONFIG,
-            Failure::Unavailable => EXIT_UNAVAILABLE,
-            Failure::Bug => EXIT_SOFTWARE,
-        }
-        .into(),
-    }
+    let sources = || sources_of(&arguments);
+    let state = |sources: &Sources| sources.places.state.clone();
+    start::daemon().run(sources, state, |dawn, sources, log| {
+        start::run(dawn, sources, arguments.print, &log)
+    })
 }
 
 /// Where settings come from.

@@ -11,9 +11,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::runtime::Builder;
-use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use tracing_subscriber::filter::LevelFilter;
 
 use super::access::door::{Access, AccessError};
 use super::access::{self, Door};
@@ -27,15 +25,17 @@ use super::push::Pushes;
 use super::run::{Server, Start};
 use super::settings::{self, Sources};
 use super::web::Web;
+use crate::base::exit::{EXIT_CONFIG, EXIT_SOFTWARE, EXIT_UNAVAILABLE};
 use crate::collector::bus::service::ServerService;
 use crate::curve::context::{Context, TransportError};
 use crate::curve::keys::KeyPair;
 use crate::curve::router::{Listen, Router, RouterOptions};
 use crate::curve::zap::{Authenticator, Domain};
 use crate::dbus::name::{Ended, StartError};
-use crate::dbus::stay::{Presence, stay};
+use crate::dbus::stay::{Presence, enter};
 use crate::dbus::{Bus, SERVER_NAME};
-use crate::systemd::log::{LogControl, LogError, Target};
+use crate::systemd::daemon::{Daemon, Failure};
+use crate::systemd::log::LogControl;
 use crate::systemd::notify::Notifier;
 use crate::systemd::pressure::PressureWatch;
 use crate::systemd::signals::{Dawn, Signals};
@@ -43,39 +43,14 @@ use crate::systemd::signals::{Dawn, Signals};
 /// How long telling the bus of the end may take.
 const LAST_WORDS: Duration = Duration::from_millis(300);
 
-/// Why the collector did not start or did not go on. Each has been logged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Failure {
-    /// Settings or keys that only an administrator can mend.
-    Configuration,
-    /// The address to listen on cannot be had now.
-    Unavailable,
-    /// What should never fail has failed.
-    Bug,
-}
-
-/// The event loop, before anything else: see [`Dawn`].
-///
-/// # Errors
-///
-/// The system has no descriptor left.
-pub fn begin() -> io::Result<Dawn> {
-    Dawn::begin(&mut Builder::new_current_thread())
-}
-
-/// The log, once for the process.
-///
-/// # Errors
-///
-/// [`LogError`].
-pub fn install_log() -> Result<LogControl, LogError> {
-    let target = Target::detect();
-    LogControl::install(
-        "metrics-collector",
-        LevelFilter::INFO,
-        target,
-        events::log_lines_lost,
-    )
+/// The daemon, before it begins.
+#[must_use]
+pub fn daemon() -> Daemon {
+    Daemon {
+        program: "metrics-collector",
+        builder: Builder::new_current_thread(),
+        lines_lost: events::log_lines_lost,
+    }
 }
 
 /// Runs the collector until a signal ends it; with `print` it writes each message to
@@ -88,7 +63,7 @@ pub fn run(dawn: Dawn, sources: Sources, print: bool, log: &LogControl) -> Resul
     let Dawn { runtime, hang_up } = dawn;
     let refused = |error: &dyn Display| {
         events::start_refused(error);
-        Failure::Configuration
+        Failure(EXIT_CONFIG)
     };
     let mut loaded = settings::load(&sources).map_err(|error| refused(&error))?;
     // The level is a valid one: it has been parsed.
@@ -153,7 +128,14 @@ pub fn run(dawn: Dawn, sources: Sources, print: bool, log: &LogControl) -> Resul
         }
         let handle = server.handle();
         let serving = match Bus::of(&settings.bus) {
-            Some(bus) => enter_the_bus(bus, handle, log.clone(), by_hand).await?,
+            Some(bus) => {
+                let log = log.clone();
+                let entered = enter(OnTheBus { bus, handle, log }, by_hand).await;
+                entered.map_err(|error| {
+                    tracing::error!("{error}");
+                    Failure(EXIT_UNAVAILABLE)
+                })?
+            }
             None => None,
         };
         let ended = server.run().await;
@@ -163,33 +145,6 @@ pub fn run(dawn: Dawn, sources: Sources, print: bool, log: &LogControl) -> Resul
         }
         ended.map_err(|error| bug("go on", &error))
     })
-}
-
-/// Takes the name on the bus and serves there from now on. A bus that is away is waited
-/// for; by hand, one that keeps the name for the service is done without.
-async fn enter_the_bus(
-    bus: Bus,
-    handle: Handle,
-    log: LogControl,
-    by_hand: bool,
-) -> Result<Option<JoinHandle<()>>, Failure> {
-    let presence = OnTheBus { bus, handle, log };
-    let service = match presence.start().await {
-        Ok(service) => Some(service),
-        Err(error @ StartError::NotAllowed { .. }) if by_hand => {
-            events::off_the_bus(&error);
-            return Ok(None);
-        }
-        Err(error @ (StartError::NameTaken(_) | StartError::NotAllowed { .. })) => {
-            tracing::error!("{error}");
-            return Err(Failure::Unavailable);
-        }
-        Err(error) => {
-            events::bus_unavailable(&error);
-            None
-        }
-    };
-    Ok(Some(tokio::spawn(stay(presence, service))))
 }
 
 /// The collector on the bus.
@@ -212,6 +167,10 @@ impl Presence for OnTheBus {
 
     fn is_gone(&self) -> bool {
         self.handle.is_gone()
+    }
+
+    fn off(&self, why: &dyn Display) {
+        events::off_the_bus(why);
     }
 
     fn lost(&self, why: &dyn Display) {
@@ -242,8 +201,8 @@ async fn start_access(
     access.map_err(|error| {
         let failure = match error {
             AccessError::Thread(_) => return bug("decide who may report", &error),
-            AccessError::State(_) | AccessError::NoPlace => Failure::Configuration,
-            AccessError::Owned(_) => Failure::Unavailable,
+            AccessError::State(_) | AccessError::NoPlace => Failure(EXIT_CONFIG),
+            AccessError::Owned(_) => Failure(EXIT_UNAVAILABLE),
         };
         tracing::error!("{error}");
         failure
@@ -279,7 +238,7 @@ fn not_listening(error: &TransportError, other: &str) -> Failure {
         _ => "`ss -ltnp` shows who listens there",
     };
     tracing::error!("{error}; {way_out}, and {other}");
-    Failure::Unavailable
+    Failure(EXIT_UNAVAILABLE)
 }
 
 /// Those who look on come over another port, if at all.
@@ -305,7 +264,7 @@ fn listen_web(listen: Listen) -> Result<Web, Failure> {
         tracing::error!(
             "{error}; {way_out}, and --web-listen (listen.web) takes another address, or none"
         );
-        Failure::Unavailable
+        Failure(EXIT_UNAVAILABLE)
     })?;
     events::web_ready(web.address());
     Ok(web)
@@ -331,5 +290,5 @@ fn raise_descriptor_limit() {
 
 fn bug(what: &str, error: &dyn Display) -> Failure {
     tracing::error!("cannot {what}: {error}");
-    Failure::Bug
+    Failure(EXIT_SOFTWARE)
 }

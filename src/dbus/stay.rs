@@ -3,6 +3,8 @@
 use std::fmt::Display;
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
+
 use crate::dbus::name::{Ended, StartError};
 
 /// How long to wait before the bus is tried again; doubled up to [`RETRY_MAX`].
@@ -23,11 +25,37 @@ pub trait Presence: Send + Sync + 'static {
     /// Whether the program itself has ended.
     fn is_gone(&self) -> bool;
 
-    /// Says that the bus is lost.
+    /// Says that it does without the bus.
+    fn off(&self, why: &dyn Display);
+
+    /// Says that the bus is lost, or not there yet.
     fn lost(&self, why: &dyn Display);
 
     /// Says that the name is owned again.
     fn back(&self);
+}
+
+/// Takes the name and serves from now on, in a task; a bus that is away is waited for. By hand, a
+/// bus that keeps the name for the service is done without: None then.
+pub async fn enter<P: Presence>(
+    program: P,
+    by_hand: bool,
+) -> Result<Option<JoinHandle<()>>, StartError> {
+    let service = match program.start().await {
+        Ok(service) => Some(service),
+        Err(error @ StartError::NotAllowed { .. }) if by_hand => {
+            program.off(&error);
+            return Ok(None);
+        }
+        Err(error @ (StartError::NameTaken(_) | StartError::NotAllowed { .. })) => {
+            return Err(error);
+        }
+        Err(error) => {
+            program.lost(&error);
+            None
+        }
+    };
+    Ok(Some(tokio::spawn(stay(program, service))))
 }
 
 /// Serves on one connection after the other, beginning with `first` where there is one.
