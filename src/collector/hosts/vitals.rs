@@ -3,6 +3,8 @@
 //! not, and what their metrics said last is added. For deployed clients a model that lacks
 //! something waits for the host's first metrics, and what these do not say either is 0. Pure.
 
+use serde::Serializer as _;
+
 use crate::protocol::grid::{Grid, Value};
 
 /// The metrics that are wanted.
@@ -36,12 +38,7 @@ impl Vitals {
     pub(super) fn take(&mut self, metrics: &Grid) {
         self.heard = true;
         for (kept, name) in self.known.iter_mut().zip(NAMES) {
-            match metrics.get(name) {
-                Some(Value::Unsigned(number)) => *kept = Some(Value::Unsigned(number)),
-                Some(Value::Signed(number)) => *kept = Some(Value::Signed(number)),
-                Some(Value::Float(number)) => *kept = Some(Value::Float(number)),
-                Some(Value::Text(_)) | None => {}
-            }
+            *kept = number(metrics, name).or(*kept);
         }
     }
 
@@ -49,7 +46,7 @@ impl Vitals {
     /// no metrics that could say it.
     #[must_use]
     pub fn are_awaited(&self, model: &Grid) -> bool {
-        !self.heard && NAMES.into_iter().any(|name| model.get(name).is_none())
+        !self.heard && NAMES.into_iter().any(|name| number(model, name).is_none())
     }
 
     /// What a model lacks of it.
@@ -63,38 +60,51 @@ impl Vitals {
             Viewers::Deployed => Some((name, value.unwrap_or(Value::Unsigned(0)))),
             Viewers::Robust => Some((name, value?)),
         });
-        known.filter(|(name, _)| model.get(name).is_none())
+        known.filter(|(name, _)| number(model, name).is_none())
     }
 
     /// Adds what a model lacks to its text, a JSON object; whether there was anything to add.
-    /// Where there was not, not a byte is changed.
+    /// Where there was not, not a byte is changed. What stands there without being a number gives
+    /// way.
     pub fn complete(&self, model: &Grid, viewers: Viewers, json: &mut Vec<u8>) -> bool {
-        let mut missing = self.missing_in(model, viewers).peekable();
-        if missing.peek().is_none() {
+        let missing: Vec<_> = self.missing_in(model, viewers).collect();
+        if missing.is_empty() {
             return false;
+        }
+        let replaced = |name: &str| missing.iter().any(|(missing, _)| *missing == name);
+        let mut first = model.is_empty();
+        if model.iter().any(|(name, _)| replaced(name)) {
+            json.clear();
+            let kept: Vec<_> = model.iter().filter(|(name, _)| !replaced(name)).collect();
+            first = kept.is_empty();
+            // A vector takes everything, and a grid can always be written.
+            let _ = serde_json::Serializer::new(&mut *json).collect_map(kept);
         }
         let Some(end) = json.iter().rposition(|byte| *byte == b'}') else {
             return false;
         };
         json.truncate(end);
-        let mut first = model.is_empty();
         for (name, value) in missing {
             if !first {
                 json.push(b',');
             }
             first = false;
-            // A vector takes everything, and text and numbers can always be written.
             let _ = serde_json::to_writer(&mut *json, name);
             json.push(b':');
-            let _ = match value {
-                Value::Unsigned(number) => serde_json::to_writer(&mut *json, &number),
-                Value::Signed(number) => serde_json::to_writer(&mut *json, &number),
-                Value::Float(number) => serde_json::to_writer(&mut *json, &number),
-                Value::Text(text) => serde_json::to_writer(&mut *json, text),
-            };
+            let _ = serde_json::to_writer(&mut *json, &value);
         }
         json.push(b'}');
         true
+    }
+}
+
+/// A metric, where it is a number: deployed clients compute with it.
+fn number(grid: &Grid, name: &str) -> Option<Value<'static>> {
+    match grid.get(name)? {
+        Value::Unsigned(number) => Some(Value::Unsigned(number)),
+        Value::Signed(number) => Some(Value::Signed(number)),
+        Value::Float(number) => Some(Value::Float(number)),
+        Value::Text(_) => None,
     }
 }
 
@@ -144,7 +154,10 @@ mod tests {
         let mut vitals = Vitals::default();
         let bare = grid(r#"{"mem.total": 7}"#, GridKind::Model);
         assert!(vitals.are_awaited(&bare));
-        // A name in a model counts, whatever its value.
+        // Text is not what they look for.
+        let text =
+            r#"{"mem.avail":1,"mem.free":2,"mem.buffers":3,"mem.cached":4,"cpu.percent":"n/a"}"#;
+        assert!(vitals.are_awaited(&grid(text, GridKind::Model)));
         let whole =
             r#"{"mem.avail":1,"mem.free":2,"mem.buffers":3,"mem.cached":4,"cpu.percent":0}"#;
         assert!(!vitals.are_awaited(&grid(whole, GridKind::Model)));
@@ -161,6 +174,20 @@ mod tests {
         );
         let (changed, _) = completed_for(Viewers::Deployed, &metrics, whole);
         assert!(!changed);
+        let odd = r#"{"mem.free":"lots", "os":"x", "cpu.percent":"n/a"}"#;
+        let (changed, text) = completed_for(Viewers::Deployed, &metrics, odd);
+        assert!(changed);
+        assert_eq!(
+            text,
+            r#"{"os":"x","mem.avail":0,"mem.free":2,"mem.buffers":0,"mem.cached":0,"cpu.percent":0}"#
+        );
+        // The others can do with text, where there is nothing better.
+        assert_eq!(
+            completed_for(Viewers::Robust, &metrics, odd).1,
+            r#"{"cpu.percent":"n/a","os":"x","mem.free":2}"#
+        );
+        let (_, text) = completed_for(Viewers::Robust, &metrics, r#"{"mem.free":""}"#);
+        assert_eq!(text, r#"{"mem.free":2}"#);
     }
 
     #[test]
