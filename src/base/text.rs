@@ -85,6 +85,30 @@ pub fn name(name: &str) -> Cow<'_, str> {
     Cow::Owned(text)
 }
 
+/// A name within a sentence: as it is where nothing in it could pass for words of ours, else as
+/// [`shown`] between quotes. What it says is a name then, whatever it says.
+#[must_use]
+pub fn quoted(name: &str) -> Cow<'_, str> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._:-".contains(c);
+    if !name.is_empty() && name.chars().all(plain) {
+        return Cow::Borrowed(name);
+    }
+    let mut text = String::with_capacity(name.len() + 2);
+    text.push('"');
+    for character in name.chars() {
+        if matches!(character, '"' | '\\') {
+            text.push('\\');
+            text.push(character);
+        } else if is_hidden(character) {
+            text.extend(character.escape_default());
+        } else {
+            text.push(character);
+        }
+    }
+    text.push('"');
+    Cow::Owned(text)
+}
+
 /// A message of our own that may have several lines, with what it quotes: as [`shown`] line by
 /// line.
 #[must_use]
@@ -231,6 +255,22 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_name_that_could_be_words_is_quoted() {
+        for (name, expected) in [
+            ("web1.example.org", "web1.example.org"),
+            ("2001:db8::1_a-b", "2001:db8::1_a-b"),
+            ("", "\"\""),
+            ("a b", "\"a b\""),
+            ("x;y", "\"x;y\""),
+            ("höst", "\"höst\""),
+            ("a\" is gone", "\"a\\\" is gone\""),
+            ("a\\\n\u{202e}", "\"a\\\\\\n\\u{202e}\""),
+        ] {
+            assert_eq!(quoted(name), expected, "{name:?}");
+        }
+    }
+
     /// UAX #9, table 4: everything that takes part in the order of characters without being one;
     /// and what takes no room.
     #[test]
@@ -253,6 +293,7 @@ mod tests {
             for one in [
                 shown(&text).into_owned(),
                 name(&text).into_owned(),
+                quoted(&text).into_owned(),
                 of(&text),
                 shortened(&text, 10).into_owned(),
                 bytes(text.as_bytes()),

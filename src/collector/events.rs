@@ -23,6 +23,7 @@ use super::host_lines::{LeftOut, Whose};
 use super::hosts::{Renamed, Twin};
 use super::settings::Loaded;
 use super::store::file::Trouble;
+use crate::base::text;
 use crate::curve::keys::PublicKey;
 use crate::curve::router::RoutingIdBytes;
 use crate::systemd::log::Lost;
@@ -118,49 +119,55 @@ pub(crate) fn stopping(why: &str, totals: &str) {
 
 pub(crate) fn host_appeared(host: &str, routing_id: &RoutingIdBytes) {
     let routing_id = routing_id.to_string();
+    let name = text::quoted(host);
     info!(
         message_id = message_id::SERVER_HOST_APPEARED,
-        host, routing_id, "{host} reports"
+        host, routing_id, "{name} reports"
     );
 }
 
 pub(crate) fn host_replaced(host: &str, routing_id: &RoutingIdBytes, untold: u64) {
     let routing_id = routing_id.to_string();
     let more = more(untold);
+    let name = text::quoted(host);
     info!(
         message_id = message_id::SERVER_HOST_REPLACED,
-        host, routing_id, "{host} reports on another connection now{more}"
+        host, routing_id, "{name} reports on another connection now{more}"
     );
 }
 
 pub(crate) fn host_gone(host: &str, routing_id: Option<&RoutingIdBytes>, silence: Duration) {
     let routing_id = routing_id.map(ToString::to_string);
     let silence = silence.as_secs();
+    let name = text::quoted(host);
     warn!(
         message_id = message_id::SERVER_HOST_GONE,
-        host, routing_id, "{host} is gone: nothing heard for {silence} s"
+        host, routing_id, "{name} is gone: nothing heard for {silence} s"
     );
 }
 
 pub(crate) fn host_forgotten(host: &str) {
-    info!(host, "{host} is forgotten: it was gone for long enough");
+    let name = text::quoted(host);
+    info!(host, "{name} is forgotten: it was gone for long enough");
 }
 
 pub(crate) fn host_forgotten_as_asked(host: &str) {
+    let name = text::quoted(host);
     info!(
         host,
-        "{host} is forgotten, as an administrator asked for it"
+        "{name} is forgotten, as an administrator asked for it"
     );
 }
 
 pub(crate) fn host_renamed(renamed: &Renamed) {
     let (host, new_name) = (&*renamed.old.name, &*renamed.new);
+    let (old, new) = (text::quoted(host), text::quoted(new_name));
     info!(
         message_id = message_id::SERVER_HOST_RENAMED,
         host,
         new_name,
-        "{host} was renamed to {new_name}: the same key reports as {new_name}, and {host} is \
-         silent since; {host} is forgotten"
+        "{old} was renamed to {new}: the same key reports as {new}, and {old} is \
+         silent since; {old} is forgotten"
     );
 }
 
@@ -177,6 +184,7 @@ pub(crate) fn key_shared(twin: &Twin) {
     } else {
         ""
     };
+    let (name, other) = (text::quoted(host), text::quoted(other_host));
     warn!(
         message_id = message_id::SERVER_KEY_SHARED,
         host = &**host,
@@ -184,8 +192,8 @@ pub(crate) fn key_shared(twin: &Twin) {
         address,
         other_address,
         public_key,
-        "The key {public_key} reports from two machines at a time, as {host} from {address} and as \
-         {other_host} from {other_address}: was one cloned from the other? On the clone, remove \
+        "The key {public_key} reports from two machines at a time, as {name} from {address} and as \
+         {other} from {other_address}: was one cloned from the other? On the clone, remove \
          agent.key_secret and restart metrics-agent, which makes a key of its own{doubt}"
     );
 }
@@ -392,3 +400,6 @@ pub(crate) fn memory_given_back(any: bool) {
     let what = if any { "free memory" } else { "nothing" };
     debug!("Memory is short on this host: {what} was given back");
 }
+
+#[cfg(test)]
+mod tests;

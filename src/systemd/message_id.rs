@@ -89,6 +89,8 @@ message_ids! {
     SERVER_ACCESS_NOT_KEPT = "6b683aeb1de14a078fca3e2bafa530b4";
     /// A host name was let go to whoever reports under it next.
     SERVER_PIN_FORGOTTEN = "a2d3e17879404851a345fe64a16117ab";
+    /// All host names of a key were let go.
+    SERVER_PINS_OF_KEY_FORGOTTEN = "37c7b4bc5f6343fdadf1f9ac2e64525c";
     /// A host reports under another name.
     SERVER_HOST_RENAMED = "ff31879a1a334a81a227a1a9b21be7b9";
     /// One key reports from two machines at a time.

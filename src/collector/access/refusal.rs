@@ -28,7 +28,7 @@ pub enum AccessRefusal {
     #[error(
         "the host name {} belongs to the key {} since {}, and this is the key {key}; \
          `{}` lets it have the name, if it should",
-        text::name(.host), .pin.key, day(.pin), forget(.host)
+        text::quoted(.host), .pin.key, day(.pin), forget(.host)
     )]
     NameTaken {
         /// The name.

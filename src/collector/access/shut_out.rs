@@ -70,7 +70,7 @@ impl fmt::Display for ShutOut {
                 (0, _) => ": those of ",
                 _ => ", ",
             };
-            write!(f, "{before}{}", text::name(host))?;
+            write!(f, "{before}{}", text::quoted(host))?;
         }
         match of.len().checked_sub(NAMED) {
             None | Some(0) => Ok(()),
@@ -100,7 +100,7 @@ mod tests {
         assert_eq!((found.reporting, found.keys), (3, 2));
         assert_eq!(
             found.to_string(),
-            "2 of the 3 keys that report now are not in authorized_agents: those of db\\u{202e}, x"
+            "2 of the 3 keys that report now are not in authorized_agents: those of \"db\\u{202e}\", x"
         );
         let many: Vec<_> = (0..8).map(|number| (key(number), "a")).collect();
         let found = ShutOut::of(many, |_| false).to_string();

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tracing::{error, info, warn};
 
 use super::more;
+use crate::base::text;
 use crate::collector::access::gate::Totals;
 use crate::collector::access::list::{Change, told};
 use crate::collector::access::{AccessRefusal, Door, ShutOut, allow, forget};
@@ -166,17 +167,19 @@ pub(crate) fn access_not_kept(error: &dyn Display, untold: u64) {
 }
 
 pub(crate) fn pin_forgotten(host: &str) {
+    let name = text::quoted(host);
     info!(
         message_id = message_id::SERVER_PIN_FORGOTTEN,
-        host, "The host name {host} is free for the key that reports under it next"
+        host, "The host name {name} is free for the key that reports under it next"
     );
 }
 
 pub(crate) fn pins_of_key_forgotten(key: &PublicKey, names: usize) {
     let public_key = key.to_string();
     info!(
-        message_id = message_id::SERVER_PIN_FORGOTTEN,
+        message_id = message_id::SERVER_PINS_OF_KEY_FORGOTTEN,
         public_key,
+        names,
         "All {names} pinned host name(s) of the key {public_key} are free for the keys that \
          report under them next"
     );

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tracing::{error, info, warn};
 
+use crate::base::text;
 use crate::systemd::message_id;
 
 pub(crate) fn failing(target: &str, url: &dyn Display, error: &dyn Display) {
@@ -74,11 +75,12 @@ pub(crate) fn keeps_up(target: &str, dropped: u64) {
 
 pub(crate) fn overtaken(target: &str, host: &str, untold: u64) {
     let more = super::more(untold);
+    let name = text::quoted(host);
     warn!(
         target_name = target,
         host,
-        "Remote write {target}: a message of {host} was dropped, as the one before it has a later \
-         time: the clock was set back, or {host} reports more than a thousand times a second{more}"
+        "Remote write {target}: a message of {name} was dropped, as the one before it has a later \
+         time: the clock was set back, or {name} reports more than a thousand times a second{more}"
     );
 }
 
