@@ -53,8 +53,10 @@ impl Refusal {
             Self::Full(Full::Connection) => "hosts of a connection",
             Self::Full(Full::Key(_)) => "hosts of a key",
             Self::Full(Full::Memory) => "memory",
+            Self::Full(Full::Text) => "text",
             Self::Full(Full::NetworkHosts(_)) => "hosts of a network",
             Self::Full(Full::NetworkMemory(_)) => "memory of a network",
+            Self::Full(Full::NetworkText(_)) => "text of a network",
             Self::Full(Full::Share(over)) => match over.holder {
                 Holder::Key => "share of a key",
                 Holder::Connection => "share of a connection",
@@ -67,9 +69,11 @@ impl Refusal {
     fn sender(&self, key: Option<PublicKey>, address: Option<&str>) -> Sender {
         match self {
             // Of all the keys that were made up there.
-            Self::Full(Full::NetworkHosts(network) | Full::NetworkMemory(network)) => {
-                Sender::of(None, Some(&network.to_string()))
-            }
+            Self::Full(
+                Full::NetworkHosts(network)
+                | Full::NetworkMemory(network)
+                | Full::NetworkText(network),
+            ) => Sender::of(None, Some(&network.to_string())),
             _ => Sender::of(key, address),
         }
     }
@@ -359,7 +363,7 @@ mod tests {
         let key = |number| Some(PublicKey::from_bytes([number; 32]));
         let network = Network::parse("2001:db8::1").unwrap();
         let (hosts, memory) = (Full::NetworkHosts(network), Full::NetworkMemory(network));
-        for full in [hosts, memory].map(Refusal::Full) {
+        for full in [hosts, memory, Full::NetworkText(network)].map(Refusal::Full) {
             let senders = [(1, "2001:db8::1"), (2, "2001:db8::2")]
                 .map(|(number, address)| full.sender(key(number), Some(address)));
             assert_eq!(senders[0], senders[1]);

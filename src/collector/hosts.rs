@@ -44,9 +44,10 @@ use peers::Peers;
 pub use vitals::{Viewers, Vitals};
 pub use vocabulary::{
     Change, Due, Forgotten, Full, Heard, MAX_HOSTS, MAX_HOSTS_PER_CONNECTION, MAX_HOSTS_PER_KEY,
-    MAX_KEPT_BYTES, MAX_NEW_BYTES_OF_NETWORK, MAX_NEW_HOSTS_OF_NETWORK, NotForgotten, Peer,
-    Renamed, Report, Restored, Timing, Trust, Twin,
+    MAX_KEPT, MAX_NEW_HOSTS_OF_NETWORK, MAX_NEW_OF_NETWORK, NotForgotten, Peer, Renamed, Report,
+    Restored, Timing, Trust, Twin,
 };
+use weight::beyond;
 pub use weight::{CONNECTION_SHARE, Holder, KEY_SHARE, OverShare, Resource, Weight};
 
 /// The hosts that report, reported or are expected to.
@@ -61,7 +62,8 @@ pub struct Hosts {
     expected: usize,
     peers: Peers,
     kin: Kin,
-    kept_bytes: usize,
+    /// What all hosts take.
+    kept: Weight,
     phase: u32,
     /// Silence counts from here on at the earliest.
     hearing_since: Option<Instant>,
@@ -79,7 +81,7 @@ impl Hosts {
             expected: 0,
             peers: Peers::default(),
             kin: Kin::default(),
-            kept_bytes: 0,
+            kept: Weight::NONE,
             phase: 0,
             hearing_since: None,
         }
@@ -171,8 +173,10 @@ impl Hosts {
             }
         }
         let counts_for = self.newcomer(peer, name);
-        if self.kept_bytes - freed.memory + weight.memory > MAX_KEPT_BYTES {
-            return Err(Full::Memory);
+        match beyond(self.kept.minus(freed).plus(weight), MAX_KEPT) {
+            Some(Resource::Memory) => return Err(Full::Memory),
+            Some(Resource::Text) => return Err(Full::Text),
+            None => {}
         }
         self.network_has_room(counts_for, name, freed, weight)?;
         self.peers
@@ -219,7 +223,7 @@ impl Hosts {
             }
         }
         let after = host.weight();
-        self.kept_bytes = self.kept_bytes - before.memory + after.memory;
+        self.kept = self.kept.minus(before).plus(after);
         self.peers
             .weigh((peer.key, counts_for), Some(peer.routing_id), before, after);
         let ask_model = host.model.is_none()
@@ -288,7 +292,7 @@ impl Hosts {
             unreachable!("it was there just now");
         };
         let before = host.weight();
-        self.kept_bytes -= before.memory;
+        self.kept = self.kept.minus(before);
         self.peers
             .weigh(host.payers(), host.routing_id(), before, Weight::NONE);
         if !host.keeps_model(peer) {
@@ -302,6 +306,7 @@ impl Hosts {
         if new_to_key {
             self.peers.disown(host.key);
             host.vitals = Vitals::default();
+            host.first = Some(now);
             self.kin.disown(host.key, &name);
             self.kin.own(peer.key, &name);
         }
@@ -333,7 +338,7 @@ impl Hosts {
         host.place = self.attention(&host, ping_due);
         self.agenda.insert((host.place, Arc::clone(&name)));
         let after = host.weight();
-        self.kept_bytes += after.memory;
+        self.kept = self.kept.plus(after);
         self.peers
             .weigh(host.payers(), host.routing_id(), Weight::NONE, after);
         self.table.insert(name, host);

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant, SystemTime};
 use super::Hosts;
 use super::host::{Host, Kept, State};
 use super::vitals::Vitals;
-use super::vocabulary::{Forgotten, MAX_HOSTS, MAX_KEPT_BYTES, Restored};
-use super::weight::{Weight, texts};
+use super::vocabulary::{Forgotten, MAX_HOSTS, MAX_KEPT, Restored};
+use super::weight::{Weight, beyond, texts};
 use crate::collector::complaints::Throttle;
 use crate::collector::hosts::snapshot::{HostSnapshot, Presence, Snapshot};
 use crate::collector::network::Network;
@@ -68,7 +68,7 @@ impl Hosts {
             let gone = restored.gone;
             let model = model.filter(|Kept { weight, .. }| {
                 gone.is_none()
-                    && self.kept_bytes + weight.memory <= MAX_KEPT_BYTES
+                    && beyond(self.kept.plus(*weight), MAX_KEPT).is_none()
                     && self.peers.key_has_room(restored.key, *weight)
             });
             let since = gone.map_or(now, ago);
@@ -89,12 +89,13 @@ impl Hosts {
                 shared: 0,
                 last_metrics: None,
                 new_name: false,
+                first: None,
                 replacements: Throttle::default(),
                 place: gone.map_or(now + self.timing.host_timeout, |_| since),
             };
             self.peers.own(host.key);
             let weight = host.weight();
-            self.kept_bytes += weight.memory;
+            self.kept = self.kept.plus(weight);
             self.peers
                 .weigh((host.key, None), None, Weight::NONE, weight);
             self.peers.arrive(host.newcomer, weight);

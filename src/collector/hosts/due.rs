@@ -89,7 +89,7 @@ impl Hosts {
             host.place = (*ping_due).min(given_up);
         }
         let after = host.weight();
-        self.kept_bytes = self.kept_bytes - before.memory + after.memory;
+        self.kept = self.kept.minus(before).plus(after);
         self.peers
             .weigh(host.payers(), host.routing_id(), before, after);
         self.agenda.insert((host.place, name));
@@ -102,7 +102,7 @@ impl Hosts {
             unreachable!("a host that is given up is in the table");
         };
         let before = host.weight();
-        self.kept_bytes -= before.memory;
+        self.kept = self.kept.minus(before);
         self.peers
             .weigh(host.payers(), host.routing_id(), before, Weight::NONE);
         host.model = None;
@@ -153,7 +153,7 @@ impl Hosts {
         }
         if let Some(host) = self.table.remove(&entry.1) {
             let before = host.weight();
-            self.kept_bytes -= before.memory;
+            self.kept = self.kept.minus(before);
             self.peers.weigh(host.payers(), None, before, Weight::NONE);
             self.peers.depart(host.newcomer, Weight::NONE);
             self.peers.disown(host.key);

@@ -1,5 +1,5 @@
-//! The hosts of each key: whether a key reports from two machines at a time, and which of
-//! two names is the old one of a host that was renamed. Pure.
+//! The hosts of each key: whether a key reports from two machines at a time, and which names
+//! are old ones of a host that was renamed. Pure.
 //!
 //! An agent takes a new routing id for each connection and never uses an old one again. So
 //! two machines are at work where an older connection of a key goes on speaking long after
@@ -29,6 +29,10 @@ const TELL_INTERVAL: Duration = Duration::from_secs(3600);
 
 /// The old name's last message may be read after the first one of the new name.
 const OVERLAP: Duration = Duration::from_secs(2);
+
+/// Most names of a machine that are known as such: its first boot gives it two or three. A key
+/// with more hosts is a gateway's.
+const MAX_NAMES: usize = 8;
 
 /// What is known of each key that has hosts.
 #[derive(Debug, Default)]
@@ -77,13 +81,10 @@ impl Kin {
         }
     }
 
-    /// The one other host of a key; None where there is none, or several.
-    fn other(&self, key: PublicKey, host: &str) -> Option<&Arc<str>> {
-        match &self.keys.get(&key)?.hosts[..] {
-            [one, other] if **other == *host => Some(one),
-            [other, one] if **other == *host => Some(one),
-            _ => None,
-        }
+    /// The hosts of a key, where they may all be names of one machine.
+    fn few(&self, key: PublicKey) -> Option<&[Arc<str>]> {
+        let hosts = &self.keys.get(&key)?.hosts;
+        (hosts.len() <= MAX_NAMES).then_some(hosts)
     }
 
     /// A host has gone over to another connection of the same key.
@@ -219,33 +220,59 @@ impl Hosts {
         }
     }
 
-    /// The name that a silent host reports under now, where it was renamed: its key reports
-    /// under one other name, a new one, since this one fell silent.
-    pub(super) fn renamed_to(&self, old: &str) -> Option<Arc<str>> {
-        let silent = self.table.get(old)?;
-        let name = self.kin.other(silent.key?, old)?;
-        let host = self.table.get(name)?;
-        let reports = host.presence() == Presence::Reporting;
-        let since = silent.last_seen <= host.since + OVERLAP;
-        (reports && host.new_name && since).then(|| Arc::clone(name))
+    /// The names of a key, the oldest first, where each was silent before the next one came: one
+    /// machine that was renamed, maybe several times. None where two were there side by side, as
+    /// behind a gateway, or may have been.
+    fn chain(&self, key: PublicKey) -> Option<Vec<&Arc<str>>> {
+        let hosts = self.kin.few(key)?.iter();
+        let hosts = hosts.map(|name| Some((name, self.table.get(name)?)));
+        let mut hosts = hosts.collect::<Option<Vec<_>>>()?;
+        hosts.sort_by_key(|(_, host)| (host.first, host.last_seen));
+        let one_by_one = hosts.windows(2).all(|pair| match pair {
+            [(_, old), (_, new)] => new
+                .first
+                .is_some_and(|first| old.last_seen <= first + OVERLAP),
+            _ => true,
+        });
+        one_by_one.then(|| hosts.into_iter().map(|(name, _)| name).collect())
     }
 
-    /// Once a host of a new name has reported for long enough: the old name of it, where
-    /// that was gone before.
+    /// The name that a silent host reports under now, where it was renamed: the last one of its
+    /// key, a new one.
+    pub(super) fn renamed_to(&self, old: &str) -> Option<Arc<str>> {
+        let chain = self.chain(self.table.get(old)?.key?)?;
+        let name = *chain.last()?;
+        let host = self.table.get(name)?;
+        let reports = host.presence() == Presence::Reporting;
+        (reports && host.new_name && **name != *old).then(|| Arc::clone(name))
+    }
+
+    /// Once a host of a new name has reported for long enough: an old name of it, where that
+    /// was gone before.
     pub(super) fn take_old_name(&mut self, now: Instant, new: &Arc<str>) -> Option<Due> {
         let patience = self.timing.host_timeout;
-        let host = self.table.get_mut(new)?;
+        let host = self.table.get(new)?;
         if !host.new_name || now.saturating_duration_since(host.since) < patience {
             return None;
         }
-        let old = self.kin.other(host.key?, new).cloned();
-        let gone = old.as_ref().and_then(|old| self.table.get(old));
-        let waits = gone.is_some_and(|host| !matches!(host.state, State::Gone));
-        let renamed = old.filter(|old| !waits && self.renamed_to(old).is_some());
-        if !waits && let Some(host) = self.table.get_mut(new) {
-            host.new_name = false;
-        }
-        let old = self.forget(&renamed?).ok()?;
+        let chain = self
+            .chain(host.key?)
+            .filter(|chain| chain.last() == Some(&new));
+        let old = chain.into_iter().flatten().filter(|name| *name != new);
+        let gone = |name: &&Arc<str>| {
+            let host = self.table.get(*name);
+            host.is_some_and(|host| matches!(host.state, State::Gone))
+        };
+        let (gone, rest): (Vec<_>, Vec<_>) = old.partition(gone);
+        let Some(old) = gone.first().map(|name| Arc::clone(name)) else {
+            if rest.is_empty()
+                && let Some(host) = self.table.get_mut(new)
+            {
+                host.new_name = false;
+            }
+            return None;
+        };
+        let old = self.forget(&old).ok()?;
         Some(Due::Renamed(Renamed {
             old,
             new: Arc::clone(new),

@@ -3,10 +3,9 @@
 
 use super::Hosts;
 use super::vocabulary::{
-    Full, MAX_HOSTS, MAX_KEPT_BYTES, MAX_NEW_BYTES_OF_NETWORK, MAX_NEW_HOSTS_OF_NETWORK, Peer,
-    Trust,
+    Full, MAX_HOSTS, MAX_KEPT, MAX_NEW_HOSTS_OF_NETWORK, MAX_NEW_OF_NETWORK, Peer, Trust,
 };
-use super::weight::Weight;
+use super::weight::{Resource, Weight, beyond};
 use crate::collector::network::Network;
 
 impl Hosts {
@@ -46,18 +45,26 @@ impl Hosts {
         let Some(network) = network else {
             return Ok(());
         };
-        let kept_bytes = self.kept_bytes - freed.memory + more.memory;
-        if kept_bytes <= MAX_KEPT_BYTES - MAX_NEW_BYTES_OF_NETWORK {
-            return Ok(());
-        }
+        let all = self.kept.minus(freed).plus(more);
         let host = self.table.get(name);
         let counted = host.is_some_and(|host| host.newcomer == Some(network));
-        let freed = if counted { freed.memory } else { 0 };
-        let (_, memory) = self.peers.new_hosts_of(network);
-        if memory.saturating_sub(freed) + more.memory > MAX_NEW_BYTES_OF_NETWORK {
-            return Err(Full::NetworkMemory(network));
+        let freed = if counted { freed } else { Weight::NONE };
+        let (_, own) = self.peers.new_hosts_of(network);
+        let own = own.minus(freed).plus(more);
+        // What there is room for without a look at who takes it. A host that is there goes on with
+        // what it says, in the part that its network could take at all: that leaves others theirs.
+        let open = MAX_KEPT.minus(MAX_NEW_OF_NETWORK);
+        let most = if counted { open } else { MAX_NEW_OF_NETWORK };
+        let taken = |all, open, own| if all > open { own } else { 0 };
+        let taken = Weight {
+            memory: taken(all.memory, open.memory, own.memory),
+            text: taken(all.text, open.text, own.text),
+        };
+        match beyond(taken, most) {
+            Some(Resource::Memory) => Err(Full::NetworkMemory(network)),
+            Some(Resource::Text) => Err(Full::NetworkText(network)),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Whether one more host may count for this network.

@@ -35,8 +35,7 @@ struct Connection {
 struct NewHosts {
     /// How many there are, gone ones included.
     hosts: usize,
-    /// What they take in memory.
-    memory: usize,
+    weight: Weight,
 }
 
 /// The hosts of a key.
@@ -115,10 +114,10 @@ impl Peers {
         Network::parse(known.or(peer.address)?)
     }
 
-    /// How many hosts of new keys a network has, and what they take in memory.
-    pub(super) fn new_hosts_of(&self, network: Network) -> (usize, usize) {
+    /// How many hosts of new keys a network has, and what they take.
+    pub(super) fn new_hosts_of(&self, network: Network) -> (usize, Weight) {
         let new = self.networks.get(&network);
-        new.map_or((0, 0), |new| (new.hosts, new.memory))
+        new.map_or((0, Weight::NONE), |new| (new.hosts, new.weight))
     }
 
     /// One more host of a new key, which takes so much.
@@ -126,7 +125,7 @@ impl Peers {
         if let Some(network) = network {
             let new = self.networks.entry(network).or_default();
             new.hosts += 1;
-            new.memory += weight.memory;
+            new.weight = new.weight.plus(weight);
         }
     }
 
@@ -135,7 +134,7 @@ impl Peers {
         let Some(network) = network else { return };
         if let Some(new) = self.networks.get_mut(&network) {
             new.hosts = new.hosts.saturating_sub(1);
-            new.memory = new.memory.saturating_sub(weight.memory);
+            new.weight = new.weight.minus(weight);
             if new.hosts == 0 {
                 self.networks.remove(&network);
             }
@@ -151,7 +150,7 @@ impl Peers {
         after: Weight,
     ) {
         if let Some(new) = network.and_then(|network| self.networks.get_mut(&network)) {
-            new.memory = new.memory.saturating_sub(before.memory) + after.memory;
+            new.weight = new.weight.minus(before).plus(after);
         }
         if let Some(key) = key.and_then(|key| self.keys.get_mut(&key)) {
             key.weight = key.weight.minus(before).plus(after);

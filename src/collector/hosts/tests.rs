@@ -119,7 +119,7 @@ fn what_a_host_said_last_is_kept() {
         **host.model().unwrap(),
         grid(r#"{"os": "x"}"#, GridKind::Model)
     );
-    assert_eq!(hosts.kept_bytes, 8 + 24 + 11 + 24);
+    assert_eq!(hosts.kept.memory, 8 + 24 + 11 + 24);
 }
 
 #[test]
@@ -190,7 +190,7 @@ fn a_silent_host_goes_after_the_time_out() {
         other => panic!("{other:?}"),
     }
     assert_eq!((hosts.reporting(), hosts.gone()), (0, 2));
-    assert_eq!((hosts.kept_bytes, hosts.peers.hosts()), (0, (0, 0)));
+    assert_eq!((hosts.kept.memory, hosts.peers.hosts()), (0, (0, 0)));
     // Coming back, it is a new one.
     assert_eq!(
         metrics(&mut hosts, end, "B", "web2"),
@@ -286,14 +286,17 @@ fn one_connection_cannot_fill_the_table() {
     assert!(hosts.get("web1").unwrap().model().is_some());
     assert_eq!(hosts.reporting(), MAX_HOSTS_PER_CONNECTION + 1);
     assert_eq!(metrics(&mut hosts, now, "A", "7"), (None, false));
-    assert_eq!(hosts.kept_bytes, (MAX_HOSTS_PER_CONNECTION + 1) * (19 + 24));
+    assert_eq!(
+        hosts.kept.memory,
+        (MAX_HOSTS_PER_CONNECTION + 1) * (19 + 24)
+    );
 }
 
 #[test]
 fn grids_are_bounded_together() {
     /// As large as one connection may make it.
     const WIRE_BYTES: usize = CONNECTION_SHARE.memory - 1000;
-    const HOSTS: usize = MAX_KEPT_BYTES / WIRE_BYTES;
+    const HOSTS: usize = MAX_KEPT.memory / WIRE_BYTES;
     let start = Instant::now();
     let mut hosts = Hosts::new(TIMING);
     let say = |hosts: &mut Hosts, now, host: usize, wire_bytes| {
@@ -457,7 +460,7 @@ proptest! {
             prop_assert_eq!(hosts.agenda.len() + hosts.gone.len(), hosts.table.len());
             prop_assert_eq!(hosts.peers.hosts(), (plain.len(), 0));
             let kept: usize = hosts.iter().map(|(_, host)| host.kept_bytes()).sum();
-            prop_assert_eq!(hosts.kept_bytes, kept);
+            prop_assert_eq!(hosts.kept.memory, kept);
             for (name, host) in hosts.iter() {
                 let entry = (host.place, Arc::clone(name));
                 let Some(routing_id) = host.routing_id() else {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
-use super::weight::OverShare;
+use super::weight::{OverShare, Weight};
 use crate::collector::network::Network;
 use crate::curve::keys::PublicKey;
 use crate::curve::router::RoutingIdBytes;
@@ -26,16 +26,23 @@ pub const MAX_HOSTS_PER_CONNECTION: usize = 100;
 /// key that invents names, over however many connections, fills this, not the table.
 pub const MAX_HOSTS_PER_KEY: usize = 1000;
 
-/// Most bytes of all grids kept, as [`grid_bytes`](super::grid_bytes) counts them: 10,000 hosts with 50 KiB
-/// each, and half of what the unit's `MemoryMax=` leaves.
-pub const MAX_KEPT_BYTES: usize = 512 * 1024 * 1024;
+/// Most that all hosts may take: 10,000 of them with 50 KiB each. In memory that is half of
+/// what the unit's `MemoryMax=` leaves. At `/metrics` it takes some four seconds, of the ten
+/// that Prometheus waits by default.
+pub const MAX_KEPT: Weight = Weight {
+    memory: 512 * 1024 * 1024,
+    text: 512 * 1024 * 1024,
+};
 
 /// Most hosts from one network of keys that are new, while the table is three quarters full: one
 /// machine that makes up keys leaves room for others.
 pub const MAX_NEW_HOSTS_OF_NETWORK: usize = MAX_HOSTS / 4;
 
-/// The same for what such hosts take of [`MAX_KEPT_BYTES`].
-pub const MAX_NEW_BYTES_OF_NETWORK: usize = MAX_KEPT_BYTES / 4;
+/// The same for what such hosts take of [`MAX_KEPT`].
+pub const MAX_NEW_OF_NETWORK: Weight = Weight {
+    memory: MAX_KEPT.memory / 4,
+    text: MAX_KEPT.text / 4,
+};
 
 /// How often hosts are pinged, when they are given up, and when they are forgotten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -185,22 +192,33 @@ pub enum Full {
     /// [`MAX_HOSTS_PER_KEY`].
     #[error("a new host beyond the {MAX_HOSTS_PER_KEY} that one key may report")]
     Key(PublicKey),
-    /// [`MAX_KEPT_BYTES`].
-    #[error("a grid beyond the {} MiB that all may take", MAX_KEPT_BYTES / (1024 * 1024))]
+    /// [`MAX_KEPT`] in memory.
+    #[error("a grid beyond the {} MiB of memory that all may take", MAX_KEPT.memory / (1024 * 1024))]
     Memory,
+    /// [`MAX_KEPT`] at `/metrics`.
+    #[error("a grid beyond the {} MiB at /metrics that all may take", MAX_KEPT.text / (1024 * 1024))]
+    Text,
     /// [`MAX_NEW_HOSTS_OF_NETWORK`].
     #[error(
         "a new host beyond the {MAX_NEW_HOSTS_OF_NETWORK} that keys that are not listed may report \
          from {0} while three quarters of all places are taken; `metrics-collector keys allow` lists keys"
     )]
     NetworkHosts(Network),
-    /// [`MAX_NEW_BYTES_OF_NETWORK`].
+    /// [`MAX_NEW_OF_NETWORK`] in memory.
     #[error(
         "a grid beyond the {mib} MiB that hosts of keys that are not listed may take from {0} while \
          three quarters of all memory for grids is taken; `metrics-collector keys allow` lists keys",
-        mib = MAX_NEW_BYTES_OF_NETWORK / (1024 * 1024)
+        mib = MAX_NEW_OF_NETWORK.memory / (1024 * 1024)
     )]
     NetworkMemory(Network),
+    /// [`MAX_NEW_OF_NETWORK`] at `/metrics`.
+    #[error(
+        "a grid beyond the {mib} MiB at /metrics that hosts of keys that are not listed may take \
+         from {0} while three quarters of all room there is taken; `metrics-collector keys allow` \
+         lists keys",
+        mib = MAX_NEW_OF_NETWORK.text / (1024 * 1024)
+    )]
+    NetworkText(Network),
     /// The share of a key or of a connection.
     #[error(transparent)]
     Share(#[from] OverShare),

@@ -38,7 +38,7 @@ fn hosts_are_forgotten_on_request_unless_they_report() {
     assert_eq!(hosts.forget("web1"), Err(NotForgotten::Unknown));
     hosts.restore(start, [restored("web3")]);
     assert!(hosts.forget("web3").is_ok());
-    assert_eq!((hosts.expected(), hosts.kept_bytes), (0, 0));
+    assert_eq!((hosts.expected(), hosts.kept.memory), (0, 0));
     assert_eq!(hosts.next_due(), None);
     assert_eq!(hosts.peers.hosts(), (0, 0));
 }
@@ -249,5 +249,5 @@ fn a_restart_loses_no_host() {
             (30, "web3".to_owned(), false, 130 * SECOND),
         ]
     );
-    assert_eq!(hosts.kept_bytes, 0);
+    assert_eq!(hosts.kept.memory, 0);
 }

@@ -174,6 +174,90 @@ fn a_host_that_was_renamed_while_it_was_down_is_found_too() {
 }
 
 #[test]
+fn a_chain_of_names_leaves_the_last_one() {
+    // As at a first boot: the name comes with the network, and then from the user's data.
+    for new_connections in [false, true] {
+        let start = Instant::now();
+        let mut hosts = Hosts::new(TIMING);
+        let at = |second: u32| start + second * SECOND;
+        let mut lost = Vec::new();
+        for second in (0..100).step_by(2) {
+            let (from, name) = match second {
+                0..4 => ("A", "localhost"),
+                4..10 => ("B", "ip-10-0-0-7"),
+                10..14 => ("C", "ip-10-0-0-7.internal"),
+                _ => ("D", "web1"),
+            };
+            let from = if new_connections { from } else { "A" };
+            say(&mut hosts, at(second), (from, 1, "192.0.2.1"), name);
+            lost.extend(left(&mut hosts, at(second)));
+        }
+        let renamed = ["localhost", "ip-10-0-0-7", "ip-10-0-0-7.internal"];
+        assert_eq!(lost, renamed.map(|old| format!("{old} web1 true")));
+        assert_eq!((hosts.reporting(), hosts.gone()), (1, 0));
+        assert_eq!(hosts.peers.hosts(), (1, 1));
+    }
+}
+
+#[test]
+fn all_names_that_were_gone_before_go_with_the_chain() {
+    let start = Instant::now();
+    let mut hosts = Hosts::new(TIMING);
+    let at = |second: u32| start + second * SECOND;
+    say(&mut hosts, at(0), ONE, "localhost");
+    say(&mut hosts, at(10), ONE, "ip-10");
+    // The collector is not told of the next name until both are gone.
+    let gone: Vec<_> = (1..=60).flat_map(|s| left(&mut hosts, at(s))).collect();
+    assert_eq!(gone, ["localhost ip-10 true", "ip-10 gone"]);
+    let mut hosts = Hosts::new(TIMING);
+    for (second, name) in [(0, "localhost"), (100, "ip-10"), (200, "ip-11")] {
+        say(&mut hosts, at(second), ONE, name);
+        assert_eq!(left(&mut hosts, at(second + 50)), [format!("{name} gone")]);
+    }
+    let mut lost = Vec::new();
+    for second in (300..400).step_by(5) {
+        say(&mut hosts, at(second), OTHER, "web1");
+        lost.extend(left(&mut hosts, at(second)));
+    }
+    let expected = ["localhost", "ip-10", "ip-11"].map(|old| format!("{old} web1 false"));
+    assert_eq!(lost, expected);
+    assert_eq!((hosts.reporting(), hosts.gone()), (1, 0));
+}
+
+#[test]
+fn names_that_were_side_by_side_are_hosts_of_their_own() {
+    let start = Instant::now();
+    let mut hosts = Hosts::new(TIMING);
+    let at = |second: u32| start + second * SECOND;
+    let mut lost = Vec::new();
+    // A relay: two at a time, and another two later; and one machine with two agents.
+    for second in (0..200).step_by(5) {
+        let (names, from) = match second {
+            0..20 => (["a", "b"], "A"),
+            _ => (["c", "d"], "B"),
+        };
+        for name in names {
+            say(&mut hosts, at(second), (from, 1, "192.0.2.1"), name);
+        }
+        lost.extend(left(&mut hosts, at(second)));
+    }
+    lost.sort();
+    assert_eq!(lost, ["a gone", "b gone"]);
+    // A relay whose hosts all went, and of which one new one comes.
+    let mut hosts = Hosts::new(TIMING);
+    let mut lost = Vec::new();
+    for second in (0..200).step_by(5) {
+        let names: &[&str] = if second < 20 { &["a", "b"] } else { &["c"] };
+        for name in names {
+            say(&mut hosts, at(second), ONE, name);
+        }
+        lost.extend(left(&mut hosts, at(second)));
+    }
+    lost.sort();
+    assert_eq!(lost, ["a gone", "b gone"]);
+}
+
+#[test]
 fn a_host_of_a_gateway_that_goes_is_gone() {
     let start = Instant::now();
     let mut hosts = Hosts::new(TIMING);

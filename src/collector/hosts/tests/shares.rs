@@ -80,7 +80,7 @@ fn a_key_and_a_connection_have_a_share_of_memory() {
     // And so have those who come when hosts are gone.
     while hosts.take_due(now + TIMING.host_timeout).is_some() {}
     assert_eq!(hosts.peers.weights(), (Weight::NONE, Weight::NONE));
-    assert_eq!(hosts.kept_bytes, 0);
+    assert_eq!(hosts.kept.memory, 0);
 }
 
 /// Metrics that nobody else has, so that each comes with a head.
@@ -242,7 +242,7 @@ proptest! {
                 }
             }
             prop_assert_eq!(hosts.peers.weights(), (connected, owned));
-            prop_assert_eq!(hosts.kept_bytes, owned.memory);
+            prop_assert_eq!(hosts.kept, owned);
             prop_assert_eq!(hosts.peers.gone(), (hosts.gone(), hosts.gone()));
         }
     }
