@@ -38,8 +38,8 @@ const WATCHDOG_PID: &str = "WATCHDOG_PID";
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 enum WatchdogError {
     #[error(
-        "{WATCHDOG_USEC}={0:?} is not a watchdog's interval; expected microseconds, 1000 or more \
-         (WatchdogSec= of the unit sets it)"
+        "{WATCHDOG_USEC}={0:?} is not a watchdog's interval; expected microseconds, 1000 or more, \
+         below 18446744073709551615 (WatchdogSec= of the unit sets it)"
     )]
     Interval(OsString),
     #[error("{WATCHDOG_PID}={0:?} is not a process id; expected the number of the process watched")]
