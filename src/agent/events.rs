@@ -235,11 +235,16 @@ pub(crate) fn more_values_left_out(collector: &str) {
 }
 
 pub(crate) fn collector_cut(collector: &str, values: u64) {
+    let (noun, verb) = if values == 1 {
+        ("value", "is")
+    } else {
+        ("values", "are")
+    };
     warn!(
         message_id = message_id::COLLECTOR_CUT,
         collector,
         values,
-        "{values} values of {collector} are left out, as there are too many; \
+        "{values} {noun} of {collector} {verb} left out, as there are too many; \
          narrow [metrics.{collector}] to those that matter"
     );
 }
