@@ -60,7 +60,7 @@ fn parse(criterion: &mut Criterion) {
         b.iter(|| {
             let mounts = filesystem::parse(black_box(&text), &mut Odd::default());
             let mounts = mounts.unwrap_or_default();
-            filesystem::choose(&mounts, &options).1
+            filesystem::choose(&mounts, &options, &mut Vec::new()).1
         });
     });
     let text = captured("1/stat");

@@ -19,7 +19,7 @@ const COUNT: &str = "/proc/sys/net/netfilter/nf_conntrack_count";
 /// Where it says how many it can follow.
 const MAX: &str = "/proc/sys/net/netfilter/nf_conntrack_max";
 
-const EXPECTED: &str = "a number and a newline";
+const EXPECTED: &str = "a number up to 2147483647 and a newline";
 
 /// The number out of the text of either file, `most` at most.
 pub fn parse(text: &[u8], most: u64) -> Result<u64, Malformed> {
@@ -139,7 +139,7 @@ mod tests {
             let (samples, left_out) = sample_whole(&mut collector).unwrap();
             assert_eq!(names(&samples), ["conntrack.entries"]);
             let error = left_out.named()[0].to_string();
-            let expected = "nf_conntrack_max, line 1: expected a number and a newline, found ";
+            let expected = "nf_conntrack_max, line 1: expected a number up to 2147483647 and a newline, found ";
             assert!(error.contains(expected), "{error}");
         }
         host.write(MAX, "65536\n");

@@ -21,7 +21,7 @@ use super::{
     Collector, Purpose, Sink,
     context::Context,
     error::{CollectError, Malformed},
-    instances::Instances,
+    instances::{EXPECTED_NAME, Instances, is_name},
     lines::{Line, lines},
     odd::Odd,
     source::{ProcFile, Root},
@@ -48,7 +48,8 @@ pub const MAX_DEVICES: usize = 256;
 /// "The sector size is 512 bytes" wherever the kernel counts sectors.
 const SECTOR_BYTES: u64 = 512;
 
-const EXPECTED: &str = "two device numbers, a name and eleven or more counts";
+const EXPECTED: &str =
+    "two device numbers, a name and eleven or more counts of what a disk can have done";
 
 /// How many counts there are: eleven that every kernel has, four of discards since Linux
 /// 4.18, two of flushes since 5.5. What is there of a group is there as a whole.
@@ -99,10 +100,12 @@ static REPORTED: [(usize, &Definition, u64); COUNTS - 1] = [
 /// sectors. None for what it does not count, and for what makes no sense.
 pub type Disk = [Option<u64>; COUNTS];
 
-/// The name of the device that a line of /proc/diskstats is about.
+/// The name of the device that a line of /proc/diskstats is about, which can be told.
 pub fn name<'t>(line: &Line<'t>) -> Result<&'t [u8], Malformed> {
     let name = fields(line.text).nth(2);
-    name.ok_or_else(|| line.malformed(EXPECTED))
+    let name = name.ok_or_else(|| line.malformed(EXPECTED))?;
+    let shown = is_name(name).then_some(name);
+    shown.ok_or_else(|| line.malformed_word(EXPECTED_NAME, Some(name)))
 }
 
 /// The counts of a line of /proc/diskstats.
@@ -110,14 +113,15 @@ pub fn name<'t>(line: &Line<'t>) -> Result<&'t [u8], Malformed> {
 /// What a future kernel has behind those known is not looked into.
 pub fn parse(line: &Line<'_>, odd: &mut Odd) -> Disk {
     let mut disk = [None; COUNTS];
-    let malformed = || line.malformed(EXPECTED);
     let mut there = 0;
     for (at, (value, field)) in disk.iter_mut().zip(fields(line.text).skip(3)).enumerate() {
-        *value = odd.note(count(field, most(at)), malformed);
+        *value = odd.note(count(field, most(at)), || {
+            line.malformed_word(EXPECTED, Some(field))
+        });
         there += 1;
     }
     if !GROUP_ENDS.contains(&there) {
-        odd.add(malformed());
+        odd.add(line.malformed(EXPECTED));
     }
     disk
 }

@@ -69,7 +69,7 @@ pub struct Malformed {
     pub line: usize,
     /// What belongs there.
     pub expected: &'static str,
-    /// The beginning of what is there, quoted and escaped.
+    /// What is there, quoted and escaped; of much the beginning, behind the word that is wrong.
     pub found: String,
 }
 
@@ -80,16 +80,35 @@ impl Malformed {
     /// At `line`, counted from 1, where `expected` belongs, stands `found`.
     #[must_use]
     pub fn new(line: usize, expected: &'static str, found: &[u8]) -> Self {
-        let found = match found.get(..EXCERPT_BYTES) {
-            Some(beginning) => format!("\"{}\"...", beginning.escape_ascii()),
-            None if found.is_empty() => "nothing".to_owned(),
-            None => format!("\"{}\"", found.escape_ascii()),
+        Self {
+            line,
+            expected,
+            found: excerpt(found),
+        }
+    }
+
+    /// As [`new`](Self::new), where one word of `found` is what is wrong: it is shown also where
+    /// it stands behind the beginning.
+    #[must_use]
+    pub fn word(line: usize, expected: &'static str, found: &[u8], word: Option<&[u8]>) -> Self {
+        let Some(word) = word.filter(|_| found.len() > EXCERPT_BYTES) else {
+            return Self::new(line, expected, found);
         };
         Self {
             line,
             expected,
-            found,
+            found: format!("{} in {}", excerpt(word), excerpt(found)),
         }
+    }
+}
+
+fn excerpt(text: &[u8]) -> String {
+    match text.get(..EXCERPT_BYTES) {
+        _ if text.is_empty() => "nothing".to_owned(),
+        Some(beginning) if text.len() > EXCERPT_BYTES => {
+            format!("\"{}\"...", beginning.escape_ascii())
+        }
+        _ => format!("\"{}\"", text.escape_ascii()),
     }
 }
 
@@ -229,5 +248,26 @@ mod tests {
         );
         let long = Malformed::new(1, "a number", &[b'7'; 5000]);
         assert_eq!(long.found, format!("\"{}\"...", "7".repeat(80)));
+        let whole = Malformed::new(1, "a number", &[b'7'; 80]);
+        assert_eq!(whole.found, format!("\"{}\"", "7".repeat(80)));
+    }
+
+    #[test]
+    fn the_word_that_is_wrong_is_shown_wherever_it_stands() {
+        let row = format!("8 0 sda {}-11923", "1 ".repeat(40));
+        let found = |row: &str, word| {
+            let word = Some(row.as_bytes()).filter(|_| word);
+            Malformed::word(
+                1,
+                "a number",
+                row.as_bytes(),
+                word.map(|row| &row[row.len() - 6..]),
+            )
+            .found
+        };
+        let shown = format!("\"-11923\" in \"8 0 sda {}\"...", "1 ".repeat(36));
+        assert_eq!(found(&row, true), shown);
+        assert_eq!(found("sda -11923", true), "\"sda -11923\"");
+        assert_eq!(found(&row, false), shown.replace("\"-11923\" in ", ""));
     }
 }

@@ -95,7 +95,15 @@ impl Source for Mounts {
             }
         }
         mark_files(&mut mounts, |point| is_file(&below(&self.root, point)));
-        let (chosen, cut) = choose(&mounts, &self.options.filesystem);
+        let mut twins = Vec::new();
+        let (chosen, cut) = choose(&mounts, &self.options.filesystem, &mut twins);
+        for twin in twins {
+            left_out.add(CollectError::Senseless {
+                subject: self.file.path().display().to_string(),
+                expected: EXPECTED_PATH,
+                found: format!("\"{}\"", twin.point.escape_ascii()),
+            });
+        }
         let subjects = chosen.into_iter().map(|chosen| subject(&self.root, chosen));
         let subjects = subjects.collect();
         self.known.clear();
@@ -287,6 +295,7 @@ impl Collector for FilesystemCollector {
     }
 }
 
+const EXPECTED_PATH: &str = "a path that is not shown as another file system's is";
 const EXPECTED_SPACE: &str = "no more free space than its size";
 const EXPECTED_INODES: &str = "no more free inodes than there are";
 

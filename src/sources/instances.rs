@@ -25,7 +25,7 @@ pub struct Instances<T> {
     met: usize,
     /// How many of them are part of it.
     chosen: usize,
-    /// How many should have been, but for the bound or their names.
+    /// How many should have been, but for the bound.
     cut: usize,
     /// Whether a name came that was not in the one before.
     new: bool,
@@ -70,8 +70,7 @@ impl<T> Instances<T> {
     /// Meets an instance in the kernel's list: what is kept about it where it is to be part
     /// of the sample, made by `new` where it was not part of the one before.
     ///
-    /// A name that is not printable text can't be told from others once it is escaped, so
-    /// it is cut.
+    /// None of a name that is [none](is_name), which is for the caller to tell.
     pub fn meet(&mut self, name: &[u8], new: impl FnOnce(&str) -> T) -> Option<&mut T> {
         let name = self.meet_name(name)?;
         let entry = self.entries.get_mut(name)?;
@@ -116,10 +115,7 @@ impl<T> Instances<T> {
     /// The name as text, of an instance that was not met in this sample before and has an
     /// entry now.
     fn meet_name<'n>(&mut self, name: &'n [u8]) -> Option<&'n str> {
-        let Some(name) = printable(name) else {
-            self.cut += 1;
-            return None;
-        };
+        let name = printable(name)?;
         let (filter, new) = (&self.filter, &mut self.new);
         if !self.entries.contains_key(name) {
             let entry = Entry {
@@ -162,7 +158,7 @@ impl<T> Instances<T> {
         Some((name, entry.kept.as_mut()?))
     }
 
-    /// How many instances the sample should have had, but for the bound or their names.
+    /// How many instances the sample should have had, but for the bound.
     #[must_use]
     pub fn cut(&self) -> usize {
         self.cut
@@ -178,6 +174,16 @@ impl<T> Instances<T> {
     pub fn get_mut(&mut self, name: &str) -> Option<&mut T> {
         self.entries.get_mut(name)?.kept.as_mut()
     }
+}
+
+/// What belongs where a name is none.
+pub const EXPECTED_NAME: &str = "a name of characters that can be seen";
+
+/// Whether an instance may be called so: a name that is not printable text can't be told from
+/// others once it is escaped.
+#[must_use]
+pub fn is_name(name: &[u8]) -> bool {
+    printable(name).is_some()
 }
 
 fn printable(name: &[u8]) -> Option<&str> {
@@ -276,14 +282,14 @@ mod tests {
     }
 
     #[test]
-    fn those_beyond_the_bound_and_those_without_a_text_for_a_name_are_cut() {
+    fn those_beyond_the_bound_are_cut_and_those_without_a_text_for_a_name_are_not_met() {
         let mut instances = Instances::new(Filter::without(&["x*"]), 2);
         let names: [&[u8]; 7] = [b"x1", b"\xff", b"a", b"a\n", b"b", b"c", b""];
         for _ in 0..2 {
             let taken = sample(&mut instances, &names);
             assert_eq!(taken.len(), 2);
             assert_eq!((&*taken[0].0, &*taken[1].0), ("a", "b"));
-            assert_eq!(instances.cut(), 4);
+            assert_eq!(instances.cut(), 1);
         }
         // Whoever was left out is in once there is room.
         assert_eq!(sample(&mut instances, &[b"c"]), pairs(&[("c", 1)]));

@@ -23,6 +23,12 @@ impl Line<'_> {
     pub fn malformed(&self, expected: &'static str) -> Malformed {
         Malformed::new(self.number, expected, self.text)
     }
+
+    /// The same, where this word of the line is what is wrong.
+    #[must_use]
+    pub fn malformed_word(&self, expected: &'static str, word: Option<&[u8]>) -> Malformed {
+        Malformed::word(self.number, expected, self.text, word)
+    }
 }
 
 /// The lines of `text`; what no newline ends is malformed, and the last.

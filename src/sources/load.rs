@@ -18,7 +18,10 @@ const FILE: &str = "/proc/loadavg";
 /// The file's one line, as `proc_loadavg(5)` has it. The last number, the process begun
 /// last, is nobody's business here, and neither are the threads that run, which are in
 /// /proc/stat.
-const EXPECTED: &str = "three averages, RUNNING/EXISTING threads, a number and the end of the line";
+const EXPECTED: &str = "three averages, RUNNING/EXISTING threads (each up to 4194304), a number and the end of the line";
+
+/// Most threads that can run or wait, as a float: [`MAX_TASKS`].
+const MAX_LOAD: f64 = 4_194_304.0;
 
 /// What the file says.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -40,7 +43,8 @@ pub fn parse(text: &[u8], odd: &mut Odd) -> Result<Load, Malformed> {
     });
     let mut fields = fields(line);
     for average in &mut load.averages {
-        *average = odd.note(fields.next().and_then(fixed_point), malformed);
+        let found = fields.next().and_then(fixed_point);
+        *average = odd.note(found.filter(|load| *load <= MAX_LOAD), malformed);
     }
     let threads = fields.next().and_then(|field| split_once(field, b'/'));
     let threads = threads.and_then(|(_, threads)| count(threads, MAX_TASKS));
@@ -168,6 +172,9 @@ mod tests {
             ("0.00 0.01 0.05 1 71\n", (whole.0, None), 1),
             ("0.00 -0.01 0.05 1/80 71\n", without(1), 1),
             ("nan 0.01 0.05 1/80 71\n", without(0), 1),
+            // What no host can have: one below 0, printed as if it had no sign.
+            ("184467440737095516.15 0.01 0.05 1/80 71\n", without(0), 1),
+            ("0.00 4194304.01 0.05 1/80 71\n", without(1), 1),
             ("0.00 0.01 \u{664} 1/80 71\n", without(2), 1),
             ("0.00 0.01", ([Some(0.0), None, None], None), 3),
         ] {

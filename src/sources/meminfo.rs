@@ -25,7 +25,8 @@ use crate::metrics::table::{
 /// Where the kernel says it.
 const FILE: &str = "/proc/meminfo";
 
-const EXPECTED_LINE: &str = "NAME: NUMBER kB";
+const EXPECTED_LINE: &str = "NAME: NUMBER kB, a number up to 18014398509481983";
+const EXPECTED_TOTAL: &str = "more than 0 kB of memory";
 const EXPECTED_FIELD: &str = "a line MemTotal:";
 const EXPECTED_PART: &str = "no more than the total that it is a part of";
 
@@ -98,6 +99,10 @@ pub fn parse(text: &[u8], odd: &mut Odd) -> Result<Meminfo, Malformed> {
         has_total |= name == b"MemTotal";
         let value = odd.note(kilobytes(value), || line.malformed(EXPECTED_LINE));
         *field = value.map(|value| (value, line));
+    }
+    // No host has none: then the total is what is wrong, and not its parts.
+    if let Some((_, line)) = total.take_if(|(value, _)| *value == 0) {
+        odd.add(line.malformed(EXPECTED_TOTAL));
     }
     for part in [free, available, buffers, cached, dirty, writeback] {
         check_part(part, *total, odd);
@@ -283,6 +288,33 @@ mod tests {
             (fields.unwrap().swap_free, odd),
             (Some(1), vec![]),
             "of what?"
+        );
+    }
+
+    #[test]
+    fn a_total_of_nothing_is_what_is_wrong_and_not_its_parts() {
+        let fields = Meminfo {
+            free: Some(9),
+            cached: Some(3),
+            swap_total: Some(0),
+            ..Meminfo::default()
+        };
+        let text = b"MemTotal: 0 kB\nMemFree: 9 kB\nCached: 3 kB\nSwapTotal: 0 kB\n";
+        assert_eq!(parsed(text), (Ok(fields), vec![(1, EXPECTED_TOTAL)]));
+    }
+
+    #[test]
+    fn what_is_expected_says_how_much_may_be_there() {
+        let mut odd = Odd::default();
+        let text = b"MemTotal: 9 kB\nSwapFree: 18446744073709346016 kB\n";
+        parse(text, &mut odd).unwrap();
+        let most = u64::MAX / 1024;
+        assert_eq!(
+            odd.named()[0].to_string(),
+            format!(
+                "line 2: expected NAME: NUMBER kB, a number up to {most}, \
+                 found \"SwapFree: 18446744073709346016 kB\""
+            )
         );
     }
 

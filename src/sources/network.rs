@@ -20,7 +20,7 @@ use super::{
     Collector, Grid, Purpose, Sink,
     context::Context,
     error::{CollectError, Malformed},
-    instances::Instances,
+    instances::{EXPECTED_NAME, Instances, is_name},
     lines::{Line, lines},
     odd::{LeftOut, Odd},
     source::{ProcFile, Root},
@@ -48,7 +48,7 @@ pub const MAX_KEPT_OPEN: usize = 64;
 const EXPECTED_HEADER: &str =
     "two lines of titles, with bytes, packets, errs, drop, ... received and transmitted";
 
-const EXPECTED: &str = "a name, a colon and sixteen counts";
+const EXPECTED: &str = "a name, a colon and sixteen counts up to 9223372036854775807";
 
 const TITLES: [&[u8]; 4] = [b"bytes", b"packets", b"errs", b"drop"];
 
@@ -91,12 +91,16 @@ fn check_titles<'t>(
     Ok(())
 }
 
-/// The name of the interface that a line is about: one that a path can be made of.
+/// The name of the interface that a line is about: one that a path can be made of, and that can
+/// be told.
 pub fn name<'t>(line: &Line<'t>) -> Result<&'t [u8], Malformed> {
     let found = split(line.text).map(|(name, _)| name);
     // The kernel takes no such name (dev_valid_name() in net/core/dev.c).
     let valid = |name: &&[u8]| !matches!(*name, b"" | b"." | b"..") && !name.contains(&b'/');
-    found.filter(valid).ok_or_else(|| line.malformed(EXPECTED))
+    let name = found.filter(valid);
+    let name = name.ok_or_else(|| line.malformed(EXPECTED))?;
+    let shown = is_name(name).then_some(name);
+    shown.ok_or_else(|| line.malformed_word(EXPECTED_NAME, Some(name)))
 }
 
 /// The counts of a line about an interface. Those that are not reported are not looked into.
@@ -105,8 +109,9 @@ pub fn parse(line: &Line<'_>, odd: &mut Odd) -> Interface {
     let mut traffic = || {
         let mut traffic = Traffic::default();
         for value in &mut traffic {
-            let number = fields.next().and_then(|field| count(field, MAX_EVENTS));
-            *value = odd.note(number, || line.malformed(EXPECTED));
+            let field = fields.next();
+            let number = field.and_then(|field| count(field, MAX_EVENTS));
+            *value = odd.note(number, || line.malformed_word(EXPECTED, field));
         }
         let _not_reported = fields.nth(COUNTS - traffic.len() - 1);
         traffic

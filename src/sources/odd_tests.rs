@@ -381,6 +381,12 @@ fn try_everything(case: &Case<'_>) -> usize {
             if !lost.is_empty() && word.parse::<f64>().is_ok() {
                 let own_line = !is_title(case.file, *line);
                 case.check_said(&taken, own_line.then_some(*line), &what);
+                let shown = taken.said.iter().any(|error| error.contains(odd));
+                assert!(
+                    shown || !own_line || !odd.is_ascii(),
+                    "{what} is not shown in {:?}",
+                    taken.said
+                );
             }
             tried += 1;
         }

@@ -36,8 +36,8 @@ const RESOURCES: [(&str, &str); 4] = [
     ("irq", "/proc/pressure/irq"),
 ];
 
-const EXPECTED_LINE: &str =
-    "\"some\" or \"full\", then avg10=, avg60= and avg300= with percentages, total= with a number";
+const EXPECTED_LINE: &str = "\"some\" or \"full\", then avg10=, avg60= and avg300= with percentages, total= with a number \
+     up to 9223372036854775 (292 years)";
 const EXPECTED_ANY: &str = "a line \"some\" or \"full\"";
 
 static AVERAGES_OF_SOME: [&Definition; 3] = [
@@ -98,15 +98,16 @@ pub fn parse(text: &[u8], odd: &mut Odd) -> Result<Pressure, Malformed> {
 
 fn parse_stall(line: &Line<'_>, odd: &mut Odd) -> Stall {
     let field = |name: &[u8]| fields(line.text).find_map(|field| field.strip_prefix(name));
-    let malformed = || line.malformed(EXPECTED_LINE);
     let averages = [&b"avg10="[..], b"avg60=", b"avg300="].map(|name| {
-        let share = field(name).and_then(fixed_point);
-        odd.note(share.filter(|share| *share <= 100.0), malformed)
+        let found = field(name);
+        let share = found.and_then(fixed_point);
+        odd.note(share.filter(|share| *share <= 100.0), || {
+            line.malformed_word(EXPECTED_LINE, found)
+        })
     });
-    let total = odd.note(
-        field(b"total=").and_then(|total| count(total, max_time(MICROSECONDS))),
-        malformed,
-    );
+    let found = field(b"total=");
+    let total = found.and_then(|total| count(total, max_time(MICROSECONDS)));
+    let total = odd.note(total, || line.malformed_word(EXPECTED_LINE, found));
     Stall { averages, total }
 }
 

@@ -92,6 +92,9 @@ pub fn count(text: &[u8], most: u64) -> Option<u64> {
     decimal(text).filter(|count| *count <= most)
 }
 
+/// Most seconds that pass once: [`max_time`], as a float.
+pub const MAX_SECONDS: f64 = 9_223_372_036.0;
+
 /// A number of decimal digits, a point and more digits, as `0.04`: neither a sign, nor an
 /// exponent, nor a word for what is not finite.
 #[must_use]

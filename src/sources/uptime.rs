@@ -8,7 +8,7 @@ use super::{
     Collector, Grid, Purpose, Sink,
     error::{CollectError, Malformed},
     source::{ProcFile, Root},
-    text::fixed_point,
+    text::{MAX_SECONDS, fixed_point},
 };
 use crate::metrics::table::{SYS_BOOT_ID, SYS_UPTIME};
 
@@ -18,7 +18,8 @@ const BOOT_ID_FILE: &str = "/proc/sys/kernel/random/boot_id";
 
 /// The file's one line, as `proc_uptime(5)` has it. The second number is nobody's business
 /// here.
-const EXPECTED: &str = "a number of seconds and a blank or the end of the line";
+const EXPECTED: &str =
+    "a number of seconds, up to 9223372036 (292 years), and a blank or the end of the line";
 
 /// The seconds since boot out of the text of /proc/uptime.
 pub fn parse(text: &[u8]) -> Result<f64, Malformed> {
@@ -26,7 +27,9 @@ pub fn parse(text: &[u8]) -> Result<f64, Malformed> {
     // What nothing follows is cut off, perhaps in the middle of the number.
     let end = text.iter().position(|byte| matches!(byte, b' ' | b'\n'));
     let number = end.and_then(|end| text.get(..end));
-    number.and_then(fixed_point).ok_or_else(malformed)
+    let seconds = number.and_then(fixed_point);
+    let possible = |seconds: &f64| *seconds <= MAX_SECONDS;
+    seconds.filter(possible).ok_or_else(malformed)
 }
 
 /// How many hex digits an id has.
@@ -128,6 +131,7 @@ mod tests {
     fn the_first_field_is_the_uptime() {
         assert_eq!(parse(b"2578790.61 1999230.98\n"), Ok(2_578_790.61));
         assert_eq!(parse(b"0.00 0.00\n"), Ok(0.0));
+        assert_eq!(parse(b"9223372036.00 0.00\n"), Ok(MAX_SECONDS));
     }
 
     #[test]
@@ -152,6 +156,8 @@ mod tests {
             b"inf 5\n",
             b"NaN 5\n",
             b"1e999 5\n",
+            b"99999999999999999999.00 5\n",
+            b"9223372036.01 5\n",
             b"12,5 7\n",
             b"\xff\xfe 5\n",
         ] {

@@ -23,7 +23,8 @@ use crate::metrics::table::{
 /// Where the kernel says it.
 const FILE: &str = "/proc/vmstat";
 
-const EXPECTED_LINE: &str = "NAME NUMBER";
+const EXPECTED_LINE: &str =
+    "NAME NUMBER, up to 9223372036854775807, of pages up to 36028797018963967";
 const EXPECTED_ANY: &str = "lines of names and numbers";
 
 /// The counters that are reported.

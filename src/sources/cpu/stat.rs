@@ -22,12 +22,12 @@ use super::super::{
 };
 
 /// The file's first line; kernels before 2.6.33 have fewer than ten numbers.
-const EXPECTED_ALL: &str = "\"cpu\", four to ten numbers and the end of the line";
-const EXPECTED_CORE: &str =
-    "\"cpu\" with a larger number than in the line before, then four to ten numbers";
-const EXPECTED_INTERRUPTS: &str = "\"intr\" and numbers";
-const EXPECTED_COUNT: &str = "a name and a number";
-const EXPECTED_TASKS: &str = "a name and a number of threads that a host can have";
+const EXPECTED_ALL: &str =
+    "\"cpu\", four to ten numbers of ticks (each up to 548 years) and the end of the line";
+const EXPECTED_CORE: &str = "\"cpu\" with a larger number than in the line before, then four to ten numbers of ticks (each up to 292 years)";
+const EXPECTED_INTERRUPTS: &str = "\"intr\" and numbers up to 9223372036854775807";
+const EXPECTED_COUNT: &str = "a name and a number up to 9223372036854775807";
+const EXPECTED_TASKS: &str = "a name and a number of threads, up to 4194304";
 
 /// The modes that a CPU can be in: user, nice, system, idle, iowait, irq, softirq, steal,
 /// guest and `guest_nice`. A kernel that lacks some lacks the last ones.
@@ -159,8 +159,8 @@ impl Cores {
         let number = number
             .and_then(decimal)
             .filter(|number| last.is_none_or(|last| last < *number));
-        let malformed = || line.malformed(EXPECTED_CORE);
-        let Some(number) = odd.note(number, malformed) else {
+        let malformed = |word: Option<&[u8]>| line.malformed_word(EXPECTED_CORE, word);
+        let Some(number) = odd.note(number, || malformed(None)) else {
             return;
         };
         let times = times(fields, max_time(TICKS), malformed, odd);
@@ -264,15 +264,15 @@ fn core_line<'t>(rest: &mut &'t [u8]) -> Option<&'t [u8]> {
 /// Without its newline the line is cut off, perhaps in the middle of a number.
 fn first_line(rest: &mut &[u8], odd: &mut Odd) -> Result<Times, Malformed> {
     let line = next_line(rest).ok_or_else(|| Malformed::new(1, EXPECTED_ALL, rest))?;
-    let malformed = || Malformed::new(1, EXPECTED_ALL, line);
+    let malformed = |word: Option<&[u8]>| Malformed::word(1, EXPECTED_ALL, line, word);
     let mut fields = fields(line).peekable();
     if fields.next() != Some(b"cpu") || fields.peek().is_none() {
-        return Err(malformed());
+        return Err(malformed(None));
     }
     let mut found = Odd::default();
     let times = times(fields, max_sum_of_times(TICKS), malformed, &mut found);
     if times.known().all(|time| time.is_none()) {
-        return Err(malformed());
+        return Err(malformed(None));
     }
     odd.append(found);
     Ok(times)
@@ -283,19 +283,19 @@ fn first_line(rest: &mut &[u8], odd: &mut Odd) -> Result<Times, Malformed> {
 fn times<'l>(
     numbers: impl Iterator<Item = &'l [u8]>,
     most: u64,
-    malformed: impl Fn() -> Malformed,
+    malformed: impl Fn(Option<&[u8]>) -> Malformed,
     odd: &mut Odd,
 ) -> Times {
     let mut times = Times::default();
     for (ticks, number) in times.ticks.iter_mut().zip(numbers) {
-        match odd.note(count(number, most), &malformed) {
+        match odd.note(count(number, most), || malformed(Some(number))) {
             Some(number) => *ticks = number,
             None => times.odd |= 1 << times.known,
         }
         times.known += 1;
     }
     while times.known < FEWEST_MODES {
-        odd.add(malformed());
+        odd.add(malformed(None));
         times.odd |= 1 << times.known;
         times.known += 1;
     }

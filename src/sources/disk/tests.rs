@@ -233,6 +233,18 @@ fn a_line_that_makes_no_sense_costs_itself_alone_and_is_named() {
             "line 2: expected two device numbers",
             10,
         ),
+        (
+            // Longer than what is shown of a line.
+            "8 16 sdb 1000000000 1000000000 1000000000 1000000000 1000000000 1000000000 1000000000 \
+             1000000000 0 10 -11923\n",
+            "what a disk can have done, found \"-11923\" in \"8 16 sdb 1000000000 ",
+            10,
+        ),
+        (
+            "8 16 s\u{200b}db 1 2 3 4 5 6 7 8 9 10 11\n",
+            "line 2: expected a name of characters that can be seen, found \"8 16 s\\xe2",
+            0,
+        ),
         ("8 16\n", "line 2: expected two device numbers", 0),
         (
             "8 16 sdb 1 2 3 4 5 6 7 8 9 10 11",
@@ -250,6 +262,7 @@ fn a_line_that_makes_no_sense_costs_itself_alone_and_is_named() {
                 .count()
         };
         assert_eq!((of("sda"), of("sdb")), (11, count), "{second}");
+        assert_eq!(samples.cut(), 0, "{second}");
         let [error] = left_out.named() else {
             panic!("{left_out:?}");
         };

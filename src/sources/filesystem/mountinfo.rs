@@ -106,8 +106,10 @@ pub fn parse<'t>(text: &'t [u8], odd: &mut Odd) -> Result<Vec<Mount<'t>>, Malfor
         let Some(line) = odd.keep(line) else {
             break;
         };
-        let mount = odd.note(parse_line(line.text), || line.malformed(EXPECTED_LINE));
-        mounts.extend(mount);
+        match parse_line(line.text) {
+            Ok(mount) => mounts.push(mount),
+            Err(word) => odd.add(line.malformed_word(EXPECTED_LINE, word)),
+        }
     }
     match odd.take_first_if(mounts.is_empty()) {
         Some(problem) => Err(problem),
@@ -115,32 +117,44 @@ pub fn parse<'t>(text: &'t [u8], odd: &mut Odd) -> Result<Vec<Mount<'t>>, Malfor
     }
 }
 
-fn parse_line(line: &[u8]) -> Option<Mount<'_>> {
+/// An error with the word that makes no sense; None where something is missing.
+fn parse_line(line: &[u8]) -> Result<Mount<'_>, Option<&[u8]>> {
+    let number = |field| decimal(field).ok_or(Some(field));
     let mut fields = line.split(|&byte| byte == b' ');
-    let id = decimal(fields.next()?)?;
-    let parent = decimal(fields.next()?)?;
-    let (major, minor) = split_once(fields.next()?, b':')?;
-    let root = fields.next()?;
-    let point = unescaped(fields.next()?);
+    let id = number(fields.next().ok_or(None)?)?;
+    let parent = number(fields.next().ok_or(None)?)?;
+    let device = fields.next().ok_or(None)?;
+    let (major, minor) = split_once(device, b':').ok_or(Some(device))?;
+    let root = fields.next().ok_or(None)?;
+    let point = unescaped(fields.next().ok_or(None)?);
     if point.is_empty() {
-        return None;
+        return Err(None);
     }
-    let sealed = fields.next()?.split(|&byte| byte == b',').next() == Some(b"ro");
-    fields.find(|field| *field == b"-")?;
-    let kind = fields.next()?;
+    let sealed = fields
+        .next()
+        .ok_or(None)?
+        .split(|&byte| byte == b',')
+        .next()
+        == Some(b"ro");
+    fields.find(|field| *field == b"-").ok_or(None)?;
+    let kind = fields.next().ok_or(None)?;
     // The source may be empty; the options may have blanks, as some file systems do not
     // escape theirs, but begin with this.
-    fields.next()?;
-    let options = fields.next()?;
-    let readonly = match options.split(|&byte| byte == b',').next()? {
+    fields.next().ok_or(None)?;
+    let options = fields.next().ok_or(None)?;
+    let readonly = match options
+        .split(|&byte| byte == b',')
+        .next()
+        .unwrap_or_default()
+    {
         b"ro" => true,
         b"rw" => false,
-        _ => return None,
+        _ => return Err(Some(options)),
     };
-    Some(Mount {
+    Ok(Mount {
         id,
         parent,
-        device: (decimal(major)?, decimal(minor)?),
+        device: (number(major)?, number(minor)?),
         root,
         point,
         kind,
@@ -186,11 +200,13 @@ pub struct Chosen<'m> {
     pub through: Vec<u64>,
 }
 
-/// Which to measure, those least likely to hang first; and how many more there would be.
+/// Which to measure, those least likely to hang first; and how many more there would be. Those
+/// whose names would be the same as another's are left out, and put into `twins`.
 #[must_use]
 pub fn choose<'m>(
     mounts: &'m [Mount<'m>],
     options: &FilesystemOptions,
+    twins: &mut Vec<&'m Mount<'m>>,
 ) -> (Vec<Chosen<'m>>, usize) {
     let tree = Tree::of(mounts);
     let mut devices: BTreeMap<_, Chosen<'m>> = BTreeMap::new();
@@ -221,9 +237,15 @@ pub fn choose<'m>(
     }
     let mut chosen: Vec<_> = devices.into_values().collect();
     chosen.sort_by_key(|chosen| (!is_local(chosen.mount), &chosen.mount.point));
-    let all = chosen.len();
     let mut names = BTreeSet::new();
-    chosen.retain(|chosen| names.insert(chosen.name.clone()));
+    chosen.retain(|chosen| {
+        let new = names.insert(chosen.name.clone());
+        if !new {
+            twins.push(chosen.mount);
+        }
+        new
+    });
+    let all = chosen.len();
     chosen.truncate(MAX_MOUNTS);
     let cut = all - chosen.len();
     (chosen, cut)

@@ -5,6 +5,7 @@
 //! for the reader: of a fact it is, of a mere hint it is not.
 
 use std::{
+    ffi::OsString,
     fs::File,
     io::{self, Read},
 };
@@ -96,10 +97,10 @@ fn line_of(text: &[u8]) -> Option<String> {
 
 /// The names in a directory in their order; none where there is no such directory.
 #[must_use]
-pub fn names(root: &Root, absolute: &str) -> Vec<String> {
+pub fn names(root: &Root, absolute: &str) -> Vec<OsString> {
     let entries = std::fs::read_dir(root.path(absolute)).into_iter().flatten();
     let mut names: Vec<_> = entries
-        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter_map(|entry| Some(entry.ok()?.file_name()))
         .collect();
     names.sort_unstable();
     names

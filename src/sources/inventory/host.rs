@@ -4,7 +4,7 @@
 //! than its manual page promises, is None: it costs none of the others, and is taken to be
 //! named. What a host does not have is None, too, and nothing to speak of.
 
-use std::{ffi::OsStr, fs, io, path::Path};
+use std::{ffi::OsStr, fs, io, os::unix::ffi::OsStrExt, path::Path};
 
 use libsystemd::id128::Id128;
 
@@ -16,6 +16,7 @@ use super::{
 };
 use crate::sources::{
     error::{CollectError, Malformed, SourceError},
+    instances::{EXPECTED_NAME, is_name},
     odd::LeftOut,
     options::{Filter, Options},
     source::Root,
@@ -35,7 +36,7 @@ pub const APPLICATION_ID: Id128 =
 /// (Documentation/ABI/stable/sysfs-block).
 const SECTOR_BYTES: u64 = 512;
 
-const EXPECTED_SIZE: &str = "a number of sectors of 512 bytes";
+const EXPECTED_SIZE: &str = "a number of sectors of 512 bytes, up to 18014398509481983";
 const EXPECTED_ADDRESS: &str = "pairs of hexadecimal digits with colons between them";
 const EXPECTED_ID: &str = "32 hexadecimal digits";
 const EXPECTED_VARIABLE: &str = "NAME=value, quoted as in a shell";
@@ -117,7 +118,7 @@ impl Host {
     }
 
     fn read_interfaces(&mut self, root: &Root, filter: &Filter, left_out: &mut LeftOut) {
-        for name in names(root, "/sys/class/net") {
+        for name in devices(root, "/sys/class/net", left_out) {
             if !filter.admits(&name) {
                 continue;
             }
@@ -140,7 +141,7 @@ impl Host {
     }
 
     fn read_disks(&mut self, root: &Root, filter: &Filter, left_out: &mut LeftOut) {
-        for file_name in names(root, "/sys/block") {
+        for file_name in devices(root, "/sys/block", left_out) {
             // The kernel's own names may have a slash.
             let name = file_name.replace('!', "/");
             if !filter.admits(&name) {
@@ -163,6 +164,24 @@ impl Host {
             });
         }
     }
+}
+
+/// The names of devices in a directory; one that cannot be told is taken to be named.
+fn devices(root: &Root, directory: &str, left_out: &mut LeftOut) -> Vec<String> {
+    let mut found = names(root, directory);
+    found.retain(|name| {
+        let told = name.to_str().is_some_and(|name| is_name(name.as_bytes()));
+        if !told {
+            left_out.add(CollectError::Senseless {
+                subject: root.path(directory).display().to_string(),
+                expected: EXPECTED_NAME,
+                found: format!("\"{}\"", name.as_bytes().escape_ascii()),
+            });
+        }
+        told
+    });
+    let names = found.into_iter().filter_map(|name| name.into_string().ok());
+    names.collect()
 }
 
 fn text(bytes: Option<Vec<u8>>) -> String {

@@ -199,7 +199,9 @@ fn interfaces_and_disks_are_those_that_are_measured() {
     let line = |disk: &str, found: &str| {
         let path = root.path(&format!("/sys/block/{disk}/size"));
         let path = path.display();
-        format!("{path}, line 1: expected a number of sectors of 512 bytes, found \"{found}\"")
+        format!(
+            "{path}, line 1: expected a number of sectors of 512 bytes, up to 18014398509481983, found \"{found}\""
+        )
     };
     assert_eq!(
         said,
@@ -331,6 +333,11 @@ fn a_fact_that_makes_no_sense_is_counted_and_named_and_costs_no_other() {
     put(&root, "/sys/class/net/eth0/address", "52:54:00:12:34:5\n");
     put(&root, "/sys/class/net/eth1/address", "52:54:00:12:34:57\n");
     put(&root, "/sys/devices/system/cpu/online", "0-\n");
+    put(
+        &root,
+        "/sys/class/net/e\u{202e}th/address",
+        "52:54:00:12:34:58\n",
+    );
     fs::create_dir_all(root.path("/sys/class/dmi/id/sys_vendor")).unwrap();
     put(&root, "/sys/class/dmi/id/product_name", "Box\n");
     fs::create_dir_all(root.path("/sys/block/sda/size")).unwrap();
@@ -368,6 +375,10 @@ fn a_fact_that_makes_no_sense_is_counted_and_named_and_costs_no_other() {
             ", line 1: expected pairs of hexadecimal digits with colons between them, found \"52:54:00:12:34:5\"",
         ),
         ("/sys/block/sda/size", ": Is a directory"),
+        (
+            "/sys/class/net",
+            ": expected a name of characters that can be seen, found \"e\\xe2\\x80\\xaeth\"",
+        ),
     ] {
         let place = root.path(file).display().to_string();
         let named = said
@@ -375,13 +386,13 @@ fn a_fact_that_makes_no_sense_is_counted_and_named_and_costs_no_other() {
             .any(|one| one.contains(&format!("{place}{what}")));
         assert!(named, "{place}{what} is not in {said:?}");
     }
-    assert_eq!(said.len(), 5, "{said:?}");
-    assert_eq!(set.status("inventory").unwrap().errors, 5);
+    assert_eq!(said.len(), 6, "{said:?}");
+    assert_eq!(set.status("inventory").unwrap().errors, 6);
     // The first reading, which nobody asked for, may do for two models.
     for _ in 0..2 {
         assert_eq!(sample(&mut set), Vec::<String>::new(), "once");
     }
-    assert!([10, 15].contains(&set.status("inventory").unwrap().errors));
+    assert!([12, 18].contains(&set.status("inventory").unwrap().errors));
     assert_eq!(set.status("inventory").unwrap().fault, None);
     for (name, value) in [
         ("host.os.id", "site"),

@@ -260,7 +260,9 @@ fn device_tree(root: &Root) -> Option<&'static str> {
     {
         return Some("powervm");
     }
-    let of_qemu = names(root, TREE).iter().any(|name| name.contains("fw-cfg"))
+    let of_qemu = names(root, TREE)
+        .iter()
+        .any(|name| name.to_string_lossy().contains("fw-cfg"))
         || first("compatible").is_some_and(|kind| kind == "qemu,pseries");
     of_qemu.then_some("qemu")
 }

@@ -25,7 +25,7 @@ const SIZE: usize = 64;
 
 const EXPECTED_STATE: &str = "the name of an operational state and a newline";
 
-const EXPECTED_SPEED: &str = "a number of Mbit/s and a newline";
+const EXPECTED_SPEED: &str = "a number of Mbit/s, up to 2147483647, and a newline";
 
 /// An interface.
 #[derive(Debug)]

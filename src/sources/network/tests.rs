@@ -354,6 +354,7 @@ fn what_makes_no_sense_of_one_interface_costs_itself_alone_and_is_named() {
                 names.filter(|name| *name == Some(interface)).count()
             };
             assert_eq!((of("eth0"), of("eth1")), (10, eth1), "{expected}");
+            assert_eq!(samples.cut(), 0, "{expected}");
             assert_eq!(unsigned(&samples, "net.speed[eth0]"), Some(1000));
             let [error] = left_out.named() else {
                 panic!("{expected}: {left_out:?}");
@@ -367,6 +368,16 @@ fn what_makes_no_sense_of_one_interface_costs_itself_alone_and_is_named() {
     }
     host.write(FILE, whole("eth1: 1 -2 3 4 5 6 7 8 9 10 11 12 0 0 0 0\n"));
     check(9, "/proc/net/dev, line 4: expected a name, a colon");
+    let other = ": 1 2 3 4 5 6 7 8 9 10 11 12 0 0 0 0\n";
+    for (name, shown) in [
+        (&b"\xffeth"[..], r"\xffeth"),
+        ("e\u{202e}th".as_bytes(), "e\\xe2"),
+    ] {
+        let text = [whole("").as_bytes(), name, other.as_bytes()].concat();
+        host.write(FILE, text);
+        let expected = "expected a name of characters that can be seen, found";
+        check(0, &format!("/proc/net/dev, line 4: {expected} \"{shown}"));
+    }
     host.write(FILE, whole("eth1 1 2\n"));
     check(0, "/proc/net/dev, line 4: expected a name, a colon");
     host.write(FILE, whole("eth1: 1"));

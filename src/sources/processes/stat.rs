@@ -12,9 +12,9 @@ use crate::sources::{
 
 const EXPECTED_NAME: &str = "PID (NAME) of a process";
 const EXPECTED_STATE: &str = "the letter of a state behind the name";
-const EXPECTED_TIMES: &str = "the CPU times as fields 14 and 15";
-const EXPECTED_START: &str = "the time of its start as field 22";
-const EXPECTED_RESIDENT: &str = "the resident pages as field 24";
+const EXPECTED_TIMES: &str = "the CPU times, up to 548 years in ticks, as fields 14 and 15";
+const EXPECTED_START: &str = "the time of its start, up to 292 years in ticks, as field 22";
+const EXPECTED_RESIDENT: &str = "the resident pages, up to 17592186044416, as field 24";
 
 /// The states of a process, as they are reported.
 pub const STATES: [&str; 9] = [
@@ -68,45 +68,52 @@ pub struct Process<'t> {
 
 /// The state of a process alone out of the text of /proc/PID/stat.
 pub fn parse_state(text: &[u8], odd: &mut Odd) -> Result<Option<usize>, Malformed> {
-    let malformed = |expected| Malformed::new(1, expected, text);
-    let (_, rest) = name(text).ok_or_else(|| malformed(EXPECTED_NAME))?;
-    Ok(odd.note(state_in(&mut fields(rest)), || malformed(EXPECTED_STATE)))
+    let (_, rest) = name(text).ok_or_else(|| Malformed::new(1, EXPECTED_NAME, text))?;
+    let word = fields(rest).next();
+    let malformed = || Malformed::word(1, EXPECTED_STATE, text, word);
+    Ok(odd.note(word.and_then(state_in), malformed))
 }
 
 /// A process out of the text of /proc/PID/stat.
 pub fn parse<'t>(text: &'t [u8], odd: &mut Odd) -> Result<Process<'t>, Malformed> {
-    let malformed = |expected| Malformed::new(1, expected, text);
-    let (name, rest) = name(text).ok_or_else(|| malformed(EXPECTED_NAME))?;
+    let malformed = |expected, word| Malformed::word(1, expected, text, word);
+    let (name, rest) = name(text).ok_or_else(|| malformed(EXPECTED_NAME, None))?;
     let whole = rest.strip_suffix(b"\n").unwrap_or_else(|| {
         // Without its newline the line is cut off, perhaps in the middle of a number.
-        odd.add(malformed(EXPECTED_END));
+        odd.add(malformed(
+            EXPECTED_END,
+            rest.rsplit(|byte| *byte == b' ').next(),
+        ));
         let end = rest.iter().rposition(|byte| *byte == b' ').unwrap_or(0);
         rest.get(..end).unwrap_or_default()
     });
     let mut fields = fields(whole);
-    let state = odd.note(state_in(&mut fields), || malformed(EXPECTED_STATE));
+    let word = fields.next();
+    let state = word.and_then(state_in);
+    let state = odd.note(state, || malformed(EXPECTED_STATE, word));
     // The state is field 3, and `nth` counts what it skips.
     let time = |field| count(field, max_sum_of_times(TICKS));
-    let user = fields.nth(14 - 4).and_then(time);
-    let system = fields.next().and_then(time);
+    let times = [fields.nth(14 - 4), fields.next()];
+    let [user, system] = times.map(|field| field.and_then(time));
     let cpu_ticks = user
         .zip(system)
         .map(|(user, system)| user.saturating_add(system));
-    let start = fields.nth(22 - 16);
-    let start = start.and_then(|start| count(start, max_time(TICKS)));
-    let resident = fields.nth(1).and_then(decimal);
-    let resident = resident.filter(|pages| *pages <= MAX_PAGES);
+    let odd_time = if user.is_none() { times[0] } else { times[1] };
+    let start_word = fields.nth(22 - 16);
+    let start = start_word.and_then(|start| count(start, max_time(TICKS)));
+    let resident_word = fields.nth(1);
+    let resident = resident_word.and_then(|pages| count(pages, MAX_PAGES));
     Ok(Process {
         name,
         state,
-        cpu_ticks: odd.note(cpu_ticks, || malformed(EXPECTED_TIMES)),
-        start_ticks: odd.note(start, || malformed(EXPECTED_START)),
-        resident_pages: odd.note(resident, || malformed(EXPECTED_RESIDENT)),
+        cpu_ticks: odd.note(cpu_ticks, || malformed(EXPECTED_TIMES, odd_time)),
+        start_ticks: odd.note(start, || malformed(EXPECTED_START, start_word)),
+        resident_pages: odd.note(resident, || malformed(EXPECTED_RESIDENT, resident_word)),
     })
 }
 
-fn state_in<'l>(fields: &mut impl Iterator<Item = &'l [u8]>) -> Option<usize> {
-    match fields.next()? {
+fn state_in(field: &[u8]) -> Option<usize> {
+    match field {
         &[letter] => state(letter),
         _ => None,
     }

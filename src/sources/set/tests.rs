@@ -592,7 +592,7 @@ fn a_failure_is_told_once_until_its_cause_changes() {
         path: host.path("uptime"),
         problem: Malformed::new(
             1,
-            "a number of seconds and a blank or the end of the line",
+            "a number of seconds, up to 9223372036 (292 years), and a blank or the end of the line",
             b"one two",
         ),
     };

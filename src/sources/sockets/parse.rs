@@ -12,11 +12,11 @@ use crate::sources::{
     text::{MAX_COUNT, MAX_EVENTS, count, fields, split_once},
 };
 
-const EXPECTED_SOCKSTAT: &str = "PROTOCOL: NAME NUMBER ...";
+const EXPECTED_SOCKSTAT: &str = "PROTOCOL: NAME NUMBER ..., numbers up to 2147483647";
 
 const EXPECTED_NAMES: &str = "PROTOCOL: NAME ...";
 
-const EXPECTED_NUMBERS: &str = "the protocol of the line before and a number for each name";
+const EXPECTED_NUMBERS: &str = "the protocol of the line before and a number for each name, up to 9223372036854775807 (CurrEstab: 2147483647)";
 
 /// What is reported of /proc/net/sockstat.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -186,8 +186,8 @@ fn each_in_turn<S: Default>(
         while let Some(name) = fields.next() {
             let number = fields.next();
             if let Some((place, most)) = place(&mut found, protocol, name) {
-                let number = number.and_then(|number| count(number, most));
-                *place = odd.note(number, malformed);
+                let value = number.and_then(|number| count(number, most));
+                *place = odd.note(value, || line.malformed_word(EXPECTED_SOCKSTAT, number));
             }
         }
     }
@@ -236,7 +236,9 @@ fn each_in_pairs<S: Default>(
         }
         for (name, number) in fields(titles).zip(fields(values)) {
             if let Some((place, most)) = place(&mut found, protocol, name) {
-                *place = odd.note(count(number, most), malformed);
+                *place = odd.note(count(number, most), || {
+                    numbers.malformed_word(EXPECTED_NUMBERS, Some(number))
+                });
             }
         }
     }

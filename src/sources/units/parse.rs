@@ -12,11 +12,14 @@ use super::super::{
     },
 };
 
-const EXPECTED_NUMBER: &str = "one number and the end of the line";
-const EXPECTED_PAIR: &str = "NAME NUMBER";
+const EXPECTED_BYTES: &str = "one number up to 9223372036854775807 and the end of the line";
+const EXPECTED_TASKS: &str = "one number up to 4194304 and the end of the line";
+const EXPECTED_PAIR: &str =
+    "NAME NUMBER, of bytes or events up to 9223372036854775807, of time up to 548 years";
 const EXPECTED_USAGE: &str = "a line usage_usec";
-const EXPECTED_IO: &str = "a device, then NAME=NUMBER ...";
-const EXPECTED_PRESSURE: &str = "some or full, averages, and total=NUMBER";
+const EXPECTED_IO: &str = "a device, then NAME=NUMBER ..., numbers up to 9223372036854775807";
+const EXPECTED_PRESSURE: &str =
+    "some or full, averages, and total=NUMBER up to 9223372036854775 (292 years)";
 
 /// Most bytes of anything: a larger number is one below 0, as the kernel's counts of memory
 /// may be for a while.
@@ -68,18 +71,18 @@ pub struct Pressure {
 
 /// The number of a file that has but one, and is about memory, such as `memory.current`.
 pub fn bytes(text: &[u8], _odd: &mut Odd) -> Result<u64, Malformed> {
-    number(text, MAX_BYTES)
+    number(text, MAX_BYTES, EXPECTED_BYTES)
 }
 
 /// `pids.current`.
 pub fn tasks(text: &[u8], _odd: &mut Odd) -> Result<u64, Malformed> {
-    number(text, MAX_TASKS)
+    number(text, MAX_TASKS, EXPECTED_TASKS)
 }
 
-fn number(text: &[u8], most: u64) -> Result<u64, Malformed> {
+fn number(text: &[u8], most: u64, expected: &'static str) -> Result<u64, Malformed> {
     text.strip_suffix(b"\n")
         .and_then(|line| count(line, most))
-        .ok_or_else(|| Malformed::new(1, EXPECTED_NUMBER, text.trim_ascii_end()))
+        .ok_or_else(|| Malformed::new(1, expected, text.trim_ascii_end()))
 }
 
 /// `cpu.stat`.
@@ -134,8 +137,12 @@ pub fn io_stat(text: &[u8], odd: &mut Odd) -> Result<IoStat, Malformed> {
         let malformed = || line.malformed(EXPECTED_IO);
         match row(line.text) {
             Row::Values(found) => {
-                for (sum, value) in sums.iter_mut().zip(found) {
-                    let value = odd.note(value, malformed);
+                for ((sum, value), key) in sums.iter_mut().zip(found).zip(IO_KEYS) {
+                    let is_its = |field: &&[u8]| field.starts_with(key);
+                    let value = odd.note(value, || {
+                        let word = fields(line.text).find(is_its);
+                        line.malformed_word(EXPECTED_IO, word)
+                    });
                     *sum = sum.zip(value).map(|(sum, value)| sum.wrapping_add(value));
                 }
             }
@@ -224,7 +231,9 @@ pub fn pressure(text: &[u8], odd: &mut Odd) -> Result<Pressure, Malformed> {
         };
         let value = fields.find_map(|field| field.strip_prefix(b"total="));
         let most = max_time(MICROSECONDS);
-        *total = odd.note(value.and_then(|value| count(value, most)), malformed);
+        *total = odd.note(value.and_then(|value| count(value, most)), || {
+            line.malformed_word(EXPECTED_PRESSURE, value)
+        });
     }
     Ok(pressure)
 }
@@ -460,7 +469,7 @@ mod tests {
             b"9223372036854775808\n",
         ] {
             let fault = parsed(bytes, text).0.unwrap_err();
-            assert_eq!((fault.line, fault.expected), (1, EXPECTED_NUMBER));
+            assert_eq!((fault.line, fault.expected), (1, EXPECTED_BYTES));
         }
         assert!(parsed(tasks, b"4194305\n").0.is_err());
         for (text, line, expected) in [

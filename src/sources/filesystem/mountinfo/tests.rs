@@ -33,7 +33,7 @@ fn whole(text: &[u8]) -> Vec<Mount<'_>> {
 /// The names that are chosen, and the ids of their mounts.
 fn chosen(text: &[u8], options: &FilesystemOptions) -> Vec<(String, u64)> {
     let mounts = whole(text);
-    let (chosen, cut) = choose(&mounts, options);
+    let (chosen, cut) = choose(&mounts, options, &mut Vec::new());
     assert_eq!(cut, 0);
     let pairs = chosen.into_iter().map(|one| (one.name, one.mount.id));
     pairs.collect()
@@ -191,7 +191,7 @@ fn a_line_that_is_none_costs_its_mount_and_not_those_on_it() {
             expected.extend((at != odd).then(|| names[at].to_owned()));
         }
         let mounts = parse(text.as_bytes(), &mut Odd::default()).unwrap();
-        let (chosen, _) = choose(&mounts, &all());
+        let (chosen, _) = choose(&mounts, &all(), &mut Vec::new());
         let mut names: Vec<_> = chosen.into_iter().map(|one| one.name).collect();
         names.sort();
         assert_eq!(names, expected);
@@ -219,7 +219,7 @@ fn only_a_part_of_a_file_system_may_be_on_a_file_and_nobody_who_may_hang_is_aske
         .map(|mount| mount.id)
         .collect();
     assert_eq!(files, [2]);
-    let (chosen, _) = choose(&mounts, &Options::default().filesystem);
+    let (chosen, _) = choose(&mounts, &Options::default().filesystem, &mut Vec::new());
     let names: Vec<_> = chosen.iter().map(|one| &*one.name).collect();
     assert!(
         names.contains(&"/data") && !names.contains(&"/etc/hosts"),
@@ -300,7 +300,7 @@ fn a_mount_that_another_covers_is_not_what_its_path_leads_to() {
         ])
     );
     let mounts = whole(&text);
-    let (chosen, _) = choose(&mounts, &all());
+    let (chosen, _) = choose(&mounts, &all(), &mut Vec::new());
     let through: Vec<_> = chosen.iter().map(|one| one.through.clone()).collect();
     assert_eq!(through, [vec![], vec![10], vec![], vec![], vec![14]]);
 }
@@ -341,8 +341,10 @@ fn names_are_printable_and_no_two_are_alike() {
     }
     let text = b"1 0 8:1 / /a\\012 rw - ext4 a rw\n2 0 8:2 / /a\\134n rw - ext4 a rw\n";
     let mounts = whole(text);
-    let (chosen, cut) = choose(&mounts, &all());
-    assert_eq!((chosen.len(), cut), (1, 1));
+    let mut twins = Vec::new();
+    let (chosen, cut) = choose(&mounts, &all(), &mut twins);
+    assert_eq!((chosen.len(), cut, twins.len()), (1, 0, 1));
+    assert_eq!(twins[0].point, b"/a\\n");
     assert_eq!(chosen[0].name, "/a\\n");
 }
 
@@ -352,7 +354,7 @@ fn the_number_of_file_systems_is_bounded() {
         (0..MAX_MOUNTS as u64 + 7).map(|n| format!("{n} 9999 8:{n} / /m{n:04} rw - x x rw\n"));
     let text: String = rows.collect();
     let mounts = whole(text.as_bytes());
-    let (chosen, cut) = choose(&mounts, &all());
+    let (chosen, cut) = choose(&mounts, &all(), &mut Vec::new());
     assert_eq!((chosen.len(), cut), (MAX_MOUNTS, 7));
     assert_eq!(chosen.last().unwrap().name, "/m0499");
 }
@@ -379,7 +381,7 @@ proptest! {
     ) {
         let text = lines.concat();
         let mounts = whole(text.as_bytes());
-        let (chosen, _) = choose(&mounts, &all());
+        let (chosen, _) = choose(&mounts, &all(), &mut Vec::new());
         let names: BTreeSet<_> = chosen.iter().map(|one| &one.name).collect();
         prop_assert_eq!(names.len(), chosen.len());
     }
