@@ -22,9 +22,10 @@ pub const DISK_EXCLUDE: &[&str] = &[
 ];
 
 /// Mounts that are left out by default: what the kernel makes up; the layers of containers,
-/// which are on a file system that is reported anyway; and what Kubernetes and containerd
-/// mount for each pod: in memory for its secrets and tokens, or as the root of a container.
-/// Persistent volumes are in.
+/// which are on a file system that is reported anyway; and what Kubernetes, containerd, CRI-O and
+/// podman mount for each pod or container: in memory for its secrets, tokens and /dev/shm, or as
+/// the root of a container. The directory of the kubelet may have any name. Persistent volumes are
+/// in.
 pub const FILESYSTEM_EXCLUDE: &[&str] = &[
     "/dev",
     "/dev/*",
@@ -38,12 +39,14 @@ pub const FILESYSTEM_EXCLUDE: &[&str] = &[
     "/var/lib/containerd/*",
     "/run/containerd/*",
     "/run/k3s/containerd/*",
-    "*/kubelet/pods/*/volumes/kubernetes.io~projected/*",
-    "*/kubelet/pods/*/volumes/kubernetes.io~secret/*",
-    "*/kubelet/pods/*/volumes/kubernetes.io~configmap/*",
-    "*/kubelet/pods/*/volumes/kubernetes.io~downward-api/*",
-    "*/kubelet/pods/*/volumes/kubernetes.io~empty-dir/*",
-    "*/kubelet/pods/*/volume-subpaths/*",
+    "/run/containers/storage/*",
+    "*/overlay-containers/*/userdata/shm",
+    "*/pods/*/volumes/kubernetes.io~projected/*",
+    "*/pods/*/volumes/kubernetes.io~secret/*",
+    "*/pods/*/volumes/kubernetes.io~configmap/*",
+    "*/pods/*/volumes/kubernetes.io~downward-api/*",
+    "*/pods/*/volumes/kubernetes.io~empty-dir/*",
+    "*/pods/*/volume-subpaths/*",
 ];
 
 /// Types of file systems that are left out by default: what holds no data of its own, or
@@ -284,6 +287,18 @@ mod tests {
             format!("{pod}/volume-subpaths/config/web/0"),
             format!("/var/snap/microk8s/common{pod}/volumes/kubernetes.io~configmap/x"),
             format!("{sandboxes}/ab/shm"),
+            // Of CRI-O and podman, and of podman without root.
+            "/run/containers/storage/overlay-containers/ab/userdata/shm".to_owned(),
+            "/var/lib/containers/storage/overlay-containers/ab/userdata/shm".to_owned(),
+            "/home/eva/.local/share/containers/storage/overlay-containers/ab/userdata/shm"
+                .to_owned(),
+            "/run/user/1000/containers/overlay-containers/ab/userdata/shm".to_owned(),
+            // The kubelet's root may be elsewhere (--root-dir).
+            "/data/k8s/pods/0001-aaaa/volumes/kubernetes.io~projected/kube-api-access-x1"
+                .to_owned(),
+            "/data/k8s/pods/0001-aaaa/volumes/kubernetes.io~secret/certificates".to_owned(),
+            "/data/k8s/pods/0001-aaaa/volumes/kubernetes.io~empty-dir/cache".to_owned(),
+            "/data/k8s/pods/0001-aaaa/volume-subpaths/config/web/0".to_owned(),
         ] {
             assert!(!mounts.admits(&other), "{other}");
         }
@@ -291,6 +306,9 @@ mod tests {
             "/var/lib/kubelet".to_owned(),
             format!("{pod}/volumes/kubernetes.io~csi/pvc-1/mount"),
             format!("{pod}/volumes/kubernetes.io~nfs/share"),
+            "/data/k8s/pods/0001-aaaa/volumes/kubernetes.io~csi/pvc-1/mount".to_owned(),
+            "/data/k8s/pods/0001-aaaa/volumes/kubernetes.io~local-volume/pv-1".to_owned(),
+            "/srv/containers/userdata/shm".to_owned(),
         ] {
             assert!(mounts.admits(&volume), "{volume}");
         }

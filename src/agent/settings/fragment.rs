@@ -116,12 +116,13 @@ pub static AGENT: Schema = Schema {
              \"/run/credentials/*\", \"/var/lib/docker/*\", \
              \"/var/lib/containers/storage/*\", \"/var/lib/containerd/*\", \
              \"/run/containerd/*\", \"/run/k3s/containerd/*\", \
-             \"*/kubelet/pods/*/volumes/kubernetes.io~projected/*\", \
-             \"*/kubelet/pods/*/volumes/kubernetes.io~secret/*\", \
-             \"*/kubelet/pods/*/volumes/kubernetes.io~configmap/*\", \
-             \"*/kubelet/pods/*/volumes/kubernetes.io~downward-api/*\", \
-             \"*/kubelet/pods/*/volumes/kubernetes.io~empty-dir/*\", \
-             \"*/kubelet/pods/*/volume-subpaths/*\"]",
+             \"/run/containers/storage/*\", \"*/overlay-containers/*/userdata/shm\", \
+             \"*/pods/*/volumes/kubernetes.io~projected/*\", \
+             \"*/pods/*/volumes/kubernetes.io~secret/*\", \
+             \"*/pods/*/volumes/kubernetes.io~configmap/*\", \
+             \"*/pods/*/volumes/kubernetes.io~downward-api/*\", \
+             \"*/pods/*/volumes/kubernetes.io~empty-dir/*\", \
+             \"*/pods/*/volume-subpaths/*\"]",
         ),
         EXCLUDE_TYPES,
         interval("metrics.network.interval", None),
