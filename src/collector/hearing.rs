@@ -8,10 +8,10 @@ use super::access::AccessRefusal;
 use super::backlog::News;
 use super::complaints::Sender;
 use super::events;
-use super::hosts::{Change, Full, Heard, Holder, Host, Peer, Report, Twin};
+use super::hosts::{Change, Full, Heard, Holder, Host, Peer, Report, Twin, says_refusable};
 use super::outlets::Passed;
 use super::run::Server;
-use super::speaking::{send, understands_refused};
+use super::speaking::send;
 use super::state::HostChange;
 use crate::curve::context::TransportError;
 use crate::curve::frames::{Frames, MAX_FRAMES, Received};
@@ -208,7 +208,7 @@ impl Server {
             grid: Grid::parse(bytes, kind)?,
             wire_bytes: bytes.len(),
         };
-        let understands = kind == GridKind::Model && understands_refused(&report.grid);
+        let understands = kind == GridKind::Model && says_refusable(&report.grid);
         let trust = self.access.admit(now, key, Some(host));
         let trust = trust.inspect_err(|_| self.tell_refused(from, host, understands))?;
         let peer = Peer {

@@ -37,7 +37,7 @@ mod vocabulary;
 mod weight;
 
 use due::given_up;
-pub use host::Host;
+pub use host::{Host, says_refusable};
 use host::{Kept, State};
 use kin::Kin;
 use peers::Peers;

@@ -5,22 +5,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::events;
-use super::hosts::{Host, Viewers};
+use super::hosts::Viewers;
 use super::pacer::Asked;
 use super::run::Server;
 use crate::curve::router::{Router, RoutingIdBytes};
 use crate::protocol::grid::Grid;
-use crate::protocol::message::{Control, GridKind, Message, UNDERSTANDS_REFUSED};
+use crate::protocol::message::{Control, GridKind, Message};
 
 /// Most models asked for in one turn, of those that had to wait.
 const BATCH_ASKED: usize = 256;
 
 /// Once there was no room for what a host reports, others must expect the same for this long.
 const FULL_LATELY: Duration = Duration::from_secs(3600);
-
-pub(super) fn understands_refused(model: &Grid) -> bool {
-    model.get(UNDERSTANDS_REFUSED).is_some()
-}
 
 impl Server {
     /// Passes a message on to those who look on.
@@ -85,9 +81,7 @@ impl Server {
     /// before.
     pub(super) fn tell_refused(&mut self, from: &RoutingIdBytes, host: &str, understands: bool) {
         let known = self.hosts.get(host);
-        let known = known.filter(|host| host.routing_id() == Some(from));
-        let model = known.and_then(Host::model);
-        if understands || model.is_some_and(|model| understands_refused(model)) {
+        if understands || known.is_some_and(|host| host.understands_refusal(from)) {
             send(&mut self.router, from, Control::Refused);
         }
     }

@@ -25,6 +25,9 @@ pub mod state;
 pub const METRICS_INTERVAL: RangeInclusive<Duration> =
     Duration::from_millis(100)..=Duration::from_secs(3600);
 
+/// The metrics interval where nothing else is set.
+pub const DEFAULT_METRICS_INTERVAL: Duration = Duration::from_secs(5);
+
 /// The range of the stale interval. Collectors are heard from every few
 /// seconds: below one second every connection would flap.
 pub const STALE_INTERVAL: RangeInclusive<Duration> =

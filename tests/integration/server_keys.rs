@@ -134,8 +134,13 @@ async fn many_keys_are_let_in_at_once_and_closing_the_door_is_counted() {
 
 /// A real agent of this name with settings that make it quick, reporting to this collector.
 fn agent(collector: &Collector, name: &str) -> (Site, Agent) {
+    agent_at(collector, name, "200ms")
+}
+
+/// The same, with this metrics interval.
+fn agent_at(collector: &Collector, name: &str, interval: &str) -> (Site, Agent) {
     let site = Site::new(&format!(
-        "[host]\nname = \"{name}\"\n[intervals]\nmetrics = \"200ms\"\nstale = \"20s\"\n\
+        "[host]\nname = \"{name}\"\n[intervals]\nmetrics = \"{interval}\"\nstale = \"20s\"\n\
          [metrics]\ncollect = [\"agent\", \"load\"]\n\
          [collector.main]\nendpoint = \"tcp://{}\"\npublic_key = '{}'\n",
         collector.address, collector.public_key
@@ -212,6 +217,27 @@ async fn an_agent_that_is_shut_out_says_so() {
         assert_eq!(files(home), Vec::<String>::new());
         done(home, &["keys", "allow", "web1", "--name", "first"], "");
     }
+    collector.stop().await;
+}
+
+/// The same where its host is gone between any two of its messages.
+#[tokio::test]
+async fn an_agent_that_is_shut_out_while_its_host_is_gone_says_so() {
+    let home = tempfile::tempdir().unwrap();
+    let config = home.path().join("collector.toml");
+    let short = "[hosts]\ntimeout = \"1s\"\n";
+    fs::write(&config, short).unwrap();
+    let with_file = ["--config", config.to_str().unwrap()];
+    let mut collector = Collector::start(home.path(), &with_file).await;
+    let (_site, mut agent) = agent_at(&collector, "web1", "4s");
+    agent.says("Reporting to main").await;
+    collector.logged("web1 is gone").await;
+    let closed = format!("{short}[agents]\nauthorized = \"directory\"\n");
+    fs::write(&config, closed).unwrap();
+    collector.signal(Signal::HUP);
+    // With its next message, and long before it has heard nothing for too long.
+    agent.says(REFUSED).await;
+    assert!(agent.said("has been silent").is_empty());
     collector.stop().await;
 }
 

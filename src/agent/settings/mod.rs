@@ -40,7 +40,7 @@ use crate::config::{ConnectionName, LogLevel};
 use crate::curve::endpoint::Endpoint;
 use crate::curve::keys::{KeyPair, PublicKey};
 use crate::dbus::BusAddress;
-use crate::protocol::DEFAULT_STALE_INTERVAL;
+use crate::protocol::{DEFAULT_METRICS_INTERVAL, DEFAULT_STALE_INTERVAL};
 pub use crate::protocol::{METRICS_INTERVAL, STALE_INTERVAL};
 use crate::sources::Options;
 
@@ -88,7 +88,7 @@ pub struct Intervals {
 impl Intervals {
     /// 5 s and 30 s.
     pub const DEFAULT: Self = Self {
-        metrics: Duration::from_secs(5),
+        metrics: DEFAULT_METRICS_INTERVAL,
         stale: DEFAULT_STALE_INTERVAL,
     };
 }

@@ -86,6 +86,7 @@ impl Hosts {
                 messages: 0,
                 vitals: Vitals::default(),
                 comebacks: 0,
+                refusable: None,
                 shared: 0,
                 last_metrics: None,
                 new_name: false,

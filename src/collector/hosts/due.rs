@@ -105,6 +105,8 @@ impl Hosts {
         self.kept = self.kept.minus(before);
         self.peers
             .weigh(host.payers(), host.routing_id(), before, Weight::NONE);
+        let refusable = host.routing_id().filter(|id| host.understands_refusal(id));
+        host.refusable = refusable.cloned();
         host.model = None;
         let routing_id = match std::mem::replace(&mut host.state, State::Gone) {
             State::Reporting { routing_id, .. } => {

@@ -14,7 +14,7 @@ use crate::curve::router::RoutingIdBytes;
 use crate::metrics::LatestMetrics;
 use crate::metrics::families::FamilySet;
 use crate::protocol::grid::Grid;
-use crate::protocol::message::GridKind;
+use crate::protocol::message::{GridKind, UNDERSTANDS_REFUSED};
 
 /// What is known of a host.
 #[derive(Debug)]
@@ -33,6 +33,8 @@ pub struct Host {
     pub(super) messages: u64,
     /// What it last said of what some viewing clients want in its model.
     pub(super) vitals: Vitals,
+    /// The connection that it went on, where its agent understands that it is refused.
+    pub(super) refusable: Option<RoutingIdBytes>,
     /// How often it was back after it had been gone.
     pub(super) comebacks: u64,
     /// How many of its messages came while its key reported from two machines.
@@ -67,6 +69,12 @@ pub(super) struct Kept {
     pub(super) weight: Weight,
 }
 
+/// Returns true if an agent that sends this model understands that it is refused.
+#[must_use]
+pub fn says_refusable(model: &Grid) -> bool {
+    model.get(UNDERSTANDS_REFUSED).is_some()
+}
+
 impl Host {
     /// One that has just come, under a name that nobody knew.
     pub(super) fn new(
@@ -87,6 +95,7 @@ impl Host {
             messages: 0,
             vitals: Vitals::default(),
             comebacks: 0,
+            refusable: None,
             shared: 0,
             last_metrics: None,
             new_name: true,
@@ -112,6 +121,17 @@ impl Host {
         match &self.state {
             State::Reporting { routing_id, .. } => Some(routing_id),
             State::Expected | State::Gone => None,
+        }
+    }
+
+    /// Returns true if its agent, on this connection, understands that it is refused, by the last
+    /// model that it sent there; also while the host is gone between two messages.
+    #[must_use]
+    pub fn understands_refusal(&self, from: &RoutingIdBytes) -> bool {
+        let model_says = || self.model().is_some_and(|model| says_refusable(model));
+        match self.routing_id() {
+            Some(routing_id) => routing_id == from && model_says(),
+            None => self.refusable.as_ref() == Some(from),
         }
     }
 

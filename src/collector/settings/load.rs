@@ -23,7 +23,7 @@ use crate::config::table::key_text;
 use crate::config::{ConfigError, ConnectionName, Place, Problem, Problems, Reason};
 use crate::curve::certificate::concern;
 use crate::curve::router::Listen;
-use crate::protocol::DEFAULT_STALE_INTERVAL;
+use crate::protocol::{DEFAULT_METRICS_INTERVAL, DEFAULT_STALE_INTERVAL};
 
 /// The most targets. Each costs a thread, a queue and every message once more; nobody
 /// writes to more than a few.
@@ -171,6 +171,12 @@ fn load_layers(layers: Layers, sources: &Sources) -> Result<Loaded, ConfigError>
         let place = layers.place(&["hosts", "ping_interval"]);
         let place = place.unwrap_or(Place::Default);
         warnings.push(Warning::RarePings { place, interval });
+    }
+    let timeout = settings.timing.host_timeout;
+    if timeout <= DEFAULT_METRICS_INTERVAL {
+        let place = layers.place(&["hosts", "timeout"]);
+        let place = place.unwrap_or(Place::Default);
+        warnings.push(Warning::ShortTimeout { place, timeout });
     }
     Ok(Loaded {
         settings,

@@ -922,3 +922,25 @@ fn pings_that_agents_do_not_wait_for_are_told() {
         ]
     );
 }
+
+#[test]
+fn a_time_out_between_two_messages_is_told() {
+    let site = Site::new();
+    let warnings = |timeout: &str| {
+        site.etc(&format!("[hosts]\ntimeout = '{timeout}'\n"));
+        let loaded = site.load().unwrap();
+        let warnings = loaded.warnings.iter().map(ToString::to_string);
+        let root = site.dir.path().to_str().unwrap().to_owned();
+        warnings
+            .map(|text| text.replace(&root, "~"))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(warnings("5100ms"), [""; 0]);
+    assert_eq!(
+        warnings("5s"),
+        [
+            "~/etc/metrics-collector.toml:2: hosts.timeout: 5s is not longer than the 5s between two \
+             messages of an agent whose intervals.metrics is not set: its host is gone between them"
+        ]
+    );
+}

@@ -7,7 +7,7 @@ use thiserror::Error;
 use crate::config::service::Note;
 use crate::config::{Place, format_time};
 use crate::curve::certificate::Concern;
-use crate::protocol::DEFAULT_STALE_INTERVAL;
+use crate::protocol::{DEFAULT_METRICS_INTERVAL, DEFAULT_STALE_INTERVAL};
 
 /// What the collector goes on in spite of, and an administrator should know.
 #[derive(Debug, Error)]
@@ -30,5 +30,17 @@ pub enum Warning {
         place: Place,
         /// The interval.
         interval: Duration,
+    },
+    /// Hosts that are gone between two of their messages.
+    #[error(
+        "{place}: hosts.timeout: {} is not longer than the {} between two messages of an agent \
+         whose intervals.metrics is not set: its host is gone between them",
+        format_time(*.timeout), format_time(DEFAULT_METRICS_INTERVAL)
+    )]
+    ShortTimeout {
+        /// Where it stands.
+        place: Place,
+        /// The time.
+        timeout: Duration,
     },
 }
