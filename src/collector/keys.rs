@@ -3,7 +3,7 @@
 //! Looked for as `collector.key_secret`, in this order: the unit's credentials,
 //! `/etc/metrics-collector/curve`, and where the collector keeps its state:
 //! `$STATE_DIRECTORY`, or by hand `~/.curve` (as root `/var/lib/metrics-collector`, where
-//! the service has made that). There it is made where it is nowhere. A key file that is
+//! the service is installed, also before its first start makes that directory). There it is made where it is nowhere. A key file that is
 //! there but cannot be used is an error, never a reason to make another: agents know the
 //! collector by its key.
 
@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use crate::base::text;
-use crate::config::service::{Note, Seen, Sight};
+use crate::config::service::{self, Note, Seen, Sight};
 use crate::curve::certificate::{Certificate, CertificateError, Trust};
 use crate::curve::keys::KeyPair;
 
@@ -27,6 +27,14 @@ const SECRET_FILE: &str = "collector.key_secret";
 const ETC_DIR: &str = "/etc/metrics-collector/curve";
 /// The service's state directory.
 const STATE_DIR: &str = "/var/lib/metrics-collector";
+/// The service's unit.
+const UNIT: &str = "metrics-collector.service";
+
+/// Returns true if there is a collector's service on this host, whether or not it has ever run.
+#[must_use]
+pub fn service_is_installed() -> bool {
+    service_state().is_some() || service::is_installed(UNIT)
+}
 
 /// The service's state directory, where there is one. Its name is for all to see, not what is in it.
 #[must_use]
@@ -51,7 +59,10 @@ impl Places {
     #[must_use]
     pub fn of_process() -> Self {
         let root = rustix::process::geteuid().is_root();
-        Self::of(|name| std::env::var_os(name), root, Path::new(STATE_DIR))
+        // Its directory appears at its first start: until then keys are let in as well.
+        let service_state = Path::new(STATE_DIR);
+        let service_state = service_is_installed().then_some(service_state);
+        Self::of(|name| std::env::var_os(name), root, service_state)
     }
 
     /// Those of the service, with the credentials that it runs with.
@@ -71,15 +82,20 @@ impl Places {
         directory.is_some_and(|directory| path.starts_with(directory))
     }
 
-    fn of(variable: impl Fn(&str) -> Option<OsString>, root: bool, service_state: &Path) -> Self {
+    /// `service_state` is that of the service, where it is installed.
+    fn of(
+        variable: impl Fn(&str) -> Option<OsString>,
+        root: bool,
+        service_state: Option<&Path>,
+    ) -> Self {
         let directory =
             |text: OsString| Some(PathBuf::from(text)).filter(|path| path.is_absolute());
         // Several, joined by colons, where the unit names several (systemd.exec(5)).
         let service = variable("STATE_DIRECTORY")
             .and_then(|value| std::env::split_paths(&value).find(|path| path.is_absolute()));
         let by_hand = || {
-            if root && service_state.is_dir() {
-                return Some(service_state.to_owned());
+            if let Some(state) = service_state.filter(|_| root) {
+                return Some(state.to_owned());
             }
             let home = variable("HOME").and_then(directory)?;
             Some(home.join(".curve"))
@@ -405,7 +421,7 @@ mod tests {
     #[test]
     fn state_is_where_systemd_or_the_user_has_it() {
         let service = tempfile::tempdir().unwrap();
-        let of = |variables: &[(&str, &str)], root, service: &Path| {
+        let of = |variables: &[(&str, &str)], root, service: Option<&Path>| {
             let variable = |name: &str| {
                 let found = variables.iter().find(|(known, _)| *known == name);
                 found.map(|(_, value)| OsString::from(value))
@@ -414,18 +430,20 @@ mod tests {
         };
         let home = ("HOME", "/home/ada");
         let unit = ("STATE_DIRECTORY", "/var/lib/a:/var/lib/b");
-        let none = Path::new("/nonexistent");
+        let none = None;
+        // Before its first start it has no state directory.
+        let installed = Some(Path::new("/nonexistent"));
         assert_eq!(
             of(&[home, unit], false, none).state,
             Some("/var/lib/a".into())
         );
         assert_eq!(
-            of(&[home], false, service.path()).state,
+            of(&[home], false, installed).state,
             Some("/home/ada/.curve".into())
         );
         assert_eq!(
-            of(&[home], true, service.path()).state,
-            Some(service.path().into())
+            of(&[home], true, installed).state,
+            Some("/nonexistent".into())
         );
         assert_eq!(
             of(&[home], true, none).state,

@@ -467,6 +467,14 @@ fn ask_with(program: &str, arguments: &[&str], input: &[u8]) -> Option<Vec<u8>> 
     output.status.success().then_some(output.stdout)
 }
 
+/// Returns true if the unit's file is installed, whether or not a service manager runs.
+#[must_use]
+pub fn is_installed(unit: &str) -> bool {
+    UNITS
+        .iter()
+        .any(|units| Path::new(units).join(unit).exists())
+}
+
 /// A drop-in of the unit, or of all services.
 fn a_drop_in(unit: &str) -> Option<PathBuf> {
     let directories = UNITS.iter().flat_map(|units| {

@@ -456,10 +456,16 @@ async fn a_reload_puts_the_list_in_force() {
     let line = collector.logged("Refused a message").await;
     assert!(line.contains(&*key), "{line}");
     web1.hello().await;
+    // The record of keys may be a minute old: what is said of the door is not.
+    let (_, output, errors) = keys(home.path(), &["revoke", "web1"]).await;
+    assert!(output.contains("refuses it from now on"), "{output}");
+    assert_eq!(errors, "");
     assert_eq!(list(home.path()).await["authorized"], "directory");
     fs::write(&config, "").unwrap();
     collector.signal(Signal::HUP);
     collector.logged("Configuration reloaded").await;
+    let (_, _, errors) = keys(home.path(), &["allow", "--", &*key]).await;
+    assert!(errors.contains("lets every agent in"), "{errors}");
     web2.hello().await;
     collector.stop().await;
 }

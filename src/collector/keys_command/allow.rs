@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use clap::Args;
 
+use super::doors::warn_where_lists_do_not_count;
 use super::files::{self, is_name};
 use super::reporting::reporting_now;
 use super::who::{Known, Resolved};
@@ -37,6 +38,7 @@ type Chosen = BTreeMap<PublicKey, Option<String>>;
 impl Site {
     pub(super) fn allow(&self, wanted: &Wanted) -> Result<(), Failure> {
         let door = door(wanted.client);
+        let doors = self.doors(door);
         let chosen = if wanted.reporting {
             self.all_reporting()?
         } else {
@@ -69,7 +71,8 @@ impl Site {
             ))?;
             listed.push((path, name.into(), key));
         }
-        self.warn_where_lists_do_not_count(door);
+        warn_where_lists_do_not_count(&doors);
+        self.warn_of_own_list(door);
         Ok(())
     }
 
@@ -97,6 +100,7 @@ impl Site {
     }
 
     fn all_reporting(&self) -> Result<Chosen, Failure> {
+        self.may_see()?;
         if !self.state.is_owned() {
             return Err(Failure::NotRunning);
         }

@@ -6,7 +6,6 @@ use super::overview::Overview;
 use super::{Failure, Site, print, warn};
 use crate::base::{pager, terminal, text};
 use crate::collector::access::Door;
-use crate::collector::keys::service_state;
 
 /// How the list is shown.
 #[derive(Debug, Args)]
@@ -29,13 +28,11 @@ impl Site {
         let listed = Door::ALL.map(|door| (door, self.directories(door).files()));
         let pins = self.state.pins()?;
         if known.is_none() {
-            let own = self.state.keys_file();
             // A run by hand has a state of its own; it is the service's that is asked for where
             // there is none.
-            let service = service_state().filter(|path| !own.starts_with(path));
-            let failure = match service {
+            let failure = match self.unseen_service() {
                 Some(path) => Failure::NotReadable(text::path(&path)),
-                None => Failure::NoRecord(text::path(&own)),
+                None => Failure::NoRecord(text::path(&self.state.keys_file())),
             };
             if listed.iter().all(|(_, files)| files.is_empty()) {
                 return Err(failure);

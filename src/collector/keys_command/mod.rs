@@ -5,27 +5,25 @@
 //! itself on request. It refuses to guess: a host name that several keys have reported
 //! under stands for none of them.
 
+use std::cell::OnceCell;
 use std::fmt::Display;
-use std::io;
 use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use clap::{Args, Subcommand};
 use glob::Pattern;
-use thiserror::Error;
 
 use super::access::directory::Directories;
-use super::access::state::{KnownKeys, State, StateError, Wish};
+use super::access::state::{KnownKeys, State, Wish};
 use super::access::{Authorized, Door, ListPlaces};
-use super::keys::Places;
-use crate::base::durable::FileError;
-use crate::base::exit::{EXIT_CONFIG, EXIT_UNAVAILABLE};
+use super::keys::{Places, service_state};
 use crate::base::{terminal, text};
-use crate::config::ConfigError;
 use crate::curve::keys::PublicKey;
 
 mod allow;
+mod doors;
+mod failure;
 mod files;
 mod list;
 mod names;
@@ -34,6 +32,9 @@ mod reporting;
 mod who;
 
 use allow::Wanted;
+use doors::warn_where_lists_do_not_count;
+pub use failure::Failure;
+use failure::refused_note;
 use list::Form;
 pub use names::{NamesWanted, complete};
 pub use reporting::unlisted;
@@ -93,143 +94,6 @@ enum Command {
     },
 }
 
-/// Why nothing was done.
-#[derive(Debug, Error)]
-pub enum Failure {
-    /// Nobody, or nobody in particular.
-    #[error(transparent)]
-    Who(#[from] WhoError),
-    /// No file, no key, and no host that is known.
-    #[error(
-        "{who:?}: expected the name of a file in {directories} without its ending, a public key of 40 \
-         characters, the name of a host that has reported, or a shell pattern for such names; \
-         `metrics-collector keys list` shows them{}", who::meant(.like)
-    )]
-    NothingToRevoke {
-        /// Who was meant.
-        who: String,
-        /// Where the files are.
-        directories: String,
-        /// Hosts that may be meant.
-        like: Vec<String>,
-    },
-    /// No file holds the key.
-    #[error("no key of {who} is in {directories}{hint}")]
-    NotListed {
-        /// Who was meant.
-        who: String,
-        /// Where it was looked for.
-        directories: String,
-        /// What may help.
-        hint: &'static str,
-    },
-    /// The name is another key's.
-    #[error("{}: holds another key, {key}; choose another name with --name, or revoke that key \
-             first", .path.display())]
-    Exists {
-        /// The file.
-        path: PathBuf,
-        /// What is in it.
-        key: PublicKey,
-    },
-    /// A file that is in the way.
-    #[error("{problem}; move it away, or choose another name with --name")]
-    InTheWay {
-        /// What is wrong with it.
-        problem: String,
-    },
-    /// The name cannot be a file's.
-    #[error(
-        "{name:?}: expected a name without `/` and characters that cannot be seen, that does not \
-             begin with a dot, at most {} bytes long; choose one with --name",
-        files::MAX_NAME_BYTES
-    )]
-    Name {
-        /// The name.
-        name: String,
-    },
-    /// The name is nobody's.
-    #[error("{0}: the host name is not pinned; `metrics-collector keys list` shows those that are")]
-    NotPinned(String),
-    /// The key has no names.
-    #[error(
-        "the key {0} has no pinned host name; `metrics-collector keys list` shows those that are \
-         pinned"
-    )]
-    NonePinned(PublicKey),
-    /// The files of the collector's state.
-    #[error(transparent)]
-    State(#[from] StateError),
-    /// The system refused.
-    #[error(transparent)]
-    File(#[from] FileError),
-    /// No collector has kept a record, and no list has a key.
-    #[error("{0}: no collector has kept a record of keys there yet, and no key is listed")]
-    NoRecord(String),
-    /// The service's record is not for everybody.
-    #[error(
-        "{0}: which keys came to the service is for root and its own user to see; run this as root"
-    )]
-    NotReadable(String),
-    /// A name is one file's.
-    #[error("--name is for one key, and {0} are meant")]
-    OneName(usize),
-    /// There is no collector to ask.
-    #[error("no collector runs here, so that no key reports now")]
-    NotRunning,
-    /// There is a collector, and nobody reports to it.
-    #[error("no agent reports now, so that there is no key to let in{}", refused_note(*.refused))]
-    NobodyReports {
-        /// Keys that came and are refused.
-        refused: usize,
-    },
-    /// The settings.
-    #[error("how long a host may be silent is not known: {0}")]
-    Settings(#[source] ConfigError),
-    /// The collector does not do its part.
-    #[error(
-        "the running collector has not let {what} go within {} s; look at its log, and try again",
-        PATIENCE.as_secs()
-    )]
-    NoAnswer {
-        /// What was to be let go.
-        what: String,
-    },
-    /// No state directory.
-    #[error("no place for the collector's state, as neither STATE_DIRECTORY nor HOME is set")]
-    NoPlace,
-    /// Nobody reads.
-    #[error("cannot print: {0}")]
-    Print(#[source] io::Error),
-}
-
-/// What there is to know of keys that are refused, and thus do not report.
-fn refused_note(refused: usize) -> String {
-    let keys = match refused {
-        0 => return String::new(),
-        1 => "1 key that came is refused".to_owned(),
-        many => format!("{many} keys that came are refused"),
-    };
-    format!(
-        "; {keys}: `metrics-collector keys list` shows which, and `metrics-collector keys allow KEY...` \
-         lets them in by their keys, or by the hosts that it shows"
-    )
-}
-
-impl Failure {
-    /// The exit status.
-    #[must_use]
-    pub fn status(&self) -> u8 {
-        match self {
-            Self::State(StateError::Pins { .. } | StateError::Keys { .. })
-            | Self::Settings(_)
-            | Self::NoPlace => EXIT_CONFIG,
-            Self::NoAnswer { .. } => EXIT_UNAVAILABLE,
-            _ => 1,
-        }
-    }
-}
-
 /// Does it.
 ///
 /// # Errors
@@ -254,6 +118,8 @@ fn door(client: bool) -> Door {
 struct Site {
     places: ListPlaces,
     state: State,
+    /// Whether a running collector has brought its files up to date for this command.
+    refreshed: OnceCell<bool>,
 }
 
 impl Site {
@@ -262,7 +128,24 @@ impl Site {
         Ok(Self {
             places: ListPlaces::of_process(),
             state: State::new(state),
+            refreshed: OnceCell::new(),
         })
+    }
+
+    /// Where the service keeps what this user may not see, and has nothing of its own to show instead.
+    fn unseen_service(&self) -> Option<PathBuf> {
+        let own = self.state.keys_file();
+        service_state().filter(|service| !own.starts_with(service) && !own.exists())
+    }
+
+    /// # Errors
+    ///
+    /// [`Failure::NotReadable`], where what is asked for is the service's, and not for this user.
+    fn may_see(&self) -> Result<(), Failure> {
+        match self.unseen_service() {
+            Some(path) if !self.state.is_owned() => Err(Failure::NotReadable(text::path(&path))),
+            _ => Ok(()),
+        }
     }
 
     /// The files of a list, and no word on what is wrong with some.
@@ -294,12 +177,14 @@ impl Site {
             };
             return Ok(Resolved { key, host });
         }
+        self.may_see()?;
         self.refresh();
         let (known, pins) = (self.keys()?, self.state.pins()?);
         Ok(Known::new(known.as_ref(), &pins).resolve(door, who)?)
     }
 
     fn revoke(&self, who: &str, door: Door) -> Result<(), Failure> {
+        let doors = self.doors(door);
         let listed = self.directories(door).files();
         let named: Vec<_> = listed
             .iter()
@@ -315,15 +200,16 @@ impl Site {
             .filter(|(.., key)| keys.contains(key))
             .collect();
         if files.is_empty() {
-            let any = door == Door::Agents && self.authorized() == Some(Authorized::Any);
             return Err(Failure::NotListed {
                 who: who.to_owned(),
                 directories: self.directory_names(door),
-                hint: if any {
-                    "; it is let in because every key is: set authorized = \"directory\", and \
-                     allow those that may report"
-                } else {
-                    ", so it is not let in"
+                hint: match doors {
+                    Ok(Some(Authorized::Any)) => {
+                        "; it is let in because every key is: set authorized = \"directory\", and \
+                         allow those that may report"
+                    }
+                    Ok(Some(Authorized::Directory)) => ", so it is not let in",
+                    Ok(None) | Err(_) => "",
                 },
             });
         }
@@ -331,14 +217,15 @@ impl Site {
             files::remove(path)?;
             print(&format!("Removed {} (the key {key})\n", path.display()))?;
         }
-        if door == Door::Clients || self.authorized() != Some(Authorized::Any) {
+        if matches!(doors, Ok(None | Some(Authorized::Directory))) {
             let what = if keys.len() > 1 { "them" } else { "it" };
             let connected = if keys.len() > 1 { "they are" } else { "it is" };
             print(&format!(
                 "A running collector refuses {what} from now on, also where {connected} connected\n"
             ))?;
         }
-        self.warn_where_lists_do_not_count(door);
+        warn_where_lists_do_not_count(&doors);
+        self.warn_of_own_list(door);
         Ok(())
     }
 
@@ -381,6 +268,7 @@ impl Site {
     }
 
     fn forget(&self, host: &str) -> Result<(), Failure> {
+        self.may_see()?;
         let forgotten = match self.state.own()? {
             Some(owned) => owned.forget(host)?,
             None => self.ask_to_forget(host)?,
@@ -406,6 +294,7 @@ impl Site {
     }
 
     fn forget_key(&self, key: PublicKey) -> Result<(), Failure> {
+        self.may_see()?;
         let names = if let Some(owned) = self.state.own()? {
             owned.forget_key(key)?
         } else {
@@ -440,27 +329,17 @@ impl Site {
         Ok(true)
     }
 
-    /// Has a running collector bring its files up to date. Where it does not, what is there
-    /// is at most a minute old.
-    fn refresh(&self) {
-        if self.state.is_owned() && !self.ask(&Wish::Record, REFRESH).is_ok_and(|done| done) {
-            warn("the running collector has not brought its files up to date");
-        }
-    }
-
-    /// How the collector was set when it last kept its record.
-    fn authorized(&self) -> Option<Authorized> {
-        let known = self.keys().ok().flatten()?;
-        Some(known.authorized)
-    }
-
-    fn warn_where_lists_do_not_count(&self, door: Door) {
-        if door == Door::Agents && self.authorized() == Some(Authorized::Any) {
-            warn(
-                "the collector lets every agent in; the list counts once it runs with \
-                 authorized = \"directory\"",
-            );
-        }
+    /// Has a running collector bring its files up to date, once for this command; whether it has,
+    /// or none runs. Where it has not, what is there is at most a minute old.
+    fn refresh(&self) -> bool {
+        *self.refreshed.get_or_init(|| {
+            let done =
+                !self.state.is_owned() || self.ask(&Wish::Record, REFRESH).is_ok_and(|done| done);
+            if !done {
+                warn("the running collector has not brought its files up to date");
+            }
+            done
+        })
     }
 }
 

@@ -251,6 +251,41 @@ def asking_for_the_public_key_makes_none(m):
     m.expect("key of the file", m.run("metrics-collector", "--public-key"), other)
 
 
+def keys_are_let_in_before_the_first_start(m):
+    """What root says of keys is for the service, which has never run; others have no say in it."""
+    public, _ = key_pair(m)
+    m.expect_refused("state", "test", "-e", STATE)
+    for door, option in ("agents", []), ("clients", ["--client"]):
+        let_in = m.execute(
+            "metrics-collector", "keys", "allow", *option, "--name", "first", "--", public
+        )
+        file = f"/etc/metrics-collector/authorized_{door}/first.key"
+        m.expect_match("written", let_in.stdout, f"Wrote {file}: ")
+        said = "lets every agent in" in let_in.stderr
+        m.expect("whether the list counts", said, door == "agents")
+    m.expect_refused(
+        "list of somebody else", *AS_NOBODY, "env", "HOME=/tmp", "metrics-collector", "keys",
+        "revoke", "first", saying="(?i)permission denied",
+    )  # fmt: skip
+    own = m.execute(
+        *AS_NOBODY, "env", "HOME=/tmp", "metrics-collector", "keys", "allow", "--name", "mine",
+        "--client", "--", "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7",
+    )  # fmt: skip
+    m.expect_match("own list", own.stderr, "only a collector that you run by hand reads /tmp/")
+    m.write(COLLECTOR_SETTINGS, '[agents]\nauthorized = "directory"\n')
+    m.run("systemctl", "start", COLLECTOR)
+    table = m.run("metrics-collector", "keys", "list", "--json")
+    m.expect("names that are let in", table.count('"first"'), 2)
+    for command in (["allow", "--reporting"], ["forget", "web1"], ["allow", "web1"]):
+        m.expect_refused(
+            " ".join(command), *AS_NOBODY, "env", "HOME=/nonexistent", "metrics-collector",
+            "keys", *command, saying="is for root and its own user to see",
+        )  # fmt: skip
+
+
+keys_are_let_in_before_the_first_start.suites = ["bookworm", "trixie"]
+
+
 def roots_commands_follow_no_link_of_the_services_user(m):
     """A service's user that was taken over puts links where root's commands work."""
     m.run("systemctl", "start", COLLECTOR)

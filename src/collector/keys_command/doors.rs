@@ -1,0 +1,63 @@
+//! Whether the collector lets in only those that are listed, and which collector that is.
+
+use super::{Site, warn};
+use crate::base::text;
+use crate::collector::access::{Authorized, Door};
+use crate::collector::keys::service_is_installed;
+use crate::collector::settings::{self, ETC_DIR, Sources};
+
+/// Whose keys are let in; None where only the command line of a start by hand will tell, else
+/// why that is not known.
+pub(super) type Doors = Result<Option<Authorized>, String>;
+
+impl Site {
+    /// Who is let in at this door: by the running collector's own word, and where none runs by
+    /// the settings that it will start with.
+    pub(super) fn doors(&self, door: Door) -> Doors {
+        if door == Door::Clients {
+            return Ok(Some(Authorized::Directory));
+        }
+        if !self.state.is_owned() {
+            if !self.writes_the_services(door) {
+                return Ok(None);
+            }
+            let loaded = settings::load(&Sources::of_process());
+            let loaded = loaded.map_err(|error| error.to_string())?;
+            return Ok(Some(loaded.settings.access.authorized));
+        }
+        let fresh = self.refresh().then(|| self.keys().ok().flatten()).flatten();
+        let known = fresh.ok_or("the running collector does not answer")?;
+        Ok(Some(known.authorized))
+    }
+
+    fn writes_the_services(&self, door: Door) -> bool {
+        self.places.write(door).starts_with(ETC_DIR)
+    }
+
+    /// Says which collector reads a list that is not the service's.
+    pub(super) fn warn_of_own_list(&self, door: Door) {
+        let list = self.places.write(door);
+        let by_hand = !self.writes_the_services(door);
+        if by_hand && service_is_installed() && !self.state.is_owned() {
+            warn(&format_args!(
+                "only a collector that you run by hand reads {}; for the service's list run this \
+                 as root",
+                text::path(&list)
+            ));
+        }
+    }
+}
+
+pub(super) fn warn_where_lists_do_not_count(doors: &Doors) {
+    match doors {
+        Ok(None | Some(Authorized::Directory)) => {}
+        Ok(Some(Authorized::Any)) => warn(
+            "the collector lets every agent in; the list counts once it runs with \
+             authorized = \"directory\"",
+        ),
+        Err(why) => warn(&format_args!(
+            "whether the list counts is not known, as {why}; it does with \
+             authorized = \"directory\""
+        )),
+    }
+}
