@@ -98,6 +98,40 @@ const BUS_PAGES: [(&str, &[&str], &str); 2] = [
 ];
 
 #[test]
+fn a_synopsis_has_the_values_of_its_options() {
+    for (name, wanted) in [
+        (
+            "metrics-collector.8",
+            "[\\fB--authorized\\fR \\fIany|directory\\fR]",
+        ),
+        ("metrics-agent.8", "[\\fB--config\\fR \\fIFILE\\fR]"),
+        (
+            "metrics-agentctl.1",
+            "[\\fB-n\\fR|\\fB--lines\\fR \\fINUMBER\\fR]",
+        ),
+        (
+            "metrics-top.1",
+            "[\\fB--once\\fR] [\\fB--wait\\fR \\fITIME\\fR]",
+        ),
+    ] {
+        let synopsis = section(&page(name), ".SH SYNOPSIS").concat();
+        assert!(synopsis.contains(wanted), "{name}: {synopsis}");
+    }
+}
+
+/// A command that has others below it may do something by itself, too.
+#[test]
+fn commands_with_others_below_them_are_documented() {
+    let page = page("metrics-collector.8").replace("\\-", "-");
+    let hosts = "\\fBhosts\\fR [\\fB--gone\\fR] [\\fB--json\\fR] [\\fB-l\\fR|\\fB--full\\fR] \
+                 [\\fB--no-pager\\fR] [\\fIPATTERN...\\fR]";
+    for line in [hosts, "\\fBhosts forget\\fR <\\fINAME...\\fR>"] {
+        assert!(page.lines().any(|found| found.trim_end() == line), "{line}");
+    }
+    assert!(!page.contains("\n\\fBkeys\\fR "), "keys alone does nothing");
+}
+
+#[test]
 fn every_member_on_the_bus_is_documented_and_no_other() {
     for (name, interfaces, _) in BUS_PAGES {
         let page = page(&format!("{name}.5"));

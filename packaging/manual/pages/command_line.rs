@@ -11,7 +11,24 @@ use super::roff;
 /// One line.
 pub(super) fn synopsis(command: &Command) -> Result<String, Box<dyn Error>> {
     let man = Man::new(command.clone().subcommand_value_name("COMMAND"));
-    rendered(|output| man.render_synopsis_section(output))
+    let text = rendered(|output| man.render_synopsis_section(output))?;
+    Ok(with_values(text, command))
+}
+
+/// With the values of options, which `clap_mangen` leaves out.
+fn with_values(mut text: String, command: &Command) -> String {
+    let with_value = |one: &&Arg| !one.is_hide_set() && one.get_action().takes_values();
+    for option in command.get_opts().filter(with_value) {
+        let Some(long) = option.get_long() else {
+            continue;
+        };
+        let values = option.get_value_names().unwrap_or_default();
+        let values: Vec<_> = values.iter().map(|name| roff::text(name)).collect();
+        let name = format!("\\fB{}\\fR", roff::text(&format!("--{long}")));
+        let value = format!("{name} \\fI{}\\fR", values.join(" "));
+        text = text.replace(&name, &value);
+    }
+    text
 }
 
 /// Options and arguments, a paragraph each.
@@ -47,11 +64,7 @@ pub(super) fn commands(command: &Command) -> Result<String, Box<dyn Error>> {
     for (name, command) in leaves(command, "") {
         // Those of every command stand in the page's options.
         let arguments = command.get_arguments().filter(|argument| {
-            let help = matches!(
-                argument.get_action(),
-                ArgAction::Help | ArgAction::HelpShort | ArgAction::HelpLong
-            );
-            !argument.is_global_set() && !argument.is_hide_set() && !help
+            !argument.is_global_set() && !argument.is_hide_set() && !is_help(argument)
         });
         let own = Command::new("")
             .bin_name(&name)
@@ -79,13 +92,25 @@ pub(super) fn commands(command: &Command) -> Result<String, Box<dyn Error>> {
     Ok(text)
 }
 
-/// The commands that have none below them, by the words that they are called with.
+fn is_help(argument: &Arg) -> bool {
+    matches!(
+        argument.get_action(),
+        ArgAction::Help | ArgAction::HelpShort | ArgAction::HelpLong
+    )
+}
+
+/// The commands that do something, those below others too them, by the words that they are called with.
 fn leaves<'a>(command: &'a Command, prefix: &str) -> Vec<(String, &'a Command)> {
     let shown = command.get_subcommands().filter(|one| !one.is_hide_set());
     let below = shown.flat_map(|one| {
         let name = format!("{prefix}{}", one.get_name());
         if one.has_subcommands() {
-            leaves(one, &format!("{name} "))
+            // It may have something to do itself.
+            let mut arguments = one.get_arguments();
+            let own = arguments.any(|one| !one.is_global_set() && !is_help(one));
+            let itself = (own && !one.is_subcommand_required_set()).then(|| (name.clone(), one));
+            let below = leaves(one, &format!("{name} "));
+            itself.into_iter().chain(below).collect()
         } else {
             vec![(name, one)]
         }
