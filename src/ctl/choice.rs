@@ -50,13 +50,20 @@ impl Choice {
             Some((metric, instance)) => (metric, Some(instance)),
             None => (name, None),
         };
+        self.fits_metric(metric)
+            && self
+                .instance
+                .as_ref()
+                .is_none_or(|wanted| instance.is_some_and(|instance| wanted.matches(instance)))
+    }
+}
+
+impl Choice {
+    /// Whether some instance of this metric fits.
+    pub(super) fn fits_metric(&self, metric: &str) -> bool {
         let mut beginnings = metric.match_indices('.').map(|(dot, _)| &metric[..dot]);
-        let fits = (self.metric.matches(metric) && !self.only_below)
-            || beginnings.any(|beginning| self.metric.matches(beginning));
-        fits && self
-            .instance
-            .as_ref()
-            .is_none_or(|wanted| instance.is_some_and(|instance| wanted.matches(instance)))
+        (self.metric.matches(metric) && !self.only_below)
+            || beginnings.any(|beginning| self.metric.matches(beginning))
     }
 }
 

@@ -74,6 +74,9 @@ pub enum Failure {
          metrics-agentctl metrics --model what rarely does"
     )]
     NoMetric,
+    /// A pattern that fits metrics, of which none is there while some collectors fail.
+    #[error("none of these metrics is there now, and this fails:\n{}", .0.join("\n"))]
+    Failing(Vec<String>),
     /// The agent refused or failed; its own words.
     #[error("{0}")]
     Refused(String),

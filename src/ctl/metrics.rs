@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use zbus::Variant;
 
+use super::choice::Choice;
 use super::printable;
 use super::text::{Style, quantity};
 use crate::base::columns::{fit, pieces, width as width_of};
@@ -148,6 +149,12 @@ impl Table {
             text.push('\n');
         }
         text
+    }
+
+    /// Whether one of the choices is of a metric that there may be.
+    pub(super) fn knows_one_of(&self, choices: &[Choice]) -> bool {
+        let fits = |name| choices.iter().any(|choice| choice.fits_metric(name));
+        choices.is_empty() || self.known.keys().any(|name| fits(name))
     }
 
     /// An instance in brackets is its metric's.

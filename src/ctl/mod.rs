@@ -217,7 +217,7 @@ impl Control {
 
     /// The last lines of a unit's log after an empty one, where there are some.
     fn log(&self, unit: Option<&Unit>) -> String {
-        let log = unit.and_then(|unit| unit::log(unit, self.lines, self.style, self.width));
+        let log = unit.and_then(|unit| unit::log(unit, self.lines, self.style));
         log.map_or_else(String::new, |log| format!("\n{log}"))
     }
 

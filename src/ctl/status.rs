@@ -180,6 +180,15 @@ impl View {
         }
     }
 
+    /// The metric collectors that fail, each with why.
+    pub(super) fn failing(&self) -> Vec<String> {
+        let those = self.collectors.iter().filter_map(|one| {
+            let why = string(one, "Fault");
+            (!why.is_empty()).then(|| format!("{}: {why}", string(one, "Name")))
+        });
+        those.collect()
+    }
+
     fn those_collectors(&self, enabled: bool) -> Vec<String> {
         let those = self.collectors.iter().filter(|one| {
             let is = one.get("Enabled").map(|value| &**value);

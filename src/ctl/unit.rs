@@ -134,9 +134,9 @@ impl Unit {
     }
 }
 
-/// The last lines of a unit's log as `systemctl status` shows them; `width` None for whole
-/// ones.
-pub(super) fn log(unit: &Unit, lines: u32, style: Style, width: Option<usize>) -> Option<String> {
+/// The last lines of a unit's log as `systemctl status` shows them. They are whole: journalctl
+/// would leave more room free at their end than a terminal needs.
+pub(super) fn log(unit: &Unit, lines: u32, style: Style) -> Option<String> {
     if lines == 0 {
         return None;
     }
@@ -144,11 +144,8 @@ pub(super) fn log(unit: &Unit, lines: u32, style: Style, width: Option<usize>) -
     journal
         .arg(unit.journal())
         .arg(format!("--lines={lines}"))
-        .args(["--boot", "--output=short", "--no-pager"])
+        .args(["--boot", "--output=short", "--full", "--no-pager"])
         .env("SYSTEMD_COLORS", if style.colours { "1" } else { "0" });
-    if let Some(width) = width {
-        journal.arg("--no-full").env("COLUMNS", width.to_string());
-    }
     // Without a journalctl there is nothing to be said.
     let answer = journal.stdin(std::process::Stdio::null()).output().ok()?;
     shown(

@@ -10,7 +10,8 @@ use tokio::time::Instant;
 use super::choice::{Choice, keep};
 use super::json::{self, Printer};
 use super::metrics::{Earlier, Rates, Table};
-use super::screen::{Screen, View};
+use super::screen::{self, Screen};
+use super::status::View;
 use super::text::{Clock, span};
 use super::{Control, Failure, complain, emit, number, print, string};
 use crate::base::terminal;
@@ -31,7 +32,7 @@ struct Source {
 
 /// What one look showed.
 struct Sight {
-    view: View,
+    view: screen::View,
     interval: Duration,
 }
 
@@ -48,6 +49,10 @@ impl Control {
         let mut grid = source.proxy.sample(kind).await?;
         keep(choices, &mut grid);
         if grid.is_empty() {
+            let failing = View::of(&source.agent).await?.failing();
+            if !failing.is_empty() && source.table.knows_one_of(choices) {
+                return Err(Failure::Failing(failing));
+            }
             return Err(Failure::NoMetric);
         }
         if let Some(form) = self.json {
@@ -133,7 +138,7 @@ impl Control {
         let agent = source.agent.properties().await?;
         let interval = number(&agent, "MetricsIntervalUSec");
         let view = if let Some(form) = self.json {
-            View::of(Printer(form).line(&json::object(&grid)))
+            screen::View::of(Printer(form).line(&json::object(&grid)))
         } else {
             let clock = Clock::local();
             let state = string(&agent, "State");
@@ -147,7 +152,7 @@ impl Control {
             let width = screen.then(|| terminal::size().0);
             let table = source.table.to_text(&grid, &rates, self.style, width);
             let (heading, rows) = table.split_once('\n').unwrap_or((&table, ""));
-            View {
+            screen::View {
                 head: format!(
                     "{} {}: {}, metrics every {} - {}\n\n{heading}\n",
                     self.style.dot(&state),
@@ -187,7 +192,7 @@ impl Place {
             (Some(screen), None) => {
                 let clock = Clock::local();
                 let text = format!("○ {NOT_RUNNING} - {}\n", clock.date(clock.now));
-                screen.show(View::of(text)).map_err(Failure::Io)?;
+                screen.show(screen::View::of(text)).map_err(Failure::Io)?;
             }
             (None, Some(Sight { view, .. })) => {
                 // A block ends with an empty line, a line of JSON is one by itself.

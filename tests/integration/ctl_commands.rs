@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::support::peer::Peer;
 use crate::support::place::{Place, SOME_KEY, eventually};
+use crate::support::root_for;
 
 /// Standard output of a command that succeeds.
 async fn succeeds(place: &Place, words: &[&str]) -> String {
@@ -241,4 +242,23 @@ async fn keys_are_made_once_and_for_the_owner_alone() {
     let error = fails(&place, &words, 1).await;
     assert!(error.contains("exists already"), "{error}");
     assert_eq!(fs::read(&secret).unwrap(), before);
+}
+
+#[tokio::test]
+async fn metrics_that_fail_are_told_from_those_that_there_are_not() {
+    if !root_for("mounting") {
+        return;
+    }
+    let place = Place::new();
+    place.configure("[metrics]\ncollect = [\"load\", \"uptime\"]\n");
+    let _running = place
+        .start_on_another_host("mount --bind /dev/null /proc/loadavg")
+        .await;
+    let error = fails(&place, &["metrics", "load"], 1).await;
+    assert!(error.contains("this fails:\nload: /"), "{error}");
+    assert!(error.contains("/proc/loadavg, line 1: expected"), "{error}");
+    let error = fails(&place, &["metrics", "laod"], 1).await;
+    assert!(error.contains("no metric of this host fits"), "{error}");
+    let text = succeeds(&place, &["status"]).await;
+    assert!(text.contains("Failing: load: /"), "{text}");
 }

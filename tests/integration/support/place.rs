@@ -76,6 +76,29 @@ impl Place {
         command
     }
 
+    /// Starts an agent in a mount name space of its own, where this shell script made another
+    /// host before, and waits until it is on the bus.
+    pub(crate) async fn start_on_another_host(&self, script: &str) -> Running {
+        let agent = self.agent_command();
+        let mut command = Command::new("/usr/bin/unshare");
+        command
+            .args(["--mount", "sh", "-c"])
+            .arg(format!("set -e; {script}; exec \"$@\""))
+            .arg("sh")
+            .arg(agent.get_program())
+            .args(agent.get_args())
+            .env_clear()
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .env("HOME", self.dir.path())
+            .env("STATE_DIRECTORY", self.dir.path().join("state"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let running = Running(command.spawn().unwrap());
+        self.agent().await;
+        running
+    }
+
     /// Starts an agent and waits until it is on the bus.
     pub(crate) async fn start(&self) -> Running {
         let running = self.spawn();
