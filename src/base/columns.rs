@@ -96,6 +96,22 @@ pub fn pieces(text: &str, columns: usize) -> Vec<&str> {
     pieces
 }
 
+/// A sentence in lines of at most this many columns, where no word is wider.
+#[must_use]
+pub fn wrapped(sentence: &str, columns: Option<usize>) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in sentence.split(' ') {
+        match lines.last_mut() {
+            Some(line) if columns.is_none_or(|most| width(line) + 1 + width(word) <= most) => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
 /// Lines of cells below each other, each column as wide as its widest cell. No line ends in
 /// blanks.
 #[must_use]
@@ -193,6 +209,20 @@ mod tests {
 
     use super::*;
     use crate::base::text::{hostile, shown};
+
+    #[test]
+    fn a_sentence_is_wrapped_between_words() {
+        let text = "Left out for want of room: address, key; --full shows all.";
+        assert_eq!(wrapped(text, None), [text]);
+        assert_eq!(
+            wrapped(text, Some(40)),
+            [
+                "Left out for want of room: address, key;",
+                "--full shows all."
+            ]
+        );
+        assert_eq!(wrapped("a longword b", Some(4)), ["a", "longword", "b"]);
+    }
 
     #[test]
     fn what_does_not_fit_is_shortened() {

@@ -310,6 +310,8 @@ async fn the_command_lists_and_forgets_hosts() {
         assert_eq!((status, &*text), (1, "web1 is forgotten\n"));
         assert!(errors.contains("db1: it reports"), "{errors}");
         assert!(errors.contains("x: no host of this name"), "{errors}");
+        let (status, text, _) = hosts(&site, &["--gone", "db*"], false).await;
+        assert_eq!((status, &*text), (0, "No host is gone.\n"));
         let (status, text, _) = hosts(&site, &["forget", "web2"], false).await;
         assert_eq!((status, &*text), (0, "web2 is forgotten\n"));
         let (_, gone, _) = hosts(&site, &["--gone", "--json"], false).await;

@@ -253,6 +253,14 @@ fn show(arguments: &Arguments, patterns: &[Pattern], hosts: Vec<Host>) -> Result
         terminal::emit(&table.json())?;
         return Ok(());
     }
+    if table.0.is_empty() {
+        terminal::emit(if all == 0 {
+            "No host is known yet.\n"
+        } else {
+            "No host is gone.\n"
+        })?;
+        return Ok(());
+    }
     let on_terminal = terminal::on_terminal();
     let columns = (on_terminal && !arguments.full).then(terminal::width);
     let text = table.text(columns);

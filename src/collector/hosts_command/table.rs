@@ -84,9 +84,11 @@ impl Table {
         let mut text = columns::table(&lines);
         if !left_out.is_empty() {
             let what = left_out.join(", ").to_lowercase();
-            text.push_str("\nLeft out for want of room: ");
-            text.push_str(&what);
-            text.push_str("; --full shows all.\n");
+            let hint = format!("Left out for want of room: {what}; --full shows all.");
+            text.push('\n');
+            for line in columns::wrapped(&hint, room) {
+                text.extend([line.as_str(), "\n"]);
+            }
         }
         columns::fit_lines(&text, room)
     }

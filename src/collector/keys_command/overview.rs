@@ -146,9 +146,11 @@ impl Overview {
         }
         if !left_out.is_empty() {
             let what = left_out.join(", ").to_lowercase();
-            text.push_str("\nLeft out for want of room: ");
-            text.push_str(&what);
-            text.push_str("; --full shows all.\n");
+            let hint = format!("Left out for want of room: {what}; --full shows all.");
+            text.push('\n');
+            for line in columns::wrapped(&hint, room) {
+                text.extend([line.as_str(), "\n"]);
+            }
         }
         columns::fit_lines(&text, room)
     }
@@ -415,6 +417,12 @@ mod tests {
             table.ends_with("Left out for want of room: first seen, since; --full shows all.\n"),
             "{table}"
         );
+        let narrow = overview.table(Some(40));
+        let hint = narrow.lines().collect::<Vec<_>>().join(" ");
+        assert!(
+            hint.ends_with("first seen, address, last seen, since; --full shows all."),
+            "{narrow}"
+        );
         let lines: Vec<_> = table.lines().take(4).collect();
         assert!(
             lines[0].starts_with("ROLE    NAME  STATE         HOSTS"),
@@ -450,7 +458,7 @@ mod tests {
             for room in [None, Some(60)] {
                 let table = overview.table(room);
                 hostile::assert_harmless(&table);
-                prop_assert!(table.lines().count() <= 9, "{table:?}");
+                prop_assert!(table.lines().count() <= 10, "{table:?}");
             }
             let json = overview.json();
             hostile::assert_harmless(&json);
