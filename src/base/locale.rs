@@ -47,7 +47,8 @@ pub fn shown_json(text: &str) -> Cow<'_, str> {
 }
 
 /// systemctl's dots in ASCII, and less's mark for a line that goes on.
-fn ascii(text: &str) -> Cow<'_, str> {
+#[must_use]
+pub fn ascii(text: &str) -> Cow<'_, str> {
     if text.is_ascii() {
         return text.into();
     }

@@ -70,12 +70,12 @@ pub struct Arguments {
     pub filter: String,
 
     /// Print the table once as plain text (on a terminal the columns that fit its width), and
-    /// end: as soon as every known host has reported, or --wait is over
+    /// end: as soon as every known host has reported, its file systems too, or --wait is over
     #[arg(long, visible_alias = "batch")]
     pub once: bool,
 
     /// How long --once waits at most, 1s to 5min
-    #[arg(long, value_name = "TIME", default_value = "15s", value_parser = wait)]
+    #[arg(long, value_name = "TIME", default_value = "20s", value_parser = wait)]
     pub wait: Duration,
 }
 

@@ -16,11 +16,16 @@ use super::text::{NONE, clean, load, percent, size, span, temperature, whole};
 /// there are no more.
 const QUIET: Duration = Duration::from_millis(500);
 
+/// A collector reads its list of clients again within a second of a change: one that refuses
+/// a key for longer does not let it in.
+const LIST_READ_AGAIN: Duration = Duration::from_millis(1500);
+
 /// Why there is no table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unavailable(pub Option<Trouble>);
 
-/// Waits until every host that is known has reported, or for `wait` at most.
+/// Waits until every host that is known has reported, its file systems too, or for `wait` at
+/// most.
 ///
 /// # Errors
 ///
@@ -32,14 +37,16 @@ pub async fn gather(connection: &mut Connection, wait: Duration) -> Result<Fleet
     let mut grown = start;
     let mut connected = false;
     let mut trouble = None;
+    let mut refusals = Refusals::default();
     loop {
         let now = Instant::now();
         match connection.status() {
             Status::Connected => connected = true,
-            Status::Waiting(why, _) => {
+            Status::Waiting(why, until) => {
                 trouble = Some(why.clone());
+                let refused = *why == Trouble::KeyRefused;
                 // No patience mends this.
-                if why.is_final() {
+                if why.is_final() && (!refused || refusals.note(until, now)) {
                     return Err(Unavailable(trouble));
                 }
             }
@@ -69,9 +76,32 @@ pub async fn gather(connection: &mut Connection, wait: Duration) -> Result<Fleet
     }
 }
 
+/// How often this key was refused.
+#[derive(Debug, Default)]
+struct Refusals {
+    /// When it was first.
+    first: Option<Instant>,
+    /// The wait that the last one began.
+    last: Option<Instant>,
+}
+
+impl Refusals {
+    /// Takes that it is waited until then, as the key was refused; whether it is refused though
+    /// the list was read meanwhile.
+    fn note(&mut self, until: Instant, now: Instant) -> bool {
+        let first = *self.first.get_or_insert(now);
+        let is_another = self.last.replace(until) != Some(until);
+        is_another && now.saturating_duration_since(first) >= LIST_READ_AGAIN
+    }
+}
+
 fn is_complete(fleet: &Fleet, grown: Instant, now: Instant) -> bool {
     let counts = fleet.counts(now);
-    counts.reporting > 0 && counts.waiting == 0 && now.saturating_duration_since(grown) >= QUIET
+    let is_there = |host: &Host| !host.owes_file_systems();
+    counts.reporting > 0
+        && counts.waiting == 0
+        && now.saturating_duration_since(grown) >= QUIET
+        && fleet.hosts().all(is_there)
 }
 
 /// Where there is no room for all columns, these are left out first, by their place in the row:
@@ -226,6 +256,54 @@ db1.example.org  waiting    -    -    -       -       -     -     -         -   
         fleet.take(start, "a", GridKind::Metrics, b"{}").unwrap();
         assert!(!is_complete(&fleet, start, start));
         assert!(is_complete(&fleet, start, later));
+    }
+
+    #[test]
+    fn file_systems_are_waited_for_where_an_agent_reads_some() {
+        let start = Instant::now();
+        let later = start + QUIET;
+        let take = |fleet: &mut Fleet, kind, json: &str| {
+            fleet.take(start, "a", kind, json.as_bytes()).unwrap();
+        };
+        let begun = || {
+            let mut fleet = Fleet::default();
+            take(&mut fleet, GridKind::Model, r#"{"agent.version":"1"}"#);
+            take(&mut fleet, GridKind::Metrics, r#"{"cpu.percent":1}"#);
+            assert!(!is_complete(&fleet, start, later));
+            fleet
+        };
+        // None that could be the fullest, but they came.
+        let mut fleet = begun();
+        take(&mut fleet, GridKind::Metrics, r#"{"fs.readonly[/]":1}"#);
+        assert!(is_complete(&fleet, start, later));
+        // It says what it reads.
+        let reads = |name| format!(r#"{{"agent.collector.time.total[{name}]":1}}"#);
+        let mut fleet = begun();
+        take(&mut fleet, GridKind::Metrics, &reads("filesystem"));
+        assert!(!is_complete(&fleet, start, later));
+        let mut fleet = begun();
+        take(&mut fleet, GridKind::Metrics, &reads("cpu"));
+        assert!(is_complete(&fleet, start, later));
+        // What is gone owes nothing.
+        let gone = br#"{"state":"gone","last_seen":1000,"since":1030}"#;
+        let mut fleet = begun();
+        fleet.take_state(start, 2000.0, "a", gone).unwrap();
+        fleet.take(start, "b", GridKind::Metrics, b"{}").unwrap();
+        assert!(is_complete(&fleet, start, later));
+    }
+
+    #[test]
+    fn a_key_is_refused_once_the_list_was_read_again() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut refusals = Refusals::default();
+        assert!(!refusals.note(at(900), start));
+        // The same wait, looked at again.
+        assert!(!refusals.note(at(900), at(1600)));
+        let mut refusals = Refusals::default();
+        assert!(!refusals.note(at(500), start));
+        assert!(!refusals.note(at(1600), at(600)));
+        assert!(refusals.note(at(4000), at(1700)));
     }
 
     proptest! {

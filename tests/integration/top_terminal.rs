@@ -149,7 +149,7 @@ async fn the_fleet_is_shown_and_looked_into() {
 
     tmux.types(&["Enter"]);
     // At once, with the rates between what it said before and last.
-    let screen = tmux.shows("Failed units").await;
+    let screen = tmux.shows("nginx.service").await;
     assert!(screen.contains("Debian GNU/Linux 13"), "{screen}");
     assert!(screen.contains("▲ backup.service"), "{screen}");
     let nginx = line(&screen, "nginx.service");

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use super::history::History;
 use super::rates::Rates;
 use super::readings::{
-    Fullest, failed, fullest, is_received, is_sent, number, pressure, temperature, text,
+    Fullest, failed, fullest, is_received, is_sent, number, pressure, reads_file_systems,
+    temperature, text,
 };
 use crate::metrics::LatestMetrics;
 use crate::metrics::families::FamilySet;
@@ -51,6 +52,8 @@ pub struct Host {
     pub swap_free: Option<f64>,
     /// The file system that is worst off.
     pub disk: Option<Fullest>,
+    /// Whether its agent reads file systems and none was heard of yet, as far as is known.
+    file_systems: FileSystems,
     /// The hottest sensor, in °C.
     pub temperature: Option<f64>,
     /// Over the last minute.
@@ -85,6 +88,8 @@ pub struct Told {
     pub gone: bool,
     /// When it was last seen by the collector, in seconds since 1970.
     pub last_seen: f64,
+    /// Since when it has been so, in seconds since 1970.
+    pub since: f64,
     /// How long ago that was when it was told, and when that was.
     ago: Duration,
     at: Instant,
@@ -135,6 +140,7 @@ impl Host {
             swap_total: None,
             swap_free: None,
             disk: None,
+            file_systems: FileSystems::Unknown,
             temperature: None,
             load: None,
             pressure: None,
@@ -248,7 +254,18 @@ impl Host {
         self.temperature = temperature(grid).or(self.temperature);
         if grid.iter().any(|(name, _)| name.starts_with("fs.")) {
             self.disk = fullest(grid);
+            self.file_systems = FileSystems::Heard;
+        } else if self.file_systems == FileSystems::Unknown
+            && let Some(false) = reads_file_systems(grid)
+        {
+            self.file_systems = FileSystems::NotRead;
         }
+    }
+
+    /// Whether file systems are still to come: they are read less often than what else it says.
+    #[must_use]
+    pub fn owes_file_systems(&self) -> bool {
+        self.told.is_none() && self.agent.is_some() && self.file_systems == FileSystems::Unknown
     }
 
     /// Keeps a message whole, with what it replaces where there is room for that, too, or
@@ -293,10 +310,22 @@ impl Host {
         self.told = Some(Told {
             gone,
             last_seen: said.last_seen,
+            since: said.since,
             ago: ago.unwrap_or_default(),
             at: now,
         });
     }
+}
+
+/// What is known of a host's file systems.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum FileSystems {
+    /// None was heard of.
+    Unknown,
+    /// They were.
+    Heard,
+    /// Its agent does not read them.
+    NotRead,
 }
 
 /// Of how much of what a host says there is room.

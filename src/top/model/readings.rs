@@ -35,6 +35,16 @@ pub(super) fn text(grid: &Grid, name: &str) -> Option<Box<str>> {
     }
 }
 
+/// Whether the agent reads file systems; None where the message does not tell what it reads.
+pub(super) fn reads_file_systems(grid: &Grid) -> Option<bool> {
+    let mut collectors = grid
+        .iter()
+        .filter_map(|(name, _)| instance(name, "agent.collector.time.total"))
+        .peekable();
+    collectors.peek()?;
+    Some(collectors.any(|name| name == "filesystem"))
+}
+
 /// The instance of a metric of this name.
 fn instance<'a>(name: &'a str, plain: &str) -> Option<&'a str> {
     name.strip_prefix(plain)?

@@ -9,10 +9,11 @@ use super::pen::{Pen, fitted, width};
 use super::state::age;
 use super::theme::{Mood, Theme};
 use super::{Drawn, Scene};
+use crate::base::{columns, shell};
 use crate::top::app::Look;
 use crate::top::model::detail::{Detail, Memory};
-use crate::top::model::{Host, State};
-use crate::top::text::{NONE, clean, count, load, percent, size, temperature};
+use crate::top::model::{Host, State, Told};
+use crate::top::text::{NONE, clean, count, load, percent, size, span, temperature};
 
 /// Columns of bars, and on a narrow screen.
 const BAR: usize = 20;
@@ -104,12 +105,12 @@ impl Writer {
             blocks: Vec::new(),
         };
         writer.facts(detail);
-        if host.heard.is_none() {
-            let text = match host.state(scene.as_of()) {
-                State::Gone => "Its metrics come once it reports again.",
-                _ => "Its metrics come with its next message.",
-            };
-            writer.line(vec![(text.to_owned(), Style::new())]);
+        match host.told {
+            Some(told) => writer.absence(told, host, scene),
+            None if host.heard.is_none() => {
+                writer.sentence("Its metrics come with its next message.");
+            }
+            None => {}
         }
         if !detail.known {
             return writer.blocks;
@@ -128,6 +129,42 @@ impl Writer {
 
     fn line(&mut self, pieces: Vec<Piece>) {
         self.blocks.push(Block::Line(pieces));
+    }
+
+    /// What the collector says of a host that does not report, and where its values are.
+    fn absence(&mut self, told: Told, host: &Host, scene: &Scene<'_>) {
+        let clock = scene.clock;
+        let when = |at: f64| {
+            let ago = (clock.now - at).max(0.0);
+            format!("{}, {} ago", clock.ago(ago), span(ago))
+        };
+        let state = if told.gone { "gone" } else { "expected" };
+        for (name, at) in [("last seen", told.last_seen), (state, told.since)] {
+            self.line(vec![
+                (format!("{name:<10}"), self.theme.label()),
+                (when(at), Style::new()),
+            ]);
+        }
+        self.line(Vec::new());
+        if host.heard.is_some() {
+            self.sentence("Below is what it said last.");
+            return;
+        }
+        if told.gone {
+            self.sentence("The collector keeps no values of a host that is gone.");
+        }
+        self.sentence("They come here once it reports again.");
+        self.sentence("Its address and key, on the collector's host:");
+        let command = shell::command(&["metrics-collector", "hosts", "--full"], &[&host.name]);
+        let command = format!("  {command}");
+        self.line(vec![(command, Style::new().add_modifier(Modifier::BOLD))]);
+    }
+
+    /// One that may take several lines.
+    fn sentence(&mut self, text: &str) {
+        for line in columns::wrapped(text, Some(self.columns.into())) {
+            self.line(vec![(line, Style::new())]);
+        }
     }
 
     fn section(&mut self, title: &str) {
@@ -306,7 +343,7 @@ impl Writer {
         if detail.temperatures.is_empty() {
             return;
         }
-        self.section("Temperatures in C");
+        self.section(self.theme.pick("Temperatures in °C", "Temperatures in C"));
         let theme = self.theme;
         let pairs = detail.temperatures.iter().map(|(name, celsius)| {
             let style = theme.text(Mood::of_temperature(*celsius));

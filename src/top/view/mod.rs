@@ -2,6 +2,7 @@
 //!
 //! Every text from outside goes through [`pen`], which writes no control character.
 
+use std::borrow::Cow;
 use std::time::Instant;
 
 use ratatui::buffer::Buffer;
@@ -14,6 +15,7 @@ use super::keys::Origin;
 use super::link::Status;
 use super::model::{Counts, Fleet, Host, State};
 use super::text::{Clock, clean, size, span};
+use crate::base::locale;
 use crate::curve::keys::PublicKey;
 
 mod block;
@@ -110,7 +112,21 @@ pub fn draw(buffer: &mut Buffer, scene: &Scene<'_>) -> Drawn {
     };
     let drawn = draw_body(buffer, body, scene);
     footer(buffer, area, scene, drawn);
+    if !scene.theme.unicode {
+        in_ascii(buffer);
+    }
     drawn
+}
+
+/// Replaces what a terminal without more than ASCII cannot show: marks of what was cut, and names.
+fn in_ascii(buffer: &mut Buffer) {
+    for cell in &mut buffer.content {
+        if let Cow::Owned(plain) = locale::ascii(cell.symbol()) {
+            // A letter of several characters has one place.
+            let first = plain.chars().next().unwrap_or(' ');
+            cell.set_char(first);
+        }
+    }
 }
 
 fn draw_body(buffer: &mut Buffer, mut body: Rect, scene: &Scene<'_>) -> Drawn {

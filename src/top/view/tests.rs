@@ -260,11 +260,61 @@ fn who_is_gone_comes_first_with_when_it_was_seen() {
         "{}",
         lines[2]
     );
-    assert!(
-        lines
-            .concat()
-            .contains("Its metrics come once it reports again.")
+    let page: Vec<_> = lines[3..].iter().map(|line| line.trim_end()).collect();
+    assert_eq!(
+        page[..7],
+        [
+            "last seen Sat 28 Nov 16:00, 22h ago",
+            "gone      Sat 28 Nov 16:00, 22h ago",
+            "",
+            "The collector keeps no values of a host that is gone.",
+            "They come here once it reports again.",
+            "Its address and key, on the collector's host:",
+            "  metrics-collector hosts --full web7",
+        ]
     );
+    // One that was heard before it went is told with its last values.
+    world
+        .fleet
+        .take_state(world.now, wall, "web1.example.org", gone)
+        .unwrap();
+    world.obey(Command::Back);
+    world.app.selected = Some("web1.example.org".into());
+    world.draw(80, 12);
+    world.obey(Command::Open);
+    let page = world.lines(80, 24).join("\n");
+    for text in [
+        "last seen Sat 28 Nov",
+        "Below is what it said last.",
+        "Memory",
+    ] {
+        assert!(page.contains(text), "{text}: {page}");
+    }
+    assert!(!page.contains("keeps no values"), "{page}");
+}
+
+#[test]
+fn a_terminal_of_ascii_gets_nothing_else() {
+    let mut world = World::with_hosts();
+    world.theme.unicode = false;
+    let long = "database-with-a-name-that-has-no-room-anywhere-at-all";
+    for host in [long, "münchen1"] {
+        world.take(host, GridKind::Metrics, r#"{"cpu.percent":1}"#);
+    }
+    let plain = |lines: &[String]| {
+        let text = lines.join("\n");
+        assert!(text.is_ascii(), "{text}");
+        text
+    };
+    let fleet = plain(&world.lines(60, 16));
+    assert!(fleet.contains("m?nchen1"), "{fleet}");
+    world.draw(80, 16);
+    world.obey(Command::Open);
+    let host = plain(&world.lines(80, 50));
+    assert!(host.contains("Temperatures in C -"), "{host}");
+    world.theme = RICH;
+    let host = world.lines(80, 50).join("\n");
+    assert!(host.contains("Temperatures in °C ─"), "{host}");
 }
 
 #[test]
