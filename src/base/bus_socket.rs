@@ -1,41 +1,41 @@
-//! A connection to a message bus that takes in no message longer than it has use for.
+//! A connection to a message bus that takes in no message longer than it has use for, and no more
+//! calls than it can answer.
 //!
 //! Owns the bytes between the bus and zbus. A bus passes on messages of up to 32 MiB, from
 //! anybody on it, and zbus holds each of them whole before it looks at it. Here the length in a
 //! message's header decides: one that is too long is read in small pieces and forgotten, and
-//! whoever waits for an answer to it gets none. Refuses file descriptors, of which nobody here
+//! whoever waits for an answer to it gets none. A call beyond the bounds of [`calls`] is refused
+//! at once, or forgotten where nobody waits for its answer. The bus is always read on: one that
+//! cannot get rid of its messages puts us off. Refuses file descriptors, of which nobody here
 //! has any use.
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use rustix::net::Shutdown;
 use tokio::net::UnixStream;
-use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use zbus::Address;
 use zbus::address::transport::{Transport, UnixSocket};
 use zbus::connection::Builder;
 use zbus::connection::socket::{ReadHalf, Socket, Split, WriteHalf};
 use zbus::export::async_trait::async_trait;
+use zbus::message::Type;
+use zbus::names::BusName;
+use zbus::{Address, Message};
 
-/// The longest call or signal, which come from anybody: of those that mean something to us
-/// none has a hundredth of this.
-const UNASKED_BYTES: u64 = 64 * 1024;
+mod calls;
+mod refusals;
+mod stream;
 
-/// The longest answer to a call of our own. The service manager's lists are the longest: some
-/// 300 bytes for each unit, of which there may be ten thousands.
-const ANSWER_BYTES: u64 = 16 * 1024 * 1024;
+use calls::{Call, Calls, NO_REPLY_EXPECTED};
+use refusals::Outgoing;
+use stream::{Step, Stream};
 
 /// What is read at a time where nobody says how much is to come.
 const BUFFER_BYTES: usize = 4096;
-
-/// The part of a header that says how long a message is (D-Bus specification, "Message
-/// Format"): byte order, type, flags, version, and three numbers: the body's length, the serial
-/// and the length of the fields.
-const HEADER_BYTES: usize = 16;
 
 /// A connection to the bus at this address, to be built.
 pub(crate) async fn builder(address: Address) -> zbus::Result<Builder<'static>> {
@@ -73,34 +73,77 @@ impl Socket for BusSocket {
     type WriteHalf = Writer;
 
     fn split(self) -> Split<Reader, Writer> {
-        let (read, write) = self.0.into_split();
+        let link = Arc::new(Link {
+            socket: self.0,
+            calls: Mutex::default(),
+            outgoing: Outgoing::default(),
+        });
         let reader = Reader {
-            socket: read,
+            link: Arc::clone(&link),
             buffer: Vec::with_capacity(BUFFER_BYTES),
             stream: Stream::default(),
         };
-        Split::new(reader, Writer(write))
+        Split::new(reader, Writer(link))
     }
 }
 
-/// Reads, and leaves out what is too long.
+/// What both directions have in common.
+#[derive(Debug)]
+struct Link {
+    socket: UnixStream,
+    calls: Mutex<Calls>,
+    outgoing: Outgoing,
+}
+
+impl Link {
+    /// Whole after every change, also where somebody else panicked.
+    fn calls(&self) -> MutexGuard<'_, Calls> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether zbus may have the call with this header; refuses it otherwise.
+    fn admits(&self, header: &[u8]) -> bool {
+        let Some(call) = Call::read(header) else {
+            tracing::debug!("a call on the bus is not read: its header has unknown fields");
+            return false;
+        };
+        let entered = self.calls().enter(call, Instant::now());
+        let Err(why) = entered else {
+            return true;
+        };
+        if call.wants_answer {
+            self.outgoing.refuse(&self.socket, call, &why);
+        }
+        false
+    }
+}
+
+/// Reads, and leaves out what is too long or too much.
 #[derive(Debug)]
 struct Reader {
-    socket: OwnedReadHalf,
+    link: Arc<Link>,
     // What was read and is not passed on yet.
     buffer: Vec<u8>,
     stream: Stream,
 }
 
 impl Reader {
-    /// Reads into the room that the buffer has; how many bytes, 0 at the end.
+    /// Reads into the buffer, behind what it has; how many bytes, 0 at the end.
     async fn fill(&mut self) -> io::Result<usize> {
+        let Link {
+            socket, outgoing, ..
+        } = &*self.link;
+        if self.buffer.is_empty() {
+            // A long header is rare.
+            self.buffer.shrink_to(BUFFER_BYTES);
+        }
         loop {
-            self.socket.readable().await?;
+            outgoing.readable(socket).await?;
             let held = self.buffer.len();
-            self.buffer.resize(BUFFER_BYTES, 0);
+            self.buffer
+                .resize(held.next_multiple_of(BUFFER_BYTES).max(BUFFER_BYTES), 0);
             let (_, room) = self.buffer.split_at_mut(held);
-            let read = self.socket.try_read(room);
+            let read = socket.try_read(room);
             self.buffer.truncate(held + *read.as_ref().unwrap_or(&0));
             match read {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -111,13 +154,29 @@ impl Reader {
 
     /// Reads the inside of a message straight to where it belongs.
     async fn read_on(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let Link {
+            socket, outgoing, ..
+        } = &*self.link;
         loop {
-            self.socket.readable().await?;
-            match self.socket.try_read(out) {
+            outgoing.readable(socket).await?;
+            match socket.try_read(out) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 read => return read,
             }
         }
+    }
+
+    /// Decides on the call at the buffer's begin, whose header is there.
+    fn judge(&mut self, header: usize) {
+        let admitted = self
+            .buffer
+            .get(..header)
+            .is_some_and(|header| self.link.admits(header));
+        if admitted && let Some(flags) = self.buffer.get_mut(2) {
+            // So that zbus answers each call, and we know when it is done with it.
+            *flags &= !NO_REPLY_EXPECTED;
+        }
+        self.stream.judged(admitted);
     }
 }
 
@@ -146,6 +205,7 @@ impl ReadHalf for Reader {
                     self.stream.advance(read, None);
                     return Ok((read, Vec::new()));
                 }
+                Step::Judge(header) => self.judge(header),
                 Step::More => {
                     if self.fill().await? == 0 {
                         return Ok((0, Vec::new()));
@@ -156,224 +216,47 @@ impl ReadHalf for Reader {
     }
 }
 
-/// Where in what the bus sends the next byte stands.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum Stream {
-    /// At the first byte of a line or of a message.
-    #[default]
-    Between,
-    /// In a line of the authentication, which comes before all messages.
-    Line,
-    /// In a message; so many bytes are left of it.
-    Message(usize),
-    /// In one that is too long.
-    TooLong(u64),
-}
-
-/// What to do next.
-#[derive(Debug, PartialEq, Eq)]
-enum Step {
-    /// So many bytes of those that are there are for zbus.
-    Pass(usize),
-    /// So many bytes of those that are there are for nobody.
-    Skip(usize),
-    /// Nothing is there; the next bytes, so many of them, are for zbus.
-    Inside(usize),
-    /// More has to be there first.
-    More,
-}
-
-impl Stream {
-    /// What to do with these bytes.
-    fn next(&mut self, bytes: &[u8]) -> Step {
-        if *self == Self::Between {
-            *self = match bytes {
-                [] => return Step::More,
-                [b'l' | b'B', ..] => match bytes.first_chunk() {
-                    Some(header) => Self::of(header),
-                    None => return Step::More,
-                },
-                // The bus answers AUTH with OK or REJECTED, in capitals.
-                _ => Self::Line,
-            };
-        }
-        match *self {
-            Self::Message(left) if bytes.is_empty() => Step::Inside(left),
-            _ if bytes.is_empty() => Step::More,
-            Self::Between | Self::Line => {
-                let end = bytes.iter().position(|byte| *byte == b'\n');
-                Step::Pass(end.map_or(bytes.len(), |end| end + 1))
-            }
-            Self::Message(left) => Step::Pass(left.min(bytes.len())),
-            Self::TooLong(left) => {
-                Step::Skip(usize::try_from(left).map_or(bytes.len(), |left| left.min(bytes.len())))
-            }
-        }
-    }
-
-    /// So many bytes are passed on, or forgotten; `last` is the last of those passed on.
-    fn advance(&mut self, bytes: usize, last: Option<u8>) {
-        let left = match *self {
-            Self::Between => Self::Between,
-            Self::Line if last == Some(b'\n') => Self::Between,
-            Self::Line => Self::Line,
-            Self::Message(left) => Self::Message(left.saturating_sub(bytes)),
-            Self::TooLong(left) => Self::TooLong(left.saturating_sub(bytes as u64)),
-        };
-        *self = match left {
-            Self::Message(0) | Self::TooLong(0) => Self::Between,
-            left => left,
-        };
-    }
-
-    /// By the header of a message.
-    fn of(header: &[u8; HEADER_BYTES]) -> Self {
-        let &[
-            order,
-            kind,
-            _,
-            _,
-            b0,
-            b1,
-            b2,
-            b3,
-            _,
-            _,
-            _,
-            _,
-            f0,
-            f1,
-            f2,
-            f3,
-        ] = header;
-        let number = |bytes: [u8; 4]| {
-            u64::from(match order {
-                b'B' => u32::from_be_bytes(bytes),
-                _ => u32::from_le_bytes(bytes),
-            })
-        };
-        let (body, fields) = (number([b0, b1, b2, b3]), number([f0, f1, f2, f3]));
-        // The body begins at a multiple of eight.
-        let length = HEADER_BYTES as u64 + fields.next_multiple_of(8) + body;
-        // METHOD_RETURN and ERROR; the bus passes on none that was not asked for.
-        let most = match kind {
-            2 | 3 => ANSWER_BYTES,
-            _ => UNASKED_BYTES,
-        };
-        match usize::try_from(length) {
-            Ok(fits) if length <= most => Self::Message(fits),
-            _ => {
-                tracing::debug!(
-                    "a message of {length} bytes on the bus is not read: the limit is {most}"
-                );
-                Self::TooLong(length)
-            }
-        }
-    }
-}
-
 /// Writes.
 #[derive(Debug)]
-struct Writer(OwnedWriteHalf);
+struct Writer(Arc<Link>);
 
 #[async_trait]
 impl WriteHalf for Writer {
-    async fn sendmsg(&mut self, bytes: &[u8], _none: &[BorrowedFd<'_>]) -> io::Result<usize> {
-        loop {
-            self.0.writable().await?;
-            match self.0.try_write(bytes) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                written => return written,
+    async fn send_message(&mut self, message: &Message) -> zbus::Result<()> {
+        let header = message.header();
+        let answered = match (header.destination(), header.reply_serial()) {
+            (Some(BusName::Unique(to)), Some(serial))
+                if matches!(message.message_type(), Type::MethodReturn | Type::Error) =>
+            {
+                Some((to.as_str(), serial.get()))
             }
+            _ => None,
+        };
+        let is_wanted = answered.is_none_or(|(to, serial)| self.0.calls().wants_answer(to, serial));
+        let mut bytes = message.data().bytes();
+        while is_wanted && !bytes.is_empty() {
+            let written = self.sendmsg(bytes, &[]).await?;
+            bytes = bytes.get(written..).unwrap_or_default();
         }
+        if let Some((to, serial)) = answered {
+            self.0.calls().end(to, serial);
+        }
+        Ok(())
+    }
+
+    async fn sendmsg(&mut self, bytes: &[u8], _none: &[BorrowedFd<'_>]) -> io::Result<usize> {
+        self.0.outgoing.write(&self.0.socket, bytes).await
     }
 
     async fn close(&mut self) -> io::Result<()> {
         // Both directions, so that whoever reads ends, too.
-        let stream: &UnixStream = self.0.as_ref();
-        Ok(rustix::net::shutdown(stream, Shutdown::Both)?)
+        Ok(rustix::net::shutdown(&self.0.socket, Shutdown::Both)?)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A message's header: byte order, type, body and fields.
-    fn header(order: u8, kind: u8, body: u32, fields: u32) -> Vec<u8> {
-        let bytes = |number: u32| match order {
-            b'B' => number.to_be_bytes(),
-            _ => number.to_le_bytes(),
-        };
-        let mut header = vec![order, kind, 0, 1];
-        header.extend([bytes(body), bytes(1), bytes(fields)].concat());
-        header
-    }
-
-    /// What comes through of these bytes, that arrive in pieces of this size.
-    fn through(bytes: &[u8], piece: usize) -> Vec<u8> {
-        let (mut stream, mut out, mut held) = (Stream::default(), Vec::new(), Vec::new());
-        let mut rest = bytes.chunks(piece);
-        loop {
-            match stream.next(&held) {
-                Step::Pass(bytes) => {
-                    out.extend(held.drain(..bytes));
-                    stream.advance(bytes, out.last().copied());
-                }
-                Step::Skip(bytes) => {
-                    held.drain(..bytes);
-                    stream.advance(bytes, None);
-                }
-                Step::Inside(_) | Step::More => match rest.next() {
-                    Some(more) => held.extend(more),
-                    None => return out,
-                },
-            }
-        }
-    }
-
-    #[test]
-    fn what_is_too_long_is_left_out_and_nothing_else() {
-        let line = b"OK 0123456789abcdef0123456789abcdef\r\n";
-        let small = [header(b'l', 1, 4, 12), vec![7; 4 + 16]].concat();
-        let body = u32::try_from(UNASKED_BYTES).unwrap() - 16 - 16;
-        let longest = [header(b'l', 4, body, 9), vec![8; 16 + body as usize]].concat();
-        let call = [
-            header(b'l', 1, body + 1, 9),
-            vec![9; 16 + body as usize + 1],
-        ]
-        .concat();
-        let signal = [
-            header(b'B', 4, body + 1, 9),
-            vec![9; 16 + body as usize + 1],
-        ]
-        .concat();
-        let answer = [
-            header(b'B', 2, body + 1, 9),
-            vec![5; 16 + body as usize + 1],
-        ]
-        .concat();
-        let all = [
-            &line[..],
-            &small,
-            &call,
-            &longest,
-            &signal,
-            &answer,
-            &call,
-            &small,
-        ]
-        .concat();
-        let expected = [&line[..], &small, &longest, &answer, &small].concat();
-        for piece in [1, 15, 16, 17, 4096, all.len()] {
-            assert!(through(&all, piece) == expected, "in pieces of {piece}");
-        }
-    }
-
-    #[test]
-    fn no_length_overflows() {
-        let header: [u8; HEADER_BYTES] = header(b'l', 2, u32::MAX, u32::MAX).try_into().unwrap();
-        let length = 16 + (1 << 32) + u64::from(u32::MAX);
-        assert_eq!(Stream::of(&header), Stream::TooLong(length));
+impl Drop for Writer {
+    fn drop(&mut self) {
+        // The reader may outlive it. An error says that the other end has closed it already.
+        let _ = rustix::net::shutdown(&self.0.socket, Shutdown::Write);
     }
 }

@@ -5,6 +5,7 @@ use metrics_agent::dbus::NAME;
 use zbus::{Variant, fdo};
 
 use crate::private_bus::PrivateBus;
+use crate::support::flood::flood;
 use crate::support::peer::PATIENCE;
 use crate::support::place::{Place, SOME_KEY, eventually};
 use crate::support::root_for;
@@ -118,6 +119,80 @@ async fn a_large_message_is_not_held_in_memory() {
     assert!(error.contains("metrics or model"), "{error}");
     let most = running.most_memory();
     assert!(most < before + ROOM, "{before} kB before, {most} kB now");
+}
+
+/// What a flood of calls may take in a debug build, in kB. Held one and all, they take hundreds
+/// of megabytes.
+const FLOOD_ROOM: u64 = 32 * 1024;
+
+#[tokio::test]
+async fn a_flood_of_small_calls_is_bounded_and_others_are_answered() {
+    let place = Place::new();
+    let running = place.start().await;
+    let agent = place.agent().await.agent1().await.unwrap();
+    agent.sample("metrics").await.unwrap();
+    let before = running.most_memory();
+    for method in ["Reload", "NoSuchMethod"] {
+        let flood = flood(&place.bus, NAME, AGENT, method);
+        while flood.iter().any(|one| !one.is_finished()) {
+            agent.public_key().await.unwrap();
+        }
+        for one in flood {
+            one.join().unwrap();
+        }
+        agent.public_key().await.unwrap();
+        let most = running.most_memory();
+        assert!(
+            most < before + FLOOD_ROOM,
+            "{method}: {before} kB before, {most} kB now"
+        );
+    }
+}
+
+#[tokio::test]
+async fn calls_beyond_the_bound_are_told_so() {
+    /// Fewer than a bus lets anybody wait for.
+    const CALLS: usize = 100;
+    let place = Place::new();
+    let _running = place.start().await;
+    place.agent().await.agent1().await.unwrap();
+    let caller = place.connect().await;
+    let mut answers = zbus::MessageStream::from(&caller);
+    let calls: Vec<_> = (0..CALLS)
+        .map(|_| {
+            let call = zbus::Message::method_call(AGENT, "Reload");
+            let call = call.interface("org.metricsagent.Agent1").destination(NAME);
+            call.build(&()).unwrap()
+        })
+        .collect();
+    caller.send_all(&calls).await.unwrap();
+    let mut open: std::collections::HashSet<_> = calls
+        .iter()
+        .map(|call| call.primary_header().serial_num())
+        .collect();
+    let mut refused = 0;
+    while !open.is_empty() {
+        let answer = tokio::time::timeout(PATIENCE, answers.next()).await;
+        let answer = answer.expect("an answer to each").unwrap().unwrap();
+        let header = answer.header();
+        if !header.reply_serial().is_some_and(|to| open.remove(&to)) {
+            continue;
+        }
+        if header.error_name().map(zbus::names::ErrorName::as_str)
+            == Some("org.freedesktop.DBus.Error.LimitsExceeded")
+        {
+            let text: String = answer.body().deserialize().unwrap();
+            assert_eq!(
+                text,
+                "32 calls of this connection are being answered already; try again"
+            );
+            refused += 1;
+        }
+    }
+    assert!((1..=CALLS - 32).contains(&refused), "{refused}");
+    // Nothing is held against it.
+    let agent = place.agent().await.agent1().await.unwrap();
+    agent.public_key().await.unwrap();
 }
 
 #[tokio::test]

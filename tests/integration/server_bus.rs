@@ -15,6 +15,7 @@ use zbus::{Connection, OwnedVariant, fdo};
 
 use crate::dbus_introspection::{answered, documented};
 use crate::private_bus::PrivateBus;
+use crate::support::flood::flood;
 use crate::support::peer::PATIENCE;
 use crate::support::place::eventually;
 use crate::support::root_for;
@@ -524,6 +525,42 @@ async fn systemd_hears_of_a_reload() {
         .await;
     let mut agent = collector.peer("A").await;
     agent.hello().await;
+}
+
+#[tokio::test]
+async fn a_flood_of_small_calls_is_bounded_and_others_are_answered() {
+    /// What it may take in a debug build, in KiB.
+    const ROOM: u64 = 32 * 1024;
+    let site = Site::new();
+    let collector = site.start().await;
+    let object = site.object().await;
+    let answered = async || {
+        let get = object.connection.call_method(
+            Some(SERVER_NAME),
+            SERVER,
+            Some("org.freedesktop.DBus.Properties"),
+            "Get",
+            &("org.metricsagent.Server1", "Version"),
+        );
+        get.await.unwrap();
+    };
+    answered().await;
+    let before = collector.most_memory_kib();
+    for method in ["Reload", "ListRemoteWrites", "NoSuchMethod"] {
+        let flood = flood(&site.bus, SERVER_NAME, SERVER, method);
+        while flood.iter().any(|one| !one.is_finished()) {
+            answered().await;
+        }
+        for one in flood {
+            one.join().unwrap();
+        }
+        answered().await;
+        let most = collector.most_memory_kib();
+        assert!(
+            most < before + ROOM,
+            "{method}: {before} KiB before, {most} KiB now"
+        );
+    }
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 pub(crate) mod agent;
 pub(crate) mod collector;
+pub(crate) mod flood;
 pub(crate) mod http;
 pub(crate) mod manager;
 pub(crate) mod peer;

@@ -104,9 +104,18 @@ impl Collector {
 
     /// The memory that is its own, in KiB.
     pub(crate) fn resident_kib(&self) -> u64 {
+        self.memory_kib("RssAnon:")
+    }
+
+    /// What it has had in memory at the most, in KiB.
+    pub(crate) fn most_memory_kib(&self) -> u64 {
+        self.memory_kib("VmHWM:")
+    }
+
+    fn memory_kib(&self, kind: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));
         let status = status.unwrap();
-        let line = status.lines().find(|line| line.starts_with("RssAnon:"));
+        let line = status.lines().find(|line| line.starts_with(kind));
         let mut words = line.unwrap().split_whitespace().skip(1);
         words.next().unwrap().parse().unwrap()
     }

@@ -24,6 +24,7 @@ from machine import (
 SUITES = ["bookworm", "trixie", RPM_SUITE]
 BUS_MESSAGES = f"{SOURCE_INSIDE}/tests/system/bus_messages.py"
 MESSAGE_BYTES = 31 * 1024 * 1024
+FLOOD_CALLS = 50_000
 # The agent's back-off doubles from 1 s.
 BACK_SECONDS = 40
 
@@ -118,6 +119,28 @@ def large_messages_do_not_reach_it(m):
         m.run("busctl", "introspect", name, path)
         most = _most_memory(m, unit)
         m.expect_true(f"at the most {most} kB, {before} kB before", most < before + 8 * 1024)
+        m.expect_steady(pid, unit)
+    m.expect("state", m.agent("State"), "reporting")
+
+
+def small_calls_do_not_pile_up(m):
+    """Of calls from anybody, as fast as the bus takes them, few are held, and others get answers.
+
+    The memory of the process counts: containers here hold no MemoryMax=.
+    """
+    m.start_reporting()
+    for unit, name, path in (
+        (AGENT, BUS_NAME, OBJECT),
+        (COLLECTOR, "org.metricsagent.Server1", "/org/metricsagent/Server1"),
+    ):
+        pid, before = m.main_pid(unit), _most_memory(m, unit)
+        for method in ("Reload", "NoSuchMethod"):
+            flood = ("python3", BUS_MESSAGES, name, path, str(FLOOD_CALLS), "flood", method)
+            sent = m.run(*AS_NOBODY, *flood, timeout=120)
+            m.expect_true(f"calls of {method}: {sent.strip()}", int(sent) > 0)
+            m.run("busctl", "get-property", name, path, name, "Version")
+        most = _most_memory(m, unit)
+        m.expect_true(f"at the most {most} kB, {before} kB before", most < before + 32 * 1024)
         m.expect_steady(pid, unit)
     m.expect("state", m.agent("State"), "reporting")
 
