@@ -256,6 +256,20 @@ pub(crate) fn refused(
     );
 }
 
+pub(crate) fn metric_too_large(host: &str, metric: &str, tell: Tell) {
+    let (name, quoted) = (text::quoted(host), text::quoted(metric));
+    let more = match tell {
+        Tell::Nothing => return,
+        Tell::Peer { untold } | Tell::Crowd { untold } => more(untold),
+    };
+    warn!(
+        host,
+        metric,
+        "The metric {quoted} of {name} is left out at /metrics and in remote write: it is too \
+         large for its unit{more}"
+    );
+}
+
 fn more(untold: u64) -> String {
     if untold == 0 {
         String::new()

@@ -6,10 +6,11 @@ use std::time::{Instant, SystemTime};
 
 use super::access::AccessRefusal;
 use super::backlog::News;
-use super::complaints::Sender;
+use super::complaints::{Sender, Tell};
 use super::events;
 use super::hosts::{Change, Full, Heard, Holder, Host, Peer, Report, Twin, says_refusable};
 use super::outlets::Passed;
+use super::prometheus::naming::too_large;
 use super::run::Server;
 use super::speaking::send;
 use super::state::HostChange;
@@ -30,6 +31,9 @@ const BATCH_BYTES: usize = 4 * 1024 * 1024;
 
 /// Most messages read ahead in one turn: some 20 ms, where they are not looked into.
 const BATCH_AHEAD: usize = 4096;
+
+/// Most metrics of one message that are named as too large.
+const MAX_TOO_LARGE: usize = 8;
 
 /// Why a message was refused.
 #[derive(Debug, thiserror::Error)]
@@ -275,6 +279,7 @@ impl Server {
             self.forward_late_model(now, &name);
         }
         self.forward(now, &name, kind, &grid, bytes);
+        self.tell_too_large(now, key, &name, &grid);
         if let Some(twin) = twin {
             self.key_shared(now, &name, &twin);
         }
@@ -282,6 +287,25 @@ impl Server {
             self.log_change(now, from, key, &name, change);
         }
         Ok(())
+    }
+
+    /// Names what is in no series of a host, as it is too large for its unit.
+    fn tell_too_large(
+        &mut self,
+        now: Instant,
+        key: Option<PublicKey>,
+        host: &Arc<str>,
+        grid: &Grid,
+    ) {
+        for metric in too_large(grid).take(MAX_TOO_LARGE) {
+            let what = (Arc::clone(host), metric.into());
+            let tell = self.too_large.note(now, &what);
+            let address = self.hosts.get(host).and_then(Host::address);
+            let address = address.map(|address| &**address);
+            if tell != Tell::Nothing && self.host_lines.note(now, key, address) {
+                events::metric_too_large(host, metric, tell);
+            }
+        }
     }
 
     /// Says who came or moved, where that is worth a line.

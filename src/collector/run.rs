@@ -94,6 +94,8 @@ pub struct Server {
     pub(super) hosts: Hosts,
     pub(super) counts: Counts,
     pub(super) complaints: Complaints<(Sender, &'static str)>,
+    /// Metrics that are left out of all series, by host.
+    pub(super) too_large: Complaints<(Arc<str>, Box<str>)>,
     pub(super) host_lines: HostLines,
     /// When there was last no room for what a host reports.
     pub(super) full: Option<Instant>,
@@ -156,6 +158,7 @@ impl Server {
             hosts,
             counts: Counts::default(),
             complaints: Complaints::default(),
+            too_large: Complaints::default(),
             host_lines: HostLines::new(now),
             full: None,
             clients: start.clients,

@@ -199,7 +199,7 @@ impl Serialize for Value<'_> {
 /// What is wrong inside a grid. Names are shown cut and escaped.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
 pub enum GridFault {
-    /// Not JSON, or a number beyond any float.
+    /// Not JSON.
     #[error("a grid that is not valid JSON (line {line}, column {column})")]
     Syntax {
         /// From 1.
@@ -224,6 +224,9 @@ pub enum GridFault {
     /// A boolean or null for a value.
     #[error("the metric \"{0}\" is neither a finite number nor text")]
     NotANumber(Excerpt),
+    /// Beyond any float.
+    #[error("the metric \"{0}\" is a number that is too large; at most 1.79e308 is allowed")]
+    TooLarge(Excerpt),
     /// Text outside of a model grid.
     #[error("the metric \"{0}\" is text, which only model messages may hold")]
     TextInMetrics(Excerpt),

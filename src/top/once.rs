@@ -108,6 +108,9 @@ fn is_complete(fleet: &Fleet, grown: Instant, now: Instant) -> bool {
 /// agent, age, pressure, temperature, uptime, failed, sent, received, swap, load, disk, memory.
 const LEFT_OUT: [usize; 12] = [14, 2, 8, 11, 13, 12, 10, 9, 6, 7, 5, 4];
 
+/// A longer name moves what stands behind it, in its own line.
+const WIDEST_NAME: usize = 64;
+
 /// The table, a line for each host under one of headings. Values are as the screen has them.
 /// Where `columns` says how wide a terminal is, no line is wider.
 #[must_use]
@@ -130,8 +133,12 @@ pub fn table(
     let mut widths: Vec<usize> = Vec::new();
     for line in &lines {
         widths.resize(line.len(), 0);
-        for (width, cell) in widths.iter_mut().zip(line) {
-            *width = (*width).max(cell.chars().count());
+        for (at, (width, cell)) in widths.iter_mut().zip(line).enumerate() {
+            let taken = cell.chars().count();
+            // The name of one host takes no room from all others.
+            if at > 0 || taken <= WIDEST_NAME {
+                *width = (*width).max(taken);
+            }
         }
     }
     let room = columns.map_or(usize::MAX, usize::from);
@@ -237,6 +244,21 @@ db1.example.org  waiting    -    -    -       -       -     -     -         -   
             let widest = text.lines().map(|line| line.chars().count()).max();
             assert!(widest <= Some(columns.into()), "{columns}: {text}");
         }
+        // A name of one does not spread the others.
+        let before = table(&fleet, "web1", Column::Age, now, None);
+        let long = "x".repeat(255);
+        fleet.take(now, &long, GridKind::Model, b"{}").unwrap();
+        let text = table(&fleet, "", Column::Age, now, None);
+        let web1 = before.lines().last().unwrap();
+        let found = text.lines().find(|line| line.starts_with("web1 ")).unwrap();
+        let words = |line: &str| {
+            line.split_whitespace()
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(words(found), words(web1));
+        assert!(found.len() < 130, "{found}");
+        assert!(text.contains(&long));
         let of_80 = table(&fleet, "", Column::Age, now, Some(80));
         let head = of_80.lines().next().unwrap();
         assert_eq!(

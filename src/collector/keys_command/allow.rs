@@ -49,6 +49,9 @@ impl Site {
         }
         let mut listed = self.directories(door).files();
         let many = chosen.len() > 1;
+        // As people look for them.
+        let mut chosen: Vec<_> = chosen.into_iter().collect();
+        chosen.sort_by(|(_, one), (_, other)| one.cmp(other));
         for (key, host) in chosen {
             if let Some((path, ..)) = listed.iter().find(|(.., listed)| *listed == key) {
                 print(&format!("{} has the key {key} already\n", text::path(path)))?;

@@ -1,6 +1,7 @@
 //! What `keys list` shows: keys that came and keys that are listed, together. Pure.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use serde::{Serialize, Serializer};
 
 use crate::base::{columns, json, text};
 use crate::collector::access::pins::Pins;
-use crate::collector::access::seen::{Record, Standing, Who};
+use crate::collector::access::seen::{MAX_HOSTS, Record, Standing, Who};
 use crate::collector::access::state::KnownKeys;
 use crate::collector::access::{Authorized, Door};
 use crate::curve::keys::PublicKey;
@@ -144,6 +145,12 @@ impl Overview {
             text.push('\n');
             text.push_str(&columns::table(&lines));
         }
+        if room.is_none() && self.keys.iter().any(|row| row.hosts.len() >= MAX_HOSTS) {
+            let _ = write!(
+                text,
+                "\nOf a key at most {MAX_HOSTS} hosts are on record; `metrics-collector hosts` shows all.\n"
+            );
+        }
         if !left_out.is_empty() {
             let what = left_out.join(", ").to_lowercase();
             let hint = format!("Left out for want of room: {what}; --full shows all.");
@@ -188,7 +195,7 @@ impl Row {
         let names = self.hosts.iter().take(shown_hosts);
         let names: Vec<_> = names.map(|host| text::name(&host.name)).collect();
         let mut hosts = names.join(",");
-        if self.hosts.len() > shown_hosts {
+        if self.hosts.len() > shown_hosts || self.hosts.len() >= MAX_HOSTS {
             hosts.push_str(",…");
         }
         let state = match self.refusals {
@@ -394,6 +401,17 @@ mod tests {
         assert!(full.contains(&all), "{full}");
         let cut = overview.table(Some(200));
         assert!(cut.contains("web1,web2,web3,…"), "{cut}");
+        assert!(!full.contains("on record"), "{full}");
+        // There may be more than are on record.
+        overview.keys[0].hosts = ["a", "b", "c", "d", "e", "f", "g", "h"].map(host).into();
+        let full = overview.table(None);
+        assert!(full.contains("a,b,c,d,e,f,g,h,…  "), "{full}");
+        assert!(
+            full.ends_with(
+                "\nOf a key at most 8 hosts are on record; `metrics-collector hosts` shows all.\n"
+            ),
+            "{full}"
+        );
     }
 
     #[test]

@@ -148,6 +148,19 @@ pub fn series<'a>(name: &'a str, value: Value<'a>) -> Option<Series<'a>> {
     })
 }
 
+/// The metrics of a grid that are left out of every series, as they are too large for their base
+/// unit.
+pub(crate) fn too_large(grid: &Grid) -> impl Iterator<Item = &str> {
+    /// What every conversion survives: the largest has six digits.
+    const HARMLESS: f64 = f64::MAX / 1e6;
+    grid.iter().filter_map(|(name, value)| match value {
+        Value::Float(number) if number.abs() > HARMLESS => {
+            series(name, value).is_none().then_some(name)
+        }
+        _ => None,
+    })
+}
+
 /// Whether series of hosts may have a label of this name: their own, so that nobody else
 /// may put it on them.
 #[must_use]

@@ -18,14 +18,22 @@ pub(super) fn read(bytes: &[u8], kind: GridKind) -> Result<Grid, GridFault> {
         },
         kind,
         fault: None,
+        reading: None,
     };
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let read = json
         .deserialize_map(GridVisitor(&mut builder))
         .and_then(|()| json.end());
+    let reading = builder
+        .reading
+        .map(|name| Excerpt::new(builder.grid.slice(name).as_bytes()));
     match (builder.fault, read) {
         (Some(fault), _) => Err(fault),
         (None, Err(error)) if error.classify() == Category::Data => Err(GridFault::NotAnObject),
+        // The one mistake of this category that is none in the JSON; its text is all that tells it.
+        (None, Err(error)) if error.to_string().starts_with("number out of range") => {
+            Err(reading.map_or(GridFault::NotAnObject, GridFault::TooLarge))
+        }
         (None, Err(error)) => Err(GridFault::Syntax {
             line: error.line(),
             column: error.column(),
@@ -46,6 +54,8 @@ struct Builder {
     grid: Grid,
     kind: GridKind,
     fault: Option<GridFault>,
+    /// The metric whose value is read.
+    reading: Option<Span>,
 }
 
 impl Builder {
@@ -66,10 +76,12 @@ impl<'de> Visitor<'de> for GridVisitor<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         while let Some(name) = map.next_key_seed(NameSeed(self.0))? {
+            self.0.reading = Some(name);
             let value = map.next_value_seed(ValueSeed {
                 builder: self.0,
                 name,
             })?;
+            self.0.reading = None;
             self.0.grid.entries.push(Entry { name, value });
         }
         Ok(())

@@ -90,8 +90,13 @@ fn what_is_wrong_is_named_with_its_place() {
         ),
         (
             r#"{"a":1e999}"#,
-            "a grid that is not valid JSON (line 1, column 10)",
+            "the metric \"a\" is a number that is too large; at most 1.79e308 is allowed",
         ),
+        (
+            r#"{"a":1,"mem.total":-1e309,"b":2}"#,
+            "the metric \"mem.total\" is a number that is too large; at most 1.79e308 is allowed",
+        ),
+        ("1e309", "a grid that is not a JSON object"),
         ("[1]", "a grid that is not a JSON object"),
         ("1", "a grid that is not a JSON object"),
         (r#""a""#, "a grid that is not a JSON object"),

@@ -221,6 +221,14 @@ fn the_first_of_two_that_fall_together_is_taken() {
 }
 
 #[test]
+fn what_is_too_large_is_named() {
+    let text = br#"{"mem.total": 1e308, "mem.free": 1e303, "load.1": 1e308, "cpu.percent": -1e308, "x": 1.7e308}"#;
+    let grid = Grid::parse(text, crate::protocol::message::GridKind::Metrics).unwrap();
+    let named: Vec<_> = too_large(&grid).collect();
+    assert_eq!(named, ["mem.total"]);
+}
+
+#[test]
 fn what_no_conversion_survives_is_left_out() {
     for (name, left) in [
         // kB and Mbit/s become bytes.
