@@ -241,7 +241,7 @@ mod tests {
             above: above.clone(),
             mode: 0o777,
         };
-        assert_eq!(of_file(&file), [replaced.clone()]);
+        assert_eq!(of_file(&file), std::slice::from_ref(&replaced));
         let (srv, k) = (above.display(), directory.display());
         assert_eq!(
             replaced.to_string(),
