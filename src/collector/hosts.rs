@@ -128,6 +128,15 @@ impl Hosts {
         self.peers.know(routing_id, key)
     }
 
+    /// Whether there is room for this beside what all hosts take.
+    fn all_have_room(&self, freed: Weight, more: Weight) -> Result<(), Full> {
+        match beyond(self.kept.minus(freed).plus(more), MAX_KEPT) {
+            Some(Resource::Memory) => Err(Full::Memory),
+            Some(Resource::Text) => Err(Full::Text),
+            None => Ok(()),
+        }
+    }
+
     /// Takes what a host reports.
     ///
     /// # Errors
@@ -173,11 +182,7 @@ impl Hosts {
             }
         }
         let counts_for = self.newcomer(peer, name);
-        match beyond(self.kept.minus(freed).plus(weight), MAX_KEPT) {
-            Some(Resource::Memory) => return Err(Full::Memory),
-            Some(Resource::Text) => return Err(Full::Text),
-            None => {}
-        }
+        self.all_have_room(freed, weight)?;
         self.network_has_room(counts_for, name, freed, weight)?;
         self.peers
             .share(peer, weight, freed_of_key, freed_of_connection)?;

@@ -131,7 +131,7 @@ fn made_up_keys_leave_room_in_a_scrape_for_others() {
     let said = grid(&text, GridKind::Model);
     let one = weight::texts(&format!("{EVIL}-100"), &said).total();
     assert!(one > 2_000_000 && one < CONNECTION_SHARE.text, "{one}");
-    let mut fill = |address| {
+    let mut crowd = |address| {
         for number in 100.. {
             let by = By(address, number, Trust::New);
             if let Err(full) = say_grid(&mut hosts, now, by, (&said, 1)) {
@@ -140,7 +140,7 @@ fn made_up_keys_leave_room_in_a_scrape_for_others() {
         }
         unreachable!("there is less room than numbers");
     };
-    let (told, full) = fill(EVIL);
+    let (told, full) = crowd(EVIL);
     assert_eq!(full, Full::NetworkText(network(EVIL)));
     assert!(told * one <= MAX_KEPT.text / 4 * 3 && (told + 1) * one > MAX_KEPT.text / 4 * 3);
     assert_eq!(
@@ -149,11 +149,11 @@ fn made_up_keys_leave_room_in_a_scrape_for_others() {
          from 2001:db8::/64 while three quarters of all room there is taken; `metrics-collector \
          keys allow` lists keys"
     );
-    let (others, full) = fill("192.0.2.1");
+    let (others, full) = crowd("192.0.2.1");
     assert_eq!(full, Full::NetworkText(network("192.0.2.1")));
     assert!(others * one <= MAX_NEW_OF_NETWORK.text);
     assert!((others + 1) * one > MAX_NEW_OF_NETWORK.text);
-    let (rest, full) = fill("192.0.2.2");
+    let (rest, full) = crowd("192.0.2.2");
     assert_eq!(full, Full::Text);
     assert!((told + others + rest + 1) * one > MAX_KEPT.text);
     assert!(hosts.kept.text <= MAX_KEPT.text);
