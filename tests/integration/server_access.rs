@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use metrics_agent::base::shell;
+use metrics_agent::base::text::quoted;
 use metrics_agent::curve::certificate::Certificate;
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -232,7 +233,8 @@ async fn reporting(collector: &mut Collector, hosts: [&str; 3]) -> [(Peer, Strin
         connect(&mut peer, collector).await;
         peer.hello().await;
         peer.report(host, "{}", "model").await;
-        collector.logged(&format!("{host} reports")).await;
+        let name = quoted(host);
+        collector.logged(&format!("{name} reports")).await;
         peers.push((peer, key));
     }
     peers.try_into().ok().unwrap()

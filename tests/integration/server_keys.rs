@@ -81,7 +81,7 @@ async fn many_keys_are_let_in_at_once_and_closing_the_door_is_counted() {
     assert!(!done(home, &check, "").contains("report now"));
     fs::write(&config, closed).unwrap();
     let of_four = "4 of the 4 keys that report now are not in authorized_agents: \
-                   those of db\\u{202e}1, mail, web1, web2";
+                   those of \"db\\u{202e}1\", mail, web1, web2";
     done(home, &check, of_four);
 
     // By names and patterns, all or none.
@@ -99,7 +99,7 @@ async fn many_keys_are_let_in_at_once_and_closing_the_door_is_counted() {
     done(
         home,
         &check,
-        "2 of the 4 keys that report now are not in authorized_agents: those of db\\u{202e}1, \
+        "2 of the 4 keys that report now are not in authorized_agents: those of \"db\\u{202e}1\", \
          mail;",
     );
 
@@ -112,7 +112,7 @@ async fn many_keys_are_let_in_at_once_and_closing_the_door_is_counted() {
         line.contains("2 of the 4 keys that report now are not in authorized_agents"),
         "{line}"
     );
-    assert!(line.contains("db\\u{202e}1, mail; "), "{line}");
+    assert!(line.contains("\"db\\u{202e}1\", mail; "), "{line}");
 
     // All that report, among them one whose name cannot be a file's.
     fs::write(&config, "").unwrap();
