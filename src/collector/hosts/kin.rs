@@ -27,8 +27,9 @@ const MAX_LEFT: usize = 4;
 /// Between two lines on the same key: a clone stays until somebody sees to it.
 const TELL_INTERVAL: Duration = Duration::from_secs(3600);
 
-/// The old name's last message may be read after the first one of the new name.
-const OVERLAP: Duration = Duration::from_secs(2);
+/// So long is between the last message of an old name and the first of the new one at least. A
+/// gateway reports its hosts one right after the other.
+const APART: Duration = Duration::from_millis(500);
 
 /// Most names of a machine that are known as such: its first boot gives it two or three. A key
 /// with more hosts is a gateway's.
@@ -231,19 +232,21 @@ impl Hosts {
         let one_by_one = hosts.windows(2).all(|pair| match pair {
             [(_, old), (_, new)] => new
                 .first
-                .is_some_and(|first| old.last_seen <= first + OVERLAP),
+                .is_some_and(|first| old.last_seen + APART <= first),
             _ => true,
         });
         one_by_one.then(|| hosts.into_iter().map(|(name, _)| name).collect())
     }
 
     /// The name that a silent host reports under now, where it was renamed: the last one of its
-    /// key, a new one.
+    /// key, a new one, that went on reporting after the old one had ended.
     pub(super) fn renamed_to(&self, old: &str) -> Option<Arc<str>> {
-        let chain = self.chain(self.table.get(old)?.key?)?;
+        let silent = self.table.get(old)?;
+        let chain = self.chain(silent.key?)?;
         let name = *chain.last()?;
         let host = self.table.get(name)?;
-        let reports = host.presence() == Presence::Reporting;
+        let went_on = host.last_seen >= silent.last_seen + self.timing.host_timeout / 2;
+        let reports = went_on && host.presence() == Presence::Reporting;
         (reports && host.new_name && **name != *old).then(|| Arc::clone(name))
     }
 

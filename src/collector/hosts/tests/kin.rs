@@ -206,9 +206,9 @@ fn all_names_that_were_gone_before_go_with_the_chain() {
     let at = |second: u32| start + second * SECOND;
     say(&mut hosts, at(0), ONE, "localhost");
     say(&mut hosts, at(10), ONE, "ip-10");
-    // The collector is not told of the next name until both are gone.
+    // The collector is not told of the next name until both are gone, and neither went on.
     let gone: Vec<_> = (1..=60).flat_map(|s| left(&mut hosts, at(s))).collect();
-    assert_eq!(gone, ["localhost ip-10 true", "ip-10 gone"]);
+    assert_eq!(gone, ["localhost gone", "ip-10 gone"]);
     let mut hosts = Hosts::new(TIMING);
     for (second, name) in [(0, "localhost"), (100, "ip-10"), (200, "ip-11")] {
         say(&mut hosts, at(second), ONE, name);
@@ -243,6 +243,29 @@ fn names_that_were_side_by_side_are_hosts_of_their_own() {
     }
     lost.sort();
     assert_eq!(lost, ["a gone", "b gone"]);
+    // A relay that reports its hosts one right after the other, and goes on with the last, or
+    // with none.
+    for rest in [&["rack-3"][..], &[]] {
+        let mut hosts = Hosts::new(TIMING);
+        let mut lost = Vec::new();
+        for (number, name) in (0..).zip(["rack-0", "rack-1", "rack-2", "rack-3"]) {
+            say(
+                &mut hosts,
+                at(0) + number * Duration::from_millis(5),
+                ONE,
+                name,
+            );
+        }
+        for second in (5..200).step_by(5) {
+            for name in rest {
+                say(&mut hosts, at(second), ONE, name);
+            }
+            lost.extend(left(&mut hosts, at(second)));
+        }
+        lost.sort();
+        let expected = ["rack-0", "rack-1", "rack-2", "rack-3"].map(|name| format!("{name} gone"));
+        assert_eq!(lost, expected[..4 - rest.len()]);
+    }
     // A relay whose hosts all went, and of which one new one comes.
     let mut hosts = Hosts::new(TIMING);
     let mut lost = Vec::new();
