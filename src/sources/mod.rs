@@ -1,10 +1,9 @@
 //! From the kernel's files to samples.
 //!
-//! Owns what is measured: the table of metrics ([`table`]) and of metric collectors
-//! ([`definition`]), one file per collector, and the [`set::CollectorSet`] that runs them
-//! and counts how they fare. Refuses to know where
-//! samples go, when they are due, and what an administrator is told of a failure: it
-//! returns values, errors and [`set::Transition`]s.
+//! Owns how things are measured: the list of metric collectors ([`registry`]), one file or folder
+//! for each, and the [`set::CollectorSet`] that runs them and counts how they fare. Refuses to know
+//! where samples go, when they are due, and what an administrator is told of a failure: it returns
+//! values, errors and [`set::Transition`]s.
 //!
 //! Each collector is a pure parser from bytes to a raw sample and a thin reader around
 //! it. Files stay open and are read again from their beginning; the root that they are
