@@ -242,6 +242,15 @@ async fn keys_are_made_once_and_for_the_owner_alone() {
     let error = fails(&place, &words, 1).await;
     assert!(error.contains("exists already"), "{error}");
     assert_eq!(fs::read(&secret).unwrap(), before);
+
+    // A directory where the process is, that is not there yet.
+    let made = std::process::Command::new(env!("CARGO_BIN_EXE_metrics-agentctl"))
+        .args(["keygen", "--name", "web1", "new/keys"])
+        .current_dir(dir.path())
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{made:?}");
+    assert!(dir.path().join("new/keys/web1.key_secret").exists());
 }
 
 #[tokio::test]

@@ -144,7 +144,9 @@ impl Directory {
 
     /// Makes it, and those above it that are missing.
     fn make(path: &Path, mode: u32) -> Result<Self, FileError> {
-        let missing = |path: &&Path| matches!(path.try_exists(), Ok(false));
+        // A relative path begins where the process is, which is there.
+        let here = |path: &Path| path.as_os_str().is_empty();
+        let missing = |path: &&Path| !here(path) && matches!(path.try_exists(), Ok(false));
         let missing: Vec<_> = path.ancestors().take_while(missing).collect();
         for path in missing.into_iter().rev() {
             match DirBuilder::new().mode(mode).create(path) {
