@@ -244,12 +244,12 @@ async fn keys_are_made_once_and_for_the_owner_alone() {
     assert_eq!(fs::read(&secret).unwrap(), before);
 
     // A directory where the process is, that is not there yet.
-    let made = std::process::Command::new(env!("CARGO_BIN_EXE_metrics-agentctl"))
+    let relative = std::process::Command::new(env!("CARGO_BIN_EXE_metrics-agentctl"))
         .args(["keygen", "--name", "web1", "new/keys"])
         .current_dir(dir.path())
         .output()
         .unwrap();
-    assert!(made.status.success(), "{made:?}");
+    assert!(relative.status.success(), "{relative:?}");
     assert!(dir.path().join("new/keys/web1.key_secret").exists());
 }
 

@@ -27,8 +27,11 @@ const MAX_LEFT: usize = 4;
 /// Between two lines on the same key: a clone stays until somebody sees to it.
 const TELL_INTERVAL: Duration = Duration::from_secs(3600);
 
-/// So long is between the last message of an old name and the first of the new one at least. A
-/// gateway reports its hosts one right after the other.
+/// The old name's last message may be read after the first one of the new name.
+const OVERLAP: Duration = Duration::from_secs(2);
+
+/// Of more than two names, so long is between the last message of one and the first of the next at
+/// least: a gateway reports its hosts one right after the other.
 const APART: Duration = Duration::from_millis(500);
 
 /// Most names of a machine that are known as such: its first boot gives it two or three. A key
@@ -229,10 +232,15 @@ impl Hosts {
         let hosts = hosts.map(|name| Some((name, self.table.get(name)?)));
         let mut hosts = hosts.collect::<Option<Vec<_>>>()?;
         hosts.sort_by_key(|(_, host)| (host.first, host.last_seen));
+        let are_two = hosts.len() == 2;
         let one_by_one = hosts.windows(2).all(|pair| match pair {
-            [(_, old), (_, new)] => new
-                .first
-                .is_some_and(|first| old.last_seen + APART <= first),
+            [(_, old), (_, new)] => new.first.is_some_and(|first| {
+                if are_two {
+                    old.last_seen <= first + OVERLAP
+                } else {
+                    old.last_seen + APART <= first
+                }
+            }),
             _ => true,
         });
         one_by_one.then(|| hosts.into_iter().map(|(name, _)| name).collect())
