@@ -1,9 +1,16 @@
 //! A program's name on the bus: taking it, and why that can fail.
 
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
 use zbus::fdo::{self, RequestNameFlags};
 use zbus::{Connection, MatchRule, MessageStream};
 
 use crate::dbus::{Bus, CONNECT_TIMEOUT, timed_out};
+
+/// How long answers under way may hold up the end. A caller that polkit asks for a
+/// password is not worth waiting for.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
 /// A name, and whose it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,14 +120,51 @@ async fn take(connection: &Connection, bus: &Bus, own: OwnName) -> Result<(), St
     }
 }
 
-/// What the bus says when it takes the name away.
-pub(crate) async fn lost(connection: &Connection, own: OwnName) -> zbus::Result<MessageStream> {
-    let lost = MatchRule::builder()
-        .msg_type(zbus::message::Type::Signal)
-        .sender("org.freedesktop.DBus")
-        .interface("org.freedesktop.DBus")
-        .member("NameLost")
-        .arg(0, own.name)
-        .build()?;
-    MessageStream::for_match_rule(lost, connection, None).await
+/// A connection to a bus under a name, for as long as both last.
+#[derive(Debug)]
+pub(crate) struct Held {
+    connection: Connection,
+    name_lost: MessageStream,
+}
+
+impl Held {
+    /// To be had before the name is taken, so that its loss is not missed.
+    pub(crate) async fn new(connection: Connection, own: OwnName) -> zbus::Result<Self> {
+        let lost = MatchRule::builder()
+            .msg_type(zbus::message::Type::Signal)
+            .sender("org.freedesktop.DBus")
+            .interface("org.freedesktop.DBus")
+            .member("NameLost")
+            .arg(0, own.name)
+            .build()?;
+        let name_lost = MessageStream::for_match_rule(lost, &connection, None).await?;
+        Ok(Self {
+            connection,
+            name_lost,
+        })
+    }
+
+    pub(crate) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// Returns when the name or the bus is gone. Cancel safe.
+    pub(crate) async fn lost(&mut self) -> Ended {
+        tokio::select! {
+            biased;
+            lost = self.name_lost.next() => match lost {
+                Some(Ok(_)) => Ended::NameLost,
+                Some(Err(_)) | None => Ended::BusGone,
+            },
+            () = self.connection.closed() => Ended::BusGone,
+        }
+    }
+
+    /// Lets answers under way go out, and closes the connection.
+    pub(crate) async fn close(self) {
+        // It keeps the connection open.
+        drop(self.name_lost);
+        // Whether the answers went out changes nothing any more.
+        let _ = tokio::time::timeout(LAST_ANSWERS, self.connection.graceful_shutdown()).await;
+    }
 }

@@ -6,12 +6,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
-use futures_util::StreamExt as _;
 use tokio::sync::{Mutex, broadcast, watch};
+use zbus::Connection;
 use zbus::fdo::ObjectManager;
-use zbus::{Connection, MessageStream};
 
 use crate::agent::bus::agent1::Agent1;
 use crate::agent::bus::announce::{self, Change};
@@ -22,15 +20,11 @@ use crate::agent::state::{AgentState, ConnectionState, StateChange};
 pub use crate::dbus::Bus;
 use crate::dbus::error::Error;
 use crate::dbus::log_control1::LogControl1;
-use crate::dbus::name;
+use crate::dbus::name::{self, Held};
 pub use crate::dbus::name::{Ended, StartError};
 use crate::dbus::path;
 use crate::dbus::polkit::{Action, Authority};
 use crate::systemd::log::LogControl;
-
-/// How long answers under way may hold up the end. A caller that polkit asks for a
-/// password is not worth waiting for.
-const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
 /// What the objects have in common.
 pub(crate) struct Shared {
@@ -67,13 +61,12 @@ impl Shared {
 
 /// The agent on a bus, under its name.
 pub struct Service {
-    connection: Connection,
+    held: Held,
     shared: Arc<Shared>,
     // The state that the tree of objects was made from.
     served: Arc<AgentState>,
     states: watch::Receiver<Arc<AgentState>>,
     changes: broadcast::Receiver<StateChange>,
-    name_lost: MessageStream,
 }
 
 impl Service {
@@ -93,7 +86,7 @@ impl Service {
         let mut states = handle.watch();
         let state = Arc::clone(&states.borrow_and_update());
 
-        let name_lost = name::lost(&connection, name::AGENT).await?;
+        let held = Held::new(connection, name::AGENT).await?;
         let shared = Arc::new(Shared {
             handle,
             authority: Arc::new(Authority::new()),
@@ -102,12 +95,11 @@ impl Service {
             serving: AtomicBool::new(false),
         });
         let service = Self {
-            connection,
+            held,
             shared,
             served: Arc::clone(&state),
             states,
             changes,
-            name_lost,
         };
         service.add_objects(&state, log).await?;
         service.shared.serving.store(true, Ordering::Relaxed);
@@ -115,7 +107,7 @@ impl Service {
     }
 
     async fn add_objects(&self, state: &AgentState, log: LogControl) -> zbus::Result<()> {
-        let objects = self.connection.object_server();
+        let objects = self.held.connection().object_server();
         let shared = || Arc::clone(&self.shared);
         objects
             .at(
@@ -140,15 +132,7 @@ impl Service {
     /// stops the agent should await it, and bound that: a bus that does not read blocks it.
     pub async fn run(mut self) -> Ended {
         let ended = self.follow().await;
-        let Self {
-            connection,
-            name_lost,
-            ..
-        } = self;
-        // It keeps the connection open.
-        drop(name_lost);
-        // Answers under way still go out. Whether they did changes nothing any more.
-        let _ = tokio::time::timeout(LAST_ANSWERS, connection.graceful_shutdown()).await;
+        self.held.close().await;
         ended
     }
 
@@ -162,11 +146,7 @@ impl Service {
                     Ok(()) => self.announce().await,
                     Err(_) => return Ended::ProgramGone,
                 },
-                lost = self.name_lost.next() => match lost {
-                    Some(Ok(_)) => return Ended::NameLost,
-                    Some(Err(_)) | None => return Ended::BusGone,
-                },
-                () = self.connection.closed() => return Ended::BusGone,
+                lost = self.held.lost() => return lost,
             };
             // What fails on the way to the bus is the connection: it ends by itself.
             if done.is_err() {
@@ -180,7 +160,7 @@ impl Service {
         change: Result<StateChange, broadcast::error::RecvError>,
     ) -> zbus::Result<()> {
         match change {
-            Ok(change) => announce::state_change(&self.connection, &change).await,
+            Ok(change) => announce::state_change(self.held.connection(), &change).await,
             Err(broadcast::error::RecvError::Lagged(lost)) => {
                 tracing::warn!(
                     lost,
@@ -203,7 +183,7 @@ impl Service {
             changes
         };
         for change in changes {
-            change.emit(&self.connection).await?;
+            change.emit(self.held.connection()).await?;
         }
         Ok(())
     }
@@ -246,14 +226,14 @@ impl Service {
 
     async fn add_connection(&self, state: &ConnectionState) -> zbus::Result<()> {
         let object = Connection1::new(Arc::clone(&self.shared), state);
-        let objects = self.connection.object_server();
+        let objects = self.held.connection().object_server();
         objects.at(path::connection(&state.name), object).await?;
         Ok(())
     }
 
     async fn add_collector(&self, name: &'static str) -> zbus::Result<()> {
         let object = Collector1::new(Arc::clone(&self.shared), name);
-        let objects = self.connection.object_server();
+        let objects = self.held.connection().object_server();
         objects.at(path::collector(name), object).await?;
         Ok(())
     }
@@ -265,7 +245,7 @@ impl Service {
     ) -> zbus::Result<()> {
         self.shared.authority.clear_the_tree();
         let interface = zbus::names::InterfaceName::from_static_str_unchecked(interface);
-        let objects = self.connection.object_server();
+        let objects = self.held.connection().object_server();
         objects.remove_named(path, interface).await?;
         Ok(())
     }

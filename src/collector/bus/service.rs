@@ -7,34 +7,28 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
-use futures_util::StreamExt as _;
 use tokio::sync::{broadcast, watch};
 use zbus::names::InterfaceName;
 use zbus::object_server::SignalEmitter;
-use zbus::{Connection, MessageStream, Variant, fdo};
+use zbus::{Connection, Variant, fdo};
 
 use crate::collector::bus::server1::{self, Server1, Server1Signals as _};
 use crate::collector::handle::Handle;
 use crate::collector::state::{HostChange, ServerState};
 use crate::dbus::log_control1::LogControl1;
-use crate::dbus::name::{self, Ended, StartError};
+use crate::dbus::name::{self, Ended, Held, StartError};
 use crate::dbus::polkit::{Action, Authority};
 use crate::dbus::{Bus, path};
 use crate::systemd::log::LogControl;
 
-/// How long answers under way may hold up the end, as the agent's may.
-const LAST_ANSWERS: Duration = Duration::from_secs(1);
-
 /// The collector on a bus, under its name.
 pub struct ServerService {
-    connection: Connection,
+    held: Held,
     /// What listeners on the bus know of.
     announced: Arc<ServerState>,
     states: watch::Receiver<Arc<ServerState>>,
     changes: broadcast::Receiver<HostChange>,
-    name_lost: MessageStream,
 }
 
 impl ServerService {
@@ -52,20 +46,19 @@ impl ServerService {
         let changes = handle.host_changes();
         let mut states = handle.watch();
         let announced = Arc::clone(&states.borrow_and_update());
-        let name_lost = name::lost(&connection, name::SERVER).await?;
+        let held = Held::new(connection, name::SERVER).await?;
         let authority = Arc::new(Authority::new());
-        let objects = connection.object_server();
+        let objects = held.connection().object_server();
         let log = LogControl1::new(Arc::clone(&authority), Action::ServerSetLog, log);
         objects.at(path::LOG_CONTROL, log).await?;
         objects
             .at(path::SERVER, Server1::new(handle, authority))
             .await?;
         Ok(Self {
-            connection,
+            held,
             announced,
             states,
             changes,
-            name_lost,
         })
     }
 
@@ -75,15 +68,7 @@ impl ServerService {
     /// whoever stops it should await this, and bound that.
     pub async fn run(mut self) -> Ended {
         let ended = self.follow().await;
-        let Self {
-            connection,
-            name_lost,
-            ..
-        } = self;
-        // It keeps the connection open.
-        drop(name_lost);
-        // Answers under way still go out. Whether they did changes nothing any more.
-        let _ = tokio::time::timeout(LAST_ANSWERS, connection.graceful_shutdown()).await;
+        self.held.close().await;
         ended
     }
 
@@ -96,11 +81,7 @@ impl ServerService {
                     Ok(()) => self.announce().await,
                     Err(_) => return Ended::ProgramGone,
                 },
-                lost = self.name_lost.next() => match lost {
-                    Some(Ok(_)) => return Ended::NameLost,
-                    Some(Err(_)) | None => return Ended::BusGone,
-                },
-                () = self.connection.closed() => return Ended::BusGone,
+                lost = self.held.lost() => return lost,
             };
             // What fails on the way to the bus is the connection: it ends by itself.
             if done.is_err() {
@@ -113,7 +94,7 @@ impl ServerService {
         &self,
         change: Result<HostChange, broadcast::error::RecvError>,
     ) -> zbus::Result<()> {
-        let emitter = SignalEmitter::new(&self.connection, path::SERVER)?;
+        let emitter = SignalEmitter::new(self.held.connection(), path::SERVER)?;
         match change {
             Ok(HostChange::Appeared(name)) => emitter.host_appeared(&name).await,
             Ok(HostChange::Gone(name)) => emitter.host_gone(&name).await,
@@ -135,7 +116,7 @@ impl ServerService {
         if changed.is_empty() {
             return Ok(());
         }
-        let emitter = SignalEmitter::new(&self.connection, path::SERVER)?;
+        let emitter = SignalEmitter::new(self.held.connection(), path::SERVER)?;
         fdo::Properties::properties_changed(
             &emitter,
             InterfaceName::from_static_str_unchecked(path::SERVER_INTERFACE),
