@@ -237,18 +237,9 @@ pub(crate) fn refused(
     let (sender, public_key) = sender(routing_id, key, address);
     let routing_id = routing_id.to_string();
     let error = error.to_string();
-    let text = match tell {
-        Tell::Nothing => return,
-        Tell::Peer { untold } => {
-            let more = more(untold);
-            format!("Refused a message from {sender}: {error}{more}")
-        }
-        Tell::Crowd { untold } => {
-            let messages = untold + 1;
-            format!(
-                "Refused {messages} message(s) from ever new peers, the last from {sender}: {error}"
-            )
-        }
+    let what = ["a message", "message(s) from ever new peers"];
+    let Some(text) = refusal_text(what, &sender, &error, tell) else {
+        return;
     };
     warn!(
         message_id = message_id::SERVER_MESSAGE_REFUSED,
@@ -268,6 +259,23 @@ pub(crate) fn metric_too_large(host: &str, metric: &str, tell: Tell) {
         "The metric {quoted} of {name} is left out at /metrics and in remote write: it is too \
          large for its unit{more}"
     );
+}
+
+/// The line on messages that were refused, of one sender or of ever new ones: `what` they are.
+fn refusal_text([one, many]: [&str; 2], sender: &str, error: &str, tell: Tell) -> Option<String> {
+    match tell {
+        Tell::Nothing => None,
+        Tell::Peer { untold } => {
+            let more = more(untold);
+            Some(format!("Refused {one} from {sender}: {error}{more}"))
+        }
+        Tell::Crowd { untold } => {
+            let messages = untold + 1;
+            Some(format!(
+                "Refused {messages} {many}, the last from {sender}: {error}"
+            ))
+        }
+    }
 }
 
 fn more(untold: u64) -> String {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tracing::{error, info, warn};
 
-use super::more;
+use super::{more, refusal_text};
 use crate::base::text;
 use crate::collector::access::gate::Totals;
 use crate::collector::access::list::{Change, told};
@@ -52,28 +52,17 @@ pub(crate) fn name_taken(host: &str, address: Option<&str>, refusal: &AccessRefu
     let address = address.unwrap_or("an unknown address");
     let error = refusal.to_string();
     let command = forget(host);
-    match tell {
-        Tell::Nothing => {}
-        Tell::Peer { untold } => {
-            let more = more(untold);
-            error!(
-                message_id = message_id::SERVER_NAME_TAKEN,
-                host, address, error, command, "Refused a message from {address}: {error}{more}"
-            );
-        }
-        Tell::Crowd { untold } => {
-            let messages = untold + 1;
-            error!(
-                message_id = message_id::SERVER_NAME_TAKEN,
-                host,
-                address,
-                error,
-                command,
-                "Refused {messages} message(s) of ever new keys under names of others, the last from \
-                 {address}: {error}"
-            );
-        }
-    }
+    let what = [
+        "a message",
+        "message(s) of ever new keys under names of others",
+    ];
+    let Some(text) = refusal_text(what, address, &error, tell) else {
+        return;
+    };
+    error!(
+        message_id = message_id::SERVER_NAME_TAKEN,
+        host, address, error, command, "{text}"
+    );
 }
 
 pub(crate) fn list_changed(door: Door, change: &Change, listed: usize, counts: bool) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tracing::{debug, info, warn};
 
-use super::{more, sender};
+use super::{refusal_text, sender};
 use crate::collector::clients::Who;
 use crate::collector::complaints::Tell;
 use crate::curve::keys::PublicKey;
@@ -97,18 +97,9 @@ pub(crate) fn client_refused(
     let (sender, public_key) = sender(routing_id, key, address);
     let routing_id = routing_id.to_string();
     let error = error.to_string();
-    let text = match tell {
-        Tell::Nothing => return,
-        Tell::Peer { untold } => {
-            let more = more(untold);
-            format!("Refused a client's message from {sender}: {error}{more}")
-        }
-        Tell::Crowd { untold } => {
-            let messages = untold + 1;
-            format!(
-                "Refused {messages} message(s) of ever new clients, the last from {sender}: {error}"
-            )
-        }
+    let what = ["a client's message", "message(s) of ever new clients"];
+    let Some(text) = refusal_text(what, &sender, &error, tell) else {
+        return;
     };
     warn!(
         message_id = message_id::SERVER_CLIENT_REFUSED,
