@@ -31,7 +31,7 @@ enum Load {
     Burst(u64),
     /// One message of each agent in this time.
     Every(Duration),
-    /// The collector is started anew, and all are there again at once.
+    /// The collector is restarted, and all are there again at once.
     Return,
 }
 

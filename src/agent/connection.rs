@@ -59,7 +59,7 @@ pub(crate) struct Orders {
     pub(crate) queue: mpsc::Receiver<Order>,
     /// The intervals in force.
     pub(crate) settings: watch::Receiver<SessionSettings>,
-    /// Close and connect anew, at once.
+    /// Close and reconnect, at once.
     pub(crate) reconnect: Arc<Notify>,
 }
 
@@ -72,7 +72,7 @@ pub(crate) enum Report {
     NeedsModel { link: u64 },
 }
 
-/// Which connection a report comes from: a name may be configured anew meanwhile.
+/// Which connection a report comes from: a name may be configured again meanwhile.
 pub(crate) type Serial = u64;
 
 /// What a connection is made of.

@@ -88,7 +88,7 @@ impl Connections {
     }
 
     /// Brings the connections in line with the settings. Those whose settings did not
-    /// change go on undisturbed; others begin anew, `now`.
+    /// change go on undisturbed; others start over, `now`.
     pub(crate) fn apply(&mut self, settings: &Settings, now: SystemTime) {
         let keys = Arc::new(settings.key_pair.clone());
         let gone: Vec<String> = self
@@ -237,7 +237,7 @@ impl Connections {
         });
     }
 
-    /// Connects anew: the one named, or all. False where there is none of that name.
+    /// Reconnects: the one named, or all. False where there is none of that name.
     pub(crate) fn reconnect(&self, name: Option<&str>) -> bool {
         let mut found = name.is_none();
         for (running_name, running) in &self.running {

@@ -147,7 +147,7 @@ impl Handle {
         self.order(Order::Revert).await
     }
 
-    /// Closes every connection, or the one named, and opens it anew, at once.
+    /// Closes every connection, or the one named, and opens it again, at once.
     pub async fn reconnect(&self, connection: Option<String>) -> Result<(), OrderError> {
         self.order(|answer| Order::Reconnect(connection, answer))
             .await

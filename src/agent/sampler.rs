@@ -106,7 +106,7 @@ impl Sampler {
         Arc::clone(&self.grid)
     }
 
-    /// Lets go of the buffers; the next sample makes them anew.
+    /// Lets go of the buffers; the next sample makes them again.
     pub(crate) fn let_go(&mut self) {
         self.samples = Samples::new();
         self.grid = Arc::default();

@@ -148,7 +148,7 @@ impl Counters {
         self.both(|t| &t.messages_dropped, 1);
     }
 
-    /// A connection was opened anew.
+    /// A connection was opened again.
     pub fn reconnected(&self) {
         self.both(|t| &t.reconnects, 1);
     }

@@ -19,7 +19,7 @@ pub const BURST: u32 = 100;
 pub const INTERVAL: Duration = Duration::from_millis(1);
 
 /// The longest that a request waits: well below the 30 s after which an agent that hears
-/// nothing starts anew (protocol, the stale interval). 10,000 agents that come at once
+/// nothing starts again (protocol, the stale interval). 10,000 agents that come at once
 /// have all been asked after 10 s.
 pub const LONGEST_WAIT: Duration = Duration::from_secs(20);
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::settings::WebHost;
 use crate::curve::keys::PublicKey;
 
-/// The collector's state; published anew when any of it changes.
+/// The collector's state; published again when any of it changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerState {
     /// Whether it works.

@@ -168,7 +168,7 @@ impl Agent {
             .await
     }
 
-    /// Closes the connection of that name and opens it anew.
+    /// Closes the connection of that name and opens it again.
     pub async fn reconnect(&self, connection: &str) -> zbus::Result<()> {
         let path = path::connection(connection);
         self.call(path.as_str(), path::CONNECTION_INTERFACE, "Reconnect", &())

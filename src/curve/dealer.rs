@@ -1,7 +1,7 @@
 //! The agent's end of a link: a DEALER that connects once.
 //!
 //! It owns one connection from its first SYN to its end, and tells what becomes
-//! of it. It never connects again: when to try anew is the caller's to decide,
+//! of it. It never connects again: when to try again is the caller's to decide,
 //! with a new `Dealer`. While the link is not up it queues nothing.
 
 use std::fmt;

@@ -2,7 +2,8 @@
 //!
 //! This room owns everything that touches libzmq: what is above it sees
 //! frames, link events and typed errors, never a `zmq` type. It refuses to
-//! look up names in its sockets (an address is an argument; [`resolve`] looks up), to decide when to connect anew
+//! look up names in its sockets (an address is an argument; [`resolve`] looks up), to decide when
+//! to reconnect
 //! (its sockets never do so by themselves), and to interpret a message.
 
 pub mod certificate;

@@ -50,7 +50,7 @@ pub enum Action {
     SetIntervals,
     /// Enable and disable metric collectors.
     ManageCollectors,
-    /// Close connections and open them anew.
+    /// Close connections and open them again.
     Reconnect,
     /// Read the configuration again.
     Reload,

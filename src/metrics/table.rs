@@ -471,7 +471,7 @@ AGENT {
     AGENT_MESSAGES_DROPPED = "agent.messages.dropped.total", "", Counter, [metrics],
         "Messages that the agent could not send";
     AGENT_RECONNECTS = "agent.reconnects.total", "", Counter, [metrics],
-        "Connections that the agent opened anew, unasked";
+        "Connections that the agent opened again, unasked";
     AGENT_LOG_LOST = "agent.log.lost.total", "", Counter, [metrics],
         "Lines that the agent could not log, as there was no room for them";
     AGENT_COLLECTOR_TIME = "agent.collector.time.total" ["collector"], "us", Counter, [metrics],

@@ -1,4 +1,4 @@
-//! How long to wait before connecting anew: exponential, with full jitter.
+//! How long to wait before reconnecting: exponential, with full jitter.
 //!
 //! The ceiling of the wait is 1 s at first and doubles with every wait up to 60 s; the
 //! wait itself is drawn evenly from [`MIN_DELAY`] to that ceiling, so that a fleet does

@@ -2,7 +2,7 @@
 //!
 //! Events go in with the time at which they happened; actions come out, to be done in
 //! their order. The machine decides everything the protocol leaves to the agent: when to
-//! connect anew and after which wait, when to say hello, whether to answer a request for
+//! reconnect and after which wait, when to say hello, whether to answer a request for
 //! the model, whether a sample is sent. The shell around it owns the socket and the
 //! timer and decides nothing.
 //!
@@ -68,7 +68,7 @@ const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
 /// The intervals that a session follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SessionSettings {
-    /// Silence after which the connection is closed and opened anew.
+    /// Silence after which the connection is closed and opened again.
     pub stale_interval: Duration,
     /// At most one model answer in this time.
     pub model_min_interval: Duration,

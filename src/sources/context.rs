@@ -20,7 +20,7 @@ pub struct Counts {
     pub bytes_sent: u64,
     /// Messages that could not be sent.
     pub messages_dropped: u64,
-    /// Connections opened anew.
+    /// Connections opened again.
     pub reconnects: u64,
     /// Log lines that found no room.
     pub log_lost: u64,

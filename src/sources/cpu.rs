@@ -131,7 +131,7 @@ struct Reading {
     times: Times,
     /// How many ticks less these are than what was reported.
     short: u64,
-    /// How often the times had begun anew by then.
+    /// How often the times had started over by then.
     beginnings: u64,
     /// Not later than when it was made.
     at: Instant,
@@ -226,7 +226,7 @@ struct Each {
 
 impl Each {
     /// Replaces each CPU's times by those to report. A CPU that was not there before begins
-    /// anew.
+    /// again.
     fn advance(&mut self, limit: u64) {
         std::mem::swap(&mut self.steady, &mut self.old);
         self.steady.clear();

@@ -3,7 +3,7 @@
 //! Owns the choice: those whose name the administrator's filter admits, each once, up to a
 //! bound, in the order in which the kernel lists them. Keeps what is to be known about each
 //! from one sample to the next, and forgets it with the sample that it is not part of.
-//! What stays is neither allocated nor filtered anew.
+//! What stays is neither allocated nor filtered again.
 //!
 //! A list of the kernel's that takes several reads can have a name twice, where a device was
 //! removed and made again in between: the first is taken.

@@ -2,7 +2,7 @@
 //!
 //! Owns what a reading means, per the kernel's Documentation/hwmon/sysfs-interface.rst and
 //! Documentation/ABI/testing/sysfs-class-thermal, and when the hardware is looked through
-//! anew. A sensor that says that it has no value, as while its radio is off, or that it is
+//! again. A sensor that says that it has no value, as while its radio is off, or that it is
 //! faulty, is left out without a word; one that fails otherwise, or measures what no such thing
 //! can have, is left out and named. One that hangs costs its own chip alone
 //! ([`survey`](super::survey)). A machine without sensors has no values and no error.

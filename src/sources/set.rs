@@ -154,7 +154,7 @@ impl CollectorSet {
         Ok(set)
     }
 
-    /// What comes with the settings. A collector whose options changed begins anew.
+    /// What comes with the settings. A collector whose options changed starts over.
     pub fn set_options(&mut self, options: Options) {
         let old = std::mem::replace(&mut self.context.options, options.into());
         for slot in &mut self.slots {
@@ -234,7 +234,7 @@ impl CollectorSet {
 
     /// Enables or disables a collector; whether that changed anything.
     ///
-    /// A disabled collector holds no file open; an enabled one begins anew, so that no
+    /// A disabled collector holds no file open; an enabled one starts over, so that no
     /// difference reaches back beyond the moment of enabling.
     pub fn set_enabled(&mut self, name: &str, enabled: bool) -> Result<bool, UnknownCollector> {
         Ok(slot_mut(&mut self.slots, name)?.set_enabled(enabled, &self.context))

@@ -39,7 +39,7 @@ pub enum Outcome {
     Quit,
     /// A stop.
     Suspend,
-    /// All is to be drawn anew.
+    /// All is to be drawn again.
     Redraw,
     /// An attempt to connect.
     Retry,

@@ -129,7 +129,7 @@ impl Connection {
         None
     }
 
-    /// Connects anew, at once.
+    /// Reconnects, at once.
     pub fn retry(&mut self, now: Instant) {
         self.tell(Event::Retry, now);
     }

@@ -11,7 +11,7 @@ pub enum Command {
     Quit,
     /// Stop, as Ctrl-Z does.
     Suspend,
-    /// Draw everything anew.
+    /// Draw everything again.
     Redraw,
     /// Try to connect at once.
     Retry,

@@ -448,7 +448,7 @@ mod tests {
             (keys.origin, keys.remember),
             (Origin::Remembered(path, 1), None)
         );
-        // Nothing to be remembered anew.
+        // Nothing to be remembered again.
         assert_eq!(find(&with_key(), "c1:5557").remember, None);
         let keys = find(&Given::default(), "c2:5557");
         assert_eq!(

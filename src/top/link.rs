@@ -1,7 +1,7 @@
 //! The link to the collector as a state machine. Pure: time and chance are arguments.
 //!
 //! Says hello when the link is up and every [`HELLO_INTERVAL`] after, gives a collector up
-//! that is silent, connects anew with a back-off, and always knows why there is no link.
+//! that is silent, reconnects with a back-off, and always knows why there is no link.
 
 use std::time::{Duration, Instant};
 

@@ -77,7 +77,7 @@ async fn large_packets_that_are_lost_are_named_and_nothing_flaps() {
 
     sh(LOSE);
     let began = Instant::now();
-    // Twice it connects anew, is asked for the model again, and is pinged all the while.
+    // Twice it reconnects, is asked for the model again, and is pinged all the while.
     let mut hellos = 0;
     while hellos < 3 {
         let passed = began.elapsed();
@@ -162,7 +162,7 @@ async fn is_named_and_nothing_flaps(state: &str) {
         "{lost}"
     );
     assert!(lost.contains("try a smaller MTU"), "{lost}");
-    // It connects anew, and says hello.
+    // It reconnects, and says hello.
     collector.logged("web1 reports on another connection").await;
     assert_eq!(agent.said("Reporting to main").len(), 1);
     sh(MEND);

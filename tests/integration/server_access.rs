@@ -437,7 +437,7 @@ async fn only_those_listed_look_on() {
     assert_eq!(client.count().await, before);
 }
 
-/// From any key to a list by a reload: who is connected is judged anew.
+/// From any key to a list by a reload: who is connected is judged again.
 #[tokio::test]
 async fn a_reload_puts_the_list_in_force() {
     let home = tempfile::tempdir().unwrap();
@@ -681,7 +681,7 @@ async fn damaged_pins_are_no_start_and_no_pins_are_no_damage() {
         collector
             .before
             .iter()
-            .any(|line| line.contains("keys that came begins anew")),
+            .any(|line| line.contains("keys that came starts over")),
         "{:?}",
         collector.before
     );

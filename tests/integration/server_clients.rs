@@ -287,7 +287,7 @@ async fn a_model_that_lacks_something_waits_for_the_first_metrics() {
     }
 }
 
-/// Whoever connects anew for each nonsense is one sender, with one line a minute.
+/// Whoever reconnects for each nonsense is one sender, with one line a minute.
 #[tokio::test]
 async fn a_client_that_connects_again_gets_no_more_lines() {
     let mut world = World::new().await;

@@ -145,14 +145,14 @@ class Qemu(Host):
         except CommandFailed as late:
             raise BootError(f"no systemd after {BOOT_SECONDS} s\n{self._log()}") from late
         if booted.get("boot") in (None, self.boot_id):
-            raise BootError(f"not booted anew: {booted}")
+            raise BootError(f"not booted again: {booted}")
         self.boot_id = booted["boot"]
         state = self.execute("systemctl", "is-system-running", "--wait").stdout.strip()
         if state not in ("running", "degraded"):
             raise BootError(f"the machine is {state}\n{self._log()}")
 
     def reboot(self):
-        """Has its systemd boot it anew."""
+        """Has its systemd boot it again."""
         self.run("systemctl", "--no-block", "reboot")
         self.wait_for_boot()
 

@@ -192,7 +192,7 @@ const STALE: Setting = Setting {
     expected: "a time from 1s to 1h, such as \"30s\"",
     default: Some("\"30s\""),
     otherwise: "",
-    description: "A collector that is silent for this time is connected to anew; a bare number \
+    description: "A collector that is silent for this time is connected to again; a bare number \
                   is seconds.",
     quotable: true,
     check: check::<StaleInterval>,

@@ -81,7 +81,7 @@ impl Gate {
         self.authorized
     }
 
-    /// Lets others in from now on; what was let in is judged anew with its next message.
+    /// Lets others in from now on; what was let in is judged again with its next message.
     pub fn authorize(&mut self, authorized: Authorized) {
         self.authorized = authorized;
         // It is on the record.

@@ -54,7 +54,7 @@ pub enum StateError {
     /// The pins are not what was written.
     #[error(
         "{}:{problem}; bring the file back from a backup, or, if every host name may be pinned \
-         anew to whoever reports under it next, move it away", .path.display()
+         again to whoever reports under it next, move it away", .path.display()
     )]
     Pins {
         /// The file.

@@ -134,7 +134,7 @@ pub(crate) fn keys_not_restored(error: &dyn Display) {
     let error = error.to_string();
     warn!(
         message_id = message_id::SERVER_ACCESS_NOT_KEPT,
-        error, "{error}; the record of keys that came begins anew"
+        error, "{error}; the record of keys that came starts over"
     );
 }
 

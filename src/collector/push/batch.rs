@@ -118,7 +118,7 @@ impl Batch {
         self.body.shrink_to(KEPT_BYTES);
     }
 
-    /// Begins anew; keeps its room.
+    /// Starts over; keeps its room.
     pub(super) fn clear(&mut self) {
         self.body.clear();
         self.samples = 0;

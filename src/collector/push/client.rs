@@ -39,7 +39,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// close theirs after a minute or more.
 const MAX_IDLE: Duration = Duration::from_secs(30);
 
-/// A connection that is so old is made anew, and the name asked for anew: without that, one
+/// A connection that is so old is made again, and the name asked for again: without that, one
 /// that is never idle stays with a receiver that its name has left long ago.
 pub(super) const MAX_AGE: Duration = Duration::from_secs(5 * 60);
 

@@ -238,7 +238,7 @@ impl Host {
     }
 
     /// What the host said of itself is said again from time to time, but for what messages
-    /// have anew.
+    /// have again.
     fn model_again<E, F>(&mut self, told: &mut Telling<'_, F>) -> Result<(), E>
     where
         F: FnMut(&Sample<'_>) -> Result<(), E>,
@@ -422,7 +422,7 @@ fn within(grid: &Grid, families: FamilySet) -> impl Iterator<Item = (&str, Value
 }
 
 /// Whether a metric of a model holds until the next one: not what metrics messages have
-/// anew, such as the time since boot.
+/// again, such as the time since boot.
 fn steady(name: &str) -> bool {
     static CHANGING: LazyLock<HashSet<&str>> = LazyLock::new(|| {
         let changing = METRICS.iter().filter(|metric| metric.in_metrics);

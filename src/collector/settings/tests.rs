@@ -918,7 +918,7 @@ fn pings_that_agents_do_not_wait_for_are_told() {
         warnings("30s"),
         [
             "~/etc/metrics-collector.toml:2: hosts.ping_interval: 30s is not shorter than the 30s of \
-             silence after which agents connect anew, where their intervals.stale is not set"
+             silence after which agents reconnect, where their intervals.stale is not set"
         ]
     );
 }

@@ -22,7 +22,7 @@ pub enum Warning {
     /// Pings that agents do not wait for.
     #[error(
         "{place}: hosts.ping_interval: {} is not shorter than the {} of silence after which \
-         agents connect anew, where their intervals.stale is not set",
+         agents reconnect, where their intervals.stale is not set",
         format_time(*.interval), format_time(DEFAULT_STALE_INTERVAL)
     )]
     RarePings {

@@ -725,7 +725,7 @@ fn who_is_refused_does_not_report_again_before_it_is_taken() {
     let reporting = changed(State::Stale, State::Reporting, Reason::MetricsRequested);
     assert_eq!(bench.at(51.0, PING), [reporting]);
     assert_eq!(bench.at(52.0, SampleReady), [SendMetrics]);
-    // And the back-off begins anew.
+    // And the back-off starts over.
     assert_eq!(bench.at(53.0, DISCONNECTED), lost(Reason::LinkLost));
 }
 

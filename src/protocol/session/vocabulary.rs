@@ -33,7 +33,7 @@ pub enum Event {
     /// What the kernel knows of what was sent on this link; None where it does not say. To be
     /// told before each [`Event::SampleReady`], and for [`Action::Look`].
     Looked(Option<Delivery>),
-    /// An administrator wants the connection made anew, at once.
+    /// An administrator wants the connection made again, at once.
     Reconnect,
     /// New settings, in force from now.
     Configure(SessionSettings),

@@ -1,7 +1,7 @@
 //! The system bus, for the collectors whose source is a service on it.
 //!
 //! Owns one connection, shared by all of them ([`SystemBus`]), which is made with the first
-//! that wants it, made anew when the bus is back, and closed with the last; what a collector
+//! that wants it, made again when the bus is back, and closed with the last; what a collector
 //! has heard ([`Board`]); and the task in which it listens ([`follow()`]). Refuses to poll:
 //! between two messages nothing of this runs, but for the back-off while there is no bus.
 //!
@@ -29,7 +29,7 @@ pub(super) use client::{Client, Failure, NewOwner, Peer, is_signal};
 pub(super) use follow::{Follower, Topic, follow};
 
 /// How long the bus, or who is asked over it, may take to answer. Answers come within
-/// milliseconds; the manager is away for seconds while it loads its units anew.
+/// milliseconds; the manager is away for seconds while it loads its units again.
 pub(super) const DEADLINE: Duration = Duration::from_secs(5);
 
 /// How long to wait before what failed is tried again; doubled up to [`RETRY_MAX`].

@@ -447,7 +447,7 @@ fn time_that_goes_back_is_no_time_that_passes() {
         sample(Some("third")),
         (14_890_968, 1_747_062, 849_282, true)
     );
-    // Hours less of idle time begin anew, and there is no share of them.
+    // Hours less of idle time start over, and there is no share of them.
     assert_eq!(
         sample(Some("fourth")),
         (12_000_000, 1_747_062, 849_282, false)

@@ -47,7 +47,7 @@ pub(super) struct Listener {
     owner: String,
     /// Whether that is another one's by now.
     superseded: bool,
-    /// Whether it loads all units anew, and is not to be asked.
+    /// Whether it loads all units again, and is not to be asked.
     reloading: bool,
     due: Due,
     flood: Flood,
@@ -86,7 +86,7 @@ impl Listener {
                 self.keep_up(client).await?;
             }
             if was_there {
-                // It executes itself anew, and is back in a moment.
+                // It executes itself again, and is back in a moment.
                 self.board.clear();
             } else {
                 self.board.fail(format!(
@@ -283,7 +283,7 @@ impl Listener {
                 self.reloading = begins;
                 self.due(|due| due.everything = true);
             }
-            // Until it has loaded all units anew it tells of each that it goes and comes.
+            // Until it has loaded all units again it tells of each that it goes and comes.
             _ if self.reloading => {}
             Signal::UnitNew { name, path } => {
                 self.edit(|manager| manager.loaded(&name, &path));

@@ -6,7 +6,7 @@
 //! service (a user's manager, a container), and for the root, whose values are the host's.
 //!
 //! What a cgroup lacks, as its controllers are not enabled for it, is left out. The counts
-//! are the cgroup's: they begin anew when a unit is started anew. The sums over devices
+//! are the cgroup's: they start over when a unit is restarted. The sums over devices
 //! count a request once for each layer that it passes, as `systemctl show` does. A file of a
 //! unit's that cannot be read or makes no sense costs its own values alone. A unit that
 //! vanishes while it is read is no error; a host on which cgroup v2 is not the only hierarchy
@@ -89,7 +89,7 @@ impl UnitsCollector {
         }
     }
 
-    /// Finds the units anew. What is known of those that are still there is kept.
+    /// Finds the units again. What is known of those that are still there is kept.
     fn find(&mut self, left_out: &mut LeftOut) -> Result<(), CollectError> {
         let names = &self.options.names;
         let (found, unseen) = self.tree.walk(|name| names.admits(name), left_out)?;

@@ -445,7 +445,7 @@ fn of_too_many_those_with_the_most_memory_are_reported() {
     assert_eq!(units(&samples), ["b.service", "d.service"]);
     assert_eq!(samples.cut(), 2);
 
-    // The order changes: chosen anew from time to time, not at each sample.
+    // The order changes: chosen again from time to time, not at each sample.
     tree.write("a.service/memory.current", "5\n");
     assert_eq!(units(&sample(&mut collector)), ["b.service", "d.service"]);
     let mut waited = 0;

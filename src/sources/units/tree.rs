@@ -91,7 +91,7 @@ impl Tree {
     /// A slice that cannot be listed costs the units in it, and is noted.
     ///
     /// A name is there once: where two cgroups have it, as after a service was started
-    /// anew in another slice with a process left behind, the first path's.
+    /// again in another slice with a process left behind, the first path's.
     pub(super) fn walk(
         &mut self,
         admits: impl Fn(&str) -> bool,
@@ -157,7 +157,7 @@ impl Tree {
     /// going is an event of its parent's.
     fn list(&self, slice: &str, all_watched: &mut bool) -> Result<Vec<(String, u64)>, SourceError> {
         let path = self.base.join(slice);
-        // Once: one event is enough to walk the tree and to watch anew, and the queue is no
+        // Once: one event is enough to walk the tree and to watch again, and the queue is no
         // longer than there are slices, however long nobody samples.
         let events = WatchFlags::CREATE | WatchFlags::DELETE | WatchFlags::MOVE;
         let events = events | WatchFlags::ONESHOT | WatchFlags::ONLYDIR;

@@ -2,7 +2,7 @@
 //!
 //! The time between two messages is the sender's, by its own uptime, where both tell it:
 //! messages that waited somewhere and arrive together would give any rate otherwise. A
-//! count that has become smaller began anew, and has no rate until the message after.
+//! count that has become smaller started over, and has no rate until the message after.
 
 use std::collections::HashMap;
 use std::time::Instant;

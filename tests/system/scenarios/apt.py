@@ -75,7 +75,7 @@ def install_makes_ready(m):
     m.expect_match("catalog", listed, "(?m)^[0-9a-f]{32} metrics-collector: .*$")
     m.expect_refused("a look at the name", *get_property("Version"))
 
-    # On the bus, which has read its policy anew now that the user exists.
+    # On the bus, which has read its policy again now that the user exists.
     m.run("systemctl", "enable", "--now", AGENT)
     m.expect_steady(m.main_pid())
     m.expect("enabled", _enabled(m, AGENT), "enabled")

@@ -103,7 +103,7 @@ def a_client_looks_on(m):
     # Once it was proved, nor does it from elsewhere.
     m.expect_true("remembered", host in m.run(*bare, "127.0.0.1"))
 
-    # Who is down? One that is started anew tells, too.
+    # Who is down? One that is restarted tells, too.
     m.run("systemctl", "stop", AGENT)
     m.eventually(
         "gone",

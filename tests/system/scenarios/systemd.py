@@ -162,7 +162,7 @@ def boot_times_are_those_of_systemd_analyze(m):
 
 
 def reloads_and_restarts_of_others_are_lived_through(m):
-    """The manager loads anew and executes itself anew, the bus restarts: values return."""
+    """The manager loads again and executes itself again, the bus restarts: values return."""
     m.run("systemctl", "start", AGENT)
     _settled(m)
     for command in ("daemon-reload", "daemon-reexec"):
