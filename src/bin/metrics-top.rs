@@ -10,11 +10,20 @@ use metrics_agent::base;
 use metrics_agent::base::exit::{EXIT_CONFIG, EXIT_SOFTWARE, EXIT_UNAVAILABLE};
 use metrics_agent::collector::local;
 use metrics_agent::top::arguments::Arguments;
+use metrics_agent::top::keys::Places;
 use metrics_agent::top::start::{self, Failure};
 use metrics_agent::top::terminal;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if arguments.complete_names {
+        let places = Places::of(|name| std::env::var_os(name));
+        for name in places.remembered() {
+            // A reader that has gone needs no complaint.
+            let _ = writeln!(std::io::stdout(), "{name}");
+        }
+        return ExitCode::SUCCESS;
+    }
     terminal::end_at_a_bug();
     match start::run(&arguments, local::from_files) {
         Ok(text) => {

@@ -219,6 +219,10 @@ pub(super) enum Command {
         /// Of what
         kind: Names,
 
+        /// Metrics of the model
+        #[arg(long)]
+        model: bool,
+
         /// What is typed already
         #[arg(allow_hyphen_values = true)]
         typed: Option<String>,
@@ -236,6 +240,8 @@ pub(super) enum Names {
     Enabled,
     /// What "metrics" takes
     Metrics,
+    /// What "log-level" takes
+    Levels,
 }
 
 fn a_time(text: &str) -> Result<Duration, String> {

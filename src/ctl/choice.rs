@@ -75,22 +75,43 @@ pub(super) fn keep(choices: &[Choice], grid: &mut Values) {
 }
 
 /// What a shell may complete: all names where nothing is `typed`; else names of metrics, with an
-/// open bracket where they have instances, and whole names from the bracket on.
+/// open bracket where they have instances, and whole names from the bracket on or where only one
+/// metric is left. Where a pattern stands in front of the bracket, it stays in front of the
+/// instances.
 pub(super) fn completions<'a>(
     names: impl Iterator<Item = &'a String>,
     typed: Option<&str>,
 ) -> Vec<String> {
     let names = names.filter(|name| is_plain(name));
-    let names: BTreeSet<&str> = match typed {
-        Some(typed) if !typed.contains('[') => names
-            .map(|name| match name.find('[') {
-                Some(bracket) => name.get(..=bracket).unwrap_or(name),
-                None => name,
-            })
-            .collect(),
-        _ => names.map(String::as_str).collect(),
+    if let Some((metric, _)) = typed.and_then(|typed| typed.split_once('['))
+        && let Ok(pattern) = metric.parse::<Choice>()
+    {
+        let instance = |name: &String| {
+            let (of, instance) = name.split_once('[')?;
+            let fits = pattern.fits_metric(of);
+            fits.then(|| format!("{metric}[{instance}"))
+        };
+        let instances: BTreeSet<String> = names.filter_map(instance).collect();
+        return instances.into_iter().collect();
+    }
+    let names: BTreeSet<&str> = names.map(String::as_str).collect();
+    let Some(typed) = typed else {
+        return names.into_iter().map(str::to_owned).collect();
     };
-    names.into_iter().map(str::to_owned).collect()
+    let metric = |name: &'a str| match name.find('[') {
+        Some(bracket) => name.get(..=bracket).unwrap_or(name),
+        None => name,
+    };
+    let metrics: BTreeSet<&str> = names.iter().copied().map(metric).collect();
+    let mut begun = metrics.iter().filter(|name| name.starts_with(typed));
+    match (begun.next(), begun.next()) {
+        // A shell would close a quote behind the bracket, where it is all that there is.
+        (Some(only), None) if only.ends_with('[') => {
+            let instances = names.into_iter().filter(|name| name.starts_with(only));
+            instances.map(str::to_owned).collect()
+        }
+        _ => metrics.into_iter().map(str::to_owned).collect(),
+    }
 }
 
 #[cfg(test)]
@@ -108,10 +129,11 @@ mod tests {
         let names = names.map(str::to_owned);
         let all = |typed| completions(names.iter(), typed);
         assert_eq!(all(Some("")), ["mem.free", "unit.tasks["]);
-        assert_eq!(
-            all(Some("unit.tasks[")),
-            ["mem.free", "unit.tasks[a]", "unit.tasks[b]"]
-        );
+        assert_eq!(all(Some("unit.tasks[")), ["unit.tasks[a]", "unit.tasks[b]"]);
+        // Where there is one metric, its instances.
+        assert_eq!(all(Some("unit.t")), ["unit.tasks[a]", "unit.tasks[b]"]);
+        assert_eq!(all(Some("unit[")), ["unit[a]", "unit[b]"]);
+        assert_eq!(all(Some("*.t*[b")), ["*.t*[a]", "*.t*[b]"]);
         assert_eq!(all(None), ["mem.free", "unit.tasks[a]", "unit.tasks[b]"]);
     }
 

@@ -12,6 +12,7 @@ use zbus::{Connection, Variant};
 
 use crate::base::columns::fit_lines;
 use crate::base::{locale, pager, terminal, text as plain};
+use crate::config::LogLevel;
 use crate::ctl::proxy::{Agent, FindError, Values};
 use crate::dbus::Bus;
 
@@ -171,7 +172,9 @@ impl Control {
             Command::LogLevel { level } => self.log_level(level).await,
             Command::Monitor => self.monitor().await,
             Command::PublicKey { .. } => self.public_key().await,
-            Command::CompleteNames { kind, typed } => self.complete(kind, typed.as_deref()).await,
+            Command::CompleteNames { kind, model, typed } => {
+                self.complete(kind, model, typed.as_deref()).await
+            }
             // Needs no agent, so it never gets here.
             Command::Keygen { name, directory } => keys::generate(&name, directory),
         }
@@ -262,11 +265,15 @@ impl Control {
     }
 
     /// Names for a shell. No answer is an answer there, an error would be in the way.
-    async fn complete(&self, kind: Names, typed: Option<&str>) -> Result<(), Failure> {
+    async fn complete(&self, kind: Names, model: bool, typed: Option<&str>) -> Result<(), Failure> {
         let names = tokio::time::timeout(COMPLETION_PATIENCE, async {
+            if kind == Names::Levels {
+                return Ok(LogLevel::WORDS.map(str::to_owned).to_vec());
+            }
             let agent = self.agent().await?;
             if kind == Names::Metrics {
-                let grid = agent.agent1().await?.sample("metrics").await?;
+                let which = if model { "model" } else { "metrics" };
+                let grid = agent.agent1().await?.sample(which).await?;
                 return Ok(choice::completions(grid.keys(), typed));
             }
             Ok::<_, Failure>(status::View::of(&agent).await?.names(kind))

@@ -91,7 +91,7 @@ impl View {
             Names::Enabled => those(true),
             Names::Disabled => those(false),
             // They are not of the agent's state.
-            Names::Metrics => Vec::new(),
+            Names::Metrics | Names::Levels => Vec::new(),
         }
     }
 

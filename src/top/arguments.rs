@@ -77,6 +77,10 @@ pub struct Arguments {
     /// How long --once waits at most, 1s to 5min
     #[arg(long, value_name = "TIME", default_value = "20s", value_parser = wait)]
     pub wait: Duration,
+
+    /// Print the collectors that are remembered, for the shell to complete, one a line
+    #[arg(long, hide = true)]
+    pub complete_names: bool,
 }
 
 impl Arguments {

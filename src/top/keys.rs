@@ -6,6 +6,7 @@
 //! pair is, too. A key file that is there and cannot be used is an error, never a reason to
 //! make another: the collector knows this client by its key.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fmt;
 use std::io;
@@ -16,6 +17,7 @@ use thiserror::Error;
 use super::known::{Known, KnownError, Remembered};
 use super::local::Local;
 use crate::base::shell;
+use crate::base::text::is_plain;
 use crate::curve::certificate::{Certificate, CertificateError, Trust};
 use crate::curve::endpoint::DEFAULT_CLIENTS_PORT;
 use crate::curve::endpoint::Endpoint;
@@ -70,6 +72,25 @@ impl Places {
             curve: home.map(|home| home.join(".curve")),
             known: state.map(|state| Known::in_state(&state)),
         }
+    }
+}
+
+impl Places {
+    /// The collectors that are remembered, as they are typed; none where that cannot be read: for a
+    /// shell to complete an error would be in the way.
+    #[must_use]
+    pub fn remembered(&self) -> BTreeSet<String> {
+        let all = self.known.as_ref().map(Known::all);
+        let all = all.unwrap_or_default().into_iter();
+        let default = format!(":{DEFAULT_CLIENTS_PORT}");
+        let typed = all.map(|collector| {
+            let collector = collector.to_string();
+            collector
+                .strip_suffix(&default)
+                .unwrap_or(&collector)
+                .to_owned()
+        });
+        typed.filter(|name| is_plain(name)).collect()
     }
 }
 

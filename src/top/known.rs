@@ -103,6 +103,14 @@ impl Known {
         Ok(found)
     }
 
+    /// All of them; those of the lines that can be read.
+    #[must_use]
+    pub fn all(&self) -> Vec<Endpoint> {
+        let text = self.read().unwrap_or_default();
+        let known = text.lines().filter_map(|line| parsed(line).ok()?);
+        known.map(|(endpoint, _)| endpoint).collect()
+    }
+
     /// Remembers a collector's key, in the place of the one that it had before.
     ///
     /// # Errors

@@ -8,8 +8,9 @@ use std::process::Command;
 use metrics_agent::curve::certificate::Certificate;
 
 use crate::manual::completions;
+use crate::private_bus::PrivateBus;
 use crate::support::place::Place;
-use crate::support::server::program;
+use crate::support::server::{Collector, program};
 use crate::support::tmux::Tmux;
 
 /// Each shell: its program, how it is started and loads the completions of `@dir@`.
@@ -153,6 +154,10 @@ async fn names_of_keys_and_hosts_are_completed() {
                 "metrics-collector keys revoke web1",
             ),
             (
+                "metrics-collector keys revoke 'db 1",
+                "metrics-collector keys revoke 'db 1'",
+            ),
+            (
                 "metrics-collector keys revoke d",
                 "metrics-collector keys revoke db\\ 1",
             ),
@@ -209,70 +214,182 @@ async fn names_of_keys_and_hosts_are_completed() {
     }
 }
 
+/// A unit whose name shells do not take as it is.
+const UNITS: &str = r#"mount -t tmpfs none /sys/fs/cgroup
+cd /sys/fs/cgroup
+echo cpu memory > cgroup.controllers
+for unit in nginx.service user@1000.service foo:bar.service 'dev-disk\x2d1.service'; do
+    mkdir -p "system.slice/$unit"
+    echo 4096 > "system.slice/$unit/memory.current"
+    printf 'usage_usec 3\nuser_usec 2\nsystem_usec 1\n' > "system.slice/$unit/cpu.stat"
+done"#;
+
 #[tokio::test]
 async fn names_of_connections_and_metrics_are_completed() {
     let place = Place::new();
     place.configure(
-        "[metrics]\ncollect = [\"load\", \"network\"]\n[metrics.network]\ninclude = [\"lo\"]\nexclude = []\n\
+        "[metrics]\ncollect = [\"load\", \"network\", \"units\", \"inventory\"]\n\
+         [metrics.network]\ninclude = [\"lo\"]\nexclude = []\n\
          [collector.backup]\nendpoint = \"127.0.0.1:1\"\npublic_key = \"Yne@$w-vo<fVvi]a<NY6T1ed:M$fCG*[IaLV{hID\"\n",
     );
-    let _agent = place.start().await;
+    let _agent = place.start_on_another_host(UNITS).await;
     let path = path_of(env!("CARGO_BIN_EXE_metrics-agentctl"));
     let address = place.bus.address();
     // Shells keep things there.
     let home = tempfile::tempdir().unwrap();
+    let variables = [("HOME", home.path().to_str().unwrap()), ("PATH", &*path)];
+    for one in SHELLS {
+        let directory = tempfile::tempdir().unwrap();
+        let Some(tmux) = shell(one, directory.path(), &variables).await else {
+            continue;
+        };
+        let ctl = format!("metrics-agentctl --bus {address}");
+        let all = [
+            ("reconnect b", "reconnect backup"),
+            ("disable net", "disable network"),
+            ("disable load net", "disable load network"),
+            ("enable mem", "enable meminfo"),
+            ("log-level em", "log-level emerg"),
+            ("metrics load.15", "metrics load.15m"),
+            (
+                "metrics --model host.os.v",
+                "metrics --model host.os.version",
+            ),
+            // The instance, behind its bracket, and where there is one metric at once.
+            ("metrics net.rx.bytes", r"metrics net.rx.bytes.total\[lo\]"),
+            (
+                r"metrics net.rx.bytes.total\[l",
+                r"metrics net.rx.bytes.total\[lo\]",
+            ),
+            ("metrics 'net.rx.bytes", "metrics 'net.rx.bytes.total[lo]'"),
+            (
+                "metrics 'unit.memory[n",
+                "metrics 'unit.memory[nginx.service]'",
+            ),
+            (
+                "metrics 'unit.memory[user@",
+                "metrics 'unit.memory[user@1000.service]'",
+            ),
+            (
+                "metrics 'unit.memory[foo:",
+                "metrics 'unit.memory[foo:bar.service]'",
+            ),
+            (
+                r"metrics unit.memory\[user@",
+                r"metrics unit.memory\[user@1000.service\]",
+            ),
+            (
+                r"metrics unit.memory\[foo:",
+                r"metrics unit.memory\[foo:bar.service\]",
+            ),
+            (
+                "metrics load 'unit.memory[n",
+                "metrics load 'unit.memory[nginx.service]'",
+            ),
+            // A pattern in front of the bracket stays.
+            ("metrics 'unit.*[ng", "metrics 'unit.*[nginx.service]'"),
+        ];
+        for (typed, expected) in all {
+            let (typed, expected) = (format!("{ctl} {typed}"), format!("{ctl} {expected}"));
+            completes(&tmux, &typed, &expected).await;
+        }
+        // What more than one begins with.
+        let open = format!("{ctl} metrics 'unit.memo");
+        completes(&tmux, &open, &format!("{ctl} metrics 'unit.memory[")).await;
+        if one.0 == "bash" {
+            for (typed, expected) in [
+                (
+                    "metrics \"unit.memory[dev",
+                    r#"metrics "unit.memory[dev-disk\\x2d1.service]""#,
+                ),
+                (
+                    "metrics unit.memory'[n",
+                    "metrics unit.memory'[nginx.service]'",
+                ),
+                (
+                    "metrics unit.memory[n",
+                    r"metrics unit.memory\[nginx.service\]",
+                ),
+                ("log-level --json=pr", "log-level --json=pretty"),
+            ] {
+                let (typed, expected) = (format!("{ctl} {typed}"), format!("{ctl} {expected}"));
+                completes(&tmux, &typed, &expected).await;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn hosts_and_collectors_are_completed() {
+    let bus = PrivateBus::start();
+    let home = tempfile::tempdir().unwrap();
+    let mut command = program(home.path());
+    command.args(["--listen", "127.0.0.1:0", "--bus", &bus.address()]);
+    let mut collector = Collector::run(command).await;
+    let mut agent = collector.peer("AGENT").await;
+    for host in ["web1.example.org", "db1.example.org", "x;touch y"] {
+        agent.report(host, "{}", "metrics").await;
+        collector.logged("reports").await;
+    }
+    let known = home.path().join(".local/state/metrics-top");
+    fs::create_dir_all(&known).unwrap();
+    fs::write(
+        known.join("known_collectors"),
+        format!("c1.example.org:5557 {PINNED}\nd2:6000 {ODD}\n[2001:db8::1]:5557 {ODD}\n"),
+    )
+    .unwrap();
+    let path = path_of(env!("CARGO_BIN_EXE_metrics-collector"));
+    let address = bus.address();
     let variables = [
         ("HOME", home.path().to_str().unwrap()),
         ("PATH", &*path),
-        ("METRICS_AGENT_DBUS__BUS", &*address),
+        ("DBUS_SYSTEM_BUS_ADDRESS", &*address),
     ];
     for one in SHELLS {
         let directory = tempfile::tempdir().unwrap();
         let Some(tmux) = shell(one, directory.path(), &variables).await else {
             continue;
         };
+        let named = format!("metrics-collector hosts --bus {address}");
         for (typed, expected) in [
             (
-                "metrics-agentctl reconnect b",
-                "metrics-agentctl reconnect backup",
+                "metrics-collector hosts w",
+                "metrics-collector hosts web1.example.org",
             ),
             (
-                "metrics-agentctl disable net",
-                "metrics-agentctl disable network",
+                "metrics-collector hosts 'w",
+                "metrics-collector hosts 'web1.example.org'",
             ),
             (
-                "metrics-agentctl enable mem",
-                "metrics-agentctl enable meminfo",
+                "metrics-collector hosts x",
+                r"metrics-collector hosts x\;touch\ y",
             ),
             (
-                "metrics-agentctl metrics load.15",
-                "metrics-agentctl metrics load.15m",
+                "metrics-collector hosts --json web1.example.org d",
+                "metrics-collector hosts --json web1.example.org db1.example.org",
             ),
+            (
+                "metrics-collector hosts web1.example.org --go",
+                "metrics-collector hosts web1.example.org --gone",
+            ),
+            (
+                "metrics-collector hosts fo",
+                "metrics-collector hosts forget",
+            ),
+            (&format!("{named} w"), &format!("{named} web1.example.org")),
+            (
+                "metrics-collector --web-listen no",
+                "metrics-collector --web-listen none",
+            ),
+            ("metrics-top --once c", "metrics-top --once c1.example.org"),
+            ("metrics-top d", "metrics-top d2:6000"),
+            ("metrics-top '[2", "metrics-top '[2001:db8::1]'"),
+            ("metrics-top --sort mem", "metrics-top --sort memory"),
         ] {
             completes(&tmux, typed, expected).await;
         }
-        // The instance, behind its bracket.
-        let expected = match one.0 {
-            "fish" => "metrics-agentctl metrics net.rx.bytes.total\\[lo\\]",
-            _ => "metrics-agentctl metrics net.rx.bytes.total\\[",
-        };
-        let typed = "metrics-agentctl metrics net.rx.bytes";
-        completes(&tmux, typed, expected).await;
-        if one.0 != "fish" {
-            completes(
-                &tmux,
-                "metrics-agentctl metrics net.rx.bytes.total\\[l",
-                "metrics-agentctl metrics net.rx.bytes.total\\[lo\\]",
-            )
-            .await;
-        }
-        if one.0 == "bash" {
-            completes(
-                &tmux,
-                "metrics-agentctl metrics 'net.rx.bytes.total[l",
-                "metrics-agentctl metrics 'net.rx.bytes.total[lo]'",
-            )
-            .await;
-        }
+        // None of them is gone.
+        does_not_complete(&tmux, "metrics-collector hosts --gone w").await;
+        does_not_complete(&tmux, "metrics-collector hosts forget w").await;
     }
 }

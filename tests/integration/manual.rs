@@ -322,7 +322,10 @@ fn every_option_and_command_is_documented() {
         let page = page(&format!("{}.{number}", program.get_name()));
         program.build();
         let options = |program: &Program| -> Vec<String> {
-            let options = program.get_arguments().filter_map(|one| one.get_long());
+            let options = program
+                .get_arguments()
+                .filter(|one| !one.is_hide_set())
+                .filter_map(|one| one.get_long());
             options.map(|long| format!("--{long}")).collect()
         };
         let known: BTreeSet<_> = options(&program).into_iter().collect();
@@ -563,7 +566,14 @@ fn offered(words: &str) -> String {
         echo \"${{COMPREPLY[@]}}\"",
         script.script
     );
-    let output = Command::new("bash").args(["-c", &asked]).output().unwrap();
+    let programs = Path::new(env!("CARGO_BIN_EXE_metrics-agentctl")).parent();
+    let path = format!("{}:/usr/bin:/bin", programs.unwrap().display());
+    let mut bash = Command::new("bash");
+    let output = bash
+        .args(["-c", &asked])
+        .env("PATH", path)
+        .output()
+        .unwrap();
     assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{words}");
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
@@ -575,6 +585,9 @@ fn bash_completes_commands_and_options() {
         ("metrics-agentctl set-interval --pers", "--persistent"),
         ("metrics-agentctl --json pre", "pretty"),
         ("metrics-agentctl complete", ""),
+        // Words alone, without a line: as other completions hand them over.
+        ("metrics-agentctl log-level em", "emerg"),
+        (r"metrics-agentctl log-level \'em", "'emerg"),
     ] {
         assert_eq!(offered(words), expected, "{words}");
     }

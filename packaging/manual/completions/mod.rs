@@ -75,7 +75,13 @@ fn shown(program: &'static str, command: &Command) -> Command {
     Command::new(program)
         .disable_help_subcommand(command.is_disable_help_subcommand_set())
         .version(env!("CARGO_PKG_VERSION"))
-        .args(command.get_arguments().cloned().map(with_words))
+        .args(
+            command
+                .get_arguments()
+                .filter(|one| !one.is_hide_set())
+                .cloned()
+                .map(with_words),
+        )
         .subcommands(commands.cloned().map(with_words_below))
 }
 
@@ -92,6 +98,7 @@ fn with_words(option: Arg) -> Arg {
         Some("log-level") => &LogLevel::WORDS,
         Some("authorized") => &["any", "directory"],
         Some("bus") => &["system", "session"],
+        Some("clients-listen" | "web-listen") => &["none"],
         Some(_) if option.get_action().takes_values() => {
             return match option.get_value_hint() {
                 ValueHint::Unknown if option.get_possible_values().is_empty() => {

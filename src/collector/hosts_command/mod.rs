@@ -183,20 +183,21 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     show(arguments, &patterns, hosts)
 }
 
-/// The names of hosts that do not report, for a shell to complete; none where they are not to be
-/// had at once.
+/// The names of hosts, or only of those that do not report, for a shell to complete; none where
+/// they are not to be had at once.
 #[must_use]
-pub fn absent_names() -> BTreeSet<String> {
+pub fn host_names(bus: &str, only_absent: bool) -> BTreeSet<String> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
-    let Ok(runtime) = runtime else {
+    let (Ok(runtime), Ok(bus)) = (runtime, bus.parse::<Bus>()) else {
         return BTreeSet::new();
     };
-    let asked = runtime.block_on(async { timeout(SHELL_PATIENCE, hosts(Bus::System)).await });
+    let asked = runtime.block_on(async { timeout(SHELL_PATIENCE, hosts(bus)).await });
     let hosts = asked.ok().and_then(Result::ok).unwrap_or_default();
-    let absent = hosts.into_iter().filter(|host| host.state != "reporting");
-    absent.map(|host| host.name).collect()
+    let wanted = |host: &Host| !only_absent || host.state != "reporting";
+    let hosts = hosts.into_iter().filter(wanted);
+    hosts.map(|host| host.name).collect()
 }
 
 fn patterns(words: &[String]) -> Result<Vec<Pattern>, Failure> {

@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use super::{Failure, Site, door, print};
 use crate::base::text::is_plain;
 use crate::collector::access::Door;
-use crate::collector::hosts_command::absent_names;
+use crate::collector::hosts_command::host_names;
 use crate::curve::keys::PublicKey;
 
 /// Which names.
@@ -17,6 +17,12 @@ pub struct NamesWanted {
     /// Of viewing clients
     #[arg(long)]
     client: bool,
+    /// Only of hosts that are gone
+    #[arg(long)]
+    gone: bool,
+    /// The bus that the collector is on
+    #[arg(long, default_value = "system")]
+    bus: String,
     /// Of what
     kind: Kind,
     /// What is typed already; the shell leaves out what does not fit
@@ -35,6 +41,8 @@ enum Kind {
     Pins,
     /// What `keys forget --key` takes: keys of pinned host names
     PinnedKeys,
+    /// What `hosts` takes: hosts
+    Hosts,
     /// What `hosts forget` takes: hosts that do not report
     Gone,
 }
@@ -46,7 +54,8 @@ enum Kind {
 /// They cannot be printed.
 pub fn complete(wanted: &NamesWanted) -> Result<(), Failure> {
     let names = match wanted.kind {
-        Kind::Gone => absent_names(),
+        Kind::Hosts => host_names(&wanted.bus, wanted.gone),
+        Kind::Gone => host_names(&wanted.bus, true),
         kind => {
             let names = Site::of_process().and_then(|site| site.names(kind, door(wanted.client)));
             names.unwrap_or_default()
@@ -88,7 +97,8 @@ impl Site {
                 let pins = pins.sorted().into_iter();
                 pins.map(|(_, pin)| pin.key.to_string()).collect()
             }
-            Kind::Gone => absent_names(),
+            // They are the running collector's to say.
+            Kind::Hosts | Kind::Gone => BTreeSet::new(),
         })
     }
 }
