@@ -12,7 +12,8 @@ pub(crate) fn sentence(reason: Reason, detail: &str) -> String {
     match reason {
         Reason::NotStarted => "about to connect".to_owned(),
         Reason::Opening => "connecting".to_owned(),
-        Reason::Ordered => "reconnecting on request".to_owned(),
+        Reason::Ordered if detail.is_empty() => "reconnecting on request".to_owned(),
+        Reason::Ordered => detail.to_owned(),
         Reason::NotYetConnected => "waiting for the connection to be accepted".to_owned(),
         Reason::NotYetAnswered => {
             "connected and said hello; the collector has not answered yet".to_owned()

@@ -98,17 +98,8 @@ async fn a_reload_keeps_the_connections_that_did_not_change() {
         }
     }
 
-    // A new name, from the next sample on.
-    let renamed = quick.replace("web1", "web2");
-    site.configure(&format!("{renamed}{both}"));
-    agent.signal(Signal::HUP);
-    while first.grid_of("metrics").await.host != "web2" {}
-    agent
-        .says("Reporting as web2 from now on, not as web1")
-        .await;
-
     // Fewer metrics.
-    let fewer = format!("{renamed}metrics.collect = ['uptime']\n");
+    let fewer = format!("{quick}metrics.collect = ['uptime']\n");
     site.configure(&format!("{fewer}{both}"));
     agent.signal(Signal::HUP);
     while first.grid_of("metrics").await.names() != ["sys.uptime"] {}
@@ -122,8 +113,19 @@ async fn a_reload_keeps_the_connections_that_did_not_change() {
         .await;
     let grid = first.grid_of("metrics").await;
     assert_eq!(grid.from, id, "the connection of the beginning");
+
+    // A new name, from the next sample on, over a connection of its own.
+    let renamed = fewer.replace("web1", "web2");
+    site.configure(&format!("{renamed}{}", first.section("first")));
+    agent.signal(Signal::HUP);
+    let new_id = first.welcome_again().await;
+    assert_ne!(new_id, id);
+    assert_eq!(first.grid_of("metrics").await.host, "web2");
+    agent
+        .says("Reporting as web2 from now on, not as web1")
+        .await;
+    agent.says_times("Reporting to first", 2).await;
     assert!(agent.said("Lost").is_empty());
-    assert_eq!(agent.said("Reporting to first").len(), 1);
     assert_eq!(agent.said("Reporting to second").len(), 1);
 }
 
@@ -185,13 +187,9 @@ async fn an_invalid_file_is_named_and_changes_nothing() {
     site.configure(&good.replace("web1", "web3"));
     agent.signal(Signal::HUP);
     agent.says("Configuration reloaded: 1 collector(s)").await;
-    let grid = loop {
-        let grid = collector.grid_of("metrics").await;
-        if grid.host == "web3.example.org" {
-            break grid;
-        }
-    };
-    assert_eq!(grid.from, id);
+    let new_id = collector.welcome_again().await;
+    assert_ne!(new_id, id);
+    assert_eq!(collector.grid_of("metrics").await.host, "web3.example.org");
 }
 
 #[tokio::test]

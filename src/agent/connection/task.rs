@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::future::pending;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::time::sleep_until;
@@ -87,8 +88,11 @@ struct Connection {
     /// Counts the links, so that a late model is not sent on the next one.
     link: u64,
     connected_since: Option<SystemTime>,
+    /// The name that this link has reported under. A collector takes a second name on one link for
+    /// another host.
+    reported_as: Option<Arc<str>>,
     opened_before: bool,
-    /// The next opening is one that somebody asked for.
+    /// The next opening is one that somebody asked for, or that another host name takes.
     ordered: bool,
     detail: String,
     /// The latest handshake failed as the collector refused our key.
@@ -119,6 +123,7 @@ impl Connection {
             routing_id: String::new(),
             link: 0,
             connected_since: None,
+            reported_as: None,
             opened_before: false,
             ordered: false,
             detail: String::new(),
@@ -132,10 +137,7 @@ impl Connection {
             Happened::Deadline => self.tell(Event::Tick, None).await,
             Happened::Order(order) => self.obey(order).await,
             Happened::Configured(settings) => self.tell(Event::Configure(settings), None).await,
-            Happened::Reconnect => {
-                self.ordered = true;
-                self.tell(Event::Reconnect, None).await;
-            }
+            Happened::Reconnect => self.reconnect("").await,
             Happened::Socket(event) => self.hear(event).await,
             Happened::LookedUp(found) => {
                 self.looking_up = false;
@@ -157,6 +159,10 @@ impl Connection {
     async fn obey(&mut self, order: Order) {
         match order {
             Order::Start => {}
+            Order::Metrics(grid) | Order::Model { grid, .. } if self.is_renamed(&grid) => {
+                self.reconnect("reconnecting, as this host has another name")
+                    .await;
+            }
             Order::Metrics(grid) => {
                 self.look().await;
                 self.tell(Event::SampleReady, Some(&grid)).await;
@@ -174,6 +180,19 @@ impl Connection {
                 self.tell(Event::Stop, None).await;
             }
         }
+    }
+
+    /// True where this link has reported under another name than this grid's.
+    fn is_renamed(&self, grid: &Grid) -> bool {
+        let reported_as = self.reported_as.as_ref();
+        reported_as.is_some_and(|reported_as| *reported_as != grid.host)
+    }
+
+    /// Reconnects at once. `why` is empty where somebody asked for it.
+    async fn reconnect(&mut self, why: &str) {
+        self.ordered = true;
+        why.clone_into(&mut self.detail);
+        self.tell(Event::Reconnect, None).await;
     }
 
     async fn hear(&mut self, event: DealerEvent) {
@@ -331,6 +350,7 @@ impl Connection {
         self.dealer = None;
         self.routing_id.clear();
         self.connected_since = None;
+        self.reported_as = None;
     }
 
     fn announce_failure(&mut self, reason: Reason) {
@@ -367,6 +387,9 @@ impl Connection {
             grid: &grid.json,
             kind,
         });
+        if sent {
+            self.reported_as = Some(Arc::clone(&grid.host));
+        }
         if sent && kind == GridKind::Model {
             self.plan.counters.sent_model();
         }

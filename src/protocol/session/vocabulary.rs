@@ -33,7 +33,8 @@ pub enum Event {
     /// What the kernel knows of what was sent on this link; None where it does not say. To be
     /// told before each [`Event::SampleReady`], and for [`Action::Look`].
     Looked(Option<Delivery>),
-    /// An administrator wants the connection made again, at once.
+    /// The connection is to be made again, at once: an administrator wants it, or the host has
+    /// another name.
     Reconnect,
     /// New settings, in force from now.
     Configure(SessionSettings),
@@ -136,7 +137,7 @@ pub enum Reason {
     NotStarted,
     /// Connecting: the name is being looked up and the socket made.
     Opening,
-    /// Connecting: likewise, as an administrator ordered.
+    /// Connecting: likewise, as [`Event::Reconnect`] ordered.
     Ordered,
     /// Connecting: there is a socket, and no link.
     NotYetConnected,
