@@ -79,6 +79,7 @@ fn snapshot() -> Snapshot {
         shared: 0,
         last_metrics: None,
         key: None,
+        several_hosts: None,
         address: None,
         model: Some(model()),
         metrics: LatestMetrics::of(Instant::now(), [metrics(number)]),

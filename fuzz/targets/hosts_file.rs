@@ -41,8 +41,20 @@ fuzz_target!(|input: &[u8]| {
     assert_eq!(again.hosts.len(), found.hosts.len());
     for (again, before) in again.hosts.iter().zip(&found.hosts) {
         assert_eq!(
-            (&again.name, &again.key, &again.address, again.gone),
-            (&before.name, &before.key, &before.address, before.gone)
+            (
+                &again.name,
+                &again.key,
+                again.several_hosts,
+                &again.address,
+                again.gone
+            ),
+            (
+                &before.name,
+                &before.key,
+                before.several_hosts,
+                &before.address,
+                before.gone
+            )
         );
         let model = |host: &Remembered| host.model.as_ref().map(|(grid, _)| grid.clone());
         assert_eq!(model(again), model(before));
@@ -63,6 +75,7 @@ fn shown(host: &Remembered) -> HostSnapshot {
         shared: 0,
         last_metrics: None,
         key: host.key,
+        several_hosts: host.several_hosts,
         address: host.address.clone(),
         model: host.model.as_ref().map(|(grid, _)| Arc::new(grid.clone())),
         metrics: LatestMetrics::default(),

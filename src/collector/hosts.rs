@@ -186,19 +186,11 @@ impl Hosts {
         self.network_has_room(counts_for, name, freed, weight)?;
         self.peers
             .share(peer, weight, freed_of_key, freed_of_connection)?;
-        let (change, forgotten, twin) = if moved {
-            let from = self.table.get(name).and_then(|host| {
-                let id = host.routing_id()?.clone();
-                Some((host.key, id))
-            });
+        let (change, forgotten) = if moved {
             let (change, forgotten) = self.settle(now, peer, name, counts_for)?;
-            let name = self.table.get_key_value(name).map(|(name, _)| name.clone());
-            let twin = name.and_then(|name| self.kin_moved(now, peer, &name, from));
-            (Some(change), forgotten, twin)
+            (Some(change), forgotten)
         } else {
-            let name = self.table.get_key_value(name).map(|(name, _)| name.clone());
-            let twin = name.and_then(|name| self.kin_heard(now, peer, &name));
-            (None, None, twin)
+            (None, None)
         };
         self.count_for(counts_for, name);
         let grid = Arc::new(grid);
@@ -206,6 +198,7 @@ impl Hosts {
             unreachable!("a host that was not in the table has just been put there");
         };
         let (name, before) = (Arc::clone(name), host.weight());
+        let twin = self.kin_heard(now, peer, &name, moved);
         let Some(host) = self.table.get_mut(&name) else {
             unreachable!("it was there just now");
         };
@@ -311,7 +304,6 @@ impl Hosts {
         if new_to_key {
             self.peers.disown(host.key);
             host.vitals = Vitals::default();
-            host.first = Some(now);
             self.kin.disown(host.key, &name);
             self.kin.own(peer.key, &name);
         }
@@ -327,14 +319,12 @@ impl Hosts {
             State::Expected => {
                 self.agenda.remove(&entry);
                 self.expected -= 1;
-                host.new_name = false;
                 host.since = now;
                 Change::Appeared
             }
             State::Gone => {
                 self.gone.remove(&entry);
                 host.comebacks += 1;
-                host.new_name = false;
                 host.since = now;
                 Change::Appeared
             }

@@ -7,10 +7,13 @@ use std::process::Command;
 use std::time::Duration;
 
 use metrics_agent::dbus::SERVER_NAME;
+use rustix::process::Signal;
 use serde::de::DeserializeOwned;
 use zbus::{Connection, OwnedVariant};
 
 use crate::private_bus::PrivateBus;
+use crate::support::agent;
+use crate::support::collector::section;
 use crate::support::http::{address_of, fetch};
 use crate::support::peer::Peer;
 use crate::support::place::eventually;
@@ -142,31 +145,73 @@ async fn a_cloned_machine_is_told_of() {
     assert!(hosts > 0.0);
 }
 
-/// One machine that was renamed, on a new connection with its old key.
+/// A host that is renamed while its agent runs, to a name that was unknown and back.
 #[tokio::test]
-async fn the_old_name_of_a_renamed_host_is_forgotten_and_told() {
+async fn the_old_names_of_a_renamed_host_are_forgotten_and_told() {
     let mut site = Site::new("[hosts]\ntimeout = \"2s\"\n").await;
-    let mut other = site.collector.peer("OTHER").await;
-    other.report("db1", "{}", "metrics").await;
-    let mut agent = site.collector.peer("AGENT").await;
-    agent.report("localhost", "{}", "metrics").await;
+    let named = |name: &str, collector: &Collector| {
+        let endpoint = collector.address.to_string();
+        format!(
+            "host.name = '{name}'\nintervals.metrics = '100ms'\n{}",
+            section("main", &endpoint, &collector.public_key)
+        )
+    };
+    let host = agent::Site::new(&named("localhost", &site.collector));
+    let agent = host.start();
     site.collector.logged("localhost reports").await;
+    let mut old = "localhost";
+    for name in ["web1", "localhost"] {
+        host.configure(&named(name, &site.collector));
+        agent.signal(Signal::HUP);
+        let line = site.collector.logged(&format!("{old} ")).await;
+        let said = format!("{old} was renamed to {name}");
+        assert!(line.contains(&said), "{line}");
+        let (hosts, _): (Vec<Row>, bool) = site.call("ListHosts", &("", "", 0_u32)).await;
+        let names: Vec<_> = hosts.into_iter().map(|host| host.0).collect();
+        assert_eq!(names, [name]);
+        old = name;
+    }
+    // Back at once: the name between is the old one.
+    for name in ["web1", "localhost"] {
+        host.configure(&named(name, &site.collector));
+        agent.signal(Signal::HUP);
+        site.collector.logged(&format!("{name} ")).await;
+    }
+    let line = site.collector.logged("web1 ").await;
+    assert!(line.contains("web1 was renamed to localhost"), "{line}");
+}
+
+/// A gateway reports many hosts over one connection, some of them once.
+#[tokio::test]
+async fn no_host_of_a_gateway_is_an_old_name() {
+    let mut site = Site::new("[hosts]\ntimeout = \"2s\"\n").await;
+    let mut gateway = site.collector.peer("GATEWAY").await;
+    for name in ["rack-0", "rack-1"] {
+        gateway.report(name, "{}", "metrics").await;
+        site.collector.logged(&format!("{name} reports")).await;
+        // Not in one burst.
+        tokio::time::sleep(Duration::from_millis(700)).await;
+    }
     let report = async {
         loop {
-            agent.report("web1", "{}", "metrics").await;
-            other.report("db1", "{}", "metrics").await;
+            gateway.report("rack-2", "{}", "metrics").await;
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
     };
-    let line = tokio::select! {
-        line = site.collector.logged("localhost ") => line,
-        () = report => unreachable!(),
+    let told = async {
+        site.collector.logged("rack-2 reports").await;
+        let lines = ["rack-0 ", "rack-1 "];
+        for name in lines {
+            let line = site.collector.logged(name).await;
+            assert!(!line.contains("renamed"), "{line}");
+        }
     };
-    assert!(line.contains("localhost was renamed to web1"), "{line}");
+    tokio::select! {
+        () = told => {}
+        () = report => unreachable!(),
+    }
     let (hosts, _): (Vec<Row>, bool) = site.call("ListHosts", &("", "", 0_u32)).await;
-    let mut names: Vec<_> = hosts.into_iter().map(|host| host.0).collect();
-    names.sort();
-    assert_eq!(names, ["db1", "web1"]);
+    assert_eq!(hosts.len(), 3);
 }
 
 #[tokio::test]

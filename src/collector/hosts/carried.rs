@@ -21,7 +21,7 @@ impl Hosts {
         let mut hosts: Vec<_> = self
             .table
             .iter()
-            .map(|(name, host)| host_snapshot(now, wall, name, host))
+            .map(|(name, host)| self.host_snapshot(now, wall, name, host))
             .collect();
         hosts.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         Snapshot { hosts, taken: wall }
@@ -31,7 +31,7 @@ impl Hosts {
     #[must_use]
     pub fn snapshot_of(&self, now: Instant, wall: SystemTime, name: &str) -> Option<HostSnapshot> {
         let (name, host) = self.table.get_key_value(name)?;
-        Some(host_snapshot(now, wall, name, host))
+        Some(self.host_snapshot(now, wall, name, host))
     }
 
     /// Whether a host reports, as viewing clients are told; None for one that is not known.
@@ -48,6 +48,32 @@ impl Hosts {
             last_seen: at(host.last_seen()),
             since: at(host.since()),
         })
+    }
+
+    fn host_snapshot(
+        &self,
+        now: Instant,
+        wall: SystemTime,
+        name: &Arc<str>,
+        host: &Host,
+    ) -> HostSnapshot {
+        HostSnapshot {
+            name: Arc::clone(name),
+            presence: host.presence(),
+            silence: now.saturating_duration_since(host.last_seen),
+            since: earlier(wall, now.saturating_duration_since(host.since)),
+            messages: host.messages,
+            comebacks: host.comebacks,
+            shared: host.shared,
+            last_metrics: host
+                .last_metrics
+                .map(|last| earlier(wall, now.saturating_duration_since(last))),
+            key: host.key,
+            several_hosts: self.kin.several(host.key),
+            address: host.address.clone(),
+            model: host.model().cloned(),
+            metrics: host.metrics().map(LatestMetrics::shown).unwrap_or_default(),
+        }
     }
 
     /// Puts hosts into the table that were known before a restart: those that reported
@@ -89,8 +115,6 @@ impl Hosts {
                 refusable: None,
                 shared: 0,
                 last_metrics: None,
-                new_name: false,
-                first: None,
                 replacements: Throttle::default(),
                 place: gone.map_or(now + self.timing.host_timeout, |_| since),
             };
@@ -100,7 +124,8 @@ impl Hosts {
             self.peers
                 .weigh((host.key, None), None, Weight::NONE, weight);
             self.peers.arrive(host.newcomer, weight);
-            self.kin.own(host.key, &restored.name);
+            self.kin
+                .restore(host.key, &restored.name, restored.several_hosts);
             let entry = (host.place, Arc::clone(&restored.name));
             if gone.is_some() {
                 self.peers.went(host.key, entry.clone());
@@ -123,25 +148,6 @@ impl Forgotten {
             last_seen: at(now, wall, self.last_seen),
             since: at(now, wall, now),
         }
-    }
-}
-
-fn host_snapshot(now: Instant, wall: SystemTime, name: &Arc<str>, host: &Host) -> HostSnapshot {
-    HostSnapshot {
-        name: Arc::clone(name),
-        presence: host.presence(),
-        silence: now.saturating_duration_since(host.last_seen),
-        since: earlier(wall, now.saturating_duration_since(host.since)),
-        messages: host.messages,
-        comebacks: host.comebacks,
-        shared: host.shared,
-        last_metrics: host
-            .last_metrics
-            .map(|last| earlier(wall, now.saturating_duration_since(last))),
-        key: host.key,
-        address: host.address.clone(),
-        model: host.model().cloned(),
-        metrics: host.metrics().map(LatestMetrics::shown).unwrap_or_default(),
     }
 }
 

@@ -41,10 +41,6 @@ pub struct Host {
     pub(super) shared: u64,
     /// When it last reported metrics.
     pub(super) last_metrics: Option<Instant>,
-    /// Nobody knew the name when it came, and it has been there since.
-    pub(super) new_name: bool,
-    /// When its key was first heard under its name; None where that was before the restart.
-    pub(super) first: Option<Instant>,
     pub(super) replacements: Throttle,
     /// Its place in the agenda of those that are there, or among those that are gone.
     pub(super) place: Instant,
@@ -98,8 +94,6 @@ impl Host {
             refusable: None,
             shared: 0,
             last_metrics: None,
-            new_name: true,
-            first: Some(now),
             replacements: Throttle::default(),
             place: now,
         }

@@ -1,16 +1,22 @@
 //! The hosts of each key: whether a key reports from two machines at a time, and which names
 //! are old ones of a host that was renamed. Pure.
 //!
-//! An agent takes a new routing id for each connection and never uses an old one again. So
-//! two machines are at work where an older connection of a key goes on speaking long after
-//! a newer one has begun: a machine was cloned with its key. One connection that reports
-//! for many hosts, as a gateway does, is one machine.
+//! An agent takes a new routing id for each connection, reports under one name over it, and never
+//! uses an old one again. So a key has several hosts
+//!
+//! - where one connection reports under two names, as a gateway does;
+//! - where an older connection goes on reporting long after a newer one has begun: a machine was
+//!   cloned with its key, or a gateway has several connections.
+//!
+//! That holds for good, also over a restart of the collector. All names of another key are names of
+//! one machine: each began on a newer connection, after the old one fell silent. What it reports
+//! under now is its name, and the others are old ones, whichever came first.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::host::{Host, State};
+use super::host::State;
 use super::vocabulary::{Due, Peer, Renamed, Twin};
 use super::{Hosts, PublicKey};
 use crate::collector::hosts::snapshot::Presence;
@@ -20,22 +26,15 @@ use crate::curve::router::RoutingIdBytes;
 /// beginning; what comes later was sent later.
 const SETTLED: Duration = Duration::from_secs(10);
 
-/// Most connections of a key remembered that hosts were taken from: so many clones of one
-/// machine are told apart, and one more is still a clone.
-const MAX_LEFT: usize = 4;
+/// Most older connections of a key remembered: so many clones of one name are told apart, and one
+/// more is still a clone.
+const MAX_OLDER: usize = 8;
 
 /// Between two lines on the same key: a clone stays until somebody sees to it.
 const TELL_INTERVAL: Duration = Duration::from_secs(3600);
 
-/// The old name's last message may be read after the first one of the new name.
-const OVERLAP: Duration = Duration::from_secs(2);
-
-/// Of more than two names, so long is between the last message of one and the first of the next at
-/// least: a gateway reports its hosts one right after the other.
-const APART: Duration = Duration::from_millis(500);
-
-/// Most names of a machine that are known as such: its first boot gives it two or three. A key
-/// with more hosts is a gateway's.
+/// Most names of one machine: its first boot gives it two or three, and old ones go. A key
+/// with more has several hosts.
 const MAX_NAMES: usize = 8;
 
 /// What is known of each key that has hosts.
@@ -46,19 +45,40 @@ pub(super) struct Kin {
 
 #[derive(Debug, Default)]
 struct OfKey {
-    /// All of its hosts, also those that are gone: one, but for relays.
+    /// All of its hosts, also those that are gone.
     hosts: Vec<Arc<str>>,
+    /// They are not names of one machine.
+    several: bool,
     newest: Option<Link>,
-    /// Connections that a host was taken from by another one of this key, and when first.
-    left: VecDeque<(RoutingIdBytes, Instant)>,
+    /// Connections before the newest.
+    older: VecDeque<Older>,
+    /// What was heard last over an older connection, long after the newest had begun.
+    beside: Option<Voice>,
     told: Option<Instant>,
 }
 
-/// A connection of a key.
+/// The newest connection of a key.
 #[derive(Debug)]
 struct Link {
     routing_id: RoutingIdBytes,
-    since: Instant,
+    began: Instant,
+    /// Since when connections of the key report under this name and no other.
+    named: Instant,
+    voice: Voice,
+}
+
+/// An older connection of a key.
+#[derive(Debug)]
+struct Older {
+    routing_id: RoutingIdBytes,
+    /// When the one after it began.
+    until: Instant,
+    heard: Instant,
+}
+
+/// What was heard over a connection.
+#[derive(Clone, Debug)]
+struct Voice {
     heard: Instant,
     host: Arc<str>,
     address: Option<Arc<str>>,
@@ -69,6 +89,21 @@ impl Kin {
     pub(super) fn own(&mut self, key: Option<PublicKey>, host: &Arc<str>) {
         if let Some(key) = key {
             self.keys.entry(key).or_default().hosts.push(host.clone());
+        }
+    }
+
+    /// A host of a key from before a restart, with what [`several`](Self::several) was then. Where
+    /// that is not known of two of them, they are taken for hosts of their own: the alert for one
+    /// that is gone is worth more than one alert too many.
+    pub(super) fn restore(
+        &mut self,
+        key: Option<PublicKey>,
+        host: &Arc<str>,
+        several: Option<bool>,
+    ) {
+        self.own(key, host);
+        if let Some(of) = key.and_then(|key| self.keys.get_mut(&key)) {
+            of.several |= several.unwrap_or(of.hosts.len() > 1);
         }
     }
 
@@ -85,136 +120,135 @@ impl Kin {
         }
     }
 
-    /// The hosts of a key, where they may all be names of one machine.
-    fn few(&self, key: PublicKey) -> Option<&[Arc<str>]> {
-        let hosts = &self.keys.get(&key)?.hosts;
-        (hosts.len() <= MAX_NAMES).then_some(hosts)
+    /// Whether the names of a key are those of several hosts; None while it has one name and never
+    /// had several hosts.
+    pub(super) fn several(&self, key: Option<PublicKey>) -> Option<bool> {
+        let of = self.keys.get(&key?)?;
+        (of.several || of.hosts.len() > 1).then_some(of.several)
     }
 
-    /// A host has gone over to another connection of the same key.
-    fn taken(&mut self, now: Instant, key: PublicKey, from: &RoutingIdBytes) {
-        let Some(of) = self.keys.get_mut(&key) else {
-            return;
-        };
-        if of.left.iter().any(|(id, _)| id == from) {
-            return;
-        }
-        if of.left.len() >= MAX_LEFT {
-            of.left.pop_front();
-        }
-        of.left.push_back((from.clone(), now));
+    /// The newest connection of a key whose names are those of one machine, and these names.
+    fn machine(&self, key: PublicKey) -> Option<(&Link, &[Arc<str>])> {
+        let of = self.keys.get(&key)?;
+        let one = !of.several && of.hosts.len() <= MAX_NAMES;
+        Some((of.newest.as_ref().filter(|_| one)?, &of.hosts))
     }
 
     /// A host was heard over a connection of its key, which is `new` to it or not: whether
     /// another machine reports with the same key at this time.
     fn heard(
         &mut self,
-        now: Instant,
         (patience, new): (Duration, bool),
         peer: Peer<'_>,
-        name: &Arc<str>,
-        address: Option<&Arc<str>>,
+        voice: Voice,
     ) -> Option<Twin> {
         let key = peer.key?;
         let of = self.keys.get_mut(&key)?;
-        let link = |host: &Arc<str>| Link {
-            routing_id: peer.routing_id.clone(),
-            since: now,
-            heard: now,
-            host: Arc::clone(host),
-            address: address.cloned(),
-        };
-        let long_ago = |then| now.saturating_duration_since(then) >= SETTLED;
+        let now = voice.heard;
+        let of_late = |then| now.saturating_duration_since(then) < patience;
         let Some(newest) = &mut of.newest else {
-            of.newest = Some(link(name));
+            of.begin(patience, peer.routing_id, voice);
             return None;
         };
-        if newest.routing_id == *peer.routing_id {
-            newest.heard = now;
-            if !new && long_ago(newest.since) {
-                // It has what others may have taken from it for a moment.
-                of.left.retain(|(id, _)| id != peer.routing_id);
-            }
-            return None;
-        }
-        let old = if new {
-            let left = of.left.iter().find(|(id, _)| id == peer.routing_id);
-            left.is_some_and(|(_, first)| long_ago(*first))
+        let other = if newest.routing_id == *peer.routing_id {
+            of.several |= newest.voice.host != voice.host;
+            newest.voice.heard = now;
+            of.beside.clone().filter(|beside| of_late(beside.heard))?
         } else {
-            long_ago(newest.since)
+            let mut older = of.older.iter_mut();
+            let older = older.find(|older| older.routing_id == *peer.routing_id);
+            let until = match older {
+                Some(older) => {
+                    older.heard = now;
+                    older.until
+                }
+                None if new => {
+                    of.begin(patience, peer.routing_id, voice);
+                    return None;
+                }
+                None => newest.began,
+            };
+            if now.saturating_duration_since(until) < SETTLED {
+                return None;
+            }
+            of.several = true;
+            if !of_late(newest.voice.heard) {
+                // The newer one was the one that ended.
+                of.older
+                    .retain(|older| older.routing_id != *peer.routing_id);
+                of.begin(patience, peer.routing_id, voice);
+                return None;
+            }
+            let newest = newest.voice.clone();
+            of.beside = Some(voice.clone());
+            newest
         };
-        // The newer one may have been the one that ended.
-        let both = now.saturating_duration_since(newest.heard) < patience;
-        let twin = (both && old).then(|| Twin {
-            key,
-            hosts: [Arc::clone(name), Arc::clone(&newest.host)],
-            addresses: [address.cloned(), newest.address.clone()],
-            tell: of
-                .told
-                .is_none_or(|told| now.saturating_duration_since(told) >= TELL_INTERVAL),
-        });
-        if !both && !new {
-            of.newest = Some(link(name));
-        }
-        if twin.as_ref().is_some_and(|twin| twin.tell) {
+        let tell = of
+            .told
+            .is_none_or(|told| now.saturating_duration_since(told) >= TELL_INTERVAL);
+        if tell {
             of.told = Some(now);
         }
-        twin
+        Some(Twin {
+            key,
+            hosts: [voice.host, other.host],
+            addresses: [voice.address, other.address],
+            tell,
+        })
     }
+}
 
-    /// A host has come over a connection that is new to it.
-    fn joined(&mut self, now: Instant, peer: Peer<'_>, name: &Arc<str>, host: &Host) {
-        let Some(of) = peer.key.and_then(|key| self.keys.get_mut(&key)) else {
-            return;
-        };
-        let known = of.newest.as_ref();
-        if known.is_some_and(|newest| newest.routing_id == *peer.routing_id) {
-            return;
+impl OfKey {
+    /// A connection begins, and takes the place of the newest.
+    fn begin(&mut self, patience: Duration, routing_id: &RoutingIdBytes, voice: Voice) {
+        let now = voice.heard;
+        let before = self.newest.take();
+        let same_name = before.as_ref().filter(|link| link.voice.host == voice.host);
+        self.newest = Some(Link {
+            routing_id: routing_id.clone(),
+            began: now,
+            named: same_name.map_or(now, |link| link.named),
+            voice,
+        });
+        self.beside = None;
+        let Some(before) = before else { return };
+        self.older
+            .retain(|older| now.saturating_duration_since(older.heard) < patience);
+        if self.older.len() >= MAX_OLDER {
+            // Who goes on speaking keeps its place, however many others there are.
+            self.older.pop_back();
         }
-        of.newest = Some(Link {
-            routing_id: peer.routing_id.clone(),
-            since: now,
-            heard: now,
-            host: Arc::clone(name),
-            address: host.address.clone(),
+        self.older.push_back(Older {
+            routing_id: before.routing_id,
+            until: now,
+            heard: before.voice.heard,
         });
     }
 }
 
 impl Hosts {
-    /// A host has come to a connection, from another one where it had one.
-    pub(super) fn kin_moved(
-        &mut self,
-        now: Instant,
-        peer: Peer<'_>,
-        name: &Arc<str>,
-        from: Option<(Option<PublicKey>, RoutingIdBytes)>,
-    ) -> Option<Twin> {
-        let patience = self.timing.host_timeout;
-        let host = self.table.get(name)?;
-        let twin = self
-            .kin
-            .heard(now, (patience, true), peer, name, host.address.as_ref());
-        if let Some((key, id)) = from
-            && key == peer.key
-            && let Some(key) = key
-        {
-            self.kin.taken(now, key, &id);
-        }
-        self.kin.joined(now, peer, name, host);
-        twin
-    }
-
-    /// A host was heard where it is.
+    /// A host was heard, over a connection that is `new` to it or not.
     pub(super) fn kin_heard(
         &mut self,
         now: Instant,
         peer: Peer<'_>,
         name: &Arc<str>,
+        new: bool,
     ) -> Option<Twin> {
         let patience = self.timing.host_timeout;
-        let address = self.table.get(name)?.address.as_ref();
-        self.kin.heard(now, (patience, false), peer, name, address)
+        let voice = Voice {
+            heard: now,
+            host: Arc::clone(name),
+            address: self.table.get(name)?.address.clone(),
+        };
+        let twin = self.kin.heard((patience, new), peer, voice);
+        if new
+            && self.peers.hosts_on(peer.routing_id) > 1
+            && let Some(of) = peer.key.and_then(|key| self.kin.keys.get_mut(&key))
+        {
+            of.several = true;
+        }
+        twin
     }
 
     /// Counts a message of a host whose key reports from two machines.
@@ -224,65 +258,39 @@ impl Hosts {
         }
     }
 
-    /// The names of a key, the oldest first, where each was silent before the next one came: one
-    /// machine that was renamed, maybe several times. None where two were there side by side, as
-    /// behind a gateway, or may have been.
-    fn chain(&self, key: PublicKey) -> Option<Vec<&Arc<str>>> {
-        let hosts = self.kin.few(key)?.iter();
-        let hosts = hosts.map(|name| Some((name, self.table.get(name)?)));
-        let mut hosts = hosts.collect::<Option<Vec<_>>>()?;
-        hosts.sort_by_key(|(_, host)| (host.first, host.last_seen));
-        let are_two = hosts.len() == 2;
-        let one_by_one = hosts.windows(2).all(|pair| match pair {
-            [(_, old), (_, new)] => new.first.is_some_and(|first| {
-                if are_two {
-                    old.last_seen <= first + OVERLAP
-                } else {
-                    old.last_seen + APART <= first
-                }
-            }),
-            _ => true,
-        });
-        one_by_one.then(|| hosts.into_iter().map(|(name, _)| name).collect())
-    }
-
-    /// The name that a silent host reports under now, where it was renamed: the last one of its
-    /// key, a new one, that went on reporting after the old one had ended.
+    /// The name that a silent host reports under now, where it was renamed and went on reporting
+    /// after the old name had ended.
     pub(super) fn renamed_to(&self, old: &str) -> Option<Arc<str>> {
         let silent = self.table.get(old)?;
-        let chain = self.chain(silent.key?)?;
-        let name = *chain.last()?;
+        let (link, _) = self.kin.machine(silent.key?)?;
+        let name = &link.voice.host;
         let host = self.table.get(name)?;
-        let went_on = host.last_seen >= silent.last_seen + self.timing.host_timeout / 2;
-        let reports = went_on && host.presence() == Presence::Reporting;
-        (reports && host.new_name && **name != *old).then(|| Arc::clone(name))
+        let silent_since = match silent.state {
+            // Nothing was heard of anybody before the restart was over.
+            State::Expected => silent.since,
+            State::Reporting { .. } | State::Gone => silent.last_seen,
+        };
+        let went_on = host.last_seen >= silent_since + self.timing.host_timeout / 2;
+        let reports = host.presence() == Presence::Reporting && host.key == silent.key;
+        (went_on && reports && **name != *old).then(|| Arc::clone(name))
     }
 
-    /// Once a host of a new name has reported for long enough: an old name of it, where that
-    /// was gone before.
+    /// Once a machine has reported under a name for long enough: an old name of it that is gone.
     pub(super) fn take_old_name(&mut self, now: Instant, new: &Arc<str>) -> Option<Due> {
-        let patience = self.timing.host_timeout;
         let host = self.table.get(new)?;
-        if !host.new_name || now.saturating_duration_since(host.since) < patience {
+        let (link, names) = self.kin.machine(host.key?)?;
+        let since = link.named.max(host.since);
+        if link.voice.host != *new
+            || host.presence() != Presence::Reporting
+            || now.saturating_duration_since(since) < self.timing.host_timeout
+        {
             return None;
         }
-        let chain = self
-            .chain(host.key?)
-            .filter(|chain| chain.last() == Some(&new));
-        let old = chain.into_iter().flatten().filter(|name| *name != new);
-        let gone = |name: &&Arc<str>| {
+        let is_gone = |name: &&Arc<str>| {
             let host = self.table.get(*name);
-            host.is_some_and(|host| matches!(host.state, State::Gone))
+            host.is_some_and(|host| host.presence() == Presence::Gone)
         };
-        let (gone, rest): (Vec<_>, Vec<_>) = old.partition(gone);
-        let Some(old) = gone.first().map(|name| Arc::clone(name)) else {
-            if rest.is_empty()
-                && let Some(host) = self.table.get_mut(new)
-            {
-                host.new_name = false;
-            }
-            return None;
-        };
+        let old = names.iter().find(is_gone).cloned()?;
         let old = self.forget(&old).ok()?;
         Some(Due::Renamed(Renamed {
             old,

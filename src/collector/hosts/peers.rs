@@ -56,6 +56,12 @@ impl Peers {
             .is_some_and(|connection| connection.key == key)
     }
 
+    /// How many hosts report over this connection.
+    pub(super) fn hosts_on(&self, routing_id: &[u8]) -> usize {
+        let connection = self.connections.get(routing_id);
+        connection.map_or(0, |connection| connection.hosts)
+    }
+
     /// Whether one more host may report over this connection, and with this key where the
     /// host is `new_to_key`.
     pub(super) fn room(&self, peer: Peer<'_>, new_to_key: bool) -> Result<(), Full> {

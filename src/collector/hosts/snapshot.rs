@@ -40,6 +40,9 @@ pub struct HostSnapshot {
     pub last_metrics: Option<SystemTime>,
     /// The public key that it reports with, where that is known.
     pub key: Option<PublicKey>,
+    /// Whether the names of its key are those of several hosts, and not of one that was renamed; None
+    /// where the key has this name alone.
+    pub several_hosts: Option<bool>,
     /// The network address that it reports from, without a port.
     pub address: Option<Arc<str>>,
     /// What rarely changes; nothing of a host that is gone.

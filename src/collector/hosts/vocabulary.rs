@@ -87,6 +87,8 @@ pub struct Restored {
     pub name: Arc<str>,
     /// The key that it reported with.
     pub key: Option<PublicKey>,
+    /// Whether the names of its key are those of several hosts, and not of one that was renamed.
+    pub several_hosts: Option<bool>,
     /// Where it reported from.
     pub address: Option<Arc<str>>,
     /// Its model, and how many bytes it had on the wire.

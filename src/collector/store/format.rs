@@ -6,7 +6,8 @@
 //! {"name":"web2","seen":1763990000,"gone":1763990030}
 //! ```
 //!
-//! Times are seconds since 1970. `gone` is there for a host that is gone, and since when.
+//! `several_hosts` is there where a key has or had more than one name: whether these are hosts of
+//! their own, as behind a gateway, or names of one that was renamed. Times are seconds since 1970. `gone` is there for a host that is gone, and since when.
 //! Whoever adds to a line leaves the version as it is, since names that are not known are
 //! stepped over; whoever changes what is there makes it another.
 
@@ -51,6 +52,9 @@ pub struct Remembered {
     pub name: Arc<str>,
     /// The key that it reported with.
     pub key: Option<PublicKey>,
+    /// Whether the names of its key are those of several hosts; None where it has one name, or that
+    /// is not known.
+    pub several_hosts: Option<bool>,
     /// Where it reported from.
     pub address: Option<Arc<str>>,
     /// When it was last heard from.
@@ -70,6 +74,7 @@ impl Remembered {
         Restored {
             name: self.name,
             key: self.key,
+            several_hosts: self.several_hosts,
             address: self.address,
             model: self.model,
             silence: ago(self.seen),
@@ -125,6 +130,7 @@ fn write_host(
     let said = Line {
         name: (&*host.name).into(),
         key: host.key.map(|key| key.to_string().into()),
+        several_hosts: host.several_hosts,
         address: host.address.as_deref().map(Into::into),
         seen: seconds(taken.checked_sub(host.silence).unwrap_or(taken)),
         gone: gone.map(seconds),
@@ -214,6 +220,7 @@ fn host(line: &[u8]) -> Option<Remembered> {
     Some(Remembered {
         name: (*said.name).into(),
         key,
+        several_hosts: said.several_hosts,
         address: address.map(|address| (*address).into()),
         seen: time(said.seen)?,
         gone: match said.gone {
@@ -239,6 +246,8 @@ struct Line<'a> {
     name: Text<'a>,
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
     key: Option<Text<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    several_hosts: Option<bool>,
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
     address: Option<Text<'a>>,
     seen: u64,

@@ -39,6 +39,7 @@ fn host(name: &str, presence: Presence, model: Option<&str>) -> HostSnapshot {
         shared: 0,
         last_metrics: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(999_990)),
         key: None,
+        several_hosts: None,
         address: None,
         model: model.map(|json| Arc::new(grid(json))),
         metrics: LatestMetrics::default(),
@@ -74,6 +75,7 @@ fn what_is_written_is_read_again() {
         Some(r#"{"a":1,"os":"D\n"}"#),
     );
     known.key = Some(KEY.parse().unwrap());
+    known.several_hosts = Some(false);
     known.address = Some("2001:db8::1".into());
     let all = snapshot(vec![
         known,
@@ -85,7 +87,7 @@ fn what_is_written_is_read_again() {
         text,
         format!(
             "{HEADER}{{\"name\":\"web \\\"1\\\" é\",\"key\":\"{KEY}\",\
-             \"address\":\"2001:db8::1\",\"seen\":995,\"model\":{{\"a\":1,\"os\":\"D\\n\"}}}}\n\
+             \"several_hosts\":false,\"address\":\"2001:db8::1\",\"seen\":995,\"model\":{{\"a\":1,\"os\":\"D\\n\"}}}}\n\
              {{\"name\":\"web2\",\"seen\":995,\"gone\":900}}\n{{\"name\":\"web3\",\"seen\":995}}\n"
         )
     );
@@ -94,6 +96,7 @@ fn what_is_written_is_read_again() {
     let expected = |name: &str, gone, model| Remembered {
         name: name.into(),
         key: None,
+        several_hosts: None,
         address: None,
         seen: at(995),
         gone,
@@ -105,6 +108,7 @@ fn what_is_written_is_read_again() {
         [
             Remembered {
                 key: Some(KEY.parse().unwrap()),
+                several_hosts: Some(false),
                 address: Some("2001:db8::1".into()),
                 ..expected("web \"1\" é", None, Some((model, 18)))
             },

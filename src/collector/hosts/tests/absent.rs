@@ -152,6 +152,7 @@ fn restored(name: &str) -> Restored {
     Restored {
         name: name.into(),
         key: Some(key(1)),
+        several_hosts: None,
         address: Some("192.0.2.1".into()),
         model: Some((grid(r#"{"os": "x"}"#, GridKind::Model), 11)),
         silence: 100 * SECOND,

@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use super::*;
 use crate::collector::hosts::snapshot::Presence;
+use crate::collector::store::format;
 use crate::protocol::grid::Grid;
 
 /// Metrics of a host over a connection, with a key, from an address.
@@ -138,22 +139,120 @@ fn one_machine_is_one_whatever_its_connections_do() {
 
 #[test]
 fn a_renamed_host_leaves_nothing_behind() {
-    for new_connection in [false, true] {
-        let start = Instant::now();
-        let mut hosts = Hosts::new(TIMING);
-        let at = |second: u32| start + second * SECOND;
-        say(&mut hosts, at(0), ONE, "localhost");
-        say(&mut hosts, at(5), ONE, "localhost");
-        let after = if new_connection { OTHER } else { ONE };
-        for second in 0..8 {
-            say(&mut hosts, at(6 + 4 * second), after, "web1");
-        }
-        assert_eq!(left(&mut hosts, at(34)), [""; 0]);
-        assert_eq!(left(&mut hosts, at(35)), ["localhost web1 true"]);
-        assert_eq!((hosts.reporting(), hosts.gone()), (1, 0));
-        assert!(hosts.get("localhost").is_none());
-        assert_eq!(hosts.peers.hosts(), (1, 1));
+    let start = Instant::now();
+    let mut hosts = Hosts::new(TIMING);
+    let at = |second: u32| start + second * SECOND;
+    say(&mut hosts, at(0), ONE, "localhost");
+    say(&mut hosts, at(5), ONE, "localhost");
+    for second in 0..8 {
+        say(&mut hosts, at(6 + 4 * second), OTHER, "web1");
     }
+    assert_eq!(left(&mut hosts, at(34)), [""; 0]);
+    assert_eq!(left(&mut hosts, at(35)), ["localhost web1 true"]);
+    assert_eq!((hosts.reporting(), hosts.gone()), (1, 0));
+    assert!(hosts.get("localhost").is_none());
+    assert_eq!(hosts.peers.hosts(), (1, 1));
+}
+
+/// What a machine reports as from each of these seconds on, over a new connection each time; what
+/// has left the table after so many seconds.
+fn renamed(hosts: &mut Hosts, start: Instant, names: &[(u32, &str)], seconds: u32) -> Vec<String> {
+    let mut lost = Vec::new();
+    for second in (0..seconds).step_by(2) {
+        let now = start + second * SECOND;
+        let passed = names.iter().filter(|(from, _)| *from <= second);
+        let Some((from, name)) = passed.last() else {
+            continue;
+        };
+        let connection = format!("C{from}");
+        say(hosts, now, (&connection, 1, "192.0.2.1"), name);
+        lost.extend(left(hosts, now));
+    }
+    lost
+}
+
+#[test]
+fn a_name_that_comes_back_gives_the_other_one_up() {
+    let start = Instant::now();
+    // The name between was there for moments, or for so long that the first one had left.
+    for (back, expected) in [
+        (12, &["b a true"][..]),
+        (28, &["b a true"]),
+        (100, &["a b true", "b a true"]),
+    ] {
+        let mut hosts = Hosts::new(TIMING);
+        let names = [(0, "a"), (6, "b"), (back, "a")];
+        let lost = renamed(&mut hosts, start, &names, 200);
+        assert_eq!(lost, expected, "{back}");
+        assert_eq!((hosts.reporting(), hosts.gone()), (1, 0));
+    }
+    // The first one was gone for long, and the other one never reported for long enough.
+    let mut hosts = Hosts::new(TIMING);
+    say(&mut hosts, start, ONE, "a");
+    assert_eq!(left(&mut hosts, start + 50 * SECOND), ["a gone"]);
+    say(&mut hosts, start + 60 * SECOND, OTHER, "b");
+    assert_eq!(left(&mut hosts, start + 95 * SECOND), ["b gone"]);
+    let later = start + 200 * SECOND;
+    let lost = renamed(&mut hosts, later, &[(0, "a")], 60);
+    assert_eq!(lost, ["b a false"]);
+    assert_eq!((hosts.reporting(), hosts.gone()), (1, 0));
+    // It goes on to others, and comes back again.
+    let mut hosts = Hosts::new(TIMING);
+    let names = [(0, "a"), (6, "b"), (12, "c"), (18, "a"), (24, "b")];
+    let lost = renamed(&mut hosts, start, &names, 200);
+    assert_eq!(lost, ["c b true", "a b true"]);
+}
+
+#[test]
+fn one_connection_that_reports_several_hosts_is_a_gateway() {
+    let start = Instant::now();
+    for count in [2, 3, 8] {
+        let names: Vec<_> = (0..count).map(|number| format!("rack-{number}")).collect();
+        let mut hosts = Hosts::new(TIMING);
+        for (second, name) in (0..).zip(&names) {
+            say(&mut hosts, start + second * SECOND, ONE, name);
+        }
+        // The last one goes on, over this connection and later over another one.
+        let mut lost = Vec::new();
+        for second in (10..200).step_by(5) {
+            let now = start + second * SECOND;
+            let peer = if second < 100 { ONE } else { OTHER };
+            say(&mut hosts, now, peer, &names[names.len() - 1]);
+            lost.extend(left(&mut hosts, now));
+        }
+        lost.sort();
+        let gone = names.iter().map(|name| format!("{name} gone"));
+        assert_eq!(lost, gone.take(names.len() - 1).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn of_two_machines_with_one_key_none_is_an_old_name() {
+    let start = Instant::now();
+    let at = |second: u32| start + second * SECOND;
+    let mut hosts = Hosts::new(TIMING);
+    for second in (0..20).step_by(4) {
+        say(&mut hosts, at(second), ONE, "web1");
+        say(&mut hosts, at(second + 1), OTHER, "web2");
+    }
+    // One ends, and the other one connects again, later and for long.
+    let mut lost = Vec::new();
+    for second in (20..200).step_by(4) {
+        let peer = if second < 40 {
+            OTHER
+        } else {
+            ("C", 1, "192.0.2.2")
+        };
+        say(&mut hosts, at(second), peer, "web2");
+        lost.extend(left(&mut hosts, at(second)));
+    }
+    assert_eq!(lost, ["web1 gone"]);
+    // The older one is the one that goes on.
+    for second in (300..400).step_by(4) {
+        say(&mut hosts, at(second), ("D", 1, "192.0.2.1"), "web1");
+        lost.extend(left(&mut hosts, at(second)));
+    }
+    assert_eq!(lost, ["web1 gone", "web2 gone"]);
 }
 
 #[test]
@@ -176,27 +275,13 @@ fn a_host_that_was_renamed_while_it_was_down_is_found_too() {
 #[test]
 fn a_chain_of_names_leaves_the_last_one() {
     // As at a first boot: the name comes with the network, and then from the user's data.
-    for new_connections in [false, true] {
-        let start = Instant::now();
-        let mut hosts = Hosts::new(TIMING);
-        let at = |second: u32| start + second * SECOND;
-        let mut lost = Vec::new();
-        for second in (0..100).step_by(2) {
-            let (from, name) = match second {
-                0..4 => ("A", "localhost"),
-                4..10 => ("B", "ip-10-0-0-7"),
-                10..14 => ("C", "ip-10-0-0-7.internal"),
-                _ => ("D", "web1"),
-            };
-            let from = if new_connections { from } else { "A" };
-            say(&mut hosts, at(second), (from, 1, "192.0.2.1"), name);
-            lost.extend(left(&mut hosts, at(second)));
-        }
-        let renamed = ["localhost", "ip-10-0-0-7", "ip-10-0-0-7.internal"];
-        assert_eq!(lost, renamed.map(|old| format!("{old} web1 true")));
-        assert_eq!((hosts.reporting(), hosts.gone()), (1, 0));
-        assert_eq!(hosts.peers.hosts(), (1, 1));
-    }
+    let mut hosts = Hosts::new(TIMING);
+    let old = ["localhost", "ip-10-0-0-7", "ip-10-0-0-7.internal"];
+    let names = [(0, old[0]), (4, old[1]), (10, old[2]), (14, "web1")];
+    let lost = renamed(&mut hosts, Instant::now(), &names, 100);
+    assert_eq!(lost, old.map(|old| format!("{old} web1 true")));
+    assert_eq!((hosts.reporting(), hosts.gone()), (1, 0));
+    assert_eq!(hosts.peers.hosts(), (1, 1));
 }
 
 #[test]
@@ -205,13 +290,13 @@ fn all_names_that_were_gone_before_go_with_the_chain() {
     let mut hosts = Hosts::new(TIMING);
     let at = |second: u32| start + second * SECOND;
     say(&mut hosts, at(0), ONE, "localhost");
-    say(&mut hosts, at(10), ONE, "ip-10");
+    say(&mut hosts, at(10), OTHER, "ip-10");
     // The collector is not told of the next name until both are gone, and neither went on.
     let gone: Vec<_> = (1..=60).flat_map(|s| left(&mut hosts, at(s))).collect();
     assert_eq!(gone, ["localhost gone", "ip-10 gone"]);
     let mut hosts = Hosts::new(TIMING);
     for (second, name) in [(0, "localhost"), (100, "ip-10"), (200, "ip-11")] {
-        say(&mut hosts, at(second), ONE, name);
+        say(&mut hosts, at(second), (name, 1, "192.0.2.1"), name);
         assert_eq!(left(&mut hosts, at(second + 50)), [format!("{name} gone")]);
     }
     let mut lost = Vec::new();
@@ -243,29 +328,6 @@ fn names_that_were_side_by_side_are_hosts_of_their_own() {
     }
     lost.sort();
     assert_eq!(lost, ["a gone", "b gone"]);
-    // A relay that reports its hosts one right after the other, and goes on with the last, or
-    // with none.
-    for rest in [&["rack-3"][..], &[]] {
-        let mut hosts = Hosts::new(TIMING);
-        let mut lost = Vec::new();
-        for (number, name) in (0..).zip(["rack-0", "rack-1", "rack-2", "rack-3"]) {
-            say(
-                &mut hosts,
-                at(0) + number * Duration::from_millis(5),
-                ONE,
-                name,
-            );
-        }
-        for second in (5..200).step_by(5) {
-            for name in rest {
-                say(&mut hosts, at(second), ONE, name);
-            }
-            lost.extend(left(&mut hosts, at(second)));
-        }
-        lost.sort();
-        let expected = ["rack-0", "rack-1", "rack-2", "rack-3"].map(|name| format!("{name} gone"));
-        assert_eq!(lost, expected[..4 - rest.len()]);
-    }
     // A relay whose hosts all went, and of which one new one comes.
     let mut hosts = Hosts::new(TIMING);
     let mut lost = Vec::new();
@@ -332,4 +394,65 @@ fn comebacks_are_counted_and_so_is_the_last_of_the_metrics() {
     let host = hosts.snapshot_of(now + SECOND, noon, "web1").unwrap();
     assert_eq!(host.last_metrics, Some(noon - SECOND));
     assert_eq!((host.comebacks, host.presence), (5, Presence::Reporting));
+}
+
+/// The same hosts after a restart of the collector, by the file that they are kept in.
+fn restarted(hosts: &Hosts, now: Instant) -> Hosts {
+    let noon = SystemTime::UNIX_EPOCH + 1_000_000 * SECOND;
+    let mut file = Vec::new();
+    format::write(&hosts.snapshot(now, noon), &mut file).unwrap();
+    let found = format::read(&file[..]).unwrap();
+    let mut hosts = Hosts::new(TIMING);
+    hosts.restore(now, found.hosts.into_iter().map(|host| host.restored(noon)));
+    hosts
+}
+
+#[test]
+fn old_names_are_known_over_a_restart() {
+    let start = Instant::now();
+    let at = |second: u32| start + second * SECOND;
+    // Renamed while the collector was away; just before; and back again meanwhile.
+    for (before, after, old) in [
+        (&[(0, "a")][..], "b", "a"),
+        (&[(0, "a"), (10, "b")], "b", "a"),
+        (&[(0, "a"), (10, "b")], "a", "b"),
+    ] {
+        let mut hosts = Hosts::new(TIMING);
+        renamed(&mut hosts, start, before, 20);
+        let mut hosts = restarted(&hosts, at(30));
+        let lost = renamed(&mut hosts, at(40), &[(0, after)], 100);
+        assert_eq!(lost, [format!("{old} {after} true")], "{before:?}");
+        assert_eq!((hosts.reporting(), hosts.gone()), (1, 0));
+    }
+}
+
+#[test]
+fn hosts_of_their_own_are_known_over_a_restart() {
+    let start = Instant::now();
+    let at = |second: u32| start + second * SECOND;
+    let mut hosts = Hosts::new(TIMING);
+    say(&mut hosts, at(0), ONE, "a");
+    say(&mut hosts, at(1), ONE, "b");
+    // Also where only one of them was left.
+    let mut forgotten = restarted(&hosts, at(2));
+    forgotten.forget("a").unwrap();
+    for (hosts, name, gone) in [(hosts, "b", "a gone"), (forgotten, "c", "b gone")] {
+        let mut hosts = restarted(&hosts, at(2));
+        let lost = renamed(&mut hosts, at(4), &[(0, name)], 200);
+        assert_eq!(lost, [gone]);
+    }
+    // A file that does not say what the two are.
+    let restored = |name: &str| Restored {
+        name: name.into(),
+        key: Some(key(1)),
+        several_hosts: None,
+        address: None,
+        model: None,
+        silence: SECOND,
+        gone: None,
+    };
+    let mut hosts = Hosts::new(TIMING);
+    hosts.restore(start, ["a", "b"].map(restored));
+    let lost = renamed(&mut hosts, start, &[(0, "b")], 200);
+    assert_eq!(lost, ["a gone"]);
 }

@@ -202,6 +202,7 @@ fn hosts_of_before_a_restart_count_where_they_came_from() {
     let restored = |number: u8| Restored {
         name: format!("web{number}").into(),
         key: Some(key(number)),
+        several_hosts: None,
         address: Some("192.0.2.1".into()),
         model: Some((grid("{}", GridKind::Model), 100)),
         silence: SECOND,

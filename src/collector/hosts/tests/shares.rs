@@ -223,6 +223,7 @@ proptest! {
         hosts.restore(now, (0..4).map(|number| Restored {
             name: number.to_string().into(),
             key: Some(key(number % 2)),
+            several_hosts: None,
             address: None,
             model: Some((grid(r#"{"os": "x"}"#, GridKind::Model), 11)),
             silence: SECOND,

@@ -30,6 +30,7 @@ fn host(name: &str, presence: Presence, model: &str, metrics: &[&str]) -> HostSn
         shared: 0,
         last_metrics: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(999_990)),
         key: None,
+        several_hosts: None,
         address: None,
         model: (!model.is_empty()).then(|| grid(model, GridKind::Model)),
         metrics: LatestMetrics::of(Instant::now(), metrics),
