@@ -14,7 +14,7 @@ use metrics_agent::collector::arguments::{Arguments, Command};
 use metrics_agent::collector::hosts_command;
 use metrics_agent::collector::keys::Found;
 use metrics_agent::collector::keys_command;
-use metrics_agent::collector::public_key::{self, Answer};
+use metrics_agent::collector::public_key::{self, Answer, Next};
 use metrics_agent::collector::settings::{self, Loaded, Sources};
 use metrics_agent::collector::start;
 use metrics_agent::config::ConfigError;
@@ -155,12 +155,21 @@ fn print_public_key(answer: Answer, service: Option<&Service>) -> ExitCode {
             return ExitCode::FAILURE;
         }
         Answer::Running(key, next) => {
-            if let Some((next, path)) = next {
-                complain(&format_args!(
-                    "this key is in force until the restart of the running collector; then it \
-                     is {next}, of {}",
-                    path.display()
-                ));
+            let until = "this key is in force until the restart of the running collector";
+            match next {
+                Next::Same => {}
+                Next::Other(next, path) => complain(&format_args!(
+                    "{until}; then it is {next}, of {}",
+                    text::path(&path)
+                )),
+                Next::Made(path) => complain(&format_args!(
+                    "{until}; then a new one is made, in {}",
+                    text::path(&path)
+                )),
+                Next::Refused(why) => complain(&format_args!(
+                    "{until}; the next start is refused: {}",
+                    text::shown(&why)
+                )),
             }
             key
         }

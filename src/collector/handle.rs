@@ -4,10 +4,11 @@
 //! bounded channel; the loop takes a few in each turn, and answers. What changes all the
 //! time, and the state, is read without asking.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use thiserror::Error;
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, broadcast, mpsc, oneshot, watch};
 
 use super::access::seen::ListedKey;
 use super::hosts::NotForgotten;
@@ -16,6 +17,7 @@ use super::prometheus::own::Figure;
 use super::push::TargetStatus;
 use super::state::{Counters, Gauges, HostChange, ServerState};
 use crate::collector::hosts::snapshot::{HostSnapshot, Snapshot};
+use crate::curve::keys::PublicKey;
 
 /// Most orders that wait. More askers wait for room.
 const MAX_ORDERS: usize = 16;
@@ -45,6 +47,8 @@ pub(super) enum Order {
     Targets(Answer<Vec<TargetStatus>>),
     /// Forget a host that is not there.
     Forget(Box<str>, Answer<Result<(), NotForgotten>>),
+    /// Say which key the next start will have. The permit ends with the reading.
+    NextKey(OwnedSemaphorePermit, Answer<Result<NextKey, ReloadError>>),
     /// Read the configuration again.
     Reload(Answer<Result<(), ReloadError>>),
 }
@@ -81,6 +85,17 @@ pub enum ReloadError {
     /// They could not be read now.
     #[error("the configuration was not read: {0}")]
     NotRead(String),
+}
+
+/// The key pair that the settings mean now, where it is another than the one in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NextKey {
+    /// The one in force.
+    Same,
+    /// Another one, in this file.
+    Other(PublicKey, PathBuf),
+    /// One that the next start makes, in this file.
+    Made(PathBuf),
 }
 
 impl Handle {
@@ -166,6 +181,19 @@ impl Handle {
     /// [`Stopping`]; [`NotForgotten`] inside.
     pub async fn forget(&self, name: &str) -> Result<Result<(), NotForgotten>, Stopping> {
         self.ask(|answer| Order::Forget(name.into(), answer)).await
+    }
+
+    /// The key that the next start will have. Who asks has to bound how many do: the settings are
+    /// read, and the permit ends with that.
+    ///
+    /// # Errors
+    ///
+    /// [`Stopping`]; [`ReloadError`] inside: the settings or the key file have a mistake.
+    pub async fn next_key(
+        &self,
+        permit: OwnedSemaphorePermit,
+    ) -> Result<Result<NextKey, ReloadError>, Stopping> {
+        self.ask(|answer| Order::NextKey(permit, answer)).await
     }
 
     /// Reads the configuration again, and waits until it is in force.

@@ -45,6 +45,7 @@ impl Server {
             Order::Targets(answer) => {
                 let _ = answer.send(self.outlets.targets());
             }
+            Order::NextKey(permit, answer) => self.reloads.read_key(permit, answer, self.key()),
             Order::Reload(answer) => self.reload(Some(answer)),
         }
     }

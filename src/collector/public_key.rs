@@ -15,16 +15,16 @@ use crate::config::ConfigError;
 use crate::curve::keys::PublicKey;
 use crate::dbus::Bus;
 use crate::dbus::BusAddress;
+use crate::dbus::find;
 
-/// How long the bus and the running collector may take together.
+/// How long the bus and the running collector may take for each answer.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// The key, or why there is none.
 #[derive(Debug)]
 pub enum Answer {
-    /// That of the running collector; beside it another one that the settings mean from its
-    /// next start on, and its file.
-    Running(PublicKey, Option<(PublicKey, PathBuf)>),
+    /// That of the running collector, and what its next start will have.
+    Running(PublicKey, Next),
     /// That of the file.
     Kept(PublicKey),
     /// There is none so far.
@@ -35,6 +35,19 @@ pub enum Answer {
     OnlyTheServices(PathBuf),
     /// Nobody runs, and the settings or the key file are wrong.
     Unknown(ConfigError),
+}
+
+/// What the next start of a running collector will have.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Next {
+    /// The key that it has now, as far as is known.
+    Same,
+    /// Another key, in this file.
+    Other(PublicKey, PathBuf),
+    /// A key that it makes then, in this file.
+    Made(PathBuf),
+    /// None: this is in the way, in the collector's words.
+    Refused(String),
 }
 
 /// Asks the running collector, where the settings are `the_services`, and else reads what is
@@ -53,16 +66,17 @@ pub fn answer(
         .filter(|_| the_services)
         .and_then(|bus| running(&bus));
     match (running, loaded) {
-        (Some(key), Ok(loaded)) => {
+        (Some((key, next)), Ok(loaded)) => {
+            // What this process sees of the next start counts, a credential say.
             let next = match loaded.keys {
                 Found::Keys(keys) if may_compare && keys.pair.public != key => {
-                    Some((keys.pair.public, keys.path))
+                    Next::Other(keys.pair.public, keys.path)
                 }
-                Found::Keys(_) | Found::Unclear(_) | Found::Nowhere { .. } => None,
+                Found::Keys(_) | Found::Unclear(_) | Found::Nowhere { .. } => next,
             };
             Answer::Running(key, next)
         }
-        (Some(key), Err(_)) => Answer::Running(key, None),
+        (Some((key, next)), Err(_)) => Answer::Running(key, next),
         (None, Err(error)) => Answer::Unknown(error),
         (None, Ok(loaded)) => match loaded.keys {
             Found::Keys(keys) => Answer::Kept(keys.pair.public),
@@ -92,17 +106,37 @@ fn nowhere(unseen: Vec<PathBuf>, state: Option<PathBuf>) -> Answer {
     }
 }
 
-fn running(bus: &Bus) -> Option<PublicKey> {
+/// The running collector's key, and that of its next start.
+fn running(bus: &Bus) -> Option<(PublicKey, Next)> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .ok()?;
     let asked = async {
-        let collector = RunningCollector::find(bus).await.ok()?;
-        collector.public_key().await.ok()?.parse().ok()
+        let collector = timeout(PATIENCE, RunningCollector::find(bus)).await;
+        let collector = collector.ok()?.ok()?;
+        let key = timeout(PATIENCE, collector.public_key()).await.ok()?.ok()?;
+        let key = key.parse().ok()?;
+        // It reads files for that: the key in force is known without.
+        let next = match timeout(PATIENCE, collector.next_key()).await {
+            Ok(next) => next_of(next),
+            Err(_) => Next::Same,
+        };
+        Some((key, next))
     };
-    let within = async { timeout(PATIENCE, asked).await };
-    runtime.block_on(within).ok()?
+    runtime.block_on(asked)
+}
+
+fn next_of(told: zbus::Result<(String, String)>) -> Next {
+    match told.map_err(find::told) {
+        Ok((key, file)) => match key.parse() {
+            Ok(key) => Next::Other(key, file.into()),
+            Err(_) if file.is_empty() => Next::Same,
+            Err(_) => Next::Made(file.into()),
+        },
+        Err(Ok((name, text))) if name.ends_with(".InvalidConfiguration") => Next::Refused(text),
+        Err(_) => Next::Same,
+    }
 }
 
 #[cfg(test)]
@@ -120,5 +154,17 @@ mod tests {
         ));
         let answer = nowhere(vec![state.clone()], None);
         assert!(matches!(answer, Answer::Unseen(unseen) if unseen == state));
+    }
+
+    #[test]
+    fn the_next_key_is_as_the_collector_says() {
+        let told = |key: &str, file: &str| next_of(Ok((key.to_owned(), file.to_owned())));
+        let key = "Yne@$w-vo<fVvi]a<NY6T1ed:M$fCG*[IaLV{hID";
+        let other = Next::Other(key.parse().unwrap(), "/k".into());
+        assert_eq!(told(key, "/k"), other);
+        assert_eq!(told("", ""), Next::Same);
+        assert_eq!(told("", "/k"), Next::Made("/k".into()));
+        // An older one does not know the question.
+        assert_eq!(next_of(Err(zbus::Error::InvalidReply)), Next::Same);
     }
 }

@@ -9,16 +9,18 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::access::ShutOut;
 use super::events;
-use super::handle::{Answer, ReloadError};
+use super::handle::{Answer, NextKey, ReloadError};
 use super::hosts::Host;
+use super::keys::Found;
 use super::prometheus::own::{self, Figure};
 use super::run::Server;
 use super::settings::{self, Loaded, Settings, Sources, restart_needed};
 use crate::collector::hosts::snapshot::Presence;
+use crate::curve::keys::PublicKey;
 use crate::systemd::log::LogControl;
 
 /// Most callers that wait for a reading. Each order of the bus comes from somebody who
@@ -72,6 +74,26 @@ impl Reloads {
         (askers.unwrap_or_default(), read)
     }
 
+    /// Has the settings read for the key alone, which is compared with the one in force. That
+    /// changes nothing.
+    pub(super) fn read_key(
+        &self,
+        permit: OwnedSemaphorePermit,
+        answer: Answer<Result<NextKey, ReloadError>>,
+        in_force: PublicKey,
+    ) {
+        let sources = Arc::clone(&self.sources);
+        let work = move || {
+            let read = settings::load(&sources);
+            drop(permit);
+            let next = read.map(|loaded| next_key(&loaded.keys, in_force));
+            // The caller may have gone.
+            let _ = answer.send(next.map_err(|error| ReloadError::Invalid(error.to_string())));
+        };
+        // Where there is no thread the answer is dropped with the work, and the caller told.
+        let _ = on_a_thread(work);
+    }
+
     /// Whether a reading runs.
     pub(super) fn is_running(&self) -> bool {
         self.running.is_some()
@@ -102,10 +124,25 @@ fn read_aside(sources: Arc<Sources>, done: oneshot::Sender<Read>) -> io::Result<
             Err(error) => Err(ReloadError::Invalid(error.to_string())),
         });
     };
+    on_a_thread(work)
+}
+
+fn on_a_thread(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
     thread::Builder::new()
         .name("files".to_owned())
         .spawn(work)
         .map(drop)
+}
+
+/// The key pair that was found, where it is not the one in force.
+fn next_key(found: &Found, in_force: PublicKey) -> NextKey {
+    match found {
+        Found::Keys(keys) if keys.pair.public != in_force => {
+            NextKey::Other(keys.pair.public, keys.path.clone())
+        }
+        Found::Keys(_) | Found::Unclear(_) => NextKey::Same,
+        Found::Nowhere { .. } => NextKey::Made(found.path()),
+    }
 }
 
 /// Answers those who asked. A caller that has gone meanwhile is no concern of ours.
@@ -191,6 +228,11 @@ impl Server {
             let status = self.status();
             self.notifier.ready(&status);
         }
+    }
+
+    /// The public key in force.
+    pub(super) fn key(&self) -> PublicKey {
+        self.desk.state.borrow().public_key
     }
 
     /// Swaps the settings, whole. What takes a restart stays as it is, and is said.

@@ -704,14 +704,28 @@ async fn the_public_key_is_the_running_collectors() {
         let keys = site.home.path().join(".curve");
         fs::rename(&keys, site.home.path().join("old")).unwrap();
         let next = Certificate::write_pair(&keys, "collector").unwrap().public;
-        let output = ask(site.home.path());
-        assert_eq!(text(&output.stdout), expected);
-        let said = format!(
-            "metrics-collector: this key is in force until the restart of the running collector; \
-             then it is {next}, of {}\n",
-            keys.join("collector.key_secret").display()
+        let until = "metrics-collector: this key is in force until the restart of the running \
+                     collector; ";
+        let file = keys.join("collector.key_secret");
+        let file = file.display();
+        // Also to those who cannot read them: the collector says it.
+        let said_to_all = |said: &str| {
+            for home in [site.home.path(), elsewhere.path()] {
+                let output = ask(home);
+                assert_eq!(text(&output.stdout), expected);
+                assert_eq!(text(&output.stderr), format!("{until}{said}\n"));
+            }
+        };
+        said_to_all(&format!("then it is {next}, of {file}"));
+        fs::write(keys.join("collector.key_secret"), "no key").unwrap();
+        let output = ask(elsewhere.path());
+        assert!(
+            text(&output.stderr).contains("the next start is refused"),
+            "{output:?}"
         );
-        assert_eq!(text(&output.stderr), said);
+        assert!(!text(&output.stderr).contains("expected"), "{output:?}");
+        fs::remove_file(keys.join("collector.key_secret")).unwrap();
+        said_to_all(&format!("then a new one is made, in {file}"));
     }
     drop(collector);
     let output = ask(elsewhere.path());

@@ -16,6 +16,9 @@ pub trait Server1 {
     #[zbus(property)]
     fn public_key(&self) -> zbus::Result<String>;
 
+    /// The key of the next start and its file; both empty where it is the same.
+    fn get_next_key(&self) -> zbus::Result<(String, String)>;
+
     /// A page of the hosts that are known, and whether there are more.
     fn list_hosts(
         &self,
@@ -60,6 +63,16 @@ impl RunningCollector {
     /// It did not answer.
     pub async fn public_key(&self) -> zbus::Result<String> {
         self.proxy.public_key().await
+    }
+
+    /// The key of its next start and the file of that key pair, as the settings are now; both
+    /// empty where it is the one in force, the key where one will be made.
+    ///
+    /// # Errors
+    ///
+    /// It did not answer, or its settings have a mistake.
+    pub async fn next_key(&self) -> zbus::Result<(String, String)> {
+        self.proxy.get_next_key().await
     }
 
     /// The hosts behind this name, `limit` at most; whether there are more.

@@ -1,7 +1,7 @@
 //! org.metricsagent.Server1: the collector.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -11,8 +11,9 @@ use zbus::{Connection, Variant};
 
 use crate::base::clock::realtime_usec;
 use crate::collector::access::seen::ListedKey;
+use crate::collector::bus::next_key::Readings;
 use crate::collector::bus::turns::{Turn, Turns};
-use crate::collector::handle::{Handle, ReloadError, Stopping};
+use crate::collector::handle::{Handle, NextKey, ReloadError, Stopping};
 use crate::collector::hosts::NotForgotten;
 use crate::collector::hosts::snapshot::HostSnapshot;
 use crate::collector::listing::{Listed, MAX_LISTED, Selection};
@@ -46,6 +47,7 @@ pub(crate) struct Server1 {
     handle: Handle,
     authority: Arc<Authority>,
     turns: Turns,
+    readings: Readings,
 }
 
 #[zbus::interface(name = "org.metricsagent.Server1", introspection_docs = false)]
@@ -252,6 +254,28 @@ impl Server1 {
         Ok(grid)
     }
 
+    #[zbus(out_args("key", "file"))]
+    async fn get_next_key(
+        &self,
+        #[zbus(header)] call: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<(String, String), Error> {
+        let (sender, uid) = caller(&call, connection).await?;
+        let (_caller, permit) = self.readings.take(sender, uid).await?;
+        let file = |path: &Path| without_nul(&path.to_string_lossy());
+        match self.handle.next_key(permit).await? {
+            Ok(NextKey::Same) => Ok((String::new(), String::new())),
+            Ok(NextKey::Other(key, path)) => Ok((key.to_string(), file(&path))),
+            Ok(NextKey::Made(path)) => Ok((String::new(), file(&path))),
+            // What exactly is for those who may read the settings.
+            Err(_) => Err(Error::new(
+                Error::INVALID_CONFIGURATION,
+                "the settings or the key file have a mistake; as root, \
+                 `metrics-collector --check-config` says which",
+            )),
+        }
+    }
+
     async fn forget_host(
         &self,
         name: &str,
@@ -288,6 +312,7 @@ impl Server1 {
             handle,
             authority,
             turns: Turns::new(),
+            readings: Readings::new(),
         }
     }
 
@@ -297,10 +322,7 @@ impl Server1 {
 
     /// Waits for the caller's turn to be told much.
     async fn turn(&self, call: &Header<'_>, connection: &Connection) -> Result<Turn<'_>, Error> {
-        let sender = call.sender();
-        let unknown = || Error::new(Error::ACCESS_DENIED, "the caller is not known");
-        let sender = sender.ok_or_else(unknown)?;
-        let uid = uid_of(connection, sender).await.map_err(|_| unknown())?;
+        let (sender, uid) = caller(call, connection).await?;
         self.turns.take(sender, uid).await
     }
 
@@ -315,6 +337,17 @@ impl Server1 {
             Error::new(Error::NO_SUCH_HOST, text)
         })
     }
+}
+
+/// The caller's connection and user.
+async fn caller<'c>(
+    call: &'c Header<'_>,
+    connection: &Connection,
+) -> Result<(&'c str, u32), Error> {
+    let unknown = || Error::new(Error::ACCESS_DENIED, "the caller is not known");
+    let sender = call.sender().ok_or_else(unknown)?;
+    let uid = uid_of(connection, sender).await.map_err(|_| unknown())?;
+    Ok((sender.as_str(), uid))
 }
 
 /// The property `ConfigurationFiles`. D-Bus strings are UTF-8, so what is not in a file's

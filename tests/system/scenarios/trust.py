@@ -239,10 +239,12 @@ def asking_for_the_public_key_makes_none(m):
     file = "/etc/metrics-collector/curve/other.key"
     other = m.run("metrics-agentctl", "public-key", "--file", file)
     m.write(COLLECTOR_SETTINGS, '[curve]\nsecret_key_file = "other.key_secret"\n')
-    asked = m.execute("metrics-collector", "--public-key")
-    m.expect("key in force", asked.stdout.strip(), key)
-    m.expect_match("said", asked.stderr, "in force until the restart")
-    m.expect_true("the new key is named", other.strip() in asked.stderr)
+    m.run("chmod", "0750", "/etc/metrics-collector/curve")
+    for who in ([], AS_NOBODY):
+        asked = m.execute(*who, "metrics-collector", "--public-key")
+        m.expect("key in force", asked.stdout.strip(), key)
+        m.expect_match("said", asked.stderr, "in force until the restart")
+        m.expect_true("the new key is named", other.strip() in asked.stderr)
     m.run("systemctl", "restart", COLLECTOR)
     asked = m.execute("metrics-collector", "--public-key")
     m.expect("key after", (asked.stdout, asked.stderr), (other, ""))

@@ -1,0 +1,47 @@
+//! The key that the next start will have. Anybody may ask for it, and each answer reads the
+//! settings: one reading at a time, which on a disk that hangs is all that hangs.
+
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::dbus::callers::{Caller, Callers, Limits};
+use crate::dbus::error::Error;
+
+/// Callers that wait for a reading, or have it.
+const LIMITS: Limits = Limits {
+    all: 32,
+    user: 8,
+    connection: 4,
+};
+
+/// Who may have the settings read for the key, and when.
+#[derive(Debug)]
+pub(super) struct Readings {
+    callers: Callers,
+    one: Arc<Semaphore>,
+}
+
+impl Readings {
+    pub(super) fn new() -> Self {
+        Self {
+            callers: Callers::new(LIMITS, "wait for an answer"),
+            one: Arc::new(Semaphore::new(1)),
+        }
+    }
+
+    /// Waits until the reading before has ended; refused where too many wait already.
+    pub(super) async fn take(
+        &self,
+        connection: &str,
+        user: u32,
+    ) -> Result<(Caller<'_>, OwnedSemaphorePermit), Error> {
+        let caller = self.callers.enter(connection, user)?;
+        let closed = |_| Error::new(Error::FAILED, "the collector is stopping");
+        let permit = Arc::clone(&self.one)
+            .acquire_owned()
+            .await
+            .map_err(closed)?;
+        Ok((caller, permit))
+    }
+}
