@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """New settings for an agent that runs."""
 
+import json
 import re
 
 from machine import AGENT, COLLECTOR, CONFIGURATION, RPM_SUITE
@@ -115,7 +116,7 @@ def key_is_made_once(m):
 
 
 def host_name_change_is_noticed(m):
-    """The host is renamed while the agent runs: it reports under the new name, and says so."""
+    """The host is renamed while the agent runs: it reports under the new name, and back; no name is left."""
     m.start_reporting()
     m.await_host()
     pid, old = m.main_pid(), m.agent("HostName")
@@ -129,4 +130,15 @@ def host_name_change_is_noticed(m):
         lambda: [entry["HOST"] for entry in m.events("SERVER_HOST_APPEARED", COLLECTOR)],
         [old, "web2"],
     )
+    # And back at once: the name between is the old one.
+    m.run("hostname", old)
+    m.eventually("host name", lambda: m.agent("HostName"), old)
+    m.eventually(
+        "hosts that were renamed",
+        lambda: [(entry["HOST"], entry["NEW_NAME"]) for entry in m.events("SERVER_HOST_RENAMED", COLLECTOR)],
+        [("web2", old)],
+        within=60,
+    )
+    known = json.loads(m.run("metrics-collector", "hosts", "--json"))
+    m.expect("hosts that are known", [host["name"] for host in known], [old])
     m.expect_steady(pid)
