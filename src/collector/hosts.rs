@@ -128,6 +128,15 @@ impl Hosts {
         self.peers.know(routing_id, key)
     }
 
+    /// Whether what somebody reports may be refused soon: some bound is three quarters reached. From
+    /// there on networks are bounded, too.
+    #[must_use]
+    pub fn may_refuse(&self) -> bool {
+        self.table.len() >= MAX_HOSTS - MAX_NEW_HOSTS_OF_NETWORK
+            || beyond(self.kept, MAX_KEPT.minus(MAX_NEW_OF_NETWORK)).is_some()
+            || self.peers.some_near_bound()
+    }
+
     /// Whether there is room for this beside what all hosts take.
     fn all_have_room(&self, freed: Weight, more: Weight) -> Result<(), Full> {
         match beyond(self.kept.minus(freed).plus(more), MAX_KEPT) {

@@ -108,11 +108,11 @@ impl Server {
         send(&mut self.router, of, Control::Model);
     }
 
-    /// Whether hosts of those who are let in are refused: names may be another key's, or there was
-    /// no room of late.
+    /// Whether hosts of those who are let in may be refused: names may be another key's, there may be
+    /// no room soon, or there was none of late.
     pub(super) fn judges(&self, now: Instant) -> bool {
         let lately = |full| now.saturating_duration_since(full) < FULL_LATELY;
-        self.access.pins_names() || self.full.is_some_and(lately)
+        self.access.pins_names() || self.hosts.may_refuse() || self.full.is_some_and(lately)
     }
 
     /// Asks those whose turn has come.

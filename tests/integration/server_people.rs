@@ -6,9 +6,11 @@ use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
+use metrics_agent::curve::certificate::Certificate;
 use metrics_agent::dbus::SERVER_NAME;
 use rustix::process::Signal;
 use serde::de::DeserializeOwned;
+use serde_json::json;
 use zbus::{Connection, OwnedVariant};
 
 use crate::private_bus::PrivateBus;
@@ -212,6 +214,44 @@ async fn no_host_of_a_gateway_is_an_old_name() {
     }
     let (hosts, _): (Vec<Row>, bool) = site.call("ListHosts", &("", "", 0_u32)).await;
     assert_eq!(hosts.len(), 3);
+}
+
+/// An agent for whose host there is no place is never told that it reports, not even by the first
+/// refusal that there is.
+#[tokio::test]
+async fn an_agent_without_a_place_never_reports() {
+    let home = tempfile::tempdir().unwrap();
+    let collector = Collector::start(home.path(), &[]).await;
+    let host = agent::Site::new(&format!(
+        "host.name = 'web1'\nintervals.metrics = '100ms'\n{}",
+        section(
+            "main",
+            &collector.address.to_string(),
+            &collector.public_key
+        )
+    ));
+    Certificate::write_pair(&host.at("state"), "agent").unwrap();
+    let file = fs::read_to_string(host.at("state/agent.key_secret")).unwrap();
+    let key = |name: &str| {
+        let (_, rest) = file.split_once(&format!("{name}-key = \"")).unwrap();
+        rest.split_once('"').unwrap().0.to_owned()
+    };
+    let keys = json!({"do": "keys", "public": key("public"), "secret": key("secret")});
+    // As many hosts as a key may have.
+    for relay in 0..10 {
+        let mut peer = Peer::dealer();
+        peer.ask(keys.clone()).await;
+        let address = format!("tcp://{}", collector.address);
+        peer.ask(json!({"do": "connect", "address": address, "server": collector.public_key}))
+            .await;
+        let name = format!("rack-{relay}-%d");
+        let frames = [&b"METR"[..], name.as_bytes(), b"{}", b"metrics"];
+        peer.send_many(None, &frames, 100).await;
+        peer.hello().await;
+    }
+    let mut agent = host.start();
+    agent.says("refuses what this host reports").await;
+    assert!(agent.said("Reporting to").is_empty());
 }
 
 #[tokio::test]

@@ -20,6 +20,8 @@ pub(super) struct Peers {
     networks: HashMap<Network, NewHosts>,
     /// The keys of hosts that are gone, by the number of hosts that each has.
     crowds: BTreeSet<(usize, PublicKey)>,
+    /// How many keys are near a bound of theirs.
+    near_bound: usize,
 }
 
 #[derive(Debug)]
@@ -48,7 +50,23 @@ struct KeyHosts {
     weight: Weight,
 }
 
+impl KeyHosts {
+    /// Three quarters of a bound are reached.
+    fn is_near_bound(&self) -> bool {
+        const SHARE: Weight = Weight {
+            memory: KEY_SHARE.memory / 4 * 3,
+            text: KEY_SHARE.text / 4 * 3,
+        };
+        self.hosts >= MAX_HOSTS_PER_KEY / 4 * 3 || beyond(self.weight, SHARE).is_some()
+    }
+}
+
 impl Peers {
+    /// Whether some key is near a bound of its own, so that what it reports may be refused.
+    pub(super) fn some_near_bound(&self) -> bool {
+        self.near_bound > 0
+    }
+
     /// Whether hosts report over this connection, with this key.
     pub(super) fn know(&self, routing_id: &[u8], key: Option<PublicKey>) -> bool {
         self.connections
@@ -159,7 +177,10 @@ impl Peers {
             new.weight = new.weight.minus(before).plus(after);
         }
         if let Some(key) = key.and_then(|key| self.keys.get_mut(&key)) {
+            let was_near = key.is_near_bound();
             key.weight = key.weight.minus(before).plus(after);
+            self.near_bound -= usize::from(was_near);
+            self.near_bound += usize::from(key.is_near_bound());
         }
         if let Some(connection) = routing_id.and_then(|id| self.connections.get_mut(id)) {
             connection.weight = connection.weight.minus(before).plus(after);
@@ -244,7 +265,10 @@ impl Peers {
         let Some(key) = key else { return };
         let hosts = self.keys.entry(key).or_default();
         self.crowds.remove(&(hosts.hosts, key));
+        let was_near = hosts.is_near_bound();
         change(hosts);
+        self.near_bound -= usize::from(was_near);
+        self.near_bound += usize::from(hosts.is_near_bound());
         if !hosts.gone.is_empty() {
             self.crowds.insert((hosts.hosts, key));
         }
@@ -253,6 +277,8 @@ impl Peers {
     /// How many hosts report over all connections, and how many all keys have.
     #[cfg(test)]
     pub(super) fn hosts(&self) -> (usize, usize) {
+        let near_bound = self.keys.values().filter(|key| key.is_near_bound());
+        assert_eq!(self.near_bound, near_bound.count());
         let connections = self.connections.values();
         let connected = connections.map(|connection| connection.hosts).sum();
         (connected, self.keys.values().map(|key| key.hosts).sum())

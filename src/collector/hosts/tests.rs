@@ -313,6 +313,7 @@ fn grids_are_bounded_together() {
     let appeared = Ok(Some(Change::Appeared));
     for host in 0..HOSTS {
         assert_eq!(say(&mut hosts, start, host, WIRE_BYTES), appeared);
+        assert_eq!(hosts.may_refuse(), host + 1 > HOSTS / 4 * 3);
     }
     let one_more = say(&mut hosts, start, HOSTS, WIRE_BYTES);
     assert_eq!(one_more, Err(Full::Memory));
@@ -336,6 +337,8 @@ fn the_table_is_bounded() {
     for number in 0..MAX_HOSTS {
         let from = (number / MAX_HOSTS_PER_CONNECTION).to_string();
         metrics(&mut hosts, now, &from, &number.to_string());
+        // Agents are told beforehand.
+        assert_eq!(hosts.may_refuse(), number + 1 >= MAX_HOSTS / 4 * 3);
     }
     let report = Report {
         host: "one more",

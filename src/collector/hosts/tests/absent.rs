@@ -93,6 +93,7 @@ fn one_key_cannot_fill_the_table() {
     for number in 0..MAX_HOSTS_PER_KEY {
         let heard = say(&mut hosts, now, number / 50, 1, number);
         assert_eq!(heard, Ok(Some(Change::Appeared)));
+        assert_eq!(hosts.may_refuse(), number + 1 >= MAX_HOSTS_PER_KEY / 4 * 3);
     }
     assert_eq!(
         say(&mut hosts, now, 999, 1, 1_000_000),
