@@ -1,16 +1,22 @@
 //! metrics-collector's web server: what it answers, and clients that mean no good.
 
+use std::collections::VecDeque;
 use std::fmt::Write as _;
+use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::timeout;
 
 use crate::support::http::{
     Answer, address_of, answer, ask, connect_from, fetch, fetch_from, read_to_end, request,
 };
-use crate::support::peer::Peer;
+use crate::support::peer::{PATIENCE, Peer};
 use crate::support::place::eventually;
 use crate::support::server::{Collector, program};
 
@@ -293,6 +299,110 @@ async fn who_does_not_read_keeps_nobody_from_the_metrics() {
         torn += usize::from(!read_to_end(stream).await.ends_with(b"\r\n0\r\n\r\n"));
     }
     assert!(torn >= 1, "one of them has only a part");
+}
+
+/// New ones again and again that never read, from the same address: who reads is served each time.
+#[tokio::test]
+async fn new_readers_that_never_read_do_not_take_each_place_that_is_free() {
+    let home = tempfile::tempdir().unwrap();
+    let (collector, address) = collector(&home).await;
+    let mut agent = collector.peer("A").await;
+    let fleet = 40;
+    report_much(&mut agent, fleet).await;
+    scraped_with(address, &format!("web{:02}", fleet - 1)).await;
+    let one = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let flood = tokio::spawn(async move {
+        let mut streams = VecDeque::new();
+        let mut pause = tokio::time::interval(Duration::from_millis(100));
+        loop {
+            pause.tick().await;
+            let mut stream = connect_from(one, address).await;
+            // It may be cut already.
+            let _ = stream
+                .write_all(request("GET", "/metrics").as_bytes())
+                .await;
+            streams.push_back(stream);
+            if streams.len() > 20 {
+                streams.pop_front();
+            }
+        }
+    });
+    let mut served = 0;
+    for _ in 0..10 {
+        let answer = fetch_from(one, address, "/metrics").await;
+        served += usize::from(answer.status == 200);
+    }
+    flood.abort();
+    assert!(served >= 9, "{served} of 10");
+}
+
+/// Connections as fast as they can be made, none of which reads: a scraper at the same address
+/// that keeps its connection has each answer, and so has one at another address.
+#[tokio::test]
+async fn a_flood_keeps_no_scraper_out_that_keeps_its_connection() {
+    let home = tempfile::tempdir().unwrap();
+    let (collector, address) = collector(&home).await;
+    let mut agent = collector.peer("A").await;
+    report_much(&mut agent, 16).await;
+    scraped_with(address, "web15").await;
+    let mut scrapers = Vec::new();
+    for last in [1, 2] {
+        let from = IpAddr::V4(Ipv4Addr::new(127, 0, 0, last));
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((from, 0).into()).unwrap();
+        let mut stream = socket.connect(address).await.unwrap();
+        scrape_on(&mut stream).await;
+        scrapers.push(stream);
+    }
+    let made = Arc::new(AtomicUsize::new(0));
+    let stop = Arc::new(AtomicBool::new(false));
+    let flood = [(); 3].map(|()| {
+        let (made, stop) = (Arc::clone(&made), Arc::clone(&stop));
+        thread::spawn(move || {
+            let mut streams = VecDeque::new();
+            while !stop.load(Ordering::Relaxed) {
+                let mut stream = std::net::TcpStream::connect(address).unwrap();
+                // It may be cut already.
+                let _ = stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
+                streams.push_back(stream);
+                if streams.len() > 64 {
+                    streams.pop_front();
+                }
+                made.fetch_add(1, Ordering::Relaxed);
+            }
+        })
+    });
+    for round in 1..=4 {
+        eventually("many connections are made", async || {
+            (made.load(Ordering::Relaxed) > 200 * round).then_some(())
+        })
+        .await;
+        for stream in &mut scrapers {
+            scrape_on(stream).await;
+        }
+    }
+    stop.store(true, Ordering::Relaxed);
+    for flood in flood {
+        flood.join().unwrap();
+    }
+}
+
+/// Asks for the metrics on a connection that stays, and reads all of them.
+async fn scrape_on(stream: &mut TcpStream) {
+    let request = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    stream.write_all(request).await.unwrap();
+    let mut all = Vec::new();
+    let read = async {
+        while !all.ends_with(b"\r\n0\r\n\r\n") {
+            assert_ne!(stream.read_buf(&mut all).await.unwrap(), 0, "it was cut");
+        }
+    };
+    timeout(PATIENCE, read).await.expect("an answer");
+    assert!(
+        all.starts_with(b"HTTP/1.1 200 OK\r\n"),
+        "{:?}",
+        all.get(..200)
+    );
 }
 
 /// Two slow readers, which never stand still for as long as a piece may take, have all places

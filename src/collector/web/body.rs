@@ -89,6 +89,9 @@ impl hyper::body::Body for Body {
                 Poll::Ready(Some(Piece { text, last })) => {
                     *complete = last;
                     answering.waits_for_peer();
+                    if last {
+                        answering.read_whole();
+                    }
                     Poll::Ready(Some(Ok(Frame::data(text.into()))))
                 }
             },

@@ -6,7 +6,7 @@
 //! a host of another name is refused: a browser could have been led here by it.
 //!
 //! Whoever connects costs no more than is bounded here: connections, by a time for each
-//! step and by letting the one go that has kept quiet for longest when there are too many
+//! step and by letting one of those go that are quiet when there are too many
 //! ([`connections`]); the size of a request; and answers of `/metrics`, few at a time, of
 //! which one is worked on ([`scrapes`]), on a thread of its own.
 //!
@@ -15,7 +15,7 @@
 //! - [`connections`] and [`places`]: who has to go and who has to come again, pure;
 //! - [`hosts`]: the names that this collector answers to;
 //! - [`pages`]: what is answered to which request, pure;
-//! - [`scrapes`] and [`body`]: how the hosts' metrics become an answer;
+//! - [`scrapes`], [`turn`] and [`body`]: how the hosts' metrics become an answer;
 //! - [`clock`]: how long a connection may take for the next thing.
 
 mod body;
@@ -27,5 +27,6 @@ mod pages;
 mod places;
 mod scrapes;
 mod serve;
+mod turn;
 
 pub use listen::{BindError, Web};

@@ -1,15 +1,19 @@
-//! Who may have the metrics now and who has to come again, pure.
+//! Who may have the metrics now, who waits for them and who has to come again, pure.
 //!
-//! Where there is no place, the answer goes that has stood still for longest, as its reader
-//! does not read: who takes places to keep others from them loses them.
+//! Where there is no place, the answer makes room whose reader has stood still for longest: who
+//! takes places to keep others from them loses them. Until one may go, requests wait. Those of
+//! a connection that has read a whole answer before come first: however many others come from
+//! the same address, a scraper that keeps its connection has its turn.
 
+use std::cmp::Reverse;
+use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use crate::collector::network::Network;
 
-/// Answers of `/metrics` at a time, those that wait for their turn included. Each holds on
-/// to the metrics as they were when it began, and has a thread.
+/// Answers of `/metrics` at a time. Each holds on to the metrics as they were when it began, and
+/// has a thread.
 pub(super) const MAX_ANSWERS: usize = 4;
 
 /// How many of these one peer may have: one that does not read its answer must not keep
@@ -20,22 +24,49 @@ pub(super) const MAX_ANSWERS_OF_PEER: usize = 2;
 /// slow line a piece takes less.
 pub(super) const STILL: Duration = Duration::from_millis(500);
 
-/// A place.
+/// The same for one that has never read on after a pause, nor read an answer before.
+pub(super) const STILL_FROM_THE_FIRST: Duration = Duration::from_millis(100);
+
+/// The same for all pauses of an answer together: who reads a little now and then keeps a
+/// place for no longer.
+pub(super) const STILL_IN_ALL: Duration = Duration::from_secs(2);
+
+/// How many requests of new connections wait for a place. Those of known ones are bounded by
+/// the connections that there may be.
+pub(super) const MAX_WAITING: usize = 8;
+
+/// The same of one peer.
+pub(super) const MAX_WAITING_OF_PEER: usize = 4;
+
+/// A place, or a turn to wait for one.
 pub(super) type PlaceId = u64;
 
 /// The answers that are being made or sent, each with what ends it.
 #[derive(Debug)]
 pub(super) struct Places<E> {
     answers: Vec<Answer<E>>,
+    /// In the order in which they came.
+    waiting: VecDeque<Waiter>,
     next: PlaceId,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Waiter {
+    id: PlaceId,
+    peer: Network,
+    /// Its connection has read a whole answer before.
+    known: bool,
 }
 
 #[derive(Debug)]
 struct Answer<E> {
-    id: PlaceId,
-    peer: Network,
+    of: Waiter,
     /// Since when its reader has taken nothing of what is there.
     still: Option<Instant>,
+    /// How long it stood still before.
+    stood: Duration,
+    /// It has read on after it had stood still.
+    reads: bool,
     end: E,
 }
 
@@ -43,70 +74,156 @@ struct Answer<E> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Taken;
 
+/// What a request that waits gets.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Turn<E> {
+    /// A place, and what ends the answer that has to go for it.
+    Now(Option<E>),
+    /// It waits on.
+    Later,
+}
+
 impl<E> Default for Places<E> {
     fn default() -> Self {
         Self {
             answers: Vec::new(),
+            waiting: VecDeque::new(),
             next: 0,
         }
     }
 }
 
 impl<E> Places<E> {
-    /// Takes a place for this peer, whose answer `end` ends; and what ends the answer that
-    /// has to go for it.
-    pub(super) fn take(
-        &mut self,
-        now: Instant,
-        peer: IpAddr,
-        end: E,
-    ) -> Result<(PlaceId, Option<E>), Taken> {
+    /// Begins to wait for a place; `known` if the connection has read a whole answer before.
+    pub(super) fn wait(&mut self, peer: IpAddr, known: bool) -> Result<PlaceId, Taken> {
         let peer = Network::of(peer);
-        let own = self.answers.iter().filter(|other| other.peer == peer);
-        let other = if own.count() >= MAX_ANSWERS_OF_PEER {
-            Some(self.longest_still(now, |other| other.peer == peer)?)
-        } else if self.answers.len() >= MAX_ANSWERS {
-            Some(self.longest_still(now, |_| true)?)
-        } else {
-            None
-        };
-        let other = other.map(|place| self.answers.swap_remove(place).end);
+        if !known {
+            self.make_room_to_wait(peer)?;
+        }
         let id = self.next;
         self.next += 1;
+        self.waiting.push_back(Waiter { id, peer, known });
+        Ok(id)
+    }
+
+    /// Where too many wait, the last one of the peer goes that most are of.
+    fn make_room_to_wait(&mut self, peer: Network) -> Result<(), Taken> {
+        let of = |peer| self.new().filter(|(_, other)| other.peer == peer).count();
+        let own = of(peer);
+        if own >= MAX_WAITING_OF_PEER {
+            return Err(Taken);
+        }
+        if self.new().count() >= MAX_WAITING {
+            let last = self.new().max_by_key(|(at, other)| (of(other.peer), *at));
+            let (at, _) = last
+                .filter(|(_, other)| of(other.peer) > own + 1)
+                .ok_or(Taken)?;
+            self.waiting.remove(at);
+        }
+        Ok(())
+    }
+
+    fn new(&self) -> impl Iterator<Item = (usize, &Waiter)> {
+        let waiting = self.waiting.iter().enumerate();
+        waiting.filter(|(_, waiter)| !waiter.known)
+    }
+
+    /// Waits no longer.
+    pub(super) fn give_up(&mut self, id: PlaceId) {
+        self.waiting.retain(|waiter| waiter.id != id);
+    }
+
+    /// Takes the place that this one waits for, and whose answer `end` ends. Known ones come
+    /// first, then peers with fewer answers, then who has waited for longer. An error where
+    /// another one waits instead.
+    pub(super) fn take(&mut self, now: Instant, id: PlaceId, end: E) -> Result<Turn<E>, Taken> {
+        if !self.waiting.iter().any(|waiter| waiter.id == id) {
+            return Err(Taken);
+        }
+        let able = self.waiting.iter().filter_map(|waiter| {
+            let room = self.room(now, waiter)?;
+            Some((*waiter, room))
+        });
+        // The first of several that are equal.
+        let first = able.min_by_key(|(waiter, _)| (!waiter.known, self.answers_of(waiter.peer)));
+        let Some((of, room)) = first.filter(|(waiter, _)| waiter.id == id) else {
+            return Ok(Turn::Later);
+        };
+        self.give_up(id);
+        let other = match room {
+            Room::Free => None,
+            Room::Of(place) => Some(self.answers.swap_remove(place).end),
+        };
         self.answers.push(Answer {
-            id,
-            peer,
+            of,
             still: None,
+            stood: Duration::ZERO,
+            reads: of.known,
             end,
         });
-        Ok((id, other))
+        Ok(Turn::Now(other))
     }
 
-    fn longest_still(
-        &self,
-        now: Instant,
-        among: impl Fn(&Answer<E>) -> bool,
-    ) -> Result<usize, Taken> {
-        let answers = self.answers.iter().enumerate();
-        let still = answers.filter(|(_, answer)| among(answer));
-        let still = still.filter_map(|(place, answer)| Some((answer.still?, place)));
-        match still.min() {
-            Some((since, place)) if now.saturating_duration_since(since) >= STILL => Ok(place),
-            _ => Err(Taken),
+    fn answers_of(&self, peer: Network) -> usize {
+        let own = self.answers.iter().filter(|other| other.of.peer == peer);
+        own.count()
+    }
+
+    fn room(&self, now: Instant, waiter: &Waiter) -> Option<Room> {
+        let own = self.answers_of(waiter.peer) >= MAX_ANSWERS_OF_PEER;
+        if !own && self.answers.len() < MAX_ANSWERS {
+            return Some(Room::Free);
         }
+        let answers = self.answers.iter().enumerate();
+        let others = answers.filter(|(_, other)| !own || other.of.peer == waiter.peer);
+        let may_go = others.filter(|(_, other)| other.may_go(now, waiter));
+        let longest = may_go.max_by_key(|(place, other)| (other.still_for(now), Reverse(*place)));
+        longest.map(|(place, _)| Room::Of(place))
     }
 
-    /// The reader has something to take since then, or nothing.
-    pub(super) fn stands_still(&mut self, id: PlaceId, since: Option<Instant>) {
+    /// The reader has something to take now, or has nothing.
+    pub(super) fn stands_still(&mut self, id: PlaceId, now: Instant, still: bool) {
         // One that had to go may still end what it was at.
-        if let Some(answer) = self.answers.iter_mut().find(|answer| answer.id == id) {
-            answer.still = since;
+        if let Some(answer) = self.answers.iter_mut().find(|answer| answer.of.id == id) {
+            let stood = answer.still_for(now);
+            answer.stood += stood;
+            // What is taken at once fills the kernel's buffers, and is no sign of a reader.
+            answer.reads |= stood >= STILL_FROM_THE_FIRST;
+            answer.still = still.then_some(now);
         }
     }
 
     /// Gives it back.
     pub(super) fn give_back(&mut self, id: PlaceId) {
-        self.answers.retain(|answer| answer.id != id);
+        self.answers.retain(|answer| answer.of.id != id);
+    }
+}
+
+/// A place for one that waits.
+#[derive(Clone, Copy)]
+enum Room {
+    /// One that is free.
+    Free,
+    /// That of an answer that has to go.
+    Of(usize),
+}
+
+impl<E> Answer<E> {
+    fn still_for(&self, now: Instant) -> Duration {
+        let still = self.still.map(|since| now.saturating_duration_since(since));
+        still.unwrap_or_default()
+    }
+
+    fn may_go(&self, now: Instant, waiter: &Waiter) -> bool {
+        let still = self.still_for(now);
+        let patience = if self.reads {
+            STILL
+        } else {
+            STILL_FROM_THE_FIRST
+        };
+        // A known one that reads slowly does not go for a new one, as that may never read.
+        let in_all = waiter.known || !self.of.known;
+        still >= patience || (in_all && self.stood + still >= STILL_IN_ALL)
     }
 }
 
@@ -118,64 +235,204 @@ mod tests {
         text.parse().unwrap()
     }
 
+    /// One that does not wait where there is no place at once.
+    fn come<E>(
+        places: &mut Places<E>,
+        now: Instant,
+        address: &str,
+        end: E,
+    ) -> Result<(PlaceId, Option<E>), Taken> {
+        let id = places.wait(peer(address), false)?;
+        let turn = places.take(now, id, end);
+        places.give_up(id);
+        match turn? {
+            Turn::Now(other) => Ok((id, other)),
+            Turn::Later => Err(Taken),
+        }
+    }
+
     #[test]
     fn no_peer_has_all_places() {
         let now = Instant::now();
         let mut places = Places::default();
         let take = |places: &mut Places<()>, address| {
-            let taken = places.take(now, peer(address), ());
-            taken.map(|(id, other)| {
+            come(places, now, address, ()).map(|(id, other)| {
                 assert_eq!(other, None);
                 id
             })
         };
-        for (id, address) in (0..).zip([
+        let mut ids = Vec::new();
+        for address in [
             "192.0.2.1",
             "::ffff:192.0.2.1",
             "2001:db8::1",
             "2001:db8::2",
-        ]) {
-            assert_eq!(take(&mut places, address), Ok(id), "{address}");
+        ] {
+            ids.push(take(&mut places, address).unwrap());
             if address.contains("ffff") {
                 assert_eq!(take(&mut places, "192.0.2.1"), Err(Taken));
             }
         }
         assert_eq!(take(&mut places, "192.0.2.2"), Err(Taken));
-        places.give_back(2);
-        assert_eq!(take(&mut places, "192.0.2.2"), Ok(4));
-        places.give_back(0);
-        assert_eq!(take(&mut places, "2001:db8:0:1::"), Ok(5));
+        places.give_back(ids[2]);
+        assert!(take(&mut places, "192.0.2.2").is_ok());
+        places.give_back(ids[0]);
+        assert!(take(&mut places, "2001:db8:0:1::").is_ok());
     }
 
     #[test]
-    fn who_has_stood_still_for_longest_makes_room() {
+    fn what_has_stood_still_for_longest_makes_room() {
         let start = Instant::now();
         let mut places = Places::default();
         let take = |places: &mut Places<&'static str>, at, address, end| {
-            places.take(start + at, peer(address), end)
+            come(places, start + at, address, end)
         };
-        take(&mut places, Duration::ZERO, "192.0.2.1", "a").unwrap();
-        take(&mut places, Duration::ZERO, "192.0.2.1", "b").unwrap();
-        take(&mut places, Duration::ZERO, "192.0.2.2", "c").unwrap();
-        places.stands_still(0, Some(start + STILL));
-        places.stands_still(1, Some(start));
-        places.stands_still(2, Some(start));
-        // Nobody has for long enough.
-        let early = STILL / 2;
-        let refused = take(&mut places, early, "192.0.2.1", "x");
+        let still = STILL_FROM_THE_FIRST;
+        let (a, _) = take(&mut places, Duration::ZERO, "192.0.2.1", "a").unwrap();
+        let (b, _) = take(&mut places, Duration::ZERO, "192.0.2.1", "b").unwrap();
+        let (c, _) = take(&mut places, Duration::ZERO, "192.0.2.2", "c").unwrap();
+        places.stands_still(a, start + still, true);
+        places.stands_still(b, start, true);
+        places.stands_still(c, start, true);
+        // None has for long enough.
+        let refused = take(&mut places, still / 2, "192.0.2.1", "x");
         assert_eq!(refused, Err(Taken));
         // One of its own goes, though another's stands still as well.
-        let taken = take(&mut places, STILL, "192.0.2.1", "d");
-        assert_eq!(taken, Ok((3, Some("b"))));
-        // What has gone is nobody's place.
-        places.give_back(1);
-        // Who goes on reading stays.
-        places.stands_still(0, None);
+        let (d, other) = take(&mut places, still, "192.0.2.1", "d").unwrap();
+        assert_eq!(other, Some("b"));
+        // What has gone has no place to give back.
+        places.give_back(b);
+        // Who goes on reading stays, and has more time then.
+        places.stands_still(a, start + 3 * still, false);
+        places.stands_still(d, start + 3 * still, false);
         let refused = take(&mut places, 10 * STILL, "192.0.2.1", "x");
         assert_eq!(refused, Err(Taken));
-        // Where all places are taken, anybody's may go.
+        places.stands_still(a, start + 10 * STILL, true);
+        let refused = take(&mut places, 11 * STILL - still, "192.0.2.1", "x");
+        assert_eq!(refused, Err(Taken));
+        let taken = take(&mut places, 11 * STILL, "192.0.2.1", "f");
+        assert_eq!(taken.unwrap().1, Some("a"));
+        // Where all places are taken, that of any peer may go.
         take(&mut places, STILL, "192.0.2.2", "e").unwrap();
-        let taken = take(&mut places, STILL, "192.0.2.3", "f");
-        assert_eq!(taken, Ok((5, Some("c"))));
+        let taken = take(&mut places, STILL, "192.0.2.3", "g");
+        assert_eq!(taken.unwrap().1, Some("c"));
+    }
+
+    #[test]
+    fn who_reads_a_little_now_and_then_makes_room() {
+        let start = Instant::now();
+        let mut places = Places::default();
+        let one = "192.0.2.1";
+        for known in [false, true] {
+            let crawls = places.wait(peer(one), known).unwrap();
+            assert_eq!(places.take(start, crawls, known), Ok(Turn::Now(None)));
+            let reads = places.wait(peer(one), false).unwrap();
+            assert_eq!(places.take(start, reads, known), Ok(Turn::Now(None)));
+            let pause = STILL - Duration::from_millis(1);
+            let mut now = start;
+            let mut last = start;
+            for _ in 0..5 {
+                assert_eq!(come(&mut places, now, one, known), Err(Taken));
+                places.stands_still(crawls, now, true);
+                last = now;
+                now += pause;
+                places.stands_still(crawls, now, false);
+            }
+            assert!(now > start + STILL_IN_ALL && last < start + STILL_IN_ALL);
+            if known {
+                // A new one may never read; another known one has.
+                assert_eq!(come(&mut places, now, one, true), Err(Taken));
+            }
+            let waits = places.wait(peer(one), known).unwrap();
+            assert_eq!(places.take(now, waits, known), Ok(Turn::Now(Some(known))));
+            places.give_back(waits);
+            places.give_back(reads);
+        }
+    }
+
+    #[test]
+    fn who_waits_has_a_place_before_who_comes_later() {
+        let now = Instant::now();
+        let mut places = Places::default();
+        let (one, other) = ("192.0.2.1", "192.0.2.2");
+        let (a, _) = come(&mut places, now, one, 'a').unwrap();
+        come(&mut places, now, one, 'b').unwrap();
+        let waits: Vec<_> = (0..MAX_WAITING_OF_PEER)
+            .map(|_| places.wait(peer(one), false).unwrap())
+            .collect();
+        assert_eq!(places.wait(peer(one), false), Err(Taken));
+        for id in &waits {
+            assert_eq!(places.take(now, *id, 'x'), Ok(Turn::Later));
+        }
+        // Others do not wait for a place that these could not have.
+        assert!(come(&mut places, now, other, 'c').is_ok());
+        places.give_back(a);
+        assert_eq!(places.take(now, waits[1], 'x'), Ok(Turn::Later));
+        assert_eq!(places.take(now, waits[0], 'd'), Ok(Turn::Now(None)));
+        // Who gives up is in the way of none.
+        places.stands_still(waits[0], now, true);
+        places.give_up(waits[1]);
+        assert_eq!(places.take(now, waits[1], 'x'), Err(Taken));
+        let later = now + STILL_FROM_THE_FIRST;
+        assert_eq!(places.take(later, waits[3], 'x'), Ok(Turn::Later));
+        assert_eq!(places.take(later, waits[2], 'e'), Ok(Turn::Now(Some('d'))));
+    }
+
+    #[test]
+    fn who_has_read_an_answer_before_has_a_place_before_all_that_have_not() {
+        let now = Instant::now();
+        let mut places = Places::default();
+        let one = "192.0.2.1";
+        come(&mut places, now, one, 'a').unwrap();
+        let (b, _) = come(&mut places, now, one, 'b').unwrap();
+        let new: Vec<_> = (0..MAX_WAITING_OF_PEER)
+            .map(|_| places.wait(peer(one), false).unwrap())
+            .collect();
+        let known = places.wait(peer(one), true).unwrap();
+        places.stands_still(b, now, true);
+        let later = now + STILL_FROM_THE_FIRST;
+        assert_eq!(places.take(later, new[0], 'x'), Ok(Turn::Later));
+        assert_eq!(places.take(later, known, 'k'), Ok(Turn::Now(Some('b'))));
+        // And keeps it for longer, though it has not read on yet.
+        places.stands_still(known, later, true);
+        let last = later + STILL;
+        let early = last - Duration::from_millis(1);
+        assert_eq!(places.take(early, new[0], 'x'), Ok(Turn::Later));
+        assert_eq!(places.take(last, new[0], 'n'), Ok(Turn::Now(Some('k'))));
+    }
+
+    #[test]
+    fn peers_share_the_room_to_wait() {
+        let now = Instant::now();
+        let mut places = Places::default();
+        let mut answers = Vec::new();
+        for address in ["192.0.2.1", "192.0.2.1", "192.0.2.2", "192.0.2.2"] {
+            let (answer, _) = come(&mut places, now, address, 'a').unwrap();
+            answers.push(answer);
+        }
+        let wait = |places: &mut Places<char>, address: &str| places.wait(peer(address), false);
+        let mut flood = Vec::new();
+        for address in ["192.0.2.1", "192.0.2.2"] {
+            for _ in 0..MAX_WAITING_OF_PEER {
+                flood.push(wait(&mut places, address).unwrap());
+            }
+        }
+        // The last one of those with most gives way to others, down to one for each.
+        let mut others = Vec::new();
+        for number in 0..MAX_WAITING - 2 {
+            let address = format!("198.51.100.{number}");
+            others.push(wait(&mut places, &address).unwrap());
+        }
+        assert_eq!(wait(&mut places, "203.0.113.1"), Err(Taken));
+        assert_eq!(wait(&mut places, "192.0.2.1"), Err(Taken));
+        let gone: Vec<_> = flood
+            .iter()
+            .map(|id| places.take(now, *id, 'x').is_err())
+            .collect();
+        assert_eq!(gone, [false, true, true, true, false, true, true, true]);
+        // Peers without an answer come before those that have some.
+        places.give_back(answers[0]);
+        assert_eq!(places.take(now, flood[0], 'x'), Ok(Turn::Later));
+        assert_eq!(places.take(now, others[0], 'o'), Ok(Turn::Now(None)));
     }
 }

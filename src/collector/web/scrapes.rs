@@ -2,19 +2,22 @@
 //!
 //! Each answer is made by a thread of its own, piece by piece, as its reader takes them. Of
 //! those threads one works at a time: the others would only take the processor from the
-//! agents' messages. A reader that is slow holds nobody up, and has its thread until its
+//! agents' messages. Connections that have read a whole answer before have their turn first: new
+//! ones that come and go leave them the processor. A reader that is slow holds nobody up, and has its thread until its
 //! connection's time is over.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::mpsc;
+use tokio::time::sleep;
 
 use super::body::Piece;
 use super::clock::Clock;
-use super::places::{PlaceId, Places, Taken};
+use super::places::{self, PlaceId, Places, Taken};
+use super::turn::Turn;
 use crate::collector::complaints::Throttle;
 use crate::collector::events;
 use crate::collector::handle::{Handle, Stopping};
@@ -22,8 +25,16 @@ use crate::collector::hosts::snapshot::Snapshot;
 use crate::collector::prometheus::exposition::{Exposition, PIECE_BYTES};
 use crate::collector::prometheus::own::{Figure, of_process};
 
-/// Pieces that wait for the reader, so that it does not wait for each.
-const WAITING_PIECES: usize = 4;
+/// Pieces that wait for the reader, so that it does not wait for each; one that never reads costs
+/// no more.
+const WAITING_PIECES: usize = 2;
+
+/// How long a request waits for a place: half of what Prometheus waits for the whole answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How often those that wait look for a place. That a reader stands still is no event, and
+/// there are few of them.
+const LOOK_AGAIN: Duration = Duration::from_millis(25);
 
 /// Room for a piece: the last line in it may be long.
 const ROOM: usize = PIECE_BYTES + 4096;
@@ -34,7 +45,7 @@ pub(super) struct Scrapes {
     handle: Handle,
     started: SystemTime,
     places: Mutex<Places<Clock>>,
-    turn: Mutex<()>,
+    turn: Turn,
     no_thread: Mutex<Throttle>,
 }
 
@@ -56,7 +67,7 @@ impl Scrapes {
             handle,
             started: SystemTime::now(),
             places: Mutex::default(),
-            turn: Mutex::default(),
+            turn: Turn::default(),
             no_thread: Mutex::default(),
         })
     }
@@ -66,14 +77,16 @@ impl Scrapes {
         &self.handle
     }
 
-    /// Begins an answer to this peer, whose connection this clock ends. Another one that
-    /// stands still may have to go for it.
+    /// Begins an answer to this peer, whose connection this clock ends, and which is `known`
+    /// if it has read a whole answer before. Another one that stands still may have to go for it.
     pub(super) async fn begin(
         self: &Arc<Self>,
         peer: IpAddr,
+        known: bool,
         clock: &Clock,
     ) -> Result<(mpsc::Receiver<Piece>, Reading), Refused> {
-        let place = Place::take(self, peer, clock).map_err(|Taken| Refused::Busy)?;
+        let waiting = Waiting::begin(self, peer, known).map_err(|Taken| Refused::Busy)?;
+        let place = waiting.place(clock).await.map_err(|Taken| Refused::Busy)?;
         let reading = Reading {
             scrapes: Arc::clone(self),
             id: place.id,
@@ -83,7 +96,7 @@ impl Scrapes {
         let (sender, pieces) = mpsc::channel(WAITING_PIECES);
         let started = thread::Builder::new()
             .name("scrape".to_owned())
-            .spawn(move || place.scrapes.make(snapshot, figures, &sender));
+            .spawn(move || place.scrapes.make(known, snapshot, figures, &sender));
         if let Err(error) = started {
             if let Some(untold) = locked(&self.no_thread).note(Instant::now()) {
                 events::scrape_without_thread(&error, untold);
@@ -94,19 +107,28 @@ impl Scrapes {
     }
 
     /// The thread.
-    fn make(&self, snapshot: Snapshot, mut figures: Vec<Figure>, reader: &mpsc::Sender<Piece>) {
+    fn make(
+        &self,
+        known: bool,
+        snapshot: Snapshot,
+        mut figures: Vec<Figure>,
+        reader: &mpsc::Sender<Piece>,
+    ) {
         let mut exposition = {
-            let _turn = locked(&self.turn);
+            let _turn = self.turn.take(known);
             figures.extend(of_process(self.started));
             Exposition::begin(snapshot, figures)
         };
         loop {
             let mut text = Vec::with_capacity(ROOM);
             let last = {
-                let _turn = locked(&self.turn);
+                let _turn = self.turn.take(known);
+                // A reader that has gone needs no more.
+                if reader.is_closed() {
+                    return;
+                }
                 exposition.fill(&mut text)
             };
-            // A reader that has gone needs no more.
             if reader.blocking_send(Piece { text, last }).is_err() || last {
                 return;
             }
@@ -121,17 +143,49 @@ struct Place {
     id: PlaceId,
 }
 
-impl Place {
-    fn take(scrapes: &Arc<Scrapes>, peer: IpAddr, clock: &Clock) -> Result<Self, Taken> {
-        let taken = locked(&scrapes.places).take(Instant::now(), peer, clock.clone());
-        let (id, other) = taken?;
-        if let Some(other) = other {
-            other.end();
-        }
+/// A turn to wait for a place, given up when dropped.
+#[derive(Debug)]
+struct Waiting {
+    scrapes: Arc<Scrapes>,
+    id: PlaceId,
+}
+
+impl Waiting {
+    fn begin(scrapes: &Arc<Scrapes>, peer: IpAddr, known: bool) -> Result<Self, Taken> {
+        let id = locked(&scrapes.places).wait(peer, known)?;
         Ok(Self {
             scrapes: Arc::clone(scrapes),
             id,
         })
+    }
+
+    /// A place, as soon as there is one.
+    async fn place(self, clock: &Clock) -> Result<Place, Taken> {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let now = Instant::now();
+            let turn = locked(&self.scrapes.places).take(now, self.id, clock.clone())?;
+            if let places::Turn::Now(other) = turn {
+                if let Some(other) = other {
+                    other.end();
+                }
+                let scrapes = Arc::clone(&self.scrapes);
+                return Ok(Place {
+                    scrapes,
+                    id: self.id,
+                });
+            }
+            if now >= end {
+                return Err(Taken);
+            }
+            sleep(LOOK_AGAIN).await;
+        }
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        locked(&self.scrapes.places).give_up(self.id);
     }
 }
 
@@ -149,9 +203,9 @@ pub(super) struct Reading {
 }
 
 impl Reading {
-    /// It has something to take since then, or nothing.
-    pub(super) fn stands_still(&self, since: Option<Instant>) {
-        locked(&self.scrapes.places).stands_still(self.id, since);
+    /// It has something to take now, or has nothing.
+    pub(super) fn stands_still(&self, now: Instant, still: bool) {
+        locked(&self.scrapes.places).stands_still(self.id, now, still);
     }
 }
 

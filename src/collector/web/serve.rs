@@ -14,7 +14,7 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::{AbortHandle, JoinSet, yield_now};
 use tokio::time::sleep;
 
 use super::Web;
@@ -76,16 +76,24 @@ impl Web {
                     continue;
                 }
             };
-            let id = match locked(&connections).admit(Instant::now()) {
+            let mut crowded = false;
+            let admitted = locked(&connections).admit(Instant::now(), peer.ip());
+            let id = match admitted {
                 Admitted::Stays(id) => id,
                 Admitted::InsteadOf { id, other } => {
                     if let Some(other) = aborts.remove(&other) {
                         other.abort();
                     }
+                    // Many may come at a time: each is looked at before the next pushes it out.
+                    crowded = true;
                     id
                 }
-                // It sees the end of its connection.
-                Admitted::No => continue,
+                Admitted::No => {
+                    // It sees the end of its connection.
+                    drop(stream);
+                    yield_now().await;
+                    continue;
+                }
             };
             let visit = Visit {
                 id,
@@ -97,6 +105,9 @@ impl Web {
                 scrapes: Arc::clone(&scrapes),
             };
             aborts.insert(id, tasks.spawn(visit.serve(stream)));
+            if crowded {
+                yield_now().await;
+            }
         }
     }
 }
@@ -158,7 +169,8 @@ impl Visit {
         let (status, kind, text) = match page {
             Page::Metrics if request.method() == Method::HEAD => (StatusCode::OK, METRICS, ""),
             Page::Metrics => {
-                return match self.scrapes.begin(self.peer, &self.clock).await {
+                let scrapes = &self.scrapes;
+                return match scrapes.begin(self.peer, answering.known, &self.clock).await {
                     Ok((pieces, reading)) => {
                         answering.reading = Some(reading);
                         response(StatusCode::OK, METRICS, Body::pieces(pieces, answering))
@@ -240,13 +252,17 @@ pub(super) struct Answering {
     connections: Arc<Mutex<Connections>>,
     /// By when the answer has to be there.
     end: Instant,
+    /// The connection has read a whole answer before.
+    known: bool,
     /// Of an answer that is read piece by piece.
     reading: Option<Reading>,
+    /// Its last piece was taken.
+    read: bool,
 }
 
 impl Answering {
     fn begin(visit: &Visit) -> Self {
-        locked(&visit.connections).asked(visit.id);
+        let known = locked(&visit.connections).asked(visit.id);
         let end = Instant::now() + ANSWER;
         visit.clock.set(end);
         Self {
@@ -254,7 +270,9 @@ impl Answering {
             clock: visit.clock.clone(),
             connections: Arc::clone(&visit.connections),
             end,
+            known,
             reading: None,
+            read: false,
         }
     }
 
@@ -266,26 +284,33 @@ impl Answering {
             clock: Clock::new(Instant::now()),
             connections: Arc::default(),
             end: Instant::now(),
+            known: false,
             reading: None,
+            read: false,
         }
     }
 
     /// There is no piece ready.
     pub(super) fn waits_for_us(&self) {
         self.clock.set(self.end);
-        self.stands_still(None);
+        self.stands_still(Instant::now(), false);
     }
 
     /// It has a piece to read.
     pub(super) fn waits_for_peer(&self) {
         let now = Instant::now();
         self.clock.set(self.end.min(now + PIECE));
-        self.stands_still(Some(now));
+        self.stands_still(now, true);
     }
 
-    fn stands_still(&self, since: Option<Instant>) {
+    /// There are no more pieces, and it was ready for the last one.
+    pub(super) fn read_whole(&mut self) {
+        self.read = true;
+    }
+
+    fn stands_still(&self, now: Instant, still: bool) {
         if let Some(reading) = &self.reading {
-            reading.stands_still(since);
+            reading.stands_still(now, still);
         }
     }
 }
@@ -294,7 +319,7 @@ impl Drop for Answering {
     fn drop(&mut self) {
         let now = Instant::now();
         self.clock.set(now + NEXT_REQUEST);
-        locked(&self.connections).answered(self.id, now);
+        locked(&self.connections).answered(self.id, now, self.read);
     }
 }
 

@@ -1,0 +1,80 @@
+//! Whose turn it is to work on an answer: one at a time, and those of known connections first.
+
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+/// One works, and the others wait.
+#[derive(Debug, Default)]
+pub(super) struct Turn {
+    state: Mutex<State>,
+    ended: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    taken: bool,
+    /// How many of known connections wait.
+    known: usize,
+}
+
+/// A turn; it ends with the value.
+#[derive(Debug)]
+pub(super) struct Taken<'a>(&'a Turn);
+
+impl Turn {
+    /// Waits for a turn. It is short, and a thread's.
+    pub(super) fn take(&self, known: bool) -> Taken<'_> {
+        let mut state = self.lock();
+        state.known += usize::from(known);
+        let waits = |state: &mut State| state.taken || (!known && state.known > 0);
+        let waited = self.ended.wait_while(state, waits);
+        state = waited.unwrap_or_else(PoisonError::into_inner);
+        state.known -= usize::from(known);
+        state.taken = true;
+        Taken(self)
+    }
+
+    /// A panic ends the process before another thread could find the lock poisoned.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        self.0.lock().taken = false;
+        self.0.ended.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, mpsc};
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn known_ones_come_first() {
+        let turn = Arc::new(Turn::default());
+        let first = turn.take(false);
+        let (sender, order) = mpsc::channel();
+        let start = |known| {
+            let (turn, sender) = (Arc::clone(&turn), sender.clone());
+            thread::spawn(move || {
+                let _turn = turn.take(known);
+                sender.send(known).unwrap();
+            })
+        };
+        let new = [start(false), start(false)];
+        let known = start(true);
+        while turn.lock().known == 0 {
+            thread::yield_now();
+        }
+        drop(first);
+        for thread in new.into_iter().chain([known]) {
+            thread.join().unwrap();
+        }
+        drop(sender);
+        assert_eq!(order.iter().collect::<Vec<_>>(), [true, false, false]);
+    }
+}
