@@ -131,6 +131,7 @@ impl From<zbus::Error> for Failure {
                 | fdo::Error::Failed(text)
                 | fdo::Error::IOError(text)
                 | fdo::Error::LimitsExceeded(text)
+                | fdo::Error::TimedOut(text)
                 | fdo::Error::UnknownObject(text) => Self::Refused(text),
                 other => Self::Call(other.into()),
             },

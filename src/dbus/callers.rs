@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::dbus::error::Error;
 
@@ -37,8 +37,8 @@ struct Waiting {
 
 /// A place among them; it ends with the value.
 #[derive(Debug)]
-pub(crate) struct Caller<'a> {
-    callers: &'a Callers,
+pub(crate) struct Caller {
+    callers: Arc<Callers>,
     user: u32,
     connection: String,
 }
@@ -54,7 +54,7 @@ impl Callers {
 
     /// Takes a place for a call of this connection (a unique name) and its user; refused where
     /// too many wait already.
-    pub(crate) fn enter(&self, connection: &str, user: u32) -> Result<Caller<'_>, Error> {
+    pub(crate) fn enter(self: &Arc<Self>, connection: &str, user: u32) -> Result<Caller, Error> {
         let Limits {
             all,
             user: of_user,
@@ -76,7 +76,7 @@ impl Callers {
                 .entry(connection.to_owned())
                 .or_default() += 1;
             return Ok(Caller {
-                callers: self,
+                callers: Arc::clone(self),
                 user,
                 connection: connection.to_owned(),
             });
@@ -91,7 +91,7 @@ impl Callers {
     }
 }
 
-impl Drop for Caller<'_> {
+impl Drop for Caller {
     fn drop(&mut self) {
         let mut waiting = self.callers.lock();
         waiting.all = waiting.all.saturating_sub(1);
@@ -121,7 +121,7 @@ mod tests {
         connection: 2,
     };
 
-    fn refusal(callers: &Callers, connection: &str, user: u32) -> String {
+    fn refusal(callers: &Arc<Callers>, connection: &str, user: u32) -> String {
         let error = callers.enter(connection, user).unwrap_err();
         assert_eq!(
             error.name().as_str(),
@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn a_connection_and_a_user_have_their_share() {
-        let callers = Callers::new(LIMITS, "wait for it");
+        let callers = Arc::new(Callers::new(LIMITS, "wait for it"));
         let mut first: Vec<_> = (0..2)
             .map(|_| callers.enter(":1.1", 1000).unwrap())
             .collect();

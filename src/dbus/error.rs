@@ -19,6 +19,7 @@ impl Error {
         "org.freedesktop.DBus.Error.InteractiveAuthorizationRequired";
     pub(crate) const LIMITS_EXCEEDED: &'static str = "org.freedesktop.DBus.Error.LimitsExceeded";
     pub(crate) const UNKNOWN_OBJECT: &'static str = "org.freedesktop.DBus.Error.UnknownObject";
+    pub(crate) const TIMED_OUT: &'static str = "org.freedesktop.DBus.Error.TimedOut";
     pub(crate) const IO_ERROR: &'static str = "org.freedesktop.DBus.Error.IOError";
     pub(crate) const FAILED: &'static str = "org.freedesktop.DBus.Error.Failed";
     pub(crate) const INVALID_CONFIGURATION: &'static str =
@@ -64,6 +65,7 @@ mod tests {
             Error::INTERACTION_REQUIRED,
             Error::LIMITS_EXCEEDED,
             Error::UNKNOWN_OBJECT,
+            Error::TIMED_OUT,
             Error::IO_ERROR,
             Error::FAILED,
             Error::INVALID_CONFIGURATION,

@@ -19,6 +19,7 @@ pub mod name;
 pub mod path;
 pub(crate) mod polkit;
 pub mod stay;
+pub(crate) mod turns;
 
 pub use address::BusAddress;
 pub use polkit::Action;

@@ -2,10 +2,12 @@
 //! decision.
 //!
 //! The caller is who the bus says that sent the message, never our own process. What
-//! cannot be found out is a no: no sender, a caller that left, a polkit that does not
-//! answer in time.
+//! cannot be found out is a no: no sender, a caller that left, a bus or a polkit that does not
+//! answer in time. The error says which it was.
 
 use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -25,6 +27,8 @@ use crate::dbus::timed_out;
 /// How long the bus may take to say whose a connection is. It knows; it only has to be
 /// alive.
 const BUS_TIMEOUT: Duration = Duration::from_secs(5);
+
+const NO_ANSWER: &str = "the bus does not answer";
 
 /// How long polkit may take to decide by itself: libdbus's default for any call, enough
 /// for a polkitd that is started for it on a busy host.
@@ -97,7 +101,7 @@ impl Action {
 #[derive(Debug)]
 pub(crate) struct Authority {
     our_uid: u32,
-    questions: Callers,
+    questions: Arc<Callers>,
     // Makes cancellation ids, which polkit wants unique for each caller.
     asked: AtomicU64,
     // Changes when the tree of objects is about to.
@@ -108,7 +112,7 @@ impl Authority {
     pub(crate) fn new() -> Self {
         Self {
             our_uid: rustix::process::geteuid().as_raw(),
-            questions: Callers::new(LIMITS, "wait for polkit"),
+            questions: Arc::new(Callers::new(LIMITS, "wait for polkit")),
             asked: AtomicU64::new(0),
             tree: watch::Sender::new(()),
         }
@@ -159,23 +163,19 @@ impl Authority {
         action: Action,
         cancelled: impl Future<Output = ()>,
     ) -> Result<(), Error> {
-        let Some(sender) = call.sender() else {
-            return Err(denied(action, "the message has no sender"));
-        };
-        let unknown = |error| denied(action, &format!("the caller is not known: {error}"));
-        let uid = uid_of(connection, sender).await.map_err(unknown)?;
+        let (sender, uid) = user_of(connection, call).await?;
         if passes(uid, self.our_uid) {
             return Ok(());
         }
-        let _place = self.questions.enter(sender, uid)?;
-        let mut departures = departures_of(connection, sender).await.map_err(unknown)?;
+        let _place = self.questions.enter(&sender, uid)?;
+        let mut departures = departures_of(connection, &sender).await.map_err(unknown)?;
         // It may have left before anybody listened to that.
-        uid_of(connection, sender).await.map_err(unknown)?;
+        user_of(connection, call).await?;
         let given_up = async {
             tokio::select! {
-                () = cancelled => "the objects changed while polkit was asked; try again",
+                () = cancelled => Undecided::Changed,
                 // The end of the stream is that of our connection, and of the question.
-                _ = departures.next() => "the caller has left the bus",
+                _ = departures.next() => Undecided::CallerLeft,
             }
         };
         let interactive = call
@@ -183,7 +183,7 @@ impl Authority {
             .flags()
             .contains(Flags::ALLOW_INTERACTIVE_AUTH);
         let subject = Subject::new_for_message_header(call)
-            .map_err(|error| denied(action, &error.to_string()))?;
+            .map_err(|error| Error::new(Error::FAILED, error.to_string()))?;
         let answer = self
             .polkit(connection, &subject, action, interactive, given_up)
             .await;
@@ -196,9 +196,11 @@ impl Authority {
         subject: &Subject,
         action: Action,
         interactive: bool,
-        cancelled: impl Future<Output = &'static str>,
-    ) -> zbus::Result<AuthorizationResult> {
-        let polkit = AuthorityProxy::new(connection).await?;
+        given_up: impl Future<Output = Undecided>,
+    ) -> Result<AuthorizationResult, Undecided> {
+        let polkit = AuthorityProxy::new(connection)
+            .await
+            .map_err(Undecided::Failed)?;
         let (flags, limit) = if interactive {
             (
                 CheckAuthorizationFlags::ALLOW_USER_INTERACTION,
@@ -214,9 +216,9 @@ impl Authority {
         let details = HashMap::new();
         let question = polkit.check_authorization(subject, action.id(), &details, flags, &id);
         let given_up = tokio::select! {
-            answer = question => return answer,
-            () = tokio::time::sleep(limit) => timed_out("polkit does not answer"),
-            why = cancelled => zbus::Error::Failure(why.to_owned()),
+            answer = question => return answer.map_err(Undecided::Failed),
+            () = tokio::time::sleep(limit) => Undecided::Silent(limit),
+            why = given_up => why,
         };
         // So that no dialogue stays on somebody's screen. Whether it arrives changes nothing.
         let _ = polkit
@@ -237,7 +239,7 @@ const fn passes(uid: u32, our_uid: u32) -> bool {
 fn decide(
     action: Action,
     uid: u32,
-    answer: zbus::Result<AuthorizationResult>,
+    answer: Result<AuthorizationResult, Undecided>,
 ) -> Result<(), Error> {
     match answer {
         Ok(answer) if answer.is_authorized => Ok(()),
@@ -249,14 +251,51 @@ fn decide(
             ),
         )),
         Ok(_) => Err(denied(action, &format!("polkit refuses it to uid {uid}"))),
-        Err(error) if is_absent(&error) => Err(denied(
+        Err(Undecided::Failed(error)) if is_absent(&error) => Err(denied(
             action,
             &format!("there is no polkit on this bus, so only root may, and you are uid {uid}"),
         )),
-        Err(error) => Err(denied(
-            action,
-            &format!("polkit was asked in vain: {error}"),
-        )),
+        Err(undecided) => Err(undecided.into_error(action)),
+    }
+}
+
+/// Why polkit has not decided. That is a no as well, but not polkit's.
+#[derive(Debug)]
+enum Undecided {
+    /// It did not answer within this time.
+    Silent(Duration),
+    /// It cannot be asked, or its answer is an error.
+    Failed(zbus::Error),
+    /// The objects are about to change.
+    Changed,
+    /// Whoever asked is gone.
+    CallerLeft,
+}
+
+impl Undecided {
+    fn into_error(self, action: Action) -> Error {
+        let id = action.id();
+        match self {
+            Self::Silent(limit) => Error::new(
+                Error::TIMED_OUT,
+                format!(
+                    "polkit did not answer within {} s whether {id} is allowed; try again, and look \
+                     at polkit.service if that does not help",
+                    limit.as_secs()
+                ),
+            ),
+            Self::Failed(error) => Error::new(
+                Error::FAILED,
+                format!("polkit could not be asked whether {id} is allowed: {error}"),
+            ),
+            Self::Changed => Error::new(
+                Error::FAILED,
+                format!(
+                    "the objects changed while polkit was asked whether {id} is allowed; try again"
+                ),
+            ),
+            Self::CallerLeft => denied(action, "the caller has left the bus"),
+        }
     }
 }
 
@@ -295,10 +334,43 @@ async fn departures_of(
     let listening = MessageStream::for_match_rule(rule, connection, None);
     tokio::time::timeout(BUS_TIMEOUT, listening)
         .await
-        .unwrap_or_else(|_| Err(timed_out("the bus does not answer")))
+        .unwrap_or_else(|_| Err(timed_out(NO_ANSWER)))
 }
 
-pub(crate) async fn uid_of(connection: &Connection, sender: &UniqueName<'_>) -> zbus::Result<u32> {
+/// Whose a call is: the connection's unique name, and its user.
+pub(crate) async fn user_of(
+    connection: &Connection,
+    call: &Header<'_>,
+) -> Result<(UniqueName<'static>, u32), Error> {
+    let Some(sender) = call.sender() else {
+        let text = "the caller is not known: the message has no sender";
+        return Err(Error::new(Error::ACCESS_DENIED, text));
+    };
+    let uid = uid_of(connection, sender).await.map_err(unknown)?;
+    Ok((sender.to_owned(), uid))
+}
+
+/// What to say where the bus does not tell whose a call is.
+fn unknown(error: zbus::Error) -> Error {
+    match error {
+        zbus::Error::InputOutput(error) if error.kind() == io::ErrorKind::TimedOut => Error::new(
+            Error::TIMED_OUT,
+            format!(
+                "the bus did not answer within {} s whose call this is; try again",
+                BUS_TIMEOUT.as_secs()
+            ),
+        ),
+        zbus::Error::FDO(error) if matches!(*error, fdo::Error::NameHasNoOwner(_)) => {
+            Error::new(Error::ACCESS_DENIED, "the caller has left the bus")
+        }
+        error => Error::new(
+            Error::FAILED,
+            format!("the bus could not be asked whose call this is: {error}"),
+        ),
+    }
+}
+
+async fn uid_of(connection: &Connection, sender: &UniqueName<'_>) -> zbus::Result<u32> {
     let body = (BusName::from(sender.clone()),);
     let call = connection.call_method(
         Some("org.freedesktop.DBus"),
@@ -309,13 +381,15 @@ pub(crate) async fn uid_of(connection: &Connection, sender: &UniqueName<'_>) -> 
     );
     tokio::time::timeout(BUS_TIMEOUT, call)
         .await
-        .unwrap_or_else(|_| Err(timed_out("the bus does not answer")))?
+        .unwrap_or_else(|_| Err(timed_out(NO_ANSWER)))?
         .body()
         .deserialize()
 }
 
 #[cfg(test)]
 mod tests {
+    use zbus::DBusError as _;
+
     use super::*;
 
     fn answer(is_authorized: bool, is_challenge: bool) -> AuthorizationResult {
@@ -327,7 +401,6 @@ mod tests {
     }
 
     fn name_of(refusal: Result<(), Error>) -> String {
-        use zbus::DBusError as _;
         refusal.unwrap_err().name().to_string()
     }
 
@@ -354,17 +427,70 @@ mod tests {
     }
 
     #[test]
-    fn no_answer_is_a_no() {
-        for error in [
-            zbus::Error::FDO(Box::new(fdo::Error::ServiceUnknown(String::new()))),
-            zbus::Error::FDO(Box::new(fdo::Error::AccessDenied(String::new()))),
-            zbus::Error::InvalidReply,
-            timed_out("polkit"),
+    fn no_answer_is_a_no_and_its_own_error() {
+        let failed = |error| Undecided::Failed(zbus::Error::FDO(Box::new(error)));
+        for (undecided, name, text) in [
+            (
+                failed(fdo::Error::ServiceUnknown(String::new())),
+                "AccessDenied",
+                "org.metricsagent.reconnect is not allowed: there is no polkit on this bus, so only \
+                 root may, and you are uid 1000",
+            ),
+            (
+                failed(fdo::Error::Failed("it broke".to_owned())),
+                "Failed",
+                "polkit could not be asked whether org.metricsagent.reconnect is allowed: \
+                 org.freedesktop.DBus.Error.Failed: it broke",
+            ),
+            (
+                Undecided::Silent(POLKIT_TIMEOUT),
+                "TimedOut",
+                "polkit did not answer within 25 s whether org.metricsagent.reconnect is allowed; \
+                 try again, and look at polkit.service if that does not help",
+            ),
+            (
+                Undecided::Changed,
+                "Failed",
+                "the objects changed while polkit was asked whether org.metricsagent.reconnect is \
+                 allowed; try again",
+            ),
+            (
+                Undecided::CallerLeft,
+                "AccessDenied",
+                "org.metricsagent.reconnect is not allowed: the caller has left the bus",
+            ),
         ] {
-            assert_eq!(
-                name_of(decide(Action::Reconnect, 1000, Err(error))),
-                "org.freedesktop.DBus.Error.AccessDenied"
-            );
+            let error = decide(Action::Reconnect, 1000, Err(undecided)).unwrap_err();
+            assert_eq!(error.description(), Some(text));
+            let full = format!("org.freedesktop.DBus.Error.{name}");
+            assert_eq!(error.name().as_str(), full);
+        }
+    }
+
+    #[test]
+    fn a_bus_that_does_not_answer_is_told_from_a_caller_that_left() {
+        let left = fdo::Error::NameHasNoOwner(String::new());
+        for (error, name, text) in [
+            (
+                timed_out(NO_ANSWER),
+                "TimedOut",
+                "the bus did not answer within 5 s whose call this is; try again",
+            ),
+            (
+                zbus::Error::FDO(Box::new(left)),
+                "AccessDenied",
+                "the caller has left the bus",
+            ),
+            (
+                zbus::Error::InvalidReply,
+                "Failed",
+                "the bus could not be asked whose call this is: Invalid D-Bus method reply",
+            ),
+        ] {
+            let error = unknown(error);
+            assert_eq!(error.description(), Some(text));
+            let full = format!("org.freedesktop.DBus.Error.{name}");
+            assert_eq!(error.name().as_str(), full);
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::base::clock::realtime_usec;
 use crate::dbus::error::Error;
 use crate::dbus::path;
 use crate::dbus::polkit::Action;
+use crate::dbus::turns::Answer;
 use crate::metrics::{Samples, Value};
 use crate::protocol::session::MODEL_MIN_INTERVAL;
 
@@ -239,7 +240,12 @@ impl Agent1 {
     }
 
     #[zbus(out_args("grid"))]
-    async fn sample(&self, kind: &str) -> Result<HashMap<String, Variant<'static>>, Error> {
+    async fn sample(
+        &self,
+        kind: &str,
+        #[zbus(header)] call: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<Answer<HashMap<String, Variant<'static>>>, Error> {
         let kind = match kind {
             "metrics" => GridKind::Metrics,
             "model" => GridKind::Model,
@@ -250,7 +256,8 @@ impl Agent1 {
                 ));
             }
         };
-        Ok(grid(&self.0.handle.sample(kind).await?))
+        let turn = self.0.turns.take(&call, connection).await?;
+        turn.answer(grid(&self.0.handle.sample(kind).await?))
     }
 
     #[zbus(out_args("metrics"))]

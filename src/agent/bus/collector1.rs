@@ -11,6 +11,7 @@ use crate::agent::bus::service::Shared;
 use crate::agent::handle::OrderError;
 use crate::dbus::error::Error;
 use crate::dbus::polkit::Action;
+use crate::dbus::turns::Answer;
 use crate::sources::CollectorStatus;
 
 /// Serves one metric collector.
@@ -124,7 +125,12 @@ impl Collector1 {
     }
 
     #[zbus(name = "Sample", out_args("grid"))]
-    async fn sample(&self) -> Result<HashMap<String, Variant<'static>>, Error> {
-        Ok(grid(&self.shared.handle.sample_collector(self.name).await?))
+    async fn sample(
+        &self,
+        #[zbus(header)] call: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<Answer<HashMap<String, Variant<'static>>>, Error> {
+        let turn = self.shared.turns.take(&call, connection).await?;
+        turn.answer(grid(&self.shared.handle.sample_collector(self.name).await?))
     }
 }

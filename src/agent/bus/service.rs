@@ -24,6 +24,7 @@ use crate::dbus::name::{self, Held};
 pub use crate::dbus::name::{Ended, StartError};
 use crate::dbus::path;
 use crate::dbus::polkit::{Action, Authority};
+use crate::dbus::turns::Turns;
 use crate::systemd::log::LogControl;
 
 /// What the objects have in common.
@@ -31,6 +32,7 @@ pub(crate) struct Shared {
     pub(crate) handle: Handle,
     pub(crate) authority: Arc<Authority>,
     pub(crate) log: LogControl,
+    pub(crate) turns: Turns,
     // The state that listeners on the bus know of.
     announced: Mutex<Arc<AgentState>>,
     // Whether the agent's task may be asked. zbus reads every property while the objects
@@ -91,6 +93,7 @@ impl Service {
             handle,
             authority: Arc::new(Authority::new()),
             log: log.clone(),
+            turns: Turns::new(),
             announced: Mutex::new(Arc::clone(&state)),
             serving: AtomicBool::new(false),
         });

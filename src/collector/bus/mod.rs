@@ -7,4 +7,3 @@ mod next_key;
 pub mod proxy;
 pub(crate) mod server1;
 pub mod service;
-mod turns;

@@ -18,14 +18,14 @@ const LIMITS: Limits = Limits {
 /// Who may have the settings read for the key, and when.
 #[derive(Debug)]
 pub(super) struct Readings {
-    callers: Callers,
+    callers: Arc<Callers>,
     one: Arc<Semaphore>,
 }
 
 impl Readings {
     pub(super) fn new() -> Self {
         Self {
-            callers: Callers::new(LIMITS, "wait for an answer"),
+            callers: Arc::new(Callers::new(LIMITS, "wait for an answer")),
             one: Arc::new(Semaphore::new(1)),
         }
     }
@@ -35,7 +35,7 @@ impl Readings {
         &self,
         connection: &str,
         user: u32,
-    ) -> Result<(Caller<'_>, OwnedSemaphorePermit), Error> {
+    ) -> Result<(Caller, OwnedSemaphorePermit), Error> {
         let caller = self.callers.enter(connection, user)?;
         let closed = |_| Error::new(Error::FAILED, "the collector is stopping");
         let permit = Arc::clone(&self.one)

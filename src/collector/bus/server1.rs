@@ -12,7 +12,6 @@ use zbus::{Connection, Variant};
 use crate::base::clock::realtime_usec;
 use crate::collector::access::seen::ListedKey;
 use crate::collector::bus::next_key::Readings;
-use crate::collector::bus::turns::{Turn, Turns};
 use crate::collector::handle::{Handle, NextKey, ReloadError, Stopping};
 use crate::collector::hosts::NotForgotten;
 use crate::collector::hosts::snapshot::HostSnapshot;
@@ -20,7 +19,8 @@ use crate::collector::listing::{Listed, MAX_LISTED, Selection};
 use crate::collector::push::TargetStatus;
 use crate::collector::state::{Counters, ServerState};
 use crate::dbus::error::Error;
-use crate::dbus::polkit::{Action, Authority, uid_of};
+use crate::dbus::polkit::{Action, Authority, user_of};
+use crate::dbus::turns::{Answer, Turns};
 use crate::protocol::grid::Value;
 
 /// A host in a list: name, presence, last seen, since, messages, key, address.
@@ -166,7 +166,7 @@ impl Server1 {
         limit: u32,
         #[zbus(header)] call: Header<'_>,
         #[zbus(connection)] connection: &Connection,
-    ) -> Result<(Vec<Row>, bool), Error> {
+    ) -> Result<(Answer<Vec<Row>>, bool), Error> {
         let selection = Selection {
             prefix,
             after,
@@ -175,9 +175,10 @@ impl Server1 {
                 Ok(limit) => limit,
             },
         };
-        let _turn = self.turn(&call, connection).await?;
+        let turn = self.turns.take(&call, connection).await?;
         let listing = self.handle.list(selection).await?;
-        Ok((listing.hosts.iter().map(row).collect(), listing.more))
+        let rows = listing.hosts.iter().map(row).collect();
+        Ok((turn.answer(rows)?, listing.more))
     }
 
     #[zbus(out_args("keys"))]
@@ -185,11 +186,11 @@ impl Server1 {
         &self,
         #[zbus(header)] call: Header<'_>,
         #[zbus(connection)] connection: &Connection,
-    ) -> Result<Vec<KeyRow>, Error> {
-        let _turn = self.turn(&call, connection).await?;
+    ) -> Result<Answer<Vec<KeyRow>>, Error> {
+        let turn = self.turns.take(&call, connection).await?;
         let mut rows: Vec<_> = self.handle.keys().await?.iter().map(key_row).collect();
         rows.sort_unstable();
-        Ok(rows)
+        turn.answer(rows)
     }
 
     #[zbus(out_args("targets"))]
@@ -197,15 +198,10 @@ impl Server1 {
         &self,
         #[zbus(header)] call: Header<'_>,
         #[zbus(connection)] connection: &Connection,
-    ) -> Result<Vec<TargetRow>, Error> {
-        let _turn = self.turn(&call, connection).await?;
-        Ok(self
-            .handle
-            .targets()
-            .await?
-            .iter()
-            .map(target_row)
-            .collect())
+    ) -> Result<Answer<Vec<TargetRow>>, Error> {
+        let turn = self.turns.take(&call, connection).await?;
+        let targets = self.handle.targets().await?;
+        turn.answer(targets.iter().map(target_row).collect())
     }
 
     #[zbus(out_args("host"))]
@@ -214,10 +210,10 @@ impl Server1 {
         name: &str,
         #[zbus(header)] call: Header<'_>,
         #[zbus(connection)] connection: &Connection,
-    ) -> Result<HashMap<&'static str, Variant<'static>>, Error> {
-        let _turn = self.turn(&call, connection).await?;
+    ) -> Result<Answer<HashMap<&'static str, Variant<'static>>>, Error> {
+        let turn = self.turns.take(&call, connection).await?;
         let host = self.known(name).await?;
-        Ok(about(&host))
+        turn.answer(about(&host))
     }
 
     #[zbus(out_args("grid"))]
@@ -227,7 +223,7 @@ impl Server1 {
         kind: &str,
         #[zbus(header)] call: Header<'_>,
         #[zbus(connection)] connection: &Connection,
-    ) -> Result<HashMap<String, Variant<'static>>, Error> {
+    ) -> Result<Answer<HashMap<String, Variant<'static>>>, Error> {
         let model = match kind {
             "metrics" => false,
             "model" => true,
@@ -238,7 +234,7 @@ impl Server1 {
                 ));
             }
         };
-        let _turn = self.turn(&call, connection).await?;
+        let turn = self.turns.take(&call, connection).await?;
         let host = self.known(host).await?;
         let grid: HashMap<_, _> = if model {
             let grid = host.model.iter().flat_map(|grid| grid.iter());
@@ -251,7 +247,7 @@ impl Server1 {
             let text = format!("nothing is known of its {kind}; the host is {presence}");
             return Err(Error::new(Error::NOT_REPORTED, text));
         }
-        Ok(grid)
+        turn.answer(grid)
     }
 
     #[zbus(out_args("key", "file"))]
@@ -260,8 +256,8 @@ impl Server1 {
         #[zbus(header)] call: Header<'_>,
         #[zbus(connection)] connection: &Connection,
     ) -> Result<(String, String), Error> {
-        let (sender, uid) = caller(&call, connection).await?;
-        let (_caller, permit) = self.readings.take(sender, uid).await?;
+        let (sender, uid) = user_of(connection, &call).await?;
+        let (_caller, permit) = self.readings.take(&sender, uid).await?;
         let file = |path: &Path| without_nul(&path.to_string_lossy());
         match self.handle.next_key(permit).await? {
             Ok(NextKey::Same) => Ok((String::new(), String::new())),
@@ -320,12 +316,6 @@ impl Server1 {
         self.handle.state()
     }
 
-    /// Waits for the caller's turn to be told much.
-    async fn turn(&self, call: &Header<'_>, connection: &Connection) -> Result<Turn<'_>, Error> {
-        let (sender, uid) = caller(call, connection).await?;
-        self.turns.take(sender, uid).await
-    }
-
     fn counters(&self) -> Counters {
         self.handle.counters()
     }
@@ -337,17 +327,6 @@ impl Server1 {
             Error::new(Error::NO_SUCH_HOST, text)
         })
     }
-}
-
-/// The caller's connection and user.
-async fn caller<'c>(
-    call: &'c Header<'_>,
-    connection: &Connection,
-) -> Result<(&'c str, u32), Error> {
-    let unknown = || Error::new(Error::ACCESS_DENIED, "the caller is not known");
-    let sender = call.sender().ok_or_else(unknown)?;
-    let uid = uid_of(connection, sender).await.map_err(|_| unknown())?;
-    Ok((sender.as_str(), uid))
 }
 
 /// The property `ConfigurationFiles`. D-Bus strings are UTF-8, so what is not in a file's
