@@ -3,9 +3,9 @@
 //!
 //! Times go out in ms, counts as the kernel has them. `cpu.percent` is the share of time
 //! that all CPUs together were busy since the previous reading for the same purpose; it is
-//! left out where the kernel took back time of seconds in between ([`stat::Steady`]), and where
-//! more time was added than all CPUs can have had, as when one comes back that was taken out
-//! ([`most_ticks`]). Making
+//! left out where the kernel took back time in between ([`stat::Steady`]), and where
+//! more time was added than all CPUs can have had, as when one comes back that was taken out;
+//! of these two readings alone, and it counts as a value that makes no sense. Making
 //! the collector takes a first reading for every purpose, so that the first sample is about
 //! an interval, too; where that failed, the first reading that succeeds gives no value. It
 //! is all that a model has of this, and needs the file's first line alone.
@@ -111,16 +111,16 @@ pub fn percent(previous: Ticks, now: Ticks) -> f64 {
     100.0 * share
 }
 
-/// Most ticks that so many CPUs can have spent in a time, by the kernel's account of it: it counts
-/// by ticks, and what a CPU of a virtual machine has missed it counts later. A tenth more, ten
-/// ticks of each CPU, and a second.
-#[must_use]
-pub fn most_ticks(elapsed: Duration, cpus: u64, per_second: u64) -> u64 {
+/// How many ticks so many CPUs spend in a time, and how many that can be at most by the kernel's
+/// account of it: it counts by ticks, and what a CPU of a virtual machine has missed it counts later.
+/// A tenth more, ten ticks of each CPU, and a second.
+fn spent_and_most_ticks(elapsed: Duration, cpus: u64, per_second: u64) -> (u64, u64) {
     let spent = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
     let spent = spent.saturating_mul(per_second) / 1000;
     // Of each CPU.
     let most = spent.saturating_add(spent / 10 + 10);
-    most.saturating_mul(cpus).saturating_add(per_second)
+    let most = most.saturating_mul(cpus).saturating_add(per_second);
+    (spent.saturating_mul(cpus), most)
 }
 
 /// A reading to compare with.
@@ -146,15 +146,14 @@ struct Previous {
 }
 
 impl Previous {
-    /// The one before, where it can be compared with this one.
+    /// The one before.
     fn replace(&mut self, purpose: Purpose, now: Reading) -> Option<Reading> {
         let previous = match purpose {
             Purpose::Metrics => &mut self.metrics,
             Purpose::Model => &mut self.model,
             Purpose::Query => &mut self.query,
         };
-        let previous = previous.replace(now)?;
-        (previous.beginnings == now.beginnings).then_some(previous)
+        previous.replace(now)
     }
 }
 
@@ -167,22 +166,34 @@ const NEW_BEGINNING_SECONDS: u64 = 3;
 /// two on many hosts, again and again.
 const TOLERATED_PART: u64 = 50;
 
-/// So long after a step back, times that are still below what was reported are doubted. A CPU that
-/// is gone takes its waiting time along, which may then be below for as long as the host runs.
-const DOUBT: Duration = Duration::from_secs(600);
+/// What times are that a share can be made of.
+const EXPECTED_FORWARD: &str =
+    "times of all CPUs that are not below those of the reading before, for cpu.percent";
+const EXPECTED_POSSIBLE: &str =
+    "no more time of all CPUs than has passed since the reading before, for cpu.percent";
+/// What the times of one CPU are.
+const EXPECTED_CORE_FORWARD: &str = "times of a CPU that go back by less than 3 s";
 
-/// Whether times went back by so little between two readings that their difference is a share.
-/// `doubted`: they may be about to go forth again by what they went back, which is no time that
-/// has passed.
-fn is_steady(previous: &Reading, now: &Reading, doubted: bool) -> bool {
+/// What is expected of the times since the previous reading and is not so, if anything. All CPUs
+/// have `spent` that many ticks since, by the clock, and `most` is the bound on what the kernel
+/// may count; None where it is not known how many there are.
+fn misstep(
+    previous: &Reading,
+    now: &Reading,
+    spent_and_most: Option<(u64, u64)>,
+) -> Option<&'static str> {
     let step = now.ticks.total.saturating_sub(previous.ticks.total);
-    let fell = now.times.below(&previous.times);
-    let short = if doubted {
-        previous.short.max(now.short)
-    } else {
-        0
-    };
-    fell.max(short) <= step / TOLERATED_PART
+    let tolerated = step / TOLERATED_PART;
+    if previous.beginnings != now.beginnings || now.times.below(&previous.times) > tolerated {
+        return Some(EXPECTED_FORWARD);
+    }
+    // Times that went back may go forth again by what they went back, which is no time that
+    // has passed: then there are more ticks than the clock says.
+    let again = previous.short.saturating_sub(now.short);
+    let (spent, most) = spent_and_most.unwrap_or((0, u64::MAX));
+    let not_spent = step.saturating_sub(spent);
+    let impossible = step > most || (again > tolerated && not_spent > again / 2);
+    impossible.then_some(EXPECTED_POSSIBLE)
 }
 
 /// Ticks of the kernel's clock for user space in ms.
@@ -203,10 +214,8 @@ pub struct CpuCollector {
     /// How many there are; 0 where that is not known.
     cpus: u64,
     all: Steady,
-    /// The time of all of them at the last reading.
-    last: Times,
-    /// When it was last seen to have gone back.
-    fell: Option<Instant>,
+    /// How often their times have started over.
+    beginnings: u64,
     /// There where each CPU is wanted.
     each: Option<Each>,
     /// A CPU's number as text; kept for its room.
@@ -226,8 +235,8 @@ struct Each {
 
 impl Each {
     /// Replaces each CPU's times by those to report. A CPU that was not there before begins
-    /// again.
-    fn advance(&mut self, limit: u64) {
+    /// again; of others that begin again as their times went far back, `fell` gets the number.
+    fn advance(&mut self, limit: u64, mut fell: impl FnMut(u64)) {
         std::mem::swap(&mut self.steady, &mut self.old);
         self.steady.clear();
         let mut old = self.old.drain(..).peekable();
@@ -235,7 +244,11 @@ impl Each {
             while old.next_if(|(number, _)| *number < core.number).is_some() {}
             let known = old.next_if(|(number, _)| *number == core.number);
             let (number, mut steady) = known.unwrap_or((core.number, Steady::default()));
-            (core.times, _) = steady.advance(&core.times, limit);
+            let (times, fell_back) = steady.advance(&core.times, limit);
+            core.times = times;
+            if fell_back {
+                fell(number);
+            }
             self.steady.push((number, steady));
         }
     }
@@ -251,15 +264,16 @@ impl CpuCollector {
             ticks_per_second: rustix::param::clock_ticks_per_second(),
             cpus: 0,
             all: Steady::default(),
-            last: Times::default(),
-            fell: None,
+            beginnings: 0,
             each: context.options.cpu.per_cpu.then(Each::default),
             label: String::new(),
         };
         let mut scratch = Vec::new();
         let at = Instant::now();
         // A failure is not lost: the first sample will meet and return it.
-        if let Ok(times) = collector.read_first(&mut scratch, &mut Odd::default()) {
+        let text = collector.file.read_first_line(&mut scratch).ok();
+        let times = text.and_then(|text| stat::parse_first_line(text, &mut Odd::default()).ok());
+        if let Some(times) = times {
             let (_, first) = collector.advance(&times, at);
             if let Ok(text) = collector.file.read_up_to(FILE_LIMIT, &mut scratch) {
                 collector.cpus = stat::count_cpus(text);
@@ -277,30 +291,28 @@ impl CpuCollector {
         self.ticks_per_second.saturating_mul(NEW_BEGINNING_SECONDS)
     }
 
-    fn read_first(&mut self, scratch: &mut Vec<u8>, odd: &mut Odd) -> Result<Times, CollectError> {
-        let parsed = stat::parse_first_line(self.file.read_first_line(scratch)?, odd);
-        parsed.map_err(|problem| malformed(&self.file, problem))
-    }
-
     /// Reports the share, and gives the times to report, which were read after that moment by
-    /// a host of so many CPUs at most.
+    /// a host of so many CPUs at most. `text` begins with the line that they are from.
     fn report_share(
         &mut self,
         purpose: Purpose,
         times: &Times,
         (at, cpus): (Instant, u64),
+        text: &[u8],
         sink: &mut Sink<'_>,
     ) -> Times {
         let (reported, now) = self.advance(times, at);
         if let Some(now) = now
             && let Some(previous) = self.previous.replace(purpose, now)
-            && self.is_possible(&previous, now.ticks, cpus)
         {
-            let doubted = self
-                .fell
-                .is_some_and(|fell| at.saturating_duration_since(fell) < DOUBT);
-            if is_steady(&previous, &now, doubted) {
-                sink.float(&CPU_PERCENT, percent(previous.ticks, now.ticks));
+            let elapsed = previous.at.elapsed();
+            let ticks = spent_and_most_ticks(elapsed, cpus, self.ticks_per_second);
+            match misstep(&previous, &now, (cpus > 0).then_some(ticks)) {
+                None => sink.float(&CPU_PERCENT, percent(previous.ticks, now.ticks)),
+                Some(expected) => {
+                    let line = text.split(|&byte| byte == b'\n').next().unwrap_or(text);
+                    sink.left_out(malformed(&self.file, Malformed::new(1, expected, line)));
+                }
             }
         }
         reported
@@ -308,35 +320,30 @@ impl CpuCollector {
 
     /// Takes a reading: the times to report, and what later ones are compared with.
     fn advance(&mut self, times: &Times, at: Instant) -> (Times, Option<Reading>) {
-        if times.below(&self.last) > 0 {
-            self.fell = Some(at);
-        }
-        self.last = *times;
-        let (reported, beginnings) = self.all.advance(times, self.limit());
+        let (reported, begins) = self.all.advance(times, self.limit());
+        self.beginnings += u64::from(begins);
         // No share can be made of a value that is held.
         let reading = Ticks::of(times).map(|ticks| Reading {
             ticks,
             times: *times,
             short: times.below(&reported),
-            beginnings,
+            beginnings: self.beginnings,
             at,
         });
         (reported, reading)
     }
 
-    /// Whether so much time can have passed since.
-    fn is_possible(&self, previous: &Reading, now: Ticks, cpus: u64) -> bool {
-        let step = now.total.saturating_sub(previous.ticks.total);
-        let most = most_ticks(previous.at.elapsed(), cpus, self.ticks_per_second);
-        cpus == 0 || step <= most
-    }
-
-    fn report_cores(&mut self, sink: &mut Sink<'_>) {
+    fn report_cores(&mut self, text: &[u8], sink: &mut Sink<'_>) {
         let limit = self.limit();
         let Some(each) = &mut self.each else {
             return;
         };
-        each.advance(limit);
+        let mut odd = Odd::default();
+        each.advance(limit, |core| {
+            let (number, line) = stat::line_of(core, text);
+            odd.add(Malformed::new(number, EXPECTED_CORE_FORWARD, line));
+        });
+        sink.odd(self.file.path(), odd);
         for core in &each.cores.list {
             self.label.clear();
             // Writing to a String does not fail.
@@ -366,16 +373,14 @@ impl Collector for CpuCollector {
         let mut odd = Odd::default();
         let at = Instant::now();
         if sink.grid() == Grid::Model {
-            match self.read_first(scratch, &mut odd) {
-                Ok(times) => {
-                    sink.odd(self.file.path(), odd);
-                    self.report_share(purpose, &times, (at, self.cpus), sink);
-                    return Ok(());
-                }
-                // Whether that is all that there is, the rest of the file tells.
-                Err(CollectError::Malformed { .. }) => odd = Odd::default(),
-                Err(error) => return Err(error),
+            let text = self.file.read_first_line(scratch)?;
+            if let Ok(times) = stat::parse_first_line(text, &mut odd) {
+                sink.odd(self.file.path(), odd);
+                self.report_share(purpose, &times, (at, self.cpus), text, sink);
+                return Ok(());
             }
+            // Whether that is all that there is, the rest of the file tells.
+            odd = Odd::default();
         }
         let cores = self.each.as_mut().map(|each| &mut each.cores);
         let text = self.file.read_up_to(FILE_LIMIT, scratch)?;
@@ -385,13 +390,13 @@ impl Collector for CpuCollector {
         let parsed = stat::parse(text, cores, &mut odd);
         let stat = parsed.map_err(|problem| malformed(&self.file, problem))?;
         sink.odd(self.file.path(), odd);
-        let all = self.report_share(purpose, &stat.all, (at, cpus), sink);
+        let all = self.report_share(purpose, &stat.all, (at, cpus), text, sink);
         for (definition, ticks) in OF_ALL.iter().zip(all.known()) {
             if let Some(ticks) = ticks {
                 sink.unsigned(definition, milliseconds(ticks, self.ticks_per_second));
             }
         }
-        self.report_cores(sink);
+        self.report_cores(text, sink);
         for (definition, value) in [
             (&CPU_SWITCHES, stat.switches),
             (&CPU_INTERRUPTS, stat.interrupts),
@@ -495,10 +500,10 @@ mod tests {
 
     #[test]
     fn no_more_time_passes_than_all_cpus_have() {
-        let most = |ms, cpus| most_ticks(Duration::from_millis(ms), cpus, 100);
-        assert_eq!(most(0, 1), 110);
-        assert_eq!(most(5000, 2), 1220);
-        assert_eq!(most(u64::MAX, u64::MAX), u64::MAX);
+        let ticks = |ms, cpus| spent_and_most_ticks(Duration::from_millis(ms), cpus, 100);
+        assert_eq!(ticks(0, 1), (0, 110));
+        assert_eq!(ticks(5000, 2), (1000, 1220));
+        assert_eq!(ticks(u64::MAX, u64::MAX), (u64::MAX, u64::MAX));
     }
 
     /// A CPU that was taken out for hours comes back, and with it the idle time of these hours.
@@ -519,7 +524,7 @@ mod tests {
         let mut set = CollectorSet::open(context, Duration::from_secs(1), &[CPU]).unwrap();
         let mut samples = Samples::new();
         let mut sample = |purpose, grid| {
-            assert_eq!(set.sample(purpose, grid, &mut samples), []);
+            let _ = set.sample(purpose, grid, &mut samples);
             let number = |name: &str| match samples.get(name) {
                 Some(Value::Float(share)) => Some(share.round()),
                 Some(Value::Unsigned(value)) => Some(f64::from(u32::try_from(value).unwrap())),
@@ -549,64 +554,120 @@ mod tests {
         assert_eq!(sample(Purpose::Model, Grid::Model).0, Some(75.0));
     }
 
-    /// Small steps back, of which the counters show nothing.
-    #[test]
-    fn there_is_no_share_of_times_that_went_back() {
-        let host = tempfile::tempdir().unwrap();
-        std::fs::create_dir(host.path().join("proc")).unwrap();
-        let write = |user: u64, idle: u64, iowait: u64| {
-            let text = format!("cpu  {user} 0 0 {idle} {iowait}\ncpu0 1 0 0 2 0\nintr 1\n");
-            std::fs::write(host.path().join("proc/stat"), text).unwrap();
-        };
-        write(1000, 100_000, 50);
-        let context = Context::new(Root(host.path().to_owned()));
-        let mut set = CollectorSet::open(context, Duration::from_secs(1), &[CPU]).unwrap();
-        let mut samples = Samples::new();
-        let mut sample = |user, idle, iowait| {
-            write(user, idle, iowait);
-            assert_eq!(set.sample(Purpose::Metrics, Grid::All, &mut samples), []);
+    /// A host whose /proc/stat a test writes, and which is sampled as seconds pass.
+    struct Host {
+        directory: tempfile::TempDir,
+        collector: CpuCollector,
+    }
+
+    impl Host {
+        fn new(text: &str) -> Self {
+            let directory = tempfile::tempdir().unwrap();
+            std::fs::create_dir(directory.path().join("proc")).unwrap();
+            std::fs::write(directory.path().join("proc/stat"), text).unwrap();
+            let mut context = Context::new(Root(directory.path().to_owned()));
+            let mut options = Options::default();
+            options.cpu.per_cpu = true;
+            context.options = options.into();
+            let collector = CpuCollector::open(&context);
+            Self {
+                directory,
+                collector,
+            }
+        }
+
+        /// What it says so many seconds after the reading before: the share, the values, and
+        /// what was odd.
+        fn sample(&mut self, seconds: u64, text: &str) -> (Option<f64>, Samples, Vec<String>) {
+            std::fs::write(self.directory.path().join("proc/stat"), text).unwrap();
+            if let Some(previous) = &mut self.collector.previous.metrics {
+                let before = previous.at.checked_sub(Duration::from_secs(seconds));
+                previous.at = before.unwrap();
+            }
+            let mut samples = Samples::new();
+            let mut sink = Sink::new(Grid::All, &mut samples);
+            self.collector
+                .collect(Purpose::Metrics, &mut Vec::new(), &mut sink)
+                .unwrap();
+            let left_out = sink.into_left_out();
+            let mut odd: Vec<_> = left_out.named().iter().map(ToString::to_string).collect();
+            let root = self.directory.path().to_str().unwrap();
+            for odd in &mut odd {
+                *odd = odd.replace(root, "");
+            }
             let share = match samples.get("cpu.percent") {
                 Some(Value::Float(share)) => Some(share),
                 _ => None,
             };
-            let Some(Value::Unsigned(idle)) = samples.get("cpu.idle.total") else {
-                panic!("{samples:?}");
-            };
-            (share, idle)
-        };
-        let idle = |ticks: u64| 10 * ticks;
-        let held = idle(100_000);
-        assert_eq!(sample(1005, 99_790, 50), (None, held));
-        assert_eq!(sample(1010, 99_885, 50), (None, held), "still held");
-        // Past what was held, by ten ticks that may have passed long ago.
-        assert_eq!(sample(1015, 100_010, 50), (None, idle(100_010)));
-        let share = sample(1025, 100_040, 50);
-        assert_eq!(share, (Some(25.0), idle(100_040)));
-        // A tick of a hundred is no harm, two of ten are.
-        let share = sample(1050, 100_115, 49);
-        assert_eq!(share, (Some(100.0 * (25.0 / 99.0)), idle(100_115)));
-        assert_eq!(sample(1055, 100_120, 47).0, None);
-        assert_eq!(sample(1055, 100_120, 47).0, None, "nothing moves");
+            (share, samples, odd)
+        }
     }
 
+    fn one_cpu(user: u64, idle: u64, iowait: u64) -> String {
+        format!("cpu  {user} 0 0 {idle} {iowait}\ncpu0 {user} 0 0 {idle} {iowait}\nintr 1\n")
+    }
+
+    /// Steps back of less than 3 s: the counters hold, and the share is left out for the interval
+    /// with the step alone, counted and named.
     #[test]
-    fn times_that_stay_below_are_doubted_for_a_while_alone() {
-        let reading = |text: &str, short| {
-            let times = stat::parse_first_line(text.as_bytes(), &mut Odd::default()).unwrap();
-            Reading {
-                ticks: Ticks::of(&times).unwrap(),
-                times,
-                short,
-                beginnings: 0,
-                at: Instant::now(),
-            }
-        };
-        let one = reading("cpu 1000 0 0 1000 10\n", 200);
-        let two = reading("cpu 1100 0 0 1100 10\n", 200);
-        let back = reading("cpu 1200 0 0 1090 10\n", 10);
-        assert!(!is_steady(&one, &two, true));
-        assert!(is_steady(&one, &two, false));
-        assert!(!is_steady(&two, &back, false));
+    fn a_share_is_left_out_only_where_the_times_went_back() {
+        let mut host = Host::new(&one_cpu(1000, 100_000, 500));
+        fn idle(samples: &Samples) -> Option<Value<'_>> {
+            samples.get("cpu.idle.total")
+        }
+        let held = Some(Value::Unsigned(1_000_000));
+        let (share, samples, odd) = host.sample(1, &one_cpu(1005, 99_790, 500));
+        assert_eq!((share, idle(&samples)), (None, held));
+        assert_eq!(
+            odd,
+            [
+                "/proc/stat, line 1: expected times of all CPUs that are not below those of the \
+              reading before, for cpu.percent, found \"cpu  1005 0 0 99790 500\""
+            ]
+        );
+        let (share, samples, odd) = host.sample(1, &one_cpu(1010, 99_885, 500));
+        assert_eq!((share, idle(&samples), odd), (Some(5.0), held, vec![]));
+        // It goes forth again by what it went back, which no time has passed for.
+        let (share, _, odd) = host.sample(1, &one_cpu(1015, 100_095, 500));
+        assert_eq!((share, odd.len()), (None, 1), "{odd:?}");
+        assert!(odd[0].contains("no more time of all CPUs than has passed"));
+        let (share, _, odd) = host.sample(1, &one_cpu(1025, 100_185, 500));
+        assert_eq!((share, odd), (Some(10.0), vec![]));
+        // iowait goes back and stays below for as long as the host runs.
+        assert_eq!(host.sample(1, &one_cpu(1035, 100_275, 300)).0, None);
+        for second in 1..=5 {
+            let text = one_cpu(1035 + 20 * second, 100_275 + 79 * second, 300 + second);
+            let (share, samples, odd) = host.sample(1, &text);
+            assert_eq!((share, odd), (Some(20.0), vec![]));
+            let iowait = samples.get("cpu.iowait.total");
+            assert_eq!(iowait, Some(Value::Unsigned(5000)), "held");
+        }
+        // A tick of a hundred is no harm, three are.
+        let (share, _, odd) = host.sample(1, &one_cpu(1155, 100_745, 304));
+        assert_eq!((share, odd), (Some(100.0 * (20.0 / 94.0)), vec![]));
+        assert_eq!(host.sample(1, &one_cpu(1175, 100_825, 301)).0, None);
+    }
+
+    /// Larger ones: the counters begin again, and the share is back with the next reading.
+    #[test]
+    fn times_that_went_far_back_are_named_and_begin_again() {
+        let mut host = Host::new(&one_cpu(1000, 100_000, 500));
+        host.sample(1, &one_cpu(1010, 100_090, 500));
+        let (share, samples, odd) = host.sample(1, &one_cpu(1020, 50_000, 500));
+        assert_eq!(share, None);
+        let found = "\"cpu  1020 0 0 50000 500\"";
+        assert_eq!(odd.len(), 2, "{odd:?}");
+        assert!(odd[0].starts_with("/proc/stat, line 1: ") && odd[0].ends_with(found));
+        assert_eq!(
+            odd[1],
+            "/proc/stat, line 2: expected times of a CPU that go back by less than 3 s, found \
+             \"cpu0 1020 0 0 50000 500\""
+        );
+        for name in ["cpu.idle.total", "cpu.core.idle.total[0]"] {
+            assert_eq!(samples.get(name), Some(Value::Unsigned(500_000)), "{name}");
+        }
+        let (share, _, odd) = host.sample(1, &one_cpu(1070, 50_050, 500));
+        assert_eq!((share, odd), (Some(50.0), vec![]));
     }
 
     /// What one sample has below a directory.

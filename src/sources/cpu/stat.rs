@@ -98,18 +98,17 @@ impl Times {
 #[derive(Debug, Default)]
 pub struct Steady {
     held: Times,
-    beginnings: u64,
 }
 
 impl Steady {
     /// What is to be reported after a reading, where a step back by `limit` ticks is a new
-    /// beginning; and how many of these there were.
-    pub fn advance(&mut self, now: &Times, limit: u64) -> (Times, u64) {
+    /// beginning; and whether this is one.
+    pub fn advance(&mut self, now: &Times, limit: u64) -> (Times, bool) {
         if now.known == 0 {
-            return (*now, self.beginnings);
+            return (*now, false);
         }
-        if now.fell_by(&self.held, limit) {
-            self.beginnings += 1;
+        let begins = now.fell_by(&self.held, limit);
+        if begins {
             self.held = Times::default();
         }
         let mut held = self.held;
@@ -128,7 +127,7 @@ impl Steady {
             odd: now.odd,
             ..self.held
         };
-        (reported, self.beginnings)
+        (reported, begins)
     }
 }
 
@@ -230,6 +229,16 @@ pub fn parse(text: &[u8], mut cores: Option<&mut Cores>, odd: &mut Odd) -> Resul
             Ok(stat)
         }
     }
+}
+
+/// The line of the CPU of this number and the line's own number, from 1; that of all CPUs where
+/// there is none.
+#[must_use]
+pub fn line_of(cpu: u64, text: &[u8]) -> (usize, &[u8]) {
+    let name = format!("cpu{cpu}");
+    let mut lines = (1..).zip(text.split(|&byte| byte == b'\n'));
+    let found = lines.find(|(_, line)| fields(line).next() == Some(name.as_bytes()));
+    found.unwrap_or((1, text))
 }
 
 /// How many CPUs the text of the file has a line of.
@@ -595,30 +604,30 @@ mod tests {
     #[test]
     fn a_small_step_back_holds_and_a_large_one_begins_anew() {
         let mut steady = Steady::default();
-        for (now, reported, beginnings) in [
-            ([5, 0, 3, 700, 90], [5, 0, 3, 700, 90], 0),
-            ([6, 0, 3, 710, 89], [6, 0, 3, 710, 90], 0),
-            ([7, 0, 3, 411, 90], [7, 0, 3, 710, 90], 0),
-            ([8, 0, 3, 711, 91], [8, 0, 3, 711, 91], 0),
-            ([7, 0, 3, 411, 90], [7, 0, 3, 411, 90], 1),
-            ([7, 0, 2, 412, 90], [7, 0, 3, 412, 90], 1),
+        for (now, reported, begins) in [
+            ([5, 0, 3, 700, 90], [5, 0, 3, 700, 90], false),
+            ([6, 0, 3, 710, 89], [6, 0, 3, 710, 90], false),
+            ([7, 0, 3, 411, 90], [7, 0, 3, 710, 90], false),
+            ([8, 0, 3, 711, 91], [8, 0, 3, 711, 91], false),
+            ([7, 0, 3, 411, 90], [7, 0, 3, 411, 90], true),
+            ([7, 0, 2, 412, 90], [7, 0, 3, 412, 90], false),
         ] {
             let found = steady.advance(&modes(&now), 300);
-            assert_eq!(found, (modes(&reported), beginnings), "{now:?}");
+            assert_eq!(found, (modes(&reported), begins), "{now:?}");
         }
         // What makes no sense neither holds nor is a step.
         let odd = Times {
             odd: 1 << 3,
             ..modes(&[8, 0, 3, 0, 91])
         };
-        let (times, beginnings) = steady.advance(&odd, 300);
+        let (times, begins) = steady.advance(&odd, 300);
         let known: Vec<_> = times.known().collect();
         assert_eq!(known, [Some(8), Some(0), Some(3), None, Some(91)]);
-        assert_eq!(beginnings, 1);
+        assert!(!begins);
         let (times, _) = steady.advance(&modes(&[8, 0, 3, 411, 91]), 300);
         assert_eq!(times, modes(&[8, 0, 3, 412, 91]));
         let nothing = Times::default();
-        assert_eq!(steady.advance(&nothing, 300), (nothing, 1));
+        assert_eq!(steady.advance(&nothing, 300), (nothing, false));
     }
 
     #[test]

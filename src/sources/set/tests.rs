@@ -424,12 +424,14 @@ fn time_that_goes_back_is_no_time_that_passes() {
         if let Some(file) = file {
             host.write("stat", fs::read(odd.join(file)).unwrap());
         }
-        assert_eq!(set.sample(Purpose::Metrics, Grid::All, &mut samples), []);
+        // Where there is no share, that is told.
+        let news = set.sample(Purpose::Metrics, Grid::All, &mut samples);
         let of = |name: &str| match samples.get(name) {
             Some(Value::Unsigned(value)) => value / 10,
             other => panic!("{name}: {other:?}"),
         };
         let percent = samples.get("cpu.percent").is_some();
+        assert_eq!(news.len(), usize::from(!percent), "{news:?}");
         (
             of("cpu.idle.total"),
             of("cpu.iowait.total"),
@@ -477,23 +479,26 @@ fn each_cpu_has_a_beginning_of_its_own() {
     let mut samples = Samples::new();
     let mut idle = |cpus: &[(u64, u64)]| {
         write(cpus);
-        assert_eq!(set.sample(Purpose::Metrics, Grid::All, &mut samples), []);
-        [0, 1, 2].map(
+        let news = set.sample(Purpose::Metrics, Grid::All, &mut samples);
+        let idle = [0, 1, 2].map(
             |cpu| match samples.get(&format!("cpu.core.idle.total[{cpu}]")) {
                 Some(Value::Unsigned(value)) => Some(value / 10),
                 _ => None,
             },
-        )
+        );
+        (idle, news.len())
     };
     let all = [(0, 1000), (1, 1000), (2, 1000)];
-    assert_eq!(idle(&all), [Some(1000); 3]);
+    assert_eq!(idle(&all), ([Some(1000); 3], 0));
     let stepped = [(0, 999), (1, 700), (2, 701)];
-    assert_eq!(idle(&stepped), [Some(1000), Some(700), Some(1000)]);
-    assert_eq!(idle(&[(0, 1001), (2, 999)]), [Some(1001), None, Some(1000)]);
+    // That of the second is told.
+    assert_eq!(idle(&stepped), ([Some(1000), Some(700), Some(1000)], 1));
+    let without = idle(&[(0, 1001), (2, 999)]);
+    assert_eq!(without, ([Some(1001), None, Some(1000)], 0));
     // One that returns has no last value to hold.
     assert_eq!(
         idle(&[(0, 1001), (1, 600), (2, 1002)]),
-        [Some(1001), Some(600), Some(1002)]
+        ([Some(1001), Some(600), Some(1002)], 0)
     );
 }
 
