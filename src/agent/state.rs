@@ -67,6 +67,7 @@ impl From<tcp::Delivery> for session::Delivery {
     fn from(found: tcp::Delivery) -> Self {
         Self {
             outstanding: found.outstanding,
+            kept: found.kept,
             acknowledged: found.acknowledged,
             heard: found.heard,
         }

@@ -14,6 +14,9 @@ pub struct Delivery {
     /// Something was sent that the peer's host has not acknowledged, or waits although the peer's
     /// host has room for it: this host's own network device does not take it.
     pub outstanding: bool,
+    /// Nothing is under way to the peer's host, and what waits has room there: this host's own
+    /// network device does not take it.
+    pub kept: bool,
     /// Bytes acknowledged since the connection began.
     pub acknowledged: u64,
     /// How long ago anything of the peer's host arrived.
@@ -63,6 +66,7 @@ impl Tcp {
         let heard = number(LAST_DATA_RECV)?.min(number(LAST_ACK_RECV)?);
         Some(Delivery {
             outstanding: number(UNACKED)? > 0 || held_back,
+            kept: number(UNACKED)? == 0 && held_back,
             acknowledged: u64::from_ne_bytes(*acknowledged),
             heard: Duration::from_millis(heard.into()),
         })

@@ -128,7 +128,7 @@ async fn at_the_default_interval_a_lossy_path_is_named() {
         let name = "at_the_default_interval_a_lossy_path_is_named";
         return println!("{}", again_on_a_network_of_its_own(name));
     }
-    is_named_and_nothing_flaps("up").await;
+    is_named_and_nothing_flaps("up", &[], "").await;
 }
 
 /// Here it is a device of this host that takes no such packets: the kernel keeps them, and ends the
@@ -139,18 +139,29 @@ async fn at_the_default_interval_a_device_that_refuses_is_named() {
         let name = "at_the_default_interval_a_device_that_refuses_is_named";
         return println!("{}", again_on_a_network_of_its_own(name));
     }
-    is_named_and_nothing_flaps("down").await;
+    is_named_and_nothing_flaps("down", &[], "").await;
 }
 
-async fn is_named_and_nothing_flaps(state: &str) {
+/// The same, where nothing is heard of the collector meanwhile.
+#[tokio::test]
+async fn a_device_that_refuses_is_named_where_the_collector_is_silent() {
+    if std::env::var_os(INSIDE).is_none() {
+        let name = "a_device_that_refuses_is_named_where_the_collector_is_silent";
+        return println!("{}", again_on_a_network_of_its_own(name));
+    }
+    let rare = ["--ping-interval", "1min", "--host-timeout", "10min"];
+    is_named_and_nothing_flaps("down", &rare, "intervals.stale = '5min'\n").await;
+}
+
+async fn is_named_and_nothing_flaps(state: &str, options: &[&str], settings: &str) {
     let home = tempfile::tempdir().unwrap();
-    let mut collector = server::Collector::start(home.path(), &[]).await;
+    let mut collector = server::Collector::start(home.path(), options).await;
     let section = section(
         "main",
         &collector.address.to_string(),
         &collector.public_key,
     );
-    let site = Site::new(&format!("host.name = 'web1'\n{section}"));
+    let site = Site::new(&format!("host.name = 'web1'\n{settings}{section}"));
     let mut agent = site.start();
     collector.logged("web1 reports").await;
     agent.says("Reporting to main").await;

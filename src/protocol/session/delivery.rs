@@ -36,6 +36,9 @@ const ROUND_TRIP: Duration = Duration::from_secs(1);
 pub struct Delivery {
     /// Something is under way that the peer's host has not acknowledged.
     pub outstanding: bool,
+    /// Nothing is under way, and what waits has room at the peer's host: this host's own network
+    /// device does not take it.
+    pub kept: bool,
     /// Bytes acknowledged since the connection began.
     pub acknowledged: u64,
     /// How long ago anything of the peer's host arrived.
@@ -65,6 +68,8 @@ pub(super) struct Watch {
     last: Option<(u64, bool)>,
     /// When the peer's host was heard last, if it should have acknowledged what was sent by then.
     host_heard: Option<Instant>,
+    /// At the last look this host's own device did not take what waits.
+    kept: bool,
     /// When to look at the latest.
     look_at: Option<Instant>,
 }
@@ -99,6 +104,7 @@ impl Watch {
         // Beyond what is small enough for any path: hello, the first of a grid.
         let large = self.last.is_some_and(|last| last.1 && more(last));
         self.last = Some((found.acknowledged, settled));
+        self.kept = found.kept;
         if !found.outstanding {
             self.stuck_since = None;
             self.look_at = None;
@@ -134,10 +140,12 @@ impl Watch {
     }
 
     /// The connection has ended. For how long nothing had been acknowledged, where that is what it
-    /// ended of: a peer that was not heard either went away.
+    /// ended of: a peer that was not heard either went away, unless this host's own device took
+    /// nothing that the peer could have answered.
     pub(super) fn ended(&self, now: Instant) -> Option<Duration> {
         let lasting = now.saturating_duration_since(self.stuck_since?);
-        (self.host_heard.is_some() && lasting >= ENDED_LIMIT).then_some(lasting)
+        let of_that = self.host_heard.is_some() || self.kept;
+        (of_that && lasting >= ENDED_LIMIT).then_some(lasting)
     }
 }
 
@@ -155,6 +163,7 @@ mod tests {
             let now = zero + Duration::from_secs(second);
             let found = Delivery {
                 outstanding,
+                kept: false,
                 acknowledged,
                 heard: Duration::ZERO,
             };
@@ -204,6 +213,7 @@ mod tests {
         let mut look = |second, outstanding, kind| {
             let found = Delivery {
                 outstanding,
+                kept: false,
                 acknowledged: 1300,
                 heard: Duration::ZERO,
             };
@@ -241,6 +251,7 @@ mod tests {
         assert_eq!(watch.look_at(), Some(at(6)));
         let mut found = Delivery {
             outstanding: true,
+            kept: false,
             acknowledged: 1,
             heard: Duration::ZERO,
         };
@@ -259,21 +270,26 @@ mod tests {
         let at = |second| zero + Duration::from_secs(second);
         // When it was looked, what was under way, how long ago the peer's host was heard then, and
         // when the connection ended.
-        let ended = |looked, outstanding, ago, end| {
+        let ended_of = |looked, outstanding, kept, ago, end| {
             let mut watch = Watch::default();
             watch.sent(zero, GridKind::Metrics);
             let found = Delivery {
                 outstanding,
+                kept,
                 acknowledged: 700,
                 heard: Duration::from_secs(ago),
             };
             watch.look(at(looked), found);
             watch.ended(at(end))
         };
+        let ended = |looked, outstanding, ago, end| ended_of(looked, outstanding, false, ago, end);
         assert_eq!(ended(6, true, 2, 8), Some(Duration::from_secs(8)));
         assert_eq!(ended(6, false, 2, 8), None);
         assert_eq!(ended(2, true, 1, 3), None, "too soon to tell");
         assert_eq!(ended(6, true, 6, 8), None, "gone when it was sent");
+        // This host's own device kept it, so the peer had nothing to acknowledge.
+        let kept = ended_of(6, true, true, 6, 8);
+        assert_eq!(kept, Some(Duration::from_secs(8)));
         assert_eq!(Watch::default().ended(at(8)), None);
         // Not looked at yet.
         let mut watch = Watch::default();

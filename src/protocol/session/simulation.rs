@@ -168,9 +168,9 @@ fn event() -> impl Strategy<Value = Event> {
         3 => Just(REFUSED),
         8 => Just(SampleReady),
         2 => Just(Event::Looked(None)),
-        8 => (any::<bool>(), 0u64..3, 0u64..30).prop_map(|(outstanding, acknowledged, heard)| {
+        8 => (any::<(bool, bool)>(), 0u64..3, 0u64..30).prop_map(|((outstanding, kept), acknowledged, heard)| {
             let heard = Duration::from_secs(heard);
-            Event::Looked(Some(Delivery { outstanding, acknowledged, heard }))
+            Event::Looked(Some(Delivery { outstanding, kept, acknowledged, heard }))
         }),
         2 => Just(DISCONNECTED),
         1 => Just(Event::LinkDown(LinkDown::HandshakeFailed)),

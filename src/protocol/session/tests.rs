@@ -216,6 +216,7 @@ fn looked(outstanding: bool, acknowledged: u64) -> Event {
 fn looked_and_heard(outstanding: bool, acknowledged: u64, ago: f64) -> Event {
     Event::Looked(Some(Delivery {
         outstanding,
+        kept: false,
         acknowledged,
         heard: secs(ago),
     }))
@@ -348,6 +349,17 @@ fn a_connection_that_ends_of_what_is_not_acknowledged_is_stale_for_that() {
         bench.at(at, event);
     }
     assert_eq!(bench.now(), (State::Stale, unacknowledged));
+    // The collector's host may be silent meanwhile: nothing has left that it could acknowledge.
+    let mut bench = Bench::reporting();
+    bench.at(1.0, SampleReady);
+    let kept = Event::Looked(Some(Delivery {
+        outstanding: true,
+        kept: true,
+        acknowledged: 700,
+        heard: secs(5.0),
+    }));
+    assert_eq!(bench.at(6.0, kept), []);
+    assert_eq!(bench.at(9.0, DISCONNECTED), lost(unacknowledged));
     // A host that goes is another thing.
     let mut bench = Bench::reporting();
     bench.at(1.0, SampleReady);
