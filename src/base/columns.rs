@@ -8,6 +8,10 @@ pub const GAP: &str = "  ";
 /// No cell is shortened to less.
 pub const LEAST: usize = 8;
 
+/// On a terminal of fewer columns no cell is shortened: a table that does not fit is shown as
+/// blocks instead.
+pub const NARROW: usize = 60;
+
 /// How many columns a line takes; escape sequences take none.
 #[must_use]
 pub fn width(line: &str) -> usize {
@@ -190,6 +194,91 @@ pub fn narrow(
     left_out
 }
 
+/// A table, of which the first line has the headings, for a terminal of so many columns, as
+/// [`narrow`] makes it fit; where it does not, or is [`NARROW`], all of it as [`blocks`]. And the
+/// headings of what was left out.
+pub fn fitted(
+    mut lines: Vec<Vec<String>>,
+    columns: Option<usize>,
+    titles: usize,
+    (spared, cut): (&[&'static str], &[&'static str]),
+) -> (String, Vec<&'static str>) {
+    let Some(columns) = columns else {
+        return (table(&lines), Vec::new());
+    };
+    let whole = lines.clone();
+    let cut = if columns < NARROW { &[] } else { cut };
+    let left_out = narrow(&mut lines, columns, spared, cut);
+    let text = table(&lines);
+    if text.lines().all(|line| width(line) <= columns) {
+        (text, left_out)
+    } else {
+        (blocks(&whole, titles, columns), Vec::new())
+    }
+}
+
+/// Each line of a table below the first, which has the headings, as a block: so many first cells,
+/// and below them each other one that is not `-` behind its heading.
+#[must_use]
+pub fn blocks(lines: &[Vec<String>], titles: usize, columns: usize) -> String {
+    let Some((headings, lines)) = lines.split_first() else {
+        return String::new();
+    };
+    let mut text = String::new();
+    for (at, line) in lines.iter().enumerate() {
+        if at > 0 {
+            text.push('\n');
+        }
+        let title = line.get(..titles).unwrap_or(line).join(GAP);
+        for piece in pieces(&title, columns) {
+            text.extend([piece, "\n"]);
+        }
+        for (heading, cell) in headings.iter().zip(line).skip(titles) {
+            if cell != "-" {
+                let label = format!("  {}: ", heading.to_lowercase());
+                text.push_str(&labelled(&label, cell, columns));
+            }
+        }
+    }
+    text
+}
+
+/// Lines of a value behind its label, which are wrapped between words, and begin below the label's
+/// end or, where a word has no room there, as far to the left as it takes. The label is whole.
+#[must_use]
+pub fn labelled(label: &str, value: &str, columns: usize) -> String {
+    let whole = format!("{label}{value}");
+    if width(&whole) <= columns {
+        return whole + "\n";
+    }
+    let behind = width(label);
+    // Behind a label that takes much of the line there is room for a word a line at best.
+    let indent = if behind * 2 <= columns { behind } else { 4 };
+    let mut text = label.to_owned();
+    let mut used = behind;
+    for word in value.split(' ') {
+        let wide = width(word);
+        let first = used == behind && text.len() == label.len();
+        let gap = usize::from(!first && used > 0);
+        if used + gap + wide <= columns {
+            text.extend(std::iter::repeat_n(' ', gap));
+            text.push_str(word);
+            used += gap + wide;
+            continue;
+        }
+        text.truncate(text.trim_end().len());
+        let indent = indent.min(columns.saturating_sub(wide));
+        for piece in pieces(word, columns) {
+            text.push('\n');
+            text.extend(std::iter::repeat_n(' ', indent));
+            text.push_str(piece);
+            used = indent + width(piece);
+        }
+    }
+    text.push('\n');
+    text
+}
+
 /// The columns that each column of a table takes.
 #[must_use]
 pub fn widths(lines: &[Vec<String>]) -> Vec<usize> {
@@ -241,6 +330,57 @@ mod tests {
         assert_eq!(fit("世界x", Some(4)), "世…");
         // A mark above its letter takes none.
         assert_eq!(width("e\u{301}"), 1);
+    }
+
+    #[test]
+    fn a_value_is_whole_behind_its_label() {
+        let key = "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7";
+        for (label, value, columns, expected) in [
+            ("  key: ", "short", 40, "  key: short\n".to_owned()),
+            ("  key: ", key, 40, format!("  key:\n{key}\n")),
+            ("  key: ", key, 42, format!("  key:\n  {key}\n")),
+            (
+                "       State: ",
+                "stale since Sunday; 2 weeks ago",
+                30,
+                "       State: stale since\n              Sunday; 2 weeks\n              ago\n"
+                    .to_owned(),
+            ),
+            (
+                "       State: ",
+                "stale since Sunday",
+                20,
+                "       State: stale\n    since Sunday\n".to_owned(),
+            ),
+            ("a: ", "abcdefghij", 4, "a:\nabcd\nefgh\nij\n".to_owned()),
+        ] {
+            assert_eq!(labelled(label, value, columns), expected);
+        }
+    }
+
+    #[test]
+    fn a_table_that_does_not_fit_is_shown_as_blocks() {
+        let line = |cells: [&str; 3]| cells.map(str::to_owned).to_vec();
+        let lines = vec![
+            line(["HOST", "STATE", "SINCE"]),
+            line(["web1.example.org", "reporting", "2026-11-30 01:00:00"]),
+            line(["db", "gone", "-"]),
+        ];
+        let fit = |columns| fitted(lines.clone(), columns, 1, (&["SINCE"], &["HOST"]));
+        assert_eq!(fit(None), (table(&lines), vec![]));
+        let (text, left_out) = fit(Some(30));
+        assert_eq!(left_out, ["SINCE"]);
+        assert_eq!(
+            text,
+            "HOST              STATE\nweb1.example.org  reporting\ndb                gone\n"
+        );
+        let (text, left_out) = fit(Some(24));
+        assert_eq!(left_out, [""; 0]);
+        assert_eq!(
+            text,
+            "web1.example.org\n  state: reporting\n  since: 2026-11-30\n         01:00:00\n\n\
+             db\n  state: gone\n"
+        );
     }
 
     #[test]

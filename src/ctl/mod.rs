@@ -84,6 +84,8 @@ struct Control {
     paged: bool,
     /// Columns to shorten lines to; None for whole lines.
     width: Option<usize>,
+    /// The width of the terminal that texts are wrapped for; None where there is none.
+    columns: Option<usize>,
     /// Lines of the log.
     lines: u32,
     /// Whether polkit may ask for a password.
@@ -108,6 +110,7 @@ impl Control {
             paged,
             // A pager scrolls sideways, a file has room.
             width: (terminal && !paged && !arguments.full).then(terminal::width),
+            columns: (terminal && !arguments.full).then(terminal::width),
             lines: arguments.lines,
             interactive: !arguments.no_ask_password,
         })
@@ -213,7 +216,8 @@ impl Control {
             return print(&Printer(form).line(&view.to_json()));
         }
         let process = status::Process::of(&agent).await;
-        let mut text = view.to_text(process.as_ref(), self.style, &Clock::local());
+        let text = view.to_text(process.as_ref(), self.style, &Clock::local());
+        let mut text = status::wrapped(&text, self.columns);
         text += &self.log(process.and_then(|process| process.unit).as_ref());
         self.page(&text)
     }
@@ -293,7 +297,10 @@ impl Control {
         let view = status::View::of(&self.agent().await?).await?;
         match self.json {
             Some(form) => print(&Printer(form).line(&view.connections_to_json())),
-            None => self.page(&view.connections_to_text(self.style, &Clock::local())),
+            None => {
+                let text = view.connections_to_text(self.style, &Clock::local());
+                self.page(&status::wrapped(&text, self.columns))
+            }
         }
     }
 

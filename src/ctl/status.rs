@@ -9,6 +9,7 @@ use super::arguments::Names;
 use super::text::{Clock, Style, bytes, span};
 use super::unit::Unit;
 use super::{Failure, json, number, printable, string};
+use crate::base::columns::labelled;
 use crate::base::text::grouped;
 use crate::ctl::proxy::{Agent, Values};
 
@@ -341,6 +342,23 @@ fn named<'a>(all: &'a [Values], what: &'static str, name: &str) -> Result<&'a Va
         })
 }
 
+/// A page for a terminal of so many columns: what does not fit behind its label goes on below it.
+pub(super) fn wrapped(page: &str, columns: Option<usize>) -> String {
+    let Some(columns) = columns else {
+        return page.to_owned();
+    };
+    let line = |line: &str| match line.split_at_checked(LABEL) {
+        Some((label, value)) if label.ends_with(": ") || label.trim().is_empty() => {
+            labelled(label, value, columns)
+        }
+        _ => labelled("", line, columns),
+    };
+    page.lines().map(line).collect()
+}
+
+/// The columns that a label takes, with what follows it.
+const LABEL: usize = 14;
+
 /// Lines with a label, as systemctl lays them out.
 #[derive(Default)]
 struct Page {
@@ -371,6 +389,7 @@ impl Page {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::columns::width;
     use zbus::OwnedVariant;
 
     fn values(all: Vec<(&str, Variant<'static>)>) -> Values {
@@ -384,6 +403,24 @@ mod tests {
 
     fn clock() -> Clock {
         Clock::new(NOW, jiff::tz::TimeZone::UTC)
+    }
+
+    /// Nothing of it is cut off, and each word is whole.
+    #[test]
+    fn a_page_is_wrapped_for_a_narrow_terminal() {
+        let page = view().connections_to_text(Style::new(false), &clock());
+        for columns in [40, 60, 79] {
+            let wrapped = wrapped(&page, Some(columns));
+            let wide = wrapped.lines().find(|line| width(line) > columns);
+            assert_eq!(wide, None, "{columns}: {wrapped}");
+            let words = |text: &str| {
+                let words = text.split_whitespace().map(str::to_owned);
+                words.collect::<Vec<_>>()
+            };
+            assert_eq!(words(&wrapped), words(&page));
+        }
+        assert_eq!(wrapped(&page, Some(200)), page);
+        assert_eq!(wrapped(&page, None), page);
     }
 
     fn view() -> View {

@@ -77,11 +77,7 @@ impl Table {
         let zone = TimeZone::system();
         let mut lines = vec![HEAD.map(str::to_owned).to_vec()];
         lines.extend(self.0.iter().map(|host| host.cells(&zone)));
-        let left_out = match room {
-            Some(room) => columns::narrow(&mut lines, room, &SPARED, &["HOST"]),
-            None => Vec::new(),
-        };
-        let mut text = columns::table(&lines);
+        let (mut text, left_out) = columns::fitted(lines, room, 1, (&SPARED, &["HOST"]));
         if !left_out.is_empty() {
             let what = left_out.join(", ").to_lowercase();
             let hint = format!("Left out for want of room: {what}; --full shows all.");
@@ -146,6 +142,23 @@ mod tests {
         let seen: Timestamp = json[0]["last_seen"].as_str().unwrap().parse().unwrap();
         assert_eq!(seen.as_second(), 1_795_976_300);
         assert_eq!(Table(Vec::new()).json(), "[]\n");
+    }
+
+    /// A name is whole, also where there is no room for it beside the state.
+    #[test]
+    fn names_stay_whole_on_a_narrow_terminal() {
+        let long = "a-host-with-a-long-name.example.org";
+        let text = Table(vec![host(long, "gone"), host("web2", "reporting")]).text(Some(40));
+        assert!(
+            text.starts_with(&format!("{long}\n  state: gone\n  since: 20")),
+            "{text}"
+        );
+        let key = "\n  key:\n-:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7-\n";
+        assert!(text.contains(key), "{text}");
+        assert!(text.contains("\nweb2\n  state: reporting\n"), "{text}");
+        assert!(!text.contains('…'), "{text}");
+        let text = Table(vec![host("web1", "gone")]).text(Some(40));
+        assert!(text.starts_with("HOST  STATE"), "{text}");
     }
 
     proptest! {

@@ -101,7 +101,7 @@ impl Overview {
         lines.extend(self.keys.iter().map(|row| row.cells(room.is_none())));
         let mut left_out = Vec::new();
         let mut keys_below = false;
-        if let Some(room) = room {
+        if let Some(room) = room.filter(|room| *room >= columns::NARROW) {
             let whole = lines.clone();
             left_out = columns::narrow(&mut lines, room, &SPARED[..2], &[]);
             keys_below = columns::table(&lines)
@@ -116,7 +116,11 @@ impl Overview {
                 left_out = columns::narrow(&mut lines, room, &SPARED, &["NAME", "HOSTS"]);
             }
         }
-        let mut text = columns::table(&lines);
+        let mut text = if room.is_some_and(|room| room < columns::NARROW) {
+            columns::blocks(&lines, TITLES, room.unwrap_or_default())
+        } else {
+            columns::table(&lines)
+        };
         if keys_below {
             let keys = std::iter::once(HEAD[KEY]).chain(self.keys.iter().map(|row| &*row.key));
             let lines = text.lines().zip(keys);
@@ -134,16 +138,9 @@ impl Overview {
                 ]
             };
             lines.extend(self.pins.iter().map(cells));
-            if let Some(room) = room {
-                left_out.extend(columns::narrow(
-                    &mut lines,
-                    room,
-                    &["SINCE"],
-                    &["PINNED HOST"],
-                ));
-            }
-            text.push('\n');
-            text.push_str(&columns::table(&lines));
+            let (pins, spared) = columns::fitted(lines, room, 1, (&["SINCE"], &["PINNED HOST"]));
+            left_out.extend(spared);
+            text.extend(["\n", &pins]);
         }
         if room.is_none() && self.keys.iter().any(|row| row.hosts.len() >= MAX_HOSTS) {
             let _ = write!(
@@ -177,6 +174,9 @@ const HEAD: [&str; 8] = [
 
 /// Which column has the keys: where there is no room beside the others, they stand below.
 const KEY: usize = 2;
+
+/// So many columns are the heading of a key that is shown as a block.
+const TITLES: usize = 2;
 
 /// What is left out first where there is no room for all.
 const SPARED: [&str; 3] = ["FIRST SEEN", "ADDRESS", "LAST SEEN"];
@@ -435,10 +435,18 @@ mod tests {
             table.ends_with("Left out for want of room: first seen, since; --full shows all.\n"),
             "{table}"
         );
+        // On narrow ones a key is a block, of which nothing is left out or shortened.
         let narrow = overview.table(Some(40));
-        let hint = narrow.lines().collect::<Vec<_>>().join(" ");
+        let block = format!(
+            "client  -\n  key:\n{}\n  state: refused (2x)\n  last seen: 20",
+            key(4)
+        );
+        assert!(narrow.contains(&block), "{narrow}");
+        assert!(narrow.contains("\nagent  zoo\n"), "{narrow}");
+        assert!(narrow.contains("  hosts: web1,old\n"), "{narrow}");
+        assert!(narrow.contains("\nweb1\n  key:\n"), "{narrow}");
         assert!(
-            hint.ends_with("first seen, address, last seen, since; --full shows all."),
+            !narrow.contains('…') && !narrow.contains("Left out"),
             "{narrow}"
         );
         let lines: Vec<_> = table.lines().take(4).collect();
