@@ -17,7 +17,7 @@ use std::{
 use criterion::{Criterion, criterion_group, criterion_main};
 use metrics_agent::metrics::Samples;
 use metrics_agent::sources::{
-    CollectorSet, Context, Grid, Odd, Options, Purpose, Root, cpu, filesystem, meminfo, processes,
+    Context, Grid, Odd, Options, Purpose, Root, SourceSet, cpu, filesystem, meminfo, processes,
     registry::default_names, uptime, vmstat,
 };
 use procfs_core::FromBufRead;
@@ -84,8 +84,8 @@ fn walk(criterion: &mut Criterion) {
 /// Each collector is part of every sample.
 const INTERVAL: Duration = Duration::from_secs(3600);
 
-fn open(names: &[&str]) -> CollectorSet {
-    CollectorSet::open(Context::new(Root::default()), INTERVAL, names)
+fn open(names: &[&str]) -> SourceSet {
+    SourceSet::open(Context::new(Root::default()), INTERVAL, names)
         .unwrap_or_else(|error| panic!("{error}"))
 }
 

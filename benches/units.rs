@@ -23,8 +23,8 @@ use std::{
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use metrics_agent::metrics::Samples;
 use metrics_agent::sources::{
-    Collector, Grid, Odd, Options, Purpose, Sink,
-    units::{UnitsCollector, parse},
+    Grid, Odd, Options, Purpose, Sink, Source,
+    units::{UnitsSource, parse},
 };
 use rustix::fs::{Mode, OFlags, open, openat};
 
@@ -142,11 +142,11 @@ impl Drop for Tree {
     }
 }
 
-fn collect(collector: &mut UnitsCollector, scratch: &mut Vec<u8>, samples: &mut Samples) {
+fn collect(source: &mut UnitsSource, scratch: &mut Vec<u8>, samples: &mut Samples) {
     samples.clear();
     let mut sink = Sink::new(Grid::Metrics, samples);
     must(
-        collector.collect(Purpose::Metrics, scratch, &mut sink),
+        source.collect(Purpose::Metrics, scratch, &mut sink),
         Path::new("units"),
     );
 }
@@ -155,10 +155,10 @@ fn collect(collector: &mut UnitsCollector, scratch: &mut Vec<u8>, samples: &mut 
 fn sample(criterion: &mut Criterion, tree: &Tree, name: &str) {
     let mut group = criterion.benchmark_group(name);
     let (mut scratch, mut samples) = (Vec::new(), Samples::new());
-    let open = || UnitsCollector::of_tree(tree.base.clone(), Options::default().units);
-    let mut collector = open();
+    let open = || UnitsSource::of_tree(tree.base.clone(), Options::default().units);
+    let mut source = open();
     group.bench_function("at rest", |b| {
-        b.iter(|| collect(&mut collector, &mut scratch, &mut samples));
+        b.iter(|| collect(&mut source, &mut scratch, &mut samples));
     });
     if !tree.kernels {
         for unit in tree.units() {
@@ -172,7 +172,7 @@ fn sample(criterion: &mut Criterion, tree: &Tree, name: &str) {
         group.bench_function("all busy", |b| {
             b.iter_batched(
                 &mut run,
-                |()| collect(&mut collector, &mut scratch, &mut samples),
+                |()| collect(&mut source, &mut scratch, &mut samples),
                 BatchSize::PerIteration,
             );
         });
@@ -184,14 +184,14 @@ fn sample(criterion: &mut Criterion, tree: &Tree, name: &str) {
                 must(fs::create_dir(&passing), &passing);
                 must(fs::remove_dir(&passing), &passing);
             },
-            |()| collect(&mut collector, &mut scratch, &mut samples),
+            |()| collect(&mut source, &mut scratch, &mut samples),
             BatchSize::PerIteration,
         );
     });
     group.bench_function("found for the first time", |b| {
         b.iter_batched_ref(
             open,
-            |collector| collect(collector, &mut scratch, &mut samples),
+            |source| collect(source, &mut scratch, &mut samples),
             BatchSize::PerIteration,
         );
     });

@@ -121,7 +121,7 @@ run_agent_as() {
 	run "$1" "$2" "$here/peer.py" serve "$work/keys" $agent_port -- \
 		env STATE_DIRECTORY="$work/$1.state" "$agent" --config "$work/$1.toml"
 }
-prepare_agent() { agent_configuration agent '[metrics]' 'collect = ["uptime", "meminfo", "cpu"]'; }
+prepare_agent() { agent_configuration agent '[metrics]' 'sources = ["uptime", "meminfo", "cpu"]'; }
 run_agent() { run_agent_as agent "$1"; }
 prepare_agent-all() { agent_configuration agent-all; }
 run_agent-all() { run_agent_as agent-all "$1"; }

@@ -21,7 +21,7 @@ struct Scenario {
 enum Grid {
     /// What the original agent sends: 207 bytes.
     Small,
-    /// What an agent with every metric collector sends.
+    /// What an agent with every source sends.
     Full,
 }
 

@@ -210,66 +210,66 @@ pub(crate) fn host_name_changed(previous: &str, host_name: &str) {
     );
 }
 
-pub(crate) fn collector_failed(collector: &str, error: &dyn Display) {
+pub(crate) fn source_failed(source: &str, error: &dyn Display) {
     let error = error.to_string();
     warn!(
-        message_id = message_id::COLLECTOR_FAILED,
-        collector, error, "The metrics of {collector} are left out: {error}"
+        message_id = message_id::SOURCE_FAILED,
+        source, error, "The metrics of {source} are left out: {error}"
     );
 }
 
-pub(crate) fn value_left_out(collector: &str, error: &dyn Display) {
+pub(crate) fn value_left_out(source: &str, error: &dyn Display) {
     let error = error.to_string();
     warn!(
         message_id = message_id::VALUE_LEFT_OUT,
-        collector, error, "A value of {collector} is left out, the others are sent: {error}"
+        source, error, "A value of {source} is left out, the others are sent: {error}"
     );
 }
 
-pub(crate) fn more_values_left_out(collector: &str) {
+pub(crate) fn more_values_left_out(source: &str) {
     let error = "too many to name each";
     warn!(
         message_id = message_id::VALUE_LEFT_OUT,
-        collector, error, "More values of {collector} are left out: {error}"
+        source, error, "More values of {source} are left out: {error}"
     );
 }
 
-pub(crate) fn collector_cut(collector: &str, values: u64) {
+pub(crate) fn source_cut(source: &str, values: u64) {
     let (noun, verb) = if values == 1 {
         ("value", "is")
     } else {
         ("values", "are")
     };
     warn!(
-        message_id = message_id::COLLECTOR_CUT,
-        collector,
+        message_id = message_id::SOURCE_CUT,
+        source,
         values,
-        "{values} {noun} of {collector} {verb} left out, as there are too many; \
-         narrow [metrics.{collector}] to those that matter"
+        "{values} {noun} of {source} {verb} left out, as there are too many; \
+         narrow [metrics.{source}] to those that matter"
     );
 }
 
-pub(crate) fn instance_stuck(collector: &str, instance: &str) {
+pub(crate) fn instance_stuck(source: &str, instance: &str) {
     warn!(
         message_id = message_id::INSTANCE_STUCK,
-        collector,
+        source,
         instance,
-        "{instance} does not answer: its values of {collector} are left out until it does"
+        "{instance} does not answer: its values of {source} are left out until it does"
     );
 }
 
-pub(crate) fn instance_unstuck(collector: &str, instance: &str, gone: bool) {
+pub(crate) fn instance_unstuck(source: &str, instance: &str, gone: bool) {
     let outcome = if gone { "is gone" } else { "answers again" };
     info!(
         message_id = message_id::INSTANCE_UNSTUCK,
-        collector, instance, outcome, "{instance}, of which {collector} had no answer, {outcome}"
+        source, instance, outcome, "{instance}, of which {source} had no answer, {outcome}"
     );
 }
 
-pub(crate) fn collector_recovered(collector: &str) {
+pub(crate) fn source_recovered(source: &str) {
     info!(
-        message_id = message_id::COLLECTOR_RECOVERED,
-        collector, "The metrics of {collector} are back"
+        message_id = message_id::SOURCE_RECOVERED,
+        source, "The metrics of {source} are back"
     );
 }
 
@@ -298,14 +298,14 @@ pub(crate) fn sending_failed(connection: &str, error: &dyn Display) {
     debug!(connection, "a message was not sent: {error}");
 }
 
-pub(crate) fn collector_enabled(collector: &str, enabled: bool) {
+pub(crate) fn source_enabled(source: &str, enabled: bool) {
     let value = if enabled { "enabled" } else { "disabled" };
     info!(
         message_id = message_id::SETTING_CHANGED,
-        setting = "metrics.collect",
-        collector,
+        setting = "metrics.sources",
+        source,
         value,
-        "The metric collector {collector} is {value} now"
+        "The source {source} is {value} now"
     );
 }
 

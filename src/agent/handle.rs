@@ -12,7 +12,7 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use super::state::{AgentState, StateChange};
 use crate::metrics::table::METRICS;
 use crate::metrics::{Definition, Samples};
-use crate::sources::CollectorStatus;
+use crate::sources::SourceStatus;
 
 /// Which grid to sample: what changes, or what rarely does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,9 +41,9 @@ pub enum OrderError {
     /// No connection of that name is configured.
     #[error("no connection is named {0:?}")]
     NoSuchConnection(String),
-    /// No metric collector of that name is known.
-    #[error("no metric collector is named {0:?}")]
-    NoSuchCollector(String),
+    /// No source of that name is known.
+    #[error("no source is named {0:?}")]
+    NoSuchSource(String),
     /// The configuration is invalid: it changed nothing.
     #[error("{0}")]
     InvalidConfiguration(String),
@@ -74,13 +74,13 @@ pub(crate) enum Order {
     Reconnect(Option<String>, Answer<()>),
     Reload(Answer<()>),
     Sample(GridKind, Answer<Samples>),
-    SampleCollector(String, Answer<Samples>),
+    SampleSource(String, Answer<Samples>),
     SetEnabled {
-        collector: String,
+        source: String,
         enabled: bool,
         answer: Answer<()>,
     },
-    CollectorStatus(String, Answer<CollectorStatus>),
+    SourceStatus(String, Answer<SourceStatus>),
 }
 
 /// Orders that wait for the agent's task at most; a caller past that waits its turn.
@@ -163,25 +163,25 @@ impl Handle {
         self.order(|answer| Order::Sample(kind, answer)).await
     }
 
-    /// A fresh sample of one metric collector, without sending it.
-    pub async fn sample_collector(&self, name: &str) -> Result<Samples, OrderError> {
-        self.order(|answer| Order::SampleCollector(name.to_owned(), answer))
+    /// A fresh sample of one source, without sending it.
+    pub async fn sample_source(&self, name: &str) -> Result<Samples, OrderError> {
+        self.order(|answer| Order::SampleSource(name.to_owned(), answer))
             .await
     }
 
-    /// Enables or disables a metric collector until the next start or [`revert`](Self::revert).
+    /// Enables or disables a source until the next start or [`revert`](Self::revert).
     pub async fn set_enabled(&self, name: &str, enabled: bool) -> Result<(), OrderError> {
         self.order(|answer| Order::SetEnabled {
-            collector: name.to_owned(),
+            source: name.to_owned(),
             enabled,
             answer,
         })
         .await
     }
 
-    /// What a metric collector has done so far.
-    pub async fn collector_status(&self, name: &str) -> Result<CollectorStatus, OrderError> {
-        self.order(|answer| Order::CollectorStatus(name.to_owned(), answer))
+    /// What a source has done so far.
+    pub async fn source_status(&self, name: &str) -> Result<SourceStatus, OrderError> {
+        self.order(|answer| Order::SourceStatus(name.to_owned(), answer))
             .await
     }
 

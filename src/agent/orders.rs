@@ -33,21 +33,21 @@ impl Agent {
                 });
             }
             Order::Sample(kind, answer) => self.sample(Want::Query(kind, answer)),
-            Order::SampleCollector(name, answer) => self.sample(Want::QueryOne(name, answer)),
+            Order::SampleSource(name, answer) => self.sample(Want::QueryOne(name, answer)),
             Order::SetEnabled {
-                collector,
+                source,
                 enabled,
                 answer,
             } => {
-                let result = self.sampler.set_enabled(&collector, enabled);
+                let result = self.sampler.set_enabled(&source, enabled);
                 if result.is_ok() {
-                    self.collectors_touched = true;
-                    events::collector_enabled(&collector, enabled);
+                    self.sources_touched = true;
+                    events::source_enabled(&source, enabled);
                     self.publish();
                 }
                 let _ = answer.send(result);
             }
-            Order::CollectorStatus(name, answer) => {
+            Order::SourceStatus(name, answer) => {
                 let _ = answer.send(self.sampler.status(&name));
             }
         }
@@ -118,7 +118,7 @@ impl Agent {
                 Ok(loaded) => {
                     if matches!(job, Job::Forget(_)) {
                         self.at_run_time = IntervalChange::default();
-                        self.collectors_touched = false;
+                        self.sources_touched = false;
                         events::settings_reverted();
                     }
                     self.adopt(loaded)
@@ -159,11 +159,11 @@ impl Agent {
         if self.settings.options != old.options {
             self.sampler.set_options(&self.settings.options);
         }
-        if !self.collectors_touched || self.settings.collect != old.collect {
-            self.collectors_touched = false;
+        if !self.sources_touched || self.settings.sources != old.sources {
+            self.sources_touched = false;
             // The names were checked when the settings were read.
             self.sampler
-                .enable_only(&self.settings.collect)
+                .enable_only(&self.settings.sources)
                 .map_err(|error| OrderError::InvalidConfiguration(error.to_string()))?;
         }
         self.connections.apply(&self.settings, SystemTime::now());

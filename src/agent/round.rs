@@ -24,7 +24,7 @@ pub(crate) enum Want {
     Model { serial: Serial, link: u64 },
     /// Somebody on the bus.
     Query(GridKind, Answer<Samples>),
-    /// Somebody on the bus, of one metric collector.
+    /// Somebody on the bus, of one source.
     QueryOne(String, Answer<Samples>),
 }
 

@@ -25,10 +25,10 @@ use super::status_line::line_now;
 use super::summary::summarize;
 use super::ticker::Ticker;
 use super::written::WrittenIntervals;
-use crate::agent::settings::{Loaded, Settings, Sources};
+use crate::agent::settings::{Inputs, Loaded, Settings};
 use crate::curve::context::Context;
 use crate::protocol::session::{MODEL_MIN_INTERVAL, SessionSettings};
-use crate::sources::{Root, UnknownCollector};
+use crate::sources::{Root, UnknownSource};
 use crate::systemd::log::LogControl;
 use crate::systemd::notify::Notifier;
 use crate::systemd::pressure::{PressureWatch, give_back};
@@ -40,10 +40,10 @@ const FAREWELL: Duration = Duration::from_millis(500);
 /// What the agent starts with.
 pub struct Start {
     /// Where settings come from, for reloads.
-    pub sources: Arc<Sources>,
+    pub inputs: Arc<Inputs>,
     /// The settings to begin with.
     pub loaded: Loaded,
-    /// Where the metric collectors find /proc and /sys: `/`, but in tests.
+    /// Where the sources find /proc and /sys: `/`, but in tests.
     pub root: Root,
     /// libzmq.
     pub context: Context,
@@ -60,9 +60,9 @@ pub struct Start {
 /// Why the agent cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The settings name a metric collector that there is none of.
+    /// The settings name a source that there is none of.
     #[error(transparent)]
-    Collector(#[from] UnknownCollector),
+    Collector(#[from] UnknownSource),
     /// The kernel has no timer left.
     #[error("no timer: {0}")]
     Timer(#[source] std::io::Error),
@@ -74,8 +74,8 @@ pub struct Agent {
     pub(super) files: Vec<PathBuf>,
     /// Set over D-Bus since the start; goes over what the settings say.
     pub(super) at_run_time: IntervalChange,
-    /// A metric collector was enabled or disabled over D-Bus since.
-    pub(super) collectors_touched: bool,
+    /// A source was enabled or disabled over D-Bus since.
+    pub(super) sources_touched: bool,
     pub(super) intervals: Intervals,
     /// What the settings have of each interval.
     pub(super) written: WrittenIntervals,
@@ -138,7 +138,7 @@ impl Agent {
             settings,
             files,
             at_run_time: IntervalChange::default(),
-            collectors_touched: false,
+            sources_touched: false,
             intervals,
             written,
             name,
@@ -147,7 +147,7 @@ impl Agent {
             ticker: Ticker::new(intervals.metrics),
             alarm: Alarm::new().map_err(StartError::Timer)?,
             connections,
-            slow: SlowJobs::new(start.sources),
+            slow: SlowJobs::new(start.inputs),
             notifier: start.notifier,
             log: start.log,
             signals: start.signals,
@@ -394,7 +394,7 @@ fn snapshot(
         intervals,
         origins,
         connections: connections_now,
-        collectors: sampler.enabled(),
+        sources: sampler.enabled(),
         configuration_files: files.to_vec(),
         totals: connections.totals(),
     }

@@ -1,4 +1,4 @@
-//! One sample for all: runs the metric collectors and makes the grid that every
+//! One sample for all: runs the sources and makes the grid that every
 //! connection sends.
 
 use std::sync::Arc;
@@ -15,27 +15,27 @@ use crate::protocol::message::encode_grid;
 use crate::sources::background::Bell;
 use crate::sources::context::Counts;
 use crate::sources::{
-    CollectorSet, CollectorStatus, Context, Grid as Wanted, Options, Purpose, Root, SampleOneError,
-    Transition, UnknownCollector,
+    Context, Grid as Wanted, Options, Purpose, Root, SampleOneError, SourceSet, SourceStatus,
+    Transition, UnknownSource,
 };
 use crate::systemd::log::LogControl;
 
-/// The metric collectors with the buffers that every sample uses again.
+/// The sources with the buffers that every sample uses again.
 pub(crate) struct Sampler {
-    set: CollectorSet,
+    set: SourceSet,
     bell: Bell,
     samples: Samples,
     grid: Arc<Grid>,
 }
 
 impl Sampler {
-    /// One for the metric collectors of the settings. `totals` and `log` are the agent's.
+    /// One for the sources of the settings. `totals` and `log` are the agent's.
     pub(crate) fn open(
         root: Root,
         settings: &Settings,
         totals: Arc<Totals>,
         log: LogControl,
-    ) -> Result<Self, UnknownCollector> {
+    ) -> Result<Self, UnknownSource> {
         let mut context = Context::new(root);
         context.options = Arc::new(settings.options.clone());
         context.counts = Arc::new(move || Counts {
@@ -48,7 +48,7 @@ impl Sampler {
         });
         Ok(Self {
             bell: context.bell.clone(),
-            set: CollectorSet::open(context, settings.intervals.metrics, &settings.collect)?,
+            set: SourceSet::open(context, settings.intervals.metrics, &settings.sources)?,
             samples: Samples::new(),
             grid: Arc::default(),
         })
@@ -118,20 +118,20 @@ impl Sampler {
         announce(self.set.sample(Purpose::Query, wanted(kind), &mut samples));
         if samples.is_empty() {
             return Err(OrderError::NotSampled(
-                "no enabled metric collector gave a value; the log says why".to_owned(),
+                "no enabled source gave a value; the log says why".to_owned(),
             ));
         }
         Ok(samples)
     }
 
-    /// A fresh sample of one metric collector. One that is disabled has none.
+    /// A fresh sample of one source. One that is disabled has none.
     pub(crate) fn query_one(&mut self, name: &str) -> Result<Samples, OrderError> {
         let mut samples = Samples::new();
         let result = self.set.sample_one(name, &mut samples);
         announce(self.set.transitions());
         match result {
             Ok(()) => Ok(samples),
-            Err(SampleOneError::Unknown(_)) => Err(OrderError::NoSuchCollector(name.to_owned())),
+            Err(SampleOneError::Unknown(_)) => Err(OrderError::NoSuchSource(name.to_owned())),
             Err(error) => Err(OrderError::NotSampled(error.to_string())),
         }
     }
@@ -152,7 +152,7 @@ impl Sampler {
     }
 
     /// Enables exactly these. The names come from validated settings.
-    pub(crate) fn enable_only(&mut self, names: &[String]) -> Result<(), UnknownCollector> {
+    pub(crate) fn enable_only(&mut self, names: &[String]) -> Result<(), UnknownSource> {
         self.set.enable_only(names)
     }
 
@@ -160,16 +160,16 @@ impl Sampler {
         self.set
             .set_enabled(name, enabled)
             .map(drop)
-            .map_err(|_| OrderError::NoSuchCollector(name.to_owned()))
+            .map_err(|_| OrderError::NoSuchSource(name.to_owned()))
     }
 
-    pub(crate) fn status(&self, name: &str) -> Result<CollectorStatus, OrderError> {
+    pub(crate) fn status(&self, name: &str) -> Result<SourceStatus, OrderError> {
         self.set
             .status(name)
-            .map_err(|_| OrderError::NoSuchCollector(name.to_owned()))
+            .map_err(|_| OrderError::NoSuchSource(name.to_owned()))
     }
 
-    /// Every metric collector with whether it is enabled.
+    /// Every source with whether it is enabled.
     pub(crate) fn enabled(&self) -> Vec<(&'static str, bool)> {
         self.set
             .statuses()
@@ -189,11 +189,11 @@ fn wanted(kind: GridKind) -> Wanted {
 fn announce(transitions: Vec<Transition>) {
     for transition in transitions {
         match transition {
-            Transition::Failed { name, error } => events::collector_failed(name, &error),
+            Transition::Failed { name, error } => events::source_failed(name, &error),
             Transition::LeftOut { name, error } => events::value_left_out(name, &error),
             Transition::LeftOutMore { name } => events::more_values_left_out(name),
-            Transition::Recovered { name } => events::collector_recovered(name),
-            Transition::Cut { name, values } => events::collector_cut(name, values),
+            Transition::Recovered { name } => events::source_recovered(name),
+            Transition::Cut { name, values } => events::source_cut(name, values),
             Transition::Stuck { name, instance } => events::instance_stuck(name, &instance),
             Transition::Unstuck {
                 name,

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::handle::{Answer, ORDERS, OrderError};
 use crate::agent::settings;
 use crate::agent::settings::persistent::{self, Persistent};
-use crate::agent::settings::{KeyPolicy, Loaded, Sources};
+use crate::agent::settings::{Inputs, KeyPolicy, Loaded};
 use crate::base::offload::{Offloaded, offload};
 
 /// Jobs that wait at most. Each belongs to a caller that waits for its answer.
@@ -37,15 +37,15 @@ pub(crate) enum Outcome {
 /// The jobs that wait and the one that runs.
 #[derive(Debug)]
 pub(crate) struct SlowJobs {
-    sources: Arc<Sources>,
+    inputs: Arc<Inputs>,
     waiting: VecDeque<Job>,
     running: Option<(Job, Offloaded<Outcome>)>,
 }
 
 impl SlowJobs {
-    pub(crate) fn new(sources: Arc<Sources>) -> Self {
+    pub(crate) fn new(inputs: Arc<Inputs>) -> Self {
         Self {
-            sources,
+            inputs,
             waiting: VecDeque::new(),
             running: None,
         }
@@ -81,7 +81,7 @@ impl SlowJobs {
 
     /// The file that settings are kept in; empty where there is no place for one.
     pub(crate) fn kept_in(&self) -> PathBuf {
-        self.sources
+        self.inputs
             .state_directory
             .as_deref()
             .map(persistent::path)
@@ -100,24 +100,24 @@ impl SlowJobs {
             return;
         }
         if let Some(job) = self.waiting.pop_front() {
-            let work = job.work(Arc::clone(&self.sources));
+            let work = job.work(Arc::clone(&self.inputs));
             self.running = Some((job, offload("files", work)));
         }
     }
 }
 
 impl Job {
-    fn work(&self, sources: Arc<Sources>) -> Box<dyn FnOnce() -> Outcome + Send> {
+    fn work(&self, inputs: Arc<Inputs>) -> Box<dyn FnOnce() -> Outcome + Send> {
         match self {
-            Self::Reload(_) => Box::new(move || read(&sources)),
+            Self::Reload(_) => Box::new(move || read(&inputs)),
             Self::Keep(settings, _) => {
                 let settings = *settings;
-                Box::new(move || Outcome::Kept(keep(&sources, settings)))
+                Box::new(move || Outcome::Kept(keep(&inputs, settings)))
             }
             // What can't be read can't be gone back to: then nothing is dropped.
-            Self::Forget(_) => Box::new(move || match read(&sources) {
-                Outcome::Loaded(loaded) if loaded.is_ok() => match forget(&sources) {
-                    Ok(()) => read(&sources),
+            Self::Forget(_) => Box::new(move || match read(&inputs) {
+                Outcome::Loaded(loaded) if loaded.is_ok() => match forget(&inputs) {
+                    Ok(()) => read(&inputs),
                     Err(error) => Outcome::Kept(Err(error)),
                 },
                 refused => refused,
@@ -156,13 +156,13 @@ impl Job {
     }
 }
 
-fn read(sources: &Sources) -> Outcome {
-    let loaded = settings::load(sources, KeyPolicy::Create).map_err(|error| error.to_string());
+fn read(inputs: &Inputs) -> Outcome {
+    let loaded = settings::load(inputs, KeyPolicy::Create).map_err(|error| error.to_string());
     Outcome::Loaded(Box::new(loaded))
 }
 
-fn keep(sources: &Sources, settings: Persistent) -> Result<(), String> {
-    let directory = sources.state_directory.as_deref().ok_or(
+fn keep(inputs: &Inputs, settings: Persistent) -> Result<(), String> {
+    let directory = inputs.state_directory.as_deref().ok_or(
         "there is no state directory; set STATE_DIRECTORY, as the unit's StateDirectory= does",
     )?;
     persistent::update(directory, |kept| {
@@ -173,8 +173,8 @@ fn keep(sources: &Sources, settings: Persistent) -> Result<(), String> {
     .map_err(|error| error.to_string())
 }
 
-fn forget(sources: &Sources) -> Result<(), String> {
-    match &sources.state_directory {
+fn forget(inputs: &Inputs) -> Result<(), String> {
+    match &inputs.state_directory {
         Some(directory) => persistent::clear(directory).map_err(|error| error.to_string()),
         None => Ok(()),
     }

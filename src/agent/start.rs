@@ -14,7 +14,7 @@ use crate::agent::events;
 use crate::agent::handle::Handle;
 use crate::agent::run::{Agent, Start};
 use crate::agent::settings;
-use crate::agent::settings::{KeyPolicy, Sources};
+use crate::agent::settings::{Inputs, KeyPolicy};
 use crate::base::exit::{EXIT_CONFIG, EXIT_SOFTWARE, EXIT_UNAVAILABLE};
 use crate::curve::context::Context;
 use crate::dbus::stay::{Presence, enter};
@@ -51,11 +51,11 @@ pub fn daemon() -> Daemon {
 }
 
 /// Runs the daemon until a signal ends it.
-pub fn run(dawn: Dawn, sources: Sources, log: LogControl) -> Result<(), Failure> {
+pub fn run(dawn: Dawn, inputs: Inputs, log: LogControl) -> Result<(), Failure> {
     let Dawn { runtime, hang_up } = dawn;
-    let by_hand = sources.command_line.collector.is_some();
-    let sources = Arc::new(sources);
-    let loaded = settings::load(&sources, KeyPolicy::Create).map_err(|error| {
+    let by_hand = inputs.command_line.collector.is_some();
+    let inputs = Arc::new(inputs);
+    let loaded = settings::load(&inputs, KeyPolicy::Create).map_err(|error| {
         events::start_refused(&error);
         Failure(EXIT_CONFIG)
     })?;
@@ -73,7 +73,7 @@ pub fn run(dawn: Dawn, sources: Sources, log: LogControl) -> Result<(), Failure>
         let signals = Signals::catch(hang_up).map_err(|error| bug("catch signals")(&error))?;
         let context = Context::new().map_err(|error| bug("use libzmq")(&error))?;
         let start = Start {
-            sources,
+            inputs,
             loaded,
             root: Root::default(),
             context,

@@ -140,8 +140,8 @@ pub struct AgentState {
     pub origins: Origins,
     /// One for each configured collector, in the order of their names.
     pub connections: Vec<ConnectionState>,
-    /// The metric collectors and whether each is enabled, in the order of the settings.
-    pub collectors: Vec<(&'static str, bool)>,
+    /// The metric sources and whether each is enabled, in the order of the settings.
+    pub sources: Vec<(&'static str, bool)>,
     /// The files that the settings in force came from, in order.
     pub configuration_files: Vec<PathBuf>,
     /// The totals of all connections since the process started, those that have

@@ -8,7 +8,7 @@ use clap::Parser as _;
 use metrics_agent::agent::arguments::Arguments;
 use metrics_agent::agent::settings;
 use metrics_agent::agent::settings::running::Running;
-use metrics_agent::agent::settings::{KeyPolicy, Sources};
+use metrics_agent::agent::settings::{Inputs, KeyPolicy};
 use metrics_agent::agent::start;
 use metrics_agent::base::exit::{EXIT_CONFIG, EXIT_UNAVAILABLE};
 use metrics_agent::base::terminal;
@@ -23,20 +23,20 @@ fn main() -> ExitCode {
         let print = arguments.print_config;
         return examine(sources_of(arguments), print);
     }
-    let state = |sources: &Sources| sources.state_directory.clone();
+    let state = |inputs: &Inputs| inputs.state_directory.clone();
     start::daemon().run(|| sources_of(arguments), state, start::run)
 }
 
 /// Where settings come from.
-fn sources_of(arguments: Arguments) -> Sources {
+fn sources_of(arguments: Arguments) -> Inputs {
     let known: Vec<_> = sources::registry::names().collect();
-    let mut sources = Sources::from_environment(&known, &sources::default_names());
+    let mut inputs = Inputs::from_environment(&known, &sources::default_names());
     // A reload and whoever reads ConfigurationFiles must not depend on where we were started.
-    sources.config_file = arguments
+    inputs.config_file = arguments
         .config
         .map(|file| std::path::absolute(&file).unwrap_or(file));
-    sources.command_line.collector = arguments.collector;
-    sources
+    inputs.command_line.collector = arguments.collector;
+    inputs
 }
 
 /// The service, and its unit as it is shipped.
@@ -45,21 +45,21 @@ const UNIT: &str = include_str!("../../systemd/metrics-agent.service");
 
 /// `--check-config` and `--print-config`. Root asks for the service: with that user's rights,
 /// but for a file of settings that is named, which may be a draft.
-fn examine(sources: Sources, print: bool) -> ExitCode {
+fn examine(inputs: Inputs, print: bool) -> ExitCode {
     let service = Service::for_root(SERVICE, UNIT);
-    let sources = match &service {
-        Some(service) => sources.seen_by(service),
-        None => sources,
+    let inputs = match &service {
+        Some(service) => inputs.seen_by(service),
+        None => inputs,
     };
-    let draft = sources.config_file.is_some();
-    let read = match Service::reading(service.as_ref(), draft, || settings::read(&sources)) {
+    let draft = inputs.config_file.is_some();
+    let read = match Service::reading(service.as_ref(), draft, || settings::read(&inputs)) {
         Ok(read) => read,
         Err(error) => {
             complain(&format_args!("cannot give root's rights up: {error}"));
             return EXIT_UNAVAILABLE.into();
         }
     };
-    match read.and_then(|layers| layers.load(&sources, KeyPolicy::ReadOnly)) {
+    match read.and_then(|layers| layers.load(&inputs, KeyPolicy::ReadOnly)) {
         Ok(loaded) => {
             for warning in &loaded.warnings {
                 complain(warning);

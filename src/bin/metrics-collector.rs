@@ -15,7 +15,7 @@ use metrics_agent::collector::hosts_command;
 use metrics_agent::collector::keys::Found;
 use metrics_agent::collector::keys_command;
 use metrics_agent::collector::public_key::{self, Answer, Next};
-use metrics_agent::collector::settings::{self, Loaded, Sources};
+use metrics_agent::collector::settings::{self, Inputs, Loaded};
 use metrics_agent::collector::start;
 use metrics_agent::config::ConfigError;
 use metrics_agent::config::service::Service;
@@ -47,23 +47,23 @@ fn main() -> ExitCode {
     if arguments.check_config || arguments.print_config || arguments.public_key {
         return examine(&arguments, sources_of(&arguments));
     }
-    let sources = || sources_of(&arguments);
-    let state = |sources: &Sources| sources.places.state.clone();
-    start::daemon().run(sources, state, |dawn, sources, log| {
-        start::run(dawn, sources, arguments.print, &log)
+    let inputs = || sources_of(&arguments);
+    let state = |inputs: &Inputs| inputs.places.state.clone();
+    start::daemon().run(inputs, state, |dawn, inputs, log| {
+        start::run(dawn, inputs, arguments.print, &log)
     })
 }
 
 /// Where settings come from.
-fn sources_of(arguments: &Arguments) -> Sources {
-    let mut sources = Sources::of_process();
+fn sources_of(arguments: &Arguments) -> Inputs {
+    let mut inputs = Inputs::of_process();
     // A reload and whoever reads ConfigurationFiles must not depend on where we were started.
-    sources.config_file = arguments
+    inputs.config_file = arguments
         .config
         .as_ref()
         .map(|file| std::path::absolute(file).unwrap_or_else(|_| file.clone()));
-    sources.command_line = arguments.given();
-    sources
+    inputs.command_line = arguments.given();
+    inputs
 }
 
 /// The service, and its unit as it is shipped.
@@ -72,22 +72,22 @@ const UNIT: &str = include_str!("../../systemd/metrics-collector.service");
 
 /// `--check-config`, `--print-config` and `--public-key`. Root asks for the service: with that
 /// user's rights, but for a file of settings that is named, which may be a draft.
-fn examine(arguments: &Arguments, sources: Sources) -> ExitCode {
+fn examine(arguments: &Arguments, inputs: Inputs) -> ExitCode {
     let service = Service::for_root(SERVICE, UNIT);
     let is_root = rustix::process::geteuid().is_root();
-    let sources = match &service {
-        Some(service) => sources.seen_by(service),
-        None => sources,
+    let inputs = match &service {
+        Some(service) => inputs.seen_by(service),
+        None => inputs,
     };
-    let draft = sources.config_file.is_some();
-    let read = match Service::reading(service.as_ref(), draft, || settings::read(&sources)) {
+    let draft = inputs.config_file.is_some();
+    let read = match Service::reading(service.as_ref(), draft, || settings::read(&inputs)) {
         Ok(read) => read,
         Err(error) => {
             complain(&format_args!("cannot give root's rights up: {error}"));
             return EXIT_UNAVAILABLE.into();
         }
     };
-    let loaded = read.and_then(|layers| layers.load(&sources));
+    let loaded = read.and_then(|layers| layers.load(&inputs));
     if arguments.public_key {
         let named = draft || arguments.names_a_key_file();
         let answer = public_key::answer(loaded, !named, is_root);
@@ -108,13 +108,13 @@ fn examine(arguments: &Arguments, sources: Sources) -> ExitCode {
             ));
         }
     }
-    for problem in ListPlaces::of_state(sources.places.state.as_deref()).problems() {
+    for problem in ListPlaces::of_state(inputs.places.state.as_deref()).problems() {
         complain(&problem);
     }
     print(&if arguments.print_config {
         settings::print::effective(&loaded)
     } else {
-        tell_who_is_shut_out(&loaded, sources.places.state.as_deref());
+        tell_who_is_shut_out(&loaded, inputs.places.state.as_deref());
         String::from("The configuration is valid.\n")
     });
     ExitCode::SUCCESS

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use super::keys::Found;
-use super::settings::{self, Sources};
+use super::settings::{self, Inputs};
 use crate::curve::certificate::Certificate;
 use crate::curve::endpoint::DEFAULT_CLIENTS_PORT;
 use crate::curve::keys::PublicKey;
@@ -19,15 +19,15 @@ const CERTIFICATES: [&str; 2] = [
 /// Where viewing clients reach it, if at all; its key, if there is one that this user may read.
 #[must_use]
 pub fn from_files() -> (Option<Listen>, Option<PublicKey>) {
-    read(&Sources::of_process(), &CERTIFICATES.map(Path::new))
+    read(&Inputs::of_process(), &CERTIFICATES.map(Path::new))
 }
 
-fn read(sources: &Sources, certificates: &[&Path]) -> (Option<Listen>, Option<PublicKey>) {
+fn read(inputs: &Inputs, certificates: &[&Path]) -> (Option<Listen>, Option<PublicKey>) {
     let by_default = Listen::Any {
         port: DEFAULT_CLIENTS_PORT,
     };
     // What is wrong with its settings is the collector's to say.
-    let loaded = settings::load(sources).ok();
+    let loaded = settings::load(inputs).ok();
     let listen = loaded
         .as_ref()
         .map_or(Some(by_default), |loaded| loaded.settings.listen.clients);
@@ -55,16 +55,16 @@ mod tests {
         let etc = root.path().join("etc");
         let state = root.path().join("state");
         fs::create_dir_all(&etc).unwrap();
-        let mut sources = Sources::of_process();
-        sources.usr_dir = root.path().join("usr");
-        sources.etc_dir.clone_from(&etc);
-        sources.places = Places {
+        let mut inputs = Inputs::of_process();
+        inputs.usr_dir = root.path().join("usr");
+        inputs.etc_dir.clone_from(&etc);
+        inputs.places = Places {
             credentials: None,
             etc: etc.join("curve"),
             state: Some(state.clone()),
         };
         let certificate = root.path().join("collector.key");
-        let find = || read(&sources, &[&certificate]);
+        let find = || read(&inputs, &[&certificate]);
         assert_eq!(find(), (Some(Listen::Any { port: 5557 }), None));
 
         fs::write(&certificate, format!("curve\n    public-key = \"{KEY}\"\n")).unwrap();

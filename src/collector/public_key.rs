@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use super::keys::{Found, service_state};
 use super::settings::Loaded;
-use crate::collector::bus::proxy::RunningCollector;
+use crate::collector::bus::proxy::RunningSource;
 use crate::config::ConfigError;
 use crate::curve::keys::PublicKey;
 use crate::dbus::Bus;
@@ -113,7 +113,7 @@ fn running(bus: &Bus) -> Option<(PublicKey, Next)> {
         .build()
         .ok()?;
     let asked = async {
-        let collector = timeout(PATIENCE, RunningCollector::find(bus)).await;
+        let collector = timeout(PATIENCE, RunningSource::find(bus)).await;
         let collector = collector.ok()?.ok()?;
         let key = timeout(PATIENCE, collector.public_key()).await.ok()?.ok()?;
         let key = key.parse().ok()?;

@@ -18,7 +18,7 @@ use super::hosts::Host;
 use super::keys::Found;
 use super::prometheus::own::{self, Figure};
 use super::run::Server;
-use super::settings::{self, Loaded, Settings, Sources, restart_needed};
+use super::settings::{self, Inputs, Loaded, Settings, restart_needed};
 use crate::collector::hosts::snapshot::Presence;
 use crate::curve::keys::PublicKey;
 use crate::systemd::log::LogControl;
@@ -35,15 +35,15 @@ pub(super) type Read = Result<Box<Loaded>, ReloadError>;
 
 /// The reading that runs, and who waits for the next one.
 pub(super) struct Reloads {
-    sources: Arc<Sources>,
+    inputs: Arc<Inputs>,
     waiting: Vec<Asker>,
     running: Option<(Vec<Asker>, oneshot::Receiver<Read>)>,
 }
 
 impl Reloads {
-    pub(super) fn new(sources: Sources) -> Self {
+    pub(super) fn new(inputs: Inputs) -> Self {
         Self {
-            sources: Arc::new(sources),
+            inputs: Arc::new(inputs),
             waiting: Vec::new(),
             running: None,
         }
@@ -82,9 +82,9 @@ impl Reloads {
         answer: Answer<Result<NextKey, ReloadError>>,
         in_force: PublicKey,
     ) {
-        let sources = Arc::clone(&self.sources);
+        let inputs = Arc::clone(&self.inputs);
         let work = move || {
-            let read = settings::load(&sources);
+            let read = settings::load(&inputs);
             drop(permit);
             let next = read.map(|loaded| next_key(&loaded.keys, in_force));
             // The caller may have gone.
@@ -105,7 +105,7 @@ impl Reloads {
         }
         let askers = std::mem::take(&mut self.waiting);
         let (done, running) = oneshot::channel();
-        match read_aside(Arc::clone(&self.sources), done) {
+        match read_aside(Arc::clone(&self.inputs), done) {
             Ok(()) => self.running = Some((askers, running)),
             Err(error) => {
                 let text = format!("cannot start a thread: {error}");
@@ -115,9 +115,9 @@ impl Reloads {
     }
 }
 
-fn read_aside(sources: Arc<Sources>, done: oneshot::Sender<Read>) -> io::Result<()> {
+fn read_aside(inputs: Arc<Inputs>, done: oneshot::Sender<Read>) -> io::Result<()> {
     let work = move || {
-        let loaded = settings::load(&sources);
+        let loaded = settings::load(&inputs);
         // The loop may have ended.
         let _ = done.send(match loaded {
             Ok(loaded) => Ok(Box::new(loaded)),

@@ -24,7 +24,7 @@ use super::pacer::Pacer;
 use super::printer::Printer;
 use super::push::Pushes;
 use super::reload::{Asker, InForce, Read, Reloads};
-use super::settings::{Loaded, Sources};
+use super::settings::{Inputs, Loaded};
 use super::speaking::send;
 use super::state::{HostChange, Phase, ServerState};
 use super::status_line::{Counts, health, line, totals};
@@ -64,7 +64,7 @@ pub struct Start {
     /// Where listening for viewing clients and for HTTP is done; empty for nowhere.
     pub other_endpoints: [String; 2],
     /// Where settings come from, for reloads.
-    pub sources: Sources,
+    pub inputs: Inputs,
     /// The settings to begin with.
     pub loaded: Loaded,
     /// The log's switches.
@@ -171,7 +171,7 @@ impl Server {
             time: None,
             handle,
             desk,
-            reloads: Reloads::new(start.sources),
+            reloads: Reloads::new(start.inputs),
             in_force: InForce::new(start.loaded, start.log),
             deafness: Throttle::default(),
             notifier: start.notifier,

@@ -23,7 +23,7 @@ use super::keys::{Found, Places};
 use super::printer::Printer;
 use super::push::Pushes;
 use super::run::{Server, Start};
-use super::settings::{self, Sources};
+use super::settings::{self, Inputs};
 use super::web::Web;
 use crate::base::exit::{EXIT_CONFIG, EXIT_SOFTWARE, EXIT_UNAVAILABLE};
 use crate::collector::bus::service::ServerService;
@@ -59,13 +59,13 @@ pub fn daemon() -> Daemon {
 /// # Errors
 ///
 /// [`Failure`], logged.
-pub fn run(dawn: Dawn, sources: Sources, print: bool, log: &LogControl) -> Result<(), Failure> {
+pub fn run(dawn: Dawn, inputs: Inputs, print: bool, log: &LogControl) -> Result<(), Failure> {
     let Dawn { runtime, hang_up } = dawn;
     let refused = |error: &dyn Display| {
         events::start_refused(error);
         Failure(EXIT_CONFIG)
     };
-    let mut loaded = settings::load(&sources).map_err(|error| refused(&error))?;
+    let mut loaded = settings::load(&inputs).map_err(|error| refused(&error))?;
     // The level is a valid one: it has been parsed.
     let _ = log.set_level(loaded.settings.log_level.as_str());
     events::loaded(&loaded);
@@ -77,7 +77,7 @@ pub fn run(dawn: Dawn, sources: Sources, print: bool, log: &LogControl) -> Resul
     }
     loaded.keys = Found::Keys(keys);
     let settings = loaded.settings.clone();
-    let by_hand = sources.by_hand;
+    let by_hand = inputs.by_hand;
     raise_descriptor_limit();
     runtime.block_on(async {
         let signals = Signals::catch(hang_up).map_err(|error| bug("catch signals", &error))?;
@@ -101,7 +101,7 @@ pub fn run(dawn: Dawn, sources: Sources, print: bool, log: &LogControl) -> Resul
         } else {
             None
         };
-        let access = start_access(authenticator, settings.access, &sources.places).await?;
+        let access = start_access(authenticator, settings.access, &inputs.places).await?;
         let now = Instant::now();
         let (keeper, restored) = keeping::open(now);
         let start = Start {
@@ -111,7 +111,7 @@ pub fn run(dawn: Dawn, sources: Sources, print: bool, log: &LogControl) -> Resul
             public_key,
             clients,
             other_endpoints: [clients_endpoint, web_endpoint],
-            sources,
+            inputs,
             loaded,
             log: log.clone(),
             printer,

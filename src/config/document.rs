@@ -139,7 +139,7 @@ mod tests {
     #[test]
     fn every_key_has_its_line() {
         let text = "host.name = 'a'\n\n[collector.\"x y\"]\nendpoint = \"h\" # there\n\
-                    [intervals]\nmetrics = 5\n[metrics]\ncollect = [\n 'cpu' ]\nt = 1979-05-27\n";
+                    [intervals]\nmetrics = 5\n[metrics]\nsources = [\n 'cpu' ]\nt = 1979-05-27\n";
         let document = Document::parse(text).unwrap();
         let at = |path: &[&str]| {
             let path: KeyPath = path.iter().map(|&p| p.to_owned()).collect();
@@ -153,7 +153,7 @@ mod tests {
         assert_eq!(at(&["collector", "x y", "endpoint"]), Some((4, "\"h\"")));
         assert_eq!(at(&["intervals"]), Some((5, "")));
         assert_eq!(at(&["intervals", "metrics"]), Some((6, "5")));
-        assert_eq!(at(&["metrics", "collect"]), Some((8, "[\n 'cpu' ]")));
+        assert_eq!(at(&["metrics", "sources"]), Some((8, "[\n 'cpu' ]")));
         assert_eq!(at(&["metrics", "t"]), Some((10, "1979-05-27")));
         assert_eq!(
             document.values.keys().collect::<Vec<_>>(),

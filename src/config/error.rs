@@ -226,15 +226,15 @@ pub enum Reason {
     /// `public_key` and `public_key_file` in one place.
     #[error("public_key and public_key_file exclude each other: leave one out")]
     BothKeys,
-    /// No metric collector has this name.
-    #[error("no metric collector is called {name:?}{suggestion}")]
-    UnknownCollector {
+    /// No source has this name.
+    #[error("no source is called {name:?}{suggestion}")]
+    UnknownSource {
         /// The name.
         name: String,
         /// What it may have meant.
         suggestion: Suggestion,
     },
-    /// A metric collector is named twice.
+    /// A source is named twice.
     #[error("{0:?} is named twice")]
     Repeated(String),
     /// More of something than there may be.

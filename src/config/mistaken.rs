@@ -89,8 +89,8 @@ mod tests {
             "metrics: expected a value behind the `=`"
         );
         assert_eq!(
-            explanation("collect = [cpu, load]").unwrap(),
-            "collect: expected quotes around each text of a list: collect = [\"one\", \"two\"]"
+            explanation("sources = [cpu, load]").unwrap(),
+            "sources: expected quotes around each text of a list: sources = [\"one\", \"two\"]"
         );
         assert_eq!(
             explanation("pin_names = Yes # all").unwrap(),

@@ -164,18 +164,18 @@ pub(super) enum Command {
     /// Read the configuration again
     Reload,
 
-    /// Enable metric collectors until the next start or revert
+    /// Enable sources until the next start or revert
     Enable {
         /// Their names, as "status" shows them
-        #[arg(required = true, value_name = "COLLECTOR", value_hint = ValueHint::Other)]
-        collectors: Vec<String>,
+        #[arg(required = true, value_name = "SOURCE", value_hint = ValueHint::Other)]
+        sources: Vec<String>,
     },
 
-    /// Disable metric collectors until the next start or revert
+    /// Disable sources until the next start or revert
     Disable {
         /// Their names, as "status" shows them
-        #[arg(required = true, value_name = "COLLECTOR", value_hint = ValueHint::Other)]
-        collectors: Vec<String>,
+        #[arg(required = true, value_name = "SOURCE", value_hint = ValueHint::Other)]
+        sources: Vec<String>,
     },
 
     /// Show or set how much the agent logs

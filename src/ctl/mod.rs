@@ -170,8 +170,8 @@ impl Control {
             Command::Revert => self.order("Revert", &()).await,
             Command::Reload => self.order("Reload", &()).await,
             Command::Reconnect { connection } => self.reconnect(connection).await,
-            Command::Enable { collectors } => self.enable(&collectors, true).await,
-            Command::Disable { collectors } => self.enable(&collectors, false).await,
+            Command::Enable { sources } => self.enable(&sources, true).await,
+            Command::Disable { sources } => self.enable(&sources, false).await,
             Command::LogLevel { level } => self.log_level(level).await,
             Command::Monitor => self.monitor().await,
             Command::PublicKey { .. } => self.public_key().await,
@@ -313,14 +313,14 @@ impl Control {
         Ok(agent.reconnect(&name).await?)
     }
 
-    async fn enable(&self, collectors: &[String], enabled: bool) -> Result<(), Failure> {
+    async fn enable(&self, sources: &[String], enabled: bool) -> Result<(), Failure> {
         let (agent, _asks) = self.agent_to_change().await?;
         let view = status::View::of(&agent).await?;
         // All or none, as far as spelling goes.
-        for name in collectors {
-            view.collector(name)?;
+        for name in sources {
+            view.source(name)?;
         }
-        for name in collectors {
+        for name in sources {
             agent.set_enabled(name, enabled).await?;
         }
         Ok(())

@@ -59,8 +59,8 @@ pub trait Agent1 {
 pub struct Objects {
     /// One for each configured collector.
     pub connections: Vec<Values>,
-    /// One for each metric collector.
-    pub collectors: Vec<Values>,
+    /// One for each source.
+    pub sources: Vec<Values>,
 }
 
 /// The agent that owns the name now.
@@ -153,8 +153,8 @@ impl Agent {
                 .connections
                 .extend(interfaces.remove(path::CONNECTION_INTERFACE));
             found
-                .collectors
-                .extend(interfaces.remove(path::COLLECTOR_INTERFACE));
+                .sources
+                .extend(interfaces.remove(path::SOURCE_INTERFACE));
         }
         Ok(found)
     }
@@ -175,11 +175,11 @@ impl Agent {
             .await
     }
 
-    /// Enables or disables the metric collector of that name.
-    pub async fn set_enabled(&self, collector: &str, enabled: bool) -> zbus::Result<()> {
-        let path = path::collector(collector);
+    /// Enables or disables the source of that name.
+    pub async fn set_enabled(&self, source: &str, enabled: bool) -> zbus::Result<()> {
+        let path = path::source(source);
         let value = Variant::Bool(enabled);
-        self.set(path.as_str(), path::COLLECTOR_INTERFACE, "Enabled", value)
+        self.set(path.as_str(), path::SOURCE_INTERFACE, "Enabled", value)
             .await
     }
 

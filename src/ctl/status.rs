@@ -17,7 +17,7 @@ use crate::ctl::proxy::{Agent, Values};
 pub(super) struct View {
     agent: Values,
     connections: Vec<Values>,
-    collectors: Vec<Values>,
+    sources: Vec<Values>,
 }
 
 /// The process that the agent is.
@@ -43,7 +43,7 @@ impl View {
         Ok(Self {
             agent: agent.properties().await?,
             connections: objects.connections,
-            collectors: objects.collectors,
+            sources: objects.sources,
         })
     }
 
@@ -52,9 +52,9 @@ impl View {
         named(&self.connections, "connection", name)
     }
 
-    /// The metric collector of that name, or the names there are.
-    pub(super) fn collector(&self, name: &str) -> Result<&Values, Failure> {
-        named(&self.collectors, "metric collector", name)
+    /// The source of that name, or the names there are.
+    pub(super) fn source(&self, name: &str) -> Result<&Values, Failure> {
+        named(&self.sources, "source", name)
     }
 
     pub(super) fn to_json(&self) -> Value {
@@ -62,7 +62,7 @@ impl View {
         json!({
             "Agent": json::object(&self.agent),
             "Connections": list(&self.connections),
-            "Collectors": list(&self.collectors),
+            "Sources": list(&self.sources),
         })
     }
 
@@ -80,9 +80,9 @@ impl View {
         &self.connections
     }
 
-    /// The names of the connections, and of the metric collectors that are enabled or not.
+    /// The names of the connections, and of the metric sources that are enabled or not.
     pub(super) fn names(&self, kind: Names) -> Vec<String> {
-        let those = |enabled| self.those_collectors(enabled);
+        let those = |enabled| self.those_sources(enabled);
         match kind {
             Names::Connections => self
                 .connections
@@ -127,7 +127,7 @@ impl View {
             page.line("", &set_by_order(agent, name, property));
         }
         page.line("Public key", &string(agent, "PublicKey"));
-        page.line("Collectors", &self.collector_names());
+        page.line("Sources", &self.source_names());
         self.faults_to_page(&mut page, style);
         for (at, file) in strings(agent, "ConfigurationFiles").iter().enumerate() {
             page.line(if at == 0 { "Settings" } else { "" }, file);
@@ -164,10 +164,10 @@ impl View {
         )
     }
 
-    /// The metric collectors that fail, and those that have nothing to read here.
+    /// The metric sources that fail, and those that have nothing to read here.
     fn faults_to_page(&self, page: &mut Page, style: Style) {
         for (label, property) in [("Failing", "Fault"), ("No values", "Lack")] {
-            let those = self.collectors.iter().filter_map(|one| {
+            let those = self.sources.iter().filter_map(|one| {
                 let why = string(one, property);
                 (!why.is_empty()).then(|| (string(one, "Name"), why))
             });
@@ -181,25 +181,25 @@ impl View {
         }
     }
 
-    /// The metric collectors that fail, each with why.
+    /// The metric sources that fail, each with why.
     pub(super) fn failing(&self) -> Vec<String> {
-        let those = self.collectors.iter().filter_map(|one| {
+        let those = self.sources.iter().filter_map(|one| {
             let why = string(one, "Fault");
             (!why.is_empty()).then(|| format!("{}: {why}", string(one, "Name")))
         });
         those.collect()
     }
 
-    fn those_collectors(&self, enabled: bool) -> Vec<String> {
-        let those = self.collectors.iter().filter(|one| {
+    fn those_sources(&self, enabled: bool) -> Vec<String> {
+        let those = self.sources.iter().filter(|one| {
             let is = one.get("Enabled").map(|value| &**value);
             matches!(is, Some(Variant::Bool(is)) if *is == enabled)
         });
         those.map(|one| string(one, "Name")).collect()
     }
 
-    fn collector_names(&self) -> String {
-        let names = |enabled| self.those_collectors(enabled).join(" ");
+    fn source_names(&self) -> String {
+        let names = |enabled| self.those_sources(enabled).join(" ");
         match (names(true), names(false)) {
             (enabled, disabled) if disabled.is_empty() => enabled,
             (enabled, disabled) => format!("{enabled} (disabled: {disabled})")
@@ -425,7 +425,7 @@ mod tests {
 
     fn view() -> View {
         let t = |seconds: u64| Variant::U64(NOW - seconds * 1_000_000);
-        let collector = |name: &'static str, enabled: bool, fault: &'static str| {
+        let source = |name: &'static str, enabled: bool, fault: &'static str| {
             let lack = if name == "units" { "no cgroup v2" } else { "" };
             values(vec![
                 ("Name", Variant::from(name)),
@@ -485,10 +485,10 @@ mod tests {
                 ("BytesSent", Variant::U64(262_144)),
                 ("MessagesReceived", Variant::U64(45)),
             ])],
-            collectors: vec![
-                collector("cpu", true, "cannot open /proc/stat: gone"),
-                collector("disk", false, ""),
-                collector("units", true, ""),
+            sources: vec![
+                source("cpu", true, "cannot open /proc/stat: gone"),
+                source("disk", false, ""),
+                source("units", true, ""),
             ],
         }
     }
@@ -505,7 +505,7 @@ mod tests {
               metrics was set at run time, until the agent ends or \"revert\"
               stale was set at run time and is kept in /var/lib/a/settings.toml, until \"revert\"
   Public key: rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7
-  Collectors: cpu units (disabled: disk)
+     Sources: cpu units (disabled: disk)
      Failing: cpu: cannot open /proc/stat: gone
    No values: units: no cgroup v2
     Settings: /etc/a.toml
@@ -557,16 +557,16 @@ mod tests {
         let json = view().to_json();
         assert_eq!(json["Agent"]["MetricsIntervalUSec"], 5_000_000);
         assert_eq!(json["Connections"][0]["Name"], "main");
-        assert_eq!(json["Collectors"][1]["Enabled"], false);
+        assert_eq!(json["Sources"][1]["Enabled"], false);
     }
 
     #[test]
     fn an_unknown_name_is_told_the_known_ones() {
-        assert!(view().collector("cpu").is_ok());
-        let error = view().collector("gpu").unwrap_err();
+        assert!(view().source("cpu").is_ok());
+        let error = view().source("gpu").unwrap_err();
         assert_eq!(
             error.to_string(),
-            r#"no metric collector is named "gpu"; there is: cpu, disk, units"#
+            r#"no source is named "gpu"; there is: cpu, disk, units"#
         );
     }
 

@@ -19,8 +19,8 @@ pub(crate) const AGENT_INTERFACE: &str = "org.metricsagent.Agent1";
 /// That of a connection.
 pub(crate) const CONNECTION_INTERFACE: &str = "org.metricsagent.Connection1";
 
-/// That of a metric collector.
-pub(crate) const COLLECTOR_INTERFACE: &str = "org.metricsagent.Collector1";
+/// That of a source.
+pub(crate) const SOURCE_INTERFACE: &str = "org.metricsagent.Source1";
 
 /// That of the collector's own object.
 pub(crate) const SERVER_INTERFACE: &str = "org.metricsagent.Server1";
@@ -34,10 +34,10 @@ pub fn connection(name: &str) -> OwnedObjectPath {
     below("connection", name)
 }
 
-/// The object of a metric collector, by its name.
+/// The object of a source, by its name.
 #[must_use]
-pub fn collector(name: &str) -> OwnedObjectPath {
-    below("collector", name)
+pub fn source(name: &str) -> OwnedObjectPath {
+    below("source", name)
 }
 
 fn below(kind: &str, name: &str) -> OwnedObjectPath {
@@ -129,8 +129,8 @@ mod tests {
             assert!(ObjectPath::try_from(path.as_str()).is_ok(), "{path}");
         }
         assert_eq!(
-            collector("disk-io").as_str(),
-            "/org/metricsagent/Agent1/collector/disk_2dio"
+            source("disk-io").as_str(),
+            "/org/metricsagent/Agent1/source/disk_2dio"
         );
     }
 }

@@ -52,8 +52,8 @@ const LIMITS: Limits = Limits {
 pub enum Action {
     /// Set or revert intervals.
     SetIntervals,
-    /// Enable and disable metric collectors.
-    ManageCollectors,
+    /// Enable and disable sources.
+    ManageSources,
     /// Close connections and open them again.
     Reconnect,
     /// Read the configuration again.
@@ -72,7 +72,7 @@ impl Action {
     /// Every action there is.
     pub const ALL: [Self; 8] = [
         Self::SetIntervals,
-        Self::ManageCollectors,
+        Self::ManageSources,
         Self::Reconnect,
         Self::Reload,
         Self::SetLog,
@@ -86,7 +86,7 @@ impl Action {
     pub const fn id(self) -> &'static str {
         match self {
             Self::SetIntervals => "org.metricsagent.set-intervals",
-            Self::ManageCollectors => "org.metricsagent.manage-collectors",
+            Self::ManageSources => "org.metricsagent.manage-sources",
             Self::Reconnect => "org.metricsagent.reconnect",
             Self::Reload => "org.metricsagent.reload",
             Self::SetLog => "org.metricsagent.set-log",

@@ -41,6 +41,6 @@ pub struct Definition {
     pub in_metrics: bool,
     /// Whether it is part of `model` messages.
     pub in_model: bool,
-    /// The name of the collector that reads it.
-    pub collector: &'static str,
+    /// The name of the source that reads it.
+    pub source: &'static str,
 }

@@ -2,7 +2,7 @@
 //!
 //! Not every message holds every metric: an agent reads file systems less often than CPU
 //! time. So what a message says of a family replaces what was known of that family, and
-//! of no other. A metric of the table belongs to the family of the agent's collector that
+//! of no other. A metric of the table belongs to the family of the agent's source that
 //! reads it; any other to the family of what stands in front of its first dot.
 
 use std::collections::HashMap;
@@ -119,20 +119,20 @@ struct Known {
 }
 
 static KNOWN: LazyLock<Known> = LazyLock::new(|| {
-    let mut collectors: Vec<&str> = Vec::new();
+    let mut sources: Vec<&str> = Vec::new();
     let mut by_name = HashMap::with_capacity(METRICS.len());
     for metric in METRICS {
-        let found = collectors.iter().position(|name| *name == metric.collector);
+        let found = sources.iter().position(|name| *name == metric.source);
         let index = found.unwrap_or_else(|| {
-            collectors.push(metric.collector);
-            collectors.len() - 1
+            sources.push(metric.source);
+            sources.len() - 1
         });
         let family = Family(u8::try_from(index).unwrap_or(u8::MAX));
         by_name.insert(metric.name, family);
     }
     Known {
         by_name,
-        count: collectors.len(),
+        count: sources.len(),
     }
 });
 
@@ -184,9 +184,9 @@ mod tests {
     use crate::protocol::message::GridKind;
 
     #[test]
-    fn what_a_collector_reads_is_one_family() {
+    fn what_a_source_reads_is_one_family() {
         assert_eq!(Family::of("mem.free"), Family::of("mem.total"));
-        // By the collector, not by the name.
+        // By the source, not by the name.
         assert_ne!(Family::of("mem.free"), Family::of("mem.faults.total"));
         assert_eq!(
             Family::of("unit.restarts.total[a.service]"),

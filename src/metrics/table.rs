@@ -1,7 +1,7 @@
-//! The one table of metrics: name, unit, kind, grids, instance, collector, description.
+//! The one table of metrics: name, unit, kind, grids, instance, source, description.
 //!
-//! What `ListMetrics` answers, what the documentation lists and what the collectors may
-//! emit all come from here. Deployed collectors and clients rely on the names, units and
+//! What `ListMetrics` answers, what the documentation lists and what the sources may
+//! emit all come from here. Deployed sources and clients rely on the names, units and
 //! kinds: rows are added, never changed. A deployed viewing client reads `mem.avail`,
 //! `mem.free`, `mem.buffers`, `mem.cached` and `cpu.percent` out of a model and fails where one
 //! is not there.
@@ -14,7 +14,7 @@ use crate::metrics::{Definition, Kind};
 
 /// A row names its constant too, so that no metric can be emitted that is not in the table.
 macro_rules! metrics {
-    ($($collector:ident { $(
+    ($($source:ident { $(
         $constant:ident = $name:literal $([$instance:literal])?, $unit:literal, $kind:ident,
         [$($grid:ident)+], $description:literal;
     )* })*) => {
@@ -28,7 +28,7 @@ macro_rules! metrics {
                 description: $description,
                 in_metrics: metrics!(@has metrics $($grid)+),
                 in_model: metrics!(@has model $($grid)+),
-                collector: $collector,
+                source: $source,
             };
         )*)*
 
@@ -46,7 +46,7 @@ macro_rules! metrics {
 macro_rules! names {
     ($($constant:ident = $name:literal, $description:literal;)*) => {
         $(
-            #[doc = concat!("The name of the collector of ", $description, ".")]
+            #[doc = concat!("The name of the source of ", $description, ".")]
             pub const $constant: &str = $name;
         )*
     };
@@ -474,14 +474,14 @@ AGENT {
         "Connections that the agent opened again, unasked";
     AGENT_LOG_LOST = "agent.log.lost.total", "", Counter, [metrics],
         "Lines that the agent could not log, as there was no room for them";
-    AGENT_COLLECTOR_TIME = "agent.collector.time.total" ["collector"], "us", Counter, [metrics],
-        "Time that the readings of a metric collector took";
-    AGENT_COLLECTOR_ERRORS = "agent.collector.errors.total" ["collector"], "", Counter, [metrics],
-        "Readings of a metric collector that failed, and values that were left out of others";
-    AGENT_COLLECTOR_FAILED = "agent.collector.failed.total" ["collector"], "", Counter, [metrics],
-        "Readings of a metric collector that failed as a whole";
-    AGENT_COLLECTOR_CUT = "agent.collector.cut.total" ["collector"], "", Counter, [metrics],
-        "Values of a metric collector that were left out, as there were too many";
+    AGENT_SOURCE_TIME = "agent.source.time.total" ["source"], "us", Counter, [metrics],
+        "Time that the readings of a source took";
+    AGENT_SOURCE_ERRORS = "agent.source.errors.total" ["source"], "", Counter, [metrics],
+        "Readings of a source that failed, and values that were left out of others";
+    AGENT_SOURCE_FAILED = "agent.source.failed.total" ["source"], "", Counter, [metrics],
+        "Readings of a source that failed as a whole";
+    AGENT_SOURCE_CUT = "agent.source.cut.total" ["source"], "", Counter, [metrics],
+        "Values of a source that were left out, as there were too many";
 }
 }
 
@@ -499,7 +499,7 @@ pub fn metric(name: &str) -> Option<&'static Definition> {
 mod tests {
     use super::*;
 
-    /// The contract with deployed collectors and clients: name, unit, grids.
+    /// The contract with deployed sources and clients: name, unit, grids.
     #[test]
     fn the_table_holds_the_names_that_deployed_clients_rely_on() {
         for row in [

@@ -2,15 +2,15 @@
 //!
 //! The counts come from the agent's task ([`Context::counts`]), its CPU time from the
 //! process's CPU clock, its memory from /proc/self/statm (`proc_pid_statm(5)`). How the
-//! other collectors fare is added by the set that runs them.
+//! other sources fare is added by the set that runs them.
 
 use rustix::time::{ClockId, clock_gettime};
 
 use super::{
-    Collector, Purpose, Sink,
+    Purpose, Sink, Source,
     context::{Context, CountsSource},
     error::{CollectError, Malformed},
-    source::{ProcFile, Root},
+    file::{ProcFile, Root},
 };
 use crate::base::process::resident_pages;
 use crate::metrics::table::{
@@ -24,13 +24,13 @@ const FILE: &str = "/proc/self/statm";
 const EXPECTED: &str = "numbers of pages, of which the second is the resident ones";
 
 /// Reads what the process has used.
-pub struct AgentCollector {
+pub struct AgentSource {
     statm: ProcFile,
     counts: CountsSource,
     page_kilobytes: u64,
 }
 
-impl AgentCollector {
+impl AgentSource {
     /// One for this process: it looks below no root, as it is no other that is meant.
     #[must_use]
     pub fn open(context: &Context) -> Self {
@@ -42,7 +42,7 @@ impl AgentCollector {
     }
 }
 
-impl Collector for AgentCollector {
+impl Source for AgentSource {
     fn collect(
         &mut self,
         _purpose: Purpose,

@@ -34,7 +34,7 @@ pub const OVERDUE: Duration = Duration::from_millis(400);
 /// `TasksMax=`; a host with more dead mounts than this has said what is wrong with it.
 pub const MAX_LOST: usize = 8;
 
-/// Most jobs that wait: each collector submits one at a time.
+/// Most jobs that wait: each source submits one at a time.
 const MAX_WAITING: usize = 32;
 
 /// Room for a system call and a path, many times over.

@@ -5,10 +5,10 @@
 //! namespace. A host that follows no connections has no values.
 
 use super::{
-    Collector, Purpose, Sink,
+    Purpose, Sink, Source,
     context::Context,
     error::{CollectError, Malformed},
-    source::ProcFile,
+    file::ProcFile,
     text::{MAX_COUNT, count},
 };
 use crate::metrics::table::{CONNTRACK_ENTRIES, CONNTRACK_LIMIT};
@@ -30,12 +30,12 @@ pub fn parse(text: &[u8], most: u64) -> Result<u64, Malformed> {
 
 /// Reads both.
 #[derive(Debug)]
-pub struct ConntrackCollector {
+pub struct ConntrackSource {
     count: ProcFile,
     max: ProcFile,
 }
 
-impl ConntrackCollector {
+impl ConntrackSource {
     /// One that reads below the context's root.
     #[must_use]
     pub fn open(context: &Context) -> Self {
@@ -46,7 +46,7 @@ impl ConntrackCollector {
     }
 }
 
-impl Collector for ConntrackCollector {
+impl Source for ConntrackSource {
     fn collect(
         &mut self,
         _purpose: Purpose,
@@ -105,7 +105,7 @@ mod tests {
             ("6.18-firecracker", 26, 262_144),
         ] {
             let context = Context::new(captured(kernel));
-            let samples = sample(&mut ConntrackCollector::open(&context)).unwrap();
+            let samples = sample(&mut ConntrackSource::open(&context)).unwrap();
             assert_eq!(names(&samples), ["conntrack.entries", "conntrack.limit"]);
             assert_eq!(unsigned(&samples, "conntrack.entries"), Some(count));
             assert_eq!(unsigned(&samples, "conntrack.limit"), Some(max));
@@ -115,17 +115,17 @@ mod tests {
     #[test]
     fn a_module_that_comes_and_goes_is_no_error() {
         let host = Host::new();
-        let mut collector = ConntrackCollector::open(&host.context());
+        let mut source = ConntrackSource::open(&host.context());
         for _ in 0..3 {
-            assert!(sample(&mut collector).unwrap().is_empty());
+            assert!(sample(&mut source).unwrap().is_empty());
             host.write(COUNT, "7\n");
-            assert!(sample(&mut collector).unwrap().is_empty());
+            assert!(sample(&mut source).unwrap().is_empty());
             host.write(MAX, "65536\n");
-            let samples = sample(&mut collector).unwrap();
+            let samples = sample(&mut source).unwrap();
             assert_eq!(unsigned(&samples, "conntrack.entries"), Some(7));
             std::fs::remove_dir_all(host.path("/proc")).unwrap();
             // What is deleted can still be read; a sysctl that is gone can not.
-            collector = ConntrackCollector::open(&host.context());
+            source = ConntrackSource::open(&host.context());
         }
     }
 
@@ -135,8 +135,8 @@ mod tests {
         host.write(COUNT, "7\n");
         for text in ["", "\n", "65536", "-1\n", "1 2\n", "99999999999999999999\n"] {
             host.write(MAX, text);
-            let mut collector = ConntrackCollector::open(&host.context());
-            let (samples, left_out) = sample_whole(&mut collector).unwrap();
+            let mut source = ConntrackSource::open(&host.context());
+            let (samples, left_out) = sample_whole(&mut source).unwrap();
             assert_eq!(names(&samples), ["conntrack.entries"]);
             let error = left_out.named()[0].to_string();
             let expected = "nf_conntrack_max, line 1: expected a number up to 2147483647 and a newline, found ";
@@ -144,22 +144,22 @@ mod tests {
         }
         host.write(MAX, "65536\n");
         host.write(COUNT, "4294967294\n");
-        let mut collector = ConntrackCollector::open(&host.context());
-        let (samples, left_out) = sample_whole(&mut collector).unwrap();
+        let mut source = ConntrackSource::open(&host.context());
+        let (samples, left_out) = sample_whole(&mut source).unwrap();
         assert_eq!(
             (names(&samples), left_out.count()),
             (vec!["conntrack.limit".to_owned()], 1)
         );
         host.write(MAX, "x\n");
-        let mut collector = ConntrackCollector::open(&host.context());
-        let error = sample(&mut collector).unwrap_err().to_string();
+        let mut source = ConntrackSource::open(&host.context());
+        let error = sample(&mut source).unwrap_err().to_string();
         assert!(error.contains("nf_conntrack_count, line 1: "), "{error}");
     }
 
     #[test]
     fn the_running_machine_has_both_or_neither() {
         let context = Context::new(crate::sources::Root::default());
-        let samples = sample(&mut ConntrackCollector::open(&context)).unwrap();
+        let samples = sample(&mut ConntrackSource::open(&context)).unwrap();
         let loaded = std::path::Path::new(COUNT).exists();
         assert_eq!(samples.len(), if loaded { 2 } else { 0 });
     }

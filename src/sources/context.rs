@@ -1,15 +1,15 @@
-//! What a metric collector is made with.
+//! What a source is made with.
 
 use std::sync::Arc;
 
 use super::{
     background::{Bell, Prober},
     bus::SystemBus,
+    file::Root,
     options::Options,
-    source::Root,
 };
 
-/// What the agent counts, for the collector of the agent itself.
+/// What the agent counts, for the source of the agent itself.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Messages sent.
@@ -29,7 +29,7 @@ pub struct Counts {
 /// Where to ask for the counts.
 pub type CountsSource = Arc<dyn Fn() -> Counts + Send + Sync>;
 
-/// What a collector is made with.
+/// What a source is made with.
 #[derive(Clone)]
 pub struct Context {
     /// Where /proc, /sys and the rest are found.
@@ -38,7 +38,7 @@ pub struct Context {
     pub options: Arc<Options>,
     /// Does what may block.
     pub prober: Prober,
-    /// To be rung when [`Collector::ready`](super::Collector::ready) may have become true.
+    /// To be rung when [`Source::ready`](super::Source::ready) may have become true.
     pub bell: Bell,
     /// For those who ask services.
     pub bus: SystemBus,

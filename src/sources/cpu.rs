@@ -6,7 +6,7 @@
 //! left out where the kernel took back time in between ([`stat::Steady`]), and where
 //! more time was added than all CPUs can have had, as when one comes back that was taken out;
 //! of these two readings alone, and it counts as a value that makes no sense. Making
-//! the collector takes a first reading for every purpose, so that the first sample is about
+//! the source takes a first reading for every purpose, so that the first sample is about
 //! an interval, too; where that failed, the first reading that succeeds gives no value. It
 //! is all that a model has of this, and needs the file's first line alone.
 
@@ -20,11 +20,11 @@ use std::{
 use stat::{Cores, MODES, Steady, Times};
 
 use super::{
-    Collector, Grid, Purpose, Sink,
+    Grid, Purpose, Sink, Source,
     context::Context,
     error::{CollectError, Malformed},
+    file::ProcFile,
     odd::Odd,
-    source::ProcFile,
 };
 use crate::metrics::Definition;
 use crate::metrics::table::{
@@ -207,7 +207,7 @@ fn milliseconds(ticks: u64, per_second: u64) -> u64 {
 
 /// Reads /proc/stat.
 #[derive(Debug)]
-pub struct CpuCollector {
+pub struct CpuSource {
     file: ProcFile,
     previous: Previous,
     ticks_per_second: u64,
@@ -254,11 +254,11 @@ impl Each {
     }
 }
 
-impl CpuCollector {
+impl CpuSource {
     /// One that reads below the root, and the first reading for it to compare with.
     #[must_use]
     pub fn open(context: &Context) -> Self {
-        let mut collector = Self {
+        let mut source = Self {
             file: ProcFile::new(&context.root, FILE),
             previous: Previous::default(),
             ticks_per_second: rustix::param::clock_ticks_per_second(),
@@ -271,20 +271,20 @@ impl CpuCollector {
         let mut scratch = Vec::new();
         let at = Instant::now();
         // A failure is not lost: the first sample will meet and return it.
-        let text = collector.file.read_first_line(&mut scratch).ok();
+        let text = source.file.read_first_line(&mut scratch).ok();
         let times = text.and_then(|text| stat::parse_first_line(text, &mut Odd::default()).ok());
         if let Some(times) = times {
-            let (_, first) = collector.advance(&times, at);
-            if let Ok(text) = collector.file.read_up_to(FILE_LIMIT, &mut scratch) {
-                collector.cpus = stat::count_cpus(text);
+            let (_, first) = source.advance(&times, at);
+            if let Ok(text) = source.file.read_up_to(FILE_LIMIT, &mut scratch) {
+                source.cpus = stat::count_cpus(text);
             }
-            collector.previous = Previous {
+            source.previous = Previous {
                 metrics: first,
                 model: first,
                 query: first,
             };
         }
-        collector
+        source
     }
 
     fn limit(&self) -> u64 {
@@ -363,7 +363,7 @@ fn malformed(file: &ProcFile, problem: Malformed) -> CollectError {
     CollectError::malformed(file.path(), problem)
 }
 
-impl Collector for CpuCollector {
+impl Source for CpuSource {
     fn collect(
         &mut self,
         purpose: Purpose,
@@ -418,7 +418,7 @@ mod tests {
     use crate::metrics::table::CPU;
     use crate::metrics::{Samples, Value};
     use crate::sources::{
-        CollectorSet, Options, Root,
+        Options, Root, SourceSet,
         text::{TICKS, max_sum_of_times},
     };
     use proptest::prelude::*;
@@ -521,7 +521,7 @@ mod tests {
         };
         write(1000, 10_000, 1);
         let context = Context::new(Root(directory.path().to_owned()));
-        let mut set = CollectorSet::open(context, Duration::from_secs(1), &[CPU]).unwrap();
+        let mut set = SourceSet::open(context, Duration::from_secs(1), &[CPU]).unwrap();
         let mut samples = Samples::new();
         let mut sample = |purpose, grid| {
             let _ = set.sample(purpose, grid, &mut samples);
@@ -557,7 +557,7 @@ mod tests {
     /// A host whose /proc/stat a test writes, and which is sampled as seconds pass.
     struct Host {
         directory: tempfile::TempDir,
-        collector: CpuCollector,
+        source: CpuSource,
     }
 
     impl Host {
@@ -569,24 +569,21 @@ mod tests {
             let mut options = Options::default();
             options.cpu.per_cpu = true;
             context.options = options.into();
-            let collector = CpuCollector::open(&context);
-            Self {
-                directory,
-                collector,
-            }
+            let source = CpuSource::open(&context);
+            Self { directory, source }
         }
 
         /// What it says so many seconds after the reading before: the share, the values, and
         /// what was odd.
         fn sample(&mut self, seconds: u64, text: &str) -> (Option<f64>, Samples, Vec<String>) {
             std::fs::write(self.directory.path().join("proc/stat"), text).unwrap();
-            if let Some(previous) = &mut self.collector.previous.metrics {
+            if let Some(previous) = &mut self.source.previous.metrics {
                 let before = previous.at.checked_sub(Duration::from_secs(seconds));
                 previous.at = before.unwrap();
             }
             let mut samples = Samples::new();
             let mut sink = Sink::new(Grid::All, &mut samples);
-            self.collector
+            self.source
                 .collect(Purpose::Metrics, &mut Vec::new(), &mut sink)
                 .unwrap();
             let left_out = sink.into_left_out();
@@ -676,7 +673,7 @@ mod tests {
         options.cpu.per_cpu = per_cpu;
         let mut context = Context::new(Root(root.to_owned()));
         context.options = options.into();
-        let mut set = CollectorSet::open(context, Duration::from_secs(1), &[CPU]).unwrap();
+        let mut set = SourceSet::open(context, Duration::from_secs(1), &[CPU]).unwrap();
         let mut samples = Samples::new();
         assert_eq!(set.sample(Purpose::Metrics, Grid::All, &mut samples), []);
         samples
@@ -778,13 +775,13 @@ mod tests {
         assert_eq!(samples.get("proc.running"), None);
 
         write(FILE_LIMIT);
-        let mut collector = CpuCollector::open(&Context::new(Root(directory.path().to_owned())));
+        let mut source = CpuSource::open(&Context::new(Root(directory.path().to_owned())));
         let mut samples = Samples::new();
         let mut sink = Sink::new(Grid::All, &mut samples);
-        let error = collector.collect(Purpose::Query, &mut Vec::new(), &mut sink);
+        let error = source.collect(Purpose::Query, &mut Vec::new(), &mut sink);
         assert!(error.unwrap_err().to_string().contains("is larger than"));
         let mut sink = Sink::new(Grid::Model, &mut samples);
-        collector
+        source
             .collect(Purpose::Model, &mut Vec::new(), &mut sink)
             .unwrap();
         assert_eq!(samples.get("cpu.percent"), Some(Value::Float(0.0)));

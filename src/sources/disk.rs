@@ -18,13 +18,13 @@ use std::time::Instant;
 use device::{Device, Known};
 
 use super::{
-    Collector, Purpose, Sink,
+    Purpose, Sink, Source,
     context::Context,
     error::{CollectError, Malformed},
+    file::{ProcFile, Root},
     instances::{EXPECTED_NAME, Instances, is_name},
     lines::{Line, lines},
     odd::Odd,
-    source::{ProcFile, Root},
     text::{MAX_COUNT, MAX_EVENTS, MILLISECONDS, count, fields, max_sum_of_times},
 };
 use crate::metrics::Definition;
@@ -128,13 +128,13 @@ pub fn parse(line: &Line<'_>, odd: &mut Odd) -> Disk {
 
 /// Reads /proc/diskstats.
 #[derive(Debug)]
-pub struct DiskCollector {
+pub struct DiskSource {
     root: Root,
     file: ProcFile,
     devices: Instances<Device>,
 }
 
-impl DiskCollector {
+impl DiskSource {
     /// One for the devices that [`Options::disk`](super::Options) admits.
     #[must_use]
     pub fn open(context: &Context) -> Self {
@@ -146,7 +146,7 @@ impl DiskCollector {
     }
 }
 
-impl Collector for DiskCollector {
+impl Source for DiskSource {
     fn collect(
         &mut self,
         _purpose: Purpose,

@@ -1,6 +1,6 @@
 //! One job at a time for the prober, begun for one sample after the other.
 //!
-//! Owns what became of the job that was begun last; what the job finds is its collector's
+//! Owns what became of the job that was begun last; what the job finds is its source's
 //! own affair. One that hangs is not begun again.
 
 use std::time::Instant;

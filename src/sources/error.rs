@@ -13,7 +13,7 @@ use super::background::ProbeError;
 
 /// A source could not be read.
 #[derive(Debug, thiserror::Error)]
-pub enum SourceError {
+pub enum FileError {
     /// The file is not there or may not be opened.
     #[error("cannot open {}: {source}", path.display())]
     Open {
@@ -40,7 +40,7 @@ pub enum SourceError {
     },
 }
 
-impl SourceError {
+impl FileError {
     fn path(&self) -> &Path {
         match self {
             Self::Open { path, .. } | Self::Read { path, .. } | Self::TooLarge { path, .. } => path,
@@ -112,12 +112,12 @@ fn excerpt(text: &[u8]) -> String {
     }
 }
 
-/// A collector has no values this time.
+/// A source has no values this time.
 #[derive(Debug, thiserror::Error)]
 pub enum CollectError {
     /// The source could not be read.
     #[error(transparent)]
-    Source(#[from] SourceError),
+    Source(#[from] FileError),
     /// The source could be read and not be understood.
     #[error("{}, {problem}", path.display())]
     Malformed {
@@ -210,7 +210,7 @@ mod tests {
     use super::*;
 
     fn open_error(path: &str, kind: io::ErrorKind) -> CollectError {
-        CollectError::Source(SourceError::Open {
+        CollectError::Source(FileError::Open {
             path: path.into(),
             source: kind.into(),
         })

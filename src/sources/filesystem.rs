@@ -27,13 +27,13 @@ use rustix::{
 };
 
 use super::{
-    Collector, Grid, News, Purpose, Sink,
+    Grid, News, Purpose, Sink, Source,
     context::Context,
-    error::{CollectError, SourceError},
+    error::{CollectError, FileError},
+    file::ProcFile,
     odd::{LeftOut, Odd},
     options::Options,
-    source::ProcFile,
-    survey::{Found, Listing, Source, Subject, Survey, Target},
+    survey::{Found, Listing, Subject, Survey, Target, Targets},
 };
 use crate::metrics::table::{
     FS_AVAIL, FS_FREE, FS_INODES, FS_INODES_FREE, FS_READONLY, FS_SIZE, FS_STUCK,
@@ -66,7 +66,7 @@ struct Mounts {
     odd: bool,
 }
 
-impl Source for Mounts {
+impl Targets for Mounts {
     type Target = Place;
 
     fn list(&mut self) -> Result<Option<Listing<Place>>, CollectError> {
@@ -237,11 +237,11 @@ impl From<&StatVfs> for Room {
 }
 
 /// Asks the file systems for their room.
-pub struct FilesystemCollector {
+pub struct FilesystemSource {
     survey: Survey<Mounts>,
 }
 
-impl FilesystemCollector {
+impl FilesystemSource {
     /// One for the mounts that the context's options admit.
     #[must_use]
     pub fn open(context: &Context) -> Self {
@@ -262,7 +262,7 @@ impl FilesystemCollector {
     }
 }
 
-impl Collector for FilesystemCollector {
+impl Source for FilesystemSource {
     fn prepare(&mut self, grid: Grid, now: Instant) {
         if grid.admits(&FS_SIZE) {
             self.survey.begin(now);
@@ -303,7 +303,7 @@ fn tell(sink: &mut Sink<'_>, name: &str, place: &Place, found: Found<Answer>) {
     let room = match found {
         Found::Answer(Answer::Room(room)) => room,
         Found::Answer(Answer::Failed(error)) => {
-            sink.left_out(SourceError::Read {
+            sink.left_out(FileError::Read {
                 path: place.path.clone(),
                 source: error.into(),
             });

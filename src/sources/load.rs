@@ -4,10 +4,10 @@
 //! 32-bit floats, 10.41 of which goes out as 10.40999984741211.
 
 use super::{
-    Collector, Grid, Purpose, Sink,
+    Grid, Purpose, Sink, Source,
     error::{CollectError, Malformed},
+    file::{ProcFile, Root},
     odd::Odd,
-    source::{ProcFile, Root},
     text::{MAX_TASKS, count, fields, fixed_point, split_once},
 };
 use crate::metrics::table::{LOAD_1, LOAD_5, LOAD_15, PROC_THREADS};
@@ -57,11 +57,11 @@ pub fn parse(text: &[u8], odd: &mut Odd) -> Result<Load, Malformed> {
 
 /// Reads /proc/loadavg.
 #[derive(Debug)]
-pub struct LoadCollector {
+pub struct LoadSource {
     file: ProcFile,
 }
 
-impl LoadCollector {
+impl LoadSource {
     /// One that reads below `root`.
     #[must_use]
     pub fn open(root: &Root) -> Self {
@@ -71,7 +71,7 @@ impl LoadCollector {
     }
 }
 
-impl Collector for LoadCollector {
+impl Source for LoadSource {
     fn collect(
         &mut self,
         _purpose: Purpose,
@@ -108,7 +108,7 @@ mod tests {
     fn collect(root: &Root, grid: Grid) -> Result<Samples, CollectError> {
         let mut samples = Samples::new();
         let mut sink = Sink::new(grid, &mut samples);
-        LoadCollector::open(root).collect(Purpose::Query, &mut Vec::new(), &mut sink)?;
+        LoadSource::open(root).collect(Purpose::Query, &mut Vec::new(), &mut sink)?;
         Ok(samples)
     }
 

@@ -9,7 +9,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use zbus::{Message, OwnedObjectPath};
 
 use super::{
-    Collector, Purpose, Sink,
+    Purpose, Sink, Source,
     bus::{Board, Client, Failure, Follower, NewOwner, Peer, Topic, follow, is_signal},
     context::Context,
     error::CollectError,
@@ -157,20 +157,20 @@ impl Topic for Listener {
     }
 
     /// No logind is no error, and neither is no bus to find it on: who misses that hears of
-    /// it from the systemd collector.
+    /// it from the systemd source.
     fn lost(&mut self, _why: Option<String>) {
         self.board.clear();
     }
 }
 
 /// Reports what is known of logind.
-pub struct LoginsCollector {
+pub struct LoginsSource {
     board: Arc<Board<Logins>>,
     /// None where there is no runtime to listen in.
     _follower: Option<Follower>,
 }
 
-impl LoginsCollector {
+impl LoginsSource {
     /// One that listens from now on, where there is a runtime.
     #[must_use]
     pub fn open(context: &Context) -> Self {
@@ -189,7 +189,7 @@ impl LoginsCollector {
     }
 }
 
-impl Collector for LoginsCollector {
+impl Source for LoginsSource {
     fn ready(&self) -> bool {
         self.board.is_settled()
     }

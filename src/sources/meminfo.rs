@@ -10,11 +10,11 @@
 //! parser's time (`benches/pieces.rs`).
 
 use super::{
-    Collector, Purpose, Sink,
+    Purpose, Sink, Source,
     error::{CollectError, Malformed},
+    file::{ProcFile, Root},
     lines::{Line, lines},
     odd::Odd,
-    source::{ProcFile, Root},
     text::{decimal, split_once},
 };
 use crate::metrics::table::{
@@ -158,11 +158,11 @@ fn check_part(part: &mut Field<'_>, total: Field<'_>, odd: &mut Odd) {
 
 /// Reads /proc/meminfo.
 #[derive(Debug)]
-pub struct MeminfoCollector {
+pub struct MeminfoSource {
     file: ProcFile,
 }
 
-impl MeminfoCollector {
+impl MeminfoSource {
     /// One that reads below `root`.
     #[must_use]
     pub fn open(root: &Root) -> Self {
@@ -172,7 +172,7 @@ impl MeminfoCollector {
     }
 }
 
-impl Collector for MeminfoCollector {
+impl Source for MeminfoSource {
     fn collect(
         &mut self,
         _purpose: Purpose,

@@ -1,13 +1,13 @@
 //! From the kernel's files to samples.
 //!
-//! Owns how things are measured: the list of metric collectors ([`registry`]), one file or folder
-//! for each, and the [`set::CollectorSet`] that runs them and counts how they fare. Refuses to know
+//! Owns how things are measured: the list of sources ([`registry`]), one file or folder
+//! for each, and the [`set::SourceSet`] that runs them and counts how they fare. Refuses to know
 //! where samples go, when they are due, and what an administrator is told of a failure: it returns
 //! values, errors and [`set::Transition`]s.
 //!
-//! Each collector is a pure parser from bytes to a raw sample and a thin reader around
+//! Each source is a pure parser from bytes to a raw sample and a thin reader around
 //! it. Files stay open and are read again from their beginning; the root that they are
-//! found under is an argument ([`source::Root`]), so tests use captured files.
+//! found under is an argument ([`file::Root`]), so tests use captured files.
 
 pub mod agent;
 pub mod background;
@@ -18,6 +18,7 @@ pub mod cpu;
 pub mod disk;
 mod errand;
 pub mod error;
+pub mod file;
 pub mod filesystem;
 pub mod instances;
 pub mod inventory;
@@ -36,7 +37,6 @@ pub mod registry;
 pub mod sensors;
 pub mod set;
 pub mod sockets;
-pub mod source;
 pub mod survey;
 pub mod systemd;
 #[cfg(test)]
@@ -52,18 +52,18 @@ use std::{path::Path, time::Instant};
 use crate::metrics::{Definition, Samples};
 
 pub use context::Context;
-pub use error::{CollectError, Malformed, SourceError};
+pub use error::{CollectError, FileError, Malformed};
+pub use file::Root;
 pub use odd::{LeftOut, Odd};
 pub use options::Options;
-pub use registry::{CollectorDefinition, UnknownCollector, default_names};
-pub use set::{CollectorSet, CollectorStatus, SampleOneError, Transition};
-pub use source::Root;
+pub use registry::{SourceDefinition, UnknownSource, default_names};
+pub use set::{SampleOneError, SourceSet, SourceStatus, Transition};
 pub use survey::News;
 
 /// Who a reading is for.
 ///
 /// `cpu.percent` is a difference "since the previous reading", so each purpose has a
-/// previous reading of its own: what somebody asks for over D-Bus, or a collector's
+/// previous reading of its own: what somebody asks for over D-Bus, or a source's
 /// request for the model, does not cut the interval of the metrics stream short.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Purpose {
@@ -75,7 +75,7 @@ pub enum Purpose {
     Query,
 }
 
-/// Which of a collector's metrics are wanted.
+/// Which of a source's metrics are wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Grid {
     /// What changes: the grid of a `metrics` message.
@@ -98,7 +98,7 @@ impl Grid {
     }
 }
 
-/// Where a collector puts its values: keeps those that the wanted grid admits, and why
+/// Where a source puts its values: keeps those that the wanted grid admits, and why
 /// others are left out.
 #[derive(Debug)]
 pub struct Sink<'a> {
@@ -190,7 +190,7 @@ impl<'a> Sink<'a> {
         self.left_out
     }
 
-    /// Counts instances that the collector left out, as there were too many of them.
+    /// Counts instances that the source left out, as there were too many of them.
     pub fn cut(&mut self, instances: usize) {
         self.samples.add_cut(instances as u64);
     }
@@ -200,14 +200,14 @@ impl<'a> Sink<'a> {
 ///
 /// An odd value costs itself or its instance alone: it is given to [`Sink::left_out`] or
 /// [`Sink::odd`], and everything else is reported. An error of [`collect`](Self::collect) is
-/// for the file that the collector is about, where that cannot be opened or has nothing of
+/// for the file that the source is about, where that cannot be opened or has nothing of
 /// what it should have; what is in the sink by then stays. `scratch` is the set's read buffer, of no content worth
 /// keeping.
 ///
 /// What may block is never done in [`collect`](Self::collect). It is begun in
 /// [`prepare`](Self::prepare), by a job for [`Context::prober`](context::Context) or a task,
 /// rings the bell when it is done, and `collect` reports what came of it.
-pub trait Collector: Send {
+pub trait Source: Send {
     /// Begins what has to run beside the loop before these values can be collected.
     fn prepare(&mut self, _grid: Grid, _now: Instant) {}
 

@@ -17,13 +17,13 @@ use link::Link;
 use speeds::Speeds;
 
 use super::{
-    Collector, Grid, Purpose, Sink,
+    Grid, Purpose, Sink, Source,
     context::Context,
     error::{CollectError, Malformed},
+    file::{ProcFile, Root},
     instances::{EXPECTED_NAME, Instances, is_name},
     lines::{Line, lines},
     odd::{LeftOut, Odd},
-    source::{ProcFile, Root},
     text::{MAX_EVENTS, count, fields},
 };
 use crate::metrics::table::{
@@ -133,27 +133,27 @@ fn split(line: &[u8]) -> Option<(&[u8], &[u8])> {
 
 /// Reads /proc/net/dev and what /sys/class/net has about the interfaces in it.
 #[derive(Debug)]
-pub struct NetworkCollector {
+pub struct NetworkSource {
     root: Root,
     file: ProcFile,
     links: Instances<Link>,
     speeds: Speeds,
 }
 
-impl NetworkCollector {
+impl NetworkSource {
     /// One for the interfaces that [`Options::network`](super::Options) admits, with a first
     /// look at what there is, so that the first sample has their speeds.
     #[must_use]
     pub fn open(context: &Context) -> Self {
-        let mut collector = Self {
+        let mut source = Self {
             root: context.root.clone(),
             file: ProcFile::new(&context.root, FILE),
             links: Instances::new(context.options.network.clone(), MAX_INTERFACES),
             speeds: Speeds::new(context.prober.clone()),
         };
         // A failure is not lost: the first sample will meet and return it.
-        let _ = collector.look(&mut Vec::new(), &mut LeftOut::default());
-        collector
+        let _ = source.look(&mut Vec::new(), &mut LeftOut::default());
+        source
     }
 
     /// Looks at all that there is, before any of it goes out.
@@ -209,7 +209,7 @@ impl NetworkCollector {
     }
 }
 
-impl Collector for NetworkCollector {
+impl Source for NetworkSource {
     fn prepare(&mut self, grid: Grid, now: Instant) {
         if grid.admits(&NET_SPEED) {
             self.speeds.ask(&mut self.links, now);

@@ -1,4 +1,4 @@
-//! The rule of `docs/architecture.md` for odd values, held for all metric collectors at once:
+//! The rule of `docs/architecture.md` for odd values, held for all sources at once:
 //! every number and word of every file that they read is made odd, one at a time, and so is
 //! every line and every file.
 
@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::{
-    CollectorSet, Context, Grid, Options, Purpose, Root, Transition,
+    Context, Grid, Options, Purpose, Root, SourceSet, Transition,
     options::ProcessOptions,
     testing::{Host, captured},
 };
@@ -27,7 +27,7 @@ const WITHOUT_FILES: [&str; 4] = ["systemd", "time", "logins", "agent"];
 const UNIT: &str = "/sys/fs/cgroup/system.slice/survivor.service";
 const OTHER_UNIT: &str = "/sys/fs/cgroup/system.slice/reader.service";
 
-/// The files of each collector.
+/// The files of each source.
 fn files() -> Vec<(&'static str, Vec<String>)> {
     let list = |files: &[&str]| {
         files
@@ -189,7 +189,7 @@ struct Taken {
     errors: u64,
 }
 
-fn take(root: &Root, collector: &str) -> Taken {
+fn take(root: &Root, source: &str) -> Taken {
     let mut options = Options {
         processes: ProcessOptions { top: 9 },
         ..Options::default()
@@ -197,9 +197,9 @@ fn take(root: &Root, collector: &str) -> Taken {
     options.cpu.per_cpu = true;
     let mut context = Context::new(root.clone());
     context.options = options.into();
-    let mut set = CollectorSet::open(context, Duration::from_secs(5), &[collector]).unwrap();
+    let mut set = SourceSet::open(context, Duration::from_secs(5), &[source]).unwrap();
     let mut samples = Samples::new();
-    let mut sample = |set: &mut CollectorSet| {
+    let mut sample = |set: &mut SourceSet| {
         let start = Instant::now();
         set.prepare(Purpose::Metrics, Grid::All, start);
         while !set.ready(Grid::All) {
@@ -215,7 +215,7 @@ fn take(root: &Root, collector: &str) -> Taken {
         said.collect::<Vec<_>>()
     };
     let said = sample(&mut set);
-    let errors = set.status(collector).unwrap().errors;
+    let errors = set.status(source).unwrap().errors;
     set.set_interval(Duration::from_secs(5));
     set.begin_anew();
     let said_again = sample(&mut set).len();
@@ -302,7 +302,7 @@ const ODD: [&str; 4] = ["-2049562273", "junk", "99999999999999999999999", "\u{ff
 
 struct Case<'c> {
     host: &'c Host,
-    collector: &'static str,
+    source: &'static str,
     file: &'c str,
     whole: &'c Values,
 }
@@ -310,7 +310,7 @@ struct Case<'c> {
 impl Case<'_> {
     fn with(&self, text: &str) -> Taken {
         self.host.write(self.file, text);
-        take(&self.host.root(), self.collector)
+        take(&self.host.root(), self.source)
     }
 
     /// Whether what is lost is said, once, and counted.
@@ -374,7 +374,7 @@ fn try_everything(case: &Case<'_>) -> usize {
             }
             // Many facts are texts, of which one is as good as another.
             let gone = lost.iter().any(|name| !taken.values.contains_key(name));
-            if case.collector == "inventory" && !gone {
+            if case.source == "inventory" && !gone {
                 continue;
             }
             // A word may be the name of what another kernel has not.
@@ -414,7 +414,7 @@ fn try_everything(case: &Case<'_>) -> usize {
     let all: BTreeSet<String> = of_line.values().flatten().cloned().collect();
     fs::remove_file(case.host.path(case.file)).unwrap();
     fs::create_dir(case.host.path(case.file)).unwrap();
-    let taken = take(&case.host.root(), case.collector);
+    let taken = take(&case.host.root(), case.source);
     let lost = changed(case.whole, &taken.values);
     let what = format!("{}, unreadable", case.file);
     for name in &lost {
@@ -443,22 +443,22 @@ fn is_title(file: &str, line: usize) -> bool {
     }
 }
 
-/// All files of some collectors.
-fn hold(collectors: &[&str]) {
+/// All files of some sources.
+fn hold(sources: &[&str]) {
     let host = machine();
     let root: PathBuf = host.root().0;
-    for (collector, files) in files() {
-        if !collectors.contains(&collector) {
+    for (source, files) in files() {
+        if !sources.contains(&source) {
             continue;
         }
-        let whole = take(&host.root(), collector);
+        let whole = take(&host.root(), source);
         assert_eq!(
             whole.said,
             Vec::<String>::new(),
-            "{collector} in {}",
+            "{source} in {}",
             root.display()
         );
-        assert!(!whole.values.is_empty(), "{collector}");
+        assert!(!whole.values.is_empty(), "{source}");
         let mut tried = 0;
         for file in &files {
             if !host.path(file).exists() {
@@ -466,21 +466,21 @@ fn hold(collectors: &[&str]) {
             }
             let case = Case {
                 host: &host,
-                collector,
+                source,
                 file,
                 whole: &whole.values,
             };
             tried += try_everything(&case);
         }
-        assert!(tried > 4, "{collector}");
-        let again = take(&host.root(), collector);
+        assert!(tried > 4, "{source}");
+        let again = take(&host.root(), source);
         assert_eq!(again.values, whole.values, "all is as it was");
     }
 }
 
 #[test]
-fn the_rule_is_held_for_every_collector() {
-    let covered: BTreeSet<&str> = files().iter().map(|(collector, _)| *collector).collect();
+fn the_rule_is_held_for_every_source() {
+    let covered: BTreeSet<&str> = files().iter().map(|(source, _)| *source).collect();
     let all: BTreeSet<&str> = names().collect();
     let rest: BTreeSet<&str> = all.difference(&covered).copied().collect();
     assert_eq!(rest, BTreeSet::from(WITHOUT_FILES));

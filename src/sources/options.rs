@@ -1,4 +1,4 @@
-//! What an administrator may choose about the metric collectors: plain values, checked by
+//! What an administrator may choose about the sources: plain values, checked by
 //! their types.
 
 use std::{collections::BTreeMap, time::Duration};
@@ -102,10 +102,10 @@ pub const INTERVALS: &[(&str, Duration)] = &[
     (AGENT, Duration::from_secs(60)),
 ];
 
-/// The options of all collectors.
+/// The options of all sources.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Options {
-    /// The time between two readings of a collector that is not read for every message,
+    /// The time between two readings of a source that is not read for every message,
     /// by its name. It is rounded up to whole metrics intervals.
     pub intervals: BTreeMap<String, Duration>,
     /// Of CPU time.
@@ -149,11 +149,11 @@ impl Default for Options {
 }
 
 impl Options {
-    /// Whether the collector of this name has the same options here and there. Intervals
-    /// are not the collector's own.
+    /// Whether the source of this name has the same options here and there. Intervals
+    /// are not the source's own.
     #[must_use]
-    pub fn same_for(&self, other: &Self, collector: &str) -> bool {
-        match collector {
+    pub fn same_for(&self, other: &Self, source: &str) -> bool {
+        match source {
             CPU => self.cpu == other.cpu,
             DISK => self.disk == other.disk,
             FILESYSTEM => self.filesystem == other.filesystem,
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn intervals_are_of_collectors_that_exist() {
+    fn intervals_are_of_sources_that_exist() {
         for (name, _) in INTERVALS {
             assert!(names().any(|known| known == *name), "{name}");
         }

@@ -15,11 +15,11 @@
 use rustix::io::Errno;
 
 use super::{
-    Collector, Grid, Purpose, Sink,
-    error::{CollectError, Malformed, SourceError},
+    Grid, Purpose, Sink, Source,
+    error::{CollectError, FileError, Malformed},
+    file::{ProcFile, Root},
     lines::{Line, lines},
     odd::Odd,
-    source::{ProcFile, Root},
     text::{MICROSECONDS, count, fields, fixed_point, max_time},
 };
 use crate::metrics::Definition;
@@ -112,12 +112,12 @@ fn parse_stall(line: &Line<'_>, odd: &mut Odd) -> Stall {
 }
 
 /// Whether this kernel does not account for the pressure.
-fn is_unknown(error: &SourceError) -> bool {
+fn is_unknown(error: &FileError) -> bool {
     let refused = match error {
-        SourceError::Open { source, .. } | SourceError::Read { source, .. } => {
+        FileError::Open { source, .. } | FileError::Read { source, .. } => {
             source.raw_os_error() == Some(Errno::OPNOTSUPP.raw_os_error())
         }
-        SourceError::TooLarge { .. } => false,
+        FileError::TooLarge { .. } => false,
     };
     refused || error.is_missing()
 }
@@ -176,11 +176,11 @@ impl Resource {
 
 /// Reads the files below /proc/pressure.
 #[derive(Debug)]
-pub struct PressureCollector {
+pub struct PressureSource {
     resources: [Resource; RESOURCES.len()],
 }
 
-impl PressureCollector {
+impl PressureSource {
     /// One that reads below `root`.
     #[must_use]
     pub fn open(root: &Root) -> Self {
@@ -194,7 +194,7 @@ impl PressureCollector {
     }
 }
 
-impl Collector for PressureCollector {
+impl Source for PressureSource {
     fn collect(
         &mut self,
         _purpose: Purpose,
@@ -239,10 +239,10 @@ mod tests {
     use proptest::prelude::*;
     use std::{fs, io};
 
-    fn sample(collector: &mut PressureCollector, grid: Grid) -> Result<Samples, CollectError> {
+    fn sample(source: &mut PressureSource, grid: Grid) -> Result<Samples, CollectError> {
         let mut samples = Samples::new();
         let mut sink = Sink::new(grid, &mut samples);
-        collector.collect(Purpose::Query, &mut Vec::new(), &mut sink)?;
+        source.collect(Purpose::Query, &mut Vec::new(), &mut sink)?;
         Ok(samples)
     }
 
@@ -263,8 +263,8 @@ mod tests {
 
     #[test]
     fn everything_in_its_order() {
-        let mut collector = PressureCollector::open(&captured("6.12-qemu"));
-        let samples = sample(&mut collector, Grid::Metrics).unwrap();
+        let mut source = PressureSource::open(&captured("6.12-qemu"));
+        let samples = sample(&mut source, Grid::Metrics).unwrap();
         let mut expected = Vec::new();
         for resource in ["cpu", "memory", "io"] {
             for metric in [
@@ -310,8 +310,8 @@ mod tests {
                 Value::Unsigned(179_370_126),
             ),
         ] {
-            let mut collector = PressureCollector::open(&captured(kernel));
-            let samples = sample(&mut collector, Grid::All).unwrap();
+            let mut source = PressureSource::open(&captured(kernel));
+            let samples = sample(&mut source, Grid::All).unwrap();
             let name = format!("pressure.{name}");
             assert_eq!(samples.get(&name), Some(value), "{kernel} {name}");
         }
@@ -358,7 +358,7 @@ mod tests {
             ("cpu", "some avg10=1.50 avg60=0.25 avg300=0.00 total=7\n"),
             ("irq", "full avg10=0.10 avg60=0.20 avg300=0.30 total=9\n"),
         ]);
-        let samples = sample(&mut PressureCollector::open(&root), Grid::All).unwrap();
+        let samples = sample(&mut PressureSource::open(&root), Grid::All).unwrap();
         assert_eq!(
             names(&samples),
             [
@@ -381,18 +381,18 @@ mod tests {
     #[test]
     fn a_kernel_without_it_has_no_values_and_no_error_and_is_not_asked_again() {
         let (_directory, root) = host(&[]);
-        let mut collector = PressureCollector::open(&root);
-        assert!(sample(&mut collector, Grid::All).unwrap().is_empty());
+        let mut source = PressureSource::open(&root);
+        assert!(sample(&mut source, Grid::All).unwrap().is_empty());
         fs::write(root.path("/proc/pressure/cpu"), "junk\n").unwrap();
-        assert!(sample(&mut collector, Grid::All).unwrap().is_empty());
-        assert!(sample(&mut PressureCollector::open(&root), Grid::All).is_err());
+        assert!(sample(&mut source, Grid::All).unwrap().is_empty());
+        assert!(sample(&mut PressureSource::open(&root), Grid::All).is_err());
 
         let error = |errno: Errno| io::Error::from_raw_os_error(errno.raw_os_error());
-        let read = |errno| SourceError::Read {
+        let read = |errno| FileError::Read {
             path: root.path("/proc/pressure/cpu"),
             source: error(errno),
         };
-        let open = |errno| SourceError::Open {
+        let open = |errno| FileError::Open {
             path: root.path("/proc/pressure/cpu"),
             source: error(errno),
         };
@@ -409,8 +409,8 @@ mod tests {
         let good = "some avg10=1.50 avg60=0.25 avg300=0.00 total=7\n";
         let (_directory, root) = host(&[("cpu", good), ("io", "junk\n")]);
         fs::create_dir(root.path("/proc/pressure/memory")).unwrap();
-        let mut collector = PressureCollector::open(&root);
-        let (samples, left_out) = read_whole(&mut collector).unwrap();
+        let mut source = PressureSource::open(&root);
+        let (samples, left_out) = read_whole(&mut source).unwrap();
         assert_eq!(samples.len(), 4);
         let [memory, io] = left_out.named() else {
             panic!("{left_out:?}");
@@ -422,11 +422,11 @@ mod tests {
         );
         assert!(io.contains("/proc/pressure/io, line 2: "), "{io}");
         fs::write(root.path("/proc/pressure/io"), good).unwrap();
-        assert_eq!(sample(&mut collector, Grid::All).unwrap().len(), 8);
+        assert_eq!(sample(&mut source, Grid::All).unwrap().len(), 8);
 
         fs::write(root.path("/proc/pressure/cpu"), "").unwrap();
         fs::write(root.path("/proc/pressure/io"), "").unwrap();
-        let error = sample(&mut collector, Grid::All).unwrap_err().to_string();
+        let error = sample(&mut source, Grid::All).unwrap_err().to_string();
         assert!(error.contains("/proc/pressure/cpu, line 1: "), "{error}");
     }
 
@@ -480,15 +480,15 @@ mod tests {
     #[test]
     fn a_model_needs_no_file() {
         let (_directory, root) = host(&[("cpu", "junk\n")]);
-        let mut collector = PressureCollector::open(&root);
-        assert!(sample(&mut collector, Grid::Model).unwrap().is_empty());
+        let mut source = PressureSource::open(&root);
+        assert!(sample(&mut source, Grid::Model).unwrap().is_empty());
     }
 
     /// What the kernel has a file for, and no more.
     #[test]
     fn the_machine_that_this_runs_on() {
-        let mut collector = PressureCollector::open(&Root::default());
-        let samples = sample(&mut collector, Grid::All).unwrap();
+        let mut source = PressureSource::open(&Root::default());
+        let samples = sample(&mut source, Grid::All).unwrap();
         for (resource, path) in RESOURCES {
             let readable = fs::read(path).is_ok();
             let suffix = format!("[{resource}]");

@@ -1,4 +1,4 @@
-//! The one list of metric collectors.
+//! The one list of sources.
 
 use crate::base::text::shown;
 use crate::metrics::table::{
@@ -6,165 +6,161 @@ use crate::metrics::table::{
     PROCESSES, SENSORS, SOCKETS, SYSTEMD, TIME, UNITS, UPTIME, VMSTAT,
 };
 use crate::sources::{
-    Collector, agent, conntrack, context::Context, cpu, disk, filesystem, inventory, load, logins,
+    Source, agent, conntrack, context::Context, cpu, disk, filesystem, inventory, load, logins,
     meminfo, network, pressure, processes, sensors, sockets, systemd, time, units, uptime, vmstat,
 };
 
-/// What a metric collector is.
+/// What a source is.
 #[derive(Debug, Clone, Copy)]
-pub struct CollectorDefinition {
+pub struct SourceDefinition {
     /// Its name in settings and on the bus.
     pub name: &'static str,
     /// One phrase for a person.
     pub description: &'static str,
-    /// Whether it runs where the settings name no collectors.
+    /// Whether it runs where the settings name no sources.
     pub default: bool,
     /// Makes one.
-    pub(super) open: fn(&Context) -> Box<dyn Collector>,
+    pub(super) open: fn(&Context) -> Box<dyn Source>,
 }
 
-/// Every metric collector known, in the order in which they run.
-pub static COLLECTORS: &[CollectorDefinition] = &[
-    CollectorDefinition {
+/// Every source known, in the order in which they run.
+pub static SOURCES: &[SourceDefinition] = &[
+    SourceDefinition {
         name: UPTIME,
         description: "Time since boot, from /proc/uptime, and the id of this boot",
         default: true,
-        open: |context| Box::new(uptime::UptimeCollector::open(&context.root)),
+        open: |context| Box::new(uptime::UptimeSource::open(&context.root)),
     },
-    CollectorDefinition {
+    SourceDefinition {
         name: MEMINFO,
         description: "Memory and swap, from /proc/meminfo",
         default: true,
-        open: |context| Box::new(meminfo::MeminfoCollector::open(&context.root)),
+        open: |context| Box::new(meminfo::MeminfoSource::open(&context.root)),
     },
-    CollectorDefinition {
+    SourceDefinition {
         name: VMSTAT,
         description: "Page faults, swapping and the OOM killer, from /proc/vmstat",
         default: true,
-        open: |context| Box::new(vmstat::VmstatCollector::open(&context.root)),
+        open: |context| Box::new(vmstat::VmstatSource::open(&context.root)),
     },
-    CollectorDefinition {
+    SourceDefinition {
         name: CPU,
         description: "CPU time, context switches and interrupts, from /proc/stat",
         default: true,
-        open: |context| Box::new(cpu::CpuCollector::open(context)),
+        open: |context| Box::new(cpu::CpuSource::open(context)),
     },
-    CollectorDefinition {
+    SourceDefinition {
         name: LOAD,
         description: "Load averages and threads, from /proc/loadavg",
         default: true,
-        open: |context| Box::new(load::LoadCollector::open(&context.root)),
+        open: |context| Box::new(load::LoadSource::open(&context.root)),
     },
-    CollectorDefinition {
+    SourceDefinition {
         name: PRESSURE,
         description: "How long tasks wait for CPU, memory and I/O, from /proc/pressure",
         default: true,
-        open: |context| Box::new(pressure::PressureCollector::open(&context.root)),
+        open: |context| Box::new(pressure::PressureSource::open(&context.root)),
     },
-    CollectorDefinition {
+    SourceDefinition {
         name: DISK,
         description: "Block devices: reads, writes, discards and flushes, from /proc/diskstats",
         default: true,
-        open: |context| Box::new(disk::DiskCollector::open(context)),
+        open: |context| Box::new(disk::DiskSource::open(context)),
     },
-    CollectorDefinition {
+    SourceDefinition {
         name: FILESYSTEM,
         description: "Room in file systems, from /proc/self/mountinfo and statvfs",
         default: true,
-        open: |context| Box::new(filesystem::FilesystemCollector::open(context)),
+        open: |context| Box::new(filesystem::FilesystemSource::open(context)),
     },
-    CollectorDefinition {
+    SourceDefinition {
         name: NETWORK,
         description: "Network interfaces: traffic, from /proc/net/dev, state and speed",
         default: true,
-        open: |context| Box::new(network::NetworkCollector::open(context)),
+        open: |context| Box::new(network::NetworkSource::open(context)),
     },
-    CollectorDefinition {
+    SourceDefinition {
         name: SOCKETS,
         description: "Sockets, TCP and UDP, from /proc/net",
         default: true,
-        open: |context| Box::new(sockets::SocketsCollector::open(context)),
+        open: |context| Box::new(sockets::SocketsSource::open(context)),
     },
-    CollectorDefinition {
+    SourceDefinition {
         name: CONNTRACK,
         description: "Connections that the firewall follows, from /proc/sys/net/netfilter",
         default: true,
-        open: |context| Box::new(conntrack::ConntrackCollector::open(context)),
+        open: |context| Box::new(conntrack::ConntrackSource::open(context)),
     },
-    CollectorDefinition {
+    SourceDefinition {
         name: SYSTEMD,
         description: "The service manager: its state, units, failures and restarts, over D-Bus",
         default: true,
-        open: |context| Box::new(systemd::SystemdCollector::open(context)),
+        open: |context| Box::new(systemd::SystemdSource::open(context)),
     },
-    CollectorDefinition {
+    SourceDefinition {
         name: UNITS,
         description: "Services, scopes and slices, from their cgroups",
         default: true,
-        open: |context| Box::new(units::UnitsCollector::open(context)),
+        open: |context| Box::new(units::UnitsSource::open(context)),
     },
-    CollectorDefinition {
+    SourceDefinition {
         name: TIME,
         description: "Whether the clock is in step, from the kernel, timesyncd or timedated",
         default: true,
-        open: |context| Box::new(time::TimeCollector::open(context)),
+        open: |context| Box::new(time::TimeSource::open(context)),
     },
-    CollectorDefinition {
+    SourceDefinition {
         name: SENSORS,
         description: "Temperatures, fans, voltages, currents and powers, from hwmon and thermal zones",
         default: true,
-        open: |context| Box::new(sensors::SensorsCollector::open(context)),
+        open: |context| Box::new(sensors::SensorsSource::open(context)),
     },
-    CollectorDefinition {
+    SourceDefinition {
         name: PROCESSES,
         description: "Processes by state, and those that use most, from /proc/PID/stat",
         default: true,
-        open: |context| Box::new(processes::ProcessesCollector::open(context)),
+        open: |context| Box::new(processes::ProcessesSource::open(context)),
     },
-    CollectorDefinition {
+    SourceDefinition {
         name: LOGINS,
         description: "Sessions and users, from logind over D-Bus",
         default: true,
-        open: |context| Box::new(logins::LoginsCollector::open(context)),
+        open: |context| Box::new(logins::LoginsSource::open(context)),
     },
-    CollectorDefinition {
+    SourceDefinition {
         name: INVENTORY,
         description: "What the host is: system, hardware, interfaces and disks",
         default: true,
-        open: |context| Box::new(inventory::InventoryCollector::open(context)),
+        open: |context| Box::new(inventory::InventorySource::open(context)),
     },
-    CollectorDefinition {
+    SourceDefinition {
         name: AGENT,
         description: "The agent itself: what it costs, sends and loses",
         default: true,
-        open: |context| Box::new(agent::AgentCollector::open(context)),
+        open: |context| Box::new(agent::AgentSource::open(context)),
     },
 ];
 
-/// The names of every metric collector known.
+/// The names of every source known.
 #[must_use]
 pub fn names() -> impl ExactSizeIterator<Item = &'static str> {
-    COLLECTORS.iter().map(|collector| collector.name)
+    SOURCES.iter().map(|source| source.name)
 }
 
-/// The collectors that run where the settings name none.
+/// The sources that run where the settings name none.
 #[must_use]
 pub fn default_names() -> Vec<&'static str> {
-    COLLECTORS
+    SOURCES
         .iter()
-        .filter(|collector| collector.default)
-        .map(|collector| collector.name)
+        .filter(|source| source.default)
+        .map(|source| source.name)
         .collect()
 }
 
-/// There is no metric collector of this name.
+/// There is no source of this name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "no metric collector is named \"{}\"; there are {}",
-    shown(name),
-    known()
-)]
-pub struct UnknownCollector {
+#[error("no source is named \"{}\"; there are {}", shown(name), known())]
+pub struct UnknownSource {
     /// The name asked for.
     pub name: String,
 }
@@ -181,24 +177,24 @@ mod tests {
     use crate::metrics::table::METRICS;
 
     #[test]
-    fn names_are_unique_and_every_row_belongs_to_a_collector() {
+    fn names_are_unique_and_every_row_belongs_to_a_source() {
         let unique: BTreeSet<_> = METRICS.iter().map(|m| m.name).collect();
         assert_eq!(unique.len(), METRICS.len());
-        let collectors: BTreeSet<_> = names().collect();
-        assert_eq!(collectors.len(), COLLECTORS.len());
-        let used: BTreeSet<_> = METRICS.iter().map(|m| m.collector).collect();
-        assert_eq!(used, collectors);
+        let sources: BTreeSet<_> = names().collect();
+        assert_eq!(sources.len(), SOURCES.len());
+        let used: BTreeSet<_> = METRICS.iter().map(|m| m.source).collect();
+        assert_eq!(used, sources);
     }
 
     #[test]
     fn an_unknown_name_is_answered_with_those_that_are_known() {
-        let unknown = UnknownCollector {
+        let unknown = UnknownSource {
             name: "cpus".into(),
         };
         assert!(
             unknown
                 .to_string()
-                .starts_with("no metric collector is named \"cpus\"; there are uptime, meminfo, ")
+                .starts_with("no source is named \"cpus\"; there are uptime, meminfo, ")
         );
     }
 }

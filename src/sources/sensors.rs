@@ -21,13 +21,13 @@ use std::{
 use rustix::io::Errno;
 
 use super::{
-    Collector, Grid, News, Purpose, Sink,
+    Grid, News, Purpose, Sink, Source,
     context::Context,
-    error::{CollectError, Malformed, SourceError},
+    error::{CollectError, FileError, Malformed},
+    file::Root,
     odd::LeftOut,
     options::Filter,
-    source::Root,
-    survey::{Found, Listing, Source, Subject, Survey, Target},
+    survey::{Found, Listing, Subject, Survey, Target, Targets},
 };
 use crate::metrics::Definition;
 use crate::metrics::table::{
@@ -118,7 +118,7 @@ struct Hardware {
     looked: Option<Instant>,
 }
 
-impl Source for Hardware {
+impl Targets for Hardware {
     type Target = Gauge;
 
     fn list(&mut self) -> Result<Option<Listing<Gauge>>, CollectError> {
@@ -275,11 +275,11 @@ impl Gauge {
 }
 
 /// Reads the sensors.
-pub struct SensorsCollector {
+pub struct SensorsSource {
     survey: Survey<Hardware>,
 }
 
-impl SensorsCollector {
+impl SensorsSource {
     /// One for the sensors that the context's options admit.
     #[must_use]
     pub fn open(context: &Context) -> Self {
@@ -294,7 +294,7 @@ impl SensorsCollector {
     }
 }
 
-impl Collector for SensorsCollector {
+impl Source for SensorsSource {
     fn prepare(&mut self, grid: Grid, now: Instant) {
         if grid.admits(&SENSOR_TEMPERATURE) {
             self.survey.begin(now);
@@ -325,7 +325,7 @@ impl Collector for SensorsCollector {
                     sink.float_of(gauge.quantity.definition(), name, value);
                 }
                 Found::Answer(Answer::Nothing) | Found::Stuck => {}
-                Found::Answer(Answer::Failed(error)) => sink.left_out(SourceError::Read {
+                Found::Answer(Answer::Failed(error)) => sink.left_out(FileError::Read {
                     path: gauge.path().to_owned(),
                     source: error.into(),
                 }),

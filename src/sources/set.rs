@@ -1,27 +1,24 @@
-//! The metric collectors of a running agent.
+//! The sources of a running agent.
 //!
 //! Owns which of them are enabled and when each is due, runs them, and counts how each
 //! fares. One that fails costs its own values and nobody else's, and is tried again with
-//! the next sample. Refuses to log: it says once that a collector failed, once that it
+//! the next sample. Refuses to log: it says once that a source failed, once that it
 //! recovered, and once why a value is left out.
 
 use std::time::{Duration, Instant};
 
-use super::{Grid, Purpose, Sink, context::Context, options::Options, registry::UnknownCollector};
+use super::{Grid, Purpose, Sink, context::Context, options::Options, registry::UnknownSource};
 use crate::metrics::{
     Samples,
-    table::{
-        AGENT, AGENT_COLLECTOR_CUT, AGENT_COLLECTOR_ERRORS, AGENT_COLLECTOR_FAILED,
-        AGENT_COLLECTOR_TIME,
-    },
+    table::{AGENT, AGENT_SOURCE_CUT, AGENT_SOURCE_ERRORS, AGENT_SOURCE_FAILED, AGENT_SOURCE_TIME},
 };
-use crate::sources::registry::COLLECTORS;
+use crate::sources::registry::SOURCES;
 
 mod slot;
 
 use slot::Slot;
 
-/// What became of a collector, as far as its reader does not know it yet.
+/// What became of a source, as far as its reader does not know it yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Transition {
     /// It fails, for another reason than before or for the first time since it worked.
@@ -74,9 +71,9 @@ pub enum Transition {
     },
 }
 
-/// How a collector fares.
+/// How a source fares.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CollectorStatus {
+pub struct SourceStatus {
     /// Its name in settings and on the bus.
     pub name: &'static str,
     /// One phrase for a person.
@@ -104,20 +101,20 @@ pub struct CollectorStatus {
     pub max_duration: Duration,
 }
 
-/// A single collector has no values to give.
+/// A single source has no values to give.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SampleOneError {
     /// There is none of this name.
     #[error(transparent)]
-    Unknown(#[from] UnknownCollector),
+    Unknown(#[from] UnknownSource),
     /// It is not enabled.
-    #[error("the metric collector \"{name}\" is disabled; enable it to sample it")]
+    #[error("the source \"{name}\" is disabled; enable it to sample it")]
     Disabled {
         /// Its name.
         name: &'static str,
     },
     /// It failed.
-    #[error("the metric collector \"{name}\" failed: {error}")]
+    #[error("the source \"{name}\" failed: {error}")]
     Failed {
         /// Its name.
         name: &'static str,
@@ -126,27 +123,27 @@ pub enum SampleOneError {
     },
 }
 
-/// Every metric collector known, enabled or not.
-pub struct CollectorSet {
+/// Every source known, enabled or not.
+pub struct SourceSet {
     context: Context,
     metrics_interval: Duration,
     slots: Vec<Slot>,
     scratch: Vec<u8>,
 }
 
-impl CollectorSet {
-    /// Enables the named collectors, to be read at every `metrics_interval` or less often.
+impl SourceSet {
+    /// Enables the named sources, to be read at every `metrics_interval` or less often.
     ///
-    /// A file that is not there yet is no error: its collector tries at each sample.
+    /// A file that is not there yet is no error: its source tries at each sample.
     pub fn open(
         context: Context,
         metrics_interval: Duration,
         names: &[impl AsRef<str>],
-    ) -> Result<Self, UnknownCollector> {
+    ) -> Result<Self, UnknownSource> {
         let mut set = Self {
             context,
             metrics_interval,
-            slots: COLLECTORS.iter().map(Slot::new).collect(),
+            slots: SOURCES.iter().map(Slot::new).collect(),
             scratch: Vec::new(),
         };
         set.enable_only(names)?;
@@ -154,19 +151,19 @@ impl CollectorSet {
         Ok(set)
     }
 
-    /// What comes with the settings. A collector whose options changed starts over.
+    /// What comes with the settings. A source whose options changed starts over.
     pub fn set_options(&mut self, options: Options) {
         let old = std::mem::replace(&mut self.context.options, options.into());
         for slot in &mut self.slots {
             let name = slot.definition.name;
-            if slot.collector.is_some() && !self.context.options.same_for(&old, name) {
-                slot.collector = Some((slot.definition.open)(&self.context));
+            if slot.source.is_some() && !self.context.options.same_for(&old, name) {
+                slot.source = Some((slot.definition.open)(&self.context));
             }
         }
         self.set_interval(self.metrics_interval);
     }
 
-    /// The time between two metrics messages; each collector's own interval is rounded up
+    /// The time between two metrics messages; each source's own interval is rounded up
     /// to a multiple of it.
     pub fn set_interval(&mut self, metrics: Duration) {
         self.metrics_interval = metrics;
@@ -184,24 +181,24 @@ impl CollectorSet {
         }
     }
 
-    /// Begins, for the collectors that the next such sample will run, what has to run
+    /// Begins, for the sources that the next such sample will run, what has to run
     /// beside the loop.
     pub fn prepare(&mut self, purpose: Purpose, grid: Grid, now: Instant) {
         for slot in &mut self.slots {
             if slot.is_due(purpose)
-                && let Some(collector) = &mut slot.collector
+                && let Some(source) = &mut slot.source
             {
-                collector.prepare(grid, now);
+                source.prepare(grid, now);
             }
         }
     }
 
-    /// The same for one collector that somebody asks for.
+    /// The same for one source that somebody asks for.
     pub fn prepare_one(&mut self, name: &str, now: Instant) {
         if let Ok(slot) = slot_mut(&mut self.slots, name)
-            && let Some(collector) = &mut slot.collector
+            && let Some(source) = &mut slot.source
         {
-            collector.prepare(Grid::All, now);
+            source.prepare(Grid::All, now);
         }
     }
 
@@ -211,15 +208,15 @@ impl CollectorSet {
         self.slots.iter().all(|slot| slot.is_ready(grid))
     }
 
-    /// The same for one collector.
+    /// The same for one source.
     #[must_use]
     pub fn one_ready(&self, name: &str) -> bool {
         self.slot(name).is_ok_and(|slot| slot.is_ready(Grid::All))
     }
 
-    /// Enables the named collectors and disables the others; all or, where a name is not
+    /// Enables the named sources and disables the others; all or, where a name is not
     /// known, nothing. Those that stay enabled keep their files and previous readings.
-    pub fn enable_only(&mut self, names: &[impl AsRef<str>]) -> Result<(), UnknownCollector> {
+    pub fn enable_only(&mut self, names: &[impl AsRef<str>]) -> Result<(), UnknownSource> {
         for name in names {
             self.slot(name.as_ref())?;
         }
@@ -232,15 +229,15 @@ impl CollectorSet {
         Ok(())
     }
 
-    /// Enables or disables a collector; whether that changed anything.
+    /// Enables or disables a source; whether that changed anything.
     ///
-    /// A disabled collector holds no file open; an enabled one starts over, so that no
+    /// A disabled source holds no file open; an enabled one starts over, so that no
     /// difference reaches back beyond the moment of enabling.
-    pub fn set_enabled(&mut self, name: &str, enabled: bool) -> Result<bool, UnknownCollector> {
+    pub fn set_enabled(&mut self, name: &str, enabled: bool) -> Result<bool, UnknownSource> {
         Ok(slot_mut(&mut self.slots, name)?.set_enabled(enabled, &self.context))
     }
 
-    /// Replaces the content of `out` by a fresh reading of every enabled collector that is
+    /// Replaces the content of `out` by a fresh reading of every enabled source that is
     /// due.
     ///
     /// Returns what is news about them; nothing is allocated where there is none.
@@ -258,19 +255,19 @@ impl CollectorSet {
             }
         }
         if tells {
-            self.tell_of_collectors(grid, out);
+            self.tell_of_sources(grid, out);
         }
         self.transitions()
     }
 
-    /// Replaces the content of `out` by everything that one collector has, for somebody who
+    /// Replaces the content of `out` by everything that one source has, for somebody who
     /// asks. What is news about it is told by the next [`transitions`](Self::transitions) or
     /// [`sample`](Self::sample).
     pub fn sample_one(&mut self, name: &str, out: &mut Samples) -> Result<(), SampleOneError> {
         out.clear();
         let slot = slot_mut(&mut self.slots, name)?;
         let name = slot.definition.name;
-        if slot.collector.is_none() {
+        if slot.source.is_none() {
             return Err(SampleOneError::Disabled { name });
         }
         slot.run(Purpose::Query, Grid::All, &mut self.scratch, out);
@@ -278,70 +275,70 @@ impl CollectorSet {
             return Err(SampleOneError::Failed { name, error });
         }
         if name == AGENT {
-            self.tell_of_collectors(Grid::All, out);
+            self.tell_of_sources(Grid::All, out);
         }
         Ok(())
     }
 
-    /// How the collectors fare is part of what the agent tells of itself.
-    fn tell_of_collectors(&self, grid: Grid, out: &mut Samples) {
+    /// How the sources fare is part of what the agent tells of itself.
+    fn tell_of_sources(&self, grid: Grid, out: &mut Samples) {
         let Ok(Slot {
-            collector: Some(_), ..
+            source: Some(_), ..
         }) = self.slot(AGENT)
         else {
             return;
         };
         let mut sink = Sink::new(grid, out);
-        for slot in self.slots.iter().filter(|slot| slot.collector.is_some()) {
+        for slot in self.slots.iter().filter(|slot| slot.source.is_some()) {
             let name = slot.definition.name;
             let time = u64::try_from(slot.total_duration.as_micros()).unwrap_or(u64::MAX);
-            sink.unsigned_of(&AGENT_COLLECTOR_TIME, name, time);
-            sink.unsigned_of(&AGENT_COLLECTOR_ERRORS, name, slot.errors);
-            sink.unsigned_of(&AGENT_COLLECTOR_FAILED, name, slot.failed);
-            sink.unsigned_of(&AGENT_COLLECTOR_CUT, name, slot.cut);
+            sink.unsigned_of(&AGENT_SOURCE_TIME, name, time);
+            sink.unsigned_of(&AGENT_SOURCE_ERRORS, name, slot.errors);
+            sink.unsigned_of(&AGENT_SOURCE_FAILED, name, slot.failed);
+            sink.unsigned_of(&AGENT_SOURCE_CUT, name, slot.cut);
         }
     }
 
-    /// What is news about the collectors since this was last asked.
+    /// What is news about the sources since this was last asked.
     #[must_use = "a failure is told once"]
     pub fn transitions(&mut self) -> Vec<Transition> {
         self.slots.iter_mut().flat_map(Slot::news).collect()
     }
 
-    /// How every collector fares, in the order in which they run.
+    /// How every source fares, in the order in which they run.
     #[must_use]
-    pub fn statuses(&self) -> impl ExactSizeIterator<Item = CollectorStatus> {
+    pub fn statuses(&self) -> impl ExactSizeIterator<Item = SourceStatus> {
         let metrics = self.metrics_interval;
         self.slots.iter().map(move |slot| slot.status(metrics))
     }
 
-    /// How one collector fares.
-    pub fn status(&self, name: &str) -> Result<CollectorStatus, UnknownCollector> {
+    /// How one source fares.
+    pub fn status(&self, name: &str) -> Result<SourceStatus, UnknownSource> {
         self.slot(name)
             .map(|slot| slot.status(self.metrics_interval))
     }
 
-    fn slot(&self, name: &str) -> Result<&Slot, UnknownCollector> {
+    fn slot(&self, name: &str) -> Result<&Slot, UnknownSource> {
         self.slots
             .iter()
             .find(|slot| slot.definition.name == name)
-            .ok_or_else(|| UnknownCollector {
+            .ok_or_else(|| UnknownSource {
                 name: name.to_owned(),
             })
     }
 }
 
 /// Apart from the rest of the set, so that its other fields stay free to be borrowed.
-fn slot_mut<'s>(slots: &'s mut [Slot], name: &str) -> Result<&'s mut Slot, UnknownCollector> {
+fn slot_mut<'s>(slots: &'s mut [Slot], name: &str) -> Result<&'s mut Slot, UnknownSource> {
     slots
         .iter_mut()
         .find(|slot| slot.definition.name == name)
-        .ok_or_else(|| UnknownCollector {
+        .ok_or_else(|| UnknownSource {
             name: name.to_owned(),
         })
 }
 
-/// How many metrics intervals a collector's own takes.
+/// How many metrics intervals a source's own takes.
 fn multiple(wanted: Duration, metrics: Duration) -> u32 {
     let times = wanted.as_nanos().div_ceil(metrics.as_nanos().max(1));
     u32::try_from(times).unwrap_or(u32::MAX).max(1)

@@ -7,11 +7,11 @@
 //! no sockstat6. What a kernel does not count is left out.
 
 use super::{
-    Collector, Purpose, Sink,
+    Purpose, Sink, Source,
     context::Context,
     error::{CollectError, Malformed},
+    file::ProcFile,
     odd::Odd,
-    source::ProcFile,
 };
 use crate::metrics::table::{
     SOCKETS_USED, TCP_ERRORS_IN, TCP_ESTABLISHED, TCP_FAILS, TCP_INUSE, TCP_LISTEN_DROPS,
@@ -30,7 +30,7 @@ const NETSTAT: &str = "/proc/net/netstat";
 
 /// Reads the four files.
 #[derive(Debug)]
-pub struct SocketsCollector {
+pub struct SocketsSource {
     sockstat: ProcFile,
     sockstat6: ProcFile,
     snmp: ProcFile,
@@ -38,7 +38,7 @@ pub struct SocketsCollector {
     page_kilobytes: u64,
 }
 
-impl SocketsCollector {
+impl SocketsSource {
     /// One that reads below the context's root.
     #[must_use]
     pub fn open(context: &Context) -> Self {
@@ -53,7 +53,7 @@ impl SocketsCollector {
     }
 }
 
-impl Collector for SocketsCollector {
+impl Source for SocketsSource {
     fn collect(
         &mut self,
         _purpose: Purpose,

@@ -22,7 +22,7 @@ use super::{
 use table::Table;
 
 /// What there is to ask.
-pub(super) trait Source: Send + 'static {
+pub(super) trait Targets: Send + 'static {
     /// One of those who are asked.
     type Target: Target;
 
@@ -50,7 +50,7 @@ pub(super) struct Listing<T> {
 
 /// One who is asked.
 pub(super) struct Subject<T> {
-    /// Tells it from all others of every collector, also from those that had its name before.
+    /// Tells it from all others of every source, also from those that had its name before.
     pub(super) key: Arc<str>,
     /// What it is called.
     pub(super) name: String,
@@ -81,7 +81,7 @@ pub enum News {
 }
 
 /// Asks all of them when that is wanted; the loop's end of it.
-pub(super) struct Survey<S: Source> {
+pub(super) struct Survey<S: Targets> {
     prober: Prober,
     shared: Arc<Shared<S>>,
     job: Option<Ticket>,
@@ -92,14 +92,14 @@ pub(super) struct Survey<S: Source> {
     news: Vec<News>,
 }
 
-struct Shared<S: Source> {
+struct Shared<S: Targets> {
     /// Only jobs lock this, and keep it for as long as listing takes.
-    source: Mutex<S>,
+    targets: Mutex<S>,
     /// Never locked while anything may block.
     table: Mutex<Table<S::Target>>,
 }
 
-impl<S: Source> Shared<S> {
+impl<S: Targets> Shared<S> {
     /// Nothing panics with the lock held; were it so, the table is valid all the same.
     fn table(&self) -> MutexGuard<'_, Table<S::Target>> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
@@ -109,7 +109,7 @@ impl<S: Source> Shared<S> {
     fn go_through(&self, job: u64, begins: bool, pulse: &Pulse<'_>) {
         if begins {
             let listing = self
-                .source
+                .targets
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .list();
@@ -129,15 +129,15 @@ impl<S: Source> Shared<S> {
     }
 }
 
-impl<S: Source> Survey<S> {
-    pub(super) fn new(prober: Prober, source: S) -> Self {
+impl<S: Targets> Survey<S> {
+    pub(super) fn new(prober: Prober, targets: S) -> Self {
         let mut table = Table::new();
         // Somebody may have asked before us, and hang.
         table.note_lost(prober.lost_to());
         Self {
             prober,
             shared: Arc::new(Shared {
-                source: Mutex::new(source),
+                targets: Mutex::new(targets),
                 table: Mutex::new(table),
             }),
             job: None,

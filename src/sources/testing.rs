@@ -1,12 +1,12 @@
-//! What tests of collectors have in common: roots of captured files and of files that a test
-//! writes, and readings of a single collector.
+//! What tests of sources have in common: roots of captured files and of files that a test
+//! writes, and readings of a single source.
 
 use std::{
     fs,
     path::{Path, PathBuf},
 };
 
-use super::{CollectError, Collector, Context, Grid, LeftOut, Purpose, Root, Sink};
+use super::{CollectError, Context, Grid, LeftOut, Purpose, Root, Sink, Source};
 use crate::metrics::{Samples, Value};
 
 /// The kernels whose files were captured whole.
@@ -63,19 +63,17 @@ impl Host {
 }
 
 /// One reading of everything, in which every value makes sense.
-pub(super) fn read(collector: &mut dyn Collector) -> Result<Samples, CollectError> {
-    let (samples, left_out) = read_whole(collector)?;
+pub(super) fn read(source: &mut dyn Source) -> Result<Samples, CollectError> {
+    let (samples, left_out) = read_whole(source)?;
     assert_eq!(left_out.count(), 0, "{left_out:?}");
     Ok(samples)
 }
 
 /// One reading of everything, and what is left out of it.
-pub(super) fn read_whole(
-    collector: &mut dyn Collector,
-) -> Result<(Samples, LeftOut), CollectError> {
+pub(super) fn read_whole(source: &mut dyn Source) -> Result<(Samples, LeftOut), CollectError> {
     let mut samples = Samples::new();
     let mut sink = Sink::new(Grid::All, &mut samples);
-    collector.collect(Purpose::Metrics, &mut Vec::new(), &mut sink)?;
+    source.collect(Purpose::Metrics, &mut Vec::new(), &mut sink)?;
     let left_out = sink.into_left_out();
     Ok((samples, left_out))
 }

@@ -5,9 +5,9 @@
 //! where a model is wanted, so that what is wrong with it costs no metrics.
 
 use super::{
-    Collector, Grid, Purpose, Sink,
+    Grid, Purpose, Sink, Source,
     error::{CollectError, Malformed},
-    source::{ProcFile, Root},
+    file::{ProcFile, Root},
     text::{MAX_SECONDS, fixed_point},
 };
 use crate::metrics::table::{SYS_BOOT_ID, SYS_UPTIME};
@@ -58,12 +58,12 @@ pub fn parse_boot_id(text: &[u8]) -> Result<[u8; ID_DIGITS], Malformed> {
 
 /// Reads /proc/uptime and the id of this boot.
 #[derive(Debug)]
-pub struct UptimeCollector {
+pub struct UptimeSource {
     file: ProcFile,
     boot_id: ProcFile,
 }
 
-impl UptimeCollector {
+impl UptimeSource {
     /// One that reads below `root`.
     #[must_use]
     pub fn open(root: &Root) -> Self {
@@ -88,7 +88,7 @@ impl UptimeCollector {
     }
 }
 
-impl Collector for UptimeCollector {
+impl Source for UptimeSource {
     fn collect(
         &mut self,
         _purpose: Purpose,
@@ -197,8 +197,7 @@ mod tests {
         std::fs::write(root.path(BOOT_ID_FILE), boot_id).unwrap();
         let mut samples = Samples::new();
         let mut sink = Sink::new(grid, &mut samples);
-        let result =
-            UptimeCollector::open(&root).collect(Purpose::Query, &mut Vec::new(), &mut sink);
+        let result = UptimeSource::open(&root).collect(Purpose::Query, &mut Vec::new(), &mut sink);
         let left_out = sink.into_left_out();
         (samples, result.map(|()| left_out))
     }
@@ -227,7 +226,7 @@ mod tests {
         let root = Root(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(kernel));
         let mut samples = Samples::new();
         let mut sink = Sink::new(Grid::Model, &mut samples);
-        UptimeCollector::open(&root)
+        UptimeSource::open(&root)
             .collect(Purpose::Model, &mut Vec::new(), &mut sink)
             .unwrap();
         assert!(samples.get("sys.uptime").is_some());

@@ -9,11 +9,11 @@
 //! 190 texts at every sample.
 
 use super::{
-    Collector, Grid, Purpose, Sink,
+    Grid, Purpose, Sink, Source,
     error::{CollectError, Malformed},
+    file::{ProcFile, Root},
     lines::lines,
     odd::Odd,
-    source::{ProcFile, Root},
     text::{MAX_EVENTS, count, split_once},
 };
 use crate::metrics::table::{
@@ -111,12 +111,12 @@ pub fn parse(text: &[u8], odd: &mut Odd) -> Result<Vmstat, Malformed> {
 
 /// Reads /proc/vmstat.
 #[derive(Debug)]
-pub struct VmstatCollector {
+pub struct VmstatSource {
     file: ProcFile,
     page_kilobytes: u64,
 }
 
-impl VmstatCollector {
+impl VmstatSource {
     /// One that reads below `root`.
     #[must_use]
     pub fn open(root: &Root) -> Self {
@@ -128,7 +128,7 @@ impl VmstatCollector {
     }
 }
 
-impl Collector for VmstatCollector {
+impl Source for VmstatSource {
     fn collect(
         &mut self,
         _purpose: Purpose,
@@ -183,7 +183,7 @@ mod tests {
     fn collect(root: &Root, grid: Grid) -> Result<Samples, CollectError> {
         let mut samples = Samples::new();
         let mut sink = Sink::new(grid, &mut samples);
-        VmstatCollector::open(root).collect(Purpose::Query, &mut Vec::new(), &mut sink)?;
+        VmstatSource::open(root).collect(Purpose::Query, &mut Vec::new(), &mut sink)?;
         Ok(samples)
     }
 

@@ -45,14 +45,14 @@ message_ids! {
     KEY_GENERATED = "43ba0019019c48a58d6f288bc3a95db0";
     /// The host reports under another name from now on.
     HOST_NAME_CHANGED = "b2aafe308d1741c9afd11a51d1157cfd";
-    /// A metric collector could not read or parse its source.
-    COLLECTOR_FAILED = "e14da8516ca24716a980d3c18dfcfa27";
+    /// A source could not read or parse its source.
+    SOURCE_FAILED = "e14da8516ca24716a980d3c18dfcfa27";
     /// A value cannot be read or makes no sense.
     VALUE_LEFT_OUT = "970a9949a22741ccb7c8fbae9757d96c";
-    /// A metric collector that failed works again.
-    COLLECTOR_RECOVERED = "de55bd87f50c4403b9c956e843d4b424";
-    /// A metric collector has more values than a message has room for.
-    COLLECTOR_CUT = "f1d433c7abb54e82875e9a188ae56f9f";
+    /// A source that failed works again.
+    SOURCE_RECOVERED = "de55bd87f50c4403b9c956e843d4b424";
+    /// A source has more values than a message has room for.
+    SOURCE_CUT = "f1d433c7abb54e82875e9a188ae56f9f";
     /// A file system or a sensor does not answer.
     INSTANCE_STUCK = "01c30254c7cc40d180abb82bcb749060";
     /// A file system or a sensor that did not answer does, or is gone.

@@ -234,14 +234,14 @@ fn read(path: &Path) -> Result<KeyPair, KeysError> {
     Ok(KeyPair { public, secret })
 }
 
-type OfCollector = (PublicKey, Origin, Option<Remembered>);
+type OfSource = (PublicKey, Origin, Option<Remembered>);
 
 fn of_collector(
     given: &Given,
     places: &Places,
     collector: &Endpoint,
     local: Option<&Local>,
-) -> Result<OfCollector, KeysError> {
+) -> Result<OfSource, KeysError> {
     if let Some(local) = local {
         return Ok((local.key, Origin::Local, None));
     }
@@ -458,9 +458,7 @@ mod tests {
         let known = keys.remember.unwrap();
         known.remember(&c1(), keys.collector).unwrap();
         // Where the specification has it.
-        let path = home
-            .path()
-            .join(".local/state/metrics-top/known_collectors");
+        let path = home.path().join(".local/state/metrics-top/known_sources");
         assert_eq!(known.path(), path);
 
         let keys = find(&Given::default(), "c1:5557");
@@ -499,7 +497,7 @@ mod tests {
 
     #[test]
     fn a_changed_key_is_called_that_with_the_way_out() {
-        let origin = Origin::Remembered("/home/a/known_collectors".into(), 3);
+        let origin = Origin::Remembered("/home/a/known_sources".into(), 3);
         let wrong = WrongKey {
             collector: "c1:5557",
             expected: KEY.parse().unwrap(),
@@ -512,7 +510,7 @@ mod tests {
         );
         let text = wrong.ways_out().join(" ");
         for part in [
-            "/home/a/known_collectors, line 3",
+            "/home/a/known_sources, line 3",
             "metrics-top --public-key 'KEY' c1:5557",
             "replaces the one",
         ] {
@@ -529,7 +527,7 @@ mod tests {
             });
             places.known.unwrap().path().to_owned()
         };
-        let file = "metrics-top/known_collectors";
+        let file = "metrics-top/known_sources";
         assert_eq!(known("/var/a"), Path::new("/var/a").join(file));
         let by_default = Path::new("/home/a/.local/state").join(file);
         assert_eq!(known("relative"), by_default);

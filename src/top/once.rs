@@ -299,7 +299,7 @@ db1.example.org  waiting    -    -    -       -       -     -     -         -   
         take(&mut fleet, GridKind::Metrics, r#"{"fs.readonly[/]":1}"#);
         assert!(is_complete(&fleet, start, later));
         // It says what it reads.
-        let reads = |name| format!(r#"{{"agent.collector.time.total[{name}]":1}}"#);
+        let reads = |name| format!(r#"{{"agent.source.time.total[{name}]":1}}"#);
         let mut fleet = begun();
         take(&mut fleet, GridKind::Metrics, &reads("filesystem"));
         assert!(!is_complete(&fleet, start, later));

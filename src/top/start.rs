@@ -282,7 +282,7 @@ mod tests {
 
     #[test]
     fn each_user_of_a_host_has_a_name() {
-        assert_eq!(name_of("ada", "collector1.example.org"), "ada-collector1");
+        assert_eq!(name_of("ada", "source1.example.org"), "ada-source1");
         assert_eq!(name_of("-a/d.a", "c 1"), "ada-c1");
         assert_eq!(name_of("", "c1"), "c1");
         assert_eq!(name_of("", "..."), "client");

@@ -82,8 +82,8 @@ const BAD: &[(&str, &str)] = &[
         ":1: curve.secret_key_file: DIR/agent.key: holds no secret key",
     ),
     (
-        "metrics.collect = ['cpus']",
-        ":1: metrics.collect: no metric collector is called \"cpus\"; did you mean \"cpu\"?",
+        "metrics.sources = ['cpus']",
+        ":1: metrics.sources: no source is called \"cpus\"; did you mean \"cpu\"?",
     ),
     ("log.level = 'loud'", ":1: log.level: 'loud' is not one of"),
     ("dbus.bus = 'sytem'", ":1: dbus.bus: 'sytem' is not"),

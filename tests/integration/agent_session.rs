@@ -12,7 +12,7 @@ use crate::support::manager::Manager;
 /// The window of the protocol's third session rule.
 const MODEL_WINDOW: Duration = Duration::from_secs(5);
 
-/// What the three metric collectors of [`SETTINGS`] have, sorted by name.
+/// What the three sources of [`SETTINGS`] have, sorted by name.
 const MODEL: [&str; 9] = [
     "cpu.percent",
     "mem.avail",
@@ -54,7 +54,7 @@ const METRICS: [&str; 24] = [
 const SETTINGS: &str = "\
     host.name = 'web1.example.org'\n\
     intervals = { metrics = '100ms', stale = '2s' }\n\
-    metrics.collect = ['uptime', 'meminfo', 'cpu']\n";
+    metrics.sources = ['uptime', 'meminfo', 'cpu']\n";
 
 /// For collectors that say nothing for a while.
 const QUIET: &str = "\

@@ -99,7 +99,7 @@ async fn a_reload_keeps_the_connections_that_did_not_change() {
     }
 
     // Fewer metrics.
-    let fewer = format!("{quick}metrics.collect = ['uptime']\n");
+    let fewer = format!("{quick}metrics.sources = ['uptime']\n");
     site.configure(&format!("{fewer}{both}"));
     agent.signal(Signal::HUP);
     while first.grid_of("metrics").await.names() != ["sys.uptime"] {}

@@ -228,7 +228,7 @@ done"#;
 async fn names_of_connections_and_metrics_are_completed() {
     let place = Place::new();
     place.configure(
-        "[metrics]\ncollect = [\"load\", \"network\", \"units\", \"inventory\"]\n\
+        "[metrics]\nsources = [\"load\", \"network\", \"units\", \"inventory\"]\n\
          [metrics.network]\ninclude = [\"lo\"]\nexclude = []\n\
          [collector.backup]\nendpoint = \"127.0.0.1:1\"\npublic_key = \"Yne@$w-vo<fVvi]a<NY6T1ed:M$fCG*[IaLV{hID\"\n",
     );
@@ -334,7 +334,7 @@ async fn hosts_and_collectors_are_completed() {
     let known = home.path().join(".local/state/metrics-top");
     fs::create_dir_all(&known).unwrap();
     fs::write(
-        known.join("known_collectors"),
+        known.join("known_sources"),
         format!("c1.example.org:5557 {PINNED}\nd2:6000 {ODD}\n[2001:db8::1]:5557 {ODD}\n"),
     )
     .unwrap();

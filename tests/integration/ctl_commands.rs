@@ -74,7 +74,7 @@ async fn status_shows_a_reporting_agent() {
     let since = status["Agent"]["StateSinceUSec"].as_u64().unwrap();
     assert!(since > 1_700_000_000_000_000, "{since}");
     assert_eq!(status["Connections"][0]["StateSinceUSec"], since);
-    assert_eq!(status["Collectors"][0]["Enabled"], true);
+    assert_eq!(status["Sources"][0]["Enabled"], true);
 
     let text = succeeds(&place, &["status"]).await;
     let version = env!("CARGO_PKG_VERSION");
@@ -176,8 +176,7 @@ async fn adjustments_take_effect() {
     succeeds(&place, &["enable", "cpu"]).await;
     let error = fails(&place, &["enable", "gpu"], 1).await;
     assert!(
-        error
-            .starts_with("no metric collector is named \"gpu\"; there is: agent, conntrack, cpu, "),
+        error.starts_with("no source is named \"gpu\"; there is: agent, conntrack, cpu, "),
         "{error}"
     );
 
@@ -259,7 +258,7 @@ async fn metrics_that_fail_are_told_from_those_that_there_are_not() {
         return;
     }
     let place = Place::new();
-    place.configure("[metrics]\ncollect = [\"load\", \"uptime\"]\n");
+    place.configure("[metrics]\nsources = [\"load\", \"uptime\"]\n");
     let _running = place
         .start_on_another_host("mount --bind /dev/null /proc/loadavg")
         .await;

@@ -149,8 +149,8 @@ async fn the_daemon_answers_what_the_documentation_says() {
             "org.metricsagent.Connection1",
         ),
         (
-            "/org/metricsagent/Agent1/collector/uptime",
-            "org.metricsagent.Collector1",
+            "/org/metricsagent/Agent1/source/uptime",
+            "org.metricsagent.Source1",
         ),
     ] {
         let mut answered = introspected(&place, path).await;

@@ -297,17 +297,14 @@ async fn a_collector_is_disabled_and_says_so() {
     let _running = place.start().await;
     let agent = place.agent().await;
     let properties = place
-        .properties("/org/metricsagent/Agent1/collector/cpu")
+        .properties("/org/metricsagent/Agent1/source/cpu")
         .await;
     let mut changes = properties.receive_properties_changed().await.unwrap();
     agent.set_enabled("cpu", false).await.unwrap();
     let change = tokio::time::timeout(PATIENCE, changes.next()).await;
     let change = change.unwrap().unwrap();
     let change = change.args().unwrap();
-    assert_eq!(
-        change.interface_name.as_str(),
-        "org.metricsagent.Collector1"
-    );
+    assert_eq!(change.interface_name.as_str(), "org.metricsagent.Source1");
     assert_eq!(change.changed_properties["Enabled"], Variant::Bool(false));
     let grid = agent
         .agent1()

@@ -87,7 +87,7 @@ fn shipped() -> Vec<(String, String)> {
 const BUS_PAGES: [(&str, &[&str], &str); 2] = [
     (
         "org.metricsagent.Agent1",
-        &["Agent1", "Connection1", "Collector1"],
+        &["Agent1", "Connection1", "Source1"],
         "org.metricsagent.policy",
     ),
     (

@@ -141,7 +141,7 @@ fn agent(collector: &Collector, name: &str) -> (Site, Agent) {
 fn agent_at(collector: &Collector, name: &str, interval: &str) -> (Site, Agent) {
     let site = Site::new(&format!(
         "[host]\nname = \"{name}\"\n[intervals]\nmetrics = \"{interval}\"\nstale = \"20s\"\n\
-         [metrics]\ncollect = [\"agent\", \"load\"]\n\
+         [metrics]\nsources = [\"agent\", \"load\"]\n\
          [collector.main]\nendpoint = \"tcp://{}\"\npublic_key = '{}'\n",
         collector.address, collector.public_key
     ));

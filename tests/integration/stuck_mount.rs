@@ -33,7 +33,7 @@ impl Host {
         }
         let settings = format!(
             "intervals = {{ metrics = '100ms', stale = '1min' }}\n\
-             [metrics]\ncollect = ['uptime', 'filesystem']\n\
+             [metrics]\nsources = ['uptime', 'filesystem']\n\
              [metrics.filesystem]\ninterval = '100ms'\ninclude = ['{}/*']\n{}",
             site.dir().display(),
             collector.section("main")

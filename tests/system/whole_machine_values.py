@@ -55,7 +55,7 @@ def tells_what_it_is(m):
 
 def units_are_what_systemd_says(m):
     """Services that hold, read, burn and are killed by known amounts: values as systemd's."""
-    start(m, '[metrics]\ncollect = ["units"]\n')
+    start(m, '[metrics]\nsources = ["units"]\n')
     pid = m.main_pid()
     touch = "import sys, time; b = bytearray(int(sys.argv[1])); "
     touch += "b[::4096] = bytes(len(b[::4096])); time.sleep(float(sys.argv[2]))"
@@ -115,7 +115,7 @@ def _run_service(m, name, properties, *command):
 
 def _units(m):
     """What the agent says of units now, by name."""
-    path, interface = f"{OBJECT}/collector/units", "org.metricsagent.Collector1"
+    path, interface = f"{OBJECT}/collector/units", "org.metricsagent.Source1"
     answer = m.run("busctl", "--json=short", "call", BUS_NAME, path, interface, "Sample")
     (values,) = json.loads(answer)["data"]
     return {name: value["data"] for name, value in values.items()}

@@ -1,4 +1,4 @@
-//! Names in the completions: of connections and metric collectors, of metrics, of keys, hosts and
+//! Names in the completions: of connections and sources, of metrics, of keys, hosts and
 //! collectors. The hidden command or option `complete-names` of a program prints them, one a line,
 //! and nothing where there are none to be had.
 

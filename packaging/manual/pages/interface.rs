@@ -19,8 +19,8 @@ const DOCUMENTS: [(&str, &str); 4] = [
         include_str!("../../../dbus/org.metricsagent.Connection1.xml"),
     ),
     (
-        "org.metricsagent.Collector1",
-        include_str!("../../../dbus/org.metricsagent.Collector1.xml"),
+        "org.metricsagent.Source1",
+        include_str!("../../../dbus/org.metricsagent.Source1.xml"),
     ),
     (
         "org.metricsagent.Server1",

@@ -1,25 +1,25 @@
-//! The metrics and the metric collectors, from their tables.
+//! The metrics and the metric sources, from their tables.
 
 use metrics_agent::metrics::table::METRICS;
-use metrics_agent::sources::registry::COLLECTORS;
+use metrics_agent::sources::registry::SOURCES;
 
 use super::roff::text;
 
-/// A paragraph for each metric collector.
-pub(super) fn collectors() -> String {
-    let paragraph = |collector: &metrics_agent::sources::CollectorDefinition| {
-        let default = if collector.default {
+/// A paragraph for each metric source.
+pub(super) fn sources() -> String {
+    let paragraph = |source: &metrics_agent::sources::SourceDefinition| {
+        let default = if source.default {
             "On by default."
         } else {
             "Off by default."
         };
         format!(
             ".TP\n\\fB{}\\fR\n{}.\n{default}\n",
-            text(collector.name),
-            text(collector.description.trim_end_matches('.'))
+            text(source.name),
+            text(source.description.trim_end_matches('.'))
         )
     };
-    COLLECTORS.iter().map(paragraph).collect()
+    SOURCES.iter().map(paragraph).collect()
 }
 
 /// A paragraph for each metric.
@@ -41,7 +41,7 @@ pub(super) fn metrics() -> String {
             ".TP\n\\fB{}\\fR{instance}{unit}\n{}.\nBy {}, in {messages} messages.\n",
             text(metric.name),
             text(metric.description),
-            text(metric.collector),
+            text(metric.source),
         )
     };
     METRICS.iter().map(paragraph).collect()

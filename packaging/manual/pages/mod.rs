@@ -106,7 +106,7 @@ fn made(word: &str) -> Result<String, Box<dyn Error>> {
         ("commands", program) => command_line::commands(&command(program)?),
         ("settings", "metrics-agent") => Ok(settings::settings(&AGENT)),
         ("settings", "metrics-collector") => Ok(settings::settings(&COLLECTOR)),
-        ("collectors", "") => Ok(metrics::collectors()),
+        ("sources", "") => Ok(metrics::sources()),
         ("metrics", "") => Ok(metrics::metrics()),
         ("members", name) => interface::members(name),
         _ => Err(format!("@{word}@ stands for nothing").into()),

@@ -131,8 +131,8 @@ impl Agent1 {
     }
 
     #[zbus(property)]
-    fn collectors(&self) -> Vec<OwnedObjectPath> {
-        collectors(&self.state())
+    fn sources(&self) -> Vec<OwnedObjectPath> {
+        sources(&self.state())
     }
 
     #[zbus(property(emits_changed_signal = "false"))]
@@ -328,10 +328,10 @@ pub(crate) fn connections(state: &AgentState) -> Vec<OwnedObjectPath> {
     names.map(|one| path::connection(&one.name)).collect()
 }
 
-/// The property `Collectors` of a state.
-pub(crate) fn collectors(state: &AgentState) -> Vec<OwnedObjectPath> {
-    let names = state.collectors.iter();
-    names.map(|(name, _)| path::collector(name)).collect()
+/// The property `Sources` of a state.
+pub(crate) fn sources(state: &AgentState) -> Vec<OwnedObjectPath> {
+    let names = state.sources.iter();
+    names.map(|(name, _)| path::source(name)).collect()
 }
 
 /// The property `ConfigurationFiles` of a state. D-Bus strings are UTF-8, so what is not

@@ -67,10 +67,10 @@ pub(crate) fn changes(old: &AgentState, new: &AgentState) -> Vec<Change> {
             changes.push(of_connection(before, connection));
         }
     }
-    for (name, enabled) in &new.collectors {
-        let mut before = old.collectors.iter();
+    for (name, enabled) in &new.sources {
+        let mut before = old.sources.iter();
         if let Some((_, before)) = before.find(|(other, _)| other == name) {
-            let mut change = Change::new(path::collector(name), path::COLLECTOR_INTERFACE);
+            let mut change = Change::new(path::source(name), path::SOURCE_INTERFACE);
             change.compare("Enabled", (*before, *enabled), Variant::from);
             changes.push(change);
         }
@@ -110,7 +110,7 @@ fn agent(old: &AgentState, new: &AgentState) -> Change {
     change.compare("StaleIntervalOrigin", stale, origin);
     let of = |property: fn(&AgentState) -> Vec<OwnedObjectPath>| (property(old), property(new));
     change.compare("Connections", of(agent1::connections), list);
-    change.compare("Collectors", of(agent1::collectors), list);
+    change.compare("Sources", of(agent1::sources), list);
     let files = (
         agent1::configuration_files(old),
         agent1::configuration_files(new),

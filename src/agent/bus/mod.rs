@@ -5,10 +5,10 @@
 
 pub(crate) mod agent1;
 mod announce;
-pub(crate) mod collector1;
 pub(crate) mod connection1;
 pub mod running;
 pub mod service;
+pub(crate) mod source1;
 #[cfg(test)]
 mod tests;
 
@@ -19,9 +19,7 @@ impl From<OrderError> for Error {
     fn from(error: OrderError) -> Self {
         let name = match &error {
             OrderError::OutOfRange(_) => Self::INVALID_ARGS,
-            OrderError::NoSuchConnection(_) | OrderError::NoSuchCollector(_) => {
-                Self::UNKNOWN_OBJECT
-            }
+            OrderError::NoSuchConnection(_) | OrderError::NoSuchSource(_) => Self::UNKNOWN_OBJECT,
             OrderError::InvalidConfiguration(_) => Self::INVALID_CONFIGURATION,
             OrderError::NotKept(_) => Self::IO_ERROR,
             OrderError::NotSampled(_) => Self::NOT_SAMPLED,

@@ -22,7 +22,7 @@ pub async fn ask(bus: &Bus) -> Option<Running> {
             let objects = objects.values();
             objects.filter_map(move |interfaces| interfaces.get(interface))
         };
-        let enabled = below(path::COLLECTOR_INTERFACE).filter(|one| {
+        let enabled = below(path::SOURCE_INTERFACE).filter(|one| {
             let enabled = one.get("Enabled").map(|value| &**value);
             matches!(enabled, Some(Variant::Bool(true)))
         });
@@ -35,7 +35,7 @@ pub async fn ask(bus: &Bus) -> Option<Running> {
             metrics: interval(&properties, "MetricsInterval")?,
             stale: interval(&properties, "StaleInterval")?,
             log_level: text(&properties, "LogLevel")?,
-            collect: enabled.filter_map(|one| text(one, "Name")).collect(),
+            sources: enabled.filter_map(|one| text(one, "Name")).collect(),
             connections: below(path::CONNECTION_INTERFACE)
                 .filter_map(connection)
                 .collect(),

@@ -13,8 +13,8 @@ use zbus::fdo::ObjectManager;
 
 use crate::agent::bus::agent1::Agent1;
 use crate::agent::bus::announce::{self, Change};
-use crate::agent::bus::collector1::Collector1;
 use crate::agent::bus::connection1::Connection1;
+use crate::agent::bus::source1::Source1;
 use crate::agent::handle::{Handle, OrderError};
 use crate::agent::state::{AgentState, ConnectionState, StateChange};
 pub use crate::dbus::Bus;
@@ -122,8 +122,8 @@ impl Service {
         for connection in &state.connections {
             self.add_connection(connection).await?;
         }
-        for (name, _) in &state.collectors {
-            self.add_collector(name).await?;
+        for (name, _) in &state.sources {
+            self.add_source(name).await?;
         }
         objects.at(path::AGENT, ObjectManager).await?;
         Ok(())
@@ -209,19 +209,19 @@ impl Service {
             self.add_connection(connection).await?;
         }
         let has = |state: &AgentState, wanted: &str| {
-            let mut names = state.collectors.iter();
+            let mut names = state.sources.iter();
             names.any(|(name, _)| *name == wanted)
         };
-        for (name, _) in &served.collectors {
+        for (name, _) in &served.sources {
             if !has(state, name) {
-                self.remove(&path::collector(name), path::COLLECTOR_INTERFACE)
+                self.remove(&path::source(name), path::SOURCE_INTERFACE)
                     .await?;
             }
         }
-        for (name, _) in &state.collectors {
+        for (name, _) in &state.sources {
             if !has(&served, name) {
                 self.shared.authority.clear_the_tree();
-                self.add_collector(name).await?;
+                self.add_source(name).await?;
             }
         }
         Ok(())
@@ -234,10 +234,10 @@ impl Service {
         Ok(())
     }
 
-    async fn add_collector(&self, name: &'static str) -> zbus::Result<()> {
-        let object = Collector1::new(Arc::clone(&self.shared), name);
+    async fn add_source(&self, name: &'static str) -> zbus::Result<()> {
+        let object = Source1::new(Arc::clone(&self.shared), name);
         let objects = self.held.connection().object_server();
-        objects.at(path::collector(name), object).await?;
+        objects.at(path::source(name), object).await?;
         Ok(())
     }
 

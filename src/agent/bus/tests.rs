@@ -23,7 +23,7 @@ use crate::dbus::{Bus, path};
 use crate::metrics::Samples;
 use crate::metrics::table;
 use crate::private_bus::PrivateBus;
-use crate::sources::CollectorStatus;
+use crate::sources::SourceStatus;
 use crate::systemd::log::{LogControl, Target};
 
 /// No answer of a local bus takes that long, on however busy a machine.
@@ -78,7 +78,7 @@ fn state() -> AgentState {
             stale: Origin::Kept("/var/lib/metrics-agent/settings.toml".into()),
         },
         connections: vec![connection("main")],
-        collectors: vec![("uptime", true), ("meminfo", true)],
+        sources: vec![("uptime", true), ("meminfo", true)],
         configuration_files: vec!["/etc/metrics-agent/metrics-agent.toml".into()],
         totals: Arc::default(),
     }
@@ -154,31 +154,31 @@ async fn carry_out(mut orders: mpsc::Receiver<Order>, state: watch::Sender<Arc<A
                 let _ = answer.send(Ok(()));
             }
             Order::SetEnabled {
-                collector,
+                source,
                 enabled,
                 answer,
             } => {
                 publish(&mut |state| {
-                    let mut all = state.collectors.iter_mut();
-                    let one = all.find(|(name, _)| *name == collector).unwrap();
+                    let mut all = state.sources.iter_mut();
+                    let one = all.find(|(name, _)| *name == source).unwrap();
                     one.1 = enabled;
                 });
                 let _ = answer.send(Ok(()));
             }
-            Order::Sample(_, answer) | Order::SampleCollector(_, answer) => {
+            Order::Sample(_, answer) | Order::SampleSource(_, answer) => {
                 let mut samples = Samples::new();
                 samples.push_unsigned(&table::MEM_FREE, None, 7);
                 samples.push_float(&table::CPU_PERCENT, None, 1.5);
                 samples.push_text(&table::HOST_OS, None, "Debian");
                 let _ = answer.send(Ok(samples));
             }
-            Order::CollectorStatus(name, answer) => {
+            Order::SourceStatus(name, answer) => {
                 let name = if name == "uptime" {
                     "uptime"
                 } else {
                     "meminfo"
                 };
-                let _ = answer.send(Ok(CollectorStatus {
+                let _ = answer.send(Ok(SourceStatus {
                     name,
                     description: "Something read from somewhere",
                     enabled: true,
@@ -338,8 +338,8 @@ async fn properties_have_the_values_and_types_of_the_state() {
     assert_eq!(*values["ConnectedSinceUSec"], Variant::U64(0));
     assert_eq!(values.len(), 17);
 
-    assert_eq!(objects.collectors.len(), 2);
-    let values = &objects.collectors[1];
+    assert_eq!(objects.sources.len(), 2);
+    let values = &objects.sources[1];
     assert_eq!(*values["Name"], Variant::from("uptime"));
     assert_eq!(*values["Enabled"], Variant::Bool(true));
     assert_eq!(*values["Samples"], Variant::U64(3));
@@ -456,12 +456,12 @@ async fn a_change_is_announced_once_and_only_where_something_changed() {
         .unwrap();
     assert!(changed(&mut agent).await[0].1.contains("2000000"));
     assert!(changed(&mut agent).await[0].1.contains("3000000"));
-    let mut uptime = watch(&raw, "/org/metricsagent/Agent1/collector/uptime").await;
+    let mut uptime = watch(&raw, "/org/metricsagent/Agent1/source/uptime").await;
     for enabled in [false, true] {
         let value = Variant::Bool(enabled);
-        let at = "/org/metricsagent/Agent1/collector/uptime";
+        let at = "/org/metricsagent/Agent1/source/uptime";
         client
-            .set(at, path::COLLECTOR_INTERFACE, "Enabled", value)
+            .set(at, path::SOURCE_INTERFACE, "Enabled", value)
             .await
             .unwrap();
         let got = changed(&mut uptime).await;
@@ -561,7 +561,7 @@ async fn whoever_is_neither_root_nor_us_is_refused_without_polkit() {
     let served = Served::start().await;
     let agent = "/org/metricsagent/Agent1";
     let main = "/org/metricsagent/Agent1/connection/main";
-    let uptime = "/org/metricsagent/Agent1/collector/uptime";
+    let uptime = "/org/metricsagent/Agent1/source/uptime";
     let log = "/org/freedesktop/LogControl1";
     for (call, action) in [
         (
@@ -600,8 +600,8 @@ async fn whoever_is_neither_root_nor_us_is_refused_without_polkit() {
         ),
         (
             uptime,
-            "org.metricsagent.Collector1 Enabled boolean:false",
-            "manage-collectors",
+            "org.metricsagent.Source1 Enabled boolean:false",
+            "manage-sources",
         ),
         (
             log,
@@ -631,7 +631,7 @@ async fn whoever_is_neither_root_nor_us_is_refused_without_polkit() {
     let state = served.agent.handle.state();
     assert_eq!(state.intervals.metrics, Duration::from_secs(5));
     assert_eq!(state.intervals.stale, Duration::from_secs(30));
-    assert!(state.collectors[0].1);
+    assert!(state.sources[0].1);
 
     // And all of it can be read.
     for (call, answer) in [
@@ -645,7 +645,7 @@ async fn whoever_is_neither_root_nor_us_is_refused_without_polkit() {
             "mem.free",
         ),
         (
-            "/org/metricsagent/Agent1/collector/uptime org.metricsagent.Collector1.Sample",
+            "/org/metricsagent/Agent1/source/uptime org.metricsagent.Source1.Sample",
             "mem.free",
         ),
         (

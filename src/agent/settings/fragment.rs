@@ -86,12 +86,12 @@ pub static AGENT: Schema = Schema {
         METRICS,
         STALE,
         Setting {
-            key: "metrics.collect",
+            key: "metrics.sources",
             shape: Shape::List,
-            expected: "a list of metric collectors, such as [\"uptime\", \"meminfo\", \"cpu\"]",
+            expected: "a list of sources, such as [\"uptime\", \"meminfo\", \"cpu\"]",
             default: None,
             otherwise: "those that are on by default",
-            description: "The metric collectors to run.",
+            description: "The sources to run.",
             quotable: true,
             check: check::<Vec<String>>,
         },
@@ -339,7 +339,7 @@ mod tests {
 
     /// The defaults are written here for people, and there as values.
     #[test]
-    fn the_defaults_are_those_of_the_metric_collectors() {
+    fn the_defaults_are_those_of_the_sources() {
         let layers = crate::config::layers::Layers::of_defaults(&AGENT);
         let fragment: Fragment = layers.merged().unwrap();
         assert_eq!(
@@ -349,16 +349,16 @@ mod tests {
     }
 
     #[test]
-    fn the_shipped_file_shows_the_metric_collectors_that_run_by_default() {
+    fn the_shipped_file_shows_the_sources_that_run_by_default() {
         let defaults = crate::sources::default_names();
         let quoted: Vec<_> = defaults.iter().map(|name| format!("{name:?}")).collect();
         let expected = format!("[{}]", quoted.join(", "));
-        assert_eq!(shipped()["metrics.collect"], expected);
+        assert_eq!(shipped()["metrics.sources"], expected);
     }
 
-    /// Each metric collector that is read periodically has an interval of its own.
+    /// Each source that is read periodically has an interval of its own.
     #[test]
-    fn every_metric_collector_has_its_settings() {
+    fn every_source_has_its_settings() {
         use crate::metrics::table;
         use crate::sources::registry;
         for name in registry::names() {

@@ -9,7 +9,7 @@ use serde::de::Deserializer;
 use crate::config::{OutOfRange, deserialize_within, within};
 use crate::protocol::{METRICS_INTERVAL, STALE_INTERVAL};
 
-/// The range of a metric collector's own interval: what is read less often than daily is
+/// The range of a source's own interval: what is read less often than daily is
 /// not measured.
 const COLLECTOR_INTERVAL: RangeInclusive<Duration> =
     Duration::from_millis(100)..=Duration::from_secs(24 * 3600);
@@ -32,11 +32,11 @@ pub(super) struct MetricsInterval(pub(super) Duration);
 #[derive(Clone, Copy, Debug)]
 pub(super) struct StaleInterval(pub(super) Duration);
 
-/// A metric collector's own interval as it stands in a file.
+/// A source's own interval as it stands in a file.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct CollectorInterval(pub(super) Duration);
+pub(super) struct SourceInterval(pub(super) Duration);
 
-impl<'de> Deserialize<'de> for CollectorInterval {
+impl<'de> Deserialize<'de> for SourceInterval {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         deserialize_within(from, COLLECTOR_INTERVAL).map(Self)
     }

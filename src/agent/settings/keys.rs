@@ -10,7 +10,7 @@ use rustix::fs::{Access, access};
 use rustix::io::Errno;
 
 use crate::agent::settings::fragment::AGENT;
-use crate::agent::settings::sources::Sources;
+use crate::agent::settings::inputs::Inputs;
 use crate::base::text;
 use crate::config::Reason;
 use crate::config::service::{Note, Seen, Sight};
@@ -61,18 +61,18 @@ pub(super) struct KeySearch<'a> {
 }
 
 impl<'a> KeySearch<'a> {
-    pub(super) fn new(sources: &'a Sources) -> Self {
-        let credentials = sources.credentials_directory.as_deref();
+    pub(super) fn new(inputs: &'a Inputs) -> Self {
+        let credentials = inputs.credentials_directory.as_deref();
         let mut directories: Vec<_> = credentials.map(Path::to_owned).into_iter().collect();
-        directories.push(sources.etc_dir.join("curve"));
-        directories.extend(sources.home.as_ref().map(|home| home.join(".curve")));
+        directories.push(inputs.etc_dir.join("curve"));
+        directories.extend(inputs.home.as_ref().map(|home| home.join(".curve")));
         Self {
             credentials,
             directories,
-            by_hand: sources.home.is_some(),
-            state_directory: sources.state_directory.as_deref(),
-            sight: &sources.sight,
-            etc_dir: &sources.etc_dir,
+            by_hand: inputs.home.is_some(),
+            state_directory: inputs.state_directory.as_deref(),
+            sight: &inputs.sight,
+            etc_dir: &inputs.etc_dir,
             notes: RefCell::default(),
         }
     }

@@ -1,4 +1,4 @@
-//! From the sources to the settings in force. Either everything fits, or
+//! From the inputs to the settings in force. Either everything fits, or
 //! nothing is returned but what doesn't; nothing is written before all of the
 //! rest is known to be right.
 
@@ -9,9 +9,9 @@ use figment::value::Value;
 
 use super::warning::Warning;
 use crate::agent::settings::fragment::{AGENT, CollectorFragment, Fragment, InlineKey, KeyFile};
+use crate::agent::settings::inputs::Inputs;
 use crate::agent::settings::keys::{KeyPolicy, KeySearch};
 use crate::agent::settings::persistent;
-use crate::agent::settings::sources::Sources;
 use crate::agent::settings::{CollectorSettings, Intervals, Settings};
 use crate::config::ConnectionName;
 use crate::config::layers::{Files, Layer, Layers};
@@ -67,8 +67,8 @@ impl Loaded {
 ///
 /// [`ConfigError`] with every mistake in the layers; where there are none, with
 /// every mistake in how they fit together and in the key files.
-pub fn load(sources: &Sources, policy: KeyPolicy) -> Result<Loaded, ConfigError> {
-    read(sources)?.load(sources, policy)
+pub fn load(inputs: &Inputs, policy: KeyPolicy) -> Result<Loaded, ConfigError> {
+    read(inputs)?.load(inputs, policy)
 }
 
 /// All layers, each of them right in itself; the key files are not looked at yet.
@@ -84,14 +84,14 @@ impl Layered {
     /// # Errors
     ///
     /// As [`load`], where the layers are right.
-    pub fn load(self, sources: &Sources, policy: KeyPolicy) -> Result<Loaded, ConfigError> {
-        load_layers(self, sources, policy)
+    pub fn load(self, inputs: &Inputs, policy: KeyPolicy) -> Result<Loaded, ConfigError> {
+        load_layers(self, inputs, policy)
     }
 }
 
 fn load_layers(
     layered: Layered,
-    sources: &Sources,
+    inputs: &Inputs,
     policy: KeyPolicy,
 ) -> Result<Loaded, ConfigError> {
     let Layered {
@@ -108,7 +108,7 @@ fn load_layers(
         dbus,
     } = layers.merged()?;
 
-    let search = KeySearch::new(sources);
+    let search = KeySearch::new(inputs);
     let mut problems = Problems::default();
     let mut collectors = BTreeMap::new();
     let mut collector_keys = BTreeMap::new();
@@ -167,8 +167,8 @@ fn load_layers(
         warnings.push(Warning::ShortStale { place, stale });
     }
     let defaults = || {
-        sources
-            .default_collectors
+        inputs
+            .default_sources
             .iter()
             .map(|&name| name.to_owned())
             .collect()
@@ -183,7 +183,7 @@ fn load_layers(
                 stale,
             },
             options: metrics.options(),
-            collect: metrics.collect.unwrap_or_else(defaults),
+            sources: metrics.sources.unwrap_or_else(defaults),
             log_level: log.level,
             bus: dbus.bus,
         },
@@ -203,29 +203,29 @@ fn load_layers(
 /// # Errors
 ///
 /// [`ConfigError`] with every mistake in them.
-pub fn read(sources: &Sources) -> Result<Layered, ConfigError> {
+pub fn read(inputs: &Inputs) -> Result<Layered, ConfigError> {
     let mut layers = Layers::of_defaults(&AGENT);
-    let files = match &sources.config_file {
+    let files = match &inputs.config_file {
         Some(file) => Files::only(file),
-        None => Files::standard(AGENT.program, &[&sources.usr_dir, &sources.etc_dir]),
+        None => Files::standard(AGENT.program, &[&inputs.usr_dir, &inputs.etc_dir]),
     };
     layers.read_files(&files);
-    layers.read_environment(&sources.environment);
-    layers.examine(|layer| relations(layer, &sources.known_collectors));
-    if let Some(collector) = &sources.command_line.collector {
+    layers.read_environment(&inputs.environment);
+    layers.examine(|layer| relations(layer, &inputs.known_sources));
+    if let Some(collector) = &inputs.command_line.collector {
         layers.hide("collector");
         layers.set_from_command_line(&["collector", MAIN, "endpoint"], collector);
     }
-    let notes = sources.sight.notes().iter().cloned();
+    let notes = inputs.sight.notes().iter().cloned();
     let mut warnings: Vec<_> = notes.map(Warning::Note).collect();
-    if let Some(directory) = &sources.state_directory {
+    if let Some(directory) = &inputs.state_directory {
         let path = persistent::path(directory);
-        let kept = match sources.sight.seen(&path) {
+        let kept = match inputs.sight.seen(&path) {
             Some(Seen::Text(text)) => persistent::layer_of(directory, text).map(Some),
             Some(_) => Ok(None),
             None => persistent::layer(directory),
         };
-        match (kept, sources.sight.unclear(&path)) {
+        match (kept, inputs.sight.unclear(&path)) {
             (Err(_), Some(note)) => warnings.push(Warning::Note(note)),
             (Ok(None), _) => {}
             (Ok(Some(layer)), _) => layers.push_persistent(layer, path),
@@ -239,9 +239,9 @@ pub fn read(sources: &Sources) -> Result<Layered, ConfigError> {
 /// What is wrong between the values of one layer.
 fn relations(layer: &Layer, known: &[&'static str]) -> Vec<Problem> {
     let mut problems = Vec::new();
-    let collect = ["metrics", "collect"];
+    let sources = ["metrics", "sources"];
     let names = layer
-        .value(&collect)
+        .value(&sources)
         .and_then(Value::as_array)
         .unwrap_or_default();
     let mut seen = Vec::new();
@@ -249,13 +249,13 @@ fn relations(layer: &Layer, known: &[&'static str]) -> Vec<Problem> {
     for name in names.iter().take(known.len() + 1).filter_map(Value::as_str) {
         if !known.contains(&name) {
             let all = known.iter().map(|&known| known.to_owned()).collect();
-            let reason = Reason::UnknownCollector {
+            let reason = Reason::UnknownSource {
                 name: name.to_owned(),
                 suggestion: similar(name, all),
             };
-            problems.push(layer.problem(&collect, reason));
+            problems.push(layer.problem(&sources, reason));
         } else if seen.contains(&name) {
-            problems.push(layer.problem(&collect, Reason::Repeated(name.to_owned())));
+            problems.push(layer.problem(&sources, Reason::Repeated(name.to_owned())));
         }
         seen.push(name);
     }

@@ -1,4 +1,4 @@
-//! The settings of the metric collectors, `[metrics.NAME]`: their part of the table, and
+//! The settings of the metric tables, `[metrics.NAME]`: their part of the table, and
 //! the way from there to [`Options`].
 
 use std::collections::BTreeMap;
@@ -7,7 +7,7 @@ use glob::Pattern;
 use serde::de::{Deserializer, Error as _, Unexpected, Visitor};
 use serde::{Deserialize, de};
 
-use super::intervals::CollectorInterval;
+use super::intervals::SourceInterval;
 use crate::config::Flag;
 use crate::config::table::{Setting, Shape, check};
 use crate::metrics::table::{CPU, DISK, FILESYSTEM, NETWORK, PROCESSES, SENSORS, UNITS};
@@ -20,7 +20,7 @@ const UNITS_LIMIT: usize = 5000;
 /// The most processes that can be reported one by one.
 const TOP_LIMIT: usize = 100;
 
-/// The time between two readings of one collector.
+/// The time between two readings of one source.
 pub(super) const fn interval(key: &'static str, default: Option<&'static str>) -> Setting {
     Setting {
         key,
@@ -30,11 +30,11 @@ pub(super) const fn interval(key: &'static str, default: Option<&'static str>) -
         otherwise: "every metrics message",
         description: "The time between two readings, rounded up to whole metrics intervals.",
         quotable: true,
-        check: check::<CollectorInterval>,
+        check: check::<SourceInterval>,
     }
 }
 
-/// Which devices, mounts, units a collector reports.
+/// Which devices, mounts, units a source reports.
 pub(super) const fn include(key: &'static str) -> Setting {
     Setting {
         description: "Shell patterns; only what one of them fits is reported. All where there \
@@ -104,21 +104,21 @@ pub(super) const PROCESSES_TOP: Setting = Setting {
     check: check::<Count<TOP_LIMIT>>,
 };
 
-/// `[metrics]`: which collectors, and a table for each.
+/// `[metrics]`: which sources, and a table for each.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct MetricsFragment {
-    pub(super) collect: Option<Vec<String>>,
+    pub(super) sources: Option<Vec<String>>,
     /// The table of settings has seen to it that there is nothing else.
     #[serde(flatten)]
-    collectors: BTreeMap<String, CollectorOptions>,
+    tables: BTreeMap<String, SourceOptions>,
 }
 
 /// Everything that can stand in a `[metrics.NAME]`. Each key is refused where the table of
 /// settings does not have it.
 #[derive(Debug, Default, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct CollectorOptions {
-    interval: Option<CollectorInterval>,
+struct SourceOptions {
+    interval: Option<SourceInterval>,
     per_cpu: Option<Flag>,
     include: Option<Patterns>,
     exclude: Option<Patterns>,
@@ -131,7 +131,7 @@ impl MetricsFragment {
     /// What was chosen. Whatever has a default in the table is there, so that no default
     /// is used here.
     pub(super) fn options(&self) -> Options {
-        let of = |name: &str| self.collectors.get(name).cloned().unwrap_or_default();
+        let of = |name: &str| self.tables.get(name).cloned().unwrap_or_default();
         let patterns = |list: Option<Patterns>| list.unwrap_or_default().0;
         let filter = |name: &str| Filter {
             include: patterns(of(name).include),
@@ -139,7 +139,7 @@ impl MetricsFragment {
         };
         Options {
             intervals: self
-                .collectors
+                .tables
                 .iter()
                 .filter_map(|(name, options)| Some((name.clone(), options.interval?.0)))
                 .collect(),

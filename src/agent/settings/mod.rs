@@ -12,6 +12,7 @@
 //! file names; the environment; the command line; what was set over D-Bus persistently.
 
 mod fragment;
+mod inputs;
 mod intervals;
 mod keys;
 mod load;
@@ -19,7 +20,6 @@ mod metrics;
 pub mod persistent;
 pub mod print;
 pub mod running;
-mod sources;
 #[cfg(test)]
 mod testbed;
 mod values;
@@ -29,10 +29,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 pub use fragment::AGENT;
+pub use inputs::{ETC_DIR, Inputs, Overrides, STATE_DIR, USR_DIR};
 pub use intervals::{metrics_interval, stale_interval};
 pub use keys::KeyPolicy;
 pub use load::{Layered, Loaded, MAX_COLLECTORS, load, read};
-pub use sources::{ETC_DIR, Overrides, STATE_DIR, Sources, USR_DIR};
 pub use values::{HostName, HostNameError, MAX_HOST_NAME_BYTES};
 pub use warning::Warning;
 
@@ -56,8 +56,8 @@ pub struct Settings {
     pub key_pair: KeyPair,
     /// How often, and how long.
     pub intervals: Intervals,
-    /// The metric collectors to run, each once, all of them known.
-    pub collect: Vec<String>,
+    /// The sources to run, each once, all of them known.
+    pub sources: Vec<String>,
     /// What was chosen about them.
     pub options: Options,
     /// How much to log.

@@ -31,13 +31,13 @@ fn value(loaded: &Loaded, setting: &Setting, path: &[&str]) -> Shown {
         }
         "intervals.metrics" => Some(quoted(format_time(settings.intervals.metrics))),
         "intervals.stale" => Some(quoted(format_time(settings.intervals.stale))),
-        "metrics.collect" => {
-            let names: Vec<_> = settings.collect.iter().map(quoted).collect();
+        "metrics.sources" => {
+            let names: Vec<_> = settings.sources.iter().map(quoted).collect();
             Some(format!("[{}]", names.join(", ")))
         }
         "log.level" => Some(quoted(settings.log_level)),
         "dbus.bus" => Some(quoted(&settings.bus)),
-        // Of each metric collector: as it was written.
+        // Of each source: as it was written.
         _ => loaded.layers.value(path).and_then(as_toml),
     };
     match value {

@@ -20,8 +20,8 @@ pub struct Running {
     pub stale: RunningInterval,
     /// How much it logs, in the words of the settings.
     pub log_level: String,
-    /// The metric collectors that are enabled.
-    pub collect: BTreeSet<String>,
+    /// The sources that are enabled.
+    pub sources: BTreeSet<String>,
     /// Endpoint and key of each connection, by its name.
     pub connections: BTreeMap<String, (String, String)>,
 }
@@ -102,19 +102,19 @@ fn differences(loaded: &Loaded, running: &Running) -> Vec<String> {
             lines.push(format!("intervals.{name} = {time}, {}", running.why()));
         }
     }
-    let collect: BTreeSet<String> = settings.collect.iter().cloned().collect();
+    let sources: BTreeSet<String> = settings.sources.iter().cloned().collect();
     let listed = |names: Vec<&String>| {
         let names: Vec<String> = names.into_iter().map(quoted).collect();
         names.join(", ")
     };
     for (what, names) in [
-        ("with", running.collect.difference(&collect)),
-        ("without", collect.difference(&running.collect)),
+        ("with", running.sources.difference(&sources)),
+        ("without", sources.difference(&running.sources)),
     ] {
         let names: Vec<&String> = names.collect();
         if !names.is_empty() {
             let names = listed(names);
-            lines.push(format!("metrics.collect {what} {names}, {UNTIL}"));
+            lines.push(format!("metrics.sources {what} {names}, {UNTIL}"));
         }
     }
     if settings.log_level.as_str() != running.log_level {
@@ -152,7 +152,7 @@ mod tests {
         let host = Host::new();
         host.etc(&format!(
             "[host]\nname = 'web1'\n[collector.main]\nendpoint = 'c:1'\npublic_key = '{KEY}'\n\
-             [metrics]\ncollect = ['cpu', 'disk']\n"
+             [metrics]\nsources = ['cpu', 'disk']\n"
         ));
         host.pair("etc/curve", "agent");
         let loaded = host.load().unwrap();
@@ -167,7 +167,7 @@ mod tests {
             metrics: interval(5, "settings", "default"),
             stale: interval(30, "settings", "default"),
             log_level: "info".to_owned(),
-            collect: ["disk", "cpu"].map(str::to_owned).into(),
+            sources: ["disk", "cpu"].map(str::to_owned).into(),
             connections: [("main".to_owned(), connection("c:1"))].into(),
         };
         assert_eq!(
@@ -183,7 +183,7 @@ mod tests {
         running.metrics = interval(2, "run-time", "");
         running.stale = interval(60, "kept", "/s/settings.toml");
         running.log_level = "trace".to_owned();
-        running.collect = ["cpu", "load"].map(str::to_owned).into();
+        running.sources = ["cpu", "load"].map(str::to_owned).into();
         running.connections = [("old".to_owned(), connection("d:2"))].into();
         assert_eq!(
             compared(&loaded, &running, true),
@@ -195,8 +195,8 @@ mod tests {
 #   collector.old: endpoint \"d:2\", key {}, until a reload
 #   intervals.metrics = \"2s\", set at run time, until the agent ends or \"metrics-agentctl revert\"
 #   intervals.stale = \"1m\", set at run time and kept in /s/settings.toml, until \"metrics-agentctl revert\"
-#   metrics.collect with \"load\", {UNTIL}
-#   metrics.collect without \"disk\", {UNTIL}
+#   metrics.sources with \"load\", {UNTIL}
+#   metrics.sources without \"disk\", {UNTIL}
 #   log.level = \"trace\", {UNTIL}
 
 ",

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use crate::agent::settings::{KeyPolicy, Loaded, Overrides, Sources, load};
+use crate::agent::settings::{Inputs, KeyPolicy, Loaded, Overrides, load};
 use crate::config::ConfigError;
 use crate::curve::certificate::Certificate;
 use crate::curve::keys::PublicKey;
@@ -13,7 +13,7 @@ pub(super) const KEY: &str = "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7";
 
 pub(super) struct Host {
     dir: tempfile::TempDir,
-    pub(super) sources: Sources,
+    pub(super) inputs: Inputs,
 }
 
 impl Host {
@@ -21,7 +21,7 @@ impl Host {
     pub(super) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
-        let sources = Sources {
+        let inputs = Inputs {
             config_file: None,
             usr_dir: at("usr"),
             etc_dir: at("etc"),
@@ -31,10 +31,10 @@ impl Host {
             credentials_directory: None,
             home: None,
             sight: crate::config::service::Sight::default(),
-            known_collectors: vec!["uptime", "meminfo", "cpu", "disk"],
-            default_collectors: vec!["uptime", "meminfo", "cpu"],
+            known_sources: vec!["uptime", "meminfo", "cpu", "disk"],
+            default_sources: vec!["uptime", "meminfo", "cpu"],
         };
-        Self { dir, sources }
+        Self { dir, inputs }
     }
 
     pub(super) fn at(&self, name: &str) -> PathBuf {
@@ -54,7 +54,7 @@ impl Host {
     }
 
     pub(super) fn variable(&mut self, name: &str, value: &str) {
-        self.sources
+        self.inputs
             .environment
             .insert(format!("METRICS_AGENT_{name}").into(), value.into());
     }
@@ -65,7 +65,7 @@ impl Host {
     }
 
     pub(super) fn load(&self) -> Result<Loaded, ConfigError> {
-        load(&self.sources, KeyPolicy::Create)
+        load(&self.inputs, KeyPolicy::Create)
     }
 
     /// All problems, the host's own directory shown as `~`.

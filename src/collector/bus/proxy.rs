@@ -34,11 +34,11 @@ pub type HostRow = (String, String, u64, u64, u64, String, String);
 
 /// The collector that owns the name now.
 #[derive(Debug, Clone)]
-pub struct RunningCollector {
+pub struct RunningSource {
     proxy: Server1Proxy<'static>,
 }
 
-impl RunningCollector {
+impl RunningSource {
     /// Finds it, without starting one.
     ///
     /// # Errors

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use crate::base::exit::EXIT_UNAVAILABLE;
 use crate::base::{pager, terminal, text};
-use crate::collector::bus::proxy::RunningCollector;
+use crate::collector::bus::proxy::RunningSource;
 use crate::dbus::find::{self, FindError};
 use crate::dbus::{Bus, BusError};
 
@@ -210,8 +210,8 @@ fn patterns(words: &[String]) -> Result<Vec<Pattern>, Failure> {
     words.iter().map(pattern).collect()
 }
 
-async fn find(bus: Bus) -> Result<RunningCollector, Failure> {
-    match within(RunningCollector::find(&bus)).await? {
+async fn find(bus: Bus) -> Result<RunningSource, Failure> {
+    match within(RunningSource::find(&bus)).await? {
         Ok(collector) => Ok(collector),
         Err(FindError::NoBus { bus, source }) => Err(Failure::NoBus { bus, source }),
         Err(FindError::NotRunning { bus, .. }) => Err(Failure::NotRunning(bus)),

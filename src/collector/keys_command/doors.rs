@@ -4,7 +4,7 @@ use super::{Site, warn};
 use crate::base::text;
 use crate::collector::access::{Authorized, Door};
 use crate::collector::keys::service_is_installed;
-use crate::collector::settings::{self, ETC_DIR, Sources};
+use crate::collector::settings::{self, ETC_DIR, Inputs};
 
 /// Whose keys are let in; None where only the command line of a start by hand will tell, else
 /// why that is not known.
@@ -21,7 +21,7 @@ impl Site {
             if !self.writes_the_services(door) {
                 return Ok(None);
             }
-            let loaded = settings::load(&Sources::of_process());
+            let loaded = settings::load(&Inputs::of_process());
             let loaded = loaded.map_err(|error| error.to_string())?;
             return Ok(Some(loaded.settings.access.authorized));
         }

@@ -8,7 +8,7 @@ use crate::collector::access::directory::Directories;
 use crate::collector::access::seen::Standing;
 use crate::collector::access::state::{KnownKeys, State};
 use crate::collector::access::{Authorized, Door, ListPlaces, ShutOut};
-use crate::collector::settings::{self, Settings, Sources};
+use crate::collector::settings::{self, Inputs, Settings};
 use crate::curve::keys::PublicKey;
 
 /// The record is written once a minute.
@@ -20,7 +20,7 @@ const RECORD_AGE: Duration = Duration::from_secs(60);
 ///
 /// The settings, which say how long a host may be silent, are invalid.
 pub(super) fn reporting_now(known: &KnownKeys) -> Result<Vec<(PublicKey, String)>, Failure> {
-    let loaded = settings::load(&Sources::of_process()).map_err(Failure::Settings)?;
+    let loaded = settings::load(&Inputs::of_process()).map_err(Failure::Settings)?;
     let timeout = loaded.settings.timing.host_timeout;
     Ok(reporting(known, timeout, SystemTime::now()))
 }

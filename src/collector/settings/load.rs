@@ -1,4 +1,4 @@
-//! From the sources to the settings in force. Either everything fits, or nothing is
+//! From the inputs to the settings in force. Either everything fits, or nothing is
 //! returned but what doesn't. Nothing is written: the key pair is made by who needs it.
 
 use std::collections::BTreeMap;
@@ -9,8 +9,8 @@ use rustix::fs::{Access as Mode, access};
 use rustix::io::Errno;
 
 use super::fragment::{Fragment, RemoteWriteFragment};
+use super::inputs::Inputs;
 use super::mistake::Mistake;
-use super::sources::Sources;
 use super::table::COLLECTOR;
 use super::values::{FileName, PushTimeout};
 use super::warning::Warning;
@@ -65,8 +65,8 @@ impl Loaded {
 ///
 /// [`ConfigError`] with every mistake in the layers; where there are none, with every
 /// mistake in how they fit together.
-pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
-    read(sources)?.load(sources)
+pub fn load(inputs: &Inputs) -> Result<Loaded, ConfigError> {
+    read(inputs)?.load(inputs)
 }
 
 /// All layers, each of them right in itself; the files that they name are not looked at yet.
@@ -79,12 +79,12 @@ impl Layered {
     /// # Errors
     ///
     /// As [`load`], where the layers are right.
-    pub fn load(self, sources: &Sources) -> Result<Loaded, ConfigError> {
-        load_layers(self.0, sources)
+    pub fn load(self, inputs: &Inputs) -> Result<Loaded, ConfigError> {
+        load_layers(self.0, inputs)
     }
 }
 
-fn load_layers(layers: Layers, sources: &Sources) -> Result<Loaded, ConfigError> {
+fn load_layers(layers: Layers, inputs: &Inputs) -> Result<Loaded, ConfigError> {
     let Fragment {
         listen,
         web,
@@ -110,7 +110,7 @@ fn load_layers(layers: Layers, sources: &Sources) -> Result<Loaded, ConfigError>
     for (name, fragment) in targets.into_iter().take(MAX_REMOTE_WRITES) {
         let mut target = Target {
             layers: &layers,
-            sources,
+            inputs,
             name: &name,
             problems: &mut problems,
         };
@@ -119,16 +119,16 @@ fn load_layers(layers: Layers, sources: &Sources) -> Result<Loaded, ConfigError>
         }
     }
     let file = curve.secret_key_file.map(|FileName(path)| path);
-    let mut notes = sources.sight.notes().to_vec();
-    let found = keys::find(file.as_deref(), &sources.places, &sources.sight, &mut notes);
+    let mut notes = inputs.sight.notes().to_vec();
+    let found = keys::find(file.as_deref(), &inputs.places, &inputs.sight, &mut notes);
     let found = found.map_err(|error| match error {
         KeysError::Certificate(error) => {
-            let user = sources.sight.user().unwrap_or(COLLECTOR.program);
-            Reason::of_key_file(error, user, &sources.places.etc)
+            let user = inputs.sight.user().unwrap_or(COLLECTOR.program);
+            Reason::of_key_file(error, user, &inputs.places.etc)
         }
         error => Mistake::Keys(error).into(),
     });
-    let found = found.and_then(|found| match hidden_key(&found, sources) {
+    let found = found.and_then(|found| match hidden_key(&found, inputs) {
         None => Ok(found),
         Some(reason) => Err(reason),
     });
@@ -157,8 +157,7 @@ fn load_layers(layers: Layers, sources: &Sources) -> Result<Loaded, ConfigError>
     };
     let mut warnings: Vec<_> = match &keys {
         Found::Keys(keys)
-            if !sources.places.is_credential(&keys.path)
-                && !sources.sight.is_handed(&keys.path) =>
+            if !inputs.places.is_credential(&keys.path) && !inputs.sight.is_handed(&keys.path) =>
         {
             let concerns = concern::of_file(&keys.path).into_iter();
             concerns.map(Warning::Key).collect()
@@ -187,17 +186,17 @@ fn load_layers(layers: Layers, sources: &Sources) -> Result<Loaded, ConfigError>
 }
 
 /// Why the service does not see its key file, if it does not.
-fn hidden_key(found: &Found, sources: &Sources) -> Option<Reason> {
+fn hidden_key(found: &Found, inputs: &Inputs) -> Option<Reason> {
     let Found::Keys(keys) = found else {
         return None;
     };
-    if sources.sight.is_handed(&keys.path) {
+    if inputs.sight.is_handed(&keys.path) {
         return None;
     }
-    let hidden = sources.sight.hides(&keys.path)?;
+    let hidden = inputs.sight.hides(&keys.path)?;
     Some(Reason::Hidden {
         hidden,
-        directory: text::path(&sources.places.etc),
+        directory: text::path(&inputs.places.etc),
     })
 }
 
@@ -206,15 +205,15 @@ fn hidden_key(found: &Found, sources: &Sources) -> Option<Reason> {
 /// # Errors
 ///
 /// [`ConfigError`] with every mistake in them.
-pub fn read(sources: &Sources) -> Result<Layered, ConfigError> {
+pub fn read(inputs: &Inputs) -> Result<Layered, ConfigError> {
     let mut layers = Layers::of_defaults(&COLLECTOR);
-    let files = match &sources.config_file {
+    let files = match &inputs.config_file {
         Some(file) => Files::only(file),
-        None => Files::standard(COLLECTOR.program, &[&sources.usr_dir, &sources.etc_dir]),
+        None => Files::standard(COLLECTOR.program, &[&inputs.usr_dir, &inputs.etc_dir]),
     };
     layers.read_files(&files);
-    layers.read_environment(&sources.environment);
-    for given in &sources.command_line {
+    layers.read_environment(&inputs.environment);
+    for given in &inputs.command_line {
         let path: Vec<&str> = given.key.split('.').collect();
         layers.set_by_option(given.option, &path, &given.text);
     }
@@ -264,7 +263,7 @@ fn overlap(one: Listen, other: Listen) -> bool {
 /// One `[remote_write.NAME]` on its way to be settings.
 struct Target<'a> {
     layers: &'a Layers,
-    sources: &'a Sources,
+    inputs: &'a Inputs,
     name: &'a ConnectionName,
     problems: &'a mut Problems,
 }
@@ -331,7 +330,7 @@ impl Target<'_> {
     /// other mistake is made of it.
     fn file(&mut self, field: &'static str, file: Option<FileName>) -> Option<PathBuf> {
         let FileName(name) = file?;
-        match find(&name, self.sources) {
+        match find(&name, self.inputs) {
             Ok(path) => Some(path),
             Err(reason) => {
                 let path = self.path(&[field]);
@@ -370,29 +369,29 @@ impl Target<'_> {
 
 /// The file of this name: a relative one is looked for among the credentials and where the
 /// administrator's settings are.
-fn find(name: &Path, sources: &Sources) -> Result<PathBuf, Reason> {
-    let directories = sources.places.credentials.iter().chain([&sources.etc_dir]);
+fn find(name: &Path, inputs: &Inputs) -> Result<PathBuf, Reason> {
+    let directories = inputs.places.credentials.iter().chain([&inputs.etc_dir]);
     let paths: Vec<_> = if name.is_absolute() {
         vec![name.to_owned()]
     } else {
         directories.map(|directory| directory.join(name)).collect()
     };
     // What root has seen for the service.
-    if let Some(credential) = sources.sight.handed(name) {
+    if let Some(credential) = inputs.sight.handed(name) {
         return Ok(credential.path.clone());
     }
-    if sources.sight.unclear(name).is_some() {
+    if inputs.sight.unclear(name).is_some() {
         return Ok(name.to_owned());
     }
     let mut looked = Vec::new();
     for path in paths {
         match access(&path, Mode::READ_OK) {
             Ok(()) => {
-                return match sources.sight.hides(&path) {
+                return match inputs.sight.hides(&path) {
                     None => Ok(path),
                     Some(hidden) => Err(Reason::Hidden {
                         hidden,
-                        directory: text::path(&sources.etc_dir),
+                        directory: text::path(&inputs.etc_dir),
                     }),
                 };
             }

@@ -13,10 +13,10 @@
 
 mod differences;
 mod fragment;
+mod inputs;
 mod load;
 mod mistake;
 pub mod print;
-mod sources;
 pub mod table;
 #[cfg(test)]
 mod tests;
@@ -28,9 +28,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use differences::restart_needed;
+pub use inputs::{ETC_DIR, Given, Inputs, USR_DIR};
 pub use load::{Layered, Loaded, load, read};
 pub use mistake::Mistake;
-pub use sources::{ETC_DIR, Given, Sources, USR_DIR};
 pub use table::COLLECTOR;
 pub use values::{
     Authorized, HeaderName, HeaderValue, LabelName, LabelValue, PushUrl, UserName, WebHost,

@@ -11,14 +11,14 @@ use crate::curve::certificate::Certificate;
 /// A host's directories in a temporary one.
 struct Site {
     dir: tempfile::TempDir,
-    sources: Sources,
+    inputs: Inputs,
 }
 
 impl Site {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
-        let sources = Sources {
+        let inputs = Inputs {
             config_file: None,
             usr_dir: at("usr"),
             etc_dir: at("etc"),
@@ -32,7 +32,7 @@ impl Site {
             sight: crate::config::service::Sight::default(),
             by_hand: false,
         };
-        Self { dir, sources }
+        Self { dir, inputs }
     }
 
     fn at(&self, name: &str) -> PathBuf {
@@ -53,17 +53,17 @@ impl Site {
 
     fn variable(&mut self, name: &str, value: &str) {
         let name = format!("METRICS_COLLECTOR_{name}");
-        self.sources.environment.insert(name.into(), value.into());
+        self.inputs.environment.insert(name.into(), value.into());
     }
 
     fn option(&mut self, option: &'static str, key: &'static str, text: &str) {
         let text = text.to_owned();
         let given = Given { option, key, text };
-        self.sources.command_line.push(given);
+        self.inputs.command_line.push(given);
     }
 
     fn load(&self) -> Result<Loaded, ConfigError> {
-        load(&self.sources)
+        load(&self.inputs)
     }
 
     fn settings(&self) -> Settings {
@@ -217,7 +217,7 @@ fn later_layers_go_over_earlier_ones() {
 
     let only = site.write("own/c.toml", "listen.web = 'none'");
     site.write("own/c.d/1.toml", "hosts.timeout = '2s'");
-    site.sources.config_file = Some(only);
+    site.inputs.config_file = Some(only);
     let settings = site.settings();
     assert_eq!(settings.listen.web, None);
     assert_eq!(settings.timing.host_timeout, Duration::from_secs(2));
@@ -797,7 +797,7 @@ fn what_the_service_cannot_see_is_refused() {
     site.etc(&text);
     let loaded = site.load().unwrap();
     assert!(matches!(loaded.keys, Found::Keys(keys) if keys.pair.public == key.public));
-    site.sources.sight = Sight::hiding("c.service", &site.at("hidden"), "PrivateTmp");
+    site.inputs.sight = Sight::hiding("c.service", &site.at("hidden"), "PrivateTmp");
     assert_eq!(
         site.problems(),
         [
@@ -817,7 +817,7 @@ fn the_own_key_is_found_as_a_credential_of_the_next_start() {
     let mut site = Site::new();
     let key = Certificate::write_pair(&site.at("store"), "c").unwrap();
     let file = site.at("store/c.key_secret");
-    site.sources.sight = Sight::handing("c.service", "collector.key_secret", &file);
+    site.inputs.sight = Sight::handing("c.service", "collector.key_secret", &file);
     let loaded = site.load().unwrap();
     assert!(matches!(&loaded.keys, Found::Keys(keys) if keys.pair.public == key.public));
     let root = site.dir.path().to_str().unwrap().to_owned();
@@ -830,10 +830,10 @@ fn the_own_key_is_found_as_a_credential_of_the_next_start() {
     // Whatever its name is there: what is set is the name of the credential.
     site.etc("[curve]\nsecret_key_file = 'other'\n");
     assert!(site.problems()[0].contains("found no other: looked in"));
-    site.sources.sight = Sight::handing("c.service", "other", &file);
+    site.inputs.sight = Sight::handing("c.service", "other", &file);
     assert!(matches!(site.load().unwrap().keys, Found::Keys(_)));
     site.write("store/c.key_secret", "no key");
-    site.sources.sight = Sight::handing("c.service", "other", &file);
+    site.inputs.sight = Sight::handing("c.service", "other", &file);
     let problems = site.problems();
     assert!(
         problems[0].contains("~/store/c.key_secret:1: "),
@@ -851,7 +851,7 @@ fn a_key_that_only_the_service_sees_is_a_note() {
         site.at("bound/k").display()
     ));
     assert!(site.load().is_err());
-    site.sources.sight = Sight::binding("c.service", &site.at("bound"));
+    site.inputs.sight = Sight::binding("c.service", &site.at("bound"));
     let loaded = site.load().unwrap();
     assert!(matches!(&loaded.keys, Found::Unclear(path) if *path == site.at("bound/k")));
     assert!(

@@ -1,4 +1,4 @@
-//! What a collector's task has heard, where the collector finds it.
+//! What a source's task has heard, where the source finds it.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -1,4 +1,4 @@
-//! One collector's use of the shared connection: calls with a deadline, and signals, all in
+//! One source's use of the shared connection: calls with a deadline, and signals, all in
 //! the order in which they came.
 
 use std::collections::VecDeque;

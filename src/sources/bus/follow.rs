@@ -1,4 +1,4 @@
-//! The task in which a collector listens to its source, from one connection to the next.
+//! The task in which a source listens to its source, from one connection to the next.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,7 +10,7 @@ use zbus::Connection;
 
 use super::{Client, Failure, Line, Link, RETRY_MAX, RETRY_MIN};
 
-/// What a collector does with a connection.
+/// What a source does with a connection.
 pub(in crate::sources) trait Topic: Send + 'static {
     /// Asks, listens and tells the board, until that fails.
     fn serve(&mut self, client: &mut Client) -> impl Future<Output = Failure> + Send;

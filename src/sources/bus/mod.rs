@@ -1,11 +1,11 @@
-//! The system bus, for the collectors whose source is a service on it.
+//! The system bus, for the sources whose source is a service on it.
 //!
 //! Owns one connection, shared by all of them ([`SystemBus`]), which is made with the first
-//! that wants it, made again when the bus is back, and closed with the last; what a collector
+//! that wants it, made again when the bus is back, and closed with the last; what a source
 //! has heard ([`Board`]); and the task in which it listens ([`follow()`]). Refuses to poll:
 //! between two messages nothing of this runs, but for the back-off while there is no bus.
 //!
-//! Collectors may use nothing above them, so this connection is not the one that the agent
+//! Sources may use nothing above them, so this connection is not the one that the agent
 //! is served on.
 
 mod board;

@@ -15,8 +15,8 @@ use std::{
 };
 
 use crate::sources::{
+    file::Root,
     lines::{Line, lines},
-    source::Root,
     text::{decimal, fields},
 };
 

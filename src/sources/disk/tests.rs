@@ -33,18 +33,18 @@ fn counts(there: &[u64]) -> Vec<Option<u64>> {
     there.iter().copied().map(Some).chain(missing).collect()
 }
 
-fn collector(root: Root, filter: Filter) -> DiskCollector {
+fn source(root: Root, filter: Filter) -> DiskSource {
     let mut context = Context::new(root);
     context.options = Options {
         disk: filter,
         ..Options::default()
     }
     .into();
-    DiskCollector::open(&context)
+    DiskSource::open(&context)
 }
 
 fn of(root: Root) -> Samples {
-    read(&mut DiskCollector::open(&Context::new(root))).unwrap()
+    read(&mut DiskSource::open(&Context::new(root))).unwrap()
 }
 
 #[test]
@@ -142,7 +142,7 @@ fn disks_in_the_kernels_order_with_metrics_in_the_tables() {
         ("6.12-qemu", &["nvme0n1", "vda", "vdb", "sda", "dm-0"]),
         ("6.18-firecracker", &["vda"]),
     ] {
-        let table = METRICS.iter().filter(|m| m.collector == "disk");
+        let table = METRICS.iter().filter(|m| m.source == "disk");
         let table: Vec<_> = table.map(|m| m.name).collect();
         let expected: Vec<_> = disks
             .iter()
@@ -203,7 +203,7 @@ fn what_the_filter_admits_is_reported_and_the_rest_not_looked_into() {
         include: Filter::without(&["sd*", "nvme0n1*"]).exclude,
         exclude: Filter::without(&["sda"]).exclude,
     };
-    let samples = read(&mut collector(captured("6.1-qemu"), filter.clone())).unwrap();
+    let samples = read(&mut source(captured("6.1-qemu"), filter.clone())).unwrap();
     assert_eq!(unsigned(&samples, "disk.reads.total[nvme0n1]"), Some(5420));
     let instances = samples.iter().map(|(name, _)| name.instance);
     assert!(
@@ -213,7 +213,7 @@ fn what_the_filter_admits_is_reported_and_the_rest_not_looked_into() {
 
     let host = Host::new();
     host.write(FILE, "8 0 sda junk\n8 1 sdb 1 2 3 4 5 6 7 8 9 10 11\n");
-    let samples = read(&mut collector(host.root(), filter)).unwrap();
+    let samples = read(&mut source(host.root(), filter)).unwrap();
     assert_eq!(samples.len(), 11, "no discards, no flushes");
     assert_eq!(unsigned(&samples, "disk.read.bytes.total[sdb]"), Some(1536));
 }
@@ -253,8 +253,8 @@ fn a_line_that_makes_no_sense_costs_itself_alone_and_is_named() {
         ),
     ] {
         host.write(FILE, format!("{good}{second}"));
-        let mut collector = DiskCollector::open(&host.context());
-        let (samples, left_out) = read_whole(&mut collector).unwrap();
+        let mut source = DiskSource::open(&host.context());
+        let (samples, left_out) = read_whole(&mut source).unwrap();
         let of = |disk| {
             samples
                 .iter()
@@ -273,18 +273,18 @@ fn a_line_that_makes_no_sense_costs_itself_alone_and_is_named() {
 #[test]
 fn a_file_that_is_not_there_or_about_something_else_is_an_error() {
     let host = Host::new();
-    let mut collector = DiskCollector::open(&host.context());
-    let error = read(&mut collector).unwrap_err().to_string();
+    let mut source = DiskSource::open(&host.context());
+    let error = read(&mut source).unwrap_err().to_string();
     assert!(error.starts_with("cannot open "), "{error}");
     host.write(FILE, "not this\n8 0 sda");
-    let error = read(&mut collector).unwrap_err().to_string();
+    let error = read(&mut source).unwrap_err().to_string();
     assert!(
         error.contains("/proc/diskstats, line 1: expected two"),
         "{error}"
     );
     host.write(FILE, "");
     assert!(
-        read(&mut collector).unwrap().is_empty(),
+        read(&mut source).unwrap().is_empty(),
         "a host without disks"
     );
 }
@@ -329,21 +329,21 @@ fn what_xen_hands_out_as_a_disk_is_one() {
 #[test]
 fn devices_come_and_go_and_only_so_many_are_reported() {
     let host = Host::new();
-    let mut collector = DiskCollector::open(&host.context());
+    let mut source = DiskSource::open(&host.context());
     let device = |name: usize| format!("8 {name} dm-{name} 1 2 3 4 5 6 7 8 9 10 {name}\n");
     for first in (0..10_000).step_by(100) {
         let text: String = (first..first + 100).map(device).collect();
         host.write(FILE, text);
-        let samples = read(&mut collector).unwrap();
+        let samples = read(&mut source).unwrap();
         assert_eq!((samples.len(), samples.cut()), (1100, 0));
         let name = format!("disk.queue.time.total[dm-{first}]");
         assert_eq!(unsigned(&samples, &name), Some(first as u64));
-        assert_eq!(collector.devices.iter_mut().count(), 100);
+        assert_eq!(source.devices.iter_mut().count(), 100);
     }
     assert_eq!(host.handles(), 1);
 
     host.write(FILE, (0..10_000).map(device).collect::<String>());
-    let samples = read(&mut collector).unwrap();
+    let samples = read(&mut source).unwrap();
     assert_eq!(samples.len(), MAX_DEVICES * 11);
     assert_eq!(samples.cut(), 10_000 - MAX_DEVICES as u64);
     assert_eq!(host.handles(), 1);
@@ -352,9 +352,9 @@ fn devices_come_and_go_and_only_so_many_are_reported() {
 #[test]
 fn the_running_machine_has_disks_that_only_count_up() {
     let filter = Filter::default();
-    let mut collector = collector(Root::default(), filter);
-    let first = read(&mut collector).unwrap();
-    let second = read(&mut collector).unwrap();
+    let mut source = source(Root::default(), filter);
+    let first = read(&mut source).unwrap();
+    let second = read(&mut source).unwrap();
     let text = std::fs::read_to_string(FILE).unwrap();
     assert_eq!(first.is_empty(), text.is_empty());
     for (name, _) in second.iter() {

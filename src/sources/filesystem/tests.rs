@@ -2,26 +2,26 @@ use std::{fs, process::Command, thread, time::Duration};
 
 use super::*;
 use crate::metrics::{Samples, Value};
-use crate::sources::{CollectorSet, Root, background::Bell, testing::fixture};
+use crate::sources::{Root, SourceSet, background::Bell, testing::fixture};
 
 /// Far longer than anything takes here.
 const LONG: Duration = Duration::from_secs(30);
 
 /// A sample as the agent takes it.
-fn sample(collector: &mut FilesystemCollector) -> Result<Samples, CollectError> {
-    Ok(whole_sample(collector)?.0)
+fn sample(source: &mut FilesystemSource) -> Result<Samples, CollectError> {
+    Ok(whole_sample(source)?.0)
 }
 
-fn whole_sample(collector: &mut FilesystemCollector) -> Result<(Samples, LeftOut), CollectError> {
+fn whole_sample(source: &mut FilesystemSource) -> Result<(Samples, LeftOut), CollectError> {
     let now = Instant::now();
-    collector.prepare(Grid::Metrics, now);
-    while !collector.ready() {
+    source.prepare(Grid::Metrics, now);
+    while !source.ready() {
         assert!(now.elapsed() < LONG);
         thread::sleep(Duration::from_millis(1));
     }
     let mut samples = Samples::new();
     let mut sink = Sink::new(Grid::Metrics, &mut samples);
-    collector.collect(Purpose::Metrics, &mut Vec::new(), &mut sink)?;
+    source.collect(Purpose::Metrics, &mut Vec::new(), &mut sink)?;
     let left_out = sink.into_left_out();
     Ok((samples, left_out))
 }
@@ -35,8 +35,8 @@ fn number(samples: &Samples, name: &str) -> u64 {
 
 #[test]
 fn the_file_systems_of_this_machine_are_what_df_says() {
-    let mut collector = FilesystemCollector::open(&Context::new(Root::default()));
-    let samples = sample(&mut collector).unwrap();
+    let mut source = FilesystemSource::open(&Context::new(Root::default()));
+    let samples = sample(&mut source).unwrap();
     let columns = "--output=target,size,itotal";
     let df = Command::new("df")
         .args(["--block-size=1", columns, "/"])
@@ -62,7 +62,7 @@ fn the_file_systems_of_this_machine_are_what_df_says() {
     let avail = number(&samples, &format!("fs.avail[{target}]"));
     assert!(avail <= free && free <= size);
     assert_eq!(number(&samples, &format!("fs.stuck[{target}]")), 0);
-    assert!(collector.news().is_empty());
+    assert!(source.news().is_empty());
 }
 
 #[test]
@@ -105,9 +105,9 @@ fn names(samples: &Samples) -> Vec<String> {
 fn a_changed_text_is_seen_and_what_is_out_of_reach_left_out() {
     let (_directory, root) =
         root("1 0 8:1 / /data ro - ext4 x rw\n2 1 8:2 / /gone rw - ext4 y rw\n");
-    let mut collector = FilesystemCollector::open(&Context::new(root.clone()));
+    let mut source = FilesystemSource::open(&Context::new(root.clone()));
     for _ in 0..2 {
-        let samples = sample(&mut collector).unwrap();
+        let samples = sample(&mut source).unwrap();
         assert_eq!(number(&samples, "fs.readonly[/data]"), 0);
         assert_eq!(number(&samples, "fs.stuck[/data]"), 0);
         assert!(samples.get("fs.readonly[/gone]").is_none());
@@ -117,12 +117,12 @@ fn a_changed_text_is_seen_and_what_is_out_of_reach_left_out() {
     }
     let file = root.path(FILE);
     fs::write(&file, "1 0 8:1 / /data ro - ext4 x ro\n").unwrap();
-    let samples = sample(&mut collector).unwrap();
+    let samples = sample(&mut source).unwrap();
     assert_eq!(number(&samples, "fs.readonly[/data]"), 1);
     // A part of it: that is named, and every time.
     fs::write(&file, "bananas\n1 0 8:1 / /data ro - ext4 x ro\n").unwrap();
     for _ in 0..2 {
-        let (samples, left_out) = whole_sample(&mut collector).unwrap();
+        let (samples, left_out) = whole_sample(&mut source).unwrap();
         assert_eq!(number(&samples, "fs.readonly[/data]"), 1);
         let [error] = left_out.named() else {
             panic!("{left_out:?}");
@@ -131,17 +131,17 @@ fn a_changed_text_is_seen_and_what_is_out_of_reach_left_out() {
     }
     // All of it. The same text again: read as before it failed.
     fs::write(&file, "bananas\n").unwrap();
-    let error = sample(&mut collector).unwrap_err().to_string();
+    let error = sample(&mut source).unwrap_err().to_string();
     assert!(error.ends_with(r#"found "bananas""#), "{error}");
-    assert!(sample(&mut collector).is_err(), "and every time");
+    assert!(sample(&mut source).is_err(), "and every time");
     fs::write(&file, "1 0 8:1 / /data ro - ext4 x ro\n").unwrap();
-    let samples = sample(&mut collector).unwrap();
+    let samples = sample(&mut source).unwrap();
     assert_eq!(number(&samples, "fs.readonly[/data]"), 1);
 }
 
 /// The file systems that a root has by default.
 fn mounts_of(root: Root) -> Vec<String> {
-    let samples = sample(&mut FilesystemCollector::open(&Context::new(root))).unwrap();
+    let samples = sample(&mut FilesystemSource::open(&Context::new(root))).unwrap();
     let names = samples
         .iter()
         .filter(|(name, _)| name.definition.name == FS_STUCK.name);
@@ -257,34 +257,34 @@ fn what_a_sandbox_has_made_is_no_file_system_of_the_host() {
         "7 0 8:1 / / rw - ext4 x rw\n8 7 8:2 / /data rw - ext4 y rw\n",
     )
     .unwrap();
-    let mut collector = FilesystemCollector::open(&Context::new(root.clone()));
+    let mut source = FilesystemSource::open(&Context::new(root.clone()));
     let stuck = |samples: &Samples| -> Vec<String> {
         let names = names(samples).into_iter();
         names.filter(|name| name.starts_with("fs.stuck")).collect()
     };
-    let samples = sample(&mut collector).unwrap();
+    let samples = sample(&mut source).unwrap();
     assert_eq!(stuck(&samples), ["fs.stuck[/]", "fs.stuck[/data]"]);
     fs::write(&host, "9 7 0:9 / /root rw - tmpfs x rw\n").unwrap();
-    let samples = sample(&mut collector).unwrap();
+    let samples = sample(&mut source).unwrap();
     assert_eq!(
         stuck(&samples).len(),
         3,
         "the host has that one, and what hides nothing is a file system"
     );
     fs::write(&host, "").unwrap();
-    let samples = sample(&mut collector).unwrap();
+    let samples = sample(&mut source).unwrap();
     assert_eq!(stuck(&samples).len(), 3, "nobody knows better");
 }
 
 #[test]
 fn the_model_asks_nobody() {
     let (_directory, root) = root("bananas\n");
-    let mut collector = FilesystemCollector::open(&Context::new(root));
-    collector.prepare(Grid::Model, Instant::now());
-    assert!(collector.ready());
+    let mut source = FilesystemSource::open(&Context::new(root));
+    source.prepare(Grid::Model, Instant::now());
+    assert!(source.ready());
     let mut samples = Samples::new();
     let mut sink = Sink::new(Grid::Model, &mut samples);
-    collector
+    source
         .collect(Purpose::Model, &mut Vec::new(), &mut sink)
         .unwrap();
     assert!(samples.is_empty());
@@ -305,12 +305,12 @@ fn another_mount_at_the_same_path_is_not_measured() {
 }
 
 #[test]
-fn the_set_tells_what_the_collector_has_to_say() {
+fn the_set_tells_what_the_source_has_to_say() {
     // A file system that hangs is in tests/integration/stuck_mount.rs.
     let (_directory, root) = root("1 0 8:1 / /data rw - ext4 x rw\n");
     let mut context = Context::new(root);
     context.bell = Bell::default();
-    let mut set = CollectorSet::open(context, Duration::from_secs(5), &["filesystem"]).unwrap();
+    let mut set = SourceSet::open(context, Duration::from_secs(5), &["filesystem"]).unwrap();
     let begun = Instant::now();
     set.prepare(Purpose::Metrics, Grid::Metrics, begun);
     while !set.ready(Grid::All) {

@@ -2,7 +2,7 @@
 //! /sys/devices/system/cpu (Documentation/ABI/testing/sysfs-devices-system-cpu).
 
 use super::files::sensible;
-use crate::sources::{odd::LeftOut, source::Root};
+use crate::sources::{file::Root, odd::LeftOut};
 
 /// Where each CPU has a directory.
 const DIRECTORY: &str = "/sys/devices/system/cpu";

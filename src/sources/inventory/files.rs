@@ -13,9 +13,9 @@ use std::{
 use rustix::io::Errno;
 
 use crate::sources::{
-    error::{CollectError, Malformed, SourceError},
+    error::{CollectError, FileError, Malformed},
+    file::Root,
     odd::LeftOut,
-    source::Root,
 };
 
 /// Most that is read of a file. os-release, the largest that is read whole, has some 500
@@ -40,10 +40,10 @@ pub fn facts(root: &Root, absolute: &str, left_out: &mut LeftOut) -> Option<Vec<
         Ok(file) => match file.take(LIMIT).read_to_end(&mut text) {
             Ok(_) => return Some(text),
             Err(source) if is_gone(&source) => return None,
-            Err(source) => SourceError::Read { path, source },
+            Err(source) => FileError::Read { path, source },
         },
         Err(source) if is_gone(&source) => return None,
-        Err(source) => SourceError::Open { path, source },
+        Err(source) => FileError::Open { path, source },
     };
     left_out.add(error.into());
     None

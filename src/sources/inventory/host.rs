@@ -15,11 +15,11 @@ use super::{
     virtualization,
 };
 use crate::sources::{
-    error::{CollectError, Malformed, SourceError},
+    error::{CollectError, FileError, Malformed},
+    file::Root,
     instances::{EXPECTED_NAME, is_name},
     odd::LeftOut,
     options::{Filter, Options},
-    source::Root,
     text::{MAX_EVENTS, count},
 };
 
@@ -242,7 +242,7 @@ fn timezone(root: &Root, left_out: &mut LeftOut) -> Option<String> {
             fact(root, "/etc/timezone", left_out)
         }
         Err(source) => {
-            left_out.add(SourceError::Open { path, source }.into());
+            left_out.add(FileError::Open { path, source }.into());
             None
         }
     }

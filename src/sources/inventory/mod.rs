@@ -16,8 +16,8 @@ use std::{
 };
 
 use super::{
-    Collector, Grid, Purpose, Sink, context::Context, errand::Errand, error::CollectError,
-    odd::LeftOut, options::Options, source::Root,
+    Grid, Purpose, Sink, Source, context::Context, errand::Errand, error::CollectError, file::Root,
+    odd::LeftOut, options::Options,
 };
 use crate::metrics::Definition;
 use crate::metrics::table::{
@@ -31,7 +31,7 @@ const UNFINISHED: &str = "reading what the host is takes too long: a device or a
                           not answer";
 
 /// Finds out what the host is.
-pub struct InventoryCollector {
+pub struct InventorySource {
     root: Root,
     options: Arc<Options>,
     /// What the last reading found, and what it could not tell.
@@ -45,11 +45,11 @@ pub struct InventoryCollector {
 /// the moment that it starts, and answers what comes back at once.
 const FIRST: Duration = Duration::from_secs(10);
 
-impl InventoryCollector {
+impl InventorySource {
     /// One that looks below the context's root.
     #[must_use]
     pub fn open(context: &Context) -> Self {
-        let mut collector = Self {
+        let mut source = Self {
             root: context.root.clone(),
             options: Arc::clone(&context.options),
             host: Arc::default(),
@@ -57,9 +57,9 @@ impl InventoryCollector {
             first: None,
         };
         let now = Instant::now();
-        collector.begin(now);
-        collector.first = Some(now + FIRST);
-        collector
+        source.begin(now);
+        source.first = Some(now + FIRST);
+        source
     }
 
     fn begin(&mut self, now: Instant) {
@@ -75,7 +75,7 @@ impl InventoryCollector {
     }
 }
 
-impl Collector for InventoryCollector {
+impl Source for InventorySource {
     fn prepare(&mut self, grid: Grid, now: Instant) {
         if grid == Grid::Metrics || self.errand.is_underway() {
             return;

@@ -2,7 +2,7 @@ use std::{fs, os::unix::fs::symlink, path::PathBuf, process::Command, thread, ti
 
 use super::*;
 use crate::metrics::{Samples, Value};
-use crate::sources::{CollectorSet, Transition, options::Filter};
+use crate::sources::{SourceSet, Transition, options::Filter};
 
 /// Far longer than anything takes here.
 const LONG: Duration = Duration::from_secs(60);
@@ -48,12 +48,12 @@ fn wait(until: impl Fn() -> bool) {
 }
 
 fn sample(context: &Context, grid: Grid) -> Samples {
-    let mut collector = InventoryCollector::open(context);
-    collector.prepare(grid, Instant::now());
-    wait(|| collector.ready());
+    let mut source = InventorySource::open(context);
+    source.prepare(grid, Instant::now());
+    wait(|| source.ready());
     let mut samples = Samples::new();
     let mut sink = Sink::new(grid, &mut samples);
-    collector
+    source
         .collect(Purpose::Model, &mut Vec::new(), &mut sink)
         .unwrap();
     samples
@@ -126,27 +126,21 @@ fn other_captured_machines_are_told_too() {
 fn metrics_messages_have_nothing_of_it_and_cost_nothing() {
     let context = Context::new(fixtures("6.12-qemu"));
     assert!(sample(&context, Grid::Metrics).is_empty());
-    let mut collector = InventoryCollector::open(&context);
-    let ticket = |collector: &InventoryCollector| collector.errand.ticket().unwrap().clone();
-    let first = ticket(&collector);
+    let mut source = InventorySource::open(&context);
+    let ticket = |source: &InventorySource| source.errand.ticket().unwrap().clone();
+    let first = ticket(&source);
     let now = Instant::now();
     while !first.finished() {
         assert!(now.elapsed() < Duration::from_secs(30));
         std::thread::yield_now();
     }
-    collector.prepare(Grid::Metrics, Instant::now());
+    source.prepare(Grid::Metrics, Instant::now());
+    assert!(ticket(&source).is(&first), "nothing is begun for metrics");
+    source.prepare(Grid::Model, Instant::now());
+    assert!(ticket(&source).is(&first), "the first model finds it done");
+    source.prepare(Grid::Model, Instant::now());
     assert!(
-        ticket(&collector).is(&first),
-        "nothing is begun for metrics"
-    );
-    collector.prepare(Grid::Model, Instant::now());
-    assert!(
-        ticket(&collector).is(&first),
-        "the first model finds it done"
-    );
-    collector.prepare(Grid::Model, Instant::now());
-    assert!(
-        !ticket(&collector).is(&first),
+        !ticket(&source).is(&first),
         "another model is another reading"
     );
 }
@@ -325,7 +319,7 @@ fn os_release_is_looked_for_in_both_places() {
 }
 
 /// What is not there is nothing to speak of; what makes no sense or cannot be read is named, and
-/// counted as that of every metric collector.
+/// counted as that of every source.
 #[test]
 fn a_fact_that_makes_no_sense_is_counted_and_named_and_costs_no_other() {
     let (_directory, root) = root();
@@ -342,14 +336,14 @@ fn a_fact_that_makes_no_sense_is_counted_and_named_and_costs_no_other() {
     put(&root, "/sys/class/dmi/id/product_name", "Box\n");
     fs::create_dir_all(root.path("/sys/block/sda/size")).unwrap();
     put(&root, "/sys/block/sda/device/model", "Disk\n");
-    let mut set = CollectorSet::open(
+    let mut set = SourceSet::open(
         Context::new(root.clone()),
         Duration::from_secs(1),
         &["inventory"],
     )
     .unwrap();
     let mut samples = Samples::new();
-    let mut sample = |set: &mut CollectorSet| {
+    let mut sample = |set: &mut SourceSet| {
         set.prepare(Purpose::Model, Grid::Model, Instant::now());
         wait(|| set.ready(Grid::Model));
         let news = set.sample(Purpose::Model, Grid::Model, &mut samples);
@@ -428,20 +422,20 @@ fn what_hangs_is_said_and_costs_one_thread() {
             .success()
     );
     let context = Context::new(root);
-    let mut collector = InventoryCollector::open(&context);
+    let mut source = InventorySource::open(&context);
     let mut samples = Samples::new();
     for _ in 0..3 {
-        collector.prepare(Grid::Model, Instant::now());
+        source.prepare(Grid::Model, Instant::now());
         let mut sink = Sink::new(Grid::Model, &mut samples);
-        let error = collector
+        let error = source
             .collect(Purpose::Model, &mut Vec::new(), &mut sink)
             .unwrap_err();
         assert_eq!(error.to_string(), UNFINISHED);
     }
     fs::write(&pipe, "model name\t: slow\n").unwrap();
-    wait(|| collector.ready());
+    wait(|| source.ready());
     let mut sink = Sink::new(Grid::Model, &mut samples);
-    collector
+    source
         .collect(Purpose::Model, &mut Vec::new(), &mut sink)
         .unwrap();
     assert_eq!(samples.get("host.cpu.model"), Some(Value::Text("slow")));

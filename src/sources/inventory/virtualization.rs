@@ -15,7 +15,7 @@ use super::{
     cpus::field,
     files::{beginning, first_line, names},
 };
-use crate::sources::source::Root;
+use crate::sources::file::Root;
 
 /// The containers whose managers tell their name.
 const CONTAINERS: [&str; 9] = [

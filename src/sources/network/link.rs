@@ -15,8 +15,8 @@ use std::{
 use rustix::io::Errno;
 
 use crate::sources::{
-    error::{CollectError, Malformed, SourceError},
-    source::Root,
+    error::{CollectError, FileError, Malformed},
+    file::Root,
     text::{MAX_COUNT, decimal},
 };
 
@@ -92,7 +92,7 @@ impl Link {
         let path = self.speed_path();
         Some(match self.speed.known.as_ref().err()? {
             NoSpeed::Malformed(problem) => CollectError::malformed(&path, problem.clone()),
-            NoSpeed::Unreadable(error) => SourceError::Read {
+            NoSpeed::Unreadable(error) => FileError::Read {
                 path,
                 source: (*error).into(),
             }
@@ -140,7 +140,7 @@ impl Link {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(source) => {
                 let path = self.operstate.clone();
-                Err(SourceError::Open { path, source }.into())
+                Err(FileError::Open { path, source }.into())
             }
         }
     }
@@ -155,7 +155,7 @@ impl Link {
             Err(error) if is_gone(&error) => Ok(None),
             Err(source) => {
                 let path = self.operstate.clone();
-                Err(SourceError::Read { path, source }.into())
+                Err(FileError::Read { path, source }.into())
             }
         }
     }

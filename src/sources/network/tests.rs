@@ -50,15 +50,15 @@ fn interface(text: &str) -> (Interface, usize) {
 }
 
 /// Like the agent: what runs beside is waited for.
-fn sample(collector: &mut NetworkCollector, now: Instant) -> Samples {
-    prepare(collector, now);
-    read(collector).unwrap()
+fn sample(source: &mut NetworkSource, now: Instant) -> Samples {
+    prepare(source, now);
+    read(source).unwrap()
 }
 
-fn prepare(collector: &mut NetworkCollector, now: Instant) {
-    collector.prepare(Grid::Metrics, now);
+fn prepare(source: &mut NetworkSource, now: Instant) {
+    source.prepare(Grid::Metrics, now);
     let deadline = Instant::now() + LONG;
-    while !collector.ready() {
+    while !source.ready() {
         assert!(Instant::now() < deadline);
         std::thread::sleep(Duration::from_millis(1));
     }
@@ -78,8 +78,8 @@ impl Host {
         self.write(&format!("{CLASS}/{interface}/{file}"), text);
     }
 
-    fn network(&self) -> NetworkCollector {
-        NetworkCollector::open(&self.context())
+    fn network(&self) -> NetworkSource {
+        NetworkSource::open(&self.context())
     }
 }
 
@@ -236,8 +236,8 @@ fn the_values_of_captured_machines() {
             ],
         ),
     ] {
-        let mut collector = NetworkCollector::open(&Context::new(captured(kernel)));
-        let samples = sample(&mut collector, Instant::now());
+        let mut source = NetworkSource::open(&Context::new(captured(kernel)));
+        let samples = sample(&mut source, Instant::now());
         for (name, value) in values {
             assert_eq!(unsigned(&samples, name), *value, "{kernel} {name}");
         }
@@ -246,9 +246,9 @@ fn the_values_of_captured_machines() {
 
 #[test]
 fn interfaces_in_the_kernels_order_with_metrics_in_the_tables() {
-    let mut collector = NetworkCollector::open(&Context::new(captured("6.18-firecracker")));
-    let samples = sample(&mut collector, Instant::now());
-    let table = METRICS.iter().filter(|m| m.collector == "network");
+    let mut source = NetworkSource::open(&Context::new(captured("6.18-firecracker")));
+    let samples = sample(&mut source, Instant::now());
+    let table = METRICS.iter().filter(|m| m.source == "network");
     let table: Vec<_> = table.map(|m| m.name).collect();
     let of = |interface: &str, count: usize| -> Vec<_> {
         let table = table.iter().take(count);
@@ -305,7 +305,7 @@ fn what_the_filter_does_not_admit_is_left_alone() {
         ..Options::default()
     }
     .into();
-    let samples = sample(&mut NetworkCollector::open(&context), Instant::now());
+    let samples = sample(&mut NetworkSource::open(&context), Instant::now());
     assert!(
         samples
             .iter()
@@ -327,9 +327,9 @@ fn an_interface_that_sys_does_not_have_has_counts() {
 fn a_file_without_its_titles_or_interfaces_is_an_error_that_names_it() {
     let host = Host::new();
     let broken = |expected: &str| {
-        let mut collector = host.network();
-        prepare(&mut collector, Instant::now());
-        let error = read(&mut collector).unwrap_err().to_string();
+        let mut source = host.network();
+        prepare(&mut source, Instant::now());
+        let error = read(&mut source).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
     };
     broken("cannot open ");
@@ -345,10 +345,10 @@ fn what_makes_no_sense_of_one_interface_costs_itself_alone_and_is_named() {
     let whole =
         |lines: &str| format!("{TITLES_TEXT}eth0: 1 2 3 4 5 6 7 8 9 10 11 12 0 0 0 0\n{lines}");
     let check = |eth1: usize, expected: &str| {
-        let mut collector = host.network();
+        let mut source = host.network();
         for _ in 0..2 {
-            prepare(&mut collector, Instant::now());
-            let (samples, left_out) = read_whole(&mut collector).unwrap();
+            prepare(&mut source, Instant::now());
+            let (samples, left_out) = read_whole(&mut source).unwrap();
             let of = |interface| {
                 let names = samples.iter().map(|(name, _)| name.instance);
                 names.filter(|name| *name == Some(interface)).count()
@@ -400,8 +400,8 @@ fn what_makes_no_sense_of_one_interface_costs_itself_alone_and_is_named() {
 
 #[test]
 fn a_speed_that_drivers_do_not_know_is_left_out() {
-    let mut collector = NetworkCollector::open(&Context::new(fixture("net-speed-unknown")));
-    let samples = sample(&mut collector, Instant::now());
+    let mut source = NetworkSource::open(&Context::new(fixture("net-speed-unknown")));
+    let samples = sample(&mut source, Instant::now());
     for (interface, speed) in [
         ("eth0", None),
         ("bond0", None),
@@ -420,13 +420,13 @@ fn a_speed_is_read_when_a_link_comes_up_and_once_in_a_while() {
     host.list(&["eth0"]);
     host.set("eth0", "operstate", "up\n");
     host.set("eth0", "speed", "1000\n");
-    let mut collector = host.network();
+    let mut source = host.network();
     let mut now = Instant::now();
     let mut speed = |host: &Host, later: Duration| {
         now += later;
         // A change shows with the first sample, what follows from it with the second.
-        sample(&mut collector, now);
-        let samples = sample(&mut collector, now);
+        sample(&mut source, now);
+        let samples = sample(&mut source, now);
         assert!(host.handles() <= 2);
         unsigned(&samples, "net.speed[eth0]")
     };
@@ -452,10 +452,10 @@ fn the_first_sample_has_speeds_and_a_model_asks_for_none() {
     host.list(&["eth0"]);
     host.set("eth0", "operstate", "up\n");
     host.set("eth0", "speed", "2500\n");
-    let mut collector = host.network();
-    collector.prepare(Grid::Model, Instant::now());
-    assert!(collector.ready());
-    let samples = read(&mut collector).unwrap();
+    let mut source = host.network();
+    source.prepare(Grid::Model, Instant::now());
+    assert!(source.ready());
+    let samples = read(&mut source).unwrap();
     assert_eq!(unsigned(&samples, "net.speed[eth0]"), None);
     let samples = sample(&mut host.network(), Instant::now());
     assert_eq!(unsigned(&samples, "net.speed[eth0]"), Some(2500));
@@ -477,10 +477,10 @@ fn a_speed_that_hangs_delays_nobody() {
             .success()
     );
     let context = host.context();
-    let mut collector = NetworkCollector::open(&context);
+    let mut source = NetworkSource::open(&context);
     let start = Instant::now();
-    collector.prepare(Grid::Metrics, start);
-    let samples = read(&mut collector).unwrap();
+    source.prepare(Grid::Metrics, start);
+    let samples = read(&mut source).unwrap();
     assert_eq!(
         (samples.len(), unsigned(&samples, "net.up[eth0]")),
         (9, Some(1))
@@ -490,9 +490,9 @@ fn a_speed_that_hangs_delays_nobody() {
     let (done, seen) = channel();
     let submitted = context.prober.submit(|| (), start).unwrap();
     let later = Instant::now() + PATIENCE;
-    while !collector.ready() {
+    while !source.ready() {
         assert!(Instant::now() < start + LONG);
-        collector.prepare(Grid::Metrics, later.max(Instant::now() + PATIENCE));
+        source.prepare(Grid::Metrics, later.max(Instant::now() + PATIENCE));
         std::thread::sleep(Duration::from_millis(1));
     }
     context
@@ -501,14 +501,14 @@ fn a_speed_that_hangs_delays_nobody() {
         .unwrap();
     seen.recv_timeout(LONG).unwrap();
     assert!(submitted.finished());
-    assert_eq!(read(&mut collector).unwrap().len(), 9);
-    collector.prepare(Grid::Metrics, later + REFRESH);
-    assert!(collector.ready(), "nobody asked again");
+    assert_eq!(read(&mut source).unwrap().len(), 9);
+    source.prepare(Grid::Metrics, later + REFRESH);
+    assert!(source.ready(), "nobody asked again");
 
     // The lock is free.
     fs::write(&fifo, "1000\n").unwrap();
     let deadline = Instant::now() + LONG;
-    while unsigned(&read(&mut collector).unwrap(), "net.speed[eth0]") != Some(1000) {
+    while unsigned(&read(&mut source).unwrap(), "net.speed[eth0]") != Some(1000) {
         assert!(Instant::now() < deadline);
         std::thread::sleep(Duration::from_millis(1));
     }
@@ -519,7 +519,7 @@ fn interfaces_come_and_go_and_leave_no_handle() {
     let host = Host::new();
     host.set("../device", "operstate", "up\n");
     host.set("../device", "speed", "10000\n");
-    let mut collector = host.network();
+    let mut source = host.network();
     let mut now = Instant::now();
     for first in (0..10_000).step_by(100) {
         let names: Vec<_> = (first..first + 100).map(|n| format!("veth{n}")).collect();
@@ -530,20 +530,20 @@ fn interfaces_come_and_go_and_leave_no_handle() {
         host.list(&names);
         // Every other time their speeds are learnt, too.
         if first % 200 == 0 {
-            sample(&mut collector, now);
+            sample(&mut source, now);
         }
         now += Duration::from_secs(5);
-        let samples = sample(&mut collector, now);
+        let samples = sample(&mut source, now);
         let speeds = if first % 200 == 0 { 10 } else { 9 };
         assert_eq!((samples.len(), samples.cut()), (100 * speeds, 0), "{first}");
         assert!(host.handles() <= 1 + MAX_KEPT_OPEN, "{}", host.handles());
-        assert_eq!(collector.links.iter_mut().count(), 100);
+        assert_eq!(source.links.iter_mut().count(), 100);
         for name in &names {
             fs::remove_file(host.path(&format!("{CLASS}/{name}"))).unwrap();
         }
     }
     host.list(&["eth0"]);
-    let samples = sample(&mut collector, now);
+    let samples = sample(&mut source, now);
     assert_eq!(samples.len(), 8);
     assert_eq!(host.handles(), 1);
 }
@@ -625,12 +625,12 @@ fn churn_in_a_namespace() {
         ip(&format!("link set {name} up"));
         ip(&format!("link set peer-{name} up"));
     };
-    let mut collector = NetworkCollector::open(&Context::new(Root::default()));
+    let mut source = NetworkSource::open(&Context::new(Root::default()));
     let mut now = Instant::now();
     let mut values = |name: &str| {
         now += Duration::from_secs(1);
-        sample(&mut collector, now);
-        let samples = sample(&mut collector, now);
+        sample(&mut source, now);
+        let samples = sample(&mut source, now);
         let of = |metric: &str| unsigned(&samples, &format!("{metric}[{name}]"));
         let interfaces = names(&samples);
         let interfaces = interfaces.iter().filter(|name| name.starts_with("net.up"));
@@ -672,9 +672,9 @@ fn churn_in_a_namespace() {
 
 #[test]
 fn the_running_machine_has_a_loopback_that_only_counts_up() {
-    let mut collector = NetworkCollector::open(&Context::new(Root::default()));
-    let first = sample(&mut collector, Instant::now());
-    let second = sample(&mut collector, Instant::now());
+    let mut source = NetworkSource::open(&Context::new(Root::default()));
+    let first = sample(&mut source, Instant::now());
+    let second = sample(&mut source, Instant::now());
     for name in ["net.rx.bytes.total[lo]", "net.tx.packets.total[lo]"] {
         let (before, now) = (unsigned(&first, name), unsigned(&second, name));
         assert!(before.is_some() && now >= before, "{name}");

@@ -15,9 +15,7 @@ use std::{
     time::Instant,
 };
 
-use super::{
-    Collector, Grid, Purpose, Sink, context::Context, errand::Errand, error::CollectError,
-};
+use super::{Grid, Purpose, Sink, Source, context::Context, errand::Errand, error::CollectError};
 use crate::metrics::table::{PROC_COUNT, PROC_STATE};
 use scan::Scanner;
 use stat::STATES;
@@ -33,13 +31,13 @@ struct Walk {
 }
 
 /// Counts processes, and compares them.
-pub struct ProcessesCollector {
+pub struct ProcessesSource {
     walk: Arc<Mutex<Walk>>,
     errand: Errand,
     top: Option<Top>,
 }
 
-impl ProcessesCollector {
+impl ProcessesSource {
     /// One that looks below the context's root; with the processes that use most where the
     /// options say how many.
     #[must_use]
@@ -61,7 +59,7 @@ impl ProcessesCollector {
     }
 }
 
-impl Collector for ProcessesCollector {
+impl Source for ProcessesSource {
     fn prepare(&mut self, grid: Grid, now: Instant) {
         if grid == Grid::Model || self.errand.is_underway() {
             return;

@@ -16,9 +16,9 @@ use rustix::{
 
 use super::stat::{self, STATES};
 use crate::sources::{
-    error::{CollectError, SourceError},
+    error::{CollectError, FileError},
+    file::Root,
     odd::{LeftOut, Odd},
-    source::Root,
     text::{decimal, fields, next_line},
 };
 
@@ -241,7 +241,7 @@ impl Scanner {
     }
 
     /// The directory, at its beginning. It is given back where all went well.
-    fn rewound(&mut self) -> Result<OwnedFd, SourceError> {
+    fn rewound(&mut self) -> Result<OwnedFd, FileError> {
         if let Some(directory) = self.directory.take()
             && seek(&directory, SeekFrom::Start(0)).is_ok()
         {
@@ -249,7 +249,7 @@ impl Scanner {
         }
         let path = self.root.path(DIRECTORY);
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        openat(CWD, &path, flags, Mode::empty()).map_err(|error| SourceError::Open {
+        openat(CWD, &path, flags, Mode::empty()).map_err(|error| FileError::Open {
             path,
             source: error.into(),
         })
@@ -281,8 +281,8 @@ fn stat_path(pid: u32) -> String {
     format!("{DIRECTORY}/{pid}/stat")
 }
 
-fn cannot_read(root: &Root, absolute: &str, error: Errno) -> SourceError {
-    SourceError::Read {
+fn cannot_read(root: &Root, absolute: &str, error: Errno) -> FileError {
+    FileError::Read {
         path: root.path(absolute),
         source: error.into(),
     }

@@ -40,14 +40,14 @@ fn wait(until: impl Fn() -> bool) {
 
 /// What a round of the agent does.
 fn sample(
-    collector: &mut ProcessesCollector,
+    source: &mut ProcessesSource,
     purpose: Purpose,
     grid: Grid,
 ) -> Result<Samples, CollectError> {
-    collector.prepare(grid, Instant::now());
-    wait(|| collector.ready());
+    source.prepare(grid, Instant::now());
+    wait(|| source.ready());
     let mut samples = Samples::new();
-    collector.collect(purpose, &mut Vec::new(), &mut Sink::new(grid, &mut samples))?;
+    source.collect(purpose, &mut Vec::new(), &mut Sink::new(grid, &mut samples))?;
     Ok(samples)
 }
 
@@ -83,8 +83,8 @@ fn root() -> (tempfile::TempDir, Root) {
 #[test]
 fn every_state_is_told_and_nothing_is_in_the_model() {
     let context = context(fixtures("6.12-qemu"), 0);
-    let mut collector = ProcessesCollector::open(&context);
-    let samples = sample(&mut collector, Purpose::Metrics, Grid::Metrics).unwrap();
+    let mut source = ProcessesSource::open(&context);
+    let samples = sample(&mut source, Purpose::Metrics, Grid::Metrics).unwrap();
     let found: Vec<_> = samples
         .iter()
         .map(|(name, value)| (name.to_string(), value))
@@ -103,15 +103,15 @@ fn every_state_is_told_and_nothing_is_in_the_model() {
     ];
     let expected = expected.map(|(name, count)| (name.to_owned(), Value::Unsigned(count)));
     assert_eq!(found, expected);
-    let mut unread = ProcessesCollector::open(&Context::new(Root("/nowhere".into())));
+    let mut unread = ProcessesSource::open(&Context::new(Root("/nowhere".into())));
     let model = sample(&mut unread, Purpose::Model, Grid::Model).unwrap();
     assert!(model.is_empty());
 }
 
 #[test]
 fn those_with_most_memory_come_first() {
-    let mut collector = ProcessesCollector::open(&context(fixtures("6.12-qemu"), 3));
-    let samples = sample(&mut collector, Purpose::Query, Grid::All).unwrap();
+    let mut source = ProcessesSource::open(&context(fixtures("6.12-qemu"), 3));
+    let samples = sample(&mut source, Purpose::Query, Grid::All).unwrap();
     let kilobytes = rustix::param::page_size() as u64 / 1024;
     let mut expected: Vec<(u64, String)> = fs::read_dir(fixtures("6.12-qemu").path("/proc"))
         .unwrap()
@@ -151,15 +151,15 @@ fn cpu_time_is_compared_by_process_and_purpose() {
     put(&root, 1, &stat(1, 10, 1000, 0));
     put(&root, 20, &stat(20, 10, 1000, 7));
     put(&root, 30, &stat(30, 10, 1000, 7));
-    let mut collector = ProcessesCollector::open(&context(root.clone(), 3));
+    let mut source = ProcessesSource::open(&context(root.clone(), 3));
     for purpose in [Purpose::Metrics, Purpose::Query] {
-        sample(&mut collector, purpose, Grid::All).unwrap();
+        sample(&mut source, purpose, Grid::All).unwrap();
     }
     // 20 works, 30 is another one with the same PID, 40 is new, and 1 does nothing.
     put(&root, 20, &stat(20, 10, 1400, 7));
     put(&root, 30, &stat(30, 99, 100, 7));
     put(&root, 40, &stat(40, 99, 200, 7));
-    let samples = sample(&mut collector, Purpose::Metrics, Grid::All).unwrap();
+    let samples = sample(&mut source, Purpose::Metrics, Grid::All).unwrap();
     assert_eq!(
         instances(&samples, "proc.top.cpu"),
         ["20/p20", "40/p40", "30/p30"]
@@ -175,9 +175,9 @@ fn cpu_time_is_compared_by_process_and_purpose() {
         ["20/p20", "30/p30", "40/p40"],
         "1 has no memory, and of equals the first comes first"
     );
-    let samples = sample(&mut collector, Purpose::Metrics, Grid::All).unwrap();
+    let samples = sample(&mut source, Purpose::Metrics, Grid::All).unwrap();
     assert!(instances(&samples, "proc.top.cpu").is_empty(), "all idle");
-    let samples = sample(&mut collector, Purpose::Query, Grid::All).unwrap();
+    let samples = sample(&mut source, Purpose::Query, Grid::All).unwrap();
     assert_eq!(instances(&samples, "proc.top.cpu").len(), 3, "since before");
 }
 
@@ -209,8 +209,8 @@ fn the_share_is_of_one_cpu_and_of_the_time_between() {
 #[test]
 fn names_of_any_bytes_make_instances() {
     for kernel in ["6.1-qemu", "6.12-qemu", "6.18-firecracker"] {
-        let mut collector = ProcessesCollector::open(&context(fixtures(kernel), 100));
-        let samples = sample(&mut collector, Purpose::Query, Grid::All).unwrap();
+        let mut source = ProcessesSource::open(&context(fixtures(kernel), 100));
+        let samples = sample(&mut source, Purpose::Query, Grid::All).unwrap();
         let found = instances(&samples, "proc.top.memory");
         let unique: std::collections::BTreeSet<_> = found.iter().collect();
         assert_eq!(unique.len(), found.len());
@@ -227,12 +227,12 @@ fn names_of_any_bytes_make_instances() {
 fn a_failure_is_told_and_then_it_works_again() {
     let (_directory, root) = root();
     put(&root, 2, &stat(2, 1, 1, 1));
-    let mut collector = ProcessesCollector::open(&context(root.clone(), 0));
-    let error = sample(&mut collector, Purpose::Metrics, Grid::Metrics).unwrap_err();
+    let mut source = ProcessesSource::open(&context(root.clone(), 0));
+    let error = sample(&mut source, Purpose::Metrics, Grid::Metrics).unwrap_err();
     assert!(matches!(error, CollectError::Refused(_)), "{error}");
     fs::remove_dir_all(root.path("/proc/2")).unwrap();
     put(&root, 1, &stat(1, 1, 1, 1));
-    let samples = sample(&mut collector, Purpose::Metrics, Grid::Metrics).unwrap();
+    let samples = sample(&mut source, Purpose::Metrics, Grid::Metrics).unwrap();
     assert_eq!(samples.get("proc.count"), Some(Value::Unsigned(1)));
 }
 
@@ -246,8 +246,8 @@ fn what_makes_no_sense_about_one_process_costs_that_alone() {
         &stat(2, 1, 100, 20).replace(" 20 5\n", " -20 5\n"),
     );
     put(&root, 3, &stat(3, 1, 100, 30).replace(" 100 ", " -100 "));
-    let mut collector = ProcessesCollector::open(&context(root.clone(), 9));
-    sample(&mut collector, Purpose::Metrics, Grid::Metrics).unwrap();
+    let mut source = ProcessesSource::open(&context(root.clone(), 9));
+    sample(&mut source, Purpose::Metrics, Grid::Metrics).unwrap();
     put(&root, 1, &stat(1, 1, 101, 10));
     put(
         &root,
@@ -255,11 +255,11 @@ fn what_makes_no_sense_about_one_process_costs_that_alone() {
         &stat(2, 1, 103, 20).replace(" 20 5\n", " -20 5\n"),
     );
     put(&root, 3, &stat(3, 1, 999, 30));
-    collector.prepare(Grid::Metrics, Instant::now());
-    wait(|| collector.ready());
+    source.prepare(Grid::Metrics, Instant::now());
+    wait(|| source.ready());
     let mut samples = Samples::new();
     let mut sink = Sink::new(Grid::Metrics, &mut samples);
-    collector
+    source
         .collect(Purpose::Metrics, &mut Vec::new(), &mut sink)
         .unwrap();
     let left_out = sink.into_left_out();
@@ -288,12 +288,12 @@ fn one_that_does_not_answer_costs_no_values_of_others_and_one_thread() {
     let made = Command::new("mkfifo").arg(&pipe).status().unwrap();
     assert!(made.success());
     let context = context(root, 0);
-    let mut collector = ProcessesCollector::open(&context);
+    let mut source = ProcessesSource::open(&context);
     let mut samples = Samples::new();
     for _ in 0..3 {
-        collector.prepare(Grid::Metrics, Instant::now());
+        source.prepare(Grid::Metrics, Instant::now());
         let mut sink = Sink::new(Grid::Metrics, &mut samples);
-        let error = collector
+        let error = source
             .collect(Purpose::Metrics, &mut Vec::new(), &mut sink)
             .unwrap_err();
         assert_eq!(error.to_string(), UNFINISHED);
@@ -301,10 +301,10 @@ fn one_that_does_not_answer_costs_no_values_of_others_and_one_thread() {
     wait(|| {
         let later = Instant::now() + crate::sources::background::PATIENCE;
         context.prober.pass_by(later);
-        collector.ready()
+        source.ready()
     });
     assert!(
-        collector.errand.is_underway(),
+        source.errand.is_underway(),
         "left alone, and not begun again"
     );
     // Opened for reading and writing it has an end for whoever waits.
@@ -314,8 +314,8 @@ fn one_that_does_not_answer_costs_no_values_of_others_and_one_thread() {
         .open(&pipe)
         .unwrap();
     std::io::Write::write_all(&mut &release, stat(2, 1, 1, 1).as_bytes()).unwrap();
-    wait(|| !collector.errand.is_underway());
-    collector
+    wait(|| !source.errand.is_underway());
+    source
         .collect(
             Purpose::Metrics,
             &mut Vec::new(),
@@ -344,7 +344,7 @@ fn the_running_machine_has_one_that_is_stopped_and_one_that_is_busy() {
             .spawn();
         Killed(child.unwrap())
     };
-    let mut collector = ProcessesCollector::open(&context(Root::default(), 100));
+    let mut source = ProcessesSource::open(&context(Root::default(), 100));
     let count = |samples: &Samples, name: &str| match samples.get(name) {
         Some(Value::Unsigned(count)) => count,
         other => panic!("{name}: {other:?}"),
@@ -356,13 +356,13 @@ fn the_running_machine_has_one_that_is_stopped_and_one_that_is_busy() {
         stat::parse(&text, &mut Odd::default()).unwrap().state
     };
     wait(|| letter() == Some(3));
-    let samples = sample(&mut collector, Purpose::Metrics, Grid::Metrics).unwrap();
+    let samples = sample(&mut source, Purpose::Metrics, Grid::Metrics).unwrap();
     assert!(count(&samples, "proc.state[stopped]") >= 1);
     assert!(count(&samples, "proc.count") >= 3);
     let name = format!("{}/sh", busy.0.id());
     let deadline = Instant::now() + LONG;
     loop {
-        let samples = sample(&mut collector, Purpose::Metrics, Grid::Metrics).unwrap();
+        let samples = sample(&mut source, Purpose::Metrics, Grid::Metrics).unwrap();
         if let Some(Value::Float(share)) = samples.get(&format!("proc.top.cpu[{name}]")) {
             assert!(share > 0.0);
             break;

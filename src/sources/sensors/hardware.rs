@@ -18,7 +18,7 @@ use std::{
 
 use super::Quantity;
 use crate::base::text::bytes;
-use crate::sources::source::Root;
+use crate::sources::file::Root;
 
 const CHIPS: &str = "/sys/class/hwmon";
 const ZONES: &str = "/sys/class/thermal";

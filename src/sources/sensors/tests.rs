@@ -20,21 +20,21 @@ fn fixture(name: &str) -> Root {
 }
 
 /// A sample as the agent takes it.
-fn sample(collector: &mut SensorsCollector) -> Vec<(String, f64)> {
+fn sample(source: &mut SensorsSource) -> Vec<(String, f64)> {
     let now = Instant::now();
-    collector.prepare(Grid::Metrics, now);
-    while !collector.ready() {
+    source.prepare(Grid::Metrics, now);
+    while !source.ready() {
         assert!(now.elapsed() < LONG);
         thread::sleep(Duration::from_millis(1));
     }
-    taken(collector).0
+    taken(source).0
 }
 
 /// What there is to take, and what is said to be left out.
-fn taken(collector: &mut SensorsCollector) -> (Vec<(String, f64)>, Vec<String>) {
+fn taken(source: &mut SensorsSource) -> (Vec<(String, f64)>, Vec<String>) {
     let mut samples = Samples::new();
     let mut sink = Sink::new(Grid::Metrics, &mut samples);
-    collector
+    source
         .collect(Purpose::Metrics, &mut Vec::new(), &mut sink)
         .unwrap();
     let left_out = sink.into_left_out();
@@ -47,7 +47,7 @@ fn taken(collector: &mut SensorsCollector) -> (Vec<(String, f64)>, Vec<String>) 
 }
 
 fn of(root: Root) -> Vec<(String, f64)> {
-    sample(&mut SensorsCollector::open(&Context::new(root)))
+    sample(&mut SensorsSource::open(&Context::new(root)))
 }
 
 fn named(pairs: &[(&str, f64)]) -> Vec<(String, f64)> {
@@ -176,9 +176,9 @@ fn what_is_faulty_or_no_number_is_left_out_until_it_is_one() {
         .write("hwmon/hwmon0/in_input", "7\n")
         .write("hwmon/hwmon0/humidity1_input", "7\n")
         .write("hwmon/hwmon0/temp1_crit", "7\n");
-    let mut collector = SensorsCollector::open(&Context::new(machine.root()));
+    let mut source = SensorsSource::open(&Context::new(machine.root()));
     assert_eq!(
-        sample(&mut collector),
+        sample(&mut source),
         named(&[
             ("power[chip/power1]", 2.0),
             ("power[chip/power2]", 3.0),
@@ -186,7 +186,7 @@ fn what_is_faulty_or_no_number_is_left_out_until_it_is_one() {
         ])
     );
     // One that says of itself that it is faulty is no news.
-    let (_, named_ones) = taken(&mut collector);
+    let (_, named_ones) = taken(&mut source);
     for (named_one, expected) in named_ones.iter().zip([
         r#"fan1_input, line 1: expected a number of revolutions per minute, up to a million, found "-1""#,
         r#"temp2_input, line 1: expected a number of millidegrees, between -200 and 1000 celsius, found "bananas""#,
@@ -200,7 +200,7 @@ fn what_is_faulty_or_no_number_is_left_out_until_it_is_one() {
         .write("hwmon/hwmon0/temp1_fault", "0\n")
         .write("hwmon/hwmon0/temp2_input", "1500\n");
     assert_eq!(
-        sample(&mut collector)[2..],
+        sample(&mut source)[2..],
         named(&[
             ("temperature[chip/temp1]", 1.0),
             ("temperature[chip/temp2]", 1.5),
@@ -265,12 +265,12 @@ fn one_that_fails_is_left_out_and_named() {
         .write("hwmon/hwmon0/name", "chip\n")
         .write("hwmon/hwmon0/temp1_input", "1000\n");
     fs::create_dir(machine.0.path().join("sys/class/hwmon/hwmon0/temp2_input")).unwrap();
-    let mut collector = SensorsCollector::open(&Context::new(machine.root()));
+    let mut source = SensorsSource::open(&Context::new(machine.root()));
     assert_eq!(
-        sample(&mut collector),
+        sample(&mut source),
         named(&[("temperature[chip/temp1]", 1.0)])
     );
-    let (_, failed) = taken(&mut collector);
+    let (_, failed) = taken(&mut source);
     assert_eq!(failed.len(), 1);
     assert!(
         failed[0].contains("temp2_input: Is a directory"),
@@ -328,7 +328,7 @@ fn options_choose_by_name() {
     options.sensors.exclude = vec![glob::Pattern::new("*/Sensor *").unwrap()];
     context.options = Arc::new(options);
     assert_eq!(
-        sample(&mut SensorsCollector::open(&context)),
+        sample(&mut SensorsSource::open(&context)),
         named(&[
             ("temperature[nvme@hwmon1/Composite]", 38.85),
             ("temperature[nvme@hwmon6/Composite]", 35.85),

@@ -1,19 +1,19 @@
-//! One metric collector of a set: whether it is enabled, when it is due, how it fares.
+//! One source of a set: whether it is enabled, when it is due, how it fares.
 
 use std::time::{Duration, Instant};
 
-use super::{CollectorStatus, Transition};
+use super::{SourceStatus, Transition};
 use crate::metrics::{Samples, table::METRICS};
 use crate::sources::{
-    Collector, Grid, News, Purpose, Sink, context::Context, error::CollectError,
-    registry::CollectorDefinition,
+    Grid, News, Purpose, Sink, Source, context::Context, error::CollectError,
+    registry::SourceDefinition,
 };
 
-/// A collector and how it fares.
+/// A source and how it fares.
 pub(super) struct Slot {
-    pub(super) definition: &'static CollectorDefinition,
+    pub(super) definition: &'static SourceDefinition,
     /// There while it is enabled.
-    pub(super) collector: Option<Box<dyn Collector>>,
+    pub(super) source: Option<Box<dyn Source>>,
     /// It is part of one metrics sample in so many.
     pub(super) every: u32,
     /// So many metrics samples come before the next with it.
@@ -42,7 +42,7 @@ pub(super) struct Slot {
     odd_values: OddValues,
 }
 
-/// Most values of a collector that are told to be left out. A file of another form has
+/// Most values of a source that are told to be left out. A file of another form has
 /// hundreds, and ten lines of the log are enough to see that.
 const MAX_TOLD: usize = 16;
 
@@ -94,10 +94,10 @@ impl OddValues {
 }
 
 impl Slot {
-    pub(super) fn new(definition: &'static CollectorDefinition) -> Self {
+    pub(super) fn new(definition: &'static SourceDefinition) -> Self {
         Self {
             definition,
-            collector: None,
+            source: None,
             every: 1,
             wait: 0,
             samples: 0,
@@ -125,25 +125,25 @@ impl Slot {
     /// Whether everything that it began for a sample of this grid has ended. What has no
     /// value there keeps nobody waiting.
     pub(super) fn is_ready(&self, grid: Grid) -> bool {
-        let collector = self.collector.as_ref();
-        collector.is_none_or(|collector| !self.tells(grid) || collector.ready())
+        let source = self.source.as_ref();
+        source.is_none_or(|source| !self.tells(grid) || source.ready())
     }
 
     fn tells(&self, grid: Grid) -> bool {
         METRICS
             .iter()
-            .any(|metric| metric.collector == self.definition.name && grid.admits(metric))
+            .any(|metric| metric.source == self.definition.name && grid.admits(metric))
     }
 
     /// Whether that changed anything.
     pub(super) fn set_enabled(&mut self, enabled: bool, context: &Context) -> bool {
-        if enabled == self.collector.is_some() {
+        if enabled == self.source.is_some() {
             return false;
         }
-        self.collector = enabled.then(|| (self.definition.open)(context));
+        self.source = enabled.then(|| (self.definition.open)(context));
         self.wait = 0;
         self.told_cut = false;
-        // Whoever disables a collector that fails wants to hear no more of it.
+        // Whoever disables a source that fails wants to hear no more of it.
         self.fault = None;
         self.changed = false;
         self.told_failed = false;
@@ -159,13 +159,13 @@ impl Slot {
         scratch: &mut Vec<u8>,
         out: &mut Samples,
     ) {
-        let Some(collector) = &mut self.collector else {
+        let Some(source) = &mut self.source else {
             return;
         };
         let cut = out.cut();
         let started = Instant::now();
         let mut sink = Sink::new(grid, out);
-        let result = collector.collect(purpose, scratch, &mut sink);
+        let result = source.collect(purpose, scratch, &mut sink);
         let mut left_out = sink.into_left_out();
         self.last_duration = started.elapsed();
         self.max_duration = self.max_duration.max(self.last_duration);
@@ -202,8 +202,8 @@ impl Slot {
     /// What is new since this was last asked.
     pub(super) fn news(&mut self) -> impl Iterator<Item = Transition> + use<> {
         let name = self.definition.name;
-        let collector = self.collector.as_mut();
-        let asked = collector.map(|collector| collector.news());
+        let source = self.source.as_mut();
+        let asked = source.map(|source| source.news());
         let asked = asked.into_iter().flatten().map(move |news| match news {
             News::Stuck(instance) => Transition::Stuck { name, instance },
             News::Answers(instance) => Transition::Unstuck {
@@ -251,21 +251,18 @@ impl Slot {
     }
 
     /// How it fares, where so much time is between two metrics messages.
-    pub(super) fn status(&self, metrics: Duration) -> CollectorStatus {
-        CollectorStatus {
+    pub(super) fn status(&self, metrics: Duration) -> SourceStatus {
+        SourceStatus {
             name: self.definition.name,
             description: self.definition.description,
-            enabled: self.collector.is_some(),
+            enabled: self.source.is_some(),
             interval: metrics.saturating_mul(self.every),
             cut: self.cut,
             samples: self.samples,
             errors: self.errors,
             last_error: self.last_error.clone(),
             fault: self.fault(),
-            lack: self
-                .collector
-                .as_ref()
-                .and_then(|collector| collector.lack()),
+            lack: self.source.as_ref().and_then(|source| source.lack()),
             last_duration: self.last_duration,
             max_duration: self.max_duration,
         }

@@ -22,8 +22,8 @@ const FIRST: [&str; 3] = ["uptime", "meminfo", "cpu"];
 
 const INTERVAL: Duration = Duration::from_secs(5);
 
-fn open(root: Root, names: &[&str]) -> CollectorSet {
-    CollectorSet::open(Context::new(root), INTERVAL, names).unwrap()
+fn open(root: Root, names: &[&str]) -> SourceSet {
+    SourceSet::open(Context::new(root), INTERVAL, names).unwrap()
 }
 
 fn fixtures() -> PathBuf {
@@ -78,19 +78,19 @@ impl Host {
         self.write("stat", format!("cpu  {busy} 0 0 {idle} 0 0 0 0 0 0\n"));
     }
 
-    fn set(&self) -> CollectorSet {
+    fn set(&self) -> SourceSet {
         open(self.root(), &FIRST)
     }
 }
 
 /// A set that reads files that stay as they are.
-fn captured(kernel: &str) -> CollectorSet {
+fn captured(kernel: &str) -> SourceSet {
     open(Root(fixtures().join(kernel)), &FIRST)
 }
 
 const CAPTURED: &str = "6.18-firecracker";
 
-fn json(set: &mut CollectorSet, purpose: Purpose, grid: Grid) -> String {
+fn json(set: &mut SourceSet, purpose: Purpose, grid: Grid) -> String {
     let mut samples = Samples::new();
     assert_eq!(set.sample(purpose, grid, &mut samples), []);
     serde_json::to_string(&samples).unwrap()
@@ -103,12 +103,12 @@ fn present(samples: &Samples) -> Vec<&'static str> {
         .collect()
 }
 
-/// Every metric of the collectors of [`FIRST`] that is not optional.
+/// Every metric of the sources of [`FIRST`] that is not optional.
 fn first_metrics() -> impl Iterator<Item = &'static crate::metrics::Definition> {
     METRICS
         .iter()
         .copied()
-        .filter(|m| FIRST.contains(&m.collector) && m.instance.is_none())
+        .filter(|m| FIRST.contains(&m.source) && m.instance.is_none())
 }
 
 fn float(samples: &Samples, name: &str) -> f64 {
@@ -303,23 +303,23 @@ fn every_broken_file_is_said_to_be_and_where() {
         let mut set = open(Root(kernel.clone()), &FIRST);
         let mut samples = Samples::new();
         let news = set.sample(Purpose::Metrics, Grid::All, &mut samples);
-        for collector in FIRST {
+        for source in FIRST {
             let said = news.iter().any(|transition| match transition {
                 Transition::Failed { name, error } | Transition::LeftOut { name, error } => {
                     assert!(error.contains(", line "), "{kernel:?}: {error}");
                     assert!(error.contains("expected "), "{kernel:?}: {error}");
-                    *name == collector
+                    *name == source
                 }
                 other => panic!("{kernel:?}: {other:?}"),
             });
-            if collector == "uptime" && samples.get("sys.uptime").is_some() {
+            if source == "uptime" && samples.get("sys.uptime").is_some() {
                 // What is broken is the other number, which nobody asks for.
                 continue;
             }
-            assert!(said, "{kernel:?}: {collector}");
+            assert!(said, "{kernel:?}: {source}");
             assert!(
-                set.status(collector).unwrap().errors > 0,
-                "{kernel:?}: {collector}"
+                set.status(source).unwrap().errors > 0,
+                "{kernel:?}: {source}"
             );
         }
     }
@@ -331,7 +331,7 @@ fn a_value_that_is_left_out_is_counted_and_named_once() {
     let mut set = host.set();
     let whole = fs::read_to_string(host.path("stat")).unwrap();
     let odd = |blocked: &str| whole.replace("procs_blocked 0", &format!("procs_blocked {blocked}"));
-    let sample = |set: &mut CollectorSet| {
+    let sample = |set: &mut SourceSet| {
         let mut samples = Samples::new();
         let number = |samples: &Samples, name: &str| match samples.get(name) {
             Some(Value::Unsigned(value)) => Some(value),
@@ -475,7 +475,7 @@ fn each_cpu_has_a_beginning_of_its_own() {
         host.write("stat", text + "ctxt 1\n");
     };
     write(&[(0, 1000), (1, 1000), (2, 1000)]);
-    let mut set = CollectorSet::open(context, INTERVAL, &["cpu"]).unwrap();
+    let mut set = SourceSet::open(context, INTERVAL, &["cpu"]).unwrap();
     let mut samples = Samples::new();
     let mut idle = |cpus: &[(u64, u64)]| {
         write(cpus);
@@ -556,8 +556,8 @@ fn one_negative_number_costs_itself_alone() {
 }
 
 #[test]
-fn one_collectors_failure_costs_its_own_values_alone() {
-    for (file, collector, line) in [
+fn one_sources_failure_costs_its_own_values_alone() {
+    for (file, source, line) in [
         ("uptime", "uptime", "x y\n"),
         ("meminfo", "meminfo", "MemTotal: x kB\n"),
         ("stat", "cpu", "cpu x\n"),
@@ -567,15 +567,15 @@ fn one_collectors_failure_costs_its_own_values_alone() {
         host.write(file, line);
         let mut samples = Samples::new();
         let news = set.sample(Purpose::Metrics, Grid::All, &mut samples);
-        assert!(matches!(&news[..], [Transition::Failed { name, .. }] if *name == collector));
+        assert!(matches!(&news[..], [Transition::Failed { name, .. }] if *name == source));
         let expected: Vec<_> = first_metrics()
             // The id of the boot has a file of its own.
-            .filter(|metric| metric.collector != collector || metric.name == "sys.boot.id")
+            .filter(|metric| metric.source != source || metric.name == "sys.boot.id")
             .map(|metric| metric.name)
             .collect();
         assert_eq!(present(&samples), expected);
         for status in set.statuses().filter(|status| status.enabled) {
-            let failed = status.name == collector;
+            let failed = status.name == source;
             assert_eq!(
                 (status.samples, status.errors),
                 (u64::from(!failed), u64::from(failed))
@@ -589,7 +589,7 @@ fn a_failure_is_told_once_until_its_cause_changes() {
     let host = Host::like(CAPTURED);
     let mut set = host.set();
     let mut samples = Samples::new();
-    let mut sample = |set: &mut CollectorSet| set.sample(Purpose::Metrics, Grid::All, &mut samples);
+    let mut sample = |set: &mut SourceSet| set.sample(Purpose::Metrics, Grid::All, &mut samples);
     assert_eq!(sample(&mut set), []);
 
     host.write("uptime", "one two\n");
@@ -647,7 +647,7 @@ fn what_came_and_went_untold_is_no_news() {
 }
 
 #[test]
-fn a_single_collector_gives_all_that_it_has() {
+fn a_single_source_gives_all_that_it_has() {
     let host = Host::like(CAPTURED);
     let mut set = open(host.root(), &["meminfo"]);
     let mut samples = Samples::new();
@@ -661,7 +661,7 @@ fn a_single_collector_gives_all_that_it_has() {
     );
     assert_eq!(
         set.sample_one("disc", &mut samples),
-        Err(SampleOneError::Unknown(UnknownCollector {
+        Err(SampleOneError::Unknown(UnknownSource {
             name: "disc".into()
         }))
     );
@@ -720,10 +720,10 @@ fn each_purpose_has_an_interval_of_its_own() {
 }
 
 #[test]
-fn collectors_are_enabled_and_disabled_by_name() {
+fn sources_are_enabled_and_disabled_by_name() {
     let host = Host::like(CAPTURED);
     let mut set = open(host.root(), &["cpu"]);
-    let enabled = |set: &CollectorSet| -> Vec<_> {
+    let enabled = |set: &SourceSet| -> Vec<_> {
         set.statuses()
             .filter(|status| status.enabled)
             .map(|status| status.name)
@@ -738,14 +738,14 @@ fn collectors_are_enabled_and_disabled_by_name() {
     set.enable_only(&["cpu", "meminfo", "cpu"]).unwrap();
     assert_eq!(enabled(&set), ["meminfo", "cpu"]);
 
-    let unknown = UnknownCollector {
+    let unknown = UnknownSource {
         name: "disc".into(),
     };
     assert_eq!(set.set_enabled("disc", true), Err(unknown.clone()));
     assert_eq!(set.enable_only(&["uptime", "disc"]), Err(unknown.clone()));
     assert_eq!(enabled(&set), ["meminfo", "cpu"], "all or nothing");
     assert_eq!(
-        CollectorSet::open(Context::new(host.root()), INTERVAL, &["disc"]).err(),
+        SourceSet::open(Context::new(host.root()), INTERVAL, &["disc"]).err(),
         Some(unknown)
     );
 }
@@ -815,7 +815,7 @@ fn the_machine_that_this_runs_on() {
 }
 
 /// Which of the three are part of the next samples.
-fn parts(set: &mut CollectorSet, samples: usize) -> Vec<Vec<&'static str>> {
+fn parts(set: &mut SourceSet, samples: usize) -> Vec<Vec<&'static str>> {
     let mut out = Samples::new();
     (0..samples)
         .map(|_| {
@@ -824,14 +824,14 @@ fn parts(set: &mut CollectorSet, samples: usize) -> Vec<Vec<&'static str>> {
             FIRST
                 .into_iter()
                 .zip(["sys.uptime", "mem.free", "cpu.percent"])
-                .filter_map(|(collector, metric)| has(metric).then_some(collector))
+                .filter_map(|(source, metric)| has(metric).then_some(source))
                 .collect()
         })
         .collect()
 }
 
 #[test]
-fn a_collector_of_its_own_interval_is_part_of_every_so_manieth_sample() {
+fn a_source_of_its_own_interval_is_part_of_every_so_manieth_sample() {
     let mut set = captured(CAPTURED);
     let mut options = Options::default();
     let mut every = |name: &str, seconds| {
@@ -869,7 +869,7 @@ fn a_collector_of_its_own_interval_is_part_of_every_so_manieth_sample() {
 }
 
 #[test]
-fn the_agent_tells_how_its_collectors_fare() {
+fn the_agent_tells_how_its_sources_fare() {
     let host = Host::like(CAPTURED);
     let mut context = Context::new(host.root());
     context.counts = std::sync::Arc::new(|| crate::sources::context::Counts {
@@ -880,7 +880,7 @@ fn the_agent_tells_how_its_collectors_fare() {
         reconnects: 5,
         log_lost: 6,
     });
-    let mut set = CollectorSet::open(context, INTERVAL, &["uptime", "cpu", "agent"]).unwrap();
+    let mut set = SourceSet::open(context, INTERVAL, &["uptime", "cpu", "agent"]).unwrap();
     host.write("stat", "cpu x\n");
     let mut samples = Samples::new();
     let _ = set.sample(Purpose::Metrics, Grid::Metrics, &mut samples);
@@ -891,19 +891,19 @@ fn the_agent_tells_how_its_collectors_fare() {
         ("agent.messages.dropped.total", 4),
         ("agent.reconnects.total", 5),
         ("agent.log.lost.total", 6),
-        ("agent.collector.errors.total[cpu]", 1),
-        ("agent.collector.failed.total[cpu]", 1),
-        ("agent.collector.errors.total[uptime]", 0),
-        ("agent.collector.failed.total[uptime]", 0),
-        ("agent.collector.cut.total[agent]", 0),
+        ("agent.source.errors.total[cpu]", 1),
+        ("agent.source.failed.total[cpu]", 1),
+        ("agent.source.errors.total[uptime]", 0),
+        ("agent.source.failed.total[uptime]", 0),
+        ("agent.source.cut.total[agent]", 0),
     ] {
         assert_eq!(samples.get(name), Some(Value::Unsigned(value)), "{name}");
     }
-    assert_eq!(samples.get("agent.collector.errors.total[meminfo]"), None);
+    assert_eq!(samples.get("agent.source.errors.total[meminfo]"), None);
     // Once a minute is enough by default.
     let _ = set.sample(Purpose::Metrics, Grid::Metrics, &mut samples);
     assert_eq!(samples.get("agent.cpu.total"), None);
-    assert_eq!(samples.get("agent.collector.errors.total[cpu]"), None);
+    assert_eq!(samples.get("agent.source.errors.total[cpu]"), None);
     let _ = set.sample(Purpose::Query, Grid::All, &mut samples);
     let Some(Value::Unsigned(memory)) = samples.get("agent.memory") else {
         panic!("{samples:?}");

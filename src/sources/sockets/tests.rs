@@ -12,7 +12,7 @@ use crate::sources::{
 };
 
 fn of(root: Root) -> Samples {
-    read(&mut SocketsCollector::open(&Context::new(root))).unwrap()
+    read(&mut SocketsSource::open(&Context::new(root))).unwrap()
 }
 
 /// A host like a captured one, whose files a test may change.
@@ -153,7 +153,7 @@ fn snmp_is_a_line_of_names_and_one_of_numbers() {
 #[test]
 fn the_values_of_captured_machines() {
     let page = rustix::param::page_size() as u64 / 1024;
-    let table = METRICS.iter().filter(|m| m.collector == "sockets");
+    let table = METRICS.iter().filter(|m| m.source == "sockets");
     let table: Vec<_> = table.map(|m| m.name.to_owned()).collect();
     for (kernel, values) in [
         (
@@ -201,11 +201,11 @@ fn each_file_costs_its_own_values_alone_and_is_named() {
     let files = [SOCKSTAT, SOCKSTAT6, SNMP, NETSTAT];
     for (file, lost) in [(SOCKSTAT, 6), (SOCKSTAT6, 2), (SNMP, 14), (NETSTAT, 2)] {
         let host = host(&files);
-        let mut collector = SocketsCollector::open(&host.context());
-        let whole = read(&mut collector).unwrap();
+        let mut source = SocketsSource::open(&host.context());
+        let whole = read(&mut source).unwrap();
         let check = |expected: &str, lost: usize| {
-            let mut collector = SocketsCollector::open(&host.context());
-            let (samples, left_out) = read_whole(&mut collector).unwrap();
+            let mut source = SocketsSource::open(&host.context());
+            let (samples, left_out) = read_whole(&mut source).unwrap();
             assert_eq!(samples.len(), whole.len() - lost, "{file}");
             let others = samples.iter();
             assert!(
@@ -232,20 +232,20 @@ fn each_file_costs_its_own_values_alone_and_is_named() {
         std::fs::create_dir(host.path(file)).unwrap();
         check(&format!("{file}: Is a directory"), lost);
     }
-    let mut collector = SocketsCollector::open(&Host::new().context());
-    let error = read(&mut collector).unwrap_err().to_string();
+    let mut source = SocketsSource::open(&Host::new().context());
+    let error = read(&mut source).unwrap_err().to_string();
     assert!(error.starts_with("cannot open "), "{error}");
 }
 
 /// What this test does to the counts is seen in them.
 #[test]
 fn the_running_machine_counts_what_happens() {
-    let mut collector = SocketsCollector::open(&Context::new(Root::default()));
-    let before = read(&mut collector).unwrap();
+    let mut source = SocketsSource::open(&Context::new(Root::default()));
+    let before = read(&mut source).unwrap();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let (server, _) = listener.accept().unwrap();
-    let after = read(&mut collector).unwrap();
+    let after = read(&mut source).unwrap();
     assert_eq!(after.len(), 22);
     for name in ["tcp.opens.active.total", "tcp.opens.passive.total"] {
         assert!(unsigned(&after, name) > unsigned(&before, name), "{name}");

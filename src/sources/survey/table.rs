@@ -19,7 +19,7 @@ pub(super) struct Table<T: Target> {
     pub(super) job: u64,
     /// Every one is asked once in a pass.
     pub(super) pass: u64,
-    /// Who does not answer, of all collectors.
+    /// Who does not answer, of all sources.
     pub(super) lost: Vec<Lost>,
     /// Those who were told to be stuck and are not listed any more.
     pub(super) gone: Vec<String>,

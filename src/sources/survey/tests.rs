@@ -63,7 +63,7 @@ impl House {
     }
 }
 
-impl Source for House {
+impl Targets for House {
     type Target = Gate;
 
     fn list(&mut self) -> Result<Option<Listing<Gate>>, CollectError> {

@@ -20,7 +20,7 @@ mod tests;
 use std::sync::Arc;
 
 use super::{
-    Collector, Grid, Purpose, Sink,
+    Grid, Purpose, Sink, Source,
     bus::{Board, Follower, follow},
     context::Context,
     error::CollectError,
@@ -39,14 +39,14 @@ use manager::{MANAGER_STATES, Manager, UNIT_STATES};
 const MAX_FAILED: usize = 100;
 
 /// Reports what is known of the manager.
-pub struct SystemdCollector {
+pub struct SystemdSource {
     board: Arc<Board<Manager>>,
     units: UnitOptions,
     /// None where there is no runtime to listen in.
     _follower: Option<Follower>,
 }
 
-impl SystemdCollector {
+impl SystemdSource {
     /// One that listens from now on, where there is a runtime.
     #[must_use]
     pub fn open(context: &Context) -> Self {
@@ -66,7 +66,7 @@ impl SystemdCollector {
     }
 }
 
-impl Collector for SystemdCollector {
+impl Source for SystemdSource {
     fn ready(&self) -> bool {
         self.board.is_settled()
     }

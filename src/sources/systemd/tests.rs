@@ -143,16 +143,16 @@ async fn manager_on(bus: &PrivateBus, known: &Arc<Known>) -> Connection {
         .unwrap()
 }
 
-fn collector(address: &str) -> SystemdCollector {
+fn source(address: &str) -> SystemdSource {
     let mut context = Context::new(Root::default());
     context.bus = SystemBus::at(address);
-    SystemdCollector::open(&context)
+    SystemdSource::open(&context)
 }
 
-fn collect(collector: &mut SystemdCollector) -> Result<Samples, String> {
+fn collect(source: &mut SystemdSource) -> Result<Samples, String> {
     let mut samples = Samples::new();
     let mut sink = Sink::new(Grid::All, &mut samples);
-    let result = collector.collect(Purpose::Query, &mut Vec::new(), &mut sink);
+    let result = source.collect(Purpose::Query, &mut Vec::new(), &mut sink);
     result.map(|()| samples).map_err(|error| error.to_string())
 }
 
@@ -181,8 +181,8 @@ fn has(seen: &Result<Samples, String>, name: &str, value: u64) -> bool {
 }
 
 /// What is there once a value is.
-async fn value(collector: &mut SystemdCollector, name: &str, value: u64) -> Samples {
-    let seen = eventually(|| collect(collector), |seen| has(seen, name, value)).await;
+async fn value(source: &mut SystemdSource, name: &str, value: u64) -> Samples {
+    let seen = eventually(|| collect(source), |seen| has(seen, name, value)).await;
     seen.unwrap()
 }
 
@@ -209,36 +209,36 @@ async fn tell(from: &Connection, to: Option<&str>, unit: &str, state: &str) {
 
 #[test]
 fn without_a_runtime_there_is_nothing_to_wait_for() {
-    let mut collector = collector("unix:path=/nonexistent");
-    assert!(collector.ready());
-    assert!(collect(&mut collector).unwrap().is_empty());
+    let mut source = source("unix:path=/nonexistent");
+    assert!(source.ready());
+    assert!(collect(&mut source).unwrap().is_empty());
 }
 
 #[tokio::test]
 async fn no_bus_and_no_manager_are_said_and_mended() {
     let mut bus = PrivateBus::start();
     bus.stop();
-    let mut collector = collector(&bus.address());
-    assert!(!collector.ready());
-    eventually(|| collector.ready(), |ready| *ready).await;
-    let error = collect(&mut collector).unwrap_err();
+    let mut source = source(&bus.address());
+    assert!(!source.ready());
+    eventually(|| source.ready(), |ready| *ready).await;
+    let error = collect(&mut source).unwrap_err();
     assert!(
         error.starts_with("cannot reach the system bus: "),
         "{error}"
     );
-    assert_eq!(collect(&mut collector).unwrap_err(), error, "one cause");
+    assert_eq!(collect(&mut source).unwrap_err(), error, "one cause");
 
     bus.start_again();
     let not_there = "org.freedesktop.systemd1 is not on the system bus: systemd does not run here";
     eventually(
-        || collect(&mut collector).err(),
+        || collect(&mut source).err(),
         |error| error.as_deref() == Some(not_there),
     )
     .await;
 
     let known = known(&[("a.service", "active"), ("b.mount", "failed")]);
     let manager = manager_on(&bus, &known).await;
-    let seen = value(&mut collector, "systemd.failed[b.mount]", 1).await;
+    let seen = value(&mut source, "systemd.failed[b.mount]", 1).await;
     assert!(holds(&seen, "systemd.units[active]", 1), "{seen:?}");
     assert!(holds(&seen, "systemd.state[degraded]", 1), "{seen:?}");
     assert!(holds(&seen, "systemd.state[running]", 0), "{seen:?}");
@@ -252,14 +252,14 @@ async fn no_bus_and_no_manager_are_said_and_mended() {
     bus.stop();
     drop(manager);
     let gone = eventually(
-        || collect(&mut collector),
+        || collect(&mut source),
         |seen| !has(seen, "systemd.jobs", 0),
     )
     .await;
     assert!(gone.is_err() || gone.is_ok_and(|seen| seen.is_empty()));
     bus.start_again();
     let _manager = manager_on(&bus, &known).await;
-    value(&mut collector, "systemd.jobs", 0).await;
+    value(&mut source, "systemd.jobs", 0).await;
 }
 
 /// Anybody on the bus may send us what looks like the manager's signal.
@@ -272,8 +272,8 @@ async fn signals_of_others_and_nonsense_change_nothing() {
         ("c.mount", "active"),
     ]);
     let manager = manager_on(&bus, &known).await;
-    let mut collector = collector(&bus.address());
-    value(&mut collector, "systemd.units[active]", 3).await;
+    let mut source = source(&bus.address());
+    value(&mut source, "systemd.units[active]", 3).await;
 
     let stranger = Builder::address(bus.address().as_str())
         .build()
@@ -302,7 +302,7 @@ async fn signals_of_others_and_nonsense_change_nothing() {
     tell(&manager, None, "c.mount", "of a later systemd").await;
     // The manager's own word comes after all that, and is the first to be heeded.
     tell(&manager, None, "b.mount", "failed").await;
-    let seen = value(&mut collector, "systemd.failed[b.mount]", 1).await;
+    let seen = value(&mut source, "systemd.failed[b.mount]", 1).await;
     assert!(holds(&seen, "systemd.units[failed]", 1), "{seen:?}");
     assert!(holds(&seen, "systemd.units[active]", 1), "{seen:?}");
     assert!(holds(&seen, "systemd.jobs", 0), "{seen:?}");
@@ -316,8 +316,8 @@ async fn a_flood_is_sat_out() {
     let bus = PrivateBus::start();
     let known = known(&[("a.service", "active"), ("b.mount", "active")]);
     let manager = manager_on(&bus, &known).await;
-    let mut collector = collector(&bus.address());
-    value(&mut collector, "systemd.units[active]", 2).await;
+    let mut source = source(&bus.address());
+    value(&mut source, "systemd.units[active]", 2).await;
     for round in 0..3 * flood::BURST {
         let state = if round % 2 == 0 {
             "activating"
@@ -327,7 +327,7 @@ async fn a_flood_is_sat_out() {
         tell(&manager, None, "b.mount", state).await;
     }
     *known.units.lock().unwrap() = vec![("a.service", "active"), ("b.mount", "inactive")];
-    value(&mut collector, "systemd.units[inactive]", 1).await;
+    value(&mut source, "systemd.units[inactive]", 1).await;
     assert_eq!(
         known.lists.load(Ordering::Relaxed),
         2,

@@ -24,7 +24,7 @@ use std::{
 use tokio::sync::Notify;
 
 use super::{
-    Collector, Grid, Purpose, Sink,
+    Grid, Purpose, Sink, Source,
     bus::{Board, Follower, follow},
     context::Context,
     error::CollectError,
@@ -46,9 +46,9 @@ struct Heard {
 }
 
 /// Reports how the clock is.
-pub struct TimeCollector(Source);
+pub struct TimeSource(Origin);
 
-enum Source {
+enum Origin {
     /// The kernel answers.
     Kernel,
     /// It does not; others on the bus may.
@@ -63,20 +63,20 @@ enum Source {
     },
 }
 
-impl TimeCollector {
+impl TimeSource {
     /// One that asks the kernel where it may, and else listens to the bus from now on.
     #[must_use]
     pub fn open(context: &Context) -> Self {
         // Of this very process, whatever the root: it is this process that would be ended.
         let status = fs::read("/proc/self/status").unwrap_or_default();
         if kernel::unfiltered(&status) && kernel::read().is_some() {
-            return Self(Source::Kernel);
+            return Self(Origin::Kernel);
         }
-        Self(Source::on_the_bus(context))
+        Self(Origin::on_the_bus(context))
     }
 }
 
-impl Source {
+impl Origin {
     fn on_the_bus(context: &Context) -> Self {
         let board = Arc::new(Board::new(context.bell.clone()));
         let again = Arc::new(Notify::new());
@@ -94,9 +94,9 @@ impl Source {
     }
 }
 
-impl Collector for TimeCollector {
+impl Source for TimeSource {
     fn prepare(&mut self, _grid: Grid, now: Instant) {
-        if let Source::Bus { again, asked, .. } = &mut self.0 {
+        if let Origin::Bus { again, asked, .. } = &mut self.0 {
             match asked {
                 // The listener asks by itself as it begins.
                 None => *asked = Some(now),
@@ -111,8 +111,8 @@ impl Collector for TimeCollector {
 
     fn ready(&self) -> bool {
         match &self.0 {
-            Source::Kernel => true,
-            Source::Bus { board, .. } => board.is_settled(),
+            Origin::Kernel => true,
+            Origin::Bus { board, .. } => board.is_settled(),
         }
     }
 
@@ -123,12 +123,12 @@ impl Collector for TimeCollector {
         sink: &mut Sink<'_>,
     ) -> Result<(), CollectError> {
         match &self.0 {
-            Source::Kernel => {
+            Origin::Kernel => {
                 if let Some(clock) = kernel::read() {
                     report_kernel(&clock, sink);
                 }
             }
-            Source::Bus { board, .. } => {
+            Origin::Bus { board, .. } => {
                 if let Some(heard) = board.read(|heard| *heard)? {
                     report_heard(&heard, sink);
                 }

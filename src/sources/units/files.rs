@@ -18,9 +18,9 @@ use rustix::{
 };
 
 use super::super::{
-    error::{Malformed, SourceError},
+    error::{FileError, Malformed},
+    file::WHOLE_LIMIT,
     odd::{LeftOut, Odd},
-    source::WHOLE_LIMIT,
 };
 
 /// Most files that are kept open: all of 300 units that are busy. This is some 16 MB of
@@ -28,7 +28,7 @@ use super::super::{
 const MAX_KEPT: usize = 3300;
 
 /// The part of the process's files that units may take; the rest is for connections, the
-/// bus and the other collectors.
+/// bus and the other sources.
 const KEPT_SHARE: usize = 2;
 
 /// Room for the text of any file but the longest `io.stat`.
@@ -239,7 +239,7 @@ impl Reader {
         let length = match self.fill(cgroup, file, stay, room.buffer) {
             Ok(Some(length)) => length,
             Ok(None) => {
-                let error = SourceError::TooLarge {
+                let error = FileError::TooLarge {
                     path: self.full_path(cgroup, file),
                     limit: file.limit(),
                 };
@@ -251,7 +251,7 @@ impl Reader {
                 return Found::Missing;
             }
             Err(error) => {
-                let error = SourceError::Read {
+                let error = FileError::Read {
                     path: self.full_path(cgroup, file),
                     source: io::Error::from(error),
                 };

@@ -30,8 +30,7 @@ use self::{
     unit::{REST, Unit},
 };
 use super::{
-    Collector, Context, Grid, Purpose, Sink, error::CollectError, odd::LeftOut,
-    options::UnitOptions,
+    Context, Grid, Purpose, Sink, Source, error::CollectError, odd::LeftOut, options::UnitOptions,
 };
 use crate::metrics::Definition;
 use crate::metrics::table::{
@@ -51,7 +50,7 @@ const NO_CGROUP2: &str = "no cgroup v2 at /sys/fs/cgroup, or not alone (hybrid h
 
 /// Reads the units' cgroups.
 #[derive(Debug)]
-pub struct UnitsCollector {
+pub struct UnitsSource {
     options: UnitOptions,
     tree: Tree,
     reader: Reader,
@@ -67,7 +66,7 @@ pub struct UnitsCollector {
     foreign: bool,
 }
 
-impl UnitsCollector {
+impl UnitsSource {
     /// One for the units below the root of `context`.
     #[must_use]
     pub fn open(context: &Context) -> Self {
@@ -145,7 +144,7 @@ impl UnitsCollector {
     }
 }
 
-impl Collector for UnitsCollector {
+impl Source for UnitsSource {
     fn collect(
         &mut self,
         _purpose: Purpose,

@@ -31,10 +31,10 @@ fn all() -> UnitOptions {
     Options::default().units
 }
 
-fn sample(collector: &mut UnitsCollector) -> Samples {
+fn sample(source: &mut UnitsSource) -> Samples {
     let mut samples = Samples::new();
     let mut sink = Sink::new(Grid::Metrics, &mut samples);
-    collector
+    source
         .collect(Purpose::Metrics, &mut Vec::new(), &mut sink)
         .unwrap();
     samples
@@ -73,8 +73,8 @@ impl Tree {
         Self { directory }
     }
 
-    fn collector(&self, options: UnitOptions) -> UnitsCollector {
-        UnitsCollector::of_tree(self.directory.path().to_owned(), options)
+    fn source(&self, options: UnitOptions) -> UnitsSource {
+        UnitsSource::of_tree(self.directory.path().to_owned(), options)
     }
 
     fn add(&self, path: &str) {
@@ -98,8 +98,8 @@ impl Tree {
 
 #[test]
 fn the_services_of_a_machine_with_all_controllers() {
-    let mut collector = UnitsCollector::of_tree(captured("6.1-qemu"), all());
-    let samples = sample(&mut collector);
+    let mut source = UnitsSource::of_tree(captured("6.1-qemu"), all());
+    let samples = sample(&mut source);
     assert_eq!(samples.cut(), 0);
     for (name, wanted) in [
         ("unit.cpu.total[burner.service]", 4_751_113),
@@ -132,7 +132,7 @@ fn the_services_of_a_machine_with_all_controllers() {
         .collect();
     let table: Vec<_> = crate::metrics::table::METRICS
         .iter()
-        .filter(|metric| metric.collector == crate::metrics::table::UNITS)
+        .filter(|metric| metric.source == crate::metrics::table::UNITS)
         .map(|metric| metric.name)
         .collect();
     assert_eq!(one, table);
@@ -140,8 +140,8 @@ fn the_services_of_a_machine_with_all_controllers() {
 
 #[test]
 fn what_a_tree_without_controllers_lacks_is_left_out() {
-    let mut collector = UnitsCollector::of_tree(captured("6.18-firecracker"), all());
-    let samples = sample(&mut collector);
+    let mut source = UnitsSource::of_tree(captured("6.18-firecracker"), all());
+    let samples = sample(&mut source);
     for name in [
         "unit.memory[burner.service]",
         "unit.cpu.throttled.total[burner.service]",
@@ -163,12 +163,12 @@ fn what_a_tree_without_controllers_lacks_is_left_out() {
 fn a_host_without_cgroup2_says_so() {
     let hybrid = tempfile::tempdir().unwrap();
     fs::create_dir_all(hybrid.path().join("unified/system.slice")).unwrap();
-    let mut collector = UnitsCollector::of_tree(hybrid.path().to_owned(), all());
-    assert_eq!(units(&sample(&mut collector)), [""; 0]);
-    assert!(collector.lack().unwrap().starts_with("no cgroup v2 at "));
-    let mut collector = UnitsCollector::of_tree(captured("6.12-qemu"), all());
-    sample(&mut collector);
-    assert_eq!(collector.lack(), None);
+    let mut source = UnitsSource::of_tree(hybrid.path().to_owned(), all());
+    assert_eq!(units(&sample(&mut source)), [""; 0]);
+    assert!(source.lack().unwrap().starts_with("no cgroup v2 at "));
+    let mut source = UnitsSource::of_tree(captured("6.12-qemu"), all());
+    sample(&mut source);
+    assert_eq!(source.lack(), None);
 }
 
 #[test]
@@ -178,17 +178,17 @@ fn the_model_has_nothing_of_it_and_nothing_is_read() {
     let tree = Tree::new();
     tree.add("a.service");
     tree.write("a.service/cpu.stat", "broken");
-    tree.collector(all())
+    tree.source(all())
         .collect(Purpose::Model, &mut Vec::new(), &mut sink)
         .unwrap();
     assert!(samples.is_empty());
 }
 
 /// What a sample leaves out, as it is named.
-fn left_out(collector: &mut UnitsCollector) -> (Samples, Vec<String>) {
+fn left_out(source: &mut UnitsSource) -> (Samples, Vec<String>) {
     let mut samples = Samples::new();
     let mut sink = Sink::new(Grid::Metrics, &mut samples);
-    collector
+    source
         .collect(Purpose::Metrics, &mut Vec::new(), &mut sink)
         .unwrap();
     let left_out = sink.into_left_out();
@@ -203,7 +203,7 @@ fn a_file_that_makes_no_sense_or_cannot_be_read_costs_its_own_values_alone() {
     tree.add("b.service");
     let row = "254:0 rbytes=10 wbytes=0 rios=1 wios=0 dbytes=0 dios=0\n";
     tree.write("a.slice/x.service/io.stat", row);
-    let whole = sample(&mut tree.collector(all()));
+    let whole = sample(&mut tree.source(all()));
     for (file, metrics) in [
         ("cpu.stat", &["unit.cpu."][..]),
         ("memory.current", &["unit.memory["]),
@@ -225,9 +225,9 @@ fn a_file_that_makes_no_sense_or_cannot_be_read_costs_its_own_values_alone() {
             .map(|(name, value)| (name.to_string(), value))
             .collect();
         let check = |said: &str| {
-            let mut collector = tree.collector(all());
+            let mut source = tree.source(all());
             for round in 0..3 {
-                let (samples, named) = left_out(&mut collector);
+                let (samples, named) = left_out(&mut source);
                 let found = samples
                     .iter()
                     .map(|(name, value)| (name.to_string(), value));
@@ -251,7 +251,7 @@ fn a_file_that_makes_no_sense_or_cannot_be_read_costs_its_own_values_alone() {
         fs::remove_dir(tree.directory.path().join(&path)).unwrap();
         fs::write(tree.directory.path().join(&path), text).unwrap();
     }
-    let again = sample(&mut tree.collector(all()));
+    let again = sample(&mut tree.source(all()));
     assert_eq!(again, whole);
 }
 
@@ -267,7 +267,7 @@ fn a_slice_that_cannot_be_listed_costs_the_units_in_it() {
         rustix::fs::mkdirat(&above, &*name, Mode::RWXU).unwrap();
         above = rustix::fs::openat(&above, &*name, flags, Mode::empty()).unwrap();
     }
-    let (samples, named) = left_out(&mut tree.collector(all()));
+    let (samples, named) = left_out(&mut tree.source(all()));
     assert_eq!(units(&samples), ["b.service"]);
     assert!(named[0].contains("File name too long"), "{named:?}");
 }
@@ -275,7 +275,7 @@ fn a_slice_that_cannot_be_listed_costs_the_units_in_it() {
 #[test]
 fn a_device_without_a_name_is_part_of_its_units_sums() {
     let context = Context::new(fixture("units-unknown-device"));
-    let samples = sample(&mut UnitsCollector::open(&context));
+    let samples = sample(&mut UnitsSource::open(&context));
     for (name, expected) in [
         ("unit.io.read.bytes.total[a.service]", 1),
         ("unit.io.reads.total[a.service]", 7),
@@ -294,21 +294,21 @@ fn a_device_without_a_name_is_part_of_its_units_sums() {
 fn a_unit_at_rest_is_read_again_when_it_moves_and_now_and_then() {
     let tree = Tree::new();
     tree.add("a.service");
-    let mut collector = tree.collector(all());
+    let mut source = tree.source(all());
     for _ in 0..2 {
-        sample(&mut collector);
+        sample(&mut source);
     }
     // A task was moved into it, which only a reading in full will show.
     tree.write("a.service/pids.current", "7\n");
     let mut waited = 0;
-    while value(&sample(&mut collector), "unit.tasks[a.service]") != Some(7) {
+    while value(&sample(&mut source), "unit.tasks[a.service]") != Some(7) {
         waited += 1;
         assert!(waited <= REST);
     }
     // It ran: everything is read.
     tree.write("a.service/pids.current", "8\n");
     tree.write("a.service/cpu.stat", "usage_usec 1387784\n");
-    let samples = sample(&mut collector);
+    let samples = sample(&mut source);
     assert_eq!(value(&samples, "unit.tasks[a.service]"), Some(8));
     assert_eq!(
         value(&samples, "unit.cpu.total[a.service]"),
@@ -316,21 +316,21 @@ fn a_unit_at_rest_is_read_again_when_it_moves_and_now_and_then() {
     );
     // Memory was taken from it while it slept.
     for _ in 0..2 {
-        sample(&mut collector);
+        sample(&mut source);
     }
     tree.write("a.service/memory.current", "4096\n");
     tree.write("a.service/memory.stat", "anon 0\nfile 4096\nkernel 0\n");
-    let samples = sample(&mut collector);
+    let samples = sample(&mut source);
     assert_eq!(value(&samples, "unit.memory.anon[a.service]"), Some(0));
     // What it wrote reached the disk while it slept.
     for _ in 0..2 {
-        sample(&mut collector);
+        sample(&mut source);
     }
     tree.write(
         "a.service/io.stat",
         "254:0 rbytes=0 wbytes=4096 rios=0 wios=1\n",
     );
-    let samples = sample(&mut collector);
+    let samples = sample(&mut source);
     assert_eq!(
         value(&samples, "unit.io.write.bytes.total[a.service]"),
         Some(4096)
@@ -341,11 +341,11 @@ fn a_unit_at_rest_is_read_again_when_it_moves_and_now_and_then() {
 fn a_unit_that_waits_is_not_at_rest() {
     let tree = Tree::new();
     tree.add("a.service");
-    let mut collector = tree.collector(all());
+    let mut source = tree.source(all());
     for total in 1..2 * REST {
         let text = format!("some avg10=0.00 avg60=0.00 avg300=0.00 total={total}\n");
         tree.write("a.service/io.pressure", &text);
-        let samples = sample(&mut collector);
+        let samples = sample(&mut source);
         assert_eq!(
             value(&samples, "unit.pressure.io.some.total[a.service]"),
             Some(total)
@@ -357,25 +357,25 @@ fn a_unit_that_waits_is_not_at_rest() {
 fn files_of_a_unit_at_rest_are_closed() {
     let tree = Tree::new();
     tree.add("a.service");
-    let mut collector = tree.collector(all());
-    sample(&mut collector);
-    let kept = |collector: &UnitsCollector| kept(&collector.units);
-    assert_eq!(kept(&collector), (3, 8));
+    let mut source = tree.source(all());
+    sample(&mut source);
+    let kept = |source: &UnitsSource| kept(&source.units);
+    assert_eq!(kept(&source), (3, 8));
     for _ in 0..2 * REST {
-        sample(&mut collector);
+        sample(&mut source);
     }
-    assert_eq!(kept(&collector), (3, 0));
+    assert_eq!(kept(&source), (3, 0));
 }
 
 #[test]
 fn what_can_not_stay_open_is_read_all_the_same() {
     let tree = captured("6.12-qemu");
-    let mut collector = UnitsCollector::of_tree(tree.clone(), all());
-    collector.reader.most_kept = 7;
-    let mut other = UnitsCollector::of_tree(tree, all());
+    let mut source = UnitsSource::of_tree(tree.clone(), all());
+    source.reader.most_kept = 7;
+    let mut other = UnitsSource::of_tree(tree, all());
     for _ in 0..2 * REST {
-        assert_eq!(sample(&mut collector), sample(&mut other));
-        assert_eq!(kept(&collector.units), (7, 0));
+        assert_eq!(sample(&mut source), sample(&mut other));
+        assert_eq!(kept(&source.units), (7, 0));
     }
 }
 
@@ -385,11 +385,11 @@ fn what_is_read_for_every_sample_has_room_before_the_rest() {
     for unit in 0..10 {
         tree.add(&format!("u{unit}.service"));
     }
-    let mut collector = tree.collector(all());
-    collector.reader.most_kept = 35;
+    let mut source = tree.source(all());
+    source.reader.most_kept = 35;
     for _ in 0..2 {
-        sample(&mut collector);
-        assert_eq!(kept(&collector.units), (30, 5));
+        sample(&mut source);
+        assert_eq!(kept(&source.units), (30, 5));
     }
 }
 
@@ -398,13 +398,13 @@ fn controllers_may_be_enabled_later() {
     let tree = Tree::new();
     fs::create_dir(tree.directory.path().join("a.service")).unwrap();
     tree.write("a.service/cpu.stat", "usage_usec 1\n");
-    let mut collector = tree.collector(all());
+    let mut source = tree.source(all());
     for _ in 0..3 {
-        assert_eq!(sample(&mut collector).len(), 1);
+        assert_eq!(sample(&mut source).len(), 1);
     }
     tree.write("a.service/memory.current", "4096\n");
     let mut waited = 0;
-    while value(&sample(&mut collector), "unit.memory[a.service]").is_none() {
+    while value(&sample(&mut source), "unit.memory[a.service]").is_none() {
         waited += 1;
         assert!(waited <= REST);
     }
@@ -422,8 +422,8 @@ fn units_are_chosen_by_name() {
         },
         max: 10,
     };
-    let mut collector = UnitsCollector::of_tree(captured("6.1-qemu"), options);
-    let samples = sample(&mut collector);
+    let mut source = UnitsSource::of_tree(captured("6.1-qemu"), options);
+    let samples = sample(&mut source);
     assert_eq!(units(&samples), ["batch.slice", r"worker@a\x2db.service"]);
     assert_eq!(samples.cut(), 0);
 }
@@ -440,30 +440,30 @@ fn of_too_many_those_with_the_most_memory_are_reported() {
     }
     let mut options = all();
     options.max = 2;
-    let mut collector = tree.collector(options);
-    let samples = sample(&mut collector);
+    let mut source = tree.source(options);
+    let samples = sample(&mut source);
     assert_eq!(units(&samples), ["b.service", "d.service"]);
     assert_eq!(samples.cut(), 2);
 
     // The order changes: chosen again from time to time, not at each sample.
     tree.write("a.service/memory.current", "5\n");
-    assert_eq!(units(&sample(&mut collector)), ["b.service", "d.service"]);
+    assert_eq!(units(&sample(&mut source)), ["b.service", "d.service"]);
     let mut waited = 0;
-    while units(&sample(&mut collector)) != ["a.service", "b.service"] {
+    while units(&sample(&mut source)) != ["a.service", "b.service"] {
         waited += 1;
         assert!(waited <= REST);
     }
     // Room is filled at once, and nothing is lost of what stays.
     tree.remove("b.service");
-    assert_eq!(units(&sample(&mut collector)), ["a.service", "c.service"]);
+    assert_eq!(units(&sample(&mut source)), ["a.service", "c.service"]);
     tree.add("aa.service");
-    let samples = sample(&mut collector);
+    let samples = sample(&mut source);
     assert_eq!(units(&samples), ["a.service", "c.service"]);
     assert_eq!(samples.cut(), 2);
     for unit in ["a", "c", "d"] {
         tree.remove(&format!("{unit}.service"));
     }
-    let samples = sample(&mut collector);
+    let samples = sample(&mut source);
     assert_eq!(
         (units(&samples).as_slice(), samples.cut()),
         (&["aa.service".to_owned()][..], 0)
@@ -476,8 +476,8 @@ fn a_long_io_stat_is_read_whole_and_an_endless_one_left_out() {
     tree.add("a.service");
     let line = "254:0 rbytes=10 wbytes=0 rios=1 wios=0 dbytes=0 dios=0\n";
     tree.write("a.service/io.stat", &line.repeat(1000));
-    let mut collector = tree.collector(all());
-    let samples = sample(&mut collector);
+    let mut source = tree.source(all());
+    let samples = sample(&mut source);
     assert_eq!(
         value(&samples, "unit.io.read.bytes.total[a.service]"),
         Some(10_000)
@@ -485,14 +485,11 @@ fn a_long_io_stat_is_read_whole_and_an_endless_one_left_out() {
     // 5,000 disks.
     tree.write("a.service/io.stat", &line.repeat(5000));
     assert_eq!(
-        value(
-            &sample(&mut collector),
-            "unit.io.read.bytes.total[a.service]"
-        ),
+        value(&sample(&mut source), "unit.io.read.bytes.total[a.service]"),
         Some(50_000)
     );
     tree.write("a.service/io.stat", &line.repeat(20_000));
-    let (samples, named) = left_out(&mut collector);
+    let (samples, named) = left_out(&mut source);
     assert_eq!(value(&samples, "unit.io.read.bytes.total[a.service]"), None);
     assert!(
         named[0].contains("a.service/io.stat is larger than 1048576 bytes"),
@@ -523,8 +520,8 @@ impl Slice {
         Some(Self(path))
     }
 
-    fn collector(&self) -> UnitsCollector {
-        UnitsCollector::of_tree(self.0.clone(), all())
+    fn source(&self) -> UnitsSource {
+        UnitsSource::of_tree(self.0.clone(), all())
     }
 
     fn add(&self, unit: &str) {
@@ -601,13 +598,13 @@ fn cpu_time_of_a_real_cgroup_is_the_kernels() {
         let stat = parse::cpu_stat(&text, &mut Odd::default());
         stat.unwrap().usage.unwrap()
     };
-    let mut collector = slice.collector();
-    sample(&mut collector);
+    let mut source = slice.source();
+    sample(&mut source);
     let _process = Process::in_cgroup(&slice.0.join("busy.service"), "while :; do :; done");
     let deadline = Instant::now() + LONG;
     loop {
         let before = kernels();
-        let samples = sample(&mut collector);
+        let samples = sample(&mut source);
         let usage = value(&samples, "unit.cpu.total[busy.service]").unwrap();
         let after = kernels();
         assert!(
@@ -657,8 +654,8 @@ fn a_cgroup_that_vanishes_is_gone_and_its_successor_is_read() {
 fn cgroups_that_come_and_go_leave_no_files_open() {
     const BATCH: usize = 100;
     let Some(slice) = Slice::new() else { return };
-    let mut collector = slice.collector();
-    sample(&mut collector);
+    let mut source = slice.source();
+    sample(&mut source);
     for batch in 0..100 {
         let names: Vec<_> = (0..BATCH)
             .map(|unit| format!("u{batch}x{unit:03}.service"))
@@ -666,26 +663,26 @@ fn cgroups_that_come_and_go_leave_no_files_open() {
         for name in &names {
             slice.add(name);
         }
-        assert_eq!(units(&sample(&mut collector)), names);
+        assert_eq!(units(&sample(&mut source)), names);
         let (gone, left) = names.split_at(BATCH / 2);
         for name in gone {
             slice.remove(name);
         }
-        assert_eq!(units(&sample(&mut collector)), left);
+        assert_eq!(units(&sample(&mut source)), left);
         assert!(!slice.open_files().is_empty());
         for name in left {
             slice.remove(name);
         }
-        assert!(sample(&mut collector).is_empty());
+        assert!(sample(&mut source).is_empty());
         assert_eq!(slice.open_files(), Vec::<PathBuf>::new());
     }
 }
 
 #[test]
 fn the_running_machine_is_read_without_an_error() {
-    let mut collector = UnitsCollector::open(&Context::new(super::super::Root::default()));
+    let mut source = UnitsSource::open(&Context::new(super::super::Root::default()));
     for _ in 0..3 {
-        let samples = sample(&mut collector);
+        let samples = sample(&mut source);
         assert!(units(&samples).is_sorted());
     }
 }

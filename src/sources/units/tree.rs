@@ -16,7 +16,7 @@ use std::{
 
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 
-use super::super::{error::SourceError, odd::LeftOut};
+use super::super::{error::FileError, odd::LeftOut};
 
 /// Most units that are looked at. Hosts with thousands of containers have a scope for
 /// each; this is beyond what one manager handles.
@@ -96,7 +96,7 @@ impl Tree {
         &mut self,
         admits: impl Fn(&str) -> bool,
         left_out: &mut LeftOut,
-    ) -> Result<(Vec<Found>, usize), SourceError> {
+    ) -> Result<(Vec<Found>, usize), FileError> {
         if self.watch.is_none() {
             self.watch = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC).ok();
         }
@@ -155,7 +155,7 @@ impl Tree {
 
     /// The directories in one, each with its inode. One that is gone has none, and its
     /// going is an event of its parent's.
-    fn list(&self, slice: &str, all_watched: &mut bool) -> Result<Vec<(String, u64)>, SourceError> {
+    fn list(&self, slice: &str, all_watched: &mut bool) -> Result<Vec<(String, u64)>, FileError> {
         let path = self.base.join(slice);
         // Once: one event is enough to walk the tree and to watch again, and the queue is no
         // longer than there are slices, however long nobody samples.
@@ -187,7 +187,7 @@ impl Tree {
                 *all_watched &= !slice.is_empty();
                 Ok(Vec::new())
             }
-            Err(source) => Err(SourceError::Read { path, source }),
+            Err(source) => Err(FileError::Read { path, source }),
         }
     }
 }

@@ -39,7 +39,7 @@ pub(super) fn text(grid: &Grid, name: &str) -> Option<Box<str>> {
 pub(super) fn reads_file_systems(grid: &Grid) -> Option<bool> {
     let mut collectors = grid
         .iter()
-        .filter_map(|(name, _)| instance(name, "agent.collector.time.total"))
+        .filter_map(|(name, _)| instance(name, "agent.source.time.total"))
         .peekable();
     collectors.peek()?;
     Some(collectors.any(|name| name == "filesystem"))

@@ -38,7 +38,7 @@ def anyone_may_look(m):
 def nobody_may_change(m):
     """Somebody without rights is refused whatever changes the agent, and nothing is changed."""
     m.run("systemctl", "start", AGENT)
-    collector = m.agent("Collectors")[0]
+    collector = m.agent("Sources")[0]
     log = ("/org/freedesktop/LogControl1", "org.freedesktop.LogControl1")
     for command in (
         set_property("MetricsIntervalUSec", "t", "1000000"),
@@ -48,14 +48,14 @@ def nobody_may_change(m):
         call("Revert"),
         call("Reconnect"),
         call("Reload"),
-        _set(collector, "org.metricsagent.Collector1", "Enabled", "b", "false"),
+        _set(collector, "org.metricsagent.Source1", "Enabled", "b", "false"),
         _set(*log, "LogLevel", "s", "debug"),
         _set(*log, "LogTarget", "s", "null"),
     ):
         m.expect_refused(" ".join(command[5:]), *AS_NOBODY, *command, saying=DENIED)
     m.expect("metrics interval", m.agent("MetricsIntervalUSec"), 5_000_000)
     m.expect("stale interval", m.agent("StaleIntervalUSec"), 30_000_000)
-    m.expect("enabled", m.property(collector, "org.metricsagent.Collector1", "Enabled"), True)
+    m.expect("enabled", m.property(collector, "org.metricsagent.Source1", "Enabled"), True)
     level = m.run("systemctl", "service-log-level", AGENT).strip()
     m.expect("log level", level, "info")
 
@@ -103,7 +103,7 @@ def the_manuals_polkit_rule_lets_a_group(m):
         call("Revert"),
         call("Reconnect"),
         call("Reload"),
-        _set(m.agent("Collectors")[0], "org.metricsagent.Collector1", "Enabled", "b", "false"),
+        _set(m.agent("Sources")[0], "org.metricsagent.Source1", "Enabled", "b", "false"),
         _set("/org/freedesktop/LogControl1", "org.freedesktop.LogControl1", "LogLevel", "s", "err"),
     ):
         what = " ".join(command[5:])

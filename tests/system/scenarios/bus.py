@@ -35,11 +35,11 @@ def introspection_is_as_documented(m):
     """What the daemon answers to Introspect is what dbus/*.xml says."""
     m.configure(public_key="rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7")
     m.run("systemctl", "start", AGENT)
-    collector = m.agent("Collectors")[0]
+    collector = m.agent("Sources")[0]
     for path, interface in (
         (OBJECT, "org.metricsagent.Agent1"),
         (f"{OBJECT}/connection/main", "org.metricsagent.Connection1"),
-        (collector, "org.metricsagent.Collector1"),
+        (collector, "org.metricsagent.Source1"),
     ):
         documented = (SOURCE / "dbus" / f"{interface}.xml").read_text()
         answered = m.run("busctl", "introspect", "--xml-interface", BUS_NAME, path)

@@ -105,7 +105,7 @@ def status_of_a_failed_agent(m):
     m.expect("json", m.execute(CTL, "--json=short").stdout, '{"Agent":null}\n')
 
 
-def status_of_metric_collectors(m):
+def status_of_sources(m):
     """One that fails is named with its reason, and one for which the host has nothing."""
     hidden = "ProcSubset=pid\nProtectControlGroups=no\nTemporaryFileSystem=/sys/fs/cgroup:ro\n"
     m.drop_in(f"[Service]\n{hidden}")
@@ -149,7 +149,7 @@ def others_are_refused_by_name_of_the_action(m):
         ("set-intervals", ["revert"]),
         ("reconnect", ["reconnect"]),
         ("reload", ["reload"]),
-        ("manage-collectors", ["disable", "cpu"]),
+        ("manage-sources", ["disable", "cpu"]),
         ("set-log", ["log-level", "debug"]),
     ):
         for option in ([], ["--no-ask-password"]):

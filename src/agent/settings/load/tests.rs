@@ -31,7 +31,7 @@ fn nothing_at_all_is_an_unconfigured_agent() {
     assert_eq!(settings.host_name, None);
     assert!(settings.collectors.is_empty());
     assert_eq!(settings.intervals, Intervals::DEFAULT);
-    assert_eq!(settings.collect, ["uptime", "meminfo", "cpu"]);
+    assert_eq!(settings.sources, ["uptime", "meminfo", "cpu"]);
     assert_eq!(settings.log_level, LogLevel::DEFAULT);
     assert_eq!(settings.bus, BusAddress::System);
     assert!(loaded.files.is_empty() && loaded.warnings.is_empty());
@@ -44,7 +44,7 @@ fn every_setting_of_a_file_counts() {
     host.etc(&format!(
         "[host]\nname = 'web1'\n[collector.main]\nendpoint = 'c.example.org'\npublic_key = '{KEY}'\n\
          [collector.\"eu.1\"]\nendpoint = '[::1]:7000'\npublic_key_file = '{}'\n\
-         [intervals]\nmetrics = '100ms'\nstale = 3600\n[metrics]\ncollect = ['disk']\n\
+         [intervals]\nmetrics = '100ms'\nstale = 3600\n[metrics]\nsources = ['disk']\n\
          [log]\nlevel = 'notice'\n[dbus]\nbus = 'unix:path=/run/bus'\n",
         host.at("keys/eu.key").display()
     ));
@@ -64,7 +64,7 @@ fn every_setting_of_a_file_counts() {
     assert_eq!(settings.collectors["eu.1"].public_key, public);
     assert_eq!(settings.intervals.metrics, Duration::from_millis(100));
     assert_eq!(settings.intervals.stale, Duration::from_secs(3600));
-    assert_eq!(settings.collect, ["disk"]);
+    assert_eq!(settings.sources, ["disk"]);
     assert_eq!(settings.log_level, LogLevel::Info);
     assert_eq!(
         settings.bus,
@@ -124,23 +124,23 @@ fn a_config_file_replaces_the_systems_files() {
     host.etc("intervals.metrics = 11");
     let file = host.write("mine/agent.toml", "intervals.metrics = 12");
     host.write("mine/agent.d/1.toml", "intervals.stale = 13");
-    host.sources.config_file = Some(file.clone());
+    host.inputs.config_file = Some(file.clone());
     let loaded = host.load().unwrap();
     assert_eq!(loaded.settings.intervals.metrics.as_secs(), 12);
     assert_eq!(loaded.settings.intervals.stale.as_secs(), 13);
     assert_eq!(loaded.files, [file, host.at("mine/agent.d/1.toml")]);
 
-    host.sources.config_file = Some(host.at("none.toml"));
+    host.inputs.config_file = Some(host.at("none.toml"));
     assert_eq!(
         host.problems(),
         ["~/none.toml: cannot be read: No such file or directory (os error 2)"]
     );
-    host.sources.config_file = Some(host.at("mine"));
+    host.inputs.config_file = Some(host.at("mine"));
     assert_eq!(
         host.problems(),
         ["~/mine: is a directory, a file was expected"]
     );
-    host.sources.config_file = Some("/dev/null".into());
+    host.inputs.config_file = Some("/dev/null".into());
     assert_eq!(host.load().unwrap().settings.intervals, Intervals::DEFAULT);
 }
 
@@ -167,7 +167,7 @@ fn the_environment_sets_everything() {
         ("CURVE__SECRET_KEY_FILE", "me.key_secret"),
         ("INTERVALS__METRICS", "1s"),
         ("INTERVALS__STALE", "1min 30s"),
-        ("METRICS__COLLECT", "uptime, cpu"),
+        ("METRICS__SOURCES", "uptime, cpu"),
         ("LOG__LEVEL", "debug"),
         ("DBUS__BUS", "none"),
         ("SERVICE_HOST", "10.0.0.1"),
@@ -181,17 +181,17 @@ fn the_environment_sets_everything() {
     assert_eq!(settings.host_name.as_ref().unwrap().as_str(), "1234");
     assert_eq!(names(&loaded), ["eu_1", "main"]);
     assert_eq!(settings.intervals.stale, Duration::from_secs(90));
-    assert_eq!(settings.collect, ["uptime", "cpu"]);
+    assert_eq!(settings.sources, ["uptime", "cpu"]);
     assert_eq!(
         (settings.log_level, &settings.bus),
         (LogLevel::Debug, &BusAddress::None)
     );
     assert_eq!(loaded.key_file, host.at("etc/curve/me.key_secret"));
 
-    host.variable("METRICS__COLLECT", " [\"disk\"]");
-    assert_eq!(host.load().unwrap().settings.collect, ["disk"]);
-    host.variable("METRICS__COLLECT", "");
-    assert!(host.load().unwrap().settings.collect.is_empty());
+    host.variable("METRICS__SOURCES", " [\"disk\"]");
+    assert_eq!(host.load().unwrap().settings.sources, ["disk"]);
+    host.variable("METRICS__SOURCES", "");
+    assert!(host.load().unwrap().settings.sources.is_empty());
 }
 
 #[test]
@@ -205,12 +205,12 @@ fn variables_that_are_no_good_are_named() {
         ("intervals__metrics", "1s"),
         ("COLLECTOR____ENDPOINT", "x"),
         ("INTERVALS__STALE", "1d"),
-        ("METRICS__COLLECT", "[1"),
+        ("METRICS__SOURCES", "[1"),
     ] {
         host.variable(name, value);
     }
     let latin1 = std::ffi::OsString::from_vec(b"B\xfcro".to_vec());
-    host.sources
+    host.inputs
         .environment
         .insert("METRICS_AGENT_HOST__NAME".into(), latin1);
     let problems = host.problems();
@@ -219,7 +219,7 @@ fn variables_that_are_no_good_are_named() {
         "variable METRICS_AGENT_COLLECTOR__EU__ENDPIONT: unknown variable; did you mean \"METRICS_AGENT_COLLECTOR__EU__ENDPOINT\"?",
         "variable METRICS_AGENT_HOST__NAME: is not UTF-8 text",
         "variable METRICS_AGENT_INTERVALS_METRICS: unknown variable; did you mean \"METRICS_AGENT_INTERVALS__METRICS\"?",
-        "variable METRICS_AGENT_METRICS__COLLECT: invalid array",
+        "variable METRICS_AGENT_METRICS__SOURCES: invalid array",
         "variable METRICS_AGENT_intervals__metrics: unknown variable; did you mean \"METRICS_AGENT_INTERVALS__METRICS\"?",
         "variable METRICS_AGENT_COLLECTOR__: collector.\"\": not a name for a collector: it is empty",
         "variable METRICS_AGENT_INTERVALS__STALE: intervals.stale: \"1d\" is not a time from 1s to 1h, such as \"30s\"",
@@ -238,8 +238,8 @@ fn a_collector_on_the_command_line_replaces_all_others() {
     host.etc(&format!(
         "[collector.a]\nendpoint = 'a'\npublic_key = '{KEY}'\n[collector.main]\nendpoint = 'b'\npublic_key = '{KEY}'"
     ));
-    host.sources.home = Some(host.at("home"));
-    host.sources.command_line.collector = Some("203.0.113.7:7000".to_owned());
+    host.inputs.home = Some(host.at("home"));
+    host.inputs.command_line.collector = Some("203.0.113.7:7000".to_owned());
     let loaded = host.load().unwrap();
     assert_eq!(names(&loaded), ["main"]);
     let main = &loaded.settings.collectors["main"];
@@ -249,7 +249,7 @@ fn a_collector_on_the_command_line_replaces_all_others() {
     );
     assert_eq!(loaded.key_file, host.at("home/.curve/agent.key_secret"));
 
-    host.sources.command_line.collector = Some("host:99999".to_owned());
+    host.inputs.command_line.collector = Some("host:99999".to_owned());
     let problems = host.problems();
     assert_eq!(problems.len(), 1);
     let expected = "command line: collector.main.endpoint: \"host:99999\" is not an address such as \
@@ -389,28 +389,28 @@ const MISTAKES: &[(&str, &str)] = &[
         "1: intervals.stale: true is not a time",
     ),
     (
-        "metrics.collect = 'cpu'",
-        "1: metrics.collect: 'cpu' is not a list of metric collectors",
+        "metrics.sources = 'cpu'",
+        "1: metrics.sources: 'cpu' is not a list of sources",
     ),
     (
-        "metrics.collect = [1]",
-        "1: metrics.collect: [1] is not a list of metric collectors",
+        "metrics.sources = [1]",
+        "1: metrics.sources: [1] is not a list of sources",
     ),
     (
-        "metrics.collect = ['cpus']",
-        "1: metrics.collect: no metric collector is called \"cpus\"; did you mean \"cpu\"?",
+        "metrics.sources = ['cpus']",
+        "1: metrics.sources: no source is called \"cpus\"; did you mean \"cpu\"?",
     ),
     (
-        "metrics.collect = ['gpu-load']",
-        "1: metrics.collect: no metric collector is called \"gpu-load\"; known here: cpu, disk, meminfo, uptime",
+        "metrics.sources = ['gpu-load']",
+        "1: metrics.sources: no source is called \"gpu-load\"; known here: cpu, disk, meminfo, uptime",
     ),
     (
-        "metrics.collect = ['cpu', 'cpu']",
-        "1: metrics.collect: \"cpu\" is named twice",
+        "metrics.sources = ['cpu', 'cpu']",
+        "1: metrics.sources: \"cpu\" is named twice",
     ),
     (
         "metrics.intervals = 5",
-        "1: metrics.intervals: unknown key; known here: agent, collect, conntrack, cpu, ",
+        "1: metrics.intervals: unknown key; known here: agent, conntrack, cpu, ",
     ),
     (
         "metrics.disk.exclud = []",
@@ -612,8 +612,8 @@ fn of_the_two_ways_to_give_a_key_the_later_layer_counts() {
 #[test]
 fn key_files_are_looked_for_in_order() {
     let mut host = Host::new();
-    host.sources.credentials_directory = Some(host.at("credentials"));
-    host.sources.home = Some(host.at("home"));
+    host.inputs.credentials_directory = Some(host.at("credentials"));
+    host.inputs.home = Some(host.at("home"));
     host.etc("collector.a.endpoint = 'h'");
     let missing = "~/etc/metrics-agent.toml:1: collector.a.public_key: found no collector.key: looked in \
                    ~/credentials, ~/etc/curve, ~/home/.curve; put the collector's public key there, or set public_key";
@@ -702,7 +702,7 @@ fn the_agents_own_key_file_must_be_there_and_secret() {
 #[test]
 fn a_credential_may_have_systemds_mode() {
     let mut host = Host::new();
-    host.sources.credentials_directory = Some(host.at("credentials"));
+    host.inputs.credentials_directory = Some(host.at("credentials"));
     let public = host.pair("credentials", "agent");
     let secret = host.at("credentials/agent.key_secret");
     for systemds in [0o400, 0o440] {
@@ -723,7 +723,7 @@ fn a_credential_may_have_systemds_mode() {
 fn a_key_pair_is_made_once_and_kept() {
     let host = Host::new();
     let secret = host.at("state/agent.key_secret");
-    let checked = load(&host.sources, KeyPolicy::ReadOnly).unwrap();
+    let checked = load(&host.inputs, KeyPolicy::ReadOnly).unwrap();
     assert_eq!((&checked.key_file, checked.generated_key), (&secret, None));
     assert!(!host.at("state").exists(), "a check writes nothing");
 
@@ -785,11 +785,11 @@ fn by_hand_the_services_keys_are_not_there_and_for_the_service_they_must_be_read
     host.pair("etc/curve", "agent");
     for (path, bits) in [("etc/curve/agent.key_secret", 0), ("etc/curve", 0)] {
         mode(&host.at(path), bits);
-        host.sources.home = None;
+        host.inputs.home = None;
         let problem = &host.problems()[0];
         let expected = "default: curve.secret_key_file: ~/etc/curve/agent.key_secret: cannot open it: Permission denied";
         assert!(problem.starts_with(expected), "{problem}");
-        host.sources.home = Some(host.at("home"));
+        host.inputs.home = Some(host.at("home"));
         assert_eq!(host.load().unwrap().settings.key_pair.public, own);
     }
     host.etc("collector.a.endpoint = 'h'");
@@ -804,7 +804,7 @@ fn by_hand_the_services_keys_are_not_there_and_for_the_service_they_must_be_read
 #[test]
 fn without_a_place_for_a_key_the_way_out_is_named() {
     let mut host = Host::new();
-    host.sources.state_directory = None;
+    host.inputs.state_directory = None;
     assert_eq!(
         host.problems(),
         [
@@ -888,7 +888,7 @@ proptest! {
     fn no_text_makes_it_panic(text in prop_oneof![typed(), "\\PC*".prop_map(String::from), ".*".prop_map(String::from)]) {
         let host = Host::new();
         host.etc(&text);
-        if let Err(error) = load(&host.sources, KeyPolicy::ReadOnly) {
+        if let Err(error) = load(&host.inputs, KeyPolicy::ReadOnly) {
             for problem in error.problems() {
                 prop_assert!(!problem.to_string().contains('\n'));
                 prop_assert!(!matches!(problem.reason, Reason::Types(_)), "{}: {}", text, problem);
@@ -897,10 +897,10 @@ proptest! {
     }
 
     #[test]
-    fn no_variable_makes_it_panic(name in "(COLLECTOR__[A-Z]{0,2}__ENDPOINT|METRICS__COLLECT|INTERVALS__STALE|[A-Z_]{0,9})", value in ".*") {
+    fn no_variable_makes_it_panic(name in "(COLLECTOR__[A-Z]{0,2}__ENDPOINT|METRICS__SOURCES|INTERVALS__STALE|[A-Z_]{0,9})", value in ".*") {
         let mut host = Host::new();
         host.variable(&name, &value);
-        if let Err(error) = load(&host.sources, KeyPolicy::ReadOnly) {
+        if let Err(error) = load(&host.inputs, KeyPolicy::ReadOnly) {
             for problem in error.problems() {
                 prop_assert!(!matches!(problem.reason, Reason::Types(_)), "{}", problem);
             }
@@ -986,7 +986,7 @@ fn what_the_service_cannot_see_is_refused() {
         host.at("hidden/c.key").display()
     ));
     assert!(host.load().is_ok());
-    host.sources.sight = Sight::hiding("a.service", &host.at("hidden"), "ProtectHome");
+    host.inputs.sight = Sight::hiding("a.service", &host.at("hidden"), "ProtectHome");
     let hidden =
         "ProtectHome= of a.service hides ~/hidden from the service; put it into ~/etc/curve";
     assert_eq!(
@@ -1084,8 +1084,8 @@ fn what_only_the_service_sees_is_a_note() {
         host.at("bound/c.key").display()
     ));
     assert!(host.load().is_err());
-    host.sources.sight = Sight::binding("a.service", &host.at("bound"));
-    let loaded = load(&host.sources, KeyPolicy::ReadOnly).unwrap();
+    host.inputs.sight = Sight::binding("a.service", &host.at("bound"));
+    let loaded = load(&host.inputs, KeyPolicy::ReadOnly).unwrap();
     let told = host.shown(&loaded.warnings[0]);
     assert!(told.starts_with("~/bound/c.key: not checked: "), "{told}");
     let text = host.shown(&crate::agent::settings::print::effective(&loaded));
@@ -1103,8 +1103,8 @@ fn a_credential_of_the_next_start_is_checked_where_it_is() {
     host.etc("collector.a.endpoint = 'h'");
     assert!(host.load().is_err());
     let file = host.at("store/a.collector.key");
-    let load = |host: &Host| load(&host.sources, KeyPolicy::ReadOnly);
-    host.sources.sight = Sight::handing("a.service", "collector.key", &file);
+    let load = |host: &Host| load(&host.inputs, KeyPolicy::ReadOnly);
+    host.inputs.sight = Sight::handing("a.service", "collector.key", &file);
     let loaded = load(&host).unwrap();
     assert!(
         loaded
@@ -1119,7 +1119,7 @@ fn a_credential_of_the_next_start_is_checked_where_it_is() {
          at the start of a.service"
     );
     host.write("store/a.collector.key", "no key");
-    host.sources.sight = Sight::handing("a.service", "collector.key", &file);
+    host.inputs.sight = Sight::handing("a.service", "collector.key", &file);
     let problem = host.shown(load(&host).unwrap_err().problems().next().unwrap());
     assert!(problem.contains("~/store/a.collector.key:1: "), "{problem}");
 }
@@ -1144,11 +1144,11 @@ fn the_state_of_a_dynamic_user_is_not_refused() {
     fs::create_dir(host.at("nobodys")).unwrap();
     std::os::unix::fs::chown(host.at("nobodys"), Some(NOBODY), Some(NOBODY)).unwrap();
     let check = |host: &Host| {
-        let load = || load(&host.sources, KeyPolicy::ReadOnly);
+        let load = || load(&host.inputs, KeyPolicy::ReadOnly);
         owner::on_behalf(&host.at("nobodys"), load).unwrap()
     };
     assert!(check(&host).is_err());
-    host.sources.sight = Sight::dynamic("a.service", &host.at("state"));
+    host.inputs.sight = Sight::dynamic("a.service", &host.at("state"));
     let loaded = check(&host).unwrap();
     let told: Vec<_> = loaded.warnings.iter().map(|one| host.shown(one)).collect();
     let why =
@@ -1185,8 +1185,8 @@ fn the_state_of_a_dynamic_user_is_checked_where_root_sees_it() {
     own("nobodys").unwrap();
     let check = |host: &mut Host| {
         let (state, real) = (host.at("state"), host.at("private/state"));
-        host.sources.sight = Sight::dynamic_seen("a.service", &state, &real);
-        let load = || load(&host.sources, KeyPolicy::ReadOnly);
+        host.inputs.sight = Sight::dynamic_seen("a.service", &state, &real);
+        let load = || load(&host.inputs, KeyPolicy::ReadOnly);
         owner::on_behalf(&host.at("nobodys"), load).unwrap()
     };
     let loaded = check(&mut host).unwrap();

@@ -12,7 +12,7 @@ fn filled() -> Host {
          [collector.main]\nendpoint = 'C.example.org'\n[collector.us]\nendpoint = 'us:1'\npublic_key_file = 'collector.key'\n\
          [metrics.cpu]\nper_cpu = true\n[metrics.processes]\ninterval = '1min'\ntop = 5\n"
     ));
-    host.variable("METRICS__COLLECT", "cpu,disk");
+    host.variable("METRICS__SOURCES", "cpu,disk");
     host.variable("METRICS__DISK__INCLUDE", "sd*,nvme*");
     host.write(
         "state/settings.toml",
@@ -55,7 +55,7 @@ metrics = \"5s\"  # default
 stale = \"1m 30s\"  # ~/state/settings.toml:2, set over D-Bus
 
 [metrics]
-collect = [\"cpu\", \"disk\"]  # variable METRICS_AGENT_METRICS__COLLECT
+sources = [\"cpu\", \"disk\"]  # variable METRICS_AGENT_METRICS__SOURCES
 
 @metrics@
 [log]
@@ -87,15 +87,15 @@ fn what_is_printed_can_be_read_again() {
     let mut host = filled();
     let printed = effective(&host.load().unwrap());
     let first = host.load().unwrap().settings;
-    host.sources.config_file = Some(host.write("printed.toml", &printed));
-    host.sources.environment.clear();
-    host.sources.state_directory = None;
+    host.inputs.config_file = Some(host.write("printed.toml", &printed));
+    host.inputs.environment.clear();
+    host.inputs.state_directory = None;
     let second = host.load().unwrap().settings;
     assert_eq!(second.host_name, first.host_name);
     assert_eq!(second.collectors, first.collectors);
     assert_eq!(second.key_pair.public, first.key_pair.public);
     assert_eq!(second.intervals, first.intervals);
-    assert_eq!(second.collect, first.collect);
+    assert_eq!(second.sources, first.sources);
     assert_eq!(second.options, first.options);
     assert_eq!((second.log_level, second.bus), (first.log_level, first.bus));
 }
@@ -119,12 +119,12 @@ fn no_secret_key_is_shown() {
 #[test]
 fn what_is_not_set_says_what_holds() {
     let host = Host::new();
-    let loaded = load(&host.sources, KeyPolicy::ReadOnly).unwrap();
+    let loaded = load(&host.inputs, KeyPolicy::ReadOnly).unwrap();
     let printed = host.shown(&effective(&loaded));
     for line in [
         "\n# name is not set: the fully qualified name, else the host name\n",
         "\n# secret_key_file is not set: a key pair will be made and kept in ~/state/agent.key_secret\n",
-        "\ncollect = [\"uptime\", \"meminfo\", \"cpu\"]  # default\n",
+        "\nsources = [\"uptime\", \"meminfo\", \"cpu\"]  # default\n",
     ] {
         assert!(printed.contains(line), "{line}\n{printed}");
     }

@@ -27,7 +27,7 @@ pub struct Given {
 
 /// Places, variables and arguments that settings come from.
 #[derive(Clone, Debug)]
-pub struct Sources {
+pub struct Inputs {
     /// `--config FILE`: read instead of the files in `usr_dir` and `etc_dir`.
     pub config_file: Option<PathBuf>,
     /// Holds `metrics-collector.toml` and `metrics-collector.d` of the distribution.
@@ -46,7 +46,7 @@ pub struct Sources {
     pub by_hand: bool,
 }
 
-impl Sources {
+impl Inputs {
     /// The system's places, as this process's environment and user have them.
     #[must_use]
     pub fn of_process() -> Self {

@@ -19,7 +19,7 @@ pub const STATE_DIR: &str = "/var/lib/metrics-agent";
 
 /// Places, variables and arguments that settings come from.
 #[derive(Clone, Debug)]
-pub struct Sources {
+pub struct Inputs {
     /// `--config FILE`: read instead of the files in `usr_dir` and `etc_dir`.
     pub config_file: Option<PathBuf>,
     /// Holds `metrics-agent.toml` and `metrics-agent.d` of the distribution.
@@ -39,10 +39,10 @@ pub struct Sources {
     pub home: Option<PathBuf>,
     /// What the sandbox of the service hides, where root asks for the service.
     pub sight: Sight,
-    /// Every metric collector that can be run.
-    pub known_collectors: Vec<&'static str>,
-    /// The metric collectors that run where `metrics.collect` is not set.
-    pub default_collectors: Vec<&'static str>,
+    /// Every source that can be run.
+    pub known_sources: Vec<&'static str>,
+    /// The sources that run where `metrics.sources` is not set.
+    pub default_sources: Vec<&'static str>,
 }
 
 /// What the command line sets.
@@ -52,7 +52,7 @@ pub struct Overrides {
     pub collector: Option<String>,
 }
 
-impl Sources {
+impl Inputs {
     /// The system's places, as this process's environment and user have them:
     ///
     /// - `STATE_DIRECTORY` and `CREDENTIALS_DIRECTORY` are systemd's;
@@ -121,8 +121,8 @@ impl Sources {
             credentials_directory,
             home,
             sight: Sight::default(),
-            known_collectors: known.to_vec(),
-            default_collectors: default.to_vec(),
+            known_sources: known.to_vec(),
+            default_sources: default.to_vec(),
         }
     }
 }
@@ -138,16 +138,16 @@ fn first_directory(variables: &BTreeMap<OsString, OsString>) -> Option<PathBuf> 
 mod tests {
     use super::*;
 
-    fn sources(root: bool, variables: &[(&str, &str)]) -> Sources {
+    fn inputs(root: bool, variables: &[(&str, &str)]) -> Inputs {
         let variables = variables
             .iter()
             .map(|&(name, value)| (name.into(), value.into()));
-        Sources::of(variables, root, &["cpu", "disk"], &["cpu"])
+        Inputs::of(variables, root, &["cpu", "disk"], &["cpu"])
     }
 
     #[test]
     fn a_service_uses_what_systemd_gives_it_and_no_home() {
-        let found = sources(
+        let found = inputs(
             false,
             &[
                 ("STATE_DIRECTORY", "/var/lib/a:/var/lib/b"),
@@ -168,18 +168,18 @@ mod tests {
         assert_eq!(found.home, None);
         let names: Vec<_> = found.environment.keys().collect();
         assert_eq!(names, ["METRICS_AGENT_LOG__LEVEL"]);
-        assert_eq!(found.default_collectors, ["cpu"]);
+        assert_eq!(found.default_sources, ["cpu"]);
     }
 
     #[test]
     fn a_run_by_hand_lives_in_the_home_directory() {
-        let found = sources(false, &[("HOME", "/home/ada")]);
+        let found = inputs(false, &[("HOME", "/home/ada")]);
         assert_eq!(found.home, Some("/home/ada".into()));
         assert_eq!(
             found.state_directory,
             Some("/home/ada/.local/state/metrics-agent".into())
         );
-        let found = sources(
+        let found = inputs(
             false,
             &[("HOME", "/home/ada"), ("XDG_STATE_HOME", "/srv/state")],
         );
@@ -187,7 +187,7 @@ mod tests {
             found.state_directory,
             Some("/srv/state/metrics-agent".into())
         );
-        let found = sources(
+        let found = inputs(
             false,
             &[("HOME", "relative"), ("XDG_STATE_HOME", "relative")],
         );
@@ -196,7 +196,7 @@ mod tests {
 
     #[test]
     fn root_by_hand_has_no_home() {
-        let found = sources(
+        let found = inputs(
             true,
             &[("HOME", "/root"), ("XDG_STATE_HOME", "/root/state")],
         );

@@ -16,7 +16,7 @@ use std::{
 
 use rustix::io::Errno;
 
-use super::error::SourceError;
+use super::error::FileError;
 
 /// The directory that the kernel's files are found under: `/`, or that of captured files.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,7 +71,7 @@ impl ProcFile {
     }
 
     /// The whole file, which has at most [`WHOLE_LIMIT`] bytes.
-    pub fn read_whole<'b>(&mut self, buffer: &'b mut Vec<u8>) -> Result<&'b [u8], SourceError> {
+    pub fn read_whole<'b>(&mut self, buffer: &'b mut Vec<u8>) -> Result<&'b [u8], FileError> {
         self.read_up_to(WHOLE_LIMIT, buffer)
     }
 
@@ -80,7 +80,7 @@ impl ProcFile {
         &mut self,
         limit: usize,
         buffer: &'b mut Vec<u8>,
-    ) -> Result<&'b [u8], SourceError> {
+    ) -> Result<&'b [u8], FileError> {
         self.read(buffer, |file, buffer| read_to_end(file, limit, buffer))
     }
 
@@ -88,10 +88,7 @@ impl ProcFile {
     /// where the file ends before one or has none in [`LINE_LIMIT`] bytes.
     ///
     /// The rest of the file is not copied: /proc/stat has a counter for every interrupt.
-    pub fn read_first_line<'b>(
-        &mut self,
-        buffer: &'b mut Vec<u8>,
-    ) -> Result<&'b [u8], SourceError> {
+    pub fn read_first_line<'b>(&mut self, buffer: &'b mut Vec<u8>) -> Result<&'b [u8], FileError> {
         self.read(buffer, read_to_newline)
     }
 
@@ -99,7 +96,7 @@ impl ProcFile {
         &mut self,
         buffer: &'b mut Vec<u8>,
         fill: impl Fn(&File, &mut Vec<u8>) -> io::Result<Filled>,
-    ) -> Result<&'b [u8], SourceError> {
+    ) -> Result<&'b [u8], FileError> {
         let kept = self.file.is_some();
         let mut result = self.opened().map(|file| fill(file, buffer))?;
         if kept && result.as_ref().is_err_and(is_gone) {
@@ -108,14 +105,14 @@ impl ProcFile {
         }
         match result {
             Ok(Filled::Bytes(length)) => Ok(buffer.get(..length).unwrap_or_default()),
-            Ok(Filled::Exceeded { limit }) => Err(SourceError::TooLarge {
+            Ok(Filled::Exceeded { limit }) => Err(FileError::TooLarge {
                 path: self.path.clone(),
                 limit,
             }),
             Err(source) => {
                 // Whatever is wrong with this handle: the next reading begins with a new one.
                 self.file = None;
-                Err(SourceError::Read {
+                Err(FileError::Read {
                     path: self.path.clone(),
                     source,
                 })
@@ -123,11 +120,11 @@ impl ProcFile {
         }
     }
 
-    fn opened(&mut self) -> Result<&File, SourceError> {
+    fn opened(&mut self) -> Result<&File, FileError> {
         match &mut self.file {
             Some(file) => Ok(file),
             none => {
-                let file = File::open(&self.path).map_err(|source| SourceError::Open {
+                let file = File::open(&self.path).map_err(|source| FileError::Open {
                     path: self.path.clone(),
                     source,
                 })?;
@@ -236,7 +233,7 @@ mod tests {
         let mut file = ProcFile::new(&root, "/meminfo");
         let mut buffer = Vec::new();
         let error = file.read_whole(&mut buffer).unwrap_err();
-        assert!(matches!(&error, SourceError::Open { path, .. } if path == &root.path("/meminfo")));
+        assert!(matches!(&error, FileError::Open { path, .. } if path == &root.path("/meminfo")));
         assert!(error.to_string().starts_with("cannot open "), "{error}");
         fs::write(root.path("/meminfo"), "here\n").unwrap();
         assert_eq!(file.read_whole(&mut buffer).unwrap(), b"here\n");
@@ -272,7 +269,7 @@ mod tests {
         fs::write(root.path("/x"), vec![b'x'; WHOLE_LIMIT + 1]).unwrap();
         assert!(matches!(
             file.read_whole(&mut buffer),
-            Err(SourceError::TooLarge {
+            Err(FileError::TooLarge {
                 limit: WHOLE_LIMIT,
                 ..
             })
@@ -300,7 +297,7 @@ mod tests {
         let mut file = ProcFile::new(&Root::default(), "/dev/zero");
         assert!(matches!(
             file.read_whole(&mut Vec::new()),
-            Err(SourceError::TooLarge { .. })
+            Err(FileError::TooLarge { .. })
         ));
         assert_eq!(
             file.read_first_line(&mut Vec::new()).unwrap().len(),
@@ -314,7 +311,7 @@ mod tests {
         fs::create_dir(root.path("/stat")).unwrap();
         let mut file = ProcFile::new(&root, "/stat");
         let error = file.read_first_line(&mut Vec::new()).unwrap_err();
-        assert!(matches!(&error, SourceError::Read { .. }), "{error}");
+        assert!(matches!(&error, FileError::Read { .. }), "{error}");
         assert!(error.to_string().contains("Is a directory"), "{error}");
     }
 
@@ -365,7 +362,7 @@ mod tests {
         child.wait().unwrap();
         assert!(matches!(
             file.read_whole(&mut buffer),
-            Err(SourceError::Open { .. })
+            Err(FileError::Open { .. })
         ));
     }
 }

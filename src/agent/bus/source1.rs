@@ -1,4 +1,4 @@
-//! org.metricsagent.Collector1: one metric collector.
+//! org.metricsagent.Source1: one source.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,29 +12,29 @@ use crate::agent::handle::OrderError;
 use crate::dbus::error::Error;
 use crate::dbus::polkit::Action;
 use crate::dbus::turns::Answer;
-use crate::sources::CollectorStatus;
+use crate::sources::SourceStatus;
 
-/// Serves one metric collector.
-pub(crate) struct Collector1 {
+/// Serves one source.
+pub(crate) struct Source1 {
     shared: Arc<Shared>,
     name: &'static str,
 }
 
-impl Collector1 {
+impl Source1 {
     pub(crate) fn new(shared: Arc<Shared>, name: &'static str) -> Self {
         Self { shared, name }
     }
 
-    async fn status(&self) -> Result<CollectorStatus, Error> {
+    async fn status(&self) -> Result<SourceStatus, Error> {
         if !self.shared.is_serving() {
             return Err(Error::new(Error::FAILED, "the agent is starting"));
         }
-        Ok(self.shared.handle.collector_status(self.name).await?)
+        Ok(self.shared.handle.source_status(self.name).await?)
     }
 }
 
-#[zbus::interface(name = "org.metricsagent.Collector1", introspection_docs = false)]
-impl Collector1 {
+#[zbus::interface(name = "org.metricsagent.Source1", introspection_docs = false)]
+impl Source1 {
     #[zbus(property(emits_changed_signal = "const"))]
     fn name(&self) -> &'static str {
         self.name
@@ -49,10 +49,10 @@ impl Collector1 {
     fn enabled(&self) -> Result<bool, Error> {
         // From the published state, which is also what a change is announced by.
         let state = self.shared.handle.state();
-        let mut collectors = state.collectors.iter();
-        match collectors.find(|(name, _)| *name == self.name) {
+        let mut sources = state.sources.iter();
+        match sources.find(|(name, _)| *name == self.name) {
             Some((_, enabled)) => Ok(*enabled),
-            None => Err(OrderError::NoSuchCollector(self.name.to_owned()).into()),
+            None => Err(OrderError::NoSuchSource(self.name.to_owned()).into()),
         }
     }
 
@@ -65,12 +65,12 @@ impl Collector1 {
     ) -> Result<(), Error> {
         let authority = &self.shared.authority;
         authority
-            .check_write(connection, call.as_ref(), Action::ManageCollectors)
+            .check_write(connection, call.as_ref(), Action::ManageSources)
             .await?;
         let order = self.shared.handle.set_enabled(self.name, enabled);
         self.shared
             .write(order, |state| {
-                for (name, is_enabled) in &mut state.collectors {
+                for (name, is_enabled) in &mut state.sources {
                     if *name == self.name {
                         *is_enabled = enabled;
                     }
@@ -131,6 +131,6 @@ impl Collector1 {
         #[zbus(connection)] connection: &Connection,
     ) -> Result<Answer<HashMap<String, Variant<'static>>>, Error> {
         let turn = self.shared.turns.take(&call, connection).await?;
-        turn.answer(grid(&self.shared.handle.sample_collector(self.name).await?))
+        turn.answer(grid(&self.shared.handle.sample_source(self.name).await?))
     }
 }
