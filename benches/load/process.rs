@@ -72,7 +72,7 @@ impl Collector {
         let mut child = command
             .env("HOME", home)
             .env("STATE_DIRECTORY", home)
-            .env("METRICS_COLLECTOR_LISTEN__CLIENTS", "none")
+            .env("METRICS_COLLECTOR_LISTEN__VIEWERS", "none")
             .env("METRICS_COLLECTOR_LISTEN__WEB", "none")
             .env("METRICS_COLLECTOR_DBUS__BUS", "none")
             .stdin(Stdio::null())

@@ -4,7 +4,7 @@
 use libfuzzer_sys::fuzz_target;
 use metrics_agent::protocol::grid::Grid;
 use metrics_agent::protocol::message::{
-    Control, Message, check_host, decode, decode_for_client, decode_from_agent,
+    Control, Message, check_host, decode, decode_for_viewer, decode_from_agent,
     decode_from_collector,
 };
 use metrics_agent::protocol::state::StateGrid;
@@ -51,7 +51,7 @@ fuzz_target!(|input: &[u8]| {
         Message::State { host, grid } => {
             assert!(from_collector.is_err());
             assert!(from_agent.is_err());
-            assert_eq!(decode_for_client(&frames), Ok(message));
+            assert_eq!(decode_for_viewer(&frames), Ok(message));
             assert_eq!(check_host(host), Ok(()));
             if let Err(error) = StateGrid::parse(grid) {
                 assert_loggable(&error);

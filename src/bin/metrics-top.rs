@@ -39,7 +39,7 @@ fn fail(failure: &Failure) -> ExitCode {
     complain(failure);
     match failure {
         Failure::NoTerminal | Failure::Terminal(_) => ExitCode::FAILURE,
-        Failure::Keys(_) | Failure::NoClients(_) => EXIT_CONFIG.into(),
+        Failure::Keys(_) | Failure::NoViewers(_) => EXIT_CONFIG.into(),
         Failure::Unavailable(_) => EXIT_UNAVAILABLE.into(),
         Failure::Transport(_) | Failure::Runtime(_) => EXIT_SOFTWARE.into(),
     }

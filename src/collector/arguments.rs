@@ -54,9 +54,9 @@ pub struct Arguments {
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
 
-    /// Listen for viewing clients there, or nowhere: none [default: *:5557].
+    /// Listen for viewers there, or nowhere: none [default: *:5557].
     #[arg(long, value_name = "ADDRESS")]
-    clients_listen: Option<String>,
+    viewers_listen: Option<String>,
 
     /// Serve metrics over HTTP there, or nowhere: none [default: 127.0.0.1:9650].
     #[arg(long, value_name = "ADDRESS")]
@@ -130,7 +130,7 @@ impl Arguments {
         let pin_names = self.pin_names.then(|| "true".to_owned());
         [
             ("listen", "listen.agents", &self.listen),
-            ("clients-listen", "listen.clients", &self.clients_listen),
+            ("viewers-listen", "listen.viewers", &self.viewers_listen),
             ("web-listen", "listen.web", &self.web_listen),
             ("key-file", "curve.secret_key_file", &key_file),
             ("authorized", "agents.authorized", &self.authorized),
@@ -176,7 +176,7 @@ mod tests {
 
     #[test]
     fn every_option_reaches_its_setting() {
-        let words = "metrics-collector --listen=a --clients-listen=b --web-listen=c \
+        let words = "metrics-collector --listen=a --viewers-listen=b --web-listen=c \
                      --key-file=/d --authorized=e --pin-names --ping-interval=f \
                      --host-timeout=g --log-level=h --bus=i";
         let arguments = Arguments::try_parse_from(words.split_whitespace()).unwrap();
@@ -189,7 +189,7 @@ mod tests {
             found,
             [
                 "--listen listen.agents=a",
-                "--clients-listen listen.clients=b",
+                "--viewers-listen listen.viewers=b",
                 "--web-listen listen.web=c",
                 "--key-file curve.secret_key_file=/d",
                 "--authorized agents.authorized=e",

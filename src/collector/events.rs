@@ -5,10 +5,10 @@
 //! are for `journalctl HOST=web1` and for programs.
 
 mod access;
-mod clients;
+mod viewers;
 
 pub(crate) use access::*;
-pub(crate) use clients::*;
+pub(crate) use viewers::*;
 
 use std::fmt::Display;
 use std::net::{IpAddr, SocketAddr};
@@ -34,7 +34,7 @@ pub(crate) mod push;
 pub(crate) fn start_refused(error: &dyn Display) {
     let error = error.to_string();
     error!(
-        message_id = message_id::SERVER_CONFIGURATION_INVALID,
+        message_id = message_id::COLLECTOR_CONFIGURATION_INVALID,
         error, "{error}"
     );
 }
@@ -48,7 +48,7 @@ pub(crate) fn loaded(loaded: &Loaded) {
 pub(crate) fn key_generated(path: &Path, public_key: &str) {
     let path = path.display().to_string();
     info!(
-        message_id = message_id::SERVER_KEY_GENERATED,
+        message_id = message_id::COLLECTOR_KEY_GENERATED,
         path,
         public_key,
         "Made the collector's key pair in {path}; agents need its public key: {public_key}"
@@ -67,7 +67,7 @@ pub(crate) fn keys_unseen(directories: &[PathBuf]) {
 
 pub(crate) fn ready(endpoint: &str, public_key: &str) {
     info!(
-        message_id = message_id::SERVER_READY,
+        message_id = message_id::COLLECTOR_READY,
         endpoint,
         public_key,
         "Listening for agents at {endpoint}; the public key they need is {public_key}"
@@ -77,7 +77,7 @@ pub(crate) fn ready(endpoint: &str, public_key: &str) {
 pub(crate) fn web_ready(address: SocketAddr) {
     let url = format!("http://{address}/metrics");
     info!(
-        message_id = message_id::SERVER_WEB_READY,
+        message_id = message_id::COLLECTOR_WEB_READY,
         url, "Serving Prometheus at {url}"
     );
 }
@@ -112,7 +112,7 @@ pub(crate) fn scrape_without_thread(error: &dyn Display, untold: u64) {
 
 pub(crate) fn stopping(why: &str, totals: &str) {
     info!(
-        message_id = message_id::SERVER_STOPPING,
+        message_id = message_id::COLLECTOR_STOPPING,
         "Stopping on {why}: {totals}"
     );
 }
@@ -121,7 +121,7 @@ pub(crate) fn host_appeared(host: &str, routing_id: &RoutingIdBytes) {
     let routing_id = routing_id.to_string();
     let name = text::quoted(host);
     info!(
-        message_id = message_id::SERVER_HOST_APPEARED,
+        message_id = message_id::COLLECTOR_HOST_APPEARED,
         host, routing_id, "{name} reports"
     );
 }
@@ -131,7 +131,7 @@ pub(crate) fn host_replaced(host: &str, routing_id: &RoutingIdBytes, untold: u64
     let more = more(untold);
     let name = text::quoted(host);
     info!(
-        message_id = message_id::SERVER_HOST_REPLACED,
+        message_id = message_id::COLLECTOR_HOST_REPLACED,
         host, routing_id, "{name} reports on another connection now{more}"
     );
 }
@@ -141,7 +141,7 @@ pub(crate) fn host_gone(host: &str, routing_id: Option<&RoutingIdBytes>, silence
     let silence = silence.as_secs();
     let name = text::quoted(host);
     warn!(
-        message_id = message_id::SERVER_HOST_GONE,
+        message_id = message_id::COLLECTOR_HOST_GONE,
         host, routing_id, "{name} is gone: nothing heard for {silence} s"
     );
 }
@@ -163,7 +163,7 @@ pub(crate) fn host_renamed(renamed: &Renamed) {
     let (host, new_name) = (&*renamed.old.name, &*renamed.new);
     let (old, new) = (text::quoted(host), text::quoted(new_name));
     info!(
-        message_id = message_id::SERVER_HOST_RENAMED,
+        message_id = message_id::COLLECTOR_HOST_RENAMED,
         host,
         new_name,
         "{old} was renamed to {new}: the same key reports as {new}, and {old} is \
@@ -186,7 +186,7 @@ pub(crate) fn key_shared(twin: &Twin) {
     };
     let (name, other) = (text::quoted(host), text::quoted(other_host));
     warn!(
-        message_id = message_id::SERVER_KEY_SHARED,
+        message_id = message_id::COLLECTOR_KEY_SHARED,
         host = &**host,
         other_host = &**other_host,
         address,
@@ -242,7 +242,7 @@ pub(crate) fn refused(
         return;
     };
     warn!(
-        message_id = message_id::SERVER_MESSAGE_REFUSED,
+        message_id = message_id::COLLECTOR_MESSAGE_REFUSED,
         routing_id, public_key, address, error, "{text}"
     );
 }
@@ -302,7 +302,7 @@ pub(crate) fn state_damaged(trouble: &Trouble) {
         Err(error) => format!("it cannot be left under another name: {error}"),
     };
     warn!(
-        message_id = message_id::SERVER_STATE_DAMAGED,
+        message_id = message_id::COLLECTOR_STATE_DAMAGED,
         path,
         error,
         "{path}, where hosts are kept over a restart, is not as it should be: {error}; {aside}"
@@ -312,7 +312,7 @@ pub(crate) fn state_damaged(trouble: &Trouble) {
 pub(crate) fn state_not_kept(error: &dyn Display) {
     let error = error.to_string();
     warn!(
-        message_id = message_id::SERVER_STATE_NOT_KEPT,
+        message_id = message_id::COLLECTOR_STATE_NOT_KEPT,
         error, "The hosts are not kept over a restart: {error}; trying again every minute"
     );
 }
@@ -323,7 +323,7 @@ pub(crate) fn state_kept_again() {
 
 pub(crate) fn behind() {
     warn!(
-        message_id = message_id::SERVER_BEHIND,
+        message_id = message_id::COLLECTOR_BEHIND,
         "More comes than this collector can read: of each host the latest metrics are read, older \
          ones that still wait are dropped; give the agents a longer metrics interval, or some of \
          them another collector"
@@ -333,7 +333,7 @@ pub(crate) fn behind() {
 pub(crate) fn caught_up(lasted: Duration, dropped: u64) {
     let lasted = humantime::format_duration(Duration::from_secs(lasted.as_secs()));
     info!(
-        message_id = message_id::SERVER_CAUGHT_UP,
+        message_id = message_id::COLLECTOR_CAUGHT_UP,
         dropped, "All that comes is read again, after {lasted}: {dropped} message(s) were dropped"
     );
 }
@@ -367,7 +367,7 @@ pub(crate) fn printing_failed(error: &dyn Display, untold: u64) {
 
 pub(crate) fn reloaded() {
     info!(
-        message_id = message_id::SERVER_CONFIGURATION_RELOADED,
+        message_id = message_id::COLLECTOR_CONFIGURATION_RELOADED,
         "Configuration reloaded"
     );
 }
@@ -375,14 +375,14 @@ pub(crate) fn reloaded() {
 pub(crate) fn reload_refused(error: &dyn Display) {
     let error = error.to_string();
     error!(
-        message_id = message_id::SERVER_CONFIGURATION_INVALID,
+        message_id = message_id::COLLECTOR_CONFIGURATION_INVALID,
         error, "The configuration was not reloaded, and nothing has changed: {error}"
     );
 }
 
 pub(crate) fn restart_needed(settings: &str) {
     warn!(
-        message_id = message_id::SERVER_RESTART_NEEDED,
+        message_id = message_id::COLLECTOR_RESTART_NEEDED,
         settings, "These settings differ from those in force, and take a restart: {settings}"
     );
 }
@@ -390,7 +390,7 @@ pub(crate) fn restart_needed(settings: &str) {
 pub(crate) fn bus_unavailable(error: &dyn Display) {
     let error = error.to_string();
     warn!(
-        message_id = message_id::SERVER_BUS_UNAVAILABLE,
+        message_id = message_id::COLLECTOR_BUS_UNAVAILABLE,
         error,
         "Not on the bus, trying again until it is back: {error}; until then reload with \
          `systemctl reload metrics-collector`, or, where that fails, with `systemctl kill -s HUP \
@@ -400,7 +400,7 @@ pub(crate) fn bus_unavailable(error: &dyn Display) {
 
 pub(crate) fn bus_available(name: &str) {
     info!(
-        message_id = message_id::SERVER_BUS_AVAILABLE,
+        message_id = message_id::COLLECTOR_BUS_AVAILABLE,
         "On the bus again as {name}"
     );
 }
@@ -413,7 +413,7 @@ pub(crate) fn log_lines_lost(lost: Lost) {
     let (lines, since) = (lost.lines, humantime::format_rfc3339_seconds(lost.since));
     let since = since.to_string();
     warn!(
-        message_id = message_id::SERVER_LOG_LINES_LOST,
+        message_id = message_id::COLLECTOR_LOG_LINES_LOST,
         lines, since, "{lines} log line(s) were lost since {since}: there was no room for them"
     );
 }

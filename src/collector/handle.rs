@@ -15,7 +15,7 @@ use super::hosts::NotForgotten;
 use super::listing::{Listing, Selection};
 use super::prometheus::own::Figure;
 use super::push::TargetStatus;
-use super::state::{Counters, Gauges, HostChange, ServerState};
+use super::state::{CollectorState, Counters, Gauges, HostChange};
 use crate::collector::hosts::snapshot::{HostSnapshot, Snapshot};
 use crate::curve::keys::PublicKey;
 
@@ -57,7 +57,7 @@ pub(super) enum Order {
 #[derive(Clone, Debug)]
 pub struct Handle {
     orders: mpsc::Sender<Order>,
-    state: watch::Receiver<Arc<ServerState>>,
+    state: watch::Receiver<Arc<CollectorState>>,
     gauges: Arc<Gauges>,
     changes: broadcast::Sender<HostChange>,
 }
@@ -66,7 +66,7 @@ pub struct Handle {
 #[derive(Debug)]
 pub(super) struct Desk {
     pub(super) orders: mpsc::Receiver<Order>,
-    pub(super) state: watch::Sender<Arc<ServerState>>,
+    pub(super) state: watch::Sender<Arc<CollectorState>>,
     pub(super) gauges: Arc<Gauges>,
     pub(super) changes: broadcast::Sender<HostChange>,
 }
@@ -100,7 +100,7 @@ pub enum NextKey {
 
 impl Handle {
     /// A handle, and what the loop takes orders from.
-    pub(super) fn new(state: ServerState) -> (Self, Desk) {
+    pub(super) fn new(state: CollectorState) -> (Self, Desk) {
         let (orders, taken) = mpsc::channel(MAX_ORDERS);
         let (published, watched) = watch::channel(Arc::new(state));
         let changes = broadcast::Sender::new(MAX_CHANGES);
@@ -207,13 +207,13 @@ impl Handle {
 
     /// The collector's state.
     #[must_use]
-    pub fn state(&self) -> Arc<ServerState> {
+    pub fn state(&self) -> Arc<CollectorState> {
         Arc::clone(&self.state.borrow())
     }
 
     /// The collector's state, to be told when it changes.
     #[must_use]
-    pub fn watch(&self) -> watch::Receiver<Arc<ServerState>> {
+    pub fn watch(&self) -> watch::Receiver<Arc<CollectorState>> {
         self.state.clone()
     }
 

@@ -11,7 +11,7 @@ use super::events;
 use super::hosts::{Change, Full, Heard, Holder, Host, Peer, Report, Twin, says_refusable};
 use super::outlets::Passed;
 use super::prometheus::naming::too_large;
-use super::run::Server;
+use super::run::Collector;
 use super::speaking::send;
 use super::state::HostChange;
 use crate::curve::context::TransportError;
@@ -83,7 +83,7 @@ impl Refusal {
     }
 }
 
-impl Server {
+impl Collector {
     /// Deals with a batch of messages; whether there were no more.
     pub(super) fn hear_batch(
         &mut self,

@@ -41,7 +41,7 @@ pub use host::{Host, says_refusable};
 use host::{Kept, State};
 use kin::Kin;
 use peers::Peers;
-pub use vitals::{Viewers, Vitals};
+pub use vitals::{ViewerKind, Vitals};
 pub use vocabulary::{
     Change, Due, Forgotten, Full, Heard, MAX_HOSTS, MAX_HOSTS_PER_CONNECTION, MAX_HOSTS_PER_KEY,
     MAX_KEPT, MAX_NEW_HOSTS_OF_NETWORK, MAX_NEW_OF_NETWORK, NotForgotten, Peer, Renamed, Report,

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::events;
 use super::hosts::Restored;
-use super::run::Server;
+use super::run::Collector;
 use super::store::{Keeper, Outcome, restore};
 
 /// How long the disk may take for the last words.
@@ -36,7 +36,7 @@ pub(super) fn open(now: Instant) -> (Option<Keeper>, Vec<Restored>) {
     }
 }
 
-impl Server {
+impl Collector {
     /// A host came, moved or went, or said its model.
     pub(super) fn hosts_changed(&mut self) {
         if let Some(keeper) = &mut self.keeper {

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::keys::Found;
 use super::settings::{self, Inputs};
 use crate::curve::certificate::Certificate;
-use crate::curve::endpoint::DEFAULT_CLIENTS_PORT;
+use crate::curve::endpoint::DEFAULT_VIEWERS_PORT;
 use crate::curve::keys::PublicKey;
 use crate::curve::router::Listen;
 
@@ -16,7 +16,7 @@ const CERTIFICATES: [&str; 2] = [
     "/var/lib/metrics-collector/collector.key",
 ];
 
-/// Where viewing clients reach it, if at all; its key, if there is one that this user may read.
+/// Where viewers reach it, if at all; its key, if there is one that this user may read.
 #[must_use]
 pub fn from_files() -> (Option<Listen>, Option<PublicKey>) {
     read(&Inputs::of_process(), &CERTIFICATES.map(Path::new))
@@ -24,13 +24,13 @@ pub fn from_files() -> (Option<Listen>, Option<PublicKey>) {
 
 fn read(inputs: &Inputs, certificates: &[&Path]) -> (Option<Listen>, Option<PublicKey>) {
     let by_default = Listen::Any {
-        port: DEFAULT_CLIENTS_PORT,
+        port: DEFAULT_VIEWERS_PORT,
     };
     // What is wrong with its settings is the collector's to say.
     let loaded = settings::load(inputs).ok();
     let listen = loaded
         .as_ref()
-        .map_or(Some(by_default), |loaded| loaded.settings.listen.clients);
+        .map_or(Some(by_default), |loaded| loaded.settings.listen.viewers);
     let key = match loaded.map(|loaded| loaded.keys) {
         Some(Found::Keys(keys)) => Some(keys.pair.public),
         _ => certificates
@@ -72,14 +72,14 @@ mod tests {
         assert_eq!(listen, Some(Listen::Any { port: 5557 }));
         assert_eq!(key.unwrap().to_string(), KEY);
 
-        let text = "[listen]\nclients = \"127.0.0.1:6001\"\n";
+        let text = "[listen]\nviewers = \"127.0.0.1:6001\"\n";
         fs::write(etc.join("metrics-collector.toml"), text).unwrap();
         let pair = Certificate::write_pair(&state, "collector").unwrap();
         let address = "127.0.0.1:6001".parse().unwrap();
         let expected = (Some(Listen::Address(address)), Some(pair.public));
         assert_eq!(find(), expected);
 
-        let text = "[listen]\nclients = \"none\"\n";
+        let text = "[listen]\nviewers = \"none\"\n";
         fs::write(etc.join("metrics-collector.toml"), text).unwrap();
         assert_eq!(find(), (None, Some(pair.public)));
     }

@@ -8,10 +8,10 @@ use super::events;
 use super::handle::Order;
 use super::hosts::Forgotten;
 use super::prometheus::own::{self, Figure};
-use super::run::Server;
+use super::run::Collector;
 use super::state::{Counters, HostChange, Phase};
 
-impl Server {
+impl Collector {
     pub(super) fn obey(&mut self, order: Order) {
         let (now, wall) = (Instant::now(), SystemTime::now());
         // A caller that has gone before its answer is no concern of ours.
@@ -54,13 +54,13 @@ impl Server {
     fn figures(&self) -> Vec<Figure> {
         let mut figures = self.counts.figures();
         figures.push(self.in_force.log_figure());
-        let sent = self.clients.counts();
+        let sent = self.viewers.counts();
         figures.extend([
             Figure::plain(&own::HANDSHAKES_REFUSED, self.access.totals().refused),
-            Figure::plain(&own::CLIENTS, self.clients.len() as u64),
-            Figure::plain(&own::CLIENT_SENT, sent.sent),
-            Figure::plain(&own::CLIENT_LOST, sent.lost),
-            Figure::plain(&own::CLIENT_REFUSED, self.clients.refused()),
+            Figure::plain(&own::VIEWERS, self.viewers.len() as u64),
+            Figure::plain(&own::VIEWER_SENT, sent.sent),
+            Figure::plain(&own::VIEWER_LOST, sent.lost),
+            Figure::plain(&own::VIEWER_REFUSED, self.viewers.refused()),
         ]);
         figures.extend(self.outlets.targets().iter().flat_map(own::of_target));
         figures
@@ -76,13 +76,13 @@ impl Server {
     pub(super) fn tell_state(&mut self, now: Instant, name: &Arc<str>) {
         let hosts = &self.hosts;
         let state = || hosts.state_of(now, SystemTime::now(), name);
-        self.clients.forward_state(now, name, state);
+        self.viewers.forward_state(now, name, state);
     }
 
     /// Tells those who look on of a host that is not known any more.
     pub(super) fn tell_forgotten(&mut self, now: Instant, forgotten: &Forgotten) {
         let state = || Some(forgotten.state(now, SystemTime::now()));
-        self.clients.forward_state(now, &forgotten.name, state);
+        self.viewers.forward_state(now, &forgotten.name, state);
     }
 
     /// Shows the numbers as they are now.
@@ -93,10 +93,10 @@ impl Server {
             gone: self.hosts.gone() as u64,
             keys: self.access.seen().len() as u64,
             shut_out: self.access.totals().refused,
-            clients: self.clients.len() as u64,
-            client_messages: self.clients.counts().sent,
-            client_lost: self.clients.counts().lost,
-            client_refused: self.clients.refused(),
+            viewers: self.viewers.len() as u64,
+            viewer_messages: self.viewers.counts().sent,
+            viewer_lost: self.viewers.counts().lost,
+            viewer_refused: self.viewers.refused(),
             shared: self.counts.shared,
             received: self.counts.messages,
             refused: self.counts.refused,

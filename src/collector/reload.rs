@@ -17,7 +17,7 @@ use super::handle::{Answer, NextKey, ReloadError};
 use super::hosts::Host;
 use super::keys::Found;
 use super::prometheus::own::{self, Figure};
-use super::run::Server;
+use super::run::Collector;
 use super::settings::{self, Inputs, Loaded, Settings, restart_needed};
 use crate::collector::hosts::snapshot::Presence;
 use crate::curve::keys::PublicKey;
@@ -175,7 +175,7 @@ impl InForce {
     }
 }
 
-impl Server {
+impl Collector {
     /// Has the configuration read again, and the service manager told.
     pub(super) fn reload(&mut self, asker: Asker) {
         self.notifier.reloading();

@@ -13,7 +13,6 @@ use tokio::time::sleep_until;
 
 use super::access::door::{self, Access};
 use super::backlog::{Ahead, Backlog};
-use super::clients::Clients;
 use super::complaints::{Complaints, Sender, Throttle};
 use super::events;
 use super::handle::{Desk, Handle, Order};
@@ -26,9 +25,10 @@ use super::push::Pushes;
 use super::reload::{Asker, InForce, Read, Reloads};
 use super::settings::{Inputs, Loaded};
 use super::speaking::send;
-use super::state::{HostChange, Phase, ServerState};
+use super::state::{CollectorState, HostChange, Phase};
 use super::status_line::{Counts, health, line, totals};
 use super::store::Keeper;
+use super::viewers::Viewers;
 use crate::curve::context::TransportError;
 use crate::curve::frames::Received;
 use crate::curve::keys::PublicKey;
@@ -60,8 +60,8 @@ pub struct Start {
     /// What agents know this collector by.
     pub public_key: PublicKey,
     /// Those who look on, or that nobody may.
-    pub clients: Clients,
-    /// Where listening for viewing clients and for HTTP is done; empty for nowhere.
+    pub viewers: Viewers,
+    /// Where listening for viewers and for HTTP is done; empty for nowhere.
     pub other_endpoints: [String; 2],
     /// Where settings come from, for reloads.
     pub inputs: Inputs,
@@ -86,7 +86,7 @@ pub struct Start {
 }
 
 /// The collector's task.
-pub struct Server {
+pub struct Collector {
     pub(super) router: Router,
     pub(super) access: Access,
     endpoint: String,
@@ -106,7 +106,7 @@ pub struct Server {
     /// Requests for models that were refused.
     pub(super) unasked: Throttle,
     pub(super) outlets: Outlets,
-    pub(super) clients: Clients,
+    pub(super) viewers: Viewers,
     pub(super) keeper: Option<Keeper>,
     /// The time of the batch of messages at hand, once somebody wanted to know.
     pub(super) time: Option<SystemTime>,
@@ -129,21 +129,21 @@ enum Happened {
     ReloadEnded(Vec<Asker>, Read),
     Access(door::Event),
     Message((RoutingIdBytes, Received)),
-    Client((RoutingIdBytes, Received)),
+    Viewer((RoutingIdBytes, Received)),
     Deadline,
     MemoryShort,
 }
 
-impl Server {
+impl Collector {
     /// A collector that has not begun yet.
     #[must_use]
     pub fn new(start: Start, now: Instant) -> Self {
-        let [clients_endpoint, web_endpoint] = start.other_endpoints;
-        let (handle, desk) = Handle::new(ServerState {
+        let [viewers_endpoint, web_endpoint] = start.other_endpoints;
+        let (handle, desk) = Handle::new(CollectorState {
             phase: Phase::Ready,
             public_key: start.public_key,
             endpoint: start.endpoint.clone(),
-            clients_endpoint,
+            viewers_endpoint,
             web_endpoint,
             web_hosts: start.loaded.settings.web_hosts.clone(),
             configuration_files: start.loaded.files().to_vec(),
@@ -161,7 +161,7 @@ impl Server {
             too_large: Complaints::default(),
             host_lines: HostLines::new(now),
             full: None,
-            clients: start.clients,
+            viewers: start.viewers,
             backlog: Backlog::new(now),
             ahead: Ahead::default(),
             pacer: Pacer::new(now),
@@ -206,8 +206,8 @@ impl Server {
                 Happened::Order(order) => self.obey(order),
                 Happened::Access(event) => {
                     let handled = self.access.handle(event, Instant::now())?;
-                    if handled.clients_changed {
-                        self.clients.review(&mut |key| self.access.is_client(&key));
+                    if handled.viewers_changed {
+                        self.viewers.review(&mut |key| self.access.is_viewer(&key));
                     }
                     if handled.closed {
                         self.tell_who_is_shut_out();
@@ -216,11 +216,11 @@ impl Server {
                     self.turn(None).await?;
                 }
                 Happened::Message(first) => self.turn(Some(first)).await?,
-                Happened::Client(first) => {
+                Happened::Viewer(first) => {
                     let now = Instant::now();
                     let access = &mut self.access;
-                    self.clients.hear(now, first, &mut |key| {
-                        access.admit_client(now, Some(key)).is_ok()
+                    self.viewers.hear(now, first, &mut |key| {
+                        access.admit_viewer(now, Some(key)).is_ok()
                     })?;
                     // However much they say, agents have their turn.
                     self.turn(None).await?;
@@ -248,7 +248,7 @@ impl Server {
             due,
             self.pacer.next_due(),
             keep,
-            self.clients.next_due(),
+            self.viewers.next_due(),
             self.notifier.deadline(),
             self.host_lines.next_due(),
         ];
@@ -262,7 +262,7 @@ impl Server {
             () = until(deadline) => Happened::Deadline,
             () = self.pressure.felt() => Happened::MemoryShort,
             event = self.access.next() => Happened::Access(event?),
-            message = self.clients.receive() => Happened::Client(message?),
+            message = self.viewers.receive() => Happened::Viewer(message?),
             () = ready(()), if !self.ahead.is_empty() => Happened::Deadline,
             message = self.router.receive() => Happened::Message(message?),
         })
@@ -292,7 +292,7 @@ impl Server {
             self.notifier.alive(&status, now);
         }
         self.outlets.attend(now);
-        self.clients.attend(now, &self.hosts);
+        self.viewers.attend(now, &self.hosts);
         self.publish_counters();
         self.keep_hosts(now);
         if !drained {
@@ -365,7 +365,7 @@ impl Server {
     pub(super) fn status(&self) -> String {
         let totals = totals(self.hosts.reporting(), self.counts);
         let refused = self.access.totals().refused;
-        let health = health(self.clients.len(), refused, &self.outlets.targets());
+        let health = health(self.viewers.len(), refused, &self.outlets.targets());
         line(&self.endpoint, &self.public_key, &totals, &health)
     }
 }

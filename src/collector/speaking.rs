@@ -1,13 +1,13 @@
 //! What the collector says to agents: that it asks for a model, that it is there, that it refuses;
-//! and what it passes on of a model to viewing clients.
+//! and what it passes on of a model to viewers.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::events;
-use super::hosts::Viewers;
+use super::hosts::ViewerKind;
 use super::pacer::Asked;
-use super::run::Server;
+use super::run::Collector;
 use crate::curve::router::{Router, RoutingIdBytes};
 use crate::protocol::grid::Grid;
 use crate::protocol::message::{Control, GridKind, Message};
@@ -18,7 +18,7 @@ const BATCH_ASKED: usize = 256;
 /// Once there was no room for what a host reports, others must expect the same for this long.
 const FULL_LATELY: Duration = Duration::from_secs(3600);
 
-impl Server {
+impl Collector {
     /// Passes a message on to those who look on.
     pub(super) fn forward(
         &mut self,
@@ -30,14 +30,14 @@ impl Server {
     ) {
         match kind {
             GridKind::Model => self.forward_model(now, host, grid, bytes),
-            GridKind::Metrics => self.clients.forward(now, host, kind, bytes),
+            GridKind::Metrics => self.viewers.forward(now, host, kind, bytes),
         }
     }
 
     /// Passes a model on to those who look on, as it was sent; but what it lacks of what deployed
-    /// clients want in it is added, and they get none that has to wait for metrics.
+    /// viewers want in it is added, and they get none that has to wait for metrics.
     fn forward_model(&mut self, now: Instant, host: &Arc<str>, grid: &Grid, bytes: &[u8]) {
-        if self.clients.is_empty() {
+        if self.viewers.is_empty() {
             return;
         }
         let Some(known) = self.hosts.get(host) else {
@@ -49,31 +49,34 @@ impl Server {
             vitals.complete(grid, viewers, &mut json);
             json
         };
-        let (deployed, robust) = (completed(Viewers::Deployed), completed(Viewers::Robust));
+        let (deployed, robust) = (
+            completed(ViewerKind::Deployed),
+            completed(ViewerKind::Robust),
+        );
         if deployed == robust {
-            self.clients.forward(now, host, GridKind::Model, &robust);
+            self.viewers.forward(now, host, GridKind::Model, &robust);
             return;
         }
-        self.clients
-            .forward_model(now, host, Viewers::Robust, &robust);
+        self.viewers
+            .forward_model(now, host, ViewerKind::Robust, &robust);
         if !waits {
-            self.clients
-                .forward_model(now, host, Viewers::Deployed, &deployed);
+            self.viewers
+                .forward_model(now, host, ViewerKind::Deployed, &deployed);
         }
     }
 
     /// Passes a model on that had to wait for the metrics at hand.
     pub(super) fn forward_late_model(&mut self, now: Instant, host: &Arc<str>) {
-        if self.clients.is_empty() {
+        if self.viewers.is_empty() {
             return;
         }
         let Some(known) = self.hosts.get(host) else {
             return;
         };
         let mut json = Vec::new();
-        if known.write_model(Viewers::Deployed, &mut json) {
-            self.clients
-                .forward_model(now, host, Viewers::Deployed, &json);
+        if known.write_model(ViewerKind::Deployed, &mut json) {
+            self.viewers
+                .forward_model(now, host, ViewerKind::Deployed, &json);
         }
     }
 

@@ -15,25 +15,25 @@ use tokio::time::timeout;
 
 use super::access::door::{Access, AccessError};
 use super::access::{self, Door};
-use super::clients::Clients;
 use super::events;
 use super::handle::Handle;
 use super::keeping;
 use super::keys::{Found, Places};
 use super::printer::Printer;
 use super::push::Pushes;
-use super::run::{Server, Start};
+use super::run::{Collector, Start};
 use super::settings::{self, Inputs};
+use super::viewers::Viewers;
 use super::web::Web;
 use crate::base::exit::{EXIT_CONFIG, EXIT_SOFTWARE, EXIT_UNAVAILABLE};
-use crate::collector::bus::service::ServerService;
+use crate::collector::bus::service::CollectorService;
 use crate::curve::context::{Context, TransportError};
 use crate::curve::keys::KeyPair;
 use crate::curve::router::{Listen, Router, RouterOptions};
 use crate::curve::zap::{Authenticator, Domain};
 use crate::dbus::name::{Ended, StartError};
 use crate::dbus::stay::{Presence, enter};
-use crate::dbus::{Bus, SERVER_NAME};
+use crate::dbus::{Bus, COLLECTOR_NAME};
 use crate::systemd::daemon::{Daemon, Failure};
 use crate::systemd::log::LogControl;
 use crate::systemd::notify::Notifier;
@@ -90,8 +90,8 @@ pub fn run(dawn: Dawn, inputs: Inputs, print: bool, log: &LogControl) -> Result<
             Listen::Address(_) => router.address().to_string(),
             Listen::Any { .. } => format!("*:{}", router.address().port()),
         };
-        let clients = listen_for_clients(&context, settings.listen.clients, &pair, &authenticator)?;
-        let clients_endpoint = clients.endpoint().unwrap_or_default().to_owned();
+        let viewers = listen_for_viewers(&context, settings.listen.viewers, &pair, &authenticator)?;
+        let viewers_endpoint = viewers.endpoint().unwrap_or_default().to_owned();
         let web = settings.listen.web.map(listen_web).transpose()?;
         let web_endpoint = web.as_ref().map(|web| web.address().to_string());
         let web_endpoint = web_endpoint.unwrap_or_default();
@@ -109,8 +109,8 @@ pub fn run(dawn: Dawn, inputs: Inputs, print: bool, log: &LogControl) -> Result<
             access,
             endpoint,
             public_key,
-            clients,
-            other_endpoints: [clients_endpoint, web_endpoint],
+            viewers,
+            other_endpoints: [viewers_endpoint, web_endpoint],
             inputs,
             loaded,
             log: log.clone(),
@@ -122,11 +122,11 @@ pub fn run(dawn: Dawn, inputs: Inputs, print: bool, log: &LogControl) -> Result<
             signals,
             pressure: PressureWatch::from_environment().await,
         };
-        let server = Server::new(start, now);
+        let collector = Collector::new(start, now);
         if let Some(web) = web {
-            tokio::spawn(web.serve(server.handle()));
+            tokio::spawn(web.serve(collector.handle()));
         }
-        let handle = server.handle();
+        let handle = collector.handle();
         let serving = match Bus::of(&settings.bus) {
             Some(bus) => {
                 let log = log.clone();
@@ -138,7 +138,7 @@ pub fn run(dawn: Dawn, inputs: Inputs, print: bool, log: &LogControl) -> Result<
             }
             None => None,
         };
-        let ended = server.run().await;
+        let ended = collector.run().await;
         if let Some(serving) = serving {
             // The bus hears of the end, if it listens.
             let _ = timeout(LAST_WORDS, serving).await;
@@ -155,13 +155,13 @@ struct OnTheBus {
 }
 
 impl Presence for OnTheBus {
-    type Service = ServerService;
+    type Service = CollectorService;
 
-    async fn start(&self) -> Result<ServerService, StartError> {
-        ServerService::start(self.bus.clone(), self.handle.clone(), self.log.clone()).await
+    async fn start(&self) -> Result<CollectorService, StartError> {
+        CollectorService::start(self.bus.clone(), self.handle.clone(), self.log.clone()).await
     }
 
-    async fn run(service: ServerService) -> Ended {
+    async fn run(service: CollectorService) -> Ended {
         service.run().await
     }
 
@@ -178,7 +178,7 @@ impl Presence for OnTheBus {
     }
 
     fn back(&self) {
-        events::bus_available(SERVER_NAME);
+        events::bus_available(COLLECTOR_NAME);
     }
 }
 
@@ -242,18 +242,18 @@ fn not_listening(error: &TransportError, other: &str) -> Failure {
 }
 
 /// Those who look on come over another port, if at all.
-fn listen_for_clients(
+fn listen_for_viewers(
     context: &Context,
     listen: Option<Listen>,
     keys: &KeyPair,
     authenticator: &Authenticator,
-) -> Result<Clients, Failure> {
+) -> Result<Viewers, Failure> {
     let Some(listen) = listen else {
-        return Ok(Clients::off());
+        return Ok(Viewers::off());
     };
-    let domain = authenticator.domain(Door::Clients.domain());
-    Clients::bind(context, listen, keys, &domain).map_err(|error| {
-        let other = "--clients-listen (listen.clients) takes another address, or none";
+    let domain = authenticator.domain(Door::Viewers.domain());
+    Viewers::bind(context, listen, keys, &domain).map_err(|error| {
+        let other = "--viewers-listen (listen.viewers) takes another address, or none";
         not_listening(&error, other)
     })
 }

@@ -9,15 +9,15 @@ use crate::curve::keys::PublicKey;
 
 /// The collector's state; published again when any of it changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ServerState {
+pub struct CollectorState {
     /// Whether it works.
     pub phase: Phase,
     /// What agents know it by.
     pub public_key: PublicKey,
     /// Where it listens for agents, as people read it.
     pub endpoint: String,
-    /// Where it listens for viewing clients; empty for nowhere.
-    pub clients_endpoint: String,
+    /// Where it listens for viewers; empty for nowhere.
+    pub viewers_endpoint: String,
     /// Where metrics are scraped; empty for nowhere.
     pub web_endpoint: String,
     /// What the web server answers to besides the names of this host.
@@ -64,18 +64,18 @@ pub struct Counters {
     pub expected: u64,
     /// Hosts that are gone.
     pub gone: u64,
-    /// Keys on record, of agents and of clients.
+    /// Keys on record, of agents and of viewers.
     pub keys: u64,
-    /// Handshakes that were refused, of agents and of clients.
+    /// Handshakes that were refused, of agents and of viewers.
     pub shut_out: u64,
-    /// Viewing clients that are there.
-    pub clients: u64,
-    /// Messages that viewing clients were sent.
-    pub client_messages: u64,
-    /// Messages that viewing clients missed.
-    pub client_lost: u64,
-    /// Messages of viewing clients that were refused.
-    pub client_refused: u64,
+    /// Viewers that are there.
+    pub viewers: u64,
+    /// Messages that viewers were sent.
+    pub viewer_messages: u64,
+    /// Messages that viewers missed.
+    pub viewer_lost: u64,
+    /// Messages of viewers that were refused.
+    pub viewer_refused: u64,
     /// Messages of keys that reported from two machines at the time.
     pub shared: u64,
     /// Messages that were understood.
@@ -120,10 +120,10 @@ mod tests {
             gone: 3,
             keys: 4,
             shut_out: 5,
-            clients: 6,
-            client_messages: 11,
-            client_lost: 12,
-            client_refused: 13,
+            viewers: 6,
+            viewer_messages: 11,
+            viewer_lost: 12,
+            viewer_refused: 13,
             shared: 14,
             received: 7,
             refused: 8,

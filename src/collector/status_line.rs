@@ -69,11 +69,11 @@ pub(super) fn totals(hosts: usize, counts: Counts) -> String {
 
 /// What else there is to know of its health, where there is any: those who look on, handshakes that
 /// were refused, and how each target of remote write fares.
-pub(super) fn health(clients: usize, shut_out: u64, targets: &[TargetStatus]) -> String {
+pub(super) fn health(viewers: usize, shut_out: u64, targets: &[TargetStatus]) -> String {
     let mut health = String::new();
-    if clients > 0 {
-        let noun = if clients == 1 { "client" } else { "clients" };
-        let _ = write!(health, ", {} viewing {noun}", grouped(clients as u64));
+    if viewers > 0 {
+        let noun = if viewers == 1 { "viewer" } else { "viewers" };
+        let _ = write!(health, ", {} {noun}", grouped(viewers as u64));
     }
     if shut_out > 0 {
         let noun = if shut_out == 1 {
@@ -136,8 +136,8 @@ mod tests {
             "1 host, 1 message, 1,000,000 refused, 7,654 dropped"
         );
         assert_eq!(
-            line("*:5556", "KEY", "no hosts", ", 1 viewing client"),
-            "Listening at *:5556: no hosts, 1 viewing client; public key KEY"
+            line("*:5556", "KEY", "no hosts", ", 1 viewer"),
+            "Listening at *:5556: no hosts, 1 viewer; public key KEY"
         );
     }
 
@@ -157,7 +157,7 @@ mod tests {
         };
         assert_eq!(
             health(2, 1000, &[target("mimir", true), target("b", false)]),
-            ", 2 viewing clients, 1,000 handshakes refused\
+            ", 2 viewers, 1,000 handshakes refused\
              ; remote write mimir: 1,234 sent, 1 failed, 2 dropped, 3 waiting, fails: HTTP 503\\nlater\
              ; remote write b: 1,234 sent, 1 failed, 2 dropped, 3 waiting"
         );

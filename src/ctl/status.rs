@@ -236,7 +236,7 @@ fn connection_to_page(page: &mut Page, connection: &Values, style: Style, clock:
     );
     page.line("Model", &format!("last sent {}", last("LastModelUSec")));
     page.line("Trouble", &trouble(connection));
-    page.line("Server key", &string(connection, "ServerKey"));
+    page.line("Key", &string(connection, "CollectorKey"));
 }
 
 /// The state since when it holds, and on a line of its own why.
@@ -471,7 +471,7 @@ mod tests {
                 ("Name", Variant::from("main")),
                 ("Endpoint", Variant::from("collector.example.org:5556")),
                 (
-                    "ServerKey",
+                    "CollectorKey",
                     Variant::from("Yne@$w-vo<fVvi]a<NY6T1ed:M$fCG*[IaLV{hID"),
                 ),
                 ("State", Variant::from("reporting")),
@@ -521,7 +521,7 @@ mod tests {
         Sent: 1,234 messages, 256.0K, last 2s ago
     Received: 45 messages, last heard 4s ago
        Model: last sent never
-  Server key: Yne@$w-vo<fVvi]a<NY6T1ed:M$fCG*[IaLV{hID
+         Key: Yne@$w-vo<fVvi]a<NY6T1ed:M$fCG*[IaLV{hID
 "
         );
     }

@@ -144,7 +144,7 @@ impl Dealer {
         Self::connect_within(context, options, &BOUNDS)
     }
 
-    /// Begins to connect as a viewing client, who is sent what agents report.
+    /// Begins to connect as a viewer, who is sent what agents report.
     ///
     /// # Errors
     ///

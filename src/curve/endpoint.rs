@@ -19,8 +19,8 @@ use crate::base::text::shown;
 /// The port that collectors bind for agents.
 pub const DEFAULT_PORT: u16 = DEFAULT.get();
 
-/// The port that they bind for viewing clients.
-pub const DEFAULT_CLIENTS_PORT: u16 = 5557;
+/// The port that they bind for viewers.
+pub const DEFAULT_VIEWERS_PORT: u16 = 5557;
 
 const DEFAULT: NonZeroU16 = NonZeroU16::new(5556).unwrap();
 

@@ -34,16 +34,16 @@ const BOUNDS: Bounds = Bounds {
     frame_bytes: MAX_FRAME_BYTES,
 };
 
-/// The largest frame received from a viewing client: control words have five bytes.
-pub const MAX_CLIENT_FRAME_BYTES: i64 = 4096;
+/// The largest frame received from a viewer: control words have five bytes.
+pub const MAX_VIEWER_FRAME_BYTES: i64 = 4096;
 
-const CLIENT_BOUNDS: Bounds = Bounds {
-    // Of each client, whole messages of agents, which libzmq copies for each: a hiccup of
+const VIEWER_BOUNDS: Bounds = Bounds {
+    // Of each viewer, whole messages of agents, which libzmq copies for each: a hiccup of
     // 30 ms at 2,000 messages a second. What finds no room is the caller's to keep once
     // for all.
     send_queue: 64,
     receive_queue: 16,
-    frame_bytes: MAX_CLIENT_FRAME_BYTES,
+    frame_bytes: MAX_VIEWER_FRAME_BYTES,
 };
 
 /// Connections that the kernel holds until they are accepted: a fleet that
@@ -174,11 +174,11 @@ impl Router {
     /// # Errors
     ///
     /// As [`Router::bind`].
-    pub fn bind_for_clients(
+    pub fn bind_for_viewers(
         context: &Context,
         options: RouterOptions<'_>,
     ) -> Result<Self, TransportError> {
-        Self::bind_within(context, options, &CLIENT_BOUNDS)
+        Self::bind_within(context, options, &VIEWER_BOUNDS)
     }
 
     fn bind_within(

@@ -28,7 +28,7 @@ pub use polkit::Action;
 pub const NAME: &str = "org.metricsagent.Agent1";
 
 /// The well-known name of the collector.
-pub const SERVER_NAME: &str = "org.metricsagent.Server1";
+pub const COLLECTOR_NAME: &str = "org.metricsagent.Collector1";
 
 /// How long connecting to a bus may take: a bus answers in milliseconds, and one that
 /// is being started by its socket unit in seconds.

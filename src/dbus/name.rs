@@ -28,8 +28,8 @@ pub const AGENT: OwnName = OwnName {
 };
 
 /// The collector's.
-pub const SERVER: OwnName = OwnName {
-    name: crate::dbus::SERVER_NAME,
+pub const COLLECTOR: OwnName = OwnName {
+    name: crate::dbus::COLLECTOR_NAME,
     program: "metrics-collector",
 };
 

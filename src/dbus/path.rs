@@ -8,7 +8,7 @@ use zbus::{ObjectPath, OwnedObjectPath};
 pub const AGENT: &str = "/org/metricsagent/Agent1";
 
 /// The collector.
-pub const SERVER: &str = "/org/metricsagent/Server1";
+pub const COLLECTOR: &str = "/org/metricsagent/Collector1";
 
 /// Where systemd looks for the log's controls (org.freedesktop.LogControl1(5)).
 pub const LOG_CONTROL: &str = "/org/freedesktop/LogControl1";
@@ -23,7 +23,7 @@ pub(crate) const CONNECTION_INTERFACE: &str = "org.metricsagent.Connection1";
 pub(crate) const SOURCE_INTERFACE: &str = "org.metricsagent.Source1";
 
 /// That of the collector's own object.
-pub(crate) const SERVER_INTERFACE: &str = "org.metricsagent.Server1";
+pub(crate) const COLLECTOR_INTERFACE: &str = "org.metricsagent.Collector1";
 
 /// That of the log's controls.
 pub(crate) const LOG_CONTROL_INTERFACE: &str = "org.freedesktop.LogControl1";

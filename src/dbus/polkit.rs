@@ -47,7 +47,7 @@ const LIMITS: Limits = Limits {
 };
 
 /// What a caller wants to do, in the terms of `dbus/org.metricsagent.policy` and
-/// `dbus/org.metricsagent.server.policy`.
+/// `dbus/org.metricsagent.collector.policy`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     /// Set or revert intervals.
@@ -61,11 +61,11 @@ pub enum Action {
     /// Change the log's level and target.
     SetLog,
     /// Have the collector read its configuration again.
-    ServerReload,
+    CollectorReload,
     /// Have the collector forget hosts.
-    ServerManageHosts,
+    CollectorManageHosts,
     /// Change the level and target of the collector's log.
-    ServerSetLog,
+    CollectorSetLog,
 }
 
 impl Action {
@@ -76,9 +76,9 @@ impl Action {
         Self::Reconnect,
         Self::Reload,
         Self::SetLog,
-        Self::ServerReload,
-        Self::ServerManageHosts,
-        Self::ServerSetLog,
+        Self::CollectorReload,
+        Self::CollectorManageHosts,
+        Self::CollectorSetLog,
     ];
 
     /// polkit's name for it.
@@ -90,9 +90,9 @@ impl Action {
             Self::Reconnect => "org.metricsagent.reconnect",
             Self::Reload => "org.metricsagent.reload",
             Self::SetLog => "org.metricsagent.set-log",
-            Self::ServerReload => "org.metricsagent.server.reload",
-            Self::ServerManageHosts => "org.metricsagent.server.manage-hosts",
-            Self::ServerSetLog => "org.metricsagent.server.set-log",
+            Self::CollectorReload => "org.metricsagent.collector.reload",
+            Self::CollectorManageHosts => "org.metricsagent.collector.manage-hosts",
+            Self::CollectorSetLog => "org.metricsagent.collector.set-log",
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! What `ListMetrics` answers, what the documentation lists and what the sources may
 //! emit all come from here. Deployed sources and clients rely on the names, units and
-//! kinds: rows are added, never changed. A deployed viewing client reads `mem.avail`,
+//! kinds: rows are added, never changed. A deployed viewer reads `mem.avail`,
 //! `mem.free`, `mem.buffers`, `mem.cached` and `cpu.percent` out of a model and fails where one
 //! is not there.
 //!

@@ -22,7 +22,7 @@ pub const TAG_CONTROL: &str = "CTRL";
 /// First frame of a message that carries a grid.
 pub const TAG_GRID: &str = "METR";
 
-/// Kind of the message that tells a viewing client whether a host reports. Agents that
+/// Kind of the message that tells a viewer whether a host reports. Agents that
 /// send it are refused as for any other kind that they do not have.
 pub const KIND_STATE: &str = "state";
 
@@ -30,9 +30,9 @@ pub const KIND_STATE: &str = "state";
 /// it: to them it would be a word that nobody knows.
 pub const UNDERSTANDS_REFUSED: &str = "agent.version";
 
-/// How the routing id of a viewing client begins that wants to be told which hosts do not
+/// How the routing id of a viewer begins that wants to be told which hosts do not
 /// report ([`Message::State`]). Collectors that know nothing of it ignore what an id looks
-/// like, and clients that know nothing of it have ids of `A-Z0-9`.
+/// like, and viewers that know nothing of it have ids of `A-Z0-9`.
 pub const VIEWER_ID_PREFIX: &[u8; 8] = b"viewer2-";
 
 /// Most bytes of a grid. It is the bound that collectors set on a received frame, far
@@ -49,7 +49,7 @@ const MAX_FRAMES: usize = 4;
 /// The word of a control message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Control {
-    /// Agent (or viewing client) to collector: here I am.
+    /// Agent (or viewer) to collector: here I am.
     Hello,
     /// Collector to agent: send your model, then metrics.
     Model,
@@ -107,7 +107,7 @@ pub enum Message<'a> {
         /// What the grid holds.
         kind: GridKind,
     },
-    /// Whether a host reports; only from a collector to a viewing client that has asked
+    /// Whether a host reports; only from a collector to a viewer that has asked
     /// for it ([`VIEWER_ID_PREFIX`]).
     State {
         /// The name that the host reports under.
@@ -230,12 +230,12 @@ pub fn decode_from_agent<F: AsRef<[u8]>>(frames: &[F]) -> Result<Message<'_>, Ma
     }
 }
 
-/// Reads what a viewing client says to a collector: [`Control::Hello`], and nothing else.
+/// Reads what a viewer says to a collector: [`Control::Hello`], and nothing else.
 ///
 /// # Errors
 ///
 /// [`Malformed`], also for what only agents and collectors send.
-pub fn decode_from_client<F: AsRef<[u8]>>(frames: &[F]) -> Result<(), Malformed> {
+pub fn decode_from_viewer<F: AsRef<[u8]>>(frames: &[F]) -> Result<(), Malformed> {
     match decode(frames)? {
         Message::Control(Control::Hello) => Ok(()),
         Message::Control(control) => Err(Malformed::Direction(control.word())),
@@ -243,12 +243,12 @@ pub fn decode_from_client<F: AsRef<[u8]>>(frames: &[F]) -> Result<(), Malformed>
     }
 }
 
-/// Reads what a collector says to a viewing client: a grid, a state, or [`Control::Ping`].
+/// Reads what a collector says to a viewer: a grid, a state, or [`Control::Ping`].
 ///
 /// # Errors
 ///
-/// [`Malformed`], also for a word that a client is not told.
-pub fn decode_for_client<F: AsRef<[u8]>>(frames: &[F]) -> Result<Message<'_>, Malformed> {
+/// [`Malformed`], also for a word that a viewer is not told.
+pub fn decode_for_viewer<F: AsRef<[u8]>>(frames: &[F]) -> Result<Message<'_>, Malformed> {
     match decode(frames)? {
         Message::Control(control @ (Control::Hello | Control::Model | Control::Refused)) => {
             Err(Malformed::Direction(control.word()))

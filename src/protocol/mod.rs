@@ -7,7 +7,7 @@
 //!
 //! - [`message`]: messages to frames and back, bounded;
 //! - [`grid`]: the metrics inside a message, as a collector reads them;
-//! - [`state`]: whether a host reports, as viewing clients are told;
+//! - [`state`]: whether a host reports, as viewers are told;
 //! - [`backoff`]: how long to wait before reconnecting;
 //! - [`session`]: the agent's side of a connection as a state machine.
 

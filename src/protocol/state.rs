@@ -1,6 +1,6 @@
 //! The grid of a `state` message: whether a host reports, and when it was last seen.
 //!
-//! A collector sends it to viewing clients that ask for it by their routing id
+//! A collector sends it to viewers that ask for it by their routing id
 //! ([`VIEWER_ID_PREFIX`](super::message::VIEWER_ID_PREFIX)); agents never do.
 
 use serde::Serialize;

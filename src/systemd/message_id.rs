@@ -64,75 +64,75 @@ message_ids! {
     /// The agent's log had no room for some lines.
     LOG_LINES_LOST = "781c8862437517eccfed500fac16a1d0";
     /// metrics-collector listens for agents.
-    SERVER_READY = "af713ec252494162ace831bacbc045ac";
+    COLLECTOR_READY = "af713ec252494162ace831bacbc045ac";
     /// metrics-collector serves what hosts report to Prometheus.
-    SERVER_WEB_READY = "0528b5f486c245368d0044a7e36b26b7";
+    COLLECTOR_WEB_READY = "0528b5f486c245368d0044a7e36b26b7";
     /// metrics-collector was told to stop.
-    SERVER_STOPPING = "52d6ba80f11f431eb2a4c74d97632431";
+    COLLECTOR_STOPPING = "52d6ba80f11f431eb2a4c74d97632431";
     /// A host reports to metrics-collector that did not before.
-    SERVER_HOST_APPEARED = "5f165962763e416f98f70667ff35da09";
+    COLLECTOR_HOST_APPEARED = "5f165962763e416f98f70667ff35da09";
     /// A host was silent for too long and left the table of hosts.
-    SERVER_HOST_GONE = "074355a9641f4518a1a897c040ad19e3";
+    COLLECTOR_HOST_GONE = "074355a9641f4518a1a897c040ad19e3";
     /// A known host name arrived on a new connection, which replaces the old one.
-    SERVER_HOST_REPLACED = "e615a9240ae44b9fae5a440ea6f11cd6";
+    COLLECTOR_HOST_REPLACED = "e615a9240ae44b9fae5a440ea6f11cd6";
     /// An agent sent something that the protocol does not know, or past a bound.
-    SERVER_MESSAGE_REFUSED = "cb49bd1efe25445ba987497190e7bc1f";
+    COLLECTOR_MESSAGE_REFUSED = "cb49bd1efe25445ba987497190e7bc1f";
     /// A key that is not on the list wanted in.
-    SERVER_KEY_REFUSED = "5f49d12bf0624fd69a5540922e0d178f";
+    COLLECTOR_KEY_REFUSED = "5f49d12bf0624fd69a5540922e0d178f";
     /// A host name that belongs to one key was reported under by another.
-    SERVER_NAME_TAKEN = "63292ff1a28d468dbe63d055b6e43c71";
+    COLLECTOR_NAME_TAKEN = "63292ff1a28d468dbe63d055b6e43c71";
     /// An allow list has other keys than before.
-    SERVER_LIST_CHANGED = "9544a18dde2a4e949677c06021ffedfd";
+    COLLECTOR_LIST_CHANGED = "9544a18dde2a4e949677c06021ffedfd";
     /// A directory or a file of an allow list cannot be used.
-    SERVER_LIST_PROBLEM = "867ceb0776694c7697a8848185011d5f";
+    COLLECTOR_LIST_PROBLEM = "867ceb0776694c7697a8848185011d5f";
     /// Pins or the record of keys could not be written, or not be read again.
-    SERVER_ACCESS_NOT_KEPT = "6b683aeb1de14a078fca3e2bafa530b4";
+    COLLECTOR_ACCESS_NOT_KEPT = "6b683aeb1de14a078fca3e2bafa530b4";
     /// A host name was let go to whoever reports under it next.
-    SERVER_PIN_FORGOTTEN = "a2d3e17879404851a345fe64a16117ab";
+    COLLECTOR_PIN_FORGOTTEN = "a2d3e17879404851a345fe64a16117ab";
     /// All host names of a key were let go.
-    SERVER_PINS_OF_KEY_FORGOTTEN = "37c7b4bc5f6343fdadf1f9ac2e64525c";
+    COLLECTOR_PINS_OF_KEY_FORGOTTEN = "37c7b4bc5f6343fdadf1f9ac2e64525c";
     /// A host reports under another name.
-    SERVER_HOST_RENAMED = "ff31879a1a334a81a227a1a9b21be7b9";
+    COLLECTOR_HOST_RENAMED = "ff31879a1a334a81a227a1a9b21be7b9";
     /// One key reports from two machines at a time.
-    SERVER_KEY_SHARED = "1f1544b497c8449281ae9bfb3d01381c";
+    COLLECTOR_KEY_SHARED = "1f1544b497c8449281ae9bfb3d01381c";
     /// A receiver of samples does not take them for now.
-    SERVER_PUSH_FAILING = "b0005ba6344640faa3e157b8f2bb55cb";
+    COLLECTOR_PUSH_FAILING = "b0005ba6344640faa3e157b8f2bb55cb";
     /// A receiver of samples takes them again.
-    SERVER_PUSH_RECOVERED = "1abf1a4a41f3431d85b429a4732d7a6a";
+    COLLECTOR_PUSH_RECOVERED = "1abf1a4a41f3431d85b429a4732d7a6a";
     /// A receiver of samples has refused some for good.
-    SERVER_PUSH_REFUSED = "3c23e66ea9824ebfa16556549137aeb9";
+    COLLECTOR_PUSH_REFUSED = "3c23e66ea9824ebfa16556549137aeb9";
     /// More samples wait for a receiver than there is room for.
-    SERVER_PUSH_DROPPING = "cc5cbde19b85463993e3d90d395b2cf1";
-    /// A viewing client has come.
-    SERVER_CLIENT_CAME = "d3ce06c0607f461196c255ec206700d9";
-    /// A viewing client has gone.
-    SERVER_CLIENT_GONE = "1ce018709f3244a6ae66c7e190d6e66a";
-    /// A viewing client does not keep up, and misses messages.
-    SERVER_CLIENT_SLOW = "393479a9bf764e4c830670cf5fd64f4d";
-    /// A viewing client sent something that the protocol does not know, or one too many came.
-    SERVER_CLIENT_REFUSED = "9f720cc5630d4cde9e9e3656f28523b4";
+    COLLECTOR_PUSH_DROPPING = "cc5cbde19b85463993e3d90d395b2cf1";
+    /// A viewer has come.
+    COLLECTOR_VIEWER_CAME = "d3ce06c0607f461196c255ec206700d9";
+    /// A viewer has gone.
+    COLLECTOR_VIEWER_GONE = "1ce018709f3244a6ae66c7e190d6e66a";
+    /// A viewer does not keep up, and misses messages.
+    COLLECTOR_VIEWER_SLOW = "393479a9bf764e4c830670cf5fd64f4d";
+    /// A viewer sent something that the protocol does not know, or one too many came.
+    COLLECTOR_VIEWER_REFUSED = "9f720cc5630d4cde9e9e3656f28523b4";
     /// More comes than metrics-collector can read.
-    SERVER_BEHIND = "b2f1128d5ee64f0fb29996fdc29e2423";
+    COLLECTOR_BEHIND = "b2f1128d5ee64f0fb29996fdc29e2423";
     /// metrics-collector has read all that came.
-    SERVER_CAUGHT_UP = "eed952c3190f41539da1b8e47f74863d";
+    COLLECTOR_CAUGHT_UP = "eed952c3190f41539da1b8e47f74863d";
     /// The file with the hosts known before could not be read, or not all of it.
-    SERVER_STATE_DAMAGED = "53342f1df187449082b19fdfb7336a04";
+    COLLECTOR_STATE_DAMAGED = "53342f1df187449082b19fdfb7336a04";
     /// The hosts could not be written to the state directory.
-    SERVER_STATE_NOT_KEPT = "af80dfebf4094db89a21c0dbe75a6007";
+    COLLECTOR_STATE_NOT_KEPT = "af80dfebf4094db89a21c0dbe75a6007";
     /// metrics-collector made a key pair, because there was none.
-    SERVER_KEY_GENERATED = "1296c3bcb55446c6b5b51e6350ce0e49";
+    COLLECTOR_KEY_GENERATED = "1296c3bcb55446c6b5b51e6350ce0e49";
     /// New settings of metrics-collector are in force.
-    SERVER_CONFIGURATION_RELOADED = "4cd69019d65d44bbb51d3c5f79171949";
+    COLLECTOR_CONFIGURATION_RELOADED = "4cd69019d65d44bbb51d3c5f79171949";
     /// Settings of metrics-collector were refused.
-    SERVER_CONFIGURATION_INVALID = "84907b73bad24877980865d3d72c15b1";
+    COLLECTOR_CONFIGURATION_INVALID = "84907b73bad24877980865d3d72c15b1";
     /// A setting of metrics-collector changed that only a restart brings into force.
-    SERVER_RESTART_NEEDED = "418f7c9f97f14b0c9428e1b529feeb45";
+    COLLECTOR_RESTART_NEEDED = "418f7c9f97f14b0c9428e1b529feeb45";
     /// The bus is not there or was lost; metrics-collector goes on without it.
-    SERVER_BUS_UNAVAILABLE = "155da98ccda74a83b1d5420804b1a567";
+    COLLECTOR_BUS_UNAVAILABLE = "155da98ccda74a83b1d5420804b1a567";
     /// metrics-collector owns its bus name again.
-    SERVER_BUS_AVAILABLE = "17bf80a01e09480689f158965326c08e";
+    COLLECTOR_BUS_AVAILABLE = "17bf80a01e09480689f158965326c08e";
     /// The log of metrics-collector had no room for some lines.
-    SERVER_LOG_LINES_LOST = "f0ff6ab12cb9375826a5e52437680a0c";
+    COLLECTOR_LOG_LINES_LOST = "f0ff6ab12cb9375826a5e52437680a0c";
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use super::keys::Given;
 use super::sort::Column;
 use crate::curve::endpoint::{Endpoint, Host};
 
-/// Where clients expect a collector.
+/// Where viewers expect a collector.
 const PORT: std::num::NonZeroU16 = std::num::NonZeroU16::new(5557).unwrap();
 
 /// How long `--once` may wait: long enough for one message of hosts that report every
@@ -40,7 +40,7 @@ pub struct Arguments {
     )]
     collector: Option<Endpoint>,
 
-    /// The secret key file of this client [default: `~/.curve/client.key_secret`, made at the
+    /// The secret key file of this viewer [default: `~/.curve/viewer.key_secret`, made at the
     /// first start]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     key_file: Option<PathBuf>,
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_collector_is_at_the_clients_port() {
+    fn a_collector_is_at_the_viewers_port() {
         for (words, shown) in [
             ("c1.example.org", "c1.example.org:5557"),
             ("c1:6000", "c1:6000"),

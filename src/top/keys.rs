@@ -2,9 +2,9 @@
 //! public key.
 //!
 //! The collector's is the one that is given; or the one that this host's collector has; or
-//! that is remembered of the last time; or else that in `~/.curve`, where this client's own
+//! that is remembered of the last time; or else that in `~/.curve`, where this viewer's own
 //! pair is, too. A key file that is there and cannot be used is an error, never a reason to
-//! make another: the collector knows this client by its key.
+//! make another: the collector knows this viewer by its key.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -19,13 +19,13 @@ use super::local::Local;
 use crate::base::shell;
 use crate::base::text::is_plain;
 use crate::curve::certificate::{Certificate, CertificateError, Trust};
-use crate::curve::endpoint::DEFAULT_CLIENTS_PORT;
+use crate::curve::endpoint::DEFAULT_VIEWERS_PORT;
 use crate::curve::endpoint::Endpoint;
 use crate::curve::keys::{KeyError, KeyPair, PublicKey};
 
 /// The pair's files without their ending.
-const PAIR: &str = "client";
-const SECRET_FILE: &str = "client.key_secret";
+const PAIR: &str = "viewer";
+const SECRET_FILE: &str = "viewer.key_secret";
 const COLLECTOR_FILE: &str = "collector.key";
 
 /// What the command line says about keys.
@@ -82,7 +82,7 @@ impl Places {
     pub fn remembered(&self) -> BTreeSet<String> {
         let all = self.known.as_ref().map(Known::all);
         let all = all.unwrap_or_default().into_iter();
-        let default = format!(":{DEFAULT_CLIENTS_PORT}");
+        let default = format!(":{DEFAULT_VIEWERS_PORT}");
         let typed = all.map(|collector| {
             let collector = collector.to_string();
             collector
@@ -110,7 +110,7 @@ pub enum Origin {
 /// The keys.
 #[derive(Debug)]
 pub struct Keys {
-    /// This client's own.
+    /// This viewer's own.
     pub pair: KeyPair,
     /// The secret file, where it was made just now.
     pub made: Option<PathBuf>,
@@ -151,8 +151,8 @@ pub enum KeysError {
     },
     /// The port is that of agents, and nothing is known of a collector that has another use for it.
     #[error(
-        "{collector} is where agents report; viewing clients connect to another port, \
-         {DEFAULT_CLIENTS_PORT} where nothing else is set: {way_out}"
+        "{collector} is where agents report; viewers connect to another port, \
+         {DEFAULT_VIEWERS_PORT} where nothing else is set: {way_out}"
     )]
     AgentsPort {
         /// What was named.
@@ -181,7 +181,7 @@ pub fn remembers(places: &Places, collector: &Endpoint) -> Result<bool, KeysErro
 }
 
 /// Finds the keys for the collector at this address, or for the one of this host, and makes
-/// this client's own where it has none and none was named.
+/// this viewer's own where it has none and none was named.
 ///
 /// # Errors
 ///
@@ -337,7 +337,7 @@ impl WrongKey<'_> {
 
 /// The command that lets a key in, for whoever runs the collector.
 pub struct AllowCommand<'a> {
-    /// This client's key.
+    /// This viewer's key.
     pub key: PublicKey,
     /// A name for it.
     pub name: &'a str,
@@ -350,7 +350,7 @@ impl fmt::Display for AllowCommand<'_> {
             "metrics-collector",
             "keys",
             "allow",
-            "--client",
+            "--viewer",
             "--name",
             name,
         ];
@@ -388,7 +388,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let find = || find_or_make(&with_key(), &places(home.path()), &c1(), None).unwrap();
         let first = find();
-        let path = home.path().join(".curve/client.key_secret");
+        let path = home.path().join(".curve/viewer.key_secret");
         assert_eq!(first.made.as_ref(), Some(&path));
         let mode = fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o7777, 0o600);
@@ -542,7 +542,7 @@ mod tests {
         };
         assert_eq!(
             command.to_string(),
-            format!("metrics-collector keys allow --client --name laptop '{KEY}'")
+            format!("metrics-collector keys allow --viewer --name laptop '{KEY}'")
         );
     }
 }

@@ -1,4 +1,4 @@
-//! The collector of this host, found without being told: where viewing clients reach it, and
+//! The collector of this host, found without being told: where viewers reach it, and
 //! its key. The one that runs is asked on the bus; where there is none, its settings and
 //! certificates are read, as far as this user may.
 
@@ -13,11 +13,11 @@ use zbus::names::WellKnownName;
 use zbus::proxy::{self, CacheProperties};
 use zbus::{Proxy, fdo};
 
-use crate::curve::endpoint::DEFAULT_CLIENTS_PORT;
+use crate::curve::endpoint::DEFAULT_VIEWERS_PORT;
 use crate::curve::endpoint::{Endpoint, Host, link_local};
 use crate::curve::keys::PublicKey;
 use crate::curve::router::Listen;
-use crate::dbus::{Bus, SERVER_NAME, path};
+use crate::dbus::{Bus, COLLECTOR_NAME, path};
 
 /// How long the bus may take. A person waits.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// The collector of this host.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Local {
-    /// Where viewing clients reach it.
+    /// Where viewers reach it.
     pub endpoint: Endpoint,
     /// Its key.
     pub key: PublicKey,
@@ -34,12 +34,12 @@ pub struct Local {
 /// It is there, and nobody may look on.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[error(
-    "the metrics-collector on this host serves no viewing clients: `listen.clients` is \"none\" in \
+    "the metrics-collector on this host serves no viewers: `listen.viewers` is \"none\" in \
      its settings; name another collector, or change that and restart it"
 )]
-pub struct NoClients;
+pub struct NoViewers;
 
-/// What the files of a collector on this host say: where viewing clients reach it, if at all,
+/// What the files of a collector on this host say: where viewers reach it, if at all,
 /// and its key, if there is one that this user may read.
 pub type FromFiles = fn() -> (Option<Listen>, Option<PublicKey>);
 
@@ -47,10 +47,10 @@ pub type FromFiles = fn() -> (Option<Listen>, Option<PublicKey>);
 ///
 /// # Errors
 ///
-/// [`NoClients`].
-pub async fn find(bus: &Bus, files: FromFiles) -> Result<Option<Local>, NoClients> {
+/// [`NoViewers`].
+pub async fn find(bus: &Bus, files: FromFiles) -> Result<Option<Local>, NoViewers> {
     match timeout(PATIENCE, ask(bus)).await {
-        Ok(Ok(Some(Answer { key, clients }))) => told(&key, &clients),
+        Ok(Ok(Some(Answer { key, viewers }))) => told(&key, &viewers),
         // No bus, or nobody there: what its files say.
         _ => read(files()),
     }
@@ -93,7 +93,7 @@ fn is_own_address(address: SocketAddr) -> bool {
     };
     // Some port, as 0 is none that can be connected to.
     let mut address = address;
-    address.set_port(DEFAULT_CLIENTS_PORT);
+    address.set_port(DEFAULT_VIEWERS_PORT);
     let source = UdpSocket::bind((any, 0)).and_then(|socket| {
         socket.connect(address)?;
         socket.local_addr()
@@ -104,13 +104,13 @@ fn is_own_address(address: SocketAddr) -> bool {
 /// What the collector says of itself.
 struct Answer {
     key: String,
-    clients: String,
+    viewers: String,
 }
 
 async fn ask(bus: &Bus) -> zbus::Result<Option<Answer>> {
     let connection = bus.connect().await?;
     let driver = fdo::DBusProxy::new(&connection).await?;
-    let name = WellKnownName::from_static_str_unchecked(SERVER_NAME);
+    let name = WellKnownName::from_static_str_unchecked(COLLECTOR_NAME);
     // A call to the name itself would start a collector.
     let owner = match driver.get_name_owner(name.into()).await {
         Ok(owner) => owner,
@@ -119,32 +119,32 @@ async fn ask(bus: &Bus) -> zbus::Result<Option<Answer>> {
     };
     let proxy: Proxy<'_> = proxy::Builder::new(&connection)
         .destination(owner)
-        .path(path::SERVER)
-        .interface(SERVER_NAME)
+        .path(path::COLLECTOR)
+        .interface(COLLECTOR_NAME)
         .cache_properties(CacheProperties::No)
         .build()
         .await?;
     Ok(Some(Answer {
         key: proxy.get_property("PublicKey").await?,
-        clients: proxy.get_property("ClientsEndpoint").await?,
+        viewers: proxy.get_property("ViewersEndpoint").await?,
     }))
 }
 
-fn told(key: &str, clients: &str) -> Result<Option<Local>, NoClients> {
-    if clients.is_empty() {
-        return Err(NoClients);
+fn told(key: &str, viewers: &str) -> Result<Option<Local>, NoViewers> {
+    if viewers.is_empty() {
+        return Err(NoViewers);
     }
-    let listen = match clients.strip_prefix("*:") {
+    let listen = match viewers.strip_prefix("*:") {
         Some(port) => port.parse().ok().map(|port| Listen::Any { port }),
-        None => clients.parse().ok().map(Listen::Address),
+        None => viewers.parse().ok().map(Listen::Address),
     };
     let local = listen.and_then(reached).zip(key.parse().ok());
     Ok(local.map(|(endpoint, key)| Local { endpoint, key }))
 }
 
-fn read((listen, key): (Option<Listen>, Option<PublicKey>)) -> Result<Option<Local>, NoClients> {
+fn read((listen, key): (Option<Listen>, Option<PublicKey>)) -> Result<Option<Local>, NoViewers> {
     let Some(key) = key else { return Ok(None) };
-    let endpoint = reached(listen.ok_or(NoClients)?);
+    let endpoint = reached(listen.ok_or(NoViewers)?);
     Ok(endpoint.map(|endpoint| Local { endpoint, key }))
 }
 
@@ -183,7 +183,7 @@ mod tests {
             assert_eq!(local.endpoint.to_string(), reached);
             assert_eq!(local.key.to_string(), KEY);
         }
-        assert_eq!(told(KEY, ""), Err(NoClients));
+        assert_eq!(told(KEY, ""), Err(NoViewers));
         assert_eq!(told(KEY, "*:0"), Ok(None));
         assert_eq!(told("?", "*:5557"), Ok(None));
     }
@@ -196,7 +196,7 @@ mod tests {
             .unwrap();
         assert_eq!(local.endpoint.to_string(), "127.0.0.1:6001");
         assert_eq!(read((Some(Listen::Any { port: 6001 }), None)), Ok(None));
-        assert_eq!(read((None, key)), Err(NoClients));
+        assert_eq!(read((None, key)), Err(NoViewers));
         assert_eq!(read((None, None)), Ok(None));
     }
 

@@ -1,6 +1,6 @@
 //! `metrics-top`: the fleet on a terminal.
 //!
-//! A viewing client of the collector: it says hello, and shows what the agents report.
+//! A viewer of the collector: it says hello, and shows what the agents report.
 //!
 //! - [`arguments`], [`keys`], [`known`] and [`local`]: what it runs with;
 //! - [`link`]: the link to the collector as a state machine, pure; [`connection`]: its shell;

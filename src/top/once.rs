@@ -16,7 +16,7 @@ use super::text::{NONE, clean, load, percent, size, span, temperature, whole};
 /// there are no more.
 const QUIET: Duration = Duration::from_millis(500);
 
-/// A collector reads its list of clients again within a second of a change: one that refuses
+/// A collector reads its list of viewers again within a second of a change: one that refuses
 /// a key for longer does not let it in.
 const LIST_READ_AGAIN: Duration = Duration::from_millis(1500);
 

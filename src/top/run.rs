@@ -25,7 +25,7 @@ use super::view::theme::Theme;
 use super::view::{self, Drawn, Scene};
 use crate::curve::frames::Received;
 use crate::curve::keys::PublicKey;
-use crate::protocol::message::{Malformed, Message, decode_for_client};
+use crate::protocol::message::{Malformed, Message, decode_for_viewer};
 
 /// From one drawing to the next, unless a person has done something.
 const FRAME: Duration = Duration::from_millis(250);
@@ -45,13 +45,13 @@ pub struct Start {
     pub connection: Connection,
     /// The collector, for people.
     pub collector: String,
-    /// This client's key.
+    /// This viewer's key.
     pub own_key: PublicKey,
     /// The key that the collector was expected to have.
     pub collector_key: PublicKey,
     /// Where that is known from.
     pub origin: Origin,
-    /// A name for this client.
+    /// A name for this viewer.
     pub own_name: String,
     /// The table, sorted and filtered.
     pub app: App,
@@ -122,7 +122,7 @@ pub async fn run(start: Start) -> io::Result<Option<String>> {
     Ok(words.or_else(|| failed.map(|failed| format!("metrics-top: {failed}"))))
 }
 
-/// What is worth keeping once the screen is gone: the command that lets this client in.
+/// What is worth keeping once the screen is gone: the command that lets this viewer in.
 fn last_words(start: &Start) -> Option<String> {
     let (Status::Waiting(trouble, _) | Status::Connecting(Some(trouble))) =
         start.connection.status()
@@ -135,7 +135,7 @@ fn last_words(start: &Start) -> Option<String> {
             name: &start.own_name,
         };
         format!(
-            "{} does not let this client in. Whoever runs it does that there with\n  {command}",
+            "{} does not let this viewer in. Whoever runs it does that there with\n  {command}",
             start.collector
         )
     })
@@ -319,7 +319,7 @@ pub(super) fn take_message(
     fleet.hear(now);
     match received {
         Received::TooManyFrames { found } => Err(format!("it has {found} frames")),
-        Received::Message(frames) => match decode_for_client(&frames.as_slices()) {
+        Received::Message(frames) => match decode_for_viewer(&frames.as_slices()) {
             Ok(Message::Control(_)) => Ok(()),
             Ok(Message::State { host, grid }) => fleet
                 .take_state(now, Clock::local().now, host, grid)

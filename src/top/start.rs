@@ -11,13 +11,13 @@ use super::arguments::Arguments;
 use super::connection::Connection;
 use super::keys::{self, AllowCommand, KeysError, Origin, Places, WrongKey};
 use super::link::Trouble;
-use super::local::{self, FromFiles, NoClients};
+use super::local::{self, FromFiles, NoViewers};
 use super::once;
 use super::run;
 use super::terminal;
 use crate::curve::context::{Context, TransportError};
 use crate::curve::endpoint::Endpoint;
-use crate::curve::endpoint::{DEFAULT_CLIENTS_PORT, DEFAULT_PORT};
+use crate::curve::endpoint::{DEFAULT_PORT, DEFAULT_VIEWERS_PORT};
 use crate::curve::keys::PublicKey;
 use crate::dbus::Bus;
 
@@ -37,7 +37,7 @@ pub enum Failure {
     Keys(#[from] KeysError),
     /// This host's collector.
     #[error(transparent)]
-    NoClients(#[from] NoClients),
+    NoViewers(#[from] NoViewers),
     /// The collector did not answer in time.
     #[error("{0}")]
     Unavailable(Box<NoCollector>),
@@ -66,7 +66,7 @@ impl fmt::Display for NoCollector {
         match &self.trouble {
             Some(Trouble::KeyRefused) => write!(
                 f,
-                "{collector} does not let this client in; whoever runs it does that there with: {}",
+                "{collector} does not let this viewer in; whoever runs it does that there with: {}",
                 AllowCommand {
                     key: self.own_key,
                     name: &self.own_name
@@ -109,12 +109,12 @@ pub(super) fn port_hint(collector: &str, trouble: Option<&Trouble>) -> Option<St
     let is_certain = trouble == Some(&Trouble::AgentsPort);
     (is_certain || is_known).then(|| {
         let what = if is_certain {
-            "Viewing clients connect".to_owned()
+            "Viewers connect".to_owned()
         } else {
-            format!("Port {DEFAULT_PORT} is where agents report; viewing clients connect")
+            format!("Port {DEFAULT_PORT} is where agents report; viewers connect")
         };
         format!(
-            "{what} to another port, {DEFAULT_CLIENTS_PORT} where nothing else is set: metrics-top {host}"
+            "{what} to another port, {DEFAULT_VIEWERS_PORT} where nothing else is set: metrics-top {host}"
         )
     })
 }
@@ -128,7 +128,7 @@ pub fn run(arguments: &Arguments, files: FromFiles) -> Result<String, Failure> {
     if !arguments.once && !terminal::is_there() {
         return Err(Failure::NoTerminal);
     }
-    let own_name = client_name();
+    let own_name = viewer_name();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -190,7 +190,7 @@ async fn show(
     })?;
     if let Some(path) = keys.made.as_ref().filter(|_| arguments.once) {
         complain(&format!(
-            "made this client's key pair in {}",
+            "made this viewer's key pair in {}",
             path.display()
         ));
     }
@@ -249,9 +249,9 @@ fn complain(what: &str) {
     let _ = writeln!(io::stderr(), "metrics-top: {what}");
 }
 
-/// A name for this client in a file's name: those of its user and of its host, as each user of a
+/// A name for this viewer in a file's name: those of its user and of its host, as each user of a
 /// host has a key.
-fn client_name() -> String {
+fn viewer_name() -> String {
     let user = ["USER", "LOGNAME"].into_iter().find_map(std::env::var_os);
     let user = user.unwrap_or_default();
     let host = rustix::system::uname();
@@ -270,7 +270,7 @@ fn name_of(user: &str, host: &str) -> String {
     let parts = [safe(user, 32), safe(host, 63)];
     let parts: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).collect();
     if parts.is_empty() {
-        "client".to_owned()
+        "viewer".to_owned()
     } else {
         parts.join("-")
     }
@@ -285,7 +285,7 @@ mod tests {
         assert_eq!(name_of("ada", "source1.example.org"), "ada-source1");
         assert_eq!(name_of("-a/d.a", "c 1"), "ada-c1");
         assert_eq!(name_of("", "c1"), "c1");
-        assert_eq!(name_of("", "..."), "client");
+        assert_eq!(name_of("", "..."), "viewer");
     }
 
     #[test]
@@ -293,18 +293,18 @@ mod tests {
         let hint = |collector, trouble| port_hint(collector, Some(&trouble)).unwrap_or_default();
         assert_eq!(
             hint("c1:5556", Trouble::KeyRefused),
-            "Port 5556 is where agents report; viewing clients connect to another port, 5557 where \
+            "Port 5556 is where agents report; viewers connect to another port, 5557 where \
              nothing else is set: metrics-top c1"
         );
         assert_eq!(
             hint("[::1]:6000", Trouble::AgentsPort),
-            "Viewing clients connect to another port, 5557 where nothing else is set: metrics-top \
+            "Viewers connect to another port, 5557 where nothing else is set: metrics-top \
              [::1]"
         );
         // What was heard there is said already.
         assert_eq!(
             hint("c1:5556", Trouble::AgentsPort),
-            "Viewing clients connect to another port, 5557 where nothing else is set: metrics-top c1"
+            "Viewers connect to another port, 5557 where nothing else is set: metrics-top c1"
         );
         assert_eq!(hint("c1:5557", Trouble::KeyRefused), "");
         assert_eq!(hint("c1:6000", Trouble::Silent), "");

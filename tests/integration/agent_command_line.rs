@@ -9,7 +9,7 @@ use std::process::{Command, Output};
 use metrics_agent::curve::certificate::Certificate;
 
 use crate::support::agent::{Agent, Site};
-use crate::support::collector::Collector;
+use crate::support::deployed::Collector;
 use crate::support::root_for;
 
 /// `EX_CONFIG` of sysexits(3).

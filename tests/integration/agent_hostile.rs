@@ -7,7 +7,7 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use crate::support::agent::{Agent, Site};
-use crate::support::collector::{Collector, Id, Said};
+use crate::support::deployed::{Collector, Id, Said};
 use crate::support::manager::Manager;
 use crate::support::peer::hex;
 

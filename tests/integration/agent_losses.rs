@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use tokio::time::{sleep, timeout};
 
 use crate::support::agent::{Agent, Site};
-use crate::support::collector::{Collector, section};
+use crate::support::deployed::{Collector, section};
 use crate::support::peer::{PATIENCE, Peer};
 
 const SETTINGS: &str = "\

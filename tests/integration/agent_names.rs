@@ -10,7 +10,7 @@ use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
 use crate::support::agent::{Agent, Site};
-use crate::support::collector::{Collector, Said};
+use crate::support::deployed::{Collector, Said};
 use crate::support::manager::Manager;
 use crate::support::peer::PATIENCE;
 use crate::support::root_for;

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use tokio::time::timeout;
 
 use crate::support::agent::Site;
-use crate::support::collector::{Collector, Said, section};
-use crate::support::server;
+use crate::support::collector;
+use crate::support::deployed::{Collector, Said, section};
 
 const HEAD: &str = "host.name = 'web1'\nintervals = { metrics = '1s', stale = '1min' }\n";
 
@@ -155,7 +155,7 @@ async fn a_device_that_refuses_is_named_where_the_collector_is_silent() {
 
 async fn is_named_and_nothing_flaps(state: &str, options: &[&str], settings: &str) {
     let home = tempfile::tempdir().unwrap();
-    let mut collector = server::Collector::start(home.path(), options).await;
+    let mut collector = collector::Collector::start(home.path(), options).await;
     let section = section(
         "main",
         &collector.address.to_string(),

@@ -8,7 +8,7 @@ use metrics_agent::curve::keys::KeyPair;
 use rustix::process::Signal;
 
 use crate::support::agent::{Agent, Site};
-use crate::support::collector::{Collector, section};
+use crate::support::deployed::{Collector, section};
 use crate::support::manager::Manager;
 
 const HEAD: &str = "\

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
 use crate::support::agent::{Agent, Site};
-use crate::support::collector::{Collector, Grid};
+use crate::support::deployed::{Collector, Grid};
 use crate::support::manager::Manager;
 
 /// The window of the protocol's third session rule.

@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use tokio::time::sleep;
 
 use crate::support::agent::{Agent, Site};
-use crate::support::collector::{Collector, section};
+use crate::support::deployed::{Collector, section};
 use crate::support::manager::Manager;
 
 const HEAD: &str = "\

@@ -9,8 +9,8 @@ use metrics_agent::curve::certificate::Certificate;
 
 use crate::manual::completions;
 use crate::private_bus::PrivateBus;
+use crate::support::collector::{Collector, program};
 use crate::support::place::Place;
-use crate::support::server::{Collector, program};
 use crate::support::tmux::Tmux;
 
 /// Each shell: its program, how it is started and loads the completions of `@dir@`.
@@ -113,7 +113,7 @@ async fn names_of_keys_and_hosts_are_completed() {
     for (list, name) in [
         ("authorized_agents", "web1"),
         ("authorized_agents", "db 1"),
-        ("authorized_clients", "laptop"),
+        ("authorized_viewers", "laptop"),
     ] {
         let directory = home.path().join(".curve").join(list);
         Certificate::write_pair(&directory, name).unwrap();
@@ -134,7 +134,7 @@ async fn names_of_keys_and_hosts_are_completed() {
         String::from_utf8(output.stdout).unwrap()
     };
     assert_eq!(names(&["revoke"]), "db 1\nweb1\n");
-    assert_eq!(names(&["revoke", "--client"]), "laptop\n");
+    assert_eq!(names(&["revoke", "--viewer"]), "laptop\n");
     assert_eq!(
         names(&["pins", "--", "-x"]),
         "web1.example.org\nx;touch y\n"
@@ -162,8 +162,8 @@ async fn names_of_keys_and_hosts_are_completed() {
                 "metrics-collector keys revoke db\\ 1",
             ),
             (
-                "metrics-collector keys revoke --client l",
-                "metrics-collector keys revoke --client laptop",
+                "metrics-collector keys revoke --viewer l",
+                "metrics-collector keys revoke --viewer laptop",
             ),
             (
                 "metrics-collector keys forget w",

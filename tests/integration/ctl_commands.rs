@@ -69,7 +69,7 @@ async fn status_shows_a_reporting_agent() {
     .await;
     assert_eq!(status["Agent"]["HostName"], "web1.example.org");
     assert_eq!(status["Connections"][0]["Name"], "main");
-    assert_eq!(status["Connections"][0]["ServerKey"], key);
+    assert_eq!(status["Connections"][0]["CollectorKey"], key);
     // Made together, and still in the state that both began with.
     let since = status["Agent"]["StateSinceUSec"].as_u64().unwrap();
     assert!(since > 1_700_000_000_000_000, "{since}");

@@ -114,15 +114,15 @@ async fn a_peer_that_is_denied_learns_it_and_is_not_heard() {
 async fn two_routers_are_told_apart() {
     let context = Context::new().unwrap();
     let mut authenticator = Authenticator::bind(&context).unwrap();
-    let (agents, clients) = (
+    let (agents, viewers) = (
         authenticator.domain("agents"),
-        authenticator.domain("clients"),
+        authenticator.domain("viewers"),
     );
     let (mut first, first_key) = bound(&context, Some(&agents));
-    let (mut second, second_key) = bound(&context, Some(&clients));
+    let (mut second, second_key) = bound(&context, Some(&viewers));
     for (router, server, domain) in [
         (&mut first, first_key, "agents"),
-        (&mut second, second_key, "clients"),
+        (&mut second, second_key, "viewers"),
     ] {
         // Our own end, too.
         let mut ours = connect(&context, router.address(), &server);

@@ -67,7 +67,7 @@ impl Daemon {
             .env("STATE_DIRECTORY", home.join("state"))
             .env("METRICS_AGENT_DBUS__BUS", "none")
             .env("METRICS_COLLECTOR_LISTEN__AGENTS", "127.0.0.1:0")
-            .env("METRICS_COLLECTOR_LISTEN__CLIENTS", "none")
+            .env("METRICS_COLLECTOR_LISTEN__VIEWERS", "none")
             .env("METRICS_COLLECTOR_LISTEN__WEB", "none")
             .env("METRICS_COLLECTOR_DBUS__BUS", "none")
             .stdin(Stdio::null())

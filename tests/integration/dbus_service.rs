@@ -278,7 +278,7 @@ async fn a_reload_brings_connections_and_a_bad_one_brings_an_error() {
     );
     let connections = agent.objects().await.unwrap().connections;
     assert_eq!(*connections[0]["Endpoint"], Variant::from("127.0.0.1:1"));
-    assert_eq!(*connections[0]["ServerKey"], Variant::from(SOME_KEY));
+    assert_eq!(*connections[0]["CollectorKey"], Variant::from(SOME_KEY));
 
     place.configure("[intervals]\nmetrics = \"soon\"\n");
     let error = agent.order("Reload", &()).await.unwrap_err();

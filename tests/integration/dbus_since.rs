@@ -8,7 +8,7 @@ use metrics_agent::base::clock::realtime_usec;
 use metrics_agent::ctl::proxy::{Agent, Values};
 use zbus::Variant;
 
-use crate::support::collector::Collector;
+use crate::support::deployed::Collector;
 use crate::support::peer::PATIENCE;
 use crate::support::place::{Place, eventually};
 

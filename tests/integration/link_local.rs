@@ -3,7 +3,7 @@
 use std::process::{Command, Stdio};
 
 use crate::support::agent::{Agent, Site};
-use crate::support::server::{Collector, program};
+use crate::support::collector::{Collector, program};
 
 /// Has a link of its own, on which it is `fe80::1`, and runs the rest of the line there.
 const ON_A_LINK: &str =

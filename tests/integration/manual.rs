@@ -91,9 +91,9 @@ const BUS_PAGES: [(&str, &[&str], &str); 2] = [
         "org.metricsagent.policy",
     ),
     (
-        "org.metricsagent.Server1",
-        &["Server1"],
-        "org.metricsagent.server.policy",
+        "org.metricsagent.Collector1",
+        &["Collector1"],
+        "org.metricsagent.collector.policy",
     ),
 ];
 

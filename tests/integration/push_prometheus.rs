@@ -5,10 +5,10 @@ use std::time::Instant;
 
 use tokio::time::sleep;
 
+use crate::support::collector::{Collector, program};
 use crate::support::peer::PATIENCE;
 use crate::support::place::LOOK_AGAIN;
 use crate::support::prometheus::Prometheus;
-use crate::support::server::{Collector, program};
 
 const HOSTS: [&str; 3] = ["web1", "web2", "db1"];
 

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 use tempfile::TempDir;
 
+use crate::support::collector::{Collector, program};
 use crate::support::peer::Peer;
 use crate::support::receiver::{Authority, Receiver, Request};
-use crate::support::server::{Collector, program};
 
 /// A collector's directory, with what its targets are.
 struct Site {

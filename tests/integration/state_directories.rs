@@ -11,8 +11,8 @@ use metrics_agent::curve::certificate::Certificate;
 use rustix::fs::{CWD, FlockOperation, Mode, flock, mkfifoat};
 use tempfile::TempDir;
 
+use crate::support::collector::{Collector, program};
 use crate::support::peer::PATIENCE;
-use crate::support::server::{Collector, program};
 
 const NOBODY: u32 = 65534;
 

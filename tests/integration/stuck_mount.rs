@@ -8,7 +8,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::{Instant, sleep};
 
 use crate::support::agent::{Agent, GLANCE, Site};
-use crate::support::collector::{Collector, Grid};
+use crate::support::deployed::{Collector, Grid};
 use crate::support::peer::PATIENCE;
 use crate::support::root_for;
 

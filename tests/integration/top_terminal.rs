@@ -17,7 +17,7 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_metrics-top");
 
 const MODEL: &str = r#"{"mem.total":4194304,"host.cpus":4,"host.os":"Debian GNU/Linux 13","host.kernel":"6.12.1","sys.uptime":900}"#;
 
-/// A collector's end, and a home for the client.
+/// A collector's end, and a home for the viewer.
 struct World {
     collector: Peer,
     port: u16,
@@ -57,34 +57,34 @@ impl World {
         Tmux::run(columns, rows, &variables, &line)
     }
 
-    /// The client that says hello next.
-    async fn client(&mut self, tmux: &Tmux) -> Vec<u8> {
+    /// The viewer that says hello next.
+    async fn viewer(&mut self, tmux: &Tmux) -> Vec<u8> {
         let message = tokio::time::timeout(PATIENCE / 2, self.collector.message()).await;
-        let (client, frames) =
+        let (viewer, frames) =
             message.unwrap_or_else(|_| panic!("nobody says hello:\n{}", tmux.screen()));
         assert_eq!(frames, [b"CTRL".to_vec(), b"hello".to_vec()]);
         // So that collectors that know of it tell more.
-        assert!(client.starts_with(b"viewer2-"), "{client:?}");
-        client
+        assert!(viewer.starts_with(b"viewer2-"), "{viewer:?}");
+        viewer
     }
 
-    async fn send(&mut self, client: &[u8], host: &str, grid: &str, kind: &str) {
+    async fn send(&mut self, viewer: &[u8], host: &str, grid: &str, kind: &str) {
         let frames = ["METR", host, grid, kind].map(str::as_bytes);
-        self.collector.send(Some(client), &frames).await;
+        self.collector.send(Some(viewer), &frames).await;
     }
 
     /// Two hosts, of which one has said twice what it counts.
-    async fn fleet(&mut self, client: &[u8]) {
+    async fn fleet(&mut self, viewer: &[u8]) {
         for host in ["web1.example.org", "db1.example.org"] {
-            self.send(client, host, MODEL, "model").await;
+            self.send(viewer, host, MODEL, "model").await;
         }
         let db1 = r#"{"cpu.percent":5,"mem.avail":4000000,"load.1m":0.1}"#;
-        self.send(client, "db1.example.org", db1, "metrics").await;
-        self.web1(client, 0).await;
-        self.web1(client, 5).await;
+        self.send(viewer, "db1.example.org", db1, "metrics").await;
+        self.web1(viewer, 0).await;
+        self.web1(viewer, 5).await;
     }
 
-    async fn web1(&mut self, client: &[u8], seconds: u32) {
+    async fn web1(&mut self, viewer: &[u8], seconds: u32) {
         let web1 = format!(
             r#"{{"cpu.percent":92,"mem.avail":1048576,"load.1m":3.5,"sys.uptime":{},"systemd.jobs":0,
             "systemd.failed[backup.service]":1,"net.rx.bytes.total[eth0]":{},
@@ -95,7 +95,7 @@ impl World {
             seconds * 2048,
             seconds * 500_000,
         );
-        self.send(client, "web1.example.org", &web1, "metrics")
+        self.send(viewer, "web1.example.org", &web1, "metrics")
             .await;
     }
 }
@@ -120,9 +120,9 @@ fn line<'a>(screen: &'a str, part: &str) -> &'a str {
 async fn the_fleet_is_shown_and_looked_into() {
     let mut world = World::new().await;
     let tmux = world.start(100, 30, &[]);
-    let client = world.client(&tmux).await;
+    let viewer = world.viewer(&tmux).await;
     tmux.shows("no host reports to this collector yet").await;
-    world.fleet(&client).await;
+    world.fleet(&viewer).await;
     let screen = tmux
         .until("the rates", |screen| screen.contains("1.0M"))
         .await;
@@ -181,11 +181,11 @@ async fn the_fleet_is_shown_and_looked_into() {
 async fn hosts_that_are_gone_are_shown_first_with_when_they_were_seen() {
     let mut world = World::new().await;
     let tmux = world.start(100, 30, &[("TZ", "UTC")]);
-    let client = world.client(&tmux).await;
-    world.fleet(&client).await;
+    let viewer = world.viewer(&tmux).await;
+    world.fleet(&viewer).await;
     let gone = r#"{"state":"gone","last_seen":1718000000,"since":1718000030}"#;
-    world.send(&client, "web9", MODEL, "model").await;
-    world.send(&client, "web9", gone, "state").await;
+    world.send(&viewer, "web9", MODEL, "model").await;
+    world.send(&viewer, "web9", gone, "state").await;
     let screen = tmux.shows("1 gone").await;
     let row = screen.lines().nth(3).unwrap();
     assert!(row.starts_with("✗ web9 "), "{screen}");
@@ -198,13 +198,13 @@ async fn hosts_that_are_gone_are_shown_first_with_when_they_were_seen() {
     let codes: Vec<_> = codes.flat_map(|(codes, _)| codes.split(';')).collect();
     assert!(codes.contains(&"1") && codes.contains(&"7"), "{codes:?}");
     let back = r#"{"state":"reporting","last_seen":1795960000,"since":1795960000}"#;
-    world.send(&client, "web9", back, "state").await;
+    world.send(&viewer, "web9", back, "state").await;
     tmux.until("it is back", |screen| !screen.contains("1 gone"))
         .await;
-    world.send(&client, "web9", gone, "state").await;
+    world.send(&viewer, "web9", gone, "state").await;
     tmux.shows("1 gone").await;
     let forgotten = gone.replace("gone", "forgotten");
-    world.send(&client, "web9", &forgotten, "state").await;
+    world.send(&viewer, "web9", &forgotten, "state").await;
     tmux.until("it is forgotten", |screen| !screen.contains("web9"))
         .await;
 }
@@ -217,7 +217,7 @@ async fn the_key_of_each_collector_is_remembered_and_a_change_is_an_error() {
         .path()
         .join(".local/state/metrics-top/known_sources");
     let tmux = world.start(120, 30, &[]);
-    world.client(&tmux).await;
+    world.viewer(&tmux).await;
     tmux.shows("● connected").await;
     tmux.types(&["q"]);
     assert_given_back(&tmux, 0).await;
@@ -227,7 +227,7 @@ async fn the_key_of_each_collector_is_remembered_and_a_change_is_an_error() {
 
     // Nobody has to name it again.
     let tmux = world.start_with(&address, 120, 30, &[]);
-    world.client(&tmux).await;
+    world.viewer(&tmux).await;
     tmux.shows("● connected").await;
     tmux.types(&["q"]);
     assert_given_back(&tmux, 0).await;
@@ -263,7 +263,7 @@ async fn the_key_of_each_collector_is_remembered_and_a_change_is_an_error() {
     }
     // The way out that it names.
     let tmux = world.start(120, 30, &[]);
-    world.client(&tmux).await;
+    world.viewer(&tmux).await;
     tmux.shows("● connected").await;
     tmux.types(&["q"]);
     assert_given_back(&tmux, 0).await;
@@ -271,18 +271,18 @@ async fn the_key_of_each_collector_is_remembered_and_a_change_is_an_error() {
 }
 
 #[tokio::test]
-async fn the_port_of_agents_is_told_from_that_of_clients() {
+async fn the_port_of_agents_is_told_from_that_of_viewers() {
     let mut world = World::new().await;
     let tmux = world.start(120, 30, &[]);
-    let client = world.client(&tmux).await;
+    let viewer = world.viewer(&tmux).await;
     // What a collector says to an agent that says hello.
     world
         .collector
-        .send(Some(&client), &[b"CTRL", b"model"])
+        .send(Some(&viewer), &[b"CTRL", b"model"])
         .await;
     let screen = tmux.shows("is where agents report").await;
     assert!(
-        screen.contains("Viewing clients connect to another port, 5557"),
+        screen.contains("Viewers connect to another port, 5557"),
         "{screen}"
     );
 }
@@ -290,8 +290,8 @@ async fn the_port_of_agents_is_told_from_that_of_clients() {
 #[tokio::test]
 async fn the_collector_of_this_host_is_found_without_being_told() {
     use crate::private_bus::PrivateBus;
+    use crate::support::collector::{Collector, program};
     use crate::support::place::eventually;
-    use crate::support::server::{Collector, program};
 
     let bus = PrivateBus::start();
     let home = tempfile::tempdir().unwrap();
@@ -307,9 +307,9 @@ async fn the_collector_of_this_host_is_found_without_being_told() {
         let error = String::from_utf8(output.stderr).unwrap();
         (output.status.code(), error)
     };
-    let start = async |clients: &str| {
+    let start = async |viewers: &str| {
         let mut command = program(home.path());
-        command.args(["--listen", "127.0.0.1:0", "--clients-listen", clients]);
+        command.args(["--listen", "127.0.0.1:0", "--viewers-listen", viewers]);
         command.args(["--bus", &bus.address()]);
         let collector = Collector::run(command).await;
         // It is on the bus a moment later.
@@ -332,7 +332,7 @@ async fn the_collector_of_this_host_is_found_without_being_told() {
     assert_eq!(code, Some(69), "{error}");
     // It has the address and the key: all that is missing is to be let in.
     assert!(error.contains("127.0.0.1:"), "{error}");
-    assert!(error.contains("does not let this client in"), "{error}");
+    assert!(error.contains("does not let this viewer in"), "{error}");
     // So it has where this host is named.
     let (_, port) = error.split_once("127.0.0.1:").unwrap();
     let (port, _) = port.split_once(' ').unwrap();
@@ -340,7 +340,7 @@ async fn the_collector_of_this_host_is_found_without_being_told() {
     for host in ["localhost", "127.0.0.1", own.nodename().to_str().unwrap()] {
         let (code, error) = top(&["--once", "--wait", "30s", &format!("{host}:{port}")]);
         assert_eq!(code, Some(69), "{host}: {error}");
-        assert!(error.contains("does not let this client in"), "{error}");
+        assert!(error.contains("does not let this viewer in"), "{error}");
     }
     // Neither another port nor another host is that collector.
     for (words, expected) in [
@@ -352,10 +352,10 @@ async fn the_collector_of_this_host_is_found_without_being_told() {
         assert_eq!(code, Some(78), "{words}: {error}");
         assert!(error.contains(expected), "{words}: {error}");
     }
-    let clients = home.path().join(".curve/authorized_clients");
-    fs::create_dir_all(&clients).unwrap();
-    let key = home.path().join("person/.curve/client.key");
-    fs::copy(key, clients.join("person.key")).unwrap();
+    let viewers = home.path().join(".curve/authorized_viewers");
+    fs::create_dir_all(&viewers).unwrap();
+    let key = home.path().join("person/.curve/viewer.key");
+    fs::copy(key, viewers.join("person.key")).unwrap();
     eventually("it is let in", async || {
         let (code, error) = top(&["--once", "--wait", "1s"]);
         (code == Some(0)).then_some(error)
@@ -366,7 +366,7 @@ async fn the_collector_of_this_host_is_found_without_being_told() {
     let collector = start("none").await;
     let (code, error) = top(&["--once"]);
     assert_eq!(code, Some(78), "{error}");
-    assert!(error.contains("serves no viewing clients"), "{error}");
+    assert!(error.contains("serves no viewers"), "{error}");
     drop(collector);
 }
 
@@ -374,8 +374,8 @@ async fn the_collector_of_this_host_is_found_without_being_told() {
 async fn it_fits_any_terminal_or_says_that_it_does_not() {
     let mut world = World::new().await;
     let tmux = world.start(80, 24, &[("NO_COLOR", "1"), ("LC_ALL", "C")]);
-    let client = world.client(&tmux).await;
-    world.fleet(&client).await;
+    let viewer = world.viewer(&tmux).await;
+    world.fleet(&viewer).await;
     let screen = tmux.shows("1.0M").await;
     assert!(screen.is_ascii(), "{screen}");
     assert!(line(&screen, "HOST").contains("FAIL"), "{screen}");
@@ -402,8 +402,8 @@ async fn it_fits_any_terminal_or_says_that_it_does_not() {
 async fn a_collector_that_goes_is_missed_and_found_again() {
     let mut world = World::new().await;
     let tmux = world.start(100, 30, &[]);
-    let client = world.client(&tmux).await;
-    world.fleet(&client).await;
+    let viewer = world.viewer(&tmux).await;
+    world.fleet(&viewer).await;
     tmux.shows("web1.example.org").await;
     world.collector.ask(json!({"do": "close"})).await;
     let screen = tmux.shows("Not connected").await;
@@ -412,8 +412,8 @@ async fn a_collector_that_goes_is_missed_and_found_again() {
     tmux.shows("cannot be reached (connection refused").await;
     world.collector.ask(json!({"do": "bind"})).await;
     tmux.types(&["R"]);
-    let client = world.client(&tmux).await;
-    world.send(&client, "new1", MODEL, "model").await;
+    let viewer = world.viewer(&tmux).await;
+    world.send(&viewer, "new1", MODEL, "model").await;
     let screen = tmux.shows("new1").await;
     assert!(line(&screen, "metrics-top").contains("● connected"));
     assert!(!screen.contains("Not connected"), "{screen}");
@@ -424,11 +424,11 @@ async fn a_key_that_is_refused_is_shown_with_the_way_in() {
     let mut world = World::new().await;
     world.collector.ask(json!({"do": "guard"})).await;
     let tmux = world.start(120, 30, &[]);
-    let screen = tmux.shows("does not let this client in").await;
-    let file = world.home.path().join(".curve/client.key");
+    let screen = tmux.shows("does not let this viewer in").await;
+    let file = world.home.path().join(".curve/viewer.key");
     let public = Certificate::read_public(&file).unwrap().to_string();
     // The key is in the next line where it has no room, and both are one command.
-    let start = "metrics-collector keys allow --client --name ";
+    let start = "metrics-collector keys allow --viewer --name ";
     assert!(screen.contains(start), "{screen}");
     let key = shell::word(&public);
     assert!(screen.contains(&key), "{screen}");
@@ -456,13 +456,13 @@ async fn signals_end_it_and_stop_it_properly() {
     let pid = |tmux: &Tmux| Pid::from_raw(tmux.process(Path::new(PROGRAM)).unwrap()).unwrap();
     for signal in [Signal::TERM, Signal::HUP] {
         let tmux = world.start(100, 30, &[]);
-        world.client(&tmux).await;
+        world.viewer(&tmux).await;
         tmux.shows("● connected").await;
         kill_process(pid(&tmux), signal).unwrap();
         assert_given_back(&tmux, 0).await;
     }
     let tmux = world.start(100, 30, &[]);
-    world.client(&tmux).await;
+    world.viewer(&tmux).await;
     tmux.shows("● connected").await;
     let process = pid(&tmux);
     tmux.types(&["C-z"]);
@@ -523,8 +523,8 @@ async fn once_prints_the_table_as_soon_as_all_have_reported() {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     let child = child.spawn().unwrap();
-    let (client, _) = world.collector.message().await;
-    world.fleet(&client).await;
+    let (viewer, _) = world.collector.message().await;
+    world.fleet(&viewer).await;
     let ended = tokio::task::spawn_blocking(move || child.wait_with_output());
     let output = tokio::time::timeout(PATIENCE, ended).await.unwrap();
     let output = output.unwrap().unwrap();

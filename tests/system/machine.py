@@ -275,7 +275,7 @@ class Installed(Host):
         """Waits until the collector knows this host: it has its model."""
         self.eventually(
             "hosts at the collector",
-            lambda: len(self.events("SERVER_HOST_APPEARED", COLLECTOR)),
+            lambda: len(self.events("COLLECTOR_HOST_APPEARED", COLLECTOR)),
             lambda hosts: hosts > 0,
         )
 

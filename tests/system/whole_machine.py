@@ -14,8 +14,8 @@ from machine import AGENT, AS_NOBODY, BUS_NAME, COLLECTOR, OBJECT, SOURCE_INSIDE
 COLLECTOR_PRINTS = "/run/metrics-collector.lines"
 STATE_DIRECTORY = "/var/lib/metrics-agent"
 
-COLLECTOR_NAME = "org.metricsagent.Server1"
-COLLECTOR_OBJECT = "/org/metricsagent/Server1"
+COLLECTOR_NAME = "org.metricsagent.Collector1"
+COLLECTOR_OBJECT = "/org/metricsagent/Collector1"
 BUS_MESSAGES = f"{SOURCE_INSIDE}/tests/system/bus_messages.py"
 # The bus takes 32 MiB, its headers included.
 MESSAGE_BYTES = 31 * 1024 * 1024
@@ -89,7 +89,7 @@ def has_room_within_its_limits(m):
     deaf += "s.bind(('127.0.0.1', 53)); time.sleep(3600)"
     m.run("systemd-run", "--quiet", "--unit=deaf", "python3", "-c", deaf)
     m.write("/etc/resolv.conf", "nameserver 127.0.0.1\noptions timeout:30 attempts:5\n")
-    pid, key = m.main_pid(), m.connection("ServerKey")
+    pid, key = m.main_pid(), m.connection("CollectorKey")
     more = "".join(
         f'[collector.c{number}]\nendpoint = "c{number}.example.org"\n'
         f"public_key = {json.dumps(key)}\n"
@@ -198,7 +198,7 @@ def clock_is_set(m):
     start(m, '[intervals]\nmetrics = "500ms"\nstale = "20s"\n')
     pids = {unit: m.main_pid(unit) for unit in (AGENT, COLLECTOR)}
     lost = len(m.events("CONNECTION_LOST"))
-    gone = len(m.events("SERVER_HOST_GONE", COLLECTOR))
+    gone = len(m.events("COLLECTOR_HOST_GONE", COLLECTOR))
     _expect_even_pace(m, "as it is")
     for what, seconds in (("a day later", DAY_SECONDS), ("back", -DAY_SECONDS)):
         now = int(m.run("date", "+%s"))
@@ -210,7 +210,7 @@ def clock_is_set(m):
         m.expect_match("status line", m.status_line(), r"last heard \d+s ago")
         m.expect("state", m.agent("State"), "reporting")
     m.expect("connections lost", len(m.events("CONNECTION_LOST")) - lost, 0)
-    m.expect("hosts gone", len(m.events("SERVER_HOST_GONE", COLLECTOR)) - gone, 0)
+    m.expect("hosts gone", len(m.events("COLLECTOR_HOST_GONE", COLLECTOR)) - gone, 0)
     for unit, pid in pids.items():
         m.expect("main process", m.main_pid(unit), pid)
 

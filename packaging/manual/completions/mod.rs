@@ -98,7 +98,7 @@ fn with_words(option: Arg) -> Arg {
         Some("log-level") => &LogLevel::WORDS,
         Some("authorized") => &["any", "directory"],
         Some("bus") => &["system", "session"],
-        Some("clients-listen" | "web-listen") => &["none"],
+        Some("viewers-listen" | "web-listen") => &["none"],
         Some(_) if option.get_action().takes_values() => {
             return match option.get_value_hint() {
                 ValueHint::Unknown if option.get_possible_values().is_empty() => {

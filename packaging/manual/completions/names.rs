@@ -74,7 +74,7 @@ const NAMES: [Names; 4] = [
             (&["keys", "forget"], "pins"),
             (&["hosts", "forget"], "gone"),
         ],
-        switches: &["--client", "--gone"],
+        switches: &["--viewer", "--gone"],
         place: Some("--bus"),
         options: &[
             "--name",
@@ -82,7 +82,7 @@ const NAMES: [Names; 4] = [
             "--key",
             "--config",
             "--listen",
-            "--clients-listen",
+            "--viewers-listen",
             "--web-listen",
             "--key-file",
             "--authorized",

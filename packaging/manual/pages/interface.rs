@@ -23,8 +23,8 @@ const DOCUMENTS: [(&str, &str); 4] = [
         include_str!("../../../dbus/org.metricsagent.Source1.xml"),
     ),
     (
-        "org.metricsagent.Server1",
-        include_str!("../../../dbus/org.metricsagent.Server1.xml"),
+        "org.metricsagent.Collector1",
+        include_str!("../../../dbus/org.metricsagent.Collector1.xml"),
     ),
 ];
 

@@ -42,7 +42,7 @@ const SOURCES: [(&str, &str); 8] = [
     source!("metrics-agent.toml.5"),
     source!("metrics-collector.toml.5"),
     source!("org.metricsagent.Agent1.5"),
-    source!("org.metricsagent.Server1.5"),
+    source!("org.metricsagent.Collector1.5"),
 ];
 
 /// All pages, with this date.

@@ -60,7 +60,7 @@ impl Connection1 {
     }
 
     #[zbus(property(emits_changed_signal = "const"))]
-    fn server_key(&self) -> &str {
+    fn collector_key(&self) -> &str {
         &self.server_key
     }
 

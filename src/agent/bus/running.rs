@@ -27,7 +27,7 @@ pub async fn ask(bus: &Bus) -> Option<Running> {
             matches!(enabled, Some(Variant::Bool(true)))
         });
         let connection = |one: &Values| {
-            let values = (text(one, "Endpoint")?, text(one, "ServerKey")?);
+            let values = (text(one, "Endpoint")?, text(one, "CollectorKey")?);
             Some((text(one, "Name")?, values))
         };
         Some(Running {

@@ -76,8 +76,8 @@ pub struct Event(Kind);
 /// What has changed for others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Handled {
-    /// Clients that look on may no longer do so.
-    pub clients_changed: bool,
+    /// Viewers that look on may no longer do so.
+    pub viewers_changed: bool,
     /// From now on only listed agents are let in, and the list is known.
     pub closed: bool,
 }
@@ -95,7 +95,7 @@ enum Kind {
 struct ListsRead {
     watch: io::Result<Armed>,
     agents: Reading,
-    clients: Reading,
+    viewers: Reading,
 }
 
 /// Who may report, and who may watch.
@@ -218,18 +218,18 @@ impl Access {
         }
     }
 
-    /// A client with this key sends something, or is to be sent something.
+    /// A viewer with this key sends something, or is to be sent something.
     ///
     /// # Errors
     ///
     /// As [`Access::admit`].
-    pub fn admit_client(
+    pub fn admit_viewer(
         &mut self,
         now: Instant,
         key: Option<PublicKey>,
     ) -> Result<(), AccessRefusal> {
         let unix = self.unix(now);
-        self.gate.admit(unix, Door::Clients, key, None).map(drop)
+        self.gate.admit(unix, Door::Viewers, key, None).map(drop)
     }
 
     /// Whether an agent with this key may (still) report.
@@ -244,10 +244,10 @@ impl Access {
         self.gate.pins().is_some()
     }
 
-    /// Whether a client with this key may (still) look on.
+    /// Whether a viewer with this key may (still) look on.
     #[must_use]
-    pub fn is_client(&self, key: &PublicKey) -> bool {
-        self.gate.is_client(key)
+    pub fn is_viewer(&self, key: &PublicKey) -> bool {
+        self.gate.is_viewer(key)
     }
 
     /// Says that a host name was claimed by another key, once a minute for each such key.
@@ -321,7 +321,7 @@ impl Access {
     /// As [`Access::next`].
     pub fn handle(&mut self, event: Event, now: Instant) -> Result<Handled, TransportError> {
         self.moment = moment(now);
-        let (mut clients_changed, mut closed) = (false, false);
+        let (mut viewers_changed, mut closed) = (false, false);
         match event.0 {
             Kind::Asked(first) => {
                 self.answer(first);
@@ -338,7 +338,7 @@ impl Access {
                 self.watch = None;
             }
             Kind::ListsRead(read) => {
-                clients_changed = self.take_lists(read, now);
+                viewers_changed = self.take_lists(read, now);
                 // One that was asked for since may have more.
                 closed = self.closing && self.read_at.is_none();
                 self.closing &= !closed;
@@ -354,7 +354,7 @@ impl Access {
             }
         }
         Ok(Handled {
-            clients_changed,
+            viewers_changed,
             closed,
         })
     }
@@ -384,7 +384,7 @@ impl Access {
         self.authenticator.answer(request, verdict);
     }
 
-    /// Whether the list of clients is another one then.
+    /// Whether the list of viewers is another one then.
     fn take_lists(&mut self, read: ListsRead, now: Instant) -> bool {
         match read.watch.and_then(Watch::new) {
             Ok(watch) => self.watch = Some(watch),
@@ -396,19 +396,19 @@ impl Access {
                 }
             }
         }
-        let mut clients_changed = false;
-        let lists = [(Door::Agents, read.agents), (Door::Clients, read.clients)];
+        let mut viewers_changed = false;
+        let lists = [(Door::Agents, read.agents), (Door::Viewers, read.viewers)];
         for (door, Reading { list, problems }) in lists {
             events::list_problems(door, &problems);
             let change = self.gate.list(door, list);
             if !change.is_empty() {
-                clients_changed |= door == Door::Clients;
+                viewers_changed |= door == Door::Viewers;
                 let counts =
-                    door == Door::Clients || self.gate.authorized() == Authorized::Directory;
+                    door == Door::Viewers || self.gate.authorized() == Authorized::Directory;
                 events::list_changed(door, &change, self.gate.listed(door), counts);
             }
         }
-        clients_changed
+        viewers_changed
     }
 
     /// Seconds since 1970, without asking the kernel for each message.
@@ -443,11 +443,11 @@ fn moment(now: Instant) -> Moment {
 fn reader(settings: &Settings) -> io::Result<Worker<(), ListsRead>> {
     let paths = [
         &settings.agents_directories[..],
-        &settings.clients_directories,
+        &settings.viewers_directories,
     ]
     .concat();
     let mut agents = Directories::new(&settings.agents_directories);
-    let mut clients = Directories::new(&settings.clients_directories);
+    let mut viewers = Directories::new(&settings.viewers_directories);
     Worker::start("allow lists", move |()| {
         // Armed before they are read, so that nothing in between is missed.
         let watch = arm(&paths);
@@ -455,7 +455,7 @@ fn reader(settings: &Settings) -> io::Result<Worker<(), ListsRead>> {
         ListsRead {
             watch,
             agents: agents.read(now),
-            clients: clients.read(now),
+            viewers: viewers.read(now),
         }
     })
 }

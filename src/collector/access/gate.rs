@@ -45,7 +45,7 @@ pub enum Knock {
 pub struct Gate {
     authorized: Authorized,
     agents: AllowList,
-    clients: AllowList,
+    viewers: AllowList,
     /// Set where names are pinned.
     pins: Option<Pins>,
     /// Pins have changed since they were last taken to be kept.
@@ -64,7 +64,7 @@ impl Gate {
         Self {
             authorized,
             agents: AllowList::default(),
-            clients: AllowList::default(),
+            viewers: AllowList::default(),
             pins,
             pins_changed: false,
             seen,
@@ -94,17 +94,17 @@ impl Gate {
         self.standing(Door::Agents, key) != Standing::Refused
     }
 
-    /// Whether a key is let in as a client.
+    /// Whether a key is let in as a viewer.
     #[must_use]
-    pub fn is_client(&self, key: &PublicKey) -> bool {
-        self.clients.contains(key)
+    pub fn is_viewer(&self, key: &PublicKey) -> bool {
+        self.viewers.contains(key)
     }
 
     /// Takes a list that was read; what changes by that.
     pub fn list(&mut self, door: Door, list: AllowList) -> Change {
         let kept = match door {
             Door::Agents => &mut self.agents,
-            Door::Clients => &mut self.clients,
+            Door::Viewers => &mut self.viewers,
         };
         let change = list.change_since(kept);
         *kept = list;
@@ -116,7 +116,7 @@ impl Gate {
     pub fn listed(&self, door: Door) -> usize {
         match door {
             Door::Agents => self.agents.len(),
-            Door::Clients => self.clients.len(),
+            Door::Viewers => self.viewers.len(),
         }
     }
 
@@ -192,7 +192,7 @@ impl Gate {
     fn standing(&self, door: Door, key: &PublicKey) -> Standing {
         let (list, anybody) = match door {
             Door::Agents => (&self.agents, self.authorized == Authorized::Any),
-            Door::Clients => (&self.clients, false),
+            Door::Viewers => (&self.viewers, false),
         };
         if list.contains(key) {
             Standing::Allowed
@@ -303,7 +303,7 @@ mod tests {
     fn gate(authorized: Authorized) -> Gate {
         let mut gate = Gate::new(authorized, None, Seen::default());
         gate.list(Door::Agents, list(&[1]));
-        gate.list(Door::Clients, list(&[2]));
+        gate.list(Door::Viewers, list(&[2]));
         gate
     }
 
@@ -319,8 +319,8 @@ mod tests {
         let mut gate = gate(Authorized::Directory);
         assert!(admitted(&mut gate, Door::Agents, 1));
         assert!(!admitted(&mut gate, Door::Agents, 2));
-        assert!(!admitted(&mut gate, Door::Clients, 1));
-        assert!(admitted(&mut gate, Door::Clients, 2));
+        assert!(!admitted(&mut gate, Door::Viewers, 1));
+        assert!(admitted(&mut gate, Door::Viewers, 2));
         let standing = |door, number| gate.seen().get(&(door, key(number))).unwrap().standing;
         assert_eq!(standing(Door::Agents, 1), Standing::Allowed);
         assert_eq!(standing(Door::Agents, 2), Standing::Refused);
@@ -333,11 +333,11 @@ mod tests {
     }
 
     #[test]
-    fn any_lets_in_every_agent_and_no_client_that_is_not_listed() {
+    fn any_lets_in_every_agent_and_no_viewer_that_is_not_listed() {
         let mut gate = gate(Authorized::Any);
         assert!(admitted(&mut gate, Door::Agents, 1));
         assert!(admitted(&mut gate, Door::Agents, 2));
-        assert!(!admitted(&mut gate, Door::Clients, 1));
+        assert!(!admitted(&mut gate, Door::Viewers, 1));
         let standing = |number| {
             gate.seen()
                 .get(&(Door::Agents, key(number)))

@@ -57,21 +57,21 @@ pub enum Door {
     /// Agents report.
     #[serde(rename = "agent")]
     Agents,
-    /// Clients watch.
-    #[serde(rename = "client")]
-    Clients,
+    /// Viewers watch.
+    #[serde(rename = "viewer")]
+    Viewers,
 }
 
 impl Door {
     /// Both.
-    pub const ALL: [Self; 2] = [Self::Agents, Self::Clients];
+    pub const ALL: [Self; 2] = [Self::Agents, Self::Viewers];
 
     /// Its ZAP domain.
     #[must_use]
     pub const fn domain(self) -> &'static str {
         match self {
             Self::Agents => "agents",
-            Self::Clients => "clients",
+            Self::Viewers => "viewers",
         }
     }
 
@@ -80,7 +80,7 @@ impl Door {
     pub const fn role(self) -> &'static str {
         match self {
             Self::Agents => "agent",
-            Self::Clients => "client",
+            Self::Viewers => "viewer",
         }
     }
 
@@ -89,7 +89,7 @@ impl Door {
     pub const fn directory(self) -> &'static str {
         match self {
             Self::Agents => "authorized_agents",
-            Self::Clients => "authorized_clients",
+            Self::Viewers => "authorized_viewers",
         }
     }
 
@@ -107,8 +107,8 @@ pub struct Settings {
     pub pin_names: bool,
     /// Where the keys of agents are that may report.
     pub agents_directories: Vec<PathBuf>,
-    /// Where the keys of clients are that may watch.
-    pub clients_directories: Vec<PathBuf>,
+    /// Where the keys of viewers are that may watch.
+    pub viewers_directories: Vec<PathBuf>,
 }
 
 impl Settings {
@@ -117,7 +117,7 @@ impl Settings {
     pub fn directories(&self, door: Door) -> &[PathBuf] {
         match door {
             Door::Agents => &self.agents_directories,
-            Door::Clients => &self.clients_directories,
+            Door::Viewers => &self.viewers_directories,
         }
     }
 }
@@ -130,7 +130,7 @@ impl Default for Settings {
             authorized: Authorized::default(),
             pin_names: false,
             agents_directories: places.read(Door::Agents),
-            clients_directories: places.read(Door::Clients),
+            viewers_directories: places.read(Door::Viewers),
         }
     }
 }
@@ -206,8 +206,8 @@ mod tests {
                 Path::new("/home/me/.curve/authorized_agents"),
             ]
         );
-        let write = places.write(Door::Clients);
-        assert_eq!(write, Path::new("/home/me/.curve/authorized_clients"));
+        let write = places.write(Door::Viewers);
+        assert_eq!(write, Path::new("/home/me/.curve/authorized_viewers"));
         for state in [Some(Path::new("/var/lib/metrics-collector")), None] {
             let places = ListPlaces::of(home, state);
             let etc = Path::new("/etc/metrics-collector/authorized_agents");

@@ -55,12 +55,12 @@ pub enum AccessRefusal {
 
 /// What lets a key in, as an administrator would type it. A key may begin with a dash.
 pub(crate) fn allow(door: Door, key: &PublicKey) -> String {
-    let client = match door {
+    let viewer = match door {
         Door::Agents => None,
-        Door::Clients => Some("--client"),
+        Door::Viewers => Some("--viewer"),
     };
     let words = ["metrics-collector", "keys", "allow"].into_iter();
-    let words: Vec<_> = words.chain(client).chain(["--"]).collect();
+    let words: Vec<_> = words.chain(viewer).chain(["--"]).collect();
     shell::command(&words, &[&key.to_string()])
 }
 
@@ -114,8 +114,8 @@ mod tests {
     fn a_hint_can_be_typed() {
         let key = "-:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7-".parse().unwrap();
         assert_eq!(
-            allow(Door::Clients, &key),
-            "metrics-collector keys allow --client -- '-:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7-'"
+            allow(Door::Viewers, &key),
+            "metrics-collector keys allow --viewer -- '-:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7-'"
         );
     }
 

@@ -246,8 +246,8 @@ mod tests {
             refusals: 0,
         };
         assert_eq!(seen.get(&who(1)), Some(&expected));
-        // The same key as a client is another matter.
-        assert_eq!(seen.get(&(Door::Clients, who(1).1)), None);
+        // The same key as a viewer is another matter.
+        assert_eq!(seen.get(&(Door::Viewers, who(1).1)), None);
 
         seen.knocked(who(1), "10.0.0.2", Standing::Refused, 200);
         seen.knocked(who(1), "10.0.0.2", Standing::Refused, 210);

@@ -509,7 +509,7 @@ mod tests {
             authorized: Authorized::Directory,
             keys: vec![
                 ((Door::Agents, key(1)), record),
-                ((Door::Clients, key(2)), refused),
+                ((Door::Viewers, key(2)), refused),
             ],
         }
     }

@@ -4,14 +4,14 @@ use zbus::names::UniqueName;
 use zbus::proxy::{CacheProperties, MethodFlags};
 
 use crate::dbus::find::{self, FindError};
-use crate::dbus::{Bus, SERVER_NAME};
+use crate::dbus::{Bus, COLLECTOR_NAME};
 
 /// The collector as a whole.
 #[zbus::proxy(
-    interface = "org.metricsagent.Server1",
-    default_path = "/org/metricsagent/Server1"
+    interface = "org.metricsagent.Collector1",
+    default_path = "/org/metricsagent/Collector1"
 )]
-pub trait Server1 {
+pub trait Collector1 {
     /// The collector's CURVE public key, Z85.
     #[zbus(property)]
     fn public_key(&self) -> zbus::Result<String>;
@@ -35,7 +35,7 @@ pub type HostRow = (String, String, u64, u64, u64, String, String);
 /// The collector that owns the name now.
 #[derive(Debug, Clone)]
 pub struct RunningSource {
-    proxy: Server1Proxy<'static>,
+    proxy: Collector1Proxy<'static>,
 }
 
 impl RunningSource {
@@ -46,8 +46,8 @@ impl RunningSource {
     /// [`FindError`].
     pub async fn find(bus: &Bus) -> Result<Self, FindError> {
         let connection = find::connect(bus).await?;
-        let owner = find::owner(&connection, bus, SERVER_NAME).await?;
-        let proxy = Server1Proxy::builder(&connection)
+        let owner = find::owner(&connection, bus, COLLECTOR_NAME).await?;
+        let proxy = Collector1Proxy::builder(&connection)
             .destination(UniqueName::from(owner))
             .cache_properties(CacheProperties::No)
             .build()

@@ -2,7 +2,7 @@
 //!
 //! Everything is driven by messages: from the bus, or from what the collector publishes.
 //! Nothing here polls or keeps a timer. A bus that went away ends
-//! [`ServerService::run`]; when to try again is the caller's choice.
+//! [`CollectorService::run`]; when to try again is the caller's choice.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -13,9 +13,9 @@ use zbus::names::InterfaceName;
 use zbus::object_server::SignalEmitter;
 use zbus::{Connection, Variant, fdo};
 
-use crate::collector::bus::server1::{self, Server1, Server1Signals as _};
+use crate::collector::bus::collector1::{self, Collector1, Collector1Signals as _};
 use crate::collector::handle::Handle;
-use crate::collector::state::{HostChange, ServerState};
+use crate::collector::state::{CollectorState, HostChange};
 use crate::dbus::log_control1::LogControl1;
 use crate::dbus::name::{self, Ended, Held, StartError};
 use crate::dbus::polkit::{Action, Authority};
@@ -23,19 +23,19 @@ use crate::dbus::{Bus, path};
 use crate::systemd::log::LogControl;
 
 /// The collector on a bus, under its name.
-pub struct ServerService {
+pub struct CollectorService {
     held: Held,
     /// What listeners on the bus know of.
-    announced: Arc<ServerState>,
-    states: watch::Receiver<Arc<ServerState>>,
+    announced: Arc<CollectorState>,
+    states: watch::Receiver<Arc<CollectorState>>,
     changes: broadcast::Receiver<HostChange>,
 }
 
-impl ServerService {
+impl CollectorService {
     /// Connects, serves every object, and then takes the name; within ten seconds. Asks
     /// nothing of the collector's task, which may start later.
     pub async fn start(bus: Bus, handle: Handle, log: LogControl) -> Result<Self, StartError> {
-        name::enter(bus, name::SERVER, async |connection| {
+        name::enter(bus, name::COLLECTOR, async |connection| {
             Self::serve(connection, handle, log).await
         })
         .await
@@ -46,13 +46,13 @@ impl ServerService {
         let changes = handle.host_changes();
         let mut states = handle.watch();
         let announced = Arc::clone(&states.borrow_and_update());
-        let held = Held::new(connection, name::SERVER).await?;
+        let held = Held::new(connection, name::COLLECTOR).await?;
         let authority = Arc::new(Authority::new());
         let objects = held.connection().object_server();
-        let log = LogControl1::new(Arc::clone(&authority), Action::ServerSetLog, log);
+        let log = LogControl1::new(Arc::clone(&authority), Action::CollectorSetLog, log);
         objects.at(path::LOG_CONTROL, log).await?;
         objects
-            .at(path::SERVER, Server1::new(handle, authority))
+            .at(path::COLLECTOR, Collector1::new(handle, authority))
             .await?;
         Ok(Self {
             held,
@@ -94,7 +94,7 @@ impl ServerService {
         &self,
         change: Result<HostChange, broadcast::error::RecvError>,
     ) -> zbus::Result<()> {
-        let emitter = SignalEmitter::new(self.held.connection(), path::SERVER)?;
+        let emitter = SignalEmitter::new(self.held.connection(), path::COLLECTOR)?;
         match change {
             Ok(HostChange::Appeared(name)) => emitter.host_appeared(&name).await,
             Ok(HostChange::Gone(name)) => emitter.host_gone(&name).await,
@@ -116,10 +116,10 @@ impl ServerService {
         if changed.is_empty() {
             return Ok(());
         }
-        let emitter = SignalEmitter::new(self.held.connection(), path::SERVER)?;
+        let emitter = SignalEmitter::new(self.held.connection(), path::COLLECTOR)?;
         fdo::Properties::properties_changed(
             &emitter,
-            InterfaceName::from_static_str_unchecked(path::SERVER_INTERFACE),
+            InterfaceName::from_static_str_unchecked(path::COLLECTOR_INTERFACE),
             changed,
             Cow::Borrowed(&[]),
         )
@@ -128,13 +128,13 @@ impl ServerService {
 }
 
 /// The announced properties that differ between two states.
-fn changes(old: &ServerState, new: &ServerState) -> HashMap<&'static str, Variant<'static>> {
+fn changes(old: &CollectorState, new: &CollectorState) -> HashMap<&'static str, Variant<'static>> {
     let mut changed = HashMap::new();
     if old.phase != new.phase {
         changed.insert("State", Variant::from(new.phase.as_str().to_owned()));
     }
     if old.configuration_files != new.configuration_files {
-        let files = server1::file_names(&new.configuration_files);
+        let files = collector1::file_names(&new.configuration_files);
         changed.insert("ConfigurationFiles", Variant::Array(files.into()));
     }
     changed

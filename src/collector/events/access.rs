@@ -24,7 +24,7 @@ pub(crate) fn key_refused(door: Door, key: &PublicKey, address: &str, tell: Tell
         Tell::Peer { untold } => {
             let more = more(untold);
             warn!(
-                message_id = message_id::SERVER_KEY_REFUSED,
+                message_id = message_id::COLLECTOR_KEY_REFUSED,
                 public_key,
                 address,
                 role,
@@ -36,7 +36,7 @@ pub(crate) fn key_refused(door: Door, key: &PublicKey, address: &str, tell: Tell
         Tell::Crowd { untold } => {
             let keys = untold + 1;
             warn!(
-                message_id = message_id::SERVER_KEY_REFUSED,
+                message_id = message_id::COLLECTOR_KEY_REFUSED,
                 public_key,
                 address,
                 role,
@@ -60,7 +60,7 @@ pub(crate) fn name_taken(host: &str, address: Option<&str>, refusal: &AccessRefu
         return;
     };
     error!(
-        message_id = message_id::SERVER_NAME_TAKEN,
+        message_id = message_id::COLLECTOR_NAME_TAKEN,
         host, address, error, command, "{text}"
     );
 }
@@ -80,7 +80,7 @@ pub(crate) fn list_changed(door: Door, change: &Change, listed: usize, counts: b
         "; the list does not count, as every key is let in"
     };
     info!(
-        message_id = message_id::SERVER_LIST_CHANGED,
+        message_id = message_id::COLLECTOR_LIST_CHANGED,
         list, "Read {list}: {listed} key(s) ({what}){hint}"
     );
 }
@@ -88,7 +88,7 @@ pub(crate) fn list_changed(door: Door, change: &Change, listed: usize, counts: b
 pub(crate) fn list_problems(door: Door, problems: &[String]) {
     for error in problems {
         warn!(
-            message_id = message_id::SERVER_LIST_PROBLEM,
+            message_id = message_id::COLLECTOR_LIST_PROBLEM,
             list = door.directory(),
             error,
             "{error}"
@@ -133,7 +133,7 @@ pub(crate) fn shut_out(shut_out: &ShutOut) {
 pub(crate) fn keys_not_restored(error: &dyn Display) {
     let error = error.to_string();
     warn!(
-        message_id = message_id::SERVER_ACCESS_NOT_KEPT,
+        message_id = message_id::COLLECTOR_ACCESS_NOT_KEPT,
         error, "{error}; the record of keys that came starts over"
     );
 }
@@ -150,7 +150,7 @@ pub(crate) fn access_not_kept(error: &dyn Display, untold: u64) {
     let error = error.to_string();
     let more = more(untold);
     error!(
-        message_id = message_id::SERVER_ACCESS_NOT_KEPT,
+        message_id = message_id::COLLECTOR_ACCESS_NOT_KEPT,
         error, "What is known of keys and names may not outlast a restart: {error}{more}"
     );
 }
@@ -158,7 +158,7 @@ pub(crate) fn access_not_kept(error: &dyn Display, untold: u64) {
 pub(crate) fn pin_forgotten(host: &str) {
     let name = text::quoted(host);
     info!(
-        message_id = message_id::SERVER_PIN_FORGOTTEN,
+        message_id = message_id::COLLECTOR_PIN_FORGOTTEN,
         host, "The host name {name} is free for the key that reports under it next"
     );
 }
@@ -166,7 +166,7 @@ pub(crate) fn pin_forgotten(host: &str) {
 pub(crate) fn pins_of_key_forgotten(key: &PublicKey, names: usize) {
     let public_key = key.to_string();
     info!(
-        message_id = message_id::SERVER_PINS_OF_KEY_FORGOTTEN,
+        message_id = message_id::COLLECTOR_PINS_OF_KEY_FORGOTTEN,
         public_key,
         names,
         "All {names} pinned host name(s) of the key {public_key} are free for the keys that \

@@ -12,7 +12,7 @@ pub(crate) fn failing(target: &str, url: &dyn Display, error: &dyn Display) {
     let url = url.to_string();
     let error = error.to_string();
     warn!(
-        message_id = message_id::SERVER_PUSH_FAILING,
+        message_id = message_id::COLLECTOR_PUSH_FAILING,
         target_name = target,
         url,
         error,
@@ -28,7 +28,7 @@ pub(crate) fn recovered(target: &str, lasted: Duration, dropped: u64) {
         dropped => format!("{dropped} sample(s) were dropped meanwhile"),
     };
     info!(
-        message_id = message_id::SERVER_PUSH_RECOVERED,
+        message_id = message_id::COLLECTOR_PUSH_RECOVERED,
         target_name = target,
         dropped,
         "Remote write {target} works again after {lasted}; {lost}"
@@ -46,7 +46,7 @@ pub(crate) fn refused(
     let error = error.to_string();
     let more = super::more(untold);
     warn!(
-        message_id = message_id::SERVER_PUSH_REFUSED,
+        message_id = message_id::COLLECTOR_PUSH_REFUSED,
         target_name = target,
         url,
         error,
@@ -58,7 +58,7 @@ pub(crate) fn refused(
 pub(crate) fn dropping(target: &str, url: &dyn Display) {
     let url = url.to_string();
     warn!(
-        message_id = message_id::SERVER_PUSH_DROPPING,
+        message_id = message_id::COLLECTOR_PUSH_DROPPING,
         target_name = target,
         url,
         "Remote write {target} to {url} does not keep up: from now on the oldest of what waits \

@@ -34,7 +34,7 @@ impl Hosts {
         Some(self.host_snapshot(now, wall, name, host))
     }
 
-    /// Whether a host reports, as viewing clients are told; None for one that is not known.
+    /// Whether a host reports, as viewers are told; None for one that is not known.
     #[must_use]
     pub fn state_of(&self, now: Instant, wall: SystemTime, name: &str) -> Option<StateGrid> {
         let host = self.get(name)?;
@@ -140,7 +140,7 @@ impl Hosts {
 }
 
 impl Forgotten {
-    /// The same as viewing clients are told.
+    /// The same as viewers are told.
     #[must_use]
     pub fn state(&self, now: Instant, wall: SystemTime) -> StateGrid {
         StateGrid {

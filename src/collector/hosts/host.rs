@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::vitals::{Viewers, Vitals};
+use super::vitals::{ViewerKind, Vitals};
 use super::vocabulary::Peer;
 use super::weight::Weight;
 use crate::collector::complaints::Throttle;
@@ -31,7 +31,7 @@ pub struct Host {
     pub(super) since: Instant,
     pub(super) last_seen: Instant,
     pub(super) messages: u64,
-    /// What it last said of what some viewing clients want in its model.
+    /// What it last said of what some viewers want in its model.
     pub(super) vitals: Vitals,
     /// The connection that it went on, where its agent understands that it is refused.
     pub(super) refusable: Option<RoutingIdBytes>,
@@ -175,23 +175,23 @@ impl Host {
         self.messages
     }
 
-    /// What it last said of what some viewing clients want in its model.
+    /// What it last said of what some viewers want in its model.
     #[must_use]
     pub fn vitals(&self) -> &Vitals {
         &self.vitals
     }
 
-    /// Whether its model is nothing for deployed viewing clients yet: they would fail on it.
+    /// Whether its model is nothing for deployed viewers yet: they would fail on it.
     #[must_use]
     pub fn model_waits(&self) -> bool {
         self.model()
             .is_some_and(|model| self.vitals.are_awaited(model))
     }
 
-    /// Writes its model as these viewing clients get it, as JSON into `out`, which is empty; false
+    /// Writes its model as these viewers get it, as JSON into `out`, which is empty; false
     /// where there is none for them yet.
-    pub fn write_model(&self, viewers: Viewers, out: &mut Vec<u8>) -> bool {
-        let waits = viewers == Viewers::Deployed && self.model_waits();
+    pub fn write_model(&self, viewers: ViewerKind, out: &mut Vec<u8>) -> bool {
+        let waits = viewers == ViewerKind::Deployed && self.model_waits();
         let Some(model) = self.model().filter(|_| !waits) else {
             return false;
         };

@@ -1,6 +1,6 @@
-//! What deployed viewing clients want in every model: they fail on a model without, and then show
+//! What deployed viewers want in every model: they fail on a model without, and then show
 //! nothing until their next hello. Models of our agent have it all; those of other agents need
-//! not, and what their metrics said last is added. For deployed clients a model that lacks
+//! not, and what their metrics said last is added. For deployed viewers a model that lacks
 //! something waits for the host's first metrics, and what these do not say either is 0. Pure.
 
 use serde::Serializer as _;
@@ -18,7 +18,7 @@ const NAMES: [&str; 5] = [
 
 /// Who a model is completed for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Viewers {
+pub enum ViewerKind {
     /// Those that fail on a model that lacks one of the names: it has each, if only as 0.
     Deployed,
     /// Those that take a model as it is.
@@ -42,7 +42,7 @@ impl Vitals {
         }
     }
 
-    /// Whether a model is nothing for deployed clients yet: it lacks something, and there were
+    /// Whether a model is nothing for deployed viewers yet: it lacks something, and there were
     /// no metrics that could say it.
     #[must_use]
     pub fn are_awaited(&self, model: &Grid) -> bool {
@@ -53,12 +53,12 @@ impl Vitals {
     fn missing_in(
         &self,
         model: &Grid,
-        viewers: Viewers,
+        viewers: ViewerKind,
     ) -> impl Iterator<Item = (&'static str, Value<'static>)> {
         let known = NAMES.into_iter().zip(self.known);
         let known = known.filter_map(move |(name, value)| match viewers {
-            Viewers::Deployed => Some((name, value.unwrap_or(Value::Unsigned(0)))),
-            Viewers::Robust => Some((name, value?)),
+            ViewerKind::Deployed => Some((name, value.unwrap_or(Value::Unsigned(0)))),
+            ViewerKind::Robust => Some((name, value?)),
         });
         known.filter(|(name, _)| number(model, name).is_none())
     }
@@ -66,7 +66,7 @@ impl Vitals {
     /// Adds what a model lacks to its text, a JSON object; whether there was anything to add.
     /// Where there was not, not a byte is changed. What stands there without being a number gives
     /// way.
-    pub fn complete(&self, model: &Grid, viewers: Viewers, json: &mut Vec<u8>) -> bool {
+    pub fn complete(&self, model: &Grid, viewers: ViewerKind, json: &mut Vec<u8>) -> bool {
         let missing: Vec<_> = self.missing_in(model, viewers).collect();
         if missing.is_empty() {
             return false;
@@ -98,7 +98,7 @@ impl Vitals {
     }
 }
 
-/// A metric, where it is a number: deployed clients compute with it.
+/// A metric, where it is a number: deployed viewers compute with it.
 fn number(grid: &Grid, name: &str) -> Option<Value<'static>> {
     match grid.get(name)? {
         Value::Unsigned(number) => Some(Value::Unsigned(number)),
@@ -114,10 +114,10 @@ mod tests {
     use crate::protocol::message::GridKind;
 
     fn completed(metrics: &[&str], model: &str) -> (bool, String) {
-        completed_for(Viewers::Robust, metrics, model)
+        completed_for(ViewerKind::Robust, metrics, model)
     }
 
-    fn completed_for(viewers: Viewers, metrics: &[&str], model: &str) -> (bool, String) {
+    fn completed_for(viewers: ViewerKind, metrics: &[&str], model: &str) -> (bool, String) {
         let mut vitals = Vitals::default();
         for metrics in metrics {
             vitals.take(&Grid::parse(metrics.as_bytes(), GridKind::Metrics).unwrap());
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn for_deployed_clients_a_model_waits_for_metrics_and_then_has_all() {
+    fn for_deployed_viewers_a_model_waits_for_metrics_and_then_has_all() {
         let grid = |text: &str, kind| Grid::parse(text.as_bytes(), kind).unwrap();
         let mut vitals = Vitals::default();
         let bare = grid(r#"{"mem.total": 7}"#, GridKind::Model);
@@ -165,17 +165,17 @@ mod tests {
         assert!(!vitals.are_awaited(&bare));
         let metrics = [r#"{"mem.free": 2}"#];
         assert_eq!(
-            completed_for(Viewers::Deployed, &metrics, r#"{"mem.avail":1}"#),
+            completed_for(ViewerKind::Deployed, &metrics, r#"{"mem.avail":1}"#),
             (
                 true,
                 r#"{"mem.avail":1,"mem.free":2,"mem.buffers":0,"mem.cached":0,"cpu.percent":0}"#
                     .to_owned()
             )
         );
-        let (changed, _) = completed_for(Viewers::Deployed, &metrics, whole);
+        let (changed, _) = completed_for(ViewerKind::Deployed, &metrics, whole);
         assert!(!changed);
         let odd = r#"{"mem.free":"lots", "os":"x", "cpu.percent":"n/a"}"#;
-        let (changed, text) = completed_for(Viewers::Deployed, &metrics, odd);
+        let (changed, text) = completed_for(ViewerKind::Deployed, &metrics, odd);
         assert!(changed);
         assert_eq!(
             text,
@@ -183,10 +183,10 @@ mod tests {
         );
         // The others can do with text, where there is nothing better.
         assert_eq!(
-            completed_for(Viewers::Robust, &metrics, odd).1,
+            completed_for(ViewerKind::Robust, &metrics, odd).1,
             r#"{"cpu.percent":"n/a","os":"x","mem.free":2}"#
         );
-        let (_, text) = completed_for(Viewers::Robust, &metrics, r#"{"mem.free":""}"#);
+        let (_, text) = completed_for(ViewerKind::Robust, &metrics, r#"{"mem.free":""}"#);
         assert_eq!(text, r#"{"mem.free":2}"#);
     }
 

@@ -119,7 +119,7 @@ pub struct Heard {
     pub change: Option<Change>,
     /// The collector does not know the host's model and has not asked of late: ask now.
     pub ask_model: bool,
-    /// These are the first metrics, and deployed viewing clients lack the model, which
+    /// These are the first metrics, and deployed viewers lack the model, which
     /// [waited](super::Host::model_waits) for them.
     pub model_may_go: bool,
     /// The host's name, as it is kept.

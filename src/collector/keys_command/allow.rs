@@ -22,14 +22,14 @@ pub(super) struct Wanted {
     #[arg(value_name = "KEY|HOST|PATTERN", required_unless_present = "reporting")]
     who: Vec<String>,
     /// Every key that reports now.
-    #[arg(long, conflicts_with_all = ["who", "client", "name"])]
+    #[arg(long, conflicts_with_all = ["who", "viewer", "name"])]
     reporting: bool,
     /// The name of the key's file; by default that of the host.
     #[arg(long)]
     name: Option<String>,
-    /// As the key of a viewing client, not of an agent.
+    /// As the key of a viewer, not of an agent.
     #[arg(long)]
-    client: bool,
+    viewer: bool,
 }
 
 /// Keys, with the host that each is known by, in the order of keys.
@@ -37,7 +37,7 @@ type Chosen = BTreeMap<PublicKey, Option<String>>;
 
 impl Site {
     pub(super) fn allow(&self, wanted: &Wanted) -> Result<(), Failure> {
-        let door = door(wanted.client);
+        let door = door(wanted.viewer);
         let doors = self.doors(door);
         let chosen = if wanted.reporting {
             self.all_reporting()?

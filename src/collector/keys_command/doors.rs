@@ -14,7 +14,7 @@ impl Site {
     /// Who is let in at this door: by the running collector's own word, and where none runs by
     /// the settings that it will start with.
     pub(super) fn doors(&self, door: Door) -> Doors {
-        if door == Door::Clients {
+        if door == Door::Viewers {
             return Ok(Some(Authorized::Directory));
         }
         if !self.state.is_owned() {

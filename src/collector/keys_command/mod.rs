@@ -71,9 +71,9 @@ enum Command {
         /// of files and hosts.
         #[arg(value_name = "NAME|KEY|HOST|PATTERN", allow_hyphen_values = true)]
         who: String,
-        /// A key of a viewing client, not of an agent.
+        /// A key of a viewer, not of an agent.
         #[arg(long)]
-        client: bool,
+        viewer: bool,
     },
     /// Let a pinned host name go to the key that reports under it next, or all names of one key.
     #[command(
@@ -104,14 +104,14 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     match &arguments.command {
         Command::List(form) => site.list(form),
         Command::Allow(wanted) => site.allow(wanted),
-        Command::Revoke { who, client } => site.revoke(who, door(*client)),
+        Command::Revoke { who, viewer } => site.revoke(who, door(*viewer)),
         Command::Forget { key: Some(key), .. } => site.forget_key(*key),
         Command::Forget { host, .. } => site.forget(host.as_deref().unwrap_or_default()),
     }
 }
 
-fn door(client: bool) -> Door {
-    if client { Door::Clients } else { Door::Agents }
+fn door(viewer: bool) -> Door {
+    if viewer { Door::Viewers } else { Door::Agents }
 }
 
 /// Where everything is.

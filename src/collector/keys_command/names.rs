@@ -14,9 +14,9 @@ use crate::curve::keys::PublicKey;
 /// Which names.
 #[derive(Debug, Args)]
 pub struct NamesWanted {
-    /// Of viewing clients
+    /// Of viewers
     #[arg(long)]
-    client: bool,
+    viewer: bool,
     /// Only of hosts that are gone
     #[arg(long)]
     gone: bool,
@@ -57,7 +57,7 @@ pub fn complete(wanted: &NamesWanted) -> Result<(), Failure> {
         Kind::Hosts => host_names(&wanted.bus, wanted.gone),
         Kind::Gone => host_names(&wanted.bus, true),
         kind => {
-            let names = Site::of_process().and_then(|site| site.names(kind, door(wanted.client)));
+            let names = Site::of_process().and_then(|site| site.names(kind, door(wanted.viewer)));
             names.unwrap_or_default()
         }
     };

@@ -304,7 +304,7 @@ mod tests {
         let known = KnownKeys {
             authorized,
             keys: vec![
-                ((Door::Clients, key(4)), record(Standing::Refused, &[], 2)),
+                ((Door::Viewers, key(4)), record(Standing::Refused, &[], 2)),
                 (
                     (Door::Agents, key(1)),
                     record(Standing::Any, &[("old", 1), ("web1", 2)], 0),
@@ -319,7 +319,7 @@ mod tests {
         let file = |name: &str, number| (PathBuf::new(), Arc::from(name), key(number));
         let listed = [
             (Door::Agents, vec![file("zoo", 1), file("new", 3)]),
-            (Door::Clients, vec![]),
+            (Door::Viewers, vec![]),
         ];
         let mut pins = Pins::default();
         pins.claim("web1", key(1), 1_700_000_000).unwrap();
@@ -349,7 +349,7 @@ mod tests {
     fn the_table_is_aligned() {
         let table = overview(Authorized::Directory).table(None);
         let lines: Vec<_> = table.lines().collect();
-        let [head, db, new, zoo, client, empty, pins, pin] = lines[..] else {
+        let [head, db, new, zoo, viewer, empty, pins, pin] = lines[..] else {
             panic!("{table}");
         };
         for (line, cells) in [
@@ -367,14 +367,14 @@ mod tests {
                 ["agent", "zoo", &key(1).to_string(), "allowed"].map(str::to_owned),
             ),
             (
-                client,
-                ["client", "-", &key(4).to_string(), "refused"].map(str::to_owned),
+                viewer,
+                ["viewer", "-", &key(4).to_string(), "refused"].map(str::to_owned),
             ),
         ] {
             let found: Vec<_> = line.split_whitespace().take(4).collect();
             assert_eq!(found, cells);
         }
-        assert!(client.contains("  refused (2x)  -         "), "{client}");
+        assert!(viewer.contains("  refused (2x)  -         "), "{viewer}");
         let column = head.find("HOSTS").unwrap();
         assert_eq!(zoo.find("web1,old"), Some(column));
         assert_eq!(empty, "");
@@ -438,7 +438,7 @@ mod tests {
         // On narrow ones a key is a block, of which nothing is left out or shortened.
         let narrow = overview.table(Some(40));
         let block = format!(
-            "client  -\n  key:\n{}\n  state: refused (2x)\n  last seen: 20",
+            "viewer  -\n  key:\n{}\n  state: refused (2x)\n  last seen: 20",
             key(4)
         );
         assert!(narrow.contains(&block), "{narrow}");

@@ -96,7 +96,7 @@ mod tests {
                 entry(Door::Agents, 2, Standing::Any, 999_909),
                 entry(Door::Agents, 3, Standing::Allowed, 1_000_000),
                 entry(Door::Agents, 4, Standing::Refused, 1_000_000),
-                entry(Door::Clients, 5, Standing::Allowed, 1_000_000),
+                entry(Door::Viewers, 5, Standing::Allowed, 1_000_000),
             ],
         };
         let now = UNIX_EPOCH + Duration::from_secs(1_000_000);

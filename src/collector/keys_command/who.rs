@@ -208,7 +208,7 @@ mod tests {
         let known = known(&[
             (Door::Agents, 1, &[("web1", 5), ("web1.old", 3)]),
             (Door::Agents, 2, &[("web2", 5)]),
-            (Door::Clients, 3, &[("web2", 5)]),
+            (Door::Viewers, 3, &[("web2", 5)]),
         ]);
         let pins = Pins::default();
         let known = Known::new(Some(&known), &pins);
@@ -218,7 +218,7 @@ mod tests {
             (key(1), Some("web1.old"))
         );
         assert_eq!(known.resolve(Door::Agents, "web2").unwrap().key, key(2));
-        let error = known.resolve(Door::Clients, "web1").unwrap_err();
+        let error = known.resolve(Door::Viewers, "web1").unwrap_err();
         let (who, like) = ("web1".to_owned(), Vec::new());
         assert_eq!(error, WhoError::Unknown { who, like });
         // A name that lacks its domain, or has one too many.
@@ -247,7 +247,7 @@ mod tests {
             (Door::Agents, 3, &[("db1", 5)]),
             (Door::Agents, 4, &[("db2", 5)]),
             (Door::Agents, 5, &[("db2", 6)]),
-            (Door::Clients, 6, &[("web3", 5)]),
+            (Door::Viewers, 6, &[("web3", 5)]),
         ]);
         let pins = Pins::default();
         let known = Known::new(Some(&record), &pins);
@@ -280,7 +280,7 @@ mod tests {
         assert_eq!(resolved.unwrap().key, key(1));
         assert!(
             Known::new(None, &pins)
-                .resolve(Door::Clients, "web1")
+                .resolve(Door::Viewers, "web1")
                 .is_err()
         );
     }

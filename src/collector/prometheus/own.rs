@@ -62,15 +62,15 @@ own! {
     SHARED = "metrics_collector_shared_key_messages_total", Counter,
         "Messages of agents whose key reported from two machines at the time";
     HANDSHAKES_REFUSED = "metrics_collector_handshakes_refused_total", Counter,
-        "Handshakes of agents and viewing clients that were refused, as their keys are not on the list";
-    CLIENTS = "metrics_collector_clients", Gauge,
-        "Viewing clients that are there";
-    CLIENT_SENT = "metrics_collector_client_messages_sent_total", Counter,
-        "Messages that viewing clients were sent";
-    CLIENT_LOST = "metrics_collector_client_messages_lost_total", Counter,
-        "Messages that viewing clients missed, as they did not keep up";
-    CLIENT_REFUSED = "metrics_collector_client_messages_refused_total", Counter,
-        "Messages of viewing clients that were refused";
+        "Handshakes of agents and viewers that were refused, as their keys are not on the list";
+    VIEWERS = "metrics_collector_viewers", Gauge,
+        "Viewers that are there";
+    VIEWER_SENT = "metrics_collector_viewer_messages_sent_total", Counter,
+        "Messages that viewers were sent";
+    VIEWER_LOST = "metrics_collector_viewer_messages_lost_total", Counter,
+        "Messages that viewers missed, as they did not keep up";
+    VIEWER_REFUSED = "metrics_collector_viewer_messages_refused_total", Counter,
+        "Messages of viewers that were refused";
     PUSH_SENT = "metrics_collector_remote_write_samples_sent_total" ["target"], Counter,
         "Samples that a target of remote write has taken";
     PUSH_FAILED = "metrics_collector_remote_write_samples_failed_total" ["target"], Counter,

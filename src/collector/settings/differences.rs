@@ -14,8 +14,8 @@ pub fn restart_needed(in_force: &Loaded, new: &Loaded) -> Vec<&'static str> {
     let differences = [
         ("listen.agents", old.listen.agents != settings.listen.agents),
         (
-            "listen.clients",
-            old.listen.clients != settings.listen.clients,
+            "listen.viewers",
+            old.listen.viewers != settings.listen.viewers,
         ),
         ("listen.web", old.listen.web != settings.listen.web),
         ("curve.secret_key_file", public(in_force) != public(new)),

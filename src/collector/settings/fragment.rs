@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::values::{
-    AgentsListen, Authorized, ClientsListen, FileName, ForgetAfter, HeaderName, HeaderValue,
-    HostTimeout, LabelName, LabelValue, PingInterval, PushTimeout, PushUrl, UserName, WebHosts,
+    AgentsListen, Authorized, FileName, ForgetAfter, HeaderName, HeaderValue, HostTimeout,
+    LabelName, LabelValue, PingInterval, PushTimeout, PushUrl, UserName, ViewersListen, WebHosts,
     WebListen,
 };
 use crate::config::{ConnectionName, Flag, LogLevel};
@@ -32,7 +32,7 @@ pub(super) struct Fragment {
 #[serde(deny_unknown_fields)]
 pub(super) struct ListenFragment {
     pub(super) agents: AgentsListen,
-    pub(super) clients: ClientsListen,
+    pub(super) viewers: ViewersListen,
     pub(super) web: WebListen,
 }
 

@@ -98,7 +98,7 @@ fn load_layers(layers: Layers, inputs: &Inputs) -> Result<Loaded, ConfigError> {
     let mut problems = Problems::default();
     let listen = Listening {
         agents: listen.agents.0,
-        clients: listen.clients.0,
+        viewers: listen.viewers.0,
         web: listen.web.0,
     };
     problems.extend(same_ports(&layers, listen));
@@ -225,11 +225,11 @@ pub fn read(inputs: &Inputs) -> Result<Layered, ConfigError> {
 fn same_ports(layers: &Layers, listen: Listening) -> Vec<Problem> {
     const KEYS: [[&str; 2]; 3] = [
         ["listen", "agents"],
-        ["listen", "clients"],
+        ["listen", "viewers"],
         ["listen", "web"],
     ];
-    const NAMES: [&str; 3] = ["listen.agents", "listen.clients", "listen.web"];
-    let places = [Some(listen.agents), listen.clients, listen.web];
+    const NAMES: [&str; 3] = ["listen.agents", "listen.viewers", "listen.web"];
+    let places = [Some(listen.agents), listen.viewers, listen.web];
     let all: Vec<_> = KEYS.iter().zip(NAMES).zip(places).collect();
     let mut problems = Vec::new();
     for (index, ((key, name), place)) in all.iter().enumerate() {

@@ -69,8 +69,8 @@ pub struct Settings {
 pub struct Listening {
     /// For agents.
     pub agents: Listen,
-    /// For viewing clients, if at all.
-    pub clients: Option<Listen>,
+    /// For viewers, if at all.
+    pub viewers: Option<Listen>,
     /// For those who scrape metrics, if at all.
     pub web: Option<Listen>,
 }

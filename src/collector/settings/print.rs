@@ -28,7 +28,7 @@ fn show(loaded: &Loaded, setting: &Setting, path: &[&str]) -> Shown {
     };
     let value = match setting.key {
         "listen.agents" => listen(Some(settings.listen.agents)),
-        "listen.clients" => listen(settings.listen.clients),
+        "listen.viewers" => listen(settings.listen.viewers),
         "listen.web" => listen(settings.listen.web),
         "curve.secret_key_file" => match &loaded.keys {
             Found::Keys(keys) => Some(quoted(keys.path.display())),

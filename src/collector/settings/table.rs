@@ -2,8 +2,8 @@
 //! [`load()`](super::load()), what fits is decided by the types in `values`.
 
 use super::values::{
-    AgentsListen, Authorized, ClientsListen, FileName, ForgetAfter, HeaderName, HeaderValue,
-    HostTimeout, LabelName, LabelValue, PingInterval, PushTimeout, PushUrl, UserName, WebHosts,
+    AgentsListen, Authorized, FileName, ForgetAfter, HeaderName, HeaderValue, HostTimeout,
+    LabelName, LabelValue, PingInterval, PushTimeout, PushUrl, UserName, ViewersListen, WebHosts,
     WebListen,
 };
 use crate::config::table::{Chosen, Schema, Setting, Shape, check, check_alone, check_name};
@@ -66,11 +66,11 @@ pub static COLLECTOR: Schema = Schema {
             ..TEXT
         },
         Setting {
-            key: "listen.clients",
+            key: "listen.viewers",
             expected: "an address to listen on, such as \"*:5557\" or \"[::1]:5557\", or \"none\"",
             default: Some("\"*:5557\""),
-            description: "Where viewing clients connect to; \"none\" for nowhere.",
-            check: check::<ClientsListen>,
+            description: "Where viewers connect to; \"none\" for nowhere.",
+            check: check::<ViewersListen>,
             ..TEXT
         },
         Setting {

@@ -108,7 +108,7 @@ fn nothing_has_to_be_set() {
         Settings {
             listen: Listening {
                 agents: Listen::Any { port: 5556 },
-                clients: Some(Listen::Any { port: 5557 }),
+                viewers: Some(Listen::Any { port: 5557 }),
                 web: Some(Listen::Address(([127, 0, 0, 1], 9650).into())),
             },
             web_hosts: Vec::new(),
@@ -138,7 +138,7 @@ fn every_setting_is_read() {
     site.write("credentials/token", "x");
     site.write("etc/ca.pem", "x");
     site.etc(
-        "[listen]\nagents = '[::1]:1'\nclients = 'none'\nweb = '*'\n\
+        "[listen]\nagents = '[::1]:1'\nviewers = 'none'\nweb = '*'\n\
          [agents]\nauthorized = 'directory'\npin_names = true\n\
          [hosts]\nping_interval = '1s'\ntimeout = 60\nforget_after = '0s'\n\
          [remote_write.basic]\nurl = 'https://m.example.org/push?a=b'\nusername = 'u'\n\
@@ -150,7 +150,7 @@ fn every_setting_is_read() {
     );
     let settings = site.settings();
     assert_eq!(settings.listen.agents.to_string(), "[::1]:1");
-    assert_eq!(settings.listen.clients, None);
+    assert_eq!(settings.listen.viewers, None);
     assert_eq!(settings.listen.web, Some(Listen::Any { port: 9650 }));
     assert_eq!(settings.access.authorized, Authorized::Directory);
     assert!(settings.access.pin_names);
@@ -191,12 +191,12 @@ fn later_layers_go_over_earlier_ones() {
     let mut site = Site::new();
     site.write(
         "usr/metrics-collector.toml",
-        "[listen]\nagents = '*:1'\nclients = '*:11'\nweb = '*:21'\n[hosts]\ntimeout = 1\n",
+        "[listen]\nagents = '*:1'\nviewers = '*:11'\nweb = '*:21'\n[hosts]\ntimeout = 1\n",
     );
-    site.etc("[listen]\nagents = '*:2'\nclients = '*:12'\nweb = '*:22'\n");
+    site.etc("[listen]\nagents = '*:2'\nviewers = '*:12'\nweb = '*:22'\n");
     site.write(
         "etc/metrics-collector.d/10.toml",
-        "listen.agents = '*:3'\nlisten.clients = '*:13'\n",
+        "listen.agents = '*:3'\nlisten.viewers = '*:13'\n",
     );
     site.variable("LISTEN__AGENTS", "*:4");
     site.variable("SERVICE_HOST", "10.0.0.1");
@@ -204,7 +204,7 @@ fn later_layers_go_over_earlier_ones() {
     site.option("listen", "listen.agents", "*:5");
     let settings = site.settings();
     assert_eq!(settings.listen.agents, Listen::Any { port: 5 });
-    assert_eq!(settings.listen.clients, Some(Listen::Any { port: 13 }));
+    assert_eq!(settings.listen.viewers, Some(Listen::Any { port: 13 }));
     assert_eq!(settings.listen.web, Some(Listen::Any { port: 22 }));
     assert_eq!(settings.timing.host_timeout, Duration::from_secs(1));
     let files = site.load().unwrap().files().to_vec();
@@ -221,21 +221,21 @@ fn later_layers_go_over_earlier_ones() {
     let settings = site.settings();
     assert_eq!(settings.listen.web, None);
     assert_eq!(settings.timing.host_timeout, Duration::from_secs(2));
-    assert_eq!(settings.listen.clients, Some(Listen::Any { port: 5557 }));
+    assert_eq!(settings.listen.viewers, Some(Listen::Any { port: 5557 }));
 }
 
 #[test]
 fn a_link_local_address_has_its_interface() {
     let site = Site::new();
     site.etc(
-        "[listen]\nagents = '[fe80::1%lo]:1'\nclients = 'fe80::2%25lo'\nweb = '[fe80::3%1]'\n\
+        "[listen]\nagents = '[fe80::1%lo]:1'\nviewers = 'fe80::2%25lo'\nweb = '[fe80::3%1]'\n\
          [remote_write.a]\nurl = 'http://[fe80::1%25eth0]:9090/push'\n\
          [remote_write.b]\nurl = 'http://[fe80::1%eth0]/push'\n",
     );
     let settings = site.settings();
     assert_eq!(settings.listen.agents.to_string(), "[fe80::1%1]:1");
     assert_eq!(
-        settings.listen.clients.unwrap().to_string(),
+        settings.listen.viewers.unwrap().to_string(),
         "[fe80::2%1]:5557"
     );
     assert_eq!(settings.listen.web.unwrap().to_string(), "[fe80::3%1]:9650");
@@ -245,7 +245,7 @@ fn a_link_local_address_has_its_interface() {
     assert!(printed.contains("agents = \"[fe80::1%1]:1\""), "{printed}");
 
     site.etc(
-        "[listen]\nagents = '[fe80::1]:1'\nclients = '[fe80::2%no-such]'\nweb = '[::1%lo]:1'\n\
+        "[listen]\nagents = '[fe80::1]:1'\nviewers = '[fe80::2%no-such]'\nweb = '[::1%lo]:1'\n\
          [remote_write.a]\nurl = 'https://[fe80::1%25eth0]/push'\n\
          [remote_write.b]\nurl = 'http://[fe80::1]/push'\n\
          [remote_write.c]\nurl = 'http://[fe80::1%]/push'\n\
@@ -340,7 +340,7 @@ fn names_below_a_chosen_one_can_be_variables() {
 fn every_mistake_names_its_place_and_the_way_out() {
     let mut site = Site::new();
     site.etc(
-        "[listen]\nagents = 'localhost'\nclients = '*5'\nweb = '127.0.0.1:70000'\nagent = '*'\n\
+        "[listen]\nagents = 'localhost'\nviewers = '*5'\nweb = '127.0.0.1:70000'\nagent = '*'\n\
          [agents]\nauthorized = 'nobody'\npin_names = 'perhaps'\n\
          [hosts]\nping_interval = '99ms'\ntimeout = '3h'\nforget_after = '366days'\n\
          [log]\nlevel = 'loud'\n[dbus]\nbus = 'x'\n[curve]\nsecret_key_file = ''\n[lissten]\na = 1\n",
@@ -352,7 +352,7 @@ fn every_mistake_names_its_place_and_the_way_out() {
     let expected = [
         ":2: listen.agents: 'localhost' is not an address to listen on, such as \"*:5556\", \
          \"127.0.0.1:5556\" or \"[::1]:5556\": an IP address of this host is expected, or `*`",
-        ":3: listen.clients: '*5' is not an address to listen on, such as \"*:5557\" or \
+        ":3: listen.viewers: '*5' is not an address to listen on, such as \"*:5557\" or \
          \"[::1]:5557\", or \"none\": a colon and a port may follow the `*`",
         ":4: listen.web: '127.0.0.1:70000' is not an address to listen on, such as \
          \"127.0.0.1:9650\" or \"*:9650\", or \"none\": the port is a number from 0 to 65535",
@@ -392,10 +392,10 @@ fn every_mistake_names_its_place_and_the_way_out() {
 
 #[test]
 fn no_two_listen_at_one_place() {
-    let same = |agents: &str, clients: &str, web: &str| {
+    let same = |agents: &str, viewers: &str, web: &str| {
         let mut site = Site::new();
         site.etc(&format!(
-            "listen.clients = '{clients}'\nlisten.web = '{web}'"
+            "listen.viewers = '{viewers}'\nlisten.web = '{web}'"
         ));
         site.option("listen", "listen.agents", agents);
         match site.load() {
@@ -412,13 +412,13 @@ fn no_two_listen_at_one_place() {
     };
     assert_eq!(
         same("*:1", "127.0.0.1:1", "none"),
-        [taken("--listen: listen.agents", "listen.clients")]
+        [taken("--listen: listen.agents", "listen.viewers")]
     );
     assert_eq!(
         same("*:9", "*:1", "[::]:1"),
         [taken(
             "~/etc/metrics-collector.toml:2: listen.web",
-            "listen.clients"
+            "listen.viewers"
         )]
     );
     assert_eq!(same("127.0.0.1:1", "none", "127.0.0.1:1").len(), 1);
@@ -617,7 +617,7 @@ fn what_is_in_force_is_shown_with_its_origin_and_without_secrets() {
 
 [listen]
 agents = \"*:5556\"  # default
-clients = \"*:5557\"  # default
+viewers = \"*:5557\"  # default
 web = \"none\"  # --web-listen
 
 [web]
@@ -697,14 +697,14 @@ fn what_takes_a_restart_is_named() {
     Certificate::write_pair(&site.at("etc/curve"), "collector").unwrap();
     site.option("pin-names", "agents.pin_names", "true");
     site.option("listen", "listen.agents", "*:1");
-    site.option("clients-listen", "listen.clients", "none");
+    site.option("viewers-listen", "listen.viewers", "none");
     site.option("web-listen", "listen.web", "*:3");
     site.option("bus", "dbus.bus", "none");
     assert_eq!(
         restart_needed(&before, &site.load().unwrap()),
         [
             "listen.agents",
-            "listen.clients",
+            "listen.viewers",
             "listen.web",
             "curve.secret_key_file",
             "agents.pin_names",

@@ -15,7 +15,7 @@ use crate::base::text::is_plain;
 pub use crate::collector::access::Authorized;
 use crate::collector::prometheus::naming;
 use crate::config::deserialize_within;
-use crate::curve::endpoint::{DEFAULT_CLIENTS_PORT, DEFAULT_PORT};
+use crate::curve::endpoint::{DEFAULT_PORT, DEFAULT_VIEWERS_PORT};
 use crate::curve::endpoint::{EndpointError, Host, link_local, parse_ipv6};
 use crate::curve::keys::PublicKey;
 use crate::curve::router::Listen;
@@ -105,10 +105,10 @@ time!(
 #[serde(try_from = "String")]
 pub(super) struct AgentsListen(pub(super) Listen);
 
-/// Where to listen for viewing clients, if at all.
+/// Where to listen for viewers, if at all.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(try_from = "String")]
-pub(super) struct ClientsListen(pub(super) Option<Listen>);
+pub(super) struct ViewersListen(pub(super) Option<Listen>);
 
 /// Where to listen for HTTP, if at all.
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -118,8 +118,8 @@ pub(super) struct WebListen(pub(super) Option<Listen>);
 from_text!(AgentsListen, String, |text| {
     listen(&text, DEFAULT_PORT).map(Self)
 });
-from_text!(ClientsListen, String, |text| {
-    listen_if_at_all(&text, DEFAULT_CLIENTS_PORT).map(Self)
+from_text!(ViewersListen, String, |text| {
+    listen_if_at_all(&text, DEFAULT_VIEWERS_PORT).map(Self)
 });
 from_text!(WebListen, String, |text| {
     listen_if_at_all(&text, DEFAULT_WEB_PORT).map(Self)

@@ -93,13 +93,13 @@ fn each_side_understands_only_what_the_other_sends() {
         host: "a",
         grid: b"{}",
     };
-    assert_eq!(decode_for_client(&state.frames()), Ok(state));
+    assert_eq!(decode_for_viewer(&state.frames()), Ok(state));
     // An agent that sends it hears what it would of any kind that there is not.
     let refused = decode_from_agent(&state.frames()).unwrap_err();
     assert_eq!(refused.to_string(), "an unknown kind of grid \"state\"");
     let wrong = Malformed::Direction("METR");
     assert_eq!(decode_from_collector(&state.frames()), Err(wrong));
-    assert_eq!(decode_from_client(&state.frames()), Err(wrong));
+    assert_eq!(decode_from_viewer(&state.frames()), Err(wrong));
 }
 
 #[test]

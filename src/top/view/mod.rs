@@ -50,13 +50,13 @@ pub struct Scene<'a> {
     pub link: Status<'a>,
     /// The collector's address, for people.
     pub collector: &'a str,
-    /// This client's key.
+    /// This viewer's key.
     pub own_key: PublicKey,
     /// The key that the collector was expected to have.
     pub collector_key: PublicKey,
     /// Where that is known from.
     pub origin: &'a Origin,
-    /// A name for this client.
+    /// A name for this viewer.
     pub own_name: &'a str,
     /// Now.
     pub now: Instant,

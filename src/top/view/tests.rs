@@ -667,11 +667,11 @@ fn a_key_that_is_refused_comes_with_the_command_that_lets_it_in() {
     let text = world.lines(100, 24).join("\n");
     assert!(
         text.contains(
-            "Not connected: collector:5557 does not let this client in; the next attempt is in 3 s."
+            "Not connected: collector:5557 does not let this viewer in; the next attempt is in 3 s."
         ),
         "{text}"
     );
-    let command = format!("metrics-collector keys allow --client --name laptop '{PUBLIC}'");
+    let command = format!("metrics-collector keys allow --viewer --name laptop '{PUBLIC}'");
     assert!(text.contains(&command), "{text}");
     assert!(text.contains("not connected"), "{text}");
 }
@@ -702,7 +702,9 @@ fn a_wrong_key_and_an_absent_collector_are_told_apart() {
     assert!(wrong.contains("/home/a/.curve/collector.key"));
     let agents = told(Trouble::AgentsPort);
     assert!(agents.contains("Not connected: collector:5557 is where agents report"));
-    assert!(agents.contains("Viewing clients connect to another port, 5557 where nothing else is set: metrics-top collector"));
+    assert!(agents.contains(
+        "Viewers connect to another port, 5557 where nothing else is set: metrics-top collector"
+    ));
     let away = told(Trouble::Unreachable("connection refused".to_owned()));
     assert!(away.contains("collector:5557 cannot be reached (connection refused)"));
     let unknown = told(Trouble::NoAddress("the name c does not resolve".to_owned()));

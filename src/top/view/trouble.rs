@@ -78,14 +78,14 @@ fn told(trouble: &Trouble, scene: &Scene<'_>) -> (String, Vec<String>) {
         Trouble::Unreachable(why) => (
             format!("{collector} cannot be reached ({why})"),
             vec![
-                "Does metrics-collector run there, and listen for clients (--clients-listen)?"
+                "Does metrics-collector run there, and listen for viewers (--viewers-listen)?"
                     .to_owned(),
             ],
         ),
         Trouble::KeyRefused => (
-            format!("{collector} does not let this client in"),
+            format!("{collector} does not let this viewer in"),
             vec![
-                format!("This client's public key is {}", scene.own_key),
+                format!("This viewer's public key is {}", scene.own_key),
                 "Whoever runs the collector lets it in, there, with".to_owned(),
                 format!(
                     "  {}",
@@ -195,7 +195,7 @@ mod tests {
     #[test]
     fn a_command_that_is_wrapped_is_still_one() {
         let key = "'rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7'";
-        let words = "metrics-collector keys allow --client --name ada-c1";
+        let words = "metrics-collector keys allow --viewer --name ada-c1";
         let lines = wrapped(&format!("  {words} {key}"), 80);
         assert_eq!(lines, [format!("  {words} \\"), format!("    {key}")]);
         let lines = wrapped(&format!("  {words} {key}"), 54);

@@ -1,190 +1,286 @@
-//! A collector as they are deployed, on libzmq's own ROUTER: it knows what an agent may
-//! say, and fails on everything else.
+//! The collector itself, in a home directory of its own.
 
-use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::Instant;
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
 
-use super::peer::{Peer, hex};
+use super::peer::{PATIENCE, Peer};
+use super::place::LOOK_AGAIN;
 
-/// A routing id.
-pub(crate) type Id = Vec<u8>;
-
-/// A grid message.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Grid {
-    pub(crate) from: Id,
-    pub(crate) host: String,
-    pub(crate) kind: String,
-    pub(crate) values: BTreeMap<String, Value>,
+/// A collector's program, not started yet: nothing of this process's environment.
+pub(crate) fn program(home: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_metrics-collector"));
+    command
+        .env_clear()
+        .env("HOME", home)
+        // Several run at a time, and no bus knows them.
+        .env("METRICS_COLLECTOR_LISTEN__VIEWERS", "none")
+        .env("METRICS_COLLECTOR_LISTEN__WEB", "none")
+        .env("METRICS_COLLECTOR_DBUS__BUS", "none")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
 }
 
-impl Grid {
-    pub(crate) fn names(&self) -> Vec<&str> {
-        self.values.keys().map(String::as_str).collect()
-    }
-
-    pub(crate) fn number(&self, name: &str) -> f64 {
-        self.values[name].as_f64().unwrap()
-    }
-
-    /// When the sample was taken: seconds since boot.
-    pub(crate) fn uptime(&self) -> f64 {
-        self.number("sys.uptime")
-    }
-}
-
-/// What an agent said.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Said {
-    Hello(Id),
-    Grid(Grid),
-}
-
-/// A collector; ends when dropped.
+/// A running collector; killed when dropped.
 pub(crate) struct Collector {
-    pub(crate) peer: Peer,
-    pub(crate) port: u16,
-    pub(crate) public: String,
-    secret: String,
-    address: String,
+    child: Child,
+    log: mpsc::UnboundedReceiver<String>,
+    /// What it logged before it listened.
+    pub(crate) before: Vec<String>,
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
+    /// What agents know it by.
+    pub(crate) public_key: String,
 }
 
 impl Collector {
-    /// One on a free port of 127.0.0.1.
-    pub(crate) async fn start() -> Self {
-        Self::start_on("tcp://127.0.0.1:*").await
+    /// One on a free port of 127.0.0.1, with more options.
+    pub(crate) async fn start(home: &Path, options: &[&str]) -> Self {
+        let mut command = program(home);
+        command.args(["--listen", "127.0.0.1:0"]).args(options);
+        Self::run(command).await
     }
 
-    pub(crate) async fn start_on(address: &str) -> Self {
-        let mut peer = Peer::router();
-        let keys = peer.ask(json!({"do": "keys"})).await;
-        let bound = peer.ask(json!({"do": "bind", "address": address})).await;
-        let text = |value: &Value| value.as_str().unwrap().to_owned();
-        Self {
-            peer,
-            port: bound["port"].as_u64().unwrap().try_into().unwrap(),
-            public: text(&keys["public"]),
-            secret: text(&keys["secret"]),
-            address: text(&bound["address"]),
-        }
-    }
-
-    /// Dies as of a power cut. [`Collector::restart`] brings it back.
-    pub(crate) fn crash(&mut self) {
-        self.peer.kill();
-    }
-
-    /// Comes back as a new process, with the keys and the port from before.
-    pub(crate) async fn restart(&mut self) {
-        self.peer = Peer::router();
-        let keys = json!({"do": "keys", "public": self.public, "secret": self.secret});
-        self.peer.ask(keys).await;
-        self.peer
-            .ask(json!({"do": "bind", "address": self.address}))
-            .await;
-    }
-
-    /// A stranger comes in its place, on the same port with a key of its own.
-    pub(crate) async fn usurp(&mut self) {
-        self.peer = Peer::router();
-        self.peer
-            .ask(json!({"do": "bind", "address": self.address}))
-            .await;
-    }
-
-    /// The agent's settings for this collector, reached under a host name or address.
-    pub(crate) fn section_at(&self, name: &str, host: &str) -> String {
-        section(name, &format!("{host}:{}", self.port), &self.public)
-    }
-
-    /// The agent's settings for this collector.
-    pub(crate) fn section(&self, name: &str) -> String {
-        self.section_at(name, "127.0.0.1")
-    }
-
-    /// The next message, which must be one that the protocol allows.
-    pub(crate) async fn next(&mut self) -> Said {
-        let (from, frames) = self.peer.message().await;
-        let frames: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
-        let is_id = |byte: &u8| byte.is_ascii_uppercase() || byte.is_ascii_digit();
-        assert!(from.len() == 16 && from.iter().all(is_id), "{from:?}");
-        match frames.as_slice() {
-            [b"CTRL", b"hello"] => Said::Hello(from),
-            [b"METR", host, grid, kind @ (b"model" | b"metrics")] => Said::Grid(Grid {
-                from,
-                host: str::from_utf8(host).unwrap().to_owned(),
-                kind: str::from_utf8(kind).unwrap().to_owned(),
-                values: serde_json::from_slice(grid).unwrap(),
-            }),
-            other => panic!("not a message of an agent: {other:?}"),
-        }
-    }
-
-    /// The next message, which must be a hello; the new connection.
-    pub(crate) async fn hello(&mut self) -> Id {
-        match self.next().await {
-            Said::Hello(id) => id,
-            other @ Said::Grid(_) => panic!("expected hello: {other:?}"),
-        }
-    }
-
-    /// The next hello, whatever an older connection still had to say.
-    pub(crate) async fn hello_again(&mut self) -> Id {
-        loop {
-            if let Said::Hello(id) = self.next().await {
-                return id;
+    /// Waits until this one listens.
+    pub(crate) async fn run(mut command: Command) -> Self {
+        let mut child = command.spawn().unwrap();
+        let log = lines(child.stderr.take().unwrap());
+        let mut collector = Self {
+            child,
+            log,
+            before: Vec::new(),
+            address: SocketAddr::from(([0; 4], 0)),
+            public_key: String::new(),
+        };
+        let line = loop {
+            let line = collector.logged("").await;
+            if line.contains("Listening for agents at ") {
+                break line;
             }
+            collector.before.push(line);
+        };
+        let (_, rest) = line.split_once("Listening for agents at ").unwrap();
+        let (address, rest) = rest.split_once("; ").unwrap();
+        // Of all addresses any will do.
+        let address = address.replace('*', "127.0.0.1");
+        collector.address = address.parse().unwrap();
+        let (_, rest) = rest.split_once("the public key they need is ").unwrap();
+        rest.clone_into(&mut collector.public_key);
+        collector
+    }
+
+    /// The next line of the log that holds this.
+    pub(crate) async fn logged(&mut self, part: &str) -> String {
+        let find = async {
+            while let Some(line) = self.log.recv().await {
+                if line.contains(part) {
+                    return line;
+                }
+            }
+            panic!("the log has ended without {part:?}");
+        };
+        let found = timeout(PATIENCE, find).await;
+        found.unwrap_or_else(|_| panic!("nothing is logged with {part:?}"))
+    }
+
+    /// What was logged and not read yet, of one that has ended.
+    pub(crate) async fn rest_of_log(&mut self) -> Vec<String> {
+        let mut lines = Vec::new();
+        while let Some(line) = self.log.recv().await {
+            lines.push(line);
+        }
+        lines
+    }
+
+    /// The memory that is its own, in KiB.
+    pub(crate) fn resident_kib(&self) -> u64 {
+        self.memory_kib("RssAnon:")
+    }
+
+    /// What it has had in memory at the most, in KiB.
+    pub(crate) fn most_memory_kib(&self) -> u64 {
+        self.memory_kib("VmHWM:")
+    }
+
+    fn memory_kib(&self, kind: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));
+        let status = status.unwrap();
+        let line = status.lines().find(|line| line.starts_with(kind));
+        let mut words = line.unwrap().split_whitespace().skip(1);
+        words.next().unwrap().parse().unwrap()
+    }
+
+    /// What it prints, line by line.
+    pub(crate) fn printed(&mut self) -> Printed {
+        Printed(lines(self.stdout()))
+    }
+
+    /// Its standard output, to be read or not.
+    pub(crate) fn stdout(&mut self) -> ChildStdout {
+        self.child.stdout.take().unwrap()
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Waits for its end.
+    pub(crate) async fn ended(&mut self) -> ExitStatus {
+        let start = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(start.elapsed() < PATIENCE, "the collector does not end");
+            sleep(LOOK_AGAIN).await;
         }
     }
 
-    /// The next message, which must be a grid.
-    pub(crate) async fn grid(&mut self) -> Grid {
-        match self.next().await {
-            Said::Grid(grid) => grid,
-            other @ Said::Hello(_) => panic!("expected a grid: {other:?}"),
-        }
+    /// Ends it; what it had counted: `2 hosts, 7 messages, 0 refused`.
+    pub(crate) async fn stop(&mut self) -> String {
+        self.signal(Signal::TERM);
+        let line = self.logged("Stopping on SIGTERM: ").await;
+        assert_eq!(self.ended().await.code(), Some(0));
+        let (_, totals) = line.split_once("SIGTERM: ").unwrap();
+        totals.to_owned()
     }
 
-    /// The next message, which must be a grid of this kind.
-    pub(crate) async fn grid_of(&mut self, kind: &str) -> Grid {
-        let grid = self.grid().await;
-        assert_eq!(grid.kind, kind, "{grid:?}");
-        grid
+    /// A peer that is connected to it under this routing id.
+    pub(crate) async fn peer(&self, id: &str) -> Peer {
+        self.peer_at(&format!("tcp://{}", self.address), id).await
     }
 
-    /// Gives a control word.
-    pub(crate) async fn say(&mut self, to: &Id, word: &str) {
-        let frames = [b"CTRL", word.as_bytes()];
-        self.peer.send(Some(to), &frames).await;
-    }
-
-    /// Gives a control word many times over; does not wait until that is done.
-    pub(crate) fn flood(&mut self, to: &Id, word: &str, count: u32) {
-        let frames = [hex(b"CTRL"), hex(word.as_bytes())];
-        self.peer
-            .tell(&json!({"do": "send", "to": hex(to), "frames": frames, "count": count}));
-    }
-
-    /// Takes an agent in, from its hello to its model; its connection.
-    pub(crate) async fn welcome(&mut self) -> Id {
-        let id = self.hello().await;
-        self.say(&id, "model").await;
-        assert_eq!(self.grid_of("model").await.from, id);
-        id
-    }
-
-    /// Takes an agent in that may have sent its model lately; its new connection.
-    pub(crate) async fn welcome_again(&mut self) -> Id {
-        let id = self.hello_again().await;
-        self.say(&id, "model").await;
-        while self.grid().await.from != id {}
-        id
+    /// The same, by this address.
+    pub(crate) async fn peer_at(&self, address: &str, id: &str) -> Peer {
+        let mut peer = Peer::dealer();
+        let id = super::peer::hex(id.as_bytes());
+        let command =
+            json!({"do": "connect", "address": address, "server": self.public_key, "id": id});
+        peer.ask(command).await;
+        peer.link("HANDSHAKE_SUCCEEDED").await;
+        peer
     }
 }
 
-/// A collector's section in the agent's settings.
-pub(crate) fn section(name: &str, endpoint: &str, public_key: &str) -> String {
-    // Z85 has quotes of neither kind and no backslash.
-    format!("[collector.{name}]\nendpoint = '{endpoint}'\npublic_key = '{public_key}'\n")
+impl Drop for Collector {
+    fn drop(&mut self) {
+        // It may be gone already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Lines of JSON, one a message.
+pub(crate) struct Printed(mpsc::UnboundedReceiver<String>);
+
+impl Printed {
+    pub(crate) async fn next(&mut self) -> Value {
+        let line = timeout(PATIENCE, self.0.recv()).await;
+        let line = line.expect("a line is printed").expect("it prints");
+        serde_json::from_str(&line).expect("a line is JSON")
+    }
+}
+
+fn lines(from: impl Read + Send + 'static) -> mpsc::UnboundedReceiver<String> {
+    let (sender, lines) = mpsc::unbounded_channel();
+    thread::spawn(move || {
+        // Until its end, heard or not: the collector must not find it full.
+        for line in BufReader::new(from).lines().map_while(Result::ok) {
+            let _ = sender.send(line);
+        }
+    });
+    lines
+}
+
+/// Many agents in one process.
+pub(crate) struct Fleet(Peer);
+
+impl Fleet {
+    /// So many, with routing ids that begin with this, and a key each.
+    pub(crate) async fn connect(collector: &Collector, name: &str, count: u32) -> Self {
+        Self::connect_as(collector, name, count, true).await
+    }
+
+    /// The same, all with one key.
+    pub(crate) async fn connect_with_one_key(
+        collector: &Collector,
+        name: &str,
+        count: u32,
+    ) -> Self {
+        Self::connect_as(collector, name, count, false).await
+    }
+
+    async fn connect_as(collector: &Collector, name: &str, count: u32, own_keys: bool) -> Self {
+        let mut peer = Peer::fleet();
+        let address = format!("tcp://{}", collector.address);
+        let command = json!({"do": "connect", "address": address, "count": count, "name": name,
+                             "server": collector.public_key, "own_keys": own_keys});
+        peer.ask(command).await;
+        Self(peer)
+    }
+
+    /// Each sends this message so many times; `%d` is its own number, `%m` the message's.
+    pub(crate) async fn send(&mut self, frames: &[&str], count: u32) {
+        let frames: Vec<_> = frames
+            .iter()
+            .map(|frame| super::peer::hex(frame.as_bytes()))
+            .collect();
+        let command = json!({"do": "send", "frames": frames, "count": count});
+        self.0.ask(command).await;
+    }
+
+    /// Waits until each has heard this word so many times.
+    pub(crate) async fn heard_by_each(&mut self, word: &str, count: u32) {
+        let command = json!({"do": "await", "word": word, "count": count});
+        self.0.ask(command).await;
+    }
+
+    /// How often all of them together have heard this word.
+    pub(crate) async fn heard(&mut self, word: &str) -> u64 {
+        let heard = self.0.ask(json!({"do": "heard"})).await;
+        heard["all"][word].as_u64().unwrap_or(0)
+    }
+}
+
+impl Peer {
+    /// Sends a grid.
+    pub(crate) async fn report(&mut self, host: &str, grid: &str, kind: &str) {
+        let frames = ["METR", host, grid, kind].map(str::as_bytes);
+        self.send(None, &frames).await;
+    }
+
+    /// The next control word.
+    pub(crate) async fn word(&mut self) -> String {
+        let (_, frames) = self.message().await;
+        let [tag, word] = &frames[..] else {
+            panic!("a control message has two frames: {frames:?}");
+        };
+        assert_eq!(tag, b"CTRL");
+        String::from_utf8(word.clone()).unwrap()
+    }
+
+    /// Says hello and waits for the answer; pings may come before.
+    pub(crate) async fn hello(&mut self) {
+        self.send(None, &[b"CTRL", b"hello"]).await;
+        loop {
+            match self.word().await.as_str() {
+                "model" => return,
+                word => assert_eq!(word, "ping"),
+            }
+        }
+    }
 }

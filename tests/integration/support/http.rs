@@ -6,8 +6,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
+use super::collector::Collector;
 use super::peer::PATIENCE;
-use super::server::Collector;
 
 /// What was answered.
 #[derive(Debug)]

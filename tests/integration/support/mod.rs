@@ -2,6 +2,7 @@
 
 pub(crate) mod agent;
 pub(crate) mod collector;
+pub(crate) mod deployed;
 pub(crate) mod flood;
 pub(crate) mod http;
 pub(crate) mod manager;
@@ -9,7 +10,6 @@ pub(crate) mod peer;
 pub(crate) mod place;
 pub(crate) mod prometheus;
 pub(crate) mod receiver;
-pub(crate) mod server;
 pub(crate) mod tmux;
 
 /// True for root, who alone may do this; else says what is left out.

@@ -105,7 +105,7 @@ def large_messages_do_not_reach_it(m):
     m.start_reporting()
     for unit, name, path in (
         (AGENT, BUS_NAME, OBJECT),
-        (COLLECTOR, "org.metricsagent.Server1", "/org/metricsagent/Server1"),
+        (COLLECTOR, "org.metricsagent.Collector1", "/org/metricsagent/Collector1"),
     ):
         pid, before = m.main_pid(unit), _most_memory(m, unit)
         sent = m.run(*AS_NOBODY, "python3", BUS_MESSAGES, name, path, "3", timeout=60)
@@ -131,7 +131,7 @@ def small_calls_do_not_pile_up(m):
     m.start_reporting()
     for unit, name, path in (
         (AGENT, BUS_NAME, OBJECT),
-        (COLLECTOR, "org.metricsagent.Server1", "/org/metricsagent/Server1"),
+        (COLLECTOR, "org.metricsagent.Collector1", "/org/metricsagent/Collector1"),
     ):
         pid, before = m.main_pid(unit), _most_memory(m, unit)
         for method in ("Reload", "NoSuchMethod"):

@@ -15,7 +15,7 @@ def reload_begins_the_reporting(m):
     m.run("systemctl", "enable", "--now", AGENT)
     pid = m.main_pid()
     key = m.start_collector()
-    ready = m.event("SERVER_READY", COLLECTOR)
+    ready = m.event("COLLECTOR_READY", COLLECTOR)
     m.expect("public key in the collector's journal", ready["PUBLIC_KEY"], key)
     m.configure(key)
     m.run("systemctl", "reload", AGENT)
@@ -26,12 +26,12 @@ def reload_begins_the_reporting(m):
         lambda line: line.startswith("Reporting to 127.0.0.1:5556 every 5s"),
     )
     m.expect("connections", m.agent("Connections"), ["/org/metricsagent/Agent1/connection/main"])
-    m.expect("server key", m.connection("ServerKey"), key)
+    m.expect("server key", m.connection("CollectorKey"), key)
     m.expect("configuration files", m.agent("ConfigurationFiles"), [CONFIGURATION])
     m.event("CONFIGURATION_RELOADED")
     reporting = m.event("CONNECTION_REPORTING")
     m.expect("its CONNECTION=", reporting["CONNECTION"], "main")
-    host = m.event("SERVER_HOST_APPEARED", COLLECTOR)
+    host = m.event("COLLECTOR_HOST_APPEARED", COLLECTOR)
     m.expect("the collector's HOST=", host["HOST"], m.agent("HostName"))
     m.expect_steady(pid)
     m.expect_steady(m.main_pid(COLLECTOR), COLLECTOR)
@@ -63,7 +63,7 @@ def reload_keeps_what_did_not_change(m):
     """Another interval: in force at once, over the same connection."""
     m.start_reporting()
     pid, routing_id = m.main_pid(), m.connection("RoutingId")
-    m.configure(m.connection("ServerKey"), '[intervals]\nmetrics = "2s"\nstale = "20s"\n')
+    m.configure(m.connection("CollectorKey"), '[intervals]\nmetrics = "2s"\nstale = "20s"\n')
     m.run("systemctl", "reload", AGENT)
     m.expect("metrics interval", m.agent("MetricsIntervalUSec"), 2_000_000)
     m.expect("stale interval", m.agent("StaleIntervalUSec"), 20_000_000)
@@ -127,7 +127,7 @@ def host_name_change_is_noticed(m):
     m.expect("its PREVIOUS=", changed["PREVIOUS"], old)
     m.eventually(
         "hosts at the collector",
-        lambda: [entry["HOST"] for entry in m.events("SERVER_HOST_APPEARED", COLLECTOR)],
+        lambda: [entry["HOST"] for entry in m.events("COLLECTOR_HOST_APPEARED", COLLECTOR)],
         [old, "web2"],
     )
     # And back at once: the name between is the old one.
@@ -135,7 +135,7 @@ def host_name_change_is_noticed(m):
     m.eventually("host name", lambda: m.agent("HostName"), old)
     m.eventually(
         "hosts that were renamed",
-        lambda: [(entry["HOST"], entry["NEW_NAME"]) for entry in m.events("SERVER_HOST_RENAMED", COLLECTOR)],
+        lambda: [(entry["HOST"], entry["NEW_NAME"]) for entry in m.events("COLLECTOR_HOST_RENAMED", COLLECTOR)],
         [("web2", old)],
         within=60,
     )

@@ -75,9 +75,9 @@ def collectors_keys_all_handed_out(m):
     m.run("systemctl", "start", COLLECTOR, AGENT)
     m.eventually("state", lambda: m.agent("State"), "reporting")
     m.expect("the agent's key", m.agent("PublicKey"), own_public)
-    m.expect("the collector's key", m.connection("ServerKey"), public)
-    m.expect("the collector's own word", m.event("SERVER_READY", COLLECTOR)["PUBLIC_KEY"], public)
-    for unit, made in ((AGENT, "KEY_GENERATED"), (COLLECTOR, "SERVER_KEY_GENERATED")):
+    m.expect("the collector's key", m.connection("CollectorKey"), public)
+    m.expect("the collector's own word", m.event("COLLECTOR_READY", COLLECTOR)["PUBLIC_KEY"], public)
+    for unit, made in ((AGENT, "KEY_GENERATED"), (COLLECTOR, "COLLECTOR_KEY_GENERATED")):
         m.expect(f"keys that {unit} made", m.events(made, unit), [])
     shown = m.run("ls", "/var/lib/metrics-collector", "/var/lib/metrics-agent")
     m.expect("certificates in the state directories", ".key" in shown, False)
@@ -91,7 +91,7 @@ def collectors_public_key_inline(m):
     m.write(CONFIGURATION, '[collector.main]\nendpoint = "tcp://127.0.0.1:5556"\n')
     m.run("systemctl", "start", AGENT)
     m.eventually("state", lambda: m.agent("State"), "reporting")
-    m.expect("the collector's key", m.connection("ServerKey"), key)
+    m.expect("the collector's key", m.connection("CollectorKey"), key)
 
 
 def _expect_agents_key(m, public):

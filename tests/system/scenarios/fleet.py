@@ -10,7 +10,7 @@ from machine import AGENT, COLLECTOR, RPM_SUITE
 SUITES = ["bookworm", "trixie", RPM_SUITE]
 
 SETTINGS = "/etc/metrics-collector/metrics-collector.toml"
-NAME, OBJECT = "org.metricsagent.Server1", "/org/metricsagent/Server1"
+NAME, OBJECT = "org.metricsagent.Collector1", "/org/metricsagent/Collector1"
 
 # The agent tries again after a minute at most.
 AGAIN_SECONDS = 100
@@ -30,7 +30,7 @@ def only_allowed_agents_report(m):
     m.eventually("shut out", lambda: m.agent("HandshakeFailures"), lambda count: count > 0)
     m.expect("state", m.agent("State") == "reporting", False)
     m.eventually("keys", lambda: _keys(m), lambda keys: "refused" in keys, show=len)
-    refused = m.event("SERVER_KEY_REFUSED", COLLECTOR)
+    refused = m.event("COLLECTOR_KEY_REFUSED", COLLECTOR)
     m.expect("its PUBLIC_KEY=", refused["PUBLIC_KEY"], key)
 
     m.run("metrics-collector", "keys", "allow", host)
@@ -39,7 +39,7 @@ def only_allowed_agents_report(m):
 
     m.run("metrics-collector", "keys", "revoke", host)
     # Over the connection that it has, too.
-    m.event("SERVER_MESSAGE_REFUSED", COLLECTOR)
+    m.event("COLLECTOR_MESSAGE_REFUSED", COLLECTOR)
     m.run("systemctl", "restart", AGENT)
     m.eventually("shut out", lambda: m.agent("HandshakeFailures"), lambda count: count > 0)
     m.expect_steady(pid, COLLECTOR)
@@ -54,7 +54,7 @@ def a_pinned_name_is_its_keys(m):
     m.run("systemctl", "stop", AGENT)
     m.run("sh", "-c", "rm /var/lib/metrics-agent/agent.key*")
     m.run("systemctl", "start", AGENT)
-    taken = m.event("SERVER_NAME_TAKEN", COLLECTOR)
+    taken = m.event("COLLECTOR_NAME_TAKEN", COLLECTOR)
     m.expect("its HOST=", taken["HOST"], host)
     explained = m.run("journalctl", "-x", "--no-pager", "--unit", COLLECTOR)
     m.expect_match("explained", explained, "metrics-collector keys forget")
@@ -87,13 +87,13 @@ def a_client_looks_on(m):
     """metrics-top with a key that is allowed while the collector runs; without, it is told how."""
     m.start_reporting()
     m.await_host()
-    host, collector = m.agent("HostName"), m.connection("ServerKey")
+    host, collector = m.agent("HostName"), m.connection("CollectorKey")
     m.run("metrics-agentctl", "keygen", "--name", "client", "/root/.curve")
-    certificate = m.read("/root/.curve/client.key")
+    certificate = m.read("/root/.curve/viewer.key")
     key = m.expect_match("key", certificate, r'public-key\s*=\s*"([!-~]{40})"').group(1)
     top = ["env", "HOME=/root", "metrics-top", "--once", f"--public-key={collector}"]
     m.expect_refused("stranger", *top, "--wait", "3s", "127.0.0.1", saying="keys allow")
-    m.run("metrics-collector", "keys", "allow", key, "--client", "--name", "ops")
+    m.run("metrics-collector", "keys", "allow", key, "--viewer", "--name", "ops")
     m.eventually(
         "what it shows", lambda: host in m.execute(*top, "--wait", "10s", "127.0.0.1").stdout, True
     )
@@ -111,7 +111,7 @@ def a_client_looks_on(m):
         True,
         within=AGAIN_SECONDS,
     )
-    m.run("metrics-collector", "keys", "revoke", "ops", "--client")
+    m.run("metrics-collector", "keys", "revoke", "ops", "--viewer")
     m.eventually(
         "shut out", lambda: m.execute(*top, "--wait", "1s", "127.0.0.1").returncode == 0, False
     )

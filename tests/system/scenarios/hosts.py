@@ -71,7 +71,7 @@ def report_from_one_to_the_other(m):
     collector.expect("mem.total", printed[0]["metrics"]["mem.total"], total)
     free = printed[1]["metrics"]["mem.free"]
     collector.expect_true(f"mem.free is between 0 and {total}: {free}", 0 < free < total)
-    appeared = collector.event("SERVER_HOST_APPEARED", COLLECTOR)
+    appeared = collector.event("COLLECTOR_HOST_APPEARED", COLLECTOR)
     collector.expect("the host in its journal", appeared["HOST"], name)
     collector.expect_match("status", collector.status_line(COLLECTOR), "1 host, .*")
     collector.expect_steady(collector.main_pid(COLLECTOR), COLLECTOR)

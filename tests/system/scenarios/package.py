@@ -12,7 +12,7 @@ EXPOSURE = {AGENT: 1.2, COLLECTOR: 1.2}
 COLLECTORS_DIRECTORIES = {
     "curve": "750 root:metrics-collector",
     "authorized_agents": "755 root:root",
-    "authorized_clients": "755 root:root",
+    "authorized_viewers": "755 root:root",
 }
 
 # By packaging/install, which is what is tested here.
@@ -46,7 +46,7 @@ def everything_is_in_its_place(m):
         "org.freedesktop.PolicyKit1.Authority", "EnumerateActions", "s", "C",
     )  # fmt: skip
     known = sorted(set(re.findall(r"org\.metricsagent\.[a-z.-]+", actions)))
-    policies = ("org.metricsagent.policy", "org.metricsagent.server.policy")
+    policies = ("org.metricsagent.policy", "org.metricsagent.collector.policy")
     texts = "".join((SOURCE / "dbus" / policy).read_text() for policy in policies)
     wanted = sorted(re.findall(r'action id="([^"]+)"', texts))
     m.expect("polkit actions", known, wanted)
@@ -67,7 +67,7 @@ def bus_takes_the_policy(m):
     m.expect("complaints", complaints, [])
     names = m.run("busctl", "list", "--no-pager", "--activatable")
     m.expect_match("activatable", names, BUS_NAME)
-    m.expect_match("activatable", names, "org.metricsagent.Server1")
+    m.expect_match("activatable", names, "org.metricsagent.Collector1")
 
 
 def installing_again_keeps_the_configuration(m):

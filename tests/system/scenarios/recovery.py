@@ -56,7 +56,7 @@ def journal_is_restarted(m):
     m.event("SETTING_CHANGED")
     routing_id = m.connection("RoutingId")
     m.run(*call("Reconnect"))
-    m.event("SERVER_HOST_REPLACED", COLLECTOR)
+    m.event("COLLECTOR_HOST_REPLACED", COLLECTOR)
     m.expect_true("another routing id", m.connection("RoutingId") != routing_id)
     # And while it is away nothing waits for it.
     m.run("systemctl", "stop", "systemd-journald.socket", "systemd-journald-dev-log.socket",
@@ -100,7 +100,7 @@ def journal_hangs(m):
             m.expect_steady(pid, unit)
     finally:
         m.run("systemctl", "kill", "--kill-whom=main", "--signal=CONT", "systemd-journald.service")
-    for unit, lost in ((AGENT, "LOG_LINES_LOST"), (COLLECTOR, "SERVER_LOG_LINES_LOST")):
+    for unit, lost in ((AGENT, "LOG_LINES_LOST"), (COLLECTOR, "COLLECTOR_LOG_LINES_LOST")):
         said = m.eventually(lost, lambda: m.events(lost, unit), len, show=len)
         m.expect_match("message", said[0]["MESSAGE"], "^[0-9]+ log line.s. were lost since 2")
     m.expect("state", m.agent("State"), "reporting")
@@ -190,7 +190,7 @@ def host_is_renamed_by_hostnamectl(m):
     m.event("HOST_NAME_CHANGED")
     m.eventually(
         "hosts at the collector",
-        lambda: [entry["HOST"] for entry in m.events("SERVER_HOST_APPEARED", COLLECTOR)],
+        lambda: [entry["HOST"] for entry in m.events("COLLECTOR_HOST_APPEARED", COLLECTOR)],
         [old, "web3.example.org"],
     )
     m.expect("state", m.agent("State"), "reporting")

@@ -81,7 +81,7 @@ def wrong_key_is_named(m):
     m.expect("its CONNECTION=", refused["CONNECTION"], "main")
     m.eventually("status line", m.status_line, lambda line: "key" in line)
     m.expect_match("reason", m.connection("StateReason"), "key")
-    m.expect("hosts the collector has seen", m.events("SERVER_HOST_APPEARED", COLLECTOR), [])
+    m.expect("hosts the collector has seen", m.events("COLLECTOR_HOST_APPEARED", COLLECTOR), [])
 
 
 def reconnect_is_another_connection(m):
@@ -94,7 +94,7 @@ def reconnect_is_another_connection(m):
         "routing id", lambda: m.connection("RoutingId"), lambda new: new not in ("", routing_id)
     )
     m.eventually("state", lambda: m.agent("State"), "reporting")
-    m.event("SERVER_HOST_REPLACED", COLLECTOR)
+    m.event("COLLECTOR_HOST_REPLACED", COLLECTOR)
 
 
 def independent_collector_understands(m):

@@ -257,7 +257,7 @@ def keys_are_let_in_before_the_first_start(m):
     """What root says of keys is for the service, which has never run; others have no say in it."""
     public, _ = key_pair(m)
     m.expect_refused("state", "test", "-e", STATE)
-    for door, option in ("agents", []), ("clients", ["--client"]):
+    for door, option in ("agents", []), ("clients", ["--viewer"]):
         let_in = m.execute(
             "metrics-collector", "keys", "allow", *option, "--name", "first", "--", public
         )
@@ -271,7 +271,7 @@ def keys_are_let_in_before_the_first_start(m):
     )  # fmt: skip
     own = m.execute(
         *AS_NOBODY, "env", "HOME=/tmp", "metrics-collector", "keys", "allow", "--name", "mine",
-        "--client", "--", "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7",
+        "--viewer", "--", "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7",
     )  # fmt: skip
     m.expect_match("own list", own.stderr, "only a collector that you run by hand reads /tmp/")
     m.write(COLLECTOR_SETTINGS, '[agents]\nauthorized = "directory"\n')

@@ -44,7 +44,7 @@ fn hosts_are_forgotten_on_request_unless_they_report() {
 }
 
 #[test]
-fn a_viewing_client_is_told_since_when_a_host_is_silent() {
+fn a_viewer_is_told_since_when_a_host_is_silent() {
     let start = Instant::now();
     let mut hosts = Hosts::new(TIMING);
     hosts.restore(start, [restored("web2")]);

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::*;
 use crate::collector::prometheus::own::{
-    CLIENT_LOST, CLIENT_REFUSED, CLIENT_SENT, CLIENTS, DROPPED, HANDSHAKES_REFUSED, LOG_LOST,
-    MESSAGES, REFUSED, SHARED, of_process, of_target,
+    DROPPED, HANDSHAKES_REFUSED, LOG_LOST, MESSAGES, REFUSED, SHARED, VIEWER_LOST, VIEWER_REFUSED,
+    VIEWER_SENT, VIEWERS, of_process, of_target,
 };
 use crate::collector::push::TargetStatus;
 use crate::metrics::Kind;
@@ -157,10 +157,10 @@ fn promtool_finds_nothing_to_complain_about() {
         &DROPPED,
         &SHARED,
         &HANDSHAKES_REFUSED,
-        &CLIENTS,
-        &CLIENT_SENT,
-        &CLIENT_LOST,
-        &CLIENT_REFUSED,
+        &VIEWERS,
+        &VIEWER_SENT,
+        &VIEWER_LOST,
+        &VIEWER_REFUSED,
         &LOG_LOST,
     ];
     figures.extend(plain.map(|family| Figure::plain(family, 1)));

@@ -14,9 +14,9 @@ use tempfile::TempDir;
 use tokio::task::spawn_blocking;
 
 use crate::support::agent::Site;
+use crate::support::collector::{Collector, program};
 use crate::support::peer::Peer;
 use crate::support::place::eventually;
-use crate::support::server::{Collector, program};
 
 const DIRECTORY: &[&str] = &["--authorized", "directory"];
 
@@ -344,8 +344,8 @@ async fn what_cannot_be_done_about_a_key_is_said() {
             format!("no key of {db} is in /etc/metrics-collector/authorized_agents or "),
         ),
         (
-            &["revoke", "--client", "--", web1],
-            format!("no key of {web1} is in /etc/metrics-collector/authorized_clients or "),
+            &["revoke", "--viewer", "--", web1],
+            format!("no key of {web1} is in /etc/metrics-collector/authorized_viewers or "),
         ),
     ] {
         let (status, line) = complaint(home.path(), words).await;
@@ -356,54 +356,54 @@ async fn what_cannot_be_done_about_a_key_is_said() {
     assert!(line.contains("set authorized = \"directory\""), "{line}");
 }
 
-/// Viewing clients are let in by their list alone, and sent nothing once they are off it.
+/// Viewers are let in by their list alone, and sent nothing once they are off it.
 #[tokio::test]
 async fn only_those_listed_look_on() {
     let home = tempfile::tempdir().unwrap();
-    let options = ["--clients-listen", "127.0.0.1:0"];
+    let options = ["--viewers-listen", "127.0.0.1:0"];
     let mut collector = Collector::start(home.path(), &options).await;
-    let listening = "Listening for viewing clients at ";
+    let listening = "Listening for viewers at ";
     let line = collector
         .before
         .iter()
         .find(|line| line.contains(listening));
     let (_, endpoint) = line.unwrap().split_once(listening).unwrap();
     let address = format!("tcp://{endpoint}");
-    let (mut client, key) = stranger().await;
+    let (mut viewer, key) = stranger().await;
     let words = json!({"do": "connect", "address": address, "server": collector.public_key});
-    client.ask(words.clone()).await;
-    client.link("HANDSHAKE_FAILED_AUTH").await;
+    viewer.ask(words.clone()).await;
+    viewer.link("HANDSHAKE_FAILED_AUTH").await;
     let line = collector.logged("Refused the key").await;
     let word = shell::word(&key);
-    let hint = format!("`metrics-collector keys allow --client -- {word}` lets that client in");
+    let hint = format!("`metrics-collector keys allow --viewer -- {word}` lets that viewer in");
     assert!(line.ends_with(&hint), "{line}");
 
-    // As an agent it is no client.
+    // As an agent it is no viewer.
     keys(home.path(), &["allow", "--name", "top", "--", &key]).await;
     collector.logged("Read authorized_agents: 1 key(s)").await;
-    client.ask(words.clone()).await;
-    client.link("HANDSHAKE_FAILED_AUTH").await;
+    viewer.ask(words.clone()).await;
+    viewer.link("HANDSHAKE_FAILED_AUTH").await;
     done(
         home.path(),
-        &["allow", "--client", "--name", "top", "--", &key],
+        &["allow", "--viewer", "--name", "top", "--", &key],
     )
     .await;
     collector
-        .logged("Read authorized_clients: 1 key(s) (new: top)")
+        .logged("Read authorized_viewers: 1 key(s) (new: top)")
         .await;
-    client.ask(words).await;
-    client.link("HANDSHAKE_SUCCEEDED").await;
+    viewer.ask(words).await;
+    viewer.link("HANDSHAKE_SUCCEEDED").await;
     let mut agent = collector.peer("A").await;
     agent.hello().await;
-    client.send(None, &[b"CTRL", b"hello"]).await;
+    viewer.send(None, &[b"CTRL", b"hello"]).await;
     // What it is sent ends with what an agent says.
-    let seen = async |client: &mut Peer, agent: &mut Peer| {
-        eventually("the client looks on", async || {
+    let seen = async |viewer: &mut Peer, agent: &mut Peer| {
+        eventually("the viewer looks on", async || {
             agent.report("web1", "{}", "metrics").await;
-            // It may have been sent before the collector had read the client's hello.
-            client.count().await;
-            while client.waiting("message") > 0 {
-                let frames = client.message().await.1;
+            // It may have been sent before the collector had read the viewer's hello.
+            viewer.count().await;
+            while viewer.waiting("message") > 0 {
+                let frames = viewer.message().await.1;
                 if frames[0] == b"METR" {
                     return Some(frames[1].clone());
                 }
@@ -412,29 +412,29 @@ async fn only_those_listed_look_on() {
         })
         .await
     };
-    assert_eq!(seen(&mut client, &mut agent).await, b"web1");
+    assert_eq!(seen(&mut viewer, &mut agent).await, b"web1");
     let listed = list(home.path()).await;
     let role = |role| {
         let entries = listed["keys"].as_array().unwrap().iter();
         entries.filter(move |entry| entry["role"] == role).count()
     };
-    assert_eq!((role("agent"), role("client")), (2, 1));
+    assert_eq!((role("agent"), role("viewer")), (2, 1));
 
-    done(home.path(), &["revoke", "--client", "top"]).await;
+    done(home.path(), &["revoke", "--viewer", "top"]).await;
     collector
-        .logged("Read authorized_clients: 0 key(s) (gone: top)")
+        .logged("Read authorized_viewers: 0 key(s) (gone: top)")
         .await;
     agent.hello().await;
-    let before = client.count().await;
-    client.send(None, &[b"CTRL", b"hello"]).await;
+    let before = viewer.count().await;
+    viewer.send(None, &[b"CTRL", b"hello"]).await;
     collector
-        .logged("its key is not on the list of clients")
+        .logged("its key is not on the list of viewers")
         .await;
     for _ in 0..10 {
         agent.report("web1", "{}", "metrics").await;
     }
     agent.hello().await;
-    assert_eq!(client.count().await, before);
+    assert_eq!(viewer.count().await, before);
 }
 
 /// From any key to a list by a reload: who is connected is judged again.

@@ -13,12 +13,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
+use crate::support::collector::{Collector, program};
 use crate::support::http::{
     Answer, address_of, answer, ask, connect_from, fetch, fetch_from, read_to_end, request,
 };
 use crate::support::peer::{PATIENCE, Peer};
 use crate::support::place::eventually;
-use crate::support::server::{Collector, program};
 
 const ON: [&str; 2] = ["--web-listen", "127.0.0.1:0"];
 

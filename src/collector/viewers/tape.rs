@@ -1,4 +1,4 @@
-//! The latest messages of agents, for clients that could not take them at once. Pure.
+//! The latest messages of agents, for viewers that could not take them at once. Pure.
 //!
 //! Kept only while somebody is behind, and bounded in number and bytes: the oldest go
 //! first.

@@ -1,28 +1,28 @@
-//! What goes into the table of clients and what comes out of it.
+//! What goes into the table of viewers and what comes out of it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::collector::hosts::Viewers;
+use crate::collector::hosts::ViewerKind;
 use crate::curve::keys::PublicKey;
 use crate::curve::router::RoutingIdBytes;
 use crate::protocol::message::{GridKind, Message, VIEWER_ID_PREFIX};
 
-/// How long a client may take, and has to wait.
+/// How long a viewer may take, and has to wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timing {
-    /// A client that was sent nothing for this long is sent a ping.
+    /// A viewer that was sent nothing for this long is sent a ping.
     pub silence: Duration,
-    /// A client that was not heard from for this long is dropped.
+    /// A viewer that was not heard from for this long is dropped.
     pub patience: Duration,
     /// From the beginning of one answer to the next.
     pub answer: Duration,
-    /// A client that was not heard from for this long may have to make room for another.
+    /// A viewer that was not heard from for this long may have to make room for another.
     pub hello: Duration,
 }
 
 impl Timing {
-    /// The protocol's: clients are pinged after 20 s, and say hello at least every 30 s. One
+    /// The protocol's: viewers are pinged after 20 s, and say hello at least every 30 s. One
     /// hello that got lost is forgiven. Answers with all models are at least 5 s apart, as
     /// the models of one agent are: a flood of hellos costs no more than that.
     pub const PROTOCOL: Self = Self {
@@ -33,7 +33,7 @@ impl Timing {
     };
 }
 
-/// Who a client is, for people.
+/// Who a viewer is, for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Who {
     /// Its connection.
@@ -53,11 +53,11 @@ impl Who {
 
     /// What models it takes.
     #[must_use]
-    pub fn viewers(&self) -> Viewers {
+    pub fn viewers(&self) -> ViewerKind {
         if self.routing_id.starts_with(VIEWER_ID_PREFIX) {
-            Viewers::Robust
+            ViewerKind::Robust
         } else {
-            Viewers::Deployed
+            ViewerKind::Deployed
         }
     }
 }
@@ -65,9 +65,9 @@ impl Who {
 /// What became of a hello.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Hello {
-    /// A new client.
+    /// A new viewer.
     Came(Who),
-    /// A new client, in the place of the one that was silent for longest.
+    /// A new viewer, in the place of the one that was silent for longest.
     InsteadOf {
         /// It.
         who: Who,
@@ -76,9 +76,9 @@ pub enum Hello {
     },
     /// One that is known.
     Again,
-    /// There are [`MAX_CLIENTS`](super::table::MAX_CLIENTS) already.
+    /// There are [`MAX_VIEWERS`](super::table::MAX_VIEWERS) already.
     Full,
-    /// There are [`MAX_CLIENTS_OF_KEY`](super::table::MAX_CLIENTS_OF_KEY) of this key already.
+    /// There are [`MAX_VIEWERS_OF_KEY`](super::table::MAX_VIEWERS_OF_KEY) of this key already.
     KeyFull(PublicKey),
 }
 
@@ -106,14 +106,14 @@ pub enum Event {
     },
 }
 
-/// The models of hosts, as a client gets them.
+/// The models of hosts, as a viewer gets them.
 pub trait Models {
-    /// The hosts whose models these clients may have.
-    fn names(&self, viewers: Viewers) -> Vec<Arc<str>>;
+    /// The hosts whose models these viewers may have.
+    fn names(&self, viewers: ViewerKind) -> Vec<Arc<str>>;
 
-    /// Writes the model of a host for these clients as JSON into `out`, which is empty; false
+    /// Writes the model of a host for these viewers as JSON into `out`, which is empty; false
     /// where there is none.
-    fn write(&self, host: &str, viewers: Viewers, out: &mut Vec<u8>) -> bool;
+    fn write(&self, host: &str, viewers: ViewerKind, out: &mut Vec<u8>) -> bool;
 
     /// The hosts that are known and do not report.
     fn absent(&self) -> Vec<Arc<str>>;
@@ -128,8 +128,8 @@ pub trait Models {
 pub(super) enum Kind {
     /// What an agent has sent.
     Grid(GridKind),
-    /// The same, a model, as only these clients get it.
-    ModelFor(Viewers),
+    /// The same, a model, as only these viewers get it.
+    ModelFor(ViewerKind),
     /// Whether a host reports; only for those who have asked for it.
     State,
 }
@@ -149,11 +149,11 @@ impl Kind {
     }
 }
 
-/// Messages handed to clients and not.
+/// Messages handed to viewers and not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Handed to a client's queue.
+    /// Handed to a viewer's queue.
     pub sent: u64,
-    /// Missed by a client that did not keep up.
+    /// Missed by a viewer that did not keep up.
     pub lost: u64,
 }

@@ -1,9 +1,9 @@
 //! Who looks on. Pure: time and the sending are arguments.
 //!
-//! A client that says hello is owed the model of every host, and from then on each message
-//! of an agent as it comes. What a client does not take at once waits on the one
+//! A viewer that says hello is owed the model of every host, and from then on each message
+//! of an agent as it comes. What a viewer does not take at once waits on the one
 //! [`Tape`] that all share, so that a message is kept once however many are behind; who
-//! falls behind the tape's beginning has lost what was there. Nobody waits for a client.
+//! falls behind the tape's beginning has lost what was there. Nobody waits for a viewer.
 //!
 //! One that asks for it is told which hosts do not report, after the models of each
 //! answer, and when a host comes or goes.
@@ -11,26 +11,26 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::client::{Client, Send};
 use super::tape::Tape;
+use super::viewer::{Send, Viewer};
 use super::vocabulary::{Counts, Event, Hello, Kind, Models, Timing, Who};
-use crate::collector::hosts::Viewers;
+use crate::collector::hosts::ViewerKind;
 use crate::curve::keys::PublicKey;
 use crate::curve::router::RoutingIdBytes;
 use crate::protocol::message::GridKind;
 
-/// Most clients at a time: people who look, not machines by the thousand.
-pub const MAX_CLIENTS: usize = 100;
+/// Most viewers at a time: people who look, not machines by the thousand.
+pub const MAX_VIEWERS: usize = 100;
 
 /// Most of these with one key: a person's screens. A key that opens ever more connections
 /// keeps nobody else out.
-pub const MAX_CLIENTS_OF_KEY: usize = 10;
+pub const MAX_VIEWERS_OF_KEY: usize = 10;
 
-/// The clients.
+/// The viewers.
 #[derive(Debug)]
 pub struct Table {
     timing: Timing,
-    clients: Vec<Client>,
+    viewers: Vec<Viewer>,
     tape: Tape,
     counts: Counts,
     /// A model on its way; keeps its room.
@@ -43,7 +43,7 @@ impl Table {
     pub fn new(timing: Timing) -> Self {
         Self {
             timing,
-            clients: Vec::new(),
+            viewers: Vec::new(),
             tape: Tape::default(),
             counts: Counts::default(),
             buffer: Vec::new(),
@@ -53,13 +53,13 @@ impl Table {
     /// How many look on.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.clients.len()
+        self.viewers.len()
     }
 
     /// Whether nobody does.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.clients.is_empty()
+        self.viewers.is_empty()
     }
 
     /// What was handed to them.
@@ -74,32 +74,32 @@ impl Table {
         self.tape.bytes()
     }
 
-    /// Whether this client is known.
+    /// Whether this viewer is known.
     #[must_use]
     pub fn knows(&self, id: &RoutingIdBytes) -> bool {
-        self.clients
+        self.viewers
             .iter()
-            .any(|client| client.who.routing_id == *id)
+            .any(|viewer| viewer.who.routing_id == *id)
     }
 
-    /// A client says hello; `who` is asked for where it is a new one.
+    /// A viewer says hello; `who` is asked for where it is a new one.
     pub fn hello(&mut self, now: Instant, id: &RoutingIdBytes, who: impl FnOnce() -> Who) -> Hello {
         let known = self
-            .clients
+            .viewers
             .iter_mut()
-            .find(|client| client.who.routing_id == *id);
-        if let Some(client) = known {
-            client.heard = now;
-            client.asks = true;
+            .find(|viewer| viewer.who.routing_id == *id);
+        if let Some(viewer) = known {
+            viewer.heard = now;
+            viewer.asks = true;
             // It may be a new connection under the old name.
-            client.left = false;
+            viewer.left = false;
             return Hello::Again;
         }
         let who = who();
-        let of_key = self.clients.iter().filter(|client| is_of(client, who.key));
+        let of_key = self.viewers.iter().filter(|viewer| is_of(viewer, who.key));
         let (among, full) = match who.key {
-            Some(key) if of_key.count() >= MAX_CLIENTS_OF_KEY => (who.key, Hello::KeyFull(key)),
-            _ if self.clients.len() >= MAX_CLIENTS => (None, Hello::Full),
+            Some(key) if of_key.count() >= MAX_VIEWERS_OF_KEY => (who.key, Hello::KeyFull(key)),
+            _ if self.viewers.len() >= MAX_VIEWERS => (None, Hello::Full),
             _ => {
                 self.add(now, who.clone());
                 return Hello::Came(who);
@@ -108,22 +108,22 @@ impl Table {
         let Some(place) = self.longest_silent(now, among) else {
             return full;
         };
-        let other = self.clients.swap_remove(place).who;
+        let other = self.viewers.swap_remove(place).who;
         self.add(now, who.clone());
         Hello::InsteadOf { who, other }
     }
 
     fn add(&mut self, now: Instant, who: Who) {
-        self.clients.push(Client::new(now, who, self.tape.end()));
+        self.viewers.push(Viewer::new(now, who, self.tape.end()));
     }
 
-    /// The client that was not heard from for longest, of this key or of all, where it should
+    /// The viewer that was not heard from for longest, of this key or of all, where it should
     /// have been.
     fn longest_silent(&self, now: Instant, key: Option<PublicKey>) -> Option<usize> {
-        let clients = self.clients.iter().enumerate();
-        let clients = clients.filter(|(_, client)| key.is_none() || is_of(client, key));
-        let (place, client) = clients.min_by_key(|(_, client)| client.heard)?;
-        let silence = now.saturating_duration_since(client.heard);
+        let viewers = self.viewers.iter().enumerate();
+        let viewers = viewers.filter(|(_, viewer)| key.is_none() || is_of(viewer, key));
+        let (place, viewer) = viewers.min_by_key(|(_, viewer)| viewer.heard)?;
+        let silence = now.saturating_duration_since(viewer.heard);
         (silence >= self.timing.hello).then_some(place)
     }
 
@@ -139,12 +139,12 @@ impl Table {
         self.pass(now, host, Kind::Grid(kind), grid, send);
     }
 
-    /// Hands a model to those of these clients who have all before it.
+    /// Hands a model to those of these viewers who have all before it.
     pub fn forward_model(
         &mut self,
         now: Instant,
         host: &Arc<str>,
-        viewers: Viewers,
+        viewers: ViewerKind,
         grid: &[u8],
         send: &mut impl Send,
     ) {
@@ -154,7 +154,7 @@ impl Table {
     /// Whether anybody wants to be told of a host's state.
     #[must_use]
     pub fn wants_states(&self) -> bool {
-        self.clients.iter().any(|client| client.wants(Kind::State))
+        self.viewers.iter().any(|viewer| viewer.wants(Kind::State))
     }
 
     /// Tells those who want to know that a host's state has changed.
@@ -178,15 +178,15 @@ impl Table {
     ) {
         let message = kind.message(host, grid);
         let mut missed = false;
-        let wanting = self.clients.iter_mut().filter(|client| client.wants(kind));
-        for client in wanting {
-            if client.behind.is_none() && client.hand(now, &message, send, &mut self.counts) {
+        let wanting = self.viewers.iter_mut().filter(|viewer| viewer.wants(kind));
+        for viewer in wanting {
+            if viewer.behind.is_none() && viewer.hand(now, &message, send, &mut self.counts) {
                 continue;
             }
-            if !client.left {
-                client.behind.get_or_insert(self.tape.end());
-                if client.again.is_none() {
-                    client.try_later(now);
+            if !viewer.left {
+                viewer.behind.get_or_insert(self.tape.end());
+                if viewer.again.is_none() {
+                    viewer.try_later(now);
                 }
                 missed = true;
             }
@@ -196,14 +196,14 @@ impl Table {
         }
     }
 
-    /// Lets go of those for whose keys `allowed` does not hold: who they were. A client
+    /// Lets go of those for whose keys `allowed` does not hold: who they were. A viewer
     /// without a key is nobody's.
     pub fn review(&mut self, allowed: &mut impl FnMut(PublicKey) -> bool) -> Vec<Who> {
         let mut refused = Vec::new();
-        self.clients.retain(|client| {
-            let keep = client.who.key.is_some_and(&mut *allowed);
+        self.viewers.retain(|viewer| {
+            let keep = viewer.who.key.is_some_and(&mut *allowed);
             if !keep {
-                refused.push(client.who.clone());
+                refused.push(viewer.who.clone());
             }
             keep
         });
@@ -213,9 +213,9 @@ impl Table {
     /// When [`attend`](Self::attend) has something to do next; None while nobody looks on.
     #[must_use]
     pub fn next_due(&self) -> Option<Instant> {
-        self.clients
+        self.viewers
             .iter()
-            .map(|client| client.next_due(self.timing))
+            .map(|viewer| viewer.next_due(self.timing))
             .min()
     }
 
@@ -227,11 +227,11 @@ impl Table {
         send: &mut impl Send,
     ) -> Vec<Event> {
         let mut events = Vec::new();
-        for client in &mut self.clients {
-            client.begin_answer(now, self.timing, models);
-            if client.again.is_some_and(|again| again <= now) {
-                client.again = None;
-                client.catch_up(
+        for viewer in &mut self.viewers {
+            viewer.begin_answer(now, self.timing, models);
+            if viewer.again.is_some_and(|again| again <= now) {
+                viewer.again = None;
+                viewer.catch_up(
                     now,
                     &self.tape,
                     models,
@@ -240,14 +240,14 @@ impl Table {
                     &mut self.counts,
                 );
             }
-            client.ping(now, self.timing, send, &mut self.counts);
-            events.extend(client.complain(now));
+            viewer.ping(now, self.timing, send, &mut self.counts);
+            events.extend(viewer.complain(now));
         }
         let patience = self.timing.patience;
-        self.clients.retain(|client| {
-            let silence = now.saturating_duration_since(client.heard);
-            let who = || client.who.clone();
-            if client.left {
+        self.viewers.retain(|viewer| {
+            let silence = now.saturating_duration_since(viewer.heard);
+            let who = || viewer.who.clone();
+            if viewer.left {
                 events.push(Event::Left { who: who() });
             } else if silence >= patience {
                 events.push(Event::Silent {
@@ -259,17 +259,17 @@ impl Table {
             }
             false
         });
-        let needed = self.clients.iter().filter_map(|client| client.behind).min();
+        let needed = self.viewers.iter().filter_map(|viewer| viewer.behind).min();
         self.tape.forget_before(needed);
-        if self.clients.is_empty() {
+        if self.viewers.is_empty() {
             self.buffer = Vec::new();
         }
         events
     }
 }
 
-fn is_of(client: &Client, key: Option<PublicKey>) -> bool {
-    client.who.key == key
+fn is_of(viewer: &Viewer, key: Option<PublicKey>) -> bool {
+    viewer.who.key == key
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use metrics_agent::curve::certificate::Certificate;
 use rustix::process::Signal;
 use serde_json::json;
 
-use crate::support::server::{Collector, program};
+use crate::support::collector::{Collector, program};
 
 /// Longer than any test: none comes in between.
 const NO_PINGS: [&str; 2] = ["--ping-interval", "1min"];

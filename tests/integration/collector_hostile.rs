@@ -7,9 +7,9 @@ use std::net::TcpStream;
 use rustix::process::Signal;
 use serde_json::json;
 
+use crate::support::collector::{Collector, Fleet};
 use crate::support::http::{address_of, fetch};
 use crate::support::peer::{PATIENCE, hex};
-use crate::support::server::{Collector, Fleet};
 
 /// Messages without sense, each on its own refused.
 fn nonsense() -> Vec<Vec<Vec<u8>>> {

@@ -9,9 +9,9 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::support::agent::{Agent, Site};
+use crate::support::collector::{Collector, program};
 use crate::support::peer::Peer;
 use crate::support::place::eventually;
-use crate::support::server::{Collector, program};
 use crate::support::tmux::Tmux;
 
 fn run(home: &Path, words: &[&str]) -> Output {

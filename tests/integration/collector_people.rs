@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use metrics_agent::curve::certificate::Certificate;
-use metrics_agent::dbus::SERVER_NAME;
+use metrics_agent::dbus::COLLECTOR_NAME;
 use rustix::process::Signal;
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -15,15 +15,15 @@ use zbus::{Connection, OwnedVariant};
 
 use crate::private_bus::PrivateBus;
 use crate::support::agent;
-use crate::support::collector::section;
+use crate::support::collector::{Collector, Fleet, program};
+use crate::support::deployed::section;
 use crate::support::http::{address_of, fetch};
 use crate::support::peer::Peer;
 use crate::support::place::eventually;
 use crate::support::receiver::Receiver;
-use crate::support::server::{Collector, Fleet, program};
 
-const SERVER: &str = "/org/metricsagent/Server1";
-const INTERFACE: &str = "org.metricsagent.Server1";
+const COLLECTOR: &str = "/org/metricsagent/Collector1";
+const INTERFACE: &str = "org.metricsagent.Collector1";
 const METRICS: [&str; 4] = ["METR", "host-%d", r#"{"mem.free": 1}"#, "metrics"];
 
 /// A host in a list.
@@ -73,8 +73,8 @@ impl Site {
         T: DeserializeOwned + zbus::Type,
     {
         let call = self.connection.call_method(
-            Some(SERVER_NAME),
-            SERVER,
+            Some(COLLECTOR_NAME),
+            COLLECTOR,
             Some(INTERFACE),
             method,
             arguments,
@@ -85,8 +85,8 @@ impl Site {
     async fn property(&self, name: &str) -> u64 {
         let arguments = (INTERFACE, name);
         let call = self.connection.call_method(
-            Some(SERVER_NAME),
-            SERVER,
+            Some(COLLECTOR_NAME),
+            COLLECTOR,
             Some("org.freedesktop.DBus.Properties"),
             "Get",
             &arguments,
@@ -294,7 +294,7 @@ async fn the_collectors_own_health_is_told() {
     for (series, expected) in [
         ("metrics_collector_messages_refused_total", 1.0),
         ("metrics_collector_handshakes_refused_total", 0.0),
-        ("metrics_collector_clients", 0.0),
+        ("metrics_collector_viewers", 0.0),
         ("metrics_collector_host_comebacks_total{host=\"web1\"}", 0.0),
     ] {
         assert_eq!(site.series(series).await, Some(expected), "{series}");
@@ -302,9 +302,9 @@ async fn the_collectors_own_health_is_told() {
     let last = "metrics_collector_host_last_metrics_timestamp_seconds{host=\"web1\"}";
     assert!(site.series(last).await.unwrap() > 1e9);
     for property in [
-        "ClientMessagesSent",
-        "ClientMessagesLost",
-        "ClientMessagesRefused",
+        "ViewerMessagesSent",
+        "ViewerMessagesLost",
+        "ViewerMessagesRefused",
     ] {
         assert_eq!(site.property(property).await, 0, "{property}");
     }

@@ -1,4 +1,4 @@
-//! metrics-collector and its viewing clients, which another implementation plays.
+//! metrics-collector and its viewers, which another implementation plays.
 
 use std::fs;
 use std::path::PathBuf;
@@ -9,18 +9,18 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
+use crate::support::collector::Collector;
 use crate::support::peer::{Peer, hex};
 use crate::support::place::LOOK_AGAIN;
-use crate::support::server::Collector;
 
-/// What a client was sent: host, grid, kind; a control word alone.
+/// What a viewer was sent: host, grid, kind; a control word alone.
 type Said = Vec<String>;
 
-/// A collector that clients may connect to.
+/// A collector that viewers may connect to.
 struct World {
     home: tempfile::TempDir,
     collector: Collector,
-    clients: String,
+    viewers: String,
 }
 
 impl World {
@@ -30,24 +30,24 @@ impl World {
 
     async fn with(options: &[&str]) -> Self {
         let home = tempfile::tempdir().unwrap();
-        let options = [&["--clients-listen", "127.0.0.1:0"], options].concat();
+        let options = [&["--viewers-listen", "127.0.0.1:0"], options].concat();
         let mut collector = Collector::start(home.path(), &options).await;
-        let line = "Listening for viewing clients at ";
+        let line = "Listening for viewers at ";
         let said = collector.before.iter().find(|said| said.contains(line));
         let line = match said {
             Some(said) => said.clone(),
             None => collector.logged(line).await,
         };
-        let (_, clients) = line.split_once("clients at ").unwrap();
+        let (_, viewers) = line.split_once("viewers at ").unwrap();
         Self {
             home,
-            clients: clients.to_owned(),
+            viewers: viewers.to_owned(),
             collector,
         }
     }
 
     fn list(&self, name: &str) -> PathBuf {
-        let directory = self.home.path().join(".curve/authorized_clients");
+        let directory = self.home.path().join(".curve/authorized_viewers");
         fs::create_dir_all(&directory).unwrap();
         directory.join(format!("{name}.key"))
     }
@@ -57,18 +57,18 @@ impl World {
         fs::write(self.list(name), text).unwrap();
     }
 
-    /// A client with a key of its own, not connected yet, and that key.
+    /// A viewer with a key of its own, not connected yet, and that key.
     async fn stranger(&self) -> (Peer, String) {
-        let mut client = Peer::dealer();
-        let keys = client.ask(json!({"do": "keys"})).await;
-        (client, keys["public"].as_str().unwrap().to_owned())
+        let mut viewer = Peer::dealer();
+        let keys = viewer.ask(json!({"do": "keys"})).await;
+        (viewer, keys["public"].as_str().unwrap().to_owned())
     }
 
-    async fn connect(&self, client: &mut Peer, id: &str, options: Value) {
-        client
+    async fn connect(&self, viewer: &mut Peer, id: &str, options: Value) {
+        viewer
             .ask(json!({
                 "do": "connect",
-                "address": format!("tcp://{}", self.clients),
+                "address": format!("tcp://{}", self.viewers),
                 "server": self.collector.public_key,
                 "id": hex(id.as_bytes()),
                 "options": options,
@@ -76,23 +76,23 @@ impl World {
             .await;
     }
 
-    /// A client on the list, that has said hello and was heard.
-    async fn client(&mut self, name: &str, options: Value) -> Peer {
-        let (mut client, key) = self.stranger().await;
+    /// A viewer on the list, that has said hello and was heard.
+    async fn viewer(&mut self, name: &str, options: Value) -> Peer {
+        let (mut viewer, key) = self.stranger().await;
         self.allow(name, &key);
-        self.connected(&mut client, name, options).await;
-        client.hello_to_watch().await;
-        self.collector.logged("A client looks on from ").await;
-        client
+        self.connected(&mut viewer, name, options).await;
+        viewer.hello_to_watch().await;
+        self.collector.logged("Viewer connected from ").await;
+        viewer
     }
 
     /// The list is read a moment after it has changed; until then keys are refused.
-    async fn connected(&mut self, client: &mut Peer, id: &str, options: Value) {
+    async fn connected(&mut self, viewer: &mut Peer, id: &str, options: Value) {
         let start = Instant::now();
         loop {
-            self.connect(client, id, options.clone()).await;
+            self.connect(viewer, id, options.clone()).await;
             let link = loop {
-                let link = client.event("link").await;
+                let link = viewer.event("link").await;
                 let name = link["name"].as_str().unwrap().to_owned();
                 if name.starts_with("HANDSHAKE_") {
                     break name;
@@ -103,7 +103,7 @@ impl World {
             }
             assert_eq!(link, "HANDSHAKE_FAILED_AUTH");
             assert!(start.elapsed() < Duration::from_secs(20), "never let in");
-            client.ask(json!({"do": "close"})).await;
+            viewer.ask(json!({"do": "close"})).await;
         }
     }
 }
@@ -128,14 +128,14 @@ fn value(text: &str) -> Value {
     serde_json::from_str(text).unwrap()
 }
 
-/// With all that deployed clients want, and more. Sorted, as models in answers are.
+/// With all that deployed viewers want, and more. Sorted, as models in answers are.
 const MODEL: &str = r#"{"cpu.percent":5,"host.os":"Debian","mem.avail":1,"mem.buffers":3,"mem.cached":4,"mem.free":2}"#;
 
 /// Not as this project would write it.
 const METRICS: &str = "{ \"b\" :1.50,\n \"a\":  1e2, \"\\u0063\": 0 }";
 
 #[tokio::test]
-async fn a_client_gets_models_and_then_every_message_as_it_was_sent() {
+async fn a_viewer_gets_models_and_then_every_message_as_it_was_sent() {
     let mut world = World::new().await;
     let mut agent = world.collector.peer("AGENT").await;
     agent.hello().await;
@@ -143,25 +143,25 @@ async fn a_client_gets_models_and_then_every_message_as_it_was_sent() {
         agent.report(host, MODEL, "model").await;
         world.collector.logged(&format!("{host} reports")).await;
     }
-    let mut client = world.client("ann", json!({})).await;
+    let mut viewer = world.viewer("ann", json!({})).await;
     for host in ["web1", "web2"] {
-        let said = client.said().await;
+        let said = viewer.said().await;
         assert_eq!((&*said[0], &*said[2]), (host, "model"));
         assert_eq!(value(&said[1]), value(MODEL));
     }
     agent.report("web1", METRICS, "metrics").await;
-    assert_eq!(client.said().await, ["web1", METRICS, "metrics"]);
+    assert_eq!(viewer.said().await, ["web1", METRICS, "metrics"]);
     agent.report("new1", MODEL, "model").await;
-    assert_eq!(client.said().await, ["new1", MODEL, "model"]);
+    assert_eq!(viewer.said().await, ["new1", MODEL, "model"]);
 
-    // Two clients see the same; what the collector refuses reaches nobody.
-    let mut other = world.client("bob", json!({})).await;
+    // Two viewers see the same; what the collector refuses reaches nobody.
+    let mut other = world.viewer("bob", json!({})).await;
     for _ in 0..3 {
         assert_eq!(other.said().await[2], "model");
     }
     agent.report("web1", "{\"a\":", "metrics").await;
     agent.report("web1", "{}", "metrics").await;
-    assert_eq!(client.said().await, ["web1", "{}", "metrics"]);
+    assert_eq!(viewer.said().await, ["web1", "{}", "metrics"]);
     assert_eq!(other.said().await, ["web1", "{}", "metrics"]);
 }
 
@@ -178,7 +178,7 @@ fn state(said: &Said) -> (String, String) {
     (said[0].clone(), grid["state"].as_str().unwrap().to_owned())
 }
 
-/// Two clients of another implementation side by side, of which one asks for states. The
+/// Two viewers of another implementation side by side, of which one asks for states. The
 /// other gets byte for byte what it always did.
 #[tokio::test]
 async fn who_asks_for_it_is_told_who_does_not_report() {
@@ -186,8 +186,8 @@ async fn who_asks_for_it_is_told_who_does_not_report() {
     let mut agent = world.collector.peer("AGENT").await;
     agent.report("web1", "{}", "metrics").await;
     world.collector.logged("web1 is gone").await;
-    let mut old = world.client("VIEWER2-OLD", json!({})).await;
-    let mut new = world.client("viewer2-ABCDEFGH", json!({})).await;
+    let mut old = world.viewer("VIEWER2-OLD", json!({})).await;
+    let mut new = world.viewer("viewer2-ABCDEFGH", json!({})).await;
     let pair = |host: &str, state: &str| (host.to_owned(), state.to_owned());
     assert_eq!(state(&new.said().await), pair("web1", "gone"));
     // It comes back: that is told before what it says, and when it has gone again.
@@ -218,7 +218,7 @@ async fn who_asks_for_it_is_told_who_does_not_report() {
     assert_eq!(old.count().await, 2);
 }
 
-/// Deployed clients fail on a model without these; agents of others need not have them.
+/// Deployed viewers fail on a model without these; agents of others need not have them.
 #[tokio::test]
 async fn a_model_is_completed_with_what_metrics_said() {
     let mut world = World::new().await;
@@ -234,22 +234,22 @@ async fn a_model_is_completed_with_what_metrics_said() {
     agent.hello().await;
     let added = r#"{"mem.total":7,"mem.avail":1,"mem.free":8,"mem.buffers":6,"mem.cached":5,"cpu.percent":4.5}"#;
     // In the answer to a hello,
-    let mut client = world.client("ann", json!({})).await;
-    let said = client.said().await;
+    let mut viewer = world.viewer("ann", json!({})).await;
+    let said = viewer.said().await;
     assert_eq!((&*said[0], value(&said[1])), ("web1", value(added)));
     // and as it comes: behind what the agent said, which stays as it is.
     agent.report("web1", bare, "model").await;
     let live = "{ \"mem.total\": 7,\"mem.avail\":1 ,\"mem.free\":8,\"mem.buffers\":6,\
                 \"mem.cached\":5,\"cpu.percent\":4.5}";
-    assert_eq!(client.said().await, ["web1", live, "model"]);
+    assert_eq!(viewer.said().await, ["web1", live, "model"]);
     // Where nothing is missing, or known, not a byte is changed; nor in any metrics.
     for (grid, kind) in [(whole, "model"), (bare, "metrics")] {
         agent.report("web1", grid, kind).await;
-        assert_eq!(client.said().await, ["web1", grid, kind]);
+        assert_eq!(viewer.said().await, ["web1", grid, kind]);
     }
 }
 
-/// A deployed client fails on a model that lacks a name, and shows nothing then: it gets none
+/// A deployed viewer fails on a model that lacks a name, and shows nothing then: it gets none
 /// before the host's first metrics, and then a whole one, whatever these say.
 #[tokio::test]
 async fn a_model_that_lacks_something_waits_for_the_first_metrics() {
@@ -263,8 +263,8 @@ async fn a_model_that_lacks_something_waits_for_the_first_metrics() {
     agent.report("web1", bare, "model").await;
     world.collector.logged("web1 reports").await;
     // Not in the answer to a hello either, but for those who can do with it.
-    let mut old = world.client("VIEWER2-OLD", json!({})).await;
-    let mut new = world.client("viewer2-ABCDEFGH", json!({})).await;
+    let mut old = world.viewer("VIEWER2-OLD", json!({})).await;
+    let mut new = world.viewer("viewer2-ABCDEFGH", json!({})).await;
     assert_eq!(new.said().await, ["web1", bare, "model"]);
     // As it comes: this one says which hosts come and go, too.
     agent.report("web2", bare, "model").await;
@@ -280,7 +280,7 @@ async fn a_model_that_lacks_something_waits_for_the_first_metrics() {
     agent.report("web2", bare, "model").await;
     assert_eq!(new.said().await, ["web2", bare, "model"]);
     assert_eq!(old.said().await, ["web2", zeros, "model"]);
-    let mut late = world.client("LATE", json!({})).await;
+    let mut late = world.viewer("LATE", json!({})).await;
     for (host, whole) in [("web1", completed), ("web2", zeros)] {
         let said = late.said().await;
         assert_eq!((&*said[0], value(&said[1])), (host, value(whole)));
@@ -289,7 +289,7 @@ async fn a_model_that_lacks_something_waits_for_the_first_metrics() {
 
 /// Whoever reconnects for each nonsense is one sender, with one line a minute.
 #[tokio::test]
-async fn a_client_that_connects_again_gets_no_more_lines() {
+async fn a_viewer_that_connects_again_gets_no_more_lines() {
     let mut world = World::new().await;
     let mut agent = world.collector.peer("AGENT").await;
     agent.report("web1", MODEL, "model").await;
@@ -299,20 +299,20 @@ async fn a_client_that_connects_again_gets_no_more_lines() {
     world.allow("evil", &key);
     world.allow("good", &other);
     for number in 0..4 {
-        let client = if number < 3 { &mut evil } else { &mut good };
+        let viewer = if number < 3 { &mut evil } else { &mut good };
         world
-            .connected(client, &format!("ID{number}"), json!({}))
+            .connected(viewer, &format!("ID{number}"), json!({}))
             .await;
-        client.send(None, &[b"CTRL", b"nonsense"]).await;
-        client.hello_to_watch().await;
+        viewer.send(None, &[b"CTRL", b"nonsense"]).await;
+        viewer.hello_to_watch().await;
         // It was read in this order.
-        assert_eq!(client.said().await, ["web1", MODEL, "model"]);
-        client.ask(json!({"do": "close"})).await;
+        assert_eq!(viewer.said().await, ["web1", MODEL, "model"]);
+        viewer.ask(json!({"do": "close"})).await;
     }
     world.collector.signal(Signal::TERM);
     let lines = world.collector.rest_of_log().await;
     let refused = |key: &str| {
-        let line = format!("Refused a client's message from 127.0.0.1 (the key {key})");
+        let line = format!("Refused a viewer's message from 127.0.0.1 (the key {key})");
         lines.iter().filter(|told| told.contains(&line)).count()
     };
     assert_eq!((refused(&key), refused(&other)), (1, 1), "{lines:?}");
@@ -320,24 +320,24 @@ async fn a_client_that_connects_again_gets_no_more_lines() {
 
 /// A key that opens connections has ten places and no more, and others have theirs.
 #[tokio::test]
-async fn one_key_does_not_keep_other_clients_out() {
+async fn one_key_does_not_keep_other_viewers_out() {
     let mut world = World::new().await;
     let (mut evil, key) = world.stranger().await;
     world.allow("evil", &key);
     world.connected(&mut evil, "EVIL", json!({})).await;
     evil.ask(json!({
         "do": "crowd",
-        "address": format!("tcp://{}", world.clients),
+        "address": format!("tcp://{}", world.viewers),
         "server": world.collector.public_key,
         "count": 30,
         "own_keys": false,
         "frames": [hex(b"CTRL"), hex(b"hello")],
     }))
     .await;
-    let expected = format!("(the key {key}): one client beyond the 10 that one key may have");
+    let expected = format!("(the key {key}): one viewer beyond the 10 that one key may have");
     world.collector.logged(&expected).await;
     let mut agent = world.collector.peer("AGENT").await;
-    let mut good = world.client("good", json!({})).await;
+    let mut good = world.viewer("good", json!({})).await;
     agent.report("web1", "{}", "metrics").await;
     assert_eq!(good.said().await, ["web1", "{}", "metrics"]);
 }
@@ -345,14 +345,14 @@ async fn one_key_does_not_keep_other_clients_out() {
 #[tokio::test]
 async fn silence_is_broken_by_a_ping() {
     let mut world = World::new().await;
-    let mut client = world.client("ann", json!({})).await;
+    let mut viewer = world.viewer("ann", json!({})).await;
     let start = Instant::now();
     // Longer than anything else here takes.
-    while client.count().await == 0 {
+    while viewer.count().await == 0 {
         assert!(start.elapsed() < Duration::from_secs(55), "no ping");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    assert_eq!(client.said().await, ["ping"]);
+    assert_eq!(viewer.said().await, ["ping"]);
     assert!(start.elapsed() > Duration::from_secs(18));
 }
 
@@ -360,26 +360,26 @@ async fn silence_is_broken_by_a_ping() {
 async fn a_key_has_to_be_on_the_list_and_to_stay_there() {
     let mut world = World::new().await;
     let mut agent = world.collector.peer("AGENT").await;
-    let (mut client, key) = world.stranger().await;
-    world.connect(&mut client, "ANN", json!({})).await;
-    client.link("HANDSHAKE_FAILED_AUTH").await;
-    client.ask(json!({"do": "close"})).await;
+    let (mut viewer, key) = world.stranger().await;
+    world.connect(&mut viewer, "ANN", json!({})).await;
+    viewer.link("HANDSHAKE_FAILED_AUTH").await;
+    viewer.ask(json!({"do": "close"})).await;
     // No restart is needed.
     world.allow("ann", &key);
-    world.connected(&mut client, "ANN", json!({})).await;
-    client.hello_to_watch().await;
-    world.collector.logged("A client looks on from ").await;
+    world.connected(&mut viewer, "ANN", json!({})).await;
+    viewer.hello_to_watch().await;
+    world.collector.logged("Viewer connected from ").await;
     agent.report("web1", "{}", "metrics").await;
-    assert_eq!(client.said().await, ["web1", "{}", "metrics"]);
+    assert_eq!(viewer.said().await, ["web1", "{}", "metrics"]);
     fs::remove_file(world.list("ann")).unwrap();
     world.collector.logged("is sent nothing more").await;
-    let before = client.count().await;
+    let before = viewer.count().await;
     // It may say what it wants.
-    client.hello_to_watch().await;
-    world.collector.logged("not on the list of clients").await;
+    viewer.hello_to_watch().await;
+    world.collector.logged("not on the list of viewers").await;
     agent.report("web1", "{}", "metrics").await;
     agent.hello().await;
-    assert_eq!(client.count().await, before);
+    assert_eq!(viewer.count().await, before);
 }
 
 #[tokio::test]
@@ -388,23 +388,23 @@ async fn a_flood_of_hellos_gets_one_answer_and_another_later() {
     let mut agent = world.collector.peer("AGENT").await;
     agent.report("web1", MODEL, "model").await;
     world.collector.logged("web1 reports").await;
-    let mut client = world.client("ann", json!({})).await;
-    assert_eq!(client.said().await, ["web1", MODEL, "model"]);
-    client.send_many(None, &[b"CTRL", b"hello"], 5000).await;
+    let mut viewer = world.viewer("ann", json!({})).await;
+    assert_eq!(viewer.said().await, ["web1", MODEL, "model"]);
+    viewer.send_many(None, &[b"CTRL", b"hello"], 5000).await;
     // The answer to all of them.
-    assert_eq!(client.said().await, ["web1", MODEL, "model"]);
+    assert_eq!(viewer.said().await, ["web1", MODEL, "model"]);
     agent.report("web1", "{}", "metrics").await;
-    assert_eq!(client.said().await, ["web1", "{}", "metrics"]);
+    assert_eq!(viewer.said().await, ["web1", "{}", "metrics"]);
 }
 
 #[tokio::test]
-async fn a_client_that_does_not_read_loses_messages_and_slows_nobody() {
+async fn a_viewer_that_does_not_read_loses_messages_and_slows_nobody() {
     let mut world = World::new().await;
     let mut agent = world.collector.peer("AGENT").await;
-    let mut quick = world.client("quick", json!({})).await;
+    let mut quick = world.viewer("quick", json!({})).await;
     // Little room anywhere between it and the collector.
     let narrow = json!({"RCVHWM": 1, "RCVBUF": 4096});
-    let mut slow = world.client("slow", narrow).await;
+    let mut slow = world.viewer("slow", narrow).await;
     quick.ask(json!({"do": "loud", "on": false})).await;
     slow.ask(json!({"do": "reading", "on": false})).await;
     // More than the tape of 32 MiB and all the buffers on the way hold.
@@ -430,14 +430,14 @@ async fn a_client_that_does_not_read_loses_messages_and_slows_nobody() {
 }
 
 #[tokio::test]
-async fn a_client_that_comes_back_begins_anew() {
+async fn a_viewer_that_comes_back_begins_anew() {
     let mut world = World::new().await;
     let mut agent = world.collector.peer("AGENT").await;
     agent.report("web1", MODEL, "model").await;
     world.collector.logged("web1 reports").await;
-    let mut client = world.client("ann", json!({})).await;
-    client.said().await;
-    client.ask(json!({"do": "close"})).await;
+    let mut viewer = world.viewer("ann", json!({})).await;
+    viewer.said().await;
+    viewer.ask(json!({"do": "close"})).await;
     // It is noticed with a message, once libzmq knows.
     {
         let mut gone = pin!(world.collector.logged("has gone (key"));
@@ -445,16 +445,16 @@ async fn a_client_that_comes_back_begins_anew() {
             agent.report("web1", "{}", "metrics").await;
         }
     }
-    world.connected(&mut client, "ann", json!({})).await;
-    client.hello_to_watch().await;
-    assert_eq!(client.said().await, ["web1", MODEL, "model"]);
+    world.connected(&mut viewer, "ann", json!({})).await;
+    viewer.hello_to_watch().await;
+    assert_eq!(viewer.said().await, ["web1", MODEL, "model"]);
 }
 
 #[tokio::test]
-async fn nonsense_of_a_client_is_refused_and_told() {
+async fn nonsense_of_a_viewer_is_refused_and_told() {
     let mut world = World::new().await;
     let mut agent = world.collector.peer("AGENT").await;
-    let mut client = world.client("ann", json!({})).await;
+    let mut viewer = world.viewer("ann", json!({})).await;
     let nonsense: [&[&[u8]]; 6] = [
         &[b""],
         &[b"CTRL", b"model"],
@@ -464,12 +464,12 @@ async fn nonsense_of_a_client_is_refused_and_told() {
         &[b"CTRL", b"\xff\x1b[2J"],
     ];
     for frames in nonsense {
-        client.send(None, frames).await;
+        viewer.send(None, frames).await;
     }
-    let line = world.collector.logged("Refused a client's message").await;
+    let line = world.collector.logged("Refused a viewer's message").await;
     assert!(line.contains("an unknown tag"), "{line}");
     agent.report("web1", "{}", "metrics").await;
-    assert_eq!(client.said().await, ["web1", "{}", "metrics"]);
+    assert_eq!(viewer.said().await, ["web1", "{}", "metrics"]);
     // Whoever only looks on is no agent.
     assert_eq!(world.collector.stop().await, "1 host, 1 message, 0 refused");
 }
@@ -477,9 +477,9 @@ async fn nonsense_of_a_client_is_refused_and_told() {
 #[tokio::test]
 async fn a_frame_that_is_too_large_ends_the_connection() {
     let mut world = World::new().await;
-    let mut client = world.client("ann", json!({})).await;
-    client.send(None, &[b"CTRL", &[b'x'; 5000]]).await;
-    client.link("DISCONNECTED").await;
+    let mut viewer = world.viewer("ann", json!({})).await;
+    viewer.send(None, &[b"CTRL", &[b'x'; 5000]]).await;
+    viewer.link("DISCONNECTED").await;
     world.collector.signal(Signal::TERM);
     assert_eq!(world.collector.ended().await.code(), Some(0));
 }

@@ -2,12 +2,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use super::*;
-use crate::collector::clients::client::{RETRY, RETRY_MAX};
-use crate::collector::clients::tape;
+use crate::collector::viewers::tape;
+use crate::collector::viewers::viewer::{RETRY, RETRY_MAX};
 use crate::curve::router::SendError;
 use crate::protocol::message::Message;
 
-/// What a client has been sent, as text: `web1 {"a":1} model`, `ping`.
+/// What a viewer has been sent, as text: `web1 {"a":1} model`, `ping`.
 type Inbox = Vec<String>;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -35,11 +35,11 @@ impl Fleet {
 }
 
 impl Models for Fleet {
-    fn names(&self, _: Viewers) -> Vec<Arc<str>> {
+    fn names(&self, _: ViewerKind) -> Vec<Arc<str>> {
         self.0.keys().cloned().collect()
     }
 
-    fn write(&self, host: &str, _: Viewers, out: &mut Vec<u8>) -> bool {
+    fn write(&self, host: &str, _: ViewerKind, out: &mut Vec<u8>) -> bool {
         let model = self.0.get(host);
         out.extend(model.into_iter().flat_map(|model| model.bytes()));
         model.is_some()
@@ -56,7 +56,7 @@ impl Models for Fleet {
     }
 }
 
-/// Clients on a network: what room their queues have left, and what they got.
+/// Viewers on a network: what room their queues have left, and what they got.
 struct World {
     table: Table,
     now: Instant,
@@ -175,7 +175,7 @@ fn models(fleet: &Fleet) -> Inbox {
 }
 
 #[test]
-fn a_client_gets_all_models_and_then_what_comes() {
+fn a_viewer_gets_all_models_and_then_what_comes() {
     let mut world = World::new(Fleet::of(200));
     assert_eq!(world.hello("a"), Hello::Came(who("a")));
     world.attend();
@@ -402,12 +402,12 @@ fn a_model_that_finds_no_room_is_not_lost() {
 #[test]
 fn there_are_so_many_and_no_more() {
     let mut world = World::new(Fleet::default());
-    for number in 0..MAX_CLIENTS {
+    for number in 0..MAX_VIEWERS {
         assert!(matches!(world.hello(&format!("c{number}")), Hello::Came(_)));
     }
     assert_eq!(world.hello("late"), Hello::Full);
     assert_eq!(world.hello("c0"), Hello::Again);
-    assert_eq!(world.table.len(), MAX_CLIENTS);
+    assert_eq!(world.table.len(), MAX_VIEWERS);
 }
 
 const NEW: &str = "viewer2-A";
@@ -439,7 +439,7 @@ fn who_asks_for_it_is_told_who_does_not_report_after_the_models() {
 }
 
 #[test]
-fn a_change_is_told_at_once_and_to_no_old_client() {
+fn a_change_is_told_at_once_and_to_no_old_viewer() {
     let mut world = World::new(Fleet::default());
     world.hello("old");
     world.hello(NEW);
@@ -496,7 +496,7 @@ impl World {
         self.table.hello(self.now, &id(name), || who)
     }
 
-    /// Who had to go for this client.
+    /// Who had to go for this viewer.
     fn hello_instead(&mut self, name: &str, key: u8) -> String {
         match self.hello_by(name, key) {
             Hello::InsteadOf { other, .. } => other.routing_id.to_string(),
@@ -508,7 +508,7 @@ impl World {
 #[test]
 fn one_key_does_not_take_all_places() {
     let mut world = World::new(Fleet::default());
-    for number in 0..MAX_CLIENTS_OF_KEY {
+    for number in 0..MAX_VIEWERS_OF_KEY {
         let hello = world.hello_by(&format!("a{number}"), 1);
         assert!(matches!(hello, Hello::Came(_)));
     }
@@ -517,7 +517,7 @@ fn one_key_does_not_take_all_places() {
     assert!(matches!(world.hello_by("b", 2), Hello::Came(_)));
     // All but two say hello again, as they should.
     world.now += 29 * SECOND;
-    for number in 2..MAX_CLIENTS_OF_KEY {
+    for number in 2..MAX_VIEWERS_OF_KEY {
         let again = world.hello_by(&format!("a{number}"), 1);
         assert_eq!(again, Hello::Again);
     }
@@ -537,8 +537,8 @@ fn one_key_does_not_take_all_places() {
 #[test]
 fn where_all_places_are_taken_the_most_silent_goes() {
     let mut world = World::new(Fleet::default());
-    for number in 0..MAX_CLIENTS {
-        let key = u8::try_from(number / MAX_CLIENTS_OF_KEY).unwrap();
+    for number in 0..MAX_VIEWERS {
+        let key = u8::try_from(number / MAX_VIEWERS_OF_KEY).unwrap();
         let hello = world.hello_by(&format!("c{number}"), key);
         assert!(matches!(hello, Hello::Came(_)));
         world.now += Duration::from_millis(1);
@@ -546,7 +546,7 @@ fn where_all_places_are_taken_the_most_silent_goes() {
     assert_eq!(world.hello_by("late", 200), Hello::Full);
     world.now += TIMING.hello;
     assert_eq!(world.hello_instead("late", 200), "c0");
-    assert_eq!(world.table.len(), MAX_CLIENTS);
+    assert_eq!(world.table.len(), MAX_VIEWERS);
 }
 
 #[test]

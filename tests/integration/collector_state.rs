@@ -5,7 +5,7 @@ use std::path::Path;
 
 use rustix::process::Signal;
 
-use crate::support::server::{Collector, Fleet, program};
+use crate::support::collector::{Collector, Fleet, program};
 
 /// Longer than any test: none comes in between.
 const NO_PINGS: [&str; 2] = ["--ping-interval", "1min"];

@@ -1,6 +1,6 @@
-//! Viewing clients: a second ROUTER, whose peers look on at what the agents report.
+//! Viewers: a second ROUTER, whose peers look on at what the agents report.
 //!
-//! Its clients are on a list: libzmq asks for each key that connects (ZAP), and a message
+//! Its viewers are on a list: libzmq asks for each key that connects (ZAP), and a message
 //! whose sender nobody has vouched for is refused. What they are owed is decided in
 //! [`table`]; this shell receives, sends without waiting, and says what happened. While
 //! nobody looks on, a message of an agent costs a look at an empty list.
@@ -13,29 +13,29 @@ use thiserror::Error;
 
 use super::complaints::{Complaints, Sender};
 use super::events;
-use super::hosts::{Hosts, Viewers};
+use super::hosts::{Hosts, ViewerKind};
 use crate::collector::hosts::snapshot::Presence;
 use crate::curve::context::{Context, TransportError};
 use crate::curve::frames::{Frames, Received};
 use crate::curve::keys::{KeyPair, PublicKey};
 use crate::curve::router::{Listen, Router, RouterOptions, RoutingIdBytes, SendError};
 use crate::curve::zap::Domain;
-use crate::protocol::message::{GridKind, Malformed, Message, decode_from_client};
+use crate::protocol::message::{GridKind, Malformed, Message, decode_from_viewer};
 use crate::protocol::state::{HostState, StateGrid};
 
-mod client;
 pub mod table;
 mod tape;
+mod viewer;
 mod vocabulary;
 
-pub use table::{MAX_CLIENTS, MAX_CLIENTS_OF_KEY, Table};
+pub use table::{MAX_VIEWERS, MAX_VIEWERS_OF_KEY, Table};
 pub use vocabulary::{Counts, Event, Hello, Models, Timing, Who};
 
-/// Most messages of clients in one turn: they say hello, a few times a minute each.
+/// Most messages of viewers in one turn: they say hello, a few times a minute each.
 const BATCH: usize = 64;
 
-/// The viewing clients, or that there are none.
-pub struct Clients {
+/// The viewers, or that there are none.
+pub struct Viewers {
     router: Option<Router>,
     /// Where it listens, as people read it.
     endpoint: Option<String>,
@@ -44,7 +44,7 @@ pub struct Clients {
     complaints: Complaints<(Sender, &'static str)>,
 }
 
-/// Why a message of a client was refused.
+/// Why a message of a viewer was refused.
 #[derive(Clone, Copy, Debug, Error)]
 enum Refusal {
     #[error(transparent)]
@@ -53,11 +53,11 @@ enum Refusal {
     TooManyFrames(usize),
     #[error("nobody has vouched for its key")]
     NotVouchedFor,
-    #[error("its key is not on the list of clients (any more)")]
+    #[error("its key is not on the list of viewers (any more)")]
     NotAllowed,
-    #[error("one client beyond the {MAX_CLIENTS} that there may be")]
+    #[error("one viewer beyond the {MAX_VIEWERS} that there may be")]
     Full,
-    #[error("one client beyond the {MAX_CLIENTS_OF_KEY} that one key may have")]
+    #[error("one viewer beyond the {MAX_VIEWERS_OF_KEY} that one key may have")]
     KeyFull,
 }
 
@@ -72,14 +72,14 @@ impl Refusal {
     }
 }
 
-impl Clients {
+impl Viewers {
     /// Nobody may look on.
     #[must_use]
     pub fn off() -> Self {
         Self::with(None, None)
     }
 
-    /// Listens for clients whose keys are allowed in `domain`.
+    /// Listens for viewers whose keys are allowed in `domain`.
     ///
     /// # Errors
     ///
@@ -95,12 +95,12 @@ impl Clients {
             keys,
             domain: Some(domain),
         };
-        let router = Router::bind_for_clients(context, options)?;
+        let router = Router::bind_for_viewers(context, options)?;
         let endpoint = match listen {
             Listen::Address(_) => router.address().to_string(),
             Listen::Any { .. } => format!("*:{}", router.address().port()),
         };
-        events::listening_for_clients(&endpoint);
+        events::listening_for_viewers(&endpoint);
         Ok(Self::with(Some(router), Some(endpoint)))
     }
 
@@ -144,7 +144,7 @@ impl Clients {
         self.refused
     }
 
-    /// Waits for the next message of a client; for ever where nobody may look on. Cancel
+    /// Waits for the next message of a viewer; for ever where nobody may look on. Cancel
     /// safe.
     ///
     /// # Errors
@@ -202,7 +202,7 @@ impl Clients {
         frames: &mut Frames,
         allowed: &mut impl FnMut(PublicKey) -> bool,
     ) -> Result<(), Refusal> {
-        decode_from_client(&frames.as_slices())?;
+        decode_from_viewer(&frames.as_slices())?;
         let key = frames.peer_key().ok_or(Refusal::NotVouchedFor)?;
         if !allowed(key) {
             return Err(Refusal::NotAllowed);
@@ -214,12 +214,12 @@ impl Clients {
         });
         match hello {
             Hello::Came(who) => {
-                events::client_came(&who);
+                events::viewer_came(&who);
                 Ok(())
             }
             Hello::InsteadOf { who, other } => {
-                events::client_made_room(&other);
-                events::client_came(&who);
+                events::viewer_made_room(&other);
+                events::viewer_came(&who);
                 Ok(())
             }
             Hello::Again => Ok(()),
@@ -242,7 +242,7 @@ impl Clients {
         let tell = self
             .complaints
             .note(now, &(Sender::of(key, address), refusal.kind()));
-        events::client_refused(from, key.as_ref(), address, &refusal, tell);
+        events::viewer_refused(from, key.as_ref(), address, &refusal, tell);
     }
 
     /// Hands a message of an agent to all who look on: the grid as the agent sent it.
@@ -260,7 +260,13 @@ impl Clients {
     }
 
     /// Hands the model of a host to those who look on and take it in this form.
-    pub fn forward_model(&mut self, now: Instant, host: &Arc<str>, viewers: Viewers, grid: &[u8]) {
+    pub fn forward_model(
+        &mut self,
+        now: Instant,
+        host: &Arc<str>,
+        viewers: ViewerKind,
+        grid: &[u8],
+    ) {
         let Some(router) = &mut self.router else {
             return;
         };
@@ -294,10 +300,10 @@ impl Clients {
     }
 
     /// Sends nothing more to those for whose keys `allowed` does not hold any more: to be
-    /// called when the list of clients has changed.
+    /// called when the list of viewers has changed.
     pub fn review(&mut self, allowed: &mut impl FnMut(PublicKey) -> bool) {
         for who in self.table.review(allowed) {
-            events::client_not_allowed(&who);
+            events::viewer_not_allowed(&who);
         }
     }
 
@@ -325,9 +331,9 @@ impl Clients {
             .attend(now, &fleet, &mut |to, message| send(router, to, message));
         for event in happened {
             match event {
-                Event::Silent { who, silence } => events::client_silent(&who, silence),
-                Event::Left { who } => events::client_left(&who),
-                Event::Lost { who, messages } => events::client_slow(&who, messages),
+                Event::Silent { who, silence } => events::viewer_silent(&who, silence),
+                Event::Left { who } => events::viewer_left(&who),
+                Event::Lost { who, messages } => events::viewer_slow(&who, messages),
             }
         }
     }
@@ -336,7 +342,7 @@ impl Clients {
 fn send(router: &mut Router, to: &RoutingIdBytes, message: &Message<'_>) -> Result<(), SendError> {
     let sent = router.try_send(to, &message.frames());
     if let Err(error @ (SendError::Empty | SendError::Other(_))) = &sent {
-        events::client_not_sent(to, error);
+        events::viewer_not_sent(to, error);
     }
     sent
 }
@@ -351,18 +357,18 @@ struct Fleet<'a> {
 /// The models of those who are there, or were before the collector's restart and may come
 /// back; not of those who are gone.
 impl Models for Fleet<'_> {
-    fn names(&self, viewers: Viewers) -> Vec<Arc<str>> {
+    fn names(&self, viewers: ViewerKind) -> Vec<Arc<str>> {
         let here = self.hosts.iter().filter(|(_, host)| {
             host.presence() != Presence::Gone
                 && host.model().is_some()
-                && (viewers == Viewers::Robust || !host.model_waits())
+                && (viewers == ViewerKind::Robust || !host.model_waits())
         });
         let mut names: Vec<Arc<str>> = here.map(|(name, _)| Arc::clone(name)).collect();
         names.sort_unstable();
         names
     }
 
-    fn write(&self, host: &str, viewers: Viewers, out: &mut Vec<u8>) -> bool {
+    fn write(&self, host: &str, viewers: ViewerKind, out: &mut Vec<u8>) -> bool {
         let host = self.hosts.get(host);
         let host = host.filter(|host| host.presence() != Presence::Gone);
         host.is_some_and(|host| host.write_model(viewers, out))

@@ -9,8 +9,8 @@ from machine import AS_NOBODY, COLLECTOR, RPM_SUITE
 # On an RPM system, too.
 SUITES = ["bookworm", "trixie", RPM_SUITE]
 
-NAME = "org.metricsagent.Server1"
-OBJECT = "/org/metricsagent/Server1"
+NAME = "org.metricsagent.Collector1"
+OBJECT = "/org/metricsagent/Collector1"
 SETTINGS = "/etc/metrics-collector/metrics-collector.toml"
 
 # Of a file with a bad timeout in its fourth line.
@@ -29,7 +29,7 @@ def is_on_the_bus_once_started(m):
     m.expect("state", _property(m, "State"), "ready")
     m.expect("endpoint", _property(m, "Endpoint"), "*:5556")
     m.expect("settings", _property(m, "ConfigurationFiles"), [SETTINGS])
-    m.expect("its key", _property(m, "PublicKey"), m.connection("ServerKey"))
+    m.expect("its key", _property(m, "PublicKey"), m.connection("CollectorKey"))
     host = m.agent("HostName")
     m.eventually("hosts", lambda: _names(m), [host])
     for kind in ("model", "metrics"):
@@ -50,7 +50,7 @@ def reload_is_whole_or_refused(m):
     pid = m.main_pid(COLLECTOR)
     m.write(SETTINGS, '[log]\nlevel = "debug"\n')
     m.run("systemctl", "reload", COLLECTOR)
-    m.event("SERVER_CONFIGURATION_RELOADED", COLLECTOR)
+    m.event("COLLECTOR_CONFIGURATION_RELOADED", COLLECTOR)
     level = m.run("systemctl", "service-log-level", COLLECTOR).strip()
     m.expect("log level", level, "debug")
 
@@ -63,7 +63,7 @@ def reload_is_whole_or_refused(m):
         lambda: bool(re.search(REASON, m.execute(*status).stdout)),
         True,
     )
-    refused = m.event("SERVER_CONFIGURATION_INVALID", COLLECTOR)
+    refused = m.event("COLLECTOR_CONFIGURATION_INVALID", COLLECTOR)
     m.expect_match("its ERROR=", refused["ERROR"], rf"{SETTINGS}.*")
     explained = m.run("journalctl", "-x", "--no-pager", "--unit", COLLECTOR)
     m.expect_match("explained", explained, "metrics-collector --check-config")
@@ -79,15 +79,15 @@ def reload_works_without_a_bus(m):
     m.run("systemctl", "start", COLLECTOR)
     pid = m.main_pid(COLLECTOR)
     m.run("systemctl", "mask", "--now", "--runtime", "dbus.socket", "dbus.service")
-    said = m.event("SERVER_BUS_UNAVAILABLE", COLLECTOR)
+    said = m.event("COLLECTOR_BUS_UNAVAILABLE", COLLECTOR)
     m.expect_match("the way there", said["MESSAGE"], ".*systemctl reload metrics-collector.*")
     m.write(SETTINGS, '[hosts]\ntimeout = "soon"\n')
     m.run("systemctl", "reload", COLLECTOR)
-    refused = m.event("SERVER_CONFIGURATION_INVALID", COLLECTOR)
+    refused = m.event("COLLECTOR_CONFIGURATION_INVALID", COLLECTOR)
     m.expect_match("its ERROR=", refused["ERROR"], rf"{SETTINGS}:2.*")
     m.write(SETTINGS, '[hosts]\ntimeout = "45s"\n')
     m.run("systemctl", "kill", "-s", "HUP", COLLECTOR)
-    m.event("SERVER_CONFIGURATION_RELOADED", COLLECTOR)
+    m.event("COLLECTOR_CONFIGURATION_RELOADED", COLLECTOR)
     m.expect_steady(pid, COLLECTOR)
 
 
@@ -96,7 +96,7 @@ def what_takes_a_restart_is_said(m):
     m.run("systemctl", "start", COLLECTOR)
     m.write(SETTINGS, '[listen]\nagents = "127.0.0.1:5566"\n')
     m.run("systemctl", "reload", COLLECTOR)
-    said = m.event("SERVER_RESTART_NEEDED", COLLECTOR)
+    said = m.event("COLLECTOR_RESTART_NEEDED", COLLECTOR)
     m.expect("its SETTINGS=", said["SETTINGS"], "listen.agents")
     m.expect("endpoint", _property(m, "Endpoint"), "*:5556")
     m.run("systemctl", "restart", COLLECTOR)
@@ -125,7 +125,7 @@ def bad_settings_keep_it_from_starting(m):
     m.expect_refused("start", "systemctl", "start", COLLECTOR)
     m.expect("exit status", m.unit("ExecMainStatus", COLLECTOR), "78")
     m.expect("restarts", m.unit("NRestarts", COLLECTOR), "0")
-    refused = m.event("SERVER_CONFIGURATION_INVALID", COLLECTOR)
+    refused = m.event("COLLECTOR_CONFIGURATION_INVALID", COLLECTOR)
     m.expect_match("its ERROR=", refused["ERROR"], f"{SETTINGS}:2: listen.agent: unknown key.*")
     m.expect_refused("check", "metrics-collector", "--check-config", saying="unknown key")
 
@@ -170,8 +170,8 @@ def goes_on_without_the_bus(m):
     pid = m.main_pid(COLLECTOR)
     m.run("systemctl", "restart", "dbus.service")
     m.eventually("on the bus", lambda: m.execute(*_list()).returncode, 0, within=60)
-    m.event("SERVER_BUS_UNAVAILABLE", COLLECTOR)
-    m.event("SERVER_BUS_AVAILABLE", COLLECTOR)
+    m.event("COLLECTOR_BUS_UNAVAILABLE", COLLECTOR)
+    m.event("COLLECTOR_BUS_AVAILABLE", COLLECTOR)
     m.expect_steady(pid, COLLECTOR)
 
 

@@ -1,4 +1,4 @@
-//! org.metricsagent.Server1: the collector.
+//! org.metricsagent.Collector1: the collector.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use crate::collector::hosts::NotForgotten;
 use crate::collector::hosts::snapshot::HostSnapshot;
 use crate::collector::listing::{Listed, MAX_LISTED, Selection};
 use crate::collector::push::TargetStatus;
-use crate::collector::state::{Counters, ServerState};
+use crate::collector::state::{CollectorState, Counters};
 use crate::dbus::error::Error;
 use crate::dbus::polkit::{Action, Authority, user_of};
 use crate::dbus::turns::{Answer, Turns};
@@ -43,15 +43,15 @@ type KeyRow = (
 type TargetRow = (String, String, u64, u64, u64, u64, bool, u64, String);
 
 /// Serves the collector.
-pub(crate) struct Server1 {
+pub(crate) struct Collector1 {
     handle: Handle,
     authority: Arc<Authority>,
     turns: Turns,
     readings: Readings,
 }
 
-#[zbus::interface(name = "org.metricsagent.Server1", introspection_docs = false)]
-impl Server1 {
+#[zbus::interface(name = "org.metricsagent.Collector1", introspection_docs = false)]
+impl Collector1 {
     #[zbus(property(emits_changed_signal = "const"))]
     #[expect(clippy::unused_self, reason = "zbus calls properties as methods")]
     fn version(&self) -> &'static str {
@@ -74,8 +74,8 @@ impl Server1 {
     }
 
     #[zbus(property(emits_changed_signal = "const"))]
-    fn clients_endpoint(&self) -> String {
-        self.state().clients_endpoint.clone()
+    fn viewers_endpoint(&self) -> String {
+        self.state().viewers_endpoint.clone()
     }
 
     #[zbus(property(emits_changed_signal = "const"))]
@@ -109,23 +109,23 @@ impl Server1 {
     }
 
     #[zbus(property(emits_changed_signal = "false"))]
-    fn clients(&self) -> u32 {
-        hosts(self.counters().clients)
+    fn viewers(&self) -> u32 {
+        hosts(self.counters().viewers)
     }
 
     #[zbus(property(emits_changed_signal = "false"))]
-    fn client_messages_sent(&self) -> u64 {
-        self.counters().client_messages
+    fn viewer_messages_sent(&self) -> u64 {
+        self.counters().viewer_messages
     }
 
     #[zbus(property(emits_changed_signal = "false"))]
-    fn client_messages_lost(&self) -> u64 {
-        self.counters().client_lost
+    fn viewer_messages_lost(&self) -> u64 {
+        self.counters().viewer_lost
     }
 
     #[zbus(property(emits_changed_signal = "false"))]
-    fn client_messages_refused(&self) -> u64 {
-        self.counters().client_refused
+    fn viewer_messages_refused(&self) -> u64 {
+        self.counters().viewer_refused
     }
 
     #[zbus(property(emits_changed_signal = "false"))]
@@ -279,7 +279,7 @@ impl Server1 {
         #[zbus(connection)] connection: &Connection,
     ) -> Result<(), Error> {
         self.authority
-            .check(connection, &call, Action::ServerManageHosts)
+            .check(connection, &call, Action::CollectorManageHosts)
             .await?;
         Ok(self.handle.forget(name).await??)
     }
@@ -290,7 +290,7 @@ impl Server1 {
         #[zbus(connection)] connection: &Connection,
     ) -> Result<(), Error> {
         self.authority
-            .check(connection, &call, Action::ServerReload)
+            .check(connection, &call, Action::CollectorReload)
             .await?;
         Ok(self.handle.reload().await??)
     }
@@ -302,7 +302,7 @@ impl Server1 {
     pub(crate) async fn host_gone(emitter: &SignalEmitter<'_>, name: &str) -> zbus::Result<()>;
 }
 
-impl Server1 {
+impl Collector1 {
     pub(crate) fn new(handle: Handle, authority: Arc<Authority>) -> Self {
         Self {
             handle,
@@ -312,7 +312,7 @@ impl Server1 {
         }
     }
 
-    fn state(&self) -> Arc<ServerState> {
+    fn state(&self) -> Arc<CollectorState> {
         self.handle.state()
     }
 
@@ -336,7 +336,7 @@ pub(crate) fn file_names(files: &[PathBuf]) -> Vec<String> {
     names.map(std::borrow::Cow::into_owned).collect()
 }
 
-/// A number of hosts, keys or clients: they are bounded far below what does not fit.
+/// A number of hosts, keys or viewers: they are bounded far below what does not fit.
 fn hosts(count: u64) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
 }

@@ -10,9 +10,9 @@ use std::process::{Child, Command, Stdio};
 use metrics_agent::collector::prometheus::{naming, own};
 use serde_json::{Value, json};
 
+use crate::support::collector::Collector;
 use crate::support::http::{address_of, fetch};
 use crate::support::place::eventually;
-use crate::support::server::Collector;
 
 /// A Prometheus that scrapes a collector; killed when dropped.
 struct Prometheus {

@@ -8,20 +8,20 @@ use std::process::{Command, ExitStatus};
 
 use futures_util::StreamExt as _;
 use metrics_agent::curve::certificate::Certificate;
-use metrics_agent::dbus::SERVER_NAME;
+use metrics_agent::dbus::COLLECTOR_NAME;
 use rustix::process::Signal;
 use serde::de::DeserializeOwned;
 use zbus::{Connection, OwnedVariant, fdo};
 
 use crate::dbus_introspection::{answered, documented};
 use crate::private_bus::PrivateBus;
+use crate::support::collector::{Collector, program};
 use crate::support::flood::flood;
 use crate::support::peer::PATIENCE;
 use crate::support::place::eventually;
 use crate::support::root_for;
-use crate::support::server::{Collector, program};
 
-const SERVER: &str = "/org/metricsagent/Server1";
+const COLLECTOR: &str = "/org/metricsagent/Collector1";
 const LOG_CONTROL: &str = "/org/freedesktop/LogControl1";
 
 /// A host in a list.
@@ -95,7 +95,7 @@ impl Site {
         command
             .args(["--reuid=nobody", "--clear-groups", "dbus-send"])
             .arg(format!("--bus={}", self.bus.address()))
-            .args(["--print-reply", &format!("--dest={SERVER_NAME}")])
+            .args(["--print-reply", &format!("--dest={COLLECTOR_NAME}")])
             .args(call.split(' '));
         let run = tokio::task::spawn_blocking(move || command.output());
         let output = run.await.unwrap().unwrap();
@@ -122,9 +122,9 @@ impl Object {
         let reply = self
             .connection
             .call_method(
-                Some(SERVER_NAME),
-                SERVER,
-                Some("org.metricsagent.Server1"),
+                Some(COLLECTOR_NAME),
+                COLLECTOR,
+                Some("org.metricsagent.Collector1"),
                 method,
                 arguments,
             )
@@ -161,7 +161,7 @@ impl Object {
 
     async fn properties(&self, path: &'static str) -> fdo::PropertiesProxy<'static> {
         fdo::PropertiesProxy::builder(&self.connection)
-            .destination(SERVER_NAME)
+            .destination(COLLECTOR_NAME)
             .path(path)
             .cache_properties(zbus::proxy::CacheProperties::No)
             .build()
@@ -170,8 +170,8 @@ impl Object {
     }
 
     async fn all(&self) -> HashMap<String, OwnedVariant> {
-        let properties = self.properties(SERVER).await;
-        let interface = "org.metricsagent.Server1".try_into().unwrap();
+        let properties = self.properties(COLLECTOR).await;
+        let interface = "org.metricsagent.Collector1".try_into().unwrap();
         properties.get_all(interface).await.unwrap()
     }
 
@@ -196,8 +196,8 @@ async fn it_answers_what_the_documentation_says() {
     let site = Site::new();
     let collector = site.start().await;
     let object = site.object().await;
-    let interface = "org.metricsagent.Server1";
-    let mut found = answered(&object.connection, SERVER_NAME, SERVER).await;
+    let interface = "org.metricsagent.Collector1";
+    let mut found = answered(&object.connection, COLLECTOR_NAME, COLLECTOR).await;
     let found = found.remove(interface).expect(interface);
     let documented = documented(interface);
     let missing: Vec<_> = documented.difference(&found).collect();
@@ -224,7 +224,7 @@ async fn it_answers_what_the_documentation_says() {
     assert_eq!(text("PublicKey"), collector.public_key);
     assert_eq!(text("Endpoint"), collector.address.to_string());
     assert_eq!(text("Version"), env!("CARGO_PKG_VERSION"));
-    let log = answered(&object.connection, SERVER_NAME, LOG_CONTROL).await;
+    let log = answered(&object.connection, COLLECTOR_NAME, LOG_CONTROL).await;
     let members = &log["org.freedesktop.LogControl1"];
     let names: BTreeSet<_> = members
         .iter()
@@ -303,7 +303,7 @@ async fn keys_that_came_are_listed() {
     );
     assert_eq!(object.number("KeysSeen").await, 1);
     assert_eq!(object.number("HandshakesRefused").await, 0);
-    assert_eq!(object.number("Clients").await, 0);
+    assert_eq!(object.number("Viewers").await, 0);
     collector.stop().await;
 }
 
@@ -388,7 +388,7 @@ async fn hosts_that_come_and_go_are_signals() {
     let object = site.object().await;
     let rule = zbus::MatchRule::builder()
         .msg_type(zbus::message::Type::Signal)
-        .interface("org.metricsagent.Server1")
+        .interface("org.metricsagent.Collector1")
         .build()
         .unwrap();
     let mut signals = zbus::MessageStream::for_match_rule(rule, &object.connection, None)
@@ -445,7 +445,7 @@ async fn a_reload_is_whole_or_refused() {
     )
     .unwrap();
     site.configure("[hosts]\ntimeout = '1s'\n[log]\nlevel = 'debug'\n[dbus]\nbus = 'none'\n");
-    let properties = object.properties(SERVER).await;
+    let properties = object.properties(COLLECTOR).await;
     let mut changes = properties.receive_properties_changed().await.unwrap();
     let () = object.call("Reload", &()).await.unwrap();
     assert_eq!(object.log_level().await, "debug");
@@ -536,18 +536,18 @@ async fn a_flood_of_small_calls_is_bounded_and_others_are_answered() {
     let object = site.object().await;
     let answered = async || {
         let get = object.connection.call_method(
-            Some(SERVER_NAME),
-            SERVER,
+            Some(COLLECTOR_NAME),
+            COLLECTOR,
             Some("org.freedesktop.DBus.Properties"),
             "Get",
-            &("org.metricsagent.Server1", "Version"),
+            &("org.metricsagent.Collector1", "Version"),
         );
         get.await.unwrap();
     };
     answered().await;
     let before = collector.most_memory_kib();
     for method in ["Reload", "ListRemoteWrites", "NoSuchMethod"] {
-        let flood = flood(&site.bus, SERVER_NAME, SERVER, method);
+        let flood = flood(&site.bus, COLLECTOR_NAME, COLLECTOR, method);
         while flood.iter().any(|one| !one.is_finished()) {
             answered().await;
         }
@@ -570,14 +570,14 @@ async fn who_is_not_root_may_read_and_nothing_else() {
     }
     let site = Site::new();
     let mut collector = site.start().await;
-    let server = format!("{SERVER} org.metricsagent.Server1");
+    let server = format!("{COLLECTOR} org.metricsagent.Collector1");
     for (call, action) in [
         ("Reload", "reload"),
         ("ForgetHost string:web1", "manage-hosts"),
     ] {
         let (succeeded, error) = site.as_nobody(&format!("{server}.{call}")).await;
         let expected = format!(
-            "Error org.freedesktop.DBus.Error.AccessDenied: org.metricsagent.server.{action} is \
+            "Error org.freedesktop.DBus.Error.AccessDenied: org.metricsagent.collector.{action} is \
              not allowed: there is no polkit on this bus"
         );
         assert!(
@@ -590,7 +590,7 @@ async fn who_is_not_root_may_read_and_nothing_else() {
          string:org.freedesktop.LogControl1 string:LogLevel variant:string:debug"
     );
     let (succeeded, error) = site.as_nobody(&set).await;
-    let expected = "org.metricsagent.server.set-log is not allowed";
+    let expected = "org.metricsagent.collector.set-log is not allowed";
     assert!(!succeeded && error.contains(expected), "{error}");
     let mut agent = collector.peer("A").await;
     agent.report("web1", "{}", "model").await;
@@ -628,7 +628,7 @@ async fn a_name_that_cannot_be_had_ends_it_with_69() {
     let _first = site.start().await;
     let (status, text) = site.fail();
     assert_eq!(status.code(), Some(69));
-    let expected = "the bus name org.metricsagent.Server1 is taken: another metrics-collector is \
+    let expected = "the bus name org.metricsagent.Collector1 is taken: another metrics-collector is \
                     running on this bus";
     assert!(text.contains(expected), "{text}");
 
@@ -639,7 +639,7 @@ async fn a_name_that_cannot_be_had_ends_it_with_69() {
     let output = command.output().unwrap();
     assert_eq!(output.status.code(), Some(69));
     let text = String::from_utf8(output.stderr).unwrap();
-    assert!(text.contains("org.metricsagent.Server1.conf"), "{text}");
+    assert!(text.contains("org.metricsagent.Collector1.conf"), "{text}");
     let collector = site.start().await;
     let line = "going on without the bus, as this is a run by hand";
     assert!(collector.before.iter().any(|found| found.contains(line)));
@@ -658,7 +658,7 @@ async fn the_name_is_back_after_the_bus_was_restarted() {
     agent.hello().await;
     site.bus.start_again();
     collector
-        .logged("On the bus again as org.metricsagent.Server1")
+        .logged("On the bus again as org.metricsagent.Collector1")
         .await;
     let names = site.object().await.names().await;
     assert_eq!(names, [("web1".to_owned(), "reporting".to_owned())]);

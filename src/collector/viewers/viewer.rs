@@ -1,4 +1,4 @@
-//! One client: what it is owed, and when. Pure.
+//! One viewer: what it is owed, and when. Pure.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use crate::collector::complaints::TELL_INTERVAL;
 use crate::curve::router::{RoutingIdBytes, SendError};
 use crate::protocol::message::{Control, GridKind, Message};
 
-/// What of an answer one client is handed in one turn at most, so that ten thousand models
+/// What of an answer one viewer is handed in one turn at most, so that ten thousand models
 /// do not keep the loop from the agents: some milliseconds of encoding.
 const OWED_IN_A_TURN: usize = 64;
 
@@ -17,18 +17,18 @@ const OWED_IN_A_TURN: usize = 64;
 const TAPED_IN_A_TURN: usize = 64;
 
 /// A ROUTER does not tell when a peer has room again, so it is tried again after this: with
-/// a queue of 64 messages a client that keeps up gets 6,400 a second, three times what
+/// a queue of 64 messages a viewer that keeps up gets 6,400 a second, three times what
 /// 10,000 hosts say that report every 5 s.
 pub(super) const RETRY: Duration = Duration::from_millis(10);
 
-/// The wait doubles up to this while a client takes nothing at all.
+/// The wait doubles up to this while a viewer takes nothing at all.
 pub(super) const RETRY_MAX: Duration = Duration::from_millis(640);
 
-/// A ping that found no room is tried again after this: a client must not wait for a whole
+/// A ping that found no room is tried again after this: a viewer must not wait for a whole
 /// silence more.
 const PING_RETRY: Duration = Duration::from_secs(1);
 
-/// Sends a message to a client, without waiting.
+/// Sends a message to a viewer, without waiting.
 pub trait Send: FnMut(&RoutingIdBytes, &Message<'_>) -> Result<(), SendError> {}
 
 impl<F: FnMut(&RoutingIdBytes, &Message<'_>) -> Result<(), SendError>> Send for F {}
@@ -43,7 +43,7 @@ enum Owed {
 }
 
 #[derive(Debug)]
-pub(super) struct Client {
+pub(super) struct Viewer {
     pub(super) who: Who,
     pub(super) heard: Instant,
     /// When it was last handed something.
@@ -67,7 +67,7 @@ pub(super) struct Client {
     told: Option<Instant>,
 }
 
-impl Client {
+impl Viewer {
     /// One that has just said hello; `end` is that of the tape.
     pub(super) fn new(now: Instant, who: Who, end: u64) -> Self {
         Self {

@@ -11,8 +11,8 @@ use std::process::Output;
 use metrics_agent::curve::certificate::{Certificate, Trust};
 use rustix::process::Signal;
 
+use crate::support::collector::{Collector, program};
 use crate::support::peer::PATIENCE;
-use crate::support::server::{Collector, program};
 
 fn run(home: &Path, options: &[&str]) -> Output {
     program(home).args(options).output().unwrap()
