@@ -13,7 +13,7 @@
 //! - [`hosts::snapshot`]: the table at one moment, for those who read it at their own pace;
 //! - [`access`]: who may report, and who may watch;
 //! - [`keys_command`]: `metrics-collector keys`, an administrator's way to that;
-//! - [`viewers`]: those who look on at what the agents report;
+//! - [`viewers`]: those who watch what the agents report;
 //! - [`store`]: what is still known after a restart;
 //! - [`backlog`]: what is dropped when more comes than can be read, pure;
 //! - [`pacer`]: when models are asked for, pure;

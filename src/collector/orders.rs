@@ -72,14 +72,14 @@ impl Collector {
         let _ = self.desk.changes.send(change);
     }
 
-    /// Tells those who look on of a host that came or went.
+    /// Tells the viewers of a host that came or went.
     pub(super) fn tell_state(&mut self, now: Instant, name: &Arc<str>) {
         let hosts = &self.hosts;
         let state = || hosts.state_of(now, SystemTime::now(), name);
         self.viewers.forward_state(now, name, state);
     }
 
-    /// Tells those who look on of a host that is not known any more.
+    /// Tells the viewers of a host that is not known any more.
     pub(super) fn tell_forgotten(&mut self, now: Instant, forgotten: &Forgotten) {
         let state = || Some(forgotten.state(now, SystemTime::now()));
         self.viewers.forward_state(now, &forgotten.name, state);

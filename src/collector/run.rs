@@ -59,7 +59,7 @@ pub struct Start {
     pub endpoint: String,
     /// What agents know this collector by.
     pub public_key: PublicKey,
-    /// Those who look on, or that nobody may.
+    /// The viewers, or that none are allowed.
     pub viewers: Viewers,
     /// Where listening for viewers and for HTTP is done; empty for nowhere.
     pub other_endpoints: [String; 2],

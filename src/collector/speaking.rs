@@ -19,7 +19,7 @@ const BATCH_ASKED: usize = 256;
 const FULL_LATELY: Duration = Duration::from_secs(3600);
 
 impl Collector {
-    /// Passes a message on to those who look on.
+    /// Passes a message on to the viewers.
     pub(super) fn forward(
         &mut self,
         now: Instant,
@@ -34,7 +34,7 @@ impl Collector {
         }
     }
 
-    /// Passes a model on to those who look on, as it was sent; but what it lacks of what deployed
+    /// Passes a model on to the viewers, as it was sent; but what it lacks of what deployed
     /// viewers want in it is added, and they get none that has to wait for metrics.
     fn forward_model(&mut self, now: Instant, host: &Arc<str>, grid: &Grid, bytes: &[u8]) {
         if self.viewers.is_empty() {

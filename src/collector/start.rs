@@ -241,7 +241,7 @@ fn not_listening(error: &TransportError, other: &str) -> Failure {
     Failure(EXIT_UNAVAILABLE)
 }
 
-/// Those who look on come over another port, if at all.
+/// Viewers come over another port, if at all.
 fn listen_for_viewers(
     context: &Context,
     listen: Option<Listen>,

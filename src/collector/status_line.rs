@@ -67,7 +67,7 @@ pub(super) fn totals(hosts: usize, counts: Counts) -> String {
     totals
 }
 
-/// What else there is to know of its health, where there is any: those who look on, handshakes that
+/// What else there is to know of its health, where there is any: viewers, handshakes that
 /// were refused, and how each target of remote write fares.
 pub(super) fn health(viewers: usize, shut_out: u64, targets: &[TargetStatus]) -> String {
     let mut health = String::new();

@@ -32,7 +32,7 @@ const BOUNDS: Bounds = Bounds {
     frame_bytes: MAX_FRAME_BYTES,
 };
 
-/// The largest frame received by who looks on: whole grids.
+/// The largest frame received by a viewer: whole grids.
 pub const MAX_VIEW_FRAME_BYTES: i64 = 1024 * 1024;
 
 const VIEW_BOUNDS: Bounds = Bounds {

@@ -1,7 +1,7 @@
 //! The one table of metrics: name, unit, kind, grids, instance, source, description.
 //!
 //! What `ListMetrics` answers, what the documentation lists and what the sources may
-//! emit all come from here. Deployed sources and clients rely on the names, units and
+//! emit all come from here. Deployed collectors and viewers rely on the names, units and
 //! kinds: rows are added, never changed. A deployed viewer reads `mem.avail`,
 //! `mem.free`, `mem.buffers`, `mem.cached` and `cpu.percent` out of a model and fails where one
 //! is not there.
@@ -499,9 +499,9 @@ pub fn metric(name: &str) -> Option<&'static Definition> {
 mod tests {
     use super::*;
 
-    /// The contract with deployed sources and clients: name, unit, grids.
+    /// The contract with deployed collectors and viewers: name, unit, grids.
     #[test]
-    fn the_table_holds_the_names_that_deployed_clients_rely_on() {
+    fn the_table_holds_the_names_that_deployed_viewers_rely_on() {
         for row in [
             ("sys.uptime", "s", true, true),
             ("mem.total", "kB", false, true),

@@ -11,7 +11,7 @@ use std::{
 
 use super::background::ProbeError;
 
-/// A source could not be read.
+/// A file could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
     /// The file is not there or may not be opened.
@@ -61,7 +61,7 @@ impl FileError {
     }
 }
 
-/// A source's text is not what proc(5) promises.
+/// A file's text is not what proc(5) promises.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: expected {expected}, found {found}")]
 pub struct Malformed {
@@ -115,10 +115,10 @@ fn excerpt(text: &[u8]) -> String {
 /// A source has no values this time.
 #[derive(Debug, thiserror::Error)]
 pub enum CollectError {
-    /// The source could not be read.
+    /// The file could not be read.
     #[error(transparent)]
     Source(#[from] FileError),
-    /// The source could be read and not be understood.
+    /// The file could be read and not be understood.
     #[error("{}, {problem}", path.display())]
     Malformed {
         /// The file.

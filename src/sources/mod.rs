@@ -228,7 +228,7 @@ pub trait Source: Send {
         None
     }
 
-    /// Reads the source once and puts every value that it has into `sink`.
+    /// Reads once and puts every value that it has into `sink`.
     fn collect(
         &mut self,
         purpose: Purpose,

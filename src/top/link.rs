@@ -38,7 +38,7 @@ pub enum Trouble {
     Silent,
     /// This is where agents report.
     AgentsPort,
-    /// The collector lets nobody look on, or something else listens there.
+    /// The collector serves no viewers, or something else listens there.
     NotSecured(String),
 }
 

@@ -31,7 +31,7 @@ pub struct Local {
     pub key: PublicKey,
 }
 
-/// It is there, and nobody may look on.
+/// It is there, and serves no viewers.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[error(
     "the metrics-collector on this host serves no viewers: `listen.viewers` is \"none\" in \

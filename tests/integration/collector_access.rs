@@ -398,7 +398,7 @@ async fn only_those_listed_look_on() {
     viewer.send(None, &[b"CTRL", b"hello"]).await;
     // What it is sent ends with what an agent says.
     let seen = async |viewer: &mut Peer, agent: &mut Peer| {
-        eventually("the viewer looks on", async || {
+        eventually("the viewer is heard", async || {
             agent.report("web1", "{}", "metrics").await;
             // It may have been sent before the collector had read the viewer's hello.
             viewer.count().await;

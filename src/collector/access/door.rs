@@ -76,7 +76,7 @@ pub struct Event(Kind);
 /// What has changed for others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Handled {
-    /// Viewers that look on may no longer do so.
+    /// Viewers that are connected may no longer watch.
     pub viewers_changed: bool,
     /// From now on only listed agents are let in, and the list is known.
     pub closed: bool,
@@ -244,7 +244,7 @@ impl Access {
         self.gate.pins().is_some()
     }
 
-    /// Whether a viewer with this key may (still) look on.
+    /// Returns true if a viewer with this key may (still) watch.
     #[must_use]
     pub fn is_viewer(&self, key: &PublicKey) -> bool {
         self.gate.is_viewer(key)

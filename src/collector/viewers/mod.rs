@@ -1,9 +1,9 @@
-//! Viewers: a second ROUTER, whose peers look on at what the agents report.
+//! Viewers: a second ROUTER, whose peers watch what the agents report.
 //!
 //! Its viewers are on a list: libzmq asks for each key that connects (ZAP), and a message
 //! whose sender nobody has vouched for is refused. What they are owed is decided in
 //! [`table`]; this shell receives, sends without waiting, and says what happened. While
-//! nobody looks on, a message of an agent costs a look at an empty list.
+//! there are no viewers, a message of an agent costs a look at an empty list.
 
 use std::future::pending;
 use std::sync::Arc;
@@ -73,7 +73,7 @@ impl Refusal {
 }
 
 impl Viewers {
-    /// Nobody may look on.
+    /// Viewers are not served.
     #[must_use]
     pub fn off() -> Self {
         Self::with(None, None)
@@ -120,7 +120,7 @@ impl Viewers {
         self.endpoint.as_deref()
     }
 
-    /// How many look on.
+    /// How many viewers are connected.
     #[must_use]
     pub fn len(&self) -> usize {
         self.table.len()
@@ -144,7 +144,7 @@ impl Viewers {
         self.refused
     }
 
-    /// Waits for the next message of a viewer; for ever where nobody may look on. Cancel
+    /// Waits for the next message of a viewer; for ever where viewers are not served. Cancel
     /// safe.
     ///
     /// # Errors
@@ -245,7 +245,7 @@ impl Viewers {
         events::viewer_refused(from, key.as_ref(), address, &refusal, tell);
     }
 
-    /// Hands a message of an agent to all who look on: the grid as the agent sent it.
+    /// Hands a message of an agent to all viewers: the grid as the agent sent it.
     pub fn forward(&mut self, now: Instant, host: &Arc<str>, kind: GridKind, grid: &[u8]) {
         if self.table.is_empty() {
             return;
@@ -259,7 +259,7 @@ impl Viewers {
             });
     }
 
-    /// Hands the model of a host to those who look on and take it in this form.
+    /// Hands the model of a host to the viewers that take it in this form.
     pub fn forward_model(
         &mut self,
         now: Instant,
@@ -307,7 +307,7 @@ impl Viewers {
         }
     }
 
-    /// When [`attend`](Self::attend) has something to do; None while nobody looks on.
+    /// When [`attend`](Self::attend) has something to do; None without viewers.
     #[must_use]
     pub fn next_due(&self) -> Option<Instant> {
         self.table.next_due()

@@ -1,4 +1,4 @@
-//! Who looks on. Pure: time and the sending are arguments.
+//! The viewers that are connected. Pure: time and the sending are arguments.
 //!
 //! A viewer that says hello is owed the model of every host, and from then on each message
 //! of an agent as it comes. What a viewer does not take at once waits on the one
@@ -38,7 +38,7 @@ pub struct Table {
 }
 
 impl Table {
-    /// Nobody looks on yet.
+    /// No viewer is connected yet.
     #[must_use]
     pub fn new(timing: Timing) -> Self {
         Self {
@@ -50,7 +50,7 @@ impl Table {
         }
     }
 
-    /// How many look on.
+    /// How many viewers are connected.
     #[must_use]
     pub fn len(&self) -> usize {
         self.viewers.len()
@@ -210,7 +210,7 @@ impl Table {
         refused
     }
 
-    /// When [`attend`](Self::attend) has something to do next; None while nobody looks on.
+    /// When [`attend`](Self::attend) has something to do next; None without viewers.
     #[must_use]
     pub fn next_due(&self) -> Option<Instant> {
         self.viewers

@@ -4,7 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::sources::{background::Bell, error::CollectError};
 
-/// What is known of a source on the bus. Written by the task that listens, read by the
+/// What is known of a service on the bus. Written by the task that listens, read by the
 /// loop that samples; both hold it for moments.
 #[derive(Debug)]
 pub(in crate::sources) struct Board<T> {
@@ -18,9 +18,9 @@ enum Content<T> {
     Awaited,
     /// This was heard.
     Known(T),
-    /// There is no such source, or none just now.
+    /// There is no such service, or none just now.
     Absent,
-    /// The source should be there, and is not to be had.
+    /// The service should be there, and is not to be had.
     Failed(String),
 }
 
@@ -43,12 +43,12 @@ impl<T> Board<T> {
         self.set(Content::Known(known));
     }
 
-    /// There is no such source, or none just now.
+    /// There is no such service, or none just now.
     pub(in crate::sources) fn clear(&self) {
         self.set(Content::Absent);
     }
 
-    /// The source is not to be had.
+    /// The service is not to be had.
     pub(in crate::sources) fn fail(&self, reason: String) {
         self.set(Content::Failed(reason));
     }

@@ -1,4 +1,4 @@
-//! The task in which a source listens to its source, from one connection to the next.
+//! The task in which a source listens to its service, from one connection to the next.
 
 use std::{sync::Arc, time::Duration};
 

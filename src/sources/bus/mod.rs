@@ -1,4 +1,4 @@
-//! The system bus, for the sources whose source is a service on it.
+//! The system bus, for the sources that ask a service on it.
 //!
 //! Owns one connection, shared by all of them ([`SystemBus`]), which is made with the first
 //! that wants it, made again when the bus is back, and closed with the last; what a source

@@ -83,12 +83,12 @@ def prometheus_finds_the_host(m):
         m.expect_true(shipped, len(m.read(f"/usr/share/metrics-collector/{shipped}")) > 1000)
 
 
-def a_client_looks_on(m):
+def a_viewer_connects(m):
     """metrics-top with a key that is allowed while the collector runs; without, it is told how."""
     m.start_reporting()
     m.await_host()
     host, collector = m.agent("HostName"), m.connection("CollectorKey")
-    m.run("metrics-agentctl", "keygen", "--name", "client", "/root/.curve")
+    m.run("metrics-agentctl", "keygen", "--name", "viewer", "/root/.curve")
     certificate = m.read("/root/.curve/viewer.key")
     key = m.expect_match("key", certificate, r'public-key\s*=\s*"([!-~]{40})"').group(1)
     top = ["env", "HOME=/root", "metrics-top", "--once", f"--public-key={collector}"]

@@ -257,7 +257,7 @@ def keys_are_let_in_before_the_first_start(m):
     """What root says of keys is for the service, which has never run; others have no say in it."""
     public, _ = key_pair(m)
     m.expect_refused("state", "test", "-e", STATE)
-    for door, option in ("agents", []), ("clients", ["--viewer"]):
+    for door, option in ("agents", []), ("viewers", ["--viewer"]):
         let_in = m.execute(
             "metrics-collector", "keys", "allow", *option, "--name", "first", "--", public
         )
