@@ -6,10 +6,10 @@ use std::time::SystemTime;
 
 use tokio::sync::{Notify, mpsc, watch};
 
+use super::counters::CounterWriter;
 use super::progress::Progress;
-use super::sentence::sentence;
+use super::reason_text::sentence;
 use super::state::{ConnectionState, State};
-use super::totals::Counters;
 use crate::curve::context::Context;
 use crate::curve::endpoint::Endpoint;
 use crate::curve::keys::{KeyPair, PublicKey};
@@ -76,7 +76,7 @@ pub(crate) enum Report {
 pub(crate) type Serial = u64;
 
 /// What a connection is made of.
-pub(crate) struct Blueprint {
+pub(crate) struct ConnectionParams {
     pub(crate) serial: Serial,
     /// When it came to be.
     pub(crate) made: SystemTime,
@@ -85,12 +85,12 @@ pub(crate) struct Blueprint {
     pub(crate) server_key: PublicKey,
     pub(crate) keys: Arc<KeyPair>,
     pub(crate) context: Context,
-    pub(crate) counters: Counters,
+    pub(crate) counters: CounterWriter,
     pub(crate) progress: Arc<Progress>,
     pub(crate) reports: mpsc::Sender<(Serial, Report)>,
 }
 
-impl Blueprint {
+impl ConnectionParams {
     /// The state before the task has run.
     pub(crate) fn initial_state(&self) -> ConnectionState {
         ConnectionState {

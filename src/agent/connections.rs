@@ -8,10 +8,10 @@ use std::time::{Instant, SystemTime};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 
-use super::connection::{self, Blueprint, Grid, Order, Orders, Report, Serial};
+use super::connection::{self, ConnectionParams, Grid, Order, Orders, Report, Serial};
+use super::counters::{CounterWriter, Counters};
 use super::progress::Progress;
 use super::state::ConnectionState;
-use super::totals::{Counters, Totals};
 use crate::agent::settings::{CollectorSettings, MAX_COLLECTORS, Settings};
 use crate::base::offload;
 use crate::curve::context::Context;
@@ -32,7 +32,7 @@ struct Running {
     keys: Arc<KeyPair>,
     orders: mpsc::Sender<Order>,
     reconnect: Arc<Notify>,
-    counters: Counters,
+    counters: CounterWriter,
     progress: Arc<Progress>,
     state: ConnectionState,
     task: JoinHandle<()>,
@@ -48,7 +48,7 @@ pub(crate) struct Connections {
     serials: Serial,
     origin: Instant,
     session: watch::Sender<SessionSettings>,
-    totals: Arc<Totals>,
+    totals: Arc<Counters>,
     report_to: mpsc::Sender<(Serial, Report)>,
     reports: mpsc::Receiver<(Serial, Report)>,
 }
@@ -71,7 +71,7 @@ impl Connections {
     }
 
     /// The totals of all connections that there ever were.
-    pub(crate) fn totals(&self) -> Arc<Totals> {
+    pub(crate) fn totals(&self) -> Arc<Counters> {
         Arc::clone(&self.totals)
     }
 
@@ -122,9 +122,9 @@ impl Connections {
         now: SystemTime,
     ) -> Running {
         self.serials += 1;
-        let counters = Counters::new(Arc::clone(&self.totals));
+        let counters = CounterWriter::new(Arc::clone(&self.totals));
         let progress = Arc::new(Progress::new(self.origin));
-        let plan = Blueprint {
+        let plan = ConnectionParams {
             serial: self.serials,
             made: now,
             name: name.to_owned(),

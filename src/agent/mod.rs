@@ -5,33 +5,34 @@
 //!   [`slow`] for what others ask of it;
 //! - [`connections`] and [`connection`]: a task per collector, each driving a session;
 //! - [`sampler`] and [`ticker`]: one sample per tick for all of them;
-//! - [`handle`], [`state`] and [`totals`]: how the rest of the program sees it;
+//! - [`handle`], [`state`] and [`counters`]: how the rest of the program sees it;
 //! - [`events`]: what is logged, in one place;
 //! - [`settings`]: what an administrator can set;
 //! - [`bus`]: its objects on the message bus;
 //! - [`start`]: all of it put together;
 //! - [`arguments`]: its command line;
 //! - [`alarm`]: the timer that the loop sleeps on;
-//! - the pure helpers: [`announce`], [`sentence`], [`summary`], [`status_line`],
+//! - the pure helpers: [`log_gate`], [`reason_text`], [`summary`], [`status_line`],
 //!   [`progress`].
 //!
 //! Its loop refuses to know D-Bus: [`bus`] is a client of the [`Handle`](handle::Handle).
 
 mod alarm;
-mod announce;
 pub mod arguments;
 pub mod bus;
 mod connection;
 mod connections;
+pub mod counters;
 pub(crate) mod events;
 pub mod handle;
-mod name_keeper;
+mod log_gate;
 mod orders;
+mod pending;
 mod progress;
-mod round;
+mod reason_text;
+mod reported_name;
 pub mod run;
 mod sampler;
-mod sentence;
 pub mod settings;
 mod slow;
 pub mod start;
@@ -39,5 +40,4 @@ pub mod state;
 mod status_line;
 mod summary;
 mod ticker;
-pub mod totals;
 mod written;

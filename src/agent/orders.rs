@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use super::events;
 use super::handle::{Answer, IntervalChange, Order, OrderError};
-use super::round::Want;
+use super::pending::SampleRequest;
 use super::run::{Agent, session_settings};
 use super::slow::{Job, Outcome};
 use super::state::Intervals;
@@ -32,8 +32,8 @@ impl Agent {
                     _ => Ok(()),
                 });
             }
-            Order::Sample(kind, answer) => self.sample(Want::Query(kind, answer)),
-            Order::SampleSource(name, answer) => self.sample(Want::QueryOne(name, answer)),
+            Order::Sample(kind, answer) => self.sample(SampleRequest::Query(kind, answer)),
+            Order::SampleSource(name, answer) => self.sample(SampleRequest::QueryOne(name, answer)),
             Order::SetEnabled {
                 source,
                 enabled,

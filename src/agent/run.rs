@@ -16,8 +16,8 @@ use super::connection::{Report, Serial};
 use super::connections::Connections;
 use super::events;
 use super::handle::{Handle, IntervalChange, ORDERS, Order, STATE_CHANGES};
-use super::name_keeper::NameKeeper;
-use super::round::{Round, Want};
+use super::pending::{PendingSamples, SampleRequest};
+use super::reported_name::ReportedName;
 use super::sampler::Sampler;
 use super::slow::{Job, Outcome, SlowJobs};
 use super::state::{AgentState, Intervals, Origins, State, StateChange};
@@ -79,9 +79,9 @@ pub struct Agent {
     pub(super) intervals: Intervals,
     /// What the settings have of each interval.
     pub(super) written: WrittenIntervals,
-    pub(super) name: NameKeeper,
+    pub(super) name: ReportedName,
     pub(super) sampler: Sampler,
-    pub(super) round: Round,
+    pub(super) round: PendingSamples,
     pub(super) ticker: Ticker,
     alarm: Alarm,
     pub(super) connections: Connections,
@@ -108,7 +108,7 @@ impl Agent {
             metrics: settings.intervals.metrics,
             stale: settings.intervals.stale,
         };
-        let name = NameKeeper::new(settings.host_name.as_ref().map(ToString::to_string));
+        let name = ReportedName::new(settings.host_name.as_ref().map(ToString::to_string));
         let mut connections = Connections::new(start.context, session_settings(intervals), now);
         connections.apply(&settings, made);
         let (order, orders) = mpsc::channel(ORDERS);
@@ -143,7 +143,7 @@ impl Agent {
             written,
             name,
             sampler,
-            round: Round::default(),
+            round: PendingSamples::default(),
             ticker: Ticker::new(intervals.metrics),
             alarm: Alarm::new().map_err(StartError::Timer)?,
             connections,
@@ -211,7 +211,7 @@ impl Agent {
         }
         let now = Instant::now();
         if self.ticker.take(now) {
-            self.sample(Want::Metrics);
+            self.sample(SampleRequest::Metrics);
         }
         while let Some(want) = self.round.take(|want| self.sampler.ready(want), now) {
             self.serve(want);
@@ -229,7 +229,7 @@ impl Agent {
 
     fn hear(&mut self, serial: Serial, report: Report) {
         match report {
-            Report::NeedsModel { link } => self.sample(Want::Model { serial, link }),
+            Report::NeedsModel { link } => self.sample(SampleRequest::Model { serial, link }),
             Report::Changed(new) => {
                 let change = (new.name.clone(), new.state, new.reason.clone());
                 let wants_metrics = new.wants_metrics;
@@ -378,7 +378,7 @@ fn snapshot(
     settings: &Settings,
     files: &[PathBuf],
     (intervals, origins): (Intervals, Origins),
-    name: &NameKeeper,
+    name: &ReportedName,
     sampler: &Sampler,
     connections: &Connections,
     now: SystemTime,

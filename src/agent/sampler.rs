@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::connection::Grid;
+use super::counters::Counters;
 use super::events;
 use super::handle::{GridKind, OrderError};
-use super::round::Want;
-use super::totals::Totals;
+use super::pending::SampleRequest;
 use crate::agent::settings::Settings;
 use crate::metrics::Samples;
 use crate::protocol::message::encode_grid;
-use crate::sources::background::Bell;
+use crate::sources::background::Wakeup;
 use crate::sources::context::Counts;
 use crate::sources::{
     Context, Grid as Wanted, Options, Purpose, Root, SampleOneError, SourceSet, SourceStatus,
@@ -23,7 +23,7 @@ use crate::systemd::log::LogControl;
 /// The sources with the buffers that every sample uses again.
 pub(crate) struct Sampler {
     set: SourceSet,
-    bell: Bell,
+    wakeup: Wakeup,
     samples: Samples,
     grid: Arc<Grid>,
 }
@@ -33,7 +33,7 @@ impl Sampler {
     pub(crate) fn open(
         root: Root,
         settings: &Settings,
-        totals: Arc<Totals>,
+        totals: Arc<Counters>,
         log: LogControl,
     ) -> Result<Self, UnknownSource> {
         let mut context = Context::new(root);
@@ -47,7 +47,7 @@ impl Sampler {
             log_lost: log.lost(),
         });
         Ok(Self {
-            bell: context.bell.clone(),
+            wakeup: context.wakeup.clone(),
             set: SourceSet::open(context, settings.intervals.metrics, &settings.sources)?,
             samples: Samples::new(),
             grid: Arc::default(),
@@ -56,29 +56,29 @@ impl Sampler {
 
     /// Begins what the sample that somebody wants needs and may block; whether all of it is
     /// there already.
-    pub(crate) fn prepare(&mut self, want: &Want, now: Instant) -> bool {
+    pub(crate) fn prepare(&mut self, want: &SampleRequest, now: Instant) -> bool {
         match want {
-            Want::Metrics => self.set.prepare(Purpose::Metrics, Wanted::Metrics, now),
-            Want::Model { .. } => self.set.prepare(Purpose::Model, Wanted::Model, now),
-            Want::Query(kind, _) => self.set.prepare(Purpose::Query, wanted(*kind), now),
-            Want::QueryOne(name, _) => self.set.prepare_one(name, now),
+            SampleRequest::Metrics => self.set.prepare(Purpose::Metrics, Wanted::Metrics, now),
+            SampleRequest::Model { .. } => self.set.prepare(Purpose::Model, Wanted::Model, now),
+            SampleRequest::Query(kind, _) => self.set.prepare(Purpose::Query, wanted(*kind), now),
+            SampleRequest::QueryOne(name, _) => self.set.prepare_one(name, now),
         }
         self.ready(want)
     }
 
     /// Whether what was begun for somebody is there.
-    pub(crate) fn ready(&self, want: &Want) -> bool {
+    pub(crate) fn ready(&self, want: &SampleRequest) -> bool {
         match want {
-            Want::Metrics => self.set.ready(Wanted::Metrics),
-            Want::Model { .. } => self.set.ready(Wanted::Model),
-            Want::Query(kind, _) => self.set.ready(wanted(*kind)),
-            Want::QueryOne(name, _) => self.set.one_ready(name),
+            SampleRequest::Metrics => self.set.ready(Wanted::Metrics),
+            SampleRequest::Model { .. } => self.set.ready(Wanted::Model),
+            SampleRequest::Query(kind, _) => self.set.ready(wanted(*kind)),
+            SampleRequest::QueryOne(name, _) => self.set.one_ready(name),
         }
     }
 
     /// Until [`ready`](Self::ready) may have changed. Cancel safe.
     pub(crate) async fn changed(&self) {
-        self.bell.rung().await;
+        self.wakeup.rung().await;
     }
 
     /// Takes a sample and encodes it. Reuses the last grid's memory once every connection

@@ -24,7 +24,7 @@ use crate::systemd::daemon::{Daemon, Failure};
 use crate::systemd::log::LogControl;
 use crate::systemd::notify::Notifier;
 use crate::systemd::pressure::PressureWatch;
-use crate::systemd::signals::{Dawn, Signals};
+use crate::systemd::signals::{EarlySignals, Signals};
 
 /// tokio's own blocking threads. What blocks has threads elsewhere; whatever a crate may
 /// want them for is bounded, and leaves the agent at rest with one thread of its own.
@@ -51,8 +51,8 @@ pub fn daemon() -> Daemon {
 }
 
 /// Runs the daemon until a signal ends it.
-pub fn run(dawn: Dawn, inputs: Inputs, log: LogControl) -> Result<(), Failure> {
-    let Dawn { runtime, hang_up } = dawn;
+pub fn run(early_signals: EarlySignals, inputs: Inputs, log: LogControl) -> Result<(), Failure> {
+    let EarlySignals { runtime, hang_up } = early_signals;
     let by_hand = inputs.command_line.collector.is_some();
     let inputs = Arc::new(inputs);
     let loaded = settings::load(&inputs, KeyPolicy::Create).map_err(|error| {

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::totals::Totals;
+use super::counters::Counters;
 use crate::curve::keys::PublicKey;
 use crate::curve::tcp;
 use crate::protocol::session;
@@ -146,7 +146,7 @@ pub struct AgentState {
     pub configuration_files: Vec<PathBuf>,
     /// The totals of all connections since the process started, those that have
     /// left the settings included.
-    pub totals: Arc<Totals>,
+    pub totals: Arc<Counters>,
 }
 
 /// One connection's part of [`AgentState`].
@@ -172,7 +172,7 @@ pub struct ConnectionState {
     /// known that they arrive, and the state is not reporting then.
     pub wants_metrics: bool,
     /// Its totals since it was configured.
-    pub totals: Arc<Totals>,
+    pub totals: Arc<Counters>,
 }
 
 /// One connection went from one state to another.

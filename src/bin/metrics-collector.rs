@@ -49,8 +49,8 @@ fn main() -> ExitCode {
     }
     let inputs = || sources_of(&arguments);
     let state = |inputs: &Inputs| inputs.places.state.clone();
-    start::daemon().run(inputs, state, |dawn, inputs, log| {
-        start::run(dawn, inputs, arguments.print, &log)
+    start::daemon().run(inputs, state, |early_signals, inputs, log| {
+        start::run(early_signals, inputs, arguments.print, &log)
     })
 }
 
@@ -184,7 +184,7 @@ fn print(text: &str) {
     let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
-/// What closing the door would cost.
+/// What closing the listener would cost.
 fn tell_who_is_shut_out(loaded: &Loaded, state: Option<&Path>) {
     match keys_command::unlisted(&loaded.settings, state) {
         Ok(Some(shut_out)) if shut_out.keys > 0 => complain(&format_args!(

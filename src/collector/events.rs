@@ -18,11 +18,11 @@ use std::time::Duration;
 
 use tracing::{debug, error, info, warn};
 
-use super::complaints::Tell;
 use super::host_lines::{LeftOut, Whose};
 use super::hosts::{Renamed, Twin};
 use super::settings::Loaded;
 use super::store::file::Trouble;
+use super::throttle::Tell;
 use crate::base::text;
 use crate::curve::keys::PublicKey;
 use crate::curve::router::RoutingIdBytes;

@@ -1,6 +1,6 @@
 //! How others ask the collector's task: what it knows, and to do something.
 //!
-//! The web server, the bus and the keeper of the state have one. Orders go through a
+//! The web server, the bus and the writer of the state have one. Orders go through a
 //! bounded channel; the loop takes a few in each turn, and answers. What changes all the
 //! time, and the state, is read without asking.
 
@@ -10,12 +10,12 @@ use std::sync::Arc;
 use thiserror::Error;
 use tokio::sync::{OwnedSemaphorePermit, broadcast, mpsc, oneshot, watch};
 
-use super::access::seen::ListedKey;
+use super::access::key_log::ListedKey;
 use super::hosts::NotForgotten;
 use super::listing::{Listing, Selection};
 use super::prometheus::own::Figure;
 use super::push::TargetStatus;
-use super::state::{CollectorState, Counters, Gauges, HostChange};
+use super::state::{CollectorState, Counters, CountersSnapshot, HostChange};
 use crate::collector::hosts::snapshot::{HostSnapshot, Snapshot};
 use crate::curve::keys::PublicKey;
 
@@ -58,16 +58,16 @@ pub(super) enum Order {
 pub struct Handle {
     orders: mpsc::Sender<Order>,
     state: watch::Receiver<Arc<CollectorState>>,
-    gauges: Arc<Gauges>,
+    gauges: Arc<Counters>,
     changes: broadcast::Sender<HostChange>,
 }
 
 /// The loop's ends of the channels.
 #[derive(Debug)]
-pub(super) struct Desk {
+pub(super) struct Inbox {
     pub(super) orders: mpsc::Receiver<Order>,
     pub(super) state: watch::Sender<Arc<CollectorState>>,
-    pub(super) gauges: Arc<Gauges>,
+    pub(super) gauges: Arc<Counters>,
     pub(super) changes: broadcast::Sender<HostChange>,
 }
 
@@ -100,12 +100,12 @@ pub enum NextKey {
 
 impl Handle {
     /// A handle, and what the loop takes orders from.
-    pub(super) fn new(state: CollectorState) -> (Self, Desk) {
+    pub(super) fn new(state: CollectorState) -> (Self, Inbox) {
         let (orders, taken) = mpsc::channel(MAX_ORDERS);
         let (published, watched) = watch::channel(Arc::new(state));
         let changes = broadcast::Sender::new(MAX_CHANGES);
-        let gauges = Arc::new(Gauges::default());
-        let desk = Desk {
+        let gauges = Arc::new(Counters::default());
+        let inbox = Inbox {
             orders: taken,
             state: published,
             gauges: Arc::clone(&gauges),
@@ -117,7 +117,7 @@ impl Handle {
             gauges,
             changes,
         };
-        (handle, desk)
+        (handle, inbox)
     }
 
     /// The table of hosts at this moment.
@@ -219,7 +219,7 @@ impl Handle {
 
     /// The numbers that change all the time.
     #[must_use]
-    pub fn counters(&self) -> Counters {
+    pub fn counters(&self) -> CountersSnapshot {
         self.gauges.read()
     }
 

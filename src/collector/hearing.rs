@@ -6,14 +6,14 @@ use std::time::{Instant, SystemTime};
 
 use super::access::AccessRefusal;
 use super::backlog::News;
-use super::complaints::{Sender, Tell};
 use super::events;
 use super::hosts::{Change, Full, Heard, Holder, Host, Peer, Report, Twin, says_refusable};
-use super::outlets::Passed;
 use super::prometheus::naming::too_large;
 use super::run::Collector;
+use super::sinks::Passed;
 use super::speaking::send;
 use super::state::HostChange;
+use super::throttle::{Sender, Tell};
 use crate::curve::context::TransportError;
 use crate::curve::frames::{Frames, MAX_FRAMES, Received};
 use crate::curve::keys::PublicKey;
@@ -246,10 +246,10 @@ impl Collector {
         if ask_model {
             self.ask_model(now, from);
         }
-        if let Some(keeper) = &mut self.keeper {
-            keeper.seen();
+        if let Some(writer) = &mut self.writer {
+            writer.seen();
             if change.is_some() || kind == GridKind::Model {
-                keeper.changed();
+                writer.changed();
             }
         }
         let time = *self.time.get_or_insert_with(SystemTime::now);
@@ -257,7 +257,7 @@ impl Collector {
             && kind == GridKind::Metrics
             && let Some(model) = self.hosts.get(host).and_then(Host::model)
         {
-            self.outlets.model_known(&name, model, time);
+            self.sinks.model_known(&name, model, time);
         }
         let passed = Passed {
             now,
@@ -267,7 +267,7 @@ impl Collector {
             grid: &grid,
             routing_id: from,
         };
-        self.outlets.pass(&passed);
+        self.sinks.pass(&passed);
         if let Some(forgotten) = forgotten {
             self.tell_forgotten(now, &forgotten);
         }
@@ -364,7 +364,7 @@ impl Collector {
             return;
         }
         let tell = self
-            .complaints
+            .throttle
             .note(now, &(refusal.sender(key, address), refusal.kind()));
         events::refused(from, key.as_ref(), address, refusal, tell);
     }

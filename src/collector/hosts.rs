@@ -25,15 +25,15 @@ use crate::metrics::latest::grid_bytes;
 use crate::protocol::message::GridKind;
 use crate::protocol::session::MODEL_MIN_INTERVAL;
 
-mod carried;
 mod due;
 mod host;
 mod kin;
 mod newcomers;
 mod peers;
+mod persistence;
 pub mod snapshot;
+mod types;
 mod vitals;
-mod vocabulary;
 mod weight;
 
 use due::given_up;
@@ -41,12 +41,12 @@ pub use host::{Host, says_refusable};
 use host::{Kept, State};
 use kin::Kin;
 use peers::Peers;
-pub use vitals::{ViewerKind, Vitals};
-pub use vocabulary::{
+pub use types::{
     Change, Due, Forgotten, Full, Heard, MAX_HOSTS, MAX_HOSTS_PER_CONNECTION, MAX_HOSTS_PER_KEY,
     MAX_KEPT, MAX_NEW_HOSTS_OF_NETWORK, MAX_NEW_OF_NETWORK, NotForgotten, Peer, Renamed, Report,
     Restored, Timing, Trust, Twin,
 };
+pub use vitals::{ViewerKind, Vitals};
 use weight::beyond;
 pub use weight::{CONNECTION_SHARE, Holder, KEY_SHARE, OverShare, Resource, Weight};
 

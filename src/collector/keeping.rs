@@ -1,4 +1,4 @@
-//! The collector's task and the keeper of its state: when it is given the hosts, and what
+//! The collector's task and the writer of its state: when it is given the hosts, and what
 //! is said of how that went.
 
 use std::time::{Duration, Instant, SystemTime};
@@ -6,14 +6,14 @@ use std::time::{Duration, Instant, SystemTime};
 use super::events;
 use super::hosts::Restored;
 use super::run::Collector;
-use super::store::{Keeper, Outcome, restore};
+use super::store::{Outcome, Writer, restore};
 
 /// How long the disk may take for the last words.
 const FAREWELL: Duration = Duration::from_millis(1500);
 
-/// The keeper of the directory that the service manager gives, and what it remembers.
+/// The writer of the directory that the service manager gives, and what it remembers.
 /// Without one nothing is kept.
-pub(super) fn open(now: Instant) -> (Option<Keeper>, Vec<Restored>) {
+pub(super) fn open(now: Instant) -> (Option<Writer>, Vec<Restored>) {
     let Some(directory) = super::store::directory(std::env::var_os("STATE_DIRECTORY")) else {
         return (None, Vec::new());
     };
@@ -27,8 +27,8 @@ pub(super) fn open(now: Instant) -> (Option<Keeper>, Vec<Restored>) {
     if !hosts.is_empty() {
         events::hosts_restored(hosts.len());
     }
-    match Keeper::start(directory, now) {
-        Ok(keeper) => (Some(keeper), hosts),
+    match Writer::start(directory, now) {
+        Ok(writer) => (Some(writer), hosts),
         Err(error) => {
             events::state_not_kept(&error);
             (None, hosts)
@@ -39,33 +39,33 @@ pub(super) fn open(now: Instant) -> (Option<Keeper>, Vec<Restored>) {
 impl Collector {
     /// A host came, moved or went, or said its model.
     pub(super) fn hosts_changed(&mut self) {
-        if let Some(keeper) = &mut self.keeper {
-            keeper.changed();
+        if let Some(writer) = &mut self.writer {
+            writer.changed();
         }
     }
 
     /// Has the hosts written if that is due, and says how the last writing went.
     pub(super) fn keep_hosts(&mut self, now: Instant) {
-        let Some(keeper) = &mut self.keeper else {
+        let Some(writer) = &mut self.writer else {
             return;
         };
-        if let Some(outcome) = keeper.outcome() {
+        if let Some(outcome) = writer.outcome() {
             tell(&outcome);
         }
-        if keeper.next_due().is_some_and(|due| due <= now) {
-            keeper.keep(now, self.hosts.snapshot(now, SystemTime::now()));
+        if writer.next_due().is_some_and(|due| due <= now) {
+            writer.keep(now, self.hosts.snapshot(now, SystemTime::now()));
         }
     }
 
     /// Has the hosts written for the last time.
     pub(super) fn keep_last(&mut self) {
-        let Some(keeper) = self.keeper.take() else {
+        let Some(writer) = self.writer.take() else {
             return;
         };
-        let last = keeper
+        let last = writer
             .anything_new()
             .then(|| self.hosts.snapshot(Instant::now(), SystemTime::now()));
-        if let Some(outcome) = keeper.finish(last, FAREWELL) {
+        if let Some(outcome) = writer.finish(last, FAREWELL) {
             tell(&outcome);
         }
     }

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use crate::base::text;
-use crate::config::service::{self, Note, Seen, Sight};
+use crate::config::service::{self, Note, Seen, ServiceView};
 use crate::curve::certificate::{Certificate, CertificateError, Trust};
 use crate::curve::keys::KeyPair;
 
@@ -215,7 +215,7 @@ impl Found {
 pub fn find(
     file: Option<&Path>,
     places: &Places,
-    sight: &Sight,
+    sight: &ServiceView,
     notes: &mut Vec<Note>,
 ) -> Result<Found, KeysError> {
     let mut read = |path: PathBuf, credentials| match sight.seen(&path) {
@@ -328,7 +328,7 @@ mod tests {
     use super::*;
 
     fn find_or_make(file: Option<&Path>, places: &Places) -> Result<Keys, KeysError> {
-        find(file, places, &Sight::default(), &mut Vec::new())?.or_make()
+        find(file, places, &ServiceView::default(), &mut Vec::new())?.or_make()
     }
 
     fn places(root: &Path) -> Places {

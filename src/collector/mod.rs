@@ -5,7 +5,7 @@
 //!
 //! - [`start`]: settings, keys, sockets and the loop put together;
 //! - [`run`]: the one loop that owns everything which changes, [`hearing`]: what it does
-//!   with a message, [`outlets`]: where that goes, and [`handle`]: how others ask it;
+//!   with a message, [`sinks`]: where that goes, and [`handle`]: how others ask it;
 //! - [`hosts`]: the table of hosts, pure: who reports, who is due a ping, who is gone;
 //! - [`handle`]: how others ask it; [`state`]: what they read without asking;
 //! - [`local`]: what the files of the one on this host say;
@@ -17,7 +17,7 @@
 //! - [`store`]: what is still known after a restart;
 //! - [`backlog`]: what is dropped when more comes than can be read, pure;
 //! - [`pacer`]: when models are asked for, pure;
-//! - [`complaints`]: which refused messages are worth a line in the log, pure;
+//! - [`throttle`]: which refused messages are worth a line in the log, pure;
 //! - [`host_lines`]: which hosts that come and go are, pure;
 //! - [`prometheus`]: what hosts report as Prometheus wants it;
 //! - [`web`]: where that is scraped;
@@ -33,7 +33,6 @@ pub mod access;
 pub mod arguments;
 pub mod backlog;
 pub mod bus;
-pub mod complaints;
 pub(crate) mod events;
 pub mod handle;
 mod hearing;
@@ -48,7 +47,6 @@ pub mod listing;
 pub mod local;
 mod network;
 mod orders;
-mod outlets;
 pub mod pacer;
 pub mod printer;
 pub mod prometheus;
@@ -57,10 +55,12 @@ pub mod push;
 mod reload;
 pub mod run;
 pub mod settings;
+mod sinks;
 mod speaking;
 pub mod start;
 pub mod state;
 mod status_line;
 pub mod store;
+pub mod throttle;
 pub mod viewers;
 pub mod web;

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use super::access::seen::{ListedKey, Record, Who};
+use super::access::key_log::{ListedKey, Record, Who};
 use super::events;
 use super::handle::Order;
 use super::hosts::Forgotten;
 use super::prometheus::own::{self, Figure};
 use super::run::Collector;
-use super::state::{Counters, HostChange, Phase};
+use super::state::{CountersSnapshot, HostChange, Phase};
 
 impl Collector {
     pub(super) fn obey(&mut self, order: Order) {
@@ -43,7 +43,7 @@ impl Collector {
                 let _ = answer.send(result.map(drop));
             }
             Order::Targets(answer) => {
-                let _ = answer.send(self.outlets.targets());
+                let _ = answer.send(self.sinks.targets());
             }
             Order::NextKey(permit, answer) => self.reloads.read_key(permit, answer, self.key()),
             Order::Reload(answer) => self.reload(Some(answer)),
@@ -62,14 +62,14 @@ impl Collector {
             Figure::plain(&own::VIEWER_LOST, sent.lost),
             Figure::plain(&own::VIEWER_REFUSED, self.viewers.refused()),
         ]);
-        figures.extend(self.outlets.targets().iter().flat_map(own::of_target));
+        figures.extend(self.sinks.targets().iter().flat_map(own::of_target));
         figures
     }
 
     /// Tells those who listen of a host that came or went.
     pub(super) fn tell(&self, change: HostChange) {
         // Nobody listening is the usual case.
-        let _ = self.desk.changes.send(change);
+        let _ = self.inbox.changes.send(change);
     }
 
     /// Tells the viewers of a host that came or went.
@@ -87,7 +87,7 @@ impl Collector {
 
     /// Shows the numbers as they are now.
     pub(super) fn publish_counters(&self) {
-        let counters = Counters {
+        let counters = CountersSnapshot {
             reporting: self.hosts.reporting() as u64,
             expected: self.hosts.expected() as u64,
             gone: self.hosts.gone() as u64,
@@ -101,23 +101,23 @@ impl Collector {
             received: self.counts.messages,
             refused: self.counts.refused,
             bytes: self.counts.bytes,
-            dropped: self.outlets.lost() + self.counts.dropped,
+            dropped: self.sinks.lost() + self.counts.dropped,
         };
-        self.desk.gauges.set(counters);
+        self.inbox.gauges.set(counters);
     }
 
     /// Who listens on the bus hears of the end.
     pub(super) fn publish_end(&self) {
         self.publish_counters();
-        self.desk.state.send_modify(|state| {
+        self.inbox.state.send_modify(|state| {
             Arc::make_mut(state).phase = Phase::Stopping;
         });
     }
 }
 
-fn listed_key(((door, key), record): (&Who, &Record)) -> ListedKey {
+fn listed_key(((listener, key), record): (&Who, &Record)) -> ListedKey {
     ListedKey {
-        door: *door,
+        listener: *listener,
         key: *key,
         record: record.clone(),
     }

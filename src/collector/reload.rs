@@ -232,7 +232,7 @@ impl Collector {
 
     /// The public key in force.
     pub(super) fn key(&self) -> PublicKey {
-        self.desk.state.borrow().public_key
+        self.inbox.state.borrow().public_key
     }
 
     /// Swaps the settings, whole. What takes a restart stays as it is, and is said.
@@ -251,8 +251,8 @@ impl Collector {
             self.hosts.set_timing(new.timing);
         }
         self.access.reconfigure(new.access.authorized);
-        self.outlets.reconfigure(&new, &self.hosts);
-        self.desk.state.send_modify(|state| {
+        self.sinks.reconfigure(&new, &self.hosts);
+        self.inbox.state.send_modify(|state| {
             let state = Arc::make_mut(state);
             state.configuration_files = files;
             state.web_hosts = new.web_hosts;

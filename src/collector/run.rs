@@ -11,23 +11,23 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::time::sleep_until;
 
-use super::access::door::{self, Access};
+use super::access::control::{self, Access};
 use super::backlog::{Ahead, Backlog};
-use super::complaints::{Complaints, Sender, Throttle};
 use super::events;
-use super::handle::{Desk, Handle, Order};
+use super::handle::{Handle, Inbox, Order};
 use super::host_lines::HostLines;
 use super::hosts::{Due, Host, Hosts, Restored};
-use super::outlets::Outlets;
 use super::pacer::Pacer;
 use super::printer::Printer;
 use super::push::Pushes;
 use super::reload::{Asker, InForce, Read, Reloads};
 use super::settings::{Inputs, Loaded};
+use super::sinks::Sinks;
 use super::speaking::send;
 use super::state::{CollectorState, HostChange, Phase};
 use super::status_line::{Counts, health, line, totals};
-use super::store::Keeper;
+use super::store::Writer;
+use super::throttle::{PeerThrottle, Sender, Throttle};
 use super::viewers::Viewers;
 use crate::curve::context::TransportError;
 use crate::curve::frames::Received;
@@ -76,7 +76,7 @@ pub struct Start {
     /// The hosts known before.
     pub restored: Vec<Restored>,
     /// Who keeps the hosts for the next start, if anybody.
-    pub keeper: Option<Keeper>,
+    pub writer: Option<Writer>,
     /// The service manager.
     pub notifier: Notifier,
     /// The signals to obey.
@@ -93,9 +93,9 @@ pub struct Collector {
     public_key: String,
     pub(super) hosts: Hosts,
     pub(super) counts: Counts,
-    pub(super) complaints: Complaints<(Sender, &'static str)>,
+    pub(super) throttle: PeerThrottle<(Sender, &'static str)>,
     /// Metrics that are left out of all series, by host.
-    pub(super) too_large: Complaints<(Arc<str>, Box<str>)>,
+    pub(super) too_large: PeerThrottle<(Arc<str>, Box<str>)>,
     pub(super) host_lines: HostLines,
     /// When there was last no room for what a host reports.
     pub(super) full: Option<Instant>,
@@ -105,13 +105,13 @@ pub struct Collector {
     pub(super) pacer: Pacer,
     /// Requests for models that were refused.
     pub(super) unasked: Throttle,
-    pub(super) outlets: Outlets,
+    pub(super) sinks: Sinks,
     pub(super) viewers: Viewers,
-    pub(super) keeper: Option<Keeper>,
+    pub(super) writer: Option<Writer>,
     /// The time of the batch of messages at hand, once somebody wanted to know.
     pub(super) time: Option<SystemTime>,
     handle: Handle,
-    pub(super) desk: Desk,
+    pub(super) inbox: Inbox,
     pub(super) reloads: Reloads,
     pub(super) in_force: InForce,
     deafness: Throttle,
@@ -127,7 +127,7 @@ enum Happened {
     ReaderGone,
     Order(Order),
     ReloadEnded(Vec<Asker>, Read),
-    Access(door::Event),
+    Access(control::Event),
     Message((RoutingIdBytes, Received)),
     Viewer((RoutingIdBytes, Received)),
     Deadline,
@@ -139,7 +139,7 @@ impl Collector {
     #[must_use]
     pub fn new(start: Start, now: Instant) -> Self {
         let [viewers_endpoint, web_endpoint] = start.other_endpoints;
-        let (handle, desk) = Handle::new(CollectorState {
+        let (handle, inbox) = Handle::new(CollectorState {
             phase: Phase::Ready,
             public_key: start.public_key,
             endpoint: start.endpoint.clone(),
@@ -157,8 +157,8 @@ impl Collector {
             public_key: start.public_key.to_string(),
             hosts,
             counts: Counts::default(),
-            complaints: Complaints::default(),
-            too_large: Complaints::default(),
+            throttle: PeerThrottle::default(),
+            too_large: PeerThrottle::default(),
             host_lines: HostLines::new(now),
             full: None,
             viewers: start.viewers,
@@ -166,11 +166,11 @@ impl Collector {
             ahead: Ahead::default(),
             pacer: Pacer::new(now),
             unasked: Throttle::default(),
-            outlets: Outlets::new(start.printer, start.pushes),
-            keeper: start.keeper,
+            sinks: Sinks::new(start.printer, start.pushes),
+            writer: start.writer,
             time: None,
             handle,
-            desk,
+            inbox,
             reloads: Reloads::new(start.inputs),
             in_force: InForce::new(start.loaded, start.log),
             deafness: Throttle::default(),
@@ -236,14 +236,14 @@ impl Collector {
         // waited for. All of it takes 5 s at most, of the unit's 10.
         self.keep_last();
         self.access.finish().await;
-        self.outlets.finish();
+        self.sinks.finish();
         Ok(())
     }
 
     async fn wait(&mut self) -> Result<Happened, TransportError> {
         let due = self.hosts.next_due();
         let due = due.map(|due| due.max(self.attended + DUE_PAUSE));
-        let keep = self.keeper.as_ref().and_then(Keeper::next_due);
+        let keep = self.writer.as_ref().and_then(Writer::next_due);
         let deadlines = [
             due,
             self.pacer.next_due(),
@@ -256,8 +256,8 @@ impl Collector {
         Ok(tokio::select! {
             biased;
             request = self.signals.next(!self.reloads.is_running()) => Happened::Signal(request),
-            () = self.outlets.reader_gone() => Happened::ReaderGone,
-            Some(order) = self.desk.orders.recv() => Happened::Order(order),
+            () = self.sinks.reader_gone() => Happened::ReaderGone,
+            Some(order) = self.inbox.orders.recv() => Happened::Order(order),
             (askers, read) = self.reloads.ended() => Happened::ReloadEnded(askers, read),
             () = until(deadline) => Happened::Deadline,
             () = self.pressure.felt() => Happened::MemoryShort,
@@ -271,7 +271,7 @@ impl Collector {
     /// What the hosts said stays; what was only room goes.
     fn spare_memory(&mut self) {
         if self.pressure.due(Instant::now()) {
-            self.outlets.let_go();
+            self.sinks.let_go();
             events::memory_given_back(give_back());
         }
     }
@@ -291,7 +291,7 @@ impl Collector {
             let status = self.status();
             self.notifier.alive(&status, now);
         }
-        self.outlets.attend(now);
+        self.sinks.attend(now);
         self.viewers.attend(now, &self.hosts);
         self.publish_counters();
         self.keep_hosts(now);
@@ -325,7 +325,7 @@ impl Collector {
                     routing_id,
                     silence,
                 }) => {
-                    self.outlets.host_gone(&name);
+                    self.sinks.host_gone(&name);
                     self.tell(HostChange::Gone(Arc::clone(&name)));
                     self.tell_state(now, &name);
                     self.hosts_changed();
@@ -339,7 +339,7 @@ impl Collector {
                 Some(Due::Renamed(renamed)) => {
                     let name = &renamed.old.name;
                     if renamed.was_there {
-                        self.outlets.host_gone(name);
+                        self.sinks.host_gone(name);
                         self.tell(HostChange::Gone(Arc::clone(name)));
                     }
                     self.tell_forgotten(now, &renamed.old);
@@ -365,7 +365,7 @@ impl Collector {
     pub(super) fn status(&self) -> String {
         let totals = totals(self.hosts.reporting(), self.counts);
         let refused = self.access.totals().refused;
-        let health = health(self.viewers.len(), refused, &self.outlets.targets());
+        let health = health(self.viewers.len(), refused, &self.sinks.targets());
         line(&self.endpoint, &self.public_key, &totals, &health)
     }
 }

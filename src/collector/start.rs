@@ -13,8 +13,8 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::runtime::Builder;
 use tokio::time::timeout;
 
-use super::access::door::{Access, AccessError};
-use super::access::{self, Door};
+use super::access::control::{Access, AccessError};
+use super::access::{self, Listener};
 use super::events;
 use super::handle::Handle;
 use super::keeping;
@@ -38,7 +38,7 @@ use crate::systemd::daemon::{Daemon, Failure};
 use crate::systemd::log::LogControl;
 use crate::systemd::notify::Notifier;
 use crate::systemd::pressure::PressureWatch;
-use crate::systemd::signals::{Dawn, Signals};
+use crate::systemd::signals::{EarlySignals, Signals};
 
 /// How long telling the bus of the end may take.
 const LAST_WORDS: Duration = Duration::from_millis(300);
@@ -59,8 +59,13 @@ pub fn daemon() -> Daemon {
 /// # Errors
 ///
 /// [`Failure`], logged.
-pub fn run(dawn: Dawn, inputs: Inputs, print: bool, log: &LogControl) -> Result<(), Failure> {
-    let Dawn { runtime, hang_up } = dawn;
+pub fn run(
+    early_signals: EarlySignals,
+    inputs: Inputs,
+    print: bool,
+    log: &LogControl,
+) -> Result<(), Failure> {
+    let EarlySignals { runtime, hang_up } = early_signals;
     let refused = |error: &dyn Display| {
         events::start_refused(error);
         Failure(EXIT_CONFIG)
@@ -84,7 +89,7 @@ pub fn run(dawn: Dawn, inputs: Inputs, print: bool, log: &LogControl) -> Result<
         let context = Context::new().map_err(|error| bug("use libzmq", &error))?;
         let authenticator = Authenticator::bind(&context);
         let authenticator = authenticator.map_err(|error| bug("answer libzmq", &error))?;
-        let agents = authenticator.domain(Door::Agents.domain());
+        let agents = authenticator.domain(Listener::Agents.domain());
         let router = listen(&context, settings.listen.agents, &pair, &agents)?;
         let endpoint = match settings.listen.agents {
             Listen::Address(_) => router.address().to_string(),
@@ -103,7 +108,7 @@ pub fn run(dawn: Dawn, inputs: Inputs, print: bool, log: &LogControl) -> Result<
         };
         let access = start_access(authenticator, settings.access, &inputs.places).await?;
         let now = Instant::now();
-        let (keeper, restored) = keeping::open(now);
+        let (writer, restored) = keeping::open(now);
         let start = Start {
             router,
             access,
@@ -117,7 +122,7 @@ pub fn run(dawn: Dawn, inputs: Inputs, print: bool, log: &LogControl) -> Result<
             printer,
             pushes: Pushes::new(&settings.remote_write),
             restored,
-            keeper,
+            writer,
             notifier: Notifier::from_environment(now),
             signals,
             pressure: PressureWatch::from_environment().await,
@@ -251,7 +256,7 @@ fn listen_for_viewers(
     let Some(listen) = listen else {
         return Ok(Viewers::off());
     };
-    let domain = authenticator.domain(Door::Viewers.domain());
+    let domain = authenticator.domain(Listener::Viewers.domain());
     Viewers::bind(context, listen, keys, &domain).map_err(|error| {
         let other = "--viewers-listen (listen.viewers) takes another address, or none";
         not_listening(&error, other)

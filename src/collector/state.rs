@@ -57,7 +57,7 @@ pub enum HostChange {
 
 /// Numbers that change all the time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
+pub struct CountersSnapshot {
     /// Hosts that report.
     pub reporting: u64,
     /// Hosts that are expected.
@@ -91,18 +91,18 @@ pub struct Counters {
 /// The counters as the loop shares them: those of one moment. It sets them once in a turn,
 /// and whoever reads them copies a few words, so nobody waits.
 #[derive(Debug, Default)]
-pub(super) struct Gauges(Mutex<Counters>);
+pub(super) struct Counters(Mutex<CountersSnapshot>);
 
-impl Gauges {
-    pub(super) fn set(&self, counters: Counters) {
+impl Counters {
+    pub(super) fn set(&self, counters: CountersSnapshot) {
         *self.lock() = counters;
     }
 
-    pub(super) fn read(&self) -> Counters {
+    pub(super) fn read(&self) -> CountersSnapshot {
         *self.lock()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Counters> {
+    fn lock(&self) -> MutexGuard<'_, CountersSnapshot> {
         // Numbers are whole whenever somebody else panicked.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     fn what_is_set_is_read() {
-        let counters = Counters {
+        let counters = CountersSnapshot {
             reporting: 1,
             expected: 2,
             gone: 3,
@@ -130,7 +130,7 @@ mod tests {
             bytes: 9,
             dropped: 10,
         };
-        let gauges = Gauges::default();
+        let gauges = Counters::default();
         gauges.set(counters);
         assert_eq!(gauges.read(), counters);
     }

@@ -61,7 +61,7 @@ const PRIVATE_STATES: &str = "/var/lib/private";
 
 /// What a sandbox hides, and what it shows that nobody else sees.
 #[derive(Clone, Debug, Default)]
-pub struct Sight {
+pub struct ServiceView {
     unit: String,
     user: Option<String>,
     hidden: Vec<(PathBuf, &'static str)>,
@@ -131,7 +131,7 @@ pub enum Note {
     },
 }
 
-impl Sight {
+impl ServiceView {
     /// Whether a file is hidden; where links lead counts as well.
     #[must_use]
     pub fn hides(&self, path: &Path) -> Option<Hidden> {
@@ -300,7 +300,7 @@ pub struct Service {
     user: String,
     owner: Owner,
     groups: Vec<u32>,
-    sight: Sight,
+    sight: ServiceView,
 }
 
 impl Service {
@@ -386,7 +386,7 @@ impl Service {
 
     /// What its sandbox hides.
     #[must_use]
-    pub fn sight(&self) -> Sight {
+    pub fn sight(&self) -> ServiceView {
         self.sight.clone()
     }
 
@@ -495,7 +495,7 @@ mod tests {
     #[test]
     fn where_a_link_leads_counts() {
         let unit = Unit::parse("a.service", "InaccessiblePaths=/proc/self/fd\n");
-        let sight = Sight {
+        let sight = ServiceView {
             hidden: vec![(std::env::temp_dir().canonicalize().unwrap(), "PrivateTmp")],
             ..unit.sight
         };

@@ -43,12 +43,12 @@ use super::backoff::Backoff;
 
 mod delivery;
 mod turn;
-mod vocabulary;
+mod types;
 
 use delivery::Watch;
 pub use delivery::{Delivery, UNACKNOWLEDGED_LIMIT};
 use turn::Turn;
-pub use vocabulary::{Action, Actions, Event, LinkDown, OpenFailure, Reason, State};
+pub use types::{Action, Actions, Event, LinkDown, OpenFailure, Reason, State};
 
 /// At most one model answer in this time, from the protocol's third session rule.
 pub const MODEL_MIN_INTERVAL: Duration = Duration::from_secs(5);

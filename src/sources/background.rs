@@ -7,7 +7,7 @@
 //! begins with the first job. A job of many steps says which of them it begins, so that
 //! each has its time, and it is known what a thread was lost to.
 //!
-//! A [`Bell`] wakes the loop when something that it waits for is there.
+//! A [`Wakeup`] wakes the loop when something that it waits for is there.
 
 use std::{
     collections::VecDeque,
@@ -42,9 +42,9 @@ const STACK_BYTES: usize = 256 * 1024;
 
 /// Wakes whoever waits for news of what runs beside the loop.
 #[derive(Debug, Clone, Default)]
-pub struct Bell(Arc<Notify>);
+pub struct Wakeup(Arc<Notify>);
 
-impl Bell {
+impl Wakeup {
     /// Wakes the one who waits, or the next who does.
     pub fn ring(&self) {
         self.0.notify_one();
@@ -83,7 +83,7 @@ pub struct Prober {
 struct Shared {
     state: Mutex<State>,
     work: Condvar,
-    bell: Bell,
+    wakeup: Wakeup,
 }
 
 /// Its drop is the end of the last clone.
@@ -171,13 +171,13 @@ impl Ticket {
 }
 
 impl Prober {
-    /// One whose jobs ring `bell` as they end.
+    /// One whose jobs ring `wakeup` as they end.
     #[must_use]
-    pub fn new(bell: Bell) -> Self {
+    pub fn new(wakeup: Wakeup) -> Self {
         let shared = Arc::new(Shared {
             state: Mutex::default(),
             work: Condvar::new(),
-            bell,
+            wakeup,
         });
         Self {
             _end: Arc::new(End(Arc::clone(&shared))),
@@ -315,7 +315,7 @@ fn work(shared: &Shared) {
             state.running = None;
         }
         drop(state);
-        shared.bell.ring();
+        shared.wakeup.ring();
         if relieved {
             return;
         }
@@ -331,7 +331,7 @@ mod tests {
     const LONG: Duration = Duration::from_secs(30);
 
     fn prober() -> Prober {
-        Prober::new(Bell::default())
+        Prober::new(Wakeup::default())
     }
 
     /// A job that hangs until the sender is used or dropped, and tells that it has begun.
@@ -505,10 +505,10 @@ mod tests {
 
     #[tokio::test]
     async fn the_end_of_a_job_rings_the_bell() {
-        let bell = Bell::default();
-        let prober = Prober::new(bell.clone());
+        let wakeup = Wakeup::default();
+        let prober = Prober::new(wakeup.clone());
         let (ticket, _seen) = run(&prober, Instant::now());
-        tokio::time::timeout(LONG, bell.rung()).await.unwrap();
+        tokio::time::timeout(LONG, wakeup.rung()).await.unwrap();
         assert!(ticket.finished());
     }
 }

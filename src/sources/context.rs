@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    background::{Bell, Prober},
+    background::{Prober, Wakeup},
     bus::SystemBus,
     file::Root,
     options::Options,
@@ -39,7 +39,7 @@ pub struct Context {
     /// Does what may block.
     pub prober: Prober,
     /// To be rung when [`Source::ready`](super::Source::ready) may have become true.
-    pub bell: Bell,
+    pub wakeup: Wakeup,
     /// For those who ask services.
     pub bus: SystemBus,
     /// What the agent counts.
@@ -50,12 +50,12 @@ impl Context {
     /// One for the files below a root, with defaults for all the rest.
     #[must_use]
     pub fn new(root: Root) -> Self {
-        let bell = Bell::default();
+        let wakeup = Wakeup::default();
         Self {
             root,
             options: Arc::default(),
-            prober: Prober::new(bell.clone()),
-            bell,
+            prober: Prober::new(wakeup.clone()),
+            wakeup,
             bus: SystemBus::default(),
             counts: Arc::new(Counts::default),
         }

@@ -7,7 +7,7 @@
 //! The text is read for every sample, and only compared with the last one. That poll(2)
 //! tells of changes is not enough: it does so for those within our own mount namespace,
 //! and a file system that turns read-only, by a remount outside of it or as ext4 does after
-//! an error, changes its line and rings no bell.
+//! an error, changes its line and rings no wakeup.
 
 mod mountinfo;
 

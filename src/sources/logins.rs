@@ -10,7 +10,7 @@ use zbus::{Message, OwnedObjectPath};
 
 use super::{
     Purpose, Sink, Source,
-    bus::{Board, Client, Failure, Follower, NewOwner, Peer, Topic, follow, is_signal},
+    bus::{Client, Failure, Follower, NewOwner, Peer, SharedState, Topic, follow, is_signal},
     context::Context,
     error::CollectError,
 };
@@ -69,7 +69,7 @@ type UserRow = (u32, String, OwnedObjectPath);
 
 /// Keeps up with logind.
 struct Listener {
-    board: Arc<Board<Logins>>,
+    shared: Arc<SharedState<Logins>>,
 }
 
 impl Listener {
@@ -87,7 +87,7 @@ impl Listener {
 
     /// Until there is a logind.
     async fn wait(&self, client: &mut Client) -> Result<Option<String>, Failure> {
-        self.board.clear();
+        self.shared.clear();
         client.unwatch(|rule| rule.contains(MANAGER)).await?;
         loop {
             if let Some(NewOwner(owner)) = Client::new_owner(&client.next().await?, NAME) {
@@ -137,13 +137,13 @@ impl Listener {
             .take(MAX_FOLLOWED)
             .map(|row| row.0)
             .collect();
-        self.board.put(logins);
+        self.shared.put(logins);
         loop {
             let signal = client.next().await?;
             if let Some(NewOwner(new)) = Client::new_owner(&signal, NAME) {
                 return Ok(new);
             }
-            self.board.change(|logins| logins.hear(&signal, owner));
+            self.shared.change(|logins| logins.hear(&signal, owner));
         }
     }
 }
@@ -159,13 +159,13 @@ impl Topic for Listener {
     /// No logind is no error, and neither is no bus to find it on: who misses that hears of
     /// it from the systemd source.
     fn lost(&mut self, _why: Option<String>) {
-        self.board.clear();
+        self.shared.clear();
     }
 }
 
 /// Reports what is known of logind.
 pub struct LoginsSource {
-    board: Arc<Board<Logins>>,
+    shared: Arc<SharedState<Logins>>,
     /// None where there is no runtime to listen in.
     _follower: Option<Follower>,
 }
@@ -174,16 +174,16 @@ impl LoginsSource {
     /// One that listens from now on, where there is a runtime.
     #[must_use]
     pub fn open(context: &Context) -> Self {
-        let board = Arc::new(Board::new(context.bell.clone()));
+        let shared = Arc::new(SharedState::new(context.wakeup.clone()));
         let listener = Listener {
-            board: Arc::clone(&board),
+            shared: Arc::clone(&shared),
         };
         let follower = context.bus.line().map(|line| follow(line, listener));
         if follower.is_none() {
-            board.clear();
+            shared.clear();
         }
         Self {
-            board,
+            shared,
             _follower: follower,
         }
     }
@@ -191,7 +191,7 @@ impl LoginsSource {
 
 impl Source for LoginsSource {
     fn ready(&self) -> bool {
-        self.board.is_settled()
+        self.shared.is_settled()
     }
 
     fn collect(
@@ -200,7 +200,7 @@ impl Source for LoginsSource {
         _scratch: &mut Vec<u8>,
         sink: &mut Sink<'_>,
     ) -> Result<(), CollectError> {
-        self.board.read(|logins| {
+        self.shared.read(|logins| {
             sink.unsigned(&LOGIN_SESSIONS, logins.sessions.len() as u64);
             sink.unsigned(&LOGIN_USERS, logins.users.len() as u64);
         })?;

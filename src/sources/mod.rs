@@ -11,12 +11,12 @@
 
 pub mod agent;
 pub mod background;
+mod background_job;
 pub mod bus;
 pub mod conntrack;
 pub mod context;
 pub mod cpu;
 pub mod disk;
-mod errand;
 pub mod error;
 pub mod file;
 pub mod filesystem;
@@ -206,7 +206,7 @@ impl<'a> Sink<'a> {
 ///
 /// What may block is never done in [`collect`](Self::collect). It is begun in
 /// [`prepare`](Self::prepare), by a job for [`Context::prober`](context::Context) or a task,
-/// rings the bell when it is done, and `collect` reports what came of it.
+/// rings the wakeup when it is done, and `collect` reports what came of it.
 pub trait Source: Send {
     /// Begins what has to run beside the loop before these values can be collected.
     fn prepare(&mut self, _grid: Grid, _now: Instant) {}

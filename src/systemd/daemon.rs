@@ -7,7 +7,7 @@ use tokio::runtime::Builder;
 use tracing_subscriber::filter::LevelFilter;
 
 use super::log::{LogControl, Lost, Target};
-use super::signals::Dawn;
+use super::signals::EarlySignals;
 use crate::base::durable::owner;
 use crate::base::exit::{EXIT_SOFTWARE, EXIT_UNAVAILABLE, end_at_a_bug};
 use crate::base::terminal::complain;
@@ -35,12 +35,12 @@ impl Daemon {
         mut self,
         sources: impl FnOnce() -> S,
         state: impl FnOnce(&S) -> Option<PathBuf>,
-        rest: impl FnOnce(Dawn, S, LogControl) -> Result<(), Failure>,
+        rest: impl FnOnce(EarlySignals, S, LogControl) -> Result<(), Failure>,
     ) -> ExitCode {
         let program = self.program;
         // Before all that takes time: a SIGHUP must not end the process.
-        let dawn = match Dawn::begin(&mut self.builder) {
-            Ok(dawn) => dawn,
+        let early_signals = match EarlySignals::begin(&mut self.builder) {
+            Ok(early_signals) => early_signals,
             Err(error) => {
                 complain(
                     program,
@@ -75,7 +75,7 @@ impl Daemon {
         if let (Some(owner), Some(directory)) = (settled, &state) {
             owner::say_settled(owner, directory);
         }
-        let ended = rest(dawn, sources, log.clone());
+        let ended = rest(early_signals, sources, log.clone());
         log.finish();
         match ended {
             Ok(()) => ExitCode::SUCCESS,

@@ -20,7 +20,7 @@ pub enum Request {
 /// SIGHUP by itself ends a process. One that comes meanwhile is a reload once the loop runs.
 /// SIGTERM and SIGINT end it as they always do until [`Signals::catch`].
 #[derive(Debug)]
-pub struct Dawn {
+pub struct EarlySignals {
     /// To run the daemon on.
     pub runtime: Runtime,
     /// To be caught with the others.
@@ -31,7 +31,7 @@ pub struct Dawn {
 #[derive(Debug)]
 pub struct HangUp(Signal);
 
-impl Dawn {
+impl EarlySignals {
     /// Builds the event loop, and catches SIGHUP. Fails only where the kernel is out of file
     /// descriptors.
     pub fn begin(builder: &mut Builder) -> io::Result<Self> {

@@ -23,7 +23,7 @@ pub enum UnitOrder {
 
 /// One host, looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Look {
+pub struct HostView {
     /// Which.
     pub name: Arc<str>,
     /// The first line that is shown.
@@ -63,7 +63,7 @@ pub struct App {
     /// The first row that is shown.
     pub offset: usize,
     /// The host that is looked at.
-    pub look: Option<Look>,
+    pub look: Option<HostView>,
     /// What its units are sorted by.
     pub units: UnitOrder,
     /// The first line of the keys that is shown, where they are.
@@ -181,7 +181,7 @@ impl App {
             Command::First => self.travel(isize::MIN, rows),
             Command::Last => self.travel(isize::MAX, rows),
             Command::Open => {
-                self.look = rows.get(self.cursor).map(|host| Look {
+                self.look = rows.get(self.cursor).map(|host| HostView {
                     name: Arc::clone(&host.name),
                     scroll: 0,
                 });

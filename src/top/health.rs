@@ -9,7 +9,7 @@ use super::model::{Host, State};
 
 /// How well something is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Mood {
+pub enum Severity {
     /// As it should be.
     Good,
     /// Worth a look.
@@ -18,7 +18,7 @@ pub enum Mood {
     Bad,
 }
 
-impl Mood {
+impl Severity {
     /// From `busy` on worth a look, from `bad` on bad.
     #[must_use]
     pub fn between(value: f64, busy: f64, bad: f64) -> Self {
@@ -127,7 +127,7 @@ impl Problem<'_> {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Worst<'a> {
     /// How bad.
-    pub mood: Mood,
+    pub severity: Severity,
     /// What.
     pub problem: Problem<'a>,
 }
@@ -136,56 +136,56 @@ impl Worst<'_> {
     /// For an order: the larger, the worse.
     #[must_use]
     pub fn rank(self) -> u8 {
-        let mood = match self.mood {
-            Mood::Good => 0,
-            Mood::Busy => 20,
-            Mood::Bad => 40,
+        let severity = match self.severity {
+            Severity::Good => 0,
+            Severity::Busy => 20,
+            Severity::Bad => 40,
         };
-        mood + self.problem.weight()
+        severity + self.problem.weight()
     }
 }
 
 /// What is worst about a host, by what was known at that time.
 #[must_use]
 pub fn worst(host: &Host, as_of: Instant) -> Worst<'_> {
-    let is = |mood, problem| Worst { mood, problem };
+    let is = |severity, problem| Worst { severity, problem };
     match host.state(as_of) {
-        State::Gone => is(Mood::Bad, Problem::Gone),
-        State::Silent => is(Mood::Bad, Problem::Silent),
-        State::Expected => is(Mood::Busy, Problem::Expected),
-        State::Waiting => is(Mood::Busy, Problem::Waiting),
+        State::Gone => is(Severity::Bad, Problem::Gone),
+        State::Silent => is(Severity::Bad, Problem::Silent),
+        State::Expected => is(Severity::Busy, Problem::Expected),
+        State::Waiting => is(Severity::Busy, Problem::Waiting),
         State::Reporting => {
             let all = problems(host).into_iter().flatten();
-            all.map(|(mood, problem)| is(mood, problem))
-                .filter(|worst| worst.mood > Mood::Good)
+            all.map(|(severity, problem)| is(severity, problem))
+                .filter(|worst| worst.severity > Severity::Good)
                 .max_by_key(|worst| worst.rank())
-                .unwrap_or(is(Mood::Good, Problem::None))
+                .unwrap_or(is(Severity::Good, Problem::None))
         }
     }
 }
 
-fn problems(host: &Host) -> [Option<(Mood, Problem<'_>)>; 9] {
+fn problems(host: &Host) -> [Option<(Severity, Problem<'_>)>; 9] {
     let share = |value: Option<f64>, problem: fn(f64) -> Problem<'static>| {
-        value.map(|value| (Mood::of_share(value), problem(value)))
+        value.map(|value| (Severity::of_share(value), problem(value)))
     };
     let disk = host.disk.as_ref();
     [
         disk.filter(|disk| disk.stuck)
-            .map(|disk| (Mood::Bad, Problem::Stuck(&disk.mount))),
+            .map(|disk| (Severity::Bad, Problem::Stuck(&disk.mount))),
         host.failed
-            .map(|failed| (Mood::of_failed(failed), Problem::Failed(failed))),
+            .map(|failed| (Severity::of_failed(failed), Problem::Failed(failed))),
         share(disk.and_then(|disk| disk.used), Problem::Disk),
         share(host.memory_used(), Problem::Memory),
         host.swap_used()
-            .map(|swap| (Mood::of_swap(swap), Problem::Swap(swap))),
+            .map(|swap| (Severity::of_swap(swap), Problem::Swap(swap))),
         host.load
-            .map(|load| (Mood::of_load(load, host.cpus), Problem::Load(load))),
+            .map(|load| (Severity::of_load(load, host.cpus), Problem::Load(load))),
         host.pressure.map(|(resource, share)| {
-            let mood = Mood::of_pressure(share);
-            (mood, Problem::Pressure(resource, share))
+            let severity = Severity::of_pressure(share);
+            (severity, Problem::Pressure(resource, share))
         }),
         host.temperature
-            .map(|celsius| (Mood::of_temperature(celsius), Problem::Heat(celsius))),
+            .map(|celsius| (Severity::of_temperature(celsius), Problem::Heat(celsius))),
         share(host.cpu, Problem::Cpu),
     ]
 }
@@ -198,67 +198,70 @@ mod tests {
     use crate::protocol::message::GridKind;
     use crate::top::model::Fleet;
 
-    fn of(model: &str, metrics: &str) -> (Mood, String) {
+    fn of(model: &str, metrics: &str) -> (Severity, String) {
         let now = Instant::now();
         let mut fleet = Fleet::default();
         for (kind, json) in [(GridKind::Model, model), (GridKind::Metrics, metrics)] {
             fleet.take(now, "a", kind, json.as_bytes()).unwrap();
         }
-        let Worst { mood, problem } = worst(fleet.get("a").unwrap(), now);
-        (mood, format!("{problem:?}"))
+        let Worst { severity, problem } = worst(fleet.get("a").unwrap(), now);
+        (severity, format!("{problem:?}"))
     }
 
     #[test]
     fn the_worst_is_what_is_worst_and_not_what_is_first() {
-        let told = |mood, text: &str| (mood, text.to_owned());
-        assert_eq!(of("{}", "{}"), told(Mood::Good, "None"));
+        let told = |severity, text: &str| (severity, text.to_owned());
+        assert_eq!(of("{}", "{}"), told(Severity::Good, "None"));
         assert_eq!(
             of("{}", r#"{"cpu.percent":79.9}"#),
-            told(Mood::Good, "None")
+            told(Severity::Good, "None")
         );
         assert_eq!(
             of("{}", r#"{"cpu.percent":80}"#),
-            told(Mood::Busy, "Cpu(80.0)")
+            told(Severity::Busy, "Cpu(80.0)")
         );
         // Bad before busy, whatever it is.
         let model = r#"{"mem.total":100,"host.cpus":2,"mem.swap.total":100}"#;
         assert_eq!(
             of(model, r#"{"mem.avail":15,"cpu.percent":95}"#),
-            told(Mood::Bad, "Cpu(95.0)")
+            told(Severity::Bad, "Cpu(95.0)")
         );
         assert_eq!(
             of(model, r#"{"mem.avail":5,"cpu.percent":99,"load.1m":9}"#),
-            told(Mood::Bad, "Memory(95.0)")
+            told(Severity::Bad, "Memory(95.0)")
         );
-        assert_eq!(of(model, r#"{"load.1m":2}"#), told(Mood::Busy, "Load(2.0)"));
+        assert_eq!(
+            of(model, r#"{"load.1m":2}"#),
+            told(Severity::Busy, "Load(2.0)")
+        );
         assert_eq!(
             of(model, r#"{"mem.swap.free":5}"#),
-            told(Mood::Bad, "Swap(95.0)")
+            told(Severity::Bad, "Swap(95.0)")
         );
         assert_eq!(
             of(
                 model,
                 r#"{"sensor.temperature[a/b]":96,"sensor.temperature[a/c]":20}"#
             ),
-            told(Mood::Bad, "Heat(96.0)")
+            told(Severity::Bad, "Heat(96.0)")
         );
         assert_eq!(
             of(
                 model,
                 r#"{"systemd.failed[a.service]":1,"fs.size[/]":100,"fs.free[/]":1,"fs.avail[/]":1}"#
             ),
-            told(Mood::Bad, "Failed(1)")
+            told(Severity::Bad, "Failed(1)")
         );
         assert_eq!(
             of(
                 model,
                 r#"{"fs.stuck[/mnt]":1,"systemd.failed[a.service]":1}"#
             ),
-            told(Mood::Bad, "Stuck(\"/mnt\")")
+            told(Severity::Bad, "Stuck(\"/mnt\")")
         );
         assert_eq!(
             of(model, r#"{"pressure.some.avg10[io]":12}"#),
-            told(Mood::Busy, "Pressure(\"io\", 12.0)")
+            told(Severity::Busy, "Pressure(\"io\", 12.0)")
         );
     }
 
@@ -266,7 +269,7 @@ mod tests {
     fn a_file_system_that_nobody_can_write_to_may_be_full() {
         let full = r#"{"fs.size[/cd]":100,"fs.free[/cd]":0,"fs.avail[/cd]":0,"fs.readonly[/cd]":1,
             "fs.size[/]":100,"fs.free[/]":15,"fs.avail[/]":15,"fs.readonly[/]":0}"#;
-        assert_eq!(of("{}", full), (Mood::Busy, "Disk(85.0)".to_owned()));
+        assert_eq!(of("{}", full), (Severity::Busy, "Disk(85.0)".to_owned()));
     }
 
     #[test]
@@ -278,14 +281,17 @@ mod tests {
         let later = now + Duration::from_secs(30);
         let host = fleet.get("a").unwrap();
         let silent = worst(host, later);
-        assert_eq!((silent.mood, silent.problem), (Mood::Bad, Problem::Silent));
+        assert_eq!(
+            (silent.severity, silent.problem),
+            (Severity::Bad, Problem::Silent)
+        );
         let bad = Worst {
-            mood: Mood::Bad,
+            severity: Severity::Bad,
             problem: Problem::Stuck("/"),
         };
         assert!(silent.rank() > bad.rank());
         let waiting = Worst {
-            mood: Mood::Busy,
+            severity: Severity::Busy,
             problem: Problem::Waiting,
         };
         assert!(bad.rank() > waiting.rank());

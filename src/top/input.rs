@@ -25,7 +25,7 @@ pub enum Command {
     First,
     /// To the last row.
     Last,
-    /// Look at the host.
+    /// HostView at the host.
     Open,
     /// Sort by this column.
     Sort(Column),

@@ -458,7 +458,7 @@ async fn a_reload_puts_the_list_in_force() {
     let line = collector.logged("Refused a message").await;
     assert!(line.contains(&*key), "{line}");
     web1.hello().await;
-    // The record of keys may be a minute old: what is said of the door is not.
+    // The record of keys may be a minute old: what is said of the listener is not.
     let (_, output, errors) = keys(home.path(), &["revoke", "web1"]).await;
     assert!(output.contains("refuses it from now on"), "{output}");
     assert_eq!(errors, "");

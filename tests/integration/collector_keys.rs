@@ -1,4 +1,4 @@
-//! An administrator's way from any key to a list: many keys at once, what closing the door costs,
+//! An administrator's way from any key to a list: many keys at once, what closing the listener costs,
 //! and what an agent says that is refused.
 
 use std::fs;
@@ -103,7 +103,7 @@ async fn many_keys_are_let_in_at_once_and_closing_the_door_is_counted() {
          mail;",
     );
 
-    // The door is closed on the other two.
+    // The listener is closed on the other two.
     collector.signal(Signal::HUP);
     let line = collector
         .logged("what is not listed is refused from now on")
@@ -176,7 +176,7 @@ async fn an_agent_under_a_name_of_another_key_does_not_report() {
     collector.stop().await;
 }
 
-/// The door is closed on an agent that reports: it says so at once, and that its key is the cause.
+/// The listener is closed on an agent that reports: it says so at once, and that its key is the cause.
 #[tokio::test]
 async fn an_agent_that_is_shut_out_says_so() {
     let home = tempfile::tempdir().unwrap();
@@ -196,7 +196,7 @@ async fn an_agent_that_is_shut_out_says_so() {
         .await;
     assert_eq!(agent.said("Reporting to main").len(), 1);
 
-    // Whoever closed the door too early finds the way to open it for those that are out.
+    // Whoever closed the listener too early finds the way to open it for those that are out.
     let home = home.path();
     let error = refused(home, &["keys", "allow", "--reporting"]);
     assert!(

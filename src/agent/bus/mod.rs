@@ -4,7 +4,7 @@
 //! [`Handle`](crate::agent::handle::Handle); it decides nothing about metrics.
 
 pub(crate) mod agent1;
-mod announce;
+mod changes;
 pub(crate) mod connection1;
 pub mod running;
 pub mod service;

@@ -12,7 +12,7 @@ use zbus::Connection;
 use zbus::fdo::ObjectManager;
 
 use crate::agent::bus::agent1::Agent1;
-use crate::agent::bus::announce::{self, Change};
+use crate::agent::bus::changes::{self, Change};
 use crate::agent::bus::connection1::Connection1;
 use crate::agent::bus::source1::Source1;
 use crate::agent::handle::{Handle, OrderError};
@@ -163,7 +163,7 @@ impl Service {
         change: Result<StateChange, broadcast::error::RecvError>,
     ) -> zbus::Result<()> {
         match change {
-            Ok(change) => announce::state_change(self.held.connection(), &change).await,
+            Ok(change) => changes::state_change(self.held.connection(), &change).await,
             Err(broadcast::error::RecvError::Lagged(lost)) => {
                 tracing::warn!(
                     lost,
@@ -181,7 +181,7 @@ impl Service {
         self.rebuild(&state).await?;
         let changes: Vec<Change> = {
             let mut announced = self.shared.announced.lock().await;
-            let changes = announce::changes(&announced, &state);
+            let changes = changes::changes(&announced, &state);
             *announced = state;
             changes
         };
@@ -196,7 +196,7 @@ impl Service {
         let served = std::mem::replace(&mut self.served, Arc::clone(state));
         let is_in = |connection: &ConnectionState, state: &AgentState| {
             let mut others = state.connections.iter();
-            others.any(|other| announce::is_same_object(connection, other))
+            others.any(|other| changes::is_same_object(connection, other))
         };
         let gone = served.connections.iter().filter(|one| !is_in(one, state));
         for connection in gone {

@@ -12,10 +12,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::time::sleep_until;
 
-use super::{Blueprint, Grid, Order, Orders, Report};
-use crate::agent::announce::{Announcer, Line, UNSTEADY_WINDOW};
+use super::{ConnectionParams, Grid, Order, Orders, Report};
 use crate::agent::events;
-use crate::agent::sentence::{handshake, sentence};
+use crate::agent::log_gate::{Line, LogGate, UNSTEADY_WINDOW};
+use crate::agent::reason_text::{handshake, sentence};
 use crate::agent::state::{ConnectionState, State};
 use crate::curve::dealer::{Dealer, DealerEvent, DealerOptions, RoutingId};
 use crate::curve::frames::Received;
@@ -31,7 +31,7 @@ use crate::protocol::session::{
 const LINGER: Duration = Duration::from_millis(100);
 
 /// Runs a connection until it is told to stop, or the agent's task is gone.
-pub(crate) async fn run(plan: Blueprint, mut orders: Orders) {
+pub(crate) async fn run(plan: ConnectionParams, mut orders: Orders) {
     // Nothing leaves the host before its name is known.
     loop {
         match orders.queue.recv().await {
@@ -76,7 +76,7 @@ async fn next_event(dealer: &mut Option<Dealer>) -> DealerEvent {
     reason = "each is a fact of its own, and any may hold beside any other"
 )]
 struct Connection {
-    plan: Blueprint,
+    plan: ConnectionParams,
     session: Session,
     resolver: Resolver,
     /// A look-up is under way for the session's Open.
@@ -97,7 +97,7 @@ struct Connection {
     detail: String,
     /// The latest handshake failed as the collector refused our key.
     refused: bool,
-    announcer: Announcer,
+    announcer: LogGate,
     published: ConnectionState,
 }
 
@@ -111,7 +111,7 @@ enum Happened {
 }
 
 impl Connection {
-    fn new(plan: Blueprint, settings: SessionSettings) -> Self {
+    fn new(plan: ConnectionParams, settings: SessionSettings) -> Self {
         Self {
             session: Session::new(settings, Instant::now()),
             published: plan.initial_state(),
@@ -128,7 +128,7 @@ impl Connection {
             ordered: false,
             detail: String::new(),
             refused: false,
-            announcer: Announcer::default(),
+            announcer: LogGate::default(),
         }
     }
 

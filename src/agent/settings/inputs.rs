@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use crate::agent::settings::fragment::AGENT;
-use crate::config::service::{Service, Sight};
+use crate::config::service::{Service, ServiceView};
 
 /// What the distribution ships.
 pub const USR_DIR: &str = "/usr/lib/metrics-agent";
@@ -38,7 +38,7 @@ pub struct Inputs {
     /// `.curve` keys are looked for.
     pub home: Option<PathBuf>,
     /// What the sandbox of the service hides, where root asks for the service.
-    pub sight: Sight,
+    pub sight: ServiceView,
     /// Every source that can be run.
     pub known_sources: Vec<&'static str>,
     /// The sources that run where `metrics.sources` is not set.
@@ -120,7 +120,7 @@ impl Inputs {
             state_directory,
             credentials_directory,
             home,
-            sight: Sight::default(),
+            sight: ServiceView::default(),
             known_sources: known.to_vec(),
             default_sources: default.to_vec(),
         }

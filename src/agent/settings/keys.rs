@@ -13,7 +13,7 @@ use crate::agent::settings::fragment::AGENT;
 use crate::agent::settings::inputs::Inputs;
 use crate::base::text;
 use crate::config::Reason;
-use crate::config::service::{Note, Seen, Sight};
+use crate::config::service::{Note, Seen, ServiceView};
 use crate::curve::certificate::{
     Certificate, CertificateError, Concern, Trust, concern, concerns_of_public,
 };
@@ -54,7 +54,7 @@ pub(super) struct KeySearch<'a> {
     /// Keys of the service, which this user must not read, are none of this run.
     by_hand: bool,
     state_directory: Option<&'a Path>,
-    sight: &'a Sight,
+    sight: &'a ServiceView,
     etc_dir: &'a Path,
     /// What there is to say of files that the service sees otherwise.
     notes: RefCell<Vec<Note>>,

@@ -30,7 +30,7 @@ impl Host {
             state_directory: Some(at("state")),
             credentials_directory: None,
             home: None,
-            sight: crate::config::service::Sight::default(),
+            sight: crate::config::service::ServiceView::default(),
             known_sources: vec!["uptime", "meminfo", "cpu", "disk"],
             default_sources: vec!["uptime", "meminfo", "cpu"],
         };

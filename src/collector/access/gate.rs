@@ -2,13 +2,13 @@
 
 use std::time::Instant;
 
+use super::key_log::{Decision, KeyLog};
 use super::list::{AllowList, Change};
 use super::pins::{ClaimError, Pins};
 use super::refusal::AccessRefusal;
-use super::seen::{Seen, Standing};
-use super::{Authorized, Door};
-use crate::collector::complaints::{Complaints, Tell};
+use super::{Authorized, Listener};
 use crate::collector::hosts::Trust;
+use crate::collector::throttle::{PeerThrottle, Tell};
 use crate::curve::keys::PublicKey;
 
 /// A moment on both clocks: one for what is told how often, one for what people read.
@@ -22,7 +22,7 @@ pub struct Moment {
 
 /// What was decided since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Totals {
+pub struct AccessCounters {
     /// Handshakes that were let through.
     pub admitted: u64,
     /// Handshakes that were refused.
@@ -50,17 +50,17 @@ pub struct Gate {
     pins: Option<Pins>,
     /// Pins have changed since they were last taken to be kept.
     pins_changed: bool,
-    seen: Seen,
+    seen: KeyLog,
     seen_changed: bool,
-    refused_keys: Complaints<PublicKey>,
-    taken_names: Complaints<PublicKey>,
-    totals: Totals,
+    refused_keys: PeerThrottle<PublicKey>,
+    taken_names: PeerThrottle<PublicKey>,
+    totals: AccessCounters,
 }
 
 impl Gate {
     /// Nobody is listed yet.
     #[must_use]
-    pub fn new(authorized: Authorized, pins: Option<Pins>, seen: Seen) -> Self {
+    pub fn new(authorized: Authorized, pins: Option<Pins>, seen: KeyLog) -> Self {
         Self {
             authorized,
             agents: AllowList::default(),
@@ -69,9 +69,9 @@ impl Gate {
             pins_changed: false,
             seen,
             seen_changed: false,
-            refused_keys: Complaints::default(),
-            taken_names: Complaints::default(),
-            totals: Totals::default(),
+            refused_keys: PeerThrottle::default(),
+            taken_names: PeerThrottle::default(),
+            totals: AccessCounters::default(),
         }
     }
 
@@ -91,7 +91,7 @@ impl Gate {
     /// Whether a key is let in as an agent.
     #[must_use]
     pub fn is_agent(&self, key: &PublicKey) -> bool {
-        self.standing(Door::Agents, key) != Standing::Refused
+        self.standing(Listener::Agents, key) != Decision::Refused
     }
 
     /// Whether a key is let in as a viewer.
@@ -101,10 +101,10 @@ impl Gate {
     }
 
     /// Takes a list that was read; what changes by that.
-    pub fn list(&mut self, door: Door, list: AllowList) -> Change {
-        let kept = match door {
-            Door::Agents => &mut self.agents,
-            Door::Viewers => &mut self.viewers,
+    pub fn list(&mut self, listener: Listener, list: AllowList) -> Change {
+        let kept = match listener {
+            Listener::Agents => &mut self.agents,
+            Listener::Viewers => &mut self.viewers,
         };
         let change = list.change_since(kept);
         *kept = list;
@@ -113,19 +113,26 @@ impl Gate {
 
     /// How many keys are listed.
     #[must_use]
-    pub fn listed(&self, door: Door) -> usize {
-        match door {
-            Door::Agents => self.agents.len(),
-            Door::Viewers => self.viewers.len(),
+    pub fn listed(&self, listener: Listener) -> usize {
+        match listener {
+            Listener::Agents => self.agents.len(),
+            Listener::Viewers => self.viewers.len(),
         }
     }
 
     /// Somebody has proved to hold `key` and wants in.
-    pub fn knock(&mut self, at: Moment, door: Door, key: PublicKey, address: &str) -> Knock {
-        let standing = self.standing(door, &key);
-        self.seen.knocked((door, key), address, standing, at.unix);
+    pub fn knock(
+        &mut self,
+        at: Moment,
+        listener: Listener,
+        key: PublicKey,
+        address: &str,
+    ) -> Knock {
+        let standing = self.standing(listener, &key);
+        self.seen
+            .knocked((listener, key), address, standing, at.unix);
         self.seen_changed = true;
-        if standing == Standing::Refused {
+        if standing == Decision::Refused {
             self.totals.refused += 1;
             return Knock::Refused(self.refused_keys.note(at.now, &key));
         }
@@ -142,29 +149,29 @@ impl Gate {
     pub fn admit(
         &mut self,
         unix: u64,
-        door: Door,
+        listener: Listener,
         key: Option<PublicKey>,
         host: Option<&str>,
     ) -> Result<Trust, AccessRefusal> {
-        self.judge(unix, door, key, host)
+        self.judge(unix, listener, key, host)
             .inspect_err(|_| self.totals.messages_refused += 1)
     }
 
     fn judge(
         &mut self,
         unix: u64,
-        door: Door,
+        listener: Listener,
         key: Option<PublicKey>,
         host: Option<&str>,
     ) -> Result<Trust, AccessRefusal> {
         let key = key.ok_or(AccessRefusal::Unknown)?;
         // What was let in may have been taken off the list since.
-        let mut trust = match self.standing(door, &key) {
-            Standing::Refused => return Err(AccessRefusal::NotAuthorized { door, key }),
-            Standing::Allowed => Trust::Listed,
-            Standing::Any => Trust::New,
+        let mut trust = match self.standing(listener, &key) {
+            Decision::Refused => return Err(AccessRefusal::NotAuthorized { listener, key }),
+            Decision::Allowed => Trust::Listed,
+            Decision::Any => Trust::New,
         };
-        if let (Door::Agents, Some(host), Some(pins)) = (door, host, &self.pins) {
+        if let (Listener::Agents, Some(host), Some(pins)) = (listener, host, &self.pins) {
             match pins.may_claim(host, key) {
                 Ok(false) if trust == Trust::New => trust = Trust::Pinned,
                 Ok(_) => {}
@@ -175,7 +182,7 @@ impl Gate {
                 Err(ClaimError::KeyFull) => return Err(AccessRefusal::TooManyNamesOfKey(key)),
             }
         }
-        self.seen.heard((door, key), host, unix);
+        self.seen.heard((listener, key), host, unix);
         self.seen_changed = true;
         Ok(trust)
     }
@@ -189,17 +196,17 @@ impl Gate {
         }
     }
 
-    fn standing(&self, door: Door, key: &PublicKey) -> Standing {
-        let (list, anybody) = match door {
-            Door::Agents => (&self.agents, self.authorized == Authorized::Any),
-            Door::Viewers => (&self.viewers, false),
+    fn standing(&self, listener: Listener, key: &PublicKey) -> Decision {
+        let (list, anybody) = match listener {
+            Listener::Agents => (&self.agents, self.authorized == Authorized::Any),
+            Listener::Viewers => (&self.viewers, false),
         };
         if list.contains(key) {
-            Standing::Allowed
+            Decision::Allowed
         } else if anybody {
-            Standing::Any
+            Decision::Any
         } else {
-            Standing::Refused
+            Decision::Refused
         }
     }
 
@@ -215,7 +222,7 @@ impl Gate {
         let forgotten = self.pins.as_mut().and_then(|pins| pins.forget(host));
         self.pins_changed |= forgotten.is_some();
         // Whoever is refused under it from now on is so for another key's sake.
-        self.taken_names = Complaints::default();
+        self.taken_names = PeerThrottle::default();
         forgotten.is_some()
     }
 
@@ -251,7 +258,7 @@ impl Gate {
 
     /// The keys that came.
     #[must_use]
-    pub fn seen(&self) -> &Seen {
+    pub fn seen(&self) -> &KeyLog {
         &self.seen
     }
 
@@ -268,7 +275,7 @@ impl Gate {
 
     /// What was decided so far.
     #[must_use]
-    pub fn totals(&self) -> Totals {
+    pub fn totals(&self) -> AccessCounters {
         self.totals
     }
 }
@@ -301,15 +308,15 @@ mod tests {
     }
 
     fn gate(authorized: Authorized) -> Gate {
-        let mut gate = Gate::new(authorized, None, Seen::default());
-        gate.list(Door::Agents, list(&[1]));
-        gate.list(Door::Viewers, list(&[2]));
+        let mut gate = Gate::new(authorized, None, KeyLog::default());
+        gate.list(Listener::Agents, list(&[1]));
+        gate.list(Listener::Viewers, list(&[2]));
         gate
     }
 
-    fn admitted(gate: &mut Gate, door: Door, number: u8) -> bool {
-        let knock = gate.knock(at(1), door, key(number), "10.0.0.1");
-        let says = gate.admit(1, door, Some(key(number)), None);
+    fn admitted(gate: &mut Gate, listener: Listener, number: u8) -> bool {
+        let knock = gate.knock(at(1), listener, key(number), "10.0.0.1");
+        let says = gate.admit(1, listener, Some(key(number)), None);
         assert_eq!(knock == Knock::Admitted, says.is_ok());
         says.is_ok()
     }
@@ -317,14 +324,15 @@ mod tests {
     #[test]
     fn a_directory_lets_in_those_listed_at_that_door() {
         let mut gate = gate(Authorized::Directory);
-        assert!(admitted(&mut gate, Door::Agents, 1));
-        assert!(!admitted(&mut gate, Door::Agents, 2));
-        assert!(!admitted(&mut gate, Door::Viewers, 1));
-        assert!(admitted(&mut gate, Door::Viewers, 2));
-        let standing = |door, number| gate.seen().get(&(door, key(number))).unwrap().standing;
-        assert_eq!(standing(Door::Agents, 1), Standing::Allowed);
-        assert_eq!(standing(Door::Agents, 2), Standing::Refused);
-        let totals = Totals {
+        assert!(admitted(&mut gate, Listener::Agents, 1));
+        assert!(!admitted(&mut gate, Listener::Agents, 2));
+        assert!(!admitted(&mut gate, Listener::Viewers, 1));
+        assert!(admitted(&mut gate, Listener::Viewers, 2));
+        let standing =
+            |listener, number| gate.seen().get(&(listener, key(number))).unwrap().standing;
+        assert_eq!(standing(Listener::Agents, 1), Decision::Allowed);
+        assert_eq!(standing(Listener::Agents, 2), Decision::Refused);
+        let totals = AccessCounters {
             admitted: 2,
             refused: 2,
             messages_refused: 2,
@@ -335,56 +343,56 @@ mod tests {
     #[test]
     fn any_lets_in_every_agent_and_no_viewer_that_is_not_listed() {
         let mut gate = gate(Authorized::Any);
-        assert!(admitted(&mut gate, Door::Agents, 1));
-        assert!(admitted(&mut gate, Door::Agents, 2));
-        assert!(!admitted(&mut gate, Door::Viewers, 1));
+        assert!(admitted(&mut gate, Listener::Agents, 1));
+        assert!(admitted(&mut gate, Listener::Agents, 2));
+        assert!(!admitted(&mut gate, Listener::Viewers, 1));
         let standing = |number| {
             gate.seen()
-                .get(&(Door::Agents, key(number)))
+                .get(&(Listener::Agents, key(number)))
                 .unwrap()
                 .standing
         };
-        assert_eq!(standing(1), Standing::Allowed);
-        assert_eq!(standing(2), Standing::Any);
+        assert_eq!(standing(1), Decision::Allowed);
+        assert_eq!(standing(2), Decision::Any);
     }
 
     #[test]
     fn who_nobody_vouches_for_is_not_heard() {
         let mut gate = gate(Authorized::Any);
-        let refusal = gate.admit(1, Door::Agents, None, Some("web1"));
+        let refusal = gate.admit(1, Listener::Agents, None, Some("web1"));
         assert_eq!(refusal, Err(AccessRefusal::Unknown));
     }
 
     #[test]
     fn a_key_that_is_taken_off_the_list_is_not_heard_from_then_on() {
         let mut gate = gate(Authorized::Directory);
-        let says = |gate: &mut Gate| gate.admit(5, Door::Agents, Some(key(1)), Some("web1"));
-        assert!(admitted(&mut gate, Door::Agents, 1));
+        let says = |gate: &mut Gate| gate.admit(5, Listener::Agents, Some(key(1)), Some("web1"));
+        assert!(admitted(&mut gate, Listener::Agents, 1));
         assert_eq!(says(&mut gate), Ok(Trust::Listed));
-        let change = gate.list(Door::Agents, list(&[3]));
+        let change = gate.list(Listener::Agents, list(&[3]));
         assert_eq!(
             (change.added, change.removed),
             (vec!["n3".into()], vec!["n1".into()])
         );
         let refusal = AccessRefusal::NotAuthorized {
-            door: Door::Agents,
+            listener: Listener::Agents,
             key: key(1),
         };
         assert_eq!(says(&mut gate), Err(refusal));
-        gate.list(Door::Agents, list(&[1]));
+        gate.list(Listener::Agents, list(&[1]));
         assert_eq!(says(&mut gate), Ok(Trust::Listed));
     }
 
     #[test]
     fn a_pinned_name_is_its_first_keys() {
-        let mut gate = Gate::new(Authorized::Any, Some(Pins::default()), Seen::default());
+        let mut gate = Gate::new(Authorized::Any, Some(Pins::default()), KeyLog::default());
         let says = |gate: &mut Gate, number: u8, host: &str| {
-            let trust = gate.admit(7, Door::Agents, Some(key(number)), Some(host))?;
+            let trust = gate.admit(7, Listener::Agents, Some(key(number)), Some(host))?;
             gate.settle(7, key(number), host);
             Ok(trust)
         };
         // Not before its host is in the table.
-        let admitted = gate.admit(7, Door::Agents, Some(key(2)), Some("web1"));
+        let admitted = gate.admit(7, Listener::Agents, Some(key(2)), Some("web1"));
         assert_eq!((admitted, gate.pins_changed()), (Ok(Trust::New), false));
         assert_eq!(says(&mut gate, 1, "web1"), Ok(Trust::New));
         assert!(gate.take_pins_changed());
@@ -402,7 +410,7 @@ mod tests {
         assert!(!gate.pins_changed());
         // Saying hello, it names no host.
         assert_eq!(
-            gate.admit(7, Door::Agents, Some(key(2)), None),
+            gate.admit(7, Listener::Agents, Some(key(2)), None),
             Ok(Trust::New)
         );
         assert!(gate.forget("web1"));
@@ -424,11 +432,12 @@ mod tests {
     fn a_key_has_no_more_pins_than_hosts() {
         use crate::collector::access::pins::MAX_PINS_OF_KEY;
 
-        let mut gate = Gate::new(Authorized::Any, Some(Pins::default()), Seen::default());
+        let mut gate = Gate::new(Authorized::Any, Some(Pins::default()), KeyLog::default());
         for number in 0..MAX_PINS_OF_KEY {
             gate.settle(7, key(1), &number.to_string());
         }
-        let says = |gate: &mut Gate, by| gate.admit(7, Door::Agents, Some(key(by)), Some("more"));
+        let says =
+            |gate: &mut Gate, by| gate.admit(7, Listener::Agents, Some(key(by)), Some("more"));
         let refusal = says(&mut gate, 1).unwrap_err();
         assert_eq!(refusal, AccessRefusal::TooManyNamesOfKey(key(1)));
         let way_out = format!("`metrics-collector keys forget --key {}`", key(1));
@@ -440,7 +449,7 @@ mod tests {
     fn names_are_free_where_they_are_not_pinned() {
         let mut gate = gate(Authorized::Any);
         for number in 1..4 {
-            let says = gate.admit(7, Door::Agents, Some(key(number)), Some("web1"));
+            let says = gate.admit(7, Listener::Agents, Some(key(number)), Some("web1"));
             let listed = number == 1;
             let trust = if listed { Trust::Listed } else { Trust::New };
             assert_eq!(says, Ok(trust));
@@ -453,9 +462,9 @@ mod tests {
         let mut gate = Gate::new(
             Authorized::Directory,
             Some(Pins::default()),
-            Seen::default(),
+            KeyLog::default(),
         );
-        let says = gate.admit(7, Door::Agents, Some(key(1)), Some("web1"));
+        let says = gate.admit(7, Listener::Agents, Some(key(1)), Some("web1"));
         assert!(says.is_err());
         assert!(gate.pins().unwrap().is_empty());
     }
@@ -471,7 +480,12 @@ mod tests {
                 now: start + Duration::from_secs(seconds),
                 unix: seconds,
             };
-            gate.knock(at, Door::Agents, PublicKey::from_bytes(bytes), "10.0.0.1")
+            gate.knock(
+                at,
+                Listener::Agents,
+                PublicKey::from_bytes(bytes),
+                "10.0.0.1",
+            )
         };
         assert_eq!(knock(0, 1), Knock::Refused(Tell::Peer { untold: 0 }));
         assert_eq!(knock(59, 1), Knock::Refused(Tell::Nothing));
@@ -481,6 +495,6 @@ mod tests {
             assert_ne!(knock, Knock::Admitted);
             knock != Knock::Refused(Tell::Nothing)
         });
-        assert!(told.count() <= crate::collector::complaints::MAX_PEERS + 1);
+        assert!(told.count() <= crate::collector::throttle::MAX_PEERS + 1);
     }
 }

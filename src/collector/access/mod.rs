@@ -5,28 +5,28 @@
 //! message [`gate::Gate::admit`]: a key that is taken off its list is not heard from then on,
 //! although its connection stays (libzmq cannot end one of a ROUTER's).
 //!
-//! - [`gate`]: the decisions, with [`list`], [`pins`] and [`seen`], all pure;
+//! - [`gate`]: the decisions, with [`list`], [`pins`] and [`key_log`], all pure;
 //! - [`directory`]: allow lists read from directories of certificates;
 //! - [`watch`]: word from the kernel that such a directory has changed;
 //! - [`state`]: the files that outlast a restart, and who may write them;
 //! - [`worker`]: the threads on which files are touched;
-//! - [`door`]: all of it on the collector's loop.
+//! - [`control`]: all of it on the collector's loop.
 //!
 //! It refuses to open up by accident: a directory that cannot be read leaves its list as it
 //! was, a file of pins that cannot be read is no start, a message without a key is refused.
 
+pub mod control;
 pub mod directory;
-pub mod door;
 pub mod gate;
-mod keeper;
+pub mod key_log;
 pub mod list;
 pub mod pins;
 mod refusal;
-pub mod seen;
 mod shut_out;
 pub mod state;
 mod watch;
 mod worker;
+mod writer;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -53,7 +53,7 @@ pub enum Authorized {
 
 /// Where a key comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum Door {
+pub enum Listener {
     /// Agents report.
     #[serde(rename = "agent")]
     Agents,
@@ -62,7 +62,7 @@ pub enum Door {
     Viewers,
 }
 
-impl Door {
+impl Listener {
     /// Both.
     pub const ALL: [Self; 2] = [Self::Agents, Self::Viewers];
 
@@ -94,7 +94,9 @@ impl Door {
     }
 
     fn of_domain(domain: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|door| door.domain() == domain)
+        Self::ALL
+            .into_iter()
+            .find(|listener| listener.domain() == domain)
     }
 }
 
@@ -112,12 +114,12 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The directories of one door.
+    /// The directories of one listener.
     #[must_use]
-    pub fn directories(&self, door: Door) -> &[PathBuf] {
-        match door {
-            Door::Agents => &self.agents_directories,
-            Door::Viewers => &self.viewers_directories,
+    pub fn directories(&self, listener: Listener) -> &[PathBuf] {
+        match listener {
+            Listener::Agents => &self.agents_directories,
+            Listener::Viewers => &self.viewers_directories,
         }
     }
 }
@@ -129,8 +131,8 @@ impl Default for Settings {
         Self {
             authorized: Authorized::default(),
             pin_names: false,
-            agents_directories: places.read(Door::Agents),
-            viewers_directories: places.read(Door::Viewers),
+            agents_directories: places.read(Listener::Agents),
+            viewers_directories: places.read(Listener::Viewers),
         }
     }
 }
@@ -162,8 +164,9 @@ impl ListPlaces {
     /// What there is to say of the lists, and of whoever else may change them.
     #[must_use]
     pub fn problems(&self) -> Vec<String> {
-        let read = |door| directory::Directories::new(&self.read(door)).read(SystemTime::now());
-        let readings = Door::ALL.into_iter().map(read);
+        let read =
+            |listener| directory::Directories::new(&self.read(listener)).read(SystemTime::now());
+        let readings = Listener::ALL.into_iter().map(read);
         readings.flat_map(|reading| reading.problems).collect()
     }
 
@@ -178,16 +181,16 @@ impl ListPlaces {
 
     /// All directories that are read.
     #[must_use]
-    pub fn read(&self, door: Door) -> Vec<PathBuf> {
+    pub fn read(&self, listener: Listener) -> Vec<PathBuf> {
         let bases = std::iter::once(&self.etc).chain(&self.by_hand);
-        bases.map(|base| base.join(door.directory())).collect()
+        bases.map(|base| base.join(listener.directory())).collect()
     }
 
     /// The directory that keys are added to.
     #[must_use]
-    pub fn write(&self, door: Door) -> PathBuf {
+    pub fn write(&self, listener: Listener) -> PathBuf {
         let base = self.by_hand.as_ref().unwrap_or(&self.etc);
-        base.join(door.directory())
+        base.join(listener.directory())
     }
 }
 
@@ -200,19 +203,19 @@ mod tests {
         let home = |name: &str| (name == "HOME").then(|| OsString::from("/home/me"));
         let places = ListPlaces::of(home, Some(Path::new("/home/me/.curve")));
         assert_eq!(
-            places.read(Door::Agents),
+            places.read(Listener::Agents),
             [
                 Path::new("/etc/metrics-collector/authorized_agents"),
                 Path::new("/home/me/.curve/authorized_agents"),
             ]
         );
-        let write = places.write(Door::Viewers);
+        let write = places.write(Listener::Viewers);
         assert_eq!(write, Path::new("/home/me/.curve/authorized_viewers"));
         for state in [Some(Path::new("/var/lib/metrics-collector")), None] {
             let places = ListPlaces::of(home, state);
             let etc = Path::new("/etc/metrics-collector/authorized_agents");
-            assert_eq!(places.read(Door::Agents), [etc]);
-            assert_eq!(places.write(Door::Agents), etc);
+            assert_eq!(places.read(Listener::Agents), [etc]);
+            assert_eq!(places.write(Listener::Agents), etc);
         }
     }
 
@@ -226,8 +229,8 @@ mod tests {
             by_hand: None,
         };
         assert_eq!(places.problems(), [""; 0]);
-        for door in Door::ALL {
-            let list = root.path().join(door.directory());
+        for listener in Listener::ALL {
+            let list = root.path().join(listener.directory());
             std::fs::create_dir(&list).unwrap();
             let mode = std::fs::Permissions::from_mode(0o777);
             std::fs::set_permissions(&list, mode).unwrap();
@@ -242,9 +245,9 @@ mod tests {
 
     #[test]
     fn a_door_is_known_by_its_domain() {
-        for door in Door::ALL {
-            assert_eq!(Door::of_domain(door.domain()), Some(door));
+        for listener in Listener::ALL {
+            assert_eq!(Listener::of_domain(listener.domain()), Some(listener));
         }
-        assert_eq!(Door::of_domain(""), None);
+        assert_eq!(Listener::of_domain(""), None);
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use thiserror::Error;
 
-use super::Door;
+use super::Listener;
 use super::pins::{MAX_PINS, MAX_PINS_OF_KEY, Pin};
 use crate::base::{shell, text};
 use crate::curve::keys::PublicKey;
@@ -17,10 +17,10 @@ pub enum AccessRefusal {
     #[error("nobody has asked whose connection this is")]
     Unknown,
     /// The key is not, or no longer, on the list.
-    #[error("its key is not in {}; `{}` lets that {} in", .door.directory(), allow(*.door, .key), .door.role())]
+    #[error("its key is not in {}; `{}` lets that {} in", .listener.directory(), allow(*.listener, .key), .listener.role())]
     NotAuthorized {
         /// Where it came.
-        door: Door,
+        listener: Listener,
         /// Its key.
         key: PublicKey,
     },
@@ -54,10 +54,10 @@ pub enum AccessRefusal {
 }
 
 /// What lets a key in, as an administrator would type it. A key may begin with a dash.
-pub(crate) fn allow(door: Door, key: &PublicKey) -> String {
-    let viewer = match door {
-        Door::Agents => None,
-        Door::Viewers => Some("--viewer"),
+pub(crate) fn allow(listener: Listener, key: &PublicKey) -> String {
+    let viewer = match listener {
+        Listener::Agents => None,
+        Listener::Viewers => Some("--viewer"),
     };
     let words = ["metrics-collector", "keys", "allow"].into_iter();
     let words: Vec<_> = words.chain(viewer).chain(["--"]).collect();
@@ -102,10 +102,10 @@ mod tests {
             )
         );
         let refusal = AccessRefusal::NotAuthorized {
-            door: Door::Agents,
+            listener: Listener::Agents,
             key: two,
         };
-        let command = allow(Door::Agents, &two);
+        let command = allow(Listener::Agents, &two);
         let text = format!("its key is not in authorized_agents; `{command}` lets that agent in");
         assert_eq!(refusal.to_string(), text);
     }
@@ -114,7 +114,7 @@ mod tests {
     fn a_hint_can_be_typed() {
         let key = "-:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7-".parse().unwrap();
         assert_eq!(
-            allow(Door::Viewers, &key),
+            allow(Listener::Viewers, &key),
             "metrics-collector keys allow --viewer -- '-:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7-'"
         );
     }

@@ -1,8 +1,8 @@
-//! Who reports and would not be let in by the list alone: what closing the door costs. Pure.
+//! Who reports and would not be let in by the list alone: what closing the listener costs. Pure.
 
 use std::fmt;
 
-use super::Door;
+use super::Listener;
 use crate::base::text;
 use crate::curve::keys::PublicKey;
 
@@ -51,7 +51,7 @@ impl fmt::Display for ShutOut {
         let Self {
             reporting, keys, ..
         } = self;
-        let (list, of) = (Door::Agents.directory(), &self.hosts);
+        let (list, of) = (Listener::Agents.directory(), &self.hosts);
         match (keys, reporting) {
             (0, _) => write!(f, "all keys that report now are in {list}")?,
             (1, 1) => write!(f, "the one key that reports now is not in {list}")?,

@@ -15,9 +15,9 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::key_log::{Decision, HostSeen, MAX_ADMITTED, MAX_HOSTS, MAX_REFUSED, Record, Who};
 use super::pins::{self, Pins, PinsError};
-use super::seen::{MAX_ADMITTED, MAX_HOSTS, MAX_REFUSED, Record, Said, Standing, Who};
-use super::{Authorized, Door};
+use super::{Authorized, Listener};
 use crate::base::durable::{Directory, FileError, PRIVATE_DIRECTORY, inside, inside_made};
 use crate::curve::keys::PublicKey;
 use crate::protocol::message::check_host;
@@ -85,7 +85,7 @@ pub struct Owned {
 
 /// What another process asks the owner for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Wish {
+pub enum Action {
     /// To let a pinned host name go.
     Forget(String),
     /// To let all pinned host names of a key go.
@@ -94,7 +94,7 @@ pub enum Wish {
     Record,
 }
 
-impl Wish {
+impl Action {
     fn to_text(&self) -> String {
         match self {
             Self::Forget(host) => format!("forget {host}"),
@@ -116,11 +116,11 @@ impl Wish {
     }
 }
 
-/// A wish, and the name of the file that it is in.
+/// A action, and the name of the file that it is in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     /// What is asked for.
-    pub wish: Wish,
+    pub action: Action,
     name: String,
 }
 
@@ -213,11 +213,11 @@ impl State {
     /// # Errors
     ///
     /// [`StateError::Io`].
-    pub fn ask(&self, wish: &Wish) -> Result<String, StateError> {
+    pub fn ask(&self, action: &Action) -> Result<String, StateError> {
         let name = format!("{:016x}", fastrand::u64(..));
         inside_made(&self.0, PRIVATE_DIRECTORY, |directory| {
             let requests = directory.make_directory(REQUESTS)?;
-            requests.replace(&name, |file| file.write_all(wish.to_text().as_bytes()))
+            requests.replace(&name, |file| file.write_all(action.to_text().as_bytes()))
         })
         .map_err(StateError::Io)?;
         Ok(name)
@@ -260,9 +260,9 @@ impl State {
                 }
                 let problem = match read(directory, &name, MAX_REQUEST_BYTES) {
                     Ok(None) => continue,
-                    Ok(Some(text)) => match Wish::from_text(&text) {
-                        Some(wish) => {
-                            requests.push(Request { wish, name });
+                    Ok(Some(text)) => match Action::from_text(&text) {
+                        Some(action) => {
+                            requests.push(Request { action, name });
                             continue;
                         }
                         None => {
@@ -405,13 +405,13 @@ struct KeysFile {
 
 #[derive(Serialize, Deserialize)]
 struct KeyEntry {
-    role: Door,
+    role: Listener,
     key: String,
     first_seen: u64,
     last_seen: u64,
     address: Box<str>,
-    hosts: Vec<Said>,
-    state: Standing,
+    hosts: Vec<HostSeen>,
+    state: Decision,
     refusals: u64,
 }
 
@@ -492,15 +492,15 @@ mod tests {
             first_seen: 1,
             last_seen: 2,
             address: "10.0.0.1".into(),
-            hosts: vec![Said {
+            hosts: vec![HostSeen {
                 name: "wéb \"1\"".into(),
                 last: 2,
             }],
-            standing: Standing::Any,
+            standing: Decision::Any,
             refusals: 0,
         };
         let refused = Record {
-            standing: Standing::Refused,
+            standing: Decision::Refused,
             refusals: 7,
             hosts: Vec::new(),
             ..record.clone()
@@ -508,8 +508,8 @@ mod tests {
         KnownKeys {
             authorized: Authorized::Directory,
             keys: vec![
-                ((Door::Agents, key(1)), record),
-                ((Door::Viewers, key(2)), refused),
+                ((Listener::Agents, key(1)), record),
+                ((Listener::Viewers, key(2)), refused),
             ],
         }
     }
@@ -595,7 +595,7 @@ mod tests {
         let (who, mut record) = known().keys.remove(0);
         record.address = "\"".repeat(64).into();
         // Two bytes of JSON for each of the name's.
-        let said = Said {
+        let said = HostSeen {
             name: "\\".repeat(255).into(),
             last: u64::MAX,
         };
@@ -615,13 +615,15 @@ mod tests {
         assert_eq!(state.requests().unwrap(), (vec![], vec![]));
         let owned = state.own().unwrap().unwrap();
         owned.prepare().unwrap();
-        let wishes = [Wish::Forget("web1".to_owned()), Wish::Record];
-        let names = wishes.each_ref().map(|wish| state.ask(wish).unwrap());
+        let actions = [Action::Forget("web1".to_owned()), Action::Record];
+        let names = actions.each_ref().map(|action| state.ask(action).unwrap());
         for _ in 0..2 {
             let (mut requests, problems) = state.requests().unwrap();
-            requests.sort_by_key(|request| request.wish == Wish::Record);
-            let asked = wishes.iter().cloned().zip(names.iter().cloned());
-            let expected: Vec<_> = asked.map(|(wish, name)| Request { wish, name }).collect();
+            requests.sort_by_key(|request| request.action == Action::Record);
+            let asked = actions.iter().cloned().zip(names.iter().cloned());
+            let expected: Vec<_> = asked
+                .map(|(action, name)| Request { action, name })
+                .collect();
             assert_eq!((requests, problems.len()), (expected, 0));
         }
         fs::write(state.requests_directory().join("bad"), "forget a\nb").unwrap();

@@ -10,14 +10,14 @@ use zbus::object_server::SignalEmitter;
 use zbus::{Connection, Variant};
 
 use crate::base::clock::realtime_usec;
-use crate::collector::access::seen::ListedKey;
+use crate::collector::access::key_log::ListedKey;
 use crate::collector::bus::next_key::Readings;
 use crate::collector::handle::{Handle, NextKey, ReloadError, Stopping};
 use crate::collector::hosts::NotForgotten;
 use crate::collector::hosts::snapshot::HostSnapshot;
 use crate::collector::listing::{Listed, MAX_LISTED, Selection};
 use crate::collector::push::TargetStatus;
-use crate::collector::state::{CollectorState, Counters};
+use crate::collector::state::{CollectorState, CountersSnapshot};
 use crate::dbus::error::Error;
 use crate::dbus::polkit::{Action, Authority, user_of};
 use crate::dbus::turns::{Answer, Turns};
@@ -316,7 +316,7 @@ impl Collector1 {
         self.handle.state()
     }
 
-    fn counters(&self) -> Counters {
+    fn counters(&self) -> CountersSnapshot {
         self.handle.counters()
     }
 
@@ -358,7 +358,7 @@ fn key_row(listed: &ListedKey) -> KeyRow {
     const USEC: u64 = 1_000_000;
     let record = &listed.record;
     (
-        listed.door.role(),
+        listed.listener.role(),
         listed.key.to_string(),
         record
             .hosts

@@ -8,16 +8,16 @@ use tracing::{error, info, warn};
 
 use super::{more, refusal_text};
 use crate::base::text;
-use crate::collector::access::gate::Totals;
+use crate::collector::access::gate::AccessCounters;
 use crate::collector::access::list::{Change, told};
-use crate::collector::access::{AccessRefusal, Door, ShutOut, allow, forget};
-use crate::collector::complaints::Tell;
+use crate::collector::access::{AccessRefusal, Listener, ShutOut, allow, forget};
+use crate::collector::throttle::Tell;
 use crate::curve::keys::PublicKey;
 use crate::systemd::message_id;
 
-pub(crate) fn key_refused(door: Door, key: &PublicKey, address: &str, tell: Tell) {
-    let (role, list) = (door.role(), door.directory());
-    let command = allow(door, key);
+pub(crate) fn key_refused(listener: Listener, key: &PublicKey, address: &str, tell: Tell) {
+    let (role, list) = (listener.role(), listener.directory());
+    let command = allow(listener, key);
     let public_key = key.to_string();
     match tell {
         Tell::Nothing => {}
@@ -65,8 +65,8 @@ pub(crate) fn name_taken(host: &str, address: Option<&str>, refusal: &AccessRefu
     );
 }
 
-pub(crate) fn list_changed(door: Door, change: &Change, listed: usize, counts: bool) {
-    let list = door.directory();
+pub(crate) fn list_changed(listener: Listener, change: &Change, listed: usize, counts: bool) {
+    let list = listener.directory();
     let mut parts = Vec::new();
     for (what, names) in [("new", &change.added), ("gone", &change.removed)] {
         if !names.is_empty() {
@@ -85,11 +85,11 @@ pub(crate) fn list_changed(door: Door, change: &Change, listed: usize, counts: b
     );
 }
 
-pub(crate) fn list_problems(door: Door, problems: &[String]) {
+pub(crate) fn list_problems(listener: Listener, problems: &[String]) {
     for error in problems {
         warn!(
             message_id = message_id::COLLECTOR_LIST_PROBLEM,
-            list = door.directory(),
+            list = listener.directory(),
             error,
             "{error}"
         );
@@ -180,8 +180,8 @@ pub(crate) fn bad_requests(problems: &[String]) {
     }
 }
 
-pub(crate) fn access_totals(totals: Totals) {
-    let Totals {
+pub(crate) fn access_totals(totals: AccessCounters) {
+    let AccessCounters {
         admitted,
         refused,
         messages_refused,

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::Hosts;
 use super::host::{Host, State};
-use super::vocabulary::{Due, Forgotten, NotForgotten, Renamed, Timing};
+use super::types::{Due, Forgotten, NotForgotten, Renamed, Timing};
 use super::weight::Weight;
 use crate::curve::keys::PublicKey;
 

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::types::Peer;
 use super::vitals::{ViewerKind, Vitals};
-use super::vocabulary::Peer;
 use super::weight::Weight;
-use crate::collector::complaints::Throttle;
 use crate::collector::hosts::snapshot::Presence;
 use crate::collector::network::Network;
+use crate::collector::throttle::Throttle;
 use crate::curve::keys::PublicKey;
 use crate::curve::router::RoutingIdBytes;
 use crate::metrics::LatestMetrics;

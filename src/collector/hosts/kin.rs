@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::host::State;
-use super::vocabulary::{Due, Peer, Renamed, Twin};
+use super::types::{Due, Peer, Renamed, Twin};
 use super::{Hosts, PublicKey};
 use crate::collector::hosts::snapshot::Presence;
 use crate::curve::router::RoutingIdBytes;

@@ -2,7 +2,7 @@
 //! where they come from once the table is three quarters full. Pure.
 
 use super::Hosts;
-use super::vocabulary::{
+use super::types::{
     Full, MAX_HOSTS, MAX_KEPT, MAX_NEW_HOSTS_OF_NETWORK, MAX_NEW_OF_NETWORK, Peer, Trust,
 };
 use super::weight::{Resource, Weight, beyond};

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::vocabulary::{Full, MAX_HOSTS_PER_CONNECTION, MAX_HOSTS_PER_KEY, Peer};
+use super::types::{Full, MAX_HOSTS_PER_CONNECTION, MAX_HOSTS_PER_KEY, Peer};
 use super::weight::{CONNECTION_SHARE, Holder, KEY_SHARE, OverShare, Weight, beyond};
 use crate::collector::network::Network;
 use crate::curve::keys::PublicKey;

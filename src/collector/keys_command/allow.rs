@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use clap::Args;
 
-use super::doors::warn_where_lists_do_not_count;
+use super::enforcement::warn_where_lists_do_not_count;
 use super::files::{self, is_name};
 use super::reporting::reporting_now;
 use super::who::{Known, Resolved};
-use super::{Failure, Site, door, print, refused_note, warn};
+use super::{Failure, Site, listener, print, refused_note, warn};
 use crate::base::text;
-use crate::collector::access::Door;
-use crate::collector::access::seen::Standing;
+use crate::collector::access::Listener;
+use crate::collector::access::key_log::Decision;
 use crate::collector::access::state::KnownKeys;
 use crate::curve::keys::PublicKey;
 
@@ -37,17 +37,17 @@ type Chosen = BTreeMap<PublicKey, Option<String>>;
 
 impl Site {
     pub(super) fn allow(&self, wanted: &Wanted) -> Result<(), Failure> {
-        let door = door(wanted.viewer);
-        let doors = self.doors(door);
+        let listener = listener(wanted.viewer);
+        let enforcement = self.enforcement(listener);
         let chosen = if wanted.reporting {
             self.all_reporting()?
         } else {
-            self.all_of(&wanted.who, door)?
+            self.all_of(&wanted.who, listener)?
         };
         if let (Some(_), 2..) = (&wanted.name, chosen.len()) {
             return Err(Failure::OneName(chosen.len()));
         }
-        let mut listed = self.directories(door).files();
+        let mut listed = self.directories(listener).files();
         let many = chosen.len() > 1;
         // As people look for them.
         let mut chosen: Vec<_> = chosen.into_iter().collect();
@@ -66,25 +66,27 @@ impl Site {
                 // Of many, one whose name is no good or another's must not stop the others.
                 (None, None) => files::name_of(&key),
             };
-            let path = files::add(&self.places.write(door), &name, &key)?;
-            let role = door.role();
+            let path = files::add(&self.places.write(listener), &name, &key)?;
+            let role = listener.role();
             print(&format!(
                 "Wrote {}: the key {key} is let in as {role}\n",
                 text::path(&path)
             ))?;
             listed.push((path, name.into(), key));
         }
-        warn_where_lists_do_not_count(&doors);
-        self.warn_of_own_list(door);
+        warn_where_lists_do_not_count(&enforcement);
+        self.warn_of_own_list(listener);
         Ok(())
     }
 
-    fn all_of(&self, who: &[String], door: Door) -> Result<Chosen, Failure> {
+    fn all_of(&self, who: &[String], listener: Listener) -> Result<Chosen, Failure> {
         let mut chosen = Chosen::new();
         for one in who {
-            let found = match self.resolve(one, door) {
+            let found = match self.resolve(one, listener) {
                 Ok(found) => vec![found],
-                Err(Failure::Who(error)) => self.all_like(one, door)?.ok_or(Failure::Who(error))?,
+                Err(Failure::Who(error)) => {
+                    self.all_like(one, listener)?.ok_or(Failure::Who(error))?
+                }
                 Err(failure) => return Err(failure),
             };
             chosen.extend(found.into_iter().map(|Resolved { key, host }| (key, host)));
@@ -96,10 +98,10 @@ impl Site {
     pub(super) fn all_like(
         &self,
         pattern: &str,
-        door: Door,
+        listener: Listener,
     ) -> Result<Option<Vec<Resolved>>, Failure> {
         let (known, pins) = (self.keys()?, self.state.pins()?);
-        Ok(Known::new(known.as_ref(), &pins).all_like(door, pattern)?)
+        Ok(Known::new(known.as_ref(), &pins).all_like(listener, pattern)?)
     }
 
     fn all_reporting(&self) -> Result<Chosen, Failure> {
@@ -125,11 +127,11 @@ impl Site {
 
     /// How many agents' keys came, were refused, and are not on the list since.
     fn refused(&self, known: Option<&KnownKeys>) -> usize {
-        let listed = self.listed_quietly(Door::Agents);
+        let listed = self.listed_quietly(Listener::Agents);
         let keys = known.iter().flat_map(|known| &known.keys);
-        let refused = keys.filter(|((door, key), record)| {
-            *door == Door::Agents
-                && record.standing == Standing::Refused
+        let refused = keys.filter(|((listener, key), record)| {
+            *listener == Listener::Agents
+                && record.standing == Decision::Refused
                 && listed.iter().all(|(.., listed)| listed != key)
         });
         refused.count()

@@ -5,7 +5,7 @@ use clap::Args;
 use super::overview::Overview;
 use super::{Failure, Site, print, warn};
 use crate::base::{pager, terminal, text};
-use crate::collector::access::Door;
+use crate::collector::access::Listener;
 
 /// How the list is shown.
 #[derive(Debug, Args)]
@@ -25,7 +25,7 @@ impl Site {
     pub(super) fn list(&self, form: &Form) -> Result<(), Failure> {
         self.refresh();
         let known = self.keys()?;
-        let listed = Door::ALL.map(|door| (door, self.directories(door).files()));
+        let listed = Listener::ALL.map(|listener| (listener, self.directories(listener).files()));
         let pins = self.state.pins()?;
         if known.is_none() {
             // A run by hand has a state of its own; it is the service's that is asked for where

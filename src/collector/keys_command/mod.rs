@@ -15,14 +15,14 @@ use clap::{Args, Subcommand};
 use glob::Pattern;
 
 use super::access::directory::Directories;
-use super::access::state::{KnownKeys, State, Wish};
-use super::access::{Authorized, Door, ListPlaces};
+use super::access::state::{Action, KnownKeys, State};
+use super::access::{Authorized, ListPlaces, Listener};
 use super::keys::{Places, service_state};
 use crate::base::{terminal, text};
 use crate::curve::keys::PublicKey;
 
 mod allow;
-mod doors;
+mod enforcement;
 mod failure;
 mod files;
 mod list;
@@ -32,7 +32,7 @@ mod reporting;
 mod who;
 
 use allow::Wanted;
-use doors::warn_where_lists_do_not_count;
+use enforcement::warn_where_lists_do_not_count;
 pub use failure::Failure;
 use failure::refused_note;
 use list::Form;
@@ -104,14 +104,18 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     match &arguments.command {
         Command::List(form) => site.list(form),
         Command::Allow(wanted) => site.allow(wanted),
-        Command::Revoke { who, viewer } => site.revoke(who, door(*viewer)),
+        Command::Revoke { who, viewer } => site.revoke(who, listener(*viewer)),
         Command::Forget { key: Some(key), .. } => site.forget_key(*key),
         Command::Forget { host, .. } => site.forget(host.as_deref().unwrap_or_default()),
     }
 }
 
-fn door(viewer: bool) -> Door {
-    if viewer { Door::Viewers } else { Door::Agents }
+fn listener(viewer: bool) -> Listener {
+    if viewer {
+        Listener::Viewers
+    } else {
+        Listener::Agents
+    }
 }
 
 /// Where everything is.
@@ -149,15 +153,15 @@ impl Site {
     }
 
     /// The files of a list, and no word on what is wrong with some.
-    fn listed_quietly(&self, door: Door) -> Vec<overview::Listed> {
-        let mut directories = Directories::new(&self.places.read(door));
+    fn listed_quietly(&self, listener: Listener) -> Vec<overview::Listed> {
+        let mut directories = Directories::new(&self.places.read(listener));
         directories.read(SystemTime::now());
         directories.files()
     }
 
     /// The files of a list. What is wrong with some is said, and nothing more.
-    fn directories(&self, door: Door) -> Directories {
-        let mut directories = Directories::new(&self.places.read(door));
+    fn directories(&self, listener: Listener) -> Directories {
+        let mut directories = Directories::new(&self.places.read(listener));
         for problem in directories.read(SystemTime::now()).problems {
             warn(&problem);
         }
@@ -168,11 +172,11 @@ impl Site {
         Ok(self.state.keys()?)
     }
 
-    fn resolve(&self, who: &str, door: Door) -> Result<Resolved, Failure> {
+    fn resolve(&self, who: &str, listener: Listener) -> Result<Resolved, Failure> {
         // A key needs no file to be read.
         if let Ok(key) = who.parse() {
             let host = match (self.keys(), self.state.pins()) {
-                (Ok(known), Ok(pins)) => Known::new(known.as_ref(), &pins).host_of(door, &key),
+                (Ok(known), Ok(pins)) => Known::new(known.as_ref(), &pins).host_of(listener, &key),
                 _ => None,
             };
             return Ok(Resolved { key, host });
@@ -180,18 +184,18 @@ impl Site {
         self.may_see()?;
         self.refresh();
         let (known, pins) = (self.keys()?, self.state.pins()?);
-        Ok(Known::new(known.as_ref(), &pins).resolve(door, who)?)
+        Ok(Known::new(known.as_ref(), &pins).resolve(listener, who)?)
     }
 
-    fn revoke(&self, who: &str, door: Door) -> Result<(), Failure> {
-        let doors = self.doors(door);
-        let listed = self.directories(door).files();
+    fn revoke(&self, who: &str, listener: Listener) -> Result<(), Failure> {
+        let enforcement = self.enforcement(listener);
+        let listed = self.directories(listener).files();
         let named: Vec<_> = listed
             .iter()
             .filter(|(_, name, _)| **name == *who)
             .collect();
         let keys = if named.is_empty() {
-            self.meant_to_revoke(who, door, &listed)?
+            self.meant_to_revoke(who, listener, &listed)?
         } else {
             named.iter().map(|(.., key)| *key).collect()
         };
@@ -202,8 +206,8 @@ impl Site {
         if files.is_empty() {
             return Err(Failure::NotListed {
                 who: who.to_owned(),
-                directories: self.directory_names(door),
-                hint: match doors {
+                directories: self.directory_names(listener),
+                hint: match enforcement {
                     Ok(Some(Authorized::Any)) => {
                         "; it is let in because every key is: set authorized = \"directory\", and \
                          allow those that may report"
@@ -217,15 +221,15 @@ impl Site {
             files::remove(path)?;
             print(&format!("Removed {} (the key {key})\n", path.display()))?;
         }
-        if matches!(doors, Ok(None | Some(Authorized::Directory))) {
+        if matches!(enforcement, Ok(None | Some(Authorized::Directory))) {
             let what = if keys.len() > 1 { "them" } else { "it" };
             let connected = if keys.len() > 1 { "they are" } else { "it is" };
             print(&format!(
                 "A running collector refuses {what} from now on, also where {connected} connected\n"
             ))?;
         }
-        warn_where_lists_do_not_count(&doors);
-        self.warn_of_own_list(door);
+        warn_where_lists_do_not_count(&enforcement);
+        self.warn_of_own_list(listener);
         Ok(())
     }
 
@@ -233,16 +237,16 @@ impl Site {
     fn meant_to_revoke(
         &self,
         who: &str,
-        door: Door,
+        listener: Listener,
         listed: &[overview::Listed],
     ) -> Result<Vec<PublicKey>, Failure> {
-        let like = match self.resolve(who, door) {
+        let like = match self.resolve(who, listener) {
             Ok(found) => return Ok(vec![found.key]),
             Err(Failure::Who(WhoError::Unknown { like, .. })) => like,
             Err(failure) => return Err(failure),
         };
         let is_listed = |key: &PublicKey| listed.iter().any(|(.., listed)| listed == key);
-        let hosts = self.all_like(who, door)?.into_iter().flatten();
+        let hosts = self.all_like(who, listener)?.into_iter().flatten();
         let mut keys: Vec<_> = hosts.map(|host| host.key).filter(is_listed).collect();
         if let Ok(pattern) = Pattern::new(who) {
             let files = listed.iter().filter(|(_, name, _)| pattern.matches(name));
@@ -253,7 +257,7 @@ impl Site {
         if keys.is_empty() {
             return Err(Failure::NothingToRevoke {
                 who: who.to_owned(),
-                directories: self.directory_names(door),
+                directories: self.directory_names(listener),
                 like,
             });
         }
@@ -261,8 +265,8 @@ impl Site {
     }
 
     /// Where the files of a list are, for a person.
-    fn directory_names(&self, door: Door) -> String {
-        let directories = self.places.read(door);
+    fn directory_names(&self, listener: Listener) -> String {
+        let directories = self.places.read(listener);
         let directories = directories.iter().map(|path| path.display().to_string());
         directories.collect::<Vec<_>>().join(" or ")
     }
@@ -285,7 +289,7 @@ impl Site {
     fn ask_to_forget(&self, host: &str) -> Result<bool, Failure> {
         self.refresh();
         let was_pinned = self.state.pins()?.get(host).is_some();
-        if !self.ask(&Wish::Forget(host.to_owned()), PATIENCE)? {
+        if !self.ask(&Action::Forget(host.to_owned()), PATIENCE)? {
             return Err(Failure::NoAnswer {
                 what: host.to_owned(),
             });
@@ -300,7 +304,7 @@ impl Site {
         } else {
             self.refresh();
             let names = self.state.pins()?.of_key(key);
-            if !self.ask(&Wish::ForgetKey(key), PATIENCE)? {
+            if !self.ask(&Action::ForgetKey(key), PATIENCE)? {
                 let what = format!("the names of the key {key}");
                 return Err(Failure::NoAnswer { what });
             }
@@ -316,8 +320,8 @@ impl Site {
     }
 
     /// Asks the running collector for something, and waits: whether it is done.
-    fn ask(&self, wish: &Wish, patience: Duration) -> Result<bool, Failure> {
-        let request = self.state.ask(wish)?;
+    fn ask(&self, action: &Action, patience: Duration) -> Result<bool, Failure> {
+        let request = self.state.ask(action)?;
         let start = Instant::now();
         while self.state.is_waiting(&request)? {
             if start.elapsed() > patience {
@@ -334,7 +338,7 @@ impl Site {
     fn refresh(&self) -> bool {
         *self.refreshed.get_or_init(|| {
             let done =
-                !self.state.is_owned() || self.ask(&Wish::Record, REFRESH).is_ok_and(|done| done);
+                !self.state.is_owned() || self.ask(&Action::Record, REFRESH).is_ok_and(|done| done);
             if !done {
                 warn("the running collector has not brought its files up to date");
             }

@@ -5,9 +5,9 @@ use std::collections::{BTreeSet, HashSet};
 
 use clap::{Args, ValueEnum};
 
-use super::{Failure, Site, door, print};
+use super::{Failure, Site, listener, print};
 use crate::base::text::is_plain;
-use crate::collector::access::Door;
+use crate::collector::access::Listener;
 use crate::collector::hosts_command::host_names;
 use crate::curve::keys::PublicKey;
 
@@ -57,7 +57,8 @@ pub fn complete(wanted: &NamesWanted) -> Result<(), Failure> {
         Kind::Hosts => host_names(&wanted.bus, wanted.gone),
         Kind::Gone => host_names(&wanted.bus, true),
         kind => {
-            let names = Site::of_process().and_then(|site| site.names(kind, door(wanted.viewer)));
+            let names =
+                Site::of_process().and_then(|site| site.names(kind, listener(wanted.viewer)));
             names.unwrap_or_default()
         }
     };
@@ -66,16 +67,16 @@ pub fn complete(wanted: &NamesWanted) -> Result<(), Failure> {
 }
 
 impl Site {
-    fn names(&self, kind: Kind, door: Door) -> Result<BTreeSet<String>, Failure> {
+    fn names(&self, kind: Kind, listener: Listener) -> Result<BTreeSet<String>, Failure> {
         Ok(match kind {
             Kind::Allow => {
-                let listed = self.listed_quietly(door);
+                let listed = self.listed_quietly(listener);
                 let listed: HashSet<PublicKey> = listed.iter().map(|(.., key)| *key).collect();
                 let known = self.keys()?;
                 let unlisted = known
                     .iter()
                     .flat_map(|known| &known.keys)
-                    .filter(|((to, key), _)| *to == door && !listed.contains(key));
+                    .filter(|((to, key), _)| *to == listener && !listed.contains(key));
                 let names = unlisted.flat_map(|((_, key), record)| {
                     let hosts = record.hosts.iter().map(|said| said.name.to_string());
                     let key = record.hosts.is_empty().then(|| key.to_string());
@@ -84,7 +85,7 @@ impl Site {
                 names.collect()
             }
             Kind::Revoke => {
-                let listed = self.listed_quietly(door);
+                let listed = self.listed_quietly(listener);
                 listed.iter().map(|(_, name, _)| name.to_string()).collect()
             }
             Kind::Pins => {

@@ -10,10 +10,10 @@ use jiff::tz::TimeZone;
 use serde::{Serialize, Serializer};
 
 use crate::base::{columns, json, text};
+use crate::collector::access::key_log::{Decision, MAX_HOSTS, Record, Who};
 use crate::collector::access::pins::Pins;
-use crate::collector::access::seen::{MAX_HOSTS, Record, Standing, Who};
 use crate::collector::access::state::KnownKeys;
-use crate::collector::access::{Authorized, Door};
+use crate::collector::access::{Authorized, Listener};
 use crate::curve::keys::PublicKey;
 
 /// Host names of one key in the table of a terminal; without a bound on its width, and in JSON,
@@ -34,14 +34,14 @@ pub(super) struct Overview {
 
 #[derive(Debug, Serialize)]
 struct Row {
-    role: Door,
+    role: Listener,
     name: Option<String>,
     key: String,
     hosts: Vec<HostRow>,
     first_seen: Option<Time>,
     last_seen: Option<Time>,
     address: Option<Box<str>>,
-    state: Standing,
+    state: Decision,
     refusals: u64,
 }
 
@@ -61,21 +61,21 @@ struct PinRow {
 impl Overview {
     pub(super) fn new(
         known: Option<&KnownKeys>,
-        listed: &[(Door, Vec<Listed>)],
+        listed: &[(Listener, Vec<Listed>)],
         pins: &Pins,
     ) -> Self {
         let authorized = known.map(|known| known.authorized);
         let mut keys = BTreeMap::<Who, (Option<Arc<str>>, Option<&Record>)>::new();
-        for (door, files) in listed {
+        for (listener, files) in listed {
             for (_, name, key) in files {
-                let entry = keys.entry((*door, *key)).or_default();
+                let entry = keys.entry((*listener, *key)).or_default();
                 entry.0.get_or_insert_with(|| Arc::clone(name));
             }
         }
         for (who, record) in known.iter().flat_map(|known| &known.keys) {
             keys.entry(*who).or_default().1 = Some(record);
         }
-        let row = |((door, key), (name, record))| row(door, &key, name, record, authorized);
+        let row = |((listener, key), (name, record))| row(listener, &key, name, record, authorized);
         let mut keys: Vec<Row> = keys.into_iter().map(row).collect();
         // As people look for them: by name, where there is one.
         keys.sort_by(|one, two| one.order().cmp(&two.order()));
@@ -182,7 +182,7 @@ const TITLES: usize = 2;
 const SPARED: [&str; 3] = ["FIRST SEEN", "ADDRESS", "LAST SEEN"];
 
 impl Row {
-    fn order(&self) -> (Door, bool, Option<&str>, &str) {
+    fn order(&self) -> (Listener, bool, Option<&str>, &str) {
         let host = || self.hosts.first().map(|host| &*host.name);
         let name = self.name.as_deref().or_else(host);
         (self.role, name.is_none(), name, &self.key)
@@ -217,7 +217,7 @@ impl Row {
 }
 
 fn row(
-    role: Door,
+    role: Listener,
     key: &PublicKey,
     name: Option<Arc<str>>,
     record: Option<&Record>,
@@ -225,12 +225,12 @@ fn row(
 ) -> Row {
     // What the list says now, not what was true when the key last came.
     let state = match (&name, role, authorized) {
-        (Some(_), ..) => Standing::Allowed,
-        (None, Door::Agents, Some(Authorized::Any)) => Standing::Any,
-        (None, ..) => Standing::Refused,
+        (Some(_), ..) => Decision::Allowed,
+        (None, Listener::Agents, Some(Authorized::Any)) => Decision::Any,
+        (None, ..) => Decision::Refused,
     };
     let mut hosts: Vec<_> = record.map_or_else(Vec::new, |record| {
-        let host = |said: &crate::collector::access::seen::Said| HostRow {
+        let host = |said: &crate::collector::access::key_log::HostSeen| HostRow {
             name: said.name.to_string(),
             last_seen: time(said.last),
         };
@@ -246,8 +246,8 @@ fn row(
         last_seen: record.map(|record| time(record.last_seen)),
         address: record.map(|record| record.address.clone()),
         refusals: match state {
-            Standing::Refused => record.map_or(0, |record| record.refusals),
-            Standing::Allowed | Standing::Any => 0,
+            Decision::Refused => record.map_or(0, |record| record.refusals),
+            Decision::Allowed | Decision::Any => 0,
         },
         state,
     }
@@ -280,7 +280,7 @@ mod tests {
 
     use super::*;
     use crate::base::text::hostile;
-    use crate::collector::access::seen::Said;
+    use crate::collector::access::key_log::HostSeen;
 
     fn key(number: u8) -> PublicKey {
         PublicKey::from_bytes([number; 32])
@@ -293,7 +293,7 @@ mod tests {
             address: "10.0.0.1".into(),
             hosts: hosts
                 .iter()
-                .map(|&(name, last)| Said {
+                .map(|&(name, last)| HostSeen {
                     name: name.into(),
                     last,
                 })
@@ -304,22 +304,25 @@ mod tests {
         let known = KnownKeys {
             authorized,
             keys: vec![
-                ((Door::Viewers, key(4)), record(Standing::Refused, &[], 2)),
                 (
-                    (Door::Agents, key(1)),
-                    record(Standing::Any, &[("old", 1), ("web1", 2)], 0),
+                    (Listener::Viewers, key(4)),
+                    record(Decision::Refused, &[], 2),
+                ),
+                (
+                    (Listener::Agents, key(1)),
+                    record(Decision::Any, &[("old", 1), ("web1", 2)], 0),
                 ),
                 // Listed then, not any more.
                 (
-                    (Door::Agents, key(2)),
-                    record(Standing::Allowed, &[("db", 1)], 0),
+                    (Listener::Agents, key(2)),
+                    record(Decision::Allowed, &[("db", 1)], 0),
                 ),
             ],
         };
         let file = |name: &str, number| (PathBuf::new(), Arc::from(name), key(number));
         let listed = [
-            (Door::Agents, vec![file("zoo", 1), file("new", 3)]),
-            (Door::Viewers, vec![]),
+            (Listener::Agents, vec![file("zoo", 1), file("new", 3)]),
+            (Listener::Viewers, vec![]),
         ];
         let mut pins = Pins::default();
         pins.claim("web1", key(1), 1_700_000_000).unwrap();
@@ -329,17 +332,17 @@ mod tests {
     #[test]
     fn keys_that_came_and_keys_that_are_listed_stand_together() {
         for (authorized, unlisted) in [
-            (Authorized::Directory, Standing::Refused),
-            (Authorized::Any, Standing::Any),
+            (Authorized::Directory, Decision::Refused),
+            (Authorized::Any, Decision::Any),
         ] {
             let overview = overview(authorized);
             let row = |row: &Row| (row.name.as_deref().unwrap_or("").to_owned(), row.state);
             let rows: Vec<_> = overview.keys.iter().map(row).collect();
             let expected = [
                 ("", unlisted),
-                ("new", Standing::Allowed),
-                ("zoo", Standing::Allowed),
-                ("", Standing::Refused),
+                ("new", Decision::Allowed),
+                ("zoo", Decision::Allowed),
+                ("", Decision::Refused),
             ];
             assert_eq!(rows, expected.map(|(name, state)| (name.to_owned(), state)));
         }
@@ -469,15 +472,15 @@ mod tests {
                 first_seen: 0,
                 last_seen: 0,
                 address: one.as_str().into(),
-                hosts: vec![Said { name: two.as_str().into(), last: 0 }],
-                standing: Standing::Any,
+                hosts: vec![HostSeen { name: two.as_str().into(), last: 0 }],
+                standing: Decision::Any,
                 refusals: 0,
             };
             let known = KnownKeys {
                 authorized: Authorized::Any,
-                keys: vec![((Door::Agents, key(1)), record)],
+                keys: vec![((Listener::Agents, key(1)), record)],
             };
-            let listed = [(Door::Agents, vec![(PathBuf::new(), Arc::from(&*two), key(1))])];
+            let listed = [(Listener::Agents, vec![(PathBuf::new(), Arc::from(&*two), key(1))])];
             let mut pins = Pins::default();
             let _ = pins.claim(&one, key(1), 0);
             let overview = Overview::new(Some(&known), &listed, &pins);

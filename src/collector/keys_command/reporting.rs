@@ -5,9 +5,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::Failure;
 use crate::collector::access::directory::Directories;
-use crate::collector::access::seen::Standing;
+use crate::collector::access::key_log::Decision;
 use crate::collector::access::state::{KnownKeys, State};
-use crate::collector::access::{Authorized, Door, ListPlaces, ShutOut};
+use crate::collector::access::{Authorized, ListPlaces, Listener, ShutOut};
 use crate::collector::settings::{self, Inputs, Settings};
 use crate::curve::keys::PublicKey;
 
@@ -29,8 +29,8 @@ fn reporting(known: &KnownKeys, timeout: Duration, now: SystemTime) -> Vec<(Publ
     let since = now.checked_sub(timeout + RECORD_AGE);
     let since = since.and_then(|since| since.duration_since(UNIX_EPOCH).ok());
     let since = since.map_or(0, |since| since.as_secs());
-    let agents = known.keys.iter().filter(|((door, _), record)| {
-        *door == Door::Agents && record.standing != Standing::Refused
+    let agents = known.keys.iter().filter(|((listener, _), record)| {
+        *listener == Listener::Agents && record.standing != Decision::Refused
     });
     let last = agents.filter_map(|((_, key), record)| {
         let last = record.hosts.iter().max_by_key(|said| said.last)?;
@@ -60,7 +60,7 @@ pub fn unlisted(settings: &Settings, state: Option<&Path>) -> Result<Option<Shut
         .flat_map(|known| reporting(known, settings.timing.host_timeout, now))
         .collect();
     let mut directories =
-        Directories::new(&ListPlaces::of_state(Some(directory)).read(Door::Agents));
+        Directories::new(&ListPlaces::of_state(Some(directory)).read(Listener::Agents));
     let list = directories.read(now).list;
     let reporting = reporting.iter().map(|(key, host)| (*key, &**host));
     Ok(Some(ShutOut::of(reporting, |key| list.contains(key))))
@@ -69,13 +69,13 @@ pub fn unlisted(settings: &Settings, state: Option<&Path>) -> Result<Option<Shut
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::collector::access::seen::{Record, Said};
+    use crate::collector::access::key_log::{HostSeen, Record};
 
     #[test]
     fn those_heard_within_the_time_of_a_host_report() {
         let key = |number| PublicKey::from_bytes([number; 32]);
-        let entry = |door, number, standing, last: u64| {
-            let said = |(name, last): (&str, u64)| Said {
+        let entry = |listener, number, standing, last: u64| {
+            let said = |(name, last): (&str, u64)| HostSeen {
                 name: name.into(),
                 last,
             };
@@ -87,16 +87,16 @@ mod tests {
                 standing,
                 refusals: 0,
             };
-            ((door, key(number)), record)
+            ((listener, key(number)), record)
         };
         let known = KnownKeys {
             authorized: Authorized::Any,
             keys: vec![
-                entry(Door::Agents, 1, Standing::Any, 999_910),
-                entry(Door::Agents, 2, Standing::Any, 999_909),
-                entry(Door::Agents, 3, Standing::Allowed, 1_000_000),
-                entry(Door::Agents, 4, Standing::Refused, 1_000_000),
-                entry(Door::Viewers, 5, Standing::Allowed, 1_000_000),
+                entry(Listener::Agents, 1, Decision::Any, 999_910),
+                entry(Listener::Agents, 2, Decision::Any, 999_909),
+                entry(Listener::Agents, 3, Decision::Allowed, 1_000_000),
+                entry(Listener::Agents, 4, Decision::Refused, 1_000_000),
+                entry(Listener::Viewers, 5, Decision::Allowed, 1_000_000),
             ],
         };
         let now = UNIX_EPOCH + Duration::from_secs(1_000_000);

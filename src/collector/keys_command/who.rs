@@ -6,9 +6,9 @@ use glob::Pattern;
 use thiserror::Error;
 
 use crate::base::shell;
-use crate::collector::access::Door;
+use crate::collector::access::Listener;
+use crate::collector::access::key_log::HostSeen;
 use crate::collector::access::pins::Pins;
-use crate::collector::access::seen::Said;
 use crate::collector::access::state::KnownKeys;
 use crate::curve::keys::PublicKey;
 
@@ -94,13 +94,13 @@ impl<'a> Known<'a> {
     ///
     /// A pinned name is its key's, whoever tried it since. Else whoever reported under it,
     /// where that was one alone: the last of several might be the one to keep out.
-    pub(super) fn resolve(&self, door: Door, who: &str) -> Result<Resolved, WhoError> {
+    pub(super) fn resolve(&self, listener: Listener, who: &str) -> Result<Resolved, WhoError> {
         let host = Some(who.to_owned());
-        if let Some(pin) = self.pins.get(who).filter(|_| door == Door::Agents) {
+        if let Some(pin) = self.pins.get(who).filter(|_| listener == Listener::Agents) {
             return Ok(Resolved { key: pin.key, host });
         }
         let reported: BTreeSet<PublicKey> = self
-            .records(door)
+            .records(listener)
             .filter(|(_, hosts)| hosts.iter().any(|said| *said.name == *who))
             .map(|(key, _)| key)
             .collect();
@@ -108,7 +108,7 @@ impl<'a> Known<'a> {
         match keys[..] {
             [] => Err(WhoError::Unknown {
                 who: who.to_owned(),
-                like: self.like(door, who),
+                like: self.like(listener, who),
             }),
             [key] => Ok(Resolved { key, host }),
             _ => Err(WhoError::Several {
@@ -119,8 +119,8 @@ impl<'a> Known<'a> {
     }
 
     /// Hosts that may be meant by a name that none has.
-    fn like(&self, door: Door, who: &str) -> Vec<String> {
-        let reported = self.records(door).flat_map(|(_, hosts)| hosts);
+    fn like(&self, listener: Listener, who: &str) -> Vec<String> {
+        let reported = self.records(listener).flat_map(|(_, hosts)| hosts);
         let names: BTreeSet<&str> = reported
             .map(|said| &*said.name)
             .filter(|name| alike(who, name))
@@ -135,35 +135,35 @@ impl<'a> Known<'a> {
     /// A name that fits is of several keys.
     pub(super) fn all_like(
         &self,
-        door: Door,
+        listener: Listener,
         pattern: &str,
     ) -> Result<Option<Vec<Resolved>>, WhoError> {
         let Ok(pattern) = Pattern::new(pattern) else {
             return Ok(None);
         };
-        let reported = self.records(door).flat_map(|(_, hosts)| hosts);
+        let reported = self.records(listener).flat_map(|(_, hosts)| hosts);
         let names: BTreeSet<&str> = reported
             .map(|said| &*said.name)
             .filter(|name| pattern.matches(name))
             .collect();
         let found: Vec<_> = names
             .into_iter()
-            .map(|name| self.resolve(door, name))
+            .map(|name| self.resolve(listener, name))
             .collect::<Result<_, _>>()?;
         Ok(Some(found).filter(|found| !found.is_empty()))
     }
 
     /// The host that a key reported as last.
-    pub(super) fn host_of(&self, door: Door, key: &PublicKey) -> Option<String> {
-        let (_, hosts) = self.records(door).find(|(known, _)| known == key)?;
+    pub(super) fn host_of(&self, listener: Listener, key: &PublicKey) -> Option<String> {
+        let (_, hosts) = self.records(listener).find(|(known, _)| known == key)?;
         let last = hosts.iter().max_by_key(|said| said.last)?;
         Some(last.name.to_string())
     }
 
-    fn records(&self, door: Door) -> impl Iterator<Item = (PublicKey, &'a [Said])> {
+    fn records(&self, listener: Listener) -> impl Iterator<Item = (PublicKey, &'a [HostSeen])> {
         let keys = self.keys.map_or(&[][..], |known| &known.keys);
         keys.iter()
-            .filter(move |((role, _), _)| *role == door)
+            .filter(move |((role, _), _)| *role == listener)
             .map(|((_, key), record)| (*key, &record.hosts[..]))
     }
 }
@@ -172,18 +172,18 @@ impl<'a> Known<'a> {
 mod tests {
     use super::*;
     use crate::collector::access::Authorized;
-    use crate::collector::access::seen::{Record, Standing};
+    use crate::collector::access::key_log::{Decision, Record};
 
     fn key(number: u8) -> PublicKey {
         PublicKey::from_bytes([number; 32])
     }
 
     /// Where a key came, its number, and its hosts with the time of each.
-    type Entry<'a> = (Door, u8, &'a [(&'a str, u64)]);
+    type Entry<'a> = (Listener, u8, &'a [(&'a str, u64)]);
 
     fn known(entries: &[Entry<'_>]) -> KnownKeys {
-        let entry = |(door, number, hosts): &Entry<'_>| {
-            let said = |&(name, last): &(&str, u64)| Said {
+        let entry = |(listener, number, hosts): &Entry<'_>| {
+            let said = |&(name, last): &(&str, u64)| HostSeen {
                 name: name.into(),
                 last,
             };
@@ -192,10 +192,10 @@ mod tests {
                 last_seen: 0,
                 address: "".into(),
                 hosts: hosts.iter().map(said).collect(),
-                standing: Standing::Any,
+                standing: Decision::Any,
                 refusals: 0,
             };
-            ((*door, key(*number)), record)
+            ((*listener, key(*number)), record)
         };
         KnownKeys {
             authorized: Authorized::Any,
@@ -206,19 +206,19 @@ mod tests {
     #[test]
     fn a_host_is_the_one_key_that_reported_under_it() {
         let known = known(&[
-            (Door::Agents, 1, &[("web1", 5), ("web1.old", 3)]),
-            (Door::Agents, 2, &[("web2", 5)]),
-            (Door::Viewers, 3, &[("web2", 5)]),
+            (Listener::Agents, 1, &[("web1", 5), ("web1.old", 3)]),
+            (Listener::Agents, 2, &[("web2", 5)]),
+            (Listener::Viewers, 3, &[("web2", 5)]),
         ]);
         let pins = Pins::default();
         let known = Known::new(Some(&known), &pins);
-        let resolved = known.resolve(Door::Agents, "web1.old").unwrap();
+        let resolved = known.resolve(Listener::Agents, "web1.old").unwrap();
         assert_eq!(
             (resolved.key, resolved.host.as_deref()),
             (key(1), Some("web1.old"))
         );
-        assert_eq!(known.resolve(Door::Agents, "web2").unwrap().key, key(2));
-        let error = known.resolve(Door::Viewers, "web1").unwrap_err();
+        assert_eq!(known.resolve(Listener::Agents, "web2").unwrap().key, key(2));
+        let error = known.resolve(Listener::Viewers, "web1").unwrap_err();
         let (who, like) = ("web1".to_owned(), Vec::new());
         assert_eq!(error, WhoError::Unknown { who, like });
         // A name that lacks its domain, or has one too many.
@@ -229,30 +229,33 @@ mod tests {
             ("web", "shows both"),
             ("", "shows both"),
         ] {
-            let error = known.resolve(Door::Agents, who).unwrap_err().to_string();
+            let error = known
+                .resolve(Listener::Agents, who)
+                .unwrap_err()
+                .to_string();
             assert!(error.ends_with(like), "{error}");
         }
         assert_eq!(
-            known.host_of(Door::Agents, &key(1)).as_deref(),
+            known.host_of(Listener::Agents, &key(1)).as_deref(),
             Some("web1")
         );
-        assert_eq!(known.host_of(Door::Agents, &key(9)), None);
+        assert_eq!(known.host_of(Listener::Agents, &key(9)), None);
     }
 
     #[test]
     fn a_pattern_is_for_all_hosts_that_it_fits() {
         let record = known(&[
-            (Door::Agents, 1, &[("web1", 5), ("web1.old", 3)]),
-            (Door::Agents, 2, &[("web2", 5)]),
-            (Door::Agents, 3, &[("db1", 5)]),
-            (Door::Agents, 4, &[("db2", 5)]),
-            (Door::Agents, 5, &[("db2", 6)]),
-            (Door::Viewers, 6, &[("web3", 5)]),
+            (Listener::Agents, 1, &[("web1", 5), ("web1.old", 3)]),
+            (Listener::Agents, 2, &[("web2", 5)]),
+            (Listener::Agents, 3, &[("db1", 5)]),
+            (Listener::Agents, 4, &[("db2", 5)]),
+            (Listener::Agents, 5, &[("db2", 6)]),
+            (Listener::Viewers, 6, &[("web3", 5)]),
         ]);
         let pins = Pins::default();
         let known = Known::new(Some(&record), &pins);
         let keys = |pattern| {
-            let found = known.all_like(Door::Agents, pattern).unwrap();
+            let found = known.all_like(Listener::Agents, pattern).unwrap();
             found.map(|found| found.iter().map(|one| one.key).collect::<Vec<_>>())
         };
         assert_eq!(keys("web?"), Some(vec![key(1), key(2)]));
@@ -260,27 +263,27 @@ mod tests {
         assert_eq!(keys("mail*"), None);
         assert_eq!(keys("a[b"), None);
         // The last of several might be the one to keep out.
-        let error = known.all_like(Door::Agents, "db*").unwrap_err();
+        let error = known.all_like(Listener::Agents, "db*").unwrap_err();
         assert!(matches!(error, WhoError::Several { host, .. } if host == "db2"));
     }
 
     #[test]
     fn a_name_of_several_keys_is_nobodys_unless_it_is_pinned() {
         let known = known(&[
-            (Door::Agents, 2, &[("web1", 9)]),
-            (Door::Agents, 1, &[("web1", 5)]),
+            (Listener::Agents, 2, &[("web1", 9)]),
+            (Listener::Agents, 1, &[("web1", 5)]),
         ]);
         let mut pins = Pins::default();
-        let error = Known::new(Some(&known), &pins).resolve(Door::Agents, "web1");
+        let error = Known::new(Some(&known), &pins).resolve(Listener::Agents, "web1");
         let keys = vec![key(1), key(2)];
         let host = "web1".to_owned();
         assert_eq!(error, Err(WhoError::Several { host, keys }));
         pins.claim("web1", key(1), 0).unwrap();
-        let resolved = Known::new(Some(&known), &pins).resolve(Door::Agents, "web1");
+        let resolved = Known::new(Some(&known), &pins).resolve(Listener::Agents, "web1");
         assert_eq!(resolved.unwrap().key, key(1));
         assert!(
             Known::new(None, &pins)
-                .resolve(Door::Viewers, "web1")
+                .resolve(Listener::Viewers, "web1")
                 .is_err()
         );
     }

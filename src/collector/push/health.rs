@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::collector::complaints::Throttle;
+use crate::collector::throttle::Throttle;
 
 /// So many failures in a row are worth a line.
 const TELL_AT: u32 = 2;

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use super::table::COLLECTOR;
 use crate::collector::keys::Places;
-use crate::config::service::{Service, Sight};
+use crate::config::service::{Service, ServiceView};
 
 /// What the distribution ships.
 pub const USR_DIR: &str = "/usr/lib/metrics-collector";
@@ -41,7 +41,7 @@ pub struct Inputs {
     /// Where keys are.
     pub places: Places,
     /// What the sandbox of the service hides, where root asks for the service.
-    pub sight: Sight,
+    pub sight: ServiceView,
     /// Whether this is no service: nobody has given it a state directory.
     pub by_hand: bool,
 }
@@ -61,7 +61,7 @@ impl Inputs {
             environment: std::env::vars_os().filter(ours).collect(),
             command_line: Vec::new(),
             places: Places::of_process(),
-            sight: Sight::default(),
+            sight: ServiceView::default(),
             by_hand: std::env::var_os("STATE_DIRECTORY").is_none(),
         }
     }

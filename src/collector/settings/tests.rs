@@ -29,7 +29,7 @@ impl Site {
                 etc: at("etc/curve"),
                 state: Some(at("state")),
             },
-            sight: crate::config::service::Sight::default(),
+            sight: crate::config::service::ServiceView::default(),
             by_hand: false,
         };
         Self { dir, inputs }
@@ -781,7 +781,7 @@ fn the_shipped_file_sets_nothing_and_holds_what_it_shows() {
 
 #[test]
 fn what_the_service_cannot_see_is_refused() {
-    use crate::config::service::Sight;
+    use crate::config::service::ServiceView;
 
     let mut site = Site::new();
     site.write("hidden/password", "x");
@@ -797,7 +797,7 @@ fn what_the_service_cannot_see_is_refused() {
     site.etc(&text);
     let loaded = site.load().unwrap();
     assert!(matches!(loaded.keys, Found::Keys(keys) if keys.pair.public == key.public));
-    site.inputs.sight = Sight::hiding("c.service", &site.at("hidden"), "PrivateTmp");
+    site.inputs.sight = ServiceView::hiding("c.service", &site.at("hidden"), "PrivateTmp");
     assert_eq!(
         site.problems(),
         [
@@ -812,12 +812,12 @@ fn what_the_service_cannot_see_is_refused() {
 /// Before the first start there is no directory of credentials to look into.
 #[test]
 fn the_own_key_is_found_as_a_credential_of_the_next_start() {
-    use crate::config::service::Sight;
+    use crate::config::service::ServiceView;
 
     let mut site = Site::new();
     let key = Certificate::write_pair(&site.at("store"), "c").unwrap();
     let file = site.at("store/c.key_secret");
-    site.inputs.sight = Sight::handing("c.service", "collector.key_secret", &file);
+    site.inputs.sight = ServiceView::handing("c.service", "collector.key_secret", &file);
     let loaded = site.load().unwrap();
     assert!(matches!(&loaded.keys, Found::Keys(keys) if keys.pair.public == key.public));
     let root = site.dir.path().to_str().unwrap().to_owned();
@@ -830,10 +830,10 @@ fn the_own_key_is_found_as_a_credential_of_the_next_start() {
     // Whatever its name is there: what is set is the name of the credential.
     site.etc("[curve]\nsecret_key_file = 'other'\n");
     assert!(site.problems()[0].contains("found no other: looked in"));
-    site.inputs.sight = Sight::handing("c.service", "other", &file);
+    site.inputs.sight = ServiceView::handing("c.service", "other", &file);
     assert!(matches!(site.load().unwrap().keys, Found::Keys(_)));
     site.write("store/c.key_secret", "no key");
-    site.inputs.sight = Sight::handing("c.service", "other", &file);
+    site.inputs.sight = ServiceView::handing("c.service", "other", &file);
     let problems = site.problems();
     assert!(
         problems[0].contains("~/store/c.key_secret:1: "),
@@ -843,7 +843,7 @@ fn the_own_key_is_found_as_a_credential_of_the_next_start() {
 
 #[test]
 fn a_key_that_only_the_service_sees_is_a_note() {
-    use crate::config::service::Sight;
+    use crate::config::service::ServiceView;
 
     let mut site = Site::new();
     site.etc(&format!(
@@ -851,7 +851,7 @@ fn a_key_that_only_the_service_sees_is_a_note() {
         site.at("bound/k").display()
     ));
     assert!(site.load().is_err());
-    site.inputs.sight = Sight::binding("c.service", &site.at("bound"));
+    site.inputs.sight = ServiceView::binding("c.service", &site.at("bound"));
     let loaded = site.load().unwrap();
     assert!(matches!(&loaded.keys, Found::Unclear(path) if *path == site.at("bound/k")));
     assert!(

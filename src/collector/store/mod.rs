@@ -4,7 +4,7 @@
 //! power cut leaves the old one or the new one ([`mod@file`]). Reading it is bounded and total:
 //! a line that is no good costs that host, a file that is no good costs the hosts, and
 //! neither the start ([`mod@format`]). A thread writes it, when [`pace`] says so
-//! ([`keeper`]).
+//! ([`writer`]).
 //!
 //! Refuses to keep what hosts measured: that is old after a restart. Without a state
 //! directory, as in a run by hand, nothing is kept.
@@ -14,11 +14,11 @@ use std::path::PathBuf;
 
 pub mod file;
 pub mod format;
-pub mod keeper;
 pub mod pace;
+pub mod writer;
 
 pub use file::restore;
-pub use keeper::{Keeper, Outcome};
+pub use writer::{Outcome, Writer};
 
 /// The file's name in the state directory.
 pub const FILE_NAME: &str = "hosts";

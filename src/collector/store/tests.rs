@@ -294,12 +294,12 @@ fn a_file_that_is_no_good_is_left_for_people_to_look_at() {
 }
 
 /// What there is to tell, once the thread has done.
-fn outcome(keeper: &mut Keeper) -> Option<Outcome> {
+fn outcome(writer: &mut Writer) -> Option<Outcome> {
     let start = Instant::now();
     loop {
-        let outcome = keeper.outcome();
+        let outcome = writer.outcome();
         // As long as it writes, nothing is due.
-        if outcome.is_some() || keeper.next_due().is_some() {
+        if outcome.is_some() || writer.next_due().is_some() {
             return outcome;
         }
         assert!(start.elapsed() < Duration::from_secs(30), "it does not end");
@@ -312,29 +312,29 @@ fn a_disk_that_takes_nothing_is_told_once_and_costs_nothing_that_is_there() {
     let dir = tempfile::tempdir().unwrap();
     let now = Instant::now();
     let all = |name| snapshot(vec![host(name, Presence::Reporting, None)]);
-    let mut keeper = Keeper::start(dir.path().to_owned(), now).unwrap();
-    keeper.keep(now, all("web1"));
-    keeper.changed();
-    assert!(outcome(&mut keeper).is_none());
+    let mut writer = Writer::start(dir.path().to_owned(), now).unwrap();
+    writer.keep(now, all("web1"));
+    writer.changed();
+    assert!(outcome(&mut writer).is_none());
     // What root cannot do either: there is no directory any more.
     let away = dir.path().with_extension("away");
     fs::rename(dir.path(), &away).unwrap();
     fs::write(dir.path(), "no directory").unwrap();
-    keeper.keep(now, all("web2"));
-    let Some(Outcome::Failed(error)) = outcome(&mut keeper) else {
+    writer.keep(now, all("web2"));
+    let Some(Outcome::Failed(error)) = outcome(&mut writer) else {
         panic!("it is told");
     };
     let expected = format!("{}: cannot open the directory: Not a", dir.path().display());
     assert!(error.to_string().starts_with(&expected), "{error}");
     assert_eq!(names(&restore(&away).found), ["web1"]);
-    keeper.keep(now, all("web3"));
-    assert!(outcome(&mut keeper).is_none(), "it was told");
+    writer.keep(now, all("web3"));
+    assert!(outcome(&mut writer).is_none(), "it was told");
     fs::remove_file(dir.path()).unwrap();
     fs::rename(&away, dir.path()).unwrap();
     assert_eq!(names(&restore(dir.path()).found), ["web1"]);
-    keeper.keep(now, all("web4"));
-    keeper.changed();
-    assert!(matches!(outcome(&mut keeper), Some(Outcome::KeptAgain)));
+    writer.keep(now, all("web4"));
+    writer.changed();
+    assert!(matches!(outcome(&mut writer), Some(Outcome::KeptAgain)));
     assert_eq!(names(&restore(dir.path()).found), ["web4"]);
 }
 
@@ -343,18 +343,18 @@ fn the_last_words_are_written_in_bounded_time() {
     let dir = tempfile::tempdir().unwrap();
     let now = Instant::now();
     let all = |name| snapshot(vec![host(name, Presence::Reporting, None)]);
-    let mut keeper = Keeper::start(dir.path().to_owned(), now).unwrap();
-    keeper.keep(now, all("web1"));
+    let mut writer = Writer::start(dir.path().to_owned(), now).unwrap();
+    writer.keep(now, all("web1"));
     assert!(
-        keeper
+        writer
             .finish(Some(all("web2")), Duration::from_secs(30))
             .is_none()
     );
     assert_eq!(names(&restore(dir.path()).found), ["web2"]);
 
     // Without any time no disk is fast enough.
-    let keeper = Keeper::start(dir.path().to_owned(), now).unwrap();
-    let Some(Outcome::Failed(error)) = keeper.finish(Some(all("web3")), Duration::ZERO) else {
+    let writer = Writer::start(dir.path().to_owned(), now).unwrap();
+    let Some(Outcome::Failed(error)) = writer.finish(Some(all("web3")), Duration::ZERO) else {
         panic!("it is told");
     };
     assert!(

@@ -11,9 +11,9 @@ use std::time::{Instant, SystemTime};
 
 use thiserror::Error;
 
-use super::complaints::{Complaints, Sender};
 use super::events;
 use super::hosts::{Hosts, ViewerKind};
+use super::throttle::{PeerThrottle, Sender};
 use crate::collector::hosts::snapshot::Presence;
 use crate::curve::context::{Context, TransportError};
 use crate::curve::frames::{Frames, Received};
@@ -23,13 +23,13 @@ use crate::curve::zap::Domain;
 use crate::protocol::message::{GridKind, Malformed, Message, decode_from_viewer};
 use crate::protocol::state::{HostState, StateGrid};
 
+mod replay;
 pub mod table;
-mod tape;
+mod types;
 mod viewer;
-mod vocabulary;
 
 pub use table::{MAX_VIEWERS, MAX_VIEWERS_OF_KEY, Table};
-pub use vocabulary::{Counts, Event, Hello, Models, Timing, Who};
+pub use types::{Counts, Event, Hello, Models, Timing, Who};
 
 /// Most messages of viewers in one turn: they say hello, a few times a minute each.
 const BATCH: usize = 64;
@@ -41,7 +41,7 @@ pub struct Viewers {
     endpoint: Option<String>,
     table: Table,
     refused: u64,
-    complaints: Complaints<(Sender, &'static str)>,
+    throttle: PeerThrottle<(Sender, &'static str)>,
 }
 
 /// Why a message of a viewer was refused.
@@ -110,7 +110,7 @@ impl Viewers {
             endpoint,
             table: Table::new(Timing::PROTOCOL),
             refused: 0,
-            complaints: Complaints::default(),
+            throttle: PeerThrottle::default(),
         }
     }
 
@@ -240,7 +240,7 @@ impl Viewers {
     ) {
         self.refused += 1;
         let tell = self
-            .complaints
+            .throttle
             .note(now, &(Sender::of(key, address), refusal.kind()));
         events::viewer_refused(from, key.as_ref(), address, &refusal, tell);
     }

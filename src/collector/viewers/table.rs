@@ -2,8 +2,8 @@
 //!
 //! A viewer that says hello is owed the model of every host, and from then on each message
 //! of an agent as it comes. What a viewer does not take at once waits on the one
-//! [`Tape`] that all share, so that a message is kept once however many are behind; who
-//! falls behind the tape's beginning has lost what was there. Nobody waits for a viewer.
+//! [`ReplayBuffer`] that all share, so that a message is kept once however many are behind; who
+//! falls behind the replay's beginning has lost what was there. Nobody waits for a viewer.
 //!
 //! One that asks for it is told which hosts do not report, after the models of each
 //! answer, and when a host comes or goes.
@@ -11,9 +11,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::tape::Tape;
+use super::replay::ReplayBuffer;
+use super::types::{Counts, Event, Hello, Kind, Models, Timing, Who};
 use super::viewer::{Send, Viewer};
-use super::vocabulary::{Counts, Event, Hello, Kind, Models, Timing, Who};
 use crate::collector::hosts::ViewerKind;
 use crate::curve::keys::PublicKey;
 use crate::curve::router::RoutingIdBytes;
@@ -31,7 +31,7 @@ pub const MAX_VIEWERS_OF_KEY: usize = 10;
 pub struct Table {
     timing: Timing,
     viewers: Vec<Viewer>,
-    tape: Tape,
+    replay: ReplayBuffer,
     counts: Counts,
     /// A model on its way; keeps its room.
     buffer: Vec<u8>,
@@ -44,7 +44,7 @@ impl Table {
         Self {
             timing,
             viewers: Vec::new(),
-            tape: Tape::default(),
+            replay: ReplayBuffer::default(),
             counts: Counts::default(),
             buffer: Vec::new(),
         }
@@ -71,7 +71,7 @@ impl Table {
     /// What waits for those who are behind, in bytes.
     #[must_use]
     pub fn waiting_bytes(&self) -> usize {
-        self.tape.bytes()
+        self.replay.bytes()
     }
 
     /// Whether this viewer is known.
@@ -114,7 +114,7 @@ impl Table {
     }
 
     fn add(&mut self, now: Instant, who: Who) {
-        self.viewers.push(Viewer::new(now, who, self.tape.end()));
+        self.viewers.push(Viewer::new(now, who, self.replay.end()));
     }
 
     /// The viewer that was not heard from for longest, of this key or of all, where it should
@@ -184,7 +184,7 @@ impl Table {
                 continue;
             }
             if !viewer.left {
-                viewer.behind.get_or_insert(self.tape.end());
+                viewer.behind.get_or_insert(self.replay.end());
                 if viewer.again.is_none() {
                     viewer.try_later(now);
                 }
@@ -192,7 +192,7 @@ impl Table {
             }
         }
         if missed {
-            self.tape.push(host, kind, grid);
+            self.replay.push(host, kind, grid);
         }
     }
 
@@ -233,7 +233,7 @@ impl Table {
                 viewer.again = None;
                 viewer.catch_up(
                     now,
-                    &self.tape,
+                    &self.replay,
                     models,
                     &mut self.buffer,
                     send,
@@ -260,7 +260,7 @@ impl Table {
             false
         });
         let needed = self.viewers.iter().filter_map(|viewer| viewer.behind).min();
-        self.tape.forget_before(needed);
+        self.replay.forget_before(needed);
         if self.viewers.is_empty() {
             self.buffer = Vec::new();
         }

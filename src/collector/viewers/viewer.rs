@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::tape::{Tape, Taped};
-use super::vocabulary::{Counts, Event, Kind, Models, Timing, Who};
-use crate::collector::complaints::TELL_INTERVAL;
+use super::replay::{ReplayBuffer, Taped};
+use super::types::{Counts, Event, Kind, Models, Timing, Who};
+use crate::collector::throttle::TELL_INTERVAL;
 use crate::curve::router::{RoutingIdBytes, SendError};
 use crate::protocol::message::{Control, GridKind, Message};
 
@@ -13,7 +13,7 @@ use crate::protocol::message::{Control, GridKind, Message};
 /// do not keep the loop from the agents: some milliseconds of encoding.
 const OWED_IN_A_TURN: usize = 64;
 
-/// The same for what waits on the tape: as much as libzmq's queue for it takes.
+/// The same for what waits on the replay: as much as libzmq's queue for it takes.
 const TAPED_IN_A_TURN: usize = 64;
 
 /// A ROUTER does not tell when a peer has room again, so it is tried again after this: with
@@ -56,7 +56,7 @@ pub(super) struct Viewer {
     owed: Vec<Owed>,
     /// No live message goes before the first answer.
     newcomer: bool,
-    /// The message of the tape that it is to have next; None where it has all.
+    /// The message of the replay that it is to have next; None where it has all.
     pub(super) behind: Option<u64>,
     /// When to try again, where something could not be sent or was left for later.
     pub(super) again: Option<Instant>,
@@ -68,7 +68,7 @@ pub(super) struct Viewer {
 }
 
 impl Viewer {
-    /// One that has just said hello; `end` is that of the tape.
+    /// One that has just said hello; `end` is that of the replay.
     pub(super) fn new(now: Instant, who: Who, end: u64) -> Self {
         Self {
             who,
@@ -154,7 +154,7 @@ impl Viewer {
     pub(super) fn catch_up(
         &mut self,
         now: Instant,
-        tape: &Tape,
+        replay: &ReplayBuffer,
         models: &impl Models,
         buffer: &mut Vec<u8>,
         send: &mut impl Send,
@@ -165,7 +165,7 @@ impl Viewer {
             all = self.hand_owed(now, models, buffer, send, counts);
             self.newcomer = !all;
         }
-        all = all && self.hand_taped(now, tape, send, counts);
+        all = all && self.hand_taped(now, replay, send, counts);
         if all && !self.newcomer {
             self.hand_owed(now, models, buffer, send, counts);
         }
@@ -214,7 +214,7 @@ impl Viewer {
     fn hand_taped(
         &mut self,
         now: Instant,
-        tape: &Tape,
+        replay: &ReplayBuffer,
         send: &mut impl Send,
         counts: &mut Counts,
     ) -> bool {
@@ -222,13 +222,13 @@ impl Viewer {
             return true;
         };
         let mut next = next;
-        if let Some(lost) = tape.start().checked_sub(next).filter(|lost| *lost > 0) {
+        if let Some(lost) = replay.start().checked_sub(next).filter(|lost| *lost > 0) {
             self.lost += lost;
             counts.lost += lost;
-            next = tape.start();
+            next = replay.start();
         }
         for _ in 0..TAPED_IN_A_TURN {
-            let Some(Taped { host, kind, grid }) = tape.get(next) else {
+            let Some(Taped { host, kind, grid }) = replay.get(next) else {
                 break;
             };
             if self.wants(*kind) && !self.hand(now, &kind.message(host, grid), send, counts) {
@@ -238,7 +238,7 @@ impl Viewer {
             }
             next += 1;
         }
-        let all = next >= tape.end();
+        let all = next >= replay.end();
         self.behind = (!all).then_some(next);
         if !all {
             self.again = Some(now);

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::credential::Wanted;
-use super::{STATES, Sight};
+use super::{STATES, ServiceView};
 
 /// A unit: its file, or what `systemctl show` says of it.
 #[derive(Debug, Default)]
@@ -15,7 +15,7 @@ pub(super) struct Unit {
     pub(super) user: Option<String>,
     pub(super) group: Option<String>,
     pub(super) groups: Vec<String>,
-    pub(super) sight: Sight,
+    pub(super) sight: ServiceView,
     pub(super) is_dynamic: bool,
     pub(super) states: Vec<PathBuf>,
     pub(super) environment: Vec<(OsString, OsString)>,

@@ -2,15 +2,15 @@
 //!
 //! Owns one connection, shared by all of them ([`SystemBus`]), which is made with the first
 //! that wants it, made again when the bus is back, and closed with the last; what a source
-//! has heard ([`Board`]); and the task in which it listens ([`follow()`]). Refuses to poll:
+//! has heard ([`SharedState`]); and the task in which it listens ([`follow()`]). Refuses to poll:
 //! between two messages nothing of this runs, but for the back-off while there is no bus.
 //!
 //! Sources may use nothing above them, so this connection is not the one that the agent
 //! is served on.
 
-mod board;
 mod client;
 mod follow;
+mod shared;
 
 use std::{
     fmt,
@@ -24,9 +24,9 @@ use zbus::{Address, Connection};
 
 use crate::base::bus_socket;
 
-pub(super) use board::Board;
 pub(super) use client::{Client, Failure, NewOwner, Peer, is_signal};
 pub(super) use follow::{Follower, Topic, follow};
+pub(super) use shared::SharedState;
 
 /// How long the bus, or who is asked over it, may take to answer. Answers come within
 /// milliseconds; the manager is away for seconds while it loads its units again.

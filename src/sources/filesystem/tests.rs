@@ -2,7 +2,7 @@ use std::{fs, process::Command, thread, time::Duration};
 
 use super::*;
 use crate::metrics::{Samples, Value};
-use crate::sources::{Root, SourceSet, background::Bell, testing::fixture};
+use crate::sources::{Root, SourceSet, background::Wakeup, testing::fixture};
 
 /// Far longer than anything takes here.
 const LONG: Duration = Duration::from_secs(30);
@@ -309,7 +309,7 @@ fn the_set_tells_what_the_source_has_to_say() {
     // A file system that hangs is in tests/integration/stuck_mount.rs.
     let (_directory, root) = root("1 0 8:1 / /data rw - ext4 x rw\n");
     let mut context = Context::new(root);
-    context.bell = Bell::default();
+    context.wakeup = Wakeup::default();
     let mut set = SourceSet::open(context, Duration::from_secs(5), &["filesystem"]).unwrap();
     let begun = Instant::now();
     set.prepare(Purpose::Metrics, Grid::Metrics, begun);

@@ -16,8 +16,8 @@ use std::{
 };
 
 use super::{
-    Grid, Purpose, Sink, Source, context::Context, errand::Errand, error::CollectError, file::Root,
-    odd::LeftOut, options::Options,
+    Grid, Purpose, Sink, Source, background_job::BackgroundJob, context::Context,
+    error::CollectError, file::Root, odd::LeftOut, options::Options,
 };
 use crate::metrics::Definition;
 use crate::metrics::table::{
@@ -36,7 +36,7 @@ pub struct InventorySource {
     options: Arc<Options>,
     /// What the last reading found, and what it could not tell.
     host: Arc<Mutex<(Host, LeftOut)>>,
-    errand: Errand,
+    job: BackgroundJob,
     /// Until when the first reading, which nobody asked for, will do.
     first: Option<Instant>,
 }
@@ -53,7 +53,7 @@ impl InventorySource {
             root: context.root.clone(),
             options: Arc::clone(&context.options),
             host: Arc::default(),
-            errand: Errand::new(context.prober.clone(), UNFINISHED),
+            job: BackgroundJob::new(context.prober.clone(), UNFINISHED),
             first: None,
         };
         let now = Instant::now();
@@ -71,13 +71,13 @@ impl InventorySource {
             let found = (Host::read(&root, &options, &mut left_out), left_out);
             *host.lock().unwrap_or_else(PoisonError::into_inner) = found;
         };
-        self.errand.begin(job, now);
+        self.job.begin(job, now);
     }
 }
 
 impl Source for InventorySource {
     fn prepare(&mut self, grid: Grid, now: Instant) {
-        if grid == Grid::Metrics || self.errand.is_underway() {
+        if grid == Grid::Metrics || self.job.is_underway() {
             return;
         }
         if self.first.take().is_some_and(|until| now < until) {
@@ -87,7 +87,7 @@ impl Source for InventorySource {
     }
 
     fn ready(&self) -> bool {
-        self.errand.ready()
+        self.job.ready()
     }
 
     fn collect(
@@ -99,7 +99,7 @@ impl Source for InventorySource {
         if sink.grid() == Grid::Metrics {
             return Ok(());
         }
-        if self.errand.is_done()? {
+        if self.job.is_done()? {
             let mut found = self.host.lock().unwrap_or_else(PoisonError::into_inner);
             let (host, left_out) = &mut *found;
             report(host, sink);

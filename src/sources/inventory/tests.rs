@@ -127,7 +127,7 @@ fn metrics_messages_have_nothing_of_it_and_cost_nothing() {
     let context = Context::new(fixtures("6.12-qemu"));
     assert!(sample(&context, Grid::Metrics).is_empty());
     let mut source = InventorySource::open(&context);
-    let ticket = |source: &InventorySource| source.errand.ticket().unwrap().clone();
+    let ticket = |source: &InventorySource| source.job.ticket().unwrap().clone();
     let first = ticket(&source);
     let now = Instant::now();
     while !first.finished() {

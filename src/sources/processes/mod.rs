@@ -15,7 +15,10 @@ use std::{
     time::Instant,
 };
 
-use super::{Grid, Purpose, Sink, Source, context::Context, errand::Errand, error::CollectError};
+use super::{
+    Grid, Purpose, Sink, Source, background_job::BackgroundJob, context::Context,
+    error::CollectError,
+};
 use crate::metrics::table::{PROC_COUNT, PROC_STATE};
 use scan::Scanner;
 use stat::STATES;
@@ -33,7 +36,7 @@ struct Walk {
 /// Counts processes, and compares them.
 pub struct ProcessesSource {
     walk: Arc<Mutex<Walk>>,
-    errand: Errand,
+    job: BackgroundJob,
     top: Option<Top>,
 }
 
@@ -53,7 +56,7 @@ impl ProcessesSource {
         };
         Self {
             walk: Arc::new(Mutex::new(walk)),
-            errand: Errand::new(context.prober.clone(), UNFINISHED),
+            job: BackgroundJob::new(context.prober.clone(), UNFINISHED),
             top,
         }
     }
@@ -61,7 +64,7 @@ impl ProcessesSource {
 
 impl Source for ProcessesSource {
     fn prepare(&mut self, grid: Grid, now: Instant) {
-        if grid == Grid::Model || self.errand.is_underway() {
+        if grid == Grid::Model || self.job.is_underway() {
             return;
         }
         let walk = Arc::clone(&self.walk);
@@ -69,11 +72,11 @@ impl Source for ProcessesSource {
             let mut walk = walk.lock().unwrap_or_else(PoisonError::into_inner);
             walk.outcome = walk.scanner.walk();
         };
-        self.errand.begin(job, now);
+        self.job.begin(job, now);
     }
 
     fn ready(&self) -> bool {
-        self.errand.ready()
+        self.job.ready()
     }
 
     fn collect(
@@ -85,19 +88,19 @@ impl Source for ProcessesSource {
         if sink.grid() == Grid::Model {
             return Ok(());
         }
-        if !self.errand.is_done()? {
+        if !self.job.is_done()? {
             return Ok(());
         }
         let mut walk = match self.walk.try_lock() {
             Ok(walk) => walk,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => {
-                return Err(self.errand.hangs());
+                return Err(self.job.hangs());
             }
         };
         if walk.outcome.is_err() {
             // Who asks again before the next walk gets nothing.
-            self.errand.forget();
+            self.job.forget();
         }
         std::mem::replace(&mut walk.outcome, Ok(()))?;
         sink.left_out_all(&mut walk.scanner.take_left_out());

@@ -303,10 +303,7 @@ fn one_that_does_not_answer_costs_no_values_of_others_and_one_thread() {
         context.prober.pass_by(later);
         source.ready()
     });
-    assert!(
-        source.errand.is_underway(),
-        "left alone, and not begun again"
-    );
+    assert!(source.job.is_underway(), "left alone, and not begun again");
     // Opened for reading and writing it has an end for whoever waits.
     let release = fs::OpenOptions::new()
         .read(true)
@@ -314,7 +311,7 @@ fn one_that_does_not_answer_costs_no_values_of_others_and_one_thread() {
         .open(&pipe)
         .unwrap();
     std::io::Write::write_all(&mut &release, stat(2, 1, 1, 1).as_bytes()).unwrap();
-    wait(|| !source.errand.is_underway());
+    wait(|| !source.job.is_underway());
     source
         .collect(
             Purpose::Metrics,

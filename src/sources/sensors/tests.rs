@@ -234,7 +234,7 @@ fn a_name_in_one_directory_and_sensors_in_the_other_belong_together() {
         // The name is the chip's, the sensors are the device's, and the reverse.
         .write("hwmon/hwmon0/name", "first\n")
         .write("hwmon/hwmon0/device/temp1_input", "1000\n")
-        .write("hwmon/hwmon0/device/temp1_label", "Board\n")
+        .write("hwmon/hwmon0/device/temp1_label", "SharedState\n")
         .write("hwmon/hwmon1/device/name", "second\n")
         .write("hwmon/hwmon1/fan1_input", "2000\n")
         // Nobody has a name.
@@ -251,7 +251,7 @@ fn a_name_in_one_directory_and_sensors_in_the_other_belong_together() {
     assert_eq!(
         of(machine.root()),
         named(&[
-            ("temperature[first/Board]", 1.0),
+            ("temperature[first/SharedState]", 1.0),
             ("fan[second/fan1]", 2000.0),
             ("voltage[hwmon2/in0]", 3.0),
         ])

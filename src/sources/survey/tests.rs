@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::*;
-use crate::sources::background::{Bell, MAX_LOST, OVERDUE};
+use crate::sources::background::{MAX_LOST, OVERDUE, Wakeup};
 
 /// Far longer than anything takes here.
 const LONG: Duration = Duration::from_secs(30);
@@ -87,7 +87,7 @@ impl Targets for House {
 }
 
 fn survey(house: &House) -> Survey<House> {
-    Survey::new(Prober::new(Bell::default()), house.clone())
+    Survey::new(Prober::new(Wakeup::default()), house.clone())
 }
 
 fn wait(until: impl Fn() -> bool) {

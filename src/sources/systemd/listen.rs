@@ -24,7 +24,7 @@ use super::{
         with_units,
     },
 };
-use crate::sources::bus::{Board, Client, Failure, NewOwner, Topic};
+use crate::sources::bus::{Client, Failure, NewOwner, SharedState, Topic};
 
 /// How long not to listen where signals come in a flood. What changes meanwhile shows up
 /// afterwards.
@@ -40,8 +40,8 @@ const DECISIVE: [&str; 4] = [
 
 /// Keeps up with the service manager.
 pub(super) struct Listener {
-    board: Arc<Board<Manager>>,
-    /// What is not on the board yet.
+    shared: Arc<SharedState<Manager>>,
+    /// What is not on the shared yet.
     draft: Option<Manager>,
     /// The manager's unique name.
     owner: String,
@@ -57,9 +57,9 @@ pub(super) struct Listener {
 }
 
 impl Listener {
-    pub(super) fn new(board: Arc<Board<Manager>>) -> Self {
+    pub(super) fn new(shared: Arc<SharedState<Manager>>) -> Self {
         Self {
-            board,
+            shared,
             draft: None,
             owner: String::new(),
             superseded: false,
@@ -87,9 +87,9 @@ impl Listener {
             }
             if was_there {
                 // It executes itself again, and is back in a moment.
-                self.board.clear();
+                self.shared.clear();
             } else {
-                self.board.fail(format!(
+                self.shared.fail(format!(
                     "{NAME} is not on the system bus: systemd does not run here"
                 ));
             }
@@ -111,7 +111,7 @@ impl Listener {
         }
         self.list(client).await?;
         if let Some(manager) = self.draft.take() {
-            self.board.put(manager);
+            self.shared.put(manager);
         }
         Ok(())
     }
@@ -328,14 +328,14 @@ impl Listener {
     fn any_failed(&self) -> bool {
         match &self.draft {
             Some(draft) => draft.any_failed(),
-            None => self.board.change(|known| known.any_failed()) == Some(true),
+            None => self.shared.change(|known| known.any_failed()) == Some(true),
         }
     }
 
     fn edit<R>(&mut self, edit: impl FnOnce(&mut Manager) -> R) -> Option<R> {
         match &mut self.draft {
             Some(draft) => Some(edit(draft)),
-            None => self.board.change(edit),
+            None => self.shared.change(edit),
         }
     }
 
@@ -355,8 +355,8 @@ impl Topic for Listener {
 
     fn lost(&mut self, why: Option<String>) {
         match why {
-            Some(why) => self.board.fail(why),
-            None => self.board.clear(),
+            Some(why) => self.shared.fail(why),
+            None => self.shared.clear(),
         }
     }
 }

@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use super::{
     Grid, Purpose, Sink, Source,
-    bus::{Board, Follower, follow},
+    bus::{Follower, SharedState, follow},
     context::Context,
     error::CollectError,
     options::UnitOptions,
@@ -40,7 +40,7 @@ const MAX_FAILED: usize = 100;
 
 /// Reports what is known of the manager.
 pub struct SystemdSource {
-    board: Arc<Board<Manager>>,
+    shared: Arc<SharedState<Manager>>,
     units: UnitOptions,
     /// None where there is no runtime to listen in.
     _follower: Option<Follower>,
@@ -50,16 +50,16 @@ impl SystemdSource {
     /// One that listens from now on, where there is a runtime.
     #[must_use]
     pub fn open(context: &Context) -> Self {
-        let board = Arc::new(Board::new(context.bell.clone()));
+        let shared = Arc::new(SharedState::new(context.wakeup.clone()));
         let follower = context
             .bus
             .line()
-            .map(|line| follow(line, Listener::new(Arc::clone(&board))));
+            .map(|line| follow(line, Listener::new(Arc::clone(&shared))));
         if follower.is_none() {
-            board.clear();
+            shared.clear();
         }
         Self {
-            board,
+            shared,
             units: context.options.units.clone(),
             _follower: follower,
         }
@@ -68,7 +68,7 @@ impl SystemdSource {
 
 impl Source for SystemdSource {
     fn ready(&self) -> bool {
-        self.board.is_settled()
+        self.shared.is_settled()
     }
 
     fn collect(
@@ -78,7 +78,7 @@ impl Source for SystemdSource {
         sink: &mut Sink<'_>,
     ) -> Result<(), CollectError> {
         let units = &self.units;
-        self.board.read(|manager| report(manager, units, sink))?;
+        self.shared.read(|manager| report(manager, units, sink))?;
         Ok(())
     }
 }

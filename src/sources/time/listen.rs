@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 use zbus::{Message, Structure, Variant};
 
 use super::{Heard, ntp::Exchange};
-use crate::sources::bus::{Board, Client, Failure, NewOwner, Peer, Topic, is_signal};
+use crate::sources::bus::{Client, Failure, NewOwner, Peer, SharedState, Topic, is_signal};
 
 const TIMESYNC: &str = "org.freedesktop.timesync1";
 const TIMESYNC_PATH: &str = "/org/freedesktop/timesync1";
@@ -19,15 +19,15 @@ const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 
 /// Keeps up with timesyncd, and asks timedated when told to.
 pub(super) struct Listener {
-    board: Arc<Board<Heard>>,
+    shared: Arc<SharedState<Heard>>,
     again: Arc<Notify>,
     heard: Heard,
 }
 
 impl Listener {
-    pub(super) fn new(board: Arc<Board<Heard>>, again: Arc<Notify>) -> Self {
+    pub(super) fn new(shared: Arc<SharedState<Heard>>, again: Arc<Notify>) -> Self {
         Self {
-            board,
+            shared,
             again,
             heard: Heard::default(),
         }
@@ -47,7 +47,7 @@ impl Listener {
             None => None,
         };
         self.heard.synchronised = ask_timedated(client).await?;
-        self.board.put(self.heard);
+        self.shared.put(self.heard);
         loop {
             tokio::select! {
                            biased;
@@ -64,7 +64,7 @@ impl Listener {
                                self.heard.synchronised = ask_timedated(client).await?;
                            }
                        }
-            self.board.put(self.heard);
+            self.shared.put(self.heard);
         }
     }
 }
@@ -171,7 +171,7 @@ impl Topic for Listener {
     /// error.
     fn lost(&mut self, _why: Option<String>) {
         self.heard = Heard::default();
-        self.board.clear();
+        self.shared.clear();
     }
 }
 

@@ -25,7 +25,7 @@ use tokio::sync::Notify;
 
 use super::{
     Grid, Purpose, Sink, Source,
-    bus::{Board, Follower, follow},
+    bus::{Follower, SharedState, follow},
     context::Context,
     error::CollectError,
 };
@@ -53,7 +53,7 @@ enum Origin {
     Kernel,
     /// It does not; others on the bus may.
     Bus {
-        board: Arc<Board<Heard>>,
+        shared: Arc<SharedState<Heard>>,
         /// Asks timedated again.
         again: Arc<Notify>,
         /// When it was last asked.
@@ -78,15 +78,15 @@ impl TimeSource {
 
 impl Origin {
     fn on_the_bus(context: &Context) -> Self {
-        let board = Arc::new(Board::new(context.bell.clone()));
+        let shared = Arc::new(SharedState::new(context.wakeup.clone()));
         let again = Arc::new(Notify::new());
-        let listener = Listener::new(Arc::clone(&board), Arc::clone(&again));
+        let listener = Listener::new(Arc::clone(&shared), Arc::clone(&again));
         let follower = context.bus.line().map(|line| follow(line, listener));
         if follower.is_none() {
-            board.clear();
+            shared.clear();
         }
         Self::Bus {
-            board,
+            shared,
             again,
             asked: None,
             _follower: follower,
@@ -112,7 +112,7 @@ impl Source for TimeSource {
     fn ready(&self) -> bool {
         match &self.0 {
             Origin::Kernel => true,
-            Origin::Bus { board, .. } => board.is_settled(),
+            Origin::Bus { shared, .. } => shared.is_settled(),
         }
     }
 
@@ -128,8 +128,8 @@ impl Source for TimeSource {
                     report_kernel(&clock, sink);
                 }
             }
-            Origin::Bus { board, .. } => {
-                if let Some(heard) = board.read(|heard| *heard)? {
+            Origin::Bus { shared, .. } => {
+                if let Some(heard) = shared.read(|heard| *heard)? {
                     report_heard(&heard, sink);
                 }
             }

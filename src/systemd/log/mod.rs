@@ -7,7 +7,7 @@
 //! forwards.
 //!
 //! Whoever logs never waits, whatever becomes of the journal or of who reads standard error:
-//! see [`outlet`]. Lines that found no room are counted, and said once there is room again.
+//! see [`queue`]. Lines that found no room are counted, and said once there is room again.
 
 use std::io::{self, IsTerminal as _};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -20,12 +20,12 @@ use tracing_subscriber::layer::{Layered, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer, Registry, fmt, reload};
 
-mod outlet;
 mod places;
+mod queue;
 mod record;
 
-pub use outlet::Lost;
-use outlet::Outlet;
+use queue::LineQueue;
+pub use queue::Lost;
 use record::Records;
 
 use crate::base::text;
@@ -147,8 +147,8 @@ pub struct LogControl {
 struct Now {
     level: LevelFilter,
     target: Target,
-    journal: Option<Outlet>,
-    console: Option<Outlet>,
+    journal: Option<LineQueue>,
+    console: Option<LineQueue>,
 }
 
 impl std::fmt::Debug for LogControl {
@@ -270,8 +270,8 @@ impl LogControl {
             let now = self.lock();
             [now.journal.clone(), now.console.clone()]
         };
-        for outlet in outlets.iter().flatten() {
-            outlet.flush(FAREWELL);
+        for queue in outlets.iter().flatten() {
+            queue.flush(FAREWELL);
         }
     }
 
@@ -290,32 +290,32 @@ impl Now {
         lost: &Arc<AtomicU64>,
         tell_lost: fn(Lost),
     ) -> Result<Output, LogError> {
-        let new = |sink| Outlet::new(sink, Arc::clone(lost), tell_lost);
+        let new = |sink| LineQueue::new(sink, Arc::clone(lost), tell_lost);
         match target {
             Target::Journal => {
                 places::find_journal().map_err(LogError::Journal)?;
-                let outlet = self
+                let queue = self
                     .journal
                     .get_or_insert_with(|| new(places::journal(identifier)));
-                Ok(Records(outlet.clone()).boxed())
+                Ok(Records(queue.clone()).boxed())
             }
             Target::Console => {
-                let outlet = match &self.console {
-                    Some(outlet) => outlet.clone(),
+                let queue = match &self.console {
+                    Some(queue) => queue.clone(),
                     None => new(places::console().map_err(LogError::Console)?),
                 };
-                self.console = Some(outlet.clone());
-                Ok(lines(outlet))
+                self.console = Some(queue.clone());
+                Ok(lines(queue))
             }
         }
     }
 }
 
 /// Lines of text.
-fn lines(outlet: Outlet) -> Output {
+fn lines(queue: LineQueue) -> Output {
     let terminal = io::stderr().is_terminal();
     let layer = fmt::layer()
-        .with_writer(outlet)
+        .with_writer(queue)
         .with_ansi(terminal)
         .with_target(false)
         // The text says it all; the fields are for the journal.

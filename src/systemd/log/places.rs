@@ -1,6 +1,6 @@
-//! What writes a line, one for each place. May wait: only a thread of [`Outlet`] calls it.
+//! What writes a line, one for each place. May wait: only a thread of [`LineQueue`] calls it.
 //!
-//! [`Outlet`]: super::outlet::Outlet
+//! [`LineQueue`]: super::queue::LineQueue
 
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -12,7 +12,7 @@ use std::time::Duration;
 use tracing_subscriber::Registry;
 use tracing_subscriber::layer::{Layered, SubscriberExt as _};
 
-use super::outlet::{Line, Sink};
+use super::queue::{Line, Sink};
 
 /// journald's socket. `tracing-journald` knows no other.
 const JOURNAL: &str = "/run/systemd/journal/socket";

@@ -7,7 +7,7 @@ use tracing::{Event, Metadata, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
-use super::outlet::{Line, Outlet};
+use super::queue::{Line, LineQueue};
 use crate::base::text;
 
 /// What a record is taken to need beside its texts.
@@ -70,8 +70,8 @@ impl fmt::Debug for Record {
     }
 }
 
-/// Sends what is logged to an outlet, with its fields.
-pub(super) struct Records(pub(super) Outlet);
+/// Sends what is logged to an queue, with its fields.
+pub(super) struct Records(pub(super) LineQueue);
 
 impl<S: Subscriber> Layer<S> for Records {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {

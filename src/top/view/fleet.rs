@@ -8,7 +8,7 @@ use ratatui::widgets::{Cell, Row, Table, Widget as _};
 
 use super::pen::{Pen, fitted, short_name};
 use super::state::{Shown, absence, age, shown};
-use super::theme::{CURSOR, Mood, Theme};
+use super::theme::{CURSOR, Severity, Theme};
 use super::{Drawn, Scene};
 use crate::top::model::Host;
 use crate::top::sort::Column;
@@ -212,7 +212,7 @@ fn row<'a>(host: &'a Host, scene: &Scene<'_>, layout: &Layout, is_cursor: bool) 
     let shown = shown(host, scene);
     // What is beside it keeps its colours.
     let cursor = if is_cursor { CURSOR } else { Style::new() };
-    let mark = Span::styled(shown.mark, theme.mood(shown.mood));
+    let mark = Span::styled(shown.mark, theme.severity(shown.severity));
     let mut cells = vec![Cell::new(mark).style(cursor)];
     let beside = |column: &&Column| !matches!(column, Column::Name | Column::State);
     let room = layout.shown.iter().filter(beside);
@@ -245,14 +245,17 @@ struct Paint {
 }
 
 impl Paint {
-    fn text(self, mood: Mood) -> Style {
-        self.theme
-            .text(if self.current { mood } else { Mood::Good })
+    fn text(self, severity: Severity) -> Style {
+        self.theme.text(if self.current {
+            severity
+        } else {
+            Severity::Good
+        })
     }
 
-    fn bar(self, mood: Mood) -> Style {
+    fn bar(self, severity: Severity) -> Style {
         if self.current {
-            self.theme.mood(mood)
+            self.theme.severity(severity)
         } else {
             self.theme.ornament()
         }
@@ -272,11 +275,11 @@ fn cell(
         current: shown.is_current,
     };
     let or_none = |text: Option<String>| text.unwrap_or_else(|| NONE.to_owned());
-    let told = |value: Option<f64>, text: fn(f64) -> String, mood: fn(f64) -> Mood| {
-        let mood = value.map_or(Mood::Good, mood);
-        Line::from(Span::styled(or_none(value.map(text)), paint.text(mood)))
+    let told = |value: Option<f64>, text: fn(f64) -> String, severity: fn(f64) -> Severity| {
+        let severity = value.map_or(Severity::Good, severity);
+        Line::from(Span::styled(or_none(value.map(text)), paint.text(severity)))
     };
-    let plain = |_: f64| Mood::Good;
+    let plain = |_: f64| Severity::Good;
     let text = |text: Option<&str>| {
         let text = text.map(|text| fitted(&clean(text), columns));
         Line::from(or_none(text))
@@ -284,7 +287,7 @@ fn cell(
     match column {
         Column::Name => Line::from(short_name(&clean(&host.name), columns)),
         Column::State => {
-            let style = scene.theme.text(shown.mood);
+            let style = scene.theme.text(shown.severity);
             Line::from(Span::styled(fitted(&shown.word, columns), style))
         }
         Column::Age => Line::from(age(host, scene)),
@@ -298,32 +301,37 @@ fn cell(
         }
         Column::Memory => Line::from(share(host.memory_used(), layout.bar, paint)),
         Column::Disk => disk(host, layout.mount, paint),
-        Column::Swap => told(host.swap_used(), percent, Mood::of_swap),
+        Column::Swap => told(host.swap_used(), percent, Severity::of_swap),
         Column::Load => {
-            let mood = host
+            let severity = host
                 .load
-                .map_or(Mood::Good, |load| Mood::of_load(load, host.cpus));
-            Line::from(Span::styled(or_none(host.load.map(load)), paint.text(mood)))
+                .map_or(Severity::Good, |load| Severity::of_load(load, host.cpus));
+            Line::from(Span::styled(
+                or_none(host.load.map(load)),
+                paint.text(severity),
+            ))
         }
         Column::Pressure => {
-            let (text, mood) = host.pressure.map_or((NONE.to_owned(), Mood::Good), |told| {
-                let (resource, share) = told;
-                // Below that it is noise.
-                if share < 0.5 {
-                    return (percent(share), Mood::Good);
-                }
-                let text = format!("{} {resource}", percent(share));
-                (text, Mood::of_pressure(share))
-            });
-            Line::from(Span::styled(fitted(&text, columns), paint.text(mood)))
+            let (text, severity) =
+                host.pressure
+                    .map_or((NONE.to_owned(), Severity::Good), |told| {
+                        let (resource, share) = told;
+                        // Below that it is noise.
+                        if share < 0.5 {
+                            return (percent(share), Severity::Good);
+                        }
+                        let text = format!("{} {resource}", percent(share));
+                        (text, Severity::of_pressure(share))
+                    });
+            Line::from(Span::styled(fitted(&text, columns), paint.text(severity)))
         }
         Column::Received => told(host.received, size, plain),
         Column::Sent => told(host.sent, size, plain),
-        Column::Temperature => told(host.temperature, temperature, Mood::of_temperature),
+        Column::Temperature => told(host.temperature, temperature, Severity::of_temperature),
         Column::Failed => {
-            let mood = host.failed.map_or(Mood::Good, Mood::of_failed);
+            let severity = host.failed.map_or(Severity::Good, Severity::of_failed);
             let text = or_none(host.failed.map(whole));
-            Line::from(Span::styled(text, paint.text(mood)))
+            Line::from(Span::styled(text, paint.text(severity)))
         }
         Column::Uptime => told(host.uptime, span, plain),
         Column::Agent => text(host.agent.as_deref()),
@@ -337,29 +345,29 @@ fn share(value: Option<f64>, bar: u16, paint: Paint) -> Vec<Span<'static>> {
         let columns = usize::from(bar) + 5;
         return vec![Span::raw(format!("{NONE:>columns$}"))];
     };
-    let mood = Mood::of_share(value);
+    let severity = Severity::of_share(value);
     let (full, rest) = paint.theme.bar(value, bar.into());
     let text = percent(value);
     let gap = " ".repeat(5_usize.saturating_sub(text.len()));
     vec![
-        Span::styled(full, paint.bar(mood)),
+        Span::styled(full, paint.bar(severity)),
         Span::styled(rest, paint.theme.ornament()),
         Span::raw(gap),
-        Span::styled(text, paint.text(mood)),
+        Span::styled(text, paint.text(severity)),
     ]
 }
 
 /// The fullest file system, or one that does not answer.
 fn disk(host: &Host, mount: u16, paint: Paint) -> Line<'static> {
-    let (text, mood) = match &host.disk {
-        None => (NONE.to_owned(), Mood::Good),
-        Some(disk) if disk.stuck => ("stuck".to_owned(), Mood::Bad),
-        Some(disk) => disk.used.map_or((NONE.to_owned(), Mood::Good), |used| {
-            (percent(used), Mood::of_share(used))
+    let (text, severity) = match &host.disk {
+        None => (NONE.to_owned(), Severity::Good),
+        Some(disk) if disk.stuck => ("stuck".to_owned(), Severity::Bad),
+        Some(disk) => disk.used.map_or((NONE.to_owned(), Severity::Good), |used| {
+            (percent(used), Severity::of_share(used))
         }),
     };
     let gap = " ".repeat(5_usize.saturating_sub(text.len()));
-    let mut spans = vec![Span::raw(gap), Span::styled(text, paint.text(mood))];
+    let mut spans = vec![Span::raw(gap), Span::styled(text, paint.text(severity))];
     if let Some(disk) = host.disk.as_ref().filter(|_| mount > 0) {
         let name = fitted(&clean(&disk.mount), mount);
         spans.push(Span::raw(format!(" {name}")));

@@ -7,10 +7,10 @@ use ratatui::style::{Modifier, Style};
 use super::block::{self, Block, Piece};
 use super::pen::{Pen, fitted, width};
 use super::state::age;
-use super::theme::{Mood, Theme};
+use super::theme::{Severity, Theme};
 use super::{Drawn, Scene};
 use crate::base::{columns, shell};
-use crate::top::app::Look;
+use crate::top::app::HostView;
 use crate::top::model::detail::{Detail, Memory};
 use crate::top::model::{Host, State, Told};
 use crate::top::text::{NONE, clean, count, load, percent, size, span, temperature};
@@ -23,7 +23,7 @@ mod tables;
 
 /// Draws the host's own line, and of the rest what there is room for from where it is scrolled
 /// to.
-pub(super) fn draw(buffer: &mut Buffer, area: Rect, scene: &Scene<'_>, look: &Look) -> Drawn {
+pub(super) fn draw(buffer: &mut Buffer, area: Rect, scene: &Scene<'_>, look: &HostView) -> Drawn {
     let theme = scene.theme;
     let Some(host) = scene.fleet.get(&look.name) else {
         let text = format!("{} is not known any more.", look.name);
@@ -61,15 +61,15 @@ fn heading(buffer: &mut Buffer, area: Rect, scene: &Scene<'_>, host: &Host) {
         let age = host.age(scene.now).unwrap_or_default();
         scene.clock.ago(age.as_secs_f64())
     };
-    let (right, mood) = match state {
-        State::Waiting => ("no metrics heard yet ".to_owned(), Mood::Good),
-        State::Reporting if scene.is_stale() => (format!(" OLD: heard {ago} ago "), Mood::Bad),
-        State::Reporting => (format!("reporting, heard {ago} ago "), Mood::Good),
-        State::Expected => (format!("expected, last seen {} ", seen()), Mood::Busy),
-        State::Silent => (format!(" SILENT: heard {ago} ago "), Mood::Bad),
+    let (right, severity) = match state {
+        State::Waiting => ("no metrics heard yet ".to_owned(), Severity::Good),
+        State::Reporting if scene.is_stale() => (format!(" OLD: heard {ago} ago "), Severity::Bad),
+        State::Reporting => (format!("reporting, heard {ago} ago "), Severity::Good),
+        State::Expected => (format!("expected, last seen {} ", seen()), Severity::Busy),
+        State::Silent => (format!(" SILENT: heard {ago} ago "), Severity::Bad),
         State::Gone => (
             format!(" GONE: last seen {}, {ago} ago ", seen()),
-            Mood::Bad,
+            Severity::Bad,
         ),
     };
     let room = area.width.saturating_sub(width(&right) + 1);
@@ -81,11 +81,11 @@ fn heading(buffer: &mut Buffer, area: Rect, scene: &Scene<'_>, host: &Host) {
         theme.heading().add_modifier(Modifier::BOLD),
     );
     let mut pen = Pen::new(buffer, area.y, area.x, area.right());
-    let style = match mood {
-        Mood::Good => theme.heading(),
-        Mood::Busy => theme.heading().add_modifier(Modifier::BOLD),
+    let style = match severity {
+        Severity::Good => theme.heading(),
+        Severity::Busy => theme.heading().add_modifier(Modifier::BOLD),
         // In a row that is reversed, what stands out is not.
-        Mood::Bad => Style::reset().patch(theme.mood(mood)),
+        Severity::Bad => Style::reset().patch(theme.severity(severity)),
     };
     pen.skip(area.width.saturating_sub(width(&right)));
     pen.put(&right, style);
@@ -244,35 +244,35 @@ impl Writer {
             self.line(vec![
                 (
                     self.theme.pick("▲ ", "! ").to_owned(),
-                    self.theme.mood(Mood::Bad),
+                    self.theme.severity(Severity::Bad),
                 ),
-                (text, self.theme.text(Mood::Bad)),
+                (text, self.theme.text(Severity::Bad)),
             ]);
         }
     }
 
     /// A bar with its percentage in five columns, coloured by how well it is.
-    fn bar(&self, share: Option<f64>, mood: fn(f64) -> Mood) -> Vec<Piece> {
+    fn bar(&self, share: Option<f64>, severity: fn(f64) -> Severity) -> Vec<Piece> {
         let bar = if self.columns >= 80 { BAR } else { NARROW_BAR };
         let Some(share) = share else {
             return vec![(format!("{:>1$}", NONE, bar + 5), Style::new())];
         };
-        let mood = mood(share);
+        let severity = severity(share);
         let (full, rest) = self.theme.bar(share, bar);
         let text = percent(share);
         let gap = " ".repeat(5_usize.saturating_sub(text.len()));
         vec![
-            (full, self.theme.mood(mood)),
+            (full, self.theme.severity(severity)),
             (rest, self.theme.ornament()),
             (gap, Style::new()),
-            (text, self.theme.text(mood)),
+            (text, self.theme.text(severity)),
         ]
     }
 
     fn cpu(&mut self, detail: &Detail, host: &Host) {
         self.section("CPU");
         let mut line = vec![padded("in use", 10)];
-        line.extend(self.bar(host.cpu, Mood::of_share));
+        line.extend(self.bar(host.cpu, Severity::of_share));
         self.line(line);
         let samples: Vec<_> = host
             .history
@@ -292,8 +292,12 @@ impl Writer {
         let mut pairs = Vec::new();
         let loads: Vec<_> = detail.load.iter().flatten().map(|one| load(*one)).collect();
         if !loads.is_empty() {
-            let mood = detail.load[0].map_or(Mood::Good, |load| Mood::of_load(load, host.cpus));
-            pairs.push(("load".to_owned(), (loads.join(" "), self.theme.text(mood))));
+            let severity =
+                detail.load[0].map_or(Severity::Good, |load| Severity::of_load(load, host.cpus));
+            pairs.push((
+                "load".to_owned(),
+                (loads.join(" "), self.theme.text(severity)),
+            ));
         }
         let names = ["running", "waiting for a disk", "threads"];
         for (name, value) in names.iter().zip(detail.threads) {
@@ -307,19 +311,19 @@ impl Writer {
     fn memory(&mut self, memory: Memory) {
         self.section("Memory");
         let kilobytes = |kilobytes: f64| size(kilobytes * 1024.0);
-        let moods: [fn(f64) -> Mood; 2] = [Mood::of_share, Mood::of_swap];
+        let moods: [fn(f64) -> Severity; 2] = [Severity::of_share, Severity::of_swap];
         let rows = [
             ("in use", memory.total, memory.available),
             ("swap", memory.swap_total, memory.swap_free),
         ];
-        for ((name, total, free), mood) in rows.into_iter().zip(moods) {
+        for ((name, total, free), severity) in rows.into_iter().zip(moods) {
             let used = total.zip(free).filter(|(total, _)| *total > 0.0);
             if name == "swap" && used.is_none() {
                 continue;
             }
             let share = used.map(|(total, free)| 100.0 * (1.0 - free / total));
             let mut line = vec![padded(name, 10)];
-            line.extend(self.bar(share, mood));
+            line.extend(self.bar(share, severity));
             if let Some((total, free)) = used {
                 let text = format!("  {} of {}", kilobytes(total - free), kilobytes(total));
                 line.push((text, Style::new()));
@@ -346,7 +350,7 @@ impl Writer {
         self.section(self.theme.pick("Temperatures in °C", "Temperatures in C"));
         let theme = self.theme;
         let pairs = detail.temperatures.iter().map(|(name, celsius)| {
-            let style = theme.text(Mood::of_temperature(*celsius));
+            let style = theme.text(Severity::of_temperature(*celsius));
             let name = fitted(&clean(name), self.columns.saturating_sub(6));
             (name, (temperature(*celsius), style))
         });

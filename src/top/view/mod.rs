@@ -28,7 +28,7 @@ pub mod theme;
 mod trouble;
 
 use pen::{Pen, width};
-use theme::{KEY, Mood, Theme};
+use theme::{KEY, Severity, Theme};
 
 /// The smallest screen on which something is to be seen.
 const MIN_COLUMNS: u16 = 40;
@@ -163,13 +163,13 @@ fn too_small(buffer: &mut Buffer, area: Rect) {
 fn title(buffer: &mut Buffer, area: Rect, scene: &Scene<'_>) {
     let theme = scene.theme;
     let counts = scene.fleet.counts(scene.now);
-    let (mark, word, mood) = match scene.link {
+    let (mark, word, severity) = match scene.link {
         Status::Connected if scene.is_stale() => {
-            (theme.pick("≈", "~"), "connected, silent", Mood::Busy)
+            (theme.pick("≈", "~"), "connected, silent", Severity::Busy)
         }
-        Status::Connected => (theme.pick("●", "*"), "connected", Mood::Good),
-        Status::Connecting(_) => (theme.pick("◌", "o"), "connecting", Mood::Busy),
-        Status::Waiting(..) => (theme.pick("✗", "X"), "not connected", Mood::Bad),
+        Status::Connected => (theme.pick("●", "*"), "connected", Severity::Good),
+        Status::Connecting(_) => (theme.pick("◌", "o"), "connecting", Severity::Busy),
+        Status::Waiting(..) => (theme.pick("✗", "X"), "not connected", Severity::Bad),
     };
     let mut right = host_counts(counts, scene.rows.len(), &scene.app.filter, area.width);
     if scene.is_stale() {
@@ -188,8 +188,8 @@ fn title(buffer: &mut Buffer, area: Rect, scene: &Scene<'_>) {
         Style::new(),
     );
     pen.skip(2);
-    pen.put(mark, theme.mood(mood)).skip(1);
-    pen.put(word, theme.text(mood));
+    pen.put(mark, theme.severity(severity)).skip(1);
+    pen.put(word, theme.text(severity));
     let mut pen = Pen::new(buffer, area.y, area.x, area.right());
     pen.right_in(&right, area.width, theme.text(counts_mood(counts)));
     totals(
@@ -198,13 +198,13 @@ fn title(buffer: &mut Buffer, area: Rect, scene: &Scene<'_>) {
     );
 }
 
-fn counts_mood(counts: Counts) -> Mood {
+fn counts_mood(counts: Counts) -> Severity {
     if counts.silent + counts.gone > 0 {
-        Mood::Bad
+        Severity::Bad
     } else if counts.expected > 0 {
-        Mood::Busy
+        Severity::Busy
     } else {
-        Mood::Good
+        Severity::Good
     }
 }
 
@@ -261,10 +261,10 @@ fn totals(pen: &mut Pen<'_>, scene: &Scene<'_>) {
     let old = scene.last_word().filter(|_| scene.is_stale());
     let mut separate = false;
     if let Some(word) = old {
-        pen.put(&format!(" OLD: as of {word} "), theme.text(Mood::Bad));
+        pen.put(&format!(" OLD: as of {word} "), theme.text(Severity::Bad));
         separate = true;
     }
-    let mut put = |label: &str, text: String, mood: Mood| {
+    let mut put = |label: &str, text: String, severity: Severity| {
         let gap = if separate { 3 } else { 0 };
         // Half a number is another number.
         if pen.left() < gap + width(label) + 1 + width(&text) {
@@ -273,11 +273,15 @@ fn totals(pen: &mut Pen<'_>, scene: &Scene<'_>) {
         pen.skip(gap);
         separate = true;
         pen.put(label, theme.label()).skip(1);
-        pen.put(&text, theme.text(mood));
+        pen.put(&text, theme.text(severity));
     };
     if let (Some(busy), Some(cpus)) = (busy, cpus) {
         let text = format!("{busy:.1} of {cpus:.0}");
-        put("CPUs", text, Mood::of_share(100.0 * busy / cpus.max(1.0)));
+        put(
+            "CPUs",
+            text,
+            Severity::of_share(100.0 * busy / cpus.max(1.0)),
+        );
     }
     let all = sum(|host| {
         host.memory_total
@@ -286,16 +290,20 @@ fn totals(pen: &mut Pen<'_>, scene: &Scene<'_>) {
     let used = sum(|host| Some(host.memory_total? - host.memory_available?));
     if let (Some(used), Some(all)) = (used, all) {
         let text = format!("{} of {}", size(used * 1024.0), size(all * 1024.0));
-        put("memory", text, Mood::of_share(100.0 * used / all.max(1.0)));
+        put(
+            "memory",
+            text,
+            Severity::of_share(100.0 * used / all.max(1.0)),
+        );
     }
     let failed: usize = here.iter().filter_map(|host| host.failed).sum();
     if failed > 0 {
-        put("failed units", failed.to_string(), Mood::Bad);
+        put("failed units", failed.to_string(), Severity::Bad);
     }
     let rates = [sum(|host| host.received), sum(|host| host.sent)];
     if let [Some(received), Some(sent)] = rates {
         let text = format!("{} in, {} out a second", size(received), size(sent));
-        put("network", text, Mood::Good);
+        put("network", text, Severity::Good);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::Scene;
 use super::pen::width;
-use super::theme::{Mood, Theme};
+use super::theme::{Severity, Theme};
 use crate::top::health::{Problem, Worst, worst};
 use crate::top::model::{Host, State};
 use crate::top::text::{NONE, clean, load, percent, span, temperature, whole};
@@ -11,7 +11,7 @@ use crate::top::text::{NONE, clean, load, percent, span, temperature, whole};
 pub(super) struct Shown {
     pub(super) mark: &'static str,
     pub(super) word: String,
-    pub(super) mood: Mood,
+    pub(super) severity: Severity,
     /// Whether what it said last is what is so now.
     pub(super) is_current: bool,
 }
@@ -24,26 +24,26 @@ pub(super) fn shown(host: &Host, scene: &Scene<'_>) -> Shown {
         return Shown {
             mark: scene.theme.pick("≈", "~"),
             word: "old".to_owned(),
-            mood: Mood::Busy,
+            severity: Severity::Busy,
             is_current: false,
         };
     }
     Shown {
-        mark: mark(state, worst.mood, scene.theme),
+        mark: mark(state, worst.severity, scene.theme),
         word: word(worst, host, scene),
-        mood: worst.mood,
+        severity: worst.severity,
         is_current: matches!(state, State::Reporting | State::Waiting),
     }
 }
 
 /// Each has another shape, for those who see no difference in their colours.
-fn mark(state: State, mood: Mood, theme: Theme) -> &'static str {
-    match (state, mood) {
+fn mark(state: State, severity: Severity, theme: Theme) -> &'static str {
+    match (state, severity) {
         (State::Gone | State::Silent, _) => theme.pick("✗", "X"),
         (State::Waiting | State::Expected, _) => theme.pick("◌", "o"),
-        (State::Reporting, Mood::Good) => theme.pick("●", "*"),
-        (State::Reporting, Mood::Busy) => theme.pick("◆", "+"),
-        (State::Reporting, Mood::Bad) => theme.pick("▲", "!"),
+        (State::Reporting, Severity::Good) => theme.pick("●", "*"),
+        (State::Reporting, Severity::Busy) => theme.pick("◆", "+"),
+        (State::Reporting, Severity::Bad) => theme.pick("▲", "!"),
     }
 }
 

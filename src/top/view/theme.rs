@@ -7,7 +7,7 @@
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::symbols;
 
-pub use crate::top::health::Mood;
+pub use crate::top::health::Severity;
 
 /// What a terminal has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,20 +34,20 @@ impl Theme {
     }
 
     /// A mark or a bar.
-    pub(super) fn mood(self, mood: Mood) -> Style {
-        match mood {
-            Mood::Good => self.coloured(Color::Green),
-            Mood::Busy => self.coloured(Color::Yellow).add_modifier(Modifier::BOLD),
-            Mood::Bad => self.coloured(Color::Red).add_modifier(Modifier::BOLD),
+    pub(super) fn severity(self, severity: Severity) -> Style {
+        match severity {
+            Severity::Good => self.coloured(Color::Green),
+            Severity::Busy => self.coloured(Color::Yellow).add_modifier(Modifier::BOLD),
+            Severity::Bad => self.coloured(Color::Red).add_modifier(Modifier::BOLD),
         }
     }
 
     /// Text: as it should be it needs no colour, and where it is bad it stands out most.
-    pub(super) fn text(self, mood: Mood) -> Style {
-        match mood {
-            Mood::Good => Style::new(),
-            Mood::Busy => self.mood(mood),
-            Mood::Bad => self.mood(mood).add_modifier(Modifier::REVERSED),
+    pub(super) fn text(self, severity: Severity) -> Style {
+        match severity {
+            Severity::Good => Style::new(),
+            Severity::Busy => self.severity(severity),
+            Severity::Bad => self.severity(severity).add_modifier(Modifier::REVERSED),
         }
     }
 
@@ -174,7 +174,7 @@ mod tests {
     #[test]
     fn without_colours_there_are_none() {
         for style in [
-            PLAIN.mood(Mood::Bad),
+            PLAIN.severity(Severity::Bad),
             PLAIN.title(),
             PLAIN.ornament(),
             PLAIN.heading(),
@@ -187,10 +187,10 @@ mod tests {
     #[test]
     fn what_is_worse_stands_out_more_and_nothing_is_dim() {
         for theme in [RICH, PLAIN] {
-            let of = |mood| theme.text(mood).add_modifier;
-            assert_eq!(of(Mood::Good), Modifier::empty());
-            assert_eq!(of(Mood::Busy), Modifier::BOLD);
-            assert_eq!(of(Mood::Bad), Modifier::BOLD | Modifier::REVERSED);
+            let of = |severity| theme.text(severity).add_modifier;
+            assert_eq!(of(Severity::Good), Modifier::empty());
+            assert_eq!(of(Severity::Busy), Modifier::BOLD);
+            assert_eq!(of(Severity::Bad), Modifier::BOLD | Modifier::REVERSED);
             assert_eq!(theme.ornament().add_modifier, Modifier::empty());
         }
     }

@@ -6,7 +6,7 @@ use ratatui::style::Style;
 
 use super::Scene;
 use super::pen::{Pen, width};
-use super::theme::{Mood, Theme};
+use super::theme::{Severity, Theme};
 use crate::top::keys::{AllowCommand, WrongKey};
 use crate::top::link::{Status, Trouble};
 use crate::top::start::port_hint;
@@ -36,7 +36,7 @@ pub(super) fn lines(scene: &Scene<'_>, columns: u16) -> Vec<Line> {
                 );
             } else if let Some(word) = scene.last_word().filter(|_| scene.is_stale()) {
                 let text = format!("Nothing heard from {} since {word}.", scene.collector);
-                say(&text, theme.text(Mood::Busy));
+                say(&text, theme.text(Severity::Busy));
             }
             return lines;
         }
@@ -62,7 +62,7 @@ pub(super) fn lines(scene: &Scene<'_>, columns: u16) -> Vec<Line> {
     way_out.splice(0..0, port_hint(scene.collector, Some(trouble)));
     say(
         &format!("Not connected: {what}{next}."),
-        theme.text(Mood::Bad),
+        theme.text(Severity::Bad),
     );
     for text in way_out {
         say(&text, Style::new());
@@ -135,7 +135,7 @@ pub(super) fn draw_banner(buffer: &mut Buffer, area: Rect, lines: &[Line], theme
     let rows = rows.min(area.height / 2);
     for (y, line) in (area.y..area.y + rows).zip(lines) {
         let mut pen = Pen::new(buffer, y, area.x, area.right());
-        pen.put(theme.pick("▌", "|"), theme.mood(Mood::Bad));
+        pen.put(theme.pick("▌", "|"), theme.severity(Severity::Bad));
         pen.put(&line.text, line.style);
     }
     rows

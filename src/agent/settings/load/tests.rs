@@ -976,7 +976,7 @@ fn no_message_says_a_thing_twice() {
 
 #[test]
 fn what_the_service_cannot_see_is_refused() {
-    use crate::config::service::Sight;
+    use crate::config::service::ServiceView;
 
     let mut host = Host::new();
     host.pair("hidden", "c");
@@ -986,7 +986,7 @@ fn what_the_service_cannot_see_is_refused() {
         host.at("hidden/c.key").display()
     ));
     assert!(host.load().is_ok());
-    host.inputs.sight = Sight::hiding("a.service", &host.at("hidden"), "ProtectHome");
+    host.inputs.sight = ServiceView::hiding("a.service", &host.at("hidden"), "ProtectHome");
     let hidden =
         "ProtectHome= of a.service hides ~/hidden from the service; put it into ~/etc/curve";
     assert_eq!(
@@ -1075,7 +1075,7 @@ fn a_stale_interval_that_is_no_longer_than_between_pings_is_told() {
 
 #[test]
 fn what_only_the_service_sees_is_a_note() {
-    use crate::config::service::Sight;
+    use crate::config::service::ServiceView;
 
     let mut host = Host::new();
     host.pair("etc/curve", "agent");
@@ -1084,7 +1084,7 @@ fn what_only_the_service_sees_is_a_note() {
         host.at("bound/c.key").display()
     ));
     assert!(host.load().is_err());
-    host.inputs.sight = Sight::binding("a.service", &host.at("bound"));
+    host.inputs.sight = ServiceView::binding("a.service", &host.at("bound"));
     let loaded = load(&host.inputs, KeyPolicy::ReadOnly).unwrap();
     let told = host.shown(&loaded.warnings[0]);
     assert!(told.starts_with("~/bound/c.key: not checked: "), "{told}");
@@ -1095,7 +1095,7 @@ fn what_only_the_service_sees_is_a_note() {
 
 #[test]
 fn a_credential_of_the_next_start_is_checked_where_it_is() {
-    use crate::config::service::Sight;
+    use crate::config::service::ServiceView;
 
     let mut host = Host::new();
     host.pair("etc/curve", "agent");
@@ -1104,7 +1104,7 @@ fn a_credential_of_the_next_start_is_checked_where_it_is() {
     assert!(host.load().is_err());
     let file = host.at("store/a.collector.key");
     let load = |host: &Host| load(&host.inputs, KeyPolicy::ReadOnly);
-    host.inputs.sight = Sight::handing("a.service", "collector.key", &file);
+    host.inputs.sight = ServiceView::handing("a.service", "collector.key", &file);
     let loaded = load(&host).unwrap();
     assert!(
         loaded
@@ -1119,7 +1119,7 @@ fn a_credential_of_the_next_start_is_checked_where_it_is() {
          at the start of a.service"
     );
     host.write("store/a.collector.key", "no key");
-    host.inputs.sight = Sight::handing("a.service", "collector.key", &file);
+    host.inputs.sight = ServiceView::handing("a.service", "collector.key", &file);
     let problem = host.shown(load(&host).unwrap_err().problems().next().unwrap());
     assert!(problem.contains("~/store/a.collector.key:1: "), "{problem}");
 }
@@ -1131,7 +1131,7 @@ fn the_state_of_a_dynamic_user_is_not_refused() {
         self,
         tests::{NOBODY, is_root},
     };
-    use crate::config::service::Sight;
+    use crate::config::service::ServiceView;
 
     if !is_root() {
         return;
@@ -1148,7 +1148,7 @@ fn the_state_of_a_dynamic_user_is_not_refused() {
         owner::on_behalf(&host.at("nobodys"), load).unwrap()
     };
     assert!(check(&host).is_err());
-    host.inputs.sight = Sight::dynamic("a.service", &host.at("state"));
+    host.inputs.sight = ServiceView::dynamic("a.service", &host.at("state"));
     let loaded = check(&host).unwrap();
     let told: Vec<_> = loaded.warnings.iter().map(|one| host.shown(one)).collect();
     let why =
@@ -1166,7 +1166,7 @@ fn the_state_of_a_dynamic_user_is_checked_where_root_sees_it() {
         self,
         tests::{NOBODY, is_root},
     };
-    use crate::config::service::Sight;
+    use crate::config::service::ServiceView;
 
     if !is_root() {
         return;
@@ -1185,7 +1185,7 @@ fn the_state_of_a_dynamic_user_is_checked_where_root_sees_it() {
     own("nobodys").unwrap();
     let check = |host: &mut Host| {
         let (state, real) = (host.at("state"), host.at("private/state"));
-        host.inputs.sight = Sight::dynamic_seen("a.service", &state, &real);
+        host.inputs.sight = ServiceView::dynamic_seen("a.service", &state, &real);
         let load = || load(&host.inputs, KeyPolicy::ReadOnly);
         owner::on_behalf(&host.at("nobodys"), load).unwrap()
     };

@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use super::*;
-use crate::collector::viewers::tape;
+use crate::collector::viewers::replay;
 use crate::collector::viewers::viewer::{RETRY, RETRY_MAX};
 use crate::curve::router::SendError;
 use crate::protocol::message::Message;
@@ -337,7 +337,7 @@ fn who_does_not_keep_up_misses_the_oldest_and_it_is_said_once_a_minute() {
     world.hello("a");
     world.pass(Duration::ZERO);
     world.room.insert("a".to_owned(), 0);
-    let sent = tape::MAX_MESSAGES + 5;
+    let sent = replay::MAX_MESSAGES + 5;
     for number in 0..sent {
         world.forward(number);
     }
@@ -456,7 +456,7 @@ fn a_change_is_told_at_once_and_to_no_old_viewer() {
     ];
     assert_eq!(world.got(NEW), all);
     assert_eq!(world.got("old"), live(0..2));
-    // Neither where they wait: each gets its own off the one tape.
+    // Neither where they wait: each gets its own off the one replay.
     for name in ["old", NEW] {
         world.room.insert(name.to_owned(), 0);
     }

@@ -4,7 +4,7 @@ use ratatui::layout::HorizontalAlignment::{Left, Right};
 use ratatui::style::Style;
 
 use super::super::block::{Block, Piece, Values};
-use super::super::theme::Mood;
+use super::super::theme::Severity;
 use super::Writer;
 use crate::top::app::UnitOrder;
 use crate::top::model::detail::{Detail, Unit};
@@ -17,8 +17,8 @@ impl Writer {
         self.blocks.push(Block::Values(values));
     }
 
-    fn marked(&self, text: String, mood: Mood) -> Cell {
-        vec![(text, self.theme.text(mood))]
+    fn marked(&self, text: String, severity: Severity) -> Cell {
+        vec![(text, self.theme.text(severity))]
     }
 
     pub(super) fn pressure(&mut self, detail: &Detail) {
@@ -41,7 +41,7 @@ impl Writer {
             let mut row = vec![name(resource)];
             for share in pressure.some.into_iter().chain(pressure.full) {
                 let text = share.map_or(NONE.to_owned(), |share| format!("{share:.1}%"));
-                row.push(self.marked(text, Mood::of_pressure(share.unwrap_or(0.0))));
+                row.push(self.marked(text, Severity::of_pressure(share.unwrap_or(0.0))));
             }
             table.push(row);
         }
@@ -64,25 +64,25 @@ impl Writer {
             ],
         );
         for (mount, filesystem) in &detail.filesystems {
-            let mood = if filesystem.readonly {
-                |_| Mood::Good
+            let severity = if filesystem.readonly {
+                |_| Severity::Good
             } else {
-                Mood::of_share
+                Severity::of_share
             };
             let used = filesystem.size.zip(filesystem.free);
             let used = used.map(|(size, free)| size - free);
             let mut notes: Cell = Vec::new();
             if filesystem.stuck {
-                notes.extend(self.marked("does not answer".to_owned(), Mood::Bad));
+                notes.extend(self.marked("does not answer".to_owned(), Severity::Bad));
             }
             if let Some(inodes) = filesystem.inodes_used() {
-                let mood = Mood::of_share(inodes);
-                if mood > Mood::Good && !filesystem.readonly {
-                    notes.extend(self.marked(format!("inodes {}", percent(inodes)), mood));
+                let severity = Severity::of_share(inodes);
+                if severity > Severity::Good && !filesystem.readonly {
+                    notes.extend(self.marked(format!("inodes {}", percent(inodes)), severity));
                 }
             }
             if filesystem.readonly {
-                notes.extend(self.marked("read-only".to_owned(), Mood::Busy));
+                notes.extend(self.marked("read-only".to_owned(), Severity::Busy));
             }
             let gaps = notes.into_iter().enumerate().flat_map(|(at, note)| {
                 let gap = (at > 0).then(|| (" ".to_owned(), Style::new()));
@@ -90,7 +90,7 @@ impl Writer {
             });
             table.push(vec![
                 name(mount),
-                self.bar(filesystem.used(), mood),
+                self.bar(filesystem.used(), severity),
                 told(used, size),
                 told(filesystem.size, size),
                 told(filesystem.available, size),
@@ -119,7 +119,7 @@ impl Writer {
             let busy = disk.busy.map_or(NONE.to_owned(), percent);
             table.push(vec![
                 name(device),
-                self.marked(busy, Mood::of_share(disk.busy.unwrap_or(0.0))),
+                self.marked(busy, Severity::of_share(disk.busy.unwrap_or(0.0))),
                 told(disk.read, size),
                 told(disk.written, size),
                 told(disk.reads, count),
@@ -147,22 +147,22 @@ impl Writer {
             ],
         );
         for (interface_name, interface) in &detail.interfaces {
-            let (state, mood) = match (interface.up, interface.speed) {
-                (Some(true), Some(speed)) => (format!("{speed:.0} Mbit/s"), Mood::Good),
-                (Some(true), None) => ("up".to_owned(), Mood::Good),
-                (Some(false), _) => ("down".to_owned(), Mood::Busy),
-                (None, _) => (NONE.to_owned(), Mood::Good),
+            let (state, severity) = match (interface.up, interface.speed) {
+                (Some(true), Some(speed)) => (format!("{speed:.0} Mbit/s"), Severity::Good),
+                (Some(true), None) => ("up".to_owned(), Severity::Good),
+                (Some(false), _) => ("down".to_owned(), Severity::Busy),
+                (None, _) => (NONE.to_owned(), Severity::Good),
             };
             let trouble = |value: Option<f64>| {
-                let mood = Mood::between(value.unwrap_or(0.0), 0.05, 10.0);
+                let severity = Severity::between(value.unwrap_or(0.0), 0.05, 10.0);
                 let text = value.map_or(NONE.to_owned(), count);
-                self.marked(text, mood)
+                self.marked(text, severity)
             };
             table.push(vec![
                 name(interface_name),
                 told(interface.received, size),
                 told(interface.sent, size),
-                self.marked(state, mood),
+                self.marked(state, severity),
                 trouble(interface.errors),
                 trouble(interface.drops),
                 told(interface.packets_received, count),
@@ -207,7 +207,7 @@ impl Writer {
         let some_run = !units.is_empty();
         for (unit_name, unit) in units {
             let cpu = unit.cpu.map_or(NONE.to_owned(), |cpu| format!("{cpu:.1}%"));
-            let mood = Mood::between(unit.restarts.unwrap_or(0.0), 1.0, 10.0);
+            let severity = Severity::between(unit.restarts.unwrap_or(0.0), 1.0, 10.0);
             let restarts = unit.restarts.map_or(NONE.to_owned(), count);
             table.push(vec![
                 name(unit_name),
@@ -215,7 +215,7 @@ impl Writer {
                 told(unit.memory, size),
                 told(unit.tasks, count),
                 told(unit.io, size),
-                self.marked(restarts, mood),
+                self.marked(restarts, severity),
             ]);
         }
         if some_run {

@@ -12,17 +12,17 @@ use thiserror::Error;
 use tokio::time::{sleep, sleep_until, timeout};
 
 use super::directory::{Directories, Reading};
-use super::gate::{Gate, Knock, Moment, Totals};
-use super::keeper::{self, Keeper};
+use super::gate::{AccessCounters, Gate, Knock, Moment};
+use super::key_log::KeyLog;
 use super::refusal::AccessRefusal;
-use super::seen::Seen;
 use super::state::{Owned, State, StateError};
 use super::watch::{Armed, Watch, arm};
 use super::worker::Worker;
-use super::{Authorized, Door, Settings};
-use crate::collector::complaints::Throttle;
+use super::writer::{self, Writer};
+use super::{Authorized, Listener, Settings};
 use crate::collector::events;
 use crate::collector::hosts::Trust;
+use crate::collector::throttle::Throttle;
 use crate::curve::context::TransportError;
 use crate::curve::keys::PublicKey;
 use crate::curve::zap::{Authenticator, Verdict, ZapRequest};
@@ -87,7 +87,7 @@ enum Kind {
     Asked(ZapRequest),
     ListsChanged,
     ListsRead(ListsRead),
-    Kept(keeper::Event),
+    Kept(writer::Event),
     ReadingDue,
 }
 
@@ -111,7 +111,7 @@ pub struct Access {
     unwatched: Throttle,
     /// Only listed agents are let in from now on; the list is about to be read.
     closing: bool,
-    keeper: Option<Keeper>,
+    writer: Option<Writer>,
     /// The same moment on both clocks.
     moment: Moment,
 }
@@ -130,7 +130,7 @@ impl Access {
     ) -> Result<Self, AccessError> {
         let now = Instant::now();
         let authorized = settings.authorized;
-        let (mut pins, mut seen, mut keeper) = (None, Seen::default(), None);
+        let (mut pins, mut seen, mut writer) = (None, KeyLog::default(), None);
         if let Some(directory) = state {
             let state = State::new(directory.clone());
             match own(&state).await {
@@ -142,8 +142,8 @@ impl Access {
                         Ok(known) => seen.restore(known.into_iter().flat_map(|known| known.keys)),
                         Err(error) => events::keys_not_restored(&error),
                     }
-                    let started = Keeper::start(owned, now);
-                    keeper = Some(started.map_err(AccessError::Thread)?);
+                    let started = Writer::start(owned, now);
+                    writer = Some(started.map_err(AccessError::Thread)?);
                 }
                 Ok(None) if settings.pin_names => return Err(AccessError::Owned(directory)),
                 Ok(None) => events::keys_kept_by_another(&directory),
@@ -162,7 +162,7 @@ impl Access {
             read_at: None,
             unwatched: Throttle::default(),
             closing: false,
-            keeper,
+            writer,
             moment: moment(now),
         };
         access.lists.give(());
@@ -189,7 +189,7 @@ impl Access {
 
     fn tell_if_nobody_is_let_in(&self) {
         let by_list = self.gate.authorized() == Authorized::Directory;
-        if by_list && self.gate.listed(Door::Agents) == 0 {
+        if by_list && self.gate.listed(Listener::Agents) == 0 {
             events::no_agent_is_listed(&self.agents_directories);
         }
     }
@@ -207,7 +207,7 @@ impl Access {
         host: Option<&str>,
     ) -> Result<Trust, AccessRefusal> {
         let unix = self.unix(now);
-        self.gate.admit(unix, Door::Agents, key, host)
+        self.gate.admit(unix, Listener::Agents, key, host)
     }
 
     /// A host that was admitted is in the table: its name belongs to its key from now on,
@@ -229,7 +229,9 @@ impl Access {
         key: Option<PublicKey>,
     ) -> Result<(), AccessRefusal> {
         let unix = self.unix(now);
-        self.gate.admit(unix, Door::Viewers, key, None).map(drop)
+        self.gate
+            .admit(unix, Listener::Viewers, key, None)
+            .map(drop)
     }
 
     /// Whether an agent with this key may (still) report.
@@ -265,13 +267,13 @@ impl Access {
 
     /// The keys that came.
     #[must_use]
-    pub fn seen(&self) -> &Seen {
+    pub fn seen(&self) -> &KeyLog {
         self.gate.seen()
     }
 
     /// What was decided so far.
     #[must_use]
-    pub fn totals(&self) -> Totals {
+    pub fn totals(&self) -> AccessCounters {
         self.gate.totals()
     }
 
@@ -288,8 +290,8 @@ impl Access {
     pub async fn next(&mut self) -> Result<Event, TransportError> {
         let due = self.read_at.filter(|_| !self.lists.is_busy());
         let kept = async {
-            match &mut self.keeper {
-                Some(keeper) => keeper.next(&self.gate).await,
+            match &mut self.writer {
+                Some(writer) => writer.next(&self.gate).await,
                 None => pending().await,
             }
         };
@@ -344,8 +346,8 @@ impl Access {
                 self.closing &= !closed;
             }
             Kind::Kept(event) => {
-                if let Some(keeper) = &mut self.keeper {
-                    keeper.handle(event, &mut self.gate, now);
+                if let Some(writer) = &mut self.writer {
+                    writer.handle(event, &mut self.gate, now);
                 }
             }
             Kind::ReadingDue => {
@@ -362,22 +364,22 @@ impl Access {
     /// Keeps what has changed, within a bounded time: the process ends.
     pub async fn finish(mut self) {
         events::access_totals(self.gate.totals());
-        if let Some(keeper) = self.keeper.take() {
-            keeper.finish(&mut self.gate, Instant::now()).await;
+        if let Some(writer) = self.writer.take() {
+            writer.finish(&mut self.gate, Instant::now()).await;
         }
     }
 
     fn answer(&mut self, request: ZapRequest) {
-        // Every router of ours has a domain that is a door's.
-        let Some(door) = Door::of_domain(&request.domain) else {
+        // Every router of ours has a domain that is a listener's.
+        let Some(listener) = Listener::of_domain(&request.domain) else {
             self.authenticator.answer(request, Verdict::Deny);
             return;
         };
         let (key, address) = (request.key, &request.address);
-        let verdict = match self.gate.knock(self.moment, door, key, address) {
+        let verdict = match self.gate.knock(self.moment, listener, key, address) {
             Knock::Admitted => Verdict::Allow,
             Knock::Refused(tell) => {
-                events::key_refused(door, &key, address, tell);
+                events::key_refused(listener, &key, address, tell);
                 Verdict::Deny
             }
         };
@@ -397,15 +399,18 @@ impl Access {
             }
         }
         let mut viewers_changed = false;
-        let lists = [(Door::Agents, read.agents), (Door::Viewers, read.viewers)];
-        for (door, Reading { list, problems }) in lists {
-            events::list_problems(door, &problems);
-            let change = self.gate.list(door, list);
+        let lists = [
+            (Listener::Agents, read.agents),
+            (Listener::Viewers, read.viewers),
+        ];
+        for (listener, Reading { list, problems }) in lists {
+            events::list_problems(listener, &problems);
+            let change = self.gate.list(listener, list);
             if !change.is_empty() {
-                viewers_changed |= door == Door::Viewers;
-                let counts =
-                    door == Door::Viewers || self.gate.authorized() == Authorized::Directory;
-                events::list_changed(door, &change, self.gate.listed(door), counts);
+                viewers_changed |= listener == Listener::Viewers;
+                let counts = listener == Listener::Viewers
+                    || self.gate.authorized() == Authorized::Directory;
+                events::list_changed(listener, &change, self.gate.listed(listener), counts);
             }
         }
         viewers_changed

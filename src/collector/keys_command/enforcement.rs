@@ -2,23 +2,23 @@
 
 use super::{Site, warn};
 use crate::base::text;
-use crate::collector::access::{Authorized, Door};
+use crate::collector::access::{Authorized, Listener};
 use crate::collector::keys::service_is_installed;
 use crate::collector::settings::{self, ETC_DIR, Inputs};
 
 /// Whose keys are let in; None where only the command line of a start by hand will tell, else
 /// why that is not known.
-pub(super) type Doors = Result<Option<Authorized>, String>;
+pub(super) type Enforcement = Result<Option<Authorized>, String>;
 
 impl Site {
-    /// Who is let in at this door: by the running collector's own word, and where none runs by
+    /// Who is let in at this listener: by the running collector's own word, and where none runs by
     /// the settings that it will start with.
-    pub(super) fn doors(&self, door: Door) -> Doors {
-        if door == Door::Viewers {
+    pub(super) fn enforcement(&self, listener: Listener) -> Enforcement {
+        if listener == Listener::Viewers {
             return Ok(Some(Authorized::Directory));
         }
         if !self.state.is_owned() {
-            if !self.writes_the_services(door) {
+            if !self.writes_the_services(listener) {
                 return Ok(None);
             }
             let loaded = settings::load(&Inputs::of_process());
@@ -30,14 +30,14 @@ impl Site {
         Ok(Some(known.authorized))
     }
 
-    fn writes_the_services(&self, door: Door) -> bool {
-        self.places.write(door).starts_with(ETC_DIR)
+    fn writes_the_services(&self, listener: Listener) -> bool {
+        self.places.write(listener).starts_with(ETC_DIR)
     }
 
     /// Says which collector reads a list that is not the service's.
-    pub(super) fn warn_of_own_list(&self, door: Door) {
-        let list = self.places.write(door);
-        let by_hand = !self.writes_the_services(door);
+    pub(super) fn warn_of_own_list(&self, listener: Listener) {
+        let list = self.places.write(listener);
+        let by_hand = !self.writes_the_services(listener);
         if by_hand && service_is_installed() && !self.state.is_owned() {
             warn(&format_args!(
                 "only a collector that you run by hand reads {}; for the service's list run this \
@@ -48,8 +48,8 @@ impl Site {
     }
 }
 
-pub(super) fn warn_where_lists_do_not_count(doors: &Doors) {
-    match doors {
+pub(super) fn warn_where_lists_do_not_count(enforcement: &Enforcement) {
+    match enforcement {
         Ok(None | Some(Authorized::Directory)) => {}
         Ok(Some(Authorized::Any)) => warn(
             "the collector lets every agent in; the list counts once it runs with \

@@ -37,7 +37,7 @@ pub(crate) enum Line {
 
 /// What was told about a connection so far.
 #[derive(Debug, Default)]
-pub(crate) struct Announcer {
+pub(crate) struct LogGate {
     has_reported: bool,
     outage_told: bool,
     key_told: bool,
@@ -48,7 +48,7 @@ pub(crate) struct Announcer {
     malformed_untold: u64,
 }
 
-impl Announcer {
+impl LogGate {
     /// The connection is reporting.
     pub(crate) fn reporting(&mut self, now: Instant) -> Option<Line> {
         self.has_reported = true;
@@ -117,7 +117,7 @@ mod tests {
     #[test]
     fn an_outage_is_one_line_down_and_one_up() {
         let now = Instant::now();
-        let mut told = Announcer::default();
+        let mut told = LogGate::default();
         assert_eq!(told.reporting(now), Some(Line::Reporting));
         assert_eq!(told.failed(false, now), Some(Line::Lost));
         for _ in 0..100 {
@@ -130,7 +130,7 @@ mod tests {
     #[test]
     fn a_collector_that_never_answered_was_not_lost() {
         let now = Instant::now();
-        let mut told = Announcer::default();
+        let mut told = LogGate::default();
         assert_eq!(told.failed(false, now), Some(Line::Waiting));
         assert_eq!(told.failed(false, now), None);
     }
@@ -138,7 +138,7 @@ mod tests {
     #[test]
     fn a_wrong_key_is_told_once() {
         let now = Instant::now();
-        let mut told = Announcer::default();
+        let mut told = LogGate::default();
         assert_eq!(told.failed(true, now), Some(Line::KeyRefused));
         assert_eq!(told.failed(true, now), None);
         assert_eq!(told.failed(false, now), None);
@@ -148,7 +148,7 @@ mod tests {
     #[test]
     fn a_key_changed_during_an_outage_is_told_after_a_second_failure() {
         let now = Instant::now();
-        let mut told = Announcer::default();
+        let mut told = LogGate::default();
         told.reporting(now);
         assert_eq!(told.failed(false, now), Some(Line::Lost));
         assert_eq!(told.failed(true, now), None);
@@ -161,7 +161,7 @@ mod tests {
     #[test]
     fn a_flood_of_nonsense_is_a_line_a_minute() {
         let start = Instant::now();
-        let mut told = Announcer::default();
+        let mut told = LogGate::default();
         assert_eq!(told.malformed(start), Some(0));
         for _ in 0..1000 {
             assert_eq!(told.malformed(start + Duration::from_secs(59)), None);
@@ -172,7 +172,7 @@ mod tests {
     #[test]
     fn a_connection_that_comes_and_goes_is_left_alone_for_a_while() {
         let now = Instant::now();
-        let mut told = Announcer::default();
+        let mut told = LogGate::default();
         let mut lines = Vec::new();
         for _ in 0..100 {
             lines.extend(told.reporting(now));

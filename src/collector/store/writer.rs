@@ -16,7 +16,7 @@ use crate::metrics::LatestMetrics;
 
 /// Keeps what the collector knows of its hosts.
 #[derive(Debug)]
-pub struct Keeper {
+pub struct Writer {
     shared: Arc<Shared>,
     pace: Pace,
     /// The last writing has failed, and that was told.
@@ -49,7 +49,7 @@ struct State {
     last: bool,
 }
 
-impl Keeper {
+impl Writer {
     /// Keeps the hosts in this directory from now on.
     ///
     /// # Errors
@@ -57,7 +57,7 @@ impl Keeper {
     /// The system has no thread left.
     pub fn start(directory: PathBuf, now: Instant) -> io::Result<Self> {
         let shared = Arc::<Shared>::default();
-        let keeper = Self {
+        let writer = Self {
             shared: Arc::clone(&shared),
             pace: Pace::new(now),
             failing: false,
@@ -66,7 +66,7 @@ impl Keeper {
         thread::Builder::new()
             .name("state".to_owned())
             .spawn(move || shared.write_all(&directory))?;
-        Ok(keeper)
+        Ok(writer)
     }
 
     /// A host was heard from.
@@ -137,7 +137,7 @@ impl Keeper {
     }
 }
 
-impl Drop for Keeper {
+impl Drop for Writer {
     /// The thread ends, once it has written what it was given.
     fn drop(&mut self) {
         self.shared.lock().last = true;

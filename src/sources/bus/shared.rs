@@ -2,14 +2,14 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::sources::{background::Bell, error::CollectError};
+use crate::sources::{background::Wakeup, error::CollectError};
 
 /// What is known of a service on the bus. Written by the task that listens, read by the
 /// loop that samples; both hold it for moments.
 #[derive(Debug)]
-pub(in crate::sources) struct Board<T> {
+pub(in crate::sources) struct SharedState<T> {
     content: Mutex<Content<T>>,
-    bell: Bell,
+    wakeup: Wakeup,
 }
 
 #[derive(Debug)]
@@ -24,12 +24,12 @@ enum Content<T> {
     Failed(String),
 }
 
-impl<T> Board<T> {
-    /// An empty one; `bell` is rung as it gets its first content.
-    pub(in crate::sources) fn new(bell: Bell) -> Self {
+impl<T> SharedState<T> {
+    /// An empty one; `wakeup` is rung as it gets its first content.
+    pub(in crate::sources) fn new(wakeup: Wakeup) -> Self {
         Self {
             content: Mutex::new(Content::Awaited),
-            bell,
+            wakeup,
         }
     }
 
@@ -76,7 +76,7 @@ impl<T> Board<T> {
     fn set(&self, content: Content<T>) {
         let before = std::mem::replace(&mut *self.lock(), content);
         if matches!(before, Content::Awaited) {
-            self.bell.ring();
+            self.wakeup.ring();
         }
     }
 

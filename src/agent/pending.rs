@@ -17,7 +17,7 @@ const MAX_WAITING: usize = 2 * ORDERS + 2 * crate::agent::settings::MAX_COLLECTO
 
 /// Who wants a sample.
 #[derive(Debug)]
-pub(crate) enum Want {
+pub(crate) enum SampleRequest {
     /// A tick of the metrics interval.
     Metrics,
     /// A connection whose collector asked for the model.
@@ -30,13 +30,13 @@ pub(crate) enum Want {
 
 /// Those who wait for a sample, each with the time when it waits no longer.
 #[derive(Debug, Default)]
-pub(crate) struct Round(Vec<(Want, Instant)>);
+pub(crate) struct PendingSamples(Vec<(SampleRequest, Instant)>);
 
-impl Round {
+impl PendingSamples {
     /// Adds somebody. What cannot wait is told so.
-    pub(crate) fn join(&mut self, want: Want, metrics_interval: Duration, now: Instant) {
-        let metrics = |(other, _): &(Want, _)| matches!(other, Want::Metrics);
-        if matches!(want, Want::Metrics) && self.0.iter().any(metrics) {
+    pub(crate) fn join(&mut self, want: SampleRequest, metrics_interval: Duration, now: Instant) {
+        let metrics = |(other, _): &(SampleRequest, _)| matches!(other, SampleRequest::Metrics);
+        if matches!(want, SampleRequest::Metrics) && self.0.iter().any(metrics) {
             return;
         }
         if self.0.len() >= MAX_WAITING {
@@ -45,7 +45,7 @@ impl Round {
         }
         // A sample of one tick does not wait for long into the next.
         let patience = match want {
-            Want::Metrics => PATIENCE.min(metrics_interval / 2),
+            SampleRequest::Metrics => PATIENCE.min(metrics_interval / 2),
             _ => PATIENCE,
         };
         self.0.push((want, now + patience));
@@ -62,14 +62,18 @@ impl Round {
     }
 
     /// The next of those whose time has come: all it needs is there, or it waits no longer.
-    pub(crate) fn take(&mut self, ready: impl Fn(&Want) -> bool, now: Instant) -> Option<Want> {
-        let due = |(want, deadline): &(Want, Instant)| now >= *deadline || ready(want);
+    pub(crate) fn take(
+        &mut self,
+        ready: impl Fn(&SampleRequest) -> bool,
+        now: Instant,
+    ) -> Option<SampleRequest> {
+        let due = |(want, deadline): &(SampleRequest, Instant)| now >= *deadline || ready(want);
         let at = self.0.iter().position(due)?;
         Some(self.0.remove(at).0)
     }
 }
 
-impl Want {
+impl SampleRequest {
     fn refuse(self) {
         let busy = || {
             let text = "too many samples are waited for already; try again";
@@ -87,7 +91,7 @@ impl Want {
 
 impl Agent {
     /// Takes a sample, at once where nothing of it has to be waited for.
-    pub(super) fn sample(&mut self, want: Want) {
+    pub(super) fn sample(&mut self, want: SampleRequest) {
         let now = Instant::now();
         if self.sampler.prepare(&want, now) {
             self.serve(want);
@@ -96,21 +100,21 @@ impl Agent {
         }
     }
 
-    pub(super) fn serve(&mut self, want: Want) {
+    pub(super) fn serve(&mut self, want: SampleRequest) {
         // A caller that has gone before its answer is no concern of ours.
         match want {
-            Want::Metrics => {
+            SampleRequest::Metrics => {
                 let grid = self.sampler.grid(GridKind::Metrics, &self.name.current());
                 self.connections.send_metrics(&grid);
             }
-            Want::Model { serial, link } => {
+            SampleRequest::Model { serial, link } => {
                 let grid = self.sampler.grid(GridKind::Model, &self.name.current());
                 self.connections.send_model(serial, grid, link);
             }
-            Want::Query(kind, answer) => {
+            SampleRequest::Query(kind, answer) => {
                 let _ = answer.send(self.sampler.query(kind));
             }
-            Want::QueryOne(name, answer) => {
+            SampleRequest::QueryOne(name, answer) => {
                 let _ = answer.send(self.sampler.query_one(&name));
             }
         }
@@ -124,24 +128,27 @@ mod tests {
 
     const INTERVAL: Duration = Duration::from_secs(5);
 
-    fn query() -> (Want, oneshot::Receiver<Result<Samples, OrderError>>) {
+    fn query() -> (
+        SampleRequest,
+        oneshot::Receiver<Result<Samples, OrderError>>,
+    ) {
         let (answer, answered) = oneshot::channel();
-        (Want::Query(GridKind::Model, answer), answered)
+        (SampleRequest::Query(GridKind::Model, answer), answered)
     }
 
     #[test]
     fn a_wait_ends_when_all_is_there_or_patience_is_over() {
         let now = Instant::now();
-        let mut round = Round::default();
+        let mut round = PendingSamples::default();
         assert!(!round.is_waiting());
         assert!(round.take(|_| true, now).is_none());
-        round.join(Want::Metrics, INTERVAL, now);
-        round.join(Want::Metrics, INTERVAL, now);
+        round.join(SampleRequest::Metrics, INTERVAL, now);
+        round.join(SampleRequest::Metrics, INTERVAL, now);
         assert_eq!(round.deadline(), Some(now + PATIENCE));
         assert!(round.take(|_| false, now).is_none());
         assert!(round.take(|_| true, now).is_some());
         assert!(!round.is_waiting(), "a tick waits once");
-        round.join(Want::Metrics, INTERVAL, now);
+        round.join(SampleRequest::Metrics, INTERVAL, now);
         assert!(round.take(|_| false, now + PATIENCE).is_some());
         assert!(!round.is_waiting());
     }
@@ -149,12 +156,15 @@ mod tests {
     #[test]
     fn nobody_waits_for_what_another_needs() {
         let now = Instant::now();
-        let mut round = Round::default();
+        let mut round = PendingSamples::default();
         let (want, _answered) = query();
-        round.join(Want::Metrics, INTERVAL, now);
+        round.join(SampleRequest::Metrics, INTERVAL, now);
         round.join(want, INTERVAL, now);
-        let ready = |want: &Want| matches!(want, Want::Query(..));
-        assert!(matches!(round.take(ready, now), Some(Want::Query(..))));
+        let ready = |want: &SampleRequest| matches!(want, SampleRequest::Query(..));
+        assert!(matches!(
+            round.take(ready, now),
+            Some(SampleRequest::Query(..))
+        ));
         assert!(round.take(ready, now).is_none());
         assert!(round.is_waiting());
     }
@@ -162,18 +172,18 @@ mod tests {
     #[test]
     fn a_fast_beat_waits_less() {
         let now = Instant::now();
-        let mut round = Round::default();
+        let mut round = PendingSamples::default();
         let interval = Duration::from_millis(100);
         let (want, _answered) = query();
         round.join(want, interval, now);
-        round.join(Want::Metrics, interval, now);
+        round.join(SampleRequest::Metrics, interval, now);
         assert_eq!(round.deadline(), Some(now + interval / 2));
     }
 
     #[test]
     fn those_who_wait_are_bounded_and_told() {
         let now = Instant::now();
-        let mut round = Round::default();
+        let mut round = PendingSamples::default();
         let mut answers = Vec::new();
         for _ in 0..=MAX_WAITING {
             let (want, answered) = query();

@@ -5,12 +5,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::Hosts;
 use super::host::{Host, Kept, State};
+use super::types::{Forgotten, MAX_HOSTS, MAX_KEPT, Restored};
 use super::vitals::Vitals;
-use super::vocabulary::{Forgotten, MAX_HOSTS, MAX_KEPT, Restored};
 use super::weight::{Weight, beyond, texts};
-use crate::collector::complaints::Throttle;
 use crate::collector::hosts::snapshot::{HostSnapshot, Presence, Snapshot};
 use crate::collector::network::Network;
+use crate::collector::throttle::Throttle;
 use crate::metrics::latest::{LatestMetrics, grid_bytes};
 use crate::protocol::state::{HostState, StateGrid};
 

@@ -65,7 +65,7 @@ pub(super) type Sink = Box<dyn FnMut(Line) + Send>;
 
 /// A place to log to, and the lines on their way there. Cheap to clone.
 #[derive(Clone)]
-pub(super) struct Outlet(Arc<Shared>);
+pub(super) struct LineQueue(Arc<Shared>);
 
 struct Shared {
     state: Mutex<State>,
@@ -91,13 +91,13 @@ enum Entry {
 }
 
 thread_local! {
-    /// The outlet that this thread writes for, by its address; 0 on any other thread.
+    /// The queue that this thread writes for, by its address; 0 on any other thread.
     static WRITES_FOR: Cell<usize> = const { Cell::new(0) };
     /// What that thread itself has logged: it is written at once, and never waits for itself.
     static OWN_LINES: RefCell<Vec<Line>> = const { RefCell::new(Vec::new()) };
 }
 
-impl Outlet {
+impl LineQueue {
     pub(super) fn new(sink: Sink, lost: Arc<AtomicU64>, tell: fn(Lost)) -> Self {
         Self(Arc::new(Shared {
             state: Mutex::new(State {
@@ -163,13 +163,13 @@ impl Outlet {
         };
         // A sink that no thread took is not lost.
         let sink = Arc::new(Mutex::new(Some(sink)));
-        let (outlet, taken) = (self.clone(), Arc::clone(&sink));
+        let (queue, taken) = (self.clone(), Arc::clone(&sink));
         let started = thread::Builder::new()
             .name("log".to_owned())
             .spawn(move || {
                 let sink = taken.lock().unwrap_or_else(PoisonError::into_inner).take();
                 if let Some(sink) = sink {
-                    outlet.write(sink);
+                    queue.write(sink);
                 }
             });
         if started.is_err() {
@@ -238,15 +238,15 @@ impl State {
 }
 
 /// For the formatter: each line comes in one piece.
-impl<'a> MakeWriter<'a> for Outlet {
-    type Writer = &'a Outlet;
+impl<'a> MakeWriter<'a> for LineQueue {
+    type Writer = &'a LineQueue;
 
     fn make_writer(&'a self) -> Self::Writer {
         self
     }
 }
 
-impl io::Write for &Outlet {
+impl io::Write for &LineQueue {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.push(Line::Text(line.to_vec()));
         Ok(line.len())
@@ -272,7 +272,7 @@ mod tests {
     fn ignore(_: Lost) {}
 
     /// A place that takes each line once somebody reads it, as a full pipe does.
-    fn full(tell: fn(Lost)) -> (Outlet, Receiver<String>, Arc<AtomicU64>) {
+    fn full(tell: fn(Lost)) -> (LineQueue, Receiver<String>, Arc<AtomicU64>) {
         let (written, reader): (SyncSender<String>, _) = sync_channel(0);
         let sink = Box::new(move |line| {
             let text = match line {
@@ -283,13 +283,13 @@ mod tests {
             let _ = written.send(text);
         });
         let lost = Arc::new(AtomicU64::new(0));
-        (Outlet::new(sink, Arc::clone(&lost), tell), reader, lost)
+        (LineQueue::new(sink, Arc::clone(&lost), tell), reader, lost)
     }
 
     /// Waits until the thread has the first line in its hands: the queue is empty then.
-    fn until_stuck(outlet: &Outlet) {
+    fn until_stuck(queue: &LineQueue) {
         let deadline = Instant::now() + PATIENCE;
-        while !outlet.lock().waiting.is_empty() {
+        while !queue.lock().waiting.is_empty() {
             assert!(Instant::now() < deadline);
             thread::yield_now();
         }
@@ -297,14 +297,14 @@ mod tests {
 
     #[test]
     fn lines_are_written_in_their_order() {
-        let (outlet, reader, lost) = full(ignore);
+        let (queue, reader, lost) = full(ignore);
         for number in 0..100 {
-            outlet.push(line(&number.to_string()));
+            queue.push(line(&number.to_string()));
         }
         for number in 0..100 {
             assert_eq!(reader.recv_timeout(PATIENCE).unwrap(), number.to_string());
         }
-        outlet.flush(PATIENCE);
+        queue.flush(PATIENCE);
         assert_eq!(lost.load(Relaxed), 0);
     }
 
@@ -312,17 +312,17 @@ mod tests {
     fn who_logs_never_waits_and_what_was_lost_is_said_in_its_place() {
         fn tell(lost: Lost) {
             assert!(lost.since <= SystemTime::now());
-            OWN_OUTLET.with_borrow(|outlet| {
-                let outlet = outlet.as_ref().unwrap();
-                outlet.push(line(&format!("{} lost", lost.lines)));
+            OWN_OUTLET.with_borrow(|queue| {
+                let queue = queue.as_ref().unwrap();
+                queue.push(line(&format!("{} lost", lost.lines)));
             });
         }
         thread_local! {
-            static OWN_OUTLET: RefCell<Option<Outlet>> = const { RefCell::new(None) };
+            static OWN_OUTLET: RefCell<Option<LineQueue>> = const { RefCell::new(None) };
         }
         // The thread that writes has to know where it logs to, as a subscriber would.
         let (written, reader): (SyncSender<String>, _) = sync_channel(0);
-        let cell: Arc<Mutex<Option<Outlet>>> = Arc::default();
+        let cell: Arc<Mutex<Option<LineQueue>>> = Arc::default();
         let known = Arc::clone(&cell);
         let sink = Box::new(move |line| {
             OWN_OUTLET.set(known.lock().unwrap().clone());
@@ -331,23 +331,23 @@ mod tests {
             }
         });
         let lost = Arc::new(AtomicU64::new(0));
-        let outlet = Outlet::new(sink, Arc::clone(&lost), tell);
-        *cell.lock().unwrap() = Some(outlet.clone());
+        let queue = LineQueue::new(sink, Arc::clone(&lost), tell);
+        *cell.lock().unwrap() = Some(queue.clone());
 
-        outlet.push(line("in hand"));
-        until_stuck(&outlet);
+        queue.push(line("in hand"));
+        until_stuck(&queue);
         for number in 0..MAX_LINES + 7 {
-            outlet.push(line(&number.to_string()));
+            queue.push(line(&number.to_string()));
         }
         assert_eq!(lost.load(Relaxed), 7);
         assert_eq!(reader.recv_timeout(PATIENCE).unwrap(), "in hand");
         assert_eq!(reader.recv_timeout(PATIENCE).unwrap(), "0");
         // Room for a line or two is not enough: they are counted with those before.
-        outlet.push(line("one more"));
+        queue.push(line("one more"));
         for number in 1..MAX_LINES {
             assert_eq!(reader.recv_timeout(PATIENCE).unwrap(), number.to_string());
         }
-        outlet.push(line("after"));
+        queue.push(line("after"));
         assert_eq!(reader.recv_timeout(PATIENCE).unwrap(), "8 lost");
         assert_eq!(reader.recv_timeout(PATIENCE).unwrap(), "after");
         assert_eq!(lost.load(Relaxed), 8);
@@ -355,12 +355,12 @@ mod tests {
 
     #[test]
     fn long_lines_are_bounded_too() {
-        let (outlet, reader, lost) = full(ignore);
-        outlet.push(line("in hand"));
-        until_stuck(&outlet);
+        let (queue, reader, lost) = full(ignore);
+        queue.push(line("in hand"));
+        until_stuck(&queue);
         let long = "x".repeat(2 * MAX_BYTES);
-        outlet.push(line(&long));
-        outlet.push(line("short"));
+        queue.push(line(&long));
+        queue.push(line("short"));
         assert_eq!(lost.load(Relaxed), 1);
         assert_eq!(reader.recv_timeout(PATIENCE).unwrap(), "in hand");
         assert_eq!(reader.recv_timeout(PATIENCE).unwrap().len(), 2 * MAX_BYTES);
@@ -368,21 +368,21 @@ mod tests {
 
     #[test]
     fn waiting_for_the_last_line_has_an_end() {
-        let (outlet, reader, _) = full(ignore);
-        outlet.push(line("stuck"));
-        outlet.flush(Duration::from_millis(50));
+        let (queue, reader, _) = full(ignore);
+        queue.push(line("stuck"));
+        queue.flush(Duration::from_millis(50));
         assert_eq!(reader.recv_timeout(PATIENCE).unwrap(), "stuck");
-        outlet.flush(PATIENCE);
+        queue.flush(PATIENCE);
     }
 
     #[test]
     fn at_rest_there_is_no_thread() {
-        let (outlet, reader, _) = full(ignore);
+        let (queue, reader, _) = full(ignore);
         for text in ["one", "another"] {
-            outlet.push(line(text));
+            queue.push(line(text));
             assert_eq!(reader.recv_timeout(PATIENCE).unwrap(), text);
             let deadline = Instant::now() + PATIENCE;
-            while outlet.lock().sink.is_none() {
+            while queue.lock().sink.is_none() {
                 assert!(Instant::now() < deadline);
                 thread::sleep(Duration::from_millis(5));
             }

@@ -1,6 +1,6 @@
 //! What is counted: messages, bytes, losses, and when things last happened.
 //!
-//! Totals only report; nothing is decided by them. They start at 0 with the
+//! Counters only report; nothing is decided by them. They start at 0 with the
 //! process and never go down. One writer (the connection's task) and any number of
 //! readers, so every access is relaxed.
 
@@ -12,7 +12,7 @@ use crate::base::clock::{boottime_usec, realtime_usec};
 
 /// The totals of one connection, or of the whole agent.
 #[derive(Debug, Default)]
-pub struct Totals {
+pub struct Counters {
     messages_sent: AtomicU64,
     messages_received: AtomicU64,
     bytes_sent: AtomicU64,
@@ -26,7 +26,7 @@ pub struct Totals {
     last_model: AtomicU64,
 }
 
-impl Totals {
+impl Counters {
     /// Messages handed to the transport, control and grid alike.
     pub fn messages_sent(&self) -> u64 {
         self.messages_sent.load(Relaxed)
@@ -86,14 +86,14 @@ impl Totals {
 
 /// Counts into a connection's totals and into the agent's, which outlive it.
 #[derive(Debug, Clone)]
-pub struct Counters {
-    connection: Arc<Totals>,
-    agent: Arc<Totals>,
+pub struct CounterWriter {
+    connection: Arc<Counters>,
+    agent: Arc<Counters>,
 }
 
-impl Counters {
+impl CounterWriter {
     /// New totals for a connection, counted into `agent` as well.
-    pub fn new(agent: Arc<Totals>) -> Self {
+    pub fn new(agent: Arc<Counters>) -> Self {
         Self {
             connection: Arc::default(),
             agent,
@@ -102,16 +102,16 @@ impl Counters {
 
     /// The connection's own totals.
     #[must_use]
-    pub fn connection(&self) -> Arc<Totals> {
+    pub fn connection(&self) -> Arc<Counters> {
         Arc::clone(&self.connection)
     }
 
-    fn both(&self, field: impl Fn(&Totals) -> &AtomicU64, by: u64) {
+    fn both(&self, field: impl Fn(&Counters) -> &AtomicU64, by: u64) {
         field(&self.connection).fetch_add(by, Relaxed);
         field(&self.agent).fetch_add(by, Relaxed);
     }
 
-    fn stamp(&self, field: impl Fn(&Totals) -> &AtomicU64) {
+    fn stamp(&self, field: impl Fn(&Counters) -> &AtomicU64) {
         let now = realtime_usec(SystemTime::now());
         field(&self.connection).store(now, Relaxed);
         field(&self.agent).store(now, Relaxed);
@@ -165,9 +165,9 @@ mod tests {
 
     #[test]
     fn a_connection_counts_into_itself_and_the_agent() {
-        let agent = Arc::new(Totals::default());
-        let first = Counters::new(Arc::clone(&agent));
-        let second = Counters::new(Arc::clone(&agent));
+        let agent = Arc::new(Counters::default());
+        let first = CounterWriter::new(Arc::clone(&agent));
+        let second = CounterWriter::new(Arc::clone(&agent));
         first.sent(10);
         second.sent(5);
         second.dropped();
@@ -183,7 +183,7 @@ mod tests {
 
     #[test]
     fn what_was_heard_has_the_time_of_both_clocks() {
-        let counters = Counters::new(Arc::default());
+        let counters = CounterWriter::new(Arc::default());
         assert_eq!(counters.connection().last_heard(), 0);
         let (wall, boot) = (realtime_usec(SystemTime::now()), boottime_usec());
         counters.received();

@@ -7,13 +7,13 @@ use std::future::pending;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::complaints::Throttle;
 use super::events;
 use super::hosts::Hosts;
 use super::line::Line;
 use super::printer::Printer;
 use super::push::{self, Pushes, TargetStatus};
 use super::settings::Settings;
+use super::throttle::Throttle;
 use crate::collector::hosts::snapshot::Presence;
 use crate::curve::router::RoutingIdBytes;
 use crate::protocol::grid::Grid;
@@ -39,8 +39,8 @@ pub(super) struct Passed<'a> {
     pub(super) routing_id: &'a RoutingIdBytes,
 }
 
-/// The outlets that there are.
-pub(super) struct Outlets {
+/// The sinks that there are.
+pub(super) struct Sinks {
     printer: Option<Printer>,
     pushes: Pushes,
     dropped: Throttle,
@@ -51,7 +51,7 @@ pub(super) struct Outlets {
     time: Option<(SystemTime, String)>,
 }
 
-impl Outlets {
+impl Sinks {
     pub(super) fn new(printer: Option<Printer>, pushes: Pushes) -> Self {
         Self {
             printer,

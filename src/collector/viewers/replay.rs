@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::vocabulary::Kind;
+use super::types::Kind;
 
 /// Most messages: two seconds of 10,000 hosts that report every 5 s. Who is further behind
 /// is better served with newer ones.
@@ -26,14 +26,14 @@ pub(super) struct Taped {
 
 /// Messages by number, from 0 since the collector's start.
 #[derive(Debug, Default)]
-pub(super) struct Tape {
+pub(super) struct ReplayBuffer {
     messages: VecDeque<Taped>,
     /// The number of the first.
     start: u64,
     bytes: usize,
 }
 
-impl Tape {
+impl ReplayBuffer {
     /// The number of the oldest message.
     pub(super) fn start(&self) -> u64 {
         self.start
@@ -90,37 +90,40 @@ mod tests {
     use super::*;
     use crate::protocol::message::GridKind;
 
-    fn push(tape: &mut Tape, bytes: usize) {
+    fn push(replay: &mut ReplayBuffer, bytes: usize) {
         let kind = Kind::Grid(GridKind::Metrics);
-        tape.push(&"web1".into(), kind, &vec![b' '; bytes]);
+        replay.push(&"web1".into(), kind, &vec![b' '; bytes]);
     }
 
     #[test]
     fn a_tape_is_bounded_in_number_and_bytes() {
-        let mut tape = Tape::default();
+        let mut replay = ReplayBuffer::default();
         for _ in 0..MAX_MESSAGES + 10 {
-            push(&mut tape, 1);
+            push(&mut replay, 1);
         }
-        assert_eq!((tape.start(), tape.end()), (10, 10 + MAX_MESSAGES as u64));
-        assert_eq!(tape.bytes(), MAX_MESSAGES);
-        assert!(tape.get(9).is_none() && tape.get(tape.end()).is_none());
-        assert_eq!(tape.get(10).unwrap().grid.len(), 1);
-        push(&mut tape, MAX_BYTES);
-        assert_eq!(tape.bytes(), MAX_BYTES);
-        assert_eq!(tape.end() - tape.start(), 1);
+        assert_eq!(
+            (replay.start(), replay.end()),
+            (10, 10 + MAX_MESSAGES as u64)
+        );
+        assert_eq!(replay.bytes(), MAX_MESSAGES);
+        assert!(replay.get(9).is_none() && replay.get(replay.end()).is_none());
+        assert_eq!(replay.get(10).unwrap().grid.len(), 1);
+        push(&mut replay, MAX_BYTES);
+        assert_eq!(replay.bytes(), MAX_BYTES);
+        assert_eq!(replay.end() - replay.start(), 1);
     }
 
     #[test]
     fn what_nobody_needs_goes_and_numbers_stay() {
-        let mut tape = Tape::default();
+        let mut replay = ReplayBuffer::default();
         for bytes in [1, 2, 3] {
-            push(&mut tape, bytes);
+            push(&mut replay, bytes);
         }
-        tape.forget_before(Some(2));
-        assert_eq!((tape.start(), tape.end(), tape.bytes()), (2, 3, 3));
-        tape.forget_before(None);
-        assert_eq!((tape.start(), tape.end(), tape.bytes()), (3, 3, 0));
-        push(&mut tape, 4);
-        assert_eq!(tape.get(3).unwrap().grid.len(), 4);
+        replay.forget_before(Some(2));
+        assert_eq!((replay.start(), replay.end(), replay.bytes()), (2, 3, 3));
+        replay.forget_before(None);
+        assert_eq!((replay.start(), replay.end(), replay.bytes()), (3, 3, 0));
+        push(&mut replay, 4);
+        assert_eq!(replay.get(3).unwrap().grid.len(), 4);
     }
 }

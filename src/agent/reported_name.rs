@@ -9,7 +9,7 @@ use crate::base::offload::{Offloaded, offload};
 use crate::protocol::message::check_host;
 
 /// The configured name, else the fully qualified one, else the short one.
-pub(crate) struct NameKeeper {
+pub(crate) struct ReportedName {
     configured: Option<String>,
     /// The kernel's name when the resolver was last asked.
     short: String,
@@ -29,9 +29,9 @@ struct Question {
     patience: Instant,
 }
 
-impl NameKeeper {
+impl ReportedName {
     pub(crate) fn new(configured: Option<String>) -> Self {
-        let mut keeper = Self {
+        let mut reported = Self {
             short: String::new(),
             current: Arc::from(configured.clone().unwrap_or_else(short)),
             configured,
@@ -39,8 +39,8 @@ impl NameKeeper {
             question: None,
             watch: Watch::start(),
         };
-        keeper.look_up();
-        keeper
+        reported.look_up();
+        reported
     }
 
     /// The name to report under.
@@ -140,21 +140,21 @@ mod tests {
 
     #[tokio::test]
     async fn a_configured_name_needs_no_resolver() {
-        let mut keeper = NameKeeper::new(Some("web1.example.org".to_owned()));
-        assert!(keeper.settled());
-        assert_eq!(&*keeper.current(), "web1.example.org");
-        keeper.configure(Some("web2.example.org".to_owned()));
-        assert!(keeper.settled());
-        assert_eq!(&*keeper.current(), "web2.example.org");
+        let mut reported = ReportedName::new(Some("web1.example.org".to_owned()));
+        assert!(reported.settled());
+        assert_eq!(&*reported.current(), "web1.example.org");
+        reported.configure(Some("web2.example.org".to_owned()));
+        assert!(reported.settled());
+        assert_eq!(&*reported.current(), "web2.example.org");
     }
 
     #[tokio::test]
     async fn the_host_s_own_name_settles() {
-        let mut keeper = NameKeeper::new(None);
-        assert!(keeper.current().starts_with(&short()));
-        while !keeper.settled() {
-            keeper.changed().await;
+        let mut reported = ReportedName::new(None);
+        assert!(reported.current().starts_with(&short()));
+        while !reported.settled() {
+            reported.changed().await;
         }
-        assert!(keeper.current().starts_with(&short()));
+        assert!(reported.current().starts_with(&short()));
     }
 }

@@ -13,11 +13,11 @@ use tokio::time::{sleep_until, timeout};
 
 use super::gate::Gate;
 use super::pins::Pins;
-use super::state::{KnownKeys, Owned, Request, StateError, Wish};
+use super::state::{Action, KnownKeys, Owned, Request, StateError};
 use super::watch::{Armed, Watch, arm};
 use super::worker::Worker;
-use crate::collector::complaints::Throttle;
 use crate::collector::events;
+use crate::collector::throttle::Throttle;
 use crate::curve::keys::PublicKey;
 
 /// Between two writings of the record of keys. It is for people to read.
@@ -81,7 +81,7 @@ pub(super) enum Outcome {
     },
 }
 
-/// Something that the keeper has to do with.
+/// Something that the writer has to do with.
 #[derive(Debug)]
 pub(super) enum Event {
     Done(Outcome),
@@ -90,7 +90,7 @@ pub(super) enum Event {
 }
 
 #[derive(Debug)]
-pub(super) struct Keeper {
+pub(super) struct Writer {
     worker: Worker<Job, Outcome>,
     watch: Option<Watch>,
     /// When to look for requests.
@@ -100,7 +100,7 @@ pub(super) struct Keeper {
     failures: Throttle,
 }
 
-impl Keeper {
+impl Writer {
     /// Keeps things as their owner from now on.
     pub(super) fn start(owned: Owned, now: Instant) -> io::Result<Self> {
         Ok(Self {
@@ -197,16 +197,16 @@ impl Keeper {
         let mut forget = Vec::new();
         for request in &requests {
             let in_use = gate.pins().is_some();
-            match &request.wish {
-                Wish::Record => {}
-                Wish::Forget(host) if !in_use => forget.push(Pinned::Name(host.clone())),
-                Wish::Forget(host) => {
+            match &request.action {
+                Action::Record => {}
+                Action::Forget(host) if !in_use => forget.push(Pinned::Name(host.clone())),
+                Action::Forget(host) => {
                     if gate.forget(host) {
                         events::pin_forgotten(host);
                     }
                 }
-                Wish::ForgetKey(key) if !in_use => forget.push(Pinned::Key(*key, 0)),
-                Wish::ForgetKey(key) => {
+                Action::ForgetKey(key) if !in_use => forget.push(Pinned::Key(*key, 0)),
+                Action::ForgetKey(key) => {
                     let names = gate.forget_key(*key);
                     if names > 0 {
                         events::pins_of_key_forgotten(key, names);
@@ -214,7 +214,9 @@ impl Keeper {
                 }
             }
         }
-        let record = requests.iter().any(|request| request.wish == Wish::Record);
+        let record = requests
+            .iter()
+            .any(|request| request.action == Action::Record);
         let keep = Keep {
             forget,
             done: requests,

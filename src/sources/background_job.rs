@@ -12,14 +12,14 @@ use super::{
 
 /// A job that is done again and again.
 #[derive(Debug)]
-pub(super) struct Errand {
+pub(super) struct BackgroundJob {
     prober: Prober,
     /// Why nothing comes of it while the job has not ended.
     unfinished: &'static str,
     begun: Option<Result<Ticket, ProbeError>>,
 }
 
-impl Errand {
+impl BackgroundJob {
     /// One that was never begun.
     pub(super) fn new(prober: Prober, unfinished: &'static str) -> Self {
         Self {

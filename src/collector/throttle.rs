@@ -79,14 +79,14 @@ impl Sender {
 
 /// What was refused, by peer: its key, or whatever else it is known by.
 #[derive(Debug)]
-pub struct Complaints<P> {
+pub struct PeerThrottle<P> {
     peers: HashMap<P, Throttle>,
     /// No peer may be forgotten before.
     full_until: Option<Instant>,
     crowd: Throttle,
 }
 
-impl<P> Default for Complaints<P> {
+impl<P> Default for PeerThrottle<P> {
     fn default() -> Self {
         Self {
             peers: HashMap::new(),
@@ -96,7 +96,7 @@ impl<P> Default for Complaints<P> {
     }
 }
 
-impl<P: Hash + Eq + Clone> Complaints<P> {
+impl<P: Hash + Eq + Clone> PeerThrottle<P> {
     /// Something of `peer` was refused.
     pub fn note(&mut self, now: Instant, peer: &P) -> Tell {
         if let Some(throttle) = self.peers.get_mut(peer) {
@@ -149,83 +149,83 @@ mod tests {
     #[test]
     fn a_peer_is_named_once_a_minute_with_what_was_not_told() {
         let start = Instant::now();
-        let mut complaints = Complaints::default();
+        let mut throttle = PeerThrottle::default();
         let (a, b) = (peer(1), peer(2));
-        assert_eq!(complaints.note(start, &a), Tell::Peer { untold: 0 });
+        assert_eq!(throttle.note(start, &a), Tell::Peer { untold: 0 });
         for second in 1..60 {
             let now = start + Duration::from_secs(second);
-            assert_eq!(complaints.note(now, &a), Tell::Nothing);
+            assert_eq!(throttle.note(now, &a), Tell::Nothing);
         }
-        assert_eq!(complaints.note(start, &b), Tell::Peer { untold: 0 });
+        assert_eq!(throttle.note(start, &b), Tell::Peer { untold: 0 });
         let later = start + TELL_INTERVAL;
-        assert_eq!(complaints.note(later, &a), Tell::Peer { untold: 59 });
-        assert_eq!(complaints.note(later, &a), Tell::Nothing);
-        assert_eq!(complaints.note(later, &b), Tell::Peer { untold: 0 });
+        assert_eq!(throttle.note(later, &a), Tell::Peer { untold: 59 });
+        assert_eq!(throttle.note(later, &a), Tell::Nothing);
+        assert_eq!(throttle.note(later, &b), Tell::Peer { untold: 0 });
     }
 
     #[test]
     fn a_crowd_is_one_line_a_minute() {
         let start = Instant::now();
-        let mut complaints = Complaints::default();
+        let mut throttle = PeerThrottle::default();
         for number in 0..MAX_PEERS {
-            let told = complaints.note(start, &peer(number));
+            let told = throttle.note(start, &peer(number));
             assert_eq!(told, Tell::Peer { untold: 0 });
         }
         let stranger = |number| peer(MAX_PEERS + number);
         assert_eq!(
-            complaints.note(start, &stranger(0)),
+            throttle.note(start, &stranger(0)),
             Tell::Crowd { untold: 0 }
         );
         for number in 1..100 {
-            assert_eq!(complaints.note(start, &stranger(number)), Tell::Nothing);
+            assert_eq!(throttle.note(start, &stranger(number)), Tell::Nothing);
         }
         // Those that are known are still told apart.
         let later = start + TELL_INTERVAL;
-        assert_eq!(complaints.note(later, &peer(3)), Tell::Peer { untold: 0 });
+        assert_eq!(throttle.note(later, &peer(3)), Tell::Peer { untold: 0 });
         // There is room again: for all but the one that was told of just now.
         for number in 0..MAX_PEERS - 1 {
-            let told = complaints.note(later, &stranger(number));
+            let told = throttle.note(later, &stranger(number));
             assert_eq!(told, Tell::Peer { untold: 0 }, "{number}");
         }
         assert_eq!(
-            complaints.note(later, &stranger(MAX_PEERS)),
+            throttle.note(later, &stranger(MAX_PEERS)),
             Tell::Crowd { untold: 99 }
         );
-        assert_eq!(complaints.note(later, &peer(3)), Tell::Nothing);
+        assert_eq!(throttle.note(later, &peer(3)), Tell::Nothing);
     }
 
     #[test]
     fn a_flood_of_peers_takes_bounded_memory() {
         let start = Instant::now();
-        let mut complaints = Complaints::default();
+        let mut throttle = PeerThrottle::default();
         for step in 0..100_000_u32 {
             let now = start + step * Duration::from_millis(13);
             // Now the same few, now ever new ones.
             let number = if step % 3 == 0 { step % 300 } else { step };
-            complaints.note(now, &peer(number as usize));
-            assert!(complaints.peers.len() <= MAX_PEERS);
+            throttle.note(now, &peer(number as usize));
+            assert!(throttle.peers.len() <= MAX_PEERS);
         }
     }
 
     #[test]
     fn connections_of_one_key_are_one_sender() {
         let start = Instant::now();
-        let mut complaints = Complaints::default();
+        let mut throttle = PeerThrottle::default();
         let key = |number| PublicKey::from_bytes([number; 32]);
-        let told = |complaints: &mut Complaints<Sender>, key, address: &str| {
-            complaints.note(start, &Sender::of(key, Some(address))) != Tell::Nothing
+        let told = |throttle: &mut PeerThrottle<Sender>, key, address: &str| {
+            throttle.note(start, &Sender::of(key, Some(address))) != Tell::Nothing
         };
         // Wherever it comes from, and however often.
-        assert!(told(&mut complaints, Some(key(1)), "10.0.0.1"));
+        assert!(told(&mut throttle, Some(key(1)), "10.0.0.1"));
         for number in 0..200 {
             let address = format!("10.0.0.{number}");
-            assert!(!told(&mut complaints, Some(key(1)), &address));
+            assert!(!told(&mut throttle, Some(key(1)), &address));
         }
-        assert!(told(&mut complaints, Some(key(2)), "10.0.0.1"));
-        assert!(told(&mut complaints, None, "10.0.0.1"));
-        assert!(!told(&mut complaints, None, "10.0.0.1"));
+        assert!(told(&mut throttle, Some(key(2)), "10.0.0.1"));
+        assert!(told(&mut throttle, None, "10.0.0.1"));
+        assert!(!told(&mut throttle, None, "10.0.0.1"));
         let unknown = Sender::of(None, None);
-        assert_eq!(complaints.note(start, &unknown), Tell::Peer { untold: 0 });
-        assert_eq!(complaints.note(start, &unknown), Tell::Nothing);
+        assert_eq!(throttle.note(start, &unknown), Tell::Peer { untold: 0 });
+        assert_eq!(throttle.note(start, &unknown), Tell::Nothing);
     }
 }

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::Door;
+use super::Listener;
 use crate::curve::keys::PublicKey;
 
 /// Most keys remembered that were let in: the largest fleet that one collector is meant for.
@@ -33,7 +33,7 @@ const MAX_ADDRESS_BYTES: usize = 64;
 /// How a key stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Standing {
+pub enum Decision {
     /// It is listed, and let in.
     Allowed,
     /// It is let in as anybody is.
@@ -42,7 +42,7 @@ pub enum Standing {
     Refused,
 }
 
-impl Standing {
+impl Decision {
     /// As people read it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -56,7 +56,7 @@ impl Standing {
 
 /// A host name that a key reported under.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Said {
+pub struct HostSeen {
     /// The name.
     pub name: Box<str>,
     /// When last, in seconds since 1970.
@@ -73,21 +73,21 @@ pub struct Record {
     /// Where it came from last, without a port.
     pub address: Box<str>,
     /// The names it reported under, at most [`MAX_HOSTS`].
-    pub hosts: Vec<Said>,
+    pub hosts: Vec<HostSeen>,
     /// How it stands.
-    pub standing: Standing,
+    pub standing: Decision,
     /// How often it was refused since it was last let in.
     pub refusals: u64,
 }
 
 /// Where a key came to, and the key.
-pub type Who = (Door, PublicKey);
+pub type Who = (Listener, PublicKey);
 
 /// A key, where it came to, and what is known of it: for lists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedKey {
     /// Where it came to.
-    pub door: Door,
+    pub listener: Listener,
     /// The key.
     pub key: PublicKey,
     /// What is known of it.
@@ -96,12 +96,12 @@ pub struct ListedKey {
 
 /// The keys that have come.
 #[derive(Debug, Default)]
-pub struct Seen {
+pub struct KeyLog {
     admitted: HashMap<Who, Record>,
     refused: HashMap<Who, Record>,
 }
 
-impl Seen {
+impl KeyLog {
     /// Those of before.
     pub fn restore(&mut self, before: impl IntoIterator<Item = (Who, Record)>) {
         for (who, record) in before {
@@ -113,7 +113,7 @@ impl Seen {
     }
 
     /// A key knocked, and it stands like this.
-    pub fn knocked(&mut self, who: Who, address: &str, standing: Standing, unix: u64) {
+    pub fn knocked(&mut self, who: Who, address: &str, standing: Decision, unix: u64) {
         // What it was before comes along.
         let before = self.admitted.remove(&who);
         let before = before.or_else(|| self.refused.remove(&who));
@@ -133,8 +133,8 @@ impl Seen {
             record.address = address.into();
         }
         record.refusals = match standing {
-            Standing::Refused => record.refusals + 1,
-            Standing::Allowed | Standing::Any => 0,
+            Decision::Refused => record.refusals + 1,
+            Decision::Allowed | Decision::Any => 0,
         };
         let (table, most) = self.table(standing);
         if table.len() >= most {
@@ -154,7 +154,7 @@ impl Seen {
             said.last = unix;
             return;
         }
-        let new = || Said {
+        let new = || HostSeen {
             name: host.into(),
             last: unix,
         };
@@ -190,10 +190,10 @@ impl Seen {
         self.len() == 0
     }
 
-    fn table(&mut self, standing: Standing) -> (&mut HashMap<Who, Record>, usize) {
+    fn table(&mut self, standing: Decision) -> (&mut HashMap<Who, Record>, usize) {
         match standing {
-            Standing::Refused => (&mut self.refused, MAX_REFUSED),
-            Standing::Allowed | Standing::Any => (&mut self.admitted, MAX_ADMITTED),
+            Decision::Refused => (&mut self.refused, MAX_REFUSED),
+            Decision::Allowed | Decision::Any => (&mut self.admitted, MAX_ADMITTED),
         }
     }
 }
@@ -201,7 +201,7 @@ impl Seen {
 /// Lets an eighth go, so that a flood of new keys does not cost a search for each.
 fn make_room(table: &mut HashMap<Who, Record>) {
     let worth = |record: &Record| {
-        let listed = record.standing == Standing::Allowed;
+        let listed = record.standing == Decision::Allowed;
         (listed, !record.hosts.is_empty(), record.last_seen)
     };
     let mut all: Vec<_> = table
@@ -221,13 +221,13 @@ mod tests {
     fn who(number: usize) -> Who {
         let mut bytes = [0; 32];
         bytes[..8].copy_from_slice(&number.to_le_bytes());
-        (Door::Agents, PublicKey::from_bytes(bytes))
+        (Listener::Agents, PublicKey::from_bytes(bytes))
     }
 
     #[test]
     fn what_a_key_did_is_known() {
-        let mut seen = Seen::default();
-        seen.knocked(who(1), "10.0.0.1", Standing::Any, 100);
+        let mut seen = KeyLog::default();
+        seen.knocked(who(1), "10.0.0.1", Decision::Any, 100);
         seen.heard(who(1), None, 110);
         seen.heard(who(1), Some("web1"), 120);
         seen.heard(who(1), Some("web1"), 130);
@@ -238,37 +238,37 @@ mod tests {
             first_seen: 100,
             last_seen: 130,
             address: "10.0.0.1".into(),
-            hosts: vec![Said {
+            hosts: vec![HostSeen {
                 name: "web1".into(),
                 last: 130,
             }],
-            standing: Standing::Any,
+            standing: Decision::Any,
             refusals: 0,
         };
         assert_eq!(seen.get(&who(1)), Some(&expected));
         // The same key as a viewer is another matter.
-        assert_eq!(seen.get(&(Door::Viewers, who(1).1)), None);
+        assert_eq!(seen.get(&(Listener::Viewers, who(1).1)), None);
 
-        seen.knocked(who(1), "10.0.0.2", Standing::Refused, 200);
-        seen.knocked(who(1), "10.0.0.2", Standing::Refused, 210);
+        seen.knocked(who(1), "10.0.0.2", Decision::Refused, 200);
+        seen.knocked(who(1), "10.0.0.2", Decision::Refused, 210);
         let record = seen.get(&who(1)).unwrap();
         assert_eq!((record.first_seen, record.last_seen), (100, 210));
         assert_eq!((&*record.address, record.refusals), ("10.0.0.2", 2));
         assert_eq!(record.hosts, expected.hosts);
-        seen.knocked(who(1), "10.0.0.2", Standing::Allowed, 220);
+        seen.knocked(who(1), "10.0.0.2", Decision::Allowed, 220);
         let record = seen.get(&who(1)).unwrap();
-        assert_eq!((record.standing, record.refusals), (Standing::Allowed, 0));
+        assert_eq!((record.standing, record.refusals), (Decision::Allowed, 0));
         assert_eq!(seen.len(), 1);
     }
 
     #[test]
     fn strangers_push_out_nobody_who_is_let_in() {
-        let mut seen = Seen::default();
+        let mut seen = KeyLog::default();
         for number in 0..MAX_ADMITTED {
-            seen.knocked(who(number), "", Standing::Any, number as u64);
+            seen.knocked(who(number), "", Decision::Any, number as u64);
         }
         for number in 0..50_000 {
-            seen.knocked(who(MAX_ADMITTED + number), "", Standing::Refused, 0);
+            seen.knocked(who(MAX_ADMITTED + number), "", Decision::Refused, 0);
             assert!(seen.len() <= MAX_ADMITTED + MAX_REFUSED);
         }
         for number in 0..MAX_ADMITTED {
@@ -280,15 +280,15 @@ mod tests {
 
     #[test]
     fn those_that_never_reported_go_first_and_then_the_oldest() {
-        let mut seen = Seen::default();
+        let mut seen = KeyLog::default();
         // The first came long ago, and report.
         for number in 0..MAX_ADMITTED {
-            seen.knocked(who(number), "", Standing::Any, number as u64);
+            seen.knocked(who(number), "", Decision::Any, number as u64);
             if number < 100 || number % 2 == 0 {
                 seen.heard(who(number), Some("host"), number as u64);
             }
         }
-        seen.knocked(who(MAX_ADMITTED), "", Standing::Any, 0);
+        seen.knocked(who(MAX_ADMITTED), "", Decision::Any, 0);
         let gone = MAX_ADMITTED.div_ceil(8);
         assert_eq!(seen.len(), MAX_ADMITTED - gone + 1);
         assert!(seen.get(&who(0)).is_some());
@@ -300,14 +300,14 @@ mod tests {
 
     #[test]
     fn a_relay_is_known_by_a_few_names() {
-        let mut seen = Seen::default();
-        seen.knocked(who(1), "", Standing::Any, 0);
+        let mut seen = KeyLog::default();
+        seen.knocked(who(1), "", Decision::Any, 0);
         for round in 0..10 {
             for number in 0..100 {
                 seen.heard(who(1), Some(&number.to_string()), round);
             }
         }
-        let names = |seen: &Seen| {
+        let names = |seen: &KeyLog| {
             let record = seen.get(&who(1)).unwrap();
             record
                 .hosts
@@ -322,13 +322,13 @@ mod tests {
 
     #[test]
     fn what_was_known_before_is_bounded_too() {
-        let mut seen = Seen::default();
+        let mut seen = KeyLog::default();
         let record = Record {
             first_seen: 1,
             last_seen: 2,
             address: "".into(),
             hosts: Vec::new(),
-            standing: Standing::Refused,
+            standing: Decision::Refused,
             refusals: 3,
         };
         seen.restore((0..MAX_REFUSED + 5).map(|number| (who(number), record.clone())));
