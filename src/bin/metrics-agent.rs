@@ -59,10 +59,21 @@ fn examine(inputs: Inputs, print: bool) -> ExitCode {
             return EXIT_UNAVAILABLE.into();
         }
     };
-    match read.and_then(|layers| layers.load(&inputs, KeyPolicy::ReadOnly)) {
+    let loaded = read.and_then(|layers| layers.load(&inputs, KeyPolicy::ReadOnly));
+    let on_system_bus = loaded
+        .as_ref()
+        .is_ok_and(|loaded| loaded.settings.bus == BusAddress::System);
+    let obstacles = service
+        .iter()
+        .flat_map(|service| service.obstacles(on_system_bus));
+    let cannot_start = obstacles.map(|obstacle| complain(obstacle)).count() > 0;
+    match loaded {
         Ok(loaded) => {
             for warning in &loaded.warnings {
                 complain(warning);
+            }
+            if cannot_start && !print {
+                return EXIT_CONFIG.into();
             }
             let text = if print {
                 let running = running(&loaded.settings.bus);

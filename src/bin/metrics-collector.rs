@@ -19,6 +19,7 @@ use metrics_agent::collector::settings::{self, Inputs, Loaded};
 use metrics_agent::collector::start;
 use metrics_agent::config::ConfigError;
 use metrics_agent::config::service::Service;
+use metrics_agent::dbus::BusAddress;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -100,6 +101,10 @@ fn examine(arguments: &Arguments, inputs: Inputs) -> ExitCode {
     for warning in &loaded.warnings {
         complain(warning);
     }
+    let on_system_bus = loaded.settings.bus == BusAddress::System;
+    if tell_obstacles(service.as_ref(), on_system_bus) && arguments.check_config {
+        return EXIT_CONFIG.into();
+    }
     if let Found::Nowhere { unseen, .. } = &loaded.keys {
         for directory in unseen {
             let directory = directory.display();
@@ -120,8 +125,17 @@ fn examine(arguments: &Arguments, inputs: Inputs) -> ExitCode {
     ExitCode::SUCCESS
 }
 
+/// Says what keeps the unit from starting; whether there is such.
+fn tell_obstacles(service: Option<&Service>, on_system_bus: bool) -> bool {
+    let obstacles = service
+        .into_iter()
+        .flat_map(|service| service.obstacles(on_system_bus));
+    obstacles.map(|obstacle| complain(obstacle)).count() > 0
+}
+
 /// Says every problem, and as whom they were found.
 fn refuse(error: &ConfigError, service: Option<&Service>) -> ExitCode {
+    tell_obstacles(service, false);
     for problem in error.problems() {
         complain(problem);
     }

@@ -12,30 +12,31 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use thiserror::Error;
-
-use super::error::Hidden;
 use crate::base::durable::owner::Owner;
 use crate::base::text;
 
 mod credential;
+mod obstacle;
+mod policy;
+mod sight;
 mod state;
 mod unit;
 mod variables;
 
 pub use credential::Credential;
 use credential::Stores;
-#[cfg(test)]
-use credential::Wanted;
+pub use obstacle::Obstacle;
+pub use sight::{Note, ServiceView};
+use state::Private;
 pub use state::Seen;
-use state::{Contents, Private};
 use unit::Unit;
 
 /// What is asked of the service manager.
 const PROPERTIES: &str = "--property=LoadState,User,Group,SupplementaryGroups,ProtectHome,\
                           PrivateTmp,InaccessiblePaths,TemporaryFileSystem,BindPaths,\
                           BindReadOnlyPaths,DynamicUser,StateDirectory,Environment,\
-                          EnvironmentFiles,PassEnvironment,UnsetEnvironment";
+                          EnvironmentFiles,PassEnvironment,UnsetEnvironment,FragmentPath,\
+                          DropInPaths";
 
 /// How many seconds the service manager and the system's lists of users may take.
 const PATIENCE: &str = "5";
@@ -59,248 +60,19 @@ const FIRST_DYNAMIC: u32 = 61184;
 const STATES: &str = "/var/lib";
 const PRIVATE_STATES: &str = "/var/lib/private";
 
-/// What a sandbox hides, and what it shows that nobody else sees.
-#[derive(Clone, Debug, Default)]
-pub struct ServiceView {
-    unit: String,
-    user: Option<String>,
-    hidden: Vec<(PathBuf, &'static str)>,
-    /// What is in a hidden directory and seen all the same.
-    shown: Vec<PathBuf>,
-    /// Where something else is bound to.
-    bound: Vec<(PathBuf, &'static str)>,
-    /// State directories of a user that is there only while the unit runs: systemd keeps them
-    /// where nobody but root and the unit may go.
-    private: Vec<Private>,
-    /// The credentials that the next start hands over.
-    handed: Vec<Credential>,
-    /// What is not known of the unit, whatever the settings are.
-    notes: Vec<Note>,
-}
-
-/// What there is to say of a file that this process does not see as the service will.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum Note {
-    /// It cannot be checked.
-    #[error("{}: not checked: {why}", text::path(.path))]
-    Unclear {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        why: String,
-    },
-    /// A file of variables that keeps the unit from starting.
-    #[error(
-        "{}: EnvironmentFile= of {unit} cannot be read, so the service does not start: {why}; \
-         mend the file, or write a - in front of it in the unit",
-        text::path(.path)
-    )]
-    Variables {
-        /// The file.
-        path: PathBuf,
-        /// The unit.
-        unit: String,
-        /// Why not.
-        why: String,
-    },
-    /// Nobody tells what the unit is like.
-    #[error(
-        "{unit}: not checked: {what}, as {why}; `systemctl cat {unit}` shows what the service will \
-         have"
-    )]
-    Unknown {
-        /// The unit.
-        unit: String,
-        /// What of it.
-        what: &'static str,
-        /// Why not.
-        why: String,
-    },
-    /// It was checked where it is now.
-    #[error(
-        "{}: taken as the credential {name}, which systemd hands over at the start of {unit}",
-        text::path(.path)
-    )]
-    Handed {
-        /// Where it is now.
-        path: PathBuf,
-        /// Its name there.
-        name: String,
-        /// The unit.
-        unit: String,
-    },
-}
-
-impl ServiceView {
-    /// Whether a file is hidden; where links lead counts as well.
-    #[must_use]
-    pub fn hides(&self, path: &Path) -> Option<Hidden> {
-        if self.hidden.is_empty() || self.unclear(path).is_some() {
-            return None;
-        }
-        let canonical = fs::canonicalize(path).ok();
-        [Some(path), canonical.as_deref()]
-            .into_iter()
-            .flatten()
-            .find_map(|path| self.hides_itself(path))
-    }
-
-    /// The user that the service runs as, where root asks for it.
-    #[must_use]
-    pub fn user(&self) -> Option<&str> {
-        self.user.as_deref()
-    }
-
-    /// Why nothing can be said of a file from outside of the unit.
-    #[must_use]
-    pub fn unclear(&self, path: &Path) -> Option<Note> {
-        let unit = &self.unit;
-        let bound = |(target, _): &&(PathBuf, _)| path.starts_with(target);
-        let why = if let Some((target, property)) = self.bound.iter().find(bound) {
-            let target = text::path(target);
-            format!("{property}= of {unit} puts something else at {target} for the service")
-        } else {
-            let shut = |error: &io::Error| error.kind() == io::ErrorKind::PermissionDenied;
-            let private = self.private.iter();
-            let private = private.filter(|state| state.seen.is_none());
-            let mut private = private.map(|state| &state.path);
-            let private = private.find(|state| path.starts_with(state))?;
-            fs::symlink_metadata(path).err().filter(shut)?;
-            let private = text::path(private);
-            format!("DynamicUser= of {unit} shuts {private} for all but root and the service")
-        };
-        let path = path.to_owned();
-        Some(Note::Unclear { path, why })
-    }
-
-    /// The credential of this name that the next start hands over.
-    #[must_use]
-    pub fn handed(&self, name: &Path) -> Option<&Credential> {
-        let named = |one: &&Credential| Path::new(&one.name) == name;
-        self.handed.iter().find(named)
-    }
-
-    /// Whether the next start hands this file over.
-    #[must_use]
-    pub fn is_handed(&self, path: &Path) -> bool {
-        self.handed.iter().any(|one| one.path == path)
-    }
-
-    /// What there is to say of a credential.
-    #[must_use]
-    pub fn note(&self, credential: &Credential) -> Note {
-        let (path, unit) = (credential.path.clone(), self.unit.clone());
-        let name = credential.name.clone();
-        if credential.certificate.is_some() {
-            return Note::Handed { path, name, unit };
-        }
-        let why = format!(
-            "{unit} takes it as the credential {name}, {}; whether it can is seen by starting it",
-            credential.obstacle
-        );
-        Note::Unclear { path, why }
-    }
-
-    /// What is not known of the unit, whatever the settings are.
-    #[must_use]
-    pub fn notes(&self) -> &[Note] {
-        &self.notes
-    }
-
-    /// What root has seen at this path, in a state directory that only root and the service may
-    /// enter.
-    #[must_use]
-    pub fn seen(&self, path: &Path) -> Option<Seen<'_>> {
-        let in_it = |state: &&Private| path.parent() == Some(&state.path);
-        let files = self.private.iter().find(in_it)?.seen.as_ref()?;
-        Some(match files.get(path.file_name()?) {
-            None => Seen::Nothing,
-            Some(Contents::Key(read)) => Seen::Key(read),
-            Some(Contents::Text(text)) => Seen::Text(text),
-        })
-    }
-
-    /// One with something else bound to a directory.
-    #[cfg(test)]
-    pub(crate) fn binding(unit: &str, target: &Path) -> Self {
-        Self {
-            unit: unit.to_owned(),
-            bound: vec![(target.to_owned(), "BindReadOnlyPaths")],
-            ..Self::default()
-        }
-    }
-
-    /// One with a state directory of a dynamic user.
-    #[cfg(test)]
-    pub(crate) fn dynamic(unit: &str, state: &Path) -> Self {
-        Self {
-            unit: unit.to_owned(),
-            private: vec![Private {
-                path: state.to_owned(),
-                seen: None,
-            }],
-            ..Self::default()
-        }
-    }
-
-    /// The same, where root has seen what is in it: it is at `real`.
-    #[cfg(test)]
-    pub(crate) fn dynamic_seen(unit: &str, state: &Path, real: &Path) -> Self {
-        Self {
-            unit: unit.to_owned(),
-            private: vec![Private::open(state.to_owned(), real)],
-            ..Self::default()
-        }
-    }
-
-    /// One with a credential of the next start.
-    #[cfg(test)]
-    pub(crate) fn handing(unit: &str, name: &str, path: &Path) -> Self {
-        Self {
-            unit: unit.to_owned(),
-            handed: credential::resolve(
-                unit,
-                &[Wanted::load(name, &path.display().to_string(), false)],
-                &Stores::default(),
-            ),
-            ..Self::default()
-        }
-    }
-
-    /// One that hides a directory.
-    #[cfg(test)]
-    pub(crate) fn hiding(unit: &str, directory: &Path, property: &'static str) -> Self {
-        Self {
-            unit: unit.to_owned(),
-            hidden: vec![(directory.to_owned(), property)],
-            ..Self::default()
-        }
-    }
-
-    fn hides_itself(&self, path: &Path) -> Option<Hidden> {
-        let in_hidden = |(directory, _): &&(PathBuf, _)| {
-            let shown = |shown: &PathBuf| shown.starts_with(directory) && path.starts_with(shown);
-            path.starts_with(directory) && !self.shown.iter().any(shown)
-        };
-        let (directory, property) = self.hidden.iter().find(in_hidden)?;
-        Some(Hidden {
-            path: path.to_owned(),
-            directory: directory.clone(),
-            property,
-            unit: self.unit.clone(),
-        })
-    }
-}
-
 /// A service, as root sees it.
 #[derive(Debug)]
 pub struct Service {
     unit: &'static str,
     environment: Vec<(OsString, OsString)>,
     user: String,
-    owner: Owner,
+    /// None where the system knows no such user.
+    owner: Option<Owner>,
     groups: Vec<u32>,
     sight: ServiceView,
+    obstacles: Vec<Obstacle>,
+    /// Where the bus does not let the user own the name.
+    no_name: Option<Obstacle>,
 }
 
 impl Service {
@@ -360,15 +132,39 @@ impl Service {
                 };
                 let groups = ask("id", &["-G", "--", &user])?;
                 let groups = groups.split_whitespace().filter_map(|gid| gid.parse().ok());
-                (Owner::new(uid, gid), groups.collect())
+                (Some(Owner::new(uid, gid)), groups.collect())
             }
             // Its rights are nobody else's, whichever number it has.
-            None if found.is_dynamic => (Owner::new(FIRST_DYNAMIC, FIRST_DYNAMIC), Vec::new()),
+            None if found.is_dynamic => {
+                let owner = Owner::new(FIRST_DYNAMIC, FIRST_DYNAMIC);
+                (Some(owner), Vec::new())
+            }
+            None if found.is_loaded => (None, Vec::new()),
             None => return None,
         };
         let groups: Vec<u32> = groups;
         let more = found.groups.iter().filter_map(|group| gid_of(group));
-        let environment = variables::of_unit(&found, unit, &mut notes);
+        let groups: Vec<u32> = groups.into_iter().chain(more).collect();
+        let mut obstacles = Vec::new();
+        let user_place = found.place(&["User"], |_| true);
+        if owner.is_none() {
+            obstacles.push(Obstacle::NoUser {
+                unit: unit.to_owned(),
+                user: user.clone(),
+                place: user_place.clone(),
+            });
+        }
+        let environment = variables::of_unit(&found, unit, &mut obstacles);
+        obstacles.extend(credential::missing(&found, unit));
+        let no_name = Unit::parse(unit, shipped)
+            .bus_name
+            .filter(|name| owner.is_some() && policy::refuses(name, &user, &groups))
+            .map(|name| Obstacle::NoName {
+                unit: unit.to_owned(),
+                user: user.clone(),
+                name,
+                place: user_place,
+            });
         let mut sight = found.sight;
         sight.handed = credential::resolve(unit, &found.credentials, &Stores::of_system());
         sight.private = private;
@@ -377,11 +173,20 @@ impl Service {
         Some(Self {
             unit,
             environment,
-            owner,
-            groups: groups.into_iter().chain(more).collect(),
             user,
+            owner,
+            groups,
             sight,
+            obstacles,
+            no_name,
         })
+    }
+
+    /// What keeps the unit from starting, whatever the settings are; but for its name on the bus,
+    /// which it takes only where it is `on_system_bus`.
+    pub fn obstacles(&self, on_system_bus: bool) -> impl Iterator<Item = &Obstacle> {
+        let no_name = self.no_name.as_ref().filter(|_| on_system_bus);
+        self.obstacles.iter().chain(no_name)
     }
 
     /// What its sandbox hides.
@@ -426,8 +231,12 @@ impl Service {
         read: impl FnOnce() -> T,
     ) -> io::Result<T> {
         let take_over = |now: bool| match service.filter(|_| now) {
-            Some(service) => service.owner.take_over(&service.groups),
-            None => Ok(()),
+            Some(Self {
+                owner: Some(owner),
+                groups,
+                ..
+            }) => owner.take_over(groups),
+            _ => Ok(()),
         };
         take_over(!draft)?;
         let read = read();
@@ -438,7 +247,10 @@ impl Service {
 
 impl fmt::Display for Service {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}, the user of {}", self.user, self.unit)
+        match self.owner {
+            Some(_) => write!(f, "{}, the user of {}", self.user, self.unit),
+            None => write!(f, "root, as {} has no user that is known", self.unit),
+        }
     }
 }
 

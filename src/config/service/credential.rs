@@ -11,7 +11,8 @@ use glob::Pattern;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{CREDENTIALS, ask, ask_with};
+use super::unit::Unit;
+use super::{CREDENTIALS, Obstacle, ask, ask_with};
 use crate::curve::certificate::{Certificate, MAX_CERTIFICATE_BYTES};
 
 /// Those that the service manager was given, by its container or machine.
@@ -156,6 +157,41 @@ fn of_properties(json: &str) -> Option<Vec<Wanted>> {
 
 fn of_property<T: for<'de> Deserialize<'de>>(property: Option<&Value>) -> Option<T> {
     T::deserialize(property?.get("data")?).ok()
+}
+
+/// The credentials whose file is missing, which keeps the unit from starting. Where the path is no
+/// absolute one, or the unit has a text of its own for it, systemd does without the file.
+pub(super) fn missing(unit: &Unit, unit_name: &str) -> Vec<Obstacle> {
+    let has_text = |wanted: &str| {
+        let set = |one: &Wanted| matches!(one, Wanted::Set { name, .. } if name == wanted);
+        unit.credentials.iter().any(set)
+    };
+    let obstacle = |wanted: &Wanted| {
+        let Wanted::Load {
+            name,
+            path,
+            encrypted,
+        } = wanted
+        else {
+            return None;
+        };
+        let property = if *encrypted {
+            "LoadCredentialEncrypted"
+        } else {
+            "LoadCredential"
+        };
+        let path = PathBuf::from(path);
+        let is_missing = path.is_absolute() && fs::symlink_metadata(&path).is_err();
+        let of_it = |value: &str| value.split(':').next() == Some(name);
+        (is_missing && !has_text(name)).then(|| Obstacle::Credential {
+            path,
+            unit: unit_name.to_owned(),
+            property,
+            name: name.clone(),
+            place: unit.place(&[property], of_it),
+        })
+    };
+    unit.credentials.iter().filter_map(obstacle).collect()
 }
 
 /// Those that are there, in systemd's order: the first of a name counts.
@@ -385,6 +421,51 @@ mod tests {
         // What is encrypted for nobody cannot be told.
         let encrypted = Wanted::load("c.key", found_path(&stores).as_str(), true);
         assert!(find(encrypted)[0].certificate.is_none());
+    }
+
+    #[test]
+    fn a_file_that_is_missing_is_named_with_its_line() {
+        let root = tempfile::tempdir().unwrap();
+        let unit_file = root.path().join("a.service");
+        let drop_in = root.path().join("10 keys.conf");
+        fs::write(&unit_file, "[Service]\nLoadCredential=a.key:a.key\n").unwrap();
+        let gone = root.path().join("gone");
+        let gone = gone.display();
+        let text =
+            format!("[Service]\n# Ours\nLoadCredential = a.key:{gone}\nLoadCredential=b:{gone}\n");
+        fs::write(&drop_in, text).unwrap();
+        let shown = format!(
+            "FragmentPath={}\nDropInPaths=\"{}\"\n",
+            unit_file.display(),
+            drop_in.display()
+        );
+        let gone = gone.to_string();
+        let mut unit = Unit::parse("a.service", &shown);
+        unit.credentials = vec![
+            Wanted::load("a.key", &gone, false),
+            Wanted::load("a.key", "a.key", false),
+            Wanted::load("b", &gone, false),
+            Wanted::load("here", unit_file.to_str().unwrap(), false),
+            // Its text counts where there is no file.
+            Wanted::Set {
+                name: "b".to_owned(),
+                bytes: Vec::new(),
+                encrypted: false,
+            },
+        ];
+        let said: Vec<_> = missing(&unit, "a.service")
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(
+            said,
+            [format!(
+                "{gone}: there is no such file, and LoadCredential=a.key of a.service ({}:3) takes \
+                 it from there, so the service does not start; put the file there, or correct that \
+                 line",
+                drop_in.display()
+            )]
+        );
     }
 
     fn found_path(stores: &Stores) -> String {

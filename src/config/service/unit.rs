@@ -1,10 +1,13 @@
 //! What a unit says, as its file has it or `systemctl show`.
 
 use std::ffi::OsString;
+use std::fmt;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::credential::Wanted;
 use super::{STATES, ServiceView};
+use crate::base::text;
 
 /// A unit: its file, or what `systemctl show` says of it.
 #[derive(Debug, Default)]
@@ -26,13 +29,29 @@ pub(super) struct Unit {
     pub(super) unset: Vec<String>,
     /// Of its file: `systemctl show` cannot print them.
     pub(super) credentials: Vec<Wanted>,
+    pub(super) bus_name: Option<String>,
+    /// Its file and its drop-ins, in the order in which they count.
+    pub(super) parts: Vec<PathBuf>,
+}
+
+/// A line of a unit's file or of one of its drop-ins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    pub(super) file: PathBuf,
+    pub(super) line: usize,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", text::path(&self.file), self.line)
+    }
 }
 
 impl Unit {
-    pub(super) fn parse(name: &str, text: &str) -> Self {
+    pub(super) fn parse(name: &str, shown: &str) -> Self {
         let mut unit = Self::default();
         name.clone_into(&mut unit.sight.unit);
-        for (key, value) in text.lines().filter_map(|line| line.split_once('=')) {
+        for (key, value) in shown.lines().filter_map(|line| line.split_once('=')) {
             let one = || Some(value.to_owned()).filter(|value| !value.is_empty());
             match key {
                 "LoadState" => {
@@ -66,6 +85,14 @@ impl Unit {
                     let bound = moved.map(|(_, to)| (PathBuf::from(to), property));
                     unit.sight.bound.extend(bound);
                 }
+                "BusName" => unit.bus_name = one(),
+                "FragmentPath" => unit
+                    .parts
+                    .splice(0..0, one().map(PathBuf::from))
+                    .for_each(drop),
+                "DropInPaths" => unit
+                    .parts
+                    .extend(words(value).into_iter().map(PathBuf::from)),
                 "DynamicUser" => unit.is_dynamic = is_true(value),
                 "StateDirectory" => {
                     let names = value.split_whitespace();
@@ -90,6 +117,24 @@ impl Unit {
             }
         }
         unit
+    }
+
+    /// The last line with one of these settings whose value fits.
+    pub(super) fn place(&self, settings: &[&str], fits: impl Fn(&str) -> bool) -> Option<Place> {
+        let mut place = None;
+        for file in &self.parts {
+            let text = fs::read_to_string(file).unwrap_or_default();
+            for (at, line) in text.lines().enumerate() {
+                let Some((key, value)) = line.split_once('=') else {
+                    continue;
+                };
+                if settings.contains(&key.trim()) && fits(value.trim()) {
+                    let (file, line) = (file.clone(), at + 1);
+                    place = Some(Place { file, line });
+                }
+            }
+        }
+        place
     }
 
     fn hide<'a>(&mut self, property: &'static str, paths: impl IntoIterator<Item = &'a str>) {

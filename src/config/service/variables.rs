@@ -11,13 +11,17 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::unit::Unit;
-use super::{Note, ask};
+use super::{Obstacle, ask};
 
 /// The most that is read of a file.
 const MAX_BYTES: u64 = 1024 * 1024;
 
 /// Of the service manager, of the unit, and of its files, of which the later one counts.
-pub(super) fn of_unit(unit: &Unit, name: &str, notes: &mut Vec<Note>) -> Vec<(OsString, OsString)> {
+pub(super) fn of_unit(
+    unit: &Unit,
+    name: &str,
+    obstacles: &mut Vec<Obstacle>,
+) -> Vec<(OsString, OsString)> {
     let mut all = BTreeMap::new();
     if unit.is_loaded {
         all.extend(of_manager());
@@ -28,9 +32,10 @@ pub(super) fn of_unit(unit: &Unit, name: &str, notes: &mut Vec<Note>) -> Vec<(Os
         match of_files(pattern) {
             Ok(variables) => all.extend(variables),
             Err(_) if *optional => {}
-            Err(error) => notes.push(Note::Variables {
+            Err(error) => obstacles.push(Obstacle::Variables {
                 path: PathBuf::from(pattern),
                 unit: name.to_owned(),
+                place: unit.place(&["EnvironmentFile"], |value| value == pattern),
                 why: error.to_string(),
             }),
         }
@@ -212,25 +217,33 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         std::fs::write(root.path().join("1.env"), "A=1\nB=1\n").unwrap();
         std::fs::write(root.path().join("2.env"), "B=2\nC=2\nD=2\n").unwrap();
+        std::fs::write(
+            root.path().join("x.conf"),
+            format!(
+                "[Service]\nEnvironmentFile={0}/*.env\nEnvironmentFile={0}/none\n",
+                root.path().display()
+            ),
+        )
+        .unwrap();
         let root = root.path().display();
         let unit = Unit::parse(
             "a.service",
             &format!(
-                "Environment=A=0 Z=0\nEnvironmentFiles={root}/*.env (ignore_errors=no)\n\
+                "DropInPaths={root}/x.conf\nEnvironment=A=0 Z=0\nEnvironmentFiles={root}/*.env (ignore_errors=no)\n\
                  EnvironmentFiles={root}/none (ignore_errors=no)\n\
                  EnvironmentFiles={root}/no (ignore_errors=yes)\nUnsetEnvironment=C D=3\n"
             ),
         );
-        let mut notes = Vec::new();
-        let found = of_unit(&unit, "a.service", &mut notes);
+        let mut obstacles = Vec::new();
+        let found = of_unit(&unit, "a.service", &mut obstacles);
         let expected = [("A", "1"), ("B", "2"), ("D", "2"), ("Z", "0")];
         let expected = expected.map(|(name, value)| (name.into(), value.into()));
         assert_eq!(found, expected);
-        let notes: Vec<_> = notes.iter().map(ToString::to_string).collect();
+        let obstacles: Vec<_> = obstacles.iter().map(ToString::to_string).collect();
         assert_eq!(
-            notes,
+            obstacles,
             [format!(
-                "{root}/none: EnvironmentFile= of a.service cannot be read, so the service does \
+                "{root}/none: EnvironmentFile= of a.service ({root}/x.conf:3) cannot be read, so the service does \
                  not start: No such file or directory (os error 2); mend the file, or write a - in \
                  front of it in the unit"
             )]

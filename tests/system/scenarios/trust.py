@@ -23,8 +23,12 @@ AS_COLLECTOR = [
     "setpriv", "--reuid=metrics-collector", "--regid=metrics-collector", "--init-groups",
 ]  # fmt: skip
 
-# EX_CONFIG, sysexits(3).
+# The drop-in that a scenario adds.
+DROP_INS = "/run/systemd/system/{}.d/50-test.conf"
+
+# sysexits(3).
 EX_CONFIG = "78"
+EX_UNAVAILABLE = "69"
 
 
 def checking_the_agent_as_root_sees_what_the_service_sees(m):
@@ -179,9 +183,19 @@ def checking_the_agent_knows_what_the_unit_gives_it(m):
     m.drop_in("[Service]\nUnsetEnvironment=METRICS_AGENT_INTERVALS__METRICS\n")
     _expect_agent_accepted(m, unset + inline_key)
     m.run("systemctl", "unset-environment", "METRICS_AGENT_INTERVALS__METRICS")
-    m.drop_in("[Service]\nEnvironmentFile=/root/none.env\n")
-    told = m.execute("metrics-agent", "--check-config").stderr
-    m.expect_match("told", told, "/root/none.env: EnvironmentFile= of .* the service does not start")
+    drop_in = f"{DROP_INS.format(AGENT)}:2"
+    for line, said in (
+        ("EnvironmentFile=/root/none.env", "/root/none.env: EnvironmentFile= of "),
+        ("LoadCredential=x:/root/none", "/root/none: there is no such file, .* LoadCredential=x"),
+        ("LoadCredentialEncrypted=x:/root/none", "/root/none: there .* LoadCredentialEncrypted=x"),
+        ("User=ghost", "User=ghost of .*the system knows no such user"),
+    ):
+        m.drop_in(f"[Service]\n{line}\n")
+        error = m.expect_refused("check", "metrics-agent", "--check-config", saying=said)
+        m.expect_true("where it stands", drop_in in error)
+        m.expect_match("said", error, "the service does not start")
+        m.expect_refused("start", "systemctl", "start", AGENT)
+        m.run("systemctl", "reset-failed", AGENT)
 
     # A user that is there only while the unit runs.
     m.drop_in("[Service]\nDynamicUser=yes\n")
@@ -216,6 +230,33 @@ def checking_the_collector_knows_its_key_before_the_first_start(m):
         _expect_collector_accepted(m, "")
         made = m.execute("sh", "-c", f"ls {STATE}/*.key_secret").stdout
         m.expect("keys that were made", made, "")
+
+
+def a_user_whom_the_bus_refuses_the_name_is_refused_by_the_check(m):
+    """A drop-in with another user: the bus's policy lets the service's own user own the name."""
+    m.run("useradd", "--system", "ada")
+    for unit, program, name, settings in (
+        (AGENT, "metrics-agent", "org.metricsagent.Agent1", CONFIGURATION),
+        (COLLECTOR, "metrics-collector", "org.metricsagent.Collector1", COLLECTOR_SETTINGS),
+    ):
+        m.drop_in("[Service]\nUser=ada\n", unit)
+        error = m.expect_refused(
+            "check", program, "--check-config", saying=f"not let this user own the name {name}"
+        )
+        m.expect_true("where it stands", f"{DROP_INS.format(unit)}:2" in error)
+        m.expect_refused("start", "systemctl", "start", unit)
+        m.expect("exit status", m.unit("ExecMainStatus", unit), EX_UNAVAILABLE)
+        m.run("systemctl", "stop", unit)
+        # The way out that is said: without a bus, or with a policy.
+        m.write(settings, '[dbus]\nbus = "none"\n')
+        m.expect("check", m.run(program, "--check-config"), "The configuration is valid.\n")
+        m.write(settings, "")
+        policy = error[error.index("<busconfig>") : error.index("</busconfig>")] + "</busconfig>"
+        m.write(f"/etc/dbus-1/system.d/{program}.conf", policy)
+        m.run("systemctl", "reload", "dbus")
+        m.expect("check", m.run(program, "--check-config"), "The configuration is valid.\n")
+        m.run("systemctl", "start", unit)
+        m.expect("active state", m.unit("ActiveState", unit), "active")
 
 
 checking_the_collector_knows_its_key_before_the_first_start.suites = ["bookworm", "trixie"]

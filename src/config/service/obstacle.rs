@@ -1,0 +1,84 @@
+//! What keeps a unit from starting, whatever the settings of its program are.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use super::unit::Place;
+use crate::base::text;
+
+/// Such a thing, and where the unit asks for it.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Obstacle {
+    /// A file of variables that cannot be read.
+    #[error(
+        "{}: EnvironmentFile= of {unit}{} cannot be read, so the service does not start: {why}; \
+         mend the file, or write a - in front of it in the unit",
+        text::path(.path), at(.place.as_ref())
+    )]
+    Variables {
+        /// The file.
+        path: PathBuf,
+        /// The unit.
+        unit: String,
+        /// Where it says so.
+        place: Option<Place>,
+        /// Why not.
+        why: String,
+    },
+    /// The file of a credential that is not there.
+    #[error(
+        "{}: there is no such file, and {property}={name} of {unit}{} takes it from there, so the \
+         service does not start; put the file there, or correct that line",
+        text::path(.path), at(.place.as_ref())
+    )]
+    Credential {
+        /// The file.
+        path: PathBuf,
+        /// The unit.
+        unit: String,
+        /// The setting of the unit.
+        property: &'static str,
+        /// The credential.
+        name: String,
+        /// Where the unit says so.
+        place: Option<Place>,
+    },
+    /// A user that does not exist.
+    #[error(
+        "User={user} of {unit}{}: the system knows no such user, so the service does not start; \
+         make the user, or correct that line",
+        at(.place.as_ref())
+    )]
+    NoUser {
+        /// The unit.
+        unit: String,
+        /// The user.
+        user: String,
+        /// Where the unit says so.
+        place: Option<Place>,
+    },
+    /// The bus does not let the user own the service's name.
+    #[error(
+        "User={user} of {unit}{}: the policy of the system bus does not let this user own the name \
+         {name}, so the service does not start; allow it in a file below /etc/dbus-1/system.d, \
+         <busconfig><policy user=\"{user}\"><allow own=\"{name}\"/></policy></busconfig>, and run \
+         `systemctl reload dbus`, or set dbus.bus = \"none\"",
+        at(.place.as_ref())
+    )]
+    NoName {
+        /// The unit.
+        unit: String,
+        /// The user.
+        user: String,
+        /// The name.
+        name: String,
+        /// Where the unit names the user.
+        place: Option<Place>,
+    },
+}
+
+fn at(place: Option<&Place>) -> impl fmt::Display {
+    place.map_or_else(String::new, |place| format!(" ({place})"))
+}
