@@ -81,6 +81,7 @@ fn snapshot() -> Snapshot {
         key: None,
         several_hosts: None,
         address: None,
+        os: None,
         model: Some(model()),
         metrics: LatestMetrics::of(Instant::now(), [metrics(number)]),
     });

@@ -46,6 +46,7 @@ fuzz_target!(|input: &[u8]| {
                 &again.key,
                 again.several_hosts,
                 &again.address,
+                &again.os,
                 again.gone
             ),
             (
@@ -53,6 +54,7 @@ fuzz_target!(|input: &[u8]| {
                 &before.key,
                 before.several_hosts,
                 &before.address,
+                &before.os,
                 before.gone
             )
         );
@@ -77,6 +79,7 @@ fn shown(host: &Remembered) -> HostSnapshot {
         key: host.key,
         several_hosts: host.several_hosts,
         address: host.address.clone(),
+        os: host.os.clone(),
         model: host.model.as_ref().map(|(grid, _)| Arc::new(grid.clone())),
         metrics: LatestMetrics::default(),
     }

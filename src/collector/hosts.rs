@@ -37,7 +37,7 @@ mod vitals;
 mod weight;
 
 use due::given_up;
-pub use host::{Host, says_refusable};
+pub use host::{Host, MAX_OS_BYTES, says_refusable};
 use host::{Kept, State};
 use kin::Kin;
 use peers::Peers;
@@ -313,6 +313,7 @@ impl Hosts {
         if new_to_key {
             self.peers.disown(host.key);
             host.vitals = Vitals::default();
+            host.os = None;
             self.kin.disown(host.key, &name);
             self.kin.own(peer.key, &name);
         }

@@ -17,6 +17,12 @@ const LAST_SEEN: &str = "last_seen";
 /// The metric with the time since when the host is in this state.
 const SINCE: &str = "since";
 
+/// The metric with the address that a host last reported from.
+const ADDRESS: &str = "address";
+
+/// The metric with the operating system of a host that is gone.
+const OS: &str = "os";
+
 /// Whether a host reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum HostState {
@@ -50,7 +56,7 @@ impl HostState {
 }
 
 /// What a `state` message says of a host. Times are seconds since 1970.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct StateGrid {
     /// Whether it reports.
     #[serde(serialize_with = "as_word")]
@@ -59,6 +65,12 @@ pub struct StateGrid {
     pub last_seen: f64,
     /// Since when it is in this state.
     pub since: f64,
+    /// Where it last reported from, of a host that does not report.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address: Option<Box<str>>,
+    /// The operating system that it last reported, of a host that is gone: there is no model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub os: Option<Box<str>>,
 }
 
 #[expect(
@@ -94,6 +106,10 @@ impl StateGrid {
             _ => None,
         };
         let time = |name| grid.get(name).as_ref().and_then(Value::as_f64);
+        let text = |name| match grid.get(name) {
+            Some(Value::Text(text)) => Some(text.into()),
+            _ => None,
+        };
         let parts = (state, time(LAST_SEEN), time(SINCE));
         let (Some(state), Some(last_seen), Some(since)) = parts else {
             return Ok(None);
@@ -102,6 +118,8 @@ impl StateGrid {
             state,
             last_seen,
             since,
+            address: text(ADDRESS),
+            os: text(OS),
         }))
     }
 }
@@ -113,21 +131,26 @@ mod tests {
     #[test]
     fn what_is_written_is_read() {
         let mut out = Vec::new();
-        for (state, word) in [
-            (HostState::Reporting, "reporting"),
-            (HostState::Expected, "expected"),
-            (HostState::Gone, "gone"),
-            (HostState::Forgotten, "forgotten"),
+        let last = [r#","address":"192.0.2.7""#, r#","os":"Debian""#];
+        for (state, word, more) in [
+            (HostState::Reporting, "reporting", String::new()),
+            (HostState::Expected, "expected", last[0].to_owned()),
+            (HostState::Gone, "gone", last.concat()),
+            (HostState::Forgotten, "forgotten", String::new()),
         ] {
             let grid = StateGrid {
                 state,
                 last_seen: 1_795_976_300.25,
                 since: 1_795_976_330.5,
+                address: more.contains("address").then(|| "192.0.2.7".into()),
+                os: more.contains("os").then(|| "Debian".into()),
             };
             grid.encode(&mut out).unwrap();
             assert_eq!(
                 str::from_utf8(&out).unwrap(),
-                format!(r#"{{"state":"{word}","last_seen":1795976300.25,"since":1795976330.5}}"#)
+                format!(
+                    r#"{{"state":"{word}","last_seen":1795976300.25,"since":1795976330.5{more}}}"#
+                )
             );
             assert_eq!(StateGrid::parse(&out), Ok(Some(grid)));
         }

@@ -107,7 +107,7 @@ impl Hosts {
             .weigh(host.payers(), host.routing_id(), before, Weight::NONE);
         let refusable = host.routing_id().filter(|id| host.understands_refusal(id));
         host.refusable = refusable.cloned();
-        host.model = None;
+        host.let_go_of_model();
         let routing_id = match std::mem::replace(&mut host.state, State::Gone) {
             State::Reporting { routing_id, .. } => {
                 self.peers.leave(&routing_id);

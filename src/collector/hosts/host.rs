@@ -13,8 +13,12 @@ use crate::curve::keys::PublicKey;
 use crate::curve::router::RoutingIdBytes;
 use crate::metrics::LatestMetrics;
 use crate::metrics::families::FamilySet;
-use crate::protocol::grid::Grid;
+use crate::metrics::table::HOST_OS;
+use crate::protocol::grid::{Grid, Value};
 use crate::protocol::message::{GridKind, UNDERSTANDS_REFUSED};
+
+/// Most bytes of the name of an operating system that is kept of a host that is gone.
+pub const MAX_OS_BYTES: usize = 128;
 
 /// What is known of a host.
 #[derive(Debug)]
@@ -23,6 +27,8 @@ pub struct Host {
     pub(super) model: Option<Kept>,
     pub(super) key: Option<PublicKey>,
     pub(super) address: Option<Arc<str>>,
+    /// The operating system that it reported before it was gone: of its model nothing else is kept.
+    pub(super) os: Option<Arc<str>>,
     /// The network that it counts for, as nothing speaks for its key.
     pub(super) newcomer: Option<Network>,
     /// When its model was last asked for.
@@ -71,7 +77,25 @@ pub fn says_refusable(model: &Grid) -> bool {
     model.get(UNDERSTANDS_REFUSED).is_some()
 }
 
+/// The operating system that a model names, cut where it is longer than a name is.
+fn os_of(model: &Grid) -> Option<Arc<str>> {
+    match model.get(HOST_OS.name) {
+        Some(Value::Text(os)) => {
+            let end = os.floor_char_boundary(MAX_OS_BYTES);
+            os.get(..end).map(Into::into)
+        }
+        _ => None,
+    }
+}
+
 impl Host {
+    /// Its model is let go of, as it is gone: its operating system stays.
+    pub(super) fn let_go_of_model(&mut self) {
+        let os = self.model().and_then(|model| os_of(model));
+        self.os = os.or(self.os.take());
+        self.model = None;
+    }
+
     /// One that has just come, under a name that nobody knew.
     pub(super) fn new(
         now: Instant,
@@ -84,6 +108,7 @@ impl Host {
             model: None,
             key,
             address,
+            os: None,
             newcomer: None,
             asked: None,
             since: now,
@@ -154,6 +179,14 @@ impl Host {
     #[must_use]
     pub fn address(&self) -> Option<&Arc<str>> {
         self.address.as_ref()
+    }
+
+    /// The operating system that a host that is gone reported.
+    #[must_use]
+    pub fn os(&self) -> Option<&Arc<str>> {
+        self.os
+            .as_ref()
+            .filter(|_| matches!(self.state, State::Gone))
     }
 
     /// Since when it reports, is expected or gone.

@@ -39,6 +39,8 @@ impl Hosts {
     pub fn state_of(&self, now: Instant, wall: SystemTime, name: &str) -> Option<StateGrid> {
         let host = self.get(name)?;
         let at = |instant| at(now, wall, instant);
+        let absent = host.presence() != Presence::Reporting;
+        let address = host.address().filter(|_| absent);
         Some(StateGrid {
             state: match host.presence() {
                 Presence::Reporting => HostState::Reporting,
@@ -47,6 +49,8 @@ impl Hosts {
             },
             last_seen: at(host.last_seen()),
             since: at(host.since()),
+            address: address.map(|address| (**address).into()),
+            os: host.os().map(|os| (**os).into()),
         })
     }
 
@@ -71,6 +75,7 @@ impl Hosts {
             key: host.key,
             several_hosts: self.kin.several(host.key),
             address: host.address.clone(),
+            os: host.os().cloned(),
             model: host.model().cloned(),
             metrics: host.metrics().map(LatestMetrics::shown).unwrap_or_default(),
         }
@@ -105,6 +110,7 @@ impl Hosts {
                 model,
                 key: restored.key,
                 address: restored.address,
+                os: restored.os,
                 newcomer: restored.key.and(newcomer),
                 asked: None,
                 since,
@@ -147,6 +153,8 @@ impl Forgotten {
             state: HostState::Forgotten,
             last_seen: at(now, wall, self.last_seen),
             since: at(now, wall, now),
+            address: None,
+            os: None,
         }
     }
 }

@@ -45,6 +45,8 @@ pub struct HostSnapshot {
     pub several_hosts: Option<bool>,
     /// The network address that it reports from, without a port.
     pub address: Option<Arc<str>>,
+    /// The operating system that a host that is gone reported.
+    pub os: Option<Arc<str>>,
     /// What rarely changes; nothing of a host that is gone.
     pub model: Option<Arc<Grid>>,
     /// What changes; nothing of a host that does not report.

@@ -91,6 +91,8 @@ pub struct Restored {
     pub several_hosts: Option<bool>,
     /// Where it reported from.
     pub address: Option<Arc<str>>,
+    /// The operating system that it reported, if it is gone.
+    pub os: Option<Arc<str>>,
     /// Its model, and how many bytes it had on the wire.
     pub model: Option<(Grid, usize)>,
     /// How long ago it was last heard from.

@@ -3,11 +3,12 @@
 //! ```json
 //! {"format":"metrics-collector hosts","version":1}
 //! {"name":"web1","key":"rq:rM…","address":"192.0.2.7","seen":1764000000,"model":{"mem.total":16384}}
-//! {"name":"web2","seen":1763990000,"gone":1763990030}
+//! {"name":"web2","seen":1763990000,"gone":1763990030,"os":"Debian GNU/Linux 13 (trixie)"}
 //! ```
 //!
 //! `several_hosts` is there where a key has or had more than one name: whether these are hosts of
-//! their own, as behind a gateway, or names of one that was renamed. Times are seconds since 1970. `gone` is there for a host that is gone, and since when.
+//! their own, as behind a gateway, or names of one that was renamed. Times are seconds since 1970. `gone` is there for a host that is gone, and since when; `os` is what
+//! is kept of its model.
 //! Whoever adds to a line leaves the version as it is, since names that are not known are
 //! stepped over; whoever changes what is there makes it another.
 
@@ -21,7 +22,7 @@ use thiserror::Error;
 
 use crate::base::text::is_plain;
 use crate::collector::hosts::snapshot::{HostSnapshot, Presence, Snapshot};
-use crate::collector::hosts::{MAX_HOSTS, Restored};
+use crate::collector::hosts::{MAX_HOSTS, MAX_OS_BYTES, Restored};
 use crate::curve::keys::PublicKey;
 use crate::protocol::grid::Grid;
 use crate::protocol::message::{GridKind, MAX_GRID_BYTES, check_host, encode_grid};
@@ -61,6 +62,8 @@ pub struct Remembered {
     pub seen: SystemTime,
     /// Since when it is gone, if it is.
     pub gone: Option<SystemTime>,
+    /// The operating system that it reported, if it is gone.
+    pub os: Option<Arc<str>>,
     /// Its model, and how many bytes it has as JSON.
     pub model: Option<(Grid, usize)>,
 }
@@ -76,6 +79,7 @@ impl Remembered {
             key: self.key,
             several_hosts: self.several_hosts,
             address: self.address,
+            os: self.os,
             model: self.model,
             silence: ago(self.seen),
             gone: self.gone.map(ago),
@@ -134,6 +138,7 @@ fn write_host(
         address: host.address.as_deref().map(Into::into),
         seen: seconds(taken.checked_sub(host.silence).unwrap_or(taken)),
         gone: gone.map(seconds),
+        os: host.os.as_deref().map(Into::into),
         model: None,
     };
     serde_json::to_writer(&mut *line, &said)?;
@@ -210,6 +215,9 @@ fn host(line: &[u8]) -> Option<Remembered> {
     let address = said
         .address
         .filter(|address| address.len() <= MAX_ADDRESS_BYTES && is_plain(address));
+    let os = said
+        .os
+        .filter(|os| said.gone.is_some() && os.len() <= MAX_OS_BYTES);
     let model = match said.model {
         Some(model) => {
             let bytes = model.get().as_bytes();
@@ -222,6 +230,7 @@ fn host(line: &[u8]) -> Option<Remembered> {
         key,
         several_hosts: said.several_hosts,
         address: address.map(|address| (*address).into()),
+        os: os.map(|os| (*os).into()),
         seen: time(said.seen)?,
         gone: match said.gone {
             Some(gone) => Some(time(gone)?),
@@ -253,6 +262,8 @@ struct Line<'a> {
     seen: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     gone: Option<u64>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    os: Option<Text<'a>>,
     #[serde(borrow, skip_serializing)]
     model: Option<&'a RawValue>,
 }

@@ -41,6 +41,7 @@ fn host(name: &str, presence: Presence, model: Option<&str>) -> HostSnapshot {
         key: None,
         several_hosts: None,
         address: None,
+        os: None,
         model: model.map(|json| Arc::new(grid(json))),
         metrics: LatestMetrics::default(),
     }
@@ -77,18 +78,16 @@ fn what_is_written_is_read_again() {
     known.key = Some(KEY.parse().unwrap());
     known.several_hosts = Some(false);
     known.address = Some("2001:db8::1".into());
-    let all = snapshot(vec![
-        known,
-        host("web2", Presence::Gone, None),
-        host("web3", Presence::Expected, None),
-    ]);
+    let mut gone = host("web2", Presence::Gone, None);
+    gone.os = Some("Debian \"13\"".into());
+    let all = snapshot(vec![known, gone, host("web3", Presence::Expected, None)]);
     let text = text(&all);
     assert_eq!(
         text,
         format!(
             "{HEADER}{{\"name\":\"web \\\"1\\\" é\",\"key\":\"{KEY}\",\
              \"several_hosts\":false,\"address\":\"2001:db8::1\",\"seen\":995,\"model\":{{\"a\":1,\"os\":\"D\\n\"}}}}\n\
-             {{\"name\":\"web2\",\"seen\":995,\"gone\":900}}\n{{\"name\":\"web3\",\"seen\":995}}\n"
+             {{\"name\":\"web2\",\"seen\":995,\"gone\":900,\"os\":\"Debian \\\"13\\\"\"}}\n{{\"name\":\"web3\",\"seen\":995}}\n"
         )
     );
     let found = found(&text);
@@ -98,6 +97,7 @@ fn what_is_written_is_read_again() {
         key: None,
         several_hosts: None,
         address: None,
+        os: None,
         seen: at(995),
         gone,
         model,
@@ -112,7 +112,10 @@ fn what_is_written_is_read_again() {
                 address: Some("2001:db8::1".into()),
                 ..expected("web \"1\" é", None, Some((model, 18)))
             },
-            expected("web2", Some(at(900)), None),
+            Remembered {
+                os: Some("Debian \"13\"".into()),
+                ..expected("web2", Some(at(900)), None)
+            },
             expected("web3", None, None),
         ]
     );

@@ -82,7 +82,7 @@ pub struct Host {
 }
 
 /// What the collector says of a host that does not report.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Told {
     /// Whether it is gone for good, and not only expected.
     pub gone: bool,
@@ -90,6 +90,10 @@ pub struct Told {
     pub last_seen: f64,
     /// Since when it has been so, in seconds since 1970.
     pub since: f64,
+    /// Where the collector last heard it from.
+    pub address: Option<Box<str>>,
+    /// The operating system that it last reported.
+    pub os: Option<Box<str>>,
     /// How long ago that was when it was told, and when that was.
     ago: Duration,
     at: Instant,
@@ -161,7 +165,7 @@ impl Host {
     /// Whether it is there, by what was known at that time.
     #[must_use]
     pub fn state(&self, as_of: Instant) -> State {
-        match (self.told, self.heard) {
+        match (&self.told, self.heard) {
             (Some(told), _) if told.gone => State::Gone,
             (Some(_), _) => State::Expected,
             (None, None) => State::Waiting,
@@ -177,7 +181,7 @@ impl Host {
     /// Since its last metrics, or since the collector saw it last.
     #[must_use]
     pub fn age(&self, now: Instant) -> Option<Duration> {
-        match self.told {
+        match &self.told {
             Some(told) => Some(told.ago + now.saturating_duration_since(told.at)),
             None => Some(now.saturating_duration_since(self.heard?)),
         }
@@ -305,12 +309,17 @@ impl Host {
                 return;
             }
         };
+        if self.system.is_none() {
+            self.system.clone_from(&said.os);
+        }
         // The clocks of two hosts may differ, and a peer may say anything.
         let ago = Duration::try_from_secs_f64((wall - said.last_seen).max(0.0));
         self.told = Some(Told {
             gone,
             last_seen: said.last_seen,
             since: said.since,
+            address: said.address.clone(),
+            os: said.os.clone(),
             ago: ago.unwrap_or_default(),
             at: now,
         });

@@ -105,8 +105,8 @@ impl Writer {
             blocks: Vec::new(),
         };
         writer.facts(detail);
-        match host.told {
-            Some(told) => writer.absence(told, host, scene),
+        match &host.told {
+            Some(told) => writer.absence(told, detail, host, scene),
             None if host.heard.is_none() => {
                 writer.sentence("Its metrics come with its next message.");
             }
@@ -132,7 +132,7 @@ impl Writer {
     }
 
     /// What the collector says of a host that does not report, and where its values are.
-    fn absence(&mut self, told: Told, host: &Host, scene: &Scene<'_>) {
+    fn absence(&mut self, told: &Told, detail: &Detail, host: &Host, scene: &Scene<'_>) {
         let clock = scene.clock;
         let when = |at: f64| {
             let ago = (clock.now - at).max(0.0);
@@ -145,6 +145,16 @@ impl Writer {
                 (when(at), Style::new()),
             ]);
         }
+        // Where its model is known, its system stands above.
+        let os = told.os.as_deref().filter(|_| detail.facts.is_empty());
+        for (name, text) in [("address", told.address.as_deref()), ("system", os)] {
+            if let Some(text) = text {
+                self.line(vec![
+                    (format!("{name:<10}"), self.theme.label()),
+                    (format!("{}, when last seen", clean(text)), Style::new()),
+                ]);
+            }
+        }
         self.line(Vec::new());
         if host.heard.is_some() {
             self.sentence("Below is what it said last.");
@@ -154,7 +164,10 @@ impl Writer {
             self.sentence("The collector keeps no values of a host that is gone.");
         }
         self.sentence("They come here once it reports again.");
-        self.sentence("Its address and key, on the collector's host:");
+        self.sentence(match told.address {
+            Some(_) => "Its key, on the collector's host:",
+            None => "Its address and key, on the collector's host:",
+        });
         let command = shell::command(&["metrics-collector", "hosts", "--full"], &[&host.name]);
         let command = format!("  {command}");
         self.line(vec![(command, Style::new().add_modifier(Modifier::BOLD))]);

@@ -273,6 +273,29 @@ fn who_is_gone_comes_first_with_when_it_was_seen() {
             "  metrics-collector hosts --full web7",
         ]
     );
+    // What the collector still knows of it.
+    let known = br#"{"state":"gone","last_seen":1795881600,"since":1795881630,
+        "address":"192.0.2.7","os":"Debian GNU/Linux 13 (trixie)"}"#;
+    world
+        .fleet
+        .take_state(world.now, wall, "web7", known)
+        .unwrap();
+    let lines = world.lines(80, 16);
+    let page: Vec<_> = lines[3..].iter().map(|line| line.trim_end()).collect();
+    assert_eq!(
+        page[..9],
+        [
+            "last seen Sat 28 Nov 16:00, 22h ago",
+            "gone      Sat 28 Nov 16:00, 22h ago",
+            "address   192.0.2.7, when last seen",
+            "system    Debian GNU/Linux 13 (trixie), when last seen",
+            "",
+            "The collector keeps no values of a host that is gone.",
+            "They come here once it reports again.",
+            "Its key, on the collector's host:",
+            "  metrics-collector hosts --full web7",
+        ]
+    );
     // One that was heard before it went is told with its last values.
     world
         .fleet

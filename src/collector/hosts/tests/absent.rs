@@ -3,7 +3,9 @@
 use std::time::SystemTime;
 
 use super::*;
+use crate::collector::hosts::MAX_OS_BYTES;
 use crate::collector::hosts::snapshot::Presence;
+use crate::collector::store::format;
 use crate::protocol::grid::Grid;
 use crate::protocol::state::HostState;
 
@@ -68,6 +70,59 @@ fn a_viewer_is_told_since_when_a_host_is_silent() {
     let state = forgotten.state(start + 50 * SECOND, noon);
     assert_eq!(state.state, HostState::Forgotten);
     assert_eq!((state.last_seen, state.since), (999_950.0, 1_000_000.0));
+}
+
+#[test]
+fn of_a_host_that_is_gone_address_and_system_stay() {
+    let start = Instant::now();
+    let noon = SystemTime::UNIX_EPOCH + 1_000_000 * SECOND;
+    let mut hosts = Hosts::new(TIMING);
+    let name = format!("{}é", "x".repeat(MAX_OS_BYTES - 1));
+    let model = format!(r#"{{"host.os": "{name}", "mem.total": 1}}"#);
+    let say = |hosts: &mut Hosts, now, by, host, text: &str, kind| {
+        let report = Report {
+            host,
+            kind,
+            grid: grid(text, kind),
+            wire_bytes: text.len(),
+        };
+        let peer = Peer {
+            routing_id: &id("A"),
+            key: Some(key(by)),
+            address: Some("192.0.2.7"),
+            trust: Trust::New,
+        };
+        hosts.hear(now, peer, report).unwrap();
+    };
+    let known = |hosts: &Hosts| {
+        let state = hosts.state_of(start, noon, "web1").unwrap();
+        let text = |text: Option<Box<str>>| text.unwrap_or_default().into_string();
+        (text(state.address), text(state.os))
+    };
+    let nothing = (String::new(), String::new());
+    say(&mut hosts, start, 1, "web1", &model, GridKind::Model);
+    assert_eq!(known(&hosts), nothing);
+    let gone = start + TIMING.host_timeout;
+    while hosts.take_due(gone).is_some() {}
+    // Cut between two characters.
+    let last = ("192.0.2.7".to_owned(), "x".repeat(MAX_OS_BYTES - 1));
+    assert_eq!(known(&hosts), last);
+    // Also where it was back without a word of what it is, and over a restart.
+    say(&mut hosts, gone, 1, "web1", "{}", GridKind::Metrics);
+    assert_eq!(known(&hosts), nothing);
+    let gone = gone + TIMING.host_timeout;
+    while hosts.take_due(gone).is_some() {}
+    assert_eq!(known(&hosts), last);
+    let mut file = Vec::new();
+    format::write(&hosts.snapshot(gone, noon), &mut file).unwrap();
+    let found = format::read(&file[..]).unwrap().hosts;
+    let mut hosts = Hosts::new(TIMING);
+    hosts.restore(gone, found.into_iter().map(|host| host.restored(noon)));
+    assert_eq!(known(&hosts), last);
+    // Another key's host is another one.
+    say(&mut hosts, gone, 2, "web1", "{}", GridKind::Metrics);
+    while hosts.take_due(gone + TIMING.host_timeout).is_some() {}
+    assert_eq!(known(&hosts), (last.0, String::new()));
 }
 
 #[test]
@@ -155,6 +210,7 @@ fn restored(name: &str) -> Restored {
         key: Some(key(1)),
         several_hosts: None,
         address: Some("192.0.2.1".into()),
+        os: None,
         model: Some((grid(r#"{"os": "x"}"#, GridKind::Model), 11)),
         silence: 100 * SECOND,
         gone: None,

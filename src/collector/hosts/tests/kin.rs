@@ -447,6 +447,7 @@ fn hosts_of_their_own_are_known_over_a_restart() {
         key: Some(key(1)),
         several_hosts: None,
         address: None,
+        os: None,
         model: None,
         silence: SECOND,
         gone: None,

@@ -204,6 +204,7 @@ fn hosts_of_before_a_restart_count_where_they_came_from() {
         key: Some(key(number)),
         several_hosts: None,
         address: Some("192.0.2.1".into()),
+        os: None,
         model: Some((grid("{}", GridKind::Model), 100)),
         silence: SECOND,
         gone: None,

@@ -225,6 +225,7 @@ proptest! {
             key: Some(key(number % 2)),
             several_hosts: None,
             address: None,
+            os: None,
             model: Some((grid(r#"{"os": "x"}"#, GridKind::Model), 11)),
             silence: SECOND,
             gone: (number == 3).then_some(SECOND),

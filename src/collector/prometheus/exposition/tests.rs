@@ -32,6 +32,7 @@ fn host(name: &str, presence: Presence, model: &str, metrics: &[&str]) -> HostSn
         key: None,
         several_hosts: None,
         address: None,
+        os: None,
         model: (!model.is_empty()).then(|| grid(model, GridKind::Model)),
         metrics: LatestMetrics::of(Instant::now(), metrics),
     }
