@@ -197,6 +197,7 @@ pub fn narrow(
 /// A table, of which the first line has the headings, for a terminal of so many columns, as
 /// [`narrow`] makes it fit; where it does not, or is [`NARROW`], all of it as [`blocks`]. And the
 /// headings of what was left out.
+#[must_use]
 pub fn fitted(
     mut lines: Vec<Vec<String>>,
     columns: Option<usize>,

@@ -295,13 +295,11 @@ impl Control {
 
     async fn connections(&self) -> Result<(), Failure> {
         let view = status::View::of(&self.agent().await?).await?;
-        match self.json {
-            Some(form) => print(&Printer(form).line(&view.connections_to_json())),
-            None => {
-                let text = view.connections_to_text(self.style, &Clock::local());
-                self.page(&status::wrapped(&text, self.columns))
-            }
+        if let Some(form) = self.json {
+            return print(&Printer(form).line(&view.connections_to_json()));
         }
+        let text = view.connections_to_text(self.style, &Clock::local());
+        self.page(&status::wrapped(&text, self.columns))
     }
 
     async fn reconnect(&self, connection: Option<String>) -> Result<(), Failure> {

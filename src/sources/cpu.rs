@@ -604,14 +604,15 @@ mod tests {
         format!("cpu  {user} 0 0 {idle} {iowait}\ncpu0 {user} 0 0 {idle} {iowait}\nintr 1\n")
     }
 
+    fn idle(samples: &Samples) -> Option<Value<'_>> {
+        samples.get("cpu.idle.total")
+    }
+
     /// Steps back of less than 3 s: the counters hold, and the share is left out for the interval
     /// with the step alone, counted and named.
     #[test]
     fn a_share_is_left_out_only_where_the_times_went_back() {
         let mut host = Host::new(&one_cpu(1000, 100_000, 500));
-        fn idle(samples: &Samples) -> Option<Value<'_>> {
-            samples.get("cpu.idle.total")
-        }
         let held = Some(Value::Unsigned(1_000_000));
         let (share, samples, odd) = host.sample(1, &one_cpu(1005, 99_790, 500));
         assert_eq!((share, idle(&samples)), (None, held));

@@ -108,13 +108,19 @@ impl<E> Places<E> {
 
     /// Where too many wait, the last one of the peer goes that most are of.
     fn make_room_to_wait(&mut self, peer: Network) -> Result<(), Taken> {
-        let of = |peer| self.new().filter(|(_, other)| other.peer == peer).count();
+        let of = |peer| {
+            self.unknown()
+                .filter(|(_, other)| other.peer == peer)
+                .count()
+        };
         let own = of(peer);
         if own >= MAX_WAITING_OF_PEER {
             return Err(Taken);
         }
-        if self.new().count() >= MAX_WAITING {
-            let last = self.new().max_by_key(|(at, other)| (of(other.peer), *at));
+        if self.unknown().count() >= MAX_WAITING {
+            let last = self
+                .unknown()
+                .max_by_key(|(at, other)| (of(other.peer), *at));
             let (at, _) = last
                 .filter(|(_, other)| of(other.peer) > own + 1)
                 .ok_or(Taken)?;
@@ -123,7 +129,7 @@ impl<E> Places<E> {
         Ok(())
     }
 
-    fn new(&self) -> impl Iterator<Item = (usize, &Waiter)> {
+    fn unknown(&self) -> impl Iterator<Item = (usize, &Waiter)> {
         let waiting = self.waiting.iter().enumerate();
         waiting.filter(|(_, waiter)| !waiter.known)
     }
@@ -308,7 +314,7 @@ mod tests {
         let refused = take(&mut places, 10 * STILL, "192.0.2.1", "x");
         assert_eq!(refused, Err(Taken));
         places.stands_still(a, start + 10 * STILL, true);
-        let refused = take(&mut places, 11 * STILL - still, "192.0.2.1", "x");
+        let refused = take(&mut places, 10 * STILL + 4 * still, "192.0.2.1", "x");
         assert_eq!(refused, Err(Taken));
         let taken = take(&mut places, 11 * STILL, "192.0.2.1", "f");
         assert_eq!(taken.unwrap().1, Some("a"));
@@ -328,7 +334,7 @@ mod tests {
             assert_eq!(places.take(start, crawls, known), Ok(Turn::Now(None)));
             let reads = places.wait(peer(one), false).unwrap();
             assert_eq!(places.take(start, reads, known), Ok(Turn::Now(None)));
-            let pause = STILL - Duration::from_millis(1);
+            let pause = STILL.mul_f64(0.99);
             let mut now = start;
             let mut last = start;
             for _ in 0..5 {
@@ -396,7 +402,7 @@ mod tests {
         // And keeps it for longer, though it has not read on yet.
         places.stands_still(known, later, true);
         let last = later + STILL;
-        let early = last - Duration::from_millis(1);
+        let early = later + STILL.mul_f64(0.99);
         assert_eq!(places.take(early, new[0], 'x'), Ok(Turn::Later));
         assert_eq!(places.take(last, new[0], 'n'), Ok(Turn::Now(Some('k'))));
     }
