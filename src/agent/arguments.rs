@@ -20,8 +20,8 @@ pub struct Arguments {
     #[arg(long, conflicts_with = "print_config")]
     pub check_config: bool,
 
-    /// Print every setting and where it comes from, and in front of them where the
-    /// running agent differs, and end.
+    /// Print every setting and where it comes from, first those that differ in the running
+    /// agent, and end.
     #[arg(long)]
     pub print_config: bool,
 

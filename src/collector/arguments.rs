@@ -40,8 +40,8 @@ pub struct Arguments {
     #[arg(long)]
     pub print_config: bool,
 
-    /// Print the public key that agents need, and end: that of the running service, else that of
-    /// the key pair that is there. None is made.
+    /// Print the public key that agents need, and end: the key of the running service, or else of
+    /// the key pair that is there. No key is made.
     #[arg(long)]
     pub public_key: bool,
 
@@ -62,9 +62,9 @@ pub struct Arguments {
     #[arg(long, value_name = "ADDRESS")]
     web_listen: Option<String>,
 
-    /// Use the key pair in this file instead of looking for `collector.key_secret` among the
+    /// Use the key pair in this file. Otherwise `collector.key_secret` is looked for among the
     /// unit's credentials, in /etc/metrics-collector/curve and in the state directory (by hand
-    /// ~/.curve), where one is made at the first start.
+    /// ~/.curve); if there is none, the first start makes it there.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     key_file: Option<String>,
 

@@ -106,9 +106,9 @@ pub(super) enum Command {
         /// Shell patterns for names and, in brackets, for instances.
         #[arg(
             value_name = "PATTERN",
-            help = "Only these, such as mem, disk.read, 'fs.*[/home*]' or 'unit.*[nginx*]': the \
-                    beginning of a name up to a dot, with or without it, or shell patterns for the \
-                    name and, in brackets, for the instance"
+            help = "Only these metrics: the first parts of a name, such as mem or disk.read, or \
+                    shell patterns for the name and, in brackets, for the instance, such as \
+                    'fs.*[/home*]' or 'unit.*[nginx*]'"
         )]
         choices: Vec<Choice>,
 
@@ -187,8 +187,7 @@ pub(super) enum Command {
 
     /// Show changes of the connections' states as they come, until Ctrl-C
     ///
-    /// Begins with the states as they are. An agent that leaves is waited for: that it left and
-    /// that it is back are lines of their own.
+    /// Begins with the present states. If the agent ends, waits until it is back; a line says each.
     Monitor,
 
     /// Show the agent's public key, for a collector's list of agents

@@ -45,8 +45,8 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     key_file: Option<PathBuf>,
 
-    /// The collector's public key, 40 Z85 characters; once it has proved to have it, that is
-    /// remembered
+    /// The collector's public key, 40 Z85 characters; remembered once the collector has proved to
+    /// have it
     // A dash is one of them, and may come first.
     #[arg(
         long,
@@ -69,8 +69,8 @@ pub struct Arguments {
     #[arg(long, value_name = "TEXT", default_value = "")]
     pub filter: String,
 
-    /// Print the table once as plain text (on a terminal the columns that fit its width), and
-    /// end: as soon as every known host has reported, its file systems too, or --wait is over
+    /// Print the table once as plain text, and end: when every known host has reported, its file
+    /// systems too, or --wait is over. On a terminal only the columns that fit are printed
     #[arg(long, visible_alias = "batch")]
     pub once: bool,
 

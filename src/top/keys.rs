@@ -458,7 +458,9 @@ mod tests {
         let known = keys.remember.unwrap();
         known.remember(&c1(), keys.collector).unwrap();
         // Where the specification has it.
-        let path = home.path().join(".local/state/metrics-top/known_sources");
+        let path = home
+            .path()
+            .join(".local/state/metrics-top/known_collectors");
         assert_eq!(known.path(), path);
 
         let keys = find(&Given::default(), "c1:5557");
@@ -497,7 +499,7 @@ mod tests {
 
     #[test]
     fn a_changed_key_is_called_that_with_the_way_out() {
-        let origin = Origin::Remembered("/home/a/known_sources".into(), 3);
+        let origin = Origin::Remembered("/home/a/known_collectors".into(), 3);
         let wrong = WrongKey {
             collector: "c1:5557",
             expected: KEY.parse().unwrap(),
@@ -510,7 +512,7 @@ mod tests {
         );
         let text = wrong.ways_out().join(" ");
         for part in [
-            "/home/a/known_sources, line 3",
+            "/home/a/known_collectors, line 3",
             "metrics-top --public-key 'KEY' c1:5557",
             "replaces the one",
         ] {
@@ -527,7 +529,7 @@ mod tests {
             });
             places.known.unwrap().path().to_owned()
         };
-        let file = "metrics-top/known_sources";
+        let file = "metrics-top/known_collectors";
         assert_eq!(known("/var/a"), Path::new("/var/a").join(file));
         let by_default = Path::new("/home/a/.local/state").join(file);
         assert_eq!(known("relative"), by_default);

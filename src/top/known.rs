@@ -13,7 +13,7 @@ use crate::curve::endpoint::Endpoint;
 use crate::curve::keys::PublicKey;
 
 /// The file, in `$XDG_STATE_HOME` (XDG Base Directory Specification).
-const FILE: &str = "metrics-top/known_sources";
+const FILE: &str = "metrics-top/known_collectors";
 
 /// Most bytes of it: some 3,000 collectors.
 const MAX_BYTES: u64 = 256 * 1024;
@@ -257,7 +257,7 @@ mod tests {
         let error = known.find(&endpoint("c2:5557")).unwrap_err().to_string();
         assert!(
             error.ends_with(
-                "known_sources:3: expected `HOST:PORT KEY`; correct the line, or remove it"
+                "known_collectors:3: expected `HOST:PORT KEY`; correct the line, or remove it"
             ),
             "{error}"
         );

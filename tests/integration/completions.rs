@@ -334,7 +334,7 @@ async fn hosts_and_collectors_are_completed() {
     let known = home.path().join(".local/state/metrics-top");
     fs::create_dir_all(&known).unwrap();
     fs::write(
-        known.join("known_sources"),
+        known.join("known_collectors"),
         format!("c1.example.org:5557 {PINNED}\nd2:6000 {ODD}\n[2001:db8::1]:5557 {ODD}\n"),
     )
     .unwrap();

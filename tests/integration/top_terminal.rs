@@ -215,7 +215,7 @@ async fn the_key_of_each_collector_is_remembered_and_a_change_is_an_error() {
     let known = world
         .home
         .path()
-        .join(".local/state/metrics-top/known_sources");
+        .join(".local/state/metrics-top/known_collectors");
     let tmux = world.start(120, 30, &[]);
     world.viewer(&tmux).await;
     tmux.shows("● connected").await;
