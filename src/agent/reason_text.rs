@@ -13,7 +13,6 @@ pub(crate) fn sentence(reason: Reason, detail: &str) -> String {
         Reason::NotStarted => "about to connect".to_owned(),
         Reason::Opening => "connecting".to_owned(),
         Reason::Ordered if detail.is_empty() => "reconnecting on request".to_owned(),
-        Reason::Ordered => detail.to_owned(),
         Reason::NotYetConnected => "waiting for the connection to be accepted".to_owned(),
         Reason::NotYetAnswered => {
             "connected and said hello; the collector has not answered yet".to_owned()
@@ -49,7 +48,10 @@ pub(crate) fn sentence(reason: Reason, detail: &str) -> String {
         }
         Reason::OpenFailed(OpenFailure::NameLookUp) if detail.is_empty() => "no address".to_owned(),
         // The look-up's error says itself that there is no address, and of what.
-        Reason::HandshakeFailed | Reason::OpenFailed(OpenFailure::NameLookUp) => detail.to_owned(),
+        Reason::HandshakeFailed
+        | Reason::OpenFailed(OpenFailure::NameLookUp)
+        // Why it was ordered.
+        | Reason::Ordered => detail.to_owned(),
         Reason::OpenFailed(OpenFailure::Socket) => with("no socket", detail),
         Reason::Stopped => "told to stop".to_owned(),
     }

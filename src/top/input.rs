@@ -25,7 +25,7 @@ pub enum Command {
     First,
     /// To the last row.
     Last,
-    /// HostView at the host.
+    /// Look at the host.
     Open,
     /// Sort by this column.
     Sort(Column),

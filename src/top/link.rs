@@ -89,7 +89,7 @@ pub enum Event {
 /// What is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// HostView the name up and connect.
+    /// Look the name up and connect.
     Open,
     /// Close what is open, or about to be.
     Close,

@@ -81,7 +81,8 @@ pub fn says_refusable(model: &Grid) -> bool {
 fn os_of(model: &Grid) -> Option<Arc<str>> {
     match model.get(HOST_OS.name) {
         Some(Value::Text(os)) => {
-            let end = os.floor_char_boundary(MAX_OS_BYTES);
+            let mut ends = (0..=MAX_OS_BYTES.min(os.len())).rev();
+            let end = ends.find(|end| os.is_char_boundary(*end))?;
             os.get(..end).map(Into::into)
         }
         _ => None,

@@ -160,8 +160,8 @@ fn renamed(hosts: &mut Hosts, start: Instant, names: &[(u32, &str)], seconds: u3
     let mut lost = Vec::new();
     for second in (0..seconds).step_by(2) {
         let now = start + second * SECOND;
-        let passed = names.iter().filter(|(from, _)| *from <= second);
-        let Some((from, name)) = passed.last() else {
+        let mut passed = names.iter().filter(|(from, _)| *from <= second);
+        let Some((from, name)) = passed.next_back() else {
             continue;
         };
         let connection = format!("C{from}");
