@@ -343,8 +343,8 @@ async fn a_flood_keeps_no_scraper_out_that_keeps_its_connection() {
     let home = tempfile::tempdir().unwrap();
     let (collector, address) = collector(&home).await;
     let mut agent = collector.peer("A").await;
-    report_much(&mut agent, 16).await;
-    scraped_with(address, "web15").await;
+    report_much(&mut agent, 12).await;
+    scraped_with(address, "web11").await;
     let mut scrapers = Vec::new();
     for last in [1, 2] {
         let from = IpAddr::V4(Ipv4Addr::new(127, 0, 0, last));
@@ -361,7 +361,10 @@ async fn a_flood_keeps_no_scraper_out_that_keeps_its_connection() {
         thread::spawn(move || {
             let mut streams = VecDeque::new();
             while !stop.load(Ordering::Relaxed) {
-                let mut stream = std::net::TcpStream::connect(address).unwrap();
+                // There may be no room to connect.
+                let Ok(mut stream) = std::net::TcpStream::connect(address) else {
+                    continue;
+                };
                 // It may be cut already.
                 let _ = stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
                 streams.push_back(stream);
@@ -374,7 +377,7 @@ async fn a_flood_keeps_no_scraper_out_that_keeps_its_connection() {
     });
     for round in 1..=4 {
         eventually("many connections are made", async || {
-            (made.load(Ordering::Relaxed) > 200 * round).then_some(())
+            (made.load(Ordering::Relaxed) > 50 * round).then_some(())
         })
         .await;
         for stream in &mut scrapers {

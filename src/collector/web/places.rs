@@ -227,9 +227,10 @@ impl<E> Answer<E> {
         } else {
             STILL_FROM_THE_FIRST
         };
-        // A known one that reads slowly does not go for a new one, as that may never read.
-        let in_all = waiter.known || !self.of.known;
-        still >= patience || (in_all && self.stood + still >= STILL_IN_ALL)
+        // A known one that reads slowly does not go for a new one, as that may never read; its
+        // connection ends by itself where a piece takes too long.
+        let may = waiter.known || !self.of.known;
+        may && (still >= patience || self.stood + still >= STILL_IN_ALL)
     }
 }
 
@@ -399,12 +400,20 @@ mod tests {
         let later = now + STILL_FROM_THE_FIRST;
         assert_eq!(places.take(later, new[0], 'x'), Ok(Turn::Later));
         assert_eq!(places.take(later, known, 'k'), Ok(Turn::Now(Some('b'))));
-        // And keeps it for longer, though it has not read on yet.
+        // It goes for none of them; for another known one, though it has not read on yet.
         places.stands_still(known, later, true);
         let last = later + STILL;
         let early = later + STILL.mul_f64(0.99);
-        assert_eq!(places.take(early, new[0], 'x'), Ok(Turn::Later));
-        assert_eq!(places.take(last, new[0], 'n'), Ok(Turn::Now(Some('k'))));
+        let other = places.wait(peer(one), true).unwrap();
+        assert_eq!(places.take(early, other, 'x'), Ok(Turn::Later));
+        assert_eq!(places.take(last, new[0], 'x'), Ok(Turn::Later));
+        places.give_up(other);
+        assert_eq!(
+            places.take(last + STILL_IN_ALL, new[0], 'x'),
+            Ok(Turn::Later)
+        );
+        let other = places.wait(peer(one), true).unwrap();
+        assert_eq!(places.take(last, other, 'o'), Ok(Turn::Now(Some('k'))));
     }
 
     #[test]
