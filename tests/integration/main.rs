@@ -38,6 +38,7 @@ mod daemon_log;
 mod dbus_introspection;
 mod dbus_service;
 mod dbus_since;
+mod documents;
 mod link_local;
 mod manual;
 mod private_bus;

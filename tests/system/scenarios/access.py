@@ -22,7 +22,7 @@ SUITES = ["bookworm", "trixie", RPM_SUITE]
 DENIED = "(?i)denied|not authorized|authentication required|authorization"
 REPLY_IS_OWNER = "u 1"
 
-# As README.md calls it.
+# As the manual page calls it.
 GROUP = "metrics-admins"
 
 
@@ -92,11 +92,12 @@ def polkit_rule_lets_a_group(m):
 
 
 def the_manuals_polkit_rule_lets_a_group(m):
-    """The rule of README.md, as it is there: every action, to that group alone."""
+    """The rule of the manual page, as it is there: every action, to that group alone."""
     member, other = _users(m)
-    readme = (SOURCE / "README.md").read_text()
-    (rule,) = re.findall(r"^```js\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL)
-    _add_rule(m, rule)
+    page = (SOURCE / "docs/man/org.metricsagent.Agent1.5").read_text()
+    (rule,) = re.findall(r"^(polkit\.addRule.*?)^\.EE$", page, re.MULTILINE | re.DOTALL)
+    # A dash that stays one, in roff.
+    _add_rule(m, rule.replace("\\-", "-"))
     m.start_reporting()
     for command in (
         call("SetMetricsInterval", "tb", "1000000", "true"),

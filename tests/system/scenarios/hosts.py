@@ -28,7 +28,7 @@ def report_from_one_to_the_other(m):
     m.expect("programs", here, programs[:1])
     collector.expect("programs", there, programs[1:])
 
-    on_the_collectors, settings, on_the_agents, status = _blocks("## First steps")
+    on_the_collectors, settings, on_the_agents, *_ = _blocks("README.md", "## First steps")
     key = _do(collector, on_the_collectors)["metrics-collector --public-key"].strip()
     collector.expect_match("public key", key, "^[!-~]{40}$")
     collector.expect_true(f"{COLLECTOR_KEY} has it", f'"{key}"' in collector.read(COLLECTOR_KEY))
@@ -45,15 +45,7 @@ def report_from_one_to_the_other(m):
     m.expect_steady(pid)
     m.expect("enabled", m.run("systemctl", "is-enabled", AGENT).strip(), "enabled")
     m.eventually("state", lambda: m.agent("State"), "reporting")
-    # The example's line, whatever the numbers.
-    line = re.sub(r"\d[\d,]*(?= sent)|\d+(?=s ago)", "@", status.partition("Status: ")[2].strip())
-    pattern = re.escape(line).replace("@", r"[\d,]+")
-    m.eventually(
-        "status",
-        lambda: m.run("systemctl", "status", AGENT),
-        lambda shown: re.search(f"Status: {pattern}", shown),
-        show=lambda shown: re.search("Status: .*", shown).group(),
-    )
+    _looks_as_shown(m)
 
     printed = collector.eventually(
         "printed",
@@ -96,6 +88,40 @@ def _goes_away_and_comes_back(m, collector):
     collector.eventually("messages", lambda: len(_printed(collector)), lambda now: now > before)
 
 
+def _looks_as_shown(m):
+    """What systemctl and metrics-agentctl print is what README.md shows, whatever the numbers."""
+    blocks = _blocks("README.md", "## What a host says, shortened")
+    (shown,) = [block for block in blocks if block.startswith("# systemctl")]
+    of_systemctl, _, of_ctl = shown.partition("# metrics-agentctl status\n")
+    patterns = [_pattern(line) for line in of_systemctl.splitlines()[1:]]
+    m.eventually(
+        "systemctl status",
+        lambda: m.run("systemctl", "status", "--full", "--lines=0", AGENT),
+        lambda text: _in_order(patterns, text.splitlines()),
+    )
+    # The values are compared by tests/integration/documents.rs.
+    labels = [re.match(r" *[^:]*:|\S+ \S+ ", line).group() for line in of_ctl.splitlines() if line]
+    m.eventually(
+        "metrics-agentctl status",
+        lambda: m.run("metrics-agentctl", "status", "--full", "--lines=0"),
+        lambda text: _in_order(map(re.escape, labels), text.splitlines()),
+    )
+
+
+def _pattern(line):
+    """A line of systemctl's, whatever its numbers and times, the preset, and where units are."""
+    line = re.sub(r"preset: \w+", "preset: @", line.replace("(/usr/lib/", "(@/lib/"))
+    line = re.sub(r"since .* ago", "since @", line)
+    line = re.sub(r"\d[\d,.]*[A-Z]?", "@", line)
+    return re.escape(line.strip()).replace("@", ".*?")
+
+
+def _in_order(patterns, lines):
+    """True if each pattern is found in a line of its own, in this order; there may be more lines."""
+    lines = iter(lines)
+    return all(any(re.search(pattern, line) for line in lines) for pattern in patterns)
+
+
 def _install(m, package):
     """From a repository, with what it needs; and starts nothing."""
     if m.suite == RPM_SUITE:
@@ -111,12 +137,12 @@ def _install(m, package):
     m.expect(f"{unit} is", m.unit("ActiveState", unit), "inactive")
 
 
-def _blocks(heading):
-    """The examples below a heading of README.md."""
-    text = (SOURCE / "README.md").read_text()
-    section = re.search(rf"^{re.escape(heading)}$(.*?)^##", text, re.MULTILINE | re.DOTALL)
+def _blocks(document, heading):
+    """The examples below a heading of a document."""
+    text = (SOURCE / document).read_text()
+    section = re.search(rf"^{re.escape(heading)}$(.*?)(^##|\Z)", text, re.MULTILINE | re.DOTALL)
     if section is None:
-        raise Failure(f"README.md has no {heading}")
+        raise Failure(f"{document} has no {heading}")
     return re.findall(r"^```\w*\n(.*?)^```$", section.group(1), re.MULTILINE | re.DOTALL)
 
 
@@ -128,10 +154,11 @@ def _drop_in():
 
 
 def _print_messages():
-    """The drop-in that README.md has for the collector to print: its path, its text."""
-    text = (SOURCE / "README.md").read_text()
+    """The drop-in that docs/collector.md has for the collector to print: its path, its text."""
+    document = "docs/collector.md"
+    text = (SOURCE / document).read_text()
     path = re.search(r"^`(/etc/.*\.service\.d/print\.conf)`", text, re.MULTILINE).group(1)
-    (drop_in,) = [b for b in _blocks("## The collector") if b.startswith("[Service]")]
+    (drop_in,) = _blocks(document, "## Each message as a line of JSON")
     return path, drop_in
 
 
@@ -145,6 +172,6 @@ def _do(m, commands):
 
 
 def _printed(collector):
-    """What README.md says shows the messages."""
+    """What docs/collector.md says shows the messages."""
     shown = collector.run("journalctl", "-u", "metrics-collector", "-o", "cat")
     return [json.loads(line) for line in shown.splitlines() if line.startswith("{")]
