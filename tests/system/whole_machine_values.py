@@ -115,7 +115,7 @@ def _run_service(m, name, properties, *command):
 
 def _units(m):
     """What the agent says of units now, by name."""
-    path, interface = f"{OBJECT}/collector/units", "org.metricsagent.Source1"
+    path, interface = f"{OBJECT}/source/units", "org.metricsagent.Source1"
     answer = m.run("busctl", "--json=short", "call", BUS_NAME, path, interface, "Sample")
     (values,) = json.loads(answer)["data"]
     return {name: value["data"] for name, value in values.items()}

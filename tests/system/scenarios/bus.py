@@ -97,7 +97,7 @@ def calls_answer(m):
     m.expect("unit of sys.uptime", units["sys.uptime"], "s")
     manager = "org.freedesktop.DBus.ObjectManager"
     objects = m.run("busctl", "call", BUS_NAME, OBJECT, manager, "GetManagedObjects")
-    m.expect_match("managed objects", objects, f"{OBJECT}/collector/[a-z]+")
+    m.expect_match("managed objects", objects, f"{OBJECT}/source/[a-z]+")
 
 
 def large_messages_do_not_reach_it(m):

@@ -112,7 +112,7 @@ def processes_of_all_are_counted(m):
     m.run("systemctl", "restart", AGENT)
     hidden = [name for name in _metrics(m) if name.startswith("proc.state")]
     m.expect("with ProtectProc=invisible", hidden, [])
-    collector = f"{OBJECT}/collector/processes"
+    collector = f"{OBJECT}/source/processes"
     error = m.property(collector, "org.metricsagent.Source1", "LastError")
     m.expect_match("error", error, "hidepid=invisible.*ProtectProc=default")
 

@@ -12,7 +12,7 @@ BACK_SECONDS = 60
 
 def _sample(m, collector="systemd"):
     """Everything that one source has."""
-    path, interface = f"{OBJECT}/collector/{collector}", "org.metricsagent.Source1"
+    path, interface = f"{OBJECT}/source/{collector}", "org.metricsagent.Source1"
     answer = m.run(
         "busctl", "--json=short", "call", BUS_NAME, path, interface, "Sample"
     )
@@ -70,7 +70,7 @@ def units_are_those_that_systemctl_lists(m):
     m.run("systemctl", "start", AGENT)
     m.eventually("jobs", lambda: m.run("systemctl", "list-jobs", "--no-legend"), "")
     before = _units(m)
-    path, interface = f"{OBJECT}/collector/systemd", "org.metricsagent.Source1"
+    path, interface = f"{OBJECT}/source/systemd", "org.metricsagent.Source1"
     m.run("busctl", "set-property", BUS_NAME, path, interface, "Enabled", "b", "true")
     m.eventually("jobs", lambda: _sample(m)["systemd.jobs"], 0)
     _settled(m)
@@ -235,5 +235,5 @@ def the_clock_is_asked_of_timedated(m):
     m.run("systemctl", "restart", AGENT)
     m.eventually("systemd", lambda: len(_sample(m)) > 0, True)
     m.eventually("time without timedated", lambda: _sample(m, "time"), {})
-    errors = m.property(f"{OBJECT}/collector/time", "org.metricsagent.Source1", "Errors")
+    errors = m.property(f"{OBJECT}/source/time", "org.metricsagent.Source1", "Errors")
     m.expect("errors", errors, 0)
