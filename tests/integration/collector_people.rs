@@ -151,19 +151,19 @@ async fn a_cloned_machine_is_told_of() {
 #[tokio::test]
 async fn the_old_names_of_a_renamed_host_are_forgotten_and_told() {
     let mut site = Site::new("[hosts]\ntimeout = \"2s\"\n").await;
-    let named = |name: &str, collector: &Collector| {
+    let report_as = |name: &str, collector: &Collector| {
         let endpoint = collector.address.to_string();
         format!(
             "host.name = '{name}'\nintervals.metrics = '100ms'\n{}",
             section("main", &endpoint, &collector.public_key)
         )
     };
-    let host = agent::Site::new(&named("localhost", &site.collector));
+    let host = agent::Site::new(&report_as("localhost", &site.collector));
     let agent = host.start();
     site.collector.logged("localhost reports").await;
     let mut old = "localhost";
     for name in ["web1", "localhost"] {
-        host.configure(&named(name, &site.collector));
+        host.configure(&report_as(name, &site.collector));
         agent.signal(Signal::HUP);
         let line = site.collector.logged(&format!("{old} ")).await;
         let said = format!("{old} was renamed to {name}");
@@ -175,7 +175,7 @@ async fn the_old_names_of_a_renamed_host_are_forgotten_and_told() {
     }
     // Back at once: the name between is the old one.
     for name in ["web1", "localhost"] {
-        host.configure(&named(name, &site.collector));
+        host.configure(&report_as(name, &site.collector));
         agent.signal(Signal::HUP);
         site.collector.logged(&format!("{name} ")).await;
     }

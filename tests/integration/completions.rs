@@ -107,23 +107,28 @@ fn path_of(program: &str) -> String {
     format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", directory.display())
 }
 
-#[tokio::test]
-async fn names_of_keys_and_hosts_are_completed() {
-    let home = tempfile::tempdir().unwrap();
+/// Lists keys and pins names, as an administrator and a running collector would.
+fn list_and_pin(home: &Path) {
     for (list, name) in [
         ("authorized_agents", "web1"),
         ("authorized_agents", "db 1"),
         ("authorized_viewers", "laptop"),
     ] {
-        let directory = home.path().join(".curve").join(list);
+        let directory = home.join(".curve").join(list);
         Certificate::write_pair(&directory, name).unwrap();
     }
-    let pins = home.path().join(".curve/pins");
+    let pins = home.join(".curve/pins");
     fs::write(
         &pins,
         format!("metrics-collector pins 1\n{PINNED} 2026-01-31T12:00:05Z web1.example.org\n{ODD} 2026-01-31T12:00:05Z x;touch y\nend 2\n"),
     )
     .unwrap();
+}
+
+#[tokio::test]
+async fn names_of_keys_and_hosts_are_completed() {
+    let home = tempfile::tempdir().unwrap();
+    list_and_pin(home.path());
     let names = |words: &[&str]| {
         let output = program(home.path())
             .arg("complete-names")

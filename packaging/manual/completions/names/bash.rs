@@ -1,5 +1,7 @@
 //! Names for bash.
 
+use std::fmt::Write as _;
+
 use super::Names;
 
 /// A function around the generated one. Reads the names line by line: bash would carry out what
@@ -14,11 +16,14 @@ pub(super) fn added(names: &Names, mut script: String) -> Result<String, String>
     for group in names.command_groups() {
         let own = names.groups.iter().find(|(name, _)| *name == group);
         let kind = own.map_or("-", |(_, kind)| kind);
-        cases += &format!("            {group}) group='{group} ' kind={kind} ;;\n");
+        let _ = writeln!(
+            cases,
+            "            {group}) group='{group} ' kind={kind} ;;"
+        );
     }
     for (path, kind) in names.commands.iter().filter(|(path, _)| !path.is_empty()) {
         let path = path.join(" ");
-        cases += &format!("            '{path}') kind={kind} is_last=1 ;;\n");
+        let _ = writeln!(cases, "            '{path}') kind={kind} is_last=1 ;;");
     }
     let values = names.values.iter();
     let values = values.map(|(_, option, kind)| format!("            {option}) kind={kind} ;;\n"));

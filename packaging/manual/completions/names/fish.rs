@@ -1,5 +1,7 @@
 //! Names for fish.
 
+use std::fmt::Write as _;
+
 use super::Names;
 
 /// Asks for all names: fish finds any part of one, and puts a blank behind a part that it put in.
@@ -18,7 +20,8 @@ pub(super) fn added(names: &Names, mut script: String) -> String {
                  set -a more (string match -- '{place}=*' $words)\n"
         )
     });
-    script += &format!(
+    let _ = write!(
+        script,
         "\nfunction {base}_names\n    set -l words (commandline -opc)\n    set -l more\n{}{}    \
              {program} {ask} $more $argv 2>/dev/null\nend\n\n",
         switches.collect::<String>(),
@@ -30,8 +33,10 @@ pub(super) fn added(names: &Names, mut script: String) -> String {
             "" => String::new(),
             condition => format!(" -n \"{condition}\""),
         };
-        script +=
-            &format!("complete -c {program}{condition} {option} -a \"({base}_names {kind})\"\n");
+        let _ = writeln!(
+            script,
+            "complete -c {program}{condition} {option} -a \"({base}_names {kind})\""
+        );
     };
     for (group, kind) in names.groups {
         let below = names.commands.iter().filter_map(|(path, _)| match path {
