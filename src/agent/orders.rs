@@ -7,15 +7,13 @@ use super::handle::{Answer, IntervalChange, Order, OrderError};
 use super::pending::SampleRequest;
 use super::run::{Agent, session_settings};
 use super::slow::{Job, Outcome};
-use super::state::Intervals;
-use super::written::WrittenIntervals;
 use crate::agent::settings;
 use crate::agent::settings::Loaded;
 use crate::agent::settings::persistent::Persistent;
 use crate::config;
 
 impl Agent {
-    pub(super) fn obey(&mut self, order: Order) {
+    pub(super) fn handle_order(&mut self, order: Order) {
         // A caller that has gone before its answer is no concern of ours.
         match order {
             Order::SetIntervals {
@@ -39,16 +37,16 @@ impl Agent {
                 enabled,
                 answer,
             } => {
-                let result = self.sampler.set_enabled(&source, enabled);
+                let result = self.sampling.sampler.set_enabled(&source, enabled);
                 if result.is_ok() {
-                    self.sources_touched = true;
+                    self.in_force.sources_touched = true;
                     events::source_enabled(&source, enabled);
                     self.publish();
                 }
                 let _ = answer.send(result);
             }
             Order::SourceStatus(name, answer) => {
-                let _ = answer.send(self.sampler.status(&name));
+                let _ = answer.send(self.sampling.sampler.status(&name));
             }
         }
     }
@@ -58,8 +56,7 @@ impl Agent {
             let _ = answer.send(Err(error));
             return;
         }
-        self.at_run_time.metrics = change.metrics.or(self.at_run_time.metrics);
-        self.at_run_time.stale = change.stale.or(self.at_run_time.stale);
+        self.in_force.set_intervals(change);
         self.apply_intervals();
         self.publish();
         for (setting, value) in [
@@ -84,19 +81,10 @@ impl Agent {
 
     /// Puts the intervals of the settings, or those set since, in force.
     fn apply_intervals(&mut self) {
-        self.intervals = Intervals {
-            metrics: self
-                .at_run_time
-                .metrics
-                .unwrap_or(self.settings.intervals.metrics),
-            stale: self
-                .at_run_time
-                .stale
-                .unwrap_or(self.settings.intervals.stale),
-        };
-        self.ticker.set_interval(self.intervals.metrics);
-        self.sampler.set_interval(self.intervals.metrics);
-        self.connections.configure(session_settings(self.intervals));
+        let intervals = self.in_force.intervals();
+        self.sampling.ticker.set_interval(intervals.metrics);
+        self.sampling.sampler.set_interval(intervals.metrics);
+        self.connections.configure(session_settings(intervals));
     }
 
     pub(super) fn slow_reload(&mut self, answer: Option<Answer<()>>) {
@@ -106,7 +94,7 @@ impl Agent {
 
     pub(super) fn job_ended(&mut self, job: Job, outcome: Outcome) {
         if let (Job::Keep(order, _), Outcome::Kept(Ok(()))) = (&job, &outcome) {
-            self.written.keep(*order, &self.slow.kept_in());
+            self.in_force.kept(*order, &self.slow.kept_in());
             self.publish();
         }
         let result = match outcome {
@@ -117,8 +105,7 @@ impl Agent {
             Outcome::Loaded(loaded) => match *loaded {
                 Ok(loaded) => {
                     if matches!(job, Job::Forget(_)) {
-                        self.at_run_time = IntervalChange::default();
-                        self.sources_touched = false;
+                        self.in_force.revert();
                         events::settings_reverted();
                     }
                     self.adopt(loaded)
@@ -140,33 +127,27 @@ impl Agent {
     /// Swaps the settings, whole. What was set at run time stays on top of them.
     fn adopt(&mut self, loaded: Loaded) -> Result<(), OrderError> {
         events::loaded(&loaded);
-        self.written = WrittenIntervals::of(&loaded);
-        let old = std::mem::replace(&mut self.settings, loaded.settings);
-        self.files = loaded.files;
-        if self.settings.log_level != old.log_level {
-            let level = self.settings.log_level.as_str();
-            if let Err(error) = self.log.set_level(level) {
-                events::configuration_ignored(&error);
-            }
-        }
-        if self.settings.bus != old.bus {
+        let old = self.in_force.replace(loaded);
+        let settings = &self.in_force.settings;
+        if settings.bus != old.bus {
             events::next_start_only("dbus.bus");
         }
-        if self.settings.host_name != old.host_name {
-            let configured = self.settings.host_name.as_ref().map(ToString::to_string);
+        if settings.host_name != old.host_name {
+            let configured = settings.host_name.as_ref().map(ToString::to_string);
             self.name.configure(configured);
         }
-        if self.settings.options != old.options {
-            self.sampler.set_options(&self.settings.options);
+        if settings.options != old.options {
+            self.sampling.sampler.set_options(&settings.options);
         }
-        if !self.sources_touched || self.settings.sources != old.sources {
-            self.sources_touched = false;
+        if !self.in_force.sources_touched || settings.sources != old.sources {
+            self.in_force.sources_touched = false;
             // The names were checked when the settings were read.
-            self.sampler
-                .enable_only(&self.settings.sources)
+            self.sampling
+                .sampler
+                .enable_only(&settings.sources)
                 .map_err(|error| OrderError::InvalidConfiguration(error.to_string()))?;
         }
-        self.connections.apply(&self.settings, SystemTime::now());
+        self.connections.apply(settings, SystemTime::now());
         self.apply_intervals();
         self.rest_or_tick();
         self.name_changed();

@@ -1,4 +1,4 @@
-//! Samples that wait for what runs beside the loop.
+//! When samples are taken, and those that wait for what runs beside the loop.
 //!
 //! Some of what is sampled may block and is read by others than the loop: file systems,
 //! sensors. A sample that wants it is taken once it is there, or after [`PATIENCE`] without
@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use super::connection::Serial;
 use super::handle::{Answer, GridKind, ORDERS, OrderError};
 use super::run::Agent;
+use super::sampler::Sampler;
+use super::ticker::Ticker;
 use crate::metrics::Samples;
 use crate::sources::background::PATIENCE;
 
@@ -26,6 +28,23 @@ pub(crate) enum SampleRequest {
     Query(GridKind, Answer<Samples>),
     /// Somebody on the bus, of one source.
     QueryOne(String, Answer<Samples>),
+}
+
+/// What takes samples, and when.
+pub(crate) struct Sampling {
+    pub(crate) sampler: Sampler,
+    pub(crate) pending: PendingSamples,
+    pub(crate) ticker: Ticker,
+}
+
+impl Sampling {
+    pub(crate) fn new(sampler: Sampler, metrics_interval: Duration) -> Self {
+        Self {
+            sampler,
+            pending: PendingSamples::default(),
+            ticker: Ticker::new(metrics_interval),
+        }
+    }
 }
 
 /// Those who wait for a sample, each with the time when it waits no longer.
@@ -93,10 +112,11 @@ impl Agent {
     /// Takes a sample, at once where nothing of it has to be waited for.
     pub(super) fn sample(&mut self, want: SampleRequest) {
         let now = Instant::now();
-        if self.sampler.prepare(&want, now) {
+        if self.sampling.sampler.prepare(&want, now) {
             self.serve(want);
         } else {
-            self.round.join(want, self.intervals.metrics, now);
+            let interval = self.in_force.intervals().metrics;
+            self.sampling.pending.join(want, interval, now);
         }
     }
 
@@ -104,18 +124,24 @@ impl Agent {
         // A caller that has gone before its answer is no concern of ours.
         match want {
             SampleRequest::Metrics => {
-                let grid = self.sampler.grid(GridKind::Metrics, &self.name.current());
+                let grid = self
+                    .sampling
+                    .sampler
+                    .grid(GridKind::Metrics, &self.name.current());
                 self.connections.send_metrics(&grid);
             }
             SampleRequest::Model { serial, link } => {
-                let grid = self.sampler.grid(GridKind::Model, &self.name.current());
+                let grid = self
+                    .sampling
+                    .sampler
+                    .grid(GridKind::Model, &self.name.current());
                 self.connections.send_model(serial, grid, link);
             }
             SampleRequest::Query(kind, answer) => {
-                let _ = answer.send(self.sampler.query(kind));
+                let _ = answer.send(self.sampling.sampler.query(kind));
             }
             SampleRequest::QueryOne(name, answer) => {
-                let _ = answer.send(self.sampler.query_one(&name));
+                let _ = answer.send(self.sampling.sampler.query_one(&name));
             }
         }
     }

@@ -4,7 +4,6 @@
 //! of a slow job, a deadline), deals with it at once, and goes back to waiting. Nothing
 //! in it blocks, and the watchdog is fed from here and nowhere else.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -15,17 +14,16 @@ use super::alarm::Alarm;
 use super::connection::{Report, Serial};
 use super::connections::Connections;
 use super::events;
-use super::handle::{Handle, IntervalChange, ORDERS, Order, STATE_CHANGES};
-use super::pending::{PendingSamples, SampleRequest};
+use super::handle::{Handle, ORDERS, Order, STATE_CHANGES};
+use super::in_force::InForce;
+use super::pending::{SampleRequest, Sampling};
 use super::reported_name::ReportedName;
 use super::sampler::Sampler;
 use super::slow::{Job, Outcome, SlowJobs};
-use super::state::{AgentState, Intervals, Origins, State, StateChange};
+use super::state::{AgentState, Intervals, State, StateChange};
 use super::status_line::line_now;
 use super::summary::summarize;
-use super::ticker::Ticker;
-use super::written::WrittenIntervals;
-use crate::agent::settings::{Inputs, Loaded, Settings};
+use crate::agent::settings::{Inputs, Loaded};
 use crate::curve::context::Context;
 use crate::protocol::session::{MODEL_MIN_INTERVAL, SessionSettings};
 use crate::sources::{Root, UnknownSource};
@@ -62,7 +60,7 @@ pub struct Start {
 pub enum StartError {
     /// The settings name a source that there is none of.
     #[error(transparent)]
-    Collector(#[from] UnknownSource),
+    Source(#[from] UnknownSource),
     /// The kernel has no timer left.
     #[error("no timer: {0}")]
     Timer(#[source] std::io::Error),
@@ -70,24 +68,13 @@ pub enum StartError {
 
 /// The daemon's task.
 pub struct Agent {
-    pub(super) settings: Settings,
-    pub(super) files: Vec<PathBuf>,
-    /// Set over D-Bus since the start; goes over what the settings say.
-    pub(super) at_run_time: IntervalChange,
-    /// A source was enabled or disabled over D-Bus since.
-    pub(super) sources_touched: bool,
-    pub(super) intervals: Intervals,
-    /// What the settings have of each interval.
-    pub(super) written: WrittenIntervals,
+    pub(super) in_force: InForce,
     pub(super) name: ReportedName,
-    pub(super) sampler: Sampler,
-    pub(super) round: PendingSamples,
-    pub(super) ticker: Ticker,
+    pub(super) sampling: Sampling,
     alarm: Alarm,
     pub(super) connections: Connections,
     pub(super) slow: SlowJobs,
     pub(super) notifier: Notifier,
-    pub(super) log: LogControl,
     signals: Signals,
     pressure: PressureWatch,
     orders: mpsc::Receiver<Order>,
@@ -100,34 +87,17 @@ impl Agent {
     /// called within the runtime that will run it.
     pub fn new(start: Start) -> Result<(Self, Handle), StartError> {
         let (now, made) = (Instant::now(), SystemTime::now());
-        let written = WrittenIntervals::of(&start.loaded);
-        let Loaded {
-            settings, files, ..
-        } = start.loaded;
-        let intervals = Intervals {
-            metrics: settings.intervals.metrics,
-            stale: settings.intervals.stale,
-        };
+        let in_force = InForce::new(start.loaded, start.log.clone());
+        let settings = &in_force.settings;
+        let intervals = in_force.intervals();
         let name = ReportedName::new(settings.host_name.as_ref().map(ToString::to_string));
         let mut connections = Connections::new(start.context, session_settings(intervals), now);
-        connections.apply(&settings, made);
+        connections.apply(settings, made);
         let (order, orders) = mpsc::channel(ORDERS);
         let (changes, _) = broadcast::channel(STATE_CHANGES);
-        let sampler = Sampler::open(
-            start.root,
-            &settings,
-            connections.totals(),
-            start.log.clone(),
-        )?;
-        let first = snapshot(
-            &settings,
-            &files,
-            (intervals, written.origins(IntervalChange::default())),
-            &name,
-            &sampler,
-            &connections,
-            made,
-        );
+        let sampler = Sampler::open(start.root, settings, connections.totals(), start.log)?;
+        let sampling = Sampling::new(sampler, intervals.metrics);
+        let first = snapshot(&in_force, &name, &sampling.sampler, &connections, made);
         let (state, watched) = watch::channel(Arc::new(first));
         let handle = Handle {
             orders: order,
@@ -135,21 +105,13 @@ impl Agent {
             changes: changes.clone(),
         };
         let agent = Self {
-            settings,
-            files,
-            at_run_time: IntervalChange::default(),
-            sources_touched: false,
-            intervals,
-            written,
+            in_force,
             name,
-            sampler,
-            round: PendingSamples::default(),
-            ticker: Ticker::new(intervals.metrics),
+            sampling,
             alarm: Alarm::new().map_err(StartError::Timer)?,
             connections,
             slow: SlowJobs::new(start.inputs),
             notifier: start.notifier,
-            log: start.log,
             signals: start.signals,
             pressure: start.pressure,
             orders,
@@ -171,15 +133,15 @@ impl Agent {
             if let Happened::Signal(Request::Stop(signal)) = happened {
                 break signal;
             }
-            self.take(happened);
+            self.handle(happened);
         };
         self.stop(signal).await;
     }
 
     async fn wait(&mut self) -> Happened {
         let deadline = [
-            self.ticker.deadline(),
-            self.round.deadline(),
+            self.sampling.ticker.deadline(),
+            self.sampling.pending.deadline(),
             self.notifier.deadline(),
         ]
         .into_iter()
@@ -189,7 +151,7 @@ impl Agent {
             biased;
             request = self.signals.next(!self.slow.reloads()) => Happened::Signal(request),
             () = self.alarm.until(deadline) => Happened::Deadline,
-            () = self.sampler.changed(), if self.round.is_waiting() => Happened::SampleMoved,
+            () = self.sampling.sampler.changed(), if self.sampling.pending.is_waiting() => Happened::SampleMoved,
             (serial, report) = self.connections.report() => Happened::Report(serial, report),
             Some(order) = self.orders.recv() => Happened::Order(order),
             (job, outcome) = self.slow.ended() => Happened::JobEnded(job, outcome),
@@ -198,22 +160,26 @@ impl Agent {
         }
     }
 
-    fn take(&mut self, happened: Happened) {
+    fn handle(&mut self, happened: Happened) {
         match happened {
             // Stop is the loop's own affair.
             Happened::Signal(Request::Stop(_)) | Happened::Deadline | Happened::SampleMoved => {}
             Happened::Signal(Request::Reload) => self.slow_reload(None),
-            Happened::Report(serial, report) => self.hear(serial, report),
-            Happened::Order(order) => self.obey(order),
+            Happened::Report(serial, report) => self.handle_report(serial, report),
+            Happened::Order(order) => self.handle_order(order),
             Happened::JobEnded(job, outcome) => self.job_ended(job, outcome),
             Happened::NameChanged => self.name_changed(),
             Happened::MemoryShort => self.spare_memory(),
         }
         let now = Instant::now();
-        if self.ticker.take(now) {
+        if self.sampling.ticker.take(now) {
             self.sample(SampleRequest::Metrics);
         }
-        while let Some(want) = self.round.take(|want| self.sampler.ready(want), now) {
+        while let Some(want) = self
+            .sampling
+            .pending
+            .take(|want| self.sampling.sampler.ready(want), now)
+        {
             self.serve(want);
         }
         if self.notifier.due(now) {
@@ -227,7 +193,7 @@ impl Agent {
         }
     }
 
-    fn hear(&mut self, serial: Serial, report: Report) {
+    fn handle_report(&mut self, serial: Serial, report: Report) {
         match report {
             Report::NeedsModel { link } => self.sample(SampleRequest::Model { serial, link }),
             Report::Changed(new) => {
@@ -240,7 +206,7 @@ impl Agent {
                 let (connection, new, reason) = change;
                 if wants_metrics && !old.wants_metrics {
                     self.name.look_again();
-                    self.sampler.begin_anew();
+                    self.sampling.sampler.begin_anew();
                 }
                 if old.state != new {
                     // Nobody listening is the usual case.
@@ -259,9 +225,9 @@ impl Agent {
     /// Samples are taken only while some connection wants them.
     pub(super) fn rest_or_tick(&mut self) {
         if self.connections.any_wants_metrics() {
-            self.ticker.start(Instant::now());
+            self.sampling.ticker.start(Instant::now());
         } else {
-            self.ticker.stop();
+            self.sampling.ticker.stop();
         }
     }
 
@@ -299,7 +265,7 @@ impl Agent {
     /// Between two samples nothing of their buffers is needed.
     fn spare_memory(&mut self) {
         if self.pressure.due(Instant::now()) {
-            self.sampler.let_go();
+            self.sampling.sampler.let_go();
             events::memory_given_back(give_back());
         }
     }
@@ -307,15 +273,8 @@ impl Agent {
     /// Publishes the state as it is now.
     pub(super) fn publish(&mut self) {
         let now = SystemTime::now();
-        let mut next = snapshot(
-            &self.settings,
-            &self.files,
-            (self.intervals, self.written.origins(self.at_run_time)),
-            &self.name,
-            &self.sampler,
-            &self.connections,
-            now,
-        );
+        let (in_force, sampler) = (&self.in_force, &self.sampling.sampler);
+        let mut next = snapshot(in_force, &self.name, sampler, &self.connections, now);
         let before = Arc::clone(&self.state.borrow());
         next.state_since = next.state.since((before.state, before.state_since), now);
         let line = line_now(&next);
@@ -375,9 +334,7 @@ pub(super) fn session_settings(intervals: Intervals) -> SessionSettings {
 
 /// The state, entered `now`.
 fn snapshot(
-    settings: &Settings,
-    files: &[PathBuf],
-    (intervals, origins): (Intervals, Origins),
+    in_force: &InForce,
     name: &ReportedName,
     sampler: &Sampler,
     connections: &Connections,
@@ -387,15 +344,15 @@ fn snapshot(
     let (state, reason) = summarize(&connections_now);
     AgentState {
         host_name: name.current().to_string(),
-        public_key: settings.key_pair.public,
+        public_key: in_force.settings.key_pair.public,
         state,
         state_since: now,
         reason,
-        intervals,
-        origins,
+        intervals: in_force.intervals(),
+        origins: in_force.origins(),
         connections: connections_now,
         sources: sampler.enabled(),
-        configuration_files: files.to_vec(),
+        configuration_files: in_force.files.clone(),
         totals: connections.totals(),
     }
 }
