@@ -4,8 +4,10 @@
 //! and says what it hears on standard output where that is asked for.
 //!
 //! - [`start`]: settings, keys, sockets and the loop put together;
-//! - [`run`]: the one loop that owns everything which changes, [`hearing`]: what it does
-//!   with a message, [`sinks`]: where that goes, and [`handle`]: how others ask it;
+//! - [`run`]: the one loop that owns everything which changes; it only dispatches. Its parts:
+//!   [`agents`], the connections; [`ingest`], what becomes of a message; [`fleet`], the table of
+//!   hosts with all that follows it, such as the [`sinks`]; [`reload`], new settings; `orders`,
+//!   what others ask for;
 //! - [`hosts`]: the table of hosts, pure: who reports, who is due a ping, who is gone;
 //! - [`handle`]: how others ask it; [`state`]: what they read without asking;
 //! - [`local`]: what the files of the one on this host say;
@@ -30,16 +32,17 @@
 //! Keeps no history: of each host what it said last, bounded in number and bytes.
 
 pub mod access;
+mod agents;
 pub mod arguments;
 pub mod backlog;
 pub mod bus;
 pub(crate) mod events;
+mod fleet;
 pub mod handle;
-mod hearing;
 pub mod host_lines;
 pub mod hosts;
 pub mod hosts_command;
-mod keeping;
+mod ingest;
 pub mod keys;
 pub mod keys_command;
 pub mod line;
@@ -56,7 +59,6 @@ mod reload;
 pub mod run;
 pub mod settings;
 mod sinks;
-mod speaking;
 pub mod start;
 pub mod state;
 mod status_line;

@@ -7,19 +7,16 @@
 use std::io;
 use std::sync::Arc;
 use std::thread;
-use std::time::Instant;
 
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 
-use super::access::ShutOut;
 use super::events;
+use super::fleet::Fleet;
 use super::handle::{Answer, NextKey, ReloadError};
-use super::hosts::Host;
 use super::keys::Found;
 use super::prometheus::own::{self, Figure};
-use super::run::Collector;
 use super::settings::{self, Inputs, Loaded, Settings, restart_needed};
-use crate::collector::hosts::snapshot::Presence;
+use super::state::CollectorState;
 use crate::curve::keys::PublicKey;
 use crate::systemd::log::LogControl;
 
@@ -53,7 +50,7 @@ impl Reloads {
     pub(super) fn ask(&mut self, asker: Asker) {
         if self.waiting.len() >= MAX_WAITING {
             let text = format!("{MAX_WAITING} callers wait for it already");
-            tell([asker], &Err(ReloadError::NotRead(text)));
+            answer_all([asker], &Err(ReloadError::NotRead(text)));
             return;
         }
         self.waiting.push(asker);
@@ -109,7 +106,7 @@ impl Reloads {
             Ok(()) => self.running = Some((askers, running)),
             Err(error) => {
                 let text = format!("cannot start a thread: {error}");
-                tell(askers, &Err(ReloadError::NotRead(text)));
+                answer_all(askers, &Err(ReloadError::NotRead(text)));
             }
         }
     }
@@ -146,7 +143,10 @@ fn next_key(found: &Found, in_force: PublicKey) -> NextKey {
 }
 
 /// Answers those who asked. A caller that has gone meanwhile is no concern of ours.
-fn tell(askers: impl IntoIterator<Item = Asker>, result: &Result<(), ReloadError>) {
+pub(super) fn answer_all(
+    askers: impl IntoIterator<Item = Asker>,
+    result: &Result<(), ReloadError>,
+) {
     for answer in askers.into_iter().flatten() {
         let _ = answer.send(result.clone());
     }
@@ -173,86 +173,42 @@ impl InForce {
     pub(super) fn log_figure(&self) -> Figure {
         Figure::plain(&own::LOG_LOST, self.log.lost())
     }
-}
-
-impl Collector {
-    /// Has the configuration read again, and the service manager told.
-    pub(super) fn reload(&mut self, asker: Asker) {
-        self.notifier.reloading();
-        // Also where the configuration turns out to be invalid.
-        self.access.reread(Instant::now());
-        self.reloads.ask(asker);
-        self.reloaded_all();
-    }
 
     /// Puts what was read in force, or says why not.
-    pub(super) fn reload_ended(&mut self, askers: Vec<Asker>, read: Read) {
-        let result = match read {
-            Ok(loaded) => {
-                self.adopt(*loaded);
-                Ok(())
-            }
-            Err(error) => {
-                events::reload_refused(&error);
-                Err(error)
-            }
-        };
-        self.reloaded_all();
-        tell(askers, &result);
-    }
-
-    /// Says who reports and is not on the list, which counts from now on.
-    pub(super) fn tell_who_is_shut_out(&self) {
-        let reporting = self.hosts.iter().filter_map(|(name, host)| {
-            let key = host
-                .key()
-                .filter(|_| host.presence() == Presence::Reporting)?;
-            Some((key, &**name))
-        });
-        let shut_out = ShutOut::of(reporting, |key| self.access.is_agent(key));
-        if shut_out.keys > 0 {
-            events::shut_out(&shut_out);
-        }
-    }
-
-    /// Whether a host's key may (still) report.
-    pub(super) fn is_let_in(&self, host: &str) -> bool {
-        let key = self.hosts.get(host).and_then(Host::key);
-        key.is_some_and(|key| self.access.is_agent(&key))
-    }
-
-    /// The settings in force are valid, be they new or old: the service is ready again,
-    /// unless more is being read.
-    fn reloaded_all(&mut self) {
-        if !self.reloads.is_running() {
-            let status = self.status();
-            self.notifier.ready(&status);
-        }
-    }
-
-    /// The public key in force.
-    pub(super) fn key(&self) -> PublicKey {
-        self.inbox.state.borrow().public_key
+    pub(super) fn take(
+        &mut self,
+        read: Read,
+        fleet: &mut Fleet,
+        state: &watch::Sender<Arc<CollectorState>>,
+    ) -> Result<(), ReloadError> {
+        let loaded = read.inspect_err(|error| events::reload_refused(error))?;
+        self.adopt(*loaded, fleet, state);
+        Ok(())
     }
 
     /// Swaps the settings, whole. What takes a restart stays as it is, and is said.
-    fn adopt(&mut self, loaded: Loaded) {
-        let restart = restart_needed(&self.in_force.started, &loaded);
+    fn adopt(
+        &mut self,
+        loaded: Loaded,
+        fleet: &mut Fleet,
+        state: &watch::Sender<Arc<CollectorState>>,
+    ) {
+        let restart = restart_needed(&self.started, &loaded);
         events::loaded(&loaded);
         let files = loaded.files().to_vec();
         let new = loaded.settings;
-        let old = std::mem::replace(&mut self.in_force.settings, new.clone());
+        let old = std::mem::replace(&mut self.settings, new.clone());
         if new.log_level != old.log_level
-            && let Err(error) = self.in_force.log.set_level(new.log_level.as_str())
+            && let Err(error) = self.log.set_level(new.log_level.as_str())
         {
             tracing::warn!("the log level stays as it is: {error}");
         }
         if new.timing != old.timing {
-            self.hosts.set_timing(new.timing);
+            fleet.hosts.set_timing(new.timing);
         }
-        self.access.reconfigure(new.access.authorized);
-        self.sinks.reconfigure(&new, &self.hosts);
-        self.inbox.state.send_modify(|state| {
+        fleet.access.reconfigure(new.access.authorized);
+        fleet.sinks.reconfigure(&new, &fleet.hosts);
+        state.send_modify(|state| {
             let state = Arc::make_mut(state);
             state.configuration_files = files;
             state.web_hosts = new.web_hosts;

@@ -6,28 +6,26 @@
 //! watchdog is fed from here and nowhere else.
 
 use std::future::ready;
-use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use tokio::time::sleep_until;
 
 use super::access::control::{self, Access};
-use super::backlog::{Ahead, Backlog};
+use super::agents::Agents;
 use super::events;
+use super::fleet::Fleet;
 use super::handle::{Handle, Inbox, Order};
-use super::host_lines::HostLines;
-use super::hosts::{Due, Host, Hosts, Restored};
-use super::pacer::Pacer;
+use super::hosts::{Hosts, Restored};
+use super::ingest::{FromAgent, Ingest};
 use super::printer::Printer;
 use super::push::Pushes;
-use super::reload::{Asker, InForce, Read, Reloads};
+use super::reload::{Asker, InForce, Read, Reloads, answer_all};
 use super::settings::{Inputs, Loaded};
 use super::sinks::Sinks;
-use super::speaking::send;
-use super::state::{CollectorState, HostChange, Phase};
-use super::status_line::{Counts, health, line, totals};
+use super::state::{CollectorState, Phase};
+use super::status_line::{health, line, totals};
 use super::store::Writer;
-use super::throttle::{PeerThrottle, Sender, Throttle};
+use super::throttle::Throttle;
 use super::viewers::Viewers;
 use crate::curve::context::TransportError;
 use crate::curve::frames::Received;
@@ -47,7 +45,7 @@ const BATCH_DUE: usize = 256;
 const DUE_PAUSE: Duration = Duration::from_millis(25);
 
 /// What is due for longer than this shows that the loop did not run.
-const DEAF: Duration = Duration::from_secs(1);
+const STALL: Duration = Duration::from_secs(1);
 
 /// What the collector starts with.
 pub struct Start {
@@ -87,39 +85,20 @@ pub struct Start {
 
 /// The collector's task.
 pub struct Collector {
-    pub(super) router: Router,
-    pub(super) access: Access,
-    endpoint: String,
-    public_key: String,
-    pub(super) hosts: Hosts,
-    pub(super) counts: Counts,
-    pub(super) throttle: PeerThrottle<(Sender, &'static str)>,
-    /// Metrics that are left out of all series, by host.
-    pub(super) too_large: PeerThrottle<(Arc<str>, Box<str>)>,
-    pub(super) host_lines: HostLines,
-    /// When there was last no room for what a host reports.
-    pub(super) full: Option<Instant>,
-    pub(super) backlog: Backlog,
-    /// What was read before its turn.
-    pub(super) ahead: Ahead<(RoutingIdBytes, Received)>,
-    pub(super) pacer: Pacer,
-    /// Requests for models that were refused.
-    pub(super) unasked: Throttle,
-    pub(super) sinks: Sinks,
-    pub(super) viewers: Viewers,
-    pub(super) writer: Option<Writer>,
-    /// The time of the batch of messages at hand, once somebody wanted to know.
-    pub(super) time: Option<SystemTime>,
-    handle: Handle,
-    pub(super) inbox: Inbox,
+    agents: Agents,
+    pub(super) ingest: Ingest,
+    pub(super) fleet: Fleet,
     pub(super) reloads: Reloads,
     pub(super) in_force: InForce,
-    deafness: Throttle,
-    pub(super) notifier: Notifier,
+    handle: Handle,
+    pub(super) inbox: Inbox,
+    notifier: Notifier,
     signals: Signals,
     pressure: PressureWatch,
     /// When what is due was last looked at.
     attended: Instant,
+    /// Stalls of the loop that are logged.
+    stalls: Throttle,
 }
 
 enum Happened {
@@ -128,7 +107,7 @@ enum Happened {
     Order(Order),
     ReloadEnded(Vec<Asker>, Read),
     Access(control::Event),
-    Message((RoutingIdBytes, Received)),
+    Message(FromAgent),
     Viewer((RoutingIdBytes, Received)),
     Deadline,
     MemoryShort,
@@ -150,34 +129,21 @@ impl Collector {
         });
         let mut hosts = Hosts::new(start.loaded.settings.timing);
         hosts.restore(now, start.restored);
+        let sinks = Sinks::new(start.printer, start.pushes);
+        let followers = (start.access, sinks, start.viewers);
         Self {
-            router: start.router,
-            access: start.access,
-            endpoint: start.endpoint,
-            public_key: start.public_key.to_string(),
-            hosts,
-            counts: Counts::default(),
-            throttle: PeerThrottle::default(),
-            too_large: PeerThrottle::default(),
-            host_lines: HostLines::new(now),
-            full: None,
-            viewers: start.viewers,
-            backlog: Backlog::new(now),
-            ahead: Ahead::default(),
-            pacer: Pacer::new(now),
-            unasked: Throttle::default(),
-            sinks: Sinks::new(start.printer, start.pushes),
-            writer: start.writer,
-            time: None,
-            handle,
-            inbox,
+            agents: Agents::new(start.router, now),
+            ingest: Ingest::new(now),
+            fleet: Fleet::new(hosts, followers, start.writer, inbox.changes.clone(), now),
             reloads: Reloads::new(start.inputs),
             in_force: InForce::new(start.loaded, start.log),
-            deafness: Throttle::default(),
+            handle,
+            inbox,
             notifier: start.notifier,
             signals: start.signals,
             pressure: start.pressure,
             attended: now,
+            stalls: Throttle::default(),
         }
     }
 
@@ -194,7 +160,10 @@ impl Collector {
     ///
     /// libzmq has failed as it never should.
     pub async fn run(mut self) -> Result<(), TransportError> {
-        events::ready(&self.endpoint, &self.public_key);
+        {
+            let state = self.inbox.state.borrow();
+            events::ready(&state.endpoint, &state.public_key.to_string());
+        }
         let status = self.status();
         self.notifier.ready(&status);
         let why = loop {
@@ -203,25 +172,15 @@ impl Collector {
                 Happened::ReaderGone => break "the end of standard output's reader",
                 Happened::Signal(Request::Reload) => self.reload(None),
                 Happened::ReloadEnded(askers, read) => self.reload_ended(askers, read),
-                Happened::Order(order) => self.obey(order),
+                Happened::Order(order) => self.handle_order(order),
                 Happened::Access(event) => {
-                    let handled = self.access.handle(event, Instant::now())?;
-                    if handled.viewers_changed {
-                        self.viewers.review(&mut |key| self.access.is_viewer(&key));
-                    }
-                    if handled.closed {
-                        self.tell_who_is_shut_out();
-                    }
+                    self.handle_access(event)?;
                     // However many handshakes there are, messages have their turn.
                     self.turn(None).await?;
                 }
                 Happened::Message(first) => self.turn(Some(first)).await?,
                 Happened::Viewer(first) => {
-                    let now = Instant::now();
-                    let access = &mut self.access;
-                    self.viewers.hear(now, first, &mut |key| {
-                        access.admit_viewer(now, Some(key)).is_ok()
-                    })?;
+                    self.handle_viewer(first)?;
                     // However much they say, agents have their turn.
                     self.turn(None).await?;
                 }
@@ -231,70 +190,115 @@ impl Collector {
         };
         self.notifier.stopping(&format!("Stopping on {why}"));
         self.publish_end();
-        events::stopping(why, &totals(self.hosts.reporting(), self.counts));
+        let totals = totals(self.fleet.hosts.reporting(), self.ingest.counts);
+        events::stopping(why, &totals);
         // What is lost for good first: a receiver of samples may be slow, and is the last to be
         // waited for. All of it takes 5 s at most, of the unit's 10.
-        self.keep_last();
-        self.access.finish().await;
-        self.sinks.finish();
+        self.fleet.keep_last();
+        self.fleet.access.finish().await;
+        self.fleet.sinks.finish();
         Ok(())
     }
 
     async fn wait(&mut self) -> Result<Happened, TransportError> {
-        let due = self.hosts.next_due();
+        let due = self.fleet.hosts.next_due();
         let due = due.map(|due| due.max(self.attended + DUE_PAUSE));
-        let keep = self.writer.as_ref().and_then(Writer::next_due);
-        let deadlines = [
-            due,
-            self.pacer.next_due(),
-            keep,
-            self.viewers.next_due(),
-            self.notifier.deadline(),
-            self.host_lines.next_due(),
-        ];
-        let deadline = deadlines.into_iter().flatten().min();
+        let deadlines = [due, self.agents.next_due(), self.notifier.deadline()];
+        let deadline = deadlines.into_iter().flatten();
+        let deadline = deadline.chain(self.fleet.next_due()).min();
         Ok(tokio::select! {
             biased;
             request = self.signals.next(!self.reloads.is_running()) => Happened::Signal(request),
-            () = self.sinks.reader_gone() => Happened::ReaderGone,
+            () = self.fleet.sinks.reader_gone() => Happened::ReaderGone,
             Some(order) = self.inbox.orders.recv() => Happened::Order(order),
             (askers, read) = self.reloads.ended() => Happened::ReloadEnded(askers, read),
             () = until(deadline) => Happened::Deadline,
             () = self.pressure.felt() => Happened::MemoryShort,
-            event = self.access.next() => Happened::Access(event?),
-            message = self.viewers.receive() => Happened::Viewer(message?),
-            () = ready(()), if !self.ahead.is_empty() => Happened::Deadline,
-            message = self.router.receive() => Happened::Message(message?),
+            event = self.fleet.access.next() => Happened::Access(event?),
+            message = self.fleet.viewers.receive() => Happened::Viewer(message?),
+            () = ready(()), if !self.ingest.is_empty() => Happened::Deadline,
+            message = self.agents.receive() => Happened::Message(message?),
+        })
+    }
+
+    /// Has the configuration read again, and the service manager told.
+    pub(super) fn reload(&mut self, asker: Asker) {
+        self.notifier.reloading();
+        // Also where the configuration turns out to be invalid.
+        self.fleet.access.reread(Instant::now());
+        self.reloads.ask(asker);
+        self.ready_again();
+    }
+
+    /// Puts what was read in force, or says why not.
+    fn reload_ended(&mut self, askers: Vec<Asker>, read: Read) {
+        let result = self.in_force.take(read, &mut self.fleet, &self.inbox.state);
+        self.ready_again();
+        answer_all(askers, &result);
+    }
+
+    /// The settings in force are valid, be they new or old: the service is ready again,
+    /// unless more is being read.
+    fn ready_again(&mut self) {
+        if !self.reloads.is_running() {
+            let status = self.status();
+            self.notifier.ready(&status);
+        }
+    }
+
+    /// The public key in force.
+    pub(super) fn key(&self) -> PublicKey {
+        self.inbox.state.borrow().public_key
+    }
+
+    fn handle_access(&mut self, event: control::Event) -> Result<(), TransportError> {
+        let fleet = &mut self.fleet;
+        let handled = fleet.access.handle(event, Instant::now())?;
+        if handled.viewers_changed {
+            let access = &fleet.access;
+            fleet.viewers.review(&mut |key| access.is_viewer(&key));
+        }
+        if handled.closed {
+            fleet.log_who_is_shut_out();
+        }
+        Ok(())
+    }
+
+    fn handle_viewer(&mut self, first: FromAgent) -> Result<(), TransportError> {
+        let (now, fleet) = (Instant::now(), &mut self.fleet);
+        let access = &mut fleet.access;
+        fleet.viewers.hear(now, first, &mut |key| {
+            access.admit_viewer(now, Some(key)).is_ok()
         })
     }
 
     /// What the hosts said stays; what was only room goes.
     fn spare_memory(&mut self) {
         if self.pressure.due(Instant::now()) {
-            self.sinks.let_go();
+            self.fleet.sinks.let_go();
             events::memory_given_back(give_back());
         }
     }
 
-    async fn turn(
-        &mut self,
-        first: Option<(RoutingIdBytes, Received)>,
-    ) -> Result<(), TransportError> {
-        let drained = self.hear_batch(first)?;
+    async fn turn(&mut self, first: Option<FromAgent>) -> Result<(), TransportError> {
+        let fleet = &mut self.fleet;
+        let drained = self.ingest.read_batch(&mut self.agents, fleet, first)?;
         let now = Instant::now();
         self.attend(now);
-        for left_out in self.host_lines.take_due(now) {
+        let fleet = &mut self.fleet;
+        for left_out in fleet.lines.take_due(now) {
             events::host_lines_left_out(left_out);
         }
-        self.ask_waiting(now);
+        self.agents.ask_waiting(now, fleet.may_refuse(now));
         if self.notifier.due(now) {
             let status = self.status();
             self.notifier.alive(&status, now);
         }
-        self.sinks.attend(now);
-        self.viewers.attend(now, &self.hosts);
+        let fleet = &mut self.fleet;
+        fleet.sinks.attend(now);
+        fleet.viewers.attend(now, &fleet.hosts);
         self.publish_counters();
-        self.keep_hosts(now);
+        self.fleet.keep(now);
         if !drained {
             // There is more at once: let the runtime look at signals and timers before.
             tokio::task::yield_now().await;
@@ -304,69 +308,40 @@ impl Collector {
 
     /// Sends the pings that are due, and lets go of hosts that are gone.
     fn attend(&mut self, now: Instant) {
-        let Some(due) = self.hosts.next_due().filter(|due| *due <= now) else {
+        let hosts = &mut self.fleet.hosts;
+        let Some(due) = hosts.next_due().filter(|due| *due <= now) else {
             return;
         };
         let late = now.saturating_duration_since(due.max(self.attended));
-        if late > DEAF {
-            self.hosts.was_deaf(now);
-            if self.deafness.note(now).is_some() {
+        if late > STALL {
+            hosts.was_deaf(now);
+            if self.stalls.note(now).is_some() {
                 events::was_deaf(late);
             }
         }
         self.attended = now;
         for _ in 0..BATCH_DUE {
-            match self.hosts.take_due(now) {
-                // Who is refused must not take this for a sign that it is heard.
-                Some(Due::Ping { name, .. }) if !self.is_let_in(&name) => {}
-                Some(Due::Ping { to, .. }) => send(&mut self.router, &to, Control::Ping),
-                Some(Due::Gone {
-                    name,
-                    routing_id,
-                    silence,
-                }) => {
-                    self.sinks.host_gone(&name);
-                    self.tell(HostChange::Gone(Arc::clone(&name)));
-                    self.tell_state(now, &name);
-                    self.hosts_changed();
-                    let host = self.hosts.get(&name);
-                    let address = host.and_then(Host::address).map(|address| &**address);
-                    let key = host.and_then(Host::key);
-                    if self.host_lines.note(now, key, address) {
-                        events::host_gone(&name, routing_id.as_ref(), silence);
-                    }
-                }
-                Some(Due::Renamed(renamed)) => {
-                    let name = &renamed.old.name;
-                    if renamed.was_there {
-                        self.sinks.host_gone(name);
-                        self.tell(HostChange::Gone(Arc::clone(name)));
-                    }
-                    self.tell_forgotten(now, &renamed.old);
-                    self.hosts_changed();
-                    let address = renamed.old.address.as_deref();
-                    if self.host_lines.note(now, renamed.old.key, address) {
-                        events::host_renamed(&renamed);
-                    }
-                }
-                Some(Due::Forgotten(forgotten)) => {
-                    self.tell_forgotten(now, &forgotten);
-                    self.hosts_changed();
-                    let address = forgotten.address.as_deref();
-                    if self.host_lines.note(now, forgotten.key, address) {
-                        events::host_forgotten(&forgotten.name);
-                    }
-                }
-                None => break,
+            let Some(due) = self.fleet.hosts.take_due(now) else {
+                break;
+            };
+            if let Some(to) = self.fleet.handle_due(now, due) {
+                self.agents.send(&to, Control::Ping);
             }
         }
     }
 
-    pub(super) fn status(&self) -> String {
-        let totals = totals(self.hosts.reporting(), self.counts);
-        let refused = self.access.totals().refused;
-        let health = health(self.viewers.len(), refused, &self.sinks.targets());
-        line(&self.endpoint, &self.public_key, &totals, &health)
+    fn status(&self) -> String {
+        let fleet = &self.fleet;
+        let totals = totals(fleet.hosts.reporting(), self.ingest.counts);
+        let refused = fleet.access.totals().refused;
+        let health = health(fleet.viewers.len(), refused, &fleet.sinks.targets());
+        let state = self.inbox.state.borrow();
+        line(
+            &state.endpoint,
+            &state.public_key.to_string(),
+            &totals,
+            &health,
+        )
     }
 }
 

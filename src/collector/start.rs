@@ -7,7 +7,7 @@ use std::fmt::Display;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::runtime::Builder;
@@ -17,12 +17,13 @@ use super::access::control::{Access, AccessError};
 use super::access::{self, Listener};
 use super::events;
 use super::handle::Handle;
-use super::keeping;
+use super::hosts::Restored;
 use super::keys::{Found, Places};
 use super::printer::Printer;
 use super::push::Pushes;
 use super::run::{Collector, Start};
 use super::settings::{self, Inputs};
+use super::store::{self, Writer};
 use super::viewers::Viewers;
 use super::web::Web;
 use crate::base::exit::{EXIT_CONFIG, EXIT_SOFTWARE, EXIT_UNAVAILABLE};
@@ -108,7 +109,7 @@ pub fn run(
         };
         let access = start_access(authenticator, settings.access, &inputs.places).await?;
         let now = Instant::now();
-        let (writer, restored) = keeping::open(now);
+        let (writer, restored) = open_store(now);
         let start = Start {
             router,
             access,
@@ -244,6 +245,31 @@ fn not_listening(error: &TransportError, other: &str) -> Failure {
     };
     tracing::error!("{error}; {way_out}, and {other}");
     Failure(EXIT_UNAVAILABLE)
+}
+
+/// The writer of the directory that the service manager gives, and what it remembers.
+/// Without one nothing is kept.
+fn open_store(now: Instant) -> (Option<Writer>, Vec<Restored>) {
+    let Some(directory) = store::directory(std::env::var_os("STATE_DIRECTORY")) else {
+        return (None, Vec::new());
+    };
+    let restored = store::restore(&directory);
+    if let Some(trouble) = &restored.trouble {
+        events::state_damaged(trouble);
+    }
+    let wall = SystemTime::now();
+    let hosts = restored.found.hosts.into_iter();
+    let hosts: Vec<_> = hosts.map(|host| host.restored(wall)).collect();
+    if !hosts.is_empty() {
+        events::hosts_restored(hosts.len());
+    }
+    match Writer::start(directory, now) {
+        Ok(writer) => (Some(writer), hosts),
+        Err(error) => {
+            events::state_not_kept(&error);
+            (None, hosts)
+        }
+    }
 }
 
 /// Viewers come over another port, if at all.

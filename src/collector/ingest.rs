@@ -1,19 +1,19 @@
-//! What the collector does with a message: understand it, enter it into the table, pass it
-//! on, or refuse it.
+//! What becomes of a message: it is understood, entered into the table and passed on, or refused.
 
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use super::access::AccessRefusal;
-use super::backlog::News;
+use super::agents::Agents;
+use super::backlog::{Ahead, Backlog, News};
 use super::events;
-use super::hosts::{Change, Full, Heard, Holder, Host, Peer, Report, Twin, says_refusable};
+use super::fleet::Fleet;
+use super::hosts::{Change, Full, Heard, Holder, Host, Peer, Report, says_refusable};
 use super::prometheus::naming::too_large;
-use super::run::Collector;
 use super::sinks::Passed;
-use super::speaking::send;
 use super::state::HostChange;
-use super::throttle::{Sender, Tell};
+use super::status_line::Counts;
+use super::throttle::{PeerThrottle, Sender, Tell};
 use crate::curve::context::TransportError;
 use crate::curve::frames::{Frames, MAX_FRAMES, Received};
 use crate::curve::keys::PublicKey;
@@ -83,33 +83,79 @@ impl Refusal {
     }
 }
 
-impl Collector {
-    /// Deals with a batch of messages; whether there were no more.
-    pub(super) fn hear_batch(
+/// A message and the connection that it came over.
+pub(super) type FromAgent = (RoutingIdBytes, Received);
+
+/// A message that is in the table.
+struct Taken<'a> {
+    now: Instant,
+    from: &'a RoutingIdBytes,
+    key: Option<PublicKey>,
+    kind: GridKind,
+    /// The grid as it was sent.
+    bytes: &'a [u8],
+    heard: Heard,
+}
+
+/// Reads what agents send.
+pub(super) struct Ingest {
+    backlog: Backlog,
+    /// What was read before its turn.
+    ahead: Ahead<FromAgent>,
+    /// Refused messages, by who sent them and why.
+    refused: PeerThrottle<(Sender, &'static str)>,
+    /// Metrics that are left out of all series, by host.
+    too_large: PeerThrottle<(Arc<str>, Box<str>)>,
+    /// The time of the batch of messages at hand, once it was asked for.
+    time: Option<SystemTime>,
+    pub(super) counts: Counts,
+}
+
+impl Ingest {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            backlog: Backlog::new(now),
+            ahead: Ahead::default(),
+            refused: PeerThrottle::default(),
+            too_large: PeerThrottle::default(),
+            time: None,
+            counts: Counts::default(),
+        }
+    }
+
+    /// Returns true if nothing was read before its turn.
+    pub(super) fn is_empty(&self) -> bool {
+        self.ahead.is_empty()
+    }
+
+    /// Deals with a batch of messages. Returns true if there were no more.
+    pub(super) fn read_batch(
         &mut self,
-        first: Option<(RoutingIdBytes, Received)>,
+        agents: &mut Agents,
+        fleet: &mut Fleet,
+        first: Option<FromAgent>,
     ) -> Result<bool, TransportError> {
         let now = Instant::now();
-        // One time for all of a batch, and only where somebody wants to know it.
+        // One time for all of a batch, and only where it is asked for.
         self.time = None;
         let mut next = first;
         let mut drained = false;
         if self.backlog.is_behind() {
-            drained = self.read_ahead(now, next.take())?;
+            drained = self.read_ahead(agents, now, next.take())?;
         }
         let (mut messages, mut bytes) = (0, 0);
         while messages < BATCH_MESSAGES && bytes <= BATCH_BYTES {
             let message = match next.take().or_else(|| self.ahead.take()) {
                 Some(message) => Some(message),
                 None if drained => None,
-                None => self.router.try_receive()?,
+                None => agents.try_receive()?,
             };
             let Some((from, received)) = message else {
                 drained = true;
                 break;
             };
             messages += 1;
-            bytes += self.hear(now, &from, received);
+            bytes += self.ingest(agents, fleet, now, &from, received);
         }
         let drained = drained && self.ahead.is_empty();
         match self.backlog.turned(Instant::now(), bytes, drained) {
@@ -121,11 +167,12 @@ impl Collector {
     }
 
     /// Reads what waits, as far as that may be, and lets go of metrics that later ones
-    /// have overtaken; whether there was no more.
+    /// have overtaken. Returns true if there was no more.
     fn read_ahead(
         &mut self,
+        agents: &mut Agents,
         now: Instant,
-        first: Option<(RoutingIdBytes, Received)>,
+        first: Option<FromAgent>,
     ) -> Result<bool, TransportError> {
         let mut next = first;
         for _ in 0..BATCH_AHEAD {
@@ -134,7 +181,7 @@ impl Collector {
             }
             let message = match next.take() {
                 Some(message) => Some(message),
-                None => self.router.try_receive()?,
+                None => agents.try_receive()?,
             };
             let Some((from, received)) = message else {
                 return Ok(true);
@@ -157,21 +204,33 @@ impl Collector {
         Ok(false)
     }
 
-    /// Deals with one message; its length in bytes.
-    fn hear(&mut self, now: Instant, from: &RoutingIdBytes, received: Received) -> usize {
+    /// Deals with one message. Returns its length in bytes.
+    fn ingest(
+        &mut self,
+        agents: &mut Agents,
+        fleet: &mut Fleet,
+        now: Instant,
+        from: &RoutingIdBytes,
+        received: Received,
+    ) -> usize {
         match received {
             Received::TooManyFrames { found } => {
-                self.refuse(now, from, None, None, &Refusal::TooManyFrames(found));
+                self.refuse(
+                    fleet,
+                    now,
+                    (from, None, None),
+                    &Refusal::TooManyFrames(found),
+                );
                 0
             }
             Received::Message(mut frames) => {
                 let bytes = frames.bytes();
                 self.counts.bytes += bytes as u64;
-                match self.understand(now, from, &mut frames) {
+                match self.enter(agents, fleet, now, from, &mut frames) {
                     Ok(()) => self.counts.messages += 1,
                     Err(refusal) => {
-                        let key = frames.peer_key();
-                        self.refuse(now, from, key, frames.peer_address(), &refusal);
+                        let sender = (from, frames.peer_key(), frames.peer_address());
+                        self.refuse(fleet, now, sender, &refusal);
                     }
                 }
                 bytes
@@ -179,14 +238,17 @@ impl Collector {
         }
     }
 
-    fn understand(
+    /// Enters a message into the table and passes it on.
+    fn enter(
         &mut self,
+        agents: &mut Agents,
+        fleet: &mut Fleet,
         now: Instant,
         from: &RoutingIdBytes,
         frames: &mut Frames,
     ) -> Result<(), Refusal> {
         let key = frames.peer_key();
-        let address = if self.hosts.knows(from, key) {
+        let address = if fleet.hosts.knows(from, key) {
             None
         } else {
             frames.peer_address().map(str::to_owned)
@@ -200,8 +262,8 @@ impl Collector {
         let (host, bytes, kind) = match decode_from_agent(slices)? {
             // An agent says no other word, and no state.
             Message::Control(_) | Message::State { .. } => {
-                self.access.admit(now, key, None)?;
-                self.ask_model(now, from);
+                fleet.access.admit(now, key, None)?;
+                agents.ask_model(now, from, fleet.may_refuse(now));
                 return Ok(());
             }
             Message::Grid { host, grid, kind } => (host, grid, kind),
@@ -213,85 +275,106 @@ impl Collector {
             wire_bytes: bytes.len(),
         };
         let understands = kind == GridKind::Model && says_refusable(&report.grid);
-        let trust = self.access.admit(now, key, Some(host));
-        let trust = trust.inspect_err(|_| self.tell_refused(from, host, understands))?;
+        let mut tell_refused = |fleet: &Fleet| {
+            // An agent understands the word if the model says so that it sent now or before.
+            let known = fleet.hosts.get(host);
+            if understands || known.is_some_and(|host| host.understands_refusal(from)) {
+                agents.send(from, Control::Refused);
+            }
+        };
+        let trust = fleet.access.admit(now, key, Some(host));
+        let trust = trust.inspect_err(|_| tell_refused(fleet))?;
         let peer = Peer {
             routing_id: from,
             key,
             address: address.as_deref(),
             trust,
         };
-        let Heard {
-            change,
-            ask_model,
-            model_may_go,
-            name,
-            grid,
-            forgotten,
-            twin,
-        } = match self.hosts.hear(now, peer, report) {
+        let heard = match fleet.hosts.hear(now, peer, report) {
             Ok(heard) => heard,
             Err(full) => {
-                self.full = Some(now);
-                self.tell_refused(from, host, understands);
+                fleet.was_full(now);
+                tell_refused(fleet);
                 return Err(full.into());
             }
         };
         // A name is pinned for a host that there is, and for no other.
-        self.access.settle(now, key, &name);
-        if change.is_some() && self.judges(now) {
-            // It is heard: who had to expect a refusal waits for this.
-            send(&mut self.router, from, Control::Ping);
+        fleet.access.settle(now, key, &heard.name);
+        let may_refuse = fleet.may_refuse(now);
+        if heard.change.is_some() && may_refuse {
+            // It is heard: an agent that had to expect a refusal waits for this.
+            agents.send(from, Control::Ping);
         }
-        if ask_model {
-            self.ask_model(now, from);
+        if heard.ask_model {
+            agents.ask_model(now, from, may_refuse);
         }
-        if let Some(writer) = &mut self.writer {
-            writer.seen();
-            if change.is_some() || kind == GridKind::Model {
-                writer.changed();
-            }
-        }
+        let taken = Taken {
+            now,
+            from,
+            key,
+            kind,
+            bytes,
+            heard,
+        };
+        self.pass_on(fleet, taken);
+        Ok(())
+    }
+
+    /// Passes a message on that is in the table, and tells of what it changed there.
+    fn pass_on(&mut self, fleet: &mut Fleet, taken: Taken<'_>) {
+        let Taken {
+            now,
+            from,
+            key,
+            kind,
+            bytes,
+            heard,
+        } = taken;
+        let (name, change) = (heard.name, heard.change);
+        fleet.heard(change.is_some() || kind == GridKind::Model);
         let time = *self.time.get_or_insert_with(SystemTime::now);
         if change == Some(Change::Appeared)
             && kind == GridKind::Metrics
-            && let Some(model) = self.hosts.get(host).and_then(Host::model)
+            && let Some(model) = fleet.hosts.get(&name).and_then(Host::model)
         {
-            self.sinks.model_known(&name, model, time);
+            fleet.sinks.model_known(&name, model, time);
         }
-        let passed = Passed {
+        fleet.sinks.pass(&Passed {
             now,
             time,
             host: &name,
             kind,
-            grid: &grid,
+            grid: &heard.grid,
             routing_id: from,
-        };
-        self.sinks.pass(&passed);
-        if let Some(forgotten) = forgotten {
-            self.tell_forgotten(now, &forgotten);
+        });
+        if let Some(forgotten) = heard.forgotten {
+            fleet.forgotten(now, &forgotten);
         }
         if let Some(Change::Appeared) = change {
-            self.tell(HostChange::Appeared(Arc::clone(&name)));
-            self.tell_state(now, &name);
+            fleet.publish(HostChange::Appeared(Arc::clone(&name)));
+            fleet.tell_state(now, &name);
         }
-        if model_may_go {
-            self.forward_late_model(now, &name);
+        if heard.model_may_go {
+            fleet.forward_late_model(now, &name);
         }
-        self.forward(now, &name, kind, &grid, bytes);
-        self.tell_too_large(now, key, &name, &grid);
-        if let Some(twin) = twin {
-            self.key_shared(now, &name, &twin);
+        fleet.forward(now, &name, kind, &heard.grid, bytes);
+        self.log_too_large(fleet, now, key, &name, &heard.grid);
+        // Where messages are read late, what seems to come from two machines at a time may not.
+        if let Some(twin) = heard.twin
+            && !self.backlog.is_behind()
+        {
+            self.counts.shared += 1;
+            fleet.key_shared(now, &name, &twin);
         }
         if let Some(change) = change {
-            self.log_change(now, from, key, &name, change);
+            fleet.log_change(now, from, key, &name, change);
         }
-        Ok(())
     }
 
     /// Names what is in no series of a host, as it is too large for its unit.
-    fn tell_too_large(
+    fn log_too_large(
         &mut self,
+        fleet: &mut Fleet,
         now: Instant,
         key: Option<PublicKey>,
         host: &Arc<str>,
@@ -300,71 +383,29 @@ impl Collector {
         for metric in too_large(grid).take(MAX_TOO_LARGE) {
             let what = (Arc::clone(host), metric.into());
             let tell = self.too_large.note(now, &what);
-            let address = self.hosts.get(host).and_then(Host::address);
-            let address = address.map(|address| &**address);
-            if tell != Tell::Nothing && self.host_lines.note(now, key, address) {
+            if tell != Tell::Nothing && fleet.is_worth_a_line(now, key, host) {
                 events::metric_too_large(host, metric, tell);
             }
         }
     }
 
-    /// Says who came or moved, where that is worth a line.
-    fn log_change(
-        &mut self,
-        now: Instant,
-        from: &RoutingIdBytes,
-        key: Option<PublicKey>,
-        host: &str,
-        change: Change,
-    ) {
-        let address = self.hosts.get(host).and_then(Host::address);
-        let address = address.map(|address| &**address);
-        match change {
-            Change::Appeared if self.host_lines.note(now, key, address) => {
-                events::host_appeared(host, from);
-            }
-            Change::Replaced { tell: Some(untold) } if self.host_lines.note(now, key, address) => {
-                events::host_replaced(host, from, untold);
-            }
-            Change::Appeared | Change::Replaced { .. } => {}
-        }
-    }
-
-    /// A key reports from two machines. Where messages are read late, what seems to be at a
-    /// time may not be.
-    fn key_shared(&mut self, now: Instant, host: &str, twin: &Twin) {
-        if self.backlog.is_behind() {
-            return;
-        }
-        self.hosts.count_shared(host);
-        self.counts.shared += 1;
-        let [address, _] = &twin.addresses;
-        if twin.tell
-            && self
-                .host_lines
-                .note(now, Some(twin.key), address.as_deref())
-        {
-            events::key_shared(twin);
-        }
-    }
-
-    /// Counts a message that was refused, and says so where that is worth a line.
+    /// Counts a message that was refused, and logs it where that is worth a line.
     fn refuse(
         &mut self,
+        fleet: &mut Fleet,
         now: Instant,
-        from: &RoutingIdBytes,
-        key: Option<PublicKey>,
-        address: Option<&str>,
+        (from, key, address): (&RoutingIdBytes, Option<PublicKey>, Option<&str>),
         refusal: &Refusal,
     ) {
         self.counts.refused += 1;
         if let Refusal::Access(refusal @ AccessRefusal::NameTaken { host, key, .. }) = refusal {
-            self.access
+            fleet
+                .access
                 .tell_name_taken(now, key, host, address, refusal);
             return;
         }
         let tell = self
-            .throttle
+            .refused
             .note(now, &(refusal.sender(key, address), refusal.kind()));
         events::refused(from, key.as_ref(), address, refusal, tell);
     }

@@ -1,0 +1,336 @@
+//! The table of hosts together with all that has to follow it: who may report under which name,
+//! the sinks, the viewers, the state on the disk, the bus and the log.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::sync::broadcast;
+
+use super::access::ShutOut;
+use super::access::control::Access;
+use super::events;
+use super::host_lines::HostLines;
+use super::hosts::snapshot::Presence;
+use super::hosts::{Change, Due, Forgotten, Host, Hosts, NotForgotten, Twin, ViewerKind};
+use super::sinks::Sinks;
+use super::state::HostChange;
+use super::store::{Outcome, Writer};
+use super::viewers::Viewers;
+use crate::curve::keys::PublicKey;
+use crate::curve::router::RoutingIdBytes;
+use crate::protocol::grid::Grid;
+use crate::protocol::message::GridKind;
+
+/// How long the disk may take for the last words.
+const FAREWELL: Duration = Duration::from_millis(1500);
+
+/// Once there was no room for what a host reports, others must expect the same for this long.
+const FULL_LATELY: Duration = Duration::from_secs(3600);
+
+/// The hosts, and who follows them.
+pub(super) struct Fleet {
+    pub(super) hosts: Hosts,
+    pub(super) access: Access,
+    pub(super) sinks: Sinks,
+    pub(super) viewers: Viewers,
+    /// Which lines on hosts that come and go are logged.
+    pub(super) lines: HostLines,
+    /// Writes the hosts for the next start, if there is a directory for that.
+    writer: Option<Writer>,
+    /// Those on the bus who want to hear of hosts that come and go.
+    changes: broadcast::Sender<HostChange>,
+    /// When there was last no room for what a host reports.
+    full: Option<Instant>,
+}
+
+impl Fleet {
+    pub(super) fn new(
+        hosts: Hosts,
+        (access, sinks, viewers): (Access, Sinks, Viewers),
+        writer: Option<Writer>,
+        changes: broadcast::Sender<HostChange>,
+        now: Instant,
+    ) -> Self {
+        Self {
+            hosts,
+            access,
+            sinks,
+            viewers,
+            lines: HostLines::new(now),
+            writer,
+            changes,
+            full: None,
+        }
+    }
+
+    /// When something of a host or of those who follow is due.
+    pub(super) fn next_due(&self) -> impl IntoIterator<Item = Instant> + use<> {
+        [
+            self.writer.as_ref().and_then(Writer::next_due),
+            self.viewers.next_due(),
+            self.lines.next_due(),
+        ]
+        .into_iter()
+        .flatten()
+    }
+
+    /// Deals with what a host was due for. The connection to send a ping to, if that is it.
+    pub(super) fn handle_due(&mut self, now: Instant, due: Due) -> Option<RoutingIdBytes> {
+        match due {
+            // An agent that is refused must not take a ping for a sign that it is heard.
+            Due::Ping { name, to } => return self.is_let_in(&name).then_some(to),
+            Due::Gone {
+                name,
+                routing_id,
+                silence,
+            } => {
+                self.sinks.host_gone(&name);
+                self.publish(HostChange::Gone(Arc::clone(&name)));
+                self.tell_state(now, &name);
+                self.changed();
+                let host = self.hosts.get(&name);
+                let key = host.and_then(Host::key);
+                if self.is_worth_a_line(now, key, &name) {
+                    events::host_gone(&name, routing_id.as_ref(), silence);
+                }
+            }
+            Due::Renamed(renamed) => {
+                let old = &renamed.old;
+                if renamed.was_there {
+                    self.sinks.host_gone(&old.name);
+                    self.publish(HostChange::Gone(Arc::clone(&old.name)));
+                }
+                self.forgotten(now, old);
+                if self.lines.note(now, old.key, old.address.as_deref()) {
+                    events::host_renamed(&renamed);
+                }
+            }
+            Due::Forgotten(forgotten) => {
+                self.forgotten(now, &forgotten);
+                if self
+                    .lines
+                    .note(now, forgotten.key, forgotten.address.as_deref())
+                {
+                    events::host_forgotten(&forgotten.name);
+                }
+            }
+        }
+        None
+    }
+
+    /// Forgets a host because somebody asked for it.
+    ///
+    /// # Errors
+    ///
+    /// The host is not known, or is still there.
+    pub(super) fn forget(&mut self, now: Instant, name: &str) -> Result<(), NotForgotten> {
+        let forgotten = self.hosts.forget(name)?;
+        events::host_forgotten_as_asked(name);
+        self.forgotten(now, &forgotten);
+        Ok(())
+    }
+
+    /// A host is not known any more.
+    pub(super) fn forgotten(&mut self, now: Instant, forgotten: &Forgotten) {
+        let state = || Some(forgotten.state(now, SystemTime::now()));
+        self.viewers.forward_state(now, &forgotten.name, state);
+        self.changed();
+    }
+
+    /// Tells those who listen on the bus of a host that came or went.
+    pub(super) fn publish(&self, change: HostChange) {
+        // That there are no listeners is the usual case.
+        let _ = self.changes.send(change);
+    }
+
+    /// Tells the viewers of a host that came or went.
+    pub(super) fn tell_state(&mut self, now: Instant, name: &Arc<str>) {
+        let hosts = &self.hosts;
+        let state = || hosts.state_of(now, SystemTime::now(), name);
+        self.viewers.forward_state(now, name, state);
+    }
+
+    /// A message was taken; `changed` where it has to be on the disk soon.
+    pub(super) fn heard(&mut self, changed: bool) {
+        if let Some(writer) = &mut self.writer {
+            writer.seen();
+            if changed {
+                writer.changed();
+            }
+        }
+    }
+
+    /// A host came, moved or went, or said its model.
+    fn changed(&mut self) {
+        if let Some(writer) = &mut self.writer {
+            writer.changed();
+        }
+    }
+
+    /// Has the hosts written if that is due, and says how the last writing went.
+    pub(super) fn keep(&mut self, now: Instant) {
+        let Some(writer) = &mut self.writer else {
+            return;
+        };
+        if let Some(outcome) = writer.outcome() {
+            log_outcome(&outcome);
+        }
+        if writer.next_due().is_some_and(|due| due <= now) {
+            writer.keep(now, self.hosts.snapshot(now, SystemTime::now()));
+        }
+    }
+
+    /// Has the hosts written for the last time.
+    pub(super) fn keep_last(&mut self) {
+        let Some(writer) = self.writer.take() else {
+            return;
+        };
+        let last = writer
+            .anything_new()
+            .then(|| self.hosts.snapshot(Instant::now(), SystemTime::now()));
+        if let Some(outcome) = writer.finish(last, FAREWELL) {
+            log_outcome(&outcome);
+        }
+    }
+
+    /// Passes a message on to the viewers.
+    pub(super) fn forward(
+        &mut self,
+        now: Instant,
+        host: &Arc<str>,
+        kind: GridKind,
+        grid: &Grid,
+        bytes: &[u8],
+    ) {
+        match kind {
+            GridKind::Model => self.forward_model(now, host, grid, bytes),
+            GridKind::Metrics => self.viewers.forward(now, host, kind, bytes),
+        }
+    }
+
+    /// Passes a model on to the viewers, as it was sent; but what it lacks of what deployed
+    /// viewers want in it is added, and they get none that has to wait for metrics.
+    fn forward_model(&mut self, now: Instant, host: &Arc<str>, grid: &Grid, bytes: &[u8]) {
+        if self.viewers.is_empty() {
+            return;
+        }
+        let Some(known) = self.hosts.get(host) else {
+            return;
+        };
+        let (vitals, waits) = (known.vitals(), known.model_waits());
+        let completed = |viewers| {
+            let mut json = bytes.to_vec();
+            vitals.complete(grid, viewers, &mut json);
+            json
+        };
+        let (deployed, robust) = (
+            completed(ViewerKind::Deployed),
+            completed(ViewerKind::Robust),
+        );
+        if deployed == robust {
+            self.viewers.forward(now, host, GridKind::Model, &robust);
+            return;
+        }
+        self.viewers
+            .forward_model(now, host, ViewerKind::Robust, &robust);
+        if !waits {
+            self.viewers
+                .forward_model(now, host, ViewerKind::Deployed, &deployed);
+        }
+    }
+
+    /// Passes a model on that had to wait for the metrics at hand.
+    pub(super) fn forward_late_model(&mut self, now: Instant, host: &Arc<str>) {
+        if self.viewers.is_empty() {
+            return;
+        }
+        let Some(known) = self.hosts.get(host) else {
+            return;
+        };
+        let mut json = Vec::new();
+        if known.write_model(ViewerKind::Deployed, &mut json) {
+            self.viewers
+                .forward_model(now, host, ViewerKind::Deployed, &json);
+        }
+    }
+
+    /// There was no room for what a host reports.
+    pub(super) fn was_full(&mut self, now: Instant) {
+        self.full = Some(now);
+    }
+
+    /// Returns true if hosts of those who are let in may be refused: names may be another key's,
+    /// there may be no room soon, or there was none of late.
+    pub(super) fn may_refuse(&self, now: Instant) -> bool {
+        let lately = |full| now.saturating_duration_since(full) < FULL_LATELY;
+        self.access.pins_names() || self.hosts.may_refuse() || self.full.is_some_and(lately)
+    }
+
+    /// Returns true if a host's key may (still) report.
+    fn is_let_in(&self, host: &str) -> bool {
+        let key = self.hosts.get(host).and_then(Host::key);
+        key.is_some_and(|key| self.access.is_agent(&key))
+    }
+
+    /// Logs who reports and is not on the list, which counts from now on.
+    pub(super) fn log_who_is_shut_out(&self) {
+        let reporting = self.hosts.iter().filter_map(|(name, host)| {
+            let key = host
+                .key()
+                .filter(|_| host.presence() == Presence::Reporting)?;
+            Some((key, &**name))
+        });
+        let shut_out = ShutOut::of(reporting, |key| self.access.is_agent(key));
+        if shut_out.keys > 0 {
+            events::shut_out(&shut_out);
+        }
+    }
+
+    /// Returns true if a line on a host is to be logged: a crowd of them has a bound.
+    pub(super) fn is_worth_a_line(
+        &mut self,
+        now: Instant,
+        key: Option<PublicKey>,
+        host: &str,
+    ) -> bool {
+        let address = self.hosts.get(host).and_then(Host::address);
+        let address = address.map(|address| &**address);
+        self.lines.note(now, key, address)
+    }
+
+    /// Logs that a host came or moved, where that is worth a line.
+    pub(super) fn log_change(
+        &mut self,
+        now: Instant,
+        from: &RoutingIdBytes,
+        key: Option<PublicKey>,
+        host: &str,
+        change: Change,
+    ) {
+        match change {
+            Change::Appeared if self.is_worth_a_line(now, key, host) => {
+                events::host_appeared(host, from);
+            }
+            Change::Replaced { tell: Some(untold) } if self.is_worth_a_line(now, key, host) => {
+                events::host_replaced(host, from, untold);
+            }
+            Change::Appeared | Change::Replaced { .. } => {}
+        }
+    }
+
+    /// A key reports from two machines at a time.
+    pub(super) fn key_shared(&mut self, now: Instant, host: &str, twin: &Twin) {
+        self.hosts.count_shared(host);
+        let [address, _] = &twin.addresses;
+        if twin.tell && self.lines.note(now, Some(twin.key), address.as_deref()) {
+            events::key_shared(twin);
+        }
+    }
+}
+
+fn log_outcome(outcome: &Outcome) {
+    match outcome {
+        Outcome::Failed(error) => events::state_not_kept(error),
+        Outcome::KeptAgain => events::state_kept_again(),
+    }
+}
