@@ -419,10 +419,11 @@ mod tests {
     use crate::metrics::{Samples, Value};
     use crate::sources::{
         Options, Root, SourceSet,
+        testing::captured,
         text::{TICKS, max_sum_of_times},
     };
     use proptest::prelude::*;
-    use std::{path::Path, time::Duration};
+    use std::time::Duration;
 
     fn ticks(total: u64, idle: u64) -> Ticks {
         Ticks { total, idle }
@@ -669,21 +670,15 @@ mod tests {
     }
 
     /// What one sample has below a directory.
-    fn sample(root: &Path, per_cpu: bool) -> Samples {
+    fn sample(root: Root, per_cpu: bool) -> Samples {
         let mut options = Options::default();
         options.cpu.per_cpu = per_cpu;
-        let mut context = Context::new(Root(root.to_owned()));
+        let mut context = Context::new(root);
         context.options = options.into();
         let mut set = SourceSet::open(context, Duration::from_secs(1), &[CPU]).unwrap();
         let mut samples = Samples::new();
         assert_eq!(set.sample(Purpose::Metrics, Grid::All, &mut samples), []);
         samples
-    }
-
-    fn captured(kernel: &str) -> std::path::PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("tests/fixtures/proc")
-            .join(kernel)
     }
 
     #[test]
@@ -707,7 +702,7 @@ mod tests {
                 ],
             ),
         ] {
-            let samples = sample(&captured(kernel), false);
+            let samples = sample(captured(kernel), false);
             let values: Vec<_> = samples.iter().map(|(_, value)| value).collect();
             let expected = expected.map(Value::Unsigned);
             assert_eq!(values[0], Value::Float(0.0), "{kernel}: nothing moves");
@@ -717,7 +712,7 @@ mod tests {
 
     #[test]
     fn each_cpu_where_that_is_wanted() {
-        let samples = sample(&captured("6.18-firecracker"), true);
+        let samples = sample(captured("6.18-firecracker"), true);
         for (name, value) in [
             ("cpu.core.user.total[0]", 116_030),
             ("cpu.core.steal.total[0]", 3760),
@@ -732,7 +727,7 @@ mod tests {
         }
         assert_eq!(samples.len(), 16 + 2 * OF_CORE.len());
 
-        let samples = sample(&captured("synthetic-many-cpus"), true);
+        let samples = sample(captured("synthetic-many-cpus"), true);
         assert_eq!(samples.len(), 16 + 256 * OF_CORE.len());
         assert_eq!(
             samples.get("cpu.core.nice.total[255]"),
@@ -742,7 +737,7 @@ mod tests {
 
     #[test]
     fn modes_that_a_kernel_lacks_are_left_out() {
-        let samples = sample(&captured("synthetic-2.6.32-no-memavailable"), true);
+        let samples = sample(captured("synthetic-2.6.32-no-memavailable"), true);
         assert_eq!(
             samples.get("cpu.guest.total"),
             Some(Value::Unsigned(0)),
@@ -765,7 +760,7 @@ mod tests {
             std::fs::write(directory.path().join("proc/stat"), text).unwrap();
         };
         write(500_000);
-        let samples = sample(directory.path(), false);
+        let samples = sample(Root(directory.path().to_owned()), false);
         for (name, value) in [
             ("cpu.interrupts.total", 77),
             ("cpu.switches.total", 5),
@@ -792,8 +787,8 @@ mod tests {
     /// passes.
     #[test]
     fn the_machine_that_this_runs_on() {
-        let before = sample(Path::new("/"), true);
-        let after = sample(Path::new("/"), true);
+        let before = sample(Root::default(), true);
+        let after = sample(Root::default(), true);
         assert!(before.get("cpu.core.user.total[0]").is_some());
         let running = before.get("proc.running");
         assert!(

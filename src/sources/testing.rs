@@ -9,19 +9,32 @@ use std::{
 use super::{CollectError, Context, Grid, LeftOut, Purpose, Root, Sink, Source};
 use crate::metrics::{Samples, Value};
 
+const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures");
+
 /// The kernels whose files were captured whole.
 pub(super) const KERNELS: [&str; 3] = ["6.1-qemu", "6.12-qemu", "6.18-firecracker"];
 
-/// The root of captured files.
+/// The root of files in tests/fixtures/proc.
 pub(super) fn captured(kernel: &str) -> Root {
-    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/proc");
-    Root(fixtures.join(kernel))
+    fixture(&format!("proc/{kernel}"))
 }
 
-/// A root of files of what a real host has shown.
+/// The names of all roots in tests/fixtures/proc, sorted.
+pub(super) fn machines() -> Vec<String> {
+    let entries = fs::read_dir(Path::new(FIXTURES).join("proc")).unwrap();
+    let paths = entries.map(|entry| entry.unwrap().path());
+    let names = paths.filter(|path| path.is_dir()).map(|path| {
+        let name = path.file_name().unwrap();
+        name.to_str().unwrap().to_owned()
+    });
+    let mut names: Vec<_> = names.collect();
+    names.sort();
+    names
+}
+
+/// A root of files, by its path below tests/fixtures.
 pub(super) fn fixture(name: &str) -> Root {
-    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/odd");
-    Root(fixtures.join(name))
+    Root(Path::new(FIXTURES).join(name))
 }
 
 /// A root with the files that a test writes.

@@ -222,8 +222,7 @@ mod tests {
 
     #[test]
     fn a_kernel_without_the_id_has_none() {
-        let kernel = "tests/fixtures/proc/synthetic-few-fields";
-        let root = Root(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(kernel));
+        let root = crate::sources::testing::captured("synthetic-few-fields");
         let mut samples = Samples::new();
         let mut sink = Sink::new(Grid::Model, &mut samples);
         UptimeSource::open(&root)

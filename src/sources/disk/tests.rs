@@ -304,8 +304,8 @@ fn partitions_and_empty_disks_are_left_out_where_sys_tells_and_where_it_is_hidde
     let whole = [
         "dasda", "md127", "rbd0", "zd0", "mmcblk0", "pmem0", "bcache0",
     ];
-    let text = std::fs::read(fixture("disk-partitions").path(FILE)).unwrap();
-    assert_eq!(disks(&of(fixture("disk-partitions"))), whole);
+    let text = std::fs::read(fixture("odd/disk-partitions").path(FILE)).unwrap();
+    assert_eq!(disks(&of(fixture("odd/disk-partitions"))), whole);
     let host = Host::new();
     host.write(FILE, text);
     for disk in whole {
@@ -321,7 +321,7 @@ fn partitions_and_empty_disks_are_left_out_where_sys_tells_and_where_it_is_hidde
 
 #[test]
 fn what_xen_hands_out_as_a_disk_is_one() {
-    let samples = of(fixture("disk-xvda1"));
+    let samples = of(fixture("odd/disk-xvda1"));
     assert_eq!(disks(&samples), ["xvda1", "xvda2"]);
     assert_eq!(unsigned(&samples, "disk.reads.total[xvda1]"), Some(26_268));
 }

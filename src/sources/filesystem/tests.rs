@@ -173,12 +173,12 @@ fn what_containers_and_their_managers_mount_is_no_file_system_by_default() {
         ("mount-kubelet", &["/"]),
         ("mount-container-binds", &[]),
     ] {
-        let (_directory, root) = host_of(&fixture(name));
+        let (_directory, root) = host_of(&fixture(&format!("odd/{name}")));
         assert_eq!(mounts_of(root), expected, "{name}");
     }
     // A volume of the same file system is there.
-    let text = fs::read_to_string(fixture("mount-container-binds").path(FILE)).unwrap();
-    let (_directory, root) = host_of(&fixture("mount-container-binds"));
+    let text = fs::read_to_string(fixture("odd/mount-container-binds").path(FILE)).unwrap();
+    let (_directory, root) = host_of(&fixture("odd/mount-container-binds"));
     let volume =
         "605 600 253:0 /var/lib/docker/volumes/v/_data /var/lib/postgresql/data rw - xfs x rw\n";
     fs::write(root.path(FILE), text + volume).unwrap();

@@ -1,16 +1,11 @@
-use std::{fs, os::unix::fs::symlink, path::PathBuf, process::Command, thread, time::Duration};
+use std::{fs, os::unix::fs::symlink, process::Command, thread, time::Duration};
 
 use super::*;
 use crate::metrics::{Samples, Value};
-use crate::sources::{SourceSet, Transition, options::Filter};
+use crate::sources::{SourceSet, Transition, options::Filter, testing::captured};
 
 /// Far longer than anything takes here.
 const LONG: Duration = Duration::from_secs(60);
-
-fn fixtures(kernel: &str) -> Root {
-    let fixtures = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/proc");
-    Root(PathBuf::from(fixtures).join(kernel))
-}
 
 fn root() -> (tempfile::TempDir, Root) {
     let directory = tempfile::tempdir().unwrap();
@@ -61,7 +56,7 @@ fn sample(context: &Context, grid: Grid) -> Samples {
 
 #[test]
 fn a_captured_machine_is_told_in_the_order_of_the_table() {
-    let context = Context::new(fixtures("6.12-qemu"));
+    let context = Context::new(captured("6.12-qemu"));
     let samples = sample(&context, Grid::Model);
     let found: Vec<_> = samples
         .iter()
@@ -104,10 +99,10 @@ fn a_captured_machine_is_told_in_the_order_of_the_table() {
 
 #[test]
 fn other_captured_machines_are_told_too() {
-    let host = read(&fixtures("6.1-qemu"));
+    let host = read(&captured("6.1-qemu"));
     assert_eq!(host.os.as_deref(), Some("Debian GNU/Linux 12 (bookworm)"));
     assert_eq!(host.virtualization, Some("qemu"));
-    let host = read(&fixtures("6.18-firecracker"));
+    let host = read(&captured("6.18-firecracker"));
     assert_eq!(host.cpu_model.as_deref(), Some("AMD EPYC"));
     // Its clocks and its container's manager were not captured.
     assert_eq!(host.virtualization, Some("vm-other"));
@@ -124,7 +119,7 @@ fn other_captured_machines_are_told_too() {
 
 #[test]
 fn metrics_messages_have_nothing_of_it_and_cost_nothing() {
-    let context = Context::new(fixtures("6.12-qemu"));
+    let context = Context::new(captured("6.12-qemu"));
     assert!(sample(&context, Grid::Metrics).is_empty());
     let mut source = InventorySource::open(&context);
     let ticket = |source: &InventorySource| source.job.ticket().unwrap().clone();
@@ -279,7 +274,7 @@ fn what_is_no_machine_id_is_none() {
     );
     assert_eq!(
         read(&root).machine_id,
-        read(&fixtures("6.12-qemu")).machine_id
+        read(&captured("6.12-qemu")).machine_id
     );
 }
 

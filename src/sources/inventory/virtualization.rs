@@ -559,7 +559,7 @@ mod tests {
 
     #[test]
     fn a_bare_instance_of_amazons_is_one() {
-        let root = crate::sources::testing::fixture("virt-metal-ec2");
+        let root = crate::sources::testing::fixture("odd/virt-metal-ec2");
         let cpuinfo = fs::read_to_string(root.path("/proc/cpuinfo")).unwrap();
         assert_eq!(detect(&root, &cpuinfo), Some("none"));
     }

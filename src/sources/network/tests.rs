@@ -400,7 +400,7 @@ fn what_makes_no_sense_of_one_interface_costs_itself_alone_and_is_named() {
 
 #[test]
 fn a_speed_that_drivers_do_not_know_is_left_out() {
-    let mut source = NetworkSource::open(&Context::new(fixture("net-speed-unknown")));
+    let mut source = NetworkSource::open(&Context::new(fixture("odd/net-speed-unknown")));
     let samples = sample(&mut source, Instant::now());
     for (interface, speed) in [
         ("eth0", None),

@@ -341,12 +341,8 @@ fn hidepid(mut mounts: &[u8]) -> Option<&[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::{fs, os::unix::fs::symlink, path::PathBuf};
-
-    fn fixtures(kernel: &str) -> Root {
-        let fixtures = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/proc");
-        Root(PathBuf::from(fixtures).join(kernel))
-    }
+    use crate::sources::testing::captured;
+    use std::{fs, os::unix::fs::symlink};
 
     fn root() -> (tempfile::TempDir, Root) {
         let directory = tempfile::tempdir().unwrap();
@@ -373,7 +369,7 @@ mod tests {
             ("6.18-firecracker", 44, [4, 37, 1, 1, 0, 1, 0, 0, 0]),
         ] {
             for each in [false, true] {
-                let mut scanner = Scanner::new(&fixtures(kernel), each);
+                let mut scanner = Scanner::new(&captured(kernel), each);
                 for _ in 0..2 {
                     scanner.walk().unwrap();
                     let scan = scanner.scan();
@@ -388,7 +384,7 @@ mod tests {
 
     #[test]
     fn each_is_kept_in_the_order_of_pids_with_its_name() {
-        let mut scanner = Scanner::new(&fixtures("6.12-qemu"), true);
+        let mut scanner = Scanner::new(&captured("6.12-qemu"), true);
         scanner.walk().unwrap();
         let scan = scanner.scan();
         let first = scan.readings.first().unwrap();

@@ -131,13 +131,13 @@ fn name(line: &[u8]) -> Option<(&[u8], &[u8])> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sources::testing;
     use proptest::prelude::*;
 
     const KERNELS: [&str; 3] = ["6.1-qemu", "6.12-qemu", "6.18-firecracker"];
 
     fn directory(kernel: &str) -> std::path::PathBuf {
-        let fixtures = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/proc");
-        std::path::Path::new(fixtures).join(kernel).join("proc")
+        testing::captured(kernel).path("/proc")
     }
 
     fn captured() -> impl Iterator<Item = (u32, Vec<u8>)> {

@@ -1,6 +1,5 @@
 use std::{
     fs,
-    path::PathBuf,
     process::{Child, Command, Stdio},
     thread,
     time::Duration,
@@ -11,6 +10,7 @@ use crate::metrics::{Samples, Value};
 use crate::sources::{
     Odd, Root,
     options::{Options, ProcessOptions},
+    testing::captured,
 };
 
 /// Far longer than anything takes here.
@@ -23,11 +23,6 @@ fn context(root: Root, top: usize) -> Context {
         ..Options::default()
     });
     context
-}
-
-fn fixtures(kernel: &str) -> Root {
-    let fixtures = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/proc");
-    Root(PathBuf::from(fixtures).join(kernel))
 }
 
 fn wait(until: impl Fn() -> bool) {
@@ -82,7 +77,7 @@ fn root() -> (tempfile::TempDir, Root) {
 
 #[test]
 fn every_state_is_told_and_nothing_is_in_the_model() {
-    let context = context(fixtures("6.12-qemu"), 0);
+    let context = context(captured("6.12-qemu"), 0);
     let mut source = ProcessesSource::open(&context);
     let samples = sample(&mut source, Purpose::Metrics, Grid::Metrics).unwrap();
     let found: Vec<_> = samples
@@ -110,10 +105,10 @@ fn every_state_is_told_and_nothing_is_in_the_model() {
 
 #[test]
 fn those_with_most_memory_come_first() {
-    let mut source = ProcessesSource::open(&context(fixtures("6.12-qemu"), 3));
+    let mut source = ProcessesSource::open(&context(captured("6.12-qemu"), 3));
     let samples = sample(&mut source, Purpose::Query, Grid::All).unwrap();
     let kilobytes = rustix::param::page_size() as u64 / 1024;
-    let mut expected: Vec<(u64, String)> = fs::read_dir(fixtures("6.12-qemu").path("/proc"))
+    let mut expected: Vec<(u64, String)> = fs::read_dir(captured("6.12-qemu").path("/proc"))
         .unwrap()
         .filter_map(|entry| {
             let text = fs::read(entry.unwrap().path().join("stat")).ok()?;
@@ -209,7 +204,7 @@ fn the_share_is_of_one_cpu_and_of_the_time_between() {
 #[test]
 fn names_of_any_bytes_make_instances() {
     for kernel in ["6.1-qemu", "6.12-qemu", "6.18-firecracker"] {
-        let mut source = ProcessesSource::open(&context(fixtures(kernel), 100));
+        let mut source = ProcessesSource::open(&context(captured(kernel), 100));
         let samples = sample(&mut source, Purpose::Query, Grid::All).unwrap();
         let found = instances(&samples, "proc.top.memory");
         let unique: std::collections::BTreeSet<_> = found.iter().collect();

@@ -1,23 +1,16 @@
-use std::{
-    fs,
-    os::unix::fs::symlink,
-    path::{Path, PathBuf},
-    thread,
-};
+use std::{fs, os::unix::fs::symlink, path::PathBuf, thread};
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::metrics::{Samples, Value};
-use crate::sources::Options;
+use crate::sources::{
+    Options,
+    testing::{captured, fixture},
+};
 
 /// Far longer than anything takes here.
 const LONG: Duration = Duration::from_secs(30);
-
-fn fixture(name: &str) -> Root {
-    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
-    Root(fixtures.join(name))
-}
 
 /// A sample as the agent takes it.
 fn sample(source: &mut SensorsSource) -> Vec<(String, f64)> {
@@ -87,7 +80,7 @@ fn every_sensor_of_typical_chips_is_named_and_in_its_unit() {
 #[test]
 fn a_machine_without_sensors_has_no_values_and_no_error() {
     for kernel in ["6.1-qemu", "6.12-qemu", "6.18-firecracker"] {
-        assert_eq!(of(fixture(&format!("proc/{kernel}"))), []);
+        assert_eq!(of(captured(kernel)), []);
     }
     assert_eq!(of(Root(PathBuf::from("/nowhere"))), []);
 }

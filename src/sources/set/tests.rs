@@ -14,7 +14,7 @@ use crate::sources::{
     cpu::stat::{self, Cores},
     meminfo,
     registry::names,
-    uptime,
+    testing, uptime,
 };
 
 /// Those of the first protocol, whose files every captured machine has.
@@ -26,22 +26,10 @@ fn open(root: Root, names: &[&str]) -> SourceSet {
     SourceSet::open(Context::new(root), INTERVAL, names).unwrap()
 }
 
-fn fixtures() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/proc")
-}
-
-/// The directories of captured and synthetic files, or those of broken ones.
-fn kernels(broken: bool) -> Vec<PathBuf> {
-    let mut found: Vec<_> = fs::read_dir(fixtures())
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.is_dir())
-        .filter(|path| {
-            let name = path.file_name().unwrap().to_str().unwrap();
-            name.starts_with("broken-") == broken
-        })
-        .collect();
-    found.sort();
+/// The captured and synthetic machines, or the broken ones.
+fn kernels(broken: bool) -> Vec<String> {
+    let mut found = testing::machines();
+    found.retain(|name| name.starts_with("broken-") == broken);
     assert!(found.len() >= 4, "{found:?}");
     found
 }
@@ -56,7 +44,7 @@ impl Host {
         let host = Self(tempfile::tempdir().unwrap());
         fs::create_dir_all(host.path(BOOT_ID).parent().unwrap()).unwrap();
         for file in ["uptime", "meminfo", "stat", BOOT_ID] {
-            let text = fs::read(fixtures().join(kernel).join("proc").join(file)).unwrap();
+            let text = fs::read(testing::captured(kernel).path("/proc").join(file)).unwrap();
             host.write(file, text);
         }
         host
@@ -85,7 +73,7 @@ impl Host {
 
 /// A set that reads files that stay as they are.
 fn captured(kernel: &str) -> SourceSet {
-    open(Root(fixtures().join(kernel)), &FIRST)
+    open(testing::captured(kernel), &FIRST)
 }
 
 const CAPTURED: &str = "6.18-firecracker";
@@ -245,7 +233,8 @@ fn parsers_agree_with_procfs_on_every_kernel() {
         is_little_endian: true,
     };
     for kernel in kernels(false) {
-        let read = |file: &str| fs::read(kernel.join("proc").join(file)).unwrap();
+        let root = testing::captured(&kernel).path("/proc");
+        let read = |file: &str| fs::read(root.join(file)).unwrap();
 
         let theirs = procfs_core::Uptime::from_read(&read("uptime")[..]).unwrap();
         assert_eq!(uptime::parse(&read("uptime")), Ok(theirs.uptime));
@@ -292,7 +281,7 @@ fn parsers_agree_with_procfs_on_every_kernel() {
                 assert_eq!(ours, theirs, "{kernel:?}");
             }
             // The crate wants SwapTotal and more; what is there is worth reporting.
-            Err(_) => assert_eq!(kernel, fixtures().join("synthetic-few-fields")),
+            Err(_) => assert_eq!(kernel, "synthetic-few-fields"),
         }
     }
 }
@@ -300,7 +289,7 @@ fn parsers_agree_with_procfs_on_every_kernel() {
 #[test]
 fn every_broken_file_is_said_to_be_and_where() {
     for kernel in kernels(true) {
-        let mut set = open(Root(kernel.clone()), &FIRST);
+        let mut set = open(testing::captured(&kernel), &FIRST);
         let mut samples = Samples::new();
         let news = set.sample(Purpose::Metrics, Grid::All, &mut samples);
         for source in FIRST {
@@ -413,16 +402,13 @@ fn no_more_than_so_many_values_are_named() {
 #[test]
 fn time_that_goes_back_is_no_time_that_passes() {
     let host = Host::like(CAPTURED);
-    let odd = fixtures()
-        .parent()
-        .unwrap()
-        .join("odd/stat-iowait-backwards");
-    host.write("stat", fs::read(odd.join("proc/stat")).unwrap());
+    let odd = testing::fixture("odd/stat-iowait-backwards");
+    host.write("stat", fs::read(odd.path("/proc/stat")).unwrap());
     let mut set = host.set();
     let mut samples = Samples::new();
     let mut sample = |file: Option<&str>| {
         if let Some(file) = file {
-            host.write("stat", fs::read(odd.join(file)).unwrap());
+            host.write("stat", fs::read(odd.path(file)).unwrap());
         }
         // Where there is no share, that is told.
         let news = set.sample(Purpose::Metrics, Grid::All, &mut samples);
@@ -505,12 +491,11 @@ fn each_cpu_has_a_beginning_of_its_own() {
 #[test]
 fn one_negative_number_costs_itself_alone() {
     let host = Host::like(CAPTURED);
-    let odd = fixtures().parent().unwrap().join("odd");
-    let text = fs::read(odd.join("stat-processes-negative/proc/stat")).unwrap();
-    host.write("stat", text);
+    let read = |name, file| fs::read(testing::fixture(name).path(file)).unwrap();
+    host.write("stat", read("odd/stat-processes-negative", "/proc/stat"));
     host.write(
         "meminfo",
-        fs::read(odd.join("meminfo-swapfree-huge/proc/meminfo")).unwrap(),
+        read("odd/meminfo-swapfree-huge", "/proc/meminfo"),
     );
     let mut set = host.set();
     let mut samples = Samples::new();

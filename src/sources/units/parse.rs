@@ -278,15 +278,12 @@ fn flat_keyed<const N: usize>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sources::testing;
     use proptest::prelude::*;
-    use std::{fs, path::Path};
+    use std::fs;
 
     fn captured(kernel: &str, file: &str) -> Vec<u8> {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("tests/fixtures/proc")
-            .join(kernel)
-            .join("sys/fs/cgroup")
-            .join(file);
+        let path = testing::captured(kernel).path("/sys/fs/cgroup").join(file);
         fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
     }
 

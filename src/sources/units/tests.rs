@@ -12,7 +12,7 @@ use glob::Pattern;
 use rustix::fs::{Mode, OFlags};
 
 use super::{
-    super::{Odd, options::Options, testing::fixture},
+    super::{Odd, options::Options, testing},
     *,
 };
 use crate::metrics::{Samples, Value};
@@ -21,10 +21,7 @@ use crate::metrics::{Samples, Value};
 const LONG: Duration = Duration::from_secs(60);
 
 fn captured(kernel: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/fixtures/proc")
-        .join(kernel)
-        .join("sys/fs/cgroup")
+    testing::captured(kernel).path("/sys/fs/cgroup")
 }
 
 fn all() -> UnitOptions {
@@ -274,7 +271,7 @@ fn a_slice_that_cannot_be_listed_costs_the_units_in_it() {
 
 #[test]
 fn a_device_without_a_name_is_part_of_its_units_sums() {
-    let context = Context::new(fixture("units-unknown-device"));
+    let context = Context::new(testing::fixture("odd/units-unknown-device"));
     let samples = sample(&mut UnitsSource::open(&context));
     for (name, expected) in [
         ("unit.io.read.bytes.total[a.service]", 1),

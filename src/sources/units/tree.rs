@@ -214,18 +214,14 @@ fn unit_name(component: &str) -> Option<(&str, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::Path;
+    use crate::sources::testing;
 
     fn names(found: &[Found]) -> Vec<&str> {
         found.iter().map(|unit| unit.name.as_str()).collect()
     }
 
     fn captured(kernel: &str) -> Tree {
-        let base = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("tests/fixtures/proc")
-            .join(kernel)
-            .join("sys/fs/cgroup");
-        Tree::new(base)
+        Tree::new(testing::captured(kernel).path("/sys/fs/cgroup"))
     }
 
     #[test]

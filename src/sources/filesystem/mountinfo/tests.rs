@@ -6,13 +6,13 @@ use super::*;
 use crate::sources::{
     lines::EXPECTED_END,
     options::{Filter, Options},
+    testing,
 };
 
 const KERNELS: [&str; 3] = ["6.1-qemu", "6.12-qemu", "6.18-firecracker"];
 
 fn captured(kernel: &str) -> Vec<u8> {
-    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/proc");
-    std::fs::read(root.join(kernel).join("proc/self/mountinfo")).unwrap()
+    std::fs::read(testing::captured(kernel).path("/proc/self/mountinfo")).unwrap()
 }
 
 fn all() -> FilesystemOptions {
