@@ -9,6 +9,11 @@ use std::{
 use super::{CollectError, Context, Grid, LeftOut, Purpose, Root, Sink, Source};
 use crate::metrics::{Samples, Value};
 
+#[path = "../../tests/fixtures/mod.rs"]
+mod fixtures;
+#[path = "../../tests/fixtures/tests.rs"]
+mod fixtures_tests;
+
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures");
 
 /// The kernels whose files were captured whole.
