@@ -21,7 +21,7 @@ pub(super) const KERNELS: [&str; 3] = ["6.1-qemu", "6.12-qemu", "6.18-firecracke
 
 /// The root of files in tests/fixtures/proc.
 pub(super) fn captured(kernel: &str) -> Root {
-    fixture(&format!("proc/{kernel}"))
+    Root(Path::new(FIXTURES).join("proc").join(kernel))
 }
 
 /// The names of all roots in tests/fixtures/proc, sorted.
@@ -37,9 +37,9 @@ pub(super) fn machines() -> Vec<String> {
     names
 }
 
-/// A root of files, by its path below tests/fixtures.
+/// The root of an archive in tests/fixtures. Tests share it, so that none may write to it.
 pub(super) fn fixture(name: &str) -> Root {
-    Root(Path::new(FIXTURES).join(name))
+    Root(fixtures::trees::tree(name))
 }
 
 /// A root with the files that a test writes.
