@@ -8,9 +8,12 @@
     reason = "a benchmark without its input has nothing to go on with"
 )]
 
+#[path = "../tests/fixtures/mod.rs"]
+#[expect(dead_code, reason = "tests and the example use the rest")]
+mod fixtures;
+
 use std::{
     hint::black_box,
-    path::Path,
     time::{Duration, Instant},
 };
 
@@ -22,13 +25,11 @@ use metrics_agent::sources::{
 };
 use procfs_core::FromBufRead;
 
-/// The kernel whose files the parsers are given.
-const KERNEL: &str = "tests/fixtures/proc/6.18-firecracker/proc";
+/// The machine whose files the parsers are given.
+const MACHINE: &str = "proc/6.18-firecracker";
 
 fn captured(file: &str) -> Vec<u8> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join(KERNEL)
-        .join(file);
+    let path = fixtures::trees::tree(MACHINE).join("proc").join(file);
     std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 

@@ -13,6 +13,10 @@
     reason = "what is left out is said beside the figures"
 )]
 
+#[path = "../tests/fixtures/mod.rs"]
+#[expect(dead_code, reason = "tests and the example use the rest")]
+mod fixtures;
+
 use std::{
     fs,
     hint::black_box,
@@ -30,8 +34,9 @@ use rustix::fs::{Mode, OFlags, open, openat};
 
 const UNITS: usize = 300;
 
-/// What a service's files say.
-const CAPTURED: &str = "tests/fixtures/proc/6.12-qemu/sys/fs/cgroup/system.slice/survivor.service";
+/// The machine of a captured service, and where that is there.
+const MACHINE: &str = "proc/6.12-qemu";
+const SERVICE: &str = "sys/fs/cgroup/system.slice/survivor.service";
 
 /// What is read of each unit, where it is there.
 const FILES: [&str; 11] = [
@@ -56,7 +61,7 @@ fn must<T, E: std::fmt::Display>(result: Result<T, E>, what: &Path) -> T {
 }
 
 fn captured() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(CAPTURED)
+    fixtures::trees::tree(MACHINE).join(SERVICE)
 }
 
 /// A tree of units; removed at the end.

@@ -1,10 +1,7 @@
 //! What tests of sources have in common: roots of captured files and of files that a test
 //! writes, and readings of a single source.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::PathBuf};
 
 use super::{CollectError, Context, Grid, LeftOut, Purpose, Root, Sink, Source};
 use crate::metrics::{Samples, Value};
@@ -14,27 +11,17 @@ mod fixtures;
 #[path = "../../tests/fixtures/tests.rs"]
 mod fixtures_tests;
 
-const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures");
-
 /// The kernels whose files were captured whole.
 pub(super) const KERNELS: [&str; 3] = ["6.1-qemu", "6.12-qemu", "6.18-firecracker"];
 
-/// The root of files in tests/fixtures/proc.
+/// The root of captured files: an archive in tests/fixtures/proc.
 pub(super) fn captured(kernel: &str) -> Root {
-    Root(Path::new(FIXTURES).join("proc").join(kernel))
+    fixture(&format!("proc/{kernel}"))
 }
 
-/// The names of all roots in tests/fixtures/proc, sorted.
+/// The names of the archives in tests/fixtures/proc, sorted.
 pub(super) fn machines() -> Vec<String> {
-    let entries = fs::read_dir(Path::new(FIXTURES).join("proc")).unwrap();
-    let paths = entries.map(|entry| entry.unwrap().path());
-    let names = paths.filter(|path| path.is_dir()).map(|path| {
-        let name = path.file_name().unwrap();
-        name.to_str().unwrap().to_owned()
-    });
-    let mut names: Vec<_> = names.collect();
-    names.sort();
-    names
+    fixtures::trees::names("proc").unwrap()
 }
 
 /// The root of an archive in tests/fixtures. Tests share it, so that none may write to it.
