@@ -20,8 +20,8 @@ use std::{
 use criterion::{Criterion, criterion_group, criterion_main};
 use metrics_agent::metrics::Samples;
 use metrics_agent::sources::{
-    Context, Grid, Odd, Options, Purpose, Root, SourceSet, cpu, filesystem, meminfo, processes,
-    registry::default_names, uptime, vmstat,
+    Context, Grid, Odd, Options, Purpose, Root, SourceSet, cpu, default_names, filesystem, meminfo,
+    processes, uptime, vmstat,
 };
 use procfs_core::FromBufRead;
 

@@ -29,7 +29,7 @@ fn main() -> ExitCode {
 
 /// Where settings come from.
 fn sources_of(arguments: Arguments) -> Inputs {
-    let known: Vec<_> = sources::registry::names().collect();
+    let known: Vec<_> = sources::names().collect();
     let mut inputs = Inputs::from_environment(&known, &sources::default_names());
     // A reload and whoever reads ConfigurationFiles must not depend on where we were started.
     inputs.config_file = arguments

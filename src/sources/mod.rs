@@ -1,7 +1,7 @@
 //! From the kernel's files to samples.
 //!
-//! Owns how things are measured: the list of sources ([`registry`]), one file or folder
-//! for each, and the [`set::SourceSet`] that runs them and counts how they fare. Refuses to know
+//! Owns how things are measured: the registry of sources, which is this file ([`SOURCES`]), one file
+//! or folder for each, and the [`set::SourceSet`] that runs them and counts how they fare. Refuses to know
 //! where samples go, when they are due, and what an administrator is told of a failure: it returns
 //! values, errors and [`set::Transition`]s.
 //!
@@ -33,10 +33,10 @@ mod odd_tests;
 pub mod options;
 pub mod pressure;
 pub mod processes;
-pub mod registry;
 pub mod sensors;
 pub mod set;
 pub mod sockets;
+mod source;
 pub mod survey;
 pub mod systemd;
 #[cfg(test)]
@@ -47,192 +47,275 @@ pub mod units;
 pub mod uptime;
 pub mod vmstat;
 
-use std::{path::Path, time::Instant};
-
-use crate::metrics::{Definition, Samples};
+use crate::base::text::shown;
+use crate::metrics::table::{
+    AGENT, CONNTRACK, CPU, DISK, FILESYSTEM, INVENTORY, LOAD, LOGINS, MEMINFO, NETWORK, PRESSURE,
+    PROCESSES, SENSORS, SOCKETS, SYSTEMD, TIME, UNITS, UPTIME, VMSTAT,
+};
 
 pub use context::Context;
 pub use error::{CollectError, FileError, Malformed};
 pub use file::Root;
 pub use odd::{LeftOut, Odd};
 pub use options::Options;
-pub use registry::{SourceDefinition, UnknownSource, default_names};
 pub use set::{SampleOneError, SourceSet, SourceStatus, Transition};
+pub use source::{Grid, Purpose, Sink, Source};
 pub use survey::News;
 
-/// Who a reading is for.
-///
-/// `cpu.percent` is a difference "since the previous reading", so each purpose has a
-/// previous reading of its own: what somebody asks for over D-Bus, or a source's
-/// request for the model, does not cut the interval of the metrics stream short.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Purpose {
-    /// The periodic metrics messages.
-    Metrics,
-    /// The answers to a collector's `model` request.
+/// What a source is.
+#[derive(Debug, Clone, Copy)]
+pub struct SourceDefinition {
+    /// Its name in settings and on the bus.
+    pub name: &'static str,
+    /// One phrase for a person.
+    pub description: &'static str,
+    /// Whether it runs where the settings name no sources.
+    pub default: bool,
+    /// How often it is read where the settings do not say it.
+    pub period: Period,
+    /// The files that it reads, but for those of devices, units and processes.
+    pub files: &'static [&'static str],
+    /// Makes one.
+    open: fn(&Context) -> Box<dyn Source>,
+}
+
+/// How often a source is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Period {
+    /// For every metrics message.
+    EveryMessage,
+    /// At most as often as this, written as in the settings.
+    Every(&'static str),
+    /// For the model alone; there is nothing to set.
     Model,
-    /// Somebody asked, over D-Bus; nothing is sent.
-    Query,
 }
 
-/// Which of a source's metrics are wanted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Grid {
-    /// What changes: the grid of a `metrics` message.
-    Metrics,
-    /// What rarely changes: the grid of a `model` message.
-    Model,
-    /// Everything that is collected.
-    All,
+/// Every source known, in the order in which they run.
+pub static SOURCES: &[SourceDefinition] = &[
+    SourceDefinition {
+        name: UPTIME,
+        description: "Time since boot, from /proc/uptime, and the id of this boot",
+        default: true,
+        period: Period::EveryMessage,
+        files: &["/proc/uptime", "/proc/sys/kernel/random/boot_id"],
+        open: |context| Box::new(uptime::UptimeSource::open(&context.root)),
+    },
+    SourceDefinition {
+        name: MEMINFO,
+        description: "Memory and swap, from /proc/meminfo",
+        default: true,
+        period: Period::EveryMessage,
+        files: &["/proc/meminfo"],
+        open: |context| Box::new(meminfo::MeminfoSource::open(&context.root)),
+    },
+    SourceDefinition {
+        name: VMSTAT,
+        description: "Page faults, swapping and the OOM killer, from /proc/vmstat",
+        default: true,
+        period: Period::EveryMessage,
+        files: &["/proc/vmstat"],
+        open: |context| Box::new(vmstat::VmstatSource::open(&context.root)),
+    },
+    SourceDefinition {
+        name: CPU,
+        description: "CPU time, context switches and interrupts, from /proc/stat",
+        default: true,
+        period: Period::EveryMessage,
+        files: &["/proc/stat"],
+        open: |context| Box::new(cpu::CpuSource::open(context)),
+    },
+    SourceDefinition {
+        name: LOAD,
+        description: "Load averages and threads, from /proc/loadavg",
+        default: true,
+        period: Period::EveryMessage,
+        files: &["/proc/loadavg"],
+        open: |context| Box::new(load::LoadSource::open(&context.root)),
+    },
+    SourceDefinition {
+        name: PRESSURE,
+        description: "How long tasks wait for CPU, memory and I/O, from /proc/pressure",
+        default: true,
+        period: Period::EveryMessage,
+        files: &[
+            "/proc/pressure/cpu",
+            "/proc/pressure/memory",
+            "/proc/pressure/io",
+        ],
+        open: |context| Box::new(pressure::PressureSource::open(&context.root)),
+    },
+    SourceDefinition {
+        name: DISK,
+        description: "Block devices: reads, writes, discards and flushes, from /proc/diskstats",
+        default: true,
+        period: Period::EveryMessage,
+        files: &["/proc/diskstats"],
+        open: |context| Box::new(disk::DiskSource::open(context)),
+    },
+    SourceDefinition {
+        name: FILESYSTEM,
+        description: "Room in file systems, from /proc/self/mountinfo and statvfs",
+        default: true,
+        period: Period::Every("15s"),
+        files: &["/proc/self/mountinfo"],
+        open: |context| Box::new(filesystem::FilesystemSource::open(context)),
+    },
+    SourceDefinition {
+        name: NETWORK,
+        description: "Network interfaces: traffic, from /proc/net/dev, state and speed",
+        default: true,
+        period: Period::EveryMessage,
+        files: &["/proc/net/dev"],
+        open: |context| Box::new(network::NetworkSource::open(context)),
+    },
+    SourceDefinition {
+        name: SOCKETS,
+        description: "Sockets, TCP and UDP, from /proc/net",
+        default: true,
+        period: Period::EveryMessage,
+        files: &[
+            "/proc/net/sockstat",
+            "/proc/net/sockstat6",
+            "/proc/net/snmp",
+            "/proc/net/netstat",
+        ],
+        open: |context| Box::new(sockets::SocketsSource::open(context)),
+    },
+    SourceDefinition {
+        name: CONNTRACK,
+        description: "Connections that the firewall follows, from /proc/sys/net/netfilter",
+        default: true,
+        period: Period::EveryMessage,
+        files: &[
+            "/proc/sys/net/netfilter/nf_conntrack_count",
+            "/proc/sys/net/netfilter/nf_conntrack_max",
+        ],
+        open: |context| Box::new(conntrack::ConntrackSource::open(context)),
+    },
+    SourceDefinition {
+        name: SYSTEMD,
+        description: "The service manager: its state, units, failures and restarts, over D-Bus",
+        default: true,
+        period: Period::Every("15s"),
+        files: &[],
+        open: |context| Box::new(systemd::SystemdSource::open(context)),
+    },
+    SourceDefinition {
+        name: UNITS,
+        description: "Services, scopes and slices, from their cgroups",
+        default: true,
+        period: Period::Every("15s"),
+        files: &[],
+        open: |context| Box::new(units::UnitsSource::open(context)),
+    },
+    SourceDefinition {
+        name: TIME,
+        description: "Whether the clock is in step, from the kernel, timesyncd or timedated",
+        default: true,
+        period: Period::Every("15s"),
+        files: &[],
+        open: |context| Box::new(time::TimeSource::open(context)),
+    },
+    SourceDefinition {
+        name: SENSORS,
+        description: "Temperatures, fans, voltages, currents and powers, from hwmon and thermal zones",
+        default: true,
+        period: Period::Every("15s"),
+        files: &[],
+        open: |context| Box::new(sensors::SensorsSource::open(context)),
+    },
+    SourceDefinition {
+        name: PROCESSES,
+        description: "Processes by state, and those that use most, from /proc/PID/stat",
+        default: true,
+        period: Period::Every("30s"),
+        files: &[],
+        open: |context| Box::new(processes::ProcessesSource::open(context)),
+    },
+    SourceDefinition {
+        name: LOGINS,
+        description: "Sessions and users, from logind over D-Bus",
+        default: true,
+        period: Period::EveryMessage,
+        files: &[],
+        open: |context| Box::new(logins::LoginsSource::open(context)),
+    },
+    SourceDefinition {
+        name: INVENTORY,
+        description: "What the host is: system, hardware, interfaces and disks",
+        default: true,
+        period: Period::Model,
+        files: &[
+            "/etc/os-release",
+            "/etc/machine-id",
+            "/proc/sys/kernel/osrelease",
+        ],
+        open: |context| Box::new(inventory::InventorySource::open(context)),
+    },
+    SourceDefinition {
+        name: AGENT,
+        description: "The agent itself: what it costs, sends and loses",
+        default: true,
+        period: Period::Every("1min"),
+        files: &[],
+        open: |context| Box::new(agent::AgentSource::open(context)),
+    },
+];
+
+/// The names of every source known.
+#[must_use]
+pub fn names() -> impl ExactSizeIterator<Item = &'static str> {
+    SOURCES.iter().map(|source| source.name)
 }
 
-impl Grid {
-    /// Whether a metric belongs into this grid.
-    #[must_use]
-    pub fn admits(self, definition: &Definition) -> bool {
-        match self {
-            Self::Metrics => definition.in_metrics,
-            Self::Model => definition.in_model,
-            Self::All => true,
-        }
-    }
+/// The sources that run where the settings name none.
+#[must_use]
+pub fn default_names() -> Vec<&'static str> {
+    SOURCES
+        .iter()
+        .filter(|source| source.default)
+        .map(|source| source.name)
+        .collect()
 }
 
-/// Where a source puts its values: keeps those that the wanted grid admits, and why
-/// others are left out.
-#[derive(Debug)]
-pub struct Sink<'a> {
-    grid: Grid,
-    samples: &'a mut Samples,
-    left_out: LeftOut,
+/// There is no source of this name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("no source is named \"{}\"; there are {}", shown(name), known())]
+pub struct UnknownSource {
+    /// The name asked for.
+    pub name: String,
 }
 
-impl<'a> Sink<'a> {
-    /// Appends to `samples` what `grid` admits.
-    pub fn new(grid: Grid, samples: &'a mut Samples) -> Self {
-        Self {
-            grid,
-            samples,
-            left_out: LeftOut::default(),
-        }
-    }
-
-    /// Which values are wanted. What makes only others need not be read at all.
-    #[must_use]
-    pub fn grid(&self) -> Grid {
-        self.grid
-    }
-
-    /// Takes an integer, in the definition's unit.
-    pub fn unsigned(&mut self, definition: &'static Definition, value: u64) {
-        if self.grid.admits(definition) {
-            self.samples.push_unsigned(definition, None, value);
-        }
-    }
-
-    /// Takes a float, in the definition's unit; one that is not finite is left out.
-    pub fn float(&mut self, definition: &'static Definition, value: f64) {
-        if self.grid.admits(definition) {
-            self.samples.push_float(definition, None, value);
-        }
-    }
-
-    /// Takes a fact of the inventory.
-    pub fn text(&mut self, definition: &'static Definition, value: &str) {
-        if self.grid.admits(definition) {
-            self.samples.push_text(definition, None, value);
-        }
-    }
-
-    /// Takes an integer of one instance. An instance must come once for each metric: a
-    /// grid with a name that occurs twice is refused whole.
-    pub fn unsigned_of(&mut self, definition: &'static Definition, instance: &str, value: u64) {
-        if self.grid.admits(definition) {
-            self.samples
-                .push_unsigned(definition, Some(instance), value);
-        }
-    }
-
-    /// Takes a float of one instance, as [`unsigned_of`](Self::unsigned_of) an integer.
-    pub fn float_of(&mut self, definition: &'static Definition, instance: &str, value: f64) {
-        if self.grid.admits(definition) {
-            self.samples.push_float(definition, Some(instance), value);
-        }
-    }
-
-    /// Takes a fact about one instance, as [`unsigned_of`](Self::unsigned_of) an integer.
-    pub fn text_of(&mut self, definition: &'static Definition, instance: &str, value: &str) {
-        if self.grid.admits(definition) {
-            self.samples.push_text(definition, Some(instance), value);
-        }
-    }
-
-    /// Takes why a value, or all values of an instance, cannot be had.
-    pub fn left_out(&mut self, error: impl Into<CollectError>) {
-        self.left_out.add(error.into());
-    }
-
-    /// Takes why values of a file are left out.
-    pub fn odd(&mut self, path: &Path, odd: Odd) {
-        if !odd.is_empty() {
-            self.left_out.add_all(path, odd);
-        }
-    }
-
-    /// Takes over why values were left out that somebody else read.
-    pub fn left_out_all(&mut self, others: &mut LeftOut) {
-        self.left_out.append(others);
-    }
-
-    /// Why values were left out of this reading.
-    #[must_use]
-    pub fn into_left_out(self) -> LeftOut {
-        self.left_out
-    }
-
-    /// Counts instances that the source left out, as there were too many of them.
-    pub fn cut(&mut self, instances: usize) {
-        self.samples.add_cut(instances as u64);
-    }
+fn known() -> String {
+    names().collect::<Vec<_>>().join(", ")
 }
 
-/// What reads one group of metrics.
-///
-/// An odd value costs itself or its instance alone: it is given to [`Sink::left_out`] or
-/// [`Sink::odd`], and everything else is reported. An error of [`collect`](Self::collect) is
-/// for the file that the source is about, where that cannot be opened or has nothing of
-/// what it should have; what is in the sink by then stays. `scratch` is the set's read buffer, of no content worth
-/// keeping.
-///
-/// What may block is never done in [`collect`](Self::collect). It is begun in
-/// [`prepare`](Self::prepare), by a job for [`Context::prober`](context::Context) or a task,
-/// rings the wakeup when it is done, and `collect` reports what came of it.
-pub trait Source: Send {
-    /// Begins what has to run beside the loop before these values can be collected.
-    fn prepare(&mut self, _grid: Grid, _now: Instant) {}
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
 
-    /// Whether everything that was begun has ended. Nobody waits for long: values may be
-    /// collected before, and are those that are there.
-    fn ready(&self) -> bool {
-        true
+    use super::*;
+    use crate::metrics::table::METRICS;
+
+    #[test]
+    fn names_are_unique_and_every_row_belongs_to_a_source() {
+        let unique: BTreeSet<_> = METRICS.iter().map(|m| m.name).collect();
+        assert_eq!(unique.len(), METRICS.len());
+        let sources: BTreeSet<_> = names().collect();
+        assert_eq!(sources.len(), SOURCES.len());
+        let used: BTreeSet<_> = METRICS.iter().map(|m| m.source).collect();
+        assert_eq!(used, sources);
     }
 
-    /// What became of those that it asks, as far as it was not told yet.
-    fn news(&mut self) -> Vec<News> {
-        Vec::new()
+    #[test]
+    fn an_unknown_name_is_answered_with_those_that_are_known() {
+        let unknown = UnknownSource {
+            name: "cpus".into(),
+        };
+        assert!(
+            unknown
+                .to_string()
+                .starts_with("no source is named \"cpus\"; there are uptime, meminfo, ")
+        );
     }
-
-    /// Why it has no values on this host, though nothing fails; None where it has some, or was
-    /// not read yet.
-    fn lack(&self) -> Option<&'static str> {
-        None
-    }
-
-    /// Reads once and puts every value that it has into `sink`.
-    fn collect(
-        &mut self,
-        purpose: Purpose,
-        scratch: &mut Vec<u8>,
-        sink: &mut Sink<'_>,
-    ) -> Result<(), CollectError>;
 }

@@ -16,7 +16,7 @@ use super::{
     testing::{Host, captured},
 };
 use crate::metrics::Samples;
-use crate::sources::registry::names;
+use crate::sources::{SOURCES, names};
 
 const KERNEL: &str = "6.12-qemu";
 
@@ -27,95 +27,55 @@ const WITHOUT_FILES: [&str; 4] = ["systemd", "time", "logins", "agent"];
 const UNIT: &str = "/sys/fs/cgroup/system.slice/survivor.service";
 const OTHER_UNIT: &str = "/sys/fs/cgroup/system.slice/reader.service";
 
-/// The files of each source.
+const UNIT_FILES: [&str; 11] = [
+    "cpu.stat",
+    "memory.current",
+    "memory.peak",
+    "memory.swap.current",
+    "memory.stat",
+    "memory.events",
+    "pids.current",
+    "io.stat",
+    "cpu.pressure",
+    "memory.pressure",
+    "io.pressure",
+];
+
+/// The files of each source: those that it always reads, and some of its devices, units and
+/// processes.
 fn files() -> Vec<(&'static str, Vec<String>)> {
-    let list = |files: &[&str]| {
-        files
-            .iter()
-            .map(|file| (*file).to_owned())
-            .collect::<Vec<_>>()
+    SOURCES
+        .iter()
+        .map(|source| {
+            let always = source.files.iter().map(|file| (*file).to_owned());
+            (source.name, always.chain(instances(source.name)).collect())
+        })
+        .filter(|(_, files): &(_, Vec<_>)| !files.is_empty())
+        .collect()
+}
+
+fn instances(source: &str) -> Vec<String> {
+    let files: &[&str] = match source {
+        "network" => &[
+            "/sys/class/net/ens7/operstate",
+            "/sys/class/net/ens7/speed",
+            "/sys/class/net/lo/operstate",
+        ],
+        "sensors" => &[
+            "/sys/class/hwmon/hwmon0/temp1_input",
+            "/sys/class/hwmon/hwmon0/fan1_input",
+            "/sys/class/hwmon/hwmon1/in0_input",
+        ],
+        "processes" => &["/proc/1/stat", "/proc/2/stat"],
+        "inventory" => &["/sys/class/net/ens7/address", "/sys/block/sda/size"],
+        "units" => {
+            let files =
+                UNIT_FILES.map(|file| [format!("{UNIT}/{file}"), format!("{OTHER_UNIT}/{file}")]);
+            return files.into_iter().flatten().collect();
+        }
+        _ => &[],
     };
-    let units = [UNIT, OTHER_UNIT].iter().flat_map(|unit| {
-        [
-            "cpu.stat",
-            "memory.current",
-            "memory.peak",
-            "memory.swap.current",
-            "memory.stat",
-            "memory.events",
-            "pids.current",
-            "io.stat",
-            "cpu.pressure",
-            "memory.pressure",
-            "io.pressure",
-        ]
-        .map(|file| format!("{unit}/{file}"))
-    });
-    vec![
-        (
-            "uptime",
-            list(&["/proc/uptime", "/proc/sys/kernel/random/boot_id"]),
-        ),
-        ("meminfo", list(&["/proc/meminfo"])),
-        ("vmstat", list(&["/proc/vmstat"])),
-        ("cpu", list(&["/proc/stat"])),
-        ("load", list(&["/proc/loadavg"])),
-        (
-            "pressure",
-            list(&[
-                "/proc/pressure/cpu",
-                "/proc/pressure/memory",
-                "/proc/pressure/io",
-            ]),
-        ),
-        ("disk", list(&["/proc/diskstats"])),
-        ("filesystem", list(&["/proc/self/mountinfo"])),
-        (
-            "network",
-            list(&[
-                "/proc/net/dev",
-                "/sys/class/net/ens7/operstate",
-                "/sys/class/net/ens7/speed",
-                "/sys/class/net/lo/operstate",
-            ]),
-        ),
-        (
-            "sockets",
-            list(&[
-                "/proc/net/sockstat",
-                "/proc/net/sockstat6",
-                "/proc/net/snmp",
-                "/proc/net/netstat",
-            ]),
-        ),
-        (
-            "conntrack",
-            list(&[
-                "/proc/sys/net/netfilter/nf_conntrack_count",
-                "/proc/sys/net/netfilter/nf_conntrack_max",
-            ]),
-        ),
-        ("units", units.collect()),
-        (
-            "sensors",
-            list(&[
-                "/sys/class/hwmon/hwmon0/temp1_input",
-                "/sys/class/hwmon/hwmon0/fan1_input",
-                "/sys/class/hwmon/hwmon1/in0_input",
-            ]),
-        ),
-        ("processes", list(&["/proc/1/stat", "/proc/2/stat"])),
-        (
-            "inventory",
-            list(&[
-                "/etc/os-release",
-                "/etc/machine-id",
-                "/proc/sys/kernel/osrelease",
-                "/sys/class/net/ens7/address",
-                "/sys/block/sda/size",
-            ]),
-        ),
-    ]
+    files.iter().map(|file| (*file).to_owned()).collect()
 }
 
 /// A machine with all of these files, small enough to try everything.
@@ -124,7 +84,9 @@ fn machine() -> Host {
     let from = captured(KERNEL);
     for (_, files) in files() {
         for file in files {
-            if let Ok(text) = fs::read(from.path(&file)) {
+            // What was not captured is taken from the running machine.
+            let text = fs::read(from.path(&file)).or_else(|_| fs::read(&file));
+            if let Ok(text) = text {
                 host.write(&file, small(&file, text));
             }
         }

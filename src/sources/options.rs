@@ -5,8 +5,9 @@ use std::{collections::BTreeMap, time::Duration};
 
 use glob::Pattern;
 
+use super::{Period, SOURCES, SourceDefinition};
 use crate::metrics::table::{
-    AGENT, CPU, DISK, FILESYSTEM, INVENTORY, NETWORK, PROCESSES, SENSORS, SYSTEMD, TIME, UNITS,
+    CPU, DISK, FILESYSTEM, INVENTORY, NETWORK, PROCESSES, SENSORS, SYSTEMD, UNITS,
 };
 
 /// Block devices that are left out by default: what is in memory or only looks like a
@@ -90,18 +91,6 @@ pub const FILESYSTEM_EXCLUDE_TYPES: &[&str] = &[
 /// good part of what a message may have.
 pub const UNITS_MAX: usize = 400;
 
-/// What is not read for every message by default, as it changes slowly, costs more, or makes
-/// up most of a message: a host has a hundred units.
-pub const INTERVALS: &[(&str, Duration)] = &[
-    (FILESYSTEM, Duration::from_secs(15)),
-    (SYSTEMD, Duration::from_secs(15)),
-    (UNITS, Duration::from_secs(15)),
-    (SENSORS, Duration::from_secs(15)),
-    (TIME, Duration::from_secs(15)),
-    (PROCESSES, Duration::from_secs(30)),
-    (AGENT, Duration::from_secs(60)),
-];
-
 /// The options of all sources.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Options {
@@ -127,10 +116,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            intervals: INTERVALS
-                .iter()
-                .map(|(name, interval)| ((*name).to_owned(), *interval))
-                .collect(),
+            intervals: SOURCES.iter().filter_map(own_interval).collect(),
             cpu: CpuOptions::default(),
             disk: Filter::without(DISK_EXCLUDE),
             filesystem: FilesystemOptions {
@@ -227,6 +213,18 @@ impl Filter {
     }
 }
 
+/// The interval of a source that is not read for every message. Ours are valid, which a test
+/// checks.
+fn own_interval(source: &SourceDefinition) -> Option<(String, Duration)> {
+    let Period::Every(time) = source.period else {
+        return None;
+    };
+    Some((
+        source.name.to_owned(),
+        humantime::parse_duration(time).ok()?,
+    ))
+}
+
 /// Ours are valid, which a test holds.
 fn patterns(texts: &[&str]) -> Vec<Pattern> {
     texts
@@ -238,7 +236,6 @@ fn patterns(texts: &[&str]) -> Vec<Pattern> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sources::registry::names;
 
     #[test]
     fn every_default_pattern_is_one() {
@@ -248,10 +245,10 @@ mod tests {
     }
 
     #[test]
-    fn intervals_are_of_sources_that_exist() {
-        for (name, _) in INTERVALS {
-            assert!(names().any(|known| known == *name), "{name}");
-        }
+    fn every_default_interval_is_one() {
+        let periodic = |source: &&SourceDefinition| matches!(source.period, Period::Every(_));
+        let count = SOURCES.iter().filter(periodic).count();
+        assert_eq!(Options::default().intervals.len(), count);
     }
 
     #[test]

@@ -7,12 +7,12 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Grid, Purpose, Sink, context::Context, options::Options, registry::UnknownSource};
+use super::{Grid, Purpose, Sink, UnknownSource, context::Context, options::Options};
 use crate::metrics::{
     Samples,
     table::{AGENT, AGENT_SOURCE_CUT, AGENT_SOURCE_ERRORS, AGENT_SOURCE_FAILED, AGENT_SOURCE_TIME},
 };
-use crate::sources::registry::SOURCES;
+use crate::sources::SOURCES;
 
 mod slot;
 

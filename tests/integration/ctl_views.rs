@@ -206,7 +206,7 @@ async fn names_are_completed_and_nothing_where_there_is_no_agent() {
     unreachable(&place);
     let _running = place.start().await;
     assert_eq!(names("connections").await.1, "far-away\n");
-    let enabled: Vec<_> = metrics_agent::sources::registry::default_names()
+    let enabled: Vec<_> = metrics_agent::sources::default_names()
         .into_iter()
         .map(|name| format!("{name}\n"))
         .collect::<std::collections::BTreeSet<_>>()

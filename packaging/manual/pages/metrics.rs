@@ -1,7 +1,7 @@
 //! The metrics and the metric sources, from their tables.
 
 use metrics_agent::metrics::table::METRICS;
-use metrics_agent::sources::registry::SOURCES;
+use metrics_agent::sources::SOURCES;
 
 use super::roff::text;
 

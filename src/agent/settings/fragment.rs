@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::LazyLock;
 
 use serde::Deserialize;
 
@@ -18,9 +19,11 @@ use crate::config::{ConnectionName, LogLevel};
 use crate::curve::endpoint::Endpoint;
 use crate::curve::keys::{KeyError, PublicKey};
 use crate::dbus::BusAddress;
+use crate::metrics::table;
+use crate::sources::SOURCES;
 
 /// The agent's settings.
-pub static AGENT: Schema = Schema {
+pub static AGENT: LazyLock<Schema> = LazyLock::new(|| Schema {
     program: "metrics-agent",
     prefix: "METRICS_AGENT_",
     reserved: RESERVED_VARIABLES,
@@ -29,90 +32,111 @@ pub static AGENT: Schema = Schema {
         of: "a collector",
         check: check_name::<ConnectionName>,
     }],
-    settings: &[
-        Setting {
-            key: "host.name",
-            shape: Shape::Text,
-            expected: "a host name of 1 to 253 bytes without control characters",
-            default: None,
-            otherwise: "the fully qualified name, else the host name",
-            description: "The name that this host reports under.",
-            quotable: true,
-            check: check::<HostName>,
-        },
-        Setting {
-            key: "collector.NAME.endpoint",
-            shape: Shape::Text,
-            expected: "an address such as \"tcp://collector.example.org:5556\", \"host\", \"host:port\" or \"[::1]:5556\"",
-            default: None,
-            otherwise: "required",
-            description: "Where the collector listens. The port is 5556 where none is given.",
-            quotable: true,
-            check: check::<Endpoint>,
-        },
-        Setting {
-            key: "collector.NAME.public_key",
-            shape: Shape::Text,
-            expected: "a public key of 40 Z85 characters",
-            default: None,
-            otherwise: "that of public_key_file",
-            description: "The collector's public key: the agent reports to nobody else.",
-            quotable: true,
-            check: check::<InlineKey>,
-        },
-        Setting {
-            key: "collector.NAME.public_key_file",
-            shape: Shape::Text,
-            expected: "the name of a certificate file",
-            default: None,
-            otherwise: "collector.key",
-            description: "The certificate with the collector's public key, instead of public_key. \
+    settings: {
+        let all = GENERAL.iter().copied().chain(of_sources());
+        let all = all.chain(LAST.iter().copied());
+        // Once in a process.
+        all.collect::<Vec<_>>().leak()
+    },
+});
+
+/// Those of each source: its interval, and what it has besides.
+fn of_sources() -> impl Iterator<Item = Setting> {
+    SOURCES.iter().flat_map(|source| {
+        let own = OF_SOURCES.iter().find(|(name, _)| *name == source.name);
+        let own = own.map_or(&[][..], |(_, own)| own);
+        interval(source).into_iter().chain(own.iter().copied())
+    })
+}
+
+static GENERAL: &[Setting] = &[
+    Setting {
+        key: "host.name",
+        shape: Shape::Text,
+        expected: "a host name of 1 to 253 bytes without control characters",
+        default: None,
+        otherwise: "the fully qualified name, else the host name",
+        description: "The name that this host reports under.",
+        quotable: true,
+        check: check::<HostName>,
+    },
+    Setting {
+        key: "collector.NAME.endpoint",
+        shape: Shape::Text,
+        expected: "an address such as \"tcp://collector.example.org:5556\", \"host\", \"host:port\" or \"[::1]:5556\"",
+        default: None,
+        otherwise: "required",
+        description: "Where the collector listens. The port is 5556 where none is given.",
+        quotable: true,
+        check: check::<Endpoint>,
+    },
+    Setting {
+        key: "collector.NAME.public_key",
+        shape: Shape::Text,
+        expected: "a public key of 40 Z85 characters",
+        default: None,
+        otherwise: "that of public_key_file",
+        description: "The collector's public key: the agent reports to nobody else.",
+        quotable: true,
+        check: check::<InlineKey>,
+    },
+    Setting {
+        key: "collector.NAME.public_key_file",
+        shape: Shape::Text,
+        expected: "the name of a certificate file",
+        default: None,
+        otherwise: "collector.key",
+        description: "The certificate with the collector's public key, instead of public_key. \
                           A relative name is looked for in the credentials directory, in \
                           /etc/metrics-agent/curve and, for a run by hand, in ~/.curve.",
-            quotable: false,
-            check: check::<KeyFile>,
-        },
-        Setting {
-            key: "curve.secret_key_file",
-            shape: Shape::Text,
-            expected: "the name of a certificate file",
-            default: None,
-            otherwise: "agent.key_secret; where it is nowhere, one is made in the state directory",
-            description: "The certificate with the agent's own secret key. A relative name is \
+        quotable: false,
+        check: check::<KeyFile>,
+    },
+    Setting {
+        key: "curve.secret_key_file",
+        shape: Shape::Text,
+        expected: "the name of a certificate file",
+        default: None,
+        otherwise: "agent.key_secret; where it is nowhere, one is made in the state directory",
+        description: "The certificate with the agent's own secret key. A relative name is \
                           looked for as that of public_key_file.",
-            quotable: false,
-            check: check::<KeyFile>,
-        },
-        METRICS,
-        STALE,
-        Setting {
-            key: "metrics.sources",
-            shape: Shape::List,
-            expected: "a list of sources, such as [\"uptime\", \"meminfo\", \"cpu\"]",
-            default: None,
-            otherwise: "those that are on by default",
-            description: "The sources to run.",
-            quotable: true,
-            check: check::<Vec<String>>,
-        },
-        interval("metrics.uptime.interval", None),
-        interval("metrics.meminfo.interval", None),
-        interval("metrics.vmstat.interval", None),
-        interval("metrics.cpu.interval", None),
-        PER_CPU,
-        interval("metrics.load.interval", None),
-        interval("metrics.pressure.interval", None),
-        interval("metrics.disk.interval", None),
-        include("metrics.disk.include"),
-        exclude(
-            "metrics.disk.exclude",
-            "[\"loop*\", \"ram*\", \"zram*\", \"fd[0-9]*\", \"sr[0-9]*\", \"mmcblk*boot[0-9]*\"]",
-        ),
-        interval("metrics.filesystem.interval", Some("\"15s\"")),
-        include("metrics.filesystem.include"),
-        exclude(
-            "metrics.filesystem.exclude",
-            "[\"/dev\", \"/dev/*\", \"/proc\", \"/proc/*\", \"/sys\", \"/sys/*\", \
+        quotable: false,
+        check: check::<KeyFile>,
+    },
+    METRICS,
+    STALE,
+    Setting {
+        key: "metrics.sources",
+        shape: Shape::List,
+        expected: "a list of sources, such as [\"uptime\", \"meminfo\", \"cpu\"]",
+        default: None,
+        otherwise: "those that are on by default",
+        description: "The sources to run.",
+        quotable: true,
+        check: check::<Vec<String>>,
+    },
+];
+
+/// What sources have besides their interval.
+static OF_SOURCES: &[(&str, &[Setting])] = &[
+    (table::CPU, &[PER_CPU]),
+    (
+        table::DISK,
+        &[
+            include("metrics.disk.include"),
+            exclude(
+                "metrics.disk.exclude",
+                "[\"loop*\", \"ram*\", \"zram*\", \"fd[0-9]*\", \"sr[0-9]*\", \"mmcblk*boot[0-9]*\"]",
+            ),
+        ],
+    ),
+    (
+        table::FILESYSTEM,
+        &[
+            include("metrics.filesystem.include"),
+            exclude(
+                "metrics.filesystem.exclude",
+                "[\"/dev\", \"/dev/*\", \"/proc\", \"/proc/*\", \"/sys\", \"/sys/*\", \
              \"/run/credentials/*\", \"/var/lib/docker/*\", \
              \"/var/lib/containers/storage/*\", \"/var/lib/containerd/*\", \
              \"/run/containerd/*\", \"/run/k3s/containerd/*\", \
@@ -123,48 +147,57 @@ pub static AGENT: Schema = Schema {
              \"*/pods/*/volumes/kubernetes.io~downward-api/*\", \
              \"*/pods/*/volumes/kubernetes.io~empty-dir/*\", \
              \"*/pods/*/volume-subpaths/*\"]",
-        ),
-        EXCLUDE_TYPES,
-        interval("metrics.network.interval", None),
-        include("metrics.network.include"),
-        exclude("metrics.network.exclude", "[]"),
-        interval("metrics.sockets.interval", None),
-        interval("metrics.conntrack.interval", None),
-        interval("metrics.systemd.interval", Some("\"15s\"")),
-        interval("metrics.units.interval", Some("\"15s\"")),
-        include("metrics.units.include"),
-        exclude("metrics.units.exclude", "[]"),
-        UNITS_MAX,
-        interval("metrics.time.interval", Some("\"15s\"")),
-        interval("metrics.sensors.interval", Some("\"15s\"")),
-        include("metrics.sensors.include"),
-        exclude("metrics.sensors.exclude", "[]"),
-        interval("metrics.processes.interval", Some("\"30s\"")),
-        PROCESSES_TOP,
-        interval("metrics.logins.interval", None),
-        interval("metrics.agent.interval", Some("\"1min\"")),
-        Setting {
-            key: "log.level",
-            shape: Shape::Text,
-            expected: LogLevel::EXPECTED,
-            default: Some("\"info\""),
-            otherwise: "",
-            description: "How much is logged.",
-            quotable: true,
-            check: check_alone::<LogLevel>,
-        },
-        Setting {
-            key: "dbus.bus",
-            shape: Shape::Text,
-            expected: "\"system\", \"session\", \"none\" or an address such as \"unix:path=/run/bus\"",
-            default: Some("\"system\""),
-            otherwise: "",
-            description: "The message bus that the agent is observed and adjusted on.",
-            quotable: true,
-            check: check::<BusAddress>,
-        },
-    ],
-};
+            ),
+            EXCLUDE_TYPES,
+        ],
+    ),
+    (
+        table::NETWORK,
+        &[
+            include("metrics.network.include"),
+            exclude("metrics.network.exclude", "[]"),
+        ],
+    ),
+    (
+        table::UNITS,
+        &[
+            include("metrics.units.include"),
+            exclude("metrics.units.exclude", "[]"),
+            UNITS_MAX,
+        ],
+    ),
+    (
+        table::SENSORS,
+        &[
+            include("metrics.sensors.include"),
+            exclude("metrics.sensors.exclude", "[]"),
+        ],
+    ),
+    (table::PROCESSES, &[PROCESSES_TOP]),
+];
+
+static LAST: &[Setting] = &[
+    Setting {
+        key: "log.level",
+        shape: Shape::Text,
+        expected: LogLevel::EXPECTED,
+        default: Some("\"info\""),
+        otherwise: "",
+        description: "How much is logged.",
+        quotable: true,
+        check: check_alone::<LogLevel>,
+    },
+    Setting {
+        key: "dbus.bus",
+        shape: Shape::Text,
+        expected: "\"system\", \"session\", \"none\" or an address such as \"unix:path=/run/bus\"",
+        default: Some("\"system\""),
+        otherwise: "",
+        description: "The message bus that the agent is observed and adjusted on.",
+        quotable: true,
+        check: check::<BusAddress>,
+    },
+];
 
 /// What may be set over D-Bus persistently.
 pub(super) static PERSISTENT: Schema = Schema {
@@ -327,12 +360,18 @@ mod tests {
     fn the_shipped_file_shows_every_setting_with_its_default_and_no_other() {
         let shipped = shipped();
         let keys: Vec<&str> = shipped.keys().map(String::as_str).collect();
-        let mut known: Vec<&str> = AGENT.settings.iter().map(|setting| setting.key).collect();
+        // A source that every message has, and that has no other setting, is as the first one.
+        let of_others = |setting: &&Setting| {
+            let is_interval = setting.key.ends_with(".interval");
+            !is_interval || setting.default.is_some() || shipped.contains_key(setting.key)
+        };
+        let settings = AGENT.settings.iter().filter(of_others);
+        let mut known: Vec<&str> = settings.map(|setting| setting.key).collect();
         known.sort_unstable();
         assert_eq!(keys, known);
         for setting in AGENT.settings {
-            if let Some(default) = setting.default {
-                assert_eq!(shipped[setting.key], default, "{}", setting.key);
+            if let (Some(default), Some(shown)) = (setting.default, shipped.get(setting.key)) {
+                assert_eq!(shown, default, "{}", setting.key);
             }
         }
     }
@@ -349,22 +388,9 @@ mod tests {
     }
 
     #[test]
-    fn the_shipped_file_shows_the_sources_that_run_by_default() {
-        let defaults = crate::sources::default_names();
-        let quoted: Vec<_> = defaults.iter().map(|name| format!("{name:?}")).collect();
-        let expected = format!("[{}]", quoted.join(", "));
-        assert_eq!(shipped()["metrics.sources"], expected);
-    }
-
-    /// Each source that is read periodically has an interval of its own.
-    #[test]
-    fn every_source_has_its_settings() {
-        use crate::metrics::table;
-        use crate::sources::registry;
-        for name in registry::names() {
-            let key = format!("metrics.{name}.interval");
-            let known = AGENT.settings.iter().any(|setting| setting.key == key);
-            assert_eq!(known, name != table::INVENTORY, "{key}");
+    fn every_source_that_has_settings_is_one() {
+        for (name, _) in OF_SOURCES {
+            assert!(SOURCES.iter().any(|source| source.name == *name), "{name}");
         }
     }
 

@@ -13,6 +13,7 @@ use crate::config::table::{Setting, Shape, check};
 use crate::metrics::table::{CPU, DISK, FILESYSTEM, NETWORK, PROCESSES, SENSORS, UNITS};
 use crate::sources::Options;
 use crate::sources::options::{CpuOptions, FilesystemOptions, Filter, ProcessOptions, UnitOptions};
+use crate::sources::{Period, SourceDefinition};
 
 /// The most units that can be followed: what a message has room for, with few values each.
 const UNITS_LIMIT: usize = 5000;
@@ -20,10 +21,15 @@ const UNITS_LIMIT: usize = 5000;
 /// The most processes that can be reported one by one.
 const TOP_LIMIT: usize = 100;
 
-/// The time between two readings of one source.
-pub(super) const fn interval(key: &'static str, default: Option<&'static str>) -> Setting {
-    Setting {
-        key,
+/// The time between two readings of one source, where it has one.
+pub(super) fn interval(source: &SourceDefinition) -> Option<Setting> {
+    let default = match source.period {
+        Period::EveryMessage => None,
+        Period::Every(time) => Some(&*format!("\"{time}\"").leak()),
+        Period::Model => return None,
+    };
+    Some(Setting {
+        key: format!("metrics.{}.interval", source.name).leak(),
         shape: Shape::Text,
         expected: "a time from 100ms to 1day, such as \"1min\"",
         default,
@@ -31,7 +37,7 @@ pub(super) const fn interval(key: &'static str, default: Option<&'static str>) -
         description: "The time between two readings, rounded up to whole metrics intervals.",
         quotable: true,
         check: check::<SourceInterval>,
-    }
+    })
 }
 
 /// Which devices, mounts, units a source reports.

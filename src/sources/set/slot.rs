@@ -5,8 +5,7 @@ use std::time::{Duration, Instant};
 use super::{SourceStatus, Transition};
 use crate::metrics::{Samples, table::METRICS};
 use crate::sources::{
-    Grid, News, Purpose, Sink, Source, context::Context, error::CollectError,
-    registry::SourceDefinition,
+    Grid, News, Purpose, Sink, Source, SourceDefinition, context::Context, error::CollectError,
 };
 
 /// A source and how it fares.

@@ -12,9 +12,7 @@ use crate::metrics::table::{AGENT_VERSION, METRICS};
 use crate::sources::{
     CollectError, Context, Malformed, Odd, Root,
     cpu::stat::{self, Cores},
-    meminfo,
-    registry::names,
-    testing, uptime,
+    meminfo, names, testing, uptime,
 };
 
 /// Those of the first protocol, whose files every captured machine has.

@@ -28,8 +28,10 @@ fn named(name: &str, value: Value<'_>) -> String {
     )
 }
 
+/// Dashboards and alerts rely on a name once it is released: names.txt has those, and gets the new
+/// ones with each release.
 #[test]
-fn the_names_of_all_families() {
+fn no_name_that_was_released_is_changed() {
     let lines: Vec<_> = known()
         .map(|family| {
             let row = ROWS.iter().find(|row| row.family == *family).unwrap();
@@ -39,7 +41,9 @@ fn the_names_of_all_families() {
             format!("{}{label}", family.name)
         })
         .collect();
-    assert_eq!(lines, NAMES.lines().collect::<Vec<_>>());
+    for name in NAMES.lines() {
+        assert!(lines.iter().any(|known| known == name), "{name}");
+    }
 }
 
 #[test]

@@ -1,0 +1,187 @@
+//! What a source is, and where it puts its values.
+
+use std::{path::Path, time::Instant};
+
+use super::{
+    error::CollectError,
+    odd::{LeftOut, Odd},
+    survey::News,
+};
+use crate::metrics::{Definition, Samples};
+
+/// Who a reading is for.
+///
+/// `cpu.percent` is a difference "since the previous reading", so each purpose has a
+/// previous reading of its own: what somebody asks for over D-Bus, or a source's
+/// request for the model, does not cut the interval of the metrics stream short.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Purpose {
+    /// The periodic metrics messages.
+    Metrics,
+    /// The answers to a collector's `model` request.
+    Model,
+    /// Somebody asked, over D-Bus; nothing is sent.
+    Query,
+}
+
+/// Which of a source's metrics are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Grid {
+    /// What changes: the grid of a `metrics` message.
+    Metrics,
+    /// What rarely changes: the grid of a `model` message.
+    Model,
+    /// Everything that is collected.
+    All,
+}
+
+impl Grid {
+    /// Whether a metric belongs into this grid.
+    #[must_use]
+    pub fn admits(self, definition: &Definition) -> bool {
+        match self {
+            Self::Metrics => definition.in_metrics,
+            Self::Model => definition.in_model,
+            Self::All => true,
+        }
+    }
+}
+
+/// Where a source puts its values: keeps those that the wanted grid admits, and why
+/// others are left out.
+#[derive(Debug)]
+pub struct Sink<'a> {
+    grid: Grid,
+    samples: &'a mut Samples,
+    left_out: LeftOut,
+}
+
+impl<'a> Sink<'a> {
+    /// Appends to `samples` what `grid` admits.
+    pub fn new(grid: Grid, samples: &'a mut Samples) -> Self {
+        Self {
+            grid,
+            samples,
+            left_out: LeftOut::default(),
+        }
+    }
+
+    /// Which values are wanted. What makes only others need not be read at all.
+    #[must_use]
+    pub fn grid(&self) -> Grid {
+        self.grid
+    }
+
+    /// Takes an integer, in the definition's unit.
+    pub fn unsigned(&mut self, definition: &'static Definition, value: u64) {
+        if self.grid.admits(definition) {
+            self.samples.push_unsigned(definition, None, value);
+        }
+    }
+
+    /// Takes a float, in the definition's unit; one that is not finite is left out.
+    pub fn float(&mut self, definition: &'static Definition, value: f64) {
+        if self.grid.admits(definition) {
+            self.samples.push_float(definition, None, value);
+        }
+    }
+
+    /// Takes a fact of the inventory.
+    pub fn text(&mut self, definition: &'static Definition, value: &str) {
+        if self.grid.admits(definition) {
+            self.samples.push_text(definition, None, value);
+        }
+    }
+
+    /// Takes an integer of one instance. An instance must come once for each metric: a
+    /// grid with a name that occurs twice is refused whole.
+    pub fn unsigned_of(&mut self, definition: &'static Definition, instance: &str, value: u64) {
+        if self.grid.admits(definition) {
+            self.samples
+                .push_unsigned(definition, Some(instance), value);
+        }
+    }
+
+    /// Takes a float of one instance, as [`unsigned_of`](Self::unsigned_of) an integer.
+    pub fn float_of(&mut self, definition: &'static Definition, instance: &str, value: f64) {
+        if self.grid.admits(definition) {
+            self.samples.push_float(definition, Some(instance), value);
+        }
+    }
+
+    /// Takes a fact about one instance, as [`unsigned_of`](Self::unsigned_of) an integer.
+    pub fn text_of(&mut self, definition: &'static Definition, instance: &str, value: &str) {
+        if self.grid.admits(definition) {
+            self.samples.push_text(definition, Some(instance), value);
+        }
+    }
+
+    /// Takes why a value, or all values of an instance, cannot be had.
+    pub fn left_out(&mut self, error: impl Into<CollectError>) {
+        self.left_out.add(error.into());
+    }
+
+    /// Takes why values of a file are left out.
+    pub fn odd(&mut self, path: &Path, odd: Odd) {
+        if !odd.is_empty() {
+            self.left_out.add_all(path, odd);
+        }
+    }
+
+    /// Takes over why values were left out that somebody else read.
+    pub fn left_out_all(&mut self, others: &mut LeftOut) {
+        self.left_out.append(others);
+    }
+
+    /// Why values were left out of this reading.
+    #[must_use]
+    pub fn into_left_out(self) -> LeftOut {
+        self.left_out
+    }
+
+    /// Counts instances that the source left out, as there were too many of them.
+    pub fn cut(&mut self, instances: usize) {
+        self.samples.add_cut(instances as u64);
+    }
+}
+
+/// What reads one group of metrics.
+///
+/// An odd value costs itself or its instance alone: it is given to [`Sink::left_out`] or
+/// [`Sink::odd`], and everything else is reported. An error of [`collect`](Self::collect) is
+/// for the file that the source is about, where that cannot be opened or has nothing of
+/// what it should have; what is in the sink by then stays. `scratch` is the set's read buffer, of no content worth
+/// keeping.
+///
+/// What may block is never done in [`collect`](Self::collect). It is begun in
+/// [`prepare`](Self::prepare), by a job for [`Context::prober`](super::context::Context) or a task,
+/// rings the wakeup when it is done, and `collect` reports what came of it.
+pub trait Source: Send {
+    /// Begins what has to run beside the loop before these values can be collected.
+    fn prepare(&mut self, _grid: Grid, _now: Instant) {}
+
+    /// Whether everything that was begun has ended. Nobody waits for long: values may be
+    /// collected before, and are those that are there.
+    fn ready(&self) -> bool {
+        true
+    }
+
+    /// What became of those that it asks, as far as it was not told yet.
+    fn news(&mut self) -> Vec<News> {
+        Vec::new()
+    }
+
+    /// Why it has no values on this host, though nothing fails; None where it has some, or was
+    /// not read yet.
+    fn lack(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// Reads once and puts every value that it has into `sink`.
+    fn collect(
+        &mut self,
+        purpose: Purpose,
+        scratch: &mut Vec<u8>,
+        sink: &mut Sink<'_>,
+    ) -> Result<(), CollectError>;
+}
