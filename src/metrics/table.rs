@@ -64,6 +64,7 @@ names! {
     NETWORK = "network", "network interfaces";
     SOCKETS = "sockets", "sockets and protocols";
     CONNTRACK = "conntrack", "connection tracking";
+    FILES = "files", "open file handles";
     SYSTEMD = "systemd", "the service manager";
     UNITS = "units", "services, scopes and slices";
     TIME = "time", "the clock's synchronisation";
@@ -314,6 +315,12 @@ CONNTRACK {
         "Connections that the firewall follows";
     CONNTRACK_LIMIT = "conntrack.limit", "", Gauge, [metrics],
         "Connections that it can follow";
+}
+FILES {
+    FILES_OPEN = "files.open", "", Gauge, [metrics],
+        "File handles that are open on the whole host";
+    FILES_LIMIT = "files.limit", "", Gauge, [metrics],
+        "Most that may be open: at the limit no program can open a file";
 }
 SYSTEMD {
     SYSTEMD_STATE = "systemd.state" ["state"], "", Gauge, [metrics],

@@ -19,6 +19,7 @@ pub mod cpu;
 pub mod disk;
 pub mod error;
 pub mod file;
+pub mod files;
 pub mod filesystem;
 pub mod instances;
 pub mod inventory;
@@ -49,8 +50,8 @@ pub mod vmstat;
 
 use crate::base::text::shown;
 use crate::metrics::table::{
-    AGENT, CONNTRACK, CPU, DISK, FILESYSTEM, INVENTORY, LOAD, LOGINS, MEMINFO, NETWORK, PRESSURE,
-    PROCESSES, SENSORS, SOCKETS, SYSTEMD, TIME, UNITS, UPTIME, VMSTAT,
+    AGENT, CONNTRACK, CPU, DISK, FILES, FILESYSTEM, INVENTORY, LOAD, LOGINS, MEMINFO, NETWORK,
+    PRESSURE, PROCESSES, SENSORS, SOCKETS, SYSTEMD, TIME, UNITS, UPTIME, VMSTAT,
 };
 
 pub use context::Context;
@@ -191,6 +192,14 @@ pub static SOURCES: &[SourceDefinition] = &[
             "/proc/sys/net/netfilter/nf_conntrack_max",
         ],
         open: |context| Box::new(conntrack::ConntrackSource::open(context)),
+    },
+    SourceDefinition {
+        name: FILES,
+        description: "Open file handles and their limit, from /proc/sys/fs/file-nr",
+        default: true,
+        period: Period::EveryMessage,
+        files: &["/proc/sys/fs/file-nr"],
+        open: |context| Box::new(files::FilesSource::open(context)),
     },
     SourceDefinition {
         name: SYSTEMD,
