@@ -132,7 +132,7 @@ mod tests {
             () = alarm.until(Some(early)) => {}
             () = tokio::task::yield_now() => {}
         }
-        // Expired, but nobody was told.
+        // Expired, but the notification has not been sent.
         std::thread::sleep(2 * SOON);
         let late = Instant::now() + SOON;
         alarm.until(Some(late)).await;

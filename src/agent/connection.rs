@@ -1,5 +1,5 @@
-//! One connection to a collector, as the agent's task sees it: what it is made of, what it
-//! is told and what it tells. The task itself is in [`task`].
+//! One connection to a collector, as the agent's task sees it: its parameters, the orders it takes
+//! and the reports it sends. The task itself is in [`task`].
 
 use std::sync::Arc;
 use std::time::SystemTime;

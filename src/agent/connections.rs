@@ -87,8 +87,8 @@ impl Connections {
             .collect()
     }
 
-    /// Brings the connections in line with the settings. Those whose settings did not
-    /// change go on undisturbed; others start over, `now`.
+    /// Brings the connections in line with the settings. Connections whose settings did not change
+    /// go on undisturbed; the others restart at `now`.
     pub(crate) fn apply(&mut self, settings: &Settings, now: SystemTime) {
         let keys = Arc::new(settings.key_pair.clone());
         let gone: Vec<String> = self
@@ -261,7 +261,7 @@ impl Connections {
         for running in std::mem::take(&mut self.running).into_values() {
             self.ending.push(end(running));
         }
-        // Nobody reads reports any more: a connection must not wait for that.
+        // The reports are not read any more: a connection must not wait for that.
         self.reports.close();
         for task in self.ending.drain(..) {
             let _ = task.await;

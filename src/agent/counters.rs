@@ -27,7 +27,7 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// Messages handed to the transport, control and grid alike.
+    /// Messages handed to the transport, both control and grid.
     pub fn messages_sent(&self) -> u64 {
         self.messages_sent.load(Relaxed)
     }
@@ -67,8 +67,8 @@ impl Counters {
         self.last_received.load(Relaxed)
     }
 
-    /// The same by a clock that nobody sets, for how long ago that was: µs as
-    /// [`boottime_usec`] has them; 0: never.
+    /// The same by a clock that cannot be set, to compute how long ago that was: µs as returned by
+    /// [`boottime_usec`]; 0: never.
     pub fn last_heard(&self) -> u64 {
         self.last_heard.load(Relaxed)
     }

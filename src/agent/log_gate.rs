@@ -1,9 +1,9 @@
-//! What of a connection's ups and downs is worth a line in the log. Pure.
+//! Decides which changes of a connection are logged. Pure.
 //!
-//! A collector that is away costs one line when it goes and one when it is back,
-//! however often it is tried in between. One more is due where it turns out meanwhile
-//! that its key is the trouble, as no patience mends that. One that comes and goes all
-//! the time is told so, and then left alone for a while.
+//! A collector that is away costs one line when it goes and one when it is back, however often the
+//! agent tries to reconnect in between. There is one more line if the cause turns out to be its
+//! key, because waiting does not fix that. For a connection that keeps coming and going, the log
+//! says so once and is then silent for a while.
 
 use std::time::{Duration, Instant};
 
@@ -35,7 +35,7 @@ pub(crate) enum Line {
     Unsteady,
 }
 
-/// What was told about a connection so far.
+/// What was logged about a connection so far.
 #[derive(Debug, Default)]
 pub(crate) struct LogGate {
     has_reported: bool,
@@ -72,7 +72,7 @@ impl LogGate {
             Line::Waiting
         };
         let told = self.bounded(line, now)?;
-        // An outage that was not told, as there were too many, is told once it lasts.
+        // An outage that was not logged, because there were too many, is logged once it lasts.
         if told == line {
             self.outage_told = true;
             self.key_told |= line == Line::KeyRefused;
@@ -80,7 +80,7 @@ impl LogGate {
         Some(told)
     }
 
-    /// The line, or what stands for it where there were too many.
+    /// Returns the line, or its replacement if there were too many.
     fn bounded(&mut self, line: Line, now: Instant) -> Option<Line> {
         let (since, lines) = self
             .window
@@ -180,7 +180,7 @@ mod tests {
         }
         assert_eq!(lines.len(), 11, "{lines:?}");
         assert_eq!(lines.last(), Some(&Line::Unsteady));
-        // It has been away ever since: that is told once the time is over.
+        // It has been away ever since: that is logged once the time is over.
         assert_eq!(told.failed(false, now + UNSTEADY_WINDOW / 2), None);
         let later = now + UNSTEADY_WINDOW;
         assert_eq!(told.failed(false, later), Some(Line::Lost));

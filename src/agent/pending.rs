@@ -24,9 +24,9 @@ pub(crate) enum SampleRequest {
     Metrics,
     /// A connection whose collector asked for the model.
     Model { serial: Serial, link: u64 },
-    /// Somebody on the bus.
+    /// A caller on the bus.
     Query(GridKind, Answer<Samples>),
-    /// Somebody on the bus, of one source.
+    /// A caller on the bus, for one source.
     QueryOne(String, Answer<Samples>),
 }
 
@@ -52,7 +52,7 @@ impl Sampling {
 pub(crate) struct PendingSamples(Vec<(SampleRequest, Instant)>);
 
 impl PendingSamples {
-    /// Adds somebody. What cannot wait is told so.
+    /// Adds a request. One that cannot wait is answered with an error.
     pub(crate) fn join(&mut self, want: SampleRequest, metrics_interval: Duration, now: Instant) {
         let metrics = |(other, _): &(SampleRequest, _)| matches!(other, SampleRequest::Metrics);
         if matches!(want, SampleRequest::Metrics) && self.0.iter().any(metrics) {
@@ -75,12 +75,13 @@ impl PendingSamples {
         self.0.iter().map(|(_, deadline)| *deadline).min()
     }
 
-    /// Whether anybody waits.
+    /// Returns true if any request waits.
     pub(crate) fn is_waiting(&self) -> bool {
         !self.0.is_empty()
     }
 
-    /// The next of those whose time has come: all it needs is there, or it waits no longer.
+    /// Removes and returns the next request that is due: all it needs is there, or its wait is
+    /// over.
     pub(crate) fn take(
         &mut self,
         ready: impl Fn(&SampleRequest) -> bool,

@@ -1,7 +1,7 @@
-//! Whether a connection's task still moves, for the watchdog.
+//! Tells the watchdog if a connection's task is stuck.
 //!
-//! A task notes by when it will have run again. One that is long overdue is stuck, and
-//! the agent's task then stops feeding the watchdog, so that systemd restarts the agent.
+//! A task notes by when it will have run again. If one is long overdue, the agent's task stops
+//! feeding the watchdog, so that systemd restarts the agent.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};

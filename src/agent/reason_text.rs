@@ -57,7 +57,7 @@ pub(crate) fn sentence(reason: Reason, detail: &str) -> String {
     }
 }
 
-/// What most likely is wrong where the handshake failed like this: whose key it is about.
+/// The most likely cause of this handshake failure, and whose key it concerns.
 pub(crate) fn handshake(failure: HandshakeFailure) -> String {
     match failure {
         HandshakeFailure::Dropped => {

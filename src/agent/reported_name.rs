@@ -24,7 +24,7 @@ pub(crate) struct ReportedName {
 struct Question {
     short: String,
     answer: Offloaded<Option<String>>,
-    /// Nobody waits any longer: the short name has to do until the answer comes.
+    /// The wait is over: the short name is used until the answer comes.
     impatient: bool,
     patience: Instant,
 }

@@ -209,7 +209,7 @@ impl Agent {
                     self.sampling.sampler.begin_anew();
                 }
                 if old.state != new {
-                    // Nobody listening is the usual case.
+                    // Usually there is no listener.
                     let _ = self.changes.send(StateChange {
                         connection,
                         old: old.state,
@@ -235,7 +235,7 @@ impl Agent {
         let previous = self.state.borrow().host_name.clone();
         let current = self.name.current();
         if *current != *previous {
-            // Before the first hello nobody knows the previous name.
+            // Before the first hello no collector knows the previous name.
             if self.connections.started() {
                 events::host_name_changed(&previous, &current);
             }

@@ -54,8 +54,8 @@ impl Sampler {
         })
     }
 
-    /// Begins what the sample that somebody wants needs and may block; whether all of it is
-    /// there already.
+    /// Starts the work that the requested sample needs and that may block. Returns true if all of
+    /// it is there already.
     pub(crate) fn prepare(&mut self, want: &SampleRequest, now: Instant) -> bool {
         match want {
             SampleRequest::Metrics => self.set.prepare(Purpose::Metrics, Wanted::Metrics, now),
@@ -66,7 +66,7 @@ impl Sampler {
         self.ready(want)
     }
 
-    /// Whether what was begun for somebody is there.
+    /// Returns true if the work that was started for this request is done.
     pub(crate) fn ready(&self, want: &SampleRequest) -> bool {
         match want {
             SampleRequest::Metrics => self.set.ready(Wanted::Metrics),
@@ -112,7 +112,7 @@ impl Sampler {
         self.grid = Arc::default();
     }
 
-    /// A fresh sample for somebody who asks. Disturbs no metrics message.
+    /// A fresh sample on request. Does not affect the metrics messages.
     pub(crate) fn query(&mut self, kind: GridKind) -> Result<Samples, OrderError> {
         let mut samples = Samples::new();
         announce(self.set.sample(Purpose::Query, wanted(kind), &mut samples));
@@ -185,7 +185,7 @@ fn wanted(kind: GridKind) -> Wanted {
     }
 }
 
-/// A failure is told once, and again when it changes or ends.
+/// A failure is logged once, and again when it changes or ends.
 fn announce(transitions: Vec<Transition>) {
     for transition in transitions {
         match transition {

@@ -16,7 +16,7 @@ use crate::base::offload::{Offloaded, offload};
 /// Jobs that wait at most. Each belongs to a caller that waits for its answer.
 const MAX_WAITING: usize = ORDERS;
 
-/// A job, with whoever waits for its end.
+/// A job, with the caller that waits for its end.
 #[derive(Debug)]
 pub(crate) enum Job {
     /// Read the configuration again.
@@ -88,7 +88,7 @@ impl SlowJobs {
             .unwrap_or_default()
     }
 
-    /// Whether the configuration is being read, or is to be.
+    /// Returns true if the configuration is being read, or is to be.
     pub(crate) fn reloads(&self) -> bool {
         let running = self.running.iter().map(|(job, _)| job);
         let mut jobs = running.chain(&self.waiting);
@@ -145,7 +145,7 @@ impl Job {
         }
     }
 
-    /// Tells whoever waits. A caller that has gone meanwhile is no concern of ours.
+    /// Answers the caller. It may have gone meanwhile, which is no error.
     pub(crate) fn answer(self, result: Result<(), OrderError>) {
         match self {
             Self::Reload(Some(answer)) | Self::Keep(_, answer) | Self::Forget(answer) => {

@@ -85,8 +85,8 @@ pub fn run(early_signals: EarlySignals, inputs: Inputs, log: LogControl) -> Resu
         let (agent, handle) = Agent::new(start).map_err(|error| bug("start the agent")(&error))?;
         if let Some(bus) = Bus::of(&bus) {
             let presence = OnTheBus { bus, handle, log };
-            // Whoever names the collector on the command line runs us by hand, and need not be
-            // a user who may own the name.
+            // A collector on the command line means a run by hand, by a user who possibly may not
+            // own the name.
             let serving = enter(presence, by_hand).await.map_err(|error| {
                 tracing::error!("{error}");
                 Failure(EXIT_UNAVAILABLE)

@@ -1,7 +1,7 @@
-//! From two states to the signals that tell the difference.
+//! Compares two states and returns the signals that announce the difference.
 //!
-//! Only properties whose change the interface promises to announce are looked at, and
-//! only what differs is announced: one `PropertiesChanged` for each object.
+//! Only properties whose change the interface promises to announce are compared. Each object gets
+//! at most one `PropertiesChanged`.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -79,7 +79,7 @@ pub(crate) fn changes(old: &AgentState, new: &AgentState) -> Vec<Change> {
     changes
 }
 
-/// Whether two states are of one D-Bus object: its name, endpoint and key are constant.
+/// Returns true if two states belong to one D-Bus object: its name, endpoint and key are constant.
 pub(crate) fn is_same_object(one: &ConnectionState, other: &ConnectionState) -> bool {
     one.name == other.name && one.endpoint == other.endpoint && one.server_key == other.server_key
 }

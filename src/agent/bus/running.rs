@@ -1,4 +1,4 @@
-//! What the running agent has in force, for whoever compares it with the settings.
+//! What the running agent has in force, for comparison with the settings.
 
 use std::time::Duration;
 

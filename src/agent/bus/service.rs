@@ -1,8 +1,8 @@
 //! The agent on the bus: owns the name, serves the objects, announces changes.
 //!
-//! Everything is driven by messages: from the bus, or from the agent's published state.
-//! Nothing here polls or keeps a timer, so an agent that nobody asks costs nothing. A
-//! bus that went away ends [`Service::run`]; when to try again is the caller's choice.
+//! Everything is driven by messages: from the bus, or from the agent's published state. Nothing
+//! here polls or keeps a timer, so an agent without callers costs nothing. When the bus goes away,
+//! [`Service::run`] ends; the caller decides when to try again.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -35,13 +35,13 @@ pub(crate) struct Shared {
     pub(crate) turns: Turns,
     // The state that listeners on the bus know of.
     announced: Mutex<Arc<AgentState>>,
-    // Whether the agent's task may be asked. zbus reads every property while the objects
-    // are added, and the agent may well start its task only once it is on the bus.
+    // True once the agent's task may be asked. zbus reads every property while the objects are
+    // added, which can happen before the agent's task has started.
     serving: AtomicBool,
 }
 
 impl Shared {
-    /// Whether callers can have found us: if not, zbus is asking by itself.
+    /// Returns true if callers can have found us. If not, zbus itself is asking.
     pub(crate) fn is_serving(&self) -> bool {
         self.serving.load(Ordering::Relaxed)
     }
@@ -131,8 +131,8 @@ impl Service {
 
     /// Announces what changes, until the bus, the name or the agent is gone.
     ///
-    /// When the agent ends, its last state is announced before this returns, so whoever
-    /// stops the agent should await it, and bound that: a bus that does not read blocks it.
+    /// When the agent ends, its last state is announced before this returns. So await this when
+    /// stopping the agent, with a time limit: a bus that does not read blocks it.
     pub async fn run(mut self) -> Ended {
         let ended = self.follow().await;
         self.held.close().await;

@@ -128,7 +128,7 @@ impl StandIn {
         self.state.send_modify(|state| change(Arc::make_mut(state)));
     }
 
-    /// As the agent ends: nobody publishes any more.
+    /// As when the agent ends: nothing is published any more.
     async fn stop(self) {
         if let Some(task) = self.task {
             task.abort();
@@ -438,7 +438,7 @@ async fn a_change_is_announced_once_and_only_where_something_changed() {
     assert_eq!(names(&changed(&mut agent).await), ["StateReason"]);
     assert_eq!(names(&changed(&mut main).await), ["StateReason"]);
 
-    // A write is announced by zbus, and by nobody a second time: what follows is next.
+    // zbus announces a write, and it must not be announced a second time: what follows is next.
     let client = served.client().await;
     let interval = Variant::U64(2_000_000);
     client
@@ -677,7 +677,7 @@ impl Polkit {
     ) -> (bool, bool, HashMap<String, String>) {
         let (kind, subject) = subject;
         assert_eq!(kind, "system-bus-name");
-        // Details would be refused to whoever is not root, and an id is needed to cancel.
+        // The details are refused to callers other than root, and an id is needed to cancel.
         assert!(details.is_empty() && !cancellation_id.is_empty());
         let name = subject["name"].to_string();
         let question = (name, action.to_owned(), flags);
@@ -756,7 +756,8 @@ async fn polkit_is_asked_about_the_sender() {
     assert_eq!(flags, 1);
 }
 
-/// A polkit that answers nobody but about reconnecting, as if a person sat before a dialogue.
+/// A polkit that answers only questions about reconnecting, as if it waited for a person to answer
+/// a dialogue.
 struct SilentPolkit {
     asked: mpsc::UnboundedSender<String>,
     cancelled: mpsc::UnboundedSender<String>,
@@ -785,8 +786,8 @@ impl SilentPolkit {
     }
 }
 
-/// A user whose questions nobody answers keeps neither other users from theirs, nor itself
-/// once it has gone.
+/// Unanswered questions of one user block neither other users nor, once that user has gone, the
+/// user itself.
 #[tokio::test]
 async fn the_questions_of_one_user_block_nobody_else() {
     const OF_ONE_USER: usize = 16;

@@ -92,7 +92,7 @@ struct Connection {
     /// another host.
     reported_as: Option<Arc<str>>,
     opened_before: bool,
-    /// The next opening is one that somebody asked for, or that another host name takes.
+    /// The next opening was requested, or is due to another host name.
     ordered: bool,
     detail: String,
     /// The latest handshake failed as the collector refused our key.
@@ -188,7 +188,7 @@ impl Connection {
         reported_as.is_some_and(|reported_as| *reported_as != grid.host)
     }
 
-    /// Reconnects at once. `why` is empty where somebody asked for it.
+    /// Reconnects at once. `why` is empty if it was requested.
     async fn reconnect(&mut self, why: &str) {
         self.ordered = true;
         why.clone_into(&mut self.detail);
@@ -284,8 +284,7 @@ impl Connection {
         let actions = self
             .session
             .handle(event, Instant::now(), &mut fastrand::f64);
-        // A sample that is sent changes nothing that is published, nor does a look at those
-        // before.
+        // Neither sending a sample nor looking at the earlier ones changes what is published.
         let quiet = match event {
             Event::SampleReady => matches!(*actions, [] | [Action::SendMetrics]),
             Event::Looked(_) => actions.is_empty(),

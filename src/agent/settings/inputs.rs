@@ -34,8 +34,8 @@ pub struct Inputs {
     pub state_directory: Option<PathBuf>,
     /// The unit's credentials.
     pub credentials_directory: Option<PathBuf>,
-    /// Only for an unprivileged run by hand: the home directory, in whose
-    /// `.curve` keys are looked for.
+    /// Only for an unprivileged run by hand: the home directory, whose `.curve` directory is
+    /// searched for keys.
     pub home: Option<PathBuf>,
     /// What the sandbox of the service hides, where root asks for the service.
     pub sight: ServiceView,

@@ -26,7 +26,7 @@ const AGENT_PAIR: &str = "agent";
 /// A collector's certificate, where no other name is set.
 const COLLECTOR_FILE: &str = "collector.key";
 
-/// Whether loading may make the agent's key pair.
+/// Controls if loading may create the agent's key pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyPolicy {
     /// Where the agent has no key pair anywhere, one is made and kept.
@@ -42,7 +42,7 @@ pub(super) struct OwnKeys {
     pub(super) pair: KeyPair,
     /// The secret file: read, or made, or where it would be made.
     pub(super) path: PathBuf,
-    /// Whether it was read, rather than made.
+    /// True if it was read, false if it was created.
     pub(super) found: bool,
 }
 
@@ -97,8 +97,8 @@ impl<'a> KeySearch<'a> {
         self.notes.take()
     }
 
-    /// What a file holds that the service sees otherwise than this process; where nobody can
-    /// tell, a key that is nobody's, and a note.
+    /// Reads a file that the service may see differently from this process. If that cannot be found
+    /// out, returns a placeholder key and a note.
     fn elsewhere(&self, name: &Path, path: &Path) -> Result<Option<Certificate>, Reason> {
         if let Some(Seen::Key(read)) = self.sight.seen(path) {
             return read.clone().map(Some).map_err(Reason::Credential);
@@ -263,8 +263,8 @@ impl<'a> KeySearch<'a> {
     }
 }
 
-/// Whether there is such a file. By hand, one that must not be read is not
-/// there; for the service that is a mistake, which reading it will name.
+/// Returns true if there is such a file. In a run by hand, an unreadable file counts as absent; for
+/// the service it is a mistake, and reading it will report that.
 fn is_there(path: &Path, by_hand: bool, looked: &mut Vec<String>) -> bool {
     let directory = text::path(path.parent().unwrap_or(path));
     match access(path, Access::READ_OK) {

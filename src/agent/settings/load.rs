@@ -22,8 +22,8 @@ use crate::curve::endpoint::Endpoint;
 use crate::curve::keys::PublicKey;
 use crate::protocol::LONGEST_PING_INTERVAL;
 
-/// The most collectors. Each costs a socket, a handshake and every sample once
-/// more; nobody reports to more than a few.
+/// The most collectors. Each costs a socket, a handshake and another copy of every sample; real
+/// hosts report to only a few.
 pub const MAX_COLLECTORS: usize = 16;
 
 /// The connection that COLLECTOR on the command line makes.
@@ -47,9 +47,10 @@ pub struct Loaded {
     pub(super) layers: Layers,
     /// The files of the collectors' keys that are not in the settings.
     pub(super) collector_keys: BTreeMap<ConnectionName, PathBuf>,
-    /// The collectors whose keys only the service sees; those in the settings are nobody's.
+    /// The collectors whose keys only the service sees; their keys in the settings are
+    /// placeholders.
     pub(super) unclear_keys: BTreeSet<ConnectionName>,
-    /// Whether the key file was there.
+    /// True if the key file existed.
     pub(super) key_found: bool,
 }
 

@@ -1,15 +1,15 @@
-//! The agent's settings: their table, and what is in force, valid by its types and never
-//! changed in place. A reload makes new ones.
+//! The agent's settings: their table, and the values in force, which are valid by their types and
+//! never changed in place. A reload makes new ones.
 //!
-//! What leaves this module is valid: [`load()`] reads every layer, checks each value where it
-//! stands, merges, and returns [`Settings`] whose types hold no bad state. A mistake is a
-//! [`ConfigError`](crate::config::ConfigError) that names the file and line (or the variable),
-//! the key, the value and what was expected. Nothing here logs, resolves names, or keeps state
-//! between two loads.
+//! What leaves this module is valid: [`load()`] reads every layer, checks each value in its place,
+//! merges, and returns [`Settings`] whose types hold no bad state. A mistake is a
+//! [`ConfigError`](crate::config::ConfigError) that names the file and line (or the variable), the
+//! key, the value and what was expected. Nothing here logs, resolves names, or keeps state between
+//! two loads.
 //!
 //! Later layers win: built-in defaults; `/usr/lib/metrics-agent/metrics-agent.toml`;
-//! `/etc/metrics-agent/metrics-agent.toml`; the drop-ins beside either, in the order of their
-//! file names; the environment; the command line; what was set over D-Bus persistently.
+//! `/etc/metrics-agent/metrics-agent.toml`; the drop-ins beside either, in the order of their file
+//! names; the environment; the command line; what was set over D-Bus persistently.
 
 mod fragment;
 mod inputs;

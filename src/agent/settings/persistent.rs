@@ -128,7 +128,8 @@ pub(super) fn layer(state_directory: &Path) -> Result<Option<Layer>, ConfigError
         key: None,
         reason,
     };
-    // As the directory's owner, whose links and pipes are none of root's.
+    // Runs with the rights of the directory's owner, so that its links and pipes cannot misuse
+    // root's.
     let read = durable::inside(state_directory, |directory| {
         let file = directory.read(files::KEPT)?;
         Ok::<_, FileError>(file.map(files::text))

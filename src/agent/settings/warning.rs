@@ -34,7 +34,7 @@ pub enum Warning {
     ShortStale {
         /// Where it stands.
         place: Place,
-        /// The interval.
+        /// The interval that is set.
         stale: Duration,
     },
 }

@@ -1068,7 +1068,7 @@ fn a_stale_interval_that_is_no_longer_than_between_pings_is_told() {
              again; 30s is enough for all"
         ]
     );
-    // Nobody is disconnected from.
+    // No connection is closed.
     host.etc("");
     assert_eq!(warnings(&host), [""; 0]);
 }
