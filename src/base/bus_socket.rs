@@ -1,13 +1,11 @@
-//! A connection to a message bus that takes in no message longer than it has use for, and no more
-//! calls than it can answer.
+//! A connection to a message bus that limits the length of messages and the number of calls.
 //!
-//! Owns the bytes between the bus and zbus. A bus passes on messages of up to 32 MiB, from
-//! anybody on it, and zbus holds each of them whole before it looks at it. Here the length in a
-//! message's header decides: one that is too long is read in small pieces and forgotten, and
-//! whoever waits for an answer to it gets none. A call beyond the bounds of [`calls`] is refused
-//! at once, or forgotten where nobody waits for its answer. The bus is always read on: one that
-//! cannot get rid of its messages puts us off. Refuses file descriptors, of which nobody here
-//! has any use.
+//! Owns the bytes between the bus and zbus. A bus passes on messages of up to 32 MiB from any of
+//! its users, and zbus keeps each of them whole before it looks at it. Here the length in a
+//! message's header decides: a message that is too long is read in small pieces and discarded, and
+//! there is no answer to it. A call beyond the bounds of [`calls`] is refused at once, or discarded
+//! if the caller wants no answer. The bus is always read on, because it disconnects a peer that
+//! does not read. File descriptors are refused: they are not used here.
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -34,7 +32,7 @@ use calls::{Call, Calls, NO_REPLY_EXPECTED};
 use refusals::Outgoing;
 use stream::{Step, Stream};
 
-/// What is read at a time where nobody says how much is to come.
+/// What is read at a time while it is unknown how much is to come.
 const BUFFER_BYTES: usize = 4096;
 
 /// A connection to the bus at this address, to be built.
@@ -96,12 +94,12 @@ struct Link {
 }
 
 impl Link {
-    /// Whole after every change, also where somebody else panicked.
+    /// Consistent after every change, so a panic elsewhere does no harm.
     fn calls(&self) -> MutexGuard<'_, Calls> {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether zbus may have the call with this header; refuses it otherwise.
+    /// Returns true if zbus may have the call with this header; refuses the call otherwise.
     fn admits(&self, header: &[u8]) -> bool {
         let Some(call) = Call::read(header) else {
             tracing::debug!("a call on the bus is not read: its header has unknown fields");
@@ -166,7 +164,7 @@ impl Reader {
         }
     }
 
-    /// Decides on the call at the buffer's begin, whose header is there.
+    /// Decides on the call at the start of the buffer, whose header is there.
     fn judge(&mut self, header: usize) {
         let admitted = self
             .buffer
@@ -249,7 +247,7 @@ impl WriteHalf for Writer {
     }
 
     async fn close(&mut self) -> io::Result<()> {
-        // Both directions, so that whoever reads ends, too.
+        // Both directions, so that the reader ends, too.
         Ok(rustix::net::shutdown(&self.0.socket, Shutdown::Both)?)
     }
 }

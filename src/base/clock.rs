@@ -13,8 +13,8 @@ pub fn realtime_usec(time: SystemTime) -> u64 {
         })
 }
 
-/// The present on a clock that nobody sets and that goes on while the machine is suspended:
-/// µs since the boot, never 0.
+/// The present on a clock that cannot be set and that goes on while the machine is suspended: µs
+/// since the boot, never 0.
 #[must_use]
 pub fn boottime_usec() -> u64 {
     let now = clock_gettime(ClockId::Boottime);

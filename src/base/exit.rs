@@ -11,8 +11,8 @@ pub const EXIT_UNAVAILABLE: u8 = 69;
 pub const EXIT_SOFTWARE: u8 = 70;
 
 /// From here on a bug ends the process at once with [`EXIT_SOFTWARE`] and a line that names the
-/// place. A task that is dead while the others go on would be worse: nobody would restart it.
-/// `finish` gets that line out.
+/// place. A single dead task would be worse: it would not be restarted. `finish` gets that line
+/// out.
 pub fn end_at_a_bug(finish: impl Fn() + Send + Sync + 'static) {
     std::panic::set_hook(Box::new(move |bug| {
         tracing::error!("a bug, please report it: {bug}");

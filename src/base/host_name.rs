@@ -1,8 +1,8 @@
 //! The name that the host reports under.
 //!
-//! The configured one, else the host's fully qualified name, else its host name. The
-//! fully qualified name takes a resolver, which may hang: it is asked on a thread of
-//! its own, and nobody waits for it longer than [`PATIENCE`].
+//! The configured one, else the host's fully qualified name, else its host name. The fully
+//! qualified name takes a resolver, which may hang: it is asked on a thread of its own, with a wait
+//! of at most [`PATIENCE`].
 
 use std::fs::File;
 use std::io;

@@ -8,15 +8,15 @@ use std::sync::OnceLock;
 
 use super::terminal::Environment;
 
-/// Whether the process's own locale has more than ASCII.
+/// Returns true if the process's own locale has more than ASCII.
 #[must_use]
 pub fn has_unicode() -> bool {
     static UNICODE: OnceLock<bool> = OnceLock::new();
     *UNICODE.get_or_init(|| unicode(super::terminal::environment))
 }
 
-/// Whether a locale has more than ASCII (locale(7)). One that is not set at all has, as systemd
-/// sees it (`is_locale_utf8()`): nobody asked for less.
+/// Returns true if a locale has more than ASCII (locale(7)). As in systemd (`is_locale_utf8()`), an
+/// unset locale has: ASCII was not asked for.
 fn unicode(environment: Environment) -> bool {
     let mut set = ["LC_ALL", "LC_CTYPE", "LANG"]
         .into_iter()

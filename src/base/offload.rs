@@ -43,7 +43,7 @@ pub(crate) fn offload<T: Send + 'static>(
         .spawn(move || {
             let outcome = work();
             drop(place);
-            // Whoever asked may have gone.
+            // The caller may have gone.
             let _ = done.send(outcome);
         });
     match started {

@@ -44,7 +44,7 @@ pub fn show(text: &str) -> io::Result<()> {
     let _inside = runtime.as_ref().map(tokio::runtime::Runtime::enter);
     let _ours = signal(SignalKind::interrupt());
     if let Some(mut input) = pager.stdin.take() {
-        // Whoever quits a pager has seen enough.
+        // A failure is no error: the reader may quit the pager early.
         let _ = input.write_all(locale::shown(text).as_bytes());
     }
     pager.wait().map(drop)
@@ -63,8 +63,7 @@ fn start(words: &str) -> Option<Child> {
     if let Some(charset) = environment("SYSTEMD_LESSCHARSET") {
         pager.env("LESSCHARSET", charset);
     }
-    // No shell and no files from in there: what is shown may be shown to somebody who has
-    // no more than sudo for this one command.
+    // No shell and no files from in there: the reader may be allowed only this one command by sudo.
     let secure = std::env::var("SYSTEMD_PAGERSECURE");
     if secure.ok().and_then(|wish| boolean(&wish)) == Some(false) {
         pager.env_remove("LESSSECURE");

@@ -13,7 +13,7 @@ const COLUMNS: u16 = 80;
 /// The rows of one.
 const ROWS: u16 = 24;
 
-/// Prints text to standard output; false where nobody reads it any more, who has seen enough.
+/// Prints text to standard output; returns false if the reader is gone, which is no error.
 ///
 /// # Errors
 ///
@@ -50,20 +50,20 @@ pub fn environment(variable: &str) -> Option<OsString> {
     std::env::var_os(variable)
 }
 
-/// Whether standard output is a terminal.
+/// Returns true if standard output is a terminal.
 #[must_use]
 pub fn on_terminal() -> bool {
     io::stdout().is_terminal()
 }
 
-/// Whether to print colours.
+/// Returns true if colours are to be printed.
 #[must_use]
 pub fn colours(terminal: bool, environment: Environment) -> bool {
     let text = |variable| environment(variable).map(|value| value.to_string_lossy().into_owned());
     if let Some(wish) = text("SYSTEMD_COLORS") {
         match wish.as_str() {
             "16" | "256" | "24bit" => return true,
-            // Colours, how many the terminal shall say; whether it is one decides.
+            // This only sets how many colours a terminal has; being a terminal decides.
             wish if wish.starts_with("auto-") => return terminal,
             other => {
                 if let Some(wish) = boolean(other) {
@@ -78,7 +78,7 @@ pub fn colours(terminal: bool, environment: Environment) -> bool {
     terminal && !dumb(environment)
 }
 
-/// Whether the terminal can only print: no colours, no pager, nothing in place.
+/// Returns true if the terminal can only print: no colours, no pager, no cursor movement.
 #[must_use]
 pub fn dumb(environment: Environment) -> bool {
     environment("TERM").is_none_or(|term| term.is_empty() || term == "dumb")

@@ -9,10 +9,10 @@ use std::fmt::Display;
 use std::net::Ipv4Addr;
 use std::path::Path;
 
-/// Whether a character is not to be seen as itself: it steers a terminal, changes the order of
-/// the text around it, has no width, or is a blank that is no space.
+/// Returns true if a character is not visible as itself: it controls a terminal, changes the order
+/// of the text around it, has no width, or is a blank other than the space.
 ///
-/// These are the general categories Cc, Cf, Zl, Zp and Zs (but for the space), the code points of
+/// These are the general categories Cc, Cf, Zl, Zp and Zs (except the space), the code points of
 /// the property `Default_Ignorable_Code_Point` (both of Unicode 16), and the braille blank.
 #[must_use]
 pub fn is_hidden(character: char) -> bool {
@@ -32,7 +32,7 @@ pub fn is_hidden(character: char) -> bool {
             | '\u{e0000}'..='\u{e0fff}')
 }
 
-/// Whether all of a text is seen as it is.
+/// Returns true if every character of a text is visible as itself.
 #[must_use]
 pub fn is_plain(text: &str) -> bool {
     !text.contains(is_hidden)
@@ -69,8 +69,8 @@ pub fn of(what: &(impl Display + ?Sized)) -> String {
     }
 }
 
-/// A name in a table: as [`shown`], and spaces at its ends are escaped, too, as nobody would
-/// see them there.
+/// A name in a table: as [`shown`], and spaces at its ends are escaped, too, because they would be
+/// invisible there.
 #[must_use]
 pub fn name(name: &str) -> Cow<'_, str> {
     let inner = name.trim_matches(' ');
@@ -191,7 +191,7 @@ pub(crate) mod hostile {
             .prop_map(|all| all.into_iter().collect())
     }
 
-    /// Nothing of it is hidden, but for the ends of lines.
+    /// Checks that nothing is hidden, except ends of lines.
     pub(crate) fn assert_harmless(text: &str) {
         let found = text.chars().find(|c| *c != '\n' && super::is_hidden(*c));
         assert_eq!(found, None, "{text:?}");

@@ -16,12 +16,12 @@ const CONNECTION: usize = 32;
 /// Calls of all of them.
 const ALL: usize = 512;
 
-/// The same for whoever has none yet. A user may have some hundred connections to a bus, so
-/// however many calls it makes, these places are there for the others.
+/// The same for users without open calls. A user may have some hundred connections to a bus;
+/// however many calls it makes, these places are kept for the others.
 const ALL_FIRST: usize = 1024;
 
-/// A call is answered by then, as a person that polkit asks has 2 minutes; else whoever was to
-/// answer has failed.
+/// A call is answered by then: polkit gives a person 2 minutes. Later than that, answering has
+/// failed.
 const LONGEST: Duration = Duration::from_secs(180);
 
 /// How often the log hears of calls that are refused, and how often what has failed is looked for.
@@ -36,9 +36,9 @@ pub(super) struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
-    /// From the 16 bytes that begin a header and all of its fields (D-Bus specification, "Message
-    /// Format"). None where the bus does not say whose the call is, or somebody put in a field
-    /// that the specification does not know.
+    /// Reads the 16 bytes that begin a header and all of its fields (D-Bus specification, "Message
+    /// Format"). None if the bus does not name the sender, or if there is a field that the
+    /// specification does not have.
     pub(super) fn read(header: &'a [u8]) -> Option<Self> {
         let &[order, _, flags, _, _, _, _, _, s0, s1, s2, s3, ..] = header else {
             return None;
@@ -78,10 +78,10 @@ impl<'a> Call<'a> {
     }
 }
 
-/// The field that says whose a message is, which the bus writes.
+/// The field for the sender of a message, which the bus writes.
 const SENDER: u8 = 7;
 
-/// The flag of a call whose answer nobody wants.
+/// The flag of a call that wants no answer.
 pub(super) const NO_REPLY_EXPECTED: u8 = 1;
 
 /// Those that are being answered.
@@ -169,7 +169,7 @@ impl Calls {
         }
     }
 
-    /// Those that nobody will answer any more have no place.
+    /// Frees the places of calls that will not be answered any more.
     fn give_up(&mut self, now: Instant) {
         self.senders.retain(|_, calls| {
             calls.retain(|call| now.duration_since(call.since) < LONGEST);

@@ -11,8 +11,8 @@ use zbus::Message;
 
 use super::calls::Call;
 
-/// Refusals that wait until the bus takes them; whoever calls so fast that there are more
-/// hears nothing of the rest.
+/// Refusals that wait until the bus takes them. If there are more, because a caller calls that
+/// fast, the rest are dropped.
 const WAITING: usize = 256;
 
 /// The order of what is written.
@@ -28,7 +28,7 @@ struct Queue {
     /// What is not written yet of zbus's message that was begun.
     left: usize,
     refusals: VecDeque<Vec<u8>>,
-    /// Whether the first of them is written in part.
+    /// True if the first of them is partly written.
     begun: bool,
 }
 
@@ -77,7 +77,7 @@ impl Outgoing {
         }
     }
 
-    /// Whole after every change, also where somebody else panicked.
+    /// Consistent after every change, so a panic elsewhere does no harm.
     fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -99,7 +99,7 @@ impl Queue {
         }
     }
 
-    /// Whether the first of them is out.
+    /// Writes the first of them; returns true when all of it is written.
     fn write_refusal(&mut self, socket: &UnixStream) -> bool {
         while let Some(first) = self.refusals.front_mut() {
             match socket.try_write(first) {

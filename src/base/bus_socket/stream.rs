@@ -1,4 +1,4 @@
-//! Where one message of a bus ends and the next begins, and which of them nobody gets.
+//! Finds where one message of a bus ends and the next begins, and which messages are discarded.
 
 /// The longest call or signal, which come from anybody: of those that mean something to us
 /// none has a hundredth of this.
@@ -23,9 +23,9 @@ pub(super) enum Stream {
     Line,
     /// In a message; so many bytes are left of it.
     Message(usize),
-    /// At the first byte of a call, whose header has so many bytes of all.
+    /// At the first byte of a call; its header's length and its whole length.
     Call { header: usize, all: usize },
-    /// In one that nobody gets.
+    /// In a message that is discarded.
     Unread(u64),
 }
 
@@ -34,7 +34,7 @@ pub(super) enum Stream {
 pub(super) enum Step {
     /// So many bytes of those that are there are for zbus.
     Pass(usize),
-    /// So many bytes of those that are there are for nobody.
+    /// Discard this many of the bytes that are there.
     Skip(usize),
     /// Nothing is there; the next bytes, so many of them, are for zbus.
     Inside(usize),

@@ -28,7 +28,7 @@ pub const PRIVATE_FILE: u32 = 0o600;
 /// As [`PRIVATE_FILE`].
 pub const PRIVATE_DIRECTORY: u32 = 0o700;
 
-/// A draft that was left behind by a crash: nobody writes one for so long.
+/// A draft older than this was left behind by a crash: writing one never takes that long.
 const ABANDONED: Duration = Duration::from_secs(600);
 
 /// What was tried with a file or directory, and the system's answer.
@@ -63,7 +63,7 @@ pub struct Directory {
     handle: OwnedFd,
 }
 
-/// Works in a directory, with the rights of whoever controls it; None where there is none.
+/// Works in a directory, with the rights of its owner; None if there is no directory.
 ///
 /// # Errors
 ///
@@ -256,7 +256,7 @@ impl Directory {
         self.sync()
     }
 
-    /// A whole file under a name that nobody looks for.
+    /// Writes a whole file under a temporary name that is not searched for.
     ///
     /// # Errors
     ///
@@ -322,7 +322,7 @@ impl Directory {
         }
     }
 
-    /// Whether another process has that lock. Makes nothing.
+    /// Returns true if another process has that lock. Creates nothing.
     ///
     /// # Errors
     ///
@@ -344,7 +344,7 @@ impl Directory {
         rustix::fs::fsync(&self.handle).map_err(FileError::of(&self.path, "write it to the disk"))
     }
 
-    /// Opens a regular file, and neither follows a link nor waits for a pipe's other end.
+    /// Opens a regular file. Does not follow links and does not wait for a pipe's other end.
     fn file(&self, name: &str, flags: OFlags, mode: u32) -> Result<File, FileError> {
         let path = self.path_of(name);
         let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
@@ -400,7 +400,7 @@ fn no_file(path: &Path, what: &'static str) -> FileError {
     FileError::of(path, "use it")(source)
 }
 
-/// A whole file under a name that nobody looks for; gone when dropped.
+/// A whole file under a temporary name that is not searched for; deleted when dropped.
 #[derive(Debug)]
 pub struct Draft<'a> {
     directory: &'a Directory,
@@ -423,7 +423,7 @@ impl Draft<'_> {
 
 impl Drop for Draft<'_> {
     fn drop(&mut self) {
-        // After a rename there is nothing; nobody reads what stays.
+        // After a rename there is nothing to delete, and a file that stays is never read.
         let _ = unlinkat(&self.directory.handle, &*self.name, AtFlags::empty());
     }
 }

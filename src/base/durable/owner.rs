@@ -36,9 +36,9 @@ impl fmt::Display for Owner {
 }
 
 impl Owner {
-    /// Whoever controls what is at `path`, other than root: the first owner on the way there,
-    /// which may also be the owner of a directory above it, or of a link. None where root
-    /// alone decides what is there, and where this process is not root's.
+    /// The user other than root that controls what is at `path`: the first such owner on the way
+    /// there, which may also be the owner of a directory above it, or of a link. None if root alone
+    /// controls it, and if this process does not run as root.
     ///
     /// # Errors
     ///
@@ -57,7 +57,7 @@ impl Owner {
             }
             let next = at.join(part);
             let about = match fs::symlink_metadata(&next) {
-                // Nothing is there yet: whoever controls the directories so far decides.
+                // Nothing is there yet: the owner of the directories so far decides.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => break,
                 about => about?,
             };
@@ -105,8 +105,8 @@ impl Owner {
     }
 }
 
-/// Does some work at `path` with the rights of whoever controls it: in a thread of its own,
-/// where that is somebody else than this process.
+/// Runs some work at `path` with the rights of the user that controls it: in a thread of its own,
+/// if that is another user than this process's.
 ///
 /// # Errors
 ///
@@ -125,8 +125,8 @@ pub fn on_behalf<T: Send>(path: &Path, work: impl FnOnce() -> T + Send) -> io::R
     })
 }
 
-/// Gives the rights of a daemon up that was started as root, before it has a second thread,
-/// to whoever controls the directory that it keeps its files in; who that is.
+/// Gives up root's rights in a daemon that was started as root, before it has a second thread. From
+/// then on it has the rights of the user that controls its directory; returns that user.
 ///
 /// # Errors
 ///
@@ -166,10 +166,10 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// nobody, who has nothing and may do nothing.
+    /// The user `nobody`, who has nothing and may do nothing.
     pub(crate) const NOBODY: u32 = 65534;
 
-    /// Whether this run can show what is about root; a run as somebody else cannot.
+    /// Returns true if this run can test what is about root; only root can.
     pub(crate) fn is_root() -> bool {
         geteuid().is_root()
     }

@@ -118,7 +118,7 @@ fn what_is_no_file_is_neither_read_nor_locked_nor_waited_for() {
     assert_eq!(fs::read(&target).unwrap(), b"precious");
 }
 
-/// A directory of nobody's, and a file beside it that is root's alone.
+/// A directory that belongs to the user `nobody`, and a file beside it that only root can read.
 fn their_place() -> Option<(TempDir, PathBuf, PathBuf)> {
     if !is_root() {
         return None;
