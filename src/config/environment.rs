@@ -37,7 +37,7 @@ pub(super) fn read(
     (document, unfit)
 }
 
-/// A reserved name that ends in `_` stands for all that begin with it.
+/// A reserved name that ends in `_` reserves all names that begin with it.
 fn is_reserved(name: &str, reserved: &str) -> bool {
     if reserved.ends_with('_') {
         name.starts_with(reserved)

@@ -1,6 +1,5 @@
-//! What can be wrong with the settings, said so that whoever reads it can put
-//! it right: the place, the key, what is there and what belongs there. Each
-//! message is one line, whatever the file contains.
+//! What can be wrong with the settings. Each message says what is needed to fix it: the place, the
+//! key, the value and what was expected. Each message is one line, whatever the file contains.
 
 use std::fmt;
 use std::io;
@@ -13,8 +12,8 @@ use super::values::ConnectionName;
 use crate::base::{shell, text};
 use crate::curve::certificate::CertificateError;
 
-/// How many problems are kept: nobody reads more, and a file of nothing but
-/// mistakes must not become a message of its own size.
+/// How many problems are kept: more do not help a reader, and a file with nothing but mistakes must
+/// not lead to a message of its own size.
 const MAX_PROBLEMS: usize = 50;
 
 /// How much of a value is shown, in characters.

@@ -337,7 +337,7 @@ impl Layers {
             .collect()
     }
 
-    /// The layer whose value of a key is in force: a later one has a higher rank.
+    /// The layer that sets the value of a key in force: a later layer has a higher rank.
     pub(crate) fn rank<S: AsRef<str>>(&self, path: &[S]) -> Option<usize> {
         self.stack
             .iter()

@@ -50,7 +50,7 @@ fn mistaken_value(value: &str) -> Option<&'static str> {
     }
 }
 
-/// Whether it can be the name of a setting.
+/// Returns true if this can be the name of a setting.
 fn is_name(text: &str) -> bool {
     let of_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
     !text.is_empty() && text.chars().all(of_name)

@@ -134,7 +134,7 @@ impl Service {
                 let groups = groups.split_whitespace().filter_map(|gid| gid.parse().ok());
                 (Some(Owner::new(uid, gid)), groups.collect())
             }
-            // Its rights are nobody else's, whichever number it has.
+            // A dynamic user shares its rights with no other, whichever number it gets.
             None if found.is_dynamic => {
                 let owner = Owner::new(FIRST_DYNAMIC, FIRST_DYNAMIC);
                 (Some(owner), Vec::new())
@@ -182,8 +182,8 @@ impl Service {
         })
     }
 
-    /// What keeps the unit from starting, whatever the settings are; but for its name on the bus,
-    /// which it takes only where it is `on_system_bus`.
+    /// What keeps the unit from starting, whatever the settings are. The name on the bus counts
+    /// only if it is taken `on_system_bus`.
     pub fn obstacles(&self, on_system_bus: bool) -> impl Iterator<Item = &Obstacle> {
         let no_name = self.no_name.as_ref().filter(|_| on_system_bus);
         self.obstacles.iter().chain(no_name)
@@ -195,8 +195,8 @@ impl Service {
         self.sight.clone()
     }
 
-    /// The variables of the unit that begin with `prefix`, below those of this process: whoever
-    /// sets one by hand asks about that.
+    /// The variables of the unit that begin with `prefix`; those of this process override them,
+    /// because they were set by hand for this run.
     #[must_use]
     pub fn environment(
         &self,
@@ -218,13 +218,13 @@ impl Service {
         directory.is_dir().then_some(directory)
     }
 
-    /// Reads the settings, and goes on with the rights of the service's user, for good, where root
-    /// asks for a service: before, but for a `draft`, which that user may not be able to read. To
-    /// be called before there is a second thread.
+    /// Reads the settings, and gives up root's rights for those of the service's user, for good, if
+    /// root asks about a service. The rights are given up before reading, except for a `draft`,
+    /// which that user may not be able to read. Must be called before there is a second thread.
     ///
     /// # Errors
     ///
-    /// The system's, where the rights could not be given up.
+    /// The system's, if the rights could not be given up.
     pub fn reading<T>(
         service: Option<&Self>,
         draft: bool,

@@ -25,8 +25,8 @@ const MAX_SIMILAR: usize = 64;
 /// One setting.
 #[derive(Clone, Copy, Debug)]
 pub struct Setting {
-    /// The key, its parts joined by dots; a part in capitals stands for any name
-    /// that its [`Chosen`] takes.
+    /// The key, its parts joined by dots; a part in capitals is a placeholder for any name that its
+    /// [`Chosen`] takes.
     pub key: &'static str,
     /// How a variable's text becomes its value.
     pub shape: Shape,
@@ -38,7 +38,7 @@ pub struct Setting {
     pub otherwise: &'static str,
     /// What it is for: one sentence or two.
     pub description: &'static str,
-    /// Whether a message may quote the value.
+    /// True if a message may quote the value.
     pub quotable: bool,
     /// Refuses a value that does not fit, with the reason where more is known
     /// than what was expected: [`check`] of the type.
@@ -88,7 +88,7 @@ pub struct Schema {
 /// A name in a key that the administrator chooses.
 #[derive(Clone, Copy, Debug)]
 pub struct Chosen {
-    /// The part of the key that stands for it, in capitals.
+    /// The part of the key that is its placeholder, in capitals.
     pub part: &'static str,
     /// What is called so, as it ends the sentence "not a name for …".
     pub of: &'static str,
@@ -118,7 +118,7 @@ pub fn check<T: DeserializeOwned>(value: &Value) -> Result<(), Option<String>> {
         })
 }
 
-/// As [`check`], for a type whose reason says no more than what was expected.
+/// As [`check`], for a type whose error says no more than what was expected.
 pub fn check_alone<T: DeserializeOwned>(value: &Value) -> Result<(), Option<String>> {
     check::<T>(value).map_err(|_| None)
 }

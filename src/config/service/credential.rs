@@ -159,8 +159,8 @@ fn of_property<T: for<'de> Deserialize<'de>>(property: Option<&Value>) -> Option
     T::deserialize(property?.get("data")?).ok()
 }
 
-/// The credentials whose file is missing, which keeps the unit from starting. Where the path is no
-/// absolute one, or the unit has a text of its own for it, systemd does without the file.
+/// The credentials whose file is missing, which keeps the unit from starting. If the path is not
+/// absolute, or the unit has a literal value for the credential, systemd does not need the file.
 pub(super) fn missing(unit: &Unit, unit_name: &str) -> Vec<Obstacle> {
     let has_text = |wanted: &str| {
         let set = |one: &Wanted| matches!(one, Wanted::Set { name, .. } if name == wanted);
@@ -418,7 +418,7 @@ mod tests {
         assert!(matches!(&found[0].certificate, Some(Ok(read)) if read.public == pair.public));
         let both = [Wanted::load("c.key", "c.key_secret", false), set()];
         assert_eq!(resolve("u.service", &both, &stores).len(), 1);
-        // What is encrypted for nobody cannot be told.
+        // Encrypted with the null key: its content cannot be told.
         let encrypted = Wanted::load("c.key", found_path(&stores).as_str(), true);
         assert!(find(encrypted)[0].certificate.is_none());
     }

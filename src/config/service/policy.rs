@@ -20,7 +20,7 @@ enum Owners {
     Everybody,
 }
 
-/// Whether the bus of this host does not let the user own the name.
+/// Returns true if this host's bus policy does not let the user own the name.
 pub(super) fn refuses(name: &str, user: &str, groups: &[u32]) -> bool {
     let may = |one: &Owners| match one {
         Owners::Everybody => true,
@@ -86,7 +86,7 @@ fn allows(tag: &str, name: &str) -> bool {
     own || below
 }
 
-/// What stands between angle brackets, but for comments.
+/// The text between angle brackets, without comments.
 fn tags(text: &str) -> Vec<&str> {
     let mut tags = Vec::new();
     let mut rest = text;

@@ -13,7 +13,7 @@ use super::state::{Contents, Private, Seen};
 use crate::base::text;
 use crate::config::error::Hidden;
 
-/// What a sandbox hides, and what it shows that nobody else sees.
+/// What a sandbox hides, and what it shows only to the unit.
 #[derive(Clone, Debug, Default)]
 pub struct ServiceView {
     pub(super) unit: String,
@@ -23,8 +23,8 @@ pub struct ServiceView {
     pub(super) shown: Vec<PathBuf>,
     /// Where something else is bound to.
     pub(super) bound: Vec<(PathBuf, &'static str)>,
-    /// State directories of a user that is there only while the unit runs: systemd keeps them
-    /// where nobody but root and the unit may go.
+    /// State directories of a user that exists only while the unit runs: systemd keeps them where
+    /// only root and the unit have access.
     pub(super) private: Vec<Private>,
     /// The credentials that the next start hands over.
     pub(super) handed: Vec<Credential>,
@@ -43,7 +43,7 @@ pub enum Note {
         /// Why not.
         why: String,
     },
-    /// Nobody tells what the unit is like.
+    /// The unit's properties could not be found out.
     #[error(
         "{unit}: not checked: {what}, as {why}; `systemctl cat {unit}` shows what the service will \
          have"
@@ -72,7 +72,7 @@ pub enum Note {
 }
 
 impl ServiceView {
-    /// Whether a file is hidden; where links lead counts as well.
+    /// Returns true if a file is hidden; the targets of links count as well.
     #[must_use]
     pub fn hides(&self, path: &Path) -> Option<Hidden> {
         if self.hidden.is_empty() || self.unclear(path).is_some() {
@@ -120,7 +120,7 @@ impl ServiceView {
         self.handed.iter().find(named)
     }
 
-    /// Whether the next start hands this file over.
+    /// Returns true if the next start passes this file to the unit.
     #[must_use]
     pub fn is_handed(&self, path: &Path) -> bool {
         self.handed.iter().any(|one| one.path == path)

@@ -60,7 +60,8 @@ impl Private {
     }
 }
 
-/// As the owner of the directory, whose links are none of root's, by way of root's hold on it.
+/// Reads with the rights of the directory's owner, so that its links cannot misuse root's, but
+/// through a handle that root opened.
 fn look(path: &Path, real: &Path) -> Option<BTreeMap<OsString, Contents>> {
     let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW;
     let flags = i32::try_from(flags.bits()).ok()?;

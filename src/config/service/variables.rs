@@ -118,8 +118,8 @@ fn bytes_of(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Lines of NAME=VALUE; what is quoted may go on in the next line, and what follows a backslash
-/// stands for itself.
+/// Lines of NAME=VALUE. A quoted value may go on in the next line; a backslash escapes the next
+/// character.
 fn of_text(text: &str) -> Vec<(OsString, OsString)> {
     let mut all = Vec::new();
     let mut rest = text.chars().peekable();
@@ -150,7 +150,7 @@ fn of_text(text: &str) -> Vec<(OsString, OsString)> {
 
 fn value(rest: &mut std::iter::Peekable<std::str::Chars<'_>>) -> String {
     let mut value = String::new();
-    // Blanks at the end are left out, but for what is quoted.
+    // Blanks at the end are dropped, unless quoted.
     let mut kept = 0;
     while rest.next_if(|next| matches!(next, ' ' | '\t')).is_some() {}
     while let Some(next) = rest.next() {
