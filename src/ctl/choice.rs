@@ -59,7 +59,7 @@ impl Choice {
 }
 
 impl Choice {
-    /// Whether some instance of this metric fits.
+    /// Returns true if some instance of this metric matches.
     pub(super) fn fits_metric(&self, metric: &str) -> bool {
         let mut beginnings = metric.match_indices('.').map(|(dot, _)| &metric[..dot]);
         (self.metric.matches(metric) && !self.only_below)

@@ -151,7 +151,7 @@ impl Table {
         text
     }
 
-    /// Whether one of the choices is of a metric that there may be.
+    /// Returns true if one of the choices names a metric that can exist.
     pub(super) fn knows_one_of(&self, choices: &[Choice]) -> bool {
         let fits = |name| choices.iter().any(|choice| choice.fits_metric(name));
         choices.is_empty() || self.known.keys().any(|name| fits(name))

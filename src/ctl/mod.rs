@@ -59,12 +59,12 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     runtime.block_on(Control::new(arguments)?.carry_out(arguments.chosen()))
 }
 
-/// Text to standard output. Whoever stopped reading has seen enough.
+/// Prints text to standard output. A reader that has gone is no error.
 fn print(text: &str) -> Result<(), Failure> {
     emit(text).map(drop)
 }
 
-/// Text to standard output; false where nobody reads it any more.
+/// Prints text to standard output; returns false if the reader is gone.
 fn emit(text: &str) -> Result<bool, Failure> {
     terminal::emit(text).map_err(Failure::Io)
 }
@@ -79,7 +79,7 @@ struct Control {
     bus: Bus,
     json: Option<Json>,
     style: Style,
-    /// Whether standard output is one.
+    /// True if standard output is a terminal.
     terminal: bool,
     paged: bool,
     /// Columns to shorten lines to; None for whole lines.
@@ -88,7 +88,7 @@ struct Control {
     columns: Option<usize>,
     /// Lines of the log.
     lines: u32,
-    /// Whether polkit may ask for a password.
+    /// True if polkit may ask for a password.
     interactive: bool,
 }
 
@@ -345,8 +345,7 @@ impl Control {
     }
 }
 
-/// A time as the bus carries it. More than it can carry is out of every range anyway, and
-/// the agent says which.
+/// A time as the bus carries it. A larger one is out of every range, and the agent says which.
 fn usec(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }

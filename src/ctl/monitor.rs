@@ -1,7 +1,7 @@
-//! "monitor": changes of state as they come, for as long as somebody looks.
+//! "monitor": prints changes of state as they come, until its reader is gone.
 //!
-//! An agent that leaves is waited for, as busctl monitor and journalctl -f go on, too: a
-//! restart or an upgrade is what a person at the other end wants to see through.
+//! An agent that leaves is waited for, as in busctl monitor and journalctl -f, so that one can
+//! follow a restart or an upgrade.
 
 use std::collections::HashMap;
 
@@ -40,7 +40,7 @@ enum Before {
     State(String),
 }
 
-/// Why the telling ends: nobody reads it any more.
+/// Why the output ends: its reader is gone.
 struct Unread;
 
 impl Control {
@@ -112,7 +112,7 @@ impl Control {
         while let Some(change) = changes.next().await {
             let change = change.args()?;
             let name = printable(&path::name_of(change.connection.as_str()));
-            // A change on its way while the states were asked for is told already.
+            // A change that came while the states were asked for is printed already.
             if told.remove(&name).is_some_and(|told| told == change.new) {
                 continue;
             }

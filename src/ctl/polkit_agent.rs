@@ -15,8 +15,8 @@ use crate::dbus::Bus;
 pub(super) struct PolkitAgent(Child);
 
 impl PolkitAgent {
-    /// Starts one and waits until polkit knows it. None where nobody could answer, nothing
-    /// will be asked, or there is none: polkit's refusal says the rest.
+    /// Starts one and waits until polkit knows it. None if there is no person to answer, nothing
+    /// will be asked, or there is no such program: polkit's refusal says the rest.
     pub(super) fn start(bus: &Bus) -> Option<Self> {
         // polkit is on the system bus. Root is not asked. Input is what matters here.
         if *bus != Bus::System || geteuid().is_root() || !io::stdin().is_terminal() {

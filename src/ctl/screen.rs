@@ -23,7 +23,7 @@ const HOME: &str = "\x1b[H";
 const CLEAR_LINE: &str = "\x1b[K";
 const CLEAR_BELOW: &str = "\x1b[J";
 
-/// Bytes of keys that wait to be looked at. Whoever holds a key down loses some.
+/// Bytes of keys that wait to be handled. If a key is held down, some are lost.
 const KEYS: usize = 256;
 
 /// What is shown: lines that stay at the top, and lines that scroll below them.

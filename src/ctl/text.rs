@@ -1,4 +1,4 @@
-//! Times, sizes and colours as people read them. Pure, but for [`Clock::local`].
+//! Times, sizes and colours as people read them. Pure, except [`Clock::local`].
 
 use std::time::SystemTime;
 

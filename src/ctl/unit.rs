@@ -101,7 +101,7 @@ impl Unit {
         string(&self.properties, "ActiveState")
     }
 
-    /// Whether it ended as its settings are invalid.
+    /// Returns true if it ended because its settings are invalid.
     pub(super) fn is_misconfigured(&self) -> bool {
         let service = |name: &str| match self.service.get(name).map(|value| &**value) {
             Some(Variant::I32(number)) => Some(*number),

@@ -185,7 +185,7 @@ impl Source {
 }
 
 impl Place {
-    /// Shows it; false where nobody reads on.
+    /// Shows it; returns false if the reader is gone.
     fn show(&mut self, sight: Option<Sight>, news: bool) -> Result<bool, Failure> {
         match (&mut self.0, sight) {
             (Some(screen), Some(sight)) => screen.show(sight.view).map_err(Failure::Io)?,
