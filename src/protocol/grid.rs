@@ -110,7 +110,7 @@ impl Grid {
         self.entries.len()
     }
 
-    /// Whether there are none: a grid may be empty.
+    /// Returns true if there are none: a grid may be empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()

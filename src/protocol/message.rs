@@ -1,11 +1,11 @@
 //! Messages: to frames and back, byte for byte as deployed peers speak them.
 //!
-//! Decoding is bounded and total: frames from a peer become a [`Message`] that borrows
-//! from them, or a [`Malformed`] whose text is short and safe to log. It refuses what
-//! does not hold exactly: a frame too many, a word in the wrong direction. What is
-//! inside a grid is looked at by [`Grid::parse`](super::grid::Grid::parse) only.
+//! Decoding is bounded and total: frames from a peer become a [`Message`] that borrows from them,
+//! or a [`Malformed`] whose text is short and safe to log. It refuses everything that does not
+//! match exactly, such as an extra frame or a word in the wrong direction. Only
+//! [`Grid::parse`](super::grid::Grid::parse) looks inside a grid.
 //!
-//! A ROUTER's routing id frame is the transport's and is taken off before.
+//! The transport removes a ROUTER's routing id frame before.
 
 use std::ops::Deref;
 use std::str;
@@ -26,8 +26,8 @@ pub const TAG_GRID: &str = "METR";
 /// send it are refused as for any other kind that they do not have.
 pub const KIND_STATE: &str = "state";
 
-/// An agent whose model has this metric understands [`Control::Refused`]. Others are never sent
-/// it: to them it would be a word that nobody knows.
+/// An agent whose model has this metric understands [`Control::Refused`]. It is never sent to
+/// others, which do not know this word.
 pub const UNDERSTANDS_REFUSED: &str = "agent.version";
 
 /// How the routing id of a viewer begins that wants to be told which hosts do not
@@ -107,8 +107,8 @@ pub enum Message<'a> {
         /// What the grid holds.
         kind: GridKind,
     },
-    /// Whether a host reports; only from a collector to a viewer that has asked
-    /// for it ([`VIEWER_ID_PREFIX`]).
+    /// The state of a host; only from a collector to a viewer that has asked for it
+    /// ([`VIEWER_ID_PREFIX`]).
     State {
         /// The name that the host reports under.
         host: &'a str,
@@ -257,8 +257,8 @@ pub fn decode_for_viewer<F: AsRef<[u8]>>(frames: &[F]) -> Result<Message<'_>, Ma
     }
 }
 
-/// Whether a host can report under this name: 1 to [`MAX_HOST_BYTES`] bytes, without
-/// control characters. More is not asked: collectors key their hosts by whatever it is.
+/// Checks that a host can report under this name: 1 to [`MAX_HOST_BYTES`] bytes, without control
+/// characters. There are no other rules: collectors accept any such name as a key.
 ///
 /// # Errors
 ///

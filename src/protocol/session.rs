@@ -263,7 +263,7 @@ impl Session {
         }
     }
 
-    /// Whether a sample would be sent now: whether it is worth taking one.
+    /// Returns true if a sample would be sent now, so that it is worth taking one.
     #[must_use]
     pub fn wants_metrics(&self) -> bool {
         matches!(

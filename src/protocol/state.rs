@@ -23,7 +23,7 @@ const ADDRESS: &str = "address";
 /// The metric with the operating system of a host that is gone.
 const OS: &str = "os";
 
-/// Whether a host reports.
+/// The state of a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum HostState {
     /// It reports.
@@ -58,7 +58,7 @@ impl HostState {
 /// What a `state` message says of a host. Times are seconds since 1970.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct StateGrid {
-    /// Whether it reports.
+    /// The state.
     #[serde(serialize_with = "as_word")]
     pub state: HostState,
     /// When it was last heard from.

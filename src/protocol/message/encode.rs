@@ -29,7 +29,7 @@ pub fn encode_grid(grid: &impl Serialize, out: &mut Vec<u8>) -> Result<(), Encod
 /// absurdly many metrics.
 #[derive(Debug, thiserror::Error)]
 pub enum EncodeError {
-    /// JSON has neither NaN nor infinities; also a null.
+    /// JSON has no NaN and no infinities; a null is not finite either.
     #[error("the grid has a value that is not a finite number")]
     NotFinite,
     /// A grid is one object of numbers and strings.

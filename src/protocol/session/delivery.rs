@@ -1,17 +1,17 @@
-//! Whether what is sent arrives. Pure.
+//! Detects that what is sent does not arrive. Pure.
 //!
-//! A path may lose large packets alone: a tunnel with a smaller MTU whose "too big" is filtered on the
-//! way back. Then hello and pings pass, and no metrics ever do; TCP sends the same segment again
-//! and again, and nothing fails for a quarter of an hour. What shows it is that the kernel has
-//! something under way of which nothing is acknowledged, while the collector is still heard.
+//! A path may lose only large packets: a tunnel with a smaller MTU whose "too big" is filtered on
+//! the way back. Then hello and pings pass, but metrics never do; TCP sends the same segment again
+//! and again, and nothing fails for a quarter of an hour. The sign is that the kernel has sent data
+//! of which nothing is acknowledged, while the collector is still heard.
 
 use std::time::{Duration, Instant};
 
 use super::later;
 use crate::protocol::message::GridKind;
 
-/// Something under way of which nothing is acknowledged for so long is taken to be lost: TCP
-/// has sent it again six times or so by then, and libzmq has not given up yet.
+/// Data of which nothing is acknowledged for this long is taken as lost: TCP has sent it again six
+/// times or so by then, and libzmq has not given up yet.
 pub const UNACKNOWLEDGED_LIMIT: Duration = Duration::from_secs(20);
 
 /// The same where the connection has ended: shorter than the kernel tries with a device of its own

@@ -39,7 +39,7 @@ impl Bench {
         for event in [Start, Opened, LinkUp, MODEL] {
             bench.at(0.0, event);
         }
-        // Nobody looks at what arrives, but where a test does.
+        // What arrives is ignored, except where a test looks at it.
         bench.at(0.0, Event::Looked(None));
         assert_eq!(bench.session.state(), State::Reporting);
         bench
@@ -248,8 +248,8 @@ fn what_is_never_acknowledged_is_stale_until_something_large_arrives() {
     assert_eq!(bench.at(20.0, looked(true, 700)), lost(unacknowledged));
     assert_eq!(bench.now(), (State::Stale, unacknowledged));
 
-    // Small messages pass: it is connected to again, and asked. Metrics are sent, and the state
-    // does not change for that; nor is the wait reset.
+    // Small messages pass: the agent reconnects and is asked again. Metrics are sent, but the state
+    // does not change for that, and the wait is not reset.
     for wait in [2.0, 4.0] {
         let at = bench.due().as_secs_f64();
         assert_eq!(bench.at(at, Tick), [Open]);

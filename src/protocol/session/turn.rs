@@ -104,7 +104,7 @@ impl Turn<'_> {
         let verdict = if let Some(found) = found {
             delivery.look(self.now, found)
         } else {
-            // Nobody can tell: then nothing is held against the path.
+            // It cannot be found out: then nothing counts against the path.
             *delivery = Watch::default();
             Verdict::Delivered
         };
@@ -149,7 +149,7 @@ impl Turn<'_> {
 
     fn link_up(&mut self) {
         let silent_since = match self.session.phase {
-            // A link implies a socket, whether we were told of it or not.
+            // A link implies a socket, even if we have no event for it.
             Phase::Opening { .. } => self.now,
             Phase::Connecting { since } => since,
             // The transport reconnected by itself: a new link, on which nothing was said
@@ -178,8 +178,8 @@ impl Turn<'_> {
                     None => Reason::LinkLost,
                 }
             }
-            // A collector drops a connection whose handshake names another key: from here
-            // that is a link that went before it was up.
+            // A collector drops a connection whose handshake names another key: from here that is a
+            // link that went before it was up.
             (LinkDown::HandshakeFailed | LinkDown::Disconnected, _) => Reason::HandshakeFailed,
         };
         self.fail(reason, random);
@@ -201,8 +201,8 @@ impl Turn<'_> {
                     Dialogue::Judging | Dialogue::Asked => Dialogue::Asked,
                 };
             }
-            // Heard before the monitor told of the link. Alive, but hello was not said:
-            // nothing is answered, and the hello will bring the request again.
+            // Heard before the monitor reported the link. The collector is alive, but hello was not
+            // said: nothing is answered, and the hello will bring the request again.
             Phase::Connecting { since } => {
                 *since = self.now;
                 before = Dialogue::Unanswered;

@@ -1,4 +1,4 @@
-//! The words of the session: what it is told and what it tells.
+//! The types of the session: its events and its actions.
 
 use std::fmt;
 use std::ops::Deref;
@@ -137,7 +137,7 @@ pub enum Reason {
     NotStarted,
     /// Connecting: the name is being looked up and the socket made.
     Opening,
-    /// Connecting: likewise, as [`Event::Reconnect`] ordered.
+    /// Connecting: the same, as requested by [`Event::Reconnect`].
     Ordered,
     /// Connecting: there is a socket, and no link.
     NotYetConnected,
@@ -169,7 +169,7 @@ pub enum Reason {
     Unreachable,
     /// Stale: the collector says that it refuses what this host reports.
     Refused,
-    /// Stale: looking up, or connecting with the handshake, neither succeeded nor failed.
+    /// Stale: the lookup, or the connection with its handshake, took too long.
     ConnectTimedOut {
         /// How long it was waited for.
         after: Duration,
