@@ -5,8 +5,7 @@
 pub enum Kind {
     /// A value that goes up and down.
     Gauge,
-    /// A count since boot that only grows, but for a wrap or a reset; its name ends in
-    /// `.total`.
+    /// A count since boot that only grows, except for a wrap or a reset; its name ends in `.total`.
     Counter,
     /// A fact of the inventory, as text.
     Info,
@@ -37,9 +36,9 @@ pub struct Definition {
     pub kind: Kind,
     /// One phrase for a person.
     pub description: &'static str,
-    /// Whether it is part of `metrics` messages.
+    /// True if it is part of `metrics` messages.
     pub in_metrics: bool,
-    /// Whether it is part of `model` messages.
+    /// True if it is part of `model` messages.
     pub in_model: bool,
     /// The name of the source that reads it.
     pub source: &'static str,

@@ -12,8 +12,8 @@ use std::sync::LazyLock;
 use crate::metrics::table::METRICS;
 use crate::protocol::grid::Grid;
 
-/// How many families are told apart. Those that are not in the table share what the table
-/// leaves: two that fall together are kept together.
+/// How many families can be distinguished. Those that are not in the table share the remaining
+/// bits: two with the same bit are kept together.
 const FAMILIES: usize = u64::BITS as usize;
 
 /// The family of a metric: a number below 64.
@@ -67,13 +67,13 @@ impl FamilySet {
         Self(families)
     }
 
-    /// Whether a family is in it.
+    /// Returns true if the set contains the family.
     #[must_use]
     pub fn contains(self, family: Family) -> bool {
         self.0 & family.bit() != 0
     }
 
-    /// Whether none is.
+    /// Returns true if the set is empty.
     #[must_use]
     pub fn is_empty(self) -> bool {
         self.0 == 0

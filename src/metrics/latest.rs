@@ -68,7 +68,7 @@ pub struct LatestMetrics {
 pub struct Part {
     grid: Arc<Grid>,
     families: FamilySet,
-    /// Whether these are all that the grid has.
+    /// True if these are all that the grid has.
     whole: bool,
     heard: Instant,
     bytes: usize,
@@ -90,7 +90,7 @@ impl Part {
             .filter(|(_, (name, _))| self.whole || self.families.contains(Family::of(name)))
     }
 
-    /// Whether it is the last word on this metric.
+    /// Returns true if it is the latest value of this metric.
     #[must_use]
     pub fn is_last_word_on(&self, name: &str) -> bool {
         self.whole || self.families.contains(Family::of(name))

@@ -246,7 +246,7 @@ impl Samples {
         self.entries.len()
     }
 
-    /// Whether there is no value.
+    /// Returns true if there is no value.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
