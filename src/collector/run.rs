@@ -158,7 +158,7 @@ impl Collector {
     ///
     /// # Errors
     ///
-    /// libzmq has failed as it never should.
+    /// libzmq failed unexpectedly.
     pub async fn run(mut self) -> Result<(), TransportError> {
         {
             let state = self.inbox.state.borrow();

@@ -43,7 +43,7 @@ pub enum PressureError {
     /// A directory, a device, or a relative path.
     #[error("{WATCH}={}: expected the absolute path of a file, a FIFO or a socket", .0.display())]
     Kind(PathBuf),
-    /// The system refused.
+    /// A system call failed.
     #[error("{WATCH}={}: cannot {action}: {source}", path.display())]
     Io {
         /// What is to be watched.

@@ -21,7 +21,7 @@ const MAX_BYTES: u64 = 256 * 1024;
 /// Why the file is of no use.
 #[derive(Debug, Error)]
 pub enum KnownError {
-    /// The system refused.
+    /// A system call failed.
     #[error("{}: cannot {action}: {source}", path.display())]
     Io {
         /// The file or directory.

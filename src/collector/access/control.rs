@@ -27,26 +27,26 @@ use crate::curve::context::TransportError;
 use crate::curve::keys::PublicKey;
 use crate::curve::zap::{Authenticator, Verdict, ZapRequest};
 
-/// Most questions answered in one turn; a handshake costs libzmq's thread a millisecond,
-/// an answer some microseconds.
+/// Maximum number of questions answered in one turn. A handshake costs libzmq's thread a
+/// millisecond, an answer some microseconds.
 const BATCH_QUESTIONS: usize = 64;
 
-/// From the first sign of a change to the reading: an administrator's `cp` of many files
-/// is one reading, or a few.
+/// Delay between the first sign of a change and the reading, so that an administrator's `cp` of
+/// many files causes one reading, or a few.
 const SETTLE: Duration = Duration::from_millis(100);
 
-/// How often directories are read where the kernel cannot tell of their changes.
+/// How often directories are read if the kernel cannot report their changes.
 const UNWATCHED: Duration = Duration::from_secs(30);
 
 /// How long the start waits for the lists; a network's file system may hang.
 const FIRST_READING: Duration = Duration::from_secs(10);
 
-/// How long `metrics-collector keys` may be about to change something as this starts.
+/// How long the start waits for a `metrics-collector keys` that holds the lock.
 const OWN_PATIENCE: Duration = Duration::from_secs(1);
 
 const OWN_AGAIN: Duration = Duration::from_millis(20);
 
-/// Why there is no access control, and so no collector.
+/// Why access control, and so the collector, could not start.
 #[derive(Debug, Error)]
 pub enum AccessError {
     /// The system has no thread left.
@@ -55,7 +55,7 @@ pub enum AccessError {
     /// The state cannot be used, and names are pinned.
     #[error(transparent)]
     State(#[from] StateError),
-    /// Names are pinned, and there is no place for pins.
+    /// Names are pinned, but there is no state directory for the pins.
     #[error(
         "host names are to be pinned, and there is no place to keep that, as neither \
          STATE_DIRECTORY nor HOME is set; set one of them"
@@ -69,11 +69,11 @@ pub enum AccessError {
     Owned(PathBuf),
 }
 
-/// Something that access has to do with.
+/// An event for [`Access::handle`].
 #[derive(Debug)]
 pub struct Event(Kind);
 
-/// What has changed for others.
+/// What changed for the other parts of the collector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Handled {
     /// Viewers that are connected may no longer watch.
@@ -117,8 +117,8 @@ pub struct Access {
 }
 
 impl Access {
-    /// Begins to answer with what is kept in the directory `state`. Returns once the lists
-    /// are read, unless that takes too long.
+    /// Starts to answer, with the state in the directory `state`. Returns once the lists are
+    /// read, or after a time limit.
     ///
     /// # Errors
     ///
@@ -194,12 +194,12 @@ impl Access {
         }
     }
 
-    /// An agent with this key sends something, under this host name where it has one: what speaks
-    /// for the key.
+    /// Admits a message of an agent with this key, under this host name if it has one. Returns
+    /// why the key is trusted.
     ///
     /// # Errors
     ///
-    /// [`AccessRefusal`]: it is not to be heard.
+    /// [`AccessRefusal`]: the message must be dropped.
     pub fn admit(
         &mut self,
         now: Instant,
@@ -210,15 +210,15 @@ impl Access {
         self.gate.admit(unix, Listener::Agents, key, host)
     }
 
-    /// A host that was admitted is in the table: its name belongs to its key from now on,
-    /// where names are pinned.
+    /// Records that an admitted host is in the table. If names are pinned, its name belongs to
+    /// its key from now on.
     pub fn settle(&mut self, now: Instant, key: Option<PublicKey>, host: &str) {
         if let Some(key) = key {
             self.gate.settle(self.unix(now), key, host);
         }
     }
 
-    /// A viewer with this key sends something, or is to be sent something.
+    /// Checks a viewer's key before a message is received from it or sent to it.
     ///
     /// # Errors
     ///
@@ -234,13 +234,13 @@ impl Access {
             .map(drop)
     }
 
-    /// Whether an agent with this key may (still) report.
+    /// Returns true if an agent with this key may (still) report.
     #[must_use]
     pub fn is_agent(&self, key: &PublicKey) -> bool {
         self.gate.is_agent(key)
     }
 
-    /// Whether a host name may be another key's.
+    /// Returns true if host names are pinned, so that a name may belong to another key.
     #[must_use]
     pub fn pins_names(&self) -> bool {
         self.gate.pins().is_some()
@@ -265,7 +265,7 @@ impl Access {
         events::name_taken(host, address, refusal, tell);
     }
 
-    /// The keys that came.
+    /// The keys that have connected.
     #[must_use]
     pub fn seen(&self) -> &KeyLog {
         self.gate.seen()
@@ -277,16 +277,16 @@ impl Access {
         self.gate.totals()
     }
 
-    /// Reads the lists again soon.
+    /// Schedules the lists to be read again soon.
     pub fn reread(&mut self, now: Instant) {
         self.read_at = Some(now);
     }
 
-    /// Waits for the next thing to do. Cancel safe.
+    /// Waits for the next event. Cancel safe.
     ///
     /// # Errors
     ///
-    /// libzmq has failed as it never should.
+    /// libzmq failed unexpectedly.
     pub async fn next(&mut self) -> Result<Event, TransportError> {
         let due = self.read_at.filter(|_| !self.lists.is_busy());
         let kept = async {
@@ -316,7 +316,7 @@ impl Access {
         }))
     }
 
-    /// Does what is to be done.
+    /// Handles an event.
     ///
     /// # Errors
     ///
@@ -336,12 +336,12 @@ impl Access {
             }
             Kind::ListsChanged => {
                 self.read_at.get_or_insert(now + SETTLE);
-                // What changes until then is read with it.
+                // Changes until then are part of the same reading.
                 self.watch = None;
             }
             Kind::ListsRead(read) => {
                 viewers_changed = self.take_lists(read, now);
-                // One that was asked for since may have more.
+                // A reading requested since then may find more.
                 closed = self.closing && self.read_at.is_none();
                 self.closing &= !closed;
             }
@@ -361,7 +361,7 @@ impl Access {
         })
     }
 
-    /// Keeps what has changed, within a bounded time: the process ends.
+    /// Saves what has changed, within a bounded time, because the process ends.
     pub async fn finish(mut self) {
         events::access_totals(self.gate.totals());
         if let Some(writer) = self.writer.take() {
@@ -370,7 +370,7 @@ impl Access {
     }
 
     fn answer(&mut self, request: ZapRequest) {
-        // Every router of ours has a domain that is a listener's.
+        // Each of our routers uses the domain of a listener.
         let Some(listener) = Listener::of_domain(&request.domain) else {
             self.authenticator.answer(request, Verdict::Deny);
             return;
@@ -386,7 +386,7 @@ impl Access {
         self.authenticator.answer(request, verdict);
     }
 
-    /// Whether the list of viewers is another one then.
+    /// Returns true if the list of viewers has changed.
     fn take_lists(&mut self, read: ListsRead, now: Instant) -> bool {
         match read.watch.and_then(Watch::new) {
             Ok(watch) => self.watch = Some(watch),
@@ -423,7 +423,7 @@ impl Access {
     }
 }
 
-/// Owns the state, as soon as who may hold it for a moment has let go.
+/// Takes the lock on the state; a short-lived command that holds it is waited for.
 async fn own(state: &State) -> Result<Option<Owned>, StateError> {
     let owned = async {
         loop {
@@ -454,7 +454,7 @@ fn reader(settings: &Settings) -> io::Result<Worker<(), ListsRead>> {
     let mut agents = Directories::new(&settings.agents_directories);
     let mut viewers = Directories::new(&settings.viewers_directories);
     Worker::start("allow lists", move |()| {
-        // Armed before they are read, so that nothing in between is missed.
+        // Armed before they are read, so that no change in between is missed.
         let watch = arm(&paths);
         let now = SystemTime::now();
         ListsRead {

@@ -1,8 +1,8 @@
 //! Allow lists from directories of public certificates, `NAME.key`.
 //!
-//! For a thread, as files may be slow and many. A file that has not changed is not read
-//! again; one that is no certificate costs its own key and is told once; a directory that
-//! cannot be read leaves what was known of it.
+//! Runs on a thread, as files may be slow and many. An unchanged file is not read again. A file
+//! that is not a certificate loses only its own key and is reported once. If a directory cannot
+//! be read, what was known of it stays valid.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -21,18 +21,18 @@ use crate::curve::certificate::{
 };
 use crate::curve::keys::PublicKey;
 
-/// Most files of one directory: ten fleets of the size that one collector is meant for,
-/// some seconds of reading the first time.
+/// Maximum number of files in one directory: ten fleets of the size that one collector is
+/// designed for. The first reading takes some seconds.
 pub const MAX_FILES: usize = 100_000;
 
-/// Most problems that are told one by one after a reading.
+/// Maximum number of problems that are logged one by one after a reading.
 const MAX_TOLD: usize = 20;
 
 /// What a certificate's name ends with.
 pub const ENDING: &str = ".key";
 
-/// A file that was changed so short before it was read may change again without its time
-/// telling: file systems keep it in steps, the coarsest (FAT, HFS+) of two seconds.
+/// A file that was changed this shortly before it was read may change again with the same time
+/// stamp: file systems round it, the coarsest (FAT, HFS+) to two seconds.
 const SETTLED_AFTER: Duration = Duration::from_secs(2);
 
 /// The directories of one list, and what is known of them.
@@ -45,7 +45,7 @@ struct Directory {
     files: BTreeMap<Arc<str>, File>,
     /// What was wrong with the directory itself.
     trouble: Option<String>,
-    /// Who else may let keys in.
+    /// Which other users may add keys.
     concern: Option<Concern>,
 }
 
@@ -56,7 +56,7 @@ struct File {
     concerns: Vec<Concern>,
 }
 
-/// Tells a file from what it was before.
+/// Identifies a version of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stamp {
     device: u64,
@@ -65,12 +65,12 @@ struct Stamp {
     changed: (i64, i64),
 }
 
-/// What came of a reading.
+/// The result of a reading.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Reading {
     /// The keys that are let in from now on.
     pub list: AllowList,
-    /// What is wrong and was not before, to be told.
+    /// New problems, to be logged.
     pub problems: Vec<String>,
 }
 
@@ -96,7 +96,7 @@ impl Directories {
         Self(paths.iter().map(directory).collect())
     }
 
-    /// Reads what has changed.
+    /// Reads the files that have changed.
     pub fn read(&mut self, now: SystemTime) -> Reading {
         let mut problems = Vec::new();
         for directory in &mut self.0 {
@@ -108,7 +108,7 @@ impl Directories {
             }
             directory.concern = concern;
             let path = directory.path.clone();
-            // Of somebody else's directory, with that user's rights.
+            // A directory of another user is read with that user's rights.
             let read = owner::on_behalf(&path, || directory.read(now, &mut problems));
             let unreadable = |source| Err(DirectoryError::Unreadable { path, source });
             match read.unwrap_or_else(unreadable) {
@@ -141,7 +141,7 @@ impl Directories {
         }
     }
 
-    /// Every file that holds a key, for those who change them: its path, name and key.
+    /// Every file that holds a key, for the commands that change them: its path, name and key.
     #[must_use]
     pub fn files(&self) -> Vec<(PathBuf, Arc<str>, PublicKey)> {
         let mut found = Vec::new();
@@ -166,7 +166,7 @@ impl Directory {
             let known = before.remove(&name);
             let stamp = match fs::metadata(&path) {
                 Ok(metadata) => Stamp::of(&metadata, now),
-                // Gone in between; what else is wrong shows itself when it is read.
+                // The file is gone; any other error shows when it is read.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(_) => None,
             };
@@ -204,7 +204,7 @@ impl Directory {
 }
 
 impl Stamp {
-    /// The stamp of a file that can be relied on.
+    /// The stamp of a file, if it can be relied on.
     fn of(metadata: &fs::Metadata, now: SystemTime) -> Option<Self> {
         let changed = u64::try_from(metadata.ctime()).unwrap_or(0);
         let changed_at = SystemTime::UNIX_EPOCH + Duration::from_secs(changed);
@@ -218,7 +218,7 @@ impl Stamp {
     }
 }
 
-/// What there is to say of a file that holds a key; of its directory it is said once.
+/// Problems with a file that holds a key; those of its directory are reported once, elsewhere.
 fn concerns(path: &Path, holds_a_key: bool) -> Vec<Concern> {
     let mut concerns = if holds_a_key {
         concerns_of_public(path)
@@ -230,7 +230,7 @@ fn concerns(path: &Path, holds_a_key: bool) -> Vec<Concern> {
     concerns
 }
 
-/// The names of the certificates in a directory; none where there is no directory.
+/// The names of the certificates in a directory; none if the directory does not exist.
 fn names(path: &Path) -> Result<Vec<Arc<str>>, DirectoryError> {
     let unreadable = |source| DirectoryError::Unreadable {
         path: path.to_owned(),
@@ -243,7 +243,7 @@ fn names(path: &Path) -> Result<Vec<Arc<str>>, DirectoryError> {
     let mut names = Vec::new();
     for entry in entries {
         let name = entry.map_err(unreadable)?.file_name();
-        // Others' files, and drafts of ours.
+        // Files of other programs, and our temporary files.
         let Some(name) = name.to_str().and_then(|name| name.strip_suffix(ENDING)) else {
             continue;
         };
@@ -337,7 +337,7 @@ mod tests {
             directories.read(later()).list,
             list(&[("bad", 2), ("good", 1)])
         );
-        // A good file that turns bad lets nobody in.
+        // A good file that turns bad admits no key.
         fs::write(&bad, "").unwrap();
         assert_eq!(directories.read(later()).list, list(&[("good", 1)]));
     }
@@ -381,7 +381,7 @@ mod tests {
         assert_eq!(problems.len(), 1);
     }
 
-    /// A list in a directory of another user's, read by root.
+    /// A list in another user's directory, read by root.
     #[test]
     fn a_link_of_anothers_leads_nowhere_where_that_user_may_not_go() {
         use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
@@ -463,7 +463,7 @@ mod tests {
         // Marked, so that a reading would show.
         directories.0[0].files.get_mut("web1").unwrap().content = Ok(key(9));
         assert_eq!(directories.read(later()).list, list(&[("web1", 9)]));
-        // A time that may hide another change is not relied on.
+        // A time stamp that may hide a later change is not relied on.
         assert_eq!(
             directories.read(SystemTime::now()).list,
             list(&[("web1", 1)])

@@ -1,4 +1,5 @@
-//! Who is let in, and who may say what: the decisions. Pure: time is an argument.
+//! Decides which keys are let in and which names they may report under. Pure: time is an
+//! argument.
 
 use std::time::Instant;
 
@@ -11,7 +12,8 @@ use crate::collector::hosts::Trust;
 use crate::collector::throttle::{PeerThrottle, Tell};
 use crate::curve::keys::PublicKey;
 
-/// A moment on both clocks: one for what is told how often, one for what people read.
+/// A moment on both clocks: the monotonic one for rate limits, the wall clock for what people
+/// read.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment {
     /// For intervals.
@@ -31,12 +33,12 @@ pub struct AccessCounters {
     pub messages_refused: u64,
 }
 
-/// What becomes of somebody who knocks.
+/// The decision on a handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Knock {
     /// Let in.
     Admitted,
-    /// Refused, and worth this in the log.
+    /// Refused, and what to log about it.
     Refused(Tell),
 }
 
@@ -46,9 +48,9 @@ pub struct Gate {
     authorized: Authorized,
     agents: AllowList,
     viewers: AllowList,
-    /// Set where names are pinned.
+    /// Set if names are pinned.
     pins: Option<Pins>,
-    /// Pins have changed since they were last taken to be kept.
+    /// The pins have changed since they were last taken to be saved.
     pins_changed: bool,
     seen: KeyLog,
     seen_changed: bool,
@@ -58,7 +60,7 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// Nobody is listed yet.
+    /// Makes a gate with empty lists.
     #[must_use]
     pub fn new(authorized: Authorized, pins: Option<Pins>, seen: KeyLog) -> Self {
         Self {
@@ -81,26 +83,27 @@ impl Gate {
         self.authorized
     }
 
-    /// Lets others in from now on; what was let in is judged again with its next message.
+    /// Changes which agents are let in. Connected agents are checked again with their next
+    /// message.
     pub fn authorize(&mut self, authorized: Authorized) {
         self.authorized = authorized;
-        // It is on the record.
+        // The key log has it.
         self.seen_changed = true;
     }
 
-    /// Whether a key is let in as an agent.
+    /// Returns true if a key is let in as an agent.
     #[must_use]
     pub fn is_agent(&self, key: &PublicKey) -> bool {
         self.standing(Listener::Agents, key) != Decision::Refused
     }
 
-    /// Whether a key is let in as a viewer.
+    /// Returns true if a key is let in as a viewer.
     #[must_use]
     pub fn is_viewer(&self, key: &PublicKey) -> bool {
         self.viewers.contains(key)
     }
 
-    /// Takes a list that was read; what changes by that.
+    /// Replaces a list by one that was read. Returns what changes by that.
     pub fn list(&mut self, listener: Listener, list: AllowList) -> Change {
         let kept = match listener {
             Listener::Agents => &mut self.agents,
@@ -120,7 +123,7 @@ impl Gate {
         }
     }
 
-    /// Somebody has proved to hold `key` and wants in.
+    /// Decides on a handshake of a peer that has proved to hold `key`.
     pub fn knock(
         &mut self,
         at: Moment,
@@ -140,12 +143,12 @@ impl Gate {
         Knock::Admitted
     }
 
-    /// A key that was let in sends something, under this name where it has one: what speaks for
-    /// the key.
+    /// Decides on a message of a key that was let in, under this host name if it has one.
+    /// Returns why the key is trusted.
     ///
     /// # Errors
     ///
-    /// [`AccessRefusal`]: what it says is not heard.
+    /// [`AccessRefusal`]: the message must be dropped.
     pub fn admit(
         &mut self,
         unix: u64,
@@ -165,7 +168,7 @@ impl Gate {
         host: Option<&str>,
     ) -> Result<Trust, AccessRefusal> {
         let key = key.ok_or(AccessRefusal::Unknown)?;
-        // What was let in may have been taken off the list since.
+        // The key may have been taken off the list since its handshake.
         let mut trust = match self.standing(listener, &key) {
             Decision::Refused => return Err(AccessRefusal::NotAuthorized { listener, key }),
             Decision::Allowed => Trust::Listed,
@@ -187,11 +190,11 @@ impl Gate {
         Ok(trust)
     }
 
-    /// A host that was [admitted](Self::admit) is in the table: its name belongs to its key
-    /// from now on, where names are pinned.
+    /// Records that an [admitted](Self::admit) host is in the table. If names are pinned, its
+    /// name belongs to its key from now on.
     pub fn settle(&mut self, unix: u64, key: PublicKey, host: &str) {
         if let Some(pins) = &mut self.pins {
-            // Nobody else came in between.
+            // No other key can have claimed it in between.
             self.pins_changed |= pins.claim(host, key, unix).unwrap_or(false);
         }
     }
@@ -210,23 +213,24 @@ impl Gate {
         }
     }
 
-    /// A message was refused as its name belongs to another key: what that is worth in
-    /// the log. Each key that claims names by itself, and apart from other refusals, so that no
-    /// other nonsense hides it.
+    /// A message was refused because its name belongs to another key. Returns what to log about
+    /// it. Limited for each claiming key, and apart from other refusals, so that a flood of
+    /// those does not hide it.
     pub fn name_was_taken(&mut self, now: Instant, key: &PublicKey) -> Tell {
         self.taken_names.note(now, key)
     }
 
-    /// Lets a name go to whoever reports under it next; whether it was pinned.
+    /// Removes the pin of a name: the next key that reports under it gets it. Returns true if
+    /// it was pinned.
     pub fn forget(&mut self, host: &str) -> bool {
         let forgotten = self.pins.as_mut().and_then(|pins| pins.forget(host));
         self.pins_changed |= forgotten.is_some();
-        // Whoever is refused under it from now on is so for another key's sake.
+        // A refusal under this name from now on concerns another pin, so it is logged again.
         self.taken_names = PeerThrottle::default();
         forgotten.is_some()
     }
 
-    /// Lets all names of a key go; how many were pinned.
+    /// Removes all pins of a key. Returns how many there were.
     pub fn forget_key(&mut self, key: PublicKey) -> usize {
         let pins = self.pins.as_mut();
         let forgotten = pins.map_or(0, |pins| pins.forget_key(key));
@@ -234,41 +238,41 @@ impl Gate {
         forgotten
     }
 
-    /// The pins, where names are pinned.
+    /// The pins, if names are pinned.
     #[must_use]
     pub fn pins(&self) -> Option<&Pins> {
         self.pins.as_ref()
     }
 
-    /// Whether pins have to be kept; taken as done.
+    /// Returns true if the pins must be saved, and marks them as saved.
     pub fn take_pins_changed(&mut self) -> bool {
         std::mem::take(&mut self.pins_changed)
     }
 
-    /// Whether there are pins that have to be kept.
+    /// Returns true if the pins must be saved.
     #[must_use]
     pub fn pins_changed(&self) -> bool {
         self.pins_changed
     }
 
-    /// Keeping the pins has failed: it is to be tried again.
+    /// The pins could not be saved: they must be saved again.
     pub fn pins_not_kept(&mut self) {
         self.pins_changed = true;
     }
 
-    /// The keys that came.
+    /// The keys that have connected.
     #[must_use]
     pub fn seen(&self) -> &KeyLog {
         &self.seen
     }
 
-    /// Whether the keys have changed since they were last taken.
+    /// Returns true if the keys have changed since they were last taken.
     #[must_use]
     pub fn seen_changed(&self) -> bool {
         self.seen_changed
     }
 
-    /// Whether the keys have to be kept; taken as done.
+    /// Returns true if the keys must be saved, and marks them as saved.
     pub fn take_seen_changed(&mut self) -> bool {
         std::mem::take(&mut self.seen_changed)
     }
@@ -408,7 +412,7 @@ mod tests {
         };
         assert_eq!(says(&mut gate, 2, "web1"), Err(taken));
         assert!(!gate.pins_changed());
-        // Saying hello, it names no host.
+        // A hello names no host.
         assert_eq!(
             gate.admit(7, Listener::Agents, Some(key(2)), None),
             Ok(Trust::New)

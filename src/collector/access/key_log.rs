@@ -1,9 +1,9 @@
-//! Which keys have come, from where, and as whom: what an administrator makes an allow
-//! list from. Pure.
+//! Which keys have connected, from where, and under which names: an administrator makes an
+//! allow list from it. Pure.
 //!
-//! Bounded in number and in what is kept of each. Where there is no room, those that never
-//! reported go first, then those not seen for longest; keys that were refused have a room of
-//! their own, so that strangers do not push out anybody who is let in.
+//! Bounded in the number of keys and in what is kept of each. If there is no room, keys that
+//! never reported are dropped first, then those not seen for longest. Refused keys have a limit
+//! of their own, so that strangers do not displace keys that are let in.
 
 use std::collections::HashMap;
 
@@ -12,38 +12,39 @@ use serde::{Deserialize, Serialize};
 use super::Listener;
 use crate::curve::keys::PublicKey;
 
-/// Most keys remembered that were let in: the largest fleet that one collector is meant for.
+/// Maximum number of admitted keys that are remembered: the largest fleet that one collector is
+/// designed for.
 pub const MAX_ADMITTED: usize = 10_000;
 
-/// Most keys remembered that were refused: enough to find the one that should have been
-/// let in.
+/// Maximum number of refused keys that are remembered: enough to find the one that should have
+/// been let in.
 pub const MAX_REFUSED: usize = 1_000;
 
-/// Most host names remembered of one key. A host has one, for a while two when it is
-/// renamed; a relay has more, and is known by a few of them.
+/// Maximum number of host names remembered of one key. A host has one, for a while two after it
+/// is renamed; of a relay's many names a few are enough.
 pub const MAX_HOSTS: usize = 8;
 
-/// A host name makes room for another of the same key once it was not heard for this long,
-/// in seconds: a relay's many names do not chase each other around.
+/// A host name is replaced by another of the same key only if it was silent for this long, in
+/// seconds, so that a relay's many names do not replace each other all the time.
 const HOST_FADES_S: u64 = 3600;
 
 /// The longest address, in bytes: libzmq's are IP addresses, with a scope.
 const MAX_ADDRESS_BYTES: usize = 64;
 
-/// How a key stands.
+/// The decision on a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Decision {
     /// It is listed, and let in.
     Allowed,
-    /// It is let in as anybody is.
+    /// It is let in because any key is.
     Any,
     /// It was refused.
     Refused,
 }
 
 impl Decision {
-    /// As people read it.
+    /// The word for people.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -80,10 +81,10 @@ pub struct Record {
     pub refusals: u64,
 }
 
-/// Where a key came to, and the key.
+/// The listener that a key connected to, and the key.
 pub type Who = (Listener, PublicKey);
 
-/// A key, where it came to, and what is known of it: for lists.
+/// A key, the listener it connected to, and what is known of it: for lists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedKey {
     /// Where it came to.
@@ -102,7 +103,7 @@ pub struct KeyLog {
 }
 
 impl KeyLog {
-    /// Those of before.
+    /// Adds the keys that were saved before a restart.
     pub fn restore(&mut self, before: impl IntoIterator<Item = (Who, Record)>) {
         for (who, record) in before {
             let (table, most) = self.table(record.standing);
@@ -112,9 +113,9 @@ impl KeyLog {
         }
     }
 
-    /// A key knocked, and it stands like this.
+    /// Records a handshake and the decision on it.
     pub fn knocked(&mut self, who: Who, address: &str, standing: Decision, unix: u64) {
-        // What it was before comes along.
+        // Its history is kept.
         let before = self.admitted.remove(&who);
         let before = before.or_else(|| self.refused.remove(&who));
         let bounded = address.get(..address.len().min(MAX_ADDRESS_BYTES));
@@ -143,7 +144,7 @@ impl KeyLog {
         table.insert(who, record);
     }
 
-    /// A key that was let in says something; what for, where it names a host.
+    /// Records a message of a key that was let in, and the host that it names, if any.
     pub fn heard(&mut self, who: Who, host: Option<&str>, unix: u64) {
         let Some(record) = self.admitted.get_mut(&who) else {
             return;
@@ -184,7 +185,7 @@ impl KeyLog {
         self.admitted.len() + self.refused.len()
     }
 
-    /// Whether none came.
+    /// Returns true if there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -198,7 +199,7 @@ impl KeyLog {
     }
 }
 
-/// Lets an eighth go, so that a flood of new keys does not cost a search for each.
+/// Drops an eighth of them, so that a flood of new keys does not cost a search for each.
 fn make_room(table: &mut HashMap<Who, Record>) {
     let worth = |record: &Record| {
         let listed = record.standing == Decision::Allowed;
@@ -231,7 +232,7 @@ mod tests {
         seen.heard(who(1), None, 110);
         seen.heard(who(1), Some("web1"), 120);
         seen.heard(who(1), Some("web1"), 130);
-        // A key that nobody let in says nothing.
+        // A message of a key that was not let in is not recorded.
         seen.heard(who(2), Some("web2"), 130);
         assert_eq!(seen.len(), 1);
         let expected = Record {
@@ -246,7 +247,7 @@ mod tests {
             refusals: 0,
         };
         assert_eq!(seen.get(&who(1)), Some(&expected));
-        // The same key as a viewer is another matter.
+        // The same key as a viewer is a separate entry.
         assert_eq!(seen.get(&(Listener::Viewers, who(1).1)), None);
 
         seen.knocked(who(1), "10.0.0.2", Decision::Refused, 200);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::curve::keys::PublicKey;
 
-/// Names of a change that are told; more are a number.
+/// Maximum number of names in the text of a change; of the rest only the number is given.
 const NAMES_TOLD: usize = 5;
 
 /// An allow list.
@@ -14,7 +14,7 @@ const NAMES_TOLD: usize = 5;
 pub struct AllowList(HashMap<PublicKey, Arc<str>>);
 
 impl AllowList {
-    /// The list of these names and keys. Where a key has two names, the first counts.
+    /// Makes a list of these names and keys. If a key has two names, the first counts.
     pub fn new(entries: impl IntoIterator<Item = (Arc<str>, PublicKey)>) -> Self {
         let mut list = HashMap::new();
         for (name, key) in entries {
@@ -29,7 +29,7 @@ impl AllowList {
         self.0.get(key).map(|name| &**name)
     }
 
-    /// Whether a key is on it.
+    /// Returns true if a key is on it.
     #[must_use]
     pub fn contains(&self, key: &PublicKey) -> bool {
         self.0.contains_key(key)
@@ -41,13 +41,13 @@ impl AllowList {
         self.0.len()
     }
 
-    /// Whether nobody is.
+    /// Returns true if no key is on it.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// What changes where this list comes after `before`.
+    /// What changes if this list replaces `before`.
     #[must_use]
     pub fn change_since(&self, before: &Self) -> Change {
         let missing_in = |list: &Self, other: &Self| -> BTreeMap<Arc<str>, PublicKey> {
@@ -73,7 +73,7 @@ pub struct Change {
 }
 
 impl Change {
-    /// Whether nothing has changed.
+    /// Returns true if nothing has changed.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.added.is_empty() && self.removed.is_empty()

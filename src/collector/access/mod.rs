@@ -1,19 +1,21 @@
 //! Who may report, and who may watch.
 //!
 //! It owns the answers to libzmq's questions about keys, the allow lists, the pins of host
-//! names, and the record of keys that came. Every handshake passes [`gate::Gate::knock`], every
-//! message [`gate::Gate::admit`]: a key that is taken off its list is not heard from then on,
-//! although its connection stays (libzmq cannot end one of a ROUTER's).
+//! names, and the record of keys that connected. Every handshake passes [`gate::Gate::knock`],
+//! every message [`gate::Gate::admit`]: messages of a key that is taken off its list are
+//! dropped from then on, although its connection stays (libzmq cannot close a single connection
+//! of a ROUTER).
 //!
 //! - [`gate`]: the decisions, with [`list`], [`pins`] and [`key_log`], all pure;
 //! - [`directory`]: allow lists read from directories of certificates;
-//! - [`watch`]: word from the kernel that such a directory has changed;
+//! - [`watch`]: notices from the kernel that such a directory has changed;
 //! - [`state`]: the files that outlast a restart, and who may write them;
 //! - [`worker`]: the threads on which files are touched;
 //! - [`control`]: all of it on the collector's loop.
 //!
-//! It refuses to open up by accident: a directory that cannot be read leaves its list as it
-//! was, a file of pins that cannot be read is no start, a message without a key is refused.
+//! It does not open up by accident: if a directory cannot be read, its list stays as it was; if
+//! the file of pins cannot be read, the collector does not start; a message without a key is
+//! refused.
 
 pub mod control;
 pub mod directory;
@@ -44,14 +46,14 @@ pub use shut_out::ShutOut;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", rename_all = "lowercase")]
 pub enum Authorized {
-    /// Everybody's.
+    /// Any key.
     #[default]
     Any,
     /// Those in the directories of authorized agents.
     Directory,
 }
 
-/// Where a key comes to.
+/// The listener that a key connects to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Listener {
     /// Agents report.
@@ -75,7 +77,7 @@ impl Listener {
         }
     }
 
-    /// Who comes there.
+    /// What connects there.
     #[must_use]
     pub const fn role(self) -> &'static str {
         match self {
@@ -105,7 +107,7 @@ impl Listener {
 pub struct Settings {
     /// Whose keys may report.
     pub authorized: Authorized,
-    /// Whether a host name belongs to the key that first reported under it.
+    /// True if a host name belongs to the key that first reported under it.
     pub pin_names: bool,
     /// Where the keys of agents are that may report.
     pub agents_directories: Vec<PathBuf>,
@@ -125,7 +127,7 @@ impl Settings {
 }
 
 impl Default for Settings {
-    /// Anybody may report; the directories are those of this process.
+    /// Any key may report; the directories are those of this process.
     fn default() -> Self {
         let places = ListPlaces::of_process();
         Self {
@@ -161,7 +163,7 @@ impl ListPlaces {
         Self::of(|name| std::env::var_os(name), state)
     }
 
-    /// What there is to say of the lists, and of whoever else may change them.
+    /// Problems of the lists, including which other users may change them.
     #[must_use]
     pub fn problems(&self) -> Vec<String> {
         let read =

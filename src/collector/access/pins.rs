@@ -1,9 +1,9 @@
 //! Which host name belongs to which key: trust on first use. Pure.
 //!
-//! A pin is made by the first key that reports under a name, once its host is in the table,
-//! and goes only when it is forgotten by an administrator. The text form is one line for each, closed by a line
-//! with their number, so that a file that lost its end is seen to have done so: a pin that
-//! is silently missing would open its name to anybody.
+//! A pin is made by the first key that reports under a name, once its host is in the table, and
+//! stays until an administrator removes it. The text form has one line for each, and a last
+//! line with their number, so that a truncated file is noticed: a pin that is silently missing
+//! would open its name to any key.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -16,23 +16,23 @@ use crate::collector::hosts::MAX_HOSTS_PER_KEY;
 use crate::curve::keys::{KeyError, PublicKey};
 use crate::protocol::message::{MAX_HOST_BYTES, check_host};
 
-/// Most names that are pinned: ten fleets of the size that one collector is meant for, some
-/// 30 MiB of memory.
+/// Maximum number of pinned names: ten fleets of the size that one collector is designed for,
+/// some 30 MiB of memory.
 pub const MAX_PINS: usize = 100_000;
 
-/// Most names of one key: as many as it may have hosts. A key that invents names fills this,
-/// and no more.
+/// Maximum number of names of one key: as many as it may have hosts. A key that invents names
+/// uses up only this.
 pub const MAX_PINS_OF_KEY: usize = MAX_HOSTS_PER_KEY;
 
 /// The longest line: a key, a time, a name and what separates them.
 const MAX_LINE_BYTES: usize = 40 + 1 + 32 + 1 + MAX_HOST_BYTES + 1;
 
-/// The largest text that can be one of ours.
+/// The largest text that this program can have written.
 pub const MAX_TEXT_BYTES: usize = 256 + MAX_PINS * MAX_LINE_BYTES;
 
 const FIRST_LINE: &str = "metrics-collector pins 1";
 
-/// Whose a name is.
+/// The key that a name belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pin {
     /// The key that first reported under it.
@@ -49,7 +49,7 @@ pub struct Pins {
     keys: HashMap<PublicKey, usize>,
 }
 
-/// Why a name was not had.
+/// Why a name could not be claimed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ClaimError {
     /// It belongs to another key.
@@ -57,7 +57,7 @@ pub enum ClaimError {
     Taken {
         /// The name.
         host: Arc<str>,
-        /// Whose it is.
+        /// The pin of that key.
         pin: Pin,
     },
     /// There are [`MAX_PINS`].
@@ -69,7 +69,8 @@ pub enum ClaimError {
 }
 
 impl Pins {
-    /// Whether `key` may report under the name `host`: whether it would be its own only now.
+    /// Checks that `key` may report under the name `host`. Returns true if the name is not
+    /// pinned yet.
     ///
     /// # Errors
     ///
@@ -93,7 +94,8 @@ impl Pins {
         Ok(true)
     }
 
-    /// `key` reports under the name `host`: whether the name is its own only now.
+    /// Pins the name `host` to `key`, which reports under it. Returns true if the name was not
+    /// pinned before.
     ///
     /// # Errors
     ///
@@ -124,14 +126,14 @@ impl Pins {
         }
     }
 
-    /// Lets a name go to whoever reports under it next.
+    /// Removes the pin of a name: the next key that reports under it gets it.
     pub fn forget(&mut self, host: &str) -> Option<Pin> {
         let pin = self.names.remove(host)?;
         self.less(pin.key, 1);
         Some(pin)
     }
 
-    /// Lets all names of a key go; how many there were.
+    /// Removes all pins of a key. Returns how many there were.
     pub fn forget_key(&mut self, key: PublicKey) -> usize {
         let before = self.names.len();
         self.names.retain(|_, pin| pin.key != key);
@@ -139,7 +141,7 @@ impl Pins {
         before - self.names.len()
     }
 
-    /// Whose a name is.
+    /// The key that a name belongs to.
     #[must_use]
     pub fn get(&self, host: &str) -> Option<Pin> {
         self.names.get(host).copied()
@@ -169,7 +171,7 @@ impl Pins {
         self.names.len()
     }
 
-    /// Whether none is.
+    /// Returns true if none is.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.names.is_empty()
@@ -180,7 +182,7 @@ impl Pins {
     pub fn to_text(&self) -> String {
         let mut text = format!("{FIRST_LINE}\n");
         for (host, pin) in self.sorted() {
-            // A clock that is off by more than jiff has years for was no clock.
+            // jiff cannot represent this year, so the clock was wrong.
             let since = i64::try_from(pin.since).unwrap_or(0);
             let since = Timestamp::from_second(since).unwrap_or(Timestamp::UNIX_EPOCH);
             // Writing to a string does not fail.
@@ -194,7 +196,7 @@ impl Pins {
     ///
     /// # Errors
     ///
-    /// The first line that is not as it was written.
+    /// The first line that this program cannot have written.
     pub fn from_text(text: &str) -> Result<Self, PinsError> {
         let mut lines = text
             .lines()
@@ -240,13 +242,13 @@ fn parse_line(line: &str) -> Result<(&str, Pin), LineProblem> {
     Ok((host, pin))
 }
 
-/// Why a text holds no pins.
+/// Why a text cannot be read as pins.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum PinsError {
-    /// It begins otherwise.
+    /// The first line is not that of a file of pins.
     #[error("1: expected {FIRST_LINE:?}")]
     NotOurs,
-    /// A line that is not as it was written.
+    /// A line that this program cannot have written.
     #[error("{line}: {problem}")]
     Line {
         /// Its number, from 1.
@@ -267,10 +269,10 @@ pub enum PinsError {
 /// What is wrong with a line.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum LineProblem {
-    /// Not three parts, or one that is not what it should be.
+    /// It does not have three parts, or one of them is malformed.
     #[error("expected a key, a time and a host name")]
     Form,
-    /// The key is none.
+    /// The key is not valid.
     #[error(transparent)]
     Key(KeyError),
     /// The name was there before.
@@ -279,7 +281,7 @@ pub enum LineProblem {
     /// There were [`MAX_PINS`] before.
     #[error("expected at most {MAX_PINS} pins")]
     TooMany,
-    /// The number of pins is another, or something follows.
+    /// The number of pins is wrong, or something follows.
     #[error("expected the last line, with the number of pins before it")]
     Count,
 }
@@ -348,7 +350,7 @@ mod tests {
         assert_eq!(pins.claim("another", key(1), 0), Ok(true));
         let mut pins = Pins::from_text(&pins.to_text()).unwrap();
         assert_eq!(pins.claim("and more", key(1), 0), Err(ClaimError::KeyFull));
-        // All of a key go at once, and nobody else's.
+        // All pins of a key are removed at once, and no others.
         assert_eq!(pins.forget_key(key(1)), MAX_PINS_OF_KEY);
         assert_eq!(pins.forget_key(key(1)), 0);
         assert_eq!((pins.len(), pins.of_key(key(1))), (1, 0));

@@ -1,4 +1,4 @@
-//! Why a message of somebody who was let in is not heard.
+//! Why a message of a peer that was let in is refused.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ pub enum AccessRefusal {
     /// The key is not, or no longer, on the list.
     #[error("its key is not in {}; `{}` lets that {} in", .listener.directory(), allow(*.listener, .key), .listener.role())]
     NotAuthorized {
-        /// Where it came.
+        /// The listener that it connected to.
         listener: Listener,
         /// Its key.
         key: PublicKey,
@@ -33,12 +33,12 @@ pub enum AccessRefusal {
     NameTaken {
         /// The name.
         host: Arc<str>,
-        /// The key that wants it.
+        /// The key that reported under it.
         key: PublicKey,
-        /// Whose it is.
+        /// The pin of that key.
         pin: Pin,
     },
-    /// No name can be pinned any more.
+    /// Too many names are pinned.
     #[error(
         "{MAX_PINS} host names are pinned already; `metrics-collector keys list` shows them, \
          and `metrics-collector keys forget HOST` lets one go"
@@ -53,7 +53,8 @@ pub enum AccessRefusal {
     TooManyNamesOfKey(PublicKey),
 }
 
-/// What lets a key in, as an administrator would type it. A key may begin with a dash.
+/// The command that lets a key in, as an administrator would type it. A key may begin with a
+/// dash.
 pub(crate) fn allow(listener: Listener, key: &PublicKey) -> String {
     let viewer = match listener {
         Listener::Agents => None,
@@ -64,7 +65,7 @@ pub(crate) fn allow(listener: Listener, key: &PublicKey) -> String {
     shell::command(&words, &[&key.to_string()])
 }
 
-/// What lets a host name go.
+/// The command that removes the pin of a host name.
 pub(crate) fn forget(host: &str) -> String {
     shell::command(&["metrics-collector", "keys", "forget"], &[host])
 }

@@ -1,4 +1,5 @@
-//! Who reports and would not be let in by the list alone: what closing the listener costs. Pure.
+//! Which keys report now and are not on the list: these lose access when only listed agents are
+//! let in. Pure.
 
 use std::fmt;
 
@@ -6,7 +7,8 @@ use super::Listener;
 use crate::base::text;
 use crate::curve::keys::PublicKey;
 
-/// Keys that are named by a host of theirs; of more there is a number.
+/// Maximum number of keys that are named, by one of their hosts; of the rest only the number is
+/// given.
 const NAMED: usize = 5;
 
 /// The keys that report now, and those of them that are not on the list.
@@ -21,7 +23,8 @@ pub struct ShutOut {
 }
 
 impl ShutOut {
-    /// Of keys that report, each with a host that it reports as, those that are not `listed`.
+    /// Takes the keys that report, each with a host name, and finds those that are not
+    /// `listed`.
     pub fn of<'a>(
         reporting: impl IntoIterator<Item = (PublicKey, &'a str)>,
         listed: impl Fn(&PublicKey) -> bool,

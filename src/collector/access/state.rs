@@ -1,8 +1,8 @@
-//! What outlasts a restart: the pins, the keys that came, and requests of other processes.
+//! What outlasts a restart: the pins, the keys that connected, and requests of other processes.
 //!
-//! All in the collector's state directory, and for a thread. One process owns them, by a
-//! lock that ends with it: a collector for as long as it runs, else whoever is about to
-//! change something. While a collector runs, others leave it requests, one file each, and
+//! All of it is in the collector's state directory, and is used from a thread. One process owns
+//! it, by a lock that ends with the process: a collector as long as it runs, else the command
+//! that changes something. While a collector runs, others leave it requests, one file each, and
 //! the collector removes a request only once what it asks for is on the disk.
 //!
 //! Files are replaced whole, never written in place. Root works there with the rights of the
@@ -27,31 +27,31 @@ const KEYS: &str = "keys.json";
 const LOCK: &str = "access.lock";
 const REQUESTS: &str = "requests";
 
-/// Most requests that are taken at once; the others come after.
+/// Maximum number of requests that are taken at once; the rest are taken later.
 const MAX_REQUESTS: usize = 1000;
 
 /// The largest request: a verb and a host name.
 const MAX_REQUEST_BYTES: u64 = 1024;
 
-/// The largest file of keys: all that there can be, with the longest names and addresses,
+/// The largest file of keys: the maximum number of keys with the longest names and addresses,
 /// every byte of them escaped.
 const MAX_KEYS_BYTES: u64 = ((MAX_ADMITTED + MAX_REFUSED) * (512 + MAX_HOSTS * 6 * 256)) as u64;
 
 /// What is wrong with the state.
 #[derive(Debug, Error)]
 pub enum StateError {
-    /// The system refused.
+    /// A system call failed.
     #[error(transparent)]
     Io(#[from] FileError),
-    /// It is larger than anything that was ever written.
+    /// It is larger than this program can have written.
     #[error("{}: expected at most {most} bytes", .path.display())]
     TooLarge {
         /// The file.
         path: PathBuf,
-        /// How many there may be.
+        /// The maximum size in bytes.
         most: u64,
     },
-    /// The pins are not what was written.
+    /// The file of pins is damaged.
     #[error(
         "{}:{problem}; bring the file back from a backup, or, if every host name may be pinned \
          again to whoever reports under it next, move it away", .path.display()
@@ -62,7 +62,7 @@ pub enum StateError {
         /// What is wrong with it.
         problem: PinsError,
     },
-    /// The keys are not what was written.
+    /// The file of keys is damaged.
     #[error("{}: {problem}", .path.display())]
     Keys {
         /// The file.
@@ -76,7 +76,7 @@ pub enum StateError {
 #[derive(Clone, Debug)]
 pub struct State(PathBuf);
 
-/// The right to change what is in it, until dropped.
+/// The lock on the state directory: the right to change what is in it, until dropped.
 #[derive(Debug)]
 pub struct Owned {
     state: State,
@@ -86,11 +86,11 @@ pub struct Owned {
 /// What another process asks the owner for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// To let a pinned host name go.
+    /// Remove the pin of a host name.
     Forget(String),
-    /// To let all pinned host names of a key go.
+    /// Remove all pins of a key.
     ForgetKey(PublicKey),
-    /// To bring the pins and the record of keys up to date.
+    /// Write the current pins and record of keys.
     Record,
 }
 
@@ -116,7 +116,7 @@ impl Action {
     }
 }
 
-/// A action, and the name of the file that it is in.
+/// An action, and the name of the file that it is in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     /// What is asked for.
@@ -124,7 +124,7 @@ pub struct Request {
     name: String,
 }
 
-/// What is known of the keys, as it is kept.
+/// What is known of the keys, as it is saved.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KnownKeys {
     /// Whose keys the collector let in.
@@ -158,7 +158,7 @@ impl State {
         self.0.join(KEYS)
     }
 
-    /// Takes the right to change things; None where another process has it.
+    /// Takes the lock; None if another process has it.
     ///
     /// # Errors
     ///
@@ -173,18 +173,18 @@ impl State {
         })
     }
 
-    /// Whether another process has that right. Makes nothing.
+    /// Returns true if another process has the lock. Creates no file.
     #[must_use]
     pub fn is_owned(&self) -> bool {
         let owned = inside(&self.0, |directory| directory.is_locked(LOCK));
         matches!(owned, Ok(Some(true)))
     }
 
-    /// The pins that are kept.
+    /// The saved pins.
     ///
     /// # Errors
     ///
-    /// [`StateError`]. No file is no pins, and no error.
+    /// [`StateError`]. A missing file is no error: there are no pins.
     pub fn pins(&self) -> Result<Pins, StateError> {
         let path = self.pins_file();
         let Some(text) = self.read(PINS, pins::MAX_TEXT_BYTES as u64)? else {
@@ -193,7 +193,7 @@ impl State {
         Pins::from_text(&text).map_err(|problem| StateError::Pins { path, problem })
     }
 
-    /// The keys that are kept; None where there is no file.
+    /// The saved keys; None if there is no file.
     ///
     /// # Errors
     ///
@@ -208,7 +208,8 @@ impl State {
             .map_err(|problem| StateError::Keys { path, problem })
     }
 
-    /// Leaves the owner a request, by this name; it is gone once it is done.
+    /// Leaves the owner a request. Returns the name of its file, which the owner removes once
+    /// the request is done.
     ///
     /// # Errors
     ///
@@ -223,7 +224,7 @@ impl State {
         Ok(name)
     }
 
-    /// Whether a request is still to be done.
+    /// Returns true if a request is still waiting.
     ///
     /// # Errors
     ///
@@ -243,8 +244,8 @@ impl State {
         Ok(())
     }
 
-    /// The requests there are, at most [`MAX_REQUESTS`]. One that is none is removed, and
-    /// told.
+    /// The waiting requests, at most [`MAX_REQUESTS`]. A file that is not a request is removed
+    /// and reported.
     ///
     /// # Errors
     ///
@@ -254,7 +255,7 @@ impl State {
             let (mut requests, mut problems) = (Vec::new(), Vec::new());
             for name in directory.names()?.take(MAX_REQUESTS) {
                 let name = name?;
-                // A draft.
+                // A request that is still being written.
                 if name.starts_with('.') {
                     continue;
                 }
@@ -272,7 +273,7 @@ impl State {
                     Err(error) => error.to_string(),
                 };
                 problems.push(problem);
-                // Else it would be told of for ever. A directory stays.
+                // Otherwise it would be reported again and again. A directory stays.
                 let _ = directory.remove(&name);
             }
             Ok((requests, problems))
@@ -306,13 +307,13 @@ impl State {
 }
 
 impl Owned {
-    /// What it is the owner of.
+    /// The state that it owns.
     #[must_use]
     pub fn state(&self) -> &State {
         &self.state
     }
 
-    /// Makes the place for requests, so that it can be watched.
+    /// Creates the directory for requests, so that it can be watched.
     ///
     /// # Errors
     ///
@@ -324,16 +325,16 @@ impl Owned {
         made.map_err(StateError::Io)
     }
 
-    /// Keeps these pins.
+    /// Saves these pins.
     ///
     /// # Errors
     ///
-    /// [`StateError::Io`]; what was kept before is still there.
+    /// [`StateError::Io`]; the file is unchanged then.
     pub fn keep_pins(&self, pins: &Pins) -> Result<(), StateError> {
         self.state.replace(PINS, &pins.to_text())
     }
 
-    /// Keeps these keys.
+    /// Saves these keys.
     ///
     /// # Errors
     ///
@@ -342,7 +343,7 @@ impl Owned {
         self.state.replace(KEYS, &known.to_text())
     }
 
-    /// Forgets the pin of a host name in the file; whether there was one.
+    /// Removes the pin of a host name from the file. Returns true if there was one.
     ///
     /// # Errors
     ///
@@ -356,7 +357,7 @@ impl Owned {
         Ok(forgotten)
     }
 
-    /// Forgets all pins of a key in the file; how many there were.
+    /// Removes all pins of a key from the file. Returns how many there were.
     ///
     /// # Errors
     ///
@@ -373,13 +374,13 @@ impl Owned {
     /// Removes requests that are done.
     pub fn done(&self, requests: &[Request]) {
         for request in requests {
-            // One that stays is done again, which changes nothing.
+            // One that cannot be removed is done again, which does no harm.
             let _ = self.state.withdraw(&request.name);
         }
     }
 }
 
-/// A file's text, where there is one.
+/// A file's text, if the file exists.
 fn read(directory: &Directory, name: &str, most: u64) -> Result<Option<String>, StateError> {
     let Some(file) = directory.read(name)? else {
         return Ok(None);
@@ -393,7 +394,7 @@ fn read(directory: &Directory, name: &str, most: u64) -> Result<Option<String>, 
     Ok(Some(text))
 }
 
-/// The form of the file of keys; what is unknown in it was written by a later version.
+/// The format of the file of keys. Unknown fields were written by a later version.
 const VERSION: u32 = 1;
 
 #[derive(Serialize, Deserialize)]
@@ -432,7 +433,7 @@ impl KnownKeys {
             authorized: self.authorized,
             keys: self.keys.iter().map(entry).collect(),
         };
-        // Strings and numbers always have a text.
+        // Strings and numbers can always be serialized.
         serde_json::to_string(&file).unwrap_or_default()
     }
 
@@ -594,7 +595,7 @@ mod tests {
         let owned = state.own().unwrap().unwrap();
         let (who, mut record) = known().keys.remove(0);
         record.address = "\"".repeat(64).into();
-        // Two bytes of JSON for each of the name's.
+        // Each byte of the name takes two bytes in JSON.
         let said = HostSeen {
             name: "\\".repeat(255).into(),
             last: u64::MAX,

@@ -1,8 +1,8 @@
-//! Word from the kernel that a directory has changed, inotify(7).
+//! Notices from the kernel that a directory has changed, by inotify(7).
 //!
-//! Arming is for a thread, as it touches files; waiting is for the loop. What is armed
-//! before a directory is read tells of every change after that reading. A directory that
-//! is not there is watched for in the nearest one that is.
+//! A watch is armed on a thread, as that touches files, and awaited on the loop. A watch that
+//! is armed before a directory is read reports every change after that reading. For a missing
+//! directory, the nearest existing parent is watched.
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
@@ -21,19 +21,20 @@ use tokio::io::unix::AsyncFd;
 /// asks.
 const EVENT_BYTES: usize = 4096;
 
-/// Most events looked at in one turn; those of others in a shared directory, mostly.
+/// Maximum number of events handled in one turn. Most are about other programs' files in a
+/// shared directory.
 const BATCH_EVENTS: usize = 256;
 
-/// What is of interest in one watched directory.
+/// The names that matter in one watched directory.
 #[derive(Debug, Default)]
 struct Interest {
     /// Everything in it.
     all: bool,
-    /// What has one of these names.
+    /// Only these names.
     names: Vec<OsString>,
 }
 
-/// A watch that does not wait yet.
+/// A watch that is not on the loop yet.
 #[derive(Debug)]
 pub(super) struct Armed {
     inotify: OwnedFd,
@@ -44,8 +45,8 @@ pub(super) struct Armed {
 ///
 /// # Errors
 ///
-/// The kernel's limits (`fs.inotify` in sysctl), or directories that may not be read, of
-/// which not even the parent may.
+/// A limit of the kernel is reached (`fs.inotify` in sysctl), or neither a directory nor its
+/// parent may be read.
 pub(super) fn arm(directories: &[PathBuf]) -> io::Result<Armed> {
     let inotify = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
     let mut armed = Armed {
@@ -60,10 +61,10 @@ pub(super) fn arm(directories: &[PathBuf]) -> io::Result<Armed> {
 
 impl Armed {
     fn watch(&mut self, directory: &Path) -> io::Result<()> {
-        // Its coming and going first, so that neither is missed.
+        // Its parent first, so that its creation or removal is not missed.
         let mut child = directory;
         while let Some((parent, name)) = child.parent().zip(child.file_name()) {
-            // And whether it may be read.
+            // A change of its permissions matters, too.
             let events =
                 WatchFlags::CREATE | WatchFlags::DELETE | WatchFlags::MOVE | WatchFlags::ATTRIB;
             match self.add(parent, events) {
@@ -85,7 +86,8 @@ impl Armed {
                 interest.all = true;
                 Ok(())
             }
-            // Its parent will tell; one that may not be read is told of by who reads it.
+            // A watch on its parent reports it; that it may not be read is reported by its
+            // reader.
             Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS) => Ok(()),
             Err(error) => Err(error.into()),
         }
@@ -93,7 +95,7 @@ impl Armed {
 
     fn add(&mut self, directory: &Path, events: WatchFlags) -> Result<&mut Interest, Errno> {
         let itself = WatchFlags::DELETE_SELF | WatchFlags::MOVE_SELF | WatchFlags::ONLYDIR;
-        // A directory may be one's parent and another's own.
+        // One directory may be watched both as a parent and for itself.
         let events = events | itself | WatchFlags::MASK_ADD;
         let watch = inotify::add_watch(&self.inotify, directory, events)?;
         Ok(self.interests.entry(watch).or_default())
@@ -108,11 +110,11 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Begins to wait. To be called within a tokio runtime.
+    /// Puts the watch on the loop. Must be called within a tokio runtime.
     ///
     /// # Errors
     ///
-    /// The runtime cannot wait for it.
+    /// The runtime cannot watch the file descriptor.
     #[expect(
         deprecated,
         reason = "its successor is unsafe, and asks for what an OwnedFd gives: one descriptor \
@@ -141,7 +143,7 @@ impl Watch {
     }
 }
 
-/// Takes events: whether one is of interest; `WouldBlock` where there are none.
+/// Reads events. Returns true if one of them matters; `WouldBlock` if there are none.
 fn read(inotify: &OwnedFd, interests: &HashMap<i32, Interest>) -> io::Result<bool> {
     let mut buffer = [MaybeUninit::uninit(); EVENT_BYTES];
     let mut reader = Reader::new(inotify, &mut buffer);
@@ -154,7 +156,7 @@ fn read(inotify: &OwnedFd, interests: &HashMap<i32, Interest>) -> io::Result<boo
         };
         let name = event.file_name();
         let name = name.map(|name| OsStr::from_bytes(name.to_bytes()));
-        // Too many events, or the directory itself: look at all of it.
+        // The event queue overflowed, or the directory itself changed: read all of it.
         let itself = ReadFlags::QUEUE_OVERFLOW
             | ReadFlags::DELETE_SELF
             | ReadFlags::MOVE_SELF
@@ -205,7 +207,7 @@ mod tests {
         fs::remove_file(&one).unwrap();
         assert!(has_changed(&mut watch).await);
         assert!(!has_changed(&mut watch).await);
-        // What others do beside it is nothing to us.
+        // Changes of other files beside it do not matter.
         fs::write(root.path().join("other"), "x").unwrap();
         assert!(!has_changed(&mut watch).await);
         fs::rename(&list, root.path().join("old")).unwrap();

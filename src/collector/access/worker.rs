@@ -6,7 +6,7 @@ use std::thread;
 
 use tokio::sync::mpsc;
 
-/// Does jobs `J`, each with an outcome `R`. Ends when dropped, after the job at hand.
+/// Does jobs `J`, each with a result `R`. Ends when dropped, after the current job.
 #[derive(Debug)]
 pub(super) struct Worker<J, R> {
     jobs: blocking::Sender<J>,
@@ -15,7 +15,7 @@ pub(super) struct Worker<J, R> {
 }
 
 impl<J: Send + 'static, R: Send + 'static> Worker<J, R> {
-    /// Begins to wait for jobs.
+    /// Starts the thread.
     ///
     /// # Errors
     ///
@@ -43,19 +43,19 @@ impl<J: Send + 'static, R: Send + 'static> Worker<J, R> {
         })
     }
 
-    /// Whether a job is under way.
+    /// Returns true if a job is running.
     pub(super) fn is_busy(&self) -> bool {
         self.busy
     }
 
-    /// Gives a job; not while another is under way.
+    /// Starts a job. Must not be called while another is running.
     pub(super) fn give(&mut self, job: J) {
         debug_assert!(!self.busy, "one job at a time");
         // The thread ends only when this does, or at a bug, which ends the process.
         self.busy = self.jobs.send(job).is_ok();
     }
 
-    /// Waits for the outcome of the job at hand; for ever where there is none. Cancel safe.
+    /// Waits for the result of the current job; never returns if there is none. Cancel safe.
     pub(super) async fn done(&mut self) -> R {
         if self.busy
             && let Some(outcome) = self.outcomes.recv().await

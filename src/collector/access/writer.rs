@@ -1,9 +1,9 @@
-//! Keeps what outlasts a restart, and does what was asked for meanwhile: the loop's side
-//! of [`state`](super::state).
+//! Saves what outlasts a restart, and does what other processes request: the loop's side of
+//! [`state`](super::state).
 //!
-//! One job is under way at a time, on a thread. Pins are kept soon after they change, the
-//! record of keys at most every minute. A request to forget a pin is removed only when the
-//! pins without it are on the disk.
+//! One job runs at a time, on a thread. Pins are saved soon after they change, the record of
+//! keys at most every minute. A request to remove a pin is deleted only when the pins without
+//! it are on the disk.
 
 use std::future::pending;
 use std::io;
@@ -20,23 +20,24 @@ use crate::collector::events;
 use crate::collector::throttle::Throttle;
 use crate::curve::keys::PublicKey;
 
-/// Between two writings of the record of keys. It is for people to read.
+/// Interval between two writings of the record of keys, which is only for people to read.
 const KEYS_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Between two writings of the pins: a fleet that comes for the first time is a few
-/// writings, and a power cut costs a name's first second. Also from the start to the first
-/// writing of the record.
+/// Interval between two writings of the pins: a fleet that connects for the first time causes a
+/// few writings, and a power cut loses at most the pins of the last second. Also the delay from
+/// the start to the first writing of the record.
 const PINS_INTERVAL: Duration = Duration::from_secs(1);
 
-/// After a failure it is tried again, and, where the kernel cannot tell of requests, they
-/// are looked for.
+/// Delay before another attempt after a failure; also how often requests are looked for if the
+/// kernel cannot report them.
 const RETRY: Duration = Duration::from_secs(10);
 
-/// From a batch of requests to the next look: one that cannot be done keeps nobody busy.
+/// Delay between a batch of requests and the next look, so that a request that cannot be done
+/// does not cause a busy loop.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// How long the last writing may take at the end of the process: a stop has five seconds for
-/// this and for all else that has last words.
+/// this and for everything else that is written last.
 const FAREWELL: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
@@ -46,11 +47,11 @@ enum Job {
     Keep(Keep),
 }
 
-/// What is to be kept.
+/// What is to be saved.
 #[derive(Debug, Default)]
 struct Keep {
     pins: Option<Pins>,
-    /// Where no pins are in use: what is to be forgotten in the file.
+    /// If no pins are in use: those to remove from the file.
     forget: Vec<Pinned>,
     keys: Option<KnownKeys>,
     /// The requests that are done then.
@@ -60,13 +61,13 @@ struct Keep {
 /// Pins.
 #[derive(Debug)]
 pub(super) enum Pinned {
-    /// That of a host name.
+    /// The pin of a host name.
     Name(String),
-    /// Those of a key, and how many there were where they are forgotten.
+    /// The pins of a key and, once they are removed, how many there were.
     Key(PublicKey, usize),
 }
 
-/// What came of a job.
+/// The result of a job.
 #[derive(Debug)]
 pub(super) enum Outcome {
     Looked {
@@ -75,13 +76,13 @@ pub(super) enum Outcome {
     },
     Kept {
         pins: Result<(), StateError>,
-        /// Of what was to be forgotten, what was pinned.
+        /// Of the pins to remove, those that existed.
         forgotten: Vec<Pinned>,
         keys: Result<(), StateError>,
     },
 }
 
-/// Something that the writer has to do with.
+/// An event for the writer.
 #[derive(Debug)]
 pub(super) enum Event {
     Done(Outcome),
@@ -101,7 +102,7 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Keeps things as their owner from now on.
+    /// Starts to save things, as their owner.
     pub(super) fn start(owned: Owned, now: Instant) -> io::Result<Self> {
         Ok(Self {
             worker: Worker::start("access state", move |job| work(&owned, job))?,
@@ -113,7 +114,7 @@ impl Writer {
         })
     }
 
-    /// Waits for the next thing to do. Cancel safe.
+    /// Waits for the next event. Cancel safe.
     pub(super) async fn next(&mut self, gate: &Gate) -> Event {
         let due = if self.worker.is_busy() {
             None
@@ -131,7 +132,7 @@ impl Writer {
 
     pub(super) fn handle(&mut self, event: Event, gate: &mut Gate, now: Instant) {
         match event {
-            // What is under way may have looked before.
+            // The running job may have looked before this change.
             Event::Requested => self.look_at = Some(now),
             Event::Due => {}
             Event::Done(Outcome::Looked { watch, requests }) => {
@@ -173,7 +174,7 @@ impl Writer {
         self.work_on(gate, now);
     }
 
-    /// Gives the worker what is due, if it has nothing to do.
+    /// Gives the worker what is due, if it is idle.
     fn work_on(&mut self, gate: &mut Gate, now: Instant) {
         if self.worker.is_busy() {
             return;
@@ -192,7 +193,7 @@ impl Writer {
     }
 
     fn obey(&mut self, requests: Vec<Request>, gate: &mut Gate, now: Instant) {
-        // There may be more than were taken; and these stay where they could not be done.
+        // There may be more than were taken, and those that failed are still there.
         self.look_at = Some(now + LOOK_AGAIN);
         let mut forget = Vec::new();
         for request in &requests {
@@ -225,7 +226,7 @@ impl Writer {
         self.worker.give(Job::Keep(keep));
     }
 
-    /// What there is to keep, taken as kept.
+    /// What must be saved; it is marked as saved.
     fn keep(&mut self, pins: bool, keys: bool, gate: &mut Gate, now: Instant) -> Keep {
         let pins = pins && gate.take_pins_changed();
         if keys {
@@ -247,7 +248,7 @@ impl Writer {
         }
     }
 
-    /// Keeps what has changed, within a bounded time: the process ends.
+    /// Saves what has changed, within a bounded time, because the process ends.
     pub(super) async fn finish(mut self, gate: &mut Gate, now: Instant) {
         let last = async {
             if self.worker.is_busy()
@@ -285,7 +286,7 @@ fn work(owned: &Owned, job: Job) -> Outcome {
     match job {
         Job::Look => {
             let prepared = owned.prepare();
-            // Armed before it is read, so that nothing in between is missed.
+            // Armed before it is read, so that no request in between is missed.
             let watch = arm(&[state.requests_directory()]);
             let requests = prepared.and_then(|()| state.requests());
             Outcome::Looked { watch, requests }

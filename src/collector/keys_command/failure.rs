@@ -80,7 +80,7 @@ pub enum Failure {
     /// The files of the collector's state.
     #[error(transparent)]
     State(#[from] StateError),
-    /// The system refused.
+    /// A system call failed.
     #[error(transparent)]
     File(#[from] FileError),
     /// No collector has kept a record, and no list has a key.

@@ -58,7 +58,7 @@ impl Item {
         }
     }
 
-    /// Whose it is.
+    /// The pin of that key.
     pub(super) fn host(&self) -> &str {
         match self {
             Self::Message { host, .. } | Self::Gone { host, .. } => host,

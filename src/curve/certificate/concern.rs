@@ -67,7 +67,7 @@ pub enum Concern {
     Owner {
         /// The file or the directory.
         path: PathBuf,
-        /// Whose it is.
+        /// The pin of that key.
         uid: u32,
     },
     /// A secret key where the public one is enough.

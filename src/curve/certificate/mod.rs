@@ -62,7 +62,7 @@ pub struct Certificate {
 /// Why a certificate was not read or written.
 #[derive(Debug, Error)]
 pub enum CertificateError {
-    /// The system refused.
+    /// A system call failed.
     #[error("{}: cannot {action}: {source}", path.display())]
     Io {
         /// The file or directory.
