@@ -31,7 +31,7 @@ pub struct AgentSource {
 }
 
 impl AgentSource {
-    /// One for this process: it looks below no root, as it is no other that is meant.
+    /// One for this process: it ignores the configured root, because it measures this process only.
     #[must_use]
     pub fn open(context: &Context) -> Self {
         Self {

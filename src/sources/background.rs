@@ -25,9 +25,9 @@ use tokio::sync::Notify;
 /// How long a sample waits for what was begun for it.
 pub const PATIENCE: Duration = Duration::from_millis(500);
 
-/// How long a job, or a step of one, may keep those behind it waiting before it is left
-/// alone. Whoever has waited for [`PATIENCE`] finds that this is over, however late the
-/// thread woke.
+/// How long a job, or a step of one, may keep those behind it waiting before it is abandoned. A
+/// caller that has waited for [`PATIENCE`] sees that this time is over, however late the thread
+/// woke.
 pub const OVERDUE: Duration = Duration::from_millis(400);
 
 /// Most threads that hang at a time. Each costs a stack and a task of the unit's
@@ -40,7 +40,7 @@ const MAX_WAITING: usize = 32;
 /// Room for a system call and a path, many times over.
 const STACK_BYTES: usize = 256 * 1024;
 
-/// Wakes whoever waits for news of what runs beside the loop.
+/// Wakes the tasks that wait for news of what runs beside the loop.
 #[derive(Debug, Clone, Default)]
 pub struct Wakeup(Arc<Notify>);
 
@@ -65,7 +65,7 @@ pub enum ProbeError {
     /// Too many jobs wait.
     #[error("{MAX_WAITING} jobs wait for a thread already")]
     Full,
-    /// There is no thread to be had.
+    /// No thread could be started.
     #[error("cannot start a thread: {0}")]
     Thread(#[source] io::Error),
 }
@@ -101,13 +101,13 @@ struct State {
     waiting: VecDeque<(Job, Ticket)>,
     /// What the thread in service does now.
     running: Option<Running>,
-    /// Whether there is a thread in service. Any other ends with its job.
+    /// True if there is a thread in service. Any other thread ends with its job.
     staffed: bool,
     /// Threads that hang in a job that was left alone.
     lost: usize,
     /// The steps that threads were lost to.
     lost_to: Vec<(Arc<str>, Ticket)>,
-    /// Nobody is left to submit anything.
+    /// True if no submitter is left.
     closed: bool,
 }
 
@@ -125,8 +125,8 @@ pub struct Pulse<'p> {
 }
 
 impl Pulse<'_> {
-    /// A step begins, and has [`OVERDUE`] for itself. False where the job was left alone
-    /// before: somebody else does what is left of it.
+    /// A step begins, and has [`OVERDUE`] for itself. Returns false if the job was abandoned
+    /// before: another thread does the rest.
     #[must_use]
     pub fn begins(&self, step: &Arc<str>) -> bool {
         let mut state = self.shared.lock();
@@ -153,13 +153,13 @@ impl Ticket {
         Self(Arc::new(AtomicU8::new(WAITING)))
     }
 
-    /// Whether the job has ended, be it after it was left alone.
+    /// Returns true if the job has ended, even if it was abandoned before.
     #[must_use]
     pub fn finished(&self) -> bool {
         self.0.load(Ordering::Acquire) == FINISHED
     }
 
-    /// Whether the job was left alone with its thread, and has not ended yet.
+    /// Returns true if the job was abandoned with its thread, and has not ended yet.
     #[must_use]
     pub fn abandoned(&self) -> bool {
         self.0.load(Ordering::Acquire) == ABANDONED
@@ -236,20 +236,20 @@ impl Prober {
         else {
             return;
         };
-        // Whoever finished in this very moment is not lost, but the thread will see that it
-        // is no longer in service, and end.
+        // A job that finishes at this very moment is not lost; its thread will see that it is no
+        // longer in service, and end.
         ticket.0.store(ABANDONED, Ordering::Release);
         state.lost_to.retain(|(_, ticket)| !ticket.finished());
         state.lost_to.extend(step.map(|step| (step, ticket)));
         state.lost += 1;
         state.staffed = false;
         if !state.waiting.is_empty() && state.lost < MAX_LOST {
-            // Where there is no thread to be had, the next submission says so.
+            // If no thread can be started, the next submission reports that.
             let _ = self.staff(&mut state);
         }
     }
 
-    /// Makes sure that somebody is there to do what waits.
+    /// Makes sure that there is a thread for the jobs that wait.
     fn staff(&self, state: &mut State) -> io::Result<()> {
         if !state.staffed {
             let shared = Arc::clone(&self.shared);
@@ -297,8 +297,7 @@ impl Shared {
     }
 }
 
-/// A thread's life: job after job, until somebody else is in service or nobody can submit
-/// more.
+/// A thread's life: job after job, until another thread is in service or no submitter is left.
 fn work(shared: &Shared) {
     while let Some((job, ticket)) = shared.next() {
         job(&Pulse {

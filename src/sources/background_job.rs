@@ -29,7 +29,7 @@ impl BackgroundJob {
         }
     }
 
-    /// Whether the job was begun and has not ended.
+    /// Returns true if the job was begun and has not ended.
     pub(super) fn is_underway(&self) -> bool {
         matches!(&self.begun, Some(Ok(ticket)) if !ticket.finished())
     }
@@ -39,7 +39,7 @@ impl BackgroundJob {
         self.begun = Some(self.prober.submit(job, now));
     }
 
-    /// Whether nobody needs to wait for it; what hangs is not waited for.
+    /// Returns true if there is nothing to wait for; a job that hangs is not waited for.
     pub(super) fn ready(&self) -> bool {
         match &self.begun {
             Some(Ok(ticket)) => ticket.finished() || ticket.abandoned(),
@@ -47,8 +47,8 @@ impl BackgroundJob {
         }
     }
 
-    /// Whether the job was done since the last time that nothing came of it. Where it could
-    /// not be begun, that is told once.
+    /// Returns true if the job was done since the last call that returned false. A failure to start
+    /// it is reported once.
     pub(super) fn is_done(&mut self) -> Result<bool, CollectError> {
         if self.is_underway() {
             return Err(self.hangs());

@@ -56,8 +56,8 @@ static OF_ALL: [&Definition; MODES] = [
     &CPU_GUEST_NICE,
 ];
 
-/// What one CPU's modes are reported as. The time of guests is part of user and nice time,
-/// and not told apart here.
+/// The metrics of one CPU's modes. The time of guests is part of user and nice time, and not
+/// reported separately here.
 static OF_CORE: [&Definition; 8] = [
     &CPU_CORE_USER,
     &CPU_CORE_NICE,
@@ -93,8 +93,8 @@ impl Ticks {
 
 /// The share of busy time between two readings, 0 to 100.
 ///
-/// The kernel's idle and iowait counters can go backwards (`proc_stat(5)`), so neither a
-/// negative share nor more than all of the time comes out; 0 where no time has passed.
+/// The kernel's idle and iowait counters can go backwards (`proc_stat(5)`), so the result is
+/// limited to 0 to 100; 0 if no time has passed.
 #[must_use]
 pub fn percent(previous: Ticks, now: Ticks) -> f64 {
     let total = now.total.saturating_sub(previous.total);
@@ -187,8 +187,8 @@ fn misstep(
     if previous.beginnings != now.beginnings || now.times.below(&previous.times) > tolerated {
         return Some(EXPECTED_FORWARD);
     }
-    // Times that went back may go forth again by what they went back, which is no time that
-    // has passed: then there are more ticks than the clock says.
+    // Times that went back may advance again by as much, although no time has passed: then there
+    // are more ticks than the clock says.
     let again = previous.short.saturating_sub(now.short);
     let (spent, most) = spent_and_most.unwrap_or((0, u64::MAX));
     let not_spent = step.saturating_sub(spent);
@@ -322,7 +322,7 @@ impl CpuSource {
     fn advance(&mut self, times: &Times, at: Instant) -> (Times, Option<Reading>) {
         let (reported, begins) = self.all.advance(times, self.limit());
         self.beginnings += u64::from(begins);
-        // No share can be made of a value that is held.
+        // A share cannot be computed from a value that did not change.
         let reading = Ticks::of(times).map(|ticks| Reading {
             ticks,
             times: *times,
@@ -384,7 +384,7 @@ impl Source for CpuSource {
         }
         let cores = self.each.as_mut().map(|each| &mut each.cores);
         let text = self.file.read_up_to(FILE_LIMIT, scratch)?;
-        // One that has gone since spent time until then.
+        // A CPU that has gone spent time until then.
         let before = std::mem::replace(&mut self.cpus, stat::count_cpus(text));
         let cpus = before.max(self.cpus);
         let parsed = stat::parse(text, cores, &mut odd);

@@ -2,14 +2,14 @@
 //! /sys/block.
 //!
 //! Counts go out as the kernel has them, and wrap as they do there: times are 32 bits of
-//! milliseconds since Linux 4.19. A sector is 512 bytes whatever the device's own are.
-//! Discards (Linux 4.18) and flushes (5.5) that a kernel does not count are left out.
+//! milliseconds since Linux 4.19. A sector is 512 bytes whatever the device's own are. Discards
+//! (Linux 4.18) and flushes (5.5) that a kernel does not count are left out.
 //!
-//! Whole disks alone are reported, as the requests of a partition are its disk's: which they
-//! are is for [`device`] to say.
+//! Only whole disks are reported, because the requests of a partition are its disk's. [`device`]
+//! finds out which devices are whole disks.
 //!
-//! Not parsed by `procfs_core`, which the tests compare with: it allocates for each line,
-//! those of the many loop devices and partitions too that nobody wants.
+//! Not parsed by `procfs_core`, which the tests compare with: it allocates for each line, also for
+//! the many loop devices and partitions that are not used here.
 
 pub mod device;
 
@@ -75,8 +75,8 @@ fn most(at: usize) -> u64 {
     }
 }
 
-/// What each count is reported as, and how many of the metric's units it has. Nobody asks
-/// for the 13th, discards that became part of another.
+/// What each count is reported as, and how many of the metric's units it has. The 13th, discards
+/// that were merged into another, is not reported.
 static REPORTED: [(usize, &Definition, u64); COUNTS - 1] = [
     (0, &DISK_READS, 1),
     (1, &DISK_READS_MERGED, 1),
@@ -166,7 +166,7 @@ impl Source for DiskSource {
     }
 }
 
-/// Whether the text is about devices at all.
+/// Returns true if the text is about devices at all.
 fn report(
     devices: &mut Instances<Device>,
     known: &Known<'_>,

@@ -47,7 +47,7 @@ impl FileError {
         }
     }
 
-    /// Whether the file is not there: for those that a host may well lack.
+    /// Returns true if the file does not exist: for files that a host may well lack.
     #[must_use]
     pub fn is_missing(&self) -> bool {
         self.io_kind() == Some(io::ErrorKind::NotFound)
@@ -73,7 +73,7 @@ pub struct Malformed {
     pub found: String,
 }
 
-/// Enough of a line to recognise it by; a log message is no place for more.
+/// Enough of a line to recognise it; longer text does not belong in a log message.
 const EXCERPT_BYTES: usize = 80;
 
 impl Malformed {
@@ -139,7 +139,7 @@ pub enum CollectError {
     /// What may block could not be begun.
     #[error(transparent)]
     Probe(#[from] ProbeError),
-    /// Somebody who was asked did not answer, or refused.
+    /// A peer did not answer, or refused.
     #[error("{0}")]
     Refused(String),
 }
@@ -154,7 +154,7 @@ impl CollectError {
         }
     }
 
-    /// Whether both are about the same value: in a text, what stands in one line.
+    /// Returns true if both are about the same value: in a text, about the same line.
     #[must_use]
     pub fn same_value(&self, other: &Self) -> bool {
         let line = |error: &Self| match error {
@@ -164,8 +164,8 @@ impl CollectError {
         self.same_cause(other) && line(self) == line(other)
     }
 
-    /// Whether both failures ask for the same reaction of the same person, whatever
-    /// line or bytes it was about this time.
+    /// Returns true if both failures call for the same reaction by an administrator, whatever line
+    /// or bytes each was about.
     #[must_use]
     pub fn same_cause(&self, other: &Self) -> bool {
         match (self, other) {

@@ -141,9 +141,9 @@ enum Filled {
     Exceeded { limit: usize },
 }
 
-/// Whether the open file is no longer what the path names: a stale network file, a device
-/// or a process that is gone, a sysctl whose module was unloaded (ENOENT). Opening the path
-/// again may find its successor.
+/// Returns true if the open file is no longer what the path names: a stale network file, a device
+/// or a process that is gone, a sysctl whose module was unloaded (ENOENT). Opening the path again
+/// may find its successor.
 fn is_gone(error: &io::Error) -> bool {
     [
         Errno::STALE,

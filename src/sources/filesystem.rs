@@ -62,7 +62,7 @@ struct Mounts {
     /// The texts that the last list was made from.
     known: Vec<u8>,
     host_known: Vec<u8>,
-    /// Whether a part of them made no sense, which is told for every sample.
+    /// True if some of them made no sense, which is reported for every sample.
     odd: bool,
 }
 
@@ -123,7 +123,7 @@ fn below(root: &Path, point: &[u8]) -> PathBuf {
     root.join(OsStr::from_bytes(point.strip_prefix(b"/").unwrap_or(point)))
 }
 
-/// Whether this is a single file. What is not there is none.
+/// Returns true if this is a single file. A missing one is not.
 fn is_file(path: &Path) -> bool {
     let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT | AtFlags::STATX_DONT_SYNC;
     statx(CWD, path, flags, StatxFlags::TYPE).is_ok_and(|found| {
@@ -182,10 +182,10 @@ impl Target for Place {
 }
 
 impl Place {
-    /// None where another mount is there by now, and where it is on a single file, which is no
-    /// place for a file system.
+    /// None if another mount is there by now, and if it is on a single file, which does not count
+    /// as a file system's place.
     ///
-    /// With `O_PATH` nothing is mounted that waits for being looked at (open(2)).
+    /// With `O_PATH`, looking does not trigger an automount (open(2)).
     fn room(&self) -> Result<Option<Room>, Errno> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let place = File::from(open(&self.path, flags, Mode::empty())?);

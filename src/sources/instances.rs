@@ -1,12 +1,12 @@
 //! Which devices, interfaces, ... are part of a sample.
 //!
-//! Owns the choice: those whose name the administrator's filter admits, each once, up to a
-//! bound, in the order in which the kernel lists them. Keeps what is to be known about each
-//! from one sample to the next, and forgets it with the sample that it is not part of.
-//! What stays is neither allocated nor filtered again.
+//! Owns the choice: those whose name the administrator's filter admits, each once, up to a bound,
+//! in the order in which the kernel lists them. Keeps data about each from one sample to the next,
+//! and drops it with the first sample that it is not part of. An instance that stays is neither
+//! allocated nor filtered again.
 //!
-//! A list of the kernel's that takes several reads can have a name twice, where a device was
-//! removed and made again in between: the first is taken.
+//! A list of the kernel's that takes several reads can have a name twice, if a device was removed
+//! and made again in between: the first is taken.
 
 use std::collections::HashMap;
 
@@ -25,9 +25,9 @@ pub struct Instances<T> {
     met: usize,
     /// How many of them are part of it.
     chosen: usize,
-    /// How many should have been, but for the bound.
+    /// How many there would be without the bound.
     cut: usize,
-    /// Whether a name came that was not in the one before.
+    /// True if there is a name that was not in the previous sample.
     new: bool,
 }
 
@@ -35,7 +35,7 @@ pub struct Instances<T> {
 struct Entry<T> {
     /// The last sample that it was met in.
     sample: u64,
-    /// Whether that sample is to have it, and has not taken it yet.
+    /// True if that sample is to have it, and has not taken it yet.
     waits: bool,
     admitted: bool,
     /// There while it is part of samples.
@@ -137,8 +137,8 @@ impl<T> Instances<T> {
         Some(name)
     }
 
-    /// Forgets what was not met. Whether the names are others than those of the sample
-    /// before.
+    /// Drops what was not in this sample. Returns true if the names differ from those of the
+    /// previous sample.
     pub fn forget_others(&mut self) -> bool {
         let sample = self.sample;
         let gone = self.met < self.entries.len();
@@ -158,7 +158,7 @@ impl<T> Instances<T> {
         Some((name, entry.kept.as_mut()?))
     }
 
-    /// How many instances the sample should have had, but for the bound.
+    /// How many instances the sample would have without the bound.
     #[must_use]
     pub fn cut(&self) -> usize {
         self.cut
@@ -179,8 +179,8 @@ impl<T> Instances<T> {
 /// What belongs where a name is none.
 pub const EXPECTED_NAME: &str = "a name of characters that can be seen";
 
-/// Whether an instance may be called so: a name that is not printable text can't be told from
-/// others once it is escaped.
+/// Returns true if an instance may have this name: a name that is not printable text cannot be told
+/// from others once it is escaped.
 #[must_use]
 pub fn is_name(name: &[u8]) -> bool {
     printable(name).is_some()
@@ -291,7 +291,7 @@ mod tests {
             assert_eq!((&*taken[0].0, &*taken[1].0), ("a", "b"));
             assert_eq!(instances.cut(), 1);
         }
-        // Whoever was left out is in once there is room.
+        // An instance that was left out is included once there is room.
         assert_eq!(sample(&mut instances, &[b"c"]), pairs(&[("c", 1)]));
         assert_eq!(instances.cut(), 0);
     }

@@ -15,9 +15,8 @@ use crate::metrics::table::{LOAD_1, LOAD_5, LOAD_15, PROC_THREADS};
 /// Where the kernel says it.
 const FILE: &str = "/proc/loadavg";
 
-/// The file's one line, as `proc_loadavg(5)` has it. The last number, the process begun
-/// last, is nobody's business here, and neither are the threads that run, which are in
-/// /proc/stat.
+/// The file's one line, as `proc_loadavg(5)` has it. Not used here: the last number, the process
+/// begun last, and the threads that run, which are in /proc/stat.
 const EXPECTED: &str = "three averages, RUNNING/EXISTING threads (each up to 4194304), a number and the end of the line";
 
 /// Most threads that can run or wait, as a float: [`MAX_TASKS`].

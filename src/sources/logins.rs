@@ -1,8 +1,8 @@
 //! `login.*`: sessions and users, from logind over D-Bus (org.freedesktop.login1(5)).
 //!
-//! Listed once and kept current by signals: a sample asks nobody. What counts is what
-//! `loginctl` lists: sessions of every class, and users with a session or lingering. A host
-//! without logind has no values; it is never started for our sake.
+//! Listed once and kept current by signals: a sample makes no calls. What counts is what `loginctl`
+//! lists: sessions of every class, and users with a session or lingering. A host without logind has
+//! no values; this source never starts it.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -106,7 +106,7 @@ impl Listener {
             );
             client.watch(rule).await?;
         }
-        // By its unique name: a call to that starts nobody.
+        // By its unique name: a call to that starts no service.
         let peer = Peer {
             name: owner,
             path: PATH,
@@ -156,8 +156,8 @@ impl Topic for Listener {
         }
     }
 
-    /// No logind is no error, and neither is no bus to find it on: who misses that hears of
-    /// it from the systemd source.
+    /// A missing logind is not an error, and neither is a missing bus: the systemd source reports
+    /// that.
     fn lost(&mut self, _why: Option<String>) {
         self.shared.clear();
     }
@@ -166,7 +166,7 @@ impl Topic for Listener {
 /// Reports what is known of logind.
 pub struct LoginsSource {
     shared: Arc<SharedState<Logins>>,
-    /// None where there is no runtime to listen in.
+    /// None if there is no runtime to listen in.
     _follower: Option<Follower>,
 }
 

@@ -1,13 +1,12 @@
 //! `mem.*` from /proc/meminfo (`proc_meminfo(5)`).
 //!
-//! The values go out in kB as the file has them. A field that this kernel lacks is None
-//! and is left out: kernels before 3.14 have no `MemAvailable`.
+//! The values go out in kB as the file has them. A field that this kernel lacks is None and is left
+//! out: kernels before 3.14 have no `MemAvailable`.
 //!
-//! Not parsed by `procfs_core::Meminfo`, which the tests compare with: it refuses files
-//! that lack any of fifteen fields that nobody asked for, multiplies and slices without a
-//! check (a hostile file, bind-mounted over /proc/meminfo, would be a panic or a wrong
-//! number), and allocates for each of some 55 lines at every sample: eight times this
-//! parser's time (`benches/pieces.rs`).
+//! Not parsed by `procfs_core::Meminfo`, which the tests compare with: it refuses files that lack
+//! any of fifteen fields that are not used here, multiplies and slices without a check (a hostile
+//! file, bind-mounted over /proc/meminfo, would be a panic or a wrong number), and allocates for
+//! each of some 55 lines at every sample: eight times this parser's time (`benches/pieces.rs`).
 
 use super::{
     Purpose, Sink, Source,
@@ -33,7 +32,7 @@ const EXPECTED_PART: &str = "no more than the total that it is a part of";
 /// The fields that are reported, in kB.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Meminfo {
-    /// `MemTotal`; there is no machine without it.
+    /// `MemTotal`; every machine has it.
     pub total: Option<u64>,
     /// `MemFree`
     pub free: Option<u64>,

@@ -1,13 +1,13 @@
 //! From the kernel's files to samples.
 //!
-//! Owns how things are measured: the registry of sources, which is this file ([`SOURCES`]), one file
-//! or folder for each, and the [`set::SourceSet`] that runs them and counts how they fare. Refuses to know
-//! where samples go, when they are due, and what an administrator is told of a failure: it returns
-//! values, errors and [`set::Transition`]s.
+//! Owns how things are measured: the registry of sources, which is this file ([`SOURCES`]), one
+//! file or folder for each, and the [`set::SourceSet`] that runs them and counts how they fare.
+//! Does not know where samples go, when they are due, or what an administrator is told of a
+//! failure: it returns values, errors and [`set::Transition`]s.
 //!
-//! Each source is a pure parser from bytes to a raw sample and a thin reader around
-//! it. Files stay open and are read again from their beginning; the root that they are
-//! found under is an argument ([`file::Root`]), so tests use captured files.
+//! Each source is a pure parser from bytes to a raw sample and a thin reader around it. Files stay
+//! open and are read again from their beginning; their root is an argument ([`file::Root`]), so
+//! tests use captured files.
 
 pub mod agent;
 pub mod background;
@@ -70,11 +70,11 @@ pub struct SourceDefinition {
     pub name: &'static str,
     /// One phrase for a person.
     pub description: &'static str,
-    /// Whether it runs where the settings name no sources.
+    /// True if it runs when the settings name no sources.
     pub default: bool,
     /// How often it is read where the settings do not say it.
     pub period: Period,
-    /// The files that it reads, but for those of devices, units and processes.
+    /// The files that it reads, except those of devices, units and processes.
     pub files: &'static [&'static str],
     /// Makes one.
     open: fn(&Context) -> Box<dyn Source>,

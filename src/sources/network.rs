@@ -1,12 +1,12 @@
 //! `net.*` from /proc/net/dev (`proc_pid_net(5)`) and /sys/class/net
 //! (Documentation/ABI/testing/sysfs-class-net of the kernel).
 //!
-//! Counts go out as the kernel has them. Whether a link is up is read with every sample,
-//! which takes no lock. Its speed is read beside the loop ([`speeds`]), so that of a new
+//! Counts go out as the kernel has them. The state of a link (up or not) is read with every sample,
+//! which takes no lock. Its speed is read beside the loop ([`speeds`]), so the speed of a new
 //! interface comes one sample after its counts.
 //!
-//! Interfaces come and go, and a name may be another device from one sample to the next:
-//! see [`link`].
+//! Interfaces come and go, and a name may be another device from one sample to the next: see
+//! [`link`].
 
 pub mod link;
 pub mod speeds;
@@ -166,7 +166,7 @@ impl NetworkSource {
         let text = self.file.read_up_to(FILE_LIMIT, scratch)?;
         let malformed = |problem| CollectError::malformed(self.file.path(), problem);
         let mut lines = lines(text);
-        // Without its titles nobody knows what the numbers are.
+        // Without the titles it is unknown what the numbers are.
         check_titles(&mut lines).map_err(malformed)?;
         let mut odd = Odd::default();
         let mut any = false;

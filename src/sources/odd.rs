@@ -1,9 +1,9 @@
 //! Values that cannot be read or make no sense.
 //!
-//! Owns the rule for one text of the kernel: an odd value costs itself alone. A parser puts
-//! what is wrong with a value into [`Odd`] and goes on with the next; whoever has read the
-//! file gives that to the [`Sink`](super::Sink), which counts it. [`LeftOut`] is all that was
-//! left out of one reading. Nothing is allocated while every value makes sense.
+//! Owns the rule for one text of the kernel: an odd value costs only itself. A parser puts what is
+//! wrong with a value into [`Odd`] and goes on with the next; the reader of the file gives that to
+//! the [`Sink`](super::Sink), which counts it. [`LeftOut`] is all that was left out of one reading.
+//! Nothing is allocated while every value makes sense.
 
 use std::path::Path;
 
@@ -51,7 +51,7 @@ impl Odd {
         self.count += unnamed;
     }
 
-    /// Whether every value made sense so far.
+    /// Returns true if every value made sense so far.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.count == 0

@@ -135,7 +135,7 @@ fn small(file: &str, text: Vec<u8>) -> Vec<u8> {
         panic!("{file} is text");
     };
     let lines = text.lines().filter(|line| keep(line));
-    // Some hundred numbers of interrupts and of others that nobody asks for are enough.
+    // Some hundred numbers of interrupts and of others that are not reported are enough.
     let lines = lines.map(|line| {
         let most = if file == "/proc/stat" { 12 } else { usize::MAX };
         line.split(' ').take(most).collect::<Vec<_>>().join(" ") + "\n"
@@ -181,7 +181,7 @@ fn take(root: &Root, source: &str) -> Taken {
     set.set_interval(Duration::from_secs(5));
     set.begin_anew();
     let said_again = sample(&mut set).len();
-    // Those of the second sample are the same, but for what is a share of time.
+    // Those of the second sample are the same, except for shares of time.
     let values = samples.iter().map(|(name, value)| {
         // The room in a file system is another's business.
         let free = ["fs.free", "fs.avail", "fs.inodes.free", "proc.top.cpu"];
@@ -223,8 +223,8 @@ fn family(name: &str) -> String {
     metric.split('.').take(2).collect::<Vec<_>>().join(".")
 }
 
-/// Whether a value may be lost with others: it is one of them, or of the same instance. Of a
-/// unit, the values of a family are no others'.
+/// Returns true if a value may be lost with others: it is one of them, or of the same instance. Of
+/// a unit, the values of a family do not affect others.
 fn may_go(name: &str, with: &BTreeSet<String>) -> bool {
     with.contains(name)
         || with.iter().any(|other| {
@@ -275,7 +275,7 @@ impl Case<'_> {
         take(&self.host.root(), self.source)
     }
 
-    /// Whether what is lost is said, once, and counted.
+    /// Checks that what is lost is reported, once, and counted.
     fn check_said(&self, taken: &Taken, line: Option<usize>, what: &str) {
         let path = self.host.path(self.file).display().to_string();
         let place = line.map_or(path.clone(), |line| {
@@ -396,7 +396,7 @@ fn try_everything(case: &Case<'_>) -> usize {
     tried
 }
 
-/// Titles say what all the numbers below are: without them nobody knows.
+/// Titles say what all the numbers below are: without them the numbers mean nothing.
 fn is_title(file: &str, line: usize) -> bool {
     match file {
         "/proc/net/dev" => line <= 2,

@@ -22,11 +22,11 @@ pub const DISK_EXCLUDE: &[&str] = &[
     "mmcblk*boot[0-9]*",
 ];
 
-/// Mounts that are left out by default: what the kernel makes up; the layers of containers,
-/// which are on a file system that is reported anyway; and what Kubernetes, containerd, CRI-O and
-/// podman mount for each pod or container: in memory for its secrets, tokens and /dev/shm, or as
-/// the root of a container. The directory of the kubelet may have any name. Persistent volumes are
-/// in.
+/// Mounts that are left out by default: the kernel's pseudo file systems; the layers of containers,
+/// which are on a file system that is reported in any case; and what Kubernetes, containerd, CRI-O
+/// and podman mount for each pod or container: in memory for its secrets, tokens and /dev/shm, or
+/// as the root of a container. The directory of the kubelet may have any name. Persistent volumes
+/// are included.
 pub const FILESYSTEM_EXCLUDE: &[&str] = &[
     "/dev",
     "/dev/*",
@@ -135,8 +135,8 @@ impl Default for Options {
 }
 
 impl Options {
-    /// Whether the source of this name has the same options here and there. Intervals
-    /// are not the source's own.
+    /// Returns true if the source of this name has the same options in both. Intervals are not the
+    /// source's own.
     #[must_use]
     pub fn same_for(&self, other: &Self, source: &str) -> bool {
         match source {
@@ -157,7 +157,7 @@ impl Options {
 /// Of CPU time.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct CpuOptions {
-    /// Whether each CPU is reported, too.
+    /// True if each CPU is reported, too.
     pub per_cpu: bool,
 }
 
@@ -205,7 +205,7 @@ impl Filter {
         }
     }
 
-    /// Whether a device, mount, unit, ... of this name is wanted.
+    /// Returns true if a device, mount, unit, ... of this name is wanted.
     #[must_use]
     pub fn admits(&self, name: &str) -> bool {
         let fits = |pattern: &Pattern| pattern.matches(name);

@@ -111,7 +111,7 @@ fn parse_stall(line: &Line<'_>, odd: &mut Odd) -> Stall {
     Stall { averages, total }
 }
 
-/// Whether this kernel does not account for the pressure.
+/// Returns true if this kernel does not account for the pressure.
 fn is_unknown(error: &FileError) -> bool {
     let refused = match error {
         FileError::Open { source, .. } | FileError::Read { source, .. } => {
@@ -132,7 +132,7 @@ struct Resource {
 }
 
 impl Resource {
-    /// Whether there is something to report.
+    /// Returns true if there is something to report.
     fn read(&mut self, scratch: &mut Vec<u8>, sink: &mut Sink<'_>) -> Result<bool, CollectError> {
         self.pressure = Pressure::default();
         let Some(file) = &mut self.file else {

@@ -42,7 +42,7 @@ pub const MAX_SENSORS: usize = 512;
 /// Those of the sensors beyond are opened for each reading.
 const MAX_OPEN: usize = 256;
 
-/// How long it takes until hardware that came is found. What has gone no longer answers.
+/// How long it takes until new hardware is found. Hardware that has gone fails to answer.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
 /// Longer than any number; what exceeds it is none.
@@ -183,7 +183,7 @@ impl Reading {
         match &self.kept {
             Some(kept) => {
                 if kept.get().is_none() {
-                    // Nobody else asks this one meanwhile.
+                    // It is not read by another thread meanwhile.
                     let _ = kept.set(File::open(&self.path)?);
                 }
                 kept.get().map_or_else(|| Ok(Text::default()), text_of)

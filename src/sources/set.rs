@@ -1,9 +1,9 @@
 //! The sources of a running agent.
 //!
-//! Owns which of them are enabled and when each is due, runs them, and counts how each
-//! fares. One that fails costs its own values and nobody else's, and is tried again with
-//! the next sample. Refuses to log: it says once that a source failed, once that it
-//! recovered, and once why a value is left out.
+//! Owns which of them are enabled and when each is due, runs them, and counts how each fares. A
+//! source that fails costs only its own values, and is tried again with the next sample. Does not
+//! log: it reports once that a source failed, once that it recovered, and once why a value is left
+//! out.
 
 use std::time::{Duration, Instant};
 
@@ -66,7 +66,7 @@ pub enum Transition {
         name: &'static str,
         /// Who did not answer.
         instance: String,
-        /// Whether it is no longer there; else it answers again.
+        /// True if it no longer exists; else it answers again.
         gone: bool,
     },
 }
@@ -78,7 +78,7 @@ pub struct SourceStatus {
     pub name: &'static str,
     /// One phrase for a person.
     pub description: &'static str,
-    /// Whether it is part of samples.
+    /// True if it is part of samples.
     pub enabled: bool,
     /// The time between two readings for metrics messages.
     pub interval: Duration,
@@ -174,7 +174,7 @@ impl SourceSet {
         }
     }
 
-    /// The next metrics sample has all there is: somebody new begins to listen.
+    /// The next metrics sample has all there is: there is a new receiver.
     pub fn begin_anew(&mut self) {
         for slot in &mut self.slots {
             slot.wait = 0;
@@ -193,7 +193,7 @@ impl SourceSet {
         }
     }
 
-    /// The same for one source that somebody asks for.
+    /// The same for one source, on request.
     pub fn prepare_one(&mut self, name: &str, now: Instant) {
         if let Ok(slot) = slot_mut(&mut self.slots, name)
             && let Some(source) = &mut slot.source
@@ -202,7 +202,7 @@ impl SourceSet {
         }
     }
 
-    /// Whether everything that was begun for a sample of this grid has ended.
+    /// Returns true if everything that was begun for a sample of this grid has ended.
     #[must_use]
     pub fn ready(&self, grid: Grid) -> bool {
         self.slots.iter().all(|slot| slot.is_ready(grid))
@@ -260,8 +260,8 @@ impl SourceSet {
         self.transitions()
     }
 
-    /// Replaces the content of `out` by everything that one source has, for somebody who
-    /// asks. What is news about it is told by the next [`transitions`](Self::transitions) or
+    /// Replaces the content of `out` by everything that one source has, on request. News about the
+    /// source is reported by the next [`transitions`](Self::transitions) or
     /// [`sample`](Self::sample).
     pub fn sample_one(&mut self, name: &str, out: &mut Samples) -> Result<(), SampleOneError> {
         out.clear();

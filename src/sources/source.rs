@@ -9,18 +9,18 @@ use super::{
 };
 use crate::metrics::{Definition, Samples};
 
-/// Who a reading is for.
+/// What a reading is for.
 ///
-/// `cpu.percent` is a difference "since the previous reading", so each purpose has a
-/// previous reading of its own: what somebody asks for over D-Bus, or a source's
-/// request for the model, does not cut the interval of the metrics stream short.
+/// `cpu.percent` is a difference "since the previous reading", so each purpose has a previous
+/// reading of its own: a query over D-Bus, or a source's request for the model, does not cut the
+/// interval of the metrics stream short.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Purpose {
     /// The periodic metrics messages.
     Metrics,
     /// The answers to a collector's `model` request.
     Model,
-    /// Somebody asked, over D-Bus; nothing is sent.
+    /// A query over D-Bus; nothing is sent.
     Query,
 }
 
@@ -36,7 +36,7 @@ pub enum Grid {
 }
 
 impl Grid {
-    /// Whether a metric belongs into this grid.
+    /// Returns true if a metric belongs into this grid.
     #[must_use]
     pub fn admits(self, definition: &Definition) -> bool {
         match self {
@@ -128,7 +128,7 @@ impl<'a> Sink<'a> {
         }
     }
 
-    /// Takes over why values were left out that somebody else read.
+    /// Takes over the reasons for left-out values from another reader.
     pub fn left_out_all(&mut self, others: &mut LeftOut) {
         self.left_out.append(others);
     }
@@ -160,8 +160,8 @@ pub trait Source: Send {
     /// Begins what has to run beside the loop before these values can be collected.
     fn prepare(&mut self, _grid: Grid, _now: Instant) {}
 
-    /// Whether everything that was begun has ended. Nobody waits for long: values may be
-    /// collected before, and are those that are there.
+    /// Returns true if everything that was begun has ended. The wait for that is limited: values
+    /// may be collected before, and are those that are there.
     fn ready(&self) -> bool {
         true
     }

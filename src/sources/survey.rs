@@ -1,10 +1,10 @@
-//! Asking many, of whom any may not answer.
+//! Asks many things, any of which may not answer.
 //!
-//! A [`Survey`] lists what there is to ask and asks it, one after the other, on the
-//! [`Prober`]'s thread: file systems, sensors. Who does not answer is left alone with the
-//! thread and not asked again until that comes back, so that at most one thread is ever
-//! lost to it; neither are those asked whom one gets to only through it. Everybody else is
-//! asked all the same, if only for the next sample. Refuses to know what an answer is.
+//! A [`Survey`] lists what there is to ask and asks it, one after the other, on the [`Prober`]'s
+//! thread: file systems, sensors. One that does not answer is left with the thread and not asked
+//! again until the thread comes back, so that at most one thread is ever lost to it; the same goes
+//! for all that can only be reached through it. All others are still asked, if only for the next
+//! sample. Does not know what an answer is.
 
 mod table;
 
@@ -65,7 +65,7 @@ pub(super) struct Subject<T> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Found<A> {
     Answer(A),
-    /// It does not answer, or one gets to it only through somebody who does not.
+    /// It does not answer, or is only reached through one that does not.
     Stuck,
 }
 
@@ -76,7 +76,7 @@ pub enum News {
     Stuck(String),
     /// It answers again.
     Answers(String),
-    /// It is no longer there, and did not answer until then.
+    /// It no longer exists, and did not answer until then.
     Gone(String),
 }
 
@@ -87,7 +87,7 @@ pub(super) struct Survey<S: Targets> {
     job: Option<Ticket>,
     /// Why the last job could not be begun.
     refused: Option<ProbeError>,
-    /// Whether somebody waits for the pass.
+    /// True if a caller waits for the pass.
     wanted: bool,
     news: Vec<News>,
 }
@@ -105,7 +105,7 @@ impl<S: Targets> Shared<S> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A job: lists, where a pass begins, and asks whoever has not been asked in it.
+    /// A job: lists, if a pass begins, and asks all that were not asked yet in this pass.
     fn go_through(&self, job: u64, begins: bool, pulse: &Pulse<'_>) {
         if begins {
             let listing = self
@@ -132,7 +132,7 @@ impl<S: Targets> Shared<S> {
 impl<S: Targets> Survey<S> {
     pub(super) fn new(prober: Prober, targets: S) -> Self {
         let mut table = Table::new();
-        // Somebody may have asked before us, and hang.
+        // An earlier job may have asked, and hang.
         table.note_lost(prober.lost_to());
         Self {
             prober,
@@ -160,13 +160,13 @@ impl<S: Targets> Survey<S> {
         }
     }
 
-    /// Whether the pass is over that somebody waits for, or cannot go on.
+    /// Returns true if the pass that is waited for is over, or cannot go on.
     pub(super) fn ready(&self) -> bool {
         let over = |job: &Ticket| job.finished() || job.abandoned();
         !self.wanted || self.job.as_ref().is_none_or(over)
     }
 
-    /// What could not be listed the last time that somebody looked; once.
+    /// What could not be listed the last time; returned once.
     pub(super) fn take_left_out(&self) -> LeftOut {
         mem::take(&mut self.shared.table().left_out)
     }
@@ -248,7 +248,7 @@ impl<S: Targets> Survey<S> {
         table.job += 1;
         let job = table.job;
         if begins {
-            // Until there is a new list, there is nobody to ask.
+            // Until there is a new list, there is nothing to ask.
             table.next = table.rows.len();
         }
         drop(table);

@@ -95,8 +95,8 @@ pub fn count(text: &[u8], most: u64) -> Option<u64> {
 /// Most seconds that pass once: [`max_time`], as a float.
 pub const MAX_SECONDS: f64 = 9_223_372_036.0;
 
-/// A number of decimal digits, a point and more digits, as `0.04`: neither a sign, nor an
-/// exponent, nor a word for what is not finite.
+/// A number of decimal digits, a point and more digits, as `0.04`: no sign, no exponent, and no
+/// word for infinity or NaN.
 #[must_use]
 pub fn fixed_point(text: &[u8]) -> Option<f64> {
     let (whole, part) = split_once(text, b'.')?;

@@ -16,8 +16,7 @@ use crate::metrics::table::{SYS_BOOT_ID, SYS_UPTIME};
 const FILE: &str = "/proc/uptime";
 const BOOT_ID_FILE: &str = "/proc/sys/kernel/random/boot_id";
 
-/// The file's one line, as `proc_uptime(5)` has it. The second number is nobody's business
-/// here.
+/// The file's one line, as `proc_uptime(5)` has it. The second number is not used here.
 const EXPECTED: &str =
     "a number of seconds, up to 9223372036 (292 years), and a blank or the end of the line";
 

@@ -1,12 +1,12 @@
 //! `mem.faults.*`, `mem.swap.in`, `mem.swap.out` and `mem.oom.kills` from /proc/vmstat
 //! (`proc_vmstat(5)`).
 //!
-//! Counts go out as the kernel has them, but for swapped pages, which go out in kB. A
-//! counter that this kernel lacks is None and is left out: `oom_kill` is there since Linux
-//! 4.13, and none of them where it was built without `CONFIG_VM_EVENT_COUNTERS`.
+//! Counts go out as the kernel has them, except swapped pages, which go out in kB. A counter that
+//! this kernel lacks is None and is left out: `oom_kill` is there since Linux 4.13, and none of
+//! them if it was built without `CONFIG_VM_EVENT_COUNTERS`.
 //!
-//! Not parsed by `procfs_core::VmStat`, which the tests compare with: it makes a map of some
-//! 190 texts at every sample.
+//! Not parsed by `procfs_core::VmStat`, which the tests compare with: it makes a map of some 190
+//! texts at every sample.
 
 use super::{
     Grid, Purpose, Sink, Source,
@@ -91,7 +91,7 @@ pub fn parse(text: &[u8], odd: &mut Odd) -> Result<Vmstat, Malformed> {
         let Some(line) = odd.keep(line) else {
             break;
         };
-        // Of the names that others begin with nobody has asked for any.
+        // Of the names with other first letters none is used.
         if !matches!(line.text.first(), Some(b'p' | b'o')) {
             continue;
         }

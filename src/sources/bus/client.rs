@@ -45,7 +45,7 @@ pub(in crate::sources) enum Failure {
     /// The connection is closed; another will be made.
     #[error("the system bus closed the connection")]
     Gone,
-    /// Somebody refused to answer, or did not answer in time.
+    /// A peer refused to answer, or did not answer in time.
     #[error("{peer} {member}: {problem}")]
     Call {
         /// Who was asked.
@@ -60,19 +60,19 @@ pub(in crate::sources) enum Failure {
 }
 
 impl Failure {
-    /// Whether the peer gave this as the name of its error.
+    /// Returns true if the peer's error has this name.
     pub(in crate::sources) fn is(&self, wanted: &str) -> bool {
         matches!(self, Self::Call { name: Some(name), .. } if name == wanted)
     }
 
-    /// Whether the peer, or the bus in its place, answered with an error.
+    /// Returns true if the peer, or the bus in its place, answered with an error.
     pub(in crate::sources) fn is_refusal(&self) -> bool {
         matches!(self, Self::Call { name: Some(_), .. })
     }
 }
 
-/// Whether a message is this signal, from this sender, a unique name: anybody may send us a
-/// signal that looks like another's, so the bus's own word on the sender is what counts.
+/// Returns true if a message is this signal, from this sender, a unique name. Any peer may send us
+/// a signal that looks like another's, so only the sender that the bus states counts.
 pub(in crate::sources) fn is_signal(
     header: &Header<'_>,
     sender: &str,
@@ -201,7 +201,7 @@ impl Client {
         .await
     }
 
-    /// Whether a message is the bus's word that the owner of a name changed, and to whom.
+    /// Returns the new owner if a message is the bus's report that the owner of a name changed.
     pub(in crate::sources) fn new_owner(message: &Message, name: &str) -> Option<NewOwner> {
         let header = message.header();
         if !is_signal(&header, BUS.name, BUS.interface, "NameOwnerChanged") {
@@ -212,7 +212,7 @@ impl Client {
         (changed == name).then(|| NewOwner(Some(new.to_owned()).filter(|new| !new.is_empty())))
     }
 
-    /// The unique name of whoever owns a name; nobody is started for it.
+    /// The unique name of the owner of a name; does not start a service for it.
     pub(in crate::sources) async fn owner(
         &mut self,
         name: &str,
@@ -257,7 +257,7 @@ fn signal(next: Option<zbus::Result<Message>>) -> Result<Option<Message>, Failur
     match next {
         Some(Ok(message)) if message.message_type() == Type::Signal => Ok(Some(message)),
         Some(Ok(_)) => Ok(None),
-        // After what cannot be parsed nobody knows where the next message begins.
+        // After what cannot be parsed it is unknown where the next message begins.
         Some(Err(_)) | None => Err(Failure::Gone),
     }
 }

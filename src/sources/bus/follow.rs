@@ -26,7 +26,7 @@ pub(in crate::sources) struct Follower {
     _line: Arc<Line>,
 }
 
-/// Begins to listen. Must be called within a runtime, which whoever has a [`Line`] is.
+/// Begins to listen. Must be called within a runtime, which a caller with a [`Line`] is.
 pub(in crate::sources) fn follow(line: Arc<Line>, topic: impl Topic) -> Follower {
     let (stop, stopped) = oneshot::channel();
     tokio::spawn(run(line.link.clone(), stopped, topic));
@@ -78,7 +78,7 @@ async fn run(
     }
 }
 
-/// The connection as soon as there is one; None where nobody makes one any more.
+/// The connection as soon as there is one; None if no more connections are made.
 async fn up(link: &mut watch::Receiver<Link>, topic: &mut impl Topic) -> Option<Connection> {
     loop {
         let now = link.borrow_and_update().clone();

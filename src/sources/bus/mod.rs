@@ -1,12 +1,12 @@
 //! The system bus, for the sources that ask a service on it.
 //!
-//! Owns one connection, shared by all of them ([`SystemBus`]), which is made with the first
-//! that wants it, made again when the bus is back, and closed with the last; what a source
-//! has heard ([`SharedState`]); and the task in which it listens ([`follow()`]). Refuses to poll:
-//! between two messages nothing of this runs, but for the back-off while there is no bus.
+//! Owns one connection, shared by all of them ([`SystemBus`]), which is made for the first source
+//! that needs it, made again when the bus is back, and closed with the last; what a source has
+//! heard ([`SharedState`]); and the task in which it listens ([`follow()`]). Refuses to poll:
+//! between two messages nothing of this runs, except for the back-off while there is no bus.
 //!
-//! Sources may use nothing above them, so this connection is not the one that the agent
-//! is served on.
+//! Sources may use nothing above them, so this connection is not the one that the agent is served
+//! on.
 
 mod client;
 mod follow;
@@ -36,8 +36,8 @@ pub(super) const DEADLINE: Duration = Duration::from_secs(5);
 const RETRY_MIN: Duration = Duration::from_millis(250);
 const RETRY_MAX: Duration = Duration::from_secs(30);
 
-/// The system bus, or another one in its place. Clones share one connection, which is there
-/// while somebody uses it.
+/// The system bus, or another one in its place. Clones share one connection, which exists while it
+/// is in use.
 #[derive(Clone, Default)]
 pub struct SystemBus {
     /// None: where the specification says, `DBUS_SYSTEM_BUS_ADDRESS` included.
@@ -55,8 +55,8 @@ impl SystemBus {
         }
     }
 
-    /// The connection, made where there is none; None outside of a runtime, where nobody
-    /// could listen to it.
+    /// The connection, made if there is none; None outside of a runtime, where no task could listen
+    /// to it.
     pub(super) fn line(&self) -> Option<Arc<Line>> {
         let runtime = tokio::runtime::Handle::try_current().ok()?;
         let mut shared = self.line.lock().unwrap_or_else(PoisonError::into_inner);
@@ -97,7 +97,7 @@ impl Drop for Line {
 /// How the shared connection is.
 #[derive(Debug, Clone)]
 enum Link {
-    /// Nobody knows yet.
+    /// Not known yet.
     Connecting,
     /// It is there.
     Up(Connection),
@@ -105,7 +105,7 @@ enum Link {
     Down(Arc<str>),
 }
 
-/// Connects, and connects again whenever the bus has gone.
+/// Connects, and reconnects whenever the bus has gone.
 async fn keep_connected(address: Option<Arc<str>>, link: watch::Sender<Link>) {
     let mut wait = RETRY_MIN;
     loop {

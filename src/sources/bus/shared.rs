@@ -18,7 +18,7 @@ enum Content<T> {
     Awaited,
     /// This was heard.
     Known(T),
-    /// There is no such service, or none just now.
+    /// There is no such service at present.
     Absent,
     /// The service should be there, and is not to be had.
     Failed(String),
@@ -33,7 +33,7 @@ impl<T> SharedState<T> {
         }
     }
 
-    /// Whether there is nothing to wait for.
+    /// Returns true if there is nothing to wait for.
     pub(in crate::sources) fn is_settled(&self) -> bool {
         !matches!(*self.lock(), Content::Awaited)
     }

@@ -79,7 +79,7 @@ impl Times {
             .fold(0, u64::saturating_add)
     }
 
-    /// Whether a time is so much less than it was before.
+    /// Returns true if a time is less than before by more than the limit.
     fn fell_by(&self, before: &Self, limit: u64) -> bool {
         let modes = before.ticks.iter().zip(&self.ticks).enumerate();
         modes
@@ -287,8 +287,8 @@ fn first_line(rest: &mut &[u8], odd: &mut Odd) -> Result<Times, Malformed> {
     Ok(times)
 }
 
-/// The times of a line, `most` ticks each at most. What is no number costs its mode alone, and so does one of the first
-/// modes that is not there.
+/// The times of a line, `most` ticks each at most. A value that is not a number costs only its own
+/// mode; so does one of the first modes that is missing.
 fn times<'l>(
     numbers: impl Iterator<Item = &'l [u8]>,
     most: u64,

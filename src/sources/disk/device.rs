@@ -1,12 +1,12 @@
 //! Which block devices are whole disks with something in them.
 //!
 //! /sys/block (Documentation/ABI/stable/sysfs-block of the kernel) has the whole disks and no
-//! partitions. Names tell neither: Xen hands out `xvda1` as a disk, and there are as many ways
-//! to name a partition as there are drivers. A disk of no size, as an nbd device that nobody
-//! has connected, has nothing to report.
+//! partitions. Names are no guide: Xen uses `xvda1` for a disk, and there are as many ways to name
+//! a partition as there are drivers. A disk without a size, such as an nbd device that is not
+//! connected, has nothing to report.
 //!
-//! Where /sys is hidden, as in some containers, a device that is called like another one and
-//! a number is taken for its partition, and one that never did anything for an empty one.
+//! Where /sys is hidden, as in some containers, a device whose name is another one's with a number
+//! counts as its partition, and one that never did anything counts as empty.
 
 use std::{
     collections::BTreeSet,
@@ -61,7 +61,7 @@ impl<'t> Known<'t> {
         }
     }
 
-    /// Whether it is a disk, as far as that is known; looks again after a while.
+    /// Returns true if it is a disk, as far as that is known; checks again after a while.
     #[must_use]
     pub fn is_disk(&self, name: &str, device: &mut Device, line: &Line<'_>) -> bool {
         if self.names.is_some() || self.now.saturating_duration_since(device.looked) >= LOOK_AGAIN {
@@ -83,8 +83,8 @@ impl<'t> Known<'t> {
     }
 }
 
-/// Whether another device has this name without its end: digits, behind a `p` where the
-/// other's name ends in a digit itself.
+/// Returns true if another device has this name without its end: digits, after a `p` if the other's
+/// name ends in a digit itself.
 fn is_part(name: &[u8], names: &BTreeSet<&[u8]>) -> bool {
     let digits = name.iter().rev().take_while(|byte| byte.is_ascii_digit());
     let (base, number) = name.split_at(name.len() - digits.count());

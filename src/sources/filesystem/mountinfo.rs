@@ -48,37 +48,37 @@ pub struct Mount<'t> {
     pub point: Vec<u8>,
     /// The file system's type.
     pub kind: &'t [u8],
-    /// Whether the file system is read-only. The mount alone may be, too.
+    /// True if the file system is read-only. The mount alone may be, too.
     pub readonly: bool,
-    /// Whether this mount is read-only, the file system be it or not.
+    /// True if this mount is read-only, whether or not the file system is.
     pub sealed: bool,
-    /// Whether the file system is the host's, and not one that a sandbox has made for us.
+    /// True if the file system is the host's, and not one that a sandbox has made for us.
     pub of_host: bool,
-    /// Whether it is on a single file, as runtimes of containers mount /etc/hosts: no place
-    /// for a file system.
+    /// True if it is on a single file, as container runtimes mount /etc/hosts: such a place does
+    /// not count as a file system's.
     pub on_file: bool,
 }
 
-/// Types whose files cannot be looked at without somebody else who may not answer.
+/// Types whose files can only be looked at through a server that may not answer.
 const REMOTE_TYPES: [&[u8]; 8] = [
     b"9p", b"afs", b"autofs", b"ceph", b"cifs", b"lustre", b"nfs", b"smb3",
 ];
 
 impl Mount<'_> {
-    /// Whether it is such as a sandbox makes to hide something: a tmpfs that nobody can
-    /// write to (`ProtectHome=`, `LoadCredential=` and the like in systemd.exec(5)).
+    /// Returns true if it looks like a mount that a sandbox makes to hide something: a tmpfs that
+    /// cannot be written to (`ProtectHome=`, `LoadCredential=` and the like in systemd.exec(5)).
     #[must_use]
     pub fn hides(&self) -> bool {
         self.kind == b"tmpfs" && self.sealed
     }
 
-    /// Whether it may be on a single file: a part of a file system is mounted.
+    /// Returns true if it may be on a single file: a part of a file system is mounted.
     #[must_use]
     pub fn may_be_on_file(&self) -> bool {
         self.root != b"/" && self.point != b"/"
     }
 
-    /// Whether looking at what is here may have no end.
+    /// Returns true if looking at what is here may hang.
     #[must_use]
     pub fn may_hang(&self) -> bool {
         self.kind.starts_with(b"fuse")
@@ -195,8 +195,8 @@ pub struct Chosen<'m> {
     pub mount: &'m Mount<'m>,
     /// Its path as a name: printable, and like that of no other.
     pub name: String,
-    /// The ids of the mounts that its path leads through, without the one of `/`: where
-    /// that hangs, nobody is left to tell.
+    /// The ids of the mounts that its path leads through, without the one of `/`: if that hangs,
+    /// there is no reader left to report to.
     pub through: Vec<u64>,
 }
 
@@ -251,8 +251,8 @@ pub fn choose<'m>(
     (chosen, cut)
 }
 
-/// Of several mounts of a file system, which is its: the one that the system is on, one of
-/// all of it, the one with the shortest path; the first of those that are alike.
+/// Ranks the mounts of one file system, to choose its main one: the mount that the system is on,
+/// one of all of it, the one with the shortest path; the first of equal ones.
 fn rank<'m>(mount: &'m Mount<'_>) -> impl Ord + use<'m> {
     (mount.point != b"/", mount.root != b"/", mount.point.len())
 }

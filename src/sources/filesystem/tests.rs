@@ -47,7 +47,7 @@ fn the_file_systems_of_this_machine_are_what_df_says() {
     let target = fields.next().unwrap();
     let size: u64 = fields.next().unwrap().parse().unwrap();
     let inodes = fields.next().unwrap();
-    // In a container whose root is an overlay, there is no more to compare with.
+    // In a container whose root is an overlay, there is nothing else to compare with.
     if samples.get(&format!("fs.size[{target}]")).is_none() {
         let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
         assert!(mounts.contains(" / overlay "), "{samples:?}");
@@ -243,7 +243,7 @@ fn what_is_free_of_more_than_there_is_is_left_out_and_named() {
     );
 }
 
-/// A service has mounts of its own that nobody else sees.
+/// A service has mounts of its own that other processes do not see.
 #[test]
 fn what_a_sandbox_has_made_is_no_file_system_of_the_host() {
     let own = "1 0 8:1 / / ro - ext4 x rw\n2 1 8:2 /x /data rw - ext4 y rw\n\

@@ -46,8 +46,8 @@ pub fn model(cpuinfo: &str) -> Option<String> {
     Some(format!("implementer {implementer} part {part}"))
 }
 
-/// Counts them. CPUs that share a core have the same list of CPUs, so a core has one CPU
-/// that is the first in its own list; likewise a socket.
+/// Counts them. CPUs that share a core have the same list of CPUs, so a core has one CPU that is
+/// the first in its own list; the same holds for a socket.
 pub fn count(root: &Root, left_out: &mut LeftOut) -> Counts {
     let mut list = |file: &str| {
         let file = format!("{DIRECTORY}/{file}");

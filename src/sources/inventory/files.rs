@@ -1,8 +1,8 @@
 //! Small files, read once and closed.
 //!
-//! Owns the bound and the form: a line of text without the blanks around it. What is not
-//! there, is empty or can't be read is None. Whether that is said of one that can't be read is
-//! for the reader: of a fact it is, of a mere hint it is not.
+//! Owns the bound and the form: a line of text without the blanks around it. A file that is
+//! missing, empty or unreadable is None. The caller decides if an unreadable file is reported: a
+//! file with a fact is, one with a mere hint is not.
 
 use std::{
     ffi::OsString,
@@ -31,8 +31,8 @@ pub fn beginning(root: &Root, absolute: &str) -> Option<Vec<u8>> {
     Some(text)
 }
 
-/// The beginning of a file with facts. Why one cannot be read is taken, but for one that is not
-/// there, or whose device has gone.
+/// The beginning of a file with facts. The reason why one cannot be read is recorded, unless it
+/// does not exist or its device has gone.
 pub fn facts(root: &Root, absolute: &str, left_out: &mut LeftOut) -> Option<Vec<u8>> {
     let path = root.path(absolute);
     let mut text = Vec::new();

@@ -28,7 +28,7 @@ use crate::sources::{
 pub const MAX_DEVICES: usize = 1000;
 
 /// What the machine id is hashed with, `sd_id128_get_machine_app_specific(3)`: the result
-/// tells installations apart, and neither tells the secret id nor equals another program's.
+/// distinguishes installations, does not reveal the secret id, and differs from other programs'.
 pub const APPLICATION_ID: Id128 =
     Id128::from_bytes(0x3d97_7a41_4450_4ba8_86b5_a325_9bf8_950e_u128.to_be_bytes());
 

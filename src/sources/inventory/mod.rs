@@ -37,7 +37,7 @@ pub struct InventorySource {
     /// What the last reading found, and what it could not tell.
     host: Arc<Mutex<(Host, LeftOut)>>,
     job: BackgroundJob,
-    /// Until when the first reading, which nobody asked for, will do.
+    /// Until when the first reading, which was made unasked, is recent enough.
     first: Option<Instant>,
 }
 

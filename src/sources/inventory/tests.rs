@@ -377,7 +377,7 @@ fn a_fact_that_makes_no_sense_is_counted_and_named_and_costs_no_other() {
     }
     assert_eq!(said.len(), 6, "{said:?}");
     assert_eq!(set.status("inventory").unwrap().errors, 6);
-    // The first reading, which nobody asked for, may do for two models.
+    // The first reading, which was made unasked, may serve two models.
     for _ in 0..2 {
         assert_eq!(sample(&mut set), Vec::<String>::new(), "once");
     }
@@ -403,7 +403,7 @@ fn firmware_without_dmi_has_the_product_in_the_device_tree() {
     );
 }
 
-/// A pipe in the place of a file: opening it waits until somebody writes.
+/// A pipe in the place of a file: opening it waits for a writer.
 #[test]
 fn what_hangs_is_said_and_costs_one_thread() {
     let (_directory, root) = root();

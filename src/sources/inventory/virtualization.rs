@@ -117,8 +117,8 @@ fn container(root: &Root) -> Option<&'static str> {
     }
 }
 
-/// Whether what is mounted as the root of the cgroups is none: the true one has neither
-/// `cgroup.events` nor `cgroup.type`. Of cgroup v2 alone.
+/// Returns true if the mounted root of the cgroups is not the true one: that has neither
+/// `cgroup.events` nor `cgroup.type`. For cgroup v2 only.
 fn in_cgroup_namespace(root: &Root) -> bool {
     let has = |file: &str| root.path("/sys/fs/cgroup").join(file).exists();
     has("cgroup.events") && has("cgroup.type")
@@ -190,7 +190,7 @@ fn firmware(root: &Root, texts: &[String]) -> Option<&'static str> {
     }
 }
 
-/// Whether the firmware's table has the bit; None where it cannot be read or is shorter.
+/// Returns true if the firmware's table has the bit; None if it cannot be read or is shorter.
 fn firmware_bit(root: &Root) -> Option<bool> {
     let table = beginning(root, FIRMWARE_TABLE)?;
     let length = usize::from(*table.get(1)?);
@@ -206,7 +206,7 @@ fn is_metal(product: &str) -> bool {
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
 }
 
-/// Whether this is Xen's first domain: by a bit of its features (`XENFEAT_dom0` in Xen's
+/// Returns true if this is Xen's first domain: by a bit of its features (`XENFEAT_dom0` in Xen's
 /// public/features.h), and else by its capabilities.
 fn is_first_domain(root: &Root) -> bool {
     const FIRST_DOMAIN: u64 = 1 << 11;
@@ -412,8 +412,8 @@ mod tests {
         assert_eq!(detected(&[], "vendor_id\t: User Mode Linux\n"), Some("uml"));
     }
 
-    /// What Xen's first domain sees where nobody has mounted /proc/xen, or where the kernel has
-    /// no such directory.
+    /// What Xen's first domain sees where /proc/xen is not mounted, or where the kernel has no such
+    /// directory.
     #[test]
     fn xens_first_domain_is_the_machine() {
         let features = "/sys/hypervisor/properties/features";
@@ -448,7 +448,7 @@ mod tests {
             (&[kind, other, capabilities("control_d\n")], "xen"),
         ] {
             for cpuinfo in [BARE, VIRTUAL] {
-                // Without the flag nobody asks for clocks, but for the first domain's.
+                // Without the flag clocks are not looked at, except the first domain's.
                 if name == "kvm" && cpuinfo == BARE {
                     continue;
                 }

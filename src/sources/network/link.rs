@@ -1,9 +1,9 @@
 //! What /sys/class/net has about one interface.
 //!
-//! Owns the interface's open file. The handle belongs to the device that had the name when
-//! it was opened: it follows a device that is renamed, and is of no use once the device is
-//! gone, which the kernel says with the next read. Whoever has the links closes them when
-//! names have moved, and now and then without a sign of it.
+//! Owns the interface's open file. The handle belongs to the device that had the name when it was
+//! opened: it follows a device that is renamed, and is of no use once the device is gone, which the
+//! kernel reports with the next read. The owner of the links closes them when names have moved, and
+//! now and then without a sign of it.
 
 use std::{
     fs::File,
@@ -51,7 +51,7 @@ pub enum NoSpeed {
 struct Speed {
     /// In Mbit/s; None where there is none to be had.
     known: Result<Option<u64>, NoSpeed>,
-    /// Whether somebody reads it, or has read it since the link changed.
+    /// True if the speed is being read, or was read since the link changed.
     asked: bool,
 }
 
@@ -72,9 +72,8 @@ impl Link {
         }
     }
 
-    /// Whether the link is up, as [`parse_operstate`] has it; None where /sys does not know
-    /// the interface, be it that it has just gone or that /sys is of another network
-    /// namespace.
+    /// Returns true if the link is up, as [`parse_operstate`] has it; None if /sys does not know
+    /// the interface, because it has just gone or because /sys is of another network namespace.
     #[must_use]
     pub fn up(&self) -> Option<bool> {
         self.up
@@ -100,9 +99,8 @@ impl Link {
         })
     }
 
-    /// Reads the state, and keeps the file open for the next time if `keep`. Whether the
-    /// device is another than the one before. After an error there is neither a state nor a
-    /// speed.
+    /// Reads the state, and keeps the file open for the next time if `keep`. Returns true if the
+    /// device is not the previous one. After an error there is neither a state nor a speed.
     pub fn look(&mut self, keep: bool) -> Result<bool, CollectError> {
         let looked = self.look_at_state(keep);
         if looked.is_err() {
@@ -180,13 +178,13 @@ impl Link {
         self.directory.join("speed")
     }
 
-    /// Whether somebody should read the speed: nobody has since the link came up.
+    /// Returns true if the speed is to be read: it was not read since the link came up.
     #[must_use]
     pub fn wants_speed(&self) -> bool {
         self.up == Some(true) && !self.speed.asked
     }
 
-    /// Somebody reads the speed.
+    /// Notes that the speed is being read.
     pub fn speed_is_asked(&mut self) {
         self.speed.asked = true;
     }
@@ -204,9 +202,9 @@ impl Link {
     }
 }
 
-/// Whether an `operstate` (Documentation/networking/operstates.rst of the kernel) is one in
-/// which packets pass. `unknown` is, as for the kernel itself (`netif_oper_up()`): the
-/// interface is running, and its driver does not tell more, as loopback and many tunnels.
+/// Returns true if an `operstate` (Documentation/networking/operstates.rst of the kernel) is one in
+/// which packets pass. `unknown` is, as for the kernel itself (`netif_oper_up()`): the interface is
+/// running, and its driver reports no more, as loopback and many tunnels.
 pub fn parse_operstate(text: &[u8]) -> Result<bool, Malformed> {
     match text.strip_suffix(b"\n") {
         Some(b"up" | b"unknown") => Ok(true),
@@ -254,7 +252,7 @@ pub(super) fn read_speed(path: &Path) -> Result<Option<u64>, NoSpeed> {
     }
 }
 
-/// ENODEV where the device is no longer there, EINVAL where it is about to go.
+/// ENODEV if the device is no longer there, EINVAL if it is about to go.
 fn is_gone(error: &io::Error) -> bool {
     [Errno::NODEV, Errno::INVAL]
         .iter()

@@ -1,10 +1,9 @@
 //! The speeds of links, read beside the loop.
 //!
-//! Owns when they are asked for. Reading one takes the lock that every change of the
-//! network's configuration takes, so where containers come and go it waits, and may wait
-//! long. A link's is read when it appears or comes up, and all of them once in
-//! [`REFRESH`]: a bond has another speed with each port that it gains. Nobody asks again as
-//! long as somebody waits for answers.
+//! Owns when they are read. Reading one takes the lock that every change of the network's
+//! configuration takes, so where containers come and go it waits, and may wait long. The speed of a
+//! link is read when it appears or comes up, and all of them once in [`REFRESH`]: a bond has
+//! another speed with each port that it gains. There is never more than one reading at a time.
 
 use std::{
     path::PathBuf,
@@ -49,10 +48,10 @@ impl Speeds {
         }
     }
 
-    /// Has the speeds read that should be.
+    /// Starts reading the speeds that are due.
     ///
-    /// Where nobody can be had to read them the next sample tries again: until then those
-    /// known hold.
+    /// If no thread can be had for that, the next sample tries again: until then the known values
+    /// hold.
     pub fn ask(&mut self, links: &mut Instances<Link>, now: Instant) {
         self.take(links);
         if self.asked.is_some() {
@@ -79,7 +78,7 @@ impl Speeds {
         let (sender, answers) = channel();
         let job = move || {
             let read = |(name, path): (_, PathBuf)| (name, read_speed(&path));
-            // Whoever has asked may be gone.
+            // The receiver may be gone.
             let _ = sender.send(wanted.into_iter().map(read).collect());
         };
         if let Ok(ticket) = self.prober.submit(job, now) {
@@ -91,7 +90,7 @@ impl Speeds {
         }
     }
 
-    /// Whether there is nothing to wait for.
+    /// Returns true if there is nothing to wait for.
     #[must_use]
     pub fn ready(&self) -> bool {
         self.asked

@@ -461,7 +461,7 @@ fn the_first_sample_has_speeds_and_a_model_asks_for_none() {
     assert_eq!(unsigned(&samples, "net.speed[eth0]"), Some(2500));
 }
 
-/// Somebody holds the lock: counts go out without the speeds, and nobody asks twice.
+/// The lock is held: counts go out without the speeds, and there is no second reading.
 #[test]
 fn a_speed_that_hangs_delays_nobody() {
     let host = Host::new();
@@ -486,7 +486,7 @@ fn a_speed_that_hangs_delays_nobody() {
         (9, Some(1))
     );
 
-    // Once patience is over nobody waits, and others find somebody to do their work.
+    // Once patience is over there is no more waiting, and other jobs get another thread.
     let (done, seen) = channel();
     let submitted = context.prober.submit(|| (), start).unwrap();
     let later = Instant::now() + PATIENCE;

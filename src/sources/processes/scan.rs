@@ -147,7 +147,7 @@ impl Scan {
 pub struct Scanner {
     root: Root,
     max: usize,
-    /// Whether each process is kept, and not only counted.
+    /// True if each process is kept, and not only counted.
     each: bool,
     directory: Option<OwnedFd>,
     entries: Vec<u8>,
@@ -176,7 +176,7 @@ impl Scanner {
         &self.scan
     }
 
-    /// What could not be told of processes in the last walk; once.
+    /// What could not be read of processes in the last walk; returned once.
     pub fn take_left_out(&mut self) -> LeftOut {
         std::mem::take(&mut self.scan.left_out)
     }
@@ -199,7 +199,7 @@ impl Scanner {
         Ok(())
     }
 
-    /// Whether process 1 is among them.
+    /// Returns true if process 1 is among them.
     fn walk_entries(&mut self) -> Result<bool, CollectError> {
         let directory = self.rewound()?;
         self.entries.reserve(ENTRIES_BYTES);

@@ -259,7 +259,7 @@ fn what_makes_no_sense_about_one_process_costs_that_alone() {
         .unwrap();
     let left_out = sink.into_left_out();
     assert_eq!(instances(&samples, "proc.top.memory"), ["3/p3", "1/p1"]);
-    // From when the time of process 3 is to be counted, nobody knows.
+    // The start of process 3's time is unknown.
     assert_eq!(instances(&samples, "proc.top.cpu"), ["2/p2", "1/p1"]);
     let of = |name| samples.get(name);
     assert_eq!(of("proc.state[sleeping]"), Some(Value::Unsigned(3)));
@@ -273,7 +273,7 @@ fn what_makes_no_sense_about_one_process_costs_that_alone() {
     );
 }
 
-/// A pipe in the place of a file: opening it waits until somebody writes.
+/// A pipe in the place of a file: opening it waits for a writer.
 #[test]
 fn one_that_does_not_answer_costs_no_values_of_others_and_one_thread() {
     let (_directory, root) = root();
@@ -299,7 +299,7 @@ fn one_that_does_not_answer_costs_no_values_of_others_and_one_thread() {
         source.ready()
     });
     assert!(source.job.is_underway(), "left alone, and not begun again");
-    // Opened for reading and writing it has an end for whoever waits.
+    // Opening it for reading and writing ends the wait at the other end.
     let release = fs::OpenOptions::new()
         .read(true)
         .write(true)

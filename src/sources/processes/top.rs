@@ -57,9 +57,9 @@ impl Top {
         }
     }
 
-    /// Reports those of a walk. There is no CPU time of a first walk: what is reported is a
-    /// share of the time since the previous one for the same purpose. Whoever used none,
-    /// and whoever has no memory, as a thread of the kernel, is not among them.
+    /// Reports those of a walk. The first walk has no CPU time: what is reported is a share of the
+    /// time since the previous walk for the same purpose. Processes that used no CPU time, and
+    /// those without memory, such as kernel threads, are left out.
     pub fn report(&mut self, purpose: Purpose, scan: &Scan, sink: &mut Sink<'_>) {
         let previous = match purpose {
             Purpose::Metrics => &mut self.metrics,
@@ -111,7 +111,7 @@ fn used_since(previous: &[Used], now: &[Reading]) -> impl Iterator<Item = (u64, 
         let before = rest.next_if(|one| one.pid == reading.pid);
         let (start_ticks, cpu_ticks) = (reading.start_ticks?, reading.cpu_ticks?);
         let before = match before {
-            // Nobody knows from when it is to be counted.
+            // The start of its time is unknown.
             Some(one) if one.start_ticks.is_none() => return None,
             Some(one) if one.start_ticks == Some(start_ticks) => one.cpu_ticks?,
             _ => 0,

@@ -178,7 +178,7 @@ fn what_is_faulty_or_no_number_is_left_out_until_it_is_one() {
             ("temperature[chip/temp3]", -200.0),
         ])
     );
-    // One that says of itself that it is faulty is no news.
+    // A sensor that reports itself as faulty is not logged.
     let (_, named_ones) = taken(&mut source);
     for (named_one, expected) in named_ones.iter().zip([
         r#"fan1_input, line 1: expected a number of revolutions per minute, up to a million, found "-1""#,
@@ -230,7 +230,7 @@ fn a_name_in_one_directory_and_sensors_in_the_other_belong_together() {
         .write("hwmon/hwmon0/device/temp1_label", "SharedState\n")
         .write("hwmon/hwmon1/device/name", "second\n")
         .write("hwmon/hwmon1/fan1_input", "2000\n")
-        // Nobody has a name.
+        // None of these has a name.
         .write("hwmon/hwmon2/in0_input", "3000\n")
         // Another chip of the first one's device, with nothing of its own.
         .write("hwmon/hwmon3/name", "fourth\n")

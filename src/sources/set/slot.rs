@@ -29,13 +29,13 @@ pub(super) struct Slot {
     pub(super) cut: u64,
     /// How many of those were in the last metrics sample.
     cut_now: u64,
-    /// Whether that was told.
+    /// True if that was reported.
     told_cut: bool,
     /// Why the last reading failed, if it did.
     fault: Option<CollectError>,
-    /// Whether `fault` changed since it was last told.
+    /// True if `fault` changed since it was last reported.
     changed: bool,
-    /// Whether a failure is what was last told.
+    /// True if the last report was a failure.
     told_failed: bool,
     /// The values that are left out, each told once.
     odd_values: OddValues,
@@ -48,15 +48,14 @@ const MAX_TOLD: usize = 16;
 /// After how long without it a value that is left out again is told again.
 const FORGET: Duration = Duration::from_secs(60 * 60);
 
-/// Which values are left out, as far as that was told.
+/// Which values are left out, as far as that was reported.
 #[derive(Debug, Default)]
 struct OddValues {
     /// With when it was left out the last time.
     told: Vec<(CollectError, Instant)>,
     /// What is to be told.
     untold: Vec<String>,
-    /// Whether more than [`MAX_TOLD`] were left out: None while they were not, then whether
-    /// that was told.
+    /// None while no more than [`MAX_TOLD`] were left out; then true once that was reported.
     more: Option<bool>,
 }
 
@@ -116,13 +115,13 @@ impl Slot {
         }
     }
 
-    /// Whether it is part of the next sample for this purpose.
+    /// Returns true if it is part of the next sample for this purpose.
     pub(super) fn is_due(&self, purpose: Purpose) -> bool {
         purpose != Purpose::Metrics || self.wait == 0
     }
 
-    /// Whether everything that it began for a sample of this grid has ended. What has no
-    /// value there keeps nobody waiting.
+    /// Returns true if everything that it began for a sample of this grid has ended. A source
+    /// without a value there is not waited for.
     pub(super) fn is_ready(&self, grid: Grid) -> bool {
         let source = self.source.as_ref();
         source.is_none_or(|source| !self.tells(grid) || source.ready())
@@ -134,7 +133,7 @@ impl Slot {
             .any(|metric| metric.source == self.definition.name && grid.admits(metric))
     }
 
-    /// Whether that changed anything.
+    /// Returns true if that changed anything.
     pub(super) fn set_enabled(&mut self, enabled: bool, context: &Context) -> bool {
         if enabled == self.source.is_some() {
             return false;
@@ -142,7 +141,7 @@ impl Slot {
         self.source = enabled.then(|| (self.definition.open)(context));
         self.wait = 0;
         self.told_cut = false;
-        // Whoever disables a source that fails wants to hear no more of it.
+        // A failure of a disabled source is not reported any more.
         self.fault = None;
         self.changed = false;
         self.told_failed = false;

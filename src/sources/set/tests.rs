@@ -300,7 +300,7 @@ fn every_broken_file_is_said_to_be_and_where() {
                 other => panic!("{kernel:?}: {other:?}"),
             });
             if source == "uptime" && samples.get("sys.uptime").is_some() {
-                // What is broken is the other number, which nobody asks for.
+                // What is broken is the other number, which is not used.
                 continue;
             }
             assert!(said, "{kernel:?}: {source}");
@@ -408,7 +408,7 @@ fn time_that_goes_back_is_no_time_that_passes() {
         if let Some(file) = file {
             host.write("stat", fs::read(odd.path(file)).unwrap());
         }
-        // Where there is no share, that is told.
+        // A missing share is reported.
         let news = set.sample(Purpose::Metrics, Grid::All, &mut samples);
         let of = |name: &str| match samples.get(name) {
             Some(Value::Unsigned(value)) => value / 10,

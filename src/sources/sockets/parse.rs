@@ -159,7 +159,7 @@ pub fn parse_netstat(text: &[u8], odd: &mut Odd) -> Result<Listen, Malformed> {
     each_in_pairs(text, &[b"TcpExt"], odd, place)
 }
 
-/// Where a number belongs, and the most that it may be; None where nobody asks for it.
+/// Where a number belongs, and its upper limit; None if it is not used.
 type Place<'s> = Option<(&'s mut Option<u64>, u64)>;
 
 /// Where the number of a protocol and a name belongs.
@@ -230,7 +230,7 @@ fn each_in_pairs<S: Default>(
         let malformed = || numbers.malformed(EXPECTED_NUMBERS);
         let (_, values) = split_once(numbers.text, b':').unwrap_or_default();
         if fields(titles).count() != fields(values).count() {
-            // Nobody knows which number belongs to which name.
+            // It is unknown which number belongs to which name.
             odd.add(malformed());
             continue;
         }

@@ -31,7 +31,7 @@ pub(super) struct Row<T: Target> {
     pub(super) subject: Subject<T>,
     /// With the pass that it is of.
     pub(super) answer: Option<(u64, T::Answer)>,
-    /// Whether the log said that it is stuck.
+    /// True if the log said that it is stuck.
     pub(super) told: bool,
 }
 
@@ -43,7 +43,7 @@ pub(super) struct Lost {
 }
 
 impl<T: Target> Table<T> {
-    /// Nobody is known yet.
+    /// Nothing is known yet.
     pub(super) fn new() -> Self {
         Self {
             rows: Vec::new(),
@@ -74,7 +74,7 @@ impl<T: Target> Table<T> {
         self.next = 0;
     }
 
-    /// Those who are still there keep what was told of them.
+    /// Entries that are still there keep what was logged about them.
     fn replace(&mut self, listing: Listing<T>) {
         self.cut = listing.cut;
         self.left_out = listing.left_out;

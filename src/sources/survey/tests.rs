@@ -153,7 +153,7 @@ fn one_that_hangs_is_asked_once_and_costs_the_others_nothing() {
         [answer("hall", 1), stuck("cellar")]
     );
     assert_eq!(survey.news(), [News::Stuck("cellar".to_owned())]);
-    // The rest has its turn after the report, for whoever asks next.
+    // The rest is asked after the report, for the next caller.
     wait(|| survey.job.as_ref().unwrap().finished());
     assert_eq!(house.gate("attic").asked(), 1);
 
@@ -200,7 +200,7 @@ fn those_behind_one_that_hangs_are_not_asked() {
 #[test]
 fn who_has_answered_is_not_suspected_and_who_has_not_is_asked() {
     // The attic's way is through the stairs, which are asked later, and the hall, which has
-    // answered by then; way 9 is asked of nobody.
+    // answered by then; way 9 does not exist.
     let house = House::of(&[
         ("hall", &[]),
         ("attic", &[0, 2, 9]),

@@ -45,9 +45,9 @@ pub(super) struct Listener {
     draft: Option<Manager>,
     /// The manager's unique name.
     owner: String,
-    /// Whether that is another one's by now.
+    /// True if a newer one has replaced it.
     superseded: bool,
-    /// Whether it loads all units again, and is not to be asked.
+    /// True if it loads all units again, and is not to be asked.
     reloading: bool,
     due: Due,
     flood: Flood,
@@ -105,7 +105,7 @@ impl Listener {
         self.draft = Some(Manager::default());
         let subscribed = client.call(manager(&self.owner), "Subscribe", &()).await;
         match subscribed {
-            // Whoever listened over this connection before has not taken it back.
+            // An earlier listener on this connection has not unsubscribed.
             Err(failure) if failure.is("org.freedesktop.systemd1.AlreadySubscribed") => {}
             other => drop(other?),
         }
@@ -152,7 +152,7 @@ impl Listener {
         Ok(())
     }
 
-    /// When to ask for what is due; None where nothing is, or nobody would answer.
+    /// When to ask for what is due; None if nothing is, or there would be no answer.
     fn deadline(&self) -> Option<Instant> {
         let deadline = self.due.deadline(self.asked, self.listed);
         deadline.filter(|_| !self.reloading)
@@ -224,8 +224,8 @@ impl Listener {
         self.read_restarts(client, ask.unwrap_or_default()).await
     }
 
-    /// There is no list with the restarts of services. These were in a list a moment ago;
-    /// one that is gone by now costs the manager a look at its unit file, no more.
+    /// There is no list with the restarts of services. These units were in a list a moment ago; for
+    /// one that is gone by now the manager only looks at its unit file.
     async fn read_restarts(
         &mut self,
         client: &mut Client,

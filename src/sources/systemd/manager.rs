@@ -60,7 +60,7 @@ impl UnitState {
 pub struct Unit {
     /// Its name, as `nginx.service`.
     pub name: Box<str>,
-    /// Whether it is a service, and not only the name of one.
+    /// True if it is a service, and not only the name of one.
     service: bool,
     /// None until it has been asked for, and where it is one that is not known here.
     pub state: Option<UnitState>,
@@ -78,7 +78,7 @@ pub struct Listed<'a> {
     pub name: &'a str,
     /// Its object.
     pub path: &'a str,
-    /// Whether there is such a unit: not so of those that others only mention.
+    /// True if there is such a unit: false for those that others only mention.
     pub loaded: bool,
     /// `ActiveState`
     pub state: &'a str,
@@ -224,7 +224,7 @@ impl Manager {
         self.counts
     }
 
-    /// Whether some unit has failed: what the manager's state depends on.
+    /// Returns true if some unit has failed: the manager's state depends on that.
     #[must_use]
     pub fn any_failed(&self) -> bool {
         UnitState::parse("failed").is_some_and(|failed| self.counts.get(failed.index()) > Some(&0))

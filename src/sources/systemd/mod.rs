@@ -1,12 +1,11 @@
 //! `systemd.*` and `unit.restarts.total`: the service manager, over D-Bus
 //! (org.freedesktop.systemd1(5)).
 //!
-//! Everything is listed once and kept current by signals ([`listen`]): a sample reads what
-//! is known and asks nobody. Never does any of this make the manager load a unit.
+//! Everything is listed once and kept current by signals ([`listen`]): a sample reads what is known
+//! and makes no calls. None of this ever makes the manager load a unit.
 //!
-//! The manager's state is asked for when something changed that it depends on, as it is not
-//! announced. A host without systemd, or without a bus, has no values, and an error that
-//! says so.
+//! The manager's state is not announced, so it is asked for when something changed that it depends
+//! on. A host without systemd, or without a bus, has no values, and an error that says so.
 
 pub mod boot;
 mod due;
@@ -42,7 +41,7 @@ const MAX_FAILED: usize = 100;
 pub struct SystemdSource {
     shared: Arc<SharedState<Manager>>,
     units: UnitOptions,
-    /// None where there is no runtime to listen in.
+    /// None if there is no runtime to listen in.
     _follower: Option<Follower>,
 }
 

@@ -70,7 +70,7 @@ pub(super) fn rules() -> impl Iterator<Item = String> {
     manager.into_iter().chain(units)
 }
 
-/// Whether a rule is for what comes in numbers while units flap.
+/// Returns true if a rule matches signals that come in large numbers while units flap.
 pub(super) fn may_flood(rule: &str) -> bool {
     rule.contains(NAME) && !rule.contains("NameOwnerChanged") && !rule.contains("'Reloading'")
 }

@@ -14,7 +14,7 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// Whether somebody keeps it in step with a reference.
+    /// Returns true if it is kept in step with a reference.
     #[must_use]
     pub fn synchronised(&self) -> bool {
         self.status & libc::STA_UNSYNC == 0
@@ -52,11 +52,11 @@ fn seconds(count: i64, unit: f64) -> f64 {
     count as f64 * unit
 }
 
-/// Whether adjtimex(2) can be called without harm, from the text of /proc/self/status.
+/// Returns true if adjtimex(2) can be called without harm, from the text of /proc/self/status.
 ///
 /// Under a filter of system calls it may be one that ends the process: our own unit's does
-/// (`SystemCallFilter=` in systemd.exec(5)), as whatever can set the clock is left out of
-/// it. `prctl(2)` would tell the same, and may be filtered itself.
+/// (`SystemCallFilter=` in systemd.exec(5)), because all calls that can set the clock are left out
+/// of it. `prctl(2)` would tell the same, and may be filtered itself.
 #[must_use]
 pub fn unfiltered(status: &[u8]) -> bool {
     status

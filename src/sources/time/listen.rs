@@ -69,7 +69,7 @@ impl Listener {
     }
 }
 
-/// The offset by the last exchange. The call goes to a unique name, which starts nobody.
+/// The offset by the last exchange. The call goes to a unique name, which starts no service.
 async fn ask_timesyncd(client: &mut Client, owner: &str) -> Result<Option<f64>, Failure> {
     let peer = Peer {
         name: owner,
@@ -89,8 +89,8 @@ async fn ask_timesyncd(client: &mut Client, owner: &str) -> Result<Option<f64>, 
     }
 }
 
-/// Whether the clock is synchronised. This starts timedated where it does not run; it ends
-/// by itself half a minute later.
+/// Returns true if the clock is synchronised. This starts timedated if it does not run; it ends by
+/// itself half a minute later.
 async fn ask_timedated(client: &mut Client) -> Result<Option<bool>, Failure> {
     let peer = Peer {
         name: TIMEDATE,
@@ -109,7 +109,7 @@ async fn ask_timedated(client: &mut Client) -> Result<Option<bool>, Failure> {
     }
 }
 
-/// A host need not have either service, nor let us ask it.
+/// A host may lack either service, or not let us ask it.
 fn none_unless_gone<T>(failure: &Failure) -> Result<Option<T>, Failure> {
     match failure {
         Failure::Gone => Err(Failure::Gone),
@@ -167,7 +167,7 @@ impl Topic for Listener {
         }
     }
 
-    /// A host without these services, or without a bus, has nobody to ask, and that is no
+    /// A host without these services, or without a bus, has no one to ask, and that is not an
     /// error.
     fn lost(&mut self, _why: Option<String>) {
         self.heard = Heard::default();

@@ -1,4 +1,4 @@
-//! `time.*`: whether the clock is in step with a reference, and how far off it may be.
+//! `time.*`: if the clock is in step with a reference, and how far off it may be.
 //!
 //! | | `time.synchronised` | `time.offset` | `time.error.*` |
 //! | --- | --- | --- | --- |
@@ -6,10 +6,10 @@
 //! | else systemd-timesyncd, where it runs | | of its last exchange | |
 //! | else systemd-timedated | yes, asked every 30 min at most | | |
 //!
-//! Our own unit may not ask the kernel: the call is one that can set the clock, and the
-//! sandbox ends whoever tries. The two services are asked instead ([`listen`]); timesyncd
-//! tells of each exchange by itself, and timedated, which is started by the question, has no
-//! word for a change. Where neither is there, there are no values, and no error.
+//! Our own unit may not ask the kernel: the call can set the clock, and the sandbox ends a process
+//! that tries. The two services are asked instead ([`listen`]); timesyncd announces each exchange,
+//! and timedated, which is started by the question, announces no change. If neither is there, there
+//! are no values, and no error.
 
 pub mod kernel;
 mod listen;
@@ -39,9 +39,9 @@ const ASK_SPACING: Duration = Duration::from_secs(30 * 60);
 /// What the services have said.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 struct Heard {
-    /// Whether the clock is synchronised; None where nobody says so.
+    /// True if the clock is synchronised; None if that is unknown.
     synchronised: Option<bool>,
-    /// How far the clock is behind its reference, in s; None where nobody says so.
+    /// How far the clock is behind its reference, in s; None if that is unknown.
     offset: Option<f64>,
 }
 
@@ -58,7 +58,7 @@ enum Origin {
         again: Arc<Notify>,
         /// When it was last asked.
         asked: Option<Instant>,
-        /// None where there is no runtime to listen in.
+        /// None if there is no runtime to listen in.
         _follower: Option<Follower>,
     },
 }
@@ -138,7 +138,7 @@ impl Source for TimeSource {
     }
 }
 
-/// The kernel's numbers are of no meaning while nobody keeps the clock in step.
+/// The kernel's numbers are meaningless while the clock is not kept in step.
 fn report_kernel(clock: &kernel::Clock, sink: &mut Sink<'_>) {
     sink.unsigned(&TIME_SYNCHRONISED, u64::from(clock.synchronised()));
     if clock.synchronised() {

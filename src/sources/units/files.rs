@@ -81,7 +81,7 @@ impl File {
         }
     }
 
-    /// Whether it is read for every sample, also of a unit that does nothing.
+    /// Returns true if it is read for every sample, also of an idle unit.
     fn is_always_read(self) -> bool {
         (self as usize) < ALWAYS_READ
     }
@@ -339,8 +339,8 @@ impl Reader {
     }
 }
 
-/// Whether this says that there is no such file: none of this name, none any more, or
-/// none that the kernel would make a text for (pressure that is not accounted for).
+/// Returns true if this says that there is no such file: none of this name, none any more, or none
+/// that the kernel would make a text for (pressure that is not accounted for).
 fn is_missing(error: Errno) -> bool {
     [Errno::NOENT, Errno::NODEV, Errno::OPNOTSUPP].contains(&error)
 }

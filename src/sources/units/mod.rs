@@ -1,16 +1,15 @@
-//! `unit.*` of every service, scope and slice, by unit name, from cgroup v2 (cgroup-v2.rst
-//! in the kernel's documentation).
+//! `unit.*` of every service, scope and slice, by unit name, from cgroup v2 (cgroup-v2.rst in the
+//! kernel's documentation).
 //!
-//! Owns which units are reported: those of the system's manager that the settings admit,
-//! and of too many those with the most memory. Refuses to be asked for what is below a
-//! service (a user's manager, a container), and for the root, whose values are the host's.
+//! Owns which units are reported: those of the system's manager that the settings admit; if there
+//! are too many, those with the most memory. Does not report what is below a service (a user's
+//! manager, a container), nor the root, whose values are the host's.
 //!
-//! What a cgroup lacks, as its controllers are not enabled for it, is left out. The counts
-//! are the cgroup's: they start over when a unit is restarted. The sums over devices
-//! count a request once for each layer that it passes, as `systemctl show` does. A file of a
-//! unit's that cannot be read or makes no sense costs its own values alone. A unit that
-//! vanishes while it is read is no error; a host on which cgroup v2 is not the only hierarchy
-//! has no units and no error either.
+//! What a cgroup lacks, because its controllers are not enabled for it, is left out. The counts are
+//! the cgroup's: they start over when a unit is restarted. The sums over devices count a request
+//! once for each layer that it passes, as `systemctl show` does. A file of a unit that cannot be
+//! read or makes no sense costs only its own values. A unit that vanishes while it is read is no
+//! error; a host on which cgroup v2 is not the only hierarchy has no units and no error either.
 
 mod files;
 pub mod parse;

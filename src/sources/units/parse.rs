@@ -28,7 +28,7 @@ const MAX_BYTES: u64 = i64::MAX as u64;
 /// `cpu.stat`, in microseconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct CpuStat {
-    /// `usage_usec`; there is no cgroup without it.
+    /// `usage_usec`; every cgroup has it.
     pub usage: Option<u64>,
     /// `user_usec`
     pub user: Option<u64>,
@@ -148,7 +148,7 @@ pub fn io_stat(text: &[u8], odd: &mut Odd) -> Result<IoStat, Malformed> {
             }
             // Nothing that would be missing in a sum.
             Row::Words => odd.add(malformed()),
-            // Nobody knows whose values these are.
+            // It is unknown whose values these are.
             Row::Mixed => {
                 odd.add(malformed());
                 sums = [None; IO_KEYS.len()];
@@ -176,9 +176,9 @@ enum Row {
     /// The values of one device: 0 where it has none of them. None within for one that makes no
     /// sense, or is not there while others are.
     Values([Option<u64>; IO_KEYS.len()]),
-    /// Nothing that is a value, and something that is no device either.
+    /// No value, and something that is not a device either.
     Words,
-    /// Values among which is something that is neither a device nor a value.
+    /// Values, and among them something that is neither a device nor a value.
     Mixed,
 }
 

@@ -238,7 +238,7 @@ fn a_file_that_makes_no_sense_or_cannot_be_read_costs_its_own_values_alone() {
         };
         let odd = String::from_utf8(text.clone()).unwrap();
         let digits = |character: char| character.is_ascii_digit();
-        // Not the device's numbers, which nobody looks into.
+        // Not the device's numbers, which are not looked at.
         let odd = odd.replace("254:0", "device");
         tree.write(&path, &odd.replace(digits, "x"));
         check(", line ");

@@ -64,7 +64,7 @@ impl Tree {
         }
     }
 
-    /// Whether units may have come or gone since the last walk.
+    /// Returns true if units may have come or gone since the last walk.
     pub(super) fn changed(&mut self, scratch: &mut Vec<u8>) -> bool {
         let Some(watch) = self.watch.as_ref().filter(|_| self.watched) else {
             return true;
@@ -72,7 +72,7 @@ impl Tree {
         if scratch.len() < EVENT_BYTES {
             scratch.resize(EVENT_BYTES, 0);
         }
-        // What happened does not matter, nor whether the queue overflowed: it is walked.
+        // The events themselves do not matter, nor an overflow of the queue: the tree is walked.
         let read = |scratch: &mut Vec<u8>| rustix::io::read(watch, scratch.as_mut_slice());
         let mut readings = 0;
         while readings < MAX_READINGS && read(scratch).is_ok() {
@@ -81,7 +81,7 @@ impl Tree {
         readings > 0
     }
 
-    /// Whether this is a tree of cgroup v2: its root has the file that no other hierarchy has.
+    /// Returns true if this is a tree of cgroup v2: only its root has this file.
     pub(super) fn is_cgroup2(&self) -> bool {
         self.base.join("cgroup.controllers").exists()
     }
@@ -157,8 +157,8 @@ impl Tree {
     /// going is an event of its parent's.
     fn list(&self, slice: &str, all_watched: &mut bool) -> Result<Vec<(String, u64)>, FileError> {
         let path = self.base.join(slice);
-        // Once: one event is enough to walk the tree and to watch again, and the queue is no
-        // longer than there are slices, however long nobody samples.
+        // Once: one event is enough to walk the tree and to watch again, and the queue is no longer
+        // than there are slices, however long there is no sample.
         let events = WatchFlags::CREATE | WatchFlags::DELETE | WatchFlags::MOVE;
         let events = events | WatchFlags::ONESHOT | WatchFlags::ONLYDIR;
         let watched = self
@@ -192,7 +192,7 @@ impl Tree {
     }
 }
 
-/// Whether there is no such cgroup, or no longer.
+/// Returns true if there is no such cgroup, or no longer.
 pub(super) fn is_gone(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound
         || error.raw_os_error() == Some(rustix::io::Errno::NODEV.raw_os_error())

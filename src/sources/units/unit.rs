@@ -90,7 +90,7 @@ impl Unit {
         &self.name
     }
 
-    /// Whether this is the cgroup that was found.
+    /// Returns true if this is the cgroup that was found.
     pub(super) fn is(&self, found: &tree::Found) -> bool {
         self.inode == found.inode && self.cgroup.path() == found.path
     }
@@ -125,7 +125,7 @@ impl Unit {
         let memory = memory.values();
         let io = reader.read(cgroup, File::IoStat, true, room, parse::io_stat);
         self.values.io = io.values();
-        // Whether it moved cannot be told by what is not known.
+        // An unknown value cannot show that nothing moved.
         let still =
             known && before != State::New && (cpu, memory) == (self.values.cpu, self.values.memory);
         if still && before == State::AtRest && !full {

@@ -88,7 +88,7 @@ fn the_mounts_of_the_captured_machines() {
             ("/srv/data disk", 211),
         ])
     );
-    // A directory of the host stands for its file system. 603 is below 599, which covers it.
+    // A directory of the host represents its file system. 603 is below 599, which covers it.
     assert_eq!(
         by_default(&captured("6.18-firecracker")),
         named(&[
@@ -266,7 +266,7 @@ fn of_several_mounts_of_a_device_the_plainest_is_taken() {
         chosen(&text, &all()),
         named(&[("/", 1), ("/bb", 6), ("/long/path", 4)])
     );
-    // Where one is excluded, another stands for the file system.
+    // If one is excluded, another represents the file system.
     let mut options = all();
     options.mounts.exclude = vec![Pattern::new("/bb").unwrap(), Pattern::new("/").unwrap()];
     assert_eq!(
@@ -281,7 +281,7 @@ fn a_mount_that_another_covers_is_not_what_its_path_leads_to() {
         (1, 0, 1, "/", "/"),
         (10, 1, 2, "/", "/mnt/a"),
         (11, 10, 3, "/", "/mnt/a/b"),
-        // On top of 10: whoever looks for /mnt/a/b finds a directory of this one.
+        // On top of 10: a lookup of /mnt/a/b finds a directory of this one.
         (12, 10, 4, "/", "/mnt/a"),
         (13, 1, 5, "/", "/mnt/ab"),
         // Beneath 14, at the place that the path meets only after it: 15 was there first.
