@@ -72,7 +72,7 @@ pub(crate) enum Report {
     NeedsModel { link: u64 },
 }
 
-/// Which connection a report comes from: a name may be configured again meanwhile.
+/// Which connection a report comes from: the same name may be configured again later.
 pub(crate) type Serial = u64;
 
 /// What a connection is made of.

@@ -79,7 +79,7 @@ impl Connections {
         self.running.len()
     }
 
-    /// What each last said of itself, in the order of their names.
+    /// The last reported state of each, ordered by name.
     pub(crate) fn states(&self) -> Vec<ConnectionState> {
         self.running
             .values()
@@ -184,8 +184,8 @@ impl Connections {
         }
     }
 
-    /// Keeps a new state; returns the one before. None where the connection has left the
-    /// settings meanwhile.
+    /// Stores a new state; returns the previous one. None if the connection is no longer in the
+    /// settings.
     pub(crate) fn note(
         &mut self,
         serial: Serial,
@@ -195,7 +195,7 @@ impl Connections {
         Some(std::mem::replace(&mut running.state, state))
     }
 
-    /// True where some connection wants samples.
+    /// Returns true if some connection wants samples.
     pub(crate) fn any_wants_metrics(&self) -> bool {
         self.running
             .values()

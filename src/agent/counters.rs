@@ -1,8 +1,7 @@
 //! What is counted: messages, bytes, losses, and when things last happened.
 //!
-//! Counters only report; nothing is decided by them. They start at 0 with the
-//! process and never go down. One writer (the connection's task) and any number of
-//! readers, so every access is relaxed.
+//! Counters only report; no decision depends on them. They start at 0 with the process and never go
+//! down. One writer (the connection's task) and any number of readers, so every access is relaxed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};

@@ -1,8 +1,8 @@
-//! Every event of the agent that an administrator may want to find, in one place: its
-//! `MESSAGE_ID`, its fields and its text.
+//! Every event of the agent that an administrator may want to find, in one place: its `MESSAGE_ID`,
+//! its fields and its text.
 //!
-//! The text says all that matters by itself, for those who read a terminal; the fields
-//! are for `journalctl CONNECTION=main` and for programs.
+//! The text says all that matters by itself, for people at a terminal; the fields are for
+//! `journalctl CONNECTION=main` and for programs.
 
 use std::fmt::Display;
 use std::path::Path;
@@ -182,7 +182,7 @@ pub(crate) fn setting_not_kept(setting: &str, path: &Path, error: &dyn Display) 
     );
 }
 
-/// What is worth saying of settings just read.
+/// Logs what an administrator should know about settings that were just read.
 pub(crate) fn loaded(loaded: &Loaded) {
     for warning in &loaded.warnings {
         match warning {

@@ -7,17 +7,17 @@
 
 use std::time::{Duration, Instant};
 
-/// Failed handshakes in a row before an outage that began otherwise is put down to the
-/// key. One alone also happens to a collector that ends while it is being connected to.
+/// Failed handshakes in a row before an outage that began otherwise is attributed to the key. A
+/// single one also happens if a collector ends while the agent connects to it.
 const TELLING_HANDSHAKES: u32 = 2;
 
 /// How often messages that were not understood are worth a line.
 const MALFORMED_EVERY: Duration = Duration::from_secs(60);
 
-/// Lines about comings and goings in [`UNSTEADY_WINDOW`] before there are no more.
+/// Lines about a connection that comes and goes in [`UNSTEADY_WINDOW`] before there are no more.
 const UNSTEADY_LINES: u32 = 10;
 
-/// How long a connection that comes and goes is left alone.
+/// How long no more lines are logged about a connection that comes and goes.
 pub(crate) const UNSTEADY_WINDOW: Duration = Duration::from_secs(600);
 
 /// A line to write.
@@ -80,7 +80,7 @@ impl LogGate {
         Some(told)
     }
 
-    /// Returns the line, or its replacement if there were too many.
+    /// Returns the line; if there were too many, one last line that says so, then None.
     fn bounded(&mut self, line: Line, now: Instant) -> Option<Line> {
         let (since, lines) = self
             .window

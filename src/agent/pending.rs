@@ -1,8 +1,7 @@
-//! When samples are taken, and those that wait for what runs beside the loop.
+//! When samples are taken, and which of them wait for work beside the loop.
 //!
-//! Some of what is sampled may block and is read by others than the loop: file systems,
-//! sensors. A sample that wants it is taken once it is there, or after [`PATIENCE`] without
-//! what is missing.
+//! Some of what is sampled may block and is read outside the loop: file systems, sensors. A sample
+//! that needs it is taken once it is there, or after [`PATIENCE`] without what is missing.
 
 use std::time::{Duration, Instant};
 
@@ -52,7 +51,7 @@ impl Sampling {
 pub(crate) struct PendingSamples(Vec<(SampleRequest, Instant)>);
 
 impl PendingSamples {
-    /// Adds a request. One that cannot wait is answered with an error.
+    /// Adds a request; refuses it if too many wait already.
     pub(crate) fn join(&mut self, want: SampleRequest, metrics_interval: Duration, now: Instant) {
         let metrics = |(other, _): &(SampleRequest, _)| matches!(other, SampleRequest::Metrics);
         if matches!(want, SampleRequest::Metrics) && self.0.iter().any(metrics) {

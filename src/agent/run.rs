@@ -246,8 +246,8 @@ impl Agent {
         }
     }
 
-    /// What has to wait until the host's name is known: the first hello, and saying under
-    /// which name this host reports.
+    /// Does what has to wait until the host's name is known: the first hello, and logging the name
+    /// that this host reports under.
     fn begin(&mut self) {
         let state = Arc::clone(&self.state.borrow());
         events::ready(

@@ -114,7 +114,8 @@ impl Job {
                 let settings = *settings;
                 Box::new(move || Outcome::Kept(keep(&inputs, settings)))
             }
-            // What can't be read can't be gone back to: then nothing is dropped.
+            // If the settings cannot be read, there is nothing to go back to: then nothing is
+            // dropped.
             Self::Forget(_) => Box::new(move || match read(&inputs) {
                 Outcome::Loaded(loaded) if loaded.is_ok() => match forget(&inputs) {
                     Ok(()) => read(&inputs),

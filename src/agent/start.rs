@@ -26,8 +26,8 @@ use crate::systemd::notify::Notifier;
 use crate::systemd::pressure::PressureWatch;
 use crate::systemd::signals::{EarlySignals, Signals};
 
-/// tokio's own blocking threads. What blocks has threads elsewhere; whatever a crate may
-/// want them for is bounded, and leaves the agent at rest with one thread of its own.
+/// tokio's own blocking threads. Our blocking work has threads elsewhere; this bounds what crates
+/// use, and an idle agent keeps only its own thread.
 const BLOCKING_THREADS: usize = 2;
 
 /// An idle one ends after this.

@@ -151,7 +151,7 @@ impl Service {
                 },
                 lost = self.held.lost() => return lost,
             };
-            // What fails on the way to the bus is the connection: it ends by itself.
+            // A failure on the way to the bus is one of the connection, which ends by itself.
             if done.is_err() {
                 return Ended::BusGone;
             }
@@ -191,7 +191,7 @@ impl Service {
         Ok(())
     }
 
-    /// Adds the objects that `state` has and removes those that it has no more.
+    /// Adds the objects that `state` has and removes those that it no longer has.
     async fn rebuild(&mut self, state: &Arc<AgentState>) -> zbus::Result<()> {
         let served = std::mem::replace(&mut self.served, Arc::clone(state));
         let is_in = |connection: &ConnectionState, state: &AgentState| {

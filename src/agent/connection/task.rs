@@ -245,7 +245,7 @@ impl Connection {
         }
     }
 
-    /// Connects to the next address; tells the session once there is none left.
+    /// Connects to the next address; reports a failure to the session once there is none left.
     async fn connect_next(&mut self) {
         // The socket of the address before, if any.
         let first = self.dealer.take().is_none();
@@ -337,7 +337,7 @@ impl Connection {
         self.looking_up = true;
         self.resolver.begin();
         let ordered = std::mem::take(&mut self.ordered);
-        // What was asked for is no trouble.
+        // A reconnect that was requested is not a sign of trouble.
         if std::mem::replace(&mut self.opened_before, true) && !ordered {
             self.plan.counters.reconnected();
         }

@@ -1,5 +1,5 @@
-//! The agent's settings: their table, and the type that all layers together
-//! make up before the parts of it are put in relation to each other.
+//! The agent's settings: their table, and the type that all layers together fill before its parts
+//! are checked against each other.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -1,5 +1,5 @@
-//! What settings are loaded from. Captured once at the start, so that a reload
-//! sees the same places, and tests their own.
+//! What settings are loaded from. Captured once at the start, so that a reload uses the same
+//! places, and tests can use their own.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;

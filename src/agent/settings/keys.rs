@@ -56,7 +56,7 @@ pub(super) struct KeySearch<'a> {
     state_directory: Option<&'a Path>,
     sight: &'a ServiceView,
     etc_dir: &'a Path,
-    /// What there is to say of files that the service sees otherwise.
+    /// Notes about files that the service sees differently.
     notes: RefCell<Vec<Note>>,
 }
 
@@ -92,7 +92,7 @@ impl<'a> KeySearch<'a> {
         Ok((read.map_err(|error| self.unreadable(error))?, path))
     }
 
-    /// What there is to say of files that the service sees otherwise.
+    /// Notes about files that the service sees differently.
     pub(super) fn notes(&self) -> Vec<Note> {
         self.notes.take()
     }
@@ -172,8 +172,8 @@ impl<'a> KeySearch<'a> {
         })
     }
 
-    /// What there is to say of key files that were found: of the agent's own, and of those with
-    /// collectors' keys. Whatever the service manager hands out is in order.
+    /// The concerns about the key files that were found: the agent's own, and those with
+    /// collectors' keys. Files that the service manager passes to the unit are in order.
     pub(super) fn concerns<'f>(
         &self,
         own: Option<&Path>,

@@ -36,14 +36,14 @@ pub struct Loaded {
     pub settings: Settings,
     /// The files they came from, in order: the first counts least.
     pub files: Vec<PathBuf>,
-    /// What the agent goes on in spite of.
+    /// Problems that do not keep the agent from running.
     pub warnings: Vec<Warning>,
     /// The agent's secret key file; with [`KeyPolicy::ReadOnly`] perhaps one
     /// that does not exist yet.
     pub key_file: PathBuf,
     /// The agent's secret key file, where this load made it.
     pub generated_key: Option<PathBuf>,
-    /// Where every value stands.
+    /// The origin of every value.
     pub(super) layers: Layers,
     /// The files of the collectors' keys that are not in the settings.
     pub(super) collector_keys: BTreeMap<ConnectionName, PathBuf>,
@@ -55,7 +55,7 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// Where the value in force of a setting stands: `["intervals", "metrics"]`.
+    /// Where the value in force of a setting was set: `["intervals", "metrics"]`.
     #[must_use]
     pub fn place(&self, path: &[&str]) -> Place {
         self.layers.place(path).unwrap_or(Place::Default)

@@ -71,8 +71,8 @@ pub fn read(state_directory: &Path) -> Result<Persistent, PersistentError> {
     })
 }
 
-/// Keeps these settings instead of what is kept so far; where nothing is set,
-/// as [`clear`]. When this returns they are on the disk.
+/// Replaces the stored settings by these; if none is set, the same as [`clear`]. When this returns
+/// they are on the disk.
 pub fn write(state_directory: &Path, settings: &Persistent) -> Result<(), PersistentError> {
     let line = |name: &str, time: Option<Duration>| match time {
         Some(time) => format!("{name} = \"{}\"\n", format_time(time)),

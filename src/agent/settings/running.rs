@@ -1,5 +1,5 @@
-//! What the running agent has in force beside what the layers say, for `--print-config`: what
-//! was set at run time, and what was not reloaded yet. Pure; the agent's side of the bus asks.
+//! What the running agent has in force beyond the layers, for `--print-config`: what was set at run
+//! time, and what was not reloaded yet. Pure; the agent's side of the bus asks.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use crate::base::text::shown;
 use crate::config::format_time;
 use crate::config::print::quoted;
 
-/// The settings that a running agent tells of.
+/// The settings that a running agent reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Running {
     /// The name that it reports under.
@@ -18,7 +18,7 @@ pub struct Running {
     pub metrics: RunningInterval,
     /// The stale interval.
     pub stale: RunningInterval,
-    /// How much it logs, in the words of the settings.
+    /// The log level, as the settings spell it.
     pub log_level: String,
     /// The sources that are enabled.
     pub sources: BTreeSet<String>,

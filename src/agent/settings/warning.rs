@@ -1,4 +1,4 @@
-//! What is wrong and does not keep the agent from starting.
+//! Problems that do not keep the agent from starting.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::config::{Place, format_time};
 use crate::curve::certificate::Concern;
 use crate::protocol::LONGEST_PING_INTERVAL;
 
-/// What the agent goes on in spite of, and an administrator should know.
+/// A problem that does not stop the agent, and that an administrator should know.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum Warning {
@@ -19,13 +19,13 @@ pub enum Warning {
     /// and the next persistent setting overwrites the file.
     #[error("ignoring what was set over D-Bus persistently: {0}")]
     PersistentIgnored(#[source] PersistentError),
-    /// A key file that others have a say in.
+    /// A key file that other users can access or change.
     #[error(transparent)]
     Key(#[from] Concern),
-    /// A file that the service sees otherwise than who checks it.
+    /// A file that the service sees differently from the checking user.
     #[error(transparent)]
     Note(#[from] Note),
-    /// Silence that is no sign of trouble.
+    /// A stale interval that is too short for some collectors.
     #[error(
         "{place}: intervals.stale: {} is not longer than the {} between two pings of some \
          collectors: from those the agent disconnects again and again; 30s is enough for all",
