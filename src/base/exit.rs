@@ -1,7 +1,7 @@
 //! How the daemons end: their exit statuses, in one place, and what a bug does.
 
-/// Exit status for invalid settings or keys: `EX_CONFIG` of sysexits(3). The unit does not
-/// restart on it, as only an administrator can mend that.
+/// Exit status for invalid settings or keys: `EX_CONFIG` of sysexits(3). The unit does not restart
+/// on it, because only an administrator can fix that.
 pub const EXIT_CONFIG: u8 = 78;
 
 /// Exit status where the bus name is taken: `EX_UNAVAILABLE` of sysexits(3).

@@ -1,7 +1,7 @@
-//! What the locale can show: everything, or ASCII alone.
+//! What the locale can show: everything, or only ASCII.
 //!
-//! Owns the last step of all that is printed. Nothing else knows the locale: it
-//! writes dots and ellipses, and names as they are.
+//! Owns the last step of all that is printed. No other code knows the locale: it writes dots and
+//! ellipses, and names as they are.
 
 use std::borrow::Cow;
 use std::sync::OnceLock;

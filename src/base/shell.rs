@@ -20,9 +20,10 @@ pub fn command(words: &[&str], operands: &[&str]) -> String {
     words.join(" ")
 }
 
-/// One word for a shell: as it is where nothing in it means something, else in single quotes.
+/// One word for a shell: unchanged if nothing in it has a meaning to a shell, else in single
+/// quotes.
 ///
-/// Where it has hidden characters it is quoted as `$'…'` with their bytes in octal, which sh(1) of
+/// If it has hidden characters it is quoted as `$'…'` with their bytes in octal, which sh(1) of
 /// POSIX.1-2024, bash, zsh and ksh read.
 #[must_use]
 pub fn word(text: &str) -> String {

@@ -85,8 +85,8 @@ pub fn name(name: &str) -> Cow<'_, str> {
     Cow::Owned(text)
 }
 
-/// A name within a sentence: as it is where nothing in it could pass for words of ours, else as
-/// [`shown`] between quotes. What it says is a name then, whatever it says.
+/// A name within a sentence: unchanged if it cannot be taken for part of the sentence, else as
+/// [`shown`] between quotes.
 #[must_use]
 pub fn quoted(name: &str) -> Cow<'_, str> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "._:-".contains(c);

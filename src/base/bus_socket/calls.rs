@@ -146,7 +146,7 @@ impl Calls {
         Ok(())
     }
 
-    /// The answer to this call is there: whether anybody wants it.
+    /// The answer to this call is there; returns true if the caller wants it.
     pub(super) fn wants_answer(&self, sender: &str, serial: u32) -> bool {
         let mut of_sender = self.senders.get(sender).into_iter().flatten();
         of_sender

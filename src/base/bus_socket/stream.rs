@@ -38,8 +38,8 @@ pub(super) enum Step {
     Skip(usize),
     /// Nothing is there; the next bytes, so many of them, are for zbus.
     Inside(usize),
-    /// A call is there with its header, which has so many bytes; whether zbus gets it is to be
-    /// decided.
+    /// A call is there with its header, which has so many bytes; the caller decides if zbus gets
+    /// it.
     Judge(usize),
     /// More has to be there first.
     More,

@@ -1,11 +1,11 @@
-//! Files that outlast a crash and a power cut: replaced whole, and on the disk when that is
-//! done. Until then, and where it fails, there is what was there before.
+//! Files that survive a crash and a power cut: replaced whole, and on the disk when the call
+//! returns. Until then, and if it fails, the previous content stays.
 //!
-//! Who else can write in the directory cannot lead us elsewhere: everything is reached by the
-//! directory's descriptor, no link is followed, and root works with the rights of the
-//! directory's [`owner`] alone.
+//! Other users who can write in the directory cannot redirect us: everything is reached by the
+//! directory's descriptor, no link is followed, and root works with only the rights of the
+//! directory's [`owner`].
 //!
-//! Blocks for as long as the disk takes: nothing for an event loop.
+//! Blocks for as long as the disk takes: do not use it in an event loop.
 
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
@@ -23,7 +23,7 @@ use thiserror::Error;
 
 pub mod owner;
 
-/// A file or a directory that is its owner's alone.
+/// The mode of a file to which only its owner has access.
 pub const PRIVATE_FILE: u32 = 0o600;
 /// As [`PRIVATE_FILE`].
 pub const PRIVATE_DIRECTORY: u32 = 0o700;

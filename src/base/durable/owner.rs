@@ -1,12 +1,12 @@
-//! Who controls a directory, and working there with the rights of that user alone.
+//! Finds the user that controls a directory, and works there with only that user's rights.
 //!
-//! Root must not work where another user can replace a file by a link between two of its
-//! calls: it would read and write wherever that user likes. So a process that runs as root
-//! gives its rights up first, and what the owner may not touch stays untouched.
+//! Root must not work where another user can replace a file by a link between two of its calls: it
+//! would read and write wherever that user likes. So a process that runs as root gives its rights
+//! up first, and what the owner may not change stays unchanged.
 //!
-//! On Linux each thread has rights of its own (credentials(7)). What is given up here is
-//! given up for good: for one piece of work in a thread that ends with it, for a daemon
-//! before it has a second thread.
+//! On Linux each thread has rights of its own (credentials(7)). What is given up here is given up
+//! for good: for one piece of work in a thread that ends with it, for a daemon before it has a
+//! second thread.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -90,8 +90,8 @@ impl Owner {
         }
     }
 
-    /// Gives the rights of this thread up for those of this user and of these groups beside
-    /// the user's own, for good. Threads that it starts later have them, too.
+    /// Replaces the rights of this thread by those of this user and of these groups beside the
+    /// user's own, for good. Threads that it starts later have them, too.
     ///
     /// # Errors
     ///
