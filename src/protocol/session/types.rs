@@ -165,7 +165,7 @@ pub enum Reason {
     /// Stale: the link went down before it was up. The configured public key of the
     /// collector is the likely cause.
     HandshakeFailed,
-    /// Stale: no TCP connection came about.
+    /// Stale: no TCP connection was made.
     Unreachable,
     /// Stale: the collector says that it refuses what this host reports.
     Refused,
