@@ -1,5 +1,5 @@
-//! The connections of agents: what is read from them, and what is said to them. Models are asked
-//! for at a pace.
+//! The connections of agents: receives from them and sends to them. Limits the rate of requests
+//! for models.
 
 use std::time::Instant;
 
@@ -11,7 +11,7 @@ use crate::curve::frames::Received;
 use crate::curve::router::{Router, RoutingIdBytes};
 use crate::protocol::message::{Control, Message};
 
-/// Most models asked for in one turn, of those that had to wait.
+/// Maximum number of delayed requests for models that are sent in one turn.
 const BATCH_ASKED: usize = 256;
 
 /// The ROUTER that agents connect to.
@@ -36,14 +36,14 @@ impl Agents {
         self.router.receive().await
     }
 
-    /// The next message, where there is one now.
+    /// The next message, if there is one now.
     pub(super) fn try_receive(
         &mut self,
     ) -> Result<Option<(RoutingIdBytes, Received)>, TransportError> {
         self.router.try_receive()
     }
 
-    /// Sends a word. A peer that does not read what is sent to it, or that has gone, misses it.
+    /// Sends a message. A peer that does not read, or that has gone, misses it.
     pub(super) fn send(&mut self, to: &RoutingIdBytes, control: Control) {
         if let Err(error) = self
             .router
@@ -53,8 +53,8 @@ impl Agents {
         }
     }
 
-    /// Asks for a model, now or when it is that connection's turn. `may_refuse`: what is sent then
-    /// may be refused.
+    /// Asks for a model, now or when it is that connection's turn. `may_refuse`: the collector
+    /// may refuse what the agent sends next.
     pub(super) fn ask_model(&mut self, now: Instant, of: &RoutingIdBytes, may_refuse: bool) {
         match self.pacer.ask(now, of) {
             Asked::Now => self.send_request(of, may_refuse),
@@ -67,7 +67,7 @@ impl Agents {
         }
     }
 
-    /// Asks those whose turn has come.
+    /// Sends the delayed requests that are due.
     pub(super) fn ask_waiting(&mut self, now: Instant, may_refuse: bool) {
         for _ in 0..BATCH_ASKED {
             match self.pacer.take_due(now) {
@@ -82,8 +82,9 @@ impl Agents {
         self.pacer.next_due()
     }
 
-    /// Asks for a model. Where what is sent may be refused a ping goes before: it says that another
-    /// message will follow what is taken.
+    /// Asks for a model. If what the agent sends next may be refused, a ping goes first: it
+    /// tells the agent that a message which is accepted will be followed by another one from
+    /// the collector.
     fn send_request(&mut self, of: &RoutingIdBytes, may_refuse: bool) {
         if may_refuse {
             self.send(of, Control::Ping);

@@ -1,8 +1,8 @@
-//! Every event of the collector that an administrator may want to find, in one place: its
-//! `MESSAGE_ID`, its fields and its text.
+//! All events of the collector that an administrator may look for, in one place: `MESSAGE_ID`,
+//! fields and text.
 //!
-//! The text says all that matters by itself, for those who read a terminal; the fields
-//! are for `journalctl HOST=web1` and for programs.
+//! The text is complete by itself, for readers of a terminal; the fields are for `journalctl
+//! HOST=web1` and for programs.
 
 mod access;
 mod viewers;
@@ -214,7 +214,7 @@ pub(crate) fn host_lines_left_out(left_out: LeftOut) {
     );
 }
 
-/// Who sent a message: by its key where that is known, as a routing id is whatever a peer says.
+/// The sender of a message: its key if known, because a peer chooses its routing id freely.
 fn sender(
     routing_id: &RoutingIdBytes,
     key: Option<&PublicKey>,
@@ -261,7 +261,8 @@ pub(crate) fn metric_too_large(host: &str, metric: &str, tell: Tell) {
     );
 }
 
-/// The line on messages that were refused, of one sender or of ever new ones: `what` they are.
+/// The log line about refused messages of one sender, or of many new ones. `what` names their
+/// kind.
 fn refusal_text([one, many]: [&str; 2], sender: &str, error: &str, tell: Tell) -> Option<String> {
     match tell {
         Tell::Nothing => None,

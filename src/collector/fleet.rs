@@ -1,5 +1,5 @@
-//! The table of hosts together with all that has to follow it: who may report under which name,
-//! the sinks, the viewers, the state on the disk, the bus and the log.
+//! The table of hosts together with everything that follows its changes: access, sinks,
+//! viewers, the state on disk, the bus and the log.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -21,13 +21,14 @@ use crate::curve::router::RoutingIdBytes;
 use crate::protocol::grid::Grid;
 use crate::protocol::message::GridKind;
 
-/// How long the disk may take for the last words.
+/// How long the last writing to disk may take.
 const FAREWELL: Duration = Duration::from_millis(1500);
 
-/// Once there was no room for what a host reports, others must expect the same for this long.
+/// For this long after a report was refused for lack of room, other reports may be refused,
+/// too.
 const FULL_LATELY: Duration = Duration::from_secs(3600);
 
-/// The hosts, and who follows them.
+/// The hosts, and everything that follows them.
 pub(super) struct Fleet {
     pub(super) hosts: Hosts,
     pub(super) access: Access,
@@ -37,9 +38,9 @@ pub(super) struct Fleet {
     pub(super) lines: HostLines,
     /// Writes the hosts for the next start, if there is a directory for that.
     writer: Option<Writer>,
-    /// Those on the bus who want to hear of hosts that come and go.
+    /// The listeners on the bus for hosts that appear and go.
     changes: broadcast::Sender<HostChange>,
-    /// When there was last no room for what a host reports.
+    /// When a report was last refused for lack of room.
     full: Option<Instant>,
 }
 
@@ -63,7 +64,7 @@ impl Fleet {
         }
     }
 
-    /// When something of a host or of those who follow is due.
+    /// When a host, or something that follows the hosts, is due next.
     pub(super) fn next_due(&self) -> impl IntoIterator<Item = Instant> + use<> {
         [
             self.writer.as_ref().and_then(Writer::next_due),
@@ -74,10 +75,10 @@ impl Fleet {
         .flatten()
     }
 
-    /// Deals with what a host was due for. The connection to send a ping to, if that is it.
+    /// Handles what is due for a host. Returns the connection to ping, if a ping is due.
     pub(super) fn handle_due(&mut self, now: Instant, due: Due) -> Option<RoutingIdBytes> {
         match due {
-            // An agent that is refused must not take a ping for a sign that it is heard.
+            // A refused agent must not take a ping for a sign that its messages are accepted.
             Due::Ping { name, to } => return self.is_let_in(&name).then_some(to),
             Due::Gone {
                 name,
@@ -118,7 +119,7 @@ impl Fleet {
         None
     }
 
-    /// Forgets a host because somebody asked for it.
+    /// Forgets a host on request.
     ///
     /// # Errors
     ///
@@ -130,27 +131,27 @@ impl Fleet {
         Ok(())
     }
 
-    /// A host is not known any more.
+    /// Handles that a host was forgotten.
     pub(super) fn forgotten(&mut self, now: Instant, forgotten: &Forgotten) {
         let state = || Some(forgotten.state(now, SystemTime::now()));
         self.viewers.forward_state(now, &forgotten.name, state);
         self.changed();
     }
 
-    /// Tells those who listen on the bus of a host that came or went.
+    /// Tells listeners on the bus about a host that appeared or went.
     pub(super) fn publish(&self, change: HostChange) {
-        // That there are no listeners is the usual case.
+        // It fails if there are no listeners, which is the usual case.
         let _ = self.changes.send(change);
     }
 
-    /// Tells the viewers of a host that came or went.
+    /// Tells the viewers about a host that appeared or went.
     pub(super) fn tell_state(&mut self, now: Instant, name: &Arc<str>) {
         let hosts = &self.hosts;
         let state = || hosts.state_of(now, SystemTime::now(), name);
         self.viewers.forward_state(now, name, state);
     }
 
-    /// A message was taken; `changed` where it has to be on the disk soon.
+    /// Records that a message was accepted; `changed` if the table must be saved soon.
     pub(super) fn heard(&mut self, changed: bool) {
         if let Some(writer) = &mut self.writer {
             writer.seen();
@@ -160,14 +161,14 @@ impl Fleet {
         }
     }
 
-    /// A host came, moved or went, or said its model.
+    /// Records that a host appeared, moved, went, or sent its model.
     fn changed(&mut self) {
         if let Some(writer) = &mut self.writer {
             writer.changed();
         }
     }
 
-    /// Has the hosts written if that is due, and says how the last writing went.
+    /// Saves the hosts if that is due, and reports how the last writing went.
     pub(super) fn keep(&mut self, now: Instant) {
         let Some(writer) = &mut self.writer else {
             return;
@@ -180,7 +181,7 @@ impl Fleet {
         }
     }
 
-    /// Has the hosts written for the last time.
+    /// Saves the hosts for the last time.
     pub(super) fn keep_last(&mut self) {
         let Some(writer) = self.writer.take() else {
             return;
@@ -208,8 +209,9 @@ impl Fleet {
         }
     }
 
-    /// Passes a model on to the viewers, as it was sent; but what it lacks of what deployed
-    /// viewers want in it is added, and they get none that has to wait for metrics.
+    /// Forwards a model to the viewers, as it was sent. For deployed viewers, the metrics that
+    /// they require and it lacks are added, and a model that has to wait for metrics is not
+    /// sent yet.
     fn forward_model(&mut self, now: Instant, host: &Arc<str>, grid: &Grid, bytes: &[u8]) {
         if self.viewers.is_empty() {
             return;
@@ -239,7 +241,7 @@ impl Fleet {
         }
     }
 
-    /// Passes a model on that had to wait for the metrics at hand.
+    /// Forwards a model that had to wait for these metrics.
     pub(super) fn forward_late_model(&mut self, now: Instant, host: &Arc<str>) {
         if self.viewers.is_empty() {
             return;
@@ -254,13 +256,13 @@ impl Fleet {
         }
     }
 
-    /// There was no room for what a host reports.
+    /// Records that a report was refused for lack of room.
     pub(super) fn was_full(&mut self, now: Instant) {
         self.full = Some(now);
     }
 
-    /// Returns true if hosts of those who are let in may be refused: names may be another key's,
-    /// there may be no room soon, or there was none of late.
+    /// Returns true if reports of admitted agents may be refused: a name may belong to another
+    /// key, or there may be no room soon, or there was none recently.
     pub(super) fn may_refuse(&self, now: Instant) -> bool {
         let lately = |full| now.saturating_duration_since(full) < FULL_LATELY;
         self.access.pins_names() || self.hosts.may_refuse() || self.full.is_some_and(lately)
@@ -272,7 +274,7 @@ impl Fleet {
         key.is_some_and(|key| self.access.is_agent(&key))
     }
 
-    /// Logs who reports and is not on the list, which counts from now on.
+    /// Logs which keys report and are not on the list, when the list takes effect.
     pub(super) fn log_who_is_shut_out(&self) {
         let reporting = self.hosts.iter().filter_map(|(name, host)| {
             let key = host
@@ -286,7 +288,7 @@ impl Fleet {
         }
     }
 
-    /// Returns true if a line on a host is to be logged: a crowd of them has a bound.
+    /// Returns true if a line on a host may be logged: their rate is limited.
     pub(super) fn is_worth_a_line(
         &mut self,
         now: Instant,
@@ -298,7 +300,7 @@ impl Fleet {
         self.lines.note(now, key, address)
     }
 
-    /// Logs that a host came or moved, where that is worth a line.
+    /// Logs that a host appeared or moved, unless the rate limit is reached.
     pub(super) fn log_change(
         &mut self,
         now: Instant,
@@ -318,7 +320,7 @@ impl Fleet {
         }
     }
 
-    /// A key reports from two machines at a time.
+    /// Handles a key that reports from two machines at a time.
     pub(super) fn key_shared(&mut self, now: Instant, host: &str, twin: &Twin) {
         self.hosts.count_shared(host);
         let [address, _] = &twin.addresses;

@@ -1,8 +1,8 @@
-//! How others ask the collector's task: what it knows, and to do something.
+//! How other tasks query the collector's task, and order it to do something.
 //!
-//! The web server, the bus and the writer of the state have one. Orders go through a
-//! bounded channel; the loop takes a few in each turn, and answers. What changes all the
-//! time, and the state, is read without asking.
+//! The web server, the bus and the writer of the state have a handle. Orders go through a
+//! bounded channel; the loop takes a few in each turn, and answers. Counters and the state are
+//! read without asking the loop.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,35 +19,36 @@ use super::state::{CollectorState, Counters, CountersSnapshot, HostChange};
 use crate::collector::hosts::snapshot::{HostSnapshot, Snapshot};
 use crate::curve::keys::PublicKey;
 
-/// Most orders that wait. More askers wait for room.
+/// Maximum number of waiting orders. Further callers wait for room.
 const MAX_ORDERS: usize = 16;
 
-/// Most hosts that came or went of which a listener has not heard yet. Who is further
-/// behind misses the oldest: a fleet that comes at once is one number, not ten thousand
-/// signals.
+/// Maximum number of changes of hosts that wait for a listener. A listener that is further
+/// behind misses the oldest: for a fleet that connects at once, ten thousand signals would be
+/// of no use.
 const MAX_CHANGES: usize = 256;
 
-/// Who waits for an answer.
+/// Where the answer to an order goes.
 pub(super) type Answer<T> = oneshot::Sender<T>;
 
-/// Something to be done by the collector's task.
+/// An order to the collector's task.
 #[derive(Debug)]
 pub(super) enum Order {
-    /// Say what the table of hosts holds.
+    /// Return a snapshot of the table of hosts.
     Snapshot(Answer<Snapshot>),
-    /// Say what it counts of itself.
+    /// Return the collector's own figures.
     Figures(Answer<Vec<Figure>>),
     /// List hosts.
     List(Selection, Answer<Listing>),
-    /// Say what is known of one host.
+    /// Return what is known of one host.
     Host(Box<str>, Answer<Option<Box<HostSnapshot>>>),
-    /// Say which keys came.
+    /// Return the keys that have connected.
     Keys(Answer<Vec<ListedKey>>),
-    /// Say how the targets of remote write fare.
+    /// Return the status of the remote-write targets.
     Targets(Answer<Vec<TargetStatus>>),
     /// Forget a host that is not there.
     Forget(Box<str>, Answer<Result<(), NotForgotten>>),
-    /// Say which key the next start will have. The permit ends with the reading.
+    /// Return the key that the next start will use. The permit is released when the reading
+    /// ends.
     NextKey(OwnedSemaphorePermit, Answer<Result<NextKey, ReloadError>>),
     /// Read the configuration again.
     Reload(Answer<Result<(), ReloadError>>),
@@ -71,12 +72,12 @@ pub(super) struct Inbox {
     pub(super) changes: broadcast::Sender<HostChange>,
 }
 
-/// The collector stops, and answers no more.
+/// The collector is stopping and does not answer any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("the collector is stopping")]
 pub struct Stopping;
 
-/// Why the settings stay as they are.
+/// Why a reload failed; the settings in force stay.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ReloadError {
     /// They have a mistake.
@@ -87,7 +88,7 @@ pub enum ReloadError {
     NotRead(String),
 }
 
-/// The key pair that the settings mean now, where it is another than the one in force.
+/// The key pair that the next start will use, compared with the one in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NextKey {
     /// The one in force.
@@ -99,7 +100,7 @@ pub enum NextKey {
 }
 
 impl Handle {
-    /// A handle, and what the loop takes orders from.
+    /// Makes a handle, and the inbox that the loop reads.
     pub(super) fn new(state: CollectorState) -> (Self, Inbox) {
         let (orders, taken) = mpsc::channel(MAX_ORDERS);
         let (published, watched) = watch::channel(Arc::new(state));
@@ -129,7 +130,7 @@ impl Handle {
         self.ask(Order::Snapshot).await
     }
 
-    /// What the collector's task counts of itself.
+    /// The collector's own figures.
     ///
     /// # Errors
     ///
@@ -138,7 +139,7 @@ impl Handle {
         self.ask(Order::Figures).await
     }
 
-    /// Some of the hosts, without what they report.
+    /// Some of the hosts, without their metrics.
     ///
     /// # Errors
     ///
@@ -156,7 +157,7 @@ impl Handle {
         self.ask(|answer| Order::Host(name.into(), answer)).await
     }
 
-    /// The keys that came, in no order: some ten thousand at most.
+    /// The keys that have connected, in no order: some ten thousand at most.
     ///
     /// # Errors
     ///
@@ -183,8 +184,8 @@ impl Handle {
         self.ask(|answer| Order::Forget(name.into(), answer)).await
     }
 
-    /// The key that the next start will have. Who asks has to bound how many do: the settings are
-    /// read, and the permit ends with that.
+    /// The key that the next start will use. The caller must limit the number of calls, because
+    /// each reads the settings; the permit is released when that ends.
     ///
     /// # Errors
     ///
@@ -211,7 +212,7 @@ impl Handle {
         Arc::clone(&self.state.borrow())
     }
 
-    /// The collector's state, to be told when it changes.
+    /// The collector's state, for watching its changes.
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<Arc<CollectorState>> {
         self.state.clone()
@@ -223,13 +224,13 @@ impl Handle {
         self.gauges.read()
     }
 
-    /// The hosts that come and go from now on.
+    /// The hosts that appear and go from now on.
     #[must_use]
     pub fn host_changes(&self) -> broadcast::Receiver<HostChange> {
         self.changes.subscribe()
     }
 
-    /// Whether the collector's task has ended.
+    /// Returns true if the collector's task has ended.
     #[must_use]
     pub fn is_gone(&self) -> bool {
         self.orders.is_closed()

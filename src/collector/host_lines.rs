@@ -1,9 +1,10 @@
-//! Which hosts that come and go are worth a line in the log. Pure: time is an argument.
+//! Limits the log lines about hosts that appear and go. Pure: time is an argument.
 //!
-//! A host name is whatever a peer says. A key has some lines at once and then one a second, so
-//! that whoever makes names up fills no log, and uses up no line of anybody else; what was left
-//! out is told by number. All together have as many as a whole fleet needs at its start, and those
-//! from one network half of that: a machine can make up keys, too.
+//! A peer chooses its host names freely. So each key may write some lines at once and then one
+//! a second: a peer that invents names cannot fill the log, or use up the lines of others. The
+//! number of omitted lines is logged. All keys together may write as many lines as a whole
+//! fleet needs when it starts, and those from one network half of that, because one machine can
+//! make up many keys.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -11,36 +12,36 @@ use std::time::{Duration, Instant};
 use crate::collector::network::Network;
 use crate::curve::keys::PublicKey;
 
-/// How many lines of one key may be written at once: as many as one connection has hosts.
+/// Burst of lines for one key: as many as one connection may have hosts.
 const KEY_BURST: u32 = 100;
 
-/// How many more of a key may follow: one in this time.
+/// After the burst, one line for a key in this time.
 const KEY_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How many lines of all keys may be written at once: twice the largest fleet that one
-/// collector is meant for, all of it returning.
+/// Burst of lines for all keys: twice the largest fleet that one collector is designed for, all
+/// of it returning.
 const BURST: u32 = 20_000;
 
-/// How many more of all may follow: one in this time.
+/// After the burst, one line for all keys in this time.
 const INTERVAL: Duration = Duration::from_millis(20);
 
-/// How many lines on hosts from one network may be written at once: a whole fleet's, behind one
-/// address, and half of what all may have.
+/// Burst of lines for hosts from one network: enough for a whole fleet behind one address, and
+/// half of the burst for all.
 const NETWORK_BURST: u32 = BURST / 2;
 
-/// How many more of a network may follow: one in this time.
+/// After the burst, one line for a network in this time.
 const NETWORK_INTERVAL: Duration = Duration::from_millis(40);
 
-/// From the first line that is left out to the line that says how many were.
+/// Delay between the first omitted line and the line that gives their number.
 const TELL_AFTER: Duration = Duration::from_secs(10);
 
-/// Between two lines that say how many were left out.
+/// Interval between two lines that give the number of omitted lines.
 const TELL_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Beyond so many keys or networks, those of which nothing is to be remembered are forgotten.
+/// Beyond this number of keys or networks, those with a full bucket are dropped.
 const CROWD: usize = 4096;
 
-/// Says which lines are written.
+/// Decides which lines are written.
 #[derive(Debug)]
 pub struct HostLines {
     all: Bucket,
@@ -55,13 +56,13 @@ pub struct HostLines {
 /// How many lines were left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LeftOut {
-    /// What hosts they were on.
+    /// Which hosts the lines were about.
     pub of: Whose,
     /// How many.
     pub lines: u64,
 }
 
-/// Who had no line left.
+/// Whose limit was reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Whose {
     /// The hosts of a key.
@@ -72,11 +73,11 @@ pub enum Whose {
     All,
 }
 
-/// Lines that may be written, and those that were not.
+/// A token bucket: lines that may be written, and the number of omitted ones.
 #[derive(Debug)]
 struct Bucket {
     left: u32,
-    /// What `left` was earned by is counted up to here.
+    /// The time up to which `left` is counted.
     earned: Instant,
     left_out: u64,
     told: Option<Instant>,
@@ -101,12 +102,12 @@ impl Bucket {
         if self.left == burst {
             self.earned = now;
         } else {
-            // What is left of the time counts for the next one.
+            // The rest of the time counts for the next one.
             self.earned += earned * interval;
         }
     }
 
-    /// One more was left out; when to tell of it.
+    /// Counts an omitted line. Returns when the number is due.
     fn leave_out(&mut self, now: Instant) -> Instant {
         self.left_out += 1;
         let again = self.told.map(|told| told + TELL_INTERVAL);
@@ -116,14 +117,14 @@ impl Bucket {
         })
     }
 
-    /// The number of lines that were left out, where it is to be told now.
+    /// The number of omitted lines, if it is due now.
     fn take_due(&mut self, now: Instant) -> Option<u64> {
         self.tell_at.take_if(|at| *at <= now)?;
         self.told = Some(now);
         Some(std::mem::take(&mut self.left_out))
     }
 
-    /// Whether a new one would be the same.
+    /// Returns true if it equals a new bucket.
     fn is_as_new(&self, now: Instant, burst: u32) -> bool {
         let told = self.told.is_some_and(|told| now < told + TELL_INTERVAL);
         self.left == burst && self.left_out == 0 && !told
@@ -131,7 +132,7 @@ impl Bucket {
 }
 
 impl HostLines {
-    /// Nothing was written yet.
+    /// Makes a limiter with full buckets.
     #[must_use]
     pub fn new(now: Instant) -> Self {
         Self {
@@ -143,12 +144,13 @@ impl HostLines {
         }
     }
 
-    /// A host of this key, from this address, came or went: whether to write a line on it.
+    /// Returns true if a line may be written about a host of this key, from this address, that
+    /// appeared or went.
     pub fn note(&mut self, now: Instant, key: Option<PublicKey>, address: Option<&str>) -> bool {
         self.all.refill(now, BURST, INTERVAL);
         self.prune(now);
-        // Where there is no line for anybody no key is remembered: that bounds them to those
-        // that had one of late.
+        // If the limit for all is reached, no key is remembered. That bounds the keys to those
+        // that had a line recently.
         let at = if self.all.left == 0 {
             let known = key.and_then(|key| self.keys.get_mut(&key));
             known.unwrap_or(&mut self.all).leave_out(now)
@@ -188,7 +190,7 @@ impl HostLines {
         self.next_due
     }
 
-    /// What was left out and is to be told of now.
+    /// The numbers of omitted lines that are due now.
     pub fn take_due(&mut self, now: Instant) -> Vec<LeftOut> {
         if self.next_due.is_none_or(|due| now < due) {
             return Vec::new();

@@ -1,17 +1,16 @@
-//! The table of hosts: who reports, over which connection, and what they said last.
+//! The table of hosts: which hosts report, over which connection, and their latest values.
 //!
-//! Pure: time is an argument, and what is to be done comes back as data. A message costs
-//! a look-up, however many hosts there are; pings and expiry come out of one ordered
-//! agenda with a single entry for each host that is there, which is looked at when that
-//! host is due a ping or may have been silent for too long, and never because a message
-//! came.
+//! Pure: time is an argument, and actions are returned as data. A message costs one look-up,
+//! however many hosts there are. Pings and expiry come from one ordered agenda with a single
+//! entry for each present host. The entry is looked at when the host is due a ping or may have
+//! been silent for too long, never because a message arrived.
 //!
-//! A host is known by its name. Whoever reports under a name has it: a name that shows up
-//! on another connection moves there. Who may report under which name is decided before.
+//! A host is known by its name. A name that shows up on another connection moves there. Which
+//! key may report under which name is decided before.
 //!
-//! A host that is gone keeps its name here, and nothing that it said, until it is
-//! forgotten. One that was known before the collector was restarted is expected for as
-//! long as a host may be silent.
+//! A host that is gone keeps its name here, but none of its values, until it is forgotten. One
+//! that was known before the collector was restarted is expected for as long as a host may be
+//! silent.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -62,10 +61,10 @@ pub struct Hosts {
     expected: usize,
     peers: Peers,
     kin: Kin,
-    /// What all hosts take.
+    /// The weight of all hosts.
     kept: Weight,
     phase: u32,
-    /// Silence counts from here on at the earliest.
+    /// Silence is counted from this time at the earliest.
     hearing_since: Option<Instant>,
 }
 
@@ -87,7 +86,7 @@ impl Hosts {
         }
     }
 
-    /// Other times from now on. What is due already comes at its old time.
+    /// Changes the times. What is already scheduled stays at its old time.
     pub fn set_timing(&mut self, timing: Timing) {
         self.timing = timing;
     }
@@ -122,14 +121,14 @@ impl Hosts {
         self.table.iter()
     }
 
-    /// Whether hosts report over this connection with this key already.
+    /// Returns true if hosts already report over this connection with this key.
     #[must_use]
     pub fn knows(&self, routing_id: &[u8], key: Option<PublicKey>) -> bool {
         self.peers.know(routing_id, key)
     }
 
-    /// Whether what somebody reports may be refused soon: some bound is three quarters reached. From
-    /// there on networks are bounded, too.
+    /// Returns true if reports may be refused soon: some limit is three quarters reached. From
+    /// there on networks are limited, too.
     #[must_use]
     pub fn may_refuse(&self) -> bool {
         self.table.len() >= MAX_HOSTS - MAX_NEW_HOSTS_OF_NETWORK
@@ -137,7 +136,7 @@ impl Hosts {
             || self.peers.some_near_bound()
     }
 
-    /// Whether there is room for this beside what all hosts take.
+    /// Returns true if there is room for this beside the weight of all hosts.
     fn all_have_room(&self, freed: Weight, more: Weight) -> Result<(), Full> {
         match beyond(self.kept.minus(freed).plus(more), MAX_KEPT) {
             Some(Resource::Memory) => Err(Full::Memory),
@@ -146,12 +145,12 @@ impl Hosts {
         }
     }
 
-    /// Takes what a host reports.
+    /// Enters a host's report.
     ///
     /// # Errors
     ///
-    /// [`Full`] where it is past a bound. The host, if it is known on that connection,
-    /// counts as heard from all the same.
+    /// [`Full`] if a limit is reached. The host, if it is known on that connection, still
+    /// counts as heard from.
     pub fn hear(
         &mut self,
         now: Instant,
@@ -251,8 +250,8 @@ impl Hosts {
         })
     }
 
-    /// Puts a host onto a connection: a new one, or one that had another or none. Also the
-    /// host that had to make room for it.
+    /// Puts a new or known host onto a connection. Also returns the host that had to make room
+    /// for it.
     fn settle(
         &mut self,
         now: Instant,
@@ -278,7 +277,7 @@ impl Hosts {
         if new_to_key {
             self.peers.own(peer.key);
         }
-        // A host that only changes its connection keeps its beat.
+        // A host that only changes its connection keeps its rhythm of pings.
         let ping_due = beat.unwrap_or_else(|| now + self.first_ping());
         let state = State::Reporting {
             routing_id: peer.routing_id.clone(),
@@ -303,7 +302,7 @@ impl Hosts {
         self.peers
             .weigh(host.payers(), host.routing_id(), before, Weight::NONE);
         if !host.keeps_model(peer) {
-            // Whoever is at the other end of the new connection has not said it.
+            // The peer on the new connection has not sent this model.
             host.model = None;
         }
         let entry = (host.place, Arc::clone(&name));
@@ -354,8 +353,8 @@ impl Hosts {
         ping_due.min(given_up(self.timing, self.hearing_since, host))
     }
 
-    /// From a host's coming to its first ping: a part of the interval, another for each,
-    /// so that a fleet that comes at once is not pinged at once for ever after.
+    /// The delay before a host's first ping: a different part of the interval for each host, so
+    /// that a fleet that connects at once is not pinged at once for ever after.
     fn first_ping(&mut self) -> Duration {
         // 2^32 divided by the golden ratio: each step falls into the largest gap.
         self.phase = self.phase.wrapping_add(2_654_435_769);

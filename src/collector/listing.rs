@@ -36,7 +36,7 @@ pub struct Listing {
 pub struct Listed {
     /// Its name.
     pub name: Arc<str>,
-    /// Whether it is there.
+    /// Whether the host reports.
     pub presence: Presence,
     /// When it was last heard from.
     pub last_seen: SystemTime,

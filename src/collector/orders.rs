@@ -45,7 +45,7 @@ impl Collector {
         }
     }
 
-    /// What the collector's task counts of itself.
+    /// The collector's own figures.
     fn figures(&self) -> Vec<Figure> {
         let mut figures = self.ingest.counts.figures();
         figures.push(self.in_force.log_figure());

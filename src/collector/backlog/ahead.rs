@@ -1,21 +1,21 @@
-//! Messages that were read before their turn: of each host the latest metrics alone.
+//! Messages that were read ahead: of each host only the latest metrics.
 
 use std::collections::{HashMap, VecDeque};
 
 use crate::curve::router::RoutingIdBytes;
 
-/// Most bytes of messages read ahead: 3,000 hosts with full grids. What more there is
-/// waits in libzmq as it always does.
+/// Maximum bytes of messages read ahead: 3,000 hosts with full grids. The rest waits in libzmq
+/// as usual.
 const MAX_BYTES: usize = 64 * 1024 * 1024;
 
-/// Most messages read ahead; each takes some 700 bytes besides its text.
+/// Maximum number of messages read ahead; each takes some 700 bytes besides its text.
 const MAX_MESSAGES: usize = 50_000;
 
-/// Messages in the order in which they are to be dealt with.
+/// Messages in the order in which they are handled.
 #[derive(Debug)]
 pub struct Ahead<M> {
     queue: VecDeque<Waiting<M>>,
-    /// Where the metrics of a host stand, counted from the first that ever was.
+    /// The position of each host's metrics, counted from the first message ever added.
     metrics: HashMap<Key, u64>,
     /// How many have left the queue.
     left: u64,
@@ -50,14 +50,14 @@ impl<M> Ahead<M> {
         self.queue.is_empty()
     }
 
-    /// Whether no more is to be read ahead.
+    /// Returns true if no more may be read ahead.
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.bytes >= MAX_BYTES || self.queue.len() >= MAX_MESSAGES
     }
 
-    /// Adds a message of so many bytes; `host` is whose metrics it holds, if it holds
-    /// any. It takes the place of that host's older ones, which are returned.
+    /// Adds a message of so many bytes; `host` is set if it holds metrics. It replaces that
+    /// host's older metrics, which are returned.
     pub fn add(
         &mut self,
         from: &RoutingIdBytes,
@@ -100,7 +100,7 @@ impl<M> Ahead<M> {
             self.metrics.remove(&key);
         }
         if self.queue.is_empty() {
-            // It is needed in bad times alone.
+            // It is rarely needed, so its memory is freed.
             (self.queue, self.metrics) = (VecDeque::new(), HashMap::new());
         }
         Some(message)
@@ -133,7 +133,7 @@ mod tests {
         assert_eq!(ahead.add(&b, Some(b"web1"), "b1 later", 10), Some("b1"));
         assert_eq!(ahead.bytes, 70);
         assert_eq!(ahead.take(), Some("a1 later"));
-        // What was taken is not there to be replaced.
+        // A message that was taken cannot be replaced any more.
         assert_eq!(ahead.add(&a, Some(b"web1"), "a1 last", 10), None);
         let expected = ["b1 later", "a2", "hello", "hello", "a1 last"];
         assert_eq!(rest(&mut ahead), expected);
@@ -172,7 +172,7 @@ mod tests {
                 let older = ahead.add(&peer(&from.to_string()), host_bytes, number, number);
                 added.push((number, from, host));
                 if let Some(older) = older {
-                    // Metrics of the same host, said before.
+                    // Older metrics of the same host.
                     prop_assert!(older < number);
                     prop_assert_eq!(added[older].1, from);
                     prop_assert!(host.is_some());

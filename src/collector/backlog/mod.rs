@@ -1,11 +1,11 @@
-//! What to do when more comes than the collector can read: drop the oldest, and say so.
+//! What to do when more arrives than the collector can read: drop the oldest, and report it.
 //! Pure: time is an argument.
 //!
-//! As long as it keeps up, every message is read in its turn, and what is not read yet
-//! waits in libzmq, which holds its sender back. That is right for a burst, and wrong for
-//! a load that stays: what is read would be ever older. So whoever has not caught up for
-//! [`BEHIND_AFTER`] reads ahead, and of each host keeps only the latest metrics message of
-//! those that wait ([`ahead`]); the older ones are dropped without a look into them, and
+//! As long as the collector keeps up, it reads every message in order. Unread messages wait in
+//! libzmq, which slows their senders down. That is right for a burst, but under a lasting
+//! overload the messages would be older and older when they are read. So a collector that has
+//! not caught up for [`BEHIND_AFTER`] reads ahead, and of each host keeps only the latest
+//! waiting metrics message ([`ahead`]); older ones are dropped without being parsed, and
 //! counted. Hellos and models are never dropped.
 
 use std::time::{Duration, Instant};
@@ -14,23 +14,23 @@ mod ahead;
 
 pub use ahead::Ahead;
 
-/// A collector that has not seen an empty socket for so long is behind. The largest burst
-/// that it is meant to take whole, 300,000 messages, takes 7 s.
+/// A collector that has not seen an empty socket for this long is behind. The largest burst
+/// that it should handle without dropping, 300,000 messages, takes 7 s.
 pub const BEHIND_AFTER: Duration = Duration::from_secs(10);
 
-/// So many bytes without an empty socket, and it is behind, too: large messages fill the
-/// memory sooner than time shows. 10,000 hosts with 20 KiB each are 200 MB.
+/// After this many bytes without an empty socket it is behind, too: large messages fill the
+/// memory before the time is over. 10,000 hosts with 20 KiB each are 200 MB.
 pub const BEHIND_BYTES: usize = 256 * 1024 * 1024;
 
-/// It has caught up when it has seen nothing but empty sockets, and dropped nothing, for
-/// so long: a load at the limit is one episode, not many.
+/// It has caught up when it has seen only empty sockets, and dropped nothing, for this long, so
+/// that a load at the limit is one episode, not many.
 pub const CALM: Duration = Duration::from_secs(5);
 
-/// More between two turns is not the messages' doing (a machine that was suspended), and
+/// A longer time between two turns is not caused by messages (the machine was suspended), and
 /// counts as this.
 const TURN_AT_MOST: Duration = Duration::from_secs(5);
 
-/// Whether the collector keeps up.
+/// Tracks whether the collector keeps up.
 #[derive(Debug)]
 pub struct Backlog {
     /// The last turn.
@@ -49,7 +49,7 @@ struct Episode {
     dropped: u64,
 }
 
-/// What there is to tell.
+/// A change to report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum News {
     /// It is behind from now on.
@@ -75,13 +75,13 @@ impl Backlog {
         }
     }
 
-    /// Whether to read ahead and drop.
+    /// Returns true if messages must be read ahead and dropped.
     #[must_use]
     pub fn is_behind(&self) -> bool {
         self.episode.is_some()
     }
 
-    /// A message was dropped.
+    /// Records that a message was dropped.
     pub fn dropped(&mut self, now: Instant) {
         if let Some(episode) = &mut self.episode {
             episode.dropped += 1;
@@ -89,7 +89,8 @@ impl Backlog {
         }
     }
 
-    /// A turn has ended that read so many bytes, and left nothing if `drained`.
+    /// Records the end of a turn that read so many bytes; `drained` if no message was left.
+    /// Returns a change to report.
     pub fn turned(&mut self, now: Instant, bytes: usize, drained: bool) -> Option<News> {
         let passed = now.saturating_duration_since(self.turn).min(TURN_AT_MOST);
         self.turn = now;

@@ -263,7 +263,7 @@ impl Collector1 {
             Ok(NextKey::Same) => Ok((String::new(), String::new())),
             Ok(NextKey::Other(key, path)) => Ok((key.to_string(), file(&path))),
             Ok(NextKey::Made(path)) => Ok((String::new(), file(&path))),
-            // What exactly is for those who may read the settings.
+            // Details are only for users who may read the settings.
             Err(_) => Err(Error::new(
                 Error::INVALID_CONFIGURATION,
                 "the settings or the key file have a mistake; as root, \
@@ -336,7 +336,7 @@ pub(crate) fn file_names(files: &[PathBuf]) -> Vec<String> {
     names.map(std::borrow::Cow::into_owned).collect()
 }
 
-/// A number of hosts, keys or viewers: they are bounded far below what does not fit.
+/// A number of hosts, keys or viewers: their limits are far below `u32::MAX`.
 fn hosts(count: u64) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
 }
@@ -430,8 +430,8 @@ fn entry((name, value): (&str, Value<'_>)) -> (String, Variant<'static>) {
     (without_nul(name), value)
 }
 
-/// The text as a D-Bus string can hold it. An agent may report any text, and a bus ends
-/// the connection of who sends it a NUL.
+/// The text as a D-Bus string can hold it. An agent may report any text, and a bus closes a
+/// connection that sends a NUL.
 fn without_nul(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }

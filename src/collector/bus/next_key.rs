@@ -1,5 +1,5 @@
-//! The key that the next start will have. Anybody may ask for it, and each answer reads the
-//! settings: one reading at a time, which on a disk that hangs is all that hangs.
+//! The key that the next start will use. Any caller may ask for it, and each answer reads the
+//! settings. There is one reading at a time, so that a hanging disk blocks only one thread.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ const LIMITS: Limits = Limits {
     connection: 4,
 };
 
-/// Who may have the settings read for the key, and when.
+/// Limits how many callers have the settings read for the key.
 #[derive(Debug)]
 pub(super) struct Readings {
     callers: Arc<Callers>,
@@ -30,7 +30,7 @@ impl Readings {
         }
     }
 
-    /// Waits until the reading before has ended; refused where too many wait already.
+    /// Waits until the previous reading has ended; refused if too many wait already.
     pub(super) async fn take(
         &self,
         connection: &str,

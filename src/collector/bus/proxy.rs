@@ -1,4 +1,4 @@
-//! The collector seen from outside: a zbus proxy for its object, and the way to it.
+//! A zbus proxy for the collector's object, for clients.
 
 use zbus::names::UniqueName;
 use zbus::proxy::{CacheProperties, MethodFlags};
@@ -65,8 +65,8 @@ impl RunningSource {
         self.proxy.public_key().await
     }
 
-    /// The key of its next start and the file of that key pair, as the settings are now; both
-    /// empty where it is the one in force, the key where one will be made.
+    /// The key of its next start and the file of that key pair, by the current settings. Both
+    /// are empty if the key stays the same; only the key is empty if one will be made.
     ///
     /// # Errors
     ///
@@ -75,7 +75,7 @@ impl RunningSource {
         self.proxy.get_next_key().await
     }
 
-    /// The hosts behind this name, `limit` at most; whether there are more.
+    /// At most `limit` hosts that sort after this name, and true if there are more.
     ///
     /// # Errors
     ///
@@ -84,7 +84,7 @@ impl RunningSource {
         self.proxy.list_hosts("", after, limit).await
     }
 
-    /// Has it forget a host that does not report. A person may be asked by polkit for it.
+    /// Makes it forget a host that does not report. polkit may ask the user for a password.
     ///
     /// # Errors
     ///

@@ -1,8 +1,8 @@
 //! The collector on the bus: owns the name, serves the objects, announces changes.
 //!
-//! Everything is driven by messages: from the bus, or from what the collector publishes.
-//! Nothing here polls or keeps a timer. A bus that went away ends
-//! [`CollectorService::run`]; when to try again is the caller's choice.
+//! Everything is driven by messages, from the bus or from the collector. Nothing here polls or
+//! keeps a timer. [`CollectorService::run`] ends when the bus has gone; the caller decides when
+//! to connect again.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -25,15 +25,15 @@ use crate::systemd::log::LogControl;
 /// The collector on a bus, under its name.
 pub struct CollectorService {
     held: Held,
-    /// What listeners on the bus know of.
+    /// The state that was last announced.
     announced: Arc<CollectorState>,
     states: watch::Receiver<Arc<CollectorState>>,
     changes: broadcast::Receiver<HostChange>,
 }
 
 impl CollectorService {
-    /// Connects, serves every object, and then takes the name; within ten seconds. Asks
-    /// nothing of the collector's task, which may start later.
+    /// Connects, serves every object, and then takes the name, within ten seconds. Does not
+    /// need the collector's task, which may start later.
     pub async fn start(bus: Bus, handle: Handle, log: LogControl) -> Result<Self, StartError> {
         name::enter(bus, name::COLLECTOR, async |connection| {
             Self::serve(connection, handle, log).await
@@ -64,8 +64,8 @@ impl CollectorService {
 
     /// Announces what changes, until the bus, the name or the collector is gone.
     ///
-    /// When the collector ends, its last state is announced before this returns, so
-    /// whoever stops it should await this, and bound that.
+    /// When the collector ends, its last state is announced before this returns. So the caller
+    /// that stops the collector should await this, with a time limit.
     pub async fn run(mut self) -> Ended {
         let ended = self.follow().await;
         self.held.close().await;
@@ -83,7 +83,7 @@ impl CollectorService {
                 },
                 lost = self.held.lost() => return lost,
             };
-            // What fails on the way to the bus is the connection: it ends by itself.
+            // If sending fails, the connection is broken, and ends by itself.
             if done.is_err() {
                 return Ended::BusGone;
             }
@@ -98,12 +98,12 @@ impl CollectorService {
         match change {
             Ok(HostChange::Appeared(name)) => emitter.host_appeared(&name).await,
             Ok(HostChange::Gone(name)) => emitter.host_gone(&name).await,
-            // A fleet that comes at once; whoever listens asks for the list.
+            // A whole fleet connected at once; listeners have to ask for the list.
             Err(broadcast::error::RecvError::Lagged(lost)) => {
                 tracing::debug!("{lost} signals on hosts that came or went were not sent");
                 Ok(())
             }
-            // We hold a sender ourselves, in the handle.
+            // The handle holds a sender, so the channel is never closed.
             Err(broadcast::error::RecvError::Closed) => Ok(()),
         }
     }

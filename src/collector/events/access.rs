@@ -1,4 +1,4 @@
-//! Who was refused, and what became of lists, pins and the record of keys.
+//! Events about refusals, allow lists, pins and the record of keys.
 
 use std::fmt::Display;
 use std::path::{Path, PathBuf};

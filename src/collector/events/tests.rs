@@ -1,4 +1,4 @@
-//! What the sentences make of names that others chose.
+//! How the texts show names that peers chose.
 
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -100,7 +100,7 @@ fn a_name_is_no_part_of_the_sentence() {
     assert_eq!(notes.len(), 12);
     for note in &notes {
         let bare = note.message.replace(&format!("\"{NAME}\""), "");
-        // What is suggested has it as one word of the shell.
+        // The suggested command quotes it as one word of the shell.
         let bare = bare.replace(&format!("'{NAME}'"), "");
         assert_ne!(bare, note.message);
         assert!(!bare.contains("curl"), "{}", note.message);

@@ -10,7 +10,7 @@ use super::weight::Weight;
 use crate::curve::keys::PublicKey;
 
 impl Hosts {
-    /// When [`take_due`](Self::take_due) may have something next; None while nobody is known.
+    /// When [`take_due`](Self::take_due) may have something next; None if no host is known.
     #[must_use]
     pub fn next_due(&self) -> Option<Instant> {
         let attention = self.agenda.first().map(|(at, _)| *at);
@@ -19,7 +19,7 @@ impl Hosts {
         [attention, forgotten].into_iter().flatten().min()
     }
 
-    /// The next thing to be done at `now`; to be called until there is none.
+    /// The next action that is due at `now`; to be called until there is none.
     pub fn take_due(&mut self, now: Instant) -> Option<Due> {
         while let Some((at, _)) = self.agenda.first()
             && *at <= now
@@ -40,7 +40,7 @@ impl Hosts {
         self.forget(&name).ok().map(Due::Forgotten)
     }
 
-    /// Looks at a host that was taken off the agenda.
+    /// Decides about a host that was taken off the agenda.
     fn attend(&mut self, now: Instant, name: Arc<str>) -> Option<Due> {
         let (timing, hearing_since) = (self.timing, self.hearing_since);
         let Some(host) = self.table.get_mut(&name) else {
@@ -96,7 +96,7 @@ impl Hosts {
         ping
     }
 
-    /// A host that was taken off the agenda is gone.
+    /// Marks a host that was taken off the agenda as gone.
     fn give_up(&mut self, now: Instant, name: Arc<str>) -> Due {
         let Some(host) = self.table.get_mut(&name) else {
             unreachable!("a host that is given up is in the table");
@@ -170,9 +170,9 @@ impl Hosts {
         })
     }
 
-    /// Makes room for a new host of this key, if a host is gone that may be forgotten for
-    /// it: the oldest of the key that has the most hosts, if these are more than the new
-    /// host's key has. The one that was forgotten.
+    /// Makes room for a new host of this key by forgetting a gone host: the oldest of the key
+    /// that has the most hosts, if it has more than the new host's key. Returns the forgotten
+    /// host.
     pub(super) fn make_room(&mut self, key: Option<PublicKey>) -> Option<Forgotten> {
         let own = key.map_or(0, |key| self.peers.hosts_of(key));
         let name = match self.peers.oldest_of_crowd() {
@@ -183,24 +183,24 @@ impl Hosts {
         name.and_then(|name| self.forget(&name).ok())
     }
 
-    /// The collector itself was deaf (stopped, starved, suspended) until `now`: nobody
-    /// is held silent for what it may have missed.
+    /// The collector itself received nothing (stopped, starved, suspended) until `now`: that
+    /// time does not count as a host's silence.
     pub fn was_deaf(&mut self, now: Instant) {
         self.hearing_since = Some(now);
     }
 }
 
-/// When a host is given up, unless it is heard from before.
+/// When a host counts as gone, unless it is heard from before.
 pub(super) fn given_up(timing: Timing, hearing_since: Option<Instant>, host: &Host) -> Instant {
     let heard = match host.state {
         State::Reporting { .. } => host.last_seen,
-        // The collector's restart is not its silence.
+        // The time of the collector's restart does not count as silence.
         State::Expected | State::Gone => host.since,
     };
     hearing_since.map_or(heard, |since| since.max(heard)) + timing.host_timeout
 }
 
-/// The first beat after `now`, in step with `due`: missed ones are skipped.
+/// The first ping after `now`, in the rhythm of `due`: missed ones are skipped.
 fn next_beat(due: Instant, interval: Duration, now: Instant) -> Instant {
     let late = now.saturating_duration_since(due).as_nanos();
     let into_beat = late.checked_rem(interval.as_nanos()).unwrap_or(0);

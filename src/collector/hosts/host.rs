@@ -17,7 +17,7 @@ use crate::metrics::table::HOST_OS;
 use crate::protocol::grid::{Grid, Value};
 use crate::protocol::message::{GridKind, UNDERSTANDS_REFUSED};
 
-/// Most bytes of the name of an operating system that is kept of a host that is gone.
+/// Maximum bytes of the operating system's name that is kept of a gone host.
 pub const MAX_OS_BYTES: usize = 128;
 
 /// What is known of a host.
@@ -27,9 +27,10 @@ pub struct Host {
     pub(super) model: Option<Kept>,
     pub(super) key: Option<PublicKey>,
     pub(super) address: Option<Arc<str>>,
-    /// The operating system that it reported before it was gone: of its model nothing else is kept.
+    /// The operating system that it reported before it was gone. Nothing else of its model is
+    /// kept.
     pub(super) os: Option<Arc<str>>,
-    /// The network that it counts for, as nothing speaks for its key.
+    /// The network that it counts for, if its key is not trusted.
     pub(super) newcomer: Option<Network>,
     /// When its model was last asked for.
     pub(super) asked: Option<Instant>,
@@ -37,11 +38,11 @@ pub struct Host {
     pub(super) since: Instant,
     pub(super) last_seen: Instant,
     pub(super) messages: u64,
-    /// What it last said of what some viewers want in its model.
+    /// Its latest values of the metrics that some viewers want in its model.
     pub(super) vitals: Vitals,
-    /// The connection that it went on, where its agent understands that it is refused.
+    /// The connection that it went on, if its agent understands refusals.
     pub(super) refusable: Option<RoutingIdBytes>,
-    /// How often it was back after it had been gone.
+    /// How often it came back after it was gone.
     pub(super) comebacks: u64,
     /// How many of its messages came while its key reported from two machines.
     pub(super) shared: u64,
@@ -71,13 +72,13 @@ pub(super) struct Kept {
     pub(super) weight: Weight,
 }
 
-/// Returns true if an agent that sends this model understands that it is refused.
+/// Returns true if an agent that sends this model understands refusals.
 #[must_use]
 pub fn says_refusable(model: &Grid) -> bool {
     model.get(UNDERSTANDS_REFUSED).is_some()
 }
 
-/// The operating system that a model names, cut where it is longer than a name is.
+/// The operating system that a model names, cut if it is too long.
 fn os_of(model: &Grid) -> Option<Arc<str>> {
     match model.get(HOST_OS.name) {
         Some(Value::Text(os)) => {
@@ -90,14 +91,14 @@ fn os_of(model: &Grid) -> Option<Arc<str>> {
 }
 
 impl Host {
-    /// Its model is let go of, as it is gone: its operating system stays.
+    /// Drops its model, because it is gone; its operating system is kept.
     pub(super) fn let_go_of_model(&mut self) {
         let os = self.model().and_then(|model| os_of(model));
         self.os = os.or(self.os.take());
         self.model = None;
     }
 
-    /// One that has just come, under a name that nobody knew.
+    /// A new host.
     pub(super) fn new(
         now: Instant,
         state: State,
@@ -125,7 +126,7 @@ impl Host {
         }
     }
 
-    /// Whether it is there.
+    /// Whether the host reports.
     #[must_use]
     pub fn presence(&self) -> Presence {
         match self.state {
@@ -144,8 +145,8 @@ impl Host {
         }
     }
 
-    /// Returns true if its agent, on this connection, understands that it is refused, by the last
-    /// model that it sent there; also while the host is gone between two messages.
+    /// Returns true if its agent, on this connection, understands refusals, by the last model
+    /// that it sent there; also while the host is gone between two messages.
     #[must_use]
     pub fn understands_refusal(&self, from: &RoutingIdBytes) -> bool {
         let model_says = || self.model().is_some_and(|model| says_refusable(model));
@@ -209,21 +210,21 @@ impl Host {
         self.messages
     }
 
-    /// What it last said of what some viewers want in its model.
+    /// Its latest values of the metrics that some viewers want in its model.
     #[must_use]
     pub fn vitals(&self) -> &Vitals {
         &self.vitals
     }
 
-    /// Whether its model is nothing for deployed viewers yet: they would fail on it.
+    /// Returns true if its model cannot be sent to deployed viewers yet: they would fail on it.
     #[must_use]
     pub fn model_waits(&self) -> bool {
         self.model()
             .is_some_and(|model| self.vitals.are_awaited(model))
     }
 
-    /// Writes its model as these viewers get it, as JSON into `out`, which is empty; false
-    /// where there is none for them yet.
+    /// Writes its model for these viewers as JSON into `out`, which is empty. Returns false if
+    /// there is none for them yet.
     pub fn write_model(&self, viewers: ViewerKind, out: &mut Vec<u8>) -> bool {
         let waits = viewers == ViewerKind::Deployed && self.model_waits();
         let Some(model) = self.model().filter(|_| !waits) else {
@@ -236,7 +237,7 @@ impl Host {
         written
     }
 
-    /// How often it was back after it had been gone.
+    /// How often it came back after it was gone.
     #[must_use]
     pub fn comebacks(&self) -> u64 {
         self.comebacks
@@ -254,23 +255,23 @@ impl Host {
         self.last_metrics
     }
 
-    /// Who pays for what it takes.
+    /// The key and the connection whose shares it uses.
     pub(super) fn payers(&self) -> (Option<PublicKey>, Option<Network>) {
         (self.key, self.newcomer)
     }
 
-    /// Whether it reports over this connection, with this key.
+    /// Returns true if it reports over this connection, with this key.
     pub(super) fn is_at(&self, peer: Peer<'_>) -> bool {
         self.key == peer.key && self.routing_id() == Some(peer.routing_id)
     }
 
-    /// Whether the model that is known holds for this peer: that from before the
-    /// collector's restart does, for the same key.
+    /// Returns true if the known model is valid for this peer: one from before the collector's
+    /// restart is, for the same key.
     pub(super) fn keeps_model(&self, peer: Peer<'_>) -> bool {
         matches!(self.state, State::Expected) && self.key == peer.key
     }
 
-    /// What a message of this kind, with these families, lets go of.
+    /// The weight that a message of this kind, with these families, replaces.
     pub(super) fn freed_by(&self, kind: GridKind, families: FamilySet) -> Weight {
         match kind {
             GridKind::Model => self.model.as_ref().map_or(Weight::NONE, |kept| kept.weight),
@@ -280,7 +281,7 @@ impl Host {
         }
     }
 
-    /// What it takes.
+    /// Its weight.
     pub(super) fn weight(&self) -> Weight {
         let model = self.model.as_ref().map_or(Weight::NONE, |kept| kept.weight);
         model.plus(self.metrics().map_or(Weight::NONE, LatestMetrics::weight))

@@ -1,16 +1,17 @@
 //! The hosts of each key: whether a key reports from two machines at a time, and which names
 //! are old ones of a host that was renamed. Pure.
 //!
-//! An agent takes a new routing id for each connection, reports under one name over it, and never
-//! uses an old one again. So a key has several hosts
+//! An agent uses a new routing id for each connection, reports under one name over it, and
+//! never uses an old one again. So a key has several hosts
 //!
 //! - where one connection reports under two names, as a gateway does;
 //! - where an older connection goes on reporting long after a newer one has begun: a machine was
 //!   cloned with its key, or a gateway has several connections.
 //!
-//! That holds for good, also over a restart of the collector. All names of another key are names of
-//! one machine: each began on a newer connection, after the old one fell silent. What it reports
-//! under now is its name, and the others are old ones, whichever came first.
+//! That stays so, also over a restart of the collector. All names of any other key are names of
+//! one machine: each began on a newer connection, after the old one fell silent. The name that
+//! it reports under now is its name, and the others are old ones, in whatever order they
+//! appeared.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -22,19 +23,20 @@ use super::{Hosts, PublicKey};
 use crate::collector::hosts::snapshot::Presence;
 use crate::curve::router::RoutingIdBytes;
 
-/// What an old connection still had on its way is read within moments of the new one's
-/// beginning; what comes later was sent later.
+/// Messages that were on their way over an old connection are read within moments after the new
+/// one begins; what arrives later was sent later.
 const SETTLED: Duration = Duration::from_secs(10);
 
-/// Most older connections of a key remembered: so many clones of one name are told apart, and one
-/// more is still a clone.
+/// Maximum number of older connections of a key that are remembered: this many clones of one
+/// name are told apart, and one more is still recognized as a clone.
 const MAX_OLDER: usize = 8;
 
-/// Between two lines on the same key: a clone stays until somebody sees to it.
+/// Interval between two lines about the same key: a clone stays until an administrator fixes
+/// it.
 const TELL_INTERVAL: Duration = Duration::from_secs(3600);
 
-/// Most names of one machine: its first boot gives it two or three, and old ones go. A key
-/// with more has several hosts.
+/// Maximum number of names of one machine: its first boot gives it two or three, and old ones
+/// expire. A key with more names has several hosts.
 const MAX_NAMES: usize = 8;
 
 /// What is known of each key that has hosts.
@@ -47,12 +49,12 @@ pub(super) struct Kin {
 struct OfKey {
     /// All of its hosts, also those that are gone.
     hosts: Vec<Arc<str>>,
-    /// They are not names of one machine.
+    /// True if they are not names of one machine.
     several: bool,
     newest: Option<Link>,
     /// Connections before the newest.
     older: VecDeque<Older>,
-    /// What was heard last over an older connection, long after the newest had begun.
+    /// The last message over an older connection, long after the newest had begun.
     beside: Option<Voice>,
     told: Option<Instant>,
 }
@@ -76,7 +78,7 @@ struct Older {
     heard: Instant,
 }
 
-/// What was heard over a connection.
+/// A message over a connection.
 #[derive(Clone, Debug)]
 struct Voice {
     heard: Instant,
@@ -85,16 +87,16 @@ struct Voice {
 }
 
 impl Kin {
-    /// One more host of a key.
+    /// Adds a host of a key.
     pub(super) fn own(&mut self, key: Option<PublicKey>, host: &Arc<str>) {
         if let Some(key) = key {
             self.keys.entry(key).or_default().hosts.push(host.clone());
         }
     }
 
-    /// A host of a key from before a restart, with what [`several`](Self::several) was then. Where
-    /// that is not known of two of them, they are taken for hosts of their own: the alert for one
-    /// that is gone is worth more than one alert too many.
+    /// Adds a host of a key from before a restart, with what [`several`](Self::several) was
+    /// then. If that is not known of two of them, they count as separate hosts: a missed alert
+    /// is worse than one too many.
     pub(super) fn restore(
         &mut self,
         key: Option<PublicKey>,
@@ -107,7 +109,7 @@ impl Kin {
         }
     }
 
-    /// One host less of a key.
+    /// Removes a host of a key.
     pub(super) fn disown(&mut self, key: Option<PublicKey>, host: &str) {
         let Some(key) = key else { return };
         if let Some(of) = self.keys.get_mut(&key) {
@@ -120,8 +122,8 @@ impl Kin {
         }
     }
 
-    /// Whether the names of a key are those of several hosts; None while it has one name and never
-    /// had several hosts.
+    /// Returns true if the names of a key are those of several hosts; None while it has one
+    /// name and never had several hosts.
     pub(super) fn several(&self, key: Option<PublicKey>) -> Option<bool> {
         let of = self.keys.get(&key?)?;
         (of.several || of.hosts.len() > 1).then_some(of.several)
@@ -134,8 +136,8 @@ impl Kin {
         Some((of.newest.as_ref().filter(|_| one)?, &of.hosts))
     }
 
-    /// A host was heard over a connection of its key, which is `new` to it or not: whether
-    /// another machine reports with the same key at this time.
+    /// Records a message of a host over a connection of its key, which may be `new` to it.
+    /// Returns a [`Twin`] if another machine reports with the same key at this time.
     fn heard(
         &mut self,
         (patience, new): (Duration, bool),
@@ -199,7 +201,7 @@ impl Kin {
 }
 
 impl OfKey {
-    /// A connection begins, and takes the place of the newest.
+    /// A connection begins, and becomes the newest.
     fn begin(&mut self, patience: Duration, routing_id: &RoutingIdBytes, voice: Voice) {
         let now = voice.heard;
         let before = self.newest.take();
@@ -215,7 +217,7 @@ impl OfKey {
         self.older
             .retain(|older| now.saturating_duration_since(older.heard) < patience);
         if self.older.len() >= MAX_OLDER {
-            // Who goes on speaking keeps its place, however many others there are.
+            // A connection that goes on reporting is kept, however many others there are.
             self.older.pop_back();
         }
         self.older.push_back(Older {
@@ -227,7 +229,7 @@ impl OfKey {
 }
 
 impl Hosts {
-    /// A host was heard, over a connection that is `new` to it or not.
+    /// Records a message of a host, over a connection that may be `new` to it.
     pub(super) fn kin_heard(
         &mut self,
         now: Instant,
@@ -258,7 +260,7 @@ impl Hosts {
         }
     }
 
-    /// The name that a silent host reports under now, where it was renamed and went on reporting
+    /// The name that a silent host reports under now, if it was renamed and went on reporting
     /// after the old name had ended.
     pub(super) fn renamed_to(&self, old: &str) -> Option<Arc<str>> {
         let silent = self.table.get(old)?;
@@ -266,7 +268,7 @@ impl Hosts {
         let name = &link.voice.host;
         let host = self.table.get(name)?;
         let silent_since = match silent.state {
-            // Nothing was heard of anybody before the restart was over.
+            // No host was heard before the restart was over.
             State::Expected => silent.since,
             State::Reporting { .. } | State::Gone => silent.last_seen,
         };
@@ -275,7 +277,8 @@ impl Hosts {
         (went_on && reports && **name != *old).then(|| Arc::clone(name))
     }
 
-    /// Once a machine has reported under a name for long enough: an old name of it that is gone.
+    /// An old name of a machine that is gone, once the machine has reported under another name
+    /// for long enough.
     pub(super) fn take_old_name(&mut self, now: Instant, new: &Arc<str>) -> Option<Due> {
         let host = self.table.get(new)?;
         let (link, names) = self.kin.machine(host.key?)?;

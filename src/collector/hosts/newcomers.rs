@@ -1,5 +1,5 @@
-//! Hosts of keys that nothing speaks for: anybody can make up keys, so these hosts are bounded by
-//! where they come from once the table is three quarters full. Pure.
+//! Limits hosts of untrusted keys. Any peer can make up keys, so once the table is three
+//! quarters full these hosts are limited by the network that they come from. Pure.
 
 use super::Hosts;
 use super::types::{
@@ -9,13 +9,13 @@ use super::weight::{Resource, Weight, beyond};
 use crate::collector::network::Network;
 
 impl Hosts {
-    /// The network that a report counts for, where nothing speaks for its key. A host keeps the
-    /// one that it came from first: who moves takes no second share, and needs none.
+    /// The network that a report counts for, if its key is not trusted. A host keeps its first
+    /// network, so that one that moves does not use a second share.
     pub(super) fn newcomer(&self, peer: Peer<'_>, name: &str) -> Option<Network> {
         let known = self.table.get(name).filter(|host| host.key == peer.key);
         match (peer.trust, known) {
             (Trust::Listed, _) | (Trust::Pinned, None) => None,
-            // Its name is pinned since it came.
+            // Its name was pinned since it appeared.
             (Trust::Pinned | Trust::New, Some(host)) => host.newcomer,
             (Trust::New, None) => self.peers.network_of(peer),
         }
@@ -33,8 +33,8 @@ impl Hosts {
         }
     }
 
-    /// Whether a report that counts for this network may take so much more, where its host loses so
-    /// much.
+    /// Returns true if a report that counts for this network may add so much weight while its
+    /// host frees so much.
     pub(super) fn network_has_room(
         &self,
         network: Option<Network>,
@@ -51,8 +51,8 @@ impl Hosts {
         let freed = if counted { freed } else { Weight::NONE };
         let (_, own) = self.peers.new_hosts_of(network);
         let own = own.minus(freed).plus(more);
-        // What there is room for without a look at who takes it. A host that is there goes on with
-        // what it says, in the part that its network could take at all: that leaves others theirs.
+        // A known host goes on reporting, within the share that any network may take without
+        // being checked; that leaves the others their shares.
         let open = MAX_KEPT.minus(MAX_NEW_OF_NETWORK);
         let most = if counted { open } else { MAX_NEW_OF_NETWORK };
         let taken = |all, open, own| if all > open { own } else { 0 };
@@ -67,7 +67,7 @@ impl Hosts {
         }
     }
 
-    /// Whether one more host may count for this network.
+    /// Checks that one more host may count for this network.
     pub(super) fn network_has_place(&self, network: Option<Network>) -> Result<(), Full> {
         match network {
             Some(network)

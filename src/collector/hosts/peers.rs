@@ -1,5 +1,5 @@
-//! Who is behind the hosts: connections and keys, how many hosts each may report, and how
-//! much these may say.
+//! The peers behind the hosts: connections and keys, and the limits of each in hosts and
+//! weight.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -16,11 +16,11 @@ use crate::curve::router::RoutingIdBytes;
 pub(super) struct Peers {
     connections: HashMap<RoutingIdBytes, Connection>,
     keys: HashMap<PublicKey, KeyHosts>,
-    /// Of the hosts whose keys are new, where they came from.
+    /// The networks of the hosts whose keys are new.
     networks: HashMap<Network, NewHosts>,
     /// The keys of hosts that are gone, by the number of hosts that each has.
     crowds: BTreeSet<(usize, PublicKey)>,
-    /// How many keys are near a bound of theirs.
+    /// How many keys are near a limit of theirs.
     near_bound: usize,
 }
 
@@ -51,7 +51,7 @@ struct KeyHosts {
 }
 
 impl KeyHosts {
-    /// Three quarters of a bound are reached.
+    /// Returns true if three quarters of a limit are reached.
     fn is_near_bound(&self) -> bool {
         const SHARE: Weight = Weight {
             memory: KEY_SHARE.memory / 4 * 3,
@@ -62,12 +62,12 @@ impl KeyHosts {
 }
 
 impl Peers {
-    /// Whether some key is near a bound of its own, so that what it reports may be refused.
+    /// Returns true if some key is near a limit of its own, so that its reports may be refused.
     pub(super) fn some_near_bound(&self) -> bool {
         self.near_bound > 0
     }
 
-    /// Whether hosts report over this connection, with this key.
+    /// Returns true if hosts report over this connection, with this key.
     pub(super) fn know(&self, routing_id: &[u8], key: Option<PublicKey>) -> bool {
         self.connections
             .get(routing_id)
@@ -80,8 +80,8 @@ impl Peers {
         connection.map_or(0, |connection| connection.hosts)
     }
 
-    /// Whether one more host may report over this connection, and with this key where the
-    /// host is `new_to_key`.
+    /// Checks that one more host may report over this connection, and with this key if the host
+    /// is `new_to_key`.
     pub(super) fn room(&self, peer: Peer<'_>, new_to_key: bool) -> Result<(), Full> {
         let connection = self.connections.get(&**peer.routing_id);
         if connection.is_some_and(|connection| connection.hosts >= MAX_HOSTS_PER_CONNECTION) {
@@ -95,8 +95,7 @@ impl Peers {
         }
     }
 
-    /// Whether a peer may say so much more, where what its key and its connection have
-    /// loses so much.
+    /// Checks that a peer may add so much weight while its key and its connection free so much.
     pub(super) fn share(
         &self,
         peer: Peer<'_>,
@@ -123,7 +122,7 @@ impl Peers {
         }
     }
 
-    /// Whether hosts of this key, which were known before, may have said so much more.
+    /// Returns true if the restored hosts of this key may have so much weight more.
     pub(super) fn key_has_room(&self, key: Option<PublicKey>, more: Weight) -> bool {
         let key = key.and_then(|key| self.keys.get(&key));
         let key = key.map_or(Weight::NONE, |key| key.weight);
@@ -144,7 +143,7 @@ impl Peers {
         new.map_or((0, Weight::NONE), |new| (new.hosts, new.weight))
     }
 
-    /// One more host of a new key, which takes so much.
+    /// Adds a host of a new key, with this weight.
     pub(super) fn arrive(&mut self, network: Option<Network>, weight: Weight) {
         if let Some(network) = network {
             let new = self.networks.entry(network).or_default();
@@ -153,7 +152,7 @@ impl Peers {
         }
     }
 
-    /// One host of a new key less.
+    /// Removes a host of a new key.
     pub(super) fn depart(&mut self, network: Option<Network>, weight: Weight) {
         let Some(network) = network else { return };
         if let Some(new) = self.networks.get_mut(&network) {
@@ -165,7 +164,7 @@ impl Peers {
         }
     }
 
-    /// What a host says costs something else than before.
+    /// Changes the weight of a host.
     pub(super) fn weigh(
         &mut self,
         (key, network): (Option<PublicKey>, Option<Network>),
@@ -187,12 +186,13 @@ impl Peers {
         }
     }
 
-    /// One more host on a connection; the address that it comes from.
+    /// Adds a host to a connection. Returns the address of the peer.
     pub(super) fn join(&mut self, peer: Peer<'_>) -> Option<Arc<str>> {
         if let Some(connection) = self.connections.get_mut(&**peer.routing_id) {
             connection.hosts += 1;
             if connection.key != peer.key {
-                // Another peer has chosen the same id, and has taken the connection over.
+                // Another peer has chosen the same routing id and has taken the connection
+                // over.
                 connection.key = peer.key;
                 connection.address = peer.address.map(Into::into);
             }
@@ -209,7 +209,7 @@ impl Peers {
         address
     }
 
-    /// One host less on a connection.
+    /// Removes a host from a connection.
     pub(super) fn leave(&mut self, routing_id: &[u8]) {
         if let Some(connection) = self.connections.get_mut(routing_id) {
             connection.hosts -= 1;
@@ -219,12 +219,12 @@ impl Peers {
         }
     }
 
-    /// One more host of a key.
+    /// Adds a host of a key.
     pub(super) fn own(&mut self, key: Option<PublicKey>) {
         self.change(key, |hosts| hosts.hosts += 1);
     }
 
-    /// One host less of a key.
+    /// Removes a host of a key.
     pub(super) fn disown(&mut self, key: Option<PublicKey>) {
         self.change(key, |hosts| hosts.hosts -= 1);
         if let Some(key) = key
@@ -234,14 +234,14 @@ impl Peers {
         }
     }
 
-    /// A host of a key is gone, since then.
+    /// Marks a host of a key as gone, since then.
     pub(super) fn went(&mut self, key: Option<PublicKey>, entry: (Instant, Arc<str>)) {
         self.change(key, |hosts| {
             hosts.gone.insert(entry);
         });
     }
 
-    /// A host of a key that was gone since then is not any more: it is back, or forgotten.
+    /// A host of a key that was gone since then is back, or forgotten.
     pub(super) fn not_gone(&mut self, key: Option<PublicKey>, entry: &(Instant, Arc<str>)) {
         self.change(key, |hosts| {
             hosts.gone.remove(entry);

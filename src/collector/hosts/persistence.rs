@@ -1,4 +1,4 @@
-//! The table as it is taken out for others to read, and put in again after a restart.
+//! Snapshots of the table for other tasks, and restoring it after a restart.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -15,7 +15,7 @@ use crate::metrics::latest::{LatestMetrics, grid_bytes};
 use crate::protocol::state::{HostState, StateGrid};
 
 impl Hosts {
-    /// Every host as it is at `now`, which is `wall` on the clock on the wall.
+    /// Every host as it is at `now`, which is `wall` on the wall clock.
     #[must_use]
     pub fn snapshot(&self, now: Instant, wall: SystemTime) -> Snapshot {
         let mut hosts: Vec<_> = self
@@ -34,7 +34,7 @@ impl Hosts {
         Some(self.host_snapshot(now, wall, name, host))
     }
 
-    /// Whether a host reports, as viewers are told; None for one that is not known.
+    /// The state of a host as viewers are told; None if it is not known.
     #[must_use]
     pub fn state_of(&self, now: Instant, wall: SystemTime, name: &str) -> Option<StateGrid> {
         let host = self.get(name)?;
@@ -81,8 +81,8 @@ impl Hosts {
         }
     }
 
-    /// Puts hosts into the table that were known before a restart: those that reported
-    /// then are expected now. What does not fit is left out.
+    /// Restores hosts that were known before a restart: those that reported then are expected
+    /// now. Hosts that do not fit are left out.
     pub fn restore(&mut self, now: Instant, hosts: impl IntoIterator<Item = Restored>) {
         for restored in hosts {
             if self.table.len() >= MAX_HOSTS || self.table.contains_key(&restored.name) {
@@ -103,7 +103,7 @@ impl Hosts {
                     && self.peers.key_has_room(restored.key, *weight)
             });
             let since = gone.map_or(now, ago);
-            // Whether its key is on the list shows with its next message.
+            // Its key is checked against the list with its next message.
             let newcomer = restored.address.as_deref().and_then(Network::parse);
             let host = Host {
                 state: gone.map_or(State::Expected, |_| State::Gone),

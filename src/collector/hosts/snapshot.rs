@@ -1,7 +1,7 @@
-//! What the table of hosts held at one moment, for those who read it at their own pace.
+//! What the table of hosts held at one moment, for readers that take their time.
 //!
-//! Taking it copies no grid: they are shared. Who holds one for long holds memory that the
-//! table has let go of.
+//! Taking it copies no grid: they are shared. Holding one for long keeps memory that the table
+//! has freed.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -24,7 +24,7 @@ pub struct Snapshot {
 pub struct HostSnapshot {
     /// The name that it reports under: 1 to 255 bytes without control characters.
     pub name: Arc<str>,
-    /// Whether it is there.
+    /// Whether the host reports.
     pub presence: Presence,
     /// How long ago it was last heard from.
     pub silence: Duration,
@@ -32,7 +32,7 @@ pub struct HostSnapshot {
     pub since: SystemTime,
     /// How many messages it has sent since the collector started.
     pub messages: u64,
-    /// How often it was back after it had been gone.
+    /// How often it came back after it was gone.
     pub comebacks: u64,
     /// How many of its messages came while its key reported from two machines at a time.
     pub shared: u64,
@@ -40,25 +40,25 @@ pub struct HostSnapshot {
     pub last_metrics: Option<SystemTime>,
     /// The public key that it reports with, where that is known.
     pub key: Option<PublicKey>,
-    /// Whether the names of its key are those of several hosts, and not of one that was renamed; None
-    /// where the key has this name alone.
+    /// True if the names of its key are those of several hosts, and not of one that was
+    /// renamed; None if the key has only this name.
     pub several_hosts: Option<bool>,
     /// The network address that it reports from, without a port.
     pub address: Option<Arc<str>>,
     /// The operating system that a host that is gone reported.
     pub os: Option<Arc<str>>,
-    /// What rarely changes; nothing of a host that is gone.
+    /// Its model; None if it is gone.
     pub model: Option<Arc<Grid>>,
-    /// What changes; nothing of a host that does not report.
+    /// Its metrics; empty if it does not report.
     pub metrics: LatestMetrics,
 }
 
-/// Whether a host is there.
+/// Whether a host reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Presence {
     /// It reports.
     Reporting,
-    /// It reported before this collector was restarted, and may yet again.
+    /// It reported before this collector was restarted, and has not reported since.
     Expected,
     /// It was silent for too long.
     Gone,

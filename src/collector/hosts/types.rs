@@ -1,4 +1,4 @@
-//! What goes into the table of hosts and what comes out of it, and its bounds.
+//! Input and output types of the table of hosts, and its limits.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,30 +12,31 @@ use crate::curve::router::RoutingIdBytes;
 use crate::protocol::grid::Grid;
 use crate::protocol::message::GridKind;
 
-/// Most hosts known, gone ones included: ten times the largest fleet that one collector is
-/// meant for. Of those that are gone, the oldest of the key with the most hosts makes room,
-/// but only for a key with fewer: a key that invents names pushes out nobody else's. A host
-/// takes some 500 bytes besides its grids.
+/// Maximum number of known hosts, gone ones included: ten times the largest fleet that one
+/// collector is designed for. The oldest gone host of the key with the most hosts makes room,
+/// but only for a key with fewer: a key that invents names does not displace the hosts of other
+/// keys. A host takes some 500 bytes besides its grids.
 pub const MAX_HOSTS: usize = 100_000;
 
-/// Most hosts over one connection. An agent reports one, and a new name after its host was
-/// renamed; a relay may report a rack. A peer that invents names fills this, not the table.
+/// Maximum number of hosts on one connection. An agent reports one, and a new name after its
+/// host was renamed; a relay may report a rack. A peer that invents names fills this, not the
+/// table.
 pub const MAX_HOSTS_PER_CONNECTION: usize = 100;
 
-/// Most hosts of one key, gone ones included: a relay may have a key for all its racks. A
-/// key that invents names, over however many connections, fills this, not the table.
+/// Maximum number of hosts of one key, gone ones included: a relay may have a key for all its
+/// racks. A key that invents names, over however many connections, fills this, not the table.
 pub const MAX_HOSTS_PER_KEY: usize = 1000;
 
-/// Most that all hosts may take: 10,000 of them with 50 KiB each. In memory that is half of
-/// what the unit's `MemoryMax=` leaves. At `/metrics` it takes some four seconds, of the ten
-/// that Prometheus waits by default.
+/// Maximum weight of all hosts: 10,000 of them with 50 KiB each. In memory that is half of what
+/// the unit's `MemoryMax=` leaves. At `/metrics` it takes some four seconds, of the ten that
+/// Prometheus waits by default.
 pub const MAX_KEPT: Weight = Weight {
     memory: 512 * 1024 * 1024,
     text: 512 * 1024 * 1024,
 };
 
-/// Most hosts from one network of keys that are new, while the table is three quarters full: one
-/// machine that makes up keys leaves room for others.
+/// Maximum number of hosts with new keys from one network once the table is three quarters
+/// full, so that one machine that makes up keys leaves room for others.
 pub const MAX_NEW_HOSTS_OF_NETWORK: usize = MAX_HOSTS / 4;
 
 /// The same for what such hosts take of [`MAX_KEPT`].
@@ -44,39 +45,39 @@ pub const MAX_NEW_OF_NETWORK: Weight = Weight {
     text: MAX_KEPT.text / 4,
 };
 
-/// How often hosts are pinged, when they are given up, and when they are forgotten.
+/// How often hosts are pinged, when they count as gone, and when they are forgotten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timing {
-    /// Between two pings to a host.
+    /// Interval between two pings to a host.
     pub ping_interval: Duration,
     /// A host that was silent for this long is gone.
     pub host_timeout: Duration,
-    /// A host that is gone for this long is not known any more.
+    /// A host that is gone for this long is forgotten.
     pub forget_after: Duration,
 }
 
-/// Who is at the other end of a connection.
+/// The peer at the other end of a connection.
 #[derive(Clone, Copy, Debug)]
 pub struct Peer<'a> {
     /// The connection.
     pub routing_id: &'a RoutingIdBytes,
     /// The peer's public key, where it is known.
     pub key: Option<PublicKey>,
-    /// Where it comes from, without a port; needed only of a peer that
-    /// [`Hosts::knows`](super::Hosts::knows) not.
+    /// Its address, without a port; needed only if [`Hosts::knows`](super::Hosts::knows) is
+    /// false for this peer.
     pub address: Option<&'a str>,
-    /// What speaks for its key.
+    /// Why its key is trusted.
     pub trust: Trust,
 }
 
-/// What speaks for the key of a host.
+/// Why the key of a host is trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trust {
     /// It is on the list of agents.
     Listed,
     /// The host's name belongs to it already.
     Pinned,
-    /// Nothing: anybody can make one.
+    /// Not trusted: any peer can make a key.
     New,
 }
 
@@ -87,7 +88,8 @@ pub struct Restored {
     pub name: Arc<str>,
     /// The key that it reported with.
     pub key: Option<PublicKey>,
-    /// Whether the names of its key are those of several hosts, and not of one that was renamed.
+    /// True if the names of its key are those of several hosts, and not of one that was
+    /// renamed.
     pub several_hosts: Option<bool>,
     /// Where it reported from.
     pub address: Option<Arc<str>>,
@@ -97,7 +99,7 @@ pub struct Restored {
     pub model: Option<(Grid, usize)>,
     /// How long ago it was last heard from.
     pub silence: Duration,
-    /// How long it is gone, if it was.
+    /// How long it has been gone, if it is.
     pub gone: Option<Duration>,
 }
 
@@ -114,12 +116,12 @@ pub struct Report<'a> {
     pub wire_bytes: usize,
 }
 
-/// What a report has led to.
+/// The result of a report.
 #[derive(Debug)]
 pub struct Heard {
-    /// Who came or moved.
+    /// The host that appeared or moved.
     pub change: Option<Change>,
-    /// The collector does not know the host's model and has not asked of late: ask now.
+    /// The collector does not know the host's model and has not asked recently: ask now.
     pub ask_model: bool,
     /// These are the first metrics, and deployed viewers lack the model, which
     /// [waited](super::Host::model_waits) for them.
@@ -128,7 +130,7 @@ pub struct Heard {
     pub name: Arc<str>,
     /// The grid, as it is kept.
     pub grid: Arc<Grid>,
-    /// A host that was gone, where one had to make room.
+    /// The gone host that had to make room, if any.
     pub forgotten: Option<Forgotten>,
     /// Another machine reports with the same key at this time.
     pub twin: Option<Twin>,
@@ -143,14 +145,14 @@ pub struct Twin {
     pub hosts: [Arc<str>; 2],
     /// Where they are.
     pub addresses: [Option<Arc<str>>; 2],
-    /// Whether to say so: once an hour.
+    /// True if it should be logged: once an hour.
     pub tell: bool,
 }
 
 /// A host that reports under another name now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Renamed {
-    /// The name that is not known any more.
+    /// The name that is forgotten.
     pub old: Forgotten,
     /// The name that it reports under.
     pub new: Arc<str>,
@@ -158,7 +160,7 @@ pub struct Renamed {
     pub was_there: bool,
 }
 
-/// A host that is not known any more.
+/// A host that was forgotten.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Forgotten {
     /// Its name.
@@ -171,20 +173,20 @@ pub struct Forgotten {
     pub last_seen: Instant,
 }
 
-/// A host that came or moved.
+/// A host that appeared or moved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// It was not there: not known, gone, or only expected.
+    /// It did not report before: unknown, gone, or only expected.
     Appeared,
     /// It reports over another connection than before.
     Replaced {
-        /// Whether to say so, and of how many such changes nothing was said since the
-        /// last time: two hosts under one name take it from each other all the time.
+        /// If it should be logged: the number of such changes that were not logged since the
+        /// last time. Two hosts with the same name take it from each other all the time.
         tell: Option<u64>,
     },
 }
 
-/// Why a report was not taken. What was there stays.
+/// Why a report was refused. The table is unchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum Full {
     /// [`MAX_HOSTS`].
@@ -228,7 +230,7 @@ pub enum Full {
     Share(#[from] OverShare),
 }
 
-/// What is to be done for a host whose time has come.
+/// An action that is due for a host.
 #[derive(Debug)]
 pub enum Due {
     /// Send a ping.
@@ -247,9 +249,9 @@ pub enum Due {
         /// How long nothing was heard.
         silence: Duration,
     },
-    /// It was gone for so long that it is not in the table any more.
+    /// It was gone for so long that it was removed from the table.
     Forgotten(Forgotten),
-    /// It reports under another name now, and the old one is not in the table any more.
+    /// It reports under another name now, and the old one was removed from the table.
     Renamed(Renamed),
 }
 
@@ -259,7 +261,7 @@ pub enum NotForgotten {
     /// No such host.
     #[error("no host of this name is known")]
     Unknown,
-    /// It would be back with its next message.
+    /// It reports, so its next message would add it again.
     #[error("it reports; stop its agent first")]
     Reporting,
 }

@@ -1,13 +1,14 @@
-//! What deployed viewers want in every model: they fail on a model without, and then show
-//! nothing until their next hello. Models of our agent have it all; those of other agents need
-//! not, and what their metrics said last is added. For deployed viewers a model that lacks
-//! something waits for the host's first metrics, and what these do not say either is 0. Pure.
+//! Metrics that deployed viewers require in every model: they fail on a model that lacks one,
+//! and then show nothing until their next hello. Models of our agent have them all. To models
+//! of other agents, the latest values from their metrics are added. For deployed viewers, an
+//! incomplete model waits for the host's first metrics; what these lack, too, is set to 0.
+//! Pure.
 
 use serde::Serializer as _;
 
 use crate::protocol::grid::{Grid, Value};
 
-/// The metrics that are wanted.
+/// The required metrics.
 const NAMES: [&str; 5] = [
     "mem.avail",
     "mem.free",
@@ -16,20 +17,20 @@ const NAMES: [&str; 5] = [
     "cpu.percent",
 ];
 
-/// Who a model is completed for.
+/// The kind of viewers that a model is completed for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ViewerKind {
-    /// Those that fail on a model that lacks one of the names: it has each, if only as 0.
+    /// Viewers that fail on a model that lacks one of the names: they get each, at least as 0.
     Deployed,
-    /// Those that take a model as it is.
+    /// Viewers that accept any model.
     Robust,
 }
 
-/// What a host's metrics last said of these, as numbers.
+/// The latest values of these metrics, as numbers.
 #[derive(Clone, Debug, Default)]
 pub struct Vitals {
     known: [Option<Value<'static>>; NAMES.len()],
-    /// There were metrics, whatever they said.
+    /// True after the first metrics message, whatever it held.
     heard: bool,
 }
 
@@ -42,14 +43,14 @@ impl Vitals {
         }
     }
 
-    /// Whether a model is nothing for deployed viewers yet: it lacks something, and there were
-    /// no metrics that could say it.
+    /// Returns true if a model cannot be sent to deployed viewers yet: it lacks something, and
+    /// no metrics that might add it have arrived.
     #[must_use]
     pub fn are_awaited(&self, model: &Grid) -> bool {
         !self.heard && NAMES.into_iter().any(|name| number(model, name).is_none())
     }
 
-    /// What a model lacks of it.
+    /// The required metrics that a model lacks.
     fn missing_in(
         &self,
         model: &Grid,
@@ -63,9 +64,9 @@ impl Vitals {
         known.filter(|(name, _)| number(model, name).is_none())
     }
 
-    /// Adds what a model lacks to its text, a JSON object; whether there was anything to add.
-    /// Where there was not, not a byte is changed. What stands there without being a number gives
-    /// way.
+    /// Adds the missing metrics to a model's text, a JSON object. Returns true if anything was
+    /// added; otherwise not a byte is changed. A required metric that is not a number is
+    /// replaced.
     pub fn complete(&self, model: &Grid, viewers: ViewerKind, json: &mut Vec<u8>) -> bool {
         let missing: Vec<_> = self.missing_in(model, viewers).collect();
         if missing.is_empty() {
@@ -77,7 +78,7 @@ impl Vitals {
             json.clear();
             let kept: Vec<_> = model.iter().filter(|(name, _)| !replaced(name)).collect();
             first = kept.is_empty();
-            // A vector takes everything, and a grid can always be written.
+            // Writing to a vector does not fail, and a grid can always be serialized.
             let _ = serde_json::Serializer::new(&mut *json).collect_map(kept);
         }
         let Some(end) = json.iter().rposition(|byte| *byte == b'}') else {
@@ -98,7 +99,7 @@ impl Vitals {
     }
 }
 
-/// A metric, where it is a number: deployed viewers compute with it.
+/// A metric, if it is a number: deployed viewers compute with it.
 fn number(grid: &Grid, name: &str) -> Option<Value<'static>> {
     match grid.get(name)? {
         Value::Unsigned(number) => Some(Value::Unsigned(number)),

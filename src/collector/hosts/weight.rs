@@ -1,7 +1,7 @@
-//! What hosts cost: memory for what they say, and room at `/metrics`.
+//! The weight of hosts: memory for their reports, and room at `/metrics`.
 //!
-//! Both are bounded for all together, for each key and for each connection, so that nobody
-//! who may report can take what the others need.
+//! Both are limited for all hosts together, for each key and for each connection, so that no
+//! admitted agent can use up what the others need.
 
 use std::fmt;
 
@@ -30,7 +30,7 @@ pub const CONNECTION_SHARE: Weight = Weight {
     text: 16 * MIB,
 };
 
-/// What of it goes beyond a share, if anything does.
+/// The resource that exceeds a share, if any.
 pub(super) fn beyond(weight: Weight, share: Weight) -> Option<Resource> {
     if weight.memory > share.memory {
         Some(Resource::Memory)
@@ -41,7 +41,7 @@ pub(super) fn beyond(weight: Weight, share: Weight) -> Option<Resource> {
     }
 }
 
-/// What there is a share of.
+/// A resource that has shares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resource {
     /// Memory for what hosts say.
@@ -50,7 +50,7 @@ pub enum Resource {
     Text,
 }
 
-/// Who has a share.
+/// The holder of a share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Holder {
     /// All hosts of a key.
@@ -59,14 +59,14 @@ pub enum Holder {
     Connection,
 }
 
-/// A report that would take more than the share of who sent it.
+/// A report that would exceed the share of its sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub struct OverShare {
     /// Whose share it is.
     pub holder: Holder,
     /// What it is a share of.
     pub resource: Resource,
-    /// The key of who sent it.
+    /// The sender's key.
     pub key: Option<PublicKey>,
 }
 

@@ -36,7 +36,7 @@ impl Pace {
         self.seen = true;
     }
 
-    /// A host came, moved or went, or said its model.
+    /// Records that a host appeared, moved, went, or sent its model.
     pub fn changed(&mut self) {
         self.changed = true;
     }

@@ -74,7 +74,7 @@ impl Writer {
         self.pace.seen();
     }
 
-    /// A host came, moved or went, or said its model.
+    /// Records that a host appeared, moved, went, or sent its model.
     pub fn changed(&mut self) {
         self.pace.changed();
     }

@@ -99,7 +99,7 @@ pub struct Told {
     at: Instant,
 }
 
-/// Whether a host is there.
+/// Whether a host reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum State {
     /// Its metrics come.
