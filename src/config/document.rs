@@ -1,5 +1,5 @@
-//! A TOML text as values, and where each of its keys stands. The values go to
-//! figment, which forgets lines; the marks keep them for the messages.
+//! A TOML text as values, and the position of each of its keys. The values go to figment, which
+//! loses line numbers; the marks keep them for the messages.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use super::mistaken;
 /// The path of a key: `["intervals", "metrics"]`.
 pub(super) type KeyPath = Vec<String>;
 
-/// Where a key stands and what was written there.
+/// The position of a key and what was written there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Mark {
     /// The line, from 1.
@@ -72,7 +72,7 @@ impl Document {
         Ok(Self { values, marks })
     }
 
-    /// Adds a value that stands in no text with lines.
+    /// Adds a value that does not come from a text with lines.
     pub(super) fn insert<S: AsRef<str>>(&mut self, path: &[S], value: Value, text: String) {
         let path: KeyPath = path.iter().map(|part| part.as_ref().to_owned()).collect();
         if let Some((last, tables)) = path.split_last() {

@@ -19,7 +19,7 @@ const MAX_PROBLEMS: usize = 50;
 /// How much of a value is shown, in characters.
 const MAX_SHOWN: usize = 80;
 
-/// Where a value, or a mistake, stands.
+/// The origin of a value, or of a mistake.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
     /// Built in.
@@ -172,7 +172,7 @@ pub enum Reason {
     /// The file or directory cannot be read.
     #[error("cannot be read: {0}")]
     Unreadable(#[source] io::Error),
-    /// A directory stands where a file was expected.
+    /// There is a directory where a file was expected.
     #[error("is a directory, a file was expected")]
     Directory,
     /// A socket, a pipe or a device.
@@ -199,7 +199,7 @@ pub enum Reason {
     /// A value of the wrong type, out of range or malformed.
     #[error("{found} is not {expected}{}", detail.as_ref().map(|d| format!(": {d}")).unwrap_or_default())]
     Value {
-        /// The value, as it stands there.
+        /// The value, as written there.
         found: String,
         /// What belongs there.
         expected: String,
@@ -287,7 +287,7 @@ pub enum Reason {
         /// Where it would be seen.
         directory: String,
     },
-    /// A file of a secret key holds a public one.
+    /// A file for a secret key contains a public one.
     #[error("{}: holds no secret key", text::path(.0))]
     NoSecretKey(PathBuf),
     /// What the program itself finds wrong between its settings.
@@ -356,7 +356,7 @@ impl Reason {
 pub enum Suggestion {
     /// One that is spelt much like it, or the same elsewhere.
     Nearest(String),
-    /// All that could stand here.
+    /// All values that are allowed here.
     Known(Vec<String>),
 }
 

@@ -1,7 +1,6 @@
-//! Layers of settings, for any program with a [`Schema`]: each is read, every
-//! value is checked where it stands, and all are merged, later ones over
-//! earlier ones. What a later layer hides is checked all the same: it would
-//! come back with the next `Revert` or without its drop-in.
+//! Layers of settings, for any program with a [`Schema`]: each is read, every value is checked at
+//! its origin, and all are merged, later ones over earlier ones. What a later layer hides is
+//! checked as well: it would come back with the next `Revert` or without its drop-in.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
@@ -60,7 +59,7 @@ impl Files {
     }
 }
 
-/// One layer: its values, all of them checked, and where each stands.
+/// One layer: its values, all of them checked, and the origin of each.
 #[derive(Clone, Debug)]
 pub(crate) struct Layer {
     place: Place,
@@ -312,7 +311,7 @@ impl Layers {
         &self.files
     }
 
-    /// Where the value in force of a key stands, if it is set anywhere.
+    /// The origin of the value in force of a key, if it is set anywhere.
     #[must_use]
     pub fn place<S: AsRef<str>>(&self, path: &[S]) -> Option<Place> {
         self.rank(path)

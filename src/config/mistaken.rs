@@ -1,5 +1,5 @@
-//! What a text that is not TOML was meant as: the three mistakes that people make, told by the
-//! line at which reading it failed. Never quotes a value, which may be a secret.
+//! Guesses what a text that is not TOML was meant as: the three mistakes that people make,
+//! recognised by the line at which reading failed. Never quotes a value, which may be a secret.
 
 /// Quotes of word processors.
 const TYPOGRAPHIC: [char; 7] = ['“', '”', '„', '‘', '’', '«', '»'];

@@ -1,9 +1,9 @@
-//! The engine of settings, for any program with a [`table::Schema`]: layers of files and
-//! variables, checked where each value stands, merged, and printed with where each came from.
+//! The engine of settings, for any program with a [`table::Schema`]: layers of files and variables,
+//! checked at their origins, merged, and printed with where each came from.
 //!
 //! A mistake is a [`ConfigError`] that names the file and line (or the variable), the key, the
-//! value and what was expected. What there is to set stands with each program. Nothing here
-//! logs, or keeps state between two loads.
+//! value and what was expected. Each program has its own table of settings. Nothing here logs, or
+//! keeps state between two loads.
 
 mod document;
 mod environment;

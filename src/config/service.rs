@@ -76,8 +76,8 @@ pub struct Service {
 }
 
 impl Service {
-    /// The service of this name, where root asks for it by hand: None for anybody else, for
-    /// the service itself, and where there is no such unit or no such user.
+    /// The service of this name, if root asks for it by hand: None for other users, for the service
+    /// itself, and if there is no such unit or no such user.
     #[must_use]
     pub fn for_root(unit: &'static str, shipped: &str) -> Option<Self> {
         let by_hand = std::env::var_os("STATE_DIRECTORY").is_none();
@@ -99,7 +99,7 @@ impl Service {
             why,
         };
         if !found.is_loaded {
-            // Where there is no drop-in, the unit is as it is shipped.
+            // Without a drop-in, the unit is as shipped.
             if let Some(drop_in) = a_drop_in(unit) {
                 let why = format!(
                     "the service manager does not answer and there is {}",

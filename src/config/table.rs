@@ -1,6 +1,5 @@
-//! Tables of settings: what there is, what belongs there, what it is for. One
-//! table is the only source for the check of every layer, for what a message
-//! suggests, and for what `--print-config` lists.
+//! Tables of settings: their keys, their values, and their purpose. One table is the only source
+//! for the check of every layer, for what a message suggests, and for what `--print-config` lists.
 
 use std::collections::BTreeMap;
 
@@ -34,7 +33,7 @@ pub struct Setting {
     pub expected: &'static str,
     /// The default, written in TOML.
     pub default: Option<&'static str>,
-    /// What holds where it is not set and has no default in TOML.
+    /// The value if it is not set and has no default in TOML.
     pub otherwise: &'static str,
     /// What it is for: one sentence or two.
     pub description: &'static str,
@@ -202,8 +201,8 @@ impl Walk<'_> {
         }
     }
 
-    /// The settings that stand where the name is missing that they belong under, as an
-    /// `endpoint` in `[collector]`: told once.
+    /// The settings without the name that they belong under, such as an `endpoint` in
+    /// `[collector]`: reported once.
     fn nameless<'a>(&mut self, table: &'a Dict, settings: &[&'static Setting]) -> Vec<&'a String> {
         let depth = self.path.len();
         let below = |name: &str| {
@@ -350,7 +349,7 @@ pub(crate) fn similar(name: &str, mut known: Vec<String>) -> Suggestion {
         |other: &str| strsim::damerau_levenshtein(&name.to_lowercase(), &other.to_lowercase());
     let nearest = known.iter().map(|other| (distance(other), other)).min();
     match nearest {
-        // A third of the letters wrong is still the same word.
+        // With a third of the letters wrong it still counts as the same word.
         Some((wrong, other)) if wrong * 3 <= other.chars().count().max(3) => {
             Suggestion::Nearest(other.clone())
         }

@@ -102,7 +102,7 @@ pub enum LogLevel {
 pub struct UnknownLogLevel;
 
 impl LogLevel {
-    /// Every word that is taken: those of the settings, then those that syslog(3) has besides.
+    /// Every word that is accepted: those of the settings, then further ones of syslog(3).
     pub const WORDS: [&'static str; 11] = [
         "error", "warning", "info", "debug", "trace", "emerg", "alert", "crit", "err", "warn",
         "notice",

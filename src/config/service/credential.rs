@@ -1,5 +1,6 @@
-//! The credentials that a unit's next start hands over (systemd.exec(5), "Credentials"), as root
-//! finds them before. `systemctl show` cannot print these settings, so the bus is asked.
+//! The credentials that systemd passes to a unit at its next start (systemd.exec(5),
+//! "Credentials"), as root finds them before. `systemctl show` cannot print these settings, so the
+//! bus is asked.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -264,7 +265,7 @@ fn import(names: &str, renamed: &str, stores: &Stores) -> Vec<Credential> {
             let Some(name) = name.to_str().filter(|name| pattern.matches(name)) else {
                 continue;
             };
-            // Of a pattern, what stands in front of the asterisk is renamed.
+            // Of a pattern, the part before the asterisk is renamed.
             let new = match (renamed, names.split_once('*')) {
                 ("", _) => name.to_owned(),
                 (new, None) => new.to_owned(),

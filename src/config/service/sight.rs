@@ -1,4 +1,4 @@
-//! What the service sees of the file system otherwise than the process that checks for it.
+//! How the service's view of the file system differs from that of the process that checks for it.
 
 use std::fs;
 use std::io;
@@ -26,13 +26,13 @@ pub struct ServiceView {
     /// State directories of a user that exists only while the unit runs: systemd keeps them where
     /// only root and the unit have access.
     pub(super) private: Vec<Private>,
-    /// The credentials that the next start hands over.
+    /// The credentials that the unit gets at its next start.
     pub(super) handed: Vec<Credential>,
     /// What is not known of the unit, whatever the settings are.
     pub(super) notes: Vec<Note>,
 }
 
-/// What there is to say of a file that this process does not see as the service will.
+/// A note about a file that this process does not see as the service will.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Note {
     /// It cannot be checked.
@@ -113,7 +113,7 @@ impl ServiceView {
         Some(Note::Unclear { path, why })
     }
 
-    /// The credential of this name that the next start hands over.
+    /// The credential of this name that the unit gets at its next start.
     #[must_use]
     pub fn handed(&self, name: &Path) -> Option<&Credential> {
         let named = |one: &&Credential| Path::new(&one.name) == name;
@@ -126,7 +126,7 @@ impl ServiceView {
         self.handed.iter().any(|one| one.path == path)
     }
 
-    /// What there is to say of a credential.
+    /// A note about a credential.
     #[must_use]
     pub fn note(&self, credential: &Credential) -> Note {
         let (path, unit) = (credential.path.clone(), self.unit.clone());

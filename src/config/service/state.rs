@@ -23,11 +23,11 @@ const MOST: usize = 64;
 pub(super) struct Private {
     /// Its path for the service.
     pub(super) path: PathBuf,
-    /// The files that may matter; None where root cannot tell.
+    /// The files that may matter; None if root cannot find out.
     pub(super) seen: Option<BTreeMap<OsString, Contents>>,
 }
 
-/// What a file holds.
+/// The content of a file.
 #[derive(Clone, Debug)]
 pub(super) enum Contents {
     Key(Result<Certificate, String>),
