@@ -74,10 +74,9 @@ pub(super) fn keep(choices: &[Choice], grid: &mut Values) {
     }
 }
 
-/// What a shell may complete: all names where nothing is `typed`; else names of metrics, with an
-/// open bracket where they have instances, and whole names from the bracket on or where only one
-/// metric is left. Where a pattern stands in front of the bracket, it stays in front of the
-/// instances.
+/// Completions for a shell: all names if nothing is `typed`; else names of metrics, with an open
+/// bracket if they have instances, and whole names from the bracket on or if only one metric is
+/// left. A pattern in front of the bracket stays in front of the instances.
 pub(super) fn completions<'a>(
     names: impl Iterator<Item = &'a String>,
     typed: Option<&str>,
@@ -105,7 +104,7 @@ pub(super) fn completions<'a>(
     let metrics: BTreeSet<&str> = names.iter().copied().map(metric).collect();
     let mut begun = metrics.iter().filter(|name| name.starts_with(typed));
     match (begun.next(), begun.next()) {
-        // A shell would close a quote behind the bracket, where it is all that there is.
+        // A shell would close a quote after the bracket if it is the only completion.
         (Some(only), None) if only.ends_with('[') => {
             let instances = names.into_iter().filter(|name| name.starts_with(only));
             instances.map(str::to_owned).collect()

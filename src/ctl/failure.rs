@@ -1,4 +1,4 @@
-//! What goes wrong, told to the person who typed the command.
+//! Errors, as shown to the person who typed the command.
 
 use std::io;
 use std::process::ExitCode;
@@ -77,7 +77,7 @@ pub enum Failure {
     /// A pattern that fits metrics, of which none is there while some collectors fail.
     #[error("none of these metrics is there now, and this fails:\n{}", .0.join("\n"))]
     Failing(Vec<String>),
-    /// The agent refused or failed; its own words.
+    /// The agent refused or failed; the text is the agent's.
     #[error("{0}")]
     Refused(String),
     /// Talking to the agent went wrong.
@@ -146,7 +146,7 @@ impl From<zbus::Error> for Failure {
     }
 }
 
-/// What the bus says of a call to who is not there, or went before the answer.
+/// Returns true for the bus's error about a callee that does not exist, or left before it answered.
 fn says_gone(error: &str) -> bool {
     let error = error.strip_prefix("org.freedesktop.DBus.Error.");
     matches!(error, Some("ServiceUnknown" | "NameHasNoOwner" | "NoReply"))

@@ -14,7 +14,7 @@ use crate::base::columns::{fit, pieces, width as width_of};
 use crate::base::text::grouped;
 use crate::ctl::proxy::Values;
 
-/// Counts since boot, as opposed to what goes up and down; `ListMetrics` calls them so.
+/// Counts since boot, as opposed to gauges; `ListMetrics` calls them so.
 const COUNTER: &str = "counter";
 
 /// Between two columns.
@@ -74,10 +74,10 @@ impl Table {
         }
     }
 
-    /// The grid: a heading, then a line for each value. The agent's own come last, as people look
-    /// for those of the host. A `width` that is too small for all of it costs descriptions first.
-    /// Then long names have lines of their own above their values: any part of a name may be what
-    /// tells it from others.
+    /// The grid: a heading, then a line for each value. The agent's own come last, because the
+    /// host's are looked for more often. A `width` that is too small for all of it costs
+    /// descriptions first. Then long names get lines of their own above their values: any part of a
+    /// name may be what distinguishes it from others.
     pub(super) fn to_text(
         &self,
         grid: &Values,
@@ -111,9 +111,9 @@ impl Table {
             let widths = rows.iter().map(|row| width_of(column(row)));
             widths.filter(|width| *width <= most).max().unwrap_or(0)
         };
-        // A long text, say the names of units, goes past the end of its column by itself.
+        // A long text, such as the names of units, goes past the end of its column by itself.
         let values = widest(|[_, value, ..]| value, VALUE_WIDTH);
-        // As wide at first as it is later, so that nothing moves once there are rates.
+        // As wide at first as later, so that nothing moves once there are rates.
         let rates = widest(|[_, _, rate, _]| rate, usize::MAX).max(RATE_WIDTH);
         let gaps = GAP.len() * if has_rates { 2 } else { 1 };
         // And the mark that the description is cut.
@@ -384,7 +384,7 @@ longer
                         8us      0.0 %  CPU time
 "
         );
-        // Where there is no room for any name, numbers still stand below each other.
+        // If there is no room for any name, numbers are still aligned.
         let least = text(&now, &rates, Some(20));
         let lines: Vec<_> = least.lines().collect();
         assert!(lines.contains(&"mem.free"), "{least}");

@@ -1,8 +1,7 @@
-//! metrics-agentctl: a person's way to the agent, with systemctl's habits.
+//! metrics-agentctl: command-line access to the agent, with systemctl's conventions.
 //!
-//! Owns what its commands do and how the answers look. It asks over D-Bus like
-//! everybody else and knows nothing that an agent on the bus does not tell; it never
-//! starts one.
+//! Owns what its commands do and how the answers look. It asks over D-Bus like any other client,
+//! knows only what an agent on the bus reports, and never starts one.
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
@@ -135,7 +134,7 @@ impl Control {
         }
     }
 
-    /// The agent, to change something; and who asks for the password meanwhile.
+    /// The agent, to change something, and the program that asks for the password meanwhile.
     async fn agent_to_change(&self) -> Result<(Agent, Option<PolkitAgent>), Failure> {
         let agent = self.agent().await?;
         let asks = self.interactive.then(|| PolkitAgent::start(&self.bus));
@@ -314,7 +313,7 @@ impl Control {
     async fn enable(&self, sources: &[String], enabled: bool) -> Result<(), Failure> {
         let (agent, _asks) = self.agent_to_change().await?;
         let view = status::View::of(&agent).await?;
-        // All or none, as far as spelling goes.
+        // All names are checked first: if one is misspelt, nothing is changed.
         for name in sources {
             view.source(name)?;
         }

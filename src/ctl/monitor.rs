@@ -18,7 +18,7 @@ use super::{Control, Failure, emit, number, printable, string};
 use crate::ctl::proxy::{Agent, FindError};
 use crate::dbus::path;
 
-/// What is to be told.
+/// What is to be printed.
 enum Note {
     Absent,
     Present {
@@ -34,7 +34,7 @@ enum Note {
 
 /// What came before a state.
 enum Before {
-    /// It was there already, since then: µs since 1970, 0 where the agent does not tell.
+    /// It was there already, since then: µs since 1970, 0 if the agent does not report it.
     Since(u64),
     /// It was this one until now.
     State(String),
@@ -57,7 +57,7 @@ impl Control {
 
     async fn tell_all(&self) -> Result<(), Failure> {
         let connection = self.connect().await?;
-        // Before the first look, so that who comes or goes after it is not missed.
+        // Before the first look, so that later changes of owner are not missed.
         let mut owners = Agent::owners(&connection).await?;
         loop {
             match Agent::on(&connection, &self.bus, false).await {

@@ -1,5 +1,5 @@
-//! Asks for the password that polkit wants, on this terminal, by pkttyagent(1): as systemctl
-//! does it, and where it would.
+//! Asks for the password that polkit wants, on this terminal, by pkttyagent(1), in the same way and
+//! under the same conditions as systemctl.
 
 use std::io::{self, IsTerminal as _, Read as _};
 use std::os::fd::AsRawFd as _;
@@ -23,7 +23,7 @@ impl PolkitAgent {
             return None;
         }
         let (mut ready, notify) = io::pipe().ok()?;
-        // This end alone goes to the child.
+        // Only this end goes to the child.
         fcntl_setfd(&notify, FdFlags::empty()).ok()?;
         let agent = Command::new("pkttyagent")
             .arg("--notify-fd")

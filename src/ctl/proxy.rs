@@ -33,7 +33,7 @@ pub trait Agent1 {
     #[zbus(property, name = "MetricsIntervalUSec")]
     fn metrics_interval_usec(&self) -> zbus::Result<u64>;
 
-    /// How much is logged, in the words of the settings.
+    /// The log level, as the settings spell it.
     #[zbus(property)]
     fn log_level(&self) -> zbus::Result<String>;
 
@@ -125,7 +125,7 @@ impl Agent {
         Ok(process.await?)
     }
 
-    /// Every change of who owns the agent's name, on a connection.
+    /// Every change of the owner of the agent's name, on a connection.
     pub async fn owners(connection: &Connection) -> zbus::Result<fdo::NameOwnerChangedStream> {
         let driver = fdo::DBusProxy::new(connection).await?;
         driver
@@ -183,7 +183,7 @@ impl Agent {
             .await
     }
 
-    /// Sets how much the agent logs, in the words of the settings or of syslog(3).
+    /// Sets the log level, spelt as in the settings or in syslog(3).
     pub async fn set_log_level(&self, level: &str) -> zbus::Result<()> {
         let value = Variant::from(level);
         self.set(

@@ -150,7 +150,7 @@ impl Screen {
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        // There is nothing that could be done about a terminal that is gone.
+        // If the terminal is gone, nothing can be done about it.
         let _ = leave(self.before.as_ref());
     }
 }
@@ -179,8 +179,8 @@ fn write(text: &str) -> io::Result<()> {
     output.flush()
 }
 
-/// The lines for so many rows, and the first line of the body among them, which is no later
-/// than fills the screen. Where not all fits, the last row says what is shown.
+/// The lines for so many rows, and the first of them in the body, which is limited so that the
+/// screen stays full. If not all fits, the last row says what is shown.
 fn visible(view: &View, rows: usize, first: usize) -> (Vec<String>, usize) {
     let head: Vec<&str> = view.head.lines().collect();
     let body: Vec<&str> = view.body.lines().collect();

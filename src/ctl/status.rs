@@ -13,7 +13,7 @@ use crate::base::columns::labelled;
 use crate::base::text::grouped;
 use crate::ctl::proxy::{Agent, Values};
 
-/// Everything that the agent tells, as of one moment.
+/// Everything that the agent reports, at one moment.
 pub(super) struct View {
     agent: Values,
     connections: Vec<Values>,
@@ -239,7 +239,7 @@ fn connection_to_page(page: &mut Page, connection: &Values, style: Style, clock:
     page.line("Key", &string(connection, "CollectorKey"));
 }
 
-/// The state since when it holds, and on a line of its own why.
+/// The state and since when it lasts, and the reason on a line of its own.
 fn state_to_page(page: &mut Page, values: &Values, style: Style, clock: &Clock) {
     let state = &string(values, "State");
     let painted = style.paint(state, state);
@@ -251,8 +251,8 @@ fn state_to_page(page: &mut Page, values: &Values, style: Style, clock: &Clock) 
     page.line("Reason", &string(values, "StateReason"));
 }
 
-/// How an interval was set that is not the settings'; empty for others, and for an agent that
-/// does not tell.
+/// How an interval was set that is not the settings'; empty for others, and if the agent does not
+/// report it.
 fn set_by_order(agent: &Values, name: &str, property: &str) -> String {
     match pair(agent, property) {
         Some((kind, _)) if kind == "run-time" => {
@@ -342,7 +342,7 @@ fn named<'a>(all: &'a [Values], what: &'static str, name: &str) -> Result<&'a Va
         })
 }
 
-/// A page for a terminal of so many columns: what does not fit behind its label goes on below it.
+/// A page for a terminal of so many columns: what does not fit beside its label goes on below it.
 pub(super) fn wrapped(page: &str, columns: Option<usize>) -> String {
     let Some(columns) = columns else {
         return page.to_owned();

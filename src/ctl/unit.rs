@@ -17,8 +17,8 @@ use crate::ctl::proxy::Values;
 /// The unit that an agent runs in which does not run.
 const UNIT: &str = "metrics-agent.service";
 
-/// How long systemd may take to answer. It knows; one that is stuck must not hold up the
-/// status of an agent that is not.
+/// How long systemd may take to answer. A systemd that is stuck must not delay the status of an
+/// agent that is not.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 const MANAGER: &str = "org.freedesktop.systemd1";
@@ -112,7 +112,7 @@ impl Unit {
             && service("ExecMainStatus") == Some(EXIT_CONFIG.into())
     }
 
-    /// As systemctl's line "Active", in its words.
+    /// Like systemctl's line "Active", with the same terms.
     pub(super) fn activity(&self, style: Style, clock: &Clock) -> String {
         let state = self.state();
         // A failed unit says by what; any other what it is doing.
