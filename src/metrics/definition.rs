@@ -12,7 +12,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// The word for it that documentation and `ListMetrics` use.
+    /// The name that documentation and `ListMetrics` use for it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

@@ -1,9 +1,9 @@
 //! Families of metrics: what an agent reads, and reports, together.
 //!
-//! Not every message holds every metric: an agent reads file systems less often than CPU
-//! time. So what a message says of a family replaces what was known of that family, and
-//! of no other. A metric of the table belongs to the family of the agent's source that
-//! reads it; any other to the family of what stands in front of its first dot.
+//! Not every message holds every metric: an agent reads file systems less often than CPU time. So
+//! what a message says of a family replaces what was known of that family, and of no other. A
+//! metric of the table belongs to the family of the agent's source that reads it; any other to the
+//! family named by the part before its first dot.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
@@ -57,7 +57,7 @@ impl FamilySet {
         let mut families = 0;
         let mut last = None;
         for (name, _) in grid.iter() {
-            // Instances of one metric stand together.
+            // Instances of one metric are adjacent.
             let plain = plain(name);
             if last != Some(plain) {
                 families |= Family::of(plain).bit();

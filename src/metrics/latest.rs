@@ -1,4 +1,4 @@
-//! What a host's metrics messages say together: of each family of metrics, the last word.
+//! What a host's metrics messages say together: the latest values of each family of metrics.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use crate::metrics::families::{Family, FamilyBytes, FamilySet};
 use crate::protocol::grid::{Grid, Value};
 
-/// A family that was not said again for so many of its own intervals is not current any
-/// more: the agent cannot read it now, or does not any longer.
+/// A family that was not repeated for so many of its own intervals is not current any more: the
+/// agent cannot read it now, or does not any longer.
 const MISSED: u32 = 3;
 
 /// What was said stays current for so long at least, and for so long where it was said
@@ -63,7 +63,7 @@ pub struct LatestMetrics {
     intervals: Option<Box<[u16; 64]>>,
 }
 
-/// A message, and the families of which it is the last word.
+/// A message, and the families for which it is the latest.
 #[derive(Clone, Debug)]
 pub struct Part {
     grid: Arc<Grid>,
@@ -77,7 +77,7 @@ pub struct Part {
 }
 
 impl Part {
-    /// Each of its metrics of which it is the last word, sorted by name.
+    /// Each of its metrics for which it is the latest, sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, Value<'_>)> {
         self.numbered().map(|(_, metric)| metric)
     }
@@ -96,7 +96,7 @@ impl Part {
         self.whole || self.families.contains(Family::of(name))
     }
 
-    /// All that the message said, the last word on it or not.
+    /// All that the message said, latest or not.
     #[must_use]
     pub fn grid(&self) -> &Arc<Grid> {
         &self.grid
@@ -178,7 +178,7 @@ impl LatestMetrics {
         }
     }
 
-    /// Takes of another's part what is about these families, of which that is the last word
+    /// Takes from another's part all values of these families for which that part is the latest
     /// there.
     pub(crate) fn take_part(&mut self, part: &Part, families: FamilySet) {
         let whole = part.whole && part.families == families;
@@ -188,8 +188,8 @@ impl LatestMetrics {
         }
     }
 
-    /// What a message with these families replaces: each message that is the last word on
-    /// some of them now, with those.
+    /// What a message with these families replaces: each message that is the latest for some of
+    /// them now, with those.
     pub(crate) fn replaced_by(
         &self,
         families: FamilySet,
@@ -222,7 +222,7 @@ impl LatestMetrics {
         self.parts.retain(|part| !part.families.is_empty());
     }
 
-    /// The messages that are the last word on something, the latest last.
+    /// The messages that are the latest for some family, the newest last.
     #[must_use]
     pub fn parts(&self) -> &[Part] {
         &self.parts

@@ -1,10 +1,10 @@
 //! Values by name, in order, ready for the wire.
 //!
-//! [`Samples`] is filled, encoded, cleared and filled again for the life of the daemon:
-//! names come from the table, instances and texts lie one behind the other in one buffer
-//! that keeps its room, so that a steady state allocates nothing. It never holds a number
-//! that JSON has no form for, a name that a collector of the protocol would refuse, or
-//! more than a message may have; what does not fit is counted.
+//! [`Samples`] is filled, encoded, cleared and filled again for the life of the daemon: names come
+//! from the table, instances and texts are stored one after the other in one buffer that keeps its
+//! capacity, so that a steady state allocates nothing. It never holds a number that JSON has no
+//! form for, a name that a collector of the protocol would refuse, or more than a message may have;
+//! what does not fit is counted.
 
 use std::fmt;
 
