@@ -22,21 +22,21 @@ pub const TAG_CONTROL: &str = "CTRL";
 /// First frame of a message that carries a grid.
 pub const TAG_GRID: &str = "METR";
 
-/// Kind of the message that tells a viewer whether a host reports. Agents that
-/// send it are refused as for any other kind that they do not have.
+/// Kind of the message with a host's state for a viewer. Agents that send it are refused as for any
+/// other kind that they do not have.
 pub const KIND_STATE: &str = "state";
 
 /// An agent whose model has this metric understands [`Control::Refused`]. It is never sent to
 /// others, which do not know this word.
 pub const UNDERSTANDS_REFUSED: &str = "agent.version";
 
-/// How the routing id of a viewer begins that wants to be told which hosts do not
-/// report ([`Message::State`]). Collectors that know nothing of it ignore what an id looks
-/// like, and viewers that know nothing of it have ids of `A-Z0-9`.
+/// How the routing id of a viewer begins that wants to know which hosts do not report
+/// ([`Message::State`]). Collectors without this feature ignore what an id looks like, and viewers
+/// without it have ids of `A-Z0-9`.
 pub const VIEWER_ID_PREFIX: &[u8; 8] = b"viewer2-";
 
-/// Most bytes of a grid. It is the bound that collectors set on a received frame, far
-/// above what a host has to say and small enough to hold one for each of many agents.
+/// Most bytes of a grid. It is the bound that collectors set on a received frame, far above what a
+/// host reports and small enough to hold one for each of many agents.
 pub const MAX_GRID_BYTES: usize = 1024 * 1024;
 
 /// Most bytes of a host name: a domain name has at most 253 characters (RFC 1035, 2.3.4),
@@ -55,8 +55,8 @@ pub enum Control {
     Model,
     /// Collector to agent: I am alive.
     Ping,
-    /// Collector to an agent that understands it (see [`UNDERSTANDS_REFUSED`]): what you report
-    /// is not heard.
+    /// Collector to an agent that understands it (see [`UNDERSTANDS_REFUSED`]): the collector
+    /// ignores what the agent reports.
     Refused,
 }
 
@@ -247,7 +247,7 @@ pub fn decode_from_viewer<F: AsRef<[u8]>>(frames: &[F]) -> Result<(), Malformed>
 ///
 /// # Errors
 ///
-/// [`Malformed`], also for a word that a viewer is not told.
+/// [`Malformed`], also for a word that is not sent to viewers.
 pub fn decode_for_viewer<F: AsRef<[u8]>>(frames: &[F]) -> Result<Message<'_>, Malformed> {
     match decode(frames)? {
         Message::Control(control @ (Control::Hello | Control::Model | Control::Refused)) => {

@@ -37,7 +37,7 @@ pub enum HostState {
 }
 
 impl HostState {
-    /// The word on the wire, and everywhere a person meets it.
+    /// The word on the wire, and in all that a person sees.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

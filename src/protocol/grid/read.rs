@@ -12,7 +12,7 @@ use crate::protocol::message::{Excerpt, GridKind};
 pub(super) fn read(bytes: &[u8], kind: GridKind) -> Result<Grid, GridFault> {
     let mut builder = Builder {
         grid: Grid {
-            // Escapes only ever make JSON longer than the text that they stand for.
+            // Escapes only ever make JSON longer than the text that they represent.
             text: String::with_capacity(bytes.len()),
             entries: Vec::new(),
         },
@@ -30,7 +30,8 @@ pub(super) fn read(bytes: &[u8], kind: GridKind) -> Result<Grid, GridFault> {
     match (builder.fault, read) {
         (Some(fault), _) => Err(fault),
         (None, Err(error)) if error.classify() == Category::Data => Err(GridFault::NotAnObject),
-        // The one mistake of this category that is none in the JSON; its text is all that tells it.
+        // The one mistake of this category that is not in the JSON syntax; only its text shows
+        // that.
         (None, Err(error)) if error.to_string().starts_with("number out of range") => {
             Err(reading.map_or(GridFault::NotAnObject, GridFault::TooLarge))
         }
@@ -176,7 +177,7 @@ impl<'de> Visitor<'de> for ValueSeed<'_> {
         self.refuse(GridFault::NotANumber)
     }
 
-    // Refused at the opening bracket: how deep it goes is never looked at.
+    // Refused at the opening bracket, so the depth does not matter.
     fn visit_seq<A: SeqAccess<'de>>(self, _: A) -> Result<Stored, A::Error> {
         self.refuse(GridFault::Nested)
     }

@@ -30,8 +30,8 @@ pub enum Event {
     Received(Result<Control, ()>),
     /// A metrics sample is ready to be sent.
     SampleReady,
-    /// What the kernel knows of what was sent on this link; None where it does not say. To be
-    /// told before each [`Event::SampleReady`], and for [`Action::Look`].
+    /// What the kernel knows of what was sent on this link; None if it does not say. To be reported
+    /// before each [`Event::SampleReady`], and for [`Action::Look`].
     Looked(Option<Delivery>),
     /// The connection is to be made again, at once: an administrator wants it, or the host has
     /// another name.
