@@ -1,11 +1,11 @@
-//! What runs beside the loop: reading what may hang.
+//! Work beside the loop: reading what may hang.
 //!
-//! A [`Prober`] is one thread that does, one after the other, what may block: statfs on a
-//! mount whose server is gone, a sensor whose bus hangs. A job that does not end is left
-//! alone with its thread, and the others go on with a new one; so the loop never waits for
-//! any of them, and a thread is lost only to what hangs, [`MAX_LOST`] at most. The thread
-//! begins with the first job. A job of many steps says which of them it begins, so that
-//! each has its time, and it is known what a thread was lost to.
+//! A [`Prober`] is one thread that does, one after the other, what may block: statfs on a mount
+//! whose server is gone, a sensor whose bus hangs. A job that does not end is abandoned with its
+//! thread, and the others go on with a new one; so the loop never waits for any of them, and a
+//! thread is lost only to what hangs, [`MAX_LOST`] at most. The thread begins with the first job. A
+//! job of many steps reports the start of each, so that each has its time, and it is known what a
+//! thread was lost to.
 //!
 //! A [`Wakeup`] wakes the loop when something that it waits for is there.
 
@@ -45,7 +45,7 @@ const STACK_BYTES: usize = 256 * 1024;
 pub struct Wakeup(Arc<Notify>);
 
 impl Wakeup {
-    /// Wakes the one who waits, or the next who does.
+    /// Wakes the waiting task, or the next one that waits.
     pub fn ring(&self) {
         self.0.notify_one();
     }
@@ -103,7 +103,7 @@ struct State {
     running: Option<Running>,
     /// True if there is a thread in service. Any other thread ends with its job.
     staffed: bool,
-    /// Threads that hang in a job that was left alone.
+    /// Threads that hang in an abandoned job.
     lost: usize,
     /// The steps that threads were lost to.
     lost_to: Vec<(Arc<str>, Ticket)>,
@@ -185,8 +185,8 @@ impl Prober {
         }
     }
 
-    /// Takes a job. What has been running for longer than [`OVERDUE`] is left alone, and
-    /// no longer in the way of this one.
+    /// Takes a job. A job that has been running for longer than [`OVERDUE`] is abandoned, so that
+    /// it does not delay this one.
     pub fn submit(
         &self,
         job: impl FnOnce() + Send + 'static,
@@ -226,8 +226,8 @@ impl Prober {
         state.lost_to.clone()
     }
 
-    /// Leaves a job alone that, or whose latest step, has been running for longer than
-    /// [`OVERDUE`]; those that wait behind it go on with a new thread.
+    /// Abandons a job if it, or its latest step, has been running for longer than [`OVERDUE`];
+    /// those that wait behind it go on with a new thread.
     pub fn pass_by(&self, now: Instant) {
         let mut state = self.shared.lock();
         let Some(Running { ticket, step, .. }) = state
@@ -333,7 +333,7 @@ mod tests {
         Prober::new(Wakeup::default())
     }
 
-    /// A job that hangs until the sender is used or dropped, and tells that it has begun.
+    /// A job that hangs until the sender is used or dropped, and reports that it has begun.
     fn hang(prober: &Prober, now: Instant) -> (Ticket, Sender<()>, Receiver<()>) {
         let (release, released) = channel::<()>();
         let (beginning, begun) = channel();

@@ -59,7 +59,7 @@ impl BackgroundJob {
         }
     }
 
-    /// What is told while the job has not ended.
+    /// The error while the job has not ended.
     pub(super) fn hangs(&self) -> CollectError {
         CollectError::Refused(self.unfinished.to_owned())
     }

@@ -73,7 +73,7 @@ impl Source for ConntrackSource {
     }
 }
 
-/// None where there is no such file.
+/// Returns None if there is no such file.
 fn read(
     file: &mut ProcFile,
     most: u64,

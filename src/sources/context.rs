@@ -40,7 +40,7 @@ pub struct Context {
     pub prober: Prober,
     /// To be rung when [`Source::ready`](super::Source::ready) may have become true.
     pub wakeup: Wakeup,
-    /// For those who ask services.
+    /// For sources that ask services.
     pub bus: SystemBus,
     /// What the agent counts.
     pub counts: CountsSource,

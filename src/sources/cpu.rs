@@ -1,14 +1,14 @@
-//! `cpu.*`, and what else /proc/stat says of all CPUs together (`proc_stat(5)`): context
-//! switches, interrupts, forks, threads that run and that wait.
+//! `cpu.*`, and what else /proc/stat says of all CPUs together (`proc_stat(5)`): context switches,
+//! interrupts, forks, threads that run and that wait.
 //!
-//! Times go out in ms, counts as the kernel has them. `cpu.percent` is the share of time
-//! that all CPUs together were busy since the previous reading for the same purpose; it is
-//! left out where the kernel took back time in between ([`stat::Steady`]), and where
-//! more time was added than all CPUs can have had, as when one comes back that was taken out;
-//! of these two readings alone, and it counts as a value that makes no sense. Making
-//! the source takes a first reading for every purpose, so that the first sample is about
-//! an interval, too; where that failed, the first reading that succeeds gives no value. It
-//! is all that a model has of this, and needs the file's first line alone.
+//! Times go out in ms, counts as the kernel has them. `cpu.percent` is the share of time that all
+//! CPUs together were busy since the previous reading for the same purpose. It is left out, only
+//! for these two readings, if the kernel took back time in between ([`stat::Steady`]), or if more
+//! time was added than all CPUs can have had, for example when a CPU comes back that was taken out;
+//! it then counts as a value that makes no sense. Making the source takes a first reading for every
+//! purpose, so that the first sample is about an interval, too; if that failed, the first reading
+//! that succeeds gives no value. A model has only `cpu.percent` of this, and needs only the file's
+//! first line.
 
 pub mod stat;
 
@@ -111,9 +111,9 @@ pub fn percent(previous: Ticks, now: Ticks) -> f64 {
     100.0 * share
 }
 
-/// How many ticks so many CPUs spend in a time, and how many that can be at most by the kernel's
-/// account of it: it counts by ticks, and what a CPU of a virtual machine has missed it counts later.
-/// A tenth more, ten ticks of each CPU, and a second.
+/// How many ticks so many CPUs spend in a time, and how many that can be at most as the kernel
+/// counts: it counts by ticks, and adds later what a CPU of a virtual machine has missed. The
+/// margin is a tenth, ten ticks of each CPU, and a second.
 fn spent_and_most_ticks(elapsed: Duration, cpus: u64, per_second: u64) -> (u64, u64) {
     let spent = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
     let spent = spent.saturating_mul(per_second) / 1000;
@@ -157,13 +157,13 @@ impl Previous {
     }
 }
 
-/// A step back of so many seconds is a new beginning of all times: far more than the kernel
-/// takes back of what it told too early, far less than what is gone with a CPU.
+/// A step back of so many seconds is a new beginning of all times: far more than the kernel takes
+/// back of what it reported too early, far less than what is gone with a CPU.
 const NEW_BEGINNING_SECONDS: u64 = 3;
 
-/// A share is made of times that lost as much as one part in so many of the ticks between two
-/// readings: it is wrong by no more than two percent of the whole. Idle time goes back by a tick or
-/// two on many hosts, again and again.
+/// A share is still computed if times lost at most one part in so many of the ticks between two
+/// readings: it is then wrong by no more than two percent of the whole. Idle time goes back by a
+/// tick or two on many hosts, again and again.
 const TOLERATED_PART: u64 = 50;
 
 /// What times are that a share can be made of.
@@ -626,7 +626,7 @@ mod tests {
         );
         let (share, samples, odd) = host.sample(1, &one_cpu(1010, 99_885, 500));
         assert_eq!((share, idle(&samples), odd), (Some(5.0), held, vec![]));
-        // It goes forth again by what it went back, which no time has passed for.
+        // It advances again by what it went back, for which no time has passed.
         let (share, _, odd) = host.sample(1, &one_cpu(1015, 100_095, 500));
         assert_eq!((share, odd.len()), (None, 1), "{odd:?}");
         assert!(odd[0].contains("no more time of all CPUs than has passed"));

@@ -100,7 +100,7 @@ static REPORTED: [(usize, &Definition, u64); COUNTS - 1] = [
 /// sectors. None for what it does not count, and for what makes no sense.
 pub type Disk = [Option<u64>; COUNTS];
 
-/// The name of the device that a line of /proc/diskstats is about, which can be told.
+/// The name of the device that a line of /proc/diskstats is about, if it is printable.
 pub fn name<'t>(line: &Line<'t>) -> Result<&'t [u8], Malformed> {
     let name = fields(line.text).nth(2);
     let name = name.ok_or_else(|| line.malformed(EXPECTED))?;
@@ -110,7 +110,7 @@ pub fn name<'t>(line: &Line<'t>) -> Result<&'t [u8], Malformed> {
 
 /// The counts of a line of /proc/diskstats.
 ///
-/// What a future kernel has behind those known is not looked into.
+/// Further numbers of a future kernel are ignored.
 pub fn parse(line: &Line<'_>, odd: &mut Odd) -> Disk {
     let mut disk = [None; COUNTS];
     let mut there = 0;

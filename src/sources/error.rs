@@ -69,7 +69,8 @@ pub struct Malformed {
     pub line: usize,
     /// What belongs there.
     pub expected: &'static str,
-    /// What is there, quoted and escaped; of much the beginning, behind the word that is wrong.
+    /// The text that was found, quoted and escaped; of a long one the beginning, and then the word
+    /// that is wrong.
     pub found: String,
 }
 
@@ -77,7 +78,7 @@ pub struct Malformed {
 const EXCERPT_BYTES: usize = 80;
 
 impl Malformed {
-    /// At `line`, counted from 1, where `expected` belongs, stands `found`.
+    /// At `line`, counted from 1, there is `found` instead of `expected`.
     #[must_use]
     pub fn new(line: usize, expected: &'static str, found: &[u8]) -> Self {
         Self {
@@ -87,8 +88,8 @@ impl Malformed {
         }
     }
 
-    /// As [`new`](Self::new), where one word of `found` is what is wrong: it is shown also where
-    /// it stands behind the beginning.
+    /// As [`new`](Self::new), if one word of `found` is wrong: it is also shown if it comes after
+    /// the beginning.
     #[must_use]
     pub fn word(line: usize, expected: &'static str, found: &[u8], word: Option<&[u8]>) -> Self {
         let Some(word) = word.filter(|_| found.len() > EXCERPT_BYTES) else {

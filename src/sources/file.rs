@@ -179,7 +179,7 @@ fn read_to_end(file: &File, limit: usize, buffer: &mut Vec<u8>) -> io::Result<Fi
         match read_at(file, room, length)? {
             0 if room.is_empty() && length > limit => return Ok(Filled::Exceeded { limit }),
             0 if room.is_empty() => {
-                // One byte more than the limit tells a file of exactly that size from a
+                // One byte more than the limit distinguishes a file of exactly that size from a
                 // larger one.
                 let size = (buffer.len() * 2).min(limit + 1);
                 buffer.resize(size, 0);

@@ -1,13 +1,13 @@
 //! `fs.*` from /proc/self/mountinfo and fstatvfs(3).
 //!
-//! Owns which file systems are measured, and how one is asked without being mounted by
-//! that, and without mistaking what is below a mount that has just gone for it. A file
-//! system that does not answer costs its own values alone ([`survey`](super::survey)).
+//! Owns which file systems are measured, and how one is asked without mounting it, and without
+//! mistaking what is below a mount that has just gone for it. A file system that does not answer
+//! costs only its own values ([`survey`](super::survey)).
 //!
-//! The text is read for every sample, and only compared with the last one. That poll(2)
-//! tells of changes is not enough: it does so for those within our own mount namespace,
-//! and a file system that turns read-only, by a remount outside of it or as ext4 does after
-//! an error, changes its line and rings no wakeup.
+//! The text is read for every sample, and only compared with the last one. The events of poll(2)
+//! are not enough: they report changes within our own mount namespace, but a file system that turns
+//! read-only, by a remount outside of it or as ext4 does after an error, changes its line without
+//! an event.
 
 mod mountinfo;
 
@@ -44,8 +44,8 @@ pub use mountinfo::{Chosen, MAX_MOUNTS, Mount, choose, mark_files, parse};
 /// Where the kernel says what is mounted, as this process sees it.
 const FILE: &str = "/proc/self/mountinfo";
 
-/// The same as the service manager sees it. A sandbox has mounts of its own, such as an empty
-/// tmpfs over /root: they are no file systems of the host.
+/// The same as the service manager sees it. A sandbox has mounts of its own, such as an empty tmpfs
+/// over /root, which are not file systems of the host.
 const HOST_FILE: &str = "/proc/1/mountinfo";
 
 /// Most that is read of it: tens of thousands of mounts.
@@ -218,8 +218,8 @@ fn mount_id(file: impl AsFd) -> Result<Option<u64>, Errno> {
 /// How much room a file system has, as statvfs(3) puts it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Room {
-    /// Size, free and available to everybody, in bytes; None of a file system that has no
-    /// blocks, or does not tell us.
+    /// Size, free and available to everybody, in bytes; None for a file system that has no blocks,
+    /// or does not report them.
     pub bytes: Option<[u64; 3]>,
     /// Inodes, and how many are free; None where they are made as they are needed.
     pub inodes: Option<[u64; 2]>,

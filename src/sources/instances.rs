@@ -67,10 +67,11 @@ impl<T> Instances<T> {
         self.new = false;
     }
 
-    /// Meets an instance in the kernel's list: what is kept about it where it is to be part
-    /// of the sample, made by `new` where it was not part of the one before.
+    /// Adds an instance from the kernel's list to the sample. Returns the data that is kept about
+    /// it, if it is to be part of the sample; `new` makes the data if the instance was not in the
+    /// previous one.
     ///
-    /// None of a name that is [none](is_name), which is for the caller to tell.
+    /// None for a name that is [not valid](is_name), which the caller reports.
     pub fn meet(&mut self, name: &[u8], new: impl FnOnce(&str) -> T) -> Option<&mut T> {
         let name = self.meet_name(name)?;
         let entry = self.entries.get_mut(name)?;

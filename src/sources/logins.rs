@@ -32,7 +32,7 @@ pub struct Logins {
 }
 
 impl Logins {
-    /// Takes a signal of logind's; one that is none of these changes nothing.
+    /// Handles a signal of logind's; other messages change nothing.
     fn hear(&mut self, message: &Message, owner: &str) {
         let header = message.header();
         let body = message.body();

@@ -87,7 +87,7 @@ pub enum Period {
     EveryMessage,
     /// At most as often as this, written as in the settings.
     Every(&'static str),
-    /// For the model alone; there is nothing to set.
+    /// Only for the model; there is nothing to set.
     Model,
 }
 

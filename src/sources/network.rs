@@ -52,7 +52,7 @@ const EXPECTED: &str = "a name, a colon and sixteen counts up to 922337203685477
 
 const TITLES: [&[u8]; 4] = [b"bytes", b"packets", b"errs", b"drop"];
 
-/// How many counts there are in each direction; those behind the fourth are not reported.
+/// How many counts there are in each direction; those after the fourth are not reported.
 const COUNTS: usize = 8;
 
 /// What the kernel counts for one interface.
@@ -91,8 +91,7 @@ fn check_titles<'t>(
     Ok(())
 }
 
-/// The name of the interface that a line is about: one that a path can be made of, and that can
-/// be told.
+/// The name of the interface that a line is about, if it is printable and can be part of a path.
 pub fn name<'t>(line: &Line<'t>) -> Result<&'t [u8], Malformed> {
     let found = split(line.text).map(|(name, _)| name);
     // The kernel takes no such name (dev_valid_name() in net/core/dev.c).

@@ -259,7 +259,7 @@ fn another(token: &str) -> String {
     }
 }
 
-/// What stands there instead.
+/// What replaces it.
 const ODD: [&str; 4] = ["-2049562273", "junk", "99999999999999999999999", "\u{fffd}"];
 
 struct Case<'c> {
@@ -372,7 +372,7 @@ fn try_everything(case: &Case<'_>) -> usize {
         }
         tried += 1;
     }
-    // A file that cannot be read costs what is in it alone.
+    // A file that cannot be read costs only what is in it.
     let all: BTreeSet<String> = of_line.values().flatten().cloned().collect();
     fs::remove_file(case.host.path(case.file)).unwrap();
     fs::create_dir(case.host.path(case.file)).unwrap();

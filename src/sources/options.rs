@@ -186,7 +186,7 @@ pub struct ProcessOptions {
     pub top: usize,
 }
 
-/// Chooses by name: what one of `include` fits and none of `exclude`.
+/// Chooses by name: a name that matches one of `include` and none of `exclude`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
     /// Shell patterns, of which one has to fit; where there is none, everything does.

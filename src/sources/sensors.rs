@@ -1,11 +1,11 @@
 //! `sensor.*` from /sys/class/hwmon and /sys/class/thermal.
 //!
 //! Owns what a reading means, per the kernel's Documentation/hwmon/sysfs-interface.rst and
-//! Documentation/ABI/testing/sysfs-class-thermal, and when the hardware is looked through
-//! again. A sensor that says that it has no value, as while its radio is off, or that it is
-//! faulty, is left out without a word; one that fails otherwise, or measures what no such thing
-//! can have, is left out and named. One that hangs costs its own chip alone
-//! ([`survey`](super::survey)). A machine without sensors has no values and no error.
+//! Documentation/ABI/testing/sysfs-class-thermal, and when the hardware is listed again. A sensor
+//! that reports that it has no value, for example while its radio is off, or that it is faulty, is
+//! left out silently; one that fails in another way, or reports an impossible value, is left out
+//! and named. One that hangs costs only its own chip ([`survey`](super::survey)). A machine without
+//! sensors has no values and no error.
 
 mod hardware;
 
@@ -154,7 +154,7 @@ fn subject(sensor: Sensor, left: &mut usize) -> Subject<Gauge> {
         key: Arc::from(format!("sensor {}", sensor.input.display())),
         name: sensor.name,
         way: None,
-        // What hangs for one sensor is the bus or the firmware behind its chip.
+        // If a sensor hangs, it is because of the bus or the firmware behind its chip.
         ways: vec![sensor.chip],
         target: Arc::new(Gauge {
             quantity: sensor.quantity,

@@ -36,7 +36,7 @@ pub enum Transition {
         /// Why, for a person: the file, the line and what was found.
         error: String,
     },
-    /// So many of its values are left out that no more of them are told.
+    /// So many of its values are left out that further ones are not reported one by one.
     LeftOutMore {
         /// Its name.
         name: &'static str,
@@ -53,14 +53,14 @@ pub enum Transition {
         /// How many were left out of one sample.
         values: u64,
     },
-    /// One of those that it asks does not answer; their values alone are left out.
+    /// One of the things that it asks does not answer; only their values are left out.
     Stuck {
         /// Its name.
         name: &'static str,
         /// Who does not answer: a mount, a sensor.
         instance: String,
     },
-    /// One that did not answer is no longer in the way.
+    /// One that did not answer no longer hangs.
     Unstuck {
         /// Its name.
         name: &'static str,
@@ -104,7 +104,7 @@ pub struct SourceStatus {
 /// A single source has no values to give.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SampleOneError {
-    /// There is none of this name.
+    /// There is no source of this name.
     #[error(transparent)]
     Unknown(#[from] UnknownSource),
     /// It is not enabled.
@@ -280,7 +280,7 @@ impl SourceSet {
         Ok(())
     }
 
-    /// How the sources fare is part of what the agent tells of itself.
+    /// The state of the sources is part of the agent's own metrics.
     fn tell_of_sources(&self, grid: Grid, out: &mut Samples) {
         let Ok(Slot {
             source: Some(_), ..

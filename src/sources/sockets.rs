@@ -2,9 +2,9 @@
 //! (`proc_pid_net(5)`, `Documentation/networking/snmp_counter.rst` of the kernel, RFC 2012 and
 //! 2013).
 //!
-//! All of them are those of the agent's network namespace. The counts of TCP are of IPv4 and
-//! IPv6 together, those of UDP of IPv4 alone, as the kernel has them. A host without IPv6 has
-//! no sockstat6. What a kernel does not count is left out.
+//! All of them are those of the agent's network namespace. The counts of TCP are of IPv4 and IPv6
+//! together, those of UDP only of IPv4, as the kernel has them. A host without IPv6 has no
+//! sockstat6. What a kernel does not count is left out.
 
 use super::{
     Purpose, Sink, Source,
@@ -60,7 +60,7 @@ impl Source for SocketsSource {
         scratch: &mut Vec<u8>,
         sink: &mut Sink<'_>,
     ) -> Result<(), CollectError> {
-        // Each file costs its own values alone.
+        // Each file costs only its own values.
         let mut errors = Vec::new();
         let mut found = false;
         let sockets = read(&mut self.sockstat, parse_sockstat, scratch, sink);
@@ -80,7 +80,7 @@ impl Source for SocketsSource {
         }
         errors.for_each(|error| sink.left_out(error));
         let sockets = sockets.unwrap_or_default();
-        // Where those of IPv6 cannot be told, neither can the sum.
+        // Without the value of IPv6 there is no sum either.
         let both = |v4: Option<u64>, v6: &dyn Fn(&Sockstat6) -> Option<u64>| {
             let v6 = match &sockets6 {
                 None => None,

@@ -145,17 +145,17 @@ impl<'a> Sink<'a> {
     }
 }
 
-/// What reads one group of metrics.
+/// Reads one group of metrics.
 ///
-/// An odd value costs itself or its instance alone: it is given to [`Sink::left_out`] or
-/// [`Sink::odd`], and everything else is reported. An error of [`collect`](Self::collect) is
-/// for the file that the source is about, where that cannot be opened or has nothing of
-/// what it should have; what is in the sink by then stays. `scratch` is the set's read buffer, of no content worth
+/// An odd value costs only itself or its instance: it is given to [`Sink::left_out`] or
+/// [`Sink::odd`], and everything else is reported. An error of [`collect`](Self::collect) is for
+/// the file that the source is about, if that cannot be opened or has none of the expected content;
+/// what is in the sink by then stays. `scratch` is the set's read buffer, with no content worth
 /// keeping.
 ///
 /// What may block is never done in [`collect`](Self::collect). It is begun in
 /// [`prepare`](Self::prepare), by a job for [`Context::prober`](super::context::Context) or a task,
-/// rings the wakeup when it is done, and `collect` reports what came of it.
+/// rings the wakeup when it is done, and `collect` reports the result.
 pub trait Source: Send {
     /// Begins what has to run beside the loop before these values can be collected.
     fn prepare(&mut self, _grid: Grid, _now: Instant) {}
@@ -166,7 +166,7 @@ pub trait Source: Send {
         true
     }
 
-    /// What became of those that it asks, as far as it was not told yet.
+    /// Unreported news about the things that it asks.
     fn news(&mut self) -> Vec<News> {
         Vec::new()
     }

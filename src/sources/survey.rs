@@ -23,14 +23,14 @@ use table::Table;
 
 /// What there is to ask.
 pub(super) trait Targets: Send + 'static {
-    /// One of those who are asked.
+    /// What is asked.
     type Target: Target;
 
-    /// Looks who there is; None where nothing has changed since the last time. May block.
+    /// Lists what there is to ask; None if nothing has changed since the last time. May block.
     fn list(&mut self) -> Result<Option<Listing<Self::Target>>, CollectError>;
 }
 
-/// One who may not answer.
+/// Something to ask that may not answer.
 pub(super) trait Target: Send + Sync + 'static {
     /// What it answers.
     type Answer: Copy + Send;
@@ -48,7 +48,7 @@ pub(super) struct Listing<T> {
     pub(super) left_out: LeftOut,
 }
 
-/// One who is asked.
+/// Something that is asked.
 pub(super) struct Subject<T> {
     /// Tells it from all others of every source, also from those that had its name before.
     pub(super) key: Arc<str>,
@@ -69,7 +69,7 @@ pub(super) enum Found<A> {
     Stuck,
 }
 
-/// What the log should say of one who is asked, once. Each has its name.
+/// What the log should say about one target, once. Each has its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum News {
     /// It does not answer.
@@ -207,7 +207,7 @@ impl<S: Targets> Survey<S> {
             } else if let Some((_, answer)) = answer {
                 each(&subject.name, &subject.target, Found::Answer(answer));
             }
-            // Of those behind it, nothing is told.
+            // Those behind it are not logged.
             let told = stuck && table.lost.iter().any(|lost| lost.key == subject.key);
             if told && !row.told {
                 row.told = true;
@@ -226,7 +226,7 @@ impl<S: Targets> Survey<S> {
         mem::take(&mut self.news)
     }
 
-    /// Leaves a job alone that hangs.
+    /// Abandons a job that hangs.
     fn settle(&mut self, now: Instant) {
         self.prober.pass_by(now);
         let Some(job) = &self.job else {

@@ -14,14 +14,14 @@ pub fn next_line<'t>(rest: &mut &'t [u8]) -> Option<&'t [u8]> {
     Some(line)
 }
 
-/// What is before the first `separator`, and what is behind it.
+/// The text before the first `separator`, and the text after it.
 #[must_use]
 pub fn split_once(text: &[u8], separator: u8) -> Option<(&[u8], &[u8])> {
     let at = text.iter().position(|&byte| byte == separator)?;
     Some((text.get(..at)?, text.get(at + 1..)?))
 }
 
-/// The fields of a line: what stands between blanks and tabs, never empty.
+/// The fields of a line: what is between blanks and tabs, never empty.
 pub fn fields(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     line.split(|byte| matches!(byte, b' ' | b'\t'))
         .filter(|field| !field.is_empty())
@@ -61,10 +61,10 @@ const MAX_SUM_OF_TIMES: u64 = u64::MAX - (1 << 60);
 
 const NANOSECONDS: u64 = 1_000_000_000;
 
-/// Most of a time that passes once, in parts of which a second has so many.
+/// The upper limit of a single time, not a sum of several, in parts of which a second has so many.
 ///
-/// The kernel counts times in ns, and divides before it prints them: one below 0, divided as
-/// if it had no sign, is far below 2^63. So the bound is that of the ns.
+/// The kernel counts times in ns, and divides before it prints them: a negative one, divided as if
+/// it had no sign, is far below 2^63. So the bound is that of the ns.
 #[must_use]
 pub const fn max_time(per_second: u64) -> u64 {
     MAX_TIME / (NANOSECONDS / per_second)

@@ -85,8 +85,8 @@ pub(in crate::sources) fn is_signal(
         && header.sender().is_some_and(|s| s == sender)
 }
 
-/// Calls, and listens to what comes over the connection. As long as this exists it must be
-/// polled: the connection is shared, and one who does not read blocks the others.
+/// Makes calls, and listens to what comes over the connection. As long as this exists it must be
+/// polled: the connection is shared, and a client that does not read blocks the others.
 pub(in crate::sources) struct Client {
     connection: Connection,
     stream: MessageStream,

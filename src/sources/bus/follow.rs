@@ -12,7 +12,7 @@ use super::{Client, Failure, Line, Link, RETRY_MAX, RETRY_MIN};
 
 /// What a source does with a connection.
 pub(in crate::sources) trait Topic: Send + 'static {
-    /// Asks, listens and tells the shared, until that fails.
+    /// Asks, listens and updates the shared state, until that fails.
     fn serve(&mut self, client: &mut Client) -> impl Future<Output = Failure> + Send;
 
     /// Nothing is known any more. Why, where it is worth a word: a bus that is only being

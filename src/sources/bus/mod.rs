@@ -28,8 +28,8 @@ pub(super) use client::{Client, Failure, NewOwner, Peer, is_signal};
 pub(super) use follow::{Follower, Topic, follow};
 pub(super) use shared::SharedState;
 
-/// How long the bus, or who is asked over it, may take to answer. Answers come within
-/// milliseconds; the manager is away for seconds while it loads its units again.
+/// How long the bus, or a service on it, may take to answer. Answers come within milliseconds; the
+/// manager is away for seconds while it loads its units again.
 pub(super) const DEADLINE: Duration = Duration::from_secs(5);
 
 /// How long to wait before what failed is tried again; doubled up to [`RETRY_MAX`].
@@ -82,7 +82,7 @@ impl fmt::Debug for SystemBus {
     }
 }
 
-/// The shared connection; it ends with the last who holds this.
+/// The shared connection; it ends with the last reference to it.
 pub(super) struct Line {
     link: watch::Receiver<Link>,
     task: AbortHandle,

@@ -43,7 +43,7 @@ impl<T> SharedState<T> {
         self.set(Content::Known(known));
     }
 
-    /// There is no such service, or none just now.
+    /// There is no such service at present.
     pub(in crate::sources) fn clear(&self) {
         self.set(Content::Absent);
     }

@@ -58,8 +58,8 @@ impl Times {
         times.map(|(mode, ticks)| (!self.is_odd(mode)).then_some(*ticks))
     }
 
-    /// The time in each mode, 0 where this kernel does not tell it apart: it is part of
-    /// another one there. None where one of them makes no sense.
+    /// The time in each mode, 0 if this kernel does not count it separately: it is part of another
+    /// one there. None if one of them makes no sense.
     #[must_use]
     pub fn ticks(&self) -> Option<&[u64; MODES]> {
         (self.known > 0 && self.odd == 0).then_some(&self.ticks)
@@ -88,13 +88,12 @@ impl Times {
     }
 }
 
-/// The time of one CPU, or of all together, as it is reported: no counter goes back by
-/// little.
+/// The time of one CPU, or of all together, as it is reported: counters do not make small steps
+/// back.
 ///
-/// The kernel takes time back that it had told to be idle or waiting (`proc_stat(5)`), a
-/// tick or two: then what was reported holds until that is exceeded. Where a CPU is taken
-/// out or put in it may take back hours: that is a new beginning, of all modes, as after a
-/// reset.
+/// The kernel takes back a tick or two of time that it had reported as idle or waiting
+/// (`proc_stat(5)`): then the reported value stays until it is exceeded. If a CPU is taken out or
+/// put in, it may take back hours: that is a new beginning, of all modes, as after a reset.
 #[derive(Debug, Default)]
 pub struct Steady {
     held: Times,
@@ -312,8 +311,8 @@ fn times<'l>(
 }
 
 impl Stat {
-    /// Takes the lines from the end of `rest` back to `ctxt`, which follows `intr`. Before
-    /// `rest` come so many lines.
+    /// Takes the lines from the end of `rest` back to `ctxt`, which follows `intr`. There are
+    /// `lines_before` lines before `rest`.
     fn take_last_lines(&mut self, rest: &[u8], lines_before: usize, odd: &mut Odd) {
         let line_of = |at: usize| {
             let before = rest.get(..at).unwrap_or_default();

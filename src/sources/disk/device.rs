@@ -37,7 +37,7 @@ pub struct Device {
 pub struct Known<'t> {
     root: &'t Root,
     now: Instant,
-    /// The names of all devices, where /sys does not tell.
+    /// The names of all devices, if /sys does not say.
     names: Option<BTreeSet<&'t [u8]>>,
 }
 

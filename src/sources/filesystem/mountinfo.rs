@@ -1,9 +1,8 @@
-//! What /proc/PID/mountinfo says (`proc_pid_mountinfo(5)`), and which of the mounts to
-//! measure.
+//! What /proc/PID/mountinfo says (`proc_pid_mountinfo(5)`), and which of the mounts to measure.
 //!
-//! Pure: from the text to mounts, from mounts to a choice. A file system is mounted any
-//! number of times, above all below a unit's sandbox, and measured once; a mount that is
-//! covered by another is not what its path leads to, and is left alone.
+//! Pure: from the text to mounts, from mounts to a choice. A file system may be mounted many times,
+//! above all below a unit's sandbox, and is measured once; a mount that is covered by another
+//! cannot be reached by its path, and is ignored.
 
 use std::collections::{BTreeMap, BTreeSet};
 

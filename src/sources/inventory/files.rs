@@ -95,7 +95,7 @@ fn line_of(text: &[u8]) -> Option<String> {
     (!line.is_empty()).then_some(line)
 }
 
-/// The names in a directory in their order; none where there is no such directory.
+/// The names in a directory in their order; empty if there is no such directory.
 #[must_use]
 pub fn names(root: &Root, absolute: &str) -> Vec<OsString> {
     let entries = std::fs::read_dir(root.path(absolute)).into_iter().flatten();

@@ -1,8 +1,8 @@
 //! What one reading finds out about the host.
 //!
-//! Owns where each fact is from. A fact that can't be read, or whose file has another form
-//! than its manual page promises, is None: it costs none of the others, and is taken to be
-//! named. What a host does not have is None, too, and nothing to speak of.
+//! Owns where each fact comes from. A fact that cannot be read, or whose file has another form than
+//! its manual page promises, is None: it does not affect the others, and is recorded as left out.
+//! What a host does not have is None, too, and is not recorded.
 
 use std::{ffi::OsStr, fs, io, os::unix::ffi::OsStrExt, path::Path};
 
@@ -166,7 +166,7 @@ impl Host {
     }
 }
 
-/// The names of devices in a directory; one that cannot be told is taken to be named.
+/// The names of devices in a directory; one that is not printable is recorded as left out.
 fn devices(root: &Root, directory: &str, left_out: &mut LeftOut) -> Vec<String> {
     let mut found = names(root, directory);
     found.retain(|name| {
@@ -188,7 +188,7 @@ fn text(bytes: Option<Vec<u8>>) -> String {
     String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned()
 }
 
-/// As os-release(5) tells it: the system, its id and its version.
+/// From os-release(5): the system, its id and its version.
 fn os_release(root: &Root, left_out: &mut LeftOut) -> [Option<String>; 3] {
     let files = ["/etc/os-release", "/usr/lib/os-release"];
     let found = files

@@ -1,8 +1,7 @@
-//! `host.*`: what the host is, for the model alone.
+//! `host.*`: what the host is, only for the model.
 //!
-//! Reads many files once per request for the model, beside the loop, and nothing at all for
-//! metrics messages. A fact that can't be told is left out and named, and costs none of the
-//! others.
+//! Reads many files once per request for the model, beside the loop, and nothing at all for metrics
+//! messages. A fact that cannot be read is left out and named, and does not affect the others.
 
 pub mod cpus;
 pub mod files;
@@ -34,7 +33,7 @@ const UNFINISHED: &str = "reading what the host is takes too long: a device or a
 pub struct InventorySource {
     root: Root,
     options: Arc<Options>,
-    /// What the last reading found, and what it could not tell.
+    /// What the last reading found, and what it could not read.
     host: Arc<Mutex<(Host, LeftOut)>>,
     job: BackgroundJob,
     /// Until when the first reading, which was made unasked, is recent enough.

@@ -1,15 +1,15 @@
 //! Which virtual machine or container this is, under systemd-detect-virt(1)'s names.
 //!
-//! systemd's order (src/basic/virt.c), by files that anybody may read. Xen's first domain, which
-//! has the hardware, is known by its features also where /proc/xen is not there. In two places it looks
-//! at more: at the environment of process 1, and at the CPUID leaf of the hypervisor, which
-//! exists on x86 alone. For the latter stand the CPU's flag and the clocks that the kernel
-//! offers with KVM, Hyper-V and Xen. Where systemd would say no more than that there is
-//! something, so does this; where there is nothing to tell bare metal by, it is None.
+//! systemd's order (src/basic/virt.c), by files that any user may read. Xen's first domain, which
+//! has the hardware, is recognised by its features also without /proc/xen. systemd looks at two
+//! more places: the environment of process 1, and the CPUID leaf of the hypervisor, which exists
+//! only on x86. The latter is replaced here by the CPU's flag and the clocks that the kernel offers
+//! with KVM, Hyper-V and Xen. Where systemd would only say that there is something, so does this;
+//! if bare metal cannot be recognised, the result is None.
 //!
 //! Amazon and Google rent out bare metal under the same DMI texts as their virtual machines.
-//! Amazon's firmware has a bit for that, which only root may read; for others the name of the
-//! product tells. Google's says the same of both: there the CPU tells, where it can.
+//! Amazon's firmware has a bit for that, which only root may read; for other users the name of the
+//! product shows it. Google's is the same for both: there the CPU shows it, where it can.
 
 use super::{
     cpus::field,
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::sources::file::Root;
 
-/// The containers whose managers tell their name.
+/// The containers whose managers set their name.
 const CONTAINERS: [&str; 9] = [
     "systemd-nspawn",
     "lxc-libvirt",
@@ -84,7 +84,7 @@ const CLOCKS: [(&str, &str); 3] = [
     ("xen", "xen"),
 ];
 
-/// Its name, or `none`; None where it can't be told.
+/// Its name, or `none`; None if it is unknown.
 #[must_use]
 pub fn detect(root: &Root, cpuinfo: &str) -> Option<&'static str> {
     container(root).or_else(|| machine(root, cpuinfo))
@@ -147,7 +147,7 @@ fn machine(root: &Root, cpuinfo: &str) -> Option<&'static str> {
     let clock = (flagged == Some(true)).then(|| clock(root)).flatten();
     let clock = clock.filter(|name| !first || *name != "xen");
     match clock {
-        // What Google has is KVM, and QEMU shows itself as Hyper-V where it is told to.
+        // Google's is KVM, and QEMU presents itself as Hyper-V if configured to.
         Some("kvm") if firmware == Some("google") => return firmware,
         Some("microsoft") | None => {}
         Some(name) => return Some(name),

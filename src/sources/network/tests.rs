@@ -594,7 +594,7 @@ fn a_name_that_another_device_took_over_is_read_anew() {
 /// Set in the process that runs in a network namespace of its own.
 const INSIDE: &str = "METRICS_AGENT_TEST_INSIDE_NAMESPACE";
 
-/// The kernel tells of a link within a second or so.
+/// The kernel reports changes of a link within a second or so.
 fn eventually<T: PartialEq + std::fmt::Debug>(mut found: impl FnMut() -> T, expected: &T) {
     let deadline = Instant::now() + LONG;
     loop {

@@ -1,10 +1,9 @@
-//! `proc.count`, `proc.state` and, where they are asked for, the processes that use most,
-//! from /proc/PID/stat.
+//! `proc.count`, `proc.state` and, if requested, the processes that use most, from /proc/PID/stat.
 //!
-//! The walk runs beside the loop, as reading about a process may wait for a lock of its.
-//! Each state is reported, also where no process is in it. Where not all processes can be
-//! seen, nothing is reported that would be too small: a count of what a sandbox leaves is a
-//! wrong count. What makes no sense about one process costs that alone.
+//! The walk runs beside the loop, because reading about a process may wait for one of its locks.
+//! Each state is reported, even if no process is in it. If not all processes are visible, the
+//! counts are left out, because they would be too small: a count within a sandbox is a wrong count.
+//! A value of a process that makes no sense costs only itself.
 
 pub mod scan;
 pub mod stat;

@@ -1,11 +1,11 @@
 //! One walk over the processes in /proc.
 //!
-//! Owns the walk: a kept handle of the directory, and for each process one openat(2),
-//! read(2) and close(2), into buffers that are kept. A process that ends meanwhile is
-//! normal. Refuses to take the processes that a mount with hidepid= leaves for all there
-//! are: where it sees no process 1, it says so.
+//! Owns the walk: a kept handle of the directory, and for each process one openat(2), read(2) and
+//! close(2), into buffers that are kept. A process that ends meanwhile is normal. Under a mount
+//! with hidepid= only some processes are visible: if process 1 is not among them, the walk reports
+//! that.
 //!
-//! For a thread that may wait: the kernel locks a process's signals to tell its state.
+//! For a thread that may wait: the kernel locks a process's signals to read its state.
 
 use std::{ffi::CStr, fs::File, io::Read, os::fd::OwnedFd, time::Instant};
 

@@ -1,7 +1,7 @@
-//! One process, out of the text of /proc/PID/stat (`proc_pid_stat(5)`).
+//! One process, from the text of /proc/PID/stat (`proc_pid_stat(5)`).
 //!
-//! The name of a process is whatever it likes: blanks, newlines, parentheses, any bytes. It
-//! ends at the last parenthesis, behind which the kernel prints only a letter and numbers.
+//! The name of a process may be anything: blanks, newlines, parentheses, any bytes. It ends at the
+//! last parenthesis, after which the kernel prints only a letter and numbers.
 
 use crate::sources::{
     error::Malformed,
@@ -66,7 +66,7 @@ pub struct Process<'t> {
     pub resident_pages: Option<u64>,
 }
 
-/// The state of a process alone out of the text of /proc/PID/stat.
+/// Only the state of a process, from the text of /proc/PID/stat.
 pub fn parse_state(text: &[u8], odd: &mut Odd) -> Result<Option<usize>, Malformed> {
     let (_, rest) = name(text).ok_or_else(|| Malformed::new(1, EXPECTED_NAME, text))?;
     let word = fields(rest).next();
@@ -119,7 +119,7 @@ fn state_in(field: &[u8]) -> Option<usize> {
     }
 }
 
-/// The name, and what is behind it.
+/// The name, and what comes after it.
 fn name(line: &[u8]) -> Option<(&[u8], &[u8])> {
     let open = line.iter().position(|&byte| byte == b'(')?;
     let close = line.iter().rposition(|&byte| byte == b')')?;

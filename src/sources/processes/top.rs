@@ -120,8 +120,7 @@ fn used_since(previous: &[Used], now: &[Reading]) -> impl Iterator<Item = (u64, 
     })
 }
 
-/// The `limit` with the largest amounts, none of them 0; of equal ones that which comes
-/// first.
+/// The `limit` with the largest amounts, none of them 0; of equal ones the first.
 fn largest(
     limit: usize,
     all: impl Iterator<Item = (u64, Reading)>,
@@ -140,7 +139,7 @@ fn largest(
     }
 }
 
-/// `PID/NAME`: the name alone is that of several.
+/// `PID/NAME`: several processes may have the same name.
 fn name(instance: &mut String, scan: &Scan, reading: &Reading) {
     instance.clear();
     // Writing to a string never fails.

@@ -1,14 +1,13 @@
-//! Which sensors there are, and what to call them.
+//! Which sensors there are, and their names.
 //!
-//! A sensor is called CHIP/LABEL, as `coretemp/Package id 0`; what has no label, by its
-//! attribute: `acpitz/temp1`. Where several chips have one name, the device tells them
-//! apart, `nvme@nvme0/Composite`, or where that has none of its own, the number that the
-//! kernel gave the chip: `nvme@hwmon3`. A thermal zone is `thermal/TYPE`; one that the
-//! kernel shows among the chips, too, is one of them alone. Drivers that register the old way
-//! have name and sensors in the directory of the device, as libsensors knows: it is looked into
-//! where the chip's own has none. Where one directory has the name and the other one the sensors,
-//! which libsensors passes over, they belong together; a chip without a name is called by its
-//! number, `hwmon3`.
+//! A sensor is called CHIP/LABEL, as `coretemp/Package id 0`; without a label, by its attribute:
+//! `acpitz/temp1`. If several chips have the same name, the device is added,
+//! `nvme@nvme0/Composite`, or, if that has no name of its own, the number that the kernel gave the
+//! chip: `nvme@hwmon3`. A thermal zone is `thermal/TYPE`; one that the kernel also shows among the
+//! chips is only reported as a chip. Drivers that register the old way have name and sensors in the
+//! directory of the device, as libsensors knows: it is used if the chip's own has none. If one
+//! directory has the name and the other one the sensors, which libsensors ignores, they belong
+//! together; a chip without a name is called by its number, `hwmon3`.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

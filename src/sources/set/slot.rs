@@ -13,7 +13,7 @@ pub(super) struct Slot {
     pub(super) definition: &'static SourceDefinition,
     /// There while it is enabled.
     pub(super) source: Option<Box<dyn Source>>,
-    /// It is part of one metrics sample in so many.
+    /// It is part of every nth metrics sample.
     pub(super) every: u32,
     /// So many metrics samples come before the next with it.
     pub(super) wait: u32,
@@ -37,15 +37,15 @@ pub(super) struct Slot {
     changed: bool,
     /// True if the last report was a failure.
     told_failed: bool,
-    /// The values that are left out, each told once.
+    /// The values that are left out, each reported once.
     odd_values: OddValues,
 }
 
-/// Most values of a source that are told to be left out. A file of another form has
+/// Most left-out values of a source that are reported one by one. A file of another form has
 /// hundreds, and ten lines of the log are enough to see that.
 const MAX_TOLD: usize = 16;
 
-/// After how long without it a value that is left out again is told again.
+/// After how long without it a value that is left out again is reported again.
 const FORGET: Duration = Duration::from_secs(60 * 60);
 
 /// Which values are left out, as far as that was reported.
@@ -53,7 +53,7 @@ const FORGET: Duration = Duration::from_secs(60 * 60);
 struct OddValues {
     /// With when it was left out the last time.
     told: Vec<(CollectError, Instant)>,
-    /// What is to be told.
+    /// What is to be reported.
     untold: Vec<String>,
     /// None while no more than [`MAX_TOLD`] were left out; then true once that was reported.
     more: Option<bool>,

@@ -433,7 +433,7 @@ fn time_that_goes_back_is_no_time_that_passes() {
         sample(Some("third")),
         (14_890_968, 1_747_062, 849_282, true)
     );
-    // Hours less of idle time start over, and there is no share of them.
+    // With hours less of idle time the counters start over, and there is no share for them.
     assert_eq!(
         sample(Some("fourth")),
         (12_000_000, 1_747_062, 849_282, false)
@@ -475,7 +475,7 @@ fn each_cpu_has_a_beginning_of_its_own() {
     let all = [(0, 1000), (1, 1000), (2, 1000)];
     assert_eq!(idle(&all), ([Some(1000); 3], 0));
     let stepped = [(0, 999), (1, 700), (2, 701)];
-    // That of the second is told.
+    // That of the second is reported.
     assert_eq!(idle(&stepped), ([Some(1000), Some(700), Some(1000)], 1));
     let without = idle(&[(0, 1001), (2, 999)]);
     assert_eq!(without, ([Some(1001), None, Some(1000)], 0));

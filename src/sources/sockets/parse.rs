@@ -1,9 +1,9 @@
 //! The two forms of the files in /proc/net that count for protocols.
 //!
-//! `sockstat` has a line for each protocol, of names and numbers by turns. `snmp` and
-//! `netstat` have two lines for each, of names and of numbers. What is not reported is not
-//! looked into. `netstat`'s grows with every kernel. A number that makes no sense costs itself
-//! alone; lines of which not even the form is right cost their protocol.
+//! `sockstat` has a line for each protocol, with names and numbers in turn. `snmp` and `netstat`
+//! have two lines for each, one of names and one of numbers. What is not reported is not parsed,
+//! because `netstat`'s lines grow with every kernel. A number that makes no sense costs only
+//! itself; lines of a wrong form cost their protocol.
 
 use crate::sources::{
     error::Malformed,

@@ -61,7 +61,7 @@ fn sockstat_is_names_and_numbers_by_turns() {
     );
     let none = (Ok(Sockstat::default()), vec![]);
     assert_eq!(parsed(parse_sockstat, b"MPTCP: inuse x\n"), none);
-    // A number that makes no sense costs itself alone.
+    // A number that makes no sense costs only itself.
     for (from, to, line) in [
         ("mem 146", "mem -3", 2),
         ("mem 146", "mem 18446744073709551613", 2),

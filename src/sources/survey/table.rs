@@ -1,7 +1,7 @@
-//! What a survey knows: who there is, what they answered, and who does not.
+//! What a survey knows: what there is to ask, the answers, and what does not answer.
 //!
-//! Owns whose turn it is, and who is not asked: decisions without a clock, a thread or a
-//! lock, which the [`Survey`](super::Survey) has around it.
+//! Owns what is asked next, and what is not asked: decisions without a clock, a thread or a lock,
+//! which the [`Survey`](super::Survey) has around it.
 
 use std::{mem, sync::Arc};
 
@@ -13,15 +13,15 @@ pub(super) struct Table<T: Target> {
     /// The row that is asked next.
     pub(super) next: usize,
     pub(super) cut: usize,
-    /// What could not be listed, as far as it was not told.
+    /// What could not be listed, as far as it was not reported.
     pub(super) left_out: LeftOut,
-    /// The job that may go on; another has been left alone.
+    /// The job that may go on; any other was abandoned.
     pub(super) job: u64,
     /// Every one is asked once in a pass.
     pub(super) pass: u64,
     /// Who does not answer, of all sources.
     pub(super) lost: Vec<Lost>,
-    /// Those who were told to be stuck and are not listed any more.
+    /// Those that were logged as stuck and are not listed any more.
     pub(super) gone: Vec<String>,
     /// Why there is no list.
     pub(super) fault: Option<CollectError>,
@@ -134,7 +134,7 @@ impl<T: Target> Table<T> {
         })
     }
 
-    /// Takes over who does not answer as the prober knows it.
+    /// Takes over from the prober what does not answer.
     pub(super) fn note_lost(&mut self, lost: Vec<(Arc<str>, Ticket)>) {
         let mut known = mem::take(&mut self.lost);
         for (key, job) in lost {

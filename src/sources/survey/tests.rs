@@ -105,7 +105,7 @@ fn found(survey: &mut Survey<House>, now: Instant) -> Vec<(String, Found<usize>)
     found
 }
 
-/// A pass in which everybody is asked who can be.
+/// A pass in which all are asked that can be.
 fn pass(survey: &mut Survey<House>) -> Vec<(String, Found<usize>)> {
     // What goes on after a report is part of the pass before.
     wait(|| survey.job.as_ref().is_none_or(Ticket::finished));

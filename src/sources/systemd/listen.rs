@@ -133,7 +133,7 @@ impl Listener {
         Ok(())
     }
 
-    /// Lets a flood of signals pass by, and looks what it left behind.
+    /// Waits until a flood of signals is over, and then looks at the result.
     async fn sit_out(&mut self, client: &mut Client) -> Result<(), Failure> {
         client.unwatch(may_flood).await?;
         let end = Some(Instant::now() + DEAF);
@@ -283,7 +283,7 @@ impl Listener {
                 self.reloading = begins;
                 self.due(|due| due.everything = true);
             }
-            // Until it has loaded all units again it tells of each that it goes and comes.
+            // While it loads all units again it announces that each goes and comes.
             _ if self.reloading => {}
             Signal::UnitNew { name, path } => {
                 self.edit(|manager| manager.loaded(&name, &path));

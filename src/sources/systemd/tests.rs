@@ -1,5 +1,5 @@
-//! What a real manager does not do: lie, vanish, flood. The manager here is a stand-in on a
-//! real bus; the real one is in tests/system/scenarios/systemd.py.
+//! What a real manager does not do: send wrong data, vanish, flood. The manager here is a stand-in
+//! on a real bus; the real one is in tests/system/scenarios/systemd.py.
 
 use std::sync::{
     Mutex,
@@ -192,7 +192,7 @@ fn known(units: &[(&'static str, &'static str)]) -> Arc<Known> {
     known
 }
 
-/// Tells of a unit's state, to one receiver or to all who listen.
+/// Announces a unit's state, to one receiver or to all listeners.
 async fn tell(from: &Connection, to: Option<&str>, unit: &str, state: &str) {
     let changed = std::collections::HashMap::from([("ActiveState", Variant::from(state))]);
     let body = (UNIT_INTERFACE, changed, Vec::<String>::new());

@@ -1,4 +1,4 @@
-//! The kernel's own idea of its clock: adjtimex(2), asked and never told.
+//! The kernel's own data about its clock: adjtimex(2), which is only read, never set.
 
 /// What the kernel knows of its clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

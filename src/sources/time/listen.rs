@@ -17,7 +17,7 @@ const TIMEDATE: &str = "org.freedesktop.timedate1";
 const TIMEDATE_PATH: &str = "/org/freedesktop/timedate1";
 const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 
-/// Keeps up with timesyncd, and asks timedated when told to.
+/// Follows timesyncd, and asks timedated on request.
 pub(super) struct Listener {
     shared: Arc<SharedState<Heard>>,
     again: Arc<Notify>,
