@@ -37,8 +37,8 @@ impl Alarm {
         })
     }
 
-    /// Returns at the deadline; never where there is none. Cancel safe: the next call goes on
-    /// with the same deadline at no cost, or moves it.
+    /// Returns at the deadline; never if there is none. Cancel safe: the next call goes on with the
+    /// same deadline at no cost, or moves it.
     pub(crate) async fn until(&mut self, deadline: Option<Instant>) {
         if self.armed != deadline
             && let Err(error) = self.arm(deadline)

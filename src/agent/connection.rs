@@ -39,7 +39,7 @@ impl Default for Grid {
     }
 }
 
-/// What the agent's task tells a connection.
+/// Orders of the agent's task to a connection.
 #[derive(Debug)]
 pub(crate) enum Order {
     /// The host's name is known: connect.
@@ -63,7 +63,7 @@ pub(crate) struct Orders {
     pub(crate) reconnect: Arc<Notify>,
 }
 
-/// What a connection tells the agent's task.
+/// Reports of a connection to the agent's task.
 #[derive(Debug)]
 pub(crate) enum Report {
     /// Its published state is another one now.

@@ -237,7 +237,7 @@ impl Connections {
         });
     }
 
-    /// Reconnects: the one named, or all. False where there is none of that name.
+    /// Reconnects the named connection, or all. Returns false if there is none of that name.
     pub(crate) fn reconnect(&self, name: Option<&str>) -> bool {
         let mut found = name.is_none();
         for (running_name, running) in &self.running {
@@ -281,8 +281,8 @@ fn configured<'a>(settings: &'a Settings, name: &str) -> Option<&'a CollectorSet
     Some(found)
 }
 
-/// Tells a connection to end. Its orders' channel closes with that, which says the same
-/// where there is no room for the order.
+/// Orders a connection to end. This also closes its orders' channel, which has the same effect if
+/// there is no room for the order.
 fn end(running: Running) -> JoinHandle<()> {
     let _ = running.orders.try_send(Order::Stop);
     running.task

@@ -116,7 +116,7 @@ impl CounterWriter {
         field(&self.agent).store(now, Relaxed);
     }
 
-    /// A message of so many bytes was handed to the transport.
+    /// A message of this many bytes was handed to the transport.
     pub fn sent(&self, bytes: usize) {
         self.both(|t| &t.messages_sent, 1);
         self.both(|t| &t.bytes_sent, bytes as u64);

@@ -46,7 +46,7 @@ impl Sampling {
     }
 }
 
-/// Those who wait for a sample, each with the time when it waits no longer.
+/// The requests that wait for a sample, each with the time when its wait ends.
 #[derive(Debug, Default)]
 pub(crate) struct PendingSamples(Vec<(SampleRequest, Instant)>);
 
@@ -69,7 +69,7 @@ impl PendingSamples {
         self.0.push((want, now + patience));
     }
 
-    /// When the first of those who wait waits no longer; None where there are none.
+    /// When the first of these waits ends; None if there are none.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.0.iter().map(|(_, deadline)| *deadline).min()
     }
@@ -109,7 +109,7 @@ impl SampleRequest {
 }
 
 impl Agent {
-    /// Takes a sample, at once where nothing of it has to be waited for.
+    /// Takes a sample, at once if nothing of it has to be waited for.
     pub(super) fn sample(&mut self, want: SampleRequest) {
         let now = Instant::now();
         if self.sampling.sampler.prepare(&want, now) {

@@ -6,8 +6,8 @@ use crate::curve::link::HandshakeFailure;
 use crate::protocol::LONGEST_PING_INTERVAL;
 use crate::protocol::session::{OpenFailure, Reason};
 
-/// The sentence for `reason`. `detail` is what the system said of the latest failure; it is
-/// empty where nothing was said.
+/// The sentence for `reason`. `detail` is what the system said of the latest failure; it is empty
+/// if nothing was said.
 pub(crate) fn sentence(reason: Reason, detail: &str) -> String {
     match reason {
         Reason::NotStarted => "about to connect".to_owned(),

@@ -62,8 +62,8 @@ impl ReportedName {
         self.look_up();
     }
 
-    /// Asks the resolver again where it knew no full name before: by now the network may
-    /// be there.
+    /// Asks the resolver again if it did not know a full name before: by now the network may be
+    /// there.
     pub(crate) fn look_again(&mut self) {
         if !self.qualified && self.question.is_none() {
             self.look_up();

@@ -58,7 +58,7 @@ pub struct Start {
 /// Why the agent cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The settings name a source that there is none of.
+    /// The settings name a source that does not exist.
     #[error(transparent)]
     Source(#[from] UnknownSource),
     /// The kernel has no timer left.

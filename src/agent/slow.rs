@@ -51,7 +51,7 @@ impl SlowJobs {
         }
     }
 
-    /// Queues a job; runs it at once where none is running.
+    /// Queues a job; runs it at once if none is running.
     pub(crate) fn submit(&mut self, job: Job) {
         if self.waiting.len() >= MAX_WAITING {
             // Callers wait for their answers, so only a disk that hangs gets here.
@@ -64,7 +64,7 @@ impl SlowJobs {
         self.run_next();
     }
 
-    /// The next job that has ended; never where there is none. Cancel safe.
+    /// The next job that has ended; waits forever if there is none. Cancel safe.
     pub(crate) async fn ended(&mut self) -> (Job, Outcome) {
         let outcome = match &mut self.running {
             Some((job, running)) => running.await.unwrap_or_else(|error| job.failed(&error)),
@@ -79,7 +79,7 @@ impl SlowJobs {
         }
     }
 
-    /// The file that settings are kept in; empty where there is no place for one.
+    /// The file that settings are kept in; empty if there is no place for one.
     pub(crate) fn kept_in(&self) -> PathBuf {
         self.inputs
             .state_directory

@@ -168,8 +168,8 @@ pub struct ConnectionState {
     pub routing_id: String,
     /// When the link last came up; None while it is down.
     pub connected_since: Option<SystemTime>,
-    /// The collector has asked for metrics on this link. They are sent also where it is not
-    /// known that they arrive, and the state is not reporting then.
+    /// The collector has asked for metrics on this link. They are also sent while it is unknown
+    /// whether they arrive, and the state is not reporting then.
     pub wants_metrics: bool,
     /// Its totals since it was configured.
     pub totals: Arc<Counters>,

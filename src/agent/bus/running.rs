@@ -10,11 +10,11 @@ use crate::agent::settings::running::{Running, RunningInterval};
 use crate::dbus::find::{self, Values};
 use crate::dbus::{Bus, NAME, path};
 
-/// How long the agent may take to answer. It knows; one that is stuck must not hold up who
-/// asks for the settings.
+/// How long the agent may take to answer. It answers from memory; one that is stuck must not delay
+/// the printing of the settings.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Asks the agent on this bus; None where there is none that answers. Starts none.
+/// Asks the agent on this bus; None if none answers. Starts none.
 pub async fn ask(bus: &Bus) -> Option<Running> {
     let asked = tokio::time::timeout(PATIENCE, async {
         let (properties, objects) = read(bus).await.ok()?;

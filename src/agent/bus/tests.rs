@@ -1,5 +1,5 @@
-//! The service on a real bus, in front of a stand-in for the agent's task: the handle is
-//! a message interface, and what is behind it is another room's to test.
+//! The service on a real bus, in front of a stand-in for the agent's task: the handle is a message
+//! interface, and what is behind it is tested elsewhere.
 
 use std::collections::HashMap;
 use std::process::Command;
@@ -844,7 +844,7 @@ async fn the_questions_of_one_user_block_nobody_else() {
     let other = tokio::task::spawn_blocking(move || other.wait_with_output().unwrap());
     let other = soon(other).await.unwrap();
     assert!(other.status.success(), "{other:?}");
-    // Who leaves takes its questions along, and polkit need not ask anybody any more.
+    // The questions of a caller that leaves are dropped, and polkit need not ask them any more.
     for caller in &mut callers {
         caller.kill().unwrap();
         caller.wait().unwrap();

@@ -1,8 +1,8 @@
 //! The task that owns a session, its socket and its deadline.
 //!
-//! The session decides (see [`crate::protocol::session`]); this task carries out. It
-//! looks the collector's name up, opens and closes the socket, sends, receives, counts,
-//! and tells the agent's task what has changed. It waits for nothing without a bound.
+//! The session decides (see [`crate::protocol::session`]); this task carries out. It looks the
+//! collector's name up, opens and closes the socket, sends, receives, counts, and reports changes
+//! to the agent's task. Every wait has a limit.
 
 use std::collections::VecDeque;
 use std::future::pending;
@@ -30,7 +30,7 @@ use crate::protocol::session::{
 /// How long the last messages of a connection may take to leave at a clean stop.
 const LINGER: Duration = Duration::from_millis(100);
 
-/// Runs a connection until it is told to stop, or the agent's task is gone.
+/// Runs a connection until it is ordered to stop, or the agent's task is gone.
 pub(crate) async fn run(plan: ConnectionParams, mut orders: Orders) {
     // Nothing leaves the host before its name is known.
     loop {
@@ -410,7 +410,7 @@ impl Connection {
         false
     }
 
-    /// Publishes the state where it is another one than before.
+    /// Publishes the state if it has changed.
     async fn publish(&mut self) {
         let state = State::from(self.session.state());
         let reason = sentence(self.session.reason(), &self.detail);

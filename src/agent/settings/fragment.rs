@@ -287,7 +287,7 @@ pub(super) struct DbusFragment {
     pub(super) bus: BusAddress,
 }
 
-/// A public key that stands in the settings themselves.
+/// A public key in the settings themselves.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(try_from = "String")]
 pub(super) struct InlineKey(pub(super) PublicKey);
@@ -335,7 +335,7 @@ mod tests {
 
     use super::*;
 
-    /// The settings of the shipped file: key to what stands behind the `=`, commented out.
+    /// The settings of the shipped file: key to the value after the `=`, commented out.
     fn shipped() -> BTreeMap<String, String> {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/metrics-agent.toml");
         let text = std::fs::read_to_string(path).unwrap();

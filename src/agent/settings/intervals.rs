@@ -14,25 +14,25 @@ use crate::protocol::{METRICS_INTERVAL, STALE_INTERVAL};
 const COLLECTOR_INTERVAL: RangeInclusive<Duration> =
     Duration::from_millis(100)..=Duration::from_secs(24 * 3600);
 
-/// The time as a metrics interval, where it is in [`METRICS_INTERVAL`].
+/// Returns the time as a metrics interval if it is in [`METRICS_INTERVAL`].
 pub fn metrics_interval(time: Duration) -> Result<Duration, OutOfRange> {
     within(time, METRICS_INTERVAL)
 }
 
-/// The time as a stale interval, where it is in [`STALE_INTERVAL`].
+/// Returns the time as a stale interval if it is in [`STALE_INTERVAL`].
 pub fn stale_interval(time: Duration) -> Result<Duration, OutOfRange> {
     within(time, STALE_INTERVAL)
 }
 
-/// [`metrics_interval`] as it stands in a file.
+/// [`metrics_interval`] as written in a file.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct MetricsInterval(pub(super) Duration);
 
-/// [`stale_interval`] as it stands in a file.
+/// [`stale_interval`] as written in a file.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct StaleInterval(pub(super) Duration);
 
-/// A source's own interval as it stands in a file.
+/// A source's own interval as written in a file.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SourceInterval(pub(super) Duration);
 

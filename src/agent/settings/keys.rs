@@ -1,5 +1,5 @@
-//! Which key files the settings mean. Finds them, and makes the agent's own
-//! pair where it has none; what a file holds is `curve`'s to judge.
+//! Which key files the settings mean. Finds them, and creates the agent's own pair if there is
+//! none; `curve` checks the content of a file.
 
 use std::cell::RefCell;
 use std::fs;
@@ -19,11 +19,11 @@ use crate::curve::certificate::{
 };
 use crate::curve::keys::{KeyPair, PublicKey};
 
-/// The agent's own certificate, where no other name is set.
+/// The agent's own certificate, if no other name is set.
 const AGENT_FILE: &str = "agent.key_secret";
 /// The same without its ending, as the pair is made.
 const AGENT_PAIR: &str = "agent";
-/// A collector's certificate, where no other name is set.
+/// A collector's certificate, if no other name is set.
 const COLLECTOR_FILE: &str = "collector.key";
 
 /// Controls if loading may create the agent's key pair.
@@ -40,7 +40,7 @@ pub enum KeyPolicy {
 #[derive(Debug)]
 pub(super) struct OwnKeys {
     pub(super) pair: KeyPair,
-    /// The secret file: read, or made, or where it would be made.
+    /// The secret file: read, or created, or where it would be created.
     pub(super) path: PathBuf,
     /// True if it was read, false if it was created.
     pub(super) found: bool,
@@ -51,7 +51,8 @@ pub(super) struct OwnKeys {
 pub(super) struct KeySearch<'a> {
     credentials: Option<&'a Path>,
     directories: Vec<PathBuf>,
-    /// Keys of the service, which this user must not read, are none of this run.
+    /// True in a run by hand, which does not use the service's keys if this user must not read
+    /// them.
     by_hand: bool,
     state_directory: Option<&'a Path>,
     sight: &'a ServiceView,
@@ -230,7 +231,7 @@ impl<'a> KeySearch<'a> {
         }
     }
 
-    /// The first file of this name, or every place where it is not.
+    /// The first file of this name, or every place that was searched without finding it.
     fn find(&self, name: &Path) -> Result<PathBuf, Vec<String>> {
         let mut looked = Vec::new();
         if name.is_absolute() {

@@ -66,8 +66,8 @@ impl Loaded {
 ///
 /// # Errors
 ///
-/// [`ConfigError`] with every mistake in the layers; where there are none, with
-/// every mistake in how they fit together and in the key files.
+/// [`ConfigError`] with every mistake in the layers; if there are none, with every mistake in how
+/// they fit together and in the key files.
 pub fn load(inputs: &Inputs, policy: KeyPolicy) -> Result<Loaded, ConfigError> {
     read(inputs)?.load(inputs, policy)
 }

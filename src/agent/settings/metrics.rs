@@ -21,7 +21,7 @@ const UNITS_LIMIT: usize = 5000;
 /// The most processes that can be reported one by one.
 const TOP_LIMIT: usize = 100;
 
-/// The time between two readings of one source, where it has one.
+/// The time between two readings of one source, if it has one.
 pub(super) fn interval(source: &SourceDefinition) -> Option<Setting> {
     let default = match source.period {
         Period::EveryMessage => None,
@@ -119,8 +119,8 @@ pub(super) struct MetricsFragment {
     tables: BTreeMap<String, SourceOptions>,
 }
 
-/// Everything that can stand in a `[metrics.NAME]`. Each key is refused where the table of
-/// settings does not have it.
+/// Everything that is allowed in a `[metrics.NAME]`. A key is refused if the table of settings does
+/// not have it.
 #[derive(Debug, Default, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct SourceOptions {

@@ -57,7 +57,7 @@ pub fn path(state_directory: &Path) -> PathBuf {
     state_directory.join(files::KEPT)
 }
 
-/// What is kept; nothing, where there is no file.
+/// The stored settings; empty if there is no file.
 pub fn read(state_directory: &Path) -> Result<Persistent, PersistentError> {
     let Some(layer) = layer(state_directory)? else {
         return Ok(Persistent::default());
@@ -121,7 +121,7 @@ pub fn clear(state_directory: &Path) -> Result<(), PersistentError> {
     Ok(())
 }
 
-/// The last layer, where there is one.
+/// The last layer, if there is one.
 pub(super) fn layer(state_directory: &Path) -> Result<Option<Layer>, ConfigError> {
     let unusable = |reason| Problem {
         place: place(state_directory),

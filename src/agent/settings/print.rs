@@ -7,7 +7,7 @@ use crate::config::format_time;
 use crate::config::print::{Shown, as_toml, document, origin, quoted};
 use crate::config::table::Setting;
 
-/// The agent's settings in force, as TOML; behind each value, where it comes from.
+/// The agent's settings in force, as TOML; after each value, where it comes from.
 #[must_use]
 pub fn effective(loaded: &Loaded) -> String {
     document(&AGENT, &loaded.layers, |setting, path| match path {

@@ -33,7 +33,7 @@ pub struct RunningInterval {
     pub time: Duration,
     /// `settings`, `run-time` or `kept`, as on the bus.
     pub origin: String,
-    /// The file and line, where there is one.
+    /// The file and line, if there is one.
     pub place: String,
 }
 
@@ -124,7 +124,7 @@ fn differences(loaded: &Loaded, running: &Running) -> Vec<String> {
     lines
 }
 
-/// Of what can be set at run time without that being told.
+/// For settings that can be set at run time without the agent reporting that.
 const UNTIL: &str = "set at run time, or not reloaded since the files were changed";
 
 impl RunningInterval {

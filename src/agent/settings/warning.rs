@@ -32,7 +32,7 @@ pub enum Warning {
         format_time(*.stale), format_time(LONGEST_PING_INTERVAL)
     )]
     ShortStale {
-        /// Where it stands.
+        /// The origin of the value.
         place: Place,
         /// The interval that is set.
         stale: Duration,

@@ -493,7 +493,7 @@ fn all_mistakes_are_told_in_the_order_of_layers_and_lines() {
         "usr/metrics-agent.toml",
         "dbus.bus = 'x'\nlog.level = 'y'\nzoo = 1\n",
     );
-    // Hidden by the next layer, and told all the same.
+    // Hidden by the next layer, and still reported.
     host.etc("intervals.metrics = '1d'");
     host.write("etc/metrics-agent.d/1.toml", "intervals.metrics = '1s'");
     host.write("etc/metrics-agent.d/2.toml", b"\xff");
@@ -908,7 +908,7 @@ proptest! {
     }
 }
 
-/// What people write who know other formats, or forget the quotes.
+/// Typical mistakes of people who know other formats, or forget the quotes.
 #[test]
 fn what_is_not_toml_is_told_for_what_it_was_meant_as() {
     let host = Host::new();
@@ -1201,7 +1201,7 @@ fn the_state_of_a_dynamic_user_is_checked_where_root_sees_it() {
         problem.contains(" ~/state/agent.key_secret:1: "),
         "{problem}"
     );
-    // A link of the service's user to what root alone may read is not followed.
+    // A link of the service's user to a file that only root may read is not followed.
     let file = host.at("private/state/agent.key_secret");
     host.pair("private", "roots");
     fs::remove_file(&file).unwrap();
