@@ -150,7 +150,7 @@ impl Reader {
         }
     }
 
-    /// Reads the inside of a message straight to where it belongs.
+    /// Reads the inside of a message directly into its destination.
     async fn read_on(&mut self, out: &mut [u8]) -> io::Result<usize> {
         let Link {
             socket, outgoing, ..

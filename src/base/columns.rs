@@ -68,7 +68,7 @@ pub fn fit(line: &str, columns: Option<usize>) -> String {
     text
 }
 
-/// Every line of a text cut to so many columns.
+/// Cuts every line of a text to so many columns.
 #[must_use]
 pub fn fit_lines(text: &str, columns: Option<usize>) -> String {
     if columns.is_none() {
@@ -82,8 +82,8 @@ pub fn fit_lines(text: &str, columns: Option<usize>) -> String {
         .collect()
 }
 
-/// A text without escape sequences in pieces of at most this many columns; in one where there is
-/// no room for any.
+/// Splits a text without escape sequences into pieces of at most this many columns; returns it
+/// whole if there is no room for any.
 #[must_use]
 pub fn pieces(text: &str, columns: usize) -> Vec<&str> {
     let mut pieces = Vec::new();
@@ -100,7 +100,7 @@ pub fn pieces(text: &str, columns: usize) -> Vec<&str> {
     pieces
 }
 
-/// A sentence in lines of at most this many columns, where no word is wider.
+/// Wraps a sentence into lines of at most this many columns, unless a word is wider.
 #[must_use]
 pub fn wrapped(sentence: &str, columns: Option<usize>) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
@@ -138,7 +138,7 @@ pub fn table(lines: &[Vec<String>]) -> String {
 
 /// Makes the lines of a table, of which the first has the headings, fit into so many columns:
 /// leaves out what may be `spared`, in that order, until they do, then shortens what may be `cut`,
-/// down to [`LEAST`]. The headings of what was left out.
+/// down to [`LEAST`]. Returns the headings of what was left out.
 pub fn narrow(
     lines: &mut [Vec<String>],
     columns: usize,
@@ -194,9 +194,9 @@ pub fn narrow(
     left_out
 }
 
-/// A table, of which the first line has the headings, for a terminal of so many columns, as
-/// [`narrow`] makes it fit; where it does not, or is [`NARROW`], all of it as [`blocks`]. And the
-/// headings of what was left out.
+/// A table, whose first line has the headings, for a terminal of so many columns, as [`narrow`]
+/// makes it fit; if it does not, or the terminal is [`NARROW`], all of it as [`blocks`]. Also
+/// returns the headings of what was left out.
 #[must_use]
 pub fn fitted(
     mut lines: Vec<Vec<String>>,
@@ -218,8 +218,8 @@ pub fn fitted(
     }
 }
 
-/// Each line of a table below the first, which has the headings, as a block: so many first cells,
-/// and below them each other one that is not `-` behind its heading.
+/// Each line of a table after the headings as a block: the first cells on one line, and below them
+/// each other cell that is not `-`, after its heading.
 #[must_use]
 pub fn blocks(lines: &[Vec<String>], titles: usize, columns: usize) -> String {
     let Some((headings, lines)) = lines.split_first() else {
@@ -244,8 +244,8 @@ pub fn blocks(lines: &[Vec<String>], titles: usize, columns: usize) -> String {
     text
 }
 
-/// Lines of a value behind its label, which are wrapped between words, and begin below the label's
-/// end or, where a word has no room there, as far to the left as it takes. The label is whole.
+/// Lines of a value after its label, wrapped between words. They begin below the label's end or, if
+/// a word has no room there, further to the left. The label is whole.
 #[must_use]
 pub fn labelled(label: &str, value: &str, columns: usize) -> String {
     let whole = format!("{label}{value}");
@@ -253,7 +253,7 @@ pub fn labelled(label: &str, value: &str, columns: usize) -> String {
         return whole + "\n";
     }
     let behind = width(label);
-    // Behind a label that takes much of the line there is room for a word a line at best.
+    // After a label that takes much of the line there is room for one word a line at best.
     let indent = if behind * 2 <= columns { behind } else { 4 };
     let mut text = label.to_owned();
     let mut used = behind;

@@ -17,8 +17,8 @@ use crate::base::text::is_hidden;
 /// in its network answers in milliseconds; past this the short name has to do.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Where the kernel tells the host name and its changes (proc(5); poll(2) reports an
-/// exceptional condition at each change).
+/// Where the kernel reports the host name and its changes (proc(5); poll(2) reports an exceptional
+/// condition at each change).
 const KERNEL_HOST_NAME: &str = "/proc/sys/kernel/hostname";
 
 /// The host name of this UTS name space, uname(2).

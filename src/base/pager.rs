@@ -17,8 +17,8 @@ const PAGERS: [&str; 3] = ["pager", "less", "more"];
 /// scrolling what changed, leave the text there, end at Ctrl-C. systemd's own choice.
 const LESS: &str = "FRSXMK";
 
-/// Shows text in the pager that `SYSTEMD_PAGER` or `PAGER` names (empty or `cat`: none), or in
-/// a common one; prints it where none can be started.
+/// Shows text in the pager that `SYSTEMD_PAGER` or `PAGER` names (empty or `cat`: none), or in a
+/// common one; prints it if none can be started.
 ///
 /// # Errors
 ///

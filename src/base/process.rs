@@ -1,7 +1,7 @@
-//! What the kernel tells of a process.
+//! What the kernel reports about a process.
 
-/// The resident pages out of the text of /proc/PID/statm (`proc_pid_statm(5)`); None where it is
-/// not as it should be.
+/// The resident pages from the text of /proc/PID/statm (`proc_pid_statm(5)`); None if the text is
+/// malformed.
 #[must_use]
 pub fn resident_pages(text: &[u8]) -> Option<u64> {
     let line = text.strip_suffix(b"\n")?;

@@ -8,8 +8,8 @@ use std::path::Path;
 
 use super::text::is_hidden;
 
-/// A command line: words of ours, then operands, which may be anything. A `--` stands before
-/// operands of which one could be taken for an option.
+/// A command line: our own words, then operands, which may be anything. There is a `--` before
+/// operands if one of them could be taken for an option.
 #[must_use]
 pub fn command(words: &[&str], operands: &[&str]) -> String {
     let option = operands.iter().any(|operand| operand.starts_with('-'));

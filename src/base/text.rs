@@ -147,7 +147,7 @@ pub fn address(address: &str) -> &str {
     }
 }
 
-/// As [`shown`], of at most so many of its characters; an ellipsis where some are left out.
+/// As [`shown`], but at most so many of its characters; an ellipsis if some are left out.
 #[must_use]
 pub fn shortened(text: &str, most: usize) -> Cow<'_, str> {
     match text.char_indices().nth(most) {
@@ -301,7 +301,7 @@ mod tests {
             ] {
                 prop_assert!(is_plain(&one), "{one:?}");
             }
-            // It is shown as it was where it is plain, and never twice.
+            // Plain text is unchanged, and no text is escaped twice.
             let once = shown(&text).into_owned();
             prop_assert_eq!(shown(&once), once.as_str());
         }

@@ -1,8 +1,8 @@
 //! Calls that are being answered on a connection to a bus, within bounds.
 //!
-//! Anybody on the bus may call, and pays nothing for it; zbus begins a task for each call before
-//! anybody of us hears of it, so the bounds of what a call asks for come too late. A call counts
-//! from when it is read until its answer is written.
+//! Any user of the bus may call, at no cost; zbus starts a task for each call before our code sees
+//! it, so limits on what a call asks for come too late. A call counts from when it is read until
+//! its answer is written.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};

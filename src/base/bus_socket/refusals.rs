@@ -84,8 +84,8 @@ impl Outgoing {
 }
 
 impl Queue {
-    /// Writes refusals where no other message is written in part. What fails is the connection,
-    /// which ends by itself.
+    /// Writes refusals unless another message is partly written. A failure is one of the
+    /// connection, which ends by itself.
     fn flush(&mut self, socket: &UnixStream) -> Waits {
         while self.left == 0 && !self.refusals.is_empty() {
             if !self.write_refusal(socket) {
@@ -191,7 +191,7 @@ mod tests {
         ready.unwrap();
         let (first, rest) = read.split_at(message.len());
         assert!(first == message, "the message is whole");
-        // They differ in their own serials alone.
+        // They differ only in their own serials.
         for one in rest.chunks(refusal.len()) {
             assert_eq!((one[1], one.len()), (3, refusal.len()));
             assert_eq!(one[12..], refusal[12..]);

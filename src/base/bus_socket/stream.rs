@@ -1,7 +1,7 @@
 //! Finds where one message of a bus ends and the next begins, and which messages are discarded.
 
-/// The longest call or signal, which come from anybody: of those that mean something to us
-/// none has a hundredth of this.
+/// The longest call or signal, which any user may send: those that mean something to us are not a
+/// hundredth as long.
 const UNASKED_BYTES: u64 = 64 * 1024;
 
 /// The longest answer to a call of our own. The service manager's lists are the longest: some
@@ -13,7 +13,7 @@ const ANSWER_BYTES: u64 = 16 * 1024 * 1024;
 /// and the length of the fields.
 pub(super) const HEADER_BYTES: usize = 16;
 
-/// Where in what the bus sends the next byte stands.
+/// The position of the next byte in what the bus sends.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stream {
     /// At the first byte of a line or of a message.
@@ -21,7 +21,7 @@ pub(super) enum Stream {
     Between,
     /// In a line of the authentication, which comes before all messages.
     Line,
-    /// In a message; so many bytes are left of it.
+    /// In a message; this many bytes of it are left.
     Message(usize),
     /// At the first byte of a call; its header's length and its whole length.
     Call { header: usize, all: usize },
@@ -36,7 +36,7 @@ pub(super) enum Step {
     Pass(usize),
     /// Discard this many of the bytes that are there.
     Skip(usize),
-    /// Nothing is there; the next bytes, so many of them, are for zbus.
+    /// Nothing is there; the next bytes, this many, are for zbus.
     Inside(usize),
     /// A call is there with its header, which has so many bytes; the caller decides if zbus gets
     /// it.

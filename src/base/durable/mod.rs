@@ -116,12 +116,12 @@ where
     done.map_err(FileError::of(path, "work there as its owner"))?
 }
 
-/// Replaces a file, that is to be its owner's alone, with what `write` writes. A directory
-/// that is not there is made.
+/// Replaces a file, to which only its owner has access, with what `write` writes. A missing
+/// directory is created.
 ///
 /// # Errors
 ///
-/// [`FileError`]; the draft is gone then, as it takes room that the disk may not have.
+/// [`FileError`]; the draft is gone then, because it takes room that the disk may not have.
 pub fn replace(
     target: &Path,
     write: impl FnOnce(&mut File) -> io::Result<()> + Send,
@@ -177,7 +177,7 @@ impl Directory {
     ///
     /// # Errors
     ///
-    /// [`FileError`], also where it is a link.
+    /// [`FileError`], also if it is a link.
     pub fn directory(&self, name: &str) -> Result<Option<Self>, FileError> {
         let path = self.path_of(name);
         match openat(
@@ -192,7 +192,7 @@ impl Directory {
         }
     }
 
-    /// The directory of this name in it; made, where there is none.
+    /// The directory of this name in it; created if there is none.
     ///
     /// # Errors
     ///
@@ -208,11 +208,11 @@ impl Directory {
         self.directory(name)?.ok_or_else(gone)
     }
 
-    /// Opens a file to read it; None where there is none.
+    /// Opens a file to read it; None if there is none.
     ///
     /// # Errors
     ///
-    /// [`FileError`], also where it is a link, a pipe or anything else that is no file.
+    /// [`FileError`], also if it is a link, a pipe or anything else that is not a file.
     pub fn read(&self, name: &str) -> Result<Option<File>, FileError> {
         match self.file(name, OFlags::RDONLY, 0) {
             Err(error) if error.source.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -239,11 +239,11 @@ impl Directory {
         Ok(names)
     }
 
-    /// Replaces a file with what `write` writes; it is its owner's alone.
+    /// Replaces a file with what `write` writes; only its owner has access.
     ///
     /// # Errors
     ///
-    /// [`FileError`]; what was there before still is.
+    /// [`FileError`]; the previous content stays.
     pub fn replace(
         &self,
         name: &str,
@@ -335,7 +335,7 @@ impl Directory {
         Ok(locked == Err(Errno::WOULDBLOCK))
     }
 
-    /// Puts the directory's entries on the disk: a rename alone is only in memory.
+    /// Puts the directory's entries on the disk: until then a rename is only in memory.
     ///
     /// # Errors
     ///

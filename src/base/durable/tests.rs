@@ -76,7 +76,7 @@ fn a_draft_of_a_process_that_was_killed_goes_with_the_next_but_one() {
     );
 }
 
-/// What stands where a file of ours is expected, and leads elsewhere or nowhere.
+/// Objects at the place of a file of ours that lead elsewhere or nowhere.
 fn traps(directory: &Path, target: &Path) -> Vec<&'static str> {
     symlink(target, directory.join("link")).unwrap();
     symlink("nowhere", directory.join("dangling")).unwrap();
