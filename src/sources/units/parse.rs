@@ -108,8 +108,8 @@ pub fn cpu_stat(text: &[u8], odd: &mut Odd) -> Result<CpuStat, Malformed> {
     Ok(found)
 }
 
-/// The beginning of `memory.stat`, where `anon` and `file` stand since there is cgroup v2:
-/// it may be cut off anywhere.
+/// The beginning of `memory.stat`, which has `anon` and `file` first in every kernel with cgroup
+/// v2: it may be cut off anywhere.
 pub fn memory_stat(head: &[u8], odd: &mut Odd) -> Result<MemoryStat, Malformed> {
     let ([anon, file], _) = flat_keyed(head, [b"anon", b"file"], MAX_BYTES, false, odd);
     Ok(MemoryStat { anon, file })
@@ -123,10 +123,10 @@ pub fn oom_kills(text: &[u8], odd: &mut Odd) -> Result<Option<u64>, Malformed> {
 
 /// `io.stat`; an empty one is that of a cgroup that has done nothing yet.
 ///
-/// Devices without numbers are named too, each on a line (6.1 and 6.12) or, before that,
-/// one after the other with no newline behind them. A device that has no name any more is
-/// called `(unknown)`: one of ZFS, a path of a multipath device. A sum of which a part makes no
-/// sense or is not there is left out: without it, it would go back.
+/// Devices without numbers are listed too, each on a line (6.1 and 6.12) or, before that, one after
+/// the other without a newline. A device that no longer has a name is called `(unknown)`: one of
+/// ZFS, a path of a multipath device. A sum is left out if a part of it makes no sense or is
+/// missing: without that part, the sum would go back.
 pub fn io_stat(text: &[u8], odd: &mut Odd) -> Result<IoStat, Malformed> {
     let end = text.iter().rposition(|&byte| byte == b'\n');
     let (whole, rest) = text.split_at(end.map_or(0, |end| end + 1));
@@ -238,9 +238,8 @@ pub fn pressure(text: &[u8], odd: &mut Odd) -> Result<Pressure, Malformed> {
     Ok(pressure)
 }
 
-/// The values of the named lines, `most` at most, and the number of the last line. No line is
-/// looked at behind the last that is wanted. What no newline ends is odd where the text is
-/// `whole`.
+/// The values of the named lines, `most` at most, and the number of the last line. Lines after the
+/// last wanted one are ignored. A line without a newline is odd if the text is `whole`.
 fn flat_keyed<const N: usize>(
     text: &[u8],
     names: [&[u8]; N],

@@ -1,12 +1,12 @@
 //! Which units there are: the slices' directories in the cgroup tree.
 //!
-//! Owns finding them, and the knowledge whether anything came or went. systemd makes a
-//! cgroup for each unit below that of its slice (systemd.slice(5)); what is below a service
-//! or a scope is that unit's own business, be it a container's or a user's manager, whose
-//! units are named like the system's. So slices alone are descended into.
+//! Owns finding them, and detects if any came or went. systemd makes a cgroup for each unit below
+//! that of its slice (systemd.slice(5)). What is below a service or a scope belongs to that unit: a
+//! container or a user's manager may have units there with the same names as the system's. So only
+//! slices are descended into.
 //!
-//! The kernel tells of cgroups that come and go by inotify(7), so that the tree is walked
-//! only then; where a directory can't be watched it is walked for every sample.
+//! The kernel reports cgroups that come and go by inotify(7), so that the tree is walked only then;
+//! if a directory cannot be watched, the tree is walked for every sample.
 
 use std::{
     fs, io,
@@ -22,8 +22,8 @@ use super::super::{error::FileError, odd::LeftOut};
 /// each; this is beyond what one manager handles.
 const MAX_UNITS: usize = 16_384;
 
-/// Most slices. Each costs a watch, and a page of names to read in a walk; a host has
-/// about ten, one for each user who is logged in, and one for each pod where there are any.
+/// Most slices. Each costs a watch, and a page of names to read in a walk; a host has about ten,
+/// one for each user who is logged in, and one for each pod, if any.
 const MAX_SLICES: usize = 4096;
 
 /// Most readings of the queue in a row: each slice has two events at most, each reading
@@ -90,8 +90,8 @@ impl Tree {
     ///
     /// A slice that cannot be listed costs the units in it, and is noted.
     ///
-    /// A name is there once: where two cgroups have it, as after a service was started
-    /// again in another slice with a process left behind, the first path's.
+    /// A name is listed once: if two cgroups have it, for example after a service was started again
+    /// in another slice with a process left behind, the first path counts.
     pub(super) fn walk(
         &mut self,
         admits: impl Fn(&str) -> bool,

@@ -1,21 +1,19 @@
 //! One unit: what its cgroup's files said, and which of them have to be read again.
 //!
-//! Most services of a host do nothing between two samples, and most of what their files
-//! say can't have changed then. [`Unit::read`] decides by `cpu.stat` and `memory.current`,
-//! which it reads first and always, as it does `io.stat` (what a unit wrote reaches the
-//! disk when it sleeps again). Where neither the CPU time nor the memory is another than
-//! before, no task of the unit ran, so that it
+//! Most services of a host do nothing between two samples, and most of what their files say cannot
+//! have changed then. [`Unit::read`] decides by `cpu.stat` and `memory.current`, which it always
+//! reads first, together with `io.stat` (what a unit wrote reaches the disk when it sleeps again).
+//! If neither the CPU time nor the memory has changed, no task of the unit ran, so that it
 //!
 //! - began or ended no task,
-//! - neither got nor gave back memory; what others take from it (reclaim) lessens
-//!   `memory.current`, and moves nothing between `anon`, `file` and swap that does not;
-//! - began or ended no wait. It may still be in one from before, so its pressures are read
-//!   until they stand still as well: then all its tasks sleep, and none waits for anything.
+//! - neither allocated nor freed memory; reclaim by others reduces `memory.current`, and moves
+//! nothing between `anon`, `file` and swap that does not;
+//! - began or ended no wait. It may still be in an earlier one, so its pressures are read   until
+//! they do not change either: then all its tasks sleep, and none waits for anything.
 //!
-//! Such a unit is at rest. What remains is what others do to it: a task that is moved into
-//! or out of its cgroup, or gets no CPU at all after it was woken, a process that was
-//! killed and has not died yet, a controller that is enabled. So everything is read in
-//! each [`REST`]th sample nevertheless.
+//! Such a unit is at rest. What remains is what others do to it: a task that is moved into or out
+//! of its cgroup, or gets no CPU at all after it was woken, a process that was killed and has not
+//! died yet, a controller that is enabled. So everything is still read in each [`REST`]th sample.
 
 use super::{
     files::{Cgroup, File, Found, Reader, Room},
@@ -56,7 +54,7 @@ enum State {
     New,
     /// Its values are those of the last sample.
     Busy,
-    /// They are still true where CPU time and memory stand still.
+    /// They are still true while CPU time and memory do not change.
     AtRest,
 }
 
@@ -105,8 +103,8 @@ impl Unit {
         &self.values
     }
 
-    /// Reads what may have changed, for the sample of this number; false where the unit is
-    /// gone. A file that is odd costs its own values alone.
+    /// Reads what may have changed, for the sample of this number; returns false if the unit is
+    /// gone. A file that is odd costs only its own values.
     pub(super) fn read(&mut self, reader: &mut Reader, round: u64, room: &mut Room<'_>) -> bool {
         // Not all units in the same sample, so that none costs more than the others.
         let full = self.inode.wrapping_add(round).is_multiple_of(REST);
