@@ -41,7 +41,7 @@ impl Progress {
         self.expected.store(IDLE, Relaxed);
     }
 
-    /// True where the task should have run long ago.
+    /// True if the task should have run long ago.
     pub(crate) fn stuck(&self, now: Instant) -> bool {
         let expected = self.expected.load(Relaxed);
         expected != IDLE

@@ -182,7 +182,7 @@ impl Connection {
         }
     }
 
-    /// True where this link has reported under another name than this grid's.
+    /// True if this link has reported under another name than this grid's.
     fn is_renamed(&self, grid: &Grid) -> bool {
         let reported_as = self.reported_as.as_ref();
         reported_as.is_some_and(|reported_as| *reported_as != grid.host)
@@ -394,7 +394,7 @@ impl Connection {
         }
     }
 
-    /// Hands a message to the transport, now or never. True where that worked.
+    /// Hands a message to the transport, now or never. True if that worked.
     fn send(&mut self, message: Message<'_>) -> bool {
         let frames = message.frames();
         match self.dealer.as_mut().map(|dealer| dealer.try_send(&frames)) {
