@@ -40,7 +40,7 @@ fn printable(name: &str) -> String {
 }
 
 /// The fully qualified name of the host named `short`. Blocks on the resolver: never call
-/// it on the loop. None where the resolver knows no longer name.
+/// it on the loop. None if the resolver knows no longer name.
 pub(crate) fn fully_qualified(short: &str) -> Option<String> {
     if short.contains('.') {
         return Some(short.to_owned());
@@ -87,7 +87,7 @@ impl Watch {
         Self(watched.ok())
     }
 
-    /// Returns when a name was set; never where that can't be watched. Cancel safe.
+    /// Returns when a name was set; never if that can't be watched. Cancel safe.
     pub(crate) async fn changed(&mut self) {
         let Some(file) = &self.0 else {
             return std::future::pending().await;

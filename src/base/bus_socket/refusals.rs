@@ -118,7 +118,7 @@ impl Queue {
         true
     }
 
-    /// zbus's message goes before all refusals but one that was begun. None where the bus takes
+    /// zbus's message goes before all refusals but one that was begun. None if the bus takes
     /// nothing now.
     fn write(&mut self, socket: &UnixStream, bytes: &[u8]) -> Option<io::Result<usize>> {
         if self.begun && !self.write_refusal(socket) {

@@ -308,7 +308,7 @@ impl Directory {
         self.sync()
     }
 
-    /// Takes a lock that ends with the file; None where another process has it.
+    /// Takes a lock that ends with the file; None if another process has it.
     ///
     /// # Errors
     ///
