@@ -141,7 +141,7 @@ impl Problems {
 /// One thing that is wrong. Displays as `PLACE: KEY: REASON`.
 #[derive(Debug)]
 pub struct Problem {
-    /// Where it stands.
+    /// The origin of the value.
     pub place: Place,
     /// The key, such as `intervals.metrics`, where it is about one.
     pub key: Option<String>,

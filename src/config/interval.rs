@@ -46,7 +46,7 @@ pub(crate) fn parse(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|error| error.to_string())
 }
 
-/// Reads a time of this range, as it stands in a file.
+/// Reads a time of this range, as written in a file.
 pub(crate) fn deserialize_within<'de, D: Deserializer<'de>>(
     from: D,
     range: RangeInclusive<Duration>,

@@ -1,5 +1,5 @@
-//! `--print-config`: every effective value with where it comes from, as TOML
-//! that can be read again. Shows public keys, and of secret ones the file alone.
+//! `--print-config`: every effective value with where it comes from, as TOML that can be read
+//! again. Shows public keys; of secret keys, only the file.
 
 use std::fmt::{Display, Write as _};
 

@@ -66,7 +66,7 @@ pub struct Service {
     unit: &'static str,
     environment: Vec<(OsString, OsString)>,
     user: String,
-    /// None where the system knows no such user.
+    /// None if the system knows no such user.
     owner: Option<Owner>,
     groups: Vec<u32>,
     sight: ServiceView,

@@ -38,7 +38,7 @@ pub struct Credential {
     pub name: String,
     /// Where it is now; where it will be, if the unit itself has its text.
     pub path: PathBuf,
-    /// What root has read there; None where it cannot.
+    /// What root has read there; None if it cannot.
     pub certificate: Option<Result<Certificate, String>>,
     /// Why root cannot read it.
     pub obstacle: &'static str,
@@ -93,7 +93,7 @@ impl Stores {
     }
 }
 
-/// What the service manager knows of the unit's credentials; None where it does not answer.
+/// What the service manager knows of the unit's credentials; None if it does not answer.
 pub(super) fn of_manager(unit: &str) -> Option<Vec<Wanted>> {
     let path = object_path(unit);
     let answer = ask(
@@ -221,7 +221,7 @@ pub(super) fn resolve(unit: &str, wanted: &[Wanted], stores: &Stores) -> Vec<Cre
     all
 }
 
-/// None where there is nothing, which is no error of the unit's for a relative path.
+/// None if there is nothing, which is no error of the unit's for a relative path.
 fn load(name: &str, path: &str, encrypted: bool, stores: &Stores) -> Vec<Credential> {
     let path = Path::new(path);
     let path = if path.is_absolute() {
@@ -279,7 +279,7 @@ fn import(names: &str, renamed: &str, stores: &Stores) -> Vec<Credential> {
     found
 }
 
-/// A credential in a file; None where there is nothing.
+/// A credential in a file; None if there is nothing.
 fn read(name: &str, path: &Path, encrypted: bool) -> Option<Credential> {
     let about = fs::metadata(path).ok()?;
     // systemd copies it: what is handed over has a mode of its own.

@@ -30,7 +30,7 @@ pub(super) fn refuses(name: &str, user: &str, groups: &[u32]) -> bool {
     of_system(name).is_some_and(|owners| !owners.iter().any(may))
 }
 
-/// Of all policies on this host; None where there are none, and so no bus.
+/// Of all policies on this host; None if there are none, and so no bus.
 fn of_system(name: &str) -> Option<Vec<Owners>> {
     let files = DIRECTORIES.iter().flat_map(|directory| {
         let entries = fs::read_dir(directory).ok().into_iter().flatten();
