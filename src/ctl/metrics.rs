@@ -41,7 +41,7 @@ pub(super) struct Table {
     known: HashMap<String, Known>,
 }
 
-/// Whether a table has a column for rates.
+/// Says if a table has a column for rates.
 pub(super) enum Rates<'a> {
     /// No: there is one sample.
     None,
@@ -190,7 +190,7 @@ fn whole(number: f64) -> u64 {
     number as u64
 }
 
-/// Growth in a second; None where there was no such count, or it was reset meanwhile.
+/// Growth in a second; None if there was no such count, or it was reset meanwhile.
 fn rate_of(value: &Variant<'_>, name: &str, earlier: &Earlier<'_>) -> Option<f64> {
     let before = as_number(earlier.grid.get(name)?)?;
     let seconds = earlier.before.as_secs_f64();

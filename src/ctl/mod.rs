@@ -83,7 +83,7 @@ struct Control {
     paged: bool,
     /// Columns to shorten lines to; None for whole lines.
     width: Option<usize>,
-    /// The width of the terminal that texts are wrapped for; None where there is none.
+    /// The width of the terminal that texts are wrapped for; None if there is none.
     columns: Option<usize>,
     /// Lines of the log.
     lines: u32,

@@ -1,7 +1,7 @@
-//! The agent seen from outside: zbus proxies for its objects, and the way to them.
+//! The agent seen from outside: zbus proxies for its objects, and how to find them.
 //!
-//! Reading never starts an agent that does not run: [`Agent::find`] looks up who owns the
-//! name now, and every call goes to that owner.
+//! Reading never starts an agent that does not run: [`Agent::find`] looks up the present owner of
+//! the name, and every call goes to that owner.
 
 use crate::dbus::find;
 
@@ -74,7 +74,7 @@ pub struct Agent {
 impl Agent {
     /// Finds the running agent, without starting one.
     ///
-    /// `interactive` says that there is a person who can wait for polkit's question.
+    /// `interactive` says that there is a person to answer polkit's question.
     pub async fn find(bus: &Bus, interactive: bool) -> Result<Self, FindError> {
         let connection = find::connect(bus).await?;
         Self::on(&connection, bus, interactive).await

@@ -45,7 +45,7 @@ impl View {
 
 /// The terminal, until it is dropped.
 pub(super) struct Screen {
-    /// As it was; None where standard input is no terminal.
+    /// As it was; None if standard input is no terminal.
     before: Option<Termios>,
     keys: mpsc::Receiver<u8>,
     resized: Signal,

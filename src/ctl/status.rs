@@ -28,7 +28,7 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// Asks the bus and systemd; None where the bus does not know.
+    /// Asks the bus and systemd; None if the bus does not know.
     pub(super) async fn of(agent: &Agent) -> Option<Self> {
         let id = agent.process().await.ok()?;
         let unit = Unit::of_process(agent.connection(), id).await;
@@ -285,7 +285,7 @@ fn received(values: &Values) -> String {
     plural(number(values, "MessagesReceived"), "message")
 }
 
-/// What was counted and should better be 0; empty where it is.
+/// What was counted and should better be 0; empty if it is.
 fn trouble(values: &Values) -> String {
     let counted = [
         ("MessagesDropped", "message dropped", "messages dropped"),

@@ -100,7 +100,7 @@ impl Control {
         }
     }
 
-    /// The values now; None where there is no agent.
+    /// The values now; None if there is no agent.
     async fn look(
         &self,
         source: &mut Option<Source>,
@@ -205,7 +205,7 @@ impl Place {
         Ok(true)
     }
 
-    /// Does something while the screen is looked after; None where the person leaves.
+    /// Does something while the screen is looked after; None if the person leaves.
     async fn during<F: Future>(&mut self, what: F) -> Result<Option<F::Output>, Failure> {
         let Some(screen) = &mut self.0 else {
             return Ok(Some(what.await));
