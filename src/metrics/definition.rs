@@ -28,7 +28,7 @@ impl Kind {
 pub struct Definition {
     /// The name on the wire, without an instance.
     pub name: &'static str,
-    /// What an instance in brackets is, such as `device`; None where there is but one value.
+    /// What an instance in brackets is, such as `device`; None if there is but one value.
     pub instance: Option<&'static str>,
     /// The unit; empty for a number without one and for text.
     pub unit: &'static str,

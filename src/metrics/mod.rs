@@ -1,9 +1,9 @@
-//! What a metric is, for all who read, send, keep or show one.
+//! What a metric is, for all code that reads, sends, keeps or shows one.
 //!
 //! - [`definition`] and [`table`]: name, unit and kind of every metric that the agent has;
 //! - [`samples`]: values by name, ready for the wire;
 //! - [`families`]: which metrics are reported together;
-//! - [`latest`]: what a host said last of each.
+//! - [`latest`]: a host's latest value of each.
 
 pub mod definition;
 pub mod families;
