@@ -99,7 +99,7 @@ pub struct Session {
     settings: SessionSettings,
     phase: Phase,
     backoff: Backoff,
-    /// Why the connection is stale; None where it is not.
+    /// Why the connection is stale; None if it is not.
     failure: Option<Reason>,
     /// The collector has refused what was sent, and not shown since that it takes it.
     refused: bool,

@@ -59,8 +59,8 @@ pub(super) enum Verdict {
 /// What is known of the grids sent on a link.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Watch {
-    /// When the first metrics were. A model alone says nothing: it may be small enough for a path
-    /// that metrics are too large for.
+    /// When the first metrics were. A model proves nothing: it may be small enough for a path that
+    /// metrics are too large for.
     first_metrics: Option<Instant>,
     /// Since when something is under way, as far as is known, without any progress.
     stuck_since: Option<Instant>,
