@@ -79,7 +79,7 @@ pub struct Ticks {
 }
 
 impl Ticks {
-    /// None where a time makes no sense.
+    /// None if a time makes no sense.
     #[must_use]
     pub fn of(times: &Times) -> Option<Self> {
         let [user, nice, system, idle, iowait, irq, softirq, steal, ..] = *times.ticks()?;
@@ -176,7 +176,7 @@ const EXPECTED_CORE_FORWARD: &str = "times of a CPU that go back by less than 3 
 
 /// What is expected of the times since the previous reading and is not so, if anything. All CPUs
 /// have `spent` that many ticks since, by the clock, and `most` is the bound on what the kernel
-/// may count; None where it is not known how many there are.
+/// may count; None if it is not known how many there are.
 fn misstep(
     previous: &Reading,
     now: &Reading,
@@ -379,7 +379,7 @@ impl Source for CpuSource {
                 self.report_share(purpose, &times, (at, self.cpus), text, sink);
                 return Ok(());
             }
-            // Whether that is all that there is, the rest of the file tells.
+            // The first line cannot be used; what is wrong is reported from the whole file.
             odd = Odd::default();
         }
         let cores = self.each.as_mut().map(|each| &mut each.cores);
@@ -609,8 +609,8 @@ mod tests {
         samples.get("cpu.idle.total")
     }
 
-    /// Steps back of less than 3 s: the counters hold, and the share is left out for the interval
-    /// with the step alone, counted and named.
+    /// Steps back of less than 3 s: the counters keep their values, and the share is left out only
+    /// for the interval with the step, counted and named.
     #[test]
     fn a_share_is_left_out_only_where_the_times_went_back() {
         let mut host = Host::new(&one_cpu(1000, 100_000, 500));

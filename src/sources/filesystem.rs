@@ -221,7 +221,7 @@ pub struct Room {
     /// Size, free and available to everybody, in bytes; None for a file system that has no blocks,
     /// or does not report them.
     pub bytes: Option<[u64; 3]>,
-    /// Inodes, and how many are free; None where they are made as they are needed.
+    /// Inodes, and how many are free; None if they are made as they are needed.
     pub inodes: Option<[u64; 2]>,
 }
 

@@ -1,7 +1,6 @@
 //! The lines of a text of the kernel, counted.
 //!
-//! Owns the one thing that can be wrong with a line before anybody looks into it: that it
-//! is cut off.
+//! Owns the one check that comes before all others: a line may be cut off.
 
 use super::{error::Malformed, text::next_line};
 

@@ -380,7 +380,7 @@ fn try_everything(case: &Case<'_>) -> usize {
     let lost = changed(case.whole, &taken.values);
     let what = format!("{}, unreadable", case.file);
     for name in &lost {
-        // Of a file without a word, what depends on it cannot be told by words.
+        // A file without words has no words that show what depends on it.
         let share = name == "cpu.percent" || text.is_empty();
         assert!(
             may_go(name, &all) || share,

@@ -105,7 +105,7 @@ impl Quantity {
     }
 }
 
-/// The number that a file of a sensor holds; None where it is something else.
+/// The number that a file of a sensor holds; None if it is something else.
 #[must_use]
 pub fn parse(text: &[u8]) -> Option<i64> {
     std::str::from_utf8(text.trim_ascii()).ok()?.parse().ok()

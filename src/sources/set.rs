@@ -91,7 +91,7 @@ pub struct SourceStatus {
     pub errors: u64,
     /// The last of them since the agent started, also where all went well since.
     pub last_error: Option<String>,
-    /// Why the last reading failed; None where it did not.
+    /// Why the last reading failed; None if it did not.
     pub fault: Option<String>,
     /// Why it has no values on this host, though nothing fails.
     pub lack: Option<&'static str>,

@@ -171,7 +171,7 @@ pub trait Source: Send {
         Vec::new()
     }
 
-    /// Why it has no values on this host, though nothing fails; None where it has some, or was
+    /// Why it has no values on this host, though nothing fails; None if it has some, or was
     /// not read yet.
     fn lack(&self) -> Option<&'static str> {
         None

@@ -39,10 +39,10 @@ pub(super) trait Target: Send + Sync + 'static {
     fn ask(&self) -> Self::Answer;
 }
 
-/// Who there is, in the order in which to ask.
+/// What there is to ask, in that order.
 pub(super) struct Listing<T> {
     pub(super) subjects: Vec<Subject<T>>,
-    /// How many more there are than anybody wants to know of.
+    /// How many more there are beyond the limit.
     pub(super) cut: usize,
     /// What could not be listed.
     pub(super) left_out: LeftOut,

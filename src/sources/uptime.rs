@@ -72,7 +72,7 @@ impl UptimeSource {
         }
     }
 
-    /// None where the kernel was built without sysctls.
+    /// None if the kernel was built without sysctls.
     fn read_boot_id(
         &mut self,
         scratch: &mut Vec<u8>,

@@ -35,7 +35,7 @@ const BUS: Peer<'static> = Peer {
     interface: "org.freedesktop.DBus",
 };
 
-/// The unique name of a name's new owner; None where it has none any more.
+/// The unique name of a name's new owner; None if it has none any more.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::sources) struct NewOwner(pub(in crate::sources) Option<String>);
 

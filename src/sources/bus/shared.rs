@@ -61,7 +61,7 @@ impl<T> SharedState<T> {
         }
     }
 
-    /// Reads what is known: None where there is nothing to know.
+    /// Reads what is known: None if there is nothing to know.
     pub(in crate::sources) fn read<R>(
         &self,
         read: impl FnOnce(&T) -> R,

@@ -116,7 +116,7 @@ pub fn parse<'t>(text: &'t [u8], odd: &mut Odd) -> Result<Vec<Mount<'t>>, Malfor
     }
 }
 
-/// An error with the word that makes no sense; None where something is missing.
+/// An error with the word that makes no sense; None if something is missing.
 fn parse_line(line: &[u8]) -> Result<Mount<'_>, Option<&[u8]>> {
     let number = |field| decimal(field).ok_or(Some(field));
     let mut fields = line.split(|&byte| byte == b' ');
@@ -284,7 +284,7 @@ impl<'m> Tree<'m> {
         Self { mounts, on }
     }
 
-    /// The mounts that the path of this one leads through; None where it leads elsewhere,
+    /// The mounts that the path of this one leads through; None if it leads elsewhere,
     /// since another covers it.
     ///
     /// From one mount, a path leads to that on it which it meets first.

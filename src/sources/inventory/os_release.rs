@@ -1,7 +1,7 @@
 //! `NAME=value` lines of os-release(5), quoted as in a shell.
 
 /// The value of a variable out of the text of os-release; of several the last one counts,
-/// as a shell takes it. None where it is not there, empty, or quoted wrongly.
+/// as a shell takes it. None if it is not there, empty, or quoted wrongly.
 #[must_use]
 pub fn variable(text: &str, name: &str) -> Option<String> {
     let lines = text.lines().map(str::trim);

@@ -173,7 +173,7 @@ fn machine(root: &Root, cpuinfo: &str) -> Option<&'static str> {
     }
 }
 
-/// What the firmware says; None where it says nothing of a virtual machine.
+/// What the firmware says; None if it says nothing of a virtual machine.
 fn firmware(root: &Root, texts: &[String]) -> Option<&'static str> {
     let named = texts.iter().find_map(|text| beginning_of(text, &FIRMWARE));
     let bit = firmware_bit(root);
@@ -422,7 +422,7 @@ mod tests {
         let clock = (CLOCK, "xen tsc hpet\n");
         let first = (features, "00000f05\n");
         let other = (features, "00000705\n");
-        // XENFEAT_dom0 alone.
+        // Only XENFEAT_dom0.
         let bit = (features, "00000800\n");
         let capabilities = |text: &'static str| ("/proc/xen/capabilities", text);
         let odd = (features, "junk\n");
@@ -567,7 +567,7 @@ mod tests {
     #[test]
     fn the_running_machine_is_what_systemd_says() {
         let Ok(output) = std::process::Command::new("systemd-detect-virt").output() else {
-            return; // without systemd there is nobody to compare with
+            return; // without systemd there is nothing to compare with
         };
         let said = String::from_utf8(output.stdout).unwrap();
         let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap();

@@ -49,7 +49,7 @@ pub enum NoSpeed {
 /// What is known of the speed.
 #[derive(Debug)]
 struct Speed {
-    /// In Mbit/s; None where there is none to be had.
+    /// In Mbit/s; None if there is none to be had.
     known: Result<Option<u64>, NoSpeed>,
     /// True if the speed is being read, or was read since the link changed.
     asked: bool,
@@ -79,7 +79,7 @@ impl Link {
         self.up
     }
 
-    /// Mbit/s, of a link that is up; None where there is none to be had.
+    /// Mbit/s, of a link that is up; None if there is none to be had.
     #[must_use]
     pub fn speed(&self) -> Option<u64> {
         *self.speed.known.as_ref().unwrap_or(&None)
@@ -131,7 +131,7 @@ impl Link {
         Ok(replaced)
     }
 
-    /// None where /sys does not have the interface.
+    /// None if /sys does not have the interface.
     fn open(&self) -> Result<Option<(File, bool)>, CollectError> {
         match File::open(&self.operstate) {
             Ok(file) => self.read(file),
@@ -143,7 +143,7 @@ impl Link {
         }
     }
 
-    /// None where the device of this handle is gone.
+    /// None if the device of this handle is gone.
     fn read(&self, file: File) -> Result<Option<(File, bool)>, CollectError> {
         let mut buffer = [0; SIZE];
         match file.read_at(&mut buffer, 0) {

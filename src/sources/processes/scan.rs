@@ -317,7 +317,7 @@ fn read_stat(directory: &OwnedFd, pid: &CStr, buffer: &mut [u8]) -> Result<usize
 }
 
 /// The value of hidepid= of what is mounted at /proc, out of the text of
-/// /proc/PID/mountinfo (`proc_pid_mountinfo(5)`); None where it hides nothing.
+/// /proc/PID/mountinfo (`proc_pid_mountinfo(5)`); None if it hides nothing.
 fn hidepid(mut mounts: &[u8]) -> Option<&[u8]> {
     let mut found = None;
     while let Some(line) = next_line(&mut mounts) {

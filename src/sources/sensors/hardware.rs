@@ -230,7 +230,7 @@ fn zones(directory: &Path, chips: &BTreeSet<String>) -> Vec<Sensor> {
     zones.iter().map(sensor).collect()
 }
 
-/// The names in a directory, numbers within them in their order. None where it is not there.
+/// The names in a directory, numbers within them in their order. None if it is not there.
 fn entries(directory: &Path) -> Vec<String> {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
@@ -248,7 +248,7 @@ fn sorted_by(name: &str) -> (String, Option<u64>, String) {
     (word.to_owned(), number.parse().ok(), rest.to_owned())
 }
 
-/// What a file of one line says; None where it says nothing. Drivers take names and labels from
+/// What a file of one line says; None if it says nothing. Drivers take names and labels from
 /// the hardware.
 fn line(path: &Path) -> Option<String> {
     let text = fs::read(path).ok()?;

@@ -74,7 +74,7 @@ impl OddValues {
         }
     }
 
-    /// There are more than anybody named.
+    /// There are more than those that were named.
     fn add_unnamed(&mut self) {
         self.more.get_or_insert(false);
     }

@@ -21,7 +21,7 @@ pub struct Stamps {
     pub soft_reboots: u64,
 }
 
-/// How long each part took, in µs; None where there was none.
+/// How long each part took, in µs; None if there was none.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct BootTimes {
     /// Until the boot loader's start.

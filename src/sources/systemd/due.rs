@@ -44,7 +44,7 @@ impl Due {
     }
 
     /// When to ask, with the times when something was last asked and everything last
-    /// listed; None where nothing is due.
+    /// listed; None if nothing is due.
     pub(super) fn deadline(
         &self,
         asked: Option<Instant>,

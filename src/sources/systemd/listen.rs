@@ -273,7 +273,7 @@ impl Listener {
             self.superseded |= owner.as_deref() != Some(&*self.owner);
             return;
         }
-        // Counted before it is known to be the manager's: what anybody sends us costs, too.
+        // Counted before it is known to be the manager's: signals of other senders cost time, too.
         self.flooded |= self.flood.take(Instant::now());
         let Some(signal) = Signal::parse(message, &self.owner) else {
             return;

@@ -65,7 +65,7 @@ pub fn unfiltered(status: &[u8]) -> bool {
         .is_some_and(|mode| mode.trim_ascii() == b"0")
 }
 
-/// Reads it; None where the kernel refuses.
+/// Reads it; None if the kernel refuses.
 #[must_use]
 pub fn read() -> Option<Clock> {
     #[expect(

@@ -274,7 +274,7 @@ impl Reader {
         found
     }
 
-    /// How many bytes were read into the buffer; None where the file is too large.
+    /// How many bytes were read into the buffer; None if the file is too large.
     fn fill(
         &mut self,
         cgroup: &mut Cgroup,

@@ -25,7 +25,7 @@ use super::{
 /// interval of 5 s this is two minutes; reading it in full costs about ten times as much.
 pub(super) const REST: u64 = 24;
 
-/// What a unit's cgroup says; None where it does not.
+/// What a unit's cgroup says; None if it does not.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Values {
     pub(super) cpu: CpuStat,
