@@ -4,6 +4,7 @@
 //! or three times until it is due, which is most of what a sample costs on a host that
 //! sleeps otherwise. A timerfd wakes it once.
 
+use crate::base::waiting::register;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
@@ -23,16 +24,11 @@ pub(crate) struct Alarm {
 
 impl Alarm {
     /// An alarm that is not set. Must be called within the runtime that will wait for it.
-    #[expect(
-        deprecated,
-        reason = "its successor is unsafe, and asks for what an OwnedFd gives: one descriptor \
-                  that is open for as long as the AsyncFd owns it"
-    )]
     pub(crate) fn new() -> io::Result<Self> {
         let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
         let timer = timerfd_create(TimerfdClockId::Monotonic, flags)?;
         Ok(Self {
-            timer: AsyncFd::with_interest(timer, Interest::READABLE)?,
+            timer: register(timer, Interest::READABLE)?,
             armed: None,
         })
     }

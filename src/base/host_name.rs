@@ -5,11 +5,12 @@
 //! of at most [`PATIENCE`].
 
 use std::fs::File;
-use std::io;
 use std::time::Duration;
 
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+
+use super::waiting::register;
 
 use crate::base::text::is_hidden;
 
@@ -80,7 +81,7 @@ impl Watch {
     /// next reload.
     pub(crate) fn start() -> Self {
         let watched = File::open(KERNEL_HOST_NAME)
-            .and_then(register)
+            .and_then(|file| register(file, Interest::PRIORITY))
             .inspect_err(|error| {
                 tracing::warn!("changes of the host name are not seen until a reload: {error}");
             });
@@ -97,15 +98,6 @@ impl Watch {
             Err(_) => self.0 = None,
         }
     }
-}
-
-#[expect(
-    deprecated,
-    reason = "its successor is unsafe, and asks for what a File gives: one descriptor that is \
-              open for as long as the AsyncFd owns it"
-)]
-fn register(file: File) -> io::Result<AsyncFd<File>> {
-    AsyncFd::with_interest(file, Interest::PRIORITY)
 }
 
 #[cfg(test)]

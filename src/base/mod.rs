@@ -1,6 +1,6 @@
 //! What several rooms need and no crate has: text for people and terminals, the terminal itself,
 //! a pager, words for a shell, files that outlast a crash, a connection to a message bus that
-//! reads no message without bound, and how the daemons end.
+//! reads no message without bound, how the daemons wait, and how they end.
 //!
 //! Names, addresses and messages come from peers, from files and from the bus. Whatever of them
 //! a person sees, in a log, a table, a status line or an error, goes through [`text`]; a command
@@ -20,3 +20,4 @@ pub mod process;
 pub mod shell;
 pub mod terminal;
 pub mod text;
+pub(crate) mod waiting;

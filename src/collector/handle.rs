@@ -77,6 +77,17 @@ pub(super) struct Inbox {
 #[error("the collector is stopping")]
 pub struct Stopping;
 
+/// Why an order was not carried out.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum OrderError<E> {
+    /// The collector stops.
+    #[error(transparent)]
+    Stopping(Stopping),
+    /// It failed.
+    #[error("{0}")]
+    Failed(E),
+}
+
 /// Why a reload failed; the settings in force stay.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ReloadError {
@@ -179,9 +190,10 @@ impl Handle {
     ///
     /// # Errors
     ///
-    /// [`Stopping`]; [`NotForgotten`] inside.
-    pub async fn forget(&self, name: &str) -> Result<Result<(), NotForgotten>, Stopping> {
-        self.ask(|answer| Order::Forget(name.into(), answer)).await
+    /// [`NotForgotten`], or the collector stops.
+    pub async fn forget(&self, name: &str) -> Result<(), OrderError<NotForgotten>> {
+        self.order(|answer| Order::Forget(name.into(), answer))
+            .await
     }
 
     /// The key that the next start will use. The caller must limit the number of calls, because
@@ -189,21 +201,21 @@ impl Handle {
     ///
     /// # Errors
     ///
-    /// [`Stopping`]; [`ReloadError`] inside: the settings or the key file have a mistake.
+    /// The settings or the key file have a mistake, or the collector stops.
     pub async fn next_key(
         &self,
         permit: OwnedSemaphorePermit,
-    ) -> Result<Result<NextKey, ReloadError>, Stopping> {
-        self.ask(|answer| Order::NextKey(permit, answer)).await
+    ) -> Result<NextKey, OrderError<ReloadError>> {
+        self.order(|answer| Order::NextKey(permit, answer)).await
     }
 
     /// Reads the configuration again, and waits until it is in force.
     ///
     /// # Errors
     ///
-    /// [`Stopping`]; [`ReloadError`] inside, and nothing has changed then.
-    pub async fn reload(&self) -> Result<Result<(), ReloadError>, Stopping> {
-        self.ask(Order::Reload).await
+    /// [`ReloadError`], and nothing has changed then; or the collector stops.
+    pub async fn reload(&self) -> Result<(), OrderError<ReloadError>> {
+        self.order(Order::Reload).await
     }
 
     /// The collector's state.
@@ -234,6 +246,15 @@ impl Handle {
     #[must_use]
     pub fn is_gone(&self) -> bool {
         self.orders.is_closed()
+    }
+
+    /// Asks for something that can fail.
+    async fn order<T, E>(
+        &self,
+        order: impl FnOnce(Answer<Result<T, E>>) -> Order,
+    ) -> Result<T, OrderError<E>> {
+        let answer = self.ask(order).await.map_err(OrderError::Stopping)?;
+        answer.map_err(OrderError::Failed)
     }
 
     async fn ask<T>(&self, order: impl FnOnce(Answer<T>) -> Order) -> Result<T, Stopping> {

@@ -8,8 +8,6 @@
 use std::future::ready;
 use std::time::{Duration, Instant};
 
-use tokio::time::sleep_until;
-
 use super::access::control::{self, Access};
 use super::agents::Agents;
 use super::events;
@@ -27,6 +25,7 @@ use super::status_line::{health, line, totals};
 use super::store::Writer;
 use super::throttle::Throttle;
 use super::viewers::Viewers;
+use crate::base::waiting::until;
 use crate::curve::context::TransportError;
 use crate::curve::frames::Received;
 use crate::curve::keys::PublicKey;
@@ -342,12 +341,5 @@ impl Collector {
             &totals,
             &health,
         )
-    }
-}
-
-async fn until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => sleep_until(deadline.into()).await,
-        None => std::future::pending().await,
     }
 }

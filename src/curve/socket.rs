@@ -5,6 +5,7 @@
 //! (`zmq_getsockopt(3)`, `ZMQ_FD`). So a socket is `untested` after each signal
 //! and each send, is read until it has no more, and only then waited for.
 
+use crate::base::waiting::register;
 use std::os::fd::{AsRawFd, RawFd};
 use std::task::{Context, Poll, ready};
 
@@ -51,17 +52,12 @@ pub(super) struct AsyncSocket {
 
 impl AsyncSocket {
     /// Takes a socket to the reactor of the runtime it is called in.
-    #[expect(
-        deprecated,
-        reason = "its successor is unsafe, and asks for what the order of our fields gives: \
-                  the descriptor is open for as long as it is registered"
-    )]
     pub(super) fn new(socket: zmq::Socket) -> Result<Self, TransportError> {
         let signal = socket
             .get_fd()
             .map_err(TransportError::setup("ask for the socket's descriptor"))?;
-        let signal = AsyncFd::with_interest(Signal(signal), Interest::READABLE)
-            .map_err(TransportError::Reactor)?;
+        let signal = // The order of our fields keeps the descriptor open for as long as it is registered.
+            register(Signal(signal), Interest::READABLE).map_err(TransportError::Reactor)?;
         Ok(Self {
             signal,
             socket,

@@ -6,6 +6,7 @@
 //! does (before systemd 254 there is none) nothing ever happens here. What a program can
 //! spare is its own affair; [`give_back`] is for what it has let go of.
 
+use crate::base::waiting::register;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
@@ -216,15 +217,6 @@ fn ended(read: usize) -> io::Result<()> {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
     Ok(())
-}
-
-#[expect(
-    deprecated,
-    reason = "its successor is unsafe, and asks for what a File gives: one descriptor that is \
-              open for as long as the AsyncFd owns it"
-)]
-fn register(file: File, interest: Interest) -> io::Result<AsyncFd<File>> {
-    AsyncFd::with_interest(file, interest)
 }
 
 /// Returns to the system what the program has freed and the allocator has kept for later,

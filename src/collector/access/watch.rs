@@ -4,6 +4,7 @@
 //! is armed before a directory is read reports every change after that reading. For a missing
 //! directory, the nearest existing parent is watched.
 
+use crate::base::waiting::register;
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -115,14 +116,9 @@ impl Watch {
     /// # Errors
     ///
     /// The runtime cannot watch the file descriptor.
-    #[expect(
-        deprecated,
-        reason = "its successor is unsafe, and asks for what an OwnedFd gives: one descriptor \
-                  that is open for as long as the AsyncFd owns it"
-    )]
     pub(super) fn new(armed: Armed) -> io::Result<Self> {
         Ok(Self {
-            inotify: AsyncFd::with_interest(armed.inotify, Readiness::READABLE)?,
+            inotify: register(armed.inotify, Readiness::READABLE)?,
             interests: armed.interests,
         })
     }

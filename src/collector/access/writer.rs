@@ -9,13 +9,14 @@ use std::future::pending;
 use std::io;
 use std::time::{Duration, Instant};
 
-use tokio::time::{sleep_until, timeout};
+use tokio::time::timeout;
 
 use super::gate::Gate;
 use super::pins::Pins;
 use super::state::{Action, KnownKeys, Owned, Request, StateError};
 use super::watch::{Armed, Watch, arm};
 use super::worker::Worker;
+use crate::base::waiting::until;
 use crate::collector::events;
 use crate::collector::throttle::Throttle;
 use crate::curve::keys::PublicKey;
@@ -322,13 +323,6 @@ fn work(owned: &Owned, job: Job) -> Outcome {
 async fn changed(watch: Option<&mut Watch>) {
     match watch {
         Some(watch) => watch.changed().await,
-        None => pending().await,
-    }
-}
-
-async fn until(due: Option<Instant>) {
-    match due {
-        Some(due) => sleep_until(due.into()).await,
         None => pending().await,
     }
 }

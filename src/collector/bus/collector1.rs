@@ -12,7 +12,7 @@ use zbus::{Connection, Variant};
 use crate::base::clock::realtime_usec;
 use crate::collector::access::key_log::ListedKey;
 use crate::collector::bus::next_key::Readings;
-use crate::collector::handle::{Handle, NextKey, ReloadError, Stopping};
+use crate::collector::handle::{Handle, NextKey, OrderError, ReloadError, Stopping};
 use crate::collector::hosts::NotForgotten;
 use crate::collector::hosts::snapshot::HostSnapshot;
 use crate::collector::listing::{Listed, MAX_LISTED, Selection};
@@ -259,12 +259,13 @@ impl Collector1 {
         let (sender, uid) = user_of(connection, &call).await?;
         let (_caller, permit) = self.readings.take(&sender, uid).await?;
         let file = |path: &Path| without_nul(&path.to_string_lossy());
-        match self.handle.next_key(permit).await? {
+        match self.handle.next_key(permit).await {
             Ok(NextKey::Same) => Ok((String::new(), String::new())),
             Ok(NextKey::Other(key, path)) => Ok((key.to_string(), file(&path))),
             Ok(NextKey::Made(path)) => Ok((String::new(), file(&path))),
+            Err(OrderError::Stopping(stopping)) => Err(stopping.into()),
             // Details are only for users who may read the settings.
-            Err(_) => Err(Error::new(
+            Err(OrderError::Failed(_)) => Err(Error::new(
                 Error::INVALID_CONFIGURATION,
                 "the settings or the key file have a mistake; as root, \
                  `metrics-collector --check-config` says which",
@@ -281,7 +282,7 @@ impl Collector1 {
         self.authority
             .check(connection, &call, Action::CollectorManageHosts)
             .await?;
-        Ok(self.handle.forget(name).await??)
+        Ok(self.handle.forget(name).await?)
     }
 
     async fn reload(
@@ -292,7 +293,7 @@ impl Collector1 {
         self.authority
             .check(connection, &call, Action::CollectorReload)
             .await?;
-        Ok(self.handle.reload().await??)
+        Ok(self.handle.reload().await?)
     }
 
     #[zbus(signal)]
@@ -434,6 +435,15 @@ fn entry((name, value): (&str, Value<'_>)) -> (String, Variant<'static>) {
 /// connection that sends a NUL.
 fn without_nul(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
+}
+
+impl<E: Into<Error>> From<OrderError<E>> for Error {
+    fn from(error: OrderError<E>) -> Self {
+        match error {
+            OrderError::Stopping(stopping) => stopping.into(),
+            OrderError::Failed(error) => error.into(),
+        }
+    }
 }
 
 impl From<Stopping> for Error {

@@ -14,7 +14,7 @@ use super::client::{Client, ClientError};
 use super::health::Health;
 use super::queue::Item;
 use super::shared::{Shared, Work};
-use super::tracker::Tracker;
+use super::tracker::{Taken, Tracker};
 use crate::collector::events::push as events;
 use crate::collector::settings::RemoteWrite;
 use crate::collector::throttle::Throttle;
@@ -126,7 +126,7 @@ impl Worker {
                 }
                 Ok(())
             })?;
-            if taken.is_err() {
+            if taken == Taken::Overtaken {
                 let mut state = via.shared.lock();
                 state.counts.dropped += item.samples() as u64;
                 state.settle(item.samples());

@@ -60,12 +60,14 @@ pub(super) struct Sample<'a> {
     pub(super) time: i64,
 }
 
-/// A message that was not made into samples, as its host is ahead of its time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Overtaken;
-
 /// What became of an item.
-pub(super) type Taken<E> = Result<Result<(), Overtaken>, E>;
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// It was made into samples.
+    Sampled,
+    /// It was not: its host is ahead of its time.
+    Overtaken,
+}
 
 /// The series of all hosts.
 #[derive(Debug, Default)]
@@ -108,10 +110,10 @@ impl Tracker {
         &mut self,
         item: &Item,
         out: &mut impl FnMut(&Sample<'_>) -> Result<(), E>,
-    ) -> Taken<E> {
+    ) -> Result<Taken, E> {
         self.unique.taken.clear();
         match item {
-            Item::Gone { host, time } => self.end(host, *time, out).map(Ok),
+            Item::Gone { host, time } => self.end(host, *time, out).map(|()| Taken::Sampled),
             Item::Message {
                 host,
                 kind,
@@ -126,7 +128,7 @@ impl Tracker {
                     .entry(Arc::clone(host))
                     .or_insert_with(|| Host::new(floor));
                 let Some(time) = later(known.last, *time) else {
-                    return Ok(Err(Overtaken));
+                    return Ok(Taken::Overtaken);
                 };
                 known.last = time;
                 let mut told = Telling {
@@ -143,7 +145,7 @@ impl Tracker {
                     self.floor = self.floor.max(time);
                     self.hosts.remove(host);
                 }
-                done.map(Ok)
+                done.map(|()| Taken::Sampled)
             }
         }
     }

@@ -11,7 +11,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::time::sleep_until;
 use zbus::Message;
 
 use super::{
@@ -24,6 +23,7 @@ use super::{
         with_units,
     },
 };
+use crate::base::waiting::until;
 use crate::sources::bus::{Client, Failure, NewOwner, SharedState, Topic};
 
 /// How long not to listen where signals come in a flood. What changes meanwhile shows up
@@ -358,13 +358,6 @@ impl Topic for Listener {
             Some(why) => self.shared.fail(why),
             None => self.shared.clear(),
         }
-    }
-}
-
-async fn until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => sleep_until(deadline.into()).await,
-        None => std::future::pending().await,
     }
 }
 

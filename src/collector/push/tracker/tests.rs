@@ -35,12 +35,12 @@ impl Bench {
 
     fn take(&mut self, item: &Item) -> Vec<String> {
         let mut all = Vec::new();
-        let taken: Taken<Infallible> = self.tracker.take(item, &mut |sample| {
+        let taken: Result<Taken, Infallible> = self.tracker.take(item, &mut |sample| {
             all.push(shown(sample));
             Ok(())
         });
         let Ok(taken) = taken;
-        if taken.is_err() {
+        if taken == Taken::Overtaken {
             all.push("overtaken".to_owned());
         }
         all
@@ -362,7 +362,7 @@ proptest! {
             };
             let mut values = 0;
             let mut wrong = None;
-            let taken: Taken<Infallible> = tracker.take(&item, &mut |sample| {
+            let taken: Result<Taken, Infallible> = tracker.take(&item, &mut |sample| {
                 let key = format!("{} {} {:?} {:?}", sample.host, sample.name, sample.instance, sample.text);
                 let stale = sample.value.to_bits() == STALE;
                 let before = series.insert(key.clone(), (sample.time, !stale && sample.name != UP.name));
@@ -380,8 +380,8 @@ proptest! {
             let Ok(taken) = taken;
             match (taken, expected) {
                 // Each metric that has a name, and what is repeated of the model.
-                (Ok(()), Some(count)) => prop_assert!(values >= count, "{} < {}", values, count),
-                (Ok(()), None) => {
+                (Taken::Sampled, Some(count)) => prop_assert!(values >= count, "{} < {}", values, count),
+                (Taken::Sampled, None) => {
                     prop_assert_eq!(values, 0);
                     let own = format!("{} ", item.host());
                     let left: Vec<_> = series.iter()
@@ -389,7 +389,7 @@ proptest! {
                         .collect();
                     prop_assert!(left.is_empty(), "{left:?}");
                 }
-                (Err(Overtaken), _) => prop_assert_eq!(values, 0),
+                (Taken::Overtaken, _) => prop_assert_eq!(values, 0),
             }
         }
     }
