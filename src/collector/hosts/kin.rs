@@ -5,8 +5,8 @@
 //! never uses an old one again. So a key has several hosts
 //!
 //! - where one connection reports under two names, as a gateway does;
-//! - where an older connection goes on reporting long after a newer one has begun: a machine was
-//!   cloned with its key, or a gateway has several connections.
+//! - where an older connection goes on reporting under another name long after a newer one has
+//!   begun: a gateway has several connections, or a clone has a name of its own.
 //!
 //! That stays so, also over a restart of the collector. All names of any other key are names of
 //! one machine: each began on a newer connection, after the old one fell silent. The name that
@@ -24,7 +24,9 @@ use crate::collector::hosts::snapshot::Presence;
 use crate::curve::router::RoutingIdBytes;
 
 /// Messages that were on their way over an old connection are read within moments after the new
-/// one begins; what arrives later was sent later.
+/// one begins, unless the path was lost: the kernel sends them again for minutes, and then they
+/// arrive together. So a message later than this counts only if another one follows it as much
+/// later still.
 const SETTLED: Duration = Duration::from_secs(10);
 
 /// Maximum number of older connections of a key that are remembered: this many clones of one
@@ -54,6 +56,9 @@ struct OfKey {
     newest: Option<Link>,
     /// Connections before the newest.
     older: VecDeque<Older>,
+    /// When the first and the last late message over an older connection were read, since the
+    /// newest began.
+    late: Option<(Instant, Instant)>,
     /// The last message over an older connection, long after the newest had begun.
     beside: Option<Voice>,
     told: Option<Instant>,
@@ -173,12 +178,20 @@ impl Kin {
             if now.saturating_duration_since(until) < SETTLED {
                 return None;
             }
-            of.several = true;
+            let names_differ = newest.voice.host != voice.host;
             if !of_late(newest.voice.heard) {
+                of.several |= names_differ;
                 // The newer one was the one that ended.
                 of.older
                     .retain(|older| older.routing_id != *peer.routing_id);
                 of.begin(patience, peer.routing_id, voice);
+                return None;
+            }
+            let (first, last) = of.late.unwrap_or((now, now));
+            of.late = Some((first, now));
+            // What arrives together has nothing of the newer one between.
+            of.several |= names_differ && newest.voice.heard > last;
+            if now.saturating_duration_since(first) < SETTLED {
                 return None;
             }
             let newest = newest.voice.clone();
@@ -213,6 +226,7 @@ impl OfKey {
             voice,
         });
         self.beside = None;
+        self.late = None;
         let Some(before) = before else { return };
         self.older
             .retain(|older| now.saturating_duration_since(older.heard) < patience);
