@@ -21,8 +21,8 @@ use super::keys::KeyPair;
 pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(10);
 /// How long libzmq waits for the peer's answer to that.
 pub const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(10);
-/// What the peer is told: without anything from us for this long it may drop
-/// the link. Two lost heartbeats are forgiven.
+/// Sent to the peer: if it receives nothing from us for this long, it may drop the link. Two
+/// heartbeats may get lost.
 pub const HEARTBEAT_TTL: Duration = Duration::from_secs(30);
 /// From the TCP connection to the end of the CURVE handshake: four messages,
 /// and a peer that is busy with a whole fleet's handshakes (1 ms each).
@@ -34,7 +34,7 @@ const KEEPALIVE_IDLE_S: i32 = 60;
 const KEEPALIVE_INTERVAL_S: i32 = 10;
 const KEEPALIVE_COUNT: i32 = 3;
 
-/// One thread moves some 30,000 messages a second; nobody here needs two.
+/// One thread moves some 30,000 messages a second, which is enough.
 const IO_THREADS: i32 = 1;
 
 /// What CURVE adds to each frame on the wire, in bytes: the command's name, a

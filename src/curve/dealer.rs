@@ -230,7 +230,7 @@ impl Dealer {
         self.socket.try_send(first, rest)
     }
 
-    /// Whether the link is up, as far as [`Dealer::event`] has told.
+    /// Returns true if the link is up, by the events that [`Dealer::event`] has returned.
     #[must_use]
     pub fn is_up(&self) -> bool {
         self.link == Link::Up
@@ -311,10 +311,9 @@ impl Dealer {
 
 impl Drop for Dealer {
     fn drop(&mut self) {
-        // libzmq's thread waits for room when it has an event to report, for
-        // ever if nobody reads any more. To set a monitor ends the old one, and
-        // one of no events says nothing, or fails as the name is in use: either
-        // is well.
+        // libzmq's thread waits for room when it has an event to report, for ever if the events
+        // are not read any more. Setting a monitor ends the old one. One without events reports
+        // nothing, or fails because the name is in use: both are fine.
         let _ = self.socket.raw().monitor(&self.monitor_address, 0);
     }
 }

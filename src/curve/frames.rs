@@ -28,7 +28,7 @@ pub enum Received {
 /// kept in libzmq's own memory and not copied.
 pub struct Frames {
     parts: Vec<zmq::Message>,
-    /// Whether libzmq asked us about its sender, so that its word on it is ours.
+    /// True if libzmq asked us about its sender, so that the key it reports can be trusted.
     vouched: bool,
 }
 
@@ -70,8 +70,8 @@ impl Frames {
         self.parts.first_mut()?.gets("Peer-Address").map(address)
     }
 
-    /// The key that the sender has proved to hold and was let in with; None of a socket
-    /// without a [`Domain`](super::zap::Domain), whose peers nobody has asked about.
+    /// The key that the sender has proved to hold and was let in with; None for a socket
+    /// without a [`Domain`](super::zap::Domain), whose peers were not authenticated.
     #[must_use]
     pub fn peer_key(&mut self) -> Option<PublicKey> {
         // Without an answer of ours the property would be the peer's own claim.

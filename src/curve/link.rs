@@ -93,7 +93,7 @@ impl fmt::Display for LinkDownCause {
     }
 }
 
-/// What becomes of the link.
+/// A change of the link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LinkEvent {
     Up,
@@ -116,8 +116,8 @@ pub(super) enum MonitorEvent {
 }
 
 impl MonitorEvent {
-    /// Events to ask the monitor for. Not `MONITOR_STOPPED`: nobody is left to
-    /// read it.
+    /// Events to ask the monitor for. Not `MONITOR_STOPPED`: the monitor is not read any more
+    /// then.
     pub(super) const MASK: i32 = zmq::SocketEvent::CONNECT_DELAYED as i32
         | zmq::SocketEvent::CONNECTED as i32
         | zmq::SocketEvent::CLOSED as i32

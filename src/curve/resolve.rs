@@ -1,8 +1,7 @@
 //! From a collector's name to the addresses to try.
 //!
-//! The system's resolver may block for 20 s and more, so it is asked on a thread of its
-//! own, at most one question per connection at a time, and nobody waits longer than
-//! [`PATIENCE`].
+//! The system's resolver may block for 20 s and more, so it is asked on a thread of its own, at
+//! most one question per connection at a time, and callers wait no longer than [`PATIENCE`].
 
 use std::collections::VecDeque;
 use std::io;

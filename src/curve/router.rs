@@ -85,7 +85,7 @@ pub struct RouterOptions<'a> {
     pub listen: Listen,
     /// The server's keys.
     pub keys: &'a KeyPair,
-    /// Who is asked whether a peer's key may come in; None: any may, and nobody knows it.
+    /// Decides which peers' keys are let in. If None, every key is, and keys are not known.
     pub domain: Option<&'a Domain>,
 }
 

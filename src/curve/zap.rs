@@ -1,4 +1,4 @@
-//! Who is let in: the questions that libzmq asks about each handshake (ZAP 1.0, RFC 27).
+//! Authentication: the questions that libzmq asks about each handshake (ZAP 1.0, RFC 27).
 //!
 //! It owns the process's one end of `inproc://zeromq.zap.01`: libzmq asks there, for every
 //! connection to a [`Router`](super::router::Router) with a [`Domain`], whether the key
@@ -6,8 +6,8 @@
 //! answered. What is allowed carries its key with every message
 //! ([`Frames::peer_key`](super::frames::Frames::peer_key)).
 //!
-//! It decides nothing. A question that it does not understand is answered with a refusal;
-//! and where nobody is there to answer (any more), no message counts as anybody's.
+//! It decides nothing. A question that it does not understand is answered with a refusal. If
+//! the handler does not exist (any more), no message counts as authenticated.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -77,8 +77,8 @@ pub enum Verdict {
     Deny,
 }
 
-/// What a socket's questions are told apart by, and the proof that they are answered:
-/// libzmq lets everybody in where nobody answers.
+/// Identifies a socket's questions, and proves that they are answered: without a handler,
+/// libzmq lets every peer in.
 #[derive(Clone)]
 pub struct Domain {
     name: &'static str,
@@ -90,8 +90,7 @@ impl Domain {
         self.name
     }
 
-    /// Whether there is still somebody to answer, and so somebody who has let in whoever
-    /// sends.
+    /// Returns true if the handler still exists, so that senders have been authenticated.
     pub(super) fn is_answered(&self) -> bool {
         self.answered.load(Ordering::Relaxed)
     }

@@ -1,6 +1,6 @@
-//! Who waits for something that costs much, within bounds: for all callers, for each user
-//! and for each connection. A caller pays nothing for asking, and one that asks and asks must
-//! not keep the others from their answers.
+//! Limits the callers that wait for something expensive: in total, for each user and for each
+//! connection. Asking costs a caller nothing, so one that keeps asking must not keep the others
+//! from their answers.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -85,7 +85,7 @@ impl Callers {
         Err(Error::new(Error::LIMITS_EXCEEDED, text))
     }
 
-    /// Numbers are whole whenever somebody else panicked.
+    /// The numbers are valid even if another thread panicked while it held the lock.
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }

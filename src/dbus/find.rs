@@ -1,4 +1,4 @@
-//! Who owns a name on a bus now. Finding it starts nobody.
+//! Finds the current owner of a name on a bus, without starting a service.
 
 use std::collections::HashMap;
 

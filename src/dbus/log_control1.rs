@@ -18,7 +18,7 @@ pub(crate) struct LogControl1 {
 }
 
 impl LogControl1 {
-    /// Whoever changes the log needs leave for `action`.
+    /// Callers that change the log need polkit's permission for `action`.
     pub(crate) fn new(authority: Arc<Authority>, action: Action, log: LogControl) -> Self {
         Self {
             authority,

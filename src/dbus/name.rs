@@ -36,7 +36,7 @@ pub const COLLECTOR: OwnName = OwnName {
 /// Why a program is not on the bus.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// Somebody else owns the name.
+    /// Another process owns the name.
     #[error(
         "the bus name {} is taken: another {} is running on this bus; \
          stop it, or choose another bus for this one (dbus.bus in the configuration)", .0.name, .0.program
@@ -71,7 +71,7 @@ pub enum Ended {
     /// The bus closed the connection, most likely as it was restarted.
     #[error("the bus closed the connection")]
     BusGone,
-    /// The bus gave the name to somebody else.
+    /// The bus gave the name to another process.
     #[error("somebody else took the name")]
     NameLost,
     /// The program ends, so there is nothing to serve any more.

@@ -1,9 +1,9 @@
 //! Whether a caller may: root and our own user may, everybody else is polkit's
 //! decision.
 //!
-//! The caller is who the bus says that sent the message, never our own process. What
-//! cannot be found out is a no: no sender, a caller that left, a bus or a polkit that does not
-//! answer in time. The error says which it was.
+//! The caller is the sender that the bus names, never our own process. If it cannot be checked,
+//! it is refused: no sender, a caller that left, a bus or a polkit that does not answer in
+//! time. The error gives the reason.
 
 use std::collections::HashMap;
 use std::io;
@@ -118,7 +118,7 @@ impl Authority {
         }
     }
 
-    /// Whether the sender of a method call may do `action`.
+    /// Checks that the sender of a method call may do `action`.
     pub(crate) async fn check(
         &self,
         connection: &Connection,
@@ -129,7 +129,7 @@ impl Authority {
             .await
     }
 
-    /// Whether the sender of a property's write may do `action`.
+    /// Checks that the sender of a property's write may do `action`.
     ///
     /// zbus holds the tree of objects while a property is written, so a question that
     /// polkit passes on to a person would hold up everybody once an object comes or
@@ -169,7 +169,7 @@ impl Authority {
         }
         let _place = self.questions.enter(&sender, uid)?;
         let mut departures = departures_of(connection, &sender).await.map_err(unknown)?;
-        // It may have left before anybody listened to that.
+        // It may have left before we listened for that.
         user_of(connection, call).await?;
         let given_up = async {
             tokio::select! {
@@ -220,7 +220,8 @@ impl Authority {
             () = tokio::time::sleep(limit) => Undecided::Silent(limit),
             why = given_up => why,
         };
-        // So that no dialogue stays on somebody's screen. Whether it arrives changes nothing.
+        // So that no dialogue stays on the user's screen. If it does not arrive, nothing
+        // changes.
         let _ = polkit
             .inner()
             .call_noreply("CancelCheckAuthorization", &(id.as_str(),))
@@ -229,8 +230,8 @@ impl Authority {
     }
 }
 
-/// Who need not ask: root, and whoever is our own user and could as well replace us
-/// (`sd_bus_query_sender_privilege(3)` sees it the same way).
+/// Returns true for users for whom polkit is not asked: root, and our own user, who could
+/// replace this process anyway (`sd_bus_query_sender_privilege(3)` does the same).
 const fn passes(uid: u32, our_uid: u32) -> bool {
     uid == 0 || uid == our_uid
 }
@@ -268,7 +269,7 @@ enum Undecided {
     Failed(zbus::Error),
     /// The objects are about to change.
     Changed,
-    /// Whoever asked is gone.
+    /// The caller is gone.
     CallerLeft,
 }
 
@@ -299,7 +300,7 @@ impl Undecided {
     }
 }
 
-/// Whether the bus says that it has no polkit and cannot start one.
+/// Returns true if the bus has no polkit and cannot start one.
 fn is_absent(error: &zbus::Error) -> bool {
     match error {
         zbus::Error::FDO(error) => matches!(
@@ -317,7 +318,7 @@ fn denied(action: Action, why: &str) -> Error {
     )
 }
 
-/// Tells when a connection leaves the bus: its questions are nobody's then.
+/// Reports connections that leave the bus: their questions need no answer then.
 async fn departures_of(
     connection: &Connection,
     sender: &UniqueName<'_>,

@@ -22,7 +22,7 @@ pub trait Presence: Send + Sync + 'static {
     /// Serves, for as long as that goes well.
     fn run(service: Self::Service) -> impl Future<Output = Ended> + Send;
 
-    /// Whether the program itself has ended.
+    /// Returns true if the program itself has ended.
     fn is_gone(&self) -> bool;
 
     /// Says that it does without the bus.

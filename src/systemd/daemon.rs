@@ -28,9 +28,9 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Makes the event loop, gives root's rights up to whoever owns the state directory, opens
-    /// the log, and runs the rest. `sources` says where the settings come from, and `state`
-    /// which of that is the state directory.
+    /// Makes the event loop, switches from root to the owner of the state directory, opens the
+    /// log, and runs the rest. `sources` says where the settings come from, and `state` which
+    /// of that is the state directory.
     pub fn run<S>(
         mut self,
         sources: impl FnOnce() -> S,

@@ -21,7 +21,7 @@ const WATCHDOG_LATEST: u32 = 2;
 /// A loop that is awake anyway feeds it from this part on, and spares itself a wake-up.
 const WATCHDOG_EARLIEST: u32 = 3;
 
-/// How often the status text is refreshed where there is no watchdog to ride on.
+/// How often the status text is refreshed if there is no watchdog to send it with.
 const STATUS_REFRESH: Duration = Duration::from_secs(15);
 
 /// How soon a message that the manager had no room for is tried again.
@@ -46,9 +46,8 @@ enum WatchdogError {
     Process(OsString),
 }
 
-/// The interval in which the process `own` must show that it works, as
-/// `sd_watchdog_enabled(3)` reads the variables. None where nobody watches, or watches
-/// another process.
+/// The interval in which the process `own` must show that it works, as `sd_watchdog_enabled(3)`
+/// reads the variables. None if there is no watchdog, or it watches another process.
 fn watchdog(
     interval: Option<OsString>,
     process: Option<OsString>,
@@ -149,8 +148,8 @@ impl Notifier {
         }
     }
 
-    /// When [`alive`](Self::alive) must be called again at the latest; None where nobody
-    /// waits for it.
+    /// When [`alive`](Self::alive) must be called again at the latest; None if there is no
+    /// watchdog.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         if self.owed.is_some() {

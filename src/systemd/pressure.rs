@@ -108,7 +108,7 @@ impl PressureWatch {
         })
     }
 
-    /// Returns when memory is short; never where nobody tells. Cancel safe.
+    /// Returns when memory is short; never if there is no source of notifications. Cancel safe.
     pub async fn felt(&mut self) {
         let Some(source) = &mut self.source else {
             return std::future::pending().await;
@@ -120,8 +120,8 @@ impl PressureWatch {
         }
     }
 
-    /// Whether memory should be given back now, at `now`. What is passed over is told again
-    /// while the pressure lasts.
+    /// Returns true if memory should be given back now. A notification that is skipped is
+    /// repeated while the pressure lasts.
     pub fn due(&mut self, now: Instant) -> bool {
         let resting = self
             .given
@@ -211,7 +211,7 @@ impl Source {
     }
 }
 
-/// Nothing read is the end of whoever told.
+/// Reading nothing means that the source of notifications has ended.
 fn ended(read: usize) -> io::Result<()> {
     if read == 0 {
         return Err(io::ErrorKind::UnexpectedEof.into());

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use rustix::process::{getegid, geteuid};
 use thiserror::Error;
 
-/// Who else than root and this process' user decides what is in a key file, or who reads a
-/// secret key that nobody needs there.
+/// Which users besides root and this process' user control a key file, or can read a secret key
+/// in a file that does not need one.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Concern {
     /// Others may write the file.
@@ -86,8 +86,8 @@ pub enum Concern {
 /// directory is then, cannot be told.
 const OVERFLOW_UID: u32 = 65534;
 
-/// What there is to say of a key file, and of the directories that it is in; where it is a link,
-/// also of those that it leads to.
+/// Concerns about a key file and its directories; for a symbolic link, also about the
+/// directories that it leads to.
 #[must_use]
 pub fn of_file(path: &Path) -> Vec<Concern> {
     let is_link = fs::symlink_metadata(path).is_ok_and(|about| about.is_symlink());
@@ -105,7 +105,7 @@ pub fn of_file(path: &Path) -> Vec<Concern> {
     concerns
 }
 
-/// What there is to say of a directory of keys, or else of the nearest one above it.
+/// Concerns about a directory of keys, or the nearest existing one above it.
 #[must_use]
 pub fn of_directory(path: &Path) -> Option<Concern> {
     let itself = of(path, &fs::metadata(path).ok()?);
@@ -119,7 +119,8 @@ pub fn of_directory(path: &Path) -> Option<Concern> {
                     above,
                     mode,
                 }),
-                // In such a directory nobody renames what is another's: unlink(2), EPERM.
+                // In such a directory users cannot rename or remove the files of others:
+                // unlink(2), EPERM.
                 Concern::DirectoryShared { .. } => None,
                 Concern::Owner { uid, .. } if uid == OVERFLOW_UID => None,
                 other => Some(other),
@@ -136,7 +137,7 @@ pub fn of(path: &Path, about: &Metadata) -> Option<Concern> {
         let path = path.to_owned();
         return Some(Concern::Owner { path, uid });
     }
-    // A group of our own, or root's, is nobody else.
+    // Our own group and root's count as ourselves.
     let own_group = about.gid() == 0 || about.gid() == getegid().as_raw();
     let others = if own_group { 0o002 } else { 0o022 };
     if mode & others == 0 {

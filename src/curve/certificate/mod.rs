@@ -39,7 +39,7 @@ pub enum Trust {
 }
 
 impl Trust {
-    /// The bits of a mode that nobody but the owner may have.
+    /// The mode bits of other users that are refused.
     const fn refused_bits(self) -> u32 {
         match self {
             Self::OwnFile => 0o077,
@@ -207,8 +207,8 @@ impl Certificate {
     }
 }
 
-/// What there is to say of a file from which a public key alone is needed: as
-/// [`concern::of_file`], and that it has a secret key.
+/// Concerns about a file from which only a public key is needed: as [`concern::of_file`], and
+/// that it holds a secret key.
 #[must_use]
 pub fn concerns_of_public(path: &Path) -> Vec<Concern> {
     let mut concerns = concern::of_file(path);
@@ -233,7 +233,7 @@ fn contents(path: &Path) -> Result<(Vec<u8>, u32), CertificateError> {
             source,
         }
     };
-    // A pipe would block the open for as long as nobody writes to it.
+    // Opening a pipe would block until there is a writer.
     let file = File::options()
         .read(true)
         .custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed())

@@ -6,8 +6,9 @@
 //! them. Anything but these two places (syslog, kmsg, files) is refused: the journal
 //! forwards.
 //!
-//! Whoever logs never waits, whatever becomes of the journal or of who reads standard error:
-//! see [`queue`]. Lines that found no room are counted, and said once there is room again.
+//! Logging never blocks, even if the journal or the reader of standard error hangs: see
+//! [`queue`]. Lines without room are counted, and their number is logged once there is room
+//! again.
 
 use std::io::{self, IsTerminal as _};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};

@@ -74,9 +74,9 @@ pub(super) fn console() -> io::Result<Sink> {
             match stderr.write(rest) {
                 Ok(written) => rest = rest.get(written..).unwrap_or_default(),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // Whoever shares it with us has made it so.
+                // Another process that shares the descriptor has made it non-blocking.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => thread::sleep(RETRY),
-                // Nobody reads it any more.
+                // Its reader is gone.
                 Err(_) => return,
             }
         }

@@ -1,9 +1,10 @@
 //! Lines on their way to a place that may take its time.
 //!
-//! The journal's socket and standard error may have no room: journald hangs as soon as its
-//! disk does, and a pipe fills when nobody reads it. Whoever logs must not wait for that.
-//! So lines go into a bounded queue, and a thread writes them in their order; only that thread may
-//! wait. Lines that find no room are counted, and said in their place once there is room again.
+//! The journal's socket and standard error may have no room: journald hangs as soon as its disk
+//! does, and a pipe fills when it is not read. Logging must not wait for that. So lines go into
+//! a bounded queue, and a thread writes them in their order; only that thread may wait. Lines
+//! without room are counted, and their number is logged in their place once there is room
+//! again.
 //!
 //! The thread is there only while there is something to write: a program at rest has none.
 
@@ -112,7 +113,7 @@ impl LineQueue {
         }))
     }
 
-    /// Has the line written, or counted where there is no room. Never waits.
+    /// Queues the line, or counts it if there is no room. Never waits.
     pub(super) fn push(&self, line: Line) {
         if WRITES_FOR.get() == self.address() {
             OWN_LINES.with_borrow_mut(|own| own.push(line));
