@@ -1,4 +1,4 @@
-//! What becomes of a message: it is understood, entered into the table and passed on, or refused.
+//! Handles a message: parses it, enters it into the table and forwards it, or refuses it.
 
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
@@ -23,16 +23,16 @@ use crate::protocol::message::{
     Control, GridKind, Malformed, Message, TAG_GRID, decode_from_agent,
 };
 
-/// Most messages in one turn: some milliseconds of them.
+/// Maximum number of messages in one turn: some milliseconds of work.
 const BATCH_MESSAGES: usize = 256;
 
-/// Most bytes of messages in one turn; grids can be large. Some 50 ms of parsing.
+/// Maximum bytes of messages in one turn, as grids can be large: some 50 ms of parsing.
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
 
-/// Most messages read ahead in one turn: some 20 ms, where they are not looked into.
+/// Maximum number of messages read ahead in one turn: some 20 ms, as they are not parsed.
 const BATCH_AHEAD: usize = 4096;
 
-/// Most metrics of one message that are named as too large.
+/// Maximum number of metrics of one message that are named as too large.
 const MAX_TOO_LARGE: usize = 8;
 
 /// Why a message was refused.
@@ -49,7 +49,7 @@ enum Refusal {
 }
 
 impl Refusal {
-    /// What it is about: one kind does not hide another in the log.
+    /// Its kind: the limit on log lines is separate for each kind.
     fn kind(&self) -> &'static str {
         match self {
             Self::Malformed(_) | Self::TooManyFrames(_) => "form",
@@ -69,10 +69,10 @@ impl Refusal {
         }
     }
 
-    /// Who is told of it once a minute.
+    /// The sender that it is logged for, once a minute.
     fn sender(&self, key: Option<PublicKey>, address: Option<&str>) -> Sender {
         match self {
-            // Of all the keys that were made up there.
+            // One entry for all the keys that were made up there.
             Self::Full(
                 Full::NetworkHosts(network)
                 | Full::NetworkMemory(network)
@@ -100,7 +100,7 @@ struct Taken<'a> {
 /// Reads what agents send.
 pub(super) struct Ingest {
     backlog: Backlog,
-    /// What was read before its turn.
+    /// Messages that were read ahead.
     ahead: Ahead<FromAgent>,
     /// Refused messages, by who sent them and why.
     refused: PeerThrottle<(Sender, &'static str)>,
@@ -123,12 +123,12 @@ impl Ingest {
         }
     }
 
-    /// Returns true if nothing was read before its turn.
+    /// Returns true if no message that was read ahead is left.
     pub(super) fn is_empty(&self) -> bool {
         self.ahead.is_empty()
     }
 
-    /// Deals with a batch of messages. Returns true if there were no more.
+    /// Handles a batch of messages. Returns true if there were no more.
     pub(super) fn read_batch(
         &mut self,
         agents: &mut Agents,
@@ -136,7 +136,7 @@ impl Ingest {
         first: Option<FromAgent>,
     ) -> Result<bool, TransportError> {
         let now = Instant::now();
-        // One time for all of a batch, and only where it is asked for.
+        // One time for the whole batch, read only if needed.
         self.time = None;
         let mut next = first;
         let mut drained = false;
@@ -166,8 +166,8 @@ impl Ingest {
         Ok(drained)
     }
 
-    /// Reads what waits, as far as that may be, and lets go of metrics that later ones
-    /// have overtaken. Returns true if there was no more.
+    /// Reads ahead, within limits, and drops metrics that are replaced by later ones. Returns
+    /// true if there was no more.
     fn read_ahead(
         &mut self,
         agents: &mut Agents,
@@ -204,7 +204,7 @@ impl Ingest {
         Ok(false)
     }
 
-    /// Deals with one message. Returns its length in bytes.
+    /// Handles one message. Returns its length in bytes.
     fn ingest(
         &mut self,
         agents: &mut Agents,
@@ -238,7 +238,7 @@ impl Ingest {
         }
     }
 
-    /// Enters a message into the table and passes it on.
+    /// Enters a message into the table and forwards it.
     fn enter(
         &mut self,
         agents: &mut Agents,
@@ -253,14 +253,14 @@ impl Ingest {
         } else {
             frames.peer_address().map(str::to_owned)
         };
-        // On the stack: every message comes here.
+        // On the stack, because every message passes here.
         let mut slices: [&[u8]; MAX_FRAMES] = [&[]; MAX_FRAMES];
         for (slice, frame) in slices.iter_mut().zip(frames.iter()) {
             *slice = frame;
         }
         let slices = slices.get(..frames.len()).unwrap_or(&slices);
         let (host, bytes, kind) = match decode_from_agent(slices)? {
-            // An agent says no other word, and no state.
+            // Agents send no other message, and no state.
             Message::Control(_) | Message::State { .. } => {
                 fleet.access.admit(now, key, None)?;
                 agents.ask_model(now, from, fleet.may_refuse(now));
@@ -276,7 +276,7 @@ impl Ingest {
         };
         let understands = kind == GridKind::Model && says_refusable(&report.grid);
         let mut tell_refused = |fleet: &Fleet| {
-            // An agent understands the word if the model says so that it sent now or before.
+            // An agent understands this message if its model, sent now or before, says so.
             let known = fleet.hosts.get(host);
             if understands || known.is_some_and(|host| host.understands_refusal(from)) {
                 agents.send(from, Control::Refused);
@@ -298,11 +298,11 @@ impl Ingest {
                 return Err(full.into());
             }
         };
-        // A name is pinned for a host that there is, and for no other.
+        // A name is pinned only for a host that is in the table.
         fleet.access.settle(now, key, &heard.name);
         let may_refuse = fleet.may_refuse(now);
         if heard.change.is_some() && may_refuse {
-            // It is heard: an agent that had to expect a refusal waits for this.
+            // It was accepted: an agent that had to expect a refusal waits for this.
             agents.send(from, Control::Ping);
         }
         if heard.ask_model {
@@ -320,7 +320,7 @@ impl Ingest {
         Ok(())
     }
 
-    /// Passes a message on that is in the table, and tells of what it changed there.
+    /// Forwards a message that is in the table, and reports what it changed there.
     fn pass_on(&mut self, fleet: &mut Fleet, taken: Taken<'_>) {
         let Taken {
             now,
@@ -359,7 +359,7 @@ impl Ingest {
         }
         fleet.forward(now, &name, kind, &heard.grid, bytes);
         self.log_too_large(fleet, now, key, &name, &heard.grid);
-        // Where messages are read late, what seems to come from two machines at a time may not.
+        // If messages are read late, they may only seem to come from two machines at a time.
         if let Some(twin) = heard.twin
             && !self.backlog.is_behind()
         {
@@ -371,7 +371,8 @@ impl Ingest {
         }
     }
 
-    /// Names what is in no series of a host, as it is too large for its unit.
+    /// Logs the metrics of a host that are in no series because they are too large for their
+    /// unit.
     fn log_too_large(
         &mut self,
         fleet: &mut Fleet,
@@ -389,7 +390,7 @@ impl Ingest {
         }
     }
 
-    /// Counts a message that was refused, and logs it where that is worth a line.
+    /// Counts a message that was refused, and logs it unless the rate limit is reached.
     fn refuse(
         &mut self,
         fleet: &mut Fleet,
@@ -411,7 +412,7 @@ impl Ingest {
     }
 }
 
-/// Whose metrics a message holds, as far as can be told without a look into them.
+/// The host whose metrics a message holds, as far as can be told without parsing them.
 fn metrics_of(frames: &Frames) -> Option<&[u8]> {
     let kind = GridKind::Metrics.as_str().as_bytes();
     (frames.len() == 4 && frames.get(0) == Some(TAG_GRID.as_bytes()) && frames.get(3) == Some(kind))

@@ -1,11 +1,11 @@
-//! The collector's own key pair: found, or made on the first start and kept.
+//! The collector's own key pair: found, or made and saved on the first start.
 //!
 //! Looked for as `collector.key_secret`, in this order: the unit's credentials,
-//! `/etc/metrics-collector/curve`, and where the collector keeps its state:
-//! `$STATE_DIRECTORY`, or by hand `~/.curve` (as root `/var/lib/metrics-collector`, where
-//! the service is installed, also before its first start makes that directory). There it is made where it is nowhere. A key file that is
-//! there but cannot be used is an error, never a reason to make another: agents know the
-//! collector by its key.
+//! `/etc/metrics-collector/curve`, and where the collector keeps its state: `$STATE_DIRECTORY`,
+//! or by hand `~/.curve` (as root `/var/lib/metrics-collector`, where the service is installed,
+//! also before its first start makes that directory). If there is none, it is made there. A key
+//! file that is there but cannot be used is an error, never a reason to make another: agents
+//! know the collector by its key.
 
 use std::ffi::OsString;
 use std::fs;
@@ -36,7 +36,8 @@ pub fn service_is_installed() -> bool {
     service_state().is_some() || service::is_installed(UNIT)
 }
 
-/// The service's state directory, where there is one. Its name is for all to see, not what is in it.
+/// The service's state directory, if there is one. Any user can see its name, but not its
+/// contents.
 #[must_use]
 pub fn service_state() -> Option<PathBuf> {
     let path = PathBuf::from(STATE_DIR);
@@ -59,7 +60,7 @@ impl Places {
     #[must_use]
     pub fn of_process() -> Self {
         let root = rustix::process::geteuid().is_root();
-        // Its directory appears at its first start: until then keys are let in as well.
+        // Its directory appears at its first start, but keys can be allowed before.
         let service_state = Path::new(STATE_DIR);
         let service_state = service_is_installed().then_some(service_state);
         Self::of(|name| std::env::var_os(name), root, service_state)
@@ -75,7 +76,7 @@ impl Places {
         }
     }
 
-    /// Whether a file was handed out by the service manager.
+    /// Returns true if a file is a credential from the service manager.
     #[must_use]
     pub fn is_credential(&self, path: &Path) -> bool {
         let directory = self.credentials.as_ref();
@@ -115,7 +116,7 @@ pub struct Keys {
     pub pair: KeyPair,
     /// The secret file.
     pub path: PathBuf,
-    /// Set where the pair was made just now.
+    /// Set if the pair was made just now.
     pub made: Option<Made>,
 }
 
@@ -159,7 +160,7 @@ pub enum KeysError {
 pub enum Found {
     /// A key pair.
     Keys(Keys),
-    /// A key file that only the service sees.
+    /// A key file that only the service can see.
     Unclear(PathBuf),
     /// None anywhere: one can be made.
     Nowhere {
@@ -198,7 +199,7 @@ impl Found {
                 let made = Some(Made { unseen });
                 Ok(Keys { pair, path, made })
             }
-            // Another start was faster.
+            // Another process was faster.
             Err(CertificateError::Exists { path: taken }) if taken == path => read(path, false),
             Err(error) => Err(error.into()),
         }
@@ -311,8 +312,8 @@ fn read(path: PathBuf, credentials: bool) -> Result<Keys, KeysError> {
     })
 }
 
-/// Whether there is no file, as far as this user can see: in a directory that it may not
-/// enter, as that of the agent's keys, there is nothing for it.
+/// Returns true if there is no file, as far as this user can see. A directory that it may not
+/// enter, as that of the agent's keys, counts as empty.
 fn absent(path: &Path, error: &io::Error) -> bool {
     match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => true,

@@ -1,5 +1,5 @@
-//! What the files of the collector of this host say, for who looks for it where it does not run or
-//! cannot be asked.
+//! What the files of this host's collector say, for programs that look for it while it does not
+//! run or cannot be asked.
 
 use std::path::Path;
 
@@ -26,7 +26,7 @@ fn read(inputs: &Inputs, certificates: &[&Path]) -> (Option<Listen>, Option<Publ
     let by_default = Listen::Any {
         port: DEFAULT_VIEWERS_PORT,
     };
-    // What is wrong with its settings is the collector's to say.
+    // Mistakes in its settings are reported by the collector.
     let loaded = settings::load(inputs).ok();
     let listen = loaded
         .as_ref()

@@ -1,7 +1,7 @@
 //! `metrics-collector`: the other end of the agents' connections.
 //!
-//! It owns the ROUTER that agents connect to and the table of the hosts that report,
-//! and says what it hears on standard output where that is asked for.
+//! It owns the ROUTER that agents connect to and the table of hosts, and prints received
+//! messages on standard output if asked to.
 //!
 //! - [`start`]: settings, keys, sockets and the loop put together;
 //! - [`run`]: the one loop that owns everything which changes; it only dispatches. Its parts:

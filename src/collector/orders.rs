@@ -1,4 +1,4 @@
-//! Carrying out what others order, and telling them what they may read by themselves.
+//! Carries out the orders of other tasks, and publishes what they may read by themselves.
 
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
@@ -12,7 +12,7 @@ use super::state::{CountersSnapshot, Phase};
 impl Collector {
     pub(super) fn handle_order(&mut self, order: Order) {
         let (now, wall) = (Instant::now(), SystemTime::now());
-        // A caller that has gone before its answer is no concern of ours.
+        // The caller may have gone before its answer; that does not matter.
         match order {
             Order::Snapshot(answer) => {
                 let _ = answer.send(self.fleet.hosts.snapshot(now, wall));

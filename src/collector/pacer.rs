@@ -39,7 +39,7 @@ pub struct Pacer {
     known: HashSet<RoutingIdBytes>,
 }
 
-/// What becomes of a request for a model.
+/// The result of a request for a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asked {
     /// Send it.
@@ -198,7 +198,7 @@ mod tests {
     }
 
     proptest! {
-        /// At any time, in any order: nobody is lost or asked twice, and no span of time
+        /// At any time, in any order: no connection is lost or asked twice, and no span of time
         /// sees more than its share.
         #[test]
         fn the_pace_holds(steps in prop::collection::vec((0_u64..30_000, 0_usize..2000), 0..3000)) {

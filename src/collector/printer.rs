@@ -20,8 +20,8 @@ pub const MAX_WAITING_BYTES: usize = 8 * 1024 * 1024;
 /// Room that is kept after a batch was written: what is usual, not the largest there was.
 const KEPT_BYTES: usize = 256 * 1024;
 
-/// How long to wait before writing again to a descriptor that somebody has made
-/// non-blocking, and that is full.
+/// How long to wait before writing again to a full descriptor that another process has made
+/// non-blocking.
 const FULL_PAUSE: Duration = Duration::from_millis(20);
 
 /// Writes lines from a thread of its own.
@@ -54,7 +54,7 @@ struct State {
 enum End {
     /// All lines are written.
     Written,
-    /// Nobody reads.
+    /// Standard output is closed.
     ReaderGone,
 }
 
@@ -110,9 +110,9 @@ impl Printer {
         self.shared.lock().waiting.shrink_to_fit();
     }
 
-    /// Waits until nobody reads any more. Cancel safe.
+    /// Waits until the reader is gone. Cancel safe.
     pub async fn reader_gone(&self) {
-        // The permit stays for whoever waits next, should this wait be given up.
+        // If this wait is cancelled, the permit stays for the next one.
         self.shared.ended.notified().await;
     }
 

@@ -29,11 +29,12 @@ pub enum Answer {
     Kept(PublicKey),
     /// There is none so far.
     NoneYet,
-    /// Nobody runs, and this user may not look into this directory, where there may be one.
+    /// No collector runs, and this user may not look into this directory, where there may be a
+    /// key.
     Unseen(PathBuf),
-    /// Nobody runs, and only the service will see this key file.
+    /// No collector runs, and only the service can see this key file.
     OnlyTheServices(PathBuf),
-    /// Nobody runs, and the settings or the key file are wrong.
+    /// No collector runs, and the settings or the key file are wrong.
     Unknown(ConfigError),
 }
 
@@ -94,7 +95,7 @@ pub fn answer(
     }
 }
 
-/// No key was found: whether there is none, or this user does not see it.
+/// No key was found: tells a missing key from one that this user cannot see.
 fn nowhere(unseen: Vec<PathBuf>, state: Option<PathBuf>) -> Answer {
     let shut = |directory: &PathBuf| {
         let may = Access::READ_OK | Access::EXEC_OK;

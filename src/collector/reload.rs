@@ -1,8 +1,8 @@
 //! Reading the configuration again, off the loop, and putting it in force.
 //!
-//! Files may be on a disk that hangs, so they are read on a thread of their own, one
-//! reading at a time. Who asks meanwhile gets the next reading: the files may have changed
-//! since this one began. Either all of the new settings are in force afterwards, or none.
+//! Files may be on a disk that hangs, so they are read on a thread of their own, one reading at
+//! a time. A caller that asks meanwhile gets the next reading: the files may have changed since
+//! this one began. Either all of the new settings are in force afterwards, or none.
 
 use std::io;
 use std::sync::Arc;
@@ -20,11 +20,11 @@ use super::state::CollectorState;
 use crate::curve::keys::PublicKey;
 use crate::systemd::log::LogControl;
 
-/// Most callers that wait for a reading. Each order of the bus comes from somebody who
-/// waits; so many do not reload at once but where a disk hangs.
+/// Most callers that wait for a reading. Each order of the bus has a waiting caller; so many
+/// wait at once only if a disk hangs.
 const MAX_WAITING: usize = 64;
 
-/// Who asked for a reading; None for a signal.
+/// The caller that asked for a reading; None for a signal.
 pub(super) type Asker = Option<Answer<Result<(), ReloadError>>>;
 
 /// How a reading ended.
@@ -142,7 +142,7 @@ fn next_key(found: &Found, in_force: PublicKey) -> NextKey {
     }
 }
 
-/// Answers those who asked. A caller that has gone meanwhile is no concern of ours.
+/// Answers the callers. One that has gone meanwhile is ignored.
 pub(super) fn answer_all(
     askers: impl IntoIterator<Item = Asker>,
     result: &Result<(), ReloadError>,

@@ -72,7 +72,7 @@ pub struct Start {
     pub pushes: Pushes,
     /// The hosts known before.
     pub restored: Vec<Restored>,
-    /// Who keeps the hosts for the next start, if anybody.
+    /// The writer that saves the hosts for the next start, if there is one.
     pub writer: Option<Writer>,
     /// The service manager.
     pub notifier: Notifier,

@@ -188,7 +188,7 @@ impl Presence for OnTheBus {
     }
 }
 
-/// Whoever knocks meanwhile waits for the answer.
+/// Peers that connect meanwhile wait for the answer.
 async fn start_access(
     authenticator: Authenticator,
     settings: settings::Access,

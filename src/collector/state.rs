@@ -88,8 +88,8 @@ pub struct CountersSnapshot {
     pub dropped: u64,
 }
 
-/// The counters as the loop shares them: those of one moment. It sets them once in a turn,
-/// and whoever reads them copies a few words, so nobody waits.
+/// The counters as the loop shares them: those of one moment. It sets them once in a turn, and
+/// readers copy only a few words, so the lock is never held for long.
 #[derive(Debug, Default)]
 pub(super) struct Counters(Mutex<CountersSnapshot>);
 
@@ -103,7 +103,7 @@ impl Counters {
     }
 
     fn lock(&self) -> MutexGuard<'_, CountersSnapshot> {
-        // Numbers are whole whenever somebody else panicked.
+        // The numbers are valid even if another thread panicked while it held the lock.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

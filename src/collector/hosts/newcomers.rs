@@ -33,8 +33,8 @@ impl Hosts {
         }
     }
 
-    /// Returns true if a report that counts for this network may add so much weight while its
-    /// host frees so much.
+    /// Checks that a report that counts for this network may add so much weight while its host
+    /// frees so much.
     pub(super) fn network_has_room(
         &self,
         network: Option<Network>,

@@ -1,4 +1,4 @@
-//! `keys allow`: one key or many, all of them found before the first is let in.
+//! `keys allow`: one key or many; all are resolved before the first is let in.
 
 use std::collections::BTreeMap;
 
@@ -63,7 +63,7 @@ impl Site {
             let name = match (&wanted.name, host.filter(free)) {
                 (Some(name), _) => name.clone(),
                 (None, Some(host)) => host,
-                // Of many, one whose name is no good or another's must not stop the others.
+                // One host whose name is invalid or taken must not stop the others.
                 (None, None) => files::name_of(&key),
             };
             let path = files::add(&self.places.write(listener), &name, &key)?;
@@ -94,7 +94,7 @@ impl Site {
         Ok(chosen)
     }
 
-    /// The keys of hosts whose names a pattern fits; None where it is none.
+    /// The keys of hosts whose names match a pattern; None if it is not a pattern.
     pub(super) fn all_like(
         &self,
         pattern: &str,
@@ -125,7 +125,7 @@ impl Site {
         Ok(chosen)
     }
 
-    /// How many agents' keys came, were refused, and are not on the list since.
+    /// The number of agents' keys that were refused and have not been listed since.
     fn refused(&self, known: Option<&KnownKeys>) -> usize {
         let listed = self.listed_quietly(Listener::Agents);
         let keys = known.iter().flat_map(|known| &known.keys);

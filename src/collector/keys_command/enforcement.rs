@@ -1,4 +1,4 @@
-//! Whether the collector lets in only those that are listed, and which collector that is.
+//! Finds out if the collector lets in only listed keys, and which collector that is.
 
 use super::{Site, warn};
 use crate::base::text;
@@ -6,13 +6,13 @@ use crate::collector::access::{Authorized, Listener};
 use crate::collector::keys::service_is_installed;
 use crate::collector::settings::{self, ETC_DIR, Inputs};
 
-/// Whose keys are let in; None where only the command line of a start by hand will tell, else
-/// why that is not known.
+/// Which keys are let in; None if that depends on the command line of a start by hand; an error
+/// if it is not known.
 pub(super) type Enforcement = Result<Option<Authorized>, String>;
 
 impl Site {
-    /// Who is let in at this listener: by the running collector's own word, and where none runs by
-    /// the settings that it will start with.
+    /// Which keys this listener lets in: as the running collector says or, if none runs, by the
+    /// settings that it will start with.
     pub(super) fn enforcement(&self, listener: Listener) -> Enforcement {
         if listener == Listener::Viewers {
             return Ok(Some(Authorized::Directory));

@@ -16,7 +16,7 @@ use crate::curve::keys::PublicKey;
 /// Why nothing was done.
 #[derive(Debug, Error)]
 pub enum Failure {
-    /// Nobody, or nobody in particular.
+    /// The name stands for no key, or for several.
     #[error(transparent)]
     Who(#[from] WhoError),
     /// No file, no key, and no host that is known.
@@ -68,7 +68,7 @@ pub enum Failure {
         /// The name.
         name: String,
     },
-    /// The name is nobody's.
+    /// The name is not pinned.
     #[error("{0}: the host name is not pinned; `metrics-collector keys list` shows those that are")]
     NotPinned(String),
     /// The key has no names.
@@ -86,7 +86,7 @@ pub enum Failure {
     /// No collector has kept a record, and no list has a key.
     #[error("{0}: no collector has kept a record of keys there yet, and no key is listed")]
     NoRecord(String),
-    /// The service's record is not for everybody.
+    /// This user may not read the service's record.
     #[error(
         "{0}: which keys came to the service is for root and its own user to see; run this as root"
     )]
@@ -97,7 +97,7 @@ pub enum Failure {
     /// There is no collector to ask.
     #[error("no collector runs here, so that no key reports now")]
     NotRunning,
-    /// There is a collector, and nobody reports to it.
+    /// A collector runs, but no agent reports to it.
     #[error("no agent reports now, so that there is no key to let in{}", refused_note(*.refused))]
     NobodyReports {
         /// Keys that came and are refused.
@@ -112,13 +112,13 @@ pub enum Failure {
         PATIENCE.as_secs()
     )]
     NoAnswer {
-        /// What was to be let go.
+        /// What was to be forgotten.
         what: String,
     },
     /// No state directory.
     #[error("no place for the collector's state, as neither STATE_DIRECTORY nor HOME is set")]
     NoPlace,
-    /// Nobody reads.
+    /// Standard output is closed.
     #[error("cannot print: {0}")]
     Print(#[source] io::Error),
 }

@@ -14,7 +14,7 @@ use crate::curve::keys::PublicKey;
 /// The longest name, in bytes: a file's name has 255, of which a draft's needs some more.
 pub(super) const MAX_NAME_BYTES: usize = 200;
 
-/// Public keys are for the collector's user to read, whoever wrote them.
+/// Public keys must be readable for the collector's user, even if another user wrote them.
 const DIRECTORY_MODE: u32 = 0o755;
 const FILE_MODE: u32 = 0o644;
 
@@ -24,7 +24,7 @@ pub(super) fn name_of(key: &PublicKey) -> String {
     format!("key-{one:02x}{two:02x}{three:02x}{four:02x}")
 }
 
-/// Whether a file can have this name, and its name be read.
+/// Returns true if this is a valid name of a file that is easy to read.
 pub(super) fn is_name(name: &str) -> bool {
     !name.is_empty()
         && name.len() <= MAX_NAME_BYTES
@@ -63,7 +63,7 @@ pub(super) fn add(directory: &Path, name: &str, key: &PublicKey) -> Result<PathB
 pub(super) fn remove(path: &Path) -> Result<(), Failure> {
     let directory = path.parent().unwrap_or(Path::new("/"));
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    // Somebody may have been faster.
+    // Another process may have been faster.
     inside(directory, |directory| directory.remove(&name))?;
     Ok(())
 }

@@ -40,13 +40,13 @@ pub use names::{NamesWanted, complete};
 pub use reporting::unlisted;
 use who::{Known, Resolved, WhoError};
 
-/// How long a running collector may take to let a name go; it takes some milliseconds.
+/// How long a running collector may take to forget a name; it takes some milliseconds.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long it may take to bring its files up to date; those that are there are good enough.
 const REFRESH: Duration = Duration::from_secs(3);
 
-/// How often it is looked whether it has.
+/// How often to check if it has.
 const GLANCE: Duration = Duration::from_millis(20);
 
 /// What is to be done about keys.
@@ -285,7 +285,7 @@ impl Site {
         ))
     }
 
-    /// Has the running collector do it; whether the name was pinned.
+    /// Makes the running collector forget a name. Returns true if it was pinned.
     fn ask_to_forget(&self, host: &str) -> Result<bool, Failure> {
         self.refresh();
         let was_pinned = self.state.pins()?.get(host).is_some();
@@ -319,7 +319,7 @@ impl Site {
         ))
     }
 
-    /// Asks the running collector for something, and waits: whether it is done.
+    /// Asks the running collector for something, and waits. Returns true if it is done.
     fn ask(&self, action: &Action, patience: Duration) -> Result<bool, Failure> {
         let request = self.state.ask(action)?;
         let start = Instant::now();

@@ -1,4 +1,4 @@
-//! Whom an administrator means by a host name. Pure.
+//! Resolves host names that an administrator types to keys. Pure.
 
 use std::collections::BTreeSet;
 
@@ -53,8 +53,8 @@ pub(super) fn meant(like: &[String]) -> String {
     format!("; did you mean {}?", like.join(" or "))
 }
 
-/// Whether two names are of one machine, most likely: one has a domain that the other lacks, or
-/// they differ in the case of letters.
+/// Returns true if two names most likely belong to one machine: one has a domain that the other
+/// lacks, or they differ only in case.
 fn alike(one: &str, two: &str) -> bool {
     let (one, two) = (one.to_lowercase(), two.to_lowercase());
     let within = |short: &str, long: &str| {
@@ -92,8 +92,9 @@ impl<'a> Known<'a> {
 
     /// The key that is meant by a key or a host name.
     ///
-    /// A pinned name is its key's, whoever tried it since. Else whoever reported under it,
-    /// where that was one alone: the last of several might be the one to keep out.
+    /// A pinned name stands for its key, even if others tried it since. Any other name stands
+    /// for the key that reported under it, if there is only one: the last of several might be
+    /// the one to keep out.
     pub(super) fn resolve(&self, listener: Listener, who: &str) -> Result<Resolved, WhoError> {
         let host = Some(who.to_owned());
         if let Some(pin) = self.pins.get(who).filter(|_| listener == Listener::Agents) {

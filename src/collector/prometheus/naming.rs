@@ -161,8 +161,8 @@ pub(crate) fn too_large(grid: &Grid) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Whether series of hosts may have a label of this name: their own, so that nobody else
-/// may put it on them.
+/// Returns true if series of hosts may have a label of this name themselves, so that settings
+/// must not add it.
 #[must_use]
 pub fn is_label(name: &str) -> bool {
     [HOST, ITEM, TEXT].contains(&name) || METRICS.iter().any(|row| row.instance == Some(name))
@@ -205,7 +205,7 @@ pub(crate) fn for_each_text(host: &str, grid: &Grid, mut each: impl FnMut(Option
                 let label = row.label.map_or(0, str::len);
                 (own.max(row.family.name.len()), label.max(ITEM.len()))
             } else {
-                // Nobody else has this family, as far as can be told.
+                // No other host has this family, as far as is known.
                 head = AROUND_HEAD + 2 * own + longest_help;
                 (own, ITEM.len())
             }

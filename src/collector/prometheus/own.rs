@@ -1,8 +1,8 @@
 //! What the collector says of itself: its families, and what they are filled with.
 //!
-//! A family is a row of [`OWN`]; whoever counts something makes a [`Figure`] of it for
-//! each scrape. What the process costs has the names that every client library of
-//! Prometheus gives it.
+//! A family is a row of [`OWN`]; the code that counts something makes a [`Figure`] of it for
+//! each scrape. What the process costs has the names that every client library of Prometheus
+//! gives it.
 
 use std::time::SystemTime;
 

@@ -88,7 +88,7 @@ fn begin(name: String) -> io::Result<Receiver<Answer>> {
     let (answer, answered) = sync_channel(1);
     let work = move || {
         let found = name.to_socket_addrs();
-        // Whoever asked may have gone.
+        // The caller may have gone.
         let _ = answer.send(found.map(|found| found.take(MAX_ADDRESSES).collect()));
     };
     thread::Builder::new()

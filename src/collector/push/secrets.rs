@@ -1,7 +1,7 @@
 //! Files that an administrator hands out: passwords, tokens, certificates to trust.
 //!
-//! Where they are, the settings say. Reading is bounded. A secret is never shown, and one
-//! that everybody can read is refused.
+//! Where they are, the settings say. Reading is bounded. A secret is never shown, and one that
+//! every user can read is refused.
 
 use crate::base::shell;
 use std::fmt;
@@ -81,7 +81,7 @@ fn read(path: &Path, limit: u64) -> Result<(Vec<u8>, u32), FileError> {
         path: path.to_owned(),
         source,
     };
-    // A pipe would block the open for as long as nobody writes to it.
+    // Opening a pipe would block until there is a writer.
     let file = File::options()
         .read(true)
         .custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed())

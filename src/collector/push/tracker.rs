@@ -5,12 +5,12 @@
 //! kept. A series that its family is said again without, and every series of a host that is
 //! gone, ends with one stale marker, so that engines don't show it for minutes.
 //!
-//! Of a host, each message has a later time than the one before, in whole milliseconds; so
-//! the samples of each series have, too. Two messages of the same millisecond are 1 ms apart
-//! then: none is dropped, and nobody can tell the difference. Refuses to run ahead of the
-//! clock for that by more than [`MAX_AHEAD`], however fast a host reports, and within one
-//! message to say one series twice, whatever its metrics are called: a receiver would refuse
-//! everything that was sent with it.
+//! Of a host, each message has a later time than the one before, in whole milliseconds; so the
+//! samples of each series have, too. Two messages of the same millisecond are 1 ms apart then:
+//! none is dropped, and 1 ms makes no difference. It never runs ahead of the clock by more than
+//! [`MAX_AHEAD`], however fast a host reports, and never sends one series twice within one
+//! message, whatever its metrics are called: a receiver would refuse everything that was sent
+//! with it.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, LazyLock};
@@ -73,8 +73,8 @@ pub(super) enum Taken {
 #[derive(Debug, Default)]
 pub(super) struct Tracker {
     hosts: HashMap<Arc<str>, Host>,
-    /// The latest time that a host went: whoever comes after it comes later, the same host
-    /// included.
+    /// The latest time that a host went: a host that appears later, the same one included, has
+    /// a later time.
     floor: i64,
     unique: Unique,
 }

@@ -42,7 +42,7 @@ pub struct Inputs {
     pub places: Places,
     /// What the sandbox of the service hides, where root asks for the service.
     pub sight: ServiceView,
-    /// Whether this is no service: nobody has given it a state directory.
+    /// True if this is not a service: it was given no state directory.
     pub by_hand: bool,
 }
 

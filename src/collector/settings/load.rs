@@ -25,8 +25,8 @@ use crate::curve::certificate::concern;
 use crate::curve::router::Listen;
 use crate::protocol::{DEFAULT_METRICS_INTERVAL, DEFAULT_STALE_INTERVAL};
 
-/// The most targets. Each costs a thread, a queue and every message once more; nobody
-/// writes to more than a few.
+/// The most targets. Each costs a thread, a queue and every message once more, and a few are
+/// enough.
 pub(super) const MAX_REMOTE_WRITES: usize = 16;
 
 /// The most headers of one target: receivers take about a hundred with all.

@@ -6,11 +6,11 @@
 //! {"name":"web2","seen":1763990000,"gone":1763990030,"os":"Debian GNU/Linux 13 (trixie)"}
 //! ```
 //!
-//! `several_hosts` is there where a key has or had more than one name: whether these are hosts of
-//! their own, as behind a gateway, or names of one that was renamed. Times are seconds since 1970. `gone` is there for a host that is gone, and since when; `os` is what
-//! is kept of its model.
-//! Whoever adds to a line leaves the version as it is, since names that are not known are
-//! stepped over; whoever changes what is there makes it another.
+//! `several_hosts` is there where a key has or had more than one name: whether these are hosts
+//! of their own, as behind a gateway, or names of one that was renamed. Times are seconds since
+//! 1970. `gone` is there for a host that is gone, and since when; `os` is what is kept of its
+//! model. Adding a field keeps the version, since unknown names are ignored; changing an
+//! existing field needs a new version.
 
 use std::io::{self, BufRead, Read as _, Write};
 use std::sync::Arc;
@@ -178,7 +178,7 @@ pub fn read(mut text: impl BufRead) -> Result<Found, Unusable> {
             Some(host) if found.hosts.len() < MAX_HOSTS => found.hosts.push(host),
             Some(_) | None => found.damaged += 1,
         }
-        // However many there are: nobody counts them, and each takes time.
+        // The rest is skipped: each takes time.
         if found.damaged > MAX_HOSTS {
             break;
         }

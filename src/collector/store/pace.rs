@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-/// Between two writings at least: whoever comes or goes just after one waits for so long,
-/// and is what a crash may cost.
+/// Minimum interval between two writings: a host that appears or goes just after one waits this
+/// long, and a crash loses its change.
 pub const CHANGED_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Between two writings where nothing has changed but when hosts were last heard from. A
@@ -53,7 +53,7 @@ impl Pace {
         Some(self.written + interval)
     }
 
-    /// Whether there is something that the file does not say yet.
+    /// Returns true if something has changed since the file was written.
     #[must_use]
     pub fn anything_new(&self) -> bool {
         self.changed || self.seen

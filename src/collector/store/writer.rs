@@ -104,7 +104,7 @@ impl Writer {
         }
     }
 
-    /// Whether there is something that the file does not say yet.
+    /// Returns true if something has changed since the file was written.
     #[must_use]
     pub fn anything_new(&self) -> bool {
         self.pace.anything_new()

@@ -1,9 +1,9 @@
 //! Viewers: a second ROUTER, whose peers watch what the agents report.
 //!
-//! Its viewers are on a list: libzmq asks for each key that connects (ZAP), and a message
-//! whose sender nobody has vouched for is refused. What they are owed is decided in
-//! [`table`]; this shell receives, sends without waiting, and says what happened. While
-//! there are no viewers, a message of an agent costs a look at an empty list.
+//! Its viewers are on a list: libzmq asks for each key that connects (ZAP), and a message of an
+//! unauthenticated sender is refused. What they are sent is decided in [`table`]; this shell
+//! receives, sends without waiting, and reports what happened. While there are no viewers, a
+//! message of an agent costs a look at an empty list.
 
 use std::future::pending;
 use std::sync::Arc;
@@ -62,7 +62,7 @@ enum Refusal {
 }
 
 impl Refusal {
-    /// What it is about: one kind does not hide another in the log.
+    /// Its kind: the limit on log lines is separate for each kind.
     fn kind(&self) -> &'static str {
         match self {
             Self::Malformed(_) | Self::TooManyFrames(_) => "form",
@@ -126,7 +126,7 @@ impl Viewers {
         self.table.len()
     }
 
-    /// Whether nobody does.
+    /// Returns true if there are no viewers.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.table.is_empty()
@@ -228,8 +228,8 @@ impl Viewers {
         }
     }
 
-    /// Counts what was refused, and says so where that is worth a line: by the key or the
-    /// address, as whoever connects again is no other.
+    /// Counts a refusal, and logs it unless the rate limit is reached: by key or address,
+    /// because a peer stays the same when it reconnects.
     fn refuse(
         &mut self,
         now: Instant,

@@ -1,7 +1,6 @@
 //! The latest messages of agents, for viewers that could not take them at once. Pure.
 //!
-//! Kept only while somebody is behind, and bounded in number and bytes: the oldest go
-//! first.
+//! Kept only while a viewer is behind, and limited in number and bytes: the oldest go first.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -66,7 +65,7 @@ impl ReplayBuffer {
         }
     }
 
-    /// Lets go of what nobody needs any more: all before this number, or all.
+    /// Drops what no viewer needs any more: all before this number, or all.
     pub(super) fn forget_before(&mut self, number: Option<u64>) {
         let number = number.unwrap_or_else(|| self.end());
         while self.start < number && !self.messages.is_empty() {

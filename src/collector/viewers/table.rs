@@ -1,12 +1,13 @@
 //! The viewers that are connected. Pure: time and the sending are arguments.
 //!
-//! A viewer that says hello is owed the model of every host, and from then on each message
-//! of an agent as it comes. What a viewer does not take at once waits on the one
-//! [`ReplayBuffer`] that all share, so that a message is kept once however many are behind; who
-//! falls behind the replay's beginning has lost what was there. Nobody waits for a viewer.
+//! A viewer that says hello is sent the model of every host, and from then on each message of
+//! an agent as it arrives. What a viewer does not take at once waits on the one
+//! [`ReplayBuffer`] that all share, so that a message is kept once however many are behind; a
+//! viewer that falls behind the replay's beginning has lost what was there. The collector never
+//! waits for a viewer.
 //!
-//! One that asks for it is told which hosts do not report, after the models of each
-//! answer, and when a host comes or goes.
+//! On request it is also sent which hosts do not report, after the models of each answer, and
+//! when a host appears or goes.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -22,8 +23,8 @@ use crate::protocol::message::GridKind;
 /// Most viewers at a time: people who look, not machines by the thousand.
 pub const MAX_VIEWERS: usize = 100;
 
-/// Most of these with one key: a person's screens. A key that opens ever more connections
-/// keeps nobody else out.
+/// Maximum number of these with one key: a person's screens. A key that opens more and more
+/// connections does not keep other viewers out.
 pub const MAX_VIEWERS_OF_KEY: usize = 10;
 
 /// The viewers.
@@ -56,7 +57,7 @@ impl Table {
         self.viewers.len()
     }
 
-    /// Whether nobody does.
+    /// Returns true if there are no viewers.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.viewers.is_empty()
@@ -74,7 +75,7 @@ impl Table {
         self.replay.bytes()
     }
 
-    /// Whether this viewer is known.
+    /// Returns true if this viewer is known.
     #[must_use]
     pub fn knows(&self, id: &RoutingIdBytes) -> bool {
         self.viewers
@@ -151,7 +152,7 @@ impl Table {
         self.pass(now, host, Kind::ModelFor(viewers), grid, send);
     }
 
-    /// Whether anybody wants to be told of a host's state.
+    /// Returns true if any viewer wants the states of hosts.
     #[must_use]
     pub fn wants_states(&self) -> bool {
         self.viewers.iter().any(|viewer| viewer.wants(Kind::State))
@@ -196,8 +197,8 @@ impl Table {
         }
     }
 
-    /// Lets go of those for whose keys `allowed` does not hold: who they were. A viewer
-    /// without a key is nobody's.
+    /// Removes and returns viewers whose keys are not `allowed`. A viewer without a key is not
+    /// allowed.
     pub fn review(&mut self, allowed: &mut impl FnMut(PublicKey) -> bool) -> Vec<Who> {
         let mut refused = Vec::new();
         self.viewers.retain(|viewer| {

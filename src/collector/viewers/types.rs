@@ -45,7 +45,7 @@ pub struct Who {
 }
 
 impl Who {
-    /// Whether it wants to be told which hosts do not report.
+    /// Returns true if it wants the states of hosts.
     #[must_use]
     pub fn wants_states(&self) -> bool {
         self.routing_id.starts_with(VIEWER_ID_PREFIX)

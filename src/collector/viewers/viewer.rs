@@ -87,7 +87,7 @@ impl Viewer {
         }
     }
 
-    /// Whether it is sent live messages of this kind.
+    /// Returns true if it is sent live messages of this kind.
     pub(super) fn wants(&self, kind: Kind) -> bool {
         match kind {
             Kind::Grid(_) => true,
@@ -171,7 +171,7 @@ impl Viewer {
         }
     }
 
-    /// Whether nothing is owed any more.
+    /// Returns true if nothing is left to send.
     fn hand_owed(
         &mut self,
         now: Instant,
@@ -210,7 +210,7 @@ impl Viewer {
         all
     }
 
-    /// Whether nothing waits any more.
+    /// Returns true if nothing waits any more.
     fn hand_taped(
         &mut self,
         now: Instant,

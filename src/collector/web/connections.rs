@@ -35,7 +35,7 @@ struct Connection {
     known: bool,
 }
 
-/// What becomes of a new connection.
+/// The decision on a new connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Admitted {
     /// It stays.

@@ -1,9 +1,9 @@
 //! The names that this collector answers to.
 //!
-//! A browser sends with each request the name that it was led by. One that is led to this
-//! server by a name of somebody else's, who has that name resolve to an address of ours,
-//! lets that somebody read the answer; so such names are refused. An address cannot be made
-//! to be another's, and is taken where it is the one that was connected to.
+//! A browser sends the host name of the URL with each request. An attacker can make a name of
+//! theirs resolve to an address of ours, and then read the answer in a browser (DNS rebinding);
+//! so unknown names are refused. An address cannot be forged like that, and is accepted if it
+//! is the one that was connected to.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
@@ -113,8 +113,8 @@ struct Full {
 }
 
 impl OwnNames {
-    /// Whether what is named is this collector, on a connection to the address `here`, where
-    /// the settings add these names.
+    /// Returns true if the name is this collector's, on a connection to the address `here`,
+    /// with the additional names of the settings.
     pub(super) fn include(&self, named: &Named, here: Option<IpAddr>, more: &[WebHost]) -> bool {
         let text = named.to_string();
         if more

@@ -1,14 +1,13 @@
 //! The collector's web server: what Prometheus scrapes.
 //!
 //! It owns a listening socket and the connections on it, and answers `GET` and `HEAD` of
-//! `/metrics`, `/` and `/-/healthy` over HTTP/1.1, to anybody who gets to its address: no
-//! keys, no TLS. A proxy adds those; by default only this host gets there. What is asked of
-//! a host of another name is refused: a browser could have been led here by it.
+//! `/metrics`, `/` and `/-/healthy` over HTTP/1.1, to any client that can reach its address: no
+//! keys, no TLS. A proxy can add those; by default only this host can reach it. Requests for
+//! another host name are refused: a browser could have been misled by it.
 //!
-//! Whoever connects costs no more than is bounded here: connections, by a time for each
-//! step and by letting one of those go that are quiet when there are too many
-//! ([`connections`]); the size of a request; and answers of `/metrics`, few at a time, of
-//! which one is worked on ([`scrapes`]), on a thread of its own.
+//! The cost of clients is limited: connections, by a time-out for each step and by closing a
+//! quiet one when there are too many ([`connections`]); the size of a request; and answers of
+//! `/metrics`, few at a time, of which one is worked on ([`scrapes`]), on a thread of its own.
 //!
 //! - [`listen`]: the socket;
 //! - [`serve`]: its connections;

@@ -1,10 +1,10 @@
 //! How the hosts' metrics become an answer.
 //!
 //! Each answer is made by a thread of its own, piece by piece, as its reader takes them. Of
-//! those threads one works at a time: the others would only take the processor from the
-//! agents' messages. Connections that have read a whole answer before have their turn first: new
-//! ones that come and go leave them the processor. A reader that is slow holds nobody up, and has its thread until its
-//! connection's time is over.
+//! those threads one works at a time: the others would only take the processor from the agents'
+//! messages. Connections that have read a whole answer before have their turn first: new ones
+//! that come and go leave them the processor. A slow reader does not delay others, and has its
+//! thread until its connection's time is over.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -209,7 +209,7 @@ impl Reading {
     }
 }
 
-/// A panic ends the process before anybody could find the lock poisoned.
+/// A panic ends the process, so the lock is never found poisoned.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -38,11 +38,11 @@ const MAX_HEADERS: usize = 64;
 /// After that time to accept is tried again, where the system had nothing left.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(500);
 
-/// When whoever was refused may come again, in seconds.
+/// When a refused client may try again, in seconds.
 const COME_AGAIN: HeaderValue = HeaderValue::from_static("5");
 
 impl Web {
-    /// Answers whoever connects. Ends when it is dropped, and all connections with it.
+    /// Serves clients. Ends when it is dropped, and closes all connections.
     pub async fn serve(self, handle: Handle) {
         let scrapes = Scrapes::new(handle);
         let names = Arc::new(OwnNames::default());
@@ -151,7 +151,7 @@ impl Visit {
             .max_header_size(MAX_HEAD_BYTES)
             .max_headers(MAX_HEADERS)
             .serve_connection(TokioIo::new(stream), service);
-        // What a peer did wrong it was told; nobody else needs to know.
+        // The peer was told what it did wrong; it is not worth a log line.
         let _ = self.clock.bound(serving).await;
         self.id
     }
@@ -197,9 +197,8 @@ impl Visit {
         response(status, kind, Body::text(text, answering))
     }
 
-    /// Whether a request is for a name or an address of this collector; the answer where it
-    /// is not. A browser that was led here by a name of somebody else's would let that one
-    /// read what is answered.
+    /// Checks that a request is for a name or an address of this collector; otherwise returns
+    /// the answer. This protects browsers from DNS rebinding.
     fn is_for_us(&self, request: &Request<Incoming>) -> Result<(), (StatusCode, String)> {
         let named = match Wanted::of(request) {
             Wanted::Nobody => return Ok(()),
@@ -323,7 +322,7 @@ impl Drop for Answering {
     }
 }
 
-/// Nobody holds it while something can go wrong.
+/// No holder of the lock can panic.
 fn locked(connections: &Mutex<Connections>) -> MutexGuard<'_, Connections> {
     connections.lock().unwrap_or_else(PoisonError::into_inner)
 }
