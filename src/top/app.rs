@@ -1,4 +1,4 @@
-//! What is shown, and where in it one is. Pure: commands in, state out.
+//! What is shown, and the position in it. Pure: commands in, state out.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use super::input::{Command, Mode};
 use super::model::Host;
 use super::sort::Column;
 
-/// Most characters of a filter: a host's name has no more.
+/// Maximum characters of a filter: a host's name has no more.
 const MAX_FILTER: usize = 255;
 
 /// What units of one host are sorted by.
@@ -21,7 +21,7 @@ pub enum UnitOrder {
     Name,
 }
 
-/// One host, looked at.
+/// The view of one host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostView {
     /// Which.
@@ -30,7 +30,7 @@ pub struct HostView {
     pub scroll: usize,
 }
 
-/// What a command leads to outside of this.
+/// What the caller has to do after a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// Nothing.
@@ -39,7 +39,7 @@ pub enum Outcome {
     Quit,
     /// A stop.
     Suspend,
-    /// All is to be drawn again.
+    /// Draw everything again.
     Redraw,
     /// An attempt to connect.
     Retry,
@@ -50,19 +50,19 @@ pub enum Outcome {
 pub struct App {
     /// The column that the table is sorted by.
     pub sort: Column,
-    /// Whether the other way round.
+    /// True if the order is reversed.
     pub reversed: bool,
     /// A part of the names that are shown.
     pub filter: String,
-    /// Whether it is being typed, and what it was before.
+    /// Set while the filter is being typed: what it was before.
     pub before: Option<String>,
-    /// The row that one is at, by its host; None at the first, whichever that is.
+    /// The selected row, by its host; None for the first row, whichever host that is.
     pub selected: Option<Arc<str>>,
     /// Where that is.
     pub cursor: usize,
     /// The first row that is shown.
     pub offset: usize,
-    /// The host that is looked at.
+    /// The host that is viewed.
     pub look: Option<HostView>,
     /// What its units are sorted by.
     pub units: UnitOrder,
@@ -91,7 +91,7 @@ impl App {
         }
     }
 
-    /// Where one is.
+    /// The current mode.
     #[must_use]
     pub fn mode(&self) -> Mode {
         if self.help.is_some() {
@@ -105,7 +105,7 @@ impl App {
         }
     }
 
-    /// The host that is looked at, or the row that one is at.
+    /// The host that is viewed, or that of the selected row.
     #[must_use]
     pub fn focus<'a>(&'a self, rows: &[&'a Host]) -> Option<&'a Arc<str>> {
         match &self.look {
@@ -114,7 +114,7 @@ impl App {
         }
     }
 
-    /// Finds the row that one is at among those that there are now; `page` of them have room.
+    /// Finds the selected row among the current ones; there is room for `page` of them.
     pub fn settle_rows(&mut self, rows: &[&Host], page: usize) {
         self.page = page.max(1);
         let last = rows.len().saturating_sub(1);
@@ -123,7 +123,7 @@ impl App {
             Some(name) => rows
                 .iter()
                 .position(|host| host.name == *name)
-                // It has gone: the one that is there now.
+                // It has gone: select the row that is there now.
                 .unwrap_or(self.cursor.min(last)),
         };
         self.show_cursor(rows.len());
@@ -136,7 +136,7 @@ impl App {
         }
     }
 
-    /// Scrolls no further than there is something; `lines` of it, with room for `page`.
+    /// Limits the scroll position to `lines`, with room for `page`.
     pub fn settle_lines(&mut self, lines: usize, page: usize) {
         self.page = page.max(1);
         let last = lines.saturating_sub(self.page);
@@ -145,7 +145,7 @@ impl App {
         }
     }
 
-    /// What is scrolled by lines: the keys, or a host.
+    /// The scroll position of the keys or of a host.
     fn scroll(&mut self) -> Option<&mut usize> {
         let look = self.look.as_mut().map(|look| &mut look.scroll);
         self.help.as_mut().or(look)
@@ -159,7 +159,7 @@ impl App {
             .max((self.cursor + 1).saturating_sub(self.page));
     }
 
-    /// Does what was asked for.
+    /// Executes a command.
     pub fn obey(&mut self, command: Command, rows: &[&Host]) -> Outcome {
         match command {
             Command::Quit => return Outcome::Quit,
@@ -185,7 +185,7 @@ impl App {
                     name: Arc::clone(&host.name),
                     scroll: 0,
                 });
-                // It is the one that one comes back to.
+                // It is selected on the way back.
                 self.selected = self.look.as_ref().map(|look| Arc::clone(&look.name));
             }
             Command::Sort(column) if self.look.is_some() => self.sort_units(column),
@@ -223,7 +223,7 @@ impl App {
         } else if self.look.is_some() {
             self.look = None;
         } else {
-            // The end is `q` alone: whoever presses this once too often wants to stay.
+            // Only `q` ends the program: pressing this key once too often must not.
             self.filter.clear();
         }
         Outcome::Stay
@@ -254,7 +254,7 @@ impl App {
         }
         let last = rows.len().saturating_sub(1);
         self.cursor = self.cursor.saturating_add_signed(by).min(last);
-        // Whoever is at the top wants the first, whichever that is.
+        // At the top, the first row stays selected, whichever host that is.
         let selected = (self.cursor > 0).then(|| rows.get(self.cursor)).flatten();
         self.selected = selected.map(|host| Arc::clone(&host.name));
         self.show_cursor(rows.len());

@@ -1,5 +1,5 @@
-//! The link's shell: looks the name up, opens and closes sockets, says hello, and hands out
-//! what the collector says. Waits for nothing without a bound.
+//! The driver of the link: looks the name up, opens and closes sockets, says hello, and returns
+//! what the collector sends. Every wait has a time-out.
 
 use std::collections::VecDeque;
 use std::future::pending;
@@ -35,10 +35,10 @@ pub struct Connection {
     remembering: Option<JoinHandle<Result<(), KnownError>>>,
 }
 
-/// How long the disk may take, where a process wants to end.
+/// How long the disk may take when the process wants to end.
 const DISK_PATIENCE: Duration = Duration::from_secs(2);
 
-/// What the link's task has seen; [`Connection::take`] makes something of it.
+/// What happened on the link; [`Connection::take`] handles it.
 #[derive(Debug)]
 pub struct Happened(Kind);
 
@@ -50,7 +50,7 @@ enum Kind {
 }
 
 impl Connection {
-    /// Begins to connect. To be called within a tokio runtime.
+    /// Starts to connect. Must be called within a tokio runtime.
     #[must_use]
     pub fn open(
         context: Context,
@@ -94,7 +94,7 @@ impl Connection {
         })
     }
 
-    /// Deals with it; the message, if it was one.
+    /// Handles it. Returns the message, if it was one.
     pub fn take(&mut self, happened: Happened, now: Instant) -> Option<Received> {
         match happened.0 {
             Kind::Deadline => self.tell(Event::Tick, now),
@@ -144,8 +144,8 @@ impl Connection {
         }
     }
 
-    /// Waits until the collector's key is remembered, if it is to be, for as long as a person
-    /// would; why it is not.
+    /// Waits for a short time until the collector's key is remembered, if it has to be. Returns
+    /// why it is not.
     pub async fn end(mut self) -> Option<String> {
         let remembering = self.remembering.take()?;
         let failed = match timeout(DISK_PATIENCE, remembering).await {
@@ -175,14 +175,14 @@ impl Connection {
         self.resolver.begin();
     }
 
-    /// A hello that finds no room is said again at the next beat.
+    /// A hello without room in the queue is sent again at the next interval.
     fn say_hello(&mut self) {
         if let Some(dealer) = &mut self.dealer {
             let _ = dealer.try_send(&Message::Control(Control::Hello).frames());
         }
     }
 
-    /// Connects to the next address; where there is none left, `why` is the trouble.
+    /// Connects to the next address; if there is none left, `why` becomes the trouble.
     fn connect_next(&mut self, mut why: String, now: Instant) {
         self.dealer = None;
         while let Some(address) = self.addresses.pop_front() {
@@ -204,7 +204,7 @@ impl Connection {
     }
 }
 
-/// Whether this is what a collector asks of an agent, and of nobody else.
+/// Returns true if this is a request that collectors send only to agents.
 fn is_for_agents(received: &Received) -> bool {
     let Received::Message(frames) = received else {
         return false;

@@ -1,7 +1,7 @@
-//! How well a host is, and what is worst about it. Pure.
+//! How healthy a host is, and its worst problem. Pure.
 //!
-//! The limits of all values are here and nowhere else: what a cell's colour says and where
-//! its host stands in the table follow from the same number.
+//! The limits of all values are only here: a cell's colour and the position of its host in the
+//! table follow from the same number.
 
 use std::time::Instant;
 
@@ -37,7 +37,7 @@ impl Severity {
         Self::between(percent, 80.0, 90.0)
     }
 
-    /// Swap space in use, in percent. Pages that nobody needs may lie there for good.
+    /// Swap space in use, in percent. Unused pages may stay there for good.
     #[must_use]
     pub fn of_swap(percent: f64) -> Self {
         Self::between(percent, 60.0, 95.0)

@@ -1,4 +1,4 @@
-//! What keys mean. Pure: a key and where one is, in; what is to be done, out.
+//! What keys mean. Pure: a key and the mode in, a command out.
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
@@ -47,7 +47,7 @@ pub enum Command {
     Help,
 }
 
-/// Where one is.
+/// The current mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// The table of hosts.
@@ -60,7 +60,7 @@ pub enum Mode {
     Help,
 }
 
-/// What this key means there, if anything.
+/// What this key means in this mode, if anything.
 #[must_use]
 pub fn command(key: KeyEvent, mode: Mode) -> Option<Command> {
     if key.kind == KeyEventKind::Release {

@@ -40,7 +40,7 @@ pub struct Given {
 }
 
 impl Given {
-    /// Whether it says what the collector's key is.
+    /// Returns true if it names the collector's key.
     #[must_use]
     pub fn names_collector(&self) -> bool {
         self.public_key.is_some() || self.public_key_file.is_some()
@@ -76,8 +76,8 @@ impl Places {
 }
 
 impl Places {
-    /// The collectors that are remembered, as they are typed; none where that cannot be read: for a
-    /// shell to complete an error would be in the way.
+    /// The remembered collectors, as they are typed, for shell completion; none if they cannot
+    /// be read, as an error message would disturb the shell.
     #[must_use]
     pub fn remembered(&self) -> BTreeSet<String> {
         let all = self.known.as_ref().map(Known::all);
@@ -94,16 +94,16 @@ impl Places {
     }
 }
 
-/// Where the collector's key is known from.
+/// The origin of the collector's key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// The command line.
     Given,
-    /// The collector of this host, which was found without being told.
+    /// The collector of this host, found automatically.
     Local,
     /// The last time.
     Remembered(PathBuf, usize),
-    /// The certificate that is used for every collector of which nothing is remembered.
+    /// The certificate that is used for every collector without a remembered key.
     Certificate(PathBuf),
 }
 
@@ -112,7 +112,7 @@ pub enum Origin {
 pub struct Keys {
     /// This viewer's own.
     pub pair: KeyPair,
-    /// The secret file, where it was made just now.
+    /// The secret file, if it was made just now.
     pub made: Option<PathBuf>,
     /// The key that the collector must prove to have.
     pub collector: PublicKey,
@@ -149,7 +149,7 @@ pub enum KeysError {
         /// Whose.
         collector: Endpoint,
     },
-    /// The port is that of agents, and nothing is known of a collector that has another use for it.
+    /// The port is the agents' port, and no collector is known that uses it otherwise.
     #[error(
         "{collector} is where agents report; viewers connect to another port, \
          {DEFAULT_VIEWERS_PORT} where nothing else is set: {way_out}"
@@ -169,7 +169,7 @@ pub enum KeysError {
     NoCollector,
 }
 
-/// Whether the key of the collector at this address is remembered.
+/// Returns true if the key of the collector at this address is remembered.
 ///
 /// # Errors
 ///
@@ -222,7 +222,7 @@ fn own(given: &Given, directory: Option<&Path>) -> Result<(KeyPair, Option<PathB
     }
     match Certificate::write_pair(directory, PAIR) {
         Ok(pair) => Ok((pair, Some(path))),
-        // Another start was faster.
+        // Another process was faster.
         Err(CertificateError::Exists { path: taken }) if taken == path => Ok((read(&path)?, None)),
         Err(error) => Err(error.into()),
     }
@@ -271,8 +271,8 @@ fn of_collector(
     }
 }
 
-/// What is said where a collector does not prove to have the key that was expected: what is
-/// wrong, and what may be done about it.
+/// The texts for a collector that does not prove to have the expected key: what is wrong, and
+/// what can be done about it.
 #[derive(Clone, Copy, Debug)]
 pub struct WrongKey<'a> {
     /// The collector, for people.
@@ -335,7 +335,7 @@ impl WrongKey<'_> {
     }
 }
 
-/// The command that lets a key in, for whoever runs the collector.
+/// The command that lets a key in, for the collector's administrator.
 pub struct AllowCommand<'a> {
     /// This viewer's key.
     pub key: PublicKey,

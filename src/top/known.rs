@@ -1,6 +1,5 @@
-//! The keys of collectors that were connected to before, each remembered by its address: a
-//! file of lines `HOST:PORT KEY`, as ssh(1) has its `known_hosts`. Blocks for as long as the
-//! disk takes.
+//! The keys of collectors that were connected to before, each remembered by its address: a file
+//! of lines `HOST:PORT KEY`, as ssh(1) has its `known_hosts`. Blocks until the disk is done.
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read as _, Write as _};
@@ -39,7 +38,7 @@ pub enum KnownError {
         /// The line, from 1.
         line: usize,
     },
-    /// Nobody knows that many collectors.
+    /// The file is too large.
     #[error("{}: expected at most {MAX_BYTES} bytes; remove lines that are not needed", .0.display())]
     TooLarge(PathBuf),
 }
@@ -123,7 +122,8 @@ impl Known {
             .mode(0o700)
             .create(directory)
             .map_err(failed(directory, "create the directory"))?;
-        // Two that run at a time must not forget each other's. The lock ends with the file.
+        // Two processes at a time must not overwrite each other's lines. The lock ends with the
+        // file.
         let lock = File::open(directory).map_err(failed(directory, "open it"))?;
         lock.lock().map_err(failed(directory, "lock it"))?;
         let mut text = String::new();

@@ -1,7 +1,7 @@
 //! The link to the collector as a state machine. Pure: time and chance are arguments.
 //!
-//! Says hello when the link is up and every [`HELLO_INTERVAL`] after, gives a collector up
-//! that is silent, reconnects with a back-off, and always knows why there is no link.
+//! Says hello when the link is up and every [`HELLO_INTERVAL`] after, ends the link to a silent
+//! collector, reconnects with a back-off, and always knows why there is no link.
 
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,7 @@ pub const SILENCE: Duration = Duration::from_secs(45);
 /// From the look-up to the end of the handshake: 12 s for the one, twice 10 s for the other.
 const OPENING: Duration = Duration::from_secs(40);
 
-/// The longest wait before the next attempt: somebody sits and waits.
+/// The longest wait before the next attempt: short, as a person is waiting.
 const MAX_WAIT: Duration = Duration::from_secs(15);
 
 /// Why there is no link.
@@ -26,7 +26,7 @@ const MAX_WAIT: Duration = Duration::from_secs(15);
 pub enum Trouble {
     /// The name has no address; why.
     NoAddress(String),
-    /// No connection came about; why.
+    /// No connection was made; why.
     Unreachable(String),
     /// The collector does not let this key in.
     KeyRefused,
@@ -43,7 +43,7 @@ pub enum Trouble {
 }
 
 impl Trouble {
-    /// Whether no patience mends this.
+    /// Returns true if waiting cannot help.
     #[must_use]
     pub fn is_final(&self) -> bool {
         matches!(self, Self::KeyRefused | Self::AgentsPort)
@@ -80,7 +80,7 @@ pub enum Event {
     Heard,
     /// There is no link, or not any more.
     Down(Trouble),
-    /// Somebody wants to try at once.
+    /// The user wants to try at once.
     Retry,
     /// Time has passed.
     Tick,
@@ -151,7 +151,7 @@ impl Link {
         }
     }
 
-    /// Takes what happened; what is to be done, in this order.
+    /// Handles an event. Returns the actions, in this order.
     pub fn take(
         &mut self,
         event: Event,
@@ -202,7 +202,7 @@ impl Link {
                 self.state = State::Opening { since: now };
                 vec![Action::Close, Action::Open]
             }
-            // Late words of a socket that is closed.
+            // Late messages of a socket that is closed.
             (_, Event::Up | Event::Heard | Event::Down(_) | Event::Tick) => Vec::new(),
         }
     }

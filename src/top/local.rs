@@ -1,6 +1,6 @@
-//! The collector of this host, found without being told: where viewers reach it, and
-//! its key. The one that runs is asked on the bus; where there is none, its settings and
-//! certificates are read, as far as this user may.
+//! Finds the collector of this host: where viewers reach it, and its key. A running one is
+//! asked on the bus; if there is none, its settings and certificates are read, as far as this
+//! user may.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::num::NonZeroU16;
@@ -51,12 +51,12 @@ pub type FromFiles = fn() -> (Option<Listen>, Option<PublicKey>);
 pub async fn find(bus: &Bus, files: FromFiles) -> Result<Option<Local>, NoViewers> {
     match timeout(PATIENCE, ask(bus)).await {
         Ok(Ok(Some(Answer { key, viewers }))) => told(&key, &viewers),
-        // No bus, or nobody there: what its files say.
+        // No bus, or no collector on it: use its files.
         _ => read(files()),
     }
 }
 
-/// Whether that is this host: one of its names, or of its addresses.
+/// Returns true if that is this host: one of its names or addresses.
 pub async fn is_here(host: &Host) -> bool {
     let addresses: Vec<SocketAddr> = match host {
         Host::Name(name) if is_own_name(name) => return true,
@@ -148,7 +148,7 @@ fn read((listen, key): (Option<Listen>, Option<PublicKey>)) -> Result<Option<Loc
     Ok(endpoint.map(|endpoint| Local { endpoint, key }))
 }
 
-/// How whoever listens there is reached from its own host.
+/// The endpoint that reaches this listener from its own host.
 fn reached(listen: Listen) -> Option<Endpoint> {
     let address = match listen {
         Listen::Address(address) => address,
@@ -159,7 +159,7 @@ fn reached(listen: Listen) -> Option<Endpoint> {
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
         ip => ip,
     };
-    // Port 0 is any that was free, which only the one that runs knows.
+    // Port 0 is any free port, which only the running collector knows.
     let port = NonZeroU16::new(address.port())?;
     Some(Endpoint::new(Host::Ip(ip), port))
 }

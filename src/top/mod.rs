@@ -3,7 +3,7 @@
 //! A viewer of the collector: it says hello, and shows what the agents report.
 //!
 //! - [`arguments`], [`keys`], [`known`] and [`local`]: what it runs with;
-//! - [`link`]: the link to the collector as a state machine, pure; [`connection`]: its shell;
+//! - [`link`]: the link to the collector as a state machine, pure; [`connection`]: its driver;
 //! - [`model`]: what is known of the fleet, pure: messages in, rows out;
 //! - [`health`]: what is worst about a host, pure;
 //! - [`sort`], [`input`], [`app`]: order, keys, and where one is, pure;

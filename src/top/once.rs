@@ -45,7 +45,7 @@ pub async fn gather(connection: &mut Connection, wait: Duration) -> Result<Fleet
             Status::Waiting(why, until) => {
                 trouble = Some(why.clone());
                 let refused = *why == Trouble::KeyRefused;
-                // No patience mends this.
+                // Waiting cannot help.
                 if why.is_final() && (!refused || refusals.note(until, now)) {
                     return Err(Unavailable(trouble));
                 }
@@ -86,8 +86,8 @@ struct Refusals {
 }
 
 impl Refusals {
-    /// Takes that it is waited until then, as the key was refused; whether it is refused though
-    /// the list was read meanwhile.
+    /// Records a wait until then because the key was refused. Returns true if it was refused
+    /// although the list was read meanwhile.
     fn note(&mut self, until: Instant, now: Instant) -> bool {
         let first = *self.first.get_or_insert(now);
         let is_another = self.last.replace(until) != Some(until);

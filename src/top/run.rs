@@ -1,7 +1,7 @@
 //! The loop: messages, keys, time and signals in; the screen out.
 //!
-//! Draws only when something has changed, and then at most once in [`FRAME`]; what a person
-//! does is seen at once.
+//! Draws only when something has changed, and then at most once in [`FRAME`]; input shows at
+//! once.
 
 use std::fmt::Display;
 use std::io;
@@ -36,7 +36,7 @@ const BEAT: Duration = Duration::from_secs(1);
 /// How often hosts that are long gone are looked for.
 const EXPIRY: Duration = Duration::from_secs(10);
 
-/// Most messages between two looks at anything else.
+/// Maximum number of messages before other events are handled.
 const BATCH: usize = 64;
 
 /// What is shown, and whose it is.
@@ -87,7 +87,7 @@ enum Seen {
     Frame,
 }
 
-/// Takes the terminal and shows the fleet until somebody wants no more.
+/// Takes the terminal and shows the fleet until the user quits.
 ///
 /// # Errors
 ///
@@ -122,7 +122,7 @@ pub async fn run(start: Start) -> io::Result<Option<String>> {
     Ok(words.or_else(|| failed.map(|failed| format!("metrics-top: {failed}"))))
 }
 
-/// What is worth keeping once the screen is gone: the command that lets this viewer in.
+/// Text to print once the screen is gone: the command that lets this viewer in.
 fn last_words(start: &Start) -> Option<String> {
     let (Status::Waiting(trouble, _) | Status::Connecting(Some(trouble))) =
         start.connection.status()
@@ -168,7 +168,7 @@ impl Top {
         }
     }
 
-    /// Whether there is something new to see, and enough time has passed.
+    /// Returns true if something has changed and enough time has passed.
     fn is_time_to_draw(&self, now: Instant) -> bool {
         self.urgent || (self.dirty && now >= self.drawn + FRAME)
     }
@@ -188,7 +188,7 @@ impl Top {
         }
     }
 
-    /// Deals with what the link has, as far as it has it already.
+    /// Handles this event of the link, and those that are already there.
     async fn hear(&mut self, first: Happened) {
         let mut next = first;
         for _ in 0..BATCH {
@@ -210,7 +210,7 @@ impl Top {
         }
     }
 
-    /// Does what was asked for; whether to go on.
+    /// Executes a command. Returns false to quit.
     fn obey(&mut self, command: Command) -> io::Result<bool> {
         let now = Instant::now();
         let app = &mut self.start.app;

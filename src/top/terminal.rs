@@ -20,10 +20,10 @@ use tokio::sync::mpsc;
 use super::view::theme::Theme;
 use crate::base::exit::EXIT_SOFTWARE;
 
-/// Keys that wait to be looked at. Whoever holds a key down loses some.
+/// Maximum number of keys that wait. If a key is held down, some are lost.
 const KEYS: usize = 64;
 
-/// Whether the terminal is ours, for whoever has to give it back in a hurry.
+/// True while we have the terminal, so that the panic hook, too, can restore it.
 static TAKEN: AtomicBool = AtomicBool::new(false);
 
 /// What a person does at the terminal.
@@ -77,7 +77,7 @@ impl Screen {
         self.terminal.resize(size.into())
     }
 
-    /// Gives the terminal to the shell, and stops until the shell wants us back.
+    /// Gives the terminal to the shell, and stops until the shell continues us.
     ///
     /// # Errors
     ///
@@ -110,7 +110,7 @@ fn leave() {
     }
 }
 
-/// A bug gives the terminal back, says what it was, and ends the process.
+/// A panic restores the terminal, prints its message, and ends the process.
 pub fn end_at_a_bug() {
     std::panic::set_hook(Box::new(|bug| {
         leave();
@@ -119,7 +119,7 @@ pub fn end_at_a_bug() {
     }));
 }
 
-/// Whether there is a terminal to show something on, and one to type at.
+/// Returns true if input and output are a terminal.
 #[must_use]
 pub fn is_there() -> bool {
     io::stdout().is_terminal() && io::stdin().is_terminal()

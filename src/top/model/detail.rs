@@ -1,4 +1,4 @@
-//! All that is known of one host, sorted into what it is about. Pure.
+//! All that is known of one host, sorted by topic. Pure.
 
 use std::collections::BTreeMap;
 

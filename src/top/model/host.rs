@@ -29,8 +29,8 @@ pub struct Host {
     pub name: Arc<str>,
     /// When its metrics were last heard.
     pub heard: Option<Instant>,
-    /// From when on its silence counts: its last metrics, or the moment from which on there
-    /// was somebody to hear them from.
+    /// When its silence began: its last metrics, or the time when the collector could be heard
+    /// again.
     pub(super) quiet_since: Instant,
     /// When its model, its metrics or its state were last heard.
     pub(super) mentioned: Instant,

@@ -55,7 +55,7 @@ pub struct Fleet {
     word: Option<Instant>,
 }
 
-/// The host that is looked at.
+/// The host that is viewed.
 #[derive(Debug)]
 struct Watched {
     name: Arc<str>,
@@ -85,7 +85,7 @@ impl Counts {
     }
 }
 
-/// Why a message was not taken.
+/// Why a message was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Error)]
 pub enum Refusal {
     /// What is in it.
@@ -185,7 +185,7 @@ impl Fleet {
         json: &[u8],
     ) -> Result<(), Refusal> {
         let said = StateGrid::parse(json).inspect_err(|_| self.refused += 1)?;
-        // A word that is new to us.
+        // A state that this version does not know.
         let Some(said) = said else { return Ok(()) };
         self.version += 1;
         if said.state == HostState::Forgotten {
@@ -208,8 +208,8 @@ impl Fleet {
         Ok(())
     }
 
-    /// The collector has said something, whatever it was. After a time in which there was
-    /// nothing to be heard, no host is blamed for that time.
+    /// Records any message of the collector. A time in which the collector was not heard does
+    /// not count as a host's silence.
     pub fn hear(&mut self, now: Instant) {
         if self.is_stale(now) {
             for host in self.hosts.values_mut() {
@@ -226,7 +226,7 @@ impl Fleet {
         self.word
     }
 
-    /// Whether nothing was heard of the collector for longer than it is ever silent.
+    /// Returns true if the collector was silent for longer than it ever is.
     #[must_use]
     pub fn is_stale(&self, now: Instant) -> bool {
         self.word
@@ -242,13 +242,13 @@ impl Fleet {
         }
     }
 
-    /// Whether this is the host that is looked at more closely, or none is.
+    /// Returns true if this is the host that is watched, or none is.
     #[must_use]
     pub fn watches(&self, name: Option<&Arc<str>>) -> bool {
         self.watched.as_ref().map(|watched| &watched.name) == name
     }
 
-    /// Looks at a host more closely, or at none: rates of all that it counts.
+    /// Watches a host, or none: rates are kept for all its counters.
     pub fn watch(&mut self, name: Option<&Arc<str>>) {
         if !self.watches(name) {
             let hosts = &self.hosts;

@@ -80,7 +80,7 @@ pub(super) fn fullest(grid: &Grid) -> Option<Fullest> {
             }
         } else if let Some(mount) = instance(name, "fs.size") {
             let of = |plain: &str| number(grid, &format!("{plain}[{mount}]"));
-            // A file system that nobody can write to, as that of a disc, may be full.
+            // A read-only file system, such as a disc, may be full.
             let readonly = of("fs.readonly").is_some_and(|value| value != 0.0);
             let filesystem = Filesystem {
                 size: value.as_f64(),

@@ -40,7 +40,7 @@ const FOOTER_ROWS: u16 = 1;
 
 /// What is to be drawn.
 pub struct Scene<'a> {
-    /// Where one is.
+    /// The current mode.
     pub app: &'a App,
     /// The rows of the table, filtered and sorted.
     pub rows: &'a [&'a Host],
@@ -72,7 +72,7 @@ impl Scene<'_> {
         self.fleet.as_of(self.now)
     }
 
-    /// Whether what is shown is old: there is no link, or nothing comes over it.
+    /// Returns true if what is shown is old: there is no link, or nothing arrives over it.
     fn is_stale(&self) -> bool {
         self.fleet.is_stale(self.now)
             || (self.link != Status::Connected && self.fleet.word().is_some())

@@ -1,8 +1,8 @@
 //! Colours and characters, for terminals with more and with less of them.
 //!
-//! Of colours only the sixteen that every terminal has, which are the person's own. No
-//! colour says anything alone: what is worth a look is bold, what is bad is bold and
-//! reversed, and a mark and a word say it as well. Nothing that is to be read is dim.
+//! Only the sixteen colours that every terminal has and users can configure. Colour is never
+//! the only sign: a warning is bold, a problem is bold and reversed, and a mark and a word say
+//! the same. Text is never dim.
 
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::symbols;

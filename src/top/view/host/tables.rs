@@ -229,7 +229,7 @@ impl Writer {
     }
 }
 
-/// Whether there is more to say about a unit than its name.
+/// Returns true if more is known about a unit than its name.
 fn has_values(unit: &Unit) -> bool {
     let values = [unit.cpu, unit.memory, unit.tasks, unit.io, unit.restarts];
     values.iter().any(Option::is_some)
