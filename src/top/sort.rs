@@ -121,7 +121,7 @@ impl Column {
         Self::ALL.get(next).copied().unwrap_or(self)
     }
 
-    /// Whether it has text, which is sorted from the first, and not numbers.
+    /// Returns true if it has text, which is sorted in ascending order, not numbers.
     #[must_use]
     pub fn is_text(self) -> bool {
         matches!(self, Self::Name | Self::Agent | Self::System)

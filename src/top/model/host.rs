@@ -162,7 +162,7 @@ impl Host {
         }
     }
 
-    /// Whether it is there, by what was known at that time.
+    /// Returns true if it is present, by what was known at that time.
     #[must_use]
     pub fn state(&self, as_of: Instant) -> State {
         match (&self.told, self.heard) {

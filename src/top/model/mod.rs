@@ -65,15 +65,15 @@ struct Watched {
 /// How many hosts there are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Whose metrics come.
+    /// Hosts that report.
     pub reporting: usize,
-    /// Whose metrics were not heard yet.
+    /// Hosts without metrics so far.
     pub waiting: usize,
-    /// Who reported before the collector was restarted.
+    /// Hosts that reported before the collector was restarted.
     pub expected: usize,
-    /// Who are silent.
+    /// Silent hosts.
     pub silent: usize,
-    /// Who are gone, as the collector says.
+    /// Hosts that are gone, as the collector says.
     pub gone: usize,
 }
 
@@ -262,7 +262,7 @@ impl Fleet {
         }
     }
 
-    /// Forgets hosts that were not heard of for long, while the collector was.
+    /// Forgets hosts that were silent for long while the collector was heard.
     pub fn expire(&mut self, now: Instant) {
         let now = self.as_of(now);
         let before = self.hosts.len();
@@ -285,7 +285,7 @@ impl Fleet {
         self.version
     }
 
-    /// Messages that were not taken.
+    /// Messages that were refused.
     #[must_use]
     pub fn refused(&self) -> u64 {
         self.refused

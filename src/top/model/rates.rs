@@ -1,4 +1,4 @@
-//! From counts that only grow to rates, each name by itself. Pure.
+//! Computes rates from counters, each by its name. Pure.
 //!
 //! The time between two messages is the sender's, by its own uptime, where both tell it:
 //! messages that waited somewhere and arrive together would give any rate otherwise. A
