@@ -112,7 +112,7 @@ pub enum Command {
 }
 
 impl Arguments {
-    /// Whether another key file is meant than the service's.
+    /// Returns true if another key file than the service's is named.
     #[must_use]
     pub fn names_a_key_file(&self) -> bool {
         self.key_file.is_some()

@@ -1,4 +1,4 @@
-//! Some of the hosts, by their names: what an answer has room for.
+//! A page of the hosts, by name, as large as an answer may be.
 
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};

@@ -1,5 +1,5 @@
-//! Where peers come from, as what they take is counted: an address of IPv4, and of IPv6 the
-//! network, as one machine has all the addresses in it. Pure.
+//! The networks that peers are counted by: an IPv4 address, or an IPv6 network, as one machine
+//! has all the addresses in it. Pure.
 
 use std::fmt;
 use std::net::IpAddr;

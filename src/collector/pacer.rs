@@ -1,5 +1,5 @@
-//! When a host's model is asked for, so that a fleet that returns at once does not send
-//! its models at once. Pure: time is an argument.
+//! Paces the requests for models, so that a fleet that returns at once does not send its models
+//! at once. Pure: time is an argument.
 //!
 //! A few are asked for at once; beyond that requests wait in the order in which they came,
 //! each connection once. They wait for no more than [`LONGEST_WAIT`]: an agent that has

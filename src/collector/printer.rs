@@ -1,4 +1,4 @@
-//! Lines to standard output without ever waiting for its reader.
+//! Writes lines to standard output without ever waiting for its reader.
 //!
 //! A thread of its own writes what the loop leaves in a buffer. A reader that is slow or
 //! stopped fills the buffer, and then lines are dropped, whole, and counted. A reader that

@@ -1,4 +1,4 @@
-//! Reading the configuration again, off the loop, and putting it in force.
+//! Reads the configuration again, off the loop, and puts it in force.
 //!
 //! Files may be on a disk that hangs, so they are read on a thread of their own, one reading at
 //! a time. A caller that asks meanwhile gets the next reading: the files may have changed since
@@ -91,7 +91,7 @@ impl Reloads {
         let _ = on_a_thread(work);
     }
 
-    /// Whether a reading runs.
+    /// Returns true if a reading is running.
     pub(super) fn is_running(&self) -> bool {
         self.running.is_some()
     }
@@ -186,7 +186,8 @@ impl InForce {
         Ok(())
     }
 
-    /// Swaps the settings, whole. What takes a restart stays as it is, and is said.
+    /// Replaces all settings at once. Those that need a restart stay as they are, which is
+    /// logged.
     fn adopt(
         &mut self,
         loaded: Loaded,

@@ -43,7 +43,7 @@ const BATCH_DUE: usize = 256;
 /// one by one.
 const DUE_PAUSE: Duration = Duration::from_millis(25);
 
-/// What is due for longer than this shows that the loop did not run.
+/// If something is due for longer than this, the event loop has stalled.
 const STALL: Duration = Duration::from_secs(1);
 
 /// What the collector starts with.
@@ -191,8 +191,8 @@ impl Collector {
         self.publish_end();
         let totals = totals(self.fleet.hosts.reporting(), self.ingest.counts);
         events::stopping(why, &totals);
-        // What is lost for good first: a receiver of samples may be slow, and is the last to be
-        // waited for. All of it takes 5 s at most, of the unit's 10.
+        // First what would be lost for good: a receiver of samples may be slow, and is waited
+        // for last. All of it takes 5 s at most, of the unit's 10.
         self.fleet.keep_last();
         self.fleet.access.finish().await;
         self.fleet.sinks.finish();
@@ -271,7 +271,7 @@ impl Collector {
         })
     }
 
-    /// What the hosts said stays; what was only room goes.
+    /// Frees unused capacity; the hosts' values are kept.
     fn spare_memory(&mut self) {
         if self.pressure.due(Instant::now()) {
             self.fleet.sinks.let_go();

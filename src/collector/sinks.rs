@@ -1,7 +1,7 @@
 //! Where a message goes that was understood and entered into the table.
 //!
-//! None of them makes the collector wait: what cannot take a message now loses it, and it
-//! is counted.
+//! None of them makes the collector wait: a sink that cannot take a message now loses it, and
+//! the loss is counted.
 
 use std::future::pending;
 use std::sync::Arc;
@@ -44,7 +44,7 @@ pub(super) struct Sinks {
     printer: Option<Printer>,
     pushes: Pushes,
     dropped: Throttle,
-    /// How many messages some outlet could not take.
+    /// How many messages a sink could not take.
     lost: u64,
     print_failed: Throttle,
     /// The last time that was printed, and how: a batch has one.
@@ -63,7 +63,7 @@ impl Sinks {
         }
     }
 
-    /// Other settings from now on.
+    /// Changes the settings.
     pub(super) fn reconfigure(&mut self, settings: &Settings, hosts: &Hosts) {
         let reporting = || {
             hosts.iter().filter_map(|(name, host)| {
@@ -126,7 +126,7 @@ impl Sinks {
         }
     }
 
-    /// How many messages some outlet could not take.
+    /// How many messages a sink could not take.
     pub(super) fn lost(&self) -> u64 {
         self.lost
     }
@@ -140,7 +140,7 @@ impl Sinks {
         }
     }
 
-    /// Waits for the end of who reads what is printed.
+    /// Waits until the reader of standard output is gone.
     pub(super) async fn reader_gone(&self) {
         match &self.printer {
             Some(printer) => printer.reader_gone().await,
@@ -155,7 +155,7 @@ impl Sinks {
         }
     }
 
-    /// Says goodbye, in bounded time.
+    /// Closes all sinks, in bounded time.
     pub(super) fn finish(&mut self) {
         if let Some(printer) = self.printer.take() {
             printer.finish(FAREWELL);

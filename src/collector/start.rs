@@ -1,7 +1,7 @@
 //! The collector put together: keys, sockets, signals and the loop.
 //!
-//! The composition root of `metrics-collector`: it decides nothing but the order in which
-//! things are opened, and the exit status when one can't be.
+//! The composition root of `metrics-collector`: it decides only the order in which things are
+//! opened, and the exit status if one can't be.
 
 use std::fmt::Display;
 use std::fs::File;

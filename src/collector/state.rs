@@ -1,5 +1,5 @@
-//! What the collector publishes of itself: its state, its counters, and the hosts that
-//! come and go. Others read it without asking the loop.
+//! What the collector publishes: its state, its counters, and the hosts that appear and go.
+//! Other tasks read it without asking the loop.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -84,7 +84,7 @@ pub struct CountersSnapshot {
     pub refused: u64,
     /// Bytes of all messages.
     pub bytes: u64,
-    /// Messages that some outlet could not take, and metrics that later ones had overtaken.
+    /// Messages that a sink could not take, and metrics that were replaced by later ones.
     pub dropped: u64,
 }
 

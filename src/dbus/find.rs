@@ -21,7 +21,7 @@ pub enum FindError {
         /// What was wrong.
         source: zbus::Error,
     },
-    /// Nobody owns the name.
+    /// No process owns the name.
     #[error("nobody owns the name {name} on {bus}")]
     NotRunning {
         /// The well-known name.

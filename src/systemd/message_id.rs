@@ -87,7 +87,7 @@ message_ids! {
     COLLECTOR_LIST_PROBLEM = "867ceb0776694c7697a8848185011d5f";
     /// Pins or the record of keys could not be written, or not be read again.
     COLLECTOR_ACCESS_NOT_KEPT = "6b683aeb1de14a078fca3e2bafa530b4";
-    /// A host name was let go to whoever reports under it next.
+    /// The pin of a host name was removed: the next key that reports under it gets it.
     COLLECTOR_PIN_FORGOTTEN = "a2d3e17879404851a345fe64a16117ab";
     /// All host names of a key were let go.
     COLLECTOR_PINS_OF_KEY_FORGOTTEN = "37c7b4bc5f6343fdadf1f9ac2e64525c";

@@ -44,7 +44,7 @@ impl<M> Default for Ahead<M> {
 }
 
 impl<M> Ahead<M> {
-    /// Whether nothing waits.
+    /// Returns true if nothing waits.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.queue.is_empty()

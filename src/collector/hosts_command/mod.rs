@@ -108,7 +108,7 @@ pub enum Failure {
         /// What was wrong.
         source: zbus::Error,
     },
-    /// Nobody owns the name.
+    /// No process owns the name.
     #[error(
         "no metrics-collector is running on {0}; start it with: systemctl start metrics-collector"
     )]
@@ -134,7 +134,7 @@ pub enum Failure {
          metrics-collector hosts forget NAME..."
     )]
     Mixed,
-    /// Nobody reads, or there is no runtime.
+    /// Standard output is closed, or there is no runtime.
     #[error("{0}")]
     Io(#[from] io::Error),
 }

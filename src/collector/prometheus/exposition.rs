@@ -1,4 +1,4 @@
-//! A snapshot of all hosts in the text format, piece by piece.
+//! Writes a snapshot of all hosts in the text format, piece by piece.
 //!
 //! [`Exposition::begin`] sorts all series by family, and takes 12 bytes for each; the grids
 //! stay where they are. [`Exposition::fill`] then writes as much as there is room for, so

@@ -101,7 +101,7 @@ pub struct Series<'a> {
 }
 
 impl Series<'_> {
-    /// Whether its metric is in the table.
+    /// Returns true if its metric is in the table.
     #[must_use]
     pub fn is_known(&self) -> bool {
         matches!(self.family, Cow::Borrowed(_))
@@ -174,7 +174,7 @@ pub fn known() -> impl ExactSizeIterator<Item = &'static Family> {
     ROWS.iter().map(|row| &row.family)
 }
 
-/// Whether the table has this metric in metrics messages.
+/// Returns true if the table has this metric in metrics messages.
 #[must_use]
 pub fn is_in_metrics(name: &str) -> bool {
     let (plain, instance) = split(name);
@@ -309,7 +309,7 @@ impl Row {
         }
     }
 
-    /// Whether that is what the table means.
+    /// Returns true if the instance and the value are as the table has them.
     fn describes(&self, instance: Option<&str>, value: Value<'_>) -> bool {
         let is_text = matches!(value, Value::Text(_));
         self.label.is_some() == instance.is_some() && (self.family.kind == Type::Info) == is_text

@@ -1,5 +1,5 @@
-//! Values in base units: what the kernel counted is neither rounded nor made a float before
-//! it has to be.
+//! Values in base units: the kernel's counts are not rounded, and become floats only if
+//! necessary.
 
 use std::fmt;
 

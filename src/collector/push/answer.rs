@@ -1,14 +1,13 @@
-//! What an answer, or the lack of one, means for the samples. Pure.
+//! What an answer, or a missing answer, means for the samples. Pure.
 //!
-//! As the protocol has it: what went wrong at the receiver is tried again, what it refuses is
-//! not. Whatever a receiver writes is shown cut and escaped.
+//! As the protocol requires, errors of the receiver lead to a retry, refusals do not. Text of a
+//! receiver is shown truncated and escaped.
 
 use std::time::{Duration, SystemTime};
 
 use crate::base::text::shortened;
 
-/// The longest that a receiver may keep us waiting: what it has not taken by then is worth
-/// a try again.
+/// The longest wait that a receiver may ask for; after it, the request is sent again.
 pub(super) const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
 
 /// Most bytes of an answer that are looked at.

@@ -103,7 +103,7 @@ impl Batch {
         self.samples
     }
 
-    /// Whether no more should be added.
+    /// Returns true if no more should be added.
     pub(super) fn is_full(&self) -> bool {
         self.samples >= MAX_BATCH_SAMPLES || self.body.len() >= MAX_BATCH_BYTES
     }

@@ -1,14 +1,14 @@
-//! Whether a target takes what it is sent, and what of that is worth a line. Pure.
+//! Whether a target works, and which changes are logged. Pure.
 //!
-//! A failure that the next try mends is none: a connection that the receiver has just closed
-//! is no news. What lasts is told once, and once when it is over; a target that comes and
-//! goes is told of once a minute at most.
+//! A failure that the next attempt fixes is not logged, such as a connection that the receiver
+//! has just closed. A lasting one is logged once, and once when it is over; a target that keeps
+//! failing and recovering is logged at most once a minute.
 
 use std::time::{Duration, Instant};
 
 use crate::collector::throttle::Throttle;
 
-/// So many failures in a row are worth a line.
+/// After this many failures in a row, one line is logged.
 const TELL_AT: u32 = 2;
 
 /// How one target fares.
@@ -37,7 +37,7 @@ pub(super) struct Recovered {
 }
 
 impl Health {
-    /// It failed once more; whether to say so.
+    /// Records a failure. Returns true if it should be logged.
     pub(super) fn failed(&mut self, now: Instant, dropped: u64) -> bool {
         let failing = self.failing.get_or_insert(Failing {
             since: now,

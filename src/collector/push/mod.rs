@@ -1,8 +1,8 @@
-//! Samples pushed to engines that store them, by Prometheus remote write 1.0.
+//! Pushes samples to engines that store them, by Prometheus remote write 1.0.
 //!
 //! Owns the targets: each has a queue of its own that the collector's loop fills without ever
-//! waiting, and a thread of its own that empties it. One that is slow, away or refuses what
-//! it gets costs the others nothing.
+//! waiting, and a thread of its own that empties it. A target that is slow, away or refuses
+//! samples does not affect the others.
 //!
 //! - `queue`: what waits for one of them, within bounds, pure;
 //! - `tracker`: from messages to samples, and which series have ended, pure;
@@ -41,14 +41,14 @@ mod shared;
 mod target;
 mod tracker;
 
-/// How long what waits for a target may take when it is not to be sent to any longer.
+/// How long a removed target may take to send what waits for it.
 pub const FAREWELL: Duration = Duration::from_secs(2);
 
 /// All targets.
 #[derive(Debug)]
 pub struct Pushes {
     targets: BTreeMap<ConnectionName, Running>,
-    /// What is not sent to any longer, and may have something left.
+    /// Removed targets, which may still have samples to send.
     leaving: Vec<(ConnectionName, Arc<Shared>)>,
     limits: Limits,
 }
@@ -170,7 +170,7 @@ impl Pushes {
         })
     }
 
-    /// Whether there is no target: nothing needs to be given then.
+    /// Returns true if there is no target: messages need not be passed then.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.targets.is_empty()

@@ -1,8 +1,8 @@
 //! What waits to be sent to one target, in order, within bounds. Pure.
 //!
-//! Past the bounds the oldest messages go, and are counted: what is new is worth more. That
-//! a host went is never lost for that, as its series would seem to go on: it is kept apart
-//! and comes out first, before what is left, all of which is younger.
+//! Beyond the limits the oldest messages are dropped, and counted, as new ones are worth more.
+//! The end of a host is never dropped, as its series would seem to go on: it is kept apart and
+//! comes out first, before the remaining messages, which are all younger.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -28,7 +28,7 @@ pub(super) const LIMITS: Limits = Limits {
     bytes: 256 * 1024 * 1024,
 };
 
-/// Most hosts of which it is kept apart that they went: twice the largest fleet.
+/// Maximum number of ended hosts that are kept apart: twice the largest fleet.
 const MAX_EARLY: usize = 20_000;
 
 /// What an entry takes besides its grid, about.
@@ -161,7 +161,7 @@ impl Queue {
         self.dropping.take_if(|_| room)
     }
 
-    /// Whether nothing waits.
+    /// Returns true if nothing waits.
     pub(super) fn is_empty(&self) -> bool {
         self.items.is_empty() && self.early.is_empty()
     }

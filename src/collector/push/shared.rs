@@ -37,7 +37,7 @@ pub(super) struct State {
     ended: bool,
 }
 
-/// What became of samples.
+/// What happened to samples.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Counts {
     pub(super) sent: u64,
@@ -131,7 +131,7 @@ impl Shared {
             .wait_timeout_while(state, patience, |state| !state.ended);
     }
 
-    /// Whether the thread has ended.
+    /// Returns true if the thread has ended.
     pub(super) fn has_ended(&self) -> bool {
         self.lock().ended
     }
@@ -197,7 +197,7 @@ impl State {
         self.queue.samples() + self.in_hand
     }
 
-    /// Whether files are to be read again; once.
+    /// Returns true, once, if files must be read again.
     pub(super) fn take_reload(&mut self) -> bool {
         std::mem::take(&mut self.reload)
     }

@@ -1,9 +1,8 @@
 //! The thread of one target: takes what waits, makes requests of it, and sends one after the
 //! other.
 //!
-//! The same request is sent until it is taken or refused, so that order holds. What the
-//! thread may do is decided elsewhere: what an answer means, how long to wait, what is worth
-//! a line.
+//! The same request is sent until it is accepted or refused, which keeps the order. The
+//! decisions are made elsewhere: what an answer means, how long to wait, what to log.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};

@@ -60,7 +60,7 @@ pub(super) struct Sample<'a> {
     pub(super) time: i64,
 }
 
-/// What became of an item.
+/// The result of an item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Taken {
     /// It was made into samples.

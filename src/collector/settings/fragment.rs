@@ -1,5 +1,5 @@
-//! What all layers say together, before the parts of it are put in relation to each other.
-//! What has a default in the table is there.
+//! All layers merged, before their settings are compared with each other. Settings with a
+//! default in the table are present.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! From the inputs to the settings in force. Either everything fits, or nothing is
-//! returned but what doesn't. Nothing is written: the key pair is made by who needs it.
+//! Loads the settings in force from the inputs. Returns either valid settings or all mistakes.
+//! Nothing is written: the key pair is made by the code that needs it.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -45,7 +45,7 @@ pub struct Loaded {
     pub settings: Settings,
     /// The key pair, or where it would be made.
     pub keys: Found,
-    /// What the collector goes on in spite of.
+    /// Problems that do not stop the collector.
     pub warnings: Vec<Warning>,
     /// Where every value stands.
     pub(super) layers: Layers,

@@ -1,4 +1,4 @@
-//! What the collector finds wrong between settings that are right by themselves.
+//! Mistakes between settings that are each valid.
 
 use thiserror::Error;
 

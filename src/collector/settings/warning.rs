@@ -1,4 +1,4 @@
-//! What is wrong and does not keep the collector from starting.
+//! Problems that do not keep the collector from starting.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::config::{Place, format_time};
 use crate::curve::certificate::Concern;
 use crate::protocol::{DEFAULT_METRICS_INTERVAL, DEFAULT_STALE_INTERVAL};
 
-/// What the collector goes on in spite of, and an administrator should know.
+/// A problem that does not stop the collector, but that an administrator should know.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum Warning {

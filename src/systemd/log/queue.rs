@@ -272,7 +272,7 @@ mod tests {
 
     fn ignore(_: Lost) {}
 
-    /// A place that takes each line once somebody reads it, as a full pipe does.
+    /// A place that takes each line once a reader takes it, as a full pipe does.
     fn full(tell: fn(Lost)) -> (LineQueue, Receiver<String>, Arc<AtomicU64>) {
         let (written, reader): (SyncSender<String>, _) = sync_channel(0);
         let sink = Box::new(move |line| {
