@@ -7,35 +7,35 @@
 //!
 //! What the shell promises:
 //!
-//! - After [`Action::Open`] it looks the name up, makes a socket with a fresh routing id   and
-//! reports [`Event::Opened`], or [`Event::OpenFailed`]. The transport's own   reconnecting is off.
+//! - After [`Action::Open`] it looks the name up, makes a socket with a fresh routing id and
+//!   reports [`Event::Opened`], or [`Event::OpenFailed`]. The transport's own reconnecting is off.
 //! - After [`Action::Close`] the session gets no more events of that socket, or of the attempt to
-//! make it.
+//!   make it.
 //! - When [`Session::deadline`] has come it reports [`Event::Tick`].
 //!
 //! A shell that breaks a promise makes the session wait longer, never panic.
 //!
 //! How the rules combine where the protocol is silent:
 //!
-//! - The window of one model answer in [`SessionSettings::model_min_interval`] spans   connections:
-//! it protects a collector to which all agents return at once. A collector   that still lacks the
-//! model gets metrics and asks again.
-//! - A connection stays [`State::Stale`] through every attempt to restore it, until the   collector
-//! says something or an administrator orders a reconnect. So its state   changes once when a
-//! collector goes and once when it is back.
-//! - A message from the collector ends staleness and resets the back-off; only its   request for
-//! the model starts the metrics.
+//! - The window of one model answer in [`SessionSettings::model_min_interval`] spans connections:
+//!   it protects a collector to which all agents return at once. A collector that still lacks the
+//!   model gets metrics and asks again.
+//! - A connection stays [`State::Stale`] through every attempt to restore it, until the collector
+//!   says something or an administrator orders a reconnect. So its state changes once when a
+//!   collector goes and once when it is back.
+//! - A message from the collector ends staleness and resets the back-off; only its request for
+//!   the model starts the metrics.
 //! - If nothing that was sent is acknowledged although the collector is heard, the connection is
-//! stale until something large has arrived, whatever the collector says meanwhile: hello and   its
-//! answer pass where metrics do not. Metrics are still sent, because only they can show that   the
-//! path works again.
-//! - A collector answers hello before it has received anything that it could refuse. So after   it
-//! has refused what this host reports, its request for the model is answered, but the   connection
-//! stays [`State::Stale`] until the next message or until enough time has passed. A   ping shows
-//! that the host is accepted, because only accepted hosts are pinged. Silence shows it   as well,
-//! because a collector that refuses says so.
+//!   stale until something large has arrived, whatever the collector says meanwhile: hello and its
+//!   answer pass where metrics do not. Metrics are still sent, because only they can show that the
+//!   path works again.
+//! - A collector answers hello before it has received anything that it could refuse. So after it
+//!   has refused what this host reports, its request for the model is answered, but the connection
+//!   stays [`State::Stale`] until the next message or until enough time has passed. A ping shows
+//!   that the host is accepted, because only accepted hosts are pinged. Silence shows it as well,
+//!   because a collector that refuses says so.
 //! - A collector that may refuse shows that beforehand: it pings before it asks for the model. Then
-//! its next message is its decision, and the connection reports only from then on.
+//!   its next message is its decision, and the connection reports only from then on.
 
 use std::time::{Duration, Instant};
 

@@ -7,9 +7,9 @@
 //!
 //! - began or ended no task,
 //! - neither allocated nor freed memory; reclaim by others reduces `memory.current`, and moves
-//! nothing between `anon`, `file` and swap that does not;
-//! - began or ended no wait. It may still be in an earlier one, so its pressures are read   until
-//! they do not change either: then all its tasks sleep, and none waits for anything.
+//!   nothing between `anon`, `file` and swap that does not;
+//! - began or ended no wait. It may still be in an earlier one, so its pressures are read until
+//!   they do not change either: then all its tasks sleep, and none waits for anything.
 //!
 //! Such a unit is at rest. What remains is what others do to it: a task that is moved into or out
 //! of its cgroup, or gets no CPU at all after it was woken, a process that was killed and has not
