@@ -9,6 +9,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::fs;
 use std::io::{self, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -59,6 +60,17 @@ const FIRST_DYNAMIC: u32 = 61184;
 /// unit runs.
 const STATES: &str = "/var/lib";
 const PRIVATE_STATES: &str = "/var/lib/private";
+
+/// A state directory that the service does not find as it is now: the service manager moves that of
+/// a dynamic user, and hands that of another user over at the next start.
+fn unlike_today(state: &Path, is_dynamic: bool, owner: Option<Owner>) -> Option<Private> {
+    if is_dynamic {
+        return Some(Private::of(state.to_owned()));
+    }
+    let about = fs::symlink_metadata(state).ok()?;
+    let is_handed_over = owner.is_some_and(|owner| owner.uid() != about.uid());
+    is_handed_over.then(|| Private::open(state.to_owned(), state))
+}
 
 /// A service, as root sees it.
 #[derive(Debug)]
@@ -121,8 +133,6 @@ impl Service {
                 .then(|| unit.trim_end_matches(".service").to_owned())
         };
         let user = user.or_else(own_name)?;
-        let states = found.states.iter().filter(|_| found.is_dynamic);
-        let private: Vec<_> = states.map(|state| Private::of(state.clone())).collect();
         let number = |text: Option<String>| text?.trim().parse::<u32>().ok();
         let (owner, groups) = match number(ask("id", &["-u", "--", &user])) {
             Some(uid) => {
@@ -165,6 +175,9 @@ impl Service {
                 name,
                 place: user_place,
             });
+        let private = found.states.iter();
+        let private = private.filter_map(|state| unlike_today(state, found.is_dynamic, owner));
+        let private: Vec<_> = private.collect();
         let mut sight = found.sight;
         sight.handed = credential::resolve(unit, &found.credentials, &Stores::of_system());
         sight.private = private;
@@ -211,11 +224,13 @@ impl Service {
         units.chain(own).collect()
     }
 
-    /// The credentials that it runs with, if it runs.
+    /// The credentials that it runs with, if it runs. Those of a run as another user end with it.
     #[must_use]
     pub fn credentials(&self) -> Option<PathBuf> {
         let directory = Path::new(CREDENTIALS).join(self.unit);
-        directory.is_dir().then_some(directory)
+        let about = fs::symlink_metadata(&directory).ok()?;
+        let is_own = self.owner.is_none_or(|owner| about.uid() == owner.uid());
+        (about.is_dir() && (is_own || about.uid() == 0)).then_some(directory)
     }
 
     /// Reads the settings, and gives up root's rights for those of the service's user, for good, if

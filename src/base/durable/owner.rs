@@ -90,6 +90,12 @@ impl Owner {
         }
     }
 
+    /// The user's number.
+    #[must_use]
+    pub fn uid(self) -> u32 {
+        self.uid.as_raw()
+    }
+
     /// Replaces the rights of this thread by those of this user and of these groups beside the
     /// user's own, for good. Threads that it starts later have them, too.
     ///

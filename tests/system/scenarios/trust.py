@@ -239,12 +239,15 @@ def a_user_whom_the_bus_refuses_the_name_is_refused_by_the_check(m):
         (AGENT, "metrics-agent", "org.metricsagent.Agent1", CONFIGURATION),
         (COLLECTOR, "metrics-collector", "org.metricsagent.Collector1", COLLECTOR_SETTINGS),
     ):
+        # Its key is made, and is the own user's until the next start.
+        m.run("systemctl", "start", unit)
         m.drop_in("[Service]\nUser=ada\n", unit)
         error = m.expect_refused(
             "check", program, "--check-config", saying=f"not let this user own the name {name}"
         )
         m.expect_true("where it stands", f"{DROP_INS.format(unit)}:2" in error)
-        m.expect_refused("start", "systemctl", "start", unit)
+        m.expect_true("nothing else is wrong", "Permission denied" not in error)
+        m.expect_refused("start", "systemctl", "restart", unit)
         m.expect("exit status", m.unit("ExecMainStatus", unit), EX_UNAVAILABLE)
         m.run("systemctl", "stop", unit)
         # The way out that is said: without a bus, or with a policy.
@@ -256,6 +259,11 @@ def a_user_whom_the_bus_refuses_the_name_is_refused_by_the_check(m):
         m.run("systemctl", "reload", "dbus")
         m.expect("check", m.run(program, "--check-config"), "The configuration is valid.\n")
         m.run("systemctl", "start", unit)
+        m.expect("active state", m.unit("ActiveState", unit), "active")
+        # And back.
+        m.drop_in("[Service]\n", unit)
+        m.expect("check", m.run(program, "--check-config"), "The configuration is valid.\n")
+        m.run("systemctl", "restart", unit)
         m.expect("active state", m.unit("ActiveState", unit), "active")
 
 
