@@ -159,15 +159,21 @@ pub(crate) fn host_forgotten_as_asked(host: &str) {
     );
 }
 
-pub(crate) fn host_renamed(renamed: &Renamed) {
+pub(crate) fn host_renamed(renamed: &Renamed, is_pinned: bool) {
     let (host, new_name) = (&*renamed.old.name, &*renamed.new);
     let (old, new) = (text::quoted(host), text::quoted(new_name));
+    let pin = if is_pinned {
+        let command = super::access::forget(host);
+        format!("; no other key may report as {old} before `{command}`")
+    } else {
+        String::new()
+    };
     info!(
         message_id = message_id::COLLECTOR_HOST_RENAMED,
         host,
         new_name,
         "{old} was renamed to {new}: the same key reports as {new}, and {old} is \
-         silent since; {old} is forgotten"
+         silent since; {old} is forgotten{pin}"
     );
 }
 

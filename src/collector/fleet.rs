@@ -103,7 +103,7 @@ impl Fleet {
                 }
                 self.forgotten(now, old);
                 if self.lines.note(now, old.key, old.address.as_deref()) {
-                    events::host_renamed(&renamed);
+                    events::host_renamed(&renamed, self.access.pins_names());
                 }
             }
             Due::Forgotten(forgotten) => {

@@ -37,7 +37,7 @@ const PROPERTIES: &str = "--property=LoadState,User,Group,SupplementaryGroups,Pr
                           PrivateTmp,InaccessiblePaths,TemporaryFileSystem,BindPaths,\
                           BindReadOnlyPaths,DynamicUser,StateDirectory,Environment,\
                           EnvironmentFiles,PassEnvironment,UnsetEnvironment,FragmentPath,\
-                          DropInPaths";
+                          DropInPaths,NeedDaemonReload";
 
 /// How many seconds the service manager and the system's lists of users may take.
 const PATIENCE: &str = "5";
@@ -60,6 +60,24 @@ const FIRST_DYNAMIC: u32 = 61184;
 /// unit runs.
 const STATES: &str = "/var/lib";
 const PRIVATE_STATES: &str = "/var/lib/private";
+
+/// What the check cannot know of a unit's files.
+fn unlike_shipped(unit: &str, found: &Unit) -> impl Iterator<Item = Note> {
+    let unknown = |what, why| Note::Unknown {
+        unit: unit.to_owned(),
+        what,
+        why,
+    };
+    let stale = found.is_stale.then(|| {
+        let why = "systemd has not read them again (`systemctl daemon-reload` does)".to_owned();
+        unknown("what changed in its files", why)
+    });
+    let command = found
+        .place(&["ExecStart"], |value| !value.is_empty())
+        .filter(|place| found.parts.first() != Some(&place.file))
+        .map(|place| unknown("the options of its command", format!("{place} sets it")));
+    stale.into_iter().chain(command)
+}
 
 /// A state directory that the service does not find as it is now: the service manager moves that of
 /// a dynamic user, and hands that of another user over at the next start.
@@ -125,6 +143,7 @@ impl Service {
             let why = "the service manager does not answer on the bus".to_owned();
             notes.push(unknown("which credentials it has", why));
         }
+        notes.extend(unlike_shipped(unit, &found));
         let user = found.user.take().filter(|user| user != "root");
         // A user that is there only while the unit runs is named as the unit is.
         let own_name = || {
@@ -318,6 +337,36 @@ fn a_drop_in(unit: &str) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_not_as_shipped_is_said() {
+        let directory = tempfile::tempdir().unwrap();
+        let drop_in = directory.path().join("x.conf");
+        let said = |more: &str| {
+            let shown = format!(
+                "FragmentPath=/none/a.service\nDropInPaths={}\n{more}",
+                drop_in.display()
+            );
+            let unit = Unit::parse("a.service", &shown);
+            let notes = unlike_shipped("a.service", &unit);
+            notes.map(|note| note.to_string()).collect::<Vec<_>>()
+        };
+        fs::write(&drop_in, "[Service]\nNice=1\n").unwrap();
+        assert_eq!(said("NeedDaemonReload=no"), [""; 0]);
+        let stale = said("NeedDaemonReload=yes");
+        assert!(stale[0].contains("`systemctl daemon-reload`"), "{stale:?}");
+        fs::write(
+            &drop_in,
+            "[Service]\nExecStart=\nExecStart=/usr/bin/a --config x\n",
+        )
+        .unwrap();
+        let command = said("");
+        let place = format!(
+            "the options of its command, as {}:3 sets it",
+            drop_in.display()
+        );
+        assert!(command[0].contains(&place), "{command:?}");
+    }
 
     #[test]
     fn where_a_link_leads_counts() {

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use figment::value::Value;
 
@@ -18,7 +19,7 @@ use crate::config::layers::{Files, Layer, Layers};
 use crate::config::service::{Note, Seen};
 use crate::config::table::{key_text, similar};
 use crate::config::{ConfigError, Place, Problem, Problems, Reason};
-use crate::curve::endpoint::Endpoint;
+use crate::curve::endpoint::{Endpoint, Host};
 use crate::curve::keys::PublicKey;
 use crate::protocol::LONGEST_PING_INTERVAL;
 
@@ -161,12 +162,7 @@ fn load_layers(
     let of_unclear = collector_keys.iter().filter(|(_, path)| unclear(path));
     let unclear_keys = of_unclear.map(|(name, _)| name.clone()).collect();
     warnings.extend(notes.into_iter().map(Warning::Note));
-    let stale = intervals.stale.0;
-    if stale <= LONGEST_PING_INTERVAL && !collectors.is_empty() {
-        let place = layers.place(&["intervals", "stale"]);
-        let place = place.unwrap_or(Place::Default);
-        warnings.push(Warning::ShortStale { place, stale });
-    }
+    warnings.extend(doubts(&layers, &collectors, intervals.stale.0));
     let defaults = || {
         inputs
             .default_sources
@@ -181,7 +177,7 @@ fn load_layers(
             key_pair: own.pair,
             intervals: Intervals {
                 metrics: intervals.metrics.0,
-                stale,
+                stale: intervals.stale.0,
             },
             options: metrics.options(),
             sources: metrics.sources.unwrap_or_else(defaults),
@@ -272,6 +268,32 @@ fn relations(layer: &Layer, known: &[&'static str]) -> Vec<Problem> {
         }
     }
     problems
+}
+
+/// Settings that are valid, and will not do what was meant.
+fn doubts(
+    layers: &Layers,
+    collectors: &BTreeMap<ConnectionName, CollectorSettings>,
+    stale: Duration,
+) -> Vec<Warning> {
+    let place = |path: &[&str]| layers.place(path).unwrap_or(Place::Default);
+    let is_missing = |endpoint: &Endpoint| match endpoint.host() {
+        Host::LinkLocal(_, zone) => zone.index().is_err(),
+        _ => false,
+    };
+    let missing = collectors
+        .iter()
+        .filter(|(_, settings)| is_missing(&settings.endpoint));
+    let missing = missing.map(|(name, settings)| Warning::NoInterface {
+        place: place(&["collector", name.as_str(), "endpoint"]),
+        endpoint: settings.endpoint.clone(),
+    });
+    let is_short = stale <= LONGEST_PING_INTERVAL && !collectors.is_empty();
+    let short = is_short.then(|| Warning::ShortStale {
+        place: place(&["intervals", "stale"]),
+        stale,
+    });
+    missing.chain(short).collect()
 }
 
 /// A collector's endpoint, its key, and the file of the key if there is one.

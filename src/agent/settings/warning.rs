@@ -8,6 +8,7 @@ use super::persistent::PersistentError;
 use crate::config::service::Note;
 use crate::config::{Place, format_time};
 use crate::curve::certificate::Concern;
+use crate::curve::endpoint::Endpoint;
 use crate::protocol::LONGEST_PING_INTERVAL;
 
 /// A problem that does not stop the agent, and that an administrator should know.
@@ -25,6 +26,14 @@ pub enum Warning {
     /// A file that the service sees differently from the checking user.
     #[error(transparent)]
     Note(#[from] Note),
+    /// A link-local address whose interface this host does not have now: it may come later.
+    #[error("{place}: {endpoint} cannot be reached: this host has no such interface now")]
+    NoInterface {
+        /// The origin of the value.
+        place: Place,
+        /// The address with its interface.
+        endpoint: Endpoint,
+    },
     /// A stale interval that is too short for some collectors.
     #[error(
         "{place}: intervals.stale: {} is not longer than the {} between two pings of some \

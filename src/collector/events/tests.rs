@@ -89,8 +89,8 @@ fn a_name_is_no_part_of_the_sentence() {
         host_gone(NAME, Some(&id), Duration::from_secs(30));
         host_forgotten(NAME);
         host_forgotten_as_asked(NAME);
-        host_renamed(&renamed(&name, &plain));
-        host_renamed(&renamed(&plain, &name));
+        host_renamed(&renamed(&name, &plain), true);
+        host_renamed(&renamed(&plain, &name), false);
         key_shared(&twin([Arc::clone(&name), Arc::clone(&plain)]));
         key_shared(&twin([Arc::clone(&plain), Arc::clone(&name)]));
         pin_forgotten(NAME);
@@ -98,6 +98,13 @@ fn a_name_is_no_part_of_the_sentence() {
         name_taken(NAME, None, &taken, Tell::Peer { untold: 0 });
     });
     assert_eq!(notes.len(), 12);
+    let renamed = |note: &str| {
+        notes
+            .iter()
+            .filter(|found| found.message.contains(note))
+            .count()
+    };
+    assert_eq!(renamed("; no other key may report as"), 1);
     for note in &notes {
         let bare = note.message.replace(&format!("\"{NAME}\""), "");
         // The suggested command quotes it as one word of the shell.

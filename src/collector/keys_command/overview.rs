@@ -140,7 +140,10 @@ impl Overview {
             lines.extend(self.pins.iter().map(cells));
             let (pins, spared) = columns::fitted(lines, room, 1, (&["SINCE"], &["PINNED HOST"]));
             left_out.extend(spared);
-            text.extend(["\n", &pins]);
+            // Blocks have no head.
+            let is_table = pins.starts_with("PINNED HOST");
+            text.push_str(if is_table { "\n" } else { "\nPINNED HOSTS\n" });
+            text.push_str(&pins);
         }
         if room.is_none() && self.keys.iter().any(|row| row.hosts.len() >= MAX_HOSTS) {
             let _ = write!(
@@ -447,7 +450,10 @@ mod tests {
         assert!(narrow.contains(&block), "{narrow}");
         assert!(narrow.contains("\nagent  zoo\n"), "{narrow}");
         assert!(narrow.contains("  hosts: web1,old\n"), "{narrow}");
-        assert!(narrow.contains("\nweb1\n  key:\n"), "{narrow}");
+        assert!(
+            narrow.contains("\nPINNED HOSTS\nweb1\n  key:\n"),
+            "{narrow}"
+        );
         assert!(
             !narrow.contains('…') && !narrow.contains("Left out"),
             "{narrow}"

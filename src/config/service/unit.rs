@@ -11,10 +11,16 @@ use crate::base::text;
 
 /// A unit: its file, or what `systemctl show` says of it.
 #[derive(Debug, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "they are properties of the unit, independent of each other"
+)]
 pub(super) struct Unit {
     /// The service manager knows such a unit, or that there is none.
     pub(super) is_known: bool,
     pub(super) is_loaded: bool,
+    /// Its files have changed since the service manager read them.
+    pub(super) is_stale: bool,
     pub(super) user: Option<String>,
     pub(super) group: Option<String>,
     pub(super) groups: Vec<String>,
@@ -58,6 +64,7 @@ impl Unit {
                     unit.is_known = true;
                     unit.is_loaded = value == "loaded";
                 }
+                "NeedDaemonReload" => unit.is_stale = is_true(value),
                 "User" => unit.user = one(),
                 "Group" => unit.group = one(),
                 "SupplementaryGroups" => {

@@ -1074,6 +1074,28 @@ fn a_stale_interval_that_is_no_longer_than_between_pings_is_told() {
 }
 
 #[test]
+fn an_interface_that_is_not_there_is_warned_of() {
+    let host = Host::new();
+    let collector = |name: &str, zone: &str| {
+        format!("[collector.{name}]\nendpoint = '[fe80::{name}%{zone}]:7'\npublic_key = '{KEY}'\n")
+    };
+    host.etc(&(collector("a", "lo") + &collector("b", "no-such")));
+    let loaded = host.load().unwrap();
+    let warnings: Vec<_> = loaded
+        .warnings
+        .iter()
+        .map(|warning| host.shown(&warning.to_string()))
+        .collect();
+    assert_eq!(
+        warnings,
+        [
+            "~/etc/metrics-agent.toml:5: [fe80::b%no-such]:7 cannot be reached: this host has no such \
+          interface now"
+        ]
+    );
+}
+
+#[test]
 fn what_only_the_service_sees_is_a_note() {
     use crate::config::service::ServiceView;
 
