@@ -243,11 +243,13 @@ impl Service {
         units.chain(own).collect()
     }
 
-    /// The credentials that it runs with, if it runs. Those of a run as another user end with it.
+    /// The credentials that it runs with, if it runs and has some. Those of a run as another user
+    /// end with it.
     #[must_use]
     pub fn credentials(&self) -> Option<PathBuf> {
         let directory = Path::new(CREDENTIALS).join(self.unit);
         let about = fs::symlink_metadata(&directory).ok()?;
+        fs::read_dir(&directory).ok()?.next()?.ok()?;
         let is_own = self.owner.is_none_or(|owner| about.uid() == owner.uid());
         (about.is_dir() && (is_own || about.uid() == 0)).then_some(directory)
     }

@@ -93,7 +93,7 @@ def a_viewer_connects(m):
     key = m.expect_match("key", certificate, r'public-key\s*=\s*"([!-~]{40})"').group(1)
     top = ["env", "HOME=/root", "metrics-top", "--once", f"--public-key={collector}"]
     m.expect_refused("stranger", *top, "--wait", "3s", "127.0.0.1", saying="keys allow")
-    m.run("metrics-collector", "keys", "allow", key, "--viewer", "--name", "ops")
+    m.run("metrics-collector", "keys", "allow", "--viewer", "--name", "ops", "--", key)
     m.eventually(
         "what it shows", lambda: host in m.execute(*top, "--wait", "10s", "127.0.0.1").stdout, True
     )
