@@ -234,23 +234,37 @@ fn sender(
 }
 
 pub(crate) fn refused(
-    routing_id: &RoutingIdBytes,
+    from: &RoutingIdBytes,
     key: Option<&PublicKey>,
     address: Option<&str>,
+    error: &dyn Display,
+    tell: Tell,
+) {
+    let what = ["a message", "message(s) from ever new peers"];
+    log_refusal(
+        message_id::COLLECTOR_MESSAGE_REFUSED,
+        what,
+        (from, key, address),
+        error,
+        tell,
+    );
+}
+
+/// Logs that a message was refused, if that is to be told.
+fn log_refusal(
+    message_id: &str,
+    what: [&str; 2],
+    (routing_id, key, address): (&RoutingIdBytes, Option<&PublicKey>, Option<&str>),
     error: &dyn Display,
     tell: Tell,
 ) {
     let (sender, public_key) = sender(routing_id, key, address);
     let routing_id = routing_id.to_string();
     let error = error.to_string();
-    let what = ["a message", "message(s) from ever new peers"];
     let Some(text) = refusal_text(what, &sender, &error, tell) else {
         return;
     };
-    warn!(
-        message_id = message_id::COLLECTOR_MESSAGE_REFUSED,
-        routing_id, public_key, address, error, "{text}"
-    );
+    warn!(message_id, routing_id, public_key, address, error, "{text}");
 }
 
 pub(crate) fn metric_too_large(host: &str, metric: &str, tell: Tell) {

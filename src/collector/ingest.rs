@@ -8,8 +8,9 @@ use super::agents::Agents;
 use super::backlog::{Ahead, Backlog, News};
 use super::events;
 use super::fleet::Fleet;
-use super::hosts::{Change, Full, Heard, Holder, Host, Peer, Report, says_refusable};
+use super::hosts::{Change, Heard, Host, Peer, Report, says_refusable};
 use super::prometheus::naming::too_large;
+use super::refusal::Refusal;
 use super::sinks::Passed;
 use super::state::HostChange;
 use super::status_line::Counts;
@@ -19,9 +20,7 @@ use crate::curve::frames::{Frames, MAX_FRAMES, Received};
 use crate::curve::keys::PublicKey;
 use crate::curve::router::RoutingIdBytes;
 use crate::protocol::grid::Grid;
-use crate::protocol::message::{
-    Control, GridKind, Malformed, Message, TAG_GRID, decode_from_agent,
-};
+use crate::protocol::message::{Control, GridKind, Message, TAG_GRID, decode_from_agent};
 
 /// Maximum number of messages in one turn: some milliseconds of work.
 const BATCH_MESSAGES: usize = 256;
@@ -34,54 +33,6 @@ const BATCH_AHEAD: usize = 4096;
 
 /// Maximum number of metrics of one message that are named as too large.
 const MAX_TOO_LARGE: usize = 8;
-
-/// Why a message was refused.
-#[derive(Debug, thiserror::Error)]
-enum Refusal {
-    #[error(transparent)]
-    Malformed(#[from] Malformed),
-    #[error("a message of {0} frames")]
-    TooManyFrames(usize),
-    #[error(transparent)]
-    Full(#[from] Full),
-    #[error(transparent)]
-    Access(#[from] AccessRefusal),
-}
-
-impl Refusal {
-    /// Its kind: the limit on log lines is separate for each kind.
-    fn kind(&self) -> &'static str {
-        match self {
-            Self::Malformed(_) | Self::TooManyFrames(_) => "form",
-            Self::Full(Full::Hosts) => "hosts",
-            Self::Full(Full::Connection) => "hosts of a connection",
-            Self::Full(Full::Key(_)) => "hosts of a key",
-            Self::Full(Full::Memory) => "memory",
-            Self::Full(Full::Text) => "text",
-            Self::Full(Full::NetworkHosts(_)) => "hosts of a network",
-            Self::Full(Full::NetworkMemory(_)) => "memory of a network",
-            Self::Full(Full::NetworkText(_)) => "text of a network",
-            Self::Full(Full::Share(over)) => match over.holder {
-                Holder::Key => "share of a key",
-                Holder::Connection => "share of a connection",
-            },
-            Self::Access(_) => "access",
-        }
-    }
-
-    /// The sender that it is logged for, once a minute.
-    fn sender(&self, key: Option<PublicKey>, address: Option<&str>) -> Sender {
-        match self {
-            // One entry for all the keys that were made up there.
-            Self::Full(
-                Full::NetworkHosts(network)
-                | Full::NetworkMemory(network)
-                | Full::NetworkText(network),
-            ) => Sender::of(None, Some(&network.to_string())),
-            _ => Sender::of(key, address),
-        }
-    }
-}
 
 /// A message and the connection that it came over.
 pub(super) type FromAgent = (RoutingIdBytes, Received);
@@ -417,28 +368,4 @@ fn metrics_of(frames: &Frames) -> Option<&[u8]> {
     let kind = GridKind::Metrics.as_str().as_bytes();
     (frames.len() == 4 && frames.get(0) == Some(TAG_GRID.as_bytes()) && frames.get(3) == Some(kind))
         .then(|| frames.get(1))?
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::collector::network::Network;
-
-    #[test]
-    fn keys_that_were_made_up_at_one_address_are_one_sender() {
-        let key = |number| Some(PublicKey::from_bytes([number; 32]));
-        let network = Network::parse("2001:db8::1").unwrap();
-        let (hosts, memory) = (Full::NetworkHosts(network), Full::NetworkMemory(network));
-        for full in [hosts, memory, Full::NetworkText(network)].map(Refusal::Full) {
-            let senders = [(1, "2001:db8::1"), (2, "2001:db8::2")]
-                .map(|(number, address)| full.sender(key(number), Some(address)));
-            assert_eq!(senders[0], senders[1]);
-            assert_eq!(senders[0], Sender::Address("2001:db8::/64".into()));
-        }
-        assert_ne!(Refusal::Full(hosts).kind(), Refusal::Full(memory).kind());
-        // What is a key's own stays so.
-        let full = Refusal::Full(Full::Memory);
-        let address = Some("192.0.2.1");
-        assert_ne!(full.sender(key(1), address), full.sender(key(2), address));
-    }
 }

@@ -55,6 +55,7 @@ pub mod printer;
 pub mod prometheus;
 pub mod public_key;
 pub mod push;
+mod refusal;
 mod reload;
 pub mod run;
 pub mod settings;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tracing::{debug, info, warn};
 
-use super::{refusal_text, sender};
+use super::log_refusal;
 use crate::collector::throttle::Tell;
 use crate::collector::viewers::Who;
 use crate::curve::keys::PublicKey;
@@ -32,34 +32,23 @@ pub(crate) fn viewer_came(who: &Who) {
 }
 
 pub(crate) fn viewer_left(who: &Who) {
-    let (address, public_key, routing_id) = shown(who);
-    info!(
-        message_id = message_id::COLLECTOR_VIEWER_GONE,
-        address, public_key, routing_id, "The viewer at {address} has gone (key {public_key})"
-    );
+    viewer_gone(who, "");
 }
 
 pub(crate) fn viewer_silent(who: &Who, silence: Duration) {
-    let (address, public_key, routing_id) = shown(who);
     let silence = silence.as_secs();
-    info!(
-        message_id = message_id::COLLECTOR_VIEWER_GONE,
-        address,
-        public_key,
-        routing_id,
-        "The viewer at {address} has gone: nothing heard for {silence} s (key {public_key})"
-    );
+    viewer_gone(who, &format!(": nothing heard for {silence} s"));
 }
 
 pub(crate) fn viewer_made_room(who: &Who) {
+    viewer_gone(who, " to make room for another: it was silent for longest");
+}
+
+fn viewer_gone(who: &Who, why: &str) {
     let (address, public_key, routing_id) = shown(who);
     info!(
         message_id = message_id::COLLECTOR_VIEWER_GONE,
-        address,
-        public_key,
-        routing_id,
-        "The viewer at {address} has made room for another: it was silent for longest (key \
-         {public_key})"
+        address, public_key, routing_id, "The viewer at {address} has gone{why} (key {public_key})"
     );
 }
 
@@ -88,22 +77,19 @@ pub(crate) fn viewer_slow(who: &Who, messages: u64) {
 }
 
 pub(crate) fn viewer_refused(
-    routing_id: &RoutingIdBytes,
+    from: &RoutingIdBytes,
     key: Option<&PublicKey>,
     address: Option<&str>,
     error: &dyn Display,
     tell: Tell,
 ) {
-    let (sender, public_key) = sender(routing_id, key, address);
-    let routing_id = routing_id.to_string();
-    let error = error.to_string();
     let what = ["a viewer's message", "message(s) of ever new viewers"];
-    let Some(text) = refusal_text(what, &sender, &error, tell) else {
-        return;
-    };
-    warn!(
-        message_id = message_id::COLLECTOR_VIEWER_REFUSED,
-        routing_id, public_key, address, error, "{text}"
+    log_refusal(
+        message_id::COLLECTOR_VIEWER_REFUSED,
+        what,
+        (from, key, address),
+        error,
+        tell,
     );
 }
 
