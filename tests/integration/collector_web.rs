@@ -41,6 +41,12 @@ async fn scraped_with(address: SocketAddr, host: &str) -> Answer {
     .await
 }
 
+/// Asks for a page, and reads nothing of it.
+async fn ask_on(stream: &mut TcpStream, path: &str) {
+    let request = request("GET", path);
+    stream.write_all(request.as_bytes()).await.unwrap();
+}
+
 #[tokio::test]
 async fn what_hosts_report_can_be_scraped() {
     let home = tempfile::tempdir().unwrap();
@@ -128,7 +134,7 @@ async fn there_are_three_pages_and_two_methods() {
             "{path}"
         );
     }
-    // The query is nobody's.
+    // The query means nothing.
     assert_eq!(fetch(address, "/metrics?a=b").await.status, 200);
     for method in ["POST", "PUT", "DELETE", "OPTIONS", "TRACE", "FROB"] {
         let answer = ask(address, &request(method, "/metrics")).await;
@@ -160,10 +166,7 @@ async fn a_connection_serves_more_than_one_request() {
     let asked = "GET /-/healthy HTTP/1.1\r\nHost: a\r\n\r\n".repeat(3);
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(asked.as_bytes()).await.unwrap();
-    stream
-        .write_all(request("GET", "/metrics").as_bytes())
-        .await
-        .unwrap();
+    ask_on(&mut stream, "/metrics").await;
     let text = String::from_utf8(read_to_end(&mut stream).await).unwrap();
     assert_eq!(text.matches("HTTP/1.1 200 OK").count(), 4, "{text}");
     assert_eq!(text.matches("is healthy").count(), 3);
@@ -179,10 +182,7 @@ async fn who_closes_its_half_has_its_answer() {
     let home = tempfile::tempdir().unwrap();
     let (_collector, address) = collector(&home).await;
     let mut stream = TcpStream::connect(address).await.unwrap();
-    stream
-        .write_all(request("GET", "/metrics").as_bytes())
-        .await
-        .unwrap();
+    ask_on(&mut stream, "/metrics").await;
     stream.shutdown().await.unwrap();
     let text = String::from_utf8(read_to_end(&mut stream).await).unwrap();
     assert!(
@@ -261,10 +261,7 @@ async fn who_does_not_read_keeps_nobody_from_the_metrics() {
 
     let begin = async |from| {
         let mut stream = connect_from(from, address).await;
-        stream
-            .write_all(request("GET", "/metrics").as_bytes())
-            .await
-            .unwrap();
+        ask_on(&mut stream, "/metrics").await;
         // The answer has begun.
         stream.read_u8().await.unwrap();
         stream
@@ -417,10 +414,7 @@ async fn readers_that_crawl_make_room() {
     let one = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let begin = async || {
         let mut stream = connect_from(one, address).await;
-        stream
-            .write_all(request("GET", "/metrics").as_bytes())
-            .await
-            .unwrap();
+        ask_on(&mut stream, "/metrics").await;
         stream.read_u8().await.unwrap();
         stream
     };
