@@ -110,7 +110,7 @@ impl Agents {
         while self.sent < end {
             let before = self.sent;
             for number in 0..self.all.len() {
-                // Some in a row, as nobody's turn is for a single one.
+                // Some in a row: a turn is never for a single one.
                 for _ in 0..16 {
                     let unsent = self.unsent;
                     if self.sent < end {
@@ -143,7 +143,7 @@ impl Agents {
         let Some(agent) = self.all.get_mut(number) else {
             return;
         };
-        // What was sent to it meanwhile; nobody else looks.
+        // What was sent to it meanwhile, which nothing else reads.
         agent.receive();
         match agent.socket.send_multipart(frames, zmq::DONTWAIT) {
             Ok(()) => self.sent += 1,

@@ -83,7 +83,7 @@ impl Collector {
         let (lines, log) = mpsc::channel();
         thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                // Nobody may wait for it any more.
+                // The receiver may be gone.
                 let _ = lines.send(line);
             }
         });

@@ -30,7 +30,7 @@ const MAX_STEPS: usize = 300;
 /// Looking at all of the table takes far longer than a step.
 const STEPS_UNSEEN: usize = 16;
 
-/// Some families of the table, and some that nobody knows.
+/// Some families of the table, and some that are unknown.
 const NAMES: [&str; 12] = [
     "cpu.percent",
     "mem.free",

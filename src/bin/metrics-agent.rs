@@ -31,7 +31,7 @@ fn main() -> ExitCode {
 fn sources_of(arguments: Arguments) -> Inputs {
     let known: Vec<_> = sources::names().collect();
     let mut inputs = Inputs::from_environment(&known, &sources::default_names());
-    // A reload and whoever reads ConfigurationFiles must not depend on where we were started.
+    // A reload and readers of ConfigurationFiles must not depend on where we were started.
     inputs.config_file = arguments
         .config
         .map(|file| std::path::absolute(&file).unwrap_or(file));

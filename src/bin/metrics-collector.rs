@@ -58,7 +58,7 @@ fn main() -> ExitCode {
 /// Where settings come from.
 fn sources_of(arguments: &Arguments) -> Inputs {
     let mut inputs = Inputs::of_process();
-    // A reload and whoever reads ConfigurationFiles must not depend on where we were started.
+    // A reload and readers of ConfigurationFiles must not depend on where we were started.
     inputs.config_file = arguments
         .config
         .as_ref()

@@ -256,7 +256,7 @@ mod tests {
         let long = "x".repeat(100_000);
         while print(&mut printer, &long).is_ok() {
             taken += 1;
-            assert!(taken < 10_000, "nobody reads, and it is never full");
+            assert!(taken < 10_000, "there is no reader, and it is never full");
         }
         assert!(taken * long.len() <= 3 * MAX_WAITING_BYTES);
         // Short ones may still fit; what was taken arrives whole.

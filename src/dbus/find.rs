@@ -22,7 +22,7 @@ pub enum FindError {
         source: zbus::Error,
     },
     /// No process owns the name.
-    #[error("nobody owns the name {name} on {bus}")]
+    #[error("no program owns the name {name} on {bus}")]
     NotRunning {
         /// The well-known name.
         name: &'static str,

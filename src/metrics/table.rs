@@ -306,7 +306,7 @@ SOCKETS {
     UDP_ERRORS_IN = "udp.errors.in.total", "", Counter, [metrics],
         "UDP datagrams over IPv4 that could not be delivered";
     UDP_NOPORTS = "udp.noports.total", "", Counter, [metrics],
-        "UDP datagrams over IPv4 to a port where nobody listened";
+        "UDP datagrams over IPv4 to a port without a listener";
     UDP_OVERFLOWS = "udp.overflows.total", "", Counter, [metrics],
         "UDP datagrams over IPv4 dropped as a socket's buffer was full";
 }

@@ -228,7 +228,7 @@ fn ended(read: usize) -> io::Result<()> {
 pub fn give_back() -> bool {
     #[expect(
         unsafe_code,
-        reason = "the C library has it as its own function alone, and nobody wraps it; it takes \
+        reason = "the C library has it as its own function alone, and no crate wraps it; it takes \
                   any number, and its own locks"
     )]
     // SAFETY: no requirement on the caller: it is thread safe (malloc_trim(3), ATTRIBUTES),

@@ -135,7 +135,7 @@ fn last_words(start: &Start) -> Option<String> {
             name: &start.own_name,
         };
         format!(
-            "{} does not let this viewer in. Whoever runs it does that there with\n  {command}",
+            "{} does not let this viewer in. The collector's administrator allows it there with\n  {command}",
             start.collector
         )
     })

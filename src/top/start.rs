@@ -66,7 +66,7 @@ impl fmt::Display for NoCollector {
         match &self.trouble {
             Some(Trouble::KeyRefused) => write!(
                 f,
-                "{collector} does not let this viewer in; whoever runs it does that there with: {}",
+                "{collector} does not let this viewer in; the collector's administrator allows it there with: {}",
                 AllowCommand {
                     key: self.own_key,
                     name: &self.own_name

@@ -160,7 +160,7 @@ async fn a_refused_agent_is_told_that_it_is_about_its_own_key() {
     agent.terminate().await;
 }
 
-/// Reporting in the clear is refused, whoever asks for it.
+/// Reporting in the clear is always refused.
 #[tokio::test]
 async fn a_collector_without_encryption_learns_nothing() {
     let mut peer = Peer::router();
@@ -223,7 +223,7 @@ async fn a_port_that_talks_nonsense_is_tried_again() {
     agent.terminate().await;
 }
 
-/// The port is let go, so that nobody listens there.
+/// The port is closed.
 fn closed_port() -> u16 {
     let port = Port::bind("127.0.0.1:0").unwrap();
     port.local_addr().unwrap().port()

@@ -81,7 +81,7 @@ async fn the_full_name_is_found_and_followed() {
     assert_eq!(collector.grid_of("metrics").await.host, "web7.example.org");
 
     let pid = agent.pid().to_string();
-    // One that the resolver knows in full, and one of which nobody knows more.
+    // One that the resolver knows in full, and one that has no longer name.
     let mut previous = "web7.example.org";
     for (name, full) in [("web8", "web8.example.org"), ("web9", "web9")] {
         let renamed = Command::new("nsenter")

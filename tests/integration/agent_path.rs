@@ -20,7 +20,7 @@ const INSIDE: &str = "METRICS_AGENT_TEST_ON_A_NETWORK_OF_ITS_OWN";
 const HOLE: &str = "ip link set lo up; ip link add name hole0 type veth peer name hole1; \
                     ip link set hole0 up; ip link set hole1 up";
 
-/// Packets of 512 bytes and more go there, and nobody is told: a bit of their length each.
+/// Packets of 512 bytes and more disappear there without notice: a bit of their length each.
 const LOSE: &str = "tc qdisc add dev lo clsact; \
      for bits in 0200 0400 0800 1000 2000 4000 8000; do \
          tc filter add dev lo egress protocol ip u32 match u16 0x$bits 0x$bits at 2 \

@@ -32,7 +32,7 @@ async fn either_signal_ends_it_cleanly() {
     }
 }
 
-/// RFC 5737 reserves 192.0.2.1 for nobody: connecting hangs, or fails at once where there is
+/// RFC 5737 reserves 192.0.2.1 for documentation: connecting hangs, or fails at once where there is
 /// no route, and then the end comes within the back-off.
 #[tokio::test]
 async fn it_ends_while_connecting_and_while_shaking_hands() {

@@ -688,7 +688,7 @@ async fn damaged_pins_are_no_start_and_no_pins_are_no_damage() {
     collector.stop().await;
 }
 
-/// A crowd of strangers costs neither memory nor the log, and keeps nobody out.
+/// A crowd of strangers costs neither memory nor the log, and keeps no agent out.
 #[tokio::test]
 async fn ever_new_keys_are_refused_and_bounded() {
     const ROUNDS: u64 = 12;

@@ -332,7 +332,7 @@ async fn a_host_shows_what_it_reports() {
     ];
     let expected = expected.map(|(name, signature)| (name, signature.to_owned()));
     assert_eq!(signatures, BTreeMap::from(expected));
-    // D-Bus has no NUL in strings; whoever sends one is thrown off the bus.
+    // D-Bus has no NUL in strings; a program that sends one is thrown off the bus.
     assert!(model["os"].to_string().contains("a\u{fffd}b"));
     let (name, text) = object.refused("GetMetrics", &("web1", "metrics")).await;
     assert_eq!(name, "org.metricsagent.Error.NotReported");
@@ -677,7 +677,7 @@ async fn a_bus_that_is_away_is_waited_for() {
     assert_eq!(site.object().await.names().await, []);
 }
 
-/// `--public-key` is the running collector's, whoever asks and whatever the settings mean now;
+/// `--public-key` is the running collector's, for every user and whatever the settings mean now;
 /// looking makes no key.
 #[tokio::test]
 async fn the_public_key_is_the_running_collectors() {

@@ -1,5 +1,5 @@
 //! metrics-collector and peers that mean no good, or are broken: whatever they send ends
-//! nothing and disturbs nobody else.
+//! nothing and disturbs no other peer.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -186,7 +186,7 @@ async fn a_flood_keeps_nobody_waiting() {
     );
 }
 
-/// Hosts that nobody has: as many as one connection may report, and no more.
+/// Made-up hosts: as many as one connection may report, and no more.
 #[tokio::test]
 async fn made_up_hosts_do_not_fill_the_table() {
     let home = tempfile::tempdir().unwrap();
@@ -211,7 +211,7 @@ async fn made_up_hosts_do_not_fill_the_table() {
 async fn a_signal_is_heard_in_a_flood() {
     let home = tempfile::tempdir().unwrap();
     let mut collector = Collector::start(home.path(), &["--print"]).await;
-    // Nobody reads what it prints, either.
+    // What it prints is not read, either.
     let _stdout = collector.stdout();
     let mut evil = collector.peer("EVIL").await;
     // Read more slowly than sent, so that there is always another.

@@ -196,7 +196,7 @@ async fn an_agent_that_is_shut_out_says_so() {
         .await;
     assert_eq!(agent.said("Reporting to main").len(), 1);
 
-    // Whoever closed the listener too early finds the way to open it for those that are out.
+    // An administrator who closed the listener too early finds the way to let the others in.
     let home = home.path();
     let error = refused(home, &["keys", "allow", "--reporting"]);
     assert!(
@@ -304,7 +304,7 @@ async fn an_address_of_ipv4_is_shown_as_one() {
     collector.stop().await;
 }
 
-/// An empty table would say that nobody reports.
+/// An empty table would say that no host reports.
 #[test]
 fn who_may_not_read_the_record_is_told_so() {
     let home = tempfile::tempdir().unwrap();
@@ -318,7 +318,7 @@ fn who_may_not_read_the_record_is_told_so() {
     }
     let script = "mount -t tmpfs none /var/lib && mkdir -m 700 /var/lib/metrics-collector && \
                   exec setpriv --reuid 65534 --regid 65534 --clear-groups \"$@\"";
-    // Where nobody may start it.
+    // In a place that no program starts from.
     let copy = home.path().join("metrics-collector");
     fs::copy(env!("CARGO_BIN_EXE_metrics-collector"), &copy).unwrap();
     fs::set_permissions(

@@ -257,7 +257,7 @@ async fn an_agent_without_a_place_never_reports() {
 #[tokio::test]
 async fn the_collectors_own_health_is_told() {
     let mut receiver = Receiver::start().await;
-    // Nobody is at the other one.
+    // There is no collector at the other one.
     let settings = format!(
         "[remote_write.good]\nurl = \"{}\"\n[remote_write.away]\nurl = \"http://127.0.0.1:1/\"\n",
         receiver.url()
@@ -373,7 +373,7 @@ async fn the_command_lists_and_forgets_hosts() {
         assert!(!all.contains('\u{202e}'), "{all}");
         let (_, gone, _) = hosts(&site, &["--gone", "--json", "web*", "db*"], false).await;
         assert_eq!(listed(&gone), [pair("web1", "gone"), pair("web2", "gone")]);
-        // Whoever may be on the bus may look.
+        // Every user of the bus may look.
         let (status, text, _) = hosts(&site, &["--gone"], true).await;
         assert_eq!((status, text.lines().count()), (0, 4), "{text}");
         assert!(text.starts_with("HOST"), "{text}");

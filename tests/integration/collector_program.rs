@@ -1,5 +1,5 @@
 //! metrics-collector as a program: its keys, its signals, its exit statuses, what it tells
-//! systemd, and whoever reads what it prints.
+//! systemd, and the reader of what it prints.
 
 use std::fs;
 use std::io::Read;
@@ -89,7 +89,7 @@ async fn an_address_that_is_taken_is_named() {
         line.contains(&format!("cannot listen on {any}: ")),
         "{line}"
     );
-    // 192.0.2.0/24 is nobody's (RFC 5737).
+    // 192.0.2.0/24 belongs to no network (RFC 5737).
     let (status, line) = failure(&run(home.path(), &["--listen", "192.0.2.1:0"]));
     assert_eq!(status, Some(69));
     assert!(line.contains("`ip address` shows"), "{line}");

@@ -32,7 +32,7 @@ impl Prometheus {
              - {{job_name: metrics-collector, static_configs: [{{targets: ['{target}']}}]}}\n"
         );
         fs::write(&config, text).unwrap();
-        // It does not say which free port it took. This address is nobody else's.
+        // It does not say which free port it took. No other test uses this address.
         let [_, high, middle, low] = std::process::id().to_be_bytes();
         let address = SocketAddr::from((Ipv4Addr::new(127, 100 + high, middle, low), 9090));
         let child = Command::new("prometheus")

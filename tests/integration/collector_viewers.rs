@@ -154,7 +154,7 @@ async fn a_viewer_gets_models_and_then_every_message_as_it_was_sent() {
     agent.report("new1", MODEL, "model").await;
     assert_eq!(viewer.said().await, ["new1", MODEL, "model"]);
 
-    // Two viewers see the same; what the collector refuses reaches nobody.
+    // Two viewers see the same; what the collector refuses reaches none.
     let mut other = world.viewer("bob", json!({})).await;
     for _ in 0..3 {
         assert_eq!(other.said().await[2], "model");
@@ -290,7 +290,7 @@ async fn a_model_that_lacks_something_waits_for_the_first_metrics() {
     }
 }
 
-/// Whoever reconnects for each nonsense is one sender, with one line a minute.
+/// A viewer that reconnects for each nonsense is one sender, with one line a minute.
 #[tokio::test]
 async fn a_viewer_that_connects_again_gets_no_more_lines() {
     let mut world = World::new().await;
@@ -473,7 +473,7 @@ async fn nonsense_of_a_viewer_is_refused_and_told() {
     assert!(line.contains("an unknown tag"), "{line}");
     agent.report("web1", "{}", "metrics").await;
     assert_eq!(viewer.said().await, ["web1", "{}", "metrics"]);
-    // Whoever only looks on is no agent.
+    // A viewer is no agent.
     assert_eq!(world.collector.stop().await, "1 host, 1 message, 0 refused");
 }
 

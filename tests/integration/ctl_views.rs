@@ -1,4 +1,4 @@
-//! What metrics-agentctl goes on showing, where nobody sits at a terminal: "monitor" and
+//! What metrics-agentctl goes on showing, without a terminal: "monitor" and
 //! "metrics --watch"; and the names that a shell completes.
 
 use std::io::{BufRead as _, BufReader, Read as _};
@@ -71,7 +71,7 @@ impl Drop for View {
     }
 }
 
-/// A collector at which nobody listens, so that every attempt ends.
+/// A collector that does not listen, so that every attempt ends.
 fn unreachable(place: &Place) {
     place.configure(&format!(
         "[collector.far-away]\nendpoint = \"127.0.0.1:1\"\npublic_key = \"{SOME_KEY}\"\n"

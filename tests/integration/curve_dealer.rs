@@ -253,7 +253,7 @@ async fn refuses_when_the_queue_is_full() {
         }
         assert!(
             accepted < 400,
-            "100 MiB were accepted of which nobody read a byte"
+            "100 MiB were accepted of which not a byte was read"
         );
     }
     peer.ask(json!({"do": "reading", "on": true})).await;

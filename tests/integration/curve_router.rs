@@ -211,7 +211,7 @@ async fn a_peer_that_does_not_read_is_refused() {
         }
         assert!(
             accepted < 400,
-            "100 MiB were accepted of which nobody read a byte"
+            "100 MiB were accepted of which not a byte was read"
         );
     }
 }

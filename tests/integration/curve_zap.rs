@@ -176,7 +176,7 @@ async fn without_a_domain_nobody_is_known() {
     assert_eq!(message(&mut router).await, (None, b"hello".to_vec()));
 }
 
-/// libzmq lets everybody in where nobody answers: then nobody is known.
+/// Without an answer libzmq lets all peers in: then none of them is known.
 #[tokio::test]
 async fn nobody_is_known_once_nobody_answers() {
     let context = Context::new().unwrap();

@@ -1,4 +1,4 @@
-//! A log that takes nothing: neither a journal that nobody reads nor a pipe that is full keeps
+//! A log that takes nothing: neither a journal that is not read nor a pipe that is full keeps
 //! the daemons from their work, before they are ready or afterwards. And a SIGHUP, whenever it
 //! comes, is a reload.
 
@@ -121,7 +121,7 @@ impl Drop for Running {
     }
 }
 
-/// journald's socket, which nobody reads: its queue is full.
+/// journald's socket, which is not read: its queue is full.
 struct Journal {
     dir: tempfile::TempDir,
     socket: UnixDatagram,

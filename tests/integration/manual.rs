@@ -1,5 +1,5 @@
-//! The manual against the code: what its pages say is what there is, they are sound, and whoever
-//! refers to a page finds it.
+//! The manual against the code: what its pages say is what there is, they are sound, and all
+//! references to a page lead to it.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -195,7 +195,7 @@ async fn a_file_system_that_hangs_and_crashes_gives_its_thread_back() {
     host.tell(Signal::USR1);
     until(&mut collector, "stuck", |grid| host.is_stuck(grid)).await;
     host.tell(Signal::TERM);
-    // It answers now, that it is not connected: nobody hangs there any more.
+    // It answers now, that it is not connected: nothing hangs there any more.
     let grid = until(&mut collector, "answered", |grid| {
         host.value(grid, "fs.stuck", "fuse") == Some(0.0)
     });

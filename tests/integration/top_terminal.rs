@@ -61,7 +61,7 @@ impl World {
     async fn viewer(&mut self, tmux: &Tmux) -> Vec<u8> {
         let message = tokio::time::timeout(PATIENCE / 2, self.collector.message()).await;
         let (viewer, frames) =
-            message.unwrap_or_else(|_| panic!("nobody says hello:\n{}", tmux.screen()));
+            message.unwrap_or_else(|_| panic!("no viewer says hello:\n{}", tmux.screen()));
         assert_eq!(frames, [b"CTRL".to_vec(), b"hello".to_vec()]);
         // So that collectors that know of it tell more.
         assert!(viewer.starts_with(b"viewer2-"), "{viewer:?}");
@@ -225,7 +225,7 @@ async fn the_key_of_each_collector_is_remembered_and_a_change_is_an_error() {
     let text = fs::read_to_string(&known).unwrap();
     assert_eq!(text, format!("{address} {}\n", world.public));
 
-    // Nobody has to name it again.
+    // It need not be named again.
     let tmux = world.start_with(&address, 120, 30, &[]);
     world.viewer(&tmux).await;
     tmux.shows("● connected").await;

@@ -53,7 +53,7 @@ class Dealer(Peer):
             socket.curve_publickey, socket.curve_secretkey = keys
             socket.connect(command["address"])
             socket.send_multipart(frames)
-            # What nobody refers to is closed.
+            # What is not referred to is closed.
             self.crowd.append(socket)
 
     def do_knock(self, command):

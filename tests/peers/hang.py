@@ -28,7 +28,7 @@ UNANSWERED = (FORGET, INTERRUPT, BATCH_FORGET)
 MINOR = 31
 BLOCKS, FREE, AVAILABLE, FILES, FILES_FREE, BLOCK = 1000, 600, 500, 64, 40, 4096
 ROOT, BELOW = 1, 2
-# Forever, as tests go; nobody is to look for a mount that a test has left behind.
+# Forever, as tests go; a mount that a test has left behind must not need looking for.
 SECONDS = 300
 
 PR_SET_PDEATHSIG = 1
@@ -95,7 +95,7 @@ def answer(fuse, request):
     elif opcode == GETATTR:
         body = struct.pack("=QII", 0, 0, 0) + attributes(node)
     elif opcode == LOOKUP and request[40:].rstrip(b"\0") == b"below":
-        # Of no validity: whoever passes through asks again.
+        # Of no validity: each look-up asks again.
         body = struct.pack("=QQQQII", BELOW, 0, 0, 0, 0, 0) + attributes(BELOW)
     elif opcode == LOOKUP:
         error = errno.ENOENT
@@ -104,7 +104,7 @@ def answer(fuse, request):
     try:
         os.write(fuse, struct.pack("=IiQ", 16 + len(body), -error, unique) + body)
     except OSError as failure:
-        # Nobody waits for it any more.
+        # Nothing waits for it any more.
         if failure.errno != errno.ENOENT:
             raise
 

@@ -6,7 +6,7 @@ Commands of its own:
                              the same address as before; answers with address,
                              port and public
   plain {address?}           likewise, without CURVE
-  guard                      from now on lets nobody's key in (RFC 27, ZAP)
+  guard                      from now on refuses every key (RFC 27, ZAP)
 
 Events of its own:
   message {from, frames}     one message; from is the routing id

@@ -147,7 +147,7 @@ class Container(Host):
             end.write("/etc/hosts", f"127.0.0.1 localhost\n{names}")
 
     def cut(self, off):
-        """Cuts the cable of wire(), or mends it: whoever sends is told nothing of it."""
+        """Cuts the cable of wire(), or mends it: a sender is not told of it."""
         self._ip("link", "set", CABLE, "down" if off else "up")
 
     def _ip(self, *arguments):

@@ -22,7 +22,7 @@ def main():
         while True:
             more = port.read(65536)
             if not more:
-                # Nobody has connected yet.
+                # There is no connection yet.
                 time.sleep(0.1)
             rest += more
             while b"\n" in rest:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a person, and whoever counts, is told of scenarios."""
+"""What is printed of scenarios, for a person and for a program that counts."""
 
 import pathlib
 import traceback

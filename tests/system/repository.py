@@ -210,7 +210,7 @@ def publish(m, version=None, needs=True):
     apt(m, "update")
 
 
-# What unattended upgrades do, as nobody is there to be asked about changed configuration files.
+# What unattended upgrades do, as there is no one to ask about changed configuration files.
 _UNATTENDED = ["--yes", "--quiet", "-oDpkg::Use-Pty=0"]
 _UNATTENDED += ["-oDpkg::Options::=--force-confdef", "-oDpkg::Options::=--force-confold"]
 

@@ -31,7 +31,7 @@ WORK_SECONDS = 20
 ROOM = 0.5
 
 DAY_SECONDS = 24 * 60 * 60
-# How long each clock is watched, in seconds of a clock that nobody sets.
+# How long each clock is watched, in seconds of a clock that cannot be set.
 WATCH_SECONDS = 10
 # A machine that is emulated wakes late: a message more or less is no burst.
 TOLERANCE = 3
@@ -323,7 +323,7 @@ def _expect_even_pace(m, what):
 
 
 def uptime(m):
-    """Of a clock that nobody sets."""
+    """Of a clock that cannot be set."""
     return float(m.read("/proc/uptime").split()[0])
 
 

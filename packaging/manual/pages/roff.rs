@@ -9,7 +9,7 @@ pub(super) const PREAMBLE: &str = concat!(
 );
 
 /// After each page's title, as systemd's pages have it: no name is torn apart at the end of a line,
-/// where nobody could search for it or copy it, and no line is stretched.
+/// where it could not be searched for or copied, and no line is stretched.
 pub(super) const SETUP: &str = ".nh\n.ad l\n";
 
 /// Between two paragraphs that belong together.

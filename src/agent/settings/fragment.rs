@@ -76,7 +76,7 @@ static GENERAL: &[Setting] = &[
         expected: "a public key of 40 Z85 characters",
         default: None,
         otherwise: "that of public_key_file",
-        description: "The collector's public key: the agent reports to nobody else.",
+        description: "The collector's public key: the agent reports to no other.",
         quotable: true,
         check: check::<InlineKey>,
     },

@@ -14,7 +14,7 @@ use crate::curve::keys::PublicKey;
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum AccessRefusal {
     /// libzmq did not ask us about the connection.
-    #[error("nobody has asked whose connection this is")]
+    #[error("peer was not authenticated")]
     Unknown,
     /// The key is not, or no longer, on the list.
     #[error("its key is not in {}; `{}` lets that {} in", .listener.directory(), allow(*.listener, .key), .listener.role())]

@@ -54,7 +54,7 @@ pub enum StateError {
     /// The file of pins is damaged.
     #[error(
         "{}:{problem}; bring the file back from a backup, or, if every host name may be pinned \
-         again to whoever reports under it next, move it away", .path.display()
+         again to the next key that reports under it, move it away", .path.display()
     )]
     Pins {
         /// The file.

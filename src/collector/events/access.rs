@@ -105,7 +105,7 @@ pub(crate) fn lists_unwatched(error: &dyn Display, interval: Duration) {
 
 pub(crate) fn lists_are_slow(time: Duration) {
     let time = time.as_secs();
-    warn!("The allow lists are not read after {time} s; nobody on them is let in until they are");
+    warn!("The allow lists are not read after {time} s; their keys are refused until then");
 }
 
 pub(crate) fn no_agent_is_listed(directories: &[PathBuf]) {

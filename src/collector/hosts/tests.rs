@@ -127,7 +127,7 @@ fn a_name_on_another_connection_moves_there() {
     let start = Instant::now();
     let mut hosts = Hosts::new(TIMING);
     model(&mut hosts, start, "A", "web1");
-    // Nobody was asked over the new connection, and the old model may be another's.
+    // There was no request over the new connection, and the old model may be another's.
     assert_eq!(
         metrics(&mut hosts, start, "B", "web1"),
         (Some(Change::Replaced { tell: Some(0) }), true)
@@ -437,7 +437,7 @@ proptest! {
                                     prop_assert!(now - gone.heard >= TIMING.host_timeout);
                                     prop_assert!(silence >= TIMING.host_timeout);
                                 }
-                                // Without a key nobody is taken for anybody else.
+                                // Without a key no host is taken for another.
                                 Due::Renamed(renamed) => unreachable!("{renamed:?}"),
                                 Due::Forgotten(host) => {
                                     prop_assert!(!plain.contains_key(&host.name.parse().unwrap()));

@@ -77,7 +77,7 @@ pub static COLLECTOR: Schema = Schema {
             key: "listen.web",
             expected: "an address to listen on, such as \"127.0.0.1:9650\" or \"*:9650\", or \"none\"",
             default: Some("\"127.0.0.1:9650\""),
-            description: "Where metrics are scraped over HTTP, by whoever can reach it; \"none\" \
+            description: "Where metrics are scraped over HTTP, by all who can reach it; \"none\" \
                           for nowhere.",
             check: check::<WebListen>,
             ..TEXT

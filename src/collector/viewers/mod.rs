@@ -51,7 +51,7 @@ enum Refusal {
     Malformed(#[from] Malformed),
     #[error("a message of {0} frames")]
     TooManyFrames(usize),
-    #[error("nobody has vouched for its key")]
+    #[error("peer was not authenticated")]
     NotVouchedFor,
     #[error("its key is not on the list of viewers (any more)")]
     NotAllowed,

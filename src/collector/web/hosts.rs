@@ -27,7 +27,7 @@ const AGAIN: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Wanted {
     /// It does not say, as requests of HTTP/1.0 need not. No browser sends one.
-    Nobody,
+    NoHost,
     /// It does not say as it should (RFC 9112, 3.2).
     Unclear,
     /// This.
@@ -61,7 +61,7 @@ impl Wanted {
         }
         let mut headers = request.headers().get_all(HOST).iter();
         match (headers.next(), headers.next()) {
-            (None, _) if request.version() < Version::HTTP_11 => Self::Nobody,
+            (None, _) if request.version() < Version::HTTP_11 => Self::NoHost,
             (Some(host), None) => host.to_str().map_or(Self::Unclear, Self::parse),
             _ => Self::Unclear,
         }
@@ -180,7 +180,7 @@ mod tests {
             request = request.header(HOST, *host);
         }
         match Wanted::of(&request.body(()).unwrap()) {
-            Wanted::Nobody => "nobody".to_owned(),
+            Wanted::NoHost => "no host".to_owned(),
             Wanted::Unclear => "unclear".to_owned(),
             Wanted::Host(named) => named.to_string(),
         }
@@ -216,7 +216,7 @@ mod tests {
             let found = wanted(Version::HTTP_11, target, hosts);
             assert_eq!(found, expected, "{target} {hosts:?}");
         }
-        assert_eq!(wanted(Version::HTTP_10, "/metrics", &[]), "nobody");
+        assert_eq!(wanted(Version::HTTP_10, "/metrics", &[]), "no host");
         assert_eq!(wanted(Version::HTTP_10, "/metrics", &["a"]), "a");
     }
 

@@ -201,7 +201,7 @@ impl Visit {
     /// the answer. This protects browsers from DNS rebinding.
     fn is_for_us(&self, request: &Request<Incoming>) -> Result<(), (StatusCode, String)> {
         let named = match Wanted::of(request) {
-            Wanted::Nobody => return Ok(()),
+            Wanted::NoHost => return Ok(()),
             Wanted::Unclear => {
                 let text = "one Host header with a name or an address is expected\n";
                 return Err((StatusCode::BAD_REQUEST, text.to_owned()));

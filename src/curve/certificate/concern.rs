@@ -256,7 +256,11 @@ mod tests {
         std::os::unix::fs::symlink(&file, &link).unwrap();
         assert_eq!(of_file(&link), [replaced]);
         set(&above, 0o1777).unwrap();
-        assert_eq!(of_file(&link), [], "nobody renames there what is another's");
+        assert_eq!(
+            of_file(&link),
+            [],
+            "what is another's cannot be renamed there"
+        );
         set(&directory, 0o777).unwrap();
         assert_eq!(
             of_file(&link),

@@ -119,7 +119,7 @@ fn refuses_a_secret_that_others_can_read() {
         let path = file(dir.path(), &secret_text(), mode);
         assert!(Certificate::read(&path, Trust::Credential).is_err());
     }
-    // The public key is nobody's secret.
+    // The public key is no secret.
     let path = file(dir.path(), &secret_text(), 0o644);
     assert_eq!(Certificate::read_public(&path).unwrap().to_string(), PUBLIC);
     let public = format!("curve\n    public-key = \"{PUBLIC}\"\n");

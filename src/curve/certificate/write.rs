@@ -34,7 +34,7 @@ impl Certificate {
         let public = format!(
             "#   Made on {now}\n\
              #   ZeroMQ CURVE public certificate: give it to the peers that shall know\n\
-             #   this end, over a way on which nobody can replace it.\n\
+             #   this end, over a way on which it cannot be replaced.\n\
              \n\
              metadata\n\
              curve\n    public-key = \"{}\"\n",
@@ -42,7 +42,7 @@ impl Certificate {
         );
         let mut secret = format!(
             "#   Made on {now}\n\
-             #   ZeroMQ CURVE **secret** certificate: give it to nobody, and keep its\n\
+             #   ZeroMQ CURVE **secret** certificate: do not give it away, and keep its\n\
              #   mode at 0600.\n\
              \n\
              metadata\n\

@@ -306,7 +306,7 @@ mod tests {
         assert!(manager.set_state("/b", "inactive"));
         assert!(!manager.any_failed());
         assert_eq!(count(&manager, "inactive"), 1);
-        assert!(!manager.set_state("/z", "active"), "nobody knows it");
+        assert!(!manager.set_state("/z", "active"), "it is not known");
         assert!(manager.set_state("/a", "of a later systemd"));
         assert_eq!(manager.counts().iter().sum::<u64>(), 2);
         manager.unloaded("/c");

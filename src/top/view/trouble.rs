@@ -20,7 +20,7 @@ pub(super) struct Line {
 /// What there is to say; nothing where all is well and hosts are there.
 pub(super) fn lines(scene: &Scene<'_>, columns: u16) -> Vec<Line> {
     let theme = scene.theme;
-    let nobody = scene.fleet.hosts().len() == 0;
+    let is_empty = scene.fleet.hosts().len() == 0;
     let mut lines = Vec::new();
     let mut say = |text: &str, style: Style| {
         for text in wrapped(text, columns) {
@@ -29,7 +29,7 @@ pub(super) fn lines(scene: &Scene<'_>, columns: u16) -> Vec<Line> {
     };
     let trouble = match scene.link {
         Status::Connected => {
-            if nobody {
+            if is_empty {
                 say(
                     "Connected; no host reports to this collector yet.",
                     Style::new(),
@@ -41,7 +41,7 @@ pub(super) fn lines(scene: &Scene<'_>, columns: u16) -> Vec<Line> {
             return lines;
         }
         Status::Connecting(None) => {
-            if nobody {
+            if is_empty {
                 say(
                     &format!("Connecting to {} …", scene.collector),
                     Style::new(),
@@ -86,7 +86,7 @@ fn told(trouble: &Trouble, scene: &Scene<'_>) -> (String, Vec<String>) {
             format!("{collector} does not let this viewer in"),
             vec![
                 format!("This viewer's public key is {}", scene.own_key),
-                "Whoever runs the collector lets it in, there, with".to_owned(),
+                "The collector's administrator allows it there with".to_owned(),
                 format!(
                     "  {}",
                     AllowCommand {

@@ -9,7 +9,7 @@ use zbus::message::Flags;
 
 use crate::private_bus::PrivateBus;
 
-/// Makes a call whose answer nobody wants a hundred thousand times on each of three
+/// Makes a call without wanting an answer a hundred thousand times on each of three
 /// connections, as fast as the bus takes them.
 pub(crate) fn flood(bus: &PrivateBus, name: &str, path: &str, method: &str) -> Vec<JoinHandle<()>> {
     const AT_ONCE: usize = 100;

@@ -48,7 +48,7 @@ impl Manager {
         let dir = tempfile::tempdir().unwrap();
         let socket = UnixDatagram::bind(dir.path().join("notify")).unwrap();
         let (sender, told) = mpsc::unbounded_channel();
-        // As systemd does: takes everything down when it comes. A socket that nobody reads
+        // As systemd does: takes everything down when it comes. A socket that is not read
         // would hold the agent up.
         tokio::spawn(async move {
             let mut datagram = [0; 4096];

@@ -134,7 +134,7 @@ impl Peer {
         while self.event("link").await["name"] != name {}
     }
 
-    /// What the peer's monitor has reported and nobody took: names, in order.
+    /// What the peer's monitor has reported and was not taken: names, in order.
     pub(crate) async fn links(&mut self) -> Vec<String> {
         // Whatever was told before the answer is here with it.
         self.count().await;

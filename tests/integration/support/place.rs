@@ -15,7 +15,7 @@ use crate::private_bus::PrivateBus;
 /// Between two looks at something that has no event to wait for.
 pub(crate) const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
-/// A public key that is nobody's.
+/// A public key that no peer has.
 pub(crate) const SOME_KEY: &str = "Yne@$w-vo<fVvi]a<NY6T1ed:M$fCG*[IaLV{hID";
 
 /// A bus, directories and a configuration; and the agents that are started with them.

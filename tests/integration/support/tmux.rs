@@ -114,7 +114,7 @@ impl Tmux {
 
 impl Drop for Tmux {
     fn drop(&mut self) {
-        // By its socket, which is nobody else's.
+        // By its socket, which no other test has.
         let _ = Command::new("tmux")
             .arg("-S")
             .arg(self.socket())

@@ -100,7 +100,7 @@ def refuses_a_build_of_a_later_release(m):
     pid, own = m.main_pid(), version(m, "metrics-agent")
     publish(m, TOO_NEW)
     _expect_too_new(m, why, "install", "--only-upgrade", "metrics-agent")
-    # Whoever upgrades all there is gets the rest, and is told.
+    # An upgrade of everything gets the rest, and says so.
     said = apt(m, "upgrade")
     m.expect_match("apt upgrade", said, r"(?i)(kept|not upgrading)[^:]*:\s+metrics-agent")
     m.expect("version", version(m, "metrics-agent"), own)
@@ -237,7 +237,7 @@ def removal_of_what_was_never_configured(m):
     m.write("/var/lib/private/metrics-agent/settings.toml", "")
     publish(m, NEWER)
     apt(m, "update")
-    # Nobody answers: dpkg reads the end of its input.
+    # There is no answer: dpkg reads the end of its input.
     upgrade = ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "-y"]
     asked = m.execute(*upgrade, "metrics-agent", timeout=120)
     left = "end of file on stdin at conffile prompt"

@@ -111,7 +111,7 @@ def large_messages_do_not_reach_it(m):
         sent = m.run(*AS_NOBODY, "python3", BUS_MESSAGES, name, path, "3", timeout=60)
         m.expect("bytes of calls", sent, f"{3 * MESSAGE_BYTES}\n")
         answer = m.run(*AS_NOBODY, "python3", BUS_MESSAGES, name, path, "1", "signal")
-        # dbus-daemon says so, dbus-broker drops it: nobody waits for an answer to a signal.
+        # dbus-daemon says so, dbus-broker drops it: a signal has no answer.
         refusal = answer.split()[1:]
         denied = "org.freedesktop.DBus.Error.AccessDenied"
         m.expect_true(f"a signal is not passed on: {refusal}", refusal in ([], [denied]))

@@ -74,7 +74,7 @@ def _fifo(unit):
 
 
 def _told_by_a_fifo(m, unit, more):
-    """A FIFO instead of the kernel's file: this machine's memory is nobody's to use up."""
+    """A FIFO instead of the kernel's file: this machine's memory is not ours to use up."""
     m.run("mkfifo", "--mode=666", _fifo(unit))
     environment = f"Environment=MEMORY_PRESSURE_WATCH={_fifo(unit)} {more}\n"
     m.drop_in(f"[Service]\n{environment}{_own_watch(m)}", unit)
@@ -82,7 +82,7 @@ def _told_by_a_fifo(m, unit, more):
 
 def _squeeze(m, unit):
     m.expect("given back before", _given_back(m, unit), [])
-    # Reading as well, so that opening waits for nobody.
+    # Reading as well, so that opening does not wait for the other end.
     fifo = os.open(m.path(_fifo(unit)), os.O_RDWR | os.O_NONBLOCK)
     try:
         os.write(fifo, b"x")

@@ -84,7 +84,7 @@ def units_are_those_that_systemctl_lists(m):
     m.run("systemctl", "stop", "sleeper.service")
     m.eventually("active units", lambda: _counts(m)["active"], active)
     _settled(m)
-    # A unit of a moment's life, which nobody has a file of.
+    # A unit of a moment's life, which has no file.
     m.run("systemd-run", "--wait", "--collect", "true")
     _settled(m)
 

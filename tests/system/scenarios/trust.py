@@ -297,7 +297,7 @@ def asking_for_the_public_key_makes_none(m):
     m.run("systemctl", "restart", COLLECTOR)
     asked = m.execute("metrics-collector", "--public-key")
     m.expect("key after", (asked.stdout, asked.stderr), (other, ""))
-    # Root reads what is there where nobody answers.
+    # Root reads what is there if there is no answer.
     m.run("systemctl", "stop", COLLECTOR)
     m.expect("key of the file", m.run("metrics-collector", "--public-key"), other)
 

@@ -125,7 +125,7 @@ fn made_up_keys_leave_memory_for_others() {
 fn made_up_keys_leave_room_in_a_scrape_for_others() {
     let now = Instant::now();
     let mut hosts = Hosts::new(TIMING);
-    // Families that nobody else has, with names as long as they may be.
+    // Families that no other host has, with names as long as they may be.
     let names: Vec<_> = (0..3_000).map(|n| format!("\"{n:m>250}\":1")).collect();
     let text = format!("{{{}}}", names.join(","));
     let said = grid(&text, GridKind::Model);

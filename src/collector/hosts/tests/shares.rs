@@ -83,7 +83,7 @@ fn a_key_and_a_connection_have_a_share_of_memory() {
     assert_eq!(hosts.kept.memory, 0);
 }
 
-/// Metrics that nobody else has, so that each comes with a head.
+/// Metrics that no other host has, so that each comes with a head.
 fn made_up(from: usize) -> String {
     let metrics: Vec<_> = (from..from + 9_000)
         .map(|number| format!(r#""m{number}":1"#))
@@ -171,7 +171,7 @@ fn made_up_names_push_out_no_host_that_is_gone() {
     let start = Instant::now();
     let mut hosts = full(start, 3);
     let later = start + 20 * SECOND;
-    // Of the first crowd most stay, of the others all, and of the rest nobody.
+    // Of the first crowd most stay, of the others all, and of the rest none.
     for by in 1..=3 {
         for number in if by == 1 { 100 } else { 0 }..MAX_HOSTS_PER_KEY {
             crowd(&mut hosts, later, by, number);
@@ -181,7 +181,7 @@ fn made_up_names_push_out_no_host_that_is_gone() {
     while hosts.take_due(now).is_some() {}
     let gone = MAX_HOSTS - 3 * MAX_HOSTS_PER_KEY + 100;
     assert_eq!((hosts.gone(), hosts.peers.gone()), (gone, (gone, gone)));
-    // What a crowd left behind makes room first, for whoever has fewer hosts.
+    // What a crowd left behind makes room first, for keys that have fewer hosts.
     let mut new = |from, by, name: &str| {
         let said = say(
             &mut hosts,
@@ -196,7 +196,7 @@ fn made_up_names_push_out_no_host_that_is_gone() {
         let expected = (APPEARED, gone - 1 - number);
         assert_eq!(new("N", 9, &format!("new{number}")), expected);
     }
-    // That key has a hundred hosts now, and nobody's only one goes for its next.
+    // That key has a hundred hosts now, and no key's only one goes for its next.
     assert_eq!(new("N2", 9, "next"), (Err(Full::Hosts), gone - 100));
     // A key that had none has room, for one.
     assert_eq!(new("M", 10, "first"), (APPEARED, gone - 101));
