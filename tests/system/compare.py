@@ -101,7 +101,8 @@ PAIRS = [
     ("tcp.listen.drops.total", "node_netstat_TcpExt_ListenDrops", 1, COUNT, 0),
     ("udp.in.total", "node_netstat_Udp_InDatagrams", 1, COUNT, 0),
     ("udp.out.total", "node_netstat_Udp_OutDatagrams", 1, COUNT, 0),
-    ("sockets.used", "node_sockstat_sockets_used", 1, MOVES, 0),
+    # Each end of the connections that ask is a socket: two of the exporter's, two of the bus's.
+    ("sockets.used", "node_sockstat_sockets_used", 1, MOVES, 4),
     ("tcp.timewait", "node_sockstat_TCP_tw", 1, MOVES, 0),
 ]
 
