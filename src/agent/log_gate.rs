@@ -7,12 +7,11 @@
 
 use std::time::{Duration, Instant};
 
+use crate::base::throttle::Throttle;
+
 /// Failed handshakes in a row before an outage that began otherwise is attributed to the key. A
 /// single one also happens if a collector ends while the agent connects to it.
 const TELLING_HANDSHAKES: u32 = 2;
-
-/// How often messages that were not understood are worth a line.
-const MALFORMED_EVERY: Duration = Duration::from_secs(60);
 
 /// Lines about a connection that comes and goes in [`UNSTEADY_WINDOW`] before there are no more.
 const UNSTEADY_LINES: u32 = 10;
@@ -44,8 +43,7 @@ pub(crate) struct LogGate {
     handshakes: u32,
     /// Since when lines are counted, and how many there were.
     window: Option<(Instant, u32)>,
-    malformed_told: Option<Instant>,
-    malformed_untold: u64,
+    malformed: Throttle,
 }
 
 impl LogGate {
@@ -97,16 +95,7 @@ impl LogGate {
     /// A message was not understood. Returns how many were kept quiet about since the last
     /// line, where another line is due.
     pub(crate) fn malformed(&mut self, now: Instant) -> Option<u64> {
-        let due = self
-            .malformed_told
-            .is_none_or(|told| now.saturating_duration_since(told) >= MALFORMED_EVERY);
-        if due {
-            self.malformed_told = Some(now);
-            Some(std::mem::take(&mut self.malformed_untold))
-        } else {
-            self.malformed_untold += 1;
-            None
-        }
+        self.malformed.note(now)
     }
 }
 

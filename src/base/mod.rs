@@ -20,4 +20,5 @@ pub mod process;
 pub mod shell;
 pub mod terminal;
 pub mod text;
+pub mod throttle;
 pub(crate) mod waiting;

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::events;
 use super::pacer::{Asked, Pacer};
-use super::throttle::Throttle;
+use crate::base::throttle::Throttle;
 use crate::curve::context::TransportError;
 use crate::curve::frames::Received;
 use crate::curve::router::{Router, RoutingIdBytes};

@@ -19,7 +19,6 @@
 //! - [`store`]: what is still known after a restart;
 //! - [`backlog`]: what is dropped when more comes than can be read, pure;
 //! - [`pacer`]: when models are asked for, pure;
-//! - [`throttle`]: which refused messages are worth a line in the log, pure;
 //! - [`host_lines`]: which hosts that come and go are, pure;
 //! - [`prometheus`]: what hosts report as Prometheus wants it;
 //! - [`web`]: where that is scraped;
@@ -64,6 +63,5 @@ pub mod start;
 pub mod state;
 mod status_line;
 pub mod store;
-pub mod throttle;
 pub mod viewers;
 pub mod web;

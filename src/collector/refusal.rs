@@ -2,7 +2,6 @@
 
 use super::access::AccessRefusal;
 use super::hosts::{Full, Holder};
-use super::throttle::Sender;
 use crate::curve::keys::PublicKey;
 use crate::protocol::message::Malformed;
 
@@ -54,9 +53,35 @@ impl Refusal {
     }
 }
 
+/// Who sent what was refused. A routing id is whatever a peer says, and new with each of its
+/// connections: a flood is known by the key, or else by where it comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Sender {
+    /// It has proved to hold this key.
+    Key(PublicKey),
+    /// It has no key that is known, and this network address.
+    Address(Box<str>),
+    /// Nothing is known of it.
+    Unknown,
+}
+
+impl Sender {
+    /// By the best that is known.
+    pub(super) fn of(key: Option<PublicKey>, address: Option<&str>) -> Self {
+        match (key, address) {
+            (Some(key), _) => Self::Key(key),
+            (None, Some(address)) => Self::Address(address.into()),
+            (None, None) => Self::Unknown,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
+    use crate::base::throttle::{PeerThrottle, Tell};
     use crate::collector::network::Network;
 
     #[test]
@@ -75,5 +100,27 @@ mod tests {
         let full = Refusal::Full(Full::Memory);
         let address = Some("192.0.2.1");
         assert_ne!(full.sender(key(1), address), full.sender(key(2), address));
+    }
+
+    #[test]
+    fn connections_of_one_key_are_one_sender() {
+        let start = Instant::now();
+        let mut throttle = PeerThrottle::default();
+        let key = |number| PublicKey::from_bytes([number; 32]);
+        let told = |throttle: &mut PeerThrottle<Sender>, key, address: &str| {
+            throttle.note(start, &Sender::of(key, Some(address))) != Tell::Nothing
+        };
+        // Wherever it comes from, and however often.
+        assert!(told(&mut throttle, Some(key(1)), "10.0.0.1"));
+        for number in 0..200 {
+            let address = format!("10.0.0.{number}");
+            assert!(!told(&mut throttle, Some(key(1)), &address));
+        }
+        assert!(told(&mut throttle, Some(key(2)), "10.0.0.1"));
+        assert!(told(&mut throttle, None, "10.0.0.1"));
+        assert!(!told(&mut throttle, None, "10.0.0.1"));
+        let unknown = Sender::of(None, None);
+        assert_eq!(throttle.note(start, &unknown), Tell::Peer { untold: 0 });
+        assert_eq!(throttle.note(start, &unknown), Tell::Nothing);
     }
 }

@@ -13,7 +13,7 @@ use super::line::Line;
 use super::printer::Printer;
 use super::push::{self, Pushes, TargetStatus};
 use super::settings::Settings;
-use super::throttle::Throttle;
+use crate::base::throttle::Throttle;
 use crate::collector::hosts::snapshot::Presence;
 use crate::curve::router::RoutingIdBytes;
 use crate::protocol::grid::Grid;

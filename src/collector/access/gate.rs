@@ -8,8 +8,8 @@ use super::list::{AllowList, Change};
 use super::pins::{ClaimError, Pins};
 use super::refusal::AccessRefusal;
 use super::{Authorized, Listener};
+use crate::base::throttle::{PeerThrottle, Tell};
 use crate::collector::hosts::Trust;
-use crate::collector::throttle::{PeerThrottle, Tell};
 use crate::curve::keys::PublicKey;
 
 /// A moment on both clocks: the monotonic one for rate limits, the wall clock for what people
@@ -499,6 +499,6 @@ mod tests {
             assert_ne!(knock, Knock::Admitted);
             knock != Knock::Refused(Tell::Nothing)
         });
-        assert!(told.count() <= crate::collector::throttle::MAX_PEERS + 1);
+        assert!(told.count() <= crate::base::throttle::MAX_PEERS + 1);
     }
 }

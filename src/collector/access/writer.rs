@@ -16,9 +16,9 @@ use super::pins::Pins;
 use super::state::{Action, KnownKeys, Owned, Request, StateError};
 use super::watch::{Armed, Watch, arm};
 use super::worker::Worker;
+use crate::base::throttle::Throttle;
 use crate::base::waiting::until;
 use crate::collector::events;
-use crate::collector::throttle::Throttle;
 use crate::curve::keys::PublicKey;
 
 /// Interval between two writings of the record of keys, which is only for people to read.

@@ -8,10 +8,10 @@ use tracing::{error, info, warn};
 
 use super::{more, refusal_text};
 use crate::base::text;
+use crate::base::throttle::Tell;
 use crate::collector::access::gate::AccessCounters;
 use crate::collector::access::list::{Change, told};
 use crate::collector::access::{AccessRefusal, Listener, ShutOut, allow, forget};
-use crate::collector::throttle::Tell;
 use crate::curve::keys::PublicKey;
 use crate::systemd::message_id;
 

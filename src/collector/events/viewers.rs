@@ -6,7 +6,7 @@ use std::time::Duration;
 use tracing::{debug, info, warn};
 
 use super::log_refusal;
-use crate::collector::throttle::Tell;
+use crate::base::throttle::Tell;
 use crate::collector::viewers::Who;
 use crate::curve::keys::PublicKey;
 use crate::curve::router::RoutingIdBytes;

@@ -8,9 +8,9 @@ use super::host::{Host, Kept, State};
 use super::types::{Forgotten, MAX_HOSTS, MAX_KEPT, Restored};
 use super::vitals::Vitals;
 use super::weight::{Weight, beyond, texts};
+use crate::base::throttle::Throttle;
 use crate::collector::hosts::snapshot::{HostSnapshot, Presence, Snapshot};
 use crate::collector::network::Network;
-use crate::collector::throttle::Throttle;
 use crate::metrics::latest::{LatestMetrics, grid_bytes};
 use crate::protocol::state::{HostState, StateGrid};
 

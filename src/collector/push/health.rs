@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::collector::throttle::Throttle;
+use crate::base::throttle::Throttle;
 
 /// After this many failures in a row, one line is logged.
 const TELL_AT: u32 = 2;

@@ -14,9 +14,9 @@ use super::health::Health;
 use super::queue::Item;
 use super::shared::{Shared, Work};
 use super::tracker::{Taken, Tracker};
+use crate::base::throttle::Throttle;
 use crate::collector::events::push as events;
 use crate::collector::settings::RemoteWrite;
-use crate::collector::throttle::Throttle;
 use crate::protocol::backoff::Backoff;
 
 /// Room that is kept for requests: what is usual, not the largest there was.

@@ -13,7 +13,8 @@ use thiserror::Error;
 
 use super::events;
 use super::hosts::{Hosts, ViewerKind};
-use super::throttle::{PeerThrottle, Sender};
+use super::refusal::Sender;
+use crate::base::throttle::PeerThrottle;
 use crate::collector::hosts::snapshot::Presence;
 use crate::curve::context::{Context, TransportError};
 use crate::curve::frames::{Frames, Received};

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::replay::{ReplayBuffer, Taped};
 use super::types::{Counts, Event, Kind, Models, Timing, Who};
-use crate::collector::throttle::TELL_INTERVAL;
+use crate::base::throttle::TELL_INTERVAL;
 use crate::curve::router::{RoutingIdBytes, SendError};
 use crate::protocol::message::{Control, GridKind, Message};
 

@@ -15,8 +15,8 @@ use hyper::header::HOST;
 use hyper::{Request, Version};
 
 use crate::base::host_name;
+use crate::base::throttle::Throttle;
 use crate::collector::settings::WebHost;
-use crate::collector::throttle::Throttle;
 use crate::curve::endpoint::Host;
 
 /// The full host name is looked up again after this where a name is not known: the resolver

@@ -18,12 +18,12 @@ use super::body::Piece;
 use super::clock::Clock;
 use super::places::{self, PlaceId, Places, Taken};
 use super::turn::Turn;
+use crate::base::throttle::Throttle;
 use crate::collector::events;
 use crate::collector::handle::{Handle, Stopping};
 use crate::collector::hosts::snapshot::Snapshot;
 use crate::collector::prometheus::exposition::{Exposition, PIECE_BYTES};
 use crate::collector::prometheus::own::{Figure, of_process};
-use crate::collector::throttle::Throttle;
 
 /// Pieces that wait for the reader, so that it does not wait for each; one that never reads costs
 /// no more.

@@ -24,10 +24,10 @@ use super::connections::{Admitted, Connections, Id};
 use super::hosts::{Named, OwnNames, Wanted};
 use super::pages::{ALLOWED, HTML, LANDING, Page, TEXT, page};
 use super::scrapes::{Reading, Scrapes};
+use crate::base::throttle::Throttle;
 use crate::collector::events;
 use crate::collector::handle::Handle;
 use crate::collector::prometheus::text;
-use crate::collector::throttle::Throttle;
 
 /// Most bytes of a request's head: scrapers send a few hundred, browsers a few thousand.
 const MAX_HEAD_BYTES: usize = 16 * 1024;

@@ -7,8 +7,6 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::time::{Duration, Instant};
 
-use crate::curve::keys::PublicKey;
-
 /// Between two lines on the same thing.
 pub const TELL_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -51,30 +49,6 @@ pub enum Tell {
         /// Refused since the last line on the crowd, without one of their own.
         untold: u64,
     },
-}
-
-/// Who sent what was refused. A routing id is whatever a peer says, and new with each of its
-/// connections: a flood is known by the key, or else by where it comes from.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Sender {
-    /// It has proved to hold this key.
-    Key(PublicKey),
-    /// It has no key that is known, and this network address.
-    Address(Box<str>),
-    /// Nothing is known of it.
-    Unknown,
-}
-
-impl Sender {
-    /// By the best that is known.
-    #[must_use]
-    pub fn of(key: Option<PublicKey>, address: Option<&str>) -> Self {
-        match (key, address) {
-            (Some(key), _) => Self::Key(key),
-            (None, Some(address)) => Self::Address(address.into()),
-            (None, None) => Self::Unknown,
-        }
-    }
 }
 
 /// What was refused, by peer: its key, or whatever else it is known by.
@@ -140,10 +114,8 @@ fn recent(told: Instant, now: Instant) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::curve::router::RoutingIdBytes;
-
-    fn peer(number: usize) -> RoutingIdBytes {
-        RoutingIdBytes::from(number.to_string().as_bytes())
+    fn peer(number: usize) -> String {
+        number.to_string()
     }
 
     #[test]
@@ -205,27 +177,5 @@ mod tests {
             throttle.note(now, &peer(number as usize));
             assert!(throttle.peers.len() <= MAX_PEERS);
         }
-    }
-
-    #[test]
-    fn connections_of_one_key_are_one_sender() {
-        let start = Instant::now();
-        let mut throttle = PeerThrottle::default();
-        let key = |number| PublicKey::from_bytes([number; 32]);
-        let told = |throttle: &mut PeerThrottle<Sender>, key, address: &str| {
-            throttle.note(start, &Sender::of(key, Some(address))) != Tell::Nothing
-        };
-        // Wherever it comes from, and however often.
-        assert!(told(&mut throttle, Some(key(1)), "10.0.0.1"));
-        for number in 0..200 {
-            let address = format!("10.0.0.{number}");
-            assert!(!told(&mut throttle, Some(key(1)), &address));
-        }
-        assert!(told(&mut throttle, Some(key(2)), "10.0.0.1"));
-        assert!(told(&mut throttle, None, "10.0.0.1"));
-        assert!(!told(&mut throttle, None, "10.0.0.1"));
-        let unknown = Sender::of(None, None);
-        assert_eq!(throttle.note(start, &unknown), Tell::Peer { untold: 0 });
-        assert_eq!(throttle.note(start, &unknown), Tell::Nothing);
     }
 }
