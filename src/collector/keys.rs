@@ -17,7 +17,7 @@ use thiserror::Error;
 use crate::base::text;
 use crate::config::service::{self, Note, Seen, ServiceView};
 use crate::curve::certificate::{Certificate, CertificateError, Trust};
-use crate::curve::keys::KeyPair;
+use crate::curve::own::OwnKeys;
 
 /// The collector's files without their ending.
 const PAIR: &str = "collector";
@@ -109,24 +109,6 @@ impl Places {
     }
 }
 
-/// The key pair, and where it is.
-#[derive(Debug)]
-pub struct Keys {
-    /// The keys.
-    pub pair: KeyPair,
-    /// The secret file.
-    pub path: PathBuf,
-    /// Set if the pair was made just now.
-    pub made: Option<Made>,
-}
-
-/// About a key pair that was made.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Made {
-    /// Directories that this user may not look into: a key there is not used.
-    pub unseen: Vec<PathBuf>,
-}
-
 /// Why there is no key pair.
 #[derive(Debug, Error)]
 pub enum KeysError {
@@ -136,9 +118,6 @@ pub enum KeysError {
     /// A key file that is handed over to the service is no good. The text names it.
     #[error("{0}")]
     Handed(String),
-    /// A public certificate in the place of a secret one.
-    #[error("{}: expected `secret-key = \"<40 Z85 characters>\"` in the section `curve`", .0.display())]
-    NoSecretKey(PathBuf),
     /// No key anywhere, and no place for one.
     #[error(
         "no {SECRET_FILE} in {ETC_DIR}, and no place to make one, as neither STATE_DIRECTORY nor \
@@ -159,7 +138,7 @@ pub enum KeysError {
 #[derive(Debug)]
 pub enum Found {
     /// A key pair.
-    Keys(Keys),
+    Keys(OwnKeys),
     /// A key file that only the service can see.
     Unclear(PathBuf),
     /// None anywhere: one can be made.
@@ -182,27 +161,20 @@ impl Found {
         }
     }
 
-    /// The key pair; made, where there is none.
+    /// The key pair; made, where there is none. Then also the directories that this user may not
+    /// look into: a key there is not used.
     ///
     /// # Errors
     ///
     /// [`KeysError`]; nothing is made then.
-    pub fn or_make(self) -> Result<Keys, KeysError> {
-        let (directory, unseen) = match self {
-            Self::Keys(keys) => return Ok(keys),
-            Self::Unclear(path) => return read(path, false),
-            Self::Nowhere { directory, unseen } => (directory, unseen),
+    pub fn or_make(self) -> Result<(OwnKeys, Vec<PathBuf>), KeysError> {
+        let (own, unseen) = match self {
+            Self::Keys(own) => (own, Vec::new()),
+            Self::Unclear(path) => (OwnKeys::read(path, Trust::OwnFile)?, Vec::new()),
+            Self::Nowhere { directory, unseen } => (OwnKeys::make(&directory, PAIR)?, unseen),
         };
-        let path = directory.join(SECRET_FILE);
-        match Certificate::write_pair(&directory, PAIR) {
-            Ok(pair) => {
-                let made = Some(Made { unseen });
-                Ok(Keys { pair, path, made })
-            }
-            // Another process was faster.
-            Err(CertificateError::Exists { path: taken }) if taken == path => read(path, false),
-            Err(error) => Err(error.into()),
-        }
+        let unseen = if own.found { Vec::new() } else { unseen };
+        Ok((own, unseen))
     }
 }
 
@@ -227,7 +199,7 @@ pub fn find(
                 notes.push(note);
                 Ok(Found::Unclear(path))
             }
-            None => read(path, credentials).map(Found::Keys),
+            None => Ok(Found::Keys(OwnKeys::read(path, Trust::of(credentials))?)),
         },
     };
     if let Some(file) = file.filter(|file| file.is_absolute()) {
@@ -276,13 +248,8 @@ pub fn find(
 
 /// What root has read for the service.
 fn of_service(path: PathBuf, read: Result<Certificate, String>) -> Result<Found, KeysError> {
-    let Certificate { public, secret, .. } = read.map_err(KeysError::Handed)?;
-    let Some(secret) = secret else {
-        return Err(KeysError::NoSecretKey(path));
-    };
-    let pair = KeyPair { public, secret };
-    let made = None;
-    Ok(Found::Keys(Keys { pair, path, made }))
+    let certificate = read.map_err(KeysError::Handed)?;
+    Ok(Found::Keys(OwnKeys::of(path, certificate)?))
 }
 
 fn nothing(path: PathBuf) -> KeysError {
@@ -292,24 +259,6 @@ fn nothing(path: PathBuf) -> KeysError {
         source: io::ErrorKind::NotFound.into(),
     };
     error.into()
-}
-
-fn read(path: PathBuf, credentials: bool) -> Result<Keys, KeysError> {
-    let trust = if credentials {
-        Trust::Credential
-    } else {
-        Trust::OwnFile
-    };
-    let Certificate { public, secret, .. } = Certificate::read(&path, trust)?;
-    let Some(secret) = secret else {
-        return Err(KeysError::NoSecretKey(path));
-    };
-    let pair = KeyPair { public, secret };
-    Ok(Keys {
-        pair,
-        path,
-        made: None,
-    })
 }
 
 /// Returns true if there is no file, as far as this user can see. A directory that it may not
@@ -328,8 +277,9 @@ mod tests {
 
     use super::*;
 
-    fn find_or_make(file: Option<&Path>, places: &Places) -> Result<Keys, KeysError> {
-        find(file, places, &ServiceView::default(), &mut Vec::new())?.or_make()
+    fn find_or_make(file: Option<&Path>, places: &Places) -> Result<OwnKeys, KeysError> {
+        let found = find(file, places, &ServiceView::default(), &mut Vec::new())?;
+        Ok(found.or_make()?.0)
     }
 
     fn places(root: &Path) -> Places {
@@ -345,12 +295,12 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let places = places(root.path());
         let made = find_or_make(None, &places).unwrap();
-        assert_eq!(made.made, Some(Made { unseen: vec![] }));
+        assert!(!made.found);
         assert_eq!(made.path, root.path().join("state/collector.key_secret"));
         let permissions = fs::metadata(&made.path).unwrap().permissions();
         assert_eq!(permissions.mode() & 0o7777, 0o600);
         let found = find_or_make(None, &places).unwrap();
-        assert_eq!(found.made, None);
+        assert!(found.found);
         assert_eq!(found.path, made.path);
         assert_eq!(found.pair.public, made.pair.public);
         let public = root.path().join("state/collector.key");

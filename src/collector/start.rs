@@ -75,11 +75,11 @@ pub fn run(
     // The level is a valid one: it has been parsed.
     let _ = log.set_level(loaded.settings.log_level.as_str());
     events::loaded(&loaded);
-    let keys = loaded.keys.or_make().map_err(|error| refused(&error))?;
+    let (keys, unseen) = loaded.keys.or_make().map_err(|error| refused(&error))?;
     let (pair, public_key) = (keys.pair.clone(), keys.pair.public);
-    if let Some(made) = &keys.made {
+    if !keys.found {
         events::key_generated(&keys.path, &public_key.to_string());
-        events::keys_unseen(&made.unseen);
+        events::keys_unseen(&unseen);
     }
     loaded.keys = Found::Keys(keys);
     let settings = loaded.settings.clone();

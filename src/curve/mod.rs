@@ -13,6 +13,7 @@ pub mod endpoint;
 pub mod frames;
 pub mod keys;
 pub mod link;
+pub mod own;
 pub(crate) mod resolve;
 pub mod router;
 mod socket;

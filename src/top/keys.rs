@@ -22,6 +22,7 @@ use crate::curve::certificate::{Certificate, CertificateError, Trust};
 use crate::curve::endpoint::DEFAULT_VIEWERS_PORT;
 use crate::curve::endpoint::Endpoint;
 use crate::curve::keys::{KeyError, KeyPair, PublicKey};
+use crate::curve::own::OwnKeys;
 
 /// The pair's files without their ending.
 const PAIR: &str = "viewer";
@@ -128,9 +129,6 @@ pub enum KeysError {
     /// A file.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
-    /// A public certificate in the place of a secret one.
-    #[error("{}: expected `secret-key = \"<40 Z85 characters>\"` in the section `curve`", .0.display())]
-    NoSecretKey(PathBuf),
     /// What `--public-key` says.
     #[error("--public-key: {0}")]
     PublicKey(#[source] KeyError),
@@ -211,27 +209,16 @@ pub fn find_or_make(
 
 fn own(given: &Given, directory: Option<&Path>) -> Result<(KeyPair, Option<PathBuf>), KeysError> {
     if let Some(file) = &given.key_file {
-        return Ok((read(file)?, None));
+        return Ok((OwnKeys::read(file.clone(), Trust::OwnFile)?.pair, None));
     }
     let directory = directory.ok_or(KeysError::NoHome)?;
-    let path = directory.join(SECRET_FILE);
-    match read(&path) {
-        Err(KeysError::Certificate(CertificateError::Io { source, .. }))
-            if source.kind() == io::ErrorKind::NotFound => {}
-        found => return Ok((found?, None)),
-    }
-    match Certificate::write_pair(directory, PAIR) {
-        Ok(pair) => Ok((pair, Some(path))),
-        // Another process was faster.
-        Err(CertificateError::Exists { path: taken }) if taken == path => Ok((read(&path)?, None)),
-        Err(error) => Err(error.into()),
-    }
-}
-
-fn read(path: &Path) -> Result<KeyPair, KeysError> {
-    let Certificate { public, secret, .. } = Certificate::read(path, Trust::OwnFile)?;
-    let secret = secret.ok_or_else(|| KeysError::NoSecretKey(path.to_owned()))?;
-    Ok(KeyPair { public, secret })
+    let own = match OwnKeys::read(directory.join(SECRET_FILE), Trust::OwnFile) {
+        Err(CertificateError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            OwnKeys::make(directory, PAIR)
+        }
+        found => found,
+    }?;
+    Ok((own.pair, (!own.found).then_some(own.path)))
 }
 
 type OfSource = (PublicKey, Origin, Option<Remembered>);

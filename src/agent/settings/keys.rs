@@ -18,6 +18,7 @@ use crate::curve::certificate::{
     Certificate, CertificateError, Concern, Trust, concern, concerns_of_public,
 };
 use crate::curve::keys::{KeyPair, PublicKey};
+use crate::curve::own::OwnKeys;
 
 /// The agent's own certificate, if no other name is set.
 const AGENT_FILE: &str = "agent.key_secret";
@@ -34,16 +35,6 @@ pub enum KeyPolicy {
     /// Nothing is written: for `--check-config` and `--print-config`. Where
     /// the agent has no key pair, the settings hold one that is kept nowhere.
     ReadOnly,
-}
-
-/// The agent's own keys.
-#[derive(Debug)]
-pub(super) struct OwnKeys {
-    pub(super) pair: KeyPair,
-    /// The secret file: read, or created, or where it would be created.
-    pub(super) path: PathBuf,
-    /// True if it was read, false if it was created.
-    pub(super) found: bool,
 }
 
 /// The directories that relative names are looked for in.
@@ -129,6 +120,9 @@ impl<'a> KeySearch<'a> {
 
     /// With the way out, where the file's owner is what is wrong.
     fn unreadable(&self, error: CertificateError) -> Reason {
+        if let CertificateError::NoSecretKey { path } = error {
+            return Reason::NoSecretKey(path);
+        }
         let user = self.sight.user().unwrap_or(AGENT.program);
         Reason::of_key_file(error, user, &self.etc_dir.join("curve"))
     }
@@ -162,14 +156,13 @@ impl<'a> KeySearch<'a> {
             (None, Err(error)) if error.kind() == io::ErrorKind::NotFound => {}
             _ => return self.read(name, path),
         }
-        let pair = match policy {
-            KeyPolicy::ReadOnly => KeyPair::generate().map_err(CertificateError::from)?,
-            KeyPolicy::Create => Certificate::write_pair(directory, AGENT_PAIR)?,
-        };
-        Ok(OwnKeys {
-            pair,
-            path,
-            found: false,
+        Ok(match policy {
+            KeyPolicy::ReadOnly => OwnKeys {
+                pair: KeyPair::generate().map_err(CertificateError::from)?,
+                path,
+                found: false,
+            },
+            KeyPolicy::Create => OwnKeys::make(directory, AGENT_PAIR)?,
         })
     }
 
@@ -209,26 +202,14 @@ impl<'a> KeySearch<'a> {
     }
 
     fn read(&self, name: &Path, path: PathBuf) -> Result<OwnKeys, Reason> {
-        let trust = if self.is_credential(&path) {
-            Trust::Credential
-        } else {
-            Trust::OwnFile
-        };
-        let certificate = if let Some(certificate) = self.elsewhere(name, &path)? {
-            certificate
+        let trust = Trust::of(self.is_credential(&path));
+        let own = if let Some(certificate) = self.elsewhere(name, &path)? {
+            OwnKeys::of(path, certificate)
         } else {
             self.see(&path)?;
-            Certificate::read(&path, trust).map_err(|error| self.unreadable(error))?
+            OwnKeys::read(path, trust)
         };
-        let Certificate { public, secret, .. } = certificate;
-        match secret {
-            Some(secret) => Ok(OwnKeys {
-                pair: KeyPair { public, secret },
-                path,
-                found: true,
-            }),
-            None => Err(Reason::NoSecretKey(path)),
-        }
+        own.map_err(|error| self.unreadable(error))
     }
 
     /// The first file of this name, or every place that was searched without finding it.

@@ -39,6 +39,16 @@ pub enum Trust {
 }
 
 impl Trust {
+    /// Whom to trust with a file, by whether the service manager handed it over.
+    #[must_use]
+    pub const fn of(is_credential: bool) -> Self {
+        if is_credential {
+            Self::Credential
+        } else {
+            Self::OwnFile
+        }
+    }
+
     /// The mode bits of other users that are refused.
     const fn refused_bits(self) -> u32 {
         match self {
@@ -112,6 +122,15 @@ pub enum CertificateError {
         path.display()
     )]
     NoPublicKey {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A public certificate in the place of a secret one.
+    #[error(
+        "{}: expected `secret-key = \"<40 Z85 characters>\"` in the section `curve`",
+        path.display()
+    )]
+    NoSecretKey {
         /// The file.
         path: PathBuf,
     },
