@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Builder;
-use tokio::time::timeout;
 
 use crate::agent::bus::service::{Ended, Service, StartError};
 use crate::agent::events;
@@ -15,7 +14,7 @@ use crate::agent::handle::Handle;
 use crate::agent::run::{Agent, Start};
 use crate::agent::settings;
 use crate::agent::settings::{Inputs, KeyPolicy};
-use crate::base::exit::{EXIT_CONFIG, EXIT_SOFTWARE, EXIT_UNAVAILABLE};
+use crate::base::exit::EXIT_CONFIG;
 use crate::curve::context::Context;
 use crate::dbus::stay::{Presence, enter};
 use crate::dbus::{Bus, NAME};
@@ -32,9 +31,6 @@ const BLOCKING_THREADS: usize = 2;
 
 /// An idle one ends after this.
 const BLOCKING_KEEP_ALIVE: Duration = Duration::from_secs(1);
-
-/// How long telling the bus of the end may take.
-const LAST_WORDS: Duration = Duration::from_millis(300);
 
 /// The daemon, before it begins.
 #[must_use]
@@ -62,16 +58,11 @@ pub fn run(early_signals: EarlySignals, inputs: Inputs, log: LogControl) -> Resu
     // The level is a valid one: it has been parsed.
     let _ = log.set_level(loaded.settings.log_level.as_str());
     events::loaded(&loaded);
-    let bug = |what: &'static str| {
-        move |error: &dyn std::fmt::Display| {
-            tracing::error!("cannot {what}: {error}");
-            Failure(EXIT_SOFTWARE)
-        }
-    };
     let result = runtime.block_on(async {
         let bus = loaded.settings.bus.clone();
-        let signals = Signals::catch(hang_up).map_err(|error| bug("catch signals")(&error))?;
-        let context = Context::new().map_err(|error| bug("use libzmq")(&error))?;
+        let signals =
+            Signals::catch(hang_up).map_err(|error| Failure::bug("catch signals", &error))?;
+        let context = Context::new().map_err(|error| Failure::bug("use libzmq", &error))?;
         let start = Start {
             inputs,
             loaded,
@@ -82,23 +73,14 @@ pub fn run(early_signals: EarlySignals, inputs: Inputs, log: LogControl) -> Resu
             signals,
             pressure: PressureWatch::from_environment().await,
         };
-        let (agent, handle) = Agent::new(start).map_err(|error| bug("start the agent")(&error))?;
-        if let Some(bus) = Bus::of(&bus) {
-            let presence = OnTheBus { bus, handle, log };
-            // A collector on the command line means a run by hand, by a user who possibly may not
-            // own the name.
-            let serving = enter(presence, by_hand).await.map_err(|error| {
-                tracing::error!("{error}");
-                Failure(EXIT_UNAVAILABLE)
-            })?;
-            agent.run().await;
-            if let Some(serving) = serving {
-                // The bus hears of the end, if it listens.
-                let _ = timeout(LAST_WORDS, serving).await;
-            }
-        } else {
-            agent.run().await;
-        }
+        let (agent, handle) =
+            Agent::new(start).map_err(|error| Failure::bug("start the agent", &error))?;
+        let presence = Bus::of(&bus).map(|bus| OnTheBus { bus, handle, log });
+        // A collector on the command line means a run by hand, by a user who possibly may not
+        // own the name.
+        let serving = enter(presence, by_hand).await?;
+        agent.run().await;
+        serving.end().await;
         Ok(())
     });
     // A look-up that hangs must not keep the process.

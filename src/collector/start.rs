@@ -7,11 +7,10 @@ use std::fmt::Display;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::runtime::Builder;
-use tokio::time::timeout;
 
 use super::access::control::{Access, AccessError};
 use super::access::{self, Listener};
@@ -26,7 +25,7 @@ use super::settings::{self, Inputs};
 use super::store::{self, Writer};
 use super::viewers::Viewers;
 use super::web::Web;
-use crate::base::exit::{EXIT_CONFIG, EXIT_SOFTWARE, EXIT_UNAVAILABLE};
+use crate::base::exit::{EXIT_CONFIG, EXIT_UNAVAILABLE};
 use crate::collector::bus::service::CollectorService;
 use crate::curve::context::{Context, TransportError};
 use crate::curve::keys::KeyPair;
@@ -40,9 +39,6 @@ use crate::systemd::log::LogControl;
 use crate::systemd::notify::Notifier;
 use crate::systemd::pressure::PressureWatch;
 use crate::systemd::signals::{EarlySignals, Signals};
-
-/// How long telling the bus of the end may take.
-const LAST_WORDS: Duration = Duration::from_millis(300);
 
 /// The daemon, before it begins.
 #[must_use]
@@ -86,10 +82,11 @@ pub fn run(
     let by_hand = inputs.by_hand;
     raise_descriptor_limit();
     runtime.block_on(async {
-        let signals = Signals::catch(hang_up).map_err(|error| bug("catch signals", &error))?;
-        let context = Context::new().map_err(|error| bug("use libzmq", &error))?;
+        let signals =
+            Signals::catch(hang_up).map_err(|error| Failure::bug("catch signals", &error))?;
+        let context = Context::new().map_err(|error| Failure::bug("use libzmq", &error))?;
         let authenticator = Authenticator::bind(&context);
-        let authenticator = authenticator.map_err(|error| bug("answer libzmq", &error))?;
+        let authenticator = authenticator.map_err(|error| Failure::bug("answer libzmq", &error))?;
         let agents = authenticator.domain(Listener::Agents.domain());
         let router = listen(&context, settings.listen.agents, &pair, &agents)?;
         let endpoint = match settings.listen.agents {
@@ -103,7 +100,7 @@ pub fn run(
         let web_endpoint = web_endpoint.unwrap_or_default();
         let printer = if print {
             let printer = open_printer();
-            Some(printer.map_err(|error| bug("print to standard output", &error))?)
+            Some(printer.map_err(|error| Failure::bug("print to standard output", &error))?)
         } else {
             None
         };
@@ -133,23 +130,12 @@ pub fn run(
             tokio::spawn(web.serve(collector.handle()));
         }
         let handle = collector.handle();
-        let serving = match Bus::of(&settings.bus) {
-            Some(bus) => {
-                let log = log.clone();
-                let entered = enter(OnTheBus { bus, handle, log }, by_hand).await;
-                entered.map_err(|error| {
-                    tracing::error!("{error}");
-                    Failure(EXIT_UNAVAILABLE)
-                })?
-            }
-            None => None,
-        };
+        let log = log.clone();
+        let presence = Bus::of(&settings.bus).map(|bus| OnTheBus { bus, handle, log });
+        let serving = enter(presence, by_hand).await?;
         let ended = collector.run().await;
-        if let Some(serving) = serving {
-            // The bus hears of the end, if it listens.
-            let _ = timeout(LAST_WORDS, serving).await;
-        }
-        ended.map_err(|error| bug("go on", &error))
+        serving.end().await;
+        ended.map_err(|error| Failure::bug("go on", &error))
     })
 }
 
@@ -206,7 +192,7 @@ async fn start_access(
     let access = Access::start(authenticator, &settings, places.state.clone()).await;
     access.map_err(|error| {
         let failure = match error {
-            AccessError::Thread(_) => return bug("decide who may report", &error),
+            AccessError::Thread(_) => return Failure::bug("decide who may report", &error),
             AccessError::State(_) | AccessError::NoPlace => Failure(EXIT_CONFIG),
             AccessError::Owned(_) => Failure(EXIT_UNAVAILABLE),
         };
@@ -235,7 +221,7 @@ fn listen(
 /// Says why there is no listening, and what may be done; `other` is what else may be said.
 fn not_listening(error: &TransportError, other: &str) -> Failure {
     let TransportError::Bind { source, .. } = error else {
-        return bug("listen", error);
+        return Failure::bug("listen", error);
     };
     let way_out = match source.kind() {
         io::ErrorKind::AddrNotAvailable => "`ip address` shows the addresses of this host",
@@ -317,9 +303,4 @@ fn raise_descriptor_limit() {
             tracing::debug!("the limit of open files stays as it is: {error}");
         }
     }
-}
-
-fn bug(what: &str, error: &dyn Display) -> Failure {
-    tracing::error!("cannot {what}: {error}");
-    Failure(EXIT_SOFTWARE)
 }

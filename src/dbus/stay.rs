@@ -4,12 +4,18 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
+use crate::base::exit::EXIT_UNAVAILABLE;
 use crate::dbus::name::{Ended, StartError};
+use crate::systemd::daemon::Failure;
 
 /// How long to wait before the bus is tried again; doubled up to [`RETRY_MAX`].
 const RETRY_MIN: Duration = Duration::from_millis(250);
 const RETRY_MAX: Duration = Duration::from_secs(30);
+
+/// How long telling the bus of the end may take.
+const LAST_WORDS: Duration = Duration::from_millis(300);
 
 /// A program that is on the bus.
 pub trait Presence: Send + Sync + 'static {
@@ -35,32 +41,50 @@ pub trait Presence: Send + Sync + 'static {
     fn back(&self);
 }
 
+/// The task that serves on the bus, if the program is on one.
+pub struct Serving(Option<JoinHandle<()>>);
+
+impl Serving {
+    /// Waits until the bus knows that the program has ended, for [`LAST_WORDS`] at most.
+    pub async fn end(self) {
+        if let Some(task) = self.0 {
+            let _ = timeout(LAST_WORDS, task).await;
+        }
+    }
+}
+
 /// Takes the name and serves from now on, in a task; a bus that is away is waited for. By hand, a
-/// bus that keeps the name for the service is done without: None then.
-pub async fn enter<P: Presence>(
-    program: P,
-    by_hand: bool,
-) -> Result<Option<JoinHandle<()>>, StartError> {
+/// bus that keeps the name for the service is done without. `program` is None if the settings name
+/// no bus.
+///
+/// # Errors
+///
+/// [`Failure`], logged, if the name belongs to another.
+pub async fn enter<P: Presence>(program: Option<P>, by_hand: bool) -> Result<Serving, Failure> {
+    let Some(program) = program else {
+        return Ok(Serving(None));
+    };
     let service = match program.start().await {
         Ok(service) => Some(service),
         Err(error @ StartError::NotAllowed { .. }) if by_hand => {
             program.off(&error);
-            return Ok(None);
+            return Ok(Serving(None));
         }
         Err(error @ (StartError::NameTaken(_) | StartError::NotAllowed { .. })) => {
-            return Err(error);
+            tracing::error!("{error}");
+            return Err(Failure(EXIT_UNAVAILABLE));
         }
         Err(error) => {
             program.lost(&error);
             None
         }
     };
-    Ok(Some(tokio::spawn(stay(program, service))))
+    Ok(Serving(Some(tokio::spawn(stay(program, service)))))
 }
 
 /// Serves on one connection after the other, beginning with `first` where there is one.
 /// A bus that is away is tried again, more and more rarely.
-pub async fn stay<P: Presence>(program: P, first: Option<P::Service>) {
+async fn stay<P: Presence>(program: P, first: Option<P::Service>) {
     let mut service = first;
     let mut wait = RETRY_MIN;
     loop {

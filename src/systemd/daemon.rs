@@ -1,5 +1,6 @@
 //! How a daemon begins and ends, the same for both of them.
 
+use std::fmt::Display;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -15,6 +16,14 @@ use crate::base::terminal::complain;
 /// Why a daemon did not start or did not go on: the exit status. It has been logged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Failure(pub u8);
+
+impl Failure {
+    /// What should always work did not. Logs it.
+    pub fn bug(what: &str, error: &dyn Display) -> Self {
+        tracing::error!("cannot {what}: {error}");
+        Self(EXIT_SOFTWARE)
+    }
+}
 
 /// A daemon that has not begun.
 #[derive(Debug)]
