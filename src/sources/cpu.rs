@@ -268,23 +268,18 @@ impl Source for CpuSource {
         let stat = parsed.map_err(|problem| malformed(&self.file, problem))?;
         sink.odd(self.file.path(), odd);
         let all = self.report_share(purpose, &stat.all, (at, cpus), text, sink);
-        for (definition, ticks) in OF_ALL.iter().zip(all.known()) {
-            if let Some(ticks) = ticks {
-                sink.unsigned(definition, milliseconds(ticks, self.ticks_per_second));
-            }
-        }
+        let known = all.known();
+        let known =
+            known.map(|ticks| ticks.map(|ticks| milliseconds(ticks, self.ticks_per_second)));
+        sink.unsigned_all(OF_ALL.into_iter().zip(known));
         self.report_cores(text, sink);
-        for (definition, value) in [
+        sink.unsigned_all([
             (&CPU_SWITCHES, stat.switches),
             (&CPU_INTERRUPTS, stat.interrupts),
             (&PROC_FORKS, stat.forks),
             (&PROC_RUNNING, stat.running),
             (&PROC_BLOCKED, stat.blocked),
-        ] {
-            if let Some(value) = value {
-                sink.unsigned(definition, value);
-            }
-        }
+        ]);
         Ok(())
     }
 }

@@ -74,15 +74,8 @@ impl Source for FilesSource {
         sink: &mut Sink<'_>,
     ) -> Result<(), CollectError> {
         let text = self.file.read_first_line(scratch)?;
-        let mut odd = Odd::default();
-        let files = parse(text, &mut odd)
-            .map_err(|problem| CollectError::malformed(self.file.path(), problem))?;
-        for (definition, value) in [(&FILES_OPEN, files.open), (&FILES_LIMIT, files.limit)] {
-            if let Some(value) = value {
-                sink.unsigned(definition, value);
-            }
-        }
-        sink.odd(self.file.path(), odd);
+        let files = sink.parse(self.file.path(), text, parse)?;
+        sink.unsigned_all([(&FILES_OPEN, files.open), (&FILES_LIMIT, files.limit)]);
         Ok(())
     }
 }

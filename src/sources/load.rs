@@ -80,10 +80,8 @@ impl Source for LoadSource {
         if sink.grid() == Grid::Model {
             return Ok(());
         }
-        let mut odd = Odd::default();
-        let load = parse(self.file.read_first_line(scratch)?, &mut odd)
-            .map_err(|problem| CollectError::malformed(self.file.path(), problem))?;
-        sink.odd(self.file.path(), odd);
+        let text = self.file.read_first_line(scratch)?;
+        let load = sink.parse(self.file.path(), text, parse)?;
         for (definition, average) in [&LOAD_1, &LOAD_5, &LOAD_15].into_iter().zip(load.averages) {
             if let Some(average) = average {
                 sink.float(definition, average);

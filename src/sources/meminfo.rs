@@ -178,11 +178,9 @@ impl Source for MeminfoSource {
         scratch: &mut Vec<u8>,
         sink: &mut Sink<'_>,
     ) -> Result<(), CollectError> {
-        let mut odd = Odd::default();
-        let fields = parse(self.file.read_whole(scratch)?, &mut odd)
-            .map_err(|problem| CollectError::malformed(self.file.path(), problem))?;
-        sink.odd(self.file.path(), odd);
-        for (definition, value) in [
+        let text = self.file.read_whole(scratch)?;
+        let fields = sink.parse(self.file.path(), text, parse)?;
+        sink.unsigned_all([
             (&MEM_TOTAL, fields.total),
             (&MEM_FREE, fields.free),
             (&MEM_AVAIL, fields.available),
@@ -192,11 +190,7 @@ impl Source for MeminfoSource {
             (&MEM_SWAP_FREE, fields.swap_free),
             (&MEM_DIRTY, fields.dirty),
             (&MEM_WRITEBACK, fields.writeback),
-        ] {
-            if let Some(value) = value {
-                sink.unsigned(definition, value);
-            }
-        }
+        ]);
         Ok(())
     }
 }

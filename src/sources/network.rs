@@ -245,7 +245,7 @@ impl Source for NetworkSource {
 fn emit(name: &str, counts: &Interface, link: &Link, sink: &mut Sink<'_>) {
     let [rx_bytes, rx_packets, rx_errors, rx_drops] = counts.rx;
     let [tx_bytes, tx_packets, tx_errors, tx_drops] = counts.tx;
-    for (definition, value) in [
+    let values = [
         (&NET_RX_BYTES, rx_bytes),
         (&NET_RX_PACKETS, rx_packets),
         (&NET_RX_ERRORS, rx_errors),
@@ -256,11 +256,8 @@ fn emit(name: &str, counts: &Interface, link: &Link, sink: &mut Sink<'_>) {
         (&NET_TX_DROPS, tx_drops),
         (&NET_UP, link.up().map(u64::from)),
         (&NET_SPEED, link.speed()),
-    ] {
-        if let Some(value) = value {
-            sink.unsigned_of(definition, name, value);
-        }
-    }
+    ];
+    sink.unsigned_all_of(name, values);
 }
 
 #[cfg(test)]

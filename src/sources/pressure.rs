@@ -138,18 +138,15 @@ impl Resource {
         let Some(file) = &mut self.file else {
             return Ok(false);
         };
-        let mut odd = Odd::default();
-        let parsed = match file.read_whole(scratch) {
-            Ok(text) => parse(text, &mut odd),
+        let text = match file.read_whole(scratch) {
+            Ok(text) => text,
             Err(error) if is_unknown(&error) => {
                 self.file = None;
                 return Ok(false);
             }
             Err(error) => return Err(error.into()),
         };
-        let malformed = |problem| CollectError::malformed(file.path(), problem);
-        self.pressure = parsed.map_err(malformed)?;
-        sink.odd(file.path(), odd);
+        self.pressure = sink.parse(file.path(), text, parse)?;
         Ok(true)
     }
 

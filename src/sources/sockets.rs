@@ -90,7 +90,7 @@ impl Source for SocketsSource {
             Some(v4?.saturating_add(v6?))
         };
         let memory = |pages: u64| pages.saturating_mul(self.page_kilobytes);
-        for (definition, value) in [
+        sink.unsigned_all([
             (&SOCKETS_USED, sockets.used),
             (&TCP_INUSE, both(sockets.tcp_inuse, &|v6| v6.tcp_inuse)),
             (&TCP_ESTABLISHED, tcp.established),
@@ -113,11 +113,7 @@ impl Source for SocketsSource {
             (&UDP_ERRORS_IN, udp.errors_in),
             (&UDP_NOPORTS, udp.no_ports),
             (&UDP_OVERFLOWS, udp.overflows),
-        ] {
-            if let Some(value) = value {
-                sink.unsigned(definition, value);
-            }
-        }
+        ]);
         Ok(())
     }
 }
@@ -129,11 +125,8 @@ fn read<T>(
     scratch: &mut Vec<u8>,
     sink: &mut Sink<'_>,
 ) -> Result<T, CollectError> {
-    let mut odd = Odd::default();
-    let parsed = parse(file.read_whole(scratch)?, &mut odd);
-    let found = parsed.map_err(|problem| CollectError::malformed(file.path(), problem))?;
-    sink.odd(file.path(), odd);
-    Ok(found)
+    let text = file.read_whole(scratch)?;
+    sink.parse(file.path(), text, parse)
 }
 
 /// What was read; else why not is kept for later.

@@ -3,7 +3,7 @@
 use std::{path::Path, time::Instant};
 
 use super::{
-    error::CollectError,
+    error::{CollectError, Malformed},
     odd::{LeftOut, Odd},
     survey::News,
 };
@@ -86,6 +86,18 @@ impl<'a> Sink<'a> {
         }
     }
 
+    /// Takes those integers that there are.
+    pub fn unsigned_all(
+        &mut self,
+        values: impl IntoIterator<Item = (&'static Definition, Option<u64>)>,
+    ) {
+        for (definition, value) in values {
+            if let Some(value) = value {
+                self.unsigned(definition, value);
+            }
+        }
+    }
+
     /// Takes a fact of the inventory.
     pub fn text(&mut self, definition: &'static Definition, value: &str) {
         if self.grid.admits(definition) {
@@ -99,6 +111,19 @@ impl<'a> Sink<'a> {
         if self.grid.admits(definition) {
             self.samples
                 .push_unsigned(definition, Some(instance), value);
+        }
+    }
+
+    /// Takes those integers of one instance that there are.
+    pub fn unsigned_all_of(
+        &mut self,
+        instance: &str,
+        values: impl IntoIterator<Item = (&'static Definition, Option<u64>)>,
+    ) {
+        for (definition, value) in values {
+            if let Some(value) = value {
+                self.unsigned_of(definition, instance, value);
+            }
         }
     }
 
@@ -119,6 +144,20 @@ impl<'a> Sink<'a> {
     /// Takes why a value, or all values of an instance, cannot be had.
     pub fn left_out(&mut self, error: impl Into<CollectError>) {
         self.left_out.add(error.into());
+    }
+
+    /// What `parse` finds in the text of a file; takes what is odd in it.
+    pub(super) fn parse<T>(
+        &mut self,
+        path: &Path,
+        text: &[u8],
+        parse: impl FnOnce(&[u8], &mut Odd) -> Result<T, Malformed>,
+    ) -> Result<T, CollectError> {
+        let mut odd = Odd::default();
+        let parsed = parse(text, &mut odd);
+        let parsed = parsed.map_err(|problem| CollectError::malformed(path, problem))?;
+        self.odd(path, odd);
+        Ok(parsed)
     }
 
     /// Takes why values of a file are left out.

@@ -138,22 +138,16 @@ impl Source for VmstatSource {
         if sink.grid() == Grid::Model {
             return Ok(());
         }
-        let mut odd = Odd::default();
-        let counters = parse(self.file.read_whole(scratch)?, &mut odd)
-            .map_err(|problem| CollectError::malformed(self.file.path(), problem))?;
-        sink.odd(self.file.path(), odd);
+        let text = self.file.read_whole(scratch)?;
+        let counters = sink.parse(self.file.path(), text, parse)?;
         let kilobytes = |pages: u64| pages.saturating_mul(self.page_kilobytes);
-        for (definition, value) in [
+        sink.unsigned_all([
             (&MEM_FAULTS, counters.faults),
             (&MEM_FAULTS_MAJOR, counters.major_faults),
             (&MEM_SWAP_IN, counters.swapped_in.map(kilobytes)),
             (&MEM_SWAP_OUT, counters.swapped_out.map(kilobytes)),
             (&MEM_OOM_KILLS, counters.oom_kills),
-        ] {
-            if let Some(value) = value {
-                sink.unsigned(definition, value);
-            }
-        }
+        ]);
         Ok(())
     }
 }

@@ -121,15 +121,11 @@ fn report(host: &Host, sink: &mut Sink<'_>) {
     text(sink, &HOST_MACHINE_ID, host.machine_id.as_deref());
     text(sink, &HOST_ARCHITECTURE, host.architecture.as_deref());
     text(sink, &HOST_CPU_MODEL, host.cpu_model.as_deref());
-    for (definition, count) in [
+    sink.unsigned_all([
         (&HOST_CPUS, host.counts.cpus),
         (&HOST_CPU_CORES, host.counts.cores),
         (&HOST_CPU_SOCKETS, host.counts.sockets),
-    ] {
-        if let Some(count) = count {
-            sink.unsigned(definition, count);
-        }
-    }
+    ]);
     text(sink, &HOST_VIRTUALIZATION, host.virtualization);
     text(sink, &HOST_VENDOR, host.vendor.as_deref());
     text(sink, &HOST_PRODUCT, host.product.as_deref());

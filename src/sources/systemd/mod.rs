@@ -87,17 +87,13 @@ fn report(manager: &Manager, options: &UnitOptions, sink: &mut Sink<'_>) {
         report_state(manager, options, sink);
     }
     let boot = manager.boot;
-    for (definition, time) in [
+    sink.unsigned_all([
         (&SYSTEMD_BOOT_FIRMWARE, boot.firmware),
         (&SYSTEMD_BOOT_LOADER, boot.loader),
         (&SYSTEMD_BOOT_KERNEL, boot.kernel),
         (&SYSTEMD_BOOT_INITRD, boot.initrd),
         (&SYSTEMD_BOOT_USERSPACE, boot.userspace),
-    ] {
-        if let Some(time) = time {
-            sink.unsigned(definition, time);
-        }
-    }
+    ]);
     if !manager.version.is_empty() {
         sink.text(&SYSTEMD_VERSION, &manager.version);
     }

@@ -31,7 +31,6 @@ use self::{
 use super::{
     Context, Grid, Purpose, Sink, Source, error::CollectError, odd::LeftOut, options::UnitOptions,
 };
-use crate::metrics::Definition;
 use crate::metrics::table::{
     UNIT_CPU, UNIT_CPU_SYSTEM, UNIT_CPU_THROTTLED, UNIT_CPU_USER, UNIT_IO_READ_BYTES,
     UNIT_IO_READS, UNIT_IO_WRITE_BYTES, UNIT_IO_WRITES, UNIT_MEMORY, UNIT_MEMORY_ANON,
@@ -187,7 +186,7 @@ fn report(unit: &Unit, sink: &mut Sink<'_>) {
     let values = unit.values();
     let pressures = &values.pressures;
     let io = values.io.as_ref();
-    let all: [(&'static Definition, Option<u64>); 20] = [
+    let all = [
         (&UNIT_CPU, values.cpu.usage),
         (&UNIT_CPU_USER, values.cpu.user),
         (&UNIT_CPU_SYSTEM, values.cpu.system),
@@ -209,9 +208,5 @@ fn report(unit: &Unit, sink: &mut Sink<'_>) {
         (&UNIT_PRESSURE_IO_FULL, pressures.io.full),
         (&UNIT_OOM_KILLS, values.oom_kills),
     ];
-    for (definition, value) in all {
-        if let Some(value) = value {
-            sink.unsigned_of(definition, unit.name(), value);
-        }
-    }
+    sink.unsigned_all_of(unit.name(), all);
 }
