@@ -10,7 +10,7 @@ use zbus::{Message, OwnedObjectPath};
 
 use super::{
     Purpose, Sink, Source,
-    bus::{Client, Failure, Follower, NewOwner, Peer, SharedState, Topic, follow, is_signal},
+    bus::{Client, Failure, Followed, NewOwner, Peer, SharedState, Topic, is_signal},
     context::Context,
     error::CollectError,
 };
@@ -149,11 +149,8 @@ impl Listener {
 }
 
 impl Topic for Listener {
-    async fn serve(&mut self, client: &mut Client) -> Failure {
-        match self.listen(client).await {
-            Ok(()) => Failure::Gone,
-            Err(failure) => failure,
-        }
+    async fn serve(&mut self, client: &mut Client) -> Result<(), Failure> {
+        self.listen(client).await
     }
 
     /// A missing logind is not an error, and neither is a missing bus: the systemd source reports
@@ -165,33 +162,22 @@ impl Topic for Listener {
 
 /// Reports what is known of logind.
 pub struct LoginsSource {
-    shared: Arc<SharedState<Logins>>,
-    /// None if there is no runtime to listen in.
-    _follower: Option<Follower>,
+    logins: Followed<Logins>,
 }
 
 impl LoginsSource {
     /// One that listens from now on, where there is a runtime.
     #[must_use]
     pub fn open(context: &Context) -> Self {
-        let shared = Arc::new(SharedState::new(context.wakeup.clone()));
-        let listener = Listener {
-            shared: Arc::clone(&shared),
-        };
-        let follower = context.bus.line().map(|line| follow(line, listener));
-        if follower.is_none() {
-            shared.clear();
-        }
         Self {
-            shared,
-            _follower: follower,
+            logins: Followed::new(context, |shared| Listener { shared }),
         }
     }
 }
 
 impl Source for LoginsSource {
     fn ready(&self) -> bool {
-        self.shared.is_settled()
+        self.logins.is_settled()
     }
 
     fn collect(
@@ -200,7 +186,7 @@ impl Source for LoginsSource {
         _scratch: &mut Vec<u8>,
         sink: &mut Sink<'_>,
     ) -> Result<(), CollectError> {
-        self.shared.read(|logins| {
+        self.logins.read(|logins| {
             sink.unsigned(&LOGIN_SESSIONS, logins.sessions.len() as u64);
             sink.unsigned(&LOGIN_USERS, logins.users.len() as u64);
         })?;

@@ -1,6 +1,6 @@
 //! The task in which a source listens to its service, from one connection to the next.
 
-use std::{sync::Arc, time::Duration};
+use std::{ops::Deref, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{oneshot, watch},
@@ -8,31 +8,54 @@ use tokio::{
 };
 use zbus::Connection;
 
-use super::{Client, Failure, Line, Link, RETRY_MAX, RETRY_MIN};
+use super::{Client, Failure, Line, Link, RETRY_MAX, RETRY_MIN, SharedState};
+use crate::sources::context::Context;
 
 /// What a source does with a connection.
 pub(in crate::sources) trait Topic: Send + 'static {
     /// Asks, listens and updates the shared state, until that fails.
-    fn serve(&mut self, client: &mut Client) -> impl Future<Output = Failure> + Send;
+    fn serve(&mut self, client: &mut Client) -> impl Future<Output = Result<(), Failure>> + Send;
 
     /// Nothing is known any more. Why, where it is worth a word: a bus that is only being
     /// restarted is not.
     fn lost(&mut self, why: Option<String>);
 }
 
-/// A task that listens; it ends when this is dropped.
-pub(in crate::sources) struct Follower {
-    _stop: oneshot::Sender<()>,
-    _line: Arc<Line>,
+/// What a source's task has heard. The task ends when this is dropped.
+pub(in crate::sources) struct Followed<T> {
+    shared: Arc<SharedState<T>>,
+    /// None if there is no runtime to listen in.
+    _task: Option<(oneshot::Sender<()>, Arc<Line>)>,
 }
 
-/// Begins to listen. Must be called within a runtime, which a caller with a [`Line`] is.
-pub(in crate::sources) fn follow(line: Arc<Line>, topic: impl Topic) -> Follower {
-    let (stop, stopped) = oneshot::channel();
-    tokio::spawn(run(line.link.clone(), stopped, topic));
-    Follower {
-        _stop: stop,
-        _line: line,
+impl<T> Followed<T> {
+    /// Listens from now on, where there is a runtime; where there is none, nothing is known.
+    pub(in crate::sources) fn new<P: Topic>(
+        context: &Context,
+        topic: impl FnOnce(Arc<SharedState<T>>) -> P,
+    ) -> Self {
+        let shared = Arc::new(SharedState::new(context.wakeup.clone()));
+        let task = context.bus.line().map(|line| {
+            let (stop, stopped) = oneshot::channel();
+            let topic = topic(Arc::clone(&shared));
+            tokio::spawn(run(line.link.clone(), stopped, topic));
+            (stop, line)
+        });
+        if task.is_none() {
+            shared.clear();
+        }
+        Self {
+            shared,
+            _task: task,
+        }
+    }
+}
+
+impl<T> Deref for Followed<T> {
+    type Target = SharedState<T>;
+
+    fn deref(&self) -> &SharedState<T> {
+        &self.shared
     }
 }
 
@@ -53,16 +76,16 @@ async fn run(
         };
         let began = Instant::now();
         let mut client = Client::new(connection);
-        let failure = tokio::select! {
+        let ended = tokio::select! {
             biased;
             _ = &mut stopped => None,
-            failure = topic.serve(&mut client) => Some(failure),
+            ended = topic.serve(&mut client) => Some(ended),
         };
         client.end().await;
-        match failure {
+        match ended {
             None => return,
-            Some(Failure::Gone) => topic.lost(None),
-            Some(failure) => {
+            Some(Ok(()) | Err(Failure::Gone)) => topic.lost(None),
+            Some(Err(failure)) => {
                 topic.lost(Some(failure.to_string()));
                 if began.elapsed() > RETRY_MAX {
                     wait = RETRY_MIN;

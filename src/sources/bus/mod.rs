@@ -2,7 +2,7 @@
 //!
 //! Owns one connection, shared by all of them ([`SystemBus`]), which is made for the first source
 //! that needs it, made again when the bus is back, and closed with the last; what a source has
-//! heard ([`SharedState`]); and the task in which it listens ([`follow()`]). Refuses to poll:
+//! heard ([`SharedState`]); and the task in which it listens ([`Followed`]). Refuses to poll:
 //! between two messages nothing of this runs, except for the back-off while there is no bus.
 //!
 //! Sources may use nothing above them, so this connection is not the one that the agent is served
@@ -25,7 +25,7 @@ use zbus::{Address, Connection};
 use crate::base::bus_socket;
 
 pub(super) use client::{Client, Failure, NewOwner, Peer, is_signal};
-pub(super) use follow::{Follower, Topic, follow};
+pub(super) use follow::{Followed, Topic};
 pub(super) use shared::SharedState;
 
 /// How long the bus, or a service on it, may take to answer. Answers come within milliseconds; the

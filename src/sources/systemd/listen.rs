@@ -346,11 +346,8 @@ impl Listener {
 }
 
 impl Topic for Listener {
-    async fn serve(&mut self, client: &mut Client) -> Failure {
-        match self.listen(client).await {
-            Ok(()) => Failure::Gone,
-            Err(failure) => failure,
-        }
+    async fn serve(&mut self, client: &mut Client) -> Result<(), Failure> {
+        self.listen(client).await
     }
 
     fn lost(&mut self, why: Option<String>) {

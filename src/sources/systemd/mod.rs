@@ -16,13 +16,8 @@ mod signals;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
-
 use super::{
-    Grid, Purpose, Sink, Source,
-    bus::{Follower, SharedState, follow},
-    context::Context,
-    error::CollectError,
+    Grid, Purpose, Sink, Source, bus::Followed, context::Context, error::CollectError,
     options::UnitOptions,
 };
 use crate::metrics::table::{
@@ -39,35 +34,24 @@ const MAX_FAILED: usize = 100;
 
 /// Reports what is known of the manager.
 pub struct SystemdSource {
-    shared: Arc<SharedState<Manager>>,
+    manager: Followed<Manager>,
     units: UnitOptions,
-    /// None if there is no runtime to listen in.
-    _follower: Option<Follower>,
 }
 
 impl SystemdSource {
     /// One that listens from now on, where there is a runtime.
     #[must_use]
     pub fn open(context: &Context) -> Self {
-        let shared = Arc::new(SharedState::new(context.wakeup.clone()));
-        let follower = context
-            .bus
-            .line()
-            .map(|line| follow(line, Listener::new(Arc::clone(&shared))));
-        if follower.is_none() {
-            shared.clear();
-        }
         Self {
-            shared,
+            manager: Followed::new(context, Listener::new),
             units: context.options.units.clone(),
-            _follower: follower,
         }
     }
 }
 
 impl Source for SystemdSource {
     fn ready(&self) -> bool {
-        self.shared.is_settled()
+        self.manager.is_settled()
     }
 
     fn collect(
@@ -77,7 +61,7 @@ impl Source for SystemdSource {
         sink: &mut Sink<'_>,
     ) -> Result<(), CollectError> {
         let units = &self.units;
-        self.shared.read(|manager| report(manager, units, sink))?;
+        self.manager.read(|manager| report(manager, units, sink))?;
         Ok(())
     }
 }

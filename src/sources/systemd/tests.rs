@@ -2,7 +2,7 @@
 //! on a real bus; the real one is in tests/system/scenarios/systemd.py.
 
 use std::sync::{
-    Mutex,
+    Arc, Mutex,
     atomic::{AtomicUsize, Ordering},
 };
 use std::time::Duration;

@@ -160,11 +160,8 @@ fn number(structure: &Structure<'_>, at: usize) -> Option<u64> {
 }
 
 impl Topic for Listener {
-    async fn serve(&mut self, client: &mut Client) -> Failure {
-        match self.listen(client).await {
-            Ok(()) => Failure::Gone,
-            Err(failure) => failure,
-        }
+    async fn serve(&mut self, client: &mut Client) -> Result<(), Failure> {
+        self.listen(client).await
     }
 
     /// A host without these services, or without a bus, has no one to ask, and that is not an

@@ -23,12 +23,7 @@ use std::{
 
 use tokio::sync::Notify;
 
-use super::{
-    Grid, Purpose, Sink, Source,
-    bus::{Follower, SharedState, follow},
-    context::Context,
-    error::CollectError,
-};
+use super::{Grid, Purpose, Sink, Source, bus::Followed, context::Context, error::CollectError};
 use crate::metrics::table::{TIME_ERROR_ESTIMATED, TIME_ERROR_MAX, TIME_OFFSET, TIME_SYNCHRONISED};
 use listen::Listener;
 
@@ -53,13 +48,11 @@ enum Origin {
     Kernel,
     /// It does not; others on the bus may.
     Bus {
-        shared: Arc<SharedState<Heard>>,
+        heard: Followed<Heard>,
         /// Asks timedated again.
         again: Arc<Notify>,
         /// When it was last asked.
         asked: Option<Instant>,
-        /// None if there is no runtime to listen in.
-        _follower: Option<Follower>,
     },
 }
 
@@ -78,18 +71,12 @@ impl TimeSource {
 
 impl Origin {
     fn on_the_bus(context: &Context) -> Self {
-        let shared = Arc::new(SharedState::new(context.wakeup.clone()));
         let again = Arc::new(Notify::new());
-        let listener = Listener::new(Arc::clone(&shared), Arc::clone(&again));
-        let follower = context.bus.line().map(|line| follow(line, listener));
-        if follower.is_none() {
-            shared.clear();
-        }
+        let listener = |shared| Listener::new(shared, Arc::clone(&again));
         Self::Bus {
-            shared,
+            heard: Followed::new(context, listener),
             again,
             asked: None,
-            _follower: follower,
         }
     }
 }
@@ -112,7 +99,7 @@ impl Source for TimeSource {
     fn ready(&self) -> bool {
         match &self.0 {
             Origin::Kernel => true,
-            Origin::Bus { shared, .. } => shared.is_settled(),
+            Origin::Bus { heard, .. } => heard.is_settled(),
         }
     }
 
@@ -128,8 +115,8 @@ impl Source for TimeSource {
                     report_kernel(&clock, sink);
                 }
             }
-            Origin::Bus { shared, .. } => {
-                if let Some(heard) = shared.read(|heard| *heard)? {
+            Origin::Bus { heard, .. } => {
+                if let Some(heard) = heard.read(|heard| *heard)? {
                     report_heard(&heard, sink);
                 }
             }
