@@ -141,10 +141,6 @@ pub(crate) fn start_refused(error: &dyn Display) {
     );
 }
 
-pub(crate) fn off_the_bus(error: &dyn Display) {
-    warn!("going on without the bus, as this is a run by hand: {error}");
-}
-
 pub(crate) fn configuration_ignored(warning: &dyn Display) {
     let error = warning.to_string();
     warn!(

@@ -110,10 +110,6 @@ impl Presence for OnTheBus {
         self.handle.is_gone()
     }
 
-    fn off(&self, why: &dyn std::fmt::Display) {
-        events::off_the_bus(why);
-    }
-
     fn lost(&self, why: &dyn std::fmt::Display) {
         events::bus_unavailable(why);
     }

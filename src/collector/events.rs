@@ -426,10 +426,6 @@ pub(crate) fn bus_available(name: &str) {
     );
 }
 
-pub(crate) fn off_the_bus(error: &dyn Display) {
-    warn!("going on without the bus, as this is a run by hand: {error}");
-}
-
 pub(crate) fn log_lines_lost(lost: Lost) {
     let (lines, since) = (lost.lines, humantime::format_rfc3339_seconds(lost.since));
     let since = since.to_string();

@@ -161,10 +161,6 @@ impl Presence for OnTheBus {
         self.handle.is_gone()
     }
 
-    fn off(&self, why: &dyn Display) {
-        events::off_the_bus(why);
-    }
-
     fn lost(&self, why: &dyn Display) {
         events::bus_unavailable(why);
     }

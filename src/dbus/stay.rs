@@ -31,9 +31,6 @@ pub trait Presence: Send + Sync + 'static {
     /// Returns true if the program itself has ended.
     fn is_gone(&self) -> bool;
 
-    /// Says that it does without the bus.
-    fn off(&self, why: &dyn Display);
-
     /// Says that the bus is lost, or not there yet.
     fn lost(&self, why: &dyn Display);
 
@@ -67,7 +64,7 @@ pub async fn enter<P: Presence>(program: Option<P>, by_hand: bool) -> Result<Ser
     let service = match program.start().await {
         Ok(service) => Some(service),
         Err(error @ StartError::NotAllowed { .. }) if by_hand => {
-            program.off(&error);
+            tracing::warn!("going on without the bus, as this is a run by hand: {error}");
             return Ok(Serving(None));
         }
         Err(error @ (StartError::NameTaken(_) | StartError::NotAllowed { .. })) => {

@@ -11,7 +11,7 @@ use crate::protocol::{METRICS_INTERVAL, STALE_INTERVAL};
 
 /// The range of a source's own interval: what is read less often than daily is
 /// not measured.
-const COLLECTOR_INTERVAL: RangeInclusive<Duration> =
+const SOURCE_INTERVAL: RangeInclusive<Duration> =
     Duration::from_millis(100)..=Duration::from_secs(24 * 3600);
 
 /// Returns the time as a metrics interval if it is in [`METRICS_INTERVAL`].
@@ -38,7 +38,7 @@ pub(super) struct SourceInterval(pub(super) Duration);
 
 impl<'de> Deserialize<'de> for SourceInterval {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        deserialize_within(from, COLLECTOR_INTERVAL).map(Self)
+        deserialize_within(from, SOURCE_INTERVAL).map(Self)
     }
 }
 

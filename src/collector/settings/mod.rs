@@ -11,7 +11,6 @@
 //! `/etc/metrics-collector/metrics-collector.toml`; the drop-ins beside either, in the order
 //! of their file names; the environment; the command line.
 
-mod differences;
 mod fragment;
 mod inputs;
 mod load;
@@ -27,7 +26,6 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use differences::restart_needed;
 pub use inputs::{ETC_DIR, Given, Inputs, USR_DIR};
 pub use load::{Layered, Loaded, load, read};
 pub use mistake::Mistake;
@@ -38,6 +36,7 @@ pub use values::{
 pub use warning::Warning;
 
 use super::hosts::Timing;
+use super::keys::Found;
 use crate::config::{ConnectionName, LogLevel};
 use crate::curve::router::Listen;
 use crate::dbus::BusAddress;
@@ -117,4 +116,32 @@ pub enum Credentials {
         /// The file with the token.
         token_file: PathBuf,
     },
+}
+
+/// The keys whose new values take a restart, as they are written in the settings.
+#[must_use]
+pub fn restart_needed(in_force: &Loaded, new: &Loaded) -> Vec<&'static str> {
+    let (old, settings) = (&in_force.settings, &new.settings);
+    let public = |loaded: &Loaded| match &loaded.keys {
+        Found::Keys(keys) => Some(keys.pair.public),
+        Found::Unclear(_) | Found::Nowhere { .. } => None,
+    };
+    let differences = [
+        ("listen.agents", old.listen.agents != settings.listen.agents),
+        (
+            "listen.viewers",
+            old.listen.viewers != settings.listen.viewers,
+        ),
+        ("listen.web", old.listen.web != settings.listen.web),
+        ("curve.secret_key_file", public(in_force) != public(new)),
+        (
+            "agents.pin_names",
+            old.access.pin_names != settings.access.pin_names,
+        ),
+        ("dbus.bus", old.bus != settings.bus),
+    ];
+    differences
+        .into_iter()
+        .filter_map(|(key, differs)| differs.then_some(key))
+        .collect()
 }
