@@ -1,6 +1,6 @@
 //! What several rooms need and no crate has: text for people and terminals, the terminal itself,
 //! a pager, words for a shell, files that outlast a crash, a connection to a message bus that
-//! reads no message without bound, how the daemons wait, and how they end.
+//! reads no message without bound, what threads share, how the daemons wait, and how they end.
 //!
 //! Names, addresses and messages come from peers, from files and from the bus. Whatever of them
 //! a person sees, in a log, a table, a status line or an error, goes through [`text`]; a command
@@ -14,6 +14,7 @@ pub mod exit;
 pub(crate) mod host_name;
 pub mod json;
 pub mod locale;
+pub(crate) mod monitor;
 pub(crate) mod offload;
 pub mod pager;
 pub mod process;

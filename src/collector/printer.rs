@@ -6,13 +6,14 @@
 
 use std::io;
 use std::io::Write;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use tokio::sync::Notify;
 
 use super::line::Line;
+use crate::base::monitor::Monitor;
 
 /// Most bytes that wait for the reader: some seconds of a fleet of 10,000 hosts.
 pub const MAX_WAITING_BYTES: usize = 8 * 1024 * 1024;
@@ -33,9 +34,8 @@ pub struct Printer {
 
 #[derive(Debug, Default)]
 struct Shared {
-    state: Mutex<State>,
-    /// The state has changed: for the thread, and at the end for who waits for it.
-    changed: Condvar,
+    /// Changes are for the thread, and at the end for who waits for it.
+    state: Monitor<State>,
     ended: Notify,
 }
 
@@ -88,7 +88,7 @@ impl Printer {
     pub fn print(&mut self, line: &Line<'_>) -> Result<(), Dropped> {
         self.line.clear();
         line.write(&mut self.line);
-        let mut state = self.shared.lock();
+        let mut state = self.shared.state.lock();
         if state.end.is_some() {
             return Ok(());
         }
@@ -99,7 +99,7 @@ impl Printer {
         state.waiting.extend_from_slice(&self.line);
         drop(state);
         if idle {
-            self.shared.changed.notify_all();
+            self.shared.state.notify();
         }
         Ok(())
     }
@@ -107,7 +107,7 @@ impl Printer {
     /// Lets go of room that no line takes now.
     pub fn let_go(&mut self) {
         self.line = Vec::new();
-        self.shared.lock().waiting.shrink_to_fit();
+        self.shared.state.lock().waiting.shrink_to_fit();
     }
 
     /// Waits until the reader is gone. Cancel safe.
@@ -119,27 +119,21 @@ impl Printer {
     /// Why the last write failed, once for each failure.
     #[must_use]
     pub fn failure(&self) -> Option<io::Error> {
-        self.shared.lock().failed.take()
+        self.shared.state.lock().failed.take()
     }
 
     /// Writes what waits, for at most this long.
     pub fn finish(self, patience: Duration) {
-        let mut state = self.shared.lock();
+        let mut state = self.shared.state.lock();
         state.last = true;
-        self.shared.changed.notify_all();
+        self.shared.state.notify();
         // Whatever the outcome: the program ends.
-        let _ = self
-            .shared
-            .changed
-            .wait_timeout_while(state, patience, |state| state.end.is_none());
+        let waits = |state: &mut State| state.end.is_none();
+        let _ = self.shared.state.wait_while_for(state, patience, waits);
     }
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// The thread.
     fn write_all(&self, mut output: impl Write) {
         let mut batch = Vec::new();
@@ -149,11 +143,8 @@ impl Shared {
             batch.clear();
             batch.shrink_to(KEPT_BYTES);
             {
-                let waiting = self.lock();
-                let mut state = self
-                    .changed
-                    .wait_while(waiting, |state| state.waiting.is_empty() && !state.last)
-                    .unwrap_or_else(PoisonError::into_inner);
+                let idle = |state: &mut State| state.waiting.is_empty() && !state.last;
+                let mut state = self.state.wait_while(self.state.lock(), idle);
                 if state.waiting.is_empty() {
                     break End::Written;
                 }
@@ -172,15 +163,15 @@ impl Shared {
                     torn = written.checked_sub(1).map_or(torn, |last| {
                         batch.get(last).is_none_or(|byte| *byte != b'\n')
                     });
-                    self.lock().failed = Some(error);
+                    self.state.lock().failed = Some(error);
                 }
             }
         };
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.end = Some(end);
         state.waiting = Vec::new();
         drop(state);
-        self.changed.notify_all();
+        self.state.notify();
         if end == End::ReaderGone {
             self.ended.notify_one();
         }

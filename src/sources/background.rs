@@ -13,7 +13,7 @@ use std::{
     collections::VecDeque,
     fmt, io,
     sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicU8, Ordering},
     },
     thread,
@@ -21,6 +21,8 @@ use std::{
 };
 
 use tokio::sync::Notify;
+
+use crate::base::monitor::Monitor;
 
 /// How long a sample waits for what was begun for it.
 pub const PATIENCE: Duration = Duration::from_millis(500);
@@ -81,8 +83,7 @@ pub struct Prober {
 }
 
 struct Shared {
-    state: Mutex<State>,
-    work: Condvar,
+    state: Monitor<State>,
     wakeup: Wakeup,
 }
 
@@ -91,8 +92,8 @@ struct End(Arc<Shared>);
 
 impl Drop for End {
     fn drop(&mut self) {
-        self.0.lock().closed = true;
-        self.0.work.notify_all();
+        self.0.state.lock().closed = true;
+        self.0.state.notify();
     }
 }
 
@@ -129,7 +130,7 @@ impl Pulse<'_> {
     /// before: another thread does the rest.
     #[must_use]
     pub fn begins(&self, step: &Arc<str>) -> bool {
-        let mut state = self.shared.lock();
+        let mut state = self.shared.state.lock();
         let running = state.running.as_mut();
         let Some(running) = running.filter(|running| running.ticket.is(self.ticket)) else {
             return false;
@@ -175,8 +176,7 @@ impl Prober {
     #[must_use]
     pub fn new(wakeup: Wakeup) -> Self {
         let shared = Arc::new(Shared {
-            state: Mutex::default(),
-            work: Condvar::new(),
+            state: Monitor::default(),
             wakeup,
         });
         Self {
@@ -202,7 +202,7 @@ impl Prober {
         now: Instant,
     ) -> Result<Ticket, ProbeError> {
         self.pass_by(now);
-        let mut state = self.shared.lock();
+        let mut state = self.shared.state.lock();
         if state.lost >= MAX_LOST {
             return Err(ProbeError::AllStuck);
         }
@@ -221,7 +221,7 @@ impl Prober {
     /// The steps that threads are lost to now, each with the job that it is a step of.
     #[must_use]
     pub fn lost_to(&self) -> Vec<(Arc<str>, Ticket)> {
-        let mut state = self.shared.lock();
+        let mut state = self.shared.state.lock();
         state.lost_to.retain(|(_, ticket)| !ticket.finished());
         state.lost_to.clone()
     }
@@ -229,7 +229,7 @@ impl Prober {
     /// Abandons a job if it, or its latest step, has been running for longer than [`OVERDUE`];
     /// those that wait behind it go on with a new thread.
     pub fn pass_by(&self, now: Instant) {
-        let mut state = self.shared.lock();
+        let mut state = self.shared.state.lock();
         let Some(Running { ticket, step, .. }) = state
             .running
             .take_if(|running| now.saturating_duration_since(running.since) >= OVERDUE)
@@ -259,7 +259,7 @@ impl Prober {
                 .spawn(move || work(&shared))?;
             state.staffed = true;
         }
-        self.shared.work.notify_one();
+        self.shared.state.notify();
         Ok(())
     }
 }
@@ -271,14 +271,9 @@ impl fmt::Debug for Prober {
 }
 
 impl Shared {
-    /// Nothing panics with the lock held; were it so, the state is valid all the same.
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// The next job; None once there will be none.
     fn next(&self) -> Option<(Job, Ticket)> {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         loop {
             if state.closed {
                 return None;
@@ -291,8 +286,8 @@ impl Shared {
                 });
                 return Some((job, ticket));
             }
-            let woken = self.work.wait(state);
-            state = woken.unwrap_or_else(PoisonError::into_inner);
+            let idle = |state: &mut State| state.waiting.is_empty() && !state.closed;
+            state = self.state.wait_while(state, idle);
         }
     }
 }
@@ -304,7 +299,7 @@ fn work(shared: &Shared) {
             shared,
             ticket: &ticket,
         });
-        let mut state = shared.lock();
+        let mut state = shared.state.lock();
         let left_alone = ticket.0.swap(FINISHED, Ordering::AcqRel) == ABANDONED;
         let relieved = left_alone && state.staffed;
         if left_alone {
@@ -387,7 +382,7 @@ mod tests {
         drop(release);
         wait(|| stuck.finished());
         assert!(!stuck.abandoned());
-        assert_eq!(prober.shared.lock().lost, 0);
+        assert_eq!(prober.shared.state.lock().lost, 0);
         let (after, _seen) = run(&prober, Instant::now());
         wait(|| after.finished());
     }
@@ -497,7 +492,7 @@ mod tests {
         let shared = Arc::downgrade(&prober.shared);
         let clone = prober.clone();
         drop(prober);
-        assert!(!clone.shared.lock().closed);
+        assert!(!clone.shared.state.lock().closed);
         drop(clone);
         wait(|| shared.strong_count() == 0);
     }

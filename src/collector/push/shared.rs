@@ -1,11 +1,12 @@
 //! What the collector's loop and the thread of one target share: the queue, and what became
 //! of its samples. The lock is held for moments only, never while encoding or sending.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::MutexGuard;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::batch::MAX_BATCH_SAMPLES;
 use super::queue::{Item, Limits, Pushed, Queue};
+use crate::base::monitor::Monitor;
 
 /// How long the first sample waits for others to go with it: a request for each message
 /// would cost receivers more than its samples.
@@ -14,11 +15,8 @@ const GATHER: Duration = Duration::from_secs(1);
 /// What both sides know.
 #[derive(Debug)]
 pub(super) struct Shared {
-    state: Mutex<State>,
-    /// For the thread: there is something to do.
-    wake: Condvar,
-    /// For who waits for the thread's end.
-    ended: Condvar,
+    /// Changes are for the thread, and at its end for who waits for that.
+    state: Monitor<State>,
 }
 
 #[derive(Debug)]
@@ -57,7 +55,7 @@ pub(super) enum Work {
 impl Shared {
     pub(super) fn new(limits: Limits) -> Self {
         Self {
-            state: Mutex::new(State {
+            state: Monitor::new(State {
                 queue: Queue::new(limits),
                 counts: Counts::default(),
                 failing: false,
@@ -68,13 +66,11 @@ impl Shared {
                 stop: None,
                 ended: false,
             }),
-            wake: Condvar::new(),
-            ended: Condvar::new(),
         }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// Puts something into the queue.
@@ -87,7 +83,7 @@ impl Shared {
         let full = before < MAX_BATCH_SAMPLES && state.queue.samples() >= MAX_BATCH_SAMPLES;
         drop(state);
         if empty || full {
-            self.wake.notify_one();
+            self.state.notify();
         }
         pushed
     }
@@ -95,13 +91,13 @@ impl Shared {
     /// Files are to be read again.
     pub(super) fn reload(&self) {
         self.lock().reload = true;
-        self.wake.notify_one();
+        self.state.notify();
     }
 
     /// The thread is to stop, at this time at the latest.
     pub(super) fn stop(&self, deadline: Instant) {
         self.lock().stop = Some(deadline);
-        self.wake.notify_one();
+        self.state.notify();
     }
 
     /// Waits until the thread has ended, no longer than this; how many samples it leaves
@@ -109,10 +105,8 @@ impl Shared {
     pub(super) fn wait_for_end(&self, deadline: Instant) -> Option<usize> {
         let state = self.lock();
         let patience = deadline.saturating_duration_since(Instant::now());
-        let waited = self
-            .ended
-            .wait_timeout_while(state, patience, |state| !state.ended);
-        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let runs = |state: &mut State| !state.ended;
+        let (mut state, _) = self.state.wait_while_for(state, patience, runs);
         if state.ended {
             return None;
         }
@@ -126,9 +120,8 @@ impl Shared {
         let state = self.lock();
         let patience = deadline.saturating_duration_since(Instant::now());
         // Whatever the outcome: it has had its time.
-        let _ = self
-            .ended
-            .wait_timeout_while(state, patience, |state| !state.ended);
+        let runs = |state: &mut State| !state.ended;
+        let _ = self.state.wait_while_for(state, patience, runs);
     }
 
     /// Returns true if the thread has ended.
@@ -141,15 +134,11 @@ impl Shared {
         let mut state = self.lock();
         loop {
             let idle = |state: &mut State| state.queue.is_empty() && state.stop.is_none();
-            state = self
-                .wake
-                .wait_while(state, idle)
-                .unwrap_or_else(PoisonError::into_inner);
+            state = self.state.wait_while(state, idle);
             let few = |state: &mut State| {
                 state.queue.samples() < MAX_BATCH_SAMPLES && state.stop.is_none()
             };
-            let gathered = self.wake.wait_timeout_while(state, GATHER, few);
-            (state, _) = gathered.unwrap_or_else(PoisonError::into_inner);
+            (state, _) = self.state.wait_while_for(state, GATHER, few);
             let mut samples = 0;
             while samples < MAX_BATCH_SAMPLES {
                 let Some(item) = state.queue.pop() else {
@@ -174,7 +163,7 @@ impl Shared {
         let state = self.lock();
         let quiet = |state: &mut State| state.stop.is_none() && !state.reload;
         // Whatever the outcome: it is tried again.
-        let _ = self.wake.wait_timeout_while(state, time, quiet);
+        let _ = self.state.wait_while_for(state, time, quiet);
     }
 
     /// The thread: has ended; how many samples are left, where that is for it to say.
@@ -186,7 +175,7 @@ impl Shared {
         state.in_hand = 0;
         let told = std::mem::replace(&mut state.ended, true);
         drop(state);
-        self.ended.notify_all();
+        self.state.notify();
         (!told && left > 0).then_some(left)
     }
 }

@@ -3,7 +3,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -11,13 +11,14 @@ use super::FILE_NAME;
 use super::file::replace;
 use super::pace::Pace;
 use crate::base::durable::FileError;
+use crate::base::monitor::Monitor;
 use crate::collector::hosts::snapshot::Snapshot;
 use crate::metrics::LatestMetrics;
 
 /// Keeps what the collector knows of its hosts.
 #[derive(Debug)]
 pub struct Writer {
-    shared: Arc<Shared>,
+    shared: Arc<Monitor<State>>,
     pace: Pace,
     /// The last writing has failed, and that was told.
     failing: bool,
@@ -32,12 +33,6 @@ pub enum Outcome {
     Failed(FileError),
     /// They are again.
     KeptAgain,
-}
-
-#[derive(Debug, Default)]
-struct Shared {
-    state: Mutex<State>,
-    changed: Condvar,
 }
 
 #[derive(Debug, Default)]
@@ -56,7 +51,7 @@ impl Writer {
     ///
     /// The system has no thread left.
     pub fn start(directory: PathBuf, now: Instant) -> io::Result<Self> {
-        let shared = Arc::<Shared>::default();
+        let shared = Arc::<Monitor<State>>::default();
         let writer = Self {
             shared: Arc::clone(&shared),
             pace: Pace::new(now),
@@ -65,7 +60,7 @@ impl Writer {
         };
         thread::Builder::new()
             .name("state".to_owned())
-            .spawn(move || shared.write_all(&directory))?;
+            .spawn(move || write_all(&shared, &directory))?;
         Ok(writer)
     }
 
@@ -89,7 +84,7 @@ impl Writer {
     pub fn keep(&mut self, now: Instant, snapshot: Snapshot) {
         self.pace.begun(now);
         self.shared.lock().wanted = Some(snapshot);
-        self.shared.changed.notify_all();
+        self.shared.notify();
     }
 
     /// What has come of the last writing, where it is to be told; to be asked now and then.
@@ -112,20 +107,16 @@ impl Writer {
 
     /// Writes these hosts, if any, for the last time, and waits until all is written, for
     /// at most this long: what is kept then is what was kept before.
+    #[must_use]
     pub fn finish(mut self, last: Option<Snapshot>, patience: Duration) -> Option<Outcome> {
         let mut state = self.shared.lock();
         state.wanted = last.or(state.wanted.take());
         state.last = true;
-        self.shared.changed.notify_all();
-        let waited = self
-            .shared
-            .changed
-            .wait_timeout_while(state, patience, |state| {
-                state.writing || state.wanted.is_some()
-            });
-        let (state, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+        self.shared.notify();
+        let unwritten = |state: &mut State| state.writing || state.wanted.is_some();
+        let (state, in_time) = self.shared.wait_while_for(state, patience, unwritten);
         drop(state);
-        if timeout.timed_out() {
+        if !in_time {
             let source = io::Error::new(io::ErrorKind::TimedOut, "it takes too long");
             return Some(Outcome::Failed(FileError {
                 path: self.path.clone(),
@@ -141,37 +132,28 @@ impl Drop for Writer {
     /// The thread ends, once it has written what it was given.
     fn drop(&mut self) {
         self.shared.lock().last = true;
-        self.shared.changed.notify_all();
+        self.shared.notify();
     }
 }
 
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The thread.
-    fn write_all(&self, directory: &Path) {
-        let mut state = self.lock();
-        loop {
-            let waited = self
-                .changed
-                .wait_while(state, |state| state.wanted.is_none() && !state.last);
-            state = waited.unwrap_or_else(PoisonError::into_inner);
-            let Some(mut snapshot) = state.wanted.take() else {
-                return;
-            };
-            state.writing = true;
-            drop(state);
-            for host in &mut snapshot.hosts {
-                // Not kept, and not to be held while a slow disk takes the rest.
-                host.metrics = LatestMetrics::default();
-            }
-            let ended = replace(directory, &snapshot);
-            drop(snapshot);
-            state = self.lock();
-            (state.writing, state.ended) = (false, Some(ended));
-            self.changed.notify_all();
+/// The thread.
+fn write_all(shared: &Monitor<State>, directory: &Path) {
+    let mut state = shared.lock();
+    loop {
+        state = shared.wait_while(state, |state| state.wanted.is_none() && !state.last);
+        let Some(mut snapshot) = state.wanted.take() else {
+            return;
+        };
+        state.writing = true;
+        drop(state);
+        for host in &mut snapshot.hosts {
+            // Not kept, and not to be held while a slow disk takes the rest.
+            host.metrics = LatestMetrics::default();
         }
+        let ended = replace(directory, &snapshot);
+        drop(snapshot);
+        state = shared.lock();
+        (state.writing, state.ended) = (false, Some(ended));
+        shared.notify();
     }
 }

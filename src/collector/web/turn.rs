@@ -1,13 +1,10 @@
 //! Whose turn it is to work on an answer: one at a time, and those of known connections first.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use crate::base::monitor::Monitor;
 
 /// One works, and the others wait.
 #[derive(Debug, Default)]
-pub(super) struct Turn {
-    state: Mutex<State>,
-    ended: Condvar,
-}
+pub(super) struct Turn(Monitor<State>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -23,26 +20,20 @@ pub(super) struct Taken<'a>(&'a Turn);
 impl Turn {
     /// Waits for a turn. It is short, and a thread's.
     pub(super) fn take(&self, known: bool) -> Taken<'_> {
-        let mut state = self.lock();
+        let mut state = self.0.lock();
         state.known += usize::from(known);
         let waits = |state: &mut State| state.taken || (!known && state.known > 0);
-        let waited = self.ended.wait_while(state, waits);
-        state = waited.unwrap_or_else(PoisonError::into_inner);
+        state = self.0.wait_while(state, waits);
         state.known -= usize::from(known);
         state.taken = true;
         Taken(self)
-    }
-
-    /// A panic ends the process before another thread could find the lock poisoned.
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Taken<'_> {
     fn drop(&mut self) {
-        self.0.lock().taken = false;
-        self.0.ended.notify_all();
+        self.0.0.lock().taken = false;
+        self.0.0.notify();
     }
 }
 
@@ -67,7 +58,7 @@ mod tests {
         };
         let new = [start(false), start(false)];
         let known = start(true);
-        while turn.lock().known == 0 {
+        while turn.0.lock().known == 0 {
             thread::yield_now();
         }
         drop(first);

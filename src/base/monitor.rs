@@ -1,0 +1,85 @@
+//! What threads share: values behind a lock, and a wait until they have changed.
+//!
+//! Owns neither the thread nor its queue: how much may wait, what is dropped and what an end means
+//! differs for each that has one.
+
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// A lock, and what wakes those that wait for a change of what it guards.
+///
+/// A panic ends the process ([`exit`](super::exit)), so no lock is ever found poisoned; were one,
+/// what it guards is valid all the same.
+#[derive(Debug, Default)]
+pub(crate) struct Monitor<T> {
+    state: Mutex<T>,
+    changed: Condvar,
+}
+
+impl<T> Monitor<T> {
+    pub(crate) fn new(state: T) -> Self {
+        Self {
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+        }
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Wakes all who wait. To be called after each change that one of them may wait for.
+    pub(crate) fn notify(&self) {
+        self.changed.notify_all();
+    }
+
+    /// Waits as long as `waits` returns true.
+    pub(crate) fn wait_while<'a>(
+        &self,
+        state: MutexGuard<'a, T>,
+        waits: impl FnMut(&mut T) -> bool,
+    ) -> MutexGuard<'a, T> {
+        let waited = self.changed.wait_while(state, waits);
+        waited.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The same, for at most this long. Returns false if that has passed in vain.
+    pub(crate) fn wait_while_for<'a>(
+        &self,
+        state: MutexGuard<'a, T>,
+        patience: Duration,
+        waits: impl FnMut(&mut T) -> bool,
+    ) -> (MutexGuard<'a, T>, bool) {
+        let waited = self.changed.wait_timeout_while(state, patience, waits);
+        let (state, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+        (state, !timeout.timed_out())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(30);
+
+    #[test]
+    fn a_change_wakes_who_waits_and_time_does_too() {
+        let monitor = Monitor::new(0);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut state = monitor.wait_while(monitor.lock(), |state| *state == 0);
+                *state += 1;
+                drop(state);
+                monitor.notify();
+            });
+            *monitor.lock() = 1;
+            monitor.notify();
+            let (state, changed) = monitor.wait_while_for(monitor.lock(), LONG, |state| *state < 2);
+            assert_eq!((*state, changed), (2, true));
+        });
+        let in_vain = monitor.wait_while_for(monitor.lock(), Duration::ZERO, |_| true);
+        assert!(!in_vain.1);
+    }
+}
