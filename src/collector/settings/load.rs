@@ -165,24 +165,35 @@ fn load_layers(layers: Layers, inputs: &Inputs) -> Result<Loaded, ConfigError> {
         Found::Keys(_) | Found::Unclear(_) | Found::Nowhere { .. } => Vec::new(),
     };
     warnings.extend(notes.into_iter().map(Warning::Note));
-    let interval = settings.timing.ping_interval;
-    if interval >= DEFAULT_STALE_INTERVAL {
-        let place = layers.place(&["hosts", "ping_interval"]);
-        let place = place.unwrap_or(Place::Default);
-        warnings.push(Warning::RarePings { place, interval });
-    }
-    let timeout = settings.timing.host_timeout;
-    if timeout <= DEFAULT_METRICS_INTERVAL {
-        let place = layers.place(&["hosts", "timeout"]);
-        let place = place.unwrap_or(Place::Default);
-        warnings.push(Warning::ShortTimeout { place, timeout });
-    }
+    warnings.extend(doubts(&layers, &settings));
     Ok(Loaded {
         settings,
         keys,
         warnings,
         layers,
     })
+}
+
+/// Settings that are valid, and will not do what was meant.
+fn doubts(layers: &Layers, settings: &Settings) -> Vec<Warning> {
+    let place = |path: &[&str]| layers.place(path).unwrap_or(Place::Default);
+    let unreachable = settings.remote_write.iter();
+    let unreachable = unreachable.filter(|(_, target)| target.url.lacks_interface());
+    let unreachable = unreachable.map(|(name, target)| Warning::NoInterface {
+        place: place(&["remote_write", name.as_str(), "url"]),
+        url: target.url.clone(),
+    });
+    let interval = settings.timing.ping_interval;
+    let rare = (interval >= DEFAULT_STALE_INTERVAL).then(|| Warning::RarePings {
+        place: place(&["hosts", "ping_interval"]),
+        interval,
+    });
+    let timeout = settings.timing.host_timeout;
+    let short = (timeout <= DEFAULT_METRICS_INTERVAL).then(|| Warning::ShortTimeout {
+        place: place(&["hosts", "timeout"]),
+        timeout,
+    });
+    unreachable.chain(rare).chain(short).collect()
 }
 
 /// Why the service does not see its key file, if it does not.

@@ -902,6 +902,27 @@ fn a_target_without_a_name_is_told_so() {
 }
 
 #[test]
+fn an_interface_that_a_target_lacks_is_told() {
+    let site = Site::new();
+    let target = |name: &str, zone: &str| {
+        format!("[remote_write.{name}]\nurl = 'http://[fe80::1%{zone}]:9/push?key=hidden'\n")
+    };
+    site.etc(&(target("a", "25lo") + &target("b", "25no-such") + &target("c", "lo")));
+    let loaded = site.load().unwrap();
+    let warnings = loaded.warnings.iter();
+    let warnings: Vec<_> = warnings
+        .map(|warning| site.shown(&warning.to_string()))
+        .collect();
+    assert_eq!(
+        warnings,
+        [
+            "~/etc/metrics-collector.toml:4: http://[fe80::1%25no-such]:9/push?… cannot be reached: \
+             this host has no such interface now"
+        ]
+    );
+}
+
+#[test]
 fn pings_that_agents_do_not_wait_for_are_told() {
     let site = Site::new();
     let warnings = |interval: &str| {

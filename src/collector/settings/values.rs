@@ -297,6 +297,28 @@ impl fmt::Display for PushUrl {
     }
 }
 
+impl PushUrl {
+    /// Returns true if the address names an interface that this host does not have now.
+    #[must_use]
+    pub fn lacks_interface(&self) -> bool {
+        let uri = self.0.parse::<Uri>().ok();
+        match uri.as_ref().and_then(Uri::host).and_then(ipv6_of) {
+            Some(Ok(Host::LinkLocal(_, zone))) => zone.index().is_err(),
+            _ => false,
+        }
+    }
+}
+
+/// The IPv6 address in a URL's host; None if it is none.
+fn ipv6_of(host: &str) -> Option<Result<Host, EndpointError>> {
+    let inner = host.strip_prefix('[')?.strip_suffix(']')?;
+    // In a URL `%25` is the `%` alone (RFC 6874), and no interface 25 without one.
+    Some(match inner.strip_suffix("%25") {
+        Some(address) => parse_ipv6(&format!("{address}%")),
+        None => parse_ipv6(inner),
+    })
+}
+
 impl fmt::Debug for PushUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "PushUrl({self})")
@@ -322,16 +344,8 @@ from_text!(PushUrl, String, |text| {
         None | Some("") => return Err("a host is expected".to_owned()),
         Some(host) => host,
     };
-    if let Some(inner) = host
-        .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'))
-    {
-        // In a URL `%25` is the `%` alone (RFC 6874), and no interface 25 without one.
-        let inner = match inner.strip_suffix("%25") {
-            Some(address) => &format!("{address}%"),
-            None => inner,
-        };
-        let host = parse_ipv6(inner).map_err(|error| error.to_string())?;
+    if let Some(host) = ipv6_of(host) {
+        let host = host.map_err(|error| error.to_string())?;
         if matches!(host, Host::LinkLocal(..)) && uri.scheme_str() == Some("https") {
             return Err("no certificate has a link-local address; use a name, or http".to_owned());
         }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use super::PushUrl;
 use crate::config::service::Note;
 use crate::config::{Place, format_time};
 use crate::curve::certificate::Concern;
@@ -19,6 +20,14 @@ pub enum Warning {
     /// A file that the service sees otherwise than who checks it.
     #[error(transparent)]
     Note(#[from] Note),
+    /// A link-local address whose interface this host does not have now: it may come later.
+    #[error("{place}: {url} cannot be reached: this host has no such interface now")]
+    NoInterface {
+        /// Where it stands.
+        place: Place,
+        /// The address with its interface.
+        url: PushUrl,
+    },
     /// Pings that agents do not wait for.
     #[error(
         "{place}: hosts.ping_interval: {} is not shorter than the {} of silence after which \
