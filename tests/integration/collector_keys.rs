@@ -217,6 +217,25 @@ async fn an_agent_that_is_shut_out_says_so() {
         assert_eq!(files(home), Vec::<String>::new());
         done(home, &["keys", "allow", "web1", "--name", "first"], "");
     }
+    // The other names of a key go with the one that was named, and are told apart from it.
+    let list = home.join(".curve/authorized_agents");
+    fs::copy(list.join("first.key"), list.join("web1-old.key")).unwrap();
+    let told = done(home, &["keys", "revoke", "first"], "");
+    let removed: Vec<_> = told
+        .lines()
+        .filter(|line| line.starts_with("Removed"))
+        .collect();
+    let [named, other] = removed[..] else {
+        panic!("{told}");
+    };
+    assert!(named.contains("/first.key (the key "), "{told}");
+    assert!(!named.contains("too"), "{told}");
+    assert!(other.contains("/web1-old.key (the key "), "{told}");
+    assert!(
+        other.ends_with(", let in under the name web1-old, too)"),
+        "{told}"
+    );
+    assert_eq!(files(home), Vec::<String>::new());
     collector.stop().await;
 }
 

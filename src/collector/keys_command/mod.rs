@@ -217,9 +217,18 @@ impl Site {
                 },
             });
         }
-        for (path, _, key) in &files {
+        for (path, name, key) in &files {
             files::remove(path)?;
-            print(&format!("Removed {} (the key {key})\n", path.display()))?;
+            let is_named = named.is_empty() || named.iter().any(|(named, ..)| named == path);
+            let also = if is_named {
+                String::new()
+            } else {
+                format!(", let in under the name {name}, too")
+            };
+            print(&format!(
+                "Removed {} (the key {key}{also})\n",
+                path.display()
+            ))?;
         }
         if matches!(enforcement, Ok(None | Some(Authorized::Directory))) {
             let what = if keys.len() > 1 { "them" } else { "it" };
