@@ -26,7 +26,7 @@ use crate::protocol::session::MODEL_MIN_INTERVAL;
 
 mod due;
 mod host;
-mod kin;
+mod machines;
 mod newcomers;
 mod peers;
 mod persistence;
@@ -38,7 +38,7 @@ mod weight;
 use due::given_up;
 pub use host::{Host, MAX_OS_BYTES, says_refusable};
 use host::{Kept, State};
-use kin::Kin;
+use machines::Machines;
 use peers::Peers;
 pub use types::{
     Change, Due, Forgotten, Full, Heard, MAX_HOSTS, MAX_HOSTS_PER_CONNECTION, MAX_HOSTS_PER_KEY,
@@ -60,7 +60,7 @@ pub struct Hosts {
     gone: BTreeSet<(Instant, Arc<str>)>,
     expected: usize,
     peers: Peers,
-    kin: Kin,
+    machines: Machines,
     /// The weight of all hosts.
     kept: Weight,
     phase: u32,
@@ -79,7 +79,7 @@ impl Hosts {
             gone: BTreeSet::new(),
             expected: 0,
             peers: Peers::default(),
-            kin: Kin::default(),
+            machines: Machines::default(),
             kept: Weight::NONE,
             phase: 0,
             hearing_since: None,
@@ -206,7 +206,7 @@ impl Hosts {
             unreachable!("a host that was not in the table has just been put there");
         };
         let (name, before) = (Arc::clone(name), host.weight());
-        let twin = self.kin_heard(now, peer, &name, moved);
+        let twin = self.note_machine(now, peer, &name, moved);
         let Some(host) = self.table.get_mut(&name) else {
             unreachable!("it was there just now");
         };
@@ -289,7 +289,7 @@ impl Hosts {
             let mut host = Host::new(now, state, peer.key, address);
             host.place = self.attention(&host, ping_due);
             self.agenda.insert((host.place, Arc::clone(&name)));
-            self.kin.own(peer.key, &name);
+            self.machines.own(peer.key, &name);
             self.table.insert(name, host);
             return Ok((Change::Appeared, forgotten));
         };
@@ -313,8 +313,8 @@ impl Hosts {
             self.peers.disown(host.key);
             host.vitals = Vitals::default();
             host.os = None;
-            self.kin.disown(host.key, &name);
-            self.kin.own(peer.key, &name);
+            self.machines.disown(host.key, &name);
+            self.machines.own(peer.key, &name);
         }
         (host.key, host.address) = (peer.key, address);
         let change = match std::mem::replace(&mut host.state, state) {

@@ -60,7 +60,7 @@ impl Hosts {
                 was_there,
             }));
         }
-        let renamed = self.take_old_name(now, &name);
+        let renamed = self.give_up_old_name(now, &name);
         let Some(host) = self.table.get_mut(&name) else {
             unreachable!("it is its old name that was forgotten");
         };
@@ -159,7 +159,7 @@ impl Hosts {
             self.peers.weigh(host.payers(), None, before, Weight::NONE);
             self.peers.depart(host.newcomer, Weight::NONE);
             self.peers.disown(host.key);
-            self.kin.disown(host.key, &entry.1);
+            self.machines.disown(host.key, &entry.1);
         }
         let (_, name) = entry;
         Ok(Forgotten {

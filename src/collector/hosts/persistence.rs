@@ -73,7 +73,7 @@ impl Hosts {
                 .last_metrics
                 .map(|last| earlier(wall, now.saturating_duration_since(last))),
             key: host.key,
-            several_hosts: self.kin.several(host.key),
+            several_hosts: self.machines.several(host.key),
             address: host.address.clone(),
             os: host.os().cloned(),
             model: host.model().cloned(),
@@ -130,7 +130,7 @@ impl Hosts {
             self.peers
                 .weigh((host.key, None), None, Weight::NONE, weight);
             self.peers.arrive(host.newcomer, weight);
-            self.kin
+            self.machines
                 .restore(host.key, &restored.name, restored.several_hosts);
             let entry = (host.place, Arc::clone(&restored.name));
             if gone.is_some() {

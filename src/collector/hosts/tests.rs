@@ -13,7 +13,7 @@ const TIMING: Timing = Timing {
 };
 
 mod absent;
-mod kin;
+mod machines;
 mod networks;
 mod shares;
 

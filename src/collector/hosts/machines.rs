@@ -43,12 +43,12 @@ const MAX_NAMES: usize = 8;
 
 /// What is known of each key that has hosts.
 #[derive(Debug, Default)]
-pub(super) struct Kin {
-    keys: HashMap<PublicKey, OfKey>,
+pub(super) struct Machines {
+    keys: HashMap<PublicKey, KeyMachines>,
 }
 
 #[derive(Debug, Default)]
-struct OfKey {
+struct KeyMachines {
     /// All of its hosts, also those that are gone.
     hosts: Vec<Arc<str>>,
     /// True if they are not names of one machine.
@@ -91,7 +91,7 @@ struct Voice {
     address: Option<Arc<str>>,
 }
 
-impl Kin {
+impl Machines {
     /// Adds a host of a key.
     pub(super) fn own(&mut self, key: Option<PublicKey>, host: &Arc<str>) {
         if let Some(key) = key {
@@ -143,7 +143,7 @@ impl Kin {
 
     /// Records a message of a host over a connection of its key, which may be `new` to it.
     /// Returns a [`Twin`] if another machine reports with the same key at this time.
-    fn heard(
+    fn note(
         &mut self,
         (patience, new): (Duration, bool),
         peer: Peer<'_>,
@@ -213,7 +213,7 @@ impl Kin {
     }
 }
 
-impl OfKey {
+impl KeyMachines {
     /// A connection begins, and becomes the newest.
     fn begin(&mut self, patience: Duration, routing_id: &RoutingIdBytes, voice: Voice) {
         let now = voice.heard;
@@ -244,7 +244,7 @@ impl OfKey {
 
 impl Hosts {
     /// Records a message of a host, over a connection that may be `new` to it.
-    pub(super) fn kin_heard(
+    pub(super) fn note_machine(
         &mut self,
         now: Instant,
         peer: Peer<'_>,
@@ -257,10 +257,10 @@ impl Hosts {
             host: Arc::clone(name),
             address: self.table.get(name)?.address.clone(),
         };
-        let twin = self.kin.heard((patience, new), peer, voice);
+        let twin = self.machines.note((patience, new), peer, voice);
         if new
             && self.peers.hosts_on(peer.routing_id) > 1
-            && let Some(of) = peer.key.and_then(|key| self.kin.keys.get_mut(&key))
+            && let Some(of) = peer.key.and_then(|key| self.machines.keys.get_mut(&key))
         {
             of.several = true;
         }
@@ -278,7 +278,7 @@ impl Hosts {
     /// after the old name had ended.
     pub(super) fn renamed_to(&self, old: &str) -> Option<Arc<str>> {
         let silent = self.table.get(old)?;
-        let (link, _) = self.kin.machine(silent.key?)?;
+        let (link, _) = self.machines.machine(silent.key?)?;
         let name = &link.voice.host;
         let host = self.table.get(name)?;
         let silent_since = match silent.state {
@@ -293,9 +293,9 @@ impl Hosts {
 
     /// An old name of a machine that is gone, once the machine has reported under another name
     /// for long enough.
-    pub(super) fn take_old_name(&mut self, now: Instant, new: &Arc<str>) -> Option<Due> {
+    pub(super) fn give_up_old_name(&mut self, now: Instant, new: &Arc<str>) -> Option<Due> {
         let host = self.table.get(new)?;
-        let (link, names) = self.kin.machine(host.key?)?;
+        let (link, names) = self.machines.machine(host.key?)?;
         let since = link.named.max(host.since);
         if link.voice.host != *new
             || host.presence() != Presence::Reporting
