@@ -185,7 +185,9 @@ pub(crate) fn key_shared(twin: &Twin) {
     };
     let [address, other_address] = twin.addresses.each_ref().map(shown);
     let public_key = twin.key.to_string();
-    let doubt = if twin.addresses[0] == twin.addresses[1] && host == other_host {
+    let doubt = if twin.boots_differ {
+        "; the ids of their boots differ, so they are not one"
+    } else if twin.addresses[0] == twin.addresses[1] && host == other_host {
         "; if it is one machine, its agent has two connections to this collector: remove one"
     } else {
         ""

@@ -24,17 +24,20 @@ use crate::metrics::latest::grid_bytes;
 use crate::protocol::message::GridKind;
 use crate::protocol::session::MODEL_MIN_INTERVAL;
 
+mod boots;
 mod due;
 mod host;
 mod machines;
 mod newcomers;
 mod peers;
 mod persistence;
+mod renames;
 pub mod snapshot;
 mod types;
 mod vitals;
 mod weight;
 
+use boots::Boots;
 use due::given_up;
 pub use host::{Host, MAX_OS_BYTES, says_refusable};
 use host::{Kept, State};
@@ -206,7 +209,8 @@ impl Hosts {
             unreachable!("a host that was not in the table has just been put there");
         };
         let (name, before) = (Arc::clone(name), host.weight());
-        let twin = self.note_machine(now, peer, &name, moved);
+        let model = (kind == GridKind::Model).then_some(&*grid);
+        let twin = self.note_machine(now, peer, &name, change, model);
         let Some(host) = self.table.get_mut(&name) else {
             unreachable!("it was there just now");
         };
@@ -313,6 +317,7 @@ impl Hosts {
             self.peers.disown(host.key);
             host.vitals = Vitals::default();
             host.os = None;
+            (host.boots, host.beside) = (Boots::default(), false);
             self.machines.disown(host.key, &name);
             self.machines.own(peer.key, &name);
         }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::boots::Boots;
 use super::types::Peer;
 use super::vitals::{ViewerKind, Vitals};
 use super::weight::Weight;
@@ -49,6 +50,10 @@ pub struct Host {
     /// When it last reported metrics.
     pub(super) last_metrics: Option<Instant>,
     pub(super) replacements: Throttle,
+    /// The boots of its machine.
+    pub(super) boots: Boots,
+    /// Another name of its key was there at the same time: it is no old name of a machine.
+    pub(super) beside: bool,
     /// Its place in the agenda of those that are there, or among those that are gone.
     pub(super) place: Instant,
 }
@@ -122,6 +127,8 @@ impl Host {
             shared: 0,
             last_metrics: None,
             replacements: Throttle::default(),
+            boots: Boots::default(),
+            beside: false,
             place: now,
         }
     }

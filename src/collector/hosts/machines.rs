@@ -11,17 +11,23 @@
 //! That stays so, also over a restart of the collector. All names of any other key are names of
 //! one machine: each began on a newer connection, after the old one fell silent. The name that
 //! it reports under now is its name, and the others are old ones, in whatever order they
-//! appeared.
+//! appeared, and however many there are.
+//!
+//! In doubt a name is kept, because an alert that is missing is worse than one too many:
+//!
+//! - Two names that were there side by side, for however short a time, are kept as those of two
+//!   hosts. The other names of their key are not affected.
+//! - A key whose connections report under names in turn, again and again, has several hosts.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::host::State;
-use super::types::{Due, Peer, Renamed, Twin};
+use super::boots::{OtherMachine, boot_id};
+use super::types::{Change, Peer, Twin};
 use super::{Hosts, PublicKey};
-use crate::collector::hosts::snapshot::Presence;
 use crate::curve::router::RoutingIdBytes;
+use crate::protocol::grid::Grid;
 
 /// Messages that were on their way over an old connection are read within moments after the new
 /// one begins, unless the path was lost: the kernel sends them again for minutes, and then they
@@ -37,9 +43,15 @@ const MAX_OLDER: usize = 8;
 /// it.
 const TELL_INTERVAL: Duration = Duration::from_secs(3600);
 
-/// Maximum number of names of one machine: its first boot gives it two or three, and old ones
-/// expire. A key with more names has several hosts.
-const MAX_NAMES: usize = 8;
+/// When an agent reports over a new connection, it has closed the old one two round trips
+/// before. What is read of the old one so long after the first report is a sign that another
+/// host is there, even if it comes only once.
+const CLOSED: Duration = Duration::from_secs(1);
+
+/// How often a key may go back to a name that is not given up yet, with nothing given up in
+/// between. A machine whose name changes at its first boot goes back once or twice. A relay that
+/// makes a connection for each report does so all the time.
+const MAX_RETURNS: u32 = 8;
 
 /// What is known of each key that has hosts.
 #[derive(Debug, Default)]
@@ -53,6 +65,8 @@ struct KeyMachines {
     hosts: Vec<Arc<str>>,
     /// True if they are not names of one machine.
     several: bool,
+    /// How often it went back to a name since the last one was given up.
+    returns: u32,
     newest: Option<Link>,
     /// Connections before the newest.
     older: VecDeque<Older>,
@@ -66,11 +80,11 @@ struct KeyMachines {
 
 /// The newest connection of a key.
 #[derive(Debug)]
-struct Link {
+pub(super) struct Link {
     routing_id: RoutingIdBytes,
     began: Instant,
     /// Since when connections of the key report under this name and no other.
-    named: Instant,
+    pub(super) named: Instant,
     voice: Voice,
 }
 
@@ -121,6 +135,7 @@ impl Machines {
             if let Some(at) = of.hosts.iter().position(|known| **known == *host) {
                 of.hosts.swap_remove(at);
             }
+            of.returns = 0;
             if of.hosts.is_empty() {
                 self.keys.remove(&key);
             }
@@ -135,23 +150,37 @@ impl Machines {
     }
 
     /// The newest connection of a key whose names are those of one machine, and these names.
-    fn machine(&self, key: PublicKey) -> Option<(&Link, &[Arc<str>])> {
+    pub(super) fn machine(&self, key: PublicKey) -> Option<(&Link, &[Arc<str>])> {
         let of = self.keys.get(&key)?;
-        let one = !of.several && of.hosts.len() <= MAX_NAMES;
-        Some((of.newest.as_ref().filter(|_| one)?, &of.hosts))
+        let newest = of.newest.as_ref().filter(|_| !of.several)?;
+        Some((newest, &of.hosts))
     }
 
-    /// Records a message of a host over a connection of its key, which may be `new` to it.
-    /// Returns a [`Twin`] if another machine reports with the same key at this time.
+    /// The name of the newest connection of a key, and how long it has been there, if this peer
+    /// reports under another name over an older connection.
+    fn beside(&self, now: Instant, peer: Peer<'_>, host: &str) -> Option<(Arc<str>, Duration)> {
+        let of = self.keys.get(&peer.key?)?;
+        let newest = of.newest.as_ref()?;
+        let other = newest.routing_id != *peer.routing_id && *newest.voice.host != *host;
+        let mut older = of.older.iter().filter(|_| other && !of.several);
+        let older = older.find(|older| older.routing_id == *peer.routing_id)?;
+        let lasted = now.saturating_duration_since(older.until);
+        Some((Arc::clone(&newest.voice.host), lasted))
+    }
+
+    /// Records a message of a host over a connection of its key, and whether it appeared there
+    /// or moved there with it. Returns a [`Twin`] if another machine reports with the same key
+    /// at this time.
     fn note(
         &mut self,
-        (patience, new): (Duration, bool),
+        (patience, change): (Duration, Option<Change>),
         peer: Peer<'_>,
         voice: Voice,
     ) -> Option<Twin> {
         let key = peer.key?;
         let of = self.keys.get_mut(&key)?;
         let now = voice.heard;
+        let is_back = matches!(change, Some(Change::Replaced { .. }));
         let of_late = |then| now.saturating_duration_since(then) < patience;
         let Some(newest) = &mut of.newest else {
             of.begin(patience, peer.routing_id, voice);
@@ -169,7 +198,8 @@ impl Machines {
                     older.heard = now;
                     older.until
                 }
-                None if new => {
+                None if change.is_some() => {
+                    of.returned(is_back, &voice.host);
                     of.begin(patience, peer.routing_id, voice);
                     return None;
                 }
@@ -198,22 +228,43 @@ impl Machines {
             of.beside = Some(voice.clone());
             newest
         };
-        let tell = of
-            .told
-            .is_none_or(|told| now.saturating_duration_since(told) >= TELL_INTERVAL);
-        if tell {
-            of.told = Some(now);
-        }
         Some(Twin {
             key,
             hosts: [voice.host, other.host],
             addresses: [voice.address, other.address],
-            tell,
+            boots_differ: false,
+            tell: of.tell(now),
         })
     }
 }
 
+impl Link {
+    /// The name that it reports under.
+    pub(super) fn host(&self) -> &Arc<str> {
+        &self.voice.host
+    }
+}
+
 impl KeyMachines {
+    /// Returns true if a line about this key is due.
+    fn tell(&mut self, now: Instant) -> bool {
+        let long_ago = |told| now.saturating_duration_since(told) >= TELL_INTERVAL;
+        let tell = self.told.is_none_or(long_ago);
+        if tell {
+            self.told = Some(now);
+        }
+        tell
+    }
+
+    /// A new connection reports under this name, which may be one that is not given up yet.
+    fn returned(&mut self, is_back: bool, host: &str) {
+        let newest = self.newest.as_ref();
+        if is_back && newest.is_some_and(|newest| *newest.voice.host != *host) {
+            self.returns += 1;
+            self.several |= self.returns >= MAX_RETURNS;
+        }
+    }
+
     /// A connection begins, and becomes the newest.
     fn begin(&mut self, patience: Duration, routing_id: &RoutingIdBytes, voice: Voice) {
         let now = voice.heard;
@@ -243,28 +294,71 @@ impl KeyMachines {
 }
 
 impl Hosts {
-    /// Records a message of a host, over a connection that may be `new` to it.
+    /// Records a message of a host, with the model in it, and whether the host appeared or moved
+    /// with it.
     pub(super) fn note_machine(
         &mut self,
         now: Instant,
         peer: Peer<'_>,
         name: &Arc<str>,
-        new: bool,
+        change: Option<Change>,
+        model: Option<&Grid>,
     ) -> Option<Twin> {
         let patience = self.timing.host_timeout;
+        let host = self.table.get_mut(name)?;
+        let address = host.address.clone();
+        let boot = model.and_then(boot_id);
+        let other = boot.and_then(|boot| host.boots.note(now, boot, address.as_ref()));
+        self.note_beside(now, peer, name);
         let voice = Voice {
             heard: now,
             host: Arc::clone(name),
-            address: self.table.get(name)?.address.clone(),
+            address: address.clone(),
         };
-        let twin = self.machines.note((patience, new), peer, voice);
-        if new
+        let twin = self.machines.note((patience, change), peer, voice);
+        if change.is_some()
             && self.peers.hosts_on(peer.routing_id) > 1
             && let Some(of) = peer.key.and_then(|key| self.machines.keys.get_mut(&key))
         {
             of.several = true;
         }
-        twin
+        let Some(OtherMachine(other)) = other else {
+            return twin;
+        };
+        let key = peer.key?;
+        let twin = twin.or_else(|| {
+            Some(Twin {
+                key,
+                hosts: [Arc::clone(name), Arc::clone(name)],
+                addresses: [address, other],
+                boots_differ: true,
+                tell: self.machines.keys.get_mut(&key)?.tell(now),
+            })
+        })?;
+        Some(Twin {
+            boots_differ: true,
+            ..twin
+        })
+    }
+
+    /// Notes two names of a key that are there at the same time.
+    fn note_beside(&mut self, now: Instant, peer: Peer<'_>, name: &Arc<str>) {
+        let Some((other, lasted)) = self.machines.beside(now, peer, name) else {
+            return;
+        };
+        let boot = |name| self.table.get(name).and_then(|host| host.boots.current());
+        let boots_differ = match (boot(name), boot(&other)) {
+            (Some(one), Some(other)) => one != other,
+            _ => false,
+        };
+        if lasted < CLOSED && !boots_differ {
+            return;
+        }
+        for name in [name, &other] {
+            if let Some(host) = self.table.get_mut(name) {
+                host.beside = true;
+            }
+        }
     }
 
     /// Counts a message of a host whose key reports from two machines.
@@ -272,47 +366,5 @@ impl Hosts {
         if let Some(host) = self.table.get_mut(name) {
             host.shared += 1;
         }
-    }
-
-    /// The name that a silent host reports under now, if it was renamed and went on reporting
-    /// after the old name had ended.
-    pub(super) fn renamed_to(&self, old: &str) -> Option<Arc<str>> {
-        let silent = self.table.get(old)?;
-        let (link, _) = self.machines.machine(silent.key?)?;
-        let name = &link.voice.host;
-        let host = self.table.get(name)?;
-        let silent_since = match silent.state {
-            // No host was heard before the restart was over.
-            State::Expected => silent.since,
-            State::Reporting { .. } | State::Gone => silent.last_seen,
-        };
-        let went_on = host.last_seen >= silent_since + self.timing.host_timeout / 2;
-        let reports = host.presence() == Presence::Reporting && host.key == silent.key;
-        (went_on && reports && **name != *old).then(|| Arc::clone(name))
-    }
-
-    /// An old name of a machine that is gone, once the machine has reported under another name
-    /// for long enough.
-    pub(super) fn give_up_old_name(&mut self, now: Instant, new: &Arc<str>) -> Option<Due> {
-        let host = self.table.get(new)?;
-        let (link, names) = self.machines.machine(host.key?)?;
-        let since = link.named.max(host.since);
-        if link.voice.host != *new
-            || host.presence() != Presence::Reporting
-            || now.saturating_duration_since(since) < self.timing.host_timeout
-        {
-            return None;
-        }
-        let is_gone = |name: &&Arc<str>| {
-            let host = self.table.get(*name);
-            host.is_some_and(|host| host.presence() == Presence::Gone)
-        };
-        let old = names.iter().find(is_gone).cloned()?;
-        let old = self.forget(&old).ok()?;
-        Some(Due::Renamed(Renamed {
-            old,
-            new: Arc::clone(new),
-            was_there: false,
-        }))
     }
 }

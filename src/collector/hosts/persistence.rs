@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::Hosts;
+use super::boots::Boots;
 use super::host::{Host, Kept, State};
 use super::types::{Forgotten, MAX_HOSTS, MAX_KEPT, Restored};
 use super::vitals::Vitals;
@@ -73,7 +74,11 @@ impl Hosts {
                 .last_metrics
                 .map(|last| earlier(wall, now.saturating_duration_since(last))),
             key: host.key,
-            several_hosts: self.machines.several(host.key),
+            several_hosts: match self.machines.several(host.key) {
+                // It is not known of which of them after a restart.
+                Some(several) => Some(several || host.beside),
+                None => host.beside.then_some(true),
+            },
             address: host.address.clone(),
             os: host.os().cloned(),
             model: host.model().cloned(),
@@ -122,6 +127,8 @@ impl Hosts {
                 shared: 0,
                 last_metrics: None,
                 replacements: Throttle::default(),
+                boots: Boots::default(),
+                beside: false,
                 place: gone.map_or(now + self.timing.host_timeout, |_| since),
             };
             self.peers.own(host.key);

@@ -145,6 +145,8 @@ pub struct Twin {
     pub hosts: [Arc<str>; 2],
     /// Where they are.
     pub addresses: [Option<Arc<str>>; 2],
+    /// True if their boots have ids that differ, so that they are two machines for sure.
+    pub boots_differ: bool,
     /// True if it should be logged: once an hour.
     pub tell: bool,
 }

@@ -220,6 +220,242 @@ fn renamed(hosts: &mut Hosts, start: Instant, names: &[(u32, &str)], seconds: u3
 }
 
 #[test]
+fn however_often_a_host_is_renamed_each_old_name_is_given_up() {
+    for count in [9, 20] {
+        let all: Vec<_> = (0..count).map(|number| format!("dhcp-{number}")).collect();
+        // All of them before the first is silent for long enough, or each after the other.
+        for pause in [2_u32, 4, 40] {
+            let names: Vec<_> = (0..)
+                .zip(&all)
+                .map(|(at, name)| (pause * at, &**name))
+                .collect();
+            let mut hosts = Hosts::new(TIMING);
+            let seconds = 40 * count + 60;
+            let lost = renamed(&mut hosts, Instant::now(), &names, seconds);
+            let (new, old) = all.split_last().unwrap();
+            assert_eq!(lost.len(), old.len(), "{count} {pause}: {lost:?}");
+            for (lost, old) in lost.iter().zip(old) {
+                let (lost, by) = lost.split_once(' ').unwrap();
+                let by = by.strip_suffix(" true").unwrap();
+                assert_eq!((lost, all.contains(&by.to_owned())), (&**old, true));
+            }
+            assert_eq!((hosts.reporting(), hosts.gone()), (1, 0));
+            assert!(hosts.get(new).is_some());
+            assert_eq!(hosts.peers.hosts(), (1, 1));
+        }
+    }
+}
+
+#[test]
+fn hosts_of_a_relay_that_connects_for_each_report_are_no_old_names() {
+    for count in [2, 9, 20] {
+        let mut hosts = Hosts::new(TIMING);
+        let start = Instant::now();
+        let mut lost = Vec::new();
+        // They report in turn, and the second one ends.
+        for turn in 0..200_u32 {
+            let now = start + turn * SECOND;
+            let (name, from) = (turn % count, format!("C{turn}"));
+            if name != 1 || turn < 100 {
+                let peer = (&*from, 1, "192.0.2.1");
+                say(&mut hosts, now, peer, &format!("rack-{name}"));
+            }
+            lost.extend(left(&mut hosts, now));
+        }
+        assert_eq!(lost, ["rack-1 gone"], "{count}");
+    }
+}
+
+/// Many hosts, each over a connection that stays: the gateway has only just made the last one
+/// when a host ends.
+#[test]
+fn hosts_of_a_gateway_with_many_connections_are_no_old_names() {
+    let mut hosts = Hosts::new(TIMING);
+    let start = Instant::now();
+    let mut lost = Vec::new();
+    for second in (0..200_u32).step_by(4) {
+        for number in 0..20 {
+            let now = start + second * SECOND + number * SECOND / 8;
+            let (name, from) = (format!("rack-{number}"), format!("C{number}"));
+            if number != 7 || second < 8 {
+                say(&mut hosts, now, (&*from, 1, "192.0.2.1"), &name);
+            }
+            lost.extend(left(&mut hosts, now));
+        }
+    }
+    assert_eq!(lost, ["rack-7 gone"]);
+}
+
+/// Two hosts of one key of which one ends so soon that the other one looks like its new name.
+#[test]
+fn names_that_were_there_together_for_moments_are_two_hosts() {
+    let start = Instant::now();
+    let at = |millis: u32| start + millis * SECOND / 1000;
+    for (last, lost) in [
+        // Read after the new connection has begun, but sent before.
+        (900, "web1 web2 true"),
+        (1000, "web1 gone"),
+        (4000, "web1 gone"),
+        (9500, "web1 gone"),
+    ] {
+        let mut hosts = Hosts::new(TIMING);
+        say(&mut hosts, at(0), ONE, "web1");
+        say(&mut hosts, at(5000), OTHER, "web2");
+        say(&mut hosts, at(5000 + last), ONE, "web1");
+        let mut found = Vec::new();
+        for second in 15..50 {
+            say(&mut hosts, at(1000 * second), OTHER, "web2");
+            found.extend(left(&mut hosts, at(1000 * second)));
+        }
+        assert_eq!(found, [lost], "{last}");
+        // Also over a restart.
+        let mut hosts = restarted(&hosts, at(50_000));
+        for second in 51..100 {
+            say(&mut hosts, at(1000 * second), ("C", 1, "192.0.2.2"), "web2");
+            assert_eq!(left(&mut hosts, at(1000 * second)), [""; 0]);
+        }
+        let kept = lost.ends_with("gone");
+        assert_eq!((hosts.reporting(), hosts.gone()), (1, usize::from(kept)));
+    }
+    // The one that goes on is the older one; and it connects again.
+    let mut hosts = Hosts::new(TIMING);
+    say(&mut hosts, at(0), ONE, "web1");
+    say(&mut hosts, at(5000), OTHER, "web2");
+    let mut found = Vec::new();
+    for second in 7..60 {
+        let peer = if second < 9 {
+            ONE
+        } else {
+            ("C", 1, "192.0.2.1")
+        };
+        say(&mut hosts, at(1000 * second), peer, "web1");
+        found.extend(left(&mut hosts, at(1000 * second)));
+    }
+    assert_eq!(found, ["web2 gone"]);
+}
+
+/// The name of the machine that goes on is another one later. This one is given up, as before.
+#[test]
+fn of_two_hosts_that_were_there_together_one_may_be_renamed() {
+    let start = Instant::now();
+    let at = |second: u32| start + second * SECOND;
+    let mut hosts = Hosts::new(TIMING);
+    say(&mut hosts, at(0), ONE, "web1");
+    say(&mut hosts, at(5), OTHER, "web2");
+    say(&mut hosts, at(8), ONE, "web1");
+    let mut lost = Vec::new();
+    for second in 10..200 {
+        let (name, from) = match second {
+            0..50 => ("web2", "C"),
+            50..100 => ("web3", "D"),
+            _ => ("web4", "E"),
+        };
+        say(&mut hosts, at(second), (from, 1, "192.0.2.2"), name);
+        lost.extend(left(&mut hosts, at(second)));
+    }
+    assert_eq!(lost, ["web1 gone", "web2 gone", "web3 web4 true"]);
+}
+
+/// What a host reports at the beginning of a connection.
+fn say_model(
+    hosts: &mut Hosts,
+    now: Instant,
+    (from, by, address): (&str, u8, &str),
+    host: &str,
+    boot: u8,
+) -> Option<Twin> {
+    let text = format!(r#"{{"sys.boot.id": "{boot:032x}"}}"#);
+    let report = Report {
+        host,
+        kind: GridKind::Model,
+        grid: grid(&text, GridKind::Model),
+        wire_bytes: text.len(),
+    };
+    let routing_id = id(from);
+    let peer = Peer {
+        routing_id: &routing_id,
+        key: Some(key(by)),
+        address: Some(address),
+        trust: Trust::New,
+    };
+    hosts.hear(now, peer, report).unwrap().twin
+}
+
+/// The ids of the boots say that a second later is no late message.
+#[test]
+fn names_of_two_boots_are_two_hosts_at_once() {
+    let start = Instant::now();
+    let at = |millis: u32| start + millis * SECOND / 1000;
+    for (boot, lost) in [(1, "web1 web2 true"), (2, "web1 gone")] {
+        let mut hosts = Hosts::new(TIMING);
+        say_model(&mut hosts, at(0), ONE, "web1", 1);
+        say_model(&mut hosts, at(5000), OTHER, "web2", boot);
+        say(&mut hosts, at(5100), ONE, "web1");
+        let mut found = Vec::new();
+        for second in 6..50 {
+            say(&mut hosts, at(1000 * second), OTHER, "web2");
+            found.extend(left(&mut hosts, at(1000 * second)));
+        }
+        assert_eq!(found, [lost]);
+    }
+}
+
+/// Two machines with one key and one name, neither of which keeps a connection for long.
+#[test]
+fn clones_that_connect_in_turn_are_told_of() {
+    let start = Instant::now();
+    let mut hosts = Hosts::new(TIMING);
+    let mut told = Vec::new();
+    let mut counted = 0;
+    for turn in 0..130_u32 {
+        let now = start + 30 * turn * SECOND;
+        let (boot, address) = [(1, "192.0.2.1"), (2, "192.0.2.2")][turn as usize % 2];
+        let from = format!("C{turn}");
+        let peer = (&*from, 1, address);
+        for twin in [
+            say_model(&mut hosts, now, peer, "web1", boot),
+            say(&mut hosts, now + SECOND, peer, "web1"),
+            say(&mut hosts, now + 6 * SECOND, peer, "web1"),
+        ] {
+            counted += u32::from(twin.is_some());
+            if let Some(twin) = twin.filter(|twin| twin.tell) {
+                assert!(twin.boots_differ);
+                let addresses = twin.addresses.each_ref().map(Option::as_deref);
+                assert_eq!(addresses, [Some("192.0.2.1"), Some("192.0.2.2")]);
+                told.push(turn);
+            }
+        }
+    }
+    // Once an hour.
+    assert_eq!(told, [4, 124]);
+    assert!(counted > 120, "{counted}");
+}
+
+#[test]
+fn one_host_over_two_paths_is_no_clone() {
+    let start = Instant::now();
+    let mut hosts = Hosts::new(TIMING);
+    for turn in 0..100_u32 {
+        let now = start + 30 * turn * SECOND;
+        // It is started again now and then, and its connections break all the time.
+        let boot = u8::try_from(turn / 10).unwrap();
+        let address = ["192.0.2.1", "198.51.100.7"][turn as usize % 2];
+        let from = format!("C{turn}");
+        let peer = (&*from, 1, address);
+        assert_eq!(say_model(&mut hosts, now, peer, "web1", boot), None);
+        assert_eq!(say(&mut hosts, now + SECOND, peer, "web1"), None);
+    }
+    // Two keys with one name are no clones, and nor is a host that has a new key.
+    for turn in 0..20_u8 {
+        let now = start + (4000 + 30 * u32::from(turn)) * SECOND;
+        let by = 2 + turn % 2;
+        let from = format!("D{turn}");
+        let peer = (&*from, by, "192.0.2.1");
+        assert_eq!(say_model(&mut hosts, now, peer, "web1", by), None);
+    }
+}
+
+#[test]
 fn a_name_that_comes_back_gives_the_other_one_up() {
     let start = Instant::now();
     // The name between was there for moments, or for so long that the first one had left.
