@@ -1,11 +1,12 @@
 //! `metrics-collector --public-key`: the key that agents need. Never makes one: a key that is
 //! made by looking would be another than the service makes.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
+use rustix::process::geteuid;
 use tokio::time::timeout;
 
 use super::keys::{Found, service_state};
@@ -30,7 +31,7 @@ pub enum Answer {
     /// There is none so far.
     NoneYet,
     /// No collector runs, and this user may not look into this directory, where there may be a
-    /// key.
+    /// key, or into this key file.
     Unseen(PathBuf),
     /// No collector runs, and only the service can see this key file.
     OnlyTheServices(PathBuf),
@@ -78,7 +79,7 @@ pub fn answer(
             Answer::Running(key, next)
         }
         (Some((key, next)), Err(_)) => Answer::Running(key, next),
-        (None, Err(error)) => Answer::Unknown(error),
+        (None, Err(error)) => unknown(error, the_services && !geteuid().is_root()),
         (None, Ok(loaded)) => match loaded.keys {
             Found::Keys(keys) => Answer::Kept(keys.pair.public),
             Found::Unclear(path) => Answer::OnlyTheServices(path),
@@ -92,6 +93,16 @@ pub fn answer(
                 nowhere(unseen, state)
             }
         },
+    }
+}
+
+/// The settings or the key file are wrong, unless `root_sees_more`: then a key file that is closed
+/// to this user may well be right for the service.
+fn unknown(error: ConfigError, root_sees_more: bool) -> Answer {
+    let unreadable = error.unreadable_key_file().filter(|_| root_sees_more);
+    match unreadable.map(Path::to_owned) {
+        Some(path) => Answer::Unseen(path),
+        None => Answer::Unknown(error),
     }
 }
 
@@ -143,6 +154,8 @@ fn next_of(told: zbus::Result<(String, String)>) -> Next {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::error::{Place, Problem, Reason};
+    use crate::curve::certificate::CertificateError;
 
     #[test]
     fn what_this_user_does_not_see_is_not_said_to_be_missing() {
@@ -155,6 +168,26 @@ mod tests {
         ));
         let answer = nowhere(vec![state.clone()], None);
         assert!(matches!(answer, Answer::Unseen(unseen) if unseen == state));
+    }
+
+    #[test]
+    fn a_key_file_that_only_root_reads_is_not_to_be_handed_over() {
+        let path = Path::new("/etc/metrics-collector/curve/own.key_secret");
+        let closed = || {
+            let denied = CertificateError::Io {
+                path: path.to_owned(),
+                action: "open",
+                source: std::io::ErrorKind::PermissionDenied.into(),
+            };
+            ConfigError::from(Problem {
+                place: Place::Default,
+                key: Some("curve.secret_key_file".to_owned()),
+                reason: Reason::of_key_file(denied, "metrics-collector", path),
+            })
+        };
+        assert!(matches!(unknown(closed(), true), Answer::Unseen(unseen) if unseen == path));
+        // Root has seen what there is.
+        assert!(matches!(unknown(closed(), false), Answer::Unknown(_)));
     }
 
     #[test]

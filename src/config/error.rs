@@ -83,6 +83,18 @@ impl ConfigError {
     pub fn problems(&self) -> impl Iterator<Item = &Problem> {
         std::iter::once(&*self.first).chain(&self.rest)
     }
+
+    /// The key file that this user may not read, if nothing else is wrong.
+    #[must_use]
+    pub fn unreadable_key_file(&self) -> Option<&Path> {
+        match &self.first.reason {
+            Reason::NotForUser {
+                source: CertificateError::Io { path, .. },
+                ..
+            } if self.rest.is_empty() => Some(path),
+            _ => None,
+        }
+    }
 }
 
 impl From<Problem> for ConfigError {
