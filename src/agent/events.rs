@@ -222,6 +222,14 @@ pub(crate) fn value_left_out(source: &str, error: &dyn Display) {
     );
 }
 
+pub(crate) fn counters_began_again(source: &str, error: &dyn Display) {
+    let error = error.to_string();
+    warn!(
+        message_id = message_id::COUNTERS_BEGAN_AGAIN,
+        source, error, "Counters of {source} went far back, and are sent as they are now: {error}"
+    );
+}
+
 pub(crate) fn more_values_left_out(source: &str) {
     let error = "too many to name each";
     warn!(

@@ -191,6 +191,7 @@ fn announce(transitions: Vec<Transition>) {
         match transition {
             Transition::Failed { name, error } => events::source_failed(name, &error),
             Transition::LeftOut { name, error } => events::value_left_out(name, &error),
+            Transition::BeganAgain { name, error } => events::counters_began_again(name, &error),
             Transition::LeftOutMore { name } => events::more_values_left_out(name),
             Transition::Recovered { name } => events::source_recovered(name),
             Transition::Cut { name, values } => events::source_cut(name, values),

@@ -218,7 +218,7 @@ impl CpuSource {
         let mut odd = Odd::default();
         each.advance(limit, |core| {
             let (number, line) = stat::line_of(core, text);
-            odd.add(Malformed::new(number, EXPECTED_CORE_FORWARD, line));
+            odd.add(Malformed::began_again(number, EXPECTED_CORE_FORWARD, line));
         });
         sink.odd(self.file.path(), odd);
         for core in &each.cores.list {
@@ -289,7 +289,7 @@ mod tests {
     use super::*;
     use crate::metrics::table::CPU;
     use crate::metrics::{Samples, Value};
-    use crate::sources::{Options, Root, SourceSet, testing::captured};
+    use crate::sources::{Options, Root, SourceSet, set::Transition, testing::captured};
     use std::time::Duration;
 
     #[test]
@@ -467,6 +467,35 @@ mod tests {
         }
         let (share, _, odd) = host.sample(1, &one_cpu(1070, 50_050, 500));
         assert_eq!((share, odd), (Some(50.0), vec![]));
+    }
+
+    /// The log does not say of what is sent that it is left out.
+    #[test]
+    fn of_a_cpu_that_begins_again_is_said_that_it_is_sent() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::create_dir(directory.path().join("proc")).unwrap();
+        let write = |text: &str| std::fs::write(directory.path().join("proc/stat"), text).unwrap();
+        write(&one_cpu(1000, 100_000, 500));
+        let mut options = Options::default();
+        options.cpu.per_cpu = true;
+        let mut context = Context::new(Root(directory.path().to_owned()));
+        context.options = options.into();
+        let mut set = SourceSet::open(context, Duration::from_secs(1), &[CPU]).unwrap();
+        let mut samples = Samples::new();
+        assert_eq!(set.sample(Purpose::Metrics, Grid::All, &mut samples), []);
+        write(&one_cpu(1020, 50_000, 500));
+        let news = set.sample(Purpose::Metrics, Grid::All, &mut samples);
+        let [
+            Transition::LeftOut { error: share, .. },
+            Transition::BeganAgain { error: core, .. },
+        ] = &news[..]
+        else {
+            panic!("{news:?}");
+        };
+        assert!(share.contains("stat, line 1: ") && core.contains("stat, line 2: "));
+        assert_eq!(samples.get("cpu.percent"), None);
+        let idle = samples.get("cpu.core.idle.total[0]");
+        assert_eq!(idle, Some(Value::Unsigned(500_000)));
     }
 
     /// What one sample has below a directory.

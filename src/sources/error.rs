@@ -72,6 +72,8 @@ pub struct Malformed {
     /// The text that was found, quoted and escaped; of a long one the beginning, and then the word
     /// that is wrong.
     pub found: String,
+    /// Counters are sent as they are now: they began again.
+    pub began_again: bool,
 }
 
 /// Enough of a line to recognise it; longer text does not belong in a log message.
@@ -85,6 +87,16 @@ impl Malformed {
             line,
             expected,
             found: excerpt(found),
+            began_again: false,
+        }
+    }
+
+    /// The counters of a line began again at lower values, and are sent so.
+    #[must_use]
+    pub fn began_again(line: usize, expected: &'static str, found: &[u8]) -> Self {
+        Self {
+            began_again: true,
+            ..Self::new(line, expected, found)
         }
     }
 
@@ -99,6 +111,7 @@ impl Malformed {
             line,
             expected,
             found: format!("{} in {}", excerpt(word), excerpt(found)),
+            began_again: false,
         }
     }
 }
@@ -153,6 +166,12 @@ impl CollectError {
             path: path.to_owned(),
             problem,
         }
+    }
+
+    /// Returns true if it is about counters that are sent as they are now.
+    #[must_use]
+    pub fn began_again(&self) -> bool {
+        matches!(self, Self::Malformed { problem, .. } if problem.began_again)
     }
 
     /// Returns true if both are about the same value: in a text, about the same line.

@@ -170,7 +170,9 @@ fn take(root: &Root, source: &str) -> Taken {
         }
         let news = set.sample(Purpose::Metrics, Grid::All, &mut samples);
         let said = news.into_iter().map(|transition| match transition {
-            Transition::LeftOut { error, .. } | Transition::Failed { error, .. } => error,
+            Transition::LeftOut { error, .. }
+            | Transition::BeganAgain { error, .. }
+            | Transition::Failed { error, .. } => error,
             Transition::LeftOutMore { .. } => "more".to_owned(),
             other => panic!("{other:?}"),
         });

@@ -36,6 +36,13 @@ pub enum Transition {
         /// Why, for a person: the file, the line and what was found.
         error: String,
     },
+    /// Counters of one of its instances began again at lower values, and are sent so.
+    BeganAgain {
+        /// Its name.
+        name: &'static str,
+        /// Which, for a person: the file, the line and what was found.
+        error: String,
+    },
     /// So many of its values are left out that further ones are not reported one by one.
     LeftOutMore {
         /// Its name.

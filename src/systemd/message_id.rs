@@ -49,6 +49,8 @@ message_ids! {
     SOURCE_FAILED = "e14da8516ca24716a980d3c18dfcfa27";
     /// A value cannot be read or makes no sense.
     VALUE_LEFT_OUT = "970a9949a22741ccb7c8fbae9757d96c";
+    /// Counters went far back, and are sent as they are now.
+    COUNTERS_BEGAN_AGAIN = "81c03c79b377460f95b05f540fde395e";
     /// A source that failed works again.
     SOURCE_RECOVERED = "de55bd87f50c4403b9c956e843d4b424";
     /// A source has more values than a message has room for.

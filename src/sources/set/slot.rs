@@ -54,10 +54,14 @@ struct OddValues {
     /// With when it was left out the last time.
     told: Vec<(CollectError, Instant)>,
     /// What is to be reported.
-    untold: Vec<String>,
+    untold: Vec<(String, BeganAgain)>,
     /// None while no more than [`MAX_TOLD`] were left out; then true once that was reported.
     more: Option<bool>,
 }
+
+/// Whether counters are sent that began again, instead of being left out.
+#[derive(Debug)]
+struct BeganAgain(bool);
 
 impl OddValues {
     fn add(&mut self, error: CollectError, now: Instant) {
@@ -67,7 +71,8 @@ impl OddValues {
         if let Some((_, seen)) = known {
             *seen = now;
         } else if self.told.len() < MAX_TOLD {
-            self.untold.push(error.to_string());
+            let began_again = BeganAgain(error.began_again());
+            self.untold.push((error.to_string(), began_again));
             self.told.push((error, now));
         } else {
             self.add_unnamed();
@@ -86,7 +91,13 @@ impl OddValues {
             .as_mut()
             .is_some_and(|told| !std::mem::replace(told, true));
         untold
-            .map(move |error| Transition::LeftOut { name, error })
+            .map(move |(error, BeganAgain(began_again))| {
+                if began_again {
+                    Transition::BeganAgain { name, error }
+                } else {
+                    Transition::LeftOut { name, error }
+                }
+            })
             .chain(more.then_some(Transition::LeftOutMore { name }))
     }
 }
