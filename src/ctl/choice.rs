@@ -11,7 +11,8 @@ use crate::ctl::proxy::Values;
 
 /// `mem`, `disk.*`, `unit.memory[nginx*]`: a pattern for the metric, and in brackets one for the
 /// instance. A metric fits, too, where a dot follows what the pattern fits, and where the pattern
-/// itself ends in a dot only then. Without brackets every instance fits.
+/// itself ends in a dot only then. Without brackets every instance fits; an open bracket at the end
+/// stands for every instance, too, as the shells' completion may stop there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Choice {
     metric: Pattern,
@@ -31,9 +32,13 @@ impl FromStr for Choice {
     type Err = NoPattern;
 
     fn from_str(text: &str) -> Result<Self, NoPattern> {
-        let (metric, instance) = match text.strip_suffix(']').and_then(|t| t.split_once('[')) {
-            Some((metric, instance)) => (metric, Some(Pattern::new(instance)?)),
-            None => (text, None),
+        let (metric, instance) = if let Some(metric) = text.strip_suffix('[') {
+            (metric, Some(Pattern::new("*")?))
+        } else {
+            match text.strip_suffix(']').and_then(|t| t.split_once('[')) {
+                Some((metric, instance)) => (metric, Some(Pattern::new(instance)?)),
+                None => (text, None),
+            }
         };
         let above = metric.strip_suffix('.');
         Ok(Self {
@@ -180,6 +185,13 @@ mod tests {
             ),
             ("fs.[/]", &["fs.avail[/]"], &["fs.avail[/home]"]),
             ("*.", &["mem.free"], &["new"]),
+            // Where the completion stops.
+            (
+                "unit.memory[",
+                &["unit.memory[a]", "unit.memory[b]"],
+                &["unit.memory", "unit.memoryx[a]"],
+            ),
+            ("fs[", &["fs.avail[/]"], &["mem.free", "fsx[/]"]),
         ] {
             let choice: Choice = pattern.parse().unwrap();
             for name in fits {
@@ -189,6 +201,7 @@ mod tests {
                 assert!(!choice.fits(name), "{pattern} {name}");
             }
         }
-        assert!("mem.[".parse::<Choice>().is_err());
+        assert!("mem.[x".parse::<Choice>().is_err());
+        assert!("[[".parse::<Choice>().is_err());
     }
 }
