@@ -210,6 +210,10 @@ async fn names_of_keys_and_hosts_are_completed() {
                 completes(&tmux, &typed, &expected).await;
             }
         }
+        // What stands on the line already is not offered again.
+        for again in ["revoke web1 w", "revoke 'db 1' d"] {
+            does_not_complete(&tmux, &format!("metrics-collector keys {again}")).await;
+        }
         // What is no file's place is not completed with files.
         let file = home.path().join(".cur");
         for option in ["keys allow --name", "--listen"] {
@@ -393,6 +397,7 @@ async fn hosts_and_collectors_are_completed() {
         ] {
             completes(&tmux, typed, expected).await;
         }
+        does_not_complete(&tmux, "metrics-collector hosts web1.example.org w").await;
         // None of them is gone.
         does_not_complete(&tmux, "metrics-collector hosts --gone w").await;
         does_not_complete(&tmux, "metrics-collector hosts forget w").await;

@@ -1,6 +1,6 @@
 //! Names in the completions: of connections and sources, of metrics, of keys, hosts and
 //! collectors. The hidden command or option `complete-names` of a program prints them, one a line,
-//! and nothing where there are none to be had.
+//! and nothing where there are none to be had. What stands on the line already is not offered again.
 
 mod bash;
 mod fish;

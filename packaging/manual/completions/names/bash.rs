@@ -122,6 +122,9 @@ const BASH: &str = r#"
     before="${raw%"$2"}"
     while read -r candidate; do
         [[ "$candidate" == "$word"* ]] || continue
+        for next in "${words[@]:1}"; do
+            [[ "$next" != "$candidate" ]] || continue 2
+        done
         printf -v match %q "$candidate"
         if [[ -z "$quote" && "$match" == "$before"* ]]; then
             match="${match#"$before"}"

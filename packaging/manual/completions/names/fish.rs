@@ -23,7 +23,8 @@ pub(super) fn added(names: &Names, mut script: String) -> String {
     let _ = write!(
         script,
         "\nfunction {base}_names\n    set -l words (commandline -opc)\n    set -l more\n{}{}    \
-             {program} {ask} $more $argv 2>/dev/null\nend\n\n",
+             for name in ({program} {ask} $more $argv 2>/dev/null)\n        \
+                 contains -- $name $words; or printf '%s\\n' $name\n    end\nend\n\n",
         switches.collect::<String>(),
         place.unwrap_or_default(),
     );

@@ -58,11 +58,14 @@ pub(super) fn added(names: &Names, script: &str) -> Result<String, String> {
 const ZSH: &str = r#"
 (( $+functions[_@program@_names] )) ||
 _@program@_names() {
-    local -a all more names
+    local -a all more names taken
     all=(${(Q)${(z)LBUFFER}})
 @switches@
 @place@
     names=(${(f)"$(@program@ @ask@ $more $1 @typed@ 2>/dev/null)"})
+    taken=($all)
+    [[ -z "$PREFIX" ]] || taken[-1]=()
+    names=(${names:|taken})
     compadd -S "" -- ${(M)names:#*\[}
     compadd -- ${names:#*\[}
 }
