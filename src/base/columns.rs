@@ -116,6 +116,14 @@ pub fn wrapped(sentence: &str, columns: Option<usize>) -> Vec<String> {
     lines
 }
 
+/// As [`wrapped`], but a word that is wider than a line is broken.
+#[must_use]
+pub fn wrapped_whole(sentence: &str, columns: usize) -> Vec<String> {
+    let lines = wrapped(sentence, Some(columns));
+    let lines = lines.iter().flat_map(|line| pieces(line, columns));
+    lines.map(str::to_owned).collect()
+}
+
 /// Lines of cells below each other, each column as wide as its widest cell. No line ends in
 /// blanks.
 #[must_use]

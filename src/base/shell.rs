@@ -6,7 +6,12 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use super::columns::width;
 use super::text::is_hidden;
+
+/// The beginning of a word that printf(1) writes, and a newline at its end.
+const PRINTF: &str = "\"$(printf '";
+const NEWLINE: &str = "${IFS#??}";
 
 /// A command line: our own words, then operands, which may be anything. There is a `--` before
 /// operands if one of them could be taken for an option.
@@ -49,13 +54,91 @@ fn is_plain(character: char) -> bool {
     character.is_ascii_alphanumeric() || "_-.,:/@+".contains(character)
 }
 
+/// A command of [`command`] in lines of at most so many columns, which a shell takes for one. It is
+/// broken between words, and what continues is indented; a word that is longer than a line is
+/// continued where its next line begins.
+#[must_use]
+pub fn lines(command: &str, columns: usize) -> Vec<String> {
+    // For what ends a line: a quote and a backslash, or a space and a backslash.
+    let room = columns.saturating_sub(2);
+    let mut lines = Vec::new();
+    let mut line = String::from("  ");
+    let mut first = true;
+    for word in words(command) {
+        if !first && width(&line) + 1 + width(word) > room {
+            lines.push(std::mem::replace(&mut line, "    ".to_owned()) + " \\");
+        } else if !first {
+            line.push(' ');
+        }
+        first = false;
+        for (unit, quoted) in units(word) {
+            let quote = if quoted { "'" } else { "" };
+            if width(&line) + width(unit) > room && !line.trim_start().is_empty() {
+                lines.push(std::mem::replace(&mut line, quote.to_owned()) + quote + "\\");
+            }
+            line.push_str(unit);
+        }
+    }
+    lines.push(line);
+    lines
+}
+
+/// The words of a command line, with their quotes.
+fn words(command: &str) -> Vec<&str> {
+    let mut words = Vec::new();
+    let mut rest = command;
+    while !rest.is_empty() {
+        let long: usize = units(rest)
+            .take_while(|(unit, quoted)| *quoted || *unit != " ")
+            .map(|(unit, _)| unit.len())
+            .sum();
+        let (word, behind) = rest.split_at(long);
+        words.push(word);
+        rest = behind.strip_prefix(' ').unwrap_or(behind);
+    }
+    words
+}
+
+/// The parts of a quoted text between which a line may end, each with whether it follows in
+/// single quotes.
+fn units(mut rest: &str) -> impl Iterator<Item = (&str, bool)> {
+    // Between single quotes, and these in a command substitution.
+    let (mut quoted, mut printed) = (false, false);
+    std::iter::from_fn(move || {
+        let before = quoted;
+        let first = rest.chars().next()?;
+        let long = if !quoted && rest.starts_with(PRINTF) {
+            (quoted, printed) = (true, true);
+            PRINTF.len()
+        } else if first == '\'' {
+            quoted = !quoted;
+            // With the parenthesis.
+            if printed { 2 } else { 1 }
+        } else if first == '$' && printed && !quoted {
+            NEWLINE.len()
+        } else if first == '"' && printed && !quoted {
+            printed = false;
+            1
+        } else if first == '\\' && printed {
+            4
+        } else if first == '\\' && !quoted {
+            2
+        } else {
+            first.len_utf8()
+        };
+        let (unit, behind) = rest.split_at_checked(long).unwrap_or((rest, ""));
+        rest = behind;
+        Some((unit, before))
+    })
+}
+
 /// `"$(printf '…')"`. A shell drops the newlines at its end; they come from `IFS`.
 fn printed(text: &[u8]) -> String {
     let mut kept = text;
     let mut newlines = String::new();
     while let Some(rest) = kept.strip_suffix(b"\n") {
         kept = rest;
-        newlines.push_str("${IFS#??}");
+        newlines.push_str(NEWLINE);
     }
     let mut format = String::new();
     for chunk in kept.utf8_chunks() {
@@ -72,7 +155,7 @@ fn printed(text: &[u8]) -> String {
         }
         octal(&mut format, chunk.invalid());
     }
-    format!("\"$(printf '{format}'){newlines}\"")
+    format!("{PRINTF}{format}'){newlines}\"")
 }
 
 /// Always three digits: what follows may be one, too.
@@ -164,6 +247,12 @@ mod tests {
             let word = word(&text);
             prop_assert!(!word.contains(is_hidden), "{word:?}");
             prop_assert_eq!(read_by("sh", &word), text.as_bytes());
+            // The same in narrow lines, as one of several words.
+            let lines = lines(&format!("printf '%s|' a {word} b"), 24);
+            prop_assert!(lines.iter().all(|line| width(line) <= 24), "{lines:?}");
+            let answer = Command::new("sh").args(["-c", &lines.join("\n")]).output().unwrap();
+            let expected = [b"a|", text.as_bytes(), b"|b|"].concat();
+            prop_assert_eq!(answer.stdout, expected, "{:?}", lines);
         }
     }
 }

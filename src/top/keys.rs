@@ -287,7 +287,7 @@ impl WrongKey<'_> {
         }
     }
 
-    /// What may be done about it, a sentence each.
+    /// What may be done about it: sentences, and commands, which are indented.
     #[must_use]
     pub fn ways_out(&self) -> Vec<String> {
         let Self {
@@ -297,7 +297,8 @@ impl WrongKey<'_> {
         } = self;
         let ask = "`metrics-collector --public-key` prints the right one, there";
         // Z85 has no single quote.
-        let give = format!("metrics-top --public-key 'KEY' {collector}");
+        let collector = shell::word(collector);
+        let give = format!("  metrics-top --public-key 'KEY' {collector}");
         match origin {
             Origin::Remembered(path, line) => vec![
                 format!(
@@ -305,9 +306,10 @@ impl WrongKey<'_> {
                     path.display()
                 ),
                 format!(
-                    "{ask}. Where that is another, and was changed on purpose, give it once: \
-                     {give}. It then replaces the one that is remembered."
+                    "{ask}. If that is another, and was changed on purpose, give it once; it \
+                     then replaces the one that is remembered:"
                 ),
+                give,
             ],
             Origin::Given => vec![format!("Given was '{expected}'."), format!("{ask}.")],
             Origin::Local => vec![
@@ -316,7 +318,8 @@ impl WrongKey<'_> {
             ],
             Origin::Certificate(path) => vec![
                 format!("Expected was '{expected}', from {}.", path.display()),
-                format!("{ask}; give it once: {give}. It is remembered."),
+                format!("{ask}; give it once, and it is remembered:"),
+                give,
             ],
         }
     }

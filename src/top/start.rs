@@ -15,6 +15,7 @@ use super::local::{self, FromFiles, NoViewers};
 use super::once;
 use super::run;
 use super::terminal;
+use crate::base::shell;
 use crate::curve::context::{Context, TransportError};
 use crate::curve::endpoint::Endpoint;
 use crate::curve::endpoint::{DEFAULT_PORT, DEFAULT_VIEWERS_PORT};
@@ -78,7 +79,9 @@ impl fmt::Display for NoCollector {
                     expected: self.collector_key,
                     origin: &self.origin,
                 };
-                let ways_out = wrong.ways_out().join(" ");
+                let ways_out = wrong.ways_out();
+                let ways_out: Vec<_> = ways_out.iter().map(|way| way.trim_start()).collect();
+                let ways_out = ways_out.join(" ");
                 write!(f, "{} ({why}). {ways_out}", wrong.problem())
             }
             Some(Trouble::AgentsPort) => {
@@ -94,16 +97,16 @@ impl fmt::Display for NoCollector {
             None => write!(f, "no link to {collector} in time"),
         }?;
         match port_hint(collector, self.trouble.as_ref()) {
-            Some(hint) => write!(f, ". {hint}"),
+            Some([hint, command]) => write!(f, ". {hint} {}", command.trim_start()),
             None => Ok(()),
         }
     }
 }
 
 /// Which port is meant, where the one that was given is that of agents: by what was heard
-/// there, or by its number.
+/// there, or by its number. A sentence and the command.
 #[must_use]
-pub(super) fn port_hint(collector: &str, trouble: Option<&Trouble>) -> Option<String> {
+pub(super) fn port_hint(collector: &str, trouble: Option<&Trouble>) -> Option<[String; 2]> {
     let (host, port) = collector.rsplit_once(':')?;
     let is_known = port.parse() == Ok(DEFAULT_PORT);
     let is_certain = trouble == Some(&Trouble::AgentsPort);
@@ -113,9 +116,10 @@ pub(super) fn port_hint(collector: &str, trouble: Option<&Trouble>) -> Option<St
         } else {
             format!("Port {DEFAULT_PORT} is where agents report; viewers connect")
         };
-        format!(
-            "{what} to another port, {DEFAULT_VIEWERS_PORT} where nothing else is set: metrics-top {host}"
-        )
+        [
+            format!("{what} to another port, {DEFAULT_VIEWERS_PORT} where nothing else is set:"),
+            format!("  {}", shell::command(&["metrics-top"], &[host])),
+        ]
     })
 }
 
@@ -290,21 +294,24 @@ mod tests {
 
     #[test]
     fn the_agents_port_is_known_by_its_number_and_by_what_it_says() {
-        let hint = |collector, trouble| port_hint(collector, Some(&trouble)).unwrap_or_default();
+        let hint = |collector, trouble| {
+            let hint = port_hint(collector, Some(&trouble));
+            hint.map(|lines| lines.join("\n")).unwrap_or_default()
+        };
         assert_eq!(
             hint("c1:5556", Trouble::KeyRefused),
             "Port 5556 is where agents report; viewers connect to another port, 5557 where \
-             nothing else is set: metrics-top c1"
+             nothing else is set:\n  metrics-top c1"
         );
         assert_eq!(
             hint("[::1]:6000", Trouble::AgentsPort),
-            "Viewers connect to another port, 5557 where nothing else is set: metrics-top \
-             [::1]"
+            "Viewers connect to another port, 5557 where nothing else is set:\n  \
+             metrics-top '[::1]'"
         );
         // What was heard there is said already.
         assert_eq!(
             hint("c1:5556", Trouble::AgentsPort),
-            "Viewers connect to another port, 5557 where nothing else is set: metrics-top c1"
+            "Viewers connect to another port, 5557 where nothing else is set:\n  metrics-top c1"
         );
         assert_eq!(hint("c1:5557", Trouble::KeyRefused), "");
         assert_eq!(hint("c1:6000", Trouble::Silent), "");

@@ -9,6 +9,7 @@ use ratatui::widgets::{Cell, Row, Sparkline, Table, Widget as _};
 
 use super::pen::{fitted, width};
 use super::theme::Theme;
+use crate::base::columns;
 
 /// The gap between two columns of a table.
 const GAP: u16 = 2;
@@ -114,6 +115,24 @@ impl Values {
         };
         table.render(area, buffer);
     }
+}
+
+/// A word, and what is told of it behind so many columns, in as many lines as that takes.
+pub(super) fn explained(
+    first: Piece,
+    text: &str,
+    behind: usize,
+    columns: u16,
+) -> impl Iterator<Item = Block> {
+    let room = usize::from(columns).saturating_sub(behind).max(1);
+    let (word, style) = first;
+    let mut first = Some((format!("{word:<behind$}"), style));
+    let lines = columns::wrapped_whole(text, room).into_iter();
+    lines.map(move |line| {
+        let before = first.take();
+        let before = before.unwrap_or_else(|| (" ".repeat(behind), Style::new()));
+        Block::Line(vec![before, (line, Style::new())])
+    })
 }
 
 impl Block {

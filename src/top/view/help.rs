@@ -33,10 +33,8 @@ const KEYS: [(&str, &str); 13] = [
 pub(super) fn draw(buffer: &mut Buffer, area: Rect, theme: Theme, scroll: usize) -> Drawn {
     let mut blocks: Vec<Block> = Vec::new();
     let mut line = |first: &str, style: Style, second: &str| {
-        blocks.push(Block::Line(vec![
-            (format!("  {first:<18}"), style),
-            (second.to_owned(), Style::new()),
-        ]));
+        let first = (format!("  {first}"), style);
+        blocks.extend(block::explained(first, second, 20, area.width));
     };
     for (key, what) in KEYS {
         line(key, KEY, what);

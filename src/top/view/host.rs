@@ -19,6 +19,9 @@ use crate::top::text::{NONE, clean, count, load, percent, size, span, temperatur
 const BAR: usize = 20;
 const NARROW_BAR: usize = 10;
 
+/// Columns that a host's name has at least.
+const NAME_MIN: u16 = 16;
+
 mod tables;
 
 /// Draws the host's own line, and of the rest what there is room for from where it is scrolled
@@ -71,6 +74,12 @@ fn heading(buffer: &mut Buffer, area: Rect, scene: &Scene<'_>, host: &Host) {
             format!(" GONE: last seen {}, {ago} ago ", seen()),
             Severity::Bad,
         ),
+    };
+    // The name matters more than when it was seen, which stands below, too.
+    let right = match state {
+        State::Gone if width(&right) + NAME_MIN > area.width => format!(" GONE {ago} "),
+        State::Expected if width(&right) + NAME_MIN > area.width => "expected ".to_owned(),
+        _ => right,
     };
     let room = area.width.saturating_sub(width(&right) + 1);
     let mut pen = Pen::new(buffer, area.y, area.x, area.right());
@@ -140,19 +149,13 @@ impl Writer {
         };
         let state = if told.gone { "gone" } else { "expected" };
         for (name, at) in [("last seen", told.last_seen), (state, told.since)] {
-            self.line(vec![
-                (format!("{name:<10}"), self.theme.label()),
-                (when(at), Style::new()),
-            ]);
+            self.explained(name, &when(at), 10);
         }
         // Where its model is known, its system stands above.
         let os = told.os.as_deref().filter(|_| detail.facts.is_empty());
         for (name, text) in [("address", told.address.as_deref()), ("system", os)] {
             if let Some(text) = text {
-                self.line(vec![
-                    (format!("{name:<10}"), self.theme.label()),
-                    (format!("{}, when last seen", clean(text)), Style::new()),
-                ]);
+                self.explained(name, &format!("{}, when last seen", clean(text)), 10);
             }
         }
         self.line(Vec::new());
@@ -169,8 +172,15 @@ impl Writer {
             None => "Its address and key, on the collector's host:",
         });
         let command = shell::command(&["metrics-collector", "hosts", "--full"], &[&host.name]);
-        let command = format!("  {command}");
-        self.line(vec![(command, Style::new().add_modifier(Modifier::BOLD))]);
+        for line in shell::lines(&command, self.columns.into()) {
+            self.line(vec![(line, Style::new().add_modifier(Modifier::BOLD))]);
+        }
+    }
+
+    fn explained(&mut self, name: &str, text: &str, behind: usize) {
+        let name = (name.to_owned(), self.theme.label());
+        let lines = block::explained(name, text, behind, self.columns);
+        self.blocks.extend(lines);
     }
 
     /// One that may take several lines.
@@ -234,6 +244,10 @@ impl Writer {
             } else if !line.is_empty() {
                 let gap = usize::from(room.saturating_sub(taken));
                 line.push((" ".repeat(gap), Style::new()));
+            }
+            if line.is_empty() && width(&text) + 9 > self.columns {
+                self.explained(name, text.trim_end(), 9);
+                continue;
             }
             line.push((format!("{name:<9}"), self.theme.label()));
             line.push((text, Style::new()));

@@ -176,18 +176,23 @@ fn title(buffer: &mut Buffer, area: Rect, scene: &Scene<'_>) {
         // They may or may not, by now.
         right = right.replacen("reporting", "reported", 1);
     }
+    let link = width(mark) + 1 + width(word);
+    if width(&right) + 1 + link > area.width {
+        // How the link is matters more than how the hosts are, which are below.
+        right.truncate(right.find(':').unwrap_or(right.len()));
+    }
     let free = area.width.saturating_sub(width(&right) + 1);
     let mut pen = Pen::new(buffer, area.y, area.x, area.x + free);
     if area.width >= 72 {
         pen.put("metrics-top", theme.title()).skip(2);
     }
-    let room = pen.left().saturating_sub(width(word) + 4);
-    pen.left_in(
-        scene.collector,
-        room.min(width(scene.collector)),
-        Style::new(),
-    );
-    pen.skip(2);
+    let room = pen.left().saturating_sub(link + 2);
+    let wanted = width(scene.collector);
+    // Less would say nothing.
+    if room >= wanted.min(8) {
+        pen.left_in(scene.collector, room.min(wanted), Style::new());
+        pen.skip(2);
+    }
     pen.put(mark, theme.severity(severity)).skip(1);
     pen.put(word, theme.text(severity));
     let mut pen = Pen::new(buffer, area.y, area.x, area.right());
@@ -321,7 +326,15 @@ fn footer(buffer: &mut Buffer, area: Rect, scene: &Scene<'_>, drawn: Drawn) {
     let keys: &[(&str, &str)] = match scene.app.mode() {
         Mode::Filter => {
             pen.put("Filter: ", theme.label());
-            pen.put(&clean(&scene.app.filter), KEY);
+            // The end, where it is typed.
+            let filter = clean(&scene.app.filter);
+            let mut end = &*filter;
+            while width(end) >= pen.left() && !end.is_empty() {
+                let mut rest = end.chars();
+                rest.next();
+                end = rest.as_str();
+            }
+            pen.put(end, KEY);
             pen.put(theme.pick("▏", "_"), Style::new()).skip(2);
             &[("Enter", "keep"), ("Esc", "undo")]
         }

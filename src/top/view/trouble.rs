@@ -7,6 +7,7 @@ use ratatui::style::Style;
 use super::Scene;
 use super::pen::{Pen, width};
 use super::theme::{Severity, Theme};
+use crate::base::{columns, shell};
 use crate::top::keys::{AllowCommand, WrongKey};
 use crate::top::link::{Status, Trouble};
 use crate::top::start::port_hint;
@@ -14,6 +15,8 @@ use crate::top::start::port_hint;
 /// A line of what is to be said.
 pub(super) struct Line {
     text: String,
+    /// Part of a command to copy.
+    is_command: bool,
     style: Style,
 }
 
@@ -23,8 +26,13 @@ pub(super) fn lines(scene: &Scene<'_>, columns: u16) -> Vec<Line> {
     let is_empty = scene.fleet.hosts().len() == 0;
     let mut lines = Vec::new();
     let mut say = |text: &str, style: Style| {
+        let is_command = text.starts_with("  ");
         for text in wrapped(text, columns) {
-            lines.push(Line { text, style });
+            lines.push(Line {
+                text,
+                is_command,
+                style,
+            });
         }
     };
     let trouble = match scene.link {
@@ -59,7 +67,8 @@ pub(super) fn lines(scene: &Scene<'_>, columns: u16) -> Vec<Line> {
         _ => "; trying".to_owned(),
     };
     let (what, mut way_out) = told(trouble, scene);
-    way_out.splice(0..0, port_hint(scene.collector, Some(trouble)));
+    let hint = port_hint(scene.collector, Some(trouble));
+    way_out.splice(0..0, hint.into_iter().flatten());
     say(
         &format!("Not connected: {what}{next}."),
         theme.text(Severity::Bad),
@@ -85,7 +94,6 @@ fn told(trouble: &Trouble, scene: &Scene<'_>) -> (String, Vec<String>) {
         Trouble::KeyRefused => (
             format!("{collector} does not let this viewer in"),
             vec![
-                format!("This viewer's public key is {}", scene.own_key),
                 "The collector's administrator allows it there with".to_owned(),
                 format!(
                     "  {}",
@@ -117,12 +125,23 @@ fn told(trouble: &Trouble, scene: &Scene<'_>) -> (String, Vec<String>) {
     }
 }
 
+fn count(lines: usize) -> u16 {
+    u16::try_from(lines).unwrap_or(u16::MAX)
+}
+
 /// In the middle of a screen that has nothing else.
 pub(super) fn draw_alone(buffer: &mut Buffer, area: Rect, lines: &[Line]) {
-    let height = u16::try_from(lines.len()).unwrap_or(u16::MAX);
+    let height = count(lines.len());
     let top = area.y + area.height.saturating_sub(height) / 3;
     let widest = lines.iter().map(|line| width(&line.text)).max();
-    let left = area.x + area.width.saturating_sub(widest.unwrap_or(0)) / 2;
+    let mut left = area.x + area.width.saturating_sub(widest.unwrap_or(0)) / 2;
+    // A word that continues at the beginning of a line must be copied without blanks.
+    if lines
+        .iter()
+        .any(|line| line.is_command && !line.text.starts_with(' '))
+    {
+        left = area.x;
+    }
     for (y, line) in (top..area.bottom()).zip(lines) {
         Pen::new(buffer, y, left, area.right()).put(&line.text, line.style);
     }
@@ -130,12 +149,19 @@ pub(super) fn draw_alone(buffer: &mut Buffer, area: Rect, lines: &[Line]) {
 
 /// Above what else there is; how many rows it takes.
 pub(super) fn draw_banner(buffer: &mut Buffer, area: Rect, lines: &[Line], theme: Theme) -> u16 {
-    // Half of the screen is for the hosts.
-    let rows = u16::try_from(lines.len()).unwrap_or(u16::MAX);
-    let rows = rows.min(area.height / 2);
+    // Half of the screen is for the hosts, unless that cuts a command.
+    let command = lines.iter().rposition(|line| line.is_command);
+    let command = command.map_or(0, |last| count(last + 1));
+    let most = command
+        .min(area.height.saturating_sub(3))
+        .max(area.height / 2);
+    let rows = count(lines.len()).min(most);
     for (y, line) in (area.y..area.y + rows).zip(lines) {
         let mut pen = Pen::new(buffer, y, area.x, area.right());
-        pen.put(theme.pick("▌", "|"), theme.severity(Severity::Bad));
+        // Nothing that would be copied with a command.
+        if !line.is_command {
+            pen.put(theme.pick("▌", "|"), theme.severity(Severity::Bad));
+        }
         pen.put(&line.text, line.style);
     }
     rows
@@ -144,48 +170,11 @@ pub(super) fn draw_banner(buffer: &mut Buffer, area: Rect, lines: &[Line], theme
 /// A text in lines of at most so many columns, less one for a mark in front. One that is
 /// indented is a command, of which a shell takes the lines for one.
 fn wrapped(text: &str, columns: u16) -> Vec<String> {
-    let columns = columns.saturating_sub(2).max(1);
-    let is_command = text.starts_with("  ");
-    let (behind, mark) = if is_command { ("    ", 2) } else { ("", 0) };
-    let mut lines = vec![String::new()];
-    // Spaces in front are kept.
-    let indent = text.len() - text.trim_start().len();
-    let mut first = true;
-    for word in text.split_whitespace() {
-        let Some(line) = lines.last_mut() else { break };
-        if first {
-            line.extend(std::iter::repeat_n(' ', indent));
-            line.push_str(word);
-            first = false;
-        } else if width(line) + 1 + width(word) + mark <= columns {
-            line.push(' ');
-            line.push_str(word);
-        } else {
-            if is_command {
-                line.push_str(" \\");
-            }
-            lines.push(format!("{behind}{word}"));
-        }
+    let columns = usize::from(columns.saturating_sub(2).max(1));
+    match text.strip_prefix("  ") {
+        Some(command) => shell::lines(command, columns),
+        None => columns::wrapped_whole(text, columns),
     }
-    // A word that is too long for any line, as an address may be.
-    lines
-        .into_iter()
-        .flat_map(|line| broken(&line, columns))
-        .collect()
-}
-
-fn broken(line: &str, columns: u16) -> Vec<String> {
-    let mut parts = vec![String::new()];
-    for letter in line.chars() {
-        let wide = parts.last().is_some_and(|part| width(part) >= columns);
-        if wide {
-            parts.push(String::new());
-        }
-        if let Some(part) = parts.last_mut() {
-            part.push(letter);
-        }
-    }
-    parts
 }
 
 #[cfg(test)]
