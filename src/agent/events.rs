@@ -58,14 +58,14 @@ pub(crate) fn lost(connection: &str, endpoint: &str, state: &str, reason: &str) 
 
 pub(crate) fn unsteady(connection: &str, endpoint: &str, state: &str, quiet: Duration) {
     let quiet = humantime::format_duration(quiet);
-    let reason = "it comes and goes";
+    let reason = "it is flapping";
     warn!(
         message_id = message_id::CONNECTION_LOST,
         connection,
         endpoint,
         state,
         reason,
-        "{connection} ({endpoint}) comes and goes; that is not told any more for {quiet}"
+        "{connection} ({endpoint}) is flapping; further messages are suppressed for {quiet}"
     );
 }
 
@@ -266,7 +266,7 @@ pub(crate) fn instance_unstuck(source: &str, instance: &str, gone: bool) {
     let outcome = if gone { "is gone" } else { "answers again" };
     info!(
         message_id = message_id::INSTANCE_UNSTUCK,
-        source, instance, outcome, "{instance}, of which {source} had no answer, {outcome}"
+        source, instance, outcome, "{instance}, which did not answer {source}, {outcome}"
     );
 }
 
@@ -316,7 +316,7 @@ pub(crate) fn source_enabled(source: &str, enabled: bool) {
 pub(crate) fn stuck(connection: &str) {
     error!(
         connection,
-        "the connection {connection} does not move any more: the watchdog is left unfed, so that \
+        "the connection {connection} is stuck: the watchdog is not notified any more, so that \
          systemd restarts the agent"
     );
 }

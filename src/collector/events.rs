@@ -58,10 +58,7 @@ pub(crate) fn key_generated(path: &Path, public_key: &str) {
 pub(crate) fn keys_unseen(directories: &[PathBuf]) {
     for directory in directories {
         let path = directory.display().to_string();
-        warn!(
-            path,
-            "A key in {path} would not be used: this user may not look there"
-        );
+        warn!(path, "Cannot read {path}: a key there is ignored");
     }
 }
 
@@ -87,7 +84,7 @@ pub(crate) fn web_accept_failed(error: &dyn Display, untold: u64) {
     let more = more(untold);
     warn!(
         error,
-        "The web server cannot take connections now: {error}{more}"
+        "The web server cannot accept connections now: {error}{more}"
     );
 }
 
@@ -96,8 +93,8 @@ pub(crate) fn web_host_refused(peer: IpAddr, host: &dyn Display, untold: u64) {
     let more = more(untold);
     warn!(
         host,
-        "Refused a request of {peer} for {host}, as that is no name of this collector; \
-         hosts = [\"{host}\"] in the section [web] makes it one{more}"
+        "Refused a request of {peer} for {host}: that is not a name of this collector; \
+         to allow it, set hosts = [\"{host}\"] in the section [web]{more}"
     );
 }
 
@@ -218,7 +215,7 @@ pub(crate) fn host_lines_left_out(left_out: LeftOut) {
         public_key,
         address,
         lines,
-        "So many hosts{whose} come and go that {lines} line(s) on them were left out"
+        "Too many hosts{whose} come and go: {lines} line(s) about them were suppressed"
     );
 }
 
@@ -242,7 +239,7 @@ pub(crate) fn refused(
     error: &dyn Display,
     tell: Tell,
 ) {
-    let what = ["a message", "message(s) from ever new peers"];
+    let what = ["a message", "message(s) from many different peers"];
     log_refusal(
         message_id::COLLECTOR_MESSAGE_REFUSED,
         what,
@@ -314,7 +311,7 @@ pub(crate) fn sending_failed(routing_id: &RoutingIdBytes, word: &str, error: &dy
 }
 
 pub(crate) fn hosts_restored(hosts: usize) {
-    info!("{hosts} host(s) are known from before and expected, or gone");
+    info!("{hosts} host(s) are known from before the restart, and expected or gone");
 }
 
 pub(crate) fn state_damaged(trouble: &Trouble) {
@@ -326,9 +323,7 @@ pub(crate) fn state_damaged(trouble: &Trouble) {
     };
     warn!(
         message_id = message_id::COLLECTOR_STATE_DAMAGED,
-        path,
-        error,
-        "{path}, where hosts are kept over a restart, is not as it should be: {error}; {aside}"
+        path, error, "Cannot use all of {path}, which keeps hosts over a restart: {error}; {aside}"
     );
 }
 
@@ -347,9 +342,9 @@ pub(crate) fn state_kept_again() {
 pub(crate) fn behind() {
     warn!(
         message_id = message_id::COLLECTOR_BEHIND,
-        "More comes than this collector can read: of each host the latest metrics are read, older \
-         ones that still wait are dropped; give the agents a longer metrics interval, or some of \
-         them another collector"
+        "Messages arrive faster than this collector can process them: only the latest metrics of \
+         each host are processed, older ones are dropped; give the agents a longer metrics \
+         interval, or some of them another collector"
     );
 }
 
@@ -357,21 +352,20 @@ pub(crate) fn caught_up(lasted: Duration, dropped: u64) {
     let lasted = humantime::format_duration(Duration::from_secs(lasted.as_secs()));
     info!(
         message_id = message_id::COLLECTOR_CAUGHT_UP,
-        dropped, "All that comes is read again, after {lasted}: {dropped} message(s) were dropped"
+        dropped, "Caught up after {lasted}: {dropped} message(s) were dropped"
     );
 }
 
 pub(crate) fn models_not_asked_for(untold: u64) {
     let requests = untold + 1;
     warn!(
-        "So many agents wait to be asked for their models that {requests} more were not asked: \
-         they will connect again"
+        "Too many agents wait for a model request: {requests} more get none and will connect again"
     );
 }
 
 pub(crate) fn was_deaf(time: Duration) {
     let time = humantime::format_duration(Duration::from_secs(time.as_secs()));
-    warn!("The collector did not run for {time}; no host is held silent for that");
+    warn!("The event loop stalled for {time}; the time-outs of hosts were extended");
 }
 
 pub(crate) fn lines_dropped(untold: u64) {

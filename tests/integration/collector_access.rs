@@ -521,9 +521,11 @@ async fn a_pinned_name_is_its_first_keys_over_a_restart() {
     let output = done(home.path(), &["forget", "web1"]).await;
     assert_eq!(
         output,
-        "web1 is free for the key that reports under it next\n"
+        "web1 is no longer pinned: it will belong to the next key that reports under it\n"
     );
-    collector.logged("The host name web1 is free").await;
+    collector
+        .logged("The host name web1 is no longer pinned")
+        .await;
     impostor.report("web1", "{}", "model").await;
     collector.logged("web1 reports").await;
     connect(&mut web1, &collector).await;
@@ -578,12 +580,13 @@ async fn made_up_names_are_pinned_no_further_than_the_table_goes() {
 
     let output = done(home.path(), &["forget", "--key", &key]).await;
     let expected = format!(
-        "All 100 host name(s) of the key {key} are free for the keys that report under them next\n"
+        "All 100 host name(s) of the key {key} are no longer pinned: each will belong to the \
+         next key that reports under it\n"
     );
     assert_eq!(output, expected);
     collector
         .logged(&format!(
-            "All 100 pinned host name(s) of the key {key} are free"
+            "All 100 pinned host name(s) of the key {key} are no longer pinned"
         ))
         .await;
     assert_eq!(pinned().await, (0, 1));

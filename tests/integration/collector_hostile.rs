@@ -249,7 +249,7 @@ async fn past_what_it_can_read_the_oldest_is_dropped() {
     let frames = ["METR", "evil", &grid, "metrics"].map(|frame| hex(frame.as_bytes()));
     evil.tell(&json!({"do": "send", "frames": frames, "count": 1_000_000}));
     collector
-        .logged("More comes than this collector can read")
+        .logged("Messages arrive faster than this collector can process them")
         .await;
     // Each of these is an answer to what was said behind the flood.
     for number in 0..5 {
@@ -264,7 +264,7 @@ async fn past_what_it_can_read_the_oldest_is_dropped() {
         }
     }
     evil.kill();
-    let line = collector.logged("All that comes is read again").await;
+    let line = collector.logged("Caught up after").await;
     let (_, dropped) = line.split_once(": ").unwrap();
     assert!(!dropped.contains(" 0 message(s)"), "{line}");
     let totals = collector.stop().await;

@@ -375,7 +375,7 @@ async fn a_key_has_to_be_on_the_list_and_to_stay_there() {
     agent.report("web1", "{}", "metrics").await;
     assert_eq!(viewer.said().await, ["web1", "{}", "metrics"]);
     fs::remove_file(world.list("ann")).unwrap();
-    world.collector.logged("is sent nothing more").await;
+    world.collector.logged("receives nothing more").await;
     let before = viewer.count().await;
     // It may say what it wants.
     viewer.hello_to_watch().await;

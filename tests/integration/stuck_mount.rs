@@ -175,7 +175,7 @@ async fn a_file_system_that_hangs_costs_its_own_values_and_one_thread() {
     until(&mut collector, "well", |grid| host.is_well(grid)).await;
     agent
         .says(&format!(
-            "{path}, of which filesystem had no answer, answers again"
+            "{path}, which did not answer filesystem, answers again"
         ))
         .await;
     until_probers(&agent, 1).await;

@@ -41,7 +41,7 @@ pub(crate) fn key_refused(listener: Listener, key: &PublicKey, address: &str, te
                 address,
                 role,
                 command,
-                "Refused {keys} handshake(s) of ever new keys, the last {public_key} of {address}, \
+                "Refused {keys} handshake(s) of many different keys, the last {public_key} of {address}, \
                  as none is in {list}"
             );
         }
@@ -54,7 +54,7 @@ pub(crate) fn name_taken(host: &str, address: Option<&str>, refusal: &AccessRefu
     let command = forget(host);
     let what = [
         "a message",
-        "message(s) of ever new keys under names of others",
+        "message(s) of many different keys under names of others",
     ];
     let Some(text) = refusal_text(what, address, &error, tell) else {
         return;
@@ -99,7 +99,7 @@ pub(crate) fn list_problems(listener: Listener, problems: &[String]) {
 pub(crate) fn lists_unwatched(error: &dyn Display, interval: Duration) {
     let interval = interval.as_secs();
     warn!(
-        "The kernel does not tell of changed allow lists: {error}; they are read every {interval} s"
+        "The kernel does not report changes of the allow lists: {error}; they are read every {interval} s"
     );
 }
 
@@ -151,7 +151,7 @@ pub(crate) fn access_not_kept(error: &dyn Display, untold: u64) {
     let more = more(untold);
     error!(
         message_id = message_id::COLLECTOR_ACCESS_NOT_KEPT,
-        error, "What is known of keys and names may not outlast a restart: {error}{more}"
+        error, "The record of keys and pinned names may be lost at a restart: {error}{more}"
     );
 }
 
@@ -159,7 +159,9 @@ pub(crate) fn pin_forgotten(host: &str) {
     let name = text::quoted(host);
     info!(
         message_id = message_id::COLLECTOR_PIN_FORGOTTEN,
-        host, "The host name {name} is free for the key that reports under it next"
+        host,
+        "The host name {name} is no longer pinned: it will belong to the next key that reports \
+         under it"
     );
 }
 
@@ -169,8 +171,8 @@ pub(crate) fn pins_of_key_forgotten(key: &PublicKey, names: usize) {
         message_id = message_id::COLLECTOR_PINS_OF_KEY_FORGOTTEN,
         public_key,
         names,
-        "All {names} pinned host name(s) of the key {public_key} are free for the keys that \
-         report under them next"
+        "All {names} pinned host name(s) of the key {public_key} are no longer pinned: each will \
+         belong to the next key that reports under it"
     );
 }
 

@@ -59,7 +59,7 @@ pub(crate) fn viewer_not_allowed(who: &Who) {
         address,
         public_key,
         routing_id,
-        "The viewer at {address} is sent nothing more: its key is not on the list any more \
+        "The viewer at {address} receives nothing more: its key is no longer on the list \
          ({public_key})"
     );
 }
@@ -83,7 +83,7 @@ pub(crate) fn viewer_refused(
     error: &dyn Display,
     tell: Tell,
 ) {
-    let what = ["a viewer's message", "message(s) of ever new viewers"];
+    let what = ["a viewer's message", "message(s) of many different viewers"];
     log_refusal(
         message_id::COLLECTOR_VIEWER_REFUSED,
         what,

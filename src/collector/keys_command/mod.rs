@@ -290,7 +290,7 @@ impl Site {
             return Err(Failure::NotPinned(host.to_owned()));
         }
         print(&format!(
-            "{host} is free for the key that reports under it next\n"
+            "{host} is no longer pinned: it will belong to the next key that reports under it\n"
         ))
     }
 
@@ -323,8 +323,8 @@ impl Site {
             return Err(Failure::NonePinned(key));
         }
         print(&format!(
-            "All {names} host name(s) of the key {key} are free for the keys that report under \
-             them next\n"
+            "All {names} host name(s) of the key {key} are no longer pinned: each will belong to the \
+             next key that reports under it\n"
         ))
     }
 

@@ -69,7 +69,7 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, theme: Theme, scroll: usize)
     for (mark, what) in [
         (theme.pick("●", "*"), "as it should be"),
         (theme.pick("◆", "+"), "something is worth a look"),
-        (theme.pick("▲", "!"), "something is not as it should be"),
+        (theme.pick("▲", "!"), "something needs attention"),
         (
             theme.pick("✗", "X"),
             "silent for 30 s; or gone, as the collector says",
