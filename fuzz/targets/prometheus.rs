@@ -42,7 +42,7 @@ fuzz_target!(|input: &[u8]| {
             address: None,
             trust: Trust::New,
         };
-        let _ = hosts.hear(now, peer, report);
+        let _ = hosts.ingest(now, peer, report);
     }
     let snapshot = hosts.snapshot(now, SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000));
     let mut exposition = Exposition::begin(snapshot, Vec::new());

@@ -136,7 +136,7 @@ fn hear(
         grid: grid.clone(),
         wire_bytes: json.len(),
     };
-    let Ok(heard) = hosts.hear(now, peer, report) else {
+    let Ok(heard) = hosts.ingest(now, peer, report) else {
         return Ok(());
     };
     assert_eq!(&*heard.name, name);

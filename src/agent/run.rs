@@ -172,7 +172,7 @@ impl Agent {
             Happened::MemoryShort => self.spare_memory(),
         }
         let now = Instant::now();
-        if self.sampling.ticker.take(now) {
+        if self.sampling.ticker.advance(now) {
             self.sample(SampleRequest::Metrics);
         }
         while let Some(want) = self

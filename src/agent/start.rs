@@ -16,7 +16,7 @@ use crate::agent::settings;
 use crate::agent::settings::{Inputs, KeyPolicy};
 use crate::base::exit::EXIT_CONFIG;
 use crate::curve::context::Context;
-use crate::dbus::stay::{Presence, enter};
+use crate::dbus::presence::{Presence, enter};
 use crate::dbus::{Bus, NAME};
 use crate::sources::Root;
 use crate::systemd::daemon::{Daemon, Failure};

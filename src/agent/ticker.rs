@@ -57,7 +57,7 @@ impl Ticker {
     }
 
     /// True once for each tick that is due at `now`, however many were missed.
-    pub(crate) fn take(&mut self, now: Instant) -> bool {
+    pub(crate) fn advance(&mut self, now: Instant) -> bool {
         let Some(beat) = &mut self.running else {
             return false;
         };
@@ -86,14 +86,14 @@ mod tests {
         let start = Instant::now();
         let mut ticker = Ticker::new(SECOND);
         assert_eq!(ticker.deadline(), None);
-        assert!(!ticker.take(start));
+        assert!(!ticker.advance(start));
         ticker.start(start);
         for beat in 1..5_u32 {
             let due = start + beat * SECOND;
             let early = start + beat * SECOND.saturating_sub(Duration::from_millis(1));
             assert_eq!(ticker.deadline(), Some(due));
-            assert!(!ticker.take(early));
-            assert!(ticker.take(due + Duration::from_millis(3)));
+            assert!(!ticker.advance(early));
+            assert!(ticker.advance(due + Duration::from_millis(3)));
         }
     }
 
@@ -103,8 +103,8 @@ mod tests {
         let mut ticker = Ticker::new(SECOND);
         ticker.start(start);
         let late = start + 100 * SECOND + Duration::from_millis(300);
-        assert!(ticker.take(late));
-        assert!(!ticker.take(late));
+        assert!(ticker.advance(late));
+        assert!(!ticker.advance(late));
         assert_eq!(ticker.deadline(), Some(late + SECOND));
     }
 
@@ -113,7 +113,7 @@ mod tests {
         let start = Instant::now();
         let mut ticker = Ticker::new(10 * SECOND);
         ticker.start(start);
-        assert!(ticker.take(start + 10 * SECOND));
+        assert!(ticker.advance(start + 10 * SECOND));
         ticker.set_interval(2 * SECOND);
         assert_eq!(ticker.deadline(), Some(start + 12 * SECOND));
         ticker.set_interval(60 * SECOND);
@@ -126,7 +126,7 @@ mod tests {
         let mut ticker = Ticker::new(60 * SECOND);
         ticker.start(start);
         ticker.set_interval(SECOND);
-        assert!(ticker.take(start + 30 * SECOND));
+        assert!(ticker.advance(start + 30 * SECOND));
         assert_eq!(ticker.deadline(), Some(start + 31 * SECOND));
     }
 

@@ -152,7 +152,7 @@ impl Fleet {
     }
 
     /// Records that a message was accepted; `changed` if the table must be saved soon.
-    pub(super) fn heard(&mut self, changed: bool) {
+    pub(super) fn note_message(&mut self, changed: bool) {
         if let Some(writer) = &mut self.writer {
             writer.seen();
             if changed {

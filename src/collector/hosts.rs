@@ -44,7 +44,7 @@ use host::{Kept, State};
 use machines::Machines;
 use peers::Peers;
 pub use types::{
-    Change, Due, Forgotten, Full, Heard, MAX_HOSTS, MAX_HOSTS_PER_CONNECTION, MAX_HOSTS_PER_KEY,
+    Change, Due, Forgotten, Full, Ingested, MAX_HOSTS, MAX_HOSTS_PER_CONNECTION, MAX_HOSTS_PER_KEY,
     MAX_KEPT, MAX_NEW_HOSTS_OF_NETWORK, MAX_NEW_OF_NETWORK, NotForgotten, Peer, Renamed, Report,
     Restored, Timing, Trust, Twin,
 };
@@ -154,12 +154,12 @@ impl Hosts {
     ///
     /// [`Full`] if a limit is reached. The host, if it is known on that connection, still
     /// counts as heard from.
-    pub fn hear(
+    pub fn ingest(
         &mut self,
         now: Instant,
         peer: Peer<'_>,
         report: Report<'_>,
-    ) -> Result<Heard, Full> {
+    ) -> Result<Ingested, Full> {
         let Report {
             host: name,
             kind,
@@ -243,7 +243,7 @@ impl Hosts {
         if ask_model {
             host.asked = Some(now);
         }
-        Ok(Heard {
+        Ok(Ingested {
             change,
             ask_model,
             model_may_go: model_waited && kind == GridKind::Metrics,

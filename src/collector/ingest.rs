@@ -8,7 +8,7 @@ use super::agents::Agents;
 use super::backlog::{Ahead, Backlog, News};
 use super::events;
 use super::fleet::Fleet;
-use super::hosts::{Change, Heard, Host, Peer, Report, says_refusable};
+use super::hosts::{Change, Host, Ingested, Peer, Report, says_refusable};
 use super::prometheus::naming::too_large;
 use super::refusal::{Refusal, Sender};
 use super::sinks::Passed;
@@ -45,7 +45,7 @@ struct Taken<'a> {
     kind: GridKind,
     /// The grid as it was sent.
     bytes: &'a [u8],
-    heard: Heard,
+    heard: Ingested,
 }
 
 /// Reads what agents send.
@@ -241,7 +241,7 @@ impl Ingest {
             address: address.as_deref(),
             trust,
         };
-        let heard = match fleet.hosts.hear(now, peer, report) {
+        let heard = match fleet.hosts.ingest(now, peer, report) {
             Ok(heard) => heard,
             Err(full) => {
                 fleet.was_full(now);
@@ -282,7 +282,7 @@ impl Ingest {
             heard,
         } = taken;
         let (name, change) = (heard.name, heard.change);
-        fleet.heard(change.is_some() || kind == GridKind::Model);
+        fleet.note_message(change.is_some() || kind == GridKind::Model);
         let time = *self.time.get_or_insert_with(SystemTime::now);
         if change == Some(Change::Appeared)
             && kind == GridKind::Metrics
@@ -353,7 +353,7 @@ impl Ingest {
         if let Refusal::Access(refusal @ AccessRefusal::NameTaken { host, key, .. }) = refusal {
             fleet
                 .access
-                .tell_name_taken(now, key, host, address, refusal);
+                .log_name_taken(now, key, host, address, refusal);
             return;
         }
         let tell = self

@@ -115,7 +115,7 @@ mod tests {
                 address: Some("127.0.0.1"),
                 trust: Trust::New,
             };
-            hosts.hear(now, peer, report).unwrap();
+            hosts.ingest(now, peer, report).unwrap();
         }
         hosts
     }

@@ -63,7 +63,7 @@ impl Pacer {
 
     /// A model is wanted over this connection.
     pub fn ask(&mut self, now: Instant, to: &RoutingIdBytes) -> Asked {
-        if self.waiting.is_empty() && self.take(now) {
+        if self.waiting.is_empty() && self.use_one(now) {
             return Asked::Now;
         }
         if self.known.contains(&**to) {
@@ -92,7 +92,7 @@ impl Pacer {
 
     /// The next connection to ask; to be called until there is none.
     pub fn take_due(&mut self, now: Instant) -> Option<RoutingIdBytes> {
-        if self.waiting.is_empty() || !self.take(now) {
+        if self.waiting.is_empty() || !self.use_one(now) {
             return None;
         }
         let to = self.waiting.pop_front()?;
@@ -104,8 +104,8 @@ impl Pacer {
         Some(to)
     }
 
-    /// Takes one out of the burst, if there is one.
-    fn take(&mut self, now: Instant) -> bool {
+    /// Uses one of the burst, and returns true if there was one.
+    fn use_one(&mut self, now: Instant) -> bool {
         let full = self.full.max(now) + INTERVAL;
         let there = full.saturating_duration_since(now) <= INTERVAL * BURST;
         if there {

@@ -175,7 +175,7 @@ impl InForce {
     }
 
     /// Puts what was read in force, or says why not.
-    pub(super) fn take(
+    pub(super) fn handle(
         &mut self,
         read: Read,
         fleet: &mut Fleet,

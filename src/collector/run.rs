@@ -231,7 +231,9 @@ impl Collector {
 
     /// Puts what was read in force, or says why not.
     fn reload_ended(&mut self, askers: Vec<Asker>, read: Read) {
-        let result = self.in_force.take(read, &mut self.fleet, &self.inbox.state);
+        let result = self
+            .in_force
+            .handle(read, &mut self.fleet, &self.inbox.state);
         self.ready_again();
         answer_all(askers, &result);
     }
@@ -266,7 +268,7 @@ impl Collector {
     fn handle_viewer(&mut self, first: FromAgent) -> Result<(), TransportError> {
         let (now, fleet) = (Instant::now(), &mut self.fleet);
         let access = &mut fleet.access;
-        fleet.viewers.hear(now, first, &mut |key| {
+        fleet.viewers.handle(now, first, &mut |key| {
             access.admit_viewer(now, Some(key)).is_ok()
         })
     }

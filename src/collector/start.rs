@@ -32,7 +32,7 @@ use crate::curve::keys::KeyPair;
 use crate::curve::router::{Listen, Router, RouterOptions};
 use crate::curve::zap::{Authenticator, Domain};
 use crate::dbus::name::{Ended, StartError};
-use crate::dbus::stay::{Presence, enter};
+use crate::dbus::presence::{Presence, enter};
 use crate::dbus::{Bus, COLLECTOR_NAME};
 use crate::systemd::daemon::{Daemon, Failure};
 use crate::systemd::log::LogControl;

@@ -18,7 +18,7 @@ pub(crate) mod log_control1;
 pub mod name;
 pub mod path;
 pub(crate) mod polkit;
-pub mod stay;
+pub mod presence;
 pub(crate) mod turns;
 
 pub use address::BusAddress;

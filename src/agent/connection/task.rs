@@ -42,7 +42,7 @@ pub(crate) async fn run(plan: ConnectionParams, mut orders: Orders) {
     }
     let settings = *orders.settings.borrow_and_update();
     let mut connection = Connection::new(plan, settings);
-    connection.tell(Event::Start, None).await;
+    connection.advance(Event::Start, None).await;
     while let Some(deadline) = connection.session.deadline() {
         connection.plan.progress.expect_by(deadline);
         let happened = tokio::select! {
@@ -58,7 +58,7 @@ pub(crate) async fn run(plan: ConnectionParams, mut orders: Orders) {
                 ),
             () = sleep_until(deadline.into()) => Happened::Deadline,
         };
-        connection.take(happened).await;
+        connection.handle(happened).await;
     }
     connection.plan.progress.done();
 }
@@ -132,13 +132,13 @@ impl Connection {
         }
     }
 
-    async fn take(&mut self, happened: Happened) {
+    async fn handle(&mut self, happened: Happened) {
         match happened {
-            Happened::Deadline => self.tell(Event::Tick, None).await,
-            Happened::Order(order) => self.obey(order).await,
-            Happened::Configured(settings) => self.tell(Event::Configure(settings), None).await,
+            Happened::Deadline => self.advance(Event::Tick, None).await,
+            Happened::Order(order) => self.handle_order(order).await,
+            Happened::Configured(settings) => self.advance(Event::Configure(settings), None).await,
             Happened::Reconnect => self.reconnect("").await,
-            Happened::Socket(event) => self.hear(event).await,
+            Happened::Socket(event) => self.handle_socket(event).await,
             Happened::LookedUp(found) => {
                 self.looking_up = false;
                 match found {
@@ -148,7 +148,7 @@ impl Connection {
                     }
                     Err(error) => {
                         self.detail = error;
-                        self.tell(Event::OpenFailed(OpenFailure::NameLookUp), None)
+                        self.advance(Event::OpenFailed(OpenFailure::NameLookUp), None)
                             .await;
                     }
                 }
@@ -156,7 +156,7 @@ impl Connection {
         }
     }
 
-    async fn obey(&mut self, order: Order) {
+    async fn handle_order(&mut self, order: Order) {
         match order {
             Order::Start => {}
             Order::Metrics(grid) | Order::Model { grid, .. } if self.is_renamed(&grid) => {
@@ -165,7 +165,7 @@ impl Connection {
             }
             Order::Metrics(grid) => {
                 self.look().await;
-                self.tell(Event::SampleReady, Some(&grid)).await;
+                self.advance(Event::SampleReady, Some(&grid)).await;
             }
             Order::Model { grid, link } => {
                 if link == self.link && self.connected_since.is_some() {
@@ -177,7 +177,7 @@ impl Connection {
                 if let Some(dealer) = self.dealer.take() {
                     dealer.close(LINGER);
                 }
-                self.tell(Event::Stop, None).await;
+                self.advance(Event::Stop, None).await;
             }
         }
     }
@@ -192,16 +192,16 @@ impl Connection {
     async fn reconnect(&mut self, why: &str) {
         self.ordered = true;
         why.clone_into(&mut self.detail);
-        self.tell(Event::Reconnect, None).await;
+        self.advance(Event::Reconnect, None).await;
     }
 
-    async fn hear(&mut self, event: DealerEvent) {
+    async fn handle_socket(&mut self, event: DealerEvent) {
         match event {
             DealerEvent::LinkUp => {
                 self.link += 1;
                 self.connected_since = Some(SystemTime::now());
                 self.detail.clear();
-                self.tell(Event::LinkUp, None).await;
+                self.advance(Event::LinkUp, None).await;
             }
             DealerEvent::LinkDown(cause) => {
                 let event = match cause {
@@ -217,7 +217,7 @@ impl Connection {
                     LinkDownCause::HandshakeFailed(failure) => handshake(failure),
                     other => other.to_string(),
                 };
-                self.tell(event, None).await;
+                self.advance(event, None).await;
             }
             DealerEvent::ConnectFailed(error) => {
                 self.detail = error.to_string();
@@ -233,7 +233,7 @@ impl Connection {
                         Err(())
                     }
                 };
-                self.tell(Event::Received(message), None).await;
+                self.advance(Event::Received(message), None).await;
             }
         }
     }
@@ -263,7 +263,7 @@ impl Connection {
                     self.dealer = Some(dealer);
                     self.routing_id = routing_id.to_string();
                     if first {
-                        self.tell(Event::Opened, None).await;
+                        self.advance(Event::Opened, None).await;
                     } else {
                         self.publish().await;
                     }
@@ -275,12 +275,12 @@ impl Connection {
                 }
             }
         }
-        self.tell(failure, None).await;
+        self.advance(failure, None).await;
     }
 
     /// Tells the session what happened and does what it decides. `sample` is what
     /// [`Event::SampleReady`] is about.
-    async fn tell(&mut self, event: Event, sample: Option<&Grid>) {
+    async fn advance(&mut self, event: Event, sample: Option<&Grid>) {
         let actions = self
             .session
             .handle(event, Instant::now(), &mut fastrand::f64);
@@ -329,7 +329,7 @@ impl Connection {
     async fn look(&mut self) {
         if let Some(dealer) = self.dealer.as_ref().filter(|dealer| dealer.is_up()) {
             let found = dealer.delivery().map(Delivery::from);
-            self.tell(Event::Looked(found), None).await;
+            self.advance(Event::Looked(found), None).await;
         }
     }
 

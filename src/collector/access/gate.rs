@@ -185,7 +185,7 @@ impl Gate {
                 Err(ClaimError::KeyFull) => return Err(AccessRefusal::TooManyNamesOfKey(key)),
             }
         }
-        self.seen.heard((listener, key), host, unix);
+        self.seen.note((listener, key), host, unix);
         self.seen_changed = true;
         Ok(trust)
     }

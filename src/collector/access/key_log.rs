@@ -145,7 +145,7 @@ impl KeyLog {
     }
 
     /// Records a message of a key that was let in, and the host that it names, if any.
-    pub fn heard(&mut self, who: Who, host: Option<&str>, unix: u64) {
+    pub fn note(&mut self, who: Who, host: Option<&str>, unix: u64) {
         let Some(record) = self.admitted.get_mut(&who) else {
             return;
         };
@@ -229,11 +229,11 @@ mod tests {
     fn what_a_key_did_is_known() {
         let mut seen = KeyLog::default();
         seen.knocked(who(1), "10.0.0.1", Decision::Any, 100);
-        seen.heard(who(1), None, 110);
-        seen.heard(who(1), Some("web1"), 120);
-        seen.heard(who(1), Some("web1"), 130);
+        seen.note(who(1), None, 110);
+        seen.note(who(1), Some("web1"), 120);
+        seen.note(who(1), Some("web1"), 130);
         // A message of a key that was not let in is not recorded.
-        seen.heard(who(2), Some("web2"), 130);
+        seen.note(who(2), Some("web2"), 130);
         assert_eq!(seen.len(), 1);
         let expected = Record {
             first_seen: 100,
@@ -286,7 +286,7 @@ mod tests {
         for number in 0..MAX_ADMITTED {
             seen.knocked(who(number), "", Decision::Any, number as u64);
             if number < 100 || number % 2 == 0 {
-                seen.heard(who(number), Some("host"), number as u64);
+                seen.note(who(number), Some("host"), number as u64);
             }
         }
         seen.knocked(who(MAX_ADMITTED), "", Decision::Any, 0);
@@ -305,7 +305,7 @@ mod tests {
         seen.knocked(who(1), "", Decision::Any, 0);
         for round in 0..10 {
             for number in 0..100 {
-                seen.heard(who(1), Some(&number.to_string()), round);
+                seen.note(who(1), Some(&number.to_string()), round);
             }
         }
         let names = |seen: &KeyLog| {
@@ -317,7 +317,7 @@ mod tests {
                 .collect::<Vec<_>>()
         };
         assert_eq!(names(&seen), ["0", "1", "2", "3", "4", "5", "6", "7"]);
-        seen.heard(who(1), Some("new"), HOST_FADES_S + 9);
+        seen.note(who(1), Some("new"), HOST_FADES_S + 9);
         assert_eq!(names(&seen), ["new", "1", "2", "3", "4", "5", "6", "7"]);
     }
 

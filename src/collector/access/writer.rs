@@ -143,7 +143,7 @@ impl Writer {
                     Ok((requests, problems)) => {
                         events::bad_requests(&problems);
                         if !requests.is_empty() {
-                            self.obey(requests, gate, now);
+                            self.handle_requests(requests, gate, now);
                             return;
                         }
                     }
@@ -193,7 +193,7 @@ impl Writer {
         }
     }
 
-    fn obey(&mut self, requests: Vec<Request>, gate: &mut Gate, now: Instant) {
+    fn handle_requests(&mut self, requests: Vec<Request>, gate: &mut Gate, now: Instant) {
         // There may be more than were taken, and those that failed are still there.
         self.look_at = Some(now + LOOK_AGAIN);
         let mut forget = Vec::new();

@@ -39,7 +39,7 @@ fn grid(text: &str, kind: GridKind) -> Grid {
 }
 
 /// What became of a report: its change, and whether the model is to be asked for.
-fn hear(
+fn ingest(
     hosts: &mut Hosts,
     now: Instant,
     from: &str,
@@ -52,16 +52,16 @@ fn hear(
         grid: grid(r#"{"sys.uptime": 1.5}"#, kind),
         wire_bytes: 19,
     };
-    let heard = hosts.hear(now, peer(&id(from)), report).unwrap();
+    let heard = hosts.ingest(now, peer(&id(from)), report).unwrap();
     (heard.change, heard.ask_model)
 }
 
 fn metrics(hosts: &mut Hosts, now: Instant, from: &str, host: &str) -> (Option<Change>, bool) {
-    hear(hosts, now, from, host, GridKind::Metrics)
+    ingest(hosts, now, from, host, GridKind::Metrics)
 }
 
 fn model(hosts: &mut Hosts, now: Instant, from: &str, host: &str) -> (Option<Change>, bool) {
-    hear(hosts, now, from, host, GridKind::Model)
+    ingest(hosts, now, from, host, GridKind::Model)
 }
 
 /// Everything due at `now`: connections pinged, and hosts gone.
@@ -110,7 +110,7 @@ fn what_a_host_said_last_is_kept() {
             grid: grid(text, kind),
             wire_bytes: text.len(),
         };
-        let heard = hosts.hear(now, peer(&id("A")), report).unwrap();
+        let heard = hosts.ingest(now, peer(&id("A")), report).unwrap();
         assert_eq!(*heard.grid, grid(text, kind));
     }
     let host = hosts.get("web1").unwrap();
@@ -275,7 +275,7 @@ fn one_connection_cannot_fill_the_table() {
             wire_bytes: 2,
         };
         hosts
-            .hear(now, peer(&id("A")), report)
+            .ingest(now, peer(&id("A")), report)
             .map(|_| ())
             .unwrap_err()
     };
@@ -307,7 +307,7 @@ fn grids_are_bounded_together() {
             wire_bytes,
         };
         hosts
-            .hear(now, peer(&id(&host.to_string())), report)
+            .ingest(now, peer(&id(&host.to_string())), report)
             .map(|heard| heard.change)
     };
     let appeared = Ok(Some(Change::Appeared));
@@ -347,7 +347,7 @@ fn the_table_is_bounded() {
         wire_bytes: 2,
     };
     let refused = hosts
-        .hear(now, peer(&id("Z")), report)
+        .ingest(now, peer(&id("Z")), report)
         .map(|_| ())
         .unwrap_err();
     assert_eq!(refused, Full::Hosts);
@@ -395,7 +395,7 @@ proptest! {
                 Step::Report { from, host, kind } => {
                     let known = plain.get(&host).map(|host| host.from);
                     let (change, ask) =
-                        hear(&mut hosts, now, &from.to_string(), &host.to_string(), kind);
+                        ingest(&mut hosts, now, &from.to_string(), &host.to_string(), kind);
                     match known {
                         None => prop_assert_eq!(change, Some(Change::Appeared)),
                         Some(known) if known == from => prop_assert_eq!(change, None),

@@ -118,7 +118,7 @@ pub struct Report<'a> {
 
 /// The result of a report.
 #[derive(Debug)]
-pub struct Heard {
+pub struct Ingested {
     /// The host that appeared or moved.
     pub change: Option<Change>,
     /// The collector does not know the host's model and has not asked recently: ask now.

@@ -165,7 +165,7 @@ impl Viewers {
     /// # Errors
     ///
     /// As [`receive`](Self::receive).
-    pub fn hear(
+    pub fn handle(
         &mut self,
         now: Instant,
         first: (RoutingIdBytes, Received),

@@ -92,7 +92,7 @@ fn of_a_host_that_is_gone_address_and_system_stay() {
             address: Some("192.0.2.7"),
             trust: Trust::New,
         };
-        hosts.hear(now, peer, report).unwrap();
+        hosts.ingest(now, peer, report).unwrap();
     };
     let known = |hosts: &Hosts| {
         let state = hosts.state_of(start, noon, "web1").unwrap();
@@ -143,7 +143,7 @@ fn one_key_cannot_fill_the_table() {
             address: Some("::1"),
             trust: Trust::New,
         };
-        hosts.hear(now, peer, report).map(|heard| heard.change)
+        hosts.ingest(now, peer, report).map(|heard| heard.change)
     };
     for number in 0..MAX_HOSTS_PER_KEY {
         let heard = say(&mut hosts, now, number / 50, 1, number);
@@ -198,7 +198,7 @@ fn hosts_that_are_gone_make_room() {
         grid: Grid::default(),
         wire_bytes: 2,
     };
-    let heard = hosts.hear(later, peer(&id("Z")), report).unwrap();
+    let heard = hosts.ingest(later, peer(&id("Z")), report).unwrap();
     let forgotten = heard.forgotten.unwrap();
     assert_eq!((&*forgotten.name, forgotten.last_seen), ("1", start));
     assert_eq!((hosts.gone(), hosts.table.len()), (0, MAX_HOSTS));
@@ -248,7 +248,7 @@ fn a_restart_loses_no_host() {
             address: Some("::1"),
             trust: Trust::New,
         };
-        let heard = hosts.hear(start, peer, report).unwrap();
+        let heard = hosts.ingest(start, peer, report).unwrap();
         (heard.change, heard.ask_model)
     };
     let appeared = Some(Change::Appeared);

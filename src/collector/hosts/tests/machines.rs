@@ -27,7 +27,7 @@ fn say(
         address: Some(address),
         trust: Trust::New,
     };
-    hosts.hear(now, peer, report).unwrap().twin
+    hosts.ingest(now, peer, report).unwrap().twin
 }
 
 /// Those that are gone and those that were renamed, up to a time.
@@ -378,7 +378,7 @@ fn say_model(
         address: Some(address),
         trust: Trust::New,
     };
-    hosts.hear(now, peer, report).unwrap().twin
+    hosts.ingest(now, peer, report).unwrap().twin
 }
 
 /// The ids of the boots say that a second later is no late message.

@@ -39,7 +39,7 @@ fn say_grid(
         grid: grid.clone(),
         wire_bytes,
     };
-    hosts.hear(now, peer, report).map(|heard| heard.change)
+    hosts.ingest(now, peer, report).map(|heard| heard.change)
 }
 
 /// How many new keys from there are heard, one after the other, and what the next one is told.

@@ -30,7 +30,7 @@ fn say(
         address: Some("::1"),
         trust: Trust::New,
     };
-    hosts.hear(now, peer, report).map(|heard| heard.change)
+    hosts.ingest(now, peer, report).map(|heard| heard.change)
 }
 
 fn large(
@@ -153,7 +153,7 @@ fn full(now: Instant, crowds: u8) -> Hosts {
             grid: Grid::default(),
             wire_bytes: 2,
         };
-        hosts.hear(now, peer, report).unwrap();
+        hosts.ingest(now, peer, report).unwrap();
     }
     hosts
 }
