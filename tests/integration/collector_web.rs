@@ -483,7 +483,7 @@ async fn only_its_own_names_are_answered_to() {
         Some("text/plain; charset=utf-8")
     );
     let line = collector
-        .logged("for evil.example, as that is no name")
+        .logged("for evil.example: that is not a name of this collector")
         .await;
     assert!(line.contains("Refused a request of 127.0.0.1"), "{line}");
     for (request, status) in [
