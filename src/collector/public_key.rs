@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
-use rustix::process::geteuid;
 use tokio::time::timeout;
 
 use super::keys::{Found, service_state};
@@ -53,13 +52,10 @@ pub enum Next {
 }
 
 /// Asks the running collector, where the settings are `the_services`, and else reads what is
-/// there. `may_compare` where the settings were read as that collector reads them.
+/// there. `is_root` if root asks, although root's rights were given up since: then the settings
+/// were read as that collector reads them.
 #[must_use]
-pub fn answer(
-    loaded: Result<Loaded, ConfigError>,
-    the_services: bool,
-    may_compare: bool,
-) -> Answer {
+pub fn answer(loaded: Result<Loaded, ConfigError>, the_services: bool, is_root: bool) -> Answer {
     let bus = match &loaded {
         Ok(loaded) => loaded.settings.bus.clone(),
         Err(_) => BusAddress::System,
@@ -71,7 +67,7 @@ pub fn answer(
         (Some((key, next)), Ok(loaded)) => {
             // What this process sees of the next start counts, a credential say.
             let next = match loaded.keys {
-                Found::Keys(keys) if may_compare && keys.pair.public != key => {
+                Found::Keys(keys) if is_root && keys.pair.public != key => {
                     Next::Other(keys.pair.public, keys.path)
                 }
                 Found::Keys(_) | Found::Unclear(_) | Found::Nowhere { .. } => next,
@@ -79,7 +75,7 @@ pub fn answer(
             Answer::Running(key, next)
         }
         (Some((key, next)), Err(_)) => Answer::Running(key, next),
-        (None, Err(error)) => unknown(error, the_services && !geteuid().is_root()),
+        (None, Err(error)) => unknown(error, the_services && !is_root),
         (None, Ok(loaded)) => match loaded.keys {
             Found::Keys(keys) => Answer::Kept(keys.pair.public),
             Found::Unclear(path) => Answer::OnlyTheServices(path),

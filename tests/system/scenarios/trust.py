@@ -358,6 +358,7 @@ def roots_commands_follow_no_link_of_the_services_user(m):
             said = m.execute("timeout", "20", "metrics-collector", *command)
             m.expect_true(f"{attack}; {command}: it ends", said.returncode != 124)
             m.expect_true("no word of the file", "root:" not in said.stdout + said.stderr)
+            m.expect_true("root is not sent to root", "as root" not in said.stderr)
     m.expect("/etc/shadow", m.run("stat", "-c", "%a %U %Y", "/etc/shadow"), shadow)
     # A daemon that root starts by hand there is the user's.
     m.run(*AS_COLLECTOR, "sh", "-c", f"cd {STATE} && rm -f collector.key_secret keys.json")
