@@ -267,7 +267,8 @@ def name_starts_only_an_enabled_agent(m):
     m.expect("active state", m.unit("ActiveState"), "inactive")
     m.run("systemctl", "enable", AGENT)
     m.expect_match("version", m.run(*get_property("Version")), r"\d+\.\d+\.\d+")
-    m.expect("active state", m.unit("ActiveState"), "active")
+    # It answers on the bus a moment before it says that it is ready.
+    m.eventually("active state", lambda: m.unit("ActiveState"), "active")
     m.run("systemctl", "disable", "--now", AGENT)
     m.expect_refused("disabled again", *get_property("Version"))
     m.expect("active state", m.unit("ActiveState"), "inactive")
