@@ -51,7 +51,7 @@ impl Ticker {
         }
     }
 
-    /// When to call [`take`](Self::take) next; None at rest.
+    /// When to call [`advance`](Self::advance) next; None at rest.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.running.map(|beat| beat.next)
     }
