@@ -1,11 +1,14 @@
 //! What root checks with the eyes of the service.
 
 use super::*;
+use crate::base::durable::owner::{
+    self,
+    tests::{NOBODY, is_root},
+};
+use crate::config::service::ServiceView;
 
 #[test]
 fn what_the_service_cannot_see_is_refused() {
-    use crate::config::service::ServiceView;
-
     let mut host = Host::new();
     host.pair("hidden", "c");
     host.pair("hidden", "agent");
@@ -37,8 +40,6 @@ fn what_the_service_cannot_see_is_refused() {
 
 #[test]
 fn what_only_the_service_sees_is_a_note() {
-    use crate::config::service::ServiceView;
-
     let mut host = Host::new();
     host.pair("etc/curve", "agent");
     host.etc(&format!(
@@ -57,8 +58,6 @@ fn what_only_the_service_sees_is_a_note() {
 
 #[test]
 fn a_credential_of_the_next_start_is_checked_where_it_is() {
-    use crate::config::service::ServiceView;
-
     let mut host = Host::new();
     host.pair("etc/curve", "agent");
     let key = host.pair("store", "a.collector");
@@ -89,12 +88,6 @@ fn a_credential_of_the_next_start_is_checked_where_it_is() {
 /// With the rights of a user that may not go where systemd keeps a dynamic user's state.
 #[test]
 fn the_state_of_a_dynamic_user_is_not_refused() {
-    use crate::base::durable::owner::{
-        self,
-        tests::{NOBODY, is_root},
-    };
-    use crate::config::service::ServiceView;
-
     if !is_root() {
         return;
     }
@@ -124,12 +117,6 @@ fn the_state_of_a_dynamic_user_is_not_refused() {
 /// What root has seen there counts as if the service had read it.
 #[test]
 fn the_state_of_a_dynamic_user_is_checked_where_root_sees_it() {
-    use crate::base::durable::owner::{
-        self,
-        tests::{NOBODY, is_root},
-    };
-    use crate::config::service::ServiceView;
-
     if !is_root() {
         return;
     }
