@@ -1,6 +1,7 @@
 //! What several rooms need and no crate has: text for people and terminals, the terminal itself,
 //! a pager, words for a shell, files that outlast a crash, a connection to a message bus that
-//! reads no message without bound, what threads share, how the daemons wait, and how they end.
+//! reads no message without bound, threads and what they share, how the daemons wait, and how they
+//! end.
 //!
 //! Names, addresses and messages come from peers, from files and from the bus. Whatever of them
 //! a person sees, in a log, a table, a status line or an error, goes through [`text`]; a command
@@ -23,3 +24,4 @@ pub mod terminal;
 pub mod text;
 pub mod throttle;
 pub(crate) mod waiting;
+pub(crate) mod worker;

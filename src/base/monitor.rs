@@ -1,7 +1,7 @@
 //! What threads share: values behind a lock, and a wait until they have changed.
 //!
-//! Owns neither the thread nor its queue: how much may wait, what is dropped and what an end means
-//! differs for each that has one.
+//! Owns neither the thread nor its queue. Those whose queue is jobs, counted, have
+//! [`Worker`](super::worker::Worker) for both; docs/decisions.md says which are not, and why.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

@@ -2,7 +2,7 @@
 //!
 //! A thread that the system does not have is an error like any other, which the work's
 //! caller gets; tokio's own blocking threads would panic. There are never more than
-//! [`MAX_THREADS`].
+//! [`MAX_THREADS`], but for those of callers that have a bound of their own ([`on_a_thread`]).
 
 use std::future::Future;
 use std::io;
@@ -38,21 +38,32 @@ pub(crate) fn offload<T: Send + 'static>(
         return Offloaded::Refused(Some(io::Error::other(text)));
     };
     let (done, result) = oneshot::channel();
-    let started = thread::Builder::new()
-        .name(thread.to_owned())
-        .spawn(move || {
-            let outcome = work();
-            drop(place);
-            // The caller may have gone.
-            let _ = done.send(outcome);
-        });
+    let started = on_a_thread(thread, move || {
+        let outcome = work();
+        drop(place);
+        // The caller may have gone.
+        let _ = done.send(outcome);
+    });
     match started {
-        Ok(_) => Offloaded::Working(result),
+        Ok(()) => Offloaded::Working(result),
         Err(error) => {
             let text = format!("cannot start a thread: {error}");
             Offloaded::Refused(Some(io::Error::new(error.kind(), text)))
         }
     }
+}
+
+/// Does the work on a thread of its own, for those who bound their threads themselves.
+///
+/// # Errors
+///
+/// The system has no thread left.
+pub(crate) fn on_a_thread(
+    thread: &'static str,
+    work: impl FnOnce() + Send + 'static,
+) -> io::Result<()> {
+    let builder = thread::Builder::new().name(thread.to_owned());
+    builder.spawn(work).map(drop)
 }
 
 impl<T> Future for Offloaded<T> {

@@ -182,14 +182,14 @@ impl Fleet {
     }
 
     /// Saves the hosts for the last time.
-    pub(super) fn keep_last(&mut self) {
+    pub(super) async fn keep_last(&mut self) {
         let Some(writer) = self.writer.take() else {
             return;
         };
         let last = writer
             .anything_new()
             .then(|| self.hosts.snapshot(Instant::now(), SystemTime::now()));
-        if let Some(outcome) = writer.finish(last, FAREWELL) {
+        if let Some(outcome) = writer.finish(last, FAREWELL).await {
             log_outcome(&outcome);
         }
     }

@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 
 use super::line::Line;
 use crate::base::monitor::Monitor;
+use crate::base::offload::on_a_thread;
 
 /// Most bytes that wait for the reader: some seconds of a fleet of 10,000 hosts.
 pub const MAX_WAITING_BYTES: usize = 8 * 1024 * 1024;
@@ -74,9 +75,7 @@ impl Printer {
             shared: Arc::clone(&shared),
             line: Vec::new(),
         };
-        thread::Builder::new()
-            .name("print".to_owned())
-            .spawn(move || shared.write_all(output))?;
+        on_a_thread("print", move || shared.write_all(output))?;
         Ok(printer)
     }
 

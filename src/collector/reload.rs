@@ -4,11 +4,9 @@
 //! a time. A caller that asks meanwhile gets the next reading: the files may have changed since
 //! this one began. Either all of the new settings are in force afterwards, or none.
 
-use std::io;
 use std::sync::Arc;
-use std::thread;
 
-use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use super::events;
 use super::fleet::Fleet;
@@ -17,6 +15,7 @@ use super::keys::Found;
 use super::prometheus::own::{self, Figure};
 use super::settings::{self, Inputs, Loaded, Settings, restart_needed};
 use super::state::CollectorState;
+use crate::base::offload::{Offloaded, offload};
 use crate::curve::keys::PublicKey;
 use crate::systemd::log::LogControl;
 
@@ -34,7 +33,7 @@ pub(super) type Read = Result<Box<Loaded>, ReloadError>;
 pub(super) struct Reloads {
     inputs: Arc<Inputs>,
     waiting: Vec<Asker>,
-    running: Option<(Vec<Asker>, oneshot::Receiver<Read>)>,
+    running: Option<(Vec<Asker>, Offloaded<Read>)>,
 }
 
 impl Reloads {
@@ -63,7 +62,7 @@ impl Reloads {
         let read = match &mut self.running {
             Some((_, running)) => running
                 .await
-                .unwrap_or_else(|_| Err(ReloadError::NotRead("its thread has ended".to_owned()))),
+                .unwrap_or_else(|error| Err(ReloadError::NotRead(error.to_string()))),
             None => std::future::pending().await,
         };
         let askers = self.running.take().map(|(askers, _)| askers);
@@ -88,7 +87,7 @@ impl Reloads {
             let _ = answer.send(next.map_err(|error| ReloadError::Invalid(error.to_string())));
         };
         // Where there is no thread the answer is dropped with the work, and the caller told.
-        let _ = on_a_thread(work);
+        drop(offload("files", work));
     }
 
     /// Returns true if a reading is running.
@@ -101,34 +100,13 @@ impl Reloads {
             return;
         }
         let askers = std::mem::take(&mut self.waiting);
-        let (done, running) = oneshot::channel();
-        match read_aside(Arc::clone(&self.inputs), done) {
-            Ok(()) => self.running = Some((askers, running)),
-            Err(error) => {
-                let text = format!("cannot start a thread: {error}");
-                answer_all(askers, &Err(ReloadError::NotRead(text)));
-            }
-        }
-    }
-}
-
-fn read_aside(inputs: Arc<Inputs>, done: oneshot::Sender<Read>) -> io::Result<()> {
-    let work = move || {
-        let loaded = settings::load(&inputs);
-        // The loop may have ended.
-        let _ = done.send(match loaded {
+        let inputs = Arc::clone(&self.inputs);
+        let read = move || match settings::load(&inputs) {
             Ok(loaded) => Ok(Box::new(loaded)),
             Err(error) => Err(ReloadError::Invalid(error.to_string())),
-        });
-    };
-    on_a_thread(work)
-}
-
-fn on_a_thread(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
-    thread::Builder::new()
-        .name("files".to_owned())
-        .spawn(work)
-        .map(drop)
+        };
+        self.running = Some((askers, offload("files", read)));
+    }
 }
 
 /// The key pair that was found, where it is not the one in force.

@@ -193,7 +193,7 @@ impl Collector {
         events::stopping(why, &totals);
         // First what would be lost for good: a receiver of samples may be slow, and is waited
         // for last. All of it takes 5 s at most, of the unit's 10.
-        self.fleet.keep_last();
+        self.fleet.keep_last().await;
         self.fleet.access.finish().await;
         self.fleet.sinks.finish();
         Ok(())

@@ -12,6 +12,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
 use crate::base::columns::fit;
+use crate::base::offload::on_a_thread;
 use crate::base::{locale, terminal};
 
 /// The alternate screen, without a cursor (xterm's ctlseqs, DEC private modes 1049 and 25).
@@ -63,7 +64,7 @@ impl Screen {
         let input = io::stdin().is_terminal();
         let screen = Self {
             before: input.then(|| termios::tcgetattr(io::stdin())).transpose()?,
-            keys: if input { keys() } else { mpsc::channel(1).1 },
+            keys: if input { keys()? } else { mpsc::channel(1).1 },
             resized: signal(SignalKind::window_change())?,
             stop: signal(SignalKind::from_raw(ToSend::TSTP.as_raw()))?,
             ends: [
@@ -284,17 +285,17 @@ impl Typed {
 
 /// What is typed, read by a thread that ends with the process: nothing else can interrupt a
 /// read of a terminal.
-fn keys() -> mpsc::Receiver<u8> {
+fn keys() -> io::Result<mpsc::Receiver<u8>> {
     let (sender, receiver) = mpsc::channel(KEYS);
-    std::thread::spawn(move || {
+    on_a_thread("keys", move || {
         let mut key = [0];
         while let Ok(1) = io::stdin().read(&mut key) {
             if let Err(mpsc::error::TrySendError::Closed(_)) = sender.try_send(key[0]) {
                 break;
             }
         }
-    });
-    receiver
+    })?;
+    Ok(receiver)
 }
 
 #[cfg(test)]

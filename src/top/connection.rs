@@ -6,11 +6,11 @@ use std::future::pending;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use tokio::task::JoinHandle;
 use tokio::time::{sleep_until, timeout};
 
 use super::known::{Known, KnownError};
 use super::link::{Action, Event, Link, Status, Trouble};
+use crate::base::offload::{Offloaded, offload};
 use crate::curve::context::Context;
 use crate::curve::dealer::{Dealer, DealerEvent, DealerOptions, RoutingId};
 use crate::curve::endpoint::Endpoint;
@@ -32,7 +32,7 @@ pub struct Connection {
     dealer: Option<Dealer>,
     /// Where the collector's key is to be remembered once it has proved to have it.
     remember: Option<Known>,
-    remembering: Option<JoinHandle<Result<(), KnownError>>>,
+    remembering: Option<Offloaded<Result<(), KnownError>>>,
 }
 
 /// How long the disk may take when the process wants to end.
@@ -140,7 +140,7 @@ impl Connection {
             let (endpoint, key) = (self.endpoint.clone(), self.server_key);
             // A disk may hang.
             let write = move || known.remember(&endpoint, key);
-            self.remembering = Some(tokio::task::spawn_blocking(write));
+            self.remembering = Some(offload("known", write));
         }
     }
 

@@ -5,7 +5,6 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
@@ -19,6 +18,7 @@ use tokio::sync::mpsc;
 
 use super::view::theme::Theme;
 use crate::base::exit::EXIT_SOFTWARE;
+use crate::base::offload::on_a_thread;
 
 /// Maximum number of keys that wait. If a key is held down, some are lost.
 const KEYS: usize = 64;
@@ -139,29 +139,27 @@ pub fn columns() -> Option<u16> {
 /// There is no thread to be had.
 pub fn keys() -> io::Result<mpsc::Receiver<Input>> {
     let (sender, receiver) = mpsc::channel(KEYS);
-    thread::Builder::new()
-        .name("keys".to_owned())
-        .spawn(move || {
-            loop {
-                let input = match event::read() {
-                    Ok(Event::Key(key)) => Input::Key(key),
-                    Ok(Event::Resize(..)) => Input::Resized,
-                    Ok(_) => continue,
-                    Err(_) => Input::Gone,
-                };
-                let sent = match input {
-                    // These must not be lost.
-                    Input::Resized | Input::Gone => sender.blocking_send(input).is_ok(),
-                    Input::Key(_) => !matches!(
-                        sender.try_send(input),
-                        Err(mpsc::error::TrySendError::Closed(_))
-                    ),
-                };
-                if !sent || input == Input::Gone {
-                    break;
-                }
+    on_a_thread("keys", move || {
+        loop {
+            let input = match event::read() {
+                Ok(Event::Key(key)) => Input::Key(key),
+                Ok(Event::Resize(..)) => Input::Resized,
+                Ok(_) => continue,
+                Err(_) => Input::Gone,
+            };
+            let sent = match input {
+                // These must not be lost.
+                Input::Resized | Input::Gone => sender.blocking_send(input).is_ok(),
+                Input::Key(_) => !matches!(
+                    sender.try_send(input),
+                    Err(mpsc::error::TrySendError::Closed(_))
+                ),
+            };
+            if !sent || input == Input::Gone {
+                break;
             }
-        })?;
+        }
+    })?;
     Ok(receiver)
 }
 

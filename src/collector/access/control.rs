@@ -17,10 +17,10 @@ use super::key_log::KeyLog;
 use super::refusal::AccessRefusal;
 use super::state::{Owned, State, StateError};
 use super::watch::{Armed, Watch, arm};
-use super::worker::Worker;
 use super::writer::{self, Writer};
 use super::{Authorized, Listener, Settings};
 use crate::base::throttle::Throttle;
+use crate::base::worker::Worker;
 use crate::collector::events;
 use crate::collector::hosts::Trust;
 use crate::curve::context::TransportError;
@@ -165,7 +165,7 @@ impl Access {
             writer,
             moment: moment(now),
         };
-        access.lists.give(());
+        access.lists.submit(());
         match timeout(FIRST_READING, access.lists.done()).await {
             Ok(read) => {
                 access.take_lists(read, Instant::now());
@@ -352,7 +352,7 @@ impl Access {
             }
             Kind::ReadingDue => {
                 self.read_at = None;
-                self.lists.give(());
+                self.lists.submit(());
             }
         }
         Ok(Handled {
@@ -453,7 +453,7 @@ fn reader(settings: &Settings) -> io::Result<Worker<(), ListsRead>> {
     .concat();
     let mut agents = Directories::new(&settings.agents_directories);
     let mut viewers = Directories::new(&settings.viewers_directories);
-    Worker::start("allow lists", move |()| {
+    Worker::start("allow lists", 1, move |()| {
         // Armed before they are read, so that no change in between is missed.
         let watch = arm(&paths);
         let now = SystemTime::now();

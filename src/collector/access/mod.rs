@@ -10,8 +10,8 @@
 //! - [`directory`]: allow lists read from directories of certificates;
 //! - [`watch`]: notices from the kernel that such a directory has changed;
 //! - [`state`]: the files that outlast a restart, and who may write them;
-//! - [`worker`]: the threads on which files are touched;
-//! - [`control`]: all of it on the collector's loop.
+//! - [`control`]: all of it on the collector's loop. Files are touched on threads
+//!   ([`Worker`](crate::base::worker::Worker)).
 //!
 //! It does not open up by accident: if a directory cannot be read, its list stays as it was; if
 //! the file of pins cannot be read, the collector does not start; a message without a key is
@@ -27,7 +27,6 @@ mod refusal;
 mod shut_out;
 pub mod state;
 mod watch;
-mod worker;
 mod writer;
 
 use std::ffi::OsString;

@@ -15,9 +15,9 @@ use super::gate::Gate;
 use super::pins::Pins;
 use super::state::{Action, KnownKeys, Owned, Request, StateError};
 use super::watch::{Armed, Watch, arm};
-use super::worker::Worker;
 use crate::base::throttle::Throttle;
 use crate::base::waiting::until;
+use crate::base::worker::Worker;
 use crate::collector::events;
 use crate::curve::keys::PublicKey;
 
@@ -106,7 +106,7 @@ impl Writer {
     /// Starts to save things, as their owner.
     pub(super) fn start(owned: Owned, now: Instant) -> io::Result<Self> {
         Ok(Self {
-            worker: Worker::start("access state", move |job| work(&owned, job))?,
+            worker: Worker::start("access state", 1, move |job| work(&owned, job))?,
             watch: None,
             look_at: Some(now),
             pins_at: now,
@@ -182,14 +182,14 @@ impl Writer {
         }
         if self.look_at.is_some_and(|at| at <= now) {
             self.look_at = None;
-            self.worker.give(Job::Look);
+            self.worker.submit(Job::Look);
             return;
         }
         let pins = gate.pins_changed() && self.pins_at <= now;
         let keys = gate.seen_changed() && self.keys_at <= now;
         if pins || keys {
             let keep = self.keep(pins, keys, gate, now);
-            self.worker.give(Job::Keep(keep));
+            self.worker.submit(Job::Keep(keep));
         }
     }
 
@@ -224,7 +224,7 @@ impl Writer {
             done: requests,
             ..self.keep(true, record, gate, now)
         };
-        self.worker.give(Job::Keep(keep));
+        self.worker.submit(Job::Keep(keep));
     }
 
     /// What must be saved; it is marked as saved.
@@ -262,7 +262,7 @@ impl Writer {
                 return;
             }
             let keep = self.keep(pins, keys, gate, now);
-            self.worker.give(Job::Keep(keep));
+            self.worker.submit(Job::Keep(keep));
             if let Outcome::Kept { pins, keys, .. } = self.worker.done().await {
                 for error in [pins.err(), keys.err()].into_iter().flatten() {
                     events::access_not_kept(&error, 0);

@@ -18,7 +18,6 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use self::queue::{Item, LIMITS, Limits};
@@ -26,6 +25,7 @@ use self::shared::Shared;
 use self::target::Worker;
 use super::events::push as events;
 use super::settings::RemoteWrite;
+use crate::base::offload::on_a_thread;
 use crate::config::ConnectionName;
 use crate::protocol::grid::Grid;
 use crate::protocol::message::GridKind;
@@ -161,9 +161,7 @@ impl Pushes {
             settings.clone(),
             before.map(|(_, shared)| (Arc::clone(shared), deadline)),
         );
-        thread::Builder::new()
-            .name("push".to_owned())
-            .spawn(move || worker.run())?;
+        on_a_thread("push", move || worker.run())?;
         Ok(Running {
             settings: settings.clone(),
             shared,

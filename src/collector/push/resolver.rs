@@ -8,13 +8,13 @@ use std::io;
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
 
 use ureq::config::Config;
 use ureq::http::Uri;
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::NextTimeout;
 
+use crate::base::offload::on_a_thread;
 use crate::curve::endpoint::{Endpoint, Host, link_local};
 
 /// HTTP's; TLS is not for addresses of a link.
@@ -86,14 +86,11 @@ impl OneQuestion {
 
 fn begin(name: String) -> io::Result<Receiver<Answer>> {
     let (answer, answered) = sync_channel(1);
-    let work = move || {
+    on_a_thread("push-resolver", move || {
         let found = name.to_socket_addrs();
         // The caller may have gone.
         let _ = answer.send(found.map(|found| found.take(MAX_ADDRESSES).collect()));
-    };
-    thread::Builder::new()
-        .name("push-resolver".to_owned())
-        .spawn(work)?;
+    })?;
     Ok(answered)
 }
 

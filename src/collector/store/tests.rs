@@ -341,8 +341,8 @@ fn a_disk_that_takes_nothing_is_told_once_and_costs_nothing_that_is_there() {
     assert_eq!(names(&restore(dir.path()).found), ["web4"]);
 }
 
-#[test]
-fn the_last_words_are_written_in_bounded_time() {
+#[tokio::test]
+async fn the_last_words_are_written_in_bounded_time() {
     let dir = tempfile::tempdir().unwrap();
     let now = Instant::now();
     let all = |name| snapshot(vec![host(name, Presence::Reporting, None)]);
@@ -351,13 +351,15 @@ fn the_last_words_are_written_in_bounded_time() {
     assert!(
         writer
             .finish(Some(all("web2")), Duration::from_secs(30))
+            .await
             .is_none()
     );
     assert_eq!(names(&restore(dir.path()).found), ["web2"]);
 
     // Without any time no disk is fast enough.
     let writer = Writer::start(dir.path().to_owned(), now).unwrap();
-    let Some(Outcome::Failed(error)) = writer.finish(Some(all("web3")), Duration::ZERO) else {
+    let Some(Outcome::Failed(error)) = writer.finish(Some(all("web3")), Duration::ZERO).await
+    else {
         panic!("it is told");
     };
     assert!(

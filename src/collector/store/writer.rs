@@ -3,22 +3,22 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant};
+
+use tokio::time::timeout;
 
 use super::FILE_NAME;
 use super::file::replace;
 use super::pace::Pace;
 use crate::base::durable::FileError;
-use crate::base::monitor::Monitor;
+use crate::base::worker::Worker;
 use crate::collector::hosts::snapshot::Snapshot;
 use crate::metrics::LatestMetrics;
 
 /// Keeps what the collector knows of its hosts.
 #[derive(Debug)]
 pub struct Writer {
-    shared: Arc<Monitor<State>>,
+    worker: Worker<Snapshot, Result<(), FileError>>,
     pace: Pace,
     /// The last writing has failed, and that was told.
     failing: bool,
@@ -35,14 +35,8 @@ pub enum Outcome {
     KeptAgain,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    /// To be written next.
-    wanted: Option<Snapshot>,
-    writing: bool,
-    ended: Option<Result<(), FileError>>,
-    last: bool,
-}
+/// Most snapshots at a time: the one that is being written, and the last one.
+const SNAPSHOTS: usize = 2;
 
 impl Writer {
     /// Keeps the hosts in this directory from now on.
@@ -51,17 +45,14 @@ impl Writer {
     ///
     /// The system has no thread left.
     pub fn start(directory: PathBuf, now: Instant) -> io::Result<Self> {
-        let shared = Arc::<Monitor<State>>::default();
-        let writer = Self {
-            shared: Arc::clone(&shared),
+        let path = directory.join(FILE_NAME);
+        let write = move |snapshot| write(snapshot, &directory);
+        Ok(Self {
+            worker: Worker::start("state", SNAPSHOTS, write)?,
             pace: Pace::new(now),
             failing: false,
-            path: directory.join(FILE_NAME),
-        };
-        thread::Builder::new()
-            .name("state".to_owned())
-            .spawn(move || write_all(&shared, &directory))?;
-        Ok(writer)
+            path,
+        })
     }
 
     /// A host was heard from.
@@ -83,13 +74,16 @@ impl Writer {
     /// Begins to write these hosts.
     pub fn keep(&mut self, now: Instant, snapshot: Snapshot) {
         self.pace.begun(now);
-        self.shared.lock().wanted = Some(snapshot);
-        self.shared.notify();
+        self.worker.submit(snapshot);
     }
 
     /// What has come of the last writing, where it is to be told; to be asked now and then.
     pub fn outcome(&mut self) -> Option<Outcome> {
-        let ended = self.shared.lock().ended.take()?;
+        let ended = self.worker.try_done()?;
+        self.ended(ended)
+    }
+
+    fn ended(&mut self, ended: Result<(), FileError>) -> Option<Outcome> {
         self.pace.ended(ended.is_ok());
         let failed_before = std::mem::replace(&mut self.failing, ended.is_err());
         match ended {
@@ -107,53 +101,33 @@ impl Writer {
 
     /// Writes these hosts, if any, for the last time, and waits until all is written, for
     /// at most this long: what is kept then is what was kept before.
-    #[must_use]
-    pub fn finish(mut self, last: Option<Snapshot>, patience: Duration) -> Option<Outcome> {
-        let mut state = self.shared.lock();
-        state.wanted = last.or(state.wanted.take());
-        state.last = true;
-        self.shared.notify();
-        let unwritten = |state: &mut State| state.writing || state.wanted.is_some();
-        let (state, in_time) = self.shared.wait_while_for(state, patience, unwritten);
-        drop(state);
-        if !in_time {
+    pub async fn finish(mut self, last: Option<Snapshot>, patience: Duration) -> Option<Outcome> {
+        if let Some(last) = last {
+            self.worker.submit(last);
+        }
+        let mut ended = None;
+        let all = async {
+            while self.worker.is_busy() {
+                ended = Some(self.worker.done().await);
+            }
+        };
+        if timeout(patience, all).await.is_err() {
             let source = io::Error::new(io::ErrorKind::TimedOut, "it takes too long");
             return Some(Outcome::Failed(FileError {
-                path: self.path.clone(),
+                path: self.path,
                 action: "write it in time",
                 source,
             }));
         }
-        self.outcome()
+        ended.and_then(|ended| self.ended(ended))
     }
 }
 
-impl Drop for Writer {
-    /// The thread ends, once it has written what it was given.
-    fn drop(&mut self) {
-        self.shared.lock().last = true;
-        self.shared.notify();
+/// The thread's part.
+fn write(mut snapshot: Snapshot, directory: &Path) -> Result<(), FileError> {
+    for host in &mut snapshot.hosts {
+        // Not kept, and not to be held while a slow disk takes the rest.
+        host.metrics = LatestMetrics::default();
     }
-}
-
-/// The thread.
-fn write_all(shared: &Monitor<State>, directory: &Path) {
-    let mut state = shared.lock();
-    loop {
-        state = shared.wait_while(state, |state| state.wanted.is_none() && !state.last);
-        let Some(mut snapshot) = state.wanted.take() else {
-            return;
-        };
-        state.writing = true;
-        drop(state);
-        for host in &mut snapshot.hosts {
-            // Not kept, and not to be held while a slow disk takes the rest.
-            host.metrics = LatestMetrics::default();
-        }
-        let ended = replace(directory, &snapshot);
-        drop(snapshot);
-        state = shared.lock();
-        (state.writing, state.ended) = (false, Some(ended));
-        shared.notify();
-    }
+    replace(directory, &snapshot)
 }

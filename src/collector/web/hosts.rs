@@ -8,13 +8,13 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use hyper::header::HOST;
 use hyper::{Request, Version};
 
 use crate::base::host_name;
+use crate::base::offload::on_a_thread;
 use crate::base::throttle::Throttle;
 use crate::collector::settings::WebHost;
 use crate::curve::endpoint::Host;
@@ -145,14 +145,12 @@ impl OwnNames {
         full.under_way = true;
         drop(full);
         let found = Arc::clone(&self.full);
-        let started = thread::Builder::new()
-            .name("web names".to_owned())
-            .spawn(move || {
-                let name = host_name::fully_qualified(&host_name::short());
-                let mut full = locked(&found);
-                full.under_way = false;
-                full.name = name;
-            });
+        let started = on_a_thread("web names", move || {
+            let name = host_name::fully_qualified(&host_name::short());
+            let mut full = locked(&found);
+            full.under_way = false;
+            full.name = name;
+        });
         if started.is_err() {
             // It is tried again.
             locked(&self.full).under_way = false;
@@ -268,7 +266,7 @@ mod tests {
         names.look_up(start + AGAIN / 2);
         assert_eq!(asked(), Some(start));
         while locked(&names.full).under_way {
-            thread::yield_now();
+            std::thread::yield_now();
         }
         names.look_up(start + AGAIN);
         assert_eq!(asked(), Some(start + AGAIN));

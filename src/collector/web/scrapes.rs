@@ -8,7 +8,6 @@
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::mpsc;
@@ -18,6 +17,7 @@ use super::body::Piece;
 use super::clock::Clock;
 use super::places::{self, PlaceId, Places, Taken};
 use super::turn::Turn;
+use crate::base::offload::on_a_thread;
 use crate::base::throttle::Throttle;
 use crate::collector::events;
 use crate::collector::handle::{Handle, Stopping};
@@ -94,9 +94,9 @@ impl Scrapes {
         let snapshot = self.handle.snapshot().await?;
         let figures = self.handle.figures().await?;
         let (sender, pieces) = mpsc::channel(WAITING_PIECES);
-        let started = thread::Builder::new()
-            .name("scrape".to_owned())
-            .spawn(move || place.scrapes.make(known, snapshot, figures, &sender));
+        let started = on_a_thread("scrape", move || {
+            place.scrapes.make(known, snapshot, figures, &sender);
+        });
         if let Err(error) = started {
             if let Some(untold) = locked(&self.no_thread).note(Instant::now()) {
                 events::scrape_without_thread(&error, untold);

@@ -12,13 +12,14 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
-use std::time::{Duration, Instant, SystemTime};
+use std::sync::{Arc, MutexGuard};
+use std::time::{Duration, SystemTime};
 
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::record::Record;
+use crate::base::monitor::Monitor;
+use crate::base::offload::on_a_thread;
 
 /// Most lines that wait. A program of ours writes a few in a minute, and some ten when much
 /// happens at once.
@@ -69,8 +70,7 @@ pub(super) type Sink = Box<dyn FnMut(Line) + Send>;
 pub(super) struct LineQueue(Arc<Shared>);
 
 struct Shared {
-    state: Mutex<State>,
-    moved: Condvar,
+    state: Monitor<State>,
     /// Lines that found no room, of all outlets together.
     lost: Arc<AtomicU64>,
     /// Logs that lines were lost.
@@ -101,13 +101,12 @@ thread_local! {
 impl LineQueue {
     pub(super) fn new(sink: Sink, lost: Arc<AtomicU64>, tell: fn(Lost)) -> Self {
         Self(Arc::new(Shared {
-            state: Mutex::new(State {
+            state: Monitor::new(State {
                 waiting: VecDeque::new(),
                 bytes: 0,
                 sink: Some(sink),
                 writing: false,
             }),
-            moved: Condvar::new(),
             lost,
             tell,
         }))
@@ -139,17 +138,10 @@ impl LineQueue {
 
     /// Waits until all is written, as long as this at most.
     pub(super) fn flush(&self, patience: Duration) {
-        let deadline = Instant::now() + patience;
         self.see_to_it(self.lock());
-        let mut state = self.lock();
-        while state.writing || !state.waiting.is_empty() {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return;
-            }
-            let waited = self.0.moved.wait_timeout(state, left);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
-        }
+        let unwritten = |state: &mut State| state.writing || !state.waiting.is_empty();
+        // Whatever the outcome: the program ends.
+        let _ = (self.0.state).wait_while_for(self.lock(), patience, unwritten);
     }
 
     /// Wakes the thread, or starts it. Where the system has no thread to give the lines wait
@@ -159,22 +151,20 @@ impl LineQueue {
             return;
         }
         let Some(sink) = state.sink.take() else {
-            self.0.moved.notify_all();
+            self.0.state.notify();
             return;
         };
         // A sink that no thread took is not lost.
-        let sink = Arc::new(Mutex::new(Some(sink)));
+        let sink = Arc::new(Monitor::new(Some(sink)));
         let (queue, taken) = (self.clone(), Arc::clone(&sink));
-        let started = thread::Builder::new()
-            .name("log".to_owned())
-            .spawn(move || {
-                let sink = taken.lock().unwrap_or_else(PoisonError::into_inner).take();
-                if let Some(sink) = sink {
-                    queue.write(sink);
-                }
-            });
+        let started = on_a_thread("log", move || {
+            let sink = taken.lock().take();
+            if let Some(sink) = sink {
+                queue.write(sink);
+            }
+        });
         if started.is_err() {
-            state.sink = sink.lock().unwrap_or_else(PoisonError::into_inner).take();
+            state.sink = sink.lock().take();
         }
     }
 
@@ -199,10 +189,10 @@ impl LineQueue {
                     }
                 }
                 None => {
-                    let waited = self.0.moved.wait_timeout(state, LINGER);
-                    let (again, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+                    let idle = |state: &mut State| state.waiting.is_empty();
+                    let (again, more) = self.0.state.wait_while_for(state, LINGER, idle);
                     state = again;
-                    if timeout.timed_out() && state.waiting.is_empty() {
+                    if !more {
                         state.sink = Some(sink);
                         return;
                     }
@@ -212,7 +202,7 @@ impl LineQueue {
             state = self.lock();
             state.writing = false;
             if state.waiting.is_empty() {
-                self.0.moved.notify_all();
+                self.0.state.notify();
             }
         }
     }
@@ -222,7 +212,7 @@ impl LineQueue {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.state.lock()
     }
 }
 
@@ -260,7 +250,10 @@ impl io::Write for &LineQueue {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
     use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+    use std::thread;
+    use std::time::Instant;
 
     use super::*;
 
