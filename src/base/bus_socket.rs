@@ -11,7 +11,7 @@ use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
 use rustix::net::Shutdown;
@@ -31,6 +31,8 @@ mod stream;
 use calls::{Call, Calls, NO_REPLY_EXPECTED};
 use refusals::Outgoing;
 use stream::{Step, Stream};
+
+use crate::base::monitor::Lock;
 
 /// What is read at a time while it is unknown how much is to come.
 const BUFFER_BYTES: usize = 4096;
@@ -73,7 +75,7 @@ impl Socket for BusSocket {
     fn split(self) -> Split<Reader, Writer> {
         let link = Arc::new(Link {
             socket: self.0,
-            calls: Mutex::default(),
+            calls: Lock::default(),
             outgoing: Outgoing::default(),
         });
         let reader = Reader {
@@ -89,23 +91,18 @@ impl Socket for BusSocket {
 #[derive(Debug)]
 struct Link {
     socket: UnixStream,
-    calls: Mutex<Calls>,
+    calls: Lock<Calls>,
     outgoing: Outgoing,
 }
 
 impl Link {
-    /// Consistent after every change, so a panic elsewhere does no harm.
-    fn calls(&self) -> MutexGuard<'_, Calls> {
-        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Returns true if zbus may have the call with this header; refuses the call otherwise.
     fn admits(&self, header: &[u8]) -> bool {
         let Some(call) = Call::read(header) else {
             tracing::debug!("a call on the bus is not read: its header has unknown fields");
             return false;
         };
-        let entered = self.calls().enter(call, Instant::now());
+        let entered = self.calls.lock().enter(call, Instant::now());
         let Err(why) = entered else {
             return true;
         };
@@ -230,14 +227,15 @@ impl WriteHalf for Writer {
             }
             _ => None,
         };
-        let is_wanted = answered.is_none_or(|(to, serial)| self.0.calls().wants_answer(to, serial));
+        let is_wanted =
+            answered.is_none_or(|(to, serial)| self.0.calls.lock().wants_answer(to, serial));
         let mut bytes = message.data().bytes();
         while is_wanted && !bytes.is_empty() {
             let written = self.sendmsg(bytes, &[]).await?;
             bytes = bytes.get(written..).unwrap_or_default();
         }
         if let Some((to, serial)) = answered {
-            self.0.calls().end(to, serial);
+            self.0.calls.lock().end(to, serial);
         }
         Ok(())
     }

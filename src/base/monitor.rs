@@ -3,29 +3,52 @@
 //! Owns neither the thread nor its queue. Those whose queue is jobs, counted, have
 //! [`Worker`](super::worker::Worker) for both; docs/decisions.md says which are not, and why.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
-/// A lock, and what wakes those that wait for a change of what it guards.
+/// A value behind a lock.
 ///
 /// A panic ends the process ([`exit`](super::exit)), so no lock is ever found poisoned; were one,
 /// what it guards is valid all the same.
 #[derive(Debug, Default)]
+pub(crate) struct Lock<T>(Mutex<T>);
+
+impl<T> Lock<T> {
+    pub(crate) const fn new(value: T) -> Self {
+        Self(Mutex::new(value))
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// None if another thread has it.
+    pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+        match self.0.try_lock() {
+            Ok(value) => Some(value),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+}
+
+/// A lock, and what wakes those that wait for a change of what it guards.
+#[derive(Debug, Default)]
 pub(crate) struct Monitor<T> {
-    state: Mutex<T>,
+    state: Lock<T>,
     changed: Condvar,
 }
 
 impl<T> Monitor<T> {
     pub(crate) fn new(state: T) -> Self {
         Self {
-            state: Mutex::new(state),
+            state: Lock::new(state),
             changed: Condvar::new(),
         }
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// Wakes all who wait. To be called after each change that one of them may wait for.

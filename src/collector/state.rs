@@ -2,9 +2,10 @@
 //! Other tasks read it without asking the loop.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use super::settings::WebHost;
+use crate::base::monitor::Lock;
 use crate::curve::keys::PublicKey;
 
 /// The collector's state; published again when any of it changes.
@@ -91,20 +92,15 @@ pub struct CountersSnapshot {
 /// The counters as the loop shares them: those of one moment. It sets them once in a turn, and
 /// readers copy only a few words, so the lock is never held for long.
 #[derive(Debug, Default)]
-pub(super) struct Counters(Mutex<CountersSnapshot>);
+pub(super) struct Counters(Lock<CountersSnapshot>);
 
 impl Counters {
     pub(super) fn set(&self, counters: CountersSnapshot) {
-        *self.lock() = counters;
+        *self.0.lock() = counters;
     }
 
     pub(super) fn read(&self) -> CountersSnapshot {
-        *self.lock()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, CountersSnapshot> {
-        // The numbers are valid even if another thread panicked while it held the lock.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.0.lock()
     }
 }
 

@@ -4,8 +4,9 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use crate::base::monitor::Lock;
 use crate::dbus::error::Error;
 
 /// How many may wait.
@@ -25,7 +26,7 @@ pub(crate) struct Callers {
     limits: Limits,
     /// What they wait for, as it ends the sentence "… already; try again".
     what: &'static str,
-    waiting: Mutex<Waiting>,
+    waiting: Lock<Waiting>,
 }
 
 #[derive(Debug, Default)]
@@ -48,7 +49,7 @@ impl Callers {
         Self {
             limits,
             what,
-            waiting: Mutex::default(),
+            waiting: Lock::default(),
         }
     }
 
@@ -60,7 +61,7 @@ impl Callers {
             user: of_user,
             connection: of_connection,
         } = self.limits;
-        let mut waiting = self.lock();
+        let mut waiting = self.waiting.lock();
         let what = self.what;
         let full = if waiting.connections.get(connection).copied() >= Some(of_connection) {
             format!("{of_connection} calls of this connection {what}")
@@ -84,16 +85,11 @@ impl Callers {
         let text = format!("{full} already; try again");
         Err(Error::new(Error::LIMITS_EXCEEDED, text))
     }
-
-    /// The numbers are valid even if another thread panicked while it held the lock.
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Drop for Caller {
     fn drop(&mut self) {
-        let mut waiting = self.callers.lock();
+        let mut waiting = self.callers.waiting.lock();
         waiting.all = waiting.all.saturating_sub(1);
         one_less(&mut waiting.users, &self.user);
         one_less(&mut waiting.connections, &self.connection);
@@ -159,7 +155,7 @@ mod tests {
         first.pop();
         drop(callers.enter(":1.1", 1000).unwrap());
         drop((first, second, others));
-        let waiting = callers.lock();
+        let waiting = callers.waiting.lock();
         assert_eq!(waiting.all, 0);
         assert!(waiting.users.is_empty() && waiting.connections.is_empty());
     }

@@ -8,17 +8,14 @@
 
 mod table;
 
-use std::{
-    mem,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Instant,
-};
+use std::{mem, sync::Arc, time::Instant};
 
 use super::{
     background::{ProbeError, Prober, Pulse, Ticket},
     error::CollectError,
     odd::LeftOut,
 };
+use crate::base::monitor::Lock;
 use table::Table;
 
 /// What there is to ask.
@@ -94,37 +91,28 @@ pub(super) struct Survey<S: Targets> {
 
 struct Shared<S: Targets> {
     /// Only jobs lock this, and keep it for as long as listing takes.
-    targets: Mutex<S>,
+    targets: Lock<S>,
     /// Never locked while anything may block.
-    table: Mutex<Table<S::Target>>,
+    table: Lock<Table<S::Target>>,
 }
 
 impl<S: Targets> Shared<S> {
-    /// Nothing panics with the lock held; were it so, the table is valid all the same.
-    fn table(&self) -> MutexGuard<'_, Table<S::Target>> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// A job: lists, if a pass begins, and asks all that were not asked yet in this pass.
     fn go_through(&self, job: u64, begins: bool, pulse: &Pulse<'_>) {
         if begins {
-            let listing = self
-                .targets
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .list();
-            self.table().begin(job, listing);
+            let listing = self.targets.lock().list();
+            self.table.lock().begin(job, listing);
         }
         loop {
-            let Some((row, key, target)) = self.table().take(job) else {
+            let Some((row, key, target)) = self.table.lock().take(job) else {
                 return;
             };
             if !pulse.begins(&key) {
-                self.table().give_back(job, row);
+                self.table.lock().give_back(job, row);
                 return;
             }
             let answer = target.ask();
-            self.table().put(job, row, answer);
+            self.table.lock().put(job, row, answer);
         }
     }
 }
@@ -137,8 +125,8 @@ impl<S: Targets> Survey<S> {
         Self {
             prober,
             shared: Arc::new(Shared {
-                targets: Mutex::new(targets),
-                table: Mutex::new(table),
+                targets: Lock::new(targets),
+                table: Lock::new(table),
             }),
             job: None,
             refused: None,
@@ -153,7 +141,7 @@ impl<S: Targets> Survey<S> {
         self.settle(now);
         // What the last pass did not get to, this one asks.
         if self.job.is_none() {
-            let mut table = self.shared.table();
+            let mut table = self.shared.table.lock();
             table.pass += 1;
             drop(table);
             self.submit(true, now);
@@ -168,7 +156,7 @@ impl<S: Targets> Survey<S> {
 
     /// What could not be listed the last time; returned once.
     pub(super) fn take_left_out(&self) -> LeftOut {
-        mem::take(&mut self.shared.table().left_out)
+        mem::take(&mut self.shared.table.lock().left_out)
     }
 
     /// Tells what is known of each by now. Those whose turn has not come yet are left out;
@@ -180,11 +168,11 @@ impl<S: Targets> Survey<S> {
     ) -> Result<usize, CollectError> {
         self.wanted = false;
         self.settle(now);
-        if self.job.is_none() && !self.shared.table().is_through() {
+        if self.job.is_none() && !self.shared.table.lock().is_through() {
             self.submit(false, now);
         }
         let shared = Arc::clone(&self.shared);
-        let mut table = shared.table();
+        let mut table = shared.table.lock();
         if let Some(fault) = table.fault.take() {
             return Err(fault);
         }
@@ -237,14 +225,14 @@ impl<S: Targets> Survey<S> {
         }
         self.job = None;
         let lost = self.prober.lost_to();
-        let mut table = self.shared.table();
+        let mut table = self.shared.table.lock();
         table.note_lost(lost);
         // Should it come back, it has no more business here.
         table.job += 1;
     }
 
     fn submit(&mut self, begins: bool, now: Instant) {
-        let mut table = self.shared.table();
+        let mut table = self.shared.table.lock();
         table.job += 1;
         let job = table.job;
         if begins {

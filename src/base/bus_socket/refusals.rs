@@ -3,13 +3,13 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::net::UnixStream;
 use tokio::sync::Notify;
 use zbus::Message;
 
 use super::calls::Call;
+use crate::base::monitor::Lock;
 
 /// Refusals that wait until the bus takes them. If there are more, because a caller calls that
 /// fast, the rest are dropped.
@@ -18,7 +18,7 @@ const WAITING: usize = 256;
 /// The order of what is written.
 #[derive(Debug, Default)]
 pub(super) struct Outgoing {
-    queue: Mutex<Queue>,
+    queue: Lock<Queue>,
     /// zbus's message is out, and refusals wait.
     turn: Notify,
 }
@@ -43,7 +43,7 @@ enum Waits {
 impl Outgoing {
     /// Tells the caller that its call is refused, as soon as the bus takes it.
     pub(super) fn refuse(&self, socket: &UnixStream, call: Call<'_>, why: &str) {
-        let mut queue = self.lock();
+        let mut queue = self.queue.lock();
         if queue.refusals.len() < WAITING
             && let Some(refusal) = refusal(call, why)
         {
@@ -55,7 +55,7 @@ impl Outgoing {
     /// Waits until there is something to read, and writes refusals meanwhile.
     pub(super) async fn readable(&self, socket: &UnixStream) -> io::Result<()> {
         loop {
-            let waits = self.lock().flush(socket);
+            let waits = self.queue.lock().flush(socket);
             tokio::select! {
                 ready = socket.readable() => return ready,
                 ready = socket.writable(), if waits == Waits::Bus => ready?,
@@ -67,7 +67,7 @@ impl Outgoing {
     /// Writes what it can of zbus's message, of which so much is left.
     pub(super) async fn write(&self, socket: &UnixStream, bytes: &[u8]) -> io::Result<usize> {
         loop {
-            if let Some(written) = self.lock().write(socket, bytes) {
+            if let Some(written) = self.queue.lock().write(socket, bytes) {
                 if written.as_ref().ok() == Some(&bytes.len()) {
                     self.turn.notify_one();
                 }
@@ -75,11 +75,6 @@ impl Outgoing {
             }
             socket.writable().await?;
         }
-    }
-
-    /// Consistent after every change, so a panic elsewhere does no harm.
-    fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -172,8 +167,8 @@ mod tests {
         for _ in 0..2 * WAITING {
             outgoing.refuse(&socket, CALL, "too many");
         }
-        assert_eq!(outgoing.lock().refusals.len(), WAITING);
-        let refusal = outgoing.lock().refusals[0].clone();
+        assert_eq!(outgoing.queue.lock().refusals.len(), WAITING);
+        let refusal = outgoing.queue.lock().refusals[0].clone();
         let all = message.len() + WAITING * refusal.len();
         let reading = async {
             let mut read = vec![0; all];

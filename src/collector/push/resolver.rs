@@ -6,14 +6,15 @@
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use ureq::config::Config;
 use ureq::http::Uri;
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::NextTimeout;
 
+use crate::base::monitor::Lock;
 use crate::base::offload::on_a_thread;
 use crate::curve::endpoint::{Endpoint, Host, link_local};
 
@@ -29,7 +30,7 @@ type Answer = io::Result<Vec<SocketAddr>>;
 #[derive(Clone, Debug, Default)]
 pub(super) struct OneQuestion {
     /// Not answered when it was last waited for.
-    pending: Arc<Mutex<Option<Receiver<Answer>>>>,
+    pending: Arc<Lock<Option<Receiver<Answer>>>>,
 }
 
 impl Resolver for OneQuestion {
@@ -68,7 +69,7 @@ impl Resolver for OneQuestion {
 impl OneQuestion {
     /// A target has one name, so whatever is pending is the same question.
     fn ask(&self, name: String, timeout: NextTimeout) -> Result<Vec<SocketAddr>, ureq::Error> {
-        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pending = self.pending.lock();
         let answer = match pending.take() {
             Some(answer) => answer,
             None => begin(name)?,

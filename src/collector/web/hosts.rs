@@ -7,13 +7,14 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hyper::header::HOST;
 use hyper::{Request, Version};
 
 use crate::base::host_name;
+use crate::base::monitor::Lock;
 use crate::base::offload::on_a_thread;
 use crate::base::throttle::Throttle;
 use crate::collector::settings::WebHost;
@@ -99,8 +100,8 @@ impl Named {
 /// The names of this host.
 #[derive(Debug, Default)]
 pub(super) struct OwnNames {
-    full: Arc<Mutex<Full>>,
-    refused: Mutex<Throttle>,
+    full: Arc<Lock<Full>>,
+    refused: Lock<Throttle>,
 }
 
 /// The full host name, as it was looked up last.
@@ -129,14 +130,14 @@ impl OwnNames {
                 let own = |own: &str| own.trim_end_matches('.').eq_ignore_ascii_case(name);
                 own("localhost")
                     || own(&host_name::short())
-                    || locked(&self.full).name.as_deref().is_some_and(own)
+                    || self.full.lock().name.as_deref().is_some_and(own)
             }
         }
     }
 
     /// Has the full host name looked up, beside the loop, unless that was done of late.
     pub(super) fn look_up(&self, now: Instant) {
-        let mut full = locked(&self.full);
+        let mut full = self.full.lock();
         let lately = |asked| now.saturating_duration_since(asked) < AGAIN;
         if full.under_way || full.asked.is_some_and(lately) {
             return;
@@ -147,25 +148,20 @@ impl OwnNames {
         let found = Arc::clone(&self.full);
         let started = on_a_thread("web names", move || {
             let name = host_name::fully_qualified(&host_name::short());
-            let mut full = locked(&found);
+            let mut full = found.lock();
             full.under_way = false;
             full.name = name;
         });
         if started.is_err() {
             // It is tried again.
-            locked(&self.full).under_way = false;
+            self.full.lock().under_way = false;
         }
     }
 
     /// A request was refused: of how many nothing was said, where something is to be.
     pub(super) fn refused(&self, now: Instant) -> Option<u64> {
-        locked(&self.refused).note(now)
+        self.refused.lock().note(now)
     }
-}
-
-/// Nothing that can go wrong is done while it is held.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -222,7 +218,7 @@ mod tests {
     fn own_names_and_those_of_the_settings_are_answered_to() {
         let names = OwnNames::default();
         let full = Some("web1.example.org".to_owned());
-        locked(&names.full).name = full;
+        names.full.lock().name = full;
         let here = Some("::ffff:192.0.2.1".parse().unwrap());
         let more = |hosts: &[&str]| -> Vec<WebHost> {
             let hosts = hosts.iter().map(|host| (*host).to_owned().try_into());
@@ -261,11 +257,11 @@ mod tests {
         let names = OwnNames::default();
         let start = Instant::now();
         names.look_up(start);
-        let asked = || locked(&names.full).asked;
+        let asked = || names.full.lock().asked;
         assert_eq!(asked(), Some(start));
         names.look_up(start + AGAIN / 2);
         assert_eq!(asked(), Some(start));
-        while locked(&names.full).under_way {
+        while names.full.lock().under_way {
             std::thread::yield_now();
         }
         names.look_up(start + AGAIN);

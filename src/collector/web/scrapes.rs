@@ -7,7 +7,7 @@
 //! thread until its connection's time is over.
 
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::mpsc;
@@ -17,6 +17,7 @@ use super::body::Piece;
 use super::clock::Clock;
 use super::places::{self, PlaceId, Places, Taken};
 use super::turn::Turn;
+use crate::base::monitor::Lock;
 use crate::base::offload::on_a_thread;
 use crate::base::throttle::Throttle;
 use crate::collector::events;
@@ -44,9 +45,9 @@ const ROOM: usize = PIECE_BYTES + 4096;
 pub(super) struct Scrapes {
     handle: Handle,
     started: SystemTime,
-    places: Mutex<Places<Clock>>,
+    places: Lock<Places<Clock>>,
     turn: Turn,
-    no_thread: Mutex<Throttle>,
+    no_thread: Lock<Throttle>,
 }
 
 /// Why there is no answer now.
@@ -66,9 +67,9 @@ impl Scrapes {
         Arc::new(Self {
             handle,
             started: SystemTime::now(),
-            places: Mutex::default(),
+            places: Lock::default(),
             turn: Turn::default(),
-            no_thread: Mutex::default(),
+            no_thread: Lock::default(),
         })
     }
 
@@ -98,7 +99,7 @@ impl Scrapes {
             place.scrapes.make(known, snapshot, figures, &sender);
         });
         if let Err(error) = started {
-            if let Some(untold) = locked(&self.no_thread).note(Instant::now()) {
+            if let Some(untold) = self.no_thread.lock().note(Instant::now()) {
                 events::scrape_without_thread(&error, untold);
             }
             return Err(Refused::NoThread);
@@ -152,7 +153,7 @@ struct Waiting {
 
 impl Waiting {
     fn begin(scrapes: &Arc<Scrapes>, peer: IpAddr, known: bool) -> Result<Self, Taken> {
-        let id = locked(&scrapes.places).wait(peer, known)?;
+        let id = scrapes.places.lock().wait(peer, known)?;
         Ok(Self {
             scrapes: Arc::clone(scrapes),
             id,
@@ -164,7 +165,11 @@ impl Waiting {
         let end = Instant::now() + PATIENCE;
         loop {
             let now = Instant::now();
-            let turn = locked(&self.scrapes.places).take(now, self.id, clock.clone())?;
+            let turn = self
+                .scrapes
+                .places
+                .lock()
+                .take(now, self.id, clock.clone())?;
             if let places::Turn::Now(other) = turn {
                 if let Some(other) = other {
                     other.end();
@@ -185,13 +190,13 @@ impl Waiting {
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        locked(&self.scrapes.places).give_up(self.id);
+        self.scrapes.places.lock().give_up(self.id);
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        locked(&self.scrapes.places).give_back(self.id);
+        self.scrapes.places.lock().give_back(self.id);
     }
 }
 
@@ -205,11 +210,6 @@ pub(super) struct Reading {
 impl Reading {
     /// It has something to take now, or has nothing.
     pub(super) fn stands_still(&self, now: Instant, still: bool) {
-        locked(&self.scrapes.places).stands_still(self.id, now, still);
+        self.scrapes.places.lock().stands_still(self.id, now, still);
     }
-}
-
-/// A panic ends the process, so the lock is never found poisoned.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use std::io;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hyper::body::Incoming;
@@ -24,6 +24,7 @@ use super::connections::{Admitted, Connections, Id};
 use super::hosts::{Named, OwnNames, Wanted};
 use super::pages::{ALLOWED, HTML, LANDING, Page, TEXT, page};
 use super::scrapes::{Reading, Scrapes};
+use crate::base::monitor::Lock;
 use crate::base::throttle::Throttle;
 use crate::collector::events;
 use crate::collector::handle::Handle;
@@ -47,7 +48,7 @@ impl Web {
         let scrapes = Scrapes::new(handle);
         let names = Arc::new(OwnNames::default());
         names.look_up(Instant::now());
-        let connections = Arc::<Mutex<Connections>>::default();
+        let connections = Arc::<Lock<Connections>>::default();
         let mut failed = Throttle::default();
         let mut tasks = JoinSet::new();
         let mut aborts: HashMap<Id, AbortHandle> = HashMap::new();
@@ -58,7 +59,7 @@ impl Web {
                     // One that had to go was taken off the list before.
                     if let Ok(id) = ended {
                         aborts.remove(&id);
-                        locked(&connections).ended(id);
+                        connections.lock().ended(id);
                     }
                     continue;
                 }
@@ -77,7 +78,7 @@ impl Web {
                 }
             };
             let mut crowded = false;
-            let admitted = locked(&connections).admit(Instant::now(), peer.ip());
+            let admitted = connections.lock().admit(Instant::now(), peer.ip());
             let id = match admitted {
                 Admitted::Stays(id) => id,
                 Admitted::InsteadOf { id, other } => {
@@ -131,7 +132,7 @@ struct Visit {
     here: Option<IpAddr>,
     names: Arc<OwnNames>,
     clock: Clock,
-    connections: Arc<Mutex<Connections>>,
+    connections: Arc<Lock<Connections>>,
     scrapes: Arc<Scrapes>,
 }
 
@@ -248,7 +249,7 @@ fn with(mut response: Response<Body>, name: HeaderName, value: HeaderValue) -> R
 pub(super) struct Answering {
     id: Id,
     clock: Clock,
-    connections: Arc<Mutex<Connections>>,
+    connections: Arc<Lock<Connections>>,
     /// By when the answer has to be there.
     end: Instant,
     /// The connection has read a whole answer before.
@@ -261,7 +262,7 @@ pub(super) struct Answering {
 
 impl Answering {
     fn begin(visit: &Visit) -> Self {
-        let known = locked(&visit.connections).asked(visit.id);
+        let known = visit.connections.lock().asked(visit.id);
         let end = Instant::now() + ANSWER;
         visit.clock.set(end);
         Self {
@@ -318,11 +319,6 @@ impl Drop for Answering {
     fn drop(&mut self) {
         let now = Instant::now();
         self.clock.set(now + NEXT_REQUEST);
-        locked(&self.connections).answered(self.id, now, self.read);
+        self.connections.lock().answered(self.id, now, self.read);
     }
-}
-
-/// No holder of the lock can panic.
-fn locked(connections: &Mutex<Connections>) -> MutexGuard<'_, Connections> {
-    connections.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -15,7 +15,7 @@ mod shared;
 use std::{
     fmt,
     str::FromStr as _,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{Arc, Weak},
     time::Duration,
 };
 
@@ -23,6 +23,7 @@ use tokio::{sync::watch, task::AbortHandle};
 use zbus::{Address, Connection};
 
 use crate::base::bus_socket;
+use crate::base::monitor::Lock;
 
 pub(super) use client::{Client, Failure, NewOwner, Peer, is_signal};
 pub(super) use follow::{Followed, Topic};
@@ -42,7 +43,7 @@ const RETRY_MAX: Duration = Duration::from_secs(30);
 pub struct SystemBus {
     /// None: where the specification says, `DBUS_SYSTEM_BUS_ADDRESS` included.
     address: Option<Arc<str>>,
-    line: Arc<Mutex<Weak<Line>>>,
+    line: Arc<Lock<Weak<Line>>>,
 }
 
 impl SystemBus {
@@ -59,7 +60,7 @@ impl SystemBus {
     /// to it.
     pub(super) fn line(&self) -> Option<Arc<Line>> {
         let runtime = tokio::runtime::Handle::try_current().ok()?;
-        let mut shared = self.line.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shared = self.line.lock();
         if let Some(line) = shared.upgrade() {
             return Some(line);
         }

@@ -1,14 +1,13 @@
 //! What a source's task has heard, where the source finds it.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
+use crate::base::monitor::Lock;
 use crate::sources::{background::Wakeup, error::CollectError};
 
 /// What is known of a service on the bus. Written by the task that listens, read by the
 /// loop that samples; both hold it for moments.
 #[derive(Debug)]
 pub(in crate::sources) struct SharedState<T> {
-    content: Mutex<Content<T>>,
+    content: Lock<Content<T>>,
     wakeup: Wakeup,
 }
 
@@ -28,14 +27,14 @@ impl<T> SharedState<T> {
     /// An empty one; `wakeup` is rung as it gets its first content.
     pub(in crate::sources) fn new(wakeup: Wakeup) -> Self {
         Self {
-            content: Mutex::new(Content::Awaited),
+            content: Lock::new(Content::Awaited),
             wakeup,
         }
     }
 
     /// Returns true if there is nothing to wait for.
     pub(in crate::sources) fn is_settled(&self) -> bool {
-        !matches!(*self.lock(), Content::Awaited)
+        !matches!(*self.content.lock(), Content::Awaited)
     }
 
     /// Replaces what is known.
@@ -55,7 +54,7 @@ impl<T> SharedState<T> {
 
     /// Changes what is known; None, and nothing done, where nothing is.
     pub(in crate::sources) fn change<R>(&self, change: impl FnOnce(&mut T) -> R) -> Option<R> {
-        match &mut *self.lock() {
+        match &mut *self.content.lock() {
             Content::Known(known) => Some(change(known)),
             _ => None,
         }
@@ -66,7 +65,7 @@ impl<T> SharedState<T> {
         &self,
         read: impl FnOnce(&T) -> R,
     ) -> Result<Option<R>, CollectError> {
-        match &*self.lock() {
+        match &*self.content.lock() {
             Content::Known(known) => Ok(Some(read(known))),
             Content::Awaited | Content::Absent => Ok(None),
             Content::Failed(reason) => Err(CollectError::Refused(reason.clone())),
@@ -74,14 +73,9 @@ impl<T> SharedState<T> {
     }
 
     fn set(&self, content: Content<T>) {
-        let before = std::mem::replace(&mut *self.lock(), content);
+        let before = std::mem::replace(&mut *self.content.lock(), content);
         if matches!(before, Content::Awaited) {
             self.wakeup.ring();
         }
-    }
-
-    /// Nothing panics with the lock held; were it so, the content is valid all the same.
-    fn lock(&self) -> MutexGuard<'_, Content<T>> {
-        self.content.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

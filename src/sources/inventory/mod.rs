@@ -10,7 +10,7 @@ pub mod os_release;
 pub mod virtualization;
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -18,6 +18,7 @@ use super::{
     Grid, Purpose, Sink, Source, background_job::BackgroundJob, context::Context,
     error::CollectError, file::Root, odd::LeftOut, options::Options,
 };
+use crate::base::monitor::Lock;
 use crate::metrics::Definition;
 use crate::metrics::table::{
     HOST_ARCHITECTURE, HOST_CPU_CORES, HOST_CPU_MODEL, HOST_CPU_SOCKETS, HOST_CPUS, HOST_DISK,
@@ -34,7 +35,7 @@ pub struct InventorySource {
     root: Root,
     options: Arc<Options>,
     /// What the last reading found, and what it could not read.
-    host: Arc<Mutex<(Host, LeftOut)>>,
+    host: Arc<Lock<(Host, LeftOut)>>,
     job: BackgroundJob,
     /// Until when the first reading, which was made unasked, is recent enough.
     first: Option<Instant>,
@@ -68,7 +69,7 @@ impl InventorySource {
             // The lock is not held while something may hang.
             let mut left_out = LeftOut::default();
             let found = (Host::read(&root, &options, &mut left_out), left_out);
-            *host.lock().unwrap_or_else(PoisonError::into_inner) = found;
+            *host.lock() = found;
         };
         self.job.begin(job, now);
     }
@@ -99,7 +100,7 @@ impl Source for InventorySource {
             return Ok(());
         }
         if self.job.is_done()? {
-            let mut found = self.host.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut found = self.host.lock();
             let (host, left_out) = &mut *found;
             report(host, sink);
             sink.left_out_all(left_out);

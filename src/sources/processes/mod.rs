@@ -9,15 +9,13 @@ pub mod scan;
 pub mod stat;
 pub mod top;
 
-use std::{
-    sync::{Arc, Mutex, PoisonError, TryLockError},
-    time::Instant,
-};
+use std::{sync::Arc, time::Instant};
 
 use super::{
     Grid, Purpose, Sink, Source, background_job::BackgroundJob, context::Context,
     error::CollectError,
 };
+use crate::base::monitor::Lock;
 use crate::metrics::table::{PROC_COUNT, PROC_STATE};
 use scan::Scanner;
 use stat::STATES;
@@ -34,7 +32,7 @@ struct Walk {
 
 /// Counts processes, and compares them.
 pub struct ProcessesSource {
-    walk: Arc<Mutex<Walk>>,
+    walk: Arc<Lock<Walk>>,
     job: BackgroundJob,
     top: Option<Top>,
 }
@@ -54,7 +52,7 @@ impl ProcessesSource {
             outcome: Ok(()),
         };
         Self {
-            walk: Arc::new(Mutex::new(walk)),
+            walk: Arc::new(Lock::new(walk)),
             job: BackgroundJob::new(context.prober.clone(), UNFINISHED),
             top,
         }
@@ -68,7 +66,7 @@ impl Source for ProcessesSource {
         }
         let walk = Arc::clone(&self.walk);
         let job = move || {
-            let mut walk = walk.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut walk = walk.lock();
             walk.outcome = walk.scanner.walk();
         };
         self.job.begin(job, now);
@@ -90,12 +88,8 @@ impl Source for ProcessesSource {
         if !self.job.is_done()? {
             return Ok(());
         }
-        let mut walk = match self.walk.try_lock() {
-            Ok(walk) => walk,
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => {
-                return Err(self.job.hangs());
-            }
+        let Some(mut walk) = self.walk.try_lock() else {
+            return Err(self.job.hangs());
         };
         if walk.outcome.is_err() {
             // Who asks again before the next walk gets nothing.

@@ -16,14 +16,14 @@ const LONG: Duration = Duration::from_secs(30);
 /// Answers how often it was asked, once its gate is open.
 #[derive(Default)]
 struct Gate {
-    closed: Mutex<bool>,
+    closed: Lock<bool>,
     opened: Condvar,
     asked: AtomicUsize,
 }
 
 impl Gate {
     fn shut(&self, closed: bool) {
-        *self.closed.lock().unwrap() = closed;
+        *self.closed.lock() = closed;
         self.opened.notify_all();
     }
 
@@ -37,7 +37,7 @@ impl Target for Gate {
 
     fn ask(&self) -> usize {
         let asked = self.asked.fetch_add(1, Ordering::SeqCst) + 1;
-        let mut closed = self.closed.lock().unwrap();
+        let mut closed = self.closed.lock();
         while *closed {
             closed = self.opened.wait(closed).unwrap();
         }
@@ -49,16 +49,16 @@ impl Target for Gate {
 type Room = (&'static str, Vec<u64>, Arc<Gate>);
 
 #[derive(Clone, Default)]
-struct House(Arc<Mutex<Vec<Room>>>);
+struct House(Arc<Lock<Vec<Room>>>);
 
 impl House {
     fn of(rooms: &[(&'static str, &[u64])]) -> Self {
         let room = |(name, ways): &(&'static str, &[u64])| (*name, ways.to_vec(), Arc::default());
-        Self(Arc::new(Mutex::new(rooms.iter().map(room).collect())))
+        Self(Arc::new(Lock::new(rooms.iter().map(room).collect())))
     }
 
     fn gate(&self, name: &str) -> Arc<Gate> {
-        let rooms = self.0.lock().unwrap();
+        let rooms = self.0.lock();
         Arc::clone(&rooms.iter().find(|room| room.0 == name).unwrap().2)
     }
 }
@@ -67,7 +67,7 @@ impl Targets for House {
     type Target = Gate;
 
     fn list(&mut self) -> Result<Option<Listing<Gate>>, CollectError> {
-        let rooms = self.0.lock().unwrap();
+        let rooms = self.0.lock();
         if rooms.is_empty() {
             return Err(CollectError::Refused("nobody lives here".to_owned()));
         }
@@ -260,7 +260,7 @@ fn one_that_hangs_and_is_gone_is_told_of_once() {
     hang(&mut survey, &cellar);
     assert_eq!(survey.news().len(), 1);
     wait(|| survey.job.as_ref().unwrap().finished());
-    house.0.lock().unwrap().remove(0);
+    house.0.lock().remove(0);
     assert_eq!(pass(&mut survey), [answer("attic", 2)]);
     assert_eq!(survey.news(), [News::Gone("cellar".to_owned())]);
     assert_eq!(pass(&mut survey), [answer("attic", 3)]);
@@ -306,11 +306,11 @@ fn a_list_that_cannot_be_made_is_an_error_until_it_can() {
     let house = House::of(&[("hall", &[])]);
     let mut survey = survey(&house);
     assert_eq!(pass(&mut survey), [answer("hall", 1)]);
-    let rooms = mem::take(&mut *house.0.lock().unwrap());
+    let rooms = mem::take(&mut *house.0.lock());
     survey.begin(Instant::now());
     wait(|| survey.ready());
     let error = survey.report(Instant::now(), |_, _, _| ()).unwrap_err();
     assert_eq!(error.to_string(), "nobody lives here");
-    *house.0.lock().unwrap() = rooms;
+    *house.0.lock() = rooms;
     assert_eq!(pass(&mut survey), [answer("hall", 2)]);
 }

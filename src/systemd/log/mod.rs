@@ -11,8 +11,8 @@
 //! again.
 
 use std::io::{self, IsTerminal as _};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tracing_subscriber::filter::LevelFilter;
@@ -29,6 +29,7 @@ use queue::LineQueue;
 pub use queue::Lost;
 use record::Records;
 
+use crate::base::monitor::Lock;
 use crate::base::text;
 
 /// How long the last lines may take at the end. journald takes them in microseconds; one that is
@@ -137,7 +138,7 @@ fn setting_name(level: LevelFilter) -> &'static str {
 pub struct LogControl {
     level: reload::Handle<LevelFilter, Registry>,
     output: reload::Handle<Output, Leveled>,
-    now: Arc<Mutex<Now>>,
+    now: Arc<Lock<Now>>,
     /// Lines that found no room.
     lost: Arc<AtomicU64>,
     tell_lost: fn(Lost),
@@ -200,7 +201,7 @@ impl LogControl {
         Ok(Self {
             level: level_handle,
             output: output_handle,
-            now: Arc::new(Mutex::new(now)),
+            now: Arc::new(Lock::new(now)),
             lost,
             tell_lost,
             identifier,
@@ -210,19 +211,19 @@ impl LogControl {
     /// The level in force, in systemd's terms.
     #[must_use]
     pub fn level(&self) -> &'static str {
-        level_name(self.lock().level)
+        level_name(self.now.lock().level)
     }
 
     /// The level in force, in the settings' terms.
     #[must_use]
     pub fn setting(&self) -> &'static str {
-        setting_name(self.lock().level)
+        setting_name(self.now.lock().level)
     }
 
     /// Sets the level at once, by its name in the settings or in syslog(3).
     pub fn set_level(&self, name: &str) -> Result<(), LogError> {
         let level = parse_level(name)?;
-        let mut now = self.lock();
+        let mut now = self.now.lock();
         // The subscriber lives as long as the process, so the handle can't be orphaned.
         if self.level.reload(level).is_ok() {
             now.level = level;
@@ -233,7 +234,7 @@ impl LogControl {
     /// Where the log goes, in systemd's terms.
     #[must_use]
     pub fn target(&self) -> &'static str {
-        self.lock().target.as_str()
+        self.now.lock().target.as_str()
     }
 
     /// Sends the log elsewhere at once: `journal`, `console`, or `auto`. Lines that wait for
@@ -245,7 +246,7 @@ impl LogControl {
             "auto" => Target::detect(),
             _ => return Err(LogError::UnknownTarget(name.to_owned())),
         };
-        let mut now = self.lock();
+        let mut now = self.now.lock();
         let output = now.open(self.identifier, target, &self.lost, self.tell_lost)?;
         if self.output.reload(output).is_ok() {
             now.target = target;
@@ -268,16 +269,12 @@ impl LogControl {
     /// Waits for the last lines to be written: a second at most, where the place takes none.
     pub fn finish(&self) {
         let outlets = {
-            let now = self.lock();
+            let now = self.now.lock();
             [now.journal.clone(), now.console.clone()]
         };
         for queue in outlets.iter().flatten() {
             queue.flush(FAREWELL);
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Now> {
-        self.now.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -18,7 +18,7 @@ use std::time::{Duration, SystemTime};
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::record::Record;
-use crate::base::monitor::Monitor;
+use crate::base::monitor::{Lock, Monitor};
 use crate::base::offload::on_a_thread;
 
 /// Most lines that wait. A program of ours writes a few in a minute, and some ten when much
@@ -155,7 +155,7 @@ impl LineQueue {
             return;
         };
         // A sink that no thread took is not lost.
-        let sink = Arc::new(Monitor::new(Some(sink)));
+        let sink = Arc::new(Lock::new(Some(sink)));
         let (queue, taken) = (self.clone(), Arc::clone(&sink));
         let started = on_a_thread("log", move || {
             let sink = taken.lock().take();
