@@ -1,9 +1,11 @@
 //! The daemon's command line; its manual page and completions are made from the same
 //! definitions.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Parser, ValueHint};
+
+use crate::config::service::words_of_unit;
 
 /// Report this host's metrics to a collector over CurveZMQ.
 #[derive(Debug, Parser)]
@@ -31,6 +33,22 @@ pub struct Arguments {
     pub collector: Option<String>,
 }
 
+impl Arguments {
+    /// The options of the unit's command, whose relative paths begin in this directory.
+    ///
+    /// # Errors
+    ///
+    /// Why the service does not start with them.
+    pub fn of_unit(words: &[String], directory: &Path) -> Result<Self, String> {
+        let mut arguments: Self = words_of_unit("metrics-agent", words)?;
+        if arguments.check_config || arguments.print_config {
+            return Err("with --check-config or --print-config it is no service".to_owned());
+        }
+        arguments.config = arguments.config.map(|file| directory.join(file));
+        Ok(arguments)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;
@@ -50,5 +68,24 @@ mod tests {
         let words = ["metrics-agent", "--check-config", "host:1"];
         let arguments = Arguments::try_parse_from(words).unwrap();
         assert_eq!(arguments.collector.as_deref(), Some("host:1"));
+    }
+
+    #[test]
+    fn the_options_of_a_unit_are_those_of_a_service() {
+        let of_unit = |words: &[&str]| {
+            let words: Vec<_> = words.iter().map(|word| (*word).to_owned()).collect();
+            Arguments::of_unit(&words, Path::new("/srv"))
+        };
+        let arguments = of_unit(&["--config", "x.toml", "host:1"]).unwrap();
+        assert_eq!(arguments.config.as_deref(), Some(Path::new("/srv/x.toml")));
+        assert_eq!(arguments.collector.as_deref(), Some("host:1"));
+        assert_eq!(
+            of_unit(&["--colector", "x"]).unwrap_err(),
+            "unexpected argument '--colector' found"
+        );
+        for words in ["--check-config", "--print-config", "--help", "--version"] {
+            let error = of_unit(&[words]).unwrap_err();
+            assert!(error.ends_with("is no service"), "{error}");
+        }
     }
 }

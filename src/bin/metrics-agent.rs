@@ -2,6 +2,7 @@
 //! status.
 
 use std::io::Write as _;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -12,7 +13,7 @@ use metrics_agent::agent::settings::{Inputs, KeyPolicy};
 use metrics_agent::agent::start;
 use metrics_agent::base::exit::{EXIT_CONFIG, EXIT_UNAVAILABLE};
 use metrics_agent::base::terminal;
-use metrics_agent::config::service::Service;
+use metrics_agent::config::service::{Service, SettingsFile};
 use metrics_agent::dbus::Bus;
 use metrics_agent::dbus::BusAddress;
 use metrics_agent::sources;
@@ -20,22 +21,22 @@ use metrics_agent::sources;
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if arguments.check_config || arguments.print_config {
-        let print = arguments.print_config;
-        return examine(sources_of(arguments), print);
+        return examine(arguments);
     }
     let state = |inputs: &Inputs| inputs.state_directory.clone();
-    start::daemon().run(|| sources_of(arguments), state, start::run)
+    let inputs = || {
+        let file = SettingsFile::of(arguments.config, None);
+        sources_of(arguments.collector, &file)
+    };
+    start::daemon().run(inputs, state, start::run)
 }
 
 /// Where settings come from.
-fn sources_of(arguments: Arguments) -> Inputs {
+fn sources_of(collector: Option<String>, file: &SettingsFile) -> Inputs {
     let known: Vec<_> = sources::names().collect();
     let mut inputs = Inputs::from_environment(&known, &sources::default_names());
-    // A reload and readers of ConfigurationFiles must not depend on where we were started.
-    inputs.config_file = arguments
-        .config
-        .map(|file| std::path::absolute(&file).unwrap_or(file));
-    inputs.command_line.collector = arguments.collector;
+    inputs.config_file = file.path().map(Path::to_owned);
+    inputs.command_line.collector = collector;
     inputs
 }
 
@@ -44,15 +45,26 @@ const SERVICE: &str = "metrics-agent.service";
 const UNIT: &str = include_str!("../../systemd/metrics-agent.service");
 
 /// `--check-config` and `--print-config`. Root asks for the service: with that user's rights,
-/// but for a file of settings that is named, which may be a draft.
-fn examine(inputs: Inputs, print: bool) -> ExitCode {
-    let service = Service::for_root(SERVICE, UNIT);
+/// but for a file of settings that is named, which may be a draft, and with the options of the
+/// unit's command, of which those of this run count more.
+fn examine(arguments: Arguments) -> ExitCode {
+    let print = arguments.print_config;
+    let mut service = Service::for_root(SERVICE, UNIT);
+    let units = service
+        .as_mut()
+        .and_then(|service| service.command_line(Arguments::of_unit));
+    let (units_file, units_collector) = units
+        .map(|units| (units.config, units.collector))
+        .unwrap_or_default();
+    let file = SettingsFile::of(arguments.config, units_file);
+    let unit = arguments.collector.is_none().then_some(SERVICE);
+    let mut inputs = sources_of(arguments.collector.or(units_collector), &file);
+    inputs.command_line.unit = unit;
     let inputs = match &service {
         Some(service) => inputs.seen_by(service),
         None => inputs,
     };
-    let draft = inputs.config_file.is_some();
-    let read = match Service::reading(service.as_ref(), draft, || settings::read(&inputs)) {
+    let read = match Service::reading(service.as_ref(), &file, || settings::read(&inputs)) {
         Ok(read) => read,
         Err(error) => {
             complain(&format_args!("cannot give root's rights up: {error}"));

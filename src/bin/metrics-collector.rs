@@ -15,10 +15,10 @@ use metrics_agent::collector::hosts_command;
 use metrics_agent::collector::keys::Found;
 use metrics_agent::collector::keys_command;
 use metrics_agent::collector::public_key::{self, Answer, Next};
-use metrics_agent::collector::settings::{self, Inputs, Loaded};
+use metrics_agent::collector::settings::{self, Given, Inputs, Loaded};
 use metrics_agent::collector::start;
 use metrics_agent::config::ConfigError;
-use metrics_agent::config::service::Service;
+use metrics_agent::config::service::{Service, SettingsFile};
 use metrics_agent::dbus::BusAddress;
 
 fn main() -> ExitCode {
@@ -46,9 +46,12 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     if arguments.check_config || arguments.print_config || arguments.public_key {
-        return examine(&arguments, sources_of(&arguments));
+        return examine(arguments);
     }
-    let inputs = || sources_of(&arguments);
+    let inputs = || {
+        let file = SettingsFile::of(arguments.config.clone(), None);
+        sources_of(arguments.given(), &file)
+    };
     let state = |inputs: &Inputs| inputs.places.state.clone();
     start::daemon().run(inputs, state, |early_signals, inputs, log| {
         start::run(early_signals, inputs, arguments.print, &log)
@@ -56,14 +59,10 @@ fn main() -> ExitCode {
 }
 
 /// Where settings come from.
-fn sources_of(arguments: &Arguments) -> Inputs {
+fn sources_of(given: Vec<Given>, file: &SettingsFile) -> Inputs {
     let mut inputs = Inputs::of_process();
-    // A reload and readers of ConfigurationFiles must not depend on where we were started.
-    inputs.config_file = arguments
-        .config
-        .as_ref()
-        .map(|file| std::path::absolute(file).unwrap_or_else(|_| file.clone()));
-    inputs.command_line = arguments.given();
+    inputs.config_file = file.path().map(Path::to_owned);
+    inputs.command_line = given;
     inputs
 }
 
@@ -72,16 +71,27 @@ const SERVICE: &str = "metrics-collector.service";
 const UNIT: &str = include_str!("../../systemd/metrics-collector.service");
 
 /// `--check-config`, `--print-config` and `--public-key`. Root asks for the service: with that
-/// user's rights, but for a file of settings that is named, which may be a draft.
-fn examine(arguments: &Arguments, inputs: Inputs) -> ExitCode {
-    let service = Service::for_root(SERVICE, UNIT);
+/// user's rights, but for a file of settings that is named, which may be a draft, and with the
+/// options of the unit's command, of which those of this run count more.
+fn examine(arguments: Arguments) -> ExitCode {
+    let mut service = Service::for_root(SERVICE, UNIT);
     let is_root = rustix::process::geteuid().is_root();
+    let units = service
+        .as_mut()
+        .and_then(|service| service.command_line(Arguments::of_unit));
+    let mut given = units.as_ref().map(Arguments::given).unwrap_or_default();
+    for one in &mut given {
+        one.unit = Some(SERVICE);
+    }
+    given.extend(arguments.given());
+    let named = arguments.config.is_some() || arguments.names_a_key_file();
+    let file = SettingsFile::of(arguments.config, units.and_then(|units| units.config));
+    let inputs = sources_of(given, &file);
     let inputs = match &service {
         Some(service) => inputs.seen_by(service),
         None => inputs,
     };
-    let draft = inputs.config_file.is_some();
-    let read = match Service::reading(service.as_ref(), draft, || settings::read(&inputs)) {
+    let read = match Service::reading(service.as_ref(), &file, || settings::read(&inputs)) {
         Ok(read) => read,
         Err(error) => {
             complain(&format_args!("cannot give root's rights up: {error}"));
@@ -90,7 +100,6 @@ fn examine(arguments: &Arguments, inputs: Inputs) -> ExitCode {
     };
     let loaded = read.and_then(|layers| layers.load(&inputs));
     if arguments.public_key {
-        let named = draft || arguments.names_a_key_file();
         let answer = public_key::answer(loaded, !named, is_root);
         return print_public_key(answer, service.as_ref());
     }

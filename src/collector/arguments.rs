@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand, ValueHint};
 use super::hosts_command;
 use super::keys_command;
 use super::settings::Given;
+use crate::config::service::words_of_unit;
 
 /// Receive the metrics that agents report over CurveZMQ.
 #[derive(Debug, Parser)]
@@ -112,6 +113,29 @@ pub enum Command {
 }
 
 impl Arguments {
+    /// The options of the unit's command, whose relative paths begin in this directory.
+    ///
+    /// # Errors
+    ///
+    /// Why the service does not start with them.
+    pub fn of_unit(words: &[String], directory: &Path) -> Result<Self, String> {
+        let mut arguments: Self = words_of_unit("metrics-collector", words)?;
+        if arguments.check_config
+            || arguments.print_config
+            || arguments.public_key
+            || arguments.command.is_some()
+        {
+            return Err("with a command or an option that only tells, it is no service".to_owned());
+        }
+        arguments.config = arguments.config.map(|file| directory.join(file));
+        let key_file = arguments.key_file.map(|file| {
+            let path = directory.join(&file).into_os_string();
+            path.into_string().unwrap_or(file)
+        });
+        arguments.key_file = key_file;
+        Ok(arguments)
+    }
+
     /// Returns true if another key file than the service's is named.
     #[must_use]
     pub fn names_a_key_file(&self) -> bool {
@@ -143,7 +167,12 @@ impl Arguments {
         .into_iter()
         .filter_map(|(option, key, text)| {
             let text = text.clone()?;
-            Some(Given { option, key, text })
+            Some(Given {
+                option,
+                key,
+                text,
+                unit: None,
+            })
         })
         .collect()
     }
@@ -208,6 +237,26 @@ mod tests {
         let arguments = Arguments::try_parse_from(words).unwrap();
         let expected = std::env::current_dir().unwrap().join("keys/mine");
         assert_eq!(Path::new(&arguments.given()[0].text), expected);
+    }
+
+    #[test]
+    fn the_options_of_a_unit_are_those_of_a_service() {
+        let of_unit = |words: &[&str]| {
+            let words: Vec<_> = words.iter().map(|word| (*word).to_owned()).collect();
+            Arguments::of_unit(&words, Path::new("/"))
+        };
+        let arguments = of_unit(&["--config=srv/x.toml", "--key-file", "srv/k"]).unwrap();
+        assert_eq!(arguments.config.as_deref(), Some(Path::new("/srv/x.toml")));
+        let texts: Vec<_> = arguments.given().into_iter().map(|one| one.text).collect();
+        assert_eq!(texts, ["/srv/k"]);
+        assert_eq!(
+            of_unit(&["--no-such", "x"]).unwrap_err(),
+            "unexpected argument '--no-such' found"
+        );
+        for words in [&["keys", "list"][..], &["--public-key"], &["--help"]] {
+            let error = of_unit(words).unwrap_err();
+            assert!(error.ends_with("is no service"), "{error}");
+        }
     }
 
     #[test]

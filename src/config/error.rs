@@ -37,6 +37,13 @@ pub enum Place {
     CommandLine,
     /// On the command line, as the value of this option.
     Option(&'static str),
+    /// On the command line that a unit gives the service, where root asks for it.
+    Unit {
+        /// The option, or what stands for its argument.
+        word: String,
+        /// The unit.
+        unit: &'static str,
+    },
     /// Set over D-Bus and kept in this file.
     Persistent {
         /// `settings.toml` in the state directory.
@@ -66,6 +73,7 @@ impl fmt::Display for Place {
             Self::Variable(name) => write!(f, "variable {}", text::shown(name)),
             Self::CommandLine => f.write_str("command line"),
             Self::Option(name) => write!(f, "--{name}"),
+            Self::Unit { word, unit } => write!(f, "{word} in ExecStart= of {unit}"),
         }
     }
 }

@@ -254,17 +254,8 @@ impl Layers {
         }
     }
 
-    /// Adds one value of the command line.
-    pub fn set_from_command_line(&mut self, path: &[&str], text: &str) {
-        self.set(Place::CommandLine, path, text);
-    }
-
-    /// Adds the value of an option of the command line.
-    pub fn set_by_option(&mut self, option: &'static str, path: &[&str], text: &str) {
-        self.set(Place::Option(option), path, text);
-    }
-
-    fn set(&mut self, place: Place, path: &[&str], text: &str) {
+    /// Adds one value of a command line.
+    pub fn set(&mut self, place: Place, path: &[&str], text: &str) {
         let mut document = Document::default();
         document.insert(path, Value::from(text), shortened(&format!("{text:?}")));
         let (layer, problems) = Layer::new(self.schema, place, document);

@@ -15,22 +15,33 @@ use std::process::{Command, Stdio};
 
 use crate::base::durable::owner::Owner;
 use crate::base::text;
+use crate::config::ConfigError;
 
+mod command;
 mod credential;
+mod manager;
 mod obstacle;
 mod policy;
+mod settings_file;
 mod sight;
 mod state;
 mod unit;
+mod user;
 mod variables;
 
+use command::Options;
+pub use command::words_of_unit;
 pub use credential::Credential;
 use credential::Stores;
+use manager::Properties;
 pub use obstacle::Obstacle;
+pub use settings_file::SettingsFile;
+use settings_file::hidden_settings;
 pub use sight::{Note, ServiceView};
 use state::Private;
 pub use state::Seen;
-use unit::Unit;
+use unit::{Place, Unit};
+use user::{UnitUser, user_of};
 
 /// What is asked of the service manager.
 const PROPERTIES: &str = "--property=LoadState,User,Group,SupplementaryGroups,ProtectHome,\
@@ -53,16 +64,13 @@ const UNITS: [&str; 4] = [
     "/usr/lib/systemd/system",
 ];
 
-/// The first of the users that systemd makes for units (systemd.exec(5), `DynamicUser`=).
-const FIRST_DYNAMIC: u32 = 61184;
-
 /// Where systemd keeps state directories, and those of users that are there only while the
 /// unit runs.
 const STATES: &str = "/var/lib";
 const PRIVATE_STATES: &str = "/var/lib/private";
 
-/// What the check cannot know of a unit's files.
-fn unlike_shipped(unit: &str, found: &Unit) -> impl Iterator<Item = Note> {
+/// What the check cannot know of a unit: its files have changed, or its command is another.
+fn unknown_of(unit: &str, found: &Unit, options: Option<&command::Unknown>) -> Vec<Note> {
     let unknown = |what, why| Note::Unknown {
         unit: unit.to_owned(),
         what,
@@ -72,11 +80,33 @@ fn unlike_shipped(unit: &str, found: &Unit) -> impl Iterator<Item = Note> {
         let why = "systemd has not read them again (`systemctl daemon-reload` does)".to_owned();
         unknown("what changed in its files", why)
     });
-    let command = found
-        .place(&["ExecStart"], |value| !value.is_empty())
-        .filter(|place| found.parts.first() != Some(&place.file))
-        .map(|place| unknown("the options of its command", format!("{place} sets it")));
-    stale.into_iter().chain(command)
+    let command = options.map(|why| {
+        let place = found.place(&["ExecStart"], |value| !value.is_empty());
+        let place = place.map_or_else(String::new, |place| format!(" ({place})"));
+        let why = format!("ExecStart={place} {why}");
+        unknown("the options of its command", why)
+    });
+    stale.into_iter().chain(command).collect()
+}
+
+/// What the service manager says on the bus: the credentials, and the options of the command. What
+/// it does not say is noted.
+fn of_bus(unit: &str, found: &mut Unit, notes: &mut Vec<Note>) -> Option<Options> {
+    let Some(properties) = Properties::of(unit) else {
+        notes.push(Note::Unknown {
+            unit: unit.to_owned(),
+            what: "which credentials it has, and the options of its command",
+            why: "the service manager does not answer on the bus".to_owned(),
+        });
+        notes.extend(unknown_of(unit, found, None));
+        return None;
+    };
+    found.credentials = credential::of_properties(&properties);
+    found.credentials_are_known = true;
+    let program = unit.trim_end_matches(".service");
+    let options = Options::of(&properties, program);
+    notes.extend(unknown_of(unit, found, options.as_ref().err()));
+    options.ok()
 }
 
 /// A state directory that the service does not find as it is now: the service manager moves that of
@@ -103,6 +133,10 @@ pub struct Service {
     obstacles: Vec<Obstacle>,
     /// Where the bus does not let the user own the name.
     no_name: Option<Obstacle>,
+    /// None if they are not known.
+    options: Option<Options>,
+    credentials_are_known: bool,
+    command_place: Option<Place>,
 }
 
 impl Service {
@@ -118,63 +152,46 @@ impl Service {
         let unit_of = |text: &str| Unit::parse(unit, text);
         let mut found = match asked.as_deref().map(unit_of) {
             Some(found) if found.is_loaded => found,
+            // Nothing else is known of it.
+            Some(found) if found.is_broken || found.is_masked => Unit {
+                is_broken: found.is_broken,
+                is_masked: found.is_masked,
+                ..unit_of(shipped)
+            },
             // It is not installed.
             Some(found) if found.is_known => return None,
             _ => unit_of(shipped),
         };
         let mut notes = Vec::new();
-        let unknown = |what, why| Note::Unknown {
-            unit: unit.to_owned(),
-            what,
-            why,
-        };
-        if !found.is_loaded {
+        if found.is_masked {
+            notes.push(Note::Masked(unit.to_owned()));
+        } else if !found.is_loaded && !found.is_broken {
             // Without a drop-in, the unit is as shipped.
             if let Some(drop_in) = a_drop_in(unit) {
                 let why = format!(
                     "the service manager does not answer and there is {}",
                     text::path(&drop_in)
                 );
-                notes.push(unknown("what its drop-ins set", why));
+                notes.push(Note::Unknown {
+                    unit: unit.to_owned(),
+                    what: "what its drop-ins set",
+                    why,
+                });
             }
-        } else if let Some(credentials) = credential::of_manager(unit) {
-            found.credentials = credentials;
-        } else {
-            let why = "the service manager does not answer on the bus".to_owned();
-            notes.push(unknown("which credentials it has", why));
         }
-        notes.extend(unlike_shipped(unit, &found));
-        let user = found.user.take().filter(|user| user != "root");
-        // A user that is there only while the unit runs is named as the unit is.
-        let own_name = || {
-            found
-                .is_dynamic
-                .then(|| unit.trim_end_matches(".service").to_owned())
-        };
-        let user = user.or_else(own_name)?;
-        let number = |text: Option<String>| text?.trim().parse::<u32>().ok();
-        let (owner, groups) = match number(ask("id", &["-u", "--", &user])) {
-            Some(uid) => {
-                let gid = match &found.group {
-                    Some(group) => gid_of(group)?,
-                    None => number(ask("id", &["-g", "--", &user]))?,
-                };
-                let groups = ask("id", &["-G", "--", &user])?;
-                let groups = groups.split_whitespace().filter_map(|gid| gid.parse().ok());
-                (Some(Owner::new(uid, gid)), groups.collect())
-            }
-            // A dynamic user shares its rights with no other, whichever number it gets.
-            None if found.is_dynamic => {
-                let owner = Owner::new(FIRST_DYNAMIC, FIRST_DYNAMIC);
-                (Some(owner), Vec::new())
-            }
-            None if found.is_loaded => (None, Vec::new()),
-            None => return None,
-        };
-        let groups: Vec<u32> = groups;
-        let more = found.groups.iter().filter_map(|group| gid_of(group));
-        let groups: Vec<u32> = groups.into_iter().chain(more).collect();
+        let is_loaded = found.is_loaded;
+        let options = is_loaded.then(|| of_bus(unit, &mut found, &mut notes));
+        let options = options.flatten();
+        let UnitUser {
+            name: user,
+            owner,
+            groups,
+        } = user_of(unit, &mut found)?;
         let mut obstacles = Vec::new();
+        if found.is_broken {
+            let unit = unit.to_owned();
+            obstacles.push(Obstacle::Broken { unit });
+        }
         let user_place = found.place(&["User"], |_| true);
         if owner.is_none() {
             obstacles.push(Obstacle::NoUser {
@@ -194,6 +211,7 @@ impl Service {
                 name,
                 place: user_place,
             });
+        let command_place = found.place(&["ExecStart"], |value| !value.is_empty());
         let private = found.states.iter();
         let private = private.filter_map(|state| unlike_today(state, found.is_dynamic, owner));
         let private: Vec<_> = private.collect();
@@ -211,7 +229,30 @@ impl Service {
             sight,
             obstacles,
             no_name,
+            options,
+            credentials_are_known: found.credentials_are_known,
+            command_place,
         })
+    }
+
+    /// The command line that the unit gives its program, with relative paths as they begin there:
+    /// `parse` reads its words and takes that directory. One that is wrong is an obstacle.
+    pub fn command_line<A>(
+        &mut self,
+        parse: impl FnOnce(&[String], &Path) -> Result<A, String>,
+    ) -> Option<A> {
+        let Options { words, directory } = self.options.as_ref()?;
+        match parse(words, directory) {
+            Ok(parsed) => Some(parsed),
+            Err(why) => {
+                self.obstacles.push(Obstacle::Options {
+                    unit: self.unit.to_owned(),
+                    place: self.command_place.clone(),
+                    why,
+                });
+                None
+            }
+        }
     }
 
     /// What keeps the unit from starting, whatever the settings are. The name on the bus counts
@@ -244,9 +285,13 @@ impl Service {
     }
 
     /// The credentials that it runs with, if it runs and has some. Those of a run as another user
-    /// end with it.
+    /// end with it. None, too, if those of the next start are known and can be read: they count.
     #[must_use]
     pub fn credentials(&self) -> Option<PathBuf> {
+        let mut handed = self.sight.handed.iter();
+        if self.credentials_are_known && handed.all(|one| one.certificate.is_some()) {
+            return None;
+        }
         let directory = Path::new(CREDENTIALS).join(self.unit);
         let about = fs::symlink_metadata(&directory).ok()?;
         fs::read_dir(&directory).ok()?.next()?.ok()?;
@@ -255,17 +300,18 @@ impl Service {
     }
 
     /// Reads the settings, and gives up root's rights for those of the service's user, for good, if
-    /// root asks about a service. The rights are given up before reading, except for a `draft`,
-    /// which that user may not be able to read. Must be called before there is a second thread.
+    /// root asks about a service. The rights are given up before reading, except for a draft, which
+    /// that user may not be able to read. Must be called before there is a second thread.
     ///
     /// # Errors
     ///
     /// The system's, if the rights could not be given up.
     pub fn reading<T>(
         service: Option<&Self>,
-        draft: bool,
-        read: impl FnOnce() -> T,
-    ) -> io::Result<T> {
+        file: &SettingsFile,
+        read: impl FnOnce() -> Result<T, ConfigError>,
+    ) -> io::Result<Result<T, ConfigError>> {
+        let draft = matches!(file, SettingsFile::Draft(_));
         let take_over = |now: bool| match service.filter(|_| now) {
             Some(Self {
                 owner: Some(owner),
@@ -275,7 +321,14 @@ impl Service {
             _ => Ok(()),
         };
         take_over(!draft)?;
-        let read = read();
+        let hidden = match (service, file) {
+            (Some(service), SettingsFile::OfUnit(file)) => service.sight.hides(file),
+            _ => None,
+        };
+        let read = match hidden {
+            None => read(),
+            Some(hidden) => Err(hidden_settings(hidden)),
+        };
         take_over(draft)?;
         Ok(read)
     }
@@ -288,14 +341,6 @@ impl fmt::Display for Service {
             None => write!(f, "root, as {} has no user that is known", self.unit),
         }
     }
-}
-
-fn gid_of(group: &str) -> Option<u32> {
-    if let Ok(number) = group.parse() {
-        return Some(number);
-    }
-    let entry = ask("getent", &["group", "--", group])?;
-    entry.split(':').nth(2)?.trim().parse().ok()
 }
 
 /// What a program says, if it succeeds in time.
@@ -344,27 +389,29 @@ mod tests {
     fn what_is_not_as_shipped_is_said() {
         let directory = tempfile::tempdir().unwrap();
         let drop_in = directory.path().join("x.conf");
-        let said = |more: &str| {
+        let said = |more: &str, options: Option<&command::Unknown>| {
             let shown = format!(
                 "FragmentPath=/none/a.service\nDropInPaths={}\n{more}",
                 drop_in.display()
             );
             let unit = Unit::parse("a.service", &shown);
-            let notes = unlike_shipped("a.service", &unit);
-            notes.map(|note| note.to_string()).collect::<Vec<_>>()
+            let notes = unknown_of("a.service", &unit, options);
+            notes.iter().map(Note::to_string).collect::<Vec<_>>()
         };
         fs::write(&drop_in, "[Service]\nNice=1\n").unwrap();
-        assert_eq!(said("NeedDaemonReload=no"), [""; 0]);
-        let stale = said("NeedDaemonReload=yes");
+        assert_eq!(said("NeedDaemonReload=no", None), [""; 0]);
+        let stale = said("NeedDaemonReload=yes", None);
         assert!(stale[0].contains("`systemctl daemon-reload`"), "{stale:?}");
         fs::write(
             &drop_in,
-            "[Service]\nExecStart=\nExecStart=/usr/bin/a --config x\n",
+            "[Service]\nExecStart=\nExecStart=/usr/bin/a $OPTIONS\n",
         )
         .unwrap();
-        let command = said("");
+        assert_eq!(said("", None), [""; 0]);
+        let variable = command::Unknown::Variable("$OPTIONS".to_owned());
+        let command = said("", Some(&variable));
         let place = format!(
-            "the options of its command, as {}:3 sets it",
+            "the options of its command, as ExecStart= ({}:3) has the variable $OPTIONS;",
             drop_in.display()
         );
         assert!(command[0].contains(&place), "{command:?}");

@@ -50,6 +50,8 @@ pub struct Inputs {
 pub struct Overrides {
     /// COLLECTOR: the one to report to, as `main`, instead of all configured.
     pub collector: Option<String>,
+    /// The unit that has it in its command, if it is not this process's.
+    pub unit: Option<&'static str>,
 }
 
 impl Inputs {

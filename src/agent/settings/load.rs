@@ -211,7 +211,14 @@ pub fn read(inputs: &Inputs) -> Result<Layered, ConfigError> {
     layers.examine(|layer| relations(layer, &inputs.known_sources));
     if let Some(collector) = &inputs.command_line.collector {
         layers.hide("collector");
-        layers.set_from_command_line(&["collector", MAIN, "endpoint"], collector);
+        let place = match inputs.command_line.unit {
+            None => Place::CommandLine,
+            Some(unit) => Place::Unit {
+                word: "COLLECTOR".to_owned(),
+                unit,
+            },
+        };
+        layers.set(place, &["collector", MAIN, "endpoint"], collector);
     }
     let notes = inputs.sight.notes().iter().cloned();
     let mut warnings: Vec<_> = notes.map(Warning::Note).collect();

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use super::table::COLLECTOR;
 use crate::collector::keys::Places;
+use crate::config::Place;
 use crate::config::service::{Service, ServiceView};
 
 /// What the distribution ships.
@@ -23,6 +24,20 @@ pub struct Given {
     pub key: &'static str,
     /// The value.
     pub text: String,
+    /// The unit that has the option in its command, if it is not this process's.
+    pub unit: Option<&'static str>,
+}
+
+impl Given {
+    pub(super) fn place(&self) -> Place {
+        match self.unit {
+            None => Place::Option(self.option),
+            Some(unit) => Place::Unit {
+                word: format!("--{}", self.option),
+                unit,
+            },
+        }
+    }
 }
 
 /// Places, variables and arguments that settings come from.

@@ -226,7 +226,7 @@ pub fn read(inputs: &Inputs) -> Result<Layered, ConfigError> {
     layers.read_environment(&inputs.environment);
     for given in &inputs.command_line {
         let path: Vec<&str> = given.key.split('.').collect();
-        layers.set_by_option(given.option, &path, &given.text);
+        layers.set(given.place(), &path, &given.text);
     }
     layers.checked()?;
     Ok(Layered(layers))

@@ -58,7 +58,12 @@ impl Site {
 
     fn option(&mut self, option: &'static str, key: &'static str, text: &str) {
         let text = text.to_owned();
-        let given = Given { option, key, text };
+        let given = Given {
+            option,
+            key,
+            text,
+            unit: None,
+        };
         self.inputs.command_line.push(given);
     }
 

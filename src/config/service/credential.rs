@@ -2,18 +2,16 @@
 //! "Credentials"), as root finds them before. `systemctl show` cannot print these settings, so the
 //! bus is asked.
 
-use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use glob::Pattern;
-use serde::Deserialize;
-use serde_json::Value;
 
+use super::manager::Properties;
 use super::unit::Unit;
-use super::{CREDENTIALS, Obstacle, ask, ask_with};
+use super::{CREDENTIALS, Obstacle, ask_with};
 use crate::curve::certificate::{Certificate, MAX_CERTIFICATE_BYTES};
 
 /// Those that the service manager was given, by its container or machine.
@@ -27,9 +25,6 @@ const STORES: [&str; 4] = [
     "/usr/local/lib/credstore",
     "/usr/lib/credstore",
 ];
-
-/// The interface that has the settings of services.
-const SERVICE: &str = "org.freedesktop.systemd1.Service";
 
 /// A credential of the unit.
 #[derive(Clone, Debug)]
@@ -93,71 +88,32 @@ impl Stores {
     }
 }
 
-/// What the service manager knows of the unit's credentials; None if it does not answer.
-pub(super) fn of_manager(unit: &str) -> Option<Vec<Wanted>> {
-    let path = object_path(unit);
-    let answer = ask(
-        "busctl",
-        &[
-            "--json=short",
-            "call",
-            "org.freedesktop.systemd1",
-            &path,
-            "org.freedesktop.DBus.Properties",
-            "GetAll",
-            "s",
-            SERVICE,
-        ],
-    )?;
-    of_properties(&answer)
-}
-
-/// The object of a unit: what is no letter and no digit is escaped.
-fn object_path(unit: &str) -> String {
-    let mut path = String::from("/org/freedesktop/systemd1/unit/");
-    for byte in unit.bytes() {
-        if byte.is_ascii_alphanumeric() {
-            path.push(byte.into());
-        } else {
-            // Writing to a String can't fail.
-            let _ = write!(path, "_{byte:02x}");
-        }
-    }
-    path
-}
-
-/// From busctl's JSON for the answer of `GetAll`.
-fn of_properties(json: &str) -> Option<Vec<Wanted>> {
-    let answer: Value = serde_json::from_str(json).ok()?;
-    let properties = answer.get("data")?.get(0)?.as_object()?;
+/// The credentials that the service manager has for the unit.
+pub(super) fn of_properties(properties: &Properties) -> Vec<Wanted> {
     let mut wanted = Vec::new();
     for (property, encrypted) in [("LoadCredential", false), ("LoadCredentialEncrypted", true)] {
-        let all: Vec<(String, String)> = of_property(properties.get(property)).unwrap_or_default();
+        let all: Vec<(String, String)> = properties.get(property).unwrap_or_default();
         let all = all.into_iter();
         wanted.extend(all.map(|(name, path)| Wanted::load(&name, &path, encrypted)));
     }
     // From systemd 257 on, with names to rename them to.
-    let renamed: Option<Vec<(String, String)>> = of_property(properties.get("ImportCredentialEx"));
+    let renamed: Option<Vec<(String, String)>> = properties.get("ImportCredentialEx");
     let imported = renamed.unwrap_or_else(|| {
-        let all: Option<Vec<String>> = of_property(properties.get("ImportCredential"));
+        let all: Option<Vec<String>> = properties.get("ImportCredential");
         let all = all.unwrap_or_default().into_iter();
         all.map(|names| (names, String::new())).collect()
     });
     let imported = imported.into_iter();
     wanted.extend(imported.map(|(names, renamed)| Wanted::Import { names, renamed }));
     for (property, encrypted) in [("SetCredential", false), ("SetCredentialEncrypted", true)] {
-        let all: Vec<(String, Vec<u8>)> = of_property(properties.get(property)).unwrap_or_default();
+        let all: Vec<(String, Vec<u8>)> = properties.get(property).unwrap_or_default();
         wanted.extend(all.into_iter().map(|(name, bytes)| Wanted::Set {
             name,
             bytes,
             encrypted,
         }));
     }
-    Some(wanted)
-}
-
-fn of_property<T: for<'de> Deserialize<'de>>(property: Option<&Value>) -> Option<T> {
-    T::deserialize(property?.get("data")?).ok()
+    wanted
 }
 
 /// The credentials whose file is missing, which keeps the unit from starting. If the path is not
@@ -357,19 +313,15 @@ mod tests {
             import,
             set,
         ];
-        assert_eq!(of_properties(json).unwrap(), expected);
+        let of_answer = |json: &str| of_properties(&Properties::parse(json).unwrap());
+        assert_eq!(of_answer(json), expected);
         let older = json.replace("ImportCredentialEx", "Other");
-        let older = of_properties(&older).unwrap();
+        let older = of_answer(&older);
         let import = Wanted::Import {
             names: "a.*".to_owned(),
             renamed: String::new(),
         };
         assert!(older.contains(&import), "{older:?}");
-        assert_eq!(of_properties("no answer"), None);
-        assert_eq!(
-            object_path("metrics-agent.service"),
-            "/org/freedesktop/systemd1/unit/metrics_2dagent_2eservice"
-        );
     }
 
     #[test]

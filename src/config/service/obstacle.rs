@@ -59,6 +59,28 @@ pub enum Obstacle {
         /// Where the unit says so.
         place: Option<Place>,
     },
+    /// Files of the unit that systemd refuses.
+    #[error(
+        "{unit}: systemd refuses the files of this unit, so the service does not start; \
+         `systemctl status {unit}` and `systemd-analyze verify {unit}` say what is wrong with them"
+    )]
+    Broken {
+        /// The unit.
+        unit: String,
+    },
+    /// Options that its program does not take.
+    #[error(
+        "ExecStart= of {unit}{}: {why}; so the service does not start; correct that line",
+        at(.place.as_ref())
+    )]
+    Options {
+        /// The unit.
+        unit: String,
+        /// Where it has the command.
+        place: Option<Place>,
+        /// What is wrong with them.
+        why: String,
+    },
     /// The bus does not let the user own the service's name.
     #[error(
         "User={user} of {unit}{}: the policy of the system bus does not let this user own the name \

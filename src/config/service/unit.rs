@@ -19,6 +19,9 @@ pub(super) struct Unit {
     /// The service manager knows such a unit, or that there is none.
     pub(super) is_known: bool,
     pub(super) is_loaded: bool,
+    pub(super) is_masked: bool,
+    /// systemd refuses its files.
+    pub(super) is_broken: bool,
     /// Its files have changed since the service manager read them.
     pub(super) is_stale: bool,
     pub(super) user: Option<String>,
@@ -35,6 +38,8 @@ pub(super) struct Unit {
     pub(super) unset: Vec<String>,
     /// Of its file: `systemctl show` cannot print them.
     pub(super) credentials: Vec<Wanted>,
+    /// The service manager has said which credentials there will be.
+    pub(super) credentials_are_known: bool,
     pub(super) bus_name: Option<String>,
     /// Its file and its drop-ins, in the order in which they count.
     pub(super) parts: Vec<PathBuf>,
@@ -63,6 +68,8 @@ impl Unit {
                 "LoadState" => {
                     unit.is_known = true;
                     unit.is_loaded = value == "loaded";
+                    unit.is_masked = value == "masked";
+                    unit.is_broken = matches!(value, "bad-setting" | "error");
                 }
                 "NeedDaemonReload" => unit.is_stale = is_true(value),
                 "User" => unit.user = one(),

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What root's --check-config says, and what the start then does: the same."""
+
+from machine import AGENT, COLLECTOR, CONFIGURATION, RPM_SUITE
+
+# On an RPM system, too.
+SUITES = ["bookworm", "trixie", RPM_SUITE]
+
+COLLECTOR_SETTINGS = "/etc/metrics-collector/metrics-collector.toml"
+PROGRAMS = {AGENT: "metrics-agent", COLLECTOR: "metrics-collector"}
+
+VALID = "The configuration is valid.\n"
+
+# sysexits(3), and clap's for a wrong command line.
+EX_CONFIG = "78"
+WRONG_USAGE = "2"
+
+# More than a unit that fails is started in 10 s, see systemd.unit(5).
+NO_LIMIT = "[Unit]\nStartLimitIntervalSec=0\n"
+
+
+def the_options_of_the_agents_command_are_checked(m):
+    """A drop-in's ExecStart= with options: a file of settings, a collector, and a wrong one."""
+    site = "/etc/site.toml"
+    m.write(site, '[intervals]\nmetrics = "soon"\n')
+    _command(m, AGENT, f"--config {site}")
+    _expect_refused(m, AGENT, f"{site}:2: intervals.metrics")
+    # What is named for this run counts more: it may be a draft, which only root can read.
+    m.write("/root/draft.toml", "", mode=0o600)
+    m.expect("draft", m.run("metrics-agent", "--check-config", "--config", "/root/draft.toml"), VALID)
+    # The unit's own file is none: its user has to read it, and its sandbox has to show it.
+    m.write(site, "", mode=0o600)
+    _expect_refused(m, AGENT, f"{site}: cannot be read: Permission denied")
+    m.write("/tmp/site.toml", "")
+    _command(m, AGENT, "--config=/tmp/site.toml")
+    _expect_refused(m, AGENT, "PrivateTmp= of metrics-agent.service hides /tmp")
+    # A relative path begins where the unit does.
+    m.write(site, '[intervals]\nmetrics = "7s"\n')
+    for begin, file in ("", "etc/site.toml"), ("WorkingDirectory=/etc\n", "site.toml"):
+        _command(m, AGENT, f"--config {file}", begin)
+        _expect_accepted(m, AGENT)
+        printed = m.run("metrics-agent", "--print-config")
+        m.expect_match("printed", printed, f'metrics = "7s".*{site}:2')
+
+    m.run("metrics-agentctl", "keygen", "--name", "collector", "/etc/metrics-agent/curve")
+    m.run("chown", "-R", "metrics-agent:", "/etc/metrics-agent/curve")
+    _command(m, AGENT, "127.0.0.1:99999")
+    _expect_refused(m, AGENT, "COLLECTOR in ExecStart= of metrics-agent.service: ")
+    _command(m, AGENT, "127.0.0.1")
+    _expect_accepted(m, AGENT)
+    _expect_of_any_program(m, AGENT)
+
+
+def the_options_of_the_collectors_command_are_checked(m):
+    """The same of the collector's, which has many."""
+    m.write("/etc/site.toml", '[hosts]\ntimeout = "soon"\n')
+    _command(m, COLLECTOR, "--config /etc/site.toml")
+    _expect_refused(m, COLLECTOR, "/etc/site.toml:2: hosts.timeout")
+    for options, said in (
+        ("--authorized=nobody", "--authorized in ExecStart= of metrics-collector.service: "),
+        ("--listen 127.0.0.1:5557", "listens there, too|listen.viewers"),
+        ("--key-file etc/none.key_secret", "/etc/none.key_secret"),
+    ):
+        _command(m, COLLECTOR, options)
+        _expect_refused(m, COLLECTOR, said)
+    m.run("metrics-agentctl", "keygen", "--name", "site", "/etc/keys")
+    m.run("chown", "-R", "metrics-collector:", "/etc/keys")
+    _command(m, COLLECTOR, "--key-file etc/keys/site.key_secret --pin-names")
+    key = m.run("metrics-agentctl", "public-key", "--file", "/etc/keys/site.key")
+    # No collector runs, and root is told which key it will have.
+    m.expect("key", m.run("metrics-collector", "--public-key"), key)
+    _expect_accepted(m, COLLECTOR)
+    _expect_of_any_program(m, COLLECTOR)
+
+
+def _expect_of_any_program(m, unit):
+    program = PROGRAMS[unit]
+    place = f"/run/systemd/system/{unit}.d/50-test.conf:5"
+    _command(m, unit, "--no-such-option")
+    error = _expect_refused(m, unit, "unexpected argument '--no-such-option'", WRONG_USAGE)
+    m.expect_true("where it stands", f"({place})" in error)
+    # Not known before the start: said, with what it is.
+    _command(m, unit, "$OPTIONS")
+    asked = m.execute(program, "--check-config")
+    m.expect("check", (asked.returncode, asked.stdout), (0, VALID))
+    m.expect_match("said", asked.stderr, rf"not checked: .*{place}\) has the variable \$OPTIONS;")
+    m.drop_in(f"[Service]\nExecStart=\nExecStart=/bin/sh -c 'exec {program}'\n", unit)
+    asked = m.execute(program, "--check-config")
+    m.expect_match("said", asked.stderr, "not checked: .* runs another program, /bin/sh")
+    # A second command, as the first was not taken away: systemd refuses the unit.
+    m.drop_in(f"[Service]\nExecStart=/usr/bin/{program} --config /etc/site.toml\n", unit)
+    m.expect_refused("check", program, "--check-config", saying="systemd refuses the files of this unit")
+    m.expect_refused("start", "systemctl", "start", unit)
+    m.drop_in("", unit)
+    m.run("systemctl", "mask", "--runtime", unit)
+    asked = m.execute(program, "--check-config")
+    m.expect("check", (asked.returncode, asked.stdout), (0, VALID))
+    m.expect_match("said", asked.stderr, f"the unit is masked, .*`systemctl unmask {unit}`")
+    m.expect_refused("start", "systemctl", "start", unit)
+    m.run("systemctl", "unmask", "--runtime", unit)
+    asked = m.execute(program, "--check-config")
+    m.expect("check as shipped", (asked.stdout, asked.stderr), (VALID, ""))
+
+
+def _command(m, unit, options, more=""):
+    """A drop-in with these options."""
+    program = PROGRAMS[unit]
+    text = f"{NO_LIMIT}[Service]\nExecStart=\nExecStart=/usr/bin/{program} {options}\n{more}"
+    m.drop_in(text, unit)
+
+
+def _expect_refused(m, unit, saying, status=EX_CONFIG):
+    error = m.expect_refused("check", PROGRAMS[unit], "--check-config", saying=saying)
+    m.expect_refused("start", "systemctl", "start", unit)
+    m.expect("exit status", m.unit("ExecMainStatus", unit), status)
+    m.run("systemctl", "stop", unit)
+    # One that waited for its restart is forgotten by now.
+    m.execute("systemctl", "reset-failed", unit)
+    return error
+
+
+def _expect_accepted(m, unit):
+    asked = m.execute(PROGRAMS[unit], "--check-config")
+    m.expect("check", (asked.stdout, asked.stderr), (VALID, ""))
+    m.run("systemctl", "restart", unit)
+    m.expect("active state", m.unit("ActiveState", unit), "active")
+    m.run("systemctl", "stop", unit)
