@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::base::quantity::whole_seconds;
 use crate::curve::link::HandshakeFailure;
 use crate::protocol::LONGEST_PING_INTERVAL;
 use crate::protocol::session::{OpenFailure, Reason};
@@ -87,12 +88,10 @@ fn with(what: &str, detail: &str) -> String {
 
 /// A time as people read it: whole seconds, unless there are none.
 fn seconds(time: Duration) -> humantime::FormattedDuration {
-    let coarse = if time.as_secs() == 0 {
-        Duration::from_millis(u64::from(time.subsec_millis()))
-    } else {
-        Duration::from_secs(time.as_secs())
-    };
-    humantime::format_duration(coarse)
+    if time.as_secs() > 0 {
+        return whole_seconds(time);
+    }
+    humantime::format_duration(Duration::from_millis(u64::from(time.subsec_millis())))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::state::{AgentState, State};
 use crate::base::clock::boottime_usec;
+use crate::base::quantity::whole_seconds;
 use crate::base::text;
 use crate::base::text::grouped;
 
@@ -48,8 +49,8 @@ fn heard(at: u64, now: u64) -> String {
     if at == 0 {
         return "nothing heard yet".to_owned();
     }
-    let ago = Duration::from_secs(Duration::from_micros(now.saturating_sub(at)).as_secs());
-    format!("last heard {} ago", humantime::format_duration(ago))
+    let ago = whole_seconds(Duration::from_micros(now.saturating_sub(at)));
+    format!("last heard {ago} ago")
 }
 
 /// [`line()`] at the present time, as it may be shown.

@@ -19,6 +19,7 @@ pub(crate) mod monitor;
 pub(crate) mod offload;
 pub mod pager;
 pub mod process;
+pub(crate) mod quantity;
 pub mod shell;
 pub mod terminal;
 pub mod text;

@@ -22,6 +22,7 @@ use super::host_lines::{LeftOut, Whose};
 use super::hosts::{Renamed, Twin};
 use super::settings::Loaded;
 use super::store::file::Trouble;
+use crate::base::quantity::whole_seconds;
 use crate::base::text;
 use crate::base::throttle::Tell;
 use crate::curve::keys::PublicKey;
@@ -349,7 +350,7 @@ pub(crate) fn behind() {
 }
 
 pub(crate) fn caught_up(lasted: Duration, dropped: u64) {
-    let lasted = humantime::format_duration(Duration::from_secs(lasted.as_secs()));
+    let lasted = whole_seconds(lasted);
     info!(
         message_id = message_id::COLLECTOR_CAUGHT_UP,
         dropped, "Caught up after {lasted}: {dropped} message(s) were dropped"
@@ -364,7 +365,7 @@ pub(crate) fn models_not_asked_for(untold: u64) {
 }
 
 pub(crate) fn was_deaf(time: Duration) {
-    let time = humantime::format_duration(Duration::from_secs(time.as_secs()));
+    let time = whole_seconds(time);
     warn!("The event loop stalled for {time}; the time-outs of hosts were extended");
 }
 

@@ -9,8 +9,9 @@ use zbus::Variant;
 
 use super::choice::Choice;
 use super::printable;
-use super::text::{Style, quantity};
+use super::style::Style;
 use crate::base::columns::{fit, pieces, width as width_of};
+use crate::base::quantity::{MILLISECOND, SECOND, bytes, parts};
 use crate::base::text::grouped;
 use crate::ctl::proxy::Values;
 
@@ -223,6 +224,22 @@ fn per_second(rate: f64, unit: &str) -> String {
     }
 }
 
+/// A metric's whole number with its unit, scaled for people: 2048 kB as `2.0M`, 90 s as
+/// `1min 30s`.
+fn quantity(number: u64, unit: &str) -> String {
+    let factor = match unit {
+        "B" => 1,
+        // As in /proc/meminfo: 1024 bytes.
+        "kB" => 1024,
+        "s" => return parts(number.saturating_mul(SECOND), 2),
+        "ms" => return parts(number.saturating_mul(MILLISECOND), 2),
+        "us" => return parts(number, 2),
+        "" => return grouped(number),
+        other => return format!("{} {other}", grouped(number)),
+    };
+    bytes(number.saturating_mul(factor))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -400,6 +417,24 @@ longer
             let shown = table.to_text(&grid, &Rates::None, Style::new(false), None);
             hostile::assert_harmless(&shown);
             prop_assert_eq!(shown.lines().count(), 2);
+        }
+    }
+
+    #[test]
+    fn quantities_are_scaled_for_people() {
+        for (number, unit, text) in [
+            (0, "kB", "0B"),
+            (1, "kB", "1.0K"),
+            (8_000_000, "kB", "7.6G"),
+            (512, "B", "512B"),
+            (93_784, "s", "1d 2h"),
+            (59, "s", "59s"),
+            (1_234_567, "", "1,234,567"),
+            (1_234, "pages", "1,234 pages"),
+            (u64::MAX, "kB", "15.9E"),
+            (u64::MAX, "s", "213503982d 8h"),
+        ] {
+            assert_eq!(quantity(number, unit), text, "{number} {unit}");
         }
     }
 }

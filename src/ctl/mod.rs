@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use zbus::{Connection, Variant};
 
+use crate::base::clock::Clock;
 use crate::base::columns::fit_lines;
 use crate::base::{locale, pager, terminal, text as plain};
 use crate::config::LogLevel;
@@ -26,7 +27,7 @@ mod polkit_agent;
 pub mod proxy;
 mod screen;
 mod status;
-mod text;
+mod style;
 mod unit;
 mod watch;
 
@@ -34,7 +35,7 @@ use arguments::{Arguments, Command, Json, Names};
 pub use failure::Failure;
 use json::Printer;
 use polkit_agent::PolkitAgent;
-use text::{Clock, Style};
+use style::Style;
 use unit::Unit;
 
 /// Where the bus is named if not on the command line; the daemon reads it too.

@@ -13,8 +13,9 @@ use zbus::names::UniqueName;
 
 use super::json::Printer;
 use super::status::View;
-use super::text::{Clock, Style};
+use super::style::Style;
 use super::{Control, Failure, emit, number, printable, string};
+use crate::base::clock::Clock;
 use crate::ctl::proxy::{Agent, FindError};
 use crate::dbus::path;
 

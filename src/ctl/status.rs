@@ -6,10 +6,12 @@ use serde_json::{Value, json};
 use zbus::Variant;
 
 use super::arguments::Names;
-use super::text::{Clock, Style, bytes, span};
+use super::style::Style;
 use super::unit::Unit;
 use super::{Failure, json, number, printable, string};
+use crate::base::clock::Clock;
 use crate::base::columns::labelled;
+use crate::base::quantity::{bytes, span};
 use crate::base::text::grouped;
 use crate::ctl::proxy::{Agent, Values};
 

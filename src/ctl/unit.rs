@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use zbus::{Connection, OwnedObjectPath, Variant};
 
-use super::text::{Clock, Style};
+use super::style::Style;
 use super::{number, string};
+use crate::base::clock::Clock;
 use crate::base::exit::EXIT_CONFIG;
 use crate::ctl::proxy::Values;
 

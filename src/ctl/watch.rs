@@ -12,8 +12,9 @@ use super::json::{self, Printer};
 use super::metrics::{Earlier, Rates, Table};
 use super::screen::{self, Screen};
 use super::status::View;
-use super::text::{Clock, span};
 use super::{Control, Failure, complain, emit, number, print, string};
+use crate::base::clock::Clock;
+use crate::base::quantity::span;
 use crate::base::terminal;
 use crate::ctl::proxy::{Agent, Agent1Proxy, Values};
 

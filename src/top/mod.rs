@@ -28,5 +28,4 @@ pub mod run;
 pub mod sort;
 pub mod start;
 pub mod terminal;
-pub mod text;
 pub mod view;

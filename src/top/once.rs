@@ -10,7 +10,8 @@ use super::model::readings::Fullest;
 use super::model::{Fleet, Host};
 use super::run::take_message;
 use super::sort::{Column, sorted};
-use super::text::{NONE, clean, load, percent, size, span, temperature, whole};
+use crate::base::quantity::{NONE, load, percent, short_span, size, temperature, whole};
+use crate::base::text::shown as clean;
 
 /// Models come one after the other when hello is answered; none for this long means that
 /// there are no more.
@@ -177,7 +178,7 @@ fn cells(host: &Host, as_of: Instant, now: Instant) -> Vec<String> {
     let mut cells = vec![
         clean(&host.name).into_owned(),
         host.state(as_of).as_str().to_owned(),
-        or_none(host.age(now).map(|age| span(age.as_secs_f64()))),
+        or_none(host.age(now).map(|age| short_span(age.as_secs_f64()))),
     ];
     cells.extend(
         [
@@ -191,7 +192,7 @@ fn cells(host: &Host, as_of: Instant, now: Instant) -> Vec<String> {
             host.sent.map(size),
             host.temperature.map(temperature),
             host.failed.map(whole),
-            host.uptime.map(span),
+            host.uptime.map(short_span),
             host.agent.as_deref().map(|agent| clean(agent).into_owned()),
         ]
         .map(or_none),

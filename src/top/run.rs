@@ -20,9 +20,9 @@ use super::link::{Status, Trouble};
 use super::model::Fleet;
 use super::sort::sorted;
 use super::terminal::{self, Input, Screen};
-use super::text::Clock;
 use super::view::theme::Theme;
 use super::view::{self, Drawn, Scene};
+use crate::base::clock::Clock;
 use crate::curve::frames::Received;
 use crate::curve::keys::PublicKey;
 use crate::protocol::message::{Malformed, Message, decode_for_viewer};
@@ -322,7 +322,7 @@ pub(super) fn take_message(
         Received::Message(frames) => match decode_for_viewer(&frames.as_slices()) {
             Ok(Message::Control(_)) => Ok(()),
             Ok(Message::State { host, grid }) => fleet
-                .take_state(now, Clock::local().now, host, grid)
+                .take_state(now, Clock::local().now_seconds(), host, grid)
                 .map_err(|error| text(&error)),
             Ok(Message::Grid { host, grid, kind }) => fleet
                 .take(now, host, kind, grid)

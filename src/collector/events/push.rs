@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tracing::{error, info, warn};
 
+use crate::base::quantity::whole_seconds;
 use crate::base::text;
 use crate::systemd::message_id;
 
@@ -22,7 +23,7 @@ pub(crate) fn failing(target: &str, url: &dyn Display, error: &dyn Display) {
 }
 
 pub(crate) fn recovered(target: &str, lasted: Duration, dropped: u64) {
-    let lasted = humantime::format_duration(Duration::from_secs(lasted.as_secs()));
+    let lasted = whole_seconds(lasted);
     let lost = match dropped {
         0 => "nothing was lost".to_owned(),
         dropped => format!("{dropped} sample(s) were dropped meanwhile"),

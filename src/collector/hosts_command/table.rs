@@ -1,9 +1,8 @@
 //! What `hosts` shows. Pure.
 
-use jiff::Timestamp;
-use jiff::tz::TimeZone;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
+use crate::base::clock::Time;
 use crate::base::{columns, json, text};
 use crate::collector::bus::proxy::HostRow;
 
@@ -31,35 +30,12 @@ impl From<HostRow> for Host {
         Self {
             name,
             state,
-            since: Time::of(since),
-            last_seen: Time::of(last_seen),
+            since: Time::of_usec(since),
+            last_seen: Time::of_usec(last_seen),
             address: known(address),
             key: known(key),
             messages,
         }
-    }
-}
-
-/// A point in time; in JSON as RFC 3339 has it.
-#[derive(Clone, Copy, Debug)]
-struct Time(Timestamp);
-
-impl Time {
-    fn of(usec: u64) -> Self {
-        let usec = i64::try_from(usec).unwrap_or(0);
-        Self(Timestamp::from_microsecond(usec).unwrap_or(Timestamp::UNIX_EPOCH))
-    }
-
-    /// As people here read it.
-    fn shown(self, zone: &TimeZone) -> String {
-        let here = self.0.to_zoned_datetime(zone.clone());
-        here.strftime("%Y-%m-%d %H:%M:%S").to_string()
-    }
-}
-
-impl Serialize for Time {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&self.0)
     }
 }
 
@@ -74,9 +50,8 @@ impl Table {
 
     /// For a terminal of so many columns without what does not fit there.
     pub(super) fn text(&self, room: Option<usize>) -> String {
-        let zone = TimeZone::system();
         let mut lines = vec![HEAD.map(str::to_owned).to_vec()];
-        lines.extend(self.0.iter().map(|host| host.cells(&zone)));
+        lines.extend(self.0.iter().map(Host::cells));
         let (mut text, left_out) = columns::fitted(lines, room, 1, (&SPARED, &["HOST"]));
         if !left_out.is_empty() {
             let what = left_out.join(", ").to_lowercase();
@@ -91,14 +66,14 @@ impl Table {
 }
 
 impl Host {
-    fn cells(&self, zone: &TimeZone) -> Vec<String> {
+    fn cells(&self) -> Vec<String> {
         let safe = |text: &str| text::name(text).into_owned();
         let or_none = |text: Option<&str>| text.map_or_else(|| "-".to_owned(), safe);
         vec![
             safe(&self.name),
             safe(&self.state),
-            self.since.shown(zone),
-            self.last_seen.shown(zone),
+            self.since.shown(),
+            self.last_seen.shown(),
             or_none(self.address.as_deref().map(text::address)),
             or_none(self.key.as_deref()),
         ]
@@ -139,7 +114,7 @@ mod tests {
         let json: serde_json::Value = serde_json::from_str(&table.json()).unwrap();
         assert_eq!(json[0]["state"], "gone");
         assert_eq!(json[0]["messages"], 7);
-        let seen: Timestamp = json[0]["last_seen"].as_str().unwrap().parse().unwrap();
+        let seen: jiff::Timestamp = json[0]["last_seen"].as_str().unwrap().parse().unwrap();
         assert_eq!(seen.as_second(), 1_795_976_300);
         assert_eq!(Table(Vec::new()).json(), "[]\n");
     }

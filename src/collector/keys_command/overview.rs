@@ -5,10 +5,10 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use jiff::Timestamp;
-use jiff::tz::TimeZone;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
+use crate::base::clock::Time;
+use crate::base::quantity::SECOND;
 use crate::base::{columns, json, text};
 use crate::collector::access::key_log::{Decision, MAX_HOSTS, Record, Who};
 use crate::collector::access::pins::Pins;
@@ -134,7 +134,7 @@ impl Overview {
                 vec![
                     text::name(&pin.host).into_owned(),
                     pin.key.clone(),
-                    shown(pin.since),
+                    pin.since.shown(),
                 ]
             };
             lines.extend(self.pins.iter().map(cells));
@@ -212,9 +212,9 @@ impl Row {
             self.key.clone(),
             state,
             if hosts.is_empty() { none() } else { hosts },
-            self.last_seen.map_or_else(none, shown),
+            self.last_seen.map_or_else(none, Time::shown),
             self.address.as_deref().map_or_else(none, name),
-            self.first_seen.map_or_else(none, shown),
+            self.first_seen.map_or_else(none, Time::shown),
         ]
     }
 }
@@ -256,25 +256,8 @@ fn row(
     }
 }
 
-/// A point in time; in JSON as RFC 3339 has it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Time(Timestamp);
-
-impl Serialize for Time {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&self.0)
-    }
-}
-
 fn time(unix: u64) -> Time {
-    let seconds = i64::try_from(unix).unwrap_or(0);
-    Time(Timestamp::from_second(seconds).unwrap_or(Timestamp::UNIX_EPOCH))
-}
-
-/// As people here read it.
-fn shown(Time(time): Time) -> String {
-    let here = time.to_zoned_datetime(TimeZone::system());
-    here.strftime("%Y-%m-%d %H:%M:%S").to_string()
+    Time::of_usec(unix.saturating_mul(SECOND))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::host::Host;
 use super::rates::Rates;
+use crate::base::quantity::long_span;
 use crate::protocol::grid::{Grid, Value};
 
 /// One host.
@@ -173,10 +174,9 @@ impl Detail {
         if let Some(model) = &host.model {
             detail.take_model(model);
         }
-        detail.facts.extend(
-            host.uptime
-                .map(|uptime| ("Uptime", crate::top::text::long_span(uptime))),
-        );
+        detail
+            .facts
+            .extend(host.uptime.map(|uptime| ("Uptime", long_span(uptime))));
         detail.take_row(host);
         for (name, value) in host.metrics.iter() {
             detail.known = true;

@@ -10,9 +10,10 @@ use super::pen::{Pen, fitted, short_name};
 use super::state::{Shown, absence, age, shown};
 use super::theme::{CURSOR, Severity, Theme};
 use super::{Drawn, Scene};
+use crate::base::quantity::{NONE, load, percent, short_span, size, temperature, whole};
+use crate::base::text::shown as clean;
 use crate::top::model::Host;
 use crate::top::sort::Column;
-use crate::top::text::{NONE, clean, load, percent, size, span, temperature, whole};
 
 /// The mark in front, and the space behind it.
 const MARK: u16 = 2;
@@ -333,7 +334,7 @@ fn cell(
             let text = or_none(host.failed.map(whole));
             Line::from(Span::styled(text, paint.text(severity)))
         }
-        Column::Uptime => told(host.uptime, span, plain),
+        Column::Uptime => told(host.uptime, short_span, plain),
         Column::Agent => text(host.agent.as_deref()),
         Column::System => text(host.system.as_deref()),
     }

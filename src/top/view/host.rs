@@ -9,11 +9,12 @@ use super::pen::{Pen, fitted, width};
 use super::state::age;
 use super::theme::{Severity, Theme};
 use super::{Drawn, Scene};
+use crate::base::quantity::{NONE, count, load, percent, short_span, size, temperature};
+use crate::base::text::shown as clean;
 use crate::base::{columns, shell};
 use crate::top::app::HostView;
 use crate::top::model::detail::{Detail, Memory};
 use crate::top::model::{Host, State, Told};
-use crate::top::text::{NONE, clean, count, load, percent, size, span, temperature};
 
 /// Columns of bars, and on a narrow screen.
 const BAR: usize = 20;
@@ -62,7 +63,7 @@ fn heading(buffer: &mut Buffer, area: Rect, scene: &Scene<'_>, host: &Host) {
     let ago = age(host, scene);
     let seen = || {
         let age = host.age(scene.now).unwrap_or_default();
-        scene.clock.ago(age.as_secs_f64())
+        scene.clock.when(age.as_secs_f64())
     };
     let (right, severity) = match state {
         State::Waiting => ("no metrics heard yet ".to_owned(), Severity::Good),
@@ -144,8 +145,8 @@ impl Writer {
     fn absence(&mut self, told: &Told, detail: &Detail, host: &Host, scene: &Scene<'_>) {
         let clock = scene.clock;
         let when = |at: f64| {
-            let ago = (clock.now - at).max(0.0);
-            format!("{}, {} ago", clock.ago(ago), span(ago))
+            let ago = (clock.now_seconds() - at).max(0.0);
+            format!("{}, {} ago", clock.when(ago), short_span(ago))
         };
         let state = if told.gone { "gone" } else { "expected" };
         for (name, at) in [("last seen", told.last_seen), (state, told.since)] {

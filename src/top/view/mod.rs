@@ -14,8 +14,10 @@ use super::input::Mode;
 use super::keys::Origin;
 use super::link::Status;
 use super::model::{Counts, Fleet, Host, State};
-use super::text::{Clock, clean, size, span};
+use crate::base::clock::Clock;
 use crate::base::locale;
+use crate::base::quantity::{short_span, size};
+use crate::base::text::shown as clean;
 use crate::curve::keys::PublicKey;
 
 mod block;
@@ -82,7 +84,7 @@ impl Scene<'_> {
     fn last_word(&self) -> Option<String> {
         let ago = self.now.saturating_duration_since(self.fleet.word()?);
         let ago = ago.as_secs_f64();
-        Some(format!("{}, {} ago", self.clock.ago(ago), span(ago)))
+        Some(format!("{}, {} ago", self.clock.when(ago), short_span(ago)))
     }
 }
 

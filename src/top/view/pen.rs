@@ -4,7 +4,7 @@ use ratatui::buffer::Buffer;
 use ratatui::style::Style;
 use ratatui::text::Span;
 
-use crate::top::text::clean;
+use crate::base::text::shown as clean;
 
 /// A place in a row, and its end.
 pub(super) struct Pen<'a> {

@@ -3,9 +3,10 @@
 use super::Scene;
 use super::pen::width;
 use super::theme::{Severity, Theme};
+use crate::base::quantity::{NONE, load, percent, short_span, temperature, whole};
+use crate::base::text::shown as clean;
 use crate::top::health::{Problem, Worst, worst};
 use crate::top::model::{Host, State};
-use crate::top::text::{NONE, clean, load, percent, span, temperature, whole};
 
 /// A host's mark and word, and how well it is.
 pub(super) struct Shown {
@@ -82,14 +83,14 @@ fn word(worst: Worst<'_>, host: &Host, scene: &Scene<'_>) -> String {
 /// Since when something was not heard, short.
 pub(super) fn age(host: &Host, scene: &Scene<'_>) -> String {
     host.age(scene.now)
-        .map_or_else(|| NONE.to_owned(), |age| span(age.as_secs_f64()))
+        .map_or_else(|| NONE.to_owned(), |age| short_span(age.as_secs_f64()))
 }
 
 /// What there is to say about a host that is not there, instead of its values, in so many
 /// columns: when it was seen comes first, and the rest where there is room for it.
 pub(super) fn absence(host: &Host, scene: &Scene<'_>, columns: u16) -> Option<String> {
     let age = host.age(scene.now).unwrap_or_default().as_secs_f64();
-    let seen = scene.clock.ago(age);
+    let seen = scene.clock.when(age);
     let (what, more) = match host.state(scene.as_of()) {
         State::Reporting | State::Waiting => return None,
         State::Expected => ("last seen", " before the collector's start"),
@@ -109,5 +110,5 @@ pub(super) fn absence(host: &Host, scene: &Scene<'_>, columns: u16) -> Option<St
         .collect();
     texts.extend([format!("{text}{more}"), text, seen]);
     let fits = texts.into_iter().find(|text| width(text) <= columns);
-    Some(fits.unwrap_or_else(|| scene.clock.ago_short(age)))
+    Some(fits.unwrap_or_else(|| scene.clock.when_short(age)))
 }

@@ -3,12 +3,12 @@ mod picture;
 use std::time::Duration;
 
 use super::*;
+use crate::base::clock::Clock;
 use crate::protocol::message::GridKind;
 use crate::top::app::App;
 use crate::top::input::Command;
 use crate::top::link::Trouble;
 use crate::top::sort::{Column, sorted};
-use crate::top::text::Clock;
 use jiff::tz::TimeZone;
 use ratatui::style::Modifier;
 
@@ -130,7 +130,7 @@ impl World {
                 own_name: "laptop",
                 now: self.now,
                 // 2026-11-29 14:03:12 UTC.
-                clock: &Clock::new(1_795_960_992.5, TimeZone::UTC),
+                clock: &Clock::new(1_795_960_992_500_000, TimeZone::UTC),
                 theme: self.theme,
             },
         );

@@ -6,9 +6,10 @@ use ratatui::style::Style;
 use super::super::block::{Block, Piece, Values};
 use super::super::theme::Severity;
 use super::Writer;
+use crate::base::quantity::{NONE, count, percent, size};
+use crate::base::text::shown as clean;
 use crate::top::app::UnitOrder;
 use crate::top::model::detail::{Detail, Unit};
-use crate::top::text::{NONE, clean, count, percent, size};
 
 type Cell = Vec<Piece>;
 
