@@ -334,7 +334,7 @@ pub(crate) fn log_lines_lost(lost: Lost) {
     let since = since.to_string();
     warn!(
         message_id = message_id::LOG_LINES_LOST,
-        lines, since, "{lines} log line(s) were lost since {since}: there was no room for them"
+        lines, since, "{lines} log line(s) were lost since {since}: the log's queue was full"
     );
 }
 

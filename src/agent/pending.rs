@@ -95,7 +95,7 @@ impl PendingSamples {
 impl SampleRequest {
     fn refuse(self) {
         let busy = || {
-            let text = "too many samples are waited for already; try again";
+            let text = "too many samples are pending already; try again";
             Err(OrderError::NotSampled(text.to_owned()))
         };
         match self {

@@ -45,7 +45,7 @@ pub(crate) fn sentence(reason: Reason, detail: &str) -> String {
             "the collector refuses what this host reports; the collector's log says why".to_owned()
         }
         Reason::ConnectTimedOut { after } => {
-            format!("no secure connection came about within {}", seconds(after))
+            format!("no secure connection within {}", seconds(after))
         }
         Reason::OpenFailed(OpenFailure::NameLookUp) if detail.is_empty() => "no address".to_owned(),
         // The look-up's error says itself that there is no address, and of what.

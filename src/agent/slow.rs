@@ -56,7 +56,7 @@ impl SlowJobs {
         if self.waiting.len() >= MAX_WAITING {
             // Callers wait for their answers, so only a disk that hangs gets here.
             job.answer(Err(OrderError::NotKept(
-                "too many jobs wait for the disk already".to_owned(),
+                "too many jobs are waiting for the disk already".to_owned(),
             )));
             return;
         }

@@ -310,14 +310,11 @@ mod tests {
 
     #[test]
     fn a_sentence_is_wrapped_between_words() {
-        let text = "Left out for want of room: address, key; --full shows all.";
+        let text = "Columns left out: key, first seen; --full shows all.";
         assert_eq!(wrapped(text, None), [text]);
         assert_eq!(
             wrapped(text, Some(40)),
-            [
-                "Left out for want of room: address, key;",
-                "--full shows all."
-            ]
+            ["Columns left out: key, first seen;", "--full shows all."]
         );
         assert_eq!(wrapped("a longword b", Some(4)), ["a", "longword", "b"]);
     }

@@ -94,7 +94,7 @@ fn examine(arguments: Arguments) -> ExitCode {
     let read = match Service::reading(service.as_ref(), &file, || settings::read(&inputs)) {
         Ok(read) => read,
         Err(error) => {
-            complain(&format_args!("cannot give root's rights up: {error}"));
+            complain(&format_args!("cannot give up root's rights: {error}"));
             return EXIT_UNAVAILABLE.into();
         }
     };

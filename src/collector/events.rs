@@ -104,7 +104,7 @@ pub(crate) fn scrape_without_thread(error: &dyn Display, untold: u64) {
     let more = more(untold);
     warn!(
         error,
-        "A scrape was refused, as there is no thread for it: {error}{more}"
+        "A scrape was refused: no thread could be started: {error}{more}"
     );
 }
 
@@ -428,7 +428,7 @@ pub(crate) fn log_lines_lost(lost: Lost) {
     let since = since.to_string();
     warn!(
         message_id = message_id::COLLECTOR_LOG_LINES_LOST,
-        lines, since, "{lines} log line(s) were lost since {since}: there was no room for them"
+        lines, since, "{lines} log line(s) were lost since {since}: the log's queue was full"
     );
 }
 

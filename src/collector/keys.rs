@@ -120,12 +120,12 @@ pub enum KeysError {
     Handed(String),
     /// No key anywhere, and no place for one.
     #[error(
-        "no {SECRET_FILE} in {ETC_DIR}, and no place to make one, as neither STATE_DIRECTORY nor \
+        "no {SECRET_FILE} in {ETC_DIR}, and one cannot be made: neither STATE_DIRECTORY nor \
          HOME is set; set one of them, or name a key file with --key-file"
     )]
     NoPlace,
     /// No file of the name that is set.
-    #[error("found no {name}: looked in {}; put the certificate there, or leave secret_key_file out, and a key pair is made", looked.join(", "))]
+    #[error("{name} not found: looked in {}; put the certificate there, or remove secret_key_file to have a key pair made", looked.join(", "))]
     NoFile {
         /// The name.
         name: String,
@@ -329,8 +329,7 @@ mod tests {
         assert_eq!(named.pair.public, other.public);
         let error = find_or_make(Some(Path::new("none")), &places).unwrap_err();
         let expected = format!(
-            "found no none: looked in {root}/credentials, {root}/etc, {root}/state; put the \
-             certificate there, or leave secret_key_file out, and a key pair is made",
+            "none not found: looked in {root}/credentials, {root}/etc, {root}/state; put the certificate there, or remove secret_key_file to have a key pair made",
             root = root.path().display()
         );
         assert_eq!(error.to_string(), expected);

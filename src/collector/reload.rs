@@ -48,7 +48,7 @@ impl Reloads {
     /// Has the configuration read; at once, where it is not being read already.
     pub(super) fn ask(&mut self, asker: Asker) {
         if self.waiting.len() >= MAX_WAITING {
-            let text = format!("{MAX_WAITING} callers wait for it already");
+            let text = format!("{MAX_WAITING} callers are waiting for it already");
             answer_all([asker], &Err(ReloadError::NotRead(text)));
             return;
         }

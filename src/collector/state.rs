@@ -69,9 +69,9 @@ pub struct CountersSnapshot {
     pub keys: u64,
     /// Handshakes that were refused, of agents and of viewers.
     pub shut_out: u64,
-    /// Viewers that are there.
+    /// Viewers that are connected.
     pub viewers: u64,
-    /// Messages that viewers were sent.
+    /// Messages sent to viewers.
     pub viewer_messages: u64,
     /// Messages that viewers missed.
     pub viewer_lost: u64,

@@ -193,13 +193,13 @@ pub enum Reason {
     #[error("cannot be read: {0}")]
     Unreadable(#[source] io::Error),
     /// There is a directory where a file was expected.
-    #[error("is a directory, a file was expected")]
+    #[error("is a directory, not a file")]
     Directory,
     /// A socket, a pipe or a device.
     #[error("is not a regular file")]
     NotRegular,
     /// More than [`MAX_FILE_BYTES`].
-    #[error("is larger than {} KiB, which no settings are", MAX_FILE_BYTES / 1024)]
+    #[error("is too large for a settings file (limit {} KiB)", MAX_FILE_BYTES / 1024)]
     TooLarge,
     /// Not text in UTF-8.
     #[error("is not UTF-8 text")]
@@ -208,7 +208,7 @@ pub enum Reason {
     #[error("{0}")]
     Syntax(String),
     /// More drop-ins than anyone keeps by intent.
-    #[error("holds {0} drop-ins, {max} are allowed", max = super::files::MAX_DROP_INS)]
+    #[error("has too many drop-ins: {0} (limit {max})", max = super::files::MAX_DROP_INS)]
     TooManyDropIns(usize),
     /// No setting has this name.
     #[error("unknown key{0}")]
@@ -243,21 +243,21 @@ pub enum Reason {
         section: String,
     },
     /// `public_key` and `public_key_file` in one place.
-    #[error("public_key and public_key_file exclude each other: leave one out")]
+    #[error("set either public_key or public_key_file, not both")]
     BothKeys,
     /// No source has this name.
-    #[error("no source is called {name:?}{suggestion}")]
+    #[error("unknown source {name:?}{suggestion}")]
     UnknownSource {
         /// The name.
         name: String,
         /// What it may have meant.
         suggestion: Suggestion,
     },
-    /// A source is named twice.
-    #[error("{0:?} is named twice")]
+    /// A source is listed twice.
+    #[error("{0:?} is listed twice")]
     Repeated(String),
     /// More of something than there may be.
-    #[error("there are {count} {of}, {max} are allowed")]
+    #[error("too many {of}: {count} (limit {max})")]
     TooMany {
         /// How many.
         count: usize,
@@ -275,7 +275,7 @@ pub enum Reason {
     #[error("collector {0} has the same endpoint: a collector keeps one connection for each host")]
     SameEndpoint(ConnectionName),
     /// A key file that is nowhere.
-    #[error("found no {name}: looked in {}; {advice}", list(looked))]
+    #[error("{name} not found: looked in {}; {advice}", list(looked))]
     NoKeyFile {
         /// The file's name.
         name: String,
@@ -360,11 +360,11 @@ impl Reason {
             let owner = format!("{user}:");
             let keys = shell::path(keys);
             let command = shell::command(&["chown", "-R"], &[&owner]);
-            format!("`{command} {keys}` hands the keys there over to the service")
+            format!("`{command} {keys}` gives the keys there to the service")
         } else {
             let user = text::shown(user);
             let keys = text::path(keys);
-            format!("{user} has to be able to read it, as in {keys}")
+            format!("{user} must be able to read it, as it can in {keys}")
         };
         let source = error;
         Self::NotForUser { source, advice }

@@ -11,7 +11,7 @@ use thiserror::Error;
 
 /// A time outside of what a setting allows.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{} is not from {} to {}", format(*.time), format(*.range.start()), format(*.range.end()))]
+#[error("{} is not between {} and {}", format(*.time), format(*.range.start()), format(*.range.end()))]
 pub struct OutOfRange {
     /// The time asked for.
     pub time: Duration,
@@ -74,7 +74,7 @@ impl Visitor<'_> for TimeVisitor {
     }
 
     fn visit_i64<E: de::Error>(self, seconds: i64) -> Result<Duration, E> {
-        let seconds = u64::try_from(seconds).map_err(|_| E::custom("a time is not negative"))?;
+        let seconds = u64::try_from(seconds).map_err(|_| E::custom("a time cannot be negative"))?;
         Ok(Duration::from_secs(seconds))
     }
 }

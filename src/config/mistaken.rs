@@ -22,7 +22,7 @@ pub(super) fn explanation(line: &str) -> Option<String> {
             .map(|what| format!("{name}: {}", what.replace("NAME", name)));
     }
     let name = line.split_whitespace().next()?;
-    is_name(name).then(|| format!("expected `=` and a value behind {name}"))
+    is_name(name).then(|| format!("expected `=` and a value after {name}"))
 }
 
 fn mistaken_value(value: &str) -> Option<&'static str> {
@@ -37,7 +37,7 @@ fn mistaken_value(value: &str) -> Option<&'static str> {
         return Some("expected true or false, or quotes around a text");
     }
     match value.chars().next() {
-        None | Some('#') => Some("expected a value behind the `=`"),
+        None | Some('#') => Some("expected a value after the `=`"),
         Some('"') => (!value.get(1..)?.contains('"')).then_some("expected a closing \""),
         Some('\'') => (!value.get(1..)?.contains('\'')).then_some("expected a closing '"),
         Some('[') => value
@@ -86,7 +86,7 @@ mod tests {
         );
         assert_eq!(
             explanation("metrics = # often").unwrap(),
-            "metrics: expected a value behind the `=`"
+            "metrics: expected a value after the `=`"
         );
         assert_eq!(
             explanation("sources = [cpu, load]").unwrap(),
@@ -97,7 +97,7 @@ mod tests {
             "pin_names: expected true or false, or quotes around a text"
         );
         for line in ["metrics \"5s\"", "metrics"] {
-            let expected = "expected `=` and a value behind metrics";
+            let expected = "expected `=` and a value after metrics";
             assert_eq!(explanation(line).unwrap(), expected);
         }
         for yaml in [

@@ -27,7 +27,7 @@ pub enum ConnectionNameError {
     #[error("it is empty")]
     Empty,
     /// Longer than [`MAX_CONNECTION_NAME_BYTES`].
-    #[error("it has {0} bytes, {MAX_CONNECTION_NAME_BYTES} are allowed")]
+    #[error("it is too long: {0} bytes (limit {MAX_CONNECTION_NAME_BYTES})")]
     TooLong(usize),
     /// A character outside the set.
     #[error("it contains {0:?}; letters, digits, \"_\", \".\" and \"-\" are allowed")]
@@ -98,7 +98,7 @@ pub enum LogLevel {
 
 /// A text that names no [`LogLevel`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("no such log level: there are {}", LogLevel::WORDS.join(", "))]
+#[error("unknown log level: expected one of {}", LogLevel::WORDS.join(", "))]
 pub struct UnknownLogLevel;
 
 impl LogLevel {

@@ -377,9 +377,9 @@ mod tests {
             ("metrics --watch --interval 1ms", "expected 100ms to 1h"),
             ("metrics --watch --interval 2h", "expected 100ms to 1h"),
             ("log-level loud", "emerg"),
-            ("set-interval 2h", "2h is not from 100ms to 1h"),
-            ("set-interval 0", "0s is not from 100ms to 1h"),
-            ("set-stale 500ms", "500ms is not from 1s to 1h"),
+            ("set-interval 2h", "2h is not between 100ms and 1h"),
+            ("set-interval 0", "0s is not between 100ms and 1h"),
+            ("set-stale 500ms", "500ms is not between 1s and 1h"),
             ("set-stale 5x", "expected a time such as 5s, 500ms or 1min"),
             ("metrics fs.[/home", "'fs.avail[/home*]'"),
         ] {

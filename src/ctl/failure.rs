@@ -70,7 +70,7 @@ pub enum Failure {
     },
     /// A pattern that fits nothing.
     #[error(
-        "no metric of this host fits; metrics-agentctl metrics shows what changes, \
+        "no metric of this host matches; metrics-agentctl metrics shows what changes, \
          metrics-agentctl metrics --model what rarely does"
     )]
     NoMetric,

@@ -141,7 +141,7 @@ impl Context {
             Ok(socket)
         };
         make().map_err(TransportError::setup(
-            "open a socket for libzmq's questions",
+            "open a socket for libzmq's authentication requests",
         ))
     }
 

@@ -138,33 +138,31 @@ pub enum EndpointError {
     #[error("only \"tcp://\" is supported, not \"{}://\"", shown(.0))]
     Scheme(String),
     /// No host in front of the port.
-    #[error("it names no host")]
+    #[error("it has no host")]
     NoHost,
     /// The port is no number, or not from 1 to 65535.
     #[error("the port must be a number from 1 to 65535, not {0:?}")]
     Port(String),
     /// Several colons, and no brackets: where the port begins can't be told.
-    #[error("an IPv6 address stands in brackets, such as \"[::1]:{DEFAULT_PORT}\"")]
+    #[error("write an IPv6 address in brackets, such as \"[::1]:{DEFAULT_PORT}\"")]
     Brackets,
-    /// What the brackets hold is no IPv6 address.
-    #[error("{0:?} is no IPv6 address")]
+    /// What the brackets hold is not an IPv6 address.
+    #[error("{0:?} is not an IPv6 address")]
     Ipv6(String),
     /// What stands behind the `%` is no interface's name.
-    #[error("{0:?} behind the % is not the name of an interface")]
+    #[error("{0:?} after the % is not the name of an interface")]
     Zone(String),
     /// A link-local address alone.
-    #[error(
-        "{0} is a link-local address, of which the interface is needed, such as \"[{0}%eth0]\""
-    )]
+    #[error("{0} is a link-local address and needs its interface, such as \"[{0}%eth0]\"")]
     NoZone(Ipv6Addr),
     /// An interface behind another address.
-    #[error("only a link-local address (fe80::…) has a % and an interface behind it, not {0}")]
+    #[error("only a link-local address (fe80::…) can have a % and an interface after it, not {0}")]
     NotLinkLocal(Ipv6Addr),
     /// Looks like an IPv4 address, and is none.
-    #[error("{0:?} is no IPv4 address")]
+    #[error("{0:?} is not an IPv4 address")]
     Ipv4(String),
     /// No host name by RFC 1123.
-    #[error("{0:?} is no host name: it has labels of letters, digits and \"-\", joined by dots")]
+    #[error("{0:?} is not a host name: labels of letters, digits and \"-\", joined by dots")]
     Name(String),
     /// Longer than the DNS allows.
     #[error(
@@ -431,7 +429,7 @@ mod tests {
         let shown = EndpointError::NoZone(address).to_string();
         assert_eq!(
             shown,
-            "fe80::1 is a link-local address, of which the interface is needed, such as \
+            "fe80::1 is a link-local address and needs its interface, such as \
              \"[fe80::1%eth0]\""
         );
     }

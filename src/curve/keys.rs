@@ -34,7 +34,7 @@ pub enum KeyError {
         position: usize,
     },
     /// A group of five characters stands for more than four bytes can hold.
-    #[error("the five characters at position {position} are no valid Z85")]
+    #[error("the five characters at position {position} are not valid Z85")]
     Overflow {
         /// Place of the group's first character in the text, from 1.
         position: usize,

@@ -76,7 +76,7 @@ impl fmt::Display for HandshakeFailure {
                 write!(f, "the peer did not finish the handshake within {limit} s")
             }
             Self::Protocol(code) => {
-                write!(f, "the peer broke the handshake's protocol ({code:#010x})")
+                write!(f, "the peer violated the handshake protocol ({code:#010x})")
             }
             Self::Refused(status) => write!(f, "the peer refused our key (status {status})"),
         }

@@ -146,7 +146,7 @@ fn may_see_interfaces() -> io::Result<()> {
     // Protocol 0 is NETLINK_ROUTE.
     let netlink = rustix::net::socket(AddressFamily::NETLINK, SocketType::RAW, None);
     netlink.map(drop).map_err(|error| {
-        let text = format!("the host's interfaces cannot be looked at: {error}");
+        let text = format!("cannot list the host's interfaces: {error}");
         io::Error::new(io::ErrorKind::Unsupported, text)
     })
 }

@@ -116,9 +116,9 @@ impl Authenticator {
     /// [`TransportError::Setup`] where the context has one already.
     pub fn bind(context: &Context) -> Result<Self, TransportError> {
         let socket = context.zap_socket()?;
-        socket
-            .bind(ENDPOINT)
-            .map_err(TransportError::setup("listen for libzmq's questions"))?;
+        socket.bind(ENDPOINT).map_err(TransportError::setup(
+            "listen for libzmq's authentication requests",
+        ))?;
         Ok(Self {
             socket: AsyncSocket::new(socket)?,
             answered: Arc::new(AtomicBool::new(true)),
@@ -178,7 +178,9 @@ impl Authenticator {
             let received = frames::receive(socket)?;
             Ok((RoutingIdBytes::from(&*session), received))
         });
-        let read = read.map_err(TransportError::setup("receive libzmq's questions"))?;
+        let read = read.map_err(TransportError::setup(
+            "receive libzmq's authentication requests",
+        ))?;
         Ok(read.map(|(session, received)| {
             let Received::Message(frames) = received else {
                 return Err(NotUnderstood);
@@ -205,7 +207,9 @@ impl Authenticator {
         let frames: [&[u8]; 7] = [b"", VERSION, &asker.request, status, text, user, b""];
         match self.socket.try_send(&asker.session, &frames) {
             Ok(()) | Err(SendError::UnknownPeer) => {}
-            Err(error) => tracing::debug!("an answer to libzmq was lost: {error}"),
+            Err(error) => {
+                tracing::debug!("a reply to libzmq's authentication request was lost: {error}")
+            }
         }
     }
 }

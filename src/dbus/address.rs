@@ -29,7 +29,7 @@ impl TryFrom<String> for BusAddress {
             "session" => Ok(Self::Session),
             "none" => Ok(Self::None),
             address if !address.contains(':') => {
-                Err("an address has a transport and a colon in front".to_owned())
+                Err("an address begins with a transport and a colon".to_owned())
             }
             address => match zbus::Address::from_str(address) {
                 Ok(_) => Ok(Self::Address(text)),

@@ -48,7 +48,7 @@ pub enum Bus {
 /// A word that names no bus.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "{given:?} is no bus: expected system, session or an address such as unix:path=/run/dbus/system_bus_socket"
+    "{given:?} is not a bus: expected system, session or an address such as unix:path=/run/dbus/system_bus_socket"
 )]
 pub struct BusError {
     given: String,

@@ -141,7 +141,7 @@ impl Authority {
         action: Action,
     ) -> Result<(), Error> {
         let Some(call) = call else {
-            return Err(denied(action, "the message does not say whose it is"));
+            return Err(denied(action, "the message has no sender"));
         };
         let mut tree = self.tree.subscribe();
         let changed = async move {
@@ -254,7 +254,9 @@ fn decide(
         Ok(_) => Err(denied(action, &format!("polkit refuses it to uid {uid}"))),
         Err(Undecided::Failed(error)) if is_absent(&error) => Err(denied(
             action,
-            &format!("there is no polkit on this bus, so only root may, and you are uid {uid}"),
+            &format!(
+                "there is no polkit on this bus, so only root may do this, and you are uid {uid}"
+            ),
         )),
         Err(undecided) => Err(undecided.into_error(action)),
     }
@@ -280,8 +282,7 @@ impl Undecided {
             Self::Silent(limit) => Error::new(
                 Error::TIMED_OUT,
                 format!(
-                    "polkit did not answer within {} s whether {id} is allowed; try again, and look \
-                     at polkit.service if that does not help",
+                    "polkit did not answer within {} s whether {id} is allowed; try again, and see `systemctl status polkit` if that does not help",
                     limit.as_secs()
                 ),
             ),
@@ -357,7 +358,7 @@ fn unknown(error: zbus::Error) -> Error {
         zbus::Error::InputOutput(error) if error.kind() == io::ErrorKind::TimedOut => Error::new(
             Error::TIMED_OUT,
             format!(
-                "the bus did not answer within {} s whose call this is; try again",
+                "the bus did not say within {} s who made this call; try again",
                 BUS_TIMEOUT.as_secs()
             ),
         ),
@@ -366,7 +367,7 @@ fn unknown(error: zbus::Error) -> Error {
         }
         error => Error::new(
             Error::FAILED,
-            format!("the bus could not be asked whose call this is: {error}"),
+            format!("the bus could not be asked who made this call: {error}"),
         ),
     }
 }
@@ -435,7 +436,7 @@ mod tests {
                 failed(fdo::Error::ServiceUnknown(String::new())),
                 "AccessDenied",
                 "org.metricsagent.reconnect is not allowed: there is no polkit on this bus, so only \
-                 root may, and you are uid 1000",
+                 root may do this, and you are uid 1000",
             ),
             (
                 failed(fdo::Error::Failed("it broke".to_owned())),
@@ -475,7 +476,7 @@ mod tests {
             (
                 timed_out(NO_ANSWER),
                 "TimedOut",
-                "the bus did not answer within 5 s whose call this is; try again",
+                "the bus did not say within 5 s who made this call; try again",
             ),
             (
                 zbus::Error::FDO(Box::new(left)),
@@ -485,7 +486,7 @@ mod tests {
             (
                 zbus::Error::InvalidReply,
                 "Failed",
-                "the bus could not be asked whose call this is: Invalid D-Bus method reply",
+                "the bus could not be asked who made this call: Invalid D-Bus method reply",
             ),
         ] {
             let error = unknown(error);

@@ -480,7 +480,7 @@ AGENT {
     AGENT_RECONNECTS = "agent.reconnects.total", "", Counter, [metrics],
         "Connections that the agent opened again, unasked";
     AGENT_LOG_LOST = "agent.log.lost.total", "", Counter, [metrics],
-        "Lines that the agent could not log, as there was no room for them";
+        "Lines that the agent could not log: their queue was full";
     AGENT_SOURCE_TIME = "agent.source.time.total" ["source"], "us", Counter, [metrics],
         "Time that the readings of a source took";
     AGENT_SOURCE_ERRORS = "agent.source.errors.total" ["source"], "", Counter, [metrics],

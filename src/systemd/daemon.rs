@@ -66,7 +66,7 @@ impl Daemon {
             Err(error) => {
                 complain(
                     program,
-                    &format_args!("cannot give root's rights up: {error}"),
+                    &format_args!("cannot give up root's rights: {error}"),
                 );
                 return EXIT_UNAVAILABLE.into();
             }

@@ -313,7 +313,7 @@ impl WrongKey<'_> {
             ],
             Origin::Given => vec![format!("Given was '{expected}'."), format!("{ask}.")],
             Origin::Local => vec![
-                format!("Expected was '{expected}', as its own host says."),
+                format!("Expected '{expected}', as its own host says."),
                 "Something else may listen at that port; `ss -ltnp` tells what.".to_owned(),
             ],
             Origin::Certificate(path) => vec![

@@ -178,7 +178,7 @@ impl Link {
             }
             (State::Opening { since }, Event::Tick) if now >= *since + OPENING => {
                 let trouble = Trouble::Unreachable(format!(
-                    "no secure connection came about within {} s",
+                    "no secure connection within {} s",
                     OPENING.as_secs()
                 ));
                 self.wait(trouble, now, random)

@@ -27,7 +27,7 @@ use crate::dbus::Bus;
 pub enum Failure {
     /// Output or input goes elsewhere.
     #[error(
-        "standard input and output are no terminal; --once prints the table as plain text instead"
+        "standard input and output are not a terminal; --once prints the table as plain text instead"
     )]
     NoTerminal,
     /// The terminal.

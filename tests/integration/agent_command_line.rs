@@ -59,7 +59,7 @@ const BAD: &[(&str, &str)] = &[
     ),
     (
         "[collector.main]\nendpoint = 'h'\npublic_key_file = 'DIR/none.key'",
-        ":3: collector.main.public_key_file: found no none.key: looked in DIR",
+        ":3: collector.main.public_key_file: none.key not found: looked in DIR",
     ),
     (
         "[collector.main]\nendpoint = 'h'\npublic_key_file = 'DIR/garbled.key'",
@@ -67,7 +67,7 @@ const BAD: &[(&str, &str)] = &[
     ),
     (
         "curve.secret_key_file = 'DIR/none.key_secret'",
-        ":1: curve.secret_key_file: found no none.key_secret: looked in DIR",
+        ":1: curve.secret_key_file: none.key_secret not found: looked in DIR",
     ),
     (
         "curve.secret_key_file = 'DIR/open.key_secret'",
@@ -83,7 +83,7 @@ const BAD: &[(&str, &str)] = &[
     ),
     (
         "metrics.sources = ['cpus']",
-        ":1: metrics.sources: no source is called \"cpus\"; did you mean \"cpu\"?",
+        ":1: metrics.sources: unknown source \"cpus\"; did you mean \"cpu\"?",
     ),
     ("log.level = 'loud'", ":1: log.level: 'loud' is not one of"),
     ("dbus.bus = 'sytem'", ":1: dbus.bus: 'sytem' is not"),
@@ -154,7 +154,7 @@ fn what_is_no_settings_file_is_status_78() {
     site.write("agent.toml", b"host.name = 'B\xfcro'\n");
     expect("is not UTF-8 text");
     site.write("agent.toml", vec![b'#'; 1 << 20]);
-    expect("is larger than");
+    expect("is too large");
     fs::remove_file(&file).unwrap();
     expect("cannot be read: No such file or directory");
     fs::create_dir(&file).unwrap();
@@ -300,9 +300,7 @@ async fn a_broken_state_file_is_told_and_ignored() {
     fs::create_dir(site.at("state")).unwrap();
     site.write("state/settings.toml", "intervals.metrics = 'often'\n");
     let mut agent = site.start();
-    let line = agent
-        .says("ignoring what was set over D-Bus persistently")
-        .await;
+    let line = agent.says("settings kept over D-Bus are ignored").await;
     assert!(line.contains("settings.toml:1"), "{line}");
     agent.says("is ready").await;
     agent.terminate().await;

@@ -166,7 +166,7 @@ async fn an_invalid_file_is_named_and_changes_nothing() {
         (b"host.name = 'B\xfcro'\n", ": is not UTF-8 text"),
         (
             b"curve.secret_key_file = 'none'\n",
-            ":1: curve.secret_key_file: found no none",
+            ":1: curve.secret_key_file: none not found",
         ),
     ];
     for (number, (bad, problem)) in cases.iter().enumerate() {

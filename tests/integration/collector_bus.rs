@@ -374,7 +374,7 @@ async fn a_host_shows_what_it_reports() {
     assert_eq!(name, "org.freedesktop.DBus.Error.InvalidArgs");
     assert_eq!(
         text,
-        "\"all\" is no kind of grid; expected metrics or model"
+        "\"all\" is not a kind of grid; expected metrics or model"
     );
     let (name, _) = object.refused("ForgetHost", &("web1",)).await;
     assert_eq!(name, "org.metricsagent.Error.HostReports");

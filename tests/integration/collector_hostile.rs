@@ -195,7 +195,7 @@ async fn made_up_hosts_do_not_fill_the_table() {
     let frames = [&b"METR"[..], b"host-%d", b"{}", b"model"];
     evil.send_many(None, &frames, 500).await;
     collector
-        .logged("a new host beyond the 100 that one connection may report")
+        .logged("too many hosts on this connection (limit 100)")
         .await;
     evil.hello().await;
     let mut good = collector.peer("GOOD").await;
@@ -354,9 +354,9 @@ async fn made_up_hosts_over_many_connections_are_bounded() {
         fleet.send(&["CTRL", "hello"], 1).await;
         fleet.heard_by_each("model", 1).await;
         let said = if one_key {
-            "a new host beyond the 1000 that one key may report"
+            "too many hosts of this key (limit 1000)"
         } else {
-            "a new host beyond the 100 that one connection may report"
+            "too many hosts on this connection (limit 100)"
         };
         collector.logged(said).await;
         let totals = collector.stop().await.replace(',', "");
@@ -385,14 +385,14 @@ async fn one_key_gets_no_more_than_its_share() {
     let frames = ["METR", "one-%d", &grid, "metrics"].map(str::as_bytes);
     one.send_many(None, &frames, 12).await;
     let line = collector
-        .logged("a grid beyond the 16 MiB at /metrics that the hosts of one connection may take")
+        .logged("the hosts of this connection have too many values (limit 16 MiB at /metrics)")
         .await;
     assert!(line.contains(" (the key "), "{line}");
     let mut evil = Fleet::connect_with_one_key(&collector, "EVIL", 6).await;
     let frames = ["METR", "evil-%d-%m", &grid, "metrics"];
     evil.send(&frames, 12).await;
     let line = collector
-        .logged("a grid beyond the 64 MiB at /metrics that the hosts of one key may take")
+        .logged("the hosts of this key have too many values (limit 64 MiB at /metrics)")
         .await;
     assert!(line.contains(" (the key "), "{line}");
     let mut good = collector.peer("GOOD").await;

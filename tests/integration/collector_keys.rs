@@ -90,7 +90,7 @@ async fn many_keys_are_let_in_at_once_and_closing_the_door_is_counted() {
     assert!(!home.join(".curve/authorized_agents").exists());
     let error = refused(home, &["keys", "allow", "web*", "--name", "web"]);
     assert!(
-        error.contains("--name is for one key, and 2 are meant"),
+        error.contains("--name works for one key only, and 2 were given"),
         "{error}"
     );
     let output = done(home, &["keys", "allow", "web*"], "the list counts once");
@@ -129,7 +129,7 @@ async fn many_keys_are_let_in_at_once_and_closing_the_door_is_counted() {
     assert!(!done(home, &check, "").contains("report now"));
     collector.stop().await;
     let error = refused(home, &["keys", "allow", "--reporting"]);
-    assert!(error.contains("no collector runs here"), "{error}");
+    assert!(error.contains("no collector is running here"), "{error}");
 }
 
 /// A real agent of this name with settings that make it quick, reporting to this collector.
@@ -282,7 +282,7 @@ async fn the_list_fits_the_terminal_and_goes_to_a_pager() {
     // Whole, below what is to be known of it.
     assert!(screen.contains(&format!("  {key}\n")), "{screen}");
     assert!(
-        screen.contains("Left out for want of room: first seen, address"),
+        screen.contains("Columns left out: first seen, address"),
         "{screen}"
     );
     let tmux = Tmux::run(
@@ -356,7 +356,7 @@ fn who_may_not_read_the_record_is_told_so() {
     assert_eq!(String::from_utf8(output.stdout).unwrap(), "");
     assert_eq!(output.status.code(), Some(1), "{error}");
     assert!(
-        error.contains("/var/lib/metrics-collector: which keys came to the service is for root"),
+        error.contains("/var/lib/metrics-collector: only root and the service's own user may see"),
         "{error}"
     );
 }

@@ -380,7 +380,7 @@ async fn the_command_lists_and_forgets_hosts() {
         assert!(text.contains("a\\u{202e}b"), "{text}");
         let (status, _, errors) = hosts(&site, &["mail*"], false).await;
         assert_eq!(status, 1);
-        assert!(errors.contains("no host that is known fits"), "{errors}");
+        assert!(errors.contains("no known host matches"), "{errors}");
         // A shell completes those that can be forgotten, and no name that is not plain.
         let mut shell = program(site.home.path());
         shell

@@ -109,7 +109,7 @@ async fn a_damaged_file_is_said_and_left_aside() {
     fs::write(state.join("hosts"), text).unwrap();
     let mut collector = collector(home.path(), "127.0.0.1:0").await;
     let said = format!(
-        "it is of version 99, and this program knows 1; it is left as {}",
+        "its version is 99, and this program reads version 1; it is left as {}",
         state.join("hosts.damaged").display()
     );
     let mut before = collector.before.iter();

@@ -337,7 +337,7 @@ async fn one_key_does_not_keep_other_viewers_out() {
         "frames": [hex(b"CTRL"), hex(b"hello")],
     }))
     .await;
-    let expected = format!("(the key {key}): one viewer beyond the 10 that one key may have");
+    let expected = format!("(the key {key}): too many viewers with this key (limit 10)");
     world.collector.logged(&expected).await;
     let mut agent = world.collector.peer("AGENT").await;
     let mut good = world.viewer("good", json!({})).await;

@@ -286,7 +286,7 @@ async fn who_does_not_read_keeps_nobody_from_the_metrics() {
         let answer = fetch_from(one, address, "/metrics").await;
         if answer.status == 503 {
             assert_eq!(answer.header("retry-after"), Some("5"));
-            assert_eq!(answer.body, "too many ask for this; please come again\n");
+            assert_eq!(answer.body, "too many requests for this; try again\n");
         }
         (answer.status == 200).then_some(())
     })

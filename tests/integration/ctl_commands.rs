@@ -266,7 +266,7 @@ async fn metrics_that_fail_are_told_from_those_that_there_are_not() {
     assert!(error.contains("this fails:\nload: /"), "{error}");
     assert!(error.contains("/proc/loadavg, line 1: expected"), "{error}");
     let error = fails(&place, &["metrics", "laod"], 1).await;
-    assert!(error.contains("no metric of this host fits"), "{error}");
+    assert!(error.contains("no metric of this host matches"), "{error}");
     let text = succeeds(&place, &["status"]).await;
     assert!(text.contains("Failing: load: /"), "{text}");
 }

@@ -323,7 +323,7 @@ async fn a_token_that_was_replaced_is_read_again() {
     assert!((free(&request) - 5.0).abs() < 0.1);
     let line = collector.logged("Remote write main").await;
     assert!(
-        line.contains("mode 0644 lets everybody at the secret"),
+        line.contains("mode 0644 lets everyone read the secret"),
         "{line}"
     );
     assert!(!line.contains("new"), "{line}");
@@ -347,7 +347,7 @@ async fn certificates_are_checked_against_those_that_are_set() {
         (ca(&another.trusted), "invalid peer certificate: "),
         (
             ca(&site.path("collector.toml")),
-            "not one certificate in PEM form",
+            "the file has no certificate in PEM form",
         ),
     ] {
         let mut collector = site.collector(&receiver.url(), &more).await;

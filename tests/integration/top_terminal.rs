@@ -497,7 +497,7 @@ async fn without_a_terminal_it_says_what_to_do_instead() {
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(
         String::from_utf8(output.stderr).unwrap(),
-        "metrics-top: standard input and output are no terminal; --once prints the table as \
+        "metrics-top: standard input and output are not a terminal; --once prints the table as \
          plain text instead\n"
     );
     let output = run(&world, "--once");

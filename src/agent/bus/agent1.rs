@@ -252,7 +252,7 @@ impl Agent1 {
             other => {
                 return Err(Error::new(
                     Error::INVALID_ARGS,
-                    format!("{other:?} is no kind of grid; expected metrics or model"),
+                    format!("{other:?} is not a kind of grid; expected metrics or model"),
                 ));
             }
         };

@@ -97,7 +97,7 @@ static GENERAL: &[Setting] = &[
         shape: Shape::Text,
         expected: "the name of a certificate file",
         default: None,
-        otherwise: "agent.key_secret; where it is nowhere, one is made in the state directory",
+        otherwise: "agent.key_secret; if there is none, a key pair is made in the state directory",
         description: "The certificate with the agent's own secret key. A relative name is \
                           looked for as that of public_key_file.",
         quotable: false,
@@ -225,7 +225,7 @@ const STALE: Setting = Setting {
     expected: "a time from 1s to 1h, such as \"30s\"",
     default: Some("\"30s\""),
     otherwise: "",
-    description: "A collector that is silent for this time is connected to again; a bare number \
+    description: "Reconnect to a collector that has been silent for this time; a bare number \
                   is seconds.",
     quotable: true,
     check: check::<StaleInterval>,
@@ -300,7 +300,7 @@ impl TryFrom<String> for InlineKey {
         let reason = |error| match error {
             KeyError::Length { found } => format!("it has {found}"),
             KeyError::Character { found, position } => {
-                format!("{found:?} at position {position} is none")
+                format!("{found:?} at position {position} is not a Z85 character")
             }
             other => other.to_string(),
         };
@@ -318,11 +318,11 @@ impl TryFrom<String> for KeyFile {
 
     fn try_from(text: String) -> Result<Self, &'static str> {
         if text.is_empty() || text.ends_with('/') || text.contains('\0') {
-            return Err("it names no file");
+            return Err("it is not the name of a file");
         }
         // It may be the secret one, which then must not be quoted either.
         if !text.starts_with('/') && text.parse::<PublicKey>().is_ok() {
-            return Err("it is a key; write it into a file, and the file's name here");
+            return Err("it is a key, not a file; put the key into a file and name that file here");
         }
         Ok(Self(text.into()))
     }

@@ -65,10 +65,10 @@ mod tests {
         assert_eq!(metrics_interval(ms(3_600_000)), Ok(ms(3_600_000)));
         assert_eq!(stale_interval(ms(1000)), Ok(ms(1000)));
         let low = metrics_interval(ms(99)).unwrap_err();
-        assert_eq!(low.to_string(), "99ms is not from 100ms to 1h");
+        assert_eq!(low.to_string(), "99ms is not between 100ms and 1h");
         assert!(metrics_interval(ms(3_600_001)).is_err());
         let low = stale_interval(ms(999)).unwrap_err();
-        assert_eq!(low.to_string(), "999ms is not from 1s to 1h");
+        assert_eq!(low.to_string(), "999ms is not between 1s and 1h");
         assert!(stale_interval(Duration::MAX).is_err());
     }
 }

@@ -131,7 +131,7 @@ impl<'a> KeySearch<'a> {
     /// are found, else new ones, kept in the state directory.
     pub(super) fn agent(&self, name: Option<&Path>, policy: KeyPolicy) -> Result<OwnKeys, Reason> {
         const MISSING: &str =
-            "put the certificate there, or leave secret_key_file out, and a key pair is made";
+            "put the certificate there, or remove secret_key_file to have a key pair made";
         const HOMELESS: &str =
             "set secret_key_file, or STATE_DIRECTORY to where a key pair can be kept";
         if let Some(name) = name {

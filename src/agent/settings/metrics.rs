@@ -43,8 +43,7 @@ pub(super) fn interval(source: &SourceDefinition) -> Option<Setting> {
 /// Which devices, mounts, units a source reports.
 pub(super) const fn include(key: &'static str) -> Setting {
     Setting {
-        description: "Shell patterns; only what one of them fits is reported. All where there \
-                      are none.",
+        description: "Shell patterns; only what matches one of them is reported. Without patterns, everything is.",
         ..exclude(key, "[]")
     }
 }
@@ -57,14 +56,14 @@ pub(super) const fn exclude(key: &'static str, default: &'static str) -> Setting
         expected: "a list of shell patterns, such as [\"a*\", \"b[0-9]\"]",
         default: Some(default),
         otherwise: "",
-        description: "Shell patterns; what one of them fits is left out.",
+        description: "Shell patterns; what matches one of them is left out.",
         quotable: true,
         check: check::<Patterns>,
     }
 }
 
 pub(super) const EXCLUDE_TYPES: Setting = Setting {
-    description: "Shell patterns; file systems of a type that one of them fits are left out.",
+    description: "Shell patterns; file systems whose type matches one of them are left out.",
     ..exclude(
         "metrics.filesystem.exclude_types",
         "[\"autofs\", \"binfmt_misc\", \"bpf\", \"cgroup\", \"cgroup2\", \"configfs\", \
@@ -82,7 +81,7 @@ pub(super) const PER_CPU: Setting = Setting {
     expected: "true or false",
     default: Some("false"),
     otherwise: "",
-    description: "Whether each CPU is reported, too.",
+    description: "Whether each CPU is reported as well.",
     quotable: true,
     check: check::<Flag>,
 };
@@ -93,7 +92,7 @@ pub(super) const UNITS_MAX: Setting = Setting {
     expected: "a number from 0 to 5000",
     default: Some("400"),
     otherwise: "",
-    description: "The most units that are reported; of more, those with the most memory.",
+    description: "The most units to report; if there are more, those that use the most memory.",
     quotable: true,
     check: check::<Count<UNITS_LIMIT>>,
 };

@@ -89,7 +89,7 @@ pub fn write(state_directory: &Path, settings: &Persistent) -> Result<(), Persis
         .map_or(Ok(Duration::ZERO), stale_interval)
         .map_err(out_of_range(STALE))?;
     let text = format!(
-        "# Set over D-Bus to outlast restarts; `metrics-agentctl revert` drops it.\n\
+        "# Set over D-Bus and kept over restarts; `metrics-agentctl revert` removes it.\n\
          [intervals]\n{}{}",
         line("metrics", metrics),
         line("stale", stale),
@@ -240,7 +240,7 @@ mod tests {
         .unwrap_err();
         assert_eq!(
             error.to_string(),
-            "intervals.metrics: 1h 1s is not from 100ms to 1h"
+            "intervals.metrics: 1h 1s is not between 100ms and 1h"
         );
         let error = write(
             dir.path(),
@@ -252,7 +252,7 @@ mod tests {
         .unwrap_err();
         assert_eq!(
             error.to_string(),
-            "intervals.stale: 0s is not from 1s to 1h"
+            "intervals.stale: 0s is not between 1s and 1h"
         );
         assert!(!path(dir.path()).exists());
     }

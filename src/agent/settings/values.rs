@@ -26,10 +26,10 @@ pub enum HostNameError {
     #[error("it is empty")]
     Empty,
     /// Longer than [`MAX_HOST_NAME_BYTES`].
-    #[error("it has {0} bytes, {MAX_HOST_NAME_BYTES} are allowed")]
+    #[error("it is too long: {0} bytes (limit {MAX_HOST_NAME_BYTES})")]
     TooLong(usize),
     /// A character that cannot be seen, such as a line break or a mark of direction.
-    #[error("it contains U+{:04X}, which cannot be seen", u32::from(*.0))]
+    #[error("it contains the invisible character U+{:04X}", u32::from(*.0))]
     Control(char),
     /// White space at the beginning or the end.
     #[error("it begins or ends with white space")]

@@ -18,7 +18,7 @@ pub enum Warning {
     /// The file of persistent settings is no good. It is the agent's own file,
     /// so its loss must not stop the agent: what was set over D-Bus is lost,
     /// and the next persistent setting overwrites the file.
-    #[error("ignoring what was set over D-Bus persistently: {0}")]
+    #[error("settings kept over D-Bus are ignored: {0}")]
     PersistentIgnored(#[source] PersistentError),
     /// A key file that other users can access or change.
     #[error(transparent)]
@@ -36,8 +36,7 @@ pub enum Warning {
     },
     /// A stale interval that is too short for some collectors.
     #[error(
-        "{place}: intervals.stale: {} is not longer than the {} between two pings of some \
-         collectors: from those the agent disconnects again and again; 30s is enough for all",
+        "{place}: intervals.stale: {} is not longer than the {} between two pings of some collectors; the agent would disconnect from these again and again; 30s is enough for all",
         format_time(*.stale), format_time(LONGEST_PING_INTERVAL)
     )]
     ShortStale {

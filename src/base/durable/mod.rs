@@ -353,12 +353,14 @@ impl Directory {
             Ok(file) => File::from(file),
             Err(Errno::LOOP) => return Err(no_file(&path, "it is a symbolic link")),
             // A pipe or a socket that is opened for writing, and a directory.
-            Err(Errno::NXIO | Errno::ISDIR) => return Err(no_file(&path, "it is no regular file")),
+            Err(Errno::NXIO | Errno::ISDIR) => {
+                return Err(no_file(&path, "it is not a regular file"));
+            }
             Err(error) => return Err(FileError::of(&path, "open it")(error)),
         };
         let about = file.metadata().map_err(FileError::of(&path, "open it"))?;
         if !about.is_file() {
-            return Err(no_file(&path, "it is no regular file"));
+            return Err(no_file(&path, "it is not a regular file"));
         }
         Ok(file)
     }

@@ -57,7 +57,7 @@ pub enum AccessError {
     State(#[from] StateError),
     /// Names are pinned, but there is no state directory for the pins.
     #[error(
-        "host names are to be pinned, and there is no place to keep that, as neither \
+        "host names are to be pinned, but the pins cannot be kept: neither \
          STATE_DIRECTORY nor HOME is set; set one of them"
     )]
     NoPlace,

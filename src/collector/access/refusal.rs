@@ -27,7 +27,7 @@ pub enum AccessRefusal {
     /// The host name belongs to another key.
     #[error(
         "the host name {} belongs to the key {} since {}, and this is the key {key}; \
-         `{}` lets it have the name, if it should",
+         `{}` gives it the name, if it should have it",
         text::quoted(.host), .pin.key, day(.pin), forget(.host)
     )]
     NameTaken {
@@ -40,14 +40,14 @@ pub enum AccessRefusal {
     },
     /// Too many names are pinned.
     #[error(
-        "{MAX_PINS} host names are pinned already; `metrics-collector keys list` shows them, \
-         and `metrics-collector keys forget HOST` lets one go"
+        "too many host names are pinned (limit {MAX_PINS}); `metrics-collector keys list` shows them, \
+         and `metrics-collector keys forget HOST` removes one"
     )]
     TooManyNames,
     /// The key has as many pinned names as it may have.
     #[error(
-        "a new host name beyond the {MAX_PINS_OF_KEY} that may be pinned for one key; \
-         `metrics-collector keys forget --key {}` lets all of them go",
+        "too many host names pinned for this key (limit {MAX_PINS_OF_KEY}); \
+         `metrics-collector keys forget --key {}` removes them all",
         shell::word(&.0.to_string())
     )]
     TooManyNamesOfKey(PublicKey),
@@ -98,8 +98,8 @@ mod tests {
             refusal.to_string(),
             format!(
                 "the host name web1 belongs to the key {one} since 2023-11-14, and this is the \
-                 key {two}; `metrics-collector keys forget web1` lets it have the name, if it \
-                 should"
+                 key {two}; `metrics-collector keys forget web1` gives it the name, if it should \
+                 have it"
             )
         );
         let refusal = AccessRefusal::NotAuthorized {

@@ -230,7 +230,7 @@ impl Collector1 {
             other => {
                 return Err(Error::new(
                     Error::INVALID_ARGS,
-                    format!("{other:?} is no kind of grid; expected metrics or model"),
+                    format!("{other:?} is not a kind of grid; expected metrics or model"),
                 ));
             }
         };
@@ -324,7 +324,7 @@ impl Collector1 {
     async fn known(&self, name: &str) -> Result<Box<HostSnapshot>, Error> {
         let found = self.handle.host(name).await?;
         found.ok_or_else(|| {
-            let text = format!("no host is known as {name:?}; ListHosts has those that are");
+            let text = format!("no host is named {name:?}; ListHosts lists the known hosts");
             Error::new(Error::NO_SUCH_HOST, text)
         })
     }

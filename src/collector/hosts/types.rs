@@ -192,38 +192,37 @@ pub enum Change {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum Full {
     /// [`MAX_HOSTS`].
-    #[error("a new host beyond the {MAX_HOSTS} that there may be")]
+    #[error("too many hosts (limit {MAX_HOSTS})")]
     Hosts,
     /// [`MAX_HOSTS_PER_CONNECTION`].
-    #[error("a new host beyond the {MAX_HOSTS_PER_CONNECTION} that one connection may report")]
+    #[error("too many hosts on this connection (limit {MAX_HOSTS_PER_CONNECTION})")]
     Connection,
     /// [`MAX_HOSTS_PER_KEY`].
-    #[error("a new host beyond the {MAX_HOSTS_PER_KEY} that one key may report")]
+    #[error("too many hosts of this key (limit {MAX_HOSTS_PER_KEY})")]
     Key(PublicKey),
     /// [`MAX_KEPT`] in memory.
-    #[error("a grid beyond the {} MiB of memory that all may take", MAX_KEPT.memory / (1024 * 1024))]
+    #[error("all hosts together have too many values (limit {} MiB of memory)", MAX_KEPT.memory / (1024 * 1024))]
     Memory,
     /// [`MAX_KEPT`] at `/metrics`.
-    #[error("a grid beyond the {} MiB at /metrics that all may take", MAX_KEPT.text / (1024 * 1024))]
+    #[error("all hosts together have too many values (limit {} MiB at /metrics)", MAX_KEPT.text / (1024 * 1024))]
     Text,
     /// [`MAX_NEW_HOSTS_OF_NETWORK`].
     #[error(
-        "a new host beyond the {MAX_NEW_HOSTS_OF_NETWORK} that keys that are not listed may report \
-         from {0} while three quarters of all places are taken; `metrics-collector keys allow` lists keys"
+        "too many hosts of unlisted keys from {0} (limit {MAX_NEW_HOSTS_OF_NETWORK} while three \
+         quarters of the host table are taken); `metrics-collector keys allow` lists a key"
     )]
     NetworkHosts(Network),
     /// [`MAX_NEW_OF_NETWORK`] in memory.
     #[error(
-        "a grid beyond the {mib} MiB that hosts of keys that are not listed may take from {0} while \
-         three quarters of all memory for grids is taken; `metrics-collector keys allow` lists keys",
+        "hosts of unlisted keys from {0} have too many values (limit {mib} MiB while three quarters of \
+         the memory for values are taken); `metrics-collector keys allow` lists a key",
         mib = MAX_NEW_OF_NETWORK.memory / (1024 * 1024)
     )]
     NetworkMemory(Network),
     /// [`MAX_NEW_OF_NETWORK`] at `/metrics`.
     #[error(
-        "a grid beyond the {mib} MiB at /metrics that hosts of keys that are not listed may take \
-         from {0} while three quarters of all room there is taken; `metrics-collector keys allow` \
-         lists keys",
+        "hosts of unlisted keys from {0} have too many values (limit {mib} MiB at /metrics while three \
+         quarters of the space there are taken); `metrics-collector keys allow` lists a key",
         mib = MAX_NEW_OF_NETWORK.text / (1024 * 1024)
     )]
     NetworkText(Network),

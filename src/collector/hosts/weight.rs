@@ -83,7 +83,7 @@ impl fmt::Display for OverShare {
         let mib = bytes / MIB;
         write!(
             f,
-            "a grid beyond the {mib} MiB {of} that the hosts of one {holder} may take"
+            "the hosts of this {holder} have too many values (limit {mib} MiB {of})"
         )
     }
 }
@@ -118,7 +118,7 @@ mod tests {
         };
         assert_eq!(
             refusal.to_string(),
-            "a grid beyond the 64 MiB at /metrics that the hosts of one key may take"
+            "the hosts of this key have too many values (limit 64 MiB at /metrics)"
         );
         let refusal = OverShare {
             holder: Holder::Connection,
@@ -127,7 +127,7 @@ mod tests {
         };
         assert_eq!(
             refusal.to_string(),
-            "a grid beyond the 16 MiB of memory that the hosts of one connection may take"
+            "the hosts of this connection have too many values (limit 16 MiB of memory)"
         );
     }
 

@@ -93,7 +93,7 @@ pub enum Failure {
     #[error("--bus: {0}")]
     Bus(#[source] BusError),
     /// No pattern.
-    #[error("{pattern:?} is no pattern: {source}")]
+    #[error("{pattern:?} is not a pattern: {source}")]
     Pattern {
         /// As it was typed.
         pattern: String,
@@ -123,7 +123,7 @@ pub enum Failure {
     #[error("access denied: {0}\nTry it with sudo, or allow the action in a polkit rule")]
     Denied(String),
     /// Nothing fits.
-    #[error("no host that is known fits")]
+    #[error("no known host matches")]
     NoneFits,
     /// Some of several.
     #[error("not all of them were forgotten")]

@@ -55,7 +55,7 @@ impl Table {
         let (mut text, left_out) = columns::fitted(lines, room, 1, (&SPARED, &["HOST"]));
         if !left_out.is_empty() {
             let what = left_out.join(", ").to_lowercase();
-            let hint = format!("Left out for want of room: {what}; --full shows all.");
+            let hint = format!("Columns left out: {what}; --full shows all.");
             text.push('\n');
             for line in columns::wrapped(&hint, room) {
                 text.extend([line.as_str(), "\n"]);

@@ -88,27 +88,27 @@ pub enum Failure {
     NoRecord(String),
     /// This user may not read the service's record.
     #[error(
-        "{0}: which keys came to the service is for root and its own user to see; run this as root"
+        "{0}: only root and the service's own user may see which keys connected; run this as root"
     )]
     NotReadable(String),
     /// A name is one file's.
-    #[error("--name is for one key, and {0} are meant")]
+    #[error("--name works for one key only, and {0} were given")]
     OneName(usize),
     /// There is no collector to ask.
-    #[error("no collector runs here, so that no key reports now")]
+    #[error("no collector is running here, so no key reports now")]
     NotRunning,
     /// A collector runs, but no agent reports to it.
-    #[error("no agent reports now, so that there is no key to let in{}", refused_note(*.refused))]
+    #[error("no agent reports now, so there is no key to allow{}", refused_note(*.refused))]
     NobodyReports {
         /// Keys that came and are refused.
         refused: usize,
     },
     /// The settings.
-    #[error("how long a host may be silent is not known: {0}")]
+    #[error("cannot tell how long a host may be silent: {0}")]
     Settings(#[source] ConfigError),
     /// The collector does not do its part.
     #[error(
-        "the running collector has not let {what} go within {} s; look at its log, and try again",
+        "the running collector did not forget {what} within {} s; see its log, and try again",
         PATIENCE.as_secs()
     )]
     NoAnswer {
@@ -116,7 +116,7 @@ pub enum Failure {
         what: String,
     },
     /// No state directory.
-    #[error("no place for the collector's state, as neither STATE_DIRECTORY nor HOME is set")]
+    #[error("the collector's state has no directory: neither STATE_DIRECTORY nor HOME is set")]
     NoPlace,
     /// Standard output is closed.
     #[error("cannot print: {0}")]

@@ -148,12 +148,12 @@ impl Overview {
         if room.is_none() && self.keys.iter().any(|row| row.hosts.len() >= MAX_HOSTS) {
             let _ = write!(
                 text,
-                "\nOf a key at most {MAX_HOSTS} hosts are on record; `metrics-collector hosts` shows all.\n"
+                "\nAt most {MAX_HOSTS} hosts are recorded for each key; `metrics-collector hosts` shows all.\n"
             );
         }
         if !left_out.is_empty() {
             let what = left_out.join(", ").to_lowercase();
-            let hint = format!("Left out for want of room: {what}; --full shows all.");
+            let hint = format!("Columns left out: {what}; --full shows all.");
             text.push('\n');
             for line in columns::wrapped(&hint, room) {
                 text.extend([line.as_str(), "\n"]);
@@ -390,14 +390,14 @@ mod tests {
         assert!(full.contains(&all), "{full}");
         let cut = overview.table(Some(200));
         assert!(cut.contains("web1,web2,web3,…"), "{cut}");
-        assert!(!full.contains("on record"), "{full}");
+        assert!(!full.contains("are recorded"), "{full}");
         // There may be more than are on record.
         overview.keys[0].hosts = ["a", "b", "c", "d", "e", "f", "g", "h"].map(host).into();
         let full = overview.table(None);
         assert!(full.contains("a,b,c,d,e,f,g,h,…  "), "{full}");
         assert!(
             full.ends_with(
-                "\nOf a key at most 8 hosts are on record; `metrics-collector hosts` shows all.\n"
+                "\nAt most 8 hosts are recorded for each key; `metrics-collector hosts` shows all.\n"
             ),
             "{full}"
         );
@@ -421,7 +421,7 @@ mod tests {
         }
         let table = overview.table(Some(70));
         assert!(
-            table.ends_with("Left out for want of room: first seen, since; --full shows all.\n"),
+            table.ends_with("Columns left out: first seen, since; --full shows all.\n"),
             "{table}"
         );
         // On narrow ones a key is a block, of which nothing is left out or shortened.

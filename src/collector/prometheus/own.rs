@@ -58,51 +58,51 @@ own! {
     REFUSED = "metrics_collector_messages_refused_total", Counter,
         "Messages of agents that were refused";
     DROPPED = "metrics_collector_messages_dropped_total", Counter,
-        "Metrics of agents that later ones had overtaken before they were read";
+        "Metrics messages that later ones of the same host replaced before they were read";
     SHARED = "metrics_collector_shared_key_messages_total", Counter,
-        "Messages of agents whose key reported from two machines at the time";
+        "Messages of agents whose key reported from two machines at once";
     HANDSHAKES_REFUSED = "metrics_collector_handshakes_refused_total", Counter,
-        "Handshakes of agents and viewers that were refused, as their keys are not on the list";
+        "Handshakes refused because the key of the agent or viewer is not on the list";
     VIEWERS = "metrics_collector_viewers", Gauge,
-        "Viewers that are there";
+        "Viewers that are connected";
     VIEWER_SENT = "metrics_collector_viewer_messages_sent_total", Counter,
-        "Messages that viewers were sent";
+        "Messages sent to viewers";
     VIEWER_LOST = "metrics_collector_viewer_messages_lost_total", Counter,
-        "Messages that viewers missed, as they did not keep up";
+        "Messages dropped because a viewer did not keep up";
     VIEWER_REFUSED = "metrics_collector_viewer_messages_refused_total", Counter,
         "Messages of viewers that were refused";
     PUSH_SENT = "metrics_collector_remote_write_samples_sent_total" ["target"], Counter,
-        "Samples that a target of remote write has taken";
+        "Samples accepted by a remote write target";
     PUSH_FAILED = "metrics_collector_remote_write_samples_failed_total" ["target"], Counter,
-        "Samples that a target of remote write has refused";
+        "Samples refused by a remote write target";
     PUSH_DROPPED = "metrics_collector_remote_write_samples_dropped_total" ["target"], Counter,
-        "Samples that there was no room for, as a target of remote write did not keep up";
+        "Samples dropped because a remote write target did not keep up";
     PUSH_WAITING = "metrics_collector_remote_write_samples_waiting" ["target"], Gauge,
-        "Samples that wait for a target of remote write";
+        "Samples waiting for a remote write target";
     PUSH_FAILING = "metrics_collector_remote_write_failing" ["target"], Gauge,
-        "1 while the last request to a target of remote write has failed, else 0";
+        "1 if the last request to a remote write target failed, else 0";
     PUSH_SUCCESS = "metrics_collector_remote_write_last_success_timestamp_seconds" ["target"], Gauge,
-        "When a target of remote write last took samples, in seconds since 1970; 0 for never";
+        "When a remote write target last accepted samples, in seconds since 1970; 0 if never";
     HOST_COMEBACKS = "metrics_collector_host_comebacks_total" ["host"], Counter,
-        "How often a host that is known was back after it had been gone";
+        "How often a known host came back after it was gone";
     HOST_LAST_METRICS = "metrics_collector_host_last_metrics_timestamp_seconds" ["host"], Gauge,
         "When a host last reported metrics, in seconds since 1970; 0 where it has not yet";
     HOST_SHARED = "metrics_collector_host_shared_key_messages_total" ["host"], Counter,
-        "Messages of a host whose key reported from two machines at the time";
+        "Messages of a host whose key reported from two machines at once";
     HOST_MESSAGES = "metrics_collector_host_messages_total" ["host"], Counter,
         "Messages of each host that reports";
     LEFT_OUT = "metrics_collector_metrics_left_out", Gauge,
-        "Metrics that this scrape lacks, as another has their name, or as they are too large";
+        "Metrics left out of this scrape: another has the same name, or they are too large";
     LOG_LOST = "metrics_collector_log_lines_lost_total", Counter,
-        "Lines that the collector could not log, as there was no room for them";
+        "Lines that the collector could not log: their queue was full";
     CPU = "process_cpu_seconds_total", Counter,
         "CPU time of the collector";
     MEMORY = "process_resident_memory_bytes", Gauge,
         "Resident memory of the collector";
     OPEN_FILES = "process_open_fds", Gauge,
-        "File descriptors that the collector has open";
+        "Open file descriptors of the collector";
     MAX_FILES = "process_max_fds", Gauge,
-        "File descriptors that the collector may have open";
+        "The limit of open file descriptors of the collector";
     STARTED = "process_start_time_seconds", Gauge,
         "When the collector began to serve this, in seconds since 1970";
 }

@@ -60,15 +60,15 @@ pub(super) enum ClientError {
         setting: &'static str,
         source: FileError,
     },
-    #[error("{setting}: not one certificate in PEM form is in it")]
+    #[error("{setting}: the file has no certificate in PEM form")]
     NoCertificate { setting: &'static str },
     #[error(
         "the system has no certificates to trust; install ca-certificates, or set `ca_file`{0}"
     )]
     NoSystemCertificates(String),
-    #[error("{setting}: what is in it is not what a header can carry")]
+    #[error("{setting}: the file's content cannot be sent in a header")]
     NoHeader { setting: &'static str },
-    #[error("{0} is an address that no request can have")]
+    #[error("{0} is not an address for a request")]
     NoAddress(String),
     #[error("{0}")]
     Request(String),

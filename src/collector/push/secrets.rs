@@ -28,7 +28,7 @@ pub(super) enum FileError {
     #[error("{}: expected at most {limit} bytes", path.display())]
     TooLarge { path: PathBuf, limit: u64 },
     #[error(
-        "{}: mode {mode:04o} lets everybody at the secret; `chmod o= {}` mends that",
+        "{}: mode {mode:04o} lets everyone read the secret; `chmod o= {}` prevents that",
         path.display(), shell::path(path)
     )]
     Open { path: PathBuf, mode: u32 },
@@ -132,7 +132,7 @@ mod tests {
         assert!(matches!(read(), Err(FileError::TooLarge { .. })));
         write(&path, b"hidden", 0o644);
         let error = read().unwrap_err().to_string();
-        assert!(error.contains("mode 0644 lets everybody"), "{error}");
+        assert!(error.contains("mode 0644 lets everyone"), "{error}");
         assert!(!error.contains("hidden"), "{error}");
         fs::remove_file(&path).unwrap();
         let error = read().unwrap_err().to_string();

@@ -11,34 +11,34 @@ use crate::config::Reason;
 #[non_exhaustive]
 pub enum Mistake {
     /// Two would listen at one place.
-    #[error("{0} has that port already; set another one, or \"none\"")]
+    #[error("{0} has this port already; choose another one, or \"none\"")]
     SamePort(&'static str),
     /// More than [`MAX_REMOTE_WRITES`].
-    #[error("there are {0} remote write targets, {MAX_REMOTE_WRITES} are allowed")]
+    #[error("too many remote write targets: {0} (limit {MAX_REMOTE_WRITES})")]
     TooManyTargets(usize),
     /// More than [`MAX_HEADERS`].
-    #[error("there are {0} headers, {MAX_HEADERS} are allowed")]
+    #[error("too many headers: {0} (limit {MAX_HEADERS})")]
     TooManyHeaders(usize),
     /// More than [`MAX_LABELS`].
-    #[error("there are {0} labels, {MAX_LABELS} are allowed")]
+    #[error("too many labels: {0} (limit {MAX_LABELS})")]
     TooManyLabels(usize),
     /// A target without an address.
     #[error("missing: set where to write to, such as \"https://mimir.example.org/api/v1/push\"")]
     NoUrl,
     /// A user without a password.
-    #[error("missing: username needs it")]
+    #[error("missing: required with username")]
     NoPassword,
     /// A password without a user.
-    #[error("missing: password_file needs it")]
+    #[error("missing: required with password_file")]
     NoUser,
     /// Two ways to say who one is.
-    #[error("a bearer token and a password exclude each other: leave one out")]
+    #[error("set either a bearer token or a password, not both")]
     TwoCredentials,
     /// Two headers that differ in case alone.
     #[error("is the same header as {0}")]
     SameHeader(String),
     /// A file that is nowhere.
-    #[error("found no {name}: looked in {}; put the file there", looked.join(", "))]
+    #[error("{name} not found: looked in {}; put the file there", looked.join(", "))]
     NoFile {
         /// The file's name.
         name: String,

@@ -69,7 +69,7 @@ pub static COLLECTOR: Schema = Schema {
             key: "listen.viewers",
             expected: "an address to listen on, such as \"*:5557\" or \"[::1]:5557\", or \"none\"",
             default: Some("\"*:5557\""),
-            description: "Where viewers connect to; \"none\" for nowhere.",
+            description: "Where viewers connect to; \"none\" turns it off.",
             check: check::<ViewersListen>,
             ..TEXT
         },
@@ -77,8 +77,7 @@ pub static COLLECTOR: Schema = Schema {
             key: "listen.web",
             expected: "an address to listen on, such as \"127.0.0.1:9650\" or \"*:9650\", or \"none\"",
             default: Some("\"127.0.0.1:9650\""),
-            description: "Where metrics are scraped over HTTP, by all who can reach it; \"none\" \
-                          for nowhere.",
+            description: "Where Prometheus scrapes metrics over HTTP. Everyone who can reach the address can read them; \"none\" turns it off.",
             check: check::<WebListen>,
             ..TEXT
         },
@@ -87,16 +86,14 @@ pub static COLLECTOR: Schema = Schema {
             shape: Shape::List,
             expected: "a list of host names and addresses, such as [\"metrics.example.org\"]",
             default: Some("[]"),
-            description: "What else the web server answers to in the Host header, such as the \
-                          name of a proxy in front. It always answers to this host's own names, \
-                          to localhost and to the address that is asked; \"*\" is any name.",
+            description: "More names that the web server answers to in the Host header, such as that of a proxy in front. It always answers to this host's own names, to localhost and to the address that was connected to; \"*\" allows any name.",
             check: check::<WebHosts>,
             ..TEXT
         },
         Setting {
             key: "curve.secret_key_file",
             expected: "the name of a certificate file",
-            otherwise: "collector.key_secret; where it is nowhere, one is made in the state directory",
+            otherwise: "collector.key_secret; if there is none, a key pair is made in the state directory",
             description: "The certificate with the collector's own secret key. A relative name is \
                           looked for in the credentials directory, in /etc/metrics-collector/curve \
                           and in the state directory (by hand ~/.curve).",
@@ -106,8 +103,7 @@ pub static COLLECTOR: Schema = Schema {
             key: "agents.authorized",
             expected: "\"any\" or \"directory\"",
             default: Some("\"any\""),
-            description: "Whose reports are taken: any agent's that has a key, or only those of \
-                          agents whose public key is in the directory authorized_agents.",
+            description: "Which agents may report: any agent that has a key, or only agents whose public key is in the directory authorized_agents.",
             check: check_alone::<Authorized>,
             ..TEXT
         },
@@ -148,7 +144,7 @@ pub static COLLECTOR: Schema = Schema {
             key: "remote_write.NAME.url",
             expected: "an address such as \"https://mimir.example.org/api/v1/push\"",
             otherwise: "required",
-            description: "Where metrics are written to, as Prometheus' remote write has it.",
+            description: "Where metrics are sent with Prometheus remote write.",
             // Secrets do not belong there, and are put there all the same.
             quotable: false,
             check: check::<PushUrl>,

@@ -261,18 +261,18 @@ fn a_link_local_address_has_its_interface() {
         .iter()
         .map(|problem| problem.rsplit_once(": ").map_or("", |(_, reason)| reason))
         .collect();
-    let link_local = "fe80::1 is a link-local address, of which the interface is needed, such as \
+    let link_local = "fe80::1 is a link-local address and needs its interface, such as \
                       \"[fe80::1%eth0]\"";
     assert_eq!(
         reasons,
         [
             link_local,
             "No such device (os error 19)",
-            "only a link-local address (fe80::…) has a % and an interface behind it, not ::1",
-            "no certificate has a link-local address; use a name, or http",
+            "only a link-local address (fe80::…) can have a % and an interface after it, not ::1",
+            "certificates do not cover link-local addresses; use a name, or http",
             link_local,
-            "\"\" behind the % is not the name of an interface",
-            "\"\" behind the % is not the name of an interface",
+            "\"\" after the % is not the name of an interface",
+            "\"\" after the % is not the name of an interface",
         ],
         "{problems:#?}"
     );
@@ -283,7 +283,7 @@ fn a_link_local_address_has_its_interface() {
     // Without brackets the port is taken for a part of the interface.
     site.etc("[listen]\nagents = 'fe80::1%lo:5556'\n");
     let problems = site.problems();
-    let expected = "stands in brackets where a port follows, such as \"[fe80::1%eth0]:5556\"";
+    let expected = "with a port in brackets, such as \"[fe80::1%eth0]:5556\"";
     assert!(problems[0].ends_with(expected), "{problems:?}");
 }
 
@@ -311,13 +311,10 @@ fn the_web_server_has_more_names() {
     site.variable("WEB__HOSTS", "a,b.example");
     assert_eq!(hosts(&site), ["a", "b.example"]);
     for (wrong, reason) in [
-        (
-            "http://a",
-            "is more than a name: without a scheme and a port",
-        ),
-        ("a:9650", "is more than a name: without a scheme and a port"),
-        ("a b", "is no host name"),
-        ("", "it names no host"),
+        ("http://a", "is not a host name; leave out scheme and port"),
+        ("a:9650", "is not a host name; leave out scheme and port"),
+        ("a b", "is not a host name"),
+        ("", "it has no host"),
     ] {
         site.variable("WEB__HOSTS", &format!("['{wrong}']"));
         let problems = site.problems();
@@ -356,11 +353,11 @@ fn every_mistake_names_its_place_and_the_way_out() {
     let file = "~/etc/metrics-collector.toml";
     let expected = [
         ":2: listen.agents: 'localhost' is not an address to listen on, such as \"*:5556\", \
-         \"127.0.0.1:5556\" or \"[::1]:5556\": an IP address of this host is expected, or `*`",
+         \"127.0.0.1:5556\" or \"[::1]:5556\": expected an IP address of this host, or `*`",
         ":3: listen.viewers: '*5' is not an address to listen on, such as \"*:5557\" or \
-         \"[::1]:5557\", or \"none\": a colon and a port may follow the `*`",
+         \"[::1]:5557\", or \"none\": only a colon and a port can follow the `*`",
         ":4: listen.web: '127.0.0.1:70000' is not an address to listen on, such as \
-         \"127.0.0.1:9650\" or \"*:9650\", or \"none\": the port is a number from 0 to 65535",
+         \"127.0.0.1:9650\" or \"*:9650\", or \"none\": the port must be a number from 0 to 65535",
         ":5: listen.agent: unknown key; did you mean \"agents\"?",
         ":7: agents.authorized: 'nobody' is not \"any\" or \"directory\"",
         ":8: agents.pin_names: 'perhaps' is not true or false",
@@ -371,8 +368,7 @@ fn every_mistake_names_its_place_and_the_way_out() {
          \"trace\"",
         ":16: dbus.bus: 'x' is not \"system\", \"session\", \"none\" or an address such as \
          \"unix:path=/run/bus\": ",
-        ":18: curve.secret_key_file: the value is not the name of a certificate file: it names no \
-         file",
+        ":18: curve.secret_key_file: the value is not the name of a certificate file: it is not the name of a file",
         ":19: lissten: unknown key; did you mean \"listen\"?",
     ];
     let problems = site.problems();
@@ -413,7 +409,7 @@ fn no_two_listen_at_one_place() {
     assert_eq!(same("*:0", "*:0", "*:0"), none);
     assert_eq!(same("127.0.0.1:1", "127.0.0.2:1", "[::1]:1"), none);
     let taken = |key: &str, by: &str| {
-        format!("{key}: {by} has that port already; set another one, or \"none\"")
+        format!("{key}: {by} has this port already; choose another one, or \"none\"")
     };
     assert_eq!(
         same("*:1", "127.0.0.1:1", "none"),
@@ -439,23 +435,23 @@ fn credentials_are_whole_and_of_one_kind() {
         ),
         (
             "url = 'http://h'\nusername = 'u'",
-            ":3: remote_write.a.password_file: missing: username needs it",
+            ":3: remote_write.a.password_file: missing: required with username",
         ),
         (
             "url = 'http://h'\npassword_file = 'secret'",
-            ":3: remote_write.a.username: missing: password_file needs it",
+            ":3: remote_write.a.username: missing: required with password_file",
         ),
         (
             "url = 'http://h'\nusername = 'u'\npassword_file = 'secret'\nbearer_token_file = 'token'",
-            ":5: remote_write.a.bearer_token_file: a bearer token and a password exclude each other: leave one out",
+            ":5: remote_write.a.bearer_token_file: set either a bearer token or a password, not both",
         ),
         (
             "url = 'http://h'\nca_file = 'none'",
-            ":3: remote_write.a.ca_file: found no none: looked in ~/credentials, ~/etc; put the file there",
+            ":3: remote_write.a.ca_file: none not found: looked in ~/credentials, ~/etc; put the file there",
         ),
         (
             "url = 'http://h'\nbearer_token_file = '/nonexistent/t'",
-            ":3: remote_write.a.bearer_token_file: found no t: looked in /nonexistent; put the file there",
+            ":3: remote_write.a.bearer_token_file: t not found: looked in /nonexistent; put the file there",
         ),
         (
             "url = 'http://h'\nheaders.x-a = '1'\nheaders.X-A = '1'",
@@ -476,19 +472,19 @@ fn values_of_a_target_are_checked() {
     let cases = [
         (
             "url = 'mimir.example.org'",
-            "remote_write.a.url: the value is not an address such as \"https://mimir.example.org/api/v1/push\": http:// or https:// is expected in front",
+            "remote_write.a.url: the value is not an address such as \"https://mimir.example.org/api/v1/push\": expected http:// or https:// in front",
         ),
-        (
-            "url = 'ftp://h'",
-            "http:// or https:// is expected in front",
-        ),
+        ("url = 'ftp://h'", "expected http:// or https:// in front"),
         (
             "url = 'https://u:p@h/'",
-            "a user and a password belong into username and password_file",
+            "put the user and the password into username and password_file",
         ),
-        ("url = 'https://h/#x'", "a fragment (#) is sent nowhere"),
+        (
+            "url = 'https://h/#x'",
+            "remove the fragment (#…): it is never sent",
+        ),
         ("url = 'https:///x'", "remote_write.a.url: "),
-        ("username = 'a:b'", "a colon ends the name"),
+        ("username = 'a:b'", "a user name cannot contain a colon"),
         ("timeout = '6min'", "'6min' is not a time from 1s to 5min"),
         (
             "headers.'a b' = '1'",
@@ -513,15 +509,15 @@ fn values_of_a_target_are_checked() {
         ("labels.1a = 'x'", "not a name for a label: "),
         (
             "labels.__name__ = 'x'",
-            "names with \"__\" in front are reserved",
+            "names that begin with \"__\" are reserved",
         ),
         (
             "labels.host = 'x'",
-            "series of hosts have it themselves; choose another name",
+            "the collector sets this label itself; choose another name",
         ),
         (
             "labels.device = 'x'",
-            "series of hosts have it themselves; choose another name",
+            "the collector sets this label itself; choose another name",
         ),
         (
             "labels.a = ''",
@@ -561,13 +557,13 @@ fn numbers_are_bounded() {
         target(&format!("url = 'http://h'\n{lines}"))
     };
     assert_eq!(headers(32).unwrap().headers.len(), 32);
-    assert!(headers(33).unwrap_err()[0].ends_with("there are 33 headers, 32 are allowed"));
+    assert!(headers(33).unwrap_err()[0].ends_with("too many headers: 33 (limit 32)"));
     let labels = |count| {
         let lines = many(count, |n| format!("labels.l{n} = 'x'\n"));
         target(&format!("url = 'http://h'\n{lines}"))
     };
     assert_eq!(labels(16).unwrap().labels.len(), 16);
-    assert!(labels(17).unwrap_err()[0].ends_with("there are 17 labels, 16 are allowed"));
+    assert!(labels(17).unwrap_err()[0].ends_with("too many labels: 17 (limit 16)"));
     let targets = |count| {
         let site = Site::new();
         site.etc(&many(count, |n| {
@@ -577,7 +573,7 @@ fn numbers_are_bounded() {
     };
     assert_eq!(targets(16).settings().remote_write.len(), 16);
     let problems = targets(17).problems();
-    let expected = "remote_write: there are 17 remote write targets, 16 are allowed";
+    let expected = "remote_write: too many remote write targets: 17 (limit 16)";
     assert!(problems[0].ends_with(expected), "{problems:?}");
 }
 
@@ -834,7 +830,7 @@ fn the_own_key_is_found_as_a_credential_of_the_next_start() {
     );
     // Whatever its name is there: what is set is the name of the credential.
     site.etc("[curve]\nsecret_key_file = 'other'\n");
-    assert!(site.problems()[0].contains("found no other: looked in"));
+    assert!(site.problems()[0].contains("other not found: looked in"));
     site.inputs.sight = ServiceView::handing("c.service", "other", &file);
     assert!(matches!(site.load().unwrap().keys, Found::Keys(_)));
     site.write("store/c.key_secret", "no key");

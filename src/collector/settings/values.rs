@@ -145,7 +145,7 @@ from_text!(WebHost, String, |text| {
         Ok(Host::Name(name)) => Ok(Self(name.trim_end_matches('.').to_owned())),
         Ok(host @ (Host::Ip(_) | Host::LinkLocal(..))) => Ok(Self(host.to_string())),
         Err(_) if text.contains([':', '/']) => Err(format!(
-            "{text:?} is more than a name: without a scheme and a port"
+            "{text:?} is not a host name; leave out scheme and port"
         )),
         Err(error) => Err(error.to_string()),
     }
@@ -164,7 +164,7 @@ impl TryFrom<Vec<WebHost>> for WebHosts {
 
     fn try_from(hosts: Vec<WebHost>) -> Result<Self, String> {
         if hosts.len() > MAX_WEB_HOSTS {
-            return Err(format!("more than {MAX_WEB_HOSTS} names are too many"));
+            return Err(format!("too many names (limit {MAX_WEB_HOSTS})"));
         }
         Ok(Self(hosts))
     }
@@ -186,7 +186,7 @@ fn listen(text: &str, default_port: u16) -> Result<Listen, String> {
         let port = match rest.strip_prefix(':') {
             Some(port) => parse_port(port)?,
             None if rest.is_empty() => default_port,
-            None => return Err("a colon and a port may follow the `*`".to_owned()),
+            None => return Err("only a colon and a port can follow the `*`".to_owned()),
         };
         return Ok(Listen::Any { port });
     }
@@ -197,7 +197,7 @@ fn listen(text: &str, default_port: u16) -> Result<Listen, String> {
         let port = match rest.strip_prefix(':') {
             Some(port) => parse_port(port)?,
             None if rest.is_empty() => default_port,
-            None => return Err("a colon and a port may follow the `]`".to_owned()),
+            None => return Err("only a colon and a port can follow the `]`".to_owned()),
         };
         return listen_at(inner, port);
     }
@@ -220,10 +220,10 @@ fn listen(text: &str, default_port: u16) -> Result<Listen, String> {
     })
 }
 
-const BAD_PORT: &str = "the port is a number from 0 to 65535";
+const BAD_PORT: &str = "the port must be a number from 0 to 65535";
 const IN_BRACKETS: &str =
-    "an IPv6 address stands in brackets where a port follows, such as \"[fe80::1%eth0]:5556\"";
-const NO_ADDRESS: &str = "an IP address of this host is expected, or `*`";
+    "write an IPv6 address with a port in brackets, such as \"[fe80::1%eth0]:5556\"";
+const NO_ADDRESS: &str = "expected an IP address of this host, or `*`";
 
 /// At an IPv6 address.
 fn listen_at(text: &str, port: u16) -> Result<Listen, String> {
@@ -252,7 +252,7 @@ fn parse_port(port: &str) -> Result<u16, &'static str> {
 from_text!(Authorized, &'static str, |text| match text.as_str() {
     "any" => Ok(Self::Any),
     "directory" => Ok(Self::Directory),
-    _ => Err("there is no other choice"),
+    _ => Err("only these two are known"),
 });
 
 impl fmt::Display for Authorized {
@@ -271,11 +271,11 @@ pub(super) struct FileName(pub(super) PathBuf);
 
 from_text!(FileName, &'static str, |text| {
     if text.is_empty() || text.ends_with('/') || !is_plain(&text) {
-        return Err("it names no file");
+        return Err("it is not the name of a file");
     }
     // It may be the secret one, which then must not be quoted either.
     if !text.starts_with('/') && text.parse::<PublicKey>().is_ok() {
-        return Err("it is a key; write it into a file, and the file's name here");
+        return Err("it is a key, not a file; put the key into a file and name that file here");
     }
     Ok(Self(text.into()))
 });
@@ -327,27 +327,29 @@ impl fmt::Debug for PushUrl {
 
 from_text!(PushUrl, String, |text| {
     if text.len() > MAX_URL_BYTES {
-        return Err(format!("more than {MAX_URL_BYTES} bytes are too many"));
+        return Err(format!("too long (limit {MAX_URL_BYTES} bytes)"));
     }
     if text.contains('#') {
-        return Err("a fragment (#) is sent nowhere".to_owned());
+        return Err("remove the fragment (#…): it is never sent".to_owned());
     }
     let uri: Uri = text.parse().map_err(|error| format!("{error}"))?;
     if !matches!(uri.scheme_str(), Some("http" | "https")) {
-        return Err("http:// or https:// is expected in front".to_owned());
+        return Err("expected http:// or https:// in front".to_owned());
     }
     let authority = uri.authority().map(hyper::http::uri::Authority::as_str);
     if authority.is_some_and(|authority| authority.contains('@')) {
-        return Err("a user and a password belong into username and password_file".to_owned());
+        return Err("put the user and the password into username and password_file".to_owned());
     }
     let host = match uri.host() {
-        None | Some("") => return Err("a host is expected".to_owned()),
+        None | Some("") => return Err("expected a host".to_owned()),
         Some(host) => host,
     };
     if let Some(host) = ipv6_of(host) {
         let host = host.map_err(|error| error.to_string())?;
         if matches!(host, Host::LinkLocal(..)) && uri.scheme_str() == Some("https") {
-            return Err("no certificate has a link-local address; use a name, or http".to_owned());
+            return Err(
+                "certificates do not cover link-local addresses; use a name, or http".to_owned(),
+            );
         }
     }
     Ok(Self(text))
@@ -360,7 +362,7 @@ pub struct UserName(String);
 
 from_text!(UserName, &'static str, |text| {
     if text.contains(':') {
-        return Err("a colon ends the name");
+        return Err("a user name cannot contain a colon");
     }
     printable(&text).map(|()| Self(text))
 });
@@ -424,10 +426,10 @@ from_text!(LabelName, &'static str, |text| {
         return Err("expected letters, digits and \"_\", and no digit in front");
     }
     if text.starts_with("__") {
-        return Err("names with \"__\" in front are reserved");
+        return Err("names that begin with \"__\" are reserved");
     }
     if naming::is_label(&text) {
-        return Err("series of hosts have it themselves; choose another name");
+        return Err("the collector sets this label itself; choose another name");
     }
     Ok(Self(text))
 });
@@ -447,7 +449,7 @@ fn printable(text: &str) -> Result<(), &'static str> {
     } else if text.len() > MAX_VALUE_BYTES {
         Err("it is too long")
     } else if !is_plain(text) {
-        Err("it contains a control character or one that cannot be seen")
+        Err("it contains a control character or an invisible one")
     } else {
         Ok(())
     }

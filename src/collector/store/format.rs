@@ -94,10 +94,10 @@ pub enum Unusable {
     #[error("{0}")]
     Io(#[from] io::Error),
     /// It does not begin as it must.
-    #[error("it is no file of this program's")]
+    #[error("it is not a file of this program")]
     NotOurs,
     /// A later version has written it.
-    #[error("it is of version {0}, and this program knows {VERSION}")]
+    #[error("its version is {0}, and this program reads version {VERSION}")]
     TooNew(u32),
 }
 

@@ -184,13 +184,13 @@ fn what_is_no_such_file_is_refused() {
     ] {
         assert_eq!(
             refused(text),
-            "it is no file of this program's",
+            "it is not a file of this program",
             "{text:.80}"
         );
     }
     assert_eq!(
         refused("{\"format\":\"metrics-collector hosts\",\"version\":2,\"more\":1}\n{}\n"),
-        "it is of version 2, and this program knows 1"
+        "its version is 2, and this program reads version 1"
     );
 }
 
@@ -270,7 +270,7 @@ fn a_file_that_is_no_good_is_left_for_people_to_look_at() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join(FILE_NAME);
     for (text, kept, what) in [
-        ("nonsense", 0, "it is no file of this program's"),
+        ("nonsense", 0, "it is not a file of this program"),
         (
             &*(HEADER.to_owned() + "{\"name\":\"web1\",\"seen\":1}\nnonsense\n"),
             1,

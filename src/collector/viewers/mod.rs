@@ -56,9 +56,9 @@ enum Refusal {
     NotVouchedFor,
     #[error("its key is not on the list of viewers (any more)")]
     NotAllowed,
-    #[error("one viewer beyond the {MAX_VIEWERS} that there may be")]
+    #[error("too many viewers (limit {MAX_VIEWERS})")]
     Full,
-    #[error("one viewer beyond the {MAX_VIEWERS_OF_KEY} that one key may have")]
+    #[error("too many viewers with this key (limit {MAX_VIEWERS_OF_KEY})")]
     KeyFull,
 }
 

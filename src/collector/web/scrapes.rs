@@ -53,9 +53,9 @@ pub(super) struct Scrapes {
 /// Why there is no answer now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Refused {
-    #[error("too many ask for this; please come again")]
+    #[error("too many requests for this; try again")]
     Busy,
-    #[error("there is no thread for this; please come again")]
+    #[error("the server cannot start a thread for this; try again")]
     NoThread,
     #[error(transparent)]
     Stopping(#[from] Stopping),

@@ -204,7 +204,7 @@ impl Visit {
         let named = match Wanted::of(request) {
             Wanted::NoHost => return Ok(()),
             Wanted::Unclear => {
-                let text = "one Host header with a name or an address is expected\n";
+                let text = "expected one Host header with a name or an address\n";
                 return Err((StatusCode::BAD_REQUEST, text.to_owned()));
             }
             Wanted::Host(named) => named,

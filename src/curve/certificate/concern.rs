@@ -61,7 +61,7 @@ pub enum Concern {
     },
     /// A file or a directory of neither root's nor our own.
     #[error(
-        "{}: belongs to user {uid}, who decides what is there; `chown root` ends that",
+        "{}: belongs to user {uid}, who can change what is there; `chown root` prevents that",
         path.display()
     )]
     Owner {

@@ -164,7 +164,7 @@ pub enum LineProblem {
     #[error("expected a closing {0}")]
     OpenQuote(char),
     /// Something stands behind a value.
-    #[error("expected nothing behind the value but a comment")]
+    #[error("expected nothing after the value but a comment")]
     Trailing,
     /// A line that is neither a section nor `name = value`.
     #[error("expected `name = value`, a section's name or a comment")]

@@ -74,7 +74,7 @@ fn says_what_is_wrong_and_where() {
         ),
         (
             "curve\n    public-key = 'a' b\n",
-            "x.key:2: expected nothing behind the value but a comment",
+            "x.key:2: expected nothing after the value but a comment",
         ),
         (
             "-----BEGIN CERTIFICATE-----\n",

@@ -267,7 +267,7 @@ impl Scanner {
                  the group of the mount's gid=",
                 option.escape_ascii()
             ),
-            _ => "the processes of others are hidden: there is no reading process 1 in /proc"
+            _ => "the processes of other users are hidden: process 1 cannot be read in /proc"
                 .to_owned(),
         }
     }
@@ -512,7 +512,7 @@ mod tests {
         let mut scanner = Scanner::new(&root, false);
         let error = scanner.walk().unwrap_err();
         assert!(matches!(error, CollectError::Refused(_)));
-        assert!(error.to_string().contains("no reading process 1"));
+        assert!(error.to_string().contains("process 1 cannot be read"));
         put(
             &root,
             MOUNTS,

@@ -92,7 +92,7 @@ pub enum Refusal {
     #[error(transparent)]
     Malformed(#[from] Malformed),
     /// [`MAX_HOSTS`].
-    #[error("a host beyond the {MAX_HOSTS} that can be shown")]
+    #[error("too many hosts to show (limit {MAX_HOSTS})")]
     Full,
 }
 

@@ -21,7 +21,7 @@ const KEYS: [(&str, &str); 13] = [
     ),
     ("/", "show only hosts with a text in their name"),
     ("< >", "sort by the next column to the left, to the right"),
-    ("r", "turn the order round"),
+    ("r", "reverse the order"),
     ("R", "reconnect, now"),
     ("Ctrl-L", "draw the screen again"),
     ("Ctrl-Z", "stop, until fg"),
@@ -40,18 +40,18 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, theme: Theme, scroll: usize)
         line(key, KEY, what);
     }
     line("", Style::new(), "");
-    line("Sort by", theme.title(), "once more: the other way round");
+    line("Sort by", theme.title(), "again: reverse the order");
     for column in Column::ALL {
         let what = match column {
             Column::Name => "name",
             Column::State => "what is worst about it: hosts in trouble come first",
             Column::Age => "time since the last message",
             Column::Cpu => "CPU time in use, and what it was in the last minutes",
-            Column::Memory => "memory that could not be had without swapping",
+            Column::Memory => "memory that cannot be freed without swapping",
             Column::Load => "threads that run or wait, on average over a minute",
             Column::Pressure => "share of the last 10 s in which tasks waited, and for what",
-            Column::Received => "bytes received a second, loopback left out",
-            Column::Sent => "bytes sent a second",
+            Column::Received => "bytes received per second, without loopback",
+            Column::Sent => "bytes sent per second",
             Column::Disk => "the fullest file system, or that one does not answer",
             Column::Swap => "swap space in use",
             Column::Temperature => "the hottest sensor, in °C",

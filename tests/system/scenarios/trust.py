@@ -148,7 +148,7 @@ def checking_the_agent_knows_what_the_unit_gives_it(m):
     m.run(*encrypt, "/run/other", "/etc/other.cred")
 
     unset = '[collector.main]\nendpoint = "127.0.0.1"\n'
-    _expect_agent_refused(m, unset, "found no collector.key")
+    _expect_agent_refused(m, unset, "collector.key not found")
     # Given by the unit alone; nothing of it is left unchecked.
     ways = ["LoadCredential=collector.key:/root/site.key", f"SetCredential=collector.key:{text}"]
     ways += ["LoadCredentialEncrypted=collector.key:/etc/site.cred", inline]

@@ -140,10 +140,7 @@ fn a_config_file_replaces_the_systems_files() {
         ["~/none.toml: cannot be read: No such file or directory (os error 2)"]
     );
     host.inputs.config_file = Some(host.at("mine"));
-    assert_eq!(
-        host.problems(),
-        ["~/mine: is a directory, a file was expected"]
-    );
+    assert_eq!(host.problems(), ["~/mine: is a directory, not a file"]);
     host.inputs.config_file = Some("/dev/null".into());
     assert_eq!(host.load().unwrap().settings.intervals, Intervals::DEFAULT);
 }
@@ -268,13 +265,13 @@ fn files_that_are_none_are_refused() {
     fs::create_dir_all(host.at("etc/metrics-agent.toml")).unwrap();
     assert_eq!(
         host.problems(),
-        ["~/etc/metrics-agent.toml: is a directory, a file was expected"]
+        ["~/etc/metrics-agent.toml: is a directory, not a file"]
     );
     fs::remove_dir(host.at("etc/metrics-agent.toml")).unwrap();
     host.etc(&"#".repeat(300 * 1024));
     assert_eq!(
         host.problems(),
-        ["~/etc/metrics-agent.toml: is larger than 256 KiB, which no settings are"]
+        ["~/etc/metrics-agent.toml: is too large for a settings file (limit 256 KiB)"]
     );
     host.etc("");
     fs::create_dir_all(host.at("etc/metrics-agent.d")).unwrap();
@@ -318,7 +315,7 @@ fn a_collector_needs_an_endpoint_of_its_own() {
     host.etc(&many(MAX_COLLECTORS + 1));
     assert_eq!(
         host.problems(),
-        ["~/etc/metrics-agent.toml:1: collector: there are 17 collectors, 16 are allowed"]
+        ["~/etc/metrics-agent.toml:1: collector: too many collectors: 17 (limit 16)"]
     );
 }
 
@@ -336,9 +333,7 @@ fn bad_persistent_settings_are_a_warning() {
         assert_eq!(loaded.warnings.len(), 1);
         let warning = host.shown(&loaded.warnings[0]);
         assert!(
-            warning.starts_with(
-                "ignoring what was set over D-Bus persistently: ~/state/settings.toml"
-            ),
+            warning.starts_with("settings kept over D-Bus are ignored: ~/state/settings.toml"),
             "{warning}"
         );
         assert!(loaded.files.is_empty());
@@ -473,8 +468,7 @@ fn a_stale_interval_that_is_no_longer_than_between_pings_is_told() {
         warnings(&host),
         [
             "variable METRICS_AGENT_INTERVALS__STALE: intervals.stale: 15s is not longer than the \
-             15s between two pings of some collectors: from those the agent disconnects again and \
-             again; 30s is enough for all"
+             15s between two pings of some collectors; the agent would disconnect from these again and again; 30s is enough for all"
         ]
     );
     // No connection is closed.

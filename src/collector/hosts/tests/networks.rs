@@ -75,9 +75,9 @@ fn made_up_keys_leave_memory_for_others() {
     assert_eq!(fill(&mut hosts, now, EVIL, LARGE), (most, full));
     assert_eq!(
         full.to_string(),
-        "a grid beyond the 128 MiB that hosts of keys that are not listed may take from \
-         2001:db8::/64 while three quarters of all memory for grids is taken; `metrics-collector \
-         keys allow` lists keys"
+        "hosts of unlisted keys from 2001:db8::/64 have too many values (limit 128 MiB while \
+         three quarters of the memory for values are taken); `metrics-collector keys allow` lists \
+         a key"
     );
     // Another address of the same machine.
     let again = say(&mut hosts, now, By("2001:db8::2", 0, Trust::New), LARGE);
@@ -145,9 +145,9 @@ fn made_up_keys_leave_room_in_a_scrape_for_others() {
     assert!(told * one <= MAX_KEPT.text / 4 * 3 && (told + 1) * one > MAX_KEPT.text / 4 * 3);
     assert_eq!(
         full.to_string(),
-        "a grid beyond the 128 MiB at /metrics that hosts of keys that are not listed may take \
-         from 2001:db8::/64 while three quarters of all room there is taken; `metrics-collector \
-         keys allow` lists keys"
+        "hosts of unlisted keys from 2001:db8::/64 have too many values (limit 128 MiB at /metrics \
+         while three quarters of the space there are taken); `metrics-collector keys allow` lists \
+         a key"
     );
     let (others, full) = crowd("192.0.2.1");
     assert_eq!(full, Full::NetworkText(network("192.0.2.1")));
@@ -159,7 +159,7 @@ fn made_up_keys_leave_room_in_a_scrape_for_others() {
     assert!(hosts.kept.text <= MAX_KEPT.text);
     assert_eq!(
         full.to_string(),
-        "a grid beyond the 512 MiB at /metrics that all may take"
+        "all hosts together have too many values (limit 512 MiB at /metrics)"
     );
     // What was said before may be said again.
     let again = By(EVIL, 100, Trust::New);

@@ -12,8 +12,7 @@ fn of_the_two_ways_to_give_a_key_the_later_layer_counts() {
     assert_eq!(
         host.problems(),
         [
-            "~/etc/metrics-agent.toml:4: collector.a.public_key_file: public_key and public_key_file \
-         exclude each other: leave one out",
+            "~/etc/metrics-agent.toml:4: collector.a.public_key_file: set either public_key or public_key_file, not both",
         ]
     );
     let key = || host.load().unwrap().settings.collectors["a"].public_key;
@@ -38,7 +37,7 @@ fn key_files_are_looked_for_in_order() {
     host.inputs.credentials_directory = Some(host.at("credentials"));
     host.inputs.home = Some(host.at("home"));
     host.etc("collector.a.endpoint = 'h'");
-    let missing = "~/etc/metrics-agent.toml:1: collector.a.public_key: found no collector.key: looked in \
+    let missing = "~/etc/metrics-agent.toml:1: collector.a.public_key: collector.key not found: looked in \
                    ~/credentials, ~/etc/curve, ~/home/.curve; put the collector's public key there, or set public_key";
     assert_eq!(host.problems(), [missing]);
     for directory in ["home/.curve", "etc/curve", "credentials"] {
@@ -64,7 +63,9 @@ fn key_files_that_are_no_good_are_refused() {
         assert!(problems[0].starts_with(text), "{}\n{text}", problems[0]);
     };
     let line = "~/etc/metrics-agent.toml:3: collector.a.public_key_file: ";
-    only(&format!("{line}found no c.key: looked in ~/etc/curve; put"));
+    only(&format!(
+        "{line}c.key not found: looked in ~/etc/curve; put"
+    ));
     fs::create_dir_all(host.at("etc/curve/c.key")).unwrap();
     only(&format!("{line}~/etc/curve/c.key: expected a regular file"));
     fs::remove_dir(host.at("etc/curve/c.key")).unwrap();
@@ -84,7 +85,7 @@ fn key_files_that_are_no_good_are_refused() {
         "{line}~/etc/curve/loop.key: cannot open it: Too many levels"
     ));
     host.etc("[collector.a]\nendpoint = 'h'\npublic_key_file = '/nowhere/c.key'");
-    only(&format!("{line}found no c.key: looked in /nowhere; put"));
+    only(&format!("{line}c.key not found: looked in /nowhere; put"));
 }
 
 #[test]
@@ -95,8 +96,7 @@ fn the_agents_own_key_file_must_be_there_and_secret() {
     assert_eq!(
         host.problems(),
         [format!(
-            "{line}found no me.key_secret: looked in ~/etc/curve; put the certificate there, \
-         or leave secret_key_file out, and a key pair is made"
+            "{line}me.key_secret not found: looked in ~/etc/curve; put the certificate there, or remove secret_key_file to have a key pair made"
         )]
     );
     let public = host.pair("etc/curve", "me");
@@ -231,7 +231,7 @@ fn without_a_place_for_a_key_the_way_out_is_named() {
     assert_eq!(
         host.problems(),
         [
-            "default: curve.secret_key_file: found no agent.key_secret: looked in ~/etc/curve; \
+            "default: curve.secret_key_file: agent.key_secret not found: looked in ~/etc/curve; \
          set secret_key_file, or STATE_DIRECTORY to where a key pair can be kept",
         ]
     );

@@ -74,7 +74,7 @@ const MISTAKES: &[(&str, &str)] = &[
     ),
     (
         "[collector.a]\npublic_key_file = ''",
-        "2: collector.a.public_key_file: the value is not the name of a certificate file: it names no file",
+        "2: collector.a.public_key_file: the value is not the name of a certificate file: it is not the name of a file",
     ),
     (
         "[collector.a]\npublic_key_file = 1",
@@ -102,7 +102,7 @@ const MISTAKES: &[(&str, &str)] = &[
     ),
     (
         "intervals.metrics = -5",
-        "1: intervals.metrics: -5 is not a time from 100ms to 1h, such as \"5s\": a time is not negative",
+        "1: intervals.metrics: -5 is not a time from 100ms to 1h, such as \"5s\": a time cannot be negative",
     ),
     (
         "intervals.metrics = 0.5",
@@ -142,15 +142,15 @@ const MISTAKES: &[(&str, &str)] = &[
     ),
     (
         "metrics.sources = ['cpus']",
-        "1: metrics.sources: no source is called \"cpus\"; did you mean \"cpu\"?",
+        "1: metrics.sources: unknown source \"cpus\"; did you mean \"cpu\"?",
     ),
     (
         "metrics.sources = ['gpu-load']",
-        "1: metrics.sources: no source is called \"gpu-load\"; known here: cpu, disk, meminfo, uptime",
+        "1: metrics.sources: unknown source \"gpu-load\"; known here: cpu, disk, meminfo, uptime",
     ),
     (
         "metrics.sources = ['cpu', 'cpu']",
-        "1: metrics.sources: \"cpu\" is named twice",
+        "1: metrics.sources: \"cpu\" is listed twice",
     ),
     (
         "metrics.intervals = 5",
