@@ -149,11 +149,8 @@ impl Drop for Tree {
 
 fn collect(source: &mut UnitsSource, scratch: &mut Vec<u8>, samples: &mut Samples) {
     samples.clear();
-    let mut sink = Sink::new(Grid::Metrics, samples);
-    must(
-        source.collect(Purpose::Metrics, scratch, &mut sink),
-        Path::new("units"),
-    );
+    let mut sink = Sink::new(Purpose::Metrics, Grid::Metrics, samples);
+    must(source.collect(scratch, &mut sink), Path::new("units"));
 }
 
 /// The agent's own way: units at rest, and units that all ran since the last sample.

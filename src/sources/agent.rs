@@ -7,7 +7,7 @@
 use rustix::time::{ClockId, clock_gettime};
 
 use super::{
-    Purpose, Sink, Source,
+    Sink, Source,
     context::{Context, CountsSource},
     error::{CollectError, Malformed},
     file::{ProcFile, Root},
@@ -43,12 +43,7 @@ impl AgentSource {
 }
 
 impl Source for AgentSource {
-    fn collect(
-        &mut self,
-        _purpose: Purpose,
-        scratch: &mut Vec<u8>,
-        sink: &mut Sink<'_>,
-    ) -> Result<(), CollectError> {
+    fn collect(&mut self, scratch: &mut Vec<u8>, sink: &mut Sink<'_>) -> Result<(), CollectError> {
         let resident = match self.statm.read_first_line(scratch) {
             Ok(text) => resident_pages(text).ok_or_else(|| {
                 let problem = Malformed::new(1, EXPECTED, text.trim_ascii_end());

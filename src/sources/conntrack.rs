@@ -5,7 +5,7 @@
 //! namespace. A host that follows no connections has no values.
 
 use super::{
-    Purpose, Sink, Source,
+    Sink, Source,
     context::Context,
     error::{CollectError, Malformed},
     file::ProcFile,
@@ -47,12 +47,7 @@ impl ConntrackSource {
 }
 
 impl Source for ConntrackSource {
-    fn collect(
-        &mut self,
-        _purpose: Purpose,
-        scratch: &mut Vec<u8>,
-        sink: &mut Sink<'_>,
-    ) -> Result<(), CollectError> {
+    fn collect(&mut self, scratch: &mut Vec<u8>, sink: &mut Sink<'_>) -> Result<(), CollectError> {
         let count = read(&mut self.count, MAX_COUNT, scratch);
         let max = read(&mut self.max, u64::MAX, scratch);
         match (count, max) {

@@ -21,7 +21,7 @@ use share::{
 use stat::{Cores, MODES, Steady, Times};
 
 use super::{
-    Grid, Purpose, Sink, Source,
+    Grid, Sink, Source,
     context::Context,
     error::{CollectError, Malformed},
     file::ProcFile,
@@ -172,7 +172,6 @@ impl CpuSource {
     /// a host of so many CPUs at most. `text` begins with the line that they are from.
     fn report_share(
         &mut self,
-        purpose: Purpose,
         times: &Times,
         (at, cpus): (Instant, u64),
         text: &[u8],
@@ -180,7 +179,7 @@ impl CpuSource {
     ) -> Times {
         let (reported, now) = self.advance(times, at);
         if let Some(now) = now
-            && let Some(previous) = self.previous.replace(purpose, now)
+            && let Some(previous) = self.previous.replace(sink.purpose(), now)
         {
             let elapsed = previous.at.elapsed();
             let ticks = spent_and_most_ticks(elapsed, cpus, self.ticks_per_second);
@@ -241,19 +240,14 @@ fn malformed(file: &ProcFile, problem: Malformed) -> CollectError {
 }
 
 impl Source for CpuSource {
-    fn collect(
-        &mut self,
-        purpose: Purpose,
-        scratch: &mut Vec<u8>,
-        sink: &mut Sink<'_>,
-    ) -> Result<(), CollectError> {
+    fn collect(&mut self, scratch: &mut Vec<u8>, sink: &mut Sink<'_>) -> Result<(), CollectError> {
         let mut odd = Odd::default();
         let at = Instant::now();
         if sink.grid() == Grid::Model {
             let text = self.file.read_first_line(scratch)?;
             if let Ok(times) = stat::parse_first_line(text, &mut odd) {
                 sink.odd(self.file.path(), odd);
-                self.report_share(purpose, &times, (at, self.cpus), text, sink);
+                self.report_share(&times, (at, self.cpus), text, sink);
                 return Ok(());
             }
             // The first line cannot be used; what is wrong is reported from the whole file.
@@ -267,7 +261,7 @@ impl Source for CpuSource {
         let parsed = stat::parse(text, cores, &mut odd);
         let stat = parsed.map_err(|problem| malformed(&self.file, problem))?;
         sink.odd(self.file.path(), odd);
-        let all = self.report_share(purpose, &stat.all, (at, cpus), text, sink);
+        let all = self.report_share(&stat.all, (at, cpus), text, sink);
         let known = all.known();
         let known =
             known.map(|ticks| ticks.map(|ticks| milliseconds(ticks, self.ticks_per_second)));
@@ -289,7 +283,7 @@ mod tests {
     use super::*;
     use crate::metrics::table::CPU;
     use crate::metrics::{Samples, Value};
-    use crate::sources::{Options, Root, SourceSet, set::Transition, testing::captured};
+    use crate::sources::{Options, Purpose, Root, SourceSet, set::Transition, testing::captured};
     use std::time::Duration;
 
     #[test]
@@ -383,10 +377,8 @@ mod tests {
                 previous.at = before.unwrap();
             }
             let mut samples = Samples::new();
-            let mut sink = Sink::new(Grid::All, &mut samples);
-            self.source
-                .collect(Purpose::Metrics, &mut Vec::new(), &mut sink)
-                .unwrap();
+            let mut sink = Sink::new(Purpose::Metrics, Grid::All, &mut samples);
+            self.source.collect(&mut Vec::new(), &mut sink).unwrap();
             let left_out = sink.into_left_out();
             let mut odd: Vec<_> = left_out.named().iter().map(ToString::to_string).collect();
             let root = self.directory.path().to_str().unwrap();
@@ -602,13 +594,11 @@ mod tests {
         write(FILE_LIMIT);
         let mut source = CpuSource::open(&Context::new(Root(directory.path().to_owned())));
         let mut samples = Samples::new();
-        let mut sink = Sink::new(Grid::All, &mut samples);
-        let error = source.collect(Purpose::Query, &mut Vec::new(), &mut sink);
+        let mut sink = Sink::new(Purpose::Query, Grid::All, &mut samples);
+        let error = source.collect(&mut Vec::new(), &mut sink);
         assert!(error.unwrap_err().to_string().contains("is larger than"));
-        let mut sink = Sink::new(Grid::Model, &mut samples);
-        source
-            .collect(Purpose::Model, &mut Vec::new(), &mut sink)
-            .unwrap();
+        let mut sink = Sink::new(Purpose::Model, Grid::Model, &mut samples);
+        source.collect(&mut Vec::new(), &mut sink).unwrap();
         assert_eq!(samples.get("cpu.percent"), Some(Value::Float(0.0)));
     }
 

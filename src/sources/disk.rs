@@ -18,7 +18,7 @@ use std::time::Instant;
 use device::{Device, Known};
 
 use super::{
-    Purpose, Sink, Source,
+    Sink, Source,
     context::Context,
     error::{CollectError, Malformed},
     file::{ProcFile, Root},
@@ -147,12 +147,7 @@ impl DiskSource {
 }
 
 impl Source for DiskSource {
-    fn collect(
-        &mut self,
-        _purpose: Purpose,
-        scratch: &mut Vec<u8>,
-        sink: &mut Sink<'_>,
-    ) -> Result<(), CollectError> {
+    fn collect(&mut self, scratch: &mut Vec<u8>, sink: &mut Sink<'_>) -> Result<(), CollectError> {
         let text = self.file.read_up_to(FILE_LIMIT, scratch)?;
         let mut odd = Odd::default();
         let known = Known::new(&self.root, text, Instant::now());

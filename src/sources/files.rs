@@ -2,7 +2,7 @@
 //! and how many there may be. At the limit every open(2) on the host fails with ENFILE.
 
 use super::{
-    Purpose, Sink, Source,
+    Sink, Source,
     context::Context,
     error::{CollectError, Malformed},
     file::ProcFile,
@@ -67,12 +67,7 @@ impl FilesSource {
 }
 
 impl Source for FilesSource {
-    fn collect(
-        &mut self,
-        _purpose: Purpose,
-        scratch: &mut Vec<u8>,
-        sink: &mut Sink<'_>,
-    ) -> Result<(), CollectError> {
+    fn collect(&mut self, scratch: &mut Vec<u8>, sink: &mut Sink<'_>) -> Result<(), CollectError> {
         let text = self.file.read_first_line(scratch)?;
         let files = sink.parse(self.file.path(), text, parse)?;
         sink.unsigned_all([(&FILES_OPEN, files.open), (&FILES_LIMIT, files.limit)]);

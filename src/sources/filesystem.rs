@@ -27,7 +27,7 @@ use rustix::{
 };
 
 use super::{
-    Grid, News, Purpose, Sink, Source,
+    Grid, News, Sink, Source,
     context::Context,
     error::{CollectError, FileError},
     file::ProcFile,
@@ -277,12 +277,7 @@ impl Source for FilesystemSource {
         self.survey.news()
     }
 
-    fn collect(
-        &mut self,
-        _purpose: Purpose,
-        _scratch: &mut Vec<u8>,
-        sink: &mut Sink<'_>,
-    ) -> Result<(), CollectError> {
+    fn collect(&mut self, _scratch: &mut Vec<u8>, sink: &mut Sink<'_>) -> Result<(), CollectError> {
         if !sink.grid().admits(&FS_SIZE) {
             return Ok(());
         }

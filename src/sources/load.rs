@@ -4,7 +4,7 @@
 //! 32-bit floats, 10.41 of which goes out as 10.40999984741211.
 
 use super::{
-    Grid, Purpose, Sink, Source,
+    Grid, Sink, Source,
     error::{CollectError, Malformed},
     file::{ProcFile, Root},
     odd::Odd,
@@ -71,12 +71,7 @@ impl LoadSource {
 }
 
 impl Source for LoadSource {
-    fn collect(
-        &mut self,
-        _purpose: Purpose,
-        scratch: &mut Vec<u8>,
-        sink: &mut Sink<'_>,
-    ) -> Result<(), CollectError> {
+    fn collect(&mut self, scratch: &mut Vec<u8>, sink: &mut Sink<'_>) -> Result<(), CollectError> {
         if sink.grid() == Grid::Model {
             return Ok(());
         }
@@ -98,14 +93,15 @@ impl Source for LoadSource {
 mod tests {
     use super::*;
     use crate::metrics::{Samples, Value};
+    use crate::sources::Purpose;
     use crate::sources::testing::captured;
     use procfs_core::{FromRead, LoadAverage};
     use proptest::prelude::*;
 
     fn collect(root: &Root, grid: Grid) -> Result<Samples, CollectError> {
         let mut samples = Samples::new();
-        let mut sink = Sink::new(grid, &mut samples);
-        LoadSource::open(root).collect(Purpose::Query, &mut Vec::new(), &mut sink)?;
+        let mut sink = Sink::new(Purpose::Query, grid, &mut samples);
+        LoadSource::open(root).collect(&mut Vec::new(), &mut sink)?;
         Ok(samples)
     }
 

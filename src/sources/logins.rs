@@ -9,7 +9,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use zbus::{Message, OwnedObjectPath};
 
 use super::{
-    Purpose, Sink, Source,
+    Sink, Source,
     bus::{Client, Failure, Followed, NewOwner, Peer, SharedState, Topic, is_signal},
     context::Context,
     error::CollectError,
@@ -180,12 +180,7 @@ impl Source for LoginsSource {
         self.logins.is_settled()
     }
 
-    fn collect(
-        &mut self,
-        _purpose: Purpose,
-        _scratch: &mut Vec<u8>,
-        sink: &mut Sink<'_>,
-    ) -> Result<(), CollectError> {
+    fn collect(&mut self, _scratch: &mut Vec<u8>, sink: &mut Sink<'_>) -> Result<(), CollectError> {
         self.logins.read(|logins| {
             sink.unsigned(&LOGIN_SESSIONS, logins.sessions.len() as u64);
             sink.unsigned(&LOGIN_USERS, logins.users.len() as u64);

@@ -9,7 +9,7 @@
 //! each of some 55 lines at every sample: eight times this parser's time (`benches/pieces.rs`).
 
 use super::{
-    Purpose, Sink, Source,
+    Sink, Source,
     error::{CollectError, Malformed},
     file::{ProcFile, Root},
     lines::{Line, lines},
@@ -172,12 +172,7 @@ impl MeminfoSource {
 }
 
 impl Source for MeminfoSource {
-    fn collect(
-        &mut self,
-        _purpose: Purpose,
-        scratch: &mut Vec<u8>,
-        sink: &mut Sink<'_>,
-    ) -> Result<(), CollectError> {
+    fn collect(&mut self, scratch: &mut Vec<u8>, sink: &mut Sink<'_>) -> Result<(), CollectError> {
         let text = self.file.read_whole(scratch)?;
         let fields = sink.parse(self.file.path(), text, parse)?;
         sink.unsigned_all([

@@ -17,7 +17,7 @@ use link::Link;
 use speeds::Speeds;
 
 use super::{
-    Grid, Purpose, Sink, Source,
+    Grid, Sink, Source,
     context::Context,
     error::{CollectError, Malformed},
     file::{ProcFile, Root},
@@ -219,12 +219,7 @@ impl Source for NetworkSource {
         self.speeds.ready()
     }
 
-    fn collect(
-        &mut self,
-        _purpose: Purpose,
-        scratch: &mut Vec<u8>,
-        sink: &mut Sink<'_>,
-    ) -> Result<(), CollectError> {
+    fn collect(&mut self, scratch: &mut Vec<u8>, sink: &mut Sink<'_>) -> Result<(), CollectError> {
         let mut left_out = LeftOut::default();
         let text = self.look(scratch, &mut left_out)?;
         sink.left_out_all(&mut left_out);

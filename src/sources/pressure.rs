@@ -15,7 +15,7 @@
 use rustix::io::Errno;
 
 use super::{
-    Grid, Purpose, Sink, Source,
+    Grid, Sink, Source,
     error::{CollectError, FileError, Malformed},
     file::{ProcFile, Root},
     lines::{Line, lines},
@@ -192,12 +192,7 @@ impl PressureSource {
 }
 
 impl Source for PressureSource {
-    fn collect(
-        &mut self,
-        _purpose: Purpose,
-        scratch: &mut Vec<u8>,
-        sink: &mut Sink<'_>,
-    ) -> Result<(), CollectError> {
+    fn collect(&mut self, scratch: &mut Vec<u8>, sink: &mut Sink<'_>) -> Result<(), CollectError> {
         if sink.grid() == Grid::Model {
             return Ok(());
         }
@@ -228,6 +223,7 @@ impl Source for PressureSource {
 mod tests {
     use super::*;
     use crate::metrics::{Samples, Value};
+    use crate::sources::Purpose;
     use crate::sources::lines::EXPECTED_END;
     use crate::sources::testing::{captured, read_whole};
     use procfs_core::{
@@ -238,8 +234,8 @@ mod tests {
 
     fn sample(source: &mut PressureSource, grid: Grid) -> Result<Samples, CollectError> {
         let mut samples = Samples::new();
-        let mut sink = Sink::new(grid, &mut samples);
-        source.collect(Purpose::Query, &mut Vec::new(), &mut sink)?;
+        let mut sink = Sink::new(Purpose::Query, grid, &mut samples);
+        source.collect(&mut Vec::new(), &mut sink)?;
         Ok(samples)
     }
 

@@ -21,7 +21,7 @@ use std::{
 use rustix::io::Errno;
 
 use super::{
-    Grid, News, Purpose, Sink, Source,
+    Grid, News, Sink, Source,
     context::Context,
     error::{CollectError, FileError, Malformed},
     file::Root,
@@ -309,12 +309,7 @@ impl Source for SensorsSource {
         self.survey.news()
     }
 
-    fn collect(
-        &mut self,
-        _purpose: Purpose,
-        _scratch: &mut Vec<u8>,
-        sink: &mut Sink<'_>,
-    ) -> Result<(), CollectError> {
+    fn collect(&mut self, _scratch: &mut Vec<u8>, sink: &mut Sink<'_>) -> Result<(), CollectError> {
         if !sink.grid().admits(&SENSOR_TEMPERATURE) {
             return Ok(());
         }

@@ -295,7 +295,7 @@ impl SourceSet {
         else {
             return;
         };
-        let mut sink = Sink::new(grid, out);
+        let mut sink = Sink::new(Purpose::Metrics, grid, out);
         for slot in self.slots.iter().filter(|slot| slot.source.is_some()) {
             let name = slot.definition.name;
             let time = u64::try_from(slot.total_duration.as_micros()).unwrap_or(u64::MAX);

@@ -7,7 +7,7 @@
 //! sockstat6. What a kernel does not count is left out.
 
 use super::{
-    Purpose, Sink, Source,
+    Sink, Source,
     context::Context,
     error::{CollectError, Malformed},
     file::ProcFile,
@@ -54,12 +54,7 @@ impl SocketsSource {
 }
 
 impl Source for SocketsSource {
-    fn collect(
-        &mut self,
-        _purpose: Purpose,
-        scratch: &mut Vec<u8>,
-        sink: &mut Sink<'_>,
-    ) -> Result<(), CollectError> {
+    fn collect(&mut self, scratch: &mut Vec<u8>, sink: &mut Sink<'_>) -> Result<(), CollectError> {
         // Each file costs only its own values.
         let mut errors = Vec::new();
         let mut found = false;

@@ -51,6 +51,7 @@ impl Grid {
 /// others are left out.
 #[derive(Debug)]
 pub struct Sink<'a> {
+    purpose: Purpose,
     grid: Grid,
     samples: &'a mut Samples,
     left_out: LeftOut,
@@ -58,12 +59,19 @@ pub struct Sink<'a> {
 
 impl<'a> Sink<'a> {
     /// Appends to `samples` what `grid` admits.
-    pub fn new(grid: Grid, samples: &'a mut Samples) -> Self {
+    pub fn new(purpose: Purpose, grid: Grid, samples: &'a mut Samples) -> Self {
         Self {
+            purpose,
             grid,
             samples,
             left_out: LeftOut::default(),
         }
+    }
+
+    /// What the reading is for.
+    #[must_use]
+    pub fn purpose(&self) -> Purpose {
+        self.purpose
     }
 
     /// Which values are wanted. What makes only others need not be read at all.
@@ -217,10 +225,5 @@ pub trait Source: Send {
     }
 
     /// Reads once and puts every value that it has into `sink`.
-    fn collect(
-        &mut self,
-        purpose: Purpose,
-        scratch: &mut Vec<u8>,
-        sink: &mut Sink<'_>,
-    ) -> Result<(), CollectError>;
+    fn collect(&mut self, scratch: &mut Vec<u8>, sink: &mut Sink<'_>) -> Result<(), CollectError>;
 }

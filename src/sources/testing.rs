@@ -77,8 +77,8 @@ pub(super) fn read(source: &mut dyn Source) -> Result<Samples, CollectError> {
 /// One reading of everything, and what is left out of it.
 pub(super) fn read_whole(source: &mut dyn Source) -> Result<(Samples, LeftOut), CollectError> {
     let mut samples = Samples::new();
-    let mut sink = Sink::new(Grid::All, &mut samples);
-    source.collect(Purpose::Metrics, &mut Vec::new(), &mut sink)?;
+    let mut sink = Sink::new(Purpose::Metrics, Grid::All, &mut samples);
+    source.collect(&mut Vec::new(), &mut sink)?;
     let left_out = sink.into_left_out();
     Ok((samples, left_out))
 }

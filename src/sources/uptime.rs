@@ -5,7 +5,7 @@
 //! where a model is wanted, so that what is wrong with it costs no metrics.
 
 use super::{
-    Grid, Purpose, Sink, Source,
+    Grid, Sink, Source,
     error::{CollectError, Malformed},
     file::{ProcFile, Root},
     text::{MAX_SECONDS, fixed_point},
@@ -88,12 +88,7 @@ impl UptimeSource {
 }
 
 impl Source for UptimeSource {
-    fn collect(
-        &mut self,
-        _purpose: Purpose,
-        scratch: &mut Vec<u8>,
-        sink: &mut Sink<'_>,
-    ) -> Result<(), CollectError> {
+    fn collect(&mut self, scratch: &mut Vec<u8>, sink: &mut Sink<'_>) -> Result<(), CollectError> {
         // The id has a file of its own: neither costs the other.
         let seconds = match self.file.read_first_line(scratch) {
             Ok(text) => {
@@ -124,6 +119,7 @@ mod tests {
     use super::*;
     use crate::metrics::{Samples, Value};
     use crate::sources::LeftOut;
+    use crate::sources::Purpose;
     use proptest::prelude::*;
 
     #[test]
@@ -195,8 +191,8 @@ mod tests {
         std::fs::write(root.path(FILE), "5.00 6.00\n").unwrap();
         std::fs::write(root.path(BOOT_ID_FILE), boot_id).unwrap();
         let mut samples = Samples::new();
-        let mut sink = Sink::new(grid, &mut samples);
-        let result = UptimeSource::open(&root).collect(Purpose::Query, &mut Vec::new(), &mut sink);
+        let mut sink = Sink::new(Purpose::Query, grid, &mut samples);
+        let result = UptimeSource::open(&root).collect(&mut Vec::new(), &mut sink);
         let left_out = sink.into_left_out();
         (samples, result.map(|()| left_out))
     }
@@ -223,9 +219,9 @@ mod tests {
     fn a_kernel_without_the_id_has_none() {
         let root = crate::sources::testing::captured("synthetic-few-fields");
         let mut samples = Samples::new();
-        let mut sink = Sink::new(Grid::Model, &mut samples);
+        let mut sink = Sink::new(Purpose::Model, Grid::Model, &mut samples);
         UptimeSource::open(&root)
-            .collect(Purpose::Model, &mut Vec::new(), &mut sink)
+            .collect(&mut Vec::new(), &mut sink)
             .unwrap();
         assert!(samples.get("sys.uptime").is_some());
         assert_eq!(samples.get("sys.boot.id"), None);

@@ -9,7 +9,7 @@
 //! texts at every sample.
 
 use super::{
-    Grid, Purpose, Sink, Source,
+    Grid, Sink, Source,
     error::{CollectError, Malformed},
     file::{ProcFile, Root},
     lines::lines,
@@ -129,12 +129,7 @@ impl VmstatSource {
 }
 
 impl Source for VmstatSource {
-    fn collect(
-        &mut self,
-        _purpose: Purpose,
-        scratch: &mut Vec<u8>,
-        sink: &mut Sink<'_>,
-    ) -> Result<(), CollectError> {
+    fn collect(&mut self, scratch: &mut Vec<u8>, sink: &mut Sink<'_>) -> Result<(), CollectError> {
         if sink.grid() == Grid::Model {
             return Ok(());
         }
@@ -156,6 +151,7 @@ impl Source for VmstatSource {
 mod tests {
     use super::*;
     use crate::metrics::{Samples, Value};
+    use crate::sources::Purpose;
     use crate::sources::lines::EXPECTED_END;
     use crate::sources::testing::captured;
     use procfs_core::{FromBufRead, VmStat};
@@ -176,8 +172,8 @@ mod tests {
 
     fn collect(root: &Root, grid: Grid) -> Result<Samples, CollectError> {
         let mut samples = Samples::new();
-        let mut sink = Sink::new(grid, &mut samples);
-        VmstatSource::open(root).collect(Purpose::Query, &mut Vec::new(), &mut sink)?;
+        let mut sink = Sink::new(Purpose::Query, grid, &mut samples);
+        VmstatSource::open(root).collect(&mut Vec::new(), &mut sink)?;
         Ok(samples)
     }
 

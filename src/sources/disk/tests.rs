@@ -5,7 +5,7 @@ use super::*;
 use crate::metrics::Samples;
 use crate::metrics::table::METRICS;
 use crate::sources::{
-    Options, Root,
+    Grid, Options, Purpose, Root,
     options::Filter,
     testing::{Host, KERNELS, captured, fixture, names, read, read_whole, unsigned},
 };
@@ -374,7 +374,7 @@ proptest! {
         let _ = (name(&line), parse(&line, &mut Odd::default()));
         let mut devices = Instances::new(Filter::default(), 2);
         let mut samples = Samples::new();
-        let mut sink = Sink::new(crate::sources::Grid::All, &mut samples);
+        let mut sink = Sink::new(Purpose::Metrics, Grid::All, &mut samples);
         let root = Root("/nowhere".into());
         let known = Known::new(&root, &text, Instant::now());
         report(&mut devices, &known, &text, &mut sink, &mut Odd::default());

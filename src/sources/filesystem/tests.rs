@@ -2,7 +2,7 @@ use std::{fs, process::Command, thread, time::Duration};
 
 use super::*;
 use crate::metrics::{Samples, Value};
-use crate::sources::{Root, SourceSet, background::Wakeup, testing::fixture};
+use crate::sources::{Purpose, Root, SourceSet, background::Wakeup, testing::fixture};
 
 /// Far longer than anything takes here.
 const LONG: Duration = Duration::from_secs(30);
@@ -20,8 +20,8 @@ fn whole_sample(source: &mut FilesystemSource) -> Result<(Samples, LeftOut), Col
         thread::sleep(Duration::from_millis(1));
     }
     let mut samples = Samples::new();
-    let mut sink = Sink::new(Grid::Metrics, &mut samples);
-    source.collect(Purpose::Metrics, &mut Vec::new(), &mut sink)?;
+    let mut sink = Sink::new(Purpose::Metrics, Grid::Metrics, &mut samples);
+    source.collect(&mut Vec::new(), &mut sink)?;
     let left_out = sink.into_left_out();
     Ok((samples, left_out))
 }
@@ -195,7 +195,7 @@ fn what_is_free_of_more_than_there_is_is_left_out_and_named() {
     };
     let told = |room| {
         let mut samples = Samples::new();
-        let mut sink = Sink::new(Grid::Metrics, &mut samples);
+        let mut sink = Sink::new(Purpose::Metrics, Grid::Metrics, &mut samples);
         tell(
             &mut sink,
             "/data",
@@ -227,7 +227,7 @@ fn what_is_free_of_more_than_there_is_is_left_out_and_named() {
         ]
     );
     let mut samples = Samples::new();
-    let mut sink = Sink::new(Grid::Metrics, &mut samples);
+    let mut sink = Sink::new(Purpose::Metrics, Grid::Metrics, &mut samples);
     tell(
         &mut sink,
         "/data",
@@ -283,10 +283,8 @@ fn the_model_asks_nobody() {
     source.prepare(Grid::Model, Instant::now());
     assert!(source.ready());
     let mut samples = Samples::new();
-    let mut sink = Sink::new(Grid::Model, &mut samples);
-    source
-        .collect(Purpose::Model, &mut Vec::new(), &mut sink)
-        .unwrap();
+    let mut sink = Sink::new(Purpose::Model, Grid::Model, &mut samples);
+    source.collect(&mut Vec::new(), &mut sink).unwrap();
     assert!(samples.is_empty());
 }
 

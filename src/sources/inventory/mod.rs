@@ -15,8 +15,8 @@ use std::{
 };
 
 use super::{
-    Grid, Purpose, Sink, Source, background_job::BackgroundJob, context::Context,
-    error::CollectError, file::Root, odd::LeftOut, options::Options,
+    Grid, Sink, Source, background_job::BackgroundJob, context::Context, error::CollectError,
+    file::Root, odd::LeftOut, options::Options,
 };
 use crate::base::monitor::Lock;
 use crate::metrics::Definition;
@@ -90,12 +90,7 @@ impl Source for InventorySource {
         self.job.ready()
     }
 
-    fn collect(
-        &mut self,
-        _purpose: Purpose,
-        _scratch: &mut Vec<u8>,
-        sink: &mut Sink<'_>,
-    ) -> Result<(), CollectError> {
+    fn collect(&mut self, _scratch: &mut Vec<u8>, sink: &mut Sink<'_>) -> Result<(), CollectError> {
         if sink.grid() == Grid::Metrics {
             return Ok(());
         }

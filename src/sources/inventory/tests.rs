@@ -2,7 +2,7 @@ use std::{fs, os::unix::fs::symlink, process::Command, thread, time::Duration};
 
 use super::*;
 use crate::metrics::{Samples, Value};
-use crate::sources::{SourceSet, Transition, options::Filter, testing::captured};
+use crate::sources::{Purpose, SourceSet, Transition, options::Filter, testing::captured};
 
 /// Far longer than anything takes here.
 const LONG: Duration = Duration::from_secs(60);
@@ -47,10 +47,8 @@ fn sample(context: &Context, grid: Grid) -> Samples {
     source.prepare(grid, Instant::now());
     wait(|| source.ready());
     let mut samples = Samples::new();
-    let mut sink = Sink::new(grid, &mut samples);
-    source
-        .collect(Purpose::Model, &mut Vec::new(), &mut sink)
-        .unwrap();
+    let mut sink = Sink::new(Purpose::Model, grid, &mut samples);
+    source.collect(&mut Vec::new(), &mut sink).unwrap();
     samples
 }
 
@@ -421,18 +419,14 @@ fn what_hangs_is_said_and_costs_one_thread() {
     let mut samples = Samples::new();
     for _ in 0..3 {
         source.prepare(Grid::Model, Instant::now());
-        let mut sink = Sink::new(Grid::Model, &mut samples);
-        let error = source
-            .collect(Purpose::Model, &mut Vec::new(), &mut sink)
-            .unwrap_err();
+        let mut sink = Sink::new(Purpose::Model, Grid::Model, &mut samples);
+        let error = source.collect(&mut Vec::new(), &mut sink).unwrap_err();
         assert_eq!(error.to_string(), UNFINISHED);
     }
     fs::write(&pipe, "model name\t: slow\n").unwrap();
     wait(|| source.ready());
-    let mut sink = Sink::new(Grid::Model, &mut samples);
-    source
-        .collect(Purpose::Model, &mut Vec::new(), &mut sink)
-        .unwrap();
+    let mut sink = Sink::new(Purpose::Model, Grid::Model, &mut samples);
+    source.collect(&mut Vec::new(), &mut sink).unwrap();
     assert_eq!(samples.get("host.cpu.model"), Some(Value::Text("slow")));
 }
 

@@ -12,8 +12,7 @@ pub mod top;
 use std::{sync::Arc, time::Instant};
 
 use super::{
-    Grid, Purpose, Sink, Source, background_job::BackgroundJob, context::Context,
-    error::CollectError,
+    Grid, Sink, Source, background_job::BackgroundJob, context::Context, error::CollectError,
 };
 use crate::base::monitor::Lock;
 use crate::metrics::table::{PROC_COUNT, PROC_STATE};
@@ -76,12 +75,7 @@ impl Source for ProcessesSource {
         self.job.ready()
     }
 
-    fn collect(
-        &mut self,
-        purpose: Purpose,
-        _scratch: &mut Vec<u8>,
-        sink: &mut Sink<'_>,
-    ) -> Result<(), CollectError> {
+    fn collect(&mut self, _scratch: &mut Vec<u8>, sink: &mut Sink<'_>) -> Result<(), CollectError> {
         if sink.grid() == Grid::Model {
             return Ok(());
         }
@@ -107,7 +101,7 @@ impl Source for ProcessesSource {
             sink.unsigned_of(&PROC_STATE, state, count);
         }
         if let Some(top) = &mut self.top {
-            top.report(purpose, scan, sink);
+            top.report(scan, sink);
         }
         Ok(())
     }

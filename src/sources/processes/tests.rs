@@ -8,7 +8,7 @@ use std::{
 use super::*;
 use crate::metrics::{Samples, Value};
 use crate::sources::{
-    Odd, Root,
+    Odd, Purpose, Root,
     options::{Options, ProcessOptions},
     testing::captured,
 };
@@ -42,7 +42,7 @@ fn sample(
     source.prepare(grid, Instant::now());
     wait(|| source.ready());
     let mut samples = Samples::new();
-    source.collect(purpose, &mut Vec::new(), &mut Sink::new(grid, &mut samples))?;
+    source.collect(&mut Vec::new(), &mut Sink::new(purpose, grid, &mut samples))?;
     Ok(samples)
 }
 
@@ -184,13 +184,13 @@ fn the_share_is_of_one_cpu_and_of_the_time_between() {
     scanner.walk().unwrap();
     let mut top = Top::new(5, 100, 4);
     let mut samples = Samples::new();
-    let mut sink = Sink::new(Grid::All, &mut samples);
+    let mut sink = Sink::new(Purpose::Metrics, Grid::All, &mut samples);
     let first = scanner.scan().at;
-    top.report(Purpose::Metrics, scanner.scan(), &mut sink);
+    top.report(scanner.scan(), &mut sink);
     put(&root, 1, &stat(1, 10, 1150, 0));
     scanner.walk().unwrap();
     scanner.scan_mut().at = first + Duration::from_secs(3);
-    top.report(Purpose::Metrics, scanner.scan(), &mut sink);
+    top.report(scanner.scan(), &mut sink);
     // 150 ticks of 10 ms in 3 s.
     assert_eq!(
         samples.get("proc.top.cpu[1/p1]"),
@@ -253,10 +253,8 @@ fn what_makes_no_sense_about_one_process_costs_that_alone() {
     source.prepare(Grid::Metrics, Instant::now());
     wait(|| source.ready());
     let mut samples = Samples::new();
-    let mut sink = Sink::new(Grid::Metrics, &mut samples);
-    source
-        .collect(Purpose::Metrics, &mut Vec::new(), &mut sink)
-        .unwrap();
+    let mut sink = Sink::new(Purpose::Metrics, Grid::Metrics, &mut samples);
+    source.collect(&mut Vec::new(), &mut sink).unwrap();
     let left_out = sink.into_left_out();
     assert_eq!(instances(&samples, "proc.top.memory"), ["3/p3", "1/p1"]);
     // The start of process 3's time is unknown.
@@ -287,10 +285,8 @@ fn one_that_does_not_answer_costs_no_values_of_others_and_one_thread() {
     let mut samples = Samples::new();
     for _ in 0..3 {
         source.prepare(Grid::Metrics, Instant::now());
-        let mut sink = Sink::new(Grid::Metrics, &mut samples);
-        let error = source
-            .collect(Purpose::Metrics, &mut Vec::new(), &mut sink)
-            .unwrap_err();
+        let mut sink = Sink::new(Purpose::Metrics, Grid::Metrics, &mut samples);
+        let error = source.collect(&mut Vec::new(), &mut sink).unwrap_err();
         assert_eq!(error.to_string(), UNFINISHED);
     }
     wait(|| {
@@ -309,9 +305,8 @@ fn one_that_does_not_answer_costs_no_values_of_others_and_one_thread() {
     wait(|| !source.job.is_underway());
     source
         .collect(
-            Purpose::Metrics,
             &mut Vec::new(),
-            &mut Sink::new(Grid::Metrics, &mut samples),
+            &mut Sink::new(Purpose::Metrics, Grid::Metrics, &mut samples),
         )
         .unwrap();
     assert_eq!(samples.get("proc.count"), Some(Value::Unsigned(2)));

@@ -60,8 +60,8 @@ impl Top {
     /// Reports those of a walk. The first walk has no CPU time: what is reported is a share of the
     /// time since the previous walk for the same purpose. Processes that used no CPU time, and
     /// those without memory, such as kernel threads, are left out.
-    pub fn report(&mut self, purpose: Purpose, scan: &Scan, sink: &mut Sink<'_>) {
-        let previous = match purpose {
+    pub fn report(&mut self, scan: &Scan, sink: &mut Sink<'_>) {
+        let previous = match sink.purpose() {
             Purpose::Metrics => &mut self.metrics,
             Purpose::Model => &mut self.model,
             Purpose::Query => &mut self.query,

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::metrics::{Samples, Value};
 use crate::sources::{
-    Options,
+    Options, Purpose,
     testing::{captured, fixture},
 };
 
@@ -26,10 +26,8 @@ fn sample(source: &mut SensorsSource) -> Vec<(String, f64)> {
 /// What there is to take, and what is said to be left out.
 fn taken(source: &mut SensorsSource) -> (Vec<(String, f64)>, Vec<String>) {
     let mut samples = Samples::new();
-    let mut sink = Sink::new(Grid::Metrics, &mut samples);
-    source
-        .collect(Purpose::Metrics, &mut Vec::new(), &mut sink)
-        .unwrap();
+    let mut sink = Sink::new(Purpose::Metrics, Grid::Metrics, &mut samples);
+    source.collect(&mut Vec::new(), &mut sink).unwrap();
     let left_out = sink.into_left_out();
     let values = samples.iter().map(|(name, value)| match value {
         Value::Float(value) => (name.to_string(), value),

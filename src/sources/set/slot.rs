@@ -173,8 +173,8 @@ impl Slot {
         };
         let cut = out.cut();
         let started = Instant::now();
-        let mut sink = Sink::new(grid, out);
-        let result = source.collect(purpose, scratch, &mut sink);
+        let mut sink = Sink::new(purpose, grid, out);
+        let result = source.collect(scratch, &mut sink);
         let mut left_out = sink.into_left_out();
         self.last_duration = started.elapsed();
         self.max_duration = self.max_duration.max(self.last_duration);

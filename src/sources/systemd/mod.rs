@@ -17,8 +17,7 @@ mod signals;
 mod tests;
 
 use super::{
-    Grid, Purpose, Sink, Source, bus::Followed, context::Context, error::CollectError,
-    options::UnitOptions,
+    Grid, Sink, Source, bus::Followed, context::Context, error::CollectError, options::UnitOptions,
 };
 use crate::metrics::table::{
     SYSTEMD_BOOT_FIRMWARE, SYSTEMD_BOOT_INITRD, SYSTEMD_BOOT_KERNEL, SYSTEMD_BOOT_LOADER,
@@ -54,12 +53,7 @@ impl Source for SystemdSource {
         self.manager.is_settled()
     }
 
-    fn collect(
-        &mut self,
-        _purpose: Purpose,
-        _scratch: &mut Vec<u8>,
-        sink: &mut Sink<'_>,
-    ) -> Result<(), CollectError> {
+    fn collect(&mut self, _scratch: &mut Vec<u8>, sink: &mut Sink<'_>) -> Result<(), CollectError> {
         let units = &self.units;
         self.manager.read(|manager| report(manager, units, sink))?;
         Ok(())

@@ -13,7 +13,7 @@ use zbus::{Connection, OwnedObjectPath, Variant, connection::Builder};
 use super::*;
 use crate::metrics::{Samples, Value};
 use crate::private_bus::PrivateBus;
-use crate::sources::{Root, bus::SystemBus};
+use crate::sources::{Purpose, Root, bus::SystemBus};
 
 /// Far longer than anything takes here.
 const LONG: Duration = Duration::from_secs(60);
@@ -151,8 +151,8 @@ fn source(address: &str) -> SystemdSource {
 
 fn collect(source: &mut SystemdSource) -> Result<Samples, String> {
     let mut samples = Samples::new();
-    let mut sink = Sink::new(Grid::All, &mut samples);
-    let result = source.collect(Purpose::Query, &mut Vec::new(), &mut sink);
+    let mut sink = Sink::new(Purpose::Query, Grid::All, &mut samples);
+    let result = source.collect(&mut Vec::new(), &mut sink);
     result.map(|()| samples).map_err(|error| error.to_string())
 }
 

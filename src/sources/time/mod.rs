@@ -23,7 +23,7 @@ use std::{
 
 use tokio::sync::Notify;
 
-use super::{Grid, Purpose, Sink, Source, bus::Followed, context::Context, error::CollectError};
+use super::{Grid, Sink, Source, bus::Followed, context::Context, error::CollectError};
 use crate::metrics::table::{TIME_ERROR_ESTIMATED, TIME_ERROR_MAX, TIME_OFFSET, TIME_SYNCHRONISED};
 use listen::Listener;
 
@@ -103,12 +103,7 @@ impl Source for TimeSource {
         }
     }
 
-    fn collect(
-        &mut self,
-        _purpose: Purpose,
-        _scratch: &mut Vec<u8>,
-        sink: &mut Sink<'_>,
-    ) -> Result<(), CollectError> {
+    fn collect(&mut self, _scratch: &mut Vec<u8>, sink: &mut Sink<'_>) -> Result<(), CollectError> {
         match &self.0 {
             Origin::Kernel => {
                 if let Some(clock) = kernel::read() {
@@ -148,10 +143,15 @@ fn report_heard(heard: &Heard, sink: &mut Sink<'_>) {
 mod tests {
     use super::*;
     use crate::metrics::{Samples, Value};
+    use crate::sources::Purpose;
 
     fn samples(report: impl FnOnce(&mut Sink<'_>)) -> Samples {
         let mut samples = Samples::new();
-        report(&mut Sink::new(Grid::Metrics, &mut samples));
+        report(&mut Sink::new(
+            Purpose::Metrics,
+            Grid::Metrics,
+            &mut samples,
+        ));
         samples
     }
 

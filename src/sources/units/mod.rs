@@ -28,9 +28,7 @@ use self::{
     tree::Tree,
     unit::{REST, Unit},
 };
-use super::{
-    Context, Grid, Purpose, Sink, Source, error::CollectError, odd::LeftOut, options::UnitOptions,
-};
+use super::{Context, Grid, Sink, Source, error::CollectError, odd::LeftOut, options::UnitOptions};
 use crate::metrics::table::{
     UNIT_CPU, UNIT_CPU_SYSTEM, UNIT_CPU_THROTTLED, UNIT_CPU_USER, UNIT_IO_READ_BYTES,
     UNIT_IO_READS, UNIT_IO_WRITE_BYTES, UNIT_IO_WRITES, UNIT_MEMORY, UNIT_MEMORY_ANON,
@@ -143,12 +141,7 @@ impl UnitsSource {
 }
 
 impl Source for UnitsSource {
-    fn collect(
-        &mut self,
-        _purpose: Purpose,
-        scratch: &mut Vec<u8>,
-        sink: &mut Sink<'_>,
-    ) -> Result<(), CollectError> {
+    fn collect(&mut self, scratch: &mut Vec<u8>, sink: &mut Sink<'_>) -> Result<(), CollectError> {
         if sink.grid() == Grid::Model {
             return Ok(());
         }

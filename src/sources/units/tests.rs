@@ -12,7 +12,7 @@ use glob::Pattern;
 use rustix::fs::{Mode, OFlags};
 
 use super::{
-    super::{Odd, options::Options, testing},
+    super::{Odd, Purpose, options::Options, testing},
     *,
 };
 use crate::metrics::{Samples, Value};
@@ -30,10 +30,8 @@ fn all() -> UnitOptions {
 
 fn sample(source: &mut UnitsSource) -> Samples {
     let mut samples = Samples::new();
-    let mut sink = Sink::new(Grid::Metrics, &mut samples);
-    source
-        .collect(Purpose::Metrics, &mut Vec::new(), &mut sink)
-        .unwrap();
+    let mut sink = Sink::new(Purpose::Metrics, Grid::Metrics, &mut samples);
+    source.collect(&mut Vec::new(), &mut sink).unwrap();
     samples
 }
 
@@ -171,12 +169,12 @@ fn a_host_without_cgroup2_says_so() {
 #[test]
 fn the_model_has_nothing_of_it_and_nothing_is_read() {
     let mut samples = Samples::new();
-    let mut sink = Sink::new(Grid::Model, &mut samples);
+    let mut sink = Sink::new(Purpose::Model, Grid::Model, &mut samples);
     let tree = Tree::new();
     tree.add("a.service");
     tree.write("a.service/cpu.stat", "broken");
     tree.source(all())
-        .collect(Purpose::Model, &mut Vec::new(), &mut sink)
+        .collect(&mut Vec::new(), &mut sink)
         .unwrap();
     assert!(samples.is_empty());
 }
@@ -184,10 +182,8 @@ fn the_model_has_nothing_of_it_and_nothing_is_read() {
 /// What a sample leaves out, as it is named.
 fn left_out(source: &mut UnitsSource) -> (Samples, Vec<String>) {
     let mut samples = Samples::new();
-    let mut sink = Sink::new(Grid::Metrics, &mut samples);
-    source
-        .collect(Purpose::Metrics, &mut Vec::new(), &mut sink)
-        .unwrap();
+    let mut sink = Sink::new(Purpose::Metrics, Grid::Metrics, &mut samples);
+    source.collect(&mut Vec::new(), &mut sink).unwrap();
     let left_out = sink.into_left_out();
     let named = left_out.named().iter().map(ToString::to_string).collect();
     (samples, named)
