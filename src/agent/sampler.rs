@@ -13,10 +13,9 @@ use crate::agent::settings::Settings;
 use crate::metrics::Samples;
 use crate::protocol::message::encode_grid;
 use crate::sources::background::Wakeup;
-use crate::sources::context::Counts;
 use crate::sources::{
-    Context, Grid as Wanted, Options, Purpose, Root, SampleOneError, SourceSet, SourceStatus,
-    Transition, UnknownSource,
+    Context, Counts, Grid as Wanted, Options, Purpose, Root, SampleOneError, SourceSet,
+    SourceStatus, Transition, UnknownSource,
 };
 use crate::systemd::log::LogControl;
 

@@ -8,9 +8,9 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::{
     Sink, Source,
-    context::{Context, CountsSource},
     error::{CollectError, Malformed},
     file::{ProcFile, Root},
+    source::{Context, CountsSource},
 };
 use crate::base::process::resident_pages;
 use crate::metrics::table::{

@@ -5,8 +5,7 @@
 //! namespace. A host that follows no connections has no values.
 
 use super::{
-    Sink, Source,
-    context::Context,
+    Context, Sink, Source,
     error::{CollectError, Malformed},
     file::ProcFile,
     text::{MAX_COUNT, count},

@@ -21,8 +21,7 @@ use share::{
 use stat::{Cores, MODES, Steady, Times};
 
 use super::{
-    Grid, Sink, Source,
-    context::Context,
+    Context, Grid, Sink, Source,
     error::{CollectError, Malformed},
     file::ProcFile,
     odd::Odd,

@@ -18,14 +18,12 @@ use std::time::Instant;
 use device::{Device, Known};
 
 use super::{
-    Sink, Source,
-    context::Context,
+    Context, Sink, Source,
     error::{CollectError, Malformed},
     file::{ProcFile, Root},
     instances::{EXPECTED_NAME, Instances, is_name},
-    lines::{Line, lines},
     odd::Odd,
-    text::{MAX_COUNT, MAX_EVENTS, MILLISECONDS, count, fields, max_sum_of_times},
+    text::{Line, MAX_COUNT, MAX_EVENTS, MILLISECONDS, count, fields, lines, max_sum_of_times},
 };
 use crate::metrics::Definition;
 use crate::metrics::table::{

@@ -2,8 +2,7 @@
 //! and how many there may be. At the limit every open(2) on the host fails with ENFILE.
 
 use super::{
-    Sink, Source,
-    context::Context,
+    Context, Sink, Source,
     error::{CollectError, Malformed},
     file::ProcFile,
     odd::Odd,

@@ -27,8 +27,7 @@ use rustix::{
 };
 
 use super::{
-    Grid, News, Sink, Source,
-    context::Context,
+    Context, Grid, News, Sink, Source,
     error::{CollectError, FileError},
     file::ProcFile,
     odd::{LeftOut, Odd},

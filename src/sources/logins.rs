@@ -9,9 +9,8 @@ use std::{collections::BTreeSet, sync::Arc};
 use zbus::{Message, OwnedObjectPath};
 
 use super::{
-    Sink, Source,
+    Context, Sink, Source,
     bus::{Client, Failure, Followed, NewOwner, Peer, SharedState, Topic, is_signal},
-    context::Context,
     error::CollectError,
 };
 use crate::metrics::table::{LOGIN_SESSIONS, LOGIN_USERS};

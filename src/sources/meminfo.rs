@@ -12,9 +12,8 @@ use super::{
     Sink, Source,
     error::{CollectError, Malformed},
     file::{ProcFile, Root},
-    lines::{Line, lines},
     odd::Odd,
-    text::{decimal, split_once},
+    text::{Line, decimal, lines, split_once},
 };
 use crate::metrics::table::{
     MEM_AVAIL, MEM_BUFFERS, MEM_CACHED, MEM_DIRTY, MEM_FREE, MEM_SWAP_FREE, MEM_SWAP_TOTAL,
@@ -193,7 +192,7 @@ impl Source for MeminfoSource {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sources::lines::EXPECTED_END;
+    use crate::sources::text::EXPECTED_END;
     use proptest::prelude::*;
 
     /// What is read and what is wrong, by line.

@@ -11,10 +11,8 @@
 
 pub mod agent;
 pub mod background;
-mod background_job;
 pub mod bus;
 pub mod conntrack;
-pub mod context;
 pub mod cpu;
 pub mod disk;
 pub mod error;
@@ -23,7 +21,6 @@ pub mod files;
 pub mod filesystem;
 pub mod instances;
 pub mod inventory;
-pub mod lines;
 pub mod load;
 pub mod logins;
 pub mod meminfo;
@@ -54,13 +51,12 @@ use crate::metrics::table::{
     PRESSURE, PROCESSES, SENSORS, SOCKETS, SYSTEMD, TIME, UNITS, UPTIME, VMSTAT,
 };
 
-pub use context::Context;
 pub use error::{CollectError, FileError, Malformed};
 pub use file::Root;
 pub use odd::{LeftOut, Odd};
 pub use options::Options;
 pub use set::{SampleOneError, SourceSet, SourceStatus, Transition};
-pub use source::{Grid, Purpose, Sink, Source};
+pub use source::{Context, Counts, CountsSource, Grid, Purpose, Sink, Source};
 pub use survey::News;
 
 /// What a source is.

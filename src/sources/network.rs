@@ -17,14 +17,12 @@ use link::Link;
 use speeds::Speeds;
 
 use super::{
-    Grid, Sink, Source,
-    context::Context,
+    Context, Grid, Sink, Source,
     error::{CollectError, Malformed},
     file::{ProcFile, Root},
     instances::{EXPECTED_NAME, Instances, is_name},
-    lines::{Line, lines},
     odd::{LeftOut, Odd},
-    text::{MAX_EVENTS, count, fields},
+    text::{Line, MAX_EVENTS, count, fields, lines},
 };
 use crate::metrics::table::{
     NET_RX_BYTES, NET_RX_DROPS, NET_RX_ERRORS, NET_RX_PACKETS, NET_SPEED, NET_TX_BYTES,

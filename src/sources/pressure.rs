@@ -18,9 +18,8 @@ use super::{
     Grid, Sink, Source,
     error::{CollectError, FileError, Malformed},
     file::{ProcFile, Root},
-    lines::{Line, lines},
     odd::Odd,
-    text::{MICROSECONDS, count, fields, fixed_point, max_time},
+    text::{Line, MICROSECONDS, count, fields, fixed_point, lines, max_time},
 };
 use crate::metrics::Definition;
 use crate::metrics::table::{
@@ -224,8 +223,8 @@ mod tests {
     use super::*;
     use crate::metrics::{Samples, Value};
     use crate::sources::Purpose;
-    use crate::sources::lines::EXPECTED_END;
     use crate::sources::testing::{captured, read_whole};
+    use crate::sources::text::EXPECTED_END;
     use procfs_core::{
         CpuPressure, FromBufRead, IoPressure, MemoryPressure, PressureRecord, ProcResult,
     };

@@ -21,8 +21,7 @@ use std::{
 use rustix::io::Errno;
 
 use super::{
-    Grid, News, Sink, Source,
-    context::Context,
+    Context, Grid, News, Sink, Source,
     error::{CollectError, FileError, Malformed},
     file::Root,
     odd::LeftOut,

@@ -7,7 +7,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Grid, Purpose, Sink, UnknownSource, context::Context, options::Options};
+use super::{Context, Grid, Purpose, Sink, UnknownSource, options::Options};
 use crate::metrics::{
     Samples,
     table::{AGENT, AGENT_SOURCE_CUT, AGENT_SOURCE_ERRORS, AGENT_SOURCE_FAILED, AGENT_SOURCE_TIME},

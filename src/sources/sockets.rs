@@ -7,8 +7,7 @@
 //! sockstat6. What a kernel does not count is left out.
 
 use super::{
-    Sink, Source,
-    context::Context,
+    Context, Sink, Source,
     error::{CollectError, Malformed},
     file::ProcFile,
     odd::Odd,

@@ -1,10 +1,14 @@
-//! What a source is, and where it puts its values.
+//! What a source is, what it is made with, and where it puts its values.
 
-use std::{path::Path, time::Instant};
+use std::{path::Path, sync::Arc, time::Instant};
 
 use super::{
+    background::{Prober, Wakeup},
+    bus::SystemBus,
     error::{CollectError, Malformed},
+    file::Root,
     odd::{LeftOut, Odd},
+    options::Options,
     survey::News,
 };
 use crate::metrics::{Definition, Samples};
@@ -201,7 +205,7 @@ impl<'a> Sink<'a> {
 /// keeping.
 ///
 /// What may block is never done in [`collect`](Self::collect). It is begun in
-/// [`prepare`](Self::prepare), by a job for [`Context::prober`](super::context::Context) or a task,
+/// [`prepare`](Self::prepare), by a job for [`Context::prober`] or a task,
 /// rings the wakeup when it is done, and `collect` reports the result.
 pub trait Source: Send {
     /// Begins what has to run beside the loop before these values can be collected.
@@ -226,4 +230,57 @@ pub trait Source: Send {
 
     /// Reads once and puts every value that it has into `sink`.
     fn collect(&mut self, scratch: &mut Vec<u8>, sink: &mut Sink<'_>) -> Result<(), CollectError>;
+}
+
+/// What the agent counts, for the source of the agent itself.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Messages sent.
+    pub messages_sent: u64,
+    /// Messages received.
+    pub messages_received: u64,
+    /// Bytes of the messages sent.
+    pub bytes_sent: u64,
+    /// Messages that could not be sent.
+    pub messages_dropped: u64,
+    /// Connections opened again.
+    pub reconnects: u64,
+    /// Log lines that found no room.
+    pub log_lost: u64,
+}
+
+/// Where to ask for the counts.
+pub type CountsSource = Arc<dyn Fn() -> Counts + Send + Sync>;
+
+/// What a source is made with.
+#[derive(Clone)]
+pub struct Context {
+    /// Where /proc, /sys and the rest are found.
+    pub root: Root,
+    /// What the administrator chose.
+    pub options: Arc<Options>,
+    /// Does what may block.
+    pub prober: Prober,
+    /// To be rung when [`Source::ready`](super::Source::ready) may have become true.
+    pub wakeup: Wakeup,
+    /// For sources that ask services.
+    pub bus: SystemBus,
+    /// What the agent counts.
+    pub counts: CountsSource,
+}
+
+impl Context {
+    /// One for the files below a root, with defaults for all the rest.
+    #[must_use]
+    pub fn new(root: Root) -> Self {
+        let wakeup = Wakeup::default();
+        Self {
+            root,
+            options: Arc::default(),
+            prober: Prober::new(wakeup.clone()),
+            wakeup,
+            bus: SystemBus::default(),
+            counts: Arc::new(Counts::default),
+        }
+    }
 }

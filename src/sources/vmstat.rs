@@ -12,9 +12,8 @@ use super::{
     Grid, Sink, Source,
     error::{CollectError, Malformed},
     file::{ProcFile, Root},
-    lines::lines,
     odd::Odd,
-    text::{MAX_EVENTS, count, split_once},
+    text::{MAX_EVENTS, count, lines, split_once},
 };
 use crate::metrics::table::{
     MEM_FAULTS, MEM_FAULTS_MAJOR, MEM_OOM_KILLS, MEM_SWAP_IN, MEM_SWAP_OUT,
@@ -152,8 +151,8 @@ mod tests {
     use super::*;
     use crate::metrics::{Samples, Value};
     use crate::sources::Purpose;
-    use crate::sources::lines::EXPECTED_END;
     use crate::sources::testing::captured;
+    use crate::sources::text::EXPECTED_END;
     use procfs_core::{FromBufRead, VmStat};
     use proptest::prelude::*;
 

@@ -10,7 +10,6 @@
 
 mod client;
 mod follow;
-mod shared;
 
 use std::{
     fmt,
@@ -26,8 +25,7 @@ use crate::base::bus_socket;
 use crate::base::monitor::Lock;
 
 pub(super) use client::{Client, Failure, NewOwner, Peer, is_signal};
-pub(super) use follow::{Followed, Topic};
-pub(super) use shared::SharedState;
+pub(super) use follow::{Followed, SharedState, Topic};
 
 /// How long the bus, or a service on it, may take to answer. Answers come within milliseconds; the
 /// manager is away for seconds while it loads its units again.

@@ -13,11 +13,10 @@
 
 use super::super::{
     error::Malformed,
-    lines::{EXPECTED_END, Line},
     odd::Odd,
     text::{
-        MAX_EVENTS, MAX_TASKS, TICKS, count, decimal, fields, max_sum_of_times, max_time,
-        next_line, split_once,
+        EXPECTED_END, Line, MAX_EVENTS, MAX_TASKS, TICKS, count, decimal, fields, max_sum_of_times,
+        max_time, next_line, split_once,
     },
 };
 

@@ -16,8 +16,7 @@ use std::{
 
 use crate::sources::{
     file::Root,
-    lines::{Line, lines},
-    text::{decimal, fields},
+    text::{Line, decimal, fields, lines},
 };
 
 const DIRECTORY: &str = "/sys/block";

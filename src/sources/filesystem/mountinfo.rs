@@ -9,10 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::base::text;
 use crate::sources::{
     error::Malformed,
-    lines::lines,
     odd::Odd,
     options::FilesystemOptions,
-    text::{decimal, split_once},
+    text::{decimal, lines, split_once},
 };
 
 const EXPECTED_LINE: &str =

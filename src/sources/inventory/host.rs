@@ -10,8 +10,7 @@ use libsystemd::id128::Id128;
 
 use super::{
     cpus::{self, Counts},
-    files::{fact, facts, names, sensible},
-    os_release::{variable, wrong_lines},
+    files::{fact, facts, names, sensible, variable, wrong_lines},
     virtualization,
 };
 use crate::sources::{

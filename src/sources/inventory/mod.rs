@@ -6,7 +6,6 @@
 pub mod cpus;
 pub mod files;
 pub mod host;
-pub mod os_release;
 pub mod virtualization;
 
 use std::{
@@ -15,8 +14,8 @@ use std::{
 };
 
 use super::{
-    Grid, Sink, Source, background_job::BackgroundJob, context::Context, error::CollectError,
-    file::Root, odd::LeftOut, options::Options,
+    Context, Grid, Sink, Source, background::BackgroundJob, error::CollectError, file::Root,
+    odd::LeftOut, options::Options,
 };
 use crate::base::monitor::Lock;
 use crate::metrics::Definition;

@@ -11,9 +11,7 @@ pub mod top;
 
 use std::{sync::Arc, time::Instant};
 
-use super::{
-    Grid, Sink, Source, background_job::BackgroundJob, context::Context, error::CollectError,
-};
+use super::{Context, Grid, Sink, Source, background::BackgroundJob, error::CollectError};
 use crate::base::monitor::Lock;
 use crate::metrics::table::{PROC_COUNT, PROC_STATE};
 use scan::Scanner;

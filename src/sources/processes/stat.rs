@@ -5,9 +5,8 @@
 
 use crate::sources::{
     error::Malformed,
-    lines::EXPECTED_END,
     odd::Odd,
-    text::{TICKS, count, decimal, fields, max_sum_of_times, max_time},
+    text::{EXPECTED_END, TICKS, count, decimal, fields, max_sum_of_times, max_time},
 };
 
 const EXPECTED_NAME: &str = "PID (NAME) of a process";

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::{SourceStatus, Transition};
 use crate::metrics::{Samples, table::METRICS};
 use crate::sources::{
-    Grid, News, Purpose, Sink, Source, SourceDefinition, context::Context, error::CollectError,
+    Context, Grid, News, Purpose, Sink, Source, SourceDefinition, error::CollectError,
 };
 
 /// A source and how it fares.

@@ -855,7 +855,7 @@ fn a_source_of_its_own_interval_is_part_of_every_so_manieth_sample() {
 fn the_agent_tells_how_its_sources_fare() {
     let host = Host::like(CAPTURED);
     let mut context = Context::new(host.root());
-    context.counts = std::sync::Arc::new(|| crate::sources::context::Counts {
+    context.counts = std::sync::Arc::new(|| crate::sources::Counts {
         messages_sent: 1,
         messages_received: 2,
         bytes_sent: 3,

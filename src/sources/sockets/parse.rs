@@ -7,9 +7,8 @@
 
 use crate::sources::{
     error::Malformed,
-    lines::{Line, lines},
     odd::Odd,
-    text::{MAX_COUNT, MAX_EVENTS, count, fields, split_once},
+    text::{Line, MAX_COUNT, MAX_EVENTS, count, fields, lines, split_once},
 };
 
 const EXPECTED_SOCKSTAT: &str = "PROTOCOL: NAME NUMBER ..., numbers up to 2147483647";

@@ -14,10 +14,8 @@ use std::{
 use zbus::Message;
 
 use super::{
-    boot::BootTimes,
-    due::Due,
-    flood::Flood,
-    manager::Manager,
+    due::{Due, Flood},
+    manager::{BootTimes, Manager},
     signals::{
         self, NAME, SERVICE, Signal, all, jobs, manager, may_flood, properties, rules, value,
         with_units,

@@ -7,9 +7,7 @@
 //! The manager's state is not announced, so it is asked for when something changed that it depends
 //! on. A host without systemd, or without a bus, has no values, and an error that says so.
 
-pub mod boot;
 mod due;
-mod flood;
 mod listen;
 pub mod manager;
 mod signals;
@@ -17,7 +15,7 @@ mod signals;
 mod tests;
 
 use super::{
-    Grid, Sink, Source, bus::Followed, context::Context, error::CollectError, options::UnitOptions,
+    Context, Grid, Sink, Source, bus::Followed, error::CollectError, options::UnitOptions,
 };
 use crate::metrics::table::{
     SYSTEMD_BOOT_FIRMWARE, SYSTEMD_BOOT_INITRD, SYSTEMD_BOOT_KERNEL, SYSTEMD_BOOT_LOADER,

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use zbus::{Message, ObjectPath, OwnedObjectPath, Variant};
 
-use super::{boot::Stamps, manager::Listed};
+use super::manager::{Listed, Stamps};
 use crate::sources::bus::{Peer, is_signal};
 
 pub(super) const NAME: &str = "org.freedesktop.systemd1";

@@ -318,7 +318,7 @@ async fn a_flood_is_sat_out() {
     let manager = manager_on(&bus, &known).await;
     let mut source = source(&bus.address());
     value(&mut source, "systemd.units[active]", 2).await;
-    for round in 0..3 * flood::BURST {
+    for round in 0..3 * due::BURST {
         let state = if round % 2 == 0 {
             "activating"
         } else {

@@ -13,7 +13,6 @@
 
 pub mod kernel;
 mod listen;
-pub mod ntp;
 
 use std::{
     fs,
@@ -23,7 +22,7 @@ use std::{
 
 use tokio::sync::Notify;
 
-use super::{Grid, Sink, Source, bus::Followed, context::Context, error::CollectError};
+use super::{Context, Grid, Sink, Source, bus::Followed, error::CollectError};
 use crate::metrics::table::{TIME_ERROR_ESTIMATED, TIME_ERROR_MAX, TIME_OFFSET, TIME_SYNCHRONISED};
 use listen::Listener;
 

@@ -5,10 +5,10 @@
 
 use super::super::{
     error::Malformed,
-    lines::{EXPECTED_END, lines},
     odd::Odd,
     text::{
-        MAX_EVENTS, MAX_TASKS, MICROSECONDS, count, fields, max_sum_of_times, max_time, split_once,
+        EXPECTED_END, MAX_EVENTS, MAX_TASKS, MICROSECONDS, count, fields, lines, max_sum_of_times,
+        max_time, split_once,
     },
 };
 

@@ -4,9 +4,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::sources::{
-    lines::EXPECTED_END,
     options::{Filter, Options},
     testing,
+    text::EXPECTED_END,
 };
 
 const KERNELS: [&str; 3] = ["6.1-qemu", "6.12-qemu", "6.18-firecracker"];
