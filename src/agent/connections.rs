@@ -8,9 +8,9 @@ use std::time::{Instant, SystemTime};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 
+use super::connection::Progress;
 use super::connection::{self, ConnectionParams, Grid, Order, Orders, Report, Serial};
 use super::counters::{CounterWriter, Counters};
-use super::progress::Progress;
 use super::state::ConnectionState;
 use crate::agent::settings::{CollectorSettings, MAX_COLLECTORS, Settings};
 use crate::base::offload;

@@ -12,8 +12,7 @@
 //! - [`start`]: all of it put together;
 //! - [`arguments`]: its command line;
 //! - [`alarm`]: the timer that the loop sleeps on;
-//! - the pure helpers: [`log_gate`], [`reason_text`], [`summary`], [`status_line`],
-//!   [`progress`].
+//! - the pure helpers: [`log_gate`], [`reason_text`], [`status_line`].
 //!
 //! Its loop refuses to know D-Bus: [`bus`] is a client of the [`Handle`](handle::Handle).
 
@@ -29,7 +28,6 @@ mod in_force;
 mod log_gate;
 mod orders;
 mod pending;
-mod progress;
 mod reason_text;
 mod reported_name;
 pub mod run;
@@ -39,5 +37,4 @@ mod slow;
 pub mod start;
 pub mod state;
 mod status_line;
-mod summary;
 mod ticker;

@@ -20,17 +20,17 @@ use super::pending::{SampleRequest, Sampling};
 use super::reported_name::ReportedName;
 use super::sampler::Sampler;
 use super::slow::{Job, Outcome, SlowJobs};
+use super::state::summarize;
 use super::state::{AgentState, Intervals, State, StateChange};
 use super::status_line::line_now;
-use super::summary::summarize;
 use crate::agent::settings::{Inputs, Loaded};
 use crate::curve::context::Context;
 use crate::protocol::session::{MODEL_MIN_INTERVAL, SessionSettings};
 use crate::sources::{Root, UnknownSource};
+use crate::systemd::daemon::{Request, Signals};
 use crate::systemd::log::LogControl;
 use crate::systemd::notify::Notifier;
 use crate::systemd::pressure::{PressureWatch, give_back};
-use crate::systemd::signals::{Request, Signals};
 
 /// How long the connections may take to end. Each lingers a tenth of a second at most.
 const FAREWELL: Duration = Duration::from_millis(500);

@@ -20,10 +20,10 @@ use crate::dbus::presence::{Presence, enter};
 use crate::dbus::{Bus, NAME};
 use crate::sources::Root;
 use crate::systemd::daemon::{Daemon, Failure};
+use crate::systemd::daemon::{EarlySignals, Signals};
 use crate::systemd::log::LogControl;
 use crate::systemd::notify::Notifier;
 use crate::systemd::pressure::PressureWatch;
-use crate::systemd::signals::{EarlySignals, Signals};
 
 /// tokio's own blocking threads. Our blocking work has threads elsewhere; this bounds what crates
 /// use, and an idle agent keeps only its own thread.

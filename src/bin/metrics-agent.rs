@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use metrics_agent::agent::arguments::Arguments;
 use metrics_agent::agent::settings;
-use metrics_agent::agent::settings::running::Running;
+use metrics_agent::agent::settings::print::Running;
 use metrics_agent::agent::settings::{Inputs, KeyPolicy};
 use metrics_agent::agent::start;
 use metrics_agent::base::exit::{EXIT_CONFIG, EXIT_UNAVAILABLE};
@@ -89,9 +89,8 @@ fn examine(arguments: Arguments) -> ExitCode {
             }
             let text = if print {
                 let running = running(&loaded.settings.bus);
-                let beside = running.map(|running| {
-                    settings::running::compared(&loaded, &running, service.is_some())
-                });
+                let beside = running
+                    .map(|running| settings::print::compared(&loaded, &running, service.is_some()));
                 beside.unwrap_or_default() + &settings::print::effective(&loaded)
             } else {
                 String::from("The configuration is valid.\n")

@@ -12,7 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, broadcast, mpsc, oneshot, watch};
 
 use super::access::key_log::ListedKey;
 use super::hosts::NotForgotten;
-use super::listing::{Listing, Selection};
+use super::orders::{Listing, Selection};
 use super::prometheus::own::Figure;
 use super::push::TargetStatus;
 use super::state::{CollectorState, Counters, CountersSnapshot, HostChange};

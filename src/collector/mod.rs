@@ -7,11 +7,10 @@
 //! - [`run`]: the one loop that owns everything which changes; it only dispatches. Its parts:
 //!   [`agents`], the connections; [`ingest`], what becomes of a message; [`fleet`], the table of
 //!   hosts with all that follows it, such as the [`sinks`]; [`reload`], new settings; `orders`,
-//!   what others ask for;
+//!   what others ask for, such as a page of the hosts;
 //! - [`hosts`]: the table of hosts, pure: who reports, who is due a ping, who is gone;
 //! - [`handle`]: how others ask it; [`state`]: what they read without asking;
 //! - [`local`]: what the files of the one on this host say;
-//! - [`listing`]: some of the hosts, by their names, pure;
 //! - [`hosts::snapshot`]: the table at one moment, for those who read it at their own pace;
 //! - [`access`]: who may report, and who may watch;
 //! - [`keys_command`]: `metrics-collector keys`, an administrator's way to that;
@@ -45,7 +44,6 @@ mod ingest;
 pub mod keys;
 pub mod keys_command;
 pub mod line;
-pub mod listing;
 pub mod local;
 mod network;
 mod orders;

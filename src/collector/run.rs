@@ -31,10 +31,10 @@ use crate::curve::frames::Received;
 use crate::curve::keys::PublicKey;
 use crate::curve::router::{Router, RoutingIdBytes};
 use crate::protocol::message::Control;
+use crate::systemd::daemon::{Request, Signals};
 use crate::systemd::log::LogControl;
 use crate::systemd::notify::Notifier;
 use crate::systemd::pressure::{PressureWatch, give_back};
-use crate::systemd::signals::{Request, Signals};
 
 /// Most pings and expiries in one turn.
 const BATCH_DUE: usize = 256;

@@ -35,10 +35,10 @@ use crate::dbus::name::{Ended, StartError};
 use crate::dbus::presence::{Presence, enter};
 use crate::dbus::{Bus, COLLECTOR_NAME};
 use crate::systemd::daemon::{Daemon, Failure};
+use crate::systemd::daemon::{EarlySignals, Signals};
 use crate::systemd::log::LogControl;
 use crate::systemd::notify::Notifier;
 use crate::systemd::pressure::PressureWatch;
-use crate::systemd::signals::{EarlySignals, Signals};
 
 /// The daemon, before it begins.
 #[must_use]

@@ -9,9 +9,7 @@ mod document;
 mod environment;
 pub(crate) mod error;
 pub(crate) mod files;
-mod interval;
 pub mod layers;
-mod mistaken;
 pub mod print;
 pub mod service;
 pub mod table;
@@ -20,9 +18,10 @@ mod values;
 pub(crate) use error::Problems;
 pub use error::{ConfigError, Place, Problem, Reason, Suggestion};
 pub use files::MAX_FILE_BYTES;
-pub use interval::OutOfRange;
-pub(crate) use interval::{deserialize_within, format as format_time, parse as parse_time, within};
-pub(crate) use values::Flag;
 pub use values::{
-    ConnectionName, ConnectionNameError, LogLevel, MAX_CONNECTION_NAME_BYTES, UnknownLogLevel,
+    ConnectionName, ConnectionNameError, LogLevel, MAX_CONNECTION_NAME_BYTES, OutOfRange,
+    UnknownLogLevel,
+};
+pub(crate) use values::{
+    Flag, deserialize_within, format as format_time, parse as parse_time, within,
 };

@@ -5,17 +5,21 @@
 //! milliseconds since Linux 4.19. A sector is 512 bytes whatever the device's own are. Discards
 //! (Linux 4.18) and flushes (5.5) that a kernel does not count are left out.
 //!
-//! Only whole disks are reported, because the requests of a partition are its disk's. [`device`]
-//! finds out which devices are whole disks.
+//! Only whole disks are reported, because the requests of a partition are its disk's. /sys/block
+//! (Documentation/ABI/stable/sysfs-block of the kernel) has the whole disks and no partitions. Names
+//! are no guide: Xen uses `xvda1` for a disk, and there are as many ways to name a partition as there
+//! are drivers. A disk without a size, such as an nbd device that is not connected, has nothing to
+//! report. Where /sys is hidden, as in some containers, a device whose name is another one's with a
+//! number counts as its partition, and one that never did anything counts as empty.
 //!
 //! Not parsed by `procfs_core`, which the tests compare with: it allocates for each line, also for
 //! the many loop devices and partitions that are not used here.
 
-pub mod device;
-
-use std::time::Instant;
-
-use device::{Device, Known};
+use std::{
+    collections::BTreeSet,
+    fs,
+    time::{Duration, Instant},
+};
 
 use super::{
     Context, Sink, Source,
@@ -23,7 +27,9 @@ use super::{
     file::{ProcFile, Root},
     instances::{EXPECTED_NAME, Instances, is_name},
     odd::Odd,
-    text::{Line, MAX_COUNT, MAX_EVENTS, MILLISECONDS, count, fields, lines, max_sum_of_times},
+    text::{
+        Line, MAX_COUNT, MAX_EVENTS, MILLISECONDS, count, decimal, fields, lines, max_sum_of_times,
+    },
 };
 use crate::metrics::Definition;
 use crate::metrics::table::{
@@ -194,6 +200,88 @@ fn emit(name: &str, disk: &Disk, sink: &mut Sink<'_>) {
             sink.unsigned_of(definition, name, value.saturating_mul(*unit));
         }
     }
+}
+
+const DIRECTORY: &str = "/sys/block";
+
+/// How long it takes at most until a disk that was empty is seen to have something in it.
+pub const LOOK_AGAIN: Duration = Duration::from_secs(60);
+
+/// What is known of a device.
+#[derive(Debug, Clone, Copy)]
+pub struct Device {
+    is_disk: bool,
+    looked: Instant,
+}
+
+/// Where to look.
+#[derive(Debug)]
+pub struct Known<'t> {
+    root: &'t Root,
+    now: Instant,
+    /// The names of all devices, if /sys does not say.
+    names: Option<BTreeSet<&'t [u8]>>,
+}
+
+impl<'t> Known<'t> {
+    /// What there is at this time, with the text of /proc/diskstats.
+    #[must_use]
+    pub fn new(root: &'t Root, text: &'t [u8], now: Instant) -> Self {
+        let names = (!root.path(DIRECTORY).exists()).then(|| {
+            let lines = lines(text).flatten();
+            lines.filter_map(|line| fields(line.text).nth(2)).collect()
+        });
+        Self { root, now, names }
+    }
+
+    /// Looks at a device for the first time.
+    #[must_use]
+    pub fn device(&self, name: &str, line: &Line<'_>) -> Device {
+        Device {
+            is_disk: self.look(name, line),
+            looked: self.now,
+        }
+    }
+
+    /// Returns true if it is a disk, as far as that is known; checks again after a while.
+    #[must_use]
+    pub fn is_disk(&self, name: &str, device: &mut Device, line: &Line<'_>) -> bool {
+        if self.names.is_some() || self.now.saturating_duration_since(device.looked) >= LOOK_AGAIN {
+            *device = self.device(name, line);
+        }
+        device.is_disk
+    }
+
+    fn look(&self, name: &str, line: &Line<'_>) -> bool {
+        if let Some(names) = &self.names {
+            return !is_part(name.as_bytes(), names) && has_done_something(line);
+        }
+        // The kernel's own names may have a slash.
+        let directory = self.root.path(DIRECTORY).join(name.replace('/', "!"));
+        match fs::read(directory.join("size")) {
+            Ok(size) => decimal(size.trim_ascii_end()) != Some(0),
+            Err(_) => directory.exists(),
+        }
+    }
+}
+
+/// Returns true if another device has this name without its end: digits, after a `p` if the other's
+/// name ends in a digit itself.
+fn is_part(name: &[u8], names: &BTreeSet<&[u8]>) -> bool {
+    let digits = name.iter().rev().take_while(|byte| byte.is_ascii_digit());
+    let (base, number) = name.split_at(name.len() - digits.count());
+    if number.is_empty() {
+        return false;
+    }
+    let ends_in_digit = |base: &[u8]| base.last().is_some_and(u8::is_ascii_digit);
+    match base.strip_suffix(b"p") {
+        Some(other) if ends_in_digit(other) => names.contains(other),
+        _ => !ends_in_digit(base) && names.contains(base),
+    }
+}
+
+fn has_done_something(line: &Line<'_>) -> bool {
+    fields(line.text).skip(3).any(|count| count != b"0")
 }
 
 #[cfg(test)]

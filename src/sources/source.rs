@@ -261,7 +261,7 @@ pub struct Context {
     pub options: Arc<Options>,
     /// Does what may block.
     pub prober: Prober,
-    /// To be rung when [`Source::ready`](super::Source::ready) may have become true.
+    /// To be rung when [`Source::ready`] may have become true.
     pub wakeup: Wakeup,
     /// For sources that ask services.
     pub bus: SystemBus,

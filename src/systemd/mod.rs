@@ -5,4 +5,3 @@ pub mod log;
 pub mod message_id;
 pub mod notify;
 pub mod pressure;
-pub mod signals;

@@ -6,7 +6,7 @@ use zbus::names::InterfaceName;
 use zbus::proxy::CacheProperties;
 use zbus::{Variant, fdo};
 
-use crate::agent::settings::running::{Running, RunningInterval};
+use crate::agent::settings::print::{Running, RunningInterval};
 use crate::dbus::find::{self, Values};
 use crate::dbus::{Bus, NAME, path};
 

@@ -7,8 +7,8 @@ use std::sync::LazyLock;
 
 use serde::Deserialize;
 
-use super::intervals::{MetricsInterval, StaleInterval};
 use super::values::HostName;
+use super::values::{MetricsInterval, StaleInterval};
 use crate::agent::settings::metrics::{
     EXCLUDE_TYPES, MetricsFragment, PER_CPU, PROCESSES_TOP, UNITS_MAX, exclude, include, interval,
 };

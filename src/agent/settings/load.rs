@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use figment::value::Value;
 
-use super::warning::Warning;
+use super::Warning;
 use crate::agent::settings::fragment::{AGENT, CollectorFragment, Fragment, InlineKey, KeyFile};
 use crate::agent::settings::inputs::Inputs;
 use crate::agent::settings::keys::{KeyPolicy, KeySearch};

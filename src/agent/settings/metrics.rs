@@ -7,7 +7,7 @@ use glob::Pattern;
 use serde::de::{Deserializer, Error as _, Unexpected, Visitor};
 use serde::{Deserialize, de};
 
-use super::intervals::SourceInterval;
+use super::values::SourceInterval;
 use crate::config::Flag;
 use crate::config::table::{Setting, Shape, check};
 use crate::metrics::table::{CPU, DISK, FILESYSTEM, NETWORK, PROCESSES, SENSORS, UNITS};

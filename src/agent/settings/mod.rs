@@ -13,36 +13,34 @@
 
 mod fragment;
 mod inputs;
-mod intervals;
 mod keys;
 mod load;
 mod metrics;
 pub mod persistent;
 pub mod print;
-pub mod running;
 #[cfg(test)]
 mod testbed;
 mod values;
-mod warning;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use thiserror::Error;
+
+use crate::config::{ConnectionName, LogLevel, Place, format_time, service::Note};
+use crate::curve::keys::{KeyPair, PublicKey};
+use crate::curve::{certificate::Concern, endpoint::Endpoint};
+use crate::dbus::BusAddress;
+use crate::protocol::{DEFAULT_METRICS_INTERVAL, DEFAULT_STALE_INTERVAL, LONGEST_PING_INTERVAL};
+use crate::sources::Options;
+use persistent::PersistentError;
+
+pub use crate::protocol::{METRICS_INTERVAL, STALE_INTERVAL};
 pub use fragment::AGENT;
 pub use inputs::{ETC_DIR, Inputs, Overrides, STATE_DIR, USR_DIR};
-pub use intervals::{metrics_interval, stale_interval};
 pub use keys::KeyPolicy;
 pub use load::{Layered, Loaded, MAX_COLLECTORS, load, read};
-pub use values::{HostName, HostNameError, MAX_HOST_NAME_BYTES};
-pub use warning::Warning;
-
-use crate::config::{ConnectionName, LogLevel};
-use crate::curve::endpoint::Endpoint;
-use crate::curve::keys::{KeyPair, PublicKey};
-use crate::dbus::BusAddress;
-use crate::protocol::{DEFAULT_METRICS_INTERVAL, DEFAULT_STALE_INTERVAL};
-pub use crate::protocol::{METRICS_INTERVAL, STALE_INTERVAL};
-use crate::sources::Options;
+pub use values::{HostName, HostNameError, MAX_HOST_NAME_BYTES, metrics_interval, stale_interval};
 
 /// Everything an administrator can set, checked.
 #[derive(Clone, Debug)]
@@ -97,4 +95,40 @@ impl Default for Intervals {
     fn default() -> Self {
         Self::DEFAULT
     }
+}
+
+/// A problem that does not stop the agent, and that an administrator should know.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum Warning {
+    /// The file of persistent settings is no good. It is the agent's own file,
+    /// so its loss must not stop the agent: what was set over D-Bus is lost,
+    /// and the next persistent setting overwrites the file.
+    #[error("settings kept over D-Bus are ignored: {0}")]
+    PersistentIgnored(#[source] PersistentError),
+    /// A key file that other users can access or change.
+    #[error(transparent)]
+    Key(#[from] Concern),
+    /// A file that the service sees differently from the checking user.
+    #[error(transparent)]
+    Note(#[from] Note),
+    /// A link-local address whose interface this host does not have now: it may come later.
+    #[error("{place}: {endpoint} cannot be reached: this host has no such interface now")]
+    NoInterface {
+        /// The origin of the value.
+        place: Place,
+        /// The address with its interface.
+        endpoint: Endpoint,
+    },
+    /// A stale interval that is too short for some collectors.
+    #[error(
+        "{place}: intervals.stale: {} is not longer than the {} between two pings of some collectors; the agent would disconnect from these again and again; 30s is enough for all",
+        format_time(*.stale), format_time(LONGEST_PING_INTERVAL)
+    )]
+    ShortStale {
+        /// The origin of the value.
+        place: Place,
+        /// The interval that is set.
+        stale: Duration,
+    },
 }

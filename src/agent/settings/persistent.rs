@@ -11,8 +11,8 @@ use thiserror::Error;
 
 use crate::agent::settings::fragment::PERSISTENT;
 use crate::agent::settings::{
-    intervals::{MetricsInterval, StaleInterval},
     metrics_interval, stale_interval,
+    values::{MetricsInterval, StaleInterval},
 };
 use crate::base::durable::{self, FileError};
 use crate::config::files;

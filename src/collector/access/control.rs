@@ -12,9 +12,9 @@ use thiserror::Error;
 use tokio::time::{sleep, sleep_until, timeout};
 
 use super::directory::{Directories, Reading};
+use super::gate::AccessRefusal;
 use super::gate::{AccessCounters, Gate, Knock, Moment};
 use super::key_log::KeyLog;
-use super::refusal::AccessRefusal;
 use super::state::{Owned, State, StateError};
 use super::watch::{Armed, Watch, arm};
 use super::writer::{self, Writer};

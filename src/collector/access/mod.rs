@@ -6,8 +6,8 @@
 //! dropped from then on, although its connection stays (libzmq cannot close a single connection
 //! of a ROUTER).
 //!
-//! - [`gate`]: the decisions, with [`list`], [`pins`] and [`key_log`], all pure;
-//! - [`directory`]: allow lists read from directories of certificates;
+//! - [`gate`]: the decisions, with [`pins`] and [`key_log`], all pure;
+//! - [`directory`]: allow lists, read from directories of certificates;
 //! - [`watch`]: notices from the kernel that such a directory has changed;
 //! - [`state`]: the files that outlast a restart, and who may write them;
 //! - [`control`]: all of it on the collector's loop. Files are touched on threads
@@ -21,10 +21,7 @@ pub mod control;
 pub mod directory;
 pub mod gate;
 pub mod key_log;
-pub mod list;
 pub mod pins;
-mod refusal;
-mod shut_out;
 pub mod state;
 mod watch;
 mod writer;
@@ -37,9 +34,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::collector::settings::ETC_DIR;
 
-pub use refusal::AccessRefusal;
-pub(crate) use refusal::{allow, forget};
-pub use shut_out::ShutOut;
+pub use gate::AccessRefusal;
+pub(crate) use gate::{allow, forget};
+pub use key_log::ShutOut;
 
 /// Whose keys are let in as agents.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

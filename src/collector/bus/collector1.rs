@@ -15,7 +15,7 @@ use crate::collector::bus::next_key::Readings;
 use crate::collector::handle::{Handle, NextKey, OrderError, ReloadError, Stopping};
 use crate::collector::hosts::NotForgotten;
 use crate::collector::hosts::snapshot::HostSnapshot;
-use crate::collector::listing::{Listed, MAX_LISTED, Selection};
+use crate::collector::orders::{Listed, MAX_LISTED, Selection};
 use crate::collector::push::TargetStatus;
 use crate::collector::state::{CollectorState, CountersSnapshot};
 use crate::dbus::error::Error;

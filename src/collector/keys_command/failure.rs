@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use super::who::{self, WhoError};
-use super::{PATIENCE, files};
+use super::{PATIENCE, allow};
 use crate::base::durable::FileError;
 use crate::base::exit::{EXIT_CONFIG, EXIT_UNAVAILABLE};
 use crate::collector::access::state::StateError;
@@ -62,7 +62,7 @@ pub enum Failure {
     #[error(
         "{name:?}: expected a name without `/` and characters that cannot be seen, that does not \
              begin with a dot, at most {} bytes long; choose one with --name",
-        files::MAX_NAME_BYTES
+        allow::MAX_NAME_BYTES
     )]
     Name {
         /// The name.

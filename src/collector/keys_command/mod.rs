@@ -24,8 +24,6 @@ use crate::curve::keys::PublicKey;
 mod allow;
 mod enforcement;
 mod failure;
-mod files;
-mod list;
 mod names;
 mod overview;
 mod reporting;
@@ -35,8 +33,8 @@ use allow::Wanted;
 use enforcement::warn_where_lists_do_not_count;
 pub use failure::Failure;
 use failure::refused_note;
-use list::Form;
 pub use names::{NamesWanted, complete};
+use overview::Form;
 pub use reporting::unlisted;
 use who::{Known, Resolved, WhoError};
 
@@ -218,7 +216,7 @@ impl Site {
             });
         }
         for (path, name, key) in &files {
-            files::remove(path)?;
+            allow::remove(path)?;
             let is_named = named.is_empty() || named.iter().any(|(named, ..)| named == path);
             let also = if is_named {
                 String::new()

@@ -33,7 +33,6 @@ use crate::protocol::message::GridKind;
 mod answer;
 pub mod batch;
 mod client;
-mod health;
 mod queue;
 mod resolver;
 mod secrets;

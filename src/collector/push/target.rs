@@ -7,10 +7,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use super::answer::Health;
 use super::answer::{Answer, Verdict};
 use super::batch::Batch;
 use super::client::{Client, ClientError};
-use super::health::Health;
 use super::queue::Item;
 use super::shared::{Shared, Work};
 use super::tracker::{Taken, Tracker};

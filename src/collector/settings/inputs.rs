@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use super::table::COLLECTOR;
+use super::fragment::COLLECTOR;
 use crate::collector::keys::Places;
 use crate::config::Place;
 use crate::config::service::{Service, ServiceView};

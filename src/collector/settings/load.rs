@@ -8,12 +8,12 @@ use std::time::Duration;
 use rustix::fs::{Access as Mode, access};
 use rustix::io::Errno;
 
+use super::Mistake;
+use super::Warning;
+use super::fragment::COLLECTOR;
 use super::fragment::{Fragment, RemoteWriteFragment};
 use super::inputs::Inputs;
-use super::mistake::Mistake;
-use super::table::COLLECTOR;
 use super::values::{FileName, PushTimeout};
-use super::warning::Warning;
 use super::{Access, Credentials, Listening, RemoteWrite, Settings};
 use crate::base::text;
 use crate::collector::hosts::Timing;

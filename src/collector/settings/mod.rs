@@ -14,32 +14,30 @@
 mod fragment;
 mod inputs;
 mod load;
-mod mistake;
 pub mod print;
-pub mod table;
-#[cfg(test)]
-mod tests;
 mod values;
-mod warning;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use inputs::{ETC_DIR, Given, Inputs, USR_DIR};
-pub use load::{Layered, Loaded, load, read};
-pub use mistake::Mistake;
-pub use table::COLLECTOR;
-pub use values::{
-    Authorized, HeaderName, HeaderValue, LabelName, LabelValue, PushUrl, UserName, WebHost,
-};
-pub use warning::Warning;
+use thiserror::Error;
 
 use super::hosts::Timing;
 use super::keys::Found;
-use crate::config::{ConnectionName, LogLevel};
-use crate::curve::router::Listen;
+use crate::collector::keys::KeysError;
+use crate::config::{ConnectionName, LogLevel, Place, Reason, format_time, service::Note};
+use crate::curve::{certificate::Concern, router::Listen};
 use crate::dbus::BusAddress;
+use crate::protocol::{DEFAULT_METRICS_INTERVAL, DEFAULT_STALE_INTERVAL};
+use load::{MAX_HEADERS, MAX_LABELS, MAX_REMOTE_WRITES};
+
+pub use fragment::COLLECTOR;
+pub use inputs::{ETC_DIR, Given, Inputs, USR_DIR};
+pub use load::{Layered, Loaded, load, read};
+pub use values::{
+    Authorized, HeaderName, HeaderValue, LabelName, LabelValue, PushUrl, UserName, WebHost,
+};
 
 /// Where metrics are scraped.
 pub const DEFAULT_WEB_PORT: u16 = 9650;
@@ -145,3 +143,108 @@ pub fn restart_needed(in_force: &Loaded, new: &Loaded) -> Vec<&'static str> {
         .filter_map(|(key, differs)| differs.then_some(key))
         .collect()
 }
+
+/// A mistake between settings.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum Mistake {
+    /// Two would listen at one place.
+    #[error("{0} has this port already; choose another one, or \"none\"")]
+    SamePort(&'static str),
+    /// More than [`MAX_REMOTE_WRITES`].
+    #[error("too many remote write targets: {0} (limit {MAX_REMOTE_WRITES})")]
+    TooManyTargets(usize),
+    /// More than [`MAX_HEADERS`].
+    #[error("too many headers: {0} (limit {MAX_HEADERS})")]
+    TooManyHeaders(usize),
+    /// More than [`MAX_LABELS`].
+    #[error("too many labels: {0} (limit {MAX_LABELS})")]
+    TooManyLabels(usize),
+    /// A target without an address.
+    #[error("missing: set where to write to, such as \"https://mimir.example.org/api/v1/push\"")]
+    NoUrl,
+    /// A user without a password.
+    #[error("missing: required with username")]
+    NoPassword,
+    /// A password without a user.
+    #[error("missing: required with password_file")]
+    NoUser,
+    /// Two ways to say who one is.
+    #[error("set either a bearer token or a password, not both")]
+    TwoCredentials,
+    /// Two headers that differ in case alone.
+    #[error("is the same header as {0}")]
+    SameHeader(String),
+    /// A file that is nowhere.
+    #[error("{name} not found: looked in {}; put the file there", looked.join(", "))]
+    NoFile {
+        /// The file's name.
+        name: String,
+        /// Where it was looked for.
+        looked: Vec<String>,
+    },
+    /// A file that this user must not read.
+    #[error("{path}: cannot be read: {source}")]
+    Unreadable {
+        /// The file.
+        path: String,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// The key pair.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
+}
+
+impl From<Mistake> for Reason {
+    fn from(mistake: Mistake) -> Self {
+        Self::Program(Box::new(mistake))
+    }
+}
+
+/// A problem that does not stop the collector, but that an administrator should know.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum Warning {
+    /// A key file that others have a say in.
+    #[error(transparent)]
+    Key(#[from] Concern),
+    /// A file that the service sees otherwise than who checks it.
+    #[error(transparent)]
+    Note(#[from] Note),
+    /// A link-local address whose interface this host does not have now: it may come later.
+    #[error("{place}: {url} cannot be reached: this host has no such interface now")]
+    NoInterface {
+        /// Where it stands.
+        place: Place,
+        /// The address with its interface.
+        url: PushUrl,
+    },
+    /// Pings that agents do not wait for.
+    #[error(
+        "{place}: hosts.ping_interval: {} is not shorter than the {} of silence after which \
+         agents reconnect, where their intervals.stale is not set",
+        format_time(*.interval), format_time(DEFAULT_STALE_INTERVAL)
+    )]
+    RarePings {
+        /// Where it stands.
+        place: Place,
+        /// The interval.
+        interval: Duration,
+    },
+    /// Hosts that are gone between two of their messages.
+    #[error(
+        "{place}: hosts.timeout: {} is not longer than the {} between two messages of an agent \
+         whose intervals.metrics is not set: its host is gone between them",
+        format_time(*.timeout), format_time(DEFAULT_METRICS_INTERVAL)
+    )]
+    ShortTimeout {
+        /// Where it stands.
+        place: Place,
+        /// The time.
+        timeout: Duration,
+    },
+}
+
+#[cfg(test)]
+mod tests;

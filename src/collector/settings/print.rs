@@ -1,8 +1,8 @@
 //! `--print-config`: every effective value with where it comes from, as TOML that can be
 //! read again. Of secrets it shows the files alone, and headers without their values.
 
+use super::fragment::COLLECTOR;
 use super::load::{DEFAULT_PUSH_TIMEOUT, Loaded};
-use super::table::COLLECTOR;
 use crate::base::text;
 use crate::collector::keys::Found;
 use crate::config::format_time;

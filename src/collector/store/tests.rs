@@ -489,3 +489,36 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn changes_are_written_a_minute_after_the_last_time() {
+    let start = Instant::now();
+    let mut pace = Pace::new(start);
+    assert_eq!(pace.next_due(), None);
+    assert!(!pace.anything_new());
+    pace.seen();
+    assert_eq!(pace.next_due(), Some(start + SEEN_INTERVAL));
+    pace.changed();
+    let due = start + CHANGED_INTERVAL;
+    assert_eq!(pace.next_due(), Some(due));
+    pace.begun(due);
+    assert_eq!(pace.next_due(), None);
+    assert!(!pace.anything_new());
+    // One at a time, however long it takes.
+    pace.changed();
+    assert_eq!(pace.next_due(), None);
+    pace.ended(true);
+    assert_eq!(pace.next_due(), Some(due + CHANGED_INTERVAL));
+}
+
+#[test]
+fn what_could_not_be_written_is_tried_again() {
+    let start = Instant::now();
+    let mut pace = Pace::new(start);
+    pace.begun(start);
+    pace.ended(false);
+    assert_eq!(pace.next_due(), Some(start + CHANGED_INTERVAL));
+    pace.begun(start);
+    pace.ended(true);
+    assert_eq!(pace.next_due(), None);
+}

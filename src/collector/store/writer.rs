@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use tokio::time::timeout;
 
 use super::FILE_NAME;
+use super::Pace;
 use super::file::replace;
-use super::pace::Pace;
 use crate::base::durable::FileError;
 use crate::base::worker::Worker;
 use crate::collector::hosts::snapshot::Snapshot;

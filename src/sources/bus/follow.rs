@@ -10,6 +10,7 @@ use tokio::{
 use zbus::Connection;
 
 use super::{Client, Failure, Line, Link, RETRY_MAX, RETRY_MIN};
+use crate::base::monitor::Lock;
 use crate::sources::{Context, background::Wakeup, error::CollectError};
 
 /// What a source does with a connection.

@@ -391,3 +391,68 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn parts_are_told_by_the_names_of_others() {
+    let names: BTreeSet<&[u8]> = [
+        &b"sda"[..],
+        b"sda1",
+        b"dm-1",
+        b"md127",
+        b"nvme0n1",
+        b"nvme0n1p1",
+        b"mmcblk0",
+    ]
+    .into();
+    for (name, part) in [
+        ("sda", false),
+        ("sda1", true),
+        ("sda12", true),
+        ("sdab1", false),
+        ("xvda1", false),
+        ("dm-12", false),
+        ("nvme0n12", false),
+        ("nvme0n1p2", true),
+        ("nvme0n1p12", true),
+        ("md127p1", true),
+        ("md12", false),
+        ("pmem0p1", false),
+        ("7", false),
+    ] {
+        assert_eq!(is_part(name.as_bytes(), &names), part, "{name}");
+    }
+}
+
+#[test]
+fn sys_says_what_a_disk_is_and_is_asked_again() {
+    let host = Host::new();
+    host.write("/sys/block/xvda1/size", "100\n");
+    host.write("/sys/block/cciss!c0d0/size", "100\n");
+    host.write("/sys/block/nbd0/size", "0\n");
+    host.write("/sys/block/odd/size", "many\n");
+    host.write("/sys/block/bare/removable", "0\n");
+    let (root, start) = (host.root(), Instant::now());
+    let line = Line {
+        number: 1,
+        text: b"8 0 x 0 0",
+    };
+    let known = Known::new(&root, b"", start);
+    for (name, disk) in [
+        ("xvda1", true),
+        ("cciss/c0d0", true),
+        ("odd", true),
+        ("bare", true),
+        ("nbd0", false),
+        ("sda1", false),
+    ] {
+        let mut device = known.device(name, &line);
+        assert_eq!(known.is_disk(name, &mut device, &line), disk, "{name}");
+    }
+    let mut device = known.device("nbd0", &line);
+    host.write("/sys/block/nbd0/size", "2048\n");
+    let almost = LOOK_AGAIN.checked_sub(Duration::from_millis(1)).unwrap();
+    for (later, disk) in [(almost, false), (LOOK_AGAIN, true)] {
+        let known = Known::new(&root, b"", start + later);
+        assert_eq!(known.is_disk("nbd0", &mut device, &line), disk);
+    }
+}

@@ -23,11 +23,10 @@ use tracing_subscriber::{Layer, Registry, fmt, reload};
 
 mod places;
 mod queue;
-mod record;
 
+use places::Records;
 use queue::LineQueue;
 pub use queue::Lost;
-use record::Records;
 
 use crate::base::monitor::Lock;
 use crate::base::text;

@@ -17,7 +17,7 @@ use std::time::{Duration, SystemTime};
 
 use tracing_subscriber::fmt::MakeWriter;
 
-use super::record::Record;
+use super::places::Record;
 use crate::base::monitor::{Lock, Monitor};
 use crate::base::offload::on_a_thread;
 

@@ -151,3 +151,61 @@ fn every_setting_is_shown() {
         );
     }
 }
+
+#[test]
+fn what_the_running_agent_has_otherwise_is_told() {
+    let host = Host::new();
+    host.etc(&format!(
+        "[host]\nname = 'web1'\n[collector.main]\nendpoint = 'c:1'\npublic_key = '{KEY}'\n\
+             [metrics]\nsources = ['cpu', 'disk']\n"
+    ));
+    host.pair("etc/curve", "agent");
+    let loaded = host.load().unwrap();
+    let interval = |seconds, origin: &str, place: &str| RunningInterval {
+        time: Duration::from_secs(seconds),
+        origin: origin.to_owned(),
+        place: place.to_owned(),
+    };
+    let connection = |endpoint: &str| (endpoint.to_owned(), KEY.to_owned());
+    let mut running = Running {
+        host_name: "web1".to_owned(),
+        metrics: interval(5, "settings", "default"),
+        stale: interval(30, "settings", "default"),
+        log_level: "info".to_owned(),
+        sources: ["disk", "cpu"].map(str::to_owned).into(),
+        connections: [("main".to_owned(), connection("c:1"))].into(),
+    };
+    assert_eq!(
+        compared(&loaded, &running, true),
+        "# The running agent has these settings in force.\n\n"
+    );
+    assert_eq!(
+        compared(&loaded, &running, false),
+        "# The running agent has these settings in force.\n# The files of keys below are \
+             those of a start by this user; the running agent may have others.\n\n"
+    );
+    running.host_name = "web2".to_owned();
+    running.metrics = interval(2, "run-time", "");
+    running.stale = interval(60, "kept", "/s/settings.toml");
+    running.log_level = "trace".to_owned();
+    running.sources = ["cpu", "load"].map(str::to_owned).into();
+    running.connections = [("old".to_owned(), connection("d:2"))].into();
+    assert_eq!(
+            compared(&loaded, &running, true),
+            format!(
+                "\
+# In force in the running agent, other than below:
+#   host.name = \"web2\", until a reload
+#   collector.main: no such connection, until a reload
+#   collector.old: endpoint \"d:2\", key {}, until a reload
+#   intervals.metrics = \"2s\", set at run time, until the agent ends or \"metrics-agentctl revert\"
+#   intervals.stale = \"1m\", set at run time and kept in /s/settings.toml, until \"metrics-agentctl revert\"
+#   metrics.sources with \"load\", {UNTIL}
+#   metrics.sources without \"disk\", {UNTIL}
+#   log.level = \"trace\", {UNTIL}
+
+",
+                quoted(KEY)
+            )
+        );
+}
