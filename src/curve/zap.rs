@@ -208,7 +208,7 @@ impl Authenticator {
         match self.socket.try_send(&asker.session, &frames) {
             Ok(()) | Err(SendError::UnknownPeer) => {}
             Err(error) => {
-                tracing::debug!("a reply to libzmq's authentication request was lost: {error}")
+                tracing::debug!("a reply to libzmq's authentication request was lost: {error}");
             }
         }
     }
