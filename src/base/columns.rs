@@ -128,13 +128,21 @@ pub fn wrapped_whole(sentence: &str, columns: usize) -> Vec<String> {
 /// blanks.
 #[must_use]
 pub fn table(lines: &[Vec<String>]) -> String {
-    let widths = widths(lines);
+    table_of(lines, &widths(lines))
+}
+
+/// The same with columns of these widths. A cell that is wider moves what stands behind it.
+#[must_use]
+pub fn table_of(lines: &[Vec<String>], widths: &[usize]) -> String {
     let mut text = String::new();
     for line in lines {
         let start = text.len();
-        for (cell, columns) in line.iter().zip(&widths) {
+        for (cell, columns) in line.iter().zip(widths) {
             text.push_str(cell);
-            text.extend(std::iter::repeat_n(' ', columns - width(cell)));
+            text.extend(std::iter::repeat_n(
+                ' ',
+                columns.saturating_sub(width(cell)),
+            ));
             text.push_str(GAP);
         }
         let kept = text.get(start..).map_or(0, |line| line.trim_end().len());
@@ -153,28 +161,9 @@ pub fn narrow(
     spared: &[&'static str],
     cut: &[&'static str],
 ) -> Vec<&'static str> {
-    let total = |lines: &[Vec<String>]| {
-        let widths = widths(lines);
-        widths.iter().sum::<usize>() + widths.len().saturating_sub(1) * GAP.len()
-    };
-    let place = |lines: &[Vec<String>], heading: &str| {
-        let mut headings = lines.first()?.iter();
-        headings.position(|found| found == heading)
-    };
-    let mut left_out = Vec::new();
-    for heading in spared {
-        if total(lines) <= columns {
-            return left_out;
-        }
-        if let Some(at) = place(lines, heading) {
-            for line in lines.iter_mut().filter(|line| at < line.len()) {
-                line.remove(at);
-            }
-            left_out.push(*heading);
-        }
-    }
     let mut widths = widths(lines);
-    let mut excess = total(lines).saturating_sub(columns);
+    let left_out = leave_out(lines, &mut widths, columns, spared);
+    let mut excess = total(&widths).saturating_sub(columns);
     let places: Vec<_> = cut
         .iter()
         .filter_map(|heading| place(lines, heading))
@@ -200,6 +189,39 @@ pub fn narrow(
         }
     }
     left_out
+}
+
+/// Leaves out what may be `spared`, in that order, until columns of these widths fit. Returns the
+/// headings of what was left out.
+pub fn leave_out(
+    lines: &mut [Vec<String>],
+    widths: &mut Vec<usize>,
+    columns: usize,
+    spared: &[&'static str],
+) -> Vec<&'static str> {
+    let mut left_out = Vec::new();
+    for heading in spared {
+        if total(widths) <= columns {
+            break;
+        }
+        if let Some(at) = place(lines, heading) {
+            for line in lines.iter_mut().filter(|line| at < line.len()) {
+                line.remove(at);
+            }
+            widths.remove(at);
+            left_out.push(*heading);
+        }
+    }
+    left_out
+}
+
+fn total(widths: &[usize]) -> usize {
+    widths.iter().sum::<usize>() + widths.len().saturating_sub(1) * GAP.len()
+}
+
+/// Where the column with this heading is.
+fn place(lines: &[Vec<String>], heading: &str) -> Option<usize> {
+    lines.first()?.iter().position(|found| found == heading)
 }
 
 /// A table, whose first line has the headings, for a terminal of so many columns, as [`narrow`]

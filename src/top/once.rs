@@ -10,6 +10,7 @@ use super::model::readings::Fullest;
 use super::model::{Fleet, Host};
 use super::run::take_message;
 use super::sort::{Column, sorted};
+use crate::base::columns;
 use crate::base::quantity::{NONE, load, percent, short_span, size, temperature, whole};
 use crate::base::text::shown as clean;
 
@@ -105,63 +106,48 @@ fn is_complete(fleet: &Fleet, grown: Instant, now: Instant) -> bool {
         && fleet.hosts().all(is_there)
 }
 
-/// Where there is no room for all columns, these are left out first, by their place in the row:
-/// agent, age, pressure, temperature, uptime, failed, sent, received, swap, load, disk, memory.
-const LEFT_OUT: [usize; 12] = [14, 2, 8, 11, 13, 12, 10, 9, 6, 7, 5, 4];
+/// The columns.
+const HEADINGS: [&str; 15] = [
+    "HOST", "STATE", "AGE", "CPU", "MEMORY", "DISK", "SWAP", "LOAD", "PRESSURE", "RX/s", "TX/s",
+    "TEMP", "FAIL", "UP", "AGENT",
+];
+
+/// What is left out first where there is no room for all columns.
+const SPARED: [&str; 12] = [
+    "AGENT", "AGE", "PRESSURE", "TEMP", "UP", "FAIL", "TX/s", "RX/s", "SWAP", "LOAD", "DISK",
+    "MEMORY",
+];
 
 /// A longer name moves what stands behind it, in its own line.
 const WIDEST_NAME: usize = 64;
 
 /// The table, a line for each host under one of headings. Values are as the screen has them.
-/// Where `columns` says how wide a terminal is, no line is wider.
+/// Where `room` says how wide a terminal is, no line is wider.
 #[must_use]
-pub fn table(
-    fleet: &Fleet,
-    filter: &str,
-    sort: Column,
-    now: Instant,
-    columns: Option<u16>,
-) -> String {
+pub fn table(fleet: &Fleet, filter: &str, sort: Column, now: Instant, room: Option<u16>) -> String {
     let as_of = fleet.as_of(now);
     let rows = sorted(fleet.hosts(), filter, sort, false, as_of);
-    let mut lines: Vec<Vec<String>> = Vec::with_capacity(rows.len() + 1);
-    let headings = [
-        "HOST", "STATE", "AGE", "CPU", "MEMORY", "DISK", "SWAP", "LOAD", "PRESSURE", "RX/s",
-        "TX/s", "TEMP", "FAIL", "UP", "AGENT",
-    ];
-    lines.push(headings.iter().map(|&text| text.to_owned()).collect());
+    let mut lines = vec![HEADINGS.map(str::to_owned).to_vec()];
     lines.extend(rows.iter().map(|host| cells(host, as_of, now)));
-    let mut widths: Vec<usize> = Vec::new();
-    for line in &lines {
-        widths.resize(line.len(), 0);
-        for (at, (width, cell)) in widths.iter_mut().zip(line).enumerate() {
-            let taken = cell.chars().count();
-            // The name of one host takes no room from all others.
-            if at > 0 || taken <= WIDEST_NAME {
-                *width = (*width).max(taken);
-            }
-        }
+    let mut widths = columns::widths(&lines);
+    if let Some(names) = widths.first_mut() {
+        // The name of one host takes no room from all others.
+        let taken = lines.iter().filter_map(|line| line.first());
+        let taken = taken.map(|name| columns::width(name));
+        *names = taken
+            .filter(|width| *width <= WIDEST_NAME)
+            .max()
+            .unwrap_or(0);
     }
-    let room = columns.map_or(usize::MAX, usize::from);
-    let mut shown: Vec<usize> = (0..widths.len()).collect();
-    for left_out in LEFT_OUT {
-        let taken = shown.iter().filter_map(|at| widths.get(*at));
-        if taken.map(|width| width + 2).sum::<usize>() <= room.saturating_add(2) {
-            break;
-        }
-        shown.retain(|at| *at != left_out);
-    }
-    let mut text = String::new();
-    for line in &lines {
-        let cells = line.iter().zip(&widths).enumerate();
-        let cells = cells.filter(|(at, _)| shown.contains(at));
-        let cells = cells.map(|(_, (cell, width))| format!("{cell:<width$}"));
-        let line: String = cells.collect::<Vec<_>>().join("  ");
-        let line: String = line.chars().take(room).collect();
-        text.push_str(line.trim_end());
-        text.push('\n');
-    }
-    text
+    let Some(room) = room.map(usize::from) else {
+        return columns::table_of(&lines, &widths);
+    };
+    columns::leave_out(&mut lines, &mut widths, room, &SPARED);
+    let text = columns::table_of(&lines, &widths);
+    let cut = text
+        .lines()
+        .filter_map(|line| columns::pieces(line, room).first().copied());
+    cut.flat_map(|line| [line.trim_end(), "\n"]).collect()
 }
 
 fn cells(host: &Host, as_of: Instant, now: Instant) -> Vec<String> {
@@ -245,6 +231,11 @@ db1.example.org  waiting    -    -    -       -       -     -     -         -   
             let widest = text.lines().map(|line| line.chars().count()).max();
             assert!(widest <= Some(columns.into()), "{columns}: {text}");
         }
+        // A character of two columns counts as two.
+        fleet.take(now, "世界", GridKind::Model, b"{}").unwrap();
+        let text = table(&fleet, "", Column::Age, now, None);
+        let wide = text.lines().find(|line| line.starts_with("世界")).unwrap();
+        assert!(wide.starts_with("世界             waiting "), "{text}");
         // A name of one does not spread the others.
         let before = table(&fleet, "web1", Column::Age, now, None);
         let long = "x".repeat(255);

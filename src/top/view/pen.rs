@@ -2,8 +2,8 @@
 
 use ratatui::buffer::Buffer;
 use ratatui::style::Style;
-use ratatui::text::Span;
 
+use crate::base::columns;
 use crate::base::text::shown as clean;
 
 /// A place in a row, and its end.
@@ -71,27 +71,12 @@ impl<'a> Pen<'a> {
 
 /// Columns that a text takes.
 pub(super) fn width(text: &str) -> u16 {
-    u16::try_from(Span::raw(text).width()).unwrap_or(u16::MAX)
+    u16::try_from(columns::width(text)).unwrap_or(u16::MAX)
 }
 
-/// The beginning of a text that fits, with an ellipsis where it was cut.
+/// The beginning of a text that fits, with an ellipsis if it was cut.
 pub(super) fn fitted(text: &str, columns: u16) -> String {
-    if width(text) <= columns {
-        return text.to_owned();
-    }
-    let mut kept = String::new();
-    let mut taken = 1;
-    for letter in text.chars() {
-        taken += width(letter.encode_utf8(&mut [0; 4]));
-        if taken > columns {
-            break;
-        }
-        kept.push(letter);
-    }
-    if columns > 0 {
-        kept.push('…');
-    }
-    kept
+    columns::fit(text, Some(columns.into()))
 }
 
 /// A host's name that fits. The domain is cut first, as it is most hosts'; then the middle, as
