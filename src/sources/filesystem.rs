@@ -18,7 +18,6 @@ use std::{
     os::{fd::AsFd, unix::ffi::OsStrExt},
     path::{Path, PathBuf},
     sync::Arc,
-    time::Instant,
 };
 
 use rustix::{
@@ -27,13 +26,14 @@ use rustix::{
 };
 
 use super::{
-    Context, Grid, News, Sink, Source,
+    Context, Sink,
     error::{CollectError, FileError},
     file::ProcFile,
     odd::{LeftOut, Odd},
     options::Options,
-    survey::{Found, Listing, Subject, Survey, Target, Targets},
+    survey::{Found, Listing, Reported, Subject, Survey, Target, Targets},
 };
+use crate::metrics::Definition;
 use crate::metrics::table::{
     FS_AVAIL, FS_FREE, FS_INODES, FS_INODES_FREE, FS_READONLY, FS_SIZE, FS_STUCK,
 };
@@ -51,7 +51,7 @@ const HOST_FILE: &str = "/proc/1/mountinfo";
 const LIMIT: usize = 4 * 1024 * 1024;
 
 /// Reads which file systems there are.
-struct Mounts {
+pub(super) struct Mounts {
     file: ProcFile,
     host_file: ProcFile,
     root: PathBuf,
@@ -148,7 +148,7 @@ fn subject(root: &Path, chosen: Chosen<'_>) -> Subject<Place> {
 }
 
 /// Where a file system is asked.
-struct Place {
+pub(super) struct Place {
     path: PathBuf,
     /// The mount that belongs there.
     id: Option<u64>,
@@ -157,7 +157,7 @@ struct Place {
 
 /// What a file system answered.
 #[derive(Debug, Clone, Copy)]
-enum Answer {
+pub(super) enum Answer {
     /// It has this room.
     Room(Room),
     /// It failed; it is there and does answer.
@@ -236,14 +236,12 @@ impl From<&StatVfs> for Room {
 }
 
 /// Asks the file systems for their room.
-pub struct FilesystemSource {
-    survey: Survey<Mounts>,
-}
+pub(super) type FilesystemSource = Survey<Mounts>;
 
 impl FilesystemSource {
     /// One for the mounts that the context's options admit.
     #[must_use]
-    pub fn open(context: &Context) -> Self {
+    pub(super) fn open(context: &Context) -> Self {
         let mounts = Mounts {
             file: ProcFile::new(&context.root, FILE),
             host_file: ProcFile::new(&context.root, HOST_FILE),
@@ -255,37 +253,7 @@ impl FilesystemSource {
             host_known: Vec::new(),
             odd: false,
         };
-        Self {
-            survey: Survey::new(context.prober.clone(), mounts),
-        }
-    }
-}
-
-impl Source for FilesystemSource {
-    fn prepare(&mut self, grid: Grid, now: Instant) {
-        if grid.admits(&FS_SIZE) {
-            self.survey.begin(now);
-        }
-    }
-
-    fn ready(&self) -> bool {
-        self.survey.ready()
-    }
-
-    fn news(&mut self) -> Vec<News> {
-        self.survey.news()
-    }
-
-    fn collect(&mut self, _scratch: &mut Vec<u8>, sink: &mut Sink<'_>) -> Result<(), CollectError> {
-        if !sink.grid().admits(&FS_SIZE) {
-            return Ok(());
-        }
-        let cut = self.survey.report(Instant::now(), |name, place, found| {
-            tell(sink, name, place, found);
-        })?;
-        sink.left_out_all(&mut self.survey.take_left_out());
-        sink.cut(cut);
-        Ok(())
+        Self::new(context.prober.clone(), mounts)
     }
 }
 
@@ -293,41 +261,45 @@ const EXPECTED_PATH: &str = "a path that is not shown as another file system's i
 const EXPECTED_SPACE: &str = "no more free space than its size";
 const EXPECTED_INODES: &str = "no more free inodes than there are";
 
-fn tell(sink: &mut Sink<'_>, name: &str, place: &Place, found: Found<Answer>) {
-    let room = match found {
-        Found::Answer(Answer::Room(room)) => room,
-        Found::Answer(Answer::Failed(error)) => {
-            sink.left_out(FileError::Read {
-                path: place.path.clone(),
-                source: error.into(),
-            });
-            Room::default()
+impl Reported for Mounts {
+    const METRIC: &'static Definition = &FS_SIZE;
+
+    fn tell(sink: &mut Sink<'_>, name: &str, place: &Place, found: Found<Answer>) {
+        let room = match found {
+            Found::Answer(Answer::Room(room)) => room,
+            Found::Answer(Answer::Failed(error)) => {
+                sink.left_out(FileError::Read {
+                    path: place.path.clone(),
+                    source: error.into(),
+                });
+                Room::default()
+            }
+            Found::Stuck => Room::default(),
+            Found::Answer(Answer::OutOfReach) => return,
+        };
+        let mut part = |definition, value: u64, all: u64, expected| {
+            if value <= all {
+                sink.unsigned_of(definition, name, value);
+            } else {
+                sink.left_out(CollectError::Senseless {
+                    subject: format!("the file system on {}", place.path.display()),
+                    expected,
+                    found: format!("{value} of {all}"),
+                });
+            }
+        };
+        if let Some([size, free, avail]) = room.bytes {
+            part(&FS_SIZE, size, size, EXPECTED_SPACE);
+            part(&FS_FREE, free, size, EXPECTED_SPACE);
+            part(&FS_AVAIL, avail, size, EXPECTED_SPACE);
         }
-        Found::Stuck => Room::default(),
-        Found::Answer(Answer::OutOfReach) => return,
-    };
-    let mut part = |definition, value: u64, all: u64, expected| {
-        if value <= all {
-            sink.unsigned_of(definition, name, value);
-        } else {
-            sink.left_out(CollectError::Senseless {
-                subject: format!("the file system on {}", place.path.display()),
-                expected,
-                found: format!("{value} of {all}"),
-            });
+        if let Some([all, free]) = room.inodes {
+            part(&FS_INODES, all, all, EXPECTED_INODES);
+            part(&FS_INODES_FREE, free, all, EXPECTED_INODES);
         }
-    };
-    if let Some([size, free, avail]) = room.bytes {
-        part(&FS_SIZE, size, size, EXPECTED_SPACE);
-        part(&FS_FREE, free, size, EXPECTED_SPACE);
-        part(&FS_AVAIL, avail, size, EXPECTED_SPACE);
+        sink.unsigned_of(&FS_READONLY, name, place.readonly.into());
+        sink.unsigned_of(&FS_STUCK, name, matches!(found, Found::Stuck).into());
     }
-    if let Some([all, free]) = room.inodes {
-        part(&FS_INODES, all, all, EXPECTED_INODES);
-        part(&FS_INODES_FREE, free, all, EXPECTED_INODES);
-    }
-    sink.unsigned_of(&FS_READONLY, name, place.readonly.into());
-    sink.unsigned_of(&FS_STUCK, name, matches!(found, Found::Stuck).into());
 }
 
 #[cfg(test)]

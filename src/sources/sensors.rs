@@ -21,12 +21,12 @@ use std::{
 use rustix::io::Errno;
 
 use super::{
-    Context, Grid, News, Sink, Source,
+    Context, Sink,
     error::{CollectError, FileError, Malformed},
     file::Root,
     odd::LeftOut,
     options::Filter,
-    survey::{Found, Listing, Subject, Survey, Target, Targets},
+    survey::{Found, Listing, Reported, Subject, Survey, Target, Targets},
 };
 use crate::metrics::Definition;
 use crate::metrics::table::{
@@ -111,7 +111,7 @@ pub fn parse(text: &[u8]) -> Option<i64> {
 }
 
 /// Finds the sensors, and again now and then.
-struct Hardware {
+pub(super) struct Hardware {
     root: Root,
     filter: Filter,
     looked: Option<Instant>,
@@ -194,7 +194,7 @@ impl Reading {
 
 /// The beginning of a file.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Text {
+pub(super) struct Text {
     bytes: [u8; NUMBER_BYTES],
     length: usize,
 }
@@ -213,7 +213,7 @@ fn text_of(file: &File) -> io::Result<Text> {
 
 /// What a sensor answers.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Answer {
+pub(super) enum Answer {
     /// This, in the table's unit.
     Value(f64),
     /// That it has no value.
@@ -238,7 +238,7 @@ const NOTHING: [Errno; 8] = [
 ];
 
 /// A sensor.
-struct Gauge {
+pub(super) struct Gauge {
     quantity: Quantity,
     input: Reading,
     fault: Option<Reading>,
@@ -274,63 +274,40 @@ impl Gauge {
 }
 
 /// Reads the sensors.
-pub struct SensorsSource {
-    survey: Survey<Hardware>,
-}
+pub(super) type SensorsSource = Survey<Hardware>;
 
 impl SensorsSource {
     /// One for the sensors that the context's options admit.
     #[must_use]
-    pub fn open(context: &Context) -> Self {
+    pub(super) fn open(context: &Context) -> Self {
         let hardware = Hardware {
             root: context.root.clone(),
             filter: context.options.sensors.clone(),
             looked: None,
         };
-        Self {
-            survey: Survey::new(context.prober.clone(), hardware),
-        }
+        Self::new(context.prober.clone(), hardware)
     }
 }
 
-impl Source for SensorsSource {
-    fn prepare(&mut self, grid: Grid, now: Instant) {
-        if grid.admits(&SENSOR_TEMPERATURE) {
-            self.survey.begin(now);
+impl Reported for Hardware {
+    const METRIC: &'static Definition = &SENSOR_TEMPERATURE;
+
+    fn tell(sink: &mut Sink<'_>, name: &str, gauge: &Gauge, found: Found<Answer>) {
+        match found {
+            Found::Answer(Answer::Value(value)) => {
+                sink.float_of(gauge.quantity.definition(), name, value);
+            }
+            Found::Answer(Answer::Nothing) | Found::Stuck => {}
+            Found::Answer(Answer::Failed(error)) => sink.left_out(FileError::Read {
+                path: gauge.path().to_owned(),
+                source: error.into(),
+            }),
+            Found::Answer(Answer::Odd(text)) => {
+                let expected = gauge.quantity.expected();
+                let problem = Malformed::new(1, expected, text.bytes().trim_ascii_end());
+                sink.left_out(CollectError::malformed(gauge.path(), problem));
+            }
         }
-    }
-
-    fn ready(&self) -> bool {
-        self.survey.ready()
-    }
-
-    fn news(&mut self) -> Vec<News> {
-        self.survey.news()
-    }
-
-    fn collect(&mut self, _scratch: &mut Vec<u8>, sink: &mut Sink<'_>) -> Result<(), CollectError> {
-        if !sink.grid().admits(&SENSOR_TEMPERATURE) {
-            return Ok(());
-        }
-        let cut = self
-            .survey
-            .report(Instant::now(), |name, gauge, found| match found {
-                Found::Answer(Answer::Value(value)) => {
-                    sink.float_of(gauge.quantity.definition(), name, value);
-                }
-                Found::Answer(Answer::Nothing) | Found::Stuck => {}
-                Found::Answer(Answer::Failed(error)) => sink.left_out(FileError::Read {
-                    path: gauge.path().to_owned(),
-                    source: error.into(),
-                }),
-                Found::Answer(Answer::Odd(text)) => {
-                    let expected = gauge.quantity.expected();
-                    let problem = Malformed::new(1, expected, text.bytes().trim_ascii_end());
-                    sink.left_out(CollectError::malformed(gauge.path(), problem));
-                }
-            })?;
-        sink.cut(cut);
-        Ok(())
     }
 }
 

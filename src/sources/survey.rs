@@ -11,11 +11,13 @@ mod table;
 use std::{mem, sync::Arc, time::Instant};
 
 use super::{
+    Grid, Sink, Source,
     background::{ProbeError, Prober, Pulse, Ticket},
     error::CollectError,
     odd::LeftOut,
 };
 use crate::base::monitor::Lock;
+use crate::metrics::Definition;
 use table::Table;
 
 /// What there is to ask.
@@ -25,6 +27,20 @@ pub(super) trait Targets: Send + 'static {
 
     /// Lists what there is to ask; None if nothing has changed since the last time. May block.
     fn list(&mut self) -> Result<Option<Listing<Self::Target>>, CollectError>;
+}
+
+/// A source that is a survey: the metrics that what it finds makes.
+pub(super) trait Reported: Targets {
+    /// One of them. A grid without it needs no survey.
+    const METRIC: &'static Definition;
+
+    /// Reports what is known of one target.
+    fn tell(
+        sink: &mut Sink<'_>,
+        name: &str,
+        target: &Self::Target,
+        found: Found<<Self::Target as Target>::Answer>,
+    );
 }
 
 /// Something to ask that may not answer.
@@ -249,6 +265,34 @@ impl<S: Targets> Survey<S> {
             }
             Err(error) => self.refused = Some(error),
         }
+    }
+}
+
+impl<S: Reported> Source for Survey<S> {
+    fn prepare(&mut self, grid: Grid, now: Instant) {
+        if grid.admits(S::METRIC) {
+            self.begin(now);
+        }
+    }
+
+    fn ready(&self) -> bool {
+        self.ready()
+    }
+
+    fn news(&mut self) -> Vec<News> {
+        self.news()
+    }
+
+    fn collect(&mut self, _scratch: &mut Vec<u8>, sink: &mut Sink<'_>) -> Result<(), CollectError> {
+        if !sink.grid().admits(S::METRIC) {
+            return Ok(());
+        }
+        let cut = self.report(Instant::now(), |name, target, found| {
+            S::tell(sink, name, target, found);
+        })?;
+        sink.left_out_all(&mut self.take_left_out());
+        sink.cut(cut);
+        Ok(())
     }
 }
 

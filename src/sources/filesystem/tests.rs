@@ -1,8 +1,15 @@
-use std::{fs, process::Command, thread, time::Duration};
+use std::{
+    fs,
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
 
 use super::*;
 use crate::metrics::{Samples, Value};
-use crate::sources::{Purpose, Root, SourceSet, background::Wakeup, testing::fixture};
+use crate::sources::{
+    Grid, Purpose, Root, Source, SourceSet, background::Wakeup, testing::fixture,
+};
 
 /// Far longer than anything takes here.
 const LONG: Duration = Duration::from_secs(30);
@@ -196,7 +203,7 @@ fn what_is_free_of_more_than_there_is_is_left_out_and_named() {
     let told = |room| {
         let mut samples = Samples::new();
         let mut sink = Sink::new(Purpose::Metrics, Grid::Metrics, &mut samples);
-        tell(
+        Mounts::tell(
             &mut sink,
             "/data",
             &place,
@@ -228,7 +235,7 @@ fn what_is_free_of_more_than_there_is_is_left_out_and_named() {
     );
     let mut samples = Samples::new();
     let mut sink = Sink::new(Purpose::Metrics, Grid::Metrics, &mut samples);
-    tell(
+    Mounts::tell(
         &mut sink,
         "/data",
         &place,

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::metrics::{Samples, Value};
 use crate::sources::{
-    Options, Purpose,
+    Grid, Options, Purpose, Source,
     testing::{captured, fixture},
 };
 
