@@ -1,4 +1,4 @@
-//! What the terminal and the environment say about output, read once; the rules are systemd's
+//! What the terminal and the environment say about output; the rules are systemd's
 //! (systemd(1), "Environment": `SYSTEMD_COLORS`, and <https://no-color.org>).
 
 use std::ffi::OsString;
@@ -7,6 +7,8 @@ use std::io::{self, IsTerminal as _, Write as _};
 use rustix::termios;
 
 use super::locale;
+
+pub(crate) mod full_screen;
 
 /// The columns of a terminal that does not say how many it has.
 const COLUMNS: u16 = 80;
@@ -97,10 +99,7 @@ pub fn boolean(text: &str) -> Option<bool> {
 /// The size of the terminal at standard output: columns and rows.
 #[must_use]
 pub fn size() -> (usize, usize) {
-    let (columns, rows) = match termios::tcgetwinsize(io::stdout()) {
-        Ok(size) => (size.ws_col, size.ws_row),
-        Err(_) => (0, 0),
-    };
+    let (columns, rows) = told();
     let or = |number, variable, default: u16| match number {
         0 => named(variable).unwrap_or(default),
         number => number,
@@ -109,6 +108,17 @@ pub fn size() -> (usize, usize) {
         or(columns, "COLUMNS", COLUMNS).into(),
         or(rows, "LINES", ROWS).into(),
     )
+}
+
+/// How many columns the terminal at standard output says that it has, if it does.
+#[must_use]
+pub fn columns() -> Option<u16> {
+    Some(told().0).filter(|columns| *columns > 0)
+}
+
+/// Columns and rows, as far as the terminal says; else 0.
+fn told() -> (u16, u16) {
+    termios::tcgetwinsize(io::stdout()).map_or((0, 0), |size| (size.ws_col, size.ws_row))
 }
 
 /// The width for output that is no full-screen view: `$COLUMNS` counts first.

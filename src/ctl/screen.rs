@@ -1,23 +1,19 @@
 //! The whole terminal for a view that is refreshed in place; gives it back as it was.
 //!
-//! Owns the alternate screen, the cursor and the echo of what is typed. Knows nothing of what
-//! is shown. Ctrl-C, SIGTERM, a hang-up and `q` end it, Ctrl-Z stops it and gives the shell
+//! Knows nothing of what is shown. Ctrl-C, SIGTERM, a hang-up and `q` end it, Ctrl-Z stops it and gives the shell
 //! its screen, a new size redraws it, less's keys scroll what is longer than the screen.
 
 use std::io::{self, IsTerminal as _, Read as _, Write as _};
 
-use rustix::process::{Signal as ToSend, getpid, kill_process};
-use rustix::termios::{self, LocalModes, OptionalActions, Termios};
+use rustix::process::Signal as ToSend;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
 use crate::base::columns::fit;
 use crate::base::offload::on_a_thread;
+use crate::base::terminal::full_screen::{FullScreen, Keys};
 use crate::base::{locale, terminal};
 
-/// The alternate screen, without a cursor (xterm's ctlseqs, DEC private modes 1049 and 25).
-const ENTER: &str = "\x1b[?1049h\x1b[?25l";
-const LEAVE: &str = "\x1b[?25h\x1b[?1049l";
 /// To the upper left corner.
 const HOME: &str = "\x1b[H";
 /// The rest of a line, and of the screen.
@@ -25,7 +21,7 @@ const CLEAR_LINE: &str = "\x1b[K";
 const CLEAR_BELOW: &str = "\x1b[J";
 
 /// Bytes of keys that wait to be handled. If a key is held down, some are lost.
-const KEYS: usize = 256;
+const WAITING_KEYS: usize = 256;
 
 /// What is shown: lines that stay at the top, and lines that scroll below them.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -46,8 +42,7 @@ impl View {
 
 /// The terminal, until it is dropped.
 pub(super) struct Screen {
-    /// As it was; None if standard input is no terminal.
-    before: Option<Termios>,
+    taken: FullScreen,
     keys: mpsc::Receiver<u8>,
     resized: Signal,
     stop: Signal,
@@ -62,8 +57,7 @@ impl Screen {
     /// Takes the terminal.
     pub(super) fn open() -> io::Result<Self> {
         let input = io::stdin().is_terminal();
-        let screen = Self {
-            before: input.then(|| termios::tcgetattr(io::stdin())).transpose()?,
+        Ok(Self {
             keys: if input { keys()? } else { mpsc::channel(1).1 },
             resized: signal(SignalKind::window_change())?,
             stop: signal(SignalKind::from_raw(ToSend::TSTP.as_raw()))?,
@@ -75,9 +69,9 @@ impl Screen {
             shown: View::default(),
             typed: Typed::default(),
             first: 0,
-        };
-        screen.enter()?;
-        Ok(screen)
+            // Last: a signal from now on gives it back.
+            taken: FullScreen::open(Keys::Quiet)?,
+        })
     }
 
     /// Shows this, from the line on that the person scrolled to.
@@ -135,43 +129,12 @@ impl Screen {
                 },
                 _ = self.stop.recv() => {
                     // A terminal that is gone is noticed at the next frame.
-                    let _ = leave(self.before.as_ref());
-                    let _ = kill_process(getpid(), ToSend::STOP);
-                    let _ = enter(self.before.as_ref());
+                    let _ = self.taken.stop();
                 }
             }
             self.draw()?;
         }
     }
-
-    fn enter(&self) -> io::Result<()> {
-        enter(self.before.as_ref())
-    }
-}
-
-impl Drop for Screen {
-    fn drop(&mut self) {
-        // If the terminal is gone, nothing can be done about it.
-        let _ = leave(self.before.as_ref());
-    }
-}
-
-fn enter(before: Option<&Termios>) -> io::Result<()> {
-    if let Some(before) = before {
-        let mut quiet = before.clone();
-        // Keys come at once and unseen; Ctrl-C and Ctrl-Z stay signals.
-        quiet.local_modes -= LocalModes::ECHO | LocalModes::ICANON;
-        termios::tcsetattr(io::stdin(), OptionalActions::Now, &quiet)?;
-    }
-    write(ENTER)
-}
-
-fn leave(before: Option<&Termios>) -> io::Result<()> {
-    if let Some(before) = before {
-        // What was typed and not read is not for the shell.
-        termios::tcsetattr(io::stdin(), OptionalActions::Flush, before)?;
-    }
-    write(LEAVE)
 }
 
 fn write(text: &str) -> io::Result<()> {
@@ -286,7 +249,7 @@ impl Typed {
 /// What is typed, read by a thread that ends with the process: nothing else can interrupt a
 /// read of a terminal.
 fn keys() -> io::Result<mpsc::Receiver<u8>> {
-    let (sender, receiver) = mpsc::channel(KEYS);
+    let (sender, receiver) = mpsc::channel(WAITING_KEYS);
     on_a_thread("keys", move || {
         let mut key = [0];
         while let Ok(1) = io::stdin().read(&mut key) {

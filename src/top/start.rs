@@ -15,7 +15,7 @@ use super::local::{self, FromFiles, NoViewers};
 use super::once;
 use super::run;
 use super::terminal;
-use crate::base::shell;
+use crate::base::{self, shell};
 use crate::curve::context::{Context, TransportError};
 use crate::curve::endpoint::Endpoint;
 use crate::curve::endpoint::{DEFAULT_PORT, DEFAULT_VIEWERS_PORT};
@@ -225,7 +225,7 @@ async fn show(
             }))
         })?;
         let (filter, sort) = (&arguments.filter, arguments.sort);
-        let columns = terminal::columns();
+        let columns = base::terminal::columns();
         return Ok(once::table(&fleet, filter, sort, Instant::now(), columns));
     }
     let start = run::Start {

@@ -4,27 +4,19 @@
 //! read of a terminal.
 
 use std::io::{self, IsTerminal as _, Write as _};
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
 use ratatui::crossterm::event::{self, Event, KeyEvent};
-use ratatui::crossterm::terminal::{
-    EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
-};
-use ratatui::crossterm::{cursor, execute};
-use rustix::process::{Signal, getpid, kill_process};
 use tokio::sync::mpsc;
 
 use super::view::theme::Theme;
 use crate::base::exit::EXIT_SOFTWARE;
 use crate::base::offload::on_a_thread;
+use crate::base::terminal::full_screen::{self, FullScreen, Keys};
 
 /// Maximum number of keys that wait. If a key is held down, some are lost.
 const KEYS: usize = 64;
-
-/// True while we have the terminal, so that the panic hook, too, can restore it.
-static TAKEN: AtomicBool = AtomicBool::new(false);
 
 /// What a person does at the terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +31,7 @@ pub enum Input {
 
 /// The terminal, until it is dropped.
 pub struct Screen {
+    taken: FullScreen,
     terminal: Terminal<CrosstermBackend<io::Stdout>>,
 }
 
@@ -49,10 +42,10 @@ impl Screen {
     ///
     /// The terminal's.
     pub fn open() -> io::Result<Self> {
-        enter()?;
-        let terminal = Terminal::new(CrosstermBackend::new(io::stdout()));
-        let terminal = terminal.inspect_err(|_| leave())?;
-        Ok(Self { terminal })
+        Ok(Self {
+            taken: FullScreen::open(Keys::Raw)?,
+            terminal: Terminal::new(CrosstermBackend::new(io::stdout()))?,
+        })
     }
 
     /// Draws what has changed.
@@ -83,37 +76,15 @@ impl Screen {
     ///
     /// The terminal's.
     pub fn suspend(&mut self) -> io::Result<()> {
-        leave();
-        kill_process(getpid(), Signal::STOP)?;
-        enter()?;
+        self.taken.stop()?;
         self.clear()
-    }
-}
-
-impl Drop for Screen {
-    fn drop(&mut self) {
-        leave();
-    }
-}
-
-fn enter() -> io::Result<()> {
-    enable_raw_mode()?;
-    TAKEN.store(true, Ordering::SeqCst);
-    execute!(io::stdout(), EnterAlternateScreen, cursor::Hide).inspect_err(|_| leave())
-}
-
-/// There is nothing that could be done about a terminal that is gone.
-fn leave() {
-    if TAKEN.swap(false, Ordering::SeqCst) {
-        let _ = execute!(io::stdout(), cursor::Show, LeaveAlternateScreen);
-        let _ = disable_raw_mode();
     }
 }
 
 /// A panic restores the terminal, prints its message, and ends the process.
 pub fn end_at_a_bug() {
     std::panic::set_hook(Box::new(|bug| {
-        leave();
+        full_screen::leave();
         let _ = writeln!(io::stderr(), "metrics-top: a bug, please report it: {bug}");
         std::process::exit(i32::from(EXIT_SOFTWARE));
     }));
@@ -123,13 +94,6 @@ pub fn end_at_a_bug() {
 #[must_use]
 pub fn is_there() -> bool {
     io::stdout().is_terminal() && io::stdin().is_terminal()
-}
-
-/// How wide the terminal is that standard output goes to, where it goes to one that says so.
-#[must_use]
-pub fn columns() -> Option<u16> {
-    let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
-    Some(size.ws_col).filter(|columns| *columns > 0)
 }
 
 /// What is typed.
