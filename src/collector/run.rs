@@ -52,20 +52,16 @@ pub struct Start {
     pub router: Router,
     /// Who may report over it.
     pub access: Access,
-    /// Where, as people read it.
-    pub endpoint: String,
+    /// Where it listens.
+    pub endpoints: Endpoints,
     /// What agents know this collector by.
     pub public_key: PublicKey,
     /// The viewers, or that none are allowed.
     pub viewers: Viewers,
-    /// Where listening for viewers and for HTTP is done; empty for nowhere.
-    pub other_endpoints: [String; 2],
     /// Where settings come from, for reloads.
     pub inputs: Inputs,
     /// The settings to begin with.
     pub loaded: Loaded,
-    /// The log's switches.
-    pub log: LogControl,
     /// Where messages are printed, if at all.
     pub printer: Option<Printer>,
     /// Where samples are pushed to.
@@ -74,6 +70,24 @@ pub struct Start {
     pub restored: Vec<Restored>,
     /// The writer that saves the hosts for the next start, if there is one.
     pub writer: Option<Writer>,
+    /// What it is told by the system, and tells it.
+    pub process: Process,
+}
+
+/// Where the collector listens, as people read it.
+pub struct Endpoints {
+    /// For agents.
+    pub agents: String,
+    /// For viewers; empty for nowhere.
+    pub viewers: String,
+    /// For HTTP; empty for nowhere.
+    pub web: String,
+}
+
+/// The collector as a process of the system.
+pub struct Process {
+    /// The log's switches.
+    pub log: LogControl,
     /// The service manager.
     pub notifier: Notifier,
     /// The signals to obey.
@@ -116,11 +130,15 @@ impl Collector {
     /// A collector that has not begun yet.
     #[must_use]
     pub fn new(start: Start, now: Instant) -> Self {
-        let [viewers_endpoint, web_endpoint] = start.other_endpoints;
+        let Endpoints {
+            agents: endpoint,
+            viewers: viewers_endpoint,
+            web: web_endpoint,
+        } = start.endpoints;
         let (handle, inbox) = Handle::new(CollectorState {
             phase: Phase::Ready,
             public_key: start.public_key,
-            endpoint: start.endpoint.clone(),
+            endpoint,
             viewers_endpoint,
             web_endpoint,
             web_hosts: start.loaded.settings.web_hosts.clone(),
@@ -135,12 +153,12 @@ impl Collector {
             ingest: Ingest::new(now),
             fleet: Fleet::new(hosts, followers, start.writer, inbox.changes.clone(), now),
             reloads: Reloads::new(start.inputs),
-            in_force: InForce::new(start.loaded, start.log),
+            in_force: InForce::new(start.loaded, start.process.log),
             handle,
             inbox,
-            notifier: start.notifier,
-            signals: start.signals,
-            pressure: start.pressure,
+            notifier: start.process.notifier,
+            signals: start.process.signals,
+            pressure: start.process.pressure,
             attended: now,
             stalls: Throttle::default(),
         }

@@ -20,7 +20,7 @@ use super::hosts::Restored;
 use super::keys::{Found, Places};
 use super::printer::Printer;
 use super::push::Pushes;
-use super::run::{Collector, Start};
+use super::run::{Collector, Endpoints, Process, Start};
 use super::settings::{self, Inputs};
 use super::store::{self, Writer};
 use super::viewers::Viewers;
@@ -97,7 +97,11 @@ pub fn run(
         let viewers_endpoint = viewers.endpoint().unwrap_or_default().to_owned();
         let web = settings.listen.web.map(listen_web).transpose()?;
         let web_endpoint = web.as_ref().map(|web| web.address().to_string());
-        let web_endpoint = web_endpoint.unwrap_or_default();
+        let endpoints = Endpoints {
+            agents: endpoint,
+            viewers: viewers_endpoint,
+            web: web_endpoint.unwrap_or_default(),
+        };
         let printer = if print {
             let printer = open_printer();
             Some(printer.map_err(|error| Failure::bug("print to standard output", &error))?)
@@ -110,20 +114,21 @@ pub fn run(
         let start = Start {
             router,
             access,
-            endpoint,
+            endpoints,
             public_key,
             viewers,
-            other_endpoints: [viewers_endpoint, web_endpoint],
             inputs,
             loaded,
-            log: log.clone(),
             printer,
             pushes: Pushes::new(&settings.remote_write),
             restored,
             writer,
-            notifier: Notifier::from_environment(now),
-            signals,
-            pressure: PressureWatch::from_environment().await,
+            process: Process {
+                log: log.clone(),
+                notifier: Notifier::from_environment(now),
+                signals,
+                pressure: PressureWatch::from_environment().await,
+            },
         };
         let collector = Collector::new(start, now);
         if let Some(web) = web {

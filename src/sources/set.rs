@@ -298,11 +298,11 @@ impl SourceSet {
         let mut sink = Sink::new(Purpose::Metrics, grid, out);
         for slot in self.slots.iter().filter(|slot| slot.source.is_some()) {
             let name = slot.definition.name;
-            let time = u64::try_from(slot.total_duration.as_micros()).unwrap_or(u64::MAX);
+            let time = u64::try_from(slot.counts.duration.as_micros()).unwrap_or(u64::MAX);
             sink.unsigned_of(&AGENT_SOURCE_TIME, name, time);
-            sink.unsigned_of(&AGENT_SOURCE_ERRORS, name, slot.errors);
-            sink.unsigned_of(&AGENT_SOURCE_FAILED, name, slot.failed);
-            sink.unsigned_of(&AGENT_SOURCE_CUT, name, slot.cut);
+            sink.unsigned_of(&AGENT_SOURCE_ERRORS, name, slot.counts.errors);
+            sink.unsigned_of(&AGENT_SOURCE_FAILED, name, slot.counts.failed);
+            sink.unsigned_of(&AGENT_SOURCE_CUT, name, slot.counts.cut);
         }
     }
 

@@ -168,25 +168,27 @@ fn problems(host: &Host) -> [Option<(Severity, Problem<'_>)>; 9] {
     let share = |value: Option<f64>, problem: fn(f64) -> Problem<'static>| {
         value.map(|value| (Severity::of_share(value), problem(value)))
     };
-    let disk = host.disk.as_ref();
+    let disk = host.disk.fullest.as_ref();
     [
         disk.filter(|disk| disk.stuck)
             .map(|disk| (Severity::Bad, Problem::Stuck(&disk.mount))),
         host.failed
             .map(|failed| (Severity::of_failed(failed), Problem::Failed(failed))),
         share(disk.and_then(|disk| disk.used), Problem::Disk),
-        share(host.memory_used(), Problem::Memory),
-        host.swap_used()
+        share(host.memory.used(), Problem::Memory),
+        host.memory
+            .swap_used()
             .map(|swap| (Severity::of_swap(swap), Problem::Swap(swap))),
-        host.load
-            .map(|load| (Severity::of_load(load, host.cpus), Problem::Load(load))),
-        host.pressure.map(|(resource, share)| {
+        host.tasks
+            .load
+            .map(|load| (Severity::of_load(load, host.cpu.count), Problem::Load(load))),
+        host.tasks.pressure.map(|(resource, share)| {
             let severity = Severity::of_pressure(share);
             (severity, Problem::Pressure(resource, share))
         }),
         host.temperature
             .map(|celsius| (Severity::of_temperature(celsius), Problem::Heat(celsius))),
-        share(host.cpu, Problem::Cpu),
+        share(host.cpu.busy, Problem::Cpu),
     ]
 }
 

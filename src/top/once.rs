@@ -168,18 +168,21 @@ fn cells(host: &Host, as_of: Instant, now: Instant) -> Vec<String> {
     ];
     cells.extend(
         [
-            host.cpu.map(percent),
-            host.memory_used().map(percent),
-            host.disk.as_ref().map(disk),
-            host.swap_used().map(percent),
-            host.load.map(load),
-            host.pressure.map(pressure),
-            host.received.map(size),
-            host.sent.map(size),
+            host.cpu.busy.map(percent),
+            host.memory.used().map(percent),
+            host.disk.fullest.as_ref().map(disk),
+            host.memory.swap_used().map(percent),
+            host.tasks.load.map(load),
+            host.tasks.pressure.map(pressure),
+            host.network.received.map(size),
+            host.network.sent.map(size),
             host.temperature.map(temperature),
             host.failed.map(whole),
             host.uptime.map(short_span),
-            host.agent.as_deref().map(|agent| clean(agent).into_owned()),
+            host.software
+                .agent
+                .as_deref()
+                .map(|agent| clean(agent).into_owned()),
         ]
         .map(or_none),
     );

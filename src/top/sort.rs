@@ -138,18 +138,18 @@ impl Column {
         }
         match self {
             Self::Name | Self::State | Self::Age | Self::Agent | Self::System => None,
-            Self::Cpu => host.cpu,
-            Self::Memory => host.memory_used(),
+            Self::Cpu => host.cpu.busy,
+            Self::Memory => host.memory.used(),
             // One that does not answer may be as full as they come.
-            Self::Disk => host.disk.as_ref().map(|disk| {
+            Self::Disk => host.disk.fullest.as_ref().map(|disk| {
                 let used = disk.used.unwrap_or(0.0);
                 if disk.stuck { f64::INFINITY } else { used }
             }),
-            Self::Swap => host.swap_used(),
-            Self::Load => host.load,
-            Self::Pressure => host.pressure.map(|(_, share)| share),
-            Self::Received => host.received,
-            Self::Sent => host.sent,
+            Self::Swap => host.memory.swap_used(),
+            Self::Load => host.tasks.load,
+            Self::Pressure => host.tasks.pressure.map(|(_, share)| share),
+            Self::Received => host.network.received,
+            Self::Sent => host.network.sent,
             Self::Temperature => host.temperature,
             #[expect(clippy::cast_precision_loss, reason = "a number of units")]
             Self::Failed => host.failed.map(|failed| failed as f64),
@@ -159,8 +159,8 @@ impl Column {
 
     fn text(self, host: &Host) -> Option<&str> {
         match self {
-            Self::Agent => host.agent.as_deref(),
-            Self::System => host.system.as_deref(),
+            Self::Agent => host.software.agent.as_deref(),
+            Self::System => host.software.system.as_deref(),
             _ => None,
         }
     }

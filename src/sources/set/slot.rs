@@ -17,28 +17,90 @@ pub(super) struct Slot {
     pub(super) every: u32,
     /// So many metrics samples come before the next with it.
     pub(super) wait: u32,
+    /// How often it was read, and how that went.
+    pub(super) counts: Counts,
+    /// How long it took to read.
+    durations: Durations,
+    last_error: Option<String>,
+    cut: CutValues,
+    fault: Fault,
+    /// The values that are left out, each reported once.
+    odd_values: OddValues,
+}
+
+/// What came of the readings of a source.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Counts {
+    /// Readings that gave values.
     samples: u64,
+    /// What could not be read: values, and readings as a whole.
     pub(super) errors: u64,
     /// Of these the readings that failed as a whole.
     pub(super) failed: u64,
-    last_error: Option<String>,
-    last_duration: Duration,
-    max_duration: Duration,
-    pub(super) total_duration: Duration,
     /// How many values there was no room for.
     pub(super) cut: u64,
-    /// How many of those were in the last metrics sample.
-    cut_now: u64,
+    /// The time that all of it took.
+    pub(super) duration: Duration,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Durations {
+    last: Duration,
+    max: Duration,
+}
+
+/// Values of the last metrics sample that there was no room for.
+#[derive(Debug, Default)]
+struct CutValues {
+    now: u64,
     /// True if that was reported.
-    told_cut: bool,
-    /// Why the last reading failed, if it did.
-    fault: Option<CollectError>,
-    /// True if `fault` changed since it was last reported.
+    told: bool,
+}
+
+impl CutValues {
+    /// Told once for as long as it goes on, however the number changes.
+    fn news(&mut self, name: &'static str) -> Option<Transition> {
+        let told = std::mem::replace(&mut self.told, self.now > 0);
+        let values = self.now;
+        (self.told && !told).then_some(Transition::Cut { name, values })
+    }
+}
+
+/// Whether the last reading failed as a whole.
+#[derive(Debug, Default)]
+struct Fault {
+    /// Why it failed, if it did.
+    error: Option<CollectError>,
+    /// True if `error` changed since it was last reported.
     changed: bool,
     /// True if the last report was a failure.
-    told_failed: bool,
-    /// The values that are left out, each reported once.
-    odd_values: OddValues,
+    told: bool,
+}
+
+impl Fault {
+    fn ends(&mut self) {
+        self.changed |= self.error.take().is_some();
+    }
+
+    fn begins(&mut self, error: CollectError) {
+        let known = self.error.as_ref();
+        self.changed |= known.is_none_or(|known| !known.same_cause(&error));
+        self.error = Some(error);
+    }
+
+    fn news(&mut self, name: &'static str) -> Option<Transition> {
+        if !std::mem::take(&mut self.changed) {
+            return None;
+        }
+        let told = std::mem::replace(&mut self.told, self.error.is_some());
+        match &self.error {
+            Some(error) => Some(Transition::Failed {
+                name,
+                error: error.to_string(),
+            }),
+            None => told.then_some(Transition::Recovered { name }),
+        }
+    }
 }
 
 /// Most left-out values of a source that are reported one by one. A file of another form has
@@ -109,19 +171,11 @@ impl Slot {
             source: None,
             every: 1,
             wait: 0,
-            samples: 0,
-            errors: 0,
-            failed: 0,
+            counts: Counts::default(),
+            durations: Durations::default(),
             last_error: None,
-            last_duration: Duration::ZERO,
-            max_duration: Duration::ZERO,
-            total_duration: Duration::ZERO,
-            cut: 0,
-            cut_now: 0,
-            told_cut: false,
-            fault: None,
-            changed: false,
-            told_failed: false,
+            cut: CutValues::default(),
+            fault: Fault::default(),
             odd_values: OddValues::default(),
         }
     }
@@ -151,11 +205,9 @@ impl Slot {
         }
         self.source = enabled.then(|| (self.definition.open)(context));
         self.wait = 0;
-        self.told_cut = false;
+        self.cut.told = false;
         // A failure of a disabled source is not reported any more.
-        self.fault = None;
-        self.changed = false;
-        self.told_failed = false;
+        self.fault = Fault::default();
         self.odd_values = OddValues::default();
         true
     }
@@ -176,15 +228,16 @@ impl Slot {
         let mut sink = Sink::new(purpose, grid, out);
         let result = source.collect(scratch, &mut sink);
         let mut left_out = sink.into_left_out();
-        self.last_duration = started.elapsed();
-        self.max_duration = self.max_duration.max(self.last_duration);
-        self.total_duration += self.last_duration;
+        let lasted = started.elapsed();
+        self.durations.last = lasted;
+        self.durations.max = self.durations.max.max(lasted);
+        self.counts.duration += lasted;
         let cut = out.cut() - cut;
-        self.cut += cut;
+        self.counts.cut += cut;
         if purpose == Purpose::Metrics {
-            self.cut_now = cut;
+            self.cut.now = cut;
         }
-        self.errors += left_out.count();
+        self.counts.errors += left_out.count();
         if left_out.count() > left_out.named().len() as u64 {
             self.odd_values.add_unnamed();
         }
@@ -194,16 +247,14 @@ impl Slot {
         }
         match result {
             Ok(()) => {
-                self.samples += 1;
-                self.changed |= self.fault.take().is_some();
+                self.counts.samples += 1;
+                self.fault.ends();
             }
             Err(error) => {
-                self.errors += 1;
-                self.failed += 1;
+                self.counts.errors += 1;
+                self.counts.failed += 1;
                 self.last_error = Some(error.to_string());
-                let known = self.fault.as_ref();
-                self.changed |= known.is_none_or(|known| !known.same_cause(&error));
-                self.fault = Some(error);
+                self.fault.begins(error);
             }
         }
     }
@@ -226,37 +277,15 @@ impl Slot {
                 gone: true,
             },
         });
-        let own = [self.fault_news(), self.cut_news()].into_iter().flatten();
+        let own = [self.fault.news(name), self.cut.news(name)]
+            .into_iter()
+            .flatten();
         own.chain(self.odd_values.news(name)).chain(asked)
     }
 
     /// Why this reading failed, if the last one did.
     pub(super) fn fault(&self) -> Option<String> {
-        self.fault.as_ref().map(ToString::to_string)
-    }
-
-    fn fault_news(&mut self) -> Option<Transition> {
-        let name = self.definition.name;
-        if !std::mem::take(&mut self.changed) {
-            return None;
-        }
-        let told_failed = std::mem::replace(&mut self.told_failed, self.fault.is_some());
-        match &self.fault {
-            Some(fault) => Some(Transition::Failed {
-                name,
-                error: fault.to_string(),
-            }),
-            None => told_failed.then_some(Transition::Recovered { name }),
-        }
-    }
-
-    /// Told once for as long as it goes on, however the number changes.
-    fn cut_news(&mut self) -> Option<Transition> {
-        let told = std::mem::replace(&mut self.told_cut, self.cut_now > 0);
-        (self.told_cut && !told).then_some(Transition::Cut {
-            name: self.definition.name,
-            values: self.cut_now,
-        })
+        self.fault.error.as_ref().map(ToString::to_string)
     }
 
     /// How it fares, where so much time is between two metrics messages.
@@ -266,14 +295,14 @@ impl Slot {
             description: self.definition.description,
             enabled: self.source.is_some(),
             interval: metrics.saturating_mul(self.every),
-            cut: self.cut,
-            samples: self.samples,
-            errors: self.errors,
+            cut: self.counts.cut,
+            samples: self.counts.samples,
+            errors: self.counts.errors,
             last_error: self.last_error.clone(),
             fault: self.fault(),
             lack: self.source.as_ref().and_then(|source| source.lack()),
-            last_duration: self.last_duration,
-            max_duration: self.max_duration,
+            last_duration: self.durations.last,
+            max_duration: self.durations.max,
         }
     }
 }

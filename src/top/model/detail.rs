@@ -16,12 +16,8 @@ pub struct Detail {
     pub cpu_modes: Vec<(&'static str, f64)>,
     /// Memory, where it is known.
     pub memory: Memory,
-    /// Averages over 1, 5 and 15 min.
-    pub load: [Option<f64>; 3],
-    /// Threads that run and that wait for a disk, and all.
-    pub threads: [Option<f64>; 3],
-    /// By resource.
-    pub pressure: BTreeMap<String, Pressure>,
+    /// What its tasks do.
+    pub tasks: Tasks,
     /// By device.
     pub disks: BTreeMap<String, Disk>,
     /// By mount.
@@ -49,6 +45,17 @@ pub const CPU_MODES: [(&str, &str); 8] = [
     ("steal", "cpu.steal.total"),
     ("idle", "cpu.idle.total"),
 ];
+
+/// How many tasks there are, and what they wait for.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Tasks {
+    /// Averages of those that run or wait, over 1, 5 and 15 min.
+    pub load: [Option<f64>; 3],
+    /// Threads that run and that wait for a disk, and all.
+    pub threads: [Option<f64>; 3],
+    /// Shares of time in which they waited, by resource.
+    pub pressure: BTreeMap<String, Pressure>,
+}
 
 /// Memory and swap, in kB.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -171,14 +178,14 @@ impl Detail {
     /// Sorts what is known of a host.
     pub(super) fn of(host: &Host, rates: Option<&Rates>) -> Self {
         let mut detail = Self::default();
-        if let Some(model) = &host.model {
+        if let Some(model) = &host.kept.model {
             detail.take_model(model);
         }
         detail
             .facts
             .extend(host.uptime.map(|uptime| ("Uptime", long_span(uptime))));
         detail.take_row(host);
-        for (name, value) in host.metrics.iter() {
+        for (name, value) in host.kept.metrics.iter() {
             detail.known = true;
             if let Some(number) = value.as_f64() {
                 let rate = || rates.and_then(|rates| rates.get(name));
@@ -196,10 +203,10 @@ impl Detail {
 
     /// What the table shows is shown here, too, whether or not there was room for the rest.
     fn take_row(&mut self, host: &Host) {
-        self.known |= host.cpu.is_some() || host.memory_available.is_some();
-        self.memory.available = host.memory_available;
-        self.memory.swap_free = host.swap_free;
-        self.load[0] = host.load;
+        self.known |= host.cpu.busy.is_some() || host.memory.available.is_some();
+        self.memory.available = host.memory.available;
+        self.memory.swap_free = host.memory.swap_free;
+        self.tasks.load[0] = host.tasks.load;
     }
 
     fn take_model(&mut self, model: &Grid) {
@@ -248,12 +255,12 @@ impl Detail {
             "mem.cached" => &mut self.memory.cached,
             "mem.dirty" => &mut self.memory.dirty,
             "mem.swap.free" => &mut self.memory.swap_free,
-            "load.1m" => &mut self.load[0],
-            "load.5m" => &mut self.load[1],
-            "load.15m" => &mut self.load[2],
-            "proc.running" => &mut self.threads[0],
-            "proc.blocked" => &mut self.threads[1],
-            "proc.threads" => &mut self.threads[2],
+            "load.1m" => &mut self.tasks.load[0],
+            "load.5m" => &mut self.tasks.load[1],
+            "load.15m" => &mut self.tasks.load[2],
+            "proc.running" => &mut self.tasks.threads[0],
+            "proc.blocked" => &mut self.tasks.threads[1],
+            "proc.threads" => &mut self.tasks.threads[2],
             _ => return,
         };
         *slot = Some(number);
@@ -296,7 +303,7 @@ impl Detail {
             "avg300" => 2,
             _ => return,
         };
-        let pressure = self.pressure.entry(resource.to_owned()).or_default();
+        let pressure = self.tasks.pressure.entry(resource.to_owned()).or_default();
         let shares = match which {
             "some" => &mut pressure.some,
             _ => &mut pressure.full,

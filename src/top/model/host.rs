@@ -27,6 +27,33 @@ pub type Pressure = (&'static str, f64);
 pub struct Host {
     /// Its name.
     pub name: Arc<str>,
+    /// Whether it reports.
+    pub presence: Presence,
+    /// Its CPUs.
+    pub cpu: Cpu,
+    /// Its memory.
+    pub memory: Memory,
+    /// Its file systems.
+    pub disk: Disk,
+    /// The hottest sensor, in °C.
+    pub temperature: Option<f64>,
+    /// Its tasks.
+    pub tasks: Tasks,
+    /// What its interfaces carry.
+    pub network: Network,
+    /// Seconds since boot, when it was last heard.
+    pub uptime: Option<f64>,
+    /// Units that have failed.
+    pub failed: Option<usize>,
+    /// What runs there.
+    pub software: Software,
+    /// What its messages say together, where there is room for that.
+    pub(super) kept: Kept,
+}
+
+/// When a host was heard, and what the collector says of it.
+#[derive(Debug)]
+pub struct Presence {
     /// When its metrics were last heard.
     pub heard: Option<Instant>,
     /// When its silence began: its last metrics, or the time when the collector could be heard
@@ -36,49 +63,133 @@ pub struct Host {
     pub(super) mentioned: Instant,
     /// What the collector says of it, where it does not report.
     pub told: Option<Told>,
-    /// Share of time that its CPUs were busy.
-    pub cpu: Option<f64>,
+}
+
+/// The file systems of a host.
+#[derive(Debug)]
+pub struct Disk {
+    /// The one that is worst off.
+    pub fullest: Option<Fullest>,
+    /// Whether its agent reads file systems and none was heard of yet, as far as is known.
+    known: FileSystems,
+}
+
+/// What the tasks of a host do.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tasks {
+    /// How many run or wait, over the last minute.
+    pub load: Option<f64>,
+    /// What they wait for most.
+    pub pressure: Option<Pressure>,
+}
+
+/// The CPUs of a host.
+#[derive(Debug, Default)]
+pub struct Cpu {
+    /// Share of time that they were busy, in percent.
+    pub busy: Option<f64>,
     /// The last of them.
     pub history: History,
-    /// How many CPUs.
-    pub cpus: Option<f64>,
-    /// kB.
-    pub memory_total: Option<f64>,
-    /// kB that could be had without swapping.
-    pub memory_available: Option<f64>,
-    /// kB of swap space.
+    /// How many there are.
+    pub count: Option<f64>,
+}
+
+/// The memory of a host, in kB.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Memory {
+    /// All of it.
+    pub total: Option<f64>,
+    /// What could be had without swapping.
+    pub available: Option<f64>,
+    /// Swap space.
     pub swap_total: Option<f64>,
-    /// kB of swap space that nothing uses.
+    /// Swap space that nothing uses.
     pub swap_free: Option<f64>,
-    /// The file system that is worst off.
-    pub disk: Option<Fullest>,
-    /// Whether its agent reads file systems and none was heard of yet, as far as is known.
-    file_systems: FileSystems,
-    /// The hottest sensor, in °C.
-    pub temperature: Option<f64>,
-    /// Over the last minute.
-    pub load: Option<f64>,
-    /// What its tasks wait for most.
-    pub pressure: Option<Pressure>,
-    /// Bytes received and sent in a second, over all interfaces but the loopback.
+}
+
+impl Memory {
+    /// The share of the memory that is in use, in percent.
+    #[must_use]
+    pub fn used(&self) -> Option<f64> {
+        share_used(self.total, self.available)
+    }
+
+    /// The share of the swap space that is in use, in percent.
+    #[must_use]
+    pub fn swap_used(&self) -> Option<f64> {
+        share_used(self.swap_total, self.swap_free)
+    }
+}
+
+/// Bytes a second over all interfaces but the loopback.
+#[derive(Debug, Default)]
+pub struct Network {
+    /// Received.
     pub received: Option<f64>,
-    /// The same, sent.
+    /// Sent.
     pub sent: Option<f64>,
-    /// Seconds since boot, when it was last heard.
-    pub uptime: Option<f64>,
-    /// Units that have failed.
-    pub failed: Option<usize>,
-    /// Its operating system.
+    rates: Rates,
+}
+
+impl Network {
+    fn take(&mut self, now: Instant, grid: &Grid) {
+        if !grid.iter().any(|(name, _)| is_received(name)) {
+            return;
+        }
+        self.rates.take(now, grid, |name| {
+            (is_received(name) || is_sent(name)) && !name.ends_with("[lo]")
+        });
+        self.received = self.rates.sum(is_received);
+        self.sent = self.rates.sum(is_sent);
+    }
+}
+
+/// What runs on a host.
+#[derive(Debug, Default)]
+pub struct Software {
+    /// The operating system.
     pub system: Option<Box<str>>,
-    /// Its agent's version.
+    /// The agent's version.
     pub agent: Option<Box<str>>,
-    traffic: Rates,
-    /// What its messages say together, where there is room for that.
+}
+
+/// Messages of a host, as far as there is room for them.
+#[derive(Debug, Default)]
+pub(super) struct Kept {
+    /// What they say together.
     pub(super) metrics: LatestMetrics,
-    /// What they said of the same before, for rates; where there is room for that, too.
+    /// What they said of the same before, for rates.
     pub(super) before: LatestMetrics,
     pub(super) model: Option<Arc<Grid>>,
     model_hash: u64,
+}
+
+impl Kept {
+    /// Keeps a message whole, with what it replaces where there is room for that, too, or
+    /// nothing at all.
+    pub(super) fn take(&mut self, now: Instant, grid: Grid, bytes: usize, room: Room) {
+        if room == Room::None {
+            self.metrics = LatestMetrics::default();
+            self.before = LatestMetrics::default();
+            return;
+        }
+        let families = FamilySet::of(&grid);
+        if room == Room::Both {
+            for (part, replaced) in self.metrics.replaced_by(families) {
+                self.before.take_part(part, replaced);
+            }
+            self.before.expire(now);
+        } else {
+            self.before = LatestMetrics::default();
+        }
+        self.metrics.take(now, Arc::new(grid), families, bytes);
+        self.metrics.expire(now);
+    }
+
+    /// How many bytes the metrics take.
+    pub(super) fn bytes(&self) -> usize {
+        self.metrics.bytes() + self.before.bytes()
+    }
 }
 
 /// What the collector says of a host that does not report.
@@ -132,40 +243,32 @@ impl Host {
     pub(super) fn new(name: Arc<str>, now: Instant) -> Self {
         Self {
             name,
-            heard: None,
-            quiet_since: now,
-            mentioned: now,
-            told: None,
-            cpu: None,
-            history: History::default(),
-            cpus: None,
-            memory_total: None,
-            memory_available: None,
-            swap_total: None,
-            swap_free: None,
-            disk: None,
-            file_systems: FileSystems::Unknown,
+            presence: Presence {
+                heard: None,
+                quiet_since: now,
+                mentioned: now,
+                told: None,
+            },
+            cpu: Cpu::default(),
+            memory: Memory::default(),
+            disk: Disk {
+                fullest: None,
+                known: FileSystems::Unknown,
+            },
             temperature: None,
-            load: None,
-            pressure: None,
-            received: None,
-            sent: None,
+            tasks: Tasks::default(),
+            network: Network::default(),
             uptime: None,
             failed: None,
-            system: None,
-            agent: None,
-            traffic: Rates::default(),
-            metrics: LatestMetrics::default(),
-            before: LatestMetrics::default(),
-            model: None,
-            model_hash: 0,
+            software: Software::default(),
+            kept: Kept::default(),
         }
     }
 
     /// Returns true if it is present, by what was known at that time.
     #[must_use]
     pub fn state(&self, as_of: Instant) -> State {
-        match (&self.told, self.heard) {
+        match (&self.presence.told, self.presence.heard) {
             (Some(told), _) if told.gone => State::Gone,
             (Some(_), _) => State::Expected,
             (None, None) => State::Waiting,
@@ -175,146 +278,104 @@ impl Host {
     }
 
     fn is_quiet(&self, as_of: Instant) -> bool {
-        as_of.saturating_duration_since(self.quiet_since) >= SILENT_AFTER
+        as_of.saturating_duration_since(self.presence.quiet_since) >= SILENT_AFTER
     }
 
     /// Since its last metrics, or since the collector saw it last.
     #[must_use]
     pub fn age(&self, now: Instant) -> Option<Duration> {
-        match &self.told {
+        match &self.presence.told {
             Some(told) => Some(told.ago + now.saturating_duration_since(told.at)),
-            None => Some(now.saturating_duration_since(self.heard?)),
+            None => Some(now.saturating_duration_since(self.presence.heard?)),
         }
-    }
-
-    /// The share of its swap space that is in use, in percent.
-    #[must_use]
-    pub fn swap_used(&self) -> Option<f64> {
-        share_used(self.swap_total, self.swap_free)
-    }
-
-    /// The share of its memory that is in use, in percent.
-    #[must_use]
-    pub fn memory_used(&self) -> Option<f64> {
-        share_used(self.memory_total, self.memory_available)
     }
 
     /// Takes a model; the same one again is not read again. Whether it is another.
     pub(super) fn take_model(&mut self, now: Instant, json: &[u8]) -> Result<bool, Malformed> {
-        self.mentioned = now;
+        self.presence.mentioned = now;
         let mut hasher = DefaultHasher::new();
         json.hash(&mut hasher);
         let hash = hasher.finish();
-        if self.model.is_some() && hash == self.model_hash {
+        if self.kept.model.is_some() && hash == self.kept.model_hash {
             return Ok(false);
         }
         let grid = Grid::parse(json, GridKind::Model)?;
-        self.model_hash = hash;
-        self.memory_total = number(&grid, "mem.total");
-        self.swap_total = number(&grid, "mem.swap.total");
-        self.cpus = number(&grid, "host.cpus");
+        self.kept.model_hash = hash;
+        self.memory.total = number(&grid, "mem.total");
+        self.memory.swap_total = number(&grid, "mem.swap.total");
+        self.cpu.count = number(&grid, "host.cpus");
         self.uptime = self.uptime.or_else(|| number(&grid, "sys.uptime"));
-        self.system = text(&grid, "host.os");
-        self.agent = text(&grid, "agent.version");
-        if self.heard.is_none() {
+        self.software.system = text(&grid, "host.os");
+        self.software.agent = text(&grid, "agent.version");
+        if self.presence.heard.is_none() {
             // Some say here what metrics say, too.
             self.take_row(&grid);
         }
-        self.model = Some(Arc::new(grid));
+        self.kept.model = Some(Arc::new(grid));
         Ok(true)
     }
 
     /// Takes metrics; what a message does not say stays as it was.
     pub(super) fn take_metrics(&mut self, now: Instant, grid: &Grid) {
-        if self.heard.is_some() && self.is_quiet(now) {
-            self.history.gap();
+        if self.presence.heard.is_some() && self.is_quiet(now) {
+            self.cpu.history.gap();
         }
-        self.heard = Some(now);
-        self.quiet_since = now;
-        self.mentioned = now;
-        self.told = None;
+        self.presence.heard = Some(now);
+        self.presence.quiet_since = now;
+        self.presence.mentioned = now;
+        self.presence.told = None;
         self.take_row(grid);
         if let Some(cpu) = number(grid, "cpu.percent") {
-            self.history.push(cpu);
+            self.cpu.history.push(cpu);
         }
-        if grid.iter().any(|(name, _)| is_received(name)) {
-            self.traffic.take(now, grid, |name| {
-                (is_received(name) || is_sent(name)) && !name.ends_with("[lo]")
-            });
-            self.received = self.traffic.sum(is_received);
-            self.sent = self.traffic.sum(is_sent);
-        }
+        self.network.take(now, grid);
     }
 
     fn take_row(&mut self, grid: &Grid) {
         let is = |slot: &mut Option<f64>, name: &str| *slot = number(grid, name).or(*slot);
-        is(&mut self.cpu, "cpu.percent");
-        is(&mut self.memory_available, "mem.avail");
-        is(&mut self.swap_free, "mem.swap.free");
-        is(&mut self.load, "load.1m");
+        is(&mut self.cpu.busy, "cpu.percent");
+        is(&mut self.memory.available, "mem.avail");
+        is(&mut self.memory.swap_free, "mem.swap.free");
+        is(&mut self.tasks.load, "load.1m");
         is(&mut self.uptime, "sys.uptime");
-        self.pressure = pressure(grid).or(self.pressure);
+        self.tasks.pressure = pressure(grid).or(self.tasks.pressure);
         self.failed = failed(grid).or(self.failed);
         self.temperature = temperature(grid).or(self.temperature);
         if grid.iter().any(|(name, _)| name.starts_with("fs.")) {
-            self.disk = fullest(grid);
-            self.file_systems = FileSystems::Heard;
-        } else if self.file_systems == FileSystems::Unknown
+            self.disk.fullest = fullest(grid);
+            self.disk.known = FileSystems::Heard;
+        } else if self.disk.known == FileSystems::Unknown
             && let Some(false) = reads_file_systems(grid)
         {
-            self.file_systems = FileSystems::NotRead;
+            self.disk.known = FileSystems::NotRead;
         }
     }
 
     /// Whether file systems are still to come: they are read less often than what else it says.
     #[must_use]
     pub fn owes_file_systems(&self) -> bool {
-        self.told.is_none() && self.agent.is_some() && self.file_systems == FileSystems::Unknown
-    }
-
-    /// Keeps a message whole, with what it replaces where there is room for that, too, or
-    /// nothing at all.
-    pub(super) fn keep(&mut self, now: Instant, grid: Grid, bytes: usize, room: Room) {
-        if room == Room::None {
-            self.metrics = LatestMetrics::default();
-            self.before = LatestMetrics::default();
-            return;
-        }
-        let families = FamilySet::of(&grid);
-        if room == Room::Both {
-            for (part, replaced) in self.metrics.replaced_by(families) {
-                self.before.take_part(part, replaced);
-            }
-            self.before.expire(now);
-        } else {
-            self.before = LatestMetrics::default();
-        }
-        self.metrics.take(now, Arc::new(grid), families, bytes);
-        self.metrics.expire(now);
-    }
-
-    /// What is kept of its messages takes so many bytes.
-    pub(super) fn kept_bytes(&self) -> usize {
-        self.metrics.bytes() + self.before.bytes()
+        self.presence.told.is_none()
+            && self.software.agent.is_some()
+            && self.disk.known == FileSystems::Unknown
     }
 
     /// Takes what the collector says of it. `wall` is now, in seconds since 1970.
     pub(super) fn take_state(&mut self, now: Instant, wall: f64, said: &StateGrid) {
-        self.mentioned = now;
+        self.presence.mentioned = now;
         let gone = match said.state {
             HostState::Gone => true,
             HostState::Expected => false,
             HostState::Reporting | HostState::Forgotten => {
-                self.told = None;
+                self.presence.told = None;
                 return;
             }
         };
-        if self.system.is_none() {
-            self.system.clone_from(&said.os);
+        if self.software.system.is_none() {
+            self.software.system.clone_from(&said.os);
         }
         // The clocks of two hosts may differ, and a peer may say anything.
         let ago = Duration::try_from_secs_f64((wall - said.last_seen).max(0.0));
-        self.told = Some(Told {
+        self.presence.told = Some(Told {
             gone,
             last_seen: said.last_seen,
             since: said.since,

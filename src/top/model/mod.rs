@@ -149,7 +149,7 @@ impl Fleet {
             return Ok(());
         };
         host.take_metrics(now, &grid);
-        let kept_before = host.kept_bytes();
+        let kept_before = host.kept.bytes();
         let watched = self
             .watched
             .as_mut()
@@ -165,8 +165,8 @@ impl Fleet {
             watched.rates.take(now, &grid, |_| true);
         }
         let bytes = grid_bytes(&grid, json.len());
-        host.keep(now, grid, bytes, room);
-        self.kept_bytes = self.kept_bytes - kept_before + host.kept_bytes();
+        host.kept.take(now, grid, bytes, room);
+        self.kept_bytes = self.kept_bytes - kept_before + host.kept.bytes();
         self.version += 1;
         Ok(())
     }
@@ -190,7 +190,7 @@ impl Fleet {
         self.version += 1;
         if said.state == HostState::Forgotten {
             if let Some(host) = self.hosts.remove(name) {
-                self.kept_bytes -= host.kept_bytes();
+                self.kept_bytes -= host.kept.bytes();
             }
             return Ok(());
         }
@@ -213,8 +213,8 @@ impl Fleet {
     pub fn hear(&mut self, now: Instant) {
         if self.is_stale(now) {
             for host in self.hosts.values_mut() {
-                host.quiet_since = now;
-                host.mentioned = now;
+                host.presence.quiet_since = now;
+                host.presence.mentioned = now;
             }
         }
         self.word = Some(now);
@@ -256,7 +256,7 @@ impl Fleet {
                 name: Arc::clone(name),
                 rates: hosts
                     .get(name)
-                    .map(|host| Rates::between(&host.before, &host.metrics))
+                    .map(|host| Rates::between(&host.kept.before, &host.kept.metrics))
                     .unwrap_or_default(),
             });
         }
@@ -268,9 +268,9 @@ impl Fleet {
         let before = self.hosts.len();
         let kept = &mut self.kept_bytes;
         self.hosts.retain(|_, host| {
-            let keep = now.saturating_duration_since(host.mentioned) < FORGET_AFTER;
+            let keep = now.saturating_duration_since(host.presence.mentioned) < FORGET_AFTER;
             if !keep {
-                *kept -= host.kept_bytes();
+                *kept -= host.kept.bytes();
             }
             keep
         });

@@ -46,7 +46,7 @@ fn a_row_is_what_the_messages_say_together() {
     );
     let host = world.host("web1");
     assert_eq!(host.state(world.now), State::Waiting);
-    assert_eq!((host.uptime, host.memory_used()), (Some(50.0), None));
+    assert_eq!((host.uptime, host.memory.used()), (Some(50.0), None));
     world.metrics(
         "web1",
         r#"{"cpu.percent":42.5,"mem.avail":250,"load.1m":1.5,"sys.uptime":60,
@@ -64,13 +64,16 @@ fn a_row_is_what_the_messages_say_together() {
     );
     let host = world.host("web1");
     assert_eq!(host.state(world.now), State::Reporting);
-    assert_eq!(host.cpu, Some(50.0));
-    assert_eq!(host.memory_used(), Some(75.0));
-    assert_eq!((host.load, host.cpus), (Some(1.5), Some(4.0)));
-    assert_eq!(host.pressure, Some(("io", 7.5)));
-    assert_eq!((host.received, host.sent), (Some(1000.0), Some(2.0)));
+    assert_eq!(host.cpu.busy, Some(50.0));
+    assert_eq!(host.memory.used(), Some(75.0));
+    assert_eq!((host.tasks.load, host.cpu.count), (Some(1.5), Some(4.0)));
+    assert_eq!(host.tasks.pressure, Some(("io", 7.5)));
+    assert_eq!(
+        (host.network.received, host.network.sent),
+        (Some(1000.0), Some(2.0))
+    );
     assert_eq!((host.uptime, host.failed), (Some(65.0), Some(1)));
-    let newest: Vec<_> = host.history.newest(2).collect();
+    let newest: Vec<_> = host.cpu.history.newest(2).collect();
     assert_eq!(newest, [Some(43), Some(50)]);
     // Its manager tells of units, and of none that failed.
     world.metrics("web1", r#"{"systemd.jobs":0}"#);
@@ -95,7 +98,7 @@ fn silence_is_seen_and_forgotten_in_the_end() {
     };
     assert_eq!(counts, expected);
     world.metrics("a", r#"{"cpu.percent":2}"#);
-    let newest: Vec<_> = world.host("a").history.newest(3).collect();
+    let newest: Vec<_> = world.host("a").cpu.history.newest(3).collect();
     assert_eq!(newest, [Some(1), None, Some(2)]);
     world.pass(FORGET_AFTER.saturating_sub(SECOND));
     assert_eq!(world.fleet.counts(world.now).all(), 1);
@@ -129,7 +132,7 @@ fn the_collector_tells_who_is_gone_and_since_when() {
     let host = world.host("a");
     assert_eq!(host.state(world.now), State::Gone);
     assert_eq!(host.age(world.now), Some(3601 * SECOND));
-    assert_eq!(host.system.as_deref(), Some("Debian"));
+    assert_eq!(host.software.system.as_deref(), Some("Debian"));
     assert_eq!(world.host("b").state(world.now), State::Expected);
     assert_eq!(world.host("d").age(world.now), Some(SECOND));
     // Who reports has said so, or will.
@@ -198,9 +201,9 @@ fn who_is_looked_at_from_now_on_has_rates_at_once() {
     let detail = world.fleet.detail("a").unwrap();
     assert_eq!(detail.disks["sda"].reads, Some(6.0));
     assert_eq!(detail.units["a.service"].cpu, Some(40.0));
-    let kept = world.host("a").kept_bytes();
+    let kept = world.host("a").kept.bytes();
     assert_eq!(world.fleet.kept_bytes, kept);
-    assert!(kept > world.host("a").metrics.bytes());
+    assert!(kept > world.host("a").kept.metrics.bytes());
 }
 
 #[test]
@@ -212,13 +215,16 @@ fn a_model_that_says_what_metrics_say_is_shown_until_they_come() {
     );
     let host = world.host("a");
     assert_eq!(host.state(world.now), State::Waiting);
-    assert_eq!((host.cpu, host.memory_used()), (Some(12.5), Some(75.0)));
+    assert_eq!(
+        (host.cpu.busy, host.memory.used()),
+        (Some(12.5), Some(75.0))
+    );
     let detail = world.fleet.detail("a").unwrap();
     assert!(detail.known);
     assert_eq!(detail.memory.cached, Some(100.0));
     world.metrics("a", r#"{"mem.avail":500}"#);
     world.model("a", r#"{"mem.total":1000,"mem.avail":1}"#);
-    assert_eq!(world.host("a").memory_used(), Some(50.0));
+    assert_eq!(world.host("a").memory.used(), Some(50.0));
     assert_eq!(
         world.fleet.detail("a").unwrap().memory.available,
         Some(500.0)
@@ -249,14 +255,14 @@ fn where_there_is_no_room_a_row_is_still_a_row() {
     world.metrics("a", r#"{"cpu.percent":1}"#);
     world.fleet.kept_bytes += MAX_KEPT_BYTES;
     world.metrics("b", r#"{"cpu.percent":2}"#);
-    assert_eq!(world.host("b").cpu, Some(2.0));
-    assert!(world.host("b").metrics.parts().is_empty());
-    assert!(!world.host("a").metrics.parts().is_empty());
+    assert_eq!(world.host("b").cpu.busy, Some(2.0));
+    assert!(world.host("b").kept.metrics.parts().is_empty());
+    assert!(!world.host("a").kept.metrics.parts().is_empty());
     assert!(world.fleet.detail("b").unwrap().known);
     // Who is looked at is kept whatever the others take.
     world.fleet.watch(Some(&"b".into()));
     world.metrics("b", r#"{"load.1m":2}"#);
-    assert_eq!(world.fleet.detail("b").unwrap().load[0], Some(2.0));
+    assert_eq!(world.fleet.detail("b").unwrap().tasks.load[0], Some(2.0));
 }
 
 #[test]
@@ -268,7 +274,7 @@ fn a_model_that_stays_the_same_changes_nothing() {
     assert_eq!(world.fleet.version(), version);
     world.model("a", r#"{"mem.total":2}"#);
     assert!(world.fleet.version() > version);
-    assert_eq!(world.host("a").memory_total, Some(2.0));
+    assert_eq!(world.host("a").memory.total, Some(2.0));
 }
 
 #[test]
@@ -326,9 +332,9 @@ fn a_host_in_detail() {
         detail.cpu_modes,
         [("user", 10.0), ("system", 5.0), ("idle", 85.0)]
     );
-    assert_eq!(detail.load, [Some(0.5), Some(0.25), Some(0.125)]);
-    assert_eq!(detail.pressure["io"].some[0], Some(1.5));
-    assert_eq!(detail.pressure["io"].full[2], Some(0.5));
+    assert_eq!(detail.tasks.load, [Some(0.5), Some(0.25), Some(0.125)]);
+    assert_eq!(detail.tasks.pressure["io"].some[0], Some(1.5));
+    assert_eq!(detail.tasks.pressure["io"].full[2], Some(0.5));
     let disk = detail.disks["sda"];
     assert_eq!((disk.read, disk.busy), (Some(1024.0), Some(50.0)));
     let root = detail.filesystems["/"];

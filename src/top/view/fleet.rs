@@ -293,28 +293,29 @@ fn cell(
         }
         Column::Age => Line::from(age(host, scene)),
         Column::Cpu => {
-            let mut spans = share(host.cpu, layout.bar, paint);
+            let mut spans = share(host.cpu.busy, layout.bar, paint);
             if layout.history > 0 {
                 spans.push(Span::raw(" "));
                 spans.push(history(host, layout.history, paint));
             }
             Line::from(spans)
         }
-        Column::Memory => Line::from(share(host.memory_used(), layout.bar, paint)),
+        Column::Memory => Line::from(share(host.memory.used(), layout.bar, paint)),
         Column::Disk => disk(host, layout.mount, paint),
-        Column::Swap => told(host.swap_used(), percent, Severity::of_swap),
+        Column::Swap => told(host.memory.swap_used(), percent, Severity::of_swap),
         Column::Load => {
-            let severity = host
-                .load
-                .map_or(Severity::Good, |load| Severity::of_load(load, host.cpus));
+            let severity = host.tasks.load.map_or(Severity::Good, |load| {
+                Severity::of_load(load, host.cpu.count)
+            });
             Line::from(Span::styled(
-                or_none(host.load.map(load)),
+                or_none(host.tasks.load.map(load)),
                 paint.text(severity),
             ))
         }
         Column::Pressure => {
             let (text, severity) =
-                host.pressure
+                host.tasks
+                    .pressure
                     .map_or((NONE.to_owned(), Severity::Good), |told| {
                         let (resource, share) = told;
                         // Below that it is noise.
@@ -326,8 +327,8 @@ fn cell(
                     });
             Line::from(Span::styled(fitted(&text, columns), paint.text(severity)))
         }
-        Column::Received => told(host.received, size, plain),
-        Column::Sent => told(host.sent, size, plain),
+        Column::Received => told(host.network.received, size, plain),
+        Column::Sent => told(host.network.sent, size, plain),
         Column::Temperature => told(host.temperature, temperature, Severity::of_temperature),
         Column::Failed => {
             let severity = host.failed.map_or(Severity::Good, Severity::of_failed);
@@ -335,8 +336,8 @@ fn cell(
             Line::from(Span::styled(text, paint.text(severity)))
         }
         Column::Uptime => told(host.uptime, short_span, plain),
-        Column::Agent => text(host.agent.as_deref()),
-        Column::System => text(host.system.as_deref()),
+        Column::Agent => text(host.software.agent.as_deref()),
+        Column::System => text(host.software.system.as_deref()),
     }
 }
 
@@ -360,7 +361,7 @@ fn share(value: Option<f64>, bar: u16, paint: Paint) -> Vec<Span<'static>> {
 
 /// The fullest file system, or one that does not answer.
 fn disk(host: &Host, mount: u16, paint: Paint) -> Line<'static> {
-    let (text, severity) = match &host.disk {
+    let (text, severity) = match &host.disk.fullest {
         None => (NONE.to_owned(), Severity::Good),
         Some(disk) if disk.stuck => ("stuck".to_owned(), Severity::Bad),
         Some(disk) => disk.used.map_or((NONE.to_owned(), Severity::Good), |used| {
@@ -369,7 +370,7 @@ fn disk(host: &Host, mount: u16, paint: Paint) -> Line<'static> {
     };
     let gap = " ".repeat(5_usize.saturating_sub(text.len()));
     let mut spans = vec![Span::raw(gap), Span::styled(text, paint.text(severity))];
-    if let Some(disk) = host.disk.as_ref().filter(|_| mount > 0) {
+    if let Some(disk) = host.disk.fullest.as_ref().filter(|_| mount > 0) {
         let name = fitted(&clean(&disk.mount), mount);
         spans.push(Span::raw(format!(" {name}")));
     }
@@ -384,6 +385,7 @@ fn history(host: &Host, columns: u16, paint: Paint) -> Span<'static> {
         paint.theme.ornament()
     };
     let sparks: String = host
+        .cpu
         .history
         .newest(columns.into())
         .map(|sample| sample.map_or(' ', |sample| paint.theme.spark(sample)))

@@ -115,9 +115,9 @@ impl Writer {
             blocks: Vec::new(),
         };
         writer.facts(detail);
-        match &host.told {
+        match &host.presence.told {
             Some(told) => writer.absence(told, detail, host, scene),
-            None if host.heard.is_none() => {
+            None if host.presence.heard.is_none() => {
                 writer.sentence("Its metrics come with its next message.");
             }
             None => {}
@@ -160,7 +160,7 @@ impl Writer {
             }
         }
         self.line(Vec::new());
-        if host.heard.is_some() {
+        if host.presence.heard.is_some() {
             self.sentence("Below is what it said last.");
             return;
         }
@@ -300,9 +300,10 @@ impl Writer {
     fn cpu(&mut self, detail: &Detail, host: &Host) {
         self.section("CPU");
         let mut line = vec![padded("in use", 10)];
-        line.extend(self.bar(host.cpu, Severity::of_share));
+        line.extend(self.bar(host.cpu.busy, Severity::of_share));
         self.line(line);
         let samples: Vec<_> = host
+            .cpu
             .history
             .newest(self.columns.into())
             .skip_while(Option::is_none)
@@ -318,17 +319,24 @@ impl Writer {
             .collect();
         self.named(modes);
         let mut pairs = Vec::new();
-        let loads: Vec<_> = detail.load.iter().flatten().map(|one| load(*one)).collect();
+        let loads: Vec<_> = detail
+            .tasks
+            .load
+            .iter()
+            .flatten()
+            .map(|one| load(*one))
+            .collect();
         if !loads.is_empty() {
-            let severity =
-                detail.load[0].map_or(Severity::Good, |load| Severity::of_load(load, host.cpus));
+            let severity = detail.tasks.load[0].map_or(Severity::Good, |load| {
+                Severity::of_load(load, host.cpu.count)
+            });
             pairs.push((
                 "load".to_owned(),
                 (loads.join(" "), self.theme.text(severity)),
             ));
         }
         let names = ["running", "waiting for a disk", "threads"];
-        for (name, value) in names.iter().zip(detail.threads) {
+        for (name, value) in names.iter().zip(detail.tasks.threads) {
             if let Some(value) = value {
                 pairs.push(((*name).to_owned(), (count(value), Style::new())));
             }

@@ -263,8 +263,8 @@ fn totals(pen: &mut Pen<'_>, scene: &Scene<'_>) {
         let values = here.iter().filter_map(|host| value(host));
         values.reduce(|sum, value| sum + value)
     };
-    let cpus = sum(|host| host.cpus.filter(|_| host.cpu.is_some()));
-    let busy = sum(|host| Some(host.cpu? / 100.0 * host.cpus?));
+    let cpus = sum(|host| host.cpu.count.filter(|_| host.cpu.busy.is_some()));
+    let busy = sum(|host| Some(host.cpu.busy? / 100.0 * host.cpu.count?));
     let old = scene.last_word().filter(|_| scene.is_stale());
     let mut separate = false;
     if let Some(word) = old {
@@ -291,10 +291,11 @@ fn totals(pen: &mut Pen<'_>, scene: &Scene<'_>) {
         );
     }
     let all = sum(|host| {
-        host.memory_total
-            .filter(|_| host.memory_available.is_some())
+        host.memory
+            .total
+            .filter(|_| host.memory.available.is_some())
     });
-    let used = sum(|host| Some(host.memory_total? - host.memory_available?));
+    let used = sum(|host| Some(host.memory.total? - host.memory.available?));
     if let (Some(used), Some(all)) = (used, all) {
         let text = format!("{} of {}", size(used * 1024.0), size(all * 1024.0));
         put(
@@ -307,7 +308,10 @@ fn totals(pen: &mut Pen<'_>, scene: &Scene<'_>) {
     if failed > 0 {
         put("failed units", failed.to_string(), Severity::Bad);
     }
-    let rates = [sum(|host| host.received), sum(|host| host.sent)];
+    let rates = [
+        sum(|host| host.network.received),
+        sum(|host| host.network.sent),
+    ];
     if let [Some(received), Some(sent)] = rates {
         let text = format!("{} in, {} out a second", size(received), size(sent));
         put("network", text, Severity::Good);

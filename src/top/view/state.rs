@@ -97,9 +97,9 @@ pub(super) fn absence(host: &Host, scene: &Scene<'_>, columns: u16) -> Option<St
         State::Silent => ("last heard", ""),
         State::Gone => ("last seen", ""),
     };
-    let values = [("CPU", host.cpu), ("memory", host.memory_used())];
+    let values = [("CPU", host.cpu.busy), ("memory", host.memory.used())];
     let values = values.map(|(name, share)| {
-        let share = share.filter(|_| host.heard.is_some());
+        let share = share.filter(|_| host.presence.heard.is_some());
         share.map(|share| format!(", {name} {}", percent(share)))
     });
     let values: Vec<_> = values.into_iter().flatten().collect();

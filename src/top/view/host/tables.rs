@@ -23,7 +23,7 @@ impl Writer {
     }
 
     pub(super) fn pressure(&mut self, detail: &Detail) {
-        if detail.pressure.is_empty() {
+        if detail.tasks.pressure.is_empty() {
             return;
         }
         self.section("Pressure: share of time in which tasks waited");
@@ -38,7 +38,7 @@ impl Writer {
                 ("5min", Right),
             ],
         );
-        for (resource, pressure) in &detail.pressure {
+        for (resource, pressure) in &detail.tasks.pressure {
             let mut row = vec![name(resource)];
             for share in pressure.some.into_iter().chain(pressure.full) {
                 let text = share.map_or(NONE.to_owned(), |share| format!("{share:.1}%"));
