@@ -1,14 +1,15 @@
 //! A pager for what may be longer than a screen, as systemctl has one (systemd(1),
-//! "Environment").
+//! "Environment"), and the options of a command that shows a list in it.
 
 use std::io::{self, Write as _};
 use std::process::{Child, Command, Stdio};
 
+use clap::Args;
 use tokio::runtime::{Builder, Handle};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::locale;
-use super::terminal::{boolean, emit, environment};
+use super::terminal::{boolean, dumb, emit, environment, on_terminal, width};
 
 /// Pagers to try where the environment names none that can be started, as systemd does.
 const PAGERS: [&str; 3] = ["pager", "less", "more"];
@@ -16,6 +17,38 @@ const PAGERS: [&str; 3] = ["pager", "less", "more"];
 /// less's options: quit if it fits on a screen, pass colours on, chop long lines, show on
 /// scrolling what changed, leave the text there, end at Ctrl-C. systemd's own choice.
 const LESS: &str = "FRSXMK";
+
+/// How a list is shown.
+#[derive(Debug, Args)]
+pub struct ListOptions {
+    /// As JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Show all columns and whole names, also where they are wider than the terminal.
+    #[arg(long, short = 'l')]
+    pub full: bool,
+    /// Do not pipe output into a pager.
+    #[arg(long)]
+    pub no_pager: bool,
+}
+
+impl ListOptions {
+    /// Shows a table, which is made for so many columns or for any number: in a pager if there is
+    /// somebody to read it.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`show`].
+    pub fn show_table(&self, table: impl FnOnce(Option<usize>) -> String) -> io::Result<()> {
+        let on_terminal = on_terminal();
+        let table = table((on_terminal && !self.full).then(width));
+        if on_terminal && !self.no_pager && !dumb(environment) {
+            show(&table)
+        } else {
+            emit(&table).map(drop)
+        }
+    }
+}
 
 /// Shows text in the pager that `SYSTEMD_PAGER` or `PAGER` names (empty or `cat`: none), or in a
 /// common one; prints it if none can be started.

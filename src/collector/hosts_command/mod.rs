@@ -11,7 +11,8 @@ use thiserror::Error;
 use tokio::time::timeout;
 
 use crate::base::exit::EXIT_UNAVAILABLE;
-use crate::base::{pager, terminal, text};
+use crate::base::pager::ListOptions;
+use crate::base::{terminal, text};
 use crate::collector::bus::proxy::RunningSource;
 use crate::dbus::find::{self, FindError};
 use crate::dbus::{Bus, BusError};
@@ -31,10 +32,6 @@ const SHELL_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Which hosts to show, and how.
 #[derive(Debug, Args)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is a switch of the command line"
-)]
 #[command(
     disable_help_subcommand = true,
     override_usage = "metrics-collector hosts [OPTIONS] [PATTERN]...\n       \
@@ -44,15 +41,8 @@ pub struct Arguments {
     /// Only hosts that do not report: gone, or expected since the collector was restarted.
     #[arg(long)]
     gone: bool,
-    /// As JSON.
-    #[arg(long)]
-    json: bool,
-    /// Show all columns and whole names, also where they are wider than the terminal.
-    #[arg(long, short = 'l')]
-    full: bool,
-    /// Do not pipe output into a pager.
-    #[arg(long)]
-    no_pager: bool,
+    #[command(flatten)]
+    list: ListOptions,
     /// The message bus that the collector is on: system, session or an address.
     #[arg(long, value_name = "BUS", default_value = "system", global = true)]
     bus: String,
@@ -79,7 +69,12 @@ impl Arguments {
         let Some(Command::Forget { names }) = &self.command else {
             return Ok(None);
         };
-        if self.gone || self.json || self.full || self.no_pager {
+        let ListOptions {
+            json,
+            full,
+            no_pager,
+        } = self.list;
+        if self.gone || json || full || no_pager {
             return Err(Failure::Mixed);
         }
         Ok(Some(names))
@@ -250,7 +245,7 @@ fn show(arguments: &Arguments, patterns: &[Pattern], hosts: Vec<Host>) -> Result
     }
     let shown = |host: &Host| !arguments.gone || host.state != "reporting";
     let table = Table(hosts.into_iter().filter(shown).collect());
-    if arguments.json {
+    if arguments.list.json {
         terminal::emit(&table.json())?;
         return Ok(());
     }
@@ -262,15 +257,7 @@ fn show(arguments: &Arguments, patterns: &[Pattern], hosts: Vec<Host>) -> Result
         })?;
         return Ok(());
     }
-    let on_terminal = terminal::on_terminal();
-    let columns = (on_terminal && !arguments.full).then(terminal::width);
-    let text = table.text(columns);
-    if on_terminal && !arguments.no_pager && !terminal::dumb(terminal::environment) {
-        pager::show(&text)?;
-    } else {
-        terminal::emit(&text)?;
-    }
-    Ok(())
+    Ok(arguments.list.show_table(|columns| table.text(columns))?)
 }
 
 /// Each of them, also where one before it cannot be.

@@ -18,6 +18,7 @@ use super::access::directory::Directories;
 use super::access::state::{Action, KnownKeys, State};
 use super::access::{Authorized, ListPlaces, Listener};
 use super::keys::{Places, service_state};
+use crate::base::pager::ListOptions;
 use crate::base::{terminal, text};
 use crate::curve::keys::PublicKey;
 
@@ -34,7 +35,6 @@ use enforcement::warn_where_lists_do_not_count;
 pub use failure::Failure;
 use failure::refused_note;
 pub use names::{NamesWanted, complete};
-use overview::Form;
 pub use reporting::unlisted;
 use who::{Known, Resolved, WhoError};
 
@@ -59,7 +59,7 @@ pub struct Arguments {
 enum Command {
     /// Show the keys that have connected, the names of those that are let in, and the pinned
     /// host names.
-    List(Form),
+    List(ListOptions),
     /// Let keys in: by themselves, by the host that reported with one, or all that report now.
     #[command(name = "allow")]
     Allow(Wanted),

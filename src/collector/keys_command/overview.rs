@@ -6,13 +6,13 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use clap::Args;
 use serde::Serialize;
 
 use super::{Failure, Site, print, warn};
 use crate::base::clock::Time;
+use crate::base::pager::ListOptions;
 use crate::base::quantity::SECOND;
-use crate::base::{columns, json, pager, terminal, text};
+use crate::base::{columns, json, text};
 use crate::collector::access::key_log::{Decision, MAX_HOSTS, Record, Who};
 use crate::collector::access::pins::Pins;
 use crate::collector::access::state::KnownKeys;
@@ -263,22 +263,8 @@ fn time(unix: u64) -> Time {
     Time::of_usec(unix.saturating_mul(SECOND))
 }
 
-/// How the list is shown.
-#[derive(Debug, Args)]
-pub(super) struct Form {
-    /// As JSON.
-    #[arg(long)]
-    json: bool,
-    /// Show all columns and whole names, also where they are wider than the terminal.
-    #[arg(long, short = 'l')]
-    full: bool,
-    /// Do not pipe output into a pager.
-    #[arg(long)]
-    no_pager: bool,
-}
-
 impl Site {
-    pub(super) fn list(&self, form: &Form) -> Result<(), Failure> {
+    pub(super) fn list(&self, options: &ListOptions) -> Result<(), Failure> {
         self.refresh();
         let known = self.keys()?;
         let listed = Listener::ALL.map(|listener| (listener, self.directories(listener).files()));
@@ -296,17 +282,12 @@ impl Site {
             warn(&failure);
         }
         let overview = Overview::new(known.as_ref(), &listed, &pins);
-        if form.json {
+        if options.json {
             return print(&overview.json());
         }
-        let on_terminal = terminal::on_terminal();
-        let columns = (on_terminal && !form.full).then(terminal::width);
-        let table = overview.table(columns);
-        if on_terminal && !form.no_pager && !terminal::dumb(terminal::environment) {
-            pager::show(&table).map_err(Failure::Print)
-        } else {
-            print(&table)
-        }
+        options
+            .show_table(|columns| text::lines(&overview.table(columns)).into_owned())
+            .map_err(Failure::Print)
     }
 }
 
