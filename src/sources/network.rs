@@ -2,19 +2,18 @@
 //! (Documentation/ABI/testing/sysfs-class-net of the kernel).
 //!
 //! Counts go out as the kernel has them. The state of a link (up or not) is read with every sample,
-//! which takes no lock. Its speed is read beside the loop ([`speeds`]), so the speed of a new
+//! which takes no lock. Its speed is read beside the loop ([`link::Speeds`]), so the speed of a new
 //! interface comes one sample after its counts.
 //!
 //! Interfaces come and go, and a name may be another device from one sample to the next: see
 //! [`link`].
 
 pub mod link;
-pub mod speeds;
 
 use std::time::Instant;
 
 use link::Link;
-use speeds::Speeds;
+use link::Speeds;
 
 use super::{
     Context, Grid, Sink, Source,

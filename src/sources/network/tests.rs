@@ -10,8 +10,7 @@ use procfs_core::{FromBufRead, net::InterfaceDeviceStatus};
 use proptest::prelude::*;
 
 use super::{
-    link::{parse_operstate, parse_speed},
-    speeds::REFRESH,
+    link::{REFRESH, parse_operstate, parse_speed},
     *,
 };
 use crate::metrics::Samples;
