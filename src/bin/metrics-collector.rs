@@ -14,11 +14,12 @@ use metrics_agent::collector::arguments::{Arguments, Command};
 use metrics_agent::collector::hosts_command;
 use metrics_agent::collector::keys::Found;
 use metrics_agent::collector::keys_command;
+use metrics_agent::collector::listening;
 use metrics_agent::collector::public_key::{self, Answer, Next};
 use metrics_agent::collector::settings::{self, Given, Inputs, Loaded};
 use metrics_agent::collector::start;
 use metrics_agent::config::ConfigError;
-use metrics_agent::config::service::{Service, SettingsFile};
+use metrics_agent::config::service::{Service, SettingsFile, UnitNetwork};
 use metrics_agent::dbus::BusAddress;
 
 fn main() -> ExitCode {
@@ -128,7 +129,9 @@ fn examine(arguments: Arguments) -> ExitCode {
     print(&if arguments.print_config {
         settings::print::effective(&loaded)
     } else {
-        tell_who_is_shut_out(&loaded, inputs.places.state.as_deref());
+        let state = inputs.places.state.as_deref();
+        tell_where_it_cannot_listen(&loaded, state, service.as_ref());
+        tell_who_is_shut_out(&loaded, state);
         String::from("The configuration is valid.\n")
     });
     ExitCode::SUCCESS
@@ -205,6 +208,21 @@ fn print_public_key(answer: Answer, service: Option<&Service>) -> ExitCode {
 /// A reader that has gone (`| head`) needs no complaint.
 fn print(text: &str) {
     let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+/// A start that listens tries itself; a service that runs listens already.
+fn tell_where_it_cannot_listen(loaded: &Loaded, state: Option<&Path>, service: Option<&Service>) {
+    let none = UnitNetwork::default();
+    let network = service.map_or(&none, Service::network);
+    if let Some(property) = network.elsewhere() {
+        complain(&format_args!(
+            "{SERVICE}: not checked: whether its addresses are free, as {property}= gives it a \
+             network of its own"
+        ));
+    }
+    for doubt in listening::doubts(loaded, state, network) {
+        complain(&doubt);
+    }
 }
 
 /// What closing the listener would cost.

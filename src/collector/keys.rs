@@ -28,7 +28,7 @@ const ETC_DIR: &str = "/etc/metrics-collector/curve";
 /// The service's state directory.
 const STATE_DIR: &str = "/var/lib/metrics-collector";
 /// The service's unit.
-const UNIT: &str = "metrics-collector.service";
+pub(super) const UNIT: &str = "metrics-collector.service";
 
 /// Returns true if there is a collector's service on this host, whether or not it has ever run.
 #[must_use]

@@ -11,6 +11,7 @@
 //! - [`hosts`]: the table of hosts, pure: who reports, who is due a ping, who is gone;
 //! - [`handle`]: how others ask it; [`state`]: what they read without asking;
 //! - [`local`]: what the files of the one on this host say;
+//! - [`listening`]: whether the addresses of the settings are free, for `--check-config`;
 //! - [`hosts::snapshot`]: the table at one moment, for those who read it at their own pace;
 //! - [`access`]: who may report, and who may watch;
 //! - [`keys_command`]: `metrics-collector keys`, an administrator's way to that;
@@ -44,6 +45,7 @@ mod ingest;
 pub mod keys;
 pub mod keys_command;
 pub mod line;
+pub mod listening;
 pub mod local;
 mod network;
 mod orders;

@@ -20,6 +20,7 @@ use crate::config::ConfigError;
 mod command;
 mod credential;
 mod manager;
+mod network;
 mod obstacle;
 mod policy;
 mod settings_file;
@@ -34,6 +35,7 @@ pub use command::words_of_unit;
 pub use credential::Credential;
 use credential::Stores;
 use manager::Properties;
+pub use network::{FIRST_FREE_PORT, UnitNetwork};
 pub use obstacle::Obstacle;
 pub use settings_file::SettingsFile;
 use settings_file::hidden_settings;
@@ -41,6 +43,7 @@ pub use sight::{Note, ServiceView};
 use state::Private;
 pub use state::Seen;
 use unit::{Place, Unit};
+pub use user::user_of_running;
 use user::{UnitUser, user_of};
 
 /// What is asked of the service manager.
@@ -48,7 +51,8 @@ const PROPERTIES: &str = "--property=LoadState,User,Group,SupplementaryGroups,Pr
                           PrivateTmp,InaccessiblePaths,TemporaryFileSystem,BindPaths,\
                           BindReadOnlyPaths,DynamicUser,StateDirectory,Environment,\
                           EnvironmentFiles,PassEnvironment,UnsetEnvironment,FragmentPath,\
-                          DropInPaths,NeedDaemonReload";
+                          DropInPaths,NeedDaemonReload,AmbientCapabilities,PrivateUsers,\
+                          PrivateNetwork,NetworkNamespacePath,RestrictAddressFamilies";
 
 /// How many seconds the service manager and the system's lists of users may take.
 const PATIENCE: &str = "5";
@@ -130,6 +134,7 @@ pub struct Service {
     owner: Option<Owner>,
     groups: Vec<u32>,
     sight: ServiceView,
+    network: UnitNetwork,
     obstacles: Vec<Obstacle>,
     /// Where the bus does not let the user own the name.
     no_name: Option<Obstacle>,
@@ -227,6 +232,7 @@ impl Service {
             owner,
             groups,
             sight,
+            network: found.network,
             obstacles,
             no_name,
             options,
@@ -260,6 +266,12 @@ impl Service {
     pub fn obstacles(&self, on_system_bus: bool) -> impl Iterator<Item = &Obstacle> {
         let no_name = self.no_name.as_ref().filter(|_| on_system_bus);
         self.obstacles.iter().chain(no_name)
+    }
+
+    /// What it may have of the network.
+    #[must_use]
+    pub fn network(&self) -> &UnitNetwork {
+        &self.network
     }
 
     /// What its sandbox hides.

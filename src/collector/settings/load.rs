@@ -52,6 +52,12 @@ pub struct Loaded {
 }
 
 impl Loaded {
+    /// Where the value in force of a setting was set: `["listen", "web"]`.
+    #[must_use]
+    pub fn place(&self, path: &[&str]) -> Place {
+        self.layers.place(path).unwrap_or(Place::Default)
+    }
+
     /// The files that the settings came from, in order: the first counts least.
     #[must_use]
     pub fn files(&self) -> &[PathBuf] {

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::credential::Wanted;
-use super::{STATES, ServiceView};
+use super::{STATES, ServiceView, UnitNetwork};
 use crate::base::text;
 
 /// A unit: its file, or what `systemctl show` says of it.
@@ -28,6 +28,7 @@ pub(super) struct Unit {
     pub(super) group: Option<String>,
     pub(super) groups: Vec<String>,
     pub(super) sight: ServiceView,
+    pub(super) network: UnitNetwork,
     pub(super) is_dynamic: bool,
     pub(super) states: Vec<PathBuf>,
     pub(super) environment: Vec<(OsString, OsString)>,
@@ -127,7 +128,9 @@ impl Unit {
                     let (name, path) = value.split_once(':').unwrap_or((value, value));
                     unit.credentials.push(Wanted::load(name, path, false));
                 }
-                _ => {}
+                _ => {
+                    unit.network.take(key, value, is_true(value));
+                }
             }
         }
         unit

@@ -1,11 +1,22 @@
 //! The user and the groups that a unit runs with, as the system's lists have them.
 
 use super::ask;
+use super::manager::Properties;
 use super::unit::Unit;
 use crate::base::durable::owner::Owner;
 
 /// The first of the users that systemd makes for units (systemd.exec(5), `DynamicUser`=).
 const FIRST_DYNAMIC: u32 = 61184;
+
+/// The user that the running service of this unit has; None if it does not run, or the service
+/// manager does not answer.
+#[must_use]
+pub fn user_of_running(unit: &str) -> Option<u32> {
+    let properties = Properties::of(unit)?;
+    let pid: u32 = properties.get("MainPID")?;
+    let uid: u32 = properties.get("UID")?;
+    (pid != 0 && uid != u32::MAX).then_some(uid)
+}
 
 /// The user that a unit runs as.
 pub(super) struct UnitUser {

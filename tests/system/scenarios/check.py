@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What root's --check-config says, and what the start then does: the same."""
 
-from machine import AGENT, COLLECTOR, CONFIGURATION, RPM_SUITE
+from machine import AGENT, AS_NOBODY, COLLECTOR, RPM_SUITE
 
 # On an RPM system, too.
 SUITES = ["bookworm", "trixie", RPM_SUITE]
@@ -13,6 +13,7 @@ VALID = "The configuration is valid.\n"
 
 # sysexits(3), and clap's for a wrong command line.
 EX_CONFIG = "78"
+EX_UNAVAILABLE = "69"
 WRONG_USAGE = "2"
 
 # More than a unit that fails is started in 10 s, see systemd.unit(5).
@@ -71,6 +72,64 @@ def the_options_of_the_collectors_command_are_checked(m):
     m.expect("key", m.run("metrics-collector", "--public-key"), key)
     _expect_accepted(m, COLLECTOR)
     _expect_of_any_program(m, COLLECTOR)
+
+
+def listening_addresses_that_are_not_free_are_told(m):
+    """Ports that another has, addresses of other hosts, ports and families that the unit forbids."""
+    for held, key, address in (
+        ("5556", "listen.agents", r"\*:5556"),
+        ("127.0.0.1:5557", "listen.viewers", r"\*:5557"),
+        ("[::]:9650", "listen.web", "127.0.0.1:9650"),
+    ):
+        port = held.rpartition(":")[2]
+        m.run("systemd-run", "--quiet", "--unit=holder", "--uid=daemon", "systemd-socket-activate", f"--listen={held}", "cat")  # fmt: skip
+        m.eventually("port held", lambda: _told(m).count(f":{port}"), lambda count: count > 0)
+        told = f"default: {key}: .* at {address}, .* a process of user 1 listens there already"
+        _expect_not_listening(m, told)
+        m.expect_match("the way out", _told(m), f"`ss -ltnp 'sport = :{port}'`")
+        m.run("systemctl", "stop", "holder")
+        m.expect("told afterwards", _told(m), "")
+    # The service itself is no trouble, also for those who are not root, and as a dynamic user.
+    for drop_in in "", "[Service]\nDynamicUser=yes\n":
+        m.drop_in(drop_in, COLLECTOR)
+        m.run("systemctl", "start", COLLECTOR)
+        m.expect("told while it runs", _told(m), "")
+        m.expect_true("nor to nobody", "could not listen" not in _told(m, AS_NOBODY))
+        m.run("systemctl", "stop", COLLECTOR)
+    m.drop_in("", COLLECTOR)
+
+    m.write(COLLECTOR_SETTINGS, '[listen]\nweb = "192.0.2.1:9650"\n')
+    _expect_not_listening(m, f"{COLLECTOR_SETTINGS}:2: listen.web: .* not have the address 192.0.2.1 ")
+    m.write(COLLECTOR_SETTINGS, '[listen]\nagents = "*:80"\n')
+    _expect_not_listening(m, f"{COLLECTOR_SETTINGS}:2: listen.agents: .* below 1024 needs a capability")
+    capability = "CAP_NET_BIND_SERVICE"
+    able = f"[Service]\nAmbientCapabilities={capability}\nCapabilityBoundingSet={capability}\n"
+    m.drop_in(able, COLLECTOR)
+    _expect_not_listening(m, "below 1024 needs a capability")
+    m.drop_in(able + "PrivateUsers=no\n", COLLECTOR)
+    _expect_accepted(m, COLLECTOR)
+    m.write(COLLECTOR_SETTINGS, '[listen]\nviewers = "127.0.0.1:5557"\n')
+    families = "[Service]\nRestrictAddressFamilies=\nRestrictAddressFamilies=AF_UNIX AF_INET"
+    m.drop_in(f"{families}\n", COLLECTOR)
+    _expect_not_listening(m, "RestrictAddressFamilies= of its unit does not have AF_NETLINK")
+    m.drop_in(f"{families} AF_NETLINK\n", COLLECTOR)
+    _expect_accepted(m, COLLECTOR)
+    m.drop_in("[Service]\nPrivateNetwork=yes\n", COLLECTOR)
+    m.expect_match("told", _told(m), "not checked: whether its addresses are free, as PrivateNetwork=")
+
+
+def _told(m, who=()):
+    asked = m.execute(*who, "metrics-collector", "--check-config")
+    m.expect("check", (asked.returncode, asked.stdout), (0, VALID))
+    return asked.stderr
+
+
+def _expect_not_listening(m, saying):
+    m.expect_match("told", _told(m), saying)
+    m.expect_refused("start", "systemctl", "restart", COLLECTOR)
+    m.expect("exit status", m.unit("ExecMainStatus", COLLECTOR), EX_UNAVAILABLE)
+    m.run("systemctl", "stop", COLLECTOR)
+    m.execute("systemctl", "reset-failed", COLLECTOR)
 
 
 def _expect_of_any_program(m, unit):
