@@ -101,7 +101,7 @@ fn examine(arguments: Arguments) -> ExitCode {
     };
     let loaded = read.and_then(|layers| layers.load(&inputs));
     if arguments.public_key {
-        let answer = public_key::answer(loaded, !named, is_root);
+        let answer = public_key::answer(loaded, !named, is_root, service.is_some());
         return print_public_key(answer, service.as_ref());
     }
     let loaded = match loaded {
@@ -191,6 +191,15 @@ fn print_public_key(answer: Answer, service: Option<&Service>) -> ExitCode {
                 Next::Made(path) => complain(&format_args!(
                     "{until}; then a new one is made, in {}",
                     text::path(&path)
+                )),
+                Next::Unsure(changed) if changed.is_stale => complain(&format_args!(
+                    "{until}; what {} changes is not known before `systemctl daemon-reload`",
+                    text::path(&changed.path)
+                )),
+                Next::Unsure(changed) => complain(&format_args!(
+                    "{until}; then it may be another, as {} has changed since the start: \
+                     `sudo metrics-collector --public-key` says which",
+                    text::path(&changed.path)
                 )),
                 Next::Refused(why) => complain(&format_args!(
                     "{until}; the next start is refused: {}",

@@ -8,10 +8,11 @@ use rustix::fs::{Access, access};
 use rustix::io::Errno;
 use tokio::time::timeout;
 
-use super::keys::{Found, service_state};
+use super::keys::{Found, UNIT, service_state};
 use super::settings::Loaded;
 use crate::collector::bus::proxy::RunningSource;
 use crate::config::ConfigError;
+use crate::config::service::{Changed, changed_since_start};
 use crate::curve::keys::PublicKey;
 use crate::dbus::Bus;
 use crate::dbus::BusAddress;
@@ -49,13 +50,21 @@ pub enum Next {
     Made(PathBuf),
     /// None: this is in the way, in the collector's words.
     Refused(String),
+    /// Perhaps another key: something has changed since the start that this user, or the collector,
+    /// cannot make out.
+    Unsure(Changed),
 }
 
 /// Asks the running collector, where the settings are `the_services`, and else reads what is
-/// there. `is_root` if root asks, although root's rights were given up since: then the settings
-/// were read as that collector reads them.
+/// there. `is_root` if root asks, although root's rights were given up since; `sees_unit` if the
+/// settings were then read as the unit's next start reads them.
 #[must_use]
-pub fn answer(loaded: Result<Loaded, ConfigError>, the_services: bool, is_root: bool) -> Answer {
+pub fn answer(
+    loaded: Result<Loaded, ConfigError>,
+    the_services: bool,
+    is_root: bool,
+    sees_unit: bool,
+) -> Answer {
     let bus = match &loaded {
         Ok(loaded) => loaded.settings.bus.clone(),
         Err(_) => BusAddress::System,
@@ -63,18 +72,16 @@ pub fn answer(loaded: Result<Loaded, ConfigError>, the_services: bool, is_root: 
     let running = Bus::of(&bus)
         .filter(|_| the_services)
         .and_then(|bus| running(&bus));
+    let of_system = matches!(bus, BusAddress::System);
+    let changed = running
+        .as_ref()
+        .filter(|_| of_system)
+        .and_then(|_| changed_since_start(UNIT));
     match (running, loaded) {
-        (Some((key, next)), Ok(loaded)) => {
-            // What this process sees of the next start counts, a credential say.
-            let next = match loaded.keys {
-                Found::Keys(keys) if is_root && keys.pair.public != key => {
-                    Next::Other(keys.pair.public, keys.path)
-                }
-                Found::Keys(_) | Found::Unclear(_) | Found::Nowhere { .. } => next,
-            };
-            Answer::Running(key, next)
+        (Some((key, told)), loaded) => {
+            let seen = sees_unit.then(|| loaded.map(|loaded| loaded.keys));
+            Answer::Running(key, next(key, told, seen, changed))
         }
-        (Some((key, next)), Err(_)) => Answer::Running(key, next),
         (None, Err(error)) => unknown(error, the_services && !is_root),
         (None, Ok(loaded)) => match loaded.keys {
             Found::Keys(keys) => Answer::Kept(keys.pair.public),
@@ -89,6 +96,26 @@ pub fn answer(loaded: Result<Loaded, ConfigError>, the_services: bool, is_root: 
                 nowhere(unseen, state)
             }
         },
+    }
+}
+
+/// What the next start will have. What root has `seen` of it counts, a credential say: the collector
+/// has `told` what it knows, and that is not the unit.
+fn next(
+    key: PublicKey,
+    told: Next,
+    seen: Option<Result<Found, ConfigError>>,
+    changed: Option<Changed>,
+) -> Next {
+    if let Some(stale) = changed.clone().filter(|changed| changed.is_stale) {
+        return Next::Unsure(stale);
+    }
+    match seen {
+        Some(Ok(Found::Keys(keys))) if keys.pair.public == key => Next::Same,
+        Some(Ok(Found::Keys(keys))) => Next::Other(keys.pair.public, keys.path),
+        Some(Ok(found @ Found::Nowhere { .. })) => Next::Made(found.path()),
+        Some(Err(error)) => Next::Refused(error.to_string()),
+        Some(Ok(Found::Unclear(_))) | None => changed.map_or(told, Next::Unsure),
     }
 }
 
@@ -151,7 +178,8 @@ fn next_of(told: zbus::Result<(String, String)>) -> Next {
 mod tests {
     use super::*;
     use crate::config::error::{Place, Problem, Reason};
-    use crate::curve::certificate::CertificateError;
+    use crate::curve::certificate::{CertificateError, Trust};
+    use crate::curve::own::OwnKeys;
 
     #[test]
     fn what_this_user_does_not_see_is_not_said_to_be_missing() {
@@ -184,6 +212,43 @@ mod tests {
         assert!(matches!(unknown(closed(), true), Answer::Unseen(unseen) if unseen == path));
         // Root has seen what there is.
         assert!(matches!(unknown(closed(), false), Answer::Unknown(_)));
+    }
+
+    #[test]
+    fn what_the_collector_cannot_know_is_not_taken_from_it() {
+        let root = tempfile::tempdir().unwrap();
+        let made = |name: &str| OwnKeys::make(&root.path().join(name), "collector").unwrap();
+        let (one, other) = (made("one"), made("other"));
+        let key = one.pair.public;
+        let refused = || Next::Refused("secret_key_file: not found".to_owned());
+        let changed = |is_stale| {
+            let path = PathBuf::from("/d/x.conf");
+            Some(Changed { path, is_stale })
+        };
+        let unsure = |is_stale| Next::Unsure(changed(is_stale).unwrap());
+        // Others than root see that the unit has changed, and not what that means.
+        assert_eq!(next(key, Next::Same, None, None), Next::Same);
+        assert_eq!(next(key, Next::Same, None, changed(false)), unsure(false));
+        assert_eq!(next(key, refused(), None, changed(false)), unsure(false));
+        assert_eq!(next(key, refused(), None, None), refused());
+        // Root sees the next start itself, once systemd has read the unit.
+        let seen = |keys: &OwnKeys| {
+            let keys = OwnKeys::read(keys.path.clone(), Trust::OwnFile).unwrap();
+            Some(Ok(Found::Keys(keys)))
+        };
+        let next_of_other = Next::Other(other.pair.public, other.path.clone());
+        assert_eq!(next(key, refused(), seen(&one), changed(false)), Next::Same);
+        assert_eq!(next(key, Next::Same, seen(&other), None), next_of_other);
+        assert_eq!(
+            next(key, refused(), seen(&one), changed(true)),
+            unsure(true)
+        );
+        let nowhere = Found::Nowhere {
+            directory: "/state".into(),
+            unseen: Vec::new(),
+        };
+        let will_make = Next::Made("/state/collector.key_secret".into());
+        assert_eq!(next(key, Next::Same, Some(Ok(nowhere)), None), will_make);
     }
 
     #[test]

@@ -17,6 +17,7 @@ use crate::base::durable::owner::Owner;
 use crate::base::text;
 use crate::config::ConfigError;
 
+mod changed;
 mod command;
 mod credential;
 mod manager;
@@ -30,6 +31,7 @@ mod unit;
 mod user;
 mod variables;
 
+pub use changed::{Changed, changed_since_start};
 use command::Options;
 pub use command::words_of_unit;
 pub use credential::Credential;

@@ -19,7 +19,7 @@ const SYSTEM: &str = "/run/credentials/@system";
 const SYSTEM_ENCRYPTED: &str = "/run/credentials/@encrypted";
 
 /// Where systemd looks for credentials that have no absolute path.
-const STORES: [&str; 4] = [
+pub(super) const STORES: [&str; 4] = [
     "/etc/credstore",
     "/run/credstore",
     "/usr/local/lib/credstore",

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What root's --check-config says, and what the start then does: the same."""
 
+import re
+
 from machine import AGENT, AS_NOBODY, COLLECTOR, RPM_SUITE
 
 # On an RPM system, too.
@@ -116,6 +118,39 @@ def listening_addresses_that_are_not_free_are_told(m):
     _expect_accepted(m, COLLECTOR)
     m.drop_in("[Service]\nPrivateNetwork=yes\n", COLLECTOR)
     m.expect_match("told", _told(m), "not checked: whether its addresses are free, as PrivateNetwork=")
+
+
+def a_changed_unit_is_told_of_with_the_public_key(m):
+    """A credential of a drop-in has another key: root is told which, and others that there is a change."""
+    key = m.start_collector()
+    asked = [m.execute(*who, "metrics-collector", "--public-key") for who in ([], AS_NOBODY)]
+    m.expect("before", [(one.stdout.strip(), one.stderr) for one in asked], [(key, "")] * 2)
+    m.run("metrics-agentctl", "keygen", "--name", "other", "/root/keys")
+    other = m.run("metrics-agentctl", "public-key", "--file", "/root/keys/other.key").strip()
+    place = f"/run/systemd/system/{COLLECTOR}.d/50-test.conf"
+    text = "[Service]\nLoadCredential=collector.key_secret:/root/keys/other.key_secret\n"
+    # A named key makes the running collector itself expect no good of its next start.
+    for settings in "", '[curve]\nsecret_key_file = "collector.key_secret"\n':
+        m.write(COLLECTOR_SETTINGS, settings)
+        m.drop_in(text, COLLECTOR)
+        _expect_key(m, [], key, f"then it is {re.escape(other)}, of /root/keys/other.key_secret")
+        said = f"it may be another, as {place} has changed .*`sudo metrics-collector --public-key`"
+        _expect_key(m, AS_NOBODY, key, said)
+    m.run("systemctl", "restart", COLLECTOR)
+    for who in [], AS_NOBODY:
+        asked = m.execute(*who, "metrics-collector", "--public-key")
+        m.expect("after", (asked.stdout.strip(), asked.stderr), (other, ""))
+    # And away again: the credential that the collector still has is not that of the next start.
+    m.run("rm", place)
+    m.run("systemctl", "daemon-reload")
+    _expect_key(m, [], other, f"then it is {re.escape(key)}, of /var/lib/metrics-collector/")
+    _expect_key(m, AS_NOBODY, other, f"it may be another, as /run/systemd/system/{COLLECTOR}.d has changed")
+
+
+def _expect_key(m, who, key, saying):
+    asked = m.execute(*who, "metrics-collector", "--public-key")
+    m.expect("key in force", asked.stdout.strip(), key)
+    m.expect_match("said", asked.stderr, saying)
 
 
 def _told(m, who=()):
