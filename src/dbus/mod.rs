@@ -16,6 +16,7 @@ pub(crate) mod error;
 pub mod find;
 pub(crate) mod log_control1;
 pub mod name;
+pub(crate) mod news;
 pub mod path;
 pub(crate) mod polkit;
 pub mod presence;

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tokio::sync::{Mutex, broadcast, watch};
+use tokio::sync::Mutex;
 use zbus::Connection;
 use zbus::fdo::ObjectManager;
 
@@ -22,6 +22,7 @@ use crate::dbus::error::Error;
 use crate::dbus::log_control1::LogControl1;
 use crate::dbus::name::{self, Held};
 pub use crate::dbus::name::{Ended, StartError};
+use crate::dbus::news::{News, Next};
 use crate::dbus::path;
 use crate::dbus::polkit::{Action, Authority};
 use crate::dbus::turns::Turns;
@@ -67,8 +68,7 @@ pub struct Service {
     shared: Arc<Shared>,
     // The state that the tree of objects was made from.
     served: Arc<AgentState>,
-    states: watch::Receiver<Arc<AgentState>>,
-    changes: broadcast::Receiver<StateChange>,
+    news: News<AgentState, StateChange>,
 }
 
 impl Service {
@@ -83,11 +83,7 @@ impl Service {
     }
 
     async fn serve(connection: Connection, handle: Handle, log: LogControl) -> zbus::Result<Self> {
-        // Before the state is read, so that no change is missed in between.
-        let changes = handle.state_changes();
-        let mut states = handle.watch();
-        let state = Arc::clone(&states.borrow_and_update());
-
+        let (news, state) = News::new(handle.state_changes(), handle.watch());
         let held = Held::new(connection, name::AGENT).await?;
         let shared = Arc::new(Shared {
             handle,
@@ -101,8 +97,7 @@ impl Service {
             held,
             shared,
             served: Arc::clone(&state),
-            states,
-            changes,
+            news,
         };
         service.add_objects(&state, log).await?;
         service.shared.serving.store(true, Ordering::Relaxed);
@@ -134,50 +129,31 @@ impl Service {
     /// When the agent ends, its last state is announced before this returns. So await this when
     /// stopping the agent, with a time limit: a bus that does not read blocks it.
     pub async fn run(mut self) -> Ended {
-        let ended = self.follow().await;
+        let ended = loop {
+            let done = match self.news.next(&mut self.held).await {
+                Next::Change(change) => {
+                    changes::state_change(self.held.connection(), &change).await
+                }
+                Next::Lost(lost) => {
+                    tracing::warn!(
+                        lost,
+                        "the bus is slow: {lost} StateChanged signals were not sent"
+                    );
+                    Ok(())
+                }
+                Next::State(state) => self.announce(state).await,
+                Next::End(ended) => break ended,
+            };
+            // A failure on the way to the bus is one of the connection, which ends by itself.
+            if done.is_err() {
+                break Ended::BusGone;
+            }
+        };
         self.held.close().await;
         ended
     }
 
-    async fn follow(&mut self) -> Ended {
-        loop {
-            let done = tokio::select! {
-                // Changes of connections first: listeners hear why before they hear what.
-                biased;
-                change = self.changes.recv() => self.relay(change).await,
-                state = self.states.changed() => match state {
-                    Ok(()) => self.announce().await,
-                    Err(_) => return Ended::ProgramGone,
-                },
-                lost = self.held.lost() => return lost,
-            };
-            // A failure on the way to the bus is one of the connection, which ends by itself.
-            if done.is_err() {
-                return Ended::BusGone;
-            }
-        }
-    }
-
-    async fn relay(
-        &self,
-        change: Result<StateChange, broadcast::error::RecvError>,
-    ) -> zbus::Result<()> {
-        match change {
-            Ok(change) => changes::state_change(self.held.connection(), &change).await,
-            Err(broadcast::error::RecvError::Lagged(lost)) => {
-                tracing::warn!(
-                    lost,
-                    "the bus is slow: {lost} StateChanged signals were not sent"
-                );
-                Ok(())
-            }
-            // We hold a sender ourselves, in the handle.
-            Err(broadcast::error::RecvError::Closed) => Ok(()),
-        }
-    }
-
-    async fn announce(&mut self) -> zbus::Result<()> {
-        let state = Arc::clone(&self.states.borrow_and_update());
+    async fn announce(&mut self, state: Arc<AgentState>) -> zbus::Result<()> {
         self.rebuild(&state).await?;
         let changes: Vec<Change> = {
             let mut announced = self.shared.announced.lock().await;

@@ -8,7 +8,6 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use tokio::sync::{broadcast, watch};
 use zbus::names::InterfaceName;
 use zbus::object_server::SignalEmitter;
 use zbus::{Connection, Variant, fdo};
@@ -18,6 +17,7 @@ use crate::collector::handle::Handle;
 use crate::collector::state::{CollectorState, HostChange};
 use crate::dbus::log_control1::LogControl1;
 use crate::dbus::name::{self, Ended, Held, StartError};
+use crate::dbus::news::{News, Next};
 use crate::dbus::polkit::{Action, Authority};
 use crate::dbus::{Bus, path};
 use crate::systemd::log::LogControl;
@@ -27,8 +27,7 @@ pub struct CollectorService {
     held: Held,
     /// The state that was last announced.
     announced: Arc<CollectorState>,
-    states: watch::Receiver<Arc<CollectorState>>,
-    changes: broadcast::Receiver<HostChange>,
+    news: News<CollectorState, HostChange>,
 }
 
 impl CollectorService {
@@ -42,10 +41,7 @@ impl CollectorService {
     }
 
     async fn serve(connection: Connection, handle: Handle, log: LogControl) -> zbus::Result<Self> {
-        // Before the state is read, so that no change is missed in between.
-        let changes = handle.host_changes();
-        let mut states = handle.watch();
-        let announced = Arc::clone(&states.borrow_and_update());
+        let (news, announced) = News::new(handle.host_changes(), handle.watch());
         let held = Held::new(connection, name::COLLECTOR).await?;
         let authority = Arc::new(Authority::new());
         let objects = held.connection().object_server();
@@ -57,8 +53,7 @@ impl CollectorService {
         Ok(Self {
             held,
             announced,
-            states,
-            changes,
+            news,
         })
     }
 
@@ -67,50 +62,36 @@ impl CollectorService {
     /// When the collector ends, its last state is announced before this returns. So the caller
     /// that stops the collector should await this, with a time limit.
     pub async fn run(mut self) -> Ended {
-        let ended = self.follow().await;
+        let ended = loop {
+            let done = match self.news.next(&mut self.held).await {
+                Next::Change(change) => self.relay(change).await,
+                Next::Lost(lost) => {
+                    // A whole fleet connected at once; listeners have to ask for the list.
+                    tracing::debug!("{lost} signals on hosts that came or went were not sent");
+                    Ok(())
+                }
+                Next::State(state) => self.announce(state).await,
+                Next::End(ended) => break ended,
+            };
+            // If sending fails, the connection is broken, and ends by itself.
+            if done.is_err() {
+                break Ended::BusGone;
+            }
+        };
         self.held.close().await;
         ended
     }
 
-    async fn follow(&mut self) -> Ended {
-        loop {
-            let done = tokio::select! {
-                biased;
-                change = self.changes.recv() => self.relay(change).await,
-                state = self.states.changed() => match state {
-                    Ok(()) => self.announce().await,
-                    Err(_) => return Ended::ProgramGone,
-                },
-                lost = self.held.lost() => return lost,
-            };
-            // If sending fails, the connection is broken, and ends by itself.
-            if done.is_err() {
-                return Ended::BusGone;
-            }
-        }
-    }
-
-    async fn relay(
-        &self,
-        change: Result<HostChange, broadcast::error::RecvError>,
-    ) -> zbus::Result<()> {
+    async fn relay(&self, change: HostChange) -> zbus::Result<()> {
         let emitter = SignalEmitter::new(self.held.connection(), path::COLLECTOR)?;
         match change {
-            Ok(HostChange::Appeared(name)) => emitter.host_appeared(&name).await,
-            Ok(HostChange::Gone(name)) => emitter.host_gone(&name).await,
-            // A whole fleet connected at once; listeners have to ask for the list.
-            Err(broadcast::error::RecvError::Lagged(lost)) => {
-                tracing::debug!("{lost} signals on hosts that came or went were not sent");
-                Ok(())
-            }
-            // The handle holds a sender, so the channel is never closed.
-            Err(broadcast::error::RecvError::Closed) => Ok(()),
+            HostChange::Appeared(name) => emitter.host_appeared(&name).await,
+            HostChange::Gone(name) => emitter.host_gone(&name).await,
         }
     }
 
     /// One `PropertiesChanged` for all that differs. The rest is constant or counts.
-    async fn announce(&mut self) -> zbus::Result<()> {
-        let state = Arc::clone(&self.states.borrow_and_update());
+    async fn announce(&mut self, state: Arc<CollectorState>) -> zbus::Result<()> {
         let changed = changes(&self.announced, &state);
         self.announced = state;
         if changed.is_empty() {
