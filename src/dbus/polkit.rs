@@ -448,7 +448,7 @@ mod tests {
                 Undecided::Silent(POLKIT_TIMEOUT),
                 "TimedOut",
                 "polkit did not answer within 25 s whether org.metricsagent.reconnect is allowed; \
-                 try again, and look at polkit.service if that does not help",
+                 try again, and see `systemctl status polkit` if that does not help",
             ),
             (
                 Undecided::Changed,
