@@ -17,6 +17,7 @@ mod agent_session;
 mod agent_signals;
 mod collector_access;
 mod collector_bus;
+mod collector_clones;
 mod collector_hostile;
 mod collector_keys;
 mod collector_people;
