@@ -287,7 +287,22 @@ impl WrongKey<'_> {
         }
     }
 
-    /// What may be done about it: sentences, and commands, which are indented.
+    /// The same as one text.
+    #[must_use]
+    pub fn ways_out_as_text(&self) -> String {
+        let key = self.expected.to_string();
+        let ways = self.ways_out().into_iter().map(|way| {
+            if way == key {
+                format!("'{way}'.")
+            } else {
+                way.trim_start().to_owned()
+            }
+        });
+        ways.collect::<Vec<_>>().join(" ")
+    }
+
+    /// What may be done about it: sentences, commands, which are indented, and a key, which stands
+    /// alone.
     #[must_use]
     pub fn ways_out(&self) -> Vec<String> {
         let Self {
@@ -301,23 +316,27 @@ impl WrongKey<'_> {
         let give = format!("  metrics-top --public-key 'KEY' {collector}");
         match origin {
             Origin::Remembered(path, line) => vec![
-                format!(
-                    "Remembered is '{expected}', in {}, line {line}.",
-                    path.display()
-                ),
+                format!("Remembered is, in {}, line {line}:", path.display()),
+                expected.to_string(),
                 format!(
                     "{ask}. If that is another, and was changed on purpose, give it once; it \
                      then replaces the one that is remembered:"
                 ),
                 give,
             ],
-            Origin::Given => vec![format!("Given was '{expected}'."), format!("{ask}.")],
+            Origin::Given => vec![
+                "Given was:".to_owned(),
+                expected.to_string(),
+                format!("{ask}."),
+            ],
             Origin::Local => vec![
-                format!("Expected '{expected}', as its own host says."),
+                "Expected, as its own host says:".to_owned(),
+                expected.to_string(),
                 "Something else may listen at that port; `ss -ltnp` tells what.".to_owned(),
             ],
             Origin::Certificate(path) => vec![
-                format!("Expected was '{expected}', from {}.", path.display()),
+                format!("Expected, from {}:", path.display()),
+                expected.to_string(),
                 format!("{ask}; give it once, and it is remembered:"),
                 give,
             ],
@@ -500,9 +519,9 @@ mod tests {
                 .problem()
                 .contains("is not the one that it had: it was changed there, or")
         );
-        let text = wrong.ways_out().join(" ");
+        let text = wrong.ways_out_as_text();
         for part in [
-            "/home/a/known_collectors, line 3",
+            &format!("Remembered is, in /home/a/known_collectors, line 3: '{KEY}'. "),
             "metrics-top --public-key 'KEY' c1:5557",
             "replaces the one",
         ] {

@@ -79,9 +79,7 @@ impl fmt::Display for NoCollector {
                     expected: self.collector_key,
                     origin: &self.origin,
                 };
-                let ways_out = wrong.ways_out();
-                let ways_out: Vec<_> = ways_out.iter().map(|way| way.trim_start()).collect();
-                let ways_out = ways_out.join(" ");
+                let ways_out = wrong.ways_out_as_text();
                 write!(f, "{} ({why}). {ways_out}", wrong.problem())
             }
             Some(Trouble::AgentsPort) => {

@@ -46,12 +46,6 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, scene: &Scene<'_>, look: &Ho
         ..area
     };
     block::draw(buffer, body, &blocks, scroll, theme);
-    let below = all.saturating_sub(scroll + usize::from(room));
-    if below > 0 {
-        let text = format!(" {below} more {} ", theme.pick("↓", "below"));
-        let mut pen = Pen::new(buffer, area.bottom() - 1, area.x, area.right());
-        pen.right_in(&text, area.width, theme.heading());
-    }
     Drawn::Lines(all, room.into())
 }
 

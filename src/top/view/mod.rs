@@ -324,7 +324,8 @@ fn footer(buffer: &mut Buffer, area: Rect, scene: &Scene<'_>, drawn: Drawn) {
     let row = area.bottom() - 1;
     let position = match drawn {
         Drawn::Rows(room) => position(scene.app.offset, room, scene.rows.len()),
-        _ => String::new(),
+        Drawn::Lines(all, room) => more_below(scene, all, room),
+        Drawn::Nothing => String::new(),
     };
     let end = area.right().saturating_sub(width(&position) + 1);
     Pen::new(buffer, row, end, area.right()).right_in(&position, area.width, Style::new());
@@ -376,6 +377,17 @@ fn footer(buffer: &mut Buffer, area: Rect, scene: &Scene<'_>, drawn: Drawn) {
     if scene.app.mode() == Mode::Fleet && !scene.app.filter.is_empty() {
         pen.put("filter: ", theme.label());
         pen.put(&clean(&scene.app.filter), KEY);
+    }
+}
+
+/// How many lines come below those in sight: `28 more ↓`.
+fn more_below(scene: &Scene<'_>, all: usize, room: usize) -> String {
+    let app = scene.app;
+    let scroll = app.help.or(app.look.as_ref().map(|look| look.scroll));
+    let scroll = scroll.unwrap_or(0).min(all.saturating_sub(room));
+    match all.saturating_sub(scroll + room) {
+        0 => String::new(),
+        below => format!("{below} more {}", scene.theme.pick("↓", "below")),
     }
 }
 

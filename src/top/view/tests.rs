@@ -656,10 +656,14 @@ fn what_does_not_fit_is_scrolled() {
     world.obey(Command::Open);
     let lines = world.lines(80, 15);
     assert!(!lines.concat().contains("nginx.service"));
-    assert!(lines[13].ends_with("more ↓"), "{}", lines[13]);
+    // The mark covers nothing of what is shown.
+    assert!(lines[14].ends_with(" more ↓"), "{}", lines[14]);
+    assert!(!lines[..14].concat().contains("more"), "{lines:#?}");
+    assert!(world.lines(40, 15)[14].ends_with(" more ↓"));
     world.obey(Command::Last);
     world.draw(80, 15);
     let lines = world.lines(80, 15);
+    assert!(!lines.concat().contains("more ↓"), "{lines:#?}");
     assert!(lines[13].starts_with("sshd.service"), "{lines:#?}");
     assert!(lines[2].contains("web1.example.org"));
 }
@@ -725,10 +729,12 @@ fn commands_are_whole_on_every_screen() {
         assert!(title.contains("not connected "), "{title}");
         assert_eq!(pasted(&world.lines(columns, rows), "collector keys"), allow);
         world.trouble = Some(Trouble::WrongKey("the peer dropped".to_owned()));
+        let lines = world.lines(columns, rows);
         assert_eq!(
-            pasted(&world.lines(columns, rows), "metrics-top --public"),
+            pasted(&lines, "metrics-top --public"),
             "metrics-top|--public-key|KEY|collector:5557|"
         );
+        assert!(lines.iter().any(|line| line == PUBLIC), "{lines:#?}");
         world.trouble = None;
         let name = "web7 of the.long-department.example.org";
         let gone = br#"{"state":"gone","last_seen":1795881600,"since":1795881630,

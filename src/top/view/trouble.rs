@@ -15,7 +15,7 @@ use crate::top::start::port_hint;
 /// A line of what is to be said.
 pub(super) struct Line {
     text: String,
-    /// Part of a command to copy.
+    /// A key, or part of a command, to copy.
     is_command: bool,
     style: Style,
 }
@@ -26,7 +26,7 @@ pub(super) fn lines(scene: &Scene<'_>, columns: u16) -> Vec<Line> {
     let is_empty = scene.fleet.hosts().len() == 0;
     let mut lines = Vec::new();
     let mut say = |text: &str, style: Style| {
-        let is_command = text.starts_with("  ");
+        let is_command = text.starts_with("  ") || is_word(text);
         for text in wrapped(text, columns) {
             lines.push(Line {
                 text,
@@ -168,13 +168,21 @@ pub(super) fn draw_banner(buffer: &mut Buffer, area: Rect, lines: &[Line], theme
 }
 
 /// A text in lines of at most so many columns, less one for a mark in front. One that is
-/// indented is a command, of which a shell takes the lines for one.
+/// indented is a command, of which a shell takes the lines for one. A key alone has no mark, so it
+/// is never broken: 40 columns are the fewest of a screen.
 fn wrapped(text: &str, columns: u16) -> Vec<String> {
+    if is_word(text) && width(text) <= columns {
+        return vec![text.to_owned()];
+    }
     let columns = usize::from(columns.saturating_sub(2).max(1));
     match text.strip_prefix("  ") {
         Some(command) => shell::lines(command, columns),
         None => columns::wrapped_whole(text, columns),
     }
+}
+
+fn is_word(text: &str) -> bool {
+    !text.is_empty() && !text.contains(' ')
 }
 
 #[cfg(test)]
@@ -202,7 +210,9 @@ mod tests {
     fn long_texts_are_wrapped_at_words() {
         assert_eq!(wrapped("one two three", 10), ["one two", "three"]);
         assert_eq!(wrapped("  keys allow", 30), ["  keys allow"]);
-        assert_eq!(wrapped("abcdefghij", 6), ["abcd", "efgh", "ij"]);
+        assert_eq!(wrapped("a abcdefghij", 6), ["a", "abcd", "efgh", "ij"]);
+        let key = "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7";
+        assert_eq!(wrapped(key, 40), [key]);
         assert_eq!(wrapped("", 6), [""]);
     }
 }
