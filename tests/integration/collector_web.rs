@@ -239,7 +239,7 @@ async fn a_thousand_connections_keep_nobody_out() {
         slow.push(stream);
     }
     let answer = scraped_with(address, "web1").await;
-    assert!(answer.number("process_open_fds") < 100.0);
+    assert!(answer.number("process_open_fds") < 300.0);
     agent.report("web2", "{}", "metrics").await;
     scraped_with(address, "web2").await;
     // All of them end, those without a successor by their time.
@@ -347,39 +347,110 @@ async fn a_flood_keeps_no_scraper_out_that_keeps_its_connection() {
         scrape_on(&mut stream).await;
         scrapers.push(stream);
     }
-    let made = Arc::new(AtomicUsize::new(0));
-    let stop = Arc::new(AtomicBool::new(false));
-    let flood = [(); 3].map(|()| {
-        let (made, stop) = (Arc::clone(&made), Arc::clone(&stop));
-        thread::spawn(move || {
-            let mut streams = VecDeque::new();
-            while !stop.load(Ordering::Relaxed) {
-                // There may be no room to connect.
-                let Ok(mut stream) = std::net::TcpStream::connect(address) else {
-                    continue;
-                };
-                // It may be cut already.
-                let _ = stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
-                streams.push_back(stream);
-                if streams.len() > 64 {
-                    streams.pop_front();
-                }
-                made.fetch_add(1, Ordering::Relaxed);
-            }
-        })
-    });
+    let flood = Flood::begin(
+        address,
+        &[b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"],
+    );
     for round in 1..=4 {
-        eventually("many connections are made", async || {
-            (made.load(Ordering::Relaxed) > 50 * round).then_some(())
-        })
-        .await;
+        flood.has_made(50 * round).await;
         for stream in &mut scrapers {
             scrape_on(stream).await;
         }
     }
-    stop.store(true, Ordering::Relaxed);
-    for flood in flood {
-        flood.join().unwrap();
+    flood.end();
+}
+
+/// The same, with requests that never end and connections that ask for nothing among them: a scraper
+/// at the same address that opens a connection for each scrape has its answer at once, as it reads.
+#[tokio::test]
+async fn a_flood_keeps_no_scraper_out_that_opens_a_connection_for_each_scrape() {
+    let home = tempfile::tempdir().unwrap();
+    let (collector, address) = collector(&home).await;
+    let mut agent = collector.peer("A").await;
+    // Some 4 MB, so that the answer has a rest.
+    let fleet = 12;
+    report_much(&mut agent, fleet).await;
+    scraped_with(address, &format!("web{:02}", fleet - 1)).await;
+    let flood = Flood::begin(
+        address,
+        &[
+            b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n",
+            b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n",
+            b"GET /metrics HTTP/1.1\r\nHo",
+            b"",
+        ],
+    );
+    let scrapes = 12;
+    let mut served = 0;
+    for round in 1..=scrapes {
+        // More than there may be connections.
+        flood.has_made(300 * round).await;
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        ask_on(&mut stream, "/metrics").await;
+        let text = read_to_end(&mut stream).await;
+        let whole = text.ends_with(b"\r\n0\r\n\r\n");
+        served += usize::from(whole && text.starts_with(b"HTTP/1.1 200 OK\r\n"));
+    }
+    flood.end();
+    // Some may be pushed out where others have the processors; before answers began with shared
+    // text, one or two were served.
+    assert!(3 * served >= 2 * scrapes, "{served} of {scrapes}");
+}
+
+/// Threads that open connections as fast as they can, each of which says one of these and reads
+/// nothing.
+struct Flood {
+    made: Arc<AtomicUsize>,
+    stop: Arc<AtomicBool>,
+    threads: [thread::JoinHandle<()>; 3],
+}
+
+impl Flood {
+    fn begin(address: SocketAddr, texts: &'static [&'static [u8]]) -> Self {
+        let made = Arc::new(AtomicUsize::new(0));
+        let stop = Arc::new(AtomicBool::new(false));
+        let threads = [(); 3].map(|()| {
+            let (made, stop) = (Arc::clone(&made), Arc::clone(&stop));
+            thread::spawn(move || {
+                let mut streams = VecDeque::new();
+                for text in texts.iter().cycle() {
+                    if stop.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    // There may be no room to connect.
+                    let Ok(mut stream) = std::net::TcpStream::connect(address) else {
+                        continue;
+                    };
+                    // It may be cut already.
+                    let _ = stream.write_all(text);
+                    streams.push_back(stream);
+                    if streams.len() > 128 {
+                        streams.pop_front();
+                    }
+                    made.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+        });
+        Self {
+            made,
+            stop,
+            threads,
+        }
+    }
+
+    /// Waits until it has made that many connections.
+    async fn has_made(&self, connections: usize) {
+        eventually("many connections are made", async || {
+            (self.made.load(Ordering::Relaxed) > connections).then_some(())
+        })
+        .await;
+    }
+
+    fn end(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        for thread in self.threads {
+            thread.join().unwrap();
+        }
     }
 }
 

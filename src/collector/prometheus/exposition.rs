@@ -11,6 +11,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::naming::{Family, LAST_SEEN, Naming, UP, is_in_metrics, series};
 use super::own::{Figure, LEFT_OUT, of_snapshot, since_1970};
@@ -22,9 +23,20 @@ use crate::protocol::grid::Value;
 /// over costs nothing, small enough that several wait without being noticed.
 pub const PIECE_BYTES: usize = 64 * 1024;
 
-/// All that there is to scrape, and how much of it is written.
-#[derive(Debug)]
+/// All that there is to scrape, and how much of it is written. Clones share the series, and go on
+/// from where the original was.
+#[derive(Clone, Debug)]
 pub struct Exposition {
+    all: Arc<All>,
+    /// The group that is being written.
+    group: usize,
+    /// How many series of it are.
+    written: usize,
+}
+
+/// The series.
+#[derive(Debug)]
+struct All {
     snapshot: Snapshot,
     /// The names of the hosts, as they stand between quotes.
     hosts: Vec<String>,
@@ -33,10 +45,6 @@ pub struct Exposition {
     entries: Vec<Entry>,
     /// Sorted by name.
     groups: Vec<Group>,
-    /// The group that is being written.
-    group: usize,
-    /// How many series of it are.
-    written: usize,
 }
 
 /// A metric of a host.
@@ -96,7 +104,7 @@ impl Exposition {
             ));
         }
         groups.sort_by(|a, b| a.family.name.cmp(&b.family.name));
-        Self {
+        let all = All {
             hosts: snapshot
                 .hosts
                 .iter()
@@ -106,6 +114,9 @@ impl Exposition {
             figures,
             entries,
             groups,
+        };
+        Self {
+            all: Arc::new(all),
             group: 0,
             written: 0,
         }
@@ -113,14 +124,15 @@ impl Exposition {
 
     /// Writes more of it behind what is in `out`, a piece at most; whether that was all.
     pub fn fill(&mut self, out: &mut Vec<u8>) -> bool {
-        while let Some(group) = self.groups.get(self.group) {
-            let series = self.series(group);
+        let all = Arc::clone(&self.all);
+        while let Some(group) = all.groups.get(self.group) {
+            let series = all.series(group);
             if self.written == 0 {
                 let Family { name, kind, help } = &*group.family;
                 head(out, name, *kind, help);
             }
             while self.written < series {
-                self.write(out, group, self.written);
+                all.write(out, group, self.written);
                 self.written += 1;
                 if out.len() >= PIECE_BYTES {
                     return false;
@@ -131,7 +143,9 @@ impl Exposition {
         }
         true
     }
+}
 
+impl All {
     /// How many series a family has.
     fn series(&self, group: &Group) -> usize {
         match &group.series {

@@ -1,12 +1,16 @@
 //! The body of an answer: a text, or pieces as they are made.
 
 use std::fmt;
+use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use hyper::body::{Bytes, Frame, SizeHint};
 use tokio::sync::mpsc;
 
+use super::editions::Edition;
+use super::scrapes::{Reading, Refused};
 use super::serve::Answering;
 
 /// A part of a long answer.
@@ -18,20 +22,31 @@ pub(super) struct Piece {
     pub(super) last: bool,
 }
 
+/// What comes after the beginning of an answer, or why nothing does.
+pub(super) type Rest = Result<(mpsc::Receiver<Piece>, Reading), Refused>;
+
+/// A place for the rest of an answer, to be waited for.
+pub(super) type RestLater = Pin<Box<dyn Future<Output = Rest> + Send>>;
+
 /// The body of an answer. The connection counts as being answered for as long as it has it.
-#[derive(Debug)]
 pub(super) struct Body {
     source: Source,
     answering: Answering,
 }
 
-#[derive(Debug)]
 enum Source {
     Text(Option<Bytes>),
-    Pieces {
-        pieces: mpsc::Receiver<Piece>,
-        complete: bool,
+    /// Pieces that are there, and what comes after them.
+    Beginning {
+        edition: Arc<Edition>,
+        next: usize,
+        rest: Option<RestLater>,
     },
+    /// What comes after them is waited for.
+    Waiting(RestLater),
+    Pieces(mpsc::Receiver<Piece>),
+    /// There is no more.
+    End,
 }
 
 /// The answer stops in its middle, and the peer has to see that.
@@ -56,12 +71,17 @@ impl Body {
         }
     }
 
-    /// One that is being made.
-    pub(super) fn pieces(pieces: mpsc::Receiver<Piece>, answering: Answering) -> Self {
+    /// One that begins with this, and goes on with the rest if there is more.
+    pub(super) fn beginning(
+        edition: Arc<Edition>,
+        rest: Option<RestLater>,
+        answering: Answering,
+    ) -> Self {
         Self {
-            source: Source::Pieces {
-                pieces,
-                complete: false,
+            source: Source::Beginning {
+                edition,
+                next: 0,
+                rest,
             },
             answering,
         }
@@ -77,32 +97,64 @@ impl hyper::body::Body for Body {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Torn>>> {
         let Self { source, answering } = &mut *self;
-        match source {
-            Source::Text(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
-            Source::Pieces { complete: true, .. } => Poll::Ready(None),
-            Source::Pieces { pieces, complete } => match pieces.poll_recv(context) {
-                Poll::Pending => {
-                    answering.waits_for_us();
-                    Poll::Pending
+        loop {
+            match source {
+                Source::Text(text) => {
+                    return Poll::Ready(text.take().map(|text| Ok(Frame::data(text))));
                 }
-                Poll::Ready(None) => Poll::Ready(Some(Err(Torn))),
-                Poll::Ready(Some(Piece { text, last })) => {
-                    *complete = last;
-                    answering.waits_for_peer();
-                    if last {
-                        answering.read_whole();
+                Source::Beginning {
+                    edition,
+                    next,
+                    rest,
+                } => {
+                    if let Some(piece) = edition.beginning.get(*next) {
+                        let piece = piece.clone();
+                        *next += 1;
+                        answering.begins();
+                        if rest.is_none() && *next == edition.beginning.len() {
+                            answering.read_whole();
+                            *source = Source::End;
+                        }
+                        return Poll::Ready(Some(Ok(Frame::data(piece))));
                     }
-                    Poll::Ready(Some(Ok(Frame::data(text.into()))))
+                    *source = rest.take().map_or(Source::End, Source::Waiting);
                 }
-            },
+                Source::Waiting(rest) => match rest.as_mut().poll(context) {
+                    Poll::Pending => {
+                        answering.waits_for_us();
+                        return Poll::Pending;
+                    }
+                    Poll::Ready(Err(_)) => {
+                        *source = Source::End;
+                        return Poll::Ready(Some(Err(Torn)));
+                    }
+                    Poll::Ready(Ok((pieces, reading))) => {
+                        answering.goes_on(reading);
+                        *source = Source::Pieces(pieces);
+                    }
+                },
+                Source::Pieces(pieces) => match pieces.poll_recv(context) {
+                    Poll::Pending => {
+                        answering.waits_for_us();
+                        return Poll::Pending;
+                    }
+                    Poll::Ready(None) => return Poll::Ready(Some(Err(Torn))),
+                    Poll::Ready(Some(Piece { text, last })) => {
+                        answering.waits_for_peer();
+                        if last {
+                            answering.read_whole();
+                            *source = Source::End;
+                        }
+                        return Poll::Ready(Some(Ok(Frame::data(text.into()))));
+                    }
+                },
+                Source::End => return Poll::Ready(None),
+            }
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(
-            self.source,
-            Source::Text(None) | Source::Pieces { complete: true, .. }
-        )
+        matches!(self.source, Source::Text(None) | Source::End)
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -111,7 +163,7 @@ impl hyper::body::Body for Body {
                 let bytes = text.as_ref().map_or(0, Bytes::len);
                 SizeHint::with_exact(bytes as u64)
             }
-            Source::Pieces { .. } => SizeHint::default(),
+            _ => SizeHint::default(),
         }
     }
 }
@@ -131,7 +183,38 @@ mod tests {
 
     fn pieces() -> (mpsc::Sender<Piece>, Body) {
         let (sender, pieces) = mpsc::channel(4);
-        (sender, Body::pieces(pieces, Answering::of_nobody()))
+        let source = Source::Pieces(pieces);
+        let answering = Answering::of_nobody();
+        (sender, Body { source, answering })
+    }
+
+    fn edition(beginning: &[&'static str]) -> Arc<Edition> {
+        let beginning = beginning
+            .iter()
+            .map(|text| Bytes::from_static(text.as_bytes()));
+        Arc::new(Edition {
+            beginning: beginning.collect(),
+            rest: None,
+        })
+    }
+
+    #[tokio::test]
+    async fn it_ends_with_its_beginning_where_that_is_all() {
+        let edition = edition(&["a", "b"]);
+        let mut body = Body::beginning(edition, None, Answering::of_nobody());
+        assert_eq!(next(&mut body).await, Some(Ok(b"a".to_vec())));
+        assert!(!body.is_end_stream());
+        assert_eq!(next(&mut body).await, Some(Ok(b"b".to_vec())));
+        assert!(body.is_end_stream());
+        assert_eq!(next(&mut body).await, None);
+    }
+
+    #[tokio::test]
+    async fn without_a_place_for_the_rest_it_is_torn() {
+        let rest: RestLater = Box::pin(async { Err(Refused::Busy) });
+        let mut body = Body::beginning(edition(&["a"]), Some(rest), Answering::of_nobody());
+        assert_eq!(next(&mut body).await, Some(Ok(b"a".to_vec())));
+        assert_eq!(next(&mut body).await, Some(Err(Torn)));
     }
 
     #[tokio::test]

@@ -1,10 +1,12 @@
 //! Which connection has to go when there are too many, pure.
 //!
-//! One that waits, for a request or for its rest, costs the peer nothing; one that is
-//! answered is what this server is for. So a new one takes the place of one that waits: of the
-//! peer that has most, one that has not read an answer yet before one that has, and of these the
-//! one that has waited for longest. Who opens connections to keep others out loses them; a
-//! scraper that asks at once is answered, and one that keeps its connection has it next time.
+//! One that waits for its peer, for a request or until the beginning of an answer is read, costs
+//! the peer nothing. So a new one takes the place of one that waits: of the peer that has most, the
+//! one that has stood still for longest. There are so many that a peer which asks and reads at once
+//! is never that one, however fast another opens connections at the same address.
+//!
+//! A connection that has read an answer is kept before those that have not, so that a scraper has
+//! it next time; of each peer only the first few, as an answer may fit into buffers unread.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -13,8 +15,13 @@ use std::time::Instant;
 
 use crate::collector::network::Network;
 
-/// A few servers of Prometheus and people who look; each may cost some 100 KB.
-pub(super) const MAX_CONNECTIONS: usize = 32;
+/// Many more than there are servers of Prometheus and people who look: while another program makes
+/// some thousand connections a second, each has some 50 ms for its next step. Each may cost 416 KiB
+/// in the kernel, and some 30 KB here.
+pub(super) const MAX_CONNECTIONS: usize = 256;
+
+/// How many of a peer are kept because they have read an answer.
+pub(super) const MAX_KEPT_OF_PEER: usize = 8;
 
 /// A connection.
 pub(super) type Id = u64;
@@ -23,16 +30,20 @@ pub(super) type Id = u64;
 #[derive(Debug, Default)]
 pub(super) struct Connections {
     all: HashMap<Id, Connection>,
+    /// How many each peer has.
+    shares: HashMap<Network, usize>,
     next: Id,
 }
 
 #[derive(Debug)]
 struct Connection {
     peer: Network,
-    /// Since when it waits; None while it is answered.
+    /// Since when it waits for its peer; None while the peer waits for an answer.
     waits: Option<Instant>,
     /// It has read a whole answer.
     known: bool,
+    /// It is one of the first of its peer that have.
+    kept: bool,
 }
 
 /// The decision on a new connection.
@@ -60,7 +71,7 @@ impl Connections {
             let Some(goes) = self.goes_for(peer) else {
                 return Admitted::No;
             };
-            self.all.remove(&goes);
+            self.ended(goes);
             other = Some(goes);
         }
         let id = self.next;
@@ -69,8 +80,10 @@ impl Connections {
             peer,
             waits: Some(now),
             known: false,
+            kept: false,
         };
         self.all.insert(id, connection);
+        *self.shares.entry(peer).or_default() += 1;
         match other {
             Some(other) => Admitted::InsteadOf { id, other },
             None => Admitted::Stays(id),
@@ -79,45 +92,74 @@ impl Connections {
 
     /// Which one goes for a new one of this peer; None if that would have more than the other.
     fn goes_for(&self, peer: Network) -> Option<Id> {
-        let mut shares = HashMap::from([(peer, 1_usize)]);
-        for connection in self.all.values() {
-            *shares.entry(connection.peer).or_default() += 1;
-        }
-        let share = |peer| shares.get(peer).copied().unwrap_or_default();
-        let waiting = self.all.iter().filter_map(|(id, connection)| {
-            let since = connection.waits?;
-            Some((
-                Reverse(share(&connection.peer)),
-                connection.known,
-                since,
-                *id,
-            ))
-        });
-        let (Reverse(most), _, _, id) = waiting.min()?;
-        (most >= share(&peer)).then_some(id)
+        let own = self.shares.get(&peer).copied().unwrap_or_default() + 1;
+        let share = |of: Network, share: usize| share + usize::from(of == peer);
+        let mut peers: Vec<_> = self
+            .shares
+            .iter()
+            .map(|(of, count)| (*of, share(*of, *count)))
+            .collect();
+        peers.retain(|(_, share)| *share >= own);
+        peers.sort_unstable_by_key(|(_, share)| Reverse(*share));
+        let mut most = peers.chunk_by(|(_, one), (_, other)| one == other);
+        most.find_map(|most| self.longest_still(most))
+    }
+
+    /// The one of these peers that has stood still for longest, those that are kept last.
+    fn longest_still(&self, of: &[(Network, usize)]) -> Option<Id> {
+        let all = self.all.iter();
+        let of_these = all.filter(|(_, one)| of.iter().any(|(peer, _)| *peer == one.peer));
+        let waiting = of_these.filter_map(|(id, one)| Some((one.kept, one.waits?, *id)));
+        waiting.min().map(|(_, _, id)| id)
     }
 
     /// It has asked; whether it has read a whole answer before.
     pub(super) fn asked(&mut self, id: Id) -> bool {
-        let connection = self.all.get_mut(&id);
-        connection.is_some_and(|connection| {
-            connection.waits = None;
-            connection.known
-        })
+        self.waits(id, None);
+        let connection = self.all.get(&id);
+        connection.is_some_and(|connection| connection.known)
+    }
+
+    /// Since when it waits for its peer, or that it does not.
+    pub(super) fn waits(&mut self, id: Id, since: Option<Instant>) {
+        // One that had to go may still end what it was at.
+        if let Some(connection) = self.all.get_mut(&id) {
+            connection.waits = since;
+        }
     }
 
     /// It has its answer, perhaps one of `/metrics` that it read to its end.
     pub(super) fn answered(&mut self, id: Id, now: Instant, read: bool) {
-        // One that had to go may still end what it was at.
+        let Some(connection) = self.all.get_mut(&id) else {
+            return;
+        };
+        connection.waits = Some(now);
+        connection.known |= read;
+        let peer = connection.peer;
+        if !read || connection.kept {
+            return;
+        }
+        let kept = self
+            .all
+            .values()
+            .filter(|other| other.kept && other.peer == peer);
+        let kept = kept.count() < MAX_KEPT_OF_PEER;
         if let Some(connection) = self.all.get_mut(&id) {
-            connection.waits = Some(now);
-            connection.known |= read;
+            connection.kept = kept;
         }
     }
 
     /// It is gone.
     pub(super) fn ended(&mut self, id: Id) {
-        self.all.remove(&id);
+        let Some(gone) = self.all.remove(&id) else {
+            return;
+        };
+        if let Some(share) = self.shares.get_mut(&gone.peer) {
+            *share -= 1;
+            if *share == 0 {
+                self.shares.remove(&gone.peer);
+            }
+        }
     }
 }
 
@@ -150,7 +192,7 @@ mod tests {
         // The first is answered, the second was, the third waits since it came.
         connections.asked(0);
         connections.asked(1);
-        let now = start + 100 * SECOND;
+        let now = start + 1000 * SECOND;
         connections.answered(1, now, false);
         let new = MAX_CONNECTIONS as u64;
         for (id, other) in [(new, 2), (new + 1, 3)] {
@@ -186,18 +228,70 @@ mod tests {
         for new in 0..100 {
             let id = MAX_CONNECTIONS as u64 + new;
             let other = new + 1;
-            let now = start + 100 * SECOND;
+            let now = start + 1000 * SECOND;
             let admitted = connections.admit(now, peer(1));
             assert_eq!(admitted, Admitted::InsteadOf { id, other });
         }
         assert!(connections.asked(0));
     }
 
+    /// An answer that fits into the kernel's buffers counts as read.
+    #[test]
+    fn a_peer_that_only_seems_to_read_keeps_few_connections() {
+        let start = Instant::now();
+        let mut connections = full(start);
+        for id in 0..MAX_CONNECTIONS as u64 {
+            assert!(!connections.asked(id));
+            connections.answered(id, start + SECOND, true);
+        }
+        let now = start + 2 * SECOND;
+        for new in 0..2 * MAX_CONNECTIONS as u64 {
+            let admitted = connections.admit(now + SECOND, peer(1));
+            let id = MAX_CONNECTIONS as u64 + new;
+            let other = MAX_KEPT_OF_PEER as u64 + new;
+            assert_eq!(admitted, Admitted::InsteadOf { id, other });
+        }
+        assert!(connections.asked(0));
+        // Once one of these is gone, the next that reads is kept.
+        connections.ended(3);
+        let (one, other) = (
+            3 * MAX_CONNECTIONS as u64 - 2,
+            3 * MAX_CONNECTIONS as u64 - 1,
+        );
+        connections.answered(other, now, true);
+        connections.answered(one, now, true);
+        assert!(connections.all[&other].kept && !connections.all[&one].kept);
+    }
+
+    /// It is answered, but does not read.
+    #[test]
+    fn one_that_does_not_take_the_beginning_of_its_answer_goes() {
+        let start = Instant::now();
+        let mut connections = full(start);
+        for id in 0..MAX_CONNECTIONS as u64 {
+            connections.asked(id);
+        }
+        let now = start + 1000 * SECOND;
+        assert_eq!(connections.admit(now, peer(1)), Admitted::No);
+        connections.waits(5, Some(start + SECOND));
+        connections.waits(6, Some(start));
+        connections.waits(7, Some(start));
+        // It has taken it, and waits for the rest.
+        connections.waits(6, None);
+        let id = MAX_CONNECTIONS as u64;
+        for (id, other) in [(id, 7), (id + 1, 5)] {
+            let admitted = connections.admit(now, peer(1));
+            assert_eq!(admitted, Admitted::InsteadOf { id, other });
+            connections.asked(id);
+        }
+        assert_eq!(connections.admit(now, peer(1)), Admitted::No);
+    }
+
     #[test]
     fn many_of_one_peer_push_none_of_another_out() {
         let start = Instant::now();
         let mut connections = full(start);
-        let now = start + 100 * SECOND;
+        let now = start + 1000 * SECOND;
         let id = MAX_CONNECTIONS as u64;
         let admitted = connections.admit(start, peer(2));
         assert_eq!(admitted, Admitted::InsteadOf { id, other: 0 });

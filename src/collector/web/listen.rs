@@ -9,8 +9,14 @@ use tokio::net::{TcpListener, TcpSocket};
 
 use crate::curve::router::Listen;
 
-/// Connections that the kernel holds until they are accepted: there are few to be held.
-const BACKLOG: u32 = 128;
+/// Connections that the kernel holds until they are accepted. If it has no room, who connects tries
+/// again only after 1 s, then 3 s; so many are accepted in a fraction of a second.
+const BACKLOG: u32 = 1024;
+
+/// What the kernel holds of an answer until the peer has taken it; it doubles that for its own
+/// needs. Many connections that read nothing cost no more than this each, and over a path of 20 ms
+/// an answer still goes at 10 MB/s. It is what a process may ask for by default.
+const SEND_BUFFER: u32 = 208 * 1024;
 
 /// A web server that listens and does not answer yet.
 #[derive(Debug)]
@@ -86,6 +92,8 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     };
     // A restart must not wait until the last one's connections are forgotten.
     socket.set_reuseaddr(true)?;
+    // Connections inherit it.
+    socket.set_send_buffer_size(SEND_BUFFER)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }

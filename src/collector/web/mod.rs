@@ -5,21 +5,23 @@
 //! keys, no TLS. A proxy can add those; by default only this host can reach it. Requests for
 //! another host name are refused: a browser could have been misled by it.
 //!
-//! The cost of clients is limited: connections, by a time-out for each step and by closing a
-//! quiet one when there are too many ([`connections`]); the size of a request; and answers of
-//! `/metrics`, few at a time, of which one is worked on ([`scrapes`]), on a thread of its own.
+//! The cost of clients is limited: connections, by a time-out for each step and by closing the one
+//! that has stood still for longest when there are too many ([`connections`]); the size of a
+//! request; and answers of `/metrics`, which begin with text that all share ([`editions`]), and go
+//! on few at a time, of which one is worked on ([`scrapes`]), on a thread of its own.
 //!
 //! - [`listen`]: the socket;
 //! - [`serve`]: its connections;
 //! - [`connections`] and [`places`]: who has to go and who has to come again, pure;
 //! - [`hosts`]: the names that this collector answers to;
 //! - [`pages`]: what is answered to which request, pure;
-//! - [`scrapes`], [`turn`] and [`body`]: how the hosts' metrics become an answer;
+//! - [`scrapes`], [`editions`], [`turn`] and [`body`]: how the hosts' metrics become an answer;
 //! - [`clock`]: how long a connection may take for the next thing.
 
 mod body;
 mod clock;
 mod connections;
+mod editions;
 mod hosts;
 mod listen;
 mod pages;

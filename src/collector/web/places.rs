@@ -106,6 +106,13 @@ impl<E> Places<E> {
         Ok(id)
     }
 
+    /// Returns true if a request of a new connection of this peer could not even wait.
+    pub(super) fn is_crowded(&self, peer: IpAddr) -> bool {
+        let peer = Network::of(peer);
+        let own = self.unknown().filter(|(_, other)| other.peer == peer);
+        own.count() >= MAX_WAITING_OF_PEER
+    }
+
     /// Where too many wait, the last one of the peer goes that most are of.
     fn make_room_to_wait(&mut self, peer: Network) -> Result<(), Taken> {
         let of = |peer| {

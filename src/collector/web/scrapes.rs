@@ -1,6 +1,10 @@
 //! How the hosts' metrics become an answer.
 //!
-//! Each answer is made by a thread of its own, piece by piece, as its reader takes them. Of
+//! An answer begins with text that all share who ask at about the same time (`editions.rs`). It
+//! costs nothing to send, and no place: whoever connects gets it at once. It is more than the
+//! kernels take without a reader, so who has taken it reads.
+//!
+//! The rest is made by a thread for each answer, piece by piece, as its reader takes them. Of
 //! those threads one works at a time: the others would only take the processor from the agents'
 //! messages. Connections that have read a whole answer before have their turn first: new ones
 //! that come and go leave them the processor. A slow reader does not delay others, and has its
@@ -10,11 +14,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use tokio::sync::mpsc;
+use hyper::body::Bytes;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
 
 use super::body::Piece;
 use super::clock::Clock;
+use super::editions::{BEGINNING_PIECES, Edition, Editions};
 use super::places::{self, PlaceId, Places, Taken};
 use super::turn::Turn;
 use crate::base::monitor::Lock;
@@ -22,9 +28,8 @@ use crate::base::offload::on_a_thread;
 use crate::base::throttle::Throttle;
 use crate::collector::events;
 use crate::collector::handle::{Handle, Stopping};
-use crate::collector::hosts::snapshot::Snapshot;
 use crate::collector::prometheus::exposition::{Exposition, PIECE_BYTES};
-use crate::collector::prometheus::own::{Figure, of_process};
+use crate::collector::prometheus::own::of_process;
 
 /// Pieces that wait for the reader, so that it does not wait for each; one that never reads costs
 /// no more.
@@ -45,6 +50,7 @@ const ROOM: usize = PIECE_BYTES + 4096;
 pub(super) struct Scrapes {
     handle: Handle,
     started: SystemTime,
+    editions: Editions,
     places: Lock<Places<Clock>>,
     turn: Turn,
     no_thread: Lock<Throttle>,
@@ -67,6 +73,7 @@ impl Scrapes {
         Arc::new(Self {
             handle,
             started: SystemTime::now(),
+            editions: Editions::default(),
             places: Lock::default(),
             turn: Turn::default(),
             no_thread: Lock::default(),
@@ -78,48 +85,76 @@ impl Scrapes {
         &self.handle
     }
 
-    /// Begins an answer to this peer, whose connection this clock ends, and which is `known`
-    /// if it has read a whole answer before. Another one that stands still may have to go for it.
+    /// What an answer to this peer begins with; `known` if its connection has read a whole answer
+    /// before.
     pub(super) async fn begin(
         self: &Arc<Self>,
         peer: IpAddr,
         known: bool,
-        clock: &Clock,
+    ) -> Result<Arc<Edition>, Refused> {
+        let make = || self.clone().make_edition();
+        let edition = self.editions.current(make).await?;
+        let long = edition.rest.is_some();
+        if long && !known && self.places.lock().is_crowded(peer) {
+            return Err(Refused::Busy);
+        }
+        Ok(edition)
+    }
+
+    async fn make_edition(self: Arc<Self>) {
+        let began = Instant::now();
+        let edition = self.edition().await;
+        self.editions.made(began, edition);
+    }
+
+    async fn edition(self: &Arc<Self>) -> Result<Arc<Edition>, Refused> {
+        let snapshot = self.handle.snapshot().await?;
+        let mut figures = self.handle.figures().await?;
+        let (sender, edition) = oneshot::channel();
+        let scrapes = Arc::clone(self);
+        self.spawn(move || {
+            let _turn = scrapes.turn.take(true);
+            figures.extend(of_process(scrapes.started));
+            let edition = edition_of(Exposition::begin(snapshot, figures));
+            // Nobody waits for it if the server ends.
+            let _ = sender.send(Arc::new(edition));
+        })?;
+        edition.await.map_err(|_| Refused::Stopping(Stopping))
+    }
+
+    /// Goes on with the answer on a connection that this clock ends, as soon as there is a place.
+    /// Another one that stands still may have to go for it.
+    pub(super) async fn go_on(
+        self: Arc<Self>,
+        rest: Exposition,
+        peer: IpAddr,
+        known: bool,
+        clock: Clock,
     ) -> Result<(mpsc::Receiver<Piece>, Reading), Refused> {
-        let waiting = Waiting::begin(self, peer, known).map_err(|Taken| Refused::Busy)?;
-        let place = waiting.place(clock).await.map_err(|Taken| Refused::Busy)?;
+        let waiting = Waiting::begin(&self, peer, known).map_err(|Taken| Refused::Busy)?;
+        let place = waiting.place(&clock).await.map_err(|Taken| Refused::Busy)?;
         let reading = Reading {
-            scrapes: Arc::clone(self),
+            scrapes: Arc::clone(&self),
             id: place.id,
         };
-        let snapshot = self.handle.snapshot().await?;
-        let figures = self.handle.figures().await?;
         let (sender, pieces) = mpsc::channel(WAITING_PIECES);
-        let started = on_a_thread("scrape", move || {
-            place.scrapes.make(known, snapshot, figures, &sender);
-        });
+        self.spawn(move || place.scrapes.make(known, rest, &sender))?;
+        Ok((pieces, reading))
+    }
+
+    fn spawn(&self, work: impl FnOnce() + Send + 'static) -> Result<(), Refused> {
+        let started = on_a_thread("scrape", work);
         if let Err(error) = started {
             if let Some(untold) = self.no_thread.lock().note(Instant::now()) {
                 events::scrape_without_thread(&error, untold);
             }
             return Err(Refused::NoThread);
         }
-        Ok((pieces, reading))
+        Ok(())
     }
 
-    /// The thread.
-    fn make(
-        &self,
-        known: bool,
-        snapshot: Snapshot,
-        mut figures: Vec<Figure>,
-        reader: &mpsc::Sender<Piece>,
-    ) {
-        let mut exposition = {
-            let _turn = self.turn.take(known);
-            figures.extend(of_process(self.started));
-            Exposition::begin(snapshot, figures)
-        };
+    /// The thread of one answer.
+    fn make(&self, known: bool, mut exposition: Exposition, reader: &mpsc::Sender<Piece>) {
         loop {
             let mut text = Vec::with_capacity(ROOM);
             let last = {
@@ -135,6 +170,19 @@ impl Scrapes {
             }
         }
     }
+}
+
+fn edition_of(mut exposition: Exposition) -> Edition {
+    let mut beginning = Vec::new();
+    let mut last = false;
+    while !last && beginning.len() < BEGINNING_PIECES {
+        let mut text = Vec::with_capacity(ROOM);
+        last = exposition.fill(&mut text);
+        text.shrink_to_fit();
+        beginning.push(Bytes::from(text));
+    }
+    let rest = (!last).then_some(exposition);
+    Edition { beginning, rest }
 }
 
 /// A place among the answers, given back when dropped.

@@ -18,7 +18,7 @@ use tokio::task::{AbortHandle, JoinSet, yield_now};
 use tokio::time::sleep;
 
 use super::Web;
-use super::body::Body;
+use super::body::{Body, RestLater};
 use super::clock::{ANSWER, Clock, FIRST_REQUEST, NEXT_REQUEST, PIECE};
 use super::connections::{Admitted, Connections, Id};
 use super::hosts::{Named, OwnNames, Wanted};
@@ -158,7 +158,7 @@ impl Visit {
     }
 
     async fn answer(&self, request: &Request<Incoming>) -> Response<Body> {
-        let mut answering = Answering::begin(self);
+        let answering = Answering::begin(self);
         let text = |status, text: &'static str| (status, TEXT, text);
         let page = page(request.method(), request.uri().path());
         // That it lives says nothing, and balancers ask by whatever name they have.
@@ -170,11 +170,15 @@ impl Visit {
         let (status, kind, text) = match page {
             Page::Metrics if request.method() == Method::HEAD => (StatusCode::OK, METRICS, ""),
             Page::Metrics => {
-                let scrapes = &self.scrapes;
-                return match scrapes.begin(self.peer, answering.known, &self.clock).await {
-                    Ok((pieces, reading)) => {
-                        answering.reading = Some(reading);
-                        response(StatusCode::OK, METRICS, Body::pieces(pieces, answering))
+                let known = answering.known;
+                return match self.scrapes.begin(self.peer, known).await {
+                    Ok(edition) => {
+                        let rest = edition.rest.clone().map(|rest| -> RestLater {
+                            let scrapes = Arc::clone(&self.scrapes);
+                            Box::pin(scrapes.go_on(rest, self.peer, known, self.clock.clone()))
+                        });
+                        let body = Body::beginning(edition, rest, answering);
+                        response(StatusCode::OK, METRICS, body)
                     }
                     Err(refused) => {
                         let body = Body::text(format!("{refused}\n"), answering);
@@ -252,6 +256,8 @@ pub(super) struct Answering {
     connections: Arc<Lock<Connections>>,
     /// By when the answer has to be there.
     end: Instant,
+    /// By when the peer has to have taken the beginning of the answer.
+    begun: Instant,
     /// The connection has read a whole answer before.
     known: bool,
     /// Of an answer that is read piece by piece.
@@ -263,13 +269,15 @@ pub(super) struct Answering {
 impl Answering {
     fn begin(visit: &Visit) -> Self {
         let known = visit.connections.lock().asked(visit.id);
-        let end = Instant::now() + ANSWER;
+        let now = Instant::now();
+        let end = now + ANSWER;
         visit.clock.set(end);
         Self {
             id: visit.id,
             clock: visit.clock.clone(),
             connections: Arc::clone(&visit.connections),
             end,
+            begun: now + PIECE,
             known,
             reading: None,
             read: false,
@@ -284,34 +292,46 @@ impl Answering {
             clock: Clock::new(Instant::now()),
             connections: Arc::default(),
             end: Instant::now(),
+            begun: Instant::now(),
             known: false,
             reading: None,
             read: false,
         }
     }
 
+    /// It has a piece of the beginning to read. Until it goes on, it may have to make room.
+    pub(super) fn begins(&self) {
+        self.clock.set(self.begun);
+        self.connections.lock().waits(self.id, Some(Instant::now()));
+    }
+
+    /// It has taken the beginning, and has a place for the rest.
+    pub(super) fn goes_on(&mut self, reading: Reading) {
+        self.connections.lock().waits(self.id, None);
+        self.reading = Some(reading);
+    }
+
     /// There is no piece ready.
     pub(super) fn waits_for_us(&self) {
         self.clock.set(self.end);
-        self.stands_still(Instant::now(), false);
+        match &self.reading {
+            Some(reading) => reading.stands_still(Instant::now(), false),
+            None => self.connections.lock().waits(self.id, None),
+        }
     }
 
     /// It has a piece to read.
     pub(super) fn waits_for_peer(&self) {
         let now = Instant::now();
         self.clock.set(self.end.min(now + PIECE));
-        self.stands_still(now, true);
+        if let Some(reading) = &self.reading {
+            reading.stands_still(now, true);
+        }
     }
 
     /// There are no more pieces, and it was ready for the last one.
     pub(super) fn read_whole(&mut self) {
         self.read = true;
-    }
-
-    fn stands_still(&self, now: Instant, still: bool) {
-        if let Some(reading) = &self.reading {
-            reading.stands_still(now, still);
-        }
     }
 }
 
