@@ -4,20 +4,19 @@
 //! ellipses, and names as they are.
 
 use std::borrow::Cow;
+use std::ffi::OsString;
 use std::sync::OnceLock;
-
-use super::terminal::Environment;
 
 /// Returns true if the process's own locale has more than ASCII.
 #[must_use]
 pub fn has_unicode() -> bool {
     static UNICODE: OnceLock<bool> = OnceLock::new();
-    *UNICODE.get_or_init(|| unicode(super::terminal::environment))
+    *UNICODE.get_or_init(|| unicode(|variable| std::env::var_os(variable)))
 }
 
 /// Returns true if a locale has more than ASCII (locale(7)). As in systemd (`is_locale_utf8()`), an
 /// unset locale has: ASCII was not asked for.
-fn unicode(environment: Environment) -> bool {
+fn unicode(environment: impl Fn(&str) -> Option<OsString>) -> bool {
     let mut set = ["LC_ALL", "LC_CTYPE", "LANG"]
         .into_iter()
         .filter_map(environment)
@@ -87,6 +86,7 @@ fn escaped(json: &str) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::terminal::Environment;
 
     #[test]
     fn the_locale_is_as_the_environment_says() {
