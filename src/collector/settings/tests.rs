@@ -86,6 +86,15 @@ impl Site {
             .collect()
     }
 
+    /// All warnings, as [`problems`](Self::problems).
+    fn warnings(&self) -> Vec<String> {
+        let loaded = self.load().unwrap();
+        let warnings = loaded.warnings.iter();
+        warnings
+            .map(|warning| self.shown(&warning.to_string()))
+            .collect()
+    }
+
     fn shown(&self, text: &str) -> String {
         text.replace(self.dir.path().to_str().unwrap(), "~")
     }
@@ -821,10 +830,8 @@ fn the_own_key_is_found_as_a_credential_of_the_next_start() {
     site.inputs.sight = ServiceView::handing("c.service", "collector.key_secret", &file);
     let loaded = site.load().unwrap();
     assert!(matches!(&loaded.keys, Found::Keys(keys) if keys.pair.public == key.public));
-    let root = site.dir.path().to_str().unwrap().to_owned();
-    let told = loaded.warnings[0].to_string().replace(&root, "~");
     assert_eq!(
-        told,
+        site.warnings()[0],
         "~/store/c.key_secret: taken as the credential collector.key_secret, which systemd hands \
          over at the start of c.service"
     );
@@ -866,26 +873,18 @@ fn a_key_that_only_the_service_sees_is_a_note() {
 fn a_key_that_others_have_a_say_in_is_told() {
     let site = Site::new();
     Certificate::write_pair(&site.at("etc/curve"), "collector").unwrap();
-    let warnings = || {
-        let loaded = site.load().unwrap();
-        let warnings = loaded.warnings.iter().map(ToString::to_string);
-        let root = site.dir.path().to_str().unwrap().to_owned();
-        warnings
-            .map(|text| text.replace(&root, "~"))
-            .collect::<Vec<_>>()
-    };
-    assert_eq!(warnings(), [""; 0]);
+    assert_eq!(site.warnings(), [""; 0]);
     let mode = fs::Permissions::from_mode(0o777);
     fs::set_permissions(site.at("etc/curve"), mode).unwrap();
     assert_eq!(
-        warnings(),
+        site.warnings(),
         [
             "~/etc/curve: mode 0777 lets others put keys there; `chmod go-w` on the directory ends that"
         ]
     );
     // What systemd hands out is in order.
     fs::rename(site.at("etc/curve"), site.at("credentials")).unwrap();
-    assert_eq!(warnings(), [""; 0]);
+    assert_eq!(site.warnings(), [""; 0]);
 }
 
 /// The wrong name is refused once, however many settings stand below it.
@@ -909,13 +908,8 @@ fn an_interface_that_a_target_lacks_is_told() {
         format!("[remote_write.{name}]\nurl = 'http://[fe80::1%{zone}]:9/push?key=hidden'\n")
     };
     site.etc(&(target("a", "25lo") + &target("b", "25no-such") + &target("c", "lo")));
-    let loaded = site.load().unwrap();
-    let warnings = loaded.warnings.iter();
-    let warnings: Vec<_> = warnings
-        .map(|warning| site.shown(&warning.to_string()))
-        .collect();
     assert_eq!(
-        warnings,
+        site.warnings(),
         [
             "~/etc/metrics-collector.toml:4: http://[fe80::1%25no-such]:9/push?… cannot be reached: \
              this host has no such interface now"
@@ -928,12 +922,7 @@ fn pings_that_agents_do_not_wait_for_are_told() {
     let site = Site::new();
     let warnings = |interval: &str| {
         site.etc(&format!("[hosts]\nping_interval = '{interval}'\n"));
-        let loaded = site.load().unwrap();
-        let warnings = loaded.warnings.iter().map(ToString::to_string);
-        let root = site.dir.path().to_str().unwrap().to_owned();
-        warnings
-            .map(|text| text.replace(&root, "~"))
-            .collect::<Vec<_>>()
+        site.warnings()
     };
     assert_eq!(warnings("29s"), [""; 0]);
     assert_eq!(
@@ -950,12 +939,7 @@ fn a_time_out_between_two_messages_is_told() {
     let site = Site::new();
     let warnings = |timeout: &str| {
         site.etc(&format!("[hosts]\ntimeout = '{timeout}'\n"));
-        let loaded = site.load().unwrap();
-        let warnings = loaded.warnings.iter().map(ToString::to_string);
-        let root = site.dir.path().to_str().unwrap().to_owned();
-        warnings
-            .map(|text| text.replace(&root, "~"))
-            .collect::<Vec<_>>()
+        site.warnings()
     };
     assert_eq!(warnings("5100ms"), [""; 0]);
     assert_eq!(
