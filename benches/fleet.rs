@@ -14,7 +14,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use metrics_agent::base::process::resident_pages;
-use metrics_agent::collector::hosts::snapshot::{HostSnapshot, Presence, Snapshot};
+use metrics_agent::collector::hosts::snapshot::{HostSnapshot, MessageCounts, Presence, Snapshot};
 use metrics_agent::collector::prometheus::exposition::Exposition;
 use metrics_agent::metrics::LatestMetrics;
 use metrics_agent::metrics::table::METRICS;
@@ -74,9 +74,11 @@ fn snapshot() -> Snapshot {
         presence: Presence::Reporting,
         silence: Duration::from_secs(1),
         since: SystemTime::UNIX_EPOCH,
-        messages: 1,
-        comebacks: 0,
-        shared: 0,
+        counts: MessageCounts {
+            messages: 1,
+            comebacks: 0,
+            shared: 0,
+        },
         last_metrics: None,
         key: None,
         several_hosts: None,

@@ -179,7 +179,7 @@ impl Hosts {
         let (mut freed, mut freed_of_key, mut freed_of_connection) = Default::default();
         if let Some(host) = self.table.get_mut(name) {
             if host.is_at(peer) {
-                host.last_seen = now;
+                host.times.last_seen = now;
                 moved = false;
                 freed = host.freed_by(kind, families);
             } else if !(host.keeps_model(peer) && kind == GridKind::Metrics) {
@@ -214,10 +214,10 @@ impl Hosts {
         let Some(host) = self.table.get_mut(&name) else {
             unreachable!("it was there just now");
         };
-        host.messages += 1;
+        host.counts.messages += 1;
         let model_waited = host.model_waits();
         if kind == GridKind::Metrics {
-            host.last_metrics = Some(now);
+            host.times.last_metrics = Some(now);
         }
         match (kind, &mut host.state) {
             (GridKind::Metrics, State::Reporting { metrics, .. }) => {
@@ -238,10 +238,11 @@ impl Hosts {
             .weigh((peer.key, counts_for), Some(peer.routing_id), before, after);
         let ask_model = host.model.is_none()
             && host
+                .times
                 .asked
                 .is_none_or(|asked| now.saturating_duration_since(asked) >= MODEL_MIN_INTERVAL);
         if ask_model {
-            host.asked = Some(now);
+            host.times.asked = Some(now);
         }
         Ok(Ingested {
             change,
@@ -317,7 +318,7 @@ impl Hosts {
             self.peers.disown(host.key);
             host.vitals = Vitals::default();
             host.os = None;
-            (host.boots, host.beside) = (Boots::default(), false);
+            (host.machine.boots, host.machine.beside) = (Boots::default(), false);
             self.machines.disown(host.key, &name);
             self.machines.own(peer.key, &name);
         }
@@ -327,23 +328,23 @@ impl Hosts {
                 self.peers.leave(&routing_id);
                 self.agenda.remove(&entry);
                 Change::Replaced {
-                    tell: host.replacements.note(now),
+                    tell: host.machine.replacements.note(now),
                 }
             }
             State::Expected => {
                 self.agenda.remove(&entry);
                 self.expected -= 1;
-                host.since = now;
+                host.times.since = now;
                 Change::Appeared
             }
             State::Gone => {
                 self.gone.remove(&entry);
-                host.comebacks += 1;
-                host.since = now;
+                host.counts.comebacks += 1;
+                host.times.since = now;
                 Change::Appeared
             }
         };
-        host.last_seen = now;
+        host.times.last_seen = now;
         host.place = self.attention(&host, ping_due);
         self.agenda.insert((host.place, Arc::clone(&name)));
         let after = host.weight();

@@ -7,7 +7,7 @@ use std::time::{Instant, SystemTime};
 use super::handle::Order;
 use super::prometheus::own::{self, Figure};
 use super::run::Collector;
-use super::state::{CountersSnapshot, Phase};
+use super::state::{CountersSnapshot, HostCounts, Phase, ViewerCounts};
 use super::{
     access::key_log::{ListedKey, Record, Who},
     hosts::Hosts,
@@ -70,15 +70,19 @@ impl Collector {
     /// Shows the numbers as they are now.
     pub(super) fn publish_counters(&self) {
         let counters = CountersSnapshot {
-            reporting: self.fleet.hosts.reporting() as u64,
-            expected: self.fleet.hosts.expected() as u64,
-            gone: self.fleet.hosts.gone() as u64,
+            hosts: HostCounts {
+                reporting: self.fleet.hosts.reporting() as u64,
+                expected: self.fleet.hosts.expected() as u64,
+                gone: self.fleet.hosts.gone() as u64,
+            },
             keys: self.fleet.access.seen().len() as u64,
             shut_out: self.fleet.access.totals().refused,
-            viewers: self.fleet.viewers.len() as u64,
-            viewer_messages: self.fleet.viewers.counts().sent,
-            viewer_lost: self.fleet.viewers.counts().lost,
-            viewer_refused: self.fleet.viewers.refused(),
+            viewers: ViewerCounts {
+                connected: self.fleet.viewers.len() as u64,
+                messages: self.fleet.viewers.counts().sent,
+                lost: self.fleet.viewers.counts().lost,
+                refused: self.fleet.viewers.refused(),
+            },
             shared: self.ingest.counts.shared,
             received: self.ingest.counts.messages,
             refused: self.ingest.counts.refused,

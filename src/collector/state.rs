@@ -59,24 +59,14 @@ pub enum HostChange {
 /// Numbers that change all the time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CountersSnapshot {
-    /// Hosts that report.
-    pub reporting: u64,
-    /// Hosts that are expected.
-    pub expected: u64,
-    /// Hosts that are gone.
-    pub gone: u64,
+    /// The hosts in the table.
+    pub hosts: HostCounts,
     /// Keys on record, of agents and of viewers.
     pub keys: u64,
     /// Handshakes that were refused, of agents and of viewers.
     pub shut_out: u64,
-    /// Viewers that are connected.
-    pub viewers: u64,
-    /// Messages sent to viewers.
-    pub viewer_messages: u64,
-    /// Messages that viewers missed.
-    pub viewer_lost: u64,
-    /// Messages of viewers that were refused.
-    pub viewer_refused: u64,
+    /// The viewers.
+    pub viewers: ViewerCounts,
     /// Messages of keys that reported from two machines at the time.
     pub shared: u64,
     /// Messages that were understood.
@@ -87,6 +77,30 @@ pub struct CountersSnapshot {
     pub bytes: u64,
     /// Messages that a sink could not take, and metrics that were replaced by later ones.
     pub dropped: u64,
+}
+
+/// How many hosts are in each state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HostCounts {
+    /// Hosts that report.
+    pub reporting: u64,
+    /// Hosts that are expected.
+    pub expected: u64,
+    /// Hosts that are gone.
+    pub gone: u64,
+}
+
+/// What viewers cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ViewerCounts {
+    /// Viewers that are connected.
+    pub connected: u64,
+    /// Messages sent to them.
+    pub messages: u64,
+    /// Messages that they missed.
+    pub lost: u64,
+    /// Messages of theirs that were refused.
+    pub refused: u64,
 }
 
 /// The counters as the loop shares them: those of one moment. It sets them once in a turn, and
@@ -111,15 +125,19 @@ mod tests {
     #[test]
     fn what_is_set_is_read() {
         let counters = CountersSnapshot {
-            reporting: 1,
-            expected: 2,
-            gone: 3,
+            hosts: HostCounts {
+                reporting: 1,
+                expected: 2,
+                gone: 3,
+            },
             keys: 4,
             shut_out: 5,
-            viewers: 6,
-            viewer_messages: 11,
-            viewer_lost: 12,
-            viewer_refused: 13,
+            viewers: ViewerCounts {
+                connected: 6,
+                messages: 11,
+                lost: 12,
+                refused: 13,
+            },
             shared: 14,
             received: 7,
             refused: 8,

@@ -90,17 +90,17 @@ impl Collector1 {
 
     #[zbus(property(emits_changed_signal = "false"))]
     fn hosts_reporting(&self) -> u32 {
-        hosts(self.counters().reporting)
+        hosts(self.counters().hosts.reporting)
     }
 
     #[zbus(property(emits_changed_signal = "false"))]
     fn hosts_expected(&self) -> u32 {
-        hosts(self.counters().expected)
+        hosts(self.counters().hosts.expected)
     }
 
     #[zbus(property(emits_changed_signal = "false"))]
     fn hosts_gone(&self) -> u32 {
-        hosts(self.counters().gone)
+        hosts(self.counters().hosts.gone)
     }
 
     #[zbus(property(emits_changed_signal = "false"))]
@@ -110,22 +110,22 @@ impl Collector1 {
 
     #[zbus(property(emits_changed_signal = "false"))]
     fn viewers(&self) -> u32 {
-        hosts(self.counters().viewers)
+        hosts(self.counters().viewers.connected)
     }
 
     #[zbus(property(emits_changed_signal = "false"))]
     fn viewer_messages_sent(&self) -> u64 {
-        self.counters().viewer_messages
+        self.counters().viewers.messages
     }
 
     #[zbus(property(emits_changed_signal = "false"))]
     fn viewer_messages_lost(&self) -> u64 {
-        self.counters().viewer_lost
+        self.counters().viewers.lost
     }
 
     #[zbus(property(emits_changed_signal = "false"))]
     fn viewer_messages_refused(&self) -> u64 {
-        self.counters().viewer_refused
+        self.counters().viewers.refused
     }
 
     #[zbus(property(emits_changed_signal = "false"))]
@@ -402,9 +402,9 @@ fn about(host: &HostSnapshot) -> HashMap<&'static str, Variant<'static>> {
             Variant::from(last_seen.map_or(0, realtime_usec)),
         ),
         ("SinceUSec", Variant::from(realtime_usec(host.since))),
-        ("Messages", Variant::from(host.messages)),
-        ("Comebacks", Variant::from(host.comebacks)),
-        ("SharedKeyMessages", Variant::from(host.shared)),
+        ("Messages", Variant::from(host.counts.messages)),
+        ("Comebacks", Variant::from(host.counts.comebacks)),
+        ("SharedKeyMessages", Variant::from(host.counts.shared)),
         (
             "LastMetricsUSec",
             Variant::from(host.last_metrics.map_or(0, realtime_usec)),

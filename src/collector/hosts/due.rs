@@ -119,8 +119,8 @@ impl Hosts {
             }
             State::Gone => None,
         };
-        (host.since, host.place) = (now, now);
-        let silence = now.saturating_duration_since(host.last_seen);
+        (host.times.since, host.place) = (now, now);
+        let silence = now.saturating_duration_since(host.times.last_seen);
         self.peers.went(host.key, (now, Arc::clone(&name)));
         self.gone.insert((now, Arc::clone(&name)));
         Due::Gone {
@@ -141,7 +141,7 @@ impl Hosts {
             .get_key_value(name)
             .ok_or(NotForgotten::Unknown)?;
         let entry = (host.place, Arc::clone(name));
-        let (key, last_seen, address) = (host.key, host.last_seen, host.address.clone());
+        let (key, last_seen, address) = (host.key, host.times.last_seen, host.address.clone());
         match host.state {
             State::Reporting { .. } => return Err(NotForgotten::Reporting),
             State::Expected => {
@@ -193,9 +193,9 @@ impl Hosts {
 /// When a host counts as gone, unless it is heard from before.
 pub(super) fn given_up(timing: Timing, hearing_since: Option<Instant>, host: &Host) -> Instant {
     let heard = match host.state {
-        State::Reporting { .. } => host.last_seen,
+        State::Reporting { .. } => host.times.last_seen,
         // The time of the collector's restart does not count as silence.
-        State::Expected | State::Gone => host.since,
+        State::Expected | State::Gone => host.times.since,
     };
     hearing_since.map_or(heard, |since| since.max(heard)) + timing.host_timeout
 }

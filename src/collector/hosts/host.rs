@@ -8,7 +8,7 @@ use super::types::Peer;
 use super::vitals::{ViewerKind, Vitals};
 use super::weight::Weight;
 use crate::base::throttle::Throttle;
-use crate::collector::hosts::snapshot::Presence;
+use crate::collector::hosts::snapshot::{MessageCounts, Presence};
 use crate::collector::network::Network;
 use crate::curve::keys::PublicKey;
 use crate::curve::router::RoutingIdBytes;
@@ -33,29 +33,48 @@ pub struct Host {
     pub(super) os: Option<Arc<str>>,
     /// The network that it counts for, if its key is not trusted.
     pub(super) newcomer: Option<Network>,
+    pub(super) times: Times,
+    pub(super) counts: MessageCounts,
+    /// Its latest values of the metrics that some viewers want in its model.
+    pub(super) vitals: Vitals,
+    /// The connection that it went on, if its agent understands refusals.
+    pub(super) refusable: Option<RoutingIdBytes>,
+    pub(super) machine: Machine,
+    /// Its place in the agenda of those that are there, or among those that are gone.
+    pub(super) place: Instant,
+}
+
+/// When something last happened to a host.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Times {
     /// When its model was last asked for.
     pub(super) asked: Option<Instant>,
     /// Since when it is in this state.
     pub(super) since: Instant,
     pub(super) last_seen: Instant,
-    pub(super) messages: u64,
-    /// Its latest values of the metrics that some viewers want in its model.
-    pub(super) vitals: Vitals,
-    /// The connection that it went on, if its agent understands refusals.
-    pub(super) refusable: Option<RoutingIdBytes>,
-    /// How often it came back after it was gone.
-    pub(super) comebacks: u64,
-    /// How many of its messages came while its key reported from two machines.
-    pub(super) shared: u64,
     /// When it last reported metrics.
     pub(super) last_metrics: Option<Instant>,
+}
+
+impl Times {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            asked: None,
+            since: now,
+            last_seen: now,
+            last_metrics: None,
+        }
+    }
+}
+
+/// What is known of the machine behind a name.
+#[derive(Debug, Default)]
+pub(super) struct Machine {
+    /// When the name went from one connection to another.
     pub(super) replacements: Throttle,
-    /// The boots of its machine.
     pub(super) boots: Boots,
     /// Another name of its key was there at the same time: it is no old name of a machine.
     pub(super) beside: bool,
-    /// Its place in the agenda of those that are there, or among those that are gone.
-    pub(super) place: Instant,
 }
 
 /// Whether a host is there, and what it has only while it is.
@@ -117,18 +136,11 @@ impl Host {
             address,
             os: None,
             newcomer: None,
-            asked: None,
-            since: now,
-            last_seen: now,
-            messages: 0,
+            times: Times::new(now),
+            counts: MessageCounts::default(),
             vitals: Vitals::default(),
-            comebacks: 0,
             refusable: None,
-            shared: 0,
-            last_metrics: None,
-            replacements: Throttle::default(),
-            boots: Boots::default(),
-            beside: false,
+            machine: Machine::default(),
             place: now,
         }
     }
@@ -201,20 +213,20 @@ impl Host {
     /// Since when it reports, is expected or gone.
     #[must_use]
     pub fn since(&self) -> Instant {
-        self.since
+        self.times.since
     }
 
     /// When it was last heard from.
     #[must_use]
     pub fn last_seen(&self) -> Instant {
-        self.last_seen
+        self.times.last_seen
     }
 
     /// How many messages it has sent, over all its connections, since this collector
     /// started.
     #[must_use]
     pub fn messages(&self) -> u64 {
-        self.messages
+        self.counts.messages
     }
 
     /// Its latest values of the metrics that some viewers want in its model.
@@ -247,19 +259,19 @@ impl Host {
     /// How often it came back after it was gone.
     #[must_use]
     pub fn comebacks(&self) -> u64 {
-        self.comebacks
+        self.counts.comebacks
     }
 
     /// How many of its messages came while its key reported from two machines.
     #[must_use]
     pub fn shared(&self) -> u64 {
-        self.shared
+        self.counts.shared
     }
 
     /// When it last reported metrics, since this collector started.
     #[must_use]
     pub fn last_metrics(&self) -> Option<Instant> {
-        self.last_metrics
+        self.times.last_metrics
     }
 
     /// The key and the connection whose shares it uses.

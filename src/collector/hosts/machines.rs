@@ -308,7 +308,7 @@ impl Hosts {
         let host = self.table.get_mut(name)?;
         let address = host.address.clone();
         let boot = model.and_then(boot_id);
-        let other = boot.and_then(|boot| host.boots.note(now, boot, address.as_ref()));
+        let other = boot.and_then(|boot| host.machine.boots.note(now, boot, address.as_ref()));
         self.note_beside(now, peer, name);
         let voice = Voice {
             heard: now,
@@ -346,7 +346,11 @@ impl Hosts {
         let Some((other, lasted)) = self.machines.beside(now, peer, name) else {
             return;
         };
-        let boot = |name| self.table.get(name).and_then(|host| host.boots.current());
+        let boot = |name| {
+            self.table
+                .get(name)
+                .and_then(|host| host.machine.boots.current())
+        };
         let boots_differ = match (boot(name), boot(&other)) {
             (Some(one), Some(other)) => one != other,
             _ => false,
@@ -356,7 +360,7 @@ impl Hosts {
         }
         for name in [name, &other] {
             if let Some(host) = self.table.get_mut(name) {
-                host.beside = true;
+                host.machine.beside = true;
             }
         }
     }
@@ -364,7 +368,7 @@ impl Hosts {
     /// Counts a message of a host whose key reports from two machines.
     pub fn count_shared(&mut self, name: &str) {
         if let Some(host) = self.table.get_mut(name) {
-            host.shared += 1;
+            host.counts.shared += 1;
         }
     }
 }

@@ -4,13 +4,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::Hosts;
-use super::boots::Boots;
-use super::host::{Host, Kept, State};
+use super::host::{Host, Kept, Machine, State, Times};
 use super::types::{Forgotten, MAX_HOSTS, MAX_KEPT, Restored};
 use super::vitals::Vitals;
 use super::weight::{Weight, beyond, texts};
-use crate::base::throttle::Throttle;
-use crate::collector::hosts::snapshot::{HostSnapshot, Presence, Snapshot};
+use crate::collector::hosts::snapshot::{HostSnapshot, MessageCounts, Presence, Snapshot};
 use crate::collector::network::Network;
 use crate::metrics::latest::{LatestMetrics, grid_bytes};
 use crate::protocol::state::{HostState, StateGrid};
@@ -65,19 +63,18 @@ impl Hosts {
         HostSnapshot {
             name: Arc::clone(name),
             presence: host.presence(),
-            silence: now.saturating_duration_since(host.last_seen),
-            since: earlier(wall, now.saturating_duration_since(host.since)),
-            messages: host.messages,
-            comebacks: host.comebacks,
-            shared: host.shared,
+            silence: now.saturating_duration_since(host.times.last_seen),
+            since: earlier(wall, now.saturating_duration_since(host.times.since)),
+            counts: host.counts,
             last_metrics: host
+                .times
                 .last_metrics
                 .map(|last| earlier(wall, now.saturating_duration_since(last))),
             key: host.key,
             several_hosts: match self.machines.several(host.key) {
                 // It is not known of which of them after a restart.
-                Some(several) => Some(several || host.beside),
-                None => host.beside.then_some(true),
+                Some(several) => Some(several || host.machine.beside),
+                None => host.machine.beside.then_some(true),
             },
             address: host.address.clone(),
             os: host.os().cloned(),
@@ -117,18 +114,15 @@ impl Hosts {
                 address: restored.address,
                 os: restored.os,
                 newcomer: restored.key.and(newcomer),
-                asked: None,
-                since,
-                last_seen: ago(restored.silence),
-                messages: 0,
+                times: Times {
+                    since,
+                    last_seen: ago(restored.silence),
+                    ..Times::new(now)
+                },
+                counts: MessageCounts::default(),
                 vitals: Vitals::default(),
-                comebacks: 0,
                 refusable: None,
-                shared: 0,
-                last_metrics: None,
-                replacements: Throttle::default(),
-                boots: Boots::default(),
-                beside: false,
+                machine: Machine::default(),
                 place: gone.map_or(now + self.timing.host_timeout, |_| since),
             };
             self.peers.own(host.key);

@@ -18,12 +18,12 @@ impl Hosts {
         let host = self.table.get(name)?;
         let silent_since = match silent.state {
             // No host was heard before the restart was over.
-            State::Expected => silent.since,
-            State::Reporting { .. } | State::Gone => silent.last_seen,
+            State::Expected => silent.times.since,
+            State::Reporting { .. } | State::Gone => silent.times.last_seen,
         };
-        let went_on = host.last_seen >= silent_since + self.timing.host_timeout / 2;
+        let went_on = host.times.last_seen >= silent_since + self.timing.host_timeout / 2;
         let reports = host.presence() == Presence::Reporting && host.key == silent.key;
-        (went_on && reports && !silent.beside && **name != *old).then(|| Arc::clone(name))
+        (went_on && reports && !silent.machine.beside && **name != *old).then(|| Arc::clone(name))
     }
 
     /// An old name of a machine that is gone, once the machine has reported under another name
@@ -31,7 +31,7 @@ impl Hosts {
     pub(super) fn give_up_old_name(&mut self, now: Instant, new: &Arc<str>) -> Option<Due> {
         let host = self.table.get(new)?;
         let (link, names) = self.machines.machine(host.key?)?;
-        let since = link.named.max(host.since);
+        let since = link.named.max(host.times.since);
         if link.host() != new
             || host.presence() != Presence::Reporting
             || now.saturating_duration_since(since) < self.timing.host_timeout
@@ -40,7 +40,7 @@ impl Hosts {
         }
         let is_gone = |name: &&Arc<str>| {
             let host = self.table.get(*name);
-            host.is_some_and(|host| host.presence() == Presence::Gone && !host.beside)
+            host.is_some_and(|host| host.presence() == Presence::Gone && !host.machine.beside)
         };
         let old = names.iter().find(is_gone).cloned()?;
         let old = self.forget(&old).ok()?;

@@ -30,12 +30,8 @@ pub struct HostSnapshot {
     pub silence: Duration,
     /// Since when it is in that state.
     pub since: SystemTime,
-    /// How many messages it has sent since the collector started.
-    pub messages: u64,
-    /// How often it came back after it was gone.
-    pub comebacks: u64,
-    /// How many of its messages came while its key reported from two machines at a time.
-    pub shared: u64,
+    /// What was counted since the collector started.
+    pub counts: MessageCounts,
     /// When it last reported metrics, since the collector started.
     pub last_metrics: Option<SystemTime>,
     /// The public key that it reports with, where that is known.
@@ -51,6 +47,17 @@ pub struct HostSnapshot {
     pub model: Option<Arc<Grid>>,
     /// Its metrics; empty if it does not report.
     pub metrics: LatestMetrics,
+}
+
+/// What is counted of a host.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MessageCounts {
+    /// How many messages it has sent.
+    pub messages: u64,
+    /// How often it came back after it was gone.
+    pub comebacks: u64,
+    /// How many of its messages came while its key reported from two machines at a time.
+    pub shared: u64,
 }
 
 /// Whether a host reports.

@@ -149,21 +149,26 @@ pub(super) fn of_snapshot(snapshot: &Snapshot) -> Vec<Figure> {
     }
     let reporting = snapshot.hosts.iter();
     let reporting = reporting.filter(|host| host.presence == Presence::Reporting);
-    figures
-        .extend(reporting.map(|host| Figure::labelled(&HOST_MESSAGES, &host.name, host.messages)));
+    figures.extend(
+        reporting.map(|host| Figure::labelled(&HOST_MESSAGES, &host.name, host.counts.messages)),
+    );
     for host in &snapshot.hosts {
         // Also while it is gone: one that comes and goes is never there for long.
         figures.push(Figure::labelled(
             &HOST_COMEBACKS,
             &host.name,
-            host.comebacks,
+            host.counts.comebacks,
         ));
         figures.push(Figure {
             number: last(host.last_metrics),
             ..Figure::labelled(&HOST_LAST_METRICS, &host.name, 0)
         });
-        if host.shared > 0 {
-            figures.push(Figure::labelled(&HOST_SHARED, &host.name, host.shared));
+        if host.counts.shared > 0 {
+            figures.push(Figure::labelled(
+                &HOST_SHARED,
+                &host.name,
+                host.counts.shared,
+            ));
         }
     }
     figures

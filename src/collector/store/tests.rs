@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use super::file::{Damage, replace};
 use super::format::{Found, Remembered, Unusable, read, write};
 use super::*;
-use crate::collector::hosts::snapshot::{HostSnapshot, Presence, Snapshot};
+use crate::collector::hosts::snapshot::{HostSnapshot, MessageCounts, Presence, Snapshot};
 use crate::collector::hosts::{Hosts, MAX_HOSTS, Timing};
 use crate::metrics::LatestMetrics;
 use crate::protocol::grid::{Grid, Value};
@@ -34,9 +34,11 @@ fn host(name: &str, presence: Presence, model: Option<&str>) -> HostSnapshot {
         presence,
         silence: Duration::from_secs(5),
         since: at(900),
-        messages: 3,
-        comebacks: 2,
-        shared: 0,
+        counts: MessageCounts {
+            messages: 3,
+            comebacks: 2,
+            shared: 0,
+        },
         last_metrics: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(999_990)),
         key: None,
         several_hosts: None,

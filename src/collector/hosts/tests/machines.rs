@@ -670,14 +670,20 @@ fn comebacks_are_counted_and_so_is_the_last_of_the_metrics() {
         let now = start + 60 * minute * SECOND;
         model(&mut hosts, now, &format!("L{minute}"), "web1");
         let host = hosts.snapshot_of(now, noon, "web1").unwrap();
-        assert_eq!((host.comebacks, host.last_metrics), (minute.into(), None));
+        assert_eq!(
+            (host.counts.comebacks, host.last_metrics),
+            (minute.into(), None)
+        );
         left(&mut hosts, now + TIMING.host_timeout);
     }
     let now = start + 300 * SECOND;
     metrics(&mut hosts, now, "M", "web1");
     let host = hosts.snapshot_of(now + SECOND, noon, "web1").unwrap();
     assert_eq!(host.last_metrics, Some(noon - SECOND));
-    assert_eq!((host.comebacks, host.presence), (5, Presence::Reporting));
+    assert_eq!(
+        (host.counts.comebacks, host.presence),
+        (5, Presence::Reporting)
+    );
 }
 
 /// The same hosts after a restart of the collector, by the file that they are kept in.

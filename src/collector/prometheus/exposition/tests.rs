@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::*;
+use crate::collector::hosts::snapshot::MessageCounts;
 use crate::collector::prometheus::own::{
     DROPPED, HANDSHAKES_REFUSED, LOG_LOST, MESSAGES, REFUSED, SHARED, VIEWER_LOST, VIEWER_REFUSED,
     VIEWER_SENT, VIEWERS, of_process, of_target,
@@ -25,9 +26,11 @@ fn host(name: &str, presence: Presence, model: &str, metrics: &[&str]) -> HostSn
         presence,
         silence: Duration::from_millis(1500),
         since: SystemTime::UNIX_EPOCH,
-        messages: 7,
-        comebacks: 2,
-        shared: 0,
+        counts: MessageCounts {
+            messages: 7,
+            comebacks: 2,
+            shared: 0,
+        },
         last_metrics: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(999_990)),
         key: None,
         several_hosts: None,
@@ -142,7 +145,11 @@ fn promtool_finds_nothing_to_complain_about() {
         every_metric(GridKind::Metrics),
     );
     let cloned = HostSnapshot {
-        shared: 1,
+        counts: MessageCounts {
+            messages: 7,
+            comebacks: 2,
+            shared: 1,
+        },
         last_metrics: None,
         ..host("b", Presence::Reporting, &model, &[&metrics])
     };
