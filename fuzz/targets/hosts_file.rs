@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use libfuzzer_sys::fuzz_target;
 use metrics_agent::collector::hosts::MAX_HOSTS;
-use metrics_agent::collector::hosts::snapshot::{HostSnapshot, Presence, Snapshot};
+use metrics_agent::collector::hosts::snapshot::{HostSnapshot, MessageCounts, Presence, Snapshot};
 use metrics_agent::collector::store::format::{Remembered, read, write};
 use metrics_agent::metrics::LatestMetrics;
 use metrics_agent::protocol::message::{GridKind, check_host};
@@ -72,9 +72,7 @@ fn shown(host: &Remembered) -> HostSnapshot {
         },
         silence: Duration::ZERO,
         since: host.gone.unwrap_or(SystemTime::UNIX_EPOCH),
-        messages: 0,
-        comebacks: 0,
-        shared: 0,
+        counts: MessageCounts::default(),
         last_metrics: None,
         key: host.key,
         several_hosts: host.several_hosts,
