@@ -358,12 +358,19 @@ async fn the_last_words_are_written_in_bounded_time() {
     );
     assert_eq!(names(&restore(dir.path()).found), ["web2"]);
 
-    // Without any time no disk is fast enough.
-    let writer = Writer::start(dir.path().to_owned(), now).unwrap();
-    let Some(Outcome::Failed(error)) = writer.finish(Some(all("web3")), Duration::ZERO).await
-    else {
-        panic!("it is told");
-    };
+    // Without any time hardly a disk is fast enough; it is where this thread has to wait for a
+    // processor before it looks.
+    let mut told = None;
+    for _ in 0..100 {
+        let writer = Writer::start(dir.path().to_owned(), now).unwrap();
+        if let Some(Outcome::Failed(error)) =
+            writer.finish(Some(generation(0)), Duration::ZERO).await
+        {
+            told = Some(error);
+            break;
+        }
+    }
+    let error = told.expect("it is told");
     assert!(
         error
             .to_string()

@@ -330,7 +330,7 @@ def keys_are_let_in_before_the_first_start(m):
     for command in (["allow", "--reporting"], ["forget", "web1"], ["allow", "web1"]):
         m.expect_refused(
             " ".join(command), *AS_NOBODY, "env", "HOME=/nonexistent", "metrics-collector",
-            "keys", *command, saying="is for root and its own user to see",
+            "keys", *command, saying="only root and the service.s own user may see",
         )  # fmt: skip
 
 
