@@ -95,6 +95,9 @@ class Peer:
 
     def drop(self, linger):
         if self.socket is not None:
+            # What has happened until now is told, whether or not there was time for it.
+            while self.monitor.poll(0):
+                self.tell_link()
             self.socket.disable_monitor()
             self.monitor.close(0)
             self.socket.close(linger)
