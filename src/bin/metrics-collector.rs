@@ -2,12 +2,11 @@
 //! calls the library, chooses the exit status.
 
 use std::fmt::Display;
-use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use metrics_agent::base::exit::{EXIT_CONFIG, EXIT_UNAVAILABLE};
+use metrics_agent::base::exit::EXIT_CONFIG;
 use metrics_agent::base::{terminal, text};
 use metrics_agent::collector::access::ListPlaces;
 use metrics_agent::collector::arguments::{Arguments, Command};
@@ -18,8 +17,7 @@ use metrics_agent::collector::listening;
 use metrics_agent::collector::public_key::{self, Answer, Next};
 use metrics_agent::collector::settings::{self, Given, Inputs, Loaded};
 use metrics_agent::collector::start;
-use metrics_agent::config::ConfigError;
-use metrics_agent::config::service::{Service, SettingsFile, UnitNetwork};
+use metrics_agent::config::service::{Check, Service, SettingsFile, UnitNetwork};
 use metrics_agent::dbus::BusAddress;
 
 fn main() -> ExitCode {
@@ -67,19 +65,17 @@ fn sources_of(given: Vec<Given>, file: &SettingsFile) -> Inputs {
     inputs
 }
 
+const PROGRAM: &str = "metrics-collector";
+
 /// The service, and its unit as it is shipped.
 const SERVICE: &str = "metrics-collector.service";
 const UNIT: &str = include_str!("../../systemd/metrics-collector.service");
 
-/// `--check-config`, `--print-config` and `--public-key`. Root asks for the service: with that
-/// user's rights, but for a file of settings that is named, which may be a draft, and with the
-/// options of the unit's command, of which those of this run count more.
+/// `--check-config`, `--print-config` and `--public-key`.
 fn examine(arguments: Arguments) -> ExitCode {
-    let mut service = Service::for_root(SERVICE, UNIT);
+    let mut check = Check::new(PROGRAM, SERVICE, UNIT);
     let is_root = rustix::process::geteuid().is_root();
-    let units = service
-        .as_mut()
-        .and_then(|service| service.command_line(Arguments::of_unit));
+    let units = check.command_line(Arguments::of_unit);
     let mut given = units.as_ref().map(Arguments::given).unwrap_or_default();
     for one in &mut given {
         one.unit = Some(SERVICE);
@@ -88,31 +84,28 @@ fn examine(arguments: Arguments) -> ExitCode {
     let named = arguments.config.is_some() || arguments.names_a_key_file();
     let file = SettingsFile::of(arguments.config, units.and_then(|units| units.config));
     let inputs = sources_of(given, &file);
-    let inputs = match &service {
+    let inputs = match check.service() {
         Some(service) => inputs.seen_by(service),
         None => inputs,
     };
-    let read = match Service::reading(service.as_ref(), &file, || settings::read(&inputs)) {
+    let read = match check.read(&file, || settings::read(&inputs)) {
         Ok(read) => read,
-        Err(error) => {
-            complain(&format_args!("cannot give up root's rights: {error}"));
-            return EXIT_UNAVAILABLE.into();
-        }
+        Err(status) => return status,
     };
     let loaded = read.and_then(|layers| layers.load(&inputs));
     if arguments.public_key {
-        let answer = public_key::answer(loaded, !named, is_root, service.is_some());
-        return print_public_key(answer, service.as_ref());
+        let answer = public_key::answer(loaded, !named, is_root, check.service().is_some());
+        return print_public_key(answer, &check);
     }
     let loaded = match loaded {
         Ok(loaded) => loaded,
-        Err(error) => return refuse(&error, service.as_ref()),
+        Err(error) => return check.refuse(&error),
     };
     for warning in &loaded.warnings {
         complain(warning);
     }
     let on_system_bus = loaded.settings.bus == BusAddress::System;
-    if tell_obstacles(service.as_ref(), on_system_bus) && arguments.check_config {
+    if check.cannot_start(on_system_bus) && arguments.check_config {
         return EXIT_CONFIG.into();
     }
     if let Found::Nowhere { unseen, .. } = &loaded.keys {
@@ -126,40 +119,20 @@ fn examine(arguments: Arguments) -> ExitCode {
     for problem in ListPlaces::of_state(inputs.places.state.as_deref()).problems() {
         complain(&problem);
     }
-    print(&if arguments.print_config {
+    check.print(&if arguments.print_config {
         settings::print::effective(&loaded)
     } else {
         let state = inputs.places.state.as_deref();
-        tell_where_it_cannot_listen(&loaded, state, service.as_ref());
+        tell_where_it_cannot_listen(&loaded, state, check.service());
         tell_who_is_shut_out(&loaded, state);
         String::from("The configuration is valid.\n")
     });
     ExitCode::SUCCESS
 }
 
-/// Says what keeps the unit from starting; whether there is such.
-fn tell_obstacles(service: Option<&Service>, on_system_bus: bool) -> bool {
-    let obstacles = service
-        .into_iter()
-        .flat_map(|service| service.obstacles(on_system_bus));
-    obstacles.map(|obstacle| complain(obstacle)).count() > 0
-}
-
-/// Says every problem, and as whom they were found.
-fn refuse(error: &ConfigError, service: Option<&Service>) -> ExitCode {
-    tell_obstacles(service, false);
-    for problem in error.problems() {
-        complain(problem);
-    }
-    if let Some(service) = service {
-        complain(&format_args!("this was checked as {service}"));
-    }
-    EXIT_CONFIG.into()
-}
-
-fn print_public_key(answer: Answer, service: Option<&Service>) -> ExitCode {
+fn print_public_key(answer: Answer, check: &Check) -> ExitCode {
     let key = match answer {
-        Answer::Unknown(error) => return refuse(&error, service),
+        Answer::Unknown(error) => return check.refuse(&error),
         Answer::Unseen(directory) => {
             complain(&format_args!(
                 "cannot tell the key of a service that does not run: {} is not for this user to \
@@ -210,13 +183,8 @@ fn print_public_key(answer: Answer, service: Option<&Service>) -> ExitCode {
         }
         Answer::Kept(key) => key,
     };
-    print(&format!("{key}\n"));
+    check.print(&format!("{key}\n"));
     ExitCode::SUCCESS
-}
-
-/// A reader that has gone (`| head`) needs no complaint.
-fn print(text: &str) {
-    let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
 /// A start that listens tries itself; a service that runs listens already.
@@ -249,5 +217,5 @@ fn tell_who_is_shut_out(loaded: &Loaded, state: Option<&Path>) {
 }
 
 fn complain(problem: &dyn Display) {
-    terminal::complain("metrics-collector", problem);
+    terminal::complain(PROGRAM, problem);
 }

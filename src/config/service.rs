@@ -18,6 +18,7 @@ use crate::base::text;
 use crate::config::ConfigError;
 
 mod changed;
+mod check;
 mod command;
 mod credential;
 mod manager;
@@ -32,6 +33,7 @@ mod user;
 mod variables;
 
 pub use changed::{Changed, changed_since_start};
+pub use check::Check;
 use command::Options;
 pub use command::words_of_unit;
 pub use credential::Credential;
