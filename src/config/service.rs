@@ -46,7 +46,7 @@ use settings_file::hidden_settings;
 pub use sight::{Note, ServiceView};
 use state::Private;
 pub use state::Seen;
-use unit::{Place, Unit};
+use unit::{LoadState, Place, Unit};
 pub use user::user_of_running;
 use user::{UnitUser, user_of};
 
@@ -160,21 +160,23 @@ impl Service {
         let asked = ask("systemctl", &["show", unit, PROPERTIES]);
         let unit_of = |text: &str| Unit::parse(unit, text);
         let mut found = match asked.as_deref().map(unit_of) {
-            Some(found) if found.is_loaded => found,
-            // Nothing else is known of it.
-            Some(found) if found.is_broken || found.is_masked => Unit {
-                is_broken: found.is_broken,
-                is_masked: found.is_masked,
-                ..unit_of(shipped)
+            Some(found) => match found.load {
+                LoadState::Loaded => found,
+                // Nothing else is known of it.
+                load @ (LoadState::Broken | LoadState::Masked) => Unit {
+                    load,
+                    ..unit_of(shipped)
+                },
+                // It is not installed.
+                LoadState::Missing => return None,
+                LoadState::Unknown => unit_of(shipped),
             },
-            // It is not installed.
-            Some(found) if found.is_known => return None,
-            _ => unit_of(shipped),
+            None => unit_of(shipped),
         };
         let mut notes = Vec::new();
-        if found.is_masked {
+        if found.load == LoadState::Masked {
             notes.push(Note::Masked(unit.to_owned()));
-        } else if !found.is_loaded && !found.is_broken {
+        } else if found.load == LoadState::Unknown {
             // Without a drop-in, the unit is as shipped.
             if let Some(drop_in) = a_drop_in(unit) {
                 let why = format!(
@@ -188,7 +190,7 @@ impl Service {
                 });
             }
         }
-        let is_loaded = found.is_loaded;
+        let is_loaded = found.load == LoadState::Loaded;
         let options = is_loaded.then(|| of_bus(unit, &mut found, &mut notes));
         let options = options.flatten();
         let UnitUser {
@@ -197,7 +199,7 @@ impl Service {
             groups,
         } = user_of(unit, &mut found)?;
         let mut obstacles = Vec::new();
-        if found.is_broken {
+        if found.load == LoadState::Broken {
             let unit = unit.to_owned();
             obstacles.push(Obstacle::Broken { unit });
         }
@@ -222,7 +224,8 @@ impl Service {
             });
         let command_place = found.place(&["ExecStart"], |value| !value.is_empty());
         let private = found.states.iter();
-        let private = private.filter_map(|state| unlike_today(state, found.is_dynamic, owner));
+        let private =
+            private.filter_map(|state| unlike_today(state, found.runs_as.is_dynamic, owner));
         let private: Vec<_> = private.collect();
         let mut sight = found.sight;
         sight.handed = credential::resolve(unit, &found.credentials, &Stores::of_system());

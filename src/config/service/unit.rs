@@ -11,32 +11,15 @@ use crate::base::text;
 
 /// A unit: its file, or what `systemctl show` says of it.
 #[derive(Debug, Default)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "they are properties of the unit, independent of each other"
-)]
 pub(super) struct Unit {
-    /// The service manager knows such a unit, or that there is none.
-    pub(super) is_known: bool,
-    pub(super) is_loaded: bool,
-    pub(super) is_masked: bool,
-    /// systemd refuses its files.
-    pub(super) is_broken: bool,
+    pub(super) load: LoadState,
     /// Its files have changed since the service manager read them.
     pub(super) is_stale: bool,
-    pub(super) user: Option<String>,
-    pub(super) group: Option<String>,
-    pub(super) groups: Vec<String>,
+    pub(super) runs_as: RunsAs,
     pub(super) sight: ServiceView,
     pub(super) network: UnitNetwork,
-    pub(super) is_dynamic: bool,
     pub(super) states: Vec<PathBuf>,
-    pub(super) environment: Vec<(OsString, OsString)>,
-    /// Files of variables, and whether the unit does without.
-    pub(super) files: Vec<(String, bool)>,
-    /// What comes from the service manager's own environment.
-    pub(super) passed: Vec<String>,
-    pub(super) unset: Vec<String>,
+    pub(super) variables: Variables,
     /// Of its file: `systemctl show` cannot print them.
     pub(super) credentials: Vec<Wanted>,
     /// The service manager has said which credentials there will be.
@@ -44,6 +27,41 @@ pub(super) struct Unit {
     pub(super) bus_name: Option<String>,
     /// Its file and its drop-ins, in the order in which they count.
     pub(super) parts: Vec<PathBuf>,
+}
+
+/// What the service manager made of a unit's files.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum LoadState {
+    /// It was not asked, or has not answered.
+    #[default]
+    Unknown,
+    /// There is no such unit.
+    Missing,
+    Loaded,
+    Masked,
+    /// It refuses the files.
+    Broken,
+}
+
+/// Whose rights a unit has.
+#[derive(Debug, Default)]
+pub(super) struct RunsAs {
+    pub(super) user: Option<String>,
+    pub(super) group: Option<String>,
+    pub(super) groups: Vec<String>,
+    /// The user is there only while the unit runs.
+    pub(super) is_dynamic: bool,
+}
+
+/// Where the variables of a unit come from.
+#[derive(Debug, Default)]
+pub(super) struct Variables {
+    pub(super) environment: Vec<(OsString, OsString)>,
+    /// Files of variables, and whether the unit does without.
+    pub(super) files: Vec<(String, bool)>,
+    /// What comes from the service manager's own environment.
+    pub(super) passed: Vec<String>,
+    pub(super) unset: Vec<String>,
 }
 
 /// A line of a unit's file or of one of its drop-ins.
@@ -67,16 +85,19 @@ impl Unit {
             let one = || Some(value.to_owned()).filter(|value| !value.is_empty());
             match key {
                 "LoadState" => {
-                    unit.is_known = true;
-                    unit.is_loaded = value == "loaded";
-                    unit.is_masked = value == "masked";
-                    unit.is_broken = matches!(value, "bad-setting" | "error");
+                    unit.load = match value {
+                        "loaded" => LoadState::Loaded,
+                        "masked" => LoadState::Masked,
+                        "bad-setting" | "error" => LoadState::Broken,
+                        _ => LoadState::Missing,
+                    };
                 }
                 "NeedDaemonReload" => unit.is_stale = is_true(value),
-                "User" => unit.user = one(),
-                "Group" => unit.group = one(),
+                "User" => unit.runs_as.user = one(),
+                "Group" => unit.runs_as.group = one(),
                 "SupplementaryGroups" => {
-                    unit.groups
+                    unit.runs_as
+                        .groups
                         .extend(value.split_whitespace().map(str::to_owned));
                 }
                 "ProtectHome" if is_true(value) || value == "tmpfs" => {
@@ -108,7 +129,7 @@ impl Unit {
                 "DropInPaths" => unit
                     .parts
                     .extend(words(value).into_iter().map(PathBuf::from)),
-                "DynamicUser" => unit.is_dynamic = is_true(value),
+                "DynamicUser" => unit.runs_as.is_dynamic = is_true(value),
                 "StateDirectory" => {
                     let names = value.split_whitespace();
                     let names = names.filter_map(|name| name.split(':').next());
@@ -119,11 +140,11 @@ impl Unit {
                     let words = words(value);
                     let pairs = words.iter().filter_map(|word| word.split_once('='));
                     let pairs = pairs.map(|(name, value)| (name.into(), value.into()));
-                    unit.environment.extend(pairs);
+                    unit.variables.environment.extend(pairs);
                 }
-                "EnvironmentFiles" => unit.files.extend(variables_file(value)),
-                "PassEnvironment" => unit.passed.extend(words(value)),
-                "UnsetEnvironment" => unit.unset.extend(words(value)),
+                "EnvironmentFiles" => unit.variables.files.extend(variables_file(value)),
+                "PassEnvironment" => unit.variables.passed.extend(words(value)),
+                "UnsetEnvironment" => unit.variables.unset.extend(words(value)),
                 "LoadCredential" => {
                     let (name, path) = value.split_once(':').unwrap_or((value, value));
                     unit.credentials.push(Wanted::load(name, path, false));
@@ -221,7 +242,7 @@ mod tests {
     #[test]
     fn the_shipped_units_hide_what_they_say() {
         let agent = Unit::parse("a.service", AGENT);
-        assert_eq!(agent.user.as_deref(), Some("metrics-agent"));
+        assert_eq!(agent.runs_as.user.as_deref(), Some("metrics-agent"));
         assert_eq!(
             hidden(&agent, "/root/x.key").unwrap(),
             "/root/x.key: ProtectHome= of a.service hides /root from the service"
@@ -240,7 +261,7 @@ mod tests {
             assert_eq!(hidden(&agent, seen), None, "{seen}");
         }
         let collector = Unit::parse("c.service", COLLECTOR);
-        assert_eq!(collector.user.as_deref(), Some("metrics-collector"));
+        assert_eq!(collector.runs_as.user.as_deref(), Some("metrics-collector"));
         for path in ["/home/ada/x.key", "/root/x", "/tmp/x", "/run/user/0/x"] {
             assert!(hidden(&collector, path).is_some(), "{path}");
         }
@@ -256,12 +277,12 @@ mod tests {
              BindPaths=/var/lib/a:/var/lib/b:rbind\n\
              BindReadOnlyPaths=/var/log:/var/log:rbind\n",
         );
-        assert!(unit.is_loaded && unit.is_known);
+        assert_eq!(unit.load, LoadState::Loaded);
         assert_eq!(
-            (unit.user.as_deref(), unit.group.as_deref()),
+            (unit.runs_as.user.as_deref(), unit.runs_as.group.as_deref()),
             (Some("ada"), None)
         );
-        assert_eq!(unit.groups, ["keys", "12"]);
+        assert_eq!(unit.runs_as.groups, ["keys", "12"]);
         for path in ["/tmp/x", "/srv/secret", "/mnt/x", "/var/x", "/var/lib/a/x"] {
             assert!(hidden(&unit, path).is_some(), "{path}");
         }
@@ -269,7 +290,7 @@ mod tests {
             assert_eq!(hidden(&unit, path), None, "{path}");
         }
         let missing = Unit::parse("a.service", "LoadState=not-found\nUser=\n");
-        assert!(missing.is_known && !missing.is_loaded);
+        assert_eq!(missing.load, LoadState::Missing);
     }
 
     #[test]
@@ -291,23 +312,26 @@ mod tests {
         );
         assert_eq!((note("/run/x"), note("/srv/x")), (None, None));
         assert!(hidden(&unit, "/root/keys/x.key").is_some());
-        assert!(unit.is_dynamic);
+        assert!(unit.runs_as.is_dynamic);
         assert_eq!(
             unit.states,
             [Path::new("/var/lib/a"), Path::new("/var/lib/b")]
         );
         let environment = [("A", "b"), ("METRICS_AGENT_HOST__NAME", "a \"b"), ("C", "")];
         assert_eq!(
-            unit.environment,
+            unit.variables.environment,
             environment.map(|(name, value)| (name.into(), value.into()))
         );
         assert_eq!(
-            unit.files,
+            unit.variables.files,
             [
                 ("/etc/a b.env".to_owned(), false),
                 ("/etc/c.env".to_owned(), true)
             ]
         );
-        assert_eq!((unit.passed.len(), unit.unset.len()), (2, 2));
+        assert_eq!(
+            (unit.variables.passed.len(), unit.variables.unset.len()),
+            (2, 2)
+        );
     }
 }

@@ -2,7 +2,7 @@
 
 use super::ask;
 use super::manager::Properties;
-use super::unit::Unit;
+use super::unit::{LoadState, Unit};
 use crate::base::durable::owner::Owner;
 
 /// The first of the users that systemd makes for units (systemd.exec(5), `DynamicUser`=).
@@ -28,10 +28,11 @@ pub(super) struct UnitUser {
 
 /// None for root, and for an unknown user of a unit that is not installed.
 pub(super) fn user_of(unit: &str, found: &mut Unit) -> Option<UnitUser> {
-    let user = found.user.take().filter(|user| user != "root");
+    let user = found.runs_as.user.take().filter(|user| user != "root");
     // A user that is there only while the unit runs is named as the unit is.
     let own_name = || {
         found
+            .runs_as
             .is_dynamic
             .then(|| unit.trim_end_matches(".service").to_owned())
     };
@@ -39,7 +40,7 @@ pub(super) fn user_of(unit: &str, found: &mut Unit) -> Option<UnitUser> {
     let number = |text: Option<String>| text?.trim().parse::<u32>().ok();
     let (owner, groups) = match number(ask("id", &["-u", "--", &user])) {
         Some(uid) => {
-            let gid = match &found.group {
+            let gid = match &found.runs_as.group {
                 Some(group) => gid_of(group)?,
                 None => number(ask("id", &["-g", "--", &user]))?,
             };
@@ -48,15 +49,19 @@ pub(super) fn user_of(unit: &str, found: &mut Unit) -> Option<UnitUser> {
             (Some(Owner::new(uid, gid)), groups.collect())
         }
         // A dynamic user shares its rights with no other, whichever number it gets.
-        None if found.is_dynamic => {
+        None if found.runs_as.is_dynamic => {
             let owner = Owner::new(FIRST_DYNAMIC, FIRST_DYNAMIC);
             (Some(owner), Vec::new())
         }
-        None if found.is_loaded => (None, Vec::new()),
+        None if found.load == LoadState::Loaded => (None, Vec::new()),
         None => return None,
     };
     let groups: Vec<u32> = groups;
-    let more = found.groups.iter().filter_map(|group| gid_of(group));
+    let more = found
+        .runs_as
+        .groups
+        .iter()
+        .filter_map(|group| gid_of(group));
     Some(UnitUser {
         name: user,
         owner,

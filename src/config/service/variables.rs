@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::unit::Unit;
+use super::unit::{LoadState, Unit};
 use super::{Obstacle, ask};
 
 /// The most that is read of a file.
@@ -23,12 +23,12 @@ pub(super) fn of_unit(
     obstacles: &mut Vec<Obstacle>,
 ) -> Vec<(OsString, OsString)> {
     let mut all = BTreeMap::new();
-    if unit.is_loaded {
+    if unit.load == LoadState::Loaded {
         all.extend(of_manager());
-        all.extend(passed(&unit.passed));
+        all.extend(passed(&unit.variables.passed));
     }
-    all.extend(unit.environment.iter().cloned());
-    for (pattern, optional) in &unit.files {
+    all.extend(unit.variables.environment.iter().cloned());
+    for (pattern, optional) in &unit.variables.files {
         match of_files(pattern) {
             Ok(variables) => all.extend(variables),
             Err(_) if *optional => {}
@@ -40,7 +40,7 @@ pub(super) fn of_unit(
             }),
         }
     }
-    for unset in &unit.unset {
+    for unset in &unit.variables.unset {
         match unset.split_once('=') {
             None => {
                 all.remove(&OsString::from(unset));
