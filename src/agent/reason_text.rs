@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::base::quantity::whole_seconds;
+use crate::curve::endpoint::{DEFAULT_PORT, DEFAULT_VIEWERS_PORT};
 use crate::curve::link::HandshakeFailure;
 use crate::protocol::LONGEST_PING_INTERVAL;
 use crate::protocol::session::{OpenFailure, Reason};
@@ -39,7 +40,7 @@ pub(crate) fn sentence(reason: Reason, detail: &str) -> String {
             seconds(lasting)
         ),
         Reason::LinkLost => with("the connection was lost", detail),
-        Reason::HandshakeFailed if detail.is_empty() => handshake(HandshakeFailure::Dropped),
+        Reason::HandshakeFailed if detail.is_empty() => handshake(HandshakeFailure::Dropped, DEFAULT_PORT),
         Reason::Unreachable => with("the collector cannot be reached", detail),
         Reason::Refused => {
             "the collector refuses what this host reports; the collector's log says why".to_owned()
@@ -58,8 +59,9 @@ pub(crate) fn sentence(reason: Reason, detail: &str) -> String {
     }
 }
 
-/// The most likely cause of this handshake failure, and whose key it concerns.
-pub(crate) fn handshake(failure: HandshakeFailure) -> String {
+/// The most likely cause of this handshake failure with a collector at this port, and whose key it
+/// concerns.
+pub(crate) fn handshake(failure: HandshakeFailure, port: u16) -> String {
     match failure {
         HandshakeFailure::Dropped => {
             "the collector dropped the connection before it was secure; most likely its key is \
@@ -71,6 +73,10 @@ pub(crate) fn handshake(failure: HandshakeFailure) -> String {
              is not the configured public_key"
         ),
         // It answers, so its own key is the right one.
+        HandshakeFailure::Refused(_) if port == DEFAULT_VIEWERS_PORT => format!(
+            "{failure}; most likely this is the port for viewers, as {port} is by default: agents \
+             report to another, by default {DEFAULT_PORT}"
+        ),
         HandshakeFailure::Refused(_) => {
             format!("{failure}; most likely the agent's public key is not on the collector's list")
         }
@@ -113,7 +119,7 @@ mod tests {
 
     #[test]
     fn a_failed_handshake_names_the_key_that_it_is_about() {
-        let told = |failure| sentence(Reason::HandshakeFailed, &handshake(failure));
+        let told = |failure| sentence(Reason::HandshakeFailed, &handshake(failure, DEFAULT_PORT));
         for failure in [HandshakeFailure::Dropped, HandshakeFailure::Protocol(7)] {
             let text = told(failure);
             assert!(
@@ -125,6 +131,11 @@ mod tests {
             told(HandshakeFailure::Refused(400)),
             "the peer refused our key (status 400); most likely the agent's public key is not \
              on the collector's list"
+        );
+        assert_eq!(
+            handshake(HandshakeFailure::Refused(400), DEFAULT_VIEWERS_PORT),
+            "the peer refused our key (status 400); most likely this is the port for viewers, as \
+             5557 is by default: agents report to another, by default 5556"
         );
         assert!(!told(HandshakeFailure::TimedOut).contains("key"));
         assert!(sentence(Reason::HandshakeFailed, "").contains("configured public_key"));

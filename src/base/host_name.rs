@@ -83,7 +83,10 @@ impl Watch {
         let watched = File::open(KERNEL_HOST_NAME)
             .and_then(|file| register(file, Interest::PRIORITY))
             .inspect_err(|error| {
-                tracing::warn!("changes of the host name are not seen until a reload: {error}");
+                tracing::warn!(
+                    "cannot watch {KERNEL_HOST_NAME}: {error}; changes of the host name are not \
+                     seen until a reload"
+                );
             });
         Self(watched.ok())
     }

@@ -181,8 +181,9 @@ impl CpuSource {
             && let Some(previous) = self.previous.replace(sink.purpose(), now)
         {
             let elapsed = previous.at.elapsed();
+            let cpus = Some(cpus).filter(|&cpus| cpus > 0);
             let ticks = spent_and_most_ticks(elapsed, cpus, self.ticks_per_second);
-            match misstep(&previous, &now, (cpus > 0).then_some(ticks)) {
+            match misstep(&previous, &now, ticks) {
                 None => sink.float(&CPU_PERCENT, percent(previous.ticks, now.ticks)),
                 Some(expected) => {
                     let line = text.split(|&byte| byte == b'\n').next().unwrap_or(text);

@@ -214,7 +214,9 @@ impl Connection {
                     LinkDownCause::HandshakeFailed(HandshakeFailure::Refused(_))
                 );
                 self.detail = match cause {
-                    LinkDownCause::HandshakeFailed(failure) => handshake(failure),
+                    LinkDownCause::HandshakeFailed(failure) => {
+                        handshake(failure, self.plan.endpoint.port())
+                    }
                     other => other.to_string(),
                 };
                 self.advance(event, None).await;

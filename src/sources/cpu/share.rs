@@ -49,15 +49,24 @@ pub fn percent(previous: Ticks, now: Ticks) -> f64 {
 
 /// How many ticks so many CPUs spend in a time, and how many that can be at most as the kernel
 /// counts: it counts by ticks, and adds later what a CPU of a virtual machine has missed. The
-/// margin is a tenth, ten ticks of each CPU, and a second.
-pub(super) fn spent_and_most_ticks(elapsed: Duration, cpus: u64, per_second: u64) -> (u64, u64) {
+/// margin is a tenth, ten ticks of each CPU, and a second. If it is not known how many CPUs there
+/// are, they may have spent none, and there are no more than Linux can have.
+pub(super) fn spent_and_most_ticks(
+    elapsed: Duration,
+    cpus: Option<u64>,
+    per_second: u64,
+) -> (u64, u64) {
     let spent = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
     let spent = spent.saturating_mul(per_second) / 1000;
     // Of each CPU.
     let most = spent.saturating_add(spent / 10 + 10);
-    let most = most.saturating_mul(cpus).saturating_add(per_second);
-    (spent.saturating_mul(cpus), most)
+    let most = most.saturating_mul(cpus.unwrap_or(MAX_CPUS));
+    let most = most.saturating_add(per_second);
+    (spent.saturating_mul(cpus.unwrap_or(0)), most)
 }
+
+/// Most CPUs that Linux can be built for.
+const MAX_CPUS: u64 = 8192;
 
 /// A reading to compare with.
 #[derive(Debug, Clone, Copy)]
@@ -109,11 +118,11 @@ const EXPECTED_POSSIBLE: &str =
     "no more time of all CPUs than has passed since the reading before, for cpu.percent";
 /// What is expected of the times since the previous reading and is not so, if anything. All CPUs
 /// have `spent` that many ticks since, by the clock, and `most` is the bound on what the kernel
-/// may count; None if it is not known how many there are.
+/// may count.
 pub(super) fn misstep(
     previous: &Reading,
     now: &Reading,
-    spent_and_most: Option<(u64, u64)>,
+    (spent, most): (u64, u64),
 ) -> Option<&'static str> {
     let step = now.ticks.total.saturating_sub(previous.ticks.total);
     let tolerated = step / TOLERATED_PART;
@@ -123,7 +132,6 @@ pub(super) fn misstep(
     // Times that went back may advance again by as much, although no time has passed: then there
     // are more ticks than the clock says.
     let again = previous.short.saturating_sub(now.short);
-    let (spent, most) = spent_and_most.unwrap_or((0, u64::MAX));
     let not_spent = step.saturating_sub(spent);
     let impossible = step > most || (again > tolerated && not_spent > again / 2);
     impossible.then_some(EXPECTED_POSSIBLE)
@@ -199,9 +207,10 @@ mod tests {
     #[test]
     fn no_more_time_passes_than_all_cpus_have() {
         let ticks = |ms, cpus| spent_and_most_ticks(Duration::from_millis(ms), cpus, 100);
-        assert_eq!(ticks(0, 1), (0, 110));
-        assert_eq!(ticks(5000, 2), (1000, 1220));
-        assert_eq!(ticks(u64::MAX, u64::MAX), (u64::MAX, u64::MAX));
+        assert_eq!(ticks(0, Some(1)), (0, 110));
+        assert_eq!(ticks(5000, Some(2)), (1000, 1220));
+        assert_eq!(ticks(u64::MAX, Some(u64::MAX)), (u64::MAX, u64::MAX));
+        assert_eq!(ticks(1000, None), (0, 8192 * 120 + 100));
     }
 
     proptest! {
