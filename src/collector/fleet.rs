@@ -42,6 +42,34 @@ pub(super) struct Fleet {
     changes: broadcast::Sender<HostChange>,
     /// When a report was last refused for lack of room.
     full: Option<Instant>,
+    /// The number of hosts in the status line.
+    pub(super) count: ShownCount,
+}
+
+/// Minimum interval between two status lines for another number of hosts.
+const COUNT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A number that the status line shows: another one is shown at once, but not all the time while a
+/// fleet comes back.
+#[derive(Debug, Default)]
+pub(super) struct ShownCount {
+    count: usize,
+    at: Option<Instant>,
+}
+
+impl ShownCount {
+    /// Returns true if this number is to be shown now.
+    pub(super) fn changed(&mut self, count: usize, now: Instant) -> bool {
+        let lately = |at| now.saturating_duration_since(at) < COUNT_INTERVAL;
+        if count == self.count || self.at.is_some_and(lately) {
+            return false;
+        }
+        *self = Self {
+            count,
+            at: Some(now),
+        };
+        true
+    }
 }
 
 impl Fleet {
@@ -61,6 +89,7 @@ impl Fleet {
             writer,
             changes,
             full: None,
+            count: ShownCount::default(),
         }
     }
 
@@ -334,5 +363,22 @@ fn log_outcome(outcome: &Outcome) {
     match outcome {
         Outcome::Failed(error) => events::state_not_kept(error),
         Outcome::KeptAgain => events::state_kept_again(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_number_of_hosts_is_shown_at_once_and_then_once_a_second() {
+        let now = Instant::now();
+        let at = |millis| now + Duration::from_millis(millis);
+        let mut count = ShownCount::default();
+        assert!(!count.changed(0, now), "it is shown already");
+        assert!(count.changed(1, now));
+        assert!(!count.changed(2, at(999)));
+        assert!(count.changed(2, at(1000)));
+        assert!(!count.changed(2, at(5000)));
     }
 }

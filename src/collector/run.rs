@@ -312,6 +312,9 @@ impl Collector {
         if self.notifier.due(now) {
             let status = self.status();
             self.notifier.alive(&status, now);
+        } else if fleet.count.changed(fleet.hosts.reporting(), now) {
+            let status = self.status();
+            self.notifier.status(&status);
         }
         let fleet = &mut self.fleet;
         fleet.sinks.attend(now);
