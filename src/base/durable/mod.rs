@@ -7,21 +7,23 @@
 //!
 //! Blocks for as long as the disk takes: do not use it in an event loop.
 
-use std::fs::{self, DirBuilder, File, Permissions};
+use std::fs::{File, Permissions};
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use rustix::fs::{
-    AtFlags, CWD, Dir, FlockOperation, Mode, OFlags, flock, linkat, openat, renameat, statat,
-    unlinkat,
+    AtFlags, Dir, FlockOperation, Mode, OFlags, chmodat, flock, linkat, mkdirat, openat, renameat,
+    statat, unlinkat,
 };
 use rustix::io::Errno;
 use thiserror::Error;
 
 pub mod owner;
+
+use owner::Reached;
 
 /// The mode of a file to which only its owner has access.
 pub const PRIVATE_FILE: u32 = 0o600;
@@ -76,7 +78,7 @@ where
     T: Send,
     E: From<FileError> + Send,
 {
-    let work = || match Directory::open(path)? {
+    let work = |at: Reached<'_>| match Directory::open(path, at)? {
         Some(directory) => work(&directory).map(Some),
         None => Ok(None),
     };
@@ -97,22 +99,25 @@ where
     T: Send,
     E: From<FileError> + Send,
 {
-    let work = || {
-        let directory = match Directory::open(path)? {
+    let work = |at: Reached<'_>| {
+        let directory = match Directory::open(path, at)? {
             Some(directory) => directory,
-            None => Directory::make(path, mode)?,
+            None => Directory::make(path, at, mode)?,
         };
         work(&directory)
     };
     on_behalf(path, work)
 }
 
-fn on_behalf<T, E>(path: &Path, work: impl FnOnce() -> Result<T, E> + Send) -> Result<T, E>
+fn on_behalf<T, E>(
+    path: &Path,
+    work: impl FnOnce(Reached<'_>) -> Result<T, E> + Send,
+) -> Result<T, E>
 where
     T: Send,
     E: From<FileError> + Send,
 {
-    let done = owner::on_behalf(path, work);
+    let done = owner::on_behalf_at(path, work);
     done.map_err(FileError::of(path, "work there as its owner"))?
 }
 
@@ -134,8 +139,8 @@ pub fn replace(
 }
 
 impl Directory {
-    fn open(path: &Path) -> Result<Option<Self>, FileError> {
-        match openat(CWD, path, DIRECTORY, Mode::empty()) {
+    fn open(path: &Path, at: Reached<'_>) -> Result<Option<Self>, FileError> {
+        match openat(at.from, at.path, DIRECTORY, Mode::empty()) {
             Ok(handle) => Ok(Some(Self::new(path.to_owned(), handle))),
             Err(Errno::NOENT) => Ok(None),
             Err(error) => Err(FileError::of(path, "open the directory")(error)),
@@ -143,22 +148,27 @@ impl Directory {
     }
 
     /// Makes it, and those above it that are missing.
-    fn make(path: &Path, mode: u32) -> Result<Self, FileError> {
+    fn make(path: &Path, at: Reached<'_>, mode: u32) -> Result<Self, FileError> {
         // A relative path begins where the process is, which is there.
-        let here = |path: &Path| path.as_os_str().is_empty();
-        let missing = |path: &&Path| !here(path) && matches!(path.try_exists(), Ok(false));
-        let missing: Vec<_> = path.ancestors().take_while(missing).collect();
-        for path in missing.into_iter().rev() {
-            match DirBuilder::new().mode(mode).create(path) {
+        let here = |part: &Path| part.as_os_str().is_empty();
+        let gone =
+            |part: &Path| statat(at.from, part, AtFlags::empty()).err() == Some(Errno::NOENT);
+        let ancestors = at.path.ancestors().zip(path.ancestors());
+        let missing: Vec<_> = ancestors
+            .take_while(|(part, _)| !here(part) && gone(part))
+            .collect();
+        let mode = Mode::from_raw_mode(mode);
+        for (part, path) in missing.into_iter().rev() {
+            match mkdirat(at.from, part, mode) {
                 // Another was faster.
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+                Err(Errno::EXIST) => continue,
                 created => created.map_err(FileError::of(path, "create the directory"))?,
             }
             // Whatever the umask of an administrator's shell.
-            fs::set_permissions(path, Permissions::from_mode(mode))
+            chmodat(at.from, part, mode, AtFlags::empty())
                 .map_err(FileError::of(path, "set the mode of the directory"))?;
         }
-        let opened = openat(CWD, path, DIRECTORY, Mode::empty());
+        let opened = openat(at.from, at.path, DIRECTORY, Mode::empty());
         let handle = opened.map_err(FileError::of(path, "create the directory"))?;
         Ok(Self::new(path.to_owned(), handle))
     }
@@ -200,7 +210,7 @@ impl Directory {
     pub fn make_directory(&self, name: &str) -> Result<Self, FileError> {
         let path = self.path_of(name);
         let mode = Mode::from_raw_mode(PRIVATE_DIRECTORY);
-        match rustix::fs::mkdirat(&self.handle, name, mode) {
+        match mkdirat(&self.handle, name, mode) {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(error) => return Err(FileError::of(&path, "create the directory")(error)),
         }

@@ -12,10 +12,12 @@ use std::ffi::OsString;
 use std::fmt;
 use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 use std::thread;
 
+use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
+use rustix::io::Errno;
 use rustix::process::{Gid, Uid, geteuid};
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
@@ -44,41 +46,7 @@ impl Owner {
     ///
     /// The system's.
     pub fn of(path: &Path) -> io::Result<Option<Self>> {
-        if !geteuid().is_root() {
-            return Ok(None);
-        }
-        let mut at = PathBuf::from("/");
-        let mut rest = parts(&std::path::absolute(path)?);
-        let mut links = 0;
-        while let Some(part) = rest.pop() {
-            if part == ".." {
-                at.pop();
-                continue;
-            }
-            let next = at.join(part);
-            let about = match fs::symlink_metadata(&next) {
-                // Nothing is there yet: the owner of the directories so far decides.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => break,
-                about => about?,
-            };
-            if about.uid() != 0 {
-                return Ok(Some(Self::new(about.uid(), about.gid())));
-            }
-            if !about.is_symlink() {
-                at = next;
-                continue;
-            }
-            links += 1;
-            if links > MAX_LINKS {
-                return Err(rustix::io::Errno::LOOP.into());
-            }
-            let target = fs::read_link(&next)?;
-            if target.is_absolute() {
-                at = PathBuf::from("/");
-            }
-            rest.append(&mut parts(&target));
-        }
-        Ok(None)
+        Ok(Way::to(path)?.map(|way| way.owner))
     }
 
     /// This user, with this group and no other.
@@ -111,6 +79,73 @@ impl Owner {
     }
 }
 
+/// How to get to what another user than root controls.
+struct Way {
+    owner: Owner,
+    /// The first directory on the way that is the owner's, and the way on from there. It may be
+    /// below one that only root may pass, as `/var/lib/private` is, so root opens it. None where
+    /// the first thing of the owner's is no directory.
+    on: Option<(OwnedFd, PathBuf)>,
+}
+
+impl Way {
+    /// None if root alone controls it, and if this process does not run as root.
+    fn to(path: &Path) -> io::Result<Option<Self>> {
+        if !geteuid().is_root() {
+            return Ok(None);
+        }
+        let mut at = PathBuf::from("/");
+        let mut rest = parts(&std::path::absolute(path)?);
+        let mut links = 0;
+        while let Some(part) = rest.pop() {
+            if part == ".." {
+                at.pop();
+                continue;
+            }
+            let next = at.join(part);
+            // What is asked for its owner is what is worked in later.
+            let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let handle = match openat(CWD, &next, flags, Mode::empty()) {
+                // Nothing is there yet: the owner of the directories so far decides.
+                Err(Errno::NOENT) => break,
+                handle => handle?,
+            };
+            let about = fstat(&handle)?;
+            let kind = FileType::from_raw_mode(about.st_mode);
+            if about.st_uid != 0 {
+                let rest = rest.into_iter().rev().collect::<PathBuf>();
+                return Ok(Some(Self {
+                    owner: Owner::new(about.st_uid, about.st_gid),
+                    on: (kind == FileType::Directory).then(|| (handle, Path::new(".").join(rest))),
+                }));
+            }
+            if kind != FileType::Symlink {
+                at = next;
+                continue;
+            }
+            links += 1;
+            if links > MAX_LINKS {
+                return Err(Errno::LOOP.into());
+            }
+            let target = fs::read_link(&next)?;
+            if target.is_absolute() {
+                at = PathBuf::from("/");
+            }
+            rest.append(&mut parts(&target));
+        }
+        Ok(None)
+    }
+}
+
+/// A path as work with the rights of its owner can reach it: from a directory, where that is open.
+#[derive(Clone, Copy, Debug)]
+pub struct Reached<'a> {
+    /// Where the way begins.
+    pub from: BorrowedFd<'a>,
+    /// The way from there.
+    pub path: &'a Path,
+}
+
 /// Runs some work at `path` with the rights of the user that controls it: in a thread of its own,
 /// if that is another user than this process's.
 ///
@@ -118,10 +153,28 @@ impl Owner {
 ///
 /// The rights could not be given up: the work was not begun.
 pub fn on_behalf<T: Send>(path: &Path, work: impl FnOnce() -> T + Send) -> io::Result<T> {
-    let Some(owner) = Owner::of(path)? else {
-        return Ok(work());
+    on_behalf_at(path, |_| work())
+}
+
+/// As [`on_behalf`]; the work is told how to get there, also where only root may pass the
+/// directories above.
+///
+/// # Errors
+///
+/// As [`on_behalf`].
+pub fn on_behalf_at<T: Send>(
+    path: &Path,
+    work: impl FnOnce(Reached<'_>) -> T + Send,
+) -> io::Result<T> {
+    let from_here = Reached { from: CWD, path };
+    let Some(Way { owner, on }) = Way::to(path)? else {
+        return Ok(work(from_here));
     };
-    let as_owner = || owner.take_over(&[]).map(|()| work());
+    let reached = on.as_ref().map_or(from_here, |(directory, rest)| Reached {
+        from: directory.as_fd(),
+        path: rest,
+    });
+    let as_owner = || owner.take_over(&[]).map(|()| work(reached));
     thread::scope(|scope| {
         let worker = thread::Builder::new().name("owner".to_owned());
         let worker = worker.spawn_scoped(scope, as_owner)?;

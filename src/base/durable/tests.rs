@@ -1,8 +1,9 @@
+use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, chown, symlink};
 use std::os::unix::net::UnixListener;
 
-use rustix::fs::mkfifoat;
+use rustix::fs::{CWD, mkfifoat};
 use tempfile::TempDir;
 
 use super::owner::tests::{NOBODY, is_root};
@@ -156,6 +157,35 @@ fn what_root_makes_in_anothers_directory_is_that_users() {
     ] {
         let about = fs::metadata(place.join(made)).unwrap();
         assert_eq!((about.uid(), about.gid()), (NOBODY, NOBODY), "{made}");
+    }
+}
+
+/// As systemd keeps the state of a service with `DynamicUser=yes`.
+#[test]
+fn root_gets_to_a_directory_below_one_that_only_root_may_pass() {
+    if !is_root() {
+        return;
+    }
+    let root = tempfile::tempdir().unwrap();
+    let at = |path: &str| root.path().join(path);
+    fs::create_dir_all(at("private/state")).unwrap();
+    fs::set_permissions(at("private"), Permissions::from_mode(0o700)).unwrap();
+    chown(at("private/state"), Some(NOBODY), Some(NOBODY)).unwrap();
+    symlink("private/state", at("state")).unwrap();
+    for path in ["state/file", "state/deep/er/file"] {
+        replace(&at(path), |file| file.write_all(b"x")).unwrap();
+        let made = fs::metadata(at("private").join(path)).unwrap();
+        assert_eq!((made.uid(), made.gid()), (NOBODY, NOBODY), "{path}");
+    }
+    assert_eq!(mode(&at("state/deep")), 0o700);
+    // There is no way up again.
+    fs::write(at("private/roots"), "precious").unwrap();
+    for up in ["..", "deep/../.."] {
+        symlink(up, at("state/up")).unwrap();
+        let read = inside(&at("state/up"), |directory| directory.read("roots"));
+        let refused = read.unwrap_err().source.kind();
+        assert_eq!(refused, io::ErrorKind::PermissionDenied, "{up}");
+        fs::remove_file(at("state/up")).unwrap();
     }
 }
 
