@@ -88,7 +88,8 @@ fn examine(arguments: Arguments) -> ExitCode {
         Some(service) => inputs.seen_by(service),
         None => inputs,
     };
-    let read = match check.read(&file, || settings::read(&inputs)) {
+    let files = settings::files(&inputs);
+    let read = match check.read(&file, &files, || settings::read(&inputs)) {
         Ok(read) => read,
         Err(status) => return status,
     };

@@ -54,7 +54,7 @@ pub enum Place {
 }
 
 impl Place {
-    pub(super) fn file(path: &Path) -> Self {
+    pub(in crate::config) fn file(path: &Path) -> Self {
         Self::File {
             path: path.to_owned(),
             line: None,

@@ -16,6 +16,7 @@ use std::process::{Command, Stdio};
 use crate::base::durable::owner::Owner;
 use crate::base::text;
 use crate::config::ConfigError;
+use crate::config::layers::Files;
 
 mod changed;
 mod check;
@@ -42,7 +43,7 @@ use manager::Properties;
 pub use network::{FIRST_FREE_PORT, UnitNetwork};
 pub use obstacle::Obstacle;
 pub use settings_file::SettingsFile;
-use settings_file::hidden_settings;
+use settings_file::all_seen;
 pub use sight::{Note, ServiceView};
 use state::Private;
 pub use state::Seen;
@@ -320,7 +321,8 @@ impl Service {
 
     /// Reads the settings, and gives up root's rights for those of the service's user, for good, if
     /// root asks about a service. The rights are given up before reading, except for a draft, which
-    /// that user may not be able to read. Must be called before there is a second thread.
+    /// that user may not be able to read, and which its sandbox may hide. All else that is read,
+    /// `files`, the service has to see. Must be called before there is a second thread.
     ///
     /// # Errors
     ///
@@ -328,6 +330,7 @@ impl Service {
     pub fn reading<T>(
         service: Option<&Self>,
         file: &SettingsFile,
+        files: &Files,
         read: impl FnOnce() -> Result<T, ConfigError>,
     ) -> io::Result<Result<T, ConfigError>> {
         let draft = matches!(file, SettingsFile::Draft(_));
@@ -340,14 +343,11 @@ impl Service {
             _ => Ok(()),
         };
         take_over(!draft)?;
-        let hidden = match (service, file) {
-            (Some(service), SettingsFile::OfUnit(file)) => service.sight.hides(file),
-            _ => None,
+        let seen = match service.filter(|_| !draft) {
+            Some(service) => all_seen(files, &service.sight),
+            None => Ok(()),
         };
-        let read = match hidden {
-            None => read(),
-            Some(hidden) => Err(hidden_settings(hidden)),
-        };
+        let read = seen.and_then(|()| read());
         take_over(draft)?;
         Ok(read)
     }

@@ -195,6 +195,15 @@ fn load_layers(
     })
 }
 
+/// Where the files of settings are.
+#[must_use]
+pub fn files(inputs: &Inputs) -> Files {
+    match &inputs.config_file {
+        Some(file) => Files::only(file),
+        None => Files::standard(AGENT.program, &[&inputs.usr_dir, &inputs.etc_dir]),
+    }
+}
+
 /// Reads all layers and checks each of them.
 ///
 /// # Errors
@@ -202,11 +211,7 @@ fn load_layers(
 /// [`ConfigError`] with every mistake in them.
 pub fn read(inputs: &Inputs) -> Result<Layered, ConfigError> {
     let mut layers = Layers::of_defaults(&AGENT);
-    let files = match &inputs.config_file {
-        Some(file) => Files::only(file),
-        None => Files::standard(AGENT.program, &[&inputs.usr_dir, &inputs.etc_dir]),
-    };
-    layers.read_files(&files);
+    layers.read_files(&files(inputs));
     layers.read_environment(&inputs.environment);
     layers.examine(|layer| relations(layer, &inputs.known_sources));
     if let Some(collector) = &inputs.command_line.collector {

@@ -39,7 +39,7 @@ pub use crate::protocol::{METRICS_INTERVAL, STALE_INTERVAL};
 pub use fragment::AGENT;
 pub use inputs::{ETC_DIR, Inputs, Overrides, STATE_DIR, USR_DIR};
 pub use keys::KeyPolicy;
-pub use load::{Layered, Loaded, MAX_COLLECTORS, load, read};
+pub use load::{Layered, Loaded, MAX_COLLECTORS, files, load, read};
 pub use values::{HostName, HostNameError, MAX_HOST_NAME_BYTES, metrics_interval, stale_interval};
 
 /// Everything an administrator can set, checked.

@@ -217,6 +217,15 @@ fn hidden_key(found: &Found, inputs: &Inputs) -> Option<Reason> {
     })
 }
 
+/// Where the files of settings are.
+#[must_use]
+pub fn files(inputs: &Inputs) -> Files {
+    match &inputs.config_file {
+        Some(file) => Files::only(file),
+        None => Files::standard(COLLECTOR.program, &[&inputs.usr_dir, &inputs.etc_dir]),
+    }
+}
+
 /// Reads all layers and checks each of them.
 ///
 /// # Errors
@@ -224,11 +233,7 @@ fn hidden_key(found: &Found, inputs: &Inputs) -> Option<Reason> {
 /// [`ConfigError`] with every mistake in them.
 pub fn read(inputs: &Inputs) -> Result<Layered, ConfigError> {
     let mut layers = Layers::of_defaults(&COLLECTOR);
-    let files = match &inputs.config_file {
-        Some(file) => Files::only(file),
-        None => Files::standard(COLLECTOR.program, &[&inputs.usr_dir, &inputs.etc_dir]),
-    };
-    layers.read_files(&files);
+    layers.read_files(&files(inputs));
     layers.read_environment(&inputs.environment);
     for given in &inputs.command_line {
         let path: Vec<&str> = given.key.split('.').collect();

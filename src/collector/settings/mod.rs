@@ -34,7 +34,7 @@ use load::{MAX_HEADERS, MAX_LABELS, MAX_REMOTE_WRITES};
 
 pub use fragment::COLLECTOR;
 pub use inputs::{ETC_DIR, Given, Inputs, USR_DIR};
-pub use load::{Layered, Loaded, load, read};
+pub use load::{Layered, Loaded, files, load, read};
 pub use values::{
     Authorized, HeaderName, HeaderValue, LabelName, LabelValue, PushUrl, UserName, WebHost,
 };

@@ -10,6 +10,7 @@ use super::{Service, SettingsFile};
 use crate::base::exit::{EXIT_CONFIG, EXIT_UNAVAILABLE};
 use crate::base::terminal;
 use crate::config::ConfigError;
+use crate::config::layers::Files;
 
 /// A look at the settings. Root's is that of the service: with its user's rights, but for a file
 /// of settings that is named, which may be a draft, and with the options of the unit's command,
@@ -50,9 +51,10 @@ impl Check {
     pub fn read<T>(
         &self,
         file: &SettingsFile,
+        files: &Files,
         read: impl FnOnce() -> Result<T, ConfigError>,
     ) -> Result<Result<T, ConfigError>, ExitCode> {
-        Service::reading(self.service(), file, read).map_err(|error| {
+        Service::reading(self.service(), file, files, read).map_err(|error| {
             self.complain(&format_args!("cannot give up root's rights: {error}"));
             EXIT_UNAVAILABLE.into()
         })
