@@ -142,6 +142,9 @@ pub(super) fn explanation(line: &str) -> Option<String> {
     if line.starts_with('{') {
         return Some(format!("this is JSON; {MEANT}"));
     }
+    if line.starts_with(';') || line.starts_with("//") {
+        return Some("a comment begins with #".to_owned());
+    }
     let yaml = line.split_once(':').is_some_and(|(name, _)| is_name(name));
     if yaml || line.starts_with("- ") || line == "---" {
         return Some(format!("this is YAML; {MEANT}"));
@@ -304,6 +307,10 @@ mod tests {
                 explanation(yaml).unwrap().starts_with("this is YAML; "),
                 "{yaml}"
             );
+        }
+        for comment in ["; metrics = \"5s\"", "// a: b"] {
+            let expected = Some("a comment begins with #".to_owned());
+            assert_eq!(explanation(comment), expected);
         }
         assert!(
             explanation("{\"a\": 1}")

@@ -175,7 +175,12 @@ fn worded(value: &Variant<'_>, unit: &str) -> String {
         Variant::F64(value) if *value >= 0.0 && matches!(unit, "s" | "B" | "kB") => {
             quantity(whole(*value), unit)
         }
-        Variant::F64(value) => format!("{value:.2} {unit}").trim_end().to_owned(),
+        Variant::F64(value) => {
+            let number = format!("{value:.2}");
+            // What rounds to nothing has no sign.
+            let number = if number == "-0.00" { "0.00" } else { &number };
+            format!("{number} {unit}").trim_end().to_owned()
+        }
         Variant::Str(value) => format!("{} {unit}", printable(value)).trim_end().to_owned(),
         // Not of this interface; better shown in D-Bus's own form than not at all.
         other => printable(&other.to_string()),
@@ -283,6 +288,12 @@ mod tests {
 
     fn text(grid: &Values, rates: &Rates<'_>, width: Option<usize>) -> String {
         table().to_text(grid, rates, Style::new(false), width)
+    }
+
+    #[test]
+    fn what_rounds_to_nothing_has_no_sign() {
+        assert_eq!(worded(&Variant::F64(-3e-6), "W"), "0.00 W");
+        assert_eq!(worded(&Variant::F64(-0.006), "W"), "-0.01 W");
     }
 
     #[test]
