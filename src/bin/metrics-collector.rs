@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use metrics_agent::base::exit::EXIT_CONFIG;
 use metrics_agent::base::{terminal, text};
-use metrics_agent::collector::access::ListPlaces;
+use metrics_agent::collector::access::{ListPlaces, check_pins};
 use metrics_agent::collector::arguments::{Arguments, Command};
 use metrics_agent::collector::hosts_command;
 use metrics_agent::collector::keys::Found;
@@ -109,6 +109,14 @@ fn examine(arguments: Arguments) -> ExitCode {
     if check.cannot_start(on_system_bus) && arguments.check_config {
         return EXIT_CONFIG.into();
     }
+    let state = inputs.places.state.as_deref();
+    if arguments.check_config
+        && loaded.settings.access.pin_names
+        && let Err(error) = check_pins(state, &inputs.sight)
+    {
+        complain(&error);
+        return EXIT_CONFIG.into();
+    }
     if let Found::Nowhere { unseen, .. } = &loaded.keys {
         for directory in unseen {
             let directory = directory.display();
@@ -117,13 +125,12 @@ fn examine(arguments: Arguments) -> ExitCode {
             ));
         }
     }
-    for problem in ListPlaces::of_state(inputs.places.state.as_deref()).problems() {
+    for problem in ListPlaces::of_state(state).problems() {
         complain(&problem);
     }
     check.print(&if arguments.print_config {
         settings::print::effective(&loaded)
     } else {
-        let state = inputs.places.state.as_deref();
         tell_where_it_cannot_listen(&loaded, state, check.service());
         tell_who_is_shut_out(&loaded, state);
         String::from("The configuration is valid.\n")

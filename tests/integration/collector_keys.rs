@@ -58,6 +58,26 @@ fn files(home: &Path) -> Vec<String> {
     names
 }
 
+/// The check ends with the words and the status of the start.
+#[test]
+fn damaged_pins_are_no_start_and_no_valid_settings() {
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path();
+    let config = home.join("collector.toml");
+    fs::write(&config, "[agents]\npin_names = true\n").unwrap();
+    let check = ["--config", config.to_str().unwrap(), "--check-config"];
+    done(home, &check, "");
+    fs::create_dir(home.join(".curve")).unwrap();
+    fs::write(home.join(".curve/pins"), "damaged\n").unwrap();
+    let output = run(home, &check);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(78), "{said}");
+    let expected = ".curve/pins:1: expected \"metrics-collector pins 1\"; bring the file back";
+    assert!(said.contains(expected), "{said}");
+    fs::write(&config, "").unwrap();
+    done(home, &check, "");
+}
+
 #[tokio::test]
 async fn many_keys_are_let_in_at_once_and_closing_the_door_is_counted() {
     let home = tempfile::tempdir().unwrap();

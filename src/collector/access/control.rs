@@ -5,7 +5,7 @@
 
 use std::future::pending;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use thiserror::Error;
@@ -23,6 +23,7 @@ use crate::base::throttle::Throttle;
 use crate::base::worker::Worker;
 use crate::collector::events;
 use crate::collector::hosts::Trust;
+use crate::config::service::ServiceView;
 use crate::curve::context::TransportError;
 use crate::curve::keys::PublicKey;
 use crate::curve::zap::{Authenticator, Verdict, ZapRequest};
@@ -67,6 +68,21 @@ pub enum AccessError {
          one another directory by STATE_DIRECTORY", .0.display()
     )]
     Owned(PathBuf),
+}
+
+/// Reads the pins as the start does, for `--check-config`: those of the directory `state`.
+/// What only the service may read there is not looked at.
+///
+/// # Errors
+///
+/// [`AccessError`], with which the start would end.
+pub fn check_pins(state: Option<&Path>, sight: &ServiceView) -> Result<(), AccessError> {
+    let state = State::new(state.ok_or(AccessError::NoPlace)?.to_owned());
+    let file = state.pins_file();
+    if sight.seen(&file).is_none() && sight.unclear(&file).is_none() {
+        state.pins()?;
+    }
+    Ok(())
 }
 
 /// An event for [`Access::handle`].

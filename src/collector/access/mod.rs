@@ -34,6 +34,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::collector::settings::ETC_DIR;
 
+pub use control::check_pins;
 pub use gate::AccessRefusal;
 pub(crate) use gate::{allow, forget};
 pub use key_log::ShutOut;
