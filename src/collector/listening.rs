@@ -113,9 +113,10 @@ pub fn doubts(loaded: &Loaded, state: Option<&Path>, network: &UnitNetwork) -> V
 
 /// What the unit's sandbox forbids.
 fn forbidden(listen: Listen, zmq: bool, network: &UnitNetwork) -> Option<Why> {
-    // For all addresses IPv4 is enough.
     let Listen::Address(address) = listen else {
-        return None;
+        // One of both is enough.
+        let none = network.lacks("AF_INET") && network.lacks("AF_INET6");
+        return none.then_some(Why::Family("AF_INET"));
     };
     let family = if address.is_ipv4() {
         "AF_INET"
@@ -168,7 +169,8 @@ fn bind_one(address: SocketAddr) -> Result<(), Errno> {
     };
     let socket = rustix::net::socket(family, SocketType::STREAM, None)?;
     if address.is_ipv6() {
-        set_ipv6_v6only(&socket, !address.ip().is_unspecified())?;
+        let has_ipv4 = address.ip().is_unspecified() || address.ip().to_canonical().is_ipv4();
+        set_ipv6_v6only(&socket, !has_ipv4)?;
     }
     set_socket_reuseaddr(&socket, true)?;
     rustix::net::bind(&socket, &address)
@@ -224,7 +226,7 @@ fn listener(line: &str) -> Option<(SocketAddr, u32)> {
 /// Whether a socket at this address is in the way.
 fn overlap(listen: Listen, held: SocketAddr) -> bool {
     let (wanted, port) = match listen {
-        Listen::Address(address) => (address.ip(), address.port()),
+        Listen::Address(address) => (address.ip().to_canonical(), address.port()),
         Listen::Any { port } => (Ipv6Addr::UNSPECIFIED.into(), port),
     };
     let both = |ip: IpAddr| ip == IpAddr::V6(Ipv6Addr::UNSPECIFIED);
@@ -361,6 +363,38 @@ mod tests {
             drop(holder);
             assert_eq!(tried(Listen::Address(address), &own(&[]), &network), None);
         }
+    }
+
+    #[test]
+    fn a_family_that_the_unit_forbids_is_told() {
+        let only = UnitNetwork::of_families;
+        let any = Listen::Any { port: 0 };
+        let one = Listen::Address(([127, 0, 0, 1], 0).into());
+        let none = only("AF_UNIX AF_NETLINK");
+        for listen in [any, one] {
+            assert_eq!(forbidden(listen, true, &none), Some(Why::Family("AF_INET")));
+        }
+        for family in ["AF_INET", "AF_INET6"] {
+            assert_eq!(forbidden(any, true, &only(family)), None, "{family}");
+        }
+        let why = forbidden(one, true, &only("AF_INET"));
+        assert_eq!(why, Some(Why::Family("AF_NETLINK")));
+    }
+
+    #[test]
+    fn an_address_of_ipv4_in_ipv6_is_tried_as_the_start_does() {
+        let holder = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = holder.local_addr().unwrap().port();
+        let mapped = Ipv4Addr::LOCALHOST.to_ipv6_mapped();
+        let listen = Listen::Address((mapped, port).into());
+        if TcpListener::bind((mapped, 0)).is_err() {
+            return; // A kernel without IPv6.
+        }
+        let me = rustix::process::geteuid().as_raw();
+        let why = tried(listen, &own(&[]), &UnitNetwork::default());
+        assert_eq!(why, Some(Why::Taken(Some(me))));
+        drop(holder);
+        assert_eq!(tried(listen, &own(&[]), &UnitNetwork::default()), None);
     }
 
     #[test]

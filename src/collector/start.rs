@@ -24,7 +24,7 @@ use super::run::{Collector, Endpoints, Process, Start};
 use super::settings::{self, Inputs};
 use super::store::{self, Writer};
 use super::viewers::Viewers;
-use super::web::Web;
+use super::web::{self, Web};
 use crate::base::exit::{EXIT_CONFIG, EXIT_UNAVAILABLE};
 use crate::collector::bus::service::CollectorService;
 use crate::curve::context::{Context, TransportError};
@@ -225,10 +225,8 @@ fn not_listening(error: &TransportError, other: &str) -> Failure {
         return Failure::bug("listen", error);
     };
     let way_out = match source.kind() {
-        io::ErrorKind::AddrNotAvailable => "`ip address` shows the addresses of this host",
-        io::ErrorKind::PermissionDenied => "choose a port above 1023",
         io::ErrorKind::Unsupported => "RestrictAddressFamilies= of the unit needs AF_NETLINK",
-        _ => "`ss -ltnp` shows who listens there",
+        _ => web::way_out(source),
     };
     tracing::error!("{error}; {way_out}, and {other}");
     Failure(EXIT_UNAVAILABLE)

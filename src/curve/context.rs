@@ -61,6 +61,16 @@ pub enum TransportError {
         /// The address.
         address: SocketAddr,
     },
+    /// The system refuses addresses of this family.
+    #[error(
+        "cannot connect to {address}: the system refuses {family}; RestrictAddressFamilies= of the \
+         unit needs it, if the kernel has it",
+        family = family_of(address)
+    )]
+    Family {
+        /// The address.
+        address: SocketAddr,
+    },
     /// An address that cannot be listened on.
     #[error("cannot listen on {address}: {source}")]
     Bind {
@@ -80,6 +90,14 @@ impl TransportError {
             action,
             reason: error.message(),
         }
+    }
+}
+
+fn family_of(address: &SocketAddr) -> &'static str {
+    if address.is_ipv4() {
+        "AF_INET"
+    } else {
+        "AF_INET6"
     }
 }
 

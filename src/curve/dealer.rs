@@ -10,6 +10,9 @@ use std::net::SocketAddr;
 use std::task::{Context as TaskContext, Poll};
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketType};
+
 use super::context::{Bounds, Context, TransportError, milliseconds};
 use super::frames::{self, Received};
 use super::keys::{KeyPair, PublicKey};
@@ -119,6 +122,20 @@ pub enum DealerEvent {
     Received(Received),
 }
 
+/// libzmq has no word for an address family that the system refuses.
+fn may_reach(address: SocketAddr) -> Result<(), TransportError> {
+    let family = if address.is_ipv4() {
+        AddressFamily::INET
+    } else {
+        AddressFamily::INET6
+    };
+    let socket = rustix::net::socket(family, SocketType::STREAM, None);
+    match socket {
+        Err(Errno::AFNOSUPPORT) => Err(TransportError::Family { address }),
+        _ => Ok(()),
+    }
+}
+
 /// A CURVE DEALER that is connected to one address, or on the way there.
 ///
 /// Dropping it closes it at once; see [`Dealer::close`] for what is under way.
@@ -165,6 +182,7 @@ impl Dealer {
         if address.port() == 0 || address.ip().is_unspecified() {
             return Err(TransportError::Address { address });
         }
+        may_reach(address)?;
         let socket = context.curve_socket(zmq::DEALER, options.keys, bounds)?;
         let monitor_address = context.inproc_address();
         let monitor = context.pair()?;

@@ -9,9 +9,10 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::ops::Deref;
 
+use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketType};
 
 use super::context::{Bounds, Context, TransportError};
@@ -151,6 +152,17 @@ fn may_see_interfaces() -> io::Result<()> {
     })
 }
 
+/// As libzmq does: IPv4 alone where there is no IPv6.
+fn try_any(port: u16) -> io::Result<()> {
+    let bind = |ip: IpAddr| TcpListener::bind((ip, port)).map(drop);
+    bind(Ipv6Addr::UNSPECIFIED.into()).or_else(|error| {
+        match error.raw_os_error().map(Errno::from_raw_os_error) {
+            Some(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL) => bind(Ipv4Addr::UNSPECIFIED.into()),
+            _ => Err(error),
+        }
+    })
+}
+
 /// A CURVE ROUTER that listens on one address. Dropping it closes it and every
 /// connection at once.
 pub struct Router {
@@ -213,11 +225,14 @@ impl Router {
             address: listen.to_string(),
             source,
         };
-        if let Listen::Address(address) = listen {
-            // The system's own word on what is wrong; `zmq` panics for an
-            // error that it has no name for, as for a missing address family.
-            TcpListener::bind(address).map_err(failed)?;
-            may_see_interfaces().map_err(failed)?;
+        // The system's own word on what is wrong; `zmq` panics for an error that it has no name
+        // for, as for a missing address family.
+        match listen {
+            Listen::Address(address) => {
+                TcpListener::bind(address).map_err(failed)?;
+                may_see_interfaces().map_err(failed)?;
+            }
+            Listen::Any { port } => try_any(port).map_err(failed)?,
         }
         socket
             .bind(&format!("tcp://{listen}"))

@@ -272,14 +272,12 @@ async fn says_why_it_cannot_listen() {
             panic!("{error}");
         };
         assert_eq!(*address, named);
-        if let Listen::Address(address) = listen {
-            let expected = if address == foreign {
-                ErrorKind::AddrNotAvailable
-            } else {
-                ErrorKind::AddrInUse
-            };
-            assert_eq!(source.kind(), expected);
-        }
+        let expected = if listen == foreign.into() {
+            ErrorKind::AddrNotAvailable
+        } else {
+            ErrorKind::AddrInUse
+        };
+        assert_eq!(source.kind(), expected, "{listen}");
         assert!(
             error
                 .to_string()

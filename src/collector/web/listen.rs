@@ -38,11 +38,20 @@ impl BindError {
     /// What an administrator may look at.
     #[must_use]
     pub fn way_out(&self) -> &'static str {
-        match self.source.kind() {
-            io::ErrorKind::AddrNotAvailable => "`ip address` shows the addresses of this host",
-            io::ErrorKind::PermissionDenied => "choose a port above 1023",
-            _ => "`ss -ltnp` shows who listens there",
+        way_out(&self.source)
+    }
+}
+
+/// What may be done where the system does not let a port be listened at.
+#[must_use]
+pub fn way_out(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrNotAvailable => "`ip address` shows the addresses of this host",
+        io::ErrorKind::PermissionDenied => "choose a port above 1023",
+        _ if error.raw_os_error() == Some(libc::EAFNOSUPPORT) => {
+            "RestrictAddressFamilies= of the unit needs AF_INET or AF_INET6, as the address is"
         }
+        _ => "`ss -ltnp` shows who listens there",
     }
 }
 
@@ -134,6 +143,8 @@ mod tests {
             )
         );
         assert_eq!(error.way_out(), "`ss -ltnp` shows who listens there");
+        let error = io::Error::from_raw_os_error(libc::EAFNOSUPPORT);
+        assert!(way_out(&error).starts_with("RestrictAddressFamilies= of the unit needs AF_INET "));
         let error = Web::bind(Listen::Address(([192, 0, 2, 1], 0).into())).unwrap_err();
         assert_eq!(
             error.way_out(),

@@ -30,4 +30,4 @@ mod scrapes;
 mod serve;
 mod turn;
 
-pub use listen::{BindError, Web};
+pub use listen::{BindError, Web, way_out};

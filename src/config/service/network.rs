@@ -50,6 +50,14 @@ impl UnitNetwork {
         self.elsewhere
     }
 
+    /// One with these families alone.
+    #[cfg(test)]
+    pub(crate) fn of_families(families: &str) -> Self {
+        let mut network = Self::default();
+        network.take("RestrictAddressFamilies", families, false);
+        network
+    }
+
     /// Returns true if the unit forbids this family of addresses.
     #[must_use]
     pub fn lacks(&self, family: &str) -> bool {
