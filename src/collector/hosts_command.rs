@@ -24,7 +24,7 @@ const PAGE: u32 = 1000;
 /// How long the collector may take for an answer; it takes some milliseconds.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How long a shell may wait for names to complete.
+/// How long a shell may wait for names to complete, and a command that has another source.
 const SHELL_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Which hosts to show, and how.
@@ -106,8 +106,8 @@ pub enum Failure {
     )]
     NotRunning(Bus),
     /// It does not answer.
-    #[error("the collector has not answered within {} s", PATIENCE.as_secs())]
-    Silent,
+    #[error("the collector has not answered within {} s", .0.as_secs())]
+    Silent(Duration),
     /// Its own words.
     #[error("{0}")]
     Refused(String),
@@ -136,7 +136,7 @@ impl Failure {
     #[must_use]
     pub fn status(&self) -> u8 {
         match self {
-            Self::NoBus { .. } | Self::NotRunning(_) | Self::Silent => EXIT_UNAVAILABLE,
+            Self::NoBus { .. } | Self::NotRunning(_) | Self::Silent(_) => EXIT_UNAVAILABLE,
             Self::Mixed => 2,
             _ => 1,
         }
@@ -192,6 +192,22 @@ pub fn host_names(bus: &str, only_absent: bool) -> BTreeSet<String> {
     hosts.map(|host| host.name).collect()
 }
 
+/// The hosts that report now, each with its key, as the running collector says at once.
+///
+/// # Errors
+///
+/// [`Failure`]: it does not say.
+pub fn reporting(bus: Bus) -> Result<Vec<(String, String)>, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let asked = runtime.block_on(async { timeout(SHELL_PATIENCE, hosts(bus)).await });
+    let hosts = asked.map_err(|_| Failure::Silent(SHELL_PATIENCE))??;
+    let reporting = hosts.into_iter().filter(|host| host.state == "reporting");
+    let with_key = reporting.filter_map(|host| Some((host.key?, host.name)));
+    Ok(with_key.collect())
+}
+
 fn patterns(words: &[String]) -> Result<Vec<Pattern>, Failure> {
     let pattern = |word: &String| {
         Pattern::new(word).map_err(|source| Failure::Pattern {
@@ -211,7 +227,9 @@ async fn find(bus: Bus) -> Result<RunningSource, Failure> {
 }
 
 async fn within<T>(asked: impl Future<Output = T>) -> Result<T, Failure> {
-    timeout(PATIENCE, asked).await.map_err(|_| Failure::Silent)
+    timeout(PATIENCE, asked)
+        .await
+        .map_err(|_| Failure::Silent(PATIENCE))
 }
 
 /// Every host, sorted by name.

@@ -8,6 +8,7 @@ use std::process::{Command, Output};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
+use crate::private_bus::PrivateBus;
 use crate::support::agent::{Agent, Site};
 use crate::support::collector::{Collector, program};
 use crate::support::peer::Peer;
@@ -150,6 +151,76 @@ async fn many_keys_are_let_in_at_once_and_closing_the_door_is_counted() {
     collector.stop().await;
     let error = refused(home, &["keys", "allow", "--reporting"]);
     assert!(error.contains("no collector is running here"), "{error}");
+}
+
+/// Who reports now is what the collector says now, and a host that it calls gone does not.
+#[tokio::test]
+async fn a_host_that_is_gone_does_not_report() {
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path();
+    let bus = PrivateBus::start();
+    let collector = || {
+        let mut command = program(home);
+        command
+            .env("METRICS_COLLECTOR_DBUS__BUS", bus.address())
+            .env("METRICS_COLLECTOR_HOSTS__TIMEOUT", "1s");
+        command
+    };
+    let mut command = collector();
+    command.args(["--listen", "127.0.0.1:0"]);
+    let mut running = Collector::run(command).await;
+    let (_peer, _) = host(&mut running, "web1").await;
+    running.logged("web1 is gone").await;
+    done(home, &["keys", "list"], "");
+    let said = |words: &[&str]| {
+        let output = collector().args(words).output().unwrap();
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let error = said(&["keys", "allow", "--reporting"]);
+    assert!(error.contains("no agent reports now"), "{error}");
+    assert!(!error.contains("record"), "{error}");
+    let closing = ["--check-config", "--authorized", "directory"];
+    let error = said(&closing);
+    assert!(!error.contains("now"), "{error}");
+    // Where nothing else tells, the record does.
+    done(
+        home,
+        &closing,
+        "taken from the record of the running collector",
+    );
+    done(home, &closing, "the one key that reports now is not in");
+    running.stop().await;
+}
+
+/// The listener is closed: who is not on the list does not report.
+#[tokio::test]
+async fn a_key_that_was_revoked_a_moment_ago_does_not_report() {
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path();
+    let closed = ["--authorized", "directory"];
+    let mut collector = Collector::start(home, &closed).await;
+    let mut peer = Peer::dealer();
+    let keys = peer.ask(json!({"do": "keys"})).await;
+    let key = keys["public"].as_str().unwrap();
+    done(home, &["keys", "allow", "--name", "web1", "--", key], "");
+    collector.logged("1 key(s)").await;
+    let address = format!("tcp://{}", collector.address);
+    peer.ask(json!({"do": "connect", "address": address, "server": collector.public_key}))
+        .await;
+    peer.hello().await;
+    peer.report("web1", "{}", "model").await;
+    collector.logged("reports").await;
+    let output = done(home, &["keys", "allow", "--reporting"], "");
+    assert!(output.contains("already"), "{output}");
+    done(home, &["keys", "revoke", "web1"], "");
+    let error = refused(home, &["keys", "allow", "--reporting"]);
+    assert!(error.contains("no agent reports now"), "{error}");
+    assert_eq!(files(home), [""; 0]);
+    let check = [&["--check-config"], &closed[..]].concat();
+    let output = run(home, &check);
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(!error.contains("reports now"), "{error}");
+    collector.stop().await;
 }
 
 /// A real agent of this name with settings that make it quick, reporting to this collector.

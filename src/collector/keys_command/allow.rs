@@ -20,7 +20,7 @@ use crate::base::{
 };
 use crate::collector::access::key_log::Decision;
 use crate::collector::access::state::KnownKeys;
-use crate::collector::access::{Listener, directory::ENDING};
+use crate::collector::access::{Authorized, Listener, directory::ENDING};
 use crate::curve::{certificate::Certificate, keys::PublicKey};
 
 /// Whom to let in.
@@ -121,7 +121,12 @@ impl Site {
         let known = self.keys()?;
         let refused = self.refused(known.as_ref());
         let reporting = known.as_ref().map(reporting_now).transpose()?;
+        // One that is not on a list that counts was revoked a moment ago.
+        let counts = known.as_ref().map(|known| known.authorized) == Some(Authorized::Directory);
+        let listed = self.listed_quietly(Listener::Agents);
+        let is_listed = |key: &PublicKey| listed.iter().any(|(.., listed)| listed == key);
         let reporting = reporting.into_iter().flatten();
+        let reporting = reporting.filter(|(key, _)| !counts || is_listed(key));
         let chosen: Chosen = reporting.map(|(key, host)| (key, Some(host))).collect();
         if chosen.is_empty() {
             return Err(Failure::NobodyReports { refused });

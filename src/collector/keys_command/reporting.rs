@@ -1,31 +1,85 @@
-//! Which keys report now, by the record that the collector keeps.
+//! Which keys report now: as the running collector says on the bus, and else by the record that it
+//! keeps.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::Failure;
+use super::{Failure, warn};
 use crate::collector::access::directory::Directories;
 use crate::collector::access::key_log::Decision;
 use crate::collector::access::state::{KnownKeys, State};
 use crate::collector::access::{Authorized, ListPlaces, Listener, ShutOut};
+use crate::collector::hosts_command;
 use crate::collector::settings::{self, Inputs, Settings};
 use crate::curve::keys::PublicKey;
+use crate::dbus::Bus;
 
 /// The record is written once a minute.
 const RECORD_AGE: Duration = Duration::from_secs(60);
 
-/// The keys of agents that report now, each with the host that it reports as.
+/// Keys of agents, each with the host that it reports as.
+type Reporting = Vec<(PublicKey, String)>;
+
+/// The keys of agents that report now. Of those that the record says are refused there is none: the
+/// host of one may count as reporting for some time still.
 ///
 /// # Errors
 ///
 /// The settings, which say how long a host may be silent, are invalid.
-pub(super) fn reporting_now(known: &KnownKeys) -> Result<Vec<(PublicKey, String)>, Failure> {
+pub(super) fn reporting_now(known: &KnownKeys) -> Result<Reporting, Failure> {
     let loaded = settings::load(&Inputs::of_process()).map_err(Failure::Settings)?;
-    let timeout = loaded.settings.timing.host_timeout;
-    Ok(reporting(known, timeout, SystemTime::now()))
+    let (reporting, doubt) = asked(known, &loaded.settings, SystemTime::now());
+    if let Some(doubt) = doubt {
+        warn(&doubt);
+    }
+    Ok(reporting)
 }
 
-fn reporting(known: &KnownKeys, timeout: Duration, now: SystemTime) -> Vec<(PublicKey, String)> {
+/// What the running collector says, or what its record says and why that is all there is.
+fn asked(known: &KnownKeys, settings: &Settings, now: SystemTime) -> (Reporting, Option<String>) {
+    let why = match Bus::of(&settings.bus) {
+        None => "it is on no bus".to_owned(),
+        Some(bus) => match hosts_command::reporting(bus) {
+            Ok(hosts) => match told(known, &hosts) {
+                Some(reporting) => return (reporting, None),
+                None => "the collector on the bus is another".to_owned(),
+            },
+            Err(failure) => failure.to_string(),
+        },
+    };
+    let doubt = format!(
+        "which keys report now is taken from the record of the running collector, in which a host \
+         counts for a minute longer: {why}"
+    );
+    (
+        recorded(known, settings.timing.host_timeout, now),
+        Some(doubt),
+    )
+}
+
+/// The keys of the hosts that report, of which the record knows some; None if it knows none of
+/// them: it is another collector's.
+fn told(known: &KnownKeys, hosts: &[(String, String)]) -> Option<Reporting> {
+    let of = |wanted: fn(Decision) -> bool| -> BTreeSet<PublicKey> {
+        let agents = known.keys.iter().filter(|((listener, _), record)| {
+            *listener == Listener::Agents && wanted(record.standing)
+        });
+        agents.map(|((_, key), _)| *key).collect()
+    };
+    let (all, refused) = (of(|_| true), of(|standing| standing == Decision::Refused));
+    let keys = hosts
+        .iter()
+        .filter_map(|(key, host)| Some((key.parse().ok()?, host.clone())));
+    let keys: Reporting = keys.collect();
+    if !keys.is_empty() && keys.iter().all(|(key, _)| !all.contains(key)) {
+        return None;
+    }
+    let reports = |(key, _): &(PublicKey, String)| !refused.contains(key);
+    Some(keys.into_iter().filter(reports).collect())
+}
+
+fn recorded(known: &KnownKeys, timeout: Duration, now: SystemTime) -> Reporting {
     let since = now.checked_sub(timeout + RECORD_AGE);
     let since = since.and_then(|since| since.duration_since(UNIX_EPOCH).ok());
     let since = since.map_or(0, |since| since.as_secs());
@@ -39,8 +93,9 @@ fn reporting(known: &KnownKeys, timeout: Duration, now: SystemTime) -> Vec<(Publ
     last.collect()
 }
 
-/// Who reports to the collector that keeps its `state` there and runs, and would not be let in by these settings; None
-/// where these let everybody in, or none runs.
+/// Who reports to the collector that keeps its `state` there and runs, and would not be let in by
+/// these settings; None where these let everybody in, where none runs, and where one that runs lets
+/// in only those that are listed already: who is not does not report.
 ///
 /// # Errors
 ///
@@ -53,17 +108,21 @@ pub fn unlisted(settings: &Settings, state: Option<&Path>) -> Result<Option<Shut
     if settings.access.authorized != Authorized::Directory || !state.is_owned() {
         return Ok(None);
     }
+    let open = |known: &KnownKeys| known.authorized == Authorized::Any;
+    let Some(known) = state.keys()?.filter(open) else {
+        return Ok(None);
+    };
     let now = SystemTime::now();
-    let known = state.keys()?;
-    let reporting: Vec<_> = known
-        .iter()
-        .flat_map(|known| reporting(known, settings.timing.host_timeout, now))
-        .collect();
+    let (reporting, doubt) = asked(&known, settings, now);
     let mut directories =
         Directories::new(&ListPlaces::of_state(Some(directory)).read(Listener::Agents));
     let list = directories.read(now).list;
     let reporting = reporting.iter().map(|(key, host)| (*key, &**host));
-    Ok(Some(ShutOut::of(reporting, |key| list.contains(key))))
+    let shut_out = ShutOut::of(reporting, |key| list.contains(key));
+    if let Some(doubt) = doubt.filter(|_| shut_out.keys > 0) {
+        warn(&doubt);
+    }
+    Ok(Some(shut_out))
 }
 
 #[cfg(test)]
@@ -100,8 +159,21 @@ mod tests {
             ],
         };
         let now = UNIX_EPOCH + Duration::from_secs(1_000_000);
-        let found = reporting(&known, Duration::from_secs(30), now);
+        let found = recorded(&known, Duration::from_secs(30), now);
         let web1 = || "web1".to_owned();
         assert_eq!(found, [(key(1), web1()), (key(3), web1())]);
+
+        // What the collector says counts, but for what it refuses.
+        let hosts = |numbers: &[u8]| -> Vec<_> {
+            let row = |number: &u8| (key(*number).to_string(), web1());
+            numbers.iter().map(row).collect()
+        };
+        assert_eq!(told(&known, &[]), Some(Vec::new()));
+        assert_eq!(
+            told(&known, &hosts(&[2, 4, 7])),
+            Some(vec![(key(2), web1()), (key(7), web1())])
+        );
+        // Another collector's.
+        assert_eq!(told(&known, &hosts(&[7, 5])), None);
     }
 }
