@@ -9,7 +9,8 @@
 //! `several_hosts` is there where a key has or had more than one name: whether these are hosts
 //! of their own, as behind a gateway, or names of one that was renamed. Times are seconds since
 //! 1970. `gone` is there for a host that is gone, and since when; `os` is what is kept of its
-//! model. Adding a field keeps the version, since unknown names are ignored; changing an
+//! model. `seen_ns` and `gone_ns` are the parts of a second that belong to those times: without
+//! them each restart would move both back. Adding a field keeps the version, since unknown names are ignored; changing an
 //! existing field needs a new version.
 
 use std::io::{self, BufRead, Read as _, Write};
@@ -130,14 +131,17 @@ fn write_host(
     model: &mut Vec<u8>,
     line: &mut Vec<u8>,
 ) -> io::Result<()> {
-    let gone = (host.presence == Presence::Gone).then_some(host.since);
+    let seen = Written::of(taken.checked_sub(host.silence).unwrap_or(taken));
+    let gone = (host.presence == Presence::Gone).then(|| Written::of(host.since));
     let said = Line {
         name: (&*host.name).into(),
         key: host.key.map(|key| key.to_string().into()),
         several_hosts: host.several_hosts,
         address: host.address.as_deref().map(Into::into),
-        seen: seconds(taken.checked_sub(host.silence).unwrap_or(taken)),
-        gone: gone.map(seconds),
+        seen: seen.seconds,
+        seen_ns: seen.ns,
+        gone: gone.map(|gone| gone.seconds),
+        gone_ns: gone.map_or(0, |gone| gone.ns),
         os: host.os.as_deref().map(Into::into),
         model: None,
     };
@@ -231,9 +235,9 @@ fn host(line: &[u8]) -> Option<Remembered> {
         several_hosts: said.several_hosts,
         address: address.map(|address| (*address).into()),
         os: os.map(|os| (*os).into()),
-        seen: time(said.seen)?,
+        seen: Written::time(said.seen, said.seen_ns)?,
         gone: match said.gone {
-            Some(gone) => Some(time(gone)?),
+            Some(gone) => Some(Written::time(gone, said.gone_ns)?),
             None => None,
         },
         // A host that is gone has none.
@@ -260,8 +264,12 @@ struct Line<'a> {
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
     address: Option<Text<'a>>,
     seen: u64,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    seen_ns: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     gone: Option<u64>,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    gone_ns: u32,
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
     os: Option<Text<'a>>,
     #[serde(borrow, skip_serializing)]
@@ -270,11 +278,35 @@ struct Line<'a> {
 
 type Text<'a> = std::borrow::Cow<'a, str>;
 
-fn seconds(time: SystemTime) -> u64 {
-    let since = time.duration_since(SystemTime::UNIX_EPOCH);
-    since.map_or(0, |since| since.as_secs())
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+fn is_zero(ns: &u32) -> bool {
+    *ns == 0
 }
 
-fn time(seconds: u64) -> Option<SystemTime> {
-    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
+/// A time as it is written: since 1970.
+#[derive(Clone, Copy)]
+struct Written {
+    seconds: u64,
+    ns: u32,
+}
+
+impl Written {
+    fn of(time: SystemTime) -> Self {
+        let since = time.duration_since(SystemTime::UNIX_EPOCH);
+        let since = since.unwrap_or_default();
+        Self {
+            seconds: since.as_secs(),
+            ns: since.subsec_nanos(),
+        }
+    }
+
+    /// None where there is no such time.
+    fn time(seconds: u64, ns: u32) -> Option<SystemTime> {
+        let part = Duration::from_nanos(ns.into());
+        let since = Duration::from_secs(seconds).checked_add(part)?;
+        SystemTime::UNIX_EPOCH.checked_add(since)
+    }
 }

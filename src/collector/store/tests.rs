@@ -469,7 +469,7 @@ proptest! {
     #[test]
     fn any_hosts_are_read_as_they_were_written(
         hosts in prop::collection::vec(
-            ("[^\\p{Cc}]{1,60}", any::<bool>(), 0_u64..900, prop::option::of("[^\\p{Cc}]{0,40}")),
+            ("[^\\p{Cc}]{1,60}", any::<bool>(), 0_u64..900_000_000_000, prop::option::of("[^\\p{Cc}]{0,40}")),
             0..10,
         )
     ) {
@@ -480,7 +480,8 @@ proptest! {
                 let text = text.filter(|_| !gone);
                 let model = text.map(|text| serde_json::json!({"text": text}).to_string());
                 HostSnapshot {
-                    silence: Duration::from_secs(silence),
+                    silence: Duration::from_nanos(silence),
+                    since: at(900) + Duration::from_nanos(silence / 9),
                     ..host(&name, presence, model.as_deref())
                 }
             })
@@ -492,7 +493,8 @@ proptest! {
         for (read, written) in found.hosts.iter().zip(&all.hosts) {
             prop_assert_eq!(&read.name, &written.name);
             prop_assert_eq!(read.seen, all.taken - written.silence);
-            prop_assert_eq!(read.gone.is_some(), written.presence == Presence::Gone);
+            let gone = (written.presence == Presence::Gone).then_some(written.since);
+            prop_assert_eq!(read.gone, gone);
             let model = read.model.as_ref().map(|(grid, _)| grid);
             prop_assert_eq!(model, written.model.as_deref());
         }
