@@ -54,8 +54,8 @@ pub struct Arguments {
 enum Command {
     /// Forget hosts that do not report and are not to come back: they leave every list.
     Forget {
-        /// Names of hosts.
-        #[arg(value_name = "NAME", required = true)]
+        /// Names of hosts, or shell patterns for those that do not report.
+        #[arg(value_name = "NAME|PATTERN", required = true)]
         names: Vec<String>,
     },
 }
@@ -117,12 +117,18 @@ pub enum Failure {
     /// Nothing fits.
     #[error("no known host matches")]
     NoneFits,
+    /// Nothing fits some of several.
+    #[error("no known host matches {0}")]
+    FitsNone(String),
+    /// Of those that may be forgotten.
+    #[error("no known host that matches can be forgotten: only those that do not report can")]
+    NoneAbsent,
     /// Some of several.
     #[error("not all of them were forgotten")]
     Some,
     /// What belongs to the list is no part of an order to forget.
     #[error(
-        "forget takes names, and of the options only --bus; what it forgets is not listed: \
+        "forget takes names and patterns, and of the options only --bus; what it forgets is not listed: \
          metrics-collector hosts forget NAME..."
     )]
     Mixed,
@@ -234,7 +240,10 @@ async fn within<T>(asked: impl Future<Output = T>) -> Result<T, Failure> {
 
 /// Every host, sorted by name.
 async fn hosts(bus: Bus) -> Result<Vec<Host>, Failure> {
-    let collector = find(bus).await?;
+    all_of(&find(bus).await?).await
+}
+
+async fn all_of(collector: &RunningSource) -> Result<Vec<Host>, Failure> {
     let mut hosts: Vec<Host> = Vec::new();
     loop {
         let after = hosts.last().map(|host| host.name.clone());
@@ -258,28 +267,81 @@ fn show(arguments: &Arguments, patterns: &[Pattern], hosts: Vec<Host>) -> Result
     if hosts.is_empty() && all > 0 {
         return Err(Failure::NoneFits);
     }
+    let in_vain = in_vain(patterns, &hosts);
     let shown = |host: &Host| !arguments.gone || host.state != "reporting";
     let table = Table(hosts.into_iter().filter(shown).collect());
     if arguments.list.json {
         terminal::emit(&table.json())?;
-        return Ok(());
-    }
-    if table.0.is_empty() {
+    } else if table.0.is_empty() {
         terminal::emit(if all == 0 {
             "No host is known yet.\n"
         } else {
             "No host is gone.\n"
         })?;
-        return Ok(());
+    } else {
+        arguments.list.show_table(|columns| table.text(columns))?;
     }
-    Ok(arguments.list.show_table(|columns| table.text(columns))?)
+    in_vain
+        .filter(|_| all > 0)
+        .map_or(Ok(()), |words| Err(Failure::FitsNone(words)))
+}
+
+/// The patterns that fit none of these hosts, for a person.
+fn in_vain(patterns: &[Pattern], hosts: &[Host]) -> Option<String> {
+    let fits_none = |pattern: &&Pattern| !hosts.iter().any(|host| pattern.matches(&host.name));
+    let words = patterns.iter().filter(fits_none);
+    let words: Vec<_> = words
+        .map(|pattern| text::quoted(pattern.as_str()))
+        .collect();
+    (!words.is_empty()).then(|| words.join(", "))
+}
+
+/// Whether a word stands for several names.
+fn is_pattern(word: &str) -> bool {
+    word.contains(['*', '?', '['])
+}
+
+/// The names that a word stands for: a pattern for all hosts that it fits and that do not report,
+/// unless it is itself a host's name.
+fn meant(word: &str, hosts: &[Host]) -> Result<Vec<String>, Failure> {
+    if !is_pattern(word) || hosts.iter().any(|host| host.name == word) {
+        return Ok(vec![word.to_owned()]);
+    }
+    let pattern = Pattern::new(word).map_err(|source| Failure::Pattern {
+        pattern: word.to_owned(),
+        source,
+    })?;
+    let fits = |host: &&Host| pattern.matches(&host.name);
+    if !hosts.iter().any(|host| fits(&host)) {
+        return Err(Failure::FitsNone(text::quoted(word).into()));
+    }
+    let absent = hosts
+        .iter()
+        .filter(fits)
+        .filter(|host| host.state != "reporting");
+    let names: Vec<_> = absent.map(|host| host.name.clone()).collect();
+    if names.is_empty() {
+        return Err(Failure::NoneAbsent);
+    }
+    Ok(names)
 }
 
 /// Each of them, also where one before it cannot be.
-async fn forget(bus: Bus, names: &[String]) -> Result<(), Failure> {
+async fn forget(bus: Bus, words: &[String]) -> Result<(), Failure> {
     let collector = find(bus).await?;
+    let hosts = if words.iter().any(|word| is_pattern(word)) {
+        all_of(&collector).await?
+    } else {
+        Vec::new()
+    };
     let mut failed = None;
-    for name in names {
+    let mut names = Vec::new();
+    for word in words {
+        names.extend(meant(word, &hosts)?);
+    }
+    names.sort_unstable();
+    names.dedup();
+    for name in &names {
         match collector.forget_host(name).await {
             Ok(()) => {
                 terminal::emit(&format!("{} is forgotten\n", text::name(name)))?;
@@ -439,6 +501,38 @@ mod tests {
         let seen: jiff::Timestamp = json[0]["last_seen"].as_str().unwrap().parse().unwrap();
         assert_eq!(seen.as_second(), 1_795_976_300);
         assert_eq!(Table(Vec::new()).json(), "[]\n");
+    }
+
+    #[test]
+    fn a_word_that_fits_nothing_is_named() {
+        let hosts = [
+            host("old1", "gone"),
+            host("old2", "reporting"),
+            host("a*", "gone"),
+        ];
+        let in_vain = |words: &[&str]| {
+            let words: Vec<_> = words.iter().map(|word| (*word).to_owned()).collect();
+            in_vain(&patterns(&words).unwrap(), &hosts)
+        };
+        assert_eq!(in_vain(&["old*"]), None);
+        assert_eq!(
+            in_vain(&["old*", "nope", "x*"]),
+            Some("nope, \"x*\"".to_owned())
+        );
+        assert_eq!(in_vain(&[]), None);
+
+        let meant = |word| meant(word, &hosts).map_err(|failure| failure.to_string());
+        assert_eq!(meant("old*"), Ok(vec!["old1".to_owned()]));
+        assert_eq!(meant("a*"), Ok(vec!["a*".to_owned()]));
+        // The collector itself says what is wrong with a name.
+        assert_eq!(meant("old2"), Ok(vec!["old2".to_owned()]));
+        assert!(
+            meant("old2*")
+                .unwrap_err()
+                .contains("only those that do not report")
+        );
+        assert!(meant("x*").unwrap_err().contains("no known host matches"));
+        assert!(meant("[").unwrap_err().contains("is not a pattern"));
     }
 
     /// A name is whole, also where there is no room for it beside the state.
