@@ -14,7 +14,7 @@ use metrics_agent::collector::hosts_command;
 use metrics_agent::collector::keys::Found;
 use metrics_agent::collector::keys_command;
 use metrics_agent::collector::listening;
-use metrics_agent::collector::public_key::{self, Answer, Next};
+use metrics_agent::collector::public_key::{self, Answer};
 use metrics_agent::collector::settings::{self, Given, Inputs, Loaded};
 use metrics_agent::collector::start;
 use metrics_agent::config::service::{Check, Service, SettingsFile, UnitNetwork};
@@ -95,8 +95,12 @@ fn examine(arguments: Arguments) -> ExitCode {
     };
     let loaded = read.and_then(|layers| layers.load(&inputs));
     if arguments.public_key {
+        let on_system_bus =
+            matches!(&loaded, Ok(loaded) if loaded.settings.bus == BusAddress::System);
+        let of_unit = check.obstacles(on_system_bus).filter(|_| !named);
+        let obstacles: Vec<_> = of_unit.map(ToString::to_string).collect();
         let answer = public_key::answer(loaded, !named, is_root, check.service().is_some());
-        return print_public_key(answer, &check);
+        return print_public_key(answer, &check, &obstacles);
     }
     let loaded = match loaded {
         Ok(loaded) => loaded,
@@ -138,7 +142,13 @@ fn examine(arguments: Arguments) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn print_public_key(answer: Answer, check: &Check) -> ExitCode {
+fn print_public_key(answer: Answer, check: &Check, obstacles: &[String]) -> ExitCode {
+    // Of one that runs and of wrong settings they are said below.
+    if !matches!(answer, Answer::Running(..) | Answer::Unknown(_)) {
+        for obstacle in obstacles {
+            complain(obstacle);
+        }
+    }
     let key = match answer {
         Answer::Unknown(error) => return check.refuse(&error),
         Answer::Unseen(directory) => {
@@ -162,30 +172,8 @@ fn print_public_key(answer: Answer, check: &Check) -> ExitCode {
             return ExitCode::FAILURE;
         }
         Answer::Running(key, next) => {
-            let until = "this key is in force until the restart of the running collector";
-            match next {
-                Next::Same => {}
-                Next::Other(next, path) => complain(&format_args!(
-                    "{until}; then it is {next}, of {}",
-                    text::path(&path)
-                )),
-                Next::Made(path) => complain(&format_args!(
-                    "{until}; then a new one is made, in {}",
-                    text::path(&path)
-                )),
-                Next::Unsure(changed) if changed.is_stale => complain(&format_args!(
-                    "{until}; what {} changes is not known before `systemctl daemon-reload`",
-                    text::path(&changed.path)
-                )),
-                Next::Unsure(changed) => complain(&format_args!(
-                    "{until}; then it may be another, as {} has changed since the start: \
-                     `sudo metrics-collector --public-key` says which",
-                    text::path(&changed.path)
-                )),
-                Next::Refused(why) => complain(&format_args!(
-                    "{until}; the next start is refused: {}",
-                    text::shown(&why)
-                )),
+            for word in next.words(obstacles) {
+                complain(&word);
             }
             key
         }

@@ -10,6 +10,7 @@ use tokio::time::timeout;
 
 use super::keys::{Found, UNIT, service_state};
 use super::settings::Loaded;
+use crate::base::text;
 use crate::collector::bus::proxy::RunningSource;
 use crate::config::ConfigError;
 use crate::config::service::{Changed, changed_since_start};
@@ -53,6 +54,39 @@ pub enum Next {
     /// Perhaps another key: something has changed since the start that this user, or the collector,
     /// cannot make out.
     Unsure(Changed),
+}
+
+impl Next {
+    /// What there is to say of it beside the key that is in force, where these `obstacles` keep the
+    /// unit from starting.
+    #[must_use]
+    pub fn words(&self, obstacles: &[String]) -> Vec<String> {
+        let until = "this key is in force until the restart of the running collector";
+        if !obstacles.is_empty() {
+            let word = |obstacle| format!("{until}; the next start fails: {obstacle}");
+            return obstacles.iter().map(word).collect();
+        }
+        let word = match self {
+            Self::Same => return Vec::new(),
+            Self::Other(next, path) => {
+                format!("{until}; then it is {next}, of {}", text::path(path))
+            }
+            Self::Made(path) => format!("{until}; then a new one is made, in {}", text::path(path)),
+            Self::Unsure(changed) if changed.is_stale => format!(
+                "{until}; what {} changes is not known before `systemctl daemon-reload`",
+                text::path(&changed.path)
+            ),
+            Self::Unsure(changed) => format!(
+                "{until}; then it may be another, as {} has changed since the start: \
+                 `sudo metrics-collector --public-key` says which",
+                text::path(&changed.path)
+            ),
+            Self::Refused(why) => {
+                format!("{until}; the next start is refused: {}", text::shown(why))
+            }
+        };
+        vec![word]
+    }
 }
 
 /// Asks the running collector, where the settings are `the_services`, and else reads what is
@@ -249,6 +283,25 @@ mod tests {
         };
         let will_make = Next::Made("/state/collector.key_secret".into());
         assert_eq!(next(key, Next::Same, Some(Ok(nowhere)), None), will_make);
+    }
+
+    #[test]
+    fn a_unit_that_cannot_start_is_not_passed_over() {
+        assert_eq!(Next::Same.words(&[]), [""; 0]);
+        let made = Next::Made("/k".into());
+        assert!(made.words(&[])[0].ends_with("; then a new one is made, in /k"));
+        let obstacles = [
+            "no such user".to_owned(),
+            "/etc/nope: no such file".to_owned(),
+        ];
+        for next in [Next::Same, made] {
+            let words = next.words(&obstacles);
+            assert_eq!(words.len(), 2);
+            for (word, obstacle) in words.iter().zip(&obstacles) {
+                let end = format!("; the next start fails: {obstacle}");
+                assert!(word.ends_with(&end), "{word}");
+            }
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
-use super::{Service, SettingsFile};
+use super::{Obstacle, Service, SettingsFile};
 use crate::base::exit::{EXIT_CONFIG, EXIT_UNAVAILABLE};
 use crate::base::terminal;
 use crate::config::ConfigError;
@@ -63,9 +63,14 @@ impl Check {
     /// Says what keeps the unit from starting. Returns true if there is such.
     #[must_use]
     pub fn cannot_start(&self, on_system_bus: bool) -> bool {
-        let service = self.service().into_iter();
-        let obstacles = service.flat_map(|service| service.obstacles(on_system_bus));
+        let obstacles = self.obstacles(on_system_bus);
         obstacles.map(|obstacle| self.complain(obstacle)).count() > 0
+    }
+
+    /// What keeps the unit from starting.
+    pub fn obstacles(&self, on_system_bus: bool) -> impl Iterator<Item = &Obstacle> {
+        let service = self.service().into_iter();
+        service.flat_map(move |service| service.obstacles(on_system_bus))
     }
 
     /// Says every problem, and as whom they were found. Returns the status to end with.
