@@ -171,7 +171,14 @@ pub struct Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: ", self.place)?;
+        // What is hidden begins with its path.
+        let is_said = matches!(
+            (&self.reason, &self.place),
+            (Reason::Hidden { hidden, .. }, Place::File { path, line: None }) if *path == hidden.path
+        );
+        if !is_said {
+            write!(f, "{}: ", self.place)?;
+        }
         if let Some(key) = &self.key {
             write!(f, "{}: ", text::shown(key))?;
         }
@@ -300,7 +307,7 @@ pub enum Reason {
     #[error("{0}")]
     Credential(String),
     /// A file that the service cannot see, although it is there.
-    #[error("{hidden}; put it into {directory}")]
+    #[error("{hidden}; {}", way_out(.hidden, .directory))]
     Hidden {
         /// The file, and what hides it.
         hidden: Hidden,
@@ -342,6 +349,14 @@ impl fmt::Display for Hidden {
             self.directory.display()
         )
     }
+}
+
+fn way_out(hidden: &Hidden, directory: &str) -> String {
+    if Path::new(directory).starts_with(&hidden.directory) {
+        let (property, unit) = (hidden.property, &hidden.unit);
+        return format!("`systemctl edit {unit}` changes {property}=");
+    }
+    format!("put it into {directory}")
 }
 
 impl Reason {

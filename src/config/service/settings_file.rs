@@ -112,7 +112,23 @@ mod tests {
         for hidden in ["usr", "etc", "etc/a.d"] {
             let told = told(hidden).unwrap();
             assert!(told.contains(&reason(hidden)), "{told}");
+            // Where it is itself what is hidden, its path is there once.
+            assert_eq!(told.matches(&format!("~/{hidden}: ")).count(), 1, "{told}");
         }
+        let sight = ServiceView::hiding("a.service", Path::new("/etc/a"), "InaccessiblePaths");
+        let hidden = sight.hides(Path::new("/etc/a/k")).unwrap();
+        let reason_of = |directory: &str| Reason::Hidden {
+            hidden: hidden.clone(),
+            directory: directory.to_owned(),
+        };
+        let advice = reason_of("/etc/a/curve").to_string();
+        let edit = "`systemctl edit a.service` changes InaccessiblePaths=";
+        assert!(advice.ends_with(edit), "{advice}");
+        assert!(
+            reason_of("/etc/b")
+                .to_string()
+                .ends_with("put it into /etc/b")
+        );
         symlink(at("tmp/l.toml"), at("etc/a.d/l.toml")).unwrap();
         let link = told("tmp").unwrap();
         assert!(link.starts_with("~/etc/a.d/l.toml: "), "{link}");
