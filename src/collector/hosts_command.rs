@@ -55,7 +55,7 @@ enum Command {
     /// Forget hosts that do not report and are not to come back: they leave every list.
     Forget {
         /// Names of hosts, or shell patterns for those that do not report.
-        #[arg(value_name = "NAME|PATTERN", required = true)]
+        #[arg(value_name = "NAME", required = true)]
         names: Vec<String>,
     },
 }
