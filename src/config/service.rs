@@ -98,6 +98,24 @@ fn unknown_of(unit: &str, found: &Unit, options: Option<&command::Unknown>) -> V
     stale.into_iter().chain(command).collect()
 }
 
+/// What groups of the unit that the system does not know are in the way.
+fn no_groups(
+    unit: &str,
+    found: &Unit,
+    unknown: Vec<(&'static str, String)>,
+) -> impl Iterator<Item = Obstacle> {
+    unknown.into_iter().map(move |(property, group)| {
+        let names = |value: &str| value.split_whitespace().any(|name| name == group);
+        let place = found.place(&[property], names);
+        Obstacle::NoGroup {
+            unit: unit.to_owned(),
+            property,
+            group,
+            place,
+        }
+    })
+}
+
 /// What the service manager says on the bus: the credentials, and the options of the command. What
 /// it does not say is noted.
 fn of_bus(unit: &str, found: &mut Unit, notes: &mut Vec<Note>) -> Option<Options> {
@@ -198,6 +216,7 @@ impl Service {
             name: user,
             owner,
             groups,
+            unknown,
         } = user_of(unit, &mut found)?;
         let mut obstacles = Vec::new();
         if found.load == LoadState::Broken {
@@ -212,6 +231,7 @@ impl Service {
                 place: user_place.clone(),
             });
         }
+        obstacles.extend(no_groups(unit, &found, unknown));
         let environment = variables::of_unit(&found, unit, &mut obstacles);
         obstacles.extend(credential::missing(&found, unit));
         let no_name = Unit::parse(unit, shipped)

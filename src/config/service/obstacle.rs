@@ -59,6 +59,22 @@ pub enum Obstacle {
         /// Where the unit says so.
         place: Option<Place>,
     },
+    /// A group that does not exist.
+    #[error(
+        "{property}={group} of {unit}{}: the system knows no such group, so the service does not \
+         start; create the group, or correct that line",
+        at(.place.as_ref())
+    )]
+    NoGroup {
+        /// The unit.
+        unit: String,
+        /// The setting of the unit.
+        property: &'static str,
+        /// The group.
+        group: String,
+        /// Where the unit says so.
+        place: Option<Place>,
+    },
     /// Files of the unit that systemd refuses.
     #[error(
         "{unit}: systemd refuses the files of this unit, so the service does not start; \

@@ -24,6 +24,8 @@ pub(super) struct UnitUser {
     /// None if the system knows no such user.
     pub(super) owner: Option<Owner>,
     pub(super) groups: Vec<u32>,
+    /// Groups that the system does not know, each with the setting that names it.
+    pub(super) unknown: Vec<(&'static str, String)>,
 }
 
 /// None for root, and for an unknown user of a unit that is not installed.
@@ -38,12 +40,16 @@ pub(super) fn user_of(unit: &str, found: &mut Unit) -> Option<UnitUser> {
     };
     let user = user.or_else(own_name)?;
     let number = |text: Option<String>| text?.trim().parse::<u32>().ok();
+    let mut unknown = Vec::new();
     let (owner, groups) = match number(ask("id", &["-u", "--", &user])) {
         Some(uid) => {
-            let gid = match &found.runs_as.group {
-                Some(group) => gid_of(group)?,
-                None => number(ask("id", &["-g", "--", &user]))?,
-            };
+            let own = number(ask("id", &["-g", "--", &user]))?;
+            let gid = found.runs_as.group.as_ref().map_or(own, |group| {
+                gid_of(group).unwrap_or_else(|| {
+                    unknown.push(("Group", group.clone()));
+                    own
+                })
+            });
             let groups = ask("id", &["-G", "--", &user])?;
             let groups = groups.split_whitespace().filter_map(|gid| gid.parse().ok());
             (Some(Owner::new(uid, gid)), groups.collect())
@@ -56,16 +62,22 @@ pub(super) fn user_of(unit: &str, found: &mut Unit) -> Option<UnitUser> {
         None if found.load == LoadState::Loaded => (None, Vec::new()),
         None => return None,
     };
-    let groups: Vec<u32> = groups;
-    let more = found
-        .runs_as
-        .groups
-        .iter()
-        .filter_map(|group| gid_of(group));
+    let mut groups: Vec<u32> = groups;
+    for group in &found.runs_as.groups {
+        match gid_of(group) {
+            Some(gid) => groups.push(gid),
+            None => unknown.push(("SupplementaryGroups", group.clone())),
+        }
+    }
+    // Where the list of groups cannot be asked, nothing is known of any.
+    if !unknown.is_empty() && gid_of("root").is_none() {
+        unknown.clear();
+    }
     Some(UnitUser {
         name: user,
         owner,
-        groups: groups.into_iter().chain(more).collect(),
+        groups,
+        unknown,
     })
 }
 
@@ -75,4 +87,27 @@ pub(super) fn gid_of(group: &str) -> Option<u32> {
     }
     let entry = ask("getent", &["group", "--", group])?;
     entry.split(':').nth(2)?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_that_there_are_not_are_named_and_cost_nothing_else() {
+        let shown = "LoadState=loaded\nUser=nobody\nGroup=no-such-one\n\
+                     SupplementaryGroups=root no-such-other\n";
+        let user = user_of("a.service", &mut Unit::parse("a.service", shown)).unwrap();
+        assert_eq!(user.name, "nobody");
+        assert!(user.owner.is_some());
+        assert!(user.groups.contains(&0), "{:?}", user.groups);
+        let named = |property, group: &str| (property, group.to_owned());
+        assert_eq!(
+            user.unknown,
+            [
+                named("Group", "no-such-one"),
+                named("SupplementaryGroups", "no-such-other")
+            ]
+        );
+    }
 }

@@ -189,6 +189,8 @@ def checking_the_agent_knows_what_the_unit_gives_it(m):
         ("LoadCredential=x:/root/none", "/root/none: there is no such file, .* LoadCredential=x"),
         ("LoadCredentialEncrypted=x:/root/none", "/root/none: there .* LoadCredentialEncrypted=x"),
         ("User=ghost", "User=ghost of .*the system knows no such user"),
+        ("Group=ghosts", "Group=ghosts of .*the system knows no such group"),
+        ("SupplementaryGroups=ghosts", "SupplementaryGroups=ghosts of .*no such group"),
     ):
         m.drop_in(f"[Service]\n{line}\n")
         error = m.expect_refused("check", "metrics-agent", "--check-config", saying=said)
