@@ -110,7 +110,7 @@ fn beside_the_loop(criterion: &mut Criterion) {
         let mut set = open(&[name]);
         group.bench_function(name, |b| {
             b.iter(|| {
-                set.begin_anew();
+                set.start_over();
                 set.prepare(Purpose::Metrics, Grid::Metrics, Instant::now());
                 while !set.ready(Grid::Metrics) {
                     std::thread::yield_now();

@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_waits_for_what_another_needs() {
+    fn no_caller_waits_for_what_another_needs() {
         let now = Instant::now();
         let mut round = PendingSamples::default();
         let (want, _answered) = query();

@@ -206,7 +206,7 @@ impl Agent {
                 let (connection, new, reason) = change;
                 if wants_metrics && !old.wants_metrics {
                     self.name.look_again();
-                    self.sampling.sampler.begin_anew();
+                    self.sampling.sampler.start_over();
                 }
                 if old.state != new {
                     // Usually there is no listener.

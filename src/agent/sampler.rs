@@ -146,8 +146,8 @@ impl Sampler {
     }
 
     /// The next metrics message has all there is.
-    pub(crate) fn begin_anew(&mut self) {
-        self.set.begin_anew();
+    pub(crate) fn start_over(&mut self) {
+        self.set.start_over();
     }
 
     /// Enables exactly these. The names come from validated settings.

@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_waits_for_a_reader_at_the_end() {
+    fn the_end_waits_for_no_reader() {
         let (ours, _theirs) = UnixStream::pair().unwrap();
         let mut printer = Printer::start(ours).unwrap();
         while print(&mut printer, &"x".repeat(100_000)).is_ok() {}

@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn colours_are_left_out_where_nobody_sees_them() {
+    fn colours_are_left_out_where_they_are_not_wanted() {
         assert_eq!(Style::new(false).dot("reporting"), "●");
         assert_eq!(Style::new(true).dot("reporting"), "\x1b[1;32m●\x1b[0m");
         assert_eq!(Style::new(true).dot("unconfigured"), "○");

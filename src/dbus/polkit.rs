@@ -407,7 +407,7 @@ mod tests {
     }
 
     #[test]
-    fn root_and_our_own_user_pass_and_nobody_else() {
+    fn root_and_our_own_user_pass_and_no_other() {
         assert!(passes(0, 990));
         assert!(passes(990, 990));
         assert!(!passes(1000, 990));

@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reset_starts_anew() {
+    fn a_reset_starts_over() {
         let mut backoff = Backoff::new();
         delays(&mut backoff, 1.0, 5);
         backoff.reset();

@@ -181,7 +181,7 @@ fn take(root: &Root, source: &str) -> Taken {
     let said = sample(&mut set);
     let errors = set.status(source).unwrap().errors;
     set.set_interval(Duration::from_secs(5));
-    set.begin_anew();
+    set.start_over();
     let said_again = sample(&mut set).len();
     // Those of the second sample are the same, except for shares of time.
     let values = samples.iter().map(|(name, value)| {

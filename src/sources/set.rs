@@ -182,7 +182,7 @@ impl SourceSet {
     }
 
     /// The next metrics sample has all there is: there is a new receiver.
-    pub fn begin_anew(&mut self) {
+    pub fn start_over(&mut self) {
         for slot in &mut self.slots {
             slot.wait = 0;
         }

@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_system_that_nobody_can_write_to_may_be_full() {
+    fn a_file_system_that_cannot_be_written_to_may_be_full() {
         let full = r#"{"fs.size[/cd]":100,"fs.free[/cd]":0,"fs.avail[/cd]":0,"fs.readonly[/cd]":1,
             "fs.size[/]":100,"fs.free[/]":15,"fs.avail[/]":15,"fs.readonly[/]":0}"#;
         assert_eq!(of("{}", full), (Severity::Busy, "Disk(85.0)".to_owned()));

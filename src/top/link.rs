@@ -314,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_waits_may_try_at_once() {
+    fn a_link_that_waits_may_try_at_once() {
         let mut world = World::new();
         world.take(0, Event::Down(Trouble::KeyRefused));
         assert_eq!(world.take(0, Event::Retry), [Action::Close, Action::Open]);

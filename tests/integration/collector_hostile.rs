@@ -70,7 +70,7 @@ fn nonsense() -> Vec<Vec<Vec<u8>>> {
 }
 
 #[tokio::test]
-async fn nonsense_is_refused_and_disturbs_nobody() {
+async fn nonsense_is_refused_and_disturbs_no_other() {
     let home = tempfile::tempdir().unwrap();
     let mut collector = Collector::start(home.path(), &["--print"]).await;
     let mut printed = collector.printed();
@@ -150,7 +150,7 @@ async fn what_is_no_zeromq_is_let_go() {
 }
 
 #[tokio::test]
-async fn a_flood_keeps_nobody_waiting() {
+async fn a_flood_keeps_no_agent_waiting() {
     const FLOOD: u32 = 20_000;
     let home = tempfile::tempdir().unwrap();
     let options = ["--ping-interval", "100ms"];

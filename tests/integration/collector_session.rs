@@ -113,7 +113,7 @@ async fn a_silent_host_is_gone_and_may_come_back() {
 
 /// Stopped for longer than the time-out, as a suspended or starved machine is.
 #[tokio::test]
-async fn its_own_silence_is_held_against_nobody() {
+async fn its_own_silence_is_held_against_no_host() {
     let home = tempfile::tempdir().unwrap();
     let options = ["--ping-interval", "100ms", "--host-timeout", "3s"];
     let mut collector = Collector::start(home.path(), &options).await;

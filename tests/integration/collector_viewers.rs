@@ -401,7 +401,7 @@ async fn a_flood_of_hellos_gets_one_answer_and_another_later() {
 }
 
 #[tokio::test]
-async fn a_viewer_that_does_not_read_loses_messages_and_slows_nobody() {
+async fn a_viewer_that_does_not_read_loses_messages_and_slows_no_other() {
     let mut world = World::new().await;
     let mut agent = world.collector.peer("AGENT").await;
     let mut quick = world.viewer("quick", json!({})).await;
@@ -433,7 +433,7 @@ async fn a_viewer_that_does_not_read_loses_messages_and_slows_nobody() {
 }
 
 #[tokio::test]
-async fn a_viewer_that_comes_back_begins_anew() {
+async fn a_viewer_that_comes_back_starts_over() {
     let mut world = World::new().await;
     let mut agent = world.collector.peer("AGENT").await;
     agent.report("web1", MODEL, "model").await;

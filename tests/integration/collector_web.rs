@@ -225,7 +225,7 @@ async fn what_is_no_request_is_refused() {
 }
 
 #[tokio::test]
-async fn a_thousand_connections_keep_nobody_out() {
+async fn a_thousand_connections_keep_no_scraper_out() {
     let home = tempfile::tempdir().unwrap();
     let (collector, address) = collector(&home).await;
     let mut agent = collector.peer("A").await;
@@ -249,7 +249,7 @@ async fn a_thousand_connections_keep_nobody_out() {
 }
 
 #[tokio::test]
-async fn who_does_not_read_keeps_nobody_from_the_metrics() {
+async fn who_does_not_read_keeps_no_other_from_the_metrics() {
     let home = tempfile::tempdir().unwrap();
     let (collector, address) = collector(&home).await;
     let mut agent = collector.peer("A").await;

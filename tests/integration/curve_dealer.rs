@@ -173,7 +173,7 @@ async fn waiting_can_be_given_up() {
 
 /// Messages without end leave other tasks their turn.
 #[tokio::test]
-async fn a_flood_starves_nobody() {
+async fn a_flood_starves_no_peer() {
     const COUNT: u32 = 200;
     let context = Context::new().unwrap();
     let (mut peer, mut dealer, id) = linked(&context).await;

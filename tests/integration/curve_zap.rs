@@ -141,7 +141,7 @@ async fn two_routers_are_told_apart() {
 
 /// libzmq waits for the answer: who has none is neither let in nor heard.
 #[tokio::test]
-async fn nobody_is_let_in_without_an_answer() {
+async fn no_peer_is_let_in_without_an_answer() {
     let context = Context::new().unwrap();
     let mut authenticator = Authenticator::bind(&context).unwrap();
     let agents = authenticator.domain("agents");
@@ -168,7 +168,7 @@ async fn nobody_is_let_in_without_an_answer() {
 }
 
 #[tokio::test]
-async fn without_a_domain_nobody_is_known() {
+async fn without_a_domain_no_peer_is_known() {
     let context = Context::new().unwrap();
     let (mut router, server) = bound(&context, None);
     let (mut peer, _) = peer(router.address(), &server).await;
@@ -178,7 +178,7 @@ async fn without_a_domain_nobody_is_known() {
 
 /// Without an answer libzmq lets all peers in: then none of them is known.
 #[tokio::test]
-async fn nobody_is_known_once_nobody_answers() {
+async fn no_peer_is_known_once_no_answer_comes() {
     let context = Context::new().unwrap();
     let mut authenticator = Authenticator::bind(&context).unwrap();
     let agents = authenticator.domain("agents");

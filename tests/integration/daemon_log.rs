@@ -181,7 +181,7 @@ fn field<'a>(entry: &'a str, name: &str) -> Option<&'a str> {
 }
 
 #[tokio::test]
-async fn a_journal_that_takes_nothing_keeps_nobody() {
+async fn a_journal_that_takes_nothing_stops_no_program() {
     for daemon in [Agent, Collector] {
         let journal = Journal::full();
         let home = tempfile::tempdir().unwrap();
@@ -251,7 +251,7 @@ async fn with_a_journal_that_takes_nothing_it_ends_all_the_same() {
 }
 
 #[tokio::test]
-async fn a_full_pipe_keeps_nobody() {
+async fn a_full_pipe_stops_no_program() {
     for daemon in [Agent, Collector] {
         let home = tempfile::tempdir().unwrap();
         let mut manager = Manager::new();

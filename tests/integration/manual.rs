@@ -384,7 +384,7 @@ fn references(text: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn whoever_refers_to_a_page_of_ours_finds_it() {
+fn every_reference_to_a_page_of_ours_is_right() {
     let pages = pages::pages(DAY).unwrap();
     let known: BTreeSet<_> = pages.iter().map(|page| page.name.to_owned()).collect();
     let mut texts = shipped();

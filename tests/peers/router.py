@@ -18,7 +18,7 @@ from zmq.auth.thread import ThreadAuthenticator
 from control import Peer, tell
 
 
-class Nobody:
+class RefuseAll:
     """Whom the guard lets in."""
 
     def callback(self, domain, key):
@@ -43,7 +43,7 @@ class Router(Peer):
     def do_guard(self, command):
         self.guard = ThreadAuthenticator(self.context)
         self.guard.start()
-        self.guard.configure_curve_callback("*", Nobody())
+        self.guard.configure_curve_callback("*", RefuseAll())
 
     def ending(self):
         if self.guard is not None:

@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_has_its_share_and_nobody_is_shut_out() {
+    fn a_connection_has_its_share_and_no_other_is_shut_out() {
         let now = Instant::now();
         let mut calls = Calls::default();
         let names: Vec<_> = (0..ALL_FIRST).map(|n| format!(":1.{n}")).collect();

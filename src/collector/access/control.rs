@@ -188,7 +188,7 @@ impl Access {
             }
             Err(_) => events::lists_are_slow(FIRST_READING),
         }
-        access.warn_if_nobody_is_let_in();
+        access.warn_if_no_key_is_let_in();
         Ok(access)
     }
 
@@ -196,14 +196,14 @@ impl Access {
     pub fn reconfigure(&mut self, authorized: Authorized) {
         if authorized != self.gate.authorized() {
             self.gate.authorize(authorized);
-            self.warn_if_nobody_is_let_in();
+            self.warn_if_no_key_is_let_in();
             // Judged by the list as it is now.
             self.closing = authorized == Authorized::Directory;
             self.read_at.get_or_insert_with(Instant::now);
         }
     }
 
-    fn warn_if_nobody_is_let_in(&self) {
+    fn warn_if_no_key_is_let_in(&self) {
         let by_list = self.gate.authorized() == Authorized::Directory;
         if by_list && self.gate.listed(Listener::Agents) == 0 {
             events::no_agent_is_listed(&self.agents_directories);

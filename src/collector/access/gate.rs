@@ -432,7 +432,7 @@ mod tests {
     }
 
     #[test]
-    fn who_nobody_vouches_for_is_not_heard() {
+    fn a_peer_that_was_not_authenticated_is_not_heard() {
         let mut gate = gate(Authorized::Any);
         let refusal = gate.admit(1, Listener::Agents, None, Some("web1"));
         assert_eq!(refusal, Err(AccessRefusal::Unknown));

@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn strangers_push_out_nobody_who_is_let_in() {
+    fn strangers_push_out_no_key_that_is_let_in() {
         let mut seen = KeyLog::default();
         for number in 0..MAX_ADMITTED {
             seen.knocked(who(number), "", Decision::Any, number as u64);

@@ -200,7 +200,7 @@ fn a_silent_host_goes_after_the_time_out() {
 }
 
 #[test]
-fn a_deaf_collector_drops_nobody() {
+fn a_deaf_collector_drops_no_host() {
     let start = Instant::now();
     let mut hosts = Hosts::new(TIMING);
     model(&mut hosts, start, "A", "web1");

@@ -129,7 +129,7 @@ impl Site {
         let reporting = reporting.filter(|(key, _)| !counts || is_listed(key));
         let chosen: Chosen = reporting.map(|(key, host)| (key, Some(host))).collect();
         if chosen.is_empty() {
-            return Err(Failure::NobodyReports { refused });
+            return Err(Failure::NoKeyReports { refused });
         }
         if refused > 0 {
             let note = refused_note(refused);

@@ -99,7 +99,7 @@ pub enum Failure {
     NotRunning,
     /// A collector runs, but no agent reports to it.
     #[error("no agent reports now, so there is no key to allow{}", refused_note(*.refused))]
-    NobodyReports {
+    NoKeyReports {
         /// Keys that came and are refused.
         refused: usize,
     },

@@ -306,7 +306,7 @@ fn taking(requests: usize) -> (u16, thread::JoinHandle<(usize, Vec<String>)>) {
 }
 
 #[test]
-fn a_connection_is_made_anew_after_a_while() {
+fn a_connection_is_made_again_after_a_while() {
     use super::client::{Client, MAX_AGE};
 
     for (max_age, connections) in [(MAX_AGE, 1), (Duration::ZERO, 4)] {

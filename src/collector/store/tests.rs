@@ -248,7 +248,7 @@ fn the_table_has_them_again() {
 }
 
 #[test]
-fn the_file_is_replaced_whole_and_is_nobody_elses() {
+fn the_file_is_replaced_whole_and_is_private() {
     let dir = tempfile::tempdir().unwrap();
     let directory = dir.path().join("state");
     assert!(restore(&directory).trouble.is_none());

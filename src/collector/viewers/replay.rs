@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_needs_goes_and_numbers_stay() {
+    fn what_no_viewer_needs_goes_and_numbers_stay() {
         let mut replay = ReplayBuffer::default();
         for bytes in [1, 2, 3] {
             push(&mut replay, bytes);

@@ -184,7 +184,7 @@ mod tests {
     fn pieces() -> (mpsc::Sender<Piece>, Body) {
         let (sender, pieces) = mpsc::channel(4);
         let source = Source::Pieces(pieces);
-        let answering = Answering::of_nobody();
+        let answering = Answering::without_connection();
         (sender, Body { source, answering })
     }
 
@@ -201,7 +201,7 @@ mod tests {
     #[tokio::test]
     async fn it_ends_with_its_beginning_where_that_is_all() {
         let edition = edition(&["a", "b"]);
-        let mut body = Body::beginning(edition, None, Answering::of_nobody());
+        let mut body = Body::beginning(edition, None, Answering::without_connection());
         assert_eq!(next(&mut body).await, Some(Ok(b"a".to_vec())));
         assert!(!body.is_end_stream());
         assert_eq!(next(&mut body).await, Some(Ok(b"b".to_vec())));
@@ -212,7 +212,8 @@ mod tests {
     #[tokio::test]
     async fn without_a_place_for_the_rest_it_is_torn() {
         let rest: RestLater = Box::pin(async { Err(Refused::Busy) });
-        let mut body = Body::beginning(edition(&["a"]), Some(rest), Answering::of_nobody());
+        let mut body =
+            Body::beginning(edition(&["a"]), Some(rest), Answering::without_connection());
         assert_eq!(next(&mut body).await, Some(Ok(b"a".to_vec())));
         assert_eq!(next(&mut body).await, Some(Err(Torn)));
     }
@@ -243,10 +244,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_text_has_a_length() {
-        let mut body = Body::text("four", Answering::of_nobody());
+        let mut body = Body::text("four", Answering::without_connection());
         assert_eq!(body.size_hint().exact(), Some(4));
         assert_eq!(next(&mut body).await, Some(Ok(b"four".to_vec())));
         assert_eq!((next(&mut body).await, body.is_end_stream()), (None, true));
-        assert!(Body::text("", Answering::of_nobody()).is_end_stream());
+        assert!(Body::text("", Answering::without_connection()).is_end_stream());
     }
 }

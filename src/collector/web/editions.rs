@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nobody_waits_for_the_next_one_while_the_last_one_is_good() {
+    async fn no_request_waits_for_the_next_one_while_the_last_one_is_good() {
         let (editions, made) = (Arc::<Editions>::default(), Arc::default());
         let now = Instant::now();
         editions.made(now, Ok(edition()));

@@ -1,7 +1,7 @@
 //! How the hosts' metrics become an answer.
 //!
 //! An answer begins with text that all share who ask at about the same time (`editions.rs`). It
-//! costs nothing to send, and no place: whoever connects gets it at once. It is more than the
+//! costs nothing to send, and no place: everyone who connects gets it at once. It is more than the
 //! kernels take without a reader, so who has taken it reads.
 //!
 //! The rest is made by a thread for each answer, piece by piece, as its reader takes them. Of
@@ -116,7 +116,7 @@ impl Scrapes {
             let _turn = scrapes.turn.take(true);
             figures.extend(of_process(scrapes.started));
             let edition = edition_of(Exposition::begin(snapshot, figures));
-            // Nobody waits for it if the server ends.
+            // Its receiver has gone if the server ends.
             let _ = sender.send(Arc::new(edition));
         })?;
         edition.await.map_err(|_| Refused::Stopping(Stopping))

@@ -286,7 +286,7 @@ impl Answering {
 
     /// One for tests of what is answered, which no connection waits for.
     #[cfg(test)]
-    pub(super) fn of_nobody() -> Self {
+    pub(super) fn without_connection() -> Self {
         Self {
             id: 0,
             clock: Clock::new(Instant::now()),

@@ -56,7 +56,7 @@ pub enum Note {
         /// Why not.
         why: String,
     },
-    /// Nobody can start it.
+    /// It cannot be started.
     #[error("{0}: the unit is masked, so the service does not start; `systemctl unmask {0}`")]
     Masked(String),
     /// It was checked where it is now.

@@ -177,7 +177,7 @@ fn the_window_of_the_model_spans_connections_but_metrics_start_within_it() {
 }
 
 #[test]
-fn silence_closes_and_connects_anew_with_growing_waits_until_an_answer() {
+fn silence_closes_and_connects_again_with_growing_waits_until_an_answer() {
     let mut bench = Bench::reporting();
     let silent = Reason::Silent {
         lasting: secs(30.0),

@@ -600,7 +600,7 @@ mod tests {
     }
 
     #[test]
-    fn a_small_step_back_holds_and_a_large_one_begins_anew() {
+    fn a_small_step_back_holds_and_a_large_one_starts_over() {
         let mut steady = Steady::default();
         for (now, reported, begins) in [
             ([5, 0, 3, 700, 90], [5, 0, 3, 700, 90], false),

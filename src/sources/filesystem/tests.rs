@@ -280,11 +280,11 @@ fn what_a_sandbox_has_made_is_no_file_system_of_the_host() {
     );
     fs::write(&host, "").unwrap();
     let samples = sample(&mut source).unwrap();
-    assert_eq!(stuck(&samples).len(), 3, "nobody knows better");
+    assert_eq!(stuck(&samples).len(), 3, "nothing else is known");
 }
 
 #[test]
-fn the_model_asks_nobody() {
+fn the_model_asks_no_file_system() {
     let (_directory, root) = root("bananas\n");
     let mut source = FilesystemSource::open(&Context::new(root));
     source.prepare(Grid::Model, Instant::now());

@@ -462,7 +462,7 @@ fn the_first_sample_has_speeds_and_a_model_asks_for_none() {
 
 /// The lock is held: counts go out without the speeds, and there is no second reading.
 #[test]
-fn a_speed_that_hangs_delays_nobody() {
+fn a_speed_that_hangs_delays_no_other() {
     let host = Host::new();
     host.list(&["eth0"]);
     host.set("eth0", "operstate", "up\n");
@@ -502,7 +502,7 @@ fn a_speed_that_hangs_delays_nobody() {
     assert!(submitted.finished());
     assert_eq!(read(&mut source).unwrap().len(), 9);
     source.prepare(Grid::Metrics, later + REFRESH);
-    assert!(source.ready(), "nobody asked again");
+    assert!(source.ready(), "it is not asked again");
 
     // The lock is free.
     fs::write(&fifo, "1000\n").unwrap();
@@ -565,11 +565,11 @@ fn only_so_many_interfaces_are_reported() {
 /// A device that is gone and another of its name: with the real /sys, as files that are
 /// merely deleted can still be read.
 #[test]
-fn a_name_that_another_device_took_over_is_read_anew() {
+fn a_name_that_another_device_took_over_is_read_again() {
     if std::env::var_os(INSIDE).is_some() {
         return churn_in_a_namespace();
     }
-    let this = "sources::network::tests::a_name_that_another_device_took_over_is_read_anew";
+    let this = "sources::network::tests::a_name_that_another_device_took_over_is_read_again";
     let output = Command::new("unshare")
         .args(["--net", "--mount", "sh", "-ec"])
         .arg("mount -t sysfs none /sys; ip link add probe0 type veth; exec \"$@\"")

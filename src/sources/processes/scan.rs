@@ -493,7 +493,7 @@ mod tests {
     }
 
     #[test]
-    fn a_handle_that_went_stale_is_opened_anew() {
+    fn a_handle_that_went_stale_is_opened_again() {
         let (_directory, root) = root();
         put(&root, "/one/1/stat", stat(1));
         symlink("one", root.path("/proc")).unwrap();

@@ -69,7 +69,7 @@ impl Targets for House {
     fn list(&mut self) -> Result<Option<Listing<Gate>>, CollectError> {
         let rooms = self.0.lock();
         if rooms.is_empty() {
-            return Err(CollectError::Refused("nobody lives here".to_owned()));
+            return Err(CollectError::Refused("there is no such place".to_owned()));
         }
         let subject = |(way, (name, ways, gate)): (usize, &Room)| Subject {
             key: Arc::from(format!("house {name}")),
@@ -135,7 +135,7 @@ fn stuck(name: &str) -> (String, Found<usize>) {
 fn everybody_answers_at_each_pass() {
     let house = House::of(&[("hall", &[]), ("attic", &[0])]);
     let mut survey = survey(&house);
-    assert!(survey.ready(), "nobody waits");
+    assert!(survey.ready(), "nothing is waited for");
     assert_eq!(survey.report(Instant::now(), |_, _, _| ()).unwrap(), 0);
     assert_eq!(pass(&mut survey), [answer("hall", 1), answer("attic", 1)]);
     assert_eq!(pass(&mut survey), [answer("hall", 2), answer("attic", 2)]);
@@ -310,7 +310,7 @@ fn a_list_that_cannot_be_made_is_an_error_until_it_can() {
     survey.begin(Instant::now());
     wait(|| survey.ready());
     let error = survey.report(Instant::now(), |_, _, _| ()).unwrap_err();
-    assert_eq!(error.to_string(), "nobody lives here");
+    assert_eq!(error.to_string(), "there is no such place");
     *house.0.lock() = rooms;
     assert_eq!(pass(&mut survey), [answer("hall", 2)]);
 }

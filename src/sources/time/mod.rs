@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_says_is_left_out() {
+    fn what_is_not_told_is_left_out() {
         assert!(samples(|sink| report_heard(&Heard::default(), sink)).is_empty());
         let heard = Heard {
             synchronised: Some(false),

@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn what_began_anew_has_no_rate_for_once() {
+    fn what_started_over_has_no_rate_for_once() {
         let start = Instant::now();
         let mut rates = Rates::default();
         let mut take = |at: u32, text: &str| {

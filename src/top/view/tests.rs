@@ -381,7 +381,7 @@ fn when_a_host_was_seen_is_readable_at_every_width() {
 fn no_value_runs_into_its_neighbour() {
     let mut world = World::new();
     let model = r#"{"mem.total":1e15,"mem.swap.total":1e15,"host.cpus":4096,
-        "host.os":"An operating system with a name that nobody would give it at all",
+        "host.os":"An operating system with a name that no vendor would give it at all",
         "agent.version":"1234.5678.9012-and-more"}"#;
     let name = "a".repeat(200);
     world.take(&name, GridKind::Model, model);

@@ -73,7 +73,7 @@ def nobody_else_may_own_the_name(m):
 
 
 def polkit_rule_lets_a_group(m):
-    """An administrator's rule opens one action, to one group: no other action, nobody else."""
+    """An administrator's rule opens one action, to one group: no other action, and no other user."""
     member, other = _users(m)
     _add_rule(
         m,
@@ -131,7 +131,7 @@ def _add_rule(m, rule):
 
 
 def without_polkit_only_root(m):
-    """No polkit: root may, nobody else."""
+    """No polkit: root may, and no other user."""
     m.run("systemctl", "mask", "--now", "polkit.service")
     m.run("systemctl", "start", AGENT)
     m.run(*set_property("MetricsIntervalUSec", "t", "1000000"))

@@ -131,7 +131,7 @@ def bad_settings_keep_it_from_starting(m):
 
 
 def log_level_is_systemds(m):
-    """systemctl service-log-level sets it, and names nobody else's."""
+    """systemctl service-log-level sets it, and no other program's."""
     m.run("systemctl", "start", COLLECTOR)
     m.run("systemctl", "service-log-level", COLLECTOR, "debug")
     m.expect("level", m.run("systemctl", "service-log-level", COLLECTOR).strip(), "debug")

@@ -57,7 +57,7 @@ def home_may_be_a_link_or_missing(m):
 
 
 def homes_are_read_only_and_roots_is_hidden(m):
-    """Nobody's files can be written; root's are not even seen, and the host's mounts are."""
+    """No file of others can be written; root's are not even seen, and the host's mounts are."""
     m.run("sh", "-c", "install -d -m 0777 /home/open && chmod 0755 /root && touch /root/secret")
     m.run("systemctl", "start", AGENT)
     m.expect_match(

@@ -12,7 +12,7 @@ fn may_call_as_another_user() -> bool {
 }
 
 #[tokio::test]
-async fn whoever_is_neither_root_nor_us_is_refused_without_polkit() {
+async fn other_users_are_refused_without_polkit() {
     if !may_call_as_another_user() {
         return;
     }
@@ -247,7 +247,7 @@ impl SilentPolkit {
 /// Unanswered questions of one user block neither other users nor, once that user has gone, the
 /// user itself.
 #[tokio::test]
-async fn the_questions_of_one_user_block_nobody_else() {
+async fn the_questions_of_one_user_block_no_other_user() {
     const OF_ONE_USER: usize = 16;
     if !may_call_as_another_user() {
         return;

@@ -379,7 +379,7 @@ fn it_comes_in_pieces_of_a_bounded_size() {
 }
 
 #[test]
-fn nobody_reports() {
+fn no_host_reports() {
     let text = rendered(snapshot(Vec::new()), Vec::new());
     well_formed(&text);
     promtool(&text);

@@ -204,7 +204,7 @@ fn models_come_a_few_in_each_turn() {
 }
 
 #[test]
-fn nobody_gets_anything_unasked_and_it_costs_nothing() {
+fn no_viewer_gets_anything_unasked_and_it_costs_nothing() {
     let mut world = World::new(Fleet::of(3));
     world.forward(0);
     assert_eq!(world.table.next_due(), None);
@@ -302,7 +302,7 @@ fn a_later_answer_does_not_hold_back_what_comes() {
 }
 
 #[test]
-fn who_is_slow_gets_it_later_and_slows_nobody() {
+fn who_is_slow_gets_it_later_and_slows_no_other() {
     let mut world = World::new(Fleet::default());
     for name in ["fast", "slow"] {
         world.hello(name);

@@ -199,7 +199,7 @@ fn a_line_that_is_none_costs_its_mount_and_not_those_on_it() {
 }
 
 #[test]
-fn only_a_part_of_a_file_system_may_be_on_a_file_and_nobody_who_may_hang_is_asked() {
+fn only_a_part_of_a_file_system_may_be_on_a_file_and_none_that_may_hang_is_asked() {
     let text = "1 0 0:90 / / rw - overlay o rw\n2 1 8:1 /a/hosts /etc/hosts rw - ext4 x rw\n\
         3 1 8:1 /data /data rw - ext4 x rw\n4 1 0:50 / /net rw - nfs4 s:/x rw\n\
         5 4 8:1 /a/hosts /net/hosts rw - ext4 x rw\n6 1 8:2 / /whole rw - ext4 y rw\n\

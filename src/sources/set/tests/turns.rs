@@ -186,7 +186,7 @@ fn a_source_of_its_own_interval_is_part_of_every_so_manieth_sample() {
     );
     assert_eq!(set.status("cpu").unwrap().interval, INTERVAL);
 
-    set.begin_anew();
+    set.start_over();
     assert_eq!(parts(&mut set, 2), [&all, &without].map(Clone::clone));
     // 11 s are two intervals of 10 s: it was due at the latest after one more sample.
     set.set_interval(Duration::from_secs(10));
