@@ -116,6 +116,19 @@ pub fn wrapped(sentence: &str, columns: Option<usize>) -> Vec<String> {
     lines
 }
 
+/// The lines that say which columns of a table were left out, with an empty one in front; nothing
+/// if none were.
+#[must_use]
+pub fn left_out(headings: &[&str], columns: Option<usize>) -> String {
+    if headings.is_empty() {
+        return String::new();
+    }
+    let what = headings.join(", ").to_lowercase();
+    let hint = format!("Columns left out: {what}; --full shows all.");
+    let lines = wrapped(&hint, columns);
+    format!("\n{}\n", lines.join("\n"))
+}
+
 /// As [`wrapped`], but a word that is wider than a line is broken.
 #[must_use]
 pub fn wrapped_whole(sentence: &str, columns: usize) -> Vec<String> {

@@ -409,14 +409,7 @@ impl Table {
         let mut lines = vec![HEAD.map(str::to_owned).to_vec()];
         lines.extend(self.0.iter().map(Host::cells));
         let (mut text, left_out) = columns::fitted(lines, room, 1, (&SPARED, &["HOST"]));
-        if !left_out.is_empty() {
-            let what = left_out.join(", ").to_lowercase();
-            let hint = format!("Columns left out: {what}; --full shows all.");
-            text.push('\n');
-            for line in columns::wrapped(&hint, room) {
-                text.extend([line.as_str(), "\n"]);
-            }
-        }
+        text.push_str(&columns::left_out(&left_out, room));
         columns::fit_lines(&text, room)
     }
 }

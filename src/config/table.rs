@@ -45,6 +45,18 @@ pub struct Setting {
 }
 
 impl Setting {
+    /// A text without a default: what the settings have in common.
+    pub const TEXT: Self = Self {
+        key: "",
+        shape: Shape::Text,
+        expected: "",
+        default: None,
+        otherwise: "",
+        description: "",
+        quotable: true,
+        check: check::<String>,
+    };
+
     /// The parts of the key.
     pub fn parts(&self) -> impl Iterator<Item = &'static str> {
         self.key.split('.')

@@ -19,7 +19,7 @@ from control import Peer, tell
 
 
 class RefuseAll:
-    """Whom the guard lets in."""
+    """Lets no key in."""
 
     def callback(self, domain, key):
         return False

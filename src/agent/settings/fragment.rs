@@ -52,56 +52,48 @@ fn of_sources() -> impl Iterator<Item = Setting> {
 static GENERAL: &[Setting] = &[
     Setting {
         key: "host.name",
-        shape: Shape::Text,
         expected: "a host name of 1 to 253 bytes without control characters",
-        default: None,
         otherwise: "the fully qualified name, else the host name",
         description: "The name that this host reports under.",
-        quotable: true,
         check: check::<HostName>,
+        ..Setting::TEXT
     },
     Setting {
         key: "collector.NAME.endpoint",
-        shape: Shape::Text,
         expected: "an address such as \"tcp://collector.example.org:5556\", \"host\", \"host:port\" or \"[::1]:5556\"",
-        default: None,
         otherwise: "required",
         description: "Where the collector listens. The port is 5556 where none is given.",
-        quotable: true,
         check: check::<Endpoint>,
+        ..Setting::TEXT
     },
     Setting {
         key: "collector.NAME.public_key",
-        shape: Shape::Text,
         expected: "a public key of 40 Z85 characters",
-        default: None,
         otherwise: "that of public_key_file",
         description: "The collector's public key: the agent reports to no other.",
-        quotable: true,
         check: check::<InlineKey>,
+        ..Setting::TEXT
     },
     Setting {
         key: "collector.NAME.public_key_file",
-        shape: Shape::Text,
         expected: "the name of a certificate file",
-        default: None,
         otherwise: "collector.key",
         description: "The certificate with the collector's public key, instead of public_key. \
                           A relative name is looked for in the credentials directory, in \
                           /etc/metrics-agent/curve and, for a run by hand, in ~/.curve.",
         quotable: false,
         check: check::<KeyFile>,
+        ..Setting::TEXT
     },
     Setting {
         key: "curve.secret_key_file",
-        shape: Shape::Text,
         expected: "the name of a certificate file",
-        default: None,
         otherwise: "agent.key_secret; if there is none, a key pair is made in the state directory",
         description: "The certificate with the agent's own secret key. A relative name is \
                           looked for as that of public_key_file.",
         quotable: false,
         check: check::<KeyFile>,
+        ..Setting::TEXT
     },
     METRICS,
     STALE,
@@ -109,11 +101,10 @@ static GENERAL: &[Setting] = &[
         key: "metrics.sources",
         shape: Shape::List,
         expected: "a list of sources, such as [\"uptime\", \"meminfo\", \"cpu\"]",
-        default: None,
         otherwise: "those that are on by default",
         description: "The sources to run.",
-        quotable: true,
         check: check::<Vec<String>>,
+        ..Setting::TEXT
     },
 ];
 
@@ -179,23 +170,19 @@ static OF_SOURCES: &[(&str, &[Setting])] = &[
 static LAST: &[Setting] = &[
     Setting {
         key: "log.level",
-        shape: Shape::Text,
         expected: LogLevel::EXPECTED,
         default: Some("\"info\""),
-        otherwise: "",
         description: "How much is logged.",
-        quotable: true,
         check: check_alone::<LogLevel>,
+        ..Setting::TEXT
     },
     Setting {
         key: "dbus.bus",
-        shape: Shape::Text,
         expected: "\"system\", \"session\", \"none\" or an address such as \"unix:path=/run/bus\"",
         default: Some("\"system\""),
-        otherwise: "",
         description: "The message bus that the agent is observed and adjusted on.",
-        quotable: true,
         check: check::<BusAddress>,
+        ..Setting::TEXT
     },
 ];
 
@@ -210,25 +197,21 @@ pub(super) static PERSISTENT: Schema = Schema {
 
 const METRICS: Setting = Setting {
     key: "intervals.metrics",
-    shape: Shape::Text,
     expected: "a time from 100ms to 1h, such as \"5s\"",
     default: Some("\"5s\""),
-    otherwise: "",
     description: "The time between two metrics messages; a bare number is seconds.",
-    quotable: true,
     check: check::<MetricsInterval>,
+    ..Setting::TEXT
 };
 
 const STALE: Setting = Setting {
     key: "intervals.stale",
-    shape: Shape::Text,
     expected: "a time from 1s to 1h, such as \"30s\"",
     default: Some("\"30s\""),
-    otherwise: "",
     description: "Reconnect to a collector that has been silent for this time; a bare number \
                   is seconds.",
-    quotable: true,
     check: check::<StaleInterval>,
+    ..Setting::TEXT
 };
 
 /// What all layers say together. What has a default in the table is there.

@@ -30,13 +30,12 @@ pub(super) fn interval(source: &SourceDefinition) -> Option<Setting> {
     };
     Some(Setting {
         key: format!("metrics.{}.interval", source.name).leak(),
-        shape: Shape::Text,
         expected: "a time from 100ms to 1day, such as \"1min\"",
         default,
         otherwise: "every metrics message",
         description: "The time between two readings, rounded up to whole metrics intervals.",
-        quotable: true,
         check: check::<SourceInterval>,
+        ..Setting::TEXT
     })
 }
 
@@ -55,10 +54,9 @@ pub(super) const fn exclude(key: &'static str, default: &'static str) -> Setting
         shape: Shape::List,
         expected: "a list of shell patterns, such as [\"a*\", \"b[0-9]\"]",
         default: Some(default),
-        otherwise: "",
         description: "Shell patterns; what matches one of them is left out.",
-        quotable: true,
         check: check::<Patterns>,
+        ..Setting::TEXT
     }
 }
 
@@ -77,36 +75,30 @@ pub(super) const EXCLUDE_TYPES: Setting = Setting {
 
 pub(super) const PER_CPU: Setting = Setting {
     key: "metrics.cpu.per_cpu",
-    shape: Shape::Text,
     expected: "true or false",
     default: Some("false"),
-    otherwise: "",
     description: "Whether each CPU is reported as well.",
-    quotable: true,
     check: check::<Flag>,
+    ..Setting::TEXT
 };
 
 pub(super) const UNITS_MAX: Setting = Setting {
     key: "metrics.units.max",
-    shape: Shape::Text,
     expected: "a number from 0 to 5000",
     default: Some("400"),
-    otherwise: "",
     description: "The most units to report; if there are more, those that use the most memory.",
-    quotable: true,
     check: check::<Count<UNITS_LIMIT>>,
+    ..Setting::TEXT
 };
 
 pub(super) const PROCESSES_TOP: Setting = Setting {
     key: "metrics.processes.top",
-    shape: Shape::Text,
     expected: "a number from 0 to 100",
     default: Some("0"),
-    otherwise: "",
     description: "How many of the processes with the most CPU time, and of those with the most \
                   memory, are reported one by one.",
-    quotable: true,
     check: check::<Count<TOP_LIMIT>>,
+    ..Setting::TEXT
 };
 
 /// `[metrics]`: which sources, and a table for each.

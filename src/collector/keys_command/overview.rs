@@ -154,14 +154,7 @@ impl Overview {
                 "\nAt most {MAX_HOSTS} hosts are recorded for each key; `metrics-collector hosts` shows all.\n"
             );
         }
-        if !left_out.is_empty() {
-            let what = left_out.join(", ").to_lowercase();
-            let hint = format!("Columns left out: {what}; --full shows all.");
-            text.push('\n');
-            for line in columns::wrapped(&hint, room) {
-                text.extend([line.as_str(), "\n"]);
-            }
-        }
+        text.push_str(&columns::left_out(&left_out, room));
         columns::fit_lines(&text, room)
     }
 }

@@ -94,18 +94,6 @@ pub(super) struct DbusFragment {
     pub(super) bus: BusAddress,
 }
 
-/// A setting without a default.
-const TEXT: Setting = Setting {
-    key: "",
-    shape: Shape::Text,
-    expected: "",
-    default: None,
-    otherwise: "",
-    description: "",
-    quotable: true,
-    check: check::<String>,
-};
-
 /// A file with a secret, or one that belongs to it.
 const FILE: Setting = Setting {
     expected: "the name of a file",
@@ -113,7 +101,7 @@ const FILE: Setting = Setting {
     // It may be the secret itself.
     quotable: false,
     check: check::<FileName>,
-    ..TEXT
+    ..Setting::TEXT
 };
 
 /// The collector's settings.
@@ -147,7 +135,7 @@ pub static COLLECTOR: Schema = Schema {
             description: "Where agents report to. `*` is every address of this host; the port is \
                           5556 where none is given, and port 0 any free one, which the log names.",
             check: check::<AgentsListen>,
-            ..TEXT
+            ..Setting::TEXT
         },
         Setting {
             key: "listen.viewers",
@@ -155,7 +143,7 @@ pub static COLLECTOR: Schema = Schema {
             default: Some("\"*:5557\""),
             description: "Where viewers connect to; \"none\" turns it off.",
             check: check::<ViewersListen>,
-            ..TEXT
+            ..Setting::TEXT
         },
         Setting {
             key: "listen.web",
@@ -163,7 +151,7 @@ pub static COLLECTOR: Schema = Schema {
             default: Some("\"127.0.0.1:9650\""),
             description: "Where Prometheus scrapes metrics over HTTP. Everyone who can reach the address can read them; \"none\" turns it off.",
             check: check::<WebListen>,
-            ..TEXT
+            ..Setting::TEXT
         },
         Setting {
             key: "web.hosts",
@@ -172,7 +160,7 @@ pub static COLLECTOR: Schema = Schema {
             default: Some("[]"),
             description: "More names that the web server answers to in the Host header, such as that of a proxy in front. It always answers to this host's own names, to localhost and to the address that was connected to; \"*\" allows any name.",
             check: check::<WebHosts>,
-            ..TEXT
+            ..Setting::TEXT
         },
         Setting {
             key: "curve.secret_key_file",
@@ -189,7 +177,7 @@ pub static COLLECTOR: Schema = Schema {
             default: Some("\"any\""),
             description: "Which agents may report: any agent that has a key, or only agents whose public key is in the directory authorized_agents.",
             check: check_alone::<Authorized>,
-            ..TEXT
+            ..Setting::TEXT
         },
         Setting {
             key: "agents.pin_names",
@@ -198,7 +186,7 @@ pub static COLLECTOR: Schema = Schema {
             description: "Whether a host name belongs to the key that first reported under it, so \
                           that no other agent can take it.",
             check: check::<Flag>,
-            ..TEXT
+            ..Setting::TEXT
         },
         Setting {
             key: "hosts.ping_interval",
@@ -206,7 +194,7 @@ pub static COLLECTOR: Schema = Schema {
             default: Some("\"5s\""),
             description: "How often each host is pinged; a bare number is seconds.",
             check: check::<PingInterval>,
-            ..TEXT
+            ..Setting::TEXT
         },
         Setting {
             key: "hosts.timeout",
@@ -214,7 +202,7 @@ pub static COLLECTOR: Schema = Schema {
             default: Some("\"30s\""),
             description: "After how long a silent host is gone; a bare number is seconds.",
             check: check::<HostTimeout>,
-            ..TEXT
+            ..Setting::TEXT
         },
         Setting {
             key: "hosts.forget_after",
@@ -222,7 +210,7 @@ pub static COLLECTOR: Schema = Schema {
             default: Some("\"7d\""),
             description: "How long a host that is gone is remembered; 0 for not at all.",
             check: check::<ForgetAfter>,
-            ..TEXT
+            ..Setting::TEXT
         },
         Setting {
             key: "remote_write.NAME.url",
@@ -232,7 +220,7 @@ pub static COLLECTOR: Schema = Schema {
             // Secrets do not belong there, and are put there all the same.
             quotable: false,
             check: check::<PushUrl>,
-            ..TEXT
+            ..Setting::TEXT
         },
         Setting {
             key: "remote_write.NAME.username",
@@ -240,7 +228,7 @@ pub static COLLECTOR: Schema = Schema {
             otherwise: "none",
             description: "The user of basic authentication, together with password_file.",
             check: check::<UserName>,
-            ..TEXT
+            ..Setting::TEXT
         },
         Setting {
             key: "remote_write.NAME.password_file",
@@ -267,7 +255,7 @@ pub static COLLECTOR: Schema = Schema {
             otherwise: "\"30s\"",
             description: "How long a request may take.",
             check: check::<PushTimeout>,
-            ..TEXT
+            ..Setting::TEXT
         },
         Setting {
             key: "remote_write.NAME.headers.HEADER",
@@ -277,7 +265,7 @@ pub static COLLECTOR: Schema = Schema {
             // It may be a secret.
             quotable: false,
             check: check::<HeaderValue>,
-            ..TEXT
+            ..Setting::TEXT
         },
         Setting {
             key: "remote_write.NAME.labels.LABEL",
@@ -285,7 +273,7 @@ pub static COLLECTOR: Schema = Schema {
             otherwise: "none",
             description: "A label that is added to each series.",
             check: check::<LabelValue>,
-            ..TEXT
+            ..Setting::TEXT
         },
         Setting {
             key: "log.level",
@@ -293,7 +281,7 @@ pub static COLLECTOR: Schema = Schema {
             default: Some("\"info\""),
             description: "How much is logged.",
             check: check_alone::<LogLevel>,
-            ..TEXT
+            ..Setting::TEXT
         },
         Setting {
             key: "dbus.bus",
@@ -301,7 +289,7 @@ pub static COLLECTOR: Schema = Schema {
             default: Some("\"system\""),
             description: "The message bus that the collector is observed on.",
             check: check::<BusAddress>,
-            ..TEXT
+            ..Setting::TEXT
         },
     ],
 };
