@@ -116,8 +116,55 @@ def listening_addresses_that_are_not_free_are_told(m):
     _expect_not_listening(m, "RestrictAddressFamilies= of its unit does not have AF_NETLINK")
     m.drop_in(f"{families} AF_NETLINK\n", COLLECTOR)
     _expect_accepted(m, COLLECTOR)
+    m.write(COLLECTOR_SETTINGS, "")
+    only = "[Service]\nRestrictAddressFamilies=\nRestrictAddressFamilies=AF_UNIX AF_NETLINK"
+    m.drop_in(f"{only}\n", COLLECTOR)
+    _expect_not_listening(m, "default: listen.agents: .* RestrictAddressFamilies= .* not have AF_INET,")
     m.drop_in("[Service]\nPrivateNetwork=yes\n", COLLECTOR)
     m.expect_match("told", _told(m), "not checked: whether its addresses are free, as PrivateNetwork=")
+
+
+def settings_that_the_sandbox_hides_are_refused(m):
+    """The directory of settings itself, and a drop-in of settings that is a link to /tmp."""
+    for unit, program in PROGRAMS.items():
+        directory = f"/etc/{program}"
+        m.drop_in(f"{NO_LIMIT}[Service]\nInaccessiblePaths={directory}\n", unit)
+        _expect_refused(m, unit, f"InaccessiblePaths= of {unit} hides {directory}")
+        m.drop_in("", unit)
+        m.write("/tmp/site.toml", "")
+        m.run("mkdir", "-p", f"{directory}/{program}.d")
+        m.run("ln", "-s", "/tmp/site.toml", f"{directory}/{program}.d/site.toml")
+        _expect_refused(m, unit, f"PrivateTmp= of {unit} hides /tmp")
+        m.run("rm", f"{directory}/{program}.d/site.toml")
+        _expect_accepted(m, unit)
+
+
+def damaged_pins_are_refused_where_names_are_pinned(m):
+    """The file of pins is read at the start, so the check reads it, too."""
+    m.start_collector()
+    m.run("systemctl", "stop", COLLECTOR)
+    m.drop_in(f"{NO_LIMIT}[Service]\n", COLLECTOR)
+    m.write("/var/lib/metrics-collector/pins", "nonsense\n")
+    m.write(COLLECTOR_SETTINGS, "[agents]\npin_names = true\n")
+    _expect_refused(m, COLLECTOR, "/var/lib/metrics-collector/pins:1: expected ")
+    m.write(COLLECTOR_SETTINGS, "")
+    _expect_accepted(m, COLLECTOR)
+
+
+def roots_keys_are_those_of_a_dynamic_user(m):
+    """Its state is below a directory that only root may pass."""
+    m.drop_in("[Service]\nDynamicUser=yes\n", COLLECTOR)
+    m.run("systemctl", "start", COLLECTOR)
+    m.configure(m.run("metrics-collector", "--public-key").strip())
+    m.run("systemctl", "start", AGENT)
+    m.await_host()
+    host = m.run("hostname").strip()
+    listed = m.eventually(
+        "keys list", lambda: m.run("metrics-collector", "keys", "list"), lambda text: host in text
+    )
+    m.expect_match("state", listed, host)
+    m.expect_match("allow", m.run("metrics-collector", "keys", "allow", "--reporting"), "^Wrote /")
+    m.expect_match("list", m.run("metrics-collector", "keys", "list"), "listed|allowed")
 
 
 def a_changed_unit_is_told_of_with_the_public_key(m):
@@ -145,6 +192,17 @@ def a_changed_unit_is_told_of_with_the_public_key(m):
     m.run("systemctl", "daemon-reload")
     _expect_key(m, [], other, f"then it is {re.escape(key)}, of /var/lib/metrics-collector/")
     _expect_key(m, AS_NOBODY, other, f"it may be another, as /run/systemd/system/{COLLECTOR}.d has changed")
+
+
+def a_next_start_that_fails_is_told_with_the_public_key(m):
+    """Root asks, and hears what `--check-config` says."""
+    key = m.start_collector()
+    for line, why in (
+        ("LoadCredential=collector.key_secret:/etc/none", "/etc/none: there is no such file"),
+        ("User=ghost", "User=ghost of .*the system knows no such user"),
+    ):
+        m.drop_in(f"[Service]\n{line}\n", COLLECTOR)
+        _expect_key(m, [], key, f"the next start fails: {why}")
 
 
 def _expect_key(m, who, key, saying):
