@@ -7,6 +7,7 @@ use zbus::fdo;
 
 use crate::ctl::proxy::FindError;
 use crate::curve::certificate::CertificateError;
+use crate::dbus::error::Error;
 use crate::dbus::{Bus, BusError};
 
 /// The command failed.
@@ -146,8 +147,12 @@ impl From<zbus::Error> for Failure {
     }
 }
 
-/// Returns true for the bus's error about a callee that does not exist, or left before it answered.
+/// Returns true for the bus's error about a callee that does not exist, or left before it answered,
+/// and for the answer of one that is about to leave.
 fn says_gone(error: &str) -> bool {
+    if error == Error::STOPPING {
+        return true;
+    }
     let error = error.strip_prefix("org.freedesktop.DBus.Error.");
     matches!(error, Some("ServiceUnknown" | "NameHasNoOwner" | "NoReply"))
 }
@@ -164,6 +169,8 @@ mod tests {
             Failure::Gone
         ));
         assert!(says_gone("org.freedesktop.DBus.Error.ServiceUnknown"));
+        // It is about to leave, and may be there again in a moment.
+        assert!(says_gone("org.metricsagent.Error.Stopping"));
         assert!(!says_gone("org.metricsagent.Error.NotSampled"));
     }
 

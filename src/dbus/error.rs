@@ -24,6 +24,7 @@ impl Error {
     pub(crate) const FAILED: &'static str = "org.freedesktop.DBus.Error.Failed";
     pub(crate) const INVALID_CONFIGURATION: &'static str =
         "org.metricsagent.Error.InvalidConfiguration";
+    pub(crate) const STOPPING: &'static str = "org.metricsagent.Error.Stopping";
     pub(crate) const NOT_SAMPLED: &'static str = "org.metricsagent.Error.NotSampled";
     pub(crate) const NO_SUCH_HOST: &'static str = "org.metricsagent.Error.NoSuchHost";
     pub(crate) const NOT_REPORTED: &'static str = "org.metricsagent.Error.NotReported";
@@ -69,6 +70,7 @@ mod tests {
             Error::IO_ERROR,
             Error::FAILED,
             Error::INVALID_CONFIGURATION,
+            Error::STOPPING,
             Error::NOT_SAMPLED,
             Error::NO_SUCH_HOST,
             Error::NOT_REPORTED,

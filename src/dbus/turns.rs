@@ -86,7 +86,7 @@ impl Turns {
                 _caller: caller,
                 _answer: answer,
             }),
-            Ok(Err(_)) => Err(Error::new(Error::FAILED, "the program is stopping")),
+            Ok(Err(_)) => Err(Error::new(Error::STOPPING, "the program is stopping")),
             Err(_) => {
                 let text = format!(
                     "the bus did not take the answers to earlier calls within {} ms; try again",

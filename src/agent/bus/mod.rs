@@ -23,7 +23,7 @@ impl From<OrderError> for Error {
             OrderError::InvalidConfiguration(_) => Self::INVALID_CONFIGURATION,
             OrderError::NotKept(_) => Self::IO_ERROR,
             OrderError::NotSampled(_) => Self::NOT_SAMPLED,
-            OrderError::Stopping => Self::FAILED,
+            OrderError::Stopping => Self::STOPPING,
         };
         Self::new(name, error.to_string())
     }

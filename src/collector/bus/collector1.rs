@@ -448,7 +448,7 @@ impl<E: Into<Error>> From<OrderError<E>> for Error {
 
 impl From<Stopping> for Error {
     fn from(error: Stopping) -> Self {
-        Self::new(Self::FAILED, error.to_string())
+        Self::new(Self::STOPPING, error.to_string())
     }
 }
 

@@ -37,7 +37,7 @@ impl Readings {
         user: u32,
     ) -> Result<(Caller, OwnedSemaphorePermit), Error> {
         let caller = self.callers.enter(connection, user)?;
-        let closed = |_| Error::new(Error::FAILED, "the collector is stopping");
+        let closed = |_| Error::new(Error::STOPPING, "the collector is stopping");
         let permit = Arc::clone(&self.one)
             .acquire_owned()
             .await
