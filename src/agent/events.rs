@@ -12,15 +12,17 @@ use tracing::{debug, error, info, warn};
 
 use crate::agent::settings::Loaded;
 use crate::agent::settings::Warning;
+use crate::base::text;
 use crate::systemd::log::Lost;
 use crate::systemd::message_id;
 
 pub(crate) fn ready(version: &str, host_name: &str, public_key: &str, connections: usize) {
+    let collectors = text::counted(connections as u64, "collector");
     info!(
         message_id = message_id::AGENT_READY,
         host_name,
         public_key,
-        "metrics-agent {version} is ready, reporting as {host_name} to {connections} collector(s)"
+        "metrics-agent {version} is ready, reporting as {host_name} to {collectors}"
     );
 }
 
@@ -119,9 +121,10 @@ pub(crate) fn not_understood(connection: &str, endpoint: &str, error: &dyn Displ
 }
 
 pub(crate) fn reloaded(connections: usize) {
+    let collectors = text::counted(connections as u64, "collector");
     info!(
         message_id = message_id::CONFIGURATION_RELOADED,
-        "Configuration reloaded: {connections} collector(s)"
+        "Configuration reloaded: {collectors}"
     );
 }
 
@@ -332,9 +335,10 @@ pub(crate) fn farewell_cut_short() {
 pub(crate) fn log_lines_lost(lost: Lost) {
     let (lines, since) = (lost.lines, humantime::format_rfc3339_seconds(lost.since));
     let since = since.to_string();
+    let lost = text::counted(lines, "log line");
     warn!(
         message_id = message_id::LOG_LINES_LOST,
-        lines, since, "{lines} log line(s) were lost since {since}: the log's queue was full"
+        lines, since, "Lost {lost} since {since}: the log's queue was full"
     );
 }
 

@@ -8,6 +8,7 @@ use rustix::time::{ClockId, clock_gettime};
 use serde::{Serialize, Serializer};
 
 use super::quantity::{DAY, HOUR, MINUTE, MONTH, NONE, SECOND, WEEK, YEAR, parts};
+use super::text;
 
 /// A point in time as D-Bus and the journal carry it: µs since 1970, 0 before.
 #[must_use]
@@ -173,8 +174,7 @@ fn counted(number: u64, what: &str) -> Option<String> {
     match number {
         0 => None,
         _ if what == "h" => Some(format!("{number}h")),
-        1 => Some(format!("1 {what}")),
-        _ => Some(format!("{number} {what}s")),
+        _ => Some(text::counted(number, what)),
     }
 }
 

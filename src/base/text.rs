@@ -212,11 +212,30 @@ pub fn grouped(number: u64) -> String {
     grouped
 }
 
+/// How many there are of something: `1 host`, `2 hosts`, `1,234 hosts`. The noun takes an s.
+#[must_use]
+pub fn counted(number: u64, noun: &str) -> String {
+    let s = if number == 1 { "" } else { "s" };
+    format!("{} {noun}{s}", grouped(number))
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn one_has_no_s() {
+        for (number, text) in [
+            (0, "0 hosts"),
+            (1, "1 host"),
+            (2, "2 hosts"),
+            (1_001, "1,001 hosts"),
+        ] {
+            assert_eq!(counted(number, "host"), text);
+        }
+    }
 
     #[test]
     fn what_steers_turns_or_hides_is_escaped() {

@@ -206,6 +206,7 @@ pub(crate) fn key_shared(twin: &Twin) {
 
 pub(crate) fn host_lines_left_out(left_out: LeftOut) {
     let LeftOut { of, lines } = left_out;
+    let suppressed = text::counted(lines, "line");
     let (mut public_key, mut address) = (None, None);
     let whose = match of {
         Whose::Key(key) => format!(" of the key {}", public_key.insert(key.to_string())),
@@ -214,9 +215,7 @@ pub(crate) fn host_lines_left_out(left_out: LeftOut) {
     };
     warn!(
         public_key,
-        address,
-        lines,
-        "Too many hosts{whose} come and go: {lines} line(s) about them were suppressed"
+        address, lines, "Too many hosts{whose} come and go: suppressed {suppressed} about them"
     );
 }
 
@@ -240,7 +239,7 @@ pub(crate) fn refused(
     error: &dyn Display,
     tell: Tell,
 ) {
-    let what = ["a message", "message(s) from many different peers"];
+    let what = ["a message", "messages from many different peers"];
     log_refusal(
         message_id::COLLECTOR_MESSAGE_REFUSED,
         what,
@@ -293,7 +292,8 @@ fn refusal_text([one, many]: [&str; 2], sender: &str, error: &str, tell: Tell) -
         Tell::Crowd { untold } => {
             let messages = untold + 1;
             Some(format!(
-                "Refused {messages} {many}, the last from {sender}: {error}"
+                "Refused {many} ({messages} since the last such line), the last from {sender}: \
+                 {error}"
             ))
         }
     }
@@ -312,7 +312,8 @@ pub(crate) fn sending_failed(routing_id: &RoutingIdBytes, word: &str, error: &dy
 }
 
 pub(crate) fn hosts_restored(hosts: usize) {
-    info!("{hosts} host(s) are known from before the restart, and expected or gone");
+    let hosts = text::counted(hosts as u64, "host");
+    info!("Restored {hosts} from before the restart, each expected or gone");
 }
 
 pub(crate) fn state_damaged(trouble: &Trouble) {
@@ -351,9 +352,10 @@ pub(crate) fn behind() {
 
 pub(crate) fn caught_up(lasted: Duration, dropped: u64) {
     let lasted = whole_seconds(lasted);
+    let messages = text::counted(dropped, "message");
     info!(
         message_id = message_id::COLLECTOR_CAUGHT_UP,
-        dropped, "Caught up after {lasted}: {dropped} message(s) were dropped"
+        dropped, "Caught up after {lasted}: dropped {messages}"
     );
 }
 
@@ -370,8 +372,8 @@ pub(crate) fn was_deaf(time: Duration) {
 }
 
 pub(crate) fn lines_dropped(untold: u64) {
-    let lines = untold + 1;
-    warn!("The reader of standard output does not keep up: {lines} line(s) were dropped");
+    let lines = text::counted(untold + 1, "line");
+    warn!("The reader of standard output does not keep up: dropped {lines}");
 }
 
 pub(crate) fn printing_failed(error: &dyn Display, untold: u64) {
@@ -426,9 +428,10 @@ pub(crate) fn bus_available(name: &str) {
 pub(crate) fn log_lines_lost(lost: Lost) {
     let (lines, since) = (lost.lines, humantime::format_rfc3339_seconds(lost.since));
     let since = since.to_string();
+    let lost = text::counted(lines, "log line");
     warn!(
         message_id = message_id::COLLECTOR_LOG_LINES_LOST,
-        lines, since, "{lines} log line(s) were lost since {since}: the log's queue was full"
+        lines, since, "Lost {lost} since {since}: the log's queue was full"
     );
 }
 

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::prometheus::own::{self, Figure};
 use super::push::TargetStatus;
 use crate::base::text;
-use crate::base::text::grouped;
+use crate::base::text::{counted, grouped};
 
 /// Most targets of remote write that the line names.
 const TARGETS: usize = 3;
@@ -49,14 +49,10 @@ pub(super) fn totals(hosts: usize, counts: Counts) -> String {
         dropped,
         ..
     } = counts;
-    let of = |count: u64, one, several| {
-        let noun = if count == 1 { one } else { several };
-        format!("{} {noun}", grouped(count))
-    };
     let mut totals = format!(
         "{}, {}, {} refused",
-        of(hosts as u64, "host", "hosts"),
-        of(messages, "message", "messages"),
+        counted(hosts as u64, "host"),
+        counted(messages, "message"),
         grouped(refused)
     );
     if dropped > 0 {
@@ -72,16 +68,10 @@ pub(super) fn totals(hosts: usize, counts: Counts) -> String {
 pub(super) fn health(viewers: usize, shut_out: u64, targets: &[TargetStatus]) -> String {
     let mut health = String::new();
     if viewers > 0 {
-        let noun = if viewers == 1 { "viewer" } else { "viewers" };
-        let _ = write!(health, ", {} {noun}", grouped(viewers as u64));
+        let _ = write!(health, ", {}", counted(viewers as u64, "viewer"));
     }
     if shut_out > 0 {
-        let noun = if shut_out == 1 {
-            "handshake"
-        } else {
-            "handshakes"
-        };
-        let _ = write!(health, ", {} {noun} refused", grouped(shut_out));
+        let _ = write!(health, ", {} refused", counted(shut_out, "handshake"));
     }
     for target in targets.iter().take(TARGETS) {
         let _ = write!(

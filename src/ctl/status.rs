@@ -12,7 +12,7 @@ use super::{Failure, json, number, printable, string};
 use crate::base::clock::Clock;
 use crate::base::columns::labelled;
 use crate::base::quantity::{bytes, span};
-use crate::base::text::grouped;
+use crate::base::text::{counted, grouped};
 use crate::ctl::proxy::{Agent, Values};
 
 /// Everything that the agent reports, at one moment.
@@ -279,12 +279,12 @@ fn pair(values: &Values, name: &str) -> Option<(String, String)> {
 }
 
 fn sent(values: &Values) -> String {
-    let messages = plural(number(values, "MessagesSent"), "message");
+    let messages = counted(number(values, "MessagesSent"), "message");
     format!("{messages}, {}", bytes(number(values, "BytesSent")))
 }
 
 fn received(values: &Values) -> String {
-    plural(number(values, "MessagesReceived"), "message")
+    counted(number(values, "MessagesReceived"), "message")
 }
 
 /// What was counted and should better be 0; empty if it is.
@@ -307,11 +307,6 @@ fn trouble(values: &Values) -> String {
             number => Some(format!("{} {many}", grouped(number))),
         });
     told.collect::<Vec<_>>().join(", ")
-}
-
-fn plural(number: u64, what: &str) -> String {
-    let s = if number == 1 { "" } else { "s" };
-    format!("{} {what}{s}", grouped(number))
 }
 
 fn strings(values: &Values, name: &str) -> Vec<String> {

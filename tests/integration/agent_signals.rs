@@ -85,7 +85,7 @@ async fn a_reload_keeps_the_connections_that_did_not_change() {
     let both = first.section("first") + &second.section("second");
     site.configure(&format!("{head}{both}"));
     agent.signal(Signal::HUP);
-    agent.says("Configuration reloaded: 2 collector(s)").await;
+    agent.says("Configuration reloaded: 2 collectors").await;
     second.welcome().await;
 
     // A new interval: metrics flow that would have come in an hour.
@@ -109,7 +109,7 @@ async fn a_reload_keeps_the_connections_that_did_not_change() {
     agent.signal(Signal::HUP);
     second.peer.link("DISCONNECTED").await;
     agent
-        .says_times("Configuration reloaded: 1 collector(s)", 1)
+        .says_times("Configuration reloaded: 1 collector", 1)
         .await;
     let grid = first.grid_of("metrics").await;
     assert_eq!(grid.from, id, "the connection of the beginning");
@@ -186,7 +186,7 @@ async fn an_invalid_file_is_named_and_changes_nothing() {
     // And a good one is taken after all that.
     site.configure(&good.replace("web1", "web3"));
     agent.signal(Signal::HUP);
-    agent.says("Configuration reloaded: 1 collector(s)").await;
+    agent.says("Configuration reloaded: 1 collector").await;
     let new_id = collector.welcome_again().await;
     assert_ne!(new_id, id);
     assert_eq!(collector.grid_of("metrics").await.host, "web3.example.org");
@@ -201,7 +201,7 @@ async fn without_a_collector_it_waits_for_one() {
         .says("No collector is configured: add a [collector.NAME]")
         .await;
     agent.signal(Signal::HUP);
-    agent.says("Configuration reloaded: 0 collector(s)").await;
+    agent.says("Configuration reloaded: 0 collectors").await;
     agent.runs();
     site.configure(&format!("{HEAD}{}", collector.section("main")));
     agent.signal(Signal::HUP);

@@ -60,7 +60,7 @@ async fn no_model_is_asked_for_again_after_a_restart() {
         second
             .before
             .iter()
-            .any(|line| line.contains("40 host(s) are known from before"))
+            .any(|line| line.contains("Restored 40 hosts from before"))
     );
     fleet.send(&METRICS, 1).await;
     for _ in 0..FLEET {
@@ -96,7 +96,7 @@ async fn a_crash_leaves_what_was_kept() {
         third
             .before
             .iter()
-            .any(|line| line.contains("1 host(s) are known from before"))
+            .any(|line| line.contains("Restored 1 host from before"))
     );
 }
 

@@ -251,6 +251,56 @@ fn every_document_is_found_from_readme() {
     }
 }
 
+/// `1 hosts` and `2 host(s)`: in the code `base::text::counted` has the noun, and what cannot
+/// count, as the journal's catalogue, puts the number behind it.
+#[test]
+fn no_number_is_in_front_of_a_noun_that_may_be_one_or_many() {
+    let mut open = ["src", "systemd", "packaging", "docs"]
+        .map(|name| root().join(name))
+        .to_vec();
+    let (mut read_lines, mut wrong) = (0, Vec::new());
+    while let Some(path) = open.pop() {
+        if path.is_dir() {
+            let entries = fs::read_dir(path).unwrap();
+            open.extend(entries.map(|entry| entry.unwrap().path()));
+            continue;
+        }
+        let Ok(text) = fs::read_to_string(&path) else {
+            continue;
+        };
+        for line in text.lines() {
+            read_lines += 1;
+            if has_noun_of_both(line) {
+                wrong.push(format!("{}: {line}", path.display()));
+            }
+        }
+    }
+    assert!(read_lines > 50_000, "{read_lines}");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// A noun with `(s)` behind what stands for a number.
+fn has_noun_of_both(line: &str) -> bool {
+    line.match_indices("(s)").any(|(at, _)| {
+        let words = line[..at].trim_end_matches(|c: char| c.is_ascii_lowercase() || c == ' ');
+        words.len() < at && words.ends_with(['}', '@'])
+            || words.ends_with(|c: char| c.is_ascii_digit())
+    })
+}
+
+#[test]
+fn nouns_of_both_are_found() {
+    for (line, found) in [
+        (r#""All {names} pinned host name(s) of the key""#, true),
+        ("lost @LINES@ line(s) of its log", true),
+        ("1 host(s)", true),
+        ("left(&mut hosts, at(s))", false),
+        ("see x(s)", false),
+    ] {
+        assert_eq!(has_noun_of_both(line), found, "{line}");
+    }
+}
+
 /// A line with what differs from host to host replaced: words that hold a number, as counts, sizes
 /// and times do, and keys.
 fn shape(line: &str) -> String {

@@ -190,7 +190,7 @@ async fn what_a_receiver_refuses_is_lost_and_said_once() {
     let line = collector.logged("Remote write main").await;
     assert!(
         line.ends_with(
-            "a request of 2 sample(s) was refused, and they are lost: it answers 400: \
+            "a request was refused, and 2 samples in it lost: it answers 400: \
              out of\\u{1b}[31m bounds"
         ),
         "{line}"
@@ -432,7 +432,7 @@ async fn a_receiver_that_hangs_does_not_hold_up_the_end() {
     collector.signal(rustix::process::Signal::TERM);
     let line = collector.logged("Remote write main").await;
     assert!(
-        line.ends_with("Remote write main ends with 2 sample(s) that were not sent"),
+        line.ends_with("Remote write main ends with 2 samples not sent"),
         "{line}"
     );
     assert_eq!(collector.ended().await.code(), Some(0));

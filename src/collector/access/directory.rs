@@ -19,6 +19,7 @@ use std::{
 use thiserror::Error;
 
 use crate::base::durable::owner;
+use crate::base::text;
 use crate::curve::certificate::{
     Certificate, CertificateError, Concern, concern, concerns_of_public,
 };
@@ -131,7 +132,8 @@ impl Directories {
             .filter(|more| *more > 0)
         {
             problems.truncate(MAX_TOLD);
-            problems.push(format!("{more} more problem(s) with key files"));
+            let more = text::counted(more as u64, "more problem");
+            problems.push(format!("{more} with key files"));
         }
         let entries = self.0.iter().flat_map(|directory| &directory.files);
         let entries = entries.filter_map(|(name, file)| {
@@ -517,7 +519,7 @@ mod tests {
         let mut directories = Directories::new(&[root.path().to_owned()]);
         let problems = directories.read(later()).problems;
         assert_eq!(problems.len(), MAX_TOLD + 1);
-        assert_eq!(problems[MAX_TOLD], "5 more problem(s) with key files");
+        assert_eq!(problems[MAX_TOLD], "5 more problems with key files");
     }
 
     #[test]

@@ -286,7 +286,7 @@ impl fmt::Display for ShutOut {
         }
         match of.len().checked_sub(NAMED) {
             None | Some(0) => Ok(()),
-            Some(more) => write!(f, " and {more} more key(s)"),
+            Some(more) => write!(f, " and {}", text::counted(more as u64, "more key")),
         }
     }
 }
@@ -435,7 +435,7 @@ mod tests {
         let many: Vec<_> = (0..8).map(|number| (key(number), "a")).collect();
         let found = ShutOut::of(many, |_| false).to_string();
         assert!(
-            found.ends_with(": those of a, a, a, a, a and 3 more key(s)"),
+            found.ends_with(": those of a, a, a, a, a and 3 more keys"),
             "{found}"
         );
         assert_eq!(ShutOut::of(reporting, |_| true).keys, 0);

@@ -41,8 +41,8 @@ pub(crate) fn key_refused(listener: Listener, key: &PublicKey, address: &str, te
                 address,
                 role,
                 command,
-                "Refused {keys} handshake(s) of many different keys, the last {public_key} of {address}, \
-                 as none is in {list}"
+                "Refused handshakes of many different keys ({keys} since the last such line), the \
+                 last {public_key} of {address}, as none is in {list}"
             );
         }
     }
@@ -54,7 +54,7 @@ pub(crate) fn name_taken(host: &str, address: Option<&str>, refusal: &AccessRefu
     let command = forget(host);
     let what = [
         "a message",
-        "message(s) of many different keys under names of others",
+        "messages of many different keys under names of others",
     ];
     let Some(text) = refusal_text(what, address, &error, tell) else {
         return;
@@ -79,9 +79,10 @@ pub(crate) fn list_changed(listener: Listener, change: &Change, listed: usize, c
     } else {
         "; the list does not count, as every key is let in"
     };
+    let keys = text::counted(listed as u64, "key");
     info!(
         message_id = message_id::COLLECTOR_LIST_CHANGED,
-        list, "Read {list}: {listed} key(s) ({what}){hint}"
+        list, "Read {list}: {keys} ({what}){hint}"
     );
 }
 
@@ -167,12 +168,13 @@ pub(crate) fn pin_forgotten(host: &str) {
 
 pub(crate) fn pins_of_key_forgotten(key: &PublicKey, names: usize) {
     let public_key = key.to_string();
+    let pinned = text::counted(names as u64, "pinned host name");
     info!(
         message_id = message_id::COLLECTOR_PINS_OF_KEY_FORGOTTEN,
         public_key,
         names,
-        "All {names} pinned host name(s) of the key {public_key} are no longer pinned: each will \
-         belong to the next key that reports under it"
+        "Forgot {pinned} of the key {public_key}: each will belong to the next key that reports \
+         under it"
     );
 }
 
@@ -188,8 +190,10 @@ pub(crate) fn access_totals(totals: AccessCounters) {
         refused,
         messages_refused,
     } = totals;
+    let connections = text::counted(admitted, "connection");
+    let messages = text::counted(messages_refused, "message");
     info!(
-        "Since the start {admitted} connection(s) were let in and {refused} refused; over those \
-         let in, {messages_refused} message(s) were refused for their key or their host name"
+        "Since the start: {connections} let in and {refused} refused; over those let in, \
+         {messages} refused for the key or the host name"
     );
 }

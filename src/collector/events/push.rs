@@ -26,7 +26,7 @@ pub(crate) fn recovered(target: &str, lasted: Duration, dropped: u64) {
     let lasted = whole_seconds(lasted);
     let lost = match dropped {
         0 => "nothing was lost".to_owned(),
-        dropped => format!("{dropped} sample(s) were dropped meanwhile"),
+        dropped => format!("{} dropped meanwhile", text::counted(dropped, "sample")),
     };
     info!(
         message_id = message_id::COLLECTOR_PUSH_RECOVERED,
@@ -46,13 +46,14 @@ pub(crate) fn refused(
     let url = url.to_string();
     let error = error.to_string();
     let more = super::more(untold);
+    let lost = text::counted(samples as u64, "sample");
     warn!(
         message_id = message_id::COLLECTOR_PUSH_REFUSED,
         target_name = target,
         url,
         error,
-        "Remote write {target} to {url}: a request of {samples} sample(s) was refused, and they \
-         are lost: {error}{more}"
+        "Remote write {target} to {url}: a request was refused, and {lost} in it lost: \
+         {error}{more}"
     );
 }
 
@@ -68,9 +69,10 @@ pub(crate) fn dropping(target: &str, url: &dyn Display) {
 }
 
 pub(crate) fn keeps_up(target: &str, dropped: u64) {
+    let lost = text::counted(dropped, "sample");
     info!(
         target_name = target,
-        dropped, "Remote write {target} keeps up again; {dropped} sample(s) were dropped"
+        dropped, "Remote write {target} keeps up again; {lost} dropped"
     );
 }
 
@@ -86,9 +88,10 @@ pub(crate) fn overtaken(target: &str, host: &str, untold: u64) {
 }
 
 pub(crate) fn left(target: &str, samples: usize) {
+    let unsent = text::counted(samples as u64, "sample");
     warn!(
         target_name = target,
-        samples, "Remote write {target} ends with {samples} sample(s) that were not sent"
+        samples, "Remote write {target} ends with {unsent} not sent"
     );
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tracing::{debug, info, warn};
 
 use super::log_refusal;
+use crate::base::text;
 use crate::base::throttle::Tell;
 use crate::collector::viewers::Who;
 use crate::curve::keys::PublicKey;
@@ -66,13 +67,14 @@ pub(crate) fn viewer_not_allowed(who: &Who) {
 
 pub(crate) fn viewer_slow(who: &Who, messages: u64) {
     let (address, public_key, routing_id) = shown(who);
+    let missed = text::counted(messages, "message");
     warn!(
         message_id = message_id::COLLECTOR_VIEWER_SLOW,
         address,
         public_key,
         routing_id,
         messages,
-        "The viewer at {address} does not keep up, and has missed {messages} message(s)"
+        "The viewer at {address} does not keep up, and has missed {missed}"
     );
 }
 
@@ -83,7 +85,7 @@ pub(crate) fn viewer_refused(
     error: &dyn Display,
     tell: Tell,
 ) {
-    let what = ["a viewer's message", "message(s) of many different viewers"];
+    let what = ["a viewer's message", "messages of many different viewers"];
     log_refusal(
         message_id::COLLECTOR_VIEWER_REFUSED,
         what,

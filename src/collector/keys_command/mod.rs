@@ -320,9 +320,10 @@ impl Site {
         if names == 0 {
             return Err(Failure::NonePinned(key));
         }
+        let names = text::counted(names as u64, "pinned host name");
         print(&format!(
-            "All {names} host name(s) of the key {key} are no longer pinned: each will belong to the \
-             next key that reports under it\n"
+            "Forgot {names} of the key {key}: each will belong to the next key that reports under \
+             it\n"
         ))
     }
 

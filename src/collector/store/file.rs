@@ -8,6 +8,7 @@ use thiserror::Error;
 use super::FILE_NAME;
 use super::format::{self, Found, Unusable};
 use crate::base::durable::{self, FileError};
+use crate::base::text;
 use crate::collector::hosts::snapshot::Snapshot;
 
 /// Where a file that is no good is left for people to look at.
@@ -43,7 +44,7 @@ pub enum Damage {
     #[error(transparent)]
     Unusable(Unusable),
     /// Some of its lines can't be used.
-    #[error("{0} line(s) of it are damaged, one for each host that is lost")]
+    #[error("it has {}, one for each host that is lost", text::counted(*_0 as u64, "damaged line"))]
     Lines(usize),
 }
 

@@ -276,7 +276,7 @@ fn a_file_that_is_no_good_is_left_for_people_to_look_at() {
         (
             &*(HEADER.to_owned() + "{\"name\":\"web1\",\"seen\":1}\nnonsense\n"),
             1,
-            "1 line(s) of it are damaged, one for each host that is lost",
+            "it has 1 damaged line, one for each host that is lost",
         ),
     ] {
         fs::write(&file, text).unwrap();
