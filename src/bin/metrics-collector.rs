@@ -14,7 +14,7 @@ use metrics_agent::collector::hosts_command;
 use metrics_agent::collector::keys::Found;
 use metrics_agent::collector::keys_command;
 use metrics_agent::collector::listening;
-use metrics_agent::collector::public_key::{self, Answer};
+use metrics_agent::collector::public_key::{self, Absence, Answer};
 use metrics_agent::collector::settings::{self, Given, Inputs, Loaded};
 use metrics_agent::collector::start;
 use metrics_agent::config::service::{Check, Service, SettingsFile, UnitNetwork};
@@ -99,8 +99,9 @@ fn examine(arguments: Arguments) -> ExitCode {
             matches!(&loaded, Ok(loaded) if loaded.settings.bus == BusAddress::System);
         let of_unit = check.obstacles(on_system_bus).filter(|_| !named);
         let obstacles: Vec<_> = of_unit.map(ToString::to_string).collect();
-        let answer = public_key::answer(loaded, !named, is_root, check.service().is_some());
-        return print_public_key(answer, &check, &obstacles);
+        let sees_unit = check.service().is_some();
+        let (answer, absence) = public_key::answer(loaded, !named, is_root, sees_unit);
+        return print_public_key(answer, absence, &check, &obstacles);
     }
     let loaded = match loaded {
         Ok(loaded) => loaded,
@@ -142,7 +143,18 @@ fn examine(arguments: Arguments) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn print_public_key(answer: Answer, check: &Check, obstacles: &[String]) -> ExitCode {
+fn print_public_key(
+    answer: Answer,
+    absence: Option<Absence>,
+    check: &Check,
+    obstacles: &[String],
+) -> ExitCode {
+    let of = absence.unwrap_or(Absence::NotRunning);
+    if of != Absence::NotRunning && matches!(answer, Answer::Kept(_) | Answer::NoneYet) {
+        complain(&format_args!(
+            "cannot tell the key of {of}; that of the files counts from its next start on"
+        ));
+    }
     // Of one that runs and of wrong settings they are said below.
     if !matches!(answer, Answer::Running(..) | Answer::Unknown(_)) {
         for obstacle in obstacles {
@@ -153,16 +165,15 @@ fn print_public_key(answer: Answer, check: &Check, obstacles: &[String]) -> Exit
         Answer::Unknown(error) => return check.refuse(&error),
         Answer::Unseen(directory) => {
             complain(&format_args!(
-                "cannot tell the key of a service that does not run: {} is not for this user to \
-                 read; ask as root: `sudo metrics-collector --public-key`",
+                "cannot tell the key of {of}: only root can say what is in {}; ask as root: \
+                 `sudo metrics-collector --public-key`",
                 text::path(&directory)
             ));
             return ExitCode::FAILURE;
         }
         Answer::OnlyTheServices(path) => {
             complain(&format_args!(
-                "cannot tell the key of a service that does not run: only the service will see \
-                 {}; start it and ask again",
+                "cannot tell the key of {of}: only the service will see {}; start it and ask again",
                 text::path(&path)
             ));
             return ExitCode::FAILURE;

@@ -21,7 +21,7 @@ use crate::curve::own::OwnKeys;
 
 /// The collector's files without their ending.
 const PAIR: &str = "collector";
-const SECRET_FILE: &str = "collector.key_secret";
+pub(super) const SECRET_FILE: &str = "collector.key_secret";
 
 /// Where an administrator puts keys.
 const ETC_DIR: &str = "/etc/metrics-collector/curve";
@@ -131,6 +131,8 @@ pub enum KeysError {
         name: String,
         /// Where it was looked for.
         looked: Vec<String>,
+        /// A directory that this user may not look into.
+        unseen: Option<PathBuf>,
     },
 }
 
@@ -230,17 +232,26 @@ pub fn find(
             Err(KeysError::Certificate(CertificateError::Io { path, source, .. }))
                 if absent(&path, &source) =>
             {
-                looked.push(text::path(directory));
+                let mut shown = text::path(directory);
                 if source.kind() == io::ErrorKind::PermissionDenied {
                     unseen.push(directory.clone());
+                    shown += " (permission denied)";
                 }
+                looked.push(shown);
             }
             found => return found,
         }
     }
     if file.is_some() {
         let name = text::path(name);
-        return Err(KeysError::NoFile { name, looked });
+        // The last is this user's own, where there is no key of the service.
+        let mut unseen = unseen.into_iter();
+        let unseen = unseen.find(|one| Some(one) != places.state.as_ref());
+        return Err(KeysError::NoFile {
+            name,
+            looked,
+            unseen,
+        });
     }
     let directory = places.state.clone().ok_or(KeysError::NoPlace)?;
     Ok(Found::Nowhere { directory, unseen })

@@ -1,23 +1,25 @@
 //! `metrics-collector --public-key`: the key that agents need. Never makes one: a key that is
 //! made by looking would be another than the service makes.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
+use thiserror::Error;
 use tokio::time::timeout;
 
-use super::keys::{Found, UNIT, service_state};
-use super::settings::Loaded;
+use super::keys::{Found, KeysError, SECRET_FILE, UNIT, service_state};
+use super::settings::{Loaded, Mistake};
 use crate::base::text;
 use crate::collector::bus::proxy::RunningSource;
-use crate::config::ConfigError;
-use crate::config::service::{Changed, changed_since_start};
+use crate::config::service::{Changed, changed_since_start, may_be_handed};
+use crate::config::{ConfigError, Problem, Reason};
 use crate::curve::keys::PublicKey;
 use crate::dbus::Bus;
 use crate::dbus::BusAddress;
-use crate::dbus::find;
+use crate::dbus::find::{self, FindError};
 
 /// How long the bus and the running collector may take for each answer.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -31,13 +33,26 @@ pub enum Answer {
     Kept(PublicKey),
     /// There is none so far.
     NoneYet,
-    /// No collector runs, and this user may not look into this directory, where there may be a
-    /// key, or into this key file.
+    /// What is in this file or directory matters, and this user may not look there.
     Unseen(PathBuf),
-    /// No collector runs, and only the service can see this key file.
+    /// Only the service can see this key file.
     OnlyTheServices(PathBuf),
-    /// No collector runs, and the settings or the key file are wrong.
+    /// The settings or the key file are wrong.
     Unknown(ConfigError),
+}
+
+/// Why files have to tell the key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum Absence {
+    /// No collector runs, or another than the service is meant.
+    #[error("a collector that does not run")]
+    NotRunning,
+    /// One runs, and does not answer within [`PATIENCE`].
+    #[error("the running collector, which does not answer on the bus")]
+    Silent,
+    /// There is no bus to ask on.
+    #[error("a collector that cannot be asked, as the bus does not answer")]
+    NoBus,
 }
 
 /// What the next start of a running collector will have.
@@ -90,7 +105,7 @@ impl Next {
 }
 
 /// Asks the running collector, where the settings are `the_services`, and else reads what is
-/// there. `is_root` if root asks, although root's rights were given up since; `sees_unit` if the
+/// there, and says why. `is_root` if root asks, although root's rights were given up since; `sees_unit` if the
 /// settings were then read as the unit's next start reads them.
 #[must_use]
 pub fn answer(
@@ -98,38 +113,47 @@ pub fn answer(
     the_services: bool,
     is_root: bool,
     sees_unit: bool,
-) -> Answer {
+) -> (Answer, Option<Absence>) {
     let bus = match &loaded {
         Ok(loaded) => loaded.settings.bus.clone(),
         Err(_) => BusAddress::System,
     };
-    let running = Bus::of(&bus)
-        .filter(|_| the_services)
-        .and_then(|bus| running(&bus));
-    let of_system = matches!(bus, BusAddress::System);
-    let changed = running
-        .as_ref()
-        .filter(|_| of_system)
-        .and_then(|_| changed_since_start(UNIT));
-    match (running, loaded) {
-        (Some((key, told)), loaded) => {
+    let asked = match Bus::of(&bus).filter(|_| the_services) {
+        Some(bus) => running(&bus),
+        None => Err(Absence::NotRunning),
+    };
+    match asked {
+        Ok((key, told)) => {
+            let of_system = matches!(bus, BusAddress::System);
+            let changed = of_system.then(|| changed_since_start(UNIT)).flatten();
             let seen = sees_unit.then(|| loaded.map(|loaded| loaded.keys));
-            Answer::Running(key, next(key, told, seen, changed))
+            let next = next(key, told, seen, changed);
+            (Answer::Running(key, next), None)
         }
-        (None, Err(error)) => unknown(error, the_services && !is_root),
-        (None, Ok(loaded)) => match loaded.keys {
-            Found::Keys(keys) => Answer::Kept(keys.pair.public),
-            Found::Unclear(path) => Answer::OnlyTheServices(path),
-            Found::Nowhere {
-                directory,
-                mut unseen,
-            } => {
-                // One of this user's own, where there is no key of the service.
-                unseen.retain(|one| *one != directory);
-                let state = service_state().filter(|_| the_services);
-                nowhere(unseen, state)
-            }
-        },
+        Err(absence) => {
+            let root_sees_more = the_services && !is_root;
+            (of_files(loaded, root_sees_more), Some(absence))
+        }
+    }
+}
+
+fn of_files(loaded: Result<Loaded, ConfigError>, root_sees_more: bool) -> Answer {
+    let handed = |name: &str| may_be_handed(UNIT, name);
+    let state = service_state().filter(|_| root_sees_more);
+    match loaded.map(|loaded| loaded.keys) {
+        Err(error) if root_sees_more => unknown(error, state.as_ref(), &handed),
+        Err(error) => Answer::Unknown(error),
+        Ok(Found::Keys(keys)) => Answer::Kept(keys.pair.public),
+        Ok(Found::Unclear(path)) => Answer::OnlyTheServices(path),
+        Ok(Found::Nowhere {
+            directory,
+            mut unseen,
+        }) => {
+            // One of this user's own, where there is no key of the service.
+            unseen.retain(|one| *one != directory);
+            unseen.extend(root_sees_more.then(|| handed(SECRET_FILE)).flatten());
+            nowhere(unseen, state)
+        }
     }
 }
 
@@ -153,45 +177,84 @@ fn next(
     }
 }
 
-/// The settings or the key file are wrong, unless `root_sees_more`: then a key file that is closed
-/// to this user may well be right for the service.
-fn unknown(error: ConfigError, root_sees_more: bool) -> Answer {
-    let unreadable = error.unreadable_key_file().filter(|_| root_sees_more);
-    match unreadable.map(Path::to_owned) {
+/// The settings or files that they name are wrong, unless all of it is about files that are closed to
+/// this user, and may well be right for the service: in its `state`, or a credential that it is
+/// `handed`.
+fn unknown(
+    error: ConfigError,
+    state: Option<&PathBuf>,
+    handed: &impl Fn(&str) -> Option<PathBuf>,
+) -> Answer {
+    let closed: Option<Vec<_>> = error
+        .problems()
+        .map(|problem| closed(problem, state, handed))
+        .collect();
+    match closed.into_iter().flatten().next() {
         Some(path) => Answer::Unseen(path),
         None => Answer::Unknown(error),
     }
 }
 
+/// What is closed to this user, of a problem that root may not have.
+fn closed(
+    problem: &Problem,
+    state: Option<&PathBuf>,
+    handed: &impl Fn(&str) -> Option<PathBuf>,
+) -> Option<PathBuf> {
+    let mistake = match &problem.reason {
+        Reason::Program(mistake) => mistake.downcast_ref::<Mistake>()?,
+        _ => return problem.closed_file().map(Path::to_owned),
+    };
+    match mistake {
+        Mistake::Unreadable { path, source } => {
+            let denied = source.kind() == io::ErrorKind::PermissionDenied;
+            denied.then(|| path.clone())
+        }
+        Mistake::NoFile { name, .. } => handed(name),
+        Mistake::Keys(KeysError::NoFile { name, unseen, .. }) => {
+            let state = || state.filter(|state| is_shut(state)).cloned();
+            unseen.clone().or_else(|| handed(name)).or_else(state)
+        }
+        _ => None,
+    }
+}
+
 /// No key was found: tells a missing key from one that this user cannot see.
 fn nowhere(unseen: Vec<PathBuf>, state: Option<PathBuf>) -> Answer {
-    let shut = |directory: &PathBuf| {
-        let may = Access::READ_OK | Access::EXEC_OK;
-        access(directory, may) == Err(Errno::ACCESS)
-    };
-    match unseen.into_iter().chain(state.filter(shut)).next() {
+    let state = state.filter(|state| is_shut(state));
+    match unseen.into_iter().chain(state).next() {
         Some(directory) => Answer::Unseen(directory),
         None => Answer::NoneYet,
     }
 }
 
+fn is_shut(directory: &Path) -> bool {
+    let may = Access::READ_OK | Access::EXEC_OK;
+    access(directory, may) == Err(Errno::ACCESS)
+}
+
 /// The running collector's key, and that of its next start.
-fn running(bus: &Bus) -> Option<(PublicKey, Next)> {
+fn running(bus: &Bus) -> Result<(PublicKey, Next), Absence> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .ok()?;
+        .map_err(|_| Absence::NoBus)?;
     let asked = async {
-        let collector = timeout(PATIENCE, RunningSource::find(bus)).await;
-        let collector = collector.ok()?.ok()?;
-        let key = timeout(PATIENCE, collector.public_key()).await.ok()?.ok()?;
-        let key = key.parse().ok()?;
+        let collector = match timeout(PATIENCE, RunningSource::find(bus)).await {
+            Ok(Ok(collector)) => collector,
+            Ok(Err(FindError::NotRunning { .. })) => return Err(Absence::NotRunning),
+            Ok(Err(FindError::NoBus { .. })) | Err(_) => return Err(Absence::NoBus),
+        };
+        let key = timeout(PATIENCE, collector.public_key()).await;
+        let key = key.ok().and_then(Result::ok);
+        let key = key.and_then(|key| key.parse().ok());
+        let key = key.ok_or(Absence::Silent)?;
         // It reads files for that: the key in force is known without.
         let next = match timeout(PATIENCE, collector.next_key()).await {
             Ok(next) => next_of(next),
             Err(_) => Next::Same,
         };
-        Some((key, next))
+        Ok((key, next))
     };
     runtime.block_on(asked)
 }
@@ -243,9 +306,70 @@ mod tests {
                 reason: Reason::of_key_file(denied, "metrics-collector", path),
             })
         };
-        assert!(matches!(unknown(closed(), true), Answer::Unseen(unseen) if unseen == path));
+        let answer = of_files(Err(closed()), true);
+        assert!(matches!(answer, Answer::Unseen(unseen) if unseen == path));
         // Root has seen what there is.
-        assert!(matches!(unknown(closed(), false), Answer::Unknown(_)));
+        assert!(matches!(of_files(Err(closed()), false), Answer::Unknown(_)));
+    }
+
+    /// Each is no mistake of the settings before root has looked.
+    #[test]
+    fn what_only_root_sees_is_not_said_to_be_missing() {
+        let denied = || io::Error::from(io::ErrorKind::PermissionDenied);
+        let absent = |unseen: Option<&str>| {
+            Reason::from(Mistake::Keys(KeysError::NoFile {
+                name: "own.key_secret".to_owned(),
+                looked: vec!["/etc/keys".to_owned()],
+                unseen: unseen.map(PathBuf::from),
+            }))
+        };
+        let password = || {
+            Reason::from(Mistake::NoFile {
+                name: "mimir.password".to_owned(),
+                looked: Vec::new(),
+            })
+        };
+        let settings = Path::new("/etc/a.toml");
+        let told = |place: Place, reason: Reason, handed: Option<&str>| {
+            let error = ConfigError::from(Problem {
+                place,
+                key: None,
+                reason,
+            });
+            match unknown(error, None, &|_| handed.map(PathBuf::from)) {
+                Answer::Unseen(path) => Some(path),
+                Answer::Unknown(_) => None,
+                other => panic!("{other:?}"),
+            }
+        };
+        let unreadable = Mistake::Unreadable {
+            path: "/etc/p".into(),
+            source: denied(),
+        };
+        let file = Place::File {
+            path: settings.to_owned(),
+            line: None,
+        };
+        let closed = Some("/etc/credstore/k");
+        for (place, reason, handed, expected) in [
+            (Place::Default, absent(None), None, None),
+            (Place::Default, absent(Some("/etc/k")), None, Some("/etc/k")),
+            (Place::Default, absent(None), closed, closed),
+            (Place::Default, password(), None, None),
+            (Place::Default, password(), closed, closed),
+            (Place::Default, unreadable.into(), None, Some("/etc/p")),
+            (
+                file.clone(),
+                Reason::Unreadable(denied()),
+                None,
+                Some("/etc/a.toml"),
+            ),
+            (file, Reason::NotUtf8, closed, None),
+        ] {
+            let said = reason.to_string();
+            let expected = expected.map(PathBuf::from);
+            assert_eq!(told(place, reason, handed), expected, "{said}");
+        }
     }
 
     #[test]

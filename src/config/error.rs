@@ -91,18 +91,6 @@ impl ConfigError {
     pub fn problems(&self) -> impl Iterator<Item = &Problem> {
         std::iter::once(&*self.first).chain(&self.rest)
     }
-
-    /// The key file that this user may not read, if nothing else is wrong.
-    #[must_use]
-    pub fn unreadable_key_file(&self) -> Option<&Path> {
-        match &self.first.reason {
-            Reason::NotForUser {
-                source: CertificateError::Io { path, .. },
-                ..
-            } if self.rest.is_empty() => Some(path),
-            _ => None,
-        }
-    }
 }
 
 impl From<Problem> for ConfigError {
@@ -357,6 +345,25 @@ fn way_out(hidden: &Hidden, directory: &str) -> String {
         return format!("`systemctl edit {unit}` changes {property}=");
     }
     format!("put it into {directory}")
+}
+
+impl Problem {
+    /// The file that this user may not read: of settings, or one that they name.
+    #[must_use]
+    pub fn closed_file(&self) -> Option<&Path> {
+        let denied = |source: &io::Error| source.kind() == io::ErrorKind::PermissionDenied;
+        match (&self.reason, &self.place) {
+            (Reason::Unreadable(source), Place::File { path, .. }) if denied(source) => Some(path),
+            (
+                Reason::NotForUser {
+                    source: CertificateError::Io { path, .. },
+                    ..
+                },
+                _,
+            ) => Some(path),
+            _ => None,
+        }
+    }
 }
 
 impl Reason {

@@ -727,11 +727,19 @@ async fn the_public_key_is_the_running_collectors() {
         fs::remove_file(keys.join("collector.key_secret")).unwrap();
         said_to_all(&format!("then a new one is made, in {file}"));
     }
+    // One that hangs is not said to be none.
+    collector.signal(Signal::STOP);
+    let output = ask(elsewhere.path());
+    assert!(
+        text(&output.stderr).contains("the running collector, which does not answer on the bus"),
+        "{output:?}"
+    );
+    collector.signal(Signal::CONT);
     drop(collector);
     let output = ask(elsewhere.path());
     assert_eq!(output.status.code(), Some(1));
     assert!(
-        text(&output.stderr).contains("there is no key pair yet"),
+        text(&output.stderr).contains(": there is no key pair yet"),
         "{output:?}"
     );
     assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 0);

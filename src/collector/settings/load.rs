@@ -422,7 +422,7 @@ fn find(name: &Path, inputs: &Inputs) -> Result<PathBuf, Reason> {
             }
             Err(error) => {
                 let mistake = Mistake::Unreadable {
-                    path: text::path(&path),
+                    path,
                     source: error.into(),
                 };
                 return Err(mistake.into());

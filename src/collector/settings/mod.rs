@@ -25,6 +25,7 @@ use thiserror::Error;
 
 use super::hosts::Timing;
 use super::keys::Found;
+use crate::base::text;
 use crate::collector::keys::KeysError;
 use crate::config::{ConnectionName, LogLevel, Place, Reason, format_time, service::Note};
 use crate::curve::{certificate::Concern, router::Listen};
@@ -184,10 +185,10 @@ pub enum Mistake {
         looked: Vec<String>,
     },
     /// A file that this user must not read.
-    #[error("{path}: cannot be read: {source}")]
+    #[error("{}: cannot be read: {source}", text::path(.path))]
     Unreadable {
         /// The file.
-        path: String,
+        path: PathBuf,
         /// The system's answer.
         source: std::io::Error,
     },

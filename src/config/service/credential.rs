@@ -3,6 +3,7 @@
 //! bus is asked.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
@@ -149,6 +150,56 @@ pub(super) fn missing(unit: &Unit, unit_name: &str) -> Vec<Obstacle> {
         })
     };
     unit.credentials.iter().filter_map(obstacle).collect()
+}
+
+/// Where the unit's next start may have the credential of this name from, as far as users other than
+/// root can tell: None if it has none.
+#[must_use]
+pub fn may_be_handed(unit: &str, name: &str) -> Option<PathBuf> {
+    let properties = Properties::of(unit)?;
+    let stores = Stores::of_system();
+    let wanted = of_properties(&properties);
+    wanted
+        .iter()
+        .find_map(|one| source(one, unit, name, &stores))
+}
+
+fn source(wanted: &Wanted, unit: &str, credential: &str, stores: &Stores) -> Option<PathBuf> {
+    let perhaps = |path: &PathBuf| {
+        let error = fs::metadata(path).err().map(|error| error.kind());
+        !matches!(error, Some(ErrorKind::NotFound | ErrorKind::NotADirectory))
+    };
+    match wanted {
+        Wanted::Load {
+            name,
+            path,
+            encrypted,
+        } if name == credential => {
+            let stores = if *encrypted {
+                &stores.encrypted
+            } else {
+                &stores.plain
+            };
+            // Of an absolute path join takes that alone.
+            stores.iter().map(|store| store.join(path)).find(perhaps)
+        }
+        Wanted::Import { names, renamed } => {
+            let (start, new) = match names.split_once('*') {
+                _ if renamed.is_empty() => ("", ""),
+                Some((start, _)) => (start, renamed.as_str()),
+                None => (names.as_str(), renamed.as_str()),
+            };
+            let name = start.to_owned() + credential.strip_prefix(new)?;
+            let fits = Pattern::new(names).is_ok_and(|names| names.matches(&name));
+            let stores = stores.plain.iter().chain(&stores.encrypted);
+            let mut paths = stores.filter(|_| fits).map(|store| store.join(&name));
+            paths.find(perhaps)
+        }
+        Wanted::Set { name, .. } if name == credential => {
+            Some(Path::new(CREDENTIALS).join(unit).join(name))
+        }
+        _ => None,
+    }
 }
 
 /// Those that are there, in systemd's order: the first of a name counts.
@@ -374,6 +425,47 @@ mod tests {
         // Encrypted with the null key: its content cannot be told.
         let encrypted = Wanted::load("c.key", found_path(&stores).as_str(), true);
         assert!(find(encrypted)[0].certificate.is_none());
+    }
+
+    #[test]
+    fn where_a_credential_may_come_from_is_found_without_reading_it() {
+        let root = tempfile::tempdir().unwrap();
+        let store = root.path().join("store");
+        fs::create_dir(&store).unwrap();
+        fs::write(store.join("c.key"), "").unwrap();
+        let stores = Stores {
+            plain: vec![store.clone()],
+            encrypted: vec![store.join("c.key")],
+        };
+        let kept = store.join("c.key").display().to_string();
+        let import = |names: &str, renamed: &str| Wanted::Import {
+            names: names.to_owned(),
+            renamed: renamed.to_owned(),
+        };
+        let set = Wanted::Set {
+            name: "k".to_owned(),
+            bytes: Vec::new(),
+            encrypted: false,
+        };
+        for (wanted, name, expected) in [
+            (Wanted::load("k", "c.key", false), "k", true),
+            (Wanted::load("k", &kept, false), "k", true),
+            (Wanted::load("k", "c.key", false), "c.key", false),
+            (Wanted::load("k", "none", false), "k", false),
+            // Its store is no directory.
+            (Wanted::load("k", "c.key", true), "k", false),
+            (import("c.*", ""), "c.key", true),
+            (import("d.*", ""), "c.key", false),
+            (import("c.*", "d."), "d.key", true),
+            (import("c.*", "d."), "c.key", false),
+            (import("c.key", "k"), "k", true),
+        ] {
+            let found = source(&wanted, "a.service", name, &stores);
+            let expected = expected.then(|| PathBuf::from(&kept));
+            assert_eq!(found, expected, "{wanted:?} {name}");
+        }
+        let found = source(&set, "a.service", "k", &stores);
+        assert_eq!(found, Some("/run/credentials/a.service/k".into()));
     }
 
     #[test]

@@ -205,6 +205,46 @@ def a_next_start_that_fails_is_told_with_the_public_key(m):
         _expect_key(m, [], key, f"the next start fails: {why}")
 
 
+def the_key_of_a_service_that_cannot_be_asked_is_roots_to_tell(m):
+    """Stopped, or hanging: nobody hears to ask as root, and never that there is no key."""
+    key = m.start_collector()
+    m.run("systemctl", "stop", COLLECTOR)
+    # Each of the other places is empty for everybody to see.
+    m.run("mkdir", "-p", "/etc/metrics-collector/curve", "/etc/keys")
+    m.run("chmod", "755", "/etc/metrics-collector/curve")
+    m.run("chmod", "700", "/etc/keys")
+    state = "/var/lib/metrics-collector"
+    closed = "own.key_secret:/etc/keys/own.key_secret"
+    # Since systemd 255 the first is there, and closed.
+    own = f"(/etc/credstore/metrics-collector.key_secret|{state})"
+    for settings, drop_in, where in (
+        ("", "", own),
+        ('secret_key_file = "collector.key_secret"', "", own),
+        ('secret_key_file = "own.key_secret"', "", state),
+        (f'secret_key_file = "{state}/collector.key_secret"', "", f"{state}/collector.key_secret"),
+        ('secret_key_file = "own.key_secret"', f"LoadCredential={closed}", "/etc/keys/own.key_secret"),
+    ):
+        m.write(COLLECTOR_SETTINGS, f"[curve]\n{settings}\n")
+        m.drop_in(f"[Service]\n{drop_in}\n", COLLECTOR)
+        _expect_ask_as_root(m, "a collector that does not run", where)
+    m.drop_in("", COLLECTOR)
+    m.write(COLLECTOR_SETTINGS, "", mode=0o600)
+    _expect_ask_as_root(m, "a collector that does not run", COLLECTOR_SETTINGS)
+    m.write(COLLECTOR_SETTINGS, "", mode=0o644)
+
+    m.run("systemctl", "start", COLLECTOR)
+    m.signal("SIGSTOP", COLLECTOR)
+    silent = "the running collector, which does not answer on the bus"
+    _expect_ask_as_root(m, silent, own)
+    _expect_key(m, [], key, silent)
+    m.signal("SIGCONT", COLLECTOR)
+
+
+def _expect_ask_as_root(m, of, where):
+    saying = f"cannot tell the key of {of}: only root can say what is in {where}; ask as root"
+    m.expect_refused("key", *AS_NOBODY, "metrics-collector", "--public-key", saying=saying)
+
+
 def _expect_key(m, who, key, saying):
     asked = m.execute(*who, "metrics-collector", "--public-key")
     m.expect("key in force", asked.stdout.strip(), key)
