@@ -11,7 +11,7 @@ pub(crate) use access::*;
 pub(crate) use viewers::*;
 
 use std::fmt::Display;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +26,7 @@ use crate::base::quantity::whole_seconds;
 use crate::base::text;
 use crate::base::throttle::Tell;
 use crate::curve::keys::PublicKey;
-use crate::curve::router::RoutingIdBytes;
+use crate::curve::router::{Listen, RoutingIdBytes};
 use crate::systemd::log::Lost;
 use crate::systemd::message_id;
 
@@ -72,7 +72,7 @@ pub(crate) fn ready(endpoint: &str, public_key: &str) {
     );
 }
 
-pub(crate) fn web_ready(address: SocketAddr) {
+pub(crate) fn web_ready(address: Listen) {
     let url = format!("http://{address}/metrics");
     info!(
         message_id = message_id::COLLECTOR_WEB_READY,

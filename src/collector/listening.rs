@@ -113,7 +113,7 @@ pub fn doubts(loaded: &Loaded, state: Option<&Path>, network: &UnitNetwork) -> V
 
 /// What the unit's sandbox forbids.
 fn forbidden(listen: Listen, zmq: bool, network: &UnitNetwork) -> Option<Why> {
-    let Listen::Address(address) = listen else {
+    let Some(address) = listen.address() else {
         // One of both is enough.
         let none = network.lacks("AF_INET") && network.lacks("AF_INET6");
         return none.then_some(Why::Family("AF_INET"));
@@ -139,18 +139,19 @@ fn tried(listen: Listen, own: &Own, network: &UnitNetwork) -> Option<Why> {
             taken(listen, own).filter(|why| *why != Why::Taken(None))
         }
         Errno::ACCESS => Some(Why::LowPort),
-        Errno::ADDRNOTAVAIL => match listen {
-            Listen::Address(address) => Some(Why::NoAddress(address.ip())),
-            Listen::Any { .. } => Some(Why::System(Errno::ADDRNOTAVAIL)),
+        Errno::ADDRNOTAVAIL => match listen.address() {
+            Some(address) => Some(Why::NoAddress(address.ip())),
+            None => Some(Why::System(Errno::ADDRNOTAVAIL)),
         },
         error => Some(Why::System(error)),
     }
 }
 
 fn bind(listen: Listen) -> Result<(), Errno> {
-    match listen {
-        Listen::Address(address) => bind_one(address),
-        Listen::Any { port } => match bind_one((Ipv6Addr::UNSPECIFIED, port).into()) {
+    let port = listen.port();
+    match listen.address() {
+        Some(address) => bind_one(address),
+        None => match bind_one((Ipv6Addr::UNSPECIFIED, port).into()) {
             // A kernel without IPv6.
             Err(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL) => {
                 bind_one((Ipv4Addr::UNSPECIFIED, port).into())
@@ -225,10 +226,9 @@ fn listener(line: &str) -> Option<(SocketAddr, u32)> {
 
 /// Whether a socket at this address is in the way.
 fn overlap(listen: Listen, held: SocketAddr) -> bool {
-    let (wanted, port) = match listen {
-        Listen::Address(address) => (address.ip().to_canonical(), address.port()),
-        Listen::Any { port } => (Ipv6Addr::UNSPECIFIED.into(), port),
-    };
+    let wanted = listen.address().map_or(Ipv6Addr::UNSPECIFIED.into(), |address| {
+        address.ip().to_canonical()
+    });
     let both = |ip: IpAddr| ip == IpAddr::V6(Ipv6Addr::UNSPECIFIED);
     let all = |ip: IpAddr, of: IpAddr| ip == Ipv4Addr::UNSPECIFIED && of.is_ipv4();
     let is_same = wanted == held.ip()
@@ -236,7 +236,7 @@ fn overlap(listen: Listen, held: SocketAddr) -> bool {
         || both(held.ip())
         || all(wanted, held.ip())
         || all(held.ip(), wanted);
-    port == held.port() && is_same
+    listen.port() == held.port() && is_same
 }
 
 /// A reason in words.
@@ -245,10 +245,7 @@ struct Said<'a>(Listen, &'a Why);
 impl fmt::Display for Said<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(listen, why) = self;
-        let port = match listen {
-            Listen::Address(address) => address.port(),
-            Listen::Any { port } => *port,
-        };
+        let port = listen.port();
         write!(
             f,
             "the collector could not listen at {listen}, and so would not start: "

@@ -89,14 +89,12 @@ pub fn run(
         let authenticator = authenticator.map_err(|error| Failure::bug("answer libzmq", &error))?;
         let agents = authenticator.domain(Listener::Agents.domain());
         let router = listen(&context, settings.listen.agents, &pair, &agents)?;
-        let endpoint = match settings.listen.agents {
-            Listen::Address(_) => router.address().to_string(),
-            Listen::Any { .. } => format!("*:{}", router.address().port()),
-        };
+        let port = router.address().port();
+        let endpoint = settings.listen.agents.at_port(port).to_string();
         let viewers = listen_for_viewers(&context, settings.listen.viewers, &pair, &authenticator)?;
         let viewers_endpoint = viewers.endpoint().unwrap_or_default().to_owned();
         let web = settings.listen.web.map(listen_web).transpose()?;
-        let web_endpoint = web.as_ref().map(|web| web.address().to_string());
+        let web_endpoint = web.as_ref().map(|web| web.listening().to_string());
         let endpoints = Endpoints {
             agents: endpoint,
             viewers: viewers_endpoint,
@@ -282,7 +280,7 @@ fn listen_web(listen: Listen) -> Result<Web, Failure> {
         );
         Failure(EXIT_UNAVAILABLE)
     })?;
-    events::web_ready(web.address());
+    events::web_ready(web.listening());
     Ok(web)
 }
 

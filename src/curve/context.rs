@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use super::endpoint::with_interface_name;
 use super::keys::KeyPair;
 
 /// Silence on a link after which libzmq asks the peer for a sign of life.
@@ -63,8 +64,9 @@ pub enum TransportError {
     },
     /// The system refuses addresses of this family.
     #[error(
-        "cannot connect to {address}: the system refuses {family}; RestrictAddressFamilies= of the \
+        "cannot connect to {}: the system refuses {family}; RestrictAddressFamilies= of the \
          unit needs it, if the kernel has it",
+        with_interface_name(*address),
         family = family_of(address)
     )]
     Family {

@@ -7,7 +7,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, Ipv6Addr, SocketAddrV6};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::num::NonZeroU16;
 use std::str::FromStr;
 
@@ -52,8 +52,11 @@ pub enum Host {
 }
 
 /// An interface of this host, by its name or its number.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Zone(String);
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Zone {
+    /// What is behind the name is 0.
+    bytes: [u8; MAX_ZONE_BYTES],
+}
 
 impl Zone {
     /// Its number, where there is such an interface now.
@@ -62,12 +65,27 @@ impl Zone {
     ///
     /// There is none.
     pub fn index(&self) -> io::Result<u32> {
-        if let Ok(index) = self.0.parse() {
+        let name = self.as_str();
+        if let Ok(index) = name.parse() {
             return Ok(index);
         }
         // The question takes some socket.
         let socket = std::net::UdpSocket::bind((std::net::Ipv4Addr::LOCALHOST, 0))?;
-        Ok(rustix::net::netdevice::name_to_index(&socket, &self.0)?)
+        Ok(rustix::net::netdevice::name_to_index(&socket, name)?)
+    }
+
+    /// As it was written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        let end = self.bytes.iter().position(|byte| *byte == 0);
+        // Made of ASCII alone.
+        str::from_utf8(&self.bytes[..end.unwrap_or(MAX_ZONE_BYTES)]).unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for Zone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Zone({})", self.as_str())
     }
 }
 
@@ -75,8 +93,9 @@ impl Zone {
 impl fmt::Display for Zone {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // One that begins with 25 could be taken for a URL's.
-        let mark = if self.0.starts_with("25") { "%25" } else { "%" };
-        write!(f, "{mark}{}", self.0)
+        let name = self.as_str();
+        let mark = if name.starts_with("25") { "%25" } else { "%" };
+        write!(f, "{mark}{name}")
     }
 }
 
@@ -97,7 +116,9 @@ impl FromStr for Zone {
         {
             return Err(EndpointError::Zone(name.to_owned()));
         }
-        Ok(Self(name.to_owned()))
+        let mut bytes = [0; MAX_ZONE_BYTES];
+        bytes[..name.len()].copy_from_slice(name.as_bytes());
+        Ok(Self { bytes })
     }
 }
 
@@ -129,6 +150,26 @@ pub fn parse_ipv6(text: &str) -> Result<Host, EndpointError> {
 /// This host has no such interface now.
 pub fn link_local(address: Ipv6Addr, zone: &Zone, port: u16) -> io::Result<SocketAddrV6> {
     Ok(SocketAddrV6::new(address, port, 0, zone.index()?))
+}
+
+/// An address of a socket as people write it: a link-local one with the name of its interface,
+/// where the kernel has the number alone.
+#[must_use]
+pub fn with_interface_name(address: SocketAddr) -> String {
+    let name = match address {
+        SocketAddr::V6(address) if address.scope_id() != 0 => interface_name(address.scope_id()),
+        _ => None,
+    };
+    match name {
+        Some(name) => format!("[{}%{name}]:{}", address.ip(), address.port()),
+        None => address.to_string(),
+    }
+}
+
+fn interface_name(index: u32) -> Option<String> {
+    // The question takes some socket.
+    let socket = std::net::UdpSocket::bind((std::net::Ipv4Addr::LOCALHOST, 0)).ok()?;
+    rustix::net::netdevice::index_to_name(&socket, index).ok()
 }
 
 /// Why a text is no [`Endpoint`].
@@ -426,6 +467,14 @@ mod tests {
         let address = "fe80::1".parse().unwrap();
         let socket = link_local(address, &"lo".parse().unwrap(), 5556).unwrap();
         assert_eq!(socket.to_string(), "[fe80::1%1]:5556");
+        for (address, shown) in [
+            ("[fe80::1%1]:5556", "[fe80::1%lo]:5556"),
+            ("[fe80::1%2147483647]:5556", "[fe80::1%2147483647]:5556"),
+            ("[::1]:5556", "[::1]:5556"),
+            ("127.0.0.1:5556", "127.0.0.1:5556"),
+        ] {
+            assert_eq!(with_interface_name(address.parse().unwrap()), shown);
+        }
         let shown = EndpointError::NoZone(address).to_string();
         assert_eq!(
             shown,

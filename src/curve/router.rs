@@ -9,13 +9,14 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, TcpListener};
 use std::ops::Deref;
 
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketType};
 
 use super::context::{Bounds, Context, TransportError};
+use super::endpoint::Zone;
 use super::frames::{self, Received};
 use super::keys::KeyPair;
 use super::socket::AsyncSocket;
@@ -57,11 +58,51 @@ pub enum Listen {
     /// One address; of IPv6's unspecified one (`[::]`), both families. Port 0
     /// is any free port.
     Address(SocketAddr),
+    /// A link-local address, with its interface as it was written.
+    LinkLocal(SocketAddrV6, Zone),
     /// Every address of the host, of both families where the kernel has IPv6.
     Any {
         /// The port; 0 is any free one.
         port: u16,
     },
+}
+
+impl Listen {
+    /// The address; None if it is every one of the host.
+    #[must_use]
+    pub fn address(self) -> Option<SocketAddr> {
+        match self {
+            Self::Address(address) => Some(address),
+            Self::LinkLocal(address, _) => Some(address.into()),
+            Self::Any { .. } => None,
+        }
+    }
+
+    /// The port; 0 is any free one.
+    #[must_use]
+    pub fn port(self) -> u16 {
+        match self {
+            Self::Address(address) => address.port(),
+            Self::LinkLocal(address, _) => address.port(),
+            Self::Any { port } => port,
+        }
+    }
+
+    /// The same address with another port, such as the one that was free.
+    #[must_use]
+    pub fn at_port(self, port: u16) -> Self {
+        match self {
+            Self::Address(mut address) => {
+                address.set_port(port);
+                Self::Address(address)
+            }
+            Self::LinkLocal(mut address, zone) => {
+                address.set_port(port);
+                Self::LinkLocal(address, zone)
+            }
+            Self::Any { .. } => Self::Any { port },
+        }
+    }
 }
 
 impl From<SocketAddr> for Listen {
@@ -74,6 +115,9 @@ impl fmt::Display for Listen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Address(address) => address.fmt(f),
+            Self::LinkLocal(address, zone) => {
+                write!(f, "[{}{zone}]:{}", address.ip(), address.port())
+            }
             Self::Any { port } => write!(f, "*:{port}"),
         }
     }
@@ -131,14 +175,11 @@ impl fmt::Debug for RoutingIdBytes {
 /// Where it listens, by libzmq's word for it: with the port that was chosen for port 0. Of a
 /// link-local address libzmq has the name of the interface, which is no part of ours.
 fn bound_address(listen: Listen, text: &str) -> Option<SocketAddr> {
-    match listen {
-        Listen::Address(mut address) => {
-            let (_, port) = text.rsplit_once(':')?;
-            address.set_port(port.parse().ok()?);
-            Some(address)
-        }
-        Listen::Any { .. } => text.parse().ok(),
+    if listen.address().is_none() {
+        return text.parse().ok();
     }
+    let (_, port) = text.rsplit_once(':')?;
+    listen.at_port(port.parse().ok()?).address()
 }
 
 /// libzmq looks for an address among the host's interfaces, by netlink(7), and aborts where
@@ -202,10 +243,8 @@ impl Router {
         let socket = context.curve_socket(zmq::ROUTER, options.keys, bounds)?;
         let set_up = || {
             socket.set_curve_server(true)?;
-            socket.set_ipv6(match listen {
-                Listen::Address(address) => address.is_ipv6(),
-                Listen::Any { .. } => true,
-            })?;
+            let address = listen.address();
+            socket.set_ipv6(address.is_none_or(|address| address.is_ipv6()))?;
             // libzmq walks the timers of all connections to cancel one: heartbeats
             // to each of 10,000 agents would cost half a core. Nothing is lost:
             // agents ask for theirs, and say (HEARTBEAT_TTL) when to drop them.
@@ -227,15 +266,17 @@ impl Router {
         };
         // The system's own word on what is wrong; `zmq` panics for an error that it has no name
         // for, as for a missing address family.
-        match listen {
-            Listen::Address(address) => {
-                TcpListener::bind(address).map_err(failed)?;
-                may_see_interfaces().map_err(failed)?;
-            }
-            Listen::Any { port } => try_any(port).map_err(failed)?,
-        }
+        // libzmq takes the number of an interface, whatever its name begins with.
+        let at = if let Some(address) = listen.address() {
+            TcpListener::bind(address).map_err(failed)?;
+            may_see_interfaces().map_err(failed)?;
+            address.to_string()
+        } else {
+            try_any(listen.port()).map_err(failed)?;
+            listen.to_string()
+        };
         socket
-            .bind(&format!("tcp://{listen}"))
+            .bind(&format!("tcp://{at}"))
             .map_err(|error| failed(io::Error::other(error.message())))?;
         let endpoint = socket
             .get_last_endpoint()

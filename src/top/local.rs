@@ -134,11 +134,11 @@ fn told(key: &str, viewers: &str) -> Result<Option<Local>, NoViewers> {
     if viewers.is_empty() {
         return Err(NoViewers);
     }
-    let listen = match viewers.strip_prefix("*:") {
-        Some(port) => port.parse().ok().map(|port| Listen::Any { port }),
-        None => viewers.parse().ok().map(Listen::Address),
+    let endpoint = match viewers.strip_prefix("*:") {
+        Some(port) => port.parse().ok().and_then(|port| reached(Listen::Any { port })),
+        None => viewers.parse().ok().and_then(here),
     };
-    let local = listen.and_then(reached).zip(key.parse().ok());
+    let local = endpoint.zip(key.parse().ok());
     Ok(local.map(|(endpoint, key)| Local { endpoint, key }))
 }
 
@@ -150,17 +150,24 @@ fn read((listen, key): (Option<Listen>, Option<PublicKey>)) -> Result<Option<Loc
 
 /// The endpoint that reaches this listener from its own host.
 fn reached(listen: Listen) -> Option<Endpoint> {
-    let address = match listen {
-        Listen::Address(address) => address,
-        Listen::Any { port } => SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)),
-    };
-    let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
+    let host = match listen {
+        Listen::Address(address) => Host::Ip(address.ip()),
+        Listen::LinkLocal(address, zone) => Host::LinkLocal(*address.ip(), zone),
+        Listen::Any { .. } => Host::Ip(Ipv4Addr::UNSPECIFIED.into()),
     };
     // Port 0 is any free port, which only the running collector knows.
-    let port = NonZeroU16::new(address.port())?;
+    let port = NonZeroU16::new(listen.port())?;
+    here(Endpoint::new(host, port))
+}
+
+/// The same endpoint, with the host's own address for every one.
+fn here(endpoint: Endpoint) -> Option<Endpoint> {
+    let ip: IpAddr = match endpoint.host() {
+        Host::Ip(IpAddr::V4(ip)) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        Host::Ip(IpAddr::V6(ip)) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        _ => return Some(endpoint),
+    };
+    let port = NonZeroU16::new(endpoint.port())?;
     Some(Endpoint::new(Host::Ip(ip), port))
 }
 
@@ -178,6 +185,7 @@ mod tests {
             ("[::]:6000", "[::1]:6000"),
             ("192.0.2.7:5557", "192.0.2.7:5557"),
             ("[2001:db8::7]:5557", "[2001:db8::7]:5557"),
+            ("[fe80::7%eth0]:5557", "[fe80::7%eth0]:5557"),
         ] {
             let local = told(KEY, listens).unwrap().unwrap();
             assert_eq!(local.endpoint.to_string(), reached);

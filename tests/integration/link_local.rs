@@ -28,6 +28,8 @@ async fn agent_and_collector_meet_on_a_link() {
         .args([
             "--listen",
             "[fe80::1%lo]:0",
+            "--viewers-listen",
+            "[fe80::1%lo]:0",
             "--web-listen",
             "[fe80::1%25lo]:0",
         ])
@@ -35,10 +37,16 @@ async fn agent_and_collector_meet_on_a_link() {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     let mut collector = Collector::run(command).await;
-    let address = collector.address.to_string();
-    let port = address.strip_prefix("[fe80::1%1]:").unwrap();
-    let web = "Serving Prometheus at http://[fe80::1%1]:";
-    assert!(collector.before.iter().any(|line| line.contains(web)));
+    // As it is written, not as the kernel numbers it.
+    let port = collector.address.port();
+    for line in [
+        format!("Listening for agents at [fe80::1%lo]:{port};"),
+        "Listening for viewers at [fe80::1%lo]:".to_owned(),
+        "Serving Prometheus at http://[fe80::1%lo]:".to_owned(),
+    ] {
+        let has = |lines: &[String]| lines.iter().any(|found| found.contains(&line));
+        assert!(has(&collector.before), "{line}: {:?}", collector.before);
+    }
 
     // One that is there, by a URL's form, and one that is not.
     let section = |name, host| {

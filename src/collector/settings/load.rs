@@ -273,12 +273,10 @@ fn same_ports(layers: &Layers, listen: Listening) -> Vec<Problem> {
 
 /// Whether two can't listen at the same time. Port 0 is another one for each.
 fn overlap(one: Listen, other: Listen) -> bool {
-    let parts = |listen| match listen {
-        Listen::Any { port } => (None, port),
-        Listen::Address(address) if address.ip().is_unspecified() => (None, address.port()),
-        Listen::Address(address) => (Some(address.ip()), address.port()),
-    };
-    let ((one, port), (other, other_port)) = (parts(one), parts(other));
+    let (port, other_port) = (one.port(), other.port());
+    // A link-local address is another one on each interface.
+    let own = |listen: Listen| listen.address().filter(|address| !address.ip().is_unspecified());
+    let (one, other) = (own(one), own(other));
     port == other_port && port != 0 && (one.is_none() || other.is_none() || one == other)
 }
 

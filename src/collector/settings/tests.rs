@@ -239,16 +239,16 @@ fn a_link_local_address_has_its_interface() {
          [remote_write.b]\nurl = 'http://[fe80::1%eth0]/push'\n",
     );
     let settings = site.settings();
-    assert_eq!(settings.listen.agents.to_string(), "[fe80::1%1]:1");
+    assert_eq!(settings.listen.agents.to_string(), "[fe80::1%lo]:1");
     assert_eq!(
         settings.listen.viewers.unwrap().to_string(),
-        "[fe80::2%1]:5557"
+        "[fe80::2%lo]:5557"
     );
     assert_eq!(settings.listen.web.unwrap().to_string(), "[fe80::3%1]:9650");
     assert_eq!(settings.remote_write.len(), 2);
     // What is printed can be read again.
     let printed = print::effective(&site.load().unwrap());
-    assert!(printed.contains("agents = \"[fe80::1%1]:1\""), "{printed}");
+    assert!(printed.contains("agents = \"[fe80::1%lo]:1\""), "{printed}");
 
     site.etc(
         "[listen]\nagents = '[fe80::1]:1'\nviewers = '[fe80::2%no-such]'\nweb = '[::1%lo]:1'\n\
@@ -409,6 +409,10 @@ fn no_two_listen_at_one_place() {
     assert_eq!(same("*:1", "*:2", "*:3"), none);
     assert_eq!(same("*:0", "*:0", "*:0"), none);
     assert_eq!(same("127.0.0.1:1", "127.0.0.2:1", "[::1]:1"), none);
+    // One address on three links.
+    let on_links = same("[fe80::1%1]:1", "[fe80::1%2]:1", "[fe80::1%3]:1");
+    assert_eq!(on_links, none);
+    assert_eq!(same("[fe80::1%lo]:1", "none", "[fe80::1%1]:1").len(), 1);
     let taken = |key: &str, by: &str| {
         format!("{key}: {by} has this port already; choose another one, or \"none\"")
     };

@@ -230,10 +230,9 @@ fn listen_at(text: &str, port: u16) -> Result<Listen, String> {
     match parse_ipv6(text) {
         Ok(Host::Ip(address)) => Ok(Listen::Address(SocketAddr::new(address, port))),
         Ok(Host::LinkLocal(address, zone)) => match link_local(address, &zone, port) {
-            Ok(address) => Ok(Listen::Address(address.into())),
+            Ok(address) => Ok(Listen::LinkLocal(address, zone)),
             Err(error) => {
-                let zone = zone.to_string();
-                let zone = zone.trim_start_matches('%');
+                let zone = zone.as_str();
                 Err(format!("this host has no interface {zone}: {error}"))
             }
         },

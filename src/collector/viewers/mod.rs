@@ -97,10 +97,7 @@ impl Viewers {
             domain: Some(domain),
         };
         let router = Router::bind_for_viewers(context, options)?;
-        let endpoint = match listen {
-            Listen::Address(_) => router.address().to_string(),
-            Listen::Any { .. } => format!("*:{}", router.address().port()),
-        };
+        let endpoint = listen.at_port(router.address().port()).to_string();
         events::listening_for_viewers(&endpoint);
         Ok(Self::with(Some(router), Some(endpoint)))
     }

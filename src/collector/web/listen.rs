@@ -23,6 +23,7 @@ const SEND_BUFFER: u32 = 208 * 1024;
 pub struct Web {
     pub(super) listener: TcpListener,
     address: SocketAddr,
+    listen: Listen,
 }
 
 /// Why there is no listening socket.
@@ -63,22 +64,25 @@ impl Web {
     /// [`BindError`].
     pub fn bind(listen: Listen) -> Result<Self, BindError> {
         let bind = || {
-            let listener = match listen {
-                Listen::Address(address) => bind(address)?,
-                Listen::Any { port } => {
-                    bind((Ipv6Addr::UNSPECIFIED, port).into()).or_else(|error| {
-                        match error.raw_os_error() {
-                            // A kernel without IPv6.
-                            Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL) => {
-                                bind((Ipv4Addr::UNSPECIFIED, port).into())
-                            }
-                            _ => Err(error),
+            let port = listen.port();
+            let listener = match listen.address() {
+                Some(address) => bind(address)?,
+                None => bind((Ipv6Addr::UNSPECIFIED, port).into()).or_else(|error| {
+                    match error.raw_os_error() {
+                        // A kernel without IPv6.
+                        Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL) => {
+                            bind((Ipv4Addr::UNSPECIFIED, port).into())
                         }
-                    })?
-                }
+                        _ => Err(error),
+                    }
+                })?,
             };
             let address = listener.local_addr()?;
-            Ok(Self { listener, address })
+            Ok(Self {
+                listener,
+                address,
+                listen,
+            })
         };
         bind().map_err(|source| BindError { listen, source })
     }
@@ -87,6 +91,15 @@ impl Web {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The same for people: the interface of a link-local address as it was written.
+    #[must_use]
+    pub fn listening(&self) -> Listen {
+        match self.listen {
+            Listen::LinkLocal(..) => self.listen.at_port(self.address.port()),
+            Listen::Address(_) | Listen::Any { .. } => self.address.into(),
+        }
     }
 }
 

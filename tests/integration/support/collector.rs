@@ -35,7 +35,7 @@ pub(crate) fn program(home: &Path) -> Command {
 pub(crate) struct Collector {
     child: Child,
     log: mpsc::UnboundedReceiver<String>,
-    /// What it logged before it listened.
+    /// What it logged until it listened.
     pub(crate) before: Vec<String>,
     /// Where it listens.
     pub(crate) address: SocketAddr,
@@ -64,15 +64,15 @@ impl Collector {
         };
         let line = loop {
             let line = collector.logged("").await;
+            collector.before.push(line.clone());
             if line.contains("Listening for agents at ") {
                 break line;
             }
-            collector.before.push(line);
         };
         let (_, rest) = line.split_once("Listening for agents at ").unwrap();
         let (address, rest) = rest.split_once("; ").unwrap();
         // Of all addresses any will do.
-        let address = address.replace('*', "127.0.0.1");
+        let address = address.replace('*', "127.0.0.1").replace("%lo]", "%1]");
         collector.address = address.parse().unwrap();
         let (_, rest) = rest.split_once("the public key they need is ").unwrap();
         rest.clone_into(&mut collector.public_key);
