@@ -60,6 +60,14 @@ impl PublicKey {
     pub const fn as_bytes(&self) -> &[u8; KEY_BYTES] {
         &self.0
     }
+
+    /// Eight digits that tell keys apart in the names of their files. They prove nothing: a key
+    /// with the same digits can be made.
+    #[must_use]
+    pub fn digits(&self) -> String {
+        let [one, two, three, four, ..] = self.0;
+        format!("{one:02x}{two:02x}{three:02x}{four:02x}")
+    }
 }
 
 impl fmt::Display for PublicKey {

@@ -348,20 +348,22 @@ impl WrongKey<'_> {
 pub struct AllowCommand<'a> {
     /// This viewer's key.
     pub key: PublicKey,
-    /// A name for it.
+    /// A name for its user; several keys may have it.
     pub name: &'a str,
 }
 
 impl fmt::Display for AllowCommand<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { key, name } = self;
+        // Of two keys of one user each gets a file.
+        let name = format!("{name}-{}", key.digits());
         let words = [
             "metrics-collector",
             "keys",
             "allow",
             "--viewer",
             "--name",
-            name,
+            &name,
         ];
         f.write_str(&shell::command(&words, &[&key.to_string()]))
     }
@@ -551,9 +553,20 @@ mod tests {
             key: KEY.parse().unwrap(),
             name: "laptop",
         };
+        let allow = "metrics-collector keys allow --viewer --name";
         assert_eq!(
             command.to_string(),
-            format!("metrics-collector keys allow --viewer --name laptop '{KEY}'")
+            format!("{allow} laptop-54fcba24 '{KEY}'")
+        );
+        // One after the other, for two keys of one user.
+        let other = AllowCommand {
+            key: PublicKey::from_bytes([7; 32]),
+            ..command
+        };
+        let other = other.to_string();
+        assert!(
+            other.starts_with(&format!("{allow} laptop-07070707 ")),
+            "{other}"
         );
     }
 }

@@ -135,7 +135,10 @@ fn told(key: &str, viewers: &str) -> Result<Option<Local>, NoViewers> {
         return Err(NoViewers);
     }
     let endpoint = match viewers.strip_prefix("*:") {
-        Some(port) => port.parse().ok().and_then(|port| reached(Listen::Any { port })),
+        Some(port) => port
+            .parse()
+            .ok()
+            .and_then(|port| reached(Listen::Any { port })),
         None => viewers.parse().ok().and_then(here),
     };
     let local = endpoint.zip(key.parse().ok());

@@ -16,6 +16,7 @@ use super::who::{Known, Resolved};
 use super::{Failure, Site, listener, print, refused_note, warn};
 use crate::base::{
     durable::{inside, inside_made},
+    shell,
     text::{self, is_plain},
 };
 use crate::collector::access::key_log::Decision;
@@ -160,8 +161,7 @@ const FILE_MODE: u32 = 0o644;
 
 /// A name for a key of which nothing else is known.
 pub(super) fn name_of(key: &PublicKey) -> String {
-    let [one, two, three, four, ..] = key.as_bytes();
-    format!("key-{one:02x}{two:02x}{three:02x}{four:02x}")
+    format!("key-{}", key.digits())
 }
 
 /// Returns true if this is a valid name of a file that is easy to read.
@@ -194,7 +194,9 @@ pub(super) fn add(directory: &Path, name: &str, key: &PublicKey) -> Result<PathB
         directory.sync()
     });
     match added {
-        Err(error) if error.source.kind() == io::ErrorKind::AlreadyExists => Err(taken(&path)),
+        Err(error) if error.source.kind() == io::ErrorKind::AlreadyExists => {
+            Err(taken(&path, name, key))
+        }
         added => Ok(added.map(|()| path)?),
     }
 }
@@ -208,11 +210,12 @@ pub(super) fn remove(path: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-fn taken(path: &Path) -> Failure {
+fn taken(path: &Path, name: &str, wanted: &PublicKey) -> Failure {
     match Certificate::read_public(path) {
         Ok(key) => Failure::Exists {
             path: path.to_owned(),
             key,
+            free: shell::word(&format!("{name}-{}", wanted.digits())),
         },
         Err(error) => Failure::InTheWay {
             problem: error.to_string(),
@@ -239,11 +242,12 @@ mod tests {
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(&path), mode(&directory)), (0o644, 0o755));
         let error = add(&directory, "web1", &key(2)).unwrap_err();
-        assert!(
-            error
-                .to_string()
-                .contains(&format!("holds another key, {}", key(1)))
+        let said = error.to_string();
+        let expected = format!(
+            "holds another key, {}; --name web1-02020202 keeps both",
+            key(1)
         );
+        assert!(said.contains(&expected), "{said}");
         assert_eq!(Certificate::read_public(&path).unwrap(), key(1));
         assert_eq!(
             fs::read_dir(&directory).unwrap().count(),

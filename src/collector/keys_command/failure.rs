@@ -44,13 +44,14 @@ pub enum Failure {
         hint: &'static str,
     },
     /// The name is another key's.
-    #[error("{}: holds another key, {key}; choose another name with --name, or revoke that key \
-             first", .path.display())]
+    #[error("{}: holds another key, {key}; --name {free} keeps both, or revoke that key first", .path.display())]
     Exists {
         /// The file.
         path: PathBuf,
         /// What is in it.
         key: PublicKey,
+        /// A name that is no other key's, as a word for a shell.
+        free: String,
     },
     /// A file that is in the way.
     #[error("{problem}; move it away, or choose another name with --name")]

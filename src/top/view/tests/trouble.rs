@@ -41,14 +41,15 @@ fn what_is_shown_is_called_old_while_the_collector_is_not_heard() {
 fn a_key_that_is_refused_comes_with_the_command_that_lets_it_in() {
     let mut world = World::new();
     world.trouble = Some(Trouble::KeyRefused);
-    let text = world.lines(100, 24).join("\n");
+    let text = world.lines(120, 24).join("\n");
     assert!(
         text.contains(
             "Not connected: collector:5557 does not let this viewer in; the next attempt is in 3 s."
         ),
         "{text}"
     );
-    let command = format!("metrics-collector keys allow --viewer --name laptop '{PUBLIC}'");
+    let command =
+        format!("metrics-collector keys allow --viewer --name laptop-54fcba24 '{PUBLIC}'");
     assert!(text.contains(&command), "{text}");
     assert!(text.contains("not connected"), "{text}");
 }
@@ -71,7 +72,8 @@ fn pasted(lines: &[String], start: &str) -> String {
 fn commands_are_whole_on_every_screen() {
     for (columns, rows) in [(40, 20), (60, 20), (80, 24), (200, 60)] {
         let mut world = World::with_hosts();
-        let allow = format!("metrics-collector|keys|allow|--viewer|--name|laptop|{PUBLIC}|");
+        let allow =
+            format!("metrics-collector|keys|allow|--viewer|--name|laptop-54fcba24|{PUBLIC}|");
         world.trouble = Some(Trouble::KeyRefused);
         let title = world.lines(columns, rows).swap_remove(0);
         assert!(title.contains("not connected "), "{title}");
