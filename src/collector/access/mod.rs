@@ -83,6 +83,15 @@ impl Listener {
         }
     }
 
+    /// The other of both.
+    #[must_use]
+    pub const fn other(self) -> Self {
+        match self {
+            Self::Agents => Self::Viewers,
+            Self::Viewers => Self::Agents,
+        }
+    }
+
     /// The directory of those who are let in.
     #[must_use]
     pub const fn directory(self) -> &'static str {
