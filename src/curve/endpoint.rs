@@ -77,9 +77,9 @@ impl Zone {
     /// As it was written.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        let end = self.bytes.iter().position(|byte| *byte == 0);
         // Made of ASCII alone.
-        str::from_utf8(&self.bytes[..end.unwrap_or(MAX_ZONE_BYTES)]).unwrap_or_default()
+        let text = str::from_utf8(&self.bytes).unwrap_or_default();
+        text.trim_end_matches('\0')
     }
 }
 
@@ -117,7 +117,9 @@ impl FromStr for Zone {
             return Err(EndpointError::Zone(name.to_owned()));
         }
         let mut bytes = [0; MAX_ZONE_BYTES];
-        bytes[..name.len()].copy_from_slice(name.as_bytes());
+        for (byte, letter) in bytes.iter_mut().zip(name.bytes()) {
+            *byte = letter;
+        }
         Ok(Self { bytes })
     }
 }
