@@ -16,6 +16,8 @@ use crate::systemd::log::LogControl;
 pub(super) struct InForce {
     pub(super) settings: Settings,
     pub(super) files: Vec<PathBuf>,
+    /// Where an administrator adds a collector.
+    pub(super) collector_file: PathBuf,
     /// A source was enabled or disabled over D-Bus since the start.
     pub(super) sources_touched: bool,
     /// Set over D-Bus since the start; overrides the settings.
@@ -28,6 +30,7 @@ impl InForce {
     pub(super) fn new(loaded: Loaded, log: LogControl) -> Self {
         Self {
             written: WrittenIntervals::of(&loaded),
+            collector_file: loaded.collector_file(),
             settings: loaded.settings,
             files: loaded.files,
             sources_touched: false,

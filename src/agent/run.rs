@@ -341,7 +341,7 @@ fn snapshot(
     now: SystemTime,
 ) -> AgentState {
     let connections_now = connections.states();
-    let (state, reason) = summarize(&connections_now);
+    let (state, reason) = summarize(&connections_now, &in_force.collector_file);
     AgentState {
         host_name: name.current().to_string(),
         public_key: in_force.settings.key_pair.public,

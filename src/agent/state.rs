@@ -4,11 +4,12 @@
 //! changes anything.
 
 use std::fmt::{self, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::counters::Counters;
+use crate::base::text;
 use crate::curve::keys::PublicKey;
 use crate::curve::tcp;
 use crate::protocol::session;
@@ -188,15 +189,16 @@ pub struct StateChange {
     pub reason: String,
 }
 
-/// Why there is nothing to do, and the way out.
-pub(crate) const UNCONFIGURED: &str = "No collector is configured: add a [collector.NAME] \
-     section with endpoint and public_key to a file such as \
-     /etc/metrics-agent/metrics-agent.d/collector.toml, then reload metrics-agent";
-
-/// The best state among the connections, and one sentence about them all.
-pub(crate) fn summarize(connections: &[ConnectionState]) -> (State, String) {
+/// The best state among the connections, and one sentence about them all. A collector can be
+/// added to `file`.
+pub(crate) fn summarize(connections: &[ConnectionState], file: &Path) -> (State, String) {
     let Some(best) = connections.iter().map(|connection| connection.state).max() else {
-        return (State::Unconfigured, UNCONFIGURED.to_owned());
+        let file = text::path(file);
+        let reason = format!(
+            "No collector is configured: add a [collector.NAME] section with endpoint and \
+             public_key to {file}, then reload metrics-agent"
+        );
+        return (State::Unconfigured, reason);
     };
     let mut reason = String::new();
     for connection in connections {
@@ -254,18 +256,23 @@ mod tests {
 
     #[test]
     fn no_connection_is_unconfigured_and_says_what_is_missing() {
-        let (state, reason) = summarize(&[]);
+        let (state, reason) = summarize(&[], Path::new("/srv/agent.toml"));
         assert_eq!(state, State::Unconfigured);
-        assert!(reason.contains("[collector.NAME]"));
+        assert_eq!(
+            reason,
+            "No collector is configured: add a [collector.NAME] section with endpoint and \
+             public_key to /srv/agent.toml, then reload metrics-agent"
+        );
     }
 
     #[test]
     fn the_best_connection_makes_the_state() {
-        let (state, reason) = summarize(&[
+        let connections = [
             connection("a:5556", State::Stale, "it is away"),
             connection("b:5556", State::Reporting, "it answers"),
             connection("c:5556", State::Connecting, "connecting"),
-        ]);
+        ];
+        let (state, reason) = summarize(&connections, Path::new(""));
         assert_eq!(state, State::Reporting);
         assert_eq!(
             reason,

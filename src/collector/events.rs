@@ -89,13 +89,15 @@ pub(crate) fn web_accept_failed(error: &dyn Display, untold: u64) {
     );
 }
 
-pub(crate) fn web_host_refused(peer: IpAddr, host: &dyn Display, untold: u64) {
+pub(crate) fn web_host_refused(peer: IpAddr, host: &dyn Display, file: &Path, untold: u64) {
     let host = host.to_string();
+    let file = text::path(file);
     let more = more(untold);
     warn!(
         host,
         "Refused a request of {peer} for {host}: that is not a name of this collector; \
-         to allow it, set hosts = [\"{host}\"] in the section [web]{more}"
+         to allow it, set hosts = [\"{host}\"] in the section [web] of {file}, and reload the \
+         collector{more}"
     );
 }
 

@@ -226,9 +226,11 @@ fn listener(line: &str) -> Option<(SocketAddr, u32)> {
 
 /// Whether a socket at this address is in the way.
 fn overlap(listen: Listen, held: SocketAddr) -> bool {
-    let wanted = listen.address().map_or(Ipv6Addr::UNSPECIFIED.into(), |address| {
-        address.ip().to_canonical()
-    });
+    let wanted = listen
+        .address()
+        .map_or(Ipv6Addr::UNSPECIFIED.into(), |address| {
+            address.ip().to_canonical()
+        });
     let both = |ip: IpAddr| ip == IpAddr::V6(Ipv6Addr::UNSPECIFIED);
     let all = |ip: IpAddr, of: IpAddr| ip == Ipv4Addr::UNSPECIFIED && of.is_ipv4();
     let is_same = wanted == held.ip()

@@ -142,6 +142,7 @@ impl Collector {
             viewers_endpoint,
             web_endpoint,
             web_hosts: start.loaded.settings.web_hosts.clone(),
+            web_file: start.loaded.web_file(),
             configuration_files: start.loaded.files().to_vec(),
         });
         let mut hosts = Hosts::new(start.loaded.settings.timing);

@@ -23,6 +23,8 @@ pub struct CollectorState {
     pub web_endpoint: String,
     /// What the web server answers to besides the names of this host.
     pub web_hosts: Vec<WebHost>,
+    /// Where an administrator adds such names.
+    pub web_file: PathBuf,
     /// The files that the settings came from, in order.
     pub configuration_files: Vec<PathBuf>,
 }

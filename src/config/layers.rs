@@ -17,7 +17,7 @@ use super::{environment, files};
 use crate::config::Reason;
 
 /// Where a program's files are.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Files {
     /// The files, later ones over earlier ones; whether each must exist.
     pub main: Vec<(PathBuf, bool)>,
@@ -55,6 +55,17 @@ impl Files {
         Self {
             main: vec![(file.to_owned(), true)],
             drop_ins: toml.then(|| file.with_extension("d")).into_iter().collect(),
+        }
+    }
+
+    /// Where an administrator adds settings: the one file that must exist, or a drop-in of this name.
+    #[must_use]
+    pub fn to_add_to(&self, name: &str) -> PathBuf {
+        let named = self.main.iter().find(|(_, required)| *required);
+        match (named, self.drop_ins.last()) {
+            (Some((file, _)), _) => file.clone(),
+            (None, Some(directory)) => directory.join(format!("{name}.toml")),
+            (None, None) => PathBuf::from(format!("{name}.toml")),
         }
     }
 }
@@ -167,6 +178,7 @@ pub struct Layers {
     stack: Vec<Layer>,
     problems: Problems,
     files: Vec<PathBuf>,
+    places: Files,
 }
 
 impl Layers {
@@ -185,6 +197,7 @@ impl Layers {
             stack: vec![layer],
             problems: Problems::default(),
             files: Vec::new(),
+            places: Files::default(),
         };
         layers.problems.extend(problems);
         layers
@@ -192,6 +205,7 @@ impl Layers {
 
     /// Adds the files, and then the drop-ins.
     pub fn read_files(&mut self, files: &Files) {
+        self.places = files.clone();
         for (path, required) in &files.main {
             match files::read(path) {
                 Err(Reason::Unreadable(error)) if !required && missing(&error) => {}
@@ -300,6 +314,12 @@ impl Layers {
     #[must_use]
     pub fn files(&self) -> &[PathBuf] {
         &self.files
+    }
+
+    /// Where an administrator adds settings: see [`Files::to_add_to`].
+    #[must_use]
+    pub fn to_add_to(&self, name: &str) -> PathBuf {
+        self.places.to_add_to(name)
     }
 
     /// The origin of the value in force of a key, if it is set anywhere.

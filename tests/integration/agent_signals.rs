@@ -197,8 +197,13 @@ async fn without_a_collector_it_waits_for_one() {
     let mut collector = Collector::start().await;
     let site = Site::new(HEAD);
     let mut agent = site.start();
+    // The file that is read, and no other.
+    let file = site.at("agent.toml");
     agent
-        .says("No collector is configured: add a [collector.NAME]")
+        .says(&format!(
+            "endpoint and public_key to {}, then reload",
+            file.display()
+        ))
         .await;
     agent.signal(Signal::HUP);
     agent.says("Configuration reloaded: 0 collectors").await;

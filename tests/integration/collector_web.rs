@@ -559,7 +559,7 @@ async fn only_its_own_names_are_answered_to() {
     }
     let text = "this collector is not known as evil.example; if it should be, set\n\n\
                 [web]\nhosts = [\"evil.example\"]\n\n\
-                in /etc/metrics-collector/metrics-collector.d/web.toml, and reload the collector\n";
+                in the collector's settings (its log names a file), and reload it\n";
     let evil = ask(address, &asked("Evil.example:9650")).await;
     assert_eq!((evil.status, &*evil.body), (421, text));
     assert_eq!(
@@ -570,6 +570,8 @@ async fn only_its_own_names_are_answered_to() {
         .logged("for evil.example: that is not a name of this collector")
         .await;
     assert!(line.contains("Refused a request of 127.0.0.1"), "{line}");
+    let file = format!("in the section [web] of {}, and reload", settings.display());
+    assert!(line.contains(&file), "{line}");
     for (request, status) in [
         (asked("127.0.0.2"), 421),
         (asked("[::1]"), 421),

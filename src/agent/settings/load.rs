@@ -61,6 +61,12 @@ impl Loaded {
     pub fn place(&self, path: &[&str]) -> Place {
         self.layers.place(path).unwrap_or(Place::Default)
     }
+
+    /// Where an administrator adds a collector.
+    #[must_use]
+    pub fn collector_file(&self) -> PathBuf {
+        self.layers.to_add_to("collector")
+    }
 }
 
 /// Reads every layer and the key files, and checks all of it.

@@ -58,6 +58,12 @@ impl Loaded {
         self.layers.place(path).unwrap_or(Place::Default)
     }
 
+    /// Where an administrator adds settings of the web server.
+    #[must_use]
+    pub fn web_file(&self) -> PathBuf {
+        self.layers.to_add_to("web")
+    }
+
     /// The files that the settings came from, in order: the first counts least.
     #[must_use]
     pub fn files(&self) -> &[PathBuf] {
@@ -275,7 +281,11 @@ fn same_ports(layers: &Layers, listen: Listening) -> Vec<Problem> {
 fn overlap(one: Listen, other: Listen) -> bool {
     let (port, other_port) = (one.port(), other.port());
     // A link-local address is another one on each interface.
-    let own = |listen: Listen| listen.address().filter(|address| !address.ip().is_unspecified());
+    let own = |listen: Listen| {
+        listen
+            .address()
+            .filter(|address| !address.ip().is_unspecified())
+    };
     let (one, other) = (own(one), own(other));
     port == other_port && port != 0 && (one.is_none() || other.is_none() || one == other)
 }

@@ -220,18 +220,19 @@ impl Visit {
         let now = Instant::now();
         self.names.look_up(now);
         if let Some(untold) = self.names.refused(now) {
-            events::web_host_refused(self.peer, &named, untold);
+            events::web_host_refused(self.peer, &named, &state.web_file, untold);
         }
         Err((StatusCode::MISDIRECTED_REQUEST, refusal(&named)))
     }
 }
 
-/// What to do about a name that is not known.
+/// What to do about a name that is not known. The log says in which file: others need not know where
+/// the settings are.
 fn refusal(named: &Named) -> String {
     format!(
         "this collector is not known as {named}; if it should be, set\n\n\
          [web]\nhosts = [\"{named}\"]\n\n\
-         in /etc/metrics-collector/metrics-collector.d/web.toml, and reload the collector\n"
+         in the collector's settings (its log names a file), and reload it\n"
     )
 }
 
