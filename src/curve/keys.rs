@@ -96,7 +96,13 @@ impl FromStr for PublicKey {
 pub struct SecretKey(Box<[u8; KEY_BYTES]>);
 
 impl SecretKey {
-    /// The key's bytes, for libzmq.
+    /// The key of these bytes; any 32 bytes are one.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8; KEY_BYTES]) -> Self {
+        Self(Box::new(*bytes))
+    }
+
+    /// The key's bytes.
     pub(super) fn as_bytes(&self) -> &[u8; KEY_BYTES] {
         &self.0
     }

@@ -20,3 +20,4 @@ mod socket;
 pub mod tcp;
 mod z85;
 pub mod zap;
+pub mod zmtp;

@@ -1,0 +1,203 @@
+//! The first 64 bytes of each end ([RFC 37](https://rfc.zeromq.org/spec/37/)), and what strangers
+//! send in their place.
+
+use super::input::Input;
+use super::violation::{Speaks, Violation};
+
+pub(super) const GREETING_BYTES: usize = 64;
+
+const SIGNATURE_BEGIN: u8 = 0xFF;
+const SIGNATURE_END: u8 = 0x7F;
+const SIGNATURE_END_AT: usize = 9;
+const VERSION_AT: usize = 10;
+const MECHANISM_AT: usize = 12;
+const MECHANISM_BYTES: usize = 20;
+
+const MECHANISM: &[u8; MECHANISM_BYTES] = b"CURVE\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+
+/// The first version with mechanisms, and the one that has heartbeats.
+const MAJOR: u8 = 3;
+const MINOR: u8 = 1;
+
+/// Ours. As libzmq, neither end says that it is the server: the handshake does.
+pub(super) const fn ours() -> [u8; GREETING_BYTES] {
+    let mut greeting = [0; GREETING_BYTES];
+    let (signature, rest) = greeting.split_at_mut(VERSION_AT);
+    let [first, .., last] = signature else {
+        return greeting;
+    };
+    *first = SIGNATURE_BEGIN;
+    *last = SIGNATURE_END;
+    let [major, minor, name @ ..] = rest else {
+        return greeting;
+    };
+    *major = MAJOR;
+    *minor = MINOR;
+    if let Some(place) = name.first_chunk_mut() {
+        *place = *MECHANISM;
+    }
+    greeting
+}
+
+/// The peer's, as far as it came.
+#[derive(Clone, Debug)]
+pub(super) struct GreetingReader {
+    bytes: [u8; GREETING_BYTES],
+    length: u8,
+}
+
+impl Default for GreetingReader {
+    fn default() -> Self {
+        Self {
+            bytes: [0; GREETING_BYTES],
+            length: 0,
+        }
+    }
+}
+
+impl GreetingReader {
+    /// Takes what belongs to the greeting off the front of `input`; true when all of it is there.
+    ///
+    /// # Errors
+    ///
+    /// As soon as it is clear that this is no peer of ours.
+    pub(super) fn take(&mut self, input: &mut Input<'_>) -> Result<bool, Violation> {
+        let have = usize::from(self.length);
+        let missing = self.bytes.get_mut(have..).unwrap_or_default();
+        let count = missing.len().min(input.len());
+        let came = input.take(count).unwrap_or_default();
+        for (place, byte) in missing.iter_mut().zip(came) {
+            *place = *byte;
+        }
+        self.length = u8::try_from(have + count).unwrap_or(u8::MAX);
+        let so_far = self.bytes.get(..have + count).unwrap_or_default();
+        check(so_far)?;
+        Ok(so_far.len() == GREETING_BYTES)
+    }
+}
+
+/// Judges what has come so far.
+fn check(bytes: &[u8]) -> Result<(), Violation> {
+    if bytes.first().is_some_and(|&first| first != SIGNATURE_BEGIN) {
+        return Err(Violation::NotZmtp(speaks(bytes)));
+    }
+    // libzmq looks at this bit alone.
+    if bytes.get(SIGNATURE_END_AT).is_some_and(|end| end & 1 == 0) {
+        return Err(Violation::NotZmtp(Speaks::Unknown));
+    }
+    match bytes.get(VERSION_AT) {
+        // ZMTP 2.0 calls itself revision 1.
+        Some(1) => return Err(Violation::OldZmtp(2)),
+        Some(&old) if old < MAJOR => return Err(Violation::OldZmtp(old)),
+        _ => {}
+    }
+    let Some(mechanism) = bytes
+        .get(MECHANISM_AT..)
+        .and_then(<[u8]>::first_chunk::<MECHANISM_BYTES>)
+    else {
+        return Ok(());
+    };
+    if mechanism == MECHANISM {
+        return Ok(());
+    }
+    let name = mechanism
+        .split(|&byte| byte == 0)
+        .next()
+        .unwrap_or_default();
+    Err(Violation::Mechanism(name.escape_ascii().to_string().into()))
+}
+
+/// What a peer speaks, by its first bytes.
+fn speaks(bytes: &[u8]) -> Speaks {
+    /// What each begins with; four bytes are enough.
+    const BEGINNINGS: [(&[u8], Speaks); 10] = [
+        // A record with a handshake, of SSL 3.0 or any TLS.
+        (b"\x16\x03", Speaks::Tls),
+        (b"\x15\x03", Speaks::Tls),
+        (b"GET ", Speaks::Http),
+        (b"HEAD", Speaks::Http),
+        (b"POST", Speaks::Http),
+        (b"PUT ", Speaks::Http),
+        (b"OPTI", Speaks::Http),
+        (b"CONN", Speaks::Http),
+        (b"HTTP", Speaks::Http),
+        (b"SSH-", Speaks::Ssh),
+    ];
+    BEGINNINGS
+        .iter()
+        .find(|(beginning, _)| bytes.starts_with(beginning))
+        .map_or(Speaks::Unknown, |(_, speaks)| *speaks)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judge(bytes: &[u8]) -> Result<bool, Violation> {
+        let mut bytes = bytes.to_vec();
+        GreetingReader::default().take(&mut Input::new(&mut bytes))
+    }
+
+    #[test]
+    fn ours_is_as_the_rfc_has_it() {
+        let mut expected = b"\xFF\0\0\0\0\0\0\0\0\x7F\x03\x01CURVE".to_vec();
+        expected.resize(GREETING_BYTES, 0);
+        assert_eq!(ours()[..], expected);
+    }
+
+    #[test]
+    fn a_greeting_may_come_byte_by_byte_and_ends_where_it_ends() {
+        let mut bytes = ours().to_vec();
+        bytes.extend(b"next");
+        let mut reader = GreetingReader::default();
+        let mut input = Input::new(&mut bytes);
+        for _ in 1..GREETING_BYTES {
+            let byte = input.take(1).unwrap();
+            assert!(!reader.take(&mut Input::new(byte)).unwrap());
+        }
+        assert!(reader.take(&mut input).unwrap());
+        assert_eq!(input.as_slice(), b"next");
+    }
+
+    #[test]
+    fn a_later_version_and_the_servers_flag_are_fine() {
+        let mut bytes = ours();
+        bytes[VERSION_AT] = 4;
+        bytes[VERSION_AT + 1] = 9;
+        bytes[32] = 1;
+        assert!(judge(&bytes).unwrap());
+    }
+
+    #[test]
+    fn strangers_are_told_apart_at_the_first_byte_that_tells() {
+        let text = |bytes: &[u8]| judge(bytes).unwrap_err().to_string();
+        assert_eq!(
+            text(b"\x16\x03\x01\x02\0\x01"),
+            "the peer speaks TLS, not ZMTP"
+        );
+        assert_eq!(
+            text(b"GET /metrics HTTP/1.1"),
+            "the peer speaks HTTP, not ZMTP"
+        );
+        assert_eq!(text(b"SSH-2.0-OpenSSH"), "the peer speaks SSH, not ZMTP");
+        let other = "the peer speaks another protocol, not ZMTP";
+        assert_eq!(text(b"\x01\0"), other);
+        assert_eq!(text(b"\xFF\0\0\0\0\0\0\0\x01\x7E"), other);
+        let old = "the peer speaks ZMTP 2, which has no CURVE; 3.0 is needed";
+        assert_eq!(text(b"\xFF\0\0\0\0\0\0\0\x01\x7F\x01\x05"), old);
+        for (mechanism, named) in [
+            (&b"NULL"[..], "NULL"),
+            (b"PLAIN", "PLAIN"),
+            (b"CURVED", "CURVED"),
+            (b"\x1b[2J", "\\x1b[2J"),
+        ] {
+            let mut bytes = ours();
+            bytes[MECHANISM_AT..][..MECHANISM_BYTES].fill(0);
+            bytes[MECHANISM_AT..][..mechanism.len()].copy_from_slice(mechanism);
+            let expected = format!("the peer wants the mechanism {named}, not CURVE");
+            assert_eq!(text(&bytes), expected);
+            // Known as soon as the name is there.
+            assert_eq!(text(&bytes[..MECHANISM_AT + MECHANISM_BYTES]), expected);
+        }
+    }
+}
