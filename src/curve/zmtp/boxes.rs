@@ -51,13 +51,11 @@ impl SharedKey {
     /// ([RFC 7748](https://www.rfc-editor.org/rfc/rfc7748), section 6.1).
     #[must_use]
     pub fn agree(ours: &SecretKey, theirs: &PublicKey) -> Option<Self> {
-        let mut point = MontgomeryPoint(*theirs.as_bytes()).mul_clamped(*ours.as_bytes());
-        let nothing = point.as_bytes().ct_eq(&[0; KEY_BYTES]);
-        let mut derived = hsalsa::<U10>(point.as_bytes().into(), &[0; PREFIX_BYTES].into());
+        let point = in_common(ours, theirs)?;
+        let mut derived = hsalsa::<U10>((&*point).into(), &[0; PREFIX_BYTES].into());
         let key = Self(Zeroizing::new(derived.into()));
         derived.as_mut_slice().zeroize();
-        point.zeroize();
-        (!bool::from(nothing)).then_some(key)
+        Some(key)
     }
 
     /// A key that one end alone has, for boxes to itself.
@@ -119,8 +117,20 @@ impl BoxKey {
     }
 }
 
+/// X25519 ([RFC 7748](https://www.rfc-editor.org/rfc/rfc7748), section 5); None for zero.
+fn in_common(ours: &SecretKey, theirs: &PublicKey) -> Option<Zeroizing<[u8; KEY_BYTES]>> {
+    let mut point = MontgomeryPoint(*theirs.as_bytes()).mul_clamped(*ours.as_bytes());
+    let common = Zeroizing::new(point.to_bytes());
+    point.zeroize();
+    let is_zero = common.ct_eq(&[0; KEY_BYTES]);
+    (!bool::from(is_zero)).then_some(common)
+}
+
 /// The public key that belongs to a secret one.
 #[must_use]
 pub fn public_key(secret: &SecretKey) -> PublicKey {
     PublicKey::from_bytes(X25519_BASEPOINT.mul_clamped(*secret.as_bytes()).to_bytes())
 }
+
+#[cfg(test)]
+mod tests;
