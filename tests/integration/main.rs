@@ -31,6 +31,7 @@ mod completions;
 mod ctl_commands;
 mod ctl_terminal;
 mod ctl_views;
+mod curve_boxes;
 mod curve_dealer;
 mod curve_dealer_failures;
 mod curve_router;
