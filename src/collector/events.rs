@@ -126,13 +126,29 @@ pub(crate) fn host_appeared(host: &str, routing_id: &RoutingIdBytes) {
     );
 }
 
-pub(crate) fn host_replaced(host: &str, routing_id: &RoutingIdBytes, untold: u64) {
+/// `keys` are that of the new connection and that of the one before, if these differ.
+pub(crate) fn host_replaced(
+    host: &str,
+    routing_id: &RoutingIdBytes,
+    keys: Option<(PublicKey, PublicKey)>,
+    untold: u64,
+) {
     let routing_id = routing_id.to_string();
+    let public_key = keys.map(|(now, _)| now.to_string());
+    let public_key_before = keys.map(|(_, before)| before.to_string());
+    let with = match (&public_key, &public_key_before) {
+        (Some(now), Some(before)) => format!(", with the key {now}, and before with {before}"),
+        _ => String::new(),
+    };
     let more = more(untold);
     let name = text::quoted(host);
     info!(
         message_id = message_id::COLLECTOR_HOST_REPLACED,
-        host, routing_id, "{name} reports on another connection now{more}"
+        host,
+        routing_id,
+        public_key,
+        public_key_before,
+        "{name} reports on another connection now{with}{more}"
     );
 }
 

@@ -342,8 +342,11 @@ impl Fleet {
             Change::Appeared if self.is_worth_a_line(now, key, host) => {
                 events::host_appeared(host, from);
             }
-            Change::Replaced { tell: Some(untold) } if self.is_worth_a_line(now, key, host) => {
-                events::host_replaced(host, from, untold);
+            Change::Replaced {
+                tell: Some(untold),
+                key_before,
+            } if self.is_worth_a_line(now, key, host) => {
+                events::host_replaced(host, from, key.zip(key_before), untold);
             }
             Change::Appeared | Change::Replaced { .. } => {}
         }

@@ -322,6 +322,7 @@ impl Hosts {
             self.machines.disown(host.key, &name);
             self.machines.own(peer.key, &name);
         }
+        let key_before = host.key.filter(|_| new_to_key);
         (host.key, host.address) = (peer.key, address);
         let change = match std::mem::replace(&mut host.state, state) {
             State::Reporting { routing_id, .. } => {
@@ -329,6 +330,7 @@ impl Hosts {
                 self.agenda.remove(&entry);
                 Change::Replaced {
                     tell: host.machine.replacements.note(now),
+                    key_before,
                 }
             }
             State::Expected => {

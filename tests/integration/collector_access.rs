@@ -314,7 +314,10 @@ async fn what_cannot_be_done_about_a_key_is_said() {
     let (mut impostor, other) = stranger().await;
     connect(&mut impostor, &collector).await;
     impostor.report("web2", "{}", "model").await;
-    collector.logged("web2 reports on another connection").await;
+    let told = format!(
+        "web2 reports on another connection now, with the key {other}, and before with {web2}"
+    );
+    collector.logged(&told).await;
     let (status, line) = complaint(home.path(), &["allow", "web2"]).await;
     assert_eq!(status, 1);
     assert!(

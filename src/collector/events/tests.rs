@@ -86,7 +86,7 @@ fn a_name_is_no_part_of_the_sentence() {
     };
     let notes = noted(|| {
         host_appeared(NAME, &id);
-        host_replaced(NAME, &id, 3);
+        host_replaced(NAME, &id, Some((key, PublicKey::from_bytes([8; 32]))), 3);
         host_gone(NAME, Some(&id), Duration::from_secs(30));
         host_forgotten(NAME);
         host_forgotten_as_asked(NAME);
@@ -116,6 +116,20 @@ fn a_name_is_no_part_of_the_sentence() {
         let whole = |(field, value): &(&str, String)| names.contains(field) && value == NAME;
         assert!(note.fields.iter().any(whole), "{note:?}");
     }
+    let before = PublicKey::from_bytes([8; 32]);
+    let [one, other] = &noted(|| {
+        host_replaced("web1", &id, None, 0);
+        host_replaced("web1", &id, Some((key, before)), 0);
+    })[..] else {
+        panic!("two lines");
+    };
+    assert_eq!(one.message, "web1 reports on another connection now");
+    assert_eq!(
+        other.message,
+        format!(
+            "web1 reports on another connection now, with the key {key}, and before with {before}"
+        )
+    );
     let [note] = &noted(|| host_appeared("web1.example.org:2", &id))[..] else {
         panic!("one line");
     };

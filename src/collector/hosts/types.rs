@@ -185,6 +185,8 @@ pub enum Change {
         /// If it should be logged: the number of such changes that were not logged since the
         /// last time. Two hosts with the same name take it from each other all the time.
         tell: Option<u64>,
+        /// The key that it had on the connection before, if that was another one.
+        key_before: Option<PublicKey>,
     },
 }
 

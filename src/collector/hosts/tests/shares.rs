@@ -70,12 +70,12 @@ fn a_key_and_a_connection_have_a_share_of_memory() {
     // What replaces its like, over the same connection or another, has room.
     assert_eq!(large(&mut hosts, now, By("A", 1), "a"), Ok(None));
     let moved = large(&mut hosts, now, By("Z", 1), "a");
-    assert_eq!(moved, Ok(Some(Change::Replaced { tell: Some(0) })));
+    assert_eq!(moved, Ok(Some(replaced(None))));
     // So has another key; and what it takes over is none of the first one's any more.
     assert_eq!(large(&mut hosts, now, By("Y", 2), "y"), APPEARED);
     let small = ("{}", GridKind::Model, 2);
     let taken = say(&mut hosts, now, By("X", 2), "1", small);
-    assert!(matches!(taken, Ok(Some(Change::Replaced { .. }))));
+    assert_eq!(taken, Ok(Some(replaced(Some(key(1))))));
     assert_eq!(large(&mut hosts, now, By("Z2", 1), "z"), APPEARED);
     // And so have those who come when hosts are gone.
     while hosts.take_due(now + TIMING.host_timeout).is_some() {}
