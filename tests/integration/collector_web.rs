@@ -489,6 +489,16 @@ async fn scrape_on(stream: &mut TcpStream) {
 /// of their address; one of them has to go for who reads.
 #[tokio::test]
 async fn readers_that_crawl_make_room() {
+    crawling_readers_make_room(false).await;
+}
+
+/// The same of readers that have read a whole answer before.
+#[tokio::test]
+async fn readers_that_crawl_from_the_second_answer_on_make_room() {
+    crawling_readers_make_room(true).await;
+}
+
+async fn crawling_readers_make_room(known: bool) {
     let home = tempfile::tempdir().unwrap();
     let (collector, address) = collector(&home).await;
     let mut agent = collector.peer("A").await;
@@ -498,14 +508,19 @@ async fn readers_that_crawl_make_room() {
     let one = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let begin = async || {
         let mut stream = connect_from(one, address).await;
+        if known {
+            scrape_on(&mut stream).await;
+        }
         ask_on(&mut stream, "/metrics").await;
-        stream.read_u8().await.unwrap();
+        // Past the beginning, which takes no place.
+        let mut beginning = vec![0; 2 * 1024 * 1024];
+        stream.read_exact(&mut beginning).await.unwrap();
         stream
     };
     let crawl = |mut stream: TcpStream| {
         tokio::spawn(async move {
             let mut some = vec![0; 128 * 1024];
-            let mut pause = tokio::time::interval(Duration::from_secs(2));
+            let mut pause = tokio::time::interval(Duration::from_secs(1));
             loop {
                 pause.tick().await;
                 let mut left = some.len();

@@ -1,9 +1,12 @@
 //! Who may have the metrics now, who waits for them and who has to come again, pure.
 //!
 //! Where there is no place, the answer makes room whose reader has stood still for longest: who
-//! takes places to keep others from them loses them. Until one may go, requests wait. Those of
-//! a connection that has read a whole answer before come first: however many others come from
-//! the same address, a scraper that keeps its connection has its turn.
+//! takes places to keep others from them loses them. Until one may go, requests wait.
+//!
+//! One place of each address is for connections that have read a whole answer before, so that a
+//! scraper which keeps its connection has its turn however many others come from the same address.
+//! The other one is for new ones, so that who reads an answer first and none after that does not
+//! keep out a scraper which makes a connection for each.
 
 use std::cmp::Reverse;
 use std::collections::VecDeque;
@@ -31,12 +34,17 @@ pub(super) const STILL_FROM_THE_FIRST: Duration = Duration::from_millis(100);
 /// place for no longer.
 pub(super) const STILL_IN_ALL: Duration = Duration::from_secs(2);
 
-/// How many requests of new connections wait for a place. Those of known ones are bounded by
-/// the connections that there may be.
+/// How many requests of new connections wait for a place.
 pub(super) const MAX_WAITING: usize = 8;
 
 /// The same of one peer.
 pub(super) const MAX_WAITING_OF_PEER: usize = 4;
+
+/// How many requests of known connections of one peer wait: no peer has so many scrapers.
+pub(super) const MAX_KNOWN_WAITING_OF_PEER: usize = 8;
+
+/// How many known ones of a peer keep a place that a new one could have.
+const KNOWN_THAT_STAY: usize = 1;
 
 /// A place, or a turn to wait for one.
 pub(super) type PlaceId = u64;
@@ -97,7 +105,13 @@ impl<E> Places<E> {
     /// Begins to wait for a place; `known` if the connection has read a whole answer before.
     pub(super) fn wait(&mut self, peer: IpAddr, known: bool) -> Result<PlaceId, Taken> {
         let peer = Network::of(peer);
-        if !known {
+        if known {
+            let own = self.waiting.iter();
+            let own = own.filter(|other| other.known && other.peer == peer);
+            if own.count() >= MAX_KNOWN_WAITING_OF_PEER {
+                return Err(Taken);
+            }
+        } else {
             self.make_room_to_wait(peer)?;
         }
         let id = self.next;
@@ -146,9 +160,9 @@ impl<E> Places<E> {
         self.waiting.retain(|waiter| waiter.id != id);
     }
 
-    /// Takes the place that this one waits for, and whose answer `end` ends. Known ones come
-    /// first, then peers with fewer answers, then who has waited for longer. An error where
-    /// another one waits instead.
+    /// Takes the place that this one waits for, and whose answer `end` ends. The first known one of
+    /// a peer comes first, then new ones, then further known ones; of these peers with fewer
+    /// answers, then who has waited for longer. An error where another one waits instead.
     pub(super) fn take(&mut self, now: Instant, id: PlaceId, end: E) -> Result<Turn<E>, Taken> {
         if !self.waiting.iter().any(|waiter| waiter.id == id) {
             return Err(Taken);
@@ -158,7 +172,8 @@ impl<E> Places<E> {
             Some((*waiter, room))
         });
         // The first of several that are equal.
-        let first = able.min_by_key(|(waiter, _)| (!waiter.known, self.answers_of(waiter.peer)));
+        let first =
+            able.min_by_key(|(waiter, _)| (self.rank(waiter), self.answers_of(waiter.peer)));
         let Some((of, room)) = first.filter(|(waiter, _)| waiter.id == id) else {
             return Ok(Turn::Later);
         };
@@ -177,6 +192,21 @@ impl<E> Places<E> {
         Ok(Turn::Now(other))
     }
 
+    fn rank(&self, waiter: &Waiter) -> u8 {
+        match (waiter.known, self.known_of(waiter.peer)) {
+            (true, 0..KNOWN_THAT_STAY) => 0,
+            (false, _) => 1,
+            (true, _) => 2,
+        }
+    }
+
+    /// The answers to known connections of a peer.
+    fn known_of(&self, peer: Network) -> usize {
+        let all = self.answers.iter();
+        let known = all.filter(|answer| answer.of.known && answer.of.peer == peer);
+        known.count()
+    }
+
     fn answers_of(&self, peer: Network) -> usize {
         let own = self.answers.iter().filter(|other| other.of.peer == peer);
         own.count()
@@ -189,7 +219,11 @@ impl<E> Places<E> {
         }
         let answers = self.answers.iter().enumerate();
         let others = answers.filter(|(_, other)| !own || other.of.peer == waiter.peer);
-        let may_go = others.filter(|(_, other)| other.may_go(now, waiter));
+        // The last known one of a peer that reads slowly does not go for a new one, as that may
+        // never read; its connection ends by itself where a piece takes too long.
+        let stays =
+            |of: &Waiter| !waiter.known && of.known && self.known_of(of.peer) <= KNOWN_THAT_STAY;
+        let may_go = others.filter(|(_, other)| !stays(&other.of) && other.may_go(now));
         let longest = may_go.max_by_key(|(place, other)| (other.still_for(now), Reverse(*place)));
         longest.map(|(place, _)| Room::Of(place))
     }
@@ -227,17 +261,14 @@ impl<E> Answer<E> {
         still.unwrap_or_default()
     }
 
-    fn may_go(&self, now: Instant, waiter: &Waiter) -> bool {
+    fn may_go(&self, now: Instant) -> bool {
         let still = self.still_for(now);
         let patience = if self.reads {
             STILL
         } else {
             STILL_FROM_THE_FIRST
         };
-        // A known one that reads slowly does not go for a new one, as that may never read; its
-        // connection ends by itself where a piece takes too long.
-        let may = waiter.known || !self.of.known;
-        may && (still >= patience || self.stood + still >= STILL_IN_ALL)
+        still >= patience || self.stood + still >= STILL_IN_ALL
     }
 }
 
@@ -421,6 +452,52 @@ mod tests {
         );
         let other = places.wait(peer(one), true).unwrap();
         assert_eq!(places.take(last, other, 'o'), Ok(Turn::Now(Some('k'))));
+    }
+
+    #[test]
+    fn who_read_an_answer_once_does_not_keep_new_ones_out() {
+        let start = Instant::now();
+        let mut places = Places::default();
+        let one = "192.0.2.1";
+        let known = |places: &mut Places<char>| places.wait(peer(one), true);
+        let (a, b) = (known(&mut places).unwrap(), known(&mut places).unwrap());
+        assert_eq!(places.take(start, a, 'a'), Ok(Turn::Now(None)));
+        assert_eq!(places.take(start, b, 'b'), Ok(Turn::Now(None)));
+        // It comes after as many more of them as may wait.
+        let more: Vec<_> = (0..MAX_KNOWN_WAITING_OF_PEER)
+            .map(|_| known(&mut places).unwrap())
+            .collect();
+        assert_eq!(known(&mut places), Err(Taken));
+        let new = places.wait(peer(one), false).unwrap();
+        places.stands_still(a, start + STILL, true);
+        places.stands_still(b, start, true);
+        let early = start + STILL.mul_f64(0.99);
+        assert_eq!(places.take(early, new, 'n'), Ok(Turn::Later));
+        let now = start + STILL;
+        assert_eq!(places.take(now, more[0], 'x'), Ok(Turn::Later));
+        assert_eq!(places.take(now, new, 'n'), Ok(Turn::Now(Some('b'))));
+        // It reads, and none goes for it but who stands still.
+        places.stands_still(new, now, false);
+        let now = now + STILL;
+        let other = places.wait(peer(one), false).unwrap();
+        assert_eq!(places.take(now, other, 'o'), Ok(Turn::Later));
+        assert_eq!(places.take(now, more[0], 'm'), Ok(Turn::Now(Some('a'))));
+        assert_eq!(places.take(now, more[1], 'x'), Ok(Turn::Later));
+        // A place that is free is the next new one's.
+        places.give_back(new);
+        assert_eq!(places.take(now, more[1], 'x'), Ok(Turn::Later));
+        assert_eq!(places.take(now, other, 'o'), Ok(Turn::Now(None)));
+        // From another address, where all places are taken.
+        let stranger = "192.0.2.2";
+        come(&mut places, now, stranger, 'p').unwrap();
+        let crawls = places.wait(peer(stranger), true).unwrap();
+        assert_eq!(places.take(now, crawls, 'c'), Ok(Turn::Now(None)));
+        places.stands_still(more[0], now, true);
+        places.stands_still(crawls, now, true);
+        let third = places.wait(peer("192.0.2.3"), false).unwrap();
+        // Each of these peers has one known one, which stays.
+        let now = now + STILL_IN_ALL;
+        assert_eq!(places.take(now, third, 't'), Ok(Turn::Later));
     }
 
     #[test]
