@@ -40,6 +40,7 @@ enum Why {
     NoAddress(IpAddr),
     LowPort,
     Family(&'static str),
+    Rule,
     System(Errno),
 }
 
@@ -113,21 +114,25 @@ pub fn doubts(loaded: &Loaded, state: Option<&Path>, network: &UnitNetwork) -> V
 
 /// What the unit's sandbox forbids.
 fn forbidden(listen: Listen, zmq: bool, network: &UnitNetwork) -> Option<Why> {
-    let Some(address) = listen.address() else {
+    let family = match listen.address() {
         // One of both is enough.
-        let none = network.lacks("AF_INET") && network.lacks("AF_INET6");
-        return none.then_some(Why::Family("AF_INET"));
+        None if network.lacks("AF_INET") && network.lacks("AF_INET6") => {
+            return Some(Why::Family("AF_INET"));
+        }
+        None if network.lacks("AF_INET6") => "AF_INET",
+        Some(address) if address.is_ipv4() => "AF_INET",
+        _ => "AF_INET6",
     };
-    let family = if address.is_ipv4() {
-        "AF_INET"
-    } else {
-        "AF_INET6"
-    };
+    let by_rule = network.forbids(family, listen.port());
+    let by_rule = by_rule.then_some(Why::Rule);
+    if listen.address().is_none() {
+        return by_rule;
+    }
     let mut needed = vec![family];
     // libzmq looks through the interfaces for an address.
     needed.extend(zmq.then_some("AF_NETLINK"));
     let missing = needed.into_iter().find(|family| network.lacks(family));
-    missing.map(Why::Family)
+    missing.map(Why::Family).or(by_rule)
 }
 
 /// What the system says to an attempt.
@@ -275,7 +280,12 @@ impl fmt::Display for Said<'_> {
             ),
             Why::Family(family) => write!(
                 f,
-                "RestrictAddressFamilies= of its unit does not have {family}, which this needs"
+                "RestrictAddressFamilies= of its unit forbids {family}, which this needs"
+            ),
+            Why::Rule => write!(
+                f,
+                "SocketBindDeny= of its unit forbids this port; `systemctl edit {UNIT}` adds \
+                 SocketBindAllow=tcp:{port}"
             ),
             Why::System(error) => write!(f, "{error}"),
         }
@@ -378,6 +388,11 @@ mod tests {
         }
         let why = forbidden(one, true, &only("AF_INET"));
         assert_eq!(why, Some(Why::Family("AF_NETLINK")));
+        let port = UnitNetwork::denying(0);
+        for listen in [any, one] {
+            assert_eq!(forbidden(listen, true, &port), Some(Why::Rule), "{listen}");
+        }
+        assert_eq!(forbidden(Listen::Any { port: 1 }, true, &port), None);
     }
 
     #[test]

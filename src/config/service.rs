@@ -14,14 +14,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::base::durable::owner::Owner;
-use crate::base::text;
 use crate::config::ConfigError;
 use crate::config::layers::Files;
 
+mod capabilities;
 mod changed;
 mod check;
 mod command;
 mod credential;
+mod load;
 mod manager;
 mod network;
 mod obstacle;
@@ -33,13 +34,13 @@ mod unit;
 mod user;
 mod variables;
 
+use capabilities::Capabilities;
 pub use changed::{Changed, changed_since_start};
 pub use check::Check;
 use command::Options;
 pub use command::words_of_unit;
 use credential::Stores;
 pub use credential::{Credential, may_be_handed};
-use manager::Properties;
 pub use network::{FIRST_FREE_PORT, UnitNetwork};
 pub use obstacle::Obstacle;
 pub use settings_file::SettingsFile;
@@ -50,14 +51,6 @@ pub use state::Seen;
 use unit::{LoadState, Place, Unit};
 pub use user::user_of_running;
 use user::{UnitUser, user_of};
-
-/// What is asked of the service manager.
-const PROPERTIES: &str = "--property=LoadState,User,Group,SupplementaryGroups,ProtectHome,\
-                          PrivateTmp,InaccessiblePaths,TemporaryFileSystem,BindPaths,\
-                          BindReadOnlyPaths,DynamicUser,StateDirectory,Environment,\
-                          EnvironmentFiles,PassEnvironment,UnsetEnvironment,FragmentPath,\
-                          DropInPaths,NeedDaemonReload,AmbientCapabilities,PrivateUsers,\
-                          PrivateNetwork,NetworkNamespacePath,RestrictAddressFamilies";
 
 /// How many seconds the service manager and the system's lists of users may take.
 const PATIENCE: &str = "5";
@@ -78,26 +71,6 @@ const UNITS: [&str; 4] = [
 const STATES: &str = "/var/lib";
 const PRIVATE_STATES: &str = "/var/lib/private";
 
-/// What the check cannot know of a unit: its files have changed, or its command is another.
-fn unknown_of(unit: &str, found: &Unit, options: Option<&command::Unknown>) -> Vec<Note> {
-    let unknown = |what, why| Note::Unknown {
-        unit: unit.to_owned(),
-        what,
-        why,
-    };
-    let stale = found.is_stale.then(|| {
-        let why = "systemd has not read them again (`systemctl daemon-reload` does)".to_owned();
-        unknown("what changed in its files", why)
-    });
-    let command = options.map(|why| {
-        let place = found.place(&["ExecStart"], |value| !value.is_empty());
-        let place = place.map_or_else(String::new, |place| format!(" ({place})"));
-        let why = format!("ExecStart={place} {why}");
-        unknown("the options of its command", why)
-    });
-    stale.into_iter().chain(command).collect()
-}
-
 /// What groups of the unit that the system does not know are in the way.
 fn no_groups(
     unit: &str,
@@ -114,26 +87,6 @@ fn no_groups(
             place,
         }
     })
-}
-
-/// What the service manager says on the bus: the credentials, and the options of the command. What
-/// it does not say is noted.
-fn of_bus(unit: &str, found: &mut Unit, notes: &mut Vec<Note>) -> Option<Options> {
-    let Some(properties) = Properties::of(unit) else {
-        notes.push(Note::Unknown {
-            unit: unit.to_owned(),
-            what: "which credentials it has, and the options of its command",
-            why: "the service manager does not answer on the bus".to_owned(),
-        });
-        notes.extend(unknown_of(unit, found, None));
-        return None;
-    };
-    found.credentials = credential::of_properties(&properties);
-    found.credentials_are_known = true;
-    let program = unit.trim_end_matches(".service");
-    let options = Options::of(&properties, program);
-    notes.extend(unknown_of(unit, found, options.as_ref().err()));
-    options.ok()
 }
 
 /// A state directory that the service does not find as it is now: the service manager moves that of
@@ -158,6 +111,7 @@ pub struct Service {
     groups: Vec<u32>,
     sight: ServiceView,
     network: UnitNetwork,
+    capabilities: Capabilities,
     obstacles: Vec<Obstacle>,
     /// Where the bus does not let the user own the name.
     no_name: Option<Obstacle>,
@@ -169,48 +123,17 @@ pub struct Service {
 
 impl Service {
     /// The service of this name, if root asks for it by hand: None for other users, for the service
-    /// itself, and if there is no such unit or no such user.
+    /// itself, if there is no such unit, and for one as shipped whose user is not there.
     #[must_use]
     pub fn for_root(unit: &'static str, shipped: &str) -> Option<Self> {
         let by_hand = std::env::var_os("STATE_DIRECTORY").is_none();
         if !rustix::process::geteuid().is_root() || !by_hand {
             return None;
         }
-        let asked = ask("systemctl", &["show", unit, PROPERTIES]);
-        let unit_of = |text: &str| Unit::parse(unit, text);
-        let mut found = match asked.as_deref().map(unit_of) {
-            Some(found) => match found.load {
-                LoadState::Loaded => found,
-                // Nothing else is known of it.
-                load @ (LoadState::Broken | LoadState::Masked) => Unit {
-                    load,
-                    ..unit_of(shipped)
-                },
-                // It is not installed.
-                LoadState::Missing => return None,
-                LoadState::Unknown => unit_of(shipped),
-            },
-            None => unit_of(shipped),
-        };
-        let mut notes = Vec::new();
-        if found.load == LoadState::Masked {
-            notes.push(Note::Masked(unit.to_owned()));
-        } else if found.load == LoadState::Unknown {
-            // Without a drop-in, the unit is as shipped.
-            if let Some(drop_in) = a_drop_in(unit) {
-                let why = format!(
-                    "the service manager does not answer and there is {}",
-                    text::path(&drop_in)
-                );
-                notes.push(Note::Unknown {
-                    unit: unit.to_owned(),
-                    what: "what its drop-ins set",
-                    why,
-                });
-            }
-        }
+        let mut found = load::unit(unit, shipped)?;
+        let mut notes: Vec<_> = load::note(unit, &found).into_iter().collect();
         let is_loaded = found.load == LoadState::Loaded;
-        let options = is_loaded.then(|| of_bus(unit, &mut found, &mut notes));
+        let options = is_loaded.then(|| load::of_bus(unit, &mut found, &mut notes));
         let options = options.flatten();
         let UnitUser {
             name: user,
@@ -248,6 +171,9 @@ impl Service {
         let private =
             private.filter_map(|state| unlike_today(state, found.runs_as.is_dynamic, owner));
         let private: Vec<_> = private.collect();
+        let is_root = owner.is_some_and(|owner| owner.uid() == 0);
+        let mut network = found.network;
+        network.low_ports = found.capabilities.may_use_low_ports(is_root);
         let mut sight = found.sight;
         sight.handed = credential::resolve(unit, &found.credentials, &Stores::of_system());
         sight.private = private;
@@ -260,7 +186,8 @@ impl Service {
             owner,
             groups,
             sight,
-            network: found.network,
+            network,
+            capabilities: found.capabilities,
             obstacles,
             no_name,
             options,
@@ -354,14 +281,7 @@ impl Service {
         read: impl FnOnce() -> Result<T, ConfigError>,
     ) -> io::Result<Result<T, ConfigError>> {
         let draft = matches!(file, SettingsFile::Draft(_));
-        let take_over = |now: bool| match service.filter(|_| now) {
-            Some(Self {
-                owner: Some(owner),
-                groups,
-                ..
-            }) => owner.take_over(groups),
-            _ => Ok(()),
-        };
+        let take_over = |now: bool| service.filter(|_| now).map_or(Ok(()), Self::take_over);
         take_over(!draft)?;
         let seen = match service.filter(|_| !draft) {
             Some(service) => all_seen(files, &service.sight),
@@ -370,6 +290,18 @@ impl Service {
         let read = seen.and_then(|()| read());
         take_over(draft)?;
         Ok(read)
+    }
+
+    /// Replaces root's rights by those of the service, for good.
+    fn take_over(&self) -> io::Result<()> {
+        let Some(owner) = self.owner else {
+            return Ok(());
+        };
+        owner.take_over(&self.groups)?;
+        if owner.uid() == 0 {
+            self.capabilities.limit_root()?;
+        }
+        Ok(())
     }
 }
 
@@ -407,54 +339,9 @@ pub fn is_installed(unit: &str) -> bool {
         .any(|units| Path::new(units).join(unit).exists())
 }
 
-/// A drop-in of the unit, or of all services.
-fn a_drop_in(unit: &str) -> Option<PathBuf> {
-    let directories = UNITS.iter().flat_map(|units| {
-        let of = |name: &str| Path::new(units).join(format!("{name}.d"));
-        [of(unit), of("service")]
-    });
-    let mut files = directories.flat_map(|directory| {
-        let entries = fs::read_dir(directory).ok().into_iter().flatten();
-        entries.filter_map(|entry| Some(entry.ok()?.path()))
-    });
-    files.find(|file| file.extension().is_some_and(|ending| ending == "conf"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_is_not_as_shipped_is_said() {
-        let directory = tempfile::tempdir().unwrap();
-        let drop_in = directory.path().join("x.conf");
-        let said = |more: &str, options: Option<&command::Unknown>| {
-            let shown = format!(
-                "FragmentPath=/none/a.service\nDropInPaths={}\n{more}",
-                drop_in.display()
-            );
-            let unit = Unit::parse("a.service", &shown);
-            let notes = unknown_of("a.service", &unit, options);
-            notes.iter().map(Note::to_string).collect::<Vec<_>>()
-        };
-        fs::write(&drop_in, "[Service]\nNice=1\n").unwrap();
-        assert_eq!(said("NeedDaemonReload=no", None), [""; 0]);
-        let stale = said("NeedDaemonReload=yes", None);
-        assert!(stale[0].contains("`systemctl daemon-reload`"), "{stale:?}");
-        fs::write(
-            &drop_in,
-            "[Service]\nExecStart=\nExecStart=/usr/bin/a $OPTIONS\n",
-        )
-        .unwrap();
-        assert_eq!(said("", None), [""; 0]);
-        let variable = command::Unknown::Variable("$OPTIONS".to_owned());
-        let command = said("", Some(&variable));
-        let place = format!(
-            "the options of its command, as ExecStart= ({}:3) has the variable $OPTIONS;",
-            drop_in.display()
-        );
-        assert!(command[0].contains(&place), "{command:?}");
-    }
 
     #[test]
     fn where_a_link_leads_counts() {

@@ -173,7 +173,9 @@ impl<'a> KeySearch<'a> {
         own: Option<&Path>,
         public: impl Iterator<Item = &'f PathBuf>,
     ) -> Vec<Concern> {
-        let of_own = own.filter(|path| !self.is_credential(path));
+        // A state directory that root has looked into is handed over at the next start.
+        let is_handed = |path: &Path| self.is_credential(path) || self.sight.seen(path).is_some();
+        let of_own = own.filter(|path| !is_handed(path));
         let mut all = of_own.map(concern::of_file).unwrap_or_default();
         for path in public.filter(|path| !self.is_credential(path)) {
             for concern in concerns_of_public(path) {

@@ -24,7 +24,7 @@ use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 /// As many links as the kernel follows on one way (`path_resolution(7)`).
 const MAX_LINKS: usize = 40;
 
-/// A user other than root.
+/// A user: other than root, but for the service that runs as root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Owner {
     uid: Uid,

@@ -169,7 +169,10 @@ fn load_layers(layers: Layers, inputs: &Inputs) -> Result<Loaded, ConfigError> {
     };
     let mut warnings: Vec<_> = match &keys {
         Found::Keys(keys)
-            if !inputs.places.is_credential(&keys.path) && !inputs.sight.is_handed(&keys.path) =>
+            // A state directory that root has looked into is handed over at the next start.
+            if !inputs.places.is_credential(&keys.path)
+                && !inputs.sight.is_handed(&keys.path)
+                && inputs.sight.seen(&keys.path).is_none() =>
         {
             let concerns = concern::of_file(&keys.path).into_iter();
             concerns.map(Warning::Key).collect()

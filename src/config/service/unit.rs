@@ -5,6 +5,7 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::capabilities::Capabilities;
 use super::credential::Wanted;
 use super::{STATES, ServiceView, UnitNetwork};
 use crate::base::text;
@@ -18,6 +19,7 @@ pub(super) struct Unit {
     pub(super) runs_as: RunsAs,
     pub(super) sight: ServiceView,
     pub(super) network: UnitNetwork,
+    pub(super) capabilities: Capabilities,
     pub(super) states: Vec<PathBuf>,
     pub(super) variables: Variables,
     /// Of its file: `systemctl show` cannot print them.
@@ -151,6 +153,7 @@ impl Unit {
                 }
                 _ => {
                     unit.network.take(key, value, is_true(value));
+                    unit.capabilities.take(key, value, is_true(value));
                 }
             }
         }

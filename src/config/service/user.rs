@@ -28,9 +28,9 @@ pub(super) struct UnitUser {
     pub(super) unknown: Vec<(&'static str, String)>,
 }
 
-/// None for root, and for an unknown user of a unit that is not installed.
+/// None for an unknown user of a unit that is not installed.
 pub(super) fn user_of(unit: &str, found: &mut Unit) -> Option<UnitUser> {
-    let user = found.runs_as.user.take().filter(|user| user != "root");
+    let user = found.runs_as.user.take();
     // A user that is there only while the unit runs is named as the unit is.
     let own_name = || {
         found
@@ -38,7 +38,8 @@ pub(super) fn user_of(unit: &str, found: &mut Unit) -> Option<UnitUser> {
             .is_dynamic
             .then(|| unit.trim_end_matches(".service").to_owned())
     };
-    let user = user.or_else(own_name)?;
+    let user = user.or_else(own_name);
+    let user = user.unwrap_or_else(|| "root".to_owned());
     let number = |text: Option<String>| text?.trim().parse::<u32>().ok();
     let mut unknown = Vec::new();
     let (owner, groups) = match number(ask("id", &["-u", "--", &user])) {
