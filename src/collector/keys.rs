@@ -219,7 +219,10 @@ pub fn find(
         let Some(directory) = directory else {
             // What the next start is handed over goes where the credentials are, too.
             if credentials && let Some(credential) = sight.handed(name) {
-                notes.push(sight.note(credential));
+                let note = sight.note(credential);
+                if !notes.contains(&note) {
+                    notes.push(note);
+                }
                 let path = credential.path.clone();
                 return match &credential.certificate {
                     Some(certificate) => of_service(path, certificate.clone()),

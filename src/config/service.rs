@@ -24,6 +24,7 @@ mod command;
 mod credential;
 mod load;
 mod manager;
+mod needs;
 mod network;
 mod obstacle;
 mod policy;
@@ -155,6 +156,14 @@ impl Service {
             });
         }
         obstacles.extend(no_groups(unit, &found, unknown));
+        let as_user = needs::User {
+            name: &user,
+            owner,
+            groups: &groups,
+        };
+        let (missing, note) = found.needs.missing(unit, &found, &as_user);
+        obstacles.extend(missing);
+        notes.extend(note);
         let environment = variables::of_unit(&found, unit, &mut obstacles);
         obstacles.extend(credential::missing(&found, unit));
         let no_name = Unit::parse(unit, shipped)
@@ -177,6 +186,9 @@ impl Service {
         let mut sight = found.sight;
         sight.handed = credential::resolve(unit, &found.credentials, &Stores::of_system());
         sight.private = private;
+        // One that is named in the settings or in no way: a start needs all of them.
+        let sealed = sight.handed.iter().filter(|one| one.is_sealed);
+        notes.extend(sealed.map(|one| sight.note(one)));
         sight.notes = notes;
         sight.user = Some(user.clone());
         Some(Self {

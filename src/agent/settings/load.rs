@@ -167,7 +167,9 @@ fn load_layers(
     };
     let of_unclear = collector_keys.iter().filter(|(_, path)| unclear(path));
     let unclear_keys = of_unclear.map(|(name, _)| name.clone()).collect();
-    warnings.extend(notes.into_iter().map(Warning::Note));
+    let is_new = |note: &Note| !inputs.sight.notes().contains(note);
+    let notes = notes.into_iter().filter(is_new);
+    warnings.extend(notes.map(Warning::Note));
     warnings.extend(doubts(&layers, &collectors, intervals.stale.0));
     let defaults = || {
         inputs

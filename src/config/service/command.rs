@@ -12,7 +12,7 @@ use super::manager::Properties;
 use crate::base::text;
 
 /// An entry of `ExecStartEx`: path, words, flags, and when it ran.
-type Entry = (
+pub(super) type Entry = (
     String,
     Vec<String>,
     Vec<String>,

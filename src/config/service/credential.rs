@@ -38,6 +38,8 @@ pub struct Credential {
     pub certificate: Option<Result<Certificate, String>>,
     /// Why root cannot read it.
     pub obstacle: &'static str,
+    /// It is encrypted, and root cannot decrypt it.
+    pub(super) is_sealed: bool,
 }
 
 /// A credential that a unit asks for.
@@ -296,7 +298,12 @@ fn read(name: &str, path: &Path, encrypted: bool) -> Option<Credential> {
         (true, false) => fs::read(path).ok(),
         (true, true) => decrypt(name, path.to_str()?, &[]),
     };
-    Some(Credential::of(name, path.to_owned(), bytes, encrypted))
+    Some(Credential::of(
+        name,
+        path.to_owned(),
+        bytes,
+        encrypted && fits,
+    ))
 }
 
 fn set(unit: &str, name: &str, bytes: &[u8], encrypted: bool) -> Credential {
@@ -316,20 +323,24 @@ fn decrypt(name: &str, path: &str, input: &[u8]) -> Option<Vec<u8>> {
 }
 
 impl Credential {
-    fn of(name: &str, path: PathBuf, bytes: Option<Vec<u8>>, encrypted: bool) -> Self {
+    /// None for bytes that cannot be read, or decrypted if that was `tried`.
+    fn of(name: &str, path: PathBuf, bytes: Option<Vec<u8>>, tried: bool) -> Self {
         let parse = |bytes: Vec<u8>| {
             let parsed = Certificate::parse(&path, &bytes).map_err(|error| error.to_string());
             crate::curve::certificate::scrub(bytes);
             parsed
         };
+        let is_sealed = tried && bytes.is_none();
         Self {
             name: name.to_owned(),
             certificate: bytes.map(parse),
             path,
-            obstacle: if encrypted {
-                "which `systemd-creds decrypt` cannot decrypt here"
+            is_sealed,
+            obstacle: if is_sealed {
+                "which `systemd-creds decrypt` cannot decrypt here; if systemd cannot, either, the \
+                 service does not start"
             } else {
-                "from a socket or a file that is too long"
+                "from a socket or a file that is too long; whether it can is seen by starting it"
             },
         }
     }
@@ -424,7 +435,14 @@ mod tests {
         assert_eq!(resolve("u.service", &both, &stores).len(), 1);
         // Encrypted with the null key: its content cannot be told.
         let encrypted = Wanted::load("c.key", found_path(&stores).as_str(), true);
-        assert!(find(encrypted)[0].certificate.is_none());
+        let encrypted = &find(encrypted)[0];
+        assert!(encrypted.certificate.is_none() && encrypted.is_sealed);
+        let long = stores.plain[1].join("long");
+        fs::write(&long, vec![b'x'; 1024 * 1024]).unwrap();
+        for encrypted in [true, false] {
+            let long = Wanted::load("l", long.to_str().unwrap(), encrypted);
+            assert!(!find(long)[0].is_sealed);
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::command::{self, Options};
 use super::credential;
 use super::manager::Properties;
+use super::needs::Needs;
 use super::unit::{LoadState, Unit};
 use super::{Note, UNITS, ask};
 use crate::base::text;
@@ -71,6 +72,7 @@ pub(super) fn of_bus(unit: &str, found: &mut Unit, notes: &mut Vec<Note>) -> Opt
     found.credentials = credential::of_properties(&properties);
     found.credentials_are_known = true;
     found.network.take_rules(&properties);
+    found.needs = Needs::of(&properties);
     let program = unit.trim_end_matches(".service");
     let options = Options::of(&properties, program);
     notes.extend(unknown_of(unit, found, options.as_ref().err()));

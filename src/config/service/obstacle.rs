@@ -97,6 +97,25 @@ pub enum Obstacle {
         /// What is wrong with them.
         why: String,
     },
+    /// A path or a program that its start needs.
+    #[error(
+        "{}: {why}, but {property}= of {unit}{} needs it, so the service does not start; {way_out}",
+        text::path(.path), at(.place.as_ref())
+    )]
+    Needed {
+        /// The path.
+        path: PathBuf,
+        /// The unit.
+        unit: String,
+        /// The setting of the unit.
+        property: &'static str,
+        /// Where the unit says so.
+        place: Option<Place>,
+        /// What is wrong with it.
+        why: String,
+        /// The way out.
+        way_out: &'static str,
+    },
     /// The bus does not let the user own the service's name.
     #[error(
         "User={user} of {unit}{}: the policy of the system bus does not let this user own the name \

@@ -138,7 +138,7 @@ impl ServiceView {
             return Note::Handed { path, name, unit };
         }
         let why = format!(
-            "{unit} takes it as the credential {name}, {}; whether it can is seen by starting it",
+            "{unit} takes it as the credential {name}, {}",
             credential.obstacle
         );
         Note::Unclear { path, why }

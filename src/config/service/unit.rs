@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::capabilities::Capabilities;
 use super::credential::Wanted;
+use super::needs::Needs;
 use super::{STATES, ServiceView, UnitNetwork};
 use crate::base::text;
 
@@ -27,6 +28,7 @@ pub(super) struct Unit {
     /// The service manager has said which credentials there will be.
     pub(super) credentials_are_known: bool,
     pub(super) bus_name: Option<String>,
+    pub(super) needs: Needs,
     /// Its file and its drop-ins, in the order in which they count.
     pub(super) parts: Vec<PathBuf>,
 }

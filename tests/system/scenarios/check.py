@@ -110,18 +110,90 @@ def listening_addresses_that_are_not_free_are_told(m):
     _expect_not_listening(m, "below 1024 needs a capability")
     m.drop_in(able + "PrivateUsers=no\n", COLLECTOR)
     _expect_accepted(m, COLLECTOR)
+    m.drop_in(f"[Service]\nAmbientCapabilities={capability}\nPrivateUsers=no\n", COLLECTOR)
+    _expect_not_listening(m, "below 1024 needs a capability")
+    # Root has no more than the unit leaves it.
+    bounding = f"CapabilityBoundingSet={capability}\n"
+    for more in "", bounding, "PrivateUsers=no\n":
+        m.drop_in(f"[Service]\nUser=root\n{more}", COLLECTOR)
+        _expect_not_listening(m, "below 1024 needs a capability")
+    m.drop_in(f"[Service]\nUser=root\n{bounding}PrivateUsers=no\n", COLLECTOR)
+    _expect_accepted(m, COLLECTOR)
     m.write(COLLECTOR_SETTINGS, '[listen]\nviewers = "127.0.0.1:5557"\n')
     families = "[Service]\nRestrictAddressFamilies=\nRestrictAddressFamilies=AF_UNIX AF_INET"
     m.drop_in(f"{families}\n", COLLECTOR)
-    _expect_not_listening(m, "RestrictAddressFamilies= of its unit does not have AF_NETLINK")
+    _expect_not_listening(m, "RestrictAddressFamilies= of its unit forbids AF_NETLINK")
     m.drop_in(f"{families} AF_NETLINK\n", COLLECTOR)
     _expect_accepted(m, COLLECTOR)
     m.write(COLLECTOR_SETTINGS, "")
     only = "[Service]\nRestrictAddressFamilies=\nRestrictAddressFamilies=AF_UNIX AF_NETLINK"
     m.drop_in(f"{only}\n", COLLECTOR)
-    _expect_not_listening(m, "default: listen.agents: .* RestrictAddressFamilies= .* not have AF_INET,")
+    _expect_not_listening(m, "default: listen.agents: .* RestrictAddressFamilies= .* forbids AF_INET,")
+    m.drop_in("[Service]\nRestrictAddressFamilies=none\n", COLLECTOR)
+    _expect_not_listening(m, "default: listen.web: .* RestrictAddressFamilies= .* forbids AF_INET,")
+    m.write(COLLECTOR_SETTINGS, '[listen]\nviewers = "[::1]:5557"\n')
+    m.drop_in("[Service]\nRestrictAddressFamilies=\nRestrictAddressFamilies=~AF_INET6\n", COLLECTOR)
+    _expect_not_listening(m, "listen.viewers: .* RestrictAddressFamilies= .* forbids AF_INET6,")
+    m.write(COLLECTOR_SETTINGS, "")
+    # Not every kernel, and no container, lets systemd enforce these: what is told is looked at.
+    deny = "[Service]\nSocketBindDeny=any\n"
+    for allow, keys in (
+        ("", ["agents", "viewers", "web"]),
+        ("SocketBindAllow=tcp:5555-5557\nSocketBindAllow=udp:9650\n", ["web"]),
+        ("SocketBindAllow=ipv4:tcp\n", ["agents", "viewers"]),
+        ("SocketBindAllow=any\n", []),
+    ):
+        m.drop_in(deny + allow, COLLECTOR)
+        lines = [line for line in _told(m).splitlines() if "SocketBindDeny= of its unit" in line]
+        named = [re.search(r"listen\.(\w+)", line).group(1) for line in lines]
+        m.expect("forbidden", named, keys)
     m.drop_in("[Service]\nPrivateNetwork=yes\n", COLLECTOR)
     m.expect_match("told", _told(m), "not checked: whether its addresses are free, as PrivateNetwork=")
+
+
+def what_the_start_needs_beside_the_settings_is_missed(m):
+    """Directories of the sandbox, programs of commands, credentials: each start fails as was said."""
+    m.write("/etc/plain", "#!/bin/sh\n", mode=0o644)
+    m.write("/etc/garbage.cred", "garbage\n")
+    none = "/etc/none"
+    for unit, program in PROGRAMS.items():
+        for line, path, why, status in (
+            (f"WorkingDirectory={none}", none, "does not exist", "200"),
+            ("WorkingDirectory=/etc/plain", "/etc/plain", "is no directory", "200"),
+            (f"RootDirectory={none}", none, "does not exist", "226"),
+            (f"ReadWritePaths=-/nor/this {none}", none, "does not exist", "226"),
+            (f"InaccessiblePaths={none}", none, "does not exist", "226"),
+            (f"BindPaths={none}:/srv", none, "does not exist", "226"),
+            (f"NetworkNamespacePath={none}", none, "does not exist", "225"),
+            (f"ExecStart=\nExecStart={none}", none, "does not exist", "203"),
+            ("ExecStart=\nExecStart=/etc/plain", "/etc/plain", f"is no program that {program} may run", "203"),
+            # That of the main process, which there is none of.
+            (f"ExecStartPre={none}", none, "does not exist", "0"),
+        ):
+            m.drop_in(f"{NO_LIMIT}[Service]\nRestart=no\n{line}\n", unit)
+            error = _expect_refused(m, unit, f"{path}: {why}, but ", status)
+            directive, at = line.split("\n")[-1].split("=")[0], 5 + line.count("\n")
+            place = f"{directive}= of {unit} (/run/systemd/system/{unit}.d/50-test.conf:{at}) needs it"
+            m.expect_true("where it stands", place in error)
+        for line in (
+            f"WorkingDirectory=-{none}",
+            f"ReadWritePaths=-{none}",
+            f"ReadOnlyPaths={none}",
+            f"BindPaths=-{none}:/srv",
+            f"ExecStartPre=-{none}",
+            "ExecStartPre=/bin/true",
+            f"ReadWritePaths=/var/lib/{program}",
+        ):
+            m.drop_in(f"{NO_LIMIT}[Service]\n{line}\n", unit)
+            _expect_accepted(m, unit)
+        m.drop_in(f"{NO_LIMIT}[Service]\nRestart=no\nLoadCredentialEncrypted=x:/etc/garbage.cred\n", unit)
+        asked = m.execute(program, "--check-config")
+        m.expect("check", (asked.returncode, asked.stdout), (0, VALID))
+        said = "/etc/garbage.cred: not checked: .* as the credential x, .* cannot decrypt here"
+        m.expect_match("said", asked.stderr, said)
+        m.expect_refused("start", "systemctl", "start", unit)
+        m.expect("exit status", m.unit("ExecMainStatus", unit), "243")
+        m.execute("systemctl", "reset-failed", unit)
 
 
 def settings_that_the_sandbox_hides_are_refused(m):
@@ -130,6 +202,11 @@ def settings_that_the_sandbox_hides_are_refused(m):
         directory = f"/etc/{program}"
         m.drop_in(f"{NO_LIMIT}[Service]\nInaccessiblePaths={directory}\n", unit)
         _expect_refused(m, unit, f"InaccessiblePaths= of {unit} hides {directory}")
+        root = "User=root\nCapabilityBoundingSet=CAP_DAC_OVERRIDE"
+        m.drop_in(f"{NO_LIMIT}[Service]\n{root}\nInaccessiblePaths={directory}\n", unit)
+        m.expect_refused(
+            "check", program, "--check-config", saying=f"InaccessiblePaths= of {unit} hides {directory}"
+        )
         m.drop_in("", unit)
         m.write("/tmp/site.toml", "")
         m.run("mkdir", "-p", f"{directory}/{program}.d")
