@@ -86,9 +86,9 @@ fn check(bytes: &[u8]) -> Result<(), Violation> {
         return Err(Violation::NotZmtp(Speaks::Unknown));
     }
     match bytes.get(VERSION_AT) {
-        // ZMTP 2.0 calls itself revision 1.
-        Some(1) => return Err(Violation::OldZmtp(2)),
-        Some(&old) if old < MAJOR => return Err(Violation::OldZmtp(old)),
+        // Revisions that are not versions yet: 1.0 has 0, 2.0 has 1.
+        Some(0) => return Err(Violation::OldZmtp(1)),
+        Some(&old) if old < MAJOR => return Err(Violation::OldZmtp(2)),
         _ => {}
     }
     let Some(mechanism) = bytes
@@ -185,6 +185,10 @@ mod tests {
         assert_eq!(text(b"\xFF\0\0\0\0\0\0\0\x01\x7E"), other);
         let old = "the peer speaks ZMTP 2, which has no CURVE; 3.0 is needed";
         assert_eq!(text(b"\xFF\0\0\0\0\0\0\0\x01\x7F\x01\x05"), old);
+        for (revision, version) in [(0, 1), (1, 2), (2, 2)] {
+            let text = text(&[b"\xFF\0\0\0\0\0\0\0\x01\x7F", &[revision][..]].concat());
+            assert_eq!(text, old.replace("ZMTP 2", &format!("ZMTP {version}")));
+        }
         for (mechanism, named) in [
             (&b"NULL"[..], "NULL"),
             (b"PLAIN", "PLAIN"),
