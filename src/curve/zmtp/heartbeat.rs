@@ -61,7 +61,8 @@ impl Heartbeat {
     pub(super) fn deadline(&self, options: &HeartbeatOptions) -> Option<Instant> {
         let answer = self.asked.map(|asked| asked + options.timeout);
         let silence = self.peer_ttl.map(|ttl| self.heard + ttl);
-        [self.next, answer, silence].into_iter().flatten().min()
+        let ping = options.interval.and(self.next);
+        [ping, answer, silence].into_iter().flatten().min()
     }
 
     /// # Errors
@@ -136,6 +137,19 @@ mod tests {
         beat.heard(late);
         assert_eq!(beat.due(late, &OPTIONS).unwrap(), Due::Ping);
         assert_eq!(beat.due(late, &OPTIONS).unwrap(), Due::Nothing);
+    }
+
+    #[test]
+    fn pings_that_were_switched_off_are_not_waited_for() {
+        let start = Instant::now();
+        let mut beat = Heartbeat::new(start, &OPTIONS);
+        let quiet = HeartbeatOptions {
+            interval: None,
+            ..OPTIONS
+        };
+        assert_eq!(beat.deadline(&quiet), None);
+        let late = start + 100 * SECOND;
+        assert_eq!(beat.due(late, &quiet).unwrap(), Due::Nothing);
     }
 
     #[test]
