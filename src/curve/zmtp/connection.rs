@@ -17,9 +17,13 @@ use super::link::{Link, OVERHEAD};
 use super::message::{Bounds, Received};
 use super::random::Random;
 use super::violation::{Command, Violation};
-use crate::curve::keys::{KeyPair, PublicKey};
+use crate::curve::keys::{KEY_BYTES, KeyPair, PublicKey};
 
 pub use super::heartbeat::HeartbeatOptions;
+
+/// What a connection holds at most besides messages, in bytes: a command of its handshake, or
+/// keys and counters.
+pub const MAX_HELD_BESIDE: usize = 4096;
 
 /// A key that may not come in, as ZAP has it ([RFC 27](https://rfc.zeromq.org/spec/27/)).
 pub const STATUS_REFUSED: [u8; 3] = *b"400";
@@ -169,12 +173,29 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// [`Violation::Exhausted`], after 2^64 frames.
+    /// [`Violation::Exhausted`], after 2^64 frames: the connection is over.
     pub fn send(&mut self, frames: &[&[u8]], out: &mut Vec<u8>) -> Result<bool, Violation> {
         let Stage::Up(link) = &mut self.stage else {
             return Ok(false);
         };
-        link.send(frames, out).map(|()| true)
+        let sent = link.send(frames, out);
+        if sent.is_err() {
+            self.end();
+        }
+        sent.map(|()| true)
+    }
+
+    /// What it holds on the heap, in bytes: never more than the two bounds of [`Bounds`] together
+    /// and [`MAX_HELD_BESIDE`].
+    #[must_use]
+    pub fn held(&self) -> usize {
+        let stage = match &self.stage {
+            Stage::Greeting(_) | Stage::Server(_) | Stage::Over => 0,
+            Stage::Client(_) => KEY_BYTES,
+            Stage::Knocking(knock) => size_of::<Knock>() + knock.routing_id.len(),
+            Stage::Up(link) => size_of::<Link>() + link.held(),
+        };
+        self.frames.held() + stage
     }
 
     /// Returns true if messages can be sent.
@@ -203,7 +224,8 @@ impl Connection {
         }
     }
 
-    /// Writes what the time asks for.
+    /// Writes what the time asks for. What has arrived is to be taken before, or a pause of this
+    /// process counts as the peer's silence.
     ///
     /// # Errors
     ///

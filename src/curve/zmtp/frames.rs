@@ -139,7 +139,6 @@ impl FrameReader {
     }
 
     /// What is held of frames that are not whole, in bytes.
-    #[cfg(test)]
     pub(super) fn held(&self) -> usize {
         self.partial.capacity()
     }

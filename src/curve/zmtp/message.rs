@@ -67,14 +67,20 @@ impl Message {
         self.bytes.len()
     }
 
-    /// Returns false if there is no room for another frame.
-    fn push(&mut self, frame: &[u8]) -> bool {
+    /// Returns false if there is no room for another frame. Memory is taken for `limit` bytes at
+    /// most, and for no more than needed where the large frame of a message is its last one.
+    fn push(&mut self, frame: &[u8], limit: usize) -> bool {
         let Some(end) = self.ends.get_mut(usize::from(self.count)) else {
             return false;
         };
         let Ok(length) = u32::try_from(self.bytes.len() + frame.len()) else {
             return false;
         };
+        let needed = self.bytes.len() + frame.len();
+        if needed > self.bytes.capacity() {
+            let room = (2 * self.bytes.len()).min(limit).max(needed);
+            self.bytes.reserve_exact(room - self.bytes.len());
+        }
         self.bytes.extend_from_slice(frame);
         *end = length;
         self.count += 1;
@@ -132,6 +138,14 @@ impl Assembly {
         Ok(self.settle(next, more))
     }
 
+    /// What is held of a message that is not whole, in bytes.
+    pub(super) fn held(&self) -> usize {
+        match self {
+            Self::Partial(message) => message.bytes.capacity(),
+            Self::Empty | Self::Dropping { .. } => 0,
+        }
+    }
+
     fn append(
         &mut self,
         mut message: Message,
@@ -144,7 +158,7 @@ impl Assembly {
                 limit: bounds.message_bytes,
             });
         }
-        let next = if message.push(frame) {
+        let next = if message.push(frame, bounds.message_bytes) {
             Self::Partial(message)
         } else {
             let found = u32::from(message.count) + 1;
@@ -224,6 +238,24 @@ mod tests {
         assert_eq!(pushed, MAX_DROPPED);
         let text = "the peer's message has more than 10000 frames and does not end";
         assert_eq!(violation.to_string(), text);
+    }
+
+    #[test]
+    fn no_more_memory_is_taken_than_a_message_may_have() {
+        let mut assembly = Assembly::default();
+        for length in [30, 40, 20, 10] {
+            assert_eq!(
+                assembly.push(&vec![0; length], true, &BOUNDS).unwrap(),
+                None
+            );
+            assert!(assembly.held() <= BOUNDS.message_bytes);
+        }
+        assert_eq!(assembly.held(), 100);
+        // Nor more than there is, for the large frame at the end of a usual one.
+        let mut assembly = Assembly::default();
+        assert_eq!(assembly.push(&[0; 5], true, &BOUNDS).unwrap(), None);
+        assert_eq!(assembly.push(&[0; 70], true, &BOUNDS).unwrap(), None);
+        assert_eq!(assembly.held(), 75);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::connection::Event;
+use super::connection::{Event, MAX_HELD_BESIDE};
 use super::message::{MAX_FRAMES, Received};
 use super::test_ends::{BEATS, BOUNDS, End, Ends};
 
@@ -324,23 +324,6 @@ fn every_command_has_its_time() {
 }
 
 #[test]
-fn keys_of_low_order_are_refused() {
-    // The points with which every secret key has zero in common: RFC 7748 allows to check for
-    // the result, and Bernstein lists them (https://cr.yp.to/ecdh.html#validate).
-    let mut one = [0; 32];
-    one[0] = 1;
-    for low in [[0; 32], one] {
-        let mut ends = Ends::new();
-        let mut hello = ends.stop_before(true, 1);
-        // Header, name, version and padding stand before the key.
-        hello[2 + 6 + 2 + 72..][..32].copy_from_slice(&low);
-        ends.server.take(&hello, ends.now);
-        let text = "the peer's HELLO has a public key that keeps no secret";
-        assert_eq!(ends.server.violation.as_deref(), Some(text));
-    }
-}
-
-#[test]
 fn a_frame_or_message_that_is_too_large_ends_the_connection() {
     let mut ends = Ends::up();
     ends.client.send(&[&vec![0; BOUNDS.frame_bytes]]);
@@ -396,4 +379,33 @@ fn a_knock_waits_for_its_verdict() {
     );
     assert_eq!(input.as_slice(), b"more");
     assert!(out.is_empty() && !connection.is_up());
+}
+
+#[test]
+fn what_a_connection_holds_is_bounded_at_each_byte() {
+    let limit = BOUNDS.frame_bytes + BOUNDS.message_bytes + MAX_HELD_BESIDE;
+    let mut ends = Ends::new();
+    let mut most = 0;
+    let mut step = |end: &mut End, bytes: &[u8], piece: usize, now| {
+        for piece in bytes.chunks(piece) {
+            end.take(piece, now);
+            most = most.max(end.connection.held());
+            assert!(end.connection.held() <= limit);
+        }
+    };
+    while !ends.client.out.is_empty() || !ends.server.out.is_empty() {
+        let bytes = std::mem::take(&mut ends.client.out);
+        step(&mut ends.server, &bytes, 1, ends.now);
+        let bytes = std::mem::take(&mut ends.server.out);
+        step(&mut ends.client, &bytes, 1, ends.now);
+    }
+    let idle = ends.server.connection.held();
+    assert!(idle < 512, "{idle}");
+    // All that it may hold: nearly a whole message, and nearly a whole frame.
+    let part = vec![0; BOUNDS.message_bytes / 4];
+    ends.client.send(&[&part, &part, &part, b"", &part]);
+    let bytes = std::mem::take(&mut ends.client.out);
+    step(&mut ends.server, &bytes, 999, ends.now);
+    assert_eq!(ends.server.connection.held(), idle);
+    assert!(most > BOUNDS.message_bytes, "{most}");
 }
