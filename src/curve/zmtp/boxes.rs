@@ -133,4 +133,4 @@ pub fn public_key(secret: &SecretKey) -> PublicKey {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

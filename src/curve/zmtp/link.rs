@@ -93,6 +93,11 @@ impl Link {
         self.assembly.push(payload, flags & MORE != 0, bounds)
     }
 
+    /// What is held of a message that is not whole, in bytes.
+    pub(super) fn held(&self) -> usize {
+        self.assembly.held()
+    }
+
     /// Writes a message of these frames.
     pub(super) fn send(&mut self, frames: &[&[u8]], out: &mut Vec<u8>) -> Result<(), Violation> {
         let last = frames.len().saturating_sub(1);
@@ -156,5 +161,151 @@ impl Link {
             *tag = self.sealing.seal(counter, text);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::curve::zmtp::boxes::SharedKey;
+    use crate::curve::zmtp::test_ends::{BEATS, BOUNDS};
+
+    /// A link, and what seals for it.
+    struct Peer {
+        link: Link,
+        sealing: BoxKey,
+        sent: u64,
+        out: Vec<u8>,
+        now: Instant,
+    }
+
+    fn key(number: u8) -> BoxKey {
+        SharedKey::of(&[number; 32]).begin(b"CurveZMQMESSAGES")
+    }
+
+    impl Peer {
+        fn new() -> Self {
+            let keys = LinkKeys {
+                sealing: key(1),
+                opening: key(2),
+                sent: 1,
+                received: 1,
+            };
+            let now = Instant::now();
+            Self {
+                link: Link::new(keys, now, &BEATS),
+                sealing: key(2),
+                sent: 1,
+                out: Vec::new(),
+                now,
+            }
+        }
+
+        /// The link takes a frame with this in its box.
+        fn take(&mut self, text: &[u8]) -> Result<Option<Received>, String> {
+            self.sent += 1;
+            let counter = self.sent.to_be_bytes();
+            let mut text = text.to_vec();
+            let tag = self.sealing.seal(counter, &mut text);
+            let mut body = [&MESSAGE[..], &counter, &tag, &text].concat();
+            self.link
+                .take(&mut body, &BOUNDS, self.now, &mut self.out)
+                .map_err(|violation| violation.to_string())
+        }
+
+        /// What is in the box that the link has written.
+        fn answer(&mut self) -> Vec<u8> {
+            let written = std::mem::take(&mut self.out);
+            let (counter, rest) = written[2 + MESSAGE.len()..].split_first_chunk().unwrap();
+            let (tag, text) = rest.split_first_chunk().unwrap();
+            let mut text = text.to_vec();
+            key(1).open(*counter, tag, &mut text).unwrap();
+            text
+        }
+    }
+
+    #[test]
+    fn what_is_in_a_box_has_a_form_too() {
+        let malformed = Err("the peer's MESSAGE is malformed".to_owned());
+        assert_eq!(Peer::new().take(b""), malformed);
+        assert_eq!(Peer::new().take(b"\x02\x04PING\0"), malformed);
+        // So has what is around it.
+        for cut in 0..MESSAGE.len() + COUNTER_BYTES + TAG_BYTES {
+            let mut peer = Peer::new();
+            let mut body = [&MESSAGE[..], &[0; COUNTER_BYTES + TAG_BYTES]].concat();
+            let taken = peer
+                .link
+                .take(&mut body[..cut], &BOUNDS, peer.now, &mut peer.out);
+            assert!(taken.is_err(), "{cut}");
+        }
+    }
+
+    #[test]
+    fn commands_between_two_frames_disturb_nothing() {
+        let mut peer = Peer::new();
+        assert_eq!(peer.take(b"\x01one"), Ok(None));
+        assert_eq!(peer.take(b"\x02\x04PING\0\0"), Ok(None));
+        assert_eq!(peer.answer(), b"\x02\x04PONG");
+        // With MORE it is a command all the same, as libzmq has it.
+        assert_eq!(peer.take(b"\x03\x04PING\0\0"), Ok(None));
+        assert_eq!(peer.answer(), b"\x02\x04PONG");
+        for unknown in [&b"\x02"[..], b"\x02\x04PONG", b"\x02\x09SUBSCRIBEx"] {
+            assert_eq!(peer.take(unknown), Ok(None));
+            assert!(peer.out.is_empty());
+        }
+        // Other bits say nothing.
+        let Ok(Some(Received::Message(message))) = peer.take(b"\xFCtwo") else {
+            panic!("expected a message");
+        };
+        assert_eq!(message.as_slices(), [b"one", b"two"]);
+    }
+
+    #[test]
+    fn a_pong_repeats_sixteen_bytes_of_a_ping_at_most() {
+        for length in [0, 1, 16, 17, 40_000] {
+            let context = vec![b'c'; length];
+            let mut peer = Peer::new();
+            peer.take(&[b"\x02\x04PING\0\x01", &context[..]].concat())
+                .unwrap();
+            let expected = [b"\x02\x04PONG", &context[..length.min(16)]].concat();
+            assert_eq!(peer.answer(), expected);
+        }
+    }
+
+    #[test]
+    fn a_peer_is_held_to_its_time_to_live() {
+        let mut peer = Peer::new();
+        // 0x0102 tenths of a second.
+        peer.take(b"\x02\x04PING\x01\x02").unwrap();
+        let _ = peer.answer();
+        let ttl = Duration::from_millis(25_800);
+        let quiet = HeartbeatOptions {
+            interval: None,
+            ..BEATS
+        };
+        assert_eq!(peer.link.deadline(&quiet), Some(peer.now + ttl));
+        let early = peer.now + Duration::from_millis(25_799);
+        peer.link.beat(early, &quiet, &mut peer.out).unwrap();
+        let beat = peer.link.beat(peer.now + ttl, &quiet, &mut peer.out);
+        assert!(matches!(beat, Err(Violation::Silent(_))));
+        assert!(peer.out.is_empty());
+    }
+
+    #[test]
+    fn the_last_nonce_is_the_last() {
+        let mut peer = Peer::new();
+        peer.link.sent = u64::MAX - 1;
+        peer.link.send(&[b"last"], &mut peer.out).unwrap();
+        assert_eq!(peer.answer(), b"\0last");
+        let sent = peer.link.send(&[b"one more"], &mut peer.out);
+        assert!(matches!(sent, Err(Violation::Exhausted)));
+        assert!(peer.out.is_empty());
+
+        // The peer's last one is taken, and none behind it.
+        peer.sent = u64::MAX - 1;
+        assert!(matches!(peer.take(b"\0x"), Ok(Some(_))));
+        peer.sent = 5;
+        let replayed = "the peer's MESSAGE has a nonce that is not higher than the last one";
+        assert_eq!(peer.take(b"\0x"), Err(replayed.to_owned()));
     }
 }

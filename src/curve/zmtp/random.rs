@@ -4,8 +4,9 @@ use rustix::io::Errno;
 use rustix::rand::{GetRandomFlags, getrandom};
 use zeroize::Zeroizing;
 
+use super::boxes::public_key;
 use super::violation::Violation;
-use crate::curve::keys::{KEY_BYTES, SecretKey};
+use crate::curve::keys::{KEY_BYTES, KeyPair, SecretKey};
 
 /// Gives bytes that nobody can foresee.
 pub trait Random {
@@ -50,9 +51,13 @@ pub(super) fn secret(random: &mut dyn Random) -> Result<Zeroizing<[u8; KEY_BYTES
     Ok(bytes)
 }
 
-/// A new secret key for one connection.
-pub(super) fn transient_key(random: &mut dyn Random) -> Result<SecretKey, Violation> {
-    Ok(SecretKey::from_bytes(&*secret(random)?))
+/// A new pair of keys for one connection.
+pub(super) fn transient_pair(random: &mut dyn Random) -> Result<KeyPair, Violation> {
+    let secret = SecretKey::from_bytes(&*secret(random)?);
+    Ok(KeyPair {
+        public: public_key(&secret),
+        secret,
+    })
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use super::input::Input;
 use super::message::{Bounds, Received};
 use super::random::Random;
 use super::violation::Violation;
-use crate::curve::keys::{KeyPair, SecretKey};
+use crate::curve::keys::{KeyPair, PublicKey, SecretKey};
 
 pub(super) const BOUNDS: Bounds = Bounds {
     frame_bytes: 64 * 1024,
@@ -20,6 +20,10 @@ pub(super) const BEATS: HeartbeatOptions = HeartbeatOptions {
     timeout: Duration::from_secs(10),
     ttl: Duration::from_secs(30),
 };
+
+/// What the ends draw their secrets from.
+pub(super) const CLIENT_SEED: u64 = 1;
+pub(super) const SERVER_SEED: u64 = 2;
 
 /// Numbers that are the same in each run.
 pub(super) struct Seeded(pub(super) fastrand::Rng);
@@ -50,7 +54,7 @@ pub(super) struct End {
     pub(super) connection: Connection,
     pub(super) keys: KeyPair,
     /// Some at the end that connects.
-    expects: Option<KeyPair>,
+    expects: Option<PublicKey>,
     random: Seeded,
     /// Written and not sent.
     pub(super) out: Vec<u8>,
@@ -61,7 +65,7 @@ pub(super) struct End {
 }
 
 impl End {
-    fn new(keys: KeyPair, expects: Option<KeyPair>, seed: u64) -> Self {
+    fn new(keys: KeyPair, expects: Option<PublicKey>, seed: u64) -> Self {
         let mut out = Vec::new();
         Self {
             connection: Connection::begin(&mut out),
@@ -81,9 +85,9 @@ impl End {
         if self.violation.is_some() {
             return;
         }
-        let credentials = self.expects.as_ref().map(|server| Credentials {
+        let credentials = self.expects.map(|server_key| Credentials {
             keys: &self.keys,
-            server_key: server.public,
+            server_key,
             routing_id: b"ROUTING-ID",
         });
         let role = credentials
@@ -122,6 +126,11 @@ impl End {
         }
     }
 
+    /// The client expects this server from now on.
+    pub(super) fn expect(&mut self, server: PublicKey) {
+        self.expects = Some(server);
+    }
+
     /// It draws other numbers from now on.
     pub(super) fn reseed(&mut self, seed: u64) {
         self.random = Seeded(fastrand::Rng::with_seed(seed));
@@ -145,8 +154,8 @@ impl Ends {
     pub(super) fn new() -> Self {
         let (client, server) = (key_pair(1), key_pair(2));
         Self {
-            client: End::new(client, Some(server.clone()), 1),
-            server: End::new(server, None, 2),
+            client: End::new(client, Some(server.public), CLIENT_SEED),
+            server: End::new(server, None, SERVER_SEED),
             now: Instant::now(),
         }
     }
@@ -154,7 +163,7 @@ impl Ends {
     /// A client that expects another server.
     pub(super) fn with_wrong_key() -> Self {
         let mut ends = Self::new();
-        ends.client.expects = Some(key_pair(9));
+        ends.client.expect(key_pair(9).public);
         ends
     }
 

@@ -5,8 +5,8 @@ use super::{
     INITIATE_NONCE, LONG_NONCE_BYTES, LinkKeys, READY_NONCE, SERVER_MESSAGE_NONCE, VOUCH_NONCE,
     WELCOME_NONCE, expect, push_command, take, with_long_nonce,
 };
-use crate::curve::keys::{KEY_BYTES, PublicKey, SecretKey};
-use crate::curve::zmtp::boxes::{SharedKey, TAG_BYTES, public_key};
+use crate::curve::keys::{KEY_BYTES, KeyPair, PublicKey};
+use crate::curve::zmtp::boxes::{SharedKey, TAG_BYTES};
 use crate::curve::zmtp::input::Input;
 use crate::curve::zmtp::metadata::{self, SocketType};
 use crate::curve::zmtp::random::{self, Random};
@@ -18,6 +18,9 @@ const HELLO_PADDING: usize = 72;
 const HELLO_TEXT: usize = 64;
 const VERSION: [u8; 2] = [1, 0];
 
+/// The part of a refusal's reason that is passed on, in bytes. libzmq's has three.
+const MAX_SHOWN_REASON: usize = 64;
+
 /// Nonces of the two commands that the client sends.
 const HELLO_COUNTER: u64 = 1;
 const INITIATE_COUNTER: u64 = 2;
@@ -26,7 +29,7 @@ const INITIATE_COUNTER: u64 = 2;
 pub(in crate::curve::zmtp) enum Client {
     /// HELLO was sent.
     AwaitWelcome {
-        transient: SecretKey,
+        transient: KeyPair,
         /// Of the server's long-term key and our transient one.
         shared: SharedKey,
     },
@@ -50,8 +53,8 @@ impl Client {
         random: &mut dyn Random,
         out: &mut Vec<u8>,
     ) -> Result<Self, Violation> {
-        let transient = random::transient_key(random)?;
-        let shared = SharedKey::agree(&transient, &credentials.server_key)
+        let transient = random::transient_pair(random)?;
+        let shared = SharedKey::agree(&transient.secret, &credentials.server_key)
             .ok_or(Violation::WeakKey(Command::Hello))?;
         let counter = HELLO_COUNTER.to_be_bytes();
         let mut text = [0; HELLO_TEXT];
@@ -61,7 +64,7 @@ impl Client {
         push_command(out, HELLO, length, |out| {
             out.extend(VERSION);
             out.extend([0; HELLO_PADDING]);
-            out.extend(public_key(&transient).as_bytes());
+            out.extend(transient.public.as_bytes());
             out.extend(counter);
             out.extend(tag);
             out.extend(text);
@@ -92,12 +95,11 @@ impl Client {
         match self {
             Self::AwaitWelcome { transient, shared } => {
                 let (server, cookie) = open_welcome(rest, &shared)?;
-                let shared = SharedKey::agree(&transient, &server)
+                let shared = SharedKey::agree(&transient.secret, &server)
                     .ok_or(Violation::WeakKey(Command::Welcome))?;
-                let transient = public_key(&transient);
                 initiate(
                     credentials,
-                    transient,
+                    transient.public,
                     server,
                     &shared,
                     &cookie,
@@ -115,7 +117,8 @@ impl Client {
 fn refusal(rest: &[u8]) -> Violation {
     match rest.split_first() {
         Some((&length, reason)) if usize::from(length) == reason.len() => {
-            Violation::Refused(reason.escape_ascii().to_string().into())
+            let shown = reason.get(..MAX_SHOWN_REASON).unwrap_or(reason);
+            Violation::Refused(shown.escape_ascii().to_string().into())
         }
         _ => Violation::Malformed(Command::Error),
     }

@@ -117,3 +117,6 @@ fn push_command(out: &mut Vec<u8>, name: &[u8], length: usize, write: impl FnOnc
     write(out);
     debug_assert_eq!(out.len() - start, length);
 }
+
+#[cfg(test)]
+mod tests;

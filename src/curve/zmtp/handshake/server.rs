@@ -5,7 +5,7 @@
 //! INITIATE with it, are of use on no other connection and to nobody who gets the key later.
 
 use subtle::ConstantTimeEq;
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 use super::{
     CLIENT_MESSAGE_NONCE, COOKIE_BYTES, COOKIE_NONCE, ERROR, HELLO_NONCE, INITIATE_NONCE,
@@ -13,7 +13,7 @@ use super::{
     WELCOME_NONCE, expect, push_command, take, with_long_nonce,
 };
 use crate::curve::keys::{KEY_BYTES, KeyPair, PublicKey, SecretKey};
-use crate::curve::zmtp::boxes::{SharedKey, TAG_BYTES, public_key};
+use crate::curve::zmtp::boxes::{SharedKey, TAG_BYTES};
 use crate::curve::zmtp::input::Input;
 use crate::curve::zmtp::metadata::{self, SocketType};
 use crate::curve::zmtp::random::{self, Random};
@@ -112,11 +112,11 @@ fn welcome(
         return Err(Violation::Malformed(OF));
     }
 
-    let transient = random::transient_key(random)?;
+    let transient = random::transient_pair(random)?;
     let cookie_key = random::secret(random)?;
     let cookie_nonce: [u8; LONG_NONCE_BYTES] = random::nonce(random)?;
     let mut cookie = Zeroizing::new([0; 2 * KEY_BYTES]);
-    let halves = client.as_bytes().iter().chain(transient.as_bytes());
+    let halves = client.as_bytes().iter().chain(transient.secret.as_bytes());
     for (place, byte) in cookie.iter_mut().zip(halves) {
         *place = *byte;
     }
@@ -125,7 +125,7 @@ fn welcome(
     let cookie_tag = key.seal(cookie_counter, &mut *cookie);
 
     let mut text = Vec::with_capacity(KEY_BYTES + COOKIE_BYTES);
-    text.extend(public_key(&transient).as_bytes());
+    text.extend(transient.public.as_bytes());
     text.extend(cookie_nonce);
     text.extend(cookie_tag);
     text.extend(&*cookie);
@@ -160,7 +160,7 @@ fn open_cookie(
     let client = PublicKey::from_bytes(*take(&mut rest, OF)?);
     let secret = take::<KEY_BYTES>(&mut rest, OF)?;
     let transient = SecretKey::from_bytes(secret);
-    secret.fill(0);
+    secret.zeroize();
     Ok((client, transient))
 }
 
