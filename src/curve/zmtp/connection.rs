@@ -8,7 +8,7 @@ use std::fmt;
 use std::time::Instant;
 
 use super::frames::{COMMAND, FrameReader, MORE};
-use super::greeting::{self, GreetingReader};
+use super::greeting::{self, GreetingReader, Rest};
 use super::handshake::{
     Client, ClientStep, Credentials, Knock, MAX_COMMAND_BYTES, Server, ServerStep, refuse,
 };
@@ -84,10 +84,10 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Begins: writes the greeting.
+    /// Begins: writes the first part of the greeting.
     #[must_use]
     pub fn begin(out: &mut Vec<u8>) -> Self {
-        out.extend(greeting::ours());
+        greeting::begin(out);
         Self {
             stage: Stage::Greeting(GreetingReader::default()),
             frames: FrameReader::default(),
@@ -123,7 +123,11 @@ impl Connection {
         out: &mut Vec<u8>,
     ) -> Result<Option<Event>, Violation> {
         if let Stage::Greeting(reader) = &mut self.stage {
-            if !reader.take(input)? {
+            let rest = match surroundings.role {
+                Role::Client(_) => Rest::AfterGreeting,
+                Role::Server(_) => Rest::AfterVersion,
+            };
+            if !reader.take(input, rest, out)? {
                 return Ok(None);
             }
             self.stage = match surroundings.role {

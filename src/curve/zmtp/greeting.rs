@@ -1,5 +1,11 @@
 //! The first 64 bytes of each end ([RFC 37](https://rfc.zeromq.org/spec/37/)), and what strangers
 //! send in their place.
+//!
+//! libzmq closes a connection as soon as it has read of another mechanism, and the name of its own
+//! stays unsent. So a client keeps its own back until it has the server's, and a server until it
+//! has the client's version, with which libzmq sends the name of its mechanism. That takes two
+//! ends of ours no longer than two whole greetings, as the client has to wait for the server's
+//! in any case.
 
 use super::input::Input;
 use super::violation::{Speaks, Violation};
@@ -39,11 +45,27 @@ pub(super) const fn ours() -> [u8; GREETING_BYTES] {
     greeting
 }
 
+/// When the rest of our greeting is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rest {
+    /// As soon as the peer's version is known: a server.
+    AfterVersion,
+    /// When the peer's greeting is there: a client.
+    AfterGreeting,
+}
+
+/// Writes the beginning of our greeting.
+pub(super) fn begin(out: &mut Vec<u8>) {
+    out.extend(ours().get(..MECHANISM_AT).unwrap_or_default());
+}
+
 /// The peer's, as far as it came.
 #[derive(Clone, Debug)]
 pub(super) struct GreetingReader {
     bytes: [u8; GREETING_BYTES],
     length: u8,
+    /// All of ours is written.
+    answered: bool,
 }
 
 impl Default for GreetingReader {
@@ -51,17 +73,24 @@ impl Default for GreetingReader {
         Self {
             bytes: [0; GREETING_BYTES],
             length: 0,
+            answered: false,
         }
     }
 }
 
 impl GreetingReader {
-    /// Takes what belongs to the greeting off the front of `input`; true when all of it is there.
+    /// Takes what belongs to the greeting off the front of `input`; true when all of it is there,
+    /// and all of ours is written.
     ///
     /// # Errors
     ///
     /// As soon as it is clear that this is no peer of ours.
-    pub(super) fn take(&mut self, input: &mut Input<'_>) -> Result<bool, Violation> {
+    pub(super) fn take(
+        &mut self,
+        input: &mut Input<'_>,
+        rest: Rest,
+        out: &mut Vec<u8>,
+    ) -> Result<bool, Violation> {
         let have = usize::from(self.length);
         let missing = self.bytes.get_mut(have..).unwrap_or_default();
         let count = missing.len().min(input.len());
@@ -72,7 +101,13 @@ impl GreetingReader {
         self.length = u8::try_from(have + count).unwrap_or(u8::MAX);
         let so_far = self.bytes.get(..have + count).unwrap_or_default();
         check(so_far)?;
-        Ok(so_far.len() == GREETING_BYTES)
+        let is_whole = so_far.len() == GREETING_BYTES;
+        let knows_version = so_far.len() > VERSION_AT;
+        if !self.answered && (is_whole || rest == Rest::AfterVersion && knows_version) {
+            out.extend(ours().get(MECHANISM_AT..).unwrap_or_default());
+            self.answered = true;
+        }
+        Ok(is_whole)
     }
 }
 
@@ -135,7 +170,12 @@ mod tests {
 
     fn judge(bytes: &[u8]) -> Result<bool, Violation> {
         let mut bytes = bytes.to_vec();
-        GreetingReader::default().take(&mut Input::new(&mut bytes))
+        let mut out = Vec::new();
+        let mut reader = GreetingReader::default();
+        let taken = reader.take(&mut Input::new(&mut bytes), Rest::AfterVersion, &mut out);
+        // Strangers learn nothing.
+        assert!(taken.is_ok() || out.is_empty());
+        taken
     }
 
     #[test]
@@ -147,16 +187,29 @@ mod tests {
 
     #[test]
     fn a_greeting_may_come_byte_by_byte_and_ends_where_it_ends() {
-        let mut bytes = ours().to_vec();
-        bytes.extend(b"next");
-        let mut reader = GreetingReader::default();
-        let mut input = Input::new(&mut bytes);
-        for _ in 1..GREETING_BYTES {
-            let byte = input.take(1).unwrap();
-            assert!(!reader.take(&mut Input::new(byte)).unwrap());
+        for (rest, answered_at) in [
+            (Rest::AfterVersion, VERSION_AT + 1),
+            (Rest::AfterGreeting, GREETING_BYTES),
+        ] {
+            let mut bytes = ours().to_vec();
+            bytes.extend(b"next");
+            let mut reader = GreetingReader::default();
+            let mut out = Vec::new();
+            begin(&mut out);
+            let mut input = Input::new(&mut bytes);
+            for count in 1..=GREETING_BYTES {
+                let mut byte = Input::new(input.take(1).unwrap());
+                let taken = reader.take(&mut byte, rest, &mut out).unwrap();
+                assert_eq!(taken, count == GREETING_BYTES);
+                let written = if count < answered_at {
+                    MECHANISM_AT
+                } else {
+                    GREETING_BYTES
+                };
+                assert_eq!(out, ours()[..written], "{rest:?}, {count}");
+            }
+            assert_eq!(input.as_slice(), b"next");
         }
-        assert!(reader.take(&mut input).unwrap());
-        assert_eq!(input.as_slice(), b"next");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::Credentials;
 use super::connection::{Connection, Event, HeartbeatOptions, Role, STATUS_REFUSED, Surroundings};
+use super::greeting::GREETING_BYTES;
 use super::input::Input;
 use super::message::{Bounds, Received};
 use super::random::Random;
@@ -186,27 +187,34 @@ impl Ends {
         ends
     }
 
-    /// Carries over the handshake up to the client's (or server's) command of this number, from
-    /// 0 with the greeting, and returns what has been written of it.
+    /// Carries over the handshake up to the client's (or server's) command of this number, and
+    /// returns it: from 1, as 0 is the first part of the greeting.
     pub(super) fn stop_before(&mut self, of_client: bool, number: usize) -> Vec<u8> {
-        let mut written = 0;
+        let (mut written, mut sent) = (0, 0);
         loop {
             let from = if of_client {
                 &mut self.client
             } else {
                 &mut self.server
             };
-            let bytes = std::mem::take(&mut from.out);
+            let mut bytes = std::mem::take(&mut from.out);
+            let to = if of_client {
+                &mut self.server
+            } else {
+                &mut self.client
+            };
+            let has_moved = !bytes.is_empty();
+            if has_moved && (1..GREETING_BYTES).contains(&sent) {
+                let rest: Vec<u8> = bytes.drain(..GREETING_BYTES - sent).collect();
+                sent = GREETING_BYTES;
+                to.take(&rest, self.now);
+            }
             if !bytes.is_empty() {
                 if written == number {
                     return bytes;
                 }
                 written += 1;
-                let to = if of_client {
-                    &mut self.server
-                } else {
-                    &mut self.client
-                };
+                sent += bytes.len();
                 to.take(&bytes, self.now);
             }
             let (from, to) = if of_client {
@@ -215,7 +223,7 @@ impl Ends {
                 (&mut self.client, &mut self.server)
             };
             let back = std::mem::take(&mut from.out);
-            assert!(!(bytes.is_empty() && back.is_empty()), "it has stopped");
+            assert!(has_moved || !back.is_empty(), "it has stopped");
             to.take(&back, self.now);
         }
     }

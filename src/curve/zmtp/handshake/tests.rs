@@ -4,6 +4,7 @@ use super::*;
 use crate::curve::keys::SecretKey;
 use crate::curve::zmtp::boxes::public_key;
 use crate::curve::zmtp::boxes::tests::low_order_points;
+use crate::curve::zmtp::connection::Awaits;
 use crate::curve::zmtp::frames::LONG;
 use crate::curve::zmtp::random;
 use crate::curve::zmtp::test_ends::{CLIENT_SEED, Ends, SERVER_SEED, Seeded, key_pair};
@@ -136,11 +137,10 @@ fn a_client_refuses_a_server_key_of_low_order_before_it_says_anything() {
     for low in low_order_points() {
         let mut ends = Ends::new();
         ends.client.expect(low);
-        let greeting = std::mem::take(&mut ends.server.out);
-        ends.client.out.clear();
-        ends.client.take(&greeting, ends.now);
+        ends.settle();
         assert!(ends.client.violation.is_some());
-        assert!(ends.client.out.is_empty());
+        let hello = Awaits::Command(Command::Hello);
+        assert_eq!(ends.server.connection.awaits(), Some(hello));
     }
 }
 
