@@ -36,6 +36,7 @@ mod curve_dealer;
 mod curve_dealer_failures;
 mod curve_router;
 mod curve_zap;
+mod curve_zmtp;
 mod daemon_log;
 mod dbus_introspection;
 mod dbus_service;

@@ -11,6 +11,7 @@ pub(crate) mod place;
 pub(crate) mod prometheus;
 pub(crate) mod receiver;
 pub(crate) mod tmux;
+pub(crate) mod zmtp;
 
 /// True for root, who alone may do this; else says what is left out.
 #[expect(clippy::print_stderr, reason = "a test that is skipped says so")]

@@ -52,8 +52,9 @@ impl Peer {
     /// One that is made by this program of tests/peers.
     pub(crate) fn start(script: &str) -> Self {
         let peers = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers");
-        // The distribution's Python, for its pyzmq.
-        let mut child = Command::new("/usr/bin/python3")
+        // The distribution's Python, for its pyzmq, or another one with a pyzmq of its own.
+        let python = std::env::var_os("PEER_PYTHON").unwrap_or("/usr/bin/python3".into());
+        let mut child = Command::new(python)
             .arg("-B")
             .arg(peers.join(script))
             .stdin(Stdio::piped())

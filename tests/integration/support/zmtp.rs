@@ -1,0 +1,236 @@
+//! A small blocking shell around our side of ZMTP, to meet other implementations with.
+
+use std::collections::VecDeque;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::time::{Duration, Instant};
+
+use metrics_agent::curve::keys::{KeyPair, PublicKey};
+use metrics_agent::curve::zmtp::Credentials;
+use metrics_agent::curve::zmtp::connection::{
+    Connection, Event, HeartbeatOptions, Role, STATUS_REFUSED, Surroundings,
+};
+use metrics_agent::curve::zmtp::input::Input;
+use metrics_agent::curve::zmtp::message::{Bounds, Received};
+use metrics_agent::curve::zmtp::random::KernelRandom;
+
+use super::peer::PATIENCE;
+
+/// A message's frames.
+pub(crate) type Frames = Vec<Vec<u8>>;
+
+pub(crate) const BOUNDS: Bounds = Bounds {
+    frame_bytes: 2 * 1024 * 1024,
+    message_bytes: 8 * 1024 * 1024,
+};
+
+/// Nothing is asked for.
+pub(crate) const QUIET: HeartbeatOptions = HeartbeatOptions {
+    interval: None,
+    timeout: Duration::from_secs(30),
+    ttl: Duration::from_secs(30),
+};
+
+/// What a connection ends with when the peer ends it.
+pub(crate) const CLOSED: &str = "closed by the peer";
+
+pub(crate) struct Socket {
+    stream: TcpStream,
+    connection: Connection,
+    keys: KeyPair,
+    /// Some at the end that has connected.
+    expects: Option<PublicKey>,
+    heartbeat: HeartbeatOptions,
+    /// A server lets nobody in.
+    refuses: bool,
+    /// Who knocked: the key, and the routing id asked for.
+    knocked: Option<(PublicKey, Vec<u8>)>,
+    received: VecDeque<Received>,
+    /// All that was read, in bytes.
+    read: usize,
+    ended: Option<String>,
+}
+
+impl Socket {
+    /// Connects as a client with new keys, and asks for the routing id "OURS".
+    pub(crate) fn connect(address: SocketAddr, server: PublicKey) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        Self::begin(stream, KeyPair::generate().unwrap(), Some(server))
+    }
+
+    /// The server's end of the next connection.
+    pub(crate) fn accept(listener: &TcpListener, keys: &KeyPair) -> Self {
+        let (stream, _) = listener.accept().unwrap();
+        Self::begin(stream, keys.clone(), None)
+    }
+
+    fn begin(stream: TcpStream, keys: KeyPair, expects: Option<PublicKey>) -> Self {
+        let mut out = Vec::new();
+        let mut socket = Self {
+            stream,
+            connection: Connection::begin(&mut out),
+            keys,
+            expects,
+            heartbeat: QUIET,
+            refuses: false,
+            knocked: None,
+            received: VecDeque::new(),
+            read: 0,
+            ended: None,
+        };
+        socket.write(&out);
+        socket
+    }
+
+    /// For when the connection is up.
+    pub(crate) fn with_heartbeat(mut self, heartbeat: HeartbeatOptions) -> Self {
+        self.heartbeat = heartbeat;
+        self
+    }
+
+    pub(crate) fn refusing(mut self) -> Self {
+        self.refuses = true;
+        self
+    }
+
+    /// Waits until the connection is up. Of a client: who it is, and what it wants to be called.
+    pub(crate) fn up(&mut self) -> Option<(PublicKey, Vec<u8>)> {
+        self.run("the connection is up", |socket| socket.connection.is_up());
+        self.knocked.clone()
+    }
+
+    pub(crate) fn send(&mut self, frames: &[Vec<u8>]) {
+        let frames: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
+        let mut out = Vec::new();
+        assert!(self.connection.send(&frames, &mut out).unwrap());
+        self.write(&out);
+    }
+
+    pub(crate) fn received(&mut self) -> Received {
+        self.run("a message", |socket| !socket.received.is_empty());
+        self.received.pop_front().unwrap()
+    }
+
+    pub(crate) fn message(&mut self) -> Frames {
+        match self.received() {
+            Received::Message(message) => message.iter().map(<[u8]>::to_vec).collect(),
+            Received::TooManyFrames { found } => panic!("{found} frames"),
+        }
+    }
+
+    /// Waits until the peer has sent so many bytes more.
+    pub(crate) fn read_more(&mut self, bytes: usize) {
+        let enough = self.read + bytes;
+        self.run("signs of life", |socket| socket.read >= enough);
+    }
+
+    /// Waits for the end of the connection; why it ended.
+    pub(crate) fn ended(&mut self) -> String {
+        let begin = Instant::now();
+        while self.ended.is_none() {
+            assert!(begin.elapsed() < PATIENCE, "{:?}", self.connection);
+            self.turn(begin + PATIENCE);
+        }
+        // As a shell should: the peer gets what was written, and then the end.
+        let _ = self.stream.shutdown(std::net::Shutdown::Both);
+        self.ended.clone().unwrap()
+    }
+
+    fn run(&mut self, what: &str, done: impl Fn(&Self) -> bool) {
+        let begin = Instant::now();
+        while !done(self) {
+            if let Some(ended) = &self.ended {
+                panic!("{what}: {ended}");
+            }
+            assert!(begin.elapsed() < PATIENCE, "{what}: {:?}", self.connection);
+            self.turn(begin + PATIENCE);
+        }
+    }
+
+    /// Waits once, for bytes or for the time.
+    fn turn(&mut self, until: Instant) {
+        let deadline = self.connection.deadline(&self.heartbeat);
+        let wait = deadline.map_or(until, |deadline| deadline.min(until));
+        let wait = wait.saturating_duration_since(Instant::now());
+        let wait = wait.max(Duration::from_millis(1));
+        self.stream.set_read_timeout(Some(wait)).unwrap();
+        let mut bytes = vec![0; 64 * 1024];
+        match self.stream.read(&mut bytes) {
+            Ok(0) => self.end(CLOSED),
+            Ok(count) => {
+                self.read += count;
+                self.take(&mut bytes[..count]);
+            }
+            Err(error) => match error.kind() {
+                ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted => {}
+                ErrorKind::ConnectionReset => self.end(CLOSED),
+                _ => panic!("{error}"),
+            },
+        }
+        let mut out = Vec::new();
+        let beat = self
+            .connection
+            .beat(Instant::now(), &self.heartbeat, &mut out);
+        self.write(&out);
+        if let Err(violation) = beat {
+            self.end(&violation.to_string());
+        }
+    }
+
+    fn take(&mut self, bytes: &mut [u8]) {
+        let credentials = self.expects.map(|server_key| Credentials {
+            keys: &self.keys,
+            server_key,
+            routing_id: b"OURS",
+        });
+        let role = credentials
+            .as_ref()
+            .map_or(Role::Server(&self.keys), Role::Client);
+        let now = Instant::now();
+        let mut surroundings = Surroundings {
+            role,
+            bounds: &BOUNDS,
+            heartbeat: &self.heartbeat,
+            random: &mut KernelRandom,
+            now,
+        };
+        let mut input = Input::new(bytes);
+        let (mut out, mut ended) = (Vec::new(), None);
+        loop {
+            let next = self
+                .connection
+                .next(&mut input, &mut surroundings, &mut out);
+            match next {
+                Ok(None) => break,
+                Ok(Some(Event::Up)) => {}
+                Ok(Some(Event::Received(received))) => self.received.push_back(received),
+                Ok(Some(Event::Knock { key, routing_id })) => {
+                    self.knocked = Some((key, routing_id.into()));
+                    if self.refuses {
+                        self.connection.refuse(STATUS_REFUSED, &mut out);
+                        ended = Some("refused".to_owned());
+                        break;
+                    }
+                    self.connection.accept(now, &self.heartbeat, &mut out);
+                }
+                Err(violation) => {
+                    ended = Some(violation.to_string());
+                    break;
+                }
+            }
+        }
+        self.write(&out);
+        if let Some(why) = ended {
+            self.end(&why);
+        }
+    }
+
+    /// A peer that is gone is noticed when reading.
+    fn write(&mut self, bytes: &[u8]) {
+        let _ = self.stream.write_all(bytes);
+    }
+
+    fn end(&mut self, why: &str) {
+        self.ended.get_or_insert_with(|| why.to_owned());
+    }
+}
