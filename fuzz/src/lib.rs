@@ -3,6 +3,8 @@
 //!
 //! A property that does not hold is a panic, which libFuzzer reports with its input.
 
+pub mod zmtp;
+
 use std::fmt::Display;
 
 use metrics_agent::metrics::families::{Family, FamilySet};
