@@ -8,6 +8,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use thiserror::Error;
+use zeroize::Zeroize;
 
 use super::z85;
 
@@ -121,9 +122,7 @@ impl Clone for SecretKey {
 
 impl Drop for SecretKey {
     fn drop(&mut self) {
-        self.0.fill(0);
-        // Looks like a use, so that the compiler keeps the line above.
-        std::hint::black_box(&self.0);
+        self.0.zeroize();
     }
 }
 
