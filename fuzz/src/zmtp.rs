@@ -162,6 +162,8 @@ impl End {
                 }
             }
         }
+        assert!(self.connection.awaits().is_none() || !self.connection.is_up());
+        assert!(format!("{:?}", self.connection).len() < 64);
         self.went += self.out.len() - before;
         assert!(self.went <= OUT_FOR_EACH_BYTE * self.came + OUT_IN_ALL);
         let limit = BOUNDS.frame_bytes + BOUNDS.message_bytes + MAX_HELD_BESIDE;
@@ -183,7 +185,7 @@ impl End {
             let (piece, rest) = bytes.split_at(piece.min(bytes.len()));
             received.extend(self.take(piece));
             bytes = rest;
-            length = length * 5 + 3;
+            length = (length * 5 + 3) % 128;
         }
         received
     }

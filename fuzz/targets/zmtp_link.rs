@@ -1,7 +1,7 @@
 //! What a client whose key is known sends in its boxes: flags, commands, messages of any frames.
 //!
 //! An input is a list of frames, each of them a byte for the outer flags and one for the time that
-//! passes, two for the length, and what is sealed.
+//! passes and how it is cut, two for the length, and what is sealed.
 #![no_main]
 
 use std::time::Duration;
@@ -53,7 +53,8 @@ fuzz_target!(|input: &[u8]| {
             }
         };
         frame.extend(body);
-        let received = server.take(&frame);
+        let cut = if outer & 8 == 0 { 0 } else { *time };
+        let received = server.take_in_pieces(&frame, cut);
 
         let Some((flags, payload)) = text.split_first() else {
             assert!(server.over);
