@@ -18,6 +18,15 @@ use std::{
 };
 
 use criterion::{Criterion, criterion_group, criterion_main};
+use metrics_agent::curve::keys::{KeyPair, SecretKey};
+use metrics_agent::curve::zmtp::Credentials;
+use metrics_agent::curve::zmtp::boxes::public_key;
+use metrics_agent::curve::zmtp::connection::{
+    Connection, Event, HeartbeatOptions, Role, Surroundings,
+};
+use metrics_agent::curve::zmtp::input::Input;
+use metrics_agent::curve::zmtp::message::Bounds;
+use metrics_agent::curve::zmtp::random::KernelRandom;
 use metrics_agent::metrics::Samples;
 use metrics_agent::sources::{
     Context, Grid, Odd, Options, Purpose, Root, SourceSet, cpu, default_names, filesystem, meminfo,
@@ -143,8 +152,121 @@ fn whole_sample(criterion: &mut Criterion) {
     group.finish();
 }
 
+const BOUNDS: Bounds = Bounds {
+    frame_bytes: 1024 * 1024,
+    message_bytes: 1024 * 1024,
+};
+
+const BEATS: HeartbeatOptions = HeartbeatOptions {
+    interval: None,
+    timeout: INTERVAL,
+    ttl: INTERVAL,
+};
+
+/// Two ends of a connection, and what each has written.
+struct Ends {
+    client: (Connection, Vec<u8>),
+    server: (Connection, Vec<u8>),
+}
+
+fn key_pair(byte: u8) -> KeyPair {
+    let secret = SecretKey::from_bytes(&[byte; 32]);
+    KeyPair {
+        public: public_key(&secret),
+        secret,
+    }
+}
+
+/// Takes all of it; how many messages there were.
+fn take(
+    connection: &mut Connection,
+    role: Role<'_>,
+    bytes: &mut [u8],
+    out: &mut Vec<u8>,
+    now: Instant,
+) -> usize {
+    let mut surroundings = Surroundings {
+        role,
+        bounds: &BOUNDS,
+        heartbeat: &BEATS,
+        random: &mut KernelRandom,
+        now,
+    };
+    let mut input = Input::new(bytes);
+    let mut messages = 0;
+    loop {
+        match connection.next(&mut input, &mut surroundings, out) {
+            Ok(Some(Event::Knock { .. })) => connection.accept(now, &BEATS, out),
+            Ok(Some(Event::Received(_))) => messages += 1,
+            Ok(Some(Event::Up)) => {}
+            Ok(None) => return messages,
+            Err(violation) => panic!("{violation}"),
+        }
+    }
+}
+
+/// A handshake from its first byte to READY.
+fn shake_hands(client: &Credentials<'_>, server: &KeyPair, now: Instant) -> Ends {
+    let begin = || {
+        let mut out = Vec::new();
+        (Connection::begin(&mut out), out)
+    };
+    let mut ends = Ends {
+        client: begin(),
+        server: begin(),
+    };
+    while !(ends.client.1.is_empty() && ends.server.1.is_empty()) {
+        let mut there = std::mem::take(&mut ends.client.1);
+        let mut back = std::mem::take(&mut ends.server.1);
+        let (connection, out) = &mut ends.server;
+        take(connection, Role::Server(server), &mut there, out, now);
+        let (connection, out) = &mut ends.client;
+        take(connection, Role::Client(client), &mut back, out, now);
+    }
+    assert!(ends.client.0.is_up() && ends.server.0.is_up());
+    ends
+}
+
+/// Both ends of a connection, without a network.
+fn curve(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("curve");
+    let (client, server) = (key_pair(1), key_pair(2));
+    let credentials = Credentials {
+        keys: &client,
+        server_key: server.public,
+        routing_id: b"0123456789ABCDEF",
+    };
+    let now = Instant::now();
+    group.bench_function("handshake, both ends", |b| {
+        b.iter(|| shake_hands(&credentials, &server, now));
+    });
+    let mut ends = shake_hands(&credentials, &server, now);
+    for (name, length) in [("200 B", 200), ("15 KB", 15_000)] {
+        let grid = vec![b'1'; length];
+        let frames: [&[u8]; 3] = [b"METR", b"host.example.com", &grid];
+        let mut out = Vec::new();
+        group.bench_function(format!("seal 3 frames with {name}"), |b| {
+            b.iter(|| {
+                out.clear();
+                ends.client.0.send(black_box(&frames), &mut out).is_ok()
+            });
+        });
+        let mut answers = Vec::new();
+        group.bench_function(format!("seal and open 3 frames with {name}"), |b| {
+            b.iter(|| {
+                out.clear();
+                assert!(ends.client.0.send(black_box(&frames), &mut out).is_ok());
+                let (connection, role) = (&mut ends.server.0, Role::Server(&server));
+                assert_eq!(take(connection, role, &mut out, &mut answers, now), 1);
+            });
+        });
+    }
+    group.finish();
+}
+
 criterion_group!(
     pieces,
+    curve,
     parse,
     walk,
     read_and_parse,
