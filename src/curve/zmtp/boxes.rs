@@ -7,7 +7,6 @@
 //! overwritten when they are dropped, as far as safe code can promise that: a copy that a move has
 //! left behind is not reached.
 
-use curve25519_dalek::constants::X25519_BASEPOINT;
 use curve25519_dalek::montgomery::MontgomeryPoint;
 use poly1305::Poly1305;
 use poly1305::universal_hash::KeyInit;
@@ -129,7 +128,7 @@ fn in_common(ours: &SecretKey, theirs: &PublicKey) -> Option<Zeroizing<[u8; KEY_
 /// The public key that belongs to a secret one.
 #[must_use]
 pub fn public_key(secret: &SecretKey) -> PublicKey {
-    PublicKey::from_bytes(X25519_BASEPOINT.mul_clamped(*secret.as_bytes()).to_bytes())
+    PublicKey::from_bytes(MontgomeryPoint::mul_base_clamped(*secret.as_bytes()).to_bytes())
 }
 
 #[cfg(test)]
