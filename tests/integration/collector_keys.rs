@@ -215,6 +215,8 @@ async fn a_key_that_was_revoked_a_moment_ago_does_not_report() {
     done(home, &["keys", "revoke", "web1"], "");
     let error = refused(home, &["keys", "allow", "--reporting"]);
     assert!(error.contains("no agent reports now"), "{error}");
+    // It was let in when it last came.
+    assert!(error.contains("1 key that came is refused"), "{error}");
     assert_eq!(files(home), [""; 0]);
     let check = [&["--check-config"], &closed[..]].concat();
     let output = run(home, &check);

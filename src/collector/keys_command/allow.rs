@@ -11,6 +11,7 @@ use std::{
 use clap::Args;
 
 use super::enforcement::warn_where_lists_do_not_count;
+use super::overview::standing;
 use super::reporting::reporting_now;
 use super::who::{Known, Resolved};
 use super::{Failure, Site, listener, print, refused_note, warn};
@@ -139,14 +140,17 @@ impl Site {
         Ok(chosen)
     }
 
-    /// The number of agents' keys that were refused and have not been listed since.
+    /// The number of agents' keys that came and that `keys list` shows as refused: also those
+    /// that have not come again since they were.
     fn refused(&self, known: Option<&KnownKeys>) -> usize {
         let listed = self.listed_quietly(Listener::Agents);
-        let keys = known.iter().flat_map(|known| &known.keys);
-        let refused = keys.filter(|((listener, key), record)| {
+        let known = known.iter();
+        let keys =
+            known.flat_map(|known| known.keys.iter().map(|(who, _)| (known.authorized, who)));
+        let refused = keys.filter(|(authorized, (listener, key))| {
+            let is_listed = listed.iter().any(|(.., listed)| listed == key);
             *listener == Listener::Agents
-                && record.standing == Decision::Refused
-                && listed.iter().all(|(.., listed)| listed != key)
+                && standing(is_listed, *listener, Some(*authorized)) == Decision::Refused
         });
         refused.count()
     }

@@ -222,12 +222,7 @@ fn row(
     record: Option<&Record>,
     authorized: Option<Authorized>,
 ) -> Row {
-    // What the list says now, not what was true when the key last came.
-    let state = match (&name, role, authorized) {
-        (Some(_), ..) => Decision::Allowed,
-        (None, Listener::Agents, Some(Authorized::Any)) => Decision::Any,
-        (None, ..) => Decision::Refused,
-    };
+    let state = standing(name.is_some(), role, authorized);
     let mut hosts: Vec<_> = record.map_or_else(Vec::new, |record| {
         let host = |said: &crate::collector::access::key_log::HostSeen| HostRow {
             name: said.name.to_string(),
@@ -249,6 +244,19 @@ fn row(
             Decision::Allowed | Decision::Any => 0,
         },
         state,
+    }
+}
+
+/// How a key stands by what the list says now, not by what was true when it last came.
+pub(super) fn standing(
+    is_listed: bool,
+    role: Listener,
+    authorized: Option<Authorized>,
+) -> Decision {
+    match (is_listed, role, authorized) {
+        (true, ..) => Decision::Allowed,
+        (false, Listener::Agents, Some(Authorized::Any)) => Decision::Any,
+        (false, ..) => Decision::Refused,
     }
 }
 
