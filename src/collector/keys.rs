@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use crate::base::text;
-use crate::config::service::{self, Note, Seen, ServiceView};
+use crate::config::service::{self, Note, Seen, Service, ServiceView};
 use crate::curve::certificate::{Certificate, CertificateError, Trust};
 use crate::curve::own::OwnKeys;
 
@@ -66,12 +66,15 @@ impl Places {
         Self::of(|name| std::env::var_os(name), root, service_state)
     }
 
-    /// Those of the service, with the credentials that it runs with.
+    /// Those of the service at its next start, with the credentials that it runs with.
     #[must_use]
-    pub fn of_service(self, credentials: Option<PathBuf>) -> Self {
+    pub fn of_service(self, service: &Service) -> Self {
+        let credentials = service.credentials();
+        let state_dir = Path::new(STATE_DIR);
+        let variable = |name: &str| service.variable(name);
         Self {
             credentials: self.credentials.or(credentials),
-            state: Some(STATE_DIR.into()),
+            state: Self::of(variable, service.is_root(), Some(state_dir)).state,
             ..self
         }
     }
@@ -120,8 +123,8 @@ pub enum KeysError {
     Handed(String),
     /// No key anywhere, and no place for one.
     #[error(
-        "no {SECRET_FILE} in {ETC_DIR}, and one cannot be made: neither STATE_DIRECTORY nor \
-         HOME is set; set one of them, or name a key file with --key-file"
+        "no {SECRET_FILE} in {ETC_DIR}, and one cannot be made: neither STATE_DIRECTORY (in a unit \
+         StateDirectory=) nor HOME is set; set one of them, or name a key file with --key-file"
     )]
     NoPlace,
     /// No file of the name that is set.

@@ -106,6 +106,9 @@ fn unlike_today(state: &Path, is_dynamic: bool, owner: Option<Owner>) -> Option<
 pub struct Service {
     unit: &'static str,
     environment: Vec<(OsString, OsString)>,
+    /// Its state directories, and its user's home.
+    states: Vec<PathBuf>,
+    home: Option<OsString>,
     user: String,
     /// None if the system knows no such user.
     owner: Option<Owner>,
@@ -141,6 +144,7 @@ impl Service {
             owner,
             groups,
             unknown,
+            home,
         } = user_of(unit, &mut found)?;
         let mut obstacles = Vec::new();
         if found.load == LoadState::Broken {
@@ -194,6 +198,8 @@ impl Service {
         Some(Self {
             unit,
             environment,
+            states: found.states,
+            home,
             user,
             owner,
             groups,
@@ -261,6 +267,27 @@ impl Service {
         };
         let units = self.environment.iter().filter(ours).cloned();
         units.chain(own).collect()
+    }
+
+    /// A variable of its next start. Those that the unit names override what systemd sets by itself
+    /// (systemd.exec(5)).
+    #[must_use]
+    pub fn variable(&self, name: &str) -> Option<OsString> {
+        let mut named = self.environment.iter();
+        if let Some((_, value)) = named.find(|(known, _)| known == name) {
+            return Some(value.clone());
+        }
+        match name {
+            "STATE_DIRECTORY" if !self.states.is_empty() => std::env::join_paths(&self.states).ok(),
+            "HOME" => self.home.clone(),
+            _ => None,
+        }
+    }
+
+    /// Returns true if it runs as root.
+    #[must_use]
+    pub fn is_root(&self) -> bool {
+        self.owner.is_some_and(|owner| owner.uid() == 0)
     }
 
     /// The credentials that it runs with, if it runs and has some. Those of a run as another user

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::agent::settings::fragment::AGENT;
 use crate::config::service::{Service, ServiceView};
@@ -71,7 +71,10 @@ impl Inputs {
     /// As the service finds them, where root asks for it.
     #[must_use]
     pub fn seen_by(self, service: &Service) -> Self {
+        let own = Own::of(|name| service.variable(name), service.is_root());
         Self {
+            state_directory: own.state,
+            home: own.home,
             sight: service.sight(),
             credentials_directory: self.credentials_directory.or_else(|| service.credentials()),
             environment: service.environment(AGENT.prefix, self.environment),
@@ -86,29 +89,9 @@ impl Inputs {
         default: &[&'static str],
     ) -> Self {
         let variables: BTreeMap<_, _> = variables.collect();
-        // systemd sets absolute paths, and the XDG specification ignores others.
-        let directory = |name: &str| {
-            let path = Path::new(variables.get(&OsString::from(name))?);
-            path.is_absolute().then(|| path.to_owned())
-        };
-        let service = first_directory(&variables);
-        let home = if root || service.is_some() {
-            None
-        } else {
-            directory("HOME")
-        };
-        let state_directory = service.or_else(|| {
-            if root {
-                return Some(PathBuf::from(STATE_DIR));
-            }
-            let home = || home.as_ref().map(|home| home.join(".local/state"));
-            Some(
-                directory("XDG_STATE_HOME")
-                    .or_else(home)?
-                    .join(AGENT.program),
-            )
-        });
-        let credentials_directory = directory("CREDENTIALS_DIRECTORY");
+        let variable = |name: &str| variables.get(&OsString::from(name)).cloned();
+        let Own { state, home } = Own::of(variable, root);
+        let credentials_directory = variable("CREDENTIALS_DIRECTORY").and_then(absolute);
         let ours = |name: &OsString| name.as_encoded_bytes().starts_with(AGENT.prefix.as_bytes());
         Self {
             config_file: None,
@@ -119,7 +102,7 @@ impl Inputs {
                 .filter(|(name, _)| ours(name))
                 .collect(),
             command_line: Overrides::default(),
-            state_directory,
+            state_directory: state,
             credentials_directory,
             home,
             sight: ServiceView::default(),
@@ -129,11 +112,32 @@ impl Inputs {
     }
 }
 
-/// The first of `STATE_DIRECTORY`, which has several, joined by colons, where
-/// the unit names several (systemd.exec(5)).
-fn first_directory(variables: &BTreeMap<OsString, OsString>) -> Option<PathBuf> {
-    let value = variables.get(&OsString::from("STATE_DIRECTORY"))?;
-    std::env::split_paths(value).find(|path| path.is_absolute())
+/// Where an agent with these variables keeps its files, and its home, if it has one.
+struct Own {
+    state: Option<PathBuf>,
+    home: Option<PathBuf>,
+}
+
+impl Own {
+    fn of(variable: impl Fn(&str) -> Option<OsString>, root: bool) -> Self {
+        // Several, joined by colons, where the unit names several (systemd.exec(5)).
+        let service = variable("STATE_DIRECTORY")
+            .and_then(|value| std::env::split_paths(&value).find(|path| path.is_absolute()));
+        if service.is_some() || root {
+            let state = service.or_else(|| Some(STATE_DIR.into()));
+            return Self { state, home: None };
+        }
+        let home = variable("HOME").and_then(absolute);
+        let states = variable("XDG_STATE_HOME").and_then(absolute);
+        let states = states.or_else(|| Some(home.as_ref()?.join(".local/state")));
+        let state = states.map(|states| states.join(AGENT.program));
+        Self { state, home }
+    }
+}
+
+/// systemd sets absolute paths, and the XDG specification ignores others.
+fn absolute(path: OsString) -> Option<PathBuf> {
+    Some(PathBuf::from(path)).filter(|path| path.is_absolute())
 }
 
 #[cfg(test)]

@@ -132,8 +132,7 @@ impl<'a> KeySearch<'a> {
     pub(super) fn agent(&self, name: Option<&Path>, policy: KeyPolicy) -> Result<OwnKeys, Reason> {
         const MISSING: &str =
             "put the certificate there, or remove secret_key_file to have a key pair made";
-        const HOMELESS: &str =
-            "set secret_key_file, or STATE_DIRECTORY to where a key pair can be kept";
+        const HOMELESS: &str = "set secret_key_file, or STATE_DIRECTORY (in a unit StateDirectory=) to where a key pair can be kept";
         if let Some(name) = name {
             let path = self
                 .find(name)

@@ -59,7 +59,7 @@ pub enum AccessError {
     /// Names are pinned, but there is no state directory for the pins.
     #[error(
         "host names are to be pinned, but the pins cannot be kept: neither \
-         STATE_DIRECTORY nor HOME is set; set one of them"
+         STATE_DIRECTORY (in a unit StateDirectory=) nor HOME is set; set one of them"
     )]
     NoPlace,
     /// Names are pinned, and another collector keeps the pins.

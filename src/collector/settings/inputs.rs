@@ -85,7 +85,7 @@ impl Inputs {
     #[must_use]
     pub fn seen_by(self, service: &Service) -> Self {
         Self {
-            places: self.places.of_service(service.credentials()),
+            places: self.places.of_service(service),
             sight: service.sight(),
             environment: service.environment(COLLECTOR.prefix, self.environment),
             ..self

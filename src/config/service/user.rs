@@ -1,5 +1,7 @@
 //! The user and the groups that a unit runs with, as the system's lists have them.
 
+use std::ffi::OsString;
+
 use super::ask;
 use super::manager::Properties;
 use super::unit::{LoadState, Unit};
@@ -26,11 +28,14 @@ pub(super) struct UnitUser {
     pub(super) groups: Vec<u32>,
     /// Groups that the system does not know, each with the setting that names it.
     pub(super) unknown: Vec<(&'static str, String)>,
+    /// The `HOME` that systemd sets; None if it sets none.
+    pub(super) home: Option<OsString>,
 }
 
 /// None for an unknown user of a unit that is not installed.
 pub(super) fn user_of(unit: &str, found: &mut Unit) -> Option<UnitUser> {
     let user = found.runs_as.user.take();
+    let home = user.as_deref().and_then(home_of);
     // A user that is there only while the unit runs is named as the unit is.
     let own_name = || {
         found
@@ -79,7 +84,15 @@ pub(super) fn user_of(unit: &str, found: &mut Unit) -> Option<UnitUser> {
         owner,
         groups,
         unknown,
+        home,
     })
+}
+
+/// The home of a user that a unit names. systemd sets none that says nothing, as `/` does.
+fn home_of(user: &str) -> Option<OsString> {
+    let entry = ask("getent", &["passwd", "--", user])?;
+    let home = entry.trim_end().split(':').nth(5)?;
+    (!matches!(home, "" | "/")).then(|| home.into())
 }
 
 pub(super) fn gid_of(group: &str) -> Option<u32> {
@@ -102,6 +115,11 @@ mod tests {
         assert_eq!(user.name, "nobody");
         assert!(user.owner.is_some());
         assert!(user.groups.contains(&0), "{:?}", user.groups);
+        let mut root = Unit::parse("a.service", "LoadState=loaded\nUser=root\n");
+        let home = user_of("a.service", &mut root).unwrap().home;
+        assert_eq!(home, Some("/root".into()));
+        let mut unnamed = Unit::parse("a.service", "LoadState=loaded\nUser=\n");
+        assert_eq!(user_of("a.service", &mut unnamed).unwrap().home, None);
         let named = |property, group: &str| (property, group.to_owned());
         assert_eq!(
             user.unknown,

@@ -196,6 +196,23 @@ def what_the_start_needs_beside_the_settings_is_missed(m):
         m.execute("systemctl", "reset-failed", unit)
 
 
+def the_state_directory_is_that_of_the_unit(m):
+    """A drop-in takes it away, names another one, or the user's home takes its place."""
+    for unit, program in PROGRAMS.items():
+        key = "agent.key_secret" if unit == AGENT else "collector.key_secret"
+        m.drop_in(f"{NO_LIMIT}[Service]\nStateDirectory=\n", unit)
+        _expect_refused(m, unit, f"{key} .*STATE_DIRECTORY \\(in a unit StateDirectory=\\)")
+        for lines, key in (
+            ("StateDirectory=\nStateDirectory=site", f"/var/lib/site/{key}"),
+            ("StateDirectory=\nEnvironment=STATE_DIRECTORY=/srv", f"/srv/{key}"),
+        ):
+            m.run("chown", f"{program}:", "/srv")
+            m.drop_in(f"{NO_LIMIT}[Service]\nReadWritePaths=/srv\n{lines}\n", unit)
+            _expect_accepted(m, unit)
+            m.run("test", "-f", key)
+        m.drop_in("", unit)
+
+
 def settings_that_the_sandbox_hides_are_refused(m):
     """The directory of settings itself, and a drop-in of settings that is a link to /tmp."""
     for unit, program in PROGRAMS.items():

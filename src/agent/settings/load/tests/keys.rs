@@ -232,7 +232,8 @@ fn without_a_place_for_a_key_the_way_out_is_named() {
         host.problems(),
         [
             "default: curve.secret_key_file: agent.key_secret not found: looked in ~/etc/curve; \
-         set secret_key_file, or STATE_DIRECTORY to where a key pair can be kept",
+         set secret_key_file, or STATE_DIRECTORY (in a unit StateDirectory=) to where a key pair can \
+         be kept",
         ]
     );
 }
