@@ -7,8 +7,8 @@ use super::events;
 use super::pacer::{Asked, Pacer};
 use crate::base::throttle::Throttle;
 use crate::curve::context::TransportError;
-use crate::curve::frames::Received;
-use crate::curve::router::{Router, RoutingIdBytes};
+use crate::curve::keys::PublicKey;
+use crate::curve::router::{Arrived, Origin, Router, RoutingIdBytes, Verdict};
 use crate::protocol::message::{Control, Message};
 
 /// Maximum number of delayed requests for models that are sent in one turn.
@@ -31,16 +31,24 @@ impl Agents {
         }
     }
 
-    /// Waits for the next message. Cancel safe.
-    pub(super) async fn receive(&mut self) -> Result<(RoutingIdBytes, Received), TransportError> {
+    /// Waits for what arrives next. Cancel safe.
+    pub(super) async fn receive(&mut self) -> Result<Arrived, TransportError> {
         self.router.receive().await
     }
 
-    /// The next message, if there is one now.
-    pub(super) fn try_receive(
-        &mut self,
-    ) -> Result<Option<(RoutingIdBytes, Received)>, TransportError> {
+    /// What arrives next, if it is there now.
+    pub(super) fn try_receive(&mut self) -> Result<Option<Arrived>, TransportError> {
         self.router.try_receive()
+    }
+
+    /// Lets an agent in that has proved its key, or not.
+    pub(super) fn answer(&mut self, now: Instant, knock: &Origin, verdict: Verdict) {
+        self.router.answer(now, knock, verdict);
+    }
+
+    /// Ends the connections of all keys that are not allowed (any more).
+    pub(super) fn review(&mut self, allowed: &mut impl FnMut(&PublicKey) -> bool) {
+        self.router.review(allowed);
     }
 
     /// Sends a message. A peer that does not read, or that has gone, misses it.

@@ -2,7 +2,7 @@
 //! Pure: time is an argument.
 //!
 //! As long as the collector keeps up, it reads every message in order. Unread messages wait in
-//! libzmq, which slows their senders down. That is right for a burst, but under a lasting
+//! the kernel, which slows their senders down. That is right for a burst, but under a lasting
 //! overload the messages would be older and older when they are read. So a collector that has
 //! not caught up for [`BEHIND_AFTER`] reads ahead, and of each host keeps only the latest
 //! waiting metrics message ([`Ahead`]); older ones are dropped without being parsed, and
@@ -128,8 +128,8 @@ impl Backlog {
     }
 }
 
-/// Maximum bytes of messages read ahead: 3,000 hosts with full grids. The rest waits in libzmq
-/// as usual.
+/// Maximum bytes of messages read ahead: 3,000 hosts with full grids. The rest waits in the
+/// kernel as usual.
 const MAX_BYTES: usize = 64 * 1024 * 1024;
 
 /// Maximum number of messages read ahead; each takes some 700 bytes besides its text.

@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use tracing::{debug, error, info, warn};
 
+use super::access::Listener;
 use super::host_lines::{LeftOut, Whose};
 use super::hosts::{Renamed, Twin};
 use super::settings::Loaded;
@@ -282,6 +283,38 @@ fn log_refusal(
         return;
     };
     warn!(message_id, routing_id, public_key, address, error, "{text}");
+}
+
+/// A connection was ended because of what its peer did.
+pub(crate) fn connection_failed(
+    listener: Listener,
+    key: Option<PublicKey>,
+    address: &str,
+    why: &dyn Display,
+    tell: Tell,
+) {
+    let role = listener.role();
+    let public_key = key.map(|key| key.to_string());
+    let peer = match &public_key {
+        Some(key) => format!("{address} (the key {key})"),
+        None => address.to_owned(),
+    };
+    let error = why.to_string();
+    let text = match tell {
+        Tell::Nothing => return,
+        Tell::Peer { untold } => {
+            let more = more(untold);
+            format!("Ended a connection of {peer} to the {role}s' port: {error}{more}")
+        }
+        Tell::Crowd { untold } => {
+            let connections = untold + 1;
+            format!(
+                "Ended connections of many different peers to the {role}s' port ({connections} \
+                 since the last such line), the last of {peer}: {error}"
+            )
+        }
+    };
+    warn!(public_key, address, error, "{text}");
 }
 
 pub(crate) fn metric_too_large(host: &str, metric: &str, tell: Tell) {

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use crate::collector::network::Network;
 use crate::curve::keys::PublicKey;
+use crate::curve::router::RoutingIdBytes;
 use crate::metrics::LatestMetrics;
 use crate::metrics::families::FamilySet;
 use crate::metrics::latest::grid_bytes;
@@ -126,7 +127,7 @@ impl Hosts {
 
     /// Returns true if hosts already report over this connection with this key.
     #[must_use]
-    pub fn knows(&self, routing_id: &[u8], key: Option<PublicKey>) -> bool {
+    pub fn knows(&self, routing_id: &RoutingIdBytes, key: Option<PublicKey>) -> bool {
         self.peers.know(routing_id, key)
     }
 

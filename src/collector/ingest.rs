@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use super::access::AccessRefusal;
+use super::access::{AccessRefusal, Listener};
 use super::agents::Agents;
 use super::backlog::{Ahead, Backlog, News};
 use super::events;
@@ -16,16 +16,17 @@ use super::state::HostChange;
 use super::status_line::Counts;
 use crate::base::throttle::{PeerThrottle, Tell};
 use crate::curve::context::TransportError;
-use crate::curve::frames::{Frames, MAX_FRAMES, Received};
 use crate::curve::keys::PublicKey;
-use crate::curve::router::RoutingIdBytes;
+use crate::curve::router::{Arrived, Origin, RoutingIdBytes};
+use crate::curve::zmtp::message::{MAX_FRAMES, Message as Frames, Received};
 use crate::protocol::grid::Grid;
 use crate::protocol::message::{Control, GridKind, Message, TAG_GRID, decode_from_agent};
 
 /// Maximum number of messages in one turn: some milliseconds of work.
 const BATCH_MESSAGES: usize = 256;
 
-/// Maximum bytes of messages in one turn, as grids can be large: some 50 ms of parsing.
+/// Maximum bytes of messages in one turn, as grids can be large: some 50 ms of parsing, or 15 ms of
+/// decrypting where they are read ahead.
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
 
 /// Maximum number of messages read ahead in one turn: some 20 ms, as they are not parsed.
@@ -34,8 +35,8 @@ const BATCH_AHEAD: usize = 4096;
 /// Maximum number of metrics of one message that are named as too large.
 const MAX_TOO_LARGE: usize = 8;
 
-/// A message and the connection that it came over.
-pub(super) type FromAgent = (RoutingIdBytes, Received);
+/// A message and whom it came from.
+type FromAgent = (Origin, Received);
 
 /// A message that is in the table.
 struct Taken<'a> {
@@ -84,28 +85,33 @@ impl Ingest {
         &mut self,
         agents: &mut Agents,
         fleet: &mut Fleet,
-        first: Option<FromAgent>,
+        first: Option<Arrived>,
     ) -> Result<bool, TransportError> {
         let now = Instant::now();
         // One time for the whole batch, read only if needed.
         self.time = None;
-        let mut next = first;
+        let mut next = first.and_then(|first| self.sort(agents, fleet, now, first));
         let mut drained = false;
         if self.backlog.is_behind() {
-            drained = self.read_ahead(agents, now, next.take())?;
+            drained = self.read_ahead(agents, fleet, now, next.take())?;
         }
         let (mut messages, mut bytes) = (0, 0);
         while messages < BATCH_MESSAGES && bytes <= BATCH_BYTES {
             let message = match next.take().or_else(|| self.ahead.take()) {
                 Some(message) => Some(message),
-                None if drained => None,
-                None => agents.try_receive()?,
-            };
-            let Some((from, received)) = message else {
-                drained = true;
-                break;
+                None if drained => break,
+                None => {
+                    let Some(arrived) = agents.try_receive()? else {
+                        drained = true;
+                        break;
+                    };
+                    self.sort(agents, fleet, now, arrived)
+                }
             };
             messages += 1;
+            let Some((from, received)) = message else {
+                continue;
+            };
             bytes += self.ingest(agents, fleet, now, &from, received);
         }
         let drained = drained && self.ahead.is_empty();
@@ -122,30 +128,37 @@ impl Ingest {
     fn read_ahead(
         &mut self,
         agents: &mut Agents,
+        fleet: &mut Fleet,
         now: Instant,
         first: Option<FromAgent>,
     ) -> Result<bool, TransportError> {
         let mut next = first;
+        let mut read = 0;
         for _ in 0..BATCH_AHEAD {
-            if self.ahead.is_full() && next.is_none() {
+            if read > BATCH_BYTES || (self.ahead.is_full() && next.is_none()) {
                 return Ok(false);
             }
             let message = match next.take() {
                 Some(message) => Some(message),
-                None => agents.try_receive()?,
+                None => match agents.try_receive()? {
+                    Some(arrived) => self.sort(agents, fleet, now, arrived),
+                    None => return Ok(true),
+                },
             };
             let Some((from, received)) = message else {
-                return Ok(true);
+                continue;
             };
             let (bytes, host) = match &received {
                 Received::Message(frames) => (frames.bytes(), metrics_of(frames)),
                 Received::TooManyFrames { .. } => (0, None),
             };
+            read += bytes;
             let host = host.map(<[u8]>::to_vec);
-            let message = (from.clone(), received);
+            let id = from.id.clone();
+            let message = (from, received);
             if self
                 .ahead
-                .add(&from, host.as_deref(), message, bytes)
+                .add(&id, host.as_deref(), message, bytes)
                 .is_some()
             {
                 self.counts.dropped += 1;
@@ -155,34 +168,56 @@ impl Ingest {
         Ok(false)
     }
 
+    /// Handles what is no message: lets agents in or not, and reports connections that have
+    /// failed.
+    fn sort(
+        &mut self,
+        agents: &mut Agents,
+        fleet: &mut Fleet,
+        now: Instant,
+        arrived: Arrived,
+    ) -> Option<FromAgent> {
+        match arrived {
+            Arrived::Message(from, received) => return Some((from, received)),
+            Arrived::Knock(peer) => {
+                let verdict = fleet.access.knock(now, Listener::Agents, &peer);
+                agents.answer(now, &peer, verdict);
+            }
+            Arrived::Failed {
+                origin,
+                address,
+                why,
+            } => {
+                let key = origin.map(|origin| origin.key);
+                let address = address.to_string();
+                let peer = Sender::of(key, Some(&address));
+                let tell = self.refused.note(now, &(peer, "connection"));
+                events::connection_failed(Listener::Agents, key, &address, &why, tell);
+            }
+        }
+        None
+    }
+
     /// Handles one message. Returns its length in bytes.
     fn ingest(
         &mut self,
         agents: &mut Agents,
         fleet: &mut Fleet,
         now: Instant,
-        from: &RoutingIdBytes,
+        from: &Origin,
         received: Received,
     ) -> usize {
         match received {
             Received::TooManyFrames { found } => {
-                self.refuse(
-                    fleet,
-                    now,
-                    (from, None, None),
-                    &Refusal::TooManyFrames(found),
-                );
+                self.refuse(fleet, now, from, &Refusal::TooManyFrames(found));
                 0
             }
-            Received::Message(mut frames) => {
+            Received::Message(frames) => {
                 let bytes = frames.bytes();
                 self.counts.bytes += bytes as u64;
-                match self.enter(agents, fleet, now, from, &mut frames) {
+                match self.enter(agents, fleet, now, from, &frames) {
                     Ok(()) => self.counts.messages += 1,
-                    Err(refusal) => {
-                        let sender = (from, frames.peer_key(), frames.peer_address());
-                        self.refuse(fleet, now, sender, &refusal);
-                    }
+                    Err(refusal) => self.refuse(fleet, now, from, &refusal),
                 }
                 bytes
             }
@@ -195,15 +230,11 @@ impl Ingest {
         agents: &mut Agents,
         fleet: &mut Fleet,
         now: Instant,
-        from: &RoutingIdBytes,
-        frames: &mut Frames,
+        from: &Origin,
+        frames: &Frames,
     ) -> Result<(), Refusal> {
-        let key = frames.peer_key();
-        let address = if fleet.hosts.knows(from, key) {
-            None
-        } else {
-            frames.peer_address().map(str::to_owned)
-        };
+        let (key, origin, from) = (Some(from.key), from, &from.id);
+        let address = (!fleet.hosts.knows(from, key)).then(|| origin.address.to_string());
         // On the stack, because every message passes here.
         let mut slices: [&[u8]; MAX_FRAMES] = [&[]; MAX_FRAMES];
         for (slice, frame) in slices.iter_mut().zip(frames.iter()) {
@@ -342,14 +373,10 @@ impl Ingest {
     }
 
     /// Counts a message that was refused, and logs it unless the rate limit is reached.
-    fn refuse(
-        &mut self,
-        fleet: &mut Fleet,
-        now: Instant,
-        (from, key, address): (&RoutingIdBytes, Option<PublicKey>, Option<&str>),
-        refusal: &Refusal,
-    ) {
+    fn refuse(&mut self, fleet: &mut Fleet, now: Instant, from: &Origin, refusal: &Refusal) {
         self.counts.refused += 1;
+        let address = from.address.to_string();
+        let (from, key, address) = (&from.id, Some(from.key), Some(&*address));
         if let Refusal::Access(refusal @ AccessRefusal::NameTaken { host, key, .. }) = refusal {
             fleet
                 .access

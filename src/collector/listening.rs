@@ -96,13 +96,13 @@ pub fn doubts(loaded: &Loaded, state: Option<&Path>, network: &UnitNetwork) -> V
     let listen = loaded.settings.listen;
     let own = Own::with(state);
     let all = [
-        ("agents", "listen.agents", Some(listen.agents), true),
-        ("viewers", "listen.viewers", listen.viewers, true),
-        ("web", "listen.web", listen.web, false),
+        ("agents", "listen.agents", Some(listen.agents)),
+        ("viewers", "listen.viewers", listen.viewers),
+        ("web", "listen.web", listen.web),
     ];
-    let doubts = all.into_iter().filter_map(|(name, key, listen, zmq)| {
+    let doubts = all.into_iter().filter_map(|(name, key, listen)| {
         let listen = listen?;
-        let why = forbidden(listen, zmq, network).or_else(|| tried(listen, &own, network))?;
+        let why = forbidden(listen, network).or_else(|| tried(listen, &own, network))?;
         Some(NotListening {
             place: loaded.place(&["listen", name]),
             key,
@@ -113,7 +113,7 @@ pub fn doubts(loaded: &Loaded, state: Option<&Path>, network: &UnitNetwork) -> V
 }
 
 /// What the unit's sandbox forbids.
-fn forbidden(listen: Listen, zmq: bool, network: &UnitNetwork) -> Option<Why> {
+fn forbidden(listen: Listen, network: &UnitNetwork) -> Option<Why> {
     let family = match listen.address() {
         // One of both is enough.
         None if network.lacks("AF_INET") && network.lacks("AF_INET6") => {
@@ -128,11 +128,8 @@ fn forbidden(listen: Listen, zmq: bool, network: &UnitNetwork) -> Option<Why> {
     if listen.address().is_none() {
         return by_rule;
     }
-    let mut needed = vec![family];
-    // libzmq looks through the interfaces for an address.
-    needed.extend(zmq.then_some("AF_NETLINK"));
-    let missing = needed.into_iter().find(|family| network.lacks(family));
-    missing.map(Why::Family).or(by_rule)
+    let missing = network.lacks(family).then_some(Why::Family(family));
+    missing.or(by_rule)
 }
 
 /// What the system says to an attempt.
@@ -381,18 +378,17 @@ mod tests {
         let one = Listen::Address(([127, 0, 0, 1], 0).into());
         let none = only("AF_UNIX AF_NETLINK");
         for listen in [any, one] {
-            assert_eq!(forbidden(listen, true, &none), Some(Why::Family("AF_INET")));
+            assert_eq!(forbidden(listen, &none), Some(Why::Family("AF_INET")));
         }
         for family in ["AF_INET", "AF_INET6"] {
-            assert_eq!(forbidden(any, true, &only(family)), None, "{family}");
+            assert_eq!(forbidden(any, &only(family)), None, "{family}");
         }
-        let why = forbidden(one, true, &only("AF_INET"));
-        assert_eq!(why, Some(Why::Family("AF_NETLINK")));
+        assert_eq!(forbidden(one, &only("AF_INET")), None);
         let port = UnitNetwork::denying(0);
         for listen in [any, one] {
-            assert_eq!(forbidden(listen, true, &port), Some(Why::Rule), "{listen}");
+            assert_eq!(forbidden(listen, &port), Some(Why::Rule), "{listen}");
         }
-        assert_eq!(forbidden(Listen::Any { port: 1 }, true, &port), None);
+        assert_eq!(forbidden(Listen::Any { port: 1 }, &port), None);
     }
 
     #[test]

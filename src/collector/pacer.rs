@@ -66,7 +66,7 @@ impl Pacer {
         if self.waiting.is_empty() && self.use_one(now) {
             return Asked::Now;
         }
-        if self.known.contains(&**to) {
+        if self.known.contains(to) {
             return Asked::Later;
         }
         if self.waiting.len() >= MAX_WAITING {
@@ -96,7 +96,7 @@ impl Pacer {
             return None;
         }
         let to = self.waiting.pop_front()?;
-        self.known.remove(&*to);
+        self.known.remove(&to);
         if self.waiting.is_empty() {
             // A fleet's return is rare, and its room is large.
             (self.waiting, self.known) = (VecDeque::new(), HashSet::new());

@@ -11,7 +11,7 @@ pub(super) enum Refusal {
     #[error(transparent)]
     Malformed(#[from] Malformed),
     #[error("a message of {0} frames")]
-    TooManyFrames(usize),
+    TooManyFrames(u32),
     #[error(transparent)]
     Full(#[from] Full),
     #[error(transparent)]

@@ -1,20 +1,21 @@
 //! The collector's task: one loop that owns everything which changes.
 //!
 //! Each turn reads at most a batch of messages and does at most a batch of what is due,
-//! so that no flood keeps pings, expiry or a signal from their turn; libzmq reads its
-//! connections fairly among them. Nothing in it waits for a peer or a reader, and the
+//! so that no flood keeps pings, expiry or a signal from their turn; connections are read
+//! fairly among them. Nothing in it waits for a peer or a reader, and the
 //! watchdog is fed from here and nowhere else.
 
 use std::future::ready;
 use std::time::{Duration, Instant};
 
+use super::access::Listener;
 use super::access::control::{self, Access};
 use super::agents::Agents;
 use super::events;
 use super::fleet::Fleet;
 use super::handle::{Handle, Inbox, Order};
 use super::hosts::{Hosts, Restored};
-use super::ingest::{FromAgent, Ingest};
+use super::ingest::Ingest;
 use super::printer::Printer;
 use super::push::Pushes;
 use super::reload::{Asker, InForce, Read, Reloads, answer_all};
@@ -23,13 +24,12 @@ use super::sinks::Sinks;
 use super::state::{CollectorState, Phase};
 use super::status_line::{health, line, totals};
 use super::store::Writer;
-use super::viewers::Viewers;
+use super::viewers::{Asked, Viewers};
 use crate::base::throttle::Throttle;
 use crate::base::waiting::until;
 use crate::curve::context::TransportError;
-use crate::curve::frames::Received;
 use crate::curve::keys::PublicKey;
-use crate::curve::router::{Router, RoutingIdBytes};
+use crate::curve::router::{Arrived, Router, Verdict};
 use crate::protocol::message::Control;
 use crate::systemd::daemon::{Request, Signals};
 use crate::systemd::log::LogControl;
@@ -120,8 +120,8 @@ enum Happened {
     Order(Order),
     ReloadEnded(Vec<Asker>, Read),
     Access(control::Event),
-    Message(FromAgent),
-    Viewer((RoutingIdBytes, Received)),
+    Agent(Arrived),
+    Viewer(Arrived),
     Deadline,
     MemoryShort,
 }
@@ -176,7 +176,7 @@ impl Collector {
     ///
     /// # Errors
     ///
-    /// libzmq failed unexpectedly.
+    /// epoll(7) failed unexpectedly.
     pub async fn run(mut self) -> Result<(), TransportError> {
         {
             let state = self.inbox.state.borrow();
@@ -192,11 +192,10 @@ impl Collector {
                 Happened::ReloadEnded(askers, read) => self.reload_ended(askers, read),
                 Happened::Order(order) => self.handle_order(order),
                 Happened::Access(event) => {
-                    self.handle_access(event)?;
-                    // However many handshakes there are, messages have their turn.
+                    self.handle_access(event);
                     self.turn(None).await?;
                 }
-                Happened::Message(first) => self.turn(Some(first)).await?,
+                Happened::Agent(first) => self.turn(Some(first)).await?,
                 Happened::Viewer(first) => {
                     self.handle_viewer(first)?;
                     // However much they say, agents have their turn.
@@ -232,10 +231,10 @@ impl Collector {
             (askers, read) = self.reloads.ended() => Happened::ReloadEnded(askers, read),
             () = until(deadline) => Happened::Deadline,
             () = self.pressure.felt() => Happened::MemoryShort,
-            event = self.fleet.access.next() => Happened::Access(event?),
-            message = self.fleet.viewers.receive() => Happened::Viewer(message?),
+            event = self.fleet.access.next() => Happened::Access(event),
+            arrived = self.fleet.viewers.receive() => Happened::Viewer(arrived?),
             () = ready(()), if !self.ingest.is_empty() => Happened::Deadline,
-            message = self.agents.receive() => Happened::Message(message?),
+            arrived = self.agents.receive() => Happened::Agent(arrived?),
         })
     }
 
@@ -271,9 +270,13 @@ impl Collector {
         self.inbox.state.borrow().public_key
     }
 
-    fn handle_access(&mut self, event: control::Event) -> Result<(), TransportError> {
+    fn handle_access(&mut self, event: control::Event) {
         let fleet = &mut self.fleet;
-        let handled = fleet.access.handle(event, Instant::now())?;
+        let handled = fleet.access.handle(event, Instant::now());
+        if handled.agents_changed {
+            let access = &fleet.access;
+            self.agents.review(&mut |key| access.is_agent(key));
+        }
         if handled.viewers_changed {
             let access = &fleet.access;
             fleet.viewers.review(&mut |key| access.is_viewer(&key));
@@ -281,14 +284,14 @@ impl Collector {
         if handled.closed {
             fleet.log_who_is_shut_out();
         }
-        Ok(())
     }
 
-    fn handle_viewer(&mut self, first: FromAgent) -> Result<(), TransportError> {
+    fn handle_viewer(&mut self, first: Arrived) -> Result<(), TransportError> {
         let (now, fleet) = (Instant::now(), &mut self.fleet);
         let access = &mut fleet.access;
-        fleet.viewers.handle(now, first, &mut |key| {
-            access.admit_viewer(now, Some(key)).is_ok()
+        fleet.viewers.handle(now, first, &mut |asked| match asked {
+            Asked::Knock(peer) => access.knock(now, Listener::Viewers, peer) == Verdict::Allow,
+            Asked::Message(key) => access.admit_viewer(now, Some(key)).is_ok(),
         })
     }
 
@@ -300,7 +303,7 @@ impl Collector {
         }
     }
 
-    async fn turn(&mut self, first: Option<FromAgent>) -> Result<(), TransportError> {
+    async fn turn(&mut self, first: Option<Arrived>) -> Result<(), TransportError> {
         let fleet = &mut self.fleet;
         let drained = self.ingest.read_batch(&mut self.agents, fleet, first)?;
         let now = Instant::now();

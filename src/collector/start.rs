@@ -12,8 +12,8 @@ use std::time::{Instant, SystemTime};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::runtime::Builder;
 
+use super::access;
 use super::access::control::{Access, AccessError};
-use super::access::{self, Listener};
 use super::events;
 use super::handle::Handle;
 use super::hosts::Restored;
@@ -27,10 +27,9 @@ use super::viewers::Viewers;
 use super::web::{self, Web};
 use crate::base::exit::{EXIT_CONFIG, EXIT_UNAVAILABLE};
 use crate::collector::bus::service::CollectorService;
-use crate::curve::context::{Context, TransportError};
+use crate::curve::context::TransportError;
 use crate::curve::keys::KeyPair;
 use crate::curve::router::{Listen, Router, RouterOptions};
-use crate::curve::zap::{Authenticator, Domain};
 use crate::dbus::name::{Ended, StartError};
 use crate::dbus::presence::{Presence, enter};
 use crate::dbus::{Bus, COLLECTOR_NAME};
@@ -84,14 +83,10 @@ pub fn run(
     runtime.block_on(async {
         let signals =
             Signals::catch(hang_up).map_err(|error| Failure::bug("catch signals", &error))?;
-        let context = Context::new().map_err(|error| Failure::bug("use libzmq", &error))?;
-        let authenticator = Authenticator::bind(&context);
-        let authenticator = authenticator.map_err(|error| Failure::bug("answer libzmq", &error))?;
-        let agents = authenticator.domain(Listener::Agents.domain());
-        let router = listen(&context, settings.listen.agents, &pair, &agents)?;
+        let router = listen(settings.listen.agents, &pair)?;
         let port = router.address().port();
         let endpoint = settings.listen.agents.at_port(port).to_string();
-        let viewers = listen_for_viewers(&context, settings.listen.viewers, &pair, &authenticator)?;
+        let viewers = listen_for_viewers(settings.listen.viewers, &pair)?;
         let viewers_endpoint = viewers.endpoint().unwrap_or_default().to_owned();
         let web = settings.listen.web.map(listen_web).transpose()?;
         let web_endpoint = web.as_ref().map(|web| web.listening().to_string());
@@ -106,7 +101,7 @@ pub fn run(
         } else {
             None
         };
-        let access = start_access(authenticator, settings.access, &inputs.places).await?;
+        let access = start_access(settings.access, &inputs.places).await?;
         let now = Instant::now();
         let (writer, restored) = open_store(now);
         let start = Start {
@@ -174,11 +169,7 @@ impl Presence for OnTheBus {
 }
 
 /// Peers that connect meanwhile wait for the answer.
-async fn start_access(
-    authenticator: Authenticator,
-    settings: settings::Access,
-    places: &Places,
-) -> Result<Access, Failure> {
+async fn start_access(settings: settings::Access, places: &Places) -> Result<Access, Failure> {
     let settings::Access {
         authorized,
         pin_names,
@@ -188,7 +179,7 @@ async fn start_access(
         pin_names,
         ..access::Settings::default()
     };
-    let access = Access::start(authenticator, &settings, places.state.clone()).await;
+    let access = Access::start(&settings, places.state.clone()).await;
     access.map_err(|error| {
         let failure = match error {
             AccessError::Thread(_) => return Failure::bug("decide who may report", &error),
@@ -200,21 +191,9 @@ async fn start_access(
     })
 }
 
-fn listen(
-    context: &Context,
-    listen: Listen,
-    keys: &KeyPair,
-    domain: &Domain,
-) -> Result<Router, Failure> {
-    Router::bind(
-        context,
-        RouterOptions {
-            listen,
-            keys,
-            domain: Some(domain),
-        },
-    )
-    .map_err(|error| not_listening(&error, "--listen takes another address"))
+fn listen(listen: Listen, keys: &KeyPair) -> Result<Router, Failure> {
+    Router::bind(RouterOptions { listen, keys })
+        .map_err(|error| not_listening(&error, "--listen takes another address"))
 }
 
 /// Says why there is no listening, and what may be done; `other` is what else may be said.
@@ -222,10 +201,7 @@ fn not_listening(error: &TransportError, other: &str) -> Failure {
     let TransportError::Bind { source, .. } = error else {
         return Failure::bug("listen", error);
     };
-    let way_out = match source.kind() {
-        io::ErrorKind::Unsupported => "RestrictAddressFamilies= of the unit needs AF_NETLINK",
-        _ => web::way_out(source),
-    };
+    let way_out = web::way_out(source);
     tracing::error!("{error}; {way_out}, and {other}");
     Failure(EXIT_UNAVAILABLE)
 }
@@ -256,17 +232,11 @@ fn open_store(now: Instant) -> (Option<Writer>, Vec<Restored>) {
 }
 
 /// Viewers come over another port, if at all.
-fn listen_for_viewers(
-    context: &Context,
-    listen: Option<Listen>,
-    keys: &KeyPair,
-    authenticator: &Authenticator,
-) -> Result<Viewers, Failure> {
+fn listen_for_viewers(listen: Option<Listen>, keys: &KeyPair) -> Result<Viewers, Failure> {
     let Some(listen) = listen else {
         return Ok(Viewers::off());
     };
-    let domain = authenticator.domain(Listener::Viewers.domain());
-    Viewers::bind(context, listen, keys, &domain).map_err(|error| {
+    Viewers::bind(listen, keys).map_err(|error| {
         let other = "--viewers-listen (listen.viewers) takes another address, or none";
         not_listening(&error, other)
     })

@@ -151,29 +151,6 @@ impl Context {
         make().map_err(TransportError::setup("open a socket for link events"))
     }
 
-    /// A plain socket inside the process that many others ask.
-    pub(super) fn zap_socket(&self) -> Result<zmq::Socket, TransportError> {
-        let make = || {
-            let socket = self.raw.socket(zmq::ROUTER)?;
-            socket.set_linger(0)?;
-            // An answer to a connection that has ended is told apart from one that waits.
-            socket.set_router_mandatory(true)?;
-            Ok(socket)
-        };
-        make().map_err(TransportError::setup(
-            "open a socket for libzmq's authentication requests",
-        ))
-    }
-
-    /// A socket of a test that asks as libzmq does.
-    #[cfg(test)]
-    pub(super) fn asker(&self, address: &str) -> zmq::Socket {
-        let socket = self.raw.socket(zmq::DEALER).unwrap();
-        socket.set_linger(0).unwrap();
-        socket.connect(address).unwrap();
-        socket
-    }
-
     /// An address inside the process that no other socket has.
     pub(super) fn inproc_address(&self) -> String {
         let number = self.next.fetch_add(1, Ordering::Relaxed);

@@ -4,10 +4,6 @@
 
 use std::fmt;
 
-use super::keys::PublicKey;
-use super::zap::USER_ID;
-use crate::base::text::address;
-
 /// The most frames that a message may have, without a routing id. The protocol
 /// needs four.
 pub const MAX_FRAMES: usize = 8;
@@ -28,8 +24,6 @@ pub enum Received {
 /// kept in libzmq's own memory and not copied.
 pub struct Frames {
     parts: Vec<zmq::Message>,
-    /// True if libzmq asked us about its sender, so that the key it reports can be trusted.
-    vouched: bool,
 }
 
 impl Frames {
@@ -62,28 +56,6 @@ impl Frames {
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.iter().map(<[u8]>::len).sum()
-    }
-
-    /// The network address that the message came from, without a port.
-    #[must_use]
-    pub fn peer_address(&mut self) -> Option<&str> {
-        self.parts.first_mut()?.gets("Peer-Address").map(address)
-    }
-
-    /// The key that the sender has proved to hold and was let in with; None for a socket
-    /// without a [`Domain`](super::zap::Domain), whose peers were not authenticated.
-    #[must_use]
-    pub fn peer_key(&mut self) -> Option<PublicKey> {
-        // Without an answer of ours the property would be the peer's own claim.
-        if !self.vouched {
-            return None;
-        }
-        self.parts.first_mut()?.gets(USER_ID)?.parse().ok()
-    }
-
-    /// Takes libzmq's word on the sender for ours.
-    pub(super) fn vouch(&mut self) {
-        self.vouched = true;
     }
 }
 
@@ -118,10 +90,7 @@ pub(super) fn receive(socket: &zmq::Socket) -> zmq::Result<Received> {
         }
     }
     Ok(if found <= MAX_FRAMES {
-        Received::Message(Frames {
-            parts: frames,
-            vouched: false,
-        })
+        Received::Message(Frames { parts: frames })
     } else {
         Received::TooManyFrames { found }
     })

@@ -19,5 +19,4 @@ pub mod router;
 mod socket;
 pub mod tcp;
 mod z85;
-pub mod zap;
 pub mod zmtp;

@@ -275,6 +275,22 @@ async fn past_what_it_can_read_the_oldest_is_dropped() {
     assert!(totals.contains(" 0 refused"), "{totals}");
 }
 
+/// Who speaks something else on the port of agents is named by what it speaks.
+#[tokio::test]
+async fn a_stranger_is_told_by_what_it_speaks() {
+    let home = tempfile::tempdir().unwrap();
+    let mut collector = Collector::start(home.path(), &[]).await;
+    let mut stranger = TcpStream::connect(collector.address).unwrap();
+    stranger
+        .write_all(b"GET /metrics HTTP/1.1\r\n\r\n")
+        .unwrap();
+    let line = collector.logged("Ended a connection").await;
+    let expected = "Ended a connection of 127.0.0.1 to the agents' port: the peer speaks HTTP, \
+                    not ZMTP";
+    assert!(line.ends_with(expected), "{line}");
+    collector.stop().await;
+}
+
 /// As many metrics as a message may hold, from one host, again and again, and one more.
 #[tokio::test]
 async fn a_host_with_too_many_metrics_is_refused_and_said() {

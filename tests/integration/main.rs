@@ -35,7 +35,6 @@ mod curve_boxes;
 mod curve_dealer;
 mod curve_dealer_failures;
 mod curve_router;
-mod curve_zap;
 mod curve_zmtp;
 mod daemon_log;
 mod dbus_introspection;

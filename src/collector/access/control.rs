@@ -1,5 +1,5 @@
-//! Access on the collector's loop: questions of libzmq answered, lists read again when
-//! they change, pins and keys kept.
+//! Access on the collector's loop: peers that have proved a key are let in or not, lists are read
+//! again when they change, pins and keys are kept.
 //!
 //! Decides nothing: [`gate`](super::gate) does. Nothing here waits for a file.
 
@@ -24,13 +24,8 @@ use crate::base::worker::Worker;
 use crate::collector::events;
 use crate::collector::hosts::Trust;
 use crate::config::service::ServiceView;
-use crate::curve::context::TransportError;
 use crate::curve::keys::PublicKey;
-use crate::curve::zap::{Authenticator, Verdict, ZapRequest};
-
-/// Maximum number of questions answered in one turn. A handshake costs libzmq's thread a
-/// millisecond, an answer some microseconds.
-const BATCH_QUESTIONS: usize = 64;
+use crate::curve::router::{Origin, Verdict};
 
 /// Delay between the first sign of a change and the reading, so that an administrator's `cp` of
 /// many files causes one reading, or a few.
@@ -92,15 +87,23 @@ pub struct Event(Kind);
 /// What changed for the other parts of the collector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Handled {
+    /// Agents that are connected may no longer report.
+    pub agents_changed: bool,
     /// Viewers that are connected may no longer watch.
     pub viewers_changed: bool,
     /// From now on only listed agents are let in, and the list is known.
     pub closed: bool,
 }
 
+/// Which lists have changed.
+#[derive(Clone, Copy, Debug, Default)]
+struct ListsChanged {
+    agents: bool,
+    viewers: bool,
+}
+
 #[derive(Debug)]
 enum Kind {
-    Asked(ZapRequest),
     ListsChanged,
     ListsRead(ListsRead),
     Kept(writer::Event),
@@ -120,7 +123,6 @@ pub struct Access {
     gate: Gate,
     /// The directories of agents, as they are named to people.
     agents_directories: Vec<PathBuf>,
-    authenticator: Authenticator,
     lists: Worker<(), ListsRead>,
     watch: Option<Watch>,
     read_at: Option<Instant>,
@@ -139,11 +141,7 @@ impl Access {
     /// # Errors
     ///
     /// [`AccessError`].
-    pub async fn start(
-        authenticator: Authenticator,
-        settings: &Settings,
-        state: Option<PathBuf>,
-    ) -> Result<Self, AccessError> {
+    pub async fn start(settings: &Settings, state: Option<PathBuf>) -> Result<Self, AccessError> {
         let now = Instant::now();
         let authorized = settings.authorized;
         let (mut pins, mut seen, mut writer) = (None, KeyLog::default(), None);
@@ -172,7 +170,6 @@ impl Access {
         let mut access = Self {
             gate: Gate::new(authorized, pins, seen),
             agents_directories: settings.agents_directories.clone(),
-            authenticator,
             lists: reader(settings).map_err(AccessError::Thread)?,
             watch: None,
             read_at: None,
@@ -207,6 +204,19 @@ impl Access {
         let by_list = self.gate.authorized() == Authorized::Directory;
         if by_list && self.gate.listed(Listener::Agents) == 0 {
             events::no_agent_is_listed(&self.agents_directories);
+        }
+    }
+
+    /// Decides on a peer that has proved its key.
+    pub fn knock(&mut self, now: Instant, listener: Listener, peer: &Origin) -> Verdict {
+        self.moment = moment(now);
+        let (key, address) = (peer.key, peer.address.to_string());
+        match self.gate.knock(self.moment, listener, key, &address) {
+            Knock::Admitted => Verdict::Allow,
+            Knock::Refused(tell) => {
+                events::key_refused(listener, &key, &address, tell);
+                Verdict::Deny
+            }
         }
     }
 
@@ -299,11 +309,7 @@ impl Access {
     }
 
     /// Waits for the next event. Cancel safe.
-    ///
-    /// # Errors
-    ///
-    /// libzmq failed unexpectedly.
-    pub async fn next(&mut self) -> Result<Event, TransportError> {
+    pub async fn next(&mut self) -> Event {
         let due = self.read_at.filter(|_| !self.lists.is_busy());
         let kept = async {
             match &mut self.writer {
@@ -323,40 +329,26 @@ impl Access {
                 None => pending().await,
             }
         };
-        Ok(Event(tokio::select! {
-            asked = self.authenticator.receive() => Kind::Asked(asked?),
+        Event(tokio::select! {
             () = changed => Kind::ListsChanged,
             read = self.lists.done() => Kind::ListsRead(read),
             event = kept => Kind::Kept(event),
             () = reading_due => Kind::ReadingDue,
-        }))
+        })
     }
 
     /// Handles an event.
-    ///
-    /// # Errors
-    ///
-    /// As [`Access::next`].
-    pub fn handle(&mut self, event: Event, now: Instant) -> Result<Handled, TransportError> {
+    pub fn handle(&mut self, event: Event, now: Instant) -> Handled {
         self.moment = moment(now);
-        let (mut viewers_changed, mut closed) = (false, false);
+        let (mut changed, mut closed) = (ListsChanged::default(), false);
         match event.0 {
-            Kind::Asked(first) => {
-                self.answer(first);
-                for _ in 1..BATCH_QUESTIONS {
-                    let Some(next) = self.authenticator.try_receive()? else {
-                        break;
-                    };
-                    self.answer(next);
-                }
-            }
             Kind::ListsChanged => {
                 self.read_at.get_or_insert(now + SETTLE);
                 // Changes until then are part of the same reading.
                 self.watch = None;
             }
             Kind::ListsRead(read) => {
-                viewers_changed = self.take_lists(read, now);
+                changed = self.take_lists(read, now);
                 // A reading requested since then may find more.
                 closed = self.closing && self.read_at.is_none();
                 self.closing &= !closed;
@@ -371,10 +363,11 @@ impl Access {
                 self.lists.submit(());
             }
         }
-        Ok(Handled {
-            viewers_changed,
+        Handled {
+            agents_changed: changed.agents || closed,
+            viewers_changed: changed.viewers,
             closed,
-        })
+        }
     }
 
     /// Saves what has changed, within a bounded time, because the process ends.
@@ -385,25 +378,8 @@ impl Access {
         }
     }
 
-    fn answer(&mut self, request: ZapRequest) {
-        // Each of our routers uses the domain of a listener.
-        let Some(listener) = Listener::of_domain(&request.domain) else {
-            self.authenticator.answer(request, Verdict::Deny);
-            return;
-        };
-        let (key, address) = (request.key, &request.address);
-        let verdict = match self.gate.knock(self.moment, listener, key, address) {
-            Knock::Admitted => Verdict::Allow,
-            Knock::Refused(tell) => {
-                events::key_refused(listener, &key, address, tell);
-                Verdict::Deny
-            }
-        };
-        self.authenticator.answer(request, verdict);
-    }
-
-    /// Returns true if the list of viewers has changed.
-    fn take_lists(&mut self, read: ListsRead, now: Instant) -> bool {
+    /// Puts lists that were read in force. Returns which of them have changed.
+    fn take_lists(&mut self, read: ListsRead, now: Instant) -> ListsChanged {
         match read.watch.and_then(Watch::new) {
             Ok(watch) => self.watch = Some(watch),
             Err(error) => {
@@ -414,7 +390,7 @@ impl Access {
                 }
             }
         }
-        let mut viewers_changed = false;
+        let mut changed = ListsChanged::default();
         let lists = [
             (Listener::Agents, read.agents),
             (Listener::Viewers, read.viewers),
@@ -423,13 +399,16 @@ impl Access {
             events::list_problems(listener, &problems);
             let change = self.gate.list(listener, list);
             if !change.is_empty() {
-                viewers_changed |= listener == Listener::Viewers;
+                match listener {
+                    Listener::Agents => changed.agents = true,
+                    Listener::Viewers => changed.viewers = true,
+                }
                 let counts = listener == Listener::Viewers
                     || self.gate.authorized() == Authorized::Directory;
                 events::list_changed(listener, &change, self.gate.listed(listener), counts);
             }
         }
-        viewers_changed
+        changed
     }
 
     /// Seconds since 1970, without asking the kernel for each message.

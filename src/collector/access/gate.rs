@@ -292,7 +292,7 @@ impl Gate {
 /// Why a message is refused.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum AccessRefusal {
-    /// libzmq did not ask us about the connection.
+    /// Nothing is known of its key.
     #[error("peer was not authenticated")]
     Unknown,
     /// The key is not, or no longer, on the list.

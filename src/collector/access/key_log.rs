@@ -29,7 +29,7 @@ pub const MAX_HOSTS: usize = 8;
 /// seconds, so that a relay's many names do not replace each other all the time.
 const HOST_FADES_S: u64 = 3600;
 
-/// The longest address, in bytes: libzmq's are IP addresses, with a scope.
+/// The longest address, in bytes: of IPv6, and more than that.
 const MAX_ADDRESS_BYTES: usize = 64;
 
 /// The decision on a key.

@@ -1,10 +1,8 @@
 //! Who may report, and who may watch.
 //!
-//! It owns the answers to libzmq's questions about keys, the allow lists, the pins of host
-//! names, and the record of keys that connected. Every handshake passes [`gate::Gate::knock`],
-//! every message [`gate::Gate::admit`]: messages of a key that is taken off its list are
-//! dropped from then on, although its connection stays (libzmq cannot close a single connection
-//! of a ROUTER).
+//! It owns the decision on each key, the allow lists, the pins of host names, and the record of
+//! keys that connected. Every handshake passes [`gate::Gate::knock`], every message
+//! [`gate::Gate::admit`]. The connections of a key that is taken off its list are ended.
 //!
 //! - [`gate`]: the decisions, with [`pins`] and [`key_log`], all pure;
 //! - [`directory`]: allow lists, read from directories of certificates;
@@ -65,15 +63,6 @@ impl Listener {
     /// Both.
     pub const ALL: [Self; 2] = [Self::Agents, Self::Viewers];
 
-    /// Its ZAP domain.
-    #[must_use]
-    pub const fn domain(self) -> &'static str {
-        match self {
-            Self::Agents => "agents",
-            Self::Viewers => "viewers",
-        }
-    }
-
     /// What connects there.
     #[must_use]
     pub const fn role(self) -> &'static str {
@@ -99,12 +88,6 @@ impl Listener {
             Self::Agents => "authorized_agents",
             Self::Viewers => "authorized_viewers",
         }
-    }
-
-    fn of_domain(domain: &str) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|listener| listener.domain() == domain)
     }
 }
 
@@ -249,13 +232,5 @@ mod tests {
                 "{problems:?}"
             );
         }
-    }
-
-    #[test]
-    fn a_door_is_known_by_its_domain() {
-        for listener in Listener::ALL {
-            assert_eq!(Listener::of_domain(listener.domain()), Some(listener));
-        }
-        assert_eq!(Listener::of_domain(""), None);
     }
 }

@@ -68,14 +68,14 @@ impl Peers {
     }
 
     /// Returns true if hosts report over this connection, with this key.
-    pub(super) fn know(&self, routing_id: &[u8], key: Option<PublicKey>) -> bool {
+    pub(super) fn know(&self, routing_id: &RoutingIdBytes, key: Option<PublicKey>) -> bool {
         self.connections
             .get(routing_id)
             .is_some_and(|connection| connection.key == key)
     }
 
     /// How many hosts report over this connection.
-    pub(super) fn hosts_on(&self, routing_id: &[u8]) -> usize {
+    pub(super) fn hosts_on(&self, routing_id: &RoutingIdBytes) -> usize {
         let connection = self.connections.get(routing_id);
         connection.map_or(0, |connection| connection.hosts)
     }
@@ -83,7 +83,7 @@ impl Peers {
     /// Checks that one more host may report over this connection, and with this key if the host
     /// is `new_to_key`.
     pub(super) fn room(&self, peer: Peer<'_>, new_to_key: bool) -> Result<(), Full> {
-        let connection = self.connections.get(&**peer.routing_id);
+        let connection = self.connections.get(peer.routing_id);
         if connection.is_some_and(|connection| connection.hosts >= MAX_HOSTS_PER_CONNECTION) {
             return Err(Full::Connection);
         }
@@ -108,7 +108,7 @@ impl Peers {
             resource,
             key: peer.key,
         };
-        let connection = self.connections.get(&**peer.routing_id);
+        let connection = self.connections.get(peer.routing_id);
         let connection = connection.map_or(Weight::NONE, |connection| connection.weight);
         let after = connection.minus(freed_of_connection).plus(more);
         if let Some(resource) = beyond(after, CONNECTION_SHARE) {
@@ -131,7 +131,7 @@ impl Peers {
 
     /// Where a peer comes from.
     pub(super) fn network_of(&self, peer: Peer<'_>) -> Option<Network> {
-        let connection = self.connections.get(&**peer.routing_id);
+        let connection = self.connections.get(peer.routing_id);
         let connection = connection.filter(|connection| connection.key == peer.key);
         let known = connection.and_then(|connection| connection.address.as_deref());
         Network::parse(known.or(peer.address)?)
@@ -188,7 +188,7 @@ impl Peers {
 
     /// Adds a host to a connection. Returns the address of the peer.
     pub(super) fn join(&mut self, peer: Peer<'_>) -> Option<Arc<str>> {
-        if let Some(connection) = self.connections.get_mut(&**peer.routing_id) {
+        if let Some(connection) = self.connections.get_mut(peer.routing_id) {
             connection.hosts += 1;
             if connection.key != peer.key {
                 // Another peer has chosen the same routing id and has taken the connection
@@ -210,7 +210,7 @@ impl Peers {
     }
 
     /// Removes a host from a connection.
-    pub(super) fn leave(&mut self, routing_id: &[u8]) {
+    pub(super) fn leave(&mut self, routing_id: &RoutingIdBytes) {
         if let Some(connection) = self.connections.get_mut(routing_id) {
             connection.hosts -= 1;
             if connection.hosts == 0 {

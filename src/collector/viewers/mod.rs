@@ -1,7 +1,7 @@
 //! Viewers: a second ROUTER, whose peers watch what the agents report.
 //!
-//! Its viewers are on a list: libzmq asks for each key that connects (ZAP), and a message of an
-//! unauthenticated sender is refused. What they are sent is decided in [`table`]; this shell
+//! Its viewers are on a list, which is asked for each key that connects and for each message. What
+//! they are sent is decided in [`table`]; this shell
 //! receives, sends without waiting, and reports what happened. While there are no viewers, a
 //! message of an agent costs a look at an empty list.
 
@@ -15,12 +15,14 @@ use super::events;
 use super::hosts::{Hosts, ViewerKind};
 use super::refusal::Sender;
 use crate::base::throttle::PeerThrottle;
+use crate::collector::access::Listener;
 use crate::collector::hosts::snapshot::Presence;
-use crate::curve::context::{Context, TransportError};
-use crate::curve::frames::{Frames, Received};
+use crate::curve::context::TransportError;
 use crate::curve::keys::{KeyPair, PublicKey};
-use crate::curve::router::{Listen, Router, RouterOptions, RoutingIdBytes, SendError};
-use crate::curve::zap::Domain;
+use crate::curve::router::{
+    Arrived, Listen, Origin, Router, RouterOptions, RoutingIdBytes, SendError, Verdict,
+};
+use crate::curve::zmtp::message::{Message as Frames, Received};
 use crate::protocol::message::{GridKind, Malformed, Message, decode_from_viewer};
 use crate::protocol::state::{HostState, StateGrid};
 
@@ -51,9 +53,7 @@ enum Refusal {
     #[error(transparent)]
     Malformed(#[from] Malformed),
     #[error("a message of {0} frames")]
-    TooManyFrames(usize),
-    #[error("peer was not authenticated")]
-    NotVouchedFor,
+    TooManyFrames(u32),
     #[error("its key is not on the list of viewers (any more)")]
     NotAllowed,
     #[error("too many viewers (limit {MAX_VIEWERS})")]
@@ -67,10 +67,19 @@ impl Refusal {
     fn kind(&self) -> &'static str {
         match self {
             Self::Malformed(_) | Self::TooManyFrames(_) => "form",
-            Self::NotVouchedFor | Self::NotAllowed => "access",
+            Self::NotAllowed => "access",
             Self::Full | Self::KeyFull => "places",
         }
     }
+}
+
+/// What only the list of viewers can tell.
+#[derive(Clone, Copy, Debug)]
+pub enum Asked<'a> {
+    /// May this peer come in?
+    Knock(&'a Origin),
+    /// May what was sent with this key be heard (still)?
+    Message(PublicKey),
 }
 
 impl Viewers {
@@ -80,23 +89,13 @@ impl Viewers {
         Self::with(None, None)
     }
 
-    /// Listens for viewers whose keys are allowed in `domain`.
+    /// Listens for viewers.
     ///
     /// # Errors
     ///
     /// [`TransportError::Bind`] where the address cannot be had.
-    pub fn bind(
-        context: &Context,
-        listen: Listen,
-        keys: &KeyPair,
-        domain: &Domain,
-    ) -> Result<Self, TransportError> {
-        let options = RouterOptions {
-            listen,
-            keys,
-            domain: Some(domain),
-        };
-        let router = Router::bind_for_viewers(context, options)?;
+    pub fn bind(listen: Listen, keys: &KeyPair) -> Result<Self, TransportError> {
+        let router = Router::bind_for_viewers(RouterOptions { listen, keys })?;
         let endpoint = listen.at_port(router.address().port()).to_string();
         events::listening_for_viewers(&endpoint);
         Ok(Self::with(Some(router), Some(endpoint)))
@@ -142,13 +141,13 @@ impl Viewers {
         self.refused
     }
 
-    /// Waits for the next message of a viewer; for ever where viewers are not served. Cancel
+    /// Waits for what arrives next of viewers; for ever where viewers are not served. Cancel
     /// safe.
     ///
     /// # Errors
     ///
-    /// libzmq fails as it never should.
-    pub async fn receive(&mut self) -> Result<(RoutingIdBytes, Received), TransportError> {
+    /// epoll(7) fails as it never should.
+    pub async fn receive(&mut self) -> Result<Arrived, TransportError> {
         match &mut self.router {
             Some(router) => router.receive().await,
             None => pending().await,
@@ -165,27 +164,45 @@ impl Viewers {
     pub fn handle(
         &mut self,
         now: Instant,
-        first: (RoutingIdBytes, Received),
-        allowed: &mut impl FnMut(PublicKey) -> bool,
+        first: Arrived,
+        allowed: &mut impl FnMut(Asked<'_>) -> bool,
     ) -> Result<(), TransportError> {
         let mut next = Some(first);
         for _ in 0..BATCH {
-            let message = match (next.take(), &mut self.router) {
-                (Some(message), _) => Some(message),
-                (None, Some(router)) => router.try_receive()?,
-                (None, None) => None,
-            };
-            let Some((from, received)) = message else {
+            let Some(router) = &mut self.router else {
                 break;
             };
-            match received {
-                Received::TooManyFrames { found } => {
-                    self.refuse(now, &from, None, None, Refusal::TooManyFrames(found));
+            let arrived = match next.take() {
+                Some(arrived) => Some(arrived),
+                None => router.try_receive()?,
+            };
+            match arrived {
+                None => break,
+                Some(Arrived::Knock(peer)) => {
+                    let verdict = if allowed(Asked::Knock(&peer)) {
+                        Verdict::Allow
+                    } else {
+                        Verdict::Deny
+                    };
+                    router.answer(now, &peer, verdict);
                 }
-                Received::Message(mut frames) => {
-                    if let Err(refusal) = self.understand(now, &from, &mut frames, allowed) {
-                        let key = frames.peer_key();
-                        self.refuse(now, &from, key, frames.peer_address(), refusal);
+                Some(Arrived::Failed {
+                    origin,
+                    address,
+                    why,
+                }) => {
+                    let key = origin.map(|origin| origin.key);
+                    let address = address.to_string();
+                    let peer = Sender::of(key, Some(&address));
+                    let tell = self.throttle.note(now, &(peer, "connection"));
+                    events::connection_failed(Listener::Viewers, key, &address, &why, tell);
+                }
+                Some(Arrived::Message(from, Received::TooManyFrames { found })) => {
+                    self.refuse(now, &from, Refusal::TooManyFrames(found));
+                }
+                Some(Arrived::Message(from, Received::Message(frames))) => {
+                    if let Err(refusal) = self.understand(now, &from, &frames, allowed) {
+                        self.refuse(now, &from, refusal);
                     }
                 }
             }
@@ -196,19 +213,18 @@ impl Viewers {
     fn understand(
         &mut self,
         now: Instant,
-        from: &RoutingIdBytes,
-        frames: &mut Frames,
-        allowed: &mut impl FnMut(PublicKey) -> bool,
+        from: &Origin,
+        frames: &Frames,
+        allowed: &mut impl FnMut(Asked<'_>) -> bool,
     ) -> Result<(), Refusal> {
         decode_from_viewer(&frames.as_slices())?;
-        let key = frames.peer_key().ok_or(Refusal::NotVouchedFor)?;
-        if !allowed(key) {
+        if !allowed(Asked::Message(from.key)) {
             return Err(Refusal::NotAllowed);
         }
-        let hello = self.table.hello(now, from, || Who {
-            routing_id: from.clone(),
-            address: frames.peer_address().map(str::to_owned),
-            key: Some(key),
+        let hello = self.table.hello(now, &from.id, || Who {
+            routing_id: from.id.clone(),
+            address: Some(from.address.to_string()),
+            key: Some(from.key),
         });
         match hello {
             Hello::Came(who) => {
@@ -228,19 +244,13 @@ impl Viewers {
 
     /// Counts a refusal, and logs it unless the rate limit is reached: by key or address,
     /// because a peer stays the same when it reconnects.
-    fn refuse(
-        &mut self,
-        now: Instant,
-        from: &RoutingIdBytes,
-        key: Option<PublicKey>,
-        address: Option<&str>,
-        refusal: Refusal,
-    ) {
+    fn refuse(&mut self, now: Instant, from: &Origin, refusal: Refusal) {
         self.refused += 1;
         let tell = self
             .throttle
-            .note(now, &(Sender::of(key, address), refusal.kind()));
-        events::viewer_refused(from, key.as_ref(), address, &refusal, tell);
+            .note(now, &(Sender::Key(from.key), refusal.kind()));
+        let address = from.address.to_string();
+        events::viewer_refused(&from.id, Some(&from.key), Some(&address), &refusal, tell);
     }
 
     /// Hands a message of an agent to all viewers: the grid as the agent sent it.
@@ -297,11 +307,14 @@ impl Viewers {
         }
     }
 
-    /// Sends nothing more to those for whose keys `allowed` does not hold any more: to be
+    /// Ends the connections of those for whose keys `allowed` does not hold any more: to be
     /// called when the list of viewers has changed.
     pub fn review(&mut self, allowed: &mut impl FnMut(PublicKey) -> bool) {
         for who in self.table.review(allowed) {
             events::viewer_not_allowed(&who);
+        }
+        if let Some(router) = &mut self.router {
+            router.review(&mut |key| allowed(*key));
         }
     }
 

@@ -13,7 +13,7 @@ use crate::protocol::message::{Control, GridKind, Message};
 /// do not keep the loop from the agents: some milliseconds of encoding.
 const OWED_IN_A_TURN: usize = 64;
 
-/// The same for what waits on the replay: as much as libzmq's queue for it takes.
+/// The same for what waits on the replay: some milliseconds of work.
 const TAPED_IN_A_TURN: usize = 64;
 
 /// A ROUTER does not tell when a peer has room again, so it is tried again after this: with

@@ -107,6 +107,17 @@ pub enum Received {
     },
 }
 
+impl Received {
+    /// The length of what is kept of it, in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Message(message) => message.bytes(),
+            Self::TooManyFrames { .. } => 0,
+        }
+    }
+}
+
 /// Puts a message together from its frames.
 #[derive(Debug, Default)]
 pub(super) enum Assembly {

@@ -103,22 +103,6 @@ def what_takes_a_restart_is_said(m):
     m.expect("endpoint", _property(m, "Endpoint"), "127.0.0.1:5566")
 
 
-def an_address_takes_netlink(m):
-    """Where the unit takes AF_NETLINK away, an address is refused with a reason; "*" is not."""
-    m.drop_in(
-        "[Service]\nRestrictAddressFamilies=\n"
-        "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6\n",
-        COLLECTOR,
-    )
-    m.run("systemctl", "start", COLLECTOR)
-    m.run("systemctl", "stop", COLLECTOR)
-    m.write(SETTINGS, '[listen]\nagents = "127.0.0.1:5566"\n')
-    m.expect_refused("start", "systemctl", "start", COLLECTOR)
-    m.expect("exit status", m.unit("ExecMainStatus", COLLECTOR), "69")
-    said = "\n".join(str(entry["MESSAGE"]) for entry in m.journal("--unit", COLLECTOR))
-    m.expect_match("said", said, "cannot listen on 127.0.0.1:5566: .*needs AF_NETLINK")
-
-
 def bad_settings_keep_it_from_starting(m):
     """An invalid file at the start: status 78, no restart, and the reason in the journal."""
     m.write(SETTINGS, "[listen]\nagent = 5\n")

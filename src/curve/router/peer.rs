@@ -1,0 +1,200 @@
+//! One connection of a ROUTER: its socket, its state, and what waits to be sent.
+
+use std::fmt;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{IpAddr, TcpStream};
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::net::sockopt;
+
+use crate::curve::keys::PublicKey;
+use crate::curve::zmtp::connection::Connection;
+
+/// TCP's own probing, for a peer whose host has gone without a word: first after this, then at
+/// this distance, this many.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+const KEEPALIVE_COUNT: u32 = 3;
+
+/// Memory for what is sent that an idle connection keeps, in bytes.
+const KEPT_BYTES: usize = 512;
+
+/// What a peer is addressed by: its connection, and the routing id that it chose for itself.
+///
+/// The routing id names nobody: two connections with the same one are two.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RoutingIdBytes {
+    pub(super) token: u64,
+    bytes: Arc<[u8]>,
+}
+
+impl RoutingIdBytes {
+    /// One that chose none is known by a zero and its connection's number, as libzmq has it.
+    pub(super) fn new(token: u64, chosen: &[u8]) -> Self {
+        let bytes: Arc<[u8]> = if chosen.is_empty() {
+            let mut own = vec![0];
+            own.extend(token.to_be_bytes());
+            own.into()
+        } else {
+            chosen.into()
+        };
+        Self { token, bytes }
+    }
+}
+
+/// Of no connection; for tests and tables.
+impl From<&[u8]> for RoutingIdBytes {
+    fn from(bytes: &[u8]) -> Self {
+        Self {
+            token: u64::MAX,
+            bytes: bytes.into(),
+        }
+    }
+}
+
+impl Deref for RoutingIdBytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl fmt::Display for RoutingIdBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.bytes.escape_ascii().fmt(f)
+    }
+}
+
+impl fmt::Debug for RoutingIdBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RoutingIdBytes({self})")
+    }
+}
+
+/// Who has sent something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// What it is addressed by.
+    pub id: RoutingIdBytes,
+    /// The key that it has proved to hold and was let in with.
+    pub key: PublicKey,
+    /// Its network address; an IPv4 address is one, also over a socket of IPv6.
+    pub address: IpAddr,
+}
+
+/// How far a peer has come.
+#[derive(Clone, Debug)]
+pub(super) enum Standing {
+    /// It has said nothing yet.
+    New,
+    /// In its handshake; nobody knows who it is.
+    Stranger,
+    /// It has proved its key and waits for a verdict.
+    Knocking,
+    /// It was let in.
+    Known(Origin),
+}
+
+pub(super) struct Peer {
+    stream: TcpStream,
+    pub(super) connection: Connection,
+    pub(super) standing: Standing,
+    pub(super) address: IpAddr,
+    /// Written by the connection; sent up to `sent`.
+    pub(super) out: Vec<u8>,
+    sent: usize,
+    /// It is listed as having something to send.
+    pub(super) is_dirty: bool,
+    /// The kernel has no room: its readiness to write is waited for.
+    pub(super) is_stuck: bool,
+    /// A look at its deadline is scheduled.
+    pub(super) is_timed: bool,
+}
+
+/// What a read gave.
+pub(super) enum Came {
+    Bytes(usize),
+    Nothing,
+    End,
+}
+
+impl Peer {
+    pub(super) fn new(stream: TcpStream, address: IpAddr) -> io::Result<Self> {
+        sockopt::set_tcp_nodelay(&stream, true)?;
+        sockopt::set_socket_keepalive(&stream, true)?;
+        sockopt::set_tcp_keepidle(&stream, KEEPALIVE_IDLE)?;
+        sockopt::set_tcp_keepintvl(&stream, KEEPALIVE_INTERVAL)?;
+        sockopt::set_tcp_keepcnt(&stream, KEEPALIVE_COUNT)?;
+        let mut out = Vec::new();
+        let connection = Connection::begin(&mut out);
+        Ok(Self {
+            stream,
+            connection,
+            standing: Standing::New,
+            address,
+            out,
+            sent: 0,
+            is_dirty: false,
+            is_stuck: false,
+            is_timed: false,
+        })
+    }
+
+    pub(super) fn stream(&self) -> &TcpStream {
+        &self.stream
+    }
+
+    /// Who it is, if it was let in.
+    pub(super) fn origin(&self) -> Option<&Origin> {
+        match &self.standing {
+            Standing::Known(origin) => Some(origin),
+            Standing::New | Standing::Stranger | Standing::Knocking => None,
+        }
+    }
+
+    /// Bytes that wait to be sent.
+    pub(super) fn pending(&self) -> usize {
+        self.out.len() - self.sent
+    }
+
+    /// Reads once.
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<Came> {
+        loop {
+            return match self.stream.read(buffer) {
+                Ok(0) => Ok(Came::End),
+                Ok(count) => Ok(Came::Bytes(count)),
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(Came::Nothing),
+                Err(error) => Err(error),
+            };
+        }
+    }
+
+    /// Sends what the kernel takes.
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        while let Some(rest) = self.out.get(self.sent..).filter(|rest| !rest.is_empty()) {
+            match self.stream.write(rest) {
+                Ok(count) => self.sent += count,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
+            }
+        }
+        if self.pending() == 0 {
+            self.sent = 0;
+            if self.out.capacity() > KEPT_BYTES {
+                self.out = Vec::new();
+            } else {
+                self.out.clear();
+            }
+        } else if self.sent >= self.out.len() / 2 {
+            // What was sent is let go of before it is as much as what waits.
+            self.out.drain(..self.sent);
+            self.sent = 0;
+        }
+        Ok(())
+    }
+}
