@@ -76,7 +76,9 @@ fn variable_value(
         Shape::Text => Value::from(text),
         Shape::List if text.trim_start().starts_with('[') => {
             let list = Document::parse(&format!("list = {text}"));
-            let mut list = list.map_err(|error| Reason::Syntax(error.message))?;
+            // The parser's words are about a line that nobody wrote.
+            let expected = || Reason::Syntax(format!("expected {}", setting.expected));
+            let mut list = list.map_err(|_| expected())?;
             list.values.remove("list").ok_or_else(unknown)?
         }
         Shape::List => {

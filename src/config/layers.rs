@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use super::document::{Document, KeyPath, Mark};
 use super::error::{ConfigError, Place, Problem, Problems, shortened};
 use super::table::{Schema, Setting, key_text};
-use super::{environment, files};
+use super::{environment, files, mistakes};
 use crate::config::Reason;
 
 /// Where a program's files are.
@@ -103,10 +103,11 @@ impl Layer {
             Err(error) => {
                 let (layer, mut problems) = Self::new(schema, place, Document::default());
                 let place = layer.at_line(error.line);
+                let mistake = mistakes::of(error, text, schema);
                 problems.push(Problem {
                     place,
-                    key: None,
-                    reason: Reason::Syntax(error.message),
+                    key: mistake.key.as_deref().map(key_text),
+                    reason: Reason::Syntax(mistake.message),
                 });
                 (layer, problems)
             }

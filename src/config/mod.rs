@@ -10,6 +10,7 @@ mod environment;
 pub(crate) mod error;
 pub(crate) mod files;
 pub mod layers;
+mod mistakes;
 pub mod print;
 pub mod service;
 pub mod table;

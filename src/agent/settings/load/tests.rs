@@ -220,7 +220,7 @@ fn variables_that_are_no_good_are_named() {
         "variable METRICS_AGENT_COLLECTOR__EU__ENDPIONT: unknown variable; did you mean \"METRICS_AGENT_COLLECTOR__EU__ENDPOINT\"?",
         "variable METRICS_AGENT_HOST__NAME: is not UTF-8 text",
         "variable METRICS_AGENT_INTERVALS_METRICS: unknown variable; did you mean \"METRICS_AGENT_INTERVALS__METRICS\"?",
-        "variable METRICS_AGENT_METRICS__SOURCES: invalid array",
+        "variable METRICS_AGENT_METRICS__SOURCES: expected a list of sources, such as ",
         "variable METRICS_AGENT_intervals__metrics: unknown variable; did you mean \"METRICS_AGENT_INTERVALS__METRICS\"?",
         "variable METRICS_AGENT_COLLECTOR__: collector.\"\": not a name for a collector: it is empty",
         "variable METRICS_AGENT_INTERVALS__STALE: intervals.stale: \"1d\" is not a time from 1s to 1h, such as \"30s\"",

@@ -276,19 +276,41 @@ fn what_is_not_toml_is_told_for_what_it_was_meant_as() {
         ("[intervals]\nmetrics: 5s\n", format!("2: {yaml}")),
         (
             "[collector.main]\nendpoint = collector.example.org\n",
-            "2: endpoint: expected quotes around a text: endpoint = \"value\"".to_owned(),
+            "2: collector.main.endpoint: expected quotes around a text: endpoint = \"value\""
+                .to_owned(),
+        ),
+        (
+            "log.level = info # or\n",
+            "1: log.level: expected quotes around a text: log.level = \"value\"".to_owned(),
+        ),
+        (
+            "[metrics.disk] # ours\ninclude = sd*\n",
+            "2: metrics.disk.include: expected a list of shell patterns, such as [\"a*\", \"b[0-9]\"]"
+                .to_owned(),
+        ),
+        (
+            "[metrics.cpu]\nper_cpu = True # all\n",
+            "2: metrics.cpu.per_cpu: expected true or false, in lower case".to_owned(),
+        ),
+        (
+            "[metrics.units]\nmax = 5k\n",
+            "2: metrics.units.max: expected a number from 0 to 5000; a text needs quotes".to_owned(),
         ),
         (
             "[intervals]\nmetrics = 5s\n",
-            "2: metrics: expected quotes around a text: metrics = \"value\"".to_owned(),
+            "2: intervals.metrics: expected quotes around a text: metrics = \"value\"".to_owned(),
         ),
         (
             "[intervals]\nmetrics = \"5s\nstale = \"30s\"\n",
-            "2: metrics: expected a closing \"".to_owned(),
+            "2: intervals.metrics: expected a closing \"".to_owned(),
         ),
         (
             "[intervals]\nmetrics = 5\nmetrics = 6\n",
             "3: duplicate key `metrics` in table `intervals`".to_owned(),
+        ),
+        (
+            "[intervals]\nmetrics = 5\n[intervals]\n",
+            "3: duplicate key `intervals`".to_owned(),
         ),
     ] {
         host.etc(text);
