@@ -7,7 +7,7 @@ use super::push::TargetStatus;
 use crate::base::text;
 use crate::base::text::{counted, grouped};
 
-/// Most targets of remote write that the line names.
+/// Most targets of remote write that the line names, those that fail first.
 const TARGETS: usize = 3;
 
 /// Most characters of an error in it.
@@ -73,7 +73,9 @@ pub(super) fn health(viewers: usize, shut_out: u64, targets: &[TargetStatus]) ->
     if shut_out > 0 {
         let _ = write!(health, ", {} refused", counted(shut_out, "handshake"));
     }
-    for target in targets.iter().take(TARGETS) {
+    // What fails must not hide among what does not.
+    let (failing, well): (Vec<_>, Vec<_>) = targets.iter().partition(|target| target.failing);
+    for target in failing.into_iter().chain(well).take(TARGETS) {
         let _ = write!(
             health,
             "; remote write {}: {} sent, {} failed, {} dropped, {} waiting",
@@ -155,6 +157,17 @@ mod tests {
             .map(|name| target(name, false))
             .into();
         assert!(health(1, 1, &many).ends_with("; 2 more"));
+        let last_fails: Vec<_> = ["a", "b", "c", "d", "e"]
+            .map(|name| target(name, name == "e"))
+            .into();
+        let health_of_them = health(0, 0, &last_fails);
+        let names = health_of_them.split("remote write ").skip(1);
+        let names: Vec<_> = names.filter_map(|part| part.split(':').next()).collect();
+        assert_eq!(names, ["e", "a", "b"]);
+        assert!(
+            health_of_them.contains("fails: HTTP 503"),
+            "{health_of_them}"
+        );
         let long = TargetStatus {
             last_error: Some("ä".repeat(1000)),
             ..target("a", true)
