@@ -93,7 +93,11 @@ pub enum Failure {
         source: glob::PatternError,
     },
     /// No bus.
-    #[error("cannot reach {bus}: {source}; this command asks the running collector over the bus")]
+    #[error(
+        "cannot reach {bus}: {source}; this command asks the running collector over the bus; where \
+         there is none, metrics-top shows the hosts, and so do the web pages and /metrics where \
+         listen.web is set"
+    )]
     NoBus {
         /// Which one.
         bus: Bus,

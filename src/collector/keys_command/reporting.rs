@@ -45,6 +45,10 @@ fn asked(known: &KnownKeys, settings: &Settings, now: SystemTime) -> (Reporting,
                 Some(reporting) => return (reporting, None),
                 None => "the collector on the bus is another".to_owned(),
             },
+            // Its way out is one of people who look for hosts.
+            Err(hosts_command::Failure::NoBus { bus, source }) => {
+                format!("cannot reach {bus}: {source}")
+            }
             Err(failure) => failure.to_string(),
         },
     };
