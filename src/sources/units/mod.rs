@@ -147,7 +147,7 @@ impl Source for UnitsSource {
         }
         let mut left_out = LeftOut::default();
         if self.tree.changed(scratch) {
-            self.foreign = !self.tree.is_cgroup2();
+            self.foreign = self.tree.is_foreign();
             self.find(&mut left_out)?;
         }
         let mut room = Room {

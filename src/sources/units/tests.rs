@@ -167,6 +167,19 @@ fn a_host_without_cgroup2_says_so() {
 }
 
 #[test]
+fn a_tree_that_cannot_be_looked_at_is_no_lack() {
+    let place = tempfile::tempdir().unwrap();
+    // Not even root can look into this one.
+    let tree = place.path().join("cgroup");
+    fs::write(&tree, "").unwrap();
+    let mut source = UnitsSource::of_tree(tree, all());
+    let mut samples = Samples::new();
+    let mut sink = Sink::new(Purpose::Metrics, Grid::Metrics, &mut samples);
+    source.collect(&mut Vec::new(), &mut sink).unwrap_err();
+    assert_eq!(source.lack(), None);
+}
+
+#[test]
 fn the_model_has_nothing_of_it_and_nothing_is_read() {
     let mut samples = Samples::new();
     let mut sink = Sink::new(Purpose::Model, Grid::Model, &mut samples);

@@ -81,9 +81,10 @@ impl Tree {
         readings > 0
     }
 
-    /// Returns true if this is a tree of cgroup v2: only its root has this file.
-    pub(super) fn is_cgroup2(&self) -> bool {
-        self.base.join("cgroup.controllers").exists()
+    /// Returns true if this is no tree of cgroup v2: only the root of one has this file. Where one
+    /// may not look, that is not known.
+    pub(super) fn is_foreign(&self) -> bool {
+        matches!(self.base.join("cgroup.controllers").try_exists(), Ok(false))
     }
 
     /// Lists every unit that `admits`, ordered by name, and how many there was no room for.
