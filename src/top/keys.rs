@@ -158,6 +158,19 @@ pub enum KeysError {
         /// The command that is meant.
         way_out: String,
     },
+    /// The port is not the one where the collector of this host serves viewers, and no collector is
+    /// known that uses it.
+    #[error(
+        "the collector of this host serves viewers at {viewers}, not at {collector}: `metrics-top` \
+         without an address shows it; for another collector at {collector}, give once the key that \
+         `metrics-collector --public-key` prints for it, with --public-key"
+    )]
+    OtherPort {
+        /// What was named.
+        collector: Endpoint,
+        /// Where it is.
+        viewers: Endpoint,
+    },
     /// No collector was named, and none is here.
     #[error(
         "no metrics-collector was found on this host; name the one to look at: metrics-top \

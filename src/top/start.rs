@@ -188,6 +188,13 @@ async fn show(
                 collector,
             }
         }
+        KeysError::NoCollectorKey { collector } => match elsewhere {
+            Some(found) => KeysError::OtherPort {
+                collector,
+                viewers: found.endpoint,
+            },
+            None => KeysError::NoCollectorKey { collector },
+        },
         error => error,
     })?;
     if let Some(path) = keys.made.as_ref().filter(|_| arguments.once) {

@@ -345,7 +345,11 @@ async fn the_collector_of_this_host_is_found_without_being_told() {
     // Neither another port nor another host is that collector.
     for (words, expected) in [
         ("127.0.0.1:5556", "nothing else is set: metrics-top\n"),
-        ("localhost:1", "the public key of localhost:1 is not known"),
+        (
+            &collector.address.to_string(),
+            &format!("the collector of this host serves viewers at 127.0.0.1:{port}, not at "),
+        ),
+        ("localhost:1", "`metrics-top` without an address shows it"),
         (&format!("192.0.2.7:{port}"), "is not known"),
     ] {
         let (code, error) = top(&["--once", words]);
