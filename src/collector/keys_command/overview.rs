@@ -119,7 +119,9 @@ impl Overview {
                 left_out = columns::narrow(&mut lines, room, &SPARED, &["NAME", "HOSTS"]);
             }
         }
-        let mut text = if room.is_some_and(|room| room < columns::NARROW) {
+        let mut text = if self.keys.is_empty() {
+            "No key has come yet.\n".to_owned()
+        } else if room.is_some_and(|room| room < columns::NARROW) {
             columns::blocks(&lines, TITLES, room.unwrap_or_default())
         } else {
             columns::table(&lines)
@@ -403,6 +405,19 @@ mod tests {
             pin.starts_with(&format!("web1         {}", key(1))),
             "{pin}"
         );
+    }
+
+    #[test]
+    fn no_keys_are_no_bare_head() {
+        let known = KnownKeys {
+            authorized: Authorized::Any,
+            keys: Vec::new(),
+        };
+        let none = Listener::ALL.map(|listener| (listener, Vec::new()));
+        let overview = Overview::new(Some(&known), &none, &Pins::default());
+        for room in [None, Some(200), Some(70), Some(20)] {
+            assert_eq!(overview.table(room), "No key has come yet.\n", "{room:?}");
+        }
     }
 
     #[test]
