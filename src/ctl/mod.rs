@@ -303,10 +303,15 @@ impl Control {
     }
 
     async fn reconnect(&self, connection: Option<String>) -> Result<(), Failure> {
-        let Some(name) = connection else {
-            return self.order("Reconnect", &()).await;
-        };
         let (agent, _asks) = self.agent_to_change().await?;
+        let Some(name) = connection else {
+            agent.order("Reconnect", &()).await?;
+            let view = status::View::of(&agent).await?;
+            if let Some(why) = view.why_no_connection() {
+                terminal::complain("metrics-agentctl", &format!("nothing to reconnect: {why}"));
+            }
+            return Ok(());
+        };
         status::View::of(&agent).await?.connection(&name)?;
         Ok(agent.reconnect(&name).await?)
     }

@@ -145,8 +145,8 @@ impl View {
     }
 
     pub(super) fn connections_to_text(&self, style: Style, clock: &Clock) -> String {
-        if self.connections.is_empty() {
-            return format!("{}\n", string(&self.agent, "StateReason"));
+        if let Some(why) = self.why_no_connection() {
+            return format!("{why}\n");
         }
         let mut page = Page::default();
         for (at, connection) in self.connections.iter().enumerate() {
@@ -156,6 +156,12 @@ impl View {
             connection_to_page(&mut page, connection, style, clock);
         }
         page.text
+    }
+
+    /// What the agent says where it has no connection at all.
+    pub(super) fn why_no_connection(&self) -> Option<String> {
+        let none = self.connections.is_empty();
+        none.then(|| string(&self.agent, "StateReason"))
     }
 
     fn intervals(&self) -> String {

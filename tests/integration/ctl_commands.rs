@@ -197,6 +197,15 @@ async fn adjustments_take_effect() {
     let uptime = table.lines().find(|line| line.starts_with("sys.uptime "));
     assert!(uptime.unwrap().contains("  Time since boot"), "{table}");
 
+    let (status, output, error) = place.control(&["reconnect"]).await;
+    assert_eq!((status, &*output), (0, ""), "{error}");
+    let why = agent("StateReason").await;
+    let expected = format!(
+        "metrics-agentctl: nothing to reconnect: {}\n",
+        why.as_str().unwrap()
+    );
+    assert_eq!(error, expected);
+
     place.configure(&format!(
         "[collector.main]\nendpoint = \"127.0.0.1:1\"\npublic_key = \"{SOME_KEY}\"\n"
     ));
