@@ -164,7 +164,63 @@ fn is_name(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::document::Document;
     use super::*;
+    use proptest::prelude::*;
+
+    const SCHEMA: Schema = Schema {
+        program: "program",
+        prefix: "PROGRAM_",
+        reserved: &[],
+        chosen: &[],
+        settings: &[
+            Setting {
+                key: "a.list",
+                shape: Shape::List,
+                expected: "a list of texts, such as [\"x\"]",
+                ..Setting::TEXT
+            },
+            Setting {
+                key: "a.text",
+                ..Setting::TEXT
+            },
+        ],
+    };
+
+    fn mistake(text: &str) -> Option<Mistake> {
+        let error = Document::parse(text).err()?;
+        Some(of(error, text, &SCHEMA))
+    }
+
+    #[test]
+    fn the_setting_is_that_of_the_table_above() {
+        for (text, key) in [
+            ("[b]\nx = 1\n[ a ] # ours\nlist = x\n", "a.list"),
+            ("a.list = x\n", "a.list"),
+            ("[a]\ntext = x\n", "a.text"),
+            ("[b.\"c d\"]\ntext = x\n", "b.c d.text"),
+        ] {
+            let mistake = mistake(text).unwrap();
+            assert_eq!(mistake.key.unwrap().join("."), key, "{text}");
+            let expected = match key {
+                "a.list" => "expected a list of texts, such as [\"x\"]",
+                _ => "expected quotes around a text: text = \"value\"",
+            };
+            assert_eq!(mistake.message, expected, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(text in ".*") {
+            mistake(&text);
+        }
+
+        #[test]
+        fn never_panics_on_what_looks_like_settings(text in "(\\[|\\]|a|[.\"'=:{},\n# ä“-]|true|list|text|\\[a\\]\n|= ){0,40}") {
+            mistake(&text);
+        }
+    }
 
     /// Without a table of settings, as a person reads it.
     fn explanation(line: &str) -> Option<String> {
