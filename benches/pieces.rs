@@ -20,7 +20,6 @@ use std::{
 use criterion::{Criterion, criterion_group, criterion_main};
 use metrics_agent::curve::keys::{KeyPair, SecretKey};
 use metrics_agent::curve::zmtp::Credentials;
-use metrics_agent::curve::zmtp::boxes::public_key;
 use metrics_agent::curve::zmtp::connection::{
     Connection, Event, HeartbeatOptions, Role, Surroundings,
 };
@@ -172,7 +171,7 @@ struct Ends {
 fn key_pair(byte: u8) -> KeyPair {
     let secret = SecretKey::from_bytes(&[byte; 32]);
     KeyPair {
-        public: public_key(&secret),
+        public: secret.public(),
         secret,
     }
 }

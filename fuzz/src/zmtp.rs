@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use metrics_agent::curve::keys::{KeyPair, PublicKey, SecretKey};
-use metrics_agent::curve::zmtp::boxes::{BoxKey, SharedKey, public_key};
+use metrics_agent::curve::zmtp::boxes::{BoxKey, SharedKey};
 use metrics_agent::curve::zmtp::connection::{
     Connection, Event, HeartbeatOptions, MAX_HELD_BESIDE, Role, STATUS_REFUSED, Surroundings,
 };
@@ -48,7 +48,7 @@ const SERVER: u8 = 2;
 fn pair(byte: u8) -> KeyPair {
     let secret = SecretKey::from_bytes(&[byte; 32]);
     KeyPair {
-        public: public_key(&secret),
+        public: secret.public(),
         secret,
     }
 }
@@ -57,7 +57,7 @@ fn pair(byte: u8) -> KeyPair {
 #[must_use]
 pub fn client_key() -> BoxKey {
     let client = SecretKey::from_bytes(&[CLIENT; 32]);
-    let server = public_key(&SecretKey::from_bytes(&[SERVER; 32]));
+    let server = SecretKey::from_bytes(&[SERVER; 32]).public();
     let shared = SharedKey::agree(&client, &server).expect("a key of high order");
     shared.begin(b"CurveZMQMESSAGEC")
 }

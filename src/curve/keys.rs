@@ -1,14 +1,16 @@
 //! CURVE keys: 32 bytes each, written as 40 Z85 characters.
 //!
-//! A key that exists here has the right form. Whether a public key belongs to
-//! a secret one is not checked: libzmq can derive it, but its safe binding
-//! does not offer the call; a pair that does not match fails its handshakes.
+//! A key that exists here has the right form. Whether a public key belongs to a secret one is not
+//! checked: a pair that does not match fails its handshakes.
 
 use std::fmt;
 use std::str::FromStr;
 
+use curve25519_dalek::montgomery::MontgomeryPoint;
+use rustix::io::Errno;
+use rustix::rand::{GetRandomFlags, getrandom};
 use thiserror::Error;
-use zeroize::Zeroize;
+use zeroize::{Zeroize, Zeroizing};
 
 use super::z85;
 
@@ -40,9 +42,9 @@ pub enum KeyError {
         /// Place of the group's first character in the text, from 1.
         position: usize,
     },
-    /// libzmq made no key pair: it is built without CURVE.
-    #[error("libzmq cannot make CURVE keys ({0}): it is built without CURVE")]
-    Generate(&'static str),
+    /// The kernel gives no random numbers.
+    #[error("cannot make a key pair: the kernel gives no random numbers ({0})")]
+    Generate(Errno),
 }
 
 /// A public key: names a peer, and may be shown to anyone.
@@ -108,6 +110,12 @@ impl SecretKey {
         &self.0
     }
 
+    /// The public key that belongs to it.
+    #[must_use]
+    pub fn public(&self) -> PublicKey {
+        PublicKey(MontgomeryPoint::mul_base_clamped(*self.as_bytes()).to_bytes())
+    }
+
     /// The key in Z85, for its file.
     pub(super) fn to_z85(&self) -> [u8; KEY_CHARS] {
         z85::encode(self.as_bytes())
@@ -150,21 +158,27 @@ pub struct KeyPair {
 }
 
 impl KeyPair {
-    /// A new pair, from libzmq's random numbers (the kernel's).
+    /// A new pair, from the kernel's random numbers, getrandom(2). Early in the boot it waits for
+    /// the first ones.
     ///
     /// # Errors
     ///
-    /// [`KeyError::Generate`] where libzmq is built without CURVE.
+    /// [`KeyError::Generate`] where the kernel gives none.
     pub fn generate() -> Result<Self, KeyError> {
-        let mut made =
-            zmq::CurveKeyPair::new().map_err(|error| KeyError::Generate(error.message()))?;
-        let pair = Self {
-            public: PublicKey(made.public_key),
-            secret: SecretKey(Box::new(made.secret_key)),
-        };
-        made.secret_key.fill(0);
-        std::hint::black_box(&made.secret_key);
-        Ok(pair)
+        let mut bytes = Zeroizing::new([0; KEY_BYTES]);
+        let mut rest = &mut bytes[..];
+        while !rest.is_empty() {
+            match getrandom(&mut *rest, GetRandomFlags::empty()) {
+                Ok(filled) => rest = rest.get_mut(filled..).unwrap_or_default(),
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(KeyError::Generate(error)),
+            }
+        }
+        let secret = SecretKey::from_bytes(&bytes);
+        Ok(Self {
+            public: secret.public(),
+            secret,
+        })
     }
 }
 

@@ -1,10 +1,9 @@
-//! Keys, certificates, and CURVE sockets on libzmq.
+//! Keys, certificates, and CURVE sockets: a [`router`] that listens, on the state machines of
+//! [`zmtp`], and a [`dealer`] that connects, on libzmq.
 //!
-//! This room owns everything that touches libzmq: what is above it sees
-//! frames, link events and typed errors, never a `zmq` type. It refuses to
+//! What is above it sees frames, link events and typed errors, never a `zmq` type. It refuses to
 //! look up names in its sockets (an address is an argument; [`resolve`] looks up), to decide when
-//! to reconnect
-//! (its sockets never do so by themselves), and to interpret a message.
+//! to reconnect (its sockets never do so by themselves), and to interpret a message.
 
 pub mod certificate;
 pub mod context;

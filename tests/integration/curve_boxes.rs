@@ -2,7 +2,7 @@
 
 use metrics_agent::curve::keys::{KEY_BYTES, PublicKey, SecretKey};
 use metrics_agent::curve::zmtp::boxes::{
-    COUNTER_BYTES, Forged, PREFIX_BYTES, SharedKey, TAG_BYTES, public_key,
+    COUNTER_BYTES, Forged, PREFIX_BYTES, SharedKey, TAG_BYTES,
 };
 
 /// Lengths of texts: around the blocks of Poly1305 (16), of a key (32) and of Salsa20 (64, of
@@ -151,7 +151,7 @@ fn boxes_are_libsodiums_byte_for_byte_both_ways() {
         rng.fill(&mut text);
 
         let ours = SecretKey::from_bytes(&secrets[0]);
-        assert_eq!(public_key(&ours).as_bytes(), &publics[0], "{context}");
+        assert_eq!(ours.public().as_bytes(), &publics[0], "{context}");
         let key = SharedKey::agree(&ours, &PublicKey::from_bytes(publics[1]));
         let key = key.unwrap().begin(prefix);
         let theirs = sodium::beforenm(&publics[0], &secrets[1]).unwrap();

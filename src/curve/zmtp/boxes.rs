@@ -125,11 +125,5 @@ fn in_common(ours: &SecretKey, theirs: &PublicKey) -> Option<Zeroizing<[u8; KEY_
     (!bool::from(is_zero)).then_some(common)
 }
 
-/// The public key that belongs to a secret one.
-#[must_use]
-pub fn public_key(secret: &SecretKey) -> PublicKey {
-    PublicKey::from_bytes(MontgomeryPoint::mul_base_clamped(*secret.as_bytes()).to_bytes())
-}
-
 #[cfg(test)]
 pub(super) mod tests;

@@ -4,7 +4,6 @@ use rustix::io::Errno;
 use rustix::rand::{GetRandomFlags, getrandom};
 use zeroize::Zeroizing;
 
-use super::boxes::public_key;
 use super::violation::Violation;
 use crate::curve::keys::{KEY_BYTES, KeyPair, SecretKey};
 
@@ -55,7 +54,7 @@ pub(super) fn secret(random: &mut dyn Random) -> Result<Zeroizing<[u8; KEY_BYTES
 pub(super) fn transient_pair(random: &mut dyn Random) -> Result<KeyPair, Violation> {
     let secret = SecretKey::from_bytes(&*secret(random)?);
     Ok(KeyPair {
-        public: public_key(&secret),
+        public: secret.public(),
         secret,
     })
 }

@@ -39,7 +39,7 @@ impl Random for Seeded {
 pub(super) fn key_pair(seed: u8) -> KeyPair {
     let secret = SecretKey::from_bytes(&[seed; 32]);
     KeyPair {
-        public: super::boxes::public_key(&secret),
+        public: secret.public(),
         secret,
     }
 }

@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::curve::keys::SecretKey;
-use crate::curve::zmtp::boxes::public_key;
 use crate::curve::zmtp::boxes::tests::low_order_points;
 use crate::curve::zmtp::connection::Awaits;
 use crate::curve::zmtp::frames::LONG;
@@ -28,7 +27,7 @@ fn agree(ours: &SecretKey, theirs: &PublicKey) -> SharedKey {
 /// What the ends have in common before the server's transient key is known, and after.
 fn shared_keys(ends: &Ends) -> (SharedKey, SharedKey) {
     let client = transient(CLIENT_SEED);
-    let server = public_key(&transient(SERVER_SEED));
+    let server = transient(SERVER_SEED).public();
     (
         agree(&client, &ends.server.keys.public),
         agree(&client, &server),
@@ -147,12 +146,12 @@ fn a_client_refuses_a_server_key_of_low_order_before_it_says_anything() {
 /// The vouch is a box of the client's lasting key, with its transient key and the server's in it.
 #[test]
 fn a_vouch_is_for_this_transient_key_and_this_server() {
-    let client = public_key(&transient(CLIENT_SEED));
+    let client = transient(CLIENT_SEED).public();
     let server = key_pair(2).public;
     let other = key_pair(7).public;
     let vouched = |transient_key: PublicKey, server: PublicKey, with: SecretKey| {
         after_initiate(|text| {
-            let lasting = agree(&with, &public_key(&transient(SERVER_SEED)));
+            let lasting = agree(&with, &transient(SERVER_SEED).public());
             let nonce = *text[32..].first_chunk().unwrap();
             let (key, counter) = with_long_nonce(&lasting, *VOUCH_NONCE, nonce);
             let mut vouch = [*transient_key.as_bytes(), *server.as_bytes()].concat();
