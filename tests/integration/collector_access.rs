@@ -89,6 +89,19 @@ async fn let_in(peer: &mut Peer, collector: &Collector) {
 }
 
 #[tokio::test]
+async fn of_a_list_that_cannot_be_read_it_is_not_said_that_it_is_empty() {
+    let home = tempfile::tempdir().unwrap();
+    fs::create_dir_all(agents(&home).parent().unwrap()).unwrap();
+    fs::write(agents(&home), "no directory").unwrap();
+    let mut collector = Collector::start(home.path(), DIRECTORY).await;
+    let before = std::mem::take(&mut collector.before);
+    let said = |text: &str| before.iter().any(|line| line.contains(text));
+    assert!(said("cannot read the directory"), "{before:?}");
+    assert!(!said("No agent is let in"), "{before:?}");
+    collector.stop().await;
+}
+
+#[tokio::test]
 async fn only_those_listed_report_and_a_list_is_followed() {
     let home = tempfile::tempdir().unwrap();
     let mut collector = Collector::start(home.path(), DIRECTORY).await;

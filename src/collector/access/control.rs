@@ -123,6 +123,8 @@ pub struct Access {
     gate: Gate,
     /// The directories of agents, as they are named to people.
     agents_directories: Vec<PathBuf>,
+    /// False until each of these directories is read.
+    agents_are_known: bool,
     lists: Worker<(), ListsRead>,
     watch: Option<Watch>,
     read_at: Option<Instant>,
@@ -170,6 +172,7 @@ impl Access {
         let mut access = Self {
             gate: Gate::new(authorized, pins, seen),
             agents_directories: settings.agents_directories.clone(),
+            agents_are_known: false,
             lists: reader(settings).map_err(AccessError::Thread)?,
             watch: None,
             read_at: None,
@@ -202,7 +205,7 @@ impl Access {
 
     fn warn_if_no_key_is_let_in(&self) {
         let by_list = self.gate.authorized() == Authorized::Directory;
-        if by_list && self.gate.listed(Listener::Agents) == 0 {
+        if by_list && self.agents_are_known && self.gate.listed(Listener::Agents) == 0 {
             events::no_agent_is_listed(&self.agents_directories);
         }
     }
@@ -391,11 +394,12 @@ impl Access {
             }
         }
         let mut changed = ListsChanged::default();
+        self.agents_are_known = !read.agents.lacks_some;
         let lists = [
             (Listener::Agents, read.agents),
             (Listener::Viewers, read.viewers),
         ];
-        for (listener, Reading { list, problems }) in lists {
+        for (listener, Reading { list, problems, .. }) in lists {
             events::list_problems(listener, &problems);
             let change = self.gate.list(listener, list);
             if !change.is_empty() {

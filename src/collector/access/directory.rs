@@ -76,6 +76,18 @@ pub struct Reading {
     pub list: AllowList,
     /// New problems, to be logged.
     pub problems: Vec<String>,
+    /// True if a directory was not read: it may hold more keys.
+    pub lacks_some: bool,
+}
+
+/// Says that these directories hold no key.
+#[must_use]
+pub fn no_key_in(directories: &[PathBuf]) -> String {
+    let paths = directories.iter().map(|path| text::path(path));
+    format!(
+        "no key is in {}",
+        paths.collect::<Vec<_>>().join(" nor in ")
+    )
 }
 
 /// Why a directory was not read.
@@ -143,6 +155,7 @@ impl Directories {
         Reading {
             list: AllowList::new(entries),
             problems,
+            lacks_some: self.0.iter().any(|directory| directory.trouble.is_some()),
         }
     }
 

@@ -161,6 +161,14 @@ impl ListPlaces {
         readings.flat_map(|reading| reading.problems).collect()
     }
 
+    /// The directories of a listener, if none holds a key; None, too, where that is not known.
+    #[must_use]
+    pub fn without_keys(&self, listener: Listener) -> Option<Vec<PathBuf>> {
+        let paths = self.read(listener);
+        let reading = directory::Directories::new(&paths).read(SystemTime::now());
+        (reading.list.is_empty() && !reading.lacks_some).then_some(paths)
+    }
+
     fn of(variable: impl Fn(&str) -> Option<OsString>, state: Option<&Path>) -> Self {
         let home = variable("HOME").map(|home| PathBuf::from(home).join(".curve"));
         let by_hand = state.filter(|state| Some(*state) == home.as_deref());
@@ -232,5 +240,25 @@ mod tests {
                 "{problems:?}"
             );
         }
+    }
+
+    #[test]
+    fn a_list_without_keys_is_told_from_one_that_is_not_known() {
+        let root = tempfile::tempdir().unwrap();
+        let places = ListPlaces {
+            etc: root.path().to_owned(),
+            by_hand: None,
+        };
+        let list = root.path().join("authorized_agents");
+        let empty = || places.without_keys(Listener::Agents);
+        assert_eq!(empty(), Some(vec![list.clone()]));
+        // No directory, so it cannot be read.
+        std::fs::write(&list, "").unwrap();
+        assert_eq!(empty(), None);
+        std::fs::remove_file(&list).unwrap();
+        std::fs::create_dir(&list).unwrap();
+        assert_eq!(empty(), Some(vec![list.clone()]));
+        crate::curve::certificate::Certificate::write_pair(&list, "web1").unwrap();
+        assert_eq!(empty(), None);
     }
 }

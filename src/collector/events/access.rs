@@ -9,7 +9,7 @@ use tracing::{error, info, warn};
 use super::{more, refusal_text};
 use crate::base::text;
 use crate::base::throttle::Tell;
-use crate::collector::access::directory::{Change, told};
+use crate::collector::access::directory::{Change, no_key_in, told};
 use crate::collector::access::gate::AccessCounters;
 use crate::collector::access::{AccessRefusal, Listener, ShutOut, allow, forget};
 use crate::curve::keys::PublicKey;
@@ -110,13 +110,9 @@ pub(crate) fn lists_are_slow(time: Duration) {
 }
 
 pub(crate) fn no_agent_is_listed(directories: &[PathBuf]) {
-    let directories: Vec<_> = directories
-        .iter()
-        .map(|path| path.display().to_string())
-        .collect();
-    let directories = directories.join(" nor in ");
+    let no_key = no_key_in(directories);
     warn!(
-        "No agent is let in yet, as no key is in {directories}; `metrics-collector keys list` \
+        "No agent is let in yet, as {no_key}; `metrics-collector keys list` \
          shows who came, `metrics-collector keys allow` lets one in"
     );
 }
