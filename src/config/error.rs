@@ -378,15 +378,19 @@ impl Reason {
             }
             _ => return Self::KeyFile(error),
         };
-        let advice = if path.starts_with(keys) {
-            let owner = format!("{user}:");
+        let owner = format!("{user}:");
+        // As this user, who can look at a file where only its own mode shuts it.
+        let advice = if path.symlink_metadata().is_ok() && !path.starts_with(keys) {
+            let command = shell::command(&["chown"], &[&owner]);
+            let path = shell::path(path);
+            format!("`{command} {path}` gives it to the service")
+        } else if path.starts_with(keys) {
             let keys = shell::path(keys);
             let command = shell::command(&["chown", "-R"], &[&owner]);
             format!("`{command} {keys}` gives the keys there to the service")
         } else {
             let user = text::shown(user);
-            let keys = text::path(keys);
-            format!("{user} must be able to read it, as it can in {keys}")
+            format!("{user} must be able to read it, and to enter the directories that it is in")
         };
         let source = error;
         Self::NotForUser { source, advice }
@@ -429,6 +433,31 @@ mod tests {
     use super::*;
     use crate::base::text::hostile;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_key_file_that_its_user_may_not_read_comes_with_the_command() {
+        let root = tempfile::tempdir().unwrap();
+        let key = root.path().join("agent.key_secret");
+        std::fs::write(&key, "").unwrap();
+        let said = |path: &Path, keys: &Path| {
+            let error = CertificateError::Io {
+                path: path.to_owned(),
+                action: "open it",
+                source: io::ErrorKind::PermissionDenied.into(),
+            };
+            Reason::of_key_file(error, "ada", keys).to_string()
+        };
+        let (key_text, root_text) = (key.display(), root.path().display());
+        let text = said(&key, Path::new("/nonexistent"));
+        let chown = format!("`chown ada: {key_text}` gives it to the service");
+        assert!(text.ends_with(&chown), "{text}");
+        let text = said(&key, root.path());
+        let chown = format!("`chown -R ada: {root_text}` gives the keys there to the service");
+        assert!(text.ends_with(&chown), "{text}");
+        let text = said(&root.path().join("unseen"), Path::new("/nonexistent"));
+        let told = "ada must be able to read it, and to enter the directories that it is in";
+        assert!(text.ends_with(told), "{text}");
+    }
 
     #[test]
     fn a_message_is_one_line_whatever_it_quotes() {
