@@ -32,7 +32,10 @@ pub(crate) fn sentence(reason: Reason, detail: &str) -> String {
             seconds(LONGEST_PING_INTERVAL)
         ),
         Reason::Silent { lasting } => {
-            format!("the collector has been silent for {}", seconds(lasting))
+            format!(
+                "the collector has been silent for {}, as long as intervals.stale allows",
+                seconds(lasting)
+            )
         }
         Reason::Unacknowledged { lasting } => format!(
             "nothing that was sent has been acknowledged for {}; large packets may be lost on the \
@@ -158,7 +161,7 @@ mod tests {
         };
         assert_eq!(
             sentence(reason(30_012), ""),
-            "the collector has been silent for 30s"
+            "the collector has been silent for 30s, as long as intervals.stale allows"
         );
         assert_eq!(
             sentence(reason(999), ""),

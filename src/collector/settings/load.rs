@@ -23,7 +23,7 @@ use crate::config::table::key_text;
 use crate::config::{ConfigError, ConnectionName, Place, Problem, Problems, Reason};
 use crate::curve::certificate::concern;
 use crate::curve::router::Listen;
-use crate::protocol::{DEFAULT_METRICS_INTERVAL, DEFAULT_STALE_INTERVAL};
+use crate::protocol::{DEFAULT_METRICS_INTERVAL, LONGEST_PING_INTERVAL};
 
 /// The most targets. Each costs a thread, a queue and every message once more, and a few are
 /// enough.
@@ -199,7 +199,7 @@ fn doubts(layers: &Layers, settings: &Settings) -> Vec<Warning> {
         url: target.url.clone(),
     });
     let interval = settings.timing.ping_interval;
-    let rare = (interval >= DEFAULT_STALE_INTERVAL).then(|| Warning::RarePings {
+    let rare = (interval > LONGEST_PING_INTERVAL).then(|| Warning::RarePings {
         place: place(&["hosts", "ping_interval"]),
         interval,
     });

@@ -30,7 +30,7 @@ use crate::collector::keys::KeysError;
 use crate::config::{ConnectionName, LogLevel, Place, Reason, format_time, service::Note};
 use crate::curve::{certificate::Concern, router::Listen};
 use crate::dbus::BusAddress;
-use crate::protocol::{DEFAULT_METRICS_INTERVAL, DEFAULT_STALE_INTERVAL};
+use crate::protocol::{DEFAULT_METRICS_INTERVAL, DEFAULT_STALE_INTERVAL, LONGEST_PING_INTERVAL};
 use load::{MAX_HEADERS, MAX_LABELS, MAX_REMOTE_WRITES};
 
 pub use fragment::COLLECTOR;
@@ -223,9 +223,11 @@ pub enum Warning {
     },
     /// Pings that agents do not wait for.
     #[error(
-        "{place}: hosts.ping_interval: {} is not shorter than the {} of silence after which \
-         agents reconnect, where their intervals.stale is not set",
-        format_time(*.interval), format_time(DEFAULT_STALE_INTERVAL)
+        "{place}: hosts.ping_interval: {} is longer than the {} that agents expect at most; those \
+         whose intervals.stale is no longer than it ({} where it is not set) would reconnect again \
+         and again",
+        format_time(*.interval), format_time(LONGEST_PING_INTERVAL),
+        format_time(DEFAULT_STALE_INTERVAL)
     )]
     RarePings {
         /// Where it stands.

@@ -465,12 +465,13 @@ fn pings_that_agents_do_not_wait_for_are_told() {
         site.etc(&format!("[hosts]\nping_interval = '{interval}'\n"));
         site.warnings()
     };
-    assert_eq!(warnings("29s"), [""; 0]);
+    assert_eq!(warnings("15s"), [""; 0]);
     assert_eq!(
-        warnings("30s"),
+        warnings("25s"),
         [
-            "~/etc/metrics-collector.toml:2: hosts.ping_interval: 30s is not shorter than the 30s of \
-             silence after which agents reconnect, where their intervals.stale is not set"
+            "~/etc/metrics-collector.toml:2: hosts.ping_interval: 25s is longer than the 15s that \
+             agents expect at most; those whose intervals.stale is no longer than it (30s where it \
+             is not set) would reconnect again and again"
         ]
     );
 }
