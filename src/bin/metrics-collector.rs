@@ -8,7 +8,8 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use metrics_agent::base::exit::EXIT_CONFIG;
 use metrics_agent::base::{terminal, text};
-use metrics_agent::collector::access::{ListPlaces, check_pins};
+use metrics_agent::collector::access::directory::no_key_in;
+use metrics_agent::collector::access::{Authorized, ListPlaces, Listener, check_pins};
 use metrics_agent::collector::arguments::{Arguments, Command};
 use metrics_agent::collector::hosts_command;
 use metrics_agent::collector::keys::Found;
@@ -136,7 +137,9 @@ fn examine(arguments: Arguments) -> ExitCode {
     check.print(&if arguments.print_config {
         settings::print::effective(&loaded)
     } else {
-        tell_where_it_cannot_listen(&loaded, state, check.service());
+        if tell_where_it_cannot_listen(&loaded, state, check.service()) {
+            return EXIT_CONFIG.into();
+        }
         tell_who_is_shut_out(&loaded, state);
         String::from("The configuration is valid.\n")
     });
@@ -194,19 +197,26 @@ fn print_public_key(
     ExitCode::SUCCESS
 }
 
-/// A start that listens tries itself; a service that runs listens already.
-fn tell_where_it_cannot_listen(loaded: &Loaded, state: Option<&Path>, service: Option<&Service>) {
-    let none = UnitNetwork::default();
-    let network = service.map_or(&none, Service::network);
-    if let Some(property) = network.elsewhere() {
+/// A start that listens tries itself; a service that runs listens already. Returns true if no start
+/// could listen.
+fn tell_where_it_cannot_listen(
+    loaded: &Loaded,
+    state: Option<&Path>,
+    service: Option<&Service>,
+) -> bool {
+    let network = service.map(Service::network);
+    if let Some(property) = network.and_then(UnitNetwork::elsewhere) {
         complain(&format_args!(
             "{SERVICE}: not checked: whether its addresses are free, as {property}= gives it a \
              network of its own"
         ));
     }
+    let mut lasts = false;
     for doubt in listening::doubts(loaded, state, network) {
         complain(&doubt);
+        lasts |= doubt.lasts();
     }
+    lasts
 }
 
 /// What closing the listener would cost.
@@ -216,10 +226,23 @@ fn tell_who_is_shut_out(loaded: &Loaded, state: Option<&Path>) {
             "{shut_out}; what is not listed is refused once these settings are in force. \
              `metrics-collector keys allow --reporting` lets all of them in"
         )),
-        Ok(_) => {}
+        Ok(_) => tell_if_nobody_is_listed(loaded, state),
         Err(failure) => complain(&format_args!(
             "which keys report now and are not listed is not known: {failure}"
         )),
+    }
+}
+
+/// Of a list that lets nobody in; the start says the same.
+fn tell_if_nobody_is_listed(loaded: &Loaded, state: Option<&Path>) {
+    let by_list = loaded.settings.access.authorized == Authorized::Directory;
+    let directories = ListPlaces::of_state(state).without_keys(Listener::Agents);
+    if let Some(directories) = directories.filter(|_| by_list) {
+        let no_key = no_key_in(&directories);
+        complain(&format_args!(
+            "no agent is let in, as {no_key}; `metrics-collector keys list` shows who came, \
+             `metrics-collector keys allow` lets one in"
+        ));
     }
 }
 

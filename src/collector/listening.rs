@@ -44,6 +44,16 @@ enum Why {
     System(Errno),
 }
 
+impl Why {
+    /// Whether it is a matter of the unit alone.
+    fn lasts(&self) -> bool {
+        match self {
+            Self::LowPort | Self::Family(_) | Self::Rule => true,
+            Self::Taken(_) | Self::NoAddress(_) | Self::System(_) => false,
+        }
+    }
+}
+
 /// An address of the settings at which the service, as far as can be seen now, could not listen.
 #[derive(Debug, Error)]
 #[error("{place}: {key}: {why}")]
@@ -51,6 +61,16 @@ pub struct NotListening {
     place: Place,
     key: &'static str,
     why: String,
+    lasts: bool,
+}
+
+impl NotListening {
+    /// Returns true if no start could, as long as settings and unit are as they are. What is only
+    /// missing now may be there at the start.
+    #[must_use]
+    pub fn lasts(&self) -> bool {
+        self.lasts
+    }
 }
 
 /// Whose sockets are no trouble: those of the service that runs.
@@ -87,9 +107,15 @@ impl Own {
 }
 
 /// Says which of the addresses the service could not listen at. `state` is its state directory,
-/// `network` what its unit lets it have.
+/// `network` what its unit lets it have, if that is known.
 #[must_use]
-pub fn doubts(loaded: &Loaded, state: Option<&Path>, network: &UnitNetwork) -> Vec<NotListening> {
+pub fn doubts(
+    loaded: &Loaded,
+    state: Option<&Path>,
+    network: Option<&UnitNetwork>,
+) -> Vec<NotListening> {
+    let (any, is_known) = (UnitNetwork::default(), network.is_some());
+    let network = network.unwrap_or(&any);
     if network.elsewhere().is_some() {
         return Vec::new();
     }
@@ -103,10 +129,17 @@ pub fn doubts(loaded: &Loaded, state: Option<&Path>, network: &UnitNetwork) -> V
     let doubts = all.into_iter().filter_map(|(name, key, listen)| {
         let listen = listen?;
         let why = forbidden(listen, network).or_else(|| tried(listen, &own, network))?;
+        let lasts = is_known && why.lasts();
         Some(NotListening {
             place: loaded.place(&["listen", name]),
             key,
-            why: Said(listen, &why).to_string(),
+            why: Said {
+                listen,
+                why: &why,
+                lasts,
+            }
+            .to_string(),
+            lasts,
         })
     });
     doubts.collect()
@@ -244,16 +277,22 @@ fn overlap(listen: Listen, held: SocketAddr) -> bool {
 }
 
 /// A reason in words.
-struct Said<'a>(Listen, &'a Why);
+struct Said<'a> {
+    listen: Listen,
+    why: &'a Why,
+    lasts: bool,
+}
 
 impl fmt::Display for Said<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(listen, why) = self;
+        let Self { listen, why, lasts } = self;
         let port = listen.port();
-        write!(
-            f,
-            "the collector could not listen at {listen}, and so would not start: "
-        )?;
+        write!(f, "the collector could not listen at {listen}")?;
+        f.write_str(if *lasts {
+            ", so it does not start: "
+        } else {
+            " now, and its start would fail: "
+        })?;
         match why {
             Why::Taken(user) => {
                 match user {
@@ -363,7 +402,12 @@ mod tests {
                 let own = own(&[me]);
                 assert_eq!(tried(listen, &own, &network), None, "{listen} {held}");
             }
-            let text = Said(Listen::Address(address), &Why::Taken(Some(me))).to_string();
+            let said = Said {
+                listen: Listen::Address(address),
+                why: &Why::Taken(Some(me)),
+                lasts: false,
+            };
+            let text = said.to_string();
             let command = format!("`ss -ltnp 'sport = :{}'`", address.port());
             assert!(text.contains(&command), "{text}");
             drop(holder);

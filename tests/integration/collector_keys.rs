@@ -222,6 +222,10 @@ async fn a_key_that_was_revoked_a_moment_ago_does_not_report() {
     let output = run(home, &check);
     let error = String::from_utf8(output.stderr).unwrap();
     assert!(!error.contains("reports now"), "{error}");
+    assert!(
+        error.contains("no agent is let in, as no key is in "),
+        "{error}"
+    );
     collector.stop().await;
 }
 
