@@ -43,6 +43,7 @@ pub use command::words_of_unit;
 use credential::Stores;
 pub use credential::{Credential, may_be_handed};
 pub use network::{FIRST_FREE_PORT, UnitNetwork};
+use obstacle::FEWEST_FILES;
 pub use obstacle::Obstacle;
 pub use settings_file::SettingsFile;
 use settings_file::all_seen;
@@ -147,9 +148,24 @@ impl Service {
             home,
         } = user_of(unit, &mut found)?;
         let mut obstacles = Vec::new();
-        if found.load == LoadState::Broken {
-            let unit = unit.to_owned();
-            obstacles.push(Obstacle::Broken { unit });
+        let unit_name = || unit.to_owned();
+        match found.load {
+            LoadState::Broken => obstacles.push(Obstacle::Broken { unit: unit_name() }),
+            LoadState::Masked => obstacles.push(Obstacle::Masked { unit: unit_name() }),
+            _ => {}
+        }
+        if found.network.lacks("AF_UNIX") {
+            obstacles.push(Obstacle::NoUnixSockets {
+                unit: unit_name(),
+                place: found.place(&["RestrictAddressFamilies"], |_| true),
+            });
+        }
+        if let Some(limit) = found.files.filter(|files| *files < FEWEST_FILES) {
+            obstacles.push(Obstacle::FewFiles {
+                unit: unit_name(),
+                limit,
+                place: found.place(&["LimitNOFILE"], |_| true),
+            });
         }
         let user_place = found.place(&["User"], |_| true);
         if owner.is_none() {

@@ -18,7 +18,7 @@ const PROPERTIES: &str = "--property=LoadState,User,Group,SupplementaryGroups,Pr
                           EnvironmentFiles,PassEnvironment,UnsetEnvironment,FragmentPath,\
                           DropInPaths,NeedDaemonReload,AmbientCapabilities,\
                           CapabilityBoundingSet,PrivateUsers,\
-                          PrivateNetwork,NetworkNamespacePath,RestrictAddressFamilies";
+                          PrivateNetwork,NetworkNamespacePath,RestrictAddressFamilies,LimitNOFILE";
 
 /// The unit, as the service manager has it; as shipped, if there is none that knows more. None if it
 /// is not installed.
@@ -43,7 +43,6 @@ pub(super) fn unit(unit: &str, shipped: &str) -> Option<Unit> {
 /// A note about a unit that could not be loaded.
 pub(super) fn note(unit: &str, found: &Unit) -> Option<Note> {
     match found.load {
-        LoadState::Masked => Some(Note::Masked(unit.to_owned())),
         // Without a drop-in, the unit is as shipped.
         LoadState::Unknown => a_drop_in(unit).map(|drop_in| Note::Unknown {
             unit: unit.to_owned(),

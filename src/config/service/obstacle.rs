@@ -8,6 +8,11 @@ use thiserror::Error;
 use super::unit::Place;
 use crate::base::text;
 
+/// The fewest open files that the programs are well with right after a start: standard streams,
+/// event loops, listeners, buses, watches and files that are written. Some twenty is the least that
+/// either has started with.
+pub(super) const FEWEST_FILES: u64 = 32;
+
 /// Such a thing, and where the unit asks for it.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Obstacle {
@@ -83,6 +88,41 @@ pub enum Obstacle {
     Broken {
         /// The unit.
         unit: String,
+    },
+    /// A unit that nobody may start.
+    #[error(
+        "{unit}: the unit is masked, so the service does not start; `systemctl unmask {unit}` lets \
+         it start"
+    )]
+    Masked {
+        /// The unit.
+        unit: String,
+    },
+    /// Sockets of this host that it may not have.
+    #[error(
+        "RestrictAddressFamilies= of {unit}{} forbids AF_UNIX, by which the service says that it has \
+         started, so systemd ends it; add AF_UNIX to it",
+        at(.place.as_ref())
+    )]
+    NoUnixSockets {
+        /// The unit.
+        unit: String,
+        /// Where it says so.
+        place: Option<Place>,
+    },
+    /// Fewer open files than a start needs.
+    #[error(
+        "LimitNOFILE={limit} of {unit}{} is too low, so the service does not start: it needs \
+         {FEWEST_FILES} to start with all that it has; set a higher one",
+        at(.place.as_ref())
+    )]
+    FewFiles {
+        /// The unit.
+        unit: String,
+        /// How many it gets.
+        limit: u64,
+        /// Where it says so.
+        place: Option<Place>,
     },
     /// Options that its program does not take.
     #[error(

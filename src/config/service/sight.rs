@@ -56,9 +56,6 @@ pub enum Note {
         /// Why not.
         why: String,
     },
-    /// It cannot be started.
-    #[error("{0}: the unit is masked, so the service does not start; `systemctl unmask {0}`")]
-    Masked(String),
     /// It was checked where it is now.
     #[error(
         "{}: taken as the credential {name}, which systemd hands over at the start of {unit}",

@@ -28,6 +28,8 @@ pub(super) struct Unit {
     /// The service manager has said which credentials there will be.
     pub(super) credentials_are_known: bool,
     pub(super) bus_name: Option<String>,
+    /// How many open files it may have; None for any number.
+    pub(super) files: Option<u64>,
     pub(super) needs: Needs,
     /// Its file and its drop-ins, in the order in which they count.
     pub(super) parts: Vec<PathBuf>,
@@ -126,6 +128,7 @@ impl Unit {
                     unit.sight.bound.extend(bound);
                 }
                 "BusName" => unit.bus_name = one(),
+                "LimitNOFILE" => unit.files = value.parse().ok(),
                 "FragmentPath" => unit
                     .parts
                     .splice(0..0, one().map(PathBuf::from))
@@ -280,8 +283,11 @@ mod tests {
              PrivateTmp=disconnected\nInaccessiblePaths=-/srv/secret +/mnt\n\
              TemporaryFileSystem=/var:ro,nodev\n\
              BindPaths=/var/lib/a:/var/lib/b:rbind\n\
-             BindReadOnlyPaths=/var/log:/var/log:rbind\n",
+             BindReadOnlyPaths=/var/log:/var/log:rbind\nLimitNOFILE=10\n",
         );
+        assert_eq!(unit.files, Some(10));
+        let any = Unit::parse("a.service", "LimitNOFILE=infinity\n");
+        assert_eq!(any.files, None);
         assert_eq!(unit.load, LoadState::Loaded);
         assert_eq!(
             (unit.runs_as.user.as_deref(), unit.runs_as.group.as_deref()),

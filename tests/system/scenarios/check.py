@@ -86,7 +86,7 @@ def listening_addresses_that_are_not_free_are_told(m):
         port = held.rpartition(":")[2]
         m.run("systemd-run", "--quiet", "--unit=holder", "--uid=daemon", "systemd-socket-activate", f"--listen={held}", "cat")  # fmt: skip
         m.eventually("port held", lambda: _told(m).count(f":{port}"), lambda count: count > 0)
-        told = f"default: {key}: .* at {address}, .* a process of user 1 listens there already"
+        told = f"default: {key}: .* at {address} now, .* a process of user 1 listens there already"
         _expect_not_listening(m, told)
         m.expect_match("the way out", _told(m), f"`ss -ltnp 'sport = :{port}'`")
         m.run("systemctl", "stop", "holder")
@@ -103,20 +103,20 @@ def listening_addresses_that_are_not_free_are_told(m):
     m.write(COLLECTOR_SETTINGS, '[listen]\nweb = "192.0.2.1:9650"\n')
     _expect_not_listening(m, f"{COLLECTOR_SETTINGS}:2: listen.web: .* not have the address 192.0.2.1 ")
     m.write(COLLECTOR_SETTINGS, '[listen]\nagents = "*:80"\n')
-    _expect_not_listening(m, f"{COLLECTOR_SETTINGS}:2: listen.agents: .* below 1024 needs a capability")
+    _expect_never_listening(m, f"{COLLECTOR_SETTINGS}:2: listen.agents: .* below 1024 needs a capability")
     capability = "CAP_NET_BIND_SERVICE"
     able = f"[Service]\nAmbientCapabilities={capability}\nCapabilityBoundingSet={capability}\n"
     m.drop_in(able, COLLECTOR)
-    _expect_not_listening(m, "below 1024 needs a capability")
+    _expect_never_listening(m, "below 1024 needs a capability")
     m.drop_in(able + "PrivateUsers=no\n", COLLECTOR)
     _expect_accepted(m, COLLECTOR)
     m.drop_in(f"[Service]\nAmbientCapabilities={capability}\nPrivateUsers=no\n", COLLECTOR)
-    _expect_not_listening(m, "below 1024 needs a capability")
+    _expect_never_listening(m, "below 1024 needs a capability")
     # Root has no more than the unit leaves it.
     bounding = f"CapabilityBoundingSet={capability}\n"
     for more in "", bounding, "PrivateUsers=no\n":
         m.drop_in(f"[Service]\nUser=root\n{more}", COLLECTOR)
-        _expect_not_listening(m, "below 1024 needs a capability")
+        _expect_never_listening(m, "below 1024 needs a capability")
     m.drop_in(f"[Service]\nUser=root\n{bounding}PrivateUsers=no\n", COLLECTOR)
     _expect_accepted(m, COLLECTOR)
     m.write(COLLECTOR_SETTINGS, '[listen]\nviewers = "127.0.0.1:5557"\n')
@@ -126,12 +126,10 @@ def listening_addresses_that_are_not_free_are_told(m):
     m.write(COLLECTOR_SETTINGS, "")
     only = "[Service]\nRestrictAddressFamilies=\nRestrictAddressFamilies=AF_UNIX AF_NETLINK"
     m.drop_in(f"{only}\n", COLLECTOR)
-    _expect_not_listening(m, "default: listen.agents: .* RestrictAddressFamilies= .* forbids AF_INET,")
-    m.drop_in("[Service]\nRestrictAddressFamilies=none\n", COLLECTOR)
-    _expect_not_listening(m, "default: listen.web: .* RestrictAddressFamilies= .* forbids AF_INET,")
+    _expect_never_listening(m, "default: listen.agents: .* RestrictAddressFamilies= .* forbids AF_INET,")
     m.write(COLLECTOR_SETTINGS, '[listen]\nviewers = "[::1]:5557"\n')
     m.drop_in("[Service]\nRestrictAddressFamilies=\nRestrictAddressFamilies=~AF_INET6\n", COLLECTOR)
-    _expect_not_listening(m, "listen.viewers: .* RestrictAddressFamilies= .* forbids AF_INET6,")
+    _expect_never_listening(m, "listen.viewers: .* RestrictAddressFamilies= .* forbids AF_INET6,")
     m.write(COLLECTOR_SETTINGS, "")
     # Not every kernel, and no container, lets systemd enforce these: what is told is looked at.
     deny = "[Service]\nSocketBindDeny=any\n"
@@ -142,7 +140,9 @@ def listening_addresses_that_are_not_free_are_told(m):
         ("SocketBindAllow=any\n", []),
     ):
         m.drop_in(deny + allow, COLLECTOR)
-        lines = [line for line in _told(m).splitlines() if "SocketBindDeny= of its unit" in line]
+        asked = m.execute("metrics-collector", "--check-config")
+        m.expect("check", (asked.returncode, asked.stdout), (78, "") if keys else (0, VALID))
+        lines = [line for line in asked.stderr.splitlines() if "SocketBindDeny= of its unit" in line]
         named = [re.search(r"listen\.(\w+)", line).group(1) for line in lines]
         m.expect("forbidden", named, keys)
     m.drop_in("[Service]\nPrivateNetwork=yes\n", COLLECTOR)
@@ -208,6 +208,23 @@ def the_state_directory_is_that_of_the_unit(m):
             m.drop_in(f"{NO_LIMIT}[Service]\nReadWritePaths=/srv\n{lines}\n", unit)
             _expect_accepted(m, unit)
             m.run("test", "-f", key)
+        m.drop_in("", unit)
+
+
+def what_no_start_can_do_with_is_refused(m):
+    """No sockets of the host itself, and too few open files."""
+    for unit, program in PROGRAMS.items():
+        for line, said in (
+            ("RestrictAddressFamilies=none", "forbids AF_UNIX, "),
+            ("RestrictAddressFamilies=\nRestrictAddressFamilies=~AF_UNIX", "forbids AF_UNIX, "),
+            ("LimitNOFILE=10", "LimitNOFILE=10 of .* is too low, "),
+        ):
+            m.drop_in(f"{NO_LIMIT}[Service]\nRestart=no\nTimeoutStartSec=3s\n{line}\n", unit)
+            error = m.expect_refused("check", program, "--check-config", saying=said)
+            at = 6 + line.count("\n")
+            m.expect_true("where it stands", f"(/run/systemd/system/{unit}.d/50-test.conf:{at})" in error)
+            m.expect_refused("start", "systemctl", "start", unit)
+            m.execute("systemctl", "reset-failed", unit)
         m.drop_in("", unit)
 
 
@@ -357,6 +374,15 @@ def _expect_not_listening(m, saying):
     m.execute("systemctl", "reset-failed", COLLECTOR)
 
 
+def _expect_never_listening(m, saying):
+    """The same start, and a check that refuses what no start can do."""
+    m.expect_refused("check", "metrics-collector", "--check-config", saying=saying)
+    m.expect_refused("start", "systemctl", "restart", COLLECTOR)
+    m.expect("exit status", m.unit("ExecMainStatus", COLLECTOR), EX_UNAVAILABLE)
+    m.run("systemctl", "stop", COLLECTOR)
+    m.execute("systemctl", "reset-failed", COLLECTOR)
+
+
 def _expect_of_any_program(m, unit):
     program = PROGRAMS[unit]
     place = f"/run/systemd/system/{unit}.d/50-test.conf:5"
@@ -378,7 +404,7 @@ def _expect_of_any_program(m, unit):
     m.drop_in("", unit)
     m.run("systemctl", "mask", "--runtime", unit)
     asked = m.execute(program, "--check-config")
-    m.expect("check", (asked.returncode, asked.stdout), (0, VALID))
+    m.expect("check", (asked.returncode, asked.stdout), (78, ""))
     m.expect_match("said", asked.stderr, f"the unit is masked, .*`systemctl unmask {unit}`")
     m.expect_refused("start", "systemctl", "start", unit)
     m.run("systemctl", "unmask", "--runtime", unit)
