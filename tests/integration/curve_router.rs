@@ -416,6 +416,40 @@ async fn strangers_do_not_disturb() {
     assert_eq!(message(&mut router).await.1, ["hello"]);
 }
 
+/// After a pause of the process or of the machine, what has come meanwhile is heard first.
+#[tokio::test]
+async fn who_has_spoken_while_nobody_listened_is_not_silent() {
+    let (mut router, key) = bound();
+    let mut peer = Peer::dealer();
+    let address = format!("tcp://{}", router.address());
+    let options = json!({"HEARTBEAT_IVL": 50, "HEARTBEAT_TTL": 2_000, "HEARTBEAT_TIMEOUT": 60_000});
+    let connect = json!({"do": "connect", "address": address, "server": key, "id": hex(b"a"),
+                         "options": options});
+    peer.ask(connect).await;
+    peer.send(None, &[b"first"]).await;
+    assert_eq!(message(&mut router).await.1, ["first"]);
+    // Some PINGs are heard, with the time that it may be silent.
+    driving(&mut router, tokio::time::sleep(Duration::from_millis(300))).await;
+    // Far longer than that, nobody listens.
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    peer.send(None, &[b"second"]).await;
+    assert_eq!(message(&mut router).await.1, ["second"]);
+    assert_eq!(router.connections(), 1);
+    assert!(!peer.links().await.contains(&"DISCONNECTED".to_owned()));
+    // And one that stands still is.
+    peer.stop();
+    match arrived(&mut router).await {
+        Arrived::Failed {
+            why: Failure::Violation(violation),
+            ..
+        } => assert!(
+            violation.to_string().contains("was silent for"),
+            "{violation}"
+        ),
+        other => panic!("expected a violation: {other:?}"),
+    }
+}
+
 /// Far more than may be in their handshake at a time, and none of them goes on.
 #[tokio::test]
 async fn strangers_crowd_out_each_other_and_nobody_else() {

@@ -30,6 +30,7 @@ use admission::{Admission, HANDSHAKE_TIME};
 use peer::{Peer, Standing};
 use poller::Poller;
 use slots::Slots;
+use turn::Turn;
 
 pub use super::socket::SendError;
 pub use listen::Listen;
@@ -263,7 +264,7 @@ impl Router {
             if !self.arrived.is_empty() {
                 continue;
             }
-            if more? {
+            if more? != Turn::Idle {
                 // Strangers and signs of life, and perhaps no end of them.
                 tokio::task::yield_now().await;
                 continue;
@@ -284,8 +285,8 @@ impl Router {
     /// As [`Router::receive`].
     pub fn try_receive(&mut self) -> Result<Option<Arrived>, TransportError> {
         for _ in 0..MAX_TURNS {
-            // A large message takes several; strangers and signs of life may have no end.
-            if !self.arrived.is_empty() || !self.turn(Instant::now())? {
+            // A large message takes several; signs of life may have no end.
+            if !self.arrived.is_empty() || self.turn(Instant::now())? != Turn::Heard {
                 break;
             }
         }

@@ -32,30 +32,57 @@ const BATCH_HANDSHAKES: u32 = 32;
 /// answers to PINGs are never dropped.
 const HELD_BACK_BYTES: usize = 16 * 1024;
 
+/// When to look again at a peer that may be silent, while nothing can be read.
+const LATER: Duration = Duration::from_secs(1);
+
+/// Timers of peers that have left, beyond as many as there are peers.
+const SPARE_TIMERS: usize = 1024;
+
 /// When to accept again after the system had no descriptor or memory for it.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// What a turn has found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// Nothing.
+    Idle,
+    /// Strangers, or room to write.
+    Busy,
+    /// Something was read of a peer that was let in.
+    Heard,
+}
+
 impl Router {
-    /// Does once around what can be done now; false where there was nothing to read.
-    pub(super) fn turn(&mut self, now: Instant) -> Result<bool, TransportError> {
+    /// Does once around what can be done now.
+    pub(super) fn turn(&mut self, now: Instant) -> Result<Turn, TransportError> {
         self.flush_all();
         self.attend(now);
         let ready = self.poller.poll().map_err(TransportError::Reactor)?;
         let mut handshakes = BATCH_HANDSHAKES;
+        let mut found = if ready == 0 { Turn::Idle } else { Turn::Busy };
         for index in 0..ready {
             // What is not read now is told of again.
-            if self.arrived.len() >= MAX_WAITING || self.arrived_bytes >= MAX_WAITING_BYTES {
+            if self.is_full() {
                 break;
             }
             match self.poller.ready(index) {
                 Some(Ready {
                     token: LISTENER, ..
                 }) => self.accept(now),
-                Some(ready) => self.serve(ready, now, &mut handshakes),
+                Some(ready) => {
+                    if self.serve(ready, now, &mut handshakes) {
+                        found = Turn::Heard;
+                    }
+                }
                 None => break,
             }
         }
-        Ok(ready > 0)
+        Ok(found)
+    }
+
+    /// Returns true if so much waits for the caller that nothing may be read.
+    fn is_full(&self) -> bool {
+        self.arrived.len() >= MAX_WAITING || self.arrived_bytes >= MAX_WAITING_BYTES
     }
 
     /// When [`Router::attend`] has something to do.
@@ -87,6 +114,21 @@ impl Router {
                 continue;
             };
             peer.is_timed = false;
+            if self.is_full() {
+                // Who is not read from is not silent.
+                self.schedule_at(token, now + LATER);
+                continue;
+            }
+            // Nor is one whose words wait since before this process, or the machine, stood still.
+            let ready = Ready {
+                token,
+                read: true,
+                write: false,
+            };
+            self.serve(ready, now, &mut 0);
+            let Some(peer) = self.peers.get_mut(token) else {
+                continue;
+            };
             match peer.connection.beat(now, &HEARTBEAT, &mut peer.out) {
                 Ok(()) => self.schedule(token),
                 Err(violation) => self.fail(token, violation.into()),
@@ -96,12 +138,23 @@ impl Router {
 
     /// Has a peer's deadline looked at when it is there.
     fn schedule(&mut self, token: u64) {
-        if let Some(peer) = self.peers.get_mut(token)
-            && !peer.is_timed
-            && let Some(due) = peer.connection.deadline(&HEARTBEAT)
-        {
-            peer.is_timed = true;
-            self.timers.push(Reverse((due, token)));
+        let peer = self.peers.get_mut(token);
+        if let Some(due) = peer.and_then(|peer| peer.connection.deadline(&HEARTBEAT)) {
+            self.schedule_at(token, due);
+        }
+    }
+
+    fn schedule_at(&mut self, token: u64, due: Instant) {
+        let Some(peer) = self.peers.get_mut(token).filter(|peer| !peer.is_timed) else {
+            return;
+        };
+        peer.is_timed = true;
+        self.timers.push(Reverse((due, token)));
+        // Peers choose how long they may be silent: those who have left would pile up.
+        if self.timers.len() > 2 * self.peers.len() + SPARE_TIMERS {
+            let peers = &mut self.peers;
+            self.timers
+                .retain(|Reverse((_, token))| peers.get_mut(*token).is_some());
         }
     }
 
@@ -166,24 +219,27 @@ impl Router {
         self.written(token);
     }
 
-    /// Reads from a peer, and sends to it.
-    fn serve(&mut self, ready: Ready, now: Instant, handshakes: &mut u32) {
+    /// Reads from a peer, and sends to it. Returns true if it was let in and said something.
+    fn serve(&mut self, ready: Ready, now: Instant, handshakes: &mut u32) -> bool {
         let token = ready.token;
         if ready.write {
             self.flush(token);
         }
         let Some(peer) = self.peers.get_mut(token) else {
-            return;
+            return false;
         };
         let is_stranger = !matches!(peer.standing, Standing::Known(_));
         if !ready.read || (is_stranger && *handshakes == 0) {
-            return;
+            return false;
         }
+        let mut heard = false;
         let mut buffer = std::mem::take(&mut self.buffer);
         match peer.read(&mut buffer) {
             Ok(Came::Bytes(count)) => {
                 if is_stranger {
                     *handshakes -= 1;
+                } else {
+                    heard = true;
                 }
                 let mut input = Input::new(buffer.get_mut(..count).unwrap_or_default());
                 if let Err(why) = self.take(token, &mut input, now) {
@@ -198,6 +254,7 @@ impl Router {
             Ok(Came::End) | Err(_) => self.end(token),
         }
         self.buffer = buffer;
+        heard
     }
 
     /// Takes what a peer has sent.
