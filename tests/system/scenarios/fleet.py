@@ -38,10 +38,16 @@ def only_allowed_agents_report(m):
     m.expect_true("the agent's key in the list: allowed", {host, "allowed"} <= _row(m, key))
 
     m.run("metrics-collector", "keys", "revoke", host)
-    # Over the connection that it has, too.
-    m.event("COLLECTOR_MESSAGE_REFUSED", COLLECTOR)
-    m.run("systemctl", "restart", AGENT)
-    m.eventually("shut out", lambda: m.agent("HandshakeFailures"), lambda count: count > 0)
+    # The connection that it has is ended, and the next one is refused.
+    failures = m.agent("HandshakeFailures")
+    m.eventually("state", lambda: m.agent("State"), lambda state: state != "reporting")
+    m.eventually(
+        "shut out",
+        lambda: m.agent("HandshakeFailures"),
+        lambda count: count > failures,
+        within=AGAIN_SECONDS,
+    )
+    m.expect("state", m.agent("State") == "reporting", False)
     m.expect_steady(pid, COLLECTOR)
 
 
