@@ -16,6 +16,7 @@ pub(crate) mod host_name;
 pub mod json;
 pub mod locale;
 pub(crate) mod monitor;
+pub(crate) mod network;
 pub(crate) mod offload;
 pub mod pager;
 pub mod process;

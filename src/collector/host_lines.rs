@@ -9,7 +9,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use crate::collector::network::Network;
+use crate::base::network::Network;
 use crate::curve::keys::PublicKey;
 
 /// Burst of lines for one key: as many as one connection may have hosts.

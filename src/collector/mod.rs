@@ -47,7 +47,6 @@ pub mod keys_command;
 pub mod line;
 pub mod listening;
 pub mod local;
-mod network;
 mod orders;
 pub mod pacer;
 pub mod printer;

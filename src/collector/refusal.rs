@@ -81,8 +81,8 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
+    use crate::base::network::Network;
     use crate::base::throttle::{PeerThrottle, Tell};
-    use crate::collector::network::Network;
 
     #[test]
     fn keys_that_were_made_up_at_one_address_are_one_sender() {

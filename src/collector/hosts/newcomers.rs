@@ -6,7 +6,7 @@ use super::types::{
     Full, MAX_HOSTS, MAX_KEPT, MAX_NEW_HOSTS_OF_NETWORK, MAX_NEW_OF_NETWORK, Peer, Trust,
 };
 use super::weight::{Resource, Weight, beyond};
-use crate::collector::network::Network;
+use crate::base::network::Network;
 
 impl Hosts {
     /// The network that a report counts for, if its key is not trusted. A host keeps its first

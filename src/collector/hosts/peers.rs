@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::types::{Full, MAX_HOSTS_PER_CONNECTION, MAX_HOSTS_PER_KEY, Peer};
 use super::weight::{CONNECTION_SHARE, Holder, KEY_SHARE, OverShare, Weight, beyond};
-use crate::collector::network::Network;
+use crate::base::network::Network;
 use crate::curve::keys::PublicKey;
 use crate::curve::router::RoutingIdBytes;
 

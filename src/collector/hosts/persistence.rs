@@ -8,8 +8,8 @@ use super::host::{Host, Kept, Machine, State, Times};
 use super::types::{Forgotten, MAX_HOSTS, MAX_KEPT, Restored};
 use super::vitals::Vitals;
 use super::weight::{Weight, beyond, texts};
+use crate::base::network::Network;
 use crate::collector::hosts::snapshot::{HostSnapshot, MessageCounts, Presence, Snapshot};
-use crate::collector::network::Network;
 use crate::metrics::latest::{LatestMetrics, grid_bytes};
 use crate::protocol::state::{HostState, StateGrid};
 

@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Instant;
 
-use crate::collector::network::Network;
+use crate::base::network::Network;
 
 /// Many more than there are servers of Prometheus and people who look: while another program makes
 /// some thousand connections a second, each has some 50 ms for its next step. Each may cost 416 KiB

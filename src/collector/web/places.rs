@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use crate::collector::network::Network;
+use crate::base::network::Network;
 
 /// Answers of `/metrics` at a time. Each holds on to the metrics as they were when it began, and
 /// has a thread.

@@ -10,6 +10,7 @@ use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
+use crate::base::network::Network;
 use crate::curve::keys::PublicKey;
 
 /// Connections in their handshake, at most.
@@ -31,17 +32,6 @@ const MAX_NETWORKS: usize = 4096;
 /// connection was noticed to be dead.
 const MAX_OF_KEY: u32 = 2000;
 
-/// One machine has all addresses of an IPv6 network of 64 bits.
-fn network(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(address) => {
-            let network = u128::from(address) >> 64 << 64;
-            Ipv6Addr::from(network).into()
-        }
-    }
-}
-
 /// Counts.
 #[derive(Debug, Default)]
 pub(super) struct Admission {
@@ -50,7 +40,7 @@ pub(super) struct Admission {
     /// How many of these are still in it.
     open: usize,
     /// Handshakes begun in this second, by network.
-    begun: HashMap<IpAddr, u32>,
+    begun: HashMap<Network, u32>,
     second: Option<Instant>,
     keys: HashMap<PublicKey, u32>,
 }
@@ -58,7 +48,7 @@ pub(super) struct Admission {
 #[derive(Clone, Copy, Debug)]
 struct HalfOpen {
     token: u64,
-    network: IpAddr,
+    network: Network,
     since: Instant,
     has_left: bool,
 }
@@ -78,7 +68,7 @@ impl Admission {
     pub(super) fn came(&mut self, token: u64, address: IpAddr, now: Instant) {
         self.half_open.push_back(HalfOpen {
             token,
-            network: network(address),
+            network: Network::of(address),
             since: now,
             has_left: false,
         });
@@ -120,7 +110,7 @@ impl Admission {
     }
 
     fn crowded(&self) -> Option<&HalfOpen> {
-        let mut counts: HashMap<IpAddr, usize> = HashMap::new();
+        let mut counts: HashMap<Network, usize> = HashMap::new();
         for one in self.half_open.iter().filter(|one| !one.has_left) {
             *counts.entry(one.network).or_default() += 1;
         }
@@ -145,9 +135,9 @@ impl Admission {
             self.second = Some(now);
             self.begun.clear();
         }
-        let mut network = network(address);
+        let mut network = Network::of(address);
         if self.begun.len() >= MAX_NETWORKS && !self.begun.contains_key(&network) {
-            network = Ipv6Addr::UNSPECIFIED.into();
+            network = Network::of(Ipv6Addr::UNSPECIFIED.into());
         }
         let begun = self.begun.entry(network).or_default();
         *begun += 1;
