@@ -21,6 +21,7 @@ pub(crate) mod offload;
 pub mod pager;
 pub mod process;
 pub(crate) mod quantity;
+pub(crate) mod random;
 pub mod shell;
 pub mod terminal;
 pub mod text;

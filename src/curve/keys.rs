@@ -8,11 +8,11 @@ use std::str::FromStr;
 
 use curve25519_dalek::montgomery::MontgomeryPoint;
 use rustix::io::Errno;
-use rustix::rand::{GetRandomFlags, getrandom};
 use thiserror::Error;
 use zeroize::{Zeroize, Zeroizing};
 
 use super::z85;
+use crate::base::random::{Early, fill};
 
 /// Length of a key, in bytes ([CurveZMQ](https://rfc.zeromq.org/spec/26/)).
 pub const KEY_BYTES: usize = 32;
@@ -166,14 +166,7 @@ impl KeyPair {
     /// [`KeyError::Generate`] where the kernel gives none.
     pub fn generate() -> Result<Self, KeyError> {
         let mut bytes = Zeroizing::new([0; KEY_BYTES]);
-        let mut rest = &mut bytes[..];
-        while !rest.is_empty() {
-            match getrandom(&mut *rest, GetRandomFlags::empty()) {
-                Ok(filled) => rest = rest.get_mut(filled..).unwrap_or_default(),
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(KeyError::Generate(error)),
-            }
-        }
+        fill(&mut *bytes, Early::Wait).map_err(KeyError::Generate)?;
         let secret = SecretKey::from_bytes(&bytes);
         Ok(Self {
             public: secret.public(),

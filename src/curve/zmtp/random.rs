@@ -1,10 +1,9 @@
 //! Where secrets and nonces come from.
 
-use rustix::io::Errno;
-use rustix::rand::{GetRandomFlags, getrandom};
 use zeroize::Zeroizing;
 
 use super::violation::Violation;
+use crate::base::random::{Early, fill};
 use crate::curve::keys::{KEY_BYTES, KeyPair, SecretKey};
 
 /// Gives bytes that nobody can foresee.
@@ -24,15 +23,7 @@ pub struct KernelRandom;
 
 impl Random for KernelRandom {
     fn fill(&mut self, bytes: &mut [u8]) -> Result<(), Violation> {
-        let mut rest = bytes;
-        while !rest.is_empty() {
-            match getrandom(&mut *rest, GetRandomFlags::NONBLOCK) {
-                Ok(filled) => rest = rest.get_mut(filled..).unwrap_or_default(),
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(Violation::NoRandom(error.into())),
-            }
-        }
-        Ok(())
+        fill(bytes, Early::Fail).map_err(|error| Violation::NoRandom(error.into()))
     }
 }
 
