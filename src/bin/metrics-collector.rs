@@ -226,15 +226,15 @@ fn tell_who_is_shut_out(loaded: &Loaded, state: Option<&Path>) {
             "{shut_out}; what is not listed is refused once these settings are in force. \
              `metrics-collector keys allow --reporting` lets all of them in"
         )),
-        Ok(_) => tell_if_nobody_is_listed(loaded, state),
+        Ok(_) => tell_if_no_agent_is_listed(loaded, state),
         Err(failure) => complain(&format_args!(
             "which keys report now and are not listed is not known: {failure}"
         )),
     }
 }
 
-/// Of a list that lets nobody in; the start says the same.
-fn tell_if_nobody_is_listed(loaded: &Loaded, state: Option<&Path>) {
+/// Warns of a list that lets no agent in; the start says the same.
+fn tell_if_no_agent_is_listed(loaded: &Loaded, state: Option<&Path>) {
     let by_list = loaded.settings.access.authorized == Authorized::Directory;
     let directories = ListPlaces::of_state(state).without_keys(Listener::Agents);
     if let Some(directories) = directories.filter(|_| by_list) {

@@ -76,7 +76,7 @@ fn variable_value(
         Shape::Text => Value::from(text),
         Shape::List if text.trim_start().starts_with('[') => {
             let list = Document::parse(&format!("list = {text}"));
-            // The parser's words are about a line that nobody wrote.
+            // The parser's words are about a line that is not in the variable.
             let expected = || Reason::Syntax(format!("expected {}", setting.expected));
             let mut list = list.map_err(|_| expected())?;
             list.values.remove("list").ok_or_else(unknown)?

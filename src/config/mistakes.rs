@@ -20,7 +20,7 @@ pub(super) fn of(error: SyntaxError, text: &str, schema: &Schema) -> Mistake {
     let message = error.message;
     let plain = |message| Mistake { key: None, message };
     if message.contains("duplicate") {
-        // The parser's words for where it was, and for the text as a whole, help nobody.
+        // The parser's words for where it was, and for the text as a whole, do not help.
         let message = message.rsplit(", ").next().unwrap_or(&message);
         return plain(message.replace(" in document root", ""));
     }

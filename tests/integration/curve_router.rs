@@ -74,7 +74,7 @@ async fn message(router: &mut Router) -> (RoutingIdBytes, Vec<String>) {
     }
 }
 
-/// Waits for something else meanwhile; everybody is let in, and nobody says anything.
+/// Waits for something else meanwhile; every peer is let in, and none sends a message.
 async fn driving<T>(router: &mut Router, other: impl Future<Output = T>) -> T {
     let mut other = std::pin::pin!(other);
     loop {
@@ -332,12 +332,12 @@ async fn a_client_with_a_wrong_server_key_gets_nowhere() {
 #[tokio::test]
 async fn a_peer_that_is_gone_is_unknown() {
     let (mut router, key) = bound();
-    let nobody = RoutingIdBytes::from(&b"nobody"[..]);
+    let unknown = RoutingIdBytes::from(&b"nobody"[..]);
     assert_eq!(
-        router.try_send(&nobody, &[b"x"]),
+        router.try_send(&unknown, &[b"x"]),
         Err(SendError::UnknownPeer)
     );
-    assert_eq!(router.try_send(&nobody, &[]), Err(SendError::Empty));
+    assert_eq!(router.try_send(&unknown, &[]), Err(SendError::Empty));
     let mut peer = peer(router.address(), &key, b"some").await;
     peer.send(None, &[b"x"]).await;
     let (id, _) = message(&mut router).await;
@@ -418,7 +418,7 @@ async fn strangers_do_not_disturb() {
 
 /// After a pause of the process or of the machine, what has come meanwhile is heard first.
 #[tokio::test]
-async fn who_has_spoken_while_nobody_listened_is_not_silent() {
+async fn a_peer_that_has_spoken_during_a_pause_is_not_silent() {
     let (mut router, key) = bound();
     let mut peer = Peer::dealer();
     let address = format!("tcp://{}", router.address());
@@ -430,7 +430,7 @@ async fn who_has_spoken_while_nobody_listened_is_not_silent() {
     assert_eq!(message(&mut router).await.1, ["first"]);
     // Some PINGs are heard, with the time that it may be silent.
     driving(&mut router, tokio::time::sleep(Duration::from_millis(300))).await;
-    // Far longer than that, nobody listens.
+    // Far longer than that, the router does not read.
     tokio::time::sleep(Duration::from_millis(2_500)).await;
     peer.send(None, &[b"second"]).await;
     assert_eq!(message(&mut router).await.1, ["second"]);

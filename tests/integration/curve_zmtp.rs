@@ -46,7 +46,7 @@ fn patience() -> i32 {
     PATIENCE.as_millis().try_into().unwrap()
 }
 
-/// A socket of libzmq's that waits for nobody at its end.
+/// A socket of libzmq's that is closed without waiting for a peer.
 fn socket(context: &zmq::Context, kind: zmq::SocketType) -> zmq::Socket {
     let socket = context.socket(kind).unwrap();
     socket.set_linger(0).unwrap();

@@ -17,8 +17,8 @@ const OWED_IN_A_TURN: usize = 64;
 const TAPED_IN_A_TURN: usize = 64;
 
 /// A ROUTER does not tell when a peer has room again, so it is tried again after this: with
-/// a queue of 64 messages a viewer that keeps up gets 6,400 a second, three times what
-/// 10,000 hosts say that report every 5 s.
+/// 64 messages each time a viewer that keeps up gets 6,400 a second, three times what 10,000
+/// hosts say that report every 5 s.
 pub(super) const RETRY: Duration = Duration::from_millis(10);
 
 /// The wait doubles up to this while a viewer takes nothing at all.

@@ -89,7 +89,7 @@ pub enum Obstacle {
         /// The unit.
         unit: String,
     },
-    /// A unit that nobody may start.
+    /// A unit that must not be started.
     #[error(
         "{unit}: the unit is masked, so the service does not start; `systemctl unmask {unit}` lets \
          it start"

@@ -23,7 +23,7 @@ const KEPT_BYTES: usize = 512;
 
 /// What a peer is addressed by: its connection, and the routing id that it chose for itself.
 ///
-/// The routing id names nobody: two connections with the same one are two.
+/// The routing id alone identifies no peer: two connections with the same one are two peers.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RoutingIdBytes {
     pub(super) token: u64,
@@ -90,7 +90,7 @@ pub struct Origin {
 pub(super) enum Standing {
     /// It has said nothing yet.
     New,
-    /// In its handshake; nobody knows who it is.
+    /// In its handshake; who it is, is not known.
     Stranger,
     /// It has proved its key and waits for a verdict.
     Knocking,

@@ -179,7 +179,7 @@ impl Router {
         }
     }
 
-    /// Accepts nobody before this time.
+    /// Accepts no connection before this time.
     pub(super) fn pause(&mut self, until: Instant) {
         self.accept_again = Some(until);
         // It is one of ours and is open.

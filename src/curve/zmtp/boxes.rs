@@ -41,7 +41,7 @@ pub const COUNTER_BYTES: usize = 8;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Forged;
 
-/// What the holders of two key pairs can compute and nobody else can.
+/// What the holders of two key pairs can compute, and no third party.
 pub struct SharedKey(Zeroizing<[u8; KEY_BYTES]>);
 
 impl SharedKey {

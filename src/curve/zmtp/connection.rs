@@ -1,7 +1,7 @@
 //! One connection from its first byte to its end: greeting, handshake, messages.
 //!
 //! The shell around it gives it what was read and sends what it writes, keeps the time that a
-//! handshake may take, and asks whoever decides on keys. It holds at most a frame that is not
+//! handshake may take, and asks for the decision on a key. It holds at most a frame that is not
 //! whole and a message that is not whole, each within its [`Bounds`].
 
 use std::fmt;

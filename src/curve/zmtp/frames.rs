@@ -7,7 +7,7 @@
 use super::input::Input;
 use super::violation::Violation;
 
-/// Another frame of the same message follows. Outside of a box nobody vouches for it.
+/// Another frame of the same message follows. Outside of a box it is not authenticated.
 pub(super) const MORE: u8 = 1;
 /// The length has eight bytes.
 pub(super) const LONG: u8 = 2;

@@ -6,7 +6,7 @@ use super::violation::Violation;
 use crate::base::random::{Early, fill};
 use crate::curve::keys::{KEY_BYTES, KeyPair, SecretKey};
 
-/// Gives bytes that nobody can foresee.
+/// Gives unpredictable bytes.
 pub trait Random {
     /// Fills all of `bytes`.
     ///

@@ -41,7 +41,7 @@ pub(crate) struct Socket {
     /// Some at the end that has connected.
     expects: Option<PublicKey>,
     heartbeat: HeartbeatOptions,
-    /// A server lets nobody in.
+    /// A server refuses every key.
     refuses: bool,
     /// Who knocked: the key, and the routing id asked for.
     knocked: Option<(PublicKey, Vec<u8>)>,

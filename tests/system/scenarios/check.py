@@ -315,7 +315,7 @@ def a_next_start_that_fails_is_told_with_the_public_key(m):
 
 
 def the_key_of_a_service_that_cannot_be_asked_is_roots_to_tell(m):
-    """Stopped, or hanging: nobody hears to ask as root, and never that there is no key."""
+    """Stopped, or hanging: other users are told to ask as root, and never that there is no key."""
     key = m.start_collector()
     m.run("systemctl", "stop", COLLECTOR)
     # Each of the other places is empty for everybody to see.

@@ -113,7 +113,7 @@ impl Client {
     }
 }
 
-/// The reason in an ERROR: a length and as many bytes. Nobody vouches for it.
+/// The reason in an ERROR: a length and as many bytes. It is not authenticated.
 fn refusal(rest: &[u8]) -> Violation {
     match rest.split_first() {
         Some((&length, reason)) if usize::from(length) == reason.len() => {

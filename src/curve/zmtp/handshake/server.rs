@@ -2,7 +2,8 @@
 //!
 //! Between WELCOME and INITIATE it holds one secret key of 32 bytes, which opens the cookie that
 //! it gave away. The key is the connection's own and is forgotten with it: a cookie, and an
-//! INITIATE with it, are of use on no other connection and to nobody who gets the key later.
+//! INITIATE with it, are of no use on another connection, nor to an attacker who gets the
+//! server's keys later.
 
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, Zeroizing};

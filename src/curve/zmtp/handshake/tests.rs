@@ -172,7 +172,7 @@ fn a_vouch_is_for_this_transient_key_and_this_server() {
         vouched(client, server, key_pair(7).secret),
         // Another's key, and the vouch as it was.
         after_initiate(|text| text[..32].copy_from_slice(other.as_bytes())),
-        // The server's own key: nobody else can vouch with it.
+        // The server's own key: no other end can vouch with it.
         after_initiate(|text| text[..32].copy_from_slice(server.as_bytes())),
     ] {
         assert_eq!(violation_of_server(&ends), FORGED);
