@@ -91,6 +91,12 @@ impl FamilySet {
         Self(self.0 & !other.0)
     }
 
+    /// Those that are in either.
+    #[must_use]
+    pub fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
     /// Each family.
     pub fn iter(self) -> impl Iterator<Item = Family> {
         (0..64)

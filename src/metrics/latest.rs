@@ -3,7 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use serde::Serializer as _;
+
 use crate::metrics::families::{Family, FamilyBytes, FamilySet};
+use crate::metrics::is_count;
+use crate::metrics::table::SYS_UPTIME;
 use crate::protocol::grid::{Grid, Value};
 
 /// A family that was not repeated for so many of its own intervals is not current any more: the
@@ -106,6 +110,15 @@ impl Part {
     #[must_use]
     pub fn heard(&self) -> Instant {
         self.heard
+    }
+
+    /// Its latest values for somebody who was told nothing after it: with the uptime of its sender, by
+    /// which counts are compared.
+    fn in_order(&self) -> impl Iterator<Item = (&str, Value<'_>)> {
+        let uptime = self.grid.get(SYS_UPTIME.name);
+        let uptime = uptime.filter(|_| !self.is_last_word_on(SYS_UPTIME.name));
+        let uptime = uptime.map(|uptime| (SYS_UPTIME.name, uptime));
+        self.iter().chain(uptime)
     }
 }
 
@@ -244,6 +257,28 @@ impl LatestMetrics {
         part.grid.get(name)
     }
 
+    /// Writes as JSON into `out` what the oldest message before that time is the latest for, beside
+    /// families that are `told` already. Returns its families; None where there is no such message.
+    /// Counts are left out if a later message has come since: its receiver compares them with a
+    /// wrong time.
+    pub(crate) fn write_next(
+        &self,
+        before: Instant,
+        told: FamilySet,
+        out: &mut Vec<u8>,
+    ) -> Option<FamilySet> {
+        let is_next = |part: &&Part| part.heard < before && part.families.common(told).is_empty();
+        let part = self.parts.iter().find(is_next)?;
+        let mut json = serde_json::Serializer::new(out);
+        // Writing to a vector does not fail, and values of a grid can always be serialized.
+        let _ = if self.parts.iter().all(|part| part.heard < before) {
+            json.collect_map(part.in_order())
+        } else {
+            json.collect_map(part.iter().filter(|(name, _)| !is_count(name)))
+        };
+        Some(part.families)
+    }
+
     /// The same without what only later messages need.
     pub(crate) fn shown(&self) -> Self {
         Self {
@@ -351,6 +386,43 @@ mod tests {
         merged.expire(later + 181 * SECOND);
         assert!(names(&merged).is_empty());
         assert_eq!(merged.bytes(), 0);
+    }
+
+    /// Each message that is written, with the families of those before left out.
+    fn written(merged: &LatestMetrics, before: Instant) -> Vec<String> {
+        let mut told = FamilySet::default();
+        let mut all = Vec::new();
+        loop {
+            let mut text = Vec::new();
+            let Some(families) = merged.write_next(before, told, &mut text) else {
+                return all;
+            };
+            told = told.with(families);
+            all.push(String::from_utf8(text).unwrap());
+        }
+    }
+
+    #[test]
+    fn the_latest_of_all_is_written_with_the_time_that_it_is_of() {
+        let start = Instant::now();
+        let mut merged = LatestMetrics::default();
+        let fast = |number: u32| {
+            format!(
+                r#"{{"cpu.percent":{number},"net.rx.bytes.total[eth0]":{number},"sys.uptime":{number}}}"#
+            )
+        };
+        let all = r#"{"cpu.percent":1,"disk.reads.total[sda]":7,"fs.size[/]":9,"sys.uptime":1}"#;
+        take(&mut merged, start, all, 1);
+        take(&mut merged, start + SECOND, &fast(2), 1);
+        take(&mut merged, start + 2 * SECOND, &fast(3), 1);
+        let slow = r#"{"disk.reads.total[sda]":7,"fs.size[/]":9,"sys.uptime":1}"#;
+        let before = start + 3 * SECOND;
+        assert_eq!(written(&merged, before), [slow, &fast(3)]);
+        assert_eq!(written(&LatestMetrics::default(), before), [""; 0]);
+        assert_eq!(written(&merged, start), [""; 0]);
+        // It has seen a later one already: no count goes with the time of another message.
+        take(&mut merged, before, &fast(4), 1);
+        assert_eq!(written(&merged, before), [r#"{"fs.size[/]":9}"#]);
     }
 
     #[test]

@@ -13,6 +13,14 @@ pub mod table;
 pub use latest::LatestMetrics;
 pub use samples::{Name, Samples, Value};
 
+/// Returns true if the metric of this name, with or without an instance, is a count that only grows:
+/// also one that the table does not have.
+#[must_use]
+pub fn is_count(name: &str) -> bool {
+    let plain = name.split_once('[').map_or(name, |(plain, _)| plain);
+    plain.strip_suffix(".total").is_some()
+}
+
 /// How a metric's value behaves over time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {

@@ -221,6 +221,44 @@ async fn who_asks_for_it_is_told_who_does_not_report() {
     assert_eq!(old.count().await, 2);
 }
 
+/// What an agent says less often is there at once, too; for deployed viewers nothing changes.
+#[tokio::test]
+async fn who_asks_for_it_gets_the_latest_values_of_each_host() {
+    let mut world = World::new().await;
+    let mut agent = world.collector.peer("AGENT").await;
+    agent.report("web1", MODEL, "model").await;
+    let all = r#"{"disk.reads.total[sda]":5,"fs.size[/]":9,"mem.free":1,"sys.uptime":10}"#;
+    let fast = r#"{"mem.free":2,"sys.uptime":15}"#;
+    agent.report("web1", all, "metrics").await;
+    agent.report("web1", fast, "metrics").await;
+    agent.report("web2", MODEL, "model").await;
+    world.collector.logged("web2 reports").await;
+    let mut new = world.viewer("viewer2-ABCDEFGH", json!({})).await;
+    let mut old = world.viewer("ANN", json!({})).await;
+    let mut said = Vec::new();
+    for viewer in [&mut new, &mut old] {
+        for host in ["web1", "web2"] {
+            assert_eq!(viewer.said().await, [host, MODEL, "model"]);
+        }
+    }
+    for _ in 0..2 {
+        said.push(new.said().await);
+    }
+    let slow = r#"{"disk.reads.total[sda]":5,"fs.size[/]":9,"sys.uptime":10}"#;
+    assert_eq!(said, [["web1", slow, "metrics"], ["web1", fast, "metrics"]]);
+    let next = r#"{"mem.free":3,"sys.uptime":20}"#;
+    agent.report("web1", next, "metrics").await;
+    for viewer in [&mut new, &mut old] {
+        assert_eq!(viewer.said().await, ["web1", next, "metrics"]);
+    }
+    // Another hello asks for models.
+    new.hello_to_watch().await;
+    assert_eq!(new.said().await, ["web1", MODEL, "model"]);
+    assert_eq!(new.said().await, ["web2", MODEL, "model"]);
+    agent.report("web1", fast, "metrics").await;
+    assert_eq!(new.said().await, ["web1", fast, "metrics"]);
+}
+
 /// Deployed viewers fail on a model without these; agents of others need not have them.
 #[tokio::test]
 async fn a_model_is_completed_with_what_metrics_said() {

@@ -256,6 +256,18 @@ impl Host {
         written
     }
 
+    /// Writes as JSON into `out`, which is empty, what its oldest message before that time still holds
+    /// the latest values of, beside families that are `told` already. Returns its families; None where
+    /// there is nothing more, or the host does not report.
+    pub fn write_metrics(
+        &self,
+        before: Instant,
+        told: FamilySet,
+        out: &mut Vec<u8>,
+    ) -> Option<FamilySet> {
+        self.metrics()?.write_next(before, told, out)
+    }
+
     /// How often it came back after it was gone.
     #[must_use]
     pub fn comebacks(&self) -> u64 {

@@ -23,6 +23,7 @@ use crate::curve::router::{
     Arrived, Listen, Origin, Router, RouterOptions, RoutingIdBytes, SendError, Verdict,
 };
 use crate::curve::zmtp::message::{Message as Frames, Received};
+use crate::metrics::families::FamilySet;
 use crate::protocol::message::{GridKind, Malformed, Message, decode_from_viewer};
 use crate::protocol::state::{HostState, StateGrid};
 
@@ -383,6 +384,26 @@ impl Models for Fleet<'_> {
         let host = self.hosts.get(host);
         let host = host.filter(|host| host.presence() != Presence::Gone);
         host.is_some_and(|host| host.write_model(viewers, out))
+    }
+
+    fn heard(&self) -> Vec<Arc<str>> {
+        let heard = self
+            .hosts
+            .iter()
+            .filter(|(_, host)| host.metrics().is_some_and(|all| !all.parts().is_empty()));
+        let mut names: Vec<Arc<str>> = heard.map(|(name, _)| Arc::clone(name)).collect();
+        names.sort_unstable();
+        names
+    }
+
+    fn write_metrics(
+        &self,
+        host: &str,
+        before: Instant,
+        told: FamilySet,
+        out: &mut Vec<u8>,
+    ) -> Option<FamilySet> {
+        self.hosts.get(host)?.write_metrics(before, told, out)
     }
 
     fn absent(&self) -> Vec<Arc<str>> {

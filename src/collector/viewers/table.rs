@@ -7,7 +7,8 @@
 //! waits for a viewer.
 //!
 //! On request it is also sent which hosts do not report, after the models of each answer, and
-//! when a host appears or goes.
+//! when a host appears or goes; and once, after the first answer, the latest values of those that
+//! report. These are let pass by live messages.
 
 use std::sync::Arc;
 use std::time::Instant;

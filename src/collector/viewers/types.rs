@@ -1,11 +1,12 @@
 //! What goes into the table of viewers and what comes out of it.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::collector::hosts::ViewerKind;
 use crate::curve::keys::PublicKey;
 use crate::curve::router::RoutingIdBytes;
+use crate::metrics::families::FamilySet;
 use crate::protocol::message::{GridKind, Message, VIEWER_ID_PREFIX};
 
 /// How long a viewer may take, and has to wait.
@@ -48,6 +49,12 @@ impl Who {
     /// Returns true if it wants the states of hosts.
     #[must_use]
     pub fn wants_states(&self) -> bool {
+        self.routing_id.starts_with(VIEWER_ID_PREFIX)
+    }
+
+    /// Returns true if it wants the latest values of each host at once.
+    #[must_use]
+    pub fn wants_latest(&self) -> bool {
         self.routing_id.starts_with(VIEWER_ID_PREFIX)
     }
 
@@ -114,6 +121,20 @@ pub trait Models {
     /// Writes the model of a host for these viewers as JSON into `out`, which is empty; false
     /// where there is none.
     fn write(&self, host: &str, viewers: ViewerKind, out: &mut Vec<u8>) -> bool;
+
+    /// The hosts that report, and have sent metrics.
+    fn heard(&self) -> Vec<Arc<str>>;
+
+    /// Writes as JSON into `out`, which is empty, the next of the messages of a host, from before that
+    /// time, that hold its latest values, beside families that are `told`; returns the families in
+    /// it, or None where there is none.
+    fn write_metrics(
+        &self,
+        host: &str,
+        before: Instant,
+        told: FamilySet,
+        out: &mut Vec<u8>,
+    ) -> Option<FamilySet>;
 
     /// The hosts that are known and do not report.
     fn absent(&self) -> Vec<Arc<str>>;

@@ -7,6 +7,7 @@ use super::replay::{ReplayBuffer, Taped};
 use super::types::{Counts, Event, Kind, Models, Timing, Who};
 use crate::base::throttle::TELL_INTERVAL;
 use crate::curve::router::{RoutingIdBytes, SendError};
+use crate::metrics::families::FamilySet;
 use crate::protocol::message::{Control, GridKind, Message};
 
 /// What of an answer one viewer is handed in one turn at most, so that ten thousand models
@@ -40,11 +41,15 @@ enum Owed {
     Model(Arc<str>),
     /// Since when this host does not report.
     State(Arc<str>),
+    /// The latest values of this host that came before the viewer did, beside these families.
+    Metrics(Arc<str>, FamilySet),
 }
 
 #[derive(Debug)]
 pub(super) struct Viewer {
     pub(super) who: Who,
+    /// When it came: it gets what came since as it is.
+    since: Instant,
     pub(super) heard: Instant,
     /// When it was last handed something.
     fed: Instant,
@@ -54,7 +59,7 @@ pub(super) struct Viewer {
     pub(super) asks: bool,
     /// What is left of the answer, the next one last.
     owed: Vec<Owed>,
-    /// No live message goes before the first answer.
+    /// No live message goes before the models and states of the first answer.
     newcomer: bool,
     /// The message of the replay that it is to have next; None where it has all.
     pub(super) behind: Option<u64>,
@@ -72,6 +77,7 @@ impl Viewer {
     pub(super) fn new(now: Instant, who: Who, end: u64) -> Self {
         Self {
             who,
+            since: now,
             heard: now,
             fed: now,
             answered: None,
@@ -127,7 +133,7 @@ impl Viewer {
             return;
         }
         self.asks = false;
-        self.answered = Some(now);
+        let is_first = self.answered.replace(now).is_none();
         let owed = models
             .names(self.who.viewers())
             .into_iter()
@@ -136,6 +142,12 @@ impl Viewer {
         if self.wants(Kind::State) {
             self.owed
                 .extend(models.absent().into_iter().map(Owed::State));
+        }
+        if is_first && self.who.wants_latest() {
+            let told = FamilySet::default();
+            let heard = models.heard().into_iter();
+            self.owed
+                .extend(heard.map(|host| Owed::Metrics(host, told)));
         }
         self.owed.reverse();
         self.again = Some(now);
@@ -182,16 +194,27 @@ impl Viewer {
     ) -> bool {
         let viewers = self.who.viewers();
         for _ in 0..OWED_IN_A_TURN {
+            let next = self.owed.last();
+            if self.newcomer && matches!(next, Some(Owed::Metrics(..))) {
+                // A large fleet has so much of it that live messages would be lost meanwhile.
+                return true;
+            }
             let Some(owed) = self.owed.pop() else {
                 return true;
             };
             buffer.clear();
+            let mut rest = None;
             let (kind, host, written) = match &owed {
                 Owed::Model(host) => {
                     let kind = Kind::Grid(GridKind::Model);
                     (kind, host, models.write(host, viewers, buffer))
                 }
                 Owed::State(host) => (Kind::State, host, models.write_state(host, buffer)),
+                Owed::Metrics(host, told) => {
+                    let written = models.write_metrics(host, self.since, *told, buffer);
+                    rest = written.map(|more| Owed::Metrics(Arc::clone(host), told.with(more)));
+                    (Kind::Grid(GridKind::Metrics), host, rest.is_some())
+                }
             };
             if !written {
                 // It has gone since, or has come.
@@ -202,6 +225,7 @@ impl Viewer {
                 self.try_later(now);
                 return false;
             }
+            self.owed.extend(rest);
         }
         let all = self.owed.is_empty();
         if !all {

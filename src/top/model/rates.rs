@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::time::Instant;
 
-use crate::metrics::LatestMetrics;
+use crate::metrics::{LatestMetrics, is_count};
 use crate::protocol::grid::Grid;
 
 /// A count that was not told again for this long is forgotten.
@@ -25,6 +25,11 @@ struct Moment {
 }
 
 impl Moment {
+    /// Returns true if the sender made both at one time.
+    fn is_that_of(self, other: Self) -> bool {
+        self.uptime.is_some() && self.uptime == other.uptime
+    }
+
     /// Seconds from `earlier`; None where the sender was restarted in between.
     fn since(self, earlier: Self) -> Option<f64> {
         let seconds = match (self.uptime, earlier.uptime) {
@@ -78,6 +83,10 @@ impl Rates {
             };
             counts += 1;
             if let Some(seen) = self.seen.get_mut(name) {
+                if at.is_that_of(seen.at) {
+                    // The same message once more, as a collector repeats it to a new viewer.
+                    continue;
+                }
                 let grown = (value >= seen.value).then_some(value - seen.value);
                 let time = at.since(seen.at);
                 let rate = grown.zip(time).map(|(grown, time)| grown / time);
@@ -115,12 +124,6 @@ impl Rates {
     }
 }
 
-/// Whether a metric is a count, by its name.
-fn is_count(name: &str) -> bool {
-    let plain = name.split_once('[').map_or(name, |(plain, _)| plain);
-    plain.strip_suffix(".total").is_some()
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -147,6 +150,20 @@ mod tests {
         // Without its clock ours has to do.
         rates.take(start + 2 * SECOND, &grid(r#"{"a.total":160}"#), all);
         assert_eq!(rates.get("a.total"), Some(5.0));
+    }
+
+    #[test]
+    fn a_message_that_comes_again_leaves_its_rates() {
+        let start = Instant::now();
+        let mut rates = Rates::default();
+        for (at, text) in [
+            (0, r#"{"a.total":100,"sys.uptime":10}"#),
+            (5, r#"{"a.total":150,"sys.uptime":15}"#),
+            (6, r#"{"a.total":150,"sys.uptime":15}"#),
+        ] {
+            rates.take(start + at * SECOND, &grid(text), |_| true);
+        }
+        assert_eq!(rates.get("a.total"), Some(10.0));
     }
 
     #[test]

@@ -5,6 +5,9 @@ use super::*;
 use crate::collector::viewers::replay;
 use crate::collector::viewers::viewer::{RETRY, RETRY_MAX};
 use crate::curve::router::SendError;
+use crate::metrics::LatestMetrics;
+use crate::metrics::families::FamilySet;
+use crate::protocol::grid::Grid;
 use crate::protocol::message::Message;
 
 /// What a viewer has been sent, as text: `web1 {"a":1} model`, `ping`.
@@ -20,7 +23,11 @@ const TIMING: Timing = Timing {
 };
 
 #[derive(Default)]
-struct Fleet(BTreeMap<Arc<str>, String>, BTreeMap<Arc<str>, String>);
+struct Fleet(
+    BTreeMap<Arc<str>, String>,
+    BTreeMap<Arc<str>, String>,
+    BTreeMap<Arc<str>, LatestMetrics>,
+);
 
 impl Fleet {
     fn of(hosts: usize) -> Self {
@@ -30,7 +37,11 @@ impl Fleet {
                 format!("{{\"n\":{number}}}"),
             )
         };
-        Self((0..hosts).map(model).collect(), BTreeMap::new())
+        Self(
+            (0..hosts).map(model).collect(),
+            BTreeMap::new(),
+            BTreeMap::new(),
+        )
     }
 }
 
@@ -43,6 +54,20 @@ impl Models for Fleet {
         let model = self.0.get(host);
         out.extend(model.into_iter().flat_map(|model| model.bytes()));
         model.is_some()
+    }
+
+    fn heard(&self) -> Vec<Arc<str>> {
+        self.2.keys().cloned().collect()
+    }
+
+    fn write_metrics(
+        &self,
+        host: &str,
+        before: Instant,
+        told: FamilySet,
+        out: &mut Vec<u8>,
+    ) -> Option<FamilySet> {
+        self.2.get(host)?.write_next(before, told, out)
     }
 
     fn absent(&self) -> Vec<Arc<str>> {
@@ -567,4 +592,87 @@ fn a_key_that_is_taken_off_the_list_gets_nothing_more() {
     world.forward(0);
     assert_eq!(world.got("a"), live(0..1));
     assert!(world.got("b").is_empty() && world.got("c").is_empty());
+}
+
+/// What a host has sent, one message each second up to now.
+fn sent(now: Instant, messages: &[&str]) -> LatestMetrics {
+    let start = now.checked_sub(SECOND * 100).unwrap();
+    let mut latest = LatestMetrics::default();
+    for (second, text) in (0..).zip(messages) {
+        let grid = Grid::parse(text.as_bytes(), GridKind::Metrics).unwrap();
+        let families = FamilySet::of(&grid);
+        latest.take(start + second * SECOND, Arc::new(grid), families, 1);
+    }
+    latest
+}
+
+#[test]
+fn who_asks_for_states_is_given_the_latest_values_once() {
+    let mut world = World::new(Fleet::of(1));
+    let messages = [
+        r#"{"fs.size[/]":9,"mem.free":1,"sys.uptime":1}"#,
+        r#"{"mem.free":2,"sys.uptime":2}"#,
+    ];
+    world
+        .fleet
+        .2
+        .insert("live".into(), sent(world.now, &messages));
+    world.fleet.1.insert("old".into(), "{}".to_owned());
+    for name in ["deployed", "viewer2-a"] {
+        world.hello(name);
+    }
+    world.pass(SECOND);
+    let answer = models(&world.fleet);
+    assert_eq!(world.got("deployed"), answer);
+    let mut expected = answer.clone();
+    expected.push("old {} state".to_owned());
+    let answer = expected.clone();
+    expected.push(r#"live {"fs.size[/]":9,"sys.uptime":1} metrics"#.to_owned());
+    expected.push(format!("live {} metrics", messages[1]));
+    assert_eq!(world.got("viewer2-a"), expected);
+    // It has what comes from then on.
+    world.pass(5 * SECOND);
+    world.hello("viewer2-a");
+    world.pass(SECOND);
+    assert_eq!(world.got("viewer2-a"), answer);
+}
+
+/// So many that what comes meanwhile does not wait for them, and a viewer that takes little.
+#[test]
+fn live_messages_pass_the_latest_values() {
+    let mut world = World::new(Fleet::of(1));
+    let messages = [
+        r#"{"fs.size[/]":9,"mem.free":1}"#,
+        r#"{"load.1m":7,"mem.free":2}"#,
+        r#"{"mem.free":3}"#,
+    ];
+    let latest = sent(world.now, &messages);
+    for number in 0..100 {
+        let name = format!("h{number:02}").into();
+        world.fleet.2.insert(name, latest.clone());
+    }
+    world.hello("viewer2-a");
+    world.attend();
+    world.forward(0);
+    let room = |world: &mut World, room| world.room.insert("viewer2-a".to_owned(), room);
+    room(&mut world, 100);
+    world.pass(SECOND);
+    room(&mut world, usize::MAX);
+    world.pass(SECOND);
+    let got = world.got("viewer2-a");
+    let at = got.iter().position(|said| *said == live(0..1)[0]).unwrap();
+    assert!(at < 100, "{at}");
+    let rest: Vec<_> = got.iter().filter(|said| said.starts_with('h')).collect();
+    let parts = [
+        r#"{"fs.size[/]":9}"#,
+        r#"{"load.1m":7}"#,
+        r#"{"mem.free":3}"#,
+    ];
+    let (model, rest) = rest.split_first().unwrap();
+    assert_eq!(**model, models(&world.fleet)[0]);
+    assert_eq!(rest.len(), 300);
+    for (number, said) in rest.iter().enumerate() {
+        let (host, part) = (number / 3, parts[number % 3]);
+        assert_eq!(**said, format!("h{host:02} {part} metrics"));
+    }
 }
