@@ -20,7 +20,7 @@ use tracing::{debug, error, info, warn};
 
 use super::access::Listener;
 use super::host_lines::{LeftOut, Whose};
-use super::hosts::{Renamed, Twin};
+use super::hosts::{Proof, Renamed, Twin};
 use super::settings::Loaded;
 use super::store::file::Trouble;
 use crate::base::quantity::whole_seconds;
@@ -202,12 +202,16 @@ pub(crate) fn key_shared(twin: &Twin) {
     };
     let [address, other_address] = twin.addresses.each_ref().map(shown);
     let public_key = twin.key.to_string();
-    let doubt = if twin.boots_differ {
-        "; the ids of their boots differ, so they are not one"
-    } else if twin.addresses[0] == twin.addresses[1] && host == other_host {
-        "; if it is one machine, its agent has two connections to this collector: remove one"
-    } else {
-        ""
+    let may_be_one = twin.addresses[0] == twin.addresses[1] && host == other_host;
+    let doubt = match twin.proof {
+        Some(Proof::Boots) => "; the ids of their boots differ, so they are not one",
+        Some(Proof::Uptimes) => {
+            "; their boots have one id, but their uptimes differ, so they are not one"
+        }
+        None if may_be_one => {
+            "; if it is one machine, its agent has two connections to this collector: remove one"
+        }
+        None => "",
     };
     let (name, other) = (text::quoted(host), text::quoted(other_host));
     warn!(

@@ -35,6 +35,7 @@ mod persistence;
 mod renames;
 pub mod snapshot;
 mod types;
+mod uptimes;
 mod vitals;
 mod weight;
 
@@ -46,9 +47,10 @@ use machines::Machines;
 use peers::Peers;
 pub use types::{
     Change, Due, Forgotten, Full, Ingested, MAX_HOSTS, MAX_HOSTS_PER_CONNECTION, MAX_HOSTS_PER_KEY,
-    MAX_KEPT, MAX_NEW_HOSTS_OF_NETWORK, MAX_NEW_OF_NETWORK, NotForgotten, Peer, Renamed, Report,
-    Restored, Timing, Trust, Twin,
+    MAX_KEPT, MAX_NEW_HOSTS_OF_NETWORK, MAX_NEW_OF_NETWORK, NotForgotten, Peer, Proof, Renamed,
+    Report, Restored, Timing, Trust, Twin,
 };
+use uptimes::Uptimes;
 pub use vitals::{ViewerKind, Vitals};
 use weight::beyond;
 pub use weight::{CONNECTION_SHARE, Holder, KEY_SHARE, OverShare, Resource, Weight};
@@ -210,8 +212,7 @@ impl Hosts {
             unreachable!("a host that was not in the table has just been put there");
         };
         let (name, before) = (Arc::clone(name), host.weight());
-        let model = (kind == GridKind::Model).then_some(&*grid);
-        let twin = self.note_machine(now, peer, &name, change, model);
+        let twin = self.note_machine(now, peer, &name, change, (kind, &grid));
         let Some(host) = self.table.get_mut(&name) else {
             unreachable!("it was there just now");
         };
@@ -319,7 +320,9 @@ impl Hosts {
             self.peers.disown(host.key);
             host.vitals = Vitals::default();
             host.os = None;
-            (host.machine.boots, host.machine.beside) = (Boots::default(), false);
+            host.machine.boots = Boots::default();
+            host.machine.uptimes = Uptimes::default();
+            host.machine.beside = false;
             self.machines.disown(host.key, &name);
             self.machines.own(peer.key, &name);
         }

@@ -38,8 +38,9 @@ impl Fleet {
         }
     }
 
-    /// A machine with the image's key and name, whose kernel made this boot id.
-    fn machine(&self, boot: &str) -> (Site, String) {
+    /// A machine with the image's key and name, whose kernel made this boot id, and which may have
+    /// another uptime.
+    fn machine(&self, boot: &str, uptime: Option<&str>) -> (Site, String) {
         let site = Site::new(&format!(
             "[host]\nname = \"web1\"\n[collector.main]\nendpoint = \"tcp://{}\"\n\
              public_key = '{}'\n[intervals]\nmetrics = \"1s\"\n",
@@ -52,10 +53,14 @@ impl Fleet {
             fs::copy(file.path(), site.at("state").join(file.file_name())).unwrap();
         }
         let boot = site.write("boot_id", format!("{boot}\n"));
-        let script = format!(
+        let mut script = format!(
             "mount --bind {} /proc/sys/kernel/random/boot_id",
             boot.display()
         );
+        if let Some(uptime) = uptime {
+            let uptime = site.write("uptime", format!("{uptime} 1.00\n"));
+            script = format!("{script} && mount --bind {} /proc/uptime", uptime.display());
+        }
         (site, script)
     }
 
@@ -86,6 +91,23 @@ impl Fleet {
         value.unwrap().try_into().unwrap()
     }
 
+    async fn is_told_nothing(&self, turn: usize) {
+        assert_eq!(self.counted().await, [0, 0], "{turn}");
+        assert_eq!(self.counted_on_bus().await, 0, "{turn}");
+    }
+
+    /// Waits until a series of this metric is at /metrics that is as wanted.
+    async fn shows(&self, metric: &str, wanted: impl Fn(&str, &str) -> bool) {
+        eventually(metric, async || {
+            let answer = fetch(address_of(&self.collector), "/metrics").await;
+            let all = answer.series(metric);
+            all.iter()
+                .any(|(series, value)| wanted(series, value))
+                .then_some(())
+        })
+        .await;
+    }
+
     /// Waits until the warning is logged and the counts have begun.
     async fn is_told(&mut self) -> String {
         let line = self.collector.logged(TOLD).await;
@@ -107,26 +129,21 @@ async fn clones_that_report_in_turn_are_told_by_their_boots() {
     }
     let mut fleet = Fleet::start().await;
     let machines = [
-        fleet.machine("11111111-1111-4111-8111-111111111111"),
-        fleet.machine("22222222-2222-4222-8222-222222222222"),
+        fleet.machine("11111111-1111-4111-8111-111111111111", None),
+        fleet.machine("22222222-2222-4222-8222-222222222222", None),
     ];
     // A machine that is started again has a new id; the same ones come back only from two.
     for turn in 0..5 {
-        assert_eq!(fleet.counted().await, [0, 0], "{turn}");
-        assert_eq!(fleet.counted_on_bus().await, 0, "{turn}");
+        fleet.is_told_nothing(turn).await;
         let (site, script) = &machines[turn % 2];
         let mut agent = Agent::start(site.on_another_host(script));
         let boot = fs::read_to_string(site.at("boot_id")).unwrap();
         let boot = boot.trim().replace('-', "");
-        eventually("its model is there", async || {
-            let answer = fetch(address_of(&fleet.collector), "/metrics").await;
-            let boots = answer.series("metrics_agent_sys_boot_id_info");
-            boots
-                .iter()
-                .any(|(series, _)| series.contains(&boot))
-                .then_some(())
-        })
-        .await;
+        fleet
+            .shows("metrics_agent_sys_boot_id_info", |series, _| {
+                series.contains(&boot)
+            })
+            .await;
         agent.terminate().await;
     }
     let line = fleet.is_told().await;
@@ -134,6 +151,37 @@ async fn clones_that_report_in_turn_are_told_by_their_boots() {
         "as web1 from 127.0.0.1 and as web1 from 127.0.0.1",
         "the ids of their boots differ, so they are not one",
         "On the clone, remove agent.key_secret and restart metrics-agent",
+    ] {
+        assert!(line.contains(part), "{part}: {line}");
+    }
+}
+
+/// One was cloned from the other while it ran.
+#[tokio::test]
+async fn clones_with_one_boot_id_that_report_in_turn_are_told_by_their_uptimes() {
+    if !root_for("a boot id and an uptime of its own") {
+        return;
+    }
+    let mut fleet = Fleet::start().await;
+    let boot = "44444444-4444-4444-8444-444444444444";
+    let uptimes = ["1000.25", "5000.25"];
+    let machines = uptimes.map(|uptime| fleet.machine(boot, Some(uptime)));
+    // The uptime goes back at every second turn.
+    for turn in 0..7 {
+        fleet.is_told_nothing(turn).await;
+        let (site, script) = &machines[turn % 2];
+        let mut agent = Agent::start(site.on_another_host(script));
+        fleet
+            .shows("metrics_agent_sys_uptime_seconds", |_, value| {
+                value == uptimes[turn % 2]
+            })
+            .await;
+        agent.terminate().await;
+    }
+    let line = fleet.is_told().await;
+    for part in [
+        "as web1 from 127.0.0.1 and as web1 from 127.0.0.1",
+        "their boots have one id, but their uptimes differ, so they are not one",
     ] {
         assert!(line.contains(part), "{part}: {line}");
     }
@@ -147,7 +195,7 @@ async fn clones_with_one_boot_id_are_told_while_both_are_connected() {
     }
     let mut fleet = Fleet::start().await;
     let boot = "33333333-3333-4333-8333-333333333333";
-    let machines = [fleet.machine(boot), fleet.machine(boot)];
+    let machines = [fleet.machine(boot, None), fleet.machine(boot, None)];
     let _agents = machines
         .each_ref()
         .map(|(site, script)| Agent::start(site.on_another_host(script)));

@@ -76,7 +76,7 @@ fn a_name_is_no_part_of_the_sentence() {
         key,
         hosts,
         addresses: [None, None],
-        boots_differ: false,
+        proof: None,
         tell: true,
     };
     let taken = AccessRefusal::NameTaken {

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::boots::Boots;
 use super::types::Peer;
+use super::uptimes::Uptimes;
 use super::vitals::{ViewerKind, Vitals};
 use super::weight::Weight;
 use crate::base::network::Network;
@@ -73,6 +74,7 @@ pub(super) struct Machine {
     /// When the name went from one connection to another.
     pub(super) replacements: Throttle,
     pub(super) boots: Boots,
+    pub(super) uptimes: Uptimes,
     /// Another name of its key was there at the same time: it is no old name of a machine.
     pub(super) beside: bool,
 }

@@ -24,10 +24,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::boots::{OtherMachine, boot_id};
-use super::types::{Change, Peer, Twin};
+use super::types::{Change, Peer, Proof, Twin};
 use super::{Hosts, PublicKey};
 use crate::curve::router::RoutingIdBytes;
 use crate::protocol::grid::Grid;
+use crate::protocol::message::GridKind;
 
 /// Messages that were on their way over an old connection are read within moments after the new
 /// one begins, unless the path was lost: the kernel sends them again for minutes, and then they
@@ -232,7 +233,7 @@ impl Machines {
             key,
             hosts: [voice.host, other.host],
             addresses: [voice.address, other.address],
-            boots_differ: false,
+            proof: None,
             tell: of.tell(now),
         })
     }
@@ -294,21 +295,28 @@ impl KeyMachines {
 }
 
 impl Hosts {
-    /// Records a message of a host, with the model in it, and whether the host appeared or moved
-    /// with it.
+    /// Records a message of a host, with what it says, and whether the host appeared or moved with
+    /// it.
     pub(super) fn note_machine(
         &mut self,
         now: Instant,
         peer: Peer<'_>,
         name: &Arc<str>,
         change: Option<Change>,
-        model: Option<&Grid>,
+        report: (GridKind, &Grid),
     ) -> Option<Twin> {
         let patience = self.timing.host_timeout;
         let host = self.table.get_mut(name)?;
         let address = host.address.clone();
-        let boot = model.and_then(boot_id);
-        let other = boot.and_then(|boot| host.machine.boots.note(now, boot, address.as_ref()));
+        let (kind, grid) = report;
+        let boot = (kind == GridKind::Model).then(|| boot_id(grid)).flatten();
+        let machine = &mut host.machine;
+        let other = boot.and_then(|boot| machine.boots.note(now, boot, address.as_ref()));
+        let in_boot = machine
+            .uptimes
+            .note(now, peer.routing_id, report, address.as_ref());
+        let other = other.map(|other| (other, Proof::Boots));
+        let other = other.or_else(|| Some((in_boot?, Proof::Uptimes)));
         self.note_beside(now, peer, name);
         let voice = Voice {
             heard: now,
@@ -322,7 +330,7 @@ impl Hosts {
         {
             of.several = true;
         }
-        let Some(OtherMachine(other)) = other else {
+        let Some((OtherMachine(other), proof)) = other else {
             return twin;
         };
         let key = peer.key?;
@@ -331,12 +339,12 @@ impl Hosts {
                 key,
                 hosts: [Arc::clone(name), Arc::clone(name)],
                 addresses: [address, other],
-                boots_differ: true,
+                proof: Some(proof),
                 tell: self.machines.keys.get_mut(&key)?.tell(now),
             })
         })?;
         Some(Twin {
-            boots_differ: true,
+            proof: Some(proof),
             ..twin
         })
     }

@@ -145,10 +145,19 @@ pub struct Twin {
     pub hosts: [Arc<str>; 2],
     /// Where they are.
     pub addresses: [Option<Arc<str>>; 2],
-    /// True if their boots have ids that differ, so that they are two machines for sure.
-    pub boots_differ: bool,
+    /// Why they are two machines for sure, where that is known.
+    pub proof: Option<Proof>,
     /// True if it should be logged: once an hour.
     pub tell: bool,
+}
+
+/// What shows that two machines report, and not one twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// Their boots have ids that differ.
+    Boots,
+    /// Their uptimes differ.
+    Uptimes,
 }
 
 /// A host that reports under another name now.

@@ -365,10 +365,20 @@ fn say_model(
     boot: u8,
 ) -> Option<Twin> {
     let text = format!(r#"{{"sys.boot.id": "{boot:032x}"}}"#);
+    say_grid(hosts, now, (from, by, address), host, &text)
+}
+
+fn say_grid(
+    hosts: &mut Hosts,
+    now: Instant,
+    (from, by, address): (&str, u8, &str),
+    host: &str,
+    text: &str,
+) -> Option<Twin> {
     let report = Report {
         host,
         kind: GridKind::Model,
-        grid: grid(&text, GridKind::Model),
+        grid: grid(text, GridKind::Model),
         wire_bytes: text.len(),
     };
     let routing_id = id(from);
@@ -419,7 +429,7 @@ fn clones_that_connect_in_turn_are_told_of() {
         ] {
             counted += u32::from(twin.is_some());
             if let Some(twin) = twin.filter(|twin| twin.tell) {
-                assert!(twin.boots_differ);
+                assert_eq!(twin.proof, Some(Proof::Boots));
                 let addresses = twin.addresses.each_ref().map(Option::as_deref);
                 assert_eq!(addresses, [Some("192.0.2.1"), Some("192.0.2.2")]);
                 told.push(turn);
@@ -429,6 +439,42 @@ fn clones_that_connect_in_turn_are_told_of() {
     // Once an hour.
     assert_eq!(told, [4, 124]);
     assert!(counted > 120, "{counted}");
+}
+
+/// The same, where one was cloned from the other while it ran: the id of the boot is one.
+#[test]
+fn clones_of_one_boot_that_connect_in_turn_are_told_of() {
+    let start = Instant::now();
+    let mut hosts = Hosts::new(TIMING);
+    let mut told = Vec::new();
+    let mut connect = |turn: u32, by: u8, uptime: u32, address: &str| {
+        let now = start + 30 * turn * SECOND;
+        let from = format!("{by} C{turn}");
+        let text = format!(
+            r#"{{"sys.boot.id": "{:032x}", "sys.uptime": {}}}"#,
+            7,
+            uptime + 30 * turn
+        );
+        say_grid(&mut hosts, now, (&from, by, address), "web1", &text)
+    };
+    for turn in 0..12 {
+        let (uptime, address) = [(1000, "192.0.2.1"), (9000, "192.0.2.2")][turn as usize % 2];
+        let twin = connect(turn, 1, uptime, address);
+        told.push(twin.as_ref().is_some_and(|twin| twin.tell));
+        let Some(twin) = twin else { continue };
+        assert_eq!(twin.proof, Some(Proof::Uptimes));
+        let addresses = twin.addresses.each_ref().map(Option::as_deref);
+        let other = ["192.0.2.2", "192.0.2.1"][turn as usize % 2];
+        assert_eq!(addresses, [Some(address), Some(other)]);
+    }
+    let at = told.iter().position(|told| *told);
+    assert_eq!(at, Some(6), "{told:?}");
+    // Each key has its own machines.
+    for turn in 12..24 {
+        let by = u8::try_from(2 + turn % 2).unwrap();
+        let twin = connect(turn, by, 1000 * u32::from(by), "192.0.2.1");
+        assert_eq!(twin, None, "{turn}");
+    }
 }
 
 #[test]
