@@ -39,6 +39,8 @@ pub(super) struct Admission {
     half_open: VecDeque<HalfOpen>,
     /// How many of these are still in it.
     open: usize,
+    /// The same by network.
+    shares: HashMap<Network, usize>,
     /// Handshakes begun in this second, by network.
     begun: HashMap<Network, u32>,
     second: Option<Instant>,
@@ -66,13 +68,20 @@ pub(super) enum Room {
 impl Admission {
     /// A stranger has connected.
     pub(super) fn came(&mut self, token: u64, address: IpAddr, now: Instant) {
+        let network = Network::of(address);
         self.half_open.push_back(HalfOpen {
             token,
-            network: Network::of(address),
+            network,
             since: now,
             has_left: false,
         });
         self.open += 1;
+        *self.shares.entry(network).or_default() += 1;
+    }
+
+    /// How many are in their handshake.
+    pub(super) fn half_open(&self) -> usize {
+        self.open
     }
 
     /// Its handshake has ended, one way or the other.
@@ -82,6 +91,12 @@ impl Admission {
         if let Some(one) = found.filter(|one| !one.has_left) {
             one.has_left = true;
             self.open -= 1;
+            if let Some(share) = self.shares.get_mut(&one.network) {
+                *share -= 1;
+                if *share == 0 {
+                    self.shares.remove(&one.network);
+                }
+            }
         }
         while self.half_open.front().is_some_and(|one| one.has_left) {
             self.half_open.pop_front();
@@ -104,19 +119,16 @@ impl Admission {
         }
     }
 
-    /// The oldest stranger of the network that has most of them.
+    /// The oldest stranger of the network that has most of them; where several have as many, the
+    /// oldest of all of theirs.
     pub(super) fn oldest(&self) -> Option<u64> {
         self.crowded().map(|oldest| oldest.token)
     }
 
     fn crowded(&self) -> Option<&HalfOpen> {
-        let mut counts: HashMap<Network, usize> = HashMap::new();
-        for one in self.half_open.iter().filter(|one| !one.has_left) {
-            *counts.entry(one.network).or_default() += 1;
-        }
-        let (most, _) = counts.into_iter().max_by_key(|(_, count)| *count)?;
-        let mut of_it = self.half_open.iter();
-        of_it.find(|one| !one.has_left && one.network == most)
+        let most = self.shares.values().max()?;
+        let mut all = self.half_open.iter();
+        all.find(|one| !one.has_left && self.shares.get(&one.network) == Some(most))
     }
 
     /// The stranger whose time is over first, and when that is.
@@ -196,6 +208,31 @@ mod tests {
         assert_eq!(admission.room(soon), Room::InsteadOf(3));
     }
 
+    /// A flood from many addresses: who has just come has its time.
+    #[test]
+    fn where_no_network_has_more_than_others_the_oldest_goes() {
+        let now = Instant::now();
+        let mut admission = Admission::default();
+        let age = Duration::from_micros(100);
+        let full = u32::try_from(MAX_HALF_OPEN).unwrap();
+        for number in 0..full {
+            let address = IpAddr::V4(number.into());
+            admission.came(number.into(), address, now + age * number);
+        }
+        let soon = now + LEAST_TIME;
+        assert_eq!(admission.room(now), Room::Later(soon));
+        for (old, new) in (0_u32..100).zip(full..) {
+            let due = soon + age * old;
+            assert_eq!(admission.room(due), Room::InsteadOf(old.into()));
+            admission.left(old.into());
+            admission.came(new.into(), IpAddr::V4(new.into()), due);
+        }
+        // Two of one network go before.
+        admission.left(100);
+        admission.came(9000, IpAddr::V4(110.into()), soon);
+        assert_eq!(admission.oldest(), Some(110));
+    }
+
     #[test]
     fn memory_is_bounded_by_those_who_are_there() {
         let now = Instant::now();
@@ -210,7 +247,7 @@ mod tests {
         assert_eq!(admission.next_due(), Some((due, 0)));
         admission.left(0);
         assert_eq!(admission.next_due(), None);
-        assert!(admission.half_open.is_empty());
+        assert!(admission.half_open.is_empty() && admission.shares.is_empty());
     }
 
     #[test]
