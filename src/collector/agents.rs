@@ -8,7 +8,7 @@ use super::pacer::{Asked, Pacer};
 use crate::base::throttle::Throttle;
 use crate::curve::context::TransportError;
 use crate::curve::keys::PublicKey;
-use crate::curve::router::{Arrived, Origin, Router, RoutingIdBytes, Verdict};
+use crate::curve::router::{Arrived, Load, Origin, Router, RoutingIdBytes, Verdict};
 use crate::protocol::message::{Control, Message};
 
 /// Maximum number of delayed requests for models that are sent in one turn.
@@ -29,6 +29,11 @@ impl Agents {
             pacer: Pacer::new(now),
             unasked: Throttle::default(),
         }
+    }
+
+    /// How the socket fares.
+    pub(super) fn load(&self) -> Load {
+        self.router.load()
     }
 
     /// Waits for what arrives next. Cancel safe.

@@ -18,6 +18,7 @@
 //! - [`viewers`]: those who watch what the agents report;
 //! - [`store`]: what is still known after a restart;
 //! - [`backlog`]: what is dropped when more comes than can be read, pure;
+//! - [`descriptors`]: how many connections each socket may have, pure;
 //! - [`pacer`]: when models are asked for, pure;
 //! - [`host_lines`]: which hosts that come and go are, pure;
 //! - [`prometheus`]: what hosts report as Prometheus wants it;
@@ -35,6 +36,7 @@ mod agents;
 pub mod arguments;
 pub mod backlog;
 pub mod bus;
+pub mod descriptors;
 pub(crate) mod events;
 mod fleet;
 pub mod handle;

@@ -9,6 +9,7 @@ use super::prometheus::own::{self, Figure};
 use super::run::Collector;
 use super::state::{CountersSnapshot, HostCounts, Phase, ViewerCounts};
 use super::{
+    access::Listener,
     access::key_log::{ListedKey, Record, Who},
     hosts::Hosts,
 };
@@ -63,6 +64,14 @@ impl Collector {
             Figure::plain(&own::VIEWER_LOST, sent.lost),
             Figure::plain(&own::VIEWER_REFUSED, self.fleet.viewers.refused()),
         ]);
+        figures.extend(own::of_listener(Listener::Agents, &self.agents.load()));
+        let viewers = self.fleet.viewers.load();
+        figures.extend(
+            viewers
+                .iter()
+                .flat_map(|load| own::of_listener(Listener::Viewers, load)),
+        );
+        figures.push(Figure::plain(&own::KEPT_BACK, self.shares.kept_back));
         figures.extend(self.fleet.sinks.targets().iter().flat_map(own::of_target));
         figures
     }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use super::access::Listener;
 use super::access::control::{self, Access};
 use super::agents::Agents;
+use super::descriptors::Shares;
 use super::events;
 use super::fleet::Fleet;
 use super::handle::{Handle, Inbox, Order};
@@ -58,6 +59,8 @@ pub struct Start {
     pub public_key: PublicKey,
     /// The viewers, or that none are allowed.
     pub viewers: Viewers,
+    /// How many connections the sockets may have.
+    pub shares: Shares,
     /// Where settings come from, for reloads.
     pub inputs: Inputs,
     /// The settings to begin with.
@@ -98,7 +101,8 @@ pub struct Process {
 
 /// The collector's task.
 pub struct Collector {
-    agents: Agents,
+    pub(super) agents: Agents,
+    pub(super) shares: Shares,
     pub(super) ingest: Ingest,
     pub(super) fleet: Fleet,
     pub(super) reloads: Reloads,
@@ -151,6 +155,7 @@ impl Collector {
         let followers = (start.access, sinks, start.viewers);
         Self {
             agents: Agents::new(start.router, now),
+            shares: start.shares,
             ingest: Ingest::new(now),
             fleet: Fleet::new(hosts, followers, start.writer, inbox.changes.clone(), now),
             reloads: Reloads::new(start.inputs),

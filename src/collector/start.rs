@@ -14,6 +14,7 @@ use tokio::runtime::Builder;
 
 use super::access;
 use super::access::control::{Access, AccessError};
+use super::descriptors::Shares;
 use super::events;
 use super::handle::Handle;
 use super::hosts::Restored;
@@ -80,13 +81,14 @@ pub fn run(
     let settings = loaded.settings.clone();
     let by_hand = inputs.by_hand;
     raise_descriptor_limit();
+    let shares = Shares::of(getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX));
     runtime.block_on(async {
         let signals =
             Signals::catch(hang_up).map_err(|error| Failure::bug("catch signals", &error))?;
-        let router = listen(settings.listen.agents, &pair)?;
+        let router = listen(settings.listen.agents, &pair, shares.agents)?;
         let port = router.address().port();
         let endpoint = settings.listen.agents.at_port(port).to_string();
-        let viewers = listen_for_viewers(settings.listen.viewers, &pair)?;
+        let viewers = listen_for_viewers(settings.listen.viewers, &pair, shares.viewers)?;
         let viewers_endpoint = viewers.endpoint().unwrap_or_default().to_owned();
         let web = settings.listen.web.map(listen_web).transpose()?;
         let web_endpoint = web.as_ref().map(|web| web.listening().to_string());
@@ -110,6 +112,7 @@ pub fn run(
             endpoints,
             public_key,
             viewers,
+            shares,
             inputs,
             loaded,
             printer,
@@ -125,7 +128,7 @@ pub fn run(
         };
         let collector = Collector::new(start, now);
         if let Some(web) = web {
-            tokio::spawn(web.serve(collector.handle()));
+            tokio::spawn(web.serve(collector.handle(), shares.web));
         }
         let handle = collector.handle();
         let log = log.clone();
@@ -191,9 +194,13 @@ async fn start_access(settings: settings::Access, places: &Places) -> Result<Acc
     })
 }
 
-fn listen(listen: Listen, keys: &KeyPair) -> Result<Router, Failure> {
-    Router::bind(RouterOptions { listen, keys })
-        .map_err(|error| not_listening(&error, "--listen takes another address"))
+fn listen(listen: Listen, keys: &KeyPair, connections: usize) -> Result<Router, Failure> {
+    let options = RouterOptions {
+        listen,
+        keys,
+        connections,
+    };
+    Router::bind(options).map_err(|error| not_listening(&error, "--listen takes another address"))
 }
 
 /// Says why there is no listening, and what may be done; `other` is what else may be said.
@@ -232,11 +239,15 @@ fn open_store(now: Instant) -> (Option<Writer>, Vec<Restored>) {
 }
 
 /// Viewers come over another port, if at all.
-fn listen_for_viewers(listen: Option<Listen>, keys: &KeyPair) -> Result<Viewers, Failure> {
+fn listen_for_viewers(
+    listen: Option<Listen>,
+    keys: &KeyPair,
+    connections: usize,
+) -> Result<Viewers, Failure> {
     let Some(listen) = listen else {
         return Ok(Viewers::off());
     };
-    Viewers::bind(listen, keys).map_err(|error| {
+    Viewers::bind(listen, keys, connections).map_err(|error| {
         let other = "--viewers-listen (listen.viewers) takes another address, or none";
         not_listening(&error, other)
     })

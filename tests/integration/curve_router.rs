@@ -32,6 +32,7 @@ fn bound_on(listen: Listen) -> (Router, String) {
     let router = Router::bind(RouterOptions {
         listen,
         keys: &keys,
+        connections: usize::MAX,
     });
     (router.unwrap(), keys.public.to_string())
 }
@@ -502,6 +503,7 @@ async fn says_why_it_cannot_listen() {
         let error = Router::bind(RouterOptions {
             listen,
             keys: &keys,
+            connections: usize::MAX,
         });
         let error = error.unwrap_err();
         let TransportError::Bind { address, source } = &error else {

@@ -63,6 +63,15 @@ impl Listener {
     /// Both.
     pub const ALL: [Self; 2] = [Self::Agents, Self::Viewers];
 
+    /// The one of the two that is meant, as settings and series have it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Agents => "agents",
+            Self::Viewers => "viewers",
+        }
+    }
+
     /// What connects there.
     #[must_use]
     pub const fn role(self) -> &'static str {

@@ -176,8 +176,9 @@ impl All {
             }
             Which::Own(range) => {
                 let figure = self.figures.get(range.clone())?.get(at)?;
-                let label = figure.of.label.zip(figure.instance.as_deref());
-                own_series(out, figure.of.name, label, figure.number);
+                let values = figure.instances.iter().map(|value| &**value);
+                let labels: Vec<_> = figure.of.labels.iter().copied().zip(values).collect();
+                own_series(out, figure.of.name, &labels, figure.number);
             }
         }
         Some(())

@@ -12,8 +12,10 @@ use rustix::time::{ClockId, clock_gettime};
 use super::naming::Type;
 use super::number::Number;
 use crate::base::process::resident_pages;
+use crate::collector::access::Listener;
 use crate::collector::hosts::snapshot::{Presence, Snapshot};
 use crate::collector::push::TargetStatus;
+use crate::curve::router::Load;
 
 /// A family of the collector's own.
 #[derive(Debug, PartialEq, Eq)]
@@ -22,21 +24,21 @@ pub struct Own {
     pub name: &'static str,
     /// How its values behave.
     pub kind: Type,
-    /// The label that tells its series apart, where there may be several.
-    pub label: Option<&'static str>,
+    /// The labels that tell its series apart, where there may be several.
+    pub labels: &'static [&'static str],
     /// One phrase for a person, on one line and without a backslash.
     pub help: &'static str,
 }
 
 /// A row names its constant too, so that nothing is told that is not in the table.
 macro_rules! own {
-    ($($constant:ident = $name:literal $([$label:literal])?, $kind:ident, $help:literal;)*) => {
+    ($($constant:ident = $name:literal $([$($label:literal),+])?, $kind:ident, $help:literal;)*) => {
         $(
             #[doc = $help]
             pub static $constant: Own = Own {
                 name: $name,
                 kind: Type::$kind,
-                label: own!(@label $($label)?),
+                labels: &[$($($label),+)?],
                 help: $help,
             };
         )*
@@ -44,8 +46,6 @@ macro_rules! own {
         /// All of them.
         pub static OWN: &[&Own] = &[$(&$constant),*];
     };
-    (@label) => { None };
-    (@label $label:literal) => { Some($label) };
 }
 
 own! {
@@ -63,6 +63,16 @@ own! {
         "Messages of agents whose key reported from two machines at once";
     HANDSHAKES_REFUSED = "metrics_collector_handshakes_refused_total", Counter,
         "Handshakes refused because the key of the agent or viewer is not on the list";
+    CONNECTIONS = "metrics_collector_connections" ["listener"], Gauge,
+        "Connections of agents and viewers, those in their handshake included";
+    CONNECTIONS_LIMIT = "metrics_collector_connections_limit" ["listener"], Gauge,
+        "As many connections of agents and viewers may be";
+    HANDSHAKES = "metrics_collector_handshakes_in_progress" ["listener"], Gauge,
+        "Connections whose peer has not proved its key yet, or waits for the decision on it";
+    ENDED = "metrics_collector_connections_ended_total" ["listener", "reason"], Counter,
+        "Connections that ended or were refused, by reason";
+    KEPT_BACK = "metrics_collector_descriptors_kept_back", Gauge,
+        "File descriptors that no connection takes: they are for files, the bus and remote write";
     VIEWERS = "metrics_collector_viewers", Gauge,
         "Viewers that are connected";
     VIEWER_SENT = "metrics_collector_viewer_messages_sent_total", Counter,
@@ -112,8 +122,8 @@ own! {
 pub struct Figure {
     /// The family.
     pub of: &'static Own,
-    /// The value of its label, where it has one.
-    pub instance: Option<Box<str>>,
+    /// The values of its labels, where it has some.
+    pub instances: Box<[Box<str>]>,
     /// The value.
     pub number: Number,
 }
@@ -124,16 +134,16 @@ impl Figure {
     pub fn plain(of: &'static Own, number: u64) -> Self {
         Self {
             of,
-            instance: None,
+            instances: Box::default(),
             number: Number::from(number),
         }
     }
 
-    /// One of the values of a family with a label.
+    /// One of the values of a family with one label.
     #[must_use]
     pub fn labelled(of: &'static Own, instance: &str, number: u64) -> Self {
         Self {
-            instance: Some(instance.into()),
+            instances: [instance.into()].into(),
             ..Self::plain(of, number)
         }
     }
@@ -190,6 +200,22 @@ pub(crate) fn of_target(target: &TargetStatus) -> [Figure; 6] {
     ]
 }
 
+/// How a socket that peers connect to fares.
+pub(crate) fn of_listener(listener: Listener, load: &Load) -> Vec<Figure> {
+    let name = listener.as_str();
+    let mut figures = vec![
+        Figure::labelled(&CONNECTIONS, name, load.connections as u64),
+        Figure::labelled(&CONNECTIONS_LIMIT, name, load.limit as u64),
+        Figure::labelled(&HANDSHAKES, name, load.handshakes as u64),
+    ];
+    // All reasons from the start: a rate needs the 0 before the first one.
+    figures.extend(load.endings.iter().map(|(ending, count)| Figure {
+        instances: [name.into(), ending.as_str().into()].into(),
+        ..Figure::plain(&ENDED, count)
+    }));
+    figures
+}
+
 /// When something last was; 0 where it never was.
 fn last(time: Option<SystemTime>) -> Number {
     time.map_or_else(|| Number::from(0_u64), since_1970)
@@ -204,7 +230,7 @@ pub fn of_process(started: SystemTime) -> Vec<Figure> {
     let mut figures = vec![
         Figure {
             of: &CPU,
-            instance: None,
+            instances: Box::default(),
             number: Number::Decimal {
                 digits: micros,
                 places: 6,
@@ -212,7 +238,7 @@ pub fn of_process(started: SystemTime) -> Vec<Figure> {
         },
         Figure {
             of: &STARTED,
-            instance: None,
+            instances: Box::default(),
             number: since_1970(started),
         },
     ];

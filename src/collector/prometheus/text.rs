@@ -36,21 +36,18 @@ pub(super) fn plain_host_series(out: &mut Vec<u8>, family: &Family, host: &str, 
 }
 
 /// A series of the collector's own.
-pub(super) fn own_series(
-    out: &mut Vec<u8>,
-    name: &str,
-    instance: Option<(&str, &str)>,
-    number: Number,
-) {
+pub(super) fn own_series(out: &mut Vec<u8>, name: &str, labels: &[(&str, &str)], number: Number) {
     out.extend_from_slice(name.as_bytes());
-    match instance {
-        Some((name, value)) => {
-            out.push(b'{');
-            label(out, name, value);
-            end(out, number);
-        }
-        None => number_and_line_feed(out, number),
+    if labels.is_empty() {
+        return number_and_line_feed(out, number);
     }
+    let mut before = b'{';
+    for (name, value) in labels {
+        out.push(before);
+        label(out, name, value);
+        before = b',';
+    }
+    end(out, number);
 }
 
 /// The text as it stands between quotes.
@@ -133,11 +130,13 @@ mod tests {
     fn the_collectors_own_series_have_no_host() {
         let mut out = Vec::new();
         head(&mut out, "x_total", Type::Counter, "What it is");
-        own_series(&mut out, "x_total", None, Number::ONE);
-        own_series(&mut out, "x", Some(("a", "\"")), Number::ONE);
+        own_series(&mut out, "x_total", &[], Number::ONE);
+        own_series(&mut out, "x", &[("a", "\"")], Number::ONE);
+        own_series(&mut out, "x", &[("a", "1"), ("b", "2")], Number::ONE);
         assert_eq!(
             String::from_utf8(out).unwrap(),
-            "# HELP x_total What it is\n# TYPE x_total counter\nx_total 1\nx{a=\"\\\"\"} 1\n"
+            "# HELP x_total What it is\n# TYPE x_total counter\nx_total 1\nx{a=\"\\\"\"} 1\n\
+             x{a=\"1\",b=\"2\"} 1\n"
         );
     }
 }

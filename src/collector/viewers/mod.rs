@@ -20,7 +20,7 @@ use crate::collector::hosts::snapshot::Presence;
 use crate::curve::context::TransportError;
 use crate::curve::keys::{KeyPair, PublicKey};
 use crate::curve::router::{
-    Arrived, Listen, Origin, Router, RouterOptions, RoutingIdBytes, SendError, Verdict,
+    Arrived, Listen, Load, Origin, Router, RouterOptions, RoutingIdBytes, SendError, Verdict,
 };
 use crate::curve::zmtp::message::{Message as Frames, Received};
 use crate::metrics::families::FamilySet;
@@ -95,8 +95,16 @@ impl Viewers {
     /// # Errors
     ///
     /// [`TransportError::Bind`] where the address cannot be had.
-    pub fn bind(listen: Listen, keys: &KeyPair) -> Result<Self, TransportError> {
-        let router = Router::bind_for_viewers(RouterOptions { listen, keys })?;
+    pub fn bind(
+        listen: Listen,
+        keys: &KeyPair,
+        connections: usize,
+    ) -> Result<Self, TransportError> {
+        let router = Router::bind_for_viewers(RouterOptions {
+            listen,
+            keys,
+            connections,
+        })?;
         let endpoint = listen.at_port(router.address().port()).to_string();
         events::listening_for_viewers(&endpoint);
         Ok(Self::with(Some(router), Some(endpoint)))
@@ -116,6 +124,12 @@ impl Viewers {
     #[must_use]
     pub fn endpoint(&self) -> Option<&str> {
         self.endpoint.as_deref()
+    }
+
+    /// How the socket fares; None where viewers are not served.
+    #[must_use]
+    pub fn load(&self) -> Option<Load> {
+        self.router.as_ref().map(Router::load)
     }
 
     /// How many viewers are connected.

@@ -15,11 +15,6 @@ use std::time::Instant;
 
 use crate::base::network::Network;
 
-/// Many more than there are servers of Prometheus and people who look: while another program makes
-/// some thousand connections a second, each has some 50 ms for its next step. Each may cost 416 KiB
-/// in the kernel, and some 30 KB here.
-pub(super) const MAX_CONNECTIONS: usize = 256;
-
 /// How many of a peer are kept because they have read an answer.
 pub(super) const MAX_KEPT_OF_PEER: usize = 8;
 
@@ -27,8 +22,10 @@ pub(super) const MAX_KEPT_OF_PEER: usize = 8;
 pub(super) type Id = u64;
 
 /// The connections that there are.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Connections {
+    /// So many at a time.
+    most: usize,
     all: HashMap<Id, Connection>,
     /// How many each peer has.
     shares: HashMap<Network, usize>,
@@ -63,11 +60,21 @@ pub(super) enum Admitted {
 }
 
 impl Connections {
+    /// None yet, and at most so many.
+    pub(super) fn new(most: usize) -> Self {
+        Self {
+            most,
+            all: HashMap::new(),
+            shares: HashMap::new(),
+            next: 0,
+        }
+    }
+
     /// A new one, which waits.
     pub(super) fn admit(&mut self, now: Instant, peer: IpAddr) -> Admitted {
         let peer = Network::of(peer);
         let mut other = None;
-        if self.all.len() >= MAX_CONNECTIONS {
+        if self.all.len() >= self.most {
             let Some(goes) = self.goes_for(peer) else {
                 return Admitted::No;
             };
@@ -168,6 +175,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::collector::descriptors::MAX_WEB;
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -177,8 +185,8 @@ mod tests {
 
     /// Full of connections of one peer, each a second younger than the one before.
     fn full(start: Instant) -> Connections {
-        let mut connections = Connections::default();
-        for id in 0..MAX_CONNECTIONS as u64 {
+        let mut connections = Connections::new(MAX_WEB);
+        for id in 0..MAX_WEB as u64 {
             let at = start + SECOND * u32::try_from(id).unwrap();
             assert_eq!(connections.admit(at, peer(1)), Admitted::Stays(id));
         }
@@ -194,7 +202,7 @@ mod tests {
         connections.asked(1);
         let now = start + 1000 * SECOND;
         connections.answered(1, now, false);
-        let new = MAX_CONNECTIONS as u64;
+        let new = MAX_WEB as u64;
         for (id, other) in [(new, 2), (new + 1, 3)] {
             let admitted = connections.admit(now, peer(1));
             assert_eq!(admitted, Admitted::InsteadOf { id, other });
@@ -208,12 +216,12 @@ mod tests {
     fn one_that_is_answered_stays() {
         let now = Instant::now();
         let mut connections = full(now);
-        for id in 0..MAX_CONNECTIONS as u64 {
+        for id in 0..MAX_WEB as u64 {
             connections.asked(id);
         }
         assert_eq!(connections.admit(now, peer(1)), Admitted::No);
         connections.answered(7, now, false);
-        let id = MAX_CONNECTIONS as u64;
+        let id = MAX_WEB as u64;
         let admitted = connections.admit(now, peer(2));
         assert_eq!(admitted, Admitted::InsteadOf { id, other: 7 });
     }
@@ -226,7 +234,7 @@ mod tests {
         connections.answered(0, start, true);
         // All others come and go.
         for new in 0..100 {
-            let id = MAX_CONNECTIONS as u64 + new;
+            let id = MAX_WEB as u64 + new;
             let other = new + 1;
             let now = start + 1000 * SECOND;
             let admitted = connections.admit(now, peer(1));
@@ -240,24 +248,21 @@ mod tests {
     fn a_peer_that_only_seems_to_read_keeps_few_connections() {
         let start = Instant::now();
         let mut connections = full(start);
-        for id in 0..MAX_CONNECTIONS as u64 {
+        for id in 0..MAX_WEB as u64 {
             assert!(!connections.asked(id));
             connections.answered(id, start + SECOND, true);
         }
         let now = start + 2 * SECOND;
-        for new in 0..2 * MAX_CONNECTIONS as u64 {
+        for new in 0..2 * MAX_WEB as u64 {
             let admitted = connections.admit(now + SECOND, peer(1));
-            let id = MAX_CONNECTIONS as u64 + new;
+            let id = MAX_WEB as u64 + new;
             let other = MAX_KEPT_OF_PEER as u64 + new;
             assert_eq!(admitted, Admitted::InsteadOf { id, other });
         }
         assert!(connections.asked(0));
         // Once one of these is gone, the next that reads is kept.
         connections.ended(3);
-        let (one, other) = (
-            3 * MAX_CONNECTIONS as u64 - 2,
-            3 * MAX_CONNECTIONS as u64 - 1,
-        );
+        let (one, other) = (3 * MAX_WEB as u64 - 2, 3 * MAX_WEB as u64 - 1);
         connections.answered(other, now, true);
         connections.answered(one, now, true);
         assert!(connections.all[&other].kept && !connections.all[&one].kept);
@@ -268,7 +273,7 @@ mod tests {
     fn one_that_does_not_take_the_beginning_of_its_answer_goes() {
         let start = Instant::now();
         let mut connections = full(start);
-        for id in 0..MAX_CONNECTIONS as u64 {
+        for id in 0..MAX_WEB as u64 {
             connections.asked(id);
         }
         let now = start + 1000 * SECOND;
@@ -278,7 +283,7 @@ mod tests {
         connections.waits(7, Some(start));
         // It has taken it, and waits for the rest.
         connections.waits(6, None);
-        let id = MAX_CONNECTIONS as u64;
+        let id = MAX_WEB as u64;
         for (id, other) in [(id, 7), (id + 1, 5)] {
             let admitted = connections.admit(now, peer(1));
             assert_eq!(admitted, Admitted::InsteadOf { id, other });
@@ -292,7 +297,7 @@ mod tests {
         let start = Instant::now();
         let mut connections = full(start);
         let now = start + 1000 * SECOND;
-        let id = MAX_CONNECTIONS as u64;
+        let id = MAX_WEB as u64;
         let admitted = connections.admit(start, peer(2));
         assert_eq!(admitted, Admitted::InsteadOf { id, other: 0 });
         for new in 1..100 {
@@ -303,7 +308,7 @@ mod tests {
         }
         // Nor where all of their own are answered.
         for id in 0..id + 100 {
-            if id != MAX_CONNECTIONS as u64 {
+            if id != MAX_WEB as u64 {
                 connections.asked(id);
             }
         }

@@ -43,12 +43,13 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(500);
 const COME_AGAIN: HeaderValue = HeaderValue::from_static("5");
 
 impl Web {
-    /// Serves clients. Ends when it is dropped, and closes all connections.
-    pub async fn serve(self, handle: Handle) {
+    /// Serves clients, so many connections at a time. Ends when it is dropped, and closes all
+    /// connections.
+    pub async fn serve(self, handle: Handle, most: usize) {
         let scrapes = Scrapes::new(handle);
         let names = Arc::new(OwnNames::default());
         names.look_up(Instant::now());
-        let connections = Arc::<Lock<Connections>>::default();
+        let connections = Arc::new(Lock::new(Connections::new(most)));
         let mut failed = Throttle::default();
         let mut tasks = JoinSet::new();
         let mut aborts: HashMap<Id, AbortHandle> = HashMap::new();
@@ -291,7 +292,7 @@ impl Answering {
         Self {
             id: 0,
             clock: Clock::new(Instant::now()),
-            connections: Arc::default(),
+            connections: Arc::new(Lock::new(Connections::new(1))),
             end: Instant::now(),
             begun: Instant::now(),
             known: false,

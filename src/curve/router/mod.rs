@@ -6,35 +6,36 @@
 //! ends a connection when it is told to.
 
 mod admission;
+mod ended;
 mod listen;
 mod peer;
 mod poller;
 mod slots;
 mod turn;
+mod types;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::fmt;
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener};
 use std::time::Instant;
-
-use rustix::process::{Resource, getrlimit};
 
 use super::context::{HEARTBEAT_TIMEOUT, HEARTBEAT_TTL, TransportError};
 use super::keys::{KeyPair, PublicKey};
-use super::zmtp::Violation;
 use super::zmtp::connection::{HeartbeatOptions, STATUS_REFUSED};
-use super::zmtp::message::{Bounds, Received};
+use super::zmtp::message::Bounds;
 use crate::base::waiting::until;
-use admission::{Admission, HANDSHAKE_TIME};
+use admission::Admission;
 use peer::{Peer, Standing};
 use poller::Poller;
 use slots::Slots;
 use turn::Turn;
 
 pub use super::socket::SendError;
+pub use ended::{Ending, Endings};
 pub use listen::Listen;
 pub use peer::{Origin, RoutingIdBytes};
+pub use types::{Arrived, Failure, Load, RouterOptions, Verdict};
 
 /// The largest frame received from an agent, in bytes. A larger one ends the connection.
 pub const MAX_FRAME_BYTES: usize = 1024 * 1024;
@@ -63,17 +64,12 @@ const MAX_TURNS: usize = 32;
 /// Sent at once when so much waits, in bytes; less is sent when the caller's turn is over.
 const FLUSH_BYTES: usize = 64 * 1024;
 
-/// Descriptors that are left to files, the bus and all else.
-const RESERVED_DESCRIPTORS: u64 = 128;
-
 /// What a socket of ours holds for its peers.
 #[derive(Clone, Copy, Debug)]
 struct Limits {
     bounds: Bounds,
     /// Bytes that wait to be sent to one peer, one message more or less.
     send_bytes: usize,
-    /// Connections, strangers included; fewer if there are not as many descriptors.
-    connections: usize,
 }
 
 /// Agents are sent control words.
@@ -83,7 +79,6 @@ const AGENTS: Limits = Limits {
         message_bytes: MAX_FRAME_BYTES + OTHER_FRAMES_BYTES,
     },
     send_bytes: 16 * 1024,
-    connections: usize::MAX,
 };
 
 /// Viewers say little and are sent much: each whole messages of agents, a hiccup of 30 ms at
@@ -94,70 +89,7 @@ const VIEWERS: Limits = Limits {
         message_bytes: 4 * MAX_VIEWER_FRAME_BYTES,
     },
     send_bytes: 256 * 1024,
-    connections: 2048,
 };
-
-/// What a [`Router`] needs to listen.
-#[derive(Clone, Copy, Debug)]
-pub struct RouterOptions<'a> {
-    /// Where to listen.
-    pub listen: Listen,
-    /// The server's keys.
-    pub keys: &'a KeyPair,
-}
-
-/// What a [`Router`] has to tell.
-#[derive(Debug)]
-pub enum Arrived {
-    /// A peer has proved its key: [`Router::answer`] lets it in or not.
-    Knock(Origin),
-    /// A peer that was let in sent this.
-    Message(Origin, Received),
-    /// A connection has ended because of what its peer did; others end without a word.
-    Failed {
-        /// Who it was, if it had been let in.
-        origin: Option<Origin>,
-        /// Where it came from.
-        address: IpAddr,
-        /// What it did.
-        why: Failure,
-    },
-}
-
-/// Why a connection was ended.
-#[derive(Debug, thiserror::Error)]
-pub enum Failure {
-    /// It broke a rule.
-    #[error(transparent)]
-    Violation(#[from] Violation),
-    /// It did not finish its handshake.
-    #[error("the peer did not finish the handshake within {} s", HANDSHAKE_TIME.as_secs())]
-    Slow,
-    /// There were too many strangers.
-    #[error("there were too many connections in their handshake, and it was the oldest")]
-    Crowded,
-    /// Its network was too quick.
-    #[error("too many handshakes in one second from this address")]
-    TooMany,
-    /// There are no descriptors left for it.
-    #[error("there are {limit} connections already")]
-    Full {
-        /// As many may be.
-        limit: usize,
-    },
-    /// Its key has too many.
-    #[error("its key has too many connections")]
-    KeyFull,
-}
-
-/// The answer to a [`Arrived::Knock`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// Let it in.
-    Allow,
-    /// Refuse its key, and tell it so (status 400).
-    Deny,
-}
 
 /// The listening socket's place among the tokens; those of connections are lower.
 const LISTENER: u64 = u64::MAX;
@@ -169,6 +101,9 @@ pub struct Router {
     address: SocketAddr,
     keys: KeyPair,
     limits: Limits,
+    /// Connections at a time.
+    most: usize,
+    endings: Endings,
     peers: Slots<Peer>,
     admission: Admission,
     arrived: VecDeque<Arrived>,
@@ -202,7 +137,7 @@ impl Router {
         Self::bind_within(options, VIEWERS)
     }
 
-    fn bind_within(options: RouterOptions<'_>, mut limits: Limits) -> Result<Self, TransportError> {
+    fn bind_within(options: RouterOptions<'_>, limits: Limits) -> Result<Self, TransportError> {
         let failed = |source| TransportError::Bind {
             address: options.listen.to_string(),
             source,
@@ -213,16 +148,14 @@ impl Router {
         poller
             .add(&listener, LISTENER)
             .map_err(TransportError::Reactor)?;
-        let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-        let left = descriptors.saturating_sub(RESERVED_DESCRIPTORS).max(1);
-        let left = usize::try_from(left).unwrap_or(usize::MAX);
-        limits.connections = limits.connections.min(left);
         Ok(Self {
             poller,
             listener,
             address,
             keys: options.keys.clone(),
             limits,
+            most: options.connections.max(1),
+            endings: Endings::default(),
             peers: Slots::default(),
             admission: Admission::default(),
             arrived: VecDeque::new(),
@@ -244,6 +177,17 @@ impl Router {
     #[must_use]
     pub fn connections(&self) -> usize {
         self.peers.len()
+    }
+
+    /// How it fares.
+    #[must_use]
+    pub fn load(&self) -> Load {
+        Load {
+            connections: self.peers.len(),
+            handshakes: self.admission.half_open(),
+            limit: self.most,
+            endings: self.endings,
+        }
     }
 
     /// Waits for what arrives next, fairly among all peers. Sends what is written meanwhile.
@@ -320,29 +264,30 @@ impl Router {
         if !matches!(peer.standing, Standing::Knocking) {
             return;
         }
-        let verdict = match verdict {
-            Verdict::Allow if !self.admission.enter(knock.key) => {
+        let refused = match verdict {
+            Verdict::Allow if self.admission.enter(knock.key) => None,
+            Verdict::Allow => {
                 self.arrived.push_back(Arrived::Failed {
                     origin: Some(knock.clone()),
                     address: knock.address,
                     why: Failure::KeyFull,
                 });
-                Verdict::Deny
+                Some(Ending::KeyFull)
             }
-            verdict => verdict,
+            Verdict::Deny => Some(Ending::NotAuthorized),
         };
-        match verdict {
-            Verdict::Allow => {
+        match refused {
+            None => {
                 peer.standing = Standing::Known(knock.clone());
                 peer.connection.accept(now, &HEARTBEAT, &mut peer.out);
                 self.admission.left(token);
                 self.written(token);
             }
-            Verdict::Deny => {
+            Some(ending) => {
                 peer.connection.refuse(STATUS_REFUSED, &mut peer.out);
                 // As much of it as the kernel takes; the end follows in any case.
                 let _ = peer.flush();
-                self.end(token);
+                self.end(token, ending);
             }
         }
     }
@@ -391,7 +336,7 @@ impl Router {
             .map(|(token, _)| token)
             .collect();
         for token in refused {
-            self.end(token);
+            self.end(token, Ending::Revoked);
         }
     }
 }

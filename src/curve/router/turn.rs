@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use super::admission::Room;
 use super::peer::{Came, Peer, RoutingIdBytes, Standing};
 use super::poller::Ready;
-use super::{Arrived, Failure, HEARTBEAT, LISTENER, Origin, Router};
+use super::{Arrived, Ending, Failure, HEARTBEAT, LISTENER, Origin, Router};
 use crate::curve::context::TransportError;
 use crate::curve::zmtp::connection::{Event, Role, Surroundings};
 use crate::curve::zmtp::input::Input;
@@ -187,9 +187,10 @@ impl Router {
     }
 
     fn came(&mut self, stream: TcpStream, address: IpAddr, now: Instant) {
-        if self.peers.len() >= self.limits.connections {
+        if self.peers.len() >= self.most {
             let Some(oldest) = self.admission.oldest() else {
-                let limit = self.limits.connections;
+                let limit = self.most;
+                self.endings.count(Ending::Full);
                 self.arrived.push_back(Arrived::Failed {
                     origin: None,
                     address,
@@ -213,7 +214,7 @@ impl Router {
             .get_mut(token)
             .map(|peer| self.poller.add(peer.stream(), token));
         if !matches!(added, Some(Ok(()))) {
-            self.end(token);
+            self.end(token, Ending::Internal);
             return;
         }
         self.written(token);
@@ -251,7 +252,7 @@ impl Router {
                 }
             }
             Ok(Came::Nothing) => {}
-            Ok(Came::End) | Err(_) => self.end(token),
+            Ok(Came::End) | Err(_) => self.end(token, Ending::Closed),
         }
         self.buffer = buffer;
         heard
@@ -326,7 +327,7 @@ impl Router {
             return;
         };
         if peer.flush().is_err() {
-            self.end(token);
+            self.end(token, Ending::Closed);
             return;
         }
         let was_stuck = peer.is_stuck;
@@ -356,6 +357,7 @@ impl Router {
         let Some(peer) = self.peers.get_mut(token) else {
             return;
         };
+        let ending = Ending::from(&why);
         self.arrived.push_back(Arrived::Failed {
             origin: peer.origin().cloned(),
             address: peer.address,
@@ -363,14 +365,15 @@ impl Router {
         });
         // What tells the peer what is wrong, as far as the kernel takes it.
         let _ = peer.flush();
-        self.end(token);
+        self.end(token, ending);
     }
 
     /// Ends a connection, whatever waits.
-    pub(super) fn end(&mut self, token: u64) {
+    pub(super) fn end(&mut self, token: u64, ending: Ending) {
         let Some(peer) = self.peers.remove(token) else {
             return;
         };
+        self.endings.count(ending);
         self.admission.left(token);
         if let Some(origin) = peer.origin() {
             self.admission.leave(&origin.key);

@@ -112,12 +112,14 @@ impl Collector {
         self.memory_kib("VmHWM:")
     }
 
+    /// Tells [`Collector::resident_kib`] to another thread; 0 when it has ended.
+    pub(crate) fn memory(&self) -> impl Fn() -> u64 + Send + 'static {
+        let id = self.child.id();
+        move || memory_kib(id, "RssAnon:").unwrap_or(0)
+    }
+
     fn memory_kib(&self, kind: &str) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));
-        let status = status.unwrap();
-        let line = status.lines().find(|line| line.starts_with(kind));
-        let mut words = line.unwrap().split_whitespace().skip(1);
-        words.next().unwrap().parse().unwrap()
+        memory_kib(self.child.id(), kind).unwrap()
     }
 
     /// What it prints, line by line.
@@ -174,6 +176,13 @@ impl Collector {
         peer.link("HANDSHAKE_SUCCEEDED").await;
         peer
     }
+}
+
+fn memory_kib(id: u32, kind: &str) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{id}/status")).ok()?;
+    let line = status.lines().find(|line| line.starts_with(kind));
+    let mut words = line?.split_whitespace().skip(1);
+    words.next()?.parse().ok()
 }
 
 impl Drop for Collector {

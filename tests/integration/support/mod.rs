@@ -1,6 +1,7 @@
 //! What tests of several parts use.
 
 pub(crate) mod agent;
+pub(crate) mod attack;
 pub(crate) mod collector;
 pub(crate) mod deployed;
 pub(crate) mod flood;

@@ -31,6 +31,9 @@ pub(crate) const QUIET: HeartbeatOptions = HeartbeatOptions {
     ttl: Duration::from_secs(30),
 };
 
+/// A sealed frame without a text: header, command, counter, authenticator, flags.
+const EMPTY_FRAME_BYTES: usize = 2 + 8 + 8 + 16 + 1;
+
 /// What a connection ends with when the peer ends it.
 pub(crate) const CLOSED: &str = "closed by the peer";
 
@@ -40,6 +43,7 @@ pub(crate) struct Socket {
     keys: KeyPair,
     /// Some at the end that has connected.
     expects: Option<PublicKey>,
+    id: Vec<u8>,
     heartbeat: HeartbeatOptions,
     /// A server refuses every key.
     refuses: bool,
@@ -55,7 +59,12 @@ impl Socket {
     /// Connects as a client with new keys, and asks for the routing id "OURS".
     pub(crate) fn connect(address: SocketAddr, server: PublicKey) -> Self {
         let stream = TcpStream::connect(address).unwrap();
-        Self::begin(stream, KeyPair::generate().unwrap(), Some(server))
+        Self::over(stream, KeyPair::generate().unwrap(), server)
+    }
+
+    /// The same over this connection, with these keys.
+    pub(crate) fn over(stream: TcpStream, keys: KeyPair, server: PublicKey) -> Self {
+        Self::begin(stream, keys, Some(server))
     }
 
     /// The server's end of the next connection.
@@ -71,6 +80,7 @@ impl Socket {
             connection: Connection::begin(&mut out),
             keys,
             expects,
+            id: b"OURS".to_vec(),
             heartbeat: QUIET,
             refuses: false,
             knocked: None,
@@ -104,6 +114,28 @@ impl Socket {
         let mut out = Vec::new();
         assert!(self.connection.send(&frames, &mut out).unwrap());
         self.write(&out);
+    }
+
+    /// Sends frames of a message that goes on, which the peer may take or not.
+    pub(crate) fn send_on(&mut self, frames: &[&[u8]]) -> std::io::Result<()> {
+        let mut out = Vec::new();
+        // The last one is not sent: a counter may jump.
+        let frames = [frames, &[b""]].concat();
+        assert!(self.connection.send(&frames, &mut out).unwrap());
+        out.truncate(out.len() - EMPTY_FRAME_BYTES);
+        self.stream.write_all(&out)
+    }
+
+    /// Takes what has come, without waiting.
+    pub(crate) fn look(&mut self) {
+        self.stream.set_nonblocking(true).unwrap();
+        self.turn(Instant::now());
+        self.stream.set_nonblocking(false).unwrap();
+    }
+
+    /// Why the connection has ended, if it has and that was seen.
+    pub(crate) fn end_seen(&self) -> Option<&str> {
+        self.ended.as_deref()
     }
 
     pub(crate) fn received(&mut self) -> Received {
@@ -181,7 +213,7 @@ impl Socket {
         let credentials = self.expects.map(|server_key| Credentials {
             keys: &self.keys,
             server_key,
-            routing_id: b"OURS",
+            routing_id: &self.id,
         });
         let role = credentials
             .as_ref()

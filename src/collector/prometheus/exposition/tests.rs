@@ -6,12 +6,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::*;
+use crate::collector::access::Listener;
 use crate::collector::hosts::snapshot::MessageCounts;
 use crate::collector::prometheus::own::{
-    DROPPED, HANDSHAKES_REFUSED, LOG_LOST, MESSAGES, REFUSED, SHARED, VIEWER_LOST, VIEWER_REFUSED,
-    VIEWER_SENT, VIEWERS, of_process, of_target,
+    DROPPED, HANDSHAKES_REFUSED, KEPT_BACK, LOG_LOST, MESSAGES, REFUSED, SHARED, VIEWER_LOST,
+    VIEWER_REFUSED, VIEWER_SENT, VIEWERS, of_listener, of_process, of_target,
 };
 use crate::collector::push::TargetStatus;
+use crate::curve::router::Load;
 use crate::metrics::Kind;
 use crate::metrics::LatestMetrics;
 use crate::metrics::table::METRICS;
@@ -185,6 +187,10 @@ fn promtool_finds_nothing_to_complain_about() {
             last_success,
         }));
     }
+    for listener in Listener::ALL {
+        figures.extend(of_listener(listener, &Load::default()));
+    }
+    figures.push(Figure::plain(&KEPT_BACK, 1));
     let text = rendered(snapshot(hosts), figures);
     well_formed(&text);
     promtool(&text);
