@@ -112,7 +112,7 @@ const HEADINGS: [&str; 15] = [
     "TEMP", "FAIL", "UP", "AGENT",
 ];
 
-/// What is left out first where there is no room for all columns.
+/// What is left out first where there is no room for all columns, after those without any value.
 const SPARED: [&str; 12] = [
     "AGENT", "AGE", "PRESSURE", "TEMP", "UP", "FAIL", "TX/s", "RX/s", "SWAP", "LOAD", "DISK",
     "MEMORY",
@@ -142,12 +142,24 @@ pub fn table(fleet: &Fleet, filter: &str, sort: Column, now: Instant, room: Opti
     let Some(room) = room.map(usize::from) else {
         return columns::table_of(&lines, &widths);
     };
-    columns::leave_out(&mut lines, &mut widths, room, &SPARED);
+    let mut spared = SPARED;
+    spared.sort_by_key(|heading| has_value(&lines, heading));
+    columns::leave_out(&mut lines, &mut widths, room, &spared);
     let text = columns::table_of(&lines, &widths);
     let cut = text
         .lines()
         .filter_map(|line| columns::pieces(line, room).first().copied());
     cut.flat_map(|line| [line.trim_end(), "\n"]).collect()
+}
+
+/// Returns true if the column with this heading says something of some host.
+fn has_value(lines: &[Vec<String>], heading: &str) -> bool {
+    let Some((headings, hosts)) = lines.split_first() else {
+        return false;
+    };
+    let at = headings.iter().position(|found| found == heading);
+    let cells = hosts.iter().filter_map(|cells| cells.get(at?));
+    cells.into_iter().any(|cell| cell != NONE)
 }
 
 fn cells(host: &Host, as_of: Instant, now: Instant) -> Vec<String> {
@@ -258,7 +270,7 @@ db1.example.org  waiting    -    -    -       -       -     -     -         -   
         let head = of_80.lines().next().unwrap();
         assert_eq!(
             head.split_whitespace().collect::<Vec<_>>().join(" "),
-            "HOST STATE CPU MEMORY DISK SWAP LOAD RX/s TX/s FAIL"
+            "HOST STATE CPU MEMORY DISK LOAD PRESSURE TEMP FAIL UP"
         );
     }
 

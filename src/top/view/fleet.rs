@@ -1,177 +1,27 @@
 //! The table of hosts. Pure.
 
 use ratatui::buffer::Buffer;
-use ratatui::layout::{Alignment, Constraint, Rect};
+use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span, Text};
 use ratatui::widgets::{Cell, Row, Table, Widget as _};
 
-use super::pen::{Pen, fitted, short_name};
+use super::layout::{Layout, MARK};
+use super::pen::{Pen, fitted, short_name, width};
 use super::state::{Shown, absence, age, shown};
 use super::theme::{CURSOR, Severity, Theme};
 use super::{Drawn, Scene};
 use crate::base::quantity::{NONE, load, percent, short_span, size, temperature, whole};
 use crate::base::text::shown as clean;
-use crate::top::model::Host;
+use crate::top::model::{Host, State};
 use crate::top::sort::Column;
-
-/// The mark in front, and the space behind it.
-const MARK: u16 = 2;
-
-/// A host's name needs no more columns than that.
-const NAME_MAX: u16 = 40;
-
-/// Columns of bars, and of what the CPU did in the last minutes: at least and at most.
-const BAR: (u16, u16) = (4, 10);
-const HISTORY: (u16, u16) = (10, 30);
-
-/// Columns of a file system's name behind its percentage.
-const MOUNT: u16 = 10;
-
-/// What there may be room for beside the names, the most important first.
-const PARTS: [Part; 19] = [
-    Part::Column(Column::State),
-    Part::Column(Column::Cpu),
-    Part::Column(Column::Memory),
-    Part::Column(Column::Disk),
-    Part::Column(Column::Load),
-    Part::Column(Column::Swap),
-    Part::Column(Column::Received),
-    Part::Column(Column::Sent),
-    Part::Column(Column::Failed),
-    Part::Bars,
-    Part::Column(Column::Uptime),
-    Part::Column(Column::Temperature),
-    Part::Column(Column::Pressure),
-    Part::Column(Column::Age),
-    Part::History,
-    Part::Column(Column::Agent),
-    Part::Column(Column::System),
-    Part::Mount,
-    Part::WideBars,
-];
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Part {
-    Column(Column),
-    /// Bars of CPU and memory.
-    Bars,
-    /// What the CPU did.
-    History,
-    /// The name of the fullest file system.
-    Mount,
-    /// Longer ones.
-    WideBars,
-}
-
-/// How columns are laid out on a screen of some width.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Layout {
-    shown: Vec<Column>,
-    name: u16,
-    /// Of the bars of CPU and memory; 0 for none.
-    bar: u16,
-    /// Of what the CPU did in the last minutes; 0 for none.
-    history: u16,
-    mount: u16,
-}
-
-impl Layout {
-    fn of(width: u16) -> Self {
-        let name = match width {
-            ..72 => 12,
-            72..120 => 16,
-            120..160 => 20,
-            _ => 24,
-        };
-        let mut layout = Self {
-            shown: vec![Column::Name],
-            name,
-            bar: 0,
-            history: 0,
-            mount: 0,
-        };
-        let mut left = width.saturating_sub(MARK + name);
-        for part in PARTS {
-            let wanted = match part {
-                Part::Column(column) => layout.columns(column) + 1,
-                Part::Bars => 2 * BAR.0,
-                Part::History => HISTORY.0 + 1,
-                Part::Mount => MOUNT + 1,
-                Part::WideBars => 2 * (BAR.1 - BAR.0),
-            };
-            // The rest waits for more room, too: what matters less never comes alone.
-            if wanted > left {
-                break;
-            }
-            left -= wanted;
-            match part {
-                Part::Column(column) => layout.shown.push(column),
-                Part::Bars => layout.bar = BAR.0,
-                Part::History => layout.history = HISTORY.0,
-                Part::Mount => layout.mount = MOUNT,
-                Part::WideBars => layout.bar = BAR.1,
-            }
-        }
-        layout
-            .shown
-            .sort_by_key(|column| Column::ALL.iter().position(|known| known == column));
-        let more = left.min(NAME_MAX - layout.name);
-        layout.name += more;
-        left -= more;
-        if layout.history > 0 {
-            layout.history += left.min(HISTORY.1 - HISTORY.0);
-        }
-        layout
-    }
-
-    fn columns(&self, column: Column) -> u16 {
-        let beside = |columns: u16| if columns > 0 { columns + 1 } else { 0 };
-        match column {
-            Column::Name => self.name,
-            Column::State => 12,
-            Column::Cpu => 5 + self.bar + beside(self.history),
-            Column::Memory => 5 + self.bar,
-            Column::Disk => 5 + beside(self.mount),
-            Column::Pressure => 10,
-            Column::Agent => 9,
-            Column::System => 20,
-            Column::Failed
-            | Column::Load
-            | Column::Received
-            | Column::Sent
-            | Column::Swap
-            | Column::Temperature
-            | Column::Uptime
-            | Column::Age => 5,
-        }
-    }
-
-    fn alignment(&self, column: Column) -> Alignment {
-        match column {
-            Column::Name | Column::State | Column::Pressure | Column::Agent | Column::System => {
-                Alignment::Left
-            }
-            // What stands in front of the number is as wide everywhere.
-            Column::Cpu | Column::Memory if self.bar > 0 => Alignment::Left,
-            Column::Disk if self.mount > 0 => Alignment::Left,
-            _ => Alignment::Right,
-        }
-    }
-
-    fn constraints(&self) -> Vec<Constraint> {
-        // The first name has the mark in its own column, with the same gap behind it.
-        let columns = self.shown.iter().map(|column| self.columns(*column));
-        std::iter::once(MARK - 1)
-            .chain(columns)
-            .map(Constraint::Length)
-            .collect()
-    }
-}
 
 /// Draws the headings and as many rows as there is room for.
 pub(super) fn draw(buffer: &mut Buffer, area: Rect, scene: &Scene<'_>) -> Drawn {
-    let layout = Layout::of(area.width);
+    let names = scene.rows.iter();
+    let longest = names.map(|host| width(&clean(&host.name))).max();
+    let empty = empty_columns(scene);
+    let layout = Layout::of(area.width, longest.unwrap_or(0), &empty);
     let room = usize::from(area.height.saturating_sub(1));
     let rows = scene.rows.iter().enumerate();
     let rows = rows.skip(scene.app.offset).take(room);
@@ -185,6 +35,35 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, scene: &Scene<'_>) -> Drawn 
         Pen::new(buffer, area.y + 1, area.x + MARK, area.right()).put(text, Style::new());
     }
     Drawn::Rows(room)
+}
+
+/// Columns without a value of any host, which are not those that every table has.
+fn empty_columns(scene: &Scene<'_>) -> Vec<Column> {
+    let as_of = scene.as_of();
+    let here = |host: &&&Host| matches!(host.state(as_of), State::Reporting | State::Waiting);
+    let has_value = |column: &Column| {
+        let mut here = scene.rows.iter().filter(here);
+        *column == scene.app.sort || here.any(|host| has_value(host, *column))
+    };
+    let columns = Column::ALL.into_iter();
+    columns.filter(|column| !has_value(column)).collect()
+}
+
+fn has_value(host: &Host, column: Column) -> bool {
+    match column {
+        Column::Name | Column::State | Column::Age | Column::Cpu | Column::Memory => true,
+        Column::Disk => host.disk.fullest.is_some(),
+        Column::Swap => host.memory.swap_used().is_some(),
+        Column::Load => host.tasks.load.is_some(),
+        Column::Pressure => host.tasks.pressure.is_some(),
+        Column::Received => host.network.received.is_some(),
+        Column::Sent => host.network.sent.is_some(),
+        Column::Temperature => host.temperature.is_some(),
+        Column::Failed => host.failed.is_some(),
+        Column::Uptime => host.uptime.is_some(),
+        Column::Agent => host.software.agent.is_some(),
+        Column::System => host.software.system.is_some(),
+    }
 }
 
 fn headings(scene: &Scene<'_>, layout: &Layout) -> Row<'static> {
@@ -391,45 +270,4 @@ fn history(host: &Host, columns: u16, paint: Paint) -> Span<'static> {
         .map(|sample| sample.map_or(' ', |sample| paint.theme.spark(sample)))
         .collect();
     Span::styled(sparks, style)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn columns_fit_every_screen() {
-        let mut shown: Vec<Column> = Vec::new();
-        for width in super::super::MIN_COLUMNS..300 {
-            let layout = Layout::of(width);
-            let columns = layout.shown.iter().map(|column| layout.columns(*column));
-            let taken: u16 = columns.map(|columns| columns + 1).sum();
-            assert!(MARK + taken - 1 <= width, "{width}: {taken}");
-            for column in [Column::Name, Column::State, Column::Cpu, Column::Memory] {
-                assert!(layout.shown.contains(&column), "{width}: {column:?}");
-            }
-            let lost = shown
-                .iter()
-                .find(|column| !layout.shown.contains(column) && ![72, 120, 160].contains(&width));
-            assert_eq!(lost, None, "{width} has less than {}", width - 1);
-            shown = layout.shown;
-        }
-        assert_eq!(shown, Column::ALL);
-    }
-
-    #[test]
-    fn headings_fit_their_columns_with_the_arrow() {
-        let layout = Layout::of(80);
-        for column in Column::ALL {
-            let columns = usize::from(layout.columns(column));
-            assert!(column.heading().len() < columns, "{column:?}");
-        }
-        let of_80: Vec<_> = layout.shown.iter().map(|column| column.heading()).collect();
-        assert_eq!(
-            of_80.join(" "),
-            "HOST STATE CPU MEM DISK SWAP LOAD RX/s TX/s FAIL"
-        );
-        let of_60: Vec<_> = Layout::of(60).shown;
-        assert!(of_60.contains(&Column::Disk) && of_60.contains(&Column::Load));
-    }
 }

@@ -10,27 +10,27 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 
 use super::app::App;
-use super::input::Mode;
 use super::keys::Origin;
 use super::link::Status;
 use super::model::{Counts, Fleet, Host, State};
 use crate::base::clock::Clock;
 use crate::base::locale;
 use crate::base::quantity::{short_span, size};
-use crate::base::text::shown as clean;
 use crate::curve::keys::PublicKey;
 
 mod block;
 mod fleet;
+mod footer;
 mod help;
 mod host;
+mod layout;
 mod pen;
 mod state;
 pub mod theme;
 mod trouble;
 
 use pen::{Pen, width};
-use theme::{KEY, Severity, Theme};
+use theme::{Severity, Theme};
 
 /// The smallest screen on which something is to be seen.
 const MIN_COLUMNS: u16 = 40;
@@ -80,6 +80,13 @@ impl Scene<'_> {
             || (self.link != Status::Connected && self.fleet.word().is_some())
     }
 
+    /// Returns true if there was no link yet.
+    fn knows_nothing(&self) -> bool {
+        self.link != Status::Connected
+            && self.fleet.word().is_none()
+            && self.fleet.hosts().len() == 0
+    }
+
     /// When the collector was last heard, and how long ago that is: `14:03:12, 2min ago`.
     fn last_word(&self) -> Option<String> {
         let ago = self.now.saturating_duration_since(self.fleet.word()?);
@@ -113,7 +120,7 @@ pub fn draw(buffer: &mut Buffer, scene: &Scene<'_>) -> Drawn {
         ..area
     };
     let drawn = draw_body(buffer, body, scene);
-    footer(buffer, area, scene, drawn);
+    footer::draw(buffer, area, scene, drawn);
     if !scene.theme.unicode {
         in_ascii(buffer);
     }
@@ -171,9 +178,17 @@ fn title(buffer: &mut Buffer, area: Rect, scene: &Scene<'_>) {
         }
         Status::Connected => (theme.pick("●", "*"), "connected", Severity::Good),
         Status::Connecting(_) => (theme.pick("◌", "o"), "connecting", Severity::Busy),
+        Status::Waiting(..) if scene.knows_nothing() => {
+            (theme.pick("✗", "X"), "not connected yet", Severity::Bad)
+        }
         Status::Waiting(..) => (theme.pick("✗", "X"), "not connected", Severity::Bad),
     };
-    let mut right = host_counts(counts, scene.rows.len(), &scene.app.filter, area.width);
+    let mut right = if scene.knows_nothing() {
+        // Not that there are no hosts.
+        String::new()
+    } else {
+        host_counts(counts, scene.rows.len(), &scene.app.filter, area.width)
+    };
     if scene.is_stale() {
         // They may or may not, by now.
         right = right.replacen("reporting", "reported", 1);
@@ -316,88 +331,6 @@ fn totals(pen: &mut Pen<'_>, scene: &Scene<'_>) {
         let text = format!("{} in, {} out a second", size(received), size(sent));
         put("network", text, Severity::Good);
     }
-}
-
-/// The last row: the keys that matter here, or the filter that is being typed.
-fn footer(buffer: &mut Buffer, area: Rect, scene: &Scene<'_>, drawn: Drawn) {
-    let theme = scene.theme;
-    let row = area.bottom() - 1;
-    let position = match drawn {
-        Drawn::Rows(room) => position(scene.app.offset, room, scene.rows.len()),
-        Drawn::Lines(all, room) => more_below(scene, all, room),
-        Drawn::Nothing => String::new(),
-    };
-    let end = area.right().saturating_sub(width(&position) + 1);
-    Pen::new(buffer, row, end, area.right()).right_in(&position, area.width, Style::new());
-    let mut pen = Pen::new(buffer, row, area.left(), end);
-    let keys: &[(&str, &str)] = match scene.app.mode() {
-        Mode::Filter => {
-            pen.put("Filter: ", theme.label());
-            // The end, where it is typed.
-            let filter = clean(&scene.app.filter);
-            let mut end = &*filter;
-            while width(end) >= pen.left() && !end.is_empty() {
-                let mut rest = end.chars();
-                rest.next();
-                end = rest.as_str();
-            }
-            pen.put(end, KEY);
-            pen.put(theme.pick("▏", "_"), Style::new()).skip(2);
-            &[("Enter", "keep"), ("Esc", "undo")]
-        }
-        Mode::Help => &[("Esc", "back"), ("↑↓", "scroll"), ("q", "quit")],
-        Mode::Host => &[
-            ("Esc", "back"),
-            ("↑↓", "scroll"),
-            ("c m n", "sort services"),
-            ("?", "keys"),
-            ("q", "quit"),
-        ],
-        Mode::Fleet => &[
-            ("Enter", "look"),
-            ("/", "filter"),
-            ("?", "keys"),
-            ("q", "quit"),
-            ("< >", "sort"),
-            ("r", "reverse"),
-            ("R", "reconnect"),
-        ],
-    };
-    for (key, what) in keys {
-        let key = match *key {
-            "↑↓" => theme.pick("↑↓", "j k"),
-            key => key,
-        };
-        if pen.left() < width(key) + width(what) + 1 {
-            break;
-        }
-        pen.put(key, KEY).skip(1);
-        pen.put(what, Style::new()).skip(2);
-    }
-    if scene.app.mode() == Mode::Fleet && !scene.app.filter.is_empty() {
-        pen.put("filter: ", theme.label());
-        pen.put(&clean(&scene.app.filter), KEY);
-    }
-}
-
-/// How many lines come below those in sight: `28 more ↓`.
-fn more_below(scene: &Scene<'_>, all: usize, room: usize) -> String {
-    let app = scene.app;
-    let scroll = app.help.or(app.look.as_ref().map(|look| look.scroll));
-    let scroll = scroll.unwrap_or(0).min(all.saturating_sub(room));
-    match all.saturating_sub(scroll + room) {
-        0 => String::new(),
-        below => format!("{below} more {}", scene.theme.pick("↓", "below")),
-    }
-}
-
-/// Which of the rows are in sight: `12-40 of 300`.
-fn position(offset: usize, room: usize, rows: usize) -> String {
-    if rows == 0 {
-        return String::new();
-    }
-    let last = (offset + room).min(rows);
-    format!("{}-{last} of {rows}", (offset + 1).min(last))
 }
 
 #[cfg(test)]

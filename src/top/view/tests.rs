@@ -42,6 +42,14 @@ impl World {
         }
     }
 
+    fn never_connected() -> Self {
+        let why = "connection refused".to_owned();
+        Self {
+            trouble: Some(Trouble::Unreachable(why)),
+            ..Self::new()
+        }
+    }
+
     /// Three hosts: one that is busy, one at rest, one that is silent.
     fn with_hosts() -> Self {
         let mut world = Self::new();
@@ -562,7 +570,11 @@ fn a_filter_is_shown_while_it_is_typed_and_after() {
     assert!(!lines.concat().contains("web1"));
     world.obey(Command::Accept);
     let lines = world.lines(120, 12);
-    assert!(lines[11].contains("  filter: db  "), "{}", lines[11]);
+    assert!(
+        lines[11].starts_with("filter: db  Enter look"),
+        "{}",
+        lines[11]
+    );
     world.obey(Command::Filter);
     world.obey(Command::Type('x'));
     let lines = world.lines(100, 12);
@@ -596,4 +608,123 @@ fn the_keys_are_listed() {
     world.draw(80, 24);
     let lines = world.lines(80, 24);
     assert!(lines.concat().contains("the collector is not heard"));
+}
+
+/// Each word of the first and of the last row is whole or marked as cut, however narrow the terminal.
+#[test]
+fn no_word_is_cut_above_and_below() {
+    let mut world = World::with_hosts();
+    let mut modes = 0;
+    loop {
+        match modes {
+            0 => {}
+            1 => {
+                world.obey(Command::Filter);
+                let filter = "web1.example.org";
+                filter
+                    .chars()
+                    .for_each(|letter| world.obey(Command::Type(letter)));
+            }
+            2 => world.obey(Command::Accept),
+            3 => world.obey(Command::Open),
+            4 => world.obey(Command::Help),
+            5 => world.trouble = Some(Trouble::Silent),
+            6 => world = World::never_connected(),
+            _ => break,
+        }
+        modes += 1;
+        for row in [0, 11] {
+            let words = |lines: &[String]| {
+                let words = lines[row].split_whitespace();
+                let words = words.map(|word| word.trim_end_matches([';', ':', ',']).to_owned());
+                words.collect::<Vec<_>>()
+            };
+            let whole = words(&world.lines(300, 12));
+            for width in 40..300 {
+                let lines = world.lines(width, 12);
+                for word in words(&lines) {
+                    let is_marked = word.starts_with('…') || word.ends_with('…');
+                    let is_number = word.parse::<u32>().is_ok();
+                    let is_known = whole.contains(&word) || is_number || is_marked;
+                    assert!(is_known, "{modes} {width} {word}: {}", lines[row]);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_filter_in_force_comes_before_the_keys() {
+    let mut world = World::with_hosts();
+    world.obey(Command::Filter);
+    "web1.example.org"
+        .chars()
+        .for_each(|letter| world.obey(Command::Type(letter)));
+    let last = |world: &mut World, width| world.lines(width, 12).remove(11);
+    assert_eq!(
+        last(&mut world, 40),
+        "Filter: web1.example.org▏       1-1 of 1"
+    );
+    world.obey(Command::Accept);
+    assert!(last(&mut world, 50).starts_with("filter: web1.example.org  Enter look  "));
+    world.obey(Command::Filter);
+    "-and-what-is-behind-it"
+        .chars()
+        .for_each(|letter| world.obey(Command::Type(letter)));
+    assert_eq!(
+        last(&mut world, 40),
+        "Filter: …ple.org-and-what-is-behind-it▏"
+    );
+    world.obey(Command::Accept);
+    assert!(last(&mut world, 40).starts_with("filter: web1.example.org-and-what-is-b…"));
+}
+
+#[test]
+fn before_the_first_link_nothing_is_said_of_hosts() {
+    let mut world = World::never_connected();
+    for width in [40, 80, 120] {
+        let lines = world.lines(width, 12);
+        assert!(lines[0].ends_with("✗ not connected yet"), "{}", lines[0]);
+        let text = lines.concat();
+        assert!(!text.contains("hosts"), "{text}");
+        assert!(text.contains("Not connected: "), "{text}");
+    }
+    world.trouble = None;
+    assert!(world.lines(80, 12)[0].ends_with(" 0 hosts: 0 reporting"));
+}
+
+/// A name is not cut beside columns that are empty; it is beside others.
+#[test]
+fn what_is_empty_makes_room_for_names() {
+    let mut world = World::new();
+    let name = "database-primary-7.example.org";
+    let metrics = r#"{"cpu.percent":3,"load.1m":0.5}"#;
+    for host in [name, "db1"] {
+        world.take(host, GridKind::Metrics, metrics);
+    }
+    let head = |lines: &[String]| words(lines, "HOST").join(" ");
+    let lines = world.lines(80, 12);
+    assert_eq!(head(&lines), "HOST STATE▼ CPU MEM DISK SWAP LOAD");
+    assert_eq!(words(&lines, "database")[1], name);
+    world.take(
+        "db1",
+        GridKind::Metrics,
+        r#"{"systemd.failed[x.service]":1,"systemd.jobs":0}"#,
+    );
+    let lines = world.lines(80, 12);
+    assert_eq!(head(&lines), "HOST STATE▼ CPU MEM DISK LOAD FAIL");
+    assert_eq!(words(&lines, "database")[1], name);
+    // What the table is sorted by stays.
+    world.app.sort = Column::Swap;
+    assert!(head(&world.lines(80, 12)).contains("SWAP"));
+    world.app.sort = Column::State;
+    // Short names need no more room.
+    world.obey(Command::Filter);
+    world.obey(Command::Type('b'));
+    world.obey(Command::Type('1'));
+    let lines = world.lines(80, 12);
+    assert_eq!(
+        head(&lines),
+        "HOST STATE▼ CPU MEM DISK SWAP LOAD RX/s TX/s FAIL"
+    );
 }
