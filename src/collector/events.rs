@@ -5,9 +5,11 @@
 //! HOST=web1` and for programs.
 
 mod access;
+mod publish;
 mod viewers;
 
 pub(crate) use access::*;
+pub(crate) use publish::*;
 pub(crate) use viewers::*;
 
 use std::fmt::Display;

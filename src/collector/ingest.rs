@@ -327,6 +327,7 @@ impl Ingest {
             host: &name,
             kind,
             grid: &heard.grid,
+            bytes,
             routing_id: from,
         });
         if let Some(forgotten) = heard.forgotten {

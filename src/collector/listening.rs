@@ -14,6 +14,8 @@ use rustix::net::{AddressFamily, SocketType};
 use thiserror::Error;
 
 use super::keys::{UNIT, service_state};
+use super::publish::doubt::doubt;
+use super::publish::endpoint::Endpoint;
 use super::settings::Loaded;
 use crate::config::Place;
 use crate::config::service::{FIRST_FREE_PORT, UnitNetwork, user_of_running};
@@ -116,22 +118,42 @@ pub fn doubts(
 ) -> Vec<NotListening> {
     let (any, is_known) = (UnitNetwork::default(), network.is_some());
     let network = network.unwrap_or(&any);
+    let endpoint = loaded.settings.publish.as_ref();
+    let endpoint = endpoint.map(|publish| &publish.endpoint);
+    let file = match endpoint {
+        Some(Endpoint::Ipc(path)) => doubt(path, network, is_known),
+        Some(Endpoint::Tcp(_)) | None => None,
+    };
+    let file = file.map(|doubt| NotListening {
+        place: loaded.place(&["publish", "endpoint"]),
+        key: "publish.endpoint",
+        lasts: doubt.lasts,
+        why: doubt.to_string(),
+    });
     if network.elsewhere().is_some() {
-        return Vec::new();
+        return file.into_iter().collect();
     }
     let listen = loaded.settings.listen;
     let own = Own::with(state);
     let all = [
-        ("agents", "listen.agents", Some(listen.agents)),
-        ("viewers", "listen.viewers", listen.viewers),
-        ("web", "listen.web", listen.web),
+        (["listen", "agents"], "listen.agents", Some(listen.agents)),
+        (["listen", "viewers"], "listen.viewers", listen.viewers),
+        (["listen", "web"], "listen.web", listen.web),
+        (
+            ["publish", "endpoint"],
+            "publish.endpoint",
+            match endpoint {
+                Some(Endpoint::Tcp(address)) => Some(Listen::Address(*address)),
+                Some(Endpoint::Ipc(_)) | None => None,
+            },
+        ),
     ];
-    let doubts = all.into_iter().filter_map(|(name, key, listen)| {
+    let doubts = all.into_iter().filter_map(|(path, key, listen)| {
         let listen = listen?;
         let why = forbidden(listen, network).or_else(|| tried(listen, &own, network))?;
         let lasts = is_known && why.lasts();
         Some(NotListening {
-            place: loaded.place(&["listen", name]),
+            place: loaded.place(&path),
             key,
             why: Said {
                 listen,
@@ -142,7 +164,7 @@ pub fn doubts(
             lasts,
         })
     });
-    doubts.collect()
+    doubts.chain(file).collect()
 }
 
 /// What the unit's sandbox forbids.

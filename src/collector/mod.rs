@@ -23,6 +23,7 @@
 //! - [`host_lines`]: which hosts that come and go are, pure;
 //! - [`prometheus`]: what hosts report as Prometheus wants it;
 //! - [`web`]: where that is scraped;
+//! - [`publish`]: where programs of this host follow it;
 //! - [`bus`]: its object on the message bus;
 //! - [`arguments`]: its command line;
 //! - [`settings`] and [`keys`]: what it runs with;
@@ -54,6 +55,7 @@ pub mod pacer;
 pub mod printer;
 pub mod prometheus;
 pub mod public_key;
+pub mod publish;
 pub mod push;
 mod refusal;
 mod reload;

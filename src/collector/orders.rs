@@ -72,6 +72,7 @@ impl Collector {
                 .flat_map(|load| own::of_listener(Listener::Viewers, load)),
         );
         figures.push(Figure::plain(&own::KEPT_BACK, self.shares.kept_back));
+        figures.extend(self.fleet.sinks.publish_figures());
         figures.extend(self.fleet.sinks.targets().iter().flat_map(own::of_target));
         figures
     }

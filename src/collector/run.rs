@@ -18,6 +18,7 @@ use super::handle::{Handle, Inbox, Order};
 use super::hosts::{Hosts, Restored};
 use super::ingest::Ingest;
 use super::printer::Printer;
+use super::publish::Publisher;
 use super::push::Pushes;
 use super::reload::{Asker, InForce, Read, Reloads, answer_all};
 use super::settings::{Inputs, Loaded};
@@ -69,6 +70,8 @@ pub struct Start {
     pub printer: Option<Printer>,
     /// Where samples are pushed to.
     pub pushes: Pushes,
+    /// Where programs of this host follow what agents send, if anywhere.
+    pub publisher: Publisher,
     /// The hosts known before.
     pub restored: Vec<Restored>,
     /// The writer that saves the hosts for the next start, if there is one.
@@ -151,7 +154,7 @@ impl Collector {
         });
         let mut hosts = Hosts::new(start.loaded.settings.timing);
         hosts.restore(now, start.restored);
-        let sinks = Sinks::new(start.printer, start.pushes);
+        let sinks = Sinks::new(start.printer, start.pushes, start.publisher);
         let followers = (start.access, sinks, start.viewers);
         Self {
             agents: Agents::new(start.router, now),

@@ -11,6 +11,8 @@ use super::events;
 use super::hosts::Hosts;
 use super::line::Line;
 use super::printer::Printer;
+use super::prometheus::own::Figure;
+use super::publish::Publisher;
 use super::push::{self, Pushes, TargetStatus};
 use super::settings::Settings;
 use crate::base::throttle::Throttle;
@@ -35,6 +37,8 @@ pub(super) struct Passed<'a> {
     pub(super) kind: GridKind,
     /// The grid.
     pub(super) grid: &'a Arc<Grid>,
+    /// The grid as it was sent.
+    pub(super) bytes: &'a [u8],
     /// The connection.
     pub(super) routing_id: &'a RoutingIdBytes,
 }
@@ -43,6 +47,7 @@ pub(super) struct Passed<'a> {
 pub(super) struct Sinks {
     printer: Option<Printer>,
     pushes: Pushes,
+    publisher: Publisher,
     dropped: Throttle,
     /// How many messages a sink could not take.
     lost: u64,
@@ -52,10 +57,11 @@ pub(super) struct Sinks {
 }
 
 impl Sinks {
-    pub(super) fn new(printer: Option<Printer>, pushes: Pushes) -> Self {
+    pub(super) fn new(printer: Option<Printer>, pushes: Pushes, publisher: Publisher) -> Self {
         Self {
             printer,
             pushes,
+            publisher,
             dropped: Throttle::default(),
             lost: 0,
             print_failed: Throttle::default(),
@@ -84,6 +90,8 @@ impl Sinks {
     /// Passes a message on.
     pub(super) fn pass(&mut self, message: &Passed<'_>) {
         self.print(message);
+        self.publisher
+            .publish(message.host, message.kind, message.bytes);
         self.pushes
             .take(message.host, message.kind, message.grid, message.time);
     }
@@ -91,6 +99,11 @@ impl Sinks {
     /// How the targets of remote write fare.
     pub(super) fn targets(&self) -> Vec<TargetStatus> {
         self.pushes.status()
+    }
+
+    /// What there is to say of the PUB socket.
+    pub(super) fn publish_figures(&self) -> Vec<Figure> {
+        self.publisher.figures()
     }
 
     /// Passes on that a host is gone.
@@ -160,6 +173,7 @@ impl Sinks {
         if let Some(printer) = self.printer.take() {
             printer.finish(FAREWELL);
         }
+        self.publisher = Publisher::off();
         self.pushes.finish(Instant::now() + push::FAREWELL);
     }
 }

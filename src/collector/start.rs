@@ -20,6 +20,7 @@ use super::handle::Handle;
 use super::hosts::Restored;
 use super::keys::{Found, Places};
 use super::printer::Printer;
+use super::publish::{self, Publisher};
 use super::push::Pushes;
 use super::run::{Collector, Endpoints, Process, Start};
 use super::settings::{self, Inputs};
@@ -97,6 +98,7 @@ pub fn run(
             viewers: viewers_endpoint,
             web: web_endpoint.unwrap_or_default(),
         };
+        let publisher = publish(settings.publish.as_ref()).await?;
         let printer = if print {
             let printer = open_printer();
             Some(printer.map_err(|error| Failure::bug("print to standard output", &error))?)
@@ -117,6 +119,7 @@ pub fn run(
             loaded,
             printer,
             pushes: Pushes::new(&settings.remote_write),
+            publisher,
             restored,
             writer,
             process: Process {
@@ -263,6 +266,26 @@ fn listen_web(listen: Listen) -> Result<Web, Failure> {
     })?;
     events::web_ready(web.listening());
     Ok(web)
+}
+
+async fn publish(settings: Option<&settings::Publish>) -> Result<Publisher, Failure> {
+    let Some(settings::Publish { endpoint, mode }) = settings else {
+        return Ok(Publisher::off());
+    };
+    match Publisher::start(endpoint, *mode).await {
+        Ok((publisher, endpoint)) => {
+            events::publish_ready(&endpoint);
+            Ok(publisher)
+        }
+        Err(publish::StartError::Bind(error)) => {
+            let way_out = error.way_out();
+            tracing::error!(
+                "{error}; {way_out}, and publish.endpoint takes another place, or \"none\""
+            );
+            Err(Failure(EXIT_UNAVAILABLE))
+        }
+        Err(error) => Err(Failure::bug("publish", &error)),
+    }
 }
 
 /// Standard output without the buffer of the standard library, which would hold lines back.

@@ -69,6 +69,10 @@ message_ids! {
     COLLECTOR_READY = "af713ec252494162ace831bacbc045ac";
     /// metrics-collector serves what hosts report to Prometheus.
     COLLECTOR_WEB_READY = "0528b5f486c245368d0044a7e36b26b7";
+    /// metrics-collector publishes what agents send on this host.
+    COLLECTOR_PUBLISH_READY = "5edd5cd7a7ca46298514f46ee05515b7";
+    /// A program that follows what agents send does not keep up.
+    COLLECTOR_PUBLISH_SLOW = "781fab8b28b1486298762ef4bf813df3";
     /// metrics-collector was told to stop.
     COLLECTOR_STOPPING = "52d6ba80f11f431eb2a4c74d97632431";
     /// A host reports to metrics-collector that did not before.

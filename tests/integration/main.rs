@@ -25,6 +25,7 @@ mod collector_keys;
 mod collector_people;
 mod collector_program;
 mod collector_prometheus;
+mod collector_publish;
 mod collector_session;
 mod collector_state;
 mod collector_viewers;

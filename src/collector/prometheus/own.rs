@@ -81,6 +81,10 @@ own! {
         "Messages dropped because a viewer did not keep up";
     VIEWER_REFUSED = "metrics_collector_viewer_messages_refused_total", Counter,
         "Messages of viewers that were refused";
+    PUBLISH_READERS = "metrics_collector_publish_readers", Gauge,
+        "Programs that are connected to publish.endpoint";
+    PUBLISH_DROPPED = "metrics_collector_publish_messages_dropped_total", Counter,
+        "Messages that readers of publish.endpoint missed because they did not keep up";
     PUSH_SENT = "metrics_collector_remote_write_samples_sent_total" ["target"], Counter,
         "Samples accepted by a remote write target";
     PUSH_FAILED = "metrics_collector_remote_write_samples_failed_total" ["target"], Counter,

@@ -8,8 +8,8 @@ use serde::Deserialize;
 
 use super::values::{
     AgentsListen, Authorized, FileName, ForgetAfter, HeaderName, HeaderValue, HostTimeout,
-    LabelName, LabelValue, PingInterval, PushTimeout, PushUrl, UserName, ViewersListen, WebHosts,
-    WebListen,
+    LabelName, LabelValue, PingInterval, PublishEndpoint, PublishMode, PushTimeout, PushUrl,
+    UserName, ViewersListen, WebHosts, WebListen,
 };
 use crate::config::{
     ConnectionName, Flag, LogLevel,
@@ -22,6 +22,7 @@ use crate::dbus::BusAddress;
 pub(super) struct Fragment {
     pub(super) listen: ListenFragment,
     pub(super) web: WebFragment,
+    pub(super) publish: PublishFragment,
     #[serde(default)]
     pub(super) curve: CurveFragment,
     pub(super) agents: AgentsFragment,
@@ -44,6 +45,13 @@ pub(super) struct ListenFragment {
 #[serde(deny_unknown_fields)]
 pub(super) struct WebFragment {
     pub(super) hosts: WebHosts,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PublishFragment {
+    pub(super) endpoint: PublishEndpoint,
+    pub(super) mode: PublishMode,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -160,6 +168,22 @@ pub static COLLECTOR: Schema = Schema {
             default: Some("[]"),
             description: "More names that the web server answers to in the Host header, such as that of a proxy in front. It always answers to this host's own names, to localhost and to the address that was connected to; \"*\" allows any name.",
             check: check::<WebHosts>,
+            ..Setting::TEXT
+        },
+        Setting {
+            key: "publish.endpoint",
+            expected: "a place on this host, such as \"ipc:///run/metrics-collector/publish\" or \"tcp://127.0.0.1:5558\", or \"none\"",
+            default: Some("\"none\""),
+            description: "Where programs of this host follow what agents send, over a ZeroMQ PUB socket; \"none\" turns it off. Every user of this host can connect to a TCP port.",
+            check: check::<PublishEndpoint>,
+            ..Setting::TEXT
+        },
+        Setting {
+            key: "publish.mode",
+            expected: "\"0600\", \"0660\" or \"0666\"",
+            default: Some("\"0660\""),
+            description: "Which users can connect to an ipc socket, as chmod(1) has it: the collector's and root, the socket's group too, or all.",
+            check: check::<PublishMode>,
             ..Setting::TEXT
         },
         Setting {

@@ -14,10 +14,11 @@ use super::fragment::COLLECTOR;
 use super::fragment::{Fragment, RemoteWriteFragment};
 use super::inputs::Inputs;
 use super::values::{FileName, PushTimeout};
-use super::{Access, Credentials, Listening, RemoteWrite, Settings};
+use super::{Access, Credentials, Listening, Publish, RemoteWrite, Settings};
 use crate::base::text;
 use crate::collector::hosts::Timing;
 use crate::collector::keys::{self, Found, KeysError};
+use crate::collector::publish::endpoint::Endpoint;
 use crate::config::layers::{Files, Layers};
 use crate::config::table::key_text;
 use crate::config::{ConfigError, ConnectionName, Place, Problem, Problems, Reason};
@@ -100,6 +101,7 @@ fn load_layers(layers: Layers, inputs: &Inputs) -> Result<Loaded, ConfigError> {
     let Fragment {
         listen,
         web,
+        publish,
         curve,
         agents,
         hosts,
@@ -113,7 +115,12 @@ fn load_layers(layers: Layers, inputs: &Inputs) -> Result<Loaded, ConfigError> {
         viewers: listen.viewers.0,
         web: listen.web.0,
     };
-    problems.extend(same_ports(&layers, listen));
+    let mode = publish.mode.0;
+    let publish = publish
+        .endpoint
+        .0
+        .map(|endpoint| Publish { endpoint, mode });
+    problems.extend(same_ports(&layers, listen, publish.as_ref()));
     if targets.len() > MAX_REMOTE_WRITES {
         let mistake = Mistake::TooManyTargets(targets.len());
         problems.push(layers.problem(&["remote_write"], mistake.into()));
@@ -150,6 +157,7 @@ fn load_layers(layers: Layers, inputs: &Inputs) -> Result<Loaded, ConfigError> {
     let settings = Settings {
         listen,
         web_hosts: web.hosts.0,
+        publish,
         access: Access {
             authorized: agents.authorized,
             pin_names: agents.pin_names.0,
@@ -253,14 +261,24 @@ pub fn read(inputs: &Inputs) -> Result<Layered, ConfigError> {
 }
 
 /// Two that listen at one place: the problem is where the later layer is.
-fn same_ports(layers: &Layers, listen: Listening) -> Vec<Problem> {
-    const KEYS: [[&str; 2]; 3] = [
+fn same_ports(layers: &Layers, listen: Listening, publish: Option<&Publish>) -> Vec<Problem> {
+    const KEYS: [[&str; 2]; 4] = [
         ["listen", "agents"],
         ["listen", "viewers"],
         ["listen", "web"],
+        ["publish", "endpoint"],
     ];
-    const NAMES: [&str; 3] = ["listen.agents", "listen.viewers", "listen.web"];
-    let places = [Some(listen.agents), listen.viewers, listen.web];
+    const NAMES: [&str; 4] = [
+        "listen.agents",
+        "listen.viewers",
+        "listen.web",
+        "publish.endpoint",
+    ];
+    let publish = publish.and_then(|publish| match publish.endpoint {
+        Endpoint::Tcp(address) => Some(Listen::Address(address)),
+        Endpoint::Ipc(_) => None,
+    });
+    let places = [Some(listen.agents), listen.viewers, listen.web, publish];
     let all: Vec<_> = KEYS.iter().zip(NAMES).zip(places).collect();
     let mut problems = Vec::new();
     for (index, ((key, name), place)) in all.iter().enumerate() {

@@ -25,6 +25,7 @@ use thiserror::Error;
 
 use super::hosts::Timing;
 use super::keys::Found;
+use super::publish::endpoint::{Endpoint, SocketMode};
 use crate::base::text;
 use crate::collector::keys::KeysError;
 use crate::config::{ConnectionName, LogLevel, Place, Reason, format_time, service::Note};
@@ -50,6 +51,8 @@ pub struct Settings {
     pub listen: Listening,
     /// What the web server answers to besides the names of this host.
     pub web_hosts: Vec<WebHost>,
+    /// Where to publish, if at all.
+    pub publish: Option<Publish>,
     /// Whom to listen to.
     pub access: Access,
     /// Pings, expiry, and how long a host that is gone is remembered.
@@ -71,6 +74,15 @@ pub struct Listening {
     pub viewers: Option<Listen>,
     /// For those who scrape metrics, if at all.
     pub web: Option<Listen>,
+}
+
+/// Where programs of this host follow what agents send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Publish {
+    /// Where.
+    pub endpoint: Endpoint,
+    /// Who may connect.
+    pub mode: SocketMode,
 }
 
 /// Whom to listen to.
@@ -125,6 +137,13 @@ pub fn restart_needed(in_force: &Loaded, new: &Loaded) -> Vec<&'static str> {
         Found::Keys(keys) => Some(keys.pair.public),
         Found::Unclear(_) | Found::Nowhere { .. } => None,
     };
+    let endpoint = |settings: &Settings| {
+        let publish = settings.publish.as_ref();
+        publish.map(|publish| publish.endpoint.clone())
+    };
+    let mode = |settings: &Settings| settings.publish.as_ref().map(|publish| publish.mode);
+    // Without an endpoint a mode means nothing.
+    let both = old.publish.is_some() && settings.publish.is_some();
     let differences = [
         ("listen.agents", old.listen.agents != settings.listen.agents),
         (
@@ -132,6 +151,8 @@ pub fn restart_needed(in_force: &Loaded, new: &Loaded) -> Vec<&'static str> {
             old.listen.viewers != settings.listen.viewers,
         ),
         ("listen.web", old.listen.web != settings.listen.web),
+        ("publish.endpoint", endpoint(old) != endpoint(settings)),
+        ("publish.mode", both && mode(old) != mode(settings)),
         ("curve.secret_key_file", public(in_force) != public(new)),
         (
             "agents.pin_names",

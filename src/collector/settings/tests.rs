@@ -118,6 +118,7 @@ fn nothing_has_to_be_set() {
                 web: Some(Listen::Address(([127, 0, 0, 1], 9650).into())),
             },
             web_hosts: Vec::new(),
+            publish: None,
             access: Access {
                 authorized: Authorized::Any,
                 pin_names: false,
@@ -146,6 +147,7 @@ fn every_setting_is_read() {
     site.etc(
         "[listen]\nagents = '[::1]:1'\nviewers = 'none'\nweb = '*'\n\
          [agents]\nauthorized = 'directory'\npin_names = true\n\
+         [publish]\nendpoint = 'ipc:///run/x'\nmode = '0600'\n\
          [hosts]\nping_interval = '1s'\ntimeout = 60\nforget_after = '0s'\n\
          [remote_write.basic]\nurl = 'https://m.example.org/push?a=b'\nusername = 'u'\n\
          password_file = 'password'\nca_file = 'ca.pem'\ntimeout = '5s'\n\
@@ -158,6 +160,11 @@ fn every_setting_is_read() {
     assert_eq!(settings.listen.agents.to_string(), "[::1]:1");
     assert_eq!(settings.listen.viewers, None);
     assert_eq!(settings.listen.web, Some(Listen::Any { port: 9650 }));
+    let publish = Publish {
+        endpoint: Endpoint::Ipc("/run/x".into()),
+        mode: SocketMode::User,
+    };
+    assert_eq!(settings.publish, Some(publish));
     assert_eq!(settings.access.authorized, Authorized::Directory);
     assert!(settings.access.pin_names);
     assert_eq!(settings.timing.ping_interval, Duration::from_secs(1));
@@ -428,6 +435,38 @@ fn no_two_listen_at_one_place() {
         )]
     );
     assert_eq!(same("127.0.0.1:1", "none", "127.0.0.1:1").len(), 1);
+}
+
+#[test]
+fn nothing_is_published_where_another_listens() {
+    let mut site = Site::new();
+    site.etc("[listen]\nagents = '*:1'\n[publish]\nendpoint = 'tcp://127.0.0.1:1'\n");
+    let problems = site.problems();
+    let expected = "publish.endpoint: listen.agents has this port already; choose another one, \
+                    or \"none\"";
+    assert_eq!(problems.len(), 1);
+    assert!(problems[0].ends_with(expected), "{problems:?}");
+    site.variable("PUBLISH__ENDPOINT", "ipc:///run/x");
+    assert!(site.load().is_ok());
+}
+
+#[test]
+fn a_place_off_this_host_and_a_strange_mode_are_refused_with_the_reason() {
+    let site = Site::new();
+    site.etc("[publish]\nendpoint = 'tcp://0.0.0.0:5558'\nmode = '0777'\n");
+    let problems = site.problems();
+    let expected = [
+        ":2: publish.endpoint: 'tcp://0.0.0.0:5558' is not a place on this host, such as \
+         \"ipc:///run/metrics-collector/publish\" or \"tcp://127.0.0.1:5558\", or \"none\": \
+         0.0.0.0 is not a loopback address, and what is published is neither encrypted nor asks \
+         for a key; programs of other hosts can be viewers (listen.viewers)",
+        ":3: publish.mode: '0777' is not \"0600\", \"0660\" or \"0666\": a socket is for its \
+         user, for its group too, or for all",
+    ];
+    assert_eq!(problems.len(), expected.len(), "{problems:?}");
+    for (problem, expected) in problems.iter().zip(expected) {
+        assert!(problem.ends_with(expected), "{problem}\n{expected}");
+    }
 }
 
 #[test]

@@ -14,6 +14,7 @@ use super::DEFAULT_WEB_PORT;
 use crate::base::text::is_plain;
 pub use crate::collector::access::Authorized;
 use crate::collector::prometheus::naming;
+use crate::collector::publish::endpoint::{Endpoint, SocketMode};
 use crate::config::deserialize_within;
 use crate::curve::endpoint::{DEFAULT_PORT, DEFAULT_VIEWERS_PORT};
 use crate::curve::endpoint::{EndpointError, Host, link_local, parse_ipv6};
@@ -114,6 +115,26 @@ pub(super) struct ViewersListen(pub(super) Option<Listen>);
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(try_from = "String")]
 pub(super) struct WebListen(pub(super) Option<Listen>);
+
+/// Where to publish, if at all.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct PublishEndpoint(pub(super) Option<Endpoint>);
+
+/// Who may connect there.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct PublishMode(pub(super) SocketMode);
+
+from_text!(PublishEndpoint, String, |text| {
+    if text == "none" {
+        return Ok(Self(None));
+    }
+    Endpoint::parse(&text).map(|endpoint| Self(Some(endpoint)))
+});
+from_text!(PublishMode, &'static str, |text| {
+    SocketMode::parse(&text).map(Self)
+});
 
 from_text!(AgentsListen, String, |text| {
     listen(&text, DEFAULT_PORT).map(Self)

@@ -40,6 +40,11 @@ impl Peer {
         Self::start("fleet.py")
     }
 
+    /// A SUB that is not connected yet.
+    pub(crate) fn subscriber() -> Self {
+        Self::start("subscriber.py")
+    }
+
     /// A ROUTER with CURVE on a free port of 127.0.0.1; its port and its key.
     pub(crate) async fn bound_router() -> (Self, u16, String) {
         let mut router = Self::router();

@@ -9,8 +9,9 @@ use super::*;
 use crate::collector::access::Listener;
 use crate::collector::hosts::snapshot::MessageCounts;
 use crate::collector::prometheus::own::{
-    DROPPED, HANDSHAKES_REFUSED, KEPT_BACK, LOG_LOST, MESSAGES, REFUSED, SHARED, VIEWER_LOST,
-    VIEWER_REFUSED, VIEWER_SENT, VIEWERS, of_listener, of_process, of_target,
+    DROPPED, HANDSHAKES_REFUSED, KEPT_BACK, LOG_LOST, MESSAGES, PUBLISH_DROPPED, PUBLISH_READERS,
+    REFUSED, SHARED, VIEWER_LOST, VIEWER_REFUSED, VIEWER_SENT, VIEWERS, of_listener, of_process,
+    of_target,
 };
 use crate::collector::push::TargetStatus;
 use crate::curve::router::Load;
@@ -171,6 +172,8 @@ fn promtool_finds_nothing_to_complain_about() {
         &VIEWER_SENT,
         &VIEWER_LOST,
         &VIEWER_REFUSED,
+        &PUBLISH_READERS,
+        &PUBLISH_DROPPED,
         &LOG_LOST,
     ];
     figures.extend(plain.map(|family| Figure::plain(family, 1)));

@@ -26,6 +26,10 @@ web = \"none\"  # --web-listen
 [web]
 hosts = []  # default
 
+[publish]
+endpoint = \"none\"  # default
+mode = \"0660\"  # default
+
 [curve]
 # secret_key_file is not set: a key pair will be made and kept in ~/state/collector.key_secret
 
@@ -92,17 +96,34 @@ fn what_takes_a_restart_is_named() {
     site.option("viewers-listen", "listen.viewers", "none");
     site.option("web-listen", "listen.web", "*:3");
     site.option("bus", "dbus.bus", "none");
+    site.variable("PUBLISH__ENDPOINT", "ipc:///run/x");
     assert_eq!(
         restart_needed(&before, &site.load().unwrap()),
         [
             "listen.agents",
             "listen.viewers",
             "listen.web",
+            "publish.endpoint",
             "curve.secret_key_file",
             "agents.pin_names",
             "dbus.bus"
         ]
     );
+}
+
+#[test]
+fn a_mode_counts_with_an_endpoint_alone() {
+    let mut site = Site::new();
+    let before = site.load().unwrap();
+    site.variable("PUBLISH__MODE", "0666");
+    let with_mode = site.load().unwrap();
+    assert_eq!(restart_needed(&before, &with_mode), [""; 0]);
+    site.variable("PUBLISH__ENDPOINT", "ipc:///run/x");
+    let open = site.load().unwrap();
+    assert_eq!(restart_needed(&with_mode, &open), ["publish.endpoint"]);
+    site.variable("PUBLISH__MODE", "0600");
+    let closed = site.load().unwrap();
+    assert_eq!(restart_needed(&open, &closed), ["publish.mode"]);
 }
 
 /// The settings of the shipped file: key to what stands behind the `=`, commented out.
