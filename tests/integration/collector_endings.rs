@@ -52,6 +52,7 @@ async fn each_is_counted_once_by_its_reason() {
         "malformed",
         "forged",
         "too_large",
+        "unfinished",
         "silent",
         "handshake_timeout",
         "crowded",
@@ -119,8 +120,8 @@ async fn each_is_counted_once_by_its_reason() {
     for reason in reasons {
         let expected = match reason {
             "closed" => 2,
-            "handshake_timeout" | "crowded" | "handshake_rate" | "full" | "key_full"
-            | "internal" => 0,
+            "unfinished" | "handshake_timeout" | "crowded" | "handshake_rate" | "full"
+            | "key_full" | "internal" => 0,
             _ => 1,
         };
         assert_eq!(figures.ended(reason), expected, "{reason}");

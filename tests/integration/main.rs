@@ -16,6 +16,7 @@ mod agent_service;
 mod agent_session;
 mod agent_signals;
 mod collector_access;
+mod collector_attacks_insiders;
 mod collector_attacks_strangers;
 mod collector_bus;
 mod collector_clones;

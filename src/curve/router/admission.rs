@@ -107,9 +107,9 @@ impl Admission {
         }
     }
 
-    /// Whether there is room for one more stranger.
-    pub(super) fn room(&self, now: Instant) -> Room {
-        if self.open < MAX_HALF_OPEN {
+    /// Whether there is room for one more stranger, where known peers leave so many places.
+    pub(super) fn room(&self, now: Instant, places: usize) -> Room {
+        if self.open < places.min(MAX_HALF_OPEN) {
             return Room::Free;
         }
         match self.crowded() {
@@ -190,22 +190,22 @@ mod tests {
         let now = Instant::now();
         let mut admission = Admission::default();
         admission.came(1, address("192.0.2.1"), now);
-        assert_eq!(admission.room(now), Room::Free);
+        assert_eq!(admission.room(now, usize::MAX), Room::Free);
         for token in 2..=MAX_HALF_OPEN as u64 {
             // Many addresses of one machine.
             let address = Ipv6Addr::from((0x2001_0db8_u128 << 96) + u128::from(token));
             admission.came(token, address.into(), now);
         }
         let soon = now + LEAST_TIME;
-        assert_eq!(admission.room(now), Room::Later(soon));
-        assert_eq!(admission.room(soon), Room::InsteadOf(2));
+        assert_eq!(admission.room(now, usize::MAX), Room::Later(soon));
+        assert_eq!(admission.room(soon, usize::MAX), Room::InsteadOf(2));
         assert_eq!(admission.oldest(), Some(2));
         admission.left(2);
-        assert_eq!(admission.room(now), Room::Free);
+        assert_eq!(admission.room(now, usize::MAX), Room::Free);
         // A second word changes nothing.
         admission.left(2);
         admission.came(9001, address("198.51.100.1"), now);
-        assert_eq!(admission.room(soon), Room::InsteadOf(3));
+        assert_eq!(admission.room(soon, usize::MAX), Room::InsteadOf(3));
     }
 
     /// A flood from many addresses: who has just come has its time.
@@ -220,13 +220,18 @@ mod tests {
             admission.came(number.into(), address, now + age * number);
         }
         let soon = now + LEAST_TIME;
-        assert_eq!(admission.room(now), Room::Later(soon));
+        assert_eq!(admission.room(now, usize::MAX), Room::Later(soon));
         for (old, new) in (0_u32..100).zip(full..) {
             let due = soon + age * old;
-            assert_eq!(admission.room(due), Room::InsteadOf(old.into()));
+            assert_eq!(admission.room(due, usize::MAX), Room::InsteadOf(old.into()));
             admission.left(old.into());
             admission.came(new.into(), IpAddr::V4(new.into()), due);
         }
+        // Where there are fewer places, strangers have their time, too.
+        let oldest = soon + age * 100;
+        assert_eq!(admission.room(soon, 10), Room::Later(oldest));
+        assert_eq!(admission.room(oldest, 10), Room::InsteadOf(100));
+        assert_eq!(admission.room(soon, 513), Room::Later(oldest));
         // Two of one network go before.
         admission.left(100);
         admission.came(9000, IpAddr::V4(110.into()), soon);

@@ -20,6 +20,8 @@ pub enum Ending {
     Forged,
     /// A frame or a message exceeds its bound.
     TooLarge,
+    /// All peers together held too much of messages that are not whole, and it most of that.
+    Unfinished,
     /// Nothing was heard for longer than it had said.
     Silent,
     /// It did not finish its handshake.
@@ -38,7 +40,7 @@ pub enum Ending {
 
 impl Ending {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Closed,
         Self::NotAuthorized,
         Self::Revoked,
@@ -46,6 +48,7 @@ impl Ending {
         Self::Malformed,
         Self::Forged,
         Self::TooLarge,
+        Self::Unfinished,
         Self::Silent,
         Self::HandshakeTimeout,
         Self::Crowded,
@@ -66,6 +69,7 @@ impl Ending {
             Self::Malformed => "malformed",
             Self::Forged => "forged",
             Self::TooLarge => "too_large",
+            Self::Unfinished => "unfinished",
             Self::Silent => "silent",
             Self::HandshakeTimeout => "handshake_timeout",
             Self::Crowded => "crowded",
@@ -84,6 +88,7 @@ impl From<&Failure> for Ending {
             Failure::Slow => Self::HandshakeTimeout,
             Failure::Crowded => Self::Crowded,
             Failure::TooMany => Self::HandshakeRate,
+            Failure::Unfinished => Self::Unfinished,
             Failure::Full { .. } => Self::Full,
             Failure::KeyFull => Self::KeyFull,
         }

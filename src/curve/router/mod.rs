@@ -5,6 +5,7 @@
 //! key: a peer that has proved one knocks ([`Arrived::Knock`]) and is heard once it was let in. It
 //! ends a connection when it is told to.
 
+mod accept;
 mod admission;
 mod ended;
 mod listen;
@@ -57,6 +58,10 @@ const HEARTBEAT: HeartbeatOptions = HeartbeatOptions {
 /// Read of one connection in its turn, in bytes.
 const READ_BYTES: usize = 64 * 1024;
 
+/// What all peers of a socket together may have begun to send and not ended, in bytes: whole
+/// messages of thousands of agents, or the largest ones of 64.
+const MAX_UNFINISHED: usize = 64 * 1024 * 1024;
+
 /// Turns in which nothing arrives before a caller that asks what is there now is told that there is
 /// nothing: the largest frame takes fewer reads.
 const MAX_TURNS: usize = 32;
@@ -106,6 +111,8 @@ pub struct Router {
     endings: Endings,
     peers: Slots<Peer>,
     admission: Admission,
+    /// What all peers together have begun to send and have not ended, in bytes.
+    unfinished: usize,
     arrived: VecDeque<Arrived>,
     arrived_bytes: usize,
     /// Tokens of peers to which something was written and not sent.
@@ -158,6 +165,7 @@ impl Router {
             endings: Endings::default(),
             peers: Slots::default(),
             admission: Admission::default(),
+            unfinished: 0,
             arrived: VecDeque::new(),
             arrived_bytes: 0,
             dirty: Vec::new(),

@@ -106,6 +106,8 @@ pub(super) struct Peer {
     /// Written by the connection; sent up to `sent`.
     pub(super) out: Vec<u8>,
     sent: usize,
+    /// What it has begun to send and has not ended, in bytes.
+    pub(super) unfinished: usize,
     /// It is listed as having something to send.
     pub(super) is_dirty: bool,
     /// The kernel has no room: its readiness to write is waited for.
@@ -137,6 +139,7 @@ impl Peer {
             address,
             out,
             sent: 0,
+            unfinished: 0,
             is_dirty: false,
             is_stuck: false,
             is_timed: false,

@@ -1,16 +1,11 @@
-//! What a ROUTER does in a turn: sends, accepts, reads, and ends whose time is over.
+//! What a ROUTER does in a turn: sends, reads, and ends whose time is over.
 
 use std::cmp::Reverse;
-use std::io::{self, ErrorKind};
-use std::net::{IpAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use rustix::io::Errno;
-
-use super::admission::Room;
-use super::peer::{Came, Peer, RoutingIdBytes, Standing};
+use super::peer::{Came, RoutingIdBytes, Standing};
 use super::poller::Ready;
-use super::{Arrived, Ending, Failure, HEARTBEAT, LISTENER, Origin, Router};
+use super::{Arrived, Ending, Failure, HEARTBEAT, LISTENER, MAX_UNFINISHED, Origin, Router};
 use crate::curve::context::TransportError;
 use crate::curve::zmtp::connection::{Event, Role, Surroundings};
 use crate::curve::zmtp::input::Input;
@@ -21,9 +16,6 @@ use crate::curve::zmtp::{Command, Violation};
 /// the peers back.
 const MAX_WAITING: usize = 4096;
 const MAX_WAITING_BYTES: usize = 8 * 1024 * 1024;
-
-/// Connections that are accepted in one turn.
-const BATCH_ACCEPTED: usize = 64;
 
 /// Commands of handshakes in one turn: some 3 ms of work.
 const BATCH_HANDSHAKES: u32 = 32;
@@ -37,9 +29,6 @@ const LATER: Duration = Duration::from_secs(1);
 
 /// Timers of peers that have left, beyond as many as there are peers.
 const SPARE_TIMERS: usize = 1024;
-
-/// When to accept again after the system had no descriptor or memory for it.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// What a turn has found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,68 +147,6 @@ impl Router {
         }
     }
 
-    /// Takes new connections.
-    fn accept(&mut self, now: Instant) {
-        for _ in 0..BATCH_ACCEPTED {
-            match self.admission.room(now) {
-                Room::Free => {}
-                Room::InsteadOf(oldest) => self.fail(oldest, Failure::Crowded),
-                Room::Later(again) => return self.pause(again),
-            }
-            match self.listener.accept() {
-                Ok((stream, from)) => self.came(stream, from.ip().to_canonical(), now),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
-                Err(error) if has_no_room(&error) => {
-                    // Asking again at once would be a loop.
-                    return self.pause(now + ACCEPT_PAUSE);
-                }
-                // The peer has gone in between, or a firewall has said no.
-                Err(_) => {}
-            }
-        }
-    }
-
-    /// Accepts no connection before this time.
-    pub(super) fn pause(&mut self, until: Instant) {
-        self.accept_again = Some(until);
-        // It is one of ours and is open.
-        let _ = self.poller.watch(&self.listener, LISTENER, false, false);
-    }
-
-    fn came(&mut self, stream: TcpStream, address: IpAddr, now: Instant) {
-        if self.peers.len() >= self.most {
-            let Some(oldest) = self.admission.oldest() else {
-                let limit = self.most;
-                self.endings.count(Ending::Full);
-                self.arrived.push_back(Arrived::Failed {
-                    origin: None,
-                    address,
-                    why: Failure::Full { limit },
-                });
-                return;
-            };
-            self.fail(oldest, Failure::Crowded);
-        }
-        // What fails here is the peer's end or a want of memory: it is as if it had not come.
-        if stream.set_nonblocking(true).is_err() {
-            return;
-        }
-        let Ok(peer) = Peer::new(stream, address) else {
-            return;
-        };
-        let token = self.peers.insert(peer);
-        self.admission.came(token, address, now);
-        let added = self
-            .peers
-            .get_mut(token)
-            .map(|peer| self.poller.add(peer.stream(), token));
-        if !matches!(added, Some(Ok(()))) {
-            self.end(token, Ending::Internal);
-            return;
-        }
-        self.written(token);
-    }
-
     /// Reads from a peer, and sends to it. Returns true if it was let in and said something.
     fn serve(&mut self, ready: Ready, now: Instant, handshakes: &mut u32) -> bool {
         let token = ready.token;
@@ -246,6 +173,7 @@ impl Router {
                 if let Err(why) = self.take(token, &mut input, now) {
                     self.fail(token, why);
                 } else {
+                    self.weigh(token);
                     self.written(token);
                     self.schedule(token);
                     self.hold_back(token);
@@ -306,6 +234,23 @@ impl Router {
                         expected: Command::Ready,
                     }));
                 }
+            }
+        }
+    }
+
+    /// Counts what a peer has begun to send. Where all together have begun too much, who has begun
+    /// most has to go.
+    fn weigh(&mut self, token: u64) {
+        let Some(peer) = self.peers.get_mut(token) else {
+            return;
+        };
+        let before = std::mem::replace(&mut peer.unfinished, peer.connection.unfinished());
+        self.unfinished = self.unfinished - before + peer.unfinished;
+        if self.unfinished > MAX_UNFINISHED {
+            let peers = self.peers.iter();
+            let most = peers.max_by_key(|(_, peer)| peer.unfinished);
+            if let Some((token, _)) = most {
+                self.fail(token, Failure::Unfinished);
             }
         }
     }
@@ -374,6 +319,7 @@ impl Router {
             return;
         };
         self.endings.count(ending);
+        self.unfinished -= peer.unfinished;
         self.admission.left(token);
         if let Some(origin) = peer.origin() {
             self.admission.leave(&origin.key);
@@ -381,11 +327,43 @@ impl Router {
     }
 }
 
-/// The system has no descriptor or memory for another connection.
-fn has_no_room(error: &io::Error) -> bool {
-    let error = error.raw_os_error().map(Errno::from_raw_os_error);
-    matches!(
-        error,
-        Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)
-    )
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, TcpStream};
+
+    use super::*;
+    use crate::curve::keys::KeyPair;
+    use crate::curve::router::RouterOptions;
+    use crate::curve::router::peer::Peer;
+
+    /// Those who say that they may be silent for long, and leave.
+    #[tokio::test]
+    async fn timers_of_those_who_have_left_do_not_pile_up() {
+        let here = Ipv4Addr::LOCALHOST;
+        let mut router = Router::bind(RouterOptions {
+            listen: std::net::SocketAddr::from((here, 0)).into(),
+            keys: &KeyPair::generate().unwrap(),
+            connections: usize::MAX,
+        })
+        .unwrap();
+        let stream = TcpStream::connect(router.address()).unwrap();
+        let come = |router: &mut Router| {
+            let peer = Peer::new(stream.try_clone().unwrap(), here.into());
+            let token = router.peers.insert(peer.unwrap());
+            let due = Instant::now() + Duration::from_secs(60);
+            router.schedule_at(token, due);
+            router.schedule_at(token, due);
+            token
+        };
+        let stays = come(&mut router);
+        for _ in 0..3 * SPARE_TIMERS {
+            let token = come(&mut router);
+            router.end(token, Ending::Closed);
+            assert!(router.timers.len() <= SPARE_TIMERS + 4);
+        }
+        // That of the one who is there is still there, and once.
+        let timers = router.timers.iter();
+        let kept = timers.filter(|Reverse((_, token))| *token == stays);
+        assert_eq!(kept.count(), 1);
+    }
 }

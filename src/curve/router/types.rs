@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::MAX_UNFINISHED;
 use super::admission::HANDSHAKE_TIME;
 use super::ended::Endings;
 use super::listen::Listen;
@@ -67,6 +68,13 @@ pub enum Failure {
     /// Its network was too quick.
     #[error("too many handshakes in one second from this address")]
     TooMany,
+    /// All peers together had begun too much, and it had begun most.
+    #[error(
+        "all connections together held more than {} MiB of messages that are not whole, and it \
+         most of that",
+        MAX_UNFINISHED >> 20
+    )]
+    Unfinished,
     /// There are no descriptors left for it.
     #[error("there are {limit} connections already")]
     Full {

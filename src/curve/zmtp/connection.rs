@@ -202,6 +202,16 @@ impl Connection {
         self.frames.held() + stage
     }
 
+    /// What of that is of a frame or a message that is not whole, in bytes.
+    #[must_use]
+    pub fn unfinished(&self) -> usize {
+        let message = match &self.stage {
+            Stage::Up(link) => link.held(),
+            _ => 0,
+        };
+        self.frames.held() + message
+    }
+
     /// Returns true if messages can be sent.
     #[must_use]
     pub fn is_up(&self) -> bool {

@@ -67,6 +67,12 @@ impl Socket {
         Self::begin(stream, keys, Some(server))
     }
 
+    /// Asks for this routing id.
+    pub(crate) fn known_as(mut self, id: &str) -> Self {
+        id.as_bytes().clone_into(&mut self.id);
+        self
+    }
+
     /// The server's end of the next connection.
     pub(crate) fn accept(listener: &TcpListener, keys: &KeyPair) -> Self {
         let (stream, _) = listener.accept().unwrap();
@@ -109,6 +115,14 @@ impl Socket {
         self.knocked.clone()
     }
 
+    /// Waits until the connection is up, which is true, or has ended.
+    pub(crate) fn is_let_in(&mut self) -> bool {
+        self.run("the connection is up or ended", |socket| {
+            socket.connection.is_up() || socket.ended.is_some()
+        });
+        self.connection.is_up()
+    }
+
     pub(crate) fn send(&mut self, frames: &[Vec<u8>]) {
         let frames: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
         let mut out = Vec::new();
@@ -126,6 +140,14 @@ impl Socket {
         self.stream.write_all(&out)
     }
 
+    /// Sends a frame but for its last byte, which the peer may take or not.
+    pub(crate) fn begin_frame(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        let length = bytes.len() as u64 + 1;
+        let header = [&[2][..], &length.to_be_bytes()].concat();
+        self.stream.write_all(&header)?;
+        self.stream.write_all(bytes)
+    }
+
     /// Takes what has come, without waiting.
     pub(crate) fn look(&mut self) {
         self.stream.set_nonblocking(true).unwrap();
@@ -136,6 +158,11 @@ impl Socket {
     /// Why the connection has ended, if it has and that was seen.
     pub(crate) fn end_seen(&self) -> Option<&str> {
         self.ended.as_deref()
+    }
+
+    /// Messages that have come and were not taken.
+    pub(crate) fn waiting(&self) -> usize {
+        self.received.len()
     }
 
     pub(crate) fn received(&mut self) -> Received {
