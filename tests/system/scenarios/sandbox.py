@@ -4,7 +4,7 @@
 import ipaddress
 import json
 
-from machine import AGENT, AS_NOBODY, OBJECT, call
+from machine import AGENT, AS_NOBODY, COLLECTOR, OBJECT, call
 
 # Blocks of 4 KiB in a tmpfs of one MiB: the size says which file system it is.
 BLOCKS_OF_A_MIB = 256
@@ -71,6 +71,8 @@ def homes_are_read_only_and_roots_is_hidden(m):
 
 def every_address_but_multicast_is_allowed(m):
     """Nothing is left out of the list but what is no host's address; and systemd applies it."""
+    list_of_collector = sorted(m.unit("IPAddressAllow", COLLECTOR).split())
+    m.expect("the collector's list", list_of_collector, sorted(m.unit("IPAddressAllow").split()))
     allowed = [ipaddress.ip_network(each) for each in m.unit("IPAddressAllow").split()]
     for everything, refused in (
         ("0.0.0.0/0", ["224.0.0.0/3"]),
@@ -90,6 +92,22 @@ def every_address_but_multicast_is_allowed(m):
     m.expect("to all", m.run(*run, "python3", "-c", SEND, "127.255.255.255").strip(), "sent")
     refused = m.run(*run, "python3", "-c", SEND, "224.0.0.251").strip()
     m.expect("to a group", refused, "Operation not permitted")
+
+
+def the_collector_executes_nothing_else(m):
+    """Where it lives, no program runs but itself, and a crash leaves no memory of it behind."""
+    m.run("systemctl", "start", COLLECTOR)
+    pid = m.main_pid(COLLECTOR)
+    limits = m.run("cat", f"/proc/{pid}/limits")
+    m.expect_match("limit of core files", limits, r"(?m)^Max core file size\s+0\s+0\s")
+    inside = ("nsenter", "--mount", f"--target={pid}")
+    for program in ("/usr/bin/true", "/usr/bin/sh"):
+        done = m.execute(*inside, program)
+        m.expect_match(program, done.stderr, "Permission denied")
+    m.expect_match("itself", m.run(*inside, "/usr/bin/metrics-collector", "--version"), "metrics-collector")
+    m.run("systemctl", "reload", COLLECTOR)
+    m.event("COLLECTOR_CONFIGURATION_RELOADED", COLLECTOR)
+    m.expect_steady(pid, COLLECTOR)
 
 
 def processes_of_all_are_counted(m):
