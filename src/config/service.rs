@@ -17,11 +17,13 @@ use crate::base::durable::owner::Owner;
 use crate::config::ConfigError;
 use crate::config::layers::Files;
 
+mod calls;
 mod capabilities;
 mod changed;
 mod check;
 mod command;
 mod credential;
+mod dependencies;
 mod load;
 mod manager;
 mod needs;
@@ -48,8 +50,8 @@ pub use obstacle::Obstacle;
 pub use settings_file::SettingsFile;
 use settings_file::all_seen;
 pub use sight::{Note, ServiceView};
-use state::Private;
 pub use state::Seen;
+use state::unlike_today;
 use unit::{LoadState, Place, Unit};
 pub use user::user_of_running;
 use user::{UnitUser, user_of};
@@ -89,17 +91,6 @@ fn no_groups(
             place,
         }
     })
-}
-
-/// A state directory that the service does not find as it is now: the service manager moves that of
-/// a dynamic user, and hands that of another user over at the next start.
-fn unlike_today(state: &Path, is_dynamic: bool, owner: Option<Owner>) -> Option<Private> {
-    if is_dynamic {
-        return Some(Private::of(state.to_owned()));
-    }
-    let about = fs::symlink_metadata(state).ok()?;
-    let is_handed_over = owner.is_some_and(|owner| owner.uid() != about.uid());
-    is_handed_over.then(|| Private::open(state.to_owned(), state))
 }
 
 /// A service, as root sees it.
@@ -176,6 +167,10 @@ impl Service {
             });
         }
         obstacles.extend(no_groups(unit, &found, unknown));
+        obstacles.extend(found.dependencies.missing(unit, &found));
+        let (forbidden, note) = calls::forbidden(unit, &found, shipped);
+        obstacles.extend(forbidden);
+        notes.extend(note);
         let as_user = needs::User {
             name: &user,
             owner,

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::calls::Filter;
 use super::command::{self, Options};
 use super::credential;
 use super::manager::Properties;
@@ -18,7 +19,8 @@ const PROPERTIES: &str = "--property=LoadState,User,Group,SupplementaryGroups,Pr
                           EnvironmentFiles,PassEnvironment,UnsetEnvironment,FragmentPath,\
                           DropInPaths,NeedDaemonReload,AmbientCapabilities,\
                           CapabilityBoundingSet,PrivateUsers,\
-                          PrivateNetwork,NetworkNamespacePath,RestrictAddressFamilies,LimitNOFILE";
+                          PrivateNetwork,NetworkNamespacePath,RestrictAddressFamilies,LimitNOFILE,\
+                          Requires,Requisite,BindsTo";
 
 /// The unit, as the service manager has it; as shipped, if there is none that knows more. None if it
 /// is not installed.
@@ -72,6 +74,7 @@ pub(super) fn of_bus(unit: &str, found: &mut Unit, notes: &mut Vec<Note>) -> Opt
     found.credentials_are_known = true;
     found.network.take_rules(&properties);
     found.needs = Needs::of(&properties);
+    found.calls = Filter::of(&properties);
     let program = unit.trim_end_matches(".service");
     let options = Options::of(&properties, program);
     notes.extend(unknown_of(unit, found, options.as_ref().err()));

@@ -23,6 +23,10 @@ const LISTS: [&str; 4] = [
 ];
 const BINDS: [&str; 2] = ["BindPaths", "BindReadOnlyPaths"];
 const NAMESPACES: [&str; 2] = ["NetworkNamespacePath", "IPCNamespacePath"];
+/// What may be a terminal, which `TTYPath=` names.
+const STREAMS: [&str; 3] = ["StandardInput", "StandardOutput", "StandardError"];
+/// No `-` helps where these are missing.
+const IMAGES: [&str; 2] = ["MountImages", "ExtensionImages"];
 const ROOTS: [&str; 2] = ["RootDirectory", "RootImage"];
 
 /// The commands of a start, each with what the bus calls it.
@@ -104,6 +108,10 @@ impl Needs {
             let path = text(name);
             paths.extend((!path.is_empty()).then(|| (name, PathBuf::from(path))));
         }
+        paths.extend(images(properties));
+        let has_terminal = STREAMS.iter().any(|name| text(name).starts_with("tty"));
+        let terminal = text("TTYPath");
+        paths.extend((has_terminal && !terminal.is_empty()).then(|| ("TTYPath", terminal.into())));
         paths.retain(|(_, path)| !made.iter().any(|made| made.starts_with(path)));
         let root = ROOTS.into_iter().map(|name| (name, text(name)));
         let mut root = root.filter(|(_, path)| !matches!(path.as_str(), "" | "/"));
@@ -152,7 +160,8 @@ impl Needs {
             return (Vec::new(), Some(unknown("the files that it sees", why)));
         }
         let paths = self.paths.iter().filter_map(|(property, path)| {
-            let way_out = if NAMESPACES.contains(property) {
+            let names_it_only = [&NAMESPACES[..], &IMAGES, &["TTYPath"]];
+            let way_out = if names_it_only.concat().contains(property) {
                 CORRECT
             } else {
                 CREATE
@@ -211,6 +220,22 @@ impl User<'_> {
         });
         looked.ok().flatten()
     }
+}
+
+/// The images that are mounted for the unit, and that it does not do without.
+fn images(properties: &Properties) -> Vec<(&'static str, PathBuf)> {
+    type Options = Vec<(String, String)>;
+    let mounted: Vec<(String, String, bool, Options)> =
+        properties.get(IMAGES[0]).unwrap_or_default();
+    let mounted = mounted.into_iter();
+    let mounted = mounted.map(|(image, _, may_lack, _)| (IMAGES[0], image, may_lack));
+    let extensions: Vec<(String, bool, Options)> = properties.get(IMAGES[1]).unwrap_or_default();
+    let extensions = extensions.into_iter();
+    let extensions = extensions.map(|(image, may_lack, _)| (IMAGES[1], image, may_lack));
+    let needed = mounted.chain(extensions).filter(|(.., may_lack)| !may_lack);
+    needed
+        .map(|(name, image, _)| (name, image.into()))
+        .collect()
 }
 
 fn absent(path: &Path) -> Option<String> {
@@ -316,6 +341,15 @@ mod tests {
                 json!([["/none", "/x", true, 0]]),
                 false,
             ),
+            (
+                "MountImages",
+                json!([["/none", "/mnt", false, [["root", "ro"]]]]),
+                true,
+            ),
+            ("MountImages", json!([["/none", "/mnt", true, []]]), false),
+            ("ExtensionImages", json!([["/none", false, []]]), true),
+            ("ExtensionImages", json!([["/etc", false, []]]), false),
+            ("TTYPath", json!("/none"), false),
             ("NetworkNamespacePath", json!("/none"), true),
             ("IPCNamespacePath", json!(""), false),
         ] {
@@ -327,6 +361,17 @@ mod tests {
             );
             let named = format!("but {name}= of a.service needs it, so the service does not start");
             assert!(all.iter().all(|one| one.contains(&named)), "{all:?}");
+        }
+    }
+
+    #[test]
+    fn a_terminal_is_needed_where_it_is_used() {
+        for stream in STREAMS {
+            for (used, is_missed) in [("tty", true), ("tty-force", true), ("null", false)] {
+                let terminal = ("TTYPath", json!("/none"));
+                let (all, _) = told(&needs(&[terminal, (stream, json!(used))]));
+                assert_eq!(all.len(), usize::from(is_missed), "{stream} {used}");
+            }
         }
     }
 

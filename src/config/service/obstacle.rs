@@ -124,6 +124,39 @@ pub enum Obstacle {
         /// Where it says so.
         place: Option<Place>,
     },
+    /// A unit that it needs, and that systemd cannot start.
+    #[error(
+        "{property}={name} of {unit}{}: {why}, so the service does not start; {way_out}",
+        at(.place.as_ref())
+    )]
+    Dependency {
+        /// The unit.
+        unit: String,
+        /// The setting of the unit.
+        property: &'static str,
+        /// The other unit.
+        name: String,
+        /// Where the unit says so.
+        place: Option<Place>,
+        /// What is wrong with the other unit.
+        why: &'static str,
+        /// The way out.
+        way_out: &'static str,
+    },
+    /// System calls that it may not make.
+    #[error(
+        "SystemCallFilter= of {unit}{} forbids {calls}, which every start needs, so the service does \
+         not start; allow what the unit as shipped allows",
+        at(.place.as_ref())
+    )]
+    Calls {
+        /// The unit.
+        unit: String,
+        /// Where it says so.
+        place: Option<Place>,
+        /// What it forbids.
+        calls: String,
+    },
     /// Options that its program does not take.
     #[error(
         "ExecStart= of {unit}{}: {why}; so the service does not start; correct that line",
@@ -176,6 +209,6 @@ pub enum Obstacle {
     },
 }
 
-fn at(place: Option<&Place>) -> impl fmt::Display {
+pub(super) fn at(place: Option<&Place>) -> impl fmt::Display {
     place.map_or_else(String::new, |place| format!(" ({place})"))
 }

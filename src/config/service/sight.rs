@@ -9,7 +9,9 @@ use thiserror::Error;
 use super::credential::Credential;
 #[cfg(test)]
 use super::credential::{self, Stores, Wanted};
+use super::obstacle::at;
 use super::state::{Contents, Private, Seen};
+use super::unit::Place;
 use crate::base::text;
 use crate::config::error::Hidden;
 
@@ -55,6 +57,20 @@ pub enum Note {
         what: &'static str,
         /// Why not.
         why: String,
+    },
+    /// System calls that the unit as shipped allows, and a drop-in does not.
+    #[error(
+        "SystemCallFilter= of {unit}{} forbids {calls}, which the unit as shipped allows: systemd ends \
+         the service when it makes such a call",
+        at(.place.as_ref())
+    )]
+    Calls {
+        /// The unit.
+        unit: String,
+        /// Where it says so.
+        place: Option<Place>,
+        /// What it forbids.
+        calls: String,
     },
     /// It was checked where it is now.
     #[error(

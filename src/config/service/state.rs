@@ -60,6 +60,21 @@ impl Private {
     }
 }
 
+/// A state directory that the service does not find as it is now: the service manager moves that of
+/// a dynamic user, and hands that of another user over at the next start.
+pub(super) fn unlike_today(
+    state: &Path,
+    is_dynamic: bool,
+    owner: Option<Owner>,
+) -> Option<Private> {
+    if is_dynamic {
+        return Some(Private::of(state.to_owned()));
+    }
+    let about = fs::symlink_metadata(state).ok()?;
+    let is_handed_over = owner.is_some_and(|owner| owner.uid() != about.uid());
+    is_handed_over.then(|| Private::open(state.to_owned(), state))
+}
+
 /// Reads with the rights of the directory's owner, so that its links cannot misuse root's, but
 /// through a handle that root opened.
 fn look(path: &Path, real: &Path) -> Option<BTreeMap<OsString, Contents>> {

@@ -5,8 +5,10 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::calls::Filter;
 use super::capabilities::Capabilities;
 use super::credential::Wanted;
+use super::dependencies::Dependencies;
 use super::needs::Needs;
 use super::{STATES, ServiceView, UnitNetwork};
 use crate::base::text;
@@ -31,6 +33,9 @@ pub(super) struct Unit {
     /// How many open files it may have; None for any number.
     pub(super) files: Option<u64>,
     pub(super) needs: Needs,
+    pub(super) dependencies: Dependencies,
+    /// As the bus says.
+    pub(super) calls: Filter,
     /// Its file and its drop-ins, in the order in which they count.
     pub(super) parts: Vec<PathBuf>,
 }
@@ -157,6 +162,7 @@ impl Unit {
                     unit.credentials.push(Wanted::load(name, path, false));
                 }
                 _ => {
+                    unit.dependencies.take(key, value);
                     unit.network.take(key, value, is_true(value));
                     unit.capabilities.take(key, value, is_true(value));
                 }
@@ -201,7 +207,7 @@ fn is_true(value: &str) -> bool {
 }
 
 /// The words of a list as systemd writes them: quoted where they have to be.
-fn words(text: &str) -> Vec<String> {
+pub(super) fn words(text: &str) -> Vec<String> {
     let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
     let mut characters = text.chars();
     while let Some(character) = characters.next() {
