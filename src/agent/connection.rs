@@ -17,7 +17,6 @@ use tokio::sync::{Notify, mpsc, watch};
 use super::counters::CounterWriter;
 use super::reason_text::sentence;
 use super::state::{ConnectionState, State};
-use crate::curve::context::Context;
 use crate::curve::endpoint::Endpoint;
 use crate::curve::keys::{KeyPair, PublicKey};
 use crate::protocol::session::{Reason, SessionSettings};
@@ -89,7 +88,6 @@ pub(crate) struct ConnectionParams {
     pub(crate) endpoint: Endpoint,
     pub(crate) server_key: PublicKey,
     pub(crate) keys: Arc<KeyPair>,
-    pub(crate) context: Context,
     pub(crate) counters: CounterWriter,
     pub(crate) progress: Arc<Progress>,
     pub(crate) reports: mpsc::Sender<(Serial, Report)>,

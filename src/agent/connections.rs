@@ -14,7 +14,6 @@ use super::counters::{CounterWriter, Counters};
 use super::state::ConnectionState;
 use crate::agent::settings::{CollectorSettings, MAX_COLLECTORS, Settings};
 use crate::base::offload;
-use crate::curve::context::Context;
 use crate::curve::keys::KeyPair;
 use crate::protocol::session::SessionSettings;
 
@@ -40,7 +39,6 @@ struct Running {
 
 /// Every configured connection, by name.
 pub(crate) struct Connections {
-    context: Context,
     running: BTreeMap<String, Running>,
     /// Told to stop, not ended yet.
     ending: Vec<JoinHandle<()>>,
@@ -54,10 +52,9 @@ pub(crate) struct Connections {
 }
 
 impl Connections {
-    pub(crate) fn new(context: Context, session: SessionSettings, now: Instant) -> Self {
+    pub(crate) fn new(session: SessionSettings, now: Instant) -> Self {
         let (report_to, reports) = mpsc::channel(REPORTS);
         Self {
-            context,
             running: BTreeMap::new(),
             ending: Vec::new(),
             started: false,
@@ -131,7 +128,6 @@ impl Connections {
             endpoint: collector.endpoint.clone(),
             server_key: collector.public_key,
             keys: Arc::clone(keys),
-            context: self.context.clone(),
             counters: counters.clone(),
             progress: Arc::clone(&progress),
             reports: self.report_to.clone(),

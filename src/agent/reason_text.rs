@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::base::quantity::whole_seconds;
+use crate::curve::dealer::{HandshakeFailure, Suspect};
 use crate::curve::endpoint::{DEFAULT_PORT, DEFAULT_VIEWERS_PORT};
-use crate::curve::link::HandshakeFailure;
 use crate::protocol::LONGEST_PING_INTERVAL;
 use crate::protocol::session::{OpenFailure, Reason};
 
@@ -43,7 +43,7 @@ pub(crate) fn sentence(reason: Reason, detail: &str) -> String {
             seconds(lasting)
         ),
         Reason::LinkLost => with("the connection was lost", detail),
-        Reason::HandshakeFailed if detail.is_empty() => handshake(HandshakeFailure::Dropped, DEFAULT_PORT),
+        Reason::HandshakeFailed if detail.is_empty() => "the handshake failed".to_owned(),
         Reason::Unreachable => with("the collector cannot be reached", detail),
         Reason::Refused => {
             "the collector refuses what this host reports; the collector's log says why".to_owned()
@@ -64,26 +64,23 @@ pub(crate) fn sentence(reason: Reason, detail: &str) -> String {
 
 /// The most likely cause of this handshake failure with a collector at this port, and whose key it
 /// concerns.
-pub(crate) fn handshake(failure: HandshakeFailure, port: u16) -> String {
-    match failure {
-        HandshakeFailure::Dropped => {
-            "the collector dropped the connection before it was secure; most likely its key is \
-             not the configured public_key"
-                .to_owned()
+pub(crate) fn handshake(failure: &HandshakeFailure, port: u16) -> String {
+    match failure.suspect() {
+        Suspect::ServerKey => {
+            format!("{failure}; most likely its key is not the configured public_key")
         }
-        HandshakeFailure::Protocol(_) => format!(
-            "{failure}; most likely something else than a collector listens there, or its key \
-             is not the configured public_key"
-        ),
+        Suspect::Listener => {
+            format!("{failure}; most likely something else than a collector listens there")
+        }
         // It answers, so its own key is the right one.
-        HandshakeFailure::Refused(_) if port == DEFAULT_VIEWERS_PORT => format!(
+        Suspect::OwnKey if port == DEFAULT_VIEWERS_PORT => format!(
             "{failure}; most likely this is the port for viewers, as {port} is by default: agents \
              report to another, by default {DEFAULT_PORT}"
         ),
-        HandshakeFailure::Refused(_) => {
+        Suspect::OwnKey => {
             format!("{failure}; most likely the agent's public key is not on the collector's list")
         }
-        HandshakeFailure::TimedOut => failure.to_string(),
+        Suspect::Server => format!("{failure}; the collector's log may say why"),
     }
 }
 
@@ -106,6 +103,8 @@ fn seconds(time: Duration) -> humantime::FormattedDuration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::curve::zmtp::connection::Awaits;
+    use crate::curve::zmtp::{Command, Speaks, Violation};
 
     #[test]
     fn a_failure_carries_what_the_system_said() {
@@ -122,26 +121,42 @@ mod tests {
 
     #[test]
     fn a_failed_handshake_names_the_key_that_it_is_about() {
-        let told = |failure| sentence(Reason::HandshakeFailed, &handshake(failure, DEFAULT_PORT));
-        for failure in [HandshakeFailure::Dropped, HandshakeFailure::Protocol(7)] {
-            let text = told(failure);
-            assert!(
-                text.ends_with("its key is not the configured public_key"),
-                "{text}"
-            );
-        }
+        let dropped = |command| HandshakeFailure::Dropped(Awaits::Command(command));
+        let told = |failure| sentence(Reason::HandshakeFailed, &handshake(&failure, DEFAULT_PORT));
         assert_eq!(
-            told(HandshakeFailure::Refused(400)),
+            told(dropped(Command::Welcome)),
+            "the peer closed the connection where its WELCOME was due; most likely its key is not \
+             the configured public_key"
+        );
+        let http = HandshakeFailure::Protocol(Violation::NotZmtp(Speaks::Http));
+        assert_eq!(
+            told(http),
+            "the peer speaks HTTP, not ZMTP; most likely something else than a collector listens \
+             there"
+        );
+        let refused = || HandshakeFailure::Refused("400".into());
+        assert_eq!(
+            told(refused()),
             "the peer refused our key (status 400); most likely the agent's public key is not \
              on the collector's list"
         );
         assert_eq!(
-            handshake(HandshakeFailure::Refused(400), DEFAULT_VIEWERS_PORT),
+            handshake(&refused(), DEFAULT_VIEWERS_PORT),
             "the peer refused our key (status 400); most likely this is the port for viewers, as \
              5557 is by default: agents report to another, by default 5556"
         );
-        assert!(!told(HandshakeFailure::TimedOut).contains("key"));
-        assert!(sentence(Reason::HandshakeFailed, "").contains("configured public_key"));
+        for other in [
+            HandshakeFailure::TimedOut,
+            HandshakeFailure::Dropped(Awaits::Greeting),
+            dropped(Command::Ready),
+        ] {
+            let text = told(other);
+            assert!(text.ends_with("the collector's log may say why"), "{text}");
+        }
+        assert_eq!(
+            sentence(Reason::HandshakeFailed, ""),
+            "the handshake failed"
+        );
     }
 
     #[test]

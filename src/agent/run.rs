@@ -24,7 +24,6 @@ use super::state::summarize;
 use super::state::{AgentState, Intervals, State, StateChange};
 use super::status_line::line_now;
 use crate::agent::settings::{Inputs, Loaded};
-use crate::curve::context::Context;
 use crate::protocol::session::{MODEL_MIN_INTERVAL, SessionSettings};
 use crate::sources::{Root, UnknownSource};
 use crate::systemd::daemon::{Request, Signals};
@@ -43,8 +42,6 @@ pub struct Start {
     pub loaded: Loaded,
     /// Where the sources find /proc and /sys: `/`, but in tests.
     pub root: Root,
-    /// libzmq.
-    pub context: Context,
     /// The service manager.
     pub notifier: Notifier,
     /// The log's switches.
@@ -91,7 +88,7 @@ impl Agent {
         let settings = &in_force.settings;
         let intervals = in_force.intervals();
         let name = ReportedName::new(settings.host_name.as_ref().map(ToString::to_string));
-        let mut connections = Connections::new(start.context, session_settings(intervals), now);
+        let mut connections = Connections::new(session_settings(intervals), now);
         connections.apply(settings, made);
         let (order, orders) = mpsc::channel(ORDERS);
         let (changes, _) = broadcast::channel(STATE_CHANGES);

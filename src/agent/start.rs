@@ -15,7 +15,6 @@ use crate::agent::run::{Agent, Start};
 use crate::agent::settings;
 use crate::agent::settings::{Inputs, KeyPolicy};
 use crate::base::exit::EXIT_CONFIG;
-use crate::curve::context::Context;
 use crate::dbus::presence::{Presence, enter};
 use crate::dbus::{Bus, NAME};
 use crate::sources::Root;
@@ -62,12 +61,10 @@ pub fn run(early_signals: EarlySignals, inputs: Inputs, log: LogControl) -> Resu
         let bus = loaded.settings.bus.clone();
         let signals =
             Signals::catch(hang_up).map_err(|error| Failure::bug("catch signals", &error))?;
-        let context = Context::new().map_err(|error| Failure::bug("use libzmq", &error))?;
         let start = Start {
             inputs,
             loaded,
             root: Root::default(),
-            context,
             notifier: Notifier::from_environment(Instant::now()),
             log: log.clone(),
             signals,

@@ -10,8 +10,8 @@ use std::time::{Duration, SystemTime};
 
 use super::counters::Counters;
 use crate::base::text;
+use crate::curve::dealer::Delivery;
 use crate::curve::keys::PublicKey;
-use crate::curve::tcp;
 use crate::protocol::session;
 
 /// What a connection, or the agent as a whole, is doing.
@@ -64,8 +64,8 @@ impl From<session::State> for State {
     }
 }
 
-impl From<tcp::Delivery> for session::Delivery {
-    fn from(found: tcp::Delivery) -> Self {
+impl From<Delivery> for session::Delivery {
+    fn from(found: Delivery) -> Self {
         Self {
             outstanding: found.outstanding,
             kept: found.kept,

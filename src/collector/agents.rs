@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::events;
 use super::pacer::{Asked, Pacer};
 use crate::base::throttle::Throttle;
-use crate::curve::context::TransportError;
+use crate::curve::TransportError;
 use crate::curve::keys::PublicKey;
 use crate::curve::router::{Arrived, Load, Origin, Router, RoutingIdBytes, Verdict};
 use crate::protocol::message::{Control, Message};

@@ -15,7 +15,7 @@ use super::sinks::Passed;
 use super::state::HostChange;
 use super::status_line::Counts;
 use crate::base::throttle::{PeerThrottle, Tell};
-use crate::curve::context::TransportError;
+use crate::curve::TransportError;
 use crate::curve::keys::PublicKey;
 use crate::curve::router::{Arrived, Origin, RoutingIdBytes};
 use crate::curve::zmtp::message::{MAX_FRAMES, Message as Frames, Received};

@@ -29,7 +29,7 @@ use super::store::Writer;
 use super::viewers::{Asked, Viewers};
 use crate::base::throttle::Throttle;
 use crate::base::waiting::until;
-use crate::curve::context::TransportError;
+use crate::curve::TransportError;
 use crate::curve::keys::PublicKey;
 use crate::curve::router::{Arrived, Router, Verdict};
 use crate::protocol::message::Control;

@@ -29,7 +29,7 @@ use super::viewers::Viewers;
 use super::web::{self, Web};
 use crate::base::exit::{EXIT_CONFIG, EXIT_UNAVAILABLE};
 use crate::collector::bus::service::CollectorService;
-use crate::curve::context::TransportError;
+use crate::curve::TransportError;
 use crate::curve::keys::KeyPair;
 use crate::curve::router::{Listen, Router, RouterOptions};
 use crate::dbus::name::{Ended, StartError};

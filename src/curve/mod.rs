@@ -1,21 +1,22 @@
-//! Keys, certificates, and CURVE sockets: a [`router`] that listens, on the state machines of
-//! [`zmtp`], and a [`dealer`] that connects, on libzmq.
+//! Keys, certificates, and CURVE sockets: a [`router`] that listens and a [`dealer`] that
+//! connects, both on the state machines of [`zmtp`].
 //!
-//! What is above it sees frames, link events and typed errors, never a `zmq` type. It refuses to
+//! What is above it sees frames, link events and typed errors, never a byte of ZMTP. It refuses to
 //! look up names in its sockets (an address is an argument; [`resolve`] looks up), to decide when
 //! to reconnect (its sockets never do so by themselves), and to interpret a message.
 
 pub mod certificate;
-pub mod context;
 pub mod dealer;
 pub mod endpoint;
-pub mod frames;
+mod error;
 pub mod keys;
-pub mod link;
+mod outgoing;
 pub mod own;
 pub(crate) mod resolve;
 pub mod router;
-mod socket;
-pub mod tcp;
+mod tcp;
+pub mod timing;
 mod z85;
 pub mod zmtp;
+
+pub use error::{SendError, TransportError};

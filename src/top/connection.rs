@@ -11,17 +11,15 @@ use tokio::time::{sleep_until, timeout};
 use super::known::{Known, KnownError};
 use super::link::{Action, Event, Link, Status, Trouble};
 use crate::base::offload::{Offloaded, offload};
-use crate::curve::context::Context;
 use crate::curve::dealer::{Dealer, DealerEvent, DealerOptions, RoutingId};
 use crate::curve::endpoint::Endpoint;
-use crate::curve::frames::Received;
 use crate::curve::keys::{KeyPair, PublicKey};
 use crate::curve::resolve::Resolver;
+use crate::curve::zmtp::message::Received;
 use crate::protocol::message::{Control, Message, VIEWER_ID_PREFIX};
 
 /// The connection to the collector.
 pub struct Connection {
-    context: Context,
     endpoint: Endpoint,
     keys: KeyPair,
     server_key: PublicKey,
@@ -53,7 +51,6 @@ impl Connection {
     /// Starts to connect. Must be called within a tokio runtime.
     #[must_use]
     pub fn open(
-        context: Context,
         endpoint: Endpoint,
         keys: KeyPair,
         server_key: PublicKey,
@@ -61,7 +58,6 @@ impl Connection {
         now: Instant,
     ) -> Self {
         let mut connection = Self {
-            context,
             endpoint,
             keys,
             server_key,
@@ -112,7 +108,7 @@ impl Connection {
                 self.tell(Event::Up, now);
             }
             Kind::Socket(DealerEvent::LinkDown(cause)) => {
-                self.tell(Event::Down(Trouble::of(cause)), now);
+                self.tell(Event::Down(Trouble::of(&cause)), now);
             }
             Kind::Socket(DealerEvent::ConnectFailed(failure)) => {
                 self.connect_next(failure.to_string(), now);
@@ -192,7 +188,7 @@ impl Connection {
                 keys: &self.keys,
                 routing_id: RoutingId::random_after(VIEWER_ID_PREFIX),
             };
-            match Dealer::connect_to_view(&self.context, options) {
+            match Dealer::connect_to_view(options) {
                 Ok(dealer) => {
                     self.dealer = Some(dealer);
                     return;

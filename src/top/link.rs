@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::curve::link::{HandshakeFailure, LinkDownCause};
+use crate::curve::dealer::{LinkDownCause, Suspect};
 use crate::protocol::backoff::Backoff;
 
 /// Collectors want a hello at least every 30 s; two may get lost.
@@ -51,14 +51,18 @@ impl Trouble {
 
     /// What a link that is down means.
     #[must_use]
-    pub fn of(cause: LinkDownCause) -> Self {
+    pub fn of(cause: &LinkDownCause) -> Self {
+        let text = cause.to_string();
         match cause {
-            LinkDownCause::HandshakeFailed(HandshakeFailure::Refused(_)) => Self::KeyRefused,
-            LinkDownCause::HandshakeFailed(
-                failure @ (HandshakeFailure::Dropped | HandshakeFailure::Protocol(_)),
-            ) => Self::WrongKey(failure.to_string()),
-            LinkDownCause::HandshakeFailed(failure) => Self::NotSecured(failure.to_string()),
-            LinkDownCause::Disconnected | LinkDownCause::Socket(_) => Self::Lost(cause.to_string()),
+            LinkDownCause::HandshakeFailed(failure) => match failure.suspect() {
+                Suspect::OwnKey => Self::KeyRefused,
+                Suspect::ServerKey => Self::WrongKey(text),
+                Suspect::Listener | Suspect::Server => Self::NotSecured(text),
+            },
+            LinkDownCause::NoRandom(_) => Self::NotSecured(text),
+            LinkDownCause::Closed | LinkDownCause::Failed(_) | LinkDownCause::Violated(_) => {
+                Self::Lost(text)
+            }
         }
     }
 }
@@ -228,6 +232,9 @@ impl Link {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::curve::dealer::HandshakeFailure;
+    use crate::curve::zmtp::connection::Awaits;
+    use crate::curve::zmtp::{Command, Speaks, Violation};
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -343,21 +350,19 @@ mod tests {
 
     #[test]
     fn what_is_wrong_follows_from_how_the_link_ended() {
-        let of = |failure| Trouble::of(LinkDownCause::HandshakeFailed(failure));
-        assert_eq!(of(HandshakeFailure::Refused(400)), Trouble::KeyRefused);
-        assert!(matches!(
-            of(HandshakeFailure::Dropped),
-            Trouble::WrongKey(_)
-        ));
-        assert!(matches!(
-            of(HandshakeFailure::Protocol(1)),
-            Trouble::WrongKey(_)
-        ));
-        assert!(matches!(
-            of(HandshakeFailure::TimedOut),
-            Trouble::NotSecured(_)
-        ));
-        let lost = Trouble::of(LinkDownCause::Disconnected);
-        assert_eq!(lost, Trouble::Lost("the connection ended".to_owned()));
+        let of = |failure| Trouble::of(&LinkDownCause::HandshakeFailed(failure));
+        let refused = HandshakeFailure::Refused("400".into());
+        assert_eq!(of(refused), Trouble::KeyRefused);
+        let dropped = HandshakeFailure::Dropped(Awaits::Command(Command::Welcome));
+        assert!(matches!(of(dropped), Trouble::WrongKey(_)));
+        let http = HandshakeFailure::Protocol(Violation::NotZmtp(Speaks::Http));
+        assert_eq!(
+            of(http),
+            Trouble::NotSecured("the peer speaks HTTP, not ZMTP".to_owned())
+        );
+        let slow = of(HandshakeFailure::TimedOut);
+        assert!(matches!(slow, Trouble::NotSecured(_)));
+        let lost = Trouble::of(&LinkDownCause::Closed);
+        assert_eq!(lost, Trouble::Lost("the peer closed it".to_owned()));
     }
 }

@@ -23,8 +23,8 @@ use super::terminal::{self, Input, Screen};
 use super::view::theme::Theme;
 use super::view::{self, Drawn, Scene};
 use crate::base::clock::Clock;
-use crate::curve::frames::Received;
 use crate::curve::keys::PublicKey;
+use crate::curve::zmtp::message::Received;
 use crate::protocol::message::{Malformed, Message, decode_for_viewer};
 
 /// From one drawing to the next, unless a person has done something.

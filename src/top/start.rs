@@ -16,7 +16,7 @@ use super::once;
 use super::run;
 use super::terminal;
 use crate::base::{self, shell};
-use crate::curve::context::{Context, TransportError};
+use crate::curve::TransportError;
 use crate::curve::endpoint::Endpoint;
 use crate::curve::endpoint::{DEFAULT_PORT, DEFAULT_VIEWERS_PORT};
 use crate::curve::keys::PublicKey;
@@ -206,14 +206,7 @@ async fn show(
     let own_key = keys.pair.public;
     let collector = endpoint.to_string();
     let now = Instant::now();
-    let mut connection = Connection::open(
-        Context::new()?,
-        endpoint,
-        keys.pair,
-        keys.collector,
-        keys.remember,
-        now,
-    );
+    let mut connection = Connection::open(endpoint, keys.pair, keys.collector, keys.remember, now);
     if arguments.once {
         let gathered = once::gather(&mut connection, arguments.wait).await;
         if let Some(failed) = connection.end().await {

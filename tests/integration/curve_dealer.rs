@@ -4,30 +4,30 @@ use std::net::SocketAddr;
 use std::process::Command;
 use std::time::Duration;
 
-use metrics_agent::curve::context::Context;
+use metrics_agent::curve::SendError;
 use metrics_agent::curve::dealer::{
-    Dealer, DealerEvent, DealerOptions, MAX_FRAME_BYTES, RoutingId, SendError,
+    Dealer, DealerEvent, DealerOptions, LinkDownCause, MAX_FRAME_BYTES, RoutingId,
 };
-use metrics_agent::curve::frames::{MAX_FRAMES, Received};
 use metrics_agent::curve::keys::KeyPair;
-use metrics_agent::curve::link::LinkDownCause;
+use metrics_agent::curve::zmtp::Violation;
+use metrics_agent::curve::zmtp::message::{MAX_FRAMES, Received};
 use serde_json::json;
 use tokio::time::timeout;
 
 use crate::support::peer::{PATIENCE, Peer, hex};
 
-pub(crate) fn connect(context: &Context, address: SocketAddr, server_key: &str) -> Dealer {
-    connect_as(context, address, server_key, RoutingId::random())
+pub(crate) fn connect(address: SocketAddr, server_key: &str) -> Dealer {
+    connect_as(address, server_key, RoutingId::random())
 }
 
-fn connect_as(context: &Context, address: SocketAddr, key: &str, routing_id: RoutingId) -> Dealer {
+fn connect_as(address: SocketAddr, key: &str, routing_id: RoutingId) -> Dealer {
     let options = DealerOptions {
         address,
         server_key: key.parse().unwrap(),
         keys: &KeyPair::generate().unwrap(),
         routing_id,
     };
-    Dealer::connect(context, options).unwrap()
+    Dealer::connect(options).unwrap()
 }
 
 pub(crate) fn local(port: u16) -> SocketAddr {
@@ -59,10 +59,10 @@ async fn message(dealer: &mut Dealer) -> Vec<String> {
 }
 
 /// A peer, a link to it that is up, and the routing id that the peer knows.
-async fn linked(context: &Context) -> (Peer, Dealer, RoutingId) {
+async fn linked() -> (Peer, Dealer, RoutingId) {
     let (mut peer, port, key) = Peer::bound_router().await;
     let id = RoutingId::random();
-    let mut dealer = connect_as(context, local(port), &key, id);
+    let mut dealer = connect_as(local(port), &key, id);
     up(&mut dealer).await;
     peer.link("HANDSHAKE_SUCCEEDED").await;
     // A ROUTER can send to those that it has heard from.
@@ -75,8 +75,7 @@ async fn linked(context: &Context) -> (Peer, Dealer, RoutingId) {
 
 #[tokio::test]
 async fn talks_both_ways() {
-    let context = Context::new().unwrap();
-    let (mut peer, mut dealer, id) = linked(&context).await;
+    let (mut peer, mut dealer, id) = linked().await;
     let id = id.as_str().as_bytes();
     peer.send(Some(id), &[b"CTRL", b"model"]).await;
     assert_eq!(message(&mut dealer).await, ["CTRL", "model"]);
@@ -92,29 +91,26 @@ async fn talks_both_ways() {
 
 #[tokio::test]
 async fn talks_over_ipv6() {
-    let context = Context::new().unwrap();
     let mut peer = Peer::router();
     let bind = json!({"do": "bind", "address": "tcp://[::1]:*"});
     let bound = peer.ask(bind).await;
     let port: u16 = bound["port"].as_u64().unwrap().try_into().unwrap();
     let address = SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], port));
-    let mut dealer = connect(&context, address, bound["public"].as_str().unwrap());
+    let mut dealer = connect(address, bound["public"].as_str().unwrap());
     up(&mut dealer).await;
     dealer.try_send(&[b"six"]).unwrap();
     assert_eq!(peer.message().await.1, [b"six"]);
 }
 
-/// The descriptor signals once for any number of messages: all must be found.
+/// A read may give any number of messages: all must be found.
 #[tokio::test]
 async fn finds_every_message_of_a_burst() {
     const COUNT: u32 = 10_000;
-    let context = Context::new().unwrap();
-    let (mut peer, mut dealer, id) = linked(&context).await;
+    let (mut peer, mut dealer, id) = linked().await;
     let id = id.as_str().as_bytes();
     let read = async {
         for number in 0..COUNT {
             assert_eq!(message(&mut dealer).await, ["n", &number.to_string()]);
-            // A send uses the signal up as well.
             if number % 10 == 0 {
                 let _ = dealer.try_send(&[b"x"]);
             }
@@ -127,11 +123,10 @@ async fn finds_every_message_of_a_burst() {
     assert_eq!(message(&mut dealer).await, ["last"]);
 }
 
-/// A send may use up the signal for what has arrived.
+/// Whatever a send does to the socket.
 #[tokio::test]
 async fn a_send_hides_no_message() {
-    let context = Context::new().unwrap();
-    let (mut peer, mut dealer, id) = linked(&context).await;
+    let (mut peer, mut dealer, id) = linked().await;
     for round in 0..5 {
         // Nothing there: the socket is waited for from now on.
         let none = timeout(Duration::ZERO, dealer.event()).await;
@@ -150,8 +145,7 @@ async fn a_send_hides_no_message() {
 #[tokio::test]
 async fn waiting_can_be_given_up() {
     const COUNT: u32 = 2_000;
-    let context = Context::new().unwrap();
-    let (mut peer, mut dealer, id) = linked(&context).await;
+    let (mut peer, mut dealer, id) = linked().await;
     let read = async {
         let (mut found, mut given_up) = (0, 0);
         while found < COUNT {
@@ -175,8 +169,7 @@ async fn waiting_can_be_given_up() {
 #[tokio::test]
 async fn a_flood_starves_no_peer() {
     const COUNT: u32 = 200;
-    let context = Context::new().unwrap();
-    let (mut peer, mut dealer, id) = linked(&context).await;
+    let (mut peer, mut dealer, id) = linked().await;
     let id = id.as_str().as_bytes();
     peer.send_many(Some(id), &[b"%d"], COUNT).await;
     // As good as certainly all of them are here now; if not, the test says less.
@@ -190,8 +183,7 @@ async fn a_flood_starves_no_peer() {
 
 #[tokio::test]
 async fn bounds_the_frames_of_a_message() {
-    let context = Context::new().unwrap();
-    let (mut peer, mut dealer, id) = linked(&context).await;
+    let (mut peer, mut dealer, id) = linked().await;
     let id = id.as_str().as_bytes();
     let frames = [b"f".as_slice(); 500];
     peer.send(Some(id), &frames[..MAX_FRAMES]).await;
@@ -199,7 +191,9 @@ async fn bounds_the_frames_of_a_message() {
     for count in [MAX_FRAMES + 1, 500] {
         peer.send(Some(id), &frames[..count]).await;
         match event(&mut dealer).await {
-            DealerEvent::Received(Received::TooManyFrames { found }) => assert_eq!(found, count),
+            DealerEvent::Received(Received::TooManyFrames { found }) => {
+                assert_eq!(usize::try_from(found).unwrap(), count);
+            }
             other => panic!("expected too many frames: {other:?}"),
         }
     }
@@ -209,16 +203,15 @@ async fn bounds_the_frames_of_a_message() {
 
 #[tokio::test]
 async fn bounds_the_size_of_a_frame() {
-    let context = Context::new().unwrap();
-    let (mut peer, mut dealer, id) = linked(&context).await;
+    let (mut peer, mut dealer, id) = linked().await;
     let id = id.as_str().as_bytes();
-    let mut frame = vec![b'x'; usize::try_from(MAX_FRAME_BYTES).unwrap()];
+    let mut frame = vec![b'x'; MAX_FRAME_BYTES];
     peer.send(Some(id), &[b"CTRL", &frame]).await;
     assert_eq!(message(&mut dealer).await[1].len(), frame.len());
     frame.push(b'x');
     peer.send(Some(id), &[b"CTRL", &frame]).await;
     match event(&mut dealer).await {
-        DealerEvent::LinkDown(LinkDownCause::Disconnected) => {}
+        DealerEvent::LinkDown(LinkDownCause::Violated(Violation::FrameTooLarge { .. })) => {}
         other => panic!("expected the link to go down: {other:?}"),
     }
     assert_eq!(dealer.try_send(&[b"x"]), Err(SendError::WouldBlock));
@@ -228,18 +221,17 @@ async fn bounds_the_size_of_a_frame() {
 /// and then sends are refused; what was accepted arrives whole and in order.
 #[tokio::test]
 async fn refuses_when_the_queue_is_full() {
-    let context = Context::new().unwrap();
     let mut peer = Peer::router();
     let options = json!({"RCVHWM": 1, "RCVBUF": 65536});
     let bound = peer.ask(json!({"do": "bind", "options": options})).await;
     peer.ask(json!({"do": "reading", "on": false})).await;
     let port = bound["port"].as_u64().unwrap().try_into().unwrap();
-    let mut dealer = connect(&context, local(port), bound["public"].as_str().unwrap());
+    let mut dealer = connect(local(port), bound["public"].as_str().unwrap());
     up(&mut dealer).await;
 
     let big = vec![b'x'; 256 * 1024];
     let mut accepted = 0_u32;
-    // Refused once may be the I/O thread's pace; refused for a while is full.
+    // Refused once may be the other end's pace; refused for a while is full.
     let mut refused = 0;
     while refused < 20 {
         let number = accepted.to_string();
@@ -257,11 +249,18 @@ async fn refuses_when_the_queue_is_full() {
         );
     }
     peer.ask(json!({"do": "reading", "on": true})).await;
-    for number in 0..accepted {
-        let (_, frames) = peer.message().await;
-        assert_eq!(frames[0], number.to_string().as_bytes());
-        assert_eq!(frames[1].len(), big.len());
-        assert_eq!(frames.len(), 2);
+    let read = async {
+        for number in 0..accepted {
+            let (_, frames) = peer.message().await;
+            assert_eq!(frames[0], number.to_string().as_bytes());
+            assert_eq!(frames[1].len(), big.len());
+            assert_eq!(frames.len(), 2);
+        }
+    };
+    // What waits leaves while events are waited for.
+    tokio::select! {
+        () = read => {}
+        event = dealer.event() => panic!("{event:?}"),
     }
     // There is room again.
     dealer.try_send(&[b"after"]).unwrap();
@@ -270,12 +269,11 @@ async fn refuses_when_the_queue_is_full() {
 
 #[tokio::test]
 async fn what_is_under_way_may_linger() {
-    let context = Context::new().unwrap();
-    let (mut peer, mut dealer, _) = linked(&context).await;
+    let (mut peer, mut dealer, _) = linked().await;
     for _ in 0..10 {
         dealer.try_send(&[b"goodbye"]).unwrap();
     }
-    dealer.close(PATIENCE);
+    dealer.close(PATIENCE).await;
     for _ in 0..10 {
         assert_eq!(peer.message().await.1, [b"goodbye"]);
     }
@@ -302,19 +300,17 @@ async fn leaks_nothing_alone() {
         let count = |path| std::fs::read_dir(path).unwrap().count();
         (count("/proc/self/fd"), count("/proc/self/task"))
     }
-    let context = Context::new().unwrap();
     let (mut peer, port, key) = Peer::bound_router().await;
     peer.ask(json!({"do": "loud", "on": false})).await;
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let silent_port = silent.local_addr().unwrap().port();
-    drop(connect(&context, local(port), &key));
+    drop(connect(local(port), &key));
     let refused = {
         let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         unused.local_addr().unwrap()
     };
 
     let settled = |limit: (usize, usize)| async move {
-        // libzmq closes on a thread of its own.
         timeout(PATIENCE, async {
             while open() > limit {
                 tokio::time::sleep(Duration::from_millis(5)).await;
@@ -323,8 +319,6 @@ async fn leaks_nothing_alone() {
         .await
         .unwrap_or_else(|_| panic!("{:?} are open, {limit:?} were", open()));
     };
-    // Whatever the first one left to be closed, and libzmq's threads.
-    tokio::time::sleep(Duration::from_millis(200)).await;
     let before = open();
     for round in 0..1_000 {
         let address = match round % 4 {
@@ -332,13 +326,13 @@ async fn leaks_nothing_alone() {
             2 => local(silent_port),
             _ => refused,
         };
-        let mut dealer = connect(&context, address, &key);
+        let mut dealer = connect(address, &key);
         if round % 4 == 0 {
             up(&mut dealer).await;
             dealer.try_send(&[b"CTRL", b"hello"]).unwrap();
         }
         if round % 8 == 0 {
-            dealer.close(Duration::from_secs(1));
+            dealer.close(Duration::from_secs(1)).await;
         } else {
             drop(dealer);
         }

@@ -6,14 +6,16 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use metrics_agent::curve::context::{
-    Context, HANDSHAKE_INTERVAL, HEARTBEAT_INTERVAL, HEARTBEAT_TIMEOUT, TransportError,
+use metrics_agent::curve::dealer::{
+    ConnectFailure, Dealer, DealerEvent, DealerOptions, HandshakeFailure, LinkDownCause, RoutingId,
+    Suspect,
 };
-use metrics_agent::curve::dealer::{Dealer, DealerEvent, DealerOptions, RoutingId, SendError};
 use metrics_agent::curve::keys::KeyPair;
-use metrics_agent::curve::link::{
-    CONNECT_TIMEOUT, ConnectFailure, HandshakeFailure, LinkDownCause,
+use metrics_agent::curve::timing::{
+    CONNECT_TIMEOUT, HANDSHAKE_TIMEOUT, HEARTBEAT_INTERVAL, HEARTBEAT_TIMEOUT,
 };
+use metrics_agent::curve::zmtp::Violation;
+use metrics_agent::curve::{SendError, TransportError};
 use serde_json::json;
 use tokio::time::timeout;
 
@@ -33,16 +35,16 @@ async fn handshake_failure(dealer: &mut Dealer) -> HandshakeFailure {
     failure
 }
 
-async fn disconnected(dealer: &mut Dealer) {
-    match event(dealer).await {
-        DealerEvent::LinkDown(LinkDownCause::Disconnected) => {}
+async fn disconnected(dealer: &mut Dealer) -> LinkDownCause {
+    let cause = match event(dealer).await {
+        DealerEvent::LinkDown(cause) => cause,
         other => panic!("expected the link to go down: {other:?}"),
-    }
+    };
     stays_down(dealer).await;
+    cause
 }
 
-/// Nothing happens to a link that is down, and nothing is queued for it. libzmq
-/// on its own would be back after 100 ms.
+/// Nothing happens to a link that is down, and nothing is queued for it.
 async fn stays_down(dealer: &mut Dealer) {
     assert_eq!(dealer.try_send(&[b"x"]), Err(SendError::WouldBlock));
     let more = timeout(Duration::from_millis(400), dealer.event()).await;
@@ -58,29 +60,32 @@ async fn accepted(peer: &mut Peer) -> usize {
 
 #[tokio::test]
 async fn a_killed_peer_is_noticed() {
-    let context = Context::new().unwrap();
     let (mut peer, port, key) = Peer::bound_router().await;
-    let mut dealer = connect(&context, local(port), &key);
+    let mut dealer = connect(local(port), &key);
     up(&mut dealer).await;
     peer.kill();
-    disconnected(&mut dealer).await;
+    let cause = disconnected(&mut dealer).await;
+    assert!(
+        matches!(cause, LinkDownCause::Closed | LinkDownCause::Failed(_)),
+        "{cause:?}"
+    );
 }
 
 #[tokio::test]
 async fn never_connects_again_by_itself() {
-    let context = Context::new().unwrap();
     let (mut peer, port, key) = Peer::bound_router().await;
-    let mut old = connect(&context, local(port), &key);
+    let mut old = connect(local(port), &key);
     up(&mut old).await;
     peer.ask(json!({"do": "close"})).await;
-    disconnected(&mut old).await;
+    let cause = disconnected(&mut old).await;
+    assert!(matches!(cause, LinkDownCause::Closed), "{cause:?}");
     assert_eq!(accepted(&mut peer).await, 1);
     peer.ask(json!({"do": "bind"})).await;
     stays_down(&mut old).await;
     assert_eq!(accepted(&mut peer).await, 0);
 
     // A new one does, and the peer gets nothing of what the old one was given.
-    let mut new = connect(&context, local(port), &key);
+    let mut new = connect(local(port), &key);
     assert_eq!(new.try_send(&[b"early"]), Err(SendError::WouldBlock));
     up(&mut new).await;
     new.try_send(&[b"new"]).unwrap();
@@ -90,36 +95,38 @@ async fn never_connects_again_by_itself() {
 
 #[tokio::test]
 async fn a_wrong_server_key_is_a_failed_handshake() {
-    let context = Context::new().unwrap();
     let (mut peer, port, _) = Peer::bound_router().await;
-    let mut dealer = connect(&context, local(port), &any_key());
+    let mut dealer = connect(local(port), &any_key());
     let failure = handshake_failure(&mut dealer).await;
-    assert_eq!(failure, HandshakeFailure::Dropped);
-    // libzmq counts that as a success of TCP, and would be back for good.
+    assert_eq!(failure.suspect(), Suspect::ServerKey, "{failure:?}");
     stays_down(&mut dealer).await;
     assert_eq!(accepted(&mut peer).await, 1);
 }
 
 #[tokio::test]
 async fn a_peer_without_curve_is_a_failed_handshake() {
-    let context = Context::new().unwrap();
     let mut peer = Peer::router();
     let bound = peer.ask(json!({"do": "plain"})).await;
     let port = bound["port"].as_u64().unwrap().try_into().unwrap();
-    let mut dealer = connect(&context, local(port), &any_key());
-    handshake_failure(&mut dealer).await;
+    let mut dealer = connect(local(port), &any_key());
+    let failure = handshake_failure(&mut dealer).await;
+    assert!(
+        matches!(&failure, HandshakeFailure::Protocol(Violation::Mechanism(name)) if &**name == "NULL"),
+        "{failure:?}"
+    );
     assert_eq!(peer.count().await, 0);
 }
 
 #[tokio::test]
 async fn a_refused_connection_is_told() {
-    let context = Context::new().unwrap();
     let unused = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = unused.local_addr().unwrap();
     drop(unused);
-    let mut dealer = connect(&context, address, &any_key());
+    let mut dealer = connect(address, &any_key());
     match event(&mut dealer).await {
-        DealerEvent::ConnectFailed(ConnectFailure::Refused) => {}
+        DealerEvent::ConnectFailed(failure) => {
+            assert_eq!(failure.to_string(), "connection refused");
+        }
         other => panic!("expected a refusal: {other:?}"),
     }
     stays_down(&mut dealer).await;
@@ -128,11 +135,12 @@ async fn a_refused_connection_is_told() {
 /// TCP has no broadcast: the kernel refuses at once.
 #[tokio::test]
 async fn an_impossible_address_is_told() {
-    let context = Context::new().unwrap();
     let address = SocketAddr::from(([255, 255, 255, 255], 5556));
-    let mut dealer = connect(&context, address, &any_key());
+    let mut dealer = connect(address, &any_key());
     match event(&mut dealer).await {
-        DealerEvent::ConnectFailed(ConnectFailure::NoRoute) => {}
+        DealerEvent::ConnectFailed(failure) => {
+            assert_eq!(failure.to_string(), "network unreachable");
+        }
         other => panic!("expected no route: {other:?}"),
     }
     stays_down(&mut dealer).await;
@@ -140,7 +148,6 @@ async fn an_impossible_address_is_told() {
 
 #[tokio::test]
 async fn an_address_without_a_port_is_an_error() {
-    let context = Context::new().unwrap();
     for address in ["127.0.0.1:0", "0.0.0.0:5556", "[::]:5556"] {
         let options = DealerOptions {
             address: address.parse().unwrap(),
@@ -148,7 +155,7 @@ async fn an_address_without_a_port_is_an_error() {
             keys: &KeyPair::generate().unwrap(),
             routing_id: RoutingId::random(),
         };
-        let error = Dealer::connect(&context, options).unwrap_err();
+        let error = Dealer::connect(options).unwrap_err();
         assert!(matches!(error, TransportError::Address { .. }), "{address}");
     }
 }
@@ -156,7 +163,6 @@ async fn an_address_without_a_port_is_an_error() {
 /// Whatever answers on the port, we are told that no collector does.
 #[tokio::test]
 async fn garbage_is_a_failed_handshake() {
-    let context = Context::new().unwrap();
     // The greeting of ZMTP 3.0 with CURVE (RFC 23), to get past the first check.
     let mut greeting = b"\xFF\0\0\0\0\0\0\0\x01\x7F\x03\0CURVE".to_vec();
     greeting.resize(64, 0);
@@ -198,10 +204,13 @@ async fn garbage_is_a_failed_handshake() {
                 }
                 stream
             });
-            let mut dealer = connect(&context, local(port), &any_key());
+            let mut dealer = connect(local(port), &any_key());
             let failure = handshake_failure(&mut dealer).await;
             let shown = String::from_utf8_lossy(&answer[..answer.len().min(80)]);
-            assert_ne!(failure, HandshakeFailure::TimedOut, "{shown:?} {close}");
+            assert!(
+                !matches!(failure, HandshakeFailure::TimedOut),
+                "{shown:?} {close}"
+            );
             drop(server.join().unwrap());
         }
     }
@@ -211,8 +220,6 @@ async fn garbage_is_a_failed_handshake() {
 /// the constants promise; the upper ones are generous.
 #[tokio::test]
 async fn silence_ends_a_link() {
-    let context = Context::new().unwrap();
-
     // Accepts, and says nothing.
     let mute = TcpListener::bind("127.0.0.1:0").unwrap();
 
@@ -230,13 +237,13 @@ async fn silence_ends_a_link() {
 
     // Is there, and then stops without a word, as a host that lost power.
     let (mut peer, port, key) = Peer::bound_router().await;
-    let mut stopped_dealer = connect(&context, local(port), &key);
+    let mut stopped_dealer = connect(local(port), &key);
     up(&mut stopped_dealer).await;
     peer.stop();
 
     // All of them listened to from their beginning, as an agent does.
-    let mut mute_dealer = connect(&context, mute.local_addr().unwrap(), &any_key());
-    let mut deaf_dealer = connect(&context, deaf_address, &any_key());
+    let mut mute_dealer = connect(mute.local_addr().unwrap(), &any_key());
+    let mut deaf_dealer = connect(deaf_address, &any_key());
     let start = Instant::now();
     let mute = async {
         let failure = handshake_failure(&mut mute_dealer).await;
@@ -250,7 +257,9 @@ async fn silence_ends_a_link() {
         (failure, start.elapsed())
     };
     let stopped = async {
-        disconnected(&mut stopped_dealer).await;
+        let cause = disconnected(&mut stopped_dealer).await;
+        let is_silent = matches!(cause, LinkDownCause::Violated(Violation::Silent(_)));
+        assert!(is_silent, "{cause:?}");
         start.elapsed()
     };
     let ((mute, mute_time), (deaf_failure, deaf_time), stopped_time) =
@@ -259,9 +268,12 @@ async fn silence_ends_a_link() {
     deaf.wait().unwrap();
 
     let slack = Duration::from_secs(1);
-    assert_eq!(mute, HandshakeFailure::TimedOut);
-    assert!(mute_time + slack > HANDSHAKE_INTERVAL, "{mute_time:?}");
-    assert_eq!(deaf_failure, ConnectFailure::TimedOut);
+    assert!(matches!(mute, HandshakeFailure::TimedOut), "{mute:?}");
+    assert!(mute_time + slack > HANDSHAKE_TIMEOUT, "{mute_time:?}");
+    assert!(
+        matches!(deaf_failure, ConnectFailure::TimedOut),
+        "{deaf_failure:?}"
+    );
     assert!(deaf_time + slack > CONNECT_TIMEOUT, "{deaf_time:?}");
     let promised = HEARTBEAT_INTERVAL + HEARTBEAT_TIMEOUT;
     assert!(stopped_time + slack > HEARTBEAT_TIMEOUT, "{stopped_time:?}");

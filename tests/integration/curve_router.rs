@@ -5,16 +5,14 @@ use std::io::{ErrorKind, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
-use metrics_agent::curve::context::{Context, TransportError};
-use metrics_agent::curve::dealer::DealerEvent;
-use metrics_agent::curve::frames::Received as FromRouter;
+use metrics_agent::curve::dealer::{DealerEvent, HandshakeFailure, LinkDownCause};
 use metrics_agent::curve::keys::{KeyPair, PublicKey};
-use metrics_agent::curve::link::{HandshakeFailure, LinkDownCause};
 use metrics_agent::curve::router::{
     Arrived, Failure, Listen, MAX_FRAME_BYTES, Origin, Router, RouterOptions, RoutingIdBytes,
-    SendError, Verdict,
+    Verdict,
 };
 use metrics_agent::curve::zmtp::message::Received;
+use metrics_agent::curve::{SendError, TransportError};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
 use tokio::time::timeout;
@@ -159,14 +157,20 @@ async fn a_peer_that_is_denied_learns_it_and_is_not_heard() {
     router.answer(Instant::now(), &knock, Verdict::Deny);
     denied.link("HANDSHAKE_FAILED_AUTH").await;
 
-    let context = Context::new().unwrap();
-    let mut ours = connect(&context, router.address(), &server);
-    let Arrived::Knock(knock) = arrived(&mut router).await else {
-        panic!("expected a knock");
+    let mut ours = connect(router.address(), &server);
+    let answer = async {
+        let Arrived::Knock(knock) = arrived(&mut router).await else {
+            panic!("expected a knock");
+        };
+        router.answer(Instant::now(), &knock, Verdict::Deny);
     };
-    router.answer(Instant::now(), &knock, Verdict::Deny);
-    match event(&mut ours).await {
-        DealerEvent::LinkDown(LinkDownCause::HandshakeFailed(HandshakeFailure::Refused(400))) => {}
+    let (told, ()) = tokio::join!(event(&mut ours), answer);
+    match told {
+        DealerEvent::LinkDown(LinkDownCause::HandshakeFailed(HandshakeFailure::Refused(
+            status,
+        ))) => {
+            assert_eq!(&*status, "400");
+        }
         other => panic!("expected a refusal: {other:?}"),
     }
 
@@ -530,9 +534,8 @@ async fn says_why_it_cannot_listen() {
 #[tokio::test]
 async fn both_ends_are_ours() {
     const COUNT: usize = 10_000;
-    let context = Context::new().unwrap();
     let (mut router, key) = bound();
-    let mut dealer = connect(&context, router.address(), &key);
+    let mut dealer = connect(router.address(), &key);
     driving(&mut router, up(&mut dealer)).await;
     let send = async {
         let mut number = 0;
@@ -570,7 +573,7 @@ async fn both_ends_are_ours() {
     let ((), from) = tokio::join!(send, receive);
     router.try_send(&from.id, &[b"CTRL", b"ping"]).unwrap();
     match driving(&mut router, event(&mut dealer)).await {
-        DealerEvent::Received(FromRouter::Message(frames)) => {
+        DealerEvent::Received(Received::Message(frames)) => {
             assert_eq!(frames.get(1), Some(b"ping".as_slice()));
         }
         other => panic!("expected a message: {other:?}"),

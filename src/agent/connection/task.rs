@@ -17,10 +17,11 @@ use crate::agent::events;
 use crate::agent::log_gate::{Line, LogGate, UNSTEADY_WINDOW};
 use crate::agent::reason_text::{handshake, sentence};
 use crate::agent::state::{ConnectionState, State};
-use crate::curve::dealer::{Dealer, DealerEvent, DealerOptions, RoutingId};
-use crate::curve::frames::Received;
-use crate::curve::link::{HandshakeFailure, LinkDownCause};
+use crate::curve::dealer::{
+    Dealer, DealerEvent, DealerOptions, HandshakeFailure, LinkDownCause, RoutingId,
+};
 use crate::curve::resolve::Resolver;
+use crate::curve::zmtp::message::Received;
 use crate::protocol::message::{Control, GridKind, Message, decode_from_collector};
 use crate::protocol::session::{
     Action, Delivery, Event, LinkDown, OpenFailure, Reason, Session, SessionSettings,
@@ -175,7 +176,7 @@ impl Connection {
             Order::Stop => {
                 // Before the session closes it: what is under way may still leave.
                 if let Some(dealer) = self.dealer.take() {
-                    dealer.close(LINGER);
+                    dealer.close(LINGER).await;
                 }
                 self.advance(Event::Stop, None).await;
             }
@@ -206,8 +207,10 @@ impl Connection {
             DealerEvent::LinkDown(cause) => {
                 let event = match cause {
                     LinkDownCause::HandshakeFailed(_) => Event::LinkDown(LinkDown::HandshakeFailed),
-                    LinkDownCause::Disconnected => Event::LinkDown(LinkDown::Disconnected),
-                    LinkDownCause::Socket(_) => Event::OpenFailed(OpenFailure::Socket),
+                    LinkDownCause::Closed
+                    | LinkDownCause::Failed(_)
+                    | LinkDownCause::Violated(_) => Event::LinkDown(LinkDown::Disconnected),
+                    LinkDownCause::NoRandom(_) => Event::OpenFailed(OpenFailure::Socket),
                 };
                 self.refused = matches!(
                     cause,
@@ -215,7 +218,7 @@ impl Connection {
                 );
                 self.detail = match cause {
                     LinkDownCause::HandshakeFailed(failure) => {
-                        handshake(failure, self.plan.endpoint.port())
+                        handshake(&failure, self.plan.endpoint.port())
                     }
                     other => other.to_string(),
                 };
@@ -260,7 +263,7 @@ impl Connection {
                 keys: &self.plan.keys,
                 routing_id,
             };
-            match Dealer::connect(&self.plan.context, options) {
+            match Dealer::connect(options) {
                 Ok(dealer) => {
                     self.dealer = Some(dealer);
                     self.routing_id = routing_id.to_string();

@@ -16,12 +16,12 @@ use super::hosts::{Hosts, ViewerKind};
 use super::refusal::Sender;
 use crate::base::throttle::PeerThrottle;
 use crate::collector::access::Listener;
-use crate::curve::context::TransportError;
 use crate::curve::keys::{KeyPair, PublicKey};
 use crate::curve::router::{
-    Arrived, Listen, Load, Origin, Router, RouterOptions, RoutingIdBytes, SendError, Verdict,
+    Arrived, Listen, Load, Origin, Router, RouterOptions, RoutingIdBytes, Verdict,
 };
 use crate::curve::zmtp::message::{Message as Frames, Received};
+use crate::curve::{SendError, TransportError};
 use crate::protocol::message::{GridKind, Malformed, Message, decode_from_viewer};
 use crate::protocol::state::StateGrid;
 
@@ -367,7 +367,7 @@ impl Viewers {
 
 fn send(router: &mut Router, to: &RoutingIdBytes, message: &Message<'_>) -> Result<(), SendError> {
     let sent = router.try_send(to, &message.frames());
-    if let Err(error @ (SendError::Empty | SendError::Other(_))) = &sent {
+    if let Err(error @ SendError::Empty) = &sent {
         events::viewer_not_sent(to, error);
     }
     sent

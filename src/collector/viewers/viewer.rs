@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use super::replay::{ReplayBuffer, Taped};
 use super::types::{Counts, Event, Kind, Models, Timing, Who};
 use crate::base::throttle::TELL_INTERVAL;
-use crate::curve::router::{RoutingIdBytes, SendError};
+use crate::curve::SendError;
+use crate::curve::router::RoutingIdBytes;
 use crate::metrics::families::FamilySet;
 use crate::protocol::message::{Control, GridKind, Message};
 

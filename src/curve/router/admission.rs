@@ -12,12 +12,10 @@ use std::time::{Duration, Instant};
 
 use crate::base::network::Network;
 use crate::curve::keys::PublicKey;
+use crate::curve::timing::HANDSHAKE_TIMEOUT;
 
 /// Connections in their handshake, at most.
 pub(super) const MAX_HALF_OPEN: usize = 512;
-
-/// From the TCP connection to the end of the handshake.
-pub(super) const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
 
 /// What a stranger has at least: some round trips, and the wait for its turn in a crowd.
 const LEAST_TIME: Duration = Duration::from_millis(150);
@@ -134,7 +132,7 @@ impl Admission {
     /// The stranger whose time is over first, and when that is.
     pub(super) fn next_due(&self) -> Option<(Instant, u64)> {
         let first = self.half_open.iter().find(|one| !one.has_left)?;
-        Some((first.since + HANDSHAKE_TIME, first.token))
+        Some((first.since + HANDSHAKE_TIMEOUT, first.token))
     }
 
     /// Returns false if this network has begun too many handshakes in this second.
@@ -248,7 +246,7 @@ mod tests {
             admission.left(token);
         }
         assert!(admission.half_open.len() <= 2 * MAX_HALF_OPEN + 1);
-        let due = now + HANDSHAKE_TIME;
+        let due = now + HANDSHAKE_TIMEOUT;
         assert_eq!(admission.next_due(), Some((due, 0)));
         admission.left(0);
         assert_eq!(admission.next_due(), None);

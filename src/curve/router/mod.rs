@@ -21,8 +21,9 @@ use std::fmt;
 use std::net::{SocketAddr, TcpListener};
 use std::time::Instant;
 
-use super::context::{HEARTBEAT_TIMEOUT, HEARTBEAT_TTL, TransportError};
+use super::error::{SendError, TransportError};
 use super::keys::{KeyPair, PublicKey};
+use super::timing::{HEARTBEAT_TIMEOUT, HEARTBEAT_TTL};
 use super::zmtp::connection::{HeartbeatOptions, STATUS_REFUSED};
 use super::zmtp::message::Bounds;
 use crate::base::waiting::until;
@@ -32,7 +33,6 @@ use poller::Poller;
 use slots::Slots;
 use turn::Turn;
 
-pub use super::socket::SendError;
 pub use ended::{Ending, Endings};
 pub use listen::Listen;
 pub use peer::{Origin, RoutingIdBytes};
@@ -287,12 +287,12 @@ impl Router {
         match refused {
             None => {
                 peer.standing = Standing::Known(knock.clone());
-                peer.connection.accept(now, &HEARTBEAT, &mut peer.out);
+                peer.connection.accept(now, &HEARTBEAT, peer.outgoing.end());
                 self.admission.left(token);
                 self.written(token);
             }
             Some(ending) => {
-                peer.connection.refuse(STATUS_REFUSED, &mut peer.out);
+                peer.connection.refuse(STATUS_REFUSED, peer.outgoing.end());
                 // As much of it as the kernel takes; the end follows in any case.
                 let _ = peer.flush();
                 self.end(token, ending);
@@ -315,11 +315,11 @@ impl Router {
         let token = to.token;
         let peer = self.peers.get_mut(token).ok_or(SendError::UnknownPeer)?;
         let bytes: usize = frames.iter().map(|frame| frame.len()).sum();
-        let waiting = peer.pending();
+        let waiting = peer.outgoing.pending();
         if waiting > 0 && waiting + bytes > self.limits.send_bytes {
             return Err(SendError::WouldBlock);
         }
-        match peer.connection.send(frames, &mut peer.out) {
+        match peer.connection.send(frames, peer.outgoing.end()) {
             Ok(true) => {}
             Ok(false) => return Err(SendError::UnknownPeer),
             Err(violation) => {
@@ -327,7 +327,7 @@ impl Router {
                 return Err(SendError::UnknownPeer);
             }
         }
-        if peer.pending() >= FLUSH_BYTES && !peer.is_stuck {
+        if peer.outgoing.pending() >= FLUSH_BYTES && !peer.is_stuck {
             self.flush(token);
         } else {
             self.written(token);

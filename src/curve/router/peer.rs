@@ -1,25 +1,15 @@
 //! One connection of a ROUTER: its socket, its state, and what waits to be sent.
 
 use std::fmt;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{IpAddr, TcpStream};
 use std::ops::Deref;
 use std::sync::Arc;
-use std::time::Duration;
-
-use rustix::net::sockopt;
 
 use crate::curve::keys::PublicKey;
+use crate::curve::outgoing::Outgoing;
+use crate::curve::tcp;
 use crate::curve::zmtp::connection::Connection;
-
-/// TCP's own probing, for a peer whose host has gone without a word: first after this, then at
-/// this distance, this many.
-const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
-const KEEPALIVE_COUNT: u32 = 3;
-
-/// Memory for what is sent that an idle connection keeps, in bytes.
-const KEPT_BYTES: usize = 512;
 
 /// What a peer is addressed by: its connection, and the routing id that it chose for itself.
 ///
@@ -103,9 +93,7 @@ pub(super) struct Peer {
     pub(super) connection: Connection,
     pub(super) standing: Standing,
     pub(super) address: IpAddr,
-    /// Written by the connection; sent up to `sent`.
-    pub(super) out: Vec<u8>,
-    sent: usize,
+    pub(super) outgoing: Outgoing,
     /// What it has begun to send and has not ended, in bytes.
     pub(super) unfinished: usize,
     /// It is listed as having something to send.
@@ -125,20 +113,15 @@ pub(super) enum Came {
 
 impl Peer {
     pub(super) fn new(stream: TcpStream, address: IpAddr) -> io::Result<Self> {
-        sockopt::set_tcp_nodelay(&stream, true)?;
-        sockopt::set_socket_keepalive(&stream, true)?;
-        sockopt::set_tcp_keepidle(&stream, KEEPALIVE_IDLE)?;
-        sockopt::set_tcp_keepintvl(&stream, KEEPALIVE_INTERVAL)?;
-        sockopt::set_tcp_keepcnt(&stream, KEEPALIVE_COUNT)?;
-        let mut out = Vec::new();
-        let connection = Connection::begin(&mut out);
+        tcp::prepare(&stream)?;
+        let mut outgoing = Outgoing::default();
+        let connection = Connection::begin(outgoing.end());
         Ok(Self {
             stream,
             connection,
             standing: Standing::New,
             address,
-            out,
-            sent: 0,
+            outgoing,
             unfinished: 0,
             is_dirty: false,
             is_stuck: false,
@@ -158,11 +141,6 @@ impl Peer {
         }
     }
 
-    /// Bytes that wait to be sent.
-    pub(super) fn pending(&self) -> usize {
-        self.out.len() - self.sent
-    }
-
     /// Reads once.
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<Came> {
         loop {
@@ -178,26 +156,7 @@ impl Peer {
 
     /// Sends what the kernel takes.
     pub(super) fn flush(&mut self) -> io::Result<()> {
-        while let Some(rest) = self.out.get(self.sent..).filter(|rest| !rest.is_empty()) {
-            match self.stream.write(rest) {
-                Ok(count) => self.sent += count,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(error) => return Err(error),
-            }
-        }
-        if self.pending() == 0 {
-            self.sent = 0;
-            if self.out.capacity() > KEPT_BYTES {
-                self.out = Vec::new();
-            } else {
-                self.out.clear();
-            }
-        } else if self.sent >= self.out.len() / 2 {
-            // What was sent is let go of before it is as much as what waits.
-            self.out.drain(..self.sent);
-            self.sent = 0;
-        }
-        Ok(())
+        let mut stream = &self.stream;
+        self.outgoing.flush(|bytes| stream.write(bytes))
     }
 }

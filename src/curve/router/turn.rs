@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::peer::{Came, RoutingIdBytes, Standing};
 use super::poller::Ready;
 use super::{Arrived, Ending, Failure, HEARTBEAT, LISTENER, MAX_UNFINISHED, Origin, Router};
-use crate::curve::context::TransportError;
+use crate::curve::TransportError;
 use crate::curve::zmtp::connection::{Event, Role, Surroundings};
 use crate::curve::zmtp::input::Input;
 use crate::curve::zmtp::random::KernelRandom;
@@ -118,7 +118,7 @@ impl Router {
             let Some(peer) = self.peers.get_mut(token) else {
                 continue;
             };
-            match peer.connection.beat(now, &HEARTBEAT, &mut peer.out) {
+            match peer.connection.beat(now, &HEARTBEAT, peer.outgoing.end()) {
                 Ok(()) => self.schedule(token),
                 Err(violation) => self.fail(token, violation.into()),
             }
@@ -207,7 +207,7 @@ impl Router {
         loop {
             let event = peer
                 .connection
-                .next(input, &mut surroundings, &mut peer.out)?;
+                .next(input, &mut surroundings, peer.outgoing.end())?;
             match event {
                 Some(Event::Knock { key, routing_id }) => {
                     let origin = Origin {
@@ -258,7 +258,7 @@ impl Router {
     /// Has what is written to a peer sent at the end of the caller's turn.
     pub(super) fn written(&mut self, token: u64) {
         if let Some(peer) = self.peers.get_mut(token)
-            && peer.pending() > 0
+            && peer.outgoing.pending() > 0
             && !peer.is_dirty
             && !peer.is_stuck
         {
@@ -276,7 +276,7 @@ impl Router {
             return;
         }
         let was_stuck = peer.is_stuck;
-        peer.is_stuck = peer.pending() > 0;
+        peer.is_stuck = peer.outgoing.pending() > 0;
         if was_stuck || peer.is_stuck {
             self.watch(token);
         }
@@ -291,7 +291,7 @@ impl Router {
 
     fn watch(&mut self, token: u64) {
         if let Some(peer) = self.peers.get_mut(token) {
-            let read = peer.pending() <= self.limits.send_bytes + HELD_BACK_BYTES;
+            let read = peer.outgoing.pending() <= self.limits.send_bytes + HELD_BACK_BYTES;
             // It is one of ours and is open.
             let _ = self.poller.watch(peer.stream(), token, read, peer.is_stuck);
         }

@@ -3,11 +3,11 @@
 use std::net::IpAddr;
 
 use super::MAX_UNFINISHED;
-use super::admission::HANDSHAKE_TIME;
 use super::ended::Endings;
 use super::listen::Listen;
 use super::peer::Origin;
 use crate::curve::keys::KeyPair;
+use crate::curve::timing::HANDSHAKE_TIMEOUT;
 use crate::curve::zmtp::Violation;
 use crate::curve::zmtp::message::Received;
 
@@ -60,7 +60,7 @@ pub enum Failure {
     #[error(transparent)]
     Violation(#[from] Violation),
     /// It did not finish its handshake.
-    #[error("the peer did not finish the handshake within {} s", HANDSHAKE_TIME.as_secs())]
+    #[error("the peer did not finish the handshake within {} s", HANDSHAKE_TIMEOUT.as_secs())]
     Slow,
     /// There were too many strangers.
     #[error("there were too many connections in their handshake, and it was the oldest")]

@@ -115,7 +115,7 @@ fn told(trouble: &Trouble, scene: &Scene<'_>) -> (String, Vec<String>) {
         Trouble::AgentsPort => (format!("{collector} is where agents report"), Vec::new()),
         Trouble::NotSecured(why) => (
             format!("{collector} did not secure the connection ({why})"),
-            vec!["Most likely something else than a collector listens there.".to_owned()],
+            vec!["Either something else listens there, or the collector has no room; its log may say why.".to_owned()],
         ),
         Trouble::Lost(why) => (format!("the link was lost ({why})"), Vec::new()),
         Trouble::Silent => (

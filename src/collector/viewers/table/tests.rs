@@ -4,7 +4,7 @@ use std::time::Duration;
 use super::*;
 use crate::collector::viewers::replay;
 use crate::collector::viewers::viewer::{RETRY, RETRY_MAX};
-use crate::curve::router::SendError;
+use crate::curve::SendError;
 use crate::metrics::LatestMetrics;
 use crate::metrics::families::FamilySet;
 use crate::protocol::grid::Grid;
