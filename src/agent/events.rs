@@ -93,6 +93,13 @@ pub(crate) fn key_refused(connection: &str, endpoint: &str, public_key: &str, re
     );
 }
 
+pub(crate) fn not_secured(connection: &str, endpoint: &str, reason: &str) {
+    error!(
+        message_id = message_id::CONNECTION_NOT_SECURED,
+        connection, endpoint, reason, "No secure connection to {connection} ({endpoint}): {reason}"
+    );
+}
+
 pub(crate) fn not_allowed(connection: &str, endpoint: &str, own_key: &str, reason: &str) {
     error!(
         message_id = message_id::CONNECTION_NOT_ALLOWED,

@@ -29,7 +29,7 @@ pub(crate) enum Line {
     /// It has not answered since the agent started.
     Waiting,
     /// It drops the connection during the handshake.
-    KeyRefused,
+    NotSecured,
     /// It comes and goes: nothing more of that for [`UNSTEADY_WINDOW`].
     Unsteady,
 }
@@ -39,7 +39,7 @@ pub(crate) enum Line {
 pub(crate) struct LogGate {
     has_reported: bool,
     outage_told: bool,
-    key_told: bool,
+    handshake_told: bool,
     handshakes: u32,
     /// Since when lines are counted, and how many there were.
     window: Option<(Instant, u32)>,
@@ -51,7 +51,7 @@ impl LogGate {
     pub(crate) fn reporting(&mut self, now: Instant) -> Option<Line> {
         self.has_reported = true;
         self.outage_told = false;
-        self.key_told = false;
+        self.handshake_told = false;
         self.handshakes = 0;
         self.bounded(Line::Reporting, now)
     }
@@ -60,8 +60,8 @@ impl LogGate {
     pub(crate) fn failed(&mut self, in_handshake: bool, now: Instant) -> Option<Line> {
         self.handshakes = if in_handshake { self.handshakes + 1 } else { 0 };
         let key = in_handshake && (!self.outage_told || self.handshakes >= TELLING_HANDSHAKES);
-        let line = if key && !self.key_told {
-            Line::KeyRefused
+        let line = if key && !self.handshake_told {
+            Line::NotSecured
         } else if self.outage_told {
             return None;
         } else if self.has_reported {
@@ -73,7 +73,7 @@ impl LogGate {
         // An outage that was not logged, because there were too many, is logged once it lasts.
         if told == line {
             self.outage_told = true;
-            self.key_told |= line == Line::KeyRefused;
+            self.handshake_told |= line == Line::NotSecured;
         }
         Some(told)
     }
@@ -128,7 +128,7 @@ mod tests {
     fn a_wrong_key_is_told_once() {
         let now = Instant::now();
         let mut told = LogGate::default();
-        assert_eq!(told.failed(true, now), Some(Line::KeyRefused));
+        assert_eq!(told.failed(true, now), Some(Line::NotSecured));
         assert_eq!(told.failed(true, now), None);
         assert_eq!(told.failed(false, now), None);
         assert_eq!(told.failed(true, now), None);
@@ -143,7 +143,7 @@ mod tests {
         assert_eq!(told.failed(true, now), None);
         assert_eq!(told.failed(false, now), None);
         assert_eq!(told.failed(true, now), None);
-        assert_eq!(told.failed(true, now), Some(Line::KeyRefused));
+        assert_eq!(told.failed(true, now), Some(Line::NotSecured));
         assert_eq!(told.failed(true, now), None);
     }
 

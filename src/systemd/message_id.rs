@@ -27,8 +27,10 @@ message_ids! {
     CONNECTION_LOST = "3b23f21562a340ae8e473f2296683bc3";
     /// A collector could not be reached since the agent started.
     CONNECTION_WAITING = "602b144447604f5087e874ebd83f78cf";
-    /// A collector accepts the TCP connection and drops it: most likely its key is another one.
+    /// A collector cannot read what is meant for the configured key: its key is another one.
     CONNECTION_KEY_REFUSED = "c1ed3bef7bed41e989f8d607cfa038d4";
+    /// What answers at a collector's address finishes no handshake, whatever its key.
+    CONNECTION_NOT_SECURED = "66a0cca117b84248969d11737329e90d";
     /// A collector refuses the agent's key: most likely it is not on its list.
     CONNECTION_NOT_ALLOWED = "4fba9bf3f4c34053b0e6b21b8b24a8d7";
     /// A collector sent something that the protocol does not know.

@@ -221,8 +221,6 @@ fn ended(read: usize) -> io::Result<()> {
 
 /// Returns to the system what the program has freed and the allocator has kept for later,
 /// `malloc_trim(3)`. Whether there was anything. Takes milliseconds for a large heap.
-///
-/// That is also libzmq's memory, which no buffer of ours holds.
 #[cfg(target_env = "gnu")]
 #[must_use]
 pub fn give_back() -> bool {

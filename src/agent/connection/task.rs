@@ -17,9 +17,7 @@ use crate::agent::events;
 use crate::agent::log_gate::{Line, LogGate, UNSTEADY_WINDOW};
 use crate::agent::reason_text::{handshake, sentence};
 use crate::agent::state::{ConnectionState, State};
-use crate::curve::dealer::{
-    Dealer, DealerEvent, DealerOptions, HandshakeFailure, LinkDownCause, RoutingId,
-};
+use crate::curve::dealer::{Dealer, DealerEvent, DealerOptions, LinkDownCause, RoutingId, Suspect};
 use crate::curve::resolve::Resolver;
 use crate::curve::zmtp::message::Received;
 use crate::protocol::message::{Control, GridKind, Message, decode_from_collector};
@@ -96,8 +94,8 @@ struct Connection {
     /// The next opening was requested, or is due to another host name.
     ordered: bool,
     detail: String,
-    /// The latest handshake failed as the collector refused our key.
-    refused: bool,
+    /// Whose fault the latest failed handshake is, most likely.
+    suspect: Option<Suspect>,
     announcer: LogGate,
     published: ConnectionState,
 }
@@ -128,7 +126,7 @@ impl Connection {
             opened_before: false,
             ordered: false,
             detail: String::new(),
-            refused: false,
+            suspect: None,
             announcer: LogGate::default(),
         }
     }
@@ -212,12 +210,9 @@ impl Connection {
                     | LinkDownCause::Violated(_) => Event::LinkDown(LinkDown::Disconnected),
                     LinkDownCause::NoRandom(_) => Event::OpenFailed(OpenFailure::Socket),
                 };
-                self.refused = matches!(
-                    cause,
-                    LinkDownCause::HandshakeFailed(HandshakeFailure::Refused(_))
-                );
                 self.detail = match cause {
                     LinkDownCause::HandshakeFailed(failure) => {
+                        self.suspect = Some(failure.suspect());
                         handshake(&failure, self.plan.endpoint.port())
                     }
                     other => other.to_string(),
@@ -375,12 +370,19 @@ impl Connection {
             Line::Reporting => events::reporting(name, endpoint),
             Line::Lost => events::lost(name, endpoint, state, why),
             Line::Waiting => events::waiting(name, endpoint, state, why),
-            Line::KeyRefused if self.refused => {
-                events::not_allowed(name, endpoint, &self.plan.keys.public.to_string(), why);
-            }
-            Line::KeyRefused => {
-                events::key_refused(name, endpoint, &self.plan.server_key.to_string(), why);
-            }
+            Line::NotSecured => match self.suspect {
+                Some(Suspect::OwnKey) => {
+                    let own_key = self.plan.keys.public.to_string();
+                    events::not_allowed(name, endpoint, &own_key, why);
+                }
+                Some(Suspect::ServerKey) => {
+                    let expected = self.plan.server_key.to_string();
+                    events::key_refused(name, endpoint, &expected, why);
+                }
+                Some(Suspect::Listener | Suspect::Server) | None => {
+                    events::not_secured(name, endpoint, why);
+                }
+            },
             Line::Unsteady => events::unsteady(name, endpoint, state, UNSTEADY_WINDOW),
         }
     }
