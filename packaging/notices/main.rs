@@ -27,7 +27,7 @@ use texts::Texts;
 const BEGINNING: &str = "\
 The programs of metrics-agent have code of others in them: that of the crates listed first, and the
 Rust standard library. Each is used under its own licence. The numbers name the texts at the end.
-Libraries that the system loads (libzmq, libc) are not part of the programs.
+Libraries that the system loads (libc) are not part of the programs.
 ";
 
 fn main() -> Result<(), Box<dyn Error>> {

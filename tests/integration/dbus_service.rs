@@ -324,9 +324,8 @@ async fn serving_the_bus_costs_no_thread() {
     let agent = place.agent().await;
     agent.objects().await.unwrap();
     // Helpers for what may block end by themselves when there is nothing to do.
-    eventually(
-        "the agent is down to one thread and libzmq's two",
-        async || (running.threads() <= 3).then_some(()),
-    )
+    eventually("the agent is down to one thread", async || {
+        (running.threads() <= 1).then_some(())
+    })
     .await;
 }

@@ -21,9 +21,8 @@ from host import ENVIRONMENT, CommandFailed
 from machine import RPM_SUITE, SOURCE, Failure, make_root
 
 PACKAGES = ["metrics-agent", "metrics-collector", "metrics-top"]
-# What the packages need and the container has no longer; tests/system/root has put it there.
-LIBRARY = "libzmq5"
-ARCHIVE = "/srv/archive"
+# What ours do without, and only a peer in the container needs.
+LIBZMQ = "libzmq5"
 REPOSITORY = "/srv/repository"
 
 # Higher than any that the tree may have. The second does not restart what runs; the third is one as
@@ -185,16 +184,14 @@ def _run(*command, cwd=None, env=None):
 
 
 def prepare(m):
-    """Makes the container one that knows our repository alone, and has not what we need."""
-    apt(m, "purge", LIBRARY)
+    """Makes the container one that knows our repository alone, without libzmq."""
+    apt(m, "purge", LIBZMQ)
     m.write("/etc/apt/sources.list", f"deb [trusted=yes] file://{REPOSITORY} ./\n")
 
 
-def publish(m, version=None, needs=True):
-    """Makes the repository one of this version, and, where wanted, of what the packages need."""
+def publish(m, version=None):
+    """Makes the repository one of this version."""
     packages = [*built(m, version).glob("*.deb")]
-    if needs:
-        packages += m.path(ARCHIVE).glob("*.deb")
     repository = m.path(REPOSITORY)
     shutil.rmtree(repository, ignore_errors=True)
     with tempfile.TemporaryDirectory() as made:
