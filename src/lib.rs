@@ -5,7 +5,7 @@
 //!
 //! - [`base`]: what several rooms need: text, terminals, files that outlast a crash, exits;
 //! - [`protocol`]: the messages and the agent's session as a pure state machine;
-//! - [`curve`]: keys, certificates and the CURVE sockets on libzmq;
+//! - [`curve`]: keys, certificates and the CURVE sockets;
 //! - [`metrics`]: what a metric is, and the table of those that the agent has;
 //! - [`sources`]: from the kernel's files to samples;
 //! - [`config`]: the settings, their layers and their validation;

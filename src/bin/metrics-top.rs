@@ -41,7 +41,7 @@ fn fail(failure: &Failure) -> ExitCode {
         Failure::NoTerminal | Failure::Terminal(_) => ExitCode::FAILURE,
         Failure::Keys(_) | Failure::NoViewers(_) => EXIT_CONFIG.into(),
         Failure::Unavailable(_) => EXIT_UNAVAILABLE.into(),
-        Failure::Transport(_) | Failure::Runtime(_) => EXIT_SOFTWARE.into(),
+        Failure::Runtime(_) => EXIT_SOFTWARE.into(),
     }
 }
 

@@ -1,5 +1,5 @@
-//! Where a collector listens. Parses what people write and refuses, with the
-//! reason, what libzmq would take for something else; resolves nothing.
+//! Where a collector listens. Parses what people write and refuses, with the reason, what could
+//! mean something else; resolves nothing.
 //!
 //! A link-local address says which host only together with an interface of this one, its
 //! zone (RFC 4007): without, it is refused. In a URL the `%` between them is `%25` (RFC 6874),

@@ -95,7 +95,7 @@ impl FromStr for PublicKey {
 }
 
 /// A secret key: never shown, and overwritten when dropped as far as safe
-/// code can promise that (copies that a move or libzmq made are not reached).
+/// code can promise that (copies that a move made are not reached).
 pub struct SecretKey(Box<[u8; KEY_BYTES]>);
 
 impl SecretKey {

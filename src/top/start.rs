@@ -16,7 +16,6 @@ use super::once;
 use super::run;
 use super::terminal;
 use crate::base::{self, shell};
-use crate::curve::TransportError;
 use crate::curve::endpoint::Endpoint;
 use crate::curve::endpoint::{DEFAULT_PORT, DEFAULT_VIEWERS_PORT};
 use crate::curve::keys::PublicKey;
@@ -42,9 +41,6 @@ pub enum Failure {
     /// The collector did not answer in time.
     #[error("{0}")]
     Unavailable(Box<NoCollector>),
-    /// libzmq.
-    #[error(transparent)]
-    Transport(#[from] TransportError),
     /// The event loop.
     #[error("cannot start the event loop: {0}")]
     Runtime(#[source] io::Error),

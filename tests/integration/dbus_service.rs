@@ -324,8 +324,8 @@ async fn serving_the_bus_costs_no_thread() {
     let agent = place.agent().await;
     agent.objects().await.unwrap();
     // Helpers for what may block end by themselves when there is nothing to do.
-    eventually("the agent is down to one thread", async || {
-        (running.threads() <= 1).then_some(())
+    eventually("the agent has one thread and the prober's", async || {
+        (running.threads() <= 2).then_some(())
     })
     .await;
 }

@@ -11,7 +11,7 @@ use super::later;
 use crate::protocol::message::GridKind;
 
 /// Data of which nothing is acknowledged for this long is taken as lost: TCP has sent it again six
-/// times or so by then, and libzmq has not given up yet.
+/// times or so by then, and the heartbeat has not given up yet.
 pub const UNACKNOWLEDGED_LIMIT: Duration = Duration::from_secs(20);
 
 /// The same where the connection has ended: shorter than the kernel tries with a device of its own
