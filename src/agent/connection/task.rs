@@ -70,10 +70,6 @@ async fn next_event(dealer: &mut Option<Dealer>) -> DealerEvent {
 }
 
 /// The task's own state.
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is a fact of its own, and any may hold beside any other"
-)]
 struct Connection {
     plan: ConnectionParams,
     session: Session,
