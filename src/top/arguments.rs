@@ -25,7 +25,7 @@ const WAIT: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Durati
     after_help = "\
 Press ? for the keys.
 
-Exit status: 0 on success, 69 if --once finds no collector in time, 78 for keys that cannot be used.
+Exit status: 0 on success, 69 if --once finds no collector in time or loses it before any host is known, 78 for keys that cannot be used.
 
 Environment: NO_COLOR is understood (https://no-color.org); LC_ALL, LC_CTYPE and LANG say whether \
 the terminal has more than ASCII."

@@ -31,7 +31,7 @@ pub struct Unavailable(pub Option<Trouble>);
 ///
 /// # Errors
 ///
-/// There was no link to the collector in that time.
+/// There was no link to the collector in that time, or it was lost before any host was known.
 pub async fn gather(connection: &mut Connection, wait: Duration) -> Result<Fleet, Unavailable> {
     let start = Instant::now();
     let end = start + wait;
@@ -71,7 +71,8 @@ pub async fn gather(connection: &mut Connection, wait: Duration) -> Result<Fleet
             }
         }
     }
-    if connected {
+    let is_up = matches!(connection.status(), Status::Connected);
+    if is_up || connected && fleet.hosts().len() > 0 {
         Ok(fleet)
     } else {
         Err(Unavailable(trouble))
