@@ -20,7 +20,7 @@ pub(crate) fn connect(address: SocketAddr, server_key: &str) -> Dealer {
     connect_as(address, server_key, RoutingId::random())
 }
 
-fn connect_as(address: SocketAddr, key: &str, routing_id: RoutingId) -> Dealer {
+pub(crate) fn connect_as(address: SocketAddr, key: &str, routing_id: RoutingId) -> Dealer {
     let options = DealerOptions {
         address,
         server_key: key.parse().unwrap(),

@@ -22,11 +22,11 @@ use tokio::time::timeout;
 use crate::curve_dealer::{connect, event, local, up};
 use crate::support::peer::Peer;
 
-fn any_key() -> String {
+pub(crate) fn any_key() -> String {
     KeyPair::generate().unwrap().public.to_string()
 }
 
-async fn handshake_failure(dealer: &mut Dealer) -> HandshakeFailure {
+pub(crate) async fn handshake_failure(dealer: &mut Dealer) -> HandshakeFailure {
     let failure = match event(dealer).await {
         DealerEvent::LinkDown(LinkDownCause::HandshakeFailed(failure)) => failure,
         other => panic!("expected a failed handshake: {other:?}"),
@@ -35,7 +35,7 @@ async fn handshake_failure(dealer: &mut Dealer) -> HandshakeFailure {
     failure
 }
 
-async fn disconnected(dealer: &mut Dealer) -> LinkDownCause {
+pub(crate) async fn disconnected(dealer: &mut Dealer) -> LinkDownCause {
     let cause = match event(dealer).await {
         DealerEvent::LinkDown(cause) => cause,
         other => panic!("expected the link to go down: {other:?}"),

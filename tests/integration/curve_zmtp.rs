@@ -16,7 +16,7 @@ use crate::support::zmtp::{BOUNDS, CLOSED, Frames, Socket};
 
 /// All numbers of frames, all lengths at which something changes: headers of one byte and of
 /// eight with and without what CURVE adds, blocks of the cipher, pieces of reading.
-fn shapes() -> Vec<Frames> {
+pub(crate) fn shapes() -> Vec<Frames> {
     let frame = |length: usize| -> Vec<u8> { (0..=250_u8).cycle().take(length).collect() };
     let mut shapes: Vec<Frames> = (1..=8)
         .map(|count| (0..count).map(|index| frame(3 * index)).collect())

@@ -7,6 +7,7 @@
     reason = "helpers of tests fail as tests do"
 )]
 
+mod agent_attacks;
 mod agent_command_line;
 mod agent_hostile;
 mod agent_losses;
@@ -38,6 +39,7 @@ mod ctl_views;
 mod curve_boxes;
 mod curve_dealer;
 mod curve_dealer_failures;
+mod curve_dealer_peers;
 mod curve_router;
 mod curve_zmtp;
 mod daemon_log;
@@ -54,4 +56,5 @@ mod rooms;
 mod state_directories;
 mod stuck_mount;
 mod support;
+mod top_attacks;
 mod top_terminal;

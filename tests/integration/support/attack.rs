@@ -12,7 +12,7 @@ use metrics_agent::curve::keys::{KeyPair, PublicKey};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::collector::Collector;
+use super::collector::{Collector, memory_kib};
 use super::http::{Answer, address_of, fetch};
 use super::peer::PATIENCE;
 use super::place::eventually;
@@ -171,9 +171,16 @@ pub(crate) struct Memory {
 impl Memory {
     /// Begins to look, again and again.
     pub(crate) fn watch(collector: &Collector) -> Self {
+        Self::watch_process(collector.id())
+    }
+
+    /// The same of any process.
+    pub(crate) fn watch_process(id: u32) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let (stopped, look) = (Arc::clone(&stop), collector.memory());
-        let before = collector.resident_kib();
+        let stopped = Arc::clone(&stop);
+        // 0 when it has ended.
+        let look = move || memory_kib(id, "RssAnon:").unwrap_or(0);
+        let before = look();
         let thread = spawn(move || {
             let mut most = 0;
             while !stopped.load(Ordering::Relaxed) {

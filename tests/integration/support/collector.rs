@@ -112,12 +112,6 @@ impl Collector {
         self.memory_kib("VmHWM:")
     }
 
-    /// Tells [`Collector::resident_kib`] to another thread; 0 when it has ended.
-    pub(crate) fn memory(&self) -> impl Fn() -> u64 + Send + 'static {
-        let id = self.child.id();
-        move || memory_kib(id, "RssAnon:").unwrap_or(0)
-    }
-
     fn memory_kib(&self, kind: &str) -> u64 {
         memory_kib(self.child.id(), kind).unwrap()
     }
@@ -178,7 +172,8 @@ impl Collector {
     }
 }
 
-fn memory_kib(id: u32, kind: &str) -> Option<u64> {
+/// A value of /proc/PID/status in KiB, such as `RssAnon:`; None of a process that has ended.
+pub(crate) fn memory_kib(id: u32, kind: &str) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{id}/status")).ok()?;
     let line = status.lines().find(|line| line.starts_with(kind));
     let mut words = line?.split_whitespace().skip(1);

@@ -4,6 +4,7 @@ pub(crate) mod agent;
 pub(crate) mod attack;
 pub(crate) mod collector;
 pub(crate) mod deployed;
+pub(crate) mod evil;
 pub(crate) mod flood;
 pub(crate) mod http;
 pub(crate) mod manager;
@@ -12,6 +13,7 @@ pub(crate) mod place;
 pub(crate) mod prometheus;
 pub(crate) mod receiver;
 pub(crate) mod tmux;
+pub(crate) mod victim;
 pub(crate) mod zmtp;
 
 /// True for root, who alone may do this; else says what is left out.

@@ -8,6 +8,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -183,9 +184,16 @@ impl Peer {
 
     /// Stops the process where it is; its sockets stay open and say nothing.
     pub(crate) fn stop(&mut self) {
-        let pid = self.child.id().to_string();
-        let stopped = Command::new("kill").args(["-STOP", &pid]).status();
-        assert!(stopped.unwrap().success());
+        self.signal(Signal::STOP);
+    }
+
+    /// Has it go on where it was stopped.
+    pub(crate) fn go_on(&mut self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
     async fn receive(&mut self) -> Value {

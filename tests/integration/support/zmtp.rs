@@ -31,6 +31,16 @@ pub(crate) const QUIET: HeartbeatOptions = HeartbeatOptions {
     ttl: Duration::from_secs(30),
 };
 
+/// A PING is due at any time, and no answer is waited for.
+pub(crate) const PINGS: HeartbeatOptions = HeartbeatOptions {
+    interval: Some(Duration::ZERO),
+    timeout: Duration::from_secs(24 * 3600),
+    ttl: Duration::from_secs(30),
+};
+
+/// What a PING has on the wire, in bytes.
+const PING_BYTES: usize = EMPTY_FRAME_BYTES + 7;
+
 /// A sealed frame without a text: header, command, counter, authenticator, flags.
 const EMPTY_FRAME_BYTES: usize = 2 + 8 + 8 + 16 + 1;
 
@@ -76,6 +86,11 @@ impl Socket {
     /// The server's end of the next connection.
     pub(crate) fn accept(listener: &TcpListener, keys: &KeyPair) -> Self {
         let (stream, _) = listener.accept().unwrap();
+        Self::served(stream, keys)
+    }
+
+    /// The server's end of this connection.
+    pub(crate) fn served(stream: TcpStream, keys: &KeyPair) -> Self {
         Self::begin(stream, keys.clone(), None)
     }
 
@@ -146,6 +161,28 @@ impl Socket {
         let header = [&[2][..], &length.to_be_bytes()].concat();
         self.stream.write_all(&header)?;
         self.stream.write_all(bytes)
+    }
+
+    /// A message of these frames as it is to be written; its counters are used up.
+    pub(crate) fn sealed(&mut self, frames: &[&[u8]]) -> Vec<u8> {
+        let mut out = Vec::new();
+        assert!(self.connection.send(frames, &mut out).unwrap());
+        out
+    }
+
+    /// So many PINGs as they are to be written, of a peer whose heartbeat is [`PINGS`].
+    pub(crate) fn pings(&mut self, count: usize) -> Vec<u8> {
+        let (mut out, now) = (Vec::new(), Instant::now());
+        for _ in 0..count {
+            self.connection.beat(now, &PINGS, &mut out).unwrap();
+        }
+        assert_eq!(out.len(), count * PING_BYTES);
+        out
+    }
+
+    /// The connection, for what is written and read past all rules.
+    pub(crate) fn stream(&self) -> &TcpStream {
+        &self.stream
     }
 
     /// Takes what has come, without waiting.
@@ -284,8 +321,13 @@ impl Socket {
         }
     }
 
-    /// A peer that is gone is noticed when reading.
+    /// All of it, or the next frame would begin in the middle of one. A peer that is gone is noticed
+    /// when reading.
     fn write(&mut self, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        self.stream.set_nonblocking(false).unwrap();
         let _ = self.stream.write_all(bytes);
     }
 
