@@ -15,6 +15,7 @@
 
 mod agents;
 mod fleet;
+mod idle;
 mod process;
 mod scenarios;
 mod sink;
@@ -41,6 +42,9 @@ struct Arguments {
     /// The fleets' sizes and the bursts in percent: for a look whether it works.
     #[arg(long, default_value_t = 100)]
     scale: usize,
+    /// Instead of a load, so many connections that are held and say nothing.
+    #[arg(long, value_name = "CONNECTIONS")]
+    idle: Option<usize>,
     /// Only these scenarios; their names are in the table.
     scenarios: Vec<String>,
     /// Set by cargo bench.
@@ -63,12 +67,15 @@ fn main() -> ExitCode {
     if arguments.be_agents {
         fleet::run();
     }
-    scenarios::run(&arguments)
+    match arguments.idle {
+        Some(connections) => idle::run(&arguments, connections),
+        None => scenarios::run(&arguments),
+    }
 }
 
 /// An agent takes two descriptors here, and one in the collector, which inherits the limit.
 fn raise_descriptor_limit() {
-    const WANTED: u64 = 65_536;
+    const WANTED: u64 = 131_072;
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
         current: Some(WANTED),

@@ -6,8 +6,10 @@
 # was lost.
 #
 #   benches/load/run.sh [--sink] [--window S] [--scale PERCENT] [SCENARIO...]
+#   benches/load/run.sh --idle CONNECTIONS [--window S]
 #
-# --sink has libzmq alone in the collector's place. Compare only figures of one run on one machine.
+# --sink has libzmq alone in the collector's place. --idle holds so many connections that say nothing, and
+# tells what each of them costs. Compare only figures of one run on one machine.
 set -euo pipefail
 cd -- "$(dirname -- "$0")/../.."
 cargo build --quiet --release --locked --bin metrics-collector
