@@ -17,8 +17,8 @@ use super::process::Collector;
 
 /// Connections of one key: a collector takes 2,000.
 const OF_A_KEY: usize = 1000;
-/// Connections to one address: it has no more local ports.
-const TO_AN_ADDRESS: usize = 20_000;
+/// Connections to one address: with more, the search for a free local port takes long.
+const TO_AN_ADDRESS: usize = 10_000;
 /// Handshakes at a time, of the 512 that a collector takes.
 const AT_A_TIME: usize = 100;
 /// After a refusal: a collector takes 1,000 handshakes a second of one network.
@@ -53,7 +53,7 @@ pub(crate) fn run(arguments: &Arguments, connections: usize) -> ExitCode {
     let (idle, window) = (collector.cpu_time().all() - idle, from.elapsed());
     let still = up.load(Ordering::Relaxed);
     let each = u64::try_from(connections).unwrap_or(u64::MAX);
-    let per_second = u128::from(idle) * 1_000_000 / window.as_nanos() / u128::from(each);
+    let per_second = u128::from(idle) * 1_000_000_000 / window.as_nanos() / u128::from(each);
     println!(
         "connections held: {still} of {connections}, all up after {} s",
         took.as_secs()
