@@ -90,7 +90,7 @@ impl Targets for Mounts {
             left_out.add_all(self.host_file.path(), odd);
             let devices: BTreeSet<_> = host.iter().map(|mount| mount.device).collect();
             for mount in &mut mounts {
-                mount.of_host = !mount.hides() || devices.contains(&mount.device);
+                mount.of_host = !mount.is_in_memory() || devices.contains(&mount.device);
             }
         }
         mark_files(&mut mounts, |point| is_file(&below(&self.root, point)));

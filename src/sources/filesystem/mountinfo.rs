@@ -28,10 +28,6 @@ const LOCAL_TYPES: [&[u8]; 5] = [b"tmpfs", b"ramfs", b"btrfs", b"bcachefs", b"zf
 pub const MAX_MOUNTS: usize = 500;
 
 /// One line.
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is a property of its own, and none excludes another"
-)]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mount<'t> {
     /// Unique among those of now.
@@ -48,8 +44,6 @@ pub struct Mount<'t> {
     pub kind: &'t [u8],
     /// True if the file system is read-only. The mount alone may be, too.
     pub readonly: bool,
-    /// True if this mount is read-only, whether or not the file system is.
-    pub sealed: bool,
     /// True if the file system is the host's, and not one that a sandbox has made for us.
     pub of_host: bool,
     /// True if it is on a single file, as container runtimes mount /etc/hosts: such a place does
@@ -63,11 +57,12 @@ const REMOTE_TYPES: [&[u8]; 8] = [
 ];
 
 impl Mount<'_> {
-    /// Returns true if it looks like a mount that a sandbox makes to hide something: a tmpfs that
-    /// cannot be written to (`ProtectHome=`, `LoadCredential=` and the like in systemd.exec(5)).
+    /// Returns true if it may be one that a sandbox has made, with a content of its own or none. Not
+    /// all of those cannot be written to: systemd 252 makes that of `ProtectHome=tmpfs` as it would
+    /// any other.
     #[must_use]
-    pub fn hides(&self) -> bool {
-        self.kind == b"tmpfs" && self.sealed
+    pub fn is_in_memory(&self) -> bool {
+        self.kind == b"tmpfs"
     }
 
     /// Returns true if it may be on a single file: a part of a file system is mounted.
@@ -128,12 +123,8 @@ fn parse_line(line: &[u8]) -> Result<Mount<'_>, Option<&[u8]>> {
     if point.is_empty() {
         return Err(None);
     }
-    let sealed = fields
-        .next()
-        .ok_or(None)?
-        .split(|&byte| byte == b',')
-        .next()
-        == Some(b"ro");
+    // The mount's own options, of which none counts here.
+    fields.next().ok_or(None)?;
     fields.find(|field| *field == b"-").ok_or(None)?;
     let kind = fields.next().ok_or(None)?;
     // The source may be empty; the options may have blanks, as some file systems do not
@@ -157,7 +148,6 @@ fn parse_line(line: &[u8]) -> Result<Mount<'_>, Option<&[u8]>> {
         point,
         kind,
         readonly,
-        sealed,
         of_host: true,
         on_file: false,
     })

@@ -132,7 +132,6 @@ fn fields_of_one_line() {
             point: b"/mnt 2\\\\x".to_vec(),
             kind: b"ext3",
             readonly: false,
-            sealed: false,
             of_host: true,
             on_file: false,
         }]
