@@ -329,30 +329,38 @@ impl Site {
 
     /// Asks the running collector for something, and waits. Returns true if it is done.
     fn ask(&self, action: &Action, patience: Duration) -> Result<bool, Failure> {
-        let request = self.state.ask(action)?;
-        let start = Instant::now();
-        while self.state.is_waiting(&request)? {
-            if start.elapsed() > patience {
-                self.state.withdraw(&request)?;
-                return Ok(false);
-            }
-            thread::sleep(GLANCE);
-        }
-        Ok(true)
+        ask(&self.state, action, patience)
     }
 
     /// Has a running collector bring its files up to date, once for this command; whether it has,
     /// or none runs. Where it has not, what is there is at most a minute old.
     fn refresh(&self) -> bool {
-        *self.refreshed.get_or_init(|| {
-            let done =
-                !self.state.is_owned() || self.ask(&Action::Record, REFRESH).is_ok_and(|done| done);
-            if !done {
-                warn("the running collector has not brought its files up to date");
-            }
-            done
-        })
+        *self.refreshed.get_or_init(|| refresh(&self.state))
     }
+}
+
+/// Asks the running collector, and waits until it has done it; false if it has not in time.
+fn ask(state: &State, action: &Action, patience: Duration) -> Result<bool, Failure> {
+    let request = state.ask(action)?;
+    let start = Instant::now();
+    while state.is_waiting(&request)? {
+        if start.elapsed() > patience {
+            state.withdraw(&request)?;
+            return Ok(false);
+        }
+        thread::sleep(GLANCE);
+    }
+    Ok(true)
+}
+
+/// Has a running collector bring its files up to date; whether it has, or none runs. Warns where it
+/// has not: what is there is at most a minute old then.
+fn refresh(state: &State) -> bool {
+    let done = !state.is_owned() || ask(state, &Action::Record, REFRESH).is_ok_and(|done| done);
+    if !done {
+        warn("the running collector has not brought its files up to date");
+    }
+    done
 }
 
 fn print(text: &str) -> Result<(), Failure> {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::{Failure, warn};
+use super::{Failure, refresh, warn};
 use crate::collector::access::directory::Directories;
 use crate::collector::access::key_log::Decision;
 use crate::collector::access::state::{KnownKeys, State};
@@ -112,6 +112,8 @@ pub fn unlisted(settings: &Settings, state: Option<&Path>) -> Result<Option<Shut
     if settings.access.authorized != Authorized::Directory || !state.is_owned() {
         return Ok(None);
     }
+    // Which door the record is about, and who knocked at it, may have changed within the minute.
+    refresh(&state);
     let open = |known: &KnownKeys| known.authorized == Authorized::Any;
     let Some(known) = state.keys()?.filter(open) else {
         return Ok(None);
