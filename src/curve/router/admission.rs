@@ -14,17 +14,25 @@ use crate::base::network::Network;
 use crate::curve::keys::PublicKey;
 use crate::curve::timing::HANDSHAKE_TIMEOUT;
 
-/// Connections in their handshake, at most.
-pub(super) const MAX_HALF_OPEN: usize = 512;
+/// Connections in their handshake, at most. Each holds some 3 KiB, and a flood of as many a second
+/// leaves each of them a second.
+pub(super) const MAX_HALF_OPEN: usize = 4096;
 
-/// What a stranger has at least: some round trips, and the wait for its turn in a crowd.
-const LEAST_TIME: Duration = Duration::from_millis(150);
+/// What a stranger has at least: four round trips to another continent, and the wait for its turn.
+const LEAST_TIME: Duration = Duration::from_secs(1);
+
+/// The same for one of a network that has more than [`CROWD`] of them, so that a flood from there
+/// has nobody wait for long.
+const LEAST_TIME_IN_CROWD: Duration = Duration::from_millis(150);
+
+/// More strangers than come from one network at a time without a reason.
+const CROWD: usize = 64;
 
 /// Handshakes that one network may begin in a second: a fifth of one processor.
 const MAX_HANDSHAKES: u32 = 1000;
 
 /// Networks that are counted one by one in a second; further ones count as one.
-const MAX_NETWORKS: usize = 4096;
+const MAX_NETWORKS: usize = 65_536;
 
 /// Connections that hold one key, at most: each host of it may have come back before its last
 /// connection was noticed to be dead.
@@ -110,23 +118,34 @@ impl Admission {
         if self.open < places.min(MAX_HALF_OPEN) {
             return Room::Free;
         }
-        match self.crowded() {
-            None => Room::Free,
-            Some(oldest) if oldest.since + LEAST_TIME <= now => Room::InsteadOf(oldest.token),
-            Some(oldest) => Room::Later(oldest.since + LEAST_TIME),
+        let Some((oldest, crowd)) = self.crowded() else {
+            return Room::Free;
+        };
+        let least = if crowd > CROWD {
+            LEAST_TIME_IN_CROWD
+        } else {
+            LEAST_TIME
+        };
+        if oldest.since + least <= now {
+            Room::InsteadOf(oldest.token)
+        } else {
+            Room::Later(oldest.since + least)
         }
     }
 
     /// The oldest stranger of the network that has most of them; where several have as many, the
     /// oldest of all of theirs.
     pub(super) fn oldest(&self) -> Option<u64> {
-        self.crowded().map(|oldest| oldest.token)
+        self.crowded().map(|(oldest, _)| oldest.token)
     }
 
-    fn crowded(&self) -> Option<&HalfOpen> {
+    /// That stranger, and how many its network has.
+    fn crowded(&self) -> Option<(&HalfOpen, usize)> {
         let most = self.shares.values().max()?;
         let mut all = self.half_open.iter();
-        all.find(|one| !one.has_left && self.shares.get(&one.network) == Some(most))
+        let oldest =
+            all.find(|one| !one.has_left && self.shares.get(&one.network) == Some(most))?;
+        Some((oldest, *most))
     }
 
     /// The stranger whose time is over first, and when that is.
@@ -194,7 +213,7 @@ mod tests {
             let address = Ipv6Addr::from((0x2001_0db8_u128 << 96) + u128::from(token));
             admission.came(token, address.into(), now);
         }
-        let soon = now + LEAST_TIME;
+        let soon = now + LEAST_TIME_IN_CROWD;
         assert_eq!(admission.room(now, usize::MAX), Room::Later(soon));
         assert_eq!(admission.room(soon, usize::MAX), Room::InsteadOf(2));
         assert_eq!(admission.oldest(), Some(2));
@@ -230,10 +249,12 @@ mod tests {
         assert_eq!(admission.room(soon, 10), Room::Later(oldest));
         assert_eq!(admission.room(oldest, 10), Room::InsteadOf(100));
         assert_eq!(admission.room(soon, 513), Room::Later(oldest));
-        // Two of one network go before.
+        // Two of one network go before, and have as much time.
         admission.left(100);
         admission.came(9000, IpAddr::V4(110.into()), soon);
         assert_eq!(admission.oldest(), Some(110));
+        let due = soon + age * 110;
+        assert_eq!(admission.room(soon, usize::MAX), Room::Later(due));
     }
 
     #[test]

@@ -66,7 +66,7 @@ pub enum Failure {
     #[error("there were too many connections in their handshake, and it was the oldest")]
     Crowded,
     /// Its network was too quick.
-    #[error("too many handshakes in one second from this address")]
+    #[error("too many handshakes in one second from its network")]
     TooMany,
     /// All peers together had begun too much, and it had begun most.
     #[error(
