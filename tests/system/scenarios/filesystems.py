@@ -2,6 +2,7 @@
 """A file system that does not answer, as the service of a booted system meets it."""
 
 import json
+import re
 import time
 
 from machine import AGENT, SOURCE_INSIDE, call
@@ -34,6 +35,22 @@ def one_hangs_and_answers(m):
     m.expect("stuck", _values(m)[f"fs.stuck[{MOUNT}]"], 0)
     m.expect_match("told", m.event("INSTANCE_UNSTUCK")["MESSAGE"], "answers again")
     _whole_again(m, pid)
+
+
+def what_the_sandbox_has_made_is_no_file_system(m):
+    """All that is reported is mounted on the host, too; /root, which the unit hides, is not."""
+    m.start_reporting()
+    mounted = m.run("findmnt", "--list", "--noheadings", "--output", "TARGET").split()
+    hidden = m.run("cat", f"/proc/{m.main_pid()}/mountinfo")
+    m.expect_match("the service's own", hidden, " /root .* - tmpfs ")
+    points = m.eventually("reported", lambda: _points(m), bool)
+    m.expect("reported and not mounted", sorted(points - set(mounted)), [])
+
+
+def _points(m):
+    """Where the file systems that are reported are mounted."""
+    sizes = (re.fullmatch(r"fs\.size\[(.*)\]", name) for name in _values(m))
+    return {size.group(1) for size in sizes if size}
 
 
 def _stuck(m):

@@ -339,6 +339,25 @@ def keys_are_let_in_before_the_first_start(m):
 keys_are_let_in_before_the_first_start.suites = ["bookworm", "trixie"]
 
 
+def a_door_that_was_just_opened_is_open_to_the_check(m):
+    """Who reports since a moment is counted among those whom the new settings would shut out."""
+    door = "/etc/metrics-collector/metrics-collector.d/door.toml"
+    closed = '[agents]\nauthorized = "directory"\n'
+    m.start_reporting()
+    m.write(door, closed)
+    m.run("systemctl", "reload", COLLECTOR)
+    m.eventually("shut out", lambda: m.agent("State") != "reporting", True)
+    # The record is of the closed door.
+    m.run("metrics-collector", "keys", "list")
+    m.run("rm", door)
+    m.run("systemctl", "reload", COLLECTOR)
+    m.eventually("state", lambda: m.agent("State"), "reporting", within=90)
+    m.write(door, closed)
+    said = m.execute("metrics-collector", "--check-config")
+    m.expect("status", said.returncode, 0)
+    m.expect_match("check", said.stdout + said.stderr, "not in authorized_agents: .*web1")
+
+
 def roots_commands_follow_no_link_of_the_services_user(m):
     """A service's user that was taken over puts links where root's commands work."""
     m.run("systemctl", "start", COLLECTOR)
