@@ -42,11 +42,11 @@ impl Host {
         Self { site, settings }
     }
 
-    /// The agent among them.
+    /// The agent among them; what it sees is what the service manager there does.
     fn command(&self) -> Command {
         let peers = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers");
         self.site.on_another_host(&format!(
-            "cd {}; mount -t tmpfs other other; \
+            "mount --bind /proc/$$/mountinfo /proc/1/mountinfo; cd {}; mount -t tmpfs other other; \
              /usr/bin/python3 -B {}/hang.py $PWD/fuse pid & \
              cd {0}; until test -e pid; do sleep 0.05; done; mount -t tmpfs below fuse/below",
             self.site.dir().display(),
