@@ -13,6 +13,7 @@ const TIMING: Timing = Timing {
 };
 
 mod absent;
+mod clones;
 mod machines;
 mod networks;
 mod shares;
