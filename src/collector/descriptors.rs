@@ -1,8 +1,8 @@
 //! How many connections each listening socket may have, of the descriptors that this process may
 //! have. Pure.
 //!
-//! Each has a share that no other takes, and some are kept back: whoever fills all ports keeps
-//! neither the bus nor a file from being opened.
+//! Each has a share that no other takes, and some are kept back: peers that fill all ports
+//! keep neither the bus nor a file from being opened.
 
 /// Kept back for files, the bus, the log, targets of remote write and all else.
 const KEPT_BACK: u64 = 128;

@@ -79,7 +79,7 @@ async fn a_flood_of_pings_holds_nothing_up() {
     victim.missed_nothing().await;
 }
 
-/// Messages without end that nobody understands.
+/// Messages without end that make no sense.
 #[tokio::test]
 async fn a_flood_of_garbage_holds_nothing_up() {
     let evil = Evil::new();
@@ -128,7 +128,7 @@ async fn never_reads() {
             counted.add(1);
             std::thread::sleep(Duration::from_millis(5));
         }
-        // What is left of it is for nobody else.
+        // What is left of it is not for the next connection.
         taken.map(drop).inspect_err(|_| waits.clear())
     });
     victim.counts("MessagesDropped", 10).await;

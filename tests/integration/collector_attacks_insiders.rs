@@ -177,7 +177,7 @@ async fn a_stolen_routing_id_is_of_no_use() {
         let mut thief = connected();
         thief.send(&word(b"hello"));
         assert_eq!(thief.message(), word(b"model"));
-        // It reports nothing, so that nobody pings it; its owner is still pinged.
+        // It reports nothing, so that it is not pinged; its owner is still pinged.
         for _ in 0..3 {
             assert_eq!(owner.message(), word(b"ping"));
         }

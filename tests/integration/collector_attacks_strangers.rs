@@ -38,7 +38,7 @@ async fn world() -> (tempfile::TempDir, Collector, Good) {
     (home, collector, good)
 }
 
-/// While this goes on, and until this many were counted for this reason, nobody else notices.
+/// While this goes on, and until this many were counted for this reason, no good agent notices.
 async fn nobody_notices(
     collector: &Collector,
     good: Good,

@@ -71,7 +71,7 @@ async fn a_frame_that_is_too_large_is_not_held() {
     is_told(move |socket| socket.stream().write_all(&endless), &[why]).await;
 }
 
-/// Without a screen it says so at its end, instead of a table of nobody.
+/// Without a screen it says so at its end, instead of an empty table.
 #[tokio::test]
 async fn once_says_why_there_is_no_link_any_more() {
     let (evil, home) = (Evil::new(), tempfile::tempdir().unwrap());
@@ -87,7 +87,7 @@ async fn once_says_why_there_is_no_link_any_more() {
         .write_all(b"\x02\x40\0\0\0\0\0\0\0")
         .unwrap();
     assert_eq!(socket.ended(), CLOSED);
-    // When it comes again, nobody answers.
+    // When it comes again, no collector answers.
     let output = output.await.unwrap();
     let error = String::from_utf8(output.stderr).unwrap();
     let why = "the peer announces a frame of 4611686018427387904 bytes; at most 1048609";

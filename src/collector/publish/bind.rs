@@ -180,7 +180,7 @@ fn make_room(endpoint: &Endpoint, path: &Path) -> Result<(), BindError> {
     match fs::symlink_metadata(path) {
         Err(_) => Ok(()),
         Ok(about) if !about.file_type().is_socket() => Err(BindError::NoSocket { endpoint }),
-        // unix(7): nobody listens. A connection that works is closed at once.
+        // unix(7): no process listens. A connection that works is closed at once.
         Ok(_) => match UnixStream::connect(path) {
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
                 fs::remove_file(path).map_err(|source| BindError::System { endpoint, source })
@@ -191,7 +191,7 @@ fn make_room(endpoint: &Endpoint, path: &Path) -> Result<(), BindError> {
     }
 }
 
-/// Nobody can connect before it has its mode: until it listens, the kernel refuses all.
+/// No process can connect before it has its mode: until it listens, the kernel refuses all.
 fn bind_unix(path: &Path, mode: SocketMode) -> io::Result<UnixListener> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;

@@ -1,7 +1,7 @@
 //! `[publish]`: a ZeroMQ PUB socket on which programs of this host follow what agents send.
 //!
-//! Its messages have three frames: the host's name, the kind, and the grid as it was sent. Whoever
-//! subscribes chooses by the first bytes of the host's name, as ZeroMQ has it.
+//! Its messages have three frames: the host's name, the kind, and the grid as it was sent. A
+//! reader chooses by the first bytes of the host's name, as ZeroMQ has it.
 //!
 //! The socket is the crate zeromq's, which bounds little: it queues 100,000 messages for each
 //! subscriber, reserves what the header of a frame announces, and takes any number of connections
@@ -140,7 +140,7 @@ impl Publisher {
         Ok((Self(Some(publishing)), endpoint))
     }
 
-    /// Publishes a grid as it was sent. Costs a look at a number where nobody is connected.
+    /// Publishes a grid as it was sent. Without a reader it costs a look at a number.
     pub fn publish(&self, host: &str, kind: GridKind, grid: &[u8]) {
         let Some(Publishing {
             messages, shared, ..

@@ -22,7 +22,7 @@ impl Router {
         for _ in 0..BATCH_ACCEPTED {
             let known = self.peers.len() - self.admission.half_open();
             let places = self.most.saturating_sub(known);
-            // Without a place it is accepted and refused: whoever waits would wait for ever.
+            // Without a place it is accepted and refused: in the kernel's queue it would wait for ever.
             match self.admission.room(now, places) {
                 _ if places == 0 => {}
                 Room::Free => {}

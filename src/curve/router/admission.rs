@@ -21,8 +21,8 @@ pub(super) const MAX_HALF_OPEN: usize = 4096;
 /// What a stranger has at least: four round trips to another continent, and the wait for its turn.
 const LEAST_TIME: Duration = Duration::from_secs(1);
 
-/// The same for one of a network that has more than [`CROWD`] of them, so that a flood from there
-/// has nobody wait for long.
+/// The same for one of a network that has more than [`CROWD`] of them, so that those who come while
+/// it floods wait for less than a second.
 const LEAST_TIME_IN_CROWD: Duration = Duration::from_millis(150);
 
 /// More strangers than come from one network at a time without a reason.
