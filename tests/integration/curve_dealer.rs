@@ -280,6 +280,36 @@ async fn what_is_under_way_may_linger() {
     peer.link("DISCONNECTED").await;
 }
 
+/// Something of the peer's that was not read must not cost what was sent before the end.
+#[tokio::test]
+async fn what_is_under_way_arrives_though_something_is_unread() {
+    // More than the peer takes while it does not read, and less than the kernel does.
+    const COUNT: u32 = 12;
+    let mut peer = Peer::router();
+    let options = json!({"RCVHWM": 1, "RCVBUF": 65536});
+    let bound = peer.ask(json!({"do": "bind", "options": options})).await;
+    let port = bound["port"].as_u64().unwrap().try_into().unwrap();
+    let id = RoutingId::random();
+    let mut dealer = connect_as(local(port), bound["public"].as_str().unwrap(), id);
+    up(&mut dealer).await;
+    dealer.try_send(&[b"CTRL", b"hello"]).unwrap();
+    peer.message().await;
+    peer.send(Some(id.as_str().as_bytes()), &[b"CTRL", b"ping"])
+        .await;
+    // As good as certainly it is here now; if not, the test says less.
+    std::thread::sleep(Duration::from_millis(200));
+    peer.ask(json!({"do": "reading", "on": false})).await;
+    let big = vec![b'x'; 128 * 1024];
+    for _ in 0..COUNT {
+        dealer.try_send(&[&big]).unwrap();
+    }
+    dealer.close(PATIENCE).await;
+    peer.ask(json!({"do": "reading", "on": true})).await;
+    for _ in 0..COUNT {
+        assert_eq!(peer.message().await.1, [&big[..]]);
+    }
+}
+
 /// Closing at any stage of a link's life gives back all of it, and never hangs.
 #[test]
 fn leaks_nothing() {

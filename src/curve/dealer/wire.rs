@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
+use rustix::net::{RecvFlags, recv};
 use tokio::io::{AsyncRead as _, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -32,6 +33,9 @@ const HEARTBEAT: HeartbeatOptions = HeartbeatOptions {
 /// most that waits to be sent. A peer that takes nothing is not read from when answers to its
 /// heartbeats go beyond this.
 const MAX_SENT_BYTES: usize = 1024 * 1024 + 64 * 1024;
+
+/// Reads before a connection is closed. A peer that sends without end is not waited for.
+const MAX_LAST_READS: usize = 64;
 
 /// Who this end is and whom it expects.
 pub(super) struct Identity {
@@ -192,10 +196,18 @@ impl Wire {
         beat.map_err(LinkDownCause::Violated)
     }
 
-    /// Waits until all that waits has left.
+    /// Waits until all that waits has left, and takes what has come: the kernel drops what it has
+    /// not sent yet where a connection is closed with something unread (RFC 2525, section 2.17).
     pub(super) async fn drain(&mut self) {
         while self.outgoing.pending() > 0 && self.stream.writable().await.is_ok() {
             self.flush();
+        }
+        // Whether or not the runtime has heard of it.
+        for _ in 0..MAX_LAST_READS {
+            let read = recv(&self.stream, &mut *self.buffer, RecvFlags::DONTWAIT);
+            if !matches!(read, Ok((_, 1..))) {
+                break;
+            }
         }
     }
 
