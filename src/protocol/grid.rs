@@ -7,14 +7,20 @@
 //! metrics in maps, so it is a broken one, and letting the last win would hide that.
 //!
 //! Text values may hold any character that JSON can; outputs escape them as they need.
+//!
+//! [`Grid::of`] makes the same table of a sample whose names were said before, in a [`Schema`].
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::message::{Excerpt, GridKind, MAX_GRID_BYTES, Malformed};
 
+mod names;
 mod read;
+
+pub use names::{Names, Schema, ValueType};
 
 /// Most metrics in one grid: ten times what a big host with every collector enabled has.
 pub const MAX_METRICS: usize = 10_000;
@@ -27,11 +33,19 @@ pub const MAX_NAME_BYTES: usize = 256;
 pub const MAX_TEXT_BYTES: usize = 4096;
 
 /// A grid's metrics, sorted by name, each name once.
+///
+/// Names are kept apart from values. Those of a message that was parsed are its own; those of a
+/// [`Schema`] are shared by all grids that are made with it, and such a grid costs 8 bytes a
+/// value.
 #[derive(Clone, Default)]
 pub struct Grid {
-    // One text for all names and text values: a grid is two allocations, whatever it holds.
-    text: String,
-    entries: Vec<Entry>,
+    names: Arc<Names>,
+    /// The bits of each value, at the place of its name.
+    values: Box<[u64]>,
+    /// A bit for each value, set where it is absent; empty where none is.
+    absent: Box<[u64]>,
+    /// How many values are there.
+    present: usize,
 }
 
 /// The value of a metric. Numbers stay as the sender wrote them: an integer is not made
@@ -76,92 +90,166 @@ impl Grid {
         if bytes.len() > MAX_GRID_BYTES {
             return Err(Malformed::GridTooLarge { bytes: bytes.len() });
         }
-        read::read(bytes, kind)?.sorted().map_err(Malformed::from)
+        read::read(bytes, kind).map_err(Malformed::from)
+    }
+
+    /// A sample with these values, in the schema's order, absent ones as None. What is no value,
+    /// a float that is not finite, is absent, too.
+    ///
+    /// # Errors
+    ///
+    /// [`WrongLength`] if there are more or fewer than the schema has.
+    pub fn of(
+        schema: &Schema,
+        values: impl IntoIterator<Item = Option<u64>>,
+    ) -> Result<Self, WrongLength> {
+        let (names, expected) = (schema.names(), schema.len());
+        let wrong = |found| WrongLength { expected, found };
+        let mut grid = Self {
+            names: Arc::clone(names),
+            values: vec![0; expected].into_boxed_slice(),
+            absent: Box::default(),
+            present: expected,
+        };
+        let mut values = values.into_iter();
+        for (position, place) in schema.places().enumerate() {
+            let value = values.next().ok_or(wrong(position))?;
+            match value.filter(|bits| !names.refuses(place, *bits)) {
+                Some(bits) => {
+                    if let Some(value) = grid.values.get_mut(place) {
+                        *value = bits;
+                    }
+                }
+                None => grid.leave_out(place),
+            }
+        }
+        match values.next() {
+            Some(_) => Err(wrong(expected + 1)),
+            None => Ok(grid),
+        }
+    }
+
+    fn leave_out(&mut self, place: usize) {
+        if self.absent.is_empty() {
+            self.absent = vec![0; self.values.len().div_ceil(WORD)].into_boxed_slice();
+        }
+        if let Some(word) = self.absent.get_mut(place / WORD) {
+            *word |= 1 << (place % WORD);
+            self.present -= 1;
+        }
+    }
+
+    fn is_absent(&self, place: usize) -> bool {
+        let word = self.absent.get(place / WORD);
+        word.is_some_and(|word| word & (1 << (place % WORD)) != 0)
+    }
+
+    /// The names of its metrics, and of those that are absent.
+    #[must_use]
+    pub fn names(&self) -> &Arc<Names> {
+        &self.names
+    }
+
+    /// Returns true if both have the same metrics, whatever their values. Costs next to nothing
+    /// where both were made with one schema.
+    #[must_use]
+    pub fn has_names_of(&self, other: &Self) -> bool {
+        if Arc::ptr_eq(&self.names, &other.names) {
+            self.absent == other.absent
+        } else {
+            self.len() == other.len()
+                && self.iter().zip(other.iter()).all(|((a, _), (b, _))| a == b)
+        }
     }
 
     /// The value of the metric with this name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<Value<'_>> {
-        let at = self
-            .entries
-            .binary_search_by(|entry| self.slice(entry.name).cmp(name))
-            .ok()?;
-        self.entries.get(at).map(|entry| self.value(*entry))
+        let (_, value) = self.at(self.names.place(name)?)?;
+        Some(value)
     }
 
     /// Every metric, sorted by name.
     #[must_use]
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, Value<'_>)> {
-        self.entries
-            .iter()
-            .map(|entry| (self.slice(entry.name), self.value(*entry)))
+        self.numbered().map(|(_, metric)| metric)
     }
 
-    /// The metric at this place of [`iter`](Self::iter).
+    /// The same, each with its place among the [`names`](Self::names).
+    #[must_use]
+    pub fn numbered(&self) -> Numbered<'_> {
+        Numbered {
+            grid: self,
+            place: 0,
+            left: self.present,
+        }
+    }
+
+    /// The metric whose name is at this place; None where it is absent.
     #[must_use]
     pub fn at(&self, place: usize) -> Option<(&str, Value<'_>)> {
-        let entry = self.entries.get(place)?;
-        Some((self.slice(entry.name), self.value(*entry)))
+        let bits = self.values.get(place).filter(|_| !self.is_absent(place))?;
+        self.names.value(place, *bits)
     }
 
-    /// How many metrics there are.
+    /// How many metrics there are, without those that are absent.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.entries.len()
+        self.present
     }
 
     /// Returns true if there are none: a grid may be empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.present == 0
     }
 
-    /// What it takes in memory, in bytes.
+    /// What it takes in memory, in bytes, with all of its names, shared or not.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.text.capacity() + self.entries.capacity() * size_of::<Entry>()
+        self.names.bytes() + self.bytes_without_names()
     }
 
-    fn value(&self, entry: Entry) -> Value<'_> {
-        match entry.value {
-            Stored::Unsigned(number) => Value::Unsigned(number),
-            Stored::Signed(number) => Value::Signed(number),
-            Stored::Float(number) => Value::Float(number),
-            Stored::Text(span) => Value::Text(self.slice(span)),
-        }
-    }
-
-    fn slice(&self, span: Span) -> &str {
-        slice(&self.text, span)
-    }
-
-    fn push_text(&mut self, text: &str) -> Span {
-        // The whole text has at most MAX_GRID_BYTES bytes, which fits.
-        let end = |text: &str| u32::try_from(text.len()).unwrap_or(u32::MAX);
-        let start = end(&self.text);
-        self.text.push_str(text);
-        Span {
-            start,
-            end: end(&self.text),
-        }
-    }
-
-    fn sorted(mut self) -> Result<Self, GridFault> {
-        let text = &self.text;
-        self.entries
-            .sort_unstable_by(|a, b| slice(text, a.name).cmp(slice(text, b.name)));
-        let twice = self.entries.windows(2).find_map(|pair| match pair {
-            [a, b] if slice(text, a.name) == slice(text, b.name) => Some(a.name),
-            _ => None,
-        });
-        match twice {
-            Some(name) => Err(GridFault::Duplicate(Excerpt::new(
-                self.slice(name).as_bytes(),
-            ))),
-            None => Ok(self),
-        }
+    /// The same without its names.
+    #[must_use]
+    pub fn bytes_without_names(&self) -> usize {
+        size_of::<Self>() + size_of_val(&*self.values) + size_of_val(&*self.absent)
     }
 }
+
+impl AsRef<Self> for Grid {
+    fn as_ref(&self) -> &Self {
+        self
+    }
+}
+
+/// The metrics of a grid, each with the place of its name.
+#[derive(Clone, Debug)]
+pub struct Numbered<'a> {
+    grid: &'a Grid,
+    place: usize,
+    left: usize,
+}
+
+impl<'a> Iterator for Numbered<'a> {
+    type Item = (usize, (&'a str, Value<'a>));
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.left = self.left.checked_sub(1)?;
+        while self.grid.is_absent(self.place) {
+            self.place += 1;
+        }
+        let place = self.place;
+        self.place += 1;
+        Some((place, self.grid.at(place)?))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, Some(self.left))
+    }
+}
+
+impl ExactSizeIterator for Numbered<'_> {}
 
 impl PartialEq for Grid {
     fn eq(&self, other: &Self) -> bool {
@@ -236,33 +324,23 @@ pub enum GridFault {
     /// A name more than once.
     #[error("the metric \"{0}\" occurs twice")]
     Duplicate(Excerpt),
+    /// Names and texts of a schema that no message could hold.
+    #[error("a schema whose names and texts have more than {MAX_GRID_BYTES} bytes")]
+    TooMuchText,
 }
 
-#[derive(Clone, Copy)]
-struct Entry {
-    name: Span,
-    value: Stored,
+/// A sample that does not have as many values as its schema.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a sample of {found} values for a schema of {expected}")]
+pub struct WrongLength {
+    /// How many the schema has.
+    pub expected: usize,
+    /// How many there were; of too many, the first that is too many counts alone.
+    pub found: usize,
 }
 
-#[derive(Clone, Copy)]
-enum Stored {
-    Unsigned(u64),
-    Signed(i64),
-    Float(f64),
-    Text(Span),
-}
-
-/// A part of [`Grid::text`], in bytes.
-#[derive(Clone, Copy)]
-struct Span {
-    start: u32,
-    end: u32,
-}
-
-fn slice(text: &str, span: Span) -> &str {
-    text.get(span.start as usize..span.end as usize)
-        .unwrap_or_default()
-}
+/// Bits of a word of [`Grid::absent`].
+const WORD: usize = u64::BITS as usize;
 
 #[cfg(test)]
 mod tests;

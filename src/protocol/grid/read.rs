@@ -1,21 +1,21 @@
 //! JSON to a grid, refusing early: nothing nested is ever built.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::error::Category;
 
-use super::{Entry, Grid, GridFault, MAX_METRICS, MAX_NAME_BYTES, MAX_TEXT_BYTES, Span, Stored};
+use super::names::{Entry, Kind, Names};
+use super::{Grid, GridFault, MAX_METRICS};
 use crate::protocol::message::{Excerpt, GridKind};
 
-/// The metrics of a JSON object, in the sender's order; names may still occur twice.
+/// The metrics of a JSON object.
 pub(super) fn read(bytes: &[u8], kind: GridKind) -> Result<Grid, GridFault> {
     let mut builder = Builder {
-        grid: Grid {
-            // Escapes only ever make JSON longer than the text that they represent.
-            text: String::with_capacity(bytes.len()),
-            entries: Vec::new(),
-        },
+        // Escapes only ever make JSON longer than the text that they represent.
+        text: String::with_capacity(bytes.len()),
+        metrics: Vec::new(),
         kind,
         fault: None,
         reading: None,
@@ -26,7 +26,7 @@ pub(super) fn read(bytes: &[u8], kind: GridKind) -> Result<Grid, GridFault> {
         .and_then(|()| json.end());
     let reading = builder
         .reading
-        .map(|name| Excerpt::new(builder.grid.slice(name).as_bytes()));
+        .map(|entry| Excerpt::new(entry.name(&builder.text).as_bytes()));
     match (builder.fault, read) {
         (Some(fault), _) => Err(fault),
         (None, Err(error)) if error.classify() == Category::Data => Err(GridFault::NotAnObject),
@@ -39,30 +39,42 @@ pub(super) fn read(bytes: &[u8], kind: GridKind) -> Result<Grid, GridFault> {
             line: error.line(),
             column: error.column(),
         }),
-        (None, Ok(())) => {
-            let mut grid = builder.grid;
-            // It is kept until the next one comes, by the thousand.
-            grid.text.shrink_to_fit();
-            grid.entries.shrink_to_fit();
-            Ok(grid)
-        }
+        (None, Ok(())) => builder.sorted(),
     }
 }
 
 /// What the visitors below fill. The typed fault travels here, since `serde_json` would
 /// keep only its text.
 struct Builder {
-    grid: Grid,
+    /// Names, each with the text that is its value behind it.
+    text: String,
+    /// In the sender's order, each with the bits of its value.
+    metrics: Vec<(Entry, u64)>,
     kind: GridKind,
     fault: Option<GridFault>,
     /// The metric whose value is read.
-    reading: Option<Span>,
+    reading: Option<Entry>,
 }
 
 impl Builder {
     fn refuse<T, E: Error>(&mut self, fault: GridFault) -> Result<T, E> {
         self.fault = Some(fault);
         Err(E::custom("refused"))
+    }
+
+    fn sorted(mut self) -> Result<Grid, GridFault> {
+        let text = &self.text;
+        self.metrics
+            .sort_unstable_by(|(a, _), (b, _)| a.name(text).cmp(b.name(text)));
+        // No larger than they are: they are kept until the next grid comes, by the thousand.
+        let entries = self.metrics.iter().map(|(entry, _)| *entry).collect();
+        let values: Box<[u64]> = self.metrics.iter().map(|(_, bits)| *bits).collect();
+        Ok(Grid {
+            names: Arc::new(Names::sorted(self.text, entries)?),
+            absent: Box::default(),
+            present: values.len(),
+            values,
+        })
     }
 }
 
@@ -78,12 +90,12 @@ impl<'de> Visitor<'de> for GridVisitor<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         while let Some(name) = map.next_key_seed(NameSeed(self.0))? {
             self.0.reading = Some(name);
-            let value = map.next_value_seed(ValueSeed {
+            let metric = map.next_value_seed(ValueSeed {
                 builder: self.0,
                 name,
             })?;
             self.0.reading = None;
-            self.0.grid.entries.push(Entry { name, value });
+            self.0.metrics.push(metric);
         }
         Ok(())
     }
@@ -92,97 +104,104 @@ impl<'de> Visitor<'de> for GridVisitor<'_> {
 struct NameSeed<'b>(&'b mut Builder);
 
 impl<'de> DeserializeSeed<'de> for NameSeed<'_> {
-    type Value = Span;
+    type Value = Entry;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Span, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Entry, D::Error> {
         deserializer.deserialize_str(self)
     }
 }
 
 impl Visitor<'_> for NameSeed<'_> {
-    type Value = Span;
+    type Value = Entry;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a metric's name")
     }
 
-    fn visit_str<E: Error>(self, name: &str) -> Result<Span, E> {
-        if name.is_empty() || name.len() > MAX_NAME_BYTES || name.chars().any(char::is_control) {
+    fn visit_str<E: Error>(self, name: &str) -> Result<Entry, E> {
+        let Some(entry) = Entry::new(&self.0.text, name) else {
             let excerpt = Excerpt::new(name.as_bytes());
-            self.0.refuse(GridFault::Name(excerpt))
-        } else if self.0.grid.len() >= MAX_METRICS {
-            self.0.refuse(GridFault::TooManyMetrics)
-        } else {
-            Ok(self.0.grid.push_text(name))
+            return self.0.refuse(GridFault::Name(excerpt));
+        };
+        if self.0.metrics.len() >= MAX_METRICS {
+            return self.0.refuse(GridFault::TooManyMetrics);
         }
+        self.0.text.push_str(name);
+        Ok(entry)
     }
 }
 
 struct ValueSeed<'b> {
     builder: &'b mut Builder,
-    name: Span,
+    name: Entry,
 }
 
+/// A metric, and the bits of its value.
+type Metric = (Entry, u64);
+
 impl ValueSeed<'_> {
-    fn refuse<E: Error>(self, fault: fn(Excerpt) -> GridFault) -> Result<Stored, E> {
-        let name = Excerpt::new(self.builder.grid.slice(self.name).as_bytes());
+    fn refuse<E: Error>(self, fault: fn(Excerpt) -> GridFault) -> Result<Metric, E> {
+        let name = Excerpt::new(self.name.name(&self.builder.text).as_bytes());
         self.builder.refuse(fault(name))
     }
 }
 
 impl<'de> DeserializeSeed<'de> for ValueSeed<'_> {
-    type Value = Stored;
+    type Value = Metric;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Stored, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Metric, D::Error> {
         deserializer.deserialize_any(self)
     }
 }
 
 impl<'de> Visitor<'de> for ValueSeed<'_> {
-    type Value = Stored;
+    type Value = Metric;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a number or text")
     }
 
-    fn visit_u64<E: Error>(self, number: u64) -> Result<Stored, E> {
-        Ok(Stored::Unsigned(number))
+    fn visit_u64<E: Error>(self, number: u64) -> Result<Metric, E> {
+        Ok((self.name.with(Kind::Unsigned), number))
     }
 
-    fn visit_i64<E: Error>(self, number: i64) -> Result<Stored, E> {
-        Ok(Stored::Signed(number))
+    fn visit_i64<E: Error>(self, number: i64) -> Result<Metric, E> {
+        Ok((self.name.with(Kind::Signed), number.cast_unsigned()))
     }
 
-    fn visit_f64<E: Error>(self, number: f64) -> Result<Stored, E> {
+    fn visit_f64<E: Error>(self, number: f64) -> Result<Metric, E> {
         if number.is_finite() {
-            Ok(Stored::Float(number))
+            Ok((self.name.with(Kind::Float), number.to_bits()))
         } else {
             self.refuse(GridFault::NotANumber)
         }
     }
 
-    fn visit_str<E: Error>(self, text: &str) -> Result<Stored, E> {
-        match self.builder.kind {
-            GridKind::Metrics => self.refuse(GridFault::TextInMetrics),
-            GridKind::Model if text.len() > MAX_TEXT_BYTES => self.refuse(GridFault::TextTooLong),
-            GridKind::Model => Ok(Stored::Text(self.builder.grid.push_text(text))),
+    fn visit_str<E: Error>(self, text: &str) -> Result<Metric, E> {
+        match (self.builder.kind, self.name.with_text(text)) {
+            (GridKind::Metrics, _) => self.refuse(GridFault::TextInMetrics),
+            (GridKind::Model, None) => self.refuse(GridFault::TextTooLong),
+            (GridKind::Model, Some(entry)) => {
+                self.builder.text.push_str(text);
+                Ok((entry, 0))
+            }
         }
     }
 
-    fn visit_bool<E: Error>(self, _: bool) -> Result<Stored, E> {
+    fn visit_bool<E: Error>(self, _: bool) -> Result<Metric, E> {
         self.refuse(GridFault::NotANumber)
     }
 
-    fn visit_unit<E: Error>(self) -> Result<Stored, E> {
+    fn visit_unit<E: Error>(self) -> Result<Metric, E> {
         self.refuse(GridFault::NotANumber)
     }
 
     // Refused at the opening bracket, so the depth does not matter.
-    fn visit_seq<A: SeqAccess<'de>>(self, _: A) -> Result<Stored, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, _: A) -> Result<Metric, A::Error> {
         self.refuse(GridFault::Nested)
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, _: A) -> Result<Stored, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, _: A) -> Result<Metric, A::Error> {
         self.refuse(GridFault::Nested)
     }
 }

@@ -3,6 +3,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::protocol::message::encode_grid;
 
+mod schemas;
+
 fn parse(json: &str) -> Result<Grid, Malformed> {
     Grid::parse(json.as_bytes(), GridKind::Model)
 }
