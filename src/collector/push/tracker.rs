@@ -212,7 +212,8 @@ impl Host {
             if again.is_empty() {
                 continue;
             }
-            if !same_names(&part.grid, grid) {
+            // Nearly all messages that follow each other have the same.
+            if !part.grid.has_names_of(grid) {
                 let model = self.model.as_ref();
                 let stays = |name: &str| {
                     grid.get(name).is_some()
@@ -399,11 +400,6 @@ fn cut(text: &str) -> &str {
     // A character has four bytes at most.
     let mut ends = (MAX_LABEL_BYTES - 3..=MAX_LABEL_BYTES).rev();
     ends.find_map(|end| text.get(..end)).unwrap_or_default()
-}
-
-/// Whether two grids have the same metrics, as nearly all have that follow each other.
-fn same_names(a: &Grid, b: &Grid) -> bool {
-    a.len() == b.len() && a.iter().zip(b.iter()).all(|((a, _), (b, _))| a == b)
 }
 
 /// A grid's metrics of these families.
