@@ -20,7 +20,9 @@ use crate::curve::keys::PublicKey;
 use crate::curve::router::{Arrived, Origin, RoutingIdBytes};
 use crate::curve::zmtp::message::{MAX_FRAMES, Message as Frames, Received};
 use crate::protocol::grid::Grid;
-use crate::protocol::message::{Control, GridKind, Message, TAG_GRID, decode_from_agent};
+use crate::protocol::message::{
+    Control, Excerpt, GridKind, Malformed, Message, TAG_DATA, TAG_GRID, decode_from_agent,
+};
 
 /// Maximum number of messages in one turn: some milliseconds of work.
 const BATCH_MESSAGES: usize = 256;
@@ -247,6 +249,10 @@ impl Ingest {
                 fleet.access.admit(now, key, None)?;
                 agents.ask_model(now, from, fleet.may_refuse(now));
                 return Ok(());
+            }
+            // Nobody was told that they are taken.
+            Message::Data { .. } => {
+                return Err(Malformed::Tag(Excerpt::new(TAG_DATA.as_bytes())).into());
             }
             Message::Grid { host, grid, kind } => (host, grid, kind),
         };

@@ -10,6 +10,8 @@
 use std::ops::Deref;
 use std::str;
 
+use super::data::Word;
+
 mod encode;
 mod malformed;
 
@@ -21,6 +23,9 @@ pub const TAG_CONTROL: &str = "CTRL";
 
 /// First frame of a message that carries a grid.
 pub const TAG_GRID: &str = "METR";
+
+/// First frame of a message that carries samples of the second wire; see [`data`](super::data).
+pub const TAG_DATA: &str = "DATA";
 
 /// Kind of the message with a host's state for a viewer. Agents that send it are refused as for any
 /// other kind that they do not have.
@@ -107,6 +112,14 @@ pub enum Message<'a> {
         /// What the grid holds.
         kind: GridKind,
     },
+    /// Samples of a host, one after the other; only from an agent to a collector that has offered to
+    /// take them.
+    Data {
+        /// The name that the host reports under; see [`check_host`].
+        host: &'a str,
+        /// A protobuf message; not looked into by decoding.
+        body: &'a [u8],
+    },
     /// The state of a host; only from a collector to a viewer that has asked for it
     /// ([`VIEWER_ID_PREFIX`]).
     State {
@@ -127,6 +140,10 @@ impl<'a> Message<'a> {
                 count: 2,
             },
             Self::Grid { host, grid, kind } => Self::grid_frames(host, grid, kind.as_str()),
+            Self::Data { host, body } => Frames {
+                frames: [TAG_DATA.as_bytes(), host.as_bytes(), body, b""],
+                count: 3,
+            },
             Self::State { host, grid } => Self::grid_frames(host, grid, KIND_STATE),
         }
     }
@@ -193,28 +210,55 @@ pub fn decode<F: AsRef<[u8]>>(frames: &[F]) -> Result<Message<'_>, Malformed> {
             Some(kind) => Message::Grid { host, grid, kind },
             None => Message::State { host, grid },
         })
+    } else if tag == TAG_DATA.as_bytes() {
+        let [_, host, body] = frames else {
+            return Err(Malformed::FrameCount {
+                tag: TAG_DATA,
+                expected: 3,
+                found: frames.len(),
+            });
+        };
+        let host = utf8(Field::Host, host.as_ref())?;
+        check_host(host)?;
+        let body = body.as_ref();
+        Ok(Message::Data { host, body })
     } else {
         Err(Malformed::Tag(Excerpt::new(tag)))
     }
 }
 
-/// Reads what a collector says to an agent: [`Control::Model`], [`Control::Ping`] or
-/// [`Control::Refused`].
+/// What a collector says to an agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FromCollector {
+    /// [`Control::Model`], [`Control::Ping`] or [`Control::Refused`].
+    Control(Control),
+    /// A word of the second wire.
+    Word(Word),
+}
+
+/// Reads what a collector says to an agent.
 ///
 /// # Errors
 ///
 /// [`Malformed`], also for a message that only an agent sends.
-pub fn decode_from_collector<F: AsRef<[u8]>>(frames: &[F]) -> Result<Control, Malformed> {
+pub fn decode_from_collector<F: AsRef<[u8]>>(frames: &[F]) -> Result<FromCollector, Malformed> {
+    if let [tag, text] = frames
+        && tag.as_ref() == TAG_CONTROL.as_bytes()
+        && let Some(word) = str::from_utf8(text.as_ref()).ok().and_then(Word::read)
+    {
+        return Ok(FromCollector::Word(word));
+    }
     match decode(frames)? {
         Message::Control(control @ (Control::Model | Control::Ping | Control::Refused)) => {
-            Ok(control)
+            Ok(FromCollector::Control(control))
         }
         Message::Control(control) => Err(Malformed::Direction(control.word())),
         Message::Grid { .. } | Message::State { .. } => Err(Malformed::Direction(TAG_GRID)),
+        Message::Data { .. } => Err(Malformed::Direction(TAG_DATA)),
     }
 }
 
-/// Reads what an agent says to a collector: [`Control::Hello`] or a grid.
+/// Reads what an agent says to a collector: [`Control::Hello`], a grid, or samples.
 ///
 /// # Errors
 ///
@@ -240,6 +284,7 @@ pub fn decode_from_viewer<F: AsRef<[u8]>>(frames: &[F]) -> Result<(), Malformed>
         Message::Control(Control::Hello) => Ok(()),
         Message::Control(control) => Err(Malformed::Direction(control.word())),
         Message::Grid { .. } | Message::State { .. } => Err(Malformed::Direction(TAG_GRID)),
+        Message::Data { .. } => Err(Malformed::Direction(TAG_DATA)),
     }
 }
 
@@ -253,6 +298,7 @@ pub fn decode_for_viewer<F: AsRef<[u8]>>(frames: &[F]) -> Result<Message<'_>, Ma
         Message::Control(control @ (Control::Hello | Control::Model | Control::Refused)) => {
             Err(Malformed::Direction(control.word()))
         }
+        Message::Data { .. } => Err(Malformed::Direction(TAG_DATA)),
         message => Ok(message),
     }
 }

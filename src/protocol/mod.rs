@@ -7,6 +7,7 @@
 //!
 //! - [`message`]: messages to frames and back, bounded;
 //! - [`grid`]: the metrics inside a message, as a collector reads them;
+//! - [`data`]: the second wire, by which no sample is lost;
 //! - [`state`]: the state of a host, as viewers get it;
 //! - [`backoff`]: how long to wait before reconnecting;
 //! - [`session`]: the agent's side of a connection as a state machine.
@@ -15,6 +16,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 pub mod backoff;
+pub mod data;
 pub mod grid;
 pub mod message;
 pub mod session;

@@ -320,7 +320,8 @@ pub(super) fn take_message(
     match received {
         Received::TooManyFrames { found } => Err(format!("it has {found} frames")),
         Received::Message(frames) => match decode_for_viewer(&frames.as_slices()) {
-            Ok(Message::Control(_)) => Ok(()),
+            // No collector sends samples to a viewer: that is an error of reading.
+            Ok(Message::Control(_) | Message::Data { .. }) => Ok(()),
             Ok(Message::State { host, grid }) => fleet
                 .take_state(now, Clock::local().now_seconds(), host, grid)
                 .map_err(|error| text(&error)),

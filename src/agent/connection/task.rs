@@ -20,7 +20,7 @@ use crate::agent::state::{ConnectionState, State};
 use crate::curve::dealer::{Dealer, DealerEvent, DealerOptions, LinkDownCause, RoutingId, Suspect};
 use crate::curve::resolve::Resolver;
 use crate::curve::zmtp::message::Received;
-use crate::protocol::message::{Control, GridKind, Message, decode_from_collector};
+use crate::protocol::message::{Control, FromCollector, GridKind, Message, decode_from_collector};
 use crate::protocol::session::{
     Action, Delivery, Event, LinkDown, OpenFailure, Reason, Session, SessionSettings,
     State as SessionState,
@@ -222,8 +222,16 @@ impl Connection {
             DealerEvent::Received(received) => {
                 self.plan.counters.received();
                 let message = match received {
-                    Received::Message(frames) => decode_from_collector(&frames.as_slices())
-                        .map_err(|error| self.not_understood(&error)),
+                    Received::Message(frames) => match decode_from_collector(&frames.as_slices()) {
+                        Ok(FromCollector::Control(control)) => Ok(control),
+                        Ok(FromCollector::Word(_)) => {
+                            return self.advance(Event::Heard, None).await;
+                        }
+                        Err(error) => {
+                            self.not_understood(&error);
+                            Err(())
+                        }
+                    },
                     Received::TooManyFrames { found } => {
                         self.not_understood(&format_args!("it has {found} frames"));
                         Err(())

@@ -25,7 +25,8 @@ pub enum Malformed {
         /// How many there were.
         found: usize,
     },
-    /// Neither [`TAG_CONTROL`](super::TAG_CONTROL) nor [`TAG_GRID`](super::TAG_GRID).
+    /// Not one of [`TAG_CONTROL`](super::TAG_CONTROL), [`TAG_GRID`](super::TAG_GRID) and
+    /// [`TAG_DATA`](super::TAG_DATA).
     #[error("an unknown tag \"{0}\"")]
     Tag(Excerpt),
     /// Not one of [`Control`](super::Control)'s words.

@@ -38,6 +38,13 @@ fn examples() -> Vec<(Message<'static>, Vec<&'static [u8]>)> {
             vec![b"METR", b"h\xc3\xb6st", b"{}", b"metrics"],
         ),
         (
+            Message::Data {
+                host: "web1",
+                body: b"\x09",
+            },
+            vec![b"DATA", b"web1", b"\x09"],
+        ),
+        (
             Message::State {
                 host: "web1",
                 grid: b"{}",
@@ -59,8 +66,14 @@ fn messages_become_exactly_these_frames_and_back() {
 fn each_side_understands_only_what_the_other_sends() {
     use Control::{Hello, Model, Ping};
     let frames = |control| Message::Control(control).frames();
-    assert_eq!(decode_from_collector(&frames(Model)), Ok(Model));
-    assert_eq!(decode_from_collector(&frames(Ping)), Ok(Ping));
+    assert_eq!(
+        decode_from_collector(&frames(Model)),
+        Ok(FromCollector::Control(Model))
+    );
+    assert_eq!(
+        decode_from_collector(&frames(Ping)),
+        Ok(FromCollector::Control(Ping))
+    );
     assert_eq!(
         decode_from_collector(&frames(Hello)),
         Err(Malformed::Direction("hello"))

@@ -243,6 +243,24 @@ fn every_message_is_a_sign_of_life_and_ends_staleness() {
     }
 }
 
+/// An offer comes also from a collector that refuses this host.
+#[test]
+fn what_says_nothing_of_this_host_only_ends_silence() {
+    let mut bench = Bench::reporting();
+    assert_eq!(bench.at(20.0, Event::Heard), []);
+    assert_eq!(bench.at(49.0, Tick), []);
+    bench.at(49.5, REFUSED);
+    let refused = bench.now();
+    assert_eq!(refused.1, Reason::Refused);
+    for event in [Start, Opened, LinkUp, MODEL] {
+        bench.at(60.0, event);
+    }
+    assert_eq!(bench.at(60.1, Event::Heard), []);
+    assert_eq!(bench.now(), refused);
+    bench.at(60.2, PING);
+    assert_eq!(bench.now().0, State::Reporting);
+}
+
 #[test]
 fn a_sample_that_comes_before_the_due_tick_is_not_sent_to_a_silent_collector() {
     let mut bench = Bench::reporting();

@@ -32,6 +32,12 @@ impl Turn<'_> {
             Event::LinkDown(down) => self.link_down(down, random),
             Event::Received(Ok(Control::Refused)) => self.refused(random),
             Event::Received(message) => self.received(message),
+            Event::Heard => {
+                if let Phase::Linked { silent_since, .. } = &mut self.session.phase {
+                    *silent_since = self.now;
+                    self.session.last_received = Some(self.now);
+                }
+            }
             Event::SampleReady => {
                 self.look_at_the_clock(random);
                 if self.session.wants_metrics() {

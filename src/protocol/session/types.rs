@@ -28,6 +28,8 @@ pub enum Event {
     LinkDown(LinkDown),
     /// A message from the collector, understood or not.
     Received(Result<Control, ()>),
+    /// A message from the collector that shows that it is alive, and says nothing of this host.
+    Heard,
     /// A metrics sample is ready to be sent.
     SampleReady,
     /// What the kernel knows of what was sent on this link; None if it does not say. To be reported

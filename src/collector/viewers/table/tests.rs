@@ -109,6 +109,7 @@ fn shown(message: &Message<'_>) -> String {
             let grid = str::from_utf8(grid).unwrap();
             format!("{host} {grid} {}", kind.as_str())
         }
+        Message::Data { host, .. } => format!("{host} data"),
         Message::State { host, grid } => {
             format!("{host} {} state", str::from_utf8(grid).unwrap())
         }
