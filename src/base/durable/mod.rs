@@ -266,6 +266,31 @@ impl Directory {
         self.sync()
     }
 
+    /// Opens a file to write behind its end. What is written is on the disk after
+    /// [`File::sync_data`].
+    ///
+    /// # Errors
+    ///
+    /// [`FileError`], also if there is none, and as for [`read`](Self::read).
+    pub fn append(&self, name: &str) -> Result<File, FileError> {
+        self.file(name, OFlags::WRONLY | OFlags::APPEND, 0)
+    }
+
+    /// Creates a file to which only its owner has access. The directory is to be
+    /// [synced](Self::sync) then.
+    ///
+    /// # Errors
+    ///
+    /// [`FileError`], also if there is one of this name.
+    pub fn create(&self, name: &str) -> Result<File, FileError> {
+        let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::EXCL;
+        let file = self.file(name, flags, PRIVATE_FILE)?;
+        // Whatever the umask of an administrator's shell.
+        file.set_permissions(Permissions::from_mode(PRIVATE_FILE))
+            .map_err(FileError::of(&self.path_of(name), "create it"))?;
+        Ok(file)
+    }
+
     /// Writes a whole file under a temporary name that is not searched for.
     ///
     /// # Errors
