@@ -24,6 +24,7 @@ mod connections;
 pub mod counters;
 pub(crate) mod events;
 pub mod handle;
+pub mod history;
 mod in_force;
 mod log_gate;
 mod orders;

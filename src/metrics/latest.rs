@@ -58,28 +58,19 @@ pub fn grid_bytes(grid: &Grid, wire_bytes: usize) -> usize {
     wire_bytes + ENTRY_BYTES * grid.len()
 }
 
-/// A host's metrics, in grids or in what a grid is handed on in.
-#[derive(Clone, Debug)]
-pub struct LatestMetrics<G = Grid> {
+/// A host's metrics.
+#[derive(Clone, Debug, Default)]
+pub struct LatestMetrics {
     /// The latest message last. Each family is in one of them.
-    parts: Vec<Part<G>>,
+    parts: Vec<Part>,
     /// By family: the time between the last two messages that held it, in seconds.
     intervals: Option<Box<[u16; 64]>>,
 }
 
-impl<G> Default for LatestMetrics<G> {
-    fn default() -> Self {
-        Self {
-            parts: Vec::new(),
-            intervals: None,
-        }
-    }
-}
-
 /// A message, and the families for which it is the latest.
 #[derive(Clone, Debug)]
-pub struct Part<G = Grid> {
-    grid: Arc<G>,
+pub struct Part {
+    grid: Arc<Grid>,
     families: FamilySet,
     /// True if these are all that the grid has.
     whole: bool,
@@ -89,7 +80,7 @@ pub struct Part<G = Grid> {
     texts: FamilyBytes,
 }
 
-impl<G: AsRef<Grid>> Part<G> {
+impl Part {
     /// Each of its metrics for which it is the latest, sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, Value<'_>)> {
         self.numbered().map(|(_, metric)| metric)
@@ -97,8 +88,9 @@ impl<G: AsRef<Grid>> Part<G> {
 
     /// The same, each with its place in the [`grid`](Self::grid).
     pub fn numbered(&self) -> impl Iterator<Item = (usize, (&str, Value<'_>))> {
-        self.said()
-            .numbered()
+        self.grid
+            .iter()
+            .enumerate()
             .filter(|(_, (name, _))| self.whole || self.families.contains(Family::of(name)))
     }
 
@@ -110,12 +102,8 @@ impl<G: AsRef<Grid>> Part<G> {
 
     /// All that the message said, latest or not.
     #[must_use]
-    pub fn grid(&self) -> &Arc<G> {
+    pub fn grid(&self) -> &Arc<Grid> {
         &self.grid
-    }
-
-    fn said(&self) -> &Grid {
-        (*self.grid).as_ref()
     }
 
     /// When it was said.
@@ -127,27 +115,33 @@ impl<G: AsRef<Grid>> Part<G> {
     /// Its latest values for somebody who was told nothing after it: with the uptime of its sender, by
     /// which counts are compared.
     fn in_order(&self) -> impl Iterator<Item = (&str, Value<'_>)> {
-        let uptime = self.said().get(SYS_UPTIME.name);
+        let uptime = self.grid.get(SYS_UPTIME.name);
         let uptime = uptime.filter(|_| !self.is_last_word_on(SYS_UPTIME.name));
         let uptime = uptime.map(|uptime| (SYS_UPTIME.name, uptime));
         self.iter().chain(uptime)
     }
 }
 
-impl<G: AsRef<Grid>> LatestMetrics<G> {
+impl LatestMetrics {
     /// What these messages say together, which came at that time one after the other.
     #[must_use]
-    pub fn of(now: Instant, grids: impl IntoIterator<Item = Arc<G>>) -> Self {
+    pub fn of(now: Instant, grids: impl IntoIterator<Item = Arc<Grid>>) -> Self {
         let mut merged = Self::default();
         for grid in grids {
-            let families = FamilySet::of((*grid).as_ref());
+            let families = FamilySet::of(&grid);
             merged.take(now, grid, families, 0);
         }
         merged
     }
 
     /// Takes a message's grid, which has these families and takes `bytes` of memory.
-    pub(crate) fn take(&mut self, now: Instant, grid: Arc<G>, families: FamilySet, bytes: usize) {
+    pub(crate) fn take(
+        &mut self,
+        now: Instant,
+        grid: Arc<Grid>,
+        families: FamilySet,
+        bytes: usize,
+    ) {
         self.take_weighed(now, grid, families, bytes, FamilyBytes::default());
     }
 
@@ -155,7 +149,7 @@ impl<G: AsRef<Grid>> LatestMetrics<G> {
     pub(crate) fn take_weighed(
         &mut self,
         now: Instant,
-        grid: Arc<G>,
+        grid: Arc<Grid>,
         families: FamilySet,
         bytes: usize,
         texts: FamilyBytes,
@@ -199,7 +193,7 @@ impl<G: AsRef<Grid>> LatestMetrics<G> {
 
     /// Takes from another's part all values of these families for which that part is the latest
     /// there.
-    pub(crate) fn take_part(&mut self, part: &Part<G>, families: FamilySet) {
+    pub(crate) fn take_part(&mut self, part: &Part, families: FamilySet) {
         let whole = part.whole && part.families == families;
         self.take(part.heard, Arc::clone(&part.grid), families, part.bytes);
         if let Some(taken) = self.parts.last_mut() {
@@ -212,8 +206,8 @@ impl<G: AsRef<Grid>> LatestMetrics<G> {
     pub(crate) fn replaced_by(
         &self,
         families: FamilySet,
-    ) -> impl Iterator<Item = (&Part<G>, FamilySet)> {
-        let again = move |part: &Part<G>| part.families.common(families);
+    ) -> impl Iterator<Item = (&Part, FamilySet)> {
+        let again = move |part: &Part| part.families.common(families);
         self.parts
             .iter()
             .map(move |part| (part, again(part)))
@@ -243,7 +237,7 @@ impl<G: AsRef<Grid>> LatestMetrics<G> {
 
     /// The messages that are the latest for some family, the newest last.
     #[must_use]
-    pub fn parts(&self) -> &[Part<G>] {
+    pub fn parts(&self) -> &[Part] {
         &self.parts
     }
 
@@ -260,7 +254,7 @@ impl<G: AsRef<Grid>> LatestMetrics<G> {
             .parts
             .iter()
             .find(|part| part.families.contains(family))?;
-        part.said().get(name)
+        part.grid.get(name)
     }
 
     /// Writes as JSON into `out` what the oldest message before that time is the latest for, beside
@@ -273,8 +267,7 @@ impl<G: AsRef<Grid>> LatestMetrics<G> {
         told: FamilySet,
         out: &mut Vec<u8>,
     ) -> Option<FamilySet> {
-        let is_next =
-            |part: &&Part<G>| part.heard < before && part.families.common(told).is_empty();
+        let is_next = |part: &&Part| part.heard < before && part.families.common(told).is_empty();
         let part = self.parts.iter().find(is_next)?;
         let mut json = serde_json::Serializer::new(out);
         // Writing to a vector does not fail, and values of a grid can always be serialized.
@@ -287,10 +280,7 @@ impl<G: AsRef<Grid>> LatestMetrics<G> {
     }
 
     /// The same without what only later messages need.
-    pub(crate) fn shown(&self) -> Self
-    where
-        G: Clone,
-    {
+    pub(crate) fn shown(&self) -> Self {
         Self {
             parts: self.parts.clone(),
             intervals: None,

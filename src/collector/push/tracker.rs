@@ -20,7 +20,6 @@ use super::queue::Item;
 use crate::collector::hosts::MAX_HOSTS;
 use crate::collector::prometheus::naming::{self, Series, UP};
 use crate::collector::prometheus::number::Number;
-use crate::collector::schemas::HostGrid;
 use crate::metrics::families::{Family, FamilySet};
 use crate::metrics::table::METRICS;
 use crate::protocol::grid::{Grid, Value};
@@ -91,7 +90,7 @@ struct Host {
 
 #[derive(Debug)]
 struct Model {
-    grid: Arc<HostGrid>,
+    grid: Arc<Grid>,
     /// When it was last sent.
     sent: i64,
 }
@@ -99,7 +98,7 @@ struct Model {
 /// A message, and the families of which it is the last word.
 #[derive(Debug)]
 struct Part {
-    grid: Arc<HostGrid>,
+    grid: Arc<Grid>,
     families: FamilySet,
     time: i64,
 }
@@ -199,11 +198,13 @@ impl Host {
     }
 
     /// What changes: replaces the families that it holds.
-    fn metrics<E, F>(&mut self, grid: &Arc<HostGrid>, told: &mut Telling<'_, F>) -> Result<(), E>
+    fn metrics<E, F>(&mut self, grid: &Arc<Grid>, told: &mut Telling<'_, F>) -> Result<(), E>
     where
         F: FnMut(&Sample<'_>) -> Result<(), E>,
     {
-        told.all(grid)?;
+        for (name, value) in grid.iter() {
+            told.value(name, value)?;
+        }
         let families = FamilySet::of(grid);
         let time = told.time;
         for part in &mut self.parts {
@@ -261,11 +262,13 @@ impl Host {
     }
 
     /// What rarely changes: replaces all that was.
-    fn model<E, F>(&mut self, grid: &Arc<HostGrid>, told: &mut Telling<'_, F>) -> Result<(), E>
+    fn model<E, F>(&mut self, grid: &Arc<Grid>, told: &mut Telling<'_, F>) -> Result<(), E>
     where
         F: FnMut(&Sample<'_>) -> Result<(), E>,
     {
-        told.all(grid)?;
+        for (name, value) in grid.iter() {
+            told.value(name, value)?;
+        }
         let old = self.model.take();
         for (name, value) in old.iter().flat_map(|old| old.grid.iter()) {
             let stays = match (value, grid.get(name)) {
@@ -317,29 +320,21 @@ impl<E, F: FnMut(&Sample<'_>) -> Result<(), E>> Telling<'_, F> {
         })
     }
 
-    /// All that a grid says.
-    fn all(&mut self, grid: &HostGrid) -> Result<(), E> {
-        for (place, metric) in grid.numbered() {
-            self.tell(grid.series(place, metric), Number::as_f64)?;
-        }
-        Ok(())
-    }
-
     fn value(&mut self, name: &str, value: Value<'_>) -> Result<(), E> {
-        self.tell(naming::series(name, value), Number::as_f64)
+        self.tell(name, value, Number::as_f64)
     }
 
     fn stale(&mut self, name: &str, value: Value<'_>) -> Result<(), E> {
-        let stale = |_| f64::from_bits(STALE);
-        self.tell(naming::series(name, value), stale)
+        self.tell(name, value, |_| f64::from_bits(STALE))
     }
 
     fn tell(
         &mut self,
-        series: Option<Series<'_>>,
+        name: &str,
+        value: Value<'_>,
         number: impl FnOnce(Number) -> f64,
     ) -> Result<(), E> {
-        let Some(mut series) = series else {
+        let Some(mut series) = naming::series(name, value) else {
             return Ok(());
         };
         // A label without a value is none.

@@ -1,0 +1,269 @@
+//! A log with real files, whose jobs are done when a test says so, and collectors that check what
+//! they are told.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::path::{Path, PathBuf};
+
+use prost::Message as _;
+
+use crate::agent::history::definition::FirstIds;
+use crate::agent::history::files::{Done, Files};
+use crate::agent::history::log::Log;
+use crate::agent::history::recorder::Recorder;
+use crate::agent::history::spill::Job;
+use crate::agent::history::types::{Batch, Limits, Moment};
+use crate::protocol::data::coding::{Layout, Run};
+use crate::protocol::data::dictionary::{Dictionary, Point, Value, layout_of};
+use crate::protocol::data::wire::{Kind, Sample, Schema, Series, Type};
+
+pub(super) const SECOND: u64 = 1_000_000;
+pub(super) const INTERVAL: u64 = 5 * SECOND;
+pub(super) const BOOT: [u8; 16] = [7; 16];
+
+/// A directory in memory where there is one: a test makes many files.
+pub(super) fn directory() -> tempfile::TempDir {
+    let memory = Path::new("/dev/shm");
+    let made = tempfile::tempdir_in(memory);
+    made.or_else(|_| tempfile::tempdir()).unwrap()
+}
+
+/// What a collector has been told, and how.
+#[derive(Debug, Default)]
+pub(super) struct Peer {
+    pub(super) stream: u64,
+    /// Everything up to this number was told: as a sample, or as lost.
+    pub(super) last: u64,
+    /// The first number that it was ever told.
+    pub(super) first: u64,
+    /// What it got, by number: the first value of each sample.
+    pub(super) got: BTreeMap<u64, u64>,
+    pub(super) lost: Vec<(u64, u64)>,
+    series: BTreeMap<u32, Type>,
+    schemas: BTreeMap<u32, Box<Layout>>,
+}
+
+impl Peer {
+    /// A new link: definitions are told again.
+    pub(super) fn connect(&mut self) {
+        self.series.clear();
+        self.schemas.clear();
+    }
+
+    /// Takes a batch as a collector does. Every number is told once on a link, in order.
+    pub(super) fn take(&mut self, batch: &Batch) {
+        assert!(self.stream == 0 || self.stream == batch.stream);
+        self.stream = batch.stream;
+        assert!(batch.first <= batch.last);
+        for schema in &batch.schemas {
+            for series in &schema.series {
+                let series = Series::decode(&*series.encoded).unwrap();
+                self.series.insert(series.id, series.r#type());
+            }
+            let schema = Schema::decode(&*schema.encoded).unwrap();
+            let layout = layout_of(&schema, |id| self.series.get(&id).copied()).unwrap();
+            self.schemas.insert(schema.id, layout);
+        }
+        self.series = self.series.split_off(&batch.first_ids.series);
+        self.schemas = self.schemas.split_off(&batch.first_ids.schema);
+        let mut run = Run::default();
+        let mut at = batch.first;
+        let mut lost = batch.lost.iter().peekable();
+        for (index, bytes) in batch.samples().enumerate() {
+            let mut sample = Sample::decode(bytes).unwrap();
+            while let Some(lost) = lost.next_if(|lost| lost.from < sample.seq) {
+                self.take_lost(&mut at, lost.from, lost.to);
+            }
+            assert_eq!(sample.seq, at);
+            assert!(index > 0 || sample.whole);
+            run.decode(&mut sample, |id| self.schemas.get(&id).map(|it| &**it))
+                .unwrap();
+            assert_eq!(sample.boot, BOOT);
+            if at > self.last {
+                self.got.insert(at, sample.values[0]);
+            } else if let Some(before) = self.got.get(&at) {
+                assert_eq!(
+                    *before, sample.values[0],
+                    "another sample of the same number"
+                );
+            }
+            at += 1;
+        }
+        for lost in lost {
+            self.take_lost(&mut at, lost.from, lost.to);
+        }
+        assert_eq!(at, batch.last + 1);
+        if self.first == 0 {
+            self.first = batch.first;
+        }
+        self.last = self.last.max(batch.last);
+    }
+
+    fn take_lost(&mut self, at: &mut u64, from: u64, to: u64) {
+        assert_eq!(from, *at);
+        assert!(from <= to);
+        // What it has it does not lose.
+        if to > self.last {
+            self.lost.push((from.max(self.last + 1), to));
+        }
+        *at = to + 1;
+    }
+}
+
+/// A log with its files.
+pub(super) struct Rig {
+    pub(super) recorder: Recorder,
+    pub(super) files: Files,
+    pub(super) path: PathBuf,
+    pub(super) jobs: VecDeque<Job>,
+    pub(super) now: Moment,
+    dictionary: Dictionary,
+    limits: Limits,
+    collectors: Vec<String>,
+}
+
+impl Rig {
+    pub(super) fn new(path: &Path, limits: Limits, collectors: &[&str]) -> Self {
+        let now = Moment {
+            time: 1_700_000_000_000_000,
+            boottime: 1000 * SECOND,
+        };
+        Self::start(
+            path,
+            limits,
+            collectors.iter().map(|name| (*name).to_owned()).collect(),
+            now,
+        )
+    }
+
+    fn start(path: &Path, limits: Limits, collectors: Vec<String>, now: Moment) -> Self {
+        let files = Files::new(path);
+        let found = files.find().unwrap();
+        let names = collectors.iter().map(String::as_str);
+        let log = Log::restore(found, fastrand::u64(1..), limits, names);
+        let (series, schema) = log.last_ids();
+        let mut rig = Self {
+            recorder: Recorder::new(log),
+            files,
+            path: path.to_owned(),
+            jobs: VecDeque::new(),
+            now,
+            dictionary: Dictionary::after(series, schema),
+            limits,
+            collectors,
+        };
+        rig.tick();
+        rig
+    }
+
+    /// As after a kill: what was queued and not done is gone.
+    pub(super) fn restart(&mut self) {
+        let collectors = std::mem::take(&mut self.collectors);
+        *self = Self::start(&self.path, self.limits, collectors, self.now);
+    }
+
+    pub(super) fn log(&mut self) -> &mut Log {
+        &mut self.recorder.log
+    }
+
+    pub(super) fn pass(&mut self, micros: u64) {
+        self.now.time += i64::try_from(micros).unwrap();
+        self.now.boottime += micros;
+        self.tick();
+    }
+
+    pub(super) fn tick(&mut self) {
+        self.jobs.extend(self.recorder.log.jobs(self.now));
+    }
+
+    /// Takes a sample; its first value is its number in the log, where it is kept.
+    pub(super) fn append(&mut self, instances: usize) -> u64 {
+        let seq = self.recorder.log.next;
+        let names: Vec<_> = (0..instances)
+            .map(|unit| format!("unit{unit}.service"))
+            .collect();
+        let fixed = ("a", point("first", None, seq));
+        let units = names
+            .iter()
+            .map(|name| ("b", point("unit", Some(name), seq / 3)));
+        let sampled = self.dictionary.sample(std::iter::once(fixed).chain(units));
+        let first = FirstIds::default();
+        let given = self.recorder.append(sampled, BOOT, first, self.now);
+        assert_eq!(given, Some(seq));
+        self.tick();
+        seq
+    }
+
+    /// Does the next job; false if there is none.
+    pub(super) fn work(&mut self) -> bool {
+        let Some(job) = self.jobs.pop_front() else {
+            return false;
+        };
+        let done = self.files.work(job);
+        self.finish(done);
+        true
+    }
+
+    pub(super) fn finish(&mut self, done: Done) {
+        match done {
+            Done::Wrote(result) => self.recorder.log.wrote(result, self.now),
+            Done::Removed => self.recorder.log.removed(),
+            Done::Read(read, result) => self.recorder.log.have_read(read, result),
+        }
+        self.tick();
+    }
+
+    pub(super) fn work_all(&mut self) {
+        while self.work() {}
+    }
+
+    pub(super) fn next_batch(&mut self, name: &str, most: usize) -> Option<Batch> {
+        let batch = self.recorder.log.next_batch(name, most);
+        self.tick();
+        batch
+    }
+
+    /// Tells a collector everything that there is, and acknowledges it.
+    pub(super) fn catch_up(&mut self, name: &str, peer: &mut Peer) {
+        loop {
+            while let Some(batch) = self.next_batch(name, 64 * 1024) {
+                peer.take(&batch);
+                assert!(self.log().acked(name, batch.stream, batch.last));
+                self.tick();
+            }
+            if !self.work() {
+                return;
+            }
+        }
+    }
+
+    pub(super) fn stop(&mut self) {
+        self.recorder.log.stop();
+        self.tick();
+        self.work_all();
+        assert!(self.recorder.log.is_stopped());
+    }
+
+    /// Bytes of each file.
+    pub(super) fn on_disk(&self) -> Vec<(PathBuf, u64)> {
+        let Ok(entries) = std::fs::read_dir(self.path.join("history")) else {
+            return Vec::new();
+        };
+        let sizes = entries.map(|entry| {
+            let entry = entry.unwrap();
+            (entry.path(), entry.metadata().unwrap().len())
+        });
+        let mut sizes: Vec<_> = sizes.collect();
+        sizes.sort();
+        sizes
+    }
+}
+
+fn point<'a>(name: &'a str, instance: Option<&'a str>, value: u64) -> Point<'a> {
+    Point {
+        name,
+        instance: instance.map(|instance| ("unit", instance)),
+        kind: Kind::Counter,
+        unit: "",
+        value: Value::Unsigned(value),
+    }
+}
