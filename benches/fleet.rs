@@ -16,6 +16,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use metrics_agent::base::process::resident_pages;
 use metrics_agent::collector::hosts::snapshot::{HostSnapshot, MessageCounts, Presence, Snapshot};
 use metrics_agent::collector::prometheus::exposition::Exposition;
+use metrics_agent::collector::schemas::HostGrid;
 use metrics_agent::metrics::LatestMetrics;
 use metrics_agent::metrics::table::METRICS;
 use metrics_agent::metrics::{Definition, Kind};
@@ -26,15 +27,15 @@ use rustix::time::{ClockId, clock_gettime};
 const HOSTS: usize = 1000;
 const METRICS_OF_HOST: usize = 400;
 
-fn parsed(json: &str, kind: GridKind) -> Arc<Grid> {
+fn parsed(json: &str, kind: GridKind) -> Arc<HostGrid> {
     match Grid::parse(json.as_bytes(), kind) {
-        Ok(grid) => Arc::new(grid),
+        Ok(grid) => Arc::new(grid.into()),
         Err(error) => panic!("{error}"),
     }
 }
 
 /// What a host sends: the table's metrics, and as many instances as it takes.
-fn metrics(host: usize) -> Arc<Grid> {
+fn metrics(host: usize) -> Arc<HostGrid> {
     let held = METRICS.iter().filter(|metric| metric.in_metrics);
     let (several, one): (Vec<&Definition>, Vec<&Definition>) =
         held.copied().partition(|metric| metric.instance.is_some());
@@ -53,7 +54,7 @@ fn metrics(host: usize) -> Arc<Grid> {
     parsed(&json, GridKind::Metrics)
 }
 
-fn model() -> Arc<Grid> {
+fn model() -> Arc<HostGrid> {
     let texts = METRICS.iter().filter(|metric| metric.kind == Kind::Info);
     let mut json = String::from("{");
     for metric in texts.filter(|metric| metric.instance.is_none()) {

@@ -54,7 +54,7 @@ fn main() {
     let hosts: Vec<Arc<str>> = (0..HOSTS)
         .map(|number| format!("host{number}.example.org").into())
         .collect();
-    let grids: Vec<_> = (0..10).map(|seed| Arc::new(grid(seed))).collect();
+    let grids: Vec<_> = (0..10).map(|seed| Arc::new(grid(seed).into())).collect();
     let start = Instant::now();
     let (mut given, mut taking) = (0_u32, Duration::ZERO);
     'all: for round in 0.. {

@@ -33,7 +33,7 @@ fuzz_target!(|input: &[u8]| {
         let report = Report {
             host,
             kind,
-            grid: parsed,
+            grid: parsed.into(),
             wire_bytes: grid.len(),
         };
         let peer = Peer {

@@ -21,7 +21,6 @@ use crate::curve::keys::PublicKey;
 use crate::curve::router::RoutingIdBytes;
 use crate::metrics::LatestMetrics;
 use crate::metrics::families::FamilySet;
-use crate::metrics::latest::grid_bytes;
 use crate::protocol::message::GridKind;
 use crate::protocol::session::MODEL_MIN_INTERVAL;
 
@@ -169,11 +168,7 @@ impl Hosts {
             grid,
             wire_bytes,
         } = report;
-        let texts = weight::texts(name, &grid);
-        let weight = Weight {
-            memory: grid_bytes(&grid, wire_bytes),
-            text: texts.total(),
-        };
+        let (weight, texts) = weight::weigh(name, &grid, wire_bytes);
         let families = match kind {
             GridKind::Metrics => texts.families(),
             GridKind::Model => FamilySet::default(),

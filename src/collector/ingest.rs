@@ -259,7 +259,7 @@ impl Ingest {
         let report = Report {
             host,
             kind,
-            grid: Grid::parse(bytes, kind)?,
+            grid: Grid::parse(bytes, kind)?.into(),
             wire_bytes: bytes.len(),
         };
         let understands = kind == GridKind::Model && says_refusable(&report.grid);

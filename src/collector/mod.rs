@@ -12,6 +12,7 @@
 //! - [`handle`]: how others ask it; [`state`]: what they read without asking;
 //! - [`local`]: what the files of the one on this host say;
 //! - [`listening`]: whether the addresses of the settings are free, for `--check-config`;
+//! - [`schemas`]: names that hosts said once, and what follows from them;
 //! - [`hosts::snapshot`]: the table at one moment, for those who read it at their own pace;
 //! - [`access`]: who may report, and who may watch;
 //! - [`keys_command`]: `metrics-collector keys`, an administrator's way to that;
@@ -60,6 +61,7 @@ pub mod push;
 mod refusal;
 mod reload;
 pub mod run;
+pub mod schemas;
 pub mod settings;
 mod sinks;
 pub mod start;

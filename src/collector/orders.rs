@@ -216,7 +216,7 @@ mod tests {
             let report = Report {
                 host: name,
                 kind: GridKind::Metrics,
-                grid: Grid::parse(b"{}", GridKind::Metrics).unwrap(),
+                grid: Grid::parse(b"{}", GridKind::Metrics).unwrap().into(),
                 wire_bytes: 2,
             };
             let peer = Peer {

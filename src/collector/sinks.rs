@@ -17,8 +17,8 @@ use super::push::{self, Pushes, TargetStatus};
 use super::settings::Settings;
 use crate::base::throttle::Throttle;
 use crate::collector::hosts::snapshot::Presence;
+use crate::collector::schemas::HostGrid;
 use crate::curve::router::RoutingIdBytes;
-use crate::protocol::grid::Grid;
 use crate::protocol::message::GridKind;
 
 /// How long the reader of standard output may take for the last lines.
@@ -36,7 +36,7 @@ pub(super) struct Passed<'a> {
     /// What the grid holds.
     pub(super) kind: GridKind,
     /// The grid.
-    pub(super) grid: &'a Arc<Grid>,
+    pub(super) grid: &'a Arc<HostGrid>,
     /// The grid as it was sent.
     pub(super) bytes: &'a [u8],
     /// The connection.
@@ -83,7 +83,7 @@ impl Sinks {
 
     /// Passes on a model that is known from before the collector's restart: its host reports
     /// again, and is not asked for it.
-    pub(super) fn model_known(&mut self, host: &Arc<str>, model: &Arc<Grid>, time: SystemTime) {
+    pub(super) fn model_known(&mut self, host: &Arc<str>, model: &Arc<HostGrid>, time: SystemTime) {
         self.pushes.take(host, GridKind::Model, model, time);
     }
 

@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use crate::metrics::table::METRICS;
 use crate::protocol::grid::Grid;
@@ -142,45 +142,92 @@ static KNOWN: LazyLock<Known> = LazyLock::new(|| {
     }
 });
 
-/// Bytes that families take, each.
+/// Bytes that the metrics of families take, each family's.
 #[derive(Clone, Debug, Default)]
-pub struct FamilyBytes(Vec<(Family, u32)>);
+pub struct FamilyBytes {
+    /// The same for all who report the same names.
+    families: Arc<[OfFamily]>,
+    /// What each metric takes besides.
+    each: u32,
+}
+
+/// The metrics of a family.
+#[derive(Clone, Copy, Debug)]
+struct OfFamily {
+    family: Family,
+    metrics: u32,
+    bytes: u32,
+}
 
 impl FamilyBytes {
-    /// Adds to what a family takes. Those of one family mostly come one after the other.
-    pub(crate) fn add(&mut self, family: Family, bytes: usize) {
-        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        match self.0.iter_mut().rev().find(|(known, _)| *known == family) {
-            Some((_, sum)) => *sum = sum.saturating_add(bytes),
-            None => self.0.push((family, bytes)),
+    /// The same where each metric takes so much more.
+    #[must_use]
+    pub(crate) fn with_each(&self, bytes: usize) -> Self {
+        Self {
+            families: Arc::clone(&self.families),
+            each: u32::try_from(bytes).unwrap_or(u32::MAX),
         }
-    }
-
-    /// Gives back the room that nothing is in.
-    pub(crate) fn shrink_to_fit(&mut self) {
-        self.0.shrink_to_fit();
     }
 
     /// Which families they are.
     #[must_use]
     pub fn families(&self) -> FamilySet {
-        self.0.iter().map(|(family, _)| *family).collect()
+        self.families.iter().map(|of| of.family).collect()
     }
 
     /// What those of these families take together.
     #[must_use]
     pub fn within(&self, families: FamilySet) -> usize {
-        let within = self
-            .0
-            .iter()
-            .filter(|(family, _)| families.contains(*family));
-        within.map(|(_, bytes)| *bytes as usize).sum()
+        let within = |of: &&OfFamily| families.contains(of.family);
+        self.sum(self.families.iter().filter(within))
     }
 
     /// What all take together.
     #[must_use]
     pub fn total(&self) -> usize {
-        self.0.iter().map(|(_, bytes)| *bytes as usize).sum()
+        self.sum(self.families.iter())
+    }
+
+    /// What it takes in memory, in bytes.
+    #[must_use]
+    pub(crate) fn bytes(&self) -> usize {
+        size_of_val(&*self.families)
+    }
+
+    fn sum<'a>(&self, families: impl Iterator<Item = &'a OfFamily>) -> usize {
+        let one = |of: &OfFamily| of.bytes as usize + of.metrics as usize * self.each as usize;
+        families.map(one).sum()
+    }
+}
+
+/// Adds them up, metric by metric.
+#[derive(Debug, Default)]
+pub(crate) struct FamilyBytesBuilder(Vec<OfFamily>);
+
+impl FamilyBytesBuilder {
+    /// Adds a metric of that family, which takes so many bytes. Those of one family mostly come one
+    /// after the other.
+    pub(crate) fn add(&mut self, family: Family, bytes: usize) {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        match self.0.iter_mut().rev().find(|of| of.family == family) {
+            Some(of) => {
+                of.metrics += 1;
+                of.bytes = of.bytes.saturating_add(bytes);
+            }
+            None => self.0.push(OfFamily {
+                family,
+                metrics: 1,
+                bytes,
+            }),
+        }
+    }
+
+    /// What it amounts to.
+    pub(crate) fn done(self) -> FamilyBytes {
+        FamilyBytes {
+            families: self.0.into(),
+            each: 0,
+        }
     }
 }
 

@@ -58,19 +58,28 @@ pub fn grid_bytes(grid: &Grid, wire_bytes: usize) -> usize {
     wire_bytes + ENTRY_BYTES * grid.len()
 }
 
-/// A host's metrics.
-#[derive(Clone, Debug, Default)]
-pub struct LatestMetrics {
+/// A host's metrics, in grids or in what a grid is handed on in.
+#[derive(Clone, Debug)]
+pub struct LatestMetrics<G = Grid> {
     /// The latest message last. Each family is in one of them.
-    parts: Vec<Part>,
+    parts: Vec<Part<G>>,
     /// By family: the time between the last two messages that held it, in seconds.
     intervals: Option<Box<[u16; 64]>>,
 }
 
+impl<G> Default for LatestMetrics<G> {
+    fn default() -> Self {
+        Self {
+            parts: Vec::new(),
+            intervals: None,
+        }
+    }
+}
+
 /// A message, and the families for which it is the latest.
 #[derive(Clone, Debug)]
-pub struct Part {
-    grid: Arc<Grid>,
+pub struct Part<G = Grid> {
+    grid: Arc<G>,
     families: FamilySet,
     /// True if these are all that the grid has.
     whole: bool,
@@ -80,7 +89,7 @@ pub struct Part {
     texts: FamilyBytes,
 }
 
-impl Part {
+impl<G: AsRef<Grid>> Part<G> {
     /// Each of its metrics for which it is the latest, sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, Value<'_>)> {
         self.numbered().map(|(_, metric)| metric)
@@ -88,9 +97,8 @@ impl Part {
 
     /// The same, each with its place in the [`grid`](Self::grid).
     pub fn numbered(&self) -> impl Iterator<Item = (usize, (&str, Value<'_>))> {
-        self.grid
-            .iter()
-            .enumerate()
+        self.said()
+            .numbered()
             .filter(|(_, (name, _))| self.whole || self.families.contains(Family::of(name)))
     }
 
@@ -102,8 +110,12 @@ impl Part {
 
     /// All that the message said, latest or not.
     #[must_use]
-    pub fn grid(&self) -> &Arc<Grid> {
+    pub fn grid(&self) -> &Arc<G> {
         &self.grid
+    }
+
+    fn said(&self) -> &Grid {
+        (*self.grid).as_ref()
     }
 
     /// When it was said.
@@ -115,33 +127,27 @@ impl Part {
     /// Its latest values for somebody who was told nothing after it: with the uptime of its sender, by
     /// which counts are compared.
     fn in_order(&self) -> impl Iterator<Item = (&str, Value<'_>)> {
-        let uptime = self.grid.get(SYS_UPTIME.name);
+        let uptime = self.said().get(SYS_UPTIME.name);
         let uptime = uptime.filter(|_| !self.is_last_word_on(SYS_UPTIME.name));
         let uptime = uptime.map(|uptime| (SYS_UPTIME.name, uptime));
         self.iter().chain(uptime)
     }
 }
 
-impl LatestMetrics {
+impl<G: AsRef<Grid>> LatestMetrics<G> {
     /// What these messages say together, which came at that time one after the other.
     #[must_use]
-    pub fn of(now: Instant, grids: impl IntoIterator<Item = Arc<Grid>>) -> Self {
+    pub fn of(now: Instant, grids: impl IntoIterator<Item = Arc<G>>) -> Self {
         let mut merged = Self::default();
         for grid in grids {
-            let families = FamilySet::of(&grid);
+            let families = FamilySet::of((*grid).as_ref());
             merged.take(now, grid, families, 0);
         }
         merged
     }
 
     /// Takes a message's grid, which has these families and takes `bytes` of memory.
-    pub(crate) fn take(
-        &mut self,
-        now: Instant,
-        grid: Arc<Grid>,
-        families: FamilySet,
-        bytes: usize,
-    ) {
+    pub(crate) fn take(&mut self, now: Instant, grid: Arc<G>, families: FamilySet, bytes: usize) {
         self.take_weighed(now, grid, families, bytes, FamilyBytes::default());
     }
 
@@ -149,7 +155,7 @@ impl LatestMetrics {
     pub(crate) fn take_weighed(
         &mut self,
         now: Instant,
-        grid: Arc<Grid>,
+        grid: Arc<G>,
         families: FamilySet,
         bytes: usize,
         texts: FamilyBytes,
@@ -193,7 +199,7 @@ impl LatestMetrics {
 
     /// Takes from another's part all values of these families for which that part is the latest
     /// there.
-    pub(crate) fn take_part(&mut self, part: &Part, families: FamilySet) {
+    pub(crate) fn take_part(&mut self, part: &Part<G>, families: FamilySet) {
         let whole = part.whole && part.families == families;
         self.take(part.heard, Arc::clone(&part.grid), families, part.bytes);
         if let Some(taken) = self.parts.last_mut() {
@@ -206,8 +212,8 @@ impl LatestMetrics {
     pub(crate) fn replaced_by(
         &self,
         families: FamilySet,
-    ) -> impl Iterator<Item = (&Part, FamilySet)> {
-        let again = move |part: &Part| part.families.common(families);
+    ) -> impl Iterator<Item = (&Part<G>, FamilySet)> {
+        let again = move |part: &Part<G>| part.families.common(families);
         self.parts
             .iter()
             .map(move |part| (part, again(part)))
@@ -237,7 +243,7 @@ impl LatestMetrics {
 
     /// The messages that are the latest for some family, the newest last.
     #[must_use]
-    pub fn parts(&self) -> &[Part] {
+    pub fn parts(&self) -> &[Part<G>] {
         &self.parts
     }
 
@@ -254,7 +260,7 @@ impl LatestMetrics {
             .parts
             .iter()
             .find(|part| part.families.contains(family))?;
-        part.grid.get(name)
+        part.said().get(name)
     }
 
     /// Writes as JSON into `out` what the oldest message before that time is the latest for, beside
@@ -267,7 +273,8 @@ impl LatestMetrics {
         told: FamilySet,
         out: &mut Vec<u8>,
     ) -> Option<FamilySet> {
-        let is_next = |part: &&Part| part.heard < before && part.families.common(told).is_empty();
+        let is_next =
+            |part: &&Part<G>| part.heard < before && part.families.common(told).is_empty();
         let part = self.parts.iter().find(is_next)?;
         let mut json = serde_json::Serializer::new(out);
         // Writing to a vector does not fail, and values of a grid can always be serialized.
@@ -280,7 +287,10 @@ impl LatestMetrics {
     }
 
     /// The same without what only later messages need.
-    pub(crate) fn shown(&self) -> Self {
+    pub(crate) fn shown(&self) -> Self
+    where
+        G: Clone,
+    {
         Self {
             parts: self.parts.clone(),
             intervals: None,

@@ -11,6 +11,7 @@ use super::weight::Weight;
 use crate::base::network::Network;
 use crate::base::throttle::Throttle;
 use crate::collector::hosts::snapshot::{MessageCounts, Presence};
+use crate::collector::schemas::HostGrid;
 use crate::curve::keys::PublicKey;
 use crate::curve::router::RoutingIdBytes;
 use crate::metrics::LatestMetrics;
@@ -84,7 +85,7 @@ pub(super) struct Machine {
 pub(super) enum State {
     Reporting {
         routing_id: RoutingIdBytes,
-        metrics: LatestMetrics,
+        metrics: LatestMetrics<HostGrid>,
         ping_due: Instant,
     },
     Expected,
@@ -94,7 +95,7 @@ pub(super) enum State {
 /// A grid, and what it takes.
 #[derive(Clone, Debug)]
 pub(super) struct Kept {
-    pub(super) grid: Arc<Grid>,
+    pub(super) grid: Arc<HostGrid>,
     pub(super) weight: Weight,
 }
 
@@ -179,13 +180,13 @@ impl Host {
 
     /// Its last model: over this connection, or from before the collector's restart.
     #[must_use]
-    pub fn model(&self) -> Option<&Arc<Grid>> {
+    pub fn model(&self) -> Option<&Arc<HostGrid>> {
         self.model.as_ref().map(|kept| &kept.grid)
     }
 
     /// Its metrics, while it reports.
     #[must_use]
-    pub fn metrics(&self) -> Option<&LatestMetrics> {
+    pub fn metrics(&self) -> Option<&LatestMetrics<HostGrid>> {
         match &self.state {
             State::Reporting { metrics, .. } => Some(metrics),
             State::Expected | State::Gone => None,

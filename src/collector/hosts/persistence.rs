@@ -7,10 +7,11 @@ use super::Hosts;
 use super::host::{Host, Kept, Machine, State, Times};
 use super::types::{Forgotten, MAX_HOSTS, MAX_KEPT, Restored};
 use super::vitals::Vitals;
-use super::weight::{Weight, beyond, texts};
+use super::weight::{Weight, beyond, weigh};
 use crate::base::network::Network;
 use crate::collector::hosts::snapshot::{HostSnapshot, MessageCounts, Presence, Snapshot};
-use crate::metrics::latest::{LatestMetrics, grid_bytes};
+use crate::collector::schemas::HostGrid;
+use crate::metrics::LatestMetrics;
 use crate::protocol::state::{HostState, StateGrid};
 
 impl Hosts {
@@ -91,12 +92,13 @@ impl Hosts {
                 continue;
             }
             let ago = |time| now.checked_sub(time).unwrap_or(now);
-            let model = restored.model.map(|(grid, wire_bytes)| Kept {
-                weight: Weight {
-                    memory: grid_bytes(&grid, wire_bytes),
-                    text: texts(&restored.name, &grid).total(),
-                },
-                grid: Arc::new(grid),
+            let model = restored.model.map(|(grid, wire_bytes)| {
+                let grid = HostGrid::from(grid);
+                let (weight, _) = weigh(&restored.name, &grid, wire_bytes);
+                Kept {
+                    grid: Arc::new(grid),
+                    weight,
+                }
             });
             let gone = restored.gone;
             let model = model.filter(|Kept { weight, .. }| {

@@ -6,9 +6,9 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use crate::collector::schemas::HostGrid;
 use crate::curve::keys::PublicKey;
 use crate::metrics::LatestMetrics;
-use crate::protocol::grid::Grid;
 
 /// All hosts at one moment.
 #[derive(Clone, Debug)]
@@ -44,9 +44,9 @@ pub struct HostSnapshot {
     /// The operating system that a host that is gone reported.
     pub os: Option<Arc<str>>,
     /// Its model; None if it is gone.
-    pub model: Option<Arc<Grid>>,
+    pub model: Option<Arc<HostGrid>>,
     /// Its metrics; empty if it does not report.
-    pub metrics: LatestMetrics,
+    pub metrics: LatestMetrics<HostGrid>,
 }
 
 /// What is counted of a host.

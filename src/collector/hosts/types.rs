@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use super::weight::{OverShare, Weight};
 use crate::base::network::Network;
+use crate::collector::schemas::HostGrid;
 use crate::curve::keys::PublicKey;
 use crate::curve::router::RoutingIdBytes;
 use crate::protocol::grid::Grid;
@@ -111,8 +112,8 @@ pub struct Report<'a> {
     /// What the grid holds.
     pub kind: GridKind,
     /// The grid.
-    pub grid: Grid,
-    /// How many bytes the grid had on the wire.
+    pub grid: HostGrid,
+    /// How many bytes the grid had on the wire; where it has a schema, that does not matter.
     pub wire_bytes: usize,
 }
 
@@ -129,7 +130,7 @@ pub struct Ingested {
     /// The host's name, as it is kept.
     pub name: Arc<str>,
     /// The grid, as it is kept.
-    pub grid: Arc<Grid>,
+    pub grid: Arc<HostGrid>,
     /// The gone host that had to make room, if any.
     pub forgotten: Option<Forgotten>,
     /// Another machine reports with the same key at this time.

@@ -8,9 +8,11 @@ use std::fmt;
 use thiserror::Error;
 
 use crate::collector::prometheus::naming;
+use crate::collector::schemas::HostGrid;
 use crate::curve::keys::PublicKey;
-use crate::metrics::families::{Family, FamilyBytes};
+use crate::metrics::families::{Family, FamilyBytes, FamilyBytesBuilder};
 pub use crate::metrics::latest::Weight;
+use crate::metrics::latest::grid_bytes;
 use crate::protocol::grid::Grid;
 
 const MIB: usize = 1024 * 1024;
@@ -29,6 +31,10 @@ pub const CONNECTION_SHARE: Weight = Weight {
     memory: 16 * MIB,
     text: 16 * MIB,
 };
+
+/// What a small grid takes besides: its place among the latest metrics of its host, and what
+/// allocating its parts takes.
+const PART_BYTES: usize = 128;
 
 /// The resource that exceeds a share, if any.
 pub(super) fn beyond(weight: Weight, share: Weight) -> Option<Resource> {
@@ -88,9 +94,19 @@ impl fmt::Display for OverShare {
     }
 }
 
+/// What a report of a host takes, with so many bytes on the wire; and at `/metrics`, by family.
+pub(super) fn weigh(host: &str, grid: &HostGrid, wire_bytes: usize) -> (Weight, FamilyBytes) {
+    let (memory, texts) = match grid.described() {
+        Some(described) => (grid.bytes() + PART_BYTES, described.texts(host)),
+        None => (grid_bytes(grid, wire_bytes), texts(host, grid)),
+    };
+    let text = texts.total();
+    (Weight { memory, text }, texts)
+}
+
 /// What the families of what a host reports take at `/metrics`.
 pub(super) fn texts(host: &str, grid: &Grid) -> FamilyBytes {
-    let mut texts = FamilyBytes::default();
+    let mut texts = FamilyBytesBuilder::default();
     let mut family = None;
     naming::for_each_text(host, grid, |name, bytes| {
         family = name.map(Family::of).or(family);
@@ -98,8 +114,7 @@ pub(super) fn texts(host: &str, grid: &Grid) -> FamilyBytes {
             texts.add(family, bytes);
         }
     });
-    texts.shrink_to_fit();
-    texts
+    texts.done()
 }
 
 #[cfg(test)]

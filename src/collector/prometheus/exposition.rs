@@ -13,11 +13,10 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::naming::{Family, LAST_SEEN, Naming, UP, is_in_metrics, series};
+use super::naming::{Family, LAST_SEEN, Naming, Series, UP, is_in_metrics};
 use super::own::{Figure, LEFT_OUT, of_snapshot, since_1970};
 use super::text::{escaped, head, host_series, own_series, plain_host_series};
 use crate::collector::hosts::snapshot::{HostSnapshot, Presence, Snapshot};
-use crate::protocol::grid::Value;
 
 /// How much is written before who sends it gets its turn. Large enough that handing it
 /// over costs nothing, small enough that several wait without being noticed.
@@ -171,8 +170,7 @@ impl All {
             Which::Metrics(range) => {
                 let entry = self.entries.get(range.clone())?.get(at)?;
                 let (host, name) = host(entry.host as usize)?;
-                let (metric, value) = entry.of(host)?;
-                host_series(out, name, &series(metric, value)?);
+                host_series(out, name, &entry.of(host)?);
             }
             Which::Own(range) => {
                 let figure = self.figures.get(range.clone())?.get(at)?;
@@ -187,12 +185,13 @@ impl All {
 
 impl Entry {
     /// What it stands for.
-    fn of(self, host: &HostSnapshot) -> Option<(&str, Value<'_>)> {
+    fn of(self, host: &HostSnapshot) -> Option<Series<'_>> {
         let grid = match self.part {
             Part::Model => host.model.as_ref()?,
             Part::Metrics(part) => host.metrics.parts().get(usize::from(part))?.grid(),
         };
-        grid.at(self.place.into())
+        let place = self.place.into();
+        grid.series(place, grid.at(place)?)
     }
 }
 
@@ -217,14 +216,15 @@ impl Index {
             naming.begin();
             for (part, said) in (0_u8..).zip(host.metrics.parts()) {
                 for (place, metric) in said.numbered() {
-                    index.add(&mut naming, number, (Part::Metrics(part), place), metric);
+                    let series = naming.first(said.grid().series(place, metric));
+                    index.add(number, (Part::Metrics(part), place), series);
                 }
             }
-            for (place, metric) in host.model.iter().flat_map(|model| model.iter().enumerate()) {
+            for (place, (name, value)) in host.model.iter().flat_map(|model| model.numbered()) {
                 // What both kinds of messages have is current in the metrics alone.
-                let (name, _) = metric;
                 if !is_in_metrics(name) && host.metrics.get(name).is_none() {
-                    index.add(&mut naming, number, (Part::Model, place), metric);
+                    let series = naming.series(name, value);
+                    index.add(number, (Part::Model, place), series);
                 }
             }
         }
@@ -232,19 +232,13 @@ impl Index {
         index
     }
 
-    fn add(
-        &mut self,
-        naming: &mut Naming,
-        host: u32,
-        (part, place): (Part, usize),
-        (name, value): (&str, Value<'_>),
-    ) {
-        let Some(series) = naming.series(name, value) else {
+    fn add(&mut self, host: u32, (part, place): (Part, usize), series: Option<Series<'_>>) {
+        let Some(series) = series else {
             return;
         };
         let family = match self.numbers.get(series.family.name.as_str()) {
             Some(number) => *number,
-            None => self.new_family(series.family),
+            None => self.new_family(series.family.into_static()),
         };
         // A grid has at most MAX_METRICS.
         if let Ok(place) = place.try_into() {

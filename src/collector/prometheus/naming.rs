@@ -13,12 +13,19 @@
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::fmt::{self, Write as _};
+use std::ops::Deref;
 use std::sync::LazyLock;
 
 use super::number::{Number, Scale};
 use crate::metrics::table::METRICS;
 use crate::metrics::{Definition, Kind};
 use crate::protocol::grid::{Grid, Value};
+
+mod meanings;
+mod sizes;
+
+pub(crate) use meanings::Meanings;
+pub(crate) use sizes::{for_each_text, for_each_text_of_names, host_bytes};
 
 /// What the name of everything that hosts report begins with.
 pub const NAMESPACE: &str = "metrics_agent_";
@@ -87,11 +94,42 @@ pub struct Family {
     pub help: &'static str,
 }
 
+/// The family of a series.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SeriesFamily<'a> {
+    /// Of the table of metrics.
+    Table(&'static Family),
+    /// Made of the metric's name.
+    Made(Cow<'a, Family>),
+}
+
+impl SeriesFamily<'_> {
+    /// The same for longer; borrowed where it comes from the table.
+    #[must_use]
+    pub fn into_static(self) -> Cow<'static, Family> {
+        match self {
+            Self::Table(family) => Cow::Borrowed(family),
+            Self::Made(family) => Cow::Owned(family.into_owned()),
+        }
+    }
+}
+
+impl Deref for SeriesFamily<'_> {
+    type Target = Family;
+
+    fn deref(&self) -> &Family {
+        match self {
+            Self::Table(family) => family,
+            Self::Made(family) => family,
+        }
+    }
+}
+
 /// One series of a host, and its value.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Series<'a> {
-    /// Borrowed where it comes from the table.
-    pub family: Cow<'static, Family>,
+    /// What it has in common with others.
+    pub family: SeriesFamily<'a>,
     /// The label of the instance, name and value, where there is one.
     pub instance: Option<(&'static str, &'a str)>,
     /// The value of the label [`TEXT`], of an info series and no other.
@@ -104,7 +142,7 @@ impl Series<'_> {
     /// Returns true if its metric is in the table.
     #[must_use]
     pub fn is_known(&self) -> bool {
-        matches!(self.family, Cow::Borrowed(_))
+        matches!(self.family, SeriesFamily::Table(_))
     }
 }
 
@@ -115,21 +153,30 @@ impl Series<'_> {
 #[must_use]
 pub fn series<'a>(name: &'a str, value: Value<'a>) -> Option<Series<'a>> {
     let (plain, instance) = split(name);
-    if let Some(row) = BY_METRIC.get(plain)
-        && row.describes(instance, value)
-    {
-        return row.series(instance, value);
+    let is_text = matches!(value, Value::Text(_));
+    match row(plain, instance, is_text) {
+        Some(row) => row.series(instance, value),
+        None => made_series(Cow::Owned(made_family(plain, is_text)?), instance, value),
     }
-    let (family, text, number) = if let Value::Text(text) = value {
-        let family = Family {
+}
+
+/// The row of the table that describes such a metric.
+fn row(plain: &str, instance: Option<&str>, is_text: bool) -> Option<&'static Row> {
+    let row = BY_METRIC.get(plain);
+    row.filter(|row| row.describes(instance, is_text)).copied()
+}
+
+/// The family of a metric that no row describes; None where its name belongs to another.
+fn made_family(plain: &str, is_text: bool) -> Option<Family> {
+    let family = if is_text {
+        Family {
             name: format!("{NAMESPACE}{}_info", Sanitised(plain)),
             kind: Type::Info,
             help: UNKNOWN_TEXT,
-        };
-        (family, Some(text), Number::ONE)
+        }
     } else {
         let name = format!("{NAMESPACE}{}", Sanitised(plain));
-        let family = Family {
+        Family {
             kind: if name.ends_with("_total") {
                 Type::Counter
             } else {
@@ -137,11 +184,23 @@ pub fn series<'a>(name: &'a str, value: Value<'a>) -> Option<Series<'a>> {
             },
             name,
             help: UNKNOWN_NUMBER,
-        };
-        (family, None, Number::scaled(value, Scale::Times(1))?)
+        }
     };
-    (!RESERVED.contains(family.name.as_str())).then(|| Series {
-        family: Cow::Owned(family),
+    (!RESERVED.contains(family.name.as_str())).then_some(family)
+}
+
+/// A series of such a family; None where the value is too large.
+fn made_series<'a>(
+    family: Cow<'a, Family>,
+    instance: Option<&'a str>,
+    value: Value<'a>,
+) -> Option<Series<'a>> {
+    let (text, number) = match value {
+        Value::Text(text) => (Some(text), Number::ONE),
+        value => (None, Number::scaled(value, Scale::Times(1))?),
+    };
+    Some(Series {
+        family: SeriesFamily::Made(family),
         instance: instance.map(|instance| (ITEM, instance)),
         text,
         number,
@@ -182,60 +241,6 @@ pub fn is_in_metrics(name: &str) -> bool {
     row.is_some_and(|row| row.in_metrics && row.label.is_some() == instance.is_some())
 }
 
-/// What each metric of a host takes in the text format, in bytes, at most; with its name,
-/// without an instance, where the metric before had another. Sorts nothing and keeps
-/// nothing: every message is looked at.
-pub(crate) fn for_each_text(host: &str, grid: &Grid, mut each: impl FnMut(Option<&str>, usize)) {
-    /// `{host="` and `"} `, and a line feed.
-    const AROUND_HOST: usize = HOST.len() + 3 + 3 + 1;
-    /// Of `# HELP` and `# TYPE`, without what stands behind them.
-    const AROUND_HEAD: usize = 7 + 1 + 1 + 7 + 1 + "counter".len() + 1;
-    let longest_help = UNKNOWN_NUMBER.len().max(UNKNOWN_TEXT.len());
-    let host = AROUND_HOST + escaped_bytes(host);
-    let mut last: Option<(&str, usize, usize)> = None;
-    for (name, value) in grid.iter() {
-        let (plain, instance) = split(name);
-        let known = last.filter(|(last, ..)| *last == plain);
-        let mut head = 0;
-        let (family, label) = if let Some((_, family, label)) = known {
-            (family, label)
-        } else {
-            let own = NAMESPACE.len() + plain.len() + "_info".len();
-            if let Some(row) = BY_METRIC.get(plain) {
-                let label = row.label.map_or(0, str::len);
-                (own.max(row.family.name.len()), label.max(ITEM.len()))
-            } else {
-                // No other host has this family, as far as is known.
-                head = AROUND_HEAD + 2 * own + longest_help;
-                (own, ITEM.len())
-            }
-        };
-        last = Some((plain, family, label));
-        let instance = instance.map_or(0, |instance| label + 4 + escaped_bytes(instance));
-        let (text, number) = match value {
-            Value::Text(text) => (TEXT.len() + 4 + escaped_bytes(text), 1),
-            // The largest factor has six digits, and so many stand behind a point.
-            Value::Unsigned(number) => (0, digits(number) + 8),
-            Value::Signed(number) => (0, 1 + digits(number.unsigned_abs()) + 8),
-            Value::Float(_) => (0, 25),
-        };
-        let new = known.is_none().then_some(plain);
-        each(new, head + family + host + instance + text + number);
-    }
-}
-
-/// How long a text is between quotes.
-fn escaped_bytes(text: &str) -> usize {
-    let escapes = text.bytes().filter(|byte| b"\\\"\n".contains(byte)).count();
-    text.len() + escapes
-}
-
-fn digits(number: u64) -> usize {
-    number
-        .checked_ilog10()
-        .map_or(1, |digits| digits as usize + 1)
-}
-
 /// Names the metrics of one host, each series once: the first metric that it is made from
 /// has it, the others are counted.
 #[derive(Debug, Default)]
@@ -248,8 +253,13 @@ pub struct Naming {
 impl Naming {
     /// The series of a metric; None where another has it.
     pub fn series<'a>(&mut self, name: &'a str, value: Value<'a>) -> Option<Series<'a>> {
+        self.first(series(name, value))
+    }
+
+    /// The same where the series of the metric is known, if it has one.
+    pub(super) fn first<'a>(&mut self, series: Option<Series<'a>>) -> Option<Series<'a>> {
         // Two metrics of the table, or two instances, are never the same series.
-        let series = series(name, value).filter(|series| {
+        let series = series.filter(|series| {
             series.is_known() || {
                 let instance = series.instance.map(|(_, value)| value.to_owned());
                 self.taken.insert((series.family.name.clone(), instance))
@@ -310,8 +320,7 @@ impl Row {
     }
 
     /// Returns true if the instance and the value are as the table has them.
-    fn describes(&self, instance: Option<&str>, value: Value<'_>) -> bool {
-        let is_text = matches!(value, Value::Text(_));
+    fn describes(&self, instance: Option<&str>, is_text: bool) -> bool {
         self.label.is_some() == instance.is_some() && (self.family.kind == Type::Info) == is_text
     }
 
@@ -326,7 +335,7 @@ impl Row {
             value => (None, Number::scaled(value, self.scale)?),
         };
         Some(Series {
-            family: Cow::Borrowed(&self.family),
+            family: SeriesFamily::Table(&self.family),
             instance: self.label.zip(instance),
             text,
             number,

@@ -26,8 +26,8 @@ use self::target::Worker;
 use super::events::push as events;
 use super::settings::RemoteWrite;
 use crate::base::offload::on_a_thread;
+use crate::collector::schemas::HostGrid;
 use crate::config::ConnectionName;
-use crate::protocol::grid::Grid;
 use crate::protocol::message::GridKind;
 
 mod answer;
@@ -103,7 +103,7 @@ impl Pushes {
     /// reads its files again; of another, what waits is sent within [`FAREWELL`]. One that is
     /// new, or other than before, begins with the models that hosts have said: each says its
     /// own once.
-    pub fn reconfigure<'a, M: Iterator<Item = (&'a Arc<str>, &'a Arc<Grid>)>>(
+    pub fn reconfigure<'a, M: Iterator<Item = (&'a Arc<str>, &'a Arc<HostGrid>)>>(
         &mut self,
         settings: &BTreeMap<ConnectionName, RemoteWrite>,
         time: SystemTime,
@@ -174,7 +174,13 @@ impl Pushes {
     }
 
     /// Takes a message of a host. Never waits.
-    pub fn take(&mut self, host: &Arc<str>, kind: GridKind, grid: &Arc<Grid>, time: SystemTime) {
+    pub fn take(
+        &mut self,
+        host: &Arc<str>,
+        kind: GridKind,
+        grid: &Arc<HostGrid>,
+        time: SystemTime,
+    ) {
         let time = millis(time);
         self.push(|| Item::Message {
             host: Arc::clone(host),

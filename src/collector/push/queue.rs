@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use crate::protocol::grid::Grid;
+use crate::collector::schemas::HostGrid;
 use crate::protocol::message::GridKind;
 
 /// How much may wait.
@@ -41,7 +41,7 @@ pub(super) enum Item {
     Message {
         host: Arc<str>,
         kind: GridKind,
-        grid: Arc<Grid>,
+        grid: Arc<HostGrid>,
         time: i64,
     },
     /// A host is gone.
@@ -180,6 +180,7 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::grid::Grid;
 
     fn message(host: &str, time: i64, metrics: usize) -> Item {
         let pairs: Vec<_> = (0..metrics).map(|n| format!("\"m{n}\":1")).collect();
@@ -188,7 +189,7 @@ mod tests {
         Item::Message {
             host: host.into(),
             kind: GridKind::Metrics,
-            grid: Arc::new(grid),
+            grid: Arc::new(grid.into()),
             time,
         }
     }

@@ -10,6 +10,7 @@ use prost::Message as _;
 use super::batch::schema::WriteRequest;
 use super::*;
 use crate::collector::settings::PushUrl;
+use crate::protocol::grid::Grid;
 
 /// What nothing here should ever take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -104,7 +105,7 @@ fn reconfigure(pushes: &mut Pushes, settings: &BTreeMap<ConnectionName, RemoteWr
 
 fn report(pushes: &mut Pushes, value: u32) {
     let text = format!("{{\"x\":{value}}}");
-    let grid = Grid::parse(text.as_bytes(), GridKind::Metrics).unwrap();
+    let grid = HostGrid::from(Grid::parse(text.as_bytes(), GridKind::Metrics).unwrap());
     pushes.take(
         &"web1".into(),
         GridKind::Metrics,
@@ -258,6 +259,7 @@ fn a_new_target_begins_with_the_models_that_are_known() {
     let mut pushes = Pushes::new(&settings(&[("old", target(&old.url))]));
     let host: Arc<str> = "web1".into();
     let model = Grid::parse(br#"{"x": 7}"#, GridKind::Model).unwrap();
+    let model = HostGrid::from(model);
     let model = Arc::new(model);
     let both = settings(&[("old", target(&old.url)), ("new", target(&new.url))]);
     pushes.reconfigure(&both, SystemTime::now(), || [(&host, &model)].into_iter());

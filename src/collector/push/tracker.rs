@@ -20,6 +20,7 @@ use super::queue::Item;
 use crate::collector::hosts::MAX_HOSTS;
 use crate::collector::prometheus::naming::{self, Series, UP};
 use crate::collector::prometheus::number::Number;
+use crate::collector::schemas::HostGrid;
 use crate::metrics::families::{Family, FamilySet};
 use crate::metrics::table::METRICS;
 use crate::protocol::grid::{Grid, Value};
@@ -90,7 +91,7 @@ struct Host {
 
 #[derive(Debug)]
 struct Model {
-    grid: Arc<Grid>,
+    grid: Arc<HostGrid>,
     /// When it was last sent.
     sent: i64,
 }
@@ -98,7 +99,7 @@ struct Model {
 /// A message, and the families of which it is the last word.
 #[derive(Debug)]
 struct Part {
-    grid: Arc<Grid>,
+    grid: Arc<HostGrid>,
     families: FamilySet,
     time: i64,
 }
@@ -198,13 +199,11 @@ impl Host {
     }
 
     /// What changes: replaces the families that it holds.
-    fn metrics<E, F>(&mut self, grid: &Arc<Grid>, told: &mut Telling<'_, F>) -> Result<(), E>
+    fn metrics<E, F>(&mut self, grid: &Arc<HostGrid>, told: &mut Telling<'_, F>) -> Result<(), E>
     where
         F: FnMut(&Sample<'_>) -> Result<(), E>,
     {
-        for (name, value) in grid.iter() {
-            told.value(name, value)?;
-        }
+        told.all(grid)?;
         let families = FamilySet::of(grid);
         let time = told.time;
         for part in &mut self.parts {
@@ -262,13 +261,11 @@ impl Host {
     }
 
     /// What rarely changes: replaces all that was.
-    fn model<E, F>(&mut self, grid: &Arc<Grid>, told: &mut Telling<'_, F>) -> Result<(), E>
+    fn model<E, F>(&mut self, grid: &Arc<HostGrid>, told: &mut Telling<'_, F>) -> Result<(), E>
     where
         F: FnMut(&Sample<'_>) -> Result<(), E>,
     {
-        for (name, value) in grid.iter() {
-            told.value(name, value)?;
-        }
+        told.all(grid)?;
         let old = self.model.take();
         for (name, value) in old.iter().flat_map(|old| old.grid.iter()) {
             let stays = match (value, grid.get(name)) {
@@ -320,21 +317,29 @@ impl<E, F: FnMut(&Sample<'_>) -> Result<(), E>> Telling<'_, F> {
         })
     }
 
+    /// All that a grid says.
+    fn all(&mut self, grid: &HostGrid) -> Result<(), E> {
+        for (place, metric) in grid.numbered() {
+            self.tell(grid.series(place, metric), Number::as_f64)?;
+        }
+        Ok(())
+    }
+
     fn value(&mut self, name: &str, value: Value<'_>) -> Result<(), E> {
-        self.tell(name, value, Number::as_f64)
+        self.tell(naming::series(name, value), Number::as_f64)
     }
 
     fn stale(&mut self, name: &str, value: Value<'_>) -> Result<(), E> {
-        self.tell(name, value, |_| f64::from_bits(STALE))
+        let stale = |_| f64::from_bits(STALE);
+        self.tell(naming::series(name, value), stale)
     }
 
     fn tell(
         &mut self,
-        name: &str,
-        value: Value<'_>,
+        series: Option<Series<'_>>,
         number: impl FnOnce(Number) -> f64,
     ) -> Result<(), E> {
-        let Some(mut series) = naming::series(name, value) else {
+        let Some(mut series) = series else {
             return Ok(());
         };
         // A label without a value is none.

@@ -6,8 +6,23 @@ use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
 use super::reader::{MAX_BODY_BYTES, MAX_SAMPLES};
 use super::wire::Lost;
 
-/// Room that is left for what a body has besides its parts: eight numbers.
-const FRAME_BYTES: usize = 96;
+/// Room that is left for what a body has besides its parts: eight numbers and an id.
+const FRAME_BYTES: usize = 128;
+
+/// What a body says of itself when it is sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sent {
+    /// The wall clock, in µs since 1970.
+    pub time: i64,
+    /// `CLOCK_BOOTTIME`, in µs since boot.
+    pub boottime: u64,
+    /// The id of this boot.
+    pub boot: [u8; 16],
+    /// How many samples wait after these.
+    pub behind: u64,
+    /// Samples from this number on are also what is now; 0 for none.
+    pub now_from: u64,
+}
 
 /// A body that is being put together. Definitions go before the samples that need them.
 #[derive(Debug, Default)]
@@ -74,12 +89,14 @@ impl BodyWriter {
         self.number(10, schema.into());
     }
 
-    /// The body, sent at this time by both clocks, in µs; so many samples wait after these.
+    /// The body.
     #[must_use]
-    pub fn finish(mut self, sent_time: i64, sent_boottime: u64, behind: u64) -> Vec<u8> {
-        self.number(6, sent_time.cast_unsigned());
-        self.number(7, sent_boottime);
-        self.number(8, behind);
+    pub fn finish(mut self, sent: &Sent) -> Vec<u8> {
+        self.number(6, sent.time.cast_unsigned());
+        self.number(7, sent.boottime);
+        self.number(8, sent.behind);
+        self.number(11, sent.now_from);
+        self.part(12, &sent.boot);
         self.bytes
     }
 

@@ -16,7 +16,7 @@ pub mod dictionary;
 pub mod reader;
 pub mod wire;
 
-pub use body::BodyWriter;
+pub use body::{BodyWriter, Sent};
 pub use control::{Acknowledged, Offer, Receipt, Word};
 pub use dictionary::{Dictionary, Point, Sampled};
 pub use reader::{Body, Fault, Item, Keep, Reader, Scratch};

@@ -12,6 +12,7 @@ use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_f
 
 use self::fault::Faults;
 use self::ids::Table;
+use super::body::Sent;
 use super::coding;
 use super::wire::{Lost, Reason, Sample as Coded, Schema, Series, Type};
 
@@ -75,12 +76,8 @@ pub struct Body<S> {
     pub stream: u64,
     /// Samples and losses, in ascending order, none twice.
     pub items: Vec<Item<S>>,
-    /// When it was made, in µs since 1970 by the agent's clock.
-    pub sent_time: i64,
-    /// When it was made, in µs since boot.
-    pub sent_boottime: u64,
-    /// How many samples wait at the agent after these.
-    pub behind: u64,
+    /// What it says of itself.
+    pub sent: Sent,
     /// What was wrong in it, the first ones.
     pub faults: Vec<Fault>,
     /// How many faults there were.
@@ -219,9 +216,7 @@ impl<K: Keep> Reader<K> {
         Ok(Body {
             stream: found.stream,
             items,
-            sent_time: found.sent_time,
-            sent_boottime: found.sent_boottime,
-            behind: found.behind,
+            sent: found.sent,
             faults: faults.named,
             fault_count: faults.count,
         })
@@ -254,9 +249,14 @@ impl<K: Keep> Reader<K> {
                 (1, WireType::SixtyFourBit) => {
                     found.stream = rest.try_get_u64_le().map_err(|_| Fault::NotProtobuf)?;
                 }
-                (6, WireType::Varint) => found.sent_time = varint(&mut rest)?.cast_signed(),
-                (7, WireType::Varint) => found.sent_boottime = varint(&mut rest)?,
-                (8, WireType::Varint) => found.behind = varint(&mut rest)?,
+                (6, WireType::Varint) => found.sent.time = varint(&mut rest)?.cast_signed(),
+                (7, WireType::Varint) => found.sent.boottime = varint(&mut rest)?,
+                (8, WireType::Varint) => found.sent.behind = varint(&mut rest)?,
+                (11, WireType::Varint) => found.sent.now_from = varint(&mut rest)?,
+                (12, WireType::LengthDelimited) => {
+                    // One of another length is none: no sample is of it.
+                    found.sent.boot = part(&mut rest)?.try_into().unwrap_or_default();
+                }
                 (9, WireType::Varint) => {
                     let first = low(varint(&mut rest)?);
                     self.series.forget_below(first, drop);
@@ -486,9 +486,7 @@ struct Found {
     stream: u64,
     samples: Vec<Coded>,
     lost: Vec<Lost>,
-    sent_time: i64,
-    sent_boottime: u64,
-    behind: u64,
+    sent: Sent,
 }
 
 fn varint(rest: &mut &[u8]) -> Result<u64, Fault> {

@@ -34,6 +34,12 @@ pub struct Data {
     /// The lowest id in use.
     #[prost(uint32, tag = "10")]
     pub first_schema: u32,
+    /// The first number that is also what is now; 0 for none.
+    #[prost(uint64, tag = "11")]
+    pub now_from: u64,
+    /// 16 bytes.
+    #[prost(bytes = "vec", tag = "12")]
+    pub sent_boot: Vec<u8>,
 }
 
 /// How a value behaves over time.

@@ -14,6 +14,7 @@ use crate::collector::prometheus::own::{
     of_target,
 };
 use crate::collector::push::TargetStatus;
+use crate::collector::schemas::HostGrid;
 use crate::curve::router::Load;
 use crate::metrics::Kind;
 use crate::metrics::LatestMetrics;
@@ -22,7 +23,8 @@ use crate::protocol::grid::{Grid, MAX_TEXT_BYTES};
 use crate::protocol::message::GridKind;
 
 fn host(name: &str, presence: Presence, model: &str, metrics: &[&str]) -> HostSnapshot {
-    let grid = |text: &str, kind| Arc::new(Grid::parse(text.as_bytes(), kind).unwrap());
+    let grid =
+        |text: &str, kind| Arc::new(HostGrid::from(Grid::parse(text.as_bytes(), kind).unwrap()));
     let metrics = metrics.iter().map(|text| grid(text, GridKind::Metrics));
     HostSnapshot {
         name: name.into(),

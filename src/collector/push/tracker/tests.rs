@@ -71,7 +71,7 @@ fn message(kind: GridKind, host: &str, time: i64, json: &str) -> Item {
     Item::Message {
         host: host.into(),
         kind,
-        grid: Arc::new(Grid::parse(json.as_bytes(), kind).unwrap()),
+        grid: Arc::new(Grid::parse(json.as_bytes(), kind).unwrap().into()),
         time: T + time,
     }
 }

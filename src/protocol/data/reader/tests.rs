@@ -468,10 +468,12 @@ proptest! {
             if writer.is_empty() {
                 break;
             }
-            let bytes = writer.finish(1, 2, 3);
+            let sent = Sent {
+ time: 1, boottime: 2, boot: [3; 16], behind: 4, now_from: 5 };
+            let bytes = writer.finish(&sent);
             let body = reader.read(&bytes, &mut Names, &mut scratch).unwrap();
             prop_assert_eq!(&body.faults, &[]);
-            prop_assert_eq!((body.stream, body.sent_time, body.sent_boottime, body.behind), (77, 1, 2, 3));
+            prop_assert_eq!((body.stream, body.sent), (77, sent));
             let mut found = shown(&body);
             for (_, values) in &mut found {
                 values.sort();
