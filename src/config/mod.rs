@@ -11,6 +11,7 @@ pub(crate) mod error;
 pub(crate) mod files;
 pub mod layers;
 mod mistakes;
+pub(crate) mod one_or_more;
 pub mod print;
 pub mod service;
 pub mod table;

@@ -74,6 +74,8 @@ pub enum Shape {
     Text,
     /// A list: parted by commas, or an array in TOML.
     List,
+    /// A text as it is; with commas a list, as is an array in TOML.
+    OneOrMore,
 }
 
 /// Beginnings, after a program's prefix, of variables that are none of ours:
