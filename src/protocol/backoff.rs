@@ -19,7 +19,7 @@ pub const FIRST_CEILING: Duration = Duration::from_secs(1);
 pub const MAX_CEILING: Duration = Duration::from_secs(60);
 
 /// The state of the back-off: the ceiling of the next wait.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backoff {
     ceiling: Duration,
 }

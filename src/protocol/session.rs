@@ -17,6 +17,9 @@
 //!
 //! How the rules combine where the protocol is silent:
 //!
+//! - A failure is followed by a wait. Where the collector has several addresses or keys, the shell
+//!   says that another one is left ([`Event::TryNext`]): then there is none, and it does not count
+//!   for the next one either.
 //! - The window of one model answer in [`SessionSettings::model_min_interval`] spans connections:
 //!   it protects a collector to which all agents return at once. A collector that still lacks the
 //!   model gets metrics and asks again.
@@ -127,7 +130,11 @@ enum Phase {
         delivery: Watch,
     },
     /// No socket, until then.
-    BackingOff { until: Instant },
+    BackingOff {
+        until: Instant,
+        /// The back-off without this wait, for where it is not waited for.
+        before: Backoff,
+    },
     /// For good.
     Stopped,
 }
@@ -208,7 +215,7 @@ impl Session {
                 let silent = later(silent_since, self.settings.stale_interval);
                 Some(delivery.look_at().map_or(silent, |look| look.min(silent)))
             }
-            Phase::BackingOff { until } => Some(until),
+            Phase::BackingOff { until, .. } => Some(until),
             Phase::Stopped => None,
         }
     }

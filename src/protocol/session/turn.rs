@@ -53,6 +53,12 @@ impl Turn<'_> {
                 self.session.refused = false;
                 self.open(true);
             }
+            Event::TryNext => {
+                if let Phase::BackingOff { before, .. } = self.session.phase {
+                    self.session.backoff = before;
+                    self.open(false);
+                }
+            }
             Event::Configure(settings) => {
                 self.session.settings = settings;
                 self.look_at_the_clock(random);
@@ -271,6 +277,7 @@ impl Turn<'_> {
     }
 
     fn back_off(&mut self, reason: Reason, random: &mut impl FnMut() -> f64) {
+        let before = self.session.backoff;
         let mut delay = self.session.backoff.delay(random);
         match reason {
             // The next model is what the collector judges by.
@@ -282,6 +289,7 @@ impl Turn<'_> {
         self.session.failure = Some(reason);
         self.session.phase = Phase::BackingOff {
             until: later(self.now, delay),
+            before,
         };
     }
 

@@ -38,6 +38,9 @@ pub enum Event {
     /// The connection is to be made again, at once: an administrator wants it, or the host has
     /// another name.
     Reconnect,
+    /// The failure that was just reported by [`Action::BackOff`] needs no wait, because another
+    /// address or key of the collector has not failed yet: that one is tried at once.
+    TryNext,
     /// New settings, in force from now.
     Configure(SessionSettings),
     /// No more; final.

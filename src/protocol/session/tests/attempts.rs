@@ -203,3 +203,30 @@ fn an_ordered_reconnect_comes_at_once_in_every_state() {
         ]
     );
 }
+
+#[test]
+fn where_another_address_is_left_there_is_no_wait() {
+    let mut bench = Bench::new();
+    bench.at(0.0, Start);
+    let mut start = 0.0;
+    for wait in [1.0, 2.0, 4.0] {
+        let failed = [Close, back_off(Reason::Unreachable, wait)];
+        bench.at(start, Opened);
+        assert_eq!(bench.at(start, Event::ConnectFailed)[..2], failed);
+        assert_eq!(bench.at(start, Event::TryNext), [Open]);
+        assert_eq!(bench.now(), (State::Stale, Reason::Unreachable));
+        bench.at(start, Opened);
+        // The wait is as long as without the attempt in between, and twice the last one.
+        assert_eq!(bench.at(start, Event::ConnectFailed), failed);
+        start += wait;
+        assert_eq!(bench.at(start, Tick), [Open]);
+    }
+    let mut bench = Bench::reporting();
+    assert_eq!(bench.at(9.0, Event::TryNext), []);
+    assert_eq!(bench.at(9.0, DISCONNECTED), lost(Reason::LinkLost));
+    assert_eq!(bench.at(9.0, Event::TryNext), [Open]);
+    // Once is enough.
+    assert_eq!(bench.at(9.0, Event::TryNext), []);
+    bench.at(9.0, Stop);
+    assert_eq!(bench.at(9.0, Event::TryNext), []);
+}
