@@ -4,6 +4,12 @@
 //! A task notes by when it will have run again ([`Progress`]). If one is long overdue, the agent's
 //! task stops feeding the watchdog, so that systemd restarts the agent.
 
+mod choice;
+mod finder;
+mod probe;
+mod resolve1;
+mod srv;
+mod story;
 mod task;
 
 use std::sync::{
@@ -17,10 +23,12 @@ use tokio::sync::{Notify, mpsc, watch};
 use super::counters::CounterWriter;
 use super::reason_text::sentence;
 use super::state::{ConnectionState, State};
-use crate::curve::endpoint::Endpoint;
-use crate::curve::keys::{KeyPair, PublicKey};
+use crate::agent::settings::CollectorSettings;
+use crate::curve::keys::KeyPair;
 use crate::protocol::session::{Reason, SessionSettings};
 
+pub(crate) use choice::PROBE_EVERY;
+pub(crate) use story::Moved;
 pub(crate) use task::run;
 
 /// Orders that wait for a connection at most. A sample that finds no room is dropped and
@@ -85,8 +93,10 @@ pub(crate) struct ConnectionParams {
     /// When it came to be.
     pub(crate) made: SystemTime,
     pub(crate) name: String,
-    pub(crate) endpoint: Endpoint,
-    pub(crate) server_key: PublicKey,
+    /// Where the collector is, and its keys.
+    pub(crate) collector: Arc<CollectorSettings>,
+    /// Between two probes of the first address: [`PROBE_EVERY`], but in tests.
+    pub(crate) probe_every: Duration,
     pub(crate) keys: Arc<KeyPair>,
     pub(crate) counters: CounterWriter,
     pub(crate) progress: Arc<Progress>,
@@ -98,8 +108,9 @@ impl ConnectionParams {
     pub(crate) fn initial_state(&self) -> ConnectionState {
         ConnectionState {
             name: self.name.clone(),
-            endpoint: self.endpoint.to_string(),
-            server_key: self.server_key,
+            endpoint: self.collector.first_address(),
+            server_key: self.collector.first_key(),
+            collector: Arc::clone(&self.collector),
             state: State::Connecting,
             state_since: self.made,
             reason: sentence(Reason::NotStarted, ""),
@@ -156,18 +167,4 @@ impl Progress {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn late_is_not_stuck() {
-        let start = Instant::now();
-        let progress = Progress::new(start);
-        assert!(!progress.stuck(start + Duration::from_secs(3600)));
-        progress.expect_by(start + Duration::from_secs(5));
-        assert!(!progress.stuck(start + Duration::from_secs(24)));
-        assert!(progress.stuck(start + Duration::from_secs(26)));
-        progress.done();
-        assert!(!progress.stuck(start + Duration::from_secs(3600)));
-    }
-}
+mod tests;

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tracing::{debug, error, info, warn};
 
+use crate::agent::connection::Moved;
 use crate::agent::settings::Loaded;
 use crate::agent::settings::Warning;
 use crate::base::text;
@@ -45,6 +46,29 @@ pub(crate) fn reporting(connection: &str, endpoint: &str) {
         state = "reporting",
         "Reporting to {connection} ({endpoint})"
     );
+}
+
+pub(crate) fn moved(connection: &str, endpoint: &str, public_key: &str, moved: &Moved) {
+    match moved {
+        Moved::To { from, why } => info!(
+            message_id = message_id::CONNECTION_MOVED,
+            connection,
+            endpoint,
+            public_key,
+            previous = from,
+            reason = why,
+            "Reporting to {connection} at {endpoint} now, not at {from} any more: {why}"
+        ),
+        Moved::Key { from } => info!(
+            message_id = message_id::CONNECTION_OTHER_KEY,
+            connection,
+            endpoint,
+            public_key,
+            previous = from,
+            "Reporting to {connection} ({endpoint}), which has the key {public_key} now, not \
+             {from} any more"
+        ),
+    }
 }
 
 pub(crate) fn lost(connection: &str, endpoint: &str, state: &str, reason: &str) {

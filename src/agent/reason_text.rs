@@ -62,10 +62,13 @@ pub(crate) fn sentence(reason: Reason, detail: &str) -> String {
     }
 }
 
-/// The most likely cause of this handshake failure with a collector at this port, and whose key it
-/// concerns.
-pub(crate) fn handshake(failure: &HandshakeFailure, port: u16) -> String {
+/// The most likely cause of this handshake failure with a collector at this port, which may have one
+/// of so many keys; and whose key it concerns.
+pub(crate) fn handshake(failure: &HandshakeFailure, port: u16, keys: usize) -> String {
     match failure.suspect() {
+        Suspect::ServerKey if keys > 1 => {
+            format!("{failure}; most likely its key is none of the {keys} that are configured")
+        }
         Suspect::ServerKey => {
             format!("{failure}; most likely its key is not the configured public_key")
         }
@@ -122,11 +125,21 @@ mod tests {
     #[test]
     fn a_failed_handshake_names_the_key_that_it_is_about() {
         let dropped = |command| HandshakeFailure::Dropped(Awaits::Command(command));
-        let told = |failure| sentence(Reason::HandshakeFailed, &handshake(&failure, DEFAULT_PORT));
+        let told = |failure| {
+            sentence(
+                Reason::HandshakeFailed,
+                &handshake(&failure, DEFAULT_PORT, 1),
+            )
+        };
         assert_eq!(
             told(dropped(Command::Welcome)),
             "the peer closed the connection where its WELCOME was due; most likely its key is not \
              the configured public_key"
+        );
+        assert_eq!(
+            handshake(&dropped(Command::Welcome), DEFAULT_PORT, 2),
+            "the peer closed the connection where its WELCOME was due; most likely its key is none \
+             of the 2 that are configured"
         );
         let http = HandshakeFailure::Protocol(Violation::NotZmtp(Speaks::Http));
         assert_eq!(
@@ -141,7 +154,7 @@ mod tests {
              on the collector's list"
         );
         assert_eq!(
-            handshake(&refused(), DEFAULT_VIEWERS_PORT),
+            handshake(&refused(), DEFAULT_VIEWERS_PORT, 1),
             "the peer refused our key (status 400); most likely this is the port for viewers, as \
              5557 is by default: agents report to another, by default 5556"
         );

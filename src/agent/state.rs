@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::counters::Counters;
+use crate::agent::settings::CollectorSettings;
 use crate::base::text;
 use crate::curve::dealer::Delivery;
 use crate::curve::keys::PublicKey;
@@ -155,10 +156,13 @@ pub struct AgentState {
 pub struct ConnectionState {
     /// Its name in the settings, `[collector.NAME]`.
     pub name: String,
-    /// `host:port` as configured.
+    /// The address in use: `host:port`, or `srv:` and the name of a service whose targets are not
+    /// known yet.
     pub endpoint: String,
-    /// The public key that the collector must have.
-    pub server_key: PublicKey,
+    /// The public key that the collector must have there, in Z85.
+    pub server_key: String,
+    /// What is configured: all addresses and keys.
+    pub collector: Arc<CollectorSettings>,
     /// What it is doing.
     pub state: State,
     /// When `state` last became another one; at first, when the connection was made.
@@ -224,7 +228,6 @@ pub(crate) fn summarize(connections: &[ConnectionState], file: &Path) -> (State,
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::curve::keys::PublicKey;
 
     #[test]
     fn a_state_that_is_the_same_goes_on() {
@@ -241,9 +244,12 @@ mod tests {
         ConnectionState {
             name: endpoint.to_owned(),
             endpoint: endpoint.to_owned(),
-            server_key: "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7"
-                .parse::<PublicKey>()
-                .unwrap(),
+            server_key: "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7".to_owned(),
+            collector: std::sync::Arc::new(CollectorSettings {
+                endpoints: vec![endpoint.parse().unwrap()],
+                order: crate::agent::settings::EndpointOrder::Listed,
+                public_keys: Vec::new(),
+            }),
             state,
             state_since: std::time::SystemTime::UNIX_EPOCH,
             reason: reason.to_owned(),

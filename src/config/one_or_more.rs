@@ -59,9 +59,7 @@ where
         while let Some(text) = list.next_element::<String>()? {
             let at = values.len() + 1;
             if at > MAX {
-                return Err(A::Error::custom(format!(
-                    "it has more than {MAX} entries"
-                )));
+                return Err(A::Error::custom(format!("it has more than {MAX} entries")));
             }
             let value = T::try_from(text);
             let value = value.map_err(|error| A::Error::custom(format!("entry {at}: {error}")))?;

@@ -225,6 +225,7 @@ fn connection_to_page(page: &mut Page, connection: &Values, style: Style, clock:
         string(connection, "Endpoint")
     ));
     state_to_page(page, connection, style, clock);
+    page.line("Endpoints", &alternatives(connection, "Endpoints"));
     match number(connection, "ConnectedSinceUSec") {
         0 => page.line("Link", "down"),
         then => page.line("Link", &format!("up {}", clock.since(then))),
@@ -245,6 +246,21 @@ fn connection_to_page(page: &mut Page, connection: &Values, style: Style, clock:
     page.line("Model", &format!("last sent {}", last("LastModelUSec")));
     page.line("Trouble", &trouble(connection));
     page.line("Key", &string(connection, "CollectorKey"));
+    page.line("Keys", &alternatives(connection, "CollectorKeys"));
+}
+
+/// What a connection may use, where there is a choice.
+fn alternatives(connection: &Values, property: &str) -> String {
+    let all = strings(connection, property);
+    let is_service = all.iter().any(|one| one.starts_with("srv:"));
+    if all.len() < 2 && !is_service {
+        return String::new();
+    }
+    let order = match string(connection, "Order").as_str() {
+        "random" if property == "Endpoints" && all.len() > 1 => " (in random order)",
+        _ => "",
+    };
+    all.join(", ") + order
 }
 
 /// The state and since when it lasts, and the reason on a line of its own.
@@ -527,6 +543,30 @@ mod tests {
          Key: Yne@$w-vo<fVvi]a<NY6T1ed:M$fCG*[IaLV{hID
 "
         );
+    }
+
+    #[test]
+    fn a_choice_of_endpoints_and_keys_is_told() {
+        let mut view = view();
+        let mut tell = |name: &str, all: &[&'static str]| {
+            let value = OwnedVariant::try_from(Variant::from(all.to_vec())).unwrap();
+            view.connections[0].insert(name.to_owned(), value);
+            view.connections_to_text(Style::new(false), &clock())
+        };
+        let one = tell("Endpoints", &["collector.example.org:5556"]);
+        assert!(!one.contains("Endpoints"), "{one}");
+        let service = tell("Endpoints", &["srv:_m._tcp.example.org"]);
+        let line = "\n   Endpoints: srv:_m._tcp.example.org\n";
+        assert!(service.contains(line), "{service}");
+        tell("Endpoints", &["a:1", "b:2"]);
+        let several = tell("CollectorKeys", &["K", "L"]);
+        assert!(several.contains("\n   Endpoints: a:1, b:2\n"), "{several}");
+        assert!(several.ends_with("\n        Keys: K, L\n"), "{several}");
+        let order = OwnedVariant::try_from(Variant::from("random")).unwrap();
+        view.connections[0].insert("Order".to_owned(), order);
+        let drawn = view.connections_to_text(Style::new(false), &clock());
+        let line = "\n   Endpoints: a:1, b:2 (in random order)\n";
+        assert!(drawn.contains(line), "{drawn}");
     }
 
     #[test]

@@ -25,6 +25,10 @@ message_ids! {
     CONNECTION_REPORTING = "a2255de3c37847d381f0e69d37e7a9d2";
     /// A collector that was answering is silent or its link is down.
     CONNECTION_LOST = "3b23f21562a340ae8e473f2296683bc3";
+    /// A connection reports to another of its collector's addresses than before.
+    CONNECTION_MOVED = "42cf5c8cdf01461e8c2f40a080c49d8e";
+    /// The collector of a connection has another of its configured keys than before.
+    CONNECTION_OTHER_KEY = "92ccc71e95964338aeceff265efac4c7";
     /// A collector could not be reached since the agent started.
     CONNECTION_WAITING = "602b144447604f5087e874ebd83f78cf";
     /// A collector cannot read what is meant for the configured key: its key is another one.

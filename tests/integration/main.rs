@@ -9,6 +9,7 @@
 
 mod agent_attacks;
 mod agent_command_line;
+mod agent_failover;
 mod agent_hostile;
 mod agent_losses;
 mod agent_names;

@@ -79,9 +79,10 @@ pub(crate) fn changes(old: &AgentState, new: &AgentState) -> Vec<Change> {
     changes
 }
 
-/// Returns true if two states belong to one D-Bus object: its name, endpoint and key are constant.
+/// Returns true if two states belong to one D-Bus object: its name, and what is configured, are
+/// constant.
 pub(crate) fn is_same_object(one: &ConnectionState, other: &ConnectionState) -> bool {
-    one.name == other.name && one.endpoint == other.endpoint && one.server_key == other.server_key
+    one.name == other.name && one.collector == other.collector
 }
 
 fn agent(old: &AgentState, new: &AgentState) -> Change {
@@ -122,6 +123,8 @@ fn agent(old: &AgentState, new: &AgentState) -> Change {
 fn of_connection(old: &ConnectionState, new: &ConnectionState) -> Change {
     let mut change = Change::new(path::connection(&new.name), path::CONNECTION_INTERFACE);
     let of = |property: fn(&ConnectionState) -> &str| (property(old), property(new));
+    change.compare("Endpoint", of(|state| &state.endpoint), text);
+    change.compare("CollectorKey", of(|state| &state.server_key), text);
     change.compare("State", of(|state| state.state.as_str()), text);
     let since = (old.state_since, new.state_since);
     change.compare("StateSinceUSec", since, time);

@@ -6,6 +6,7 @@ use zbus::Connection;
 use zbus::message::Header;
 
 use crate::agent::bus::service::Shared;
+use crate::agent::settings::CollectorSettings;
 use crate::agent::state::ConnectionState;
 use crate::base::clock::realtime_usec;
 use crate::dbus::error::Error;
@@ -13,13 +14,12 @@ use crate::dbus::polkit::Action;
 
 /// Serves one connection.
 ///
-/// Its endpoint and key are constant for the life of the object: a connection that is
-/// configured otherwise is another object under the same path.
+/// What is configured is constant for the life of the object: a connection that is configured
+/// otherwise is another object under the same path.
 pub(crate) struct Connection1 {
     shared: Arc<Shared>,
     name: String,
-    endpoint: String,
-    server_key: String,
+    collector: Arc<CollectorSettings>,
 }
 
 impl Connection1 {
@@ -27,8 +27,7 @@ impl Connection1 {
         Self {
             shared,
             name: state.name.clone(),
-            endpoint: state.endpoint.clone(),
-            server_key: state.server_key.to_string(),
+            collector: Arc::clone(&state.collector),
         }
     }
 
@@ -55,13 +54,30 @@ impl Connection1 {
     }
 
     #[zbus(property(emits_changed_signal = "const"))]
-    fn endpoint(&self) -> &str {
-        &self.endpoint
+    fn endpoints(&self) -> Vec<String> {
+        let endpoints = self.collector.endpoints.iter();
+        endpoints.map(ToString::to_string).collect()
     }
 
     #[zbus(property(emits_changed_signal = "const"))]
-    fn collector_key(&self) -> &str {
-        &self.server_key
+    fn order(&self) -> &'static str {
+        self.collector.order.as_str()
+    }
+
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn collector_keys(&self) -> Vec<String> {
+        let keys = self.collector.public_keys.iter();
+        keys.map(ToString::to_string).collect()
+    }
+
+    #[zbus(property)]
+    fn endpoint(&self) -> Result<String, Error> {
+        self.now(|now| now.endpoint.clone())
+    }
+
+    #[zbus(property)]
+    fn collector_key(&self) -> Result<String, Error> {
+        self.now(|now| now.server_key.clone())
     }
 
     #[zbus(property)]

@@ -6,7 +6,7 @@ use zbus::names::InterfaceName;
 use zbus::proxy::CacheProperties;
 use zbus::{Variant, fdo};
 
-use crate::agent::settings::print::{Running, RunningInterval};
+use crate::agent::settings::print::{Running, RunningConnection, RunningInterval};
 use crate::dbus::find::{self, Values};
 use crate::dbus::{Bus, NAME, path};
 
@@ -27,8 +27,12 @@ pub async fn ask(bus: &Bus) -> Option<Running> {
             matches!(enabled, Some(Variant::Bool(true)))
         });
         let connection = |one: &Values| {
-            let values = (text(one, "Endpoint")?, text(one, "CollectorKey")?);
-            Some((text(one, "Name")?, values))
+            let connection = RunningConnection {
+                endpoints: texts(one, "Endpoints")?,
+                order: text(one, "Order")?,
+                keys: texts(one, "CollectorKeys")?,
+            };
+            Some((text(one, "Name")?, connection))
         };
         Some(Running {
             host_name: text(&properties, "HostName")?,
@@ -70,6 +74,17 @@ fn text(values: &Values, name: &str) -> Option<String> {
         Variant::Str(text) => Some(text.to_string()),
         _ => None,
     }
+}
+
+fn texts(values: &Values, name: &str) -> Option<Vec<String>> {
+    let Variant::Array(array) = &**values.get(name)? else {
+        return None;
+    };
+    let text = |item: &Variant<'_>| match item {
+        Variant::Str(text) => Some(text.to_string()),
+        _ => None,
+    };
+    array.iter().map(text).collect()
 }
 
 fn interval(values: &Values, name: &str) -> Option<RunningInterval> {

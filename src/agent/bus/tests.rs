@@ -17,6 +17,7 @@ use zbus::{OwnedVariant, Variant, fdo};
 
 use crate::agent::bus::service::{Ended, Service, StartError};
 use crate::agent::handle::{Handle, Order, OrderError};
+use crate::agent::settings::{CollectorSettings, EndpointOrder};
 use crate::agent::state::{
     AgentState, ConnectionState, Intervals, Origin, Origins, State, StateChange,
 };
@@ -54,7 +55,12 @@ fn connection(name: &str) -> ConnectionState {
     ConnectionState {
         name: name.to_owned(),
         endpoint: "collector.example.org:5556".to_owned(),
-        server_key: key(7),
+        server_key: key(7).to_string(),
+        collector: Arc::new(CollectorSettings {
+            endpoints: vec!["collector.example.org:5556".parse().unwrap()],
+            order: EndpointOrder::Listed,
+            public_keys: vec![key(7)],
+        }),
         state: State::Connecting,
         state_since: at(5),
         reason: "No answer to hello yet".to_owned(),
@@ -339,7 +345,7 @@ async fn properties_have_the_values_and_types_of_the_state() {
     );
     assert_eq!(*values["StateSinceUSec"], Variant::U64(5));
     assert_eq!(*values["ConnectedSinceUSec"], Variant::U64(0));
-    assert_eq!(values.len(), 17);
+    assert_eq!(values.len(), 20);
 
     assert_eq!(objects.sources.len(), 2);
     let values = &objects.sources[1];
@@ -526,10 +532,15 @@ async fn connections_come_and_go_with_the_settings() {
     let properties = &got.interfaces_and_properties[path::CONNECTION_INTERFACE];
     assert_eq!(properties["Name"], Variant::from("second-one"));
 
-    // Its endpoint is constant, so another endpoint is another object.
+    // What is configured is constant, so another endpoint is another object.
+    let endpoints: Vec<_> = ["[::1]:5556", "srv:example.org"].into();
     served.agent.publish(|state| {
         state.connections = vec![connection("second-one")];
-        state.connections[0].endpoint = "[::1]:5556".to_owned();
+        let one = &mut state.connections[0];
+        one.endpoint = endpoints[0].to_owned();
+        let collector = Arc::make_mut(&mut one.collector);
+        collector.endpoints = endpoints.iter().map(|one| one.parse().unwrap()).collect();
+        collector.order = EndpointOrder::Random;
     });
     for expected in ["main", "second_2done"] {
         let signal = soon(removed.next()).await.unwrap();
@@ -543,6 +554,13 @@ async fn connections_come_and_go_with_the_settings() {
     let got = signal.args().unwrap();
     let properties = &got.interfaces_and_properties[path::CONNECTION_INTERFACE];
     assert_eq!(properties["Endpoint"], Variant::from("[::1]:5556"));
+    let endpoints = vec!["[::1]:5556", "srv:_metrics-agent._tcp.example.org"];
+    assert_eq!(properties["Endpoints"], Variant::from(endpoints));
+    assert_eq!(properties["Order"], Variant::from("random"));
+    assert_eq!(
+        properties["CollectorKeys"],
+        Variant::from(vec![key(7).to_string()])
+    );
     let left = served.client().await.objects().await.unwrap().connections;
     assert_eq!(left.len(), 1);
 }

@@ -1,8 +1,8 @@
 //! The task that owns a session, its socket and its deadline.
 //!
-//! The session decides (see [`crate::protocol::session`]); this task carries out. It looks the
-//! collector's name up, opens and closes the socket, sends, receives, counts, and reports changes
-//! to the agent's task. Every wait has a limit.
+//! The session decides (see [`crate::protocol::session`]), and which address and key are tried the
+//! choice ([`super::choice`]); this task carries out. It has names looked up, opens and closes the
+//! socket, sends, receives, counts, and reports changes to the agent's task. Every wait has a limit.
 
 use std::collections::VecDeque;
 use std::future::pending;
@@ -12,13 +12,16 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::time::sleep_until;
 
+use super::choice::{Choice, Failure};
+use super::finder::{Finder, Found};
+use super::probe::{Aim, Probe};
+use super::story::Story;
 use super::{ConnectionParams, Grid, Order, Orders, Report};
 use crate::agent::events;
 use crate::agent::log_gate::{Line, LogGate, UNSTEADY_WINDOW};
 use crate::agent::reason_text::{handshake, sentence};
 use crate::agent::state::{ConnectionState, State};
 use crate::curve::dealer::{Dealer, DealerEvent, DealerOptions, LinkDownCause, RoutingId, Suspect};
-use crate::curve::resolve::Resolver;
 use crate::curve::zmtp::message::Received;
 use crate::protocol::message::{Control, FromCollector, GridKind, Message, decode_from_collector};
 use crate::protocol::session::{
@@ -51,10 +54,9 @@ pub(crate) async fn run(plan: ConnectionParams, mut orders: Orders) {
             ),
             () = orders.reconnect.notified() => Happened::Reconnect,
             event = next_event(&mut connection.dealer) => Happened::Socket(event),
-            found = connection.resolver.look_up(&connection.plan.endpoint),
-                if connection.looking_up => Happened::LookedUp(
-                    found.map_err(|error| error.to_string())
-                ),
+            found = connection.finder.find(connection.choice.step()),
+                if connection.looking_up => Happened::Found(found),
+            is_reachable = connection.probe.outcome() => Happened::Probed(is_reachable),
             () = sleep_until(deadline.into()) => Happened::Deadline,
         };
         connection.handle(happened).await;
@@ -73,7 +75,9 @@ async fn next_event(dealer: &mut Option<Dealer>) -> DealerEvent {
 struct Connection {
     plan: ConnectionParams,
     session: Session,
-    resolver: Resolver,
+    choice: Choice,
+    probe: Probe,
+    finder: Finder,
     /// A look-up is under way for the session's Open.
     looking_up: bool,
     /// The addresses not tried yet in this connecting.
@@ -93,6 +97,7 @@ struct Connection {
     /// Whose fault the latest failed handshake is, most likely.
     suspect: Option<Suspect>,
     announcer: LogGate,
+    story: Story,
     published: ConnectionState,
 }
 
@@ -101,7 +106,8 @@ enum Happened {
     Configured(SessionSettings),
     Reconnect,
     Socket(DealerEvent),
-    LookedUp(Result<VecDeque<SocketAddr>, String>),
+    Found(Result<Found, String>),
+    Probed(bool),
     Deadline,
 }
 
@@ -110,8 +116,10 @@ impl Connection {
         Self {
             session: Session::new(settings, Instant::now()),
             published: plan.initial_state(),
+            choice: Choice::new(&plan.collector, &mut fastrand::f64),
+            probe: Probe::new(plan.probe_every),
             plan,
-            resolver: Resolver::default(),
+            finder: Finder::default(),
             looking_up: false,
             addresses: VecDeque::new(),
             dealer: None,
@@ -124,6 +132,7 @@ impl Connection {
             detail: String::new(),
             suspect: None,
             announcer: LogGate::default(),
+            story: Story::default(),
         }
     }
 
@@ -132,21 +141,40 @@ impl Connection {
             Happened::Deadline => self.advance(Event::Tick, None).await,
             Happened::Order(order) => self.handle_order(order).await,
             Happened::Configured(settings) => self.advance(Event::Configure(settings), None).await,
-            Happened::Reconnect => self.reconnect("").await,
+            Happened::Reconnect => {
+                self.choice.begin_round();
+                self.story.leaving("a reconnect was requested");
+                self.reconnect("").await;
+            }
             Happened::Socket(event) => self.handle_socket(event).await,
-            Happened::LookedUp(found) => {
-                self.looking_up = false;
-                match found {
-                    Ok(addresses) => {
-                        self.addresses = addresses;
-                        self.connect_next().await;
-                    }
-                    Err(error) => {
-                        self.detail = error;
-                        self.advance(Event::OpenFailed(OpenFailure::NameLookUp), None)
-                            .await;
-                    }
+            Happened::Found(found) => self.handle_found(found).await,
+            Happened::Probed(is_reachable) => {
+                if let Some(lasting) = self.choice.probed(is_reachable) {
+                    let why = back_to(self.choice.address(), lasting);
+                    self.story.leaving(&why);
+                    self.reconnect(&why).await;
                 }
+            }
+        }
+    }
+
+    async fn handle_found(&mut self, found: Result<Found, String>) {
+        match found {
+            Ok(Found::Targets(targets)) => {
+                // The look-up goes on with the first of them.
+                self.choice.found(targets, &mut fastrand::f64);
+                self.publish().await;
+            }
+            Ok(Found::Addresses(addresses)) => {
+                self.looking_up = false;
+                self.addresses = addresses;
+                self.connect_next().await;
+            }
+            Err(error) => {
+                self.looking_up = false;
+                self.detail = error;
+                let event = Event::OpenFailed(OpenFailure::NameLookUp);
+                self.advance(event, None).await;
             }
         }
     }
@@ -194,6 +222,7 @@ impl Connection {
         match event {
             DealerEvent::LinkUp => {
                 self.link += 1;
+                self.choice.linked();
                 self.connected_since = Some(SystemTime::now());
                 self.detail.clear();
                 self.advance(Event::LinkUp, None).await;
@@ -209,7 +238,8 @@ impl Connection {
                 self.detail = match cause {
                     LinkDownCause::HandshakeFailed(failure) => {
                         self.suspect = Some(failure.suspect());
-                        handshake(&failure, self.plan.endpoint.port())
+                        let keys = self.plan.collector.public_keys.len();
+                        handshake(&failure, self.choice.port(), keys)
                     }
                     other => other.to_string(),
                 };
@@ -254,11 +284,13 @@ impl Connection {
         // The socket of the address before, if any.
         let first = self.dealer.take().is_none();
         let mut failure = Event::ConnectFailed;
-        while let Some(address) = self.addresses.pop_front() {
+        while let (Some(address), Some(server_key)) =
+            (self.addresses.pop_front(), self.choice.key())
+        {
             let routing_id = RoutingId::random();
             let options = DealerOptions {
                 address,
-                server_key: self.plan.server_key,
+                server_key,
                 keys: &self.plan.keys,
                 routing_id,
             };
@@ -294,7 +326,7 @@ impl Connection {
             Event::Looked(_) => actions.is_empty(),
             _ => false,
         };
-        let mut look = false;
+        let (mut look, mut next) = (false, false);
         for action in actions {
             match action {
                 Action::Open => self.open(),
@@ -311,17 +343,18 @@ impl Connection {
                 Action::Look => look = true,
                 // The agent's task follows what is published.
                 Action::StartMetrics | Action::StopMetrics => {}
-                Action::BackOff { reason, .. } => self.announce_failure(reason),
+                Action::BackOff { reason, .. } => next = self.handle_failure(reason),
                 Action::StateChanged { new, .. } => {
-                    if new == SessionState::Reporting
-                        && let Some(line) = self.announcer.reporting(Instant::now())
-                    {
-                        self.write(line, "");
+                    if new == SessionState::Reporting {
+                        self.announce_reporting();
                     }
                 }
             }
         }
-        if !quiet {
+        if next {
+            Box::pin(self.advance(Event::TryNext, None)).await;
+        } else if !quiet {
+            self.follow();
             self.publish().await;
         }
         if look {
@@ -339,7 +372,7 @@ impl Connection {
 
     fn open(&mut self) {
         self.looking_up = true;
-        self.resolver.begin();
+        self.finder.begin();
         let ordered = std::mem::take(&mut self.ordered);
         // A reconnect that was requested is not a sign of trouble.
         if std::mem::replace(&mut self.opened_before, true) && !ordered {
@@ -356,19 +389,58 @@ impl Connection {
         self.reported_as = None;
     }
 
-    fn announce_failure(&mut self, reason: Reason) {
+    /// Notes that an attempt or the connection failed. Returns true if another address or key is to
+    /// be tried at once; if not, it is said in the log.
+    fn handle_failure(&mut self, reason: Reason) -> bool {
         let in_handshake = reason == Reason::HandshakeFailed;
+        let failure = match self.suspect {
+            Some(Suspect::ServerKey) if in_handshake => Failure::Key,
+            _ => Failure::Other,
+        };
         if in_handshake {
             self.plan.counters.handshake_failed();
         }
+        let address = self.choice.address().to_owned();
+        self.story.failed(&address, &sentence(reason, &self.detail));
+        if self.choice.failed(failure, Instant::now()) {
+            return true;
+        }
+        let why = self.story.round_ended(self.choice.has_several());
         if let Some(line) = self.announcer.failed(in_handshake, Instant::now()) {
-            self.write(line, &sentence(reason, &self.detail));
+            self.write(line, &address, &why);
+        }
+        false
+    }
+
+    /// Says in the log that it reports, and if it is to another address or key than before.
+    fn announce_reporting(&mut self) {
+        let (address, key) = (self.choice.address(), self.choice.key_text());
+        let moved = self.story.reporting(address, key);
+        match (self.announcer.reporting(Instant::now()), moved) {
+            (Some(Line::Reporting), Some(moved)) => {
+                events::moved(&self.plan.name, address, key, &moved);
+            }
+            (Some(line), _) => self.write(line, address, ""),
+            (None, _) => {}
         }
     }
 
-    /// Writes a line to the log. `why` is for those that are about a failure.
-    fn write(&self, line: Line, why: &str) {
-        let (name, endpoint) = (&self.plan.name, &self.published.endpoint);
+    /// Tells the choice whether it reports, and has probed what the choice wants probed.
+    fn follow(&mut self) {
+        let now = Instant::now();
+        let reports = self.session.state() == SessionState::Reporting;
+        self.choice.reports(reports, now);
+        let aim = self.choice.to_probe().map(|(address, server_keys)| Aim {
+            address,
+            server_keys,
+            keys: Arc::clone(&self.plan.keys),
+        });
+        self.probe.follow(aim, now, fastrand::f64());
+    }
+
+    /// Writes a line about this address to the log. `why` is for those that are about a failure.
+    fn write(&self, line: Line, endpoint: &str, why: &str) {
+        let name = &self.plan.name;
         let state = State::from(self.session.state()).as_str();
         match line {
             Line::Reporting => events::reporting(name, endpoint),
@@ -380,8 +452,9 @@ impl Connection {
                     events::not_allowed(name, endpoint, &own_key, why);
                 }
                 Some(Suspect::ServerKey) => {
-                    let expected = self.plan.server_key.to_string();
-                    events::key_refused(name, endpoint, &expected, why);
+                    let keys = self.plan.collector.public_keys.iter();
+                    let expected: Vec<_> = keys.map(ToString::to_string).collect();
+                    events::key_refused(name, endpoint, &expected.join(", "), why);
                 }
                 Some(Suspect::Listener | Suspect::Server) | None => {
                     events::not_secured(name, endpoint, why);
@@ -424,9 +497,12 @@ impl Connection {
     /// Publishes the state if it has changed.
     async fn publish(&mut self) {
         let state = State::from(self.session.state());
-        let reason = sentence(self.session.reason(), &self.detail);
+        let reason = self.reason(state);
+        let (endpoint, server_key) = (self.choice.address(), self.choice.key_text());
         let was = &mut self.published;
         if was.state == state
+            && was.endpoint == endpoint
+            && was.server_key == server_key
             && was.reason == reason
             && was.routing_id == self.routing_id
             && was.connected_since == self.connected_since
@@ -437,6 +513,8 @@ impl Connection {
         was.state_since = state.since((was.state, was.state_since), SystemTime::now());
         was.state = state;
         was.reason = reason;
+        endpoint.clone_into(&mut was.endpoint);
+        server_key.clone_into(&mut was.server_key);
         was.routing_id.clone_from(&self.routing_id);
         was.connected_since = self.connected_since;
         was.wants_metrics = self.session.wants_metrics();
@@ -444,9 +522,29 @@ impl Connection {
         self.report(report).await;
     }
 
+    /// One sentence for a person: why it is in this state.
+    fn reason(&self, state: State) -> String {
+        let failures = match state {
+            State::Stale if self.choice.has_several() => self.story.failures(),
+            _ => None,
+        };
+        let reason = || sentence(self.session.reason(), &self.detail);
+        match (failures, self.choice.to_probe()) {
+            (Some(failures), _) => failures,
+            (None, Some((first, _))) => format!("{}, in place of {first}", reason()),
+            (None, None) => reason(),
+        }
+    }
+
     async fn report(&mut self, report: Report) {
         // The agent's task never waits for a connection, so there is room soon. It is gone
         // only at the very end.
         let _ = self.plan.reports.send((self.plan.serial, report)).await;
     }
+}
+
+/// Why the agent goes back to this address.
+fn back_to(first: &str, lasting: Duration) -> String {
+    let lasting = humantime::format_duration(lasting);
+    format!("{first}, which is preferred, has been reachable for {lasting}")
 }

@@ -7,16 +7,18 @@ use std::sync::LazyLock;
 
 use serde::Deserialize;
 
-use super::values::HostName;
+use super::address::CollectorAddress;
+use super::values::{EndpointOrder, HostName};
 use super::values::{MetricsInterval, StaleInterval};
+use super::{MAX_ENDPOINTS, MAX_KEYS};
 use crate::agent::settings::metrics::{
     EXCLUDE_TYPES, MetricsFragment, PER_CPU, PROCESSES_TOP, UNITS_MAX, exclude, include, interval,
 };
+use crate::config::one_or_more::OneOrMore;
 use crate::config::table::{
     Chosen, RESERVED_VARIABLES, Schema, Setting, Shape, check, check_alone, check_name,
 };
 use crate::config::{ConnectionName, LogLevel};
-use crate::curve::endpoint::Endpoint;
 use crate::curve::keys::{KeyError, PublicKey};
 use crate::dbus::BusAddress;
 use crate::metrics::table;
@@ -60,29 +62,44 @@ static GENERAL: &[Setting] = &[
     },
     Setting {
         key: "collector.NAME.endpoint",
-        expected: "an address such as \"tcp://collector.example.org:5556\", \"host\", \"host:port\" or \"[::1]:5556\"",
+        shape: Shape::OneOrMore,
+        expected: "an address such as \"tcp://collector.example.org:5556\", \"host\", \"host:port\", \
+                   \"[::1]:5556\" or \"srv:example.org\", or a list of up to 16",
         otherwise: "required",
-        description: "Where the collector listens. The port is 5556 where none is given.",
-        check: check::<Endpoint>,
+        description: "Where the collector listens. The port is 5556 where none is given. Of \
+                      several, the agent reports to the first that works.",
+        check: check::<Endpoints>,
+        ..Setting::TEXT
+    },
+    Setting {
+        key: "collector.NAME.order",
+        expected: "\"listed\" or \"random\"",
+        otherwise: "\"listed\"",
+        description: "The order in which several endpoints are tried: as listed, or in an order \
+                      that each agent draws for itself when it starts.",
+        check: check_alone::<EndpointOrder>,
         ..Setting::TEXT
     },
     Setting {
         key: "collector.NAME.public_key",
-        expected: "a public key of 40 Z85 characters",
+        shape: Shape::OneOrMore,
+        expected: "a public key of 40 Z85 characters, or a list of up to 8",
         otherwise: "that of public_key_file",
-        description: "The collector's public key: the agent reports to no other.",
-        check: check::<InlineKey>,
+        description: "The collector's public key: the agent reports to no other. Of several, the \
+                      collector may have any.",
+        check: check::<InlineKeys>,
         ..Setting::TEXT
     },
     Setting {
         key: "collector.NAME.public_key_file",
-        expected: "the name of a certificate file",
+        shape: Shape::OneOrMore,
+        expected: "the name of a certificate file, or a list of up to 8",
         otherwise: "collector.key",
         description: "The certificate with the collector's public key, instead of public_key. \
                           A relative name is looked for in the credentials directory, in \
                           /etc/metrics-agent/curve and, for a run by hand, in ~/.curve.",
         quotable: false,
-        check: check::<KeyFile>,
+        check: check::<KeyFiles>,
         ..Setting::TEXT
     },
     Setting {
@@ -240,10 +257,19 @@ pub(super) struct HostFragment {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CollectorFragment {
-    pub(super) endpoint: Option<Endpoint>,
-    pub(super) public_key: Option<InlineKey>,
-    pub(super) public_key_file: Option<KeyFile>,
+    pub(super) endpoint: Option<Endpoints>,
+    #[serde(default)]
+    pub(super) order: EndpointOrder,
+    pub(super) public_key: Option<InlineKeys>,
+    pub(super) public_key_file: Option<KeyFiles>,
 }
+
+/// Where a collector is, in the order of the settings.
+pub(super) type Endpoints = OneOrMore<CollectorAddress, MAX_ENDPOINTS>;
+/// The keys of which a collector has one.
+pub(super) type InlineKeys = OneOrMore<InlineKey, MAX_KEYS>;
+/// The files with these.
+pub(super) type KeyFiles = OneOrMore<KeyFile, MAX_KEYS>;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -271,8 +297,7 @@ pub(super) struct DbusFragment {
 }
 
 /// A public key in the settings themselves.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct InlineKey(pub(super) PublicKey);
 
 impl TryFrom<String> for InlineKey {
@@ -292,7 +317,7 @@ impl TryFrom<String> for InlineKey {
 }
 
 /// The name of a key file.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub(super) struct KeyFile(pub(super) PathBuf);
 

@@ -13,14 +13,13 @@ use crate::agent::settings::fragment::{AGENT, CollectorFragment, Fragment, Inlin
 use crate::agent::settings::inputs::Inputs;
 use crate::agent::settings::keys::{KeyPolicy, KeySearch};
 use crate::agent::settings::persistent;
-use crate::agent::settings::{CollectorSettings, Intervals, Settings};
+use crate::agent::settings::{CollectorAddress, CollectorSettings, Intervals, Settings};
 use crate::config::ConnectionName;
 use crate::config::layers::{Files, Layer, Layers};
 use crate::config::service::{Note, Seen};
 use crate::config::table::{key_text, similar};
 use crate::config::{ConfigError, Place, Problem, Problems, Reason};
 use crate::curve::endpoint::{Endpoint, Host};
-use crate::curve::keys::PublicKey;
 use crate::protocol::LONGEST_PING_INTERVAL;
 
 /// The most collectors. Each costs a socket, a handshake and another copy of every sample; real
@@ -47,7 +46,7 @@ pub struct Loaded {
     /// The origin of every value.
     pub(super) layers: Layers,
     /// The files of the collectors' keys that are not in the settings.
-    pub(super) collector_keys: BTreeMap<ConnectionName, PathBuf>,
+    pub(super) collector_keys: BTreeMap<ConnectionName, Vec<PathBuf>>,
     /// The collectors whose keys only the service sees; their keys in the settings are
     /// placeholders.
     pub(super) unclear_keys: BTreeSet<ConnectionName>,
@@ -131,21 +130,20 @@ fn load_layers(
         ));
     }
     for (name, fragment) in collector.into_iter().take(MAX_COLLECTORS) {
-        match resolve(&layers, &search, &name, &fragment) {
-            Ok((endpoint, public_key, file)) => {
-                collector_keys.extend(file.map(|file| (name.clone(), file)));
-                let same = |(_, other): &(_, &CollectorSettings)| other.endpoint == endpoint;
+        match resolve(&layers, &search, &name, fragment) {
+            Ok((settings, files)) => {
+                if !files.is_empty() {
+                    collector_keys.insert(name.clone(), files);
+                }
+                let same = |(_, other): &(_, &CollectorSettings)| {
+                    let mut others = other.endpoints.iter();
+                    others.any(|address| settings.endpoints.contains(address))
+                };
                 if let Some((other, _)) = collectors.iter().find(same) {
                     let reason = Reason::SameEndpoint(ConnectionName::clone(other));
                     problems.push(layers.problem(&key(&name, "endpoint"), reason));
                 }
-                collectors.insert(
-                    name,
-                    CollectorSettings {
-                        endpoint,
-                        public_key,
-                    },
-                );
+                collectors.insert(name, settings);
             }
             Err(problem) => problems.push(*problem),
         }
@@ -157,7 +155,7 @@ fn load_layers(
         .agent(explicit.as_deref(), policy)
         .map_err(|reason| layers.problem(&["curve", "secret_key_file"], reason))?;
     let found = own.found.then_some(own.path.as_path());
-    let concerns = search.concerns(found, collector_keys.values());
+    let concerns = search.concerns(found, collector_keys.values().flatten());
     warnings.extend(concerns.into_iter().map(Warning::Key));
     let notes = search.notes();
     let unclear = |path: &PathBuf| {
@@ -165,7 +163,9 @@ fn load_layers(
             .iter()
             .any(|note| matches!(note, Note::Unclear { path: unclear, .. } if unclear == path))
     };
-    let of_unclear = collector_keys.iter().filter(|(_, path)| unclear(path));
+    let of_unclear = collector_keys
+        .iter()
+        .filter(|(_, paths)| paths.iter().any(unclear));
     let unclear_keys = of_unclear.map(|(name, _)| name.clone()).collect();
     let is_new = |note: &Note| !inputs.sight.notes().contains(note);
     let notes = notes.into_iter().filter(is_new);
@@ -301,12 +301,16 @@ fn doubts(
         Host::LinkLocal(_, zone) => zone.index().is_err(),
         _ => false,
     };
-    let missing = collectors
-        .iter()
-        .filter(|(_, settings)| is_missing(&settings.endpoint));
-    let missing = missing.map(|(name, settings)| Warning::NoInterface {
-        place: place(&["collector", name.as_str(), "endpoint"]),
-        endpoint: settings.endpoint.clone(),
+    let addresses = collectors.iter().flat_map(|(name, settings)| {
+        let addresses = settings.endpoints.iter();
+        addresses.map(move |address| (name, address))
+    });
+    let missing = addresses.filter_map(|(name, address)| match address {
+        CollectorAddress::At(endpoint) if is_missing(endpoint) => Some(Warning::NoInterface {
+            place: place(&["collector", name.as_str(), "endpoint"]),
+            endpoint: endpoint.clone(),
+        }),
+        _ => None,
     });
     let is_short = stale <= LONGEST_PING_INTERVAL && !collectors.is_empty();
     let short = is_short.then(|| Warning::ShortStale {
@@ -316,14 +320,14 @@ fn doubts(
     missing.chain(short).collect()
 }
 
-/// A collector's endpoint, its key, and the file of the key if there is one.
+/// A collector's settings, and the files of its keys where these are not in the settings.
 fn resolve(
     layers: &Layers,
     search: &KeySearch<'_>,
     name: &ConnectionName,
-    fragment: &CollectorFragment,
-) -> Result<(Endpoint, PublicKey, Option<PathBuf>), Box<Problem>> {
-    let Some(endpoint) = fragment.endpoint.clone() else {
+    fragment: CollectorFragment,
+) -> Result<(CollectorSettings, Vec<PathBuf>), Box<Problem>> {
+    let Some(endpoints) = fragment.endpoint else {
         let place = layers
             .place(&["collector", name.as_str()])
             .unwrap_or(Place::Default);
@@ -331,31 +335,46 @@ fn resolve(
         let reason = Reason::NoEndpoint;
         return Err(Box::new(Problem { place, key, reason }));
     };
+    let with = |public_keys| CollectorSettings {
+        endpoints: endpoints.into_vec(),
+        order: fragment.order,
+        public_keys,
+    };
     // No layer has both: of two layers the later one counts.
     let inline = layers.rank(&key(name, "public_key"));
     let file = layers.rank(&key(name, "public_key_file"));
-    if let Some(InlineKey(public_key)) = fragment.public_key
+    if let Some(keys) = fragment.public_key
         && inline > file
     {
-        return Ok((endpoint, public_key, None));
+        let keys = keys.iter().map(|InlineKey(key)| *key);
+        return Ok((with(keys.collect()), Vec::new()));
     }
-    let path = fragment
-        .public_key_file
-        .as_ref()
-        .map(|KeyFile(path)| path.as_path());
-    match search.collector(path) {
-        Ok((public_key, path)) => Ok((endpoint, public_key, Some(path))),
-        Err(reason) if path.is_some() => {
-            let key = key(name, "public_key_file");
-            Err(Box::new(layers.problem(&key, reason)))
-        }
-        Err(reason) => {
-            // Nothing is set: what is missing belongs beside the endpoint.
-            let problem = layers.problem(&key(name, "endpoint"), reason);
-            let key = Some(key_text(&key(name, "public_key")));
-            Err(Box::new(Problem { key, ..problem }))
+    let named = fragment.public_key_file.as_deref().unwrap_or_default();
+    let names = named.iter().map(|KeyFile(path)| Some(path.as_path()));
+    let names = names.chain(named.is_empty().then_some(None));
+    let (mut keys, mut files) = (Vec::new(), Vec::new());
+    for file in names {
+        match search.collector(file) {
+            Ok((public_key, path)) => {
+                // Two files may have the same one, as after a renewal that is done.
+                if !keys.contains(&public_key) {
+                    keys.push(public_key);
+                }
+                files.push(path);
+            }
+            Err(reason) if file.is_some() => {
+                let key = key(name, "public_key_file");
+                return Err(Box::new(layers.problem(&key, reason)));
+            }
+            Err(reason) => {
+                // Nothing is set: what is missing belongs beside the endpoint.
+                let problem = layers.problem(&key(name, "endpoint"), reason);
+                let key = Some(key_text(&key(name, "public_key")));
+                return Err(Box::new(Problem { key, ..problem }));
+            }
         }
     }
+    Ok((with(keys), files))
 }
 
 pub(super) fn key<'a>(name: &'a ConnectionName, field: &'a str) -> [&'a str; 3] {

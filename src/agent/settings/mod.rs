@@ -11,6 +11,7 @@
 //! `/etc/metrics-agent/metrics-agent.toml`; the drop-ins beside either, in the order of their file
 //! names; the environment; the command line; what was set over D-Bus persistently.
 
+mod address;
 mod fragment;
 mod inputs;
 mod keys;
@@ -36,11 +37,14 @@ use crate::sources::Options;
 use persistent::PersistentError;
 
 pub use crate::protocol::{METRICS_INTERVAL, STALE_INTERVAL};
+pub use address::{AddressError, CollectorAddress, DEFAULT_SERVICE, ServiceName};
 pub use fragment::AGENT;
 pub use inputs::{ETC_DIR, Inputs, Overrides, STATE_DIR, USR_DIR};
 pub use keys::KeyPolicy;
 pub use load::{Layered, Loaded, MAX_COLLECTORS, files, load, read};
-pub use values::{HostName, HostNameError, MAX_HOST_NAME_BYTES, metrics_interval, stale_interval};
+pub use values::{
+    EndpointOrder, HostName, HostNameError, MAX_HOST_NAME_BYTES, metrics_interval, stale_interval,
+};
 
 /// Everything an administrator can set, checked.
 #[derive(Clone, Debug)]
@@ -64,13 +68,39 @@ pub struct Settings {
     pub bus: BusAddress,
 }
 
-/// One collector: where it is, and how it is known.
+/// The most addresses of one section. Each is tried before the agent waits; real sites have two or
+/// three.
+pub const MAX_ENDPOINTS: usize = 16;
+
+/// The most keys of one section: a renewal needs two, and two for each of a few collectors that
+/// stand in for each other. Each costs a handshake wherever it is not the right one.
+pub const MAX_KEYS: usize = 8;
+
+/// One collector, or several that stand in for each other: where it is, and how it is known.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CollectorSettings {
-    /// Where it listens.
-    pub endpoint: Endpoint,
-    /// The key that it must prove to have.
-    pub public_key: PublicKey,
+    /// Where it listens: 1 to [`MAX_ENDPOINTS`] addresses, each once.
+    pub endpoints: Vec<CollectorAddress>,
+    /// In which order these are tried.
+    pub order: EndpointOrder,
+    /// The keys of which it must prove to have one: 1 to [`MAX_KEYS`], each once.
+    pub public_keys: Vec<PublicKey>,
+}
+
+impl CollectorSettings {
+    /// The address that is named first.
+    #[must_use]
+    pub fn first_address(&self) -> String {
+        let first = self.endpoints.first();
+        first.map(ToString::to_string).unwrap_or_default()
+    }
+
+    /// The key that is named first, in Z85.
+    #[must_use]
+    pub fn first_key(&self) -> String {
+        let first = self.public_keys.first();
+        first.map(ToString::to_string).unwrap_or_default()
+    }
 }
 
 /// The intervals. From [`load`](load()) they are within

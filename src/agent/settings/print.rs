@@ -4,9 +4,11 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt::Display,
     time::Duration,
 };
 
+use super::address::CollectorAddress;
 use super::fragment::AGENT;
 use super::load::Loaded;
 use crate::base::text::{self, shown};
@@ -63,26 +65,43 @@ fn collector_value(loaded: &Loaded, name: &str, field: &str) -> Shown {
         return Shown::Elsewhere;
     };
     let from = || origin(&loaded.layers, &["collector", name, field]);
-    match (field, loaded.collector_keys.get(name)) {
+    let files = loaded.collector_keys.get(name).map(|files| {
+        let files: Vec<_> = files.iter().map(|file| text::path(file)).collect();
+        files.join(", ")
+    });
+    match (field, files) {
         ("endpoint", _) => Shown::Value {
-            value: quoted(format!("tcp://{}", collector.endpoint)),
+            value: one_or_list(collector.endpoints.iter().map(CollectorAddress::to_setting)),
             from: from(),
         },
-        ("public_key", Some(file)) if loaded.unclear_keys.contains(name) => Shown::Unset {
-            why: format!("that of {}, which only the service sees", text::path(file)),
+        ("order", _) => Shown::Value {
+            value: quoted(collector.order.as_str()),
+            from: from(),
+        },
+        ("public_key", Some(files)) if loaded.unclear_keys.contains(name) => Shown::Unset {
+            why: format!("that of {files}, which only the service sees"),
         },
         ("public_key", None) => Shown::Value {
-            value: quoted(collector.public_key),
+            value: one_or_list(collector.public_keys.iter()),
             from: from(),
         },
-        ("public_key", Some(file)) => Shown::Value {
-            value: quoted(collector.public_key),
+        ("public_key", Some(files)) => Shown::Value {
+            value: one_or_list(collector.public_keys.iter()),
             from: match loaded.layers.place(&["collector", name, "public_key_file"]) {
-                Some(place) => format!("{} (public_key_file: {place})", text::path(file)),
-                None => text::path(file),
+                Some(place) => format!("{files} (public_key_file: {place})"),
+                None => files,
             },
         },
         _ => Shown::Elsewhere,
+    }
+}
+
+/// A text, or a list of several, in TOML.
+fn one_or_list(texts: impl Iterator<Item: Display>) -> String {
+    let texts: Vec<_> = texts.map(quoted).collect();
+    match texts.as_slice() {
+        [one] => one.clone(),
+        several => format!("[{}]", several.join(", ")),
     }
 }
 
@@ -99,8 +118,19 @@ pub struct Running {
     pub log_level: String,
     /// The sources that are enabled.
     pub sources: BTreeSet<String>,
-    /// Endpoint and key of each connection, by its name.
-    pub connections: BTreeMap<String, (String, String)>,
+    /// The connections, by their names.
+    pub connections: BTreeMap<String, RunningConnection>,
+}
+
+/// What a running connection was made of, as the bus has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunningConnection {
+    /// The addresses, in the order of the settings.
+    pub endpoints: Vec<String>,
+    /// The order in which they are tried.
+    pub order: String,
+    /// The keys of which the collector has one.
+    pub keys: Vec<String>,
 }
 
 /// An interval in force.
@@ -144,13 +174,22 @@ fn differences(loaded: &Loaded, running: &Running) -> Vec<String> {
         lines.push(format!("host.name = {name}, until a reload"));
     }
     let configured = settings.collectors.iter().map(|(name, collector)| {
-        let values = (
-            collector.endpoint.to_string(),
-            collector.public_key.to_string(),
-        );
-        (name.to_string(), values)
+        let connection = RunningConnection {
+            endpoints: collector
+                .endpoints
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
+            order: collector.order.as_str().to_owned(),
+            keys: collector
+                .public_keys
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
+        };
+        (name.to_string(), connection)
     });
-    let configured: BTreeMap<String, (String, String)> = configured.collect();
+    let configured: BTreeMap<String, RunningConnection> = configured.collect();
     let names: BTreeSet<&String> = configured
         .keys()
         .chain(running.connections.keys())
@@ -158,13 +197,23 @@ fn differences(loaded: &Loaded, running: &Running) -> Vec<String> {
     for name in names {
         let other = match (configured.get(name), running.connections.get(name)) {
             (Some(one), Some(other)) if one == other => continue,
-            (Some((endpoint, _)), Some((other, _)))
-                if endpoint == other && loaded.unclear_keys.contains(name.as_str()) =>
+            (Some(one), Some(other))
+                if one.endpoints == other.endpoints
+                    && one.order == other.order
+                    && loaded.unclear_keys.contains(name.as_str()) =>
             {
                 continue;
             }
-            (_, Some((endpoint, key))) => {
-                format!("endpoint {}, key {}", quoted(endpoint), quoted(key))
+            (one, Some(other)) => {
+                let is_other = one.is_none_or(|one| one.order != other.order);
+                let order = (other.endpoints.len() > 1 && is_other)
+                    .then(|| format!(" in the order {}", quoted(&other.order)));
+                format!(
+                    "endpoint {}{}, key {}",
+                    one_or_list(other.endpoints.iter()),
+                    order.unwrap_or_default(),
+                    one_or_list(other.keys.iter())
+                )
             }
             (_, None) => "no such connection".to_owned(),
         };

@@ -1,5 +1,5 @@
 //! The values that the agent's settings are made of: the name that a host reports under, as an
-//! administrator sets it, and the intervals with their ranges.
+//! administrator sets it, the order of endpoints, and the intervals with their ranges.
 
 use std::str::FromStr;
 use std::{fmt, ops::RangeInclusive, time::Duration};
@@ -78,6 +78,43 @@ impl FromStr for HostName {
 impl fmt::Display for HostName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.0)
+    }
+}
+
+/// The order in which the endpoints of a section are tried.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
+#[serde(try_from = "String")]
+pub enum EndpointOrder {
+    /// As they are listed.
+    #[default]
+    Listed,
+    /// In an order that each agent draws for itself when it starts, and keeps.
+    Random,
+}
+
+/// A text that names no [`EndpointOrder`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("expected listed or random")]
+pub struct UnknownOrder;
+
+impl EndpointOrder {
+    /// Its name in the settings and on the bus.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Listed => "listed",
+            Self::Random => "random",
+        }
+    }
+}
+
+impl TryFrom<String> for EndpointOrder {
+    type Error = UnknownOrder;
+
+    fn try_from(text: String) -> Result<Self, UnknownOrder> {
+        let all = [Self::Listed, Self::Random].into_iter();
+        let mut named = all.filter(|order| order.as_str() == text);
+        named.next().ok_or(UnknownOrder)
     }
 }
 

@@ -11,6 +11,7 @@ use proptest::prelude::*;
 use crate::agent::settings::load;
 use crate::agent::settings::load::*;
 use crate::agent::settings::testbed::{Host, KEY, mode};
+use crate::agent::settings::{EndpointOrder, MAX_ENDPOINTS};
 use crate::config::LogLevel;
 use crate::dbus::BusAddress;
 
@@ -57,15 +58,12 @@ fn every_setting_of_a_file_counts() {
     assert_eq!(settings.host_name.as_ref().unwrap().as_str(), "web1");
     assert_eq!(names(&loaded), ["eu.1", "main"]);
     assert_eq!(
-        settings.collectors["main"].endpoint.to_string(),
+        settings.collectors["main"].first_address(),
         "c.example.org:5556"
     );
-    assert_eq!(settings.collectors["main"].public_key.to_string(), KEY);
-    assert_eq!(
-        settings.collectors["eu.1"].endpoint.to_string(),
-        "[::1]:7000"
-    );
-    assert_eq!(settings.collectors["eu.1"].public_key, public);
+    assert_eq!(settings.collectors["main"].first_key(), KEY);
+    assert_eq!(settings.collectors["eu.1"].first_address(), "[::1]:7000");
+    assert_eq!(settings.collectors["eu.1"].public_keys, [public]);
     assert_eq!(settings.intervals.metrics, Duration::from_millis(100));
     assert_eq!(settings.intervals.stale, Duration::from_secs(3600));
     assert_eq!(settings.sources, ["disk"]);
@@ -245,8 +243,8 @@ fn a_collector_on_the_command_line_replaces_all_others() {
     assert_eq!(names(&loaded), ["main"]);
     let main = &loaded.settings.collectors["main"];
     assert_eq!(
-        (main.endpoint.to_string().as_str(), main.public_key),
-        ("203.0.113.7:7000", public)
+        (main.first_address().as_str(), &main.public_keys),
+        ("203.0.113.7:7000", &vec![public])
     );
     assert_eq!(loaded.key_file, host.at("home/.curve/agent.key_secret"));
 
@@ -254,8 +252,8 @@ fn a_collector_on_the_command_line_replaces_all_others() {
     let problems = host.problems();
     assert_eq!(problems.len(), 1);
     let expected = "command line: collector.main.endpoint: \"host:99999\" is not an address such as \
-                    \"tcp://collector.example.org:5556\", \"host\", \"host:port\" or \"[::1]:5556\": \
-                    the port must be a number from 1 to 65535, not \"99999\"";
+                    \"tcp://collector.example.org:5556\", \"host\", \"host:port\", \"[::1]:5556\" \
+                    or \"srv:example.org\", or a list of up to 16: the port must be a number from 1 to 65535, not \"99999\"";
     assert_eq!(problems[0], expected);
 }
 
@@ -317,6 +315,75 @@ fn a_collector_needs_an_endpoint_of_its_own() {
         host.problems(),
         ["~/etc/metrics-agent.toml:1: collector: too many collectors: 17 (limit 16)"]
     );
+}
+
+#[test]
+fn endpoints_and_keys_may_be_several() {
+    let mut host = Host::new();
+    let public = host.pair("etc/curve", "new");
+    let old = host.pair("etc/curve", "old");
+    host.etc(&format!(
+        "[collector.a]\nendpoint = ['a', 'srv:example.org', '[::1]:7']\norder = 'random'\n\
+         public_key = ['{KEY}', '{public}']\n\
+         [collector.b]\nendpoint = ['b']\npublic_key_file = ['new.key', 'old.key', 'new.key_secret']\n"
+    ));
+    let loaded = host.load().unwrap();
+    let a = &loaded.settings.collectors["a"];
+    let addresses: Vec<_> = a.endpoints.iter().map(ToString::to_string).collect();
+    let expected = ["a:5556", "srv:_metrics-agent._tcp.example.org", "[::1]:7"];
+    assert_eq!(addresses, expected);
+    assert_eq!(a.order, EndpointOrder::Random);
+    assert_eq!(a.public_keys, [KEY.parse().unwrap(), public]);
+    let b = &loaded.settings.collectors["b"];
+    assert_eq!(b.order, EndpointOrder::Listed);
+    // The same key from two files is one.
+    assert_eq!(b.public_keys, [public, old]);
+
+    let many = (0..MAX_ENDPOINTS).map(|n| format!("h{n}"));
+    let many = many.collect::<Vec<_>>().join(", ");
+    host.variable("COLLECTOR__A__ENDPOINT", &many);
+    host.variable("COLLECTOR__A__ORDER", "listed");
+    host.variable("COLLECTOR__A__PUBLIC_KEY", &format!("{old},{public}"));
+    let loaded = host.load().unwrap();
+    let a = &loaded.settings.collectors["a"];
+    assert_eq!(a.endpoints.len(), MAX_ENDPOINTS);
+    assert_eq!(a.order, EndpointOrder::Listed);
+    assert_eq!(a.public_keys, [old, public]);
+    host.variable("COLLECTOR__A__ENDPOINT", &format!("{many}, one-more"));
+    let problem = &host.problems()[0];
+    assert!(
+        problem.ends_with(": it has more than 16 entries"),
+        "{problem}"
+    );
+}
+
+#[test]
+fn sections_share_no_endpoint() {
+    let host = Host::new();
+    let two = |one: &str, other: &str| {
+        host.etc(&format!(
+            "[collector.a]\nendpoint={one}\npublic_key = '{KEY}'\n\
+             [collector.b]\nendpoint={other}\npublic_key = '{KEY}'"
+        ));
+    };
+    for (one, other) in [
+        ("['x', 'y']", "['z', 'Y:5556']"),
+        (
+            "'srv:example.org'",
+            "['x', 'srv:_metrics-agent._tcp.Example.org.']",
+        ),
+    ] {
+        two(one, other);
+        assert_eq!(
+            host.problems(),
+            [
+                "~/etc/metrics-agent.toml:5: collector.b.endpoint: collector a has the same \
+                 endpoint: a collector keeps one connection for each host",
+            ]
+        );
+    }
+    two("['x', 'y']", "['z', 'y:1']");
+    assert_eq!(host.load().unwrap().settings.collectors.len(), 2);
 }
 
 #[test]

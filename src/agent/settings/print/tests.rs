@@ -9,7 +9,7 @@ fn filled() -> Host {
     host.write("usr/metrics-agent.toml", "[host]\nname = 'web1'\n");
     host.etc(&format!(
         "[collector.\"eu.1\"]\nendpoint = '[::1]'\npublic_key = '{KEY}'\n\n\
-         [collector.main]\nendpoint = 'C.example.org'\n[collector.us]\nendpoint = 'us:1'\npublic_key_file = 'collector.key'\n\
+         [collector.main]\nendpoint = ['C.example.org', 'srv:example.org']\n[collector.us]\nendpoint = 'us:1'\norder = 'random'\npublic_key_file = 'collector.key'\n\
          [metrics.cpu]\nper_cpu = true\n[metrics.processes]\ninterval = '1min'\ntop = 5\n"
     ));
     host.variable("METRICS__SOURCES", "cpu,disk");
@@ -25,7 +25,7 @@ fn filled() -> Host {
 fn every_value_has_its_origin() {
     let host = filled();
     let loaded = host.load().unwrap();
-    let file_key = loaded.settings.collectors["main"].public_key;
+    let file_key = loaded.settings.collectors["main"].public_keys[0];
     let expected = format!(
         "\
 # ~/usr/metrics-agent.toml
@@ -37,15 +37,18 @@ name = \"web1\"  # ~/usr/metrics-agent.toml:2
 
 [collector.\"eu.1\"]
 endpoint = \"tcp://[::1]:5556\"  # ~/etc/metrics-agent.toml:2
+order = \"listed\"  # default
 public_key = \"{KEY}\"  # ~/etc/metrics-agent.toml:3
 
 [collector.main]
-endpoint = \"tcp://c.example.org:5556\"  # ~/etc/metrics-agent.toml:6
+endpoint = [\"tcp://c.example.org:5556\", \"srv:_metrics-agent._tcp.example.org\"]  # ~/etc/metrics-agent.toml:6
+order = \"listed\"  # default
 public_key = {file_key}  # ~/etc/curve/collector.key
 
 [collector.us]
 endpoint = \"tcp://us:1\"  # ~/etc/metrics-agent.toml:8
-public_key = {file_key}  # ~/etc/curve/collector.key (public_key_file: ~/etc/metrics-agent.toml:9)
+order = \"random\"  # ~/etc/metrics-agent.toml:9
+public_key = {file_key}  # ~/etc/curve/collector.key (public_key_file: ~/etc/metrics-agent.toml:10)
 
 [curve]
 secret_key_file = \"~/etc/curve/agent.key_secret\"  # default
@@ -166,7 +169,11 @@ fn what_the_running_agent_has_otherwise_is_told() {
         origin: origin.to_owned(),
         place: place.to_owned(),
     };
-    let connection = |endpoint: &str| (endpoint.to_owned(), KEY.to_owned());
+    let connection = |endpoint: &str| RunningConnection {
+        endpoints: vec![endpoint.to_owned()],
+        order: "listed".to_owned(),
+        keys: vec![KEY.to_owned()],
+    };
     let mut running = Running {
         host_name: "web1".to_owned(),
         metrics: interval(5, "settings", "default"),

@@ -15,7 +15,7 @@ fn of_the_two_ways_to_give_a_key_the_later_layer_counts() {
             "~/etc/metrics-agent.toml:4: collector.a.public_key_file: set either public_key or public_key_file, not both",
         ]
     );
-    let key = || host.load().unwrap().settings.collectors["a"].public_key;
+    let key = || host.load().unwrap().settings.collectors["a"].public_keys[0];
     host.etc(&format!(
         "[collector.a]\nendpoint = 'h'\npublic_key = '{KEY}'"
     ));
@@ -45,7 +45,7 @@ fn key_files_are_looked_for_in_order() {
         host.pair(directory, "agent");
         let loaded = host.load().unwrap();
         assert_eq!(
-            loaded.settings.collectors["a"].public_key, public,
+            loaded.settings.collectors["a"].public_keys[0], public,
             "{directory}"
         );
         assert_eq!(loaded.key_file, host.at(directory).join("agent.key_secret"));

@@ -53,6 +53,28 @@ const MISTAKES: &[(&str, &str)] = &[
         "2: collector.a.endpoint: 5556 is not an address",
     ),
     (
+        "[collector.a]\nendpoint = []",
+        "2: collector.a.endpoint: [] is not an address such as \"tcp://collector.example.org:5556\", \
+         \"host\", \"host:port\", \"[::1]:5556\" or \"srv:example.org\", or a list of up to 16: the list \
+         is empty",
+    ),
+    (
+        "[collector.a]\nendpoint = ['h', 5556]",
+        "2: collector.a.endpoint: ['h', 5556] is not an address",
+    ),
+    (
+        "[collector.a]\nendpoint = 'srv:h:5556'",
+        "2: collector.a.endpoint: 'srv:h:5556' is not an address",
+    ),
+    (
+        "[collector.a]\norder = 'shuffled'",
+        "2: collector.a.order: 'shuffled' is not \"listed\" or \"random\"",
+    ),
+    (
+        "[collector.a]\norder = ['random']",
+        "2: collector.a.order: ['random'] is not \"listed\" or \"random\"",
+    ),
+    (
         "[collector.a]\nendpoints = 'h'",
         "2: collector.a.endpoints: unknown key; did you mean \"endpoint\"?",
     ),
@@ -66,7 +88,12 @@ const MISTAKES: &[(&str, &str)] = &[
     ),
     (
         "[collector.a]\npublic_key = 'short'",
-        "2: collector.a.public_key: 'short' is not a public key of 40 Z85 characters: it has 5",
+        "2: collector.a.public_key: 'short' is not a public key of 40 Z85 characters, or a list of up to 8: it has 5",
+    ),
+    (
+        "[collector.a]\npublic_key_file = ['a', 'JTKVSB%%)wK0E.X)V>+}o?pNmC{O&4W4b!Ni{Lh6']",
+        "2: collector.a.public_key_file: the value is not the name of a certificate file, or a list \
+         of up to 8: entry 2: it is a key",
     ),
     (
         "[collector.a]\npublic_key = 7",
@@ -74,7 +101,7 @@ const MISTAKES: &[(&str, &str)] = &[
     ),
     (
         "[collector.a]\npublic_key_file = ''",
-        "2: collector.a.public_key_file: the value is not the name of a certificate file: it is not the name of a file",
+        "2: collector.a.public_key_file: the value is not the name of a certificate file, or a list of up to 8: it is not the name of a file",
     ),
     (
         "[collector.a]\npublic_key_file = 1",
@@ -335,7 +362,7 @@ fn no_message_says_a_thing_twice() {
         ),
         (
             "collector.a.public_key = 'abc'",
-            "collector.a.public_key: 'abc' is not a public key of 40 Z85 characters: it has 3",
+            "collector.a.public_key: 'abc' is not a public key of 40 Z85 characters, or a list of up to 8: it has 3",
         ),
         (
             "collector.endpoint = 'h'",

@@ -72,7 +72,7 @@ fn a_credential_of_the_next_start_is_checked_where_it_is() {
             .settings
             .collectors
             .values()
-            .all(|one| one.public_key == key)
+            .all(|one| one.public_keys == [key])
     );
     assert_eq!(
         host.shown(&loaded.warnings[0]),
