@@ -227,16 +227,12 @@ impl Choice {
             .filter(|(_, place)| !place.failed)
             .map(|(at, _)| at)
             .partition(|at| *at > self.current);
-        match later.first().or(earlier.first()) {
-            Some(next) => {
-                self.go(*next);
-                true
-            }
-            None => {
-                self.begin_round();
-                false
-            }
+        if let Some(next) = later.first().or(earlier.first()) {
+            self.go(*next);
+            return true;
         }
+        self.begin_round();
+        false
     }
 
     /// The handshake has succeeded: the key is the right one there.

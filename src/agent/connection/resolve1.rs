@@ -76,7 +76,7 @@ async fn ask(name: &ServiceName) -> Result<Vec<Record>, SrvError> {
         "ResolveService",
         &question,
     );
-    let answer = called.await.map_err(|error| refusal(name, error))?;
+    let answer = called.await.map_err(|error| refusal(name, &error))?;
     let body = answer.body();
     let found: Result<Answer, _> = body.deserialize();
     let found = found.map_err(|error| SrvError::Failed(name.clone(), error.to_string()))?;
@@ -94,10 +94,10 @@ fn target((priority, weight, port, host, _, _): Record) -> Option<Target> {
     })
 }
 
-fn refusal(name: &ServiceName, error: zbus::Error) -> SrvError {
+fn refusal(name: &ServiceName, error: &zbus::Error) -> SrvError {
     use zbus::DBusError as _;
 
-    let (error_name, text) = match &error {
+    let (error_name, text) = match error {
         zbus::Error::MethodError(error_name, text, _) => {
             (error_name.to_string(), text.clone().unwrap_or_default())
         }
@@ -139,8 +139,9 @@ mod tests {
     #[test]
     fn what_resolved_says_is_told_in_words() {
         let name: ServiceName = "example.org".parse().unwrap();
-        let told =
-            |error: zbus::fdo::Error| refusal(&name, zbus::Error::FDO(Box::new(error))).to_string();
+        let told = |error: zbus::fdo::Error| {
+            refusal(&name, &zbus::Error::FDO(Box::new(error))).to_string()
+        };
         let gone = "cannot ask systemd-resolved for _metrics-agent._tcp.example.org: it does not \
                     run on this host";
         assert_eq!(told(zbus::fdo::Error::ServiceUnknown("x".to_owned())), gone);

@@ -349,9 +349,9 @@ fn resolve(
         let keys = keys.iter().map(|InlineKey(key)| *key);
         return Ok((with(keys.collect()), Vec::new()));
     }
-    let named = fragment.public_key_file.as_deref().unwrap_or_default();
-    let names = named.iter().map(|KeyFile(path)| Some(path.as_path()));
-    let names = names.chain(named.is_empty().then_some(None));
+    let given = fragment.public_key_file.as_deref().unwrap_or_default();
+    let names = given.iter().map(|KeyFile(path)| Some(path.as_path()));
+    let names = names.chain(given.is_empty().then_some(None));
     let (mut keys, mut files) = (Vec::new(), Vec::new());
     for file in names {
         match search.collector(file) {
