@@ -170,6 +170,12 @@ impl Header {
 }
 
 impl Frame {
+    /// Reads a body; None if it is no protobuf of this kind.
+    #[must_use]
+    pub fn read(body: &[u8]) -> Option<Self> {
+        Self::decode(body).ok()
+    }
+
     /// Writes it; nothing if there is nothing to say.
     pub fn write(&self, to: &mut Vec<u8>) {
         let body = self.encode_to_vec();
@@ -236,7 +242,7 @@ impl<R: Read> Frames<R> {
                 return Ok(None);
             };
             let frame = (crc32fast::hash(body) == sum)
-                .then(|| Frame::decode(body).ok())
+                .then(|| Frame::read(body))
                 .flatten();
             if frame.is_some() {
                 self.at += whole;

@@ -1,2 +1,4 @@
+mod cuts;
+mod disk;
 mod model;
 mod rig;

@@ -13,7 +13,7 @@ use crate::agent::history::recorder::Recorder;
 use crate::agent::history::spill::Job;
 use crate::agent::history::types::{Batch, Limits, Moment};
 use crate::protocol::data::coding::{Layout, Run};
-use crate::protocol::data::dictionary::{Dictionary, Point, Value, layout_of};
+use crate::protocol::data::dictionary::{Dictionary, Point, Sampled, Value, layout_of};
 use crate::protocol::data::wire::{Kind, Sample, Schema, Series, Type};
 
 pub(super) const SECOND: u64 = 1_000_000;
@@ -116,7 +116,7 @@ pub(super) struct Rig {
     pub(super) path: PathBuf,
     pub(super) jobs: VecDeque<Job>,
     pub(super) now: Moment,
-    dictionary: Dictionary,
+    pub(super) dictionary: Dictionary,
     limits: Limits,
     collectors: Vec<String>,
 }
@@ -266,4 +266,39 @@ fn point<'a>(name: &'a str, instance: Option<&'a str>, value: u64) -> Point<'a> 
         unit: "",
         value: Value::Unsigned(value),
     }
+}
+
+/// 400 values as a host has them: of ten values four never change, three are counts that grow, one is
+/// a size that moves, one a count that rarely changes, and one is a float.
+pub(super) fn sampled_like_a_host(dictionary: &mut Dictionary, tick: u64) -> Sampled {
+    let names: Vec<_> = (0..40).map(|place| format!("instance{place}")).collect();
+    let mut random = fastrand::Rng::with_seed(tick);
+    let mut points = Vec::new();
+    for (place, name) in (0_u64..).zip(&names) {
+        let source = ["disk", "network", "units", "cpu"][place as usize / 10];
+        let of = |metric, value| {
+            (
+                source,
+                Point {
+                    value,
+                    ..point(metric, Some(name), 0)
+                },
+            )
+        };
+        let mut grown = |most: u64| Value::Unsigned(1_000_000 + tick * most + random.u64(..most));
+        for (metric, most) in [("bytes", 500_000), ("calls", 3000), ("time", 400)] {
+            points.push(of(metric, grown(most)));
+        }
+        points.push(of(
+            "size",
+            Value::Unsigned((8_000_000 + random.u64(..20_000)) * 1024),
+        ));
+        points.push(of("errors", Value::Unsigned(tick / 50)));
+        let percent = (random.f64() * 1000.0).round() / 10.0;
+        points.push(of("percent", Value::Float(percent)));
+        for metric in ["limit", "mtu", "state", "total"] {
+            points.push(of(metric, Value::Unsigned(place * 1000)));
+        }
+    }
+    dictionary.sample(points)
 }
