@@ -386,7 +386,8 @@ impl Filling {
         let until = chunk.index_of(end).min(chunk.len());
         let fits = self.has_room(chunk.bytes_from(from), until.checked_sub(from)?);
         let empty = self.batch.ends.is_empty();
-        if !fits && !(empty && self.alone) {
+        let may_divide = empty && self.alone;
+        if !(fits || may_divide) {
             return None;
         }
         if empty {

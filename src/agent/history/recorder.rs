@@ -1,8 +1,10 @@
 //! Codes samples for the log: as differences where that can be, whole where a chunk begins.
 
+use std::sync::Arc;
+
 use prost::Message as _;
 
-use super::definition::{Catalogue, FirstIds};
+use super::definition::{Catalogue, FirstIds, SchemaDefinition};
 use super::log::Log;
 use super::types::{Moment, Why};
 use crate::protocol::data::coding::Run;
@@ -50,7 +52,9 @@ impl Recorder {
         whole.boottime = now.boottime;
         whole.boot = boot.to_vec();
         let schemas = whole.schemas.iter().map(|id| self.catalogue.schema(*id));
-        let schemas: Option<Vec<_>> = schemas.map(|schema| schema.cloned()).collect();
+        let schemas: Option<Vec<_>> = schemas
+            .map(Option::<&Arc<SchemaDefinition>>::cloned)
+            .collect();
         let mut coded = whole.clone();
         let encode = |run: &mut Run, sample: &mut _| {
             let catalogue = &self.catalogue;

@@ -84,24 +84,21 @@ impl Log {
         let (series, schema) = end.ids;
         log.note_ids(Some(series), Some(schema));
         log.spill.go_on_after(reserved);
-        match state {
-            Some(state) => {
-                log.note_ids(Some(state.last_series), Some(state.last_schema));
-                for cursor in &state.cursors {
-                    let standing = match (cursor.taking, cursor.declined) {
-                        (true, _) => Standing::Taking,
-                        (_, true) => Standing::Declined,
-                        _ => Standing::Unknown,
-                    };
-                    log.add_cursor(&cursor.name, standing, cursor.acked.min(reserved));
-                }
+        if let Some(state) = state {
+            log.note_ids(Some(state.last_series), Some(state.last_schema));
+            for cursor in &state.cursors {
+                let standing = match (cursor.taking, cursor.declined) {
+                    (true, _) => Standing::Taking,
+                    (_, true) => Standing::Declined,
+                    _ => Standing::Unknown,
+                };
+                log.add_cursor(&cursor.name, standing, cursor.acked.min(reserved));
             }
+        } else {
             // It is not known what they have: all is told again, and what they have is dropped there.
-            None => {
-                let first = log.pieces.front().map_or(reserved, |piece| piece.first - 1);
-                for name in collectors.clone() {
-                    log.add_cursor(name, Standing::Unknown, first);
-                }
+            let first = log.pieces.front().map_or(reserved, |piece| piece.first - 1);
+            for name in collectors.clone() {
+                log.add_cursor(name, Standing::Unknown, first);
             }
         }
         log.cursors

@@ -92,15 +92,14 @@ impl<R: Read> Scan<R> {
                 }
                 break;
             }
-            match self.frames.next_frame()? {
-                Some(frame) => self.take(frame, &mut found),
-                None => {
-                    if let Some(chunk) = self.chunk.take() {
-                        self.pass(chunk, &mut found);
-                    }
-                    break;
-                }
+            if let Some(frame) = self.frames.next_frame()? {
+                self.take(frame, &mut found);
+                continue;
             }
+            if let Some(chunk) = self.chunk.take() {
+                self.pass(chunk, &mut found);
+            }
+            break;
         }
         Ok(found.parts)
     }
@@ -204,17 +203,16 @@ impl<R: Read> Scan<R> {
         let follows = |chunk: &mut Chunk| {
             !head.whole && head.seq == chunk.last() + 1 && chunk.len() < MAX_CHUNK_SAMPLES
         };
-        let mut chunk = match self.chunk.take_if(follows) {
-            Some(chunk) => chunk,
-            None => {
-                if let Some(chunk) = self.chunk.take() {
-                    self.pass(chunk, found);
-                }
-                if !head.whole {
-                    return;
-                }
-                Chunk::new(head.seq, first_ids)
+        let mut chunk = if let Some(chunk) = self.chunk.take_if(follows) {
+            chunk
+        } else {
+            if let Some(chunk) = self.chunk.take() {
+                self.pass(chunk, found);
             }
+            if !head.whole {
+                return;
+            }
+            Chunk::new(head.seq, first_ids)
         };
         let schemas = head.schemas.iter().map(|id| self.schemas.get(id));
         let Some(schemas) = schemas.collect::<Option<Vec<_>>>() else {

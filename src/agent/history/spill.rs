@@ -167,6 +167,10 @@ struct Writing {
 
 /// What is on disk, and what is being done about it.
 #[derive(Debug, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own: any of them may hold with any other"
+)]
 pub(super) struct Spill {
     /// Files can be used at all.
     pub(super) enabled: bool,
@@ -330,10 +334,8 @@ impl Log {
             return jobs;
         }
         self.leave_disk(now);
-        if self.wants_batch(now)
-            && let Some(write) = self.batch(now)
-        {
-            jobs.push(Job::Write(write));
+        if self.wants_batch(now) {
+            jobs.push(Job::Write(self.batch(now)));
         }
         if !self.spill.removing && !self.spill.remove.is_empty() {
             self.spill.removing = true;
@@ -450,7 +452,7 @@ impl Log {
     }
 
     /// Makes the next batch.
-    fn batch(&mut self, now: Moment) -> Option<Write> {
+    fn batch(&mut self, now: Moment) -> Write {
         let latest = self.next - 1;
         let spill = &mut self.spill;
         let limit = self.limits.disk;
@@ -544,11 +546,11 @@ impl Log {
         self.spill.next_before = self.next;
         self.spill.batch_at = now.boottime;
         self.make_room(bytes.len() as u64);
-        Some(Write {
+        Write {
             segment,
             create: created,
             bytes,
-        })
+        }
     }
 
     /// Keeps to the limit on disk: the oldest segments go.

@@ -41,7 +41,7 @@ fn damage(rig: &Rig, damage: Damage, random: &mut fastrand::Rng) {
         return;
     };
     let mut content = fs::read(last).unwrap();
-    let at = random.u64(..=*bytes) as usize;
+    let at = usize::try_from(random.u64(..=*bytes)).unwrap();
     match damage {
         Damage::Truncated => content.truncate(at),
         Damage::Garbage => content[at..].fill_with(|| random.u8(..)),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::rig::{INTERVAL, Peer, Rig, SECOND, directory};
 use crate::agent::history::History;
+use crate::agent::history::definition::FirstIds;
 use crate::agent::history::types::{HistoryEvent, Limits, Moment, Why};
 
 const LIMITS: Limits = Limits {
@@ -157,18 +158,18 @@ fn three_days_of_a_host_fit() {
     let place = directory();
     let mut rig = Rig::new(place.path(), LIMITS, &["a"]);
     offer(&mut rig, "a");
-    let samples = 640;
-    for tick in 0..samples {
+    let ticks = 640;
+    for tick in 0..ticks {
         let sampled = sampled_like_a_host(&mut rig.dictionary, tick);
         assert_eq!(sampled.sample.values.len(), 400);
         rig.recorder
-            .append(sampled, BOOT, Default::default(), rig.now)
+            .append(sampled, BOOT, FirstIds::default(), rig.now)
             .unwrap();
         rig.pass(INTERVAL);
         rig.work_all();
     }
     let usage = rig.log().usage();
-    let each = usage.disk / samples;
+    let each = usage.disk / ticks;
     let days = 64 * 1024 * 1024 / each * 5 / 86400;
     println!("{each} bytes a sample on disk, {days} days in 64 MiB");
     assert!(days >= 3, "{each} bytes a sample");
@@ -198,7 +199,7 @@ async fn the_facade_writes_and_reads_on_its_thread() {
         let seq = history.append(
             sampled,
             super::rig::BOOT,
-            Default::default(),
+            FirstIds::default(),
             pass(INTERVAL),
         );
         assert_eq!(seq, Some(tick + 1));

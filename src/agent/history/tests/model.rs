@@ -62,6 +62,7 @@ struct Side {
     takes: bool,
 }
 
+#[expect(clippy::too_many_lines, reason = "one arm for each kind of step")]
 fn play(limits: Limits, steps: Vec<Step>) {
     let place = directory();
     let mut rig = Rig::new(place.path(), limits, &NAMES);

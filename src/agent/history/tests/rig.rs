@@ -275,7 +275,7 @@ pub(super) fn sampled_like_a_host(dictionary: &mut Dictionary, tick: u64) -> Sam
     let mut random = fastrand::Rng::with_seed(tick);
     let mut points = Vec::new();
     for (place, name) in (0_u64..).zip(&names) {
-        let source = ["disk", "network", "units", "cpu"][place as usize / 10];
+        let source = ["disk", "network", "units", "cpu"][usize::try_from(place).unwrap() / 10];
         let of = |metric, value| {
             (
                 source,
