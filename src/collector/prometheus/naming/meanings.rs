@@ -79,13 +79,11 @@ impl Meanings {
         let number = usize::from(slot.family);
         // Without the brackets; nothing is there where the name ends.
         let instance = name.get(usize::from(slot.instance) + 1..name.len().saturating_sub(1));
-        match ROWS.get(number) {
-            Some(row) => row.series(instance, value),
-            None => {
-                let family = self.made.get(number.checked_sub(ROWS.len())?)?;
-                made_series(Cow::Borrowed(family), instance, value)
-            }
+        if let Some(row) = ROWS.get(number) {
+            return row.series(instance, value);
         }
+        let family = self.made.get(number.checked_sub(ROWS.len())?)?;
+        made_series(Cow::Borrowed(family), instance, value)
     }
 
     /// What they take in memory, in bytes.
