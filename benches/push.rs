@@ -46,6 +46,7 @@ fn main() {
         credentials: None,
         ca_file: None,
         timeout: Duration::from_secs(30),
+        acknowledge: true,
         headers: BTreeMap::new(),
         labels: BTreeMap::new(),
     };

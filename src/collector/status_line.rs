@@ -146,6 +146,8 @@ mod tests {
             failing,
             last_error: Some("HTTP 503\nlater".to_owned()),
             last_success: None,
+            moved: 0,
+            acknowledge: true,
         };
         assert_eq!(
             health(2, 1000, &[target("mimir", true), target("b", false)]),

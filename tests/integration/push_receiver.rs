@@ -175,24 +175,31 @@ async fn what_a_receiver_cannot_take_now_is_sent_again_in_order() {
 }
 
 #[tokio::test]
-async fn what_a_receiver_refuses_is_lost_and_said_once() {
+async fn what_a_receiver_refuses_is_lost_alone_and_said_once() {
     let site = Site::new();
     let mut receiver = Receiver::start().await;
     let refused = json!({"status": 400, "body": "out of\u{1b}[31m bounds\nmore"});
-    receiver.answers(json!([refused, refused])).await;
+    let taken = json!({"status": 200});
+    // Twice a request, that the host is up, and the value.
+    let answers = [&refused, &taken, &refused];
+    receiver.answers(json!([answers, answers].concat())).await;
     let mut collector = site.collector(&receiver.url(), "").await;
     let mut agent = collector.peer("A").await;
     for number in 1..=3 {
         report(&mut agent, number).await;
         let request = receiver.request().await;
         assert!((free(&request) - f64::from(number)).abs() < 0.1);
+        if number < 3 {
+            let up = receiver.request().await;
+            assert_eq!((up.value(UP), up.samples.len()), (Some(1.0), 1));
+            let alone = receiver.request().await;
+            assert_eq!(alone.samples.len(), 1);
+            assert!((free(&alone) - f64::from(number)).abs() < 0.1);
+        }
     }
     let line = collector.logged("Remote write main").await;
     assert!(
-        line.ends_with(
-            "a request was refused, and 2 samples in it lost: it answers 400: \
-             out of\\u{1b}[31m bounds"
-        ),
+        line.ends_with("refuses 1 sample for good: it answers 400: out of\\u{1b}[31m bounds"),
         "{line}"
     );
     // No other line of it before the end.
@@ -301,18 +308,34 @@ async fn a_token_that_was_replaced_is_read_again() {
     assert_eq!(again.header("authorization"), Some("Bearer new"));
     assert_eq!(again.samples, request.samples);
 
-    // The same token again: it is refused for good.
+    // The same token again: the samples wait until there is another one.
     receiver
         .answers(json!([{"status": 403, "body": "who are you?"}]))
         .await;
     report(&mut agent, 3).await;
     receiver.request().await;
     let line = collector.logged("Remote write main").await;
-    assert!(line.ends_with("it answers 403: who are you?"), "{line}");
+    assert!(line.contains("it answers 403: who are you?"), "{line}");
+    site.secret("token", "newer");
+    let again = receiver.request().await;
+    assert_eq!(again.header("authorization"), Some("Bearer newer"));
+    assert!((free(&again) - 3.0).abs() < 0.1);
+    collector.logged("works again").await;
     report(&mut agent, 4).await;
     assert!((free(&receiver.request().await) - 4.0).abs() < 0.1);
+}
 
-    // A file that is no good keeps the samples until it is.
+#[tokio::test]
+async fn a_file_that_is_no_good_keeps_the_samples_until_it_is() {
+    let site = Site::new();
+    site.secret("token", "new");
+    let mut receiver = Receiver::start().await;
+    let file = site.path("token");
+    let more = format!("bearer_token_file = \"{}\"\n", file.display());
+    let mut collector = site.collector(&receiver.url(), &more).await;
+    let mut agent = collector.peer("A").await;
+    report(&mut agent, 1).await;
+    receiver.request().await;
     fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
     receiver.answers(json!([{"status": 401}])).await;
     report(&mut agent, 5).await;

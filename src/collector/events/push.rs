@@ -52,8 +52,7 @@ pub(crate) fn refused(
         target_name = target,
         url,
         error,
-        "Remote write {target} to {url}: a request was refused, and {lost} in it lost: \
-         {error}{more}"
+        "Remote write {target} to {url} refuses {lost} for good: {error}{more}"
     );
 }
 

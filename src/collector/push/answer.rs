@@ -42,6 +42,8 @@ pub(super) enum Verdict {
     },
     /// It does not know us, or does not let us.
     Unauthorised { reason: String },
+    /// It takes smaller requests only.
+    TooLarge { reason: String },
     /// It will never take these samples.
     Refused { reason: String },
 }
@@ -57,6 +59,7 @@ impl Answer {
                 not_before: Duration::ZERO,
             },
             401 | 403 => Verdict::Unauthorised { reason },
+            413 => Verdict::TooLarge { reason },
             400..=428 | 430..=499 => Verdict::Refused { reason },
             _ => Verdict::Again {
                 reason,
@@ -189,7 +192,8 @@ mod tests {
         for status in [100, 301, 429, 500, 503, 599, 600] {
             assert!(matches!(verdict(status), Verdict::Again { .. }), "{status}");
         }
-        for status in [400, 404, 408, 413, 422, 428, 430, 499] {
+        assert!(matches!(verdict(413), Verdict::TooLarge { .. }));
+        for status in [400, 404, 408, 422, 428, 430, 499] {
             assert!(
                 matches!(verdict(status), Verdict::Refused { .. }),
                 "{status}"

@@ -3,12 +3,19 @@
 //!
 //! Each sample is a `TimeSeries` of its own: of a fleet, one request rarely holds a series
 //! twice. Written straight from borrowed text with prost's primitives; [`schema`] has the
-//! same messages as types, for who reads them.
+//! same messages as types, for who reads them. So any samples of a request, one behind the
+//! other, are a request again: what is sent again in parts is copied, not encoded again.
+//!
+//! Knows which samples are of one host and one time (a row), and which receipts wait for the
+//! whole of it.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
 
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
 
+use super::receipts::{Progress, Ticket};
 use super::tracker::Sample;
 use crate::collector::prometheus::naming::{HOST, TEXT};
 use crate::collector::settings::{LabelName, LabelValue};
@@ -20,6 +27,14 @@ pub const MAX_BATCH_SAMPLES: usize = 10_000;
 /// Most bytes of a request before it is compressed: far below what receivers take (Mimir
 /// 100 MB, nginx in front of them 1 MB compressed).
 pub const MAX_BATCH_BYTES: usize = 2 * 1024 * 1024;
+
+/// The least that [`Batch::take_less`] leads to: a receiver that takes less than this takes
+/// hardly anything.
+const MIN_BATCH_BYTES: usize = 16 * 1024;
+
+/// After so many requests that were taken, one that had to become smaller is tried twice as
+/// large: whoever has set a limit has perhaps removed it.
+const TAKEN_BEFORE_MORE: u32 = 1000;
 
 /// Room that is kept: what is usual, not the most there may be.
 const KEPT_BYTES: usize = 256 * 1024;
@@ -45,15 +60,71 @@ mod field {
 pub(super) type Labels = BTreeMap<LabelName, LabelValue>;
 
 /// A request that is being put together.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Batch {
     body: Vec<u8>,
-    samples: usize,
+    /// Where each sample ends in it.
+    ends: Vec<usize>,
+    rows: Vec<Row>,
+    /// The host of the next samples.
+    host: Option<Arc<str>>,
+    /// The time of the row that goes on, if one does.
+    open: Option<i64>,
+    /// The last sample of each host that is in it as a whole.
+    tickets: Progress,
+    /// It is full with so many bytes.
+    limit: usize,
+    /// Requests that were taken since that was changed.
+    taken: u32,
+}
+
+/// Samples of one host at one time.
+#[derive(Debug)]
+struct Row {
+    host: Option<Arc<str>>,
+    /// The number of its first sample.
+    first: usize,
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        Self {
+            body: Vec::new(),
+            ends: Vec::new(),
+            rows: Vec::new(),
+            host: None,
+            open: None,
+            tickets: Progress::new(),
+            limit: MAX_BATCH_BYTES,
+            taken: 0,
+        }
+    }
 }
 
 impl Batch {
+    /// The next samples are of this host, and no row goes on.
+    pub(super) fn begin(&mut self, host: &Arc<str>) {
+        self.host = Some(Arc::clone(host));
+        self.open = None;
+    }
+
+    /// All samples of something are added that a receipt waits for.
+    pub(super) fn end(&mut self, ticket: Option<Ticket>) {
+        self.open = None;
+        if let (Some(ticket), Some(host)) = (ticket, &self.host) {
+            self.tickets.insert(Arc::clone(host), ticket);
+        }
+    }
+
     /// Adds a sample.
     pub(super) fn push(&mut self, labels: &Labels, sample: &Sample<'_>) {
+        if self.open != Some(sample.time) {
+            self.open = Some(sample.time);
+            self.rows.push(Row {
+                host: self.host.clone(),
+                first: self.ends.len(),
+            });
+        }
         let mut own = [("", ""); OWN_LABELS];
         let all = [
             Some((NAME, sample.name)),
@@ -95,17 +166,41 @@ impl Batch {
         body.extend_from_slice(&sample.value.to_bits().to_le_bytes());
         encode_key(field::TIMESTAMP, WireType::Varint, body);
         encode_varint(sample.time.cast_unsigned(), body);
-        self.samples += 1;
+        self.ends.push(body.len());
     }
 
     /// How many samples it has.
     pub(super) fn samples(&self) -> usize {
-        self.samples
+        self.ends.len()
     }
 
-    /// Returns true if no more should be added.
+    /// Returns true if no other row should be added.
     pub(super) fn is_full(&self) -> bool {
-        self.samples >= MAX_BATCH_SAMPLES || self.body.len() >= MAX_BATCH_BYTES
+        self.samples() >= MAX_BATCH_SAMPLES || self.body.len() >= self.limit
+    }
+
+    /// Returns true if it is so far beyond its bounds that its last row must go on in another
+    /// request.
+    pub(super) fn is_overfull(&self) -> bool {
+        self.samples() >= 2 * MAX_BATCH_SAMPLES || self.body.len() >= 2 * self.limit
+    }
+
+    /// A request of so many bytes was too large: fewer make it full from now on.
+    pub(super) fn take_less(&mut self, bytes: usize) {
+        self.limit = (bytes / 2).clamp(MIN_BATCH_BYTES, self.limit);
+        self.taken = 0;
+    }
+
+    /// A request was taken.
+    pub(super) fn note_taken(&mut self) {
+        if self.limit >= MAX_BATCH_BYTES {
+            return;
+        }
+        self.taken += 1;
+        if self.taken >= TAKEN_BEFORE_MORE {
+            self.limit = (self.limit * 2).min(MAX_BATCH_BYTES);
+            self.taken = 0;
+        }
     }
 
     /// What the request says.
@@ -113,15 +208,49 @@ impl Batch {
         &self.body
     }
 
+    /// The samples of each row, those of a host together and in the order of time.
+    pub(super) fn rows(&self) -> Vec<Range<usize>> {
+        let ends = self.rows.iter().skip(1).map(|row| row.first);
+        let ends = ends.chain([self.samples()]);
+        let rows = self.rows.iter().zip(ends);
+        let mut rows: Vec<_> = rows
+            .map(|(row, end)| (row.host.as_deref(), row.first..end))
+            .collect();
+        // It keeps the order of a host's.
+        rows.sort_by_key(|(host, _)| *host);
+        rows.into_iter().map(|(_, samples)| samples).collect()
+    }
+
+    /// Writes a request of some of the samples.
+    pub(super) fn write_part(&self, part: &[Range<usize>], body: &mut Vec<u8>) {
+        body.clear();
+        let end = |samples: usize| match samples.checked_sub(1) {
+            Some(last) => self.ends.get(last).copied(),
+            None => Some(0),
+        };
+        for samples in part {
+            let bytes = end(samples.start).zip(end(samples.end));
+            let bytes = bytes.and_then(|(start, end)| self.body.get(start..end));
+            body.extend_from_slice(bytes.unwrap_or_default());
+        }
+    }
+
+    /// What receipts wait for that is in it as a whole.
+    pub(super) fn take_tickets(&mut self) -> Progress {
+        std::mem::take(&mut self.tickets)
+    }
+
     /// Gives back room that only a large message needed.
     pub(super) fn shrink(&mut self) {
         self.body.shrink_to(KEPT_BYTES);
     }
 
-    /// Starts over; keeps its room.
+    /// Starts over; keeps its room. A row that goes on has its rest in what comes next.
     pub(super) fn clear(&mut self) {
         self.body.clear();
-        self.samples = 0;
+        self.ends.clear();
+        self.rows.clear();
+        self.open = None;
     }
 }
 
@@ -201,7 +330,6 @@ pub mod schema {
 
 #[cfg(test)]
 mod tests {
-
     use proptest::prelude::*;
     use prost::Message as _;
 
@@ -290,6 +418,108 @@ mod tests {
         }
         assert!(batch.samples() < 1_200);
         assert!(batch.body().len() < MAX_BATCH_BYTES + 4096);
+        // A row is sent as a whole, but for what is far too large.
+        assert!(!batch.is_overfull());
+        while !batch.is_overfull() {
+            batch.push(&long, &sample);
+        }
+        assert!(batch.body().len() < 2 * MAX_BATCH_BYTES + 4096);
+    }
+
+    #[test]
+    fn what_was_too_large_becomes_less_and_more_again() {
+        let mut batch = Batch::default();
+        let full = |batch: &mut Batch| {
+            batch.clear();
+            while !batch.is_full() {
+                batch.push(&Labels::default(), &sample("x", 1));
+            }
+            batch.body().len()
+        };
+        batch.take_less(100_000);
+        assert!((50_000..50_100).contains(&full(&mut batch)));
+        // What is larger than that was said before.
+        batch.take_less(1_000_000);
+        assert!((50_000..50_100).contains(&full(&mut batch)));
+        batch.take_less(2);
+        assert!((MIN_BATCH_BYTES..MIN_BATCH_BYTES + 100).contains(&full(&mut batch)));
+        for _ in 0..TAKEN_BEFORE_MORE {
+            batch.note_taken();
+        }
+        assert!(full(&mut batch) >= 2 * MIN_BATCH_BYTES);
+        for _ in 0..20 * TAKEN_BEFORE_MORE {
+            batch.note_taken();
+        }
+        assert_eq!(batch.limit, MAX_BATCH_BYTES);
+    }
+
+    fn sample(name: &str, time: i64) -> Sample<'_> {
+        Sample {
+            host: "web1",
+            name,
+            instance: None,
+            text: None,
+            value: 1.0,
+            time,
+        }
+    }
+
+    #[test]
+    fn rows_are_of_one_host_and_one_time_and_parts_are_requests() {
+        let mut batch = Batch::default();
+        let (a, b): (Arc<str>, Arc<str>) = ("a".into(), "b".into());
+        let none = Labels::default();
+        for (host, names, time) in [(&b, "xy", 1), (&a, "xyz", 1), (&b, "z", 2), (&a, "y", 2)] {
+            batch.begin(host);
+            for at in 0..names.len() {
+                batch.push(&none, &sample(&names[at..=at], time));
+            }
+            batch.end(None);
+        }
+        // An end: the markers have another time than that it is down.
+        batch.begin(&b);
+        batch.push(&none, &sample("x", 5));
+        batch.push(&none, &sample("up", 9));
+        batch.end(None);
+        let rows = batch.rows();
+        assert_eq!(rows, [2..5, 6..7, 0..2, 5..6, 7..8, 8..9]);
+        let mut part = Batch::default();
+        batch.write_part(&[rows[1].clone(), rows[2].clone()], &mut part.body);
+        let names: Vec<_> = shown(&part)
+            .into_iter()
+            .map(|(name, _, time)| (name, time))
+            .collect();
+        let labels = |name: &str| format!("__name__={name},host=web1");
+        assert_eq!(
+            names,
+            [(labels("y"), 2), (labels("x"), 1), (labels("y"), 1)]
+        );
+        // All of it is the whole.
+        let mut whole = Vec::new();
+        batch.write_part(std::slice::from_ref(&(0..9)), &mut whole);
+        assert_eq!(whole, batch.body());
+    }
+
+    #[test]
+    fn a_receipt_waits_for_the_whole_row() {
+        let mut batch = Batch::default();
+        let a: Arc<str> = "a".into();
+        let ticket = |seq| Ticket { stream: 7, seq };
+        batch.begin(&a);
+        batch.push(&Labels::default(), &sample("x", 1));
+        batch.end(Some(ticket(1)));
+        // Of the next one, only a part.
+        batch.begin(&a);
+        batch.push(&Labels::default(), &sample("x", 2));
+        assert_eq!(
+            batch.take_tickets(),
+            Progress::from([(Arc::clone(&a), ticket(1))])
+        );
+        batch.clear();
+        batch.push(&Labels::default(), &sample("y", 2));
+        assert_eq!(batch.rows(), [0..1]);
+        batch.end(Some(ticket(2)));
+        assert_eq!(batch.take_tickets(), Progress::from([(a, ticket(2))]));
     }
 
     proptest! {

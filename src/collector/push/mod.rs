@@ -7,20 +7,27 @@
 //! - `queue`: what waits for one of them, within bounds, pure;
 //! - `tracker`: from messages to samples, and which series have ended, pure;
 //! - [`batch`]: samples as a request;
+//! - `split`: what to send again of a request that was refused, pure;
+//! - `receipts`: what all of them have settled, so that agents may forget it, pure;
 //! - `answer`: what an answer means, pure;
 //! - `health`: what of that is worth a line, pure;
 //! - `client`, `resolver`, `secrets`: the request itself, and what it takes;
 //! - `shared` and `target`: the thread.
 //!
-//! Keeps nothing on disk: what does not fit into memory while a target is away is dropped,
-//! the oldest first, and counted.
+//! Keeps nothing on disk. Of the first wire, what does not fit into memory while a target is away
+//! is dropped, the oldest first, and counted. Samples of the second wire stay with the agents
+//! until every target that holds receipts back has settled them; who passes them on asks first
+//! whether there is room.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use tokio::sync::Notify;
+
 use self::queue::{Item, LIMITS, Limits};
+use self::receipts::{Receipts, TargetId};
 use self::shared::Shared;
 use self::target::Worker;
 use super::events::push as events;
@@ -34,11 +41,15 @@ mod answer;
 pub mod batch;
 mod client;
 mod queue;
+mod receipts;
 mod resolver;
 mod secrets;
 mod shared;
+mod split;
 mod target;
 mod tracker;
+
+pub use self::receipts::{Settled, Ticket};
 
 /// How long a removed target may take to send what waits for it.
 pub const FAREWELL: Duration = Duration::from_secs(2);
@@ -50,12 +61,18 @@ pub struct Pushes {
     /// Removed targets, which may still have samples to send.
     leaving: Vec<(ConnectionName, Arc<Shared>)>,
     limits: Limits,
+    receipts: Receipts,
+    /// Hosts whose samples come on the second wire.
+    history: HashSet<Arc<str>>,
+    progressed: Arc<Notify>,
 }
 
 #[derive(Debug)]
 struct Running {
     settings: RemoteWrite,
     shared: Arc<Shared>,
+    /// Of one that holds receipts back.
+    id: Option<TargetId>,
 }
 
 /// How one target fares.
@@ -71,6 +88,9 @@ pub struct TargetStatus {
     pub failed: u64,
     /// Samples that there was no room for, or no time left.
     pub dropped: u64,
+    /// Samples of the second wire whose time was before that of the sample before them by more
+    /// than an interval: they are sent 1 ms after it.
+    pub moved: u64,
     /// Samples that wait.
     pub queued: u64,
     /// Whether the last request failed.
@@ -79,6 +99,8 @@ pub struct TargetStatus {
     pub last_error: Option<String>,
     /// When it last took something.
     pub last_success: Option<SystemTime>,
+    /// Whether receipts wait for it.
+    pub acknowledge: bool,
 }
 
 impl Pushes {
@@ -96,12 +118,17 @@ impl Pushes {
             targets: BTreeMap::new(),
             leaving: Vec::new(),
             limits,
+            receipts: Receipts::default(),
+            history: HashSet::new(),
+            progressed: Arc::new(Notify::new()),
         }
     }
 
     /// Goes on with other settings. A target whose settings are the same keeps its queue, and
-    /// reads its files again; of another, what waits is sent within [`FAREWELL`]. One that is
-    /// new, or other than before, begins with the models that hosts have said: each says its
+    /// reads its files again; of another, what waits is sent within [`FAREWELL`]. Where one of the
+    /// same name holds receipts back still, it goes on with samples of the second wire that were
+    /// not sent by then: whoever mends an address loses nothing. One that is new, or other than
+    /// before, begins with the models that hosts have said: each says its
     /// own once.
     pub fn reconfigure<'a, M: Iterator<Item = (&'a Arc<str>, &'a Arc<HostGrid>)>>(
         &mut self,
@@ -111,12 +138,23 @@ impl Pushes {
     ) {
         let deadline = Instant::now() + FAREWELL;
         self.leaving.retain(|(_, shared)| !shared.has_ended());
-        let leaving = &mut self.leaving;
+        let (leaving, receipts) = (&mut self.leaving, &mut self.receipts);
+        let mut inherited = BTreeMap::new();
+        let mut settled = false;
         self.targets.retain(|name, running| {
             let same = settings.get(name) == Some(&running.settings);
             if same {
                 running.shared.reload();
             } else {
+                let goes_on = settings.get(name).is_some_and(|new| new.acknowledge);
+                match running.id {
+                    Some(id) if goes_on => {
+                        running.shared.hand_over();
+                        inherited.insert(name.clone(), id);
+                    }
+                    Some(id) => settled |= receipts.remove(id),
+                    None => {}
+                }
                 running.shared.stop(deadline);
                 leaving.push((name.clone(), Arc::clone(&running.shared)));
             }
@@ -126,7 +164,11 @@ impl Pushes {
             if self.targets.contains_key(name) {
                 continue;
             }
-            match self.start(name, settings, deadline) {
+            let id = match inherited.remove(name) {
+                Some(id) => Some(id),
+                None => settings.acknowledge.then(|| self.receipts.add()),
+            };
+            match self.start(name, settings, deadline, id) {
                 Ok(running) => {
                     for (host, grid) in models() {
                         let model = Item::Message {
@@ -135,14 +177,20 @@ impl Pushes {
                             grid: Arc::clone(grid),
                             time: millis(time),
                         };
-                        if running.shared.push(model).began {
+                        if running.shared.push(model, false).began {
                             events::dropping(name.as_str(), &settings.url);
                         }
                     }
                     self.targets.insert(name.clone(), running);
                 }
-                Err(error) => events::not_started(name.as_str(), &settings.url, &error),
+                Err(error) => {
+                    settled |= id.is_some_and(|id| self.receipts.remove(id));
+                    events::not_started(name.as_str(), &settings.url, &error);
+                }
             }
+        }
+        if settled {
+            self.progressed.notify_one();
         }
     }
 
@@ -151,8 +199,13 @@ impl Pushes {
         name: &ConnectionName,
         settings: &RemoteWrite,
         deadline: Instant,
+        id: Option<TargetId>,
     ) -> io::Result<Running> {
-        let shared = Arc::new(Shared::new(self.limits));
+        let shared = Arc::new(Shared::new(
+            self.limits,
+            settings.acknowledge,
+            Arc::clone(&self.progressed),
+        ));
         let before = self.leaving.iter().rev().find(|(known, _)| known == name);
         let worker = Worker::new(
             Arc::clone(&shared),
@@ -164,6 +217,7 @@ impl Pushes {
         Ok(Running {
             settings: settings.clone(),
             shared,
+            id,
         })
     }
 
@@ -173,7 +227,9 @@ impl Pushes {
         self.targets.is_empty()
     }
 
-    /// Takes a message of a host. Never waits.
+    /// Takes a message of a host on the first wire. Never waits.
+    ///
+    /// A model of a host on the second wire goes with its next sample.
     pub fn take(
         &mut self,
         host: &Arc<str>,
@@ -181,8 +237,11 @@ impl Pushes {
         grid: &Arc<HostGrid>,
         time: SystemTime,
     ) {
+        if kind == GridKind::Metrics {
+            self.history.remove(host);
+        }
         let time = millis(time);
-        self.push(|| Item::Message {
+        self.push(false, || Item::Message {
             host: Arc::clone(host),
             kind,
             grid: Arc::clone(grid),
@@ -190,21 +249,96 @@ impl Pushes {
         });
     }
 
-    /// A host is gone: all of its series end. Never waits.
-    pub fn host_gone(&mut self, host: &Arc<str>, time: SystemTime) {
+    /// Takes a sample of a host on the second wire: what each source said, one grid for each. Never
+    /// waits, and drops nothing: the caller asks [`Pushes::has_room`] first.
+    ///
+    /// The time is in milliseconds since 1970, by the host's clock, corrected; samples of a host
+    /// come in the order of their numbers. A sample without grids is settled in its turn: it
+    /// stands for a range that the agent has lost.
+    pub fn history(
+        &mut self,
+        host: &Arc<str>,
+        grids: Vec<Arc<HostGrid>>,
+        time: i64,
+        ticket: Option<Ticket>,
+    ) {
+        if !self.history.contains(host) {
+            self.history.insert(Arc::clone(host));
+        }
+        if let Some(ticket) = ticket {
+            self.receipts.given(host, ticket);
+            if !self.receipts.hold_back() {
+                self.progressed.notify_one();
+            }
+        }
+        let grids: Arc<[_]> = grids.into();
+        self.push(true, || Item::History {
+            host: Arc::clone(host),
+            grids: Arc::clone(&grids),
+            time,
+            ticket,
+        });
+    }
+
+    /// A host on the second wire was heard: it is up. To be said once an interval; never waits.
+    pub fn up(&mut self, host: &Arc<str>, time: SystemTime) {
         let time = millis(time);
-        self.push(|| Item::Gone {
+        self.push(false, || Item::Up {
             host: Arc::clone(host),
             time,
         });
     }
 
-    fn push(&self, item: impl Fn() -> Item) {
+    /// A host is gone: all of its series end. Never waits.
+    pub fn host_gone(&mut self, host: &Arc<str>, time: SystemTime) {
+        let keep = self.history.remove(host);
+        self.receipts.gone(host);
+        let time = millis(time);
+        self.push(keep, || Item::Gone {
+            host: Arc::clone(host),
+            time,
+        });
+    }
+
+    fn push(&self, keep: bool, item: impl Fn() -> Item) {
         for (name, running) in &self.targets {
-            if running.shared.push(item()).began {
+            if running.shared.push(item(), keep).began {
                 events::dropping(name.as_str(), &running.settings.url);
             }
         }
+    }
+
+    /// Returns true if samples of the second wire should be passed on. Where not, they are left
+    /// with the agents, until [`Pushes::progressed`] wakes the loop.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        let mut targets = self.targets.values();
+        targets.all(|running| running.shared.has_room())
+    }
+
+    /// Returns true if some target holds receipts back: they mean then that engines have the
+    /// samples.
+    #[must_use]
+    pub fn acknowledge(&self) -> bool {
+        self.receipts.hold_back()
+    }
+
+    /// What all targets that hold receipts back have settled since the last time: the last sample
+    /// of each host of which there is news.
+    pub fn settled(&mut self) -> Vec<Settled> {
+        for running in self.targets.values() {
+            if let Some(id) = running.id {
+                self.receipts.progress(id, running.shared.take_progress());
+            }
+        }
+        self.receipts.drain()
+    }
+
+    /// Wakes the loop after each request that settled samples of the second wire: there may be
+    /// receipts to send ([`Pushes::settled`]), and room again ([`Pushes::has_room`]).
+    #[must_use]
+    pub fn progressed(&self) -> Arc<Notify> {
+        Arc::clone(&self.progressed)
     }
 
     /// How the targets fare.
@@ -218,10 +352,12 @@ impl Pushes {
                 sent: state.counts.sent,
                 failed: state.counts.failed,
                 dropped: state.counts.dropped,
+                moved: state.counts.moved,
                 queued: state.waiting() as u64,
                 failing: state.failing,
                 last_error: state.last_error.clone(),
                 last_success: state.last_success,
+                acknowledge: running.settings.acknowledge,
             }
         };
         self.targets.iter().map(status).collect()

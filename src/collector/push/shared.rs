@@ -1,11 +1,14 @@
 //! What the collector's loop and the thread of one target share: the queue, and what became
 //! of its samples. The lock is held for moments only, never while encoding or sending.
 
-use std::sync::MutexGuard;
+use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant, SystemTime};
+
+use tokio::sync::Notify;
 
 use super::batch::MAX_BATCH_SAMPLES;
 use super::queue::{Item, Limits, Pushed, Queue};
+use super::receipts::Progress;
 use crate::base::monitor::Monitor;
 
 /// How long the first sample waits for others to go with it: a request for each message
@@ -17,6 +20,8 @@ const GATHER: Duration = Duration::from_secs(1);
 pub(super) struct Shared {
     /// Changes are for the thread, and at its end for who waits for that.
     state: Monitor<State>,
+    /// Wakes the collector's loop where there are receipts.
+    progressed: Arc<Notify>,
 }
 
 #[derive(Debug)]
@@ -26,8 +31,14 @@ pub(super) struct State {
     pub(super) failing: bool,
     pub(super) last_error: Option<String>,
     pub(super) last_success: Option<SystemTime>,
+    /// What was settled since the loop last asked.
+    progress: Progress,
     /// Samples that the thread has taken and not sent yet.
     in_hand: usize,
+    /// What of that must not be lost.
+    hand: Vec<Item>,
+    /// Another thread goes on with what must not be lost.
+    handed_over: bool,
     /// Files are to be read again.
     reload: bool,
     /// To stop, sending what waits by then.
@@ -41,6 +52,8 @@ pub(super) struct Counts {
     pub(super) sent: u64,
     pub(super) failed: u64,
     pub(super) dropped: u64,
+    /// Samples of history that were moved forward by more than an interval.
+    pub(super) moved: u64,
 }
 
 /// What the thread is to do.
@@ -53,15 +66,20 @@ pub(super) enum Work {
 }
 
 impl Shared {
-    pub(super) fn new(limits: Limits) -> Self {
+    /// With `keeps`, history is not dropped.
+    pub(super) fn new(limits: Limits, keeps: bool, progressed: Arc<Notify>) -> Self {
         Self {
+            progressed,
             state: Monitor::new(State {
-                queue: Queue::new(limits),
+                queue: Queue::new(limits, keeps),
                 counts: Counts::default(),
                 failing: false,
                 last_error: None,
                 last_success: None,
+                progress: Progress::new(),
                 in_hand: 0,
+                hand: Vec::new(),
+                handed_over: false,
                 reload: false,
                 stop: None,
                 ended: false,
@@ -73,12 +91,12 @@ impl Shared {
         self.state.lock()
     }
 
-    /// Puts something into the queue.
-    pub(super) fn push(&self, item: Item) -> Pushed {
+    /// Puts something into the queue; with `keep`, it is history.
+    pub(super) fn push(&self, item: Item, keep: bool) -> Pushed {
         let mut state = self.lock();
         let before = state.queue.samples();
         let empty = state.queue.is_empty();
-        let pushed = state.queue.push(item);
+        let pushed = state.queue.push(item, keep);
         state.counts.dropped += pushed.dropped;
         let full = before < MAX_BATCH_SAMPLES && state.queue.samples() >= MAX_BATCH_SAMPLES;
         drop(state);
@@ -86,6 +104,25 @@ impl Shared {
             self.state.notify();
         }
         pushed
+    }
+
+    /// Returns true if more history should be put in.
+    pub(super) fn has_room(&self) -> bool {
+        self.lock().queue.has_room()
+    }
+
+    /// What was settled since the last time.
+    pub(super) fn take_progress(&self) -> Progress {
+        std::mem::take(&mut self.lock().progress)
+    }
+
+    /// The thread: everything up to these is settled.
+    pub(super) fn settled(&self, tickets: Progress) {
+        if tickets.is_empty() {
+            return;
+        }
+        self.lock().progress.extend(tickets);
+        self.progressed.notify_one();
     }
 
     /// Files are to be read again.
@@ -98,6 +135,28 @@ impl Shared {
     pub(super) fn stop(&self, deadline: Instant) {
         self.lock().stop = Some(deadline);
         self.state.notify();
+    }
+
+    /// Another thread will go on with what of the second wire is not sent when this one stops.
+    pub(super) fn hand_over(&self) {
+        self.lock().handed_over = true;
+    }
+
+    /// The thread that goes on: takes what the one before has left, and what it has settled.
+    /// What that one still has under way may be sent twice.
+    pub(super) fn take_over(&self, before: &Self) -> Vec<Item> {
+        let mut old = before.lock();
+        if !old.handed_over {
+            return Vec::new();
+        }
+        let mut items = std::mem::take(&mut old.hand);
+        items.extend(old.queue.take_all_kept());
+        let progress = std::mem::take(&mut old.progress);
+        drop(old);
+        self.settled(progress);
+        let samples = items.iter().map(Item::samples).sum();
+        self.lock().take_in_hand(&items, samples);
+        items
     }
 
     /// Waits until the thread has ended, no longer than this; how many samples it leaves
@@ -147,8 +206,8 @@ impl Shared {
                 samples += item.samples();
                 items.push(item);
             }
-            state.in_hand = samples;
             if !items.is_empty() {
+                state.take_in_hand(items, samples);
                 return Work::Send;
             }
             if state.stop.is_some() {
@@ -169,9 +228,15 @@ impl Shared {
     /// The thread: has ended; how many samples are left, where that is for it to say.
     pub(super) fn end(&self) -> Option<usize> {
         let mut state = self.lock();
-        let left = state.waiting();
+        let mut left = state.waiting();
+        if state.handed_over {
+            let hand: usize = state.hand.iter().map(Item::samples).sum();
+            left = left.saturating_sub(state.queue.kept_samples() + hand);
+            state.queue.clear_dropping();
+        } else {
+            state.queue.clear();
+        }
         state.counts.dropped += left as u64;
-        state.queue.clear();
         state.in_hand = 0;
         let told = std::mem::replace(&mut state.ended, true);
         drop(state);
@@ -186,9 +251,20 @@ impl State {
         self.queue.samples() + self.in_hand
     }
 
+    fn take_in_hand(&mut self, items: &[Item], samples: usize) {
+        self.in_hand = samples;
+        let kept = items.iter().filter(|item| item.ticket().is_some());
+        self.hand.extend(kept.cloned());
+    }
+
     /// Returns true, once, if files must be read again.
     pub(super) fn take_reload(&mut self) -> bool {
         std::mem::take(&mut self.reload)
+    }
+
+    /// Returns true if files must be read again.
+    pub(super) fn has_reload(&self) -> bool {
+        self.reload
     }
 
     /// By when to stop, if at all.
@@ -205,6 +281,7 @@ impl State {
     /// room again.
     pub(super) fn settle_all(&mut self) -> Option<u64> {
         self.in_hand = 0;
+        self.hand.clear();
         self.queue.room_again()
     }
 }

@@ -1,8 +1,9 @@
 //! The thread of one target: takes what waits, makes requests of it, and sends one after the
 //! other.
 //!
-//! The same request is sent until it is accepted or refused, which keeps the order. The
-//! decisions are made elsewhere: what an answer means, how long to wait, what to log.
+//! The same request is sent until it is accepted or refused, which keeps the order. One that is
+//! refused is sent again in parts, before anything else. The decisions are made elsewhere: what an
+//! answer means, which parts, how long to wait, what to log.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -13,6 +14,7 @@ use super::batch::Batch;
 use super::client::{Client, ClientError};
 use super::queue::Item;
 use super::shared::{Shared, Work};
+use super::split::{Outcome, Split, Tally};
 use super::tracker::{Taken, Tracker};
 use crate::base::throttle::Throttle;
 use crate::collector::events::push as events;
@@ -24,6 +26,9 @@ const KEPT_BYTES: usize = 256 * 1024;
 
 /// The shortest time that a last request is given.
 const LAST_TIMEOUT: Duration = Duration::from_millis(100);
+
+/// A secret that was refused is not tried again before this: wrong passwords lock accounts.
+const SAME_SECRET_AGAIN: Duration = Duration::from_secs(60);
 
 /// The target is to stop, and there is no time left.
 #[derive(Debug)]
@@ -43,12 +48,21 @@ pub(super) struct Worker {
     sender: Sender,
 }
 
+/// What became of a request.
+#[derive(Debug)]
+enum Sent {
+    Taken,
+    Not { outcome: Outcome, reason: String },
+}
+
 /// Sends requests.
 #[derive(Debug)]
 struct Sender {
     /// None until it is needed, and where files have to be read again.
     client: Option<Client>,
     batch: Batch,
+    /// A part of it that is sent again.
+    part: Vec<u8>,
     snappy: Vec<u8>,
     backoff: Backoff,
     health: Health,
@@ -65,6 +79,7 @@ impl Worker {
         let sender = Sender {
             client: None,
             batch: Batch::default(),
+            part: Vec::new(),
             snappy: Vec::new(),
             backoff: Backoff::new(),
             health: Health::default(),
@@ -83,11 +98,12 @@ impl Worker {
 
     /// Until it is told to stop.
     pub(super) fn run(mut self) {
+        let mut items = Vec::new();
         if let Some((before, deadline)) = self.before.take() {
             before.let_end(deadline);
+            items = self.shared.take_over(&before);
         }
-        let mut items = Vec::new();
-        while self.shared.take(&mut items) == Work::Send {
+        while !items.is_empty() || self.shared.take(&mut items) == Work::Send {
             if self.send(&items).is_err() {
                 break;
             }
@@ -118,27 +134,33 @@ impl Worker {
             settings,
         };
         for item in items {
+            sender.batch.begin(item.host());
             let taken = tracker.take(item, &mut |sample| {
-                sender.batch.push(&via.settings.labels, sample);
-                if sender.batch.is_full() {
+                if sender.batch.is_overfull() {
                     sender.deliver(&mut via)?;
                 }
+                sender.batch.push(&via.settings.labels, sample);
                 Ok(())
             })?;
-            if taken == Taken::Overtaken {
-                let mut state = via.shared.lock();
-                state.counts.dropped += item.samples() as u64;
-                state.settle(item.samples());
-                drop(state);
-                if let Some(untold) = overtaken.note(Instant::now()) {
-                    events::overtaken(via.name, item.host(), untold);
+            sender.batch.end(item.ticket());
+            match taken {
+                Taken::Sampled => {}
+                Taken::Moved => via.shared.lock().counts.moved += item.samples() as u64,
+                Taken::Overtaken => {
+                    let mut state = via.shared.lock();
+                    state.counts.dropped += item.samples() as u64;
+                    state.settle(item.samples());
+                    drop(state);
+                    if let Some(untold) = overtaken.note(Instant::now()) {
+                        events::overtaken(via.name, item.host(), untold);
+                    }
                 }
             }
+            if sender.batch.is_full() {
+                sender.deliver(&mut via)?;
+            }
         }
-        if sender.batch.samples() > 0 {
-            sender.deliver(&mut via)?;
-        }
-        Ok(())
+        sender.deliver(&mut via)
     }
 }
 
@@ -150,9 +172,72 @@ struct Via<'a> {
 }
 
 impl Sender {
-    /// Sends the batch until it is taken or refused.
+    /// Sends the batch until each of its samples is taken or refused for good.
     fn deliver(&mut self, via: &mut Via<'_>) -> Result<(), Stopped> {
-        self.compress();
+        if self.batch.samples() > 0 {
+            compress(self.batch.body(), &mut self.snappy);
+            let refused = match self.send(via)? {
+                Sent::Taken => {
+                    let all = Tally {
+                        taken: self.batch.samples(),
+                        refused: 0,
+                    };
+                    via.count(all);
+                    self.batch.note_taken();
+                    None
+                }
+                Sent::Not { outcome, reason } => self.take_apart(via, outcome, reason)?,
+            };
+            self.backoff.reset();
+            self.report(via, refused);
+        }
+        via.shared.settled(self.batch.take_tickets());
+        self.batch.clear();
+        Ok(())
+    }
+
+    /// The batch was refused: sends it in parts; how much was refused, and why, if anything.
+    fn take_apart(
+        &mut self,
+        via: &mut Via<'_>,
+        mut outcome: Outcome,
+        mut reason: String,
+    ) -> Result<Option<(usize, String)>, Stopped> {
+        if outcome == Outcome::TooLarge {
+            self.batch.take_less(self.batch.body().len());
+        }
+        let (mut split, mut tally) = Split::new(self.batch.rows(), outcome);
+        let mut refused: Option<(usize, String)> = None;
+        loop {
+            via.count(tally);
+            if tally.refused > 0 {
+                let (samples, _) = refused.get_or_insert_with(|| (0, reason.clone()));
+                *samples += tally.refused;
+            }
+            let Some(part) = split.next() else {
+                return Ok(refused);
+            };
+            self.batch.write_part(part, &mut self.part);
+            compress(&self.part, &mut self.snappy);
+            outcome = match self.send(via)? {
+                Sent::Taken => Outcome::Taken,
+                Sent::Not {
+                    outcome,
+                    reason: last,
+                } => {
+                    reason = last;
+                    outcome
+                }
+            };
+            if outcome == Outcome::TooLarge {
+                self.batch.take_less(self.part.len());
+            }
+            tally = split.outcome(outcome);
+        }
+    }
+
+    /// Sends what was compressed until it is taken or refused.
+    fn send(&mut self, via: &mut Via<'_>) -> Result<Sent, Stopped> {
         loop {
             if !via.time_left() {
                 return Err(Stopped);
@@ -169,14 +254,20 @@ impl Sender {
                 },
             };
             match verdict {
-                Verdict::Delivered => {
-                    self.settle(via, None);
-                    return Ok(());
+                Verdict::Delivered => return Ok(Sent::Taken),
+                Verdict::Refused { reason } => {
+                    return Ok(Sent::Not {
+                        outcome: Outcome::Refused,
+                        reason,
+                    });
                 }
-                Verdict::Refused { reason } | Verdict::Unauthorised { reason } => {
-                    self.settle(via, Some(reason));
-                    return Ok(());
+                Verdict::TooLarge { reason } => {
+                    return Ok(Sent::Not {
+                        outcome: Outcome::TooLarge,
+                        reason,
+                    });
                 }
+                Verdict::Unauthorised { reason } => self.wait_for_secret(via, reason)?,
                 Verdict::Again { reason, not_before } => self.wait(via, &reason, not_before)?,
             }
         }
@@ -200,31 +291,40 @@ impl Sender {
         Ok(verdict(&client.post(&self.snappy, via.timeout())?))
     }
 
-    /// The batch is taken, or refused for this reason.
-    fn settle(&mut self, via: &Via<'_>, refused: Option<String>) {
+    /// The batch is settled: says what is new about the target.
+    fn report(&mut self, via: &Via<'_>, refused: Option<(usize, String)>) {
         let now = Instant::now();
-        let samples = self.batch.samples();
-        self.batch.clear();
-        self.backoff.reset();
         let mut state = via.shared.lock();
-        state.settle(samples);
         state.failing = refused.is_some();
-        if let Some(reason) = &refused {
-            state.counts.failed += samples as u64;
+        if let Some((_, reason)) = &refused {
             state.last_error = Some(reason.clone());
-        } else {
-            state.counts.sent += samples as u64;
-            state.last_success = Some(SystemTime::now());
         }
         let dropped = state.counts.dropped;
         drop(state);
         if let Some(recovered) = self.health.works(now, dropped) {
             events::recovered(via.name, recovered.lasted, recovered.dropped);
         }
-        if let Some(reason) = refused
+        if let Some((samples, reason)) = refused
             && let Some(untold) = self.refused.note(now)
         {
             events::refused(via.name, &via.settings.url, &reason, samples, untold);
+        }
+    }
+
+    /// Waits until there is another secret, or the same one may be tried again: nothing is lost
+    /// until somebody has mended it.
+    fn wait_for_secret(&mut self, via: &Via<'_>, mut reason: String) -> Result<(), Stopped> {
+        let since = Instant::now();
+        loop {
+            self.wait(via, &reason, Duration::ZERO)?;
+            if via.shared.lock().has_reload() || since.elapsed() >= SAME_SECRET_AGAIN {
+                return Ok(());
+            }
+            match self.client.as_mut().map(Client::read_secret_again) {
+                None | Some(Ok(true)) => return Ok(()),
+                Some(Ok(false)) => {}
+                Some(Err(error)) => reason = error.to_string(),
+            }
         }
     }
 
@@ -248,21 +348,21 @@ impl Sender {
         Ok(())
     }
 
-    fn compress(&mut self) {
-        let body = self.batch.body();
-        self.snappy
-            .resize(snap::raw::max_compress_len(body.len()), 0);
-        let written = snap::raw::Encoder::new().compress(body, &mut self.snappy);
-        // There is room for it, and a batch has less than the 4 GB that are the limit.
-        self.snappy.truncate(written.unwrap_or(0));
-    }
-
     /// Gives back what only a large message needed.
     fn let_go(&mut self) {
         self.snappy.clear();
         self.snappy.shrink_to(KEPT_BYTES);
+        self.part = Vec::new();
         self.batch.shrink();
     }
+}
+
+/// Compresses a request.
+fn compress(body: &[u8], snappy: &mut Vec<u8>) {
+    snappy.resize(snap::raw::max_compress_len(body.len()), 0);
+    let written = snap::raw::Encoder::new().compress(body, snappy);
+    // There is room for it, and a batch has less than the 4 GB that are the limit.
+    snappy.truncate(written.unwrap_or(0));
 }
 
 impl Via<'_> {
@@ -275,6 +375,17 @@ impl Via<'_> {
                 let left = deadline.saturating_duration_since(Instant::now());
                 left.clamp(LAST_TIMEOUT, usual.max(LAST_TIMEOUT))
             }
+        }
+    }
+
+    /// So much of the batch is taken, so much refused.
+    fn count(&self, tally: Tally) {
+        let mut state = self.shared.lock();
+        state.settle(tally.taken + tally.refused);
+        state.counts.failed += tally.refused as u64;
+        if tally.taken > 0 {
+            state.counts.sent += tally.taken as u64;
+            state.last_success = Some(SystemTime::now());
         }
     }
 

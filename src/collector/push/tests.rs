@@ -86,6 +86,7 @@ fn target(url: &str) -> RemoteWrite {
         credentials: None,
         ca_file: None,
         timeout: PATIENCE,
+        acknowledge: true,
         headers: BTreeMap::new(),
         labels: BTreeMap::new(),
     }
@@ -155,21 +156,220 @@ fn each_sample_is_sent_once_or_counted() {
     assert_eq!((status.name.as_str(), &status.url), ("main", &sink.url));
 }
 
+const REFUSED: &str = "HTTP/1.1 400 Bad Request\r\nContent-Length: 4\r\n\r\nlate";
+
 #[test]
-fn what_is_refused_is_counted_and_the_next_is_sent() {
+fn what_is_refused_is_counted_alone_and_the_next_is_sent() {
     let sink = Sink::start();
     let mut pushes = Pushes::new(&settings(&[("main", target(&sink.url))]));
     report(&mut pushes, 1);
-    let refusal = "HTTP/1.1 400 Bad Request\r\nContent-Length: 4\r\n\r\nlate";
-    sink.request(X).1.send(refusal).unwrap();
-    until("it is counted", || pushes.status()[0].failed == 2);
+    // That it is up is taken, its value is not.
+    let answer = |request: &WriteRequest| {
+        let all = request.timeseries.iter().flat_map(|series| &series.labels);
+        let odd = all.clone().any(|label| label.value == X);
+        (all.count(), if odd { REFUSED } else { TAKEN })
+    };
+    for _ in 0..3 {
+        let (request, answers) = sink.requests.recv_timeout(PATIENCE).unwrap();
+        answers.send(answer(&request).1).unwrap();
+    }
+    until("it is counted", || pushes.status()[0].failed == 1);
     report(&mut pushes, 2);
     let (values, answer) = sink.request(X);
     assert_eq!(values, [2.0]);
     answer.send(TAKEN).unwrap();
-    until("it is sent", || pushes.status()[0].sent == 2);
+    until("it is sent", || pushes.status()[0].sent == 3);
     let error = pushes.status().remove(0).last_error;
     assert_eq!(error.as_deref(), Some("it answers 400: late"));
+}
+
+/// A sample of the second wire, of a host for each.
+fn sample(pushes: &mut Pushes, host: &str, seq: u64) {
+    let text = format!("{{\"x\":{seq}}}");
+    let grid = Grid::parse(text.as_bytes(), GridKind::Metrics).unwrap();
+    let time = 1_700_000_000_000 + i64::try_from(seq).unwrap();
+    let ticket = Ticket { stream: 7, seq };
+    pushes.history(
+        &host.into(),
+        vec![Arc::new(grid.into())],
+        time,
+        Some(ticket),
+    );
+}
+
+fn receipts(pushes: &mut Pushes) -> Vec<(String, u64)> {
+    let settled = pushes.settled().into_iter();
+    let mut all: Vec<_> = settled
+        .map(|settled| (settled.host.to_string(), settled.ticket.seq))
+        .collect();
+    all.sort();
+    all
+}
+
+#[test]
+fn receipts_wait_for_all_targets_that_hold_them_back() {
+    let (a, b, c) = (Sink::start(), Sink::start(), Sink::start());
+    let mut careless = target(&c.url);
+    careless.acknowledge = false;
+    let both = [
+        ("a", target(&a.url)),
+        ("b", target(&b.url)),
+        ("c", careless),
+    ];
+    let mut pushes = Pushes::new(&settings(&both));
+    assert!(pushes.acknowledge());
+    let woken = pushes.progressed();
+    let woken = || {
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        runtime.unwrap().block_on(woken.notified());
+    };
+    for seq in 1..=3 {
+        sample(&mut pushes, "web1", seq);
+    }
+    sample(&mut pushes, "web2", 9);
+    assert_eq!(receipts(&mut pushes), []);
+    let (values, answer) = a.request(X);
+    assert_eq!(values, [1.0, 2.0, 3.0, 9.0]);
+    answer.send(TAKEN).unwrap();
+    woken();
+    assert_eq!(receipts(&mut pushes), []);
+    // A refusal settles as well: here everything but the last is refused.
+    let (_, answer) = b.request(X);
+    answer.send(REFUSED).unwrap();
+    let mut requests = 1;
+    loop {
+        let (values, answer) = b.request(X);
+        requests += 1;
+        let taken = values == [9.0];
+        answer.send(if taken { TAKEN } else { REFUSED }).unwrap();
+        if taken {
+            break;
+        }
+    }
+    assert_eq!(requests, 6, "two in halves, each one alone");
+    woken();
+    let all = [("web1".to_owned(), 3), ("web2".to_owned(), 9)];
+    assert_eq!(receipts(&mut pushes), all);
+    let status = pushes.status();
+    let counts: Vec<_> = status.iter().map(|one| (one.sent, one.failed)).collect();
+    assert_eq!(counts, [(4, 0), (1, 3), (0, 0)]);
+
+    // One that is removed holds nothing back, one that remains does.
+    sample(&mut pushes, "web1", 4);
+    let (_, answer) = a.request(X);
+    answer.send(TAKEN).unwrap();
+    woken();
+    assert_eq!(receipts(&mut pushes), []);
+    reconfigure(&mut pushes, &settings(&both[..1]));
+    woken();
+    assert_eq!(receipts(&mut pushes), [("web1".to_owned(), 4)]);
+    // Without any, everything is settled at once.
+    reconfigure(&mut pushes, &BTreeMap::new());
+    assert!(!pushes.acknowledge());
+    sample(&mut pushes, "web1", 5);
+    woken();
+    assert_eq!(receipts(&mut pushes), [("web1".to_owned(), 5)]);
+}
+
+#[test]
+fn a_target_that_is_mended_goes_on_with_what_the_one_before_could_not_send() {
+    let (away, sink) = (Sink::start(), Sink::start());
+    let mut pushes = Pushes::new(&settings(&[("main", target(&away.url))]));
+    sample(&mut pushes, "web1", 1);
+    // That one is under way, others wait.
+    let (values, answer) = away.request(X);
+    assert_eq!(values, [1.0]);
+    for seq in 2..=4 {
+        sample(&mut pushes, "web1", seq);
+    }
+    report(&mut pushes, 5);
+    reconfigure(&mut pushes, &settings(&[("main", target(&sink.url))]));
+    sample(&mut pushes, "web1", 5);
+    assert_eq!(receipts(&mut pushes), []);
+    answer
+        .send("HTTP/1.1 503 x\r\nContent-Length: 0\r\n\r\n")
+        .unwrap();
+    let (values, answer) = sink.request(X);
+    assert_eq!(values, [1.0, 2.0, 3.0, 4.0]);
+    answer.send(TAKEN).unwrap();
+    let (values, answer) = sink.request(X);
+    assert_eq!(values, [5.0]);
+    answer.send(TAKEN).unwrap();
+    let mut last = Vec::new();
+    until("receipts of all", || {
+        last.extend(receipts(&mut pushes));
+        last.last() == Some(&("web1".to_owned(), 5))
+    });
+    // What was of the first wire is lost with the target before, as ever.
+    let status = pushes.status().remove(0);
+    assert_eq!((status.sent, status.failed, status.dropped), (5, 0, 0));
+    // One that is removed holds nothing back.
+    sample(&mut pushes, "web1", 6);
+    let (_, _answer) = sink.request(X);
+    reconfigure(&mut pushes, &BTreeMap::new());
+    assert_eq!(receipts(&mut pushes), [("web1".to_owned(), 6)]);
+}
+
+#[test]
+fn history_is_not_dropped_and_says_when_there_is_no_room() {
+    let sink = Sink::start();
+    let limits = Limits {
+        samples: 20,
+        bytes: usize::MAX,
+    };
+    let mut pushes = Pushes::within(limits);
+    reconfigure(&mut pushes, &settings(&[("main", target(&sink.url))]));
+    sample(&mut pushes, "web1", 0);
+    let (_, answer) = sink.request(X);
+    for seq in 1..=10 {
+        assert!(pushes.has_room());
+        sample(&mut pushes, "web1", seq);
+    }
+    assert!(!pushes.has_room());
+    // What is dropped is of the first wire.
+    for value in 0..100 {
+        report(&mut pushes, value);
+    }
+    for seq in 11..=13 {
+        sample(&mut pushes, "web2", seq);
+    }
+    answer.send(TAKEN).unwrap();
+    let mut all = Vec::new();
+    while all.len() < 13 {
+        let (request, answer) = sink.requests.recv_timeout(PATIENCE).unwrap();
+        let series = request.timeseries.iter();
+        let samples = series.flat_map(|series| &series.samples);
+        let old = samples.filter(|sample| sample.timestamp < 1_700_000_001_000);
+        all.extend(old.map(|sample| sample.value));
+        answer.send(TAKEN).unwrap();
+    }
+    assert_eq!(all, (1..=13).map(f64::from).collect::<Vec<_>>());
+    until("all is settled", || pushes.status()[0].queued == 0);
+    assert!(pushes.has_room());
+    assert!(pushes.status()[0].dropped > 0);
+}
+
+#[test]
+fn what_is_too_large_is_sent_in_parts_and_less_at_a_time() {
+    let sink = Sink::start();
+    let mut pushes = Pushes::new(&settings(&[("main", target(&sink.url))]));
+    for seq in 1..=4 {
+        sample(&mut pushes, "web1", seq);
+    }
+    let too_large = "HTTP/1.1 413 Payload Too Large\r\nContent-Length: 0\r\n\r\n";
+    let (mut all, mut largest) = (Vec::new(), 0);
+    while all.len() < 4 {
+        let (values, answer) = sink.request(X);
+        largest = largest.max(values.len());
+        let taken = values.len() <= 1;
+        answer.send(if taken { TAKEN } else { too_large }).unwrap();
+        if taken {
+            all.extend(values);
+        }
+    }
+    assert_eq!((all, largest), (vec![1.0, 2.0, 3.0, 4.0], 4));
+    until("it is counted", || pushes.status()[0].sent == 4);
+    assert_eq!(pushes.status()[0].failed, 0);
 }
 
 #[test]

@@ -11,6 +11,12 @@
 //! [`MAX_AHEAD`], however fast a host reports, and never sends one series twice within one
 //! message, whatever its metrics are called: a receiver would refuse everything that was sent
 //! with it.
+//!
+//! Samples of the second wire (history) have the time of their host, and come late where they
+//! waited. None is dropped; what would go back in time is moved to 1 ms after its predecessor.
+//! That such a host is up, or down, is the collector's own word, by its own clock, apart from
+//! history. When the host is gone, its series end 1 ms after its last sample: what it brings later
+//! is newer than that.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, LazyLock};
@@ -66,6 +72,8 @@ pub(super) struct Sample<'a> {
 pub(super) enum Taken {
     /// It was made into samples.
     Sampled,
+    /// It was, at a later time than its own, by more than an interval of its host.
+    Moved,
     /// It was not: its host is ahead of its time.
     Overtaken,
 }
@@ -77,16 +85,41 @@ pub(super) struct Tracker {
     /// The latest time that a host went: a host that appears later, the same one included, has
     /// a later time.
     floor: i64,
+    /// Where the series of hosts have ended that went, as many as there may be hosts: history
+    /// that comes later begins there.
+    left: HashMap<Arc<str>, Left>,
     unique: Unique,
+}
+
+/// The end of a host's series.
+#[derive(Clone, Copy, Debug)]
+struct Left {
+    last: i64,
+    up: i64,
+    history: bool,
 }
 
 #[derive(Debug)]
 struct Host {
     /// The time of its last message.
     last: i64,
+    /// When it was last said to be up.
+    up: i64,
+    /// Where its samples come on the second wire.
+    history: Option<History>,
     model: Option<Model>,
-    /// Each family is in one of them.
+    /// Each family is in one of them, or in several of one sample.
     parts: Vec<Part>,
+}
+
+/// What is known of a host on the second wire.
+#[derive(Debug, Default)]
+struct History {
+    /// The time of its last sample as it came, and how much later it was than the one before.
+    came: Option<i64>,
+    interval: i64,
+    /// A model, to be said with the next sample.
+    waiting: Option<Arc<HostGrid>>,
 }
 
 #[derive(Debug)]
@@ -94,6 +127,15 @@ struct Model {
     grid: Arc<HostGrid>,
     /// When it was last sent.
     sent: i64,
+    /// Whether it was sent as it came, with what metrics messages have again.
+    whole: bool,
+}
+
+impl Model {
+    /// Returns true if it may have said this metric of its own.
+    fn has_said(&self, name: &str) -> bool {
+        self.whole || steady(name)
+    }
 }
 
 /// A message, and the families of which it is the last word.
@@ -120,34 +162,140 @@ impl Tracker {
                 kind,
                 grid,
                 time,
-            } => {
-                // The table of hosts has no more either; those beyond get no stale markers.
-                let room = self.hosts.len() < MAX_HOSTS;
-                let floor = self.floor;
-                let known = self
-                    .hosts
-                    .entry(Arc::clone(host))
-                    .or_insert_with(|| Host::new(floor));
-                let Some(time) = later(known.last, *time) else {
-                    return Ok(Taken::Overtaken);
-                };
-                known.last = time;
-                let mut told = Telling {
-                    host,
-                    time,
-                    unique: &mut self.unique,
-                    out,
-                };
-                let done = told.up(true).and_then(|()| match kind {
-                    GridKind::Metrics => known.metrics(grid, &mut told),
-                    GridKind::Model => known.model(grid, &mut told),
-                });
-                if !room && self.hosts.len() > MAX_HOSTS {
-                    self.floor = self.floor.max(time);
-                    self.hosts.remove(host);
-                }
-                done.map(|()| Taken::Sampled)
+            } => self.message(host, *kind, grid, *time, out),
+            Item::History {
+                host, grids, time, ..
+            } => self.history(host, grids, *time, out),
+            Item::Up { host, time } => self.up(host, *time, out).map(|()| Taken::Sampled),
+        }
+    }
+
+    fn message<E>(
+        &mut self,
+        host: &Arc<str>,
+        kind: GridKind,
+        grid: &Arc<HostGrid>,
+        time: i64,
+        out: &mut impl FnMut(&Sample<'_>) -> Result<(), E>,
+    ) -> Result<Taken, E> {
+        // The table of hosts has no more either; those beyond get no stale markers.
+        let room = self.hosts.len() < MAX_HOSTS;
+        let (floor, left) = (self.floor, &mut self.left);
+        let known = self
+            .hosts
+            .entry(Arc::clone(host))
+            .or_insert_with(|| match left.remove(host) {
+                Some(left) if left.history => Host::new(floor.max(left.last), left.up),
+                _ => Host::new(floor, floor),
+            });
+        match (&mut known.history, kind) {
+            (Some(history), GridKind::Model) => {
+                history.waiting = Some(Arc::clone(grid));
+                return Ok(Taken::Sampled);
             }
+            (history, _) => *history = None,
+        }
+        let Some(time) = later(known.last.max(known.up), time) else {
+            return Ok(Taken::Overtaken);
+        };
+        known.last = time;
+        known.up = time;
+        let mut told = Telling {
+            host,
+            time,
+            unique: &mut self.unique,
+            out,
+        };
+        let done = told.up(true).and_then(|()| match kind {
+            GridKind::Metrics => known.metrics(std::slice::from_ref(grid), None, &mut told),
+            GridKind::Model => known.model(grid, &mut told),
+        });
+        if !room && self.hosts.len() > MAX_HOSTS {
+            self.floor = self.floor.max(time);
+            self.hosts.remove(host);
+        }
+        done.map(|()| Taken::Sampled)
+    }
+
+    /// A sample of the second wire.
+    fn history<E>(
+        &mut self,
+        host: &Arc<str>,
+        grids: &[Arc<HostGrid>],
+        time: i64,
+        out: &mut impl FnMut(&Sample<'_>) -> Result<(), E>,
+    ) -> Result<Taken, E> {
+        // One that was lost on its way.
+        if grids.is_empty() {
+            return Ok(Taken::Sampled);
+        }
+        let known = self.on_history(host);
+        let history = known.history.get_or_insert_default();
+        let interval = history.interval;
+        let passed = history
+            .came
+            .replace(time)
+            .map(|before| time.saturating_sub(before));
+        if let Some(passed) = passed.filter(|passed| *passed > 0) {
+            history.interval = passed;
+        }
+        let back = known.last.saturating_sub(time);
+        let (time, taken) = match back {
+            ..0 => (time, Taken::Sampled),
+            _ if back > interval => (known.last.saturating_add(1), Taken::Moved),
+            _ => (known.last.saturating_add(1), Taken::Sampled),
+        };
+        known.last = time;
+        let waiting = history.waiting.take();
+        let mut told = Telling {
+            host,
+            time,
+            unique: &mut self.unique,
+            out,
+        };
+        if let Some(known) = self.hosts.get_mut(host) {
+            known.metrics(grids, waiting.as_ref(), &mut told)?;
+        }
+        self.bound(host);
+        Ok(taken)
+    }
+
+    /// A host on the second wire was heard.
+    fn up<E>(
+        &mut self,
+        host: &Arc<str>,
+        time: i64,
+        out: &mut impl FnMut(&Sample<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let known = self.on_history(host);
+        let ahead = known.up.saturating_sub(time);
+        let done = if (0..millis(SET_BACK)).contains(&ahead) {
+            // It is said to be up at this time, or soon after.
+            Ok(())
+        } else {
+            known.up = time;
+            out(&up(host, true, time))
+        };
+        self.bound(host);
+        done
+    }
+
+    fn on_history(&mut self, host: &Arc<str>) -> &mut Host {
+        let left = &mut self.left;
+        let known = self.hosts.entry(Arc::clone(host)).or_insert_with(|| {
+            let left = left.remove(host);
+            left.map_or(Host::new(i64::MIN, i64::MIN), |left| {
+                Host::new(left.last, left.up)
+            })
+        });
+        known.history.get_or_insert_default();
+        known
+    }
+
+    /// The table of hosts has no more either; those beyond get no stale markers.
+    fn bound(&mut self, host: &Arc<str>) {
+        if self.hosts.len() > MAX_HOSTS {
+            self.hosts.remove(host);
         }
     }
 
@@ -161,25 +309,43 @@ impl Tracker {
         let Some(host) = self.hosts.remove(name) else {
             return Ok(());
         };
-        let time = later(host.last, time).unwrap_or(host.last + 1);
-        self.floor = if time < self.floor.saturating_sub(millis(SET_BACK)) {
-            time
+        let history = host.history.is_some();
+        let down = later(host.up, time).unwrap_or(host.up + 1);
+        let time = if history {
+            host.last.saturating_add(1)
         } else {
-            self.floor.max(time)
+            self.floor = if down < self.floor.saturating_sub(millis(SET_BACK)) {
+                down
+            } else {
+                self.floor.max(down)
+            };
+            down
         };
+        if self.left.len() < MAX_HOSTS {
+            let left = Left {
+                last: time,
+                up: down,
+                history,
+            };
+            self.left.insert(Arc::clone(name), left);
+        }
+        out(&up(name, false, down))?;
         let mut told = Telling {
             host: name,
             time,
             unique: &mut self.unique,
             out,
         };
-        told.up(false)?;
-        for part in &host.parts {
+        for (number, part) in host.parts.iter().enumerate() {
             for (name, value) in part.iter() {
-                told.stale(name, value)?;
+                if !is_in(&host.parts, number, name) {
+                    told.stale(name, value)?;
+                }
             }
         }
-        let model = host.model.iter().flat_map(|model| model.grid.iter());
+        let model = host.model.iter();
+        let model =
+            model.flat_map(|model| model.grid.iter().filter(|(name, _)| model.has_said(name)));
         for (name, value) in model {
             if !host.parts.iter().any(|part| part.has(name)) {
                 told.stale(name, value)?;
@@ -190,51 +356,75 @@ impl Tracker {
 }
 
 impl Host {
-    fn new(floor: i64) -> Self {
+    fn new(last: i64, up: i64) -> Self {
         Self {
-            last: floor,
+            last,
+            up,
+            history: None,
             model: None,
             parts: Vec::new(),
         }
     }
 
-    /// What changes: replaces the families that it holds.
-    fn metrics<E, F>(&mut self, grid: &Arc<HostGrid>, told: &mut Telling<'_, F>) -> Result<(), E>
+    /// What changes: replaces the families that these hold together. With another model, that
+    /// is said with them, but for what they say.
+    fn metrics<E, F>(
+        &mut self,
+        grids: &[Arc<HostGrid>],
+        model: Option<&Arc<HostGrid>>,
+        told: &mut Telling<'_, F>,
+    ) -> Result<(), E>
     where
         F: FnMut(&Sample<'_>) -> Result<(), E>,
     {
-        told.all(grid)?;
-        let families = FamilySet::of(grid);
+        let mut families = FamilySet::default();
+        for (number, grid) in grids.iter().enumerate() {
+            let own = FamilySet::of(grid);
+            // Sources share no family; where they do, each metric is said once.
+            let before = if families.common(own).is_empty() {
+                &[]
+            } else {
+                grids.get(..number).unwrap_or_default()
+            };
+            told.all(grid, before)?;
+            families = families.with(own);
+        }
         let time = told.time;
-        for part in &mut self.parts {
+        if let Some(model) = model {
+            self.replace_model(model, false, grids, told)?;
+        }
+        for (number, part) in self.parts.iter().enumerate() {
             let again = part.families.common(families);
-            if again.is_empty() {
+            // Nearly all messages that follow each other have the same.
+            if again.is_empty() || grids.iter().any(|grid| part.grid.has_names_of(grid)) {
                 continue;
             }
-            // Nearly all messages that follow each other have the same.
-            if !part.grid.has_names_of(grid) {
-                let model = self.model.as_ref();
-                let stays = |name: &str| {
-                    grid.get(name).is_some()
-                        || model.is_some_and(|model| steady(name) && model.grid.get(name).is_some())
-                };
-                for (name, value) in within(&part.grid, again) {
-                    if !stays(name) {
-                        told.stale(name, value)?;
-                    }
+            let model = self.model.as_ref();
+            let stays = |name: &str| {
+                grids.iter().any(|grid| grid.get(name).is_some())
+                    || model.is_some_and(|model| steady(name) && model.grid.get(name).is_some())
+            };
+            for (name, value) in within(&part.grid, again) {
+                if !stays(name) && !is_in(&self.parts, number, name) {
+                    told.stale(name, value)?;
                 }
             }
-            part.families = part.families.without(again);
+        }
+        for part in &mut self.parts {
+            part.families = part.families.without(families);
         }
         // A clock that was set back makes a part look old; it is said again soon.
         self.parts
             .retain(|part| !part.families.is_empty() && (time - part.time).abs() < FORGOTTEN);
-        if !families.is_empty() {
-            self.parts.push(Part {
-                grid: Arc::clone(grid),
-                families,
-                time,
-            });
+        for grid in grids {
+            let families = FamilySet::of(grid);
+            if !families.is_empty() {
+                self.parts.push(Part {
+                    grid: Arc::clone(grid),
+                    families,
+                    time,
+                });
+            }
         }
         self.model_again(told)
     }
@@ -248,7 +438,7 @@ impl Host {
         let Some(model) = &mut self.model else {
             return Ok(());
         };
-        if (told.time - model.sent).abs() < MODEL_AGAIN {
+        if told.time.saturating_sub(model.sent).saturating_abs() < MODEL_AGAIN {
             return Ok(());
         }
         model.sent = told.time;
@@ -265,7 +455,22 @@ impl Host {
     where
         F: FnMut(&Sample<'_>) -> Result<(), E>,
     {
-        told.all(grid)?;
+        told.all(grid, &[])?;
+        self.replace_model(grid, true, &[], told)
+    }
+
+    /// Another model, which was sent just now as a whole, or is to be said next. What these say
+    /// is not ended.
+    fn replace_model<E, F>(
+        &mut self,
+        grid: &Arc<HostGrid>,
+        whole: bool,
+        said: &[Arc<HostGrid>],
+        told: &mut Telling<'_, F>,
+    ) -> Result<(), E>
+    where
+        F: FnMut(&Sample<'_>) -> Result<(), E>,
+    {
         let old = self.model.take();
         for (name, value) in old.iter().flat_map(|old| old.grid.iter()) {
             let stays = match (value, grid.get(name)) {
@@ -274,13 +479,21 @@ impl Host {
                 (Value::Text(_), _) | (_, Some(Value::Text(_)) | None) => false,
                 (_, Some(_)) => true,
             };
+            let stays = stays && (whole || steady(name))
+                || said.iter().any(|grid| grid.get(name).is_some())
+                || !old.as_ref().is_some_and(|old| old.has_said(name));
             if !stays && !self.parts.iter().any(|part| part.has(name)) {
                 told.stale(name, value)?;
             }
         }
         self.model = Some(Model {
             grid: Arc::clone(grid),
-            sent: told.time,
+            sent: if whole {
+                told.time
+            } else {
+                told.time.saturating_sub(MODEL_AGAIN)
+            },
+            whole,
         });
         Ok(())
     }
@@ -297,6 +510,17 @@ impl Part {
     }
 }
 
+/// Returns true if one of the parts before this one is the last word on a metric, too.
+fn is_in(parts: &[Part], number: usize, name: &str) -> bool {
+    let before = parts.get(..number).unwrap_or_default();
+    let families = parts
+        .get(number)
+        .map_or_else(FamilySet::default, |part| part.families);
+    before
+        .iter()
+        .any(|part| !part.families.common(families).is_empty() && part.has(name))
+}
+
 /// What is told of a host at one time.
 struct Telling<'a, F> {
     host: &'a str,
@@ -306,21 +530,16 @@ struct Telling<'a, F> {
 }
 
 impl<E, F: FnMut(&Sample<'_>) -> Result<(), E>> Telling<'_, F> {
-    fn up(&mut self, up: bool) -> Result<(), E> {
-        (self.out)(&Sample {
-            host: self.host,
-            name: &UP.name,
-            instance: None,
-            text: None,
-            value: if up { 1.0 } else { 0.0 },
-            time: self.time,
-        })
+    fn up(&mut self, is_up: bool) -> Result<(), E> {
+        (self.out)(&up(self.host, is_up, self.time))
     }
 
-    /// All that a grid says.
-    fn all(&mut self, grid: &HostGrid) -> Result<(), E> {
+    /// All that a grid says, but for what those before it have said.
+    fn all(&mut self, grid: &HostGrid, before: &[Arc<HostGrid>]) -> Result<(), E> {
         for (place, metric) in grid.numbered() {
-            self.tell(grid.series(place, metric), Number::as_f64)?;
+            if before.iter().all(|grid| grid.get(metric.0).is_none()) {
+                self.tell(grid.series(place, metric), Number::as_f64)?;
+            }
         }
         Ok(())
     }
@@ -356,6 +575,18 @@ impl<E, F: FnMut(&Sample<'_>) -> Result<(), E>> Telling<'_, F> {
             value: number(series.number),
             time: self.time,
         })
+    }
+}
+
+/// That a host is up, or down.
+fn up(host: &str, up: bool, time: i64) -> Sample<'_> {
+    Sample {
+        host,
+        name: &UP.name,
+        instance: None,
+        text: None,
+        value: if up { 1.0 } else { 0.0 },
+        time,
     }
 }
 

@@ -84,6 +84,7 @@ pub(super) struct RemoteWriteFragment {
     pub(super) bearer_token_file: Option<FileName>,
     pub(super) ca_file: Option<FileName>,
     pub(super) timeout: Option<PushTimeout>,
+    pub(super) acknowledge: Option<Flag>,
     #[serde(default)]
     pub(super) headers: BTreeMap<HeaderName, HeaderValue>,
     #[serde(default)]
@@ -279,6 +280,15 @@ pub static COLLECTOR: Schema = Schema {
             otherwise: "\"30s\"",
             description: "How long a request may take.",
             check: check::<PushTimeout>,
+            ..Setting::TEXT
+        },
+        Setting {
+            key: "remote_write.NAME.acknowledge",
+            expected: "true or false",
+            otherwise: "true",
+            description: "Whether agents keep each sample until this target has taken it, or \
+                          refused it for good.",
+            check: check::<Flag>,
             ..Setting::TEXT
         },
         Setting {

@@ -21,7 +21,7 @@ use crate::collector::keys::{self, Found, KeysError};
 use crate::collector::publish::endpoint::Endpoint;
 use crate::config::layers::{Files, Layers};
 use crate::config::table::key_text;
-use crate::config::{ConfigError, ConnectionName, Place, Problem, Problems, Reason};
+use crate::config::{ConfigError, ConnectionName, Flag, Place, Problem, Problems, Reason};
 use crate::curve::certificate::concern;
 use crate::curve::router::Listen;
 use crate::protocol::{DEFAULT_METRICS_INTERVAL, LONGEST_PING_INTERVAL};
@@ -372,6 +372,7 @@ impl Target<'_> {
             timeout: fragment
                 .timeout
                 .map_or(DEFAULT_PUSH_TIMEOUT, |PushTimeout(time)| time),
+            acknowledge: fragment.acknowledge.is_none_or(|Flag(flag)| flag),
             headers: fragment.headers,
             labels: fragment.labels,
         })

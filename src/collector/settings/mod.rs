@@ -105,6 +105,8 @@ pub struct RemoteWrite {
     pub ca_file: Option<PathBuf>,
     /// How long a request may take.
     pub timeout: Duration,
+    /// Whether agents keep samples until this target has them.
+    pub acknowledge: bool,
     /// What is sent with each request.
     pub headers: BTreeMap<HeaderName, HeaderValue>,
     /// What is added to each series.

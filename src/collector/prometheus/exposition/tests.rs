@@ -190,6 +190,8 @@ fn promtool_finds_nothing_to_complain_about() {
             failing: true,
             last_error: Some("x".to_owned()),
             last_success,
+            moved: 0,
+            acknowledge: true,
         }));
     }
     for listener in Listener::ALL {

@@ -40,10 +40,23 @@ impl Bench {
             Ok(())
         });
         let Ok(taken) = taken;
-        if taken == Taken::Overtaken {
-            all.push("overtaken".to_owned());
+        match taken {
+            Taken::Sampled => {}
+            Taken::Moved => all.push("moved".to_owned()),
+            Taken::Overtaken => all.push("overtaken".to_owned()),
         }
         all
+    }
+
+    fn history(&mut self, host: &str, time: i64, grids: &[&str]) -> Vec<String> {
+        self.take(&history(host, time, grids))
+    }
+
+    fn up(&mut self, host: &str, time: i64) -> Vec<String> {
+        self.take(&Item::Up {
+            host: host.into(),
+            time: T + time,
+        })
     }
 
     /// Without that the host is up.
@@ -73,6 +86,19 @@ fn message(kind: GridKind, host: &str, time: i64, json: &str) -> Item {
         kind,
         grid: Arc::new(Grid::parse(json.as_bytes(), kind).unwrap().into()),
         time: T + time,
+    }
+}
+
+fn history(host: &str, time: i64, grids: &[&str]) -> Item {
+    let grids = grids.iter().map(|json| {
+        let grid = Grid::parse(json.as_bytes(), GridKind::Metrics);
+        Arc::new(grid.unwrap().into())
+    });
+    Item::History {
+        host: host.into(),
+        grids: grids.collect(),
+        time: T + time,
+        ticket: None,
     }
 }
 
@@ -268,6 +294,165 @@ fn what_engines_have_forgotten_is_not_ended() {
 }
 
 #[test]
+fn history_has_its_own_time_and_no_word_of_up() {
+    let mut bench = Bench::new();
+    bench.up("a", 1_000_000);
+    assert_eq!(
+        bench.history(
+            "a",
+            5,
+            &[
+                r#"{"cpu.percent":50}"#,
+                r#"{"fs.size[/]":1,"fs.size[/mnt]":2}"#
+            ]
+        ),
+        [
+            "cpu_busy_ratio{a} = 0.5 @5",
+            "fs_size_bytes{a,/} = 1 @5",
+            "fs_size_bytes{a,/mnt} = 2 @5",
+        ]
+    );
+    // Families that are said again, and those that are not.
+    assert_eq!(
+        bench.history("a", 10, &[r#"{"cpu.percent":50}"#]),
+        ["cpu_busy_ratio{a} = 0.5 @10"]
+    );
+    assert_eq!(
+        bench.history("a", 15, &[r#"{"cpu.percent":50}"#, r#"{"fs.size[/]":1}"#]),
+        [
+            "cpu_busy_ratio{a} = 0.5 @15",
+            "fs_size_bytes{a,/} = 1 @15",
+            "-fs_size_bytes{a,/mnt} @15",
+        ]
+    );
+    // Its end is 1 ms after its last sample, that it is down is of now.
+    assert_eq!(
+        bench.gone("a", 1_030_000),
+        [
+            "up{a} = 0 @1030000",
+            "-cpu_busy_ratio{a} @16",
+            "-fs_size_bytes{a,/} @16",
+        ]
+    );
+    // What waited at the host comes later, and is newer than its end, as others go.
+    bench.hear(GridKind::Metrics, "b", 2_000_000, r#"{"mem.free":1}"#);
+    bench.gone("b", 2_000_005);
+    assert_eq!(bench.up("a", 2_000_010), ["up{a} = 1 @2000010"]);
+    assert_eq!(
+        bench.history("a", 20, &[r#"{"cpu.percent":50}"#]),
+        ["cpu_busy_ratio{a} = 0.5 @20"]
+    );
+}
+
+#[test]
+fn history_that_goes_back_is_moved_and_counted_beyond_an_interval() {
+    let mut bench = Bench::new();
+    let free = [r#"{"mem.free":1}"#];
+    bench.history("a", 0, &free);
+    bench.history("a", 5000, &free);
+    // Twice at the same time, and back by less than an interval.
+    assert_eq!(
+        bench.history("a", 5000, &free),
+        ["mem_free_bytes{a} = 1024 @5001"]
+    );
+    bench.history("a", 10_000, &free);
+    assert_eq!(
+        bench.history("a", 6000, &free),
+        ["mem_free_bytes{a} = 1024 @10001"]
+    );
+    bench.history("a", 15_000, &free);
+    assert_eq!(
+        bench.history("a", -100_000, &free),
+        ["mem_free_bytes{a} = 1024 @15001", "moved"]
+    );
+    // None is dropped, however many there are.
+    for more in 2..3000 {
+        let expected = format!("mem_free_bytes{{a}} = 1024 @{}", 15_000 + more);
+        assert_eq!(bench.history("a", -100_000, &free)[0], expected);
+    }
+    assert_eq!(
+        bench.history("a", 20_000, &free),
+        ["mem_free_bytes{a} = 1024 @20000"]
+    );
+    // Without anything in it, it is no sample.
+    assert!(bench.history("a", 0, &[]).is_empty());
+}
+
+#[test]
+fn that_a_host_is_up_has_a_time_of_its_own() {
+    let mut bench = Bench::new();
+    assert_eq!(bench.up("a", 5), ["up{a} = 1 @5"]);
+    bench.history("a", 1_000_000, &[r#"{"mem.free":1}"#]);
+    assert!(bench.up("a", 5).is_empty());
+    assert!(bench.up("a", 3).is_empty());
+    assert_eq!(bench.up("a", 6), ["up{a} = 1 @6"]);
+    // The collector's clock was set back.
+    assert_eq!(bench.up("a", -100_000), ["up{a} = 1 @-100000"]);
+    assert_eq!(bench.gone("a", -100_000)[0], "up{a} = 0 @-99999");
+}
+
+#[test]
+fn a_model_of_a_host_on_history_goes_with_its_next_sample() {
+    let mut bench = Bench::new();
+    bench.history("a", 5, &[r#"{"sys.uptime":1}"#]);
+    let model = |text: &str| {
+        let json = format!(r#"{{"host.os":"{text}","sys.uptime":7}}"#);
+        message(GridKind::Model, "a", 1_000_000, &json)
+    };
+    assert!(bench.take(&model("Debian 12")).is_empty());
+    assert_eq!(
+        bench.history("a", 10, &[r#"{"sys.uptime":2}"#]),
+        [
+            "sys_uptime_seconds{a} = 2 @10",
+            "host_os_info{a,\"Debian 12\"} = 1 @10",
+        ]
+    );
+    assert!(bench.take(&model("Debian 13")).is_empty());
+    assert_eq!(
+        bench.history("a", 15, &[r#"{"sys.uptime":3}"#]),
+        [
+            "sys_uptime_seconds{a} = 3 @15",
+            "-host_os_info{a,\"Debian 12\"} @15",
+            "host_os_info{a,\"Debian 13\"} = 1 @15",
+        ]
+    );
+}
+
+#[test]
+fn a_metric_in_two_grids_of_a_sample_is_said_once() {
+    let mut bench = Bench::new();
+    assert_eq!(
+        bench.history(
+            "a",
+            5,
+            &[r#"{"mem.free":1}"#, r#"{"mem.free":2,"mem.total":3}"#]
+        ),
+        [
+            "mem_free_bytes{a} = 1024 @5",
+            "mem_total_bytes{a} = 3072 @5"
+        ]
+    );
+}
+
+#[test]
+fn a_host_may_change_its_wire() {
+    let mut bench = Bench::new();
+    let free = r#"{"mem.free":1}"#;
+    bench.metrics(1000, free);
+    assert_eq!(
+        bench.history("a", 2000, &[free]),
+        ["mem_free_bytes{a} = 1024 @2000"]
+    );
+    assert_eq!(
+        bench.metrics(2500, free),
+        ["mem_free_bytes{a} = 1024 @2500"]
+    );
+    // What is older than what was sent.
+    let moved = bench.history("a", 100, &[free]);
+    assert_eq!(moved, ["mem_free_bytes{a} = 1024 @2501", "moved"]);
+}
+
+#[test]
 fn an_error_of_the_receiver_ends_it() {
     let mut tracker = Tracker::default();
     let item = message(GridKind::Metrics, "a", 0, r#"{"mem.free":1}"#);
@@ -289,6 +474,16 @@ enum Step {
         passed: i64,
     },
     Gone {
+        host: usize,
+        passed: i64,
+    },
+    /// Of the time that the host's clock shows, which passes on its own.
+    History {
+        host: usize,
+        grids: Vec<BTreeSet<usize>>,
+        passed: i64,
+    },
+    Up {
         host: usize,
         passed: i64,
     },
@@ -319,13 +514,17 @@ const TEXTS: &[&str] = &["host.os", "host.kernel", "b.t", "b_t"];
 
 fn step() -> impl Strategy<Value = Step> {
     let names = prop::collection::btree_set(0..NAMES.len(), 0..NAMES.len());
+    let grids = prop::collection::vec(names.clone(), 0..4);
     // Now and then back, or not at all.
     let passed = prop_oneof![3 => 0..10_000_i64, 1 => -900..=0_i64, 1 => Just(0)];
     prop_oneof![
         8 => (0..2_usize, any::<bool>(), names, 0..4_usize, passed.clone()).prop_map(
             |(host, model, names, texts, passed)| Step::Message { host, model, names, texts, passed },
         ),
-        1 => (0..2_usize, passed).prop_map(|(host, passed)| Step::Gone { host, passed }),
+        1 => (0..2_usize, passed.clone()).prop_map(|(host, passed)| Step::Gone { host, passed }),
+        8 => (0..2_usize, grids, -50_000..10_000_i64)
+            .prop_map(|(host, grids, passed)| Step::History { host, grids, passed }),
+        2 => (0..2_usize, passed).prop_map(|(host, passed)| Step::Up { host, passed }),
     ]
 }
 
@@ -336,6 +535,9 @@ proptest! {
     fn each_series_goes_on_in_time_and_ends_with_its_host(steps in prop::collection::vec(step(), 1..40)) {
         let mut tracker = Tracker::default();
         let mut now = T;
+        // What the hosts' own clocks show: behind, as what waited comes late.
+        let mut own = [T - 200_000; 2];
+        let mut on_history = [false; 2];
         // The last time of each series, and whether it goes on.
         let mut series: BTreeMap<String, (i64, bool)> = BTreeMap::new();
         for step in &steps {
@@ -344,6 +546,9 @@ proptest! {
                     now += passed;
                     let mut pairs: Vec<_> = names.iter().map(|n| format!("\"{}\":{n}", NAMES[*n])).collect();
                     let kind = if *model { GridKind::Model } else { GridKind::Metrics };
+                    on_history[*host] &= *model;
+                    // It goes with the next sample then.
+                    let waits = on_history[*host];
                     if *model {
                         pairs.extend(TEXTS.iter().map(|name| format!("\"{name}\":\"text {texts}\"")));
                     }
@@ -353,11 +558,28 @@ proptest! {
                     let mut naming = naming::Naming::default();
                     let named = grid.iter().filter(|(name, value)| naming.series(name, *value).is_some());
                     let count = named.count();
-                    (item, Some(count))
+                    (item, Some(if waits { 0 } else { count }))
                 }
                 Step::Gone { host, passed } => {
                     now += passed;
+                    on_history[*host] = false;
                     (gone(["a", "b"][*host], now - T), None)
+                }
+                Step::History { host, grids, passed } => {
+                    own[*host] = now.min(own[*host] + passed);
+                    on_history[*host] |= !grids.is_empty();
+                    let grids: Vec<_> = grids.iter().map(|names| {
+                        let pairs: Vec<_> = names.iter().map(|n| format!("\"{}\":{n}", NAMES[*n])).collect();
+                        format!("{{{}}}", pairs.join(","))
+                    }).collect();
+                    let grids: Vec<_> = grids.iter().map(String::as_str).collect();
+                    (history(["a", "b"][*host], own[*host] - T, &grids), Some(0))
+                }
+                Step::Up { host, passed } => {
+                    now += passed;
+                    on_history[*host] = true;
+                    let host = ["a", "b"][*host].into();
+                    (Item::Up { host, time: now }, Some(0))
                 }
             };
             let mut values = 0;
@@ -365,6 +587,9 @@ proptest! {
             let taken: Result<Taken, Infallible> = tracker.take(&item, &mut |sample| {
                 let key = format!("{} {} {:?} {:?}", sample.host, sample.name, sample.instance, sample.text);
                 let stale = sample.value.to_bits() == STALE;
+                if matches!(item, Item::History { .. }) && sample.name == UP.name {
+                    wrong = Some(format!("{key} is not of history"));
+                }
                 let before = series.insert(key.clone(), (sample.time, !stale && sample.name != UP.name));
                 match before {
                     Some((time, _)) if time >= sample.time => wrong = Some(format!("{key} goes back")),
@@ -380,12 +605,14 @@ proptest! {
             let Ok(taken) = taken;
             match (taken, expected) {
                 // Each metric that has a name, and what is repeated of the model.
-                (Taken::Sampled, Some(count)) => prop_assert!(values >= count, "{} < {}", values, count),
-                (Taken::Sampled, None) => {
+                (Taken::Sampled | Taken::Moved, Some(count)) => prop_assert!(values >= count, "{} < {}", values, count),
+                (Taken::Sampled | Taken::Moved, None) => {
                     prop_assert_eq!(values, 0);
                     let own = format!("{} ", item.host());
                     let left: Vec<_> = series.iter()
                         .filter(|(key, (_, on))| *on && key.starts_with(&own))
+                        // What engines have forgotten needs no end.
+                        .filter(|(_, (time, _))| now - time < FORGOTTEN - 1000)
                         .collect();
                     prop_assert!(left.is_empty(), "{left:?}");
                 }
