@@ -30,7 +30,7 @@ const METRICS: [&str; 4] = ["METR", "host-%d", r#"{"mem.free": 1}"#, "metrics"];
 type Row = (String, String, u64, u64, u64, String, String);
 
 /// A target of remote write, as the bus has it.
-type Target = (String, String, u64, u64, u64, u64, bool, u64, String);
+type Target = (String, String, u64, u64, u64, u64, bool, u64, String, bool);
 
 /// A collector on a bus of its own, with these settings.
 struct Site {

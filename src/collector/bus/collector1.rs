@@ -40,7 +40,7 @@ type KeyRow = (
 
 /// A target of remote write: name, URL, sent, failed, dropped, waiting, whether it fails, last
 /// success, last error.
-type TargetRow = (String, String, u64, u64, u64, u64, bool, u64, String);
+type TargetRow = (String, String, u64, u64, u64, u64, bool, u64, String, bool);
 
 /// Serves the collector.
 pub(crate) struct Collector1 {
@@ -385,6 +385,7 @@ fn target_row(target: &TargetStatus) -> TargetRow {
         target.failing,
         target.last_success.map_or(0, realtime_usec),
         without_nul(target.last_error.as_deref().unwrap_or_default()),
+        target.acknowledge,
     )
 }
 

@@ -97,6 +97,10 @@ own! {
         "1 if the last request to a remote write target failed, else 0";
     PUSH_SUCCESS = "metrics_collector_remote_write_last_success_timestamp_seconds" ["target"], Gauge,
         "When a remote write target last accepted samples, in seconds since 1970; 0 if never";
+    PUSH_ACKNOWLEDGE = "metrics_collector_remote_write_acknowledge" ["target"], Gauge,
+        "1 if agents keep samples until a remote write target has them, else 0";
+    PUSH_MOVED = "metrics_collector_remote_write_samples_moved_total" ["target"], Counter,
+        "Samples sent with a later time: a host's clock was set back by more than its interval";
     HOST_COMEBACKS = "metrics_collector_host_comebacks_total" ["host"], Counter,
         "How often a known host came back after it was gone";
     HOST_LAST_METRICS = "metrics_collector_host_last_metrics_timestamp_seconds" ["host"], Gauge,
@@ -189,7 +193,7 @@ pub(super) fn of_snapshot(snapshot: &Snapshot) -> Vec<Figure> {
 }
 
 /// How a target of remote write fares.
-pub(crate) fn of_target(target: &TargetStatus) -> [Figure; 6] {
+pub(crate) fn of_target(target: &TargetStatus) -> [Figure; 8] {
     let name = target.name.as_str();
     [
         Figure::labelled(&PUSH_SENT, name, target.sent),
@@ -201,6 +205,8 @@ pub(crate) fn of_target(target: &TargetStatus) -> [Figure; 6] {
             number: last(target.last_success),
             ..Figure::labelled(&PUSH_SUCCESS, name, 0)
         },
+        Figure::labelled(&PUSH_ACKNOWLEDGE, name, u64::from(target.acknowledge)),
+        Figure::labelled(&PUSH_MOVED, name, target.moved),
     ]
 }
 

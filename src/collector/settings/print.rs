@@ -48,6 +48,12 @@ fn show(loaded: &Loaded, setting: &Setting, path: &[&str]) -> Shown {
                 .and_then(|name| settings.remote_write.get(*name));
             time(target.map_or(DEFAULT_PUSH_TIMEOUT, |target| target.timeout))
         }
+        "remote_write.NAME.acknowledge" => {
+            let target = path
+                .get(1)
+                .and_then(|name| settings.remote_write.get(*name));
+            Some(target.is_none_or(|target| target.acknowledge).to_string())
+        }
         "remote_write.NAME.headers.HEADER" => return Shown::Hidden { from },
         // Tokens are put into queries.
         "remote_write.NAME.url" => {

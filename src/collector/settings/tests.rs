@@ -151,6 +151,7 @@ fn every_setting_is_read() {
          [hosts]\nping_interval = '1s'\ntimeout = 60\nforget_after = '0s'\n\
          [remote_write.basic]\nurl = 'https://m.example.org/push?a=b'\nusername = 'u'\n\
          password_file = 'password'\nca_file = 'ca.pem'\ntimeout = '5s'\n\
+         acknowledge = false\n\
          [remote_write.basic.headers]\nX-Scope-OrgID = 'tenant 1'\n\
          [remote_write.basic.labels]\ncluster = 'a'\n_zone1 = 'Büro'\n\
          [remote_write.bearer]\nurl = 'http://[::1]:9009'\nbearer_token_file = 'token'\n\
@@ -186,6 +187,7 @@ fn every_setting_is_read() {
     assert_eq!(*password_file, site.at("etc/password"));
     assert_eq!(basic.ca_file, Some(site.at("etc/ca.pem")));
     assert_eq!(basic.timeout, Duration::from_secs(5));
+    assert!(!basic.acknowledge);
     let headers = basic.headers.iter();
     let headers: Vec<_> = headers.map(|(n, v)| (n.as_str(), v.as_str())).collect();
     assert_eq!(headers, [("X-Scope-OrgID", "tenant 1")]);
@@ -197,6 +199,7 @@ fn every_setting_is_read() {
     assert_eq!(bearer.credentials, Some(Credentials::Bearer { token_file }));
     assert_eq!(bearer.ca_file, None);
     assert_eq!(bearer.timeout, Duration::from_secs(30));
+    assert!(bearer.acknowledge);
 }
 
 #[test]

@@ -49,6 +49,7 @@ password_file = \"password\"  # ~/etc/metrics-collector.toml:4
 # bearer_token_file is not set: none
 # ca_file is not set: the system's
 timeout = \"30s\"  # default
+acknowledge = true  # default
 
 [remote_write.eu.headers]
 # X-Key is set, and may be a secret  # ~/etc/metrics-collector.toml:5
@@ -63,6 +64,7 @@ url = \"http://h\"  # ~/etc/metrics-collector.toml:8
 # bearer_token_file is not set: none
 # ca_file is not set: the system's
 timeout = \"30s\"  # default
+acknowledge = true  # default
 
 [log]
 level = \"info\"  # default

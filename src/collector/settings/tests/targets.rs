@@ -76,6 +76,10 @@ fn values_of_a_target_are_checked() {
         ("username = 'a:b'", "a user name cannot contain a colon"),
         ("timeout = '6min'", "'6min' is not a time from 1s to 5min"),
         (
+            "acknowledge = 'yes'",
+            "remote_write.a.acknowledge: 'yes' is not true or false",
+        ),
+        (
             "headers.'a b' = '1'",
             "remote_write.a.headers.\"a b\": not a name for a header: expected letters, digits and \"-\"",
         ),
