@@ -107,6 +107,8 @@ pub struct Dictionary {
     schemas: HashMap<(String, Vec<usize>), u32>,
     last_series: u32,
     last_schema: u32,
+    /// The ids that were the last when everything was forgotten.
+    forgotten: (u32, u32),
 }
 
 impl Dictionary {
@@ -116,8 +118,17 @@ impl Dictionary {
         Self {
             last_series,
             last_schema,
+            forgotten: (last_series, last_schema),
             ..Self::default()
         }
+    }
+
+    /// The lowest ids of series and of schemas to which the latest sample and those to come refer:
+    /// the first that were given since everything was forgotten last.
+    #[must_use]
+    pub fn first_ids(&self) -> (u32, u32) {
+        let (series, schema) = self.forgotten;
+        (series.saturating_add(1), schema.saturating_add(1))
     }
 
     /// Makes a sample of these values. Those of one source stand together.
