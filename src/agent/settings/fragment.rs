@@ -8,6 +8,7 @@ use std::sync::LazyLock;
 use serde::Deserialize;
 
 use super::address::CollectorAddress;
+use super::spool::{SPOOL_AFTER, SPOOL_DISK, SPOOL_MEMORY, SpoolFragment};
 use super::values::{EndpointOrder, HostName};
 use super::values::{MetricsInterval, StaleInterval};
 use super::{MAX_ENDPOINTS, MAX_KEYS};
@@ -114,6 +115,9 @@ static GENERAL: &[Setting] = &[
     },
     METRICS,
     STALE,
+    SPOOL_MEMORY,
+    SPOOL_DISK,
+    SPOOL_AFTER,
     Setting {
         key: "metrics.sources",
         shape: Shape::List,
@@ -242,6 +246,7 @@ pub(super) struct Fragment {
     #[serde(default)]
     pub(super) curve: CurveFragment,
     pub(super) intervals: IntervalsFragment,
+    pub(super) spool: SpoolFragment,
     #[serde(default)]
     pub(super) metrics: MetricsFragment,
     pub(super) log: LogFragment,

@@ -19,6 +19,7 @@ mod load;
 mod metrics;
 pub mod persistent;
 pub mod print;
+mod spool;
 #[cfg(test)]
 mod testbed;
 mod values;
@@ -42,6 +43,7 @@ pub use fragment::AGENT;
 pub use inputs::{ETC_DIR, Inputs, Overrides, STATE_DIR, USR_DIR};
 pub use keys::KeyPolicy;
 pub use load::{Layered, Loaded, MAX_COLLECTORS, files, load, read};
+pub use spool::Spool;
 pub use values::{
     EndpointOrder, HostName, HostNameError, MAX_HOST_NAME_BYTES, metrics_interval, stale_interval,
 };
@@ -62,6 +64,8 @@ pub struct Settings {
     pub sources: Vec<String>,
     /// What was chosen about them.
     pub options: Options,
+    /// What is kept for collectors that are away.
+    pub spool: Spool,
     /// How much to log.
     pub log_level: LogLevel,
     /// The message bus to be on.

@@ -11,6 +11,7 @@ use std::{
 use super::address::CollectorAddress;
 use super::fragment::AGENT;
 use super::load::Loaded;
+use super::spool::format_size;
 use crate::base::text::{self, shown};
 use crate::config::format_time;
 use crate::config::print::{Shown, as_toml, document, origin, quoted};
@@ -40,6 +41,9 @@ fn value(loaded: &Loaded, setting: &Setting, path: &[&str]) -> Shown {
         }
         "intervals.metrics" => Some(quoted(format_time(settings.intervals.metrics))),
         "intervals.stale" => Some(quoted(format_time(settings.intervals.stale))),
+        "spool.memory" => Some(quoted(format_size(settings.spool.memory))),
+        "spool.disk" => Some(quoted(format_size(settings.spool.disk))),
+        "spool.after" => Some(quoted(format_time(settings.spool.after))),
         "metrics.sources" => {
             let names: Vec<_> = settings.sources.iter().map(quoted).collect();
             Some(format!("[{}]", names.join(", ")))

@@ -57,6 +57,11 @@ secret_key_file = \"~/etc/curve/agent.key_secret\"  # default
 metrics = \"5s\"  # default
 stale = \"1m 30s\"  # ~/state/settings.toml:2, set over D-Bus
 
+[spool]
+memory = \"4 MiB\"  # default
+disk = \"64 MiB\"  # default
+after = \"30s\"  # default
+
 [metrics]
 sources = [\"cpu\", \"disk\"]  # variable METRICS_AGENT_METRICS__SOURCES
 
