@@ -84,3 +84,23 @@ fn what_is_not_used_any_more_is_forgotten() {
         assert!(dictionary.known.len() <= 5 * SPARE && dictionary.schemas.len() <= MAX_SCHEMAS + 1);
     }
 }
+
+#[test]
+fn the_lowest_ids_are_the_first_since_everything_was_forgotten() {
+    let mut dictionary = Dictionary::after(10, 20);
+    sample(&mut dictionary, &["a", "b"]);
+    assert_eq!(dictionary.first_ids(), (11, 21));
+    for number in 0..=2 * MAX_SCHEMAS {
+        sample(&mut dictionary, &["a", &format!("x{number}")]);
+        if dictionary.first_ids() != (11, 21) {
+            break;
+        }
+    }
+    let (first, schema) = dictionary.first_ids();
+    assert!(first > 11 && schema > 21, "nothing was forgotten");
+    let again = sample(&mut dictionary, &["y", "z"]);
+    let ids = again.series.iter().map(|series| series.id);
+    assert!(again.sample.schemas[0] >= schema && ids.min() >= Some(first));
+    let known = dictionary.known.iter().map(|known| known.id);
+    assert_eq!(known.min(), Some(first));
+}
