@@ -6,6 +6,7 @@
 
 mod choice;
 mod finder;
+mod history;
 mod probe;
 mod resolve1;
 mod srv;
@@ -25,6 +26,7 @@ use super::reason_text::sentence;
 use super::state::{ConnectionState, State};
 use crate::agent::settings::CollectorSettings;
 use crate::curve::keys::KeyPair;
+use crate::protocol::data::{Offer, Receipt};
 use crate::protocol::session::{Reason, SessionSettings};
 
 pub(crate) use choice::PROBE_EVERY;
@@ -60,8 +62,24 @@ pub(crate) enum Order {
     Metrics(Arc<Grid>),
     /// The answer to [`Report::NeedsModel`] with the same link.
     Model { grid: Arc<Grid>, link: u64 },
+    /// What is next for a collector that has offered to take history.
+    History(Box<HistoryOrder>),
     /// Close and end.
     Stop,
+}
+
+/// Samples for a collector of the second wire. They are never dropped: what the socket does not take
+/// waits in the connection, and what has not left when the link goes is handed out again.
+#[derive(Debug)]
+pub(crate) struct HistoryOrder {
+    /// The name that they go under.
+    pub(crate) host: Arc<str>,
+    /// The bodies of DATA messages, in order.
+    pub(crate) bodies: Vec<Vec<u8>>,
+    /// The link that they are for; on another one they are of no use.
+    pub(crate) link: u64,
+    /// They are the sample that is due, in place of a METR message.
+    pub(crate) fresh: bool,
 }
 
 /// The connection's end of what the agent's task orders. Only samples queue; the rest
@@ -82,6 +100,14 @@ pub(crate) enum Report {
     Changed(ConnectionState),
     /// The collector asked for the model on this link.
     NeedsModel { link: u64 },
+    /// The collector takes history on this link.
+    Offered { link: u64, offer: Offer },
+    /// The collector has answered on this link, and has not said that it takes history.
+    Declined,
+    /// The collector has acknowledged samples on this link.
+    Receipt { link: u64, receipt: Receipt },
+    /// This link, whose collector takes history, is down.
+    LinkLost { link: u64 },
 }
 
 /// Which connection a report comes from: the same name may be configured again later.

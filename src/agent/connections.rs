@@ -9,7 +9,9 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::connection::Progress;
-use super::connection::{self, ConnectionParams, Grid, Order, Orders, Report, Serial};
+use super::connection::{
+    self, ConnectionParams, Grid, HistoryOrder, Order, Orders, Report, Serial,
+};
 use super::counters::{CounterWriter, Counters};
 use super::state::ConnectionState;
 use crate::agent::settings::{CollectorSettings, MAX_COLLECTORS, Settings};
@@ -19,6 +21,10 @@ use crate::protocol::session::SessionSettings;
 
 /// Reports that wait for the agent's task at most; a connection past that waits its turn.
 const REPORTS: usize = 64;
+
+/// Orders that may wait besides those with samples of the history: what is due now must not find the queue
+/// full of what was.
+const ROOM_FOR_OTHERS: usize = connection::ORDERS / 2;
 
 const _: () = assert!(
     offload::MAX_THREADS >= 2 * (MAX_COLLECTORS + 2),
@@ -191,25 +197,55 @@ impl Connections {
         Some(std::mem::replace(&mut running.state, state))
     }
 
-    /// Returns true if some connection wants samples.
-    pub(crate) fn any_wants_metrics(&self) -> bool {
-        self.running
-            .values()
-            .any(|running| running.state.wants_metrics)
+    /// Returns true if some connection but those `told` wants samples.
+    pub(crate) fn any_wants_metrics(&self, told: &[String]) -> bool {
+        self.wanting(told).next().is_some()
     }
 
-    /// Hands a sample to every connection that wants one.
-    pub(crate) fn send_metrics(&self, grid: &Arc<Grid>) {
-        for running in self.running.values() {
-            if running.state.wants_metrics
-                && running
-                    .orders
-                    .try_send(Order::Metrics(Arc::clone(grid)))
-                    .is_err()
+    fn wanting(&self, told: &[String]) -> impl Iterator<Item = &Running> {
+        let others = self.running.iter().filter(|(name, _)| !told.contains(name));
+        let others = others.map(|(_, running)| running);
+        others.filter(|running| running.state.wants_metrics)
+    }
+
+    /// Hands a sample to every connection that wants one, but to those `told` of it.
+    pub(crate) fn send_metrics(&self, grid: &Arc<Grid>, told: &[String]) {
+        for running in self.wanting(told) {
+            if running
+                .orders
+                .try_send(Order::Metrics(Arc::clone(grid)))
+                .is_err()
             {
                 running.counters.dropped();
             }
         }
+    }
+
+    /// Returns true if this connection sends samples now, and more of the history may wait for it.
+    pub(crate) fn has_room_for_history(&self, name: &str) -> bool {
+        self.running.get(name).is_some_and(|running| {
+            running.state.wants_metrics && running.orders.capacity() > ROOM_FOR_OTHERS
+        })
+    }
+
+    /// Hands samples of the history to a connection that has room for them.
+    pub(crate) fn send_history(&self, name: &str, order: HistoryOrder) {
+        if let Some(running) = self.running.get(name) {
+            // There is room: nobody else gives orders. One that has ended loses its link with it.
+            let _ = running.orders.try_send(Order::History(Box::new(order)));
+        }
+    }
+
+    /// The name of a connection that is in the settings.
+    pub(crate) fn name_of(&self, serial: Serial) -> Option<&str> {
+        let mut running = self.running.iter();
+        let (name, _) = running.find(|(_, running)| running.serial == serial)?;
+        Some(name)
+    }
+
+    /// The connection of this name.
+    pub(crate) fn serial_of(&self, name: &str) -> Option<Serial> {
+        Some(self.running.get(name)?.serial)
     }
 
     /// Hands a model to the connection that asked for it on this link.

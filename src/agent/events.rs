@@ -11,9 +11,10 @@ use std::time::Duration;
 use tracing::{debug, error, info, warn};
 
 use crate::agent::connection::Moved;
+use crate::agent::history::types::{HistoryEvent, Why};
 use crate::agent::settings::Loaded;
 use crate::agent::settings::Warning;
-use crate::base::text;
+use crate::base::{quantity, text};
 use crate::systemd::log::Lost;
 use crate::systemd::message_id;
 
@@ -361,6 +362,86 @@ pub(crate) fn next_start_only(setting: &str) {
 
 pub(crate) fn farewell_cut_short() {
     warn!("a connection did not close in time; ending all the same");
+}
+
+/// What happened to what is kept for collectors.
+pub(crate) fn history(event: &HistoryEvent) {
+    match event {
+        HistoryEvent::DiskFailing(error) => {
+            warn!(
+                message_id = message_id::SAMPLES_NOT_WRITTEN,
+                error,
+                "Samples for collectors that are away are kept in memory alone, trying again: {error}"
+            );
+        }
+        HistoryEvent::DiskWorks => {
+            info!(
+                message_id = message_id::SAMPLES_WRITTEN_AGAIN,
+                "Samples for collectors that are away are kept on disk again"
+            );
+        }
+        HistoryEvent::Found { samples, bytes } => {
+            let (found, size) = (text::counted(*samples, "sample"), quantity::bytes(*bytes));
+            info!(
+                message_id = message_id::SAMPLES_FOUND,
+                samples, bytes, "Going on with {found} of an earlier run ({size} on disk)"
+            );
+        }
+        HistoryEvent::EndedUnwritten(samples) => {
+            let lost = text::counted(*samples, "sample");
+            damaged(&format!(
+                "the agent ended without a stop; what was not written yet is lost, at most {lost}"
+            ));
+        }
+        HistoryEvent::TailDamaged(bytes) => {
+            let size = quantity::bytes(*bytes);
+            damaged(&format!("the last {size} on disk cannot be read"));
+        }
+        HistoryEvent::Unreadable(files) => {
+            let files = text::counted(*files, "file");
+            damaged(&format!("{files} could not be read and had to be removed"));
+        }
+        HistoryEvent::Losing { collector, why } => {
+            let reason = why_lost(*why);
+            warn!(
+                message_id = message_id::SAMPLES_LOST,
+                connection = collector,
+                reason,
+                "Samples for {collector} are being lost: {reason}"
+            );
+        }
+    }
+}
+
+fn damaged(error: &str) {
+    warn!(
+        message_id = message_id::SAMPLES_DAMAGED,
+        error, "Samples of an earlier run are not complete: {error}"
+    );
+}
+
+fn why_lost(why: Why) -> &'static str {
+    match why {
+        Why::MemoryFull => "spool.memory is full, and the disk is not used",
+        Why::DiskFull => "spool.disk is full, and the oldest have to go",
+        Why::Damaged => "they are damaged on disk, or it cannot be read",
+        Why::Unwritten => "they had not been written when the agent ended",
+        Why::TooLarge => "one is too large for a message",
+        Why::Declined => "the collector takes none any more, as an older program does",
+    }
+}
+
+pub(crate) fn receipt_refused(connection: &str) {
+    debug!(
+        connection,
+        "ignored a receipt for samples that were never sent"
+    );
+}
+
+pub(crate) fn history_cut_short() {
+    warn!(
+        "the disk was too slow at the end: samples that collectors have not acknowledged may not be kept"
+    );
 }
 
 pub(crate) fn log_lines_lost(lost: Lost) {

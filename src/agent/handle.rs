@@ -9,9 +9,11 @@ use std::time::Duration;
 
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
+use super::history::types::{Status, Usage};
 use super::state::{AgentState, StateChange};
 use crate::metrics::table::METRICS;
 use crate::metrics::{Definition, Samples};
+use crate::protocol::data::Acknowledged;
 use crate::sources::SourceStatus;
 
 /// Which grid to sample: what changes, or what rarely does.
@@ -30,6 +32,17 @@ pub struct IntervalChange {
     pub metrics: Option<Duration>,
     /// Silence after which a connection is stale.
     pub stale: Option<Duration>,
+}
+
+/// What is kept for one collector, and for all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HistoryStatus {
+    /// How far this collector is.
+    pub collector: Status,
+    /// What is kept for all collectors together.
+    pub usage: Usage,
+    /// What its receipts mean; None while it does not take history.
+    pub acknowledges: Option<Acknowledged>,
 }
 
 /// Why an order was not carried out.
@@ -81,6 +94,7 @@ pub(crate) enum Order {
         answer: Answer<()>,
     },
     SourceStatus(String, Answer<SourceStatus>),
+    HistoryStatus(String, Answer<HistoryStatus>),
 }
 
 /// Orders that wait for the agent's task at most; a caller past that waits its turn.
@@ -182,6 +196,12 @@ impl Handle {
     /// What a source has done so far.
     pub async fn source_status(&self, name: &str) -> Result<SourceStatus, OrderError> {
         self.order(|answer| Order::SourceStatus(name.to_owned(), answer))
+            .await
+    }
+
+    /// What is kept for a collector.
+    pub async fn history_status(&self, name: &str) -> Result<HistoryStatus, OrderError> {
+        self.order(|answer| Order::HistoryStatus(name.to_owned(), answer))
             .await
     }
 

@@ -5,12 +5,13 @@ use std::time::SystemTime;
 use super::events;
 use super::handle::{Answer, IntervalChange, Order, OrderError};
 use super::pending::SampleRequest;
-use super::run::{Agent, session_settings};
+use super::run::{Agent, limits, session_settings};
 use super::slow::{Job, Outcome};
 use crate::agent::settings;
 use crate::agent::settings::Loaded;
 use crate::agent::settings::persistent::Persistent;
 use crate::config;
+use crate::config::ConnectionName;
 
 impl Agent {
     pub(super) fn handle_order(&mut self, order: Order) {
@@ -44,6 +45,9 @@ impl Agent {
                     self.publish();
                 }
                 let _ = answer.send(result);
+            }
+            Order::HistoryStatus(name, answer) => {
+                let _ = answer.send(self.history_status(&name));
             }
             Order::SourceStatus(name, answer) => {
                 let _ = answer.send(self.sampling.sampler.status(&name));
@@ -118,7 +122,7 @@ impl Agent {
         };
         if matches!(job, Job::Reload(_)) && !self.slow.reloads() {
             // The settings in force are valid, be they new or old.
-            let line = super::status_line::line_now(&self.state.borrow());
+            let line = self.status_line(&self.state.borrow());
             self.notifier.ready(&line);
         }
         job.answer(result);
@@ -148,6 +152,11 @@ impl Agent {
                 .map_err(|error| OrderError::InvalidConfiguration(error.to_string()))?;
         }
         self.connections.apply(settings, SystemTime::now());
+        self.recording.configure(
+            limits(settings),
+            settings.collectors.keys().map(ConnectionName::as_str),
+            |name| self.connections.serial_of(name),
+        );
         self.apply_intervals();
         self.rest_or_tick();
         self.name_changed();

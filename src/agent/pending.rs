@@ -23,6 +23,8 @@ pub(crate) enum SampleRequest {
     Metrics,
     /// A connection whose collector asked for the model.
     Model { serial: Serial, link: u64 },
+    /// The history, which has no facts yet.
+    Facts,
     /// A caller on the bus.
     Query(GridKind, Answer<Samples>),
     /// A caller on the bus, for one source.
@@ -53,8 +55,14 @@ pub(crate) struct PendingSamples(Vec<(SampleRequest, Instant)>);
 impl PendingSamples {
     /// Adds a request; refuses it if too many wait already.
     pub(crate) fn join(&mut self, want: SampleRequest, metrics_interval: Duration, now: Instant) {
-        let metrics = |(other, _): &(SampleRequest, _)| matches!(other, SampleRequest::Metrics);
-        if matches!(want, SampleRequest::Metrics) && self.0.iter().any(metrics) {
+        let is_same = |(other, _): &(SampleRequest, _)| {
+            matches!(
+                (other, &want),
+                (SampleRequest::Metrics, SampleRequest::Metrics)
+                    | (SampleRequest::Facts, SampleRequest::Facts)
+            )
+        };
+        if self.0.iter().any(is_same) {
             return;
         }
         if self.0.len() >= MAX_WAITING {
@@ -100,7 +108,7 @@ impl SampleRequest {
         };
         match self {
             // The next tick, and the collector's next request, bring another.
-            Self::Metrics | Self::Model { .. } => {}
+            Self::Metrics | Self::Model { .. } | Self::Facts => {}
             Self::Query(_, answer) | Self::QueryOne(_, answer) => {
                 let _ = answer.send(busy());
             }
@@ -123,19 +131,17 @@ impl Agent {
     pub(super) fn serve(&mut self, want: SampleRequest) {
         // A caller that has gone before its answer is no concern of ours.
         match want {
-            SampleRequest::Metrics => {
-                let grid = self
-                    .sampling
-                    .sampler
-                    .grid(GridKind::Metrics, &self.name.current());
-                self.connections.send_metrics(&grid);
-            }
+            SampleRequest::Metrics => self.take_metrics(),
             SampleRequest::Model { serial, link } => {
-                let grid = self
-                    .sampling
-                    .sampler
-                    .grid(GridKind::Model, &self.name.current());
+                let sampler = &mut self.sampling.sampler;
+                self.recording.learn(sampler.take(GridKind::Model));
+                let grid = sampler.encode(&self.name.current());
                 self.connections.send_model(serial, grid, link);
+            }
+            SampleRequest::Facts => {
+                // Where no source gives any, the next model may.
+                let model = self.sampling.sampler.query(GridKind::Model);
+                self.recording.learn(&model.unwrap_or_default());
             }
             SampleRequest::Query(kind, answer) => {
                 let _ = answer.send(self.sampling.sampler.query(kind));

@@ -15,15 +15,18 @@ use super::connection::{Report, Serial};
 use super::connections::Connections;
 use super::events;
 use super::handle::{Handle, ORDERS, Order, STATE_CHANGES};
+use super::history::Finished;
+use super::history::types::Limits;
 use super::in_force::InForce;
 use super::pending::{SampleRequest, Sampling};
+use super::recording::{Recording, boot_id};
 use super::reported_name::ReportedName;
 use super::sampler::Sampler;
 use super::slow::{Job, Outcome, SlowJobs};
 use super::state::summarize;
 use super::state::{AgentState, Intervals, State, StateChange};
-use super::status_line::line_now;
-use crate::agent::settings::{Inputs, Loaded};
+use crate::agent::settings::{Inputs, Loaded, Settings, Spool};
+use crate::config::ConnectionName;
 use crate::protocol::session::{MODEL_MIN_INTERVAL, SessionSettings};
 use crate::sources::{Root, UnknownSource};
 use crate::systemd::daemon::{Request, Signals};
@@ -33,6 +36,10 @@ use crate::systemd::pressure::{PressureWatch, give_back};
 
 /// How long the connections may take to end. Each lingers a tenth of a second at most.
 const FAREWELL: Duration = Duration::from_millis(500);
+
+/// How long it may take at a stop to write down what is kept for collectors that are away. With the
+/// farewell before, this is within the five seconds that the unit has.
+const HISTORY_FAREWELL: Duration = Duration::from_secs(4);
 
 /// What the agent starts with.
 pub struct Start {
@@ -70,6 +77,7 @@ pub struct Agent {
     pub(super) sampling: Sampling,
     alarm: Alarm,
     pub(super) connections: Connections,
+    pub(super) recording: Recording,
     pub(super) slow: SlowJobs,
     pub(super) notifier: Notifier,
     signals: Signals,
@@ -90,6 +98,12 @@ impl Agent {
         let name = ReportedName::new(settings.host_name.as_ref().map(ToString::to_string));
         let mut connections = Connections::new(session_settings(intervals), now);
         connections.apply(settings, made);
+        let recording = Recording::open(
+            start.inputs.state_directory.as_deref(),
+            limits(settings),
+            settings.collectors.keys().map(ConnectionName::as_str),
+            boot_id(),
+        );
         let (order, orders) = mpsc::channel(ORDERS);
         let (changes, _) = broadcast::channel(STATE_CHANGES);
         let sampler = Sampler::open(start.root, settings, connections.totals(), start.log)?;
@@ -107,6 +121,7 @@ impl Agent {
             sampling,
             alarm: Alarm::new().map_err(StartError::Timer)?,
             connections,
+            recording,
             slow: SlowJobs::new(start.inputs),
             notifier: start.notifier,
             signals: start.signals,
@@ -120,7 +135,7 @@ impl Agent {
 
     /// Says that the service is ready, and works until a signal says stop.
     pub async fn run(mut self) {
-        let line = line_now(&self.state.borrow());
+        let line = self.status_line(&self.state.borrow());
         self.notifier.ready(&line);
         if self.name.settled() {
             self.begin();
@@ -140,6 +155,7 @@ impl Agent {
             self.sampling.ticker.deadline(),
             self.sampling.pending.deadline(),
             self.notifier.deadline(),
+            self.recording.deadline(),
         ]
         .into_iter()
         .flatten()
@@ -151,6 +167,7 @@ impl Agent {
             () = self.sampling.sampler.changed(), if self.sampling.pending.is_waiting() => Happened::SampleMoved,
             (serial, report) = self.connections.report() => Happened::Report(serial, report),
             Some(order) = self.orders.recv() => Happened::Order(order),
+            job = self.recording.finished_job() => Happened::HistoryMoved(job),
             (job, outcome) = self.slow.ended() => Happened::JobEnded(job, outcome),
             () = self.name.changed() => Happened::NameChanged,
             () = self.pressure.felt() => Happened::MemoryShort,
@@ -165,10 +182,18 @@ impl Agent {
             Happened::Report(serial, report) => self.handle_report(serial, report),
             Happened::Order(order) => self.handle_order(order),
             Happened::JobEnded(job, outcome) => self.job_ended(job, outcome),
+            Happened::HistoryMoved(job) => {
+                self.recording.finished(job);
+                self.hand_out_to_all();
+            }
             Happened::NameChanged => self.name_changed(),
             Happened::MemoryShort => self.spare_memory(),
         }
+        self.announce_history();
         let now = Instant::now();
+        if self.recording.deadline().is_some_and(|due| due <= now) {
+            self.recording.tick();
+        }
         if self.sampling.ticker.advance(now) {
             self.sample(SampleRequest::Metrics);
         }
@@ -181,7 +206,9 @@ impl Agent {
         }
         if self.notifier.due(now) {
             match self.connections.stuck(now) {
-                None => self.notifier.alive(&line_now(&self.state.borrow()), now),
+                None => self
+                    .notifier
+                    .alive(&self.status_line(&self.state.borrow()), now),
                 Some(name) => {
                     events::stuck(name);
                     self.notifier.withhold(now);
@@ -193,6 +220,10 @@ impl Agent {
     fn handle_report(&mut self, serial: Serial, report: Report) {
         match report {
             Report::NeedsModel { link } => self.sample(SampleRequest::Model { serial, link }),
+            Report::Offered { link, offer } => self.history_offered(serial, link, offer),
+            Report::Declined => self.history_declined(serial),
+            Report::Receipt { link, receipt } => self.history_acknowledged(serial, link, receipt),
+            Report::LinkLost { link } => self.history_link_lost(serial, link),
             Report::Changed(new) => {
                 let change = (new.name.clone(), new.state, new.reason.clone());
                 let wants_metrics = new.wants_metrics;
@@ -216,15 +247,6 @@ impl Agent {
                 }
                 self.rest_or_tick();
             }
-        }
-    }
-
-    /// Samples are taken only while some connection wants them.
-    pub(super) fn rest_or_tick(&mut self) {
-        if self.connections.any_wants_metrics() {
-            self.sampling.ticker.start(Instant::now());
-        } else {
-            self.sampling.ticker.stop();
         }
     }
 
@@ -256,13 +278,16 @@ impl Agent {
         if state.state == State::Unconfigured {
             events::unconfigured(&state.reason);
         }
+        self.announce_history();
         self.connections.start();
+        self.rest_or_tick();
     }
 
     /// Between two samples nothing of their buffers is needed.
     fn spare_memory(&mut self) {
         if self.pressure.due(Instant::now()) {
             self.sampling.sampler.let_go();
+            self.recording.spare_memory();
             events::memory_given_back(give_back());
         }
     }
@@ -274,7 +299,7 @@ impl Agent {
         let mut next = snapshot(in_force, &self.name, sampler, &self.connections, now);
         let before = Arc::clone(&self.state.borrow());
         next.state_since = next.state.since((before.state, before.state_since), now);
-        let line = line_now(&next);
+        let line = self.status_line(&next);
         self.state.send_replace(Arc::new(next));
         self.notifier.status(&line);
     }
@@ -307,6 +332,13 @@ impl Agent {
         if timeout(FAREWELL, self.connections.stop()).await.is_err() {
             events::farewell_cut_short();
         }
+        if timeout(HISTORY_FAREWELL, self.recording.stopped())
+            .await
+            .is_err()
+        {
+            events::history_cut_short();
+        }
+        self.announce_history();
     }
 }
 
@@ -317,8 +349,23 @@ enum Happened {
     Report(Serial, Report),
     Order(Order),
     JobEnded(Job, Outcome),
+    HistoryMoved(Finished),
     NameChanged,
     MemoryShort,
+}
+
+/// How much of the history is kept.
+pub(super) fn limits(settings: &Settings) -> Limits {
+    let Spool {
+        memory,
+        disk,
+        after,
+    } = settings.spool;
+    Limits {
+        memory: usize::try_from(memory).unwrap_or(usize::MAX),
+        disk,
+        after,
+    }
 }
 
 pub(super) fn session_settings(intervals: Intervals) -> SessionSettings {

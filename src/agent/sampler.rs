@@ -1,5 +1,5 @@
-//! One sample for all: runs the sources and makes the grid that every
-//! connection sends.
+//! One sample for all: runs the sources, and makes the grid that every connection of the first wire
+//! sends.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -59,6 +59,7 @@ impl Sampler {
         match want {
             SampleRequest::Metrics => self.set.prepare(Purpose::Metrics, Wanted::Metrics, now),
             SampleRequest::Model { .. } => self.set.prepare(Purpose::Model, Wanted::Model, now),
+            SampleRequest::Facts => self.set.prepare(Purpose::Query, Wanted::Model, now),
             SampleRequest::Query(kind, _) => self.set.prepare(Purpose::Query, wanted(*kind), now),
             SampleRequest::QueryOne(name, _) => self.set.prepare_one(name, now),
         }
@@ -69,7 +70,7 @@ impl Sampler {
     pub(crate) fn ready(&self, want: &SampleRequest) -> bool {
         match want {
             SampleRequest::Metrics => self.set.ready(Wanted::Metrics),
-            SampleRequest::Model { .. } => self.set.ready(Wanted::Model),
+            SampleRequest::Model { .. } | SampleRequest::Facts => self.set.ready(Wanted::Model),
             SampleRequest::Query(kind, _) => self.set.ready(wanted(*kind)),
             SampleRequest::QueryOne(name, _) => self.set.one_ready(name),
         }
@@ -80,15 +81,20 @@ impl Sampler {
         self.wakeup.rung().await;
     }
 
-    /// Takes a sample and encodes it. Reuses the last grid's memory once every connection
-    /// has let go of it.
-    pub(crate) fn grid(&mut self, kind: GridKind, host: &Arc<str>) -> Arc<Grid> {
+    /// Takes a sample, which is kept until the next one.
+    pub(crate) fn take(&mut self, kind: GridKind) -> &Samples {
         let purpose = match kind {
             GridKind::Metrics => Purpose::Metrics,
             GridKind::Model => Purpose::Model,
         };
         let transitions = self.set.sample(purpose, wanted(kind), &mut self.samples);
         announce(transitions);
+        &self.samples
+    }
+
+    /// Encodes the sample that was taken last. Reuses the last grid's memory once every connection
+    /// has let go of it.
+    pub(crate) fn encode(&mut self, host: &Arc<str>) -> Arc<Grid> {
         if Arc::get_mut(&mut self.grid).is_none() {
             self.grid = Arc::default();
         }

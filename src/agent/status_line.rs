@@ -53,9 +53,15 @@ fn heard(at: u64, now: u64) -> String {
     format!("last heard {ago} ago")
 }
 
-/// [`line()`] at the present time, as it may be shown.
-pub(crate) fn line_now(agent: &AgentState) -> String {
-    text::of(&line(agent, boottime_usec()))
+/// [`line()`] at the present time, as it may be shown; so many samples are kept for a collector that is
+/// away.
+pub(crate) fn line_now(agent: &AgentState, kept: u64) -> String {
+    let mut line = line(agent, boottime_usec());
+    if kept > 0 {
+        let samples = if kept == 1 { "sample" } else { "samples" };
+        line.push_str(&format!("; {} {samples} kept", grouped(kept)));
+    }
+    text::of(&line)
 }
 
 #[cfg(test)]

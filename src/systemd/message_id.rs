@@ -29,6 +29,16 @@ message_ids! {
     CONNECTION_MOVED = "42cf5c8cdf01461e8c2f40a080c49d8e";
     /// The collector of a connection has another of its configured keys than before.
     CONNECTION_OTHER_KEY = "92ccc71e95964338aeceff265efac4c7";
+    /// Samples are lost before a collector could get them.
+    SAMPLES_LOST = "7cb158c6dcb64cee8c3199aeb3f8d2e8";
+    /// Samples cannot be written to disk.
+    SAMPLES_NOT_WRITTEN = "b4224d8ed5e54d0c84e5edbf020de001";
+    /// Samples can be written to disk again.
+    SAMPLES_WRITTEN_AGAIN = "232f86b6cbdf4f8a978cbe43055f3f6c";
+    /// The agent goes on with samples that an earlier run has kept.
+    SAMPLES_FOUND = "36004fd029f54e98b1b14ddb04a24795";
+    /// Files with samples of an earlier run are damaged.
+    SAMPLES_DAMAGED = "03e07db91a3d49d4a29eef96ba09d2ec";
     /// A collector could not be reached since the agent started.
     CONNECTION_WAITING = "602b144447604f5087e874ebd83f78cf";
     /// A collector cannot read what is meant for the configured key: its key is another one.

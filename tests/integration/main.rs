@@ -10,6 +10,7 @@
 mod agent_attacks;
 mod agent_command_line;
 mod agent_failover;
+mod agent_history;
 mod agent_hostile;
 mod agent_losses;
 mod agent_names;

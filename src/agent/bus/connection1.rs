@@ -1,16 +1,22 @@
 //! org.metricsagent.Connection1: one connection to a collector.
 
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use zbus::Connection;
 use zbus::message::Header;
 
+use crate::agent::bus::agent1::usec;
 use crate::agent::bus::service::Shared;
+use crate::agent::handle::HistoryStatus;
+use crate::agent::history::types::{Usage, Why};
 use crate::agent::settings::CollectorSettings;
 use crate::agent::state::ConnectionState;
 use crate::base::clock::realtime_usec;
 use crate::dbus::error::Error;
 use crate::dbus::polkit::Action;
+use crate::protocol::data::Acknowledged;
 
 /// Serves one connection.
 ///
@@ -29,6 +35,14 @@ impl Connection1 {
             name: state.name.clone(),
             collector: Arc::clone(&state.collector),
         }
+    }
+
+    /// What is kept for the collector now.
+    async fn history(&self) -> Result<HistoryStatus, Error> {
+        if !self.shared.is_serving() {
+            return Err(Error::new(Error::FAILED, "the agent is starting"));
+        }
+        Ok(self.shared.handle.history_status(&self.name).await?)
     }
 
     /// A value of the connection's state now. The object outlives the connection by the
@@ -143,6 +157,59 @@ impl Connection1 {
     #[zbus(property(emits_changed_signal = "false"))]
     fn reconnects(&self) -> Result<u64, Error> {
         self.now(|now| now.totals.reconnects())
+    }
+
+    #[zbus(property(emits_changed_signal = "false"))]
+    async fn acknowledges(&self) -> Result<&'static str, Error> {
+        let acknowledges = self.history().await?.acknowledges;
+        Ok(acknowledges.map_or("", Acknowledged::as_str))
+    }
+
+    #[zbus(property(emits_changed_signal = "false"))]
+    async fn behind(&self) -> Result<u64, Error> {
+        Ok(self.history().await?.collector.behind)
+    }
+
+    #[zbus(property(emits_changed_signal = "false"), name = "BehindUSec")]
+    async fn behind_usec(&self) -> Result<u64, Error> {
+        let since = self.history().await?.collector.since;
+        let since = since.and_then(|since| u64::try_from(since).ok());
+        let now = realtime_usec(SystemTime::now());
+        Ok(since.map_or(0, |since| now.saturating_sub(since)))
+    }
+
+    #[zbus(property(emits_changed_signal = "false"))]
+    async fn kept(&self) -> Result<u64, Error> {
+        Ok(self.history().await?.usage.memory as u64)
+    }
+
+    #[zbus(property(emits_changed_signal = "false"))]
+    async fn kept_on_disk(&self) -> Result<u64, Error> {
+        Ok(self.history().await?.usage.disk)
+    }
+
+    #[zbus(property(emits_changed_signal = "false"))]
+    async fn kept_limit(&self) -> Result<u64, Error> {
+        let Usage { limits, .. } = self.history().await?.usage;
+        Ok(match limits.disk {
+            0 => limits.memory as u64,
+            disk => disk,
+        })
+    }
+
+    #[zbus(property(emits_changed_signal = "false"), name = "RoomUSec")]
+    async fn room_usec(&self) -> Result<u64, Error> {
+        Ok(self.history().await?.usage.room.map_or(0, usec))
+    }
+
+    #[zbus(property(emits_changed_signal = "false"))]
+    async fn lost(&self) -> Result<HashMap<&'static str, u64>, Error> {
+        let lost = self.history().await?.collector.lost;
+        let by_reason = Why::ALL.map(|why| (why.as_word(), lost.of(why)));
+        Ok(by_reason
+            .into_iter()
+            .filter(|(_, count)| *count > 0)
+            .collect())
     }
 
     #[zbus(property(emits_changed_signal = "false"))]

@@ -16,7 +16,8 @@ use tracing_subscriber::filter::LevelFilter;
 use zbus::{OwnedVariant, Variant, fdo};
 
 use crate::agent::bus::service::{Ended, Service, StartError};
-use crate::agent::handle::{Handle, Order, OrderError};
+use crate::agent::handle::{Handle, HistoryStatus, Order, OrderError};
+use crate::agent::history::types::{Limits, Losses, Standing, Status, Usage};
 use crate::agent::settings::{CollectorSettings, EndpointOrder};
 use crate::agent::state::{
     AgentState, ConnectionState, Intervals, Origin, Origins, State, StateChange,
@@ -27,6 +28,7 @@ use crate::dbus::{Bus, path};
 use crate::metrics::Samples;
 use crate::metrics::table;
 use crate::private_bus::PrivateBus;
+use crate::protocol::data::Acknowledged;
 use crate::sources::SourceStatus;
 use crate::systemd::log::{LogControl, Target};
 
@@ -146,6 +148,26 @@ impl StandIn {
     }
 }
 
+/// An outage.
+fn history() -> HistoryStatus {
+    HistoryStatus {
+        collector: Status {
+            standing: Standing::Taking,
+            behind: 1560,
+            since: Some(1),
+            lost: Losses::default(),
+        },
+        usage: Usage {
+            memory: 17,
+            disk: 1_258_291,
+            limits: Limits::default(),
+            room: Some(Duration::from_secs(3 * 24 * 3600)),
+            disk_failing: false,
+        },
+        acknowledges: Some(Acknowledged::Engine),
+    }
+}
+
 async fn carry_out(mut orders: mpsc::Receiver<Order>, state: watch::Sender<Arc<AgentState>>) {
     let publish = |change: &mut dyn FnMut(&mut AgentState)| {
         state.send_modify(|state| change(Arc::make_mut(state)));
@@ -161,6 +183,9 @@ async fn carry_out(mut orders: mpsc::Receiver<Order>, state: watch::Sender<Arc<A
                 }
                 publish(&mut |state| state.intervals.metrics = metrics);
                 let _ = answer.send(Ok(()));
+            }
+            Order::HistoryStatus(_, answer) => {
+                let _ = answer.send(Ok(history()));
             }
             Order::SetEnabled {
                 source,
@@ -345,7 +370,14 @@ async fn properties_have_the_values_and_types_of_the_state() {
     );
     assert_eq!(*values["StateSinceUSec"], Variant::U64(5));
     assert_eq!(*values["ConnectedSinceUSec"], Variant::U64(0));
-    assert_eq!(values.len(), 20);
+    assert_eq!(*values["Acknowledges"], Variant::from("engine"));
+    assert_eq!(*values["Behind"], Variant::U64(1560));
+    assert_eq!(*values["Kept"], Variant::U64(17));
+    assert_eq!(*values["KeptOnDisk"], Variant::U64(1_258_291));
+    assert_eq!(*values["KeptLimit"], Variant::U64(64 * 1024 * 1024));
+    assert_eq!(*values["RoomUSec"], Variant::U64(259_200_000_000));
+    assert_eq!(values["Lost"].value_signature().to_string(), "a{st}");
+    assert_eq!(values.len(), 28);
 
     assert_eq!(objects.sources.len(), 2);
     let values = &objects.sources[1];

@@ -14,15 +14,17 @@ use tokio::time::sleep_until;
 
 use super::choice::{Choice, Failure};
 use super::finder::{Finder, Found};
+use super::history::SecondWire;
 use super::probe::{Aim, Probe};
 use super::story::Story;
-use super::{ConnectionParams, Grid, Order, Orders, Report};
+use super::{ConnectionParams, Grid, HistoryOrder, Order, Orders, Report};
 use crate::agent::events;
 use crate::agent::log_gate::{Line, LogGate, UNSTEADY_WINDOW};
 use crate::agent::reason_text::{handshake, sentence};
 use crate::agent::state::{ConnectionState, State};
 use crate::curve::dealer::{Dealer, DealerEvent, DealerOptions, LinkDownCause, RoutingId, Suspect};
 use crate::curve::zmtp::message::Received;
+use crate::protocol::data::Word;
 use crate::protocol::message::{Control, FromCollector, GridKind, Message, decode_from_collector};
 use crate::protocol::session::{
     Action, Delivery, Event, LinkDown, OpenFailure, Reason, Session, SessionSettings,
@@ -31,6 +33,9 @@ use crate::protocol::session::{
 
 /// How long the last messages of a connection may take to leave at a clean stop.
 const LINGER: Duration = Duration::from_millis(100);
+
+/// Why a link is closed whose host has got another name.
+const RENAMED: &str = "reconnecting, as this host has another name";
 
 /// Runs a connection until it is ordered to stop, or the agent's task is gone.
 pub(crate) async fn run(plan: ConnectionParams, mut orders: Orders) {
@@ -90,6 +95,9 @@ struct Connection {
     /// The name that this link has reported under. A collector takes a second name on one link for
     /// another host.
     reported_as: Option<Arc<str>>,
+    second_wire: SecondWire,
+    /// A link whose collector took history is down, and the agent's task does not know yet.
+    lost: Option<u64>,
     opened_before: bool,
     /// The next opening was requested, or is due to another host name.
     ordered: bool,
@@ -127,6 +135,8 @@ impl Connection {
             link: 0,
             connected_since: None,
             reported_as: None,
+            second_wire: SecondWire::default(),
+            lost: None,
             opened_before: false,
             ordered: false,
             detail: String::new(),
@@ -137,6 +147,14 @@ impl Connection {
     }
 
     async fn handle(&mut self, happened: Happened) {
+        self.take(happened).await;
+        self.send_history();
+        if let Some(link) = self.lost.take() {
+            self.report(Report::LinkLost { link }).await;
+        }
+    }
+
+    async fn take(&mut self, happened: Happened) {
         match happened {
             Happened::Deadline => self.advance(Event::Tick, None).await,
             Happened::Order(order) => self.handle_order(order).await,
@@ -182,9 +200,11 @@ impl Connection {
     async fn handle_order(&mut self, order: Order) {
         match order {
             Order::Start => {}
-            Order::Metrics(grid) | Order::Model { grid, .. } if self.is_renamed(&grid) => {
-                self.reconnect("reconnecting, as this host has another name")
-                    .await;
+            Order::Metrics(grid) | Order::Model { grid, .. } if self.is_renamed(&grid.host) => {
+                self.reconnect(RENAMED).await;
+            }
+            Order::History(order) if self.is_renamed(&order.host) => {
+                self.reconnect(RENAMED).await;
             }
             Order::Metrics(grid) => {
                 self.look().await;
@@ -193,6 +213,12 @@ impl Connection {
             Order::Model { grid, link } => {
                 if link == self.link && self.connected_since.is_some() {
                     self.send_grid(&grid, GridKind::Model);
+                }
+            }
+            Order::History(order) => {
+                // What is for a link that is down is handed out again.
+                if order.link == self.link && self.connected_since.is_some() {
+                    self.take_history(*order).await;
                 }
             }
             Order::Stop => {
@@ -205,10 +231,48 @@ impl Connection {
         }
     }
 
-    /// True if this link has reported under another name than this grid's.
-    fn is_renamed(&self, grid: &Grid) -> bool {
+    /// Samples for a collector that takes history. Those that are due are the session's affair as those of
+    /// a METR message are.
+    async fn take_history(&mut self, order: HistoryOrder) {
+        let fresh = order.fresh;
+        if fresh {
+            self.look().await;
+        }
+        if self.connected_since.is_some() {
+            self.second_wire.push(order);
+        }
+        if fresh {
+            self.advance(Event::SampleReady, None).await;
+        }
+    }
+
+    /// Sends what waits, as much as the socket takes now. The rest is tried again after whatever
+    /// happens next: a collector that takes what is before it says so.
+    fn send_history(&mut self) {
+        while self.session.wants_metrics()
+            && let Some(dealer) = &mut self.dealer
+            && let Some((host, body)) = self.second_wire.next()
+        {
+            let frames = Message::Data {
+                host: &host,
+                body: &body,
+            }
+            .frames();
+            if let Err(error) = dealer.try_send(&frames) {
+                events::sending_failed(&self.plan.name, &error);
+                self.second_wire.put_back((host, body));
+                break;
+            }
+            let bytes = frames.iter().map(|frame| frame.len()).sum();
+            self.plan.counters.sent(bytes);
+            self.reported_as = Some(host);
+        }
+    }
+
+    /// True if this link has reported under another name than this.
+    fn is_renamed(&self, host: &Arc<str>) -> bool {
         let reported_as = self.reported_as.as_ref();
-        reported_as.is_some_and(|reported_as| *reported_as != grid.host)
+        reported_as.is_some_and(|reported_as| reported_as != host)
     }
 
     /// Reconnects at once. `why` is empty if it was requested.
@@ -254,9 +318,7 @@ impl Connection {
                 let message = match received {
                     Received::Message(frames) => match decode_from_collector(&frames.as_slices()) {
                         Ok(FromCollector::Control(control)) => Ok(control),
-                        Ok(FromCollector::Word(_)) => {
-                            return self.advance(Event::Heard, None).await;
-                        }
+                        Ok(FromCollector::Word(word)) => return self.handle_word(word).await,
                         Err(error) => {
                             self.not_understood(&error);
                             Err(())
@@ -268,6 +330,34 @@ impl Connection {
                     }
                 };
                 self.advance(Event::Received(message), None).await;
+                match message {
+                    Ok(Control::Model) => self.second_wire.asked(),
+                    Ok(Control::Ping) if self.second_wire.pinged() => {
+                        self.report(Report::Declined).await;
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    /// A word of the second wire.
+    async fn handle_word(&mut self, word: Word) {
+        let link = self.link;
+        match word {
+            Word::Offer(offer) => {
+                self.advance(Event::Heard, None).await;
+                if self.connected_since.is_some() {
+                    self.second_wire.offered();
+                    self.report(Report::Offered { link, offer }).await;
+                }
+            }
+            Word::Receipt(receipt) => {
+                // Only who takes what this host reports acknowledges it.
+                self.advance(Event::Received(Ok(Control::Ping)), None).await;
+                if self.second_wire.is_offered() {
+                    self.report(Report::Receipt { link, receipt }).await;
+                }
             }
         }
     }
@@ -387,6 +477,9 @@ impl Connection {
         self.routing_id.clear();
         self.connected_since = None;
         self.reported_as = None;
+        if self.second_wire.end() {
+            self.lost = Some(self.link);
+        }
     }
 
     /// Notes that an attempt or the connection failed. Returns true if another address or key is to
