@@ -517,7 +517,8 @@ mod tests {
         );
         batch.clear();
         batch.push(&Labels::default(), &sample("y", 2));
-        assert_eq!(batch.rows(), [0..1]);
+        let row = 0..1;
+        assert_eq!(batch.rows(), [row]);
         batch.end(Some(ticket(2)));
         assert_eq!(batch.take_tickets(), Progress::from([(a, ticket(2))]));
     }

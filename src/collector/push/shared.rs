@@ -37,13 +37,20 @@ pub(super) struct State {
     in_hand: usize,
     /// What of that must not be lost.
     hand: Vec<Item>,
-    /// Another thread goes on with what must not be lost.
-    handed_over: bool,
+    rest: Rest,
     /// Files are to be read again.
     reload: bool,
     /// To stop, sending what waits by then.
     stop: Option<Instant>,
     ended: bool,
+}
+
+/// What becomes of samples of the second wire that are not sent at the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rest {
+    Dropped,
+    /// Another thread goes on with them.
+    HandedOver,
 }
 
 /// What happened to samples.
@@ -79,7 +86,7 @@ impl Shared {
                 progress: Progress::new(),
                 in_hand: 0,
                 hand: Vec::new(),
-                handed_over: false,
+                rest: Rest::Dropped,
                 reload: false,
                 stop: None,
                 ended: false,
@@ -139,14 +146,14 @@ impl Shared {
 
     /// Another thread will go on with what of the second wire is not sent when this one stops.
     pub(super) fn hand_over(&self) {
-        self.lock().handed_over = true;
+        self.lock().rest = Rest::HandedOver;
     }
 
     /// The thread that goes on: takes what the one before has left, and what it has settled.
     /// What that one still has under way may be sent twice.
     pub(super) fn take_over(&self, before: &Self) -> Vec<Item> {
         let mut old = before.lock();
-        if !old.handed_over {
+        if old.rest == Rest::Dropped {
             return Vec::new();
         }
         let mut items = std::mem::take(&mut old.hand);
@@ -229,7 +236,7 @@ impl Shared {
     pub(super) fn end(&self) -> Option<usize> {
         let mut state = self.lock();
         let mut left = state.waiting();
-        if state.handed_over {
+        if state.rest == Rest::HandedOver {
             let hand: usize = state.hand.iter().map(Item::samples).sum();
             left = left.saturating_sub(state.queue.kept_samples() + hand);
             state.queue.clear_dropping();
