@@ -115,10 +115,10 @@ impl Recording {
     pub(crate) fn record(&mut self, samples: &Samples, at: Moment) -> Option<u64> {
         let facts = self.facts.due(at.boottime);
         let facts = facts.into_iter().flat_map(Samples::iter);
-        let sampled = self.dictionary.sample(points(samples, facts));
+        let told = self.dictionary.sample(points(samples, facts));
         let (series, schema) = self.dictionary.first_ids();
         let first = FirstIds { series, schema };
-        self.history.append(sampled, self.boot, first, at)
+        self.history.append(told, self.boot, first, at)
     }
 
     /// A collector says on this link that it takes history.

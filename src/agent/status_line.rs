@@ -1,5 +1,6 @@
 //! The one line that `systemctl status` shows (`STATUS=` of `sd_notify(3)`).
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::state::{AgentState, State};
@@ -59,7 +60,8 @@ pub(crate) fn line_now(agent: &AgentState, kept: u64) -> String {
     let mut line = line(agent, boottime_usec());
     if kept > 0 {
         let samples = if kept == 1 { "sample" } else { "samples" };
-        line.push_str(&format!("; {} {samples} kept", grouped(kept)));
+        // Writing to a string can't fail.
+        let _ = write!(line, "; {} {samples} kept", grouped(kept));
     }
     text::of(&line)
 }

@@ -45,7 +45,7 @@ impl Facts {
         for (name, value) in model.iter().filter(|(name, _)| is_fact(*name)) {
             match value {
                 Value::Unsigned(value) => {
-                    facts.push_unsigned(name.definition, name.instance, value)
+                    facts.push_unsigned(name.definition, name.instance, value);
                 }
                 Value::Float(value) => facts.push_float(name.definition, name.instance, value),
                 Value::Text(value) => facts.push_text(name.definition, name.instance, value),
