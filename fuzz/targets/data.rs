@@ -10,18 +10,30 @@ use metrics_agent_fuzz::assert_loggable;
 struct Lengths;
 
 impl Keep for Lengths {
-    type Series = usize;
+    type Series = Series;
     type Schema = usize;
 
-    fn series(&mut self, series: &Series) -> Option<usize> {
-        (!series.name.is_empty()).then_some(series.name.len())
+    fn series(&mut self, series: &Series, usable: bool) -> Series {
+        let mut series = series.clone();
+        if !usable {
+            series.name.clear();
+        }
+        series
     }
 
-    fn schema(
-        &mut self,
-        _: &str,
-        series: &mut dyn ExactSizeIterator<Item = (Option<&usize>, Type)>,
-    ) -> Option<usize> {
+    fn is(kept: &Series, series: &Series) -> bool {
+        kept == series
+    }
+
+    fn is_usable(kept: &Series) -> bool {
+        !kept.name.is_empty()
+    }
+
+    fn kind(kept: &Series) -> Type {
+        kept.r#type()
+    }
+
+    fn schema(&mut self, _: &str, series: &[&Series]) -> Option<usize> {
         Some(series.len())
     }
 }

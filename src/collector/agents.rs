@@ -4,15 +4,20 @@
 use std::time::Instant;
 
 use super::events;
+use super::history::History;
 use super::pacer::{Asked, Pacer};
 use crate::base::throttle::Throttle;
 use crate::curve::TransportError;
 use crate::curve::keys::PublicKey;
 use crate::curve::router::{Arrived, Load, Origin, Router, RoutingIdBytes, Verdict};
-use crate::protocol::message::{Control, Message};
+use crate::protocol::data::{Acknowledged, Word};
+use crate::protocol::message::{Control, Message, TAG_CONTROL};
 
 /// Maximum number of delayed requests for models that are sent in one turn.
 const BATCH_ASKED: usize = 256;
+
+/// Maximum number of receipts that are sent in one turn.
+const BATCH_RECEIPTS: usize = 256;
 
 /// The ROUTER that agents connect to.
 pub(super) struct Agents {
@@ -20,6 +25,10 @@ pub(super) struct Agents {
     pacer: Pacer,
     /// Requests for models that were refused.
     unasked: Throttle,
+    /// What is known of connections that were offered the second wire.
+    pub(super) history: History,
+    /// What a receipt means.
+    acknowledged: Acknowledged,
 }
 
 impl Agents {
@@ -28,6 +37,8 @@ impl Agents {
             router,
             pacer: Pacer::new(now),
             unasked: Throttle::default(),
+            history: History::default(),
+            acknowledged: Acknowledged::default(),
         }
     }
 
@@ -90,9 +101,11 @@ impl Agents {
         }
     }
 
-    /// When [`ask_waiting`](Self::ask_waiting) has something to do; None while nothing waits.
+    /// When [`ask_waiting`](Self::ask_waiting) or [`send_receipts`](Self::send_receipts) has something to
+    /// do; None while nothing waits.
     pub(super) fn next_due(&self) -> Option<Instant> {
-        self.pacer.next_due()
+        let due = [self.pacer.next_due(), self.history.next_due()];
+        due.into_iter().flatten().min()
     }
 
     /// Asks for a model. If what the agent sends next may be refused, a ping goes first: it
@@ -103,5 +116,47 @@ impl Agents {
             self.send(of, Control::Ping);
         }
         self.send(of, Control::Model);
+        if let Some(offer) = self.history.offer(of, self.acknowledged) {
+            self.say(of, Word::Offer(offer));
+        }
+    }
+
+    /// A connection says hello, of a fleet of so many hosts: it will be offered the second wire.
+    pub(super) fn began(&mut self, id: &RoutingIdBytes, hosts: usize) {
+        let router = &self.router;
+        self.history.began(id, hosts, |id| router.knows(id));
+    }
+
+    /// From now on receipts mean this. All connections are told.
+    pub(super) fn acknowledge(&mut self, acknowledged: Acknowledged) {
+        if std::mem::replace(&mut self.acknowledged, acknowledged) == acknowledged {
+            return;
+        }
+        for (to, offer) in self.history.offers(acknowledged) {
+            self.say(&to, Word::Offer(offer));
+        }
+    }
+
+    /// Sends the receipts that are due.
+    pub(super) fn send_receipts(&mut self, now: Instant) {
+        for _ in 0..BATCH_RECEIPTS {
+            let Some((to, receipt)) = self.history.take_receipt(now) else {
+                break;
+            };
+            self.say(&to, Word::Receipt(receipt));
+        }
+    }
+
+    /// Sends a word of the second wire. Who has gone misses it, and is told again when it comes back.
+    fn say(&mut self, to: &RoutingIdBytes, word: Word) {
+        let text = match word {
+            Word::Offer(offer) => offer.to_string(),
+            Word::Receipt(receipt) => receipt.to_string(),
+        };
+        let frames = [TAG_CONTROL.as_bytes(), text.as_bytes()];
+        if let Err(error) = self.router.try_send(to, &frames) {
+            let word = text.split(' ').next().unwrap_or_default();
+            events::sending_failed(to, word, &error);
+        }
     }
 }

@@ -5,10 +5,12 @@
 //! HOST=web1` and for programs.
 
 mod access;
+mod history;
 mod publish;
 mod viewers;
 
 pub(crate) use access::*;
+pub(crate) use history::*;
 pub(crate) use publish::*;
 pub(crate) use viewers::*;
 

@@ -44,6 +44,8 @@ pub(super) struct Fleet {
     full: Option<Instant>,
     /// The number of hosts in the status line.
     pub(super) count: ShownCount,
+    /// Hosts that were forgotten in this turn.
+    pub(super) forgotten: Vec<Arc<str>>,
 }
 
 /// Minimum interval between two status lines for another number of hosts.
@@ -90,6 +92,7 @@ impl Fleet {
             changes,
             full: None,
             count: ShownCount::default(),
+            forgotten: Vec::new(),
         }
     }
 
@@ -164,6 +167,7 @@ impl Fleet {
     pub(super) fn forgotten(&mut self, now: Instant, forgotten: &Forgotten) {
         let state = || Some(forgotten.state(now, SystemTime::now()));
         self.viewers.forward_state(now, &forgotten.name, state);
+        self.forgotten.push(Arc::clone(&forgotten.name));
         self.changed();
     }
 
@@ -236,6 +240,12 @@ impl Fleet {
             GridKind::Model => self.forward_model(now, host, grid, bytes),
             GridKind::Metrics => self.viewers.forward(now, host, kind, bytes),
         }
+    }
+
+    /// Returns true if somebody sees each message as JSON: a viewer, or who reads what is printed or
+    /// published.
+    pub(super) fn is_watched(&self) -> bool {
+        !self.viewers.is_empty() || self.sinks.want_json()
     }
 
     /// Forwards a model to the viewers, as it was sent. For deployed viewers, the metrics that

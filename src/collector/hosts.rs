@@ -21,6 +21,7 @@ use crate::curve::keys::PublicKey;
 use crate::curve::router::RoutingIdBytes;
 use crate::metrics::LatestMetrics;
 use crate::metrics::families::FamilySet;
+use crate::metrics::latest::Said;
 use crate::protocol::message::GridKind;
 use crate::protocol::session::MODEL_MIN_INTERVAL;
 
@@ -40,7 +41,7 @@ mod weight;
 
 use boots::Boots;
 use due::given_up;
-pub use host::{Host, MAX_OS_BYTES, says_refusable};
+pub use host::{Host, MAX_OS_BYTES, says_refusable, speaks_history};
 use host::{Kept, State};
 use machines::Machines;
 use peers::Peers;
@@ -165,14 +166,26 @@ impl Hosts {
         let Report {
             host: name,
             kind,
-            grid,
+            grids,
             wire_bytes,
         } = report;
-        let (weight, texts) = weight::weigh(name, &grid, wire_bytes);
-        let families = match kind {
-            GridKind::Metrics => texts.families(),
-            GridKind::Model => FamilySet::default(),
-        };
+        let (mut weight, mut families) = (Weight::NONE, FamilySet::default());
+        let said = grids.iter().map(|grid| {
+            let (of_grid, texts) = weight::weigh(name, grid, wire_bytes);
+            weight = weight.plus(of_grid);
+            let of_grid = (of_grid.memory, texts.families());
+            families = families.with(of_grid.1);
+            Said {
+                grid: Arc::clone(grid),
+                families: of_grid.1,
+                bytes: of_grid.0,
+                texts,
+            }
+        });
+        let said: Vec<_> = said.collect();
+        if kind == GridKind::Model {
+            families = FamilySet::default();
+        }
         let mut moved = true;
         let (mut freed, mut freed_of_key, mut freed_of_connection) = Default::default();
         if let Some(host) = self.table.get_mut(name) {
@@ -202,28 +215,32 @@ impl Hosts {
             (None, None)
         };
         self.count_for(counts_for, name);
-        let grid = Arc::new(grid);
         let Some((name, host)) = self.table.get_key_value(name) else {
             unreachable!("a host that was not in the table has just been put there");
         };
         let (name, before) = (Arc::clone(name), host.weight());
-        let twin = self.note_machine(now, peer, &name, change, (kind, &grid));
+        let twin = self.note_machine(now, peer, &name, change, (kind, &grids));
         let Some(host) = self.table.get_mut(&name) else {
             unreachable!("it was there just now");
         };
         host.counts.messages += 1;
         let model_waited = host.model_waits();
-        if kind == GridKind::Metrics {
+        if kind == GridKind::Metrics && !grids.is_empty() {
             host.times.last_metrics = Some(now);
         }
         match (kind, &mut host.state) {
             (GridKind::Metrics, State::Reporting { metrics, .. }) => {
-                host.vitals.take(&grid);
-                metrics.take_weighed(now, Arc::clone(&grid), families, weight.memory, texts);
+                for grid in &grids {
+                    host.vitals.take(grid);
+                }
+                if !said.is_empty() {
+                    metrics.take_all(now, said);
+                }
             }
             (GridKind::Model, _) => {
-                let grid = Arc::clone(&grid);
-                host.model = Some(Kept { grid, weight });
+                // A model is one grid.
+                let grid = grids.first().cloned();
+                host.model = grid.map(|grid| Kept { grid, weight });
             }
             (GridKind::Metrics, State::Expected | State::Gone) => {
                 unreachable!("a host that is heard from reports")
@@ -246,7 +263,6 @@ impl Hosts {
             ask_model,
             model_may_go: model_waited && kind == GridKind::Metrics,
             name,
-            grid,
             forgotten,
             twin,
         })

@@ -3,14 +3,19 @@
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
+use serde::Serializer as _;
+
 use super::access::{AccessRefusal, Listener};
 use super::agents::Agents;
 use super::backlog::{Ahead, Backlog, News};
 use super::events;
 use super::fleet::Fleet;
-use super::hosts::{Change, Host, Ingested, Peer, Report, says_refusable};
+use super::history::News as Told;
+use super::hosts::{Change, Host, Ingested, Peer, Report, says_refusable, speaks_history};
 use super::prometheus::naming::too_large;
+use super::push::Ticket;
 use super::refusal::{Refusal, Sender};
+use super::schemas::HostGrid;
 use super::sinks::Passed;
 use super::state::HostChange;
 use super::status_line::Counts;
@@ -20,9 +25,7 @@ use crate::curve::keys::PublicKey;
 use crate::curve::router::{Arrived, Origin, RoutingIdBytes};
 use crate::curve::zmtp::message::{MAX_FRAMES, Message as Frames, Received};
 use crate::protocol::grid::Grid;
-use crate::protocol::message::{
-    Control, Excerpt, GridKind, Malformed, Message, TAG_DATA, TAG_GRID, decode_from_agent,
-};
+use crate::protocol::message::{Control, GridKind, Message, TAG_GRID, decode_from_agent};
 
 /// Maximum number of messages in one turn: some milliseconds of work.
 const BATCH_MESSAGES: usize = 256;
@@ -40,17 +43,6 @@ const MAX_TOO_LARGE: usize = 8;
 /// A message and whom it came from.
 type FromAgent = (Origin, Received);
 
-/// A message that is in the table.
-struct Taken<'a> {
-    now: Instant,
-    from: &'a RoutingIdBytes,
-    key: Option<PublicKey>,
-    kind: GridKind,
-    /// The grid as it was sent.
-    bytes: &'a [u8],
-    heard: Ingested,
-}
-
 /// Reads what agents send.
 pub(super) struct Ingest {
     backlog: Backlog,
@@ -60,6 +52,8 @@ pub(super) struct Ingest {
     refused: PeerThrottle<(Sender, &'static str)>,
     /// Metrics that are left out of all series, by host.
     too_large: PeerThrottle<(Arc<str>, Box<str>)>,
+    /// What was said of hosts' logs, by host.
+    told: PeerThrottle<(Arc<str>, &'static str)>,
     /// The time of the batch of messages at hand, once it was asked for.
     time: Option<SystemTime>,
     pub(super) counts: Counts,
@@ -72,6 +66,7 @@ impl Ingest {
             ahead: Ahead::default(),
             refused: PeerThrottle::default(),
             too_large: PeerThrottle::default(),
+            told: PeerThrottle::default(),
             time: None,
             counts: Counts::default(),
         }
@@ -236,7 +231,6 @@ impl Ingest {
         frames: &Frames,
     ) -> Result<(), Refusal> {
         let (key, origin, from) = (Some(from.key), from, &from.id);
-        let address = (!fleet.hosts.knows(from, key)).then(|| origin.address.to_string());
         // On the stack, because every message passes here.
         let mut slices: [&[u8]; MAX_FRAMES] = [&[]; MAX_FRAMES];
         for (slice, frame) in slices.iter_mut().zip(frames.iter()) {
@@ -247,22 +241,169 @@ impl Ingest {
             // Agents send no other message, and no state.
             Message::Control(_) | Message::State { .. } => {
                 fleet.access.admit(now, key, None)?;
+                agents.began(from, fleet.hosts.iter().len());
                 agents.ask_model(now, from, fleet.may_refuse(now));
                 return Ok(());
             }
-            // Nobody was told that they are taken.
-            Message::Data { .. } => {
-                return Err(Malformed::Tag(Excerpt::new(TAG_DATA.as_bytes())).into());
+            Message::Data { host, body } => {
+                return self.enter_data(agents, fleet, now, origin, (host, body));
             }
             Message::Grid { host, grid, kind } => (host, grid, kind),
         };
+        let grid: Arc<HostGrid> = Arc::new(Grid::parse(bytes, kind)?.into());
         let report = Report {
             host,
             kind,
-            grid: Grid::parse(bytes, kind)?.into(),
+            grids: vec![Arc::clone(&grid)],
             wire_bytes: bytes.len(),
         };
-        let understands = kind == GridKind::Model && says_refusable(&report.grid);
+        let understands = kind == GridKind::Model && says_refusable(&grid);
+        let heard = self.report(agents, fleet, now, (origin, understands), report)?;
+        let time = *self.time.get_or_insert_with(SystemTime::now);
+        let host = fleet.hosts.get(&heard.name);
+        let model = host.and_then(Host::model);
+        // Engines are told every sample of such a host in its turn.
+        let has_history = model.is_some_and(|model| speaks_history(model));
+        if heard.change == Some(Change::Appeared)
+            && kind == GridKind::Metrics
+            && !has_history
+            && let Some(model) = model
+        {
+            fleet.sinks.model_known(&heard.name, model, time);
+        }
+        fleet.sinks.pass(&Passed {
+            now,
+            time,
+            host: &heard.name,
+            kind,
+            grid: &grid,
+            bytes,
+            routing_id: from,
+            to_engines: !has_history,
+        });
+        if heard.model_may_go {
+            fleet.forward_late_model(now, &heard.name);
+        }
+        fleet.forward(now, &heard.name, kind, &grid, bytes);
+        self.log_too_large(fleet, now, key, &heard.name, &grid);
+        self.pass_on(fleet, now, (from, key, kind), heard);
+        Ok(())
+    }
+
+    /// Takes samples of the second wire: each goes to the engines, and those that are also what is now into
+    /// the table.
+    fn enter_data(
+        &mut self,
+        agents: &mut Agents,
+        fleet: &mut Fleet,
+        now: Instant,
+        origin: &Origin,
+        (host, body): (&str, &[u8]),
+    ) -> Result<(), Refusal> {
+        let peer = (&origin.id, Some(origin.key), GridKind::Metrics);
+        let report = |grids| Report {
+            host,
+            kind: GridKind::Metrics,
+            grids,
+            wire_bytes: 0,
+        };
+        // Before anything of it is taken: what is refused stays with its agent.
+        let heard = self.report(agents, fleet, now, (origin, false), report(Vec::new()))?;
+        let name = Arc::clone(&heard.name);
+        self.pass_on(fleet, now, peer, heard);
+        let id = (&origin.id, origin.key);
+        let message = agents.history.take(now, id, host, body)?;
+        let time = *self.time.get_or_insert_with(SystemTime::now);
+        for news in message.news {
+            self.tell(fleet, now, origin, &name, &news);
+        }
+        let mut refused = Ok(());
+        for sample in message.samples {
+            let ticket = Ticket {
+                stream: message.stream,
+                seq: sample.seq,
+            };
+            if sample.is_now {
+                let grids = sample.grids.clone();
+                match self.report(agents, fleet, now, (origin, false), report(grids)) {
+                    Ok(heard) => {
+                        self.pass_on(fleet, now, peer, heard);
+                        self.show(fleet, (now, time), origin, &name, &sample.grids);
+                    }
+                    Err(refusal) => refused = Err(refusal),
+                }
+            }
+            fleet
+                .sinks
+                .history(&name, sample.grids, sample.time, ticket);
+        }
+        refused
+    }
+
+    /// Shows a sample of the second wire to whoever looks. JSON is made only then.
+    fn show(
+        &mut self,
+        fleet: &mut Fleet,
+        (now, time): (Instant, SystemTime),
+        origin: &Origin,
+        host: &Arc<str>,
+        grids: &[Arc<HostGrid>],
+    ) {
+        fleet.sinks.up(host, time);
+        for grid in grids {
+            self.log_too_large(fleet, now, Some(origin.key), host, grid);
+        }
+        if !fleet.is_watched() {
+            return;
+        }
+        let mut json = serde_json::Serializer::new(Vec::new());
+        // Writing to a vector does not fail, and values of a grid can always be serialized.
+        let _ = json.collect_map(grids.iter().flat_map(|grid| grid.iter()));
+        let bytes = json.into_inner();
+        // Two sources that say the same metric: it is not shown.
+        if let Ok(grid) = Grid::parse(&bytes, GridKind::Model) {
+            fleet.sinks.pass(&Passed {
+                now,
+                time,
+                host,
+                kind: GridKind::Metrics,
+                grid: &Arc::new(grid.into()),
+                bytes: &bytes,
+                routing_id: &origin.id,
+                to_engines: false,
+            });
+            fleet.viewers.forward(now, host, GridKind::Metrics, &bytes);
+        }
+    }
+
+    /// Logs what there is to say of a host's log, at a limited rate.
+    fn tell(
+        &mut self,
+        fleet: &mut Fleet,
+        now: Instant,
+        origin: &Origin,
+        host: &Arc<str>,
+        news: &Told,
+    ) {
+        let what = (Arc::clone(host), news.kind());
+        let tell = self.told.note(now, &what);
+        if tell != Tell::Nothing && fleet.is_worth_a_line(now, Some(origin.key), host) {
+            events::history(host, news, tell);
+        }
+    }
+
+    /// Enters a report into the table, if its sender is let in; answers it. `understands`: its agent
+    /// is known to understand a refusal.
+    fn report(
+        &mut self,
+        agents: &mut Agents,
+        fleet: &mut Fleet,
+        now: Instant,
+        (origin, understands): (&Origin, bool),
+        report: Report<'_>,
+    ) -> Result<Ingested, Refusal> {
+        let (key, from, host) = (Some(origin.key), &origin.id, report.host);
+        let address = (!fleet.hosts.knows(from, key)).then(|| origin.address.to_string());
         let mut tell_refused = |fleet: &Fleet| {
             // An agent understands this message if its model, sent now or before, says so.
             let known = fleet.hosts.get(host);
@@ -296,46 +437,19 @@ impl Ingest {
         if heard.ask_model {
             agents.ask_model(now, from, may_refuse);
         }
-        let taken = Taken {
-            now,
-            from,
-            key,
-            kind,
-            bytes,
-            heard,
-        };
-        self.pass_on(fleet, taken);
-        Ok(())
+        Ok(heard)
     }
 
-    /// Forwards a message that is in the table, and reports what it changed there.
-    fn pass_on(&mut self, fleet: &mut Fleet, taken: Taken<'_>) {
-        let Taken {
-            now,
-            from,
-            key,
-            kind,
-            bytes,
-            heard,
-        } = taken;
+    /// Reports what a message changed in the table.
+    fn pass_on(
+        &mut self,
+        fleet: &mut Fleet,
+        now: Instant,
+        (from, key, kind): (&RoutingIdBytes, Option<PublicKey>, GridKind),
+        heard: Ingested,
+    ) {
         let (name, change) = (heard.name, heard.change);
         fleet.note_message(change.is_some() || kind == GridKind::Model);
-        let time = *self.time.get_or_insert_with(SystemTime::now);
-        if change == Some(Change::Appeared)
-            && kind == GridKind::Metrics
-            && let Some(model) = fleet.hosts.get(&name).and_then(Host::model)
-        {
-            fleet.sinks.model_known(&name, model, time);
-        }
-        fleet.sinks.pass(&Passed {
-            now,
-            time,
-            host: &name,
-            kind,
-            grid: &heard.grid,
-            bytes,
-            routing_id: from,
-        });
         if let Some(forgotten) = heard.forgotten {
             fleet.forgotten(now, &forgotten);
         }
@@ -343,11 +457,6 @@ impl Ingest {
             fleet.publish(HostChange::Appeared(Arc::clone(&name)));
             fleet.tell_state(now, &name);
         }
-        if heard.model_may_go {
-            fleet.forward_late_model(now, &name);
-        }
-        fleet.forward(now, &name, kind, &heard.grid, bytes);
-        self.log_too_large(fleet, now, key, &name, &heard.grid);
         // If messages are read late, they may only seem to come from two machines at a time.
         if let Some(twin) = heard.twin
             && !self.backlog.is_behind()

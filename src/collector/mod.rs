@@ -42,6 +42,7 @@ pub mod descriptors;
 pub(crate) mod events;
 mod fleet;
 pub mod handle;
+mod history;
 pub mod host_lines;
 pub mod hosts;
 pub mod hosts_command;

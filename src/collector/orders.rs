@@ -72,6 +72,7 @@ impl Collector {
                 .flat_map(|load| own::of_listener(Listener::Viewers, load)),
         );
         figures.push(Figure::plain(&own::KEPT_BACK, self.shares.kept_back));
+        figures.extend(own::of_history(&self.agents.history));
         figures.extend(self.fleet.sinks.publish_figures());
         figures.extend(self.fleet.sinks.targets().iter().flat_map(own::of_target));
         figures
@@ -216,7 +217,9 @@ mod tests {
             let report = Report {
                 host: name,
                 kind: GridKind::Metrics,
-                grid: Grid::parse(b"{}", GridKind::Metrics).unwrap().into(),
+                grids: vec![Arc::new(
+                    Grid::parse(b"{}", GridKind::Metrics).unwrap().into(),
+                )],
                 wire_bytes: 2,
             };
             let peer = Peer {

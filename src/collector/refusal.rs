@@ -1,6 +1,7 @@
 //! Why a message is refused, and for whom that is logged.
 
 use super::access::AccessRefusal;
+use super::history::NotTaken;
 use super::hosts::{Full, Holder};
 use crate::curve::keys::PublicKey;
 use crate::protocol::message::Malformed;
@@ -16,6 +17,8 @@ pub(super) enum Refusal {
     Full(#[from] Full),
     #[error(transparent)]
     Access(#[from] AccessRefusal),
+    #[error(transparent)]
+    NotTaken(#[from] NotTaken),
 }
 
 impl Refusal {
@@ -23,6 +26,9 @@ impl Refusal {
     pub(super) fn kind(&self) -> &'static str {
         match self {
             Self::Malformed(_) | Self::TooManyFrames(_) => "form",
+            Self::NotTaken(NotTaken::Fault(_)) => "form of samples",
+            Self::NotTaken(NotTaken::NotOffered) => "samples",
+            Self::NotTaken(NotTaken::BeyondWindow(_)) => "window",
             Self::Full(Full::Hosts) => "hosts",
             Self::Full(Full::Connection) => "hosts of a connection",
             Self::Full(Full::Key(_)) => "hosts of a key",

@@ -242,6 +242,7 @@ impl Collector {
             event = self.fleet.access.next() => Happened::Access(event),
             arrived = self.fleet.viewers.receive() => Happened::Viewer(arrived?),
             () = ready(()), if !self.ingest.is_empty() => Happened::Deadline,
+            () = self.fleet.sinks.progressed() => Happened::Deadline,
             arrived = self.agents.receive() => Happened::Agent(arrived?),
         })
     }
@@ -321,6 +322,17 @@ impl Collector {
             events::host_lines_left_out(left_out);
         }
         self.agents.ask_waiting(now, fleet.may_refuse(now));
+        self.agents.acknowledge(fleet.sinks.acknowledged());
+        for host in fleet.forgotten.drain(..) {
+            self.agents.history.forget(&host);
+        }
+        for settled in fleet.sinks.settled() {
+            let ticket = settled.ticket;
+            self.agents
+                .history
+                .settle(now, &settled.host, ticket.stream, ticket.seq);
+        }
+        self.agents.send_receipts(now);
         if self.notifier.due(now) {
             let status = self.status();
             self.notifier.alive(&status, now);

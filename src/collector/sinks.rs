@@ -13,12 +13,13 @@ use super::line::Line;
 use super::printer::Printer;
 use super::prometheus::own::Figure;
 use super::publish::Publisher;
-use super::push::{self, Pushes, TargetStatus};
+use super::push::{self, Pushes, Settled, TargetStatus, Ticket};
 use super::settings::Settings;
 use crate::base::throttle::Throttle;
 use crate::collector::hosts::snapshot::Presence;
 use crate::collector::schemas::HostGrid;
 use crate::curve::router::RoutingIdBytes;
+use crate::protocol::data::Acknowledged;
 use crate::protocol::message::GridKind;
 
 /// How long the reader of standard output may take for the last lines.
@@ -41,6 +42,8 @@ pub(super) struct Passed<'a> {
     pub(super) bytes: &'a [u8],
     /// The connection.
     pub(super) routing_id: &'a RoutingIdBytes,
+    /// Engines are told of it, too; not where its host tells every sample in its turn.
+    pub(super) to_engines: bool,
 }
 
 /// The sinks that there are.
@@ -92,8 +95,52 @@ impl Sinks {
         self.print(message);
         self.publisher
             .publish(message.host, message.kind, message.bytes);
-        self.pushes
-            .take(message.host, message.kind, message.grid, message.time);
+        if message.to_engines {
+            self.pushes
+                .take(message.host, message.kind, message.grid, message.time);
+        } else if message.kind == GridKind::Metrics {
+            self.pushes.up(message.host, message.time);
+        }
+    }
+
+    /// Returns true if some sink takes messages as JSON.
+    pub(super) fn want_json(&self) -> bool {
+        self.printer.is_some() || self.publisher.is_on()
+    }
+
+    /// Passes on a sample of the second wire: what each source said, taken at that time in ms since 1970.
+    pub(super) fn history(
+        &mut self,
+        host: &Arc<str>,
+        grids: Vec<Arc<HostGrid>>,
+        time: i64,
+        ticket: Ticket,
+    ) {
+        self.pushes.history(host, grids, time, Some(ticket));
+    }
+
+    /// Passes on that a host of the second wire is up.
+    pub(super) fn up(&mut self, host: &Arc<str>, time: SystemTime) {
+        self.pushes.up(host, time);
+    }
+
+    /// Where samples are when they are acknowledged.
+    pub(super) fn acknowledged(&self) -> Acknowledged {
+        if self.pushes.acknowledge() {
+            Acknowledged::Engine
+        } else {
+            Acknowledged::Table
+        }
+    }
+
+    /// What was settled since the last time.
+    pub(super) fn settled(&mut self) -> Vec<Settled> {
+        self.pushes.settled()
+    }
+
+    /// Waits until something was settled. Cancel safe.
+    pub(super) async fn progressed(&self) {
+        self.pushes.progressed().notified().await;
     }
 
     /// How the targets of remote write fare.

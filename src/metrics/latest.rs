@@ -84,9 +84,32 @@ pub struct Part<G = Grid> {
     /// True if these are all that the grid has.
     whole: bool,
     heard: Instant,
+    /// What was said with it, in other parts, of the time since boot.
+    uptime: Option<Value<'static>>,
     bytes: usize,
     /// What each of its families takes at `/metrics`, where that is counted.
     texts: FamilyBytes,
+}
+
+/// What a message says in one grid.
+#[derive(Clone, Debug)]
+pub(crate) struct Said<G> {
+    pub(crate) grid: Arc<G>,
+    pub(crate) families: FamilySet,
+    /// What it takes in memory.
+    pub(crate) bytes: usize,
+    /// What it takes at `/metrics`, where that is counted.
+    pub(crate) texts: FamilyBytes,
+}
+
+/// A number, which borrows from nothing.
+fn number(value: Value<'_>) -> Option<Value<'static>> {
+    match value {
+        Value::Unsigned(number) => Some(Value::Unsigned(number)),
+        Value::Signed(number) => Some(Value::Signed(number)),
+        Value::Float(number) => Some(Value::Float(number)),
+        Value::Text(_) => None,
+    }
 }
 
 impl<G: AsRef<Grid>> Part<G> {
@@ -124,13 +147,9 @@ impl<G: AsRef<Grid>> Part<G> {
         self.heard
     }
 
-    /// Its latest values for somebody who was told nothing after it: with the uptime of its sender, by
-    /// which counts are compared.
-    fn in_order(&self) -> impl Iterator<Item = (&str, Value<'_>)> {
-        let uptime = self.said().get(SYS_UPTIME.name);
-        let uptime = uptime.filter(|_| !self.is_last_word_on(SYS_UPTIME.name));
-        let uptime = uptime.map(|uptime| (SYS_UPTIME.name, uptime));
-        self.iter().chain(uptime)
+    /// What its message said of the time since boot.
+    fn uptime(&self) -> Option<Value<'_>> {
+        self.said().get(SYS_UPTIME.name).or(self.uptime)
     }
 }
 
@@ -148,18 +167,21 @@ impl<G: AsRef<Grid>> LatestMetrics<G> {
 
     /// Takes a message's grid, which has these families and takes `bytes` of memory.
     pub(crate) fn take(&mut self, now: Instant, grid: Arc<G>, families: FamilySet, bytes: usize) {
-        self.take_weighed(now, grid, families, bytes, FamilyBytes::default());
+        let texts = FamilyBytes::default();
+        let said = Said {
+            grid,
+            families,
+            bytes,
+            texts,
+        };
+        self.take_all(now, vec![said]);
     }
 
-    /// The same, of which it is known what it takes at `/metrics`.
-    pub(crate) fn take_weighed(
-        &mut self,
-        now: Instant,
-        grid: Arc<G>,
-        families: FamilySet,
-        bytes: usize,
-        texts: FamilyBytes,
-    ) {
+    /// Takes what one message says in several grids.
+    pub(crate) fn take_all(&mut self, now: Instant, said: Vec<Said<G>>) {
+        let families = said
+            .iter()
+            .fold(FamilySet::default(), |all, said| all.with(said.families));
         for part in &mut self.parts {
             let again = part.families.common(families);
             if again.is_empty() {
@@ -182,15 +204,21 @@ impl<G: AsRef<Grid>> LatestMetrics<G> {
             part.whole = false;
         }
         self.parts.retain(|part| !part.families.is_empty());
-        if !families.is_empty() {
-            self.parts.push(Part {
-                grid,
-                families,
-                whole: true,
-                heard: now,
-                bytes,
-                texts,
-            });
+        let mut uptimes = said.iter();
+        let uptime = uptimes.find_map(|said| (*said.grid).as_ref().get(SYS_UPTIME.name));
+        let uptime = uptime.and_then(number).filter(|_| said.len() > 1);
+        for said in said {
+            if !said.families.is_empty() {
+                self.parts.push(Part {
+                    grid: said.grid,
+                    families: said.families,
+                    whole: true,
+                    heard: now,
+                    uptime,
+                    bytes: said.bytes,
+                    texts: said.texts,
+                });
+            }
         }
         while self.bytes() > MAX_HOST_BYTES && self.parts.len() > 1 {
             self.parts.remove(0);
@@ -204,6 +232,7 @@ impl<G: AsRef<Grid>> LatestMetrics<G> {
         self.take(part.heard, Arc::clone(&part.grid), families, part.bytes);
         if let Some(taken) = self.parts.last_mut() {
             taken.whole = whole;
+            taken.uptime = part.uptime;
         }
     }
 
@@ -256,11 +285,12 @@ impl<G: AsRef<Grid>> LatestMetrics<G> {
     #[must_use]
     pub fn get(&self, name: &str) -> Option<Value<'_>> {
         let family = Family::of(name);
-        let part = self
-            .parts
-            .iter()
-            .find(|part| part.families.contains(family))?;
-        part.said().get(name)
+        let mut parts = self.parts.iter();
+        // Several grids of one message may have the same family.
+        parts.find_map(|part| {
+            let known = part.families.contains(family);
+            known.then(|| part.said().get(name)).flatten()
+        })
     }
 
     /// Writes as JSON into `out` what the oldest message before that time is the latest for, beside
@@ -275,15 +305,31 @@ impl<G: AsRef<Grid>> LatestMetrics<G> {
     ) -> Option<FamilySet> {
         let is_next =
             |part: &&Part<G>| part.heard < before && part.families.common(told).is_empty();
-        let part = self.parts.iter().find(is_next)?;
+        let first = self.parts.iter().find(is_next)?;
+        let heard = first.heard;
+        let message = || {
+            self.parts
+                .iter()
+                .filter(is_next)
+                .filter(move |part| part.heard == heard)
+        };
+        let families = message().fold(FamilySet::default(), |all, part| all.with(part.families));
         let mut json = serde_json::Serializer::new(out);
         // Writing to a vector does not fail, and values of a grid can always be serialized.
         let _ = if self.parts.iter().all(|part| part.heard < before) {
-            json.collect_map(part.in_order())
+            // For somebody who was told nothing after it: with the uptime of its sender, by which counts
+            // are compared.
+            let latest = message().any(|part| {
+                part.is_last_word_on(SYS_UPTIME.name) && part.said().get(SYS_UPTIME.name).is_some()
+            });
+            let uptime = first.uptime().filter(|_| !latest);
+            let uptime = uptime.map(|uptime| (SYS_UPTIME.name, uptime));
+            json.collect_map(message().flat_map(Part::iter).chain(uptime))
         } else {
-            json.collect_map(part.iter().filter(|(name, _)| !is_count(name)))
+            let all = message().flat_map(Part::iter);
+            json.collect_map(all.filter(|(name, _)| !is_count(name)))
         };
-        Some(part.families)
+        Some(families)
     }
 
     /// The same without what only later messages need.

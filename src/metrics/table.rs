@@ -465,6 +465,8 @@ INVENTORY {
 AGENT {
     AGENT_VERSION = "agent.version", "", Info, [model],
         "Version of the agent";
+    AGENT_WIRE = "agent.wire", "", Gauge, [model],
+        "Latest protocol that the agent speaks: with 2 it tells every sample, and keeps it for a receipt";
     AGENT_CPU = "agent.cpu.total", "us", Counter, [metrics],
         "CPU time of the agent";
     AGENT_MEMORY = "agent.memory", "kB", Gauge, [metrics],

@@ -15,8 +15,11 @@ use super::{
 use crate::base::process::resident_pages;
 use crate::metrics::table::{
     AGENT_BYTES_SENT, AGENT_CPU, AGENT_LOG_LOST, AGENT_MEMORY, AGENT_MESSAGES_DROPPED,
-    AGENT_MESSAGES_RECEIVED, AGENT_MESSAGES_SENT, AGENT_RECONNECTS, AGENT_VERSION,
+    AGENT_MESSAGES_RECEIVED, AGENT_MESSAGES_SENT, AGENT_RECONNECTS, AGENT_VERSION, AGENT_WIRE,
 };
+
+/// The latest protocol that this agent speaks.
+const LATEST_WIRE: u64 = 2;
 
 /// Where the kernel says it.
 const FILE: &str = "/proc/self/statm";
@@ -57,6 +60,7 @@ impl Source for AgentSource {
         let cpu = u64::try_from(cpu.tv_sec).unwrap_or(0) * 1_000_000
             + u64::try_from(cpu.tv_nsec).unwrap_or(0) / 1000;
         sink.text(&AGENT_VERSION, env!("CARGO_PKG_VERSION"));
+        sink.unsigned(&AGENT_WIRE, LATEST_WIRE);
         sink.unsigned(&AGENT_CPU, cpu);
         match resident {
             Ok(pages) => sink.unsigned(&AGENT_MEMORY, pages.saturating_mul(self.page_kilobytes)),

@@ -125,6 +125,10 @@ message_ids! {
     COLLECTOR_PUSH_REFUSED = "3c23e66ea9824ebfa16556549137aeb9";
     /// More samples wait for a receiver than there is room for.
     COLLECTOR_PUSH_DROPPING = "cc5cbde19b85463993e3d90d395b2cf1";
+    /// An agent has lost samples, or left some out.
+    COLLECTOR_SAMPLES_LOST = "98a0bd79e20b48c28fe399b8030cef4a";
+    /// The clock of a host is off, or right again.
+    COLLECTOR_CLOCK_OFF = "827a4f04c4904edd91abb618a152a593";
     /// A viewer has come.
     COLLECTOR_VIEWER_CAME = "d3ce06c0607f461196c255ec206700d9";
     /// A viewer has gone.

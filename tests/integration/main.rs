@@ -24,6 +24,7 @@ mod collector_attacks_strangers;
 mod collector_bus;
 mod collector_clones;
 mod collector_endings;
+mod collector_history;
 mod collector_hostile;
 mod collector_keys;
 mod collector_people;

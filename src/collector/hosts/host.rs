@@ -16,7 +16,7 @@ use crate::curve::keys::PublicKey;
 use crate::curve::router::RoutingIdBytes;
 use crate::metrics::LatestMetrics;
 use crate::metrics::families::FamilySet;
-use crate::metrics::table::HOST_OS;
+use crate::metrics::table::{AGENT_WIRE, HOST_OS};
 use crate::protocol::grid::{Grid, Value};
 use crate::protocol::message::{GridKind, UNDERSTANDS_REFUSED};
 
@@ -103,6 +103,14 @@ pub(super) struct Kept {
 #[must_use]
 pub fn says_refusable(model: &Grid) -> bool {
     model.get(UNDERSTANDS_REFUSED).is_some()
+}
+
+/// Returns true if an agent that sends this model tells every sample on the second wire, once it was
+/// offered.
+#[must_use]
+pub fn speaks_history(model: &Grid) -> bool {
+    let wire = model.get(AGENT_WIRE.name).and_then(|wire| wire.as_f64());
+    wire.is_some_and(|wire| wire >= 2.0)
 }
 
 /// The operating system that a model names, cut if it is too long.

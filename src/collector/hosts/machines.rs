@@ -26,7 +26,9 @@ use std::time::{Duration, Instant};
 use super::boots::{OtherMachine, boot_id};
 use super::types::{Change, Peer, Proof, Twin};
 use super::{Hosts, PublicKey};
+use crate::collector::schemas::HostGrid;
 use crate::curve::router::RoutingIdBytes;
+use crate::metrics::table::SYS_UPTIME;
 use crate::protocol::grid::Grid;
 use crate::protocol::message::GridKind;
 
@@ -303,12 +305,17 @@ impl Hosts {
         peer: Peer<'_>,
         name: &Arc<str>,
         change: Option<Change>,
-        report: (GridKind, &Grid),
+        (kind, grids): (GridKind, &[Arc<HostGrid>]),
     ) -> Option<Twin> {
         let patience = self.timing.host_timeout;
         let host = self.table.get_mut(name)?;
         let address = host.address.clone();
-        let (kind, grid) = report;
+        // The one that has the uptime, of those of one message.
+        let of_uptime = grids
+            .iter()
+            .find(|grid| grid.get(SYS_UPTIME.name).is_some());
+        let grid: &Grid = of_uptime.or(grids.first())?;
+        let report = (kind, grid);
         let boot = (kind == GridKind::Model).then(|| boot_id(grid)).flatten();
         let machine = &mut host.machine;
         let other = boot.and_then(|boot| machine.boots.note(now, boot, address.as_ref()));

@@ -50,7 +50,7 @@ fn ingest(
     let report = Report {
         host,
         kind,
-        grid: grid(r#"{"sys.uptime": 1.5}"#, kind).into(),
+        grids: vec![Arc::new(grid(r#"{"sys.uptime": 1.5}"#, kind).into())],
         wire_bytes: 19,
     };
     let heard = hosts.ingest(now, peer(&id(from)), report).unwrap();
@@ -108,11 +108,10 @@ fn what_a_host_said_last_is_kept() {
         let report = Report {
             host: "web1",
             kind,
-            grid: grid(text, kind).into(),
+            grids: vec![Arc::new(grid(text, kind).into())],
             wire_bytes: text.len(),
         };
-        let heard = hosts.ingest(now, peer(&id("A")), report).unwrap();
-        assert_eq!(**heard.grid, grid(text, kind));
+        hosts.ingest(now, peer(&id("A")), report).unwrap();
     }
     let host = hosts.get("web1").unwrap();
     assert_eq!(host.metrics().unwrap().get("a"), Some(Value::Unsigned(2)));
@@ -280,7 +279,7 @@ fn one_connection_cannot_fill_the_table() {
         let report = Report {
             host,
             kind: GridKind::Metrics,
-            grid: Grid::default().into(),
+            grids: vec![Arc::new(Grid::default().into())],
             wire_bytes: 2,
         };
         hosts
@@ -312,7 +311,7 @@ fn grids_are_bounded_together() {
         let report = Report {
             host: &host.to_string(),
             kind: GridKind::Model,
-            grid: grid(r#"{"a": 1}"#, GridKind::Model).into(),
+            grids: vec![Arc::new(grid(r#"{"a": 1}"#, GridKind::Model).into())],
             wire_bytes,
         };
         hosts
@@ -352,7 +351,7 @@ fn the_table_is_bounded() {
     let report = Report {
         host: "one more",
         kind: GridKind::Metrics,
-        grid: Grid::default().into(),
+        grids: vec![Arc::new(Grid::default().into())],
         wire_bytes: 2,
     };
     let refused = hosts

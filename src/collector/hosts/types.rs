@@ -111,9 +111,10 @@ pub struct Report<'a> {
     pub host: &'a str,
     /// What the grid holds.
     pub kind: GridKind,
-    /// The grid.
-    pub grid: HostGrid,
-    /// How many bytes the grid had on the wire; where it has a schema, that does not matter.
+    /// What it says: one grid, or one for each source of the agent. None for a message that only says
+    /// that the host is there.
+    pub grids: Vec<Arc<HostGrid>>,
+    /// How many bytes a grid had on the wire; where it has a schema, that does not matter.
     pub wire_bytes: usize,
 }
 
@@ -129,8 +130,6 @@ pub struct Ingested {
     pub model_may_go: bool,
     /// The host's name, as it is kept.
     pub name: Arc<str>,
-    /// The grid, as it is kept.
-    pub grid: Arc<HostGrid>,
     /// The gone host that had to make room, if any.
     pub forgotten: Option<Forgotten>,
     /// Another machine reports with the same key at this time.

@@ -13,9 +13,11 @@ use super::naming::Type;
 use super::number::Number;
 use crate::base::process::resident_pages;
 use crate::collector::access::Listener;
+use crate::collector::history::History;
 use crate::collector::hosts::snapshot::{Presence, Snapshot};
 use crate::collector::push::TargetStatus;
 use crate::curve::router::Load;
+use crate::protocol::data::wire::Reason;
 
 /// A family of the collector's own.
 #[derive(Debug, PartialEq, Eq)]
@@ -85,6 +87,22 @@ own! {
         "Programs that are connected to publish.endpoint";
     PUBLISH_DROPPED = "metrics_collector_publish_messages_dropped_total", Counter,
         "Messages that readers of publish.endpoint missed because they did not keep up";
+    TOLD = "metrics_collector_samples_total", Counter,
+        "Samples that agents told to be kept, each with its own time";
+    TOLD_LOST = "metrics_collector_samples_lost_total" ["reason"], Counter,
+        "Samples that agents took and lost before they could tell them, or left out";
+    TOLD_AGAIN = "metrics_collector_samples_again_total", Counter,
+        "Samples that agents told again, as a receipt was lost; they are dropped";
+    TOLD_BAD = "metrics_collector_samples_bad_total", Counter,
+        "Samples that could not be understood";
+    TOLD_FAULTS = "metrics_collector_samples_faults_total", Counter,
+        "What was wrong in messages with samples: values, series, schemas";
+    TOLD_HELD = "metrics_collector_samples_held_total", Counter,
+        "Samples that got a later time than their own by more than a second, so as not to go back";
+    HOST_BEHIND = "metrics_collector_host_behind_samples" ["host"], Gauge,
+        "Samples that wait at a host's agent, as it said last";
+    HOST_CLOCK = "metrics_collector_host_clock_offset_seconds" ["host"], Gauge,
+        "How far a host's clock is behind that of the collector, the way of its messages included";
     PUSH_SENT = "metrics_collector_remote_write_samples_sent_total" ["target"], Counter,
         "Samples accepted by a remote write target";
     PUSH_FAILED = "metrics_collector_remote_write_samples_failed_total" ["target"], Counter,
@@ -208,6 +226,32 @@ pub(crate) fn of_target(target: &TargetStatus) -> [Figure; 8] {
         Figure::labelled(&PUSH_ACKNOWLEDGE, name, u64::from(target.acknowledge)),
         Figure::labelled(&PUSH_MOVED, name, target.moved),
     ]
+}
+
+/// What agents have told on the second wire.
+pub(crate) fn of_history(history: &History) -> Vec<Figure> {
+    let counts = history.counts;
+    let mut figures = vec![
+        Figure::plain(&TOLD, counts.samples),
+        Figure::plain(&TOLD_AGAIN, counts.again),
+        Figure::plain(&TOLD_BAD, counts.bad),
+        Figure::plain(&TOLD_FAULTS, counts.faults),
+        Figure::plain(&TOLD_HELD, counts.held),
+        Figure::labelled(&TOLD_LOST, "left-out", counts.missing),
+    ];
+    let lost = Reason::ALL.into_iter().zip(counts.lost);
+    figures.extend(lost.map(|(reason, lost)| Figure::labelled(&TOLD_LOST, reason.as_word(), lost)));
+    for (host, known) in history.figures() {
+        figures.push(Figure::labelled(&HOST_BEHIND, host, known.behind));
+        figures.push(Figure {
+            number: Number::Decimal {
+                digits: known.clock_offset.into(),
+                places: 6,
+            },
+            ..Figure::labelled(&HOST_CLOCK, host, 0)
+        });
+    }
+    figures
 }
 
 /// How a socket that peers connect to fares.

@@ -97,6 +97,12 @@ impl Publisher {
         Self(None)
     }
 
+    /// Returns true if it publishes.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// Listens at this place, and starts the thread. Also returns the place with the port that was
     /// free.
     ///

@@ -310,7 +310,13 @@ impl Tracker {
             return Ok(());
         };
         let history = host.history.is_some();
-        let down = later(host.up, time).unwrap_or(host.up + 1);
+        // Its own samples may be later than what was last said of it by the collector's clock.
+        let last = if history {
+            host.up
+        } else {
+            host.up.max(host.last)
+        };
+        let down = later(last, time).unwrap_or(last.saturating_add(1));
         let time = if history {
             host.last.saturating_add(1)
         } else {

@@ -108,7 +108,7 @@ fn report(host: &str, grid: HostGrid) -> Report<'_> {
     Report {
         host,
         kind: GridKind::Metrics,
-        grid,
+        grids: vec![Arc::new(grid)],
         wire_bytes: 0,
     }
 }

@@ -181,6 +181,12 @@ impl Router {
         self.address
     }
 
+    /// Returns true if this peer is connected.
+    #[must_use]
+    pub fn knows(&self, peer: &RoutingIdBytes) -> bool {
+        self.peers.has(peer.token)
+    }
+
     /// How many connections there are, strangers included.
     #[must_use]
     pub fn connections(&self) -> usize {

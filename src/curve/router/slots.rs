@@ -44,6 +44,12 @@ impl<T> Slots<T> {
         token
     }
 
+    /// Returns true if something is there.
+    pub(super) fn has(&self, token: u64) -> bool {
+        let slot = self.slots.get(place(token) as usize);
+        slot.is_some_and(|slot| slot.entry.is_some() && u64::from(slot.uses) == token >> 32)
+    }
+
     pub(super) fn get_mut(&mut self, token: u64) -> Option<&mut T> {
         self.slot_mut(token)?.entry.as_mut()
     }

@@ -4,25 +4,11 @@ use prost::Message as _;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
 
 use super::reader::{MAX_BODY_BYTES, MAX_SAMPLES};
+use super::sent::Sent;
 use super::wire::Lost;
 
 /// Room that is left for what a body has besides its parts: eight numbers and an id.
 const FRAME_BYTES: usize = 128;
-
-/// What a body says of itself when it is sent.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Sent {
-    /// The wall clock, in µs since 1970.
-    pub time: i64,
-    /// `CLOCK_BOOTTIME`, in µs since boot.
-    pub boottime: u64,
-    /// The id of this boot.
-    pub boot: [u8; 16],
-    /// How many samples wait after these.
-    pub behind: u64,
-    /// Samples from this number on are also what is now; 0 for none.
-    pub now_from: u64,
-}
 
 /// A body that is being put together. Definitions go before the samples that need them.
 #[derive(Debug, Default)]

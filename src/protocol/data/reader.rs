@@ -12,8 +12,8 @@ use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_f
 
 use self::fault::Faults;
 use self::ids::Table;
-use super::body::Sent;
 use super::coding;
+use super::sent::Sent;
 use super::wire::{Lost, Reason, Sample as Coded, Schema, Series, Type};
 
 mod fault;
@@ -52,21 +52,26 @@ pub const MAX_SCHEMA_SERIES: usize = 128 * 1024;
 
 /// Who keeps what is defined: the collector, which shares it between hosts.
 pub trait Keep {
-    /// What is kept of a series.
+    /// What is kept of a series. There is one for each id in use on each connection.
     type Series: Clone;
     /// What is kept of a schema.
     type Schema;
 
-    /// Takes a series; its id is of no meaning. None if it cannot be used: its values are left out.
-    fn series(&mut self, series: &Series) -> Option<Self::Series>;
+    /// Takes a series; its id is of no meaning. `usable` is false if its values are of no use, however it
+    /// reads.
+    fn series(&mut self, series: &Series, usable: bool) -> Self::Series;
 
-    /// Takes a schema of these series, None for those that cannot be used. None if it cannot be used
-    /// as a whole.
-    fn schema(
-        &mut self,
-        source: &str,
-        series: &mut dyn ExactSizeIterator<Item = (Option<&Self::Series>, Type)>,
-    ) -> Option<Self::Schema>;
+    /// Returns true if this is what is kept of that series.
+    fn is(kept: &Self::Series, series: &Series) -> bool;
+
+    /// Returns true if its values are of use.
+    fn is_usable(kept: &Self::Series) -> bool;
+
+    /// What its bits mean.
+    fn kind(kept: &Self::Series) -> Type;
+
+    /// Takes a schema of these series. None if it cannot be used as a whole.
+    fn schema(&mut self, source: &str, series: &[&Self::Series]) -> Option<Self::Schema>;
 }
 
 /// What a body says.
@@ -155,20 +160,10 @@ pub struct Kept<S> {
     series: Box<[u32]>,
 }
 
-/// A series that was defined on a connection.
-#[derive(Debug)]
-struct Defined<S> {
-    kind: Type,
-    /// What distinguishes it from another one under the same id.
-    hash: u64,
-    /// None if it is of no use.
-    kept: Option<S>,
-}
-
 /// What was defined on one connection.
 #[derive(Debug)]
 pub struct Reader<K: Keep> {
-    series: Table<Defined<K::Series>>,
+    series: Table<K::Series>,
     schemas: Table<Arc<Kept<K::Schema>>>,
     /// How many series all schemas name.
     named: usize,
@@ -288,24 +283,19 @@ impl<K: Keep> Reader<K> {
             faults.note(Fault::SeriesId(id));
             return;
         };
-        let hash = hash_of(&series);
         match slot {
-            Some(defined) if defined.hash == hash => {}
-            Some(defined) => {
-                defined.kept = None;
+            Some(kept) if K::is(kept, &series) => {}
+            Some(kept) => {
+                *kept = keep.series(&series, false);
                 faults.note(Fault::SeriesChanged(id));
             }
             none => {
                 let usable = series.labels.len() <= MAX_LABELS;
-                let kept = usable.then(|| keep.series(&series)).flatten();
-                if kept.is_none() {
+                let kept = keep.series(&series, usable);
+                if !K::is_usable(&kept) {
                     faults.note(Fault::SeriesNotUsable(id));
                 }
-                *none = Some(Defined {
-                    kind: series.r#type(),
-                    hash,
-                    kept,
-                });
+                *none = Some(kept);
             }
         }
     }
@@ -339,12 +329,7 @@ impl<K: Keep> Reader<K> {
             return;
         }
         let series: Option<Vec<_>> = ids.iter().map(|id| self.series.get(*id)).collect();
-        let kept = series.and_then(|series| {
-            let mut all = series
-                .iter()
-                .map(|series| (series.kept.as_ref(), series.kind));
-            keep.schema(&schema.source, &mut all)
-        });
+        let kept = series.and_then(|series| keep.schema(&schema.source, &series));
         if let Some(kept) = kept {
             self.named += ids.len();
             *slot = Some(Arc::new(Kept { kept, series: ids }));
@@ -463,7 +448,7 @@ impl<K: Keep> Reader<K> {
     fn value(&self, id: u32, coded: u64, scratch: &mut Scratch) -> Option<u64> {
         // A series that was forgotten while a schema still names it: its values are of no use.
         let place = id.checked_sub(self.series.first)? as usize;
-        let kind = self.series.get(id)?.kind;
+        let kind = K::kind(self.series.get(id)?);
         let before = scratch.at(place);
         *before = coding::value(kind, *before, coded);
         let bits = *before;
@@ -528,11 +513,6 @@ fn absolute(differences: &[i32]) -> impl Iterator<Item = Option<u32>> {
         id = id.checked_add_signed(*difference)?;
         Some(id)
     })
-}
-
-fn hash_of(series: &Series) -> u64 {
-    use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
-    BuildHasherDefault::<DefaultHasher>::default().hash_one(series)
 }
 
 #[cfg(test)]

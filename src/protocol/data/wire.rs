@@ -183,6 +183,15 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::Unknown,
+        Self::Full,
+        Self::Damaged,
+        Self::Unwritten,
+        Self::TooLarge,
+    ];
+
     /// The word for it in metrics and on the bus.
     #[must_use]
     pub const fn as_word(self) -> &'static str {

@@ -267,8 +267,18 @@ impl Peer {
         self.send(None, &frames).await;
     }
 
-    /// The next control word.
+    /// The next control word but an offer, which comes after each question for a model.
     pub(crate) async fn word(&mut self) -> String {
+        loop {
+            let word = self.any_word().await;
+            if !word.starts_with("offer ") {
+                return word;
+            }
+        }
+    }
+
+    /// The next control word.
+    pub(crate) async fn any_word(&mut self) -> String {
         let (_, frames) = self.message().await;
         let [tag, word] = &frames[..] else {
             panic!("a control message has two frames: {frames:?}");

@@ -83,7 +83,7 @@ fn of_a_host_that_is_gone_address_and_system_stay() {
         let report = Report {
             host,
             kind,
-            grid: grid(text, kind).into(),
+            grids: vec![Arc::new(grid(text, kind).into())],
             wire_bytes: text.len(),
         };
         let peer = Peer {
@@ -133,7 +133,7 @@ fn one_key_cannot_fill_the_table() {
         let report = Report {
             host: &host.to_string(),
             kind: GridKind::Metrics,
-            grid: Grid::default().into(),
+            grids: vec![Arc::new(Grid::default().into())],
             wire_bytes: 2,
         };
         let routing_id = id(&from.to_string());
@@ -195,7 +195,7 @@ fn hosts_that_are_gone_make_room() {
     let report = Report {
         host: "two more",
         kind: GridKind::Metrics,
-        grid: Grid::default().into(),
+        grids: vec![Arc::new(Grid::default().into())],
         wire_bytes: 2,
     };
     let heard = hosts.ingest(later, peer(&id("Z")), report).unwrap();
@@ -236,7 +236,7 @@ fn a_restart_loses_no_host() {
         let report = Report {
             host,
             kind: GridKind::Metrics,
-            grid: Grid::default().into(),
+            grids: vec![Arc::new(Grid::default().into())],
             wire_bytes: 2,
         };
         (report, id(from), by)

@@ -17,7 +17,7 @@ pub(super) fn say(
     let report = Report {
         host,
         kind: GridKind::Metrics,
-        grid: Grid::default().into(),
+        grids: vec![Arc::new(Grid::default().into())],
         wire_bytes: 2,
     };
     let routing_id = id(from);
@@ -244,7 +244,7 @@ pub(super) fn say_grid(
     let report = Report {
         host,
         kind: GridKind::Model,
-        grid: grid(text, GridKind::Model).into(),
+        grids: vec![Arc::new(grid(text, GridKind::Model).into())],
         wire_bytes: text.len(),
     };
     let routing_id = id(from);

@@ -36,7 +36,7 @@ fn say_grid(
     let report = Report {
         host: &name,
         kind: GridKind::Model,
-        grid: grid.clone().into(),
+        grids: vec![Arc::new(grid.clone().into())],
         wire_bytes,
     };
     hosts.ingest(now, peer, report).map(|heard| heard.change)

@@ -20,7 +20,7 @@ fn say(
     let report = Report {
         host,
         kind,
-        grid: grid(text, kind).into(),
+        grids: vec![Arc::new(grid(text, kind).into())],
         wire_bytes,
     };
     let routing_id = id(from);
@@ -150,7 +150,7 @@ fn full(now: Instant, crowds: u8) -> Hosts {
         let report = Report {
             host: &name,
             kind: GridKind::Metrics,
-            grid: Grid::default().into(),
+            grids: vec![Arc::new(Grid::default().into())],
             wire_bytes: 2,
         };
         hosts.ingest(now, peer, report).unwrap();

@@ -7,11 +7,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::*;
 use crate::collector::access::Listener;
+use crate::collector::history::History;
 use crate::collector::hosts::snapshot::MessageCounts;
 use crate::collector::prometheus::own::{
-    DROPPED, HANDSHAKES_REFUSED, KEPT_BACK, LOG_LOST, MESSAGES, PUBLISH_DROPPED, PUBLISH_READERS,
-    REFUSED, SHARED, VIEWER_LOST, VIEWER_REFUSED, VIEWER_SENT, VIEWERS, of_listener, of_process,
-    of_target,
+    DROPPED, HANDSHAKES_REFUSED, HOST_BEHIND, HOST_CLOCK, KEPT_BACK, LOG_LOST, MESSAGES,
+    PUBLISH_DROPPED, PUBLISH_READERS, REFUSED, SHARED, VIEWER_LOST, VIEWER_REFUSED, VIEWER_SENT,
+    VIEWERS, of_history, of_listener, of_process, of_target,
 };
 use crate::collector::push::TargetStatus;
 use crate::collector::schemas::HostGrid;
@@ -198,6 +199,8 @@ fn promtool_finds_nothing_to_complain_about() {
         figures.extend(of_listener(listener, &Load::default()));
     }
     figures.push(Figure::plain(&KEPT_BACK, 1));
+    figures.extend(of_history(&History::default()));
+    figures.extend([&HOST_BEHIND, &HOST_CLOCK].map(|of| Figure::labelled(of, "a", 1)));
     let text = rendered(snapshot(hosts), figures);
     well_formed(&text);
     promtool(&text);

@@ -452,6 +452,27 @@ fn a_host_may_change_its_wire() {
     assert_eq!(moved, ["mem_free_bytes{a} = 1024 @2501", "moved"]);
 }
 
+/// Its series end after its last sample, by whichever clock that was.
+#[test]
+fn a_host_that_left_the_second_wire_ends_after_its_last_sample() {
+    let mut bench = Bench::new();
+    let free = r#"{"mem.free":1}"#;
+    bench.metrics(10_000, free);
+    assert_eq!(
+        bench.history("a", 100, &[free]),
+        ["mem_free_bytes{a} = 1024 @10001", "moved"]
+    );
+    // Too old to be told, and the host is on the first wire again.
+    let item = message(GridKind::Metrics, "a", 9001, free);
+    let taken: Result<_, Infallible> = bench.tracker.take(&item, &mut |_| Ok(()));
+    assert_eq!(taken, Ok(Taken::Overtaken));
+    let ended = bench.gone("a", 9000);
+    assert!(
+        ended.iter().all(|line| line.ends_with("@10002")),
+        "{ended:?}"
+    );
+}
+
 #[test]
 fn an_error_of_the_receiver_ends_it() {
     let mut tracker = Tracker::default();

@@ -11,24 +11,32 @@ use crate::protocol::data::{BodyWriter, coding::Run, dictionary::layout_of};
 struct Names;
 
 impl Keep for Names {
-    type Series = String;
+    type Series = (Option<String>, Series);
     type Schema = (String, Vec<Option<String>>);
 
-    fn series(&mut self, series: &Series) -> Option<String> {
+    fn series(&mut self, series: &Series, usable: bool) -> Self::Series {
         let labels = series.labels.iter();
         let labels = labels.map(|label| format!("[{}={}]", label.name, label.value));
-        (series.name != "bad").then(|| series.name.clone() + &labels.collect::<String>())
+        let name = series.name.clone() + &labels.collect::<String>();
+        let usable = usable && series.name != "bad";
+        (usable.then_some(name), series.clone())
     }
 
-    fn schema(
-        &mut self,
-        source: &str,
-        series: &mut dyn ExactSizeIterator<Item = (Option<&String>, Type)>,
-    ) -> Option<Self::Schema> {
-        Some((
-            source.to_owned(),
-            series.map(|(name, _)| name.cloned()).collect(),
-        ))
+    fn is(kept: &Self::Series, series: &Series) -> bool {
+        kept.1 == *series
+    }
+
+    fn is_usable(kept: &Self::Series) -> bool {
+        kept.0.is_some()
+    }
+
+    fn kind(kept: &Self::Series) -> Type {
+        kept.1.r#type()
+    }
+
+    fn schema(&mut self, source: &str, series: &[&Self::Series]) -> Option<Self::Schema> {
+        let names = series.iter().map(|(name, _)| name.clone());
+        Some((source.to_owned(), names.collect()))
     }
 }
 

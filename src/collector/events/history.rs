@@ -1,0 +1,101 @@
+//! Events of hosts' logs: what was lost, what was wrong, and their clocks.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use tracing::{info, warn};
+
+use crate::base::text;
+use crate::base::throttle::Tell;
+use crate::collector::history::{ClockNews, News};
+use crate::protocol::data::wire::Reason;
+use crate::systemd::message_id;
+
+/// Says what there is to say of a host's log.
+pub(crate) fn history(host: &str, news: &News, tell: Tell) {
+    let more = match tell {
+        Tell::Nothing => return,
+        Tell::Peer { untold } | Tell::Crowd { untold } => super::more(untold),
+    };
+    let name = text::quoted(host);
+    match news {
+        News::Lost {
+            samples,
+            reason,
+            from_time,
+            to_time,
+        } => {
+            let lost = text::counted(*samples, "sample");
+            let (why, of) = (why(*reason), span(*from_time, *to_time));
+            warn!(
+                message_id = message_id::COLLECTOR_SAMPLES_LOST,
+                host,
+                samples,
+                reason = reason.as_word(),
+                "The agent of {name} has lost {lost}{of}: {why}{more}"
+            );
+        }
+        News::Missing(samples) => {
+            let lost = text::counted(*samples, "sample");
+            warn!(
+                message_id = message_id::COLLECTOR_SAMPLES_LOST,
+                host, samples, "The agent of {name} has left out {lost} and does not say why{more}"
+            );
+        }
+        News::Faults(fault, others) => {
+            let others = match others {
+                0 => String::new(),
+                others => format!(", and {others} more in the same message"),
+            };
+            warn!(
+                message_id = message_id::COLLECTOR_MESSAGE_REFUSED,
+                host,
+                error = %fault,
+                "Left out of what {name} reports: {fault}{others}{more}"
+            );
+        }
+        News::Clock(ClockNews::Moved(micros)) => {
+            let (off, way) = off(*micros);
+            warn!(
+                message_id = message_id::COLLECTOR_CLOCK_OFF,
+                host,
+                "The clock of {name} is {off} {way}; the times of its samples are moved by that{more}"
+            );
+        }
+        News::Clock(ClockNews::Right) => {
+            info!(
+                message_id = message_id::COLLECTOR_CLOCK_OFF,
+                host, "The clock of {name} is right again{more}"
+            );
+        }
+    }
+}
+
+/// How far a clock is off, in words: the collector's minus the host's.
+fn off(micros: i64) -> (String, &'static str) {
+    let off = crate::base::quantity::whole_seconds(Duration::from_micros(micros.unsigned_abs()));
+    let way = if micros > 0 { "behind" } else { "ahead" };
+    (off.to_string(), way)
+}
+
+fn why(reason: Reason) -> &'static str {
+    match reason {
+        Reason::Unknown => "it does not say why",
+        Reason::Full => "this collector was away for longer than the agent has room for",
+        Reason::Damaged => "they were damaged on its disk",
+        Reason::Unwritten => "it was killed, or the host lost power, before they were written",
+        Reason::TooLarge => "they were too large for a message",
+    }
+}
+
+/// Of which time, as far as it is known.
+fn span(from: i64, to: i64) -> String {
+    let shown = |micros: i64| {
+        let time = UNIX_EPOCH.checked_add(Duration::from_micros(micros.unsigned_abs()))?;
+        (micros > 0).then(|| humantime::format_rfc3339_seconds(time).to_string())
+    };
+    match (shown(from), shown(to)) {
+        (Some(from), Some(to)) if from == to => format!(" of {from}"),
+        (Some(from), Some(to)) => format!(" from {from} to {to}"),
+        _ => String::new(),
+    }
+}

@@ -1,0 +1,421 @@
+//! Samples that agents tell on the second wire: each once, in order, with the time at which it was taken.
+//!
+//! - `keep`: what agents define, each once for all hosts;
+//! - `clock`: when a sample was taken, by this collector's clock;
+//! - `stream`: how far each host's log was received, and receipts.
+//!
+//! Owns what is known of each connection that was offered the second wire, and of each host's log.
+//! Sends nothing and knows no table of hosts: samples go out as data, and so do receipts.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+pub(crate) use self::clock::ClockNews;
+use self::clock::Dating;
+use self::keep::{Keeper, KeptSchema};
+use self::stream::{Arrival, Stream};
+use super::schemas::HostGrid;
+use crate::curve::keys::PublicKey;
+use crate::curve::router::RoutingIdBytes;
+use crate::protocol::data::wire::Reason;
+use crate::protocol::data::{Acknowledged, Body, Fault, Item, Offer, Reader, Receipt, Scratch};
+
+mod clock;
+mod keep;
+mod stream;
+
+/// Bytes of messages that all agents together may have under way: what is decoded takes some eight times as
+/// much, and waits in the queue of an engine that is away.
+const ALL_WINDOWS: usize = 16 * 1024 * 1024;
+
+/// The most of it for one agent, and the least.
+const WINDOWS: (usize, usize) = (8 * 1024, 256 * 1024);
+
+/// So far beyond its window an agent may be: by one message, which may be larger than the window.
+const BEYOND_WINDOW: usize = 1024 * 1024;
+
+/// How many links are known, at least, before it is looked which are still there.
+const MIN_LINKS: usize = 64;
+
+/// A connection that was offered the second wire.
+#[derive(Default)]
+struct Link {
+    reader: Reader<Keeper>,
+    /// Bytes that its agent may have under way.
+    window: usize,
+    /// Its agent has sent more than it may: nothing is taken until it connects again.
+    beyond: bool,
+    /// Hosts whose messages came over it.
+    hosts: HashSet<Arc<str>>,
+}
+
+/// What is known of a host's log and clock.
+struct Host {
+    stream: Stream,
+    dating: Dating,
+    link: RoutingIdBytes,
+    /// When a receipt is due, where one waits.
+    due: Option<Instant>,
+    figures: Figures,
+}
+
+/// What is known of a host's log, for people.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Figures {
+    /// Samples that wait at the agent.
+    pub(crate) behind: u64,
+    /// How far its clock is off, collector minus host, in µs.
+    pub(crate) clock_offset: i64,
+}
+
+/// What agents have told, since the collector started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    /// Samples taken.
+    pub(crate) samples: u64,
+    /// Samples that came again and were dropped.
+    pub(crate) again: u64,
+    /// Samples whose time had to be moved by more than a second so as not to go back.
+    pub(crate) held: u64,
+    /// Samples that agents told as lost, by reason.
+    pub(crate) lost: [u64; Reason::ALL.len()],
+    /// Samples that were left out without a word.
+    pub(crate) missing: u64,
+    /// Samples that could not be understood.
+    pub(crate) bad: u64,
+    /// What was wrong in messages besides.
+    pub(crate) faults: u64,
+}
+
+/// A sample that is to be passed on.
+#[derive(Debug)]
+pub(super) struct Taken {
+    /// Its number.
+    pub(super) seq: u64,
+    /// When it was taken, in ms since 1970, by this collector's clock.
+    pub(super) time: i64,
+    /// What each source said; empty for what was lost or is of no use.
+    pub(super) grids: Vec<Arc<HostGrid>>,
+    /// It is also what is now.
+    pub(super) is_now: bool,
+}
+
+/// Something to say of a host's log.
+#[derive(Debug)]
+pub(crate) enum News {
+    /// Its agent has lost samples.
+    Lost {
+        samples: u64,
+        reason: Reason,
+        from_time: i64,
+        to_time: i64,
+    },
+    /// So many samples were left out.
+    Missing(u64),
+    /// What was wrong in a message, and how much more.
+    Faults(Fault, u64),
+    /// Its clock.
+    Clock(ClockNews),
+}
+
+impl News {
+    /// Its kind: the limit on log lines is separate for each.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::Lost { .. } => "lost",
+            Self::Missing(_) => "missing",
+            Self::Faults(..) => "form",
+            Self::Clock(ClockNews::Moved(_)) => "clock",
+            Self::Clock(ClockNews::Right) => "clock again",
+        }
+    }
+}
+
+/// What a message was.
+#[derive(Debug, Default)]
+pub(super) struct Message {
+    /// The agent's log.
+    pub(super) stream: u64,
+    /// Its samples that are new, in order.
+    pub(super) samples: Vec<Taken>,
+    /// What there is to say.
+    pub(super) news: Vec<News>,
+}
+
+/// Why a message was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum NotTaken {
+    /// It was not offered.
+    #[error("samples of the second wire that this connection was not asked for")]
+    NotOffered,
+    /// What is wrong costs all of it.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+    /// Its agent does not keep to its window.
+    #[error("more than {0} bytes of samples that were not acknowledged")]
+    BeyondWindow(usize),
+}
+
+/// The second wire.
+#[derive(Default)]
+pub(crate) struct History {
+    links: HashMap<RoutingIdBytes, Link>,
+    looked_at: usize,
+    hosts: HashMap<Arc<str>, Host>,
+    keeper: Keeper,
+    scratch: Scratch,
+    /// Hosts that may be told something.
+    agenda: BTreeSet<(Instant, Arc<str>)>,
+    pub(crate) counts: Counts,
+}
+
+impl History {
+    /// A connection says hello: nothing is defined on it. It is to be made this offer after its model was
+    /// asked for; `hosts` are known in all. `is_there` tells which connections still are.
+    pub(super) fn began(
+        &mut self,
+        id: &RoutingIdBytes,
+        hosts: usize,
+        is_there: impl Fn(&RoutingIdBytes) -> bool,
+    ) {
+        if self.links.len() >= MIN_LINKS.max(2 * self.looked_at) {
+            self.links.retain(|id, _| is_there(id));
+            self.looked_at = self.links.len();
+        }
+        let link = Link {
+            window: (ALL_WINDOWS / hosts.max(1)).clamp(WINDOWS.0, WINDOWS.1),
+            ..Link::default()
+        };
+        self.links.insert(id.clone(), link);
+    }
+
+    /// The offer for a connection, if it has said hello.
+    pub(super) fn offer(&self, id: &RoutingIdBytes, acknowledged: Acknowledged) -> Option<Offer> {
+        let link = self.links.get(id)?;
+        Some(Offer {
+            window: u32::try_from(link.window).unwrap_or(u32::MAX),
+            acknowledged,
+        })
+    }
+
+    /// The offer for each connection.
+    pub(super) fn offers(&self, acknowledged: Acknowledged) -> Vec<(RoutingIdBytes, Offer)> {
+        let links = self.links.keys();
+        let offers = links.filter_map(|id| Some((id.clone(), self.offer(id, acknowledged)?)));
+        offers.collect()
+    }
+
+    /// Takes a message of this host, which came over that connection with this key.
+    ///
+    /// # Errors
+    ///
+    /// [`NotTaken`]: then it is not acknowledged.
+    pub(super) fn take(
+        &mut self,
+        now: Instant,
+        (id, key): (&RoutingIdBytes, PublicKey),
+        host: &str,
+        bytes: &[u8],
+    ) -> Result<Message, NotTaken> {
+        let link = self.links.get_mut(id).ok_or(NotTaken::NotOffered)?;
+        if link.beyond {
+            return Err(NotTaken::BeyondWindow(link.window));
+        }
+        self.keeper.key = Some(key);
+        let body = link
+            .reader
+            .read(bytes, &mut self.keeper, &mut self.scratch)?;
+        let (name, known) = match self.hosts.remove_entry(host) {
+            Some((name, known)) => (name, Some(known)),
+            None => (host.into(), None),
+        };
+        let is_new_link = !link.hosts.contains(&name);
+        if is_new_link {
+            link.hosts.insert(Arc::clone(&name));
+        }
+        let first = body.items.first().map_or(1, |item| item.range().0);
+        let mut known = known.unwrap_or_else(|| Host {
+            stream: Stream::new(body.stream, first),
+            dating: Dating::default(),
+            link: id.clone(),
+            due: None,
+            figures: Figures::default(),
+        });
+        if known.stream.id != body.stream {
+            known.stream = Stream::new(body.stream, first);
+        }
+        if is_new_link || known.link != *id {
+            known.link = id.clone();
+            known.stream.linked();
+        }
+        let window = link.window;
+        let open = known.stream.open_bytes() + bytes.len();
+        let taken = if open > window + BEYOND_WINDOW && known.stream.open_bytes() > 0 {
+            link.beyond = true;
+            Err(NotTaken::BeyondWindow(window))
+        } else {
+            known.figures.behind = body.sent.behind;
+            let message = known.message(body, is_new_link, &mut self.counts);
+            known.stream.took(bytes.len());
+            Ok(message)
+        };
+        self.note_due(now, &name, &mut known, now);
+        self.hosts.insert(name, known);
+        taken
+    }
+
+    /// Everything of this log up to this number is where it was wanted.
+    pub(super) fn settle(&mut self, now: Instant, host: &str, stream: u64, seq: u64) {
+        let Some((name, mut known)) = self.hosts.remove_entry(host) else {
+            return;
+        };
+        if known.stream.id == stream {
+            known.stream.settle(seq);
+            self.note_due(now, &name, &mut known, now);
+        }
+        self.hosts.insert(name, known);
+    }
+
+    fn note_due(&mut self, now: Instant, name: &Arc<str>, host: &mut Host, due: Instant) {
+        if host.due.is_none_or(|before| due < before) {
+            if let Some(before) = host.due.take() {
+                self.agenda.remove(&(before, Arc::clone(name)));
+            }
+            host.due = Some(due.max(now));
+            self.agenda.insert((due.max(now), Arc::clone(name)));
+        }
+    }
+
+    /// When [`take_receipt`](Self::take_receipt) has something to do.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        self.agenda.first().map(|(due, _)| *due)
+    }
+
+    /// A receipt that is due, and for which connection.
+    pub(super) fn take_receipt(&mut self, now: Instant) -> Option<(RoutingIdBytes, Receipt)> {
+        loop {
+            if self.next_due()? > now {
+                return None;
+            }
+            let (_, name) = self.agenda.pop_first()?;
+            let Some(host) = self.hosts.get_mut(&name) else {
+                continue;
+            };
+            host.due = None;
+            let window = self.links.get(&host.link).map_or(0, |link| link.window);
+            match host.stream.receipt(now, window) {
+                Ok(seq) => {
+                    let stream = host.stream.id;
+                    return Some((host.link.clone(), Receipt { stream, seq }));
+                }
+                Err(Some(due)) => {
+                    host.due = Some(due);
+                    self.agenda.insert((due, name));
+                }
+                Err(None) => {}
+            }
+        }
+    }
+
+    /// A host was forgotten.
+    pub(super) fn forget(&mut self, host: &str) {
+        self.hosts.remove(host);
+    }
+
+    /// Figures of each host whose agent speaks the second wire.
+    pub(crate) fn figures(&self) -> impl Iterator<Item = (&Arc<str>, Figures)> {
+        self.hosts.iter().map(|(name, host)| (name, host.figures))
+    }
+}
+
+impl Host {
+    /// What is new in a body.
+    fn message(
+        &mut self,
+        body: Body<KeptSchema>,
+        is_new_link: bool,
+        counts: &mut Counts,
+    ) -> Message {
+        let mut message = Message {
+            stream: body.stream,
+            ..Message::default()
+        };
+        let arrived = micros(SystemTime::now());
+        let clock = self.dating.hear(&body.sent, arrived, is_new_link);
+        message.news.extend(clock.map(News::Clock));
+        self.figures.clock_offset = self.dating.offset_micros();
+        if let Some(fault) = body.faults.first() {
+            counts.faults += body.fault_count;
+            message
+                .news
+                .push(News::Faults(*fault, body.fault_count - 1));
+        }
+        for item in body.items {
+            let (from, to) = item.range();
+            match self.stream.arrive(from, to) {
+                Arrival::Again => {
+                    counts.again += 1;
+                    continue;
+                }
+                Arrival::After(missing) => {
+                    counts.missing = counts.missing.saturating_add(missing);
+                    message.news.push(News::Missing(missing));
+                }
+                Arrival::Next => {}
+            }
+            let mut taken = Taken {
+                seq: to,
+                time: 0,
+                grids: Vec::new(),
+                is_now: body.sent.now_from > 0 && from >= body.sent.now_from,
+            };
+            match item {
+                Item::Sample(sample) => {
+                    counts.samples += 1;
+                    let (time, boottime) = (sample.time, sample.boottime);
+                    let dated = self.dating.date(&body.sent, time, boottime, &sample.boot);
+                    counts.held += u64::from(dated.held > HELD_MILLIS);
+                    taken.time = dated.time;
+                    let grids = sample
+                        .parts
+                        .iter()
+                        .filter_map(|part| part.schema.kept.grid(&part.values, &part.absent));
+                    taken.grids = grids.map(Arc::new).collect();
+                }
+                Item::Lost {
+                    reason,
+                    from_time,
+                    to_time,
+                    ..
+                } => {
+                    let samples = (to - from).saturating_add(1);
+                    if let Some(count) = counts.lost.get_mut(reason as usize) {
+                        *count = count.saturating_add(samples);
+                    }
+                    message.news.push(News::Lost {
+                        samples,
+                        reason,
+                        from_time,
+                        to_time,
+                    });
+                }
+                Item::Bad { .. } => counts.bad += 1,
+            }
+            message.samples.push(taken);
+        }
+        message
+    }
+}
+
+/// A time that was moved by more is counted.
+const HELD_MILLIS: i64 = 1000;
+
+/// In µs since 1970.
+fn micros(time: SystemTime) -> i64 {
+    let micros = |time: Duration| i64::try_from(time.as_micros()).unwrap_or(i64::MAX);
+    match time.duration_since(SystemTime::UNIX_EPOCH) {
+        Ok(after) => micros(after),
+        Err(before) => -micros(before.duration()),
+    }
+}

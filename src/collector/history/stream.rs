@@ -1,0 +1,208 @@
+//! How far a host's log was received, and what its agent is told of it. Pure.
+//!
+//! A log is received in the order of its numbers. What was received already is dropped without a word:
+//! a lost receipt makes the agent send it again. What is left out is counted, and the log goes on
+//! after it: what cannot be had must not block what can.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// The shortest time between two receipts of a host, but where its window fills.
+const BETWEEN_RECEIPTS: Duration = Duration::from_secs(1);
+
+/// A host's log.
+#[derive(Debug)]
+pub(super) struct Stream {
+    /// Its number.
+    pub(super) id: u64,
+    /// The number that is expected next.
+    next: u64,
+    /// Messages that are not settled: the last number of each, and its bytes.
+    open: VecDeque<(u64, usize)>,
+    open_bytes: usize,
+    /// The highest number that may be acknowledged.
+    settled: u64,
+    /// The highest number that was acknowledged on this link.
+    told: Option<u64>,
+    told_at: Option<Instant>,
+    /// Bytes of messages that were settled since then.
+    settled_bytes: usize,
+}
+
+/// What a range of numbers is to a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Arrival {
+    /// It is what was expected.
+    Next,
+    /// It was received already.
+    Again,
+    /// So many numbers before it are missing.
+    After(u64),
+}
+
+impl Stream {
+    /// A log that begins with this number, as far as this collector knows.
+    pub(super) fn new(id: u64, first: u64) -> Self {
+        Self {
+            id,
+            next: first,
+            open: VecDeque::new(),
+            open_bytes: 0,
+            settled: first.saturating_sub(1),
+            told: Some(first.saturating_sub(1)),
+            told_at: None,
+            settled_bytes: 0,
+        }
+    }
+
+    /// Its agent has another connection: it is told again how far the log was received.
+    pub(super) fn linked(&mut self) {
+        self.told = None;
+        self.told_at = None;
+    }
+
+    /// A sample or loss arrives.
+    pub(super) fn arrive(&mut self, from: u64, to: u64) -> Arrival {
+        if to < self.next {
+            return Arrival::Again;
+        }
+        let missing = from.saturating_sub(self.next);
+        self.next = to.saturating_add(1);
+        match missing {
+            0 => Arrival::Next,
+            missing => Arrival::After(missing),
+        }
+    }
+
+    /// A message of so many bytes was taken.
+    pub(super) fn took(&mut self, bytes: usize) {
+        let last = self.received();
+        if last > self.settled {
+            self.open.push_back((last, bytes));
+            self.open_bytes += bytes;
+        } else {
+            // All of it was here already: a receipt was lost.
+            self.told = None;
+        }
+    }
+
+    /// Bytes of messages that are not settled.
+    pub(super) fn open_bytes(&self) -> usize {
+        self.open_bytes
+    }
+
+    /// The highest number that was received.
+    pub(super) fn received(&self) -> u64 {
+        self.next.saturating_sub(1)
+    }
+
+    /// Everything up to this number is where it was wanted. More than was received never is.
+    pub(super) fn settle(&mut self, seq: u64) {
+        self.settled = self.settled.max(seq.min(self.received()));
+        while let Some((last, bytes)) = self.open.front().copied() {
+            if last > self.settled {
+                break;
+            }
+            self.open.pop_front();
+            self.open_bytes -= bytes;
+            self.settled_bytes += bytes;
+        }
+    }
+
+    /// The number to acknowledge now; or None, and when it is time, if anything waits.
+    pub(super) fn receipt(&mut self, now: Instant, window: usize) -> Result<u64, Option<Instant>> {
+        if self.told == Some(self.settled) {
+            return Err(None);
+        }
+        let due = self.told_at.map_or(now, |at| at + BETWEEN_RECEIPTS);
+        // An agent that waits for room in its window loses time.
+        if due > now && self.settled_bytes * 4 < window {
+            return Err(Some(due));
+        }
+        self.told = Some(self.settled);
+        self.told_at = Some(now);
+        self.settled_bytes = 0;
+        Ok(self.settled)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn what_comes_again_or_is_missing_is_told_apart() {
+        let mut stream = Stream::new(1, 5);
+        assert_eq!(stream.arrive(5, 5), Arrival::Next);
+        assert_eq!(stream.arrive(5, 5), Arrival::Again);
+        assert_eq!(stream.arrive(3, 4), Arrival::Again);
+        assert_eq!(stream.arrive(6, 9), Arrival::Next);
+        assert_eq!(stream.arrive(12, 12), Arrival::After(2));
+        // A loss that reaches back: the part that is new counts.
+        assert_eq!(stream.arrive(10, 20), Arrival::Next);
+        assert_eq!(stream.received(), 20);
+        assert_eq!(
+            stream.arrive(u64::MAX, u64::MAX),
+            Arrival::After(u64::MAX - 21)
+        );
+        assert_eq!(stream.arrive(u64::MAX, u64::MAX), Arrival::Next);
+    }
+
+    #[test]
+    fn receipts_are_rare_but_where_the_window_fills() {
+        let start = Instant::now();
+        let second = Duration::from_secs(1);
+        let mut stream = Stream::new(1, 1);
+        assert_eq!(stream.receipt(start, 1000), Err(None));
+        stream.arrive(1, 1);
+        stream.took(100);
+        stream.settle(1);
+        assert_eq!(stream.receipt(start, 1000), Ok(1));
+        assert_eq!(stream.receipt(start, 1000), Err(None));
+        stream.arrive(2, 2);
+        stream.took(100);
+        assert_eq!(stream.receipt(start, 1000), Err(None));
+        stream.settle(7);
+        assert_eq!(stream.receipt(start, 1000), Err(Some(start + second)));
+        assert_eq!(stream.receipt(start, 400), Ok(2));
+        stream.arrive(3, 3);
+        stream.took(1);
+        stream.settle(3);
+        assert_eq!(stream.receipt(start + second, 1000), Ok(3));
+        // A new connection is told at once.
+        stream.linked();
+        assert_eq!(stream.receipt(start + second, 1000), Ok(3));
+        assert_eq!(stream.receipt(start + second, 1000), Err(None));
+    }
+
+    proptest! {
+        /// What is acknowledged was received and settled, never goes back, and all that is open is counted.
+        #[test]
+        fn nothing_is_acknowledged_that_was_not_settled(steps in prop::collection::vec((0..4_u8, 0..30_u64, 0..50_u64), 1..60)) {
+            let mut now = Instant::now();
+            let mut stream = Stream::new(9, 1);
+            let (mut settled, mut told) = (0, 0);
+            for (what, a, b) in steps {
+                match what {
+                    0 => {
+                        stream.arrive(a.max(1), a.max(1) + b);
+                        stream.took(10);
+                    }
+                    1 => {
+                        stream.settle(a);
+                        settled = settled.max(a.min(stream.received()));
+                    }
+                    2 => now += Duration::from_millis(a * b),
+                    _ => stream.linked(),
+                }
+                if let Ok(seq) = stream.receipt(now, 100) {
+                    prop_assert!(seq <= settled && seq >= told);
+                    told = seq;
+                }
+                prop_assert_eq!(stream.open_bytes(), stream.open.len() * 10);
+                prop_assert!(stream.open.iter().all(|(last, _)| *last > stream.settled));
+            }
+        }
+    }
+}
