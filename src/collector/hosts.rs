@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::base::network::Network;
+use crate::collector::schemas::HostGrid;
 use crate::curve::keys::PublicKey;
 use crate::curve::router::RoutingIdBytes;
 use crate::metrics::LatestMetrics;
@@ -169,23 +170,7 @@ impl Hosts {
             grids,
             wire_bytes,
         } = report;
-        let (mut weight, mut families) = (Weight::NONE, FamilySet::default());
-        let said = grids.iter().map(|grid| {
-            let (of_grid, texts) = weight::weigh(name, grid, wire_bytes);
-            weight = weight.plus(of_grid);
-            let of_grid = (of_grid.memory, texts.families());
-            families = families.with(of_grid.1);
-            Said {
-                grid: Arc::clone(grid),
-                families: of_grid.1,
-                bytes: of_grid.0,
-                texts,
-            }
-        });
-        let said: Vec<_> = said.collect();
-        if kind == GridKind::Model {
-            families = FamilySet::default();
-        }
+        let (said, weight, families) = weighed(name, kind, &grids, wire_bytes);
         let mut moved = true;
         let (mut freed, mut freed_of_key, mut freed_of_connection) = Default::default();
         if let Some(host) = self.table.get_mut(name) {
@@ -384,6 +369,30 @@ impl Hosts {
         let nanos = (self.timing.ping_interval.as_nanos() * u128::from(self.phase)) >> 32;
         Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
+}
+
+/// What a message says, what it weighs, and the families of metrics that it replaces.
+fn weighed(
+    host: &str,
+    kind: GridKind,
+    grids: &[Arc<HostGrid>],
+    wire_bytes: usize,
+) -> (Vec<Said<HostGrid>>, Weight, FamilySet) {
+    let (mut weight, mut families) = (Weight::NONE, FamilySet::default());
+    let said = grids.iter().map(|grid| {
+        let (of_grid, texts) = weight::weigh(host, grid, wire_bytes);
+        weight = weight.plus(of_grid);
+        if kind == GridKind::Metrics {
+            families = families.with(texts.families());
+        }
+        Said {
+            grid: Arc::clone(grid),
+            families: texts.families(),
+            bytes: of_grid.memory,
+            texts,
+        }
+    });
+    (said.collect(), weight, families)
 }
 
 #[cfg(test)]

@@ -258,7 +258,7 @@ impl Ingest {
             wire_bytes: bytes.len(),
         };
         let understands = kind == GridKind::Model && says_refusable(&grid);
-        let heard = self.report(agents, fleet, now, (origin, understands), report)?;
+        let heard = Self::report(agents, fleet, now, (origin, understands), report)?;
         let time = *self.time.get_or_insert_with(SystemTime::now);
         let host = fleet.hosts.get(&heard.name);
         let model = host.and_then(Host::model);
@@ -308,7 +308,7 @@ impl Ingest {
             wire_bytes: 0,
         };
         // Before anything of it is taken: what is refused stays with its agent.
-        let heard = self.report(agents, fleet, now, (origin, false), report(Vec::new()))?;
+        let heard = Self::report(agents, fleet, now, (origin, false), report(Vec::new()))?;
         let name = Arc::clone(&heard.name);
         self.pass_on(fleet, now, peer, heard);
         let id = (&origin.id, origin.key);
@@ -325,7 +325,7 @@ impl Ingest {
             };
             if sample.is_now {
                 let grids = sample.grids.clone();
-                match self.report(agents, fleet, now, (origin, false), report(grids)) {
+                match Self::report(agents, fleet, now, (origin, false), report(grids)) {
                     Ok(heard) => {
                         self.pass_on(fleet, now, peer, heard);
                         self.show(fleet, (now, time), origin, &name, &sample.grids);
@@ -395,7 +395,6 @@ impl Ingest {
     /// Enters a report into the table, if its sender is let in; answers it. `understands`: its agent
     /// is known to understand a refusal.
     fn report(
-        &mut self,
         agents: &mut Agents,
         fleet: &mut Fleet,
         now: Instant,

@@ -173,11 +173,7 @@ enum DnsError {
 
 #[zbus::interface(name = "org.freedesktop.resolve1.Manager")]
 impl Resolved {
-    #[expect(
-        clippy::too_many_arguments,
-        clippy::type_complexity,
-        reason = "the interface is another's"
-    )]
+    #[expect(clippy::type_complexity, reason = "the interface is another's")]
     fn resolve_service(
         &self,
         ifindex: i32,

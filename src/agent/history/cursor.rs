@@ -12,6 +12,9 @@ use super::types::{Batch, HistoryEvent, Losses, Moment, Standing, Why};
 use crate::protocol::data::reader::MAX_SAMPLES;
 use crate::protocol::data::wire::Lost;
 
+/// The first and the last number of samples that are lost, and why.
+type LostRange = (u64, u64, Why);
+
 /// Most losses of a batch. There are few, as neighbours are merged.
 const MAX_LOSSES: usize = 32;
 
@@ -273,12 +276,7 @@ impl Log {
     }
 
     /// The batch, and what of it turned out to be lost.
-    fn fill(
-        &self,
-        cursor: &mut Cursor,
-        most: usize,
-        end: u64,
-    ) -> Option<(Batch, Vec<(u64, u64, Why)>)> {
+    fn fill(&self, cursor: &mut Cursor, most: usize, end: u64) -> Option<(Batch, Vec<LostRange>)> {
         let room = cursor.window?.saturating_sub(cursor.under_way_bytes);
         let mut filling = Filling {
             batch: Batch {

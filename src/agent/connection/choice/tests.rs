@@ -45,7 +45,9 @@ fn reported(choice: &mut Choice, start: Instant, lasting: Duration) -> bool {
 fn probes(choice: &mut Choice, now: Instant) -> u32 {
     choice.linked();
     choice.reports(true, now);
-    (1..).find(|_| choice.probed(true).is_some()).unwrap()
+    (1..100_000)
+        .find(|_| choice.probed(true).is_some())
+        .unwrap()
 }
 
 #[test]
