@@ -83,7 +83,10 @@ impl Agent {
     pub(super) fn history_offered(&mut self, serial: Serial, link: u64, offer: Offer) {
         if let Some(collector) = self.connections.name_of(serial).map(str::to_owned) {
             self.recording.offered(&collector, serial, link, offer);
-            self.hand_out(&collector, None);
+            // A model that is being made goes first: it says who this is.
+            if !self.sampling.pending.is_waiting() {
+                self.hand_out(&collector, None);
+            }
             self.rest_or_tick();
         }
     }

@@ -137,6 +137,7 @@ impl Agent {
                 self.recording.learn(sampler.take(GridKind::Model));
                 let grid = sampler.encode(&self.name.current());
                 self.connections.send_model(serial, grid, link);
+                self.hand_out_to_all();
             }
             SampleRequest::Facts => {
                 // Where no source gives any, the next model may.

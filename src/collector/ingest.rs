@@ -281,12 +281,13 @@ impl Ingest {
             routing_id: from,
             to_engines: !has_history,
         });
-        if heard.model_may_go {
-            fleet.forward_late_model(now, &heard.name);
-        }
-        fleet.forward(now, &heard.name, kind, &grid, bytes);
-        self.log_too_large(fleet, now, key, &heard.name, &grid);
+        let (name, model_may_go) = (Arc::clone(&heard.name), heard.model_may_go);
         self.pass_on(fleet, now, (from, key, kind), heard);
+        if model_may_go {
+            fleet.forward_late_model(now, &name);
+        }
+        fleet.forward(now, &name, kind, &grid, bytes);
+        self.log_too_large(fleet, now, key, &name, &grid);
         Ok(())
     }
 

@@ -84,6 +84,8 @@ pub struct Part<G = Grid> {
     /// True if these are all that the grid has.
     whole: bool,
     heard: Instant,
+    /// It is one of several grids of one message, which are told together.
+    together: bool,
     /// What was said with it, in other parts, of the time since boot.
     uptime: Option<Value<'static>>,
     bytes: usize,
@@ -206,7 +208,8 @@ impl<G: AsRef<Grid>> LatestMetrics<G> {
         self.parts.retain(|part| !part.families.is_empty());
         let mut uptimes = said.iter();
         let uptime = uptimes.find_map(|said| (*said.grid).as_ref().get(SYS_UPTIME.name));
-        let uptime = uptime.and_then(number).filter(|_| said.len() > 1);
+        let together = said.len() > 1;
+        let uptime = uptime.and_then(number).filter(|_| together);
         for said in said {
             if !said.families.is_empty() {
                 self.parts.push(Part {
@@ -214,6 +217,7 @@ impl<G: AsRef<Grid>> LatestMetrics<G> {
                     families: said.families,
                     whole: true,
                     heard: now,
+                    together,
                     uptime,
                     bytes: said.bytes,
                     texts: said.texts,
@@ -232,7 +236,7 @@ impl<G: AsRef<Grid>> LatestMetrics<G> {
         self.take(part.heard, Arc::clone(&part.grid), families, part.bytes);
         if let Some(taken) = self.parts.last_mut() {
             taken.whole = whole;
-            taken.uptime = part.uptime;
+            (taken.together, taken.uptime) = (part.together, part.uptime);
         }
     }
 
@@ -306,12 +310,11 @@ impl<G: AsRef<Grid>> LatestMetrics<G> {
         let is_next =
             |part: &&Part<G>| part.heard < before && part.families.common(told).is_empty();
         let first = self.parts.iter().find(is_next)?;
-        let heard = first.heard;
         let message = || {
-            self.parts
-                .iter()
-                .filter(is_next)
-                .filter(move |part| part.heard == heard)
+            self.parts.iter().filter(is_next).filter(|part| {
+                let with_first = first.together && part.together && part.heard == first.heard;
+                with_first || std::ptr::eq(*part, first)
+            })
         };
         let families = message().fold(FamilySet::default(), |all, part| all.with(part.families));
         let mut json = serde_json::Serializer::new(out);

@@ -177,6 +177,8 @@ async fn a_stolen_routing_id_is_of_no_use() {
         let mut thief = connected();
         thief.send(&word(b"hello"));
         assert_eq!(thief.message(), word(b"model"));
+        let offer = thief.message();
+        assert!(offer[1].starts_with(b"offer 2 "), "{offer:?}");
         // It reports nothing, so that it is not pinged; its owner is still pinged.
         for _ in 0..3 {
             assert_eq!(owner.message(), word(b"ping"));

@@ -205,7 +205,7 @@ async fn a_clock_that_is_off_is_said_once() {
         let body = log.body(&[load], true);
         data(&mut agent, "web1", &body).await;
     }
-    collector.logged("The clock of web1 is 10min ahead").await;
+    collector.logged("The clock of web1 is 10m ahead").await;
     log.ahead = 0;
     let body = log.body(&[3.0], true);
     data(&mut agent, "web1", &body).await;

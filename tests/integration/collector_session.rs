@@ -66,7 +66,8 @@ async fn the_model_of_an_unknown_host_is_asked_for_once() {
     agent.report("web1", "{}", "model").await;
     agent.report("web1", "{}", "metrics").await;
     agent.hello().await;
-    assert_eq!(agent.count().await, 3);
+    // Three models, and an offer after that which answers the hello.
+    assert_eq!(agent.count().await, 4);
 }
 
 #[tokio::test]

@@ -72,7 +72,9 @@ pub(crate) fn history(host: &str, news: &News, tell: Tell) {
 
 /// How far a clock is off, in words: the collector's minus the host's.
 fn off(micros: i64) -> (String, &'static str) {
-    let off = crate::base::quantity::whole_seconds(Duration::from_micros(micros.unsigned_abs()));
+    // To the nearest second.
+    let off = Duration::from_micros(micros.unsigned_abs().saturating_add(500_000));
+    let off = crate::base::quantity::whole_seconds(off);
     let way = if micros > 0 { "behind" } else { "ahead" };
     (off.to_string(), way)
 }

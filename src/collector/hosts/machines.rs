@@ -314,14 +314,14 @@ impl Hosts {
         let of_uptime = grids
             .iter()
             .find(|grid| grid.get(SYS_UPTIME.name).is_some());
-        let grid: &Grid = of_uptime.or(grids.first())?;
-        let report = (kind, grid);
-        let boot = (kind == GridKind::Model).then(|| boot_id(grid)).flatten();
+        let grid: Option<&Grid> = of_uptime.or(grids.first()).map(|grid| &***grid);
+        let of_boot = grid.filter(|_| kind == GridKind::Model);
+        let boot = of_boot.and_then(boot_id);
         let machine = &mut host.machine;
         let other = boot.and_then(|boot| machine.boots.note(now, boot, address.as_ref()));
-        let in_boot = machine
-            .uptimes
-            .note(now, peer.routing_id, report, address.as_ref());
+        let uptimes = &mut machine.uptimes;
+        let in_boot = grid
+            .and_then(|grid| uptimes.note(now, peer.routing_id, (kind, grid), address.as_ref()));
         let other = other.map(|other| (other, Proof::Boots));
         let other = other.or_else(|| Some((in_boot?, Proof::Uptimes)));
         self.note_beside(now, peer, name);
