@@ -78,7 +78,10 @@ fn shown(host: &Remembered) -> HostSnapshot {
         several_hosts: host.several_hosts,
         address: host.address.clone(),
         os: host.os.clone(),
-        model: host.model.as_ref().map(|(grid, _)| Arc::new(grid.clone())),
+        model: host
+            .model
+            .as_ref()
+            .map(|(grid, _)| Arc::new(grid.clone().into())),
         metrics: LatestMetrics::default(),
     }
 }

@@ -3,6 +3,7 @@
 #![no_main]
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use libfuzzer_sys::fuzz_target;
@@ -33,7 +34,7 @@ fuzz_target!(|input: &[u8]| {
         let report = Report {
             host,
             kind,
-            grid: parsed.into(),
+            grids: vec![Arc::new(parsed.into())],
             wire_bytes: grid.len(),
         };
         let peer = Peer {
