@@ -16,7 +16,7 @@ use std::sync::Arc;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
 
 use super::receipts::{Progress, Ticket};
-use super::tracker::Sample;
+use super::telling::Sample;
 use crate::collector::prometheus::naming::{HOST, TEXT};
 use crate::collector::settings::{LabelName, LabelValue};
 
@@ -333,7 +333,7 @@ mod tests {
     use proptest::prelude::*;
     use prost::Message as _;
 
-    use super::super::tracker::STALE;
+    use super::super::telling::STALE;
     use super::*;
 
     fn labels(pairs: &[(&str, &str)]) -> Labels {

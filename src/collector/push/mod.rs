@@ -47,6 +47,7 @@ mod secrets;
 mod shared;
 mod split;
 mod target;
+mod telling;
 mod tracker;
 
 pub use self::receipts::{Settled, Ticket};

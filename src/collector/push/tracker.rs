@@ -23,17 +23,13 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use super::queue::Item;
+use super::telling::{Sample, Telling, Unique, cut, up};
 use crate::collector::hosts::MAX_HOSTS;
-use crate::collector::prometheus::naming::{self, Series, UP};
-use crate::collector::prometheus::number::Number;
 use crate::collector::schemas::HostGrid;
 use crate::metrics::families::{Family, FamilySet};
 use crate::metrics::table::METRICS;
 use crate::protocol::grid::{Grid, Value};
 use crate::protocol::message::GridKind;
-
-/// The value that ends a series: a NaN with these bits and no other.
-pub(super) const STALE: u64 = 0x7ff0_0000_0000_0002;
 
 /// How often what a host said of itself is said again. It is sent once by an agent, and
 /// engines forget a sample after 5 minutes.
@@ -49,23 +45,6 @@ pub(super) const MAX_AHEAD: Duration = Duration::from_secs(1);
 /// A clock that is back by so much was set. Samples have the new time from then on; it is
 /// for the receiver to take or refuse them.
 const SET_BACK: Duration = Duration::from_secs(60);
-
-/// Most bytes of a text that is a label. Receivers refuse series with longer ones, from
-/// 2,048 on.
-const MAX_LABEL_BYTES: usize = 1024;
-
-/// One sample.
-#[derive(Debug)]
-pub(super) struct Sample<'a> {
-    pub(super) host: &'a str,
-    pub(super) name: &'a str,
-    pub(super) instance: Option<(&'static str, &'a str)>,
-    /// The label of an info series.
-    pub(super) text: Option<&'a str>,
-    pub(super) value: f64,
-    /// In milliseconds since 1970.
-    pub(super) time: i64,
-}
 
 /// The result of an item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -154,7 +133,7 @@ impl Tracker {
         item: &Item,
         out: &mut impl FnMut(&Sample<'_>) -> Result<(), E>,
     ) -> Result<Taken, E> {
-        self.unique.taken.clear();
+        self.unique.clear();
         match item {
             Item::Gone { host, time } => self.end(host, *time, out).map(|()| Taken::Sampled),
             Item::Message {
@@ -527,97 +506,6 @@ fn is_in(parts: &[Part], number: usize, name: &str) -> bool {
         .any(|part| !part.families.common(families).is_empty() && part.has(name))
 }
 
-/// What is told of a host at one time.
-struct Telling<'a, F> {
-    host: &'a str,
-    time: i64,
-    unique: &'a mut Unique,
-    out: &'a mut F,
-}
-
-impl<E, F: FnMut(&Sample<'_>) -> Result<(), E>> Telling<'_, F> {
-    fn up(&mut self, is_up: bool) -> Result<(), E> {
-        (self.out)(&up(self.host, is_up, self.time))
-    }
-
-    /// All that a grid says, but for what those before it have said.
-    fn all(&mut self, grid: &HostGrid, before: &[Arc<HostGrid>]) -> Result<(), E> {
-        for (place, metric) in grid.numbered() {
-            if before.iter().all(|grid| grid.get(metric.0).is_none()) {
-                self.tell(grid.series(place, metric), Number::as_f64)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn value(&mut self, name: &str, value: Value<'_>) -> Result<(), E> {
-        self.tell(naming::series(name, value), Number::as_f64)
-    }
-
-    fn stale(&mut self, name: &str, value: Value<'_>) -> Result<(), E> {
-        let stale = |_| f64::from_bits(STALE);
-        self.tell(naming::series(name, value), stale)
-    }
-
-    fn tell(
-        &mut self,
-        series: Option<Series<'_>>,
-        number: impl FnOnce(Number) -> f64,
-    ) -> Result<(), E> {
-        let Some(mut series) = series else {
-            return Ok(());
-        };
-        // A label without a value is none.
-        series.instance = series.instance.filter(|(_, value)| !value.is_empty());
-        series.text = series.text.map(cut).filter(|text| !text.is_empty());
-        if !self.unique.first(&series) {
-            return Ok(());
-        }
-        (self.out)(&Sample {
-            host: self.host,
-            name: &series.family.name,
-            instance: series.instance,
-            text: series.text,
-            value: number(series.number),
-            time: self.time,
-        })
-    }
-}
-
-/// That a host is up, or down.
-fn up(host: &str, up: bool, time: i64) -> Sample<'_> {
-    Sample {
-        host,
-        name: &UP.name,
-        instance: None,
-        text: None,
-        value: if up { 1.0 } else { 0.0 },
-        time,
-    }
-}
-
-/// Tells each series once.
-#[derive(Debug, Default)]
-struct Unique {
-    /// The series of metrics that are not in the table: those of the table differ as their
-    /// metrics do.
-    taken: HashSet<Key>,
-}
-
-type Key = (String, Option<String>, Option<String>);
-
-impl Unique {
-    fn first(&mut self, series: &Series<'_>) -> bool {
-        let owned = |text: &str| text.to_owned();
-        series.is_known()
-            || self.taken.insert((
-                series.family.name.clone(),
-                series.instance.map(|(_, value)| owned(value)),
-                series.text.map(owned),
-            ))
-    }
-}
-
 /// The time of a host's next message, or None where it is too far ahead already.
 fn later(last: i64, time: i64) -> Option<i64> {
     let ahead = last.saturating_sub(time);
@@ -632,16 +520,6 @@ fn later(last: i64, time: i64) -> Option<i64> {
 
 fn millis(time: Duration) -> i64 {
     i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
-}
-
-/// The beginning of a text.
-fn cut(text: &str) -> &str {
-    if text.len() <= MAX_LABEL_BYTES {
-        return text;
-    }
-    // A character has four bytes at most.
-    let mut ends = (MAX_LABEL_BYTES - 3..=MAX_LABEL_BYTES).rev();
-    ends.find_map(|end| text.get(..end)).unwrap_or_default()
 }
 
 /// A grid's metrics of these families.

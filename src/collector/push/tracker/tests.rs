@@ -3,7 +3,9 @@ use std::convert::Infallible;
 
 use proptest::prelude::*;
 
+use super::super::telling::STALE;
 use super::*;
+use crate::collector::prometheus::naming::{self, UP};
 
 const T: i64 = 1_700_000_000_000;
 
