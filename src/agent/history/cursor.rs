@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 use super::chunk::Chunk;
 use super::log::{Kept, Log};
-use super::spill::{Part, Reading};
+use super::reading::{Part, Reading};
 use super::types::{Batch, HistoryEvent, Losses, Moment, Standing, Why};
 use crate::protocol::data::reader::MAX_SAMPLES;
 use crate::protocol::data::wire::Lost;

@@ -9,10 +9,11 @@ use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
+use super::reading::{Part, Read};
 use super::restore::Found;
 use super::scan::{End, Scan};
 use super::segment::{HEADER_BYTES, Header};
-use super::spill::{Job, MAX_SEGMENTS, Part, READ_BYTES, Read, Write};
+use super::spill::{Job, MAX_SEGMENTS, READ_BYTES, Write};
 use crate::base::durable::{self, Directory, FileError};
 
 /// Below the state directory.

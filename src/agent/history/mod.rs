@@ -7,6 +7,7 @@
 //! - [`definition`]: what values mean, encoded once;
 //! - `recorder`, `chunk`, `log`, `cursor`: samples, what becomes of them, and how far each collector is;
 //! - `spill`, `restore`: what goes to disk and when, and how the next start goes on with it;
+//! - `frame_writer`, `reading`: how it is written, and what is read back;
 //! - [`segment`], [`scan`]: the format of a file;
 //! - `files`: the directory, on a thread of its own;
 //! - [`types`]: what it tells.
@@ -15,7 +16,9 @@ mod chunk;
 mod cursor;
 pub mod definition;
 mod files;
+mod frame_writer;
 mod log;
+mod reading;
 mod recorder;
 mod restore;
 pub mod scan;

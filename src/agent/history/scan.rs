@@ -11,8 +11,8 @@ use prost::Message as _;
 
 use super::chunk::{Chunk, MAX_CHUNK_SAMPLES};
 use super::definition::{FirstIds, SchemaDefinition, SeriesDefinition};
+use super::reading::Part;
 use super::segment::{Frame, Frames, SampleHead, State};
-use super::spill::Part;
 use super::types::Why;
 use crate::protocol::data::wire::{Lost, Reason, Schema, Series};
 

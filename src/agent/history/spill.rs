@@ -5,11 +5,11 @@
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 
-use super::chunk::Chunk;
+use super::frame_writer::{Current, FrameWriter};
 use super::log::{Kept, Log, Piece};
-use super::segment::{CursorState, Frame, Header, State};
+use super::reading::{Part, Read};
+use super::segment::{CursorState, Header, State};
 use super::types::{HistoryEvent, Moment, Standing, Why};
-use crate::protocol::data::wire::Lost;
 
 /// Between two batches, in µs: what a power cut or a kill may cost while a collector is away.
 pub(super) const BATCH_INTERVAL: u64 = 10_000_000;
@@ -20,9 +20,6 @@ pub(super) const RETRY_INTERVAL: u64 = 60_000_000;
 /// Most bytes of a batch, above which the next one follows at once: they are in memory twice
 /// while they are written.
 const MAX_BATCH_BYTES: usize = 256 * 1024;
-
-/// Most definitions that are put in front of samples in one frame, in bytes.
-const MAX_DEFINITIONS_BYTES: usize = 128 * 1024;
 
 /// So many segments share the limit on disk: where it is full, that part of it goes.
 const SEGMENTS: u64 = 32;
@@ -36,44 +33,8 @@ pub(super) const MAX_SEGMENTS: usize = 1024;
 /// Read back for a collector at a time.
 pub(super) const READ_BYTES: usize = 128 * 1024;
 
-/// Parts that wait for a collector, above which no more is read ahead.
-const READ_AHEAD: usize = 2;
-
 /// How many numbers are reserved beyond the latest at each batch, beside twice those that the batch before took.
 const RESERVE: u64 = 8;
-
-/// Samples that were read back, or are found to be lost.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Part {
-    Chunk(Chunk),
-    Lost { first: u64, last: u64, why: Why },
-}
-
-impl Part {
-    pub(super) fn first(&self) -> u64 {
-        match self {
-            Self::Chunk(chunk) => chunk.first(),
-            Self::Lost { first, .. } => *first,
-        }
-    }
-
-    pub(super) fn last(&self) -> u64 {
-        match self {
-            Self::Chunk(chunk) => chunk.last(),
-            Self::Lost { last, .. } => *last,
-        }
-    }
-}
-
-/// What is read of a segment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Read {
-    /// The cursor that needs it.
-    pub(super) token: u32,
-    pub(super) segment: u64,
-    pub(super) from: u64,
-    pub(super) until: u64,
-}
 
 /// What is appended to a segment.
 #[derive(Debug, PartialEq, Eq)]
@@ -92,65 +53,10 @@ pub(super) enum Job {
     Read(Read),
 }
 
-/// What was read back for a cursor.
-#[derive(Debug, Default)]
-pub(super) struct Reading {
-    ready: VecDeque<Part>,
-    wanted: Option<(u64, u64, u64)>,
-    under_way: Option<Read>,
-}
-
-impl Reading {
-    /// The part that has this number.
-    pub(super) fn part(&self, seq: u64) -> Option<&Part> {
-        let mut ready = self.ready.iter();
-        ready.find(|part| (part.first()..=part.last()).contains(&seq))
-    }
-
-    /// Asks for more, unless that is under way already.
-    pub(super) fn want(&mut self, segment: u64, from: u64, until: u64) {
-        if self.under_way.is_none() {
-            self.wanted = Some((segment, from, until));
-        }
-    }
-
-    /// Lets go of everything up to this number.
-    pub(super) fn pass(&mut self, seq: u64) {
-        while self.ready.front().is_some_and(|part| part.last() <= seq) {
-            self.ready.pop_front();
-        }
-    }
-
-    /// The number after what is ready, if more should be read ahead.
-    pub(super) fn next(&self, sent: u64) -> Option<u64> {
-        let next = self.ready.back().map_or(sent, Part::last) + 1;
-        (self.ready.len() < READ_AHEAD && self.under_way.is_none()).then_some(next)
-    }
-
-    /// Lets go of everything: reading begins elsewhere.
-    pub(super) fn clear(&mut self) {
-        self.ready.clear();
-        self.wanted = None;
-        // What comes of it is of no use any more.
-        if let Some(read) = &mut self.under_way {
-            read.from = u64::MAX;
-        }
-    }
-}
-
 /// A file with a part of the log.
 #[derive(Clone, Copy, Debug)]
 struct Segment {
     bytes: u64,
-}
-
-/// The segment to which batches are appended.
-#[derive(Debug, Default)]
-struct Current {
-    number: u64,
-    /// Ids that are defined in it.
-    series: HashSet<u32>,
-    schemas: HashSet<u32>,
 }
 
 /// A batch that is being written.
@@ -342,19 +248,7 @@ impl Log {
             jobs.push(Job::Remove(std::mem::take(&mut self.spill.remove)));
         }
         for cursor in self.cursors.values_mut() {
-            let reading = &mut cursor.reading;
-            if reading.under_way.is_none()
-                && let Some((segment, from, until)) = reading.wanted.take()
-            {
-                let read = Read {
-                    token: cursor.token,
-                    segment,
-                    from,
-                    until,
-                };
-                reading.under_way = Some(read);
-                jobs.push(Job::Read(read));
-            }
+            jobs.extend(cursor.reading.start(cursor.token).map(Job::Read));
         }
         jobs
     }
@@ -472,10 +366,7 @@ impl Log {
         let mut from = spill.written + 1;
         let mut current = current.unwrap_or_else(|| {
             spill.last_number += 1;
-            Current {
-                number: spill.last_number,
-                ..Current::default()
-            }
+            Current::new(spill.last_number)
         });
         if created && let Some(piece) = self.pieces.get(place) {
             // What the last segment has of this chunk cannot be gone on with in another one.
@@ -486,7 +377,7 @@ impl Log {
         let mut frames = FrameWriter::new(&mut current);
         let mut to = from - 1;
         for piece in self.pieces.range(place..) {
-            if frames.bytes.len() + frames.in_frame >= most {
+            if frames.len() >= most {
                 break;
             }
             match &piece.kept {
@@ -505,7 +396,7 @@ impl Log {
         let margin = RESERVE + 2 * self.next.saturating_sub(spill.next_before);
         let closed = spill.stopping && to == latest;
         let reserved = if closed { latest } else { latest + margin };
-        frames.frame.state = Some(State {
+        let body = frames.finish(State {
             cursors: self
                 .cursors
                 .iter()
@@ -521,7 +412,6 @@ impl Log {
             last_series: spill.last_ids.0,
             last_schema: spill.last_ids.1,
         });
-        let body = frames.finish();
         if created {
             let header = Header {
                 stream: self.stream,
@@ -648,112 +538,6 @@ impl Log {
         let Some(cursor) = cursors.find(|cursor| cursor.token == read.token) else {
             return;
         };
-        let asked = cursor.reading.under_way.take();
-        if asked != Some(read) {
-            return;
-        }
-        let ready = &mut cursor.reading.ready;
-        let mut next = read.from;
-        let lost = |first, last| Part::Lost {
-            first,
-            last,
-            why: Why::Damaged,
-        };
-        let before = ready.len();
-        for part in result.unwrap_or_default() {
-            // What is missing in between is damaged; what comes twice is of no use.
-            if part.last() < next {
-                continue;
-            }
-            if part.first() > next {
-                ready.push_back(lost(next, part.first().min(read.until + 1) - 1));
-            }
-            next = part.last() + 1;
-            if part.first() <= read.until {
-                ready.push_back(part);
-            }
-        }
-        // The segment ends before it should.
-        if ready.len() == before {
-            ready.push_back(lost(next, read.until));
-        }
-    }
-}
-
-/// Divides a batch into frames.
-struct FrameWriter<'a> {
-    current: &'a mut Current,
-    frame: Frame,
-    in_frame: usize,
-    bytes: Vec<u8>,
-}
-
-impl<'a> FrameWriter<'a> {
-    fn new(current: &'a mut Current) -> Self {
-        Self {
-            current,
-            frame: Frame::default(),
-            in_frame: 0,
-            bytes: Vec::new(),
-        }
-    }
-
-    fn end_frame(&mut self) {
-        std::mem::take(&mut self.frame).write(&mut self.bytes);
-        self.in_frame = 0;
-    }
-
-    fn lost(&mut self, piece: &Piece, why: Why) {
-        self.frame.lost.push(Lost {
-            from: piece.first,
-            to: piece.last,
-            reason: why.reason().into(),
-            from_time: piece.first_time,
-            to_time: piece.last_time,
-        });
-    }
-
-    fn add(&mut self, bytes: usize) {
-        if self.in_frame + bytes > MAX_DEFINITIONS_BYTES {
-            self.end_frame();
-        }
-        self.in_frame += bytes;
-    }
-
-    fn chunk(&mut self, chunk: &Chunk, from: usize) {
-        if from >= chunk.len() {
-            return;
-        }
-        let first_ids = chunk.first_ids();
-        let same = self.frame.first_series == first_ids.series
-            && self.frame.first_schema == first_ids.schema;
-        if !self.frame.samples.is_empty() && !same {
-            self.end_frame();
-        }
-        for schema in chunk.schemas() {
-            if !self.current.schemas.insert(schema.id) {
-                continue;
-            }
-            for series in &schema.series {
-                if self.current.series.insert(series.id) {
-                    self.add(series.encoded.len());
-                    self.frame.series.push(series.encoded.to_vec());
-                }
-            }
-            self.add(schema.encoded.len());
-            self.frame.schemas.push(schema.encoded.to_vec());
-        }
-        for index in from..chunk.len() {
-            let sample = chunk.sample(index);
-            self.add(sample.len());
-            self.frame.first_series = first_ids.series;
-            self.frame.first_schema = first_ids.schema;
-            self.frame.samples.push(sample.to_vec());
-        }
-    }
-
-    fn finish(mut self) -> Vec<u8> {
-        self.end_frame();
-        self.bytes
+        cursor.reading.take(read, result);
     }
 }
