@@ -20,6 +20,7 @@ pub mod arguments;
 pub mod choice;
 mod failure;
 mod json;
+mod kept;
 mod keys;
 mod metrics;
 mod monitor;

@@ -1,0 +1,133 @@
+//! What the agent keeps for a collector, as a sentence.
+
+use zbus::Variant;
+
+use super::{number, string};
+use crate::base::quantity::bytes;
+use crate::base::text::counted;
+use crate::ctl::proxy::Values;
+
+/// What is kept for the collector: nothing is said of one that gives no receipts and for which nothing
+/// is kept.
+pub(super) fn kept(connection: &Values) -> String {
+    let (behind, lost) = (number(connection, "Behind"), lost(connection));
+    let away = string(connection, "State") != "reporting";
+    let lost = match lost {
+        0 => String::new(),
+        count => format!("; {} lost", counted(count, "sample")),
+    };
+    if behind == 0 || !away {
+        return match string(connection, "Acknowledges").as_str() {
+            "" => lost.trim_start_matches("; ").to_owned(),
+            _ if behind < UNDER_WAY && lost.is_empty() => "every sample is acknowledged".to_owned(),
+            _ if behind < UNDER_WAY => format!("nothing waits{lost}"),
+            _ => format!("catching up, {} to go{lost}", counted(behind, "sample")),
+        };
+    }
+    let kept = match number(connection, "KeptOnDisk") {
+        0 => number(connection, "Kept"),
+        disk => disk,
+    };
+    let room = match number(connection, "RoomUSec") {
+        0 => String::new(),
+        room => format!(", room for {}", lasting(room)),
+    };
+    format!(
+        "collector away for {}; {} kept ({} of {}{room}){lost}",
+        lasting(number(connection, "BehindUSec")),
+        counted(behind, "sample"),
+        bytes(kept),
+        bytes(number(connection, "KeptLimit")),
+    )
+}
+
+/// So many samples are under way where all is well.
+const UNDER_WAY: u64 = 5;
+
+/// How many samples were lost, for all reasons.
+fn lost(connection: &Values) -> u64 {
+    let by_reason = connection.get("Lost").map(|value| &**value);
+    let Some(Variant::Dict(by_reason)) = by_reason else {
+        return 0;
+    };
+    let counts = by_reason.iter().map(|(_, count)| match count {
+        Variant::U64(count) => *count,
+        _ => 0,
+    });
+    counts.sum()
+}
+
+/// A time as a person says it: `3 days`, `2 h 10 min`, `5 min`, `12 s`.
+fn lasting(usec: u64) -> String {
+    let seconds = usec / SECOND;
+    match (seconds / DAY, seconds / HOUR, seconds / MINUTE) {
+        (days @ 2.., _, _) => counted(days, "day"),
+        (_, hours @ 1.., minutes) => format!("{hours} h {} min", minutes % 60),
+        (_, 0, minutes @ 1..) => format!("{minutes} min"),
+        _ => format!("{seconds} s"),
+    }
+}
+
+const SECOND: u64 = 1_000_000;
+/// In seconds, as the following.
+const DAY: u64 = 24 * HOUR;
+const HOUR: u64 = 60 * MINUTE;
+const MINUTE: u64 = 60;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use zbus::OwnedVariant;
+
+    fn values(all: Vec<(&str, Variant<'static>)>) -> Values {
+        let own = |(name, value): (&str, Variant<'static>)| {
+            (name.to_owned(), OwnedVariant::try_from(value).unwrap())
+        };
+        all.into_iter().map(own).collect()
+    }
+
+    #[test]
+    fn an_outage_is_told_with_what_is_kept() {
+        let outage = |state: &'static str, behind: u64, acknowledges: &'static str| {
+            let lost = std::collections::HashMap::from([("disk-full", 2_u64), ("damaged", 1)]);
+            values(vec![
+                ("State", Variant::from(state)),
+                ("Acknowledges", Variant::from(acknowledges)),
+                ("Behind", Variant::U64(behind)),
+                ("BehindUSec", Variant::U64(130 * 60 * 1_000_000)),
+                ("Kept", Variant::U64(17)),
+                ("KeptOnDisk", Variant::U64(1_258_291)),
+                ("KeptLimit", Variant::U64(64 * 1024 * 1024)),
+                ("RoomUSec", Variant::U64(3 * 24 * 3600 * 1_000_000)),
+                ("Lost", Variant::from(lost)),
+            ])
+        };
+        assert_eq!(
+            kept(&outage("stale", 1560, "")),
+            "collector away for 2 h 10 min; 1,560 samples kept (1.1M of 64.0M, room for 3 days); 3 samples lost"
+        );
+        assert_eq!(
+            kept(&outage("reporting", 1560, "engine")),
+            "catching up, 1,560 samples to go; 3 samples lost"
+        );
+        assert_eq!(
+            kept(&outage("reporting", 1, "engine")),
+            "nothing waits; 3 samples lost"
+        );
+        assert_eq!(kept(&outage("reporting", 0, "")), "3 samples lost");
+        assert_eq!(kept(&values(vec![])), "");
+    }
+
+    #[test]
+    fn a_time_is_told_in_words() {
+        for (seconds, text) in [
+            (12, "12 s"),
+            (300, "5 min"),
+            (7800, "2 h 10 min"),
+            (90_000, "25 h 0 min"),
+            (3 * 86_400 + 5, "3 days"),
+        ] {
+            assert_eq!(lasting(seconds * 1_000_000), text);
+        }
+    }
+}
