@@ -121,10 +121,12 @@ impl Agents {
         }
     }
 
-    /// A connection says hello, of a fleet of so many hosts: it will be offered the second wire.
-    pub(super) fn began(&mut self, id: &RoutingIdBytes, hosts: usize) {
+    /// A connection says hello, of a fleet of so many hosts: it will be offered the second wire. Engines
+    /// may or may not have room for more now.
+    pub(super) fn began(&mut self, id: &RoutingIdBytes, hosts: usize, has_room: bool) {
         let router = &self.router;
-        self.history.began(id, hosts, |id| router.knows(id));
+        self.history
+            .began(id, (hosts, has_room), |id| router.knows(id));
     }
 
     /// From now on receipts mean this. All connections are told.

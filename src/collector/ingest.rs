@@ -241,7 +241,7 @@ impl Ingest {
             // Agents send no other message, and no state.
             Message::Control(_) | Message::State { .. } => {
                 fleet.access.admit(now, key, None)?;
-                agents.began(from, fleet.hosts.iter().len());
+                agents.began(from, fleet.hosts.iter().len(), fleet.sinks.has_room());
                 agents.ask_model(now, from, fleet.may_refuse(now));
                 return Ok(());
             }
@@ -341,7 +341,7 @@ impl Ingest {
         refused
     }
 
-    /// Shows a sample of the second wire to whoever looks. JSON is made only then.
+    /// Shows a sample of the second wire to those that look. JSON is made only then.
     fn show(
         &mut self,
         fleet: &mut Fleet,

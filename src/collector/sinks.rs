@@ -108,6 +108,11 @@ impl Sinks {
         self.printer.is_some() || self.publisher.is_on()
     }
 
+    /// Whether engines have room for more samples of the second wire.
+    pub(super) fn has_room(&self) -> bool {
+        self.pushes.has_room()
+    }
+
     /// Passes on a sample of the second wire: what each source said, taken at that time in ms since 1970.
     pub(super) fn history(
         &mut self,

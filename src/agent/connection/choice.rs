@@ -9,7 +9,7 @@
 //!   go are not tried in a circle without a wait.
 //! - An address that fails because of the key is tried with each other key first. Which one worked
 //!   where is remembered.
-//! - A service (SRV) is an address whose targets are asked for anew in each round, when it is its
+//! - A service (SRV) is an address whose targets are asked for again in each round, when it is its
 //!   turn. They take its place.
 //!
 //! While the agent reports to a later address, the first is probed every [`PROBE_EVERY`]. Once it
@@ -287,7 +287,7 @@ impl Choice {
         Some(lasting)
     }
 
-    /// Begins anew with the first address.
+    /// Begins again with the first address.
     pub(super) fn begin_round(&mut self) {
         let places = self.addresses.iter().enumerate();
         let places = places.map(|(index, address)| Place::new((index, 0), address.clone()));

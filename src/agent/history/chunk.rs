@@ -145,7 +145,7 @@ impl Chunk {
             + self.schemas.capacity() * size_of::<Arc<SchemaDefinition>>()
     }
 
-    /// Codes samples from this place on anew, as the first of a message, and gives each to `take`,
+    /// Codes samples from this place on again, as the first of a message, and gives each to `take`,
     /// until that wants no more.
     pub(super) fn recode(
         &self,

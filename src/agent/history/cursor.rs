@@ -377,7 +377,7 @@ impl Filling {
     }
 
     /// Adds samples of a chunk, from the number `at` to below `end`; returns the last one added. A
-    /// chunk is divided only where the batch has nothing else: whoever goes on inside of it pays for
+    /// chunk is divided only where the batch has nothing else: going on inside of it costs
     /// decoding.
     fn chunk(&mut self, chunk: &Chunk, at: u64, end: u64) -> Option<u64> {
         let from = chunk.index_of(at);

@@ -273,7 +273,7 @@ impl History {
     }
 
     /// Ends the history: what somebody still needs is on disk when this returns, as far as the
-    /// disk can be used, and nothing if nobody needs anything. `clock` says what time it is. Nothing may
+    /// disk can be used, and nothing if no collector needs anything. `clock` says what time it is. Nothing may
     /// be appended any more.
     pub async fn stopped(&mut self, clock: impl Fn() -> Moment) {
         self.recorder.log.stop();

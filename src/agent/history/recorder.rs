@@ -79,7 +79,7 @@ impl Recorder {
         } else {
             self.log.append(&bytes, &schemas, first, now)
         };
-        // If nobody wants it.
+        // If no collector wants it.
         self.log.trim();
         Some(seq)
     }

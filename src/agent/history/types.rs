@@ -153,7 +153,7 @@ impl Batch {
 /// What a collector is to the history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// Nobody knows yet whether it takes history: samples are kept for it in memory.
+    /// It is not known yet whether it takes history: samples are kept for it in memory.
     Unknown,
     /// It takes history. Samples are kept for it until it has acknowledged them.
     Taking,

@@ -21,7 +21,7 @@ const MEMORY: RangeInclusive<u64> = 256 * KIB..=GIB;
 /// None at all, up to a disk of its own.
 const DISK: RangeInclusive<u64> = 0..=TIB;
 
-/// Below a second every hiccup would be written down; for an hour nobody can want to lose all.
+/// With less than a second every hiccup would go to disk; an hour is much to lose in a power cut.
 const AFTER: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
 
 /// The units of a size, the largest first.

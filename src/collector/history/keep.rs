@@ -85,7 +85,7 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    /// Lets go of what nobody holds.
+    /// Lets go of what no host holds.
     fn let_go(&mut self) {
         self.news = 0;
         self.bytes = 0;

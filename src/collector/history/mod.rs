@@ -172,19 +172,25 @@ pub(crate) struct History {
 
 impl History {
     /// A connection says hello: nothing is defined on it. It is to be made this offer after its model was
-    /// asked for; `hosts` are known in all. `is_there` tells which connections still are.
+    /// asked for; `hosts` are known in all. Where engines have no room for more, it may send as little as
+    /// can be. `is_there` tells which connections still are.
     pub(super) fn began(
         &mut self,
         id: &RoutingIdBytes,
-        hosts: usize,
+        (hosts, has_room): (usize, bool),
         is_there: impl Fn(&RoutingIdBytes) -> bool,
     ) {
         if self.links.len() >= MIN_LINKS.max(2 * self.looked_at) {
             self.links.retain(|id, _| is_there(id));
             self.looked_at = self.links.len();
         }
+        let window = if has_room {
+            (ALL_WINDOWS / hosts.max(1)).clamp(WINDOWS.0, WINDOWS.1)
+        } else {
+            WINDOWS.0
+        };
         let link = Link {
-            window: (ALL_WINDOWS / hosts.max(1)).clamp(WINDOWS.0, WINDOWS.1),
+            window,
             ..Link::default()
         };
         self.links.insert(id.clone(), link);
@@ -417,5 +423,24 @@ fn micros(time: SystemTime) -> i64 {
     match time.duration_since(SystemTime::UNIX_EPOCH) {
         Ok(after) => micros(after),
         Err(before) => -micros(before.duration()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn agents_may_send_their_share_and_little_where_engines_have_no_room() {
+        let mut history = History::default();
+        let mut window = |hosts, has_room| {
+            let id = RoutingIdBytes::from(&b"A"[..]);
+            history.began(&id, (hosts, has_room), |_| true);
+            history.offer(&id, Acknowledged::Engine).unwrap().window
+        };
+        assert_eq!(window(0, true), 256 * 1024);
+        assert_eq!(window(128, true), 128 * 1024);
+        assert_eq!(window(10_000, true), 8 * 1024);
+        assert_eq!(window(1, false), 8 * 1024);
     }
 }

@@ -33,7 +33,7 @@ pub const MAX_BATCH_BYTES: usize = 2 * 1024 * 1024;
 const MIN_BATCH_BYTES: usize = 16 * 1024;
 
 /// After so many requests that were taken, one that had to become smaller is tried twice as
-/// large: whoever has set a limit has perhaps removed it.
+/// large: the limit may have been removed.
 const TAKEN_BEFORE_MORE: u32 = 1000;
 
 /// Room that is kept: what is usual, not the most there may be.

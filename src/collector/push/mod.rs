@@ -128,7 +128,7 @@ impl Pushes {
     /// Goes on with other settings. A target whose settings are the same keeps its queue, and
     /// reads its files again; of another, what waits is sent within [`FAREWELL`]. Where one of the
     /// same name holds receipts back still, it goes on with samples of the second wire that were
-    /// not sent by then: whoever mends an address loses nothing. One that is new, or other than
+    /// not sent by then: mending an address loses nothing. One that is new, or other than
     /// before, begins with the models that hosts have said: each says its
     /// own once.
     pub fn reconfigure<'a, M: Iterator<Item = (&'a Arc<str>, &'a Arc<HostGrid>)>>(
@@ -251,7 +251,7 @@ impl Pushes {
     }
 
     /// Takes a sample of a host on the second wire: what each source said, one grid for each. Never
-    /// waits, and drops nothing: the caller asks [`Pushes::has_room`] first.
+    /// waits, and drops nothing: what agents may send is bounded by their windows.
     ///
     /// The time is in milliseconds since 1970, by the host's clock, corrected; samples of a host
     /// come in the order of their numbers. A sample without grids is settled in its turn: it
@@ -309,8 +309,8 @@ impl Pushes {
         }
     }
 
-    /// Returns true if samples of the second wire should be passed on. Where not, they are left
-    /// with the agents, until [`Pushes::progressed`] wakes the loop.
+    /// Returns true if there is room for many more samples of the second wire. Where there is not, agents that
+    /// connect should be told to send little: what is passed on is kept in any case.
     #[must_use]
     pub fn has_room(&self) -> bool {
         let mut targets = self.targets.values();

@@ -4,8 +4,8 @@
 //! The end of a host is never dropped, as its series would seem to go on: it is kept apart and
 //! comes out first, before the remaining messages, which are all younger.
 //!
-//! History is not dropped where the target holds back receipts: whoever puts it in asks first
-//! whether there is room ([`Queue::has_room`]), and leaves it with the agents where there is none.
+//! History is not dropped where the target holds back receipts. How much of it agents may send is bounded
+//! by their windows, which are smallest where there is no room ([`Queue::has_room`]).
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
