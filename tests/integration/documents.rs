@@ -307,7 +307,8 @@ fn shape(line: &str) -> String {
     let line = line.replace(" now", " 1s ago");
     let word = |word: &str| {
         let has_number = word.contains(|letter: char| letter.is_ascii_digit());
-        if has_number || word.len() == 40 {
+        let is_day = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"].contains(&word);
+        if has_number || is_day || word.len() == 40 {
             "#".to_owned()
         } else {
             word.to_owned()
