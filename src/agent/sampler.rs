@@ -2,6 +2,7 @@
 //! sends.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use super::connection::Grid;
@@ -24,6 +25,8 @@ pub(crate) struct Sampler {
     set: SourceSet,
     wakeup: Wakeup,
     samples: Samples,
+    /// How many were taken for metrics messages.
+    taken: Arc<AtomicU64>,
     grid: Arc<Grid>,
 }
 
@@ -37,7 +40,10 @@ impl Sampler {
     ) -> Result<Self, UnknownSource> {
         let mut context = Context::new(root);
         context.options = Arc::new(settings.options.clone());
+        let taken = Arc::new(AtomicU64::new(0));
+        let samples = Arc::clone(&taken);
         context.counts = Arc::new(move || Counts {
+            samples: samples.load(Relaxed),
             messages_sent: totals.messages_sent(),
             messages_received: totals.messages_received(),
             bytes_sent: totals.bytes_sent(),
@@ -49,6 +55,7 @@ impl Sampler {
             wakeup: context.wakeup.clone(),
             set: SourceSet::open(context, settings.intervals.metrics, &settings.sources)?,
             samples: Samples::new(),
+            taken,
             grid: Arc::default(),
         })
     }
@@ -84,7 +91,10 @@ impl Sampler {
     /// Takes a sample, which is kept until the next one.
     pub(crate) fn take(&mut self, kind: GridKind) -> &Samples {
         let purpose = match kind {
-            GridKind::Metrics => Purpose::Metrics,
+            GridKind::Metrics => {
+                self.taken.fetch_add(1, Relaxed);
+                Purpose::Metrics
+            }
             GridKind::Model => Purpose::Model,
         };
         let transitions = self.set.sample(purpose, wanted(kind), &mut self.samples);

@@ -471,6 +471,8 @@ AGENT {
         "CPU time of the agent";
     AGENT_MEMORY = "agent.memory", "kB", Gauge, [metrics],
         "Resident memory of the agent, pages of its libraries included";
+    AGENT_SAMPLES = "agent.samples.total", "", Counter, [metrics],
+        "Samples for metrics messages that the agent took, the one with this value included";
     AGENT_MESSAGES_SENT = "agent.messages.sent.total", "", Counter, [metrics],
         "Messages that the agent sent";
     AGENT_MESSAGES_RECEIVED = "agent.messages.received.total", "", Counter, [metrics],

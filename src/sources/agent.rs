@@ -15,7 +15,8 @@ use super::{
 use crate::base::process::resident_pages;
 use crate::metrics::table::{
     AGENT_BYTES_SENT, AGENT_CPU, AGENT_LOG_LOST, AGENT_MEMORY, AGENT_MESSAGES_DROPPED,
-    AGENT_MESSAGES_RECEIVED, AGENT_MESSAGES_SENT, AGENT_RECONNECTS, AGENT_VERSION, AGENT_WIRE,
+    AGENT_MESSAGES_RECEIVED, AGENT_MESSAGES_SENT, AGENT_RECONNECTS, AGENT_SAMPLES, AGENT_VERSION,
+    AGENT_WIRE,
 };
 
 /// The latest protocol that this agent speaks.
@@ -66,6 +67,7 @@ impl Source for AgentSource {
             Ok(pages) => sink.unsigned(&AGENT_MEMORY, pages.saturating_mul(self.page_kilobytes)),
             Err(error) => sink.left_out(error),
         }
+        sink.unsigned(&AGENT_SAMPLES, counts.samples);
         sink.unsigned(&AGENT_MESSAGES_SENT, counts.messages_sent);
         sink.unsigned(&AGENT_MESSAGES_RECEIVED, counts.messages_received);
         sink.unsigned(&AGENT_BYTES_SENT, counts.bytes_sent);

@@ -235,6 +235,8 @@ pub trait Source: Send {
 /// What the agent counts, for the source of the agent itself.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
+    /// Samples for metrics messages, with the one that is being taken.
+    pub samples: u64,
     /// Messages sent.
     pub messages_sent: u64,
     /// Messages received.

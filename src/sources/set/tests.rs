@@ -315,6 +315,7 @@ fn the_agent_tells_how_its_sources_fare() {
     let host = Host::like(CAPTURED);
     let mut context = Context::new(host.root());
     context.counts = std::sync::Arc::new(|| crate::sources::Counts {
+        samples: 7,
         messages_sent: 1,
         messages_received: 2,
         bytes_sent: 3,
@@ -327,6 +328,7 @@ fn the_agent_tells_how_its_sources_fare() {
     let mut samples = Samples::new();
     let _ = set.sample(Purpose::Metrics, Grid::Metrics, &mut samples);
     for (name, value) in [
+        ("agent.samples.total", 7),
         ("agent.messages.sent.total", 1),
         ("agent.messages.received.total", 2),
         ("agent.bytes.sent.total", 3),
