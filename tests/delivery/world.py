@@ -70,6 +70,8 @@ class World:
         near=(),
         far=(),
         address=None,
+        environment=(),
+        sources=SOURCES,
     ):
         self.binaries = os.path.abspath(binaries)
         self.dir = tempfile.mkdtemp(prefix="delivery-", dir="/var/tmp")
@@ -78,8 +80,9 @@ class World:
         number = next(_numbers)
         pid = os.getpid()
         self.address = address or f"127.{64 + (pid >> 8) % 64}.{pid % 256}.{number}"
-        # A page of a process that ended must not be read by another one's.
-        self.environment = {}
+        # What agents have besides in their environment.
+        self.environment = dict(environment)
+        self.sources = sources
         self.processes = {}
         self.losses_expected = False
         self.zeros = [(time.time(), zero())]
@@ -107,7 +110,7 @@ class World:
         endpoints = ", ".join(f'"{self.address}:{AGENTS + number}"' for number in self.collectors)
         public_keys = ", ".join(f'"{key}"' for key in keys)
         intervals = "".join(
-            f'[metrics.{source}]\ninterval = "{self.interval * 1000:.0f}ms"\n' for source in SOURCES
+            f'[metrics.{source}]\ninterval = "{self.interval * 1000:.0f}ms"\n' for source in self.sources
         )
         self.agents = [f"host{number}" for number in range(agents)]
         for name in self.agents:
@@ -115,7 +118,7 @@ class World:
                 f"{name}.toml",
                 f'[host]\nname = "{name}"\n'
                 f'[intervals]\nmetrics = "{self.interval * 1000:.0f}ms"\nstale = "6s"\n'
-                f"[metrics]\nsources = {json.dumps(SOURCES)}\n{intervals}"
+                f"[metrics]\nsources = {json.dumps(self.sources)}\n{intervals}"
                 f"[collector.main]\nendpoint = [{endpoints}]\npublic_key = [{public_keys}]\n{settings}",
             )
             self.start_agent(name)
@@ -188,11 +191,15 @@ class World:
         process.send_signal(how)
         process.wait(timeout=PATIENCE)
 
-    def close(self):
-        """Ends everything, and removes its files."""
+    def stop(self):
+        """Ends everything."""
         for process in self.processes.values():
             process.kill()
             process.wait()
+
+    def close(self):
+        """Ends everything, and removes its files."""
+        self.stop()
         shutil.rmtree(self.dir, ignore_errors=True)
 
     # Asking -------------------------------------------------------------------------------------
