@@ -17,6 +17,9 @@ pub(super) struct Stream {
     pub(super) id: u64,
     /// The number that is expected next.
     next: u64,
+    /// Nothing has come on this link yet. What another collector acknowledged meanwhile does not come
+    /// here: its agent goes on after that.
+    begins: bool,
     /// Messages that are not settled: the last number of each, and its bytes.
     open: VecDeque<(u64, usize)>,
     open_bytes: usize,
@@ -46,6 +49,7 @@ impl Stream {
         Self {
             id,
             next: first,
+            begins: true,
             open: VecDeque::new(),
             open_bytes: 0,
             settled: first.saturating_sub(1),
@@ -57,6 +61,7 @@ impl Stream {
 
     /// Its agent has another connection: it is told again how far the log was received.
     pub(super) fn linked(&mut self) {
+        self.begins = true;
         self.told = None;
         self.told_at = None;
     }
@@ -64,9 +69,15 @@ impl Stream {
     /// A sample or loss arrives.
     pub(super) fn arrive(&mut self, from: u64, to: u64) -> Arrival {
         if to < self.next {
+            self.begins = false;
             return Arrival::Again;
         }
-        let missing = from.saturating_sub(self.next);
+        let begins = std::mem::take(&mut self.begins);
+        let missing = if begins {
+            0
+        } else {
+            from.saturating_sub(self.next)
+        };
         self.next = to.saturating_add(1);
         match missing {
             0 => Arrival::Next,
@@ -147,6 +158,21 @@ mod tests {
             Arrival::After(u64::MAX - 21)
         );
         assert_eq!(stream.arrive(u64::MAX, u64::MAX), Arrival::Next);
+    }
+
+    #[test]
+    fn what_another_collector_has_acknowledged_is_not_missing() {
+        let mut stream = Stream::new(1, 1);
+        assert_eq!(stream.arrive(1, 4), Arrival::Next);
+        // Its agent was connected to another one, which has acknowledged up to 9, and comes back.
+        stream.linked();
+        assert_eq!(stream.arrive(10, 10), Arrival::Next);
+        assert_eq!(stream.received(), 10);
+        assert_eq!(stream.arrive(12, 12), Arrival::After(1));
+        // One that is told again says where its agent goes on.
+        stream.linked();
+        assert_eq!(stream.arrive(12, 12), Arrival::Again);
+        assert_eq!(stream.arrive(14, 14), Arrival::After(1));
     }
 
     #[test]

@@ -50,7 +50,7 @@ def world_with_clocks(play, offset, **how):
     return play.world(environment=environment, **how), clocks
 
 
-@scenario(seconds=60, short=25, without=without_library)
+@scenario(seconds=60, without=without_library)
 def clock_off(play):
     """An agent's clock is 10 min ahead all the time; its collector is killed meanwhile."""
     world, _ = world_with_clocks(play, 600, agents=10, interval=0.2)
@@ -81,7 +81,7 @@ def clock_behind(play):
     world.check(play.saw, starts=1)
 
 
-@scenario(seconds=60, without=without_library)
+@scenario(seconds=60, short=24, without=without_library)
 def clock_set(play):
     """An agent's clock is set forward and back by an hour, while its collector is there and while it is away."""
     world, clocks = world_with_clocks(play, 0)
