@@ -16,6 +16,7 @@ use super::counters::{CounterWriter, Counters};
 use super::state::ConnectionState;
 use crate::agent::settings::{CollectorSettings, MAX_COLLECTORS, Settings};
 use crate::base::offload;
+use crate::base::throttle::Throttle;
 use crate::curve::keys::KeyPair;
 use crate::protocol::session::SessionSettings;
 
@@ -40,6 +41,8 @@ struct Running {
     counters: CounterWriter,
     progress: Arc<Progress>,
     state: ConnectionState,
+    /// Receipts that cannot be.
+    receipts: Throttle,
     task: JoinHandle<()>,
 }
 
@@ -159,6 +162,7 @@ impl Connections {
             counters,
             progress,
             state,
+            receipts: Throttle::default(),
             task: tokio::spawn(connection::run(plan, obeyed)),
         }
     }
@@ -241,6 +245,14 @@ impl Connections {
         let mut running = self.running.iter();
         let (name, _) = running.find(|(_, running)| running.serial == serial)?;
         Some(name)
+    }
+
+    /// A receipt was of no use. Returns how many were kept quiet about since the last line, where another
+    /// line is due.
+    pub(crate) fn receipt_refused(&mut self, serial: Serial, now: Instant) -> Option<u64> {
+        let running = self.by_serial(serial)?;
+        running.counters.malformed();
+        running.receipts.note(now)
     }
 
     /// The connection of this name.

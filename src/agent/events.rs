@@ -15,6 +15,7 @@ use crate::agent::history::types::{HistoryEvent, Why};
 use crate::agent::settings::Loaded;
 use crate::agent::settings::Warning;
 use crate::base::{quantity, text};
+use crate::protocol::data::Receipt;
 use crate::systemd::log::Lost;
 use crate::systemd::message_id;
 
@@ -138,11 +139,7 @@ pub(crate) fn not_allowed(connection: &str, endpoint: &str, own_key: &str, reaso
 
 pub(crate) fn not_understood(connection: &str, endpoint: &str, error: &dyn Display, untold: u64) {
     let error = error.to_string();
-    let more = if untold == 0 {
-        String::new()
-    } else {
-        format!(" ({untold} more since the last such line)")
-    };
+    let more = more(untold);
     warn!(
         message_id = message_id::MESSAGE_NOT_UNDERSTOOD,
         connection,
@@ -150,6 +147,14 @@ pub(crate) fn not_understood(connection: &str, endpoint: &str, error: &dyn Displ
         error,
         "Ignored a message from {connection} ({endpoint}): {error}{more}"
     );
+}
+
+/// What to say of lines that were kept quiet about.
+fn more(untold: u64) -> String {
+    match untold {
+        0 => String::new(),
+        untold => format!(" ({untold} more since the last such line)"),
+    }
 }
 
 pub(crate) fn reloaded(connections: usize) {
@@ -431,10 +436,15 @@ fn why_lost(why: Why) -> &'static str {
     }
 }
 
-pub(crate) fn receipt_refused(connection: &str) {
-    debug!(
+pub(crate) fn receipt_refused(connection: &str, receipt: Receipt, untold: u64) {
+    let more = more(untold);
+    let Receipt { stream, seq } = receipt;
+    warn!(
+        message_id = message_id::RECEIPT_REFUSED,
         connection,
-        "ignored a receipt for samples that were never sent"
+        "Ignored a receipt from {connection} for sample {seq} of the log {stream:016x}, which this agent \
+         never sent: samples are kept until there is a right one; if this goes on, restart \
+         that collector{more}"
     );
 }
 

@@ -103,8 +103,10 @@ impl Agent {
     pub(super) fn history_acknowledged(&mut self, serial: Serial, link: u64, receipt: Receipt) {
         if let Some(collector) = self.connections.name_of(serial).map(str::to_owned) {
             let recording = &mut self.recording;
-            if !recording.acknowledged(&collector, serial, link, receipt) {
-                events::receipt_refused(&collector);
+            if !recording.acknowledged(&collector, serial, link, receipt)
+                && let Some(untold) = self.connections.receipt_refused(serial, Instant::now())
+            {
+                events::receipt_refused(&collector, receipt, untold);
             }
             self.hand_out(&collector, None);
         }

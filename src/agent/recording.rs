@@ -187,8 +187,11 @@ impl Recording {
             behind: batch.behind,
             now_from: now_from.unwrap_or(0),
         };
+        let bodies = link.bodies(&batch, &sent);
+        self.history
+            .sent(collector, bodies.iter().map(Vec::len).sum());
         Some(Outgoing {
-            bodies: link.bodies(&batch, &sent),
+            bodies,
             link: link.number,
             fresh: now_from.is_some(),
         })

@@ -49,6 +49,8 @@ message_ids! {
     CONNECTION_NOT_ALLOWED = "4fba9bf3f4c34053b0e6b21b8b24a8d7";
     /// A collector sent something that the protocol does not know.
     MESSAGE_NOT_UNDERSTOOD = "777bda6c4bea451a93ea52aaac9fca93";
+    /// A collector acknowledged a sample that the agent never sent.
+    RECEIPT_REFUSED = "2f659c998b5c439ab2c4ad9b1f70d5a1";
     /// New settings are in force.
     CONFIGURATION_RELOADED = "7cc3263f5bff45ec85dc8092135ff89b";
     /// New settings were refused; the old ones stay in force.

@@ -21,6 +21,12 @@ const MAX_LOSSES: usize = 32;
 /// What a loss takes in a message, at most.
 const LOST_BYTES: usize = 64;
 
+/// What a message has besides samples, losses and definitions, at most.
+const BODY_BYTES: usize = 128;
+
+/// What a sample has in a message in front of it, at most: its field and its length.
+const ITEM_BYTES: usize = 4;
+
 /// Samples that the collector has not got in time: under way when they had to go, so that it is not
 /// known yet whether they are lost.
 #[derive(Clone, Copy, Debug)]
@@ -263,6 +269,16 @@ impl Log {
         batch
     }
 
+    /// The batch that was handed out last was sent in so many bytes, with all that goes with its samples.
+    pub(super) fn sent(&mut self, name: &str, bytes: usize) {
+        if let Some(cursor) = self.cursors.get_mut(name)
+            && let Some((_, counted)) = cursor.under_way.back_mut()
+        {
+            cursor.under_way_bytes = cursor.under_way_bytes - *counted + bytes;
+            *counted = bytes;
+        }
+    }
+
     /// Asks for what comes next from disk, while what is ready is on its way.
     fn read_ahead(&self, cursor: &mut Cursor) {
         if let Some(next) = cursor.reading.next(cursor.sent)
@@ -278,6 +294,7 @@ impl Log {
     /// The batch, and what of it turned out to be lost.
     fn fill(&self, cursor: &mut Cursor, most: usize, end: u64) -> Option<(Batch, Vec<LostRange>)> {
         let room = cursor.window?.saturating_sub(cursor.under_way_bytes);
+        let room = room.saturating_sub(BODY_BYTES);
         let mut filling = Filling {
             batch: Batch {
                 stream: self.stream,
@@ -367,8 +384,9 @@ impl Filling {
     }
 
     fn has_room(&self, bytes: usize, samples: usize) -> bool {
-        self.batch.bytes.len() + bytes <= self.room
-            && self.batch.ends.len() + self.batch.lost.len() + samples <= MAX_SAMPLES
+        let items = self.batch.ends.len() + samples;
+        self.batch.bytes.len() + bytes + items * ITEM_BYTES <= self.room
+            && items + self.batch.lost.len() <= MAX_SAMPLES
     }
 
     fn sample(&mut self, bytes: &[u8]) {

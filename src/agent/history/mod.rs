@@ -193,6 +193,11 @@ impl History {
         batch
     }
 
+    /// The batch that a collector was given last takes so many bytes of its window.
+    pub fn sent(&mut self, collector: &str, bytes: usize) {
+        self.recorder.log.sent(collector, bytes);
+    }
+
     /// Everything up to `seq` has arrived. Returns false, and does nothing, if the receipt is of another log
     /// or of what was never sent; one that comes late or twice is fine.
     pub fn acked(&mut self, collector: &str, stream: u64, seq: u64, now: Moment) -> bool {
