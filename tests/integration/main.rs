@@ -56,6 +56,7 @@ mod private_bus;
 mod push_prometheus;
 mod push_receiver;
 mod rooms;
+mod second_wire_peers;
 mod state_directories;
 mod stuck_mount;
 mod support;
