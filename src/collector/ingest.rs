@@ -10,7 +10,7 @@ use super::agents::Agents;
 use super::backlog::{Ahead, Backlog, News};
 use super::events;
 use super::fleet::Fleet;
-use super::history::News as Told;
+use super::history::{News as Told, NotTaken};
 use super::hosts::{Change, Host, Ingested, Peer, Report, says_refusable, speaks_history};
 use super::prometheus::naming::too_large;
 use super::push::Ticket;
@@ -313,7 +313,15 @@ impl Ingest {
         let name = Arc::clone(&heard.name);
         self.pass_on(fleet, now, peer, heard);
         let id = (&origin.id, origin.key);
-        let message = agents.history.take(now, id, host, body)?;
+        let message = agents.history.take(now, id, host, body);
+        let message = message.map_err(|why| {
+            if matches!(why, NotTaken::BeyondWindow(_)) {
+                // It connects again, and sends what was not acknowledged.
+                agents.send(&origin.id, Control::Refused);
+            }
+            let host = host.into();
+            Refusal::NotTaken { host, why }
+        })?;
         let time = *self.time.get_or_insert_with(SystemTime::now);
         for news in message.news {
             self.tell(fleet, now, origin, &name, &news);

@@ -3,6 +3,7 @@
 use super::access::AccessRefusal;
 use super::history::NotTaken;
 use super::hosts::{Full, Holder};
+use crate::base::text;
 use crate::curve::keys::PublicKey;
 use crate::protocol::message::Malformed;
 
@@ -17,8 +18,9 @@ pub(super) enum Refusal {
     Full(#[from] Full),
     #[error(transparent)]
     Access(#[from] AccessRefusal),
-    #[error(transparent)]
-    NotTaken(#[from] NotTaken),
+    /// Samples of this host.
+    #[error("what {} tells: {why}", text::quoted(host))]
+    NotTaken { host: Box<str>, why: NotTaken },
 }
 
 impl Refusal {
@@ -26,9 +28,11 @@ impl Refusal {
     pub(super) fn kind(&self) -> &'static str {
         match self {
             Self::Malformed(_) | Self::TooManyFrames(_) => "form",
-            Self::NotTaken(NotTaken::Fault(_)) => "form of samples",
-            Self::NotTaken(NotTaken::NotOffered) => "samples",
-            Self::NotTaken(NotTaken::BeyondWindow(_)) => "window",
+            Self::NotTaken { why, .. } => match why {
+                NotTaken::Fault(_) => "form of samples",
+                NotTaken::NotOffered => "samples",
+                NotTaken::BeyondWindow(_) => "window",
+            },
             Self::Full(Full::Hosts) => "hosts",
             Self::Full(Full::Connection) => "hosts of a connection",
             Self::Full(Full::Key(_)) => "hosts of a key",

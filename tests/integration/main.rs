@@ -25,6 +25,7 @@ mod collector_bus;
 mod collector_clones;
 mod collector_endings;
 mod collector_history;
+mod collector_history_hostile;
 mod collector_hostile;
 mod collector_keys;
 mod collector_people;

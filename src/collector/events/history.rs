@@ -38,7 +38,18 @@ pub(crate) fn history(host: &str, news: &News, tell: Tell) {
             let lost = text::counted(*samples, "sample");
             warn!(
                 message_id = message_id::COLLECTOR_SAMPLES_LOST,
-                host, samples, "The agent of {name} has left out {lost} and does not say why{more}"
+                host,
+                samples,
+                "The agent of {name} has left out {lost} and does not say why: look at \
+                 the log of that host{more}"
+            );
+        }
+        News::WentBack(seq, received) => {
+            warn!(
+                message_id = message_id::COLLECTOR_LOG_WENT_BACK,
+                host,
+                "The agent of {name} numbers new samples from {seq} on, though those up to {received} have come: \
+                 its state directory is an older copy; they are taken as those of a new log{more}"
             );
         }
         News::Faults(fault, others) => {
@@ -50,7 +61,7 @@ pub(crate) fn history(host: &str, news: &News, tell: Tell) {
                 message_id = message_id::COLLECTOR_MESSAGE_REFUSED,
                 host,
                 error = %fault,
-                "Left out of what {name} reports: {fault}{others}{more}"
+                "Left out of what {name} reports: {fault}{others}; all else is taken; update its agent{more}"
             );
         }
         News::Clock(ClockNews::Moved(micros)) => {

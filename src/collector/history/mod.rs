@@ -53,6 +53,8 @@ struct Link {
 /// What is known of a host's log and clock.
 struct Host {
     stream: Stream,
+    /// The latest time of a sample of this log, by the agent's clock, in µs since 1970.
+    newest: i64,
     dating: Dating,
     link: RoutingIdBytes,
     /// When a receipt is due, where one waits.
@@ -113,6 +115,9 @@ pub(crate) enum News {
     },
     /// So many samples were left out.
     Missing(u64),
+    /// It goes on from this number with other samples than those that came before under it and up to the
+    /// second one: it was replaced by an older copy of itself.
+    WentBack(u64, u64),
     /// What was wrong in a message, and how much more.
     Faults(Fault, u64),
     /// Its clock.
@@ -125,6 +130,7 @@ impl News {
         match self {
             Self::Lost { .. } => "lost",
             Self::Missing(_) => "missing",
+            Self::WentBack(..) => "back",
             Self::Faults(..) => "form",
             Self::Clock(ClockNews::Moved(_)) => "clock",
             Self::Clock(ClockNews::Right) => "clock again",
@@ -135,7 +141,7 @@ impl News {
 /// What a message was.
 #[derive(Debug, Default)]
 pub(super) struct Message {
-    /// The agent's log.
+    /// The agent's log, as [`History::settle`] takes it.
     pub(super) stream: u64,
     /// Its samples that are new, in order.
     pub(super) samples: Vec<Taken>,
@@ -147,13 +153,19 @@ pub(super) struct Message {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum NotTaken {
     /// It was not offered.
-    #[error("samples of the second wire that this connection was not asked for")]
+    #[error(
+        "samples of the second wire that this connection was not asked for: its agent has to say hello \
+         and wait for the offer"
+    )]
     NotOffered,
     /// What is wrong costs all of it.
-    #[error(transparent)]
+    #[error("{0}; update the agent")]
     Fault(#[from] Fault),
     /// Its agent does not keep to its window.
-    #[error("more than {0} bytes of samples that were not acknowledged")]
+    #[error(
+        "more than {0} bytes of samples that were not acknowledged: nothing more is taken before its agent \
+         connects again; if it does not, restart it"
+    )]
     BeyondWindow(usize),
 }
 
@@ -243,6 +255,7 @@ impl History {
         let first = body.items.first().map_or(1, |item| item.range().0);
         let mut known = known.unwrap_or_else(|| Host {
             stream: Stream::new(body.stream, first),
+            newest: i64::MIN,
             dating: Dating::default(),
             link: id.clone(),
             due: None,
@@ -250,20 +263,29 @@ impl History {
         });
         if known.stream.id != body.stream {
             known.stream = Stream::new(body.stream, first);
+            known.newest = i64::MIN;
+        }
+        let back = known.went_back(&body);
+        if let Some(News::WentBack(seq, _)) = back {
+            known.stream.go_back(seq);
+            self.counts.faults += 1;
         }
         if is_new_link || known.link != *id {
             known.link = id.clone();
             known.stream.linked();
         }
         let window = link.window;
-        let open = known.stream.open_bytes() + bytes.len();
+        // What comes again takes no more room.
+        let new = bytes.len() * known.stream.count_new(&body) / body.items.len().max(1);
+        let open = known.stream.open_bytes() + new;
         let taken = if open > window + BEYOND_WINDOW && known.stream.open_bytes() > 0 {
             link.beyond = true;
             Err(NotTaken::BeyondWindow(window))
         } else {
             known.figures.behind = body.sent.behind;
-            let message = known.message(body, is_new_link, &mut self.counts);
-            known.stream.took(bytes.len());
+            let mut message = known.message(body, is_new_link, &mut self.counts);
+            message.news.extend(back);
+            known.stream.took(new);
             Ok(message)
         };
         self.note_due(now, &name, &mut known, now);
@@ -271,12 +293,12 @@ impl History {
         taken
     }
 
-    /// Everything of this log up to this number is where it was wanted.
+    /// Everything of the log that a [`Message`] names so, up to this number, is where it was wanted.
     pub(super) fn settle(&mut self, now: Instant, host: &str, stream: u64, seq: u64) {
         let Some((name, mut known)) = self.hosts.remove_entry(host) else {
             return;
         };
-        if known.stream.id == stream {
+        if known.stream.ticket == stream {
             known.stream.settle(seq);
             self.note_due(now, &name, &mut known, now);
         }
@@ -336,6 +358,19 @@ impl History {
 }
 
 impl Host {
+    /// A log that was replaced by an older copy of itself, such as by a snapshot of a virtual machine, tells new
+    /// samples under numbers that were used. One that comes again has the time that it had, and every time so
+    /// far is known.
+    fn went_back(&self, body: &Body<KeptSchema>) -> Option<News> {
+        let received = self.stream.received();
+        body.items.iter().find_map(|item| match item {
+            Item::Sample(sample) if sample.seq <= received && sample.time > self.newest => {
+                Some(News::WentBack(sample.seq, received))
+            }
+            _ => None,
+        })
+    }
+
     /// What is new in a body.
     fn message(
         &mut self,
@@ -344,7 +379,7 @@ impl Host {
         counts: &mut Counts,
     ) -> Message {
         let mut message = Message {
-            stream: body.stream,
+            stream: self.stream.ticket,
             ..Message::default()
         };
         let arrived = micros(SystemTime::now());
@@ -379,6 +414,7 @@ impl Host {
             match item {
                 Item::Sample(sample) => {
                     counts.samples += 1;
+                    self.newest = self.newest.max(sample.time);
                     let (time, boottime) = (sample.time, sample.boottime);
                     let dated = self.dating.date(&body.sent, time, boottime, &sample.boot);
                     counts.held += u64::from(dated.held > HELD_MILLIS);
@@ -428,7 +464,10 @@ fn micros(time: SystemTime) -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use prost::Message as _;
+
     use super::*;
+    use crate::protocol::data::wire::{Data, Sample, Series};
 
     #[test]
     fn agents_may_send_their_share_and_little_where_engines_have_no_room() {
@@ -442,5 +481,44 @@ mod tests {
         assert_eq!(window(128, true), 128 * 1024);
         assert_eq!(window(10_000, true), 8 * 1024);
         assert_eq!(window(1, false), 8 * 1024);
+    }
+
+    /// An engine is away, and the connection is lost again and again: that makes no agent one that sends more
+    /// than it may.
+    #[test]
+    fn what_comes_again_takes_no_more_room() {
+        let now = Instant::now();
+        let key = PublicKey::from_bytes([1; 32]);
+        let mut history = History::default();
+        for link in 1..=20_u64 {
+            let id = RoutingIdBytes::from(&link.to_be_bytes()[..]);
+            history.began(&id, (1, true), |_| true);
+            // All that was sent before, and one more; one message, with much to define.
+            let samples = (1..=link).map(|seq| Sample {
+                seq,
+                time: i64::try_from(seq).unwrap(),
+                boot: vec![7; 16],
+                ..Sample::default()
+            });
+            let samples = Data {
+                stream: 1,
+                samples: samples.collect(),
+                ..Data::default()
+            };
+            let definitions = Data {
+                series: vec![Series {
+                    id: 1,
+                    description: "x".repeat(8000),
+                    ..Series::default()
+                }],
+                ..Data::default()
+            };
+            let (mut body, definitions) = (samples.encode_to_vec(), definitions.encode_to_vec());
+            while body.len() < 250_000 {
+                body.extend(&definitions);
+            }
+            let message = history.take(now, (&id, key), "web1", &body).unwrap();
+            assert_eq!(message.samples.len(), 1);
+        }
     }
 }

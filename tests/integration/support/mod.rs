@@ -6,6 +6,7 @@ pub(crate) mod collector;
 pub(crate) mod deployed;
 pub(crate) mod evil;
 pub(crate) mod flood;
+pub(crate) mod history;
 pub(crate) mod http;
 pub(crate) mod manager;
 pub(crate) mod peer;
