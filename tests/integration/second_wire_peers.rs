@@ -1,5 +1,7 @@
 //! The second wire between our programs and peers that somebody else could have written: Python programs
-//! that know docs/second-wire.md and data.proto alone (tests/peers/second_wire.py).
+//! that know `docs/second-wire.md` and `data.proto` alone (`tests/peers/second_wire.py`).
+#![expect(clippy::float_cmp, reason = "a value arrives as it was sent")]
+#![expect(clippy::cast_precision_loss, reason = "small numbers")]
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -84,7 +86,6 @@ fn sources(number: i64) -> Value {
 }
 
 #[tokio::test]
-#[expect(clippy::cast_precision_loss, reason = "small numbers")]
 async fn samples_of_a_python_agent_arrive_once_in_order_with_their_own_times() {
     let home = tempfile::tempdir().unwrap();
     let mut receiver = Receiver::start().await;
