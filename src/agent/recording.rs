@@ -75,6 +75,8 @@ pub(crate) struct Recording {
     boot: [u8; 16],
     /// The links whose collectors take history, by the names of the collectors.
     links: BTreeMap<String, Link>,
+    /// By how much collectors have moved the times of samples that they were told, in µs.
+    moved: BTreeMap<String, i64>,
 }
 
 impl Recording {
@@ -93,6 +95,7 @@ impl Recording {
             facts: Facts::default(),
             boot,
             links: BTreeMap::new(),
+            moved: BTreeMap::new(),
         }
     }
 
@@ -125,6 +128,9 @@ impl Recording {
     pub(crate) fn offered(&mut self, collector: &str, serial: Serial, number: u64, offer: Offer) {
         let window = usize::try_from(offer.window).unwrap_or(MOST_UNDER_WAY);
         let window = window.min(MOST_UNDER_WAY);
+        if let Some(micros) = offer.clock {
+            self.moved.insert(collector.to_owned(), micros);
+        }
         match self.links.get_mut(collector) {
             Some(link) if link.is(serial, number) => link.offer = offer,
             _ => {
@@ -186,6 +192,7 @@ impl Recording {
             boot: self.boot,
             behind: batch.behind,
             now_from: now_from.unwrap_or(0),
+            moved: self.moved.get(collector).copied().unwrap_or(0),
         };
         let bodies = link.bodies(&batch, &sent);
         self.history
@@ -213,6 +220,8 @@ impl Recording {
             self.links.remove(&name);
             self.history.link_lost(&name);
         }
+        self.moved
+            .retain(|name, _| collectors.clone().any(|known| known == name));
         self.history.configure(limits, collectors, moment());
     }
 

@@ -116,6 +116,11 @@ impl Agents {
             self.send(of, Control::Ping);
         }
         self.send(of, Control::Model);
+        self.offer(of);
+    }
+
+    /// Makes a connection the offer of the second wire as it is now.
+    pub(super) fn offer(&mut self, of: &RoutingIdBytes) {
         if let Some(offer) = self.history.offer(of, self.acknowledged) {
             self.say(of, Word::Offer(offer));
         }

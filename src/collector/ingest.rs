@@ -323,6 +323,9 @@ impl Ingest {
             Refusal::NotTaken { host, why }
         })?;
         let time = *self.time.get_or_insert_with(SystemTime::now);
+        if message.offer_again {
+            agents.offer(&origin.id);
+        }
         for news in message.news {
             self.tell(fleet, now, origin, &name, &news);
         }

@@ -100,6 +100,22 @@ fn who_declines_is_not_waited_for() {
 }
 
 #[test]
+fn what_a_collector_moves_times_by_is_repeated_to_the_next_one() {
+    let mut recording = recording();
+    let offer = Offer {
+        clock: Some(-600_000_003),
+        ..Offer::default()
+    };
+    recording.offered("main", 1, 1, offer);
+    recording.link_lost("main", 1, 1);
+    recording.offered("main", 1, 2, Offer::default());
+    recording.record(&sample(1), at(1));
+    let told = recording.next("main", Some(1)).unwrap();
+    let body = told.bodies.last().unwrap();
+    assert_eq!(Data::decode(&body[..]).unwrap().moved, -600_000_003);
+}
+
+#[test]
 fn a_window_that_is_full_makes_a_collector_behind() {
     let mut recording = recording();
     let offer = Offer {

@@ -6,7 +6,9 @@
 //!   time since boot instead, which no clock that is set changes;
 //! - it is off all the time. A message says when it was made; it arrives later by its way alone, so the
 //!   least difference of some messages is how far the host's clock is off. Below [`TOLERATED`] that is left
-//!   alone; above, all times of the host are moved by it.
+//!   alone; above, all times of the host are moved by it. A sample that is told again, to this collector
+//!   after a restart or to another one, has to get the same time again, or an engine has it twice: so the
+//!   agent is told by how much it is moved and repeats it, and that is changed only where it is wrong.
 //!
 //! No series goes back in time: see [`Dating::date`].
 
@@ -19,6 +21,16 @@ pub(super) const TOLERATED: Duration = Duration::from_secs(5);
 
 /// A clock that was moved for is left alone again once it is off by less.
 const GOOD_AGAIN: u64 = TOLERATED.as_secs() * 1_000_000 / 2;
+
+/// By so much, in µs, what an agent repeats may differ from what is found on a new link: its first
+/// messages may be slow.
+const AGREED: i64 = 250_000;
+
+/// What times are moved by is left as it is while it is too little by less, in µs.
+const TOO_LITTLE: i64 = 20_000;
+
+/// And while it is too much by less, in µs.
+const TOO_MUCH: i64 = 1000;
 
 /// Both clocks are read one after the other; a difference of more is a clock that was set.
 const STEP: u64 = 50_000;
@@ -35,8 +47,10 @@ pub(super) struct Dating {
     seen: u32,
     /// Wall clock minus time since boot in the last message, with its boot.
     base: Option<([u8; 16], i64)>,
-    /// Times are moved by the offset.
-    moved: bool,
+    /// A whole window was seen on this link: the offset is not that of slow messages.
+    sure: bool,
+    /// Times are moved by so much.
+    moved: Option<i64>,
     /// The last time that was given, in ms since 1970.
     last: Option<i64>,
 }
@@ -82,10 +96,12 @@ impl Dating {
             let shift = |offset: i64| offset.saturating_sub(step);
             self.offset = self.offset.map(shift);
             self.window = self.window.map(shift);
+            self.moved = self.moved.map(shift);
         }
         let difference = arrived.saturating_sub(sent.time);
         if first {
             (self.offset, self.window, self.seen) = (None, None, 0);
+            self.sure = false;
         }
         self.window = Some(
             self.window
@@ -99,18 +115,37 @@ impl Dating {
         if self.seen >= WINDOW {
             self.seen = 0;
             self.offset = self.window.take();
+            self.sure = true;
         }
-        let off = self.offset_micros().unsigned_abs();
-        let tolerated = TOLERATED.as_micros();
-        if !self.moved && u128::from(off) >= tolerated {
-            self.moved = true;
-            return Some(ClockNews::Moved(self.offset_micros()));
+        let offset = self.offset_micros();
+        let agreed = sent.moved != 0 && offset.abs_diff(sent.moved) <= AGREED.unsigned_abs();
+        let off = offset.unsigned_abs();
+        match self.moved {
+            None if u128::from(off) >= TOLERATED.as_micros() => {
+                self.moved = Some(if agreed { sent.moved } else { offset });
+                return Some(ClockNews::Moved(offset));
+            }
+            Some(_) if off < GOOD_AGAIN => {
+                self.moved = None;
+                return Some(ClockNews::Right);
+            }
+            Some(_) if first && agreed => self.moved = Some(sent.moved),
+            _ => {}
         }
-        if self.moved && off < GOOD_AGAIN {
-            self.moved = false;
-            return Some(ClockNews::Right);
+        // What is less is nearer to the truth, as messages are only late. What is more may be late itself.
+        if let Some(moved) = &mut self.moved {
+            let more = offset.saturating_sub(*moved);
+            let too_little = more > TOO_LITTLE && (self.sure || more > AGREED);
+            if more < -TOO_MUCH || too_little {
+                *moved = offset;
+            }
         }
         None
+    }
+
+    /// By how much times are moved, in µs; 0 for not at all.
+    pub(super) fn moved_micros(&self) -> i64 {
+        self.moved.unwrap_or(0)
     }
 
     /// How far the host's clock is off, collector minus host, in µs; never less than the time that messages
@@ -130,9 +165,7 @@ impl Dating {
                 micros = by_boot;
             }
         }
-        if self.moved {
-            micros = micros.saturating_add(self.offset_micros());
-        }
+        micros = micros.saturating_add(self.moved_micros());
         let wanted = micros.div_euclid(1000);
         let time = self.last.map_or(wanted, |last| wanted.max(last + 1));
         self.last = Some(time);
@@ -206,6 +239,35 @@ mod tests {
         assert_eq!(news, Some(ClockNews::Moved(-hour)));
         let found = date(&mut dating, &message, message.time, 7 * SECOND);
         assert_eq!(found, (ZERO + 7 * SECOND) / 1000);
+    }
+
+    #[test]
+    fn a_sample_that_is_told_again_gets_the_same_time() {
+        let off = 600 * SECOND;
+        let message = |second: i64, moved| Sent {
+            moved,
+            ..sent(ZERO + second * SECOND - off, second * SECOND)
+        };
+        let (mut first, mut second) = (Dating::default(), Dating::default());
+        let told = message(1, 0);
+        first.hear(&told, ZERO + SECOND + 3000, true);
+        let time = date(&mut first, &told, told.time, SECOND);
+        // The next collector gets its first message late, and is told what the one before did.
+        let again = message(2, first.moved_micros());
+        let news = second.hear(&again, ZERO + 2 * SECOND + 90_000, true);
+        assert_eq!(news, Some(ClockNews::Moved(off + 90_000)));
+        assert_eq!(date(&mut second, &again, told.time, SECOND), time);
+        // Once that is sure to be wrong it is changed.
+        for later in 3..3 + i64::from(WINDOW) * 2 {
+            let message = message(later, again.moved);
+            second.hear(&message, ZERO + later * SECOND + 90_000, false);
+        }
+        assert_eq!(second.moved_micros(), off + 90_000);
+        // What another collector said of another clock is not taken.
+        let mut third = Dating::default();
+        let message = message(500, again.moved);
+        third.hear(&message, ZERO + 530 * SECOND, true);
+        assert_eq!(third.moved_micros(), off + 30 * SECOND);
     }
 
     #[test]

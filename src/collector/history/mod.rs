@@ -44,6 +44,8 @@ struct Link {
     reader: Reader<Keeper>,
     /// Bytes that its agent may have under way.
     window: usize,
+    /// By how much times are moved, as its agent was told.
+    clock: Option<i64>,
     /// Its agent has sent more than it may: nothing is taken until it connects again.
     beyond: bool,
     /// Hosts whose messages came over it.
@@ -147,6 +149,8 @@ pub(super) struct Message {
     pub(super) samples: Vec<Taken>,
     /// What there is to say.
     pub(super) news: Vec<News>,
+    /// Times are moved otherwise than the agent knows: it is to be offered the second wire again.
+    pub(super) offer_again: bool,
 }
 
 /// Why a message was not taken.
@@ -214,6 +218,7 @@ impl History {
         Some(Offer {
             window: u32::try_from(link.window).unwrap_or(u32::MAX),
             acknowledged,
+            clock: link.clock,
         })
     }
 
@@ -283,8 +288,14 @@ impl History {
             Err(NotTaken::BeyondWindow(window))
         } else {
             known.figures.behind = body.sent.behind;
+            let repeated = body.sent.moved;
             let mut message = known.message(body, is_new_link, &mut self.counts);
             message.news.extend(back);
+            let moved = known.dating.moved_micros();
+            if moved != repeated && link.clock != Some(moved) {
+                link.clock = Some(moved);
+                message.offer_again = true;
+            }
             known.stream.took(new);
             Ok(message)
         };

@@ -83,6 +83,9 @@ impl BodyWriter {
         self.number(8, sent.behind);
         self.number(11, sent.now_from);
         self.part(12, &sent.boot);
+        if sent.moved != 0 {
+            self.number(13, sent.moved.cast_unsigned());
+        }
         self.bytes
     }
 

@@ -42,6 +42,10 @@ pub struct Offer {
     pub window: u32,
     /// What a receipt means.
     pub acknowledged: Acknowledged,
+    /// By how much the collector moves the times of this host's samples, in µs, as its clock is off. None
+    /// where it has nothing new to say. An agent repeats it in its messages, also to another collector, so
+    /// that a sample that is told again has the same time again.
+    pub clock: Option<i64>,
 }
 
 impl Default for Offer {
@@ -49,6 +53,7 @@ impl Default for Offer {
         Self {
             window: DEFAULT_WINDOW,
             acknowledged: Acknowledged::default(),
+            clock: None,
         }
     }
 }
@@ -56,7 +61,11 @@ impl Default for Offer {
 impl fmt::Display for Offer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ack = self.acknowledged.as_str();
-        write!(f, "offer 2 window={} ack={ack}", self.window)
+        write!(f, "offer 2 window={} ack={ack}", self.window)?;
+        match self.clock {
+            Some(micros) => write!(f, " clock={micros}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -104,6 +113,7 @@ impl Word {
                         }
                         ("ack", "table") => offer.acknowledged = Acknowledged::Table,
                         ("ack", "engine") => offer.acknowledged = Acknowledged::Engine,
+                        ("clock", micros) => offer.clock = Some(micros.parse().ok()?),
                         // Parameters of collectors to come.
                         _ => {}
                     }
@@ -138,6 +148,7 @@ mod tests {
         Some(Word::Offer(Offer {
             window,
             acknowledged,
+            clock: None,
         }))
     }
 
@@ -185,11 +196,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read(stream: u64, seq: u64, window in WINDOW, engine: bool) {
+        fn what_is_written_is_read(stream: u64, seq: u64, window in WINDOW, engine: bool, clock: Option<i64>) {
             let receipt = Receipt { stream, seq };
             prop_assert_eq!(Word::read(&receipt.to_string()), Some(Word::Receipt(receipt)));
             let acknowledged = if engine { Acknowledged::Engine } else { Acknowledged::Table };
-            let offer = Offer { window, acknowledged };
+            let offer = Offer { window, acknowledged, clock };
             prop_assert_eq!(Word::read(&offer.to_string()), Some(Word::Offer(offer)));
         }
 

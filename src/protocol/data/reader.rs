@@ -248,6 +248,7 @@ impl<K: Keep> Reader<K> {
                 (7, WireType::Varint) => found.sent.boottime = varint(&mut rest)?,
                 (8, WireType::Varint) => found.sent.behind = varint(&mut rest)?,
                 (11, WireType::Varint) => found.sent.now_from = varint(&mut rest)?,
+                (13, WireType::Varint) => found.sent.moved = varint(&mut rest)?.cast_signed(),
                 (12, WireType::LengthDelimited) => {
                     // One of another length is none: no sample is of it.
                     found.sent.boot = part(&mut rest)?.try_into().unwrap_or_default();

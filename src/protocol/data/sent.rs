@@ -13,4 +13,6 @@ pub struct Sent {
     pub behind: u64,
     /// Samples from this number on are also what is now; 0 for none.
     pub now_from: u64,
+    /// By how much the collector moves the times, in µs, as its last offer has said; 0 for not at all.
+    pub moved: i64,
 }

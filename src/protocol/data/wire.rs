@@ -40,6 +40,9 @@ pub struct Data {
     /// 16 bytes.
     #[prost(bytes = "vec", tag = "12")]
     pub sent_boot: Vec<u8>,
+    /// In µs.
+    #[prost(int64, tag = "13")]
+    pub moved: i64,
 }
 
 /// How a value behaves over time.

@@ -82,6 +82,7 @@ impl Log {
             boot: BOOT,
             behind: 0,
             now_from: if is_now { self.seq } else { 0 },
+            moved: 0,
         };
         body.finish(&sent)
     }

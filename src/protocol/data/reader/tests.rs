@@ -477,7 +477,7 @@ proptest! {
                 break;
             }
             let sent = Sent {
- time: 1, boottime: 2, boot: [3; 16], behind: 4, now_from: 5 };
+ time: 1, boottime: 2, boot: [3; 16], behind: 4, now_from: 5, moved: -6 };
             let bytes = writer.finish(&sent);
             let body = reader.read(&bytes, &mut Names, &mut scratch).unwrap();
             prop_assert_eq!(&body.faults, &[]);
