@@ -3,7 +3,7 @@
 
 import os
 import shutil
-import threading
+import tempfile
 import time
 
 from world import World
@@ -33,6 +33,8 @@ class Play:
         self.seconds = seconds
         self.report = []
         self.worlds = []
+        # For files that several worlds use, or that are there before a world is.
+        self.scratch = tempfile.mkdtemp(prefix="delivery-", dir="/var/tmp")
 
     def world(self, **how):
         """A world of its own, which ends with the scenario."""
@@ -58,6 +60,7 @@ class Play:
                 shutil.rmtree(to, ignore_errors=True)
                 shutil.copytree(world.dir, to, ignore_dangling_symlinks=True)
             world.close()
+        shutil.rmtree(self.scratch, ignore_errors=True)
 
 
 def needs_root():
@@ -73,12 +76,3 @@ def needs(*tools):
         return needs_root() or (f"needs {', '.join(missing)}" if missing else None)
 
     return why
-
-
-def in_parallel(functions):
-    """Calls all of them at once, and waits for them."""
-    threads = [threading.Thread(target=function) for function in functions]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()

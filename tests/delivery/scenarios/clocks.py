@@ -28,7 +28,7 @@ def world_with_clocks(play, offset, **how):
         """The clock of all agents of this world."""
 
         def __init__(self):
-            self.file = f"/var/tmp/delivery-clock-{os.getpid()}-{play.name}"
+            self.file = os.path.join(play.scratch, "clock")
             self.set(offset)
 
         def set(self, seconds):
