@@ -26,12 +26,17 @@ pub(crate) fn history(host: &str, news: &News, tell: Tell) {
         } => {
             let lost = text::counted(*samples, "sample");
             let (why, of) = (why(*reason), span(*from_time, *to_time));
+            // An agent does not know how many it took after its last write.
+            let most = match reason {
+                Reason::Unwritten => "at most ",
+                _ => "",
+            };
             warn!(
                 message_id = message_id::COLLECTOR_SAMPLES_LOST,
                 host,
                 samples,
                 reason = reason.as_word(),
-                "The agent of {name} has lost {lost}{of}: {why}{more}"
+                "The agent of {name} has lost {most}{lost}{of}: {why}{more}"
             );
         }
         News::Missing(samples) => {

@@ -99,6 +99,8 @@ def lost_at_kill(play, world, before, killed):
     play.saw(f"{killed - before.at:.1f} s are missing before the kill; {lost} samples are told as lost")
     if lost < missing or world.told_lost() != lost:
         raise Fault(f"{missing} samples are missing, and {lost} are told of {world.told_lost()}")
+    if "has lost at most" not in world.log("collector0"):
+        raise Fault("the collector's log says how many samples are lost, and nobody knows that")
 
 
 def nothing_told(world):
