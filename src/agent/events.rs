@@ -11,10 +11,10 @@ use std::time::Duration;
 use tracing::{debug, error, info, warn};
 
 use crate::agent::connection::Moved;
-use crate::agent::history::types::{HistoryEvent, Why};
+use crate::agent::history::types::{HistoryEvent, Loss, Why};
 use crate::agent::settings::Loaded;
 use crate::agent::settings::Warning;
-use crate::base::{quantity, text};
+use crate::base::{clock, quantity, text};
 use crate::protocol::data::Receipt;
 use crate::systemd::log::Lost;
 use crate::systemd::message_id;
@@ -392,12 +392,6 @@ pub(crate) fn history(event: &HistoryEvent) {
                 samples, bytes, "Going on with {found} of an earlier run ({size} on disk)"
             );
         }
-        HistoryEvent::EndedUnwritten(samples) => {
-            let lost = text::counted(*samples, "sample");
-            damaged(&format!(
-                "the agent ended without a stop; what was not written yet is lost, at most {lost}"
-            ));
-        }
         HistoryEvent::TailDamaged(bytes) => {
             let size = quantity::bytes(*bytes);
             damaged(&format!("the last {size} on disk cannot be read"));
@@ -406,16 +400,57 @@ pub(crate) fn history(event: &HistoryEvent) {
             let files = text::counted(*files, "file");
             damaged(&format!("{files} could not be read and had to be removed"));
         }
-        HistoryEvent::Losing { collector, why } => {
-            let reason = why_lost(*why);
-            warn!(
-                message_id = message_id::SAMPLES_LOST,
-                connection = collector,
-                reason,
-                "Samples for {collector} are being lost: {reason}"
-            );
+        // Said when it began, or when the agent started.
+        HistoryEvent::Losing { begins: false, .. }
+        | HistoryEvent::Lost {
+            why: Why::Unwritten,
+            ..
+        } => {}
+        // It is over, and nobody knows how many they were.
+        HistoryEvent::Losing {
+            collector,
+            why: why @ Why::Unwritten,
+            loss,
+            ..
+        } => {
+            let text = format!("Samples for {collector} are lost");
+            samples_lost(collector, *why, loss, &text);
+        }
+        HistoryEvent::Losing {
+            collector,
+            why,
+            loss,
+            ..
+        } => {
+            let text = format!("Samples for {collector} are being lost");
+            samples_lost(collector, *why, loss, &text);
+        }
+        HistoryEvent::Lost {
+            collector,
+            why,
+            loss,
+        } => {
+            let lost = text::counted(loss.samples, "sample");
+            let text = format!("{collector} has all samples that are kept; {lost} are lost");
+            samples_lost(collector, *why, loss, &text);
         }
     }
+}
+
+fn samples_lost(connection: &str, why: Why, loss: &Loss, text: &str) {
+    let (reason, of) = (why_lost(why), clock::span(loss.first, loss.last));
+    let (samples, first, last) = (loss.samples, loss.first, loss.last);
+    let word = why.as_word();
+    warn!(
+        message_id = message_id::SAMPLES_LOST,
+        connection,
+        samples,
+        first,
+        last,
+        why = word,
+        reason,
+        "{text}{of}: {reason}"
+    );
 }
 
 fn damaged(error: &str) {
@@ -430,7 +465,9 @@ fn why_lost(why: Why) -> &'static str {
         Why::MemoryFull => "spool.memory is full, and the disk is not used",
         Why::DiskFull => "spool.disk is full, and the oldest have to go",
         Why::Damaged => "they are damaged on disk, or it cannot be read",
-        Why::Unwritten => "they had not been written when the agent ended",
+        Why::Unwritten => {
+            "the agent was killed, the host lost power, or the disk could not be used, before they were sent or written; how many is not known"
+        }
         Why::TooLarge => "one is too large for a message",
         Why::Declined => "the collector takes none any more, as an older program does",
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use super::history::types::{Status, Usage};
-use super::state::{AgentState, StateChange};
+use super::state::{AgentState, Happening};
 use crate::metrics::table::METRICS;
 use crate::metrics::{Definition, Samples};
 use crate::protocol::data::Acknowledged;
@@ -108,7 +108,7 @@ pub(crate) const STATE_CHANGES: usize = 64;
 pub struct Handle {
     pub(crate) orders: mpsc::Sender<Order>,
     pub(crate) state: watch::Receiver<Arc<AgentState>>,
-    pub(crate) changes: broadcast::Sender<StateChange>,
+    pub(crate) changes: broadcast::Sender<Happening>,
 }
 
 impl Handle {
@@ -124,9 +124,9 @@ impl Handle {
         self.state.clone()
     }
 
-    /// Every change of a connection's state from now on.
+    /// Every change of a connection's state, and every loss, from now on.
     #[must_use]
-    pub fn state_changes(&self) -> broadcast::Receiver<StateChange> {
+    pub fn happenings(&self) -> broadcast::Receiver<Happening> {
         self.changes.subscribe()
     }
 

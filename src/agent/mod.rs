@@ -27,6 +27,7 @@ pub mod handle;
 pub mod history;
 mod in_force;
 mod log_gate;
+mod losses;
 mod orders;
 mod outlet;
 mod pending;

@@ -10,10 +10,11 @@ use std::time::Instant;
 use super::connection::{HistoryOrder, Serial};
 use super::events;
 use super::handle::{GridKind, HistoryStatus, OrderError};
+use super::history::types::HistoryEvent;
 use super::pending::SampleRequest;
 use super::recording::moment;
 use super::run::Agent;
-use super::state::{AgentState, State};
+use super::state::{AgentState, Happening, State};
 use super::status_line::line_now;
 use crate::protocol::data::{Offer, Receipt};
 
@@ -112,10 +113,23 @@ impl Agent {
         }
     }
 
-    /// Says in the log what happened to what is kept.
+    /// Says in the log, and on the bus, what happened to what is kept.
     pub(super) fn announce_history(&mut self) {
         for event in self.recording.take_events() {
             events::history(&event);
+            if let HistoryEvent::Losing {
+                collector,
+                why,
+                loss,
+                ..
+            } = event
+            {
+                self.losses.note(&collector, why, loss);
+            }
+        }
+        for lost in self.losses.take(Instant::now()) {
+            // Usually there is no listener.
+            let _ = self.changes.send(Happening::Lost(lost));
         }
     }
 

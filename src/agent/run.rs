@@ -18,13 +18,14 @@ use super::handle::{Handle, ORDERS, Order, STATE_CHANGES};
 use super::history::Finished;
 use super::history::types::Limits;
 use super::in_force::InForce;
+use super::losses::Losses;
 use super::pending::{SampleRequest, Sampling};
 use super::recording::{Recording, boot_id};
 use super::reported_name::ReportedName;
 use super::sampler::Sampler;
 use super::slow::{Job, Outcome, SlowJobs};
 use super::state::summarize;
-use super::state::{AgentState, Intervals, State, StateChange};
+use super::state::{AgentState, Happening, Intervals, State, StateChange};
 use crate::agent::settings::{Inputs, Loaded, Settings, Spool};
 use crate::config::ConnectionName;
 use crate::protocol::session::{MODEL_MIN_INTERVAL, SessionSettings};
@@ -84,7 +85,8 @@ pub struct Agent {
     pressure: PressureWatch,
     orders: mpsc::Receiver<Order>,
     pub(super) state: watch::Sender<Arc<AgentState>>,
-    changes: broadcast::Sender<StateChange>,
+    pub(super) changes: broadcast::Sender<Happening>,
+    pub(super) losses: Losses,
 }
 
 impl Agent {
@@ -129,6 +131,7 @@ impl Agent {
             orders,
             state,
             changes,
+            losses: Losses::default(),
         };
         Ok((agent, handle))
     }
@@ -156,6 +159,7 @@ impl Agent {
             self.sampling.pending.deadline(),
             self.notifier.deadline(),
             self.recording.deadline(),
+            self.losses.due(Instant::now()),
         ]
         .into_iter()
         .flatten()
@@ -238,12 +242,12 @@ impl Agent {
                 }
                 if old.state != new {
                     // Usually there is no listener.
-                    let _ = self.changes.send(StateChange {
+                    let _ = self.changes.send(Happening::State(StateChange {
                         connection,
                         old: old.state,
                         new,
                         reason,
-                    });
+                    }));
                 }
                 self.rest_or_tick();
             }
@@ -315,12 +319,12 @@ impl Agent {
             let old = std::mem::replace(&mut connection.state, State::Stopping);
             connection.state_since = now;
             reason.clone_into(&mut connection.reason);
-            let _ = self.changes.send(StateChange {
+            let _ = self.changes.send(Happening::State(StateChange {
                 connection: connection.name.clone(),
                 old,
                 new: State::Stopping,
                 reason: reason.to_owned(),
-            });
+            }));
         }
         self.state.send_replace(Arc::new(last));
     }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::counters::Counters;
+use super::history::types::{Loss, Why};
 use crate::agent::settings::CollectorSettings;
 use crate::base::text;
 use crate::curve::dealer::Delivery;
@@ -178,6 +179,26 @@ pub struct ConnectionState {
     pub wants_metrics: bool,
     /// Its totals since it was configured.
     pub totals: Arc<Counters>,
+}
+
+/// Something happened that the bus announces beside the state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Happening {
+    /// A connection has another state.
+    State(StateChange),
+    /// Samples are lost for a collector.
+    Lost(SamplesLost),
+}
+
+/// Samples that are lost for a collector.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SamplesLost {
+    /// The connection's name.
+    pub connection: String,
+    /// Why.
+    pub why: Why,
+    /// Which.
+    pub loss: Loss,
 }
 
 /// One connection went from one state to another.

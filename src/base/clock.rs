@@ -29,6 +29,23 @@ pub fn boottime_usec() -> u64 {
     (seconds * 1_000_000 + micros).max(1)
 }
 
+/// Of which time something is, in µs since 1970: " of …", " from … to …", " since …" or " until …";
+/// nothing where neither end is known, as 0 says.
+#[must_use]
+pub fn span(from: i64, to: i64) -> String {
+    let shown = |micros: i64| {
+        let time = Timestamp::from_microsecond(micros).ok()?;
+        (micros > 0).then(|| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
+    };
+    match (shown(from), shown(to)) {
+        (Some(from), Some(to)) if from == to => format!(" of {from}"),
+        (Some(from), Some(to)) => format!(" from {from} to {to}"),
+        (Some(from), None) => format!(" since {from}"),
+        (None, Some(to)) => format!(" until {to}"),
+        (None, None) => String::new(),
+    }
+}
+
 /// A point in time for tables; in JSON as RFC 3339 has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Time(Timestamp);
@@ -183,6 +200,18 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+
+    #[test]
+    fn a_span_of_any_numbers_can_be_shown() {
+        let (from, to) = (1_790_000_000_000_000, 1_790_000_005_999_999);
+        let (shown, later) = ("2026-09-21T14:13:20Z", "2026-09-21T14:13:25Z");
+        assert_eq!(span(from, to), format!(" from {shown} to {later}"));
+        assert_eq!(span(from, from), format!(" of {shown}"));
+        assert_eq!(span(from, 0), format!(" since {shown}"));
+        assert_eq!(span(0, from), format!(" until {shown}"));
+        // What peers say may be anything.
+        assert_eq!(span(i64::MIN, i64::MAX), "");
+    }
 
     #[test]
     fn a_time_before_1970_is_never() {

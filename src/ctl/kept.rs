@@ -2,7 +2,8 @@
 
 use zbus::Variant;
 
-use super::{number, string};
+use super::{number, printable, string};
+use crate::base::clock::span;
 use crate::base::quantity::bytes;
 use crate::base::text::counted;
 use crate::ctl::proxy::Values;
@@ -10,12 +11,8 @@ use crate::ctl::proxy::Values;
 /// What is kept for the collector: nothing is said of one that gives no receipts and for which nothing
 /// is kept.
 pub(super) fn kept(connection: &Values) -> String {
-    let (behind, lost) = (number(connection, "Behind"), lost(connection));
+    let (behind, lost) = (number(connection, "Behind"), losses(connection));
     let away = string(connection, "State") != "reporting";
-    let lost = match lost {
-        0 => String::new(),
-        count => format!("; {} lost", counted(count, "sample")),
-    };
     if behind == 0 || !away {
         return match string(connection, "Acknowledges").as_str() {
             "" => lost.trim_start_matches("; ").to_owned(),
@@ -44,18 +41,45 @@ pub(super) fn kept(connection: &Values) -> String {
 /// So many samples are under way where all is well.
 const UNDER_WAY: u64 = 5;
 
-/// How many samples were lost, for all reasons.
-fn lost(connection: &Values) -> u64 {
-    let by_reason = connection.get("Lost").map(|value| &**value);
-    let Some(Variant::Dict(by_reason)) = by_reason else {
-        return 0;
+/// What was lost, each reason behind a semicolon.
+fn losses(connection: &Values) -> String {
+    let by_reason = connection.get("Losses").map(|value| &**value);
+    let Some(Variant::Array(by_reason)) = by_reason else {
+        return String::new();
     };
-    let counts = by_reason.iter().map(|(_, count)| match count {
-        Variant::U64(count) => *count,
-        _ => 0,
+    let told = by_reason.iter().filter_map(|loss| {
+        let Variant::Structure(loss) = loss else {
+            return None;
+        };
+        let [
+            Variant::Str(reason),
+            Variant::U64(count),
+            Variant::U64(first),
+            Variant::U64(last),
+        ] = loss.fields()
+        else {
+            return None;
+        };
+        let text = lost(*count, *first, *last, &printable(reason));
+        Some(format!("; {text}"))
     });
-    counts.sum()
+    told.collect()
 }
+
+/// So many samples, which were taken from the first time to the last (0 where it is not known), are lost.
+pub(super) fn lost(count: u64, from: u64, to: u64, reason: &str) -> String {
+    let micros = |usec: u64| i64::try_from(usec).unwrap_or(0);
+    let of = span(micros(from), micros(to));
+    // How many an agent that was killed had not written, nobody knows.
+    let many = match reason {
+        UNKNOWN_NUMBER => "samples".to_owned(),
+        _ => counted(count, "sample"),
+    };
+    format!("{many} lost{of}: {reason}")
+}
+
+/// The reason for losses of which the number is not known.
+const UNKNOWN_NUMBER: &str = "unwritten";
 
 /// A time as a person says it: `3 days`, `2 h 10 min`, `5 min`, `12 s`.
 fn lasting(usec: u64) -> String {
@@ -89,7 +113,11 @@ mod tests {
     #[test]
     fn an_outage_is_told_with_what_is_kept() {
         let outage = |state: &'static str, behind: u64, acknowledges: &'static str| {
-            let lost = std::collections::HashMap::from([("disk-full", 2_u64), ("damaged", 1)]);
+            let time = 1_790_000_000_000_000_u64;
+            let lost = vec![
+                ("disk-full", 1200_u64, time, time + 5_000_000),
+                ("unwritten", 1, 0, time),
+            ];
             values(vec![
                 ("State", Variant::from(state)),
                 ("Acknowledges", Variant::from(acknowledges)),
@@ -99,22 +127,26 @@ mod tests {
                 ("KeptOnDisk", Variant::U64(1_258_291)),
                 ("KeptLimit", Variant::U64(64 * 1024 * 1024)),
                 ("RoomUSec", Variant::U64(3 * 24 * 3600 * 1_000_000)),
-                ("Lost", Variant::from(lost)),
+                ("Losses", Variant::from(lost)),
             ])
         };
+        let lost = "1,200 samples lost from 2026-09-21T14:13:20Z to 2026-09-21T14:13:25Z: disk-full; \
+                    samples lost until 2026-09-21T14:13:20Z: unwritten";
         assert_eq!(
             kept(&outage("stale", 1560, "")),
-            "collector away for 2 h 10 min; 1,560 samples kept (1.1M of 64.0M, room for 3 days); 3 samples lost"
+            format!(
+                "collector away for 2 h 10 min; 1,560 samples kept (1.1M of 64.0M, room for 3 days); {lost}"
+            )
         );
         assert_eq!(
             kept(&outage("reporting", 1560, "engine")),
-            "catching up, 1,560 samples to go; 3 samples lost"
+            format!("catching up, 1,560 samples to go; {lost}")
         );
         assert_eq!(
             kept(&outage("reporting", 1, "engine")),
-            "nothing waits; 3 samples lost"
+            format!("nothing waits; {lost}")
         );
-        assert_eq!(kept(&outage("reporting", 0, "")), "3 samples lost");
+        assert_eq!(kept(&outage("reporting", 0, "")), lost);
         assert_eq!(kept(&values(vec![])), "");
     }
 

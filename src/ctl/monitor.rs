@@ -12,6 +12,7 @@ use zbus::fdo::NameOwnerChangedStream;
 use zbus::names::UniqueName;
 
 use super::json::Printer;
+use super::kept::lost;
 use super::status::View;
 use super::style::Style;
 use super::{Control, Failure, emit, number, printable, string};
@@ -29,6 +30,14 @@ enum Note {
         connection: String,
         before: Before,
         new: String,
+        reason: String,
+    },
+    /// Samples are lost for a collector.
+    Lost {
+        connection: String,
+        count: u64,
+        first: u64,
+        last: u64,
         reason: String,
     },
 }
@@ -89,6 +98,7 @@ impl Control {
     async fn follow(&self, agent: &Agent) -> Result<Unread, Failure> {
         let proxy = agent.agent1().await?;
         let mut changes = proxy.receive_state_changed().await?;
+        let mut losses = agent.losses().await?;
         let view = View::of(agent).await?;
         let present = Note::Present {
             version: view.version(),
@@ -110,7 +120,23 @@ impl Control {
                 return Ok(unread);
             }
         }
-        while let Some(change) = changes.next().await {
+        loop {
+            let change = tokio::select! {
+                biased;
+                change = changes.next() => change,
+                lost = losses.next() => {
+                    let Some(lost) = lost else {
+                        break;
+                    };
+                    if let Some(unread) = self.tell(&Note::lost(&lost?)?)? {
+                        return Ok(unread);
+                    }
+                    continue;
+                }
+            };
+            let Some(change) = change else {
+                break;
+            };
             let change = change.args()?;
             let name = printable(&path::name_of(change.connection.as_str()));
             // A change that came while the states were asked for is printed already.
@@ -168,6 +194,21 @@ impl Control {
 }
 
 impl Note {
+    /// What a signal `SamplesLost` says.
+    fn lost(signal: &zbus::Message) -> zbus::Result<Self> {
+        let header = signal.header();
+        let path = header.path().map_or("", |path| path.as_str());
+        let body = signal.body();
+        let (count, first, last, reason): (u64, u64, u64, &str) = body.deserialize()?;
+        Ok(Self::Lost {
+            connection: printable(&path::name_of(path)),
+            count,
+            first,
+            last,
+            reason: printable(reason),
+        })
+    }
+
     fn to_text(&self, style: Style, clock: &Clock) -> String {
         let (dot, text) = match self {
             Self::Absent => (
@@ -190,6 +231,16 @@ impl Note {
                     Before::State(old) => format!("{old} -> {new}"),
                 };
                 (style.dot(new), format!("{connection}: {state}: {reason}"))
+            }
+            Self::Lost {
+                connection,
+                count,
+                first,
+                last,
+                reason,
+            } => {
+                let lost = lost(*count, *first, *last, reason);
+                (style.dot("stale"), format!("{connection}: {lost}"))
             }
         };
         format!("{} {dot} {text}\n", clock.stamp())
@@ -221,6 +272,20 @@ impl Note {
                     "Reason": reason,
                 })
             }
+            Self::Lost {
+                connection,
+                count,
+                first,
+                last,
+                reason,
+            } => json!({
+                "TimeUSec": now,
+                "Connection": connection,
+                "Lost": count,
+                "FirstUSec": first,
+                "LastUSec": last,
+                "Reason": reason,
+            }),
         }
     }
 }
@@ -253,6 +318,21 @@ mod tests {
             state(Before::Since(0)).to_text(style, &clock),
             format!("{now} ● main: reporting: it answers\n")
         );
+        let lost = Note::Lost {
+            connection: "main".to_owned(),
+            count: 12,
+            first: 1_790_000_000_000_000,
+            last: 1_790_000_055_000_000,
+            reason: "disk-full".to_owned(),
+        };
+        assert_eq!(
+            lost.to_text(style, &clock),
+            format!(
+                "{now} {} main: 12 samples lost from 2026-09-21T14:13:20Z to 2026-09-21T14:14:15Z: disk-full\n",
+                style.dot("stale")
+            )
+        );
+        assert_eq!(lost.to_json(7)["Lost"], 12);
         assert_eq!(
             Note::Absent.to_text(style, &clock),
             format!("{now} ○ metrics-agent is not running; waiting for it\n")

@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use zbus::names::{OwnedUniqueName, UniqueName};
 use zbus::proxy::{self, CacheProperties, MethodFlags};
 use zbus::{Connection, DynamicType, Type, Variant, fdo};
+use zbus::{MatchRule, MessageStream};
 
 use crate::dbus::{Bus, NAME, path};
 
@@ -105,6 +106,17 @@ impl Agent {
             .cache_properties(CacheProperties::No)
             .build()
             .await
+    }
+
+    /// Every signal that samples are lost, of each of its connections.
+    pub async fn losses(&self) -> zbus::Result<MessageStream> {
+        let rule = MatchRule::builder()
+            .msg_type(zbus::message::Type::Signal)
+            .sender(self.destination())
+            .interface(path::CONNECTION_INTERFACE)
+            .member("SamplesLost")
+            .build()?;
+        MessageStream::for_match_rule(rule, &self.connection, None).await
     }
 
     /// The connection that it was found on.

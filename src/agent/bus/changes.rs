@@ -12,8 +12,8 @@ use zbus::object_server::SignalEmitter;
 use zbus::{Array, Connection, OwnedObjectPath, Variant, fdo};
 
 use crate::agent::bus::agent1::{self, Agent1Signals as _};
-use crate::agent::bus::connection1;
-use crate::agent::state::{AgentState, ConnectionState, Origin, StateChange};
+use crate::agent::bus::connection1::{self, Connection1Signals as _};
+use crate::agent::state::{AgentState, ConnectionState, Origin, SamplesLost, StateChange};
 use crate::base::clock::realtime_usec;
 use crate::dbus::path;
 
@@ -167,5 +167,14 @@ pub(crate) async fn state_change(
     let (old, new) = (change.old.as_str(), change.new.as_str());
     emitter
         .connection_changed_state(path.into(), old, new, &change.reason)
+        .await
+}
+
+/// Emits `SamplesLost` for one connection.
+pub(crate) async fn samples_lost(connection: &Connection, lost: &SamplesLost) -> zbus::Result<()> {
+    let emitter = SignalEmitter::new(connection, path::connection(&lost.connection))?;
+    let (from, to) = connection1::loss_times(&lost.loss);
+    emitter
+        .samples_lost(lost.loss.samples, from, to, lost.why.as_word())
         .await
 }

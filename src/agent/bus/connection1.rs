@@ -6,11 +6,12 @@ use std::time::SystemTime;
 
 use zbus::Connection;
 use zbus::message::Header;
+use zbus::object_server::SignalEmitter;
 
 use crate::agent::bus::agent1::usec;
 use crate::agent::bus::service::Shared;
 use crate::agent::handle::HistoryStatus;
-use crate::agent::history::types::{Usage, Why};
+use crate::agent::history::types::{Loss, Usage};
 use crate::agent::settings::CollectorSettings;
 use crate::agent::state::ConnectionState;
 use crate::base::clock::realtime_usec;
@@ -205,17 +206,33 @@ impl Connection1 {
     #[zbus(property(emits_changed_signal = "false"))]
     async fn lost(&self) -> Result<HashMap<&'static str, u64>, Error> {
         let lost = self.history().await?.collector.lost;
-        let by_reason = Why::ALL.map(|why| (why.as_word(), lost.of(why)));
-        Ok(by_reason
-            .into_iter()
-            .filter(|(_, count)| *count > 0)
-            .collect())
+        let by_reason = lost.iter().map(|(why, loss)| (why.as_word(), loss.samples));
+        Ok(by_reason.collect())
+    }
+
+    #[zbus(property(emits_changed_signal = "false"))]
+    async fn losses(&self) -> Result<Vec<(&'static str, u64, u64, u64)>, Error> {
+        let all = self.history().await?.collector.lost;
+        let by_reason = all.iter().map(|(why, loss)| {
+            let (from, to) = loss_times(&loss);
+            (why.as_word(), loss.samples, from, to)
+        });
+        Ok(by_reason.collect())
     }
 
     #[zbus(property(emits_changed_signal = "false"))]
     fn handshake_failures(&self) -> Result<u64, Error> {
         self.now(|now| now.totals.handshake_failures())
     }
+
+    #[zbus(signal)]
+    pub(crate) async fn samples_lost(
+        emitter: &SignalEmitter<'_>,
+        count: u64,
+        first_usec: u64,
+        last_usec: u64,
+        reason: &str,
+    ) -> zbus::Result<()>;
 
     async fn reconnect(
         &self,
@@ -229,6 +246,12 @@ impl Connection1 {
         let name = Some(self.name.clone());
         Ok(self.shared.handle.reconnect(name).await?)
     }
+}
+
+/// When the first and the last of lost samples were taken, as the bus has it.
+pub(crate) fn loss_times(loss: &Loss) -> (u64, u64) {
+    let usec = |time: i64| u64::try_from(time).unwrap_or(0);
+    (usec(loss.first), usec(loss.last))
 }
 
 /// The property `ConnectedSinceUSec` of a state.

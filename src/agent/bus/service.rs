@@ -16,7 +16,7 @@ use crate::agent::bus::changes::{self, Change};
 use crate::agent::bus::connection1::Connection1;
 use crate::agent::bus::source1::Source1;
 use crate::agent::handle::{Handle, OrderError};
-use crate::agent::state::{AgentState, ConnectionState, StateChange};
+use crate::agent::state::{AgentState, ConnectionState, Happening};
 pub use crate::dbus::Bus;
 use crate::dbus::error::Error;
 use crate::dbus::log_control1::LogControl1;
@@ -68,7 +68,7 @@ pub struct Service {
     shared: Arc<Shared>,
     // The state that the tree of objects was made from.
     served: Arc<AgentState>,
-    news: News<AgentState, StateChange>,
+    news: News<AgentState, Happening>,
 }
 
 impl Service {
@@ -83,7 +83,7 @@ impl Service {
     }
 
     async fn serve(connection: Connection, handle: Handle, log: LogControl) -> zbus::Result<Self> {
-        let (news, state) = News::new(handle.state_changes(), handle.watch());
+        let (news, state) = News::new(handle.happenings(), handle.watch());
         let held = Held::new(connection, name::AGENT).await?;
         let shared = Arc::new(Shared {
             handle,
@@ -131,13 +131,16 @@ impl Service {
     pub async fn run(mut self) -> Ended {
         let ended = loop {
             let done = match self.news.next(&mut self.held).await {
-                Next::Change(change) => {
+                Next::Change(Happening::State(change)) => {
                     changes::state_change(self.held.connection(), &change).await
+                }
+                Next::Change(Happening::Lost(lost)) => {
+                    changes::samples_lost(self.held.connection(), &lost).await
                 }
                 Next::Lost(lost) => {
                     tracing::warn!(
                         lost,
-                        "the bus is slow: {lost} StateChanged signals were not sent"
+                        "the bus is slow: {lost} StateChanged or SamplesLost signals were not sent"
                     );
                     Ok(())
                 }

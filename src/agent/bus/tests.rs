@@ -17,10 +17,11 @@ use zbus::{OwnedVariant, Variant, fdo};
 
 use crate::agent::bus::service::{Ended, Service, StartError};
 use crate::agent::handle::{Handle, HistoryStatus, Order, OrderError};
-use crate::agent::history::types::{Limits, Losses, Standing, Status, Usage};
+use crate::agent::history::types::{Limits, Loss, Losses, Standing, Status, Usage, Why};
 use crate::agent::settings::{CollectorSettings, EndpointOrder};
 use crate::agent::state::{
-    AgentState, ConnectionState, Intervals, Origin, Origins, State, StateChange,
+    AgentState, ConnectionState, Happening, Intervals, Origin, Origins, SamplesLost, State,
+    StateChange,
 };
 use crate::ctl::proxy::{Agent, FindError};
 use crate::curve::keys::PublicKey;
@@ -98,7 +99,7 @@ fn state() -> AgentState {
 /// Carries out orders as the agent's task does, as far as the bus can see.
 struct StandIn {
     state: watch::Sender<Arc<AgentState>>,
-    changes: broadcast::Sender<StateChange>,
+    changes: broadcast::Sender<Happening>,
     handle: Handle,
     task: Option<JoinHandle<()>>,
 }
@@ -377,7 +378,8 @@ async fn properties_have_the_values_and_types_of_the_state() {
     assert_eq!(*values["KeptLimit"], Variant::U64(64 * 1024 * 1024));
     assert_eq!(*values["RoomUSec"], Variant::U64(259_200_000_000));
     assert_eq!(values["Lost"].value_signature().to_string(), "a{st}");
-    assert_eq!(values.len(), 28);
+    assert_eq!(values["Losses"].value_signature().to_string(), "a(sttt)");
+    assert_eq!(values.len(), 29);
 
     assert_eq!(objects.sources.len(), 2);
     let values = &objects.sources[1];
@@ -519,12 +521,12 @@ async fn state_changes_are_signals() {
     served
         .agent
         .changes
-        .send(StateChange {
+        .send(Happening::State(StateChange {
             connection: "main".to_owned(),
             old: State::Connecting,
             new: State::Stale,
             reason: "Silent for 30s".to_owned(),
-        })
+        }))
         .unwrap();
     let signal = soon(signals.next()).await.unwrap();
     let got = signal.args().unwrap();
@@ -537,6 +539,32 @@ async fn state_changes_are_signals() {
             "Silent for 30s"
         )
     );
+}
+
+#[tokio::test]
+async fn lost_samples_are_signals() {
+    let served = Served::start().await;
+    let agent = served.client().await;
+    let mut signals = agent.losses().await.unwrap();
+    let loss = Loss {
+        samples: 12,
+        first: 1_790_000_000_000_000,
+        last: 0,
+    };
+    let told = SamplesLost {
+        connection: "main".to_owned(),
+        why: Why::DiskFull,
+        loss,
+    };
+    served.agent.changes.send(Happening::Lost(told)).unwrap();
+    let got = soon(signals.next()).await.unwrap().unwrap();
+    let header = got.header();
+    let path = header.path().map(ToString::to_string);
+    let expected = "/org/metricsagent/Agent1/connection/main";
+    assert_eq!(path.as_deref(), Some(expected));
+    let got: (u64, u64, u64, String) = got.body().deserialize().unwrap();
+    let reason = "disk-full".to_owned();
+    assert_eq!(got, (12, 1_790_000_000_000_000, 0, reason));
 }
 
 #[tokio::test]

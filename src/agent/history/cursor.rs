@@ -6,9 +6,9 @@
 use std::collections::VecDeque;
 
 use super::chunk::Chunk;
-use super::log::{Kept, Log};
+use super::log::{Kept, Log, note_loss};
 use super::reading::{Part, Reading};
-use super::types::{Batch, HistoryEvent, Losses, Moment, Standing, Why};
+use super::types::{Batch, HistoryEvent, Loss, Losses, Moment, Standing, Why};
 use crate::protocol::data::reader::MAX_SAMPLES;
 use crate::protocol::data::wire::Lost;
 
@@ -34,6 +34,9 @@ struct Doubtful {
     first: u64,
     last: u64,
     why: Why,
+    /// When the first and the last were taken; 0 if that is not known.
+    first_time: i64,
+    last_time: i64,
 }
 
 /// A collector's place in the log.
@@ -58,8 +61,10 @@ pub(super) struct Cursor {
     pub(super) reading: Reading,
     pub(super) lost: Losses,
     doubtful: Option<Doubtful>,
-    /// The first number that was lost since it had everything.
-    losing_since: Option<u64>,
+    /// The first number that was lost since it had everything, and the last.
+    losing: Option<(u64, u64)>,
+    /// What was lost since then.
+    lost_since: Losses,
 }
 
 impl Cursor {
@@ -77,15 +82,16 @@ impl Cursor {
             reading: Reading::default(),
             lost: Losses::default(),
             doubtful: None,
-            losing_since: None,
+            losing: None,
+            lost_since: Losses::default(),
         }
     }
 
-    /// It goes on from an earlier run, in which anything up to `highest` may have been sent.
-    pub(super) fn restore(&mut self, highest: u64) {
+    /// It goes on from an earlier run, in which anything up to `highest` may have been sent, and is
+    /// behind since then.
+    pub(super) fn restore(&mut self, highest: u64, since: Option<u64>) {
         self.highest = highest;
-        // Before this boot, or so it may be.
-        self.since = (self.acked < highest).then_some(0);
+        self.since = since;
     }
 
     /// Whether samples are kept for it.
@@ -93,37 +99,60 @@ impl Cursor {
         self.standing != Standing::Declined
     }
 
-    /// Counts what is lost of these; true if nothing was lost before since it had all.
-    pub(super) fn lose(&mut self, first: u64, last: u64, why: Why) -> bool {
-        if first.max(self.acked + 1) <= last.min(self.sent) {
+    /// Counts what is lost of these, and returns it with whether nothing was lost before since it had all.
+    pub(super) fn lose(
+        &mut self,
+        first: u64,
+        last: u64,
+        why: Why,
+        times: impl Fn(u64, u64) -> (i64, i64),
+    ) -> Option<(Loss, bool)> {
+        let (unsure, until) = (first.max(self.acked + 1), last.min(self.sent));
+        if unsure <= until {
             // Under way: it may arrive.
-            let doubtful = self.doubtful.get_or_insert(Doubtful { first, last, why });
-            doubtful.last = last.min(self.sent);
-            doubtful.first = doubtful.first.max(self.acked + 1);
+            let (first_time, last_time) = times(unsure, until);
+            let doubtful = self.doubtful.get_or_insert(Doubtful {
+                first: unsure,
+                last: until,
+                why,
+                first_time,
+                last_time,
+            });
+            (doubtful.last, doubtful.last_time) = (until, last_time);
         }
         let first = first.max(self.sent + 1);
-        first <= last && self.count(first, last, why)
+        (first <= last).then(|| self.count(first, last, why, times(first, last)))
     }
 
-    fn count(&mut self, first: u64, last: u64, why: Why) -> bool {
-        let was_whole = self.losing_since.is_none();
-        self.losing_since.get_or_insert(first);
-        self.lost.add(why, last - first + 1);
-        was_whole
+    fn count(&mut self, first: u64, last: u64, why: Why, times: (i64, i64)) -> (Loss, bool) {
+        let loss = Loss {
+            samples: last - first + 1,
+            first: times.0,
+            last: times.1,
+        };
+        let begins = self.losing.is_none();
+        let losing = self.losing.get_or_insert((first, last));
+        losing.1 = losing.1.max(last);
+        self.lost.add(why, loss);
+        self.lost_since.add(why, loss);
+        (loss, begins)
     }
 
-    fn rewind(&mut self) {
+    /// Begins again after what is acknowledged. Returns what was under way and is lost.
+    fn rewind(&mut self) -> Option<(Why, Loss, bool)> {
         self.window = None;
         self.sent = self.acked;
         self.under_way.clear();
         self.under_way_bytes = 0;
         self.reading.clear();
-        if let Some(Doubtful { first, last, why }) = self.doubtful.take() {
-            self.count(first, last, why);
-        }
+        let sent = self.doubtful.take()?;
+        let times = (sent.first_time, sent.last_time);
+        let (loss, begins) = self.count(sent.first, sent.last, sent.why, times);
+        Some((sent.why, loss, begins))
     }
 
-    fn acknowledge(&mut self, seq: u64) {
+    /// Returns what it was told to be lost, once there is no more of that.
+    fn acknowledge(&mut self, seq: u64) -> Losses {
         self.acked = seq;
         self.sent = self.sent.max(seq);
         while let Some((_, bytes)) = self.under_way.front().filter(|(last, _)| *last <= seq) {
@@ -132,13 +161,15 @@ impl Cursor {
         }
         self.reading.pass(seq);
         self.doubtful = self.doubtful.and_then(|mut doubtful| {
-            doubtful.first = doubtful.first.max(seq + 1);
+            if doubtful.first <= seq {
+                (doubtful.first, doubtful.first_time) = (seq + 1, 0);
+            }
             (doubtful.first <= doubtful.last).then_some(doubtful)
         });
-        // Losses that it was told of are over.
-        if self.losing_since.is_some_and(|first| first <= seq) {
-            self.losing_since = None;
+        if self.losing.take_if(|(_, last)| *last <= seq).is_some() {
+            return std::mem::take(&mut self.lost_since);
         }
+        Losses::default()
     }
 }
 
@@ -178,16 +209,22 @@ impl Log {
 
     /// The collector is there and takes no history: nothing is kept for it any more.
     pub(super) fn declined(&mut self, name: &str) {
-        let kept = self
-            .cursors
-            .get(name)
-            .map(|cursor| self.kept_after(cursor.acked));
+        let kept = self.cursors.get(name).map(|cursor| Loss {
+            samples: self.kept_after(cursor.acked),
+            first: self.first_time_after(cursor.acked).unwrap_or(0),
+            last: self.pieces.back().map_or(0, |piece| piece.last_time),
+        });
         if let Some(cursor) = self.cursors.get_mut(name)
             && cursor.holds()
         {
-            cursor.rewind();
+            if let Some((why, loss, begins)) = cursor.rewind() {
+                note_loss(&mut self.events, name, why, loss, begins);
+            }
             if cursor.standing == Standing::Taking {
-                cursor.lost.add(Why::Declined, kept.unwrap_or(0));
+                if let Some(loss) = kept.filter(|loss| loss.samples > 0) {
+                    cursor.lost.add(Why::Declined, loss);
+                    note_loss(&mut self.events, name, Why::Declined, loss, true);
+                }
             } else {
                 // It has never had anything of this log.
                 cursor.acked = self.next - 1;
@@ -201,16 +238,24 @@ impl Log {
 
     /// Its link is down: what was under way is sent again on the next one.
     pub(super) fn link_lost(&mut self, name: &str) {
-        if let Some(cursor) = self.cursors.get_mut(name) {
-            cursor.rewind();
+        let cursor = self.cursors.get_mut(name);
+        if let Some((why, loss, begins)) = cursor.and_then(Cursor::rewind) {
+            note_loss(&mut self.events, name, why, loss, begins);
         }
     }
 
     /// Everything up to `seq` has arrived. Returns false if that cannot be: another log is meant, or
     /// samples that were never sent.
     pub(super) fn acked(&mut self, name: &str, stream: u64, seq: u64) -> bool {
-        let (next, right) = (self.next, stream == self.stream);
-        let Some(cursor) = self.cursors.get_mut(name).filter(|_| right) else {
+        let mut earlier = self.earlier.iter();
+        let run = earlier.find(|(_, of)| *of == stream);
+        if run.is_none() && stream != self.stream {
+            return false;
+        }
+        // A run that was killed may have sent more than it had written.
+        let seq = run.map_or(seq, |(last, _)| seq.min(*last));
+        let next = self.next;
+        let Some(cursor) = self.cursors.get_mut(name) else {
             return false;
         };
         if seq > cursor.highest {
@@ -220,7 +265,13 @@ impl Log {
         if seq <= cursor.acked {
             return true;
         }
-        cursor.acknowledge(seq);
+        for (why, loss) in cursor.acknowledge(seq).iter() {
+            self.events.push(HistoryEvent::Lost {
+                collector: name.to_owned(),
+                why,
+                loss,
+            });
+        }
         if seq + 1 >= next {
             cursor.since = None;
         } else if let Some(boottime) = self.boottime_of(seq + 1)
@@ -243,20 +294,25 @@ impl Log {
     /// What is next for this collector, in a batch of at most so many bytes if more than one sample is
     /// in it. None if nothing is, if the window is full, or if it is being read from disk.
     pub(super) fn next_batch(&mut self, name: &str, most: usize) -> Option<Batch> {
-        let end = self.spill.handed_out_below(self.next);
+        let cursor = self.cursors.get(name)?;
+        let (stream, last) = self.stream_of(cursor.sent + 1);
+        if stream != self.stream_of(cursor.acked + 1).0 {
+            // A collector knows one stream of a host at a time: it has all of one before the next.
+            return None;
+        }
+        let end = self.next.min(last.saturating_add(1));
         let (name, mut cursor) = self.cursors.remove_entry(name)?;
-        let (batch, damaged) = self.fill(&mut cursor, most, end).unzip();
+        let (mut batch, damaged) = self.fill(&mut cursor, most, end).unzip();
         for (from, to, why) in damaged.unwrap_or_default() {
             // What is handed out once more was counted before.
             let from = from.max(cursor.highest + 1);
-            if from <= to && cursor.count(from, to, why) {
-                self.events.push(HistoryEvent::Losing {
-                    collector: name.clone(),
-                    why,
-                });
+            if from <= to {
+                let (loss, begins) = cursor.count(from, to, why, (0, 0));
+                note_loss(&mut self.events, &name, why, loss, begins);
             }
         }
-        if let Some(batch) = &batch {
+        if let Some(batch) = &mut batch {
+            batch.stream = stream;
             cursor.sent = batch.last;
             cursor.highest = cursor.highest.max(batch.last);
             let bytes = batch.bytes.len() + batch.lost.len() * LOST_BYTES;
@@ -297,7 +353,6 @@ impl Log {
         let room = room.saturating_sub(BODY_BYTES);
         let mut filling = Filling {
             batch: Batch {
-                stream: self.stream,
                 first: cursor.sent + 1,
                 ..Batch::default()
             },

@@ -19,6 +19,9 @@ use crate::base::durable::{self, Directory, FileError};
 /// Below the state directory.
 const DIRECTORY: &str = "history";
 
+/// A file that is there while the agent runs, and after it was killed.
+const RUNNING: &str = "running";
+
 /// What segments are called, behind their number in 16 hexadecimal digits.
 const EXTENSION: &str = ".segment";
 
@@ -58,7 +61,7 @@ impl Files {
     }
 
     /// Reads what an earlier run has left. What is of no use is removed.
-    pub(super) fn find(&self) -> Result<Found, FileError> {
+    fn find(&self) -> Result<Found, FileError> {
         let found = durable::inside(&self.path, |directory| {
             let mut found = Found::default();
             let mut useless = Vec::new();
@@ -76,14 +79,10 @@ impl Files {
                 }
             }
             found.unreadable = useless.len() as u64;
-            // The newest one tells which log goes on.
-            let newest = found.segments.last().map(|(header, _)| *header);
             let mut next = u64::MAX;
             for (header, _) in found.segments.iter().rev() {
                 // What is again in a later one had failed here.
-                let of_use = newest.is_some_and(|newest| newest.stream == header.stream)
-                    && header.first < next;
-                if of_use {
+                if header.first < next {
                     next = header.first;
                 } else {
                     useless.push(header.number);
@@ -101,12 +100,45 @@ impl Files {
         found.map(Option::unwrap_or_default)
     }
 
+    /// Reads what an earlier run has left, and begins a run.
+    pub(super) fn take_over(&self) -> Result<Found, FileError> {
+        let found = self.find()?;
+        let killed = self.begin()?;
+        Ok(Found { killed, ..found })
+    }
+
+    /// A run begins. Returns true if the one before has not [ended](Self::end).
+    fn begin(&self) -> Result<bool, FileError> {
+        durable::inside_made(
+            &self.path,
+            durable::PRIVATE_DIRECTORY,
+            |directory| match directory.create(RUNNING) {
+                Ok(_) => directory.sync().map(|()| false),
+                Err(error) if error.source.kind() == io::ErrorKind::AlreadyExists => Ok(true),
+                Err(error) => Err(error),
+            },
+        )
+    }
+
+    /// A run ends, and everything that somebody needs is kept.
+    pub(super) fn end(&self) -> Result<(), FileError> {
+        let removed = durable::inside(&self.path, |directory| directory.remove(RUNNING));
+        removed.map(|_| ())
+    }
+
     /// Does a job.
     pub(super) fn work(&mut self, job: Job) -> Done {
         match job {
             Job::Write(write) => Done::Wrote(self.write(&write).map_err(|error| error.to_string())),
             Job::Remove(numbers) => {
                 self.remove(&numbers);
+                Done::Removed
+            }
+            Job::End => {
+                // The next start says then that samples may be lost.
+                if let Err(error) = self.end() {
+                    tracing::warn!("{error}");
+                }
                 Done::Removed
             }
             Job::Read(read) => {

@@ -13,7 +13,7 @@ use super::chunk::Chunk;
 use super::cursor::Cursor;
 use super::definition::{FirstIds, SchemaDefinition, Weights};
 use super::spill::Spill;
-use super::types::{HistoryEvent, Limits, Moment, Standing, Status, Usage, Why};
+use super::types::{HistoryEvent, Limits, Loss, Moment, Standing, Status, Usage, Why};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ use std::time::Duration;
 /// neighbours become one, whatever their reasons.
 const MAX_LOST_PIECES: usize = 64;
 
-/// What becomes of samples with consecutive numbers.
+/// What becomes of samples with consecutive numbers, all of one run of the agent.
 #[derive(Debug)]
 pub(super) struct Piece {
     pub(super) first: u64,
@@ -57,12 +57,29 @@ impl Piece {
     pub(super) fn is_lost(&self) -> bool {
         matches!(self.kept, Kept::Lost(_))
     }
+
+    /// When this sample of it was taken; 0 if that is not known.
+    fn time_of(&self, seq: u64) -> i64 {
+        match &self.kept {
+            Kept::Memory(held) => {
+                let entry = held.chunk.entry(held.chunk.index_of(seq));
+                entry.map_or(0, |entry| entry.time)
+            }
+            _ if seq == self.first => self.first_time,
+            _ if seq == self.last => self.last_time,
+            _ => 0,
+        }
+    }
 }
 
 /// The log.
 #[derive(Debug)]
 pub(super) struct Log {
+    /// The number by which collectors know the samples of this run. Each run has its own, so that none can
+    /// give other samples the numbers of what an earlier one has sent.
     pub(super) stream: u64,
+    /// Runs before of which samples were found, as receipts may come late: the last number of each, and its stream.
+    pub(super) earlier: VecDeque<(u64, u64)>,
     pub(super) limits: Limits,
     /// The number of the next sample.
     pub(super) next: u64,
@@ -86,6 +103,7 @@ impl Log {
     pub(super) fn new(stream: u64, limits: Limits) -> Self {
         Self {
             stream,
+            earlier: VecDeque::new(),
             limits,
             next: 1,
             pieces: VecDeque::new(),
@@ -198,9 +216,16 @@ impl Log {
             last_time: now.time,
             kept: Kept::Lost(why),
         });
-        self.count_lost(seq, seq, why);
+        self.count_lost(seq, seq, why, |_, _| (now.time, now.time));
         self.merge_lost();
         seq
+    }
+
+    /// The stream that has this number, and its last one.
+    pub(super) fn stream_of(&self, seq: u64) -> (u64, u64) {
+        let mut earlier = self.earlier.iter();
+        let run = earlier.find(|(last, _)| seq <= *last);
+        run.map_or((self.stream, u64::MAX), |(last, stream)| (*stream, *last))
     }
 
     fn take_number(&mut self, now: Moment) -> u64 {
@@ -312,11 +337,13 @@ impl Log {
             return;
         };
         let (first, last) = (piece.first, piece.last);
-        let before = std::mem::replace(&mut piece.kept, Kept::Lost(why));
-        if let Kept::Memory(held) = before {
-            self.release(&held.chunk);
-        }
-        self.count_lost(first, last, why);
+        let before = Piece {
+            kept: std::mem::replace(&mut piece.kept, Kept::Lost(why)),
+            ..*piece
+        };
+        let times = |first, last| (before.time_of(first), before.time_of(last));
+        self.count_lost(first, last, why, times);
+        self.forget(before);
     }
 
     fn replace(&mut self, place: usize, kept: impl FnOnce(&Held) -> Option<Kept>) {
@@ -353,7 +380,10 @@ impl Log {
         let mut place = 1;
         while let (Some(a), Some(b)) = (self.pieces.get(place - 1), self.pieces.get(place)) {
             match (&a.kept, &b.kept) {
-                (Kept::Lost(one), Kept::Lost(other)) if one == other || crowded => {
+                (Kept::Lost(one), Kept::Lost(other))
+                    if (one == other || crowded)
+                        && self.stream_of(a.first) == self.stream_of(b.first) =>
+                {
                     self.merge(place - 1);
                 }
                 _ => place += 1,
@@ -372,13 +402,20 @@ impl Log {
     }
 
     /// Counts samples as lost for each collector that has not got them.
-    pub(super) fn count_lost(&mut self, first: u64, last: u64, why: Why) {
+    /// `times` says when the first and the last were taken, 0 where that is not known.
+    pub(super) fn count_lost(
+        &mut self,
+        first: u64,
+        last: u64,
+        why: Why,
+        times: impl Fn(u64, u64) -> (i64, i64),
+    ) {
         for (name, cursor) in &mut self.cursors {
-            if cursor.holds() && cursor.lose(first, last, why) {
-                self.events.push(HistoryEvent::Losing {
-                    collector: name.clone(),
-                    why,
-                });
+            if !cursor.holds() {
+                continue;
+            }
+            if let Some((loss, begins)) = cursor.lose(first, last, why, &times) {
+                note_loss(&mut self.events, name, why, loss, begins);
             }
         }
     }
@@ -396,6 +433,18 @@ impl Log {
             .sum()
     }
 
+    /// When the first sample that is kept with a higher number was taken. None if there is none.
+    pub(super) fn first_time_after(&self, seq: u64) -> Option<i64> {
+        let mut pieces = self.pieces.range(self.place_of(seq + 1)..);
+        pieces.find(|piece| !piece.is_lost()).map(|piece| {
+            let Kept::Memory(held) = &piece.kept else {
+                return piece.first_time;
+            };
+            let entry = held.chunk.entry(held.chunk.index_of(seq + 1));
+            entry.map_or(piece.first_time, |entry| entry.time)
+        })
+    }
+
     /// How far a collector is; None if it is not known.
     pub(super) fn status(&self, name: &str) -> Option<Status> {
         let cursor = self.cursors.get(name)?;
@@ -407,15 +456,7 @@ impl Log {
         };
         if cursor.standing != Standing::Declined {
             status.behind = self.kept_after(cursor.acked);
-            let mut pieces = self.pieces.range(self.place_of(cursor.acked + 1)..);
-            status.since = pieces.find(|piece| !piece.is_lost()).map(|piece| {
-                let Kept::Memory(held) = &piece.kept else {
-                    return piece.first_time;
-                };
-                let index = held.chunk.index_of(cursor.acked + 1);
-                let entry = held.chunk.entry(index);
-                entry.map_or(piece.first_time, |entry| entry.time)
-            });
+            status.since = self.first_time_after(cursor.acked);
         }
         Some(status)
     }
@@ -446,4 +487,34 @@ impl Log {
             disk_failing: self.spill.is_failing(),
         }
     }
+}
+
+/// Tells of a loss: together with the one before, if nobody has asked for that yet.
+pub(super) fn note_loss(
+    events: &mut Vec<HistoryEvent>,
+    name: &str,
+    why: Why,
+    loss: Loss,
+    begins: bool,
+) {
+    for event in events.iter_mut() {
+        if let HistoryEvent::Losing {
+            collector,
+            why: before,
+            loss: together,
+            ..
+        } = event
+            && (collector.as_str(), *before) == (name, why)
+            && !begins
+        {
+            together.add(loss);
+            return;
+        }
+    }
+    events.push(HistoryEvent::Losing {
+        collector: name.to_owned(),
+        why,
+        loss,
+        begins,
+    });
 }

@@ -94,14 +94,22 @@ impl History {
     ) -> Self {
         let stream = fastrand::u64(1..);
         let found = match state_directory {
-            Some(directory) => Files::new(directory).find(),
+            Some(directory) => Files::new(directory).take_over(),
             None => Ok(Found::default()),
         };
         let (found, failed) = match found {
             Ok(found) => (found, None),
-            Err(error) => (Found::default(), Some(error)),
+            // What is there may be found by a later start, but is not told by this one.
+            Err(error) => {
+                let killed = true;
+                let found = Found {
+                    killed,
+                    ..Found::default()
+                };
+                (found, Some(error))
+            }
         };
-        let mut log = Log::restore(found, stream, limits, collectors);
+        let mut log = Log::restore(&found, stream, limits, collectors, now);
         log.spill.enabled = state_directory.is_some();
         if let Some(error) = failed {
             log.spill.cannot_be_read(now);
@@ -117,7 +125,7 @@ impl History {
         history
     }
 
-    /// The number of the log: random, and the same until a start finds nothing of it any more.
+    /// The number by which collectors know what this run takes: random. Samples of an earlier run keep theirs.
     #[must_use]
     pub fn stream(&self) -> u64 {
         self.recorder.log.stream
@@ -242,7 +250,7 @@ impl History {
                         Job::Write(_) => {
                             Done::Wrote(Err(format!("cannot start a thread: {error}")))
                         }
-                        Job::Remove(_) => Done::Removed,
+                        Job::Remove(_) | Job::End => Done::Removed,
                         Job::Read(read) => Done::Read(read, Err(error.to_string())),
                     };
                     self.apply(failed, now);
@@ -286,6 +294,12 @@ impl History {
         while self.worker.is_some() && !self.recorder.log.is_stopped() {
             let job = self.finished_job().await;
             self.finished(job, clock());
+        }
+        if self.recorder.log.is_all_kept() {
+            self.submit(Job::End, clock());
+            if self.worker.is_some() {
+                let _ = self.finished_job().await;
+            }
         }
     }
 

@@ -73,10 +73,7 @@ pub struct State {
     /// The collectors.
     #[prost(message, repeated, tag = "1")]
     pub cursors: Vec<CursorState>,
-    /// No sample with a higher number than this was told to anybody.
-    #[prost(uint64, tag = "2")]
-    pub reserved: u64,
-    /// The agent was stopped, and everything up to `reserved` was written or had been received.
+    /// The agent was stopped, and everything that it had taken was written or had been received.
     #[prost(bool, tag = "3")]
     pub closed: bool,
     /// The highest id of a series that was given.
@@ -99,9 +96,6 @@ pub struct CursorState {
     /// It is known to take history.
     #[prost(bool, tag = "3")]
     pub taking: bool,
-    /// It is known not to.
-    #[prost(bool, tag = "4")]
-    pub declined: bool,
 }
 
 /// What a sample says beside its values.

@@ -33,9 +33,6 @@ pub(super) const MAX_SEGMENTS: usize = 1024;
 /// Read back for a collector at a time.
 pub(super) const READ_BYTES: usize = 128 * 1024;
 
-/// How many numbers are reserved beyond the latest at each batch, beside twice those that the batch before took.
-const RESERVE: u64 = 8;
-
 /// What is appended to a segment.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Write {
@@ -51,6 +48,8 @@ pub(super) enum Job {
     Write(Write),
     Remove(Vec<u64>),
     Read(Read),
+    /// A run ends, and everything that somebody needs is kept.
+    End,
 }
 
 /// A file with a part of the log.
@@ -67,7 +66,6 @@ struct Writing {
     bytes: u64,
     from: u64,
     to: u64,
-    reserved: u64,
     closed: bool,
 }
 
@@ -88,10 +86,6 @@ pub(super) struct Spill {
     removing: bool,
     /// Everything up to this number is on disk, lost or acknowledged.
     written: u64,
-    /// No higher number is handed out while there are files.
-    reserved: u64,
-    /// The number after the latest at the last batch.
-    next_before: u64,
     /// When the last batch began, in µs since boot.
     batch_at: u64,
     /// More waits than one batch takes.
@@ -114,17 +108,6 @@ impl Spill {
 
     pub(super) fn is_failing(&self) -> bool {
         self.failing.is_some()
-    }
-
-    /// The numbers below this one may be handed out. While there are files, an agent that is killed
-    /// must know at its next start which numbers it may have used.
-    pub(super) fn handed_out_below(&self, next: u64) -> u64 {
-        let on_disk = !self.segments.is_empty() || self.removing || !self.remove.is_empty();
-        if on_disk && self.failing.is_none() {
-            next.min(self.reserved + 1)
-        } else {
-            next
-        }
     }
 
     /// Whether the next sample should begin a chunk, as the segment is full.
@@ -175,8 +158,6 @@ impl Spill {
     /// Everything up to this number is as an earlier run has left it.
     pub(super) fn go_on_after(&mut self, seq: u64) {
         self.written = seq;
-        self.reserved = seq;
-        self.next_before = seq + 1;
     }
 
     fn drop_segment(&mut self, number: u64) {
@@ -224,6 +205,11 @@ impl Log {
         let idle = spill.writing.is_none() && !spill.removing && spill.remove.is_empty();
         let needed = spill.enabled && self.limits.disk > 0 && !self.pieces.is_empty();
         idle && (!needed || spill.closed || spill.failing.is_some())
+    }
+
+    /// Whether a stop has left nothing that somebody needs in memory alone.
+    pub(super) fn is_all_kept(&self) -> bool {
+        self.pieces.is_empty() || self.spill.closed
     }
 
     /// Whether files are or may be in use.
@@ -309,7 +295,6 @@ impl Log {
 
     fn wants_batch(&self, now: Moment) -> bool {
         let spill = &self.spill;
-        let latest = self.next - 1;
         if spill.writing.is_some() || self.limits.disk == 0 {
             return false;
         }
@@ -326,8 +311,7 @@ impl Log {
         if spill.segments.is_empty() {
             return unwritten && self.is_behind(now);
         }
-        latest > spill.reserved
-            || (unwritten && now.boottime >= spill.batch_at.saturating_add(BATCH_INTERVAL))
+        unwritten && now.boottime >= spill.batch_at.saturating_add(BATCH_INTERVAL)
     }
 
     /// Something that somebody needs is in memory alone, or is lost and not told on disk.
@@ -350,7 +334,7 @@ impl Log {
         let latest = self.next - 1;
         let spill = &mut self.spill;
         let limit = self.limits.disk;
-        let place = self
+        let mut place = self
             .pieces
             .partition_point(|piece| piece.last <= spill.written);
         // A chunk is in one segment.
@@ -368,9 +352,15 @@ impl Log {
             spill.last_number += 1;
             Current::new(spill.last_number)
         });
-        if created && let Some(piece) = self.pieces.get(place) {
+        if created {
+            // What is lost in front of it is told here once more: the segment that tells it may go.
+            while let Some(before) = place.checked_sub(1)
+                && self.pieces.get(before).is_some_and(Piece::is_lost)
+            {
+                place = before;
+            }
             // What the last segment has of this chunk cannot be gone on with in another one.
-            from = piece.first;
+            from = self.pieces.get(place).map_or(from, |piece| piece.first);
         }
         let most =
             usize::try_from(limit / 8).map_or(MAX_BATCH_BYTES, |part| part.min(MAX_BATCH_BYTES));
@@ -393,9 +383,7 @@ impl Log {
         } else {
             latest
         };
-        let margin = RESERVE + 2 * self.next.saturating_sub(spill.next_before);
         let closed = spill.stopping && to == latest;
-        let reserved = if closed { latest } else { latest + margin };
         let body = frames.finish(State {
             cursors: self
                 .cursors
@@ -404,10 +392,8 @@ impl Log {
                     name: name.clone(),
                     acked: cursor.acked,
                     taking: cursor.standing == Standing::Taking,
-                    declined: cursor.standing == Standing::Declined,
                 })
                 .collect(),
-            reserved,
             closed,
             last_series: spill.last_ids.0,
             last_schema: spill.last_ids.1,
@@ -429,11 +415,9 @@ impl Log {
             bytes: bytes.len() as u64,
             from,
             to,
-            reserved,
             closed,
         });
         self.spill.go_on = to < latest;
-        self.spill.next_before = self.next;
         self.spill.batch_at = now.boottime;
         self.make_room(bytes.len() as u64);
         Write {
@@ -488,7 +472,6 @@ impl Log {
                     .or_insert(Segment { bytes: 0 })
                     .bytes += writing.bytes;
                 spill.written = writing.to;
-                spill.reserved = writing.reserved;
                 spill.closed = writing.closed;
                 spill.current = Some(writing.current);
                 spill.failing = None;

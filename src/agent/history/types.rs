@@ -45,7 +45,8 @@ pub enum Why {
     DiskFull,
     /// Damaged on disk, or the disk could not be read.
     Damaged,
-    /// Not written yet when the agent was killed or the host lost power.
+    /// Neither sent nor written yet when the agent was killed or the host lost power. How many these
+    /// were nobody knows: each time counts as one.
     Unwritten,
     /// A sample that is too large for a message.
     TooLarge,
@@ -89,26 +90,55 @@ impl Why {
     }
 }
 
-/// How many samples are lost for a collector, by reason.
+/// Samples that are lost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Losses([u64; Why::ALL.len()]);
+pub struct Loss {
+    /// How many.
+    pub samples: u64,
+    /// When the first of them was taken, in µs since 1970; 0 if that is not known.
+    pub first: i64,
+    /// When the last of them was taken, in µs since 1970; 0 if that is not known.
+    pub last: i64,
+}
+
+impl Loss {
+    /// Both together.
+    pub fn add(&mut self, other: Self) {
+        self.samples += other.samples;
+        self.first = match (self.first, other.first) {
+            (0, first) | (first, 0) => first,
+            (one, other) => one.min(other),
+        };
+        self.last = self.last.max(other.last);
+    }
+}
+
+/// What is lost for a collector, by reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Losses([Loss; Why::ALL.len()]);
 
 impl Losses {
     /// For this reason.
     #[must_use]
-    pub fn of(&self, why: Why) -> u64 {
-        self.0.get(why as usize).copied().unwrap_or(0)
+    pub fn of(&self, why: Why) -> Loss {
+        self.0.get(why as usize).copied().unwrap_or_default()
     }
 
     /// For all reasons.
     #[must_use]
     pub fn total(&self) -> u64 {
-        self.0.iter().sum()
+        self.0.iter().map(|loss| loss.samples).sum()
     }
 
-    pub(super) fn add(&mut self, why: Why, samples: u64) {
-        if let Some(count) = self.0.get_mut(why as usize) {
-            *count += samples;
+    /// Each reason for which something is lost.
+    pub fn iter(&self) -> impl Iterator<Item = (Why, Loss)> {
+        let all = Why::ALL.into_iter().map(|why| (why, self.of(why)));
+        all.filter(|(_, loss)| loss.samples > 0)
+    }
+
+    pub(super) fn add(&mut self, why: Why, more: Loss) {
+        if let Some(loss) = self.0.get_mut(why as usize) {
+            loss.add(more);
         }
     }
 }
@@ -204,17 +234,28 @@ pub enum HistoryEvent {
         /// How many bytes they have on disk.
         bytes: u64,
     },
-    /// The agent ended without a stop: what it had not written is lost, at most so many samples.
-    EndedUnwritten(u64),
     /// So many bytes at the end of the last file were damaged, and are left out.
     TailDamaged(u64),
     /// Files were no use, and were removed.
     Unreadable(u64),
-    /// Samples began to be lost for a collector, for the first time since it had all.
+    /// Samples are lost for a collector.
     Losing {
         /// Its name in the settings.
         collector: String,
         /// Why.
         why: Why,
+        /// Which.
+        loss: Loss,
+        /// They are the first since it had all.
+        begins: bool,
+    },
+    /// A collector was told of all that is lost for it, and goes on with what is kept.
+    Lost {
+        /// Its name in the settings.
+        collector: String,
+        /// Why.
+        why: Why,
+        /// Which, since it had all.
+        loss: Loss,
     },
 }

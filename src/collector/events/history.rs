@@ -1,9 +1,10 @@
 //! Events of hosts' logs: what was lost, what was wrong, and their clocks.
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use tracing::{info, warn};
 
+use crate::base::clock::span;
 use crate::base::text;
 use crate::base::throttle::Tell;
 use crate::collector::history::{ClockNews, News};
@@ -24,19 +25,19 @@ pub(crate) fn history(host: &str, news: &News, tell: Tell) {
             from_time,
             to_time,
         } => {
-            let lost = text::counted(*samples, "sample");
-            let (why, of) = (why(*reason), span(*from_time, *to_time));
-            // An agent does not know how many it took after its last write.
-            let most = match reason {
-                Reason::Unwritten => "at most ",
-                _ => "",
+            let lost = match reason {
+                Reason::Unwritten => "samples".to_owned(),
+                _ => text::counted(*samples, "sample"),
             };
+            let (why, of) = (why(*reason), span(*from_time, *to_time));
             warn!(
                 message_id = message_id::COLLECTOR_SAMPLES_LOST,
                 host,
                 samples,
+                from = from_time,
+                to = to_time,
                 reason = reason.as_word(),
-                "The agent of {name} has lost {most}{lost}{of}: {why}{more}"
+                "The agent of {name} has lost {lost}{of}: {why}{more}"
             );
         }
         News::Missing(samples) => {
@@ -100,20 +101,9 @@ fn why(reason: Reason) -> &'static str {
         Reason::Unknown => "it does not say why",
         Reason::Full => "this collector was away for longer than the agent has room for",
         Reason::Damaged => "they were damaged on its disk",
-        Reason::Unwritten => "it was killed, or the host lost power, before they were written",
+        Reason::Unwritten => {
+            "it was killed, the host lost power, or its disk could not be used, before they were sent or written; how many is not known"
+        }
         Reason::TooLarge => "they were too large for a message",
-    }
-}
-
-/// Of which time, as far as it is known.
-fn span(from: i64, to: i64) -> String {
-    let shown = |micros: i64| {
-        let time = UNIX_EPOCH.checked_add(Duration::from_micros(micros.unsigned_abs()))?;
-        (micros > 0).then(|| humantime::format_rfc3339_seconds(time).to_string())
-    };
-    match (shown(from), shown(to)) {
-        (Some(from), Some(to)) if from == to => format!(" of {from}"),
-        (Some(from), Some(to)) => format!(" from {from} to {to}"),
-        _ => String::new(),
     }
 }

@@ -154,6 +154,11 @@ impl Dating {
         self.offset.unwrap_or(0)
     }
 
+    /// When the last sample was taken, in µs since 1970; None before the first.
+    pub(super) fn last_micros(&self) -> Option<i64> {
+        self.last.map(|millis| millis.saturating_mul(1000))
+    }
+
     /// The time of a sample of a message that was [heard](Self::hear). It is later than that of the sample
     /// before, by 1 ms at least.
     pub(super) fn date(&mut self, sent: &Sent, time: i64, boottime: u64, boot: &[u8; 16]) -> Dated {

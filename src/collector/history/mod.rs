@@ -52,11 +52,17 @@ struct Link {
     hosts: HashSet<Arc<str>>,
 }
 
+/// How many logs of a host are remembered: each start of its agent begins one.
+const MAX_FORMER: usize = 4;
+
 /// What is known of a host's log and clock.
 struct Host {
     stream: Stream,
     /// The latest time of a sample of this log, by the agent's clock, in µs since 1970.
     newest: i64,
+    /// Logs before, the latest last: the number of each, and up to which of its samples all are where they
+    /// were wanted, and the latest time of its samples.
+    former: Vec<(u64, u64, i64)>,
     dating: Dating,
     link: RoutingIdBytes,
     /// When a receipt is due, where one waits.
@@ -261,14 +267,14 @@ impl History {
         let mut known = known.unwrap_or_else(|| Host {
             stream: Stream::new(body.stream, first),
             newest: i64::MIN,
+            former: Vec::new(),
             dating: Dating::default(),
             link: id.clone(),
             due: None,
             figures: Figures::default(),
         });
         if known.stream.id != body.stream {
-            known.stream = Stream::new(body.stream, first);
-            known.newest = i64::MIN;
+            known.turn_to(body.stream, first);
         }
         let back = known.went_back(&body);
         if let Some(News::WentBack(seq, _)) = back {
@@ -382,6 +388,20 @@ impl Host {
         })
     }
 
+    /// Another log goes on: a new one, or one from before, such as where a file that an agent had removed is
+    /// there again after a power cut. What was received of that one is not taken once more.
+    fn turn_to(&mut self, stream: u64, first: u64) {
+        let known = self.former.iter().position(|(id, ..)| *id == stream);
+        let known = known.map(|place| self.former.remove(place));
+        if self.former.len() >= MAX_FORMER {
+            self.former.remove(0);
+        }
+        self.former
+            .push((self.stream.id, self.stream.settled(), self.newest));
+        self.stream = Stream::new(stream, known.map_or(first, |(_, settled, _)| settled + 1));
+        self.newest = known.map_or(i64::MIN, |(_, _, newest)| newest);
+    }
+
     /// What is new in a body.
     fn message(
         &mut self,
@@ -446,10 +466,12 @@ impl Host {
                     if let Some(count) = counts.lost.get_mut(reason as usize) {
                         *count = count.saturating_add(samples);
                     }
+                    // An agent that was killed does not know how far it was received.
+                    let known = (reason == Reason::Unwritten).then(|| self.dating.last_micros());
                     message.news.push(News::Lost {
                         samples,
                         reason,
-                        from_time,
+                        from_time: known.flatten().unwrap_or(from_time),
                         to_time,
                     });
                 }

@@ -130,6 +130,11 @@ impl Stream {
         self.next.saturating_sub(1)
     }
 
+    /// Everything up to this number is settled.
+    pub(super) fn settled(&self) -> u64 {
+        self.settled
+    }
+
     /// Everything up to this number is where it was wanted. More than was received never is.
     pub(super) fn settle(&mut self, seq: u64) {
         self.settled = self.settled.max(seq.min(self.received()));

@@ -60,6 +60,10 @@ struct Side {
     under_way: VecDeque<Batch>,
     /// It takes history: from now on it must be told everything.
     takes: bool,
+    /// Samples up to this one were taken while that was not so.
+    excused: u64,
+    /// The last sample before a kill, and how often it had been told of kills.
+    kills: Vec<(u64, u64)>,
 }
 
 #[expect(clippy::too_many_lines, reason = "one arm for each kind of step")]
@@ -82,11 +86,15 @@ fn play(limits: Limits, steps: Vec<Step>) {
                 if !std::mem::replace(&mut sides[who].linked, true) {
                     sides[who].peer.connect();
                 }
-                sides[who].takes = true;
+                if !std::mem::replace(&mut sides[who].takes, true) {
+                    sides[who].excused = rig.taken.len() as u64;
+                }
             }
             Step::Decline(who) => {
                 rig.log().declined(NAMES[who]);
                 sides[who].linked = false;
+                sides[who].takes = false;
+                sides[who].peer.may_be_late = true;
                 sides[who].under_way.clear();
             }
             Step::Next(who, most) => {
@@ -136,17 +144,21 @@ fn play(limits: Limits, steps: Vec<Step>) {
                 rig.log().set_collectors(std::iter::once(NAMES[1 - who]));
                 rig.log().set_collectors(NAMES.into_iter());
                 sides[who] = Side::default();
+                sides[who].peer.may_be_late = true;
             }
             Step::Stop => {
                 rig.stop();
+                if !rig.log().is_all_kept() {
+                    // There is no disk, or it failed.
+                    note_kill(&rig, &mut sides);
+                }
                 rig.restart();
-                disconnect(&mut rig, &mut sides);
+                disconnect(&mut sides);
             }
-            // Numbers that were used while the disk failed are unknown after a kill.
-            Step::Kill if rig.log().usage().disk_failing => {}
             Step::Kill => {
+                note_kill(&rig, &mut sides);
                 rig.restart();
-                disconnect(&mut rig, &mut sides);
+                disconnect(&mut sides);
             }
         }
         check(&mut rig, &limits);
@@ -162,10 +174,19 @@ fn play(limits: Limits, steps: Vec<Step>) {
         rig.catch_up(NAMES[who], &mut side.peer);
         let peer = &side.peer;
         assert_eq!(peer.last, rig.log().next - 1);
-        let lost: u64 = peer.lost.iter().map(|(from, to)| to - from + 1).sum();
-        let told = peer.got.len() as u64 + lost;
-        assert_eq!(told, peer.last - peer.first + 1, "each number once");
-        assert!(peer.got.iter().all(|(seq, value)| seq == value));
+        peer.check();
+        for (value, (stream, seq)) in rig.taken.range(side.excused + 1..) {
+            let has = peer.got.contains_key(value);
+            let mut lost = peer.lost.iter();
+            let is_lost = lost.any(|(of, from, to)| of == stream && (from..=to).contains(&seq));
+            let mut kills = side.kills.iter();
+            let killed = kills.find(|(last, _)| value <= last);
+            let is_killed = killed.is_some_and(|(_, told)| peer.kills > *told);
+            assert!(
+                has || is_lost || is_killed,
+                "sample {value} is lost in silence"
+            );
+        }
         let status = rig.log().status(NAMES[who]).unwrap();
         assert_eq!((status.behind, status.since), (0, None));
     }
@@ -177,15 +198,19 @@ fn play(limits: Limits, steps: Vec<Step>) {
     }
 }
 
-/// After a restart there are no links; where nothing was on disk, the log is a new one.
-fn disconnect(rig: &mut Rig, sides: &mut [Side; 2]) {
-    let stream = rig.log().stream;
+/// What was taken so far may be lost, if that is told.
+fn note_kill(rig: &Rig, sides: &mut [Side; 2]) {
+    let last = rig.taken.len() as u64;
+    for side in sides {
+        side.kills.push((last, side.peer.kills));
+    }
+}
+
+/// After a restart there are no links.
+fn disconnect(sides: &mut [Side; 2]) {
     for side in sides {
         side.linked = false;
         side.under_way.clear();
-        if side.peer.stream != stream {
-            side.peer = Peer::default();
-        }
     }
 }
 

@@ -14,7 +14,7 @@ use crate::agent::history::spill::Job;
 use crate::agent::history::types::{Batch, Limits, Moment};
 use crate::protocol::data::coding::{Layout, Run};
 use crate::protocol::data::dictionary::{Dictionary, Point, Sampled, Value, layout_of};
-use crate::protocol::data::wire::{Kind, Sample, Schema, Series, Type};
+use crate::protocol::data::wire::{Kind, Lost, Reason, Sample, Schema, Series, Type};
 
 pub(super) const SECOND: u64 = 1_000_000;
 pub(super) const INTERVAL: u64 = 5 * SECOND;
@@ -30,14 +30,18 @@ pub(super) fn directory() -> tempfile::TempDir {
 /// What a collector has been told, and how.
 #[derive(Debug, Default)]
 pub(super) struct Peer {
-    pub(super) stream: u64,
-    /// Everything up to this number was told: as a sample, or as lost.
+    /// The first and the last number that it was told of each log, as a sample or as lost.
+    pub(super) told: BTreeMap<u64, (u64, u64)>,
+    /// The last number of the log that it was told of last.
     pub(super) last: u64,
-    /// The first number that it was ever told.
-    pub(super) first: u64,
-    /// What it got, by number: the first value of each sample.
+    /// What it got: the first value of each sample, which no two samples share, and the number.
     pub(super) got: BTreeMap<u64, u64>,
-    pub(super) lost: Vec<(u64, u64)>,
+    /// What is lost: the log, and the numbers.
+    pub(super) lost: Vec<(u64, u64, u64)>,
+    /// How often it was told that an agent had been killed.
+    pub(super) kills: u64,
+    /// It began at the end of the log. Until that is on disk, a kill makes it begin before that again.
+    pub(super) may_be_late: bool,
     series: BTreeMap<u32, Type>,
     schemas: BTreeMap<u32, Box<Layout>>,
 }
@@ -49,10 +53,9 @@ impl Peer {
         self.schemas.clear();
     }
 
-    /// Takes a batch as a collector does. Every number is told once on a link, in order.
+    /// Takes a batch as a collector does: what it was told before it drops, by its number. Every
+    /// number is told once on a link, in order.
     pub(super) fn take(&mut self, batch: &Batch) {
-        assert!(self.stream == 0 || self.stream == batch.stream);
-        self.stream = batch.stream;
         assert!(batch.first <= batch.last);
         for schema in &batch.schemas {
             for series in &schema.series {
@@ -65,13 +68,16 @@ impl Peer {
         }
         self.series = self.series.split_off(&batch.first_ids.series);
         self.schemas = self.schemas.split_off(&batch.first_ids.schema);
+        let begins = (batch.first, batch.first - 1);
+        self.last = self.told.entry(batch.stream).or_insert(begins).1;
+        assert!(batch.first <= self.last + 1, "numbers are left out");
         let mut run = Run::default();
         let mut at = batch.first;
         let mut lost = batch.lost.iter().peekable();
         for (index, bytes) in batch.samples().enumerate() {
             let mut sample = Sample::decode(bytes).unwrap();
             while let Some(lost) = lost.next_if(|lost| lost.from < sample.seq) {
-                self.take_lost(&mut at, lost.from, lost.to);
+                self.take_lost(batch.stream, &mut at, lost);
             }
             assert_eq!(sample.seq, at);
             assert!(index > 0 || sample.whole);
@@ -79,33 +85,50 @@ impl Peer {
                 .unwrap();
             assert_eq!(sample.boot, BOOT);
             if at > self.last {
-                self.got.insert(at, sample.values[0]);
-            } else if let Some(before) = self.got.get(&at) {
-                assert_eq!(
-                    *before, sample.values[0],
-                    "another sample of the same number"
-                );
+                let value = sample.values[0];
+                let before = self.got.last_key_value();
+                let is_late = before.is_some_and(|(before, _)| *before > value);
+                assert!(!is_late || self.may_be_late, "a sample comes late");
+                let before = self.got.insert(value, at);
+                assert_eq!(before, None, "a sample comes twice");
             }
             at += 1;
         }
         for lost in lost {
-            self.take_lost(&mut at, lost.from, lost.to);
+            self.take_lost(batch.stream, &mut at, lost);
         }
         assert_eq!(at, batch.last + 1);
-        if self.first == 0 {
-            self.first = batch.first;
-        }
         self.last = self.last.max(batch.last);
+        if let Some((_, last)) = self.told.get_mut(&batch.stream) {
+            *last = self.last;
+        }
     }
 
-    fn take_lost(&mut self, at: &mut u64, from: u64, to: u64) {
-        assert_eq!(from, *at);
-        assert!(from <= to);
+    fn take_lost(&mut self, stream: u64, at: &mut u64, lost: &Lost) {
+        assert_eq!(lost.from, *at);
+        assert!(lost.from <= lost.to);
         // What it has it does not lose.
-        if to > self.last {
-            self.lost.push((from.max(self.last + 1), to));
+        if lost.to > self.last {
+            let from = lost.from.max(self.last + 1);
+            self.lost.push((stream, from, lost.to));
+            self.kills += u64::from(lost.reason() == Reason::Unwritten);
         }
-        *at = to + 1;
+        *at = lost.to + 1;
+    }
+
+    /// How many numbers are lost.
+    pub(super) fn lost_count(&self) -> u64 {
+        self.lost.iter().map(|(_, from, to)| to - from + 1).sum()
+    }
+
+    /// Each number was told once.
+    pub(super) fn check(&self) {
+        let told: u64 = self
+            .told
+            .values()
+            .map(|(first, last)| last - first + 1)
+            .sum();
+        assert_eq!(self.got.len() as u64 + self.lost_count(), told);
     }
 }
 
@@ -117,6 +140,8 @@ pub(super) struct Rig {
     pub(super) jobs: VecDeque<Job>,
     pub(super) now: Moment,
     pub(super) dictionary: Dictionary,
+    /// The log and the number of each sample that was taken, by its first value.
+    pub(super) taken: BTreeMap<u64, (u64, u64)>,
     limits: Limits,
     collectors: Vec<String>,
 }
@@ -137,9 +162,9 @@ impl Rig {
 
     fn start(path: &Path, limits: Limits, collectors: Vec<String>, now: Moment) -> Self {
         let files = Files::new(path);
-        let found = files.find().unwrap();
+        let found = files.take_over().unwrap();
         let names = collectors.iter().map(String::as_str);
-        let log = Log::restore(found, fastrand::u64(1..), limits, names);
+        let log = Log::restore(&found, fastrand::u64(1..), limits, names, now);
         let (series, schema) = log.last_ids();
         let mut rig = Self {
             recorder: Recorder::new(log),
@@ -148,6 +173,7 @@ impl Rig {
             jobs: VecDeque::new(),
             now,
             dictionary: Dictionary::after(series, schema),
+            taken: BTreeMap::new(),
             limits,
             collectors,
         };
@@ -158,7 +184,9 @@ impl Rig {
     /// As after a kill: what was queued and not done is gone.
     pub(super) fn restart(&mut self) {
         let collectors = std::mem::take(&mut self.collectors);
+        let taken = std::mem::take(&mut self.taken);
         *self = Self::start(&self.path, self.limits, collectors, self.now);
+        self.taken = taken;
     }
 
     pub(super) fn log(&mut self) -> &mut Log {
@@ -175,16 +203,18 @@ impl Rig {
         self.jobs.extend(self.recorder.log.jobs(self.now));
     }
 
-    /// Takes a sample; its first value is its number in the log, where it is kept.
+    /// Takes a sample; its first value says how many were taken, also by runs before.
     pub(super) fn append(&mut self, instances: usize) -> u64 {
-        let seq = self.recorder.log.next;
+        let (stream, seq) = (self.recorder.log.stream, self.recorder.log.next);
+        let value = self.taken.len() as u64 + 1;
+        self.taken.insert(value, (stream, seq));
         let names: Vec<_> = (0..instances)
             .map(|unit| format!("unit{unit}.service"))
             .collect();
-        let fixed = ("a", point("first", None, seq));
+        let fixed = ("a", point("first", None, value));
         let units = names
             .iter()
-            .map(|name| ("b", point("unit", Some(name), seq / 3)));
+            .map(|name| ("b", point("unit", Some(name), value / 3)));
         let sampled = self.dictionary.sample(std::iter::once(fixed).chain(units));
         let first = FirstIds::default();
         let given = self.recorder.append(sampled, BOOT, first, self.now);
@@ -241,6 +271,9 @@ impl Rig {
         self.tick();
         self.work_all();
         assert!(self.recorder.log.is_stopped());
+        if self.recorder.log.is_all_kept() {
+            self.files.end().unwrap();
+        }
     }
 
     /// Bytes of each file.
@@ -248,10 +281,9 @@ impl Rig {
         let Ok(entries) = std::fs::read_dir(self.path.join("history")) else {
             return Vec::new();
         };
-        let sizes = entries.map(|entry| {
-            let entry = entry.unwrap();
-            (entry.path(), entry.metadata().unwrap().len())
-        });
+        let segments = entries.map(Result::unwrap);
+        let segments = segments.filter(|entry| entry.file_name() != "running");
+        let sizes = segments.map(|entry| (entry.path(), entry.metadata().unwrap().len()));
         let mut sizes: Vec<_> = sizes.collect();
         sizes.sort();
         sizes
