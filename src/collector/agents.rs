@@ -144,26 +144,38 @@ impl Agents {
         }
     }
 
-    /// Sends the receipts that are due.
-    pub(super) fn send_receipts(&mut self, now: Instant) {
+    /// Sends the receipts that are due; `told` gets the host of each.
+    pub(super) fn send_receipts(&mut self, now: Instant, mut told: impl FnMut(&str)) {
         for _ in 0..BATCH_RECEIPTS {
-            let Some((to, receipt)) = self.history.take_receipt(now) else {
+            let Some((host, to, receipt)) = self.history.take_receipt(now) else {
                 break;
             };
+            if self.say(&to, Word::Receipt(receipt)) {
+                told(&host);
+            }
+        }
+    }
+
+    /// Sends all receipts that wait: the collector stops.
+    pub(super) fn send_last_receipts(&mut self, now: Instant) {
+        for (to, receipt) in self.history.last_receipts(now) {
             self.say(&to, Word::Receipt(receipt));
         }
     }
 
-    /// Sends a word of the second wire. Who has gone misses it, and is told again when it comes back.
-    fn say(&mut self, to: &RoutingIdBytes, word: Word) {
+    /// Sends a word of the second wire; whether it is on its way. Who has gone misses it, and is told again
+    /// when it comes back.
+    fn say(&mut self, to: &RoutingIdBytes, word: Word) -> bool {
         let text = match word {
             Word::Offer(offer) => offer.to_string(),
             Word::Receipt(receipt) => receipt.to_string(),
         };
         let frames = [TAG_CONTROL.as_bytes(), text.as_bytes()];
-        if let Err(error) = self.router.try_send(to, &frames) {
+        let sent = self.router.try_send(to, &frames);
+        if let Err(error) = &sent {
             let word = text.split(' ').next().unwrap_or_default();
-            events::sending_failed(to, word, &error);
+            events::sending_failed(to, word, error);
         }
+        sent.is_ok()
     }
 }

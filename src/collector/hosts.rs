@@ -134,6 +134,19 @@ impl Hosts {
         self.peers.know(routing_id, key)
     }
 
+    /// The name of this host as it is kept, if it reports over this connection with this key.
+    #[must_use]
+    pub fn name_at(
+        &self,
+        routing_id: &RoutingIdBytes,
+        key: Option<PublicKey>,
+        host: &str,
+    ) -> Option<Arc<str>> {
+        let (name, host) = self.table.get_key_value(host)?;
+        let is_at = host.key() == key && host.routing_id() == Some(routing_id);
+        is_at.then(|| Arc::clone(name))
+    }
+
     /// Returns true if reports may be refused soon: some limit is three quarters reached. From
     /// there on networks are limited, too.
     #[must_use]

@@ -308,12 +308,30 @@ impl Ingest {
             grids,
             wire_bytes: 0,
         };
-        // Before anything of it is taken: what is refused stays with its agent.
-        let heard = Self::report(agents, fleet, now, (origin, false), report(Vec::new()))?;
-        let name = Arc::clone(&heard.name);
-        self.pass_on(fleet, now, peer, heard);
         let id = (&origin.id, origin.key);
-        let message = agents.history.take(now, id, host, body);
+        let is_let_in = fleet.access.admit(now, peer.1, Some(host)).is_ok();
+        let known = fleet
+            .hosts
+            .name_at(id.0, peer.1, host)
+            .filter(|_| is_let_in);
+        let mut taken = None;
+        if known.is_some() {
+            taken = Some(agents.history.take(now, id, host, body));
+        }
+        let message = taken.as_ref().and_then(|taken| taken.as_ref().ok());
+        let says_now = message.is_some_and(|message| message.samples.iter().any(|one| one.is_now));
+        // What is now says that the host is there, too. Another host must be let in before anything of it is
+        // taken: what is refused stays with its agent.
+        let name = match known {
+            Some(name) if says_now => name,
+            _ => {
+                let heard = Self::report(agents, fleet, now, (origin, false), report(Vec::new()))?;
+                let name = Arc::clone(&heard.name);
+                self.pass_on(fleet, now, peer, heard);
+                name
+            }
+        };
+        let message = taken.unwrap_or_else(|| agents.history.take(now, id, host, body));
         let message = message.map_err(|why| {
             if matches!(why, NotTaken::BeyondWindow(_)) {
                 // It connects again, and sends what was not acknowledged.

@@ -214,6 +214,8 @@ impl Collector {
             }
         };
         self.notifier.stopping(&format!("Stopping on {why}"));
+        // What was acknowledged is not sent again to the next collector.
+        self.agents.send_last_receipts(Instant::now());
         self.publish_end();
         let totals = totals(self.fleet.hosts.reporting(), self.ingest.counts);
         events::stopping(why, &totals);
@@ -332,7 +334,8 @@ impl Collector {
                 .history
                 .settle(now, &settled.host, ticket.stream, ticket.seq);
         }
-        self.agents.send_receipts(now);
+        self.agents
+            .send_receipts(now, |host| fleet.hosts.told(now, host));
         if self.notifier.due(now) {
             let status = self.status();
             self.notifier.alive(&status, now);

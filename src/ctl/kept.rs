@@ -12,12 +12,15 @@ use crate::ctl::proxy::Values;
 /// is kept.
 pub(super) fn kept(connection: &Values) -> String {
     let (behind, lost) = (number(connection, "Behind"), losses(connection));
+    let behind_for = number(connection, "BehindUSec");
     let away = string(connection, "State") != "reporting";
     if behind == 0 || !away {
         return match string(connection, "Acknowledges").as_str() {
             "" => lost.trim_start_matches("; ").to_owned(),
-            _ if behind < UNDER_WAY && lost.is_empty() => "every sample is acknowledged".to_owned(),
-            _ if behind < UNDER_WAY => format!("nothing waits{lost}"),
+            _ if behind_for < UNDER_WAY && lost.is_empty() => {
+                "every sample is acknowledged".to_owned()
+            }
+            _ if behind_for < UNDER_WAY => format!("nothing waits{lost}"),
             _ => format!("catching up, {} to go{lost}", counted(behind, "sample")),
         };
     }
@@ -31,15 +34,15 @@ pub(super) fn kept(connection: &Values) -> String {
     };
     format!(
         "collector away for {}; {} kept ({} of {}{room}){lost}",
-        lasting(number(connection, "BehindUSec")),
+        lasting(behind_for),
         counted(behind, "sample"),
         bytes(kept),
         bytes(number(connection, "KeptLimit")),
     )
 }
 
-/// So many samples are under way where all is well.
-const UNDER_WAY: u64 = 5;
+/// For so long a sample is under way where all is well, in µs: receipts come 5 s apart at least.
+const UNDER_WAY: u64 = 15 * SECOND;
 
 /// What was lost, each reason behind a semicolon.
 fn losses(connection: &Values) -> String {
@@ -70,7 +73,7 @@ fn losses(connection: &Values) -> String {
 pub(super) fn lost(count: u64, from: u64, to: u64, reason: &str) -> String {
     let micros = |usec: u64| i64::try_from(usec).unwrap_or(0);
     let of = span(micros(from), micros(to));
-    // How many an agent that was killed had not written, nobody knows.
+    // How many an agent that was killed had not written is not known.
     let many = match reason {
         UNKNOWN_NUMBER => "samples".to_owned(),
         _ => counted(count, "sample"),
@@ -122,7 +125,7 @@ mod tests {
                 ("State", Variant::from(state)),
                 ("Acknowledges", Variant::from(acknowledges)),
                 ("Behind", Variant::U64(behind)),
-                ("BehindUSec", Variant::U64(130 * 60 * 1_000_000)),
+                ("BehindUSec", Variant::U64(behind * 5 * 1_000_000)),
                 ("Kept", Variant::U64(17)),
                 ("KeptOnDisk", Variant::U64(1_258_291)),
                 ("KeptLimit", Variant::U64(64 * 1024 * 1024)),

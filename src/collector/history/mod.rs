@@ -294,6 +294,7 @@ impl History {
             Err(NotTaken::BeyondWindow(window))
         } else {
             known.figures.behind = body.sent.behind;
+            let is_level = body.sent.now_from > 0;
             let repeated = body.sent.moved;
             let mut message = known.message(body, is_new_link, &mut self.counts);
             message.news.extend(back);
@@ -302,7 +303,7 @@ impl History {
                 link.clock = Some(moved);
                 message.offer_again = true;
             }
-            known.stream.took(new);
+            known.stream.took(new, is_level);
             Ok(message)
         };
         self.note_due(now, &name, &mut known, now);
@@ -337,8 +338,11 @@ impl History {
         self.agenda.first().map(|(due, _)| *due)
     }
 
-    /// A receipt that is due, and for which connection.
-    pub(super) fn take_receipt(&mut self, now: Instant) -> Option<(RoutingIdBytes, Receipt)> {
+    /// A receipt that is due, for which host, and over which connection.
+    pub(super) fn take_receipt(
+        &mut self,
+        now: Instant,
+    ) -> Option<(Arc<str>, RoutingIdBytes, Receipt)> {
         loop {
             if self.next_due()? > now {
                 return None;
@@ -352,7 +356,8 @@ impl History {
             match host.stream.receipt(now, window) {
                 Ok(seq) => {
                     let stream = host.stream.id;
-                    return Some((host.link.clone(), Receipt { stream, seq }));
+                    let link = host.link.clone();
+                    return Some((name, link, Receipt { stream, seq }));
                 }
                 Err(Some(due)) => {
                     host.due = Some(due);
@@ -361,6 +366,17 @@ impl History {
                 Err(None) => {}
             }
         }
+    }
+
+    /// All receipts that wait, as there will be no other time for them.
+    pub(super) fn last_receipts(&mut self, now: Instant) -> Vec<(RoutingIdBytes, Receipt)> {
+        let waiting = self.hosts.values_mut().filter_map(|host| {
+            // A window of nothing is always full.
+            let seq = host.stream.receipt(now, 0).ok()?;
+            let stream = host.stream.id;
+            Some((host.link.clone(), Receipt { stream, seq }))
+        });
+        waiting.collect()
     }
 
     /// A host was forgotten.

@@ -9,8 +9,12 @@ use std::time::{Duration, Instant};
 
 use crate::protocol::data::Body;
 
-/// The shortest time between two receipts of a host, but where its window fills.
-const BETWEEN_RECEIPTS: Duration = Duration::from_secs(1);
+/// The shortest time between two receipts of a host that is behind, but where its window fills.
+const WHILE_BEHIND: Duration = Duration::from_secs(1);
+
+/// The same of a host that tells what is now. Each receipt wakes its agent, which costs more than the rest of a
+/// receipt, and an agent has time: what is not acknowledged is in its memory.
+const WHILE_LEVEL: Duration = Duration::from_secs(5);
 
 /// A host's log.
 #[derive(Debug)]
@@ -34,6 +38,8 @@ pub(super) struct Stream {
     told_at: Option<Instant>,
     /// Bytes of messages that were settled since then.
     settled_bytes: usize,
+    /// The last message told what is now.
+    is_level: bool,
 }
 
 /// What a range of numbers is to a log.
@@ -61,6 +67,7 @@ impl Stream {
             told: Some(first.saturating_sub(1)),
             told_at: None,
             settled_bytes: 0,
+            is_level: false,
         }
     }
 
@@ -105,8 +112,9 @@ impl Stream {
         }
     }
 
-    /// A message was taken, with so many bytes that are new.
-    pub(super) fn took(&mut self, bytes: usize) {
+    /// A message was taken, with so many bytes that are new, which told what is now or did not.
+    pub(super) fn took(&mut self, bytes: usize, is_level: bool) {
+        self.is_level = is_level;
         let last = self.received();
         if last <= self.settled {
             // All of it was here already: a receipt was lost.
@@ -153,7 +161,12 @@ impl Stream {
         if self.told == Some(self.settled) {
             return Err(None);
         }
-        let due = self.told_at.map_or(now, |at| at + BETWEEN_RECEIPTS);
+        let between = if self.is_level {
+            WHILE_LEVEL
+        } else {
+            WHILE_BEHIND
+        };
+        let due = self.told_at.map_or(now, |at| at + between);
         // An agent that waits for room in its window loses time.
         if due > now && self.settled_bytes * 4 < window {
             return Err(Some(due));
@@ -210,24 +223,31 @@ mod tests {
         let mut stream = Stream::new(1, 1);
         assert_eq!(stream.receipt(start, 1000), Err(None));
         stream.arrive(1, 1);
-        stream.took(100);
+        stream.took(100, false);
         stream.settle(1);
         assert_eq!(stream.receipt(start, 1000), Ok(1));
         assert_eq!(stream.receipt(start, 1000), Err(None));
         stream.arrive(2, 2);
-        stream.took(100);
+        stream.took(100, false);
         assert_eq!(stream.receipt(start, 1000), Err(None));
         stream.settle(7);
         assert_eq!(stream.receipt(start, 1000), Err(Some(start + second)));
         assert_eq!(stream.receipt(start, 400), Ok(2));
         stream.arrive(3, 3);
-        stream.took(1);
+        stream.took(1, false);
         stream.settle(3);
         assert_eq!(stream.receipt(start + second, 1000), Ok(3));
         // A new connection is told at once.
         stream.linked();
         assert_eq!(stream.receipt(start + second, 1000), Ok(3));
         assert_eq!(stream.receipt(start + second, 1000), Err(None));
+        // A host that is not behind can wait.
+        stream.arrive(4, 4);
+        stream.took(1, true);
+        stream.settle(4);
+        let due = start + 6 * second;
+        assert_eq!(stream.receipt(start + 3 * second, 1000), Err(Some(due)));
+        assert_eq!(stream.receipt(due, 1000), Ok(4));
     }
 
     proptest! {
@@ -241,7 +261,7 @@ mod tests {
                 match what {
                     0 => {
                         stream.arrive(a.max(1), a.max(1) + b);
-                        stream.took(10);
+                        stream.took(10, a % 2 == 0);
                     }
                     1 => {
                         stream.settle(a);

@@ -96,6 +96,17 @@ impl Hosts {
         ping
     }
 
+    /// A host was told something that shows its agent that the collector is there, as a ping does: the next
+    /// ping comes an interval later, and a fifth, in which it may be told more.
+    pub fn told(&mut self, now: Instant, name: &str) {
+        let interval = self.timing.ping_interval;
+        let host = self.table.get_mut(name);
+        if let Some(State::Reporting { ping_due, .. }) = host.map(|host| &mut host.state) {
+            // When the agenda comes to it, it is put off.
+            *ping_due = (*ping_due).max(now + interval + interval / 5);
+        }
+    }
+
     /// Marks a host that was taken off the agenda as gone.
     fn give_up(&mut self, now: Instant, name: Arc<str>) -> Due {
         let Some(host) = self.table.get_mut(&name) else {

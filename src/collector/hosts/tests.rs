@@ -222,6 +222,27 @@ fn a_deaf_collector_drops_no_host() {
     assert_eq!(gone, ["web1"]);
 }
 
+/// A receipt is as good as a ping.
+#[test]
+fn a_host_that_was_told_something_is_pinged_later() {
+    let start = Instant::now();
+    let mut hosts = Hosts::new(TIMING);
+    metrics(&mut hosts, start, "A", "web1");
+    for beat in 1..=3 {
+        let now = start + beat * 5 * SECOND;
+        hosts.told(
+            start + beat * 5 * SECOND.saturating_sub(SECOND / 50),
+            "web1",
+        );
+        metrics(&mut hosts, now, "A", "web1");
+        assert_eq!(due(&mut hosts, now), (vec![], vec![]));
+    }
+    // As soon as it is told nothing, it is pinged.
+    let silent = start + 22 * SECOND;
+    assert_eq!(due(&mut hosts, silent), (vec!["A".to_owned()], vec![]));
+    hosts.told(silent, "unknown.example.org");
+}
+
 /// A fleet that comes at once is pinged evenly, each host once an interval, and stays so
 /// after a time in which nothing ran.
 #[test]
