@@ -5,8 +5,8 @@
 #   compare.sh [--window S] [--warmup S] [--rounds N] [--strace S] [--agent FILE] [--out DIR] [PROGRAM...]
 #
 # PROGRAM: loop, agent, collectd, collectd-1 (one reader and one writer thread); with all that a host
-# has to tell, agent-all (as it comes) and collectd-all (plugins for the same). All of them where none is
-# named, without collectd where it is not installed. FILE is the release build by default.
+# has to tell, agent-all (as it comes) and collectd-all (plugins for the same); agent-2 and agent-all-2: with
+# a collector that takes the second wire. All of them where none is named, without collectd where it is not installed. FILE is the release build by default.
 #
 # Figures compare only within one run on one machine, as ratios; below 15 % they differ by nothing.
 # Needs a C compiler, python3 with pyzmq (PYTHON=... where it is not the default one), strace for the
@@ -30,13 +30,13 @@ while (($#)); do
 		shift
 		;;
 	-h | --help) sed -n '2,/^set/{/^set/d; s/^# \{0,1\}//; p}' "$0"; exit ;;
-	loop | agent | agent-all | collectd | collectd-1 | collectd-all) programs+=("$1") ;;
+	loop | agent | agent-2 | agent-all | agent-all-2 | collectd | collectd-1 | collectd-all) programs+=("$1") ;;
 	*) die "no such program or option: $1; see --help" ;;
 	esac
 	shift
 done
 if ((!${#programs[@]})); then
-	programs=(loop agent agent-all)
+	programs=(loop agent agent-2 agent-all agent-all-2)
 	if command -v collectd >/dev/null; then programs+=(collectd collectd-1 collectd-all); fi
 fi
 
@@ -116,15 +116,20 @@ agent_configuration() {
 	END
 	printf '%s\n' "$@" >>"$work/$name.toml"
 }
-# run_agent_as NAME ROUND
+# run_agent_as NAME ROUND HOW-OF-THE-PEER
 run_agent_as() {
-	run "$1" "$2" "$here/peer.py" serve "$work/keys" $agent_port -- \
+	run "$1" "$2" "$here/peer.py" "$3" "$work/keys" $agent_port -- \
 		env STATE_DIRECTORY="$work/$1.state" "$agent" --config "$work/$1.toml"
 }
-prepare_agent() { agent_configuration agent '[metrics]' 'sources = ["uptime", "meminfo", "cpu"]'; }
-run_agent() { run_agent_as agent "$1"; }
+few=('[metrics]' 'sources = ["uptime", "meminfo", "cpu"]')
+prepare_agent() { agent_configuration agent "${few[@]}"; }
+run_agent() { run_agent_as agent "$1" serve; }
+prepare_agent-2() { agent_configuration agent-2 "${few[@]}"; }
+run_agent-2() { run_agent_as agent-2 "$1" take; }
 prepare_agent-all() { agent_configuration agent-all; }
-run_agent-all() { run_agent_as agent-all "$1"; }
+run_agent-all() { run_agent_as agent-all "$1" serve; }
+prepare_agent-all-2() { agent_configuration agent-all-2; }
+run_agent-all-2() { run_agent_as agent-all-2 "$1" take; }
 
 # The same families as the agent's: uptime, memory, swap, CPU over all cores.
 collectd_configuration() {

@@ -3,6 +3,8 @@
 
   peer.py keys DIRECTORY          make agent.key_secret and collector.key_secret there
   peer.py serve DIRECTORY PORT    answer hello with model, ping every 5 s, count
+  peer.py take DIRECTORY PORT     the same, offering the second wire, and acknowledge
+                                  every 5 s, as this project's collector does
 
 It is pyzmq's, not this project's, so that what is measured talks to an independent
 implementation. On SIGTERM it says as JSON what it received; a message that the protocol
@@ -18,6 +20,7 @@ import zmq
 import zmq.auth
 
 PING_S = 5
+RECEIPTS_S = 5
 
 
 def make_keys(directory):
@@ -27,12 +30,52 @@ def make_keys(directory):
         zmq.auth.create_certificates(directory, name)
 
 
+def varint(data, at):
+    value, shift = 0, 0
+    while True:
+        byte = data[at]
+        value |= (byte & 0x7F) << shift
+        at, shift = at + 1, shift + 7
+        if byte < 0x80:
+            return value, at
+
+
+def fields(data):
+    """The fields of a protobuf message: number and value."""
+    at = 0
+    while at < len(data):
+        key, at = varint(data, at)
+        match key & 7:
+            case 0:
+                value, at = varint(data, at)
+            case 1:
+                value, at = int.from_bytes(data[at : at + 8], "little"), at + 8
+            case 2:
+                size, at = varint(data, at)
+                value, at = data[at : at + size], at + size
+            case kind:
+                sys.exit(f"peer.py: not a field of the second wire: type {kind}")
+        yield key >> 3, value
+
+
+def receipt(body):
+    """What acknowledges all of a body (data.proto), and how many samples it has."""
+    stream = last = samples = 0
+    for number, value in fields(body):
+        if number == 1:
+            stream = value
+        elif number in (4, 5):
+            last = max(last, dict(fields(value))[1 if number == 4 else 2])
+            samples += number == 4
+    return f"ack {stream:016x} {last}".encode(), samples
+
+
 def finish(received):
     print(json.dumps(received), flush=True)
     sys.exit(0)
 
 
-def serve(directory, port):
+def serve(directory, port, offers):
     received = {"messages": 0, "bytes": 0, "models": 0, "hellos": 0}
     signal.signal(signal.SIGTERM, lambda *_: finish(received))
     router = zmq.Context().socket(zmq.ROUTER)
@@ -42,13 +85,21 @@ def serve(directory, port):
     router.linger = 0
     router.bind(f"tcp://127.0.0.1:{port}")
     known, ping_due = set(), time.monotonic() + PING_S
+    receipts, receipts_due = {}, 0
     while True:
-        if router.poll(max(0, (ping_due - time.monotonic()) * 1000)):
+        due = min(ping_due, receipts_due) if receipts else ping_due
+        if router.poll(max(0, (due - time.monotonic()) * 1000)):
             agent, *frames = router.recv_multipart()
             known.add(agent)
             if frames == [b"CTRL", b"hello"]:
                 received["hellos"] += 1
                 router.send_multipart([agent, b"CTRL", b"model"])
+                if offers:
+                    router.send_multipart([agent, b"CTRL", b"offer 2 window=262144 ack=table"])
+            elif offers and len(frames) == 3 and frames[0] == b"DATA":
+                receipts[agent], samples = receipt(frames[2])
+                received["messages"] += samples
+                received["bytes"] += sum(map(len, frames))
             elif len(frames) == 4 and frames[0] == b"METR" and frames[3] in (b"metrics", b"model"):
                 json.loads(frames[2])
                 kind = "messages" if frames[3] == b"metrics" else "models"
@@ -56,6 +107,13 @@ def serve(directory, port):
                 received["bytes"] += sum(map(len, frames))
             else:
                 sys.exit(f"peer.py: not a message of the protocol: {frames}")
+        if receipts and time.monotonic() >= receipts_due:
+            receipts_due = time.monotonic() + RECEIPTS_S
+            # They stand for a ping.
+            ping_due = receipts_due + 1
+            for agent, word in receipts.items():
+                router.send_multipart([agent, b"CTRL", word])
+            receipts.clear()
         if time.monotonic() >= ping_due:
             ping_due += PING_S
             for agent in known:
@@ -66,8 +124,8 @@ def main():
     match sys.argv[1:]:
         case ["keys", directory]:
             make_keys(directory)
-        case ["serve", directory, port]:
-            serve(directory, int(port))
+        case ["serve" | "take" as how, directory, port]:
+            serve(directory, int(port), offers=how == "take")
         case _:
             sys.exit(__doc__)
 

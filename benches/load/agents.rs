@@ -1,8 +1,13 @@
 //! The agents of one process: a socket for each, all driven by one thread.
 
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::thread;
 use std::time::{Duration, Instant};
+
+use metrics_agent::protocol::data::Word;
+
+use super::readings::{Place, Readings};
 
 /// libzmq opens so many sockets in a context (`ZMQ_MAX_SOCKETS` is 1,023 by default).
 const SOCKETS_PER_CONTEXT: usize = 500;
@@ -29,6 +34,12 @@ struct Agent {
     socket: zmq::Socket,
     /// How often its model was asked for.
     asked: u64,
+    /// Where it is on the second wire.
+    place: Place,
+    /// How much it may have under way there, in bytes; 0 before the offer.
+    window: usize,
+    /// The last sample and the bytes of each message under way.
+    under_way: VecDeque<(u64, usize)>,
 }
 
 impl Agents {
@@ -89,6 +100,17 @@ impl Agents {
 
     /// Each sends this grid once in the interval, for so long, each at its own time.
     pub(crate) fn report_steadily(&mut self, grid: &str, interval: Duration, time: Duration) {
+        self.at_their_times(interval, time, |agents, number| {
+            agents.report(number, grid, "metrics");
+        });
+    }
+
+    fn at_their_times(
+        &mut self,
+        interval: Duration,
+        time: Duration,
+        mut act: impl FnMut(&mut Self, usize),
+    ) {
         let start = Instant::now();
         let count = u32::try_from(self.all.len()).unwrap_or(u32::MAX);
         let step = interval / count;
@@ -100,7 +122,7 @@ impl Agents {
             if let Some(early) = due.checked_sub(start.elapsed()) {
                 thread::sleep(early);
             }
-            self.report((tick % count) as usize, grid, "metrics");
+            act(self, (tick % count) as usize);
         }
     }
 
@@ -126,6 +148,68 @@ impl Agents {
                 thread::sleep(Duration::from_millis(1));
             }
         }
+    }
+
+    /// Each tells a sample of the second wire once in the interval, for so long, each at its own time.
+    pub(crate) fn tell_steadily(&mut self, interval: Duration, time: Duration) {
+        let mut readings = Readings::new();
+        self.at_their_times(interval, time, |agents, number| {
+            agents.tell(number, &mut readings, |place| place + 1, true);
+        });
+    }
+
+    /// Each tells so many samples that it has kept, as fast as its window lets it, until all are acknowledged.
+    pub(crate) fn catch_up(&mut self, samples: u64) {
+        let mut readings = Readings::new();
+        let ends: Vec<u64> = self
+            .all
+            .iter()
+            .map(|agent| agent.place.seq + samples)
+            .collect();
+        loop {
+            let (mut progress, mut open) = (false, false);
+            for (number, end) in ends.iter().enumerate() {
+                progress |= self.tell(number, &mut readings, |_| *end, false);
+                let agent = self.all.get_mut(number).expect("it is there");
+                agent.receive();
+                open |= agent.place.seq < *end || !agent.under_way.is_empty();
+            }
+            if !open {
+                break;
+            }
+            if !progress {
+                thread::sleep(Duration::from_millis(1));
+            }
+        }
+    }
+
+    /// One message of the second wire, up to the sample that `until` says, if the window has room.
+    fn tell(
+        &mut self,
+        number: usize,
+        readings: &mut Readings,
+        until: impl Fn(u64) -> u64,
+        is_now: bool,
+    ) -> bool {
+        let Some(agent) = self.all.get_mut(number) else {
+            return false;
+        };
+        agent.receive();
+        let until = until(agent.place.seq);
+        let open: usize = agent.under_way.iter().map(|(_, bytes)| bytes).sum();
+        // A message has its bound, and one may be under way in any case.
+        let room = open == 0 || open + Readings::MOST_BYTES <= agent.window;
+        if agent.window == 0 || !room || agent.place.seq >= until {
+            return false;
+        }
+        let body = readings.body(&mut agent.place, until, is_now);
+        agent.under_way.push_back((agent.place.seq, body.len()));
+        let frames = [b"DATA", agent.host.as_bytes(), &body];
+        match agent.socket.send_multipart(frames, 0) {
+            Ok(()) => self.sent += 1,
+            Err(error) => panic!("{}: {error}", agent.host),
+        }
+        true
     }
 
     fn report(&mut self, number: usize, grid: &str, kind: &str) {
@@ -176,14 +260,38 @@ impl Agent {
             host: format!("host-{number:05}.example.org"),
             socket,
             asked: 0,
+            place: Place {
+                stream: number as u64 + 1,
+                seq: 0,
+                defined: false,
+            },
+            window: 0,
+            under_way: VecDeque::new(),
         })
     }
 
     fn receive(&mut self) {
         while let Ok(frames) = self.socket.recv_multipart(zmq::DONTWAIT) {
-            if frames.last().is_some_and(|word| word == b"model") {
-                self.asked += 1;
+            let text = frames.last().and_then(|word| str::from_utf8(word).ok());
+            match text {
+                Some("model") => self.asked += 1,
+                Some(text) => self.hear(text),
+                None => {}
             }
+        }
+    }
+
+    fn hear(&mut self, text: &str) {
+        match Word::read(text) {
+            Some(Word::Offer(offer)) => self.window = offer.window as usize,
+            Some(Word::Receipt(receipt)) => {
+                let mut first = self.under_way.front();
+                while first.is_some_and(|(seq, _)| *seq <= receipt.seq) {
+                    self.under_way.pop_front();
+                    first = self.under_way.front();
+                }
+            }
+            None => {}
         }
     }
 }

@@ -28,6 +28,15 @@ enum Order {
         interval: Duration,
         time: Duration,
     },
+    /// On the second wire.
+    TellSteadily {
+        interval: Duration,
+        time: Duration,
+    },
+    /// On the second wire, so many samples each.
+    CatchUp {
+        samples: u64,
+    },
     Burst {
         grid: String,
         messages: u64,
@@ -94,6 +103,16 @@ impl Fleet {
             interval,
             time,
         });
+    }
+
+    /// Each tells a sample of the second wire once in the interval, for so long.
+    pub(crate) fn tell_steadily(&mut self, interval: Duration, time: Duration) {
+        self.order(|_| Order::TellSteadily { interval, time });
+    }
+
+    /// Each tells so many samples that it has kept, and waits until they are acknowledged.
+    pub(crate) fn catch_up(&mut self, samples: u64) {
+        self.order(|_| Order::CatchUp { samples });
     }
 
     /// All together send so many messages, as fast as they are taken.
@@ -172,6 +191,8 @@ pub(crate) fn run() -> ! {
                 interval,
                 time,
             } => agents.report_steadily(&grid, interval, time),
+            Order::TellSteadily { interval, time } => agents.tell_steadily(interval, time),
+            Order::CatchUp { samples } => agents.catch_up(samples),
             Order::Burst { grid, messages } => agents.burst(&grid, messages),
             Order::Greet { model } => agents.greet(&model),
         }

@@ -26,7 +26,12 @@ const PAUSE: Duration = Duration::from_millis(500);
 
 pub(crate) fn run(arguments: &Arguments, connections: usize) -> ExitCode {
     let home = tempfile::tempdir().expect("a directory");
-    let collector = Collector::start(&arguments.collector, false, home.path(), "0.0.0.0:0");
+    let collector = Collector::start(
+        &arguments.collector,
+        (false, None),
+        home.path(),
+        "0.0.0.0:0",
+    );
     collector.settle();
     let (before, began) = (collector.memory(), collector.cpu_time().all());
     let (_, port) = collector.address.rsplit_once(':').unwrap_or_default();

@@ -17,6 +17,7 @@ mod agents;
 mod fleet;
 mod idle;
 mod process;
+mod readings;
 mod scenarios;
 mod sink;
 
@@ -45,6 +46,9 @@ struct Arguments {
     /// Instead of a load, so many connections that are held and say nothing.
     #[arg(long, value_name = "CONNECTIONS")]
     idle: Option<usize>,
+    /// An engine that the collector writes to; receipts mean then that it has the samples.
+    #[arg(long, value_name = "URL")]
+    engine: Option<String>,
     /// Only these scenarios; their names are in the table.
     scenarios: Vec<String>,
     /// Set by cargo bench.

@@ -59,7 +59,12 @@ pub(crate) struct Counted {
 
 impl Collector {
     /// Starts one that listens at `listen`, with its keys and its state in `home`.
-    pub(crate) fn start(program: &Path, sink: bool, home: &Path, listen: &str) -> Self {
+    pub(crate) fn start(
+        program: &Path,
+        (sink, engine): (bool, Option<&str>),
+        home: &Path,
+        listen: &str,
+    ) -> Self {
         let mut command = if sink {
             let mut command = Command::new(std::env::current_exe().expect("this program"));
             command.args(["--be-the-sink", "--collector", listen]);
@@ -67,6 +72,12 @@ impl Collector {
         } else {
             let mut command = Command::new(program);
             command.args(["--listen", listen]);
+            if let Some(url) = engine {
+                let file = home.join("engine.toml");
+                let text = format!("[remote_write.engine]\nurl = \"{url}\"\n");
+                fs::write(&file, text).expect("the directory is there");
+                command.arg("--config").arg(file);
+            }
             command
         };
         let mut child = command

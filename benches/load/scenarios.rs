@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::Arguments;
 use super::fleet::Fleet;
 use super::process::{Collector, Counted, CpuTime, Memory};
+use super::readings;
 
 /// One load.
 struct Scenario {
@@ -31,6 +32,10 @@ enum Load {
     Burst(u64),
     /// One message of each agent in this time.
     Every(Duration),
+    /// One sample of the second wire of each agent in this time.
+    Tell(Duration),
+    /// So many samples of the second wire from each, as fast as they are acknowledged.
+    CatchUp(u64),
     /// The collector is restarted, and all are there again at once.
     Return,
 }
@@ -55,6 +60,14 @@ const SCENARIOS: &[Scenario] = &[
         Grid::Full,
         Load::Every(Duration::from_secs(5)),
     ),
+    scenario(
+        "data-every-5s-1000",
+        1000,
+        Grid::Full,
+        Load::Tell(Duration::from_secs(5)),
+    ),
+    scenario("catch-up-1", 1, Grid::Full, Load::CatchUp(20_000)),
+    scenario("catch-up-1000", 1000, Grid::Full, Load::CatchUp(100)),
     scenario("return-1000", 1000, Grid::Small, Load::Return),
 ];
 
@@ -128,7 +141,10 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
 }
 
 fn play(scenario: &Scenario, agents: usize, arguments: &Arguments, home: &Path) -> Cost {
-    let start = |listen: &str| Collector::start(&arguments.collector, arguments.sink, home, listen);
+    let start = |listen: &str| {
+        let how = (arguments.sink, arguments.engine.as_deref());
+        Collector::start(&arguments.collector, how, home, listen)
+    };
     let mut collector = start("127.0.0.1:0");
     collector.settle();
     let mut cost = Cost::default();
@@ -141,12 +157,14 @@ fn play(scenario: &Scenario, agents: usize, arguments: &Arguments, home: &Path) 
 
     let grid = match scenario.grid {
         Grid::Small => small_grid(),
-        Grid::Full => grid("unit.memory", 15_000, false),
+        Grid::Full => readings::json(),
     };
     let window = Duration::from_secs(arguments.window);
-    if let Load::Every(interval) = scenario.load {
-        // What merging and allocating settle at is what counts.
-        fleet.report_steadily(&grid, interval, window.max(interval));
+    // What merging and allocating settle at is what counts.
+    match scenario.load {
+        Load::Every(interval) => fleet.report_steadily(&grid, interval, window.max(interval)),
+        Load::Tell(interval) => fleet.tell_steadily(interval, window.max(interval)),
+        _ => {}
     }
     let mut sent = fleet.done.sent;
     let (mut begin, mut before) = (Instant::now(), collector.cpu_time());
@@ -160,6 +178,16 @@ fn play(scenario: &Scenario, agents: usize, arguments: &Arguments, home: &Path) 
         }
         Load::Every(interval) => {
             fleet.report_steadily(&grid, interval, window.max(interval));
+            cost.took = begin.elapsed();
+            cost.time = collector.cpu_time().since(before);
+        }
+        Load::Tell(interval) => {
+            fleet.tell_steadily(interval, window.max(interval));
+            cost.took = begin.elapsed();
+            cost.time = collector.cpu_time().since(before);
+        }
+        Load::CatchUp(samples) => {
+            fleet.catch_up(samples);
             cost.took = begin.elapsed();
             cost.time = collector.cpu_time().since(before);
         }
@@ -224,8 +252,20 @@ fn row(scenario: &Scenario, agents: usize, cost: &Cost, sink: bool) -> String {
         cost.unsent,
         cost.agents_ns as f64 / 1000.0
     );
-    if load == Load::Return {
-        let _ = write!(row, " all are back after {took:.1} s");
+    match load {
+        Load::Return => {
+            let _ = write!(row, " all are back after {took:.1} s");
+        }
+        Load::CatchUp(samples) => {
+            let samples = (samples * agents as u64) as f64;
+            let _ = write!(
+                row,
+                " {:.0} samples/min, {:.1} µs each",
+                samples / took * 60.0,
+                cost.time.all() as f64 / 1000.0 / samples
+            );
+        }
+        _ => {}
     }
     row
 }
