@@ -314,24 +314,17 @@ impl Ingest {
             .hosts
             .name_at(id.0, peer.1, host)
             .filter(|_| is_let_in);
-        let mut taken = None;
-        if known.is_some() {
-            taken = Some(agents.history.take(now, id, host, body));
-        }
-        let message = taken.as_ref().and_then(|taken| taken.as_ref().ok());
-        let says_now = message.is_some_and(|message| message.samples.iter().any(|one| one.is_now));
-        // What is now says that the host is there, too. Another host must be let in before anything of it is
-        // taken: what is refused stays with its agent.
-        let name = match known {
-            Some(name) if says_now => name,
-            _ => {
-                let heard = Self::report(agents, fleet, now, (origin, false), report(Vec::new()))?;
-                let name = Arc::clone(&heard.name);
-                self.pass_on(fleet, now, peer, heard);
-                name
-            }
+        let is_known = known.is_some();
+        let name = if let Some(name) = known {
+            name
+        } else {
+            // It must be let in before anything of it is taken: what is refused stays with its agent.
+            let heard = Self::report(agents, fleet, now, (origin, false), report(Vec::new()))?;
+            let name = Arc::clone(&heard.name);
+            self.pass_on(fleet, now, peer, heard);
+            name
         };
-        let message = taken.unwrap_or_else(|| agents.history.take(now, id, host, body));
+        let message = agents.history.take(now, id, host, body);
         let message = message.map_err(|why| {
             if matches!(why, NotTaken::BeyondWindow(_)) {
                 // It connects again, and sends what was not acknowledged.
@@ -340,6 +333,13 @@ impl Ingest {
             let host = host.into();
             Refusal::NotTaken { host, why }
         })?;
+        // What is now says that the host is there, too.
+        if is_known && !message.samples.iter().any(|sample| sample.is_now) {
+            let heard = Self::report(agents, fleet, now, (origin, false), report(Vec::new()));
+            if let Ok(heard) = heard {
+                self.pass_on(fleet, now, peer, heard);
+            }
+        }
         let time = *self.time.get_or_insert_with(SystemTime::now);
         if message.offer_again {
             agents.offer(&origin.id);
