@@ -28,6 +28,13 @@ struct Scene {
 }
 
 impl Scene {
+    /// An agent of this host that has heard the offer, and its log.
+    async fn agent(&mut self, host: &str) -> (Peer, Log) {
+        let mut agent = self.collector.peer("A").await;
+        begin(&mut agent, host).await;
+        (agent, Log::new(1))
+    }
+
     async fn new() -> Self {
         let home = tempfile::tempdir().unwrap();
         let receiver = Receiver::start().await;
@@ -355,7 +362,7 @@ async fn a_body_of_more_than_a_mebibyte_ends_its_connection_alone() {
     let mut agent = scene.collector.peer("L").await;
     begin(&mut agent, "large").await;
     let mut body = good(1).encode_to_vec();
-    // A field that nobody knows.
+    // A field that no peer knows.
     let rest = 1024 * 1024 - body.len();
     body.extend(b"\xa2\x06");
     prost::encoding::encode_varint(rest as u64, &mut body);
@@ -419,9 +426,7 @@ async fn a_million_series_take_no_memory_and_no_place() {
 #[tokio::test]
 async fn numbers_that_are_missing_or_come_again_are_counted() {
     let mut scene = Scene::new().await;
-    let mut agent = scene.collector.peer("A").await;
-    begin(&mut agent, "holes").await;
-    let mut log = Log::new(1);
+    let (mut agent, mut log) = scene.agent("holes").await;
     let first = log.body(&[1.0, 2.0], false);
     data(&mut agent, "holes", &first).await;
     log.seq += 3;
@@ -462,9 +467,7 @@ async fn numbers_that_are_missing_or_come_again_are_counted() {
 #[tokio::test]
 async fn a_log_that_goes_back_is_taken_as_a_new_one() {
     let mut scene = Scene::new().await;
-    let mut agent = scene.collector.peer("A").await;
-    begin(&mut agent, "back").await;
-    let mut log = Log::new(1);
+    let (mut agent, mut log) = scene.agent("back").await;
     let body = log.body(&[1.0, 2.0], false);
     data(&mut agent, "back", &body).await;
     let body = log.body(&[3.0, 4.0, 5.0], false);

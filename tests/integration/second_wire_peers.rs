@@ -269,6 +269,14 @@ async fn python_collector() -> (Peer, String) {
     (collector, section)
 }
 
+/// The same, which offers the second wire with a window of so many bytes.
+async fn offering_collector(window: u64) -> (Peer, String) {
+    let (mut collector, section) = python_collector().await;
+    let offer = format!("window={window} ack=table");
+    collector.ask(json!({"do": "offer", "text": offer})).await;
+    (collector, section)
+}
+
 const SETTINGS: &str = "host.name = 'web1'\nintervals = { metrics = '100ms', stale = '1min' }\n";
 /// Few values, so that a body is small.
 const FEW: &str = "metrics.sources = ['uptime', 'meminfo']\n";
@@ -354,9 +362,7 @@ async fn a_python_collector_reads_what_a_grid_would_have_said() {
 #[tokio::test]
 async fn a_python_collector_that_withholds_receipts_gets_a_window_and_no_more() {
     const WINDOW: u64 = 8192;
-    let (mut collector, section) = python_collector().await;
-    let offer = format!("window={WINDOW} ack=table");
-    collector.ask(json!({"do": "offer", "text": offer})).await;
+    let (mut collector, section) = offering_collector(WINDOW).await;
     let (_site, mut agent) = start(&format!("{SETTINGS}{FEW}{section}"));
     let mut last = 0;
     let mut most = 0;
@@ -393,10 +399,7 @@ async fn a_python_collector_that_withholds_receipts_gets_a_window_and_no_more() 
 
 #[tokio::test]
 async fn what_a_python_collector_has_not_acknowledged_comes_again() {
-    let (mut collector, section) = python_collector().await;
-    collector
-        .ask(json!({"do": "offer", "text": "window=65536 ack=table"}))
-        .await;
+    let (mut collector, section) = offering_collector(65_536).await;
     let (_site, mut agent) = start(&format!("{SETTINGS}{FEW}{section}"));
     let mut told: BTreeMap<u64, Value> = BTreeMap::new();
     while told.len() < 8 {
@@ -436,10 +439,7 @@ async fn what_a_python_collector_has_not_acknowledged_comes_again() {
 
 #[tokio::test]
 async fn receipts_that_cannot_be_are_said_and_change_nothing() {
-    let (mut collector, section) = python_collector().await;
-    collector
-        .ask(json!({"do": "offer", "text": "window=65536 ack=table"}))
-        .await;
+    let (mut collector, section) = offering_collector(65_536).await;
     let (_site, mut agent) = start(&format!("{SETTINGS}{FEW}{section}"));
     let data = collector.event("data").await;
     let first = samples(&data).next().unwrap().0;

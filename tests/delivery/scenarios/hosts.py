@@ -173,16 +173,22 @@ def judge(play, machine, losses):
 TOOLS = needs("qemu-system-x86_64", "mke2fs", "mmdebstrap", "setpriv", "strip", "prometheus")
 
 
+def begin_again(play, machine, end):
+    """Ends the machine while its collector is away, and starts it; returns when it was asked to end, in s since 1970."""
+    machine.leave_alone()
+    time.sleep(play.seconds / 2)
+    left = float(machine.run("date", "+%s.%N"))
+    end()
+    machine.look_at_clock()
+    time.sleep(play.seconds / 2)
+    return left
+
+
 @scenario(seconds=60, without=TOOLS)
 def host_reboots(play):
     """A host is rebooted while its collector is away: nothing is missing but the time of the boot."""
     def scene(machine):
-        machine.leave_alone()
-        time.sleep(play.seconds / 2)
-        left = float(machine.run("date", "+%s.%N"))
-        machine.reboot()
-        machine.look_at_clock()
-        time.sleep(play.seconds / 2)
+        left = begin_again(play, machine, machine.reboot)
         before, told = judge(play, machine, losses=False)
         play.saw(f"the last sample before the boot is {before.at - left:+.1f} s from when the reboot was asked for")
         if before.at < left - 2 * INTERVAL or told:
@@ -194,17 +200,14 @@ def host_reboots(play):
 def host_loses_power(play):
     """The power of a host is cut while its collector is away: 10 s at most are lost, and told."""
     def scene(machine):
-        machine.leave_alone()
-        time.sleep(play.seconds / 2)
-        left = float(machine.run("date", "+%s.%N"))
-        machine.cut_power()
-        machine.power_on()
-        machine.look_at_clock()
-        time.sleep(play.seconds / 2)
+        def end():
+            machine.cut_power()
+            machine.power_on()
+        left = begin_again(play, machine, end)
         before, told = judge(play, machine, losses=True)
         silent = left - before.at
         play.saw(f"{silent:.1f} s are missing before the power cut")
-        # A power cut counts as one: how many samples it has cost nobody knows.
+        # How many samples a power cut has cost is not known: it counts as one.
         if silent > UNWRITTEN + SLACK or told != 1:
             raise Fault(f"{silent:.1f} s are missing, and {told} losses are told")
     with_machine(play, scene)
