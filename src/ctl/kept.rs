@@ -104,14 +104,7 @@ const MINUTE: u64 = 60;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use zbus::OwnedVariant;
-
-    fn values(all: Vec<(&str, Variant<'static>)>) -> Values {
-        let own = |(name, value): (&str, Variant<'static>)| {
-            (name.to_owned(), OwnedVariant::try_from(value).unwrap())
-        };
-        all.into_iter().map(own).collect()
-    }
+    use crate::ctl::proxy::tests::values;
 
     #[test]
     fn an_outage_is_told_with_what_is_kept() {

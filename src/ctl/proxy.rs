@@ -245,3 +245,17 @@ impl Agent {
         self.owner.clone().into()
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::Values;
+    use zbus::{OwnedVariant, Variant};
+
+    /// The properties of an object, played.
+    pub(in crate::ctl) fn values(all: Vec<(&str, Variant<'static>)>) -> Values {
+        let own = |(name, value): (&str, Variant<'static>)| {
+            (name.to_owned(), OwnedVariant::try_from(value).unwrap())
+        };
+        all.into_iter().map(own).collect()
+    }
+}

@@ -411,14 +411,8 @@ impl Page {
 mod tests {
     use super::*;
     use crate::base::columns::width;
+    use crate::ctl::proxy::tests::values;
     use zbus::OwnedVariant;
-
-    fn values(all: Vec<(&str, Variant<'static>)>) -> Values {
-        let own = |(name, value): (&str, Variant<'static>)| {
-            (name.to_owned(), OwnedVariant::try_from(value).unwrap())
-        };
-        all.into_iter().map(own).collect()
-    }
 
     const NOW: u64 = 1_700_000_000_000_000;
 
