@@ -185,7 +185,7 @@ pub(super) enum Command {
         level: Option<String>,
     },
 
-    /// Show changes of the connections' states as they come, until Ctrl-C
+    /// Show changes of the connections' states, and samples that are lost, as they come, until Ctrl-C
     ///
     /// Begins with the present states. If the agent ends, waits until it is back; a line says each.
     Monitor,
