@@ -235,7 +235,7 @@ impl Connections {
     /// Hands samples of the history to a connection that has room for them.
     pub(crate) fn send_history(&self, name: &str, order: HistoryOrder) {
         if let Some(running) = self.running.get(name) {
-            // There is room: nobody else gives orders. One that has ended loses its link with it.
+            // There is room: nothing else gives orders. One that has ended loses its link with it.
             let _ = running.orders.try_send(Order::History(Box::new(order)));
         }
     }

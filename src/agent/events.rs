@@ -406,23 +406,18 @@ pub(crate) fn history(event: &HistoryEvent) {
             why: Why::Unwritten,
             ..
         } => {}
-        // It is over, and nobody knows how many they were.
-        HistoryEvent::Losing {
-            collector,
-            why: why @ Why::Unwritten,
-            loss,
-            ..
-        } => {
-            let text = format!("Samples for {collector} are lost");
-            samples_lost(collector, *why, loss, &text);
-        }
         HistoryEvent::Losing {
             collector,
             why,
             loss,
             ..
         } => {
-            let text = format!("Samples for {collector} are being lost");
+            // Those of a kill are over.
+            let verb = match why {
+                Why::Unwritten => "are",
+                _ => "are being",
+            };
+            let text = format!("Samples for {collector} {verb} lost");
             samples_lost(collector, *why, loss, &text);
         }
         HistoryEvent::Lost {

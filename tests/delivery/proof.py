@@ -4,7 +4,7 @@
 Owns the judgement. Knows no process: it is given an engine to ask and told what may be missing.
 
 Each sample has two values that tell of itself: `agent.samples.total` is its number since the agent started,
-and `sys.uptime` is when it was taken, by a clock that nobody can set.
+and `sys.uptime` is when it was taken, by a clock that cannot be set.
 """
 
 import json

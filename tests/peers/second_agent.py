@@ -3,7 +3,7 @@
 
 Answers `model` with its model, as protocol.md says, and keeps its log over `connect`, which makes a new
 connection. Commands of its own:
-  begin {host, stream?, later?}    says hello; `later` adds fields that nobody knows to all messages
+  begin {host, stream?, later?}    says hello; `later` adds fields that no peer knows to all messages
   sample {sources, age?, now?}     takes a sample, as if it were `age` µs ago: sources is
                                    {SOURCE: [SERIES, ...]}, a series {name, labels?, kind?, unit?,
                                    description?, type?, value}; a value of null is one that is missing this

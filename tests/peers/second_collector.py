@@ -83,7 +83,7 @@ class Collector(Router):
                     tell("grid", kind=kind.decode(), values=json.loads(grid))
             case [b"DATA", host, body]:
                 if sender == self.agent:
-                    assert self.offered, "nobody asked for it"
+                    assert self.offered, "it was not asked for"
                     self.take(host, body)
             case _:
                 raise AssertionError(f"not a message of an agent: {frames}")

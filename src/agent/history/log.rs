@@ -489,7 +489,7 @@ impl Log {
     }
 }
 
-/// Tells of a loss: together with the one before, if nobody has asked for that yet.
+/// Tells of a loss: together with the one before, if that was not taken yet.
 pub(super) fn note_loss(
     events: &mut Vec<HistoryEvent>,
     name: &str,

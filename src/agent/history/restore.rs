@@ -22,8 +22,8 @@ pub(super) struct Found {
 impl Log {
     /// Goes on from what was found, for these collectors. `stream` is the number of this run.
     ///
-    /// The samples of an earlier run keep its stream. Where it was killed, nobody knows how many samples
-    /// it had taken and neither sent nor written: one number of this run is lost in their place, so that
+    /// The samples of an earlier run keep its stream. Where it was killed, it is not known how many
+    /// samples it had taken and neither sent nor written: one number of this run is lost in their place, so that
     /// each collector is told.
     pub(super) fn restore<'a>(
         found: &Found,

@@ -46,7 +46,7 @@ pub enum Why {
     /// Damaged on disk, or the disk could not be read.
     Damaged,
     /// Neither sent nor written yet when the agent was killed or the host lost power. How many these
-    /// were nobody knows: each time counts as one.
+    /// were is not known: each time counts as one.
     Unwritten,
     /// A sample that is too large for a message.
     TooLarge,

@@ -91,7 +91,7 @@ fn what_is_acknowledged_does_not_come_again() {
 #[test]
 fn who_declines_is_not_waited_for() {
     let mut recording = recording();
-    assert!(recording.wanted(), "nobody knows yet");
+    assert!(recording.wanted(), "it is not known yet");
     recording.declined("main");
     assert!(!recording.wanted());
     recording.offered("main", 1, 1, Offer::default());

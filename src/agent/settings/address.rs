@@ -1,5 +1,5 @@
 //! Where a collector is found: an endpoint, or a service whose SRV records name endpoints
-//! (RFC 2782). Parses and shows; asks nobody.
+//! (RFC 2782). Parses and shows; asks no server.
 
 use std::fmt;
 use std::str::FromStr;

@@ -3,7 +3,7 @@
 //!
 //! Prometheus answers 400 to a request with one sample that is out of order, a duplicate or out of
 //! bounds, and takes nothing of the request; others, such as Mimir, answer the same and keep the
-//! rest. Nobody says which sample it was. So the request is sent again in parts, until what is
+//! rest. The answer does not say which sample it was. So the request is sent again in parts, until what is
 //! refused stands alone. A *row* is the samples of one host at one time; the rows of a host stand
 //! in the order of time.
 //!

@@ -30,7 +30,7 @@ const MIN_NEWS: usize = 64;
 /// The schemas that hosts share.
 #[derive(Debug, Default)]
 pub struct Schemas {
-    /// By the hash of the schema. Of two with the same hash, which nobody can bring about, the
+    /// By the hash of the schema. Of two with the same hash, which cannot be brought about, the
     /// first is kept.
     known: HashMap<u64, Known>,
     hasher: RandomState,
@@ -110,7 +110,7 @@ impl Schemas {
         }
     }
 
-    /// Lets go of all that nobody holds.
+    /// Lets go of all that no host holds.
     fn let_go(&mut self) {
         self.news = 0;
         let gone: Vec<_> = self.known.extract_if(|_, known| !known.is_held()).collect();

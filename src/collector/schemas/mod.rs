@@ -4,7 +4,7 @@
 //! - [`HostGrid`]: a host's grid as the collector keeps it and hands it on;
 //! - [`Schemas`]: which are known, so that hosts with the same metrics share one.
 //!
-//! Keeps no schema that nobody else holds, and reads nothing of a peer: names are checked before.
+//! Keeps no schema that nothing else holds, and reads nothing of a peer: names are checked before.
 
 mod described;
 mod host_grid;

@@ -75,7 +75,7 @@ def long_outage(play):
             kills += 1
     lost = world.told_lost(reason="unwritten")
     play.saw(f"at most {told} samples are missing of {kills} agents that were killed; {lost} kills are told")
-    # Nobody knows how many samples a kill has cost: each counts as one.
+    # How many samples a kill has cost is not known: each counts as one.
     if lost != kills or world.told_lost() != lost:
         raise Fault(f"{kills} agents were killed, and {lost} losses are told of {world.told_lost()}")
 
@@ -102,7 +102,7 @@ def lost_at_kill(play, world, before, killed):
     if lost != 1 or world.told_lost() != lost:
         raise Fault(f"{missing} samples are missing, and {lost} losses are told of {world.told_lost()}")
     if "how many is not known" not in world.log("collector0"):
-        raise Fault("the collector's log does not say that samples are lost, and that nobody knows how many")
+        raise Fault("the collector's log does not say that samples are lost, and that it is not known how many")
 
 
 def nothing_told(world):

@@ -17,7 +17,7 @@ SMALL = "256 KiB"
 
 
 def mounted(world, name, size):
-    """Starts the agent anew with a small file system of its own as state directory."""
+    """Starts the agent again, with a small file system of its own as state directory."""
     world.end(name)
     mount = f'mount -t tmpfs -o size={size} tmpfs "$0" && exec "$@"'
     world.start_agent(name, prefix=["unshare", "--mount", "sh", "-c", mount, world.state(name)])
@@ -106,7 +106,7 @@ def damaged(play, harm):
         f"{told} are told as lost"
     )
     gap = int((after.at - before.at) / world.interval) - 20
-    # How many an end had that is gone nobody knows: it counts as one.
+    # How many samples the end had that is gone is not known: it counts as one.
     if told < missing + int(gap > 0):
         raise Fault(f"{missing} samples and {gap} at the end are missing, and {told} are told")
     if len(verdict.samples) < 10 * play.seconds / 2:

@@ -107,7 +107,7 @@ fn a_kill_costs_what_was_not_written_and_says_so() {
     // Not written yet.
     rig.append(20);
     rig.restart();
-    // Nobody knows how many they were: one number stands for them.
+    // How many they were is not known: one number stands for them.
     assert_eq!(rig.log().next, written + 1);
     let lost = rig.log().status("a").unwrap().lost.of(Why::Unwritten);
     let until = rig.now.time;
