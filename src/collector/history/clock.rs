@@ -162,15 +162,20 @@ impl Dating {
     /// The time of a sample of a message that was [heard](Self::hear). It is later than that of the sample
     /// before, by 1 ms at least.
     pub(super) fn date(&mut self, sent: &Sent, time: i64, boottime: u64, boot: &[u8; 16]) -> Dated {
-        let mut micros = time;
+        let mut micros = time.saturating_add(self.moved_micros());
         if *boot == sent.boot && boottime <= sent.boottime {
             let age = i64::try_from(sent.boottime - boottime).unwrap_or(i64::MAX);
             let by_boot = sent.time.saturating_sub(age);
-            if by_boot.saturating_sub(time).unsigned_abs() > STEP {
-                micros = by_boot;
+            if by_boot.abs_diff(time) > STEP {
+                let found = by_boot.saturating_add(self.moved_micros());
+                // If the clock was right then, or off as the agent was told, it was dated by that before it was
+                // set: one that is told again has the same time again.
+                let told = [time, time.saturating_add(sent.moved)];
+                let mut told = told.into_iter();
+                let same = told.find(|told| told.abs_diff(found) <= AGREED.unsigned_abs());
+                micros = same.unwrap_or(found);
             }
         }
-        micros = micros.saturating_add(self.moved_micros());
         let wanted = micros.div_euclid(1000);
         let time = self.last.map_or(wanted, |last| wanted.max(last + 1));
         self.last = Some(time);
@@ -273,6 +278,30 @@ mod tests {
         let message = message(500, again.moved);
         third.hear(&message, ZERO + 530 * SECOND, true);
         assert_eq!(third.moved_micros(), off + 30 * SECOND);
+    }
+
+    /// A collector has a sample and is killed before its agent hears so; meanwhile the agent's clock is set.
+    #[test]
+    fn a_sample_that_is_told_again_after_the_clock_was_set_gets_the_same_time() {
+        // The clock was right, or off by an hour which the agent was told.
+        for off in [0, 3600 * SECOND] {
+            let taken = ZERO + 100 * SECOND;
+            let mut first = Dating::default();
+            let message = sent(taken - off, 100 * SECOND);
+            first.hear(&message, taken + 3000, true);
+            let moved = first.moved_micros();
+            let told = date(&mut first, &message, taken - off, 100 * SECOND);
+            // An hour ahead now, and on a slower way.
+            let mut second = Dating::default();
+            let later = taken + 20 * SECOND;
+            let message = Sent {
+                moved,
+                ..sent(later + 3600 * SECOND, 120 * SECOND)
+            };
+            second.hear(&message, later + 47_000, true);
+            let again = date(&mut second, &message, taken - off, 100 * SECOND);
+            assert_eq!(again, told, "{off}");
+        }
     }
 
     #[test]
