@@ -36,6 +36,10 @@ impl Agent {
     pub(super) fn take_metrics(&mut self) {
         let mut told = Vec::new();
         let at = moment();
+        let recording = &self.recording;
+        self.sampling
+            .sampler
+            .note_keeping(|keeping| recording.say_keeping(keeping, at));
         let samples = self.sampling.sampler.take(GridKind::Metrics);
         if self.recording.wanted() {
             let fresh = self.recording.record(samples, at);

@@ -17,11 +17,12 @@ use self::facts::{Facts, points};
 use self::link::Link;
 use super::connection::Serial;
 use super::history::definition::FirstIds;
-use super::history::types::{HistoryEvent, Limits, Moment, Status, Usage};
+use super::history::types::{HistoryEvent, Limits, Moment, Standing, Status, Usage};
 use super::history::{Finished, History};
 use crate::base::clock::boottime_usec;
 use crate::metrics::Samples;
 use crate::protocol::data::{Acknowledged, Dictionary, Offer, Receipt, Sent};
+use crate::sources::{Keeping, KeptFor};
 
 /// Bytes of samples in one message, so that none is late by much because of what goes before it, and
 /// one that is lost with its link is soon sent again. A backlog of minutes fits.
@@ -265,6 +266,25 @@ impl Recording {
     /// What is kept for all collectors together.
     pub(crate) fn usage(&self) -> Usage {
         self.history.usage()
+    }
+
+    /// Says what is kept at this time, for the metrics of the agent itself.
+    pub(crate) fn say_keeping(&self, keeping: &mut Keeping, now: Moment) {
+        let usage = self.history.usage();
+        (keeping.memory, keeping.disk) = (usage.memory as u64, usage.disk);
+        keeping.collectors.clear();
+        let known = self.history.statuses();
+        let known = known.filter(|(_, status)| status.standing != Standing::Declined);
+        keeping
+            .collectors
+            .extend(known.map(|(name, status)| KeptFor {
+                collector: name.to_owned(),
+                behind: status.behind,
+                behind_usec: status.since.map_or(0, |since| {
+                    u64::try_from(now.time.saturating_sub(since)).unwrap_or(0)
+                }),
+                lost: status.lost.total(),
+            }));
     }
 
     /// What the receipts of a collector mean; None while it does not take history.

@@ -15,8 +15,8 @@ use crate::metrics::Samples;
 use crate::protocol::message::encode_grid;
 use crate::sources::background::Wakeup;
 use crate::sources::{
-    Context, Counts, Grid as Wanted, Options, Purpose, Root, SampleOneError, SourceSet,
-    SourceStatus, Transition, UnknownSource,
+    Context, Counts, Grid as Wanted, Keeping, KeepingPlace, Options, Purpose, Root, SampleOneError,
+    SourceSet, SourceStatus, Transition, UnknownSource,
 };
 use crate::systemd::log::LogControl;
 
@@ -27,6 +27,7 @@ pub(crate) struct Sampler {
     samples: Samples,
     /// How many were taken for metrics messages.
     taken: Arc<AtomicU64>,
+    keeping: KeepingPlace,
     grid: Arc<Grid>,
 }
 
@@ -53,6 +54,7 @@ impl Sampler {
         });
         Ok(Self {
             wakeup: context.wakeup.clone(),
+            keeping: context.keeping.clone(),
             set: SourceSet::open(context, settings.intervals.metrics, &settings.sources)?,
             samples: Samples::new(),
             taken,
@@ -86,6 +88,11 @@ impl Sampler {
     /// Until [`ready`](Self::ready) may have changed. Cancel safe.
     pub(crate) async fn changed(&self) {
         self.wakeup.rung().await;
+    }
+
+    /// Says what is kept, for samples to come.
+    pub(crate) fn note_keeping(&self, note: impl FnOnce(&mut Keeping)) {
+        note(&mut self.keeping.lock());
     }
 
     /// Takes a sample, which is kept until the next one.

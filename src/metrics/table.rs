@@ -485,6 +485,16 @@ AGENT {
         "Connections that the agent opened again, unasked";
     AGENT_LOG_LOST = "agent.log.lost.total", "", Counter, [metrics],
         "Lines that the agent could not log: their queue was full";
+    AGENT_HISTORY_MEMORY = "agent.history.memory", "B", Gauge, [metrics],
+        "Samples that are kept for collectors, in memory";
+    AGENT_HISTORY_DISK = "agent.history.disk", "B", Gauge, [metrics],
+        "Samples that are kept for collectors, on disk";
+    AGENT_HISTORY_BEHIND = "agent.history.behind" ["collector"], "", Gauge, [metrics],
+        "Samples that are kept and that the collector has not acknowledged";
+    AGENT_HISTORY_BEHIND_TIME = "agent.history.behind.time" ["collector"], "us", Gauge, [metrics],
+        "How long ago the first sample was taken that the collector has not acknowledged";
+    AGENT_HISTORY_LOST = "agent.history.lost.total" ["collector"], "", Counter, [metrics],
+        "Samples that were lost before the collector had them";
     AGENT_SOURCE_TIME = "agent.source.time.total" ["source"], "us", Counter, [metrics],
         "Time that the readings of a source took";
     AGENT_SOURCE_ERRORS = "agent.source.errors.total" ["source"], "", Counter, [metrics],

@@ -10,13 +10,14 @@ use super::{
     Sink, Source,
     error::{CollectError, Malformed},
     file::{ProcFile, Root},
-    source::{Context, CountsSource},
+    source::{Context, CountsSource, KeepingPlace},
 };
 use crate::base::process::resident_pages;
 use crate::metrics::table::{
-    AGENT_BYTES_SENT, AGENT_CPU, AGENT_LOG_LOST, AGENT_MEMORY, AGENT_MESSAGES_DROPPED,
-    AGENT_MESSAGES_RECEIVED, AGENT_MESSAGES_SENT, AGENT_RECONNECTS, AGENT_SAMPLES, AGENT_VERSION,
-    AGENT_WIRE,
+    AGENT_BYTES_SENT, AGENT_CPU, AGENT_HISTORY_BEHIND, AGENT_HISTORY_BEHIND_TIME,
+    AGENT_HISTORY_DISK, AGENT_HISTORY_LOST, AGENT_HISTORY_MEMORY, AGENT_LOG_LOST, AGENT_MEMORY,
+    AGENT_MESSAGES_DROPPED, AGENT_MESSAGES_RECEIVED, AGENT_MESSAGES_SENT, AGENT_RECONNECTS,
+    AGENT_SAMPLES, AGENT_VERSION, AGENT_WIRE,
 };
 
 /// The latest protocol that this agent speaks.
@@ -31,6 +32,7 @@ const EXPECTED: &str = "numbers of pages, of which the second is the resident on
 pub struct AgentSource {
     statm: ProcFile,
     counts: CountsSource,
+    keeping: KeepingPlace,
     page_kilobytes: u64,
 }
 
@@ -41,6 +43,7 @@ impl AgentSource {
         Self {
             statm: ProcFile::new(&Root::default(), FILE),
             counts: context.counts.clone(),
+            keeping: context.keeping.clone(),
             page_kilobytes: rustix::param::page_size() as u64 / 1024,
         }
     }
@@ -74,6 +77,25 @@ impl Source for AgentSource {
         sink.unsigned(&AGENT_MESSAGES_DROPPED, counts.messages_dropped);
         sink.unsigned(&AGENT_RECONNECTS, counts.reconnects);
         sink.unsigned(&AGENT_LOG_LOST, counts.log_lost);
+        self.collect_keeping(sink);
         Ok(())
+    }
+}
+
+impl AgentSource {
+    /// Nothing where no collector acknowledges samples.
+    fn collect_keeping(&self, sink: &mut Sink<'_>) {
+        let keeping = self.keeping.lock();
+        if keeping.collectors.is_empty() {
+            return;
+        }
+        sink.unsigned(&AGENT_HISTORY_MEMORY, keeping.memory);
+        sink.unsigned(&AGENT_HISTORY_DISK, keeping.disk);
+        for one in &keeping.collectors {
+            let name = &one.collector;
+            sink.unsigned_of(&AGENT_HISTORY_BEHIND, name, one.behind);
+            sink.unsigned_of(&AGENT_HISTORY_BEHIND_TIME, name, one.behind_usec);
+            sink.unsigned_of(&AGENT_HISTORY_LOST, name, one.lost);
+        }
     }
 }

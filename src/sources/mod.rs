@@ -56,7 +56,9 @@ pub use file::Root;
 pub use odd::{LeftOut, Odd};
 pub use options::Options;
 pub use set::{SampleOneError, SourceSet, SourceStatus, Transition};
-pub use source::{Context, Counts, CountsSource, Grid, Purpose, Sink, Source};
+pub use source::{
+    Context, Counts, CountsSource, Grid, Keeping, KeepingPlace, KeptFor, Purpose, Sink, Source,
+};
 pub use survey::News;
 
 /// What a source is.

@@ -1,6 +1,10 @@
 //! What a source is, what it is made with, and where it puts its values.
 
-use std::{path::Path, sync::Arc, time::Instant};
+use std::{
+    path::Path,
+    sync::{Arc, MutexGuard},
+    time::Instant,
+};
 
 use super::{
     background::{Prober, Wakeup},
@@ -11,6 +15,7 @@ use super::{
     options::Options,
     survey::News,
 };
+use crate::base::monitor::Lock;
 use crate::metrics::{Definition, Samples};
 
 /// What a reading is for.
@@ -254,6 +259,41 @@ pub struct Counts {
 /// Where to ask for the counts.
 pub type CountsSource = Arc<dyn Fn() -> Counts + Send + Sync>;
 
+/// What the agent keeps for collectors that acknowledge samples, as of the latest sample.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Keeping {
+    /// Bytes in memory.
+    pub memory: u64,
+    /// Bytes on disk.
+    pub disk: u64,
+    /// The collectors for which samples are kept, or may have to be.
+    pub collectors: Vec<KeptFor>,
+}
+
+/// What is kept for one collector.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KeptFor {
+    /// Its name in the settings.
+    pub collector: String,
+    /// Samples that it has not acknowledged.
+    pub behind: u64,
+    /// How long ago the first of them was taken, in µs; 0 without any.
+    pub behind_usec: u64,
+    /// Samples that are lost for it.
+    pub lost: u64,
+}
+
+/// Where the agent says what it keeps.
+#[derive(Debug, Clone, Default)]
+pub struct KeepingPlace(Arc<Lock<Keeping>>);
+
+impl KeepingPlace {
+    /// To say it, and to read it.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Keeping> {
+        self.0.lock()
+    }
+}
+
 /// What a source is made with.
 #[derive(Clone)]
 pub struct Context {
@@ -269,6 +309,8 @@ pub struct Context {
     pub bus: SystemBus,
     /// What the agent counts.
     pub counts: CountsSource,
+    /// What the agent keeps.
+    pub keeping: KeepingPlace,
 }
 
 impl Context {
@@ -283,6 +325,7 @@ impl Context {
             wakeup,
             bus: SystemBus::default(),
             counts: Arc::new(Counts::default),
+            keeping: KeepingPlace::default(),
         }
     }
 }

@@ -309,6 +309,13 @@ impl History {
         self.recorder.log.status(collector)
     }
 
+    /// How far each collector is that is in the settings.
+    pub fn statuses(&self) -> impl Iterator<Item = (&str, Status)> {
+        let log = &self.recorder.log;
+        let names = log.cursors.keys();
+        names.filter_map(|name| Some((name.as_str(), log.status(name)?)))
+    }
+
     /// What is kept for all collectors together.
     #[must_use]
     pub fn usage(&self) -> Usage {

@@ -100,6 +100,29 @@ fn who_declines_is_not_waited_for() {
 }
 
 #[test]
+fn the_agents_own_metrics_tell_what_is_kept() {
+    let mut recording = recording();
+    recording.offered("main", 1, 1, Offer::default());
+    for second in 1..=3 {
+        recording.record(&sample(second), at(second));
+    }
+    let stream = bodies(recording.next("main", None))[0].stream;
+    assert!(recording.acknowledged("main", 1, 1, Receipt { stream, seq: 1 }));
+    let mut keeping = Keeping::default();
+    recording.say_keeping(&mut keeping, at(10));
+    let [main] = &keeping.collectors[..] else {
+        panic!("{keeping:?}")
+    };
+    assert_eq!((main.collector.as_str(), main.behind), ("main", 2));
+    assert_eq!((main.behind_usec, main.lost), (8_000_000, 0));
+    assert!(keeping.memory > 0 && keeping.disk == 0);
+    // Nothing is kept for one that takes none.
+    recording.declined("main");
+    recording.say_keeping(&mut keeping, at(10));
+    assert_eq!(keeping.collectors, []);
+}
+
+#[test]
 fn what_a_collector_moves_times_by_is_repeated_to_the_next_one() {
     let mut recording = recording();
     let offer = Offer {

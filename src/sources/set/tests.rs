@@ -323,12 +323,28 @@ fn the_agent_tells_how_its_sources_fare() {
         reconnects: 5,
         log_lost: 6,
     });
+    let keeping = context.keeping.clone();
     let mut set = SourceSet::open(context, INTERVAL, &["uptime", "cpu", "agent"]).unwrap();
     host.write("stat", "cpu x\n");
+    *keeping.lock() = crate::sources::Keeping {
+        memory: 8,
+        disk: 9,
+        collectors: vec![crate::sources::KeptFor {
+            collector: "main".to_owned(),
+            behind: 10,
+            behind_usec: 11,
+            lost: 12,
+        }],
+    };
     let mut samples = Samples::new();
     let _ = set.sample(Purpose::Metrics, Grid::Metrics, &mut samples);
     for (name, value) in [
         ("agent.samples.total", 7),
+        ("agent.history.memory", 8),
+        ("agent.history.disk", 9),
+        ("agent.history.behind[main]", 10),
+        ("agent.history.behind.time[main]", 11),
+        ("agent.history.lost.total[main]", 12),
         ("agent.messages.sent.total", 1),
         ("agent.messages.received.total", 2),
         ("agent.bytes.sent.total", 3),
@@ -348,7 +364,10 @@ fn the_agent_tells_how_its_sources_fare() {
     let _ = set.sample(Purpose::Metrics, Grid::Metrics, &mut samples);
     assert_eq!(samples.get("agent.cpu.total"), None);
     assert_eq!(samples.get("agent.source.errors.total[cpu]"), None);
+    // Nor is anything said of collectors where none acknowledges samples.
+    keeping.lock().collectors.clear();
     let _ = set.sample(Purpose::Query, Grid::All, &mut samples);
+    assert_eq!(samples.get("agent.history.memory"), None);
     let Some(Value::Unsigned(memory)) = samples.get("agent.memory") else {
         panic!("{samples:?}");
     };
