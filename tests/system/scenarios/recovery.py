@@ -157,10 +157,10 @@ def disk_is_full(m):
     m.expect("interval", m.agent("MetricsIntervalUSec"), 800_000)
     m.expect("state", m.agent("State"), "reporting")
     # Nothing half written is left to be read at the next start.
-    m.expect("files", _files(m), ["agent.key", "agent.key_secret", "filler"])
+    m.expect("files", _files(m), ["agent.key", "agent.key_secret", "filler", "history"])
     m.run("rm", f"{STATE_DIRECTORY}/filler")
     m.run(*call("SetMetricsInterval", "tb", "900000", "true"))
-    m.expect("files", _files(m), ["agent.key", "agent.key_secret", "settings.toml"])
+    m.expect("files", _files(m), ["agent.key", "agent.key_secret", "history", "settings.toml"])
     m.expect_steady(pid)
     m.run("systemctl", "restart", AGENT)
     m.expect("interval after a restart", m.agent("MetricsIntervalUSec"), 900_000)
@@ -178,7 +178,7 @@ def disk_is_full_at_the_first_start(m):
     m.expect("files", _files(m), ["filler"])
     m.run("rm", f"{STATE_DIRECTORY}/filler")
     m.run("systemctl", "start", AGENT)
-    m.expect("files", _files(m), ["agent.key", "agent.key_secret"])
+    m.expect("files", _files(m), ["agent.key", "agent.key_secret", "history"])
 
 
 def host_is_renamed_by_hostnamectl(m):
