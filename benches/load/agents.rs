@@ -166,18 +166,27 @@ impl Agents {
             .iter()
             .map(|agent| agent.place.seq + samples)
             .collect();
+        let mut heard = Instant::now();
         loop {
-            let (mut progress, mut open) = (false, false);
+            let (mut progress, mut open) = (false, None);
             for (number, end) in ends.iter().enumerate() {
                 progress |= self.tell(number, &mut readings, |_| *end, false);
                 let agent = self.all.get_mut(number).expect("it is there");
+                let under_way = agent.under_way.len();
                 agent.receive();
-                open |= agent.place.seq < *end || !agent.under_way.is_empty();
+                progress |= agent.under_way.len() < under_way;
+                if agent.place.seq < *end || !agent.under_way.is_empty() {
+                    open = Some(number);
+                }
             }
-            if !open {
+            let Some(number) = open else {
                 break;
-            }
-            if !progress {
+            };
+            if progress {
+                heard = Instant::now();
+            } else {
+                let host = self.all.get(number).map_or("", |agent| &agent.host);
+                assert!(heard.elapsed() < PATIENCE, "{host} gets no receipt");
                 thread::sleep(Duration::from_millis(1));
             }
         }
@@ -197,12 +206,13 @@ impl Agents {
         agent.receive();
         let until = until(agent.place.seq);
         let open: usize = agent.under_way.iter().map(|(_, bytes)| bytes).sum();
-        // A message has its bound, and one may be under way in any case.
-        let room = open == 0 || open + Readings::MOST_BYTES <= agent.window;
+        // As the agent has it: four messages in a window, and one may be under way in any case.
+        let most_bytes = agent.window / 4;
+        let room = open == 0 || open + most_bytes <= agent.window;
         if agent.window == 0 || !room || agent.place.seq >= until {
             return false;
         }
-        let body = readings.body(&mut agent.place, until, is_now);
+        let body = readings.body(&mut agent.place, until, most_bytes, is_now);
         agent.under_way.push_back((agent.place.seq, body.len()));
         let frames = [b"DATA", agent.host.as_bytes(), &body];
         match agent.socket.send_multipart(frames, 0) {

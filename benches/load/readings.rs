@@ -90,9 +90,6 @@ pub(crate) struct Place {
 }
 
 impl Readings {
-    /// A message has no more bytes than this, but for what the last sample takes beyond.
-    pub(crate) const MOST_BYTES: usize = MOST.1;
-
     pub(crate) fn new() -> Self {
         let mut readings = Self {
             metrics: metrics(),
@@ -139,9 +136,16 @@ impl Readings {
         self.dictionary.sample(points)
     }
 
-    /// The next message of an agent, up to this sample or until it is full. The last of them is of now, each
-    /// before it 5 s older.
-    pub(crate) fn body(&mut self, place: &mut Place, until: u64, is_now: bool) -> Vec<u8> {
+    /// The next message of an agent, up to this sample, or until it is full or has so many bytes. The last of
+    /// them is of now, each before it 5 s older.
+    pub(crate) fn body(
+        &mut self,
+        place: &mut Place,
+        until: u64,
+        most_bytes: usize,
+        is_now: bool,
+    ) -> Vec<u8> {
+        let most_bytes = most_bytes.min(MOST.1);
         let mut body = BodyWriter::new(place.stream);
         if !std::mem::replace(&mut place.defined, true) {
             self.series.iter().for_each(|one| body.series(one));
@@ -152,7 +156,7 @@ impl Readings {
         let boottime = 1_000_000_000_000;
         let mut run = Run::default();
         for _ in 0..MOST.0 {
-            if place.seq >= until || body.len() >= MOST.1 {
+            if place.seq >= until || body.len() >= most_bytes {
                 break;
             }
             place.seq += 1;

@@ -127,11 +127,15 @@ impl Agents {
     }
 
     /// A connection says hello, of a fleet of so many hosts: it will be offered the second wire. Engines
-    /// may or may not have room for more now.
+    /// may or may not have room for more now. Others may have to do with less from now on, and are told.
     pub(super) fn began(&mut self, id: &RoutingIdBytes, hosts: usize, has_room: bool) {
         let router = &self.router;
-        self.history
+        let less = self
+            .history
             .began(id, (hosts, has_room), |id| router.knows(id));
+        for id in less {
+            self.offer(&id);
+        }
     }
 
     /// From now on receipts mean this. All connections are told.

@@ -82,6 +82,17 @@ impl Backlog {
         self.episode.is_some()
     }
 
+    /// For how long a message that is read now may have been there, as far as the collector's own time goes:
+    /// so long it has not seen an empty socket.
+    #[must_use]
+    pub fn waited(&self, now: Instant) -> Duration {
+        if self.busy.is_zero() {
+            return Duration::ZERO;
+        }
+        let passed = now.saturating_duration_since(self.turn);
+        self.busy + passed.min(TURN_AT_MOST)
+    }
+
     /// Records that a message was dropped.
     pub fn dropped(&mut self, now: Instant) {
         if let Some(episode) = &mut self.episode {
@@ -261,6 +272,19 @@ mod tests {
             assert_eq!(backlog.turned(now, 100_000, true), None);
             assert!(!backlog.is_behind());
         }
+    }
+
+    #[test]
+    fn messages_wait_while_the_socket_is_not_empty() {
+        let start = Instant::now();
+        let mut backlog = Backlog::new(start);
+        // The first one after a quiet time was read at once.
+        assert_eq!(backlog.waited(start + CALM), Duration::ZERO);
+        backlog.turned(start + TURN, 1000, false);
+        backlog.turned(start + TURN * 2, 1000, false);
+        assert_eq!(backlog.waited(start + TURN * 3), TURN * 3);
+        backlog.turned(start + TURN * 3, 1000, true);
+        assert_eq!(backlog.waited(start + TURN * 3), Duration::ZERO);
     }
 
     #[test]

@@ -324,7 +324,8 @@ impl Ingest {
             self.pass_on(fleet, now, peer, heard);
             name
         };
-        let message = agents.history.take(now, id, host, body);
+        let waited = self.backlog.waited(now);
+        let message = agents.history.take((now, waited), id, host, body);
         let message = message.map_err(|why| {
             if matches!(why, NotTaken::BeyondWindow(_)) {
                 // It connects again, and sends what was not acknowledged.

@@ -9,6 +9,8 @@
 //!   alone; above, all times of the host are moved by it. A sample that is told again, to this collector
 //!   after a restart or to another one, has to get the same time again, or an engine has it twice: so the
 //!   agent is told by how much it is moved and repeats it, and that is changed only where it is wrong.
+//!   A message that waited here before it was read is late by up to that time: no clock is taken for behind
+//!   because of it.
 //!
 //! No series goes back in time: see [`Dating::date`].
 
@@ -55,6 +57,15 @@ pub(super) struct Dating {
     last: Option<i64>,
 }
 
+/// How a message arrived.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Arrived {
+    /// When it was read, on the collector's wall clock in µs since 1970.
+    pub(super) at: i64,
+    /// It may have been here for so long before, in µs: so long the collector was busy without a pause.
+    pub(super) waited: i64,
+}
+
 /// Something to say about a host's clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ClockNews {
@@ -83,9 +94,8 @@ impl Dating {
         }
     }
 
-    /// A message has arrived that was sent then, on the collector's wall clock in µs since 1970. On a new
-    /// link nothing is known of its way: `first` begins a new window.
-    pub(super) fn hear(&mut self, sent: &Sent, arrived: i64, first: bool) -> Option<ClockNews> {
+    /// A message has arrived. On a new link nothing is known of its way: `first` begins a new window.
+    pub(super) fn hear(&mut self, sent: &Sent, arrived: Arrived, first: bool) -> Option<ClockNews> {
         let base = sent.time.saturating_sub_unsigned(sent.boottime);
         let step = match self.base.replace((sent.boot, base)) {
             Some((boot, before)) if boot == sent.boot => base.saturating_sub(before),
@@ -98,34 +108,36 @@ impl Dating {
             self.window = self.window.map(shift);
             self.moved = self.moved.map(shift);
         }
-        let difference = arrived.saturating_sub(sent.time);
+        let difference = arrived.at.saturating_sub(sent.time);
         if first {
             (self.offset, self.window, self.seen) = (None, None, 0);
             self.sure = false;
         }
-        self.window = Some(
-            self.window
-                .map_or(difference, |least| least.min(difference)),
-        );
-        self.offset = Some(
-            self.offset
-                .map_or(difference, |least| least.min(difference)),
-        );
-        self.seen += 1;
+        let least =
+            |known: Option<i64>| Some(known.map_or(difference, |least| least.min(difference)));
+        self.offset = least(self.offset);
+        // A window of nothing but late messages would be of no use.
+        if arrived.waited.unsigned_abs() <= STEP {
+            self.window = least(self.window);
+            self.seen += 1;
+        }
         if self.seen >= WINDOW {
             self.seen = 0;
             self.offset = self.window.take();
             self.sure = true;
         }
         let offset = self.offset_micros();
-        let agreed = sent.moved != 0 && offset.abs_diff(sent.moved) <= AGREED.unsigned_abs();
-        let off = offset.unsigned_abs();
+        // The host's clock is behind by so much at least.
+        let surely = offset.saturating_sub(arrived.waited);
+        let may_be = surely.saturating_sub(AGREED)..=offset.saturating_add(AGREED);
+        let agreed = sent.moved != 0 && may_be.contains(&sent.moved);
+        let tolerated = i64::try_from(TOLERATED.as_micros()).unwrap_or(i64::MAX);
         match self.moved {
-            None if u128::from(off) >= TOLERATED.as_micros() => {
+            None if surely >= tolerated || offset <= -tolerated => {
                 self.moved = Some(if agreed { sent.moved } else { offset });
                 return Some(ClockNews::Moved(offset));
             }
-            Some(_) if off < GOOD_AGAIN => {
+            Some(_) if offset.unsigned_abs() < GOOD_AGAIN => {
                 self.moved = None;
                 return Some(ClockNews::Right);
             }
@@ -134,9 +146,9 @@ impl Dating {
         }
         // What is less is nearer to the truth, as messages are only late. What is more may be late itself.
         if let Some(moved) = &mut self.moved {
-            let more = offset.saturating_sub(*moved);
+            let more = surely.saturating_sub(*moved);
             let too_little = more > TOO_LITTLE && (self.sure || more > AGREED);
-            if more < -TOO_MUCH || too_little {
+            if offset.saturating_sub(*moved) < -TOO_MUCH || too_little {
                 *moved = offset;
             }
         }
@@ -191,6 +203,11 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    /// Read at once.
+    fn soon(at: i64) -> Arrived {
+        Arrived { at, waited: 0 }
+    }
+
     const BOOT: [u8; 16] = [1; 16];
     const SECOND: i64 = 1_000_000;
     /// When the host was booted.
@@ -217,7 +234,7 @@ mod tests {
             let message = sent(true_time - 600 * SECOND, second * SECOND);
             // The first messages are slower.
             let delay = SECOND / second / 10;
-            let news = dating.hear(&message, true_time + delay, second == 1);
+            let news = dating.hear(&message, soon(true_time + delay), second == 1);
             let expected = (second == 1).then_some(ClockNews::Moved(600 * SECOND + delay));
             assert_eq!(news, expected);
             let found = date(&mut dating, &message, message.time, second * SECOND);
@@ -226,7 +243,7 @@ mod tests {
         }
         let message = sent(ZERO + 20 * SECOND, 20 * SECOND);
         assert_eq!(
-            dating.hear(&message, ZERO + 20 * SECOND, false),
+            dating.hear(&message, soon(ZERO + 20 * SECOND), false),
             Some(ClockNews::Right)
         );
     }
@@ -237,7 +254,7 @@ mod tests {
         // It is an hour ahead from second 2 to second 4; nothing is sent meanwhile.
         let hour = 3600 * SECOND;
         let message = sent(ZERO + 6 * SECOND, 6 * SECOND);
-        assert_eq!(dating.hear(&message, ZERO + 6 * SECOND, true), None);
+        assert_eq!(dating.hear(&message, soon(ZERO + 6 * SECOND), true), None);
         for (second, ahead) in [(1, 0), (2, hour), (3, hour), (4, 0), (5, 0)] {
             let taken = ZERO + second * SECOND + ahead;
             let found = date(&mut dating, &message, taken, second * SECOND);
@@ -245,7 +262,7 @@ mod tests {
         }
         // It is set ahead while messages are sent: by exactly that much it is off.
         let message = sent(ZERO + 7 * SECOND + hour, 7 * SECOND);
-        let news = dating.hear(&message, ZERO + 7 * SECOND + 30_000, false);
+        let news = dating.hear(&message, soon(ZERO + 7 * SECOND + 30_000), false);
         assert_eq!(news, Some(ClockNews::Moved(-hour)));
         let found = date(&mut dating, &message, message.time, 7 * SECOND);
         assert_eq!(found, (ZERO + 7 * SECOND) / 1000);
@@ -260,24 +277,63 @@ mod tests {
         };
         let (mut first, mut second) = (Dating::default(), Dating::default());
         let told = message(1, 0);
-        first.hear(&told, ZERO + SECOND + 3000, true);
+        first.hear(&told, soon(ZERO + SECOND + 3000), true);
         let time = date(&mut first, &told, told.time, SECOND);
         // The next collector gets its first message late, and is told what the one before did.
         let again = message(2, first.moved_micros());
-        let news = second.hear(&again, ZERO + 2 * SECOND + 90_000, true);
+        let news = second.hear(&again, soon(ZERO + 2 * SECOND + 90_000), true);
         assert_eq!(news, Some(ClockNews::Moved(off + 90_000)));
         assert_eq!(date(&mut second, &again, told.time, SECOND), time);
         // Once that is sure to be wrong it is changed.
         for later in 3..3 + i64::from(WINDOW) * 2 {
             let message = message(later, again.moved);
-            second.hear(&message, ZERO + later * SECOND + 90_000, false);
+            second.hear(&message, soon(ZERO + later * SECOND + 90_000), false);
         }
         assert_eq!(second.moved_micros(), off + 90_000);
         // What another collector said of another clock is not taken.
         let mut third = Dating::default();
         let message = message(500, again.moved);
-        third.hear(&message, ZERO + 530 * SECOND, true);
+        third.hear(&message, soon(ZERO + 530 * SECOND), true);
         assert_eq!(third.moved_micros(), off + 30 * SECOND);
+    }
+
+    #[test]
+    fn a_message_that_waited_makes_no_clock_behind() {
+        let mut dating = Dating::default();
+        // More than a window of messages waits for longer and longer, while a fleet returns.
+        for second in 1..=100 {
+            let message = sent(ZERO + second * SECOND, second * SECOND);
+            let late = Arrived {
+                at: message.time + second * SECOND / 2,
+                waited: second * SECOND / 2,
+            };
+            assert_eq!(dating.hear(&message, late, second == 1), None);
+            let found = date(&mut dating, &message, message.time, second * SECOND);
+            assert_eq!(found, message.time / 1000);
+        }
+        // A clock that is behind by more than that is found all the same, and then how much.
+        let mut dating = Dating::default();
+        let message = sent(ZERO, SECOND);
+        let arrived = |off, waited| Arrived {
+            at: ZERO + off * SECOND + waited,
+            waited,
+        };
+        let news = dating.hear(&message, arrived(600, 7 * SECOND), true);
+        assert_eq!(news, Some(ClockNews::Moved(607 * SECOND)));
+        dating.hear(&message, arrived(600, 0), false);
+        assert_eq!(dating.moved_micros(), 600 * SECOND);
+        // One that is ahead, too: waiting makes that only less.
+        let mut dating = Dating::default();
+        let news = dating.hear(&message, arrived(-600, 7 * SECOND), true);
+        assert_eq!(news, Some(ClockNews::Moved(-593 * SECOND)));
+        // What an agent was told before holds where it may be right.
+        let again = Sent {
+            moved: 600 * SECOND,
+            ..message
+        };
+        let mut dating = Dating::default();
+        dating.hear(&again, arrived(600, 7 * SECOND), true);
+        assert_eq!(dating.moved_micros(), 600 * SECOND);
     }
 
     /// A collector has a sample and is killed before its agent hears so; meanwhile the agent's clock is set.
@@ -288,7 +344,7 @@ mod tests {
             let taken = ZERO + 100 * SECOND;
             let mut first = Dating::default();
             let message = sent(taken - off, 100 * SECOND);
-            first.hear(&message, taken + 3000, true);
+            first.hear(&message, soon(taken + 3000), true);
             let moved = first.moved_micros();
             let told = date(&mut first, &message, taken - off, 100 * SECOND);
             // An hour ahead now, and on a slower way.
@@ -298,7 +354,7 @@ mod tests {
                 moved,
                 ..sent(later + 3600 * SECOND, 120 * SECOND)
             };
-            second.hear(&message, later + 47_000, true);
+            second.hear(&message, soon(later + 47_000), true);
             let again = date(&mut second, &message, taken - off, 100 * SECOND);
             assert_eq!(again, told, "{off}");
         }
@@ -308,7 +364,7 @@ mod tests {
     fn a_sample_of_another_boot_keeps_its_time() {
         let mut dating = Dating::default();
         let message = sent(ZERO, 5 * SECOND);
-        dating.hear(&message, ZERO, true);
+        dating.hear(&message, soon(ZERO), true);
         let dated = dating.date(&message, ZERO - 3600 * SECOND, 7, &[2; 16]);
         assert_eq!(dated.time, (ZERO - 3600 * SECOND) / 1000);
         // One of this boot that claims to be of the future, too.
@@ -341,7 +397,11 @@ mod tests {
             // 10 ms each: far more than any clock drifts.
             let off = message * 10_000;
             let time = ZERO + message * 5 * SECOND;
-            dating.hear(&sent(time - off, message * 5 * SECOND), time, message == 0);
+            dating.hear(
+                &sent(time - off, message * 5 * SECOND),
+                soon(time),
+                message == 0,
+            );
             let lag = off - dating.offset_micros();
             assert!((0..=2 * 64 * 10_000).contains(&lag), "{lag}");
         }
@@ -354,7 +414,7 @@ mod tests {
             let mut last = i64::MIN;
             for (time, boottime, taken, at) in times {
                 let message = Sent { time, boottime, boot: BOOT, ..Sent::default() };
-                dating.hear(&message, taken, at % 2 == 0);
+                dating.hear(&message, soon(taken), at % 2 == 0);
                 let dated = dating.date(&message, taken, at, &BOOT);
                 prop_assert!(dated.time > last || last >= i64::MAX / 1000);
                 last = dated.time;

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 pub(crate) use self::clock::ClockNews;
-use self::clock::Dating;
+use self::clock::{Arrived, Dating};
 use self::keep::{Keeper, KeptSchema};
 use self::stream::{Arrival, Stream};
 use super::schemas::HostGrid;
@@ -46,10 +46,22 @@ struct Link {
     window: usize,
     /// By how much times are moved, as its agent was told.
     clock: Option<i64>,
+    /// It was made an offer: from now on it is told of changes.
+    offered: bool,
     /// Its agent has sent more than it may: nothing is taken until it connects again.
     beyond: bool,
     /// Hosts whose messages came over it.
     hosts: HashSet<Arc<str>>,
+}
+
+impl Link {
+    fn offer(&self, acknowledged: Acknowledged) -> Offer {
+        Offer {
+            window: u32::try_from(self.window).unwrap_or(u32::MAX),
+            acknowledged,
+            clock: self.clock,
+        }
+    }
 }
 
 /// How many logs of a host are remembered: each start of its agent begins one.
@@ -184,6 +196,8 @@ pub(super) enum NotTaken {
 pub(crate) struct History {
     links: HashMap<RoutingIdBytes, Link>,
     looked_at: usize,
+    /// The largest window of a link.
+    share: usize,
     hosts: HashMap<Arc<str>, Host>,
     keeper: Keeper,
     scratch: Scratch,
@@ -193,56 +207,72 @@ pub(crate) struct History {
 }
 
 impl History {
-    /// A connection says hello: nothing is defined on it. It is to be made this offer after its model was
+    /// A connection says hello: nothing is defined on it. It is to be made an offer after its model was
     /// asked for; `hosts` are known in all. Where engines have no room for more, it may send as little as
     /// can be. `is_there` tells which connections still are.
+    ///
+    /// Returns the connections whose share is now so much less that they are to be made their offer again.
+    #[must_use]
     pub(super) fn began(
         &mut self,
         id: &RoutingIdBytes,
         (hosts, has_room): (usize, bool),
         is_there: impl Fn(&RoutingIdBytes) -> bool,
-    ) {
+    ) -> Vec<RoutingIdBytes> {
         if self.links.len() >= MIN_LINKS.max(2 * self.looked_at) {
             self.links.retain(|id, _| is_there(id));
             self.looked_at = self.links.len();
         }
-        let window = if has_room {
-            (ALL_WINDOWS / hosts.max(1)).clamp(WINDOWS.0, WINDOWS.1)
-        } else {
-            WINDOWS.0
-        };
+        // Of a fleet that returns after a start of the collector, no host is known before its first message.
+        let links = self.links.len() + 1;
+        let share = (ALL_WINDOWS / hosts.max(links)).clamp(WINDOWS.0, WINDOWS.1);
+        let mut less = Vec::new();
+        if share <= self.share / 2 {
+            for (id, link) in &mut self.links {
+                if link.window > share {
+                    link.window = share;
+                    less.extend(link.offered.then(|| id.clone()));
+                }
+            }
+            self.share = share;
+        }
+        self.share = self.share.max(share);
+        let window = if has_room { share } else { WINDOWS.0 };
         let link = Link {
             window,
             ..Link::default()
         };
         self.links.insert(id.clone(), link);
+        less
     }
 
     /// The offer for a connection, if it has said hello.
-    pub(super) fn offer(&self, id: &RoutingIdBytes, acknowledged: Acknowledged) -> Option<Offer> {
-        let link = self.links.get(id)?;
-        Some(Offer {
-            window: u32::try_from(link.window).unwrap_or(u32::MAX),
-            acknowledged,
-            clock: link.clock,
-        })
+    pub(super) fn offer(
+        &mut self,
+        id: &RoutingIdBytes,
+        acknowledged: Acknowledged,
+    ) -> Option<Offer> {
+        let link = self.links.get_mut(id)?;
+        link.offered = true;
+        Some(link.offer(acknowledged))
     }
 
-    /// The offer for each connection.
+    /// The offer for each connection that was made one.
     pub(super) fn offers(&self, acknowledged: Acknowledged) -> Vec<(RoutingIdBytes, Offer)> {
-        let links = self.links.keys();
-        let offers = links.filter_map(|id| Some((id.clone(), self.offer(id, acknowledged)?)));
+        let links = self.links.iter().filter(|(_, link)| link.offered);
+        let offers = links.map(|(id, link)| (id.clone(), link.offer(acknowledged)));
         offers.collect()
     }
 
-    /// Takes a message of this host, which came over that connection with this key.
+    /// Takes a message of this host, which came over that connection with this key and may have waited for
+    /// so long.
     ///
     /// # Errors
     ///
     /// [`NotTaken`]: then it is not acknowledged.
     pub(super) fn take(
         &mut self,
-        now: Instant,
+        (now, waited): (Instant, Duration),
         (id, key): (&RoutingIdBytes, PublicKey),
         host: &str,
         bytes: &[u8],
@@ -296,7 +326,7 @@ impl History {
             known.figures.behind = body.sent.behind;
             let is_level = body.sent.now_from > 0;
             let repeated = body.sent.moved;
-            let mut message = known.message(body, is_new_link, &mut self.counts);
+            let mut message = known.message(body, (is_new_link, waited), &mut self.counts);
             message.news.extend(back);
             let moved = known.dating.moved_micros();
             if moved != repeated && link.clock != Some(moved) {
@@ -422,14 +452,17 @@ impl Host {
     fn message(
         &mut self,
         body: Body<KeptSchema>,
-        is_new_link: bool,
+        (is_new_link, waited): (bool, Duration),
         counts: &mut Counts,
     ) -> Message {
         let mut message = Message {
             stream: self.stream.ticket,
             ..Message::default()
         };
-        let arrived = micros(SystemTime::now());
+        let arrived = Arrived {
+            at: micros(SystemTime::now()),
+            waited: i64::try_from(waited.as_micros()).unwrap_or(i64::MAX),
+        };
         let clock = self.dating.hear(&body.sent, arrived, is_new_link);
         message.news.extend(clock.map(News::Clock));
         self.figures.clock_offset = self.dating.offset_micros();
@@ -520,16 +553,46 @@ mod tests {
 
     #[test]
     fn agents_may_send_their_share_and_little_where_engines_have_no_room() {
-        let mut history = History::default();
-        let mut window = |hosts, has_room| {
+        let window = |hosts, has_room| {
+            let mut history = History::default();
             let id = RoutingIdBytes::from(&b"A"[..]);
-            history.began(&id, (hosts, has_room), |_| true);
+            assert!(history.began(&id, (hosts, has_room), |_| true).is_empty());
             history.offer(&id, Acknowledged::Engine).unwrap().window
         };
         assert_eq!(window(0, true), 256 * 1024);
         assert_eq!(window(128, true), 128 * 1024);
         assert_eq!(window(10_000, true), 8 * 1024);
         assert_eq!(window(1, false), 8 * 1024);
+    }
+
+    /// A collector was started again: of a thousand hosts none is known yet.
+    #[test]
+    fn a_fleet_that_returns_at_once_has_no_more_under_way_than_one_that_is_there() {
+        let mut history = History::default();
+        let mut windows = HashMap::new();
+        for number in 0..1000_u32 {
+            let id = RoutingIdBytes::from(&number.to_be_bytes()[..]);
+            let less = history.began(&id, (0, true), |_| true);
+            // The first half is asked for models, the others wait for their turn.
+            if number < 500 {
+                let offer = history.offer(&id, Acknowledged::Engine).unwrap();
+                windows.insert(id, offer.window);
+            }
+            for id in less {
+                let offer = history.offer(&id, Acknowledged::Engine).unwrap();
+                let before = windows.insert(id, offer.window).unwrap();
+                assert!(offer.window < before);
+            }
+            let all: u32 = windows.values().sum();
+            assert!(all as usize <= 2 * ALL_WINDOWS, "{number}: {all}");
+        }
+        assert_eq!(windows.len(), 500);
+        // Later there are few again: each may have more.
+        let id = RoutingIdBytes::from(&b"again"[..]);
+        history.looked_at = 0;
+        assert!(history.began(&id, (1, true), |_| false).is_empty());
+        let offer = history.offer(&id, Acknowledged::Engine).unwrap();
+        assert_eq!(offer.window, 256 * 1024);
     }
 
     /// An engine is away, and the connection is lost again and again: that makes no agent one that sends more
@@ -541,7 +604,7 @@ mod tests {
         let mut history = History::default();
         for link in 1..=20_u64 {
             let id = RoutingIdBytes::from(&link.to_be_bytes()[..]);
-            history.began(&id, (1, true), |_| true);
+            assert!(history.began(&id, (1, true), |_| true).is_empty());
             // All that was sent before, and one more; one message, with much to define.
             let samples = (1..=link).map(|seq| Sample {
                 seq,
@@ -566,7 +629,9 @@ mod tests {
             while body.len() < 250_000 {
                 body.extend(&definitions);
             }
-            let message = history.take(now, (&id, key), "web1", &body).unwrap();
+            let message = history
+                .take((now, Duration::ZERO), (&id, key), "web1", &body)
+                .unwrap();
             assert_eq!(message.samples.len(), 1);
         }
     }
