@@ -20,6 +20,8 @@ from repository import (
 
 # Each scenario brings the packages in itself.
 INSTALL = "nothing"
+# It depends on the release's own programs: systemd, dpkg, what they confine.
+EVERYWHERE = True
 
 UNITS = [AGENT, COLLECTOR]
 AGENT_KEY = "/var/lib/metrics-agent/agent.key_secret"

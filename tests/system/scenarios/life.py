@@ -7,6 +7,8 @@ from machine import AGENT, CONFIGURATION, RPM_SUITE
 
 # On an RPM system, too.
 SUITES = ["bookworm", "trixie", RPM_SUITE]
+# It depends on the release's own programs: systemd, dpkg, what they confine.
+EVERYWHERE = True
 
 # Long enough to see a program that ends by itself, or is restarted, soon after its start.
 SETTLE_SECONDS = 3

@@ -7,6 +7,8 @@ from machine import AGENT, COLLECTOR, RPM_SUITE, SOURCE
 
 # On an RPM system, too.
 SUITES = ["bookworm", "trixie", RPM_SUITE]
+# It depends on the release's own programs: systemd, dpkg, what they confine.
+EVERYWHERE = True
 
 PROGRAMS = {AGENT: "metrics-agent", COLLECTOR: "metrics-collector"}
 
