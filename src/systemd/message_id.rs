@@ -131,6 +131,8 @@ message_ids! {
     COLLECTOR_SAMPLES_LOST = "98a0bd79e20b48c28fe399b8030cef4a";
     /// An agent's log was replaced by an older copy of itself.
     COLLECTOR_LOG_WENT_BACK = "d9dd6c4f44814821947947929fe65d30";
+    /// Two hosts tell samples of one log.
+    COLLECTOR_LOG_SHARED = "5ce1690d8a024f0d85370d89cb705b40";
     /// The clock of a host is off, or right again.
     COLLECTOR_CLOCK_OFF = "827a4f04c4904edd91abb618a152a593";
     /// A viewer has come.

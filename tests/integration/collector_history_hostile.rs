@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use crate::support::collector::{Collector, program};
 use crate::support::history::{BOOT, Log, begin, data, now};
 use crate::support::http::{Answer, address_of, fetch};
-use crate::support::peer::Peer;
+use crate::support::peer::{Peer, hex};
 use crate::support::receiver::Receiver;
 
 /// A collector with an engine, and a good agent whose samples arrive there.
@@ -538,6 +538,80 @@ async fn hosts_with_the_same_stream_are_kept_apart() {
             .number("metrics_collector_samples_again_total"),
         0.0
     );
+}
+
+/// Two machines, one of which was made of the other's disk.
+#[tokio::test]
+async fn a_clone_is_named_with_its_original_and_both_are_served() {
+    const SHARED: &str = "metrics_collector_logs_shared_total";
+    let mut scene = Scene::new().await;
+    let mut agents = Vec::new();
+    for host in ["original", "clone"] {
+        let mut agent = scene.collector.peer(host).await;
+        begin(&mut agent, host).await;
+        agents.push((host, agent, Log::new(77)));
+    }
+    let mut values = Vec::new();
+    for round in 1..=3 {
+        for (number, (host, agent, log)) in (1..).zip(&mut agents) {
+            if round == 3 {
+                *agent = scene.collector.peer(&format!("{host} again")).await;
+                begin(agent, host).await;
+                log.forget_definitions();
+            }
+            let value = f64::from(10 * round + number);
+            let body = log.body(&[value], true);
+            data(agent, host, &body).await;
+            while agent.word().await != log.receipt() {}
+            values.push((format!("metrics_agent_load_1m{{host=\"{host}\"}}"), value));
+        }
+        scene.others_are_served().await;
+        assert_eq!(scene.page().await.number(SHARED), 1.0, "round {round}");
+    }
+    for (series, value) in &values {
+        while !scene.arrived.contains(&(series.clone(), *value)) {
+            scene.next_request().await;
+        }
+    }
+    // It is said before the counter is read: no other line is to come.
+    let line = scene.collector.logged("tell samples of one log").await;
+    assert!(
+        line.contains("The agents of clone and original tell"),
+        "{line}"
+    );
+    assert!(
+        line.contains("remove /var/lib/metrics-agent/history"),
+        "{line}"
+    );
+}
+
+/// A host that was given another name is the same machine, on a connection of its own.
+#[tokio::test]
+async fn a_host_that_was_renamed_is_no_clone() {
+    let mut scene = Scene::new().await;
+    let mut agent = Peer::dealer();
+    let mut log = Log::new(77);
+    for (link, host) in ["before", "after", "before"].into_iter().enumerate() {
+        // Another connection with the same key.
+        let connect = json!({
+            "do": "connect",
+            "address": format!("tcp://{}", scene.collector.address),
+            "server": scene.collector.public_key,
+            "id": hex(format!("link {link}").as_bytes()),
+        });
+        agent.ask(connect).await;
+        agent.link("HANDSHAKE_SUCCEEDED").await;
+        begin(&mut agent, host).await;
+        log.forget_definitions();
+        for value in [0.5, 1.5] {
+            let body = log.body(&[value], true);
+            data(&mut agent, host, &body).await;
+            while agent.word().await != log.receipt() {}
+        }
+    }
+    scene.others_are_served().await;
+    let page = scene.page().await;
+    assert_eq!(page.number("metrics_collector_logs_shared_total"), 0.0);
 }
 
 #[tokio::test]

@@ -58,6 +58,17 @@ pub(crate) fn history(host: &str, news: &News, tell: Tell) {
                  its state directory is an older copy; they are taken as those of a new log{more}"
             );
         }
+        News::Shared(other) => {
+            let other_name = text::quoted(other);
+            warn!(
+                message_id = message_id::COLLECTOR_LOG_SHARED,
+                host,
+                other_host = &**other,
+                "The agents of {name} and {other_name} tell samples of one log: the state directory of one is \
+                 a copy of the other's; all are taken; on the copy, stop metrics-agent, remove \
+                 /var/lib/metrics-agent/history and start it{more}"
+            );
+        }
         News::Faults(fault, others) => {
             let others = match others {
                 0 => String::new(),

@@ -2,7 +2,8 @@
 //!
 //! - `keep`: what agents define, each once for all hosts;
 //! - `clock`: when a sample was taken, by this collector's clock;
-//! - `stream`: how far each host's log was received, and receipts.
+//! - `stream`: how far each host's log was received, and receipts;
+//! - `claims`: whose each log is.
 //!
 //! Owns what is known of each connection that was offered the second wire, and of each host's log.
 //! Sends nothing and knows no table of hosts: samples go out as data, and so do receipts.
@@ -11,6 +12,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use self::claims::{Claimed, Claims, HandedOn};
 pub(crate) use self::clock::ClockNews;
 use self::clock::{Arrived, Dating};
 use self::keep::{Keeper, KeptSchema};
@@ -21,6 +23,7 @@ use crate::curve::router::RoutingIdBytes;
 use crate::protocol::data::wire::Reason;
 use crate::protocol::data::{Acknowledged, Body, Fault, Item, Offer, Reader, Receipt, Scratch};
 
+mod claims;
 mod clock;
 mod keep;
 mod stream;
@@ -77,6 +80,8 @@ struct Host {
     former: Vec<(u64, u64, i64)>,
     dating: Dating,
     link: RoutingIdBytes,
+    /// Another name tells of a log of this host, as after a rename.
+    handed_on: Option<HandedOn>,
     /// When a receipt is due, where one waits.
     due: Option<Instant>,
     figures: Figures,
@@ -108,6 +113,8 @@ pub(crate) struct Counts {
     pub(crate) bad: u64,
     /// What was wrong in messages besides.
     pub(crate) faults: u64,
+    /// How often a host told of a log that is another host's.
+    pub(crate) shared: u64,
 }
 
 /// A sample that is to be passed on.
@@ -138,6 +145,8 @@ pub(crate) enum News {
     /// It goes on from this number with other samples than those that came before under it and up to the
     /// second one: it was replaced by an older copy of itself.
     WentBack(u64, u64),
+    /// This other host tells of the same log.
+    Shared(Arc<str>),
     /// What was wrong in a message, and how much more.
     Faults(Fault, u64),
     /// Its clock.
@@ -151,6 +160,7 @@ impl News {
             Self::Lost { .. } => "lost",
             Self::Missing(_) => "missing",
             Self::WentBack(..) => "back",
+            Self::Shared(_) => "shared",
             Self::Faults(..) => "form",
             Self::Clock(ClockNews::Moved(_)) => "clock",
             Self::Clock(ClockNews::Right) => "clock again",
@@ -199,6 +209,7 @@ pub(crate) struct History {
     /// The largest window of a link.
     share: usize,
     hosts: HashMap<Arc<str>, Host>,
+    claims: Claims,
     keeper: Keeper,
     scratch: Scratch,
     /// Hosts that may be told something.
@@ -294,27 +305,49 @@ impl History {
             link.hosts.insert(Arc::clone(&name));
         }
         let first = body.items.first().map_or(1, |item| item.range().0);
+        let is_new_log = known.as_ref().is_none_or(|host| !host.knows(body.stream));
         let mut known = known.unwrap_or_else(|| Host {
             stream: Stream::new(body.stream, first),
             newest: i64::MIN,
             former: Vec::new(),
             dating: Dating::default(),
             link: id.clone(),
+            handed_on: None,
             due: None,
             figures: Figures::default(),
         });
-        if known.stream.id != body.stream {
-            known.turn_to(body.stream, first);
+        if known.stream.id != body.stream
+            && let Some(dropped) = known.turn_to(body.stream, first)
+        {
+            self.claims.give_up(dropped, &name);
         }
         let back = known.went_back(&body);
         if let Some(News::WentBack(seq, _)) = back {
             known.stream.go_back(seq);
             self.counts.faults += 1;
         }
-        if is_new_link || known.link != *id {
+        let is_linked = is_new_link || known.link != *id;
+        if is_linked {
             known.link = id.clone();
             known.stream.linked();
+            known.handed_on = None;
         }
+        let shared = if is_linked || is_new_log {
+            match self.claims.claim(body.stream, &name, key) {
+                Claimed::Own => None,
+                // Said once, not with each connection.
+                Claimed::Of(holder) => is_new_log.then_some(holder),
+                Claimed::HandedOn(from) => {
+                    if let Some(from) = self.hosts.get_mut(&from) {
+                        from.handed_on = Some(HandedOn::new(body.stream, &name, now));
+                    }
+                    None
+                }
+            }
+        } else {
+            known.goes_on(now, waited, &mut self.claims)
+        };
+        self.counts.shared += u64::from(shared.is_some());
         let window = link.window;
         // What comes again takes no more room.
         let new = bytes.len() * known.stream.count_new(&body) / body.items.len().max(1);
@@ -328,6 +361,7 @@ impl History {
             let repeated = body.sent.moved;
             let mut message = known.message(body, (is_new_link, waited), &mut self.counts);
             message.news.extend(back);
+            message.news.extend(shared.map(News::Shared));
             let moved = known.dating.moved_micros();
             if moved != repeated && link.clock != Some(moved) {
                 link.clock = Some(moved);
@@ -411,7 +445,11 @@ impl History {
 
     /// A host was forgotten.
     pub(super) fn forget(&mut self, host: &str) {
-        self.hosts.remove(host);
+        if let Some(known) = self.hosts.remove(host) {
+            for log in known.logs() {
+                self.claims.give_up(log, host);
+            }
+        }
     }
 
     /// Figures of each host whose agent speaks the second wire.
@@ -421,6 +459,24 @@ impl History {
 }
 
 impl Host {
+    /// Its logs that are known.
+    fn logs(&self) -> impl Iterator<Item = u64> {
+        let former = self.former.iter().map(|(id, ..)| *id);
+        std::iter::once(self.stream.id).chain(former)
+    }
+
+    fn knows(&self, log: u64) -> bool {
+        self.logs().any(|known| known == log)
+    }
+
+    /// It tells something over the connection that it had. The other name that tells of its log, if that shows
+    /// that it was not renamed.
+    fn goes_on(&mut self, now: Instant, waited: Duration, claims: &mut Claims) -> Option<Arc<str>> {
+        let handed_on = self.handed_on.take_if(|it| it.is_shared(now, waited))?;
+        claims.share(handed_on.log);
+        Some(handed_on.to)
+    }
+
     /// A log that was replaced by an older copy of itself, such as by a snapshot of a virtual machine, tells new
     /// samples under numbers that were used. One that comes again has the time that it had, and every time so
     /// far is known.
@@ -436,16 +492,17 @@ impl Host {
 
     /// Another log goes on: a new one, or one from before, such as where a file that an agent had removed is
     /// there again after a power cut. What was received of that one is not taken once more.
-    fn turn_to(&mut self, stream: u64, first: u64) {
+    /// Returns one that is not remembered any more.
+    fn turn_to(&mut self, stream: u64, first: u64) -> Option<u64> {
         let known = self.former.iter().position(|(id, ..)| *id == stream);
         let known = known.map(|place| self.former.remove(place));
-        if self.former.len() >= MAX_FORMER {
-            self.former.remove(0);
-        }
+        let is_full = self.former.len() >= MAX_FORMER;
+        let dropped = is_full.then(|| self.former.remove(0).0);
         self.former
             .push((self.stream.id, self.stream.settled(), self.newest));
         self.stream = Stream::new(stream, known.map_or(first, |(_, settled, _)| settled + 1));
         self.newest = known.map_or(i64::MIN, |(_, _, newest)| newest);
+        dropped
     }
 
     /// What is new in a body.
@@ -593,6 +650,95 @@ mod tests {
         assert!(history.began(&id, (1, true), |_| false).is_empty());
         let offer = history.offer(&id, Acknowledged::Engine).unwrap();
         assert_eq!(offer.window, 256 * 1024);
+    }
+
+    /// What a host tells of a log over a connection: with which other host it is shared.
+    fn told(
+        history: &mut History,
+        (link, key, host): (u8, u8, &str),
+        stream: u64,
+        now: Instant,
+    ) -> Option<String> {
+        let id = RoutingIdBytes::from(&[link][..]);
+        if !history.links.contains_key(&id) {
+            let _ = history.began(&id, (1, true), |_| true);
+        }
+        let body = Data {
+            stream,
+            ..Data::default()
+        };
+        let (at, key) = ((now, Duration::ZERO), PublicKey::from_bytes([key; 32]));
+        let before = history.counts.shared;
+        let message = history.take(at, (&id, key), host, &body.encode_to_vec());
+        let news = message.unwrap().news;
+        let shared = news.iter().find_map(|news| match news {
+            News::Shared(other) => Some(other.to_string()),
+            _ => None,
+        });
+        let counted = history.counts.shared - before;
+        assert_eq!(counted, u64::from(shared.is_some()));
+        shared
+    }
+
+    #[test]
+    fn a_clone_with_a_key_of_its_own_is_told_once_and_a_host_that_reconnects_never() {
+        let now = Instant::now();
+        let mut history = History::default();
+        let told = |history: &mut History, who, stream| told(history, who, stream, now);
+        assert_eq!(told(&mut history, (1, 1, "web1"), 7), None);
+        assert_eq!(told(&mut history, (2, 1, "web1"), 7), None);
+        // What web1 kept was received, and it goes on with the log of this run.
+        assert_eq!(told(&mut history, (2, 1, "web1"), 8), None);
+        let web1 = Some("web1".to_owned());
+        assert_eq!(told(&mut history, (3, 2, "web2"), 7), web1);
+        for link in 3..6 {
+            assert_eq!(told(&mut history, (link, 2, "web2"), 7), None);
+            assert_eq!(told(&mut history, (link + 10, 1, "web1"), 7), None);
+            assert_eq!(told(&mut history, (link, 2, "web2"), 9), None);
+            assert_eq!(told(&mut history, (link + 10, 1, "web1"), 8), None);
+        }
+        assert_eq!(told(&mut history, (30, 3, "web3"), 7), web1);
+        // Whoever is forgotten has no log, and nobody who comes then shares it.
+        history.forget("web1");
+        assert_eq!(told(&mut history, (40, 4, "web4"), 8), None);
+    }
+
+    #[test]
+    fn a_host_has_as_many_logs_as_are_remembered_of_it() {
+        let now = Instant::now();
+        let mut history = History::default();
+        let forgotten = 100 - MAX_FORMER as u64 - 1;
+        for stream in 0..100 {
+            assert_eq!(told(&mut history, (1, 1, "web1"), stream + 1, now), None);
+        }
+        let other = told(&mut history, (2, 2, "web2"), forgotten, now);
+        assert_eq!(other, None);
+        let other = told(&mut history, (2, 2, "web2"), forgotten + 1, now);
+        assert_eq!(other.as_deref(), Some("web1"));
+    }
+
+    #[test]
+    fn a_renamed_host_shares_its_log_with_nobody_unless_the_old_name_goes_on() {
+        let start = Instant::now();
+        let later = |seconds| start + Duration::from_secs(seconds);
+        let mut history = History::default();
+        assert_eq!(told(&mut history, (1, 1, "old"), 7, start), None);
+        assert_eq!(told(&mut history, (2, 1, "new"), 7, start), None);
+        // What was on its way.
+        assert_eq!(told(&mut history, (1, 1, "old"), 7, later(1)), None);
+        // Another machine gets the old name, another one gets back its own, and both go on.
+        assert_eq!(told(&mut history, (3, 2, "old"), 8, later(20)), None);
+        assert_eq!(told(&mut history, (3, 2, "old"), 8, later(40)), None);
+        assert_eq!(told(&mut history, (4, 1, "old"), 7, later(60)), None);
+        assert_eq!(told(&mut history, (4, 1, "old"), 7, later(80)), None);
+        // A clone with its key, and the original that goes on with another log.
+        assert_eq!(told(&mut history, (5, 1, "clone"), 7, later(100)), None);
+        assert_eq!(told(&mut history, (4, 1, "old"), 9, later(105)), None);
+        let other = told(&mut history, (4, 1, "old"), 9, later(110));
+        assert_eq!(other.as_deref(), Some("clone"));
+        for (link, host) in [(4, "old"), (5, "clone"), (6, "old"), (7, "clone")] {
+            assert_eq!(told(&mut history, (link, 1, host), 7, later(200)), None);
+        }
     }
 
     /// An engine is away, and the connection is lost again and again: that makes no agent one that sends more

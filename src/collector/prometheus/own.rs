@@ -97,6 +97,8 @@ own! {
         "Samples that could not be understood";
     TOLD_FAULTS = "metrics_collector_samples_faults_total", Counter,
         "What was wrong in messages with samples: values, series, schemas";
+    TOLD_SHARED = "metrics_collector_logs_shared_total", Counter,
+        "How often a host told samples of a log that is another host's, as a clone does";
     TOLD_HELD = "metrics_collector_samples_held_total", Counter,
         "Samples that got a later time than their own by more than a second, so as not to go back";
     HOST_BEHIND = "metrics_collector_host_behind_samples" ["host"], Gauge,
@@ -237,6 +239,7 @@ pub(crate) fn of_history(history: &History) -> Vec<Figure> {
         Figure::plain(&TOLD_BAD, counts.bad),
         Figure::plain(&TOLD_FAULTS, counts.faults),
         Figure::plain(&TOLD_HELD, counts.held),
+        Figure::plain(&TOLD_SHARED, counts.shared),
         Figure::labelled(&TOLD_LOST, "left-out", counts.missing),
     ];
     let lost = Reason::ALL.into_iter().zip(counts.lost);
