@@ -48,6 +48,7 @@ mod curve_router;
 mod curve_zmtp;
 mod daemon_log;
 mod dbus_introspection;
+mod dbus_losses;
 mod dbus_service;
 mod dbus_since;
 mod documents;
