@@ -94,9 +94,9 @@ async fn nonsense_is_ignored_counted_and_hardly_logged() {
     // Every message is a sign of life, and none of them a request.
     manager.status("is alive but has not asked").await;
     collector.say(&id, "model").await;
+    // The first message after the hello: in between nothing was said.
     let model = collector.grid_of("model").await;
     assert_eq!(model.from, id, "it is still the first connection");
-    assert_eq!(collector.peer.count().await, 2, "a hello and a model");
 
     send_nonsense(&mut collector, &id).await;
     for _ in 0..5 {
