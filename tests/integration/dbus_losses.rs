@@ -79,10 +79,13 @@ async fn samples_that_are_lost_are_told_and_for_whom() {
     let place = Place::new();
     place.configure(&format!("{SETTINGS}{}{away}", near.section("near")));
     let times = "1000 0 100 5000 1 0 0 0 0 0";
-    let cpus: String = (0..CPUS).map(|cpu| format!("cpu{cpu} {times}\n")).collect();
+    let cpus: Vec<_> = (0..CPUS).map(|cpu| format!("cpu{cpu} {times}")).collect();
     let home = tempfile::tempdir().unwrap();
     let stat = home.path().join("stat");
-    let text = format!("cpu {times}\n{cpus}ctxt 5\nbtime 1700000000\nprocesses 10\n");
+    let text = format!(
+        "cpu {times}\n{}\nctxt 5\nbtime 1700000000\nprocesses 10\n",
+        cpus.join("\n")
+    );
     std::fs::write(&stat, text).unwrap();
     let began = realtime_usec(SystemTime::now());
     let script = format!("mount --bind {} /proc/stat", stat.display());
