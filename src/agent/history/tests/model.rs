@@ -239,3 +239,78 @@ proptest! {
         play(Limits { memory, disk, after: Duration::from_secs(30) }, steps);
     }
 }
+
+/// Each of these steps with each collector, with and without a disk.
+fn play_for_all(steps: impl Fn(usize) -> Vec<Step>) {
+    for memory in [40_000, 1_000_000] {
+        for disk in [0, 10_000_000] {
+            for who in 0..2 {
+                let after = Duration::from_secs(30);
+                play(
+                    Limits {
+                        memory,
+                        disk,
+                        after,
+                    },
+                    steps(who),
+                );
+            }
+        }
+    }
+}
+
+/// One that was removed and is there again begins at the end of the log; a kill before that is on disk makes
+/// it begin earlier, and then it declines.
+#[test]
+fn a_collector_that_was_removed_and_is_back_outlives_a_kill() {
+    for next in [100, 65536] {
+        play_for_all(|who| {
+            vec![
+                Step::Append(1, 0),
+                Step::Remove(0),
+                Step::Stop,
+                Step::Append(1, 0),
+                Step::Work(1),
+                Step::Offer(who, 65536),
+                Step::Next(who, next),
+                Step::Kill,
+                Step::Decline(who),
+                // And it takes history again.
+                Step::Append(1, 0),
+                Step::Offer(who, 65536),
+                Step::Append(1, 0),
+                Step::Next(who, next),
+            ]
+        });
+    }
+}
+
+/// What was to be written when the disk failed is lost with the kill, also for one that was removed meanwhile.
+#[test]
+fn a_write_that_failed_before_a_collector_was_removed_outlives_a_kill() {
+    // All of it is told before the kill, or a part.
+    for most in [100, 65536] {
+        for until in [Step::Work(1), Step::Work(5), Step::Pass(40 * SECOND)] {
+            play_for_all(|who| {
+                vec![
+                    Step::Append(2, 0),
+                    Step::Offer(who, 65536),
+                    Step::Next(who, 65536),
+                    Step::Ack(who, true),
+                    Step::LinkLost(who),
+                    Step::Append(8, 0),
+                    Step::FailWrite,
+                    Step::Remove(0),
+                    Step::Append(1, 0),
+                    until.clone(),
+                    Step::Offer(who, 65536),
+                    Step::Next(who, most),
+                    Step::Kill,
+                    Step::Append(1, 0),
+                    Step::Offer(who, 65536),
+                    Step::Next(who, 65536),
+                ]
+            });
+        }
+    }
+}
