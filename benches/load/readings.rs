@@ -18,6 +18,9 @@ const MOST: (usize, usize) = (512, 64 * 1024);
 
 const BOOT: [u8; 16] = [7; 16];
 
+/// When every host was booted, in µs since 1970. No clock is set meanwhile.
+const BOOTED: i64 = 1_700_000_000_000_000;
+
 /// One metric, and its instance.
 type Metric = (&'static Definition, Option<String>);
 
@@ -153,7 +156,7 @@ impl Readings {
         }
         let since = SystemTime::now().duration_since(UNIX_EPOCH);
         let now = since.map_or(0, |since| i64::try_from(since.as_micros()).unwrap_or(0));
-        let boottime = 1_000_000_000_000;
+        let boottime = u64::try_from(now - BOOTED).unwrap_or(0);
         let mut run = Run::default();
         for _ in 0..MOST.0 {
             if place.seq >= until || body.len() >= most_bytes {
@@ -164,7 +167,7 @@ impl Readings {
             let mut sample: Sample = self.sampled(place.seq).sample;
             sample.seq = place.seq;
             sample.time = now - i64::try_from(age).unwrap_or(0);
-            sample.boottime = boottime - age;
+            sample.boottime = boottime.saturating_sub(age);
             sample.boot = BOOT.to_vec();
             let layouts = &self.layouts;
             let layout = |id: u32| layouts.get(id as usize - 1).map(|layout| &**layout);
