@@ -165,6 +165,7 @@ impl Agents {
         for (to, receipt) in self.history.last_receipts(now) {
             self.say(&to, Word::Receipt(receipt));
         }
+        self.router.flush_all();
     }
 
     /// Sends a word of the second wire; whether it is on its way. Who has gone misses it, and is told again

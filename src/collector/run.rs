@@ -214,8 +214,6 @@ impl Collector {
             }
         };
         self.notifier.stopping(&format!("Stopping on {why}"));
-        // What was acknowledged is not sent again to the next collector.
-        self.agents.send_last_receipts(Instant::now());
         self.publish_end();
         let totals = totals(self.fleet.hosts.reporting(), self.ingest.counts);
         events::stopping(why, &totals);
@@ -224,6 +222,10 @@ impl Collector {
         self.fleet.keep_last().await;
         self.fleet.access.finish().await;
         self.fleet.sinks.finish();
+        // What engines have taken until now is not sent again to the next collector, nor ever told as lost.
+        let now = Instant::now();
+        settle(&mut self.agents, &mut self.fleet.sinks, now);
+        self.agents.send_last_receipts(now);
         Ok(())
     }
 
@@ -328,12 +330,7 @@ impl Collector {
         for host in fleet.forgotten.drain(..) {
             self.agents.history.forget(&host);
         }
-        for settled in fleet.sinks.settled() {
-            let ticket = settled.ticket;
-            self.agents
-                .history
-                .settle(now, &settled.host, ticket.stream, ticket.seq);
-        }
+        settle(&mut self.agents, &mut fleet.sinks, now);
         self.agents
             .send_receipts(now, |host| fleet.hosts.told(now, host));
         if self.notifier.due(now) {
@@ -391,5 +388,15 @@ impl Collector {
             &totals,
             &health,
         )
+    }
+}
+
+/// What is where it was wanted may be acknowledged.
+fn settle(agents: &mut Agents, sinks: &mut Sinks, now: Instant) {
+    for settled in sinks.settled() {
+        let ticket = settled.ticket;
+        agents
+            .history
+            .settle(now, &settled.host, ticket.stream, ticket.seq);
     }
 }

@@ -40,6 +40,27 @@ async fn samples_are_acknowledged_and_shown_once() {
 }
 
 #[tokio::test]
+async fn a_stop_acknowledges_what_has_arrived() {
+    let home = tempfile::tempdir().unwrap();
+    let options = ["--print", "--ping-interval", "1min"];
+    let mut collector = Collector::start(home.path(), &options).await;
+    let mut printed = collector.printed();
+    let mut agent = collector.peer("A").await;
+    begin(&mut agent, "web1").await;
+    assert_eq!(printed.next().await["kind"], "model");
+    let mut log = Log::new(0x1234);
+    data(&mut agent, "web1", &log.body(&[0.5], true)).await;
+    assert_eq!(agent.word().await, log.receipt());
+    // The next receipt would be due in some seconds.
+    data(&mut agent, "web1", &log.body(&[0.75], true)).await;
+    for load in [0.5, 0.75] {
+        assert_eq!(printed.next().await["metrics"]["load.1m"], load);
+    }
+    collector.stop().await;
+    assert_eq!(agent.word().await, log.receipt());
+}
+
+#[tokio::test]
 async fn what_is_wrong_is_said_and_costs_no_other() {
     let home = tempfile::tempdir().unwrap();
     let mut collector = Collector::start(home.path(), &["--ping-interval", "1min"]).await;

@@ -364,7 +364,7 @@ impl Pushes {
         self.targets.iter().map(status).collect()
     }
 
-    /// Sends what waits, and ends by then.
+    /// Sends what waits, and ends by then. What was settled meanwhile is there to be asked for.
     pub fn finish(&mut self, deadline: Instant) {
         for running in self.targets.values() {
             running.shared.stop(deadline);
@@ -380,7 +380,6 @@ impl Pushes {
                 events::left(name.as_str(), left);
             }
         }
-        self.targets.clear();
     }
 }
 

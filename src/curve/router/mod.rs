@@ -259,8 +259,9 @@ impl Router {
         Some(arrived)
     }
 
-    /// Sends what was written since the last time.
-    fn flush_all(&mut self) {
+    /// Sends what was written since the last time, as far as sockets take it. [`Router::receive`] does so as
+    /// well: this is for what is said last.
+    pub fn flush_all(&mut self) {
         for token in std::mem::take(&mut self.dirty) {
             if let Some(peer) = self.peers.get_mut(token) {
                 peer.is_dirty = false;

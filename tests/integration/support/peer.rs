@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -110,11 +110,14 @@ impl Peer {
         if let Some(event) = self.passed.iter().position(named) {
             return self.passed.remove(event).unwrap();
         }
+        // Others may come without end, such as attempts to connect.
+        let start = Instant::now();
         loop {
             let event = self.receive().await;
             if named(&event) {
                 return event;
             }
+            assert!(start.elapsed() < PATIENCE, "no event {name}");
             self.passed.push_back(event);
         }
     }
