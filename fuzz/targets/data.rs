@@ -1,7 +1,10 @@
 //! Bodies of DATA messages, one after the other on one connection, as a collector gets them from an agent.
 #![no_main]
 
+use std::sync::Arc;
+
 use libfuzzer_sys::fuzz_target;
+use metrics_agent::protocol::data::reader::Defined;
 use metrics_agent::protocol::data::wire::{Series, Type};
 use metrics_agent::protocol::data::{Item, Keep, Reader, Scratch};
 use metrics_agent_fuzz::assert_loggable;
@@ -36,6 +39,8 @@ impl Keep for Lengths {
     fn schema(&mut self, _: &str, series: &[&Series]) -> Option<usize> {
         Some(series.len())
     }
+
+    fn share(&mut self, _: &mut Arc<Defined<Series, usize>>) {}
 }
 
 fuzz_target!(|input: &[u8]| {

@@ -1,13 +1,15 @@
 //! What is kept of series and schemas that agents define: each once, however many hosts have it.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher as _, RandomState};
+use std::hash::{BuildHasher as _, Hash, Hasher, RandomState};
 use std::sync::{Arc, Weak};
 
+use super::shared::Shared;
 use crate::collector::schemas::{Described, HostGrid, Schemas};
 use crate::curve::keys::PublicKey;
 use crate::protocol::data::Keep;
 use crate::protocol::data::dictionary::TEXT_LABEL;
+use crate::protocol::data::reader::Defined;
 use crate::protocol::data::wire::{Series, Type};
 use crate::protocol::grid::{Names, ValueType};
 
@@ -49,12 +51,46 @@ impl Named {
     }
 }
 
+/// A series that is known: the same one is the same place in memory.
+#[derive(Clone, Debug)]
+pub(super) struct KnownSeries(Arc<Named>);
+
+impl PartialEq for KnownSeries {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for KnownSeries {}
+
+impl Hash for KnownSeries {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        Arc::as_ptr(&self.0).hash(state);
+    }
+}
+
 /// A schema as the table of hosts has it.
 #[derive(Debug)]
 pub(super) struct KeptSchema {
     described: Arc<Described>,
     /// Places of series that are of no use, ascending.
     left_out: Box<[u32]>,
+}
+
+/// One that hosts share is the same place in memory, too.
+impl PartialEq for KeptSchema {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.described, &other.described) && self.left_out == other.left_out
+    }
+}
+
+impl Eq for KeptSchema {}
+
+impl Hash for KeptSchema {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        Arc::as_ptr(&self.described).hash(state);
+        self.left_out.hash(state);
+    }
 }
 
 impl KeptSchema {
@@ -82,6 +118,7 @@ pub(super) struct Keeper {
     hasher: RandomState,
     bytes: usize,
     news: usize,
+    pub(super) shared: Shared<KnownSeries, KeptSchema>,
 }
 
 impl Keeper {
@@ -124,10 +161,10 @@ fn value_type(named: &Named) -> ValueType<'_> {
 }
 
 impl Keep for Keeper {
-    type Series = Arc<Named>;
+    type Series = KnownSeries;
     type Schema = KeptSchema;
 
-    fn series(&mut self, series: &Series, usable: bool) -> Arc<Named> {
+    fn series(&mut self, series: &Series, usable: bool) -> KnownSeries {
         let mut named = Named {
             series: series.clone(),
             name: name_of(series).filter(|_| usable),
@@ -140,7 +177,7 @@ impl Keep for Keeper {
         let hash = self.hasher.hash_one(series);
         let known = self.known.get(&hash).and_then(Weak::upgrade);
         if let Some(known) = known.filter(|known| **known == named) {
-            return known;
+            return KnownSeries(known);
         }
         self.news += 1;
         if self.news >= MIN_NEWS.max(self.known.len() / 4) || self.bytes > MAX_BYTES {
@@ -152,28 +189,28 @@ impl Keep for Keeper {
                 r#type: series.r#type,
                 ..Series::default()
             };
-            return Arc::new(named);
+            return KnownSeries(Arc::new(named));
         }
         self.bytes += named.bytes();
         let named = Arc::new(named);
         self.known.insert(hash, Arc::downgrade(&named));
-        named
+        KnownSeries(named)
     }
 
-    fn is(kept: &Arc<Named>, series: &Series) -> bool {
-        kept.series == *series
+    fn is(kept: &KnownSeries, series: &Series) -> bool {
+        kept.0.series == *series
     }
 
-    fn is_usable(kept: &Arc<Named>) -> bool {
-        kept.name.is_some()
+    fn is_usable(kept: &KnownSeries) -> bool {
+        kept.0.name.is_some()
     }
 
-    fn kind(kept: &Arc<Named>) -> Type {
-        kept.series.r#type()
+    fn kind(kept: &KnownSeries) -> Type {
+        kept.0.series.r#type()
     }
 
-    fn schema(&mut self, _: &str, series: &[&Arc<Named>]) -> Option<KeptSchema> {
-        let named = series.iter().filter_map(|named| {
+    fn schema(&mut self, _: &str, series: &[&KnownSeries]) -> Option<KeptSchema> {
+        let named = series.iter().filter_map(|KnownSeries(named)| {
             let name = named.name.as_deref()?;
             Some((name, value_type(named)))
         });
@@ -182,10 +219,14 @@ impl Keep for Keeper {
         let left_out = series
             .iter()
             .zip(0..)
-            .filter(|(named, _)| named.name.is_none());
+            .filter(|(named, _)| named.0.name.is_none());
         Some(KeptSchema {
             left_out: left_out.map(|(_, place)| place).collect(),
             described: self.schemas.describe(self.key, schema),
         })
+    }
+
+    fn share(&mut self, defined: &mut Arc<Defined<KnownSeries, KeptSchema>>) {
+        self.shared.share(defined);
     }
 }

@@ -1,6 +1,7 @@
 //! Samples that agents tell on the second wire: each once, in order, with the time at which it was taken.
 //!
 //! - `keep`: what agents define, each once for all hosts;
+//! - `shared`: what connections define together, once for those that define the same;
 //! - `clock`: when a sample was taken, by this collector's clock;
 //! - `stream`: how far each host's log was received, and receipts;
 //! - `claims`: whose each log is.
@@ -26,6 +27,7 @@ use crate::protocol::data::{Acknowledged, Body, Fault, Item, Offer, Reader, Rece
 mod claims;
 mod clock;
 mod keep;
+mod shared;
 mod stream;
 
 /// Bytes of messages that all agents together may have under way: what is decoded takes some eight times as

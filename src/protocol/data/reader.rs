@@ -10,15 +10,18 @@ use prost::Message as _;
 use prost::bytes::Buf as _;
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 
+use self::defined::Held;
 use self::fault::Faults;
 use self::ids::Table;
 use super::coding;
 use super::sent::Sent;
 use super::wire::{Lost, Reason, Sample as Coded, Schema, Series, Type};
 
+mod defined;
 mod fault;
 mod ids;
 
+pub use defined::{Defined, Kept};
 pub use fault::Fault;
 pub use ids::Scratch;
 
@@ -72,6 +75,9 @@ pub trait Keep {
 
     /// Takes a schema of these series. None if it cannot be used as a whole.
     fn schema(&mut self, source: &str, series: &[&Self::Series]) -> Option<Self::Schema>;
+
+    /// May put in the place of what a connection has defined what another one holds, if it is the same.
+    fn share(&mut self, defined: &mut Arc<Defined<Self::Series, Self::Schema>>);
 }
 
 /// What a body says.
@@ -152,29 +158,16 @@ pub struct Part<S> {
     pub absent: Vec<u32>,
 }
 
-/// A schema that was defined on a connection.
-#[derive(Debug)]
-pub struct Kept<S> {
-    /// What the collector keeps of it.
-    pub kept: S,
-    series: Box<[u32]>,
-}
-
 /// What was defined on one connection.
 #[derive(Debug)]
 pub struct Reader<K: Keep> {
-    series: Table<K::Series>,
-    schemas: Table<Arc<Kept<K::Schema>>>,
-    /// How many series all schemas name.
-    named: usize,
+    held: Held<K::Series, K::Schema>,
 }
 
 impl<K: Keep> Default for Reader<K> {
     fn default() -> Self {
         Self {
-            series: Table::default(),
-            schemas: Table::default(),
-            named: 0,
+            held: Held::default(),
         }
     }
 }
@@ -203,7 +196,9 @@ impl<K: Keep> Reader<K> {
             return Err(Fault::TooLarge(body.len()));
         }
         let mut faults = Faults::default();
-        let found = self.fields(body, keep, &mut faults)?;
+        let found = self.fields(body, keep, &mut faults);
+        self.held.settle(|defined| keep.share(defined));
+        let found = found?;
         if found.stream == 0 {
             return Err(Fault::NoStream);
         }
@@ -255,13 +250,24 @@ impl<K: Keep> Reader<K> {
                 }
                 (9, WireType::Varint) => {
                     let first = low(varint(&mut rest)?);
-                    self.series.forget_below(first, drop);
+                    if self
+                        .held
+                        .get()
+                        .is_some_and(|all| all.series.has_below(first))
+                    {
+                        self.held.change().series.forget_below(first, drop);
+                    }
                 }
                 (10, WireType::Varint) => {
-                    let named = &mut self.named;
                     let first = low(varint(&mut rest)?);
-                    self.schemas
-                        .forget_below(first, |schema| *named -= schema.series.len());
+                    if self
+                        .held
+                        .get()
+                        .is_some_and(|all| all.schemas.has_below(first))
+                    {
+                        let Defined { schemas, named, .. } = self.held.change();
+                        schemas.forget_below(first, |schema| *named -= schema.series.len());
+                    }
                 }
                 _ => skip_field(wire, tag, &mut rest, DecodeContext::default())
                     .map_err(|_| Fault::NotProtobuf)?,
@@ -280,12 +286,21 @@ impl<K: Keep> Reader<K> {
             return;
         };
         let id = std::mem::take(&mut series.id);
-        let Some(slot) = self.series.slot(id, MAX_SERIES_IDS).filter(|_| id > 0) else {
+        let kept = self.held.get().and_then(|all| all.series.get(id));
+        if kept.is_some_and(|kept| K::is(kept, &series)) {
+            return;
+        }
+        let Some(slot) = self
+            .held
+            .change()
+            .series
+            .slot(id, MAX_SERIES_IDS)
+            .filter(|_| id > 0)
+        else {
             faults.note(Fault::SeriesId(id));
             return;
         };
         match slot {
-            Some(kept) if K::is(kept, &series) => {}
             Some(kept) => {
                 *kept = keep.series(&series, false);
                 faults.note(Fault::SeriesChanged(id));
@@ -308,31 +323,34 @@ impl<K: Keep> Reader<K> {
             return;
         };
         let id = schema.id;
-        let room = MAX_SCHEMA_SERIES - self.named;
-        let Some(slot) = self.schemas.slot(id, MAX_SCHEMA_IDS).filter(|_| id > 0) else {
-            faults.note(Fault::SchemaId(id));
-            return;
-        };
+        let known = self.held.get();
+        let room = MAX_SCHEMA_SERIES - known.map_or(0, |all| all.named);
         // One without series says nothing; of such ones a sample could name any number.
         let fits = (1..=MAX_VALUES.min(room)).contains(&schema.series.len());
         let ids: Option<Box<[u32]>> = fits.then(|| absolute(&schema.series).collect()).flatten();
+        let known = known.and_then(|all| all.schemas.get(id));
+        if known.is_some_and(|known| ids.as_ref() == Some(&known.series)) {
+            return;
+        }
+        let all = self.held.change();
+        let Some(slot) = all.schemas.slot(id, MAX_SCHEMA_IDS).filter(|_| id > 0) else {
+            faults.note(Fault::SchemaId(id));
+            return;
+        };
         let Some(ids) = ids else {
             faults.note(Fault::Schema(id));
             return;
         };
-        if let Some(defined) = slot {
-            if defined.series != ids {
-                // Which of both a sample means cannot be told.
-                self.named -= defined.series.len();
-                *slot = None;
-                faults.note(Fault::SchemaChanged(id));
-            }
+        if let Some(known) = slot.take() {
+            // Which of both a sample means cannot be told.
+            all.named -= known.series.len();
+            faults.note(Fault::SchemaChanged(id));
             return;
         }
-        let series: Option<Vec<_>> = ids.iter().map(|id| self.series.get(*id)).collect();
+        let series: Option<Vec<_>> = ids.iter().map(|id| all.series.get(*id)).collect();
         let kept = series.and_then(|series| keep.schema(&schema.source, &series));
         if let Some(kept) = kept {
-            self.named += ids.len();
+            all.named += ids.len();
             *slot = Some(Arc::new(Kept { kept, series: ids }));
         } else {
             faults.note(Fault::Schema(id));
@@ -401,12 +419,14 @@ impl<K: Keep> Reader<K> {
             run.boot = coded.boot.try_into().ok();
         }
         let boot = run.boot.ok_or(Fault::Boot)?;
+        let defined = self.held.get();
         let mut absent = coded.absent.iter().copied().peekable();
         let mut values = coded.values.iter().copied();
         let mut parts = Vec::with_capacity(coded.schemas.len().min(MAX_PARTS));
         let mut place = 0_u32;
         for id in &coded.schemas {
-            let schema = self.schemas.get(*id).ok_or(Fault::UnknownSchema(*id))?;
+            let schema = defined.and_then(|all| Some((&all.series, all.schemas.get(*id)?)));
+            let (series, schema) = schema.ok_or(Fault::UnknownSchema(*id))?;
             let mut part = Part {
                 values: Vec::with_capacity(schema.series.len()),
                 absent: Vec::new(),
@@ -421,7 +441,7 @@ impl<K: Keep> Reader<K> {
                     0
                 } else {
                     let coded = values.next().ok_or(Fault::Values)?;
-                    let value = self.value(*id, coded, scratch);
+                    let value = Self::value(series, *id, coded, scratch);
                     if value.is_none() {
                         part.absent.push(within);
                         faults.note(Fault::NotFinite);
@@ -446,10 +466,10 @@ impl<K: Keep> Reader<K> {
     }
 
     /// A value's bits; None if it is no finite number.
-    fn value(&self, id: u32, coded: u64, scratch: &mut Scratch) -> Option<u64> {
+    fn value(series: &Table<K::Series>, id: u32, coded: u64, scratch: &mut Scratch) -> Option<u64> {
         // A series that was forgotten while a schema still names it: its values are of no use.
-        let place = id.checked_sub(self.series.first)? as usize;
-        let kind = K::kind(self.series.get(id)?);
+        let place = id.checked_sub(series.first)? as usize;
+        let kind = K::kind(series.get(id)?);
         let before = scratch.at(place);
         *before = coding::value(kind, *before, coded);
         let bits = *before;
@@ -459,7 +479,7 @@ impl<K: Keep> Reader<K> {
     /// How many series are defined.
     #[must_use]
     pub fn series_len(&self) -> usize {
-        self.series.entries.len()
+        self.held.get().map_or(0, |all| all.series.entries.len())
     }
 }
 

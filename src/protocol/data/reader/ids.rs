@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 /// What is kept under ids that grow.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Table<T> {
     pub(super) first: u32,
     pub(super) entries: VecDeque<Option<T>>,
@@ -44,9 +44,14 @@ impl<T> Table<T> {
         u32::try_from(self.entries.len()).unwrap_or(u32::MAX)
     }
 
+    /// Returns true if there is something below this id.
+    pub(super) fn has_below(&self, id: u32) -> bool {
+        self.first < id && !self.entries.is_empty()
+    }
+
     /// Forgets those below this id, each told to `gone`.
     pub(super) fn forget_below(&mut self, id: u32, mut gone: impl FnMut(T)) {
-        while self.first < id && !self.entries.is_empty() {
+        while self.has_below(id) {
             self.first += 1;
             if let Some(entry) = self.entries.pop_front().flatten() {
                 gone(entry);

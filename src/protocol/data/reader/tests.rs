@@ -38,6 +38,8 @@ impl Keep for Names {
         let names = series.iter().map(|(name, _)| name.clone());
         Some((source.to_owned(), names.collect()))
     }
+
+    fn share(&mut self, _: &mut Arc<Defined<Self::Series, Self::Schema>>) {}
 }
 
 type TestReader = Reader<Names>;
@@ -344,8 +346,8 @@ fn what_is_kept_is_bounded() {
         };
         let body = read(&mut reader, &data).unwrap();
         assert_eq!(body.faults, []);
-        assert!(reader.series.entries.len() <= MAX_SERIES_IDS as usize);
-        assert_eq!(reader.named, 2);
+        assert!(reader.series_len() <= MAX_SERIES_IDS as usize);
+        assert_eq!(reader.held.get().unwrap().named, 2);
         // Without that they are too many.
         data.first_series = 0;
         data.series = vec![series(first + MAX_SERIES_IDS, "a", Type::Unsigned)];
@@ -358,7 +360,7 @@ fn what_is_kept_is_bounded() {
     data.schemas = (1..50).map(|id| schema(id, &wide)).collect();
     let body = read(&mut reader, &data).unwrap();
     assert!(body.fault_count > 0);
-    assert!(reader.named <= MAX_SCHEMA_SERIES);
+    assert!(reader.held.get().unwrap().named <= MAX_SCHEMA_SERIES);
 }
 
 #[test]
@@ -498,3 +500,5 @@ proptest! {
         let _ = TestReader::default().read(&bytes, &mut Names, &mut Scratch::default());
     }
 }
+
+mod sharing;
