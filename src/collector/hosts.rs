@@ -60,7 +60,8 @@ pub use weight::{CONNECTION_SHARE, Holder, KEY_SHARE, OverShare, Resource, Weigh
 #[derive(Debug)]
 pub struct Hosts {
     timing: Timing,
-    table: HashMap<Arc<str>, Host>,
+    /// Boxed, as up to half of the places are empty.
+    table: HashMap<Arc<str>, Box<Host>>,
     /// For each host that reports or is expected, once: when to look at it next.
     agenda: BTreeSet<(Instant, Arc<str>)>,
     /// Each host that is gone, by the time when it went.
@@ -119,13 +120,13 @@ impl Hosts {
     /// What is known of a host.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Host> {
-        self.table.get(name)
+        self.table.get(name).map(|host| &**host)
     }
 
     /// Every host, in no order.
     #[must_use]
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&Arc<str>, &Host)> {
-        self.table.iter()
+        self.table.iter().map(|(name, host)| (name, &**host))
     }
 
     /// Returns true if hosts already report over this connection with this key.
@@ -302,7 +303,7 @@ impl Hosts {
         };
         let Some((name, _)) = self.table.get_key_value(name) else {
             let name: Arc<str> = name.into();
-            let mut host = Host::new(now, state, peer.key, address);
+            let mut host = Box::new(Host::new(now, state, peer.key, address));
             host.place = self.attention(&host, ping_due);
             self.agenda.insert((host.place, Arc::clone(&name)));
             self.machines.own(peer.key, &name);

@@ -76,21 +76,27 @@ impl<G> Default for LatestMetrics<G> {
     }
 }
 
-/// A message, and the families for which it is the latest.
+/// A grid of a message, and the families for which it is the latest. A host has some twenty of them.
 #[derive(Clone, Debug)]
 pub struct Part<G = Grid> {
     grid: Arc<G>,
     families: FamilySet,
-    /// True if these are all that the grid has.
-    whole: bool,
-    heard: Instant,
-    /// It is one of several grids of one message, which are told together.
-    together: bool,
-    /// What was said with it, in other parts, of the time since boot.
-    uptime: Option<Value<'static>>,
-    bytes: usize,
     /// What each of its families takes at `/metrics`, where that is counted.
     texts: FamilyBytes,
+    message: Arc<Message>,
+    bytes: u32,
+    /// True if these are all that the grid has.
+    whole: bool,
+}
+
+/// What the grids of one message have in common.
+#[derive(Clone, Copy, Debug)]
+struct Message {
+    heard: Instant,
+    /// It has several grids, which are told together.
+    together: bool,
+    /// What they say then of the time since boot.
+    uptime: Option<Value<'static>>,
 }
 
 /// What a message says in one grid.
@@ -146,12 +152,12 @@ impl<G: AsRef<Grid>> Part<G> {
     /// When it was said.
     #[must_use]
     pub fn heard(&self) -> Instant {
-        self.heard
+        self.message.heard
     }
 
     /// What its message said of the time since boot.
     fn uptime(&self) -> Option<Value<'_>> {
-        self.said().get(SYS_UPTIME.name).or(self.uptime)
+        self.said().get(SYS_UPTIME.name).or(self.message.uptime)
     }
 }
 
@@ -189,7 +195,7 @@ impl<G: AsRef<Grid>> LatestMetrics<G> {
             if again.is_empty() {
                 continue;
             }
-            let passed = now.saturating_duration_since(part.heard).as_secs_f64();
+            let passed = now.saturating_duration_since(part.heard()).as_secs_f64();
             #[expect(
                 clippy::cast_possible_truncation,
                 clippy::cast_sign_loss,
@@ -210,17 +216,22 @@ impl<G: AsRef<Grid>> LatestMetrics<G> {
         let uptime = uptimes.find_map(|said| (*said.grid).as_ref().get(SYS_UPTIME.name));
         let together = said.len() > 1;
         let uptime = uptime.and_then(number).filter(|_| together);
+        let message = Arc::new(Message {
+            heard: now,
+            together,
+            uptime,
+        });
+        // Most hosts say the same grids each time.
+        self.parts.reserve_exact(said.len());
         for said in said {
             if !said.families.is_empty() {
                 self.parts.push(Part {
                     grid: said.grid,
                     families: said.families,
-                    whole: true,
-                    heard: now,
-                    together,
-                    uptime,
-                    bytes: said.bytes,
                     texts: said.texts,
+                    message: Arc::clone(&message),
+                    bytes: u32::try_from(said.bytes).unwrap_or(u32::MAX),
+                    whole: true,
                 });
             }
         }
@@ -233,10 +244,11 @@ impl<G: AsRef<Grid>> LatestMetrics<G> {
     /// there.
     pub(crate) fn take_part(&mut self, part: &Part<G>, families: FamilySet) {
         let whole = part.whole && part.families == families;
-        self.take(part.heard, Arc::clone(&part.grid), families, part.bytes);
+        let (grid, bytes) = (Arc::clone(&part.grid), part.bytes as usize);
+        self.take(part.heard(), grid, families, bytes);
         if let Some(taken) = self.parts.last_mut() {
             taken.whole = whole;
-            (taken.together, taken.uptime) = (part.together, part.uptime);
+            taken.message = Arc::clone(&part.message);
         }
     }
 
@@ -257,7 +269,7 @@ impl<G: AsRef<Grid>> LatestMetrics<G> {
     pub(crate) fn expire(&mut self, now: Instant) {
         let intervals = self.intervals.as_deref();
         for part in &mut self.parts {
-            let age = now.saturating_duration_since(part.heard);
+            let age = now.saturating_duration_since(part.heard());
             if age <= CURRENT_AT_LEAST {
                 continue;
             }
@@ -308,18 +320,19 @@ impl<G: AsRef<Grid>> LatestMetrics<G> {
         out: &mut Vec<u8>,
     ) -> Option<FamilySet> {
         let is_next =
-            |part: &&Part<G>| part.heard < before && part.families.common(told).is_empty();
+            |part: &&Part<G>| part.heard() < before && part.families.common(told).is_empty();
         let first = self.parts.iter().find(is_next)?;
         let message = || {
             self.parts.iter().filter(is_next).filter(|part| {
-                let with_first = first.together && part.together && part.heard == first.heard;
+                let (this, that) = (&part.message, &first.message);
+                let with_first = that.together && this.together && this.heard == that.heard;
                 with_first || std::ptr::eq(*part, first)
             })
         };
         let families = message().fold(FamilySet::default(), |all, part| all.with(part.families));
         let mut json = serde_json::Serializer::new(out);
         // Writing to a vector does not fail, and values of a grid can always be serialized.
-        let _ = if self.parts.iter().all(|part| part.heard < before) {
+        let _ = if self.parts.iter().all(|part| part.heard() < before) {
             // For somebody who was told nothing after it: with the uptime of its sender, by which counts
             // are compared.
             let latest = message().any(|part| {
@@ -352,7 +365,7 @@ impl<G: AsRef<Grid>> LatestMetrics<G> {
         for part in &self.parts {
             let stay = part.families.without(families);
             if !stay.is_empty() {
-                weight.memory += part.bytes;
+                weight.memory += part.bytes as usize;
                 weight.text += part.texts.within(stay);
             }
         }
@@ -366,7 +379,7 @@ impl<G: AsRef<Grid>> LatestMetrics<G> {
 
     /// What the messages take in memory.
     pub(crate) fn bytes(&self) -> usize {
-        self.parts.iter().map(|part| part.bytes).sum()
+        self.parts.iter().map(|part| part.bytes as usize).sum()
     }
 }
 

@@ -210,7 +210,8 @@ pub(crate) struct History {
     looked_at: usize,
     /// The largest window of a link.
     share: usize,
-    hosts: HashMap<Arc<str>, Host>,
+    /// Boxed, as up to half of the places are empty.
+    hosts: HashMap<Arc<str>, Box<Host>>,
     claims: Claims,
     keeper: Keeper,
     scratch: Scratch,
@@ -308,15 +309,17 @@ impl History {
         }
         let first = body.items.first().map_or(1, |item| item.range().0);
         let is_new_log = known.as_ref().is_none_or(|host| !host.knows(body.stream));
-        let mut known = known.unwrap_or_else(|| Host {
-            stream: Stream::new(body.stream, first),
-            newest: i64::MIN,
-            former: Vec::new(),
-            dating: Dating::default(),
-            link: id.clone(),
-            handed_on: None,
-            due: None,
-            figures: Figures::default(),
+        let mut known = known.unwrap_or_else(|| {
+            Box::new(Host {
+                stream: Stream::new(body.stream, first),
+                newest: i64::MIN,
+                former: Vec::new(),
+                dating: Dating::default(),
+                link: id.clone(),
+                handed_on: None,
+                due: None,
+                figures: Figures::default(),
+            })
         });
         if known.stream.id != body.stream
             && let Some(dropped) = known.turn_to(body.stream, first)

@@ -59,7 +59,8 @@ const MAX_RETURNS: u32 = 8;
 /// What is known of each key that has hosts.
 #[derive(Debug, Default)]
 pub(super) struct Machines {
-    keys: HashMap<PublicKey, KeyMachines>,
+    /// Boxed, as up to half of the places are empty.
+    keys: HashMap<PublicKey, Box<KeyMachines>>,
 }
 
 #[derive(Debug, Default)]
@@ -112,7 +113,12 @@ impl Machines {
     /// Adds a host of a key.
     pub(super) fn own(&mut self, key: Option<PublicKey>, host: &Arc<str>) {
         if let Some(key) = key {
-            self.keys.entry(key).or_default().hosts.push(host.clone());
+            let hosts = &mut self.keys.entry(key).or_default().hosts;
+            if hosts.is_empty() {
+                // Most keys have one.
+                hosts.reserve_exact(1);
+            }
+            hosts.push(host.clone());
         }
     }
 

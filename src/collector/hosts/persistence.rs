@@ -143,7 +143,7 @@ impl Hosts {
                 self.expected += 1;
                 self.agenda.insert(entry);
             }
-            self.table.insert(restored.name, host);
+            self.table.insert(restored.name, Box::new(host));
         }
     }
 }
