@@ -2,10 +2,8 @@
 
 use std::io::{self, ErrorKind};
 
-/// Room that an empty queue keeps, in bytes: a control message's. There may be thousands of them.
-const KEPT_BYTES: usize = 512;
-
-/// Bytes in the order in which they are to leave.
+/// Bytes in the order in which they are to leave. There may be thousands of queues, nearly all of them empty:
+/// such a one keeps no memory.
 #[derive(Debug, Default)]
 pub(super) struct Outgoing {
     bytes: Vec<u8>,
@@ -48,12 +46,7 @@ impl Outgoing {
             }
         }
         if self.pending() == 0 {
-            self.sent = 0;
-            if self.bytes.capacity() > KEPT_BYTES {
-                self.bytes = Vec::new();
-            } else {
-                self.bytes.clear();
-            }
+            self.clear();
         } else if self.sent >= self.bytes.len() / 2 {
             // What was sent is let go of before it is as much as what waits.
             self.bytes.drain(..self.sent);
@@ -96,7 +89,7 @@ mod tests {
         };
         outgoing.flush(write).unwrap();
         assert_eq!(given, taken);
-        assert!(outgoing.bytes.capacity() <= KEPT_BYTES);
+        assert_eq!(outgoing.bytes.capacity(), 0);
     }
 
     #[test]
