@@ -15,9 +15,11 @@ use std::sync::Arc;
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
+use self::packed::{Packed, Values};
 use super::message::{Excerpt, GridKind, MAX_GRID_BYTES, Malformed};
 
 mod names;
+mod packed;
 mod read;
 
 pub use names::{Names, Schema, ValueType};
@@ -35,15 +37,13 @@ pub const MAX_TEXT_BYTES: usize = 4096;
 /// A grid's metrics, sorted by name, each name once.
 ///
 /// Names are kept apart from values. Those of a message that was parsed are its own; those of a
-/// [`Schema`] are shared by all grids that are made with it, and such a grid costs 8 bytes a
-/// value.
+/// [`Schema`] are shared by all grids that are made with it, and such a grid costs as many bytes as its
+/// values need, 8.5 for one at most.
 #[derive(Clone, Default)]
 pub struct Grid {
     names: Arc<Names>,
     /// The bits of each value, at the place of its name.
-    values: Box<[u64]>,
-    /// A bit for each value, set where it is absent; empty where none is.
-    absent: Box<[u64]>,
+    values: Packed,
     /// How many values are there.
     present: usize,
 }
@@ -105,43 +105,22 @@ impl Grid {
     ) -> Result<Self, WrongLength> {
         let (names, expected) = (schema.names(), schema.len());
         let wrong = |found| WrongLength { expected, found };
-        let mut grid = Self {
-            names: Arc::clone(names),
-            values: vec![0; expected].into_boxed_slice(),
-            absent: Box::default(),
-            present: expected,
-        };
+        let mut sorted = vec![None; expected];
         let mut values = values.into_iter();
         for (position, place) in schema.places().enumerate() {
             let value = values.next().ok_or(wrong(position))?;
-            match value.filter(|bits| !names.refuses(place, *bits)) {
-                Some(bits) => {
-                    if let Some(value) = grid.values.get_mut(place) {
-                        *value = bits;
-                    }
-                }
-                None => grid.leave_out(place),
+            if let Some(sorted) = sorted.get_mut(place) {
+                *sorted = value.filter(|bits| !names.refuses(place, *bits));
             }
         }
         match values.next() {
             Some(_) => Err(wrong(expected + 1)),
-            None => Ok(grid),
+            None => Ok(Self {
+                names: Arc::clone(names),
+                present: sorted.iter().flatten().count(),
+                values: Packed::of(&sorted),
+            }),
         }
-    }
-
-    fn leave_out(&mut self, place: usize) {
-        if self.absent.is_empty() {
-            self.absent = vec![0; self.values.len().div_ceil(WORD)].into_boxed_slice();
-        }
-        if let Some(word) = self.absent.get_mut(place / WORD) {
-            *word |= 1 << (place % WORD);
-            self.present -= 1;
-        }
-    }
-
-    fn is_absent(&self, place: usize) -> bool {
-        let word = self.absent.get(place / WORD);
-        word.is_some_and(|word| word & (1 << (place % WORD)) != 0)
     }
 
     /// The names of its metrics, and of those that are absent.
@@ -155,7 +134,9 @@ impl Grid {
     #[must_use]
     pub fn has_names_of(&self, other: &Self) -> bool {
         if Arc::ptr_eq(&self.names, &other.names) {
-            self.absent == other.absent
+            let all = self.names.len();
+            self.present == other.present
+                && (self.present == all || self.values.lacks_same(&other.values, all))
         } else {
             self.len() == other.len()
                 && self.iter().zip(other.iter()).all(|((a, _), (b, _))| a == b)
@@ -179,7 +160,8 @@ impl Grid {
     #[must_use]
     pub fn numbered(&self) -> Numbered<'_> {
         Numbered {
-            grid: self,
+            names: &self.names,
+            values: self.values.iter(self.names.len()),
             place: 0,
             left: self.present,
         }
@@ -188,8 +170,8 @@ impl Grid {
     /// The metric whose name is at this place; None where it is absent.
     #[must_use]
     pub fn at(&self, place: usize) -> Option<(&str, Value<'_>)> {
-        let bits = self.values.get(place).filter(|_| !self.is_absent(place))?;
-        self.names.value(place, *bits)
+        let bits = self.values.get(self.names.len(), place)?;
+        self.names.value(place, bits)
     }
 
     /// How many metrics there are, without those that are absent.
@@ -204,7 +186,7 @@ impl Grid {
         self.present == 0
     }
 
-    /// What it takes in memory, in bytes, with all of its names, shared or not.
+    /// What it takes in memory at most, in bytes, with all of its names, shared or not.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.names.bytes() + self.bytes_without_names()
@@ -213,7 +195,7 @@ impl Grid {
     /// The same without its names.
     #[must_use]
     pub fn bytes_without_names(&self) -> usize {
-        size_of::<Self>() + size_of_val(&*self.values) + size_of_val(&*self.absent)
+        size_of::<Self>() + Packed::most_bytes(self.names.len())
     }
 }
 
@@ -226,7 +208,8 @@ impl AsRef<Self> for Grid {
 /// The metrics of a grid, each with the place of its name.
 #[derive(Clone, Debug)]
 pub struct Numbered<'a> {
-    grid: &'a Grid,
+    names: &'a Names,
+    values: Values<'a>,
     place: usize,
     left: usize,
 }
@@ -236,12 +219,13 @@ impl<'a> Iterator for Numbered<'a> {
 
     fn next(&mut self) -> Option<Self::Item> {
         self.left = self.left.checked_sub(1)?;
-        while self.grid.is_absent(self.place) {
+        loop {
+            let place = self.place;
             self.place += 1;
+            if let Some(bits) = self.values.next()? {
+                return Some((place, self.names.value(place, bits)?));
+            }
         }
-        let place = self.place;
-        self.place += 1;
-        Some((place, self.grid.at(place)?))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -338,9 +322,6 @@ pub struct WrongLength {
     /// How many there were; of too many, the first that is too many counts alone.
     pub found: usize,
 }
-
-/// Bits of a word of [`Grid::absent`].
-const WORD: usize = u64::BITS as usize;
 
 #[cfg(test)]
 mod tests;

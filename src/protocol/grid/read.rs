@@ -7,6 +7,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visi
 use serde_json::error::Category;
 
 use super::names::{Entry, Kind, Names};
+use super::packed::Packed;
 use super::{Grid, GridFault, MAX_METRICS};
 use crate::protocol::message::{Excerpt, GridKind};
 
@@ -68,12 +69,11 @@ impl Builder {
             .sort_unstable_by(|(a, _), (b, _)| a.name(text).cmp(b.name(text)));
         // No larger than they are: they are kept until the next grid comes, by the thousand.
         let entries = self.metrics.iter().map(|(entry, _)| *entry).collect();
-        let values: Box<[u64]> = self.metrics.iter().map(|(_, bits)| *bits).collect();
+        let values: Vec<_> = self.metrics.iter().map(|(_, bits)| Some(*bits)).collect();
         Ok(Grid {
             names: Arc::new(Names::sorted(self.text, entries)?),
-            absent: Box::default(),
             present: values.len(),
-            values,
+            values: Packed::of(&values),
         })
     }
 }
