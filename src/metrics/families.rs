@@ -145,8 +145,9 @@ static KNOWN: LazyLock<Known> = LazyLock::new(|| {
 /// Bytes that the metrics of families take, each family's.
 #[derive(Clone, Debug, Default)]
 pub struct FamilyBytes {
-    /// The same for all who report the same names.
-    families: Arc<[OfFamily]>,
+    /// The same for all who report the same names. There are some twenty of them for each host, so they are
+    /// small.
+    families: Arc<Box<[OfFamily]>>,
     /// What each metric takes besides.
     each: u32,
 }
@@ -191,7 +192,7 @@ impl FamilyBytes {
     /// What it takes in memory, in bytes.
     #[must_use]
     pub(crate) fn bytes(&self) -> usize {
-        size_of_val(&*self.families)
+        size_of_val(&**self.families)
     }
 
     fn sum<'a>(&self, families: impl Iterator<Item = &'a OfFamily>) -> usize {
@@ -225,7 +226,7 @@ impl FamilyBytesBuilder {
     /// What it amounts to.
     pub(crate) fn done(self) -> FamilyBytes {
         FamilyBytes {
-            families: self.0.into(),
+            families: Arc::new(self.0.into()),
             each: 0,
         }
     }

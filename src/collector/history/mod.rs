@@ -206,11 +206,11 @@ pub(super) enum NotTaken {
 /// The second wire.
 #[derive(Default)]
 pub(crate) struct History {
-    links: HashMap<RoutingIdBytes, Link>,
+    /// Boxed, as up to half of the places are empty; so are the hosts.
+    links: HashMap<RoutingIdBytes, Box<Link>>,
     looked_at: usize,
     /// The largest window of a link.
     share: usize,
-    /// Boxed, as up to half of the places are empty.
     hosts: HashMap<Arc<str>, Box<Host>>,
     claims: Claims,
     keeper: Keeper,
@@ -256,7 +256,7 @@ impl History {
             window,
             ..Link::default()
         };
-        self.links.insert(id.clone(), link);
+        self.links.insert(id.clone(), Box::new(link));
         less
     }
 

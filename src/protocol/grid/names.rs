@@ -33,13 +33,14 @@ pub enum ValueType<'a> {
     Text(&'a str),
 }
 
-/// A name in a text, and what its value is.
+/// A name in a text, and what its value is, in 8 bytes: there is one for each metric of each host that has names
+/// of its own.
 #[derive(Clone, Copy)]
 pub(super) struct Entry {
     start: u32,
     name_bytes: u16,
+    /// How long its constant text is; or beyond any length, the kind of its numbers.
     text_bytes: u16,
-    kind: Kind,
 }
 
 /// A [`ValueType`] without its text.
@@ -51,7 +52,13 @@ pub(super) enum Kind {
     Text,
 }
 
+const _: () = assert!(MAX_TEXT_BYTES < Entry::FLOAT as usize);
+
 impl Entry {
+    const UNSIGNED: u16 = u16::MAX;
+    const SIGNED: u16 = u16::MAX - 1;
+    const FLOAT: u16 = u16::MAX - 2;
+
     /// A name that is about to stand at the end of this text; None where it is not allowed.
     pub(super) fn new(text: &str, name: &str) -> Option<Self> {
         let legal =
@@ -60,14 +67,28 @@ impl Entry {
         Some(Self {
             start: u32::try_from(text.len()).ok()?,
             name_bytes: u16::try_from(name.len()).ok()?,
-            text_bytes: 0,
-            kind: Kind::Unsigned,
+            text_bytes: Self::UNSIGNED,
         })
     }
 
-    /// The same with a number of this kind.
+    /// The same with a number of this kind; with no text, if it is none.
     pub(super) fn with(self, kind: Kind) -> Self {
-        Self { kind, ..self }
+        let text_bytes = match kind {
+            Kind::Unsigned => Self::UNSIGNED,
+            Kind::Signed => Self::SIGNED,
+            Kind::Float => Self::FLOAT,
+            Kind::Text => 0,
+        };
+        Self { text_bytes, ..self }
+    }
+
+    fn kind(self) -> Kind {
+        match self.text_bytes {
+            Self::UNSIGNED => Kind::Unsigned,
+            Self::SIGNED => Kind::Signed,
+            Self::FLOAT => Kind::Float,
+            _ => Kind::Text,
+        }
     }
 
     /// The same with a text, which is about to stand behind the name; None where it is too long.
@@ -75,7 +96,6 @@ impl Entry {
         let fits = text.len() <= MAX_TEXT_BYTES;
         Some(Self {
             text_bytes: u16::try_from(text.len()).ok().filter(|_| fits)?,
-            kind: Kind::Text,
             ..self
         })
     }
@@ -197,7 +217,7 @@ impl Names {
     }
 
     fn shown(&self, entry: Entry) -> (&str, ValueType<'_>) {
-        let value = match entry.kind {
+        let value = match entry.kind() {
             Kind::Unsigned => ValueType::Unsigned,
             Kind::Signed => ValueType::Signed,
             Kind::Float => ValueType::Float,
@@ -209,7 +229,7 @@ impl Names {
     /// The name at this place, and the value that these bits are there.
     pub(super) fn value(&self, place: usize, bits: u64) -> Option<(&str, Value<'_>)> {
         let entry = self.entries.get(place)?;
-        let value = match (entry.kind, bits.cast_signed()) {
+        let value = match (entry.kind(), bits.cast_signed()) {
             (Kind::Signed, number) if number < 0 => Value::Signed(number),
             (Kind::Unsigned | Kind::Signed, _) => Value::Unsigned(bits),
             (Kind::Float, _) => Value::Float(f64::from_bits(bits)),
@@ -220,7 +240,7 @@ impl Names {
 
     /// Returns true if these bits are no value that may stand at this place: no finite number.
     pub(super) fn refuses(&self, place: usize, bits: u64) -> bool {
-        let kind = self.entries.get(place).map(|entry| entry.kind);
+        let kind = self.entries.get(place).map(|entry| entry.kind());
         matches!(kind, Some(Kind::Float)) && !f64::from_bits(bits).is_finite()
     }
 }
